@@ -1,0 +1,196 @@
+//! The integer graph: what a model computes, exactly.
+//!
+//! A [`Graph`] is a list of nodes in single-assignment, topological order. Every node is a tensor of signed
+//! integers with a static [`Shape`] and a declared width. All arithmetic wraps modulo `2^bits`, so every executor
+//! (plain, on shares, prover, dispute game) gives the same integers whatever its threads and vector width.
+//!
+//! A value of width `b` is the representative in `[-2^(b-1), 2^(b-1))`. Reducing to a narrower width is free and
+//! implicit: an operand wider than its node is taken modulo the node's width.
+
+/// Index of a node in [`Graph::nodes`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct NodeId(pub u32);
+
+/// Index of a weight tensor in [`Graph::weights`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct WeightId(pub u32);
+
+/// Index of a lookup table in [`Graph::tables`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct TableId(pub u32);
+
+/// Batch (attention heads or 1), rows (tokens) and columns (channels); row-major, `batch` outermost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Shape {
+    /// Outermost dimension.
+    pub batch: u32,
+    /// Middle dimension.
+    pub rows: u32,
+    /// Innermost, contiguous dimension.
+    pub cols: u32,
+}
+
+impl Shape {
+    /// A shape from its three dimensions.
+    pub const fn new(batch: u32, rows: u32, cols: u32) -> Self {
+        Self { batch, rows, cols }
+    }
+
+    /// Number of elements.
+    pub const fn len(&self) -> usize {
+        self.batch as usize * self.rows as usize * self.cols as usize
+    }
+
+    /// Whether the shape has no element (never true for a checked graph).
+    pub const fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+/// A private input of the consumer. Values must lie in `[-max_abs, max_abs]`, rows within `max_row_norm` (L2),
+/// or the proven bounds of the graph do not hold; the client checks this before sharing.
+#[derive(Clone, Debug, PartialEq)]
+pub struct InputSpec {
+    /// What the input is, e.g. `embedding`.
+    pub name: String,
+    /// Static shape.
+    pub shape: Shape,
+    /// Width in bits.
+    pub bits: u8,
+    /// Largest absolute value.
+    pub max_abs: u32,
+    /// Largest L2 norm of a row, rounded up.
+    pub max_row_norm: u32,
+}
+
+/// A weight tensor; its values live in [`crate::weights::Weights`], not in the graph.
+#[derive(Clone, Debug, PartialEq)]
+pub struct WeightSpec {
+    /// Canonical name, e.g. `layer.0.attention.query.weight`.
+    pub name: String,
+    /// `[rows, cols]`, stored row-major as `input channel × output channel`; a vector has `rows = 1`.
+    pub rows: u32,
+    /// Output channels.
+    pub cols: u32,
+}
+
+/// A lookup table over `2^bits` entries; the index is the operand modulo `2^bits`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Table {
+    /// What it tabulates, e.g. `gelu/8`.
+    pub name: String,
+    /// `2^bits` entries, `bits` in 4..=10; entry `i` is the value for an operand congruent to `i`.
+    pub entries: Vec<i32>,
+}
+
+impl Table {
+    /// Index width in bits.
+    pub fn bits(&self) -> u8 {
+        self.entries.len().trailing_zeros() as u8
+    }
+}
+
+/// What a rescaled tensor is used for; decides whether faithful execution may be one off in the last place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum RescaleUse {
+    /// A value: faithful mode may give ±1 in the last place.
+    Value,
+    /// An index of a table or an operand of a comparison: exact in every mode.
+    Index,
+}
+
+/// One operator. Semantics are over the integers modulo `2^bits` of the node.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Op {
+    /// The private input with this position in [`Graph::inputs`].
+    Input(u32),
+    /// `x · W`: `[b,r,k] × [k,n] → [b,r,n]`. Width 32.
+    MatMulWeight { x: NodeId, w: WeightId },
+    /// `x ∘ w` with a weight vector along the columns. Width 32.
+    ScaleWeight { x: NodeId, w: WeightId },
+    /// `x + w` with a weight vector along the columns.
+    AddWeight { x: NodeId, w: WeightId },
+    /// Batched product of two secret tensors: `[b,r,k] × [b,k,n] → [b,r,n]`, or `[b,n,k]ᵀ` with `transpose_b`. Width 32.
+    MatMul { a: NodeId, b: NodeId, transpose_b: bool },
+    /// `a + b`; each dimension of `b` equals that of `a` or is 1 (broadcast).
+    Add { a: NodeId, b: NodeId },
+    /// `a - b`; each dimension of `b` equals that of `a` or is 1 (broadcast); or `a` is broadcast against `b`
+    /// when `a` has one column and `b` more (row maximum minus scores).
+    Sub { a: NodeId, b: NodeId },
+    /// `k · x` with a public constant.
+    MulPublic { x: NodeId, k: i32 },
+    /// Elementwise product of secrets; `b` has the shape of `a`, or one column (broadcast along the columns). Width 32.
+    Mul { a: NodeId, b: NodeId },
+    /// Sum of squares of each row: `[b,r,c] → [b,r,1]`. Width 32.
+    SquareSum { x: NodeId },
+    /// Sum of each row: `[b,r,c] → [b,r,1]`.
+    RowSum { x: NodeId },
+    /// Maximum of each row: `[b,r,c] → [b,r,1]`, same width. Values of one row differ by less than `2^(bits-1)`.
+    RowMax { x: NodeId },
+    /// `⌊(x + 2^(shift-1)) / 2^shift⌋` (round half up). The operand has width 32. With node width 32 the operand's
+    /// absolute value stays below 2^30; a narrower result (`bits ≤ 32 - shift`) is taken modulo its width. `1 ≤ shift ≤ 20`.
+    Rescale { x: NodeId, shift: u8, usage: RescaleUse },
+    /// `min(x, 2^index_bits - 1)` for `0 ≤ x < 2^(w-1)`, `w` the operand's width; node width is `index_bits`.
+    ClampIndex { x: NodeId, index_bits: u8 },
+    /// `table[x mod 2^table.bits]`. Width 32.
+    Lookup { x: NodeId, table: TableId },
+    /// `base + Σ_k weight_k · [x ≥ threshold_k]` for `0 ≤ x < 2^(w-1)` and `0 < threshold_k < 2^(w-1)`. Width 32.
+    Step { x: NodeId, base: i32, steps: Vec<(u32, i32)> },
+    /// Columns `from .. from + cols` of the operand.
+    SliceCols { x: NodeId, from: u32 },
+    /// The operands side by side.
+    ConcatCols { parts: Vec<NodeId> },
+    /// `[1, r, heads·d] → [heads, r, d]`.
+    SplitHeads { x: NodeId },
+    /// `[heads, r, d] → [1, r, heads·d]`.
+    MergeHeads { x: NodeId },
+}
+
+/// Where a bound on the absolute value comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum BoundOrigin {
+    /// Follows from the weights for every input in range.
+    Proven,
+    /// Seen on calibration text, with headroom.
+    Calibrated,
+}
+
+/// One tensor and the operator that makes it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Node {
+    /// What it is, e.g. `layer.0.attention.scores`; `layer.N.` groups nodes for profiles.
+    pub name: String,
+    /// The operator.
+    pub op: Op,
+    /// Static shape of the result.
+    pub shape: Shape,
+    /// Width of the result in bits, 1..=32.
+    pub bits: u8,
+    /// No element exceeds this in absolute value (as an integer, before any wrap).
+    pub bound: u64,
+    /// Whether `bound` is proven or only calibrated.
+    pub origin: BoundOrigin,
+}
+
+/// A model compiled for one sequence length.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Graph {
+    /// Model name, e.g. `all-MiniLM-L6-v2`.
+    pub model: String,
+    /// Bucketed sequence length this graph is for.
+    pub seq_len: u32,
+    /// Number of encoder layers (for figures "per layer").
+    pub layers: u32,
+    /// Commitment to the weight tensors the graph is compiled for.
+    pub weights_root: [u8; 32],
+    /// Private inputs, in order.
+    pub inputs: Vec<InputSpec>,
+    /// Weight tensors, in order.
+    pub weights: Vec<WeightSpec>,
+    /// Lookup tables.
+    pub tables: Vec<Table>,
+    /// Nodes in topological order.
+    pub nodes: Vec<Node>,
+    /// Result tensors, revealed to the consumer only.
+    pub outputs: Vec<NodeId>,
+}

@@ -1,0 +1,2 @@
+//! The `sahara` command line.
+fn main() {}
