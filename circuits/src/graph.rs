@@ -100,6 +100,7 @@ pub enum RescaleUse {
 }
 
 /// One operator. Semantics are over the integers modulo `2^bits` of the node.
+#[allow(missing_docs)] // the fields are the letters of each operator's formula
 #[derive(Clone, Debug, PartialEq)]
 pub enum Op {
     /// The private input with this position in [`Graph::inputs`].

@@ -1,3 +1,5 @@
 //! The integer graph: one exact definition of what a model computes, small enough to run on shares, prove and dispute.
+#![deny(unsafe_code)] // the SIMD kernels alone opt out
 
 pub mod graph;
+pub mod kernels;

@@ -1,0 +1,207 @@
+//! Matrix products modulo 2^32: the one hot loop of every executor.
+//!
+//! `C += A·B`, row-major, wrapping. `B` is packed once into panels of [`NR`] columns and depth blocks of [`KC`]
+//! ([`PackedB`]); `A` is read in place. An AVX2 kernel is chosen at run time; [`gemm_scalar`] is its twin and gives
+//! the same bytes. This is the only module of the crate with `unsafe` code.
+#![allow(unsafe_code)]
+
+#[cfg(target_arch = "x86_64")]
+mod avx2;
+mod scalar;
+#[cfg(test)]
+mod tests;
+
+/// Rows of a register tile.
+const MR: usize = 6;
+/// Columns of a register tile and of a packed panel.
+const NR: usize = 16;
+/// Depth of a packed block: a panel of `KC × NR` words is 16 KiB and stays in the first-level cache.
+const KC: usize = 256;
+/// Rows taken per pass over the panels, so that this part of `A` stays in the second-level cache.
+const MC: usize = 240;
+
+/// A right-hand side `k × n` in the order the kernels read it: depth blocks, in each the column panels, padded with zeros.
+#[derive(Clone)]
+pub struct PackedB {
+    k: usize,
+    n: usize,
+    words: Vec<u32>,
+}
+
+impl PackedB {
+    /// Inner dimension.
+    pub fn k(&self) -> usize {
+        self.k
+    }
+
+    /// Columns.
+    pub fn n(&self) -> usize {
+        self.n
+    }
+
+    /// Bytes held.
+    pub fn bytes(&self) -> usize {
+        self.words.len() * 4
+    }
+
+    fn panels(&self) -> usize {
+        self.n.div_ceil(NR)
+    }
+
+    /// The panel of columns `panel·NR..` in the depth block starting at `k0`.
+    fn panel(&self, k0: usize, kc: usize, panel: usize) -> &[u32] {
+        let start = (k0 * self.panels() + panel * kc) * NR;
+        &self.words[start..start + kc * NR]
+    }
+}
+
+/// Which kernel to run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Simd {
+    /// The best kernel this machine has.
+    #[default]
+    Auto,
+    /// The portable twin.
+    Scalar,
+}
+
+/// Packs row-major `b` (`k × n`).
+///
+/// # Panics
+/// If `b.len() != k * n`.
+pub fn pack_b(k: usize, n: usize, b: &[u32]) -> PackedB {
+    assert_eq!(b.len(), k * n, "right-hand side is not k × n");
+    pack_with(k, n, |row, col, out| {
+        let from = row * n + col;
+        out.copy_from_slice(&b[from..from + out.len()]);
+    })
+}
+
+/// Packs the transpose of row-major `bt` (`n × k`), as a `k × n` right-hand side.
+///
+/// # Panics
+/// If `bt.len() != n * k`.
+pub fn pack_b_transposed(k: usize, n: usize, bt: &[u32]) -> PackedB {
+    assert_eq!(bt.len(), k * n, "right-hand side is not (k × n)ᵀ");
+    pack_with(k, n, |row, col, out| {
+        for (i, o) in out.iter_mut().enumerate() {
+            *o = bt[(col + i) * k + row];
+        }
+    })
+}
+
+fn pack_with(k: usize, n: usize, fill: impl Fn(usize, usize, &mut [u32])) -> PackedB {
+    let panels = n.div_ceil(NR);
+    let mut words = vec![0u32; k * panels * NR];
+    let mut at = 0;
+    for k0 in (0..k).step_by(KC) {
+        let kc = KC.min(k - k0);
+        for panel in 0..panels {
+            let col = panel * NR;
+            let width = NR.min(n - col);
+            for row in k0..k0 + kc {
+                fill(row, col, &mut words[at..at + width]);
+                at += NR;
+            }
+        }
+    }
+    PackedB { k, n, words }
+}
+
+/// `C += A·B` with the best kernel of this machine; `a` is `m × k`, `c` is `m × n`.
+///
+/// # Panics
+/// If a slice has not the length its shape asks for.
+pub fn gemm(m: usize, a: &[u32], b: &PackedB, c: &mut [u32]) {
+    gemm_threads(1, Simd::Auto, m, a, b, c);
+}
+
+/// The portable twin of [`gemm`]; the same bytes.
+///
+/// # Panics
+/// As [`gemm`].
+pub fn gemm_scalar(m: usize, a: &[u32], b: &PackedB, c: &mut [u32]) {
+    gemm_threads(1, Simd::Scalar, m, a, b, c);
+}
+
+/// [`gemm`] with the rows split over `threads` threads (0 and 1 mean the calling one); the same bytes for any number.
+///
+/// # Panics
+/// As [`gemm`].
+pub fn gemm_threads(threads: usize, simd: Simd, m: usize, a: &[u32], b: &PackedB, c: &mut [u32]) {
+    assert_eq!(a.len(), m * b.k, "left-hand side is not m × k");
+    assert_eq!(c.len(), m * b.n, "result is not m × n");
+    if m == 0 || b.k == 0 || b.n == 0 {
+        return;
+    }
+    let avx2 = simd == Simd::Auto && avx2_available();
+    let rows = m.div_ceil(threads.max(1)).next_multiple_of(MR);
+    if rows >= m {
+        return rows_into(avx2, a, b, c);
+    }
+    std::thread::scope(|scope| {
+        for (a, c) in a.chunks(rows * b.k).zip(c.chunks_mut(rows * b.n)) {
+            scope.spawn(move || rows_into(avx2, a, b, c));
+        }
+    });
+}
+
+fn rows_into(avx2: bool, a: &[u32], b: &PackedB, c: &mut [u32]) {
+    let parts = a.chunks(MC * b.k).zip(c.chunks_mut(MC * b.n));
+    for (a, c) in parts {
+        for k0 in (0..b.k).step_by(KC) {
+            let kc = KC.min(b.k - k0);
+            for panel in 0..b.panels() {
+                let block = Block { a, k: b.k, k0, kc, n: b.n, col: panel * NR };
+                let packed = b.panel(k0, kc, panel);
+                #[cfg(target_arch = "x86_64")]
+                if avx2 {
+                    // SAFETY: `avx2` is true only if the processor has AVX2.
+                    unsafe { avx2::panel(&block, packed, c) };
+                    continue;
+                }
+                let _ = avx2;
+                scalar::panel(&block, packed, c);
+            }
+        }
+    }
+}
+
+/// One column panel of one depth block: where to read `A` and write `C`.
+struct Block<'a> {
+    /// Rows of `A`, `k` words each.
+    a: &'a [u32],
+    k: usize,
+    k0: usize,
+    kc: usize,
+    n: usize,
+    col: usize,
+}
+
+fn avx2_available() -> bool {
+    #[cfg(target_arch = "x86_64")]
+    {
+        std::arch::is_x86_feature_detected!("avx2")
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    {
+        false
+    }
+}
+
+/// The kernel that [`Simd::Auto`] chooses here, for reports: `avx2` or `scalar`.
+pub fn kernel_name() -> &'static str {
+    if avx2_available() { "avx2" } else { "scalar" }
+}
+
+/// Signed words seen as ring elements, without a copy.
+pub fn as_ring(words: &[i32]) -> &[u32] {
+    // SAFETY: i32 and u32 have the same size and alignment and every bit pattern is valid for both.
+    unsafe { std::slice::from_raw_parts(words.as_ptr().cast::<u32>(), words.len()) }
+}
+
+/// Signed words seen as ring elements, mutably, without a copy.
+pub fn as_ring_mut(words: &mut [i32]) -> &mut [u32] {
+    // SAFETY: as in `as_ring`; the exclusive borrow is passed on.
+    unsafe { std::slice::from_raw_parts_mut(words.as_mut_ptr().cast::<u32>(), words.len()) }
+}
