@@ -1,2 +1,90 @@
-//! x
-fn main(){}
+//! Project chores, without dependencies so that they build in a second.
+//!
+//! `cargo xtask demo` and `cargo xtask test` are the two commands of the README; `cargo xtask help`
+//! lists the rest. Everything is built with the release profile, so a dependency compiles once.
+#![forbid(unsafe_code)]
+
+use std::process::ExitCode;
+
+mod bench;
+mod demo;
+mod json;
+mod prerequisites;
+mod process;
+mod test;
+mod venv;
+
+const HELP: &str = "\
+Project chores.
+
+usage: cargo xtask <command> [arguments]
+
+  demo [arguments]   check what is needed, build, run `sahara demo` with the arguments
+  test [step…]       run the whole test suite, or only the steps named:
+                     fmt, clippy, test, doc, deny
+  ci                 `test`, then `demo`: what a clean machine must pass
+  bench [options]    measure and print the tables of the README
+      --peers        run SecretFlow SPU on the same shape beside it (downloads ~400 MB)
+      --quick        fewer lengths, one repetition
+      --json         print one object instead of tables
+  help               this text
+";
+
+fn main() -> ExitCode {
+    let mut arguments = std::env::args().skip(1);
+    let command = arguments.next().unwrap_or_else(|| "help".to_owned());
+    let rest: Vec<String> = arguments.collect();
+    let outcome = match command.as_str() {
+        "demo" => demo::run(&rest),
+        "test" => test::run(&rest),
+        "ci" => test::run(&[]).and_then(|()| demo::run(&[])),
+        "bench" => bench::run(&rest),
+        "help" | "--help" | "-h" => {
+            print!("{HELP}");
+            Ok(())
+        }
+        other => Err(Failure::user(format!(
+            "no chore is called {other:?}; try `cargo xtask help`"
+        ))),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("xtask: {}", failure.message);
+            ExitCode::from(failure.code)
+        }
+    }
+}
+
+/// Why a chore stopped, and the exit code that says so.
+#[derive(Debug)]
+pub struct Failure {
+    message: String,
+    code: u8,
+}
+
+impl Failure {
+    /// The caller can put it right: a missing tool, a wrong argument.
+    pub fn user(message: impl Into<String>) -> Self {
+        Self {
+            message: message.into(),
+            code: 2,
+        }
+    }
+
+    /// Something that should have worked did not.
+    pub fn fault(message: impl Into<String>) -> Self {
+        Self {
+            message: message.into(),
+            code: 1,
+        }
+    }
+
+    /// Passes on the exit code of a program that has already explained itself.
+    pub fn exit(program: &str, code: u8) -> Self {
+        Self {
+            message: format!("{program} ended with exit code {code}"),
+            code,
+        }
+    }
+}

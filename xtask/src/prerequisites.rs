@@ -1,0 +1,134 @@
+//! What a machine needs before anything is built, and the line that installs what is missing.
+
+use std::process::Command;
+
+use crate::Failure;
+use crate::process::succeeds;
+
+/// The oldest compiler the workspace builds with (`rust-version` in `Cargo.toml`).
+const OLDEST_RUSTC: (u32, u32) = (1, 95);
+
+/// Fails with one line for each missing thing that a build cannot do without.
+pub fn check_build() -> Result<(), Failure> {
+    let mut missing = Vec::new();
+    if let Some(line) = rustc_problem() {
+        missing.push(line);
+    }
+    if !["cc", "gcc", "clang"]
+        .iter()
+        .any(|compiler| succeeds(compiler, &["--version"]))
+    {
+        missing.push(format!(
+            "a C compiler (for the TLS library): {}",
+            install("build-essential", "gcc")
+        ));
+    }
+    // The TLS library brings prepared sources for these; elsewhere it generates them.
+    let prepared = cfg!(any(target_arch = "x86_64", target_arch = "aarch64"));
+    if !prepared && !succeeds("cmake", &["--version"]) {
+        missing.push(format!(
+            "cmake (for the TLS library): {}",
+            install("cmake", "cmake")
+        ));
+    }
+    report(missing)
+}
+
+/// Says what the model download may need, without stopping: a model that is already there, or a
+/// reachable model hub, needs neither.
+pub fn note_model_package() {
+    if let Err(problem) = check_python() {
+        eprintln!(
+            "xtask: note: {}\n       (only needed where the model hub cannot be reached)",
+            problem.message
+        );
+    }
+}
+
+/// Fails when there is no Python with `pip` and `venv`.
+pub fn check_python() -> Result<(), Failure> {
+    let mut missing = Vec::new();
+    if !succeeds("python3", &["--version"]) {
+        missing.push(format!(
+            "python3: {}",
+            install("python3 python3-pip python3-venv", "python3")
+        ));
+    } else {
+        if !succeeds("python3", &["-m", "pip", "--version"]) {
+            missing.push(format!(
+                "pip for python3: {}",
+                install("python3-pip", "python3-pip")
+            ));
+        }
+        if !succeeds("python3", &["-c", "import venv, ensurepip"]) {
+            missing.push(format!(
+                "venv for python3: {}",
+                install("python3-venv", "python3")
+            ));
+        }
+    }
+    report(missing)
+}
+
+fn report(missing: Vec<String>) -> Result<(), Failure> {
+    if missing.is_empty() {
+        return Ok(());
+    }
+    Err(Failure::user(format!(
+        "this machine lacks:\n  - {}",
+        missing.join("\n  - ")
+    )))
+}
+
+fn install(apt: &str, other: &str) -> String {
+    if succeeds("apt-get", &["--version"]) {
+        format!("sudo apt-get update && sudo apt-get install -y {apt}")
+    } else if succeeds("brew", &["--version"]) {
+        format!("brew install {other}")
+    } else {
+        format!("install the package {other} of your system")
+    }
+}
+
+fn rustc_problem() -> Option<String> {
+    let rustup = "curl --proto '=https' --tlsv1.2 -sSf https://sh.rustup.rs | sh   (or: rustup update stable)";
+    let needed = format!(
+        "rustc {}.{} or newer: {rustup}",
+        OLDEST_RUSTC.0, OLDEST_RUSTC.1
+    );
+    let program = std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
+    let Ok(output) = Command::new(program).arg("--version").output() else {
+        return Some(needed);
+    };
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    match version(&text) {
+        Some(found) if found >= OLDEST_RUSTC => None,
+        Some((major, minor)) => Some(format!("{needed} (this one is {major}.{minor})")),
+        None => Some(needed),
+    }
+}
+
+/// Reads `1.95` out of `rustc 1.95.0 (59807616e 2026-04-14)`.
+fn version(text: &str) -> Option<(u32, u32)> {
+    let mut numbers = text.split_whitespace().nth(1)?.split('.');
+    Some((numbers.next()?.parse().ok()?, numbers.next()?.parse().ok()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::version;
+
+    #[test]
+    fn reads_the_compilers_version() {
+        assert_eq!(
+            version("rustc 1.95.0 (59807616e 2026-04-14)"),
+            Some((1, 95))
+        );
+        assert_eq!(
+            version("rustc 1.97.0-nightly (abc 2026-06-01)"),
+            Some((1, 97))
+        );
+        assert_eq!(version("command not found"), None);
+        assert_eq!(version(""), None);
+    }
+}

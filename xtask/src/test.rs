@@ -1,0 +1,157 @@
+//! `cargo xtask test`: everything that must be green, in the order that fails soonest.
+
+use std::time::Instant;
+
+use crate::process::{self, cargo, run as run_program, succeeds};
+use crate::{Failure, prerequisites, venv};
+
+/// The OpenAI client that the gateway is tested with.
+pub const OPENAI: &str = "openai==3.54.0";
+/// The version of cargo-deny that `deny.toml` was written for.
+const CARGO_DENY: &str = "cargo install --locked cargo-deny@0.18.9";
+
+type Step = (&'static str, fn() -> Result<(), Failure>);
+
+const STEPS: [Step; 5] = [
+    ("fmt", fmt),
+    ("test", test),
+    ("clippy", clippy),
+    ("doc", doc),
+    ("deny", deny),
+];
+
+/// Runs the named steps, or all of them.
+pub fn run(names: &[String]) -> Result<(), Failure> {
+    for name in names {
+        if !STEPS.iter().any(|(step, _)| step == name) {
+            let all: Vec<&str> = STEPS.iter().map(|(step, _)| *step).collect();
+            return Err(Failure::user(format!(
+                "no step is called {name:?}; the steps are {}",
+                all.join(", ")
+            )));
+        }
+    }
+    prerequisites::check_build()?;
+    for (name, step) in STEPS {
+        if names.is_empty() || names.iter().any(|wanted| wanted == name) {
+            let started = Instant::now();
+            eprintln!("xtask: {name}");
+            step()?;
+            eprintln!(
+                "xtask: {name} done in {:.0} s",
+                started.elapsed().as_secs_f64()
+            );
+        }
+    }
+    Ok(())
+}
+
+fn fmt() -> Result<(), Failure> {
+    run_program(cargo().args(["fmt", "--all", "--", "--check"]))
+        .map_err(|_| Failure::fault("the code is not formatted: run `cargo fmt --all`"))
+}
+
+fn clippy() -> Result<(), Failure> {
+    run_program(
+        cargo()
+            .args(["clippy", "--release", "--workspace", "--all-targets"])
+            .args(["--", "--deny", "warnings"]),
+    )
+}
+
+fn doc() -> Result<(), Failure> {
+    run_program(
+        cargo()
+            .args(["doc", "--release", "--workspace", "--no-deps"])
+            .env("RUSTDOCFLAGS", "--deny warnings"),
+    )
+}
+
+fn deny() -> Result<(), Failure> {
+    if !succeeds("cargo", &["deny", "--version"]) {
+        eprintln!("xtask: SKIPPED: cargo-deny is not installed; install it with `{CARGO_DENY}`");
+        return Ok(());
+    }
+    run_program(cargo().args(["deny", "check"]))
+}
+
+/// Unit tests, property tests and the journeys with real processes.
+fn test() -> Result<(), Failure> {
+    process::build_sahara()?;
+    let python = venv::ensure("openai", &[OPENAI], "import openai")?;
+    let cache = process::target_dir().join("test-cache");
+    let mut tally = Tally::default();
+    let green = process::tee(
+        cargo()
+            .args(["test", "--release", "--workspace", "--no-fail-fast"])
+            .env("SAHARA_TEST_PYTHON", python)
+            .env("SAHARA_TEST_CACHE", cache),
+        |line| tally.read(line),
+    )?;
+    println!(
+        "tests: {} passed, {} failed, {} ignored, in {} test programs",
+        tally.passed, tally.failed, tally.ignored, tally.programs
+    );
+    if !green {
+        return Err(Failure::fault("some tests failed; their names are above"));
+    }
+    if tally.passed == 0 {
+        return Err(Failure::fault("no test ran at all"));
+    }
+    Ok(())
+}
+
+/// Counts of the lines `test result: ok. 3 passed; 0 failed; 1 ignored; …`.
+#[derive(Debug, Default, PartialEq)]
+struct Tally {
+    passed: u64,
+    failed: u64,
+    ignored: u64,
+    programs: u64,
+}
+
+impl Tally {
+    fn read(&mut self, line: &str) {
+        let Some(rest) = line.trim_start().strip_prefix("test result: ") else {
+            return;
+        };
+        self.programs += 1;
+        for part in rest.split(['.', ';']) {
+            let mut words = part.split_whitespace();
+            let (Some(number), Some(kind)) = (words.next(), words.next()) else {
+                continue;
+            };
+            let Ok(number) = number.parse::<u64>() else {
+                continue;
+            };
+            match kind {
+                "passed" => self.passed += number,
+                "failed" => self.failed += number,
+                "ignored" => self.ignored += number,
+                _ => {}
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Tally;
+
+    #[test]
+    fn adds_up_what_the_test_programs_print() {
+        let mut tally = Tally::default();
+        tally.read("test result: ok. 3 passed; 0 failed; 1 ignored; 0 measured; 2 filtered out; finished in 0.00s");
+        tally.read("test result: FAILED. 10 passed; 2 failed; 0 ignored; 0 measured; 0 filtered out; finished in 1.50s");
+        tally.read("running 3 tests");
+        assert_eq!(
+            tally,
+            Tally {
+                passed: 13,
+                failed: 2,
+                ignored: 1,
+                programs: 2
+            }
+        );
+    }
+}
