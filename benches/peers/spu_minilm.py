@@ -109,7 +109,7 @@ def party(rank, addresses, code, inputs, outputs, shares, repetitions, results, 
     handle = os.open(log, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o600)
     os.dup2(handle, 1)
     os.dup2(handle, 2)
-    import spu.api
+    import spu.api as api
     import spu.libspu as spu
 
     logging = spu.logging.LogOptions()
@@ -122,7 +122,7 @@ def party(rank, addresses, code, inputs, outputs, shares, repetitions, results, 
     for index, address in enumerate(addresses):
         link.add_party(f"party{index}", address)
     link = spu.link.create_brpc(link, rank)
-    runtime = spu.api.Runtime(link, configuration())
+    runtime = api.Runtime(link, configuration())
     with open(shares, "rb") as file:
         for name, share in zip(inputs, pickle.load(file)):
             runtime.set_var(name, share)
@@ -172,7 +172,7 @@ def main():
 
     os.environ.setdefault("JAX_PLATFORMS", "cpu")
     import jax
-    import spu.api
+    import spu.api as api
     import spu.libspu as spu
     import spu.utils.frontend as frontend
 
@@ -197,7 +197,7 @@ def main():
         [spu.Visibility.VIS_SECRET] * len(flat),
         lambda out: [f"out{index}" for index in range(len(out))], copts=compiler)
     outputs = list(program.output_names)
-    io = spu.api.Io(PARTIES, configuration())
+    io = api.Io(PARTIES, configuration())
     held = [[] for _ in range(PARTIES)]
     for tensor in flat:
         for rank, share in enumerate(io.make_shares(np.asarray(tensor), spu.Visibility.VIS_SECRET)):
@@ -220,7 +220,7 @@ def main():
         reports = collect(processes, results, logs)
         for process in processes:
             process.join()
-        # The runtime logs running totals after each run; the last run's traffic is the difference.
+        # The runtime logs the traffic of each run; the last one counts.
         pattern = re.compile(r"total send bytes (\d+), recv bytes \d+, send actions (\d+)")
         totals = [[tuple(map(int, found)) for found in pattern.findall(log.read_text(errors="replace"))]
                   for log in logs]

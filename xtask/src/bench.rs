@@ -13,12 +13,8 @@ const LENGTHS: [u32; 6] = [16, 32, 64, 128, 256, 512];
 const QUICK_LENGTHS: [u32; 2] = [16, 128];
 const COMPARED_LENGTH: u32 = 128;
 const BATCHES: [u32; 3] = [1, 8, 32];
-const VARIANTS: [(&str, &str); 4] = [
-    ("exact", "private"),
-    ("faithful", "private"),
-    ("exact", "open"),
-    ("faithful", "open"),
-];
+const VARIANTS: [(&str, &str); 4] =
+    [("exact", "private"), ("faithful", "private"), ("exact", "open"), ("faithful", "open")];
 const SPU: &str = "spu==0.9.5";
 
 struct Options {
@@ -33,11 +29,7 @@ pub fn run(arguments: &[String]) -> Result<(), Failure> {
     process::build_sahara()?;
     let mut report: Vec<(String, Value)> = vec![("load_at_start".into(), load())];
 
-    let lengths: &[u32] = if options.quick {
-        &QUICK_LENGTHS
-    } else {
-        &LENGTHS
-    };
+    let lengths: &[u32] = if options.quick { &QUICK_LENGTHS } else { &LENGTHS };
     let mut curve = Vec::new();
     for &tokens in lengths {
         curve.push(demo(tokens, "exact", "private", 1)?);
@@ -53,25 +45,13 @@ pub fn run(arguments: &[String]) -> Result<(), Failure> {
         }
         batches.push(demo(COMPARED_LENGTH, "exact", "private", batch)?);
     }
-    let peer = if options.peers {
-        Some(spu(COMPARED_LENGTH)?)
-    } else {
-        None
-    };
+    let peer = if options.peers { Some(spu(COMPARED_LENGTH)?) } else { None };
 
     if !options.json {
-        println!(
-            "\nAll-MiniLM-L6-v2 on three nodes; CPU-seconds are summed over all processes, one answer each."
-        );
+        println!("\nAll-MiniLM-L6-v2 on three nodes; CPU-seconds are summed over all processes, one answer each.");
         table("By length (exact, private weights)", &curve);
-        table(
-            &format!("By mode and weights ({COMPARED_LENGTH} tokens)"),
-            &variants,
-        );
-        table(
-            &format!("By batch ({COMPARED_LENGTH} tokens, exact, private weights)"),
-            &batches,
-        );
+        table(&format!("By mode and weights ({COMPARED_LENGTH} tokens)"), &variants);
+        table(&format!("By batch ({COMPARED_LENGTH} tokens, exact, private weights)"), &batches);
         if let Some(peer) = &peer {
             compare(&variants, peer);
         }
@@ -89,11 +69,7 @@ pub fn run(arguments: &[String]) -> Result<(), Failure> {
 
 impl Options {
     fn parse(arguments: &[String]) -> Result<Self, Failure> {
-        let mut options = Self {
-            peers: false,
-            quick: false,
-            json: false,
-        };
+        let mut options = Self { peers: false, quick: false, json: false };
         for argument in arguments {
             match argument.as_str() {
                 "--peers" => options.peers = true,
@@ -114,16 +90,14 @@ impl Options {
 fn demo(tokens: u32, mode: &str, weights: &str, batch: u32) -> Result<Value, Failure> {
     eprintln!("xtask: {tokens} tokens, {mode}, {weights} weights, batch {batch}");
     let mut command = process::sahara();
-    command
-        .args(["demo", "--json", "--tokens", &tokens.to_string()])
-        .args([
-            "--mode",
-            mode,
-            "--weights",
-            weights,
-            "--batch",
-            &batch.to_string(),
-        ]);
+    command.args(["demo", "--json", "--tokens", &tokens.to_string()]).args([
+        "--mode",
+        mode,
+        "--weights",
+        weights,
+        "--batch",
+        &batch.to_string(),
+    ]);
     object(&output(&mut command)?, "sahara demo --json")
 }
 
@@ -131,21 +105,14 @@ fn demo(tokens: u32, mode: &str, weights: &str, batch: u32) -> Result<Value, Fai
 fn spu(tokens: u32) -> Result<Value, Failure> {
     let python = venv::ensure("spu", &[SPU], "import spu, jax")?;
     eprintln!("xtask: SPU, three processes, {tokens} tokens (some minutes)");
-    let script = process::root()
-        .join("benches")
-        .join("peers")
-        .join("spu_minilm.py");
+    let script = process::root().join("benches").join("peers").join("spu_minilm.py");
     let mut command = Command::new(python);
     command.arg(script).args(["--tokens", &tokens.to_string()]);
     object(&output(&mut command)?, "spu_minilm.py")
 }
 
 fn object(text: &str, from: &str) -> Result<Value, Failure> {
-    let line = text
-        .lines()
-        .rev()
-        .find(|line| line.starts_with('{'))
-        .unwrap_or(text);
+    let line = text.lines().rev().find(|line| line.starts_with('{')).unwrap_or(text);
     Value::parse(line.trim())
         .or_else(|_| Value::parse(text.trim()))
         .map_err(|error| Failure::fault(format!("{from} did not print an object: {error}")))
@@ -159,9 +126,7 @@ fn table(title: &str, rows: &[Value]) {
     println!("|---|---|---|---|---|---|---|---|---|---|---|---|---|---|");
     for row in rows {
         let total = row.number("cpu_seconds_total");
-        let ratio = total
-            .zip(row.number("plaintext_cpu_seconds"))
-            .map(|(ours, plain)| ours / plain);
+        let ratio = total.zip(row.number("plaintext_cpu_seconds")).map(|(ours, plain)| ours / plain);
         println!(
             "| {} | {} | {} | {} | {} | {} | {} | {} | {} | {} | {} | {} | {} | {} |",
             cell(row.number("tokens"), 0),
@@ -176,8 +141,7 @@ fn table(title: &str, rows: &[Value]) {
             cell(row.number("bytes_online").map(|bytes| bytes / 1e6), 1),
             cell(row.number("rounds_per_layer"), 1),
             cell(row.number("sentences_per_second"), 2),
-            row.truth("exact_match")
-                .map_or("-", |exact| if exact { "yes" } else { "no" }),
+            row.truth("exact_match").map_or("-", |exact| if exact { "yes" } else { "no" }),
             cell(row.number("cosine_mean"), 5),
         );
     }
@@ -186,16 +150,10 @@ fn table(title: &str, rows: &[Value]) {
 /// Ours against the peer, with the ratios.
 fn compare(variants: &[Value], peer: &Value) {
     let (cpu, bytes) = (peer.number("cpu_seconds_total"), peer.number("bytes_total"));
-    println!(
-        "\nBeside SPU (ABY3, 64-bit ring, three processes), {COMPARED_LENGTH} tokens, same session\n"
-    );
+    println!("\nBeside SPU (ABY3, 64-bit ring, three processes), {COMPARED_LENGTH} tokens, same session\n");
     println!("| system | CPU-s in all | SPU takes × | MB in all | SPU sends × |");
     println!("|---|---|---|---|---|");
-    println!(
-        "| SPU 0.9.5 | {} | 1 | {} | 1 |",
-        cell(cpu, 1),
-        cell(bytes.map(|bytes| bytes / 1e6), 0)
-    );
+    println!("| SPU 0.9.5 | {} | 1 | {} | 1 |", cell(cpu, 1), cell(bytes.map(|bytes| bytes / 1e6), 0));
     for row in variants {
         let (ours, sent) = (row.number("cpu_seconds_total"), row.number("bytes_total"));
         println!(
@@ -225,10 +183,6 @@ fn word(row: &Value, key: &str) -> String {
 fn load() -> Value {
     std::fs::read_to_string("/proc/loadavg")
         .ok()
-        .and_then(|text| {
-            text.split_whitespace()
-                .next()
-                .and_then(|number| number.parse().ok())
-        })
+        .and_then(|text| text.split_whitespace().next().and_then(|number| number.parse().ok()))
         .map_or(Value::Null, Value::Number)
 }

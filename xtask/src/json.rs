@@ -23,27 +23,16 @@ pub enum Value {
 impl Value {
     /// Reads exactly one value.
     pub fn parse(text: &str) -> Result<Self, String> {
-        let mut reader = Reader {
-            text,
-            at: 0,
-            depth: 0,
-        };
+        let mut reader = Reader { text, at: 0, depth: 0 };
         let value = reader.value()?;
         reader.space();
-        if reader.at == text.len() {
-            Ok(value)
-        } else {
-            Err(reader.wrong("the end"))
-        }
+        if reader.at == text.len() { Ok(value) } else { Err(reader.wrong("the end")) }
     }
 
     /// A member of an object.
     pub fn get(&self, key: &str) -> Option<&Value> {
         match self {
-            Value::Object(members) => members
-                .iter()
-                .find(|(name, _)| name == key)
-                .map(|(_, value)| value),
+            Value::Object(members) => members.iter().find(|(name, _)| name == key).map(|(_, value)| value),
             _ => None,
         }
     }
@@ -183,10 +172,8 @@ impl Reader<'_> {
                     'b' => text.push('\u{8}'),
                     'f' => text.push('\u{c}'),
                     'u' => {
-                        let digits: String =
-                            (0..4).map(|_| self.next()).collect::<Result<_, _>>()?;
-                        let code =
-                            u32::from_str_radix(&digits, 16).map_err(|error| error.to_string())?;
+                        let digits: String = (0..4).map(|_| self.next()).collect::<Result<_, _>>()?;
+                        let code = u32::from_str_radix(&digits, 16).map_err(|error| error.to_string())?;
                         text.push(char::from_u32(code).unwrap_or(char::REPLACEMENT_CHARACTER));
                     }
                     other => text.push(other),
@@ -198,9 +185,7 @@ impl Reader<'_> {
 
     fn number(&mut self) -> Result<Value, String> {
         let rest = &self.text[self.at..];
-        let length = rest
-            .find(|letter: char| !"+-.eE0123456789".contains(letter))
-            .unwrap_or(rest.len());
+        let length = rest.find(|letter: char| !"+-.eE0123456789".contains(letter)).unwrap_or(rest.len());
         let number = rest[..length].parse().map_err(|_| self.wrong("a value"))?;
         self.at += length;
         Ok(Value::Number(number))
@@ -251,10 +236,7 @@ mod tests {
         let text = r#"{"a":1.5,"b":[true,null,-2],"c":{"d":"x\"y"},"e":[]}"#;
         let value = Value::parse(text).unwrap();
         assert_eq!(value.number("a"), Some(1.5));
-        assert_eq!(
-            value.get("c").and_then(|c| c.get("d")),
-            Some(&Value::Text("x\"y".into()))
-        );
+        assert_eq!(value.get("c").and_then(|c| c.get("d")), Some(&Value::Text("x\"y".into())));
         assert_eq!(value.to_string(), text);
     }
 

@@ -43,9 +43,7 @@ fn main() -> ExitCode {
             print!("{HELP}");
             Ok(())
         }
-        other => Err(Failure::user(format!(
-            "no chore is called {other:?}; try `cargo xtask help`"
-        ))),
+        other => Err(Failure::user(format!("no chore is called {other:?}; try `cargo xtask help`"))),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
@@ -66,25 +64,16 @@ pub struct Failure {
 impl Failure {
     /// The caller can put it right: a missing tool, a wrong argument.
     pub fn user(message: impl Into<String>) -> Self {
-        Self {
-            message: message.into(),
-            code: 2,
-        }
+        Self { message: message.into(), code: 2 }
     }
 
     /// Something that should have worked did not.
     pub fn fault(message: impl Into<String>) -> Self {
-        Self {
-            message: message.into(),
-            code: 1,
-        }
+        Self { message: message.into(), code: 1 }
     }
 
     /// Passes on the exit code of a program that has already explained itself.
     pub fn exit(program: &str, code: u8) -> Self {
-        Self {
-            message: format!("{program} ended with exit code {code}"),
-            code,
-        }
+        Self { message: format!("{program} ended with exit code {code}"), code }
     }
 }

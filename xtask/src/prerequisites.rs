@@ -14,22 +14,13 @@ pub fn check_build() -> Result<(), Failure> {
     if let Some(line) = rustc_problem() {
         missing.push(line);
     }
-    if !["cc", "gcc", "clang"]
-        .iter()
-        .any(|compiler| succeeds(compiler, &["--version"]))
-    {
-        missing.push(format!(
-            "a C compiler (for the TLS library): {}",
-            install("build-essential", "gcc")
-        ));
+    if !["cc", "gcc", "clang"].iter().any(|compiler| succeeds(compiler, &["--version"])) {
+        missing.push(format!("a C compiler (for the TLS library): {}", install("build-essential", "gcc")));
     }
     // The TLS library brings prepared sources for these; elsewhere it generates them.
     let prepared = cfg!(any(target_arch = "x86_64", target_arch = "aarch64"));
     if !prepared && !succeeds("cmake", &["--version"]) {
-        missing.push(format!(
-            "cmake (for the TLS library): {}",
-            install("cmake", "cmake")
-        ));
+        missing.push(format!("cmake (for the TLS library): {}", install("cmake", "cmake")));
     }
     report(missing)
 }
@@ -38,10 +29,7 @@ pub fn check_build() -> Result<(), Failure> {
 /// reachable model hub, needs neither.
 pub fn note_model_package() {
     if let Err(problem) = check_python() {
-        eprintln!(
-            "xtask: note: {}\n       (only needed where the model hub cannot be reached)",
-            problem.message
-        );
+        eprintln!("xtask: note: {}\n       (only needed where the model hub cannot be reached)", problem.message);
     }
 }
 
@@ -49,22 +37,13 @@ pub fn note_model_package() {
 pub fn check_python() -> Result<(), Failure> {
     let mut missing = Vec::new();
     if !succeeds("python3", &["--version"]) {
-        missing.push(format!(
-            "python3: {}",
-            install("python3 python3-pip python3-venv", "python3")
-        ));
+        missing.push(format!("python3: {}", install("python3 python3-pip python3-venv", "python3")));
     } else {
         if !succeeds("python3", &["-m", "pip", "--version"]) {
-            missing.push(format!(
-                "pip for python3: {}",
-                install("python3-pip", "python3-pip")
-            ));
+            missing.push(format!("pip for python3: {}", install("python3-pip", "python3-pip")));
         }
         if !succeeds("python3", &["-c", "import venv, ensurepip"]) {
-            missing.push(format!(
-                "venv for python3: {}",
-                install("python3-venv", "python3")
-            ));
+            missing.push(format!("venv for python3: {}", install("python3-venv", "python3")));
         }
     }
     report(missing)
@@ -74,10 +53,7 @@ fn report(missing: Vec<String>) -> Result<(), Failure> {
     if missing.is_empty() {
         return Ok(());
     }
-    Err(Failure::user(format!(
-        "this machine lacks:\n  - {}",
-        missing.join("\n  - ")
-    )))
+    Err(Failure::user(format!("this machine lacks:\n  - {}", missing.join("\n  - "))))
 }
 
 fn install(apt: &str, other: &str) -> String {
@@ -92,10 +68,7 @@ fn install(apt: &str, other: &str) -> String {
 
 fn rustc_problem() -> Option<String> {
     let rustup = "curl --proto '=https' --tlsv1.2 -sSf https://sh.rustup.rs | sh   (or: rustup update stable)";
-    let needed = format!(
-        "rustc {}.{} or newer: {rustup}",
-        OLDEST_RUSTC.0, OLDEST_RUSTC.1
-    );
+    let needed = format!("rustc {}.{} or newer: {rustup}", OLDEST_RUSTC.0, OLDEST_RUSTC.1);
     let program = std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
     let Ok(output) = Command::new(program).arg("--version").output() else {
         return Some(needed);
@@ -120,14 +93,8 @@ mod tests {
 
     #[test]
     fn reads_the_compilers_version() {
-        assert_eq!(
-            version("rustc 1.95.0 (59807616e 2026-04-14)"),
-            Some((1, 95))
-        );
-        assert_eq!(
-            version("rustc 1.97.0-nightly (abc 2026-06-01)"),
-            Some((1, 97))
-        );
+        assert_eq!(version("rustc 1.95.0 (59807616e 2026-04-14)"), Some((1, 95)));
+        assert_eq!(version("rustc 1.97.0-nightly (abc 2026-06-01)"), Some((1, 97)));
         assert_eq!(version("command not found"), None);
         assert_eq!(version(""), None);
     }

@@ -19,11 +19,7 @@ pub fn target_dir() -> PathBuf {
     match std::env::var_os("CARGO_TARGET_DIR") {
         Some(dir) if !dir.is_empty() => {
             let dir = PathBuf::from(dir);
-            if dir.is_absolute() {
-                dir
-            } else {
-                root().join(dir)
-            }
+            if dir.is_absolute() { dir } else { root().join(dir) }
         }
         _ => root().join("target"),
     }
@@ -46,23 +42,14 @@ pub fn sahara() -> Command {
 
 /// Path of the release binary.
 pub fn sahara_path() -> PathBuf {
-    target_dir()
-        .join("release")
-        .join(format!("sahara{}", std::env::consts::EXE_SUFFIX))
+    target_dir().join("release").join(format!("sahara{}", std::env::consts::EXE_SUFFIX))
 }
 
 /// Builds the command line with the release profile, showing cargo's own progress.
 pub fn build_sahara() -> Result<(), Failure> {
     eprintln!("xtask: building sahara (the first time takes some minutes)");
     let started = Instant::now();
-    run(cargo().args([
-        "build",
-        "--release",
-        "--package",
-        "sahara",
-        "--bin",
-        "sahara",
-    ]))?;
+    run(cargo().args(["build", "--release", "--package", "sahara", "--bin", "sahara"]))?;
     eprintln!("xtask: built in {:.0} s", started.elapsed().as_secs_f64());
     Ok(())
 }
@@ -70,15 +57,10 @@ pub fn build_sahara() -> Result<(), Failure> {
 /// Runs a program with this terminal; any exit code but 0 is passed on.
 pub fn run(command: &mut Command) -> Result<(), Failure> {
     let name = describe(command);
-    let status = command
-        .status()
-        .map_err(|error| Failure::fault(format!("could not start `{name}`: {error}")))?;
+    let status = command.status().map_err(|error| Failure::fault(format!("could not start `{name}`: {error}")))?;
     match status.code() {
         Some(0) => Ok(()),
-        Some(code) => Err(Failure::exit(
-            &format!("`{name}`"),
-            u8::try_from(code).unwrap_or(1),
-        )),
+        Some(code) => Err(Failure::exit(&format!("`{name}`"), u8::try_from(code).unwrap_or(1))),
         None => Err(Failure::fault(format!("`{name}` was killed by a signal"))),
     }
 }
@@ -91,11 +73,7 @@ pub fn output(command: &mut Command) -> Result<String, Failure> {
         .output()
         .map_err(|error| Failure::fault(format!("could not start `{name}`: {error}")))?;
     if !output.status.success() {
-        let code = output
-            .status
-            .code()
-            .and_then(|code| u8::try_from(code).ok())
-            .unwrap_or(1);
+        let code = output.status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(1);
         return Err(Failure::exit(&format!("`{name}`"), code));
     }
     String::from_utf8(output.stdout)

@@ -12,23 +12,14 @@ const CARGO_DENY: &str = "cargo install --locked cargo-deny@0.18.9";
 
 type Step = (&'static str, fn() -> Result<(), Failure>);
 
-const STEPS: [Step; 5] = [
-    ("fmt", fmt),
-    ("test", test),
-    ("clippy", clippy),
-    ("doc", doc),
-    ("deny", deny),
-];
+const STEPS: [Step; 5] = [("fmt", fmt), ("test", test), ("clippy", clippy), ("doc", doc), ("deny", deny)];
 
 /// Runs the named steps, or all of them.
 pub fn run(names: &[String]) -> Result<(), Failure> {
     for name in names {
         if !STEPS.iter().any(|(step, _)| step == name) {
             let all: Vec<&str> = STEPS.iter().map(|(step, _)| *step).collect();
-            return Err(Failure::user(format!(
-                "no step is called {name:?}; the steps are {}",
-                all.join(", ")
-            )));
+            return Err(Failure::user(format!("no step is called {name:?}; the steps are {}", all.join(", "))));
         }
     }
     prerequisites::check_build()?;
@@ -37,10 +28,7 @@ pub fn run(names: &[String]) -> Result<(), Failure> {
             let started = Instant::now();
             eprintln!("xtask: {name}");
             step()?;
-            eprintln!(
-                "xtask: {name} done in {:.0} s",
-                started.elapsed().as_secs_f64()
-            );
+            eprintln!("xtask: {name} done in {:.0} s", started.elapsed().as_secs_f64());
         }
     }
     Ok(())
@@ -53,18 +41,12 @@ fn fmt() -> Result<(), Failure> {
 
 fn clippy() -> Result<(), Failure> {
     run_program(
-        cargo()
-            .args(["clippy", "--release", "--workspace", "--all-targets"])
-            .args(["--", "--deny", "warnings"]),
+        cargo().args(["clippy", "--release", "--workspace", "--all-targets"]).args(["--", "--deny", "warnings"]),
     )
 }
 
 fn doc() -> Result<(), Failure> {
-    run_program(
-        cargo()
-            .args(["doc", "--release", "--workspace", "--no-deps"])
-            .env("RUSTDOCFLAGS", "--deny warnings"),
-    )
+    run_program(cargo().args(["doc", "--release", "--workspace", "--no-deps"]).env("RUSTDOCFLAGS", "--deny warnings"))
 }
 
 fn deny() -> Result<(), Failure> {
@@ -142,16 +124,9 @@ mod tests {
     fn adds_up_what_the_test_programs_print() {
         let mut tally = Tally::default();
         tally.read("test result: ok. 3 passed; 0 failed; 1 ignored; 0 measured; 2 filtered out; finished in 0.00s");
-        tally.read("test result: FAILED. 10 passed; 2 failed; 0 ignored; 0 measured; 0 filtered out; finished in 1.50s");
+        tally
+            .read("test result: FAILED. 10 passed; 2 failed; 0 ignored; 0 measured; 0 filtered out; finished in 1.50s");
         tally.read("running 3 tests");
-        assert_eq!(
-            tally,
-            Tally {
-                passed: 13,
-                failed: 2,
-                ignored: 1,
-                programs: 2
-            }
-        );
+        assert_eq!(tally, Tally { passed: 13, failed: 2, ignored: 1, programs: 2 });
     }
 }

@@ -16,34 +16,17 @@ pub fn ensure(name: &str, packages: &[&str], import: &str) -> Result<PathBuf, Fa
         return Ok(python);
     }
     prerequisites::check_python()?;
-    eprintln!(
-        "xtask: installing {} for Python into {}",
-        packages.join(", "),
-        home.display()
-    );
-    run(Command::new("python3")
-        .args(["-m", "venv", "--clear"])
-        .arg(&home))?;
-    run(Command::new(&python)
-        .args([
-            "-m",
-            "pip",
-            "install",
-            "--quiet",
-            "--disable-pip-version-check",
-        ])
-        .args(packages))
-    .map_err(|_| {
-        Failure::user(format!(
-            "pip could not install {}: check the network, then run the chore again",
-            packages.join(", ")
-        ))
-    })?;
+    eprintln!("xtask: installing {} for Python into {}", packages.join(", "), home.display());
+    run(Command::new("python3").args(["-m", "venv", "--clear"]).arg(&home))?;
+    run(Command::new(&python).args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check"]).args(packages))
+        .map_err(|_| {
+            Failure::user(format!(
+                "pip could not install {}: check the network, then run the chore again",
+                packages.join(", ")
+            ))
+        })?;
     if !succeeds(&python, &["-c", import]) {
-        return Err(Failure::fault(format!(
-            "{} is installed but `{import}` fails",
-            packages.join(", ")
-        )));
+        return Err(Failure::fault(format!("{} is installed but `{import}` fails", packages.join(", "))));
     }
     Ok(python)
 }
