@@ -47,6 +47,12 @@ impl Shape {
     }
 }
 
+impl std::fmt::Display for Shape {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "[{}, {}, {}]", self.batch, self.rows, self.cols)
+    }
+}
+
 /// A private input of the consumer. Values must lie in `[-max_abs, max_abs]`, rows within `max_row_norm` (L2),
 /// or the proven bounds of the graph do not hold; the client checks this before sharing.
 #[derive(Clone, Debug, PartialEq)]
@@ -145,6 +151,66 @@ pub enum Op {
     SplitHeads { x: NodeId },
     /// `[heads, r, d] → [1, r, heads·d]`.
     MergeHeads { x: NodeId },
+}
+
+impl Op {
+    /// Calls `f` with every operand.
+    pub fn operands(&self, mut f: impl FnMut(NodeId)) {
+        match self {
+            Op::Input(_) => {}
+            Op::MatMulWeight { x, .. }
+            | Op::ScaleWeight { x, .. }
+            | Op::AddWeight { x, .. }
+            | Op::MulPublic { x, .. }
+            | Op::SquareSum { x }
+            | Op::RowSum { x }
+            | Op::RowMax { x }
+            | Op::Rescale { x, .. }
+            | Op::ClampIndex { x, .. }
+            | Op::Lookup { x, .. }
+            | Op::Step { x, .. }
+            | Op::SliceCols { x, .. }
+            | Op::SplitHeads { x }
+            | Op::MergeHeads { x } => f(*x),
+            Op::MatMul { a, b, .. } | Op::Add { a, b } | Op::Sub { a, b } | Op::Mul { a, b } => {
+                f(*a);
+                f(*b);
+            }
+            Op::ConcatCols { parts } => parts.iter().copied().for_each(f),
+        }
+    }
+
+    /// The operator's name, for profiles and tests.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Op::Input(_) => "input",
+            Op::MatMulWeight { .. } => "matmul_weight",
+            Op::ScaleWeight { .. } => "scale_weight",
+            Op::AddWeight { .. } => "add_weight",
+            Op::MatMul { .. } => "matmul",
+            Op::Add { .. } => "add",
+            Op::Sub { .. } => "sub",
+            Op::MulPublic { .. } => "mul_public",
+            Op::Mul { .. } => "mul",
+            Op::SquareSum { .. } => "square_sum",
+            Op::RowSum { .. } => "row_sum",
+            Op::RowMax { .. } => "row_max",
+            Op::Rescale { .. } => "rescale",
+            Op::ClampIndex { .. } => "clamp_index",
+            Op::Lookup { .. } => "lookup",
+            Op::Step { .. } => "step",
+            Op::SliceCols { .. } => "slice_cols",
+            Op::ConcatCols { .. } => "concat_cols",
+            Op::SplitHeads { .. } => "split_heads",
+            Op::MergeHeads { .. } => "merge_heads",
+        }
+    }
+}
+
+/// `x` modulo `2^bits`, as the representative in `[-2^(bits-1), 2^(bits-1))`; `1 ≤ bits ≤ 32`.
+pub fn wrap(x: i64, bits: u8) -> i32 {
+    let unused = 32 - u32::from(bits);
+    ((x as i32) << unused) >> unused
 }
 
 /// Where a bound on the absolute value comes from.

@@ -1,0 +1,155 @@
+//! The reference executor: what a graph computes, in plain integers.
+//!
+//! Every other executor is compared with this one. It gives the same trace for any number of threads and with either
+//! kernel, frees tensors after their last use, and counts the elements that exceed the bound their node declares.
+
+mod ops;
+
+use crate::check::CheckError;
+use crate::graph::{Graph, NodeId, Op, WeightId};
+use crate::kernels::{PackedB, Simd, as_ring, pack_b};
+use crate::weights::Weights;
+
+/// How to run.
+#[derive(Clone, Copy, Debug)]
+pub struct ExecOptions {
+    /// Threads to use; the result does not depend on it.
+    pub threads: usize,
+    /// Keep every tensor and return it.
+    pub record_trace: bool,
+    /// Which kernels; the result does not depend on it.
+    pub simd: Simd,
+}
+
+impl Default for ExecOptions {
+    fn default() -> Self {
+        Self { threads: 1, record_trace: false, simd: Simd::Auto }
+    }
+}
+
+/// What a run gave.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Execution {
+    /// The result tensors, in the order of [`Graph::outputs`].
+    pub outputs: Vec<Vec<i32>>,
+    /// Every tensor, in the order of [`Graph::nodes`], if asked for.
+    pub trace: Option<Vec<Vec<i32>>>,
+    /// Nodes with elements beyond their bound, and how many; empty for inputs in range when all bounds are proven.
+    pub out_of_range: Vec<(NodeId, u64)>,
+}
+
+/// Why a graph cannot be run.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ExecError {
+    /// The graph is malformed.
+    #[error(transparent)]
+    Check(#[from] CheckError),
+    /// Other weights than the graph's.
+    #[error("the weights do not have the tensors and sizes that the graph {model} asks for")]
+    Weights {
+        /// Model of the graph.
+        model: String,
+    },
+    /// Wrong number of inputs.
+    #[error("the graph takes {expected} inputs, {found} were given")]
+    Inputs {
+        /// Inputs of the graph.
+        expected: usize,
+        /// Inputs given.
+        found: usize,
+    },
+    /// An input of the wrong size.
+    #[error("input {name} has {found} elements, the graph asks for {expected}")]
+    InputSize {
+        /// Name of the input.
+        name: String,
+        /// Elements of its shape.
+        expected: usize,
+        /// Elements given.
+        found: usize,
+    },
+}
+
+/// Runs `graph` on `inputs` (one row-major tensor per input, in order).
+pub fn execute(
+    graph: &Graph,
+    weights: &Weights,
+    inputs: &[Vec<i32>],
+    opts: &ExecOptions,
+) -> Result<Execution, ExecError> {
+    Executor::new(graph, weights)?.run(inputs, opts)
+}
+
+/// A checked graph with its weights packed for the kernels: make it once, run it often.
+pub struct Executor<'a> {
+    graph: &'a Graph,
+    weights: &'a Weights,
+    packed: Vec<Option<PackedB>>,
+    /// For each node the last node that reads it; outputs are never freed.
+    last_use: Vec<usize>,
+}
+
+impl<'a> Executor<'a> {
+    /// Checks the graph and packs the weights of its matrix products.
+    pub fn new(graph: &'a Graph, weights: &'a Weights) -> Result<Self, ExecError> {
+        graph.check()?;
+        if !weights.matches(&graph.weights) {
+            return Err(ExecError::Weights { model: graph.model.clone() });
+        }
+        let mut packed: Vec<Option<PackedB>> = graph.weights.iter().map(|_| None).collect();
+        let mut last_use = vec![0; graph.nodes.len()];
+        for (index, node) in graph.nodes.iter().enumerate() {
+            if let Op::MatMulWeight { w: WeightId(w), .. } = node.op {
+                let w = w as usize;
+                let spec = &graph.weights[w];
+                packed[w].get_or_insert_with(|| {
+                    pack_b(spec.rows as usize, spec.cols as usize, as_ring(&weights.tensors[w]))
+                });
+            }
+            node.op.operands(|NodeId(id)| last_use[id as usize] = index);
+        }
+        for &NodeId(id) in &graph.outputs {
+            last_use[id as usize] = usize::MAX;
+        }
+        Ok(Self { graph, weights, packed, last_use })
+    }
+
+    /// Runs the graph.
+    pub fn run(&self, inputs: &[Vec<i32>], opts: &ExecOptions) -> Result<Execution, ExecError> {
+        self.check_inputs(inputs)?;
+        let nodes = &self.graph.nodes;
+        let mut values: Vec<Vec<i32>> = vec![Vec::new(); nodes.len()];
+        let mut out_of_range = Vec::new();
+        for (index, node) in nodes.iter().enumerate() {
+            let run = ops::Run { exec: self, node, values: &values, inputs, opts };
+            let (result, beyond) = run.node();
+            values[index] = result;
+            if beyond > 0 {
+                out_of_range.push((NodeId(index as u32), beyond));
+            }
+            if !opts.record_trace {
+                node.op.operands(|NodeId(id)| {
+                    if self.last_use[id as usize] == index {
+                        values[id as usize] = Vec::new();
+                    }
+                });
+            }
+        }
+        let outputs = self.graph.outputs.iter().map(|&NodeId(id)| values[id as usize].clone()).collect();
+        Ok(Execution { outputs, trace: opts.record_trace.then_some(values), out_of_range })
+    }
+
+    fn check_inputs(&self, inputs: &[Vec<i32>]) -> Result<(), ExecError> {
+        let specs = &self.graph.inputs;
+        if inputs.len() != specs.len() {
+            return Err(ExecError::Inputs { expected: specs.len(), found: inputs.len() });
+        }
+        for (spec, input) in specs.iter().zip(inputs) {
+            let expected = spec.shape.len();
+            if input.len() != expected {
+                return Err(ExecError::InputSize { name: spec.name.clone(), expected, found: input.len() });
+            }
+        }
+        Ok(())
+    }
+}
