@@ -1,1 +1,12 @@
-//! x
+//! Share arithmetic, protocols, transport and the share node.
+//!
+//! [`protocol`] computes an integer graph on shares as pure state machines; everything else brings its bytes from
+//! process to process: identities and TLS, frames, packs on disk, transcripts, the node itself and its client.
+
+pub mod channel;
+pub mod codec;
+pub mod committee;
+pub mod identity;
+pub mod tls;
+pub mod protocol;
+pub mod ring;

@@ -1,0 +1,77 @@
+//! Rounds: everything that the tasks of an evaluator want opened at the same time travels in one frame.
+//!
+//! A task posts its bytes and awaits the peer's bytes at the same place. The awaiting is an ordinary `async`
+//! function polled by hand, so a gate reads as straight-line code and stays a deterministic state machine.
+
+use std::future::poll_fn;
+use std::ops::{Deref, Range};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::Poll;
+
+#[derive(Default)]
+struct State {
+    outbox: Vec<u8>,
+    round: u32,
+    received: Option<Arc<Vec<u8>>>,
+    name: Option<u32>,
+}
+
+/// The rounds of one evaluator.
+#[derive(Clone, Default)]
+pub(super) struct Exchange(Arc<Mutex<State>>);
+
+/// The peer's bytes for what was posted.
+pub(super) struct Received(Arc<Vec<u8>>, Range<usize>);
+
+impl Deref for Received {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        &self.0[self.1.clone()]
+    }
+}
+
+impl Exchange {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Posts what `write` appends on behalf of task `task`, and waits for as many bytes from the peer.
+    pub(super) async fn round(&self, task: u32, write: impl FnOnce(&mut Vec<u8>)) -> Received {
+        let (round, range) = {
+            let mut state = self.lock();
+            let start = state.outbox.len();
+            write(&mut state.outbox);
+            state.name.get_or_insert(task);
+            (state.round, start..state.outbox.len())
+        };
+        poll_fn(move |_| {
+            let state = self.lock();
+            match &state.received {
+                Some(bytes) if state.round == round + 1 => Poll::Ready(Received(bytes.clone(), range.clone())),
+                _ => Poll::Pending,
+            }
+        })
+        .await
+    }
+
+    /// Takes the frame of this round, if anything was posted, with the task that posted first.
+    pub(super) fn take(&self) -> Option<(Vec<u8>, u32)> {
+        let mut state = self.lock();
+        let name = state.name.take()?;
+        Some((std::mem::take(&mut state.outbox), name))
+    }
+
+    /// Delivers the peer's frame and opens the next round.
+    pub(super) fn deliver(&self, bytes: Vec<u8>) {
+        let mut state = self.lock();
+        state.outbox.reserve(bytes.len() / 2);
+        state.received = Some(Arc::new(bytes));
+        state.round += 1;
+    }
+
+    /// Rounds delivered so far.
+    pub(super) fn rounds(&self) -> u32 {
+        self.lock().round
+    }
+}

@@ -1,0 +1,82 @@
+//! Table lookup at a shared index: the masked index is opened, the mask is dealt as an XOR-shared one-hot vector.
+//!
+//! Each evaluator sums the table entries that its half selects. The halves differ in one place only, so the sums
+//! differ by plus or minus the entry; the helper knows the sign `s` and deals it. `T[x] = s·(Ũ - μ)` with `Ũ` opened.
+
+use sahara_circuits::graph::Table;
+
+use super::compare::Gate;
+use super::section::Dealer;
+use crate::ring::bits::CHUNK;
+use crate::ring::kernels;
+use crate::ring::prg::Prg;
+use crate::ring::words;
+
+/// One lookup, as the plan fixes it.
+pub(super) struct Lookup {
+    bits: u8,
+    /// `entries[(-j) mod N]` for `j` in `0..2N`: the window from `-u` on holds `T[u], T[u-1], …`.
+    reversed: Vec<u32>,
+}
+
+impl Lookup {
+    pub(super) fn new(table: &Table) -> Self {
+        let n = table.entries.len();
+        let reversed = (0..2 * n).map(|j| table.entries[(2 * n - j) % n] as u32).collect();
+        Self { bits: table.bits(), reversed }
+    }
+
+    fn vector(&self) -> usize {
+        1 << (self.bits - 3)
+    }
+
+    pub(super) fn corrections(&self, n: usize) -> u64 {
+        ((self.vector() + 8) * n) as u64
+    }
+
+    /// The helper's part.
+    pub(super) fn deal(&self, dealer: &mut Dealer<'_, '_>, masks: &mut [Prg; 2], n: usize) -> std::io::Result<()> {
+        let low = words::mask(self.bits);
+        let mut hot = super::helper::mask_words(masks, words::width(self.bits), n);
+        hot.iter_mut().for_each(|h| *h &= low);
+        let mut flipped = Vec::with_capacity(n);
+        dealer.one_hot(self.vector(), &hot, &mut flipped)?;
+        for part in flipped.chunks(CHUNK) {
+            let signs: Vec<u32> = part.iter().map(|f| if *f { u32::MAX } else { 1 }).collect();
+            let mut mu = super::helper::mask_words(masks, 4, part.len());
+            mu.iter_mut().zip(&signs).for_each(|(m, s)| *m = m.wrapping_mul(*s));
+            dealer.additive(4, &signs)?;
+            dealer.additive(4, &mu)?;
+        }
+        Ok(())
+    }
+
+    /// The evaluators' part: shares of the index in, shares of the entry out.
+    pub(super) async fn evaluate(&self, gate: &mut Gate, shares: &[u32]) -> Vec<u32> {
+        let entries = self.reversed.len() / 2;
+        let (index, _) = gate.open_words(words::width(self.bits), shares).await;
+        let mut sums = Vec::with_capacity(index.len());
+        let (bytes, first) = (self.vector(), gate.first);
+        let mut buffer = Vec::new();
+        for part in index.chunks(CHUNK) {
+            gate.dealt.one_hot(part.len() * bytes, &mut buffer, |vectors| {
+                for (vector, u) in vectors.chunks_exact(bytes).zip(part) {
+                    let start = (entries - (*u as usize & (entries - 1))) & (entries - 1);
+                    let sum = kernels::selected_sum(vector, &self.reversed, start);
+                    sums.push(if first { sum } else { 0u32.wrapping_sub(sum) });
+                }
+            });
+        }
+        let (mut opened, _) = gate.open_words(4, &sums).await;
+        let (mut sign, mut mu) = ([0; CHUNK], [0; CHUNK]);
+        for part in opened.chunks_mut(CHUNK) {
+            let (sign, mu) = (&mut sign[..part.len()], &mut mu[..part.len()]);
+            gate.dealt.additive(4, sign);
+            gate.dealt.additive(4, mu);
+            for ((u, s), m) in part.iter_mut().zip(sign.iter()).zip(mu.iter()) {
+                *u = u.wrapping_mul(*s).wrapping_sub(*m);
+            }
+        }
+        opened
+    }
+}

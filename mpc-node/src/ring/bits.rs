@@ -1,0 +1,65 @@
+//! Bit planes: 64 elements a word, one plane a bit, worked on in chunks that stay in the first-level cache.
+
+use super::kernels;
+
+/// Words of one plane of one chunk.
+pub const WORDS: usize = 32;
+/// Elements of one chunk.
+pub const CHUNK: usize = 64 * WORDS;
+/// One bit of each element of a chunk.
+pub type Plane = [u64; WORDS];
+/// A plane of zeros.
+pub const ZERO: Plane = [0; WORDS];
+
+/// Chunks that hold `n` elements; the last one is padded with zeros.
+pub const fn chunks(n: usize) -> usize {
+    n.div_ceil(CHUNK)
+}
+
+/// Bit `bit` of each of `values` (at most a chunk) as a plane.
+pub fn plane(values: &[u32], bit: u8) -> Plane {
+    let mut out = ZERO;
+    kernels::plane(values, bit, &mut out);
+    out
+}
+
+/// The bits of a plane as integers 0 or 1, for at most a chunk of elements.
+pub fn spread(plane: &Plane, out: &mut [u32]) {
+    for (word, part) in plane.iter().zip(out.chunks_mut(64)) {
+        for (i, o) in part.iter_mut().enumerate() {
+            *o = (word >> i) as u32 & 1;
+        }
+    }
+}
+
+/// `a ^= b`.
+pub fn xor(a: &mut Plane, b: &Plane) {
+    a.iter_mut().zip(b).for_each(|(a, b)| *a ^= b);
+}
+
+/// `a & b`.
+pub fn and(a: &Plane, b: &Plane) -> Plane {
+    std::array::from_fn(|i| a[i] & b[i])
+}
+
+/// `!a`.
+pub fn not(a: &Plane) -> Plane {
+    std::array::from_fn(|i| !a[i])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn planes_and_spread_are_inverse() {
+        let values: Vec<u32> = (0..CHUNK as u32 - 37).map(|i| i.wrapping_mul(0x85eb_ca6b)).collect();
+        let mut back = vec![0; values.len()];
+        for bit in 0..32 {
+            let mut ones = vec![0; values.len()];
+            spread(&plane(&values, bit), &mut ones);
+            back.iter_mut().zip(&ones).for_each(|(b, o)| *b |= o << bit);
+        }
+        assert_eq!(values, back);
+    }
+}

@@ -1,0 +1,6 @@
+//! Share arithmetic: the ring of machine words, bit planes, and the pseudorandom streams that masks come from.
+
+pub mod bits;
+pub(crate) mod kernels;
+pub mod prg;
+pub mod words;

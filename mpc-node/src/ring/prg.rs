@@ -1,0 +1,170 @@
+//! Pseudorandom streams: every mask is a position in a stream that two parties can derive from a common seed.
+//!
+//! A stream is AES-128 in counter mode; its key is derived with BLAKE3 from the 256-bit seed and a [`Label`], so two
+//! streams with different labels are independent and a stream is never read from two places.
+
+use aes::Aes128;
+use ctr::cipher::{KeyIvInit, StreamCipher};
+use zeroize::{Zeroize, ZeroizeOnDrop};
+
+const CONTEXT: &str = "sahara 2026 mpc mask stream v1";
+
+/// A secret 256-bit seed shared by two parties. Zeroised on drop; its bytes never appear in `Debug`.
+#[derive(Clone, PartialEq, Eq, Zeroize, ZeroizeOnDrop)]
+pub struct Seed([u8; 32]);
+
+impl Seed {
+    /// A fresh seed from the operating system's generator.
+    ///
+    /// # Errors
+    /// When the operating system has no randomness to give.
+    pub fn random() -> Result<Self, getrandom::Error> {
+        let mut bytes = [0; 32];
+        getrandom::fill(&mut bytes)?;
+        Ok(Self(bytes))
+    }
+
+    /// A seed received from the party that drew it.
+    pub const fn from_bytes(bytes: [u8; 32]) -> Self {
+        Self(bytes)
+    }
+
+    /// The secret bytes, to send to the party that shares the seed.
+    pub const fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+}
+
+impl std::fmt::Debug for Seed {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Seed(secret)")
+    }
+}
+
+/// What a stream is for. Two different labels give independent streams.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Label {
+    /// Masks that a party adds to what it opens inside a task of the plan.
+    Mask(u32),
+    /// Masks of a whole tensor that is opened as an operand of products.
+    Operand(u32),
+    /// The first evaluator's half of what the helper deals in a task of the plan.
+    Dealt(u32),
+    /// Mask of a weight tensor: helper node of the assignment, tensor index.
+    Weight(u8, u32),
+    /// A consumer's half of an input.
+    Input(u32),
+}
+
+impl Label {
+    fn encode(self) -> [u8; 6] {
+        let (tag, a, b) = match self {
+            Self::Mask(task) => (0, 0, task),
+            Self::Operand(task) => (4, 0, task),
+            Self::Dealt(task) => (1, 0, task),
+            Self::Weight(helper, tensor) => (2, helper, tensor),
+            Self::Input(index) => (3, 0, index),
+        };
+        let b = b.to_le_bytes();
+        [tag, a, b[0], b[1], b[2], b[3]]
+    }
+}
+
+/// A stream of pseudorandom bytes.
+pub struct Prg(ctr::Ctr64LE<Aes128>);
+
+impl Prg {
+    /// The stream of `seed` under `label`, from its beginning.
+    pub fn new(seed: &Seed, label: Label) -> Self {
+        let mut input = [0; 38];
+        input[..32].copy_from_slice(&seed.0);
+        input[32..].copy_from_slice(&label.encode());
+        let mut key = blake3::derive_key(CONTEXT, &input);
+        let mut half = [0; 16];
+        half.copy_from_slice(&key[..16]);
+        let stream = ctr::Ctr64LE::<Aes128>::new(&half.into(), &[0; 16].into());
+        input.zeroize();
+        key.zeroize();
+        half.zeroize();
+        Self(stream)
+    }
+
+    /// Fills `out` with the next bytes of the stream.
+    pub fn fill(&mut self, out: &mut [u8]) {
+        out.fill(0);
+        self.0.apply_keystream(out);
+    }
+
+    /// Fills `out` with the next words of the stream (little-endian).
+    pub fn fill_u64(&mut self, out: &mut [u64]) {
+        self.fill(bytemuck::cast_slice_mut(out));
+        if cfg!(target_endian = "big") {
+            out.iter_mut().for_each(|w| *w = w.swap_bytes());
+        }
+    }
+
+    /// Fills `out` with uniform values of `width` bytes each (1 to 4), the rest zero.
+    pub fn fill_words(&mut self, width: usize, out: &mut [u32]) {
+        if width == 4 {
+            self.fill(bytemuck::cast_slice_mut(out));
+            if cfg!(target_endian = "big") {
+                out.iter_mut().for_each(|w| *w = w.swap_bytes());
+            }
+            return;
+        }
+        let mut block = [0u8; 3 * 1024];
+        for part in out.chunks_mut(1024) {
+            let bytes = &mut block[..part.len() * width];
+            self.fill(bytes);
+            super::words::decode(width, bytes, part);
+        }
+        block.zeroize();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn labels_and_seeds_separate_streams() {
+        let labels = [
+            Label::Mask(1),
+            Label::Mask(2),
+            Label::Operand(1),
+            Label::Dealt(1),
+            Label::Weight(0, 1),
+            Label::Weight(1, 1),
+            Label::Input(1),
+        ];
+        let mut seen = std::collections::BTreeSet::new();
+        for seed in [[1; 32], [2; 32]] {
+            for label in labels {
+                let mut out = [0; 32];
+                Prg::new(&Seed::from_bytes(seed), label).fill(&mut out);
+                assert!(seen.insert(out), "{label:?} repeats a stream");
+            }
+        }
+    }
+
+    #[test]
+    fn words_do_not_depend_on_how_they_are_read() {
+        for width in 1..=4 {
+            let seed = Seed::from_bytes([7; 32]);
+            let mut whole = vec![0; 5000];
+            Prg::new(&seed, Label::Mask(0)).fill_words(width, &mut whole);
+            let mut parts = vec![0; 5000];
+            let mut prg = Prg::new(&seed, Label::Mask(0));
+            for part in parts.chunks_mut(777) {
+                prg.fill_words(width, part);
+            }
+            assert_eq!(whole, parts);
+            assert!(whole.iter().all(|w| u64::from(*w) < 1 << (8 * width)));
+        }
+    }
+
+    #[test]
+    fn debug_hides_the_seed() {
+        assert_eq!(format!("{:?}", Seed::from_bytes([3; 32])), "Seed(secret)");
+    }
+}
