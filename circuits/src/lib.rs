@@ -6,4 +6,5 @@ pub mod check;
 pub mod graph;
 pub mod kernels;
 pub mod reference;
+pub mod testgraph;
 pub mod weights;
