@@ -6,7 +6,9 @@
 pub mod channel;
 pub mod codec;
 pub mod committee;
+pub mod engine;
 pub mod identity;
-pub mod tls;
 pub mod protocol;
 pub mod ring;
+pub mod tls;
+pub mod wire;

@@ -1,0 +1,36 @@
+//! The few points where the node touches the protocol and the graph, in one place.
+
+use std::sync::Arc;
+
+use sahara_circuits::graph::Graph;
+use thiserror::Error;
+
+pub use crate::protocol::{
+    Assignment, Evaluator, EvaluatorRole, PackContents, Plan, ProtocolError, Rounding, Seed, Step, Visibility,
+    WeightMaterial, combine_outputs, deal, mask_weights, prepare, share_inputs,
+};
+pub use sahara_circuits::codec::{GraphId, MAX_GRAPH_BYTES};
+
+/// A graph from outside that cannot be used.
+#[derive(Debug, Error)]
+#[error("graph refused: {0}")]
+pub struct GraphRefused(String);
+
+/// Decodes and checks a graph from outside; it must have the announced id.
+pub fn read_graph(bytes: &[u8], id: GraphId) -> Result<Arc<Graph>, GraphRefused> {
+    let graph = Graph::from_bytes(bytes).map_err(|e| GraphRefused(e.to_string()))?;
+    if GraphId(*blake3::hash(bytes).as_bytes()) != id {
+        return Err(GraphRefused("its bytes have another id than announced".into()));
+    }
+    Ok(Arc::new(graph))
+}
+
+/// Words of all weight tensors of a graph.
+pub fn weight_words(graph: &Graph) -> u64 {
+    graph.weights.iter().map(|w| u64::from(w.rows) * u64::from(w.cols)).sum()
+}
+
+/// Whether a share has one tensor of the right length for each input of the graph.
+pub fn fits_inputs(graph: &Graph, share: &[Vec<u32>]) -> bool {
+    share.len() == graph.inputs.len() && share.iter().zip(&graph.inputs).all(|(s, i)| s.len() == i.shape.len())
+}
