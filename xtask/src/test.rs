@@ -5,8 +5,6 @@ use std::time::Instant;
 use crate::process::{self, cargo, run as run_program, succeeds};
 use crate::{Failure, prerequisites, venv};
 
-/// The OpenAI client that the gateway is tested with.
-pub const OPENAI: &str = "openai==3.54.0";
 /// The version of cargo-deny that `deny.toml` was written for.
 const CARGO_DENY: &str = "cargo install --locked cargo-deny@0.18.9";
 
@@ -60,7 +58,8 @@ fn deny() -> Result<(), Failure> {
 /// Unit tests, property tests and the journeys with real processes.
 fn test() -> Result<(), Failure> {
     process::build_sahara()?;
-    let python = venv::ensure("openai", &[OPENAI], "import openai")?;
+    let requirements = process::root().join("tests/python/requirements.txt").display().to_string();
+    let python = venv::ensure("openai", &["-r", &requirements], "import openai")?;
     let cache = process::target_dir().join("test-cache");
     let mut tally = Tally::default();
     let green = process::tee(

@@ -1,0 +1,40 @@
+//! `devnet up` is idempotent, `status` tells the truth, `down` leaves nothing running.
+
+mod common;
+
+use common::{Devnet, is_alive, one_at_a_time, processes_of};
+
+#[test]
+fn up_up_status_down_down() {
+    let _turn = one_at_a_time();
+    let devnet = Devnet::up();
+    let first = devnet.pids();
+    assert_eq!(first.len(), 3);
+    assert!(first.iter().all(|pid| is_alive(*pid)));
+
+    devnet.start();
+    assert_eq!(devnet.pids(), first, "a network that runs is left alone");
+
+    let logs = devnet.home.output(&["devnet", "logs"]);
+    assert!(!logs.trim().is_empty(), "the nodes say something in their logs");
+
+    devnet.home.output(&["devnet", "down"]);
+    assert!(first.iter().all(|pid| !is_alive(*pid)), "a node outlived `devnet down`");
+    assert_eq!(processes_of(&devnet.home.path().join("devnet")), Vec::<u32>::new());
+    let again = devnet.home.run(&["devnet", "down"]);
+    assert_eq!(again.code, Some(0), "taking down what is down is no error: {again}");
+}
+
+#[test]
+fn a_port_in_use_is_named_and_nothing_is_left_running() {
+    let _turn = one_at_a_time();
+    let home = common::Home::with_model();
+    let port = common::free_port_block();
+    let taken = std::net::TcpListener::bind(("127.0.0.1", port)).expect("a free port");
+    let finished = home.run(&["devnet", "up", "--port", &port.to_string()]);
+    drop(taken);
+    assert_eq!(finished.code, Some(2), "{finished}");
+    assert!(finished.stderr.contains(&port.to_string()), "the port is named: {finished}");
+    assert_eq!(finished.stderr.lines().filter(|line| line.contains("error")).count(), 1, "{finished}");
+    assert_eq!(processes_of(&home.path().join("devnet")), Vec::<u32>::new());
+}
