@@ -136,8 +136,7 @@ pub(super) fn deal(
         for part in rho.chunks(CHUNK) {
             let active = part.len().div_ceil(64);
             for stage in level {
-                let variables: Vec<Plane> =
-                    (0..stage.variables()).map(|_| mask_plane(masks, active)).collect();
+                let variables: Vec<Plane> = (0..stage.variables()).map(|_| mask_plane(masks, active)).collect();
                 for set in &stage.products {
                     let product = variables
                         .iter()
@@ -213,8 +212,7 @@ impl Gate {
     }
 
     async fn combine(&mut self, level: &[Stage], n: usize, pairs: &mut [Vec<Pair>]) {
-        let actives: Vec<usize> =
-            (0..pairs.len()).map(|c| (n - c * CHUNK).min(CHUNK).div_ceil(64)).collect();
+        let actives: Vec<usize> = (0..pairs.len()).map(|c| (n - c * CHUNK).min(CHUNK).div_ceil(64)).collect();
         let mut own: Vec<Vec<(Plane, Plane)>> = Vec::with_capacity(pairs.len());
         for (groups, active) in pairs.iter().zip(&actives) {
             let mut variables = Vec::new();
@@ -299,8 +297,7 @@ impl Gate {
         let mut mask = vec![0; shares.len()];
         self.masks.fill_words(width, &mut mask);
         let mut public: Vec<u32> = shares.iter().zip(&mask).map(|(s, r)| s.wrapping_add(*r)).collect();
-        let received =
-            self.exchange.round(self.task, |out| words::encode(width, &public, out)).await;
+        let received = self.exchange.round(self.task, |out| words::encode(width, &public, out)).await;
         words::decode_add(width, &received, &mut public);
         let low = words::mask(8 * width as u8);
         if width < 4 {

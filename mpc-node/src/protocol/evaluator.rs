@@ -133,10 +133,8 @@ impl Evaluator {
         }
         let outputs = &self.shared.plan.graph().outputs;
         let wires = self.shared.wires();
-        let outputs: Option<Vec<Vec<u32>>> = outputs
-            .iter()
-            .map(|id| wires.shares[id.0 as usize].as_ref().map(|share| share.as_ref().clone()))
-            .collect();
+        let outputs: Option<Vec<Vec<u32>>> =
+            outputs.iter().map(|id| wires.shares[id.0 as usize].as_ref().map(|share| share.as_ref().clone())).collect();
         let outputs = outputs.ok_or(ProtocolError::Finished)?;
         Ok(Step::Done { outputs, rounds: self.shared.exchange.rounds() })
     }
@@ -303,9 +301,7 @@ async fn evaluate(shared: &Shared, gate: &mut Gate, id: NodeId, operands: &[Node
                 }
                 out
             }
-            Kind::Open(plain) => {
-                products::matmul_packed(&shared.share(*x).await, plain[w.0 as usize].matrix())
-            }
+            Kind::Open(plain) => products::matmul_packed(&shared.share(*x).await, plain[w.0 as usize].matrix()),
             _ => Vec::new(),
         },
         (_, Op::ScaleWeight { x, w }) => match &shared.weights.0 {
@@ -333,9 +329,7 @@ async fn evaluate(shared: &Shared, gate: &mut Gate, id: NodeId, operands: &[Node
         }
         (_, Op::MatMul { a, b, transpose_b }) => {
             let (x, y) = (shared.opened(*a).await, shared.opened(*b).await);
-            products::bilinear(first, &x, &y, |x, y| {
-                products::matmul(shape(a), shape(b), *transpose_b, x, y)
-            })
+            products::bilinear(first, &x, &y, |x, y| products::matmul(shape(a), shape(b), *transpose_b, x, y))
         }
         (_, Op::Mul { a, b }) => {
             let (x, y) = (shared.opened(*a).await, shared.opened(*b).await);

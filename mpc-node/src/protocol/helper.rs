@@ -136,9 +136,7 @@ impl Dealing<'_> {
                 products::matmul(shape(a), shape(b), *transpose_b, self.mask(*a), self.mask(*b))
             }
             Op::Mul { a, b } => products::mul(shape(a), shape(b), self.mask(*a), self.mask(*b)),
-            Op::SquareSum { x } => {
-                products::row_dot(self.mask(*x), self.mask(*x), shape(x).cols as usize)
-            }
+            Op::SquareSum { x } => products::row_dot(self.mask(*x), self.mask(*x), shape(x).cols as usize),
             Op::AddWeight { x, .. } => self.deficit(*x).map_or_else(Vec::new, <[u32]>::to_vec),
             op => {
                 let operands = linear::operands(op);

@@ -67,9 +67,7 @@ pub(super) fn apply(graph: &Graph, id: NodeId, values: &[&[u32]]) -> Vec<u32> {
             }
             out
         }
-        Op::SplitHeads { .. } => {
-            swap_outer(values[0], node.shape.rows, node.shape.batch, node.shape.cols)
-        }
+        Op::SplitHeads { .. } => swap_outer(values[0], node.shape.rows, node.shape.batch, node.shape.cols),
         Op::MergeHeads { x } => {
             let from = shape(*x);
             swap_outer(values[0], from.batch, from.rows, from.cols)

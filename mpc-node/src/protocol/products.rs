@@ -27,12 +27,7 @@ pub(super) fn own_share(first: bool, public: &[u32], mask: &[u32]) -> Vec<u32> {
 }
 
 /// One evaluator's share of `f(a, b)`, short of the deficit.
-pub(super) fn bilinear(
-    first: bool,
-    a: &Opened,
-    b: &Opened,
-    f: impl Fn(&[u32], &[u32]) -> Vec<u32>,
-) -> Vec<u32> {
+pub(super) fn bilinear(first: bool, a: &Opened, b: &Opened, f: impl Fn(&[u32], &[u32]) -> Vec<u32>) -> Vec<u32> {
     let mut out = f(&a.public, &b.own(first));
     let cross = f(&a.mask, &b.public);
     out.iter_mut().zip(&cross).for_each(|(o, c)| *o = o.wrapping_sub(*c));

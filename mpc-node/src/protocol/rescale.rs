@@ -47,8 +47,8 @@ impl Rescale {
     }
 
     pub(super) fn corrections(&self, n: usize) -> u64 {
-        let words = self.result() * if self.carry.is_some() { 2 } else { 1 }
-            + if self.wide() { self.wrap() } else { 0 };
+        let words =
+            self.result() * if self.carry.is_some() { 2 } else { 1 } + if self.wide() { self.wrap() } else { 0 };
         self.carry.as_ref().map_or(0, |c| c.corrections(n)) + (words * n) as u64
     }
 

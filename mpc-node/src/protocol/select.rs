@@ -9,12 +9,7 @@ use crate::ring::prg::Prg;
 use crate::ring::words;
 
 /// `b·(u - ρ)` for a compared bit `b`: deals `γ` and `γ·ρ`.
-fn deal_product(
-    dealer: &mut Dealer<'_, '_>,
-    masks: &mut [Prg; 2],
-    width: usize,
-    rho: &[u32],
-) -> std::io::Result<()> {
+fn deal_product(dealer: &mut Dealer<'_, '_>, masks: &mut [Prg; 2], width: usize, rho: &[u32]) -> std::io::Result<()> {
     let mut gamma = [0; CHUNK];
     for part in rho.chunks(CHUNK) {
         let gamma = &mut gamma[..part.len()];
@@ -190,11 +185,8 @@ impl StepFunction {
 
     pub(super) async fn evaluate(&self, gate: &mut Gate, public: &[u32]) -> Vec<u32> {
         let low = words::mask(self.bits);
-        let shifted: Vec<u32> = self
-            .steps
-            .iter()
-            .flat_map(|(t, _)| public.iter().map(move |m| m.wrapping_sub(*t) & low))
-            .collect();
+        let shifted: Vec<u32> =
+            self.steps.iter().flat_map(|(t, _)| public.iter().map(move |m| m.wrapping_sub(*t) & low)).collect();
         let below = gate.msb(&self.sign, self.bits, &shifted).await;
         let v = gate.open_bits(&below, shifted.len()).await;
         let all = self.steps.iter().fold(self.base, |sum, (_, w)| sum.wrapping_add(*w));

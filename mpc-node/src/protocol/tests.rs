@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use sahara_circuits::graph::Graph;
+use sahara_circuits::graph::{BoundOrigin, Graph, InputSpec, Node, NodeId, Op, RescaleUse, Shape};
 use sahara_circuits::reference;
 use sahara_circuits::testgraph;
 use sahara_circuits::weights::Weights;
@@ -15,7 +15,12 @@ fn seed(byte: u8) -> Seed {
 
 struct Run {
     outputs: Vec<Vec<i32>>,
+    /// Length of each round's frame.
     frames: Vec<usize>,
+    /// Everything that the second evaluator received: corrections, then frames.
+    seen_by_second: Vec<u8>,
+    /// Everything that the first evaluator received.
+    seen_by_first: Vec<u8>,
 }
 
 /// Runs the three parties of one job to the end.
@@ -52,7 +57,7 @@ fn run(
     .unwrap();
     assert_eq!(corrections.len() as u64, plan.correction_len());
     let shares = share_inputs(inputs, &seed(5));
-    let mut frames = Vec::new();
+    let (mut frames, mut seen_by_first, mut seen_by_second) = (Vec::new(), Vec::new(), corrections.clone());
     let dealt = [(s1, Vec::new()), (s2, corrections)];
     let mut machines: Vec<Evaluator> = dealt
         .into_iter()
@@ -73,11 +78,14 @@ fn run(
             (Step::Exchange { send: a, name: x }, Step::Exchange { send: b, name: y }) => {
                 assert_eq!((a.len(), x), (b.len(), y));
                 frames.push(a.len());
+                seen_by_second.extend_from_slice(&a);
+                seen_by_first.extend_from_slice(&b);
                 received = [Some(b), Some(a)];
             }
             (Step::Done { outputs: a, rounds }, Step::Done { outputs: b, .. }) => {
                 assert_eq!(rounds as usize, frames.len());
-                return Run { outputs: combine_outputs(&a, &b).unwrap(), frames };
+                let outputs = combine_outputs(&a, &b).unwrap();
+                return Run { outputs, frames, seen_by_second, seen_by_first };
             }
             _ => panic!("the evaluators disagree on the end"),
         }
@@ -93,7 +101,7 @@ fn reduce(graph: &Graph, outputs: &mut [Vec<i32>]) {
 
 #[test]
 fn random_graphs_equal_the_reference() {
-    for number in 0..150 {
+    for number in 0..200 {
         let (graph, weights, inputs) = testgraph::random(number);
         let want = reference::execute(&graph, &weights, &inputs, &Default::default()).unwrap().outputs;
         let graph = Arc::new(graph);
@@ -112,9 +120,126 @@ fn message_lengths_do_not_depend_on_the_input() {
         let (graph, weights, inputs) = testgraph::random(number);
         let zeros: Vec<Vec<i32>> = inputs.iter().map(|x| vec![0; x.len()]).collect();
         let graph = Arc::new(graph);
-        let frames = |x: &[Vec<i32>]| {
-            run(&graph, &weights, x, Rounding::Exact, Visibility::Private, Assignment::ALL[0]).frames
-        };
+        let frames =
+            |x: &[Vec<i32>]| run(&graph, &weights, x, Rounding::Exact, Visibility::Private, Assignment::ALL[0]).frames;
         assert_eq!(frames(&inputs), frames(&zeros), "graph of seed {number}");
     }
+}
+
+/// One input, rescaled.
+fn rescale_graph(n: u32, shift: u8, bits: u8, usage: RescaleUse) -> Graph {
+    let shape = Shape::new(1, 1, n);
+    let node = |name: &str, op, bits| Node {
+        name: name.to_owned(),
+        op,
+        shape,
+        bits,
+        bound: (1 << 30) - 1,
+        origin: BoundOrigin::Proven,
+    };
+    Graph {
+        model: "rescale".to_owned(),
+        seq_len: 1,
+        layers: 1,
+        weights_root: [0; 32],
+        inputs: vec![InputSpec {
+            name: "x".to_owned(),
+            shape,
+            bits: 32,
+            max_abs: (1 << 30) - (1 << 19) - 1,
+            max_row_norm: u32::MAX,
+        }],
+        weights: vec![],
+        tables: vec![],
+        nodes: vec![node("x", Op::Input(0), 32), node("y", Op::Rescale { x: NodeId(0), shift, usage }, bits)],
+        outputs: vec![NodeId(1)],
+    }
+}
+
+#[test]
+fn rescale_is_exact_at_the_edges_of_its_range_and_faithful_is_at_most_one_more() {
+    let edge = (1 << 30) - (1 << 19) - 1;
+    for shift in 1..=20u8 {
+        let half = 1i64 << (shift - 1);
+        let mut x: Vec<i32> = vec![0, 1, -1, edge, -edge, half as i32, -half as i32, half as i32 - 1, -half as i32 - 1];
+        let mut rng = testgraph::Rng::new(u64::from(shift));
+        x.extend((0..5000).map(|_| rng.below(2 * edge as u64) as i32 - edge));
+        let want: Vec<i32> = x.iter().map(|x| ((i64::from(*x) + half) >> shift) as i32).collect();
+        let weights = Weights::default();
+        for (usage, rounding) in [
+            (RescaleUse::Value, Rounding::Exact),
+            (RescaleUse::Index, Rounding::Faithful),
+            (RescaleUse::Value, Rounding::Faithful),
+        ] {
+            let graph = Arc::new(rescale_graph(x.len() as u32, shift, 32, usage));
+            let got = run(&graph, &weights, &[x.clone()], rounding, Visibility::Open, Assignment::ALL[1]).outputs;
+            let off: Vec<i32> = got[0].iter().zip(&want).map(|(g, w)| g - w).collect();
+            if (usage, rounding) == (RescaleUse::Value, Rounding::Faithful) {
+                assert!(off.iter().all(|o| (0..=1).contains(o)), "faithful shift {shift}");
+                assert!(shift < 4 || off.contains(&1), "faithful must differ somewhere or it is not what it says");
+            } else {
+                assert!(off.iter().all(|o| *o == 0), "exact shift {shift}");
+            }
+        }
+    }
+}
+
+/// Chi-square of the bytes against the uniform distribution, in standard deviations from its mean.
+fn deviation_from_uniform(bytes: &[u8]) -> f64 {
+    let mut counts = [0f64; 256];
+    bytes.iter().for_each(|b| counts[usize::from(*b)] += 1.0);
+    let expected = bytes.len() as f64 / 256.0;
+    let chi: f64 = counts.iter().map(|c| (c - expected) * (c - expected) / expected).sum();
+    (chi - 255.0) / (2.0f64 * 255.0).sqrt()
+}
+
+#[test]
+fn what_an_evaluator_receives_is_uniform() {
+    let (mut first, mut second) = (Vec::new(), Vec::new());
+    for number in 0..60 {
+        let (graph, mut weights, inputs) = testgraph::random(number);
+        weights.tensors.iter_mut().for_each(|t| t.fill(0));
+        let zeros: Vec<Vec<i32>> = inputs.iter().map(|x| vec![0; x.len()]).collect();
+        let visibility = Visibility::Private;
+        let seen = run(&Arc::new(graph), &weights, &zeros, Rounding::Exact, visibility, Assignment::ALL[0]);
+        first.push(seen.seen_by_first);
+        second.push(seen.seen_by_second);
+    }
+    for seen in first.iter().chain(&second) {
+        let sigma = deviation_from_uniform(seen);
+        assert!(sigma.abs() < 6.0, "{} bytes are {sigma} standard deviations from uniform", seen.len());
+    }
+}
+
+#[test]
+fn wrong_material_and_frames_are_refused() {
+    let (graph, weights, inputs) = testgraph::random(1);
+    let graph = Arc::new(graph);
+    let plan = Arc::new(Plan::new(graph.clone(), Rounding::Exact, Visibility::Private).unwrap());
+    let assignment = Assignment::ALL[0];
+    let masked = mask_weights(&weights, assignment, &seed(1), &seed(2));
+    let material = |role| WeightMaterial::evaluator_private(&graph, assignment, role, &masked, &seed(1)).unwrap();
+    let first = EvaluatorRole::First;
+    assert!(WeightMaterial::evaluator_private(&graph, assignment, first, &masked[1..], &seed(1)).is_err());
+    let prepared = prepare(&plan, &material(first), first, &seed(3), &[]).unwrap();
+    let pack = |cut: usize| PackContents { seed: seed(3), corrections: Vec::new(), prepared: prepared[cut..].to_vec() };
+    let shares = || share_inputs(&inputs, &seed(5))[0].clone();
+    let make = |role, cut, inputs| Evaluator::new(plan.clone(), Arc::new(material(role)), first, pack(cut), inputs);
+    assert!(matches!(make(EvaluatorRole::Second, 0, shares()), Err(ProtocolError::WeightKind)));
+    assert!(matches!(make(first, 1, shares()), Err(ProtocolError::PackLength)));
+    assert!(matches!(make(first, 0, vec![]), Err(ProtocolError::Inputs)));
+    let mut machine = make(first, 0, shares()).unwrap();
+    let Step::Exchange { send, .. } = machine.step(None).unwrap() else { panic!("nothing to open") };
+    let short = vec![0; send.len() - 1];
+    assert!(matches!(machine.step(Some(short)), Err(ProtocolError::FrameLength { .. })));
+}
+
+#[test]
+fn each_assignment_has_its_own_weight_masks() {
+    let (_, weights, _) = testgraph::random(2);
+    let masked = Assignment::ALL.map(|a| mask_weights(&weights, a, &seed(1), &seed(2)));
+    let mean_equal = |a: &[u32], b: &[u32]| a.iter().zip(b).filter(|(x, y)| x == y).count();
+    assert_eq!(mean_equal(&masked[0], &masked[1]), 0);
+    assert_eq!(mean_equal(&masked[1], &masked[2]), 0);
+    assert_eq!(mean_equal(&masked[0], &masked[2]), 0);
 }

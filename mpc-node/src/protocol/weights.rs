@@ -120,10 +120,8 @@ fn split<'a>(graph: &Graph, words: &'a [u32]) -> Result<Vec<&'a [u32]>, Protocol
 
 fn tensor(graph: &Graph, index: usize, values: &[u32]) -> Tensor {
     let spec = &graph.weights[index];
-    let product = graph
-        .nodes
-        .iter()
-        .any(|node| matches!(&node.op, Op::MatMulWeight { w, .. } if w.0 as usize == index));
+    let product =
+        graph.nodes.iter().any(|node| matches!(&node.op, Op::MatMulWeight { w, .. } if w.0 as usize == index));
     if product {
         Tensor::Matrix(pack_b(spec.rows as usize, spec.cols as usize, values))
     } else {
