@@ -3,6 +3,7 @@
 
 pub mod bytes;
 pub mod check;
+pub mod codec;
 pub mod graph;
 pub mod kernels;
 pub mod reference;

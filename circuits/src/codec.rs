@@ -1,0 +1,337 @@
+//! Canonical graph bytes and the graph's identity.
+//!
+//! One graph has one encoding, so [`GraphId`], the BLAKE3 hash of the bytes, names what is computed. Decoding checks
+//! limits before it allocates and ends with [`Graph::check`]; a graph that decodes is safe to execute.
+
+use crate::bytes::{DecodeError, Reader, Writer};
+use crate::check::{CheckError, MAX_INPUTS, MAX_NAME, MAX_NODES, MAX_PARTS, MAX_STEPS, MAX_TABLES};
+use crate::graph::{
+    BoundOrigin, Graph, InputSpec, Node, NodeId, Op, RescaleUse, Shape, Table, TableId, WeightId, WeightSpec,
+};
+use crate::weights::MAX_TENSORS;
+
+/// First bytes of a graph file.
+const MAGIC: &[u8; 7] = b"SHGRAPH";
+/// The version this program writes.
+const VERSION: u16 = 1;
+/// Longest encoding that is read.
+pub const MAX_GRAPH_BYTES: usize = 16 << 20;
+
+/// The identity of a graph: BLAKE3 of its canonical bytes.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct GraphId(pub [u8; 32]);
+
+impl std::fmt::Display for GraphId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+impl std::fmt::Debug for GraphId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "GraphId({self})")
+    }
+}
+
+impl std::str::FromStr for GraphId {
+    type Err = GraphIdError;
+
+    fn from_str(text: &str) -> Result<Self, GraphIdError> {
+        let bytes = text.as_bytes();
+        if bytes.len() != 64 {
+            return Err(GraphIdError);
+        }
+        let mut id = [0; 32];
+        for (byte, pair) in id.iter_mut().zip(bytes.chunks_exact(2)) {
+            let digit = |c: u8| (c as char).to_digit(16).ok_or(GraphIdError);
+            *byte = (digit(pair[0])? * 16 + digit(pair[1])?) as u8;
+        }
+        Ok(Self(id))
+    }
+}
+
+/// Not 64 hexadecimal digits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a graph id is 64 hexadecimal digits")]
+pub struct GraphIdError;
+
+/// Why graph bytes were refused.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum GraphDecodeError {
+    /// The bytes.
+    #[error(transparent)]
+    Bytes(#[from] DecodeError),
+    /// What they describe.
+    #[error(transparent)]
+    Check(#[from] CheckError),
+}
+
+impl Graph {
+    /// The canonical bytes.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let mut out = Writer::new(MAGIC, VERSION);
+        out.text(&self.model);
+        out.u32(self.seq_len);
+        out.u32(self.layers);
+        out.raw(&self.weights_root);
+        out.u32(self.inputs.len() as u32);
+        for input in &self.inputs {
+            out.text(&input.name);
+            write_shape(&mut out, input.shape);
+            out.u8(input.bits);
+            out.u32(input.max_abs);
+            out.u32(input.max_row_norm);
+        }
+        out.u32(self.weights.len() as u32);
+        for weight in &self.weights {
+            out.text(&weight.name);
+            out.u32(weight.rows);
+            out.u32(weight.cols);
+        }
+        out.u32(self.tables.len() as u32);
+        for table in &self.tables {
+            out.text(&table.name);
+            out.u32(table.entries.len() as u32);
+            out.words(&table.entries);
+        }
+        out.u32(self.nodes.len() as u32);
+        for node in &self.nodes {
+            out.text(&node.name);
+            write_op(&mut out, &node.op);
+            write_shape(&mut out, node.shape);
+            out.u8(node.bits);
+            out.u64(node.bound);
+            out.u8(match node.origin {
+                BoundOrigin::Proven => 0,
+                BoundOrigin::Calibrated => 1,
+            });
+        }
+        out.u32(self.outputs.len() as u32);
+        self.outputs.iter().for_each(|id| out.u32(id.0));
+        out.finish()
+    }
+
+    /// Reads the bytes of [`Graph::to_bytes`] and checks the graph.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, GraphDecodeError> {
+        let graph = decode(bytes)?;
+        graph.check()?;
+        Ok(graph)
+    }
+
+    /// The identity: BLAKE3 of the canonical bytes.
+    pub fn id(&self) -> GraphId {
+        GraphId(*blake3::hash(&self.to_bytes()).as_bytes())
+    }
+}
+
+fn decode(bytes: &[u8]) -> Result<Graph, DecodeError> {
+    if bytes.len() > MAX_GRAPH_BYTES {
+        let (found, limit) = (bytes.len() as u64, MAX_GRAPH_BYTES as u64);
+        return Err(DecodeError::Limit { what: "graph", items: "bytes", found, limit });
+    }
+    let mut input = Reader::new("graph", bytes, MAGIC, VERSION)?;
+    let graph = Graph {
+        model: input.text("model name", MAX_NAME)?,
+        seq_len: input.u32()?,
+        layers: input.u32()?,
+        weights_root: input.take()?,
+        inputs: list(&mut input, "inputs", MAX_INPUTS, |input| {
+            Ok(InputSpec {
+                name: input.text("input name", MAX_NAME)?,
+                shape: read_shape(input)?,
+                bits: input.u8()?,
+                max_abs: input.u32()?,
+                max_row_norm: input.u32()?,
+            })
+        })?,
+        weights: list(&mut input, "weights", MAX_TENSORS, |input| {
+            Ok(WeightSpec { name: input.text("weight name", MAX_NAME)?, rows: input.u32()?, cols: input.u32()? })
+        })?,
+        tables: list(&mut input, "tables", MAX_TABLES, |input| {
+            let name = input.text("table name", MAX_NAME)?;
+            let len = input.count("table entries", 1 << 10)?;
+            Ok(Table { name, entries: input.words(len)? })
+        })?,
+        nodes: list(&mut input, "nodes", MAX_NODES, |input| {
+            Ok(Node {
+                name: input.text("node name", MAX_NAME)?,
+                op: read_op(input)?,
+                shape: read_shape(input)?,
+                bits: input.u8()?,
+                bound: input.u64()?,
+                origin: match input.u8()? {
+                    0 => BoundOrigin::Proven,
+                    1 => BoundOrigin::Calibrated,
+                    _ => return Err(input.invalid("bound origin")),
+                },
+            })
+        })?,
+        outputs: list(&mut input, "outputs", MAX_INPUTS, node)?,
+    };
+    input.finish()?;
+    Ok(graph)
+}
+
+fn list<T>(
+    input: &mut Reader<'_>,
+    items: &'static str,
+    limit: usize,
+    item: impl Fn(&mut Reader<'_>) -> Result<T, DecodeError>,
+) -> Result<Vec<T>, DecodeError> {
+    let len = input.count(items, limit)?;
+    (0..len).map(|_| item(input)).collect()
+}
+
+fn write_shape(out: &mut Writer, shape: Shape) {
+    out.u32(shape.batch);
+    out.u32(shape.rows);
+    out.u32(shape.cols);
+}
+
+fn read_shape(input: &mut Reader<'_>) -> Result<Shape, DecodeError> {
+    Ok(Shape::new(input.u32()?, input.u32()?, input.u32()?))
+}
+
+fn node(input: &mut Reader<'_>) -> Result<NodeId, DecodeError> {
+    input.u32().map(NodeId)
+}
+
+/// The operator's number, its operands, its constants.
+fn write_op(out: &mut Writer, op: &Op) {
+    let code = |out: &mut Writer, code, operands: &[NodeId]| {
+        out.u8(code);
+        operands.iter().for_each(|id| out.u32(id.0));
+    };
+    match op {
+        Op::Input(i) => code(out, 0, &[NodeId(*i)]),
+        Op::MatMulWeight { x, w } => code(out, 1, &[*x, NodeId(w.0)]),
+        Op::ScaleWeight { x, w } => code(out, 2, &[*x, NodeId(w.0)]),
+        Op::AddWeight { x, w } => code(out, 3, &[*x, NodeId(w.0)]),
+        Op::MatMul { a, b, transpose_b: false } => code(out, 4, &[*a, *b]),
+        Op::MatMul { a, b, transpose_b: true } => code(out, 5, &[*a, *b]),
+        Op::Add { a, b } => code(out, 6, &[*a, *b]),
+        Op::Sub { a, b } => code(out, 7, &[*a, *b]),
+        Op::MulPublic { x, k } => {
+            code(out, 8, &[*x]);
+            out.i32(*k);
+        }
+        Op::Mul { a, b } => code(out, 9, &[*a, *b]),
+        Op::SquareSum { x } => code(out, 10, &[*x]),
+        Op::RowSum { x } => code(out, 11, &[*x]),
+        Op::RowMax { x } => code(out, 12, &[*x]),
+        Op::Rescale { x, shift, usage } => {
+            code(out, if *usage == RescaleUse::Value { 13 } else { 14 }, &[*x]);
+            out.u8(*shift);
+        }
+        Op::ClampIndex { x, index_bits } => {
+            code(out, 15, &[*x]);
+            out.u8(*index_bits);
+        }
+        Op::Lookup { x, table } => code(out, 16, &[*x, NodeId(table.0)]),
+        Op::Step { x, base, steps } => {
+            code(out, 17, &[*x]);
+            out.i32(*base);
+            out.u32(steps.len() as u32);
+            for (threshold, weight) in steps {
+                out.u32(*threshold);
+                out.i32(*weight);
+            }
+        }
+        Op::SliceCols { x, from } => code(out, 18, &[*x, NodeId(*from)]),
+        Op::ConcatCols { parts } => {
+            code(out, 19, &[]);
+            out.u32(parts.len() as u32);
+            parts.iter().for_each(|id| out.u32(id.0));
+        }
+        Op::SplitHeads { x } => code(out, 20, &[*x]),
+        Op::MergeHeads { x } => code(out, 21, &[*x]),
+    }
+}
+
+fn read_op(input: &mut Reader<'_>) -> Result<Op, DecodeError> {
+    Ok(match input.u8()? {
+        0 => Op::Input(input.u32()?),
+        1 => Op::MatMulWeight { x: node(input)?, w: WeightId(input.u32()?) },
+        2 => Op::ScaleWeight { x: node(input)?, w: WeightId(input.u32()?) },
+        3 => Op::AddWeight { x: node(input)?, w: WeightId(input.u32()?) },
+        4 => Op::MatMul { a: node(input)?, b: node(input)?, transpose_b: false },
+        5 => Op::MatMul { a: node(input)?, b: node(input)?, transpose_b: true },
+        6 => Op::Add { a: node(input)?, b: node(input)? },
+        7 => Op::Sub { a: node(input)?, b: node(input)? },
+        8 => Op::MulPublic { x: node(input)?, k: input.i32()? },
+        9 => Op::Mul { a: node(input)?, b: node(input)? },
+        10 => Op::SquareSum { x: node(input)? },
+        11 => Op::RowSum { x: node(input)? },
+        12 => Op::RowMax { x: node(input)? },
+        13 => Op::Rescale { x: node(input)?, shift: input.u8()?, usage: RescaleUse::Value },
+        14 => Op::Rescale { x: node(input)?, shift: input.u8()?, usage: RescaleUse::Index },
+        15 => Op::ClampIndex { x: node(input)?, index_bits: input.u8()? },
+        16 => Op::Lookup { x: node(input)?, table: TableId(input.u32()?) },
+        17 => Op::Step {
+            x: node(input)?,
+            base: input.i32()?,
+            steps: list(input, "thresholds", MAX_STEPS, |input| Ok((input.u32()?, input.i32()?)))?,
+        },
+        18 => Op::SliceCols { x: node(input)?, from: input.u32()? },
+        19 => Op::ConcatCols { parts: list(input, "parts", MAX_PARTS, node)? },
+        20 => Op::SplitHeads { x: node(input)? },
+        21 => Op::MergeHeads { x: node(input)? },
+        _ => return Err(input.invalid("operator")),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testgraph::{Rng, random};
+
+    #[test]
+    fn bytes_round_trip_and_name_the_graph() {
+        for seed in 0..100 {
+            let (graph, _, _) = random(seed);
+            let bytes = graph.to_bytes();
+            let again = Graph::from_bytes(&bytes).unwrap();
+            assert_eq!(again, graph);
+            assert_eq!(again.to_bytes(), bytes);
+            assert_eq!(graph.id().to_string().parse::<GraphId>().unwrap(), graph.id());
+        }
+    }
+
+    #[test]
+    fn another_version_is_refused_by_name() {
+        let mut bytes = random(1).0.to_bytes();
+        bytes[7] = 9;
+        let error = Graph::from_bytes(&bytes).unwrap_err().to_string();
+        assert_eq!(
+            error,
+            "graph has version 9; this program reads version 1: update it, or make the file again"
+        );
+    }
+
+    #[test]
+    fn damaged_and_random_bytes_never_panic_and_never_run_out_of_bounds() {
+        let mut rng = Rng::new(7);
+        for seed in 0..40 {
+            let (graph, weights, inputs) = random(seed);
+            let bytes = graph.to_bytes();
+            for _ in 0..200 {
+                let mut bad = bytes.clone();
+                for _ in 0..1 + rng.below(4) {
+                    let at = rng.below(bad.len() as u64) as usize;
+                    bad[at] = rng.next() as u8;
+                }
+                if rng.below(3) == 0 {
+                    bad.truncate(rng.below(bad.len() as u64) as usize);
+                }
+                if let Ok(graph) = Graph::from_bytes(&bad) {
+                    let small = graph.nodes.iter().map(|n| n.shape.len()).sum::<usize>() < 1 << 20;
+                    if small && weights.matches(&graph.weights) {
+                        let _ = crate::reference::execute(&graph, &weights, &inputs, &Default::default());
+                    }
+                }
+            }
+            let noise: Vec<u8> = MAGIC.iter().copied().chain([1, 0]).chain((0..300).map(|_| rng.next() as u8)).collect();
+            assert!(Graph::from_bytes(&noise).is_err());
+        }
+    }
+}
