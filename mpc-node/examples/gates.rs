@@ -4,7 +4,7 @@
 
 use std::error::Error;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::Duration;
 
 use sahara_circuits::graph::{
     BoundOrigin, Graph, InputSpec, Node, NodeId, Op, RescaleUse, Shape, Table, TableId, WeightId, WeightSpec,
@@ -21,23 +21,24 @@ fn node(name: &str, op: Op, shape: Shape, bits: u8) -> Node {
 
 /// A graph of one input and one operator.
 fn graph(name: &str, input: Shape, input_bits: u8, op: Op, output: Shape, bits: u8) -> Graph {
+    // A second input is the result, whatever the width of the operator's.
+    let one = Shape::new(1, 1, 1);
+    let input_spec = |shape, bits| InputSpec { name: "x".to_owned(), shape, bits, max_abs: 31, max_row_norm: u32::MAX };
     let table = |bits: u8| Table { name: format!("table/{bits}"), entries: (0..1 << bits).collect() };
     Graph {
         model: name.to_owned(),
         seq_len: 1,
         layers: 1,
         weights_root: [0; 32],
-        inputs: vec![InputSpec {
-            name: "x".to_owned(),
-            shape: input,
-            bits: input_bits,
-            max_abs: 1 << 10,
-            max_row_norm: u32::MAX,
-        }],
+        inputs: vec![input_spec(input, input_bits), input_spec(one, 32)],
         weights: vec![WeightSpec { name: "w".to_owned(), rows: 384, cols: 384 }],
         tables: (7..=10).map(table).collect(),
-        nodes: vec![node("x", Op::Input(0), input, input_bits), node(name, op, output, bits)],
-        outputs: vec![NodeId(1)],
+        nodes: vec![
+            node("x", Op::Input(0), input, input_bits),
+            node(name, op, output, bits),
+            node("result", Op::Input(1), one, 32),
+        ],
+        outputs: vec![NodeId(2)],
     }
 }
 
@@ -55,7 +56,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         graph("table of 8 bits", scores, 8, lookup(1), scores, 32),
         graph("table of 9 bits", scores, 9, lookup(2), scores, 32),
         graph("clamp 16 to 7 bits", scores, 16, Op::ClampIndex { x, index_bits: 7 }, scores, 7),
-        graph("row maximum of 128", scores, 16, Op::RowMax { x }, rows, 16),
+        graph("row maximum of 128", scores, 32, Op::RowMax { x }, rows, 16),
         graph("weights 384 x 384", tokens, 32, Op::MatMulWeight { x, w: WeightId(0) }, tokens, 32),
         graph("square sum", tokens, 32, Op::SquareSum { x }, Shape::new(1, 128, 1), 32),
     ];
@@ -68,6 +69,12 @@ fn main() -> Result<(), Box<dyn Error>> {
     }
     println!("times in nanoseconds of one thread an element of the operand; B dealt once, B online in each direction");
     Ok(())
+}
+
+/// CPU time of this thread.
+fn cpu() -> Result<Duration, Box<dyn Error>> {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+    Ok(Duration::new(now.tv_sec.try_into()?, now.tv_nsec.try_into()?))
 }
 
 fn measure(graph: Graph) -> Result<(), Box<dyn Error>> {
@@ -85,35 +92,35 @@ fn measure(graph: Graph) -> Result<(), Box<dyn Error>> {
     for _ in 0..7 {
         let (s1, s2) = (Seed::random()?, Seed::random()?);
         let mut corrections = Vec::with_capacity(plan.correction_len() as usize);
-        let start = Instant::now();
+        let start = cpu()?;
         deal(&plan, &helper, &s1, &s2, &mut |bytes: &[u8]| {
             corrections.extend_from_slice(bytes);
             Ok(())
         })?;
-        let dealing = start.elapsed();
+        let dealing = cpu()? - start;
         let dealt = corrections.len();
-        let start = Instant::now();
+        let start = cpu()?;
         let p1 = prepare(&plan, &material[0], EvaluatorRole::First, &s1, &[])?;
-        let preparing = start.elapsed();
+        let preparing = cpu()? - start;
         let p2 = prepare(&plan, &material[1], EvaluatorRole::Second, &s2, &corrections)?;
-        let input: Vec<i32> = (0..n as i32).map(|i| i % 100).collect();
-        let [i1, i2] = share_inputs(&[input], &Seed::random()?);
+        let input: Vec<i32> = (0..n as i32).map(|i| i % 31).collect();
+        let [i1, i2] = share_inputs(&[input, vec![0]], &Seed::random()?);
         let pack = |seed, corrections, prepared| PackContents { seed, corrections, prepared };
         let first = pack(s1, Vec::new(), p1);
         let second = pack(s2, corrections, p2);
-        let start = Instant::now();
+        let start = cpu()?;
         let mut a = Evaluator::new(plan.clone(), material[0].clone(), EvaluatorRole::First, first, i1)?;
-        let mut spent = [start.elapsed(); 2];
+        let mut spent = [cpu()? - start; 2];
         let mut b = Evaluator::new(plan.clone(), material[1].clone(), EvaluatorRole::Second, second, i2)?;
         let (mut to_a, mut to_b) = (None, None);
         let (mut online, mut rounds) = (0, 0);
         loop {
-            let start = Instant::now();
+            let start = cpu()?;
             let left = a.step(to_a.take())?;
-            let middle = Instant::now();
+            let middle = cpu()?;
             let right = b.step(to_b.take())?;
             spent[0] += middle - start;
-            spent[1] += middle.elapsed();
+            spent[1] += cpu()? - middle;
             let (Step::Exchange { send: x, .. }, Step::Exchange { send: y, .. }) = (left, right) else { break };
             online += x.len();
             rounds += 1;

@@ -2,5 +2,6 @@
 
 pub mod bits;
 pub(crate) mod kernels;
+mod keystream;
 pub mod prg;
 pub mod words;

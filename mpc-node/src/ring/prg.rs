@@ -3,9 +3,9 @@
 //! A stream is AES-128 in counter mode; its key is derived with BLAKE3 from the 256-bit seed and a [`Label`], so two
 //! streams with different labels are independent and a stream is never read from two places.
 
-use aes::Aes128;
-use ctr::cipher::{KeyIvInit, StreamCipher};
 use zeroize::{Zeroize, ZeroizeOnDrop};
+
+use super::keystream::{BLOCK, Keystream};
 
 const CONTEXT: &str = "sahara 2026 mpc mask stream v1";
 
@@ -71,7 +71,13 @@ impl Label {
 }
 
 /// A stream of pseudorandom bytes.
-pub struct Prg(ctr::Ctr64LE<Aes128>);
+pub struct Prg {
+    keystream: Keystream,
+    counter: u64,
+    /// The block that is being read, and how much of it is left.
+    block: [u8; BLOCK],
+    left: usize,
+}
 
 impl Prg {
     /// The stream of `seed` under `label`, from its beginning.
@@ -82,17 +88,27 @@ impl Prg {
         let mut key = blake3::derive_key(CONTEXT, &input);
         let mut half = [0; 16];
         half.copy_from_slice(&key[..16]);
-        let stream = ctr::Ctr64LE::<Aes128>::new(&half.into(), &[0; 16].into());
+        let keystream = Keystream::new(half);
         input.zeroize();
         key.zeroize();
         half.zeroize();
-        Self(stream)
+        Self { keystream, counter: 0, block: [0; BLOCK], left: 0 }
     }
 
     /// Fills `out` with the next bytes of the stream.
     pub fn fill(&mut self, out: &mut [u8]) {
-        out.fill(0);
-        self.0.apply_keystream(out);
+        let (head, rest) = out.split_at_mut(self.left.min(out.len()));
+        head.copy_from_slice(&self.block[BLOCK - self.left..][..head.len()]);
+        self.left -= head.len();
+        let (body, tail) = rest.split_at_mut(rest.len() / BLOCK * BLOCK);
+        self.keystream.blocks(self.counter, body);
+        self.counter += (body.len() / BLOCK) as u64;
+        if !tail.is_empty() {
+            self.keystream.blocks(self.counter, &mut self.block);
+            self.counter += 1;
+            tail.copy_from_slice(&self.block[..tail.len()]);
+            self.left = BLOCK - tail.len();
+        }
     }
 
     /// Fills `out` with the next words of the stream (little-endian).
@@ -119,6 +135,12 @@ impl Prg {
             super::words::decode(width, bytes, part);
         }
         block.zeroize();
+    }
+}
+
+impl Drop for Prg {
+    fn drop(&mut self) {
+        self.block.zeroize();
     }
 }
 
