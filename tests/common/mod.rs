@@ -239,6 +239,23 @@ impl Devnet {
         self.home.path().join("devnet").join(format!("node-{number}"))
     }
 
+    /// The committee file that the devnet's client reads.
+    pub fn committee_file(&self) -> PathBuf {
+        self.file("committee.toml")
+    }
+
+    /// The key of the devnet's client.
+    pub fn client_key_file(&self) -> PathBuf {
+        self.file("client/key")
+    }
+
+    fn file(&self, ending: &str) -> PathBuf {
+        let folder = self.home.path().join("devnet");
+        let files = files_under(&folder);
+        let found = files.keys().find(|path| path.to_string_lossy().contains(&format!("/{ending}")));
+        found.unwrap_or_else(|| panic!("no {ending} in {:?}", files.keys())).clone()
+    }
+
     /// Embeds on the network; one vector a sentence.
     pub fn embed(&self, sentences: &[&str], options: &[&str]) -> Vec<Vec<f64>> {
         embeddings(&self.embed_output(sentences, options))
