@@ -425,7 +425,7 @@ fn turn<Data>(
     filled: &mut usize,
 ) -> (Result<Turn, ChannelError>, usize) {
     let mut discard = status.discard;
-    let mut work = || -> Result<Turn, ChannelError> {
+    let work = || -> Result<Turn, ChannelError> {
         match status.state? {
             ConnectionState::ReadTraffic(mut records) => {
                 while let Some(record) = records.next_record() {

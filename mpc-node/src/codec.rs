@@ -254,7 +254,10 @@ mod tests {
 
         let error = Reader::new("test", &w.0).header(b"SHTEST\0\0", 4).unwrap_err();
         assert_eq!(error.to_string(), "test has version 3, this program knows version 4: upgrade the older side");
-        assert_eq!(Reader::new("test", &[255; 4]).tensors(2), Err(DecodeError::Field { what: "test", field: "tensor count" }));
+        assert_eq!(
+            Reader::new("test", &[255; 4]).tensors(2),
+            Err(DecodeError::Field { what: "test", field: "tensor count" })
+        );
         assert!(Reader::new("test", &[1, 0, 0, 0, 255, 255, 255, 255]).tensors(2).is_err());
     }
 

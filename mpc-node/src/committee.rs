@@ -64,7 +64,10 @@ impl Committee {
             }
             for b in &members[..i] {
                 if a.key == b.key {
-                    return Err(format!("nodes `{}` and `{name}` have the same key: one operator must not be two nodes", b.name));
+                    return Err(format!(
+                        "nodes `{}` and `{name}` have the same key: one operator must not be two nodes",
+                        b.name
+                    ));
                 }
                 if a.address == b.address {
                     return Err(format!("nodes `{}` and `{name}` have the same address", b.name));
@@ -76,8 +79,11 @@ impl Committee {
 
     /// Reads a committee file.
     pub fn load(path: &Path) -> Result<Self, CommitteeError> {
-        let text = std::fs::read_to_string(path)
-            .map_err(|source| CommitteeError::Io { action: "read", path: path.into(), source })?;
+        let text = std::fs::read_to_string(path).map_err(|source| CommitteeError::Io {
+            action: "read",
+            path: path.into(),
+            source,
+        })?;
         Self::parse(&text).map_err(|reason| CommitteeError::Content { path: path.into(), reason })
     }
 
@@ -163,11 +169,8 @@ mod tests {
     use super::*;
 
     fn committee() -> Committee {
-        let member = |i: u8| Member {
-            name: format!("node {i}"),
-            address: format!("127.0.0.1:700{i}"),
-            key: PublicKey([i; 32]),
-        };
+        let member =
+            |i: u8| Member { name: format!("node {i}"), address: format!("127.0.0.1:700{i}"), key: PublicKey([i; 32]) };
         Committee::new([member(1), member(2), member(3)]).unwrap()
     }
 

@@ -4,11 +4,17 @@
 //! process to process: identities and TLS, frames, packs on disk, transcripts, the node itself and its client.
 
 pub mod channel;
+pub mod client;
 pub mod codec;
 pub mod committee;
+pub mod config;
 pub mod engine;
 pub mod identity;
+pub mod lane;
+pub mod meter;
 pub mod protocol;
 pub mod ring;
+pub mod status;
 pub mod tls;
+pub mod transcript;
 pub mod wire;

@@ -78,8 +78,28 @@ impl Kind {
             Prepare, Progress, PutGraph, PutWeights, Round, Run, RunReply, Status, StatusReply, Transcript,
         };
         [
-            Hello, Fail, Done, Chunk, Progress, Status, StatusReply, HaveModel, ModelParts, PutGraph, PutWeights,
-            Prepare, Deal, DealReady, DealCommit, Run, Input, RunReply, OpenJob, OpenReply, Round, Transcript,
+            Hello,
+            Fail,
+            Done,
+            Chunk,
+            Progress,
+            Status,
+            StatusReply,
+            HaveModel,
+            ModelParts,
+            PutGraph,
+            PutWeights,
+            Prepare,
+            Deal,
+            DealReady,
+            DealCommit,
+            Run,
+            Input,
+            RunReply,
+            OpenJob,
+            OpenReply,
+            Round,
+            Transcript,
         ]
         .into_iter()
         .find(|kind| *kind as u8 == code)
@@ -179,6 +199,15 @@ id_type!(
     /// Names one sharing of a model's weights, so that three nodes know that their parts belong together.
     SharingId, 16
 );
+
+impl SharingId {
+    /// Open weights are the same for everyone: named by their commitment.
+    pub fn of_open(root: &[u8; 32]) -> Self {
+        let mut id = [0; 16];
+        id.copy_from_slice(&root[..16]);
+        Self(id)
+    }
+}
 
 /// What a pack is for and what a job computes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

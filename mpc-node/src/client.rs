@@ -1,0 +1,235 @@
+//! The consumer's and the owner's side: registers models, has packs prepared, runs jobs, asks for status.
+//!
+//! All calls block; a [`Client`] can be shared among threads (each call takes lanes of its own from a pool). The client
+//! makes the shares itself: an input leaves this process only as two uniform halves, each to one node.
+
+mod job;
+mod register;
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use thiserror::Error;
+
+pub use crate::committee::{Committee, Member};
+pub use crate::engine::{Assignment, GraphId, Rounding, Visibility};
+use crate::identity::Identity;
+use crate::lane::{Lane, LaneError};
+use crate::meter::{ByteCounts, Meter, Traffic};
+pub use crate::status::NodeStatus;
+use crate::wire::{FailCode, Kind, Message, Prepare, Progress};
+pub use crate::wire::{JobId, Task};
+pub use job::{Inference, Job, JobStats};
+pub use register::{Registration, RegistrationStep};
+
+/// Why a request failed.
+#[derive(Debug, Error)]
+pub enum ClientError {
+    /// A node could not be reached, failed or refused.
+    #[error(transparent)]
+    Node(#[from] Box<LaneError>),
+    /// The request does not make sense; nothing was sent.
+    #[error("{0}")]
+    Request(String),
+    /// The nodes' answers do not fit together.
+    #[error("{0}")]
+    Answer(String),
+    /// The operating system gives no random bytes.
+    #[error("the operating system gives no random bytes: {0}")]
+    Random(#[from] getrandom::Error),
+}
+
+impl From<LaneError> for ClientError {
+    fn from(error: LaneError) -> Self {
+        Self::Node(Box::new(error))
+    }
+}
+
+impl ClientError {
+    /// The code that a node reported, if one did.
+    pub fn code(&self) -> Option<FailCode> {
+        match self {
+            Self::Node(error) => error.fail().map(|fail| fail.code),
+            _ => None,
+        }
+    }
+
+    /// Whether no connection could be made at all (the network is not up).
+    pub fn is_unreachable(&self) -> bool {
+        matches!(self, Self::Node(error) if matches!(**error, LaneError::Connect { .. }))
+    }
+
+    /// How much the error tells about what went wrong inside the network.
+    fn depth(&self) -> u8 {
+        match (self, self.code()) {
+            (_, Some(FailCode::Peer)) => 3,
+            (_, Some(_)) => 2,
+            (Self::Node(_), None) => 1,
+            _ => 4,
+        }
+    }
+}
+
+/// How long a client waits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ClientOptions {
+    /// For connecting and the handshake.
+    pub connect_timeout: Duration,
+    /// For a job to end.
+    pub job_timeout: Duration,
+    /// For one pack to be prepared, or one piece of a model to be taken.
+    pub prepare_timeout: Duration,
+}
+
+impl Default for ClientOptions {
+    fn default() -> Self {
+        Self {
+            connect_timeout: Duration::from_secs(5),
+            job_timeout: Duration::from_secs(120),
+            prepare_timeout: Duration::from_secs(120),
+        }
+    }
+}
+
+/// A connection to a committee, with the key of a consumer.
+pub struct Client {
+    identity: Identity,
+    committee: Committee,
+    options: ClientOptions,
+    idle: [Mutex<Vec<Lane>>; 3],
+    meter: Arc<Meter>,
+}
+
+impl Client {
+    /// A client of a committee. Connects when first needed.
+    pub fn new(identity: Identity, committee: Committee, options: ClientOptions) -> Self {
+        Self { identity, committee, options, idle: Default::default(), meter: Arc::default() }
+    }
+
+    /// The committee.
+    pub fn committee(&self) -> &Committee {
+        &self.committee
+    }
+
+    /// Bytes this client has sent so far.
+    pub fn sent(&self) -> ByteCounts {
+        self.meter.sent()
+    }
+
+    /// Bytes this client has received so far.
+    pub fn received(&self) -> ByteCounts {
+        self.meter.received()
+    }
+
+    /// Asks all nodes for their status, in the order of the committee.
+    pub fn status(&self) -> [Result<NodeStatus, ClientError>; 3] {
+        std::thread::scope(|scope| {
+            [0, 1, 2].map(|index| scope.spawn(move || self.node_status(index))).map(|thread| {
+                thread.join().unwrap_or_else(|_| Err(ClientError::Answer("internal: the status thread died".into())))
+            })
+        })
+    }
+
+    /// Asks one node for its status.
+    pub fn node_status(&self, index: u8) -> Result<NodeStatus, ClientError> {
+        self.on_lane(index, |lane| {
+            lane.begin("when asked for its status", Traffic::Setup, self.options.connect_timeout);
+            lane.send_frame(Kind::Status, &[])?;
+            Ok(lane.receive()?)
+        })
+    }
+
+    /// Has the helper of `task` make `count` packs; `progress` hears how many are done.
+    pub fn prepare(&self, task: &Task, count: u32, progress: &mut dyn FnMut(u32)) -> Result<(), ClientError> {
+        self.on_lane(task.assignment.helper(), |lane| {
+            lane.begin("while packs were prepared", Traffic::Setup, self.options.prepare_timeout);
+            lane.send(&Prepare { task: *task, count })?;
+            loop {
+                match lane.receive_any()? {
+                    (Kind::Done, _) => return Ok(()),
+                    (Kind::Progress, payload) => progress(lane.decode::<Progress>(&payload)?.done),
+                    (kind, payload) => return Err(lane.unexpected(kind, payload.len()).into()),
+                }
+            }
+        })
+    }
+
+    /// Runs `work` on an idle or a new lane to a node. A lane that turns out to be dead is replaced once.
+    fn on_lane<T>(
+        &self,
+        index: u8,
+        mut work: impl FnMut(&mut Lane) -> Result<T, ClientError>,
+    ) -> Result<T, ClientError> {
+        let mut lane = self.lane(index)?;
+        let result = work(&mut lane);
+        if result.is_ok() {
+            self.put_back(index, lane);
+        }
+        result
+    }
+
+    fn lane(&self, index: u8) -> Result<Lane, ClientError> {
+        let mut idle = self.idle[usize::from(index)].lock().unwrap_or_else(PoisonError::into_inner);
+        while let Some(lane) = idle.pop() {
+            if lane.is_idle() {
+                return Ok(lane);
+            }
+        }
+        drop(idle);
+        let timeout = self.options.connect_timeout;
+        Ok(Lane::connect(&self.identity, &self.committee, index, timeout, self.meter.clone())?)
+    }
+
+    fn put_back(&self, index: u8, mut lane: Lane) {
+        lane.count();
+        self.idle[usize::from(index)].lock().unwrap_or_else(PoisonError::into_inner).push(lane);
+    }
+}
+
+/// Two requests that belong together: when one has failed, the other is soon given up.
+struct Pair {
+    failed: AtomicBool,
+    deadline: Instant,
+}
+
+impl Pair {
+    /// How long the better informed side gets to report after the other has failed.
+    const GRACE: Duration = Duration::from_secs(2);
+
+    fn new(timeout: Duration) -> Self {
+        Self { failed: AtomicBool::new(false), deadline: Instant::now() + timeout }
+    }
+
+    /// Waits for an answer on `lane`; gives up early when the other request has failed.
+    fn wait(&self, lane: &mut Lane) -> Result<(), ClientError> {
+        let mut deadline = self.deadline;
+        let mut shortened = false;
+        while !lane.readable(Duration::from_millis(100))? {
+            if !shortened && self.failed.load(Ordering::Relaxed) {
+                shortened = true;
+                deadline = deadline.min(Instant::now() + Self::GRACE);
+            }
+            if Instant::now() >= deadline {
+                let text = format!("{} did not answer in time while it ran the job", lane.who());
+                return Err(ClientError::Answer(text));
+            }
+        }
+        Ok(())
+    }
+
+    fn note<T>(&self, result: Result<T, ClientError>) -> Result<T, ClientError> {
+        if result.is_err() {
+            self.failed.store(true, Ordering::Relaxed);
+        }
+        result
+    }
+}
+
+/// Sends a message and waits for `Done`.
+fn ask_done<M: Message>(lane: &mut Lane, message: &M, stream: &[u8]) -> Result<(), ClientError> {
+    lane.send(message)?;
+    lane.send_stream(stream)?;
+    lane.receive_frame(Kind::Done)?;
+    Ok(())
+}

@@ -1,0 +1,171 @@
+//! Running one job: share the input, give each evaluator its half, add the halves of the answer.
+
+use std::time::Instant;
+
+use sahara_circuits::graph::Graph;
+
+use super::{Client, ClientError, Pair};
+use crate::engine::{Seed, combine_outputs, share_inputs};
+use crate::lane::Lane;
+use crate::meter::Traffic;
+use crate::transcript::SignedRecord;
+use crate::wire::{FailCode, JobFigures, JobId, Message, Run, RunReply, Share, Task};
+
+/// One job.
+#[derive(Clone, Copy, Debug)]
+pub struct Job<'a> {
+    /// The graph (`task.graph` is its id).
+    pub graph: &'a Graph,
+    /// What to compute, and with which roles.
+    pub task: Task,
+    /// The private inputs, one tensor for each of the graph's.
+    pub inputs: &'a [Vec<i32>],
+    /// Have a pack prepared when none is left.
+    pub auto_prepare: bool,
+}
+
+/// A job's figures.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct JobStats {
+    /// Rounds between the evaluators.
+    pub rounds: u32,
+    /// Bytes that the evaluators sent each other, both together.
+    pub online_bytes: u64,
+    /// Seconds from opening the job to its last round, of the slower evaluator.
+    pub online_seconds: f64,
+    /// Of that, seconds that the less waiting evaluator waited for the other (transport included).
+    pub waiting_seconds: f64,
+    /// Bytes that the client sent and received, both nodes together.
+    pub client_bytes: u64,
+    /// Seconds as the client saw it, from sharing the input to adding the answer.
+    pub client_seconds: f64,
+    /// Whether a pack had to be prepared first (its time is not in `client_seconds`).
+    pub prepared: bool,
+}
+
+/// A job's answer.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Inference {
+    /// The job's name in the transcripts.
+    pub job: JobId,
+    /// Output tensors.
+    pub outputs: Vec<Vec<i32>>,
+    /// Figures.
+    pub stats: JobStats,
+    /// Both evaluators' signed transcripts, which agree.
+    pub transcripts: [SignedRecord; 2],
+}
+
+impl Client {
+    /// Runs a job.
+    pub fn infer(&self, job: &Job<'_>) -> Result<Inference, ClientError> {
+        check_inputs(job.graph, job.inputs)?;
+        match self.infer_once(job) {
+            Err(error) if job.auto_prepare && error.code() == Some(FailCode::NoPack) => {
+                self.prepare(&job.task, 1, &mut |_| ())?;
+                let mut inference = self.infer_once(job)?;
+                inference.stats.prepared = true;
+                Ok(inference)
+            }
+            result => result,
+        }
+    }
+
+    fn infer_once(&self, job: &Job<'_>) -> Result<Inference, ClientError> {
+        let start = Instant::now();
+        let id = JobId::random()?;
+        let shares = share_inputs(job.inputs, &Seed::random()?);
+        let run = Run { job: id, task: job.task };
+        let pair = Pair::new(self.options.job_timeout);
+        let [first, second] = job.task.assignment.evaluators();
+        let (a, b) = std::thread::scope(|scope| {
+            let [share1, share2] = shares;
+            let other = scope.spawn(|| pair.note(self.run_half(second, &run, share2, &pair)));
+            let a = pair.note(self.run_half(first, &run, share1, &pair));
+            (a, other.join().unwrap_or_else(|_| Err(ClientError::Answer("internal: a job thread died".into()))))
+        });
+        let (a, b) = match (a, b) {
+            (Ok(a), Ok(b)) => (a, b),
+            (Err(a), Err(b)) => return Err(if b.depth() > a.depth() { b } else { a }),
+            (Err(e), Ok(_)) | (Ok(_), Err(e)) => return Err(e),
+        };
+        let outputs = combine_outputs(&a.reply.outputs, &b.reply.outputs).filter(|out| fits_outputs(job.graph, out));
+        let outputs =
+            outputs.ok_or_else(|| ClientError::Answer("the evaluators' output shares have wrong shapes".into()))?;
+        let transcripts = [a.transcript, b.transcript];
+        let named = transcripts[0].record.session.job == id && transcripts[0].record.session.task == job.task;
+        let members = [first, second].map(|i| self.committee.members[usize::from(i)].key);
+        let signers = [transcripts[0].record.signer, transcripts[1].record.signer];
+        if !named || members != signers || !transcripts[0].agrees_with(&transcripts[1]) {
+            return Err(ClientError::Answer("the evaluators' transcripts of the job do not agree".into()));
+        }
+        let (x, y) = (a.reply.figures, b.reply.figures);
+        let micros = |f: fn(&JobFigures) -> u64, pick: fn(u64, u64) -> u64| pick(f(&x), f(&y)) as f64 * 1e-6;
+        let stats = JobStats {
+            rounds: x.rounds,
+            online_bytes: x.sent + y.sent,
+            online_seconds: micros(|f| f.wall_micros, u64::max),
+            waiting_seconds: micros(|f| f.waiting_micros, u64::min),
+            client_bytes: a.bytes + b.bytes,
+            client_seconds: start.elapsed().as_secs_f64(),
+            prepared: false,
+        };
+        Ok(Inference { job: id, outputs, stats, transcripts })
+    }
+
+    fn run_half(&self, node: u8, run: &Run, share: Vec<Vec<u32>>, pair: &Pair) -> Result<Half, ClientError> {
+        self.on_lane(node, |lane| {
+            let before = lane.bytes();
+            lane.begin("while it ran the job", Traffic::Client, self.options.job_timeout);
+            lane.send(run)?;
+            lane.send(&Share(share.clone()))?;
+            pair.wait(lane)?;
+            let reply: RunReply = lane.receive()?;
+            let transcript = read_transcript(lane, &reply)?;
+            let after = lane.bytes();
+            Ok(Half { reply, transcript, bytes: after.0 - before.0 + after.1 - before.1 })
+        })
+    }
+}
+
+struct Half {
+    reply: RunReply,
+    transcript: SignedRecord,
+    bytes: u64,
+}
+
+fn read_transcript(lane: &Lane, reply: &RunReply) -> Result<SignedRecord, ClientError> {
+    let record = SignedRecord::decode(&reply.transcript)
+        .map_err(|e| ClientError::Answer(format!("{} sent a damaged transcript: {e}", lane.who())))?;
+    if record.is_signed() {
+        Ok(record)
+    } else {
+        Err(ClientError::Answer(format!("{} sent a transcript with a wrong signature", lane.who())))
+    }
+}
+
+fn check_inputs(graph: &Graph, inputs: &[Vec<i32>]) -> Result<(), ClientError> {
+    if inputs.len() != graph.inputs.len() {
+        let text = format!("the graph takes {} inputs, {} were given", graph.inputs.len(), inputs.len());
+        return Err(ClientError::Request(text));
+    }
+    for (values, spec) in inputs.iter().zip(&graph.inputs) {
+        if values.len() != spec.shape.len() {
+            let text = format!("input `{}` takes {} values, {} were given", spec.name, spec.shape.len(), values.len());
+            return Err(ClientError::Request(text));
+        }
+        if values.iter().any(|v| v.unsigned_abs() > spec.max_abs) {
+            let text = format!("input `{}` has a value outside ±{}", spec.name, spec.max_abs);
+            return Err(ClientError::Request(text));
+        }
+    }
+    Ok(())
+}
+
+fn fits_outputs(graph: &Graph, outputs: &[Vec<i32>]) -> bool {
+    outputs.len() == graph.outputs.len()
+        && outputs
+            .iter()
+            .zip(&graph.outputs)
+            .all(|(out, id)| graph.nodes.get(id.0 as usize).is_some_and(|node| node.shape.len() == out.len()))
+}

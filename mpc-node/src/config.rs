@@ -1,0 +1,373 @@
+//! A node's configuration: `node.toml` in its home directory, written with comments by `init`.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde::Deserialize;
+use thiserror::Error;
+
+use crate::committee::{Committee, CommitteeError};
+use crate::identity::{self, Identity, IdentityError, PublicKey};
+use crate::tls::Admission;
+
+/// Version of the file format.
+const VERSION: u32 = 1;
+/// The configuration's file name in a node's home.
+pub const FILE: &str = "node.toml";
+
+/// A configuration that cannot be used.
+#[derive(Debug, Error)]
+pub enum ConfigError {
+    /// The file system refuses.
+    #[error("cannot {action} {}: {source}", path.display())]
+    Io {
+        /// `read` or `write`.
+        action: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// There is no configuration here.
+    #[error("{} is not a node's home (no {FILE}): run `sahara operator init --home {}`", .0.display(), .0.display())]
+    Missing(PathBuf),
+    /// The content is wrong.
+    #[error("{}: {reason}", path.display())]
+    Content {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The key file.
+    #[error(transparent)]
+    Identity(#[from] IdentityError),
+    /// The committee file.
+    #[error(transparent)]
+    Committee(#[from] CommitteeError),
+}
+
+/// Everything a node is told by its operator.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// Directory with the configuration, the key, models, packs and transcripts.
+    pub home: PathBuf,
+    /// Where lanes connect to.
+    pub listen: SocketAddr,
+    /// Where metrics and `/healthz` are served, if anywhere.
+    pub metrics: Option<SocketAddr>,
+    /// The key file.
+    pub key: PathBuf,
+    /// The committee file.
+    pub committee: PathBuf,
+    /// Which consumers are served.
+    pub consumers: Admission,
+    /// Packs that this node, as first evaluator, has made ahead for each task it has served.
+    pub packs_ahead: u32,
+    /// Transcripts kept on disk.
+    pub transcripts_kept: u32,
+    /// Limits.
+    pub limits: Limits,
+    /// Time-outs.
+    pub timeouts: Timeouts,
+}
+
+/// Limits on what others may make a node do.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Limits {
+    /// Connections at a time.
+    pub lanes: u32,
+    /// Jobs at a time in each evaluator role.
+    pub jobs: u32,
+    /// Packs on disk for one task.
+    pub packs: u32,
+    /// Megabytes of packs on disk in all.
+    pub pack_megabytes: u64,
+    /// Megabytes of registered models in all.
+    pub model_megabytes: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { lanes: 128, jobs: 4, packs: 64, pack_megabytes: 16 << 10, model_megabytes: 8 << 10 }
+    }
+}
+
+/// How long a node waits.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Timeouts {
+    /// Seconds for connecting and the handshake.
+    pub connect: u64,
+    /// Seconds for the other evaluator's next frame.
+    pub round: u64,
+    /// Seconds for another node to prepare a pack, or for the rest of a request.
+    pub request: u64,
+    /// Seconds an unused connection is kept.
+    pub idle: u64,
+    /// Seconds that running jobs get at shutdown.
+    pub shutdown: u64,
+}
+
+impl Default for Timeouts {
+    fn default() -> Self {
+        Self { connect: 5, round: 10, request: 60, idle: 600, shutdown: 10 }
+    }
+}
+
+impl Timeouts {
+    /// For connecting and the handshake.
+    pub fn connect(&self) -> Duration {
+        Duration::from_secs(self.connect)
+    }
+
+    /// For the other evaluator's next frame.
+    pub fn round(&self) -> Duration {
+        Duration::from_secs(self.round)
+    }
+
+    /// For another node to prepare a pack, or for the rest of a request.
+    pub fn request(&self) -> Duration {
+        Duration::from_secs(self.request)
+    }
+
+    /// For an unused connection.
+    pub fn idle(&self) -> Duration {
+        Duration::from_secs(self.idle)
+    }
+
+    /// For running jobs at shutdown.
+    pub fn shutdown(&self) -> Duration {
+        Duration::from_secs(self.shutdown)
+    }
+}
+
+impl Config {
+    /// Makes a node's home: `node.toml` with comments and a key. An existing key is kept; an existing
+    /// `node.toml` is an error.
+    pub fn init(home: &Path, listen: SocketAddr, metrics: Option<SocketAddr>) -> Result<Self, ConfigError> {
+        let io = |path: &Path| {
+            let path = path.to_path_buf();
+            move |source| ConfigError::Io { action: "write", path, source }
+        };
+        std::fs::create_dir_all(home).map_err(io(home))?;
+        let path = home.join(FILE);
+        if path.exists() {
+            let reason = "exists already: edit it, or remove it to start over".into();
+            return Err(ConfigError::Content { path, reason });
+        }
+        identity::load_or_generate(&home.join("key"))?;
+        let partial = home.join("node.toml.partial");
+        std::fs::write(&partial, template(listen, metrics)).map_err(io(&partial))?;
+        std::fs::rename(&partial, &path).map_err(io(&path))?;
+        Self::load(home)
+    }
+
+    /// Reads the configuration of the node whose home this is.
+    pub fn load(home: &Path) -> Result<Self, ConfigError> {
+        let path = home.join(FILE);
+        let text = match std::fs::read_to_string(&path) {
+            Ok(text) => text,
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Err(ConfigError::Missing(home.into())),
+            Err(source) => return Err(ConfigError::Io { action: "read", path, source }),
+        };
+        Self::parse(&text, home).map_err(|reason| ConfigError::Content { path, reason })
+    }
+
+    /// Reads the text of a configuration; relative paths are relative to `home`.
+    pub fn parse(text: &str, home: &Path) -> Result<Self, String> {
+        let file: File = toml::from_str(text).map_err(|e| e.to_string().trim_end().to_owned())?;
+        if file.version != VERSION {
+            return Err(format!("version {} is not known (this program knows {VERSION})", file.version));
+        }
+        let consumers = match file.consumers {
+            Consumers::Word(word) if word == "any" => Admission::Any,
+            Consumers::Word(word) => {
+                return Err(format!("consumers = \"{word}\" is neither \"any\" nor a list of keys"));
+            }
+            Consumers::Keys(keys) => {
+                Admission::Only(keys.iter().map(|k| k.parse::<PublicKey>()).collect::<Result<_, String>>()?)
+            }
+        };
+        let (limits, timeouts) = (file.limits, file.timeouts);
+        let positive = [
+            ("limits.lanes", u64::from(limits.lanes)),
+            ("limits.jobs", u64::from(limits.jobs)),
+            ("limits.packs", u64::from(limits.packs)),
+            ("timeouts.connect", timeouts.connect),
+            ("timeouts.round", timeouts.round),
+            ("timeouts.request", timeouts.request),
+            ("timeouts.idle", timeouts.idle),
+        ];
+        if let Some((name, _)) = positive.iter().find(|(_, value)| *value == 0 || *value > 1 << 20) {
+            return Err(format!("{name} must be from 1 to {}", 1 << 20));
+        }
+        if limits.packs as usize > crate::wire::MAX_PACKS / 2 {
+            return Err(format!("limits.packs must be at most {}", crate::wire::MAX_PACKS / 2));
+        }
+        Ok(Self {
+            home: home.into(),
+            listen: file.listen,
+            metrics: file.metrics,
+            key: home.join(file.key),
+            committee: home.join(file.committee),
+            consumers,
+            packs_ahead: file.packs_ahead.min(limits.packs),
+            transcripts_kept: file.transcripts_kept,
+            limits,
+            timeouts,
+        })
+    }
+
+    /// The node's key.
+    pub fn load_identity(&self) -> Result<Identity, ConfigError> {
+        Ok(identity::load(&self.key)?)
+    }
+
+    /// The committee.
+    pub fn load_committee(&self) -> Result<Committee, ConfigError> {
+        Ok(Committee::load(&self.committee)?)
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    version: u32,
+    listen: SocketAddr,
+    metrics: Option<SocketAddr>,
+    #[serde(default = "default_key")]
+    key: PathBuf,
+    #[serde(default = "default_committee")]
+    committee: PathBuf,
+    consumers: Consumers,
+    #[serde(default)]
+    packs_ahead: u32,
+    #[serde(default = "default_transcripts")]
+    transcripts_kept: u32,
+    #[serde(default)]
+    limits: Limits,
+    #[serde(default)]
+    timeouts: Timeouts,
+}
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Consumers {
+    Word(String),
+    Keys(Vec<String>),
+}
+
+fn default_key() -> PathBuf {
+    "key".into()
+}
+
+fn default_committee() -> PathBuf {
+    "committee.toml".into()
+}
+
+fn default_transcripts() -> u32 {
+    1000
+}
+
+fn template(listen: SocketAddr, metrics: Option<SocketAddr>) -> String {
+    let metrics = match metrics {
+        Some(address) => format!("metrics = \"{address}\""),
+        None => "# metrics = \"127.0.0.1:9101\"".into(),
+    };
+    let (l, t) = (Limits::default(), Timeouts::default());
+    format!(
+        r#"# Configuration of a Sahara share node. Relative paths are relative to this directory.
+version = {VERSION}
+
+# Where the other nodes and consumers connect (TLS 1.3, both sides prove their key).
+listen = "{listen}"
+
+# Where Prometheus metrics and /healthz are served. No authentication: keep it on a private address.
+{metrics}
+
+# This node's secret key (mode 600) and the list of the three nodes.
+key = "key"
+committee = "committee.toml"
+
+# Who may register models and run jobs: "any", or a list of public keys.
+consumers = "any"
+
+# Preprocessing packs made ahead for each task that this node has served as first evaluator.
+packs_ahead = 0
+
+# Signed transcripts kept on disk; the oldest go first.
+transcripts_kept = {kept}
+
+[limits]
+lanes = {lanes}             # connections at a time
+jobs = {jobs}                # jobs at a time, in each evaluator role
+packs = {packs}              # packs on disk for one task
+pack_megabytes = {pack_mb}   # packs on disk in all
+model_megabytes = {model_mb}   # registered models in all
+
+[timeouts]                # seconds
+connect = {connect}               # connecting and the handshake
+round = {round}                # the other evaluator's next frame
+request = {request}              # the rest of a request
+idle = {idle}                # an unused connection
+shutdown = {shutdown}             # what running jobs get when the node is stopped
+"#,
+        kept = default_transcripts(),
+        lanes = l.lanes,
+        jobs = l.jobs,
+        packs = l.packs,
+        pack_mb = l.pack_megabytes,
+        model_mb = l.model_megabytes,
+        connect = t.connect,
+        round = t.round,
+        request = t.request,
+        idle = t.idle,
+        shutdown = t.shutdown,
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn address(port: u16) -> SocketAddr {
+        ([127, 0, 0, 1], port).into()
+    }
+
+    #[test]
+    fn init_writes_the_defaults_and_never_overwrites() {
+        let dir = tempfile::tempdir().unwrap();
+        let home = dir.path().join("node");
+        assert!(Config::load(&home).unwrap_err().to_string().contains("operator init"));
+        let config = Config::init(&home, address(7001), Some(address(9101))).unwrap();
+        assert_eq!(config.limits, Limits::default());
+        assert_eq!(config.timeouts, Timeouts::default());
+        assert_eq!((config.listen, config.metrics), (address(7001), Some(address(9101))));
+        let key = config.load_identity().unwrap().public();
+        assert!(Config::init(&home, address(7001), None).is_err());
+        std::fs::remove_file(home.join(FILE)).unwrap();
+        let again = Config::init(&home, address(7001), None).unwrap();
+        assert_eq!(again.load_identity().unwrap().public(), key);
+        assert_eq!(again.metrics, None);
+    }
+
+    #[test]
+    fn wrong_settings_are_named() {
+        let text = template(address(7001), None);
+        for (from, to, say) in [
+            ("version = 1", "version = 2", "version 2"),
+            ("\"any\"", "\"some\"", "neither"),
+            ("\"any\"", "[\"12\"]", "64 hexadecimal"),
+            ("jobs = 4", "jobs = 0", "limits.jobs"),
+            ("jobs = 4", "jbos = 4", "jbos"),
+            ("packs = 64", "packs = 100000", "limits.packs"),
+            ("listen = \"127.0.0.1:7001\"", "listen = \"here\"", "listen"),
+        ] {
+            let error = Config::parse(&text.replacen(from, to, 1), Path::new("/n")).unwrap_err();
+            assert!(error.contains(say), "{error}");
+        }
+    }
+}

@@ -1,0 +1,373 @@
+//! A lane: one persistent TLS connection that carries one request at a time, as frames.
+//!
+//! Every error says who failed and in which step, because that line travels to the consumer.
+
+use std::net::{TcpStream, ToSocketAddrs};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use thiserror::Error;
+
+use crate::channel::{Channel, ChannelError, Until};
+use crate::codec::DecodeError;
+use crate::committee::Committee;
+use crate::identity::{Identity, PublicKey};
+use crate::meter::{Meter, Traffic};
+use crate::wire::{CHUNK, Fail, FailCode, FrameError, HEADER, Hello, Kind, Message, header, parse_header};
+
+/// Why a lane failed.
+#[derive(Debug, Error)]
+pub enum LaneError {
+    /// No connection at all.
+    #[error("cannot connect to {who}: {source}")]
+    Connect {
+        /// The other side.
+        who: String,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The connection failed.
+    #[error("{who} {source}, {step}")]
+    Channel {
+        /// The other side.
+        who: String,
+        /// What was being done.
+        step: String,
+        /// Why.
+        source: ChannelError,
+    },
+    /// A frame outside the language.
+    #[error("{who} {source}, {step}")]
+    Frame {
+        /// The other side.
+        who: String,
+        /// What was being done.
+        step: String,
+        /// Why.
+        source: FrameError,
+    },
+    /// A payload that does not have its form.
+    #[error("{who} sent a wrong message, {step}: {source}")]
+    Decode {
+        /// The other side.
+        who: String,
+        /// What was being done.
+        step: String,
+        /// Why.
+        source: DecodeError,
+    },
+    /// Another frame than the step asks for.
+    #[error("{who} sent a {got:?} frame of {len} bytes, {step}, which does not belong there")]
+    Unexpected {
+        /// The other side.
+        who: String,
+        /// What was being done.
+        step: String,
+        /// What came.
+        got: Kind,
+        /// How long it was.
+        len: usize,
+    },
+    /// The other side reports a failure.
+    #[error("{who} says: {}", fail.text)]
+    Failed {
+        /// The other side.
+        who: String,
+        /// What it reports.
+        fail: Fail,
+    },
+}
+
+impl LaneError {
+    /// The failure that the other side reported, if that is what happened.
+    pub fn fail(&self) -> Option<&Fail> {
+        match self {
+            Self::Failed { fail, .. } => Some(fail),
+            _ => None,
+        }
+    }
+
+    /// Whether the connection was already gone, so that a fresh one may be tried.
+    pub fn is_stale(&self) -> bool {
+        matches!(self, Self::Channel { source: ChannelError::Closed, .. })
+    }
+}
+
+/// One end of a lane.
+pub struct Lane {
+    channel: Channel,
+    who: String,
+    step: String,
+    timeout: Duration,
+    meter: Arc<Meter>,
+    traffic: Traffic,
+    counted: (u64, u64),
+}
+
+impl Lane {
+    /// Connects to member `index` of the committee.
+    pub fn connect(
+        identity: &Identity,
+        committee: &Committee,
+        index: u8,
+        timeout: Duration,
+        meter: Arc<Meter>,
+    ) -> Result<Self, LaneError> {
+        let who = committee.label(index);
+        let member = &committee.members[usize::from(index)];
+        let tcp =
+            connect_tcp(&member.address, timeout).map_err(|source| LaneError::Connect { who: who.clone(), source })?;
+        let channel = crate::tls::client_config(identity, member.key)
+            .map_err(ChannelError::from)
+            .and_then(|config| Channel::connect(tcp, config, timeout))
+            .map_err(|source| LaneError::Channel { who: who.clone(), step: handshake_step(&source), source })?;
+        let mut lane = Self::greet(channel, who, committee, timeout, meter)?;
+        lane.receive_hello(committee)?;
+        Ok(lane)
+    }
+
+    /// Greets a side that has connected to this one.
+    pub fn accept(
+        channel: Channel,
+        who: String,
+        committee: &Committee,
+        timeout: Duration,
+        meter: Arc<Meter>,
+    ) -> Result<Self, LaneError> {
+        let mut lane = Self::greet(channel, who, committee, timeout, meter)?;
+        lane.receive_hello(committee)?;
+        Ok(lane)
+    }
+
+    fn greet(
+        channel: Channel,
+        who: String,
+        committee: &Committee,
+        timeout: Duration,
+        meter: Arc<Meter>,
+    ) -> Result<Self, LaneError> {
+        let step = "in the greeting".into();
+        let mut lane = Self { channel, who, step, timeout, meter, traffic: Traffic::Setup, counted: (0, 0) };
+        lane.send(&Hello { committee: committee.digest() })?;
+        Ok(lane)
+    }
+
+    fn receive_hello(&mut self, committee: &Committee) -> Result<(), LaneError> {
+        let hello: Hello = self.receive()?;
+        if hello.committee == committee.digest() {
+            return Ok(());
+        }
+        let text = "the committee files of both sides differ (compare the three keys and their order)";
+        self.refuse(FailCode::Refused, text);
+        Err(LaneError::Failed { who: self.who.clone(), fail: Fail { code: FailCode::Refused, text: text.into() } })
+    }
+
+    /// The key of the other side.
+    pub fn peer(&self) -> PublicKey {
+        self.channel.peer()
+    }
+
+    /// How errors call the other side.
+    pub fn who(&self) -> &str {
+        &self.who
+    }
+
+    /// Begins a step: what errors say from now on, for which purpose bytes count, how long one wait may take.
+    pub fn begin(&mut self, step: impl Into<String>, traffic: Traffic, timeout: Duration) {
+        self.count();
+        self.step = step.into();
+        self.traffic = traffic;
+        self.timeout = timeout;
+    }
+
+    /// Renames the step.
+    pub fn set_step(&mut self, step: impl FnOnce(&mut String)) {
+        self.step.clear();
+        step(&mut self.step);
+    }
+
+    /// Adds the bytes since the last call to the meter.
+    pub fn count(&mut self) {
+        let now = (self.channel.sent(), self.channel.received());
+        self.meter.add(self.traffic, now.0 - self.counted.0, now.1 - self.counted.1);
+        self.counted = now;
+    }
+
+    /// Bytes sent and received on the wire so far.
+    pub fn bytes(&self) -> (u64, u64) {
+        (self.channel.sent(), self.channel.received())
+    }
+
+    /// Whether the idle lane can carry another request.
+    pub fn is_idle(&self) -> bool {
+        self.channel.is_idle()
+    }
+
+    /// Waits at most `time` for the other side to say something (or to hang up).
+    pub fn readable(&mut self, time: Duration) -> Result<bool, LaneError> {
+        self.channel.readable(time).map_err(|source| self.channel_error(source))
+    }
+
+    /// Sends a message.
+    pub fn send<M: Message>(&mut self, message: &M) -> Result<(), LaneError> {
+        let payload = zeroize::Zeroizing::new(message.encode());
+        self.send_frame(M::KIND, &payload)
+    }
+
+    /// Sends a frame.
+    pub fn send_frame(&mut self, kind: Kind, payload: &[u8]) -> Result<(), LaneError> {
+        self.channel
+            .send_all([&header(kind, payload.len()), payload], self.timeout)
+            .map_err(|source| self.channel_error(source))
+    }
+
+    /// Receives a message.
+    pub fn receive<M: Message>(&mut self) -> Result<M, LaneError> {
+        let payload = self.receive_frame(M::KIND)?;
+        self.decode(&payload)
+    }
+
+    /// Decodes a payload that came over this lane.
+    pub fn decode<M: Message>(&self, payload: &[u8]) -> Result<M, LaneError> {
+        M::decode(payload).map_err(|source| LaneError::Decode {
+            who: self.who.clone(),
+            step: self.step.clone(),
+            source,
+        })
+    }
+
+    /// Receives a frame of one kind; a failure report becomes an error.
+    pub fn receive_frame(&mut self, kind: Kind) -> Result<Vec<u8>, LaneError> {
+        let (got, payload) = self.receive_any()?;
+        if got == kind { Ok(payload) } else { Err(self.unexpected(got, payload.len())) }
+    }
+
+    /// Receives any frame but a failure report, which becomes an error.
+    pub fn receive_any(&mut self) -> Result<(Kind, Vec<u8>), LaneError> {
+        let (kind, len) = self.receive_header()?;
+        let mut payload = vec![0; len];
+        self.fill(&mut payload)?;
+        Ok((kind, payload))
+    }
+
+    /// Sends bulk data in chunks.
+    pub fn send_stream(&mut self, bytes: &[u8]) -> Result<(), LaneError> {
+        bytes.chunks(CHUNK).try_for_each(|chunk| self.send_frame(Kind::Chunk, chunk))
+    }
+
+    /// Receives exactly `len` bytes of bulk data. `len` has been checked against a limit by the caller.
+    pub fn receive_stream(&mut self, len: usize) -> Result<Vec<u8>, LaneError> {
+        // Memory is claimed as the data comes, so an announcement alone costs nothing.
+        let mut bytes = Vec::new();
+        while bytes.len() < len {
+            let (kind, n) = self.receive_header()?;
+            if kind != Kind::Chunk || n == 0 || n > len - bytes.len() {
+                return Err(self.unexpected(kind, n));
+            }
+            let start = bytes.len();
+            if bytes.capacity() - start < n {
+                bytes.reserve_exact((start + n).max(16 << 20).min(len - start).max(n));
+            }
+            bytes.resize(start + n, 0);
+            self.fill(&mut bytes[start..])?;
+        }
+        Ok(bytes)
+    }
+
+    /// One round: sends a frame and receives one of exactly the same length, both at the same time.
+    pub fn exchange(&mut self, send: &[u8]) -> Result<Vec<u8>, LaneError> {
+        let head = header(Kind::Round, send.len());
+        let (mut position, mut got) = (0, [0; HEADER]);
+        self.pump([&head, send], &mut position, &mut got, Until::Received)?;
+        let (kind, len) = self.check_header(got)?;
+        if kind != Kind::Round || len != send.len() {
+            return Err(self.unexpected(kind, len));
+        }
+        let mut receive = vec![0; len];
+        self.pump([&head, send], &mut position, &mut receive, Until::Both)?;
+        Ok(receive)
+    }
+
+    /// Reports a failure to the other side before giving up the lane. Best effort.
+    pub fn refuse(&mut self, code: FailCode, text: &str) {
+        self.timeout = Duration::from_millis(500);
+        let _ = self.send(&Fail { code, text: text.into() });
+        // Unread data would make the system reset the connection and throw the report away.
+        let end = Instant::now() + Duration::from_millis(200);
+        let mut sink = vec![0; 64 << 10];
+        while Instant::now() < end && self.channel.receive_exact(&mut sink, Duration::from_millis(50)).is_ok() {}
+        self.count();
+    }
+
+    fn receive_header(&mut self) -> Result<(Kind, usize), LaneError> {
+        let mut head = [0; HEADER];
+        self.fill(&mut head)?;
+        self.check_header(head)
+    }
+
+    fn check_header(&mut self, head: [u8; HEADER]) -> Result<(Kind, usize), LaneError> {
+        let (kind, len) = parse_header(head).map_err(|source| LaneError::Frame {
+            who: self.who.clone(),
+            step: self.step.clone(),
+            source,
+        })?;
+        if kind == Kind::Fail {
+            let mut payload = vec![0; len];
+            self.fill(&mut payload)?;
+            return Err(LaneError::Failed { who: self.who.clone(), fail: self.decode(&payload)? });
+        }
+        Ok((kind, len))
+    }
+
+    fn fill(&mut self, bytes: &mut [u8]) -> Result<(), LaneError> {
+        self.channel.receive_exact(bytes, self.timeout).map_err(|source| self.channel_error(source))
+    }
+
+    fn pump(
+        &mut self,
+        parts: [&[u8]; 2],
+        position: &mut usize,
+        receive: &mut [u8],
+        until: Until,
+    ) -> Result<(), LaneError> {
+        self.channel
+            .pump(parts, position, receive, &mut 0, until, self.timeout)
+            .map_err(|source| self.channel_error(source))
+    }
+
+    fn channel_error(&self, source: ChannelError) -> LaneError {
+        LaneError::Channel { who: self.who.clone(), step: self.step.clone(), source }
+    }
+
+    /// The error for a frame that does not belong to the step.
+    pub fn unexpected(&self, got: Kind, len: usize) -> LaneError {
+        LaneError::Unexpected { who: self.who.clone(), step: self.step.clone(), got, len }
+    }
+}
+
+impl Drop for Lane {
+    fn drop(&mut self) {
+        self.count();
+    }
+}
+
+fn handshake_step(error: &ChannelError) -> String {
+    match error {
+        ChannelError::Tls(rustls::Error::AlertReceived(_)) => "in the handshake: it does not admit this key".into(),
+        ChannelError::Tls(rustls::Error::InvalidCertificate(_)) => {
+            "in the handshake: it does not hold the key in the committee file".into()
+        }
+        _ => "in the handshake".into(),
+    }
+}
+
+fn connect_tcp(address: &str, timeout: Duration) -> std::io::Result<TcpStream> {
+    let mut last = std::io::Error::new(std::io::ErrorKind::NotFound, "the address resolves to nothing");
+    for address in address.to_socket_addrs()? {
+        match TcpStream::connect_timeout(&address, timeout) {
+            Ok(tcp) => return Ok(tcp),
+            Err(error) => last = error,
+        }
+    }
+    Err(last)
+}
