@@ -138,9 +138,10 @@ impl Network {
     fn up() -> Self {
         let devnet = Devnet::up();
         let committee = Committee::load(&devnet.committee_file()).expect("the devnet's committee");
-        let identity = identity::load(&devnet.client_key_file()).expect("the client's key");
-        let pids = devnet.pids();
         let expected = devnet.embed_output(&QUESTION, &["--plain"]);
+        assert_eq!(devnet.embed_output(&QUESTION, &[]), expected);
+        let identity = identity::load(&devnet.home.path().join("consumer.key")).expect("the consumer's key");
+        let pids = devnet.pids();
         Self { devnet, committee, identity, pids, expected }
     }
 

@@ -239,21 +239,16 @@ impl Devnet {
         self.home.path().join("devnet").join(format!("node-{number}"))
     }
 
-    /// The committee file that the devnet's client reads.
+    /// The committee file that the client and the nodes read.
     pub fn committee_file(&self) -> PathBuf {
-        self.file("committee.toml")
+        self.home.path().join("devnet").join("committee.toml")
     }
 
-    /// The key of the devnet's client.
-    pub fn client_key_file(&self) -> PathBuf {
-        self.file("client/key")
-    }
-
-    fn file(&self, ending: &str) -> PathBuf {
-        let folder = self.home.path().join("devnet");
-        let files = files_under(&folder);
-        let found = files.keys().find(|path| path.to_string_lossy().contains(&format!("/{ending}")));
-        found.unwrap_or_else(|| panic!("no {ending} in {:?}", files.keys())).clone()
+    /// Jobs that the nodes have finished, added up (each job counts at both of its evaluators).
+    pub fn jobs_done(&self) -> u64 {
+        let status = self.status();
+        let nodes = status["nodes"].as_array().cloned().unwrap_or_default();
+        nodes.iter().filter_map(|node| node["jobs_done"].as_u64()).sum()
     }
 
     /// Embeds on the network; one vector a sentence.

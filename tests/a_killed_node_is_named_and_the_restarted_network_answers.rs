@@ -1,0 +1,81 @@
+//! kill -9 in the middle of jobs, for each of the three nodes: the client is told which node and at which step, no
+//! randomness is used again, and the network answers once the node is back.
+
+mod common;
+
+use std::fmt::Write as _;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use common::{Devnet, PATIENCE, Started, is_alive, kill_9, one_at_a_time};
+
+#[test]
+fn first_node() {
+    journey(1);
+}
+
+#[test]
+fn second_node() {
+    journey(2);
+}
+
+#[test]
+fn third_node() {
+    journey(3);
+}
+
+fn journey(number: usize) {
+    let _turn = one_at_a_time();
+    let devnet = Devnet::up();
+    let question = ["Is anyone home?"];
+    let expected = devnet.embed_output(&question, &["--plain"]);
+    assert_eq!(devnet.embed_output(&question, &[]), expected);
+    let before = devnet.jobs_done();
+
+    let long = devnet.home.path().join("long.txt");
+    std::fs::write(&long, long_texts(48)).expect("a writable home");
+    let long = long.to_str().expect("a plain path");
+    let mut client = Started::new(&mut devnet.home.sahara(&["embed", "--json", "--file", long]));
+    let until = Instant::now() + PATIENCE;
+    while devnet.jobs_done() < before + 2 {
+        assert!(client.is_running(), "the jobs ended too soon: {}", client.finish(PATIENCE));
+        assert!(Instant::now() < until, "no job was done within {PATIENCE:?}");
+        thread::sleep(Duration::from_millis(20));
+    }
+    let victim = devnet.pids()[number - 1];
+    kill_9(victim);
+    assert!(!is_alive(victim));
+    let killed = Instant::now();
+    let finished = client.finish(PATIENCE);
+    let waited = killed.elapsed();
+
+    assert_eq!(finished.code, Some(1), "a fault, not the user's mistake: {finished}");
+    assert!(waited < Duration::from_secs(60), "the client waited {waited:?}");
+    let said = &finished.stderr;
+    assert!(
+        said.contains(&format!("node-{number}")) || said.contains(&format!("node {number}")),
+        "which node: {finished}"
+    );
+    assert!(!said.contains("panicked"), "{finished}");
+    let steps = ["round", "connect", "greeting", "input", "pack", "masks", "status"];
+    assert!(steps.iter().any(|step| said.contains(step)), "at which step: {finished}");
+
+    let without = devnet.home.run(&["embed", "-q", "--json", question[0]]);
+    assert_eq!(without.code, Some(1), "two nodes do not answer: {without}");
+    devnet.start();
+    assert_ne!(devnet.pids()[number - 1], victim);
+    for _ in 0..3 {
+        // Three times, because the helper changes from job to job.
+        assert_eq!(devnet.embed_output(&question, &[]), expected, "after the restart");
+    }
+}
+
+/// Texts of about a hundred tokens.
+fn long_texts(count: usize) -> String {
+    let mut text = String::new();
+    for number in 0..count {
+        let line = "the river rose two metres in a single night and carried away the footbridge ".repeat(6);
+        writeln!(text, "Report {number}: {}", line.trim()).expect("writing to memory");
+    }
+    text
+}
