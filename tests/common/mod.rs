@@ -370,5 +370,13 @@ pub fn files_under(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
 
 /// Whether bytes contain bytes.
 pub fn contains(haystack: &[u8], needle: &[u8]) -> bool {
-    haystack.windows(needle.len()).any(|window| window == needle)
+    let [first, rest @ ..] = needle else { return true };
+    let mut from = 0;
+    while let Some(offset) = haystack[from..].iter().position(|byte| byte == first) {
+        from += offset + 1;
+        if haystack[from..].starts_with(rest) {
+            return true;
+        }
+    }
+    false
 }
