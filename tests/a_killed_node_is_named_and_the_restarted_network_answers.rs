@@ -3,11 +3,14 @@
 
 mod common;
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use common::{Devnet, PATIENCE, Started, is_alive, kill_9, one_at_a_time};
+use common::{Devnet, PATIENCE, Started, files_under, is_alive, kill_9, one_at_a_time};
+use sahara_mpc::transcript::SignedRecord;
+use sahara_mpc::wire::Message;
 
 #[test]
 fn first_node() {
@@ -67,6 +70,20 @@ fn journey(number: usize) {
     for _ in 0..3 {
         // Three times, because the helper changes from job to job.
         assert_eq!(devnet.embed_output(&question, &[]), expected, "after the restart");
+    }
+    no_pack_served_twice(&devnet);
+}
+
+/// Each node's own transcripts, from before and after the restart, name a pack once.
+fn no_pack_served_twice(devnet: &Devnet) {
+    for number in 1..=3 {
+        let mut packs = BTreeSet::new();
+        for (path, bytes) in files_under(&devnet.node_folder(number)) {
+            let Ok(transcript) = SignedRecord::decode(&bytes) else { continue };
+            let session = transcript.record.session;
+            assert!(packs.insert(session.pack), "pack {} served a second job: {}", session.pack, path.display());
+        }
+        assert!(packs.len() > 1, "node {number} keeps transcripts");
     }
 }
 

@@ -1,0 +1,75 @@
+//! Blindness on the real network: two prompts of equal length cause the same number of messages of the same lengths
+//! between the nodes, whatever they say; and no two jobs ever share a pack of randomness.
+
+mod common;
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use common::{Devnet, MODEL, one_at_a_time};
+use sahara_circuits::model::CompiledModel;
+use sahara_mpc::client::{Assignment, Client, ClientOptions, Committee, Inference, Job, Rounding, Task, Visibility};
+use sahara_mpc::identity;
+
+const PROMPTS: [&str; 2] = ["The patient was given 5 mg of the drug.", "Shares in the chip maker rose."];
+
+#[test]
+fn journey() {
+    let _turn = one_at_a_time();
+    let devnet = Devnet::up();
+    let folder = devnet.home.path().join("models").join(MODEL).join("compiled");
+    let model = CompiledModel::load(&folder).expect("the pulled model");
+    let committee = Committee::load(&devnet.committee_file()).expect("the devnet's committee");
+    let client = Client::new(identity::generate().expect("randomness"), committee, ClientOptions::default());
+
+    let mut packs = BTreeSet::new();
+    let mut jobs = 0;
+    for visibility in [Visibility::Private, Visibility::Open] {
+        for rounding in [Rounding::Exact, Rounding::Faithful] {
+            for assignment in Assignment::ALL {
+                let answers = PROMPTS.map(|prompt| ask(&client, &model, prompt, assignment, rounding, visibility));
+                let [a, b] = &answers;
+                assert_ne!(a.outputs, b.outputs, "the prompts differ");
+                for (a, b) in a.transcripts.iter().zip(&b.transcripts) {
+                    assert_eq!(
+                        (a.record.sent.frames, a.record.sent.bytes),
+                        (b.record.sent.frames, b.record.sent.bytes)
+                    );
+                    assert_ne!(a.record.sent.head, b.record.sent.head);
+                }
+                assert_eq!(a.stats.rounds, b.stats.rounds);
+                assert_eq!(a.stats.online_bytes, b.stats.online_bytes);
+                for answer in &answers {
+                    jobs += 1;
+                    packs.insert(answer.transcripts[0].record.session.pack);
+                    assert!(answer.transcripts[0].agrees_with(&answer.transcripts[1]));
+                    assert!(answer.transcripts.iter().all(|transcript| transcript.is_signed()));
+                }
+                println!(
+                    "{visibility:?} {rounding:?} {assignment:?}: {} rounds, {} bytes",
+                    a.stats.rounds, a.stats.online_bytes
+                );
+            }
+        }
+    }
+    assert_eq!(packs.len(), jobs, "a pack served two jobs");
+}
+
+fn ask(
+    client: &Client,
+    model: &CompiledModel,
+    prompt: &str,
+    assignment: Assignment,
+    rounding: Rounding,
+    visibility: Visibility,
+) -> Inference {
+    let encoded = model.frontend.encode(prompt).expect("a prompt");
+    assert_eq!(encoded.bucket, 16, "both prompts fall into the shortest bucket");
+    let graph: Arc<_> = model.graph(encoded.bucket).expect("a graph");
+    client
+        .register_model(&[graph.clone()], &model.weights, visibility, &[assignment], &mut |_| ())
+        .expect("the nodes take the model");
+    let task = Task { graph: graph.id(), assignment, rounding, visibility };
+    let job = Job { graph: &graph, task, inputs: &encoded.inputs, auto_prepare: true };
+    client.infer(&job).expect("an answer")
+}
