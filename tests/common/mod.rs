@@ -17,7 +17,7 @@ use serde_json::Value;
 /// The model of all journeys.
 pub const MODEL: &str = "all-MiniLM-L6-v2";
 /// Ample for one command on a slow, busy machine.
-pub const PATIENCE: Duration = Duration::from_secs(300);
+pub const PATIENCE: Duration = Duration::from_secs(600);
 
 /// Journeys of one test program run one after the other: each brings up three nodes.
 pub fn one_at_a_time() -> MutexGuard<'static, ()> {

@@ -1,0 +1,164 @@
+//! The upgrade path: bytes that older programs stored are kept in `tests/compat` and read here, to the same values;
+//! bytes of a version that this program does not know are refused by name, and damaged ones without a panic.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use sahara_circuits::graph::Graph;
+use sahara_circuits::reference::{ExecOptions, execute};
+use sahara_circuits::testgraph;
+use sahara_circuits::weights::Weights;
+use sahara_mpc::committee::{Committee, Member};
+use sahara_mpc::config::Config;
+use sahara_mpc::identity::PublicKey;
+use sahara_mpc::transcript::SignedRecord;
+use sahara_mpc::wire::Message;
+
+/// Seed of the graph that was stored.
+const SEED: u64 = 7;
+
+#[test]
+fn version_1_graph_and_weights() {
+    let graph = Graph::from_bytes(&read("graph.bin")).expect("a version 1 graph");
+    let weights = Weights::from_bytes(&read("weights.bin")).expect("version 1 weights");
+    assert_eq!(graph.id().to_string(), text("graph.id"), "the identity of a graph never changes");
+    assert_eq!(graph.to_bytes(), read("graph.bin"), "one graph has one encoding");
+    assert!(weights.matches(&graph.weights));
+    assert_eq!(weights.root(&graph.weights), graph.weights_root, "nor does the commitment to weights");
+    let inputs = testgraph::random_inputs(&graph, SEED);
+    let options = ExecOptions { threads: 1, record_trace: false, simd: true };
+    let outputs = execute(&graph, &weights, &inputs, &options).expect("a checked graph runs").outputs;
+    assert_eq!(format!("{outputs:?}"), text("outputs.txt"), "nor what a stored graph computes");
+}
+
+#[test]
+fn version_1_transcript() {
+    let transcript = SignedRecord::decode(&read("transcript.bin")).expect("a version 1 transcript");
+    assert!(transcript.is_signed(), "an old signature still holds");
+    assert_eq!((transcript.record.sent.frames, transcript.record.sent.bytes), (2, 6));
+    assert_eq!(transcript.encode(), read("transcript.bin"));
+}
+
+#[test]
+fn version_1_configuration_and_committee() {
+    let config = Config::parse(&text("node.toml"), Path::new("/node")).expect("a version 1 configuration");
+    assert_eq!(config.listen.to_string(), "127.0.0.1:7001");
+    assert_eq!(config.key, Path::new("/node/key"));
+    let committee = Committee::parse(&text("committee.toml")).expect("a version 1 committee");
+    assert_eq!(committee.members[2], member(3));
+}
+
+#[test]
+fn unknown_versions_are_refused_by_name() {
+    for (file, position) in [("graph.bin", 7), ("weights.bin", 7), ("transcript.bin", 8)] {
+        let mut bytes = read(file);
+        assert_eq!(bytes[position..position + 2], [1, 0], "{file} holds its version at byte {position}");
+        bytes[position] = 99;
+        let said = refusal(file, &bytes);
+        assert!(said.contains("version 99"), "{file}: {said}");
+    }
+    for (file, parse) in [("node.toml", parse_config as fn(&str) -> String), ("committee.toml", parse_committee)] {
+        let newer = text(file).replacen("version = 1", "version = 99", 1);
+        assert!(parse(&newer).contains("version 99"), "{file}: {}", parse(&newer));
+    }
+}
+
+#[test]
+fn every_cut_and_every_flipped_byte_is_an_answer_not_a_panic() {
+    for file in ["graph.bin", "weights.bin", "transcript.bin"] {
+        let bytes = read(file);
+        for end in (0..bytes.len()).step_by(1 + bytes.len() / 300) {
+            assert_ne!(refusal(file, &bytes[..end]), "", "{file} cut at {end} was accepted");
+        }
+        for at in (0..bytes.len()).step_by(1 + bytes.len() / 300) {
+            let mut damaged = bytes.clone();
+            damaged[at] ^= 0x55;
+            // A flipped byte may be a valid other file; it must not be a panic.
+            let _ = refusal(file, &damaged);
+        }
+    }
+}
+
+/// What the reader of a file says of these bytes; empty when it takes them.
+fn refusal(file: &str, bytes: &[u8]) -> String {
+    let said = match file {
+        "graph.bin" => Graph::from_bytes(bytes).err().map(|error| error.to_string()),
+        "weights.bin" => Weights::from_bytes(bytes).err().map(|error| error.to_string()),
+        "transcript.bin" => SignedRecord::decode(bytes).err().map(|error| error.to_string()),
+        other => panic!("no reader for {other}"),
+    };
+    said.unwrap_or_default()
+}
+
+fn parse_config(text: &str) -> String {
+    Config::parse(text, Path::new("/node")).err().unwrap_or_default()
+}
+
+fn parse_committee(text: &str) -> String {
+    Committee::parse(text).err().unwrap_or_default()
+}
+
+fn member(number: u8) -> Member {
+    Member { name: format!("node {number}"), address: format!("127.0.0.1:700{number}"), key: PublicKey([number; 32]) }
+}
+
+fn folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests").join("compat").join("v1")
+}
+
+fn read(name: &str) -> Vec<u8> {
+    fs::read(folder().join(name)).unwrap_or_else(|error| panic!("tests/compat/v1/{name}: {error}"))
+}
+
+fn text(name: &str) -> String {
+    String::from_utf8(read(name)).expect("UTF-8").trim_end().to_owned()
+}
+
+/// Writes what is not there yet; run by hand when a version is new.
+#[test]
+#[ignore = "writes the files that the other tests read"]
+fn write_this_versions_bytes() {
+    use sahara_mpc::client::{Assignment, GraphId, JobId, Rounding, Task, Visibility};
+    use sahara_mpc::identity::generate;
+    use sahara_mpc::transcript::{Session, Transcript};
+    use sahara_mpc::wire::PackId;
+
+    let keep = |name: &str, bytes: &[u8]| {
+        let path = folder().join(name);
+        if !path.exists() {
+            fs::write(path, bytes).expect("a writable checkout");
+        }
+    };
+    let (mut graph, weights, inputs) = testgraph::random(SEED);
+    graph.weights_root = weights.root(&graph.weights);
+    let options = ExecOptions { threads: 1, record_trace: false, simd: false };
+    let outputs = execute(&graph, &weights, &inputs, &options).expect("a random graph runs").outputs;
+    assert_eq!(inputs, testgraph::random_inputs(&graph, SEED));
+    keep("graph.bin", &graph.to_bytes());
+    keep("graph.id", graph.id().to_string().as_bytes());
+    keep("weights.bin", &weights.to_bytes());
+    keep("outputs.txt", format!("{outputs:?}").as_bytes());
+
+    let (own, other) = (generate().expect("randomness"), generate().expect("randomness"));
+    let task = Task {
+        graph: GraphId([3; 32]),
+        assignment: Assignment::ALL[0],
+        rounding: Rounding::Exact,
+        visibility: Visibility::Private,
+    };
+    let session =
+        Session { job: JobId([1; 16]), pack: PackId([2; 16]), task, evaluators: [own.public(), other.public()] };
+    let mut transcript = Transcript::new(session, 0);
+    transcript.sent(b"one");
+    transcript.received(b"eins");
+    transcript.sent(b"two");
+    keep("transcript.bin", &transcript.sign(&own).encode());
+
+    let home = tempfile::tempdir().expect("a temporary folder");
+    Config::init(home.path(), "127.0.0.1:7001".parse().expect("an address"), None).expect("a configuration");
+    keep("node.toml", &fs::read(home.path().join("node.toml")).expect("just written"));
+    keep(
+        "committee.toml",
+        Committee::new([member(1), member(2), member(3)]).expect("three nodes").to_toml().as_bytes(),
+    );
+}
