@@ -1,6 +1,6 @@
 //! What each gate costs: CPU nanoseconds an element for the helper and both evaluators, bytes, rounds.
 //!
-//! `cargo run --release -p sahara-mpc --example gates`
+//! `cargo run --release -p sahara-mpc --example gates [PART OF A NAME]`
 
 use std::error::Error;
 use std::sync::Arc;
@@ -56,7 +56,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         graph("table of 8 bits", scores, 8, lookup(1), scores, 32),
         graph("table of 9 bits", scores, 9, lookup(2), scores, 32),
         graph("clamp 16 to 7 bits", scores, 16, Op::ClampIndex { x, index_bits: 7 }, scores, 7),
-        graph("row maximum of 128", scores, 32, Op::RowMax { x }, rows, 16),
+        graph("row maximum of 128", scores, 16, Op::RowMax { x }, rows, 16),
         graph("weights 384 x 384", tokens, 32, Op::MatMulWeight { x, w: WeightId(0) }, tokens, 32),
         graph("square sum", tokens, 32, Op::SquareSum { x }, Shape::new(1, 128, 1), 32),
     ];
@@ -64,7 +64,8 @@ fn main() -> Result<(), Box<dyn Error>> {
         "{:24} {:>8} {:>8} {:>8} {:>8} {:>9} {:>9} {:>6}",
         "gate, exact", "helper", "prepare", "first", "second", "B dealt", "B online", "rounds"
     );
-    for case in cases {
+    let wanted = std::env::args().nth(1).unwrap_or_default();
+    for case in cases.into_iter().filter(|case| case.model.contains(&wanted)) {
         measure(case)?;
     }
     println!("times in nanoseconds of one thread an element of the operand; B dealt once, B online in each direction");

@@ -2,6 +2,7 @@
 //!
 //! Each evaluator sums the table entries that its half selects. The halves differ in one place only, so the sums
 //! differ by plus or minus the entry; the helper knows the sign `s` and deals it. `T[x] = s·(Ũ - μ)` with `Ũ` opened.
+//! Entries of at most 15 bits are opened modulo 2^16 and lifted: the wrap is `msb(μ)·(1 - msb(Ũ))`, as in a rescale.
 
 use sahara_circuits::graph::Table;
 
@@ -12,9 +13,14 @@ use crate::ring::kernels;
 use crate::ring::prg::Prg;
 use crate::ring::words;
 
+/// Brings a narrow entry of either sign into `[0, 2^15)`.
+const OFFSET: u32 = 1 << 14;
+
 /// One lookup, as the plan fixes it.
 pub(super) struct Lookup {
     bits: u8,
+    /// All entries lie in `(-2^14, 2^14)`.
+    narrow: bool,
     /// `entries[(-j) mod N]` for `j` in `0..2N`: the window from `-u` on holds `T[u], T[u-1], …`.
     reversed: Vec<u32>,
 }
@@ -23,15 +29,21 @@ impl Lookup {
     pub(super) fn new(table: &Table) -> Self {
         let n = table.entries.len();
         let reversed = (0..2 * n).map(|j| table.entries[(2 * n - j) % n] as u32).collect();
-        Self { bits: table.bits(), reversed }
+        let narrow = table.entries.iter().all(|e| e.unsigned_abs() < OFFSET);
+        Self { bits: table.bits(), narrow, reversed }
     }
 
     fn vector(&self) -> usize {
         1 << (self.bits - 3)
     }
 
+    /// Width of an opened entry, and what is added to make it non-negative.
+    fn opened(&self) -> (usize, u32) {
+        if self.narrow { (2, OFFSET) } else { (4, 0) }
+    }
+
     pub(super) fn corrections(&self, n: usize) -> u64 {
-        ((self.vector() + 8) * n) as u64
+        ((self.vector() + if self.narrow { 10 } else { 8 }) * n) as u64
     }
 
     /// The helper's part.
@@ -41,12 +53,18 @@ impl Lookup {
         hot.iter_mut().for_each(|h| *h &= low);
         let mut flipped = Vec::with_capacity(n);
         dealer.one_hot(self.vector(), &hot, &mut flipped)?;
+        let (width, offset) = self.opened();
         for part in flipped.chunks(CHUNK) {
             let signs: Vec<u32> = part.iter().map(|f| if *f { u32::MAX } else { 1 }).collect();
-            let mut mu = super::helper::mask_words(masks, 4, part.len());
-            mu.iter_mut().zip(&signs).for_each(|(m, s)| *m = m.wrapping_mul(*s));
+            let mu = super::helper::mask_words(masks, width, part.len());
+            let product = |f: fn(u32) -> u32, offset: u32| -> Vec<u32> {
+                mu.iter().zip(&signs).map(|(m, s)| f(*m).wrapping_add(offset).wrapping_mul(*s)).collect()
+            };
             dealer.additive(4, &signs)?;
-            dealer.additive(4, &mu)?;
+            dealer.additive(4, &product(|m| m, offset))?;
+            if self.narrow {
+                dealer.additive(2, &product(|m| m >> 15, 0))?;
+            }
         }
         Ok(())
     }
@@ -67,14 +85,23 @@ impl Lookup {
                 }
             });
         }
-        let (mut opened, _) = gate.open_words(4, &sums).await;
-        let (mut sign, mut mu) = ([0; CHUNK], [0; CHUNK]);
+        let (width, offset) = self.opened();
+        if first {
+            sums.iter_mut().for_each(|u| *u = u.wrapping_add(offset));
+        }
+        let (mut opened, _) = gate.open_words(width, &sums).await;
+        let (mut sign, mut mu, mut wrap) = ([0; CHUNK], [0; CHUNK], [0; CHUNK]);
         for part in opened.chunks_mut(CHUNK) {
-            let (sign, mu) = (&mut sign[..part.len()], &mut mu[..part.len()]);
+            let n = part.len();
+            let (sign, mu, wrap) = (&mut sign[..n], &mut mu[..n], &mut wrap[..n]);
             gate.dealt.additive(4, sign);
             gate.dealt.additive(4, mu);
-            for ((u, s), m) in part.iter_mut().zip(sign.iter()).zip(mu.iter()) {
-                *u = u.wrapping_mul(*s).wrapping_sub(*m);
+            if self.narrow {
+                gate.dealt.additive(2, wrap);
+            }
+            for (((u, s), m), w) in part.iter_mut().zip(sign.iter()).zip(mu.iter()).zip(wrap.iter()) {
+                let lifted = (1 - (*u >> 15 & 1)).wrapping_mul(w << 16);
+                *u = u.wrapping_mul(*s).wrapping_sub(*m).wrapping_add(lifted);
             }
         }
         opened
