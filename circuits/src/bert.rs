@@ -1,0 +1,108 @@
+//! The compiler for BERT-family encoders: float weights to integers, with a proven bound for every tensor.
+//!
+//! Between layers flows the *normalised row* `x̂ = 2^13 · c / ‖c‖`, a centred row scaled to length 2^13. What a layer
+//! norm does besides (gamma, beta, √d) and 1/√head folds into the weights that follow. Three more identities save
+//! work and tighten bounds: a key bias shifts all scores of a row alike and falls out of the softmax; a value bias
+//! passes through the softmax into the output bias; weights that follow a centred row may be centred over their
+//! inputs, weights before a layer norm over their outputs. The row length being known, Cauchy-Schwarz and spectral
+//! norms bound every tensor for every input (`plan.rs`), so nothing needs calibration and no value can overflow.
+
+mod emit;
+mod plan;
+mod tables;
+
+use crate::graph::{Graph, WeightSpec};
+use crate::hf::{CompileError, Parameters};
+use crate::weights::Weights;
+use plan::LayerPlan;
+
+/// Choices of the compiler; the defaults are what a model is compiled with.
+#[derive(Clone, Debug)]
+pub struct CompileOptions {
+    /// Fractional bits of the GELU's index: steps of `2^-n`.
+    pub gelu_fraction: u8,
+    /// Fractional bits of the softmax's scores.
+    pub score_fraction: u8,
+    /// Index width of the softmax's exponential; beyond it an attention weight is 0.
+    pub exp_bits: u8,
+    /// Shift after the query, key and value products; larger keeps more bits of the weights.
+    pub projection_shift: u8,
+}
+
+impl Default for CompileOptions {
+    fn default() -> Self {
+        Self { gelu_fraction: 3, score_fraction: 3, exp_bits: 6, projection_shift: 12 }
+    }
+}
+
+/// Everything about a model that does not depend on the sequence length.
+pub(crate) struct Compiler {
+    name: String,
+    specs: Vec<WeightSpec>,
+    pub(crate) weights: Weights,
+    root: [u8; 32],
+    options: CompileOptions,
+    layers: Vec<LayerPlan>,
+    head: plan::PoolPlan,
+    scores: plan::ScoreRange,
+    size: Size,
+}
+
+/// Dimensions of a model.
+#[derive(Clone, Copy)]
+pub(crate) struct Size {
+    pub hidden: usize,
+    pub heads: usize,
+    pub max_tokens: usize,
+}
+
+impl Compiler {
+    pub(crate) fn new(
+        name: &str,
+        parameters: &Parameters,
+        max_tokens: usize,
+        options: CompileOptions,
+        progress: &mut dyn FnMut(&str),
+    ) -> Result<Self, CompileError> {
+        let config = &parameters.config;
+        let size = Size { hidden: config.hidden_size, heads: config.num_attention_heads, max_tokens };
+        let mut weights = plan::WeightList::default();
+        let mut layers = Vec::new();
+        let mut before = &parameters.embedding_norm;
+        for (index, layer) in parameters.layers.iter().enumerate() {
+            progress(&format!("compiling layer {} of {}", index + 1, parameters.layers.len()));
+            layers.push(LayerPlan::new(index, layer, before, size, &options, &mut weights)?);
+            before = &layer.output_norm;
+        }
+        let head = plan::PoolPlan::new(before, size, &mut weights)?;
+        let scores = plan::ScoreRange::new(&layers, &options)?;
+        progress("committing to the weights");
+        let plan::WeightList { specs, tensors } = weights;
+        let weights = Weights { tensors };
+        let root = weights.root(&specs);
+        Ok(Self { name: name.to_owned(), specs, weights, root, options, layers, head, scores, size })
+    }
+
+    /// What masks a padding key, in score steps.
+    pub(crate) fn mask(&self) -> u32 {
+        self.scores.mask
+    }
+
+    /// The graph for one padded length.
+    pub(crate) fn graph(&self, tokens: u32) -> Result<Graph, CompileError> {
+        let graph = emit::graph(self, tokens)?;
+        graph.check()?;
+        Ok(graph)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn defaults_are_stated() {
+        let options = CompileOptions::default();
+        assert_eq!((options.gelu_fraction, options.score_fraction, options.exp_bits), (3, 3, 6));
+    }
+}

@@ -1,0 +1,107 @@
+//! The lookup tables of a BERT graph. Nobody calls `exp` or `erf` at run time: the entries are part of the graph.
+
+use crate::graph::Table;
+
+/// `n` mantissa: `n = V·2^(2j)` in `[2^29, 2^31)` is indexed in steps of `2^21`, so 256 to 1024.
+pub(crate) const NORM_SHIFT: u8 = 21;
+
+/// Fractional bits of the GELU's result.
+pub(crate) const GELU_FRACTION: u8 = 8;
+
+/// GELU over `bits`-bit signed indices in steps of `2^-fraction` (negative fractions are coarse steps).
+/// An entry is the mean over its cell, so that rounding to the index adds no bias.
+pub(crate) fn gelu(fraction: i32, bits: u8) -> Table {
+    let step = 2f64.powi(-fraction);
+    let entries = (0..1i64 << bits).map(|i| {
+        let signed = if i >> (bits - 1) == 1 { i - (1 << bits) } else { i };
+        let centre = signed as f64 * step;
+        let mean = (gelu_at(centre - step / 2.0) + 4.0 * gelu_at(centre) + gelu_at(centre + step / 2.0)) / 6.0;
+        (mean * f64::from(1u32 << GELU_FRACTION)).round() as i32
+    });
+    Table { name: format!("gelu/{bits}/{fraction}"), entries: entries.collect() }
+}
+
+/// `exp(-i / 2^fraction)` with `scale` fractional bits; the last entry stands for everything beyond and is 0.
+pub(crate) fn exp(fraction: u8, bits: u8, scale: u8) -> Table {
+    let last = (1usize << bits) - 1;
+    let entries = (0..=last).map(|i| match i {
+        i if i == last => 0,
+        i => ((-(i as f64) / f64::from(1u32 << fraction)).exp() * f64::from(1u32 << scale)).round() as i32,
+    });
+    Table { name: format!("exp/{bits}/{scale}"), entries: entries.collect() }
+}
+
+/// `2^16 / i` for a mantissa `i` in 256..=512; 512 is entry 0. Entries that no mantissa reaches hold the value of 256.
+pub(crate) fn reciprocal() -> Table {
+    let entries = (0..512).map(|i| match i {
+        0 => 128,
+        i => (65536.0 / f64::from(i.max(256))).round() as i32,
+    });
+    Table { name: "reciprocal/9".into(), entries: entries.collect() }
+}
+
+/// `2^29 / sqrt(i·2^21)` for a mantissa `i` in 256..=1024; 1024 is entry 0.
+pub(crate) fn rsqrt() -> Table {
+    let entries = (0..1024).map(|i| rsqrt_at(if i == 0 { 1024 } else { i.max(256) }).round() as i32);
+    Table { name: "rsqrt/10".into(), entries: entries.collect() }
+}
+
+fn rsqrt_at(mantissa: u32) -> f64 {
+    2f64.powi(29) / (f64::from(mantissa) * 2f64.powi(NORM_SHIFT.into())).sqrt()
+}
+
+/// How much longer than exact a row divided by its norm through [`rsqrt`] can be, as a factor.
+pub(crate) fn rsqrt_excess() -> f64 {
+    let worst = (256..=1024u32).map(|i| {
+        let longest = (f64::from(i) + 0.5) * 2f64.powi(NORM_SHIFT.into());
+        rsqrt_at(i).round() * longest.sqrt() / 2f64.powi(29)
+    });
+    worst.fold(1.0, f64::max)
+}
+
+/// How much larger than exact a quotient through [`reciprocal`] can be, as a factor.
+pub(crate) fn reciprocal_excess() -> f64 {
+    let worst = (256..=512u32).map(|i| (65536.0 / f64::from(i)).round() * (f64::from(i) + 0.5) / 65536.0);
+    worst.fold(1.0, f64::max)
+}
+
+fn gelu_at(x: f64) -> f64 {
+    0.5 * x * (1.0 + erf(x / std::f64::consts::SQRT_2))
+}
+
+/// The error function, by its series with positive terms only; exact to about 1e-14.
+fn erf(x: f64) -> f64 {
+    if x.abs() > 6.0 {
+        return x.signum();
+    }
+    let (mut term, mut sum) = (x, x);
+    for n in 1..200 {
+        term *= 2.0 * x * x / f64::from(2 * n + 1);
+        sum += term;
+    }
+    sum * (-x * x).exp() * std::f64::consts::FRAC_2_SQRT_PI
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn erf_matches_published_values() {
+        // Abramowitz and Stegun, table 7.1.
+        for (x, y) in [(0.0, 0.0), (0.1, 0.1124629160), (0.5, 0.5204998778), (1.0, 0.8427007929), (2.0, 0.9953222650)] {
+            assert!((erf(x) - y).abs() < 1e-10 && (erf(-x) + y).abs() < 1e-10);
+        }
+    }
+
+    #[test]
+    fn tables_have_the_values_at_their_edges() {
+        let exp = exp(3, 6, 10);
+        assert_eq!((exp.entries[0], exp.entries[8], exp.entries[63]), (1024, 377, 0));
+        let gelu = gelu(3, 8);
+        assert_eq!((gelu.entries[127], gelu.entries[128]), (127 * 32, 0));
+        assert_eq!(reciprocal().entries[256], 256);
+        assert_eq!((rsqrt().entries[0], rsqrt().entries[256]), (11585, 23170));
+        assert!(rsqrt_excess() < 1.0011 && reciprocal_excess() < 1.007);
+    }
+}

@@ -1,0 +1,237 @@
+//! A compiled model: weights, a graph for each padded length, and the frontend; in memory and in a folder.
+
+use crate::bert::{CompileOptions, Compiler};
+use crate::bytes::DecodeError;
+use crate::codec::{GraphDecodeError, GraphId};
+use crate::frontend::{Frontend, FrontendError, max_tokens};
+use crate::graph::Graph;
+use crate::hf::{CompileError, Parameters, read};
+use crate::weights::Weights;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// The version of the folder's layout.
+const FORMAT: u32 = 1;
+
+/// Why a compiled model cannot be stored or loaded.
+#[derive(Debug, thiserror::Error)]
+pub enum ModelError {
+    /// A file operation failed.
+    #[error("cannot {action} {path}: {source}")]
+    Io {
+        /// What was being done.
+        action: &'static str,
+        /// To which file.
+        path: PathBuf,
+        /// The cause.
+        source: std::io::Error,
+    },
+    /// A file's bytes were refused.
+    #[error("{path}: {source}")]
+    Bytes {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: DecodeError,
+    },
+    /// A graph was refused.
+    #[error("{path}: {source}")]
+    Graph {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: GraphDecodeError,
+    },
+    /// The tokenizer was refused.
+    #[error(transparent)]
+    Tokenizer(CompileError),
+    /// The files do not belong together.
+    #[error("{path}: {problem}; pull the model again")]
+    Inconsistent {
+        /// The folder or file.
+        path: PathBuf,
+        /// What is wrong.
+        problem: String,
+    },
+    /// No graph for this length.
+    #[error("the model has no graph for {0} tokens")]
+    Bucket(u32),
+}
+
+/// A model, ready to run.
+pub struct CompiledModel {
+    /// The name it was compiled under.
+    pub name: String,
+    /// Its integer weights.
+    pub weights: Weights,
+    /// Text to inputs, outputs to embeddings.
+    pub frontend: Frontend,
+    graphs: BTreeMap<u32, Arc<Graph>>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Manifest {
+    format: u32,
+    name: String,
+    /// Padded length and graph id.
+    graphs: BTreeMap<u32, String>,
+}
+
+impl CompiledModel {
+    /// Compiles a Hugging Face folder of the BERT family; `progress` is told what is being done.
+    pub fn compile(folder: &Path, name: &str, progress: &mut dyn FnMut(&str)) -> Result<Self, CompileError> {
+        Self::compile_with(folder, name, CompileOptions::default(), progress)
+    }
+
+    /// [`CompiledModel::compile`] with other choices than the default ones.
+    pub fn compile_with(
+        folder: &Path,
+        name: &str,
+        options: CompileOptions,
+        progress: &mut dyn FnMut(&str),
+    ) -> Result<Self, CompileError> {
+        progress("reading the model");
+        let parameters = Parameters::read(folder)?;
+        let tokenizer_path = folder.join("tokenizer.json");
+        let tokenizer_json = read(&tokenizer_path)?;
+        let tokens = max_tokens(parameters.config.max_position_embeddings);
+        let compiler = Compiler::new(name, &parameters, tokens, options, progress)?;
+        let frontend = Frontend::new(&parameters, compiler.mask(), &tokenizer_path, tokenizer_json)?;
+        let mut graphs = BTreeMap::new();
+        for bucket in frontend.buckets() {
+            graphs.insert(bucket, Arc::new(compiler.graph(bucket)?));
+        }
+        Ok(Self { name: name.to_owned(), weights: compiler.weights, frontend, graphs })
+    }
+
+    /// The padded lengths, ascending.
+    pub fn buckets(&self) -> Vec<u32> {
+        self.graphs.keys().copied().collect()
+    }
+
+    /// The graph for a padded length.
+    pub fn graph(&self, bucket: u32) -> Result<Arc<Graph>, ModelError> {
+        self.graphs.get(&bucket).cloned().ok_or(ModelError::Bucket(bucket))
+    }
+
+    /// Stores the model in `dir`, replacing what is there; an interruption leaves the old or the new, never a mixture.
+    pub fn save(&self, dir: &Path) -> Result<(), ModelError> {
+        let io = |action, path: &Path| {
+            let path = path.to_owned();
+            move |source| ModelError::Io { action, path, source }
+        };
+        let name = dir.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
+        let beside = |kind: &str| dir.with_file_name(format!(".{name}.{kind}-{}", std::process::id()));
+        let (partial, old) = (beside("partial"), beside("old"));
+        for leftover in [&partial, &old] {
+            if leftover.exists() {
+                std::fs::remove_dir_all(leftover).map_err(io("remove", leftover))?;
+            }
+        }
+        std::fs::create_dir_all(&partial).map_err(io("create", &partial))?;
+        let written = self.files().into_iter().try_for_each(|(file, bytes)| {
+            let path = partial.join(file);
+            let write = || {
+                let mut file = std::fs::File::create(&path)?;
+                file.write_all(&bytes)?;
+                file.sync_all()
+            };
+            write().map_err(io("write", &path))
+        });
+        let placed = written.and_then(|()| {
+            if dir.exists() {
+                std::fs::rename(dir, &old).map_err(io("replace", dir))?;
+            }
+            std::fs::rename(&partial, dir).map_err(io("create", dir))
+        });
+        if placed.is_err() {
+            // The error that matters is the first one; nothing half-written stays, and what was there comes back.
+            let _ = std::fs::remove_dir_all(&partial);
+            if old.exists() && !dir.exists() {
+                let _ = std::fs::rename(&old, dir);
+            }
+            return placed;
+        }
+        if old.exists() {
+            std::fs::remove_dir_all(&old).map_err(io("remove", &old))?;
+        }
+        Ok(())
+    }
+
+    fn files(&self) -> Vec<(String, Vec<u8>)> {
+        let ids = self.graphs.iter().map(|(&bucket, graph)| (bucket, graph.id().to_string())).collect();
+        let manifest = Manifest { format: FORMAT, name: self.name.clone(), graphs: ids };
+        let manifest = serde_json::to_vec_pretty(&manifest).unwrap_or_default();
+        let mut files = vec![
+            ("model.json".to_owned(), manifest),
+            ("weights.bin".to_owned(), self.weights.to_bytes()),
+            ("frontend.bin".to_owned(), self.frontend.to_bytes()),
+            ("tokenizer.json".to_owned(), self.frontend.tokenizer_json().to_vec()),
+        ];
+        files.extend(self.graphs.iter().map(|(bucket, graph)| (graph_file(*bucket), graph.to_bytes())));
+        files
+    }
+
+    /// Loads what [`CompiledModel::save`] stored, and checks that the parts belong together.
+    pub fn load(dir: &Path) -> Result<Self, ModelError> {
+        let read = |file: &str| {
+            let path = dir.join(file);
+            match std::fs::read(&path) {
+                Ok(bytes) => Ok((path, bytes)),
+                Err(source) => Err(ModelError::Io { action: "read", path, source }),
+            }
+        };
+        let (path, bytes) = read("model.json")?;
+        let inconsistent = |path: &Path, problem: String| ModelError::Inconsistent { path: path.to_owned(), problem };
+        let manifest: serde_json::Value =
+            serde_json::from_slice(&bytes).map_err(|e| inconsistent(&path, format!("not a model manifest: {e}")))?;
+        let format = manifest.get("format").and_then(serde_json::Value::as_u64).unwrap_or(0);
+        if format != u64::from(FORMAT) {
+            let problem = format!("stored in format {format}, this program reads format {FORMAT}");
+            return Err(inconsistent(&path, problem));
+        }
+        let manifest: Manifest =
+            serde_json::from_value(manifest).map_err(|e| inconsistent(&path, format!("not a model manifest: {e}")))?;
+        let (path, bytes) = read("weights.bin")?;
+        let weights = Weights::from_bytes(&bytes).map_err(|source| ModelError::Bytes { path: path.clone(), source })?;
+        let mut graphs: BTreeMap<u32, Arc<Graph>> = BTreeMap::new();
+        for (&bucket, id) in &manifest.graphs {
+            let (path, bytes) = read(&graph_file(bucket))?;
+            if GraphId(*blake3::hash(&bytes).as_bytes()).to_string() != *id {
+                return Err(inconsistent(&path, "the graph is not the one that model.json names".into()));
+            }
+            let graph = Graph::from_bytes(&bytes).map_err(|source| ModelError::Graph { path: path.clone(), source })?;
+            if graph.seq_len != bucket || !weights.matches(&graph.weights) {
+                return Err(inconsistent(&path, "the graph does not fit the weights".into()));
+            }
+            graphs.insert(bucket, Arc::new(graph));
+        }
+        match graphs.values().next() {
+            Some(graph) if weights.root(&graph.weights) != graph.weights_root => {
+                return Err(inconsistent(&path, "the weights are not the ones that the graphs commit to".into()));
+            }
+            Some(_) => {}
+            None => return Err(inconsistent(dir, "the model has no graphs".into())),
+        }
+        if graphs.values().any(|g| Some(g.weights_root) != graphs.values().next().map(|first| first.weights_root)) {
+            return Err(inconsistent(dir, "the graphs are for different weights".into()));
+        }
+        let (path, bytes) = read("frontend.bin")?;
+        let (tokenizer_path, tokenizer_json) = read("tokenizer.json")?;
+        let frontend = Frontend::from_bytes(&bytes, &tokenizer_path, tokenizer_json).map_err(|e| match e {
+            FrontendError::Bytes(source) => ModelError::Bytes { path: path.clone(), source },
+            FrontendError::Tokenizer(error) => ModelError::Tokenizer(error),
+        })?;
+        if frontend.buckets() != graphs.keys().copied().collect::<Vec<_>>() {
+            return Err(inconsistent(&path, "the frontend does not fit the graphs".into()));
+        }
+        Ok(Self { name: manifest.name, weights, frontend, graphs })
+    }
+}
+
+fn graph_file(bucket: u32) -> String {
+    format!("graph-{bucket}.bin")
+}
