@@ -138,7 +138,7 @@ impl Config {
         }
         Ok(())
     }
-
+}
 
 /// A linear layer as stored: `weight` is `outputs × inputs`.
 #[derive(Clone, Debug)]
