@@ -169,11 +169,11 @@ impl Emit<'_> {
     fn normalised(&mut self, c: NodeId, row: f64) -> NodeId {
         let b = &mut self.b;
         let square = b.square_sum("square", c, row * row);
-        // The power of two 2^j that brings square·4^j into [2^29, 2^31).
-        let steps = (1..=15).rev().map(|j| (1u32 << (31 - 2 * j), -(1i32 << (j - 1)))).collect();
-        let power = b.step("square.power", square, 1 << 15, steps, 32768.0);
-        let once = b.mul("square.once", square, power, 2f64.powi(31));
-        let mantissa = b.mul("square.normalised", once, power, 2f64.powi(31));
+        // The power of two 2^j that brings square·4^j into [2^28, 2^30).
+        let steps = (1..=14).rev().map(|j| (1u32 << (30 - 2 * j), -(1i32 << (j - 1)))).collect();
+        let power = b.step("square.power", square, 1 << 14, steps, 16384.0);
+        let once = b.mul("square.once", square, power, 2f64.powi(30));
+        let mantissa = b.mul("square.normalised", once, power, 2f64.powi(30));
         let index = b.index("square.mantissa", mantissa, tables::NORM_SHIFT, 10, 1024.0);
         let table = tables::rsqrt();
         let most = f64::from(table.entries[256]);

@@ -439,10 +439,10 @@ impl Residual {
     }
 }
 
-/// The smallest shift after which the sum of squares of a row stays below 2^31, and the row's length then.
+/// The smallest shift after which the sum of squares of a row stays below 2^30, and the row's length then.
 fn centred_shift(row: f64, d: usize) -> Option<(u8, f64)> {
     let after = |shift: u8| row * 2f64.powi(-i32::from(shift)) + SLACK * (d as f64).sqrt();
-    let shift = (1..=20).find(|&shift| after(shift).powi(2) < 2f64.powi(31) - 1.0)?;
+    let shift = (1..=20).find(|&shift| after(shift).powi(2) < LIMIT - 1.0)?;
     Some((shift, after(shift)))
 }
 

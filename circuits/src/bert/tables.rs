@@ -2,8 +2,8 @@
 
 use crate::graph::Table;
 
-/// `n` mantissa: `n = V·2^(2j)` in `[2^29, 2^31)` is indexed in steps of `2^21`, so 256 to 1024.
-pub(crate) const NORM_SHIFT: u8 = 21;
+/// A normalised sum of squares lies in `[2^28, 2^30)` and is indexed in steps of `2^20`: 256 to 1024.
+pub(crate) const NORM_SHIFT: u8 = 20;
 
 /// Fractional bits of the GELU's result.
 pub(crate) const GELU_FRACTION: u8 = 8;
@@ -40,7 +40,7 @@ pub(crate) fn reciprocal() -> Table {
     Table { name: "reciprocal/9".into(), entries: entries.collect() }
 }
 
-/// `2^29 / sqrt(i·2^21)` for a mantissa `i` in 256..=1024; 1024 is entry 0.
+/// `2^29 / sqrt(i·2^20)` for a mantissa `i` in 256..=1024; 1024 is entry 0.
 pub(crate) fn rsqrt() -> Table {
     let entries = (0..1024).map(|i| rsqrt_at(if i == 0 { 1024 } else { i.max(256) }).round() as i32);
     Table { name: "rsqrt/10".into(), entries: entries.collect() }
@@ -101,7 +101,7 @@ mod tests {
         let gelu = gelu(3, 8);
         assert_eq!((gelu.entries[127], gelu.entries[128]), (127 * 32, 0));
         assert_eq!(reciprocal().entries[256], 256);
-        assert_eq!((rsqrt().entries[0], rsqrt().entries[256]), (11585, 23170));
+        assert_eq!((rsqrt().entries[0], rsqrt().entries[256]), (16384, 32768));
         assert!(rsqrt_excess() < 1.0011 && reciprocal_excess() < 1.007);
     }
 }
