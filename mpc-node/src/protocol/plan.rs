@@ -168,6 +168,11 @@ impl Plan {
         self.prepared as u64
     }
 
+    /// Correction bytes of each node, in the order of the graph's nodes: for profiles.
+    pub fn corrections_by_node(&self) -> impl Iterator<Item = (&Node, u64)> {
+        self.graph.nodes.iter().zip(self.tasks.iter().map(|t| t.corrections.len() as u64))
+    }
+
     /// The node's name, for messages.
     pub(super) fn name(&self, task: u32) -> &str {
         &self.graph.nodes[task as usize].name
