@@ -250,6 +250,17 @@ impl Lane {
         Ok((kind, payload))
     }
 
+    /// Receives a frame of one kind and of exactly this length.
+    pub fn receive_frame_of(&mut self, kind: Kind, expected: usize) -> Result<Vec<u8>, LaneError> {
+        let (got, len) = self.receive_header()?;
+        if got != kind || len != expected {
+            return Err(self.unexpected(got, len));
+        }
+        let mut payload = vec![0; len];
+        self.fill(&mut payload)?;
+        Ok(payload)
+    }
+
     /// Sends bulk data in chunks.
     pub fn send_stream(&mut self, bytes: &[u8]) -> Result<(), LaneError> {
         bytes.chunks(CHUNK).try_for_each(|chunk| self.send_frame(Kind::Chunk, chunk))

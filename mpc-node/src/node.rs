@@ -1,0 +1,132 @@
+//! The share node: accepts lanes, keeps models and packs, deals as helper, evaluates as one of two.
+//!
+//! One thread a lane, and a job runs from its first to its last round in one thread: a round trip wakes nobody else.
+//! Tokio only accepts connections, serves metrics and waits for the end.
+
+mod dealing;
+mod jobs;
+mod serve;
+mod slots;
+mod state;
+
+use std::future::Future;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use thiserror::Error;
+use tokio::net::TcpListener;
+
+use crate::config::{Config, ConfigError};
+use crate::identity::PublicKey;
+use crate::models::ModelError;
+use crate::packs::PackError;
+use state::Node;
+
+/// Why a node cannot run.
+#[derive(Debug, Error)]
+pub enum NodeError {
+    /// The configuration, the key or the committee file.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The key is not in the committee file.
+    #[error("this node's key {key} is not in {}: add it, or use the key file that belongs to the committee", committee.display())]
+    NotAMember {
+        /// This node's key.
+        key: PublicKey,
+        /// The committee file.
+        committee: PathBuf,
+    },
+    /// The address is taken or not of this machine.
+    #[error("cannot listen on {address} ({what}): {source}{}", port_advice(source))]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// `listen` or `metrics` in the configuration.
+        what: &'static str,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// Another process uses the home.
+    #[error("another node runs with the home {}: stop it first", .0.display())]
+    Locked(PathBuf),
+    /// The home directory.
+    #[error("cannot use the home {}: {source}", path.display())]
+    Home {
+        /// The directory.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The packs on disk.
+    #[error(transparent)]
+    Packs(#[from] PackError),
+    /// The models on disk.
+    #[error(transparent)]
+    Models(#[from] ModelError),
+    /// TLS cannot be set up.
+    #[error("cannot set up TLS: {0}")]
+    Tls(#[from] rustls::Error),
+}
+
+fn port_advice(error: &std::io::Error) -> &'static str {
+    match error.kind() {
+        std::io::ErrorKind::AddrInUse => "; stop what uses the port (see `ss -ltnp`) or choose another",
+        std::io::ErrorKind::AddrNotAvailable => "; the address does not belong to this machine",
+        std::io::ErrorKind::PermissionDenied => "; ports below 1024 need privileges, choose another",
+        _ => "",
+    }
+}
+
+/// Runs a node until `shutdown` resolves; running jobs then get `timeouts.shutdown` to end.
+pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<(), NodeError> {
+    let node = Arc::new(Node::open(config)?);
+    let listener = listen(node.config.listen, "listen").await?;
+    let metrics = match node.config.metrics {
+        Some(address) => Some(listen(address, "metrics").await?),
+        None => None,
+    };
+    let server = crate::tls::server_config(&node.identity, node.admission())?;
+    tracing::info!(
+        node = node.index + 1,
+        key = %node.identity.public(),
+        listen = %node.config.listen,
+        metrics = ?node.config.metrics,
+        "ready"
+    );
+    let metrics = metrics.map(|listener| tokio::spawn(crate::metrics::serve(listener, node.clone())));
+    tokio::pin!(shutdown);
+    loop {
+        tokio::select! {
+            () = &mut shutdown => break,
+            accepted = listener.accept() => match accepted {
+                Ok((tcp, from)) => serve::start(&node, tcp, from, server.clone()),
+                Err(error) => {
+                    // Out of file descriptors, most likely: give lanes a moment to end.
+                    tracing::warn!(%error, "cannot accept a connection");
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                }
+            },
+        }
+    }
+    drop(listener);
+    node.stopping.store(true, Ordering::Relaxed);
+    tracing::info!(running = node.stats.running.load(Ordering::Relaxed), "stopping");
+    let end = Instant::now() + node.config.timeouts.shutdown();
+    while node.stats.busy.load(Ordering::Relaxed) > 0 && Instant::now() < end {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    if let Some(task) = metrics {
+        task.abort();
+    }
+    tracing::info!("stopped");
+    Ok(())
+}
+
+async fn listen(address: SocketAddr, what: &'static str) -> Result<TcpListener, NodeError> {
+    TcpListener::bind(address).await.map_err(|source| NodeError::Listen { address, what, source })
+}
+
+pub use state::Node as NodeState;

@@ -1,0 +1,185 @@
+//! Preprocessing: the helper deals packs, the evaluators prepare and keep them.
+//!
+//! Corrections are streamed as they are computed, a chunk at a time, so the helper's memory stays bounded and a slow
+//! evaluator slows the helper down. The first evaluator keeps its half before the second: whatever the second holds,
+//! the first holds too or has used, so a half without its twin is found when a job is opened.
+
+use std::io;
+use std::sync::atomic::Ordering;
+
+use zeroize::Zeroizing;
+
+use super::serve::{Refusal, Trouble, own, peer};
+use super::state::Node;
+use crate::engine::{
+    EvaluatorRole, PackContents, Plan, ProtocolError, Seed, WeightMaterial, deal, prepare as prepare_pack,
+};
+use crate::lane::{Lane, LaneError};
+use crate::meter::Traffic;
+use crate::packs::{PackHeader, PackKey};
+use crate::wire::{CHUNK, Deal, FailCode, Kind, PackId, Prepare, Progress, SharingId, Task};
+
+/// As the helper: deals packs one after the other and reports each.
+pub(super) fn prepare(node: &Node, lane: &mut Lane, request: Prepare) -> Result<(), Trouble> {
+    let task = request.task;
+    if task.assignment.helper() != node.index {
+        let text = format!("this node is not the helper of assignment {}", task.assignment.helper() + 1);
+        return Err(Refusal::new(FailCode::Refused, text).into());
+    }
+    if request.count == 0 || request.count > node.config.limits.packs {
+        let text = format!("{} packs were asked for, from 1 to {} can be", request.count, node.config.limits.packs);
+        return Err(Refusal::new(FailCode::Refused, text).into());
+    }
+    let graph = node.models.graph(task.graph)?;
+    let plan = node.models.plan(&task)?;
+    let (weights, sharing) = node.models.material(&graph, task.visibility, task.assignment)?;
+    let busy = || Refusal::new(FailCode::Busy, "this node is dealing as many packs as it can, try again");
+    let _slot = node.deal_slots.take(node.config.timeouts.request()).ok_or_else(busy)?;
+    for done in 1..=request.count {
+        if node.is_stopping() {
+            return Err(Refusal::new(FailCode::Stopping, "this node is shutting down").into());
+        }
+        deal_pack(node, &task, sharing, &plan, &weights)?;
+        node.stats.dealt.fetch_add(1, Ordering::Relaxed);
+        lane.send(&Progress { done, total: request.count }).map_err(own)?;
+    }
+    lane.send_frame(Kind::Done, &[]).map_err(own)
+}
+
+fn deal_pack(
+    node: &Node,
+    task: &Task,
+    sharing: SharingId,
+    plan: &Plan,
+    weights: &WeightMaterial,
+) -> Result<(), Trouble> {
+    let random = |e: getrandom::Error| Refusal::new(FailCode::Internal, format!("no random bytes: {e}"));
+    let pack = PackId::random().map_err(random)?;
+    let seeds = [Seed::random().map_err(random)?, Seed::random().map_err(random)?];
+    let [first, second] = task.assignment.evaluators();
+    let mut first_lane = open(node, first)?;
+    let mut second_lane = open(node, second)?;
+    let announce = |seed: &Seed, corrections: u64| Deal {
+        pack,
+        task: *task,
+        sharing,
+        seed: Zeroizing::new(*seed.as_bytes()),
+        corrections,
+    };
+    first_lane.send(&announce(&seeds[0], 0)).map_err(peer)?;
+    second_lane.send(&announce(&seeds[1], plan.correction_len())).map_err(peer)?;
+
+    let mut stream = Stream { lane: &mut second_lane, buffer: Vec::with_capacity(CHUNK), error: None };
+    let dealt =
+        deal(plan, weights, &seeds[0], &seeds[1], &mut |bytes| stream.push(bytes)).and_then(|()| Ok(stream.flush()?));
+    match (dealt, stream.error.take()) {
+        (Ok(()), _) => {}
+        (Err(_), Some(error)) => return Err(peer(error)),
+        (Err(error), None) => return Err(error.into()),
+    }
+    for (index, mut lane) in [(first, first_lane), (second, second_lane)] {
+        lane.begin("while it prepared a pack", Traffic::Offline, node.config.timeouts.request());
+        lane.receive_frame(Kind::DealReady).map_err(peer)?;
+        lane.send_frame(Kind::DealCommit, &[]).map_err(peer)?;
+        lane.receive_frame(Kind::Done).map_err(peer)?;
+        node.put_back(index, lane);
+    }
+    Ok(())
+}
+
+fn open(node: &Node, index: u8) -> Result<Lane, Trouble> {
+    let mut lane = node.peer_lane(index).map_err(peer)?;
+    lane.begin("while a pack was dealt", Traffic::Offline, node.config.timeouts.round());
+    Ok(lane)
+}
+
+/// Gathers corrections into full chunks.
+struct Stream<'a> {
+    lane: &'a mut Lane,
+    buffer: Vec<u8>,
+    error: Option<LaneError>,
+}
+
+impl Stream<'_> {
+    fn push(&mut self, mut bytes: &[u8]) -> io::Result<()> {
+        while !bytes.is_empty() {
+            if self.buffer.is_empty() && bytes.len() >= CHUNK {
+                let (chunk, rest) = bytes.split_at(CHUNK);
+                self.send(chunk)?;
+                bytes = rest;
+                continue;
+            }
+            let n = bytes.len().min(CHUNK - self.buffer.len());
+            self.buffer.extend_from_slice(&bytes[..n]);
+            bytes = &bytes[n..];
+            if self.buffer.len() == CHUNK {
+                self.flush()?;
+            }
+        }
+        Ok(())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        if self.buffer.is_empty() {
+            return Ok(());
+        }
+        let mut buffer = std::mem::take(&mut self.buffer);
+        let result = self.send(&buffer);
+        buffer.clear();
+        self.buffer = buffer;
+        result
+    }
+
+    fn send(&mut self, chunk: &[u8]) -> io::Result<()> {
+        self.lane.send_frame(Kind::Chunk, chunk).map_err(|error| {
+            let text = io::Error::other(error.to_string());
+            self.error = Some(error);
+            text
+        })
+    }
+}
+
+/// As an evaluator: receives a pack, prepares it and keeps it.
+pub(super) fn receive(node: &Node, lane: &mut Lane, caller: Option<u8>, dealt: Deal) -> Result<(), Trouble> {
+    let refuse = |text: &str| Trouble::from(Refusal::new(FailCode::Refused, text));
+    let task = dealt.task;
+    if caller != Some(task.assignment.helper()) {
+        return Err(refuse("only the helper of the assignment deals packs"));
+    }
+    let role = task.assignment.role(node.index).ok_or_else(|| refuse("this node is the helper itself"))?;
+    let graph = node.models.graph(task.graph)?;
+    let plan = node.models.plan(&task)?;
+    let (weights, sharing) = node.models.material(&graph, task.visibility, task.assignment)?;
+    if sharing != dealt.sharing {
+        return Err(refuse("the helper holds another sharing of the weights: register the model again"));
+    }
+    let expected = if role == EvaluatorRole::Second { plan.correction_len() } else { 0 };
+    if dealt.corrections != expected {
+        return Err(refuse("the corrections do not have the length that the graph asks for"));
+    }
+    let key = PackKey { task, sharing };
+    node.packs.has_room(&key, expected + plan.prepared_len())?;
+
+    lane.begin("while it dealt a pack", Traffic::Offline, node.config.timeouts.request());
+    let corrections = lane.receive_stream(expected as usize).map_err(own)?;
+    let seed = Seed::from_bytes(*dealt.seed);
+    let prepared = prepare_pack(&plan, &weights, role, &seed, &corrections)?;
+    let header = PackHeader {
+        id: dealt.pack,
+        key,
+        role,
+        corrections: corrections.len() as u64,
+        prepared: prepared.len() as u64,
+    };
+    let written = node.packs.write(header, &PackContents { seed, corrections, prepared })?;
+    lane.send_frame(Kind::DealReady, &[]).map_err(own)?;
+    lane.receive_frame(Kind::DealCommit).map_err(own)?;
+    written.commit()?;
+    lane.send_frame(Kind::Done, &[]).map_err(own)
+}
+
+impl From<ProtocolError> for Refusal {
+    fn from(error: ProtocolError) -> Self {
+        Self::new(FailCode::Internal, error.to_string())
+    }
+}

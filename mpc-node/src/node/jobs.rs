@@ -1,0 +1,328 @@
+//! Jobs: two evaluators run one graph on the two halves of a consumer's input.
+//!
+//! The consumer asks both evaluators. The first takes a pack and opens the job with the second; the second lends the
+//! lane it was opened on to the thread that has the consumer's half. From then on each side is one thread, one lane,
+//! one loop of rounds.
+
+use std::fmt::Write;
+use std::sync::atomic::Ordering;
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::sync::{Arc, PoisonError};
+use std::time::{Duration, Instant};
+
+use super::serve::{Refusal, Trouble, own, peer};
+use super::state::{Node, Opened};
+use crate::engine::{Evaluator, EvaluatorRole, PackContents, Plan, Step, WeightMaterial, fits_inputs};
+use crate::lane::Lane;
+use crate::meter::Traffic;
+use crate::packs::PackKey;
+use crate::transcript::{Session, SignedRecord, Transcript};
+use crate::wire::{FailCode, JobFigures, Kind, Message, OpenJob, OpenReply, Run, RunReply, Share};
+
+/// What the first evaluator waits longer for an answer than the second waits for its consumer.
+const OPENING: Duration = Duration::from_secs(2);
+
+/// Everything a job needs besides its pack and the lane to the other evaluator.
+struct Job {
+    run: Run,
+    role: EvaluatorRole,
+    other: u8,
+    key: PackKey,
+    plan: Arc<Plan>,
+    weights: Arc<WeightMaterial>,
+    inputs: Vec<Vec<u32>>,
+}
+
+/// What a job comes to.
+struct Outcome {
+    outputs: Vec<Vec<u32>>,
+    figures: JobFigures,
+    own: SignedRecord,
+    other: SignedRecord,
+}
+
+/// Runs a job for a consumer, as the first or the second evaluator.
+pub(super) fn run(node: &Arc<Node>, lane: &mut Lane, run: Run) -> Result<(), Trouble> {
+    let task = run.task;
+    let role = task.assignment.role(node.index).ok_or_else(|| {
+        Refusal::new(FailCode::Refused, "this node is the helper of the assignment, not an evaluator")
+    })?;
+    let graph = node.models.graph(task.graph)?;
+    let plan = node.models.plan(&task)?;
+    let (weights, sharing) = node.models.material(&graph, task.visibility, task.assignment)?;
+    lane.begin("while it sent the input", Traffic::Client, node.config.timeouts.request());
+    let expected = graph.inputs.iter().map(|i| i.shape.len() * 4 + 4).sum::<usize>() + 4;
+    let payload = lane.receive_frame_of(Kind::Input, expected).map_err(own)?;
+    let Share(inputs) = lane.decode(&payload).map_err(own)?;
+    if !fits_inputs(&graph, &inputs) {
+        return Err(Refusal::new(FailCode::Refused, "the input share does not have the shapes of the graph").into());
+    }
+    let [first, second] = task.assignment.evaluators();
+    let other = if role == EvaluatorRole::First { second } else { first };
+    let job = Job { run, role, other, key: PackKey { task, sharing }, plan, weights, inputs };
+
+    let running = Running::new(node);
+    let result = match role {
+        EvaluatorRole::First => as_first(node, lane, job),
+        EvaluatorRole::Second => as_second(node, lane, job),
+    };
+    drop(running);
+    let outcome = match result {
+        Ok(outcome) => outcome,
+        Err(trouble) => {
+            node.stats.failed.fetch_add(1, Ordering::Relaxed);
+            return Err(trouble);
+        }
+    };
+    node.stats.done.fetch_add(1, Ordering::Relaxed);
+    node.stats.rounds.fetch_add(u64::from(outcome.figures.rounds), Ordering::Relaxed);
+    tracing::info!(
+        job = %run.job,
+        role = ?role,
+        rounds = outcome.figures.rounds,
+        sent = outcome.figures.sent,
+        micros = outcome.figures.wall_micros,
+        "job done"
+    );
+    let reply = RunReply { figures: outcome.figures, transcript: outcome.own.encode(), outputs: outcome.outputs };
+    lane.send(&reply).map_err(own)?;
+    lane.count();
+    if let Err(error) = node.records.keep(&outcome.own, &outcome.other) {
+        tracing::warn!(%error, "a transcript could not be kept");
+    }
+    Ok(())
+}
+
+/// Counts a running job.
+struct Running<'a>(&'a Node);
+
+impl<'a> Running<'a> {
+    fn new(node: &'a Node) -> Self {
+        node.stats.running.fetch_add(1, Ordering::Relaxed);
+        Self(node)
+    }
+}
+
+impl Drop for Running<'_> {
+    fn drop(&mut self) {
+        self.0.stats.running.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+fn busy() -> Refusal {
+    Refusal::new(FailCode::Busy, "this node runs as many jobs as it can, try again")
+}
+
+fn as_first(node: &Arc<Node>, consumer: &Lane, job: Job) -> Result<Outcome, Trouble> {
+    let _slot = node.first_slots.take(node.config.timeouts.request()).ok_or_else(busy)?;
+    loop {
+        let no_pack = || {
+            let text = "no preprocessing pack is left for this graph, assignment and mode: prepare some";
+            Refusal::new(FailCode::NoPack, text)
+        };
+        let taken = node.packs.take_oldest(&job.key)?.ok_or_else(no_pack)?;
+        let id = taken.id();
+        let (pack, in_use) = taken.load(EvaluatorRole::First)?;
+        let mut lane = node.peer_lane(job.other).map_err(peer)?;
+        lane.begin("while the job was opened", Traffic::Online, node.config.timeouts.round() + OPENING);
+        let open = OpenJob {
+            job: job.run.job,
+            task: job.run.task,
+            consumer: consumer.peer().0,
+            pack: id,
+            held: node.packs.held(&job.key),
+        };
+        let start = (Instant::now(), lane.bytes());
+        lane.send(&open).map_err(peer)?;
+        match lane.receive::<OpenReply>().map_err(peer)? {
+            OpenReply::Go => {
+                let other = job.other;
+                let outcome = evaluate(node, &mut lane, job, pack, id, start)?;
+                node.put_back(other, lane);
+                drop(in_use);
+                return Ok(outcome);
+            }
+            OpenReply::NoSuchPack => {
+                tracing::info!(pack = %id, "the other evaluator does not hold this pack, it is destroyed");
+                node.put_back(job.other, lane);
+            }
+        }
+    }
+}
+
+fn as_second(node: &Arc<Node>, consumer: &mut Lane, job: Job) -> Result<Outcome, Trouble> {
+    let waiting = Registered::new(node, &job)?;
+    let end = Instant::now() + node.config.timeouts.round();
+    loop {
+        let mut opened = loop {
+            match waiting.opened.recv_timeout(Duration::from_millis(50)) {
+                Ok(opened) => break opened,
+                Err(RecvTimeoutError::Timeout) if Instant::now() < end => {}
+                Err(_) => {
+                    let text = format!("{} did not open the job in time", node.committee.label(job.other));
+                    return Err(Refusal::new(FailCode::Peer, text).into());
+                }
+            }
+            // A consumer that has something to say now has given up.
+            if consumer.readable(Duration::ZERO).map_err(own)? {
+                return Err(Refusal::new(FailCode::Refused, "the job was given up").into());
+            }
+        };
+        let lane = &mut opened.lane;
+        let same = opened.open.consumer == consumer.peer().0 && opened.open.task == job.run.task;
+        if !same {
+            let text = "the two evaluators were asked for different jobs of one name";
+            lane.refuse(FailCode::Refused, text);
+            return Err(Refusal::new(FailCode::Refused, text).into());
+        }
+        lane.begin("while the job was opened", Traffic::Online, node.config.timeouts.round());
+        node.packs.keep_only(&job.key, &opened.open.held)?;
+        let Some(taken) = node.packs.take(&job.key, &opened.open.pack)? else {
+            lane.send(&OpenReply::NoSuchPack).map_err(peer)?;
+            let _ = opened.give_back.send(opened.lane); // its thread goes on waiting for requests
+            continue;
+        };
+        let Some(_slot) = node.second_slots.take(Duration::ZERO) else {
+            lane.refuse(FailCode::Busy, &busy().text);
+            return Err(busy().into());
+        };
+        let (pack, in_use) = taken.load(EvaluatorRole::Second)?;
+        let start = (Instant::now(), lane.bytes());
+        lane.send(&OpenReply::Go).map_err(peer)?;
+        let id = opened.open.pack;
+        let outcome = evaluate(node, lane, job, pack, id, start)?;
+        drop(in_use);
+        let _ = opened.give_back.send(opened.lane); // its thread goes on waiting for requests
+        return Ok(outcome);
+    }
+}
+
+/// A job on the list of those that wait to be opened.
+struct Registered<'a> {
+    node: &'a Node,
+    job: crate::wire::JobId,
+    opened: mpsc::Receiver<Opened>,
+}
+
+impl<'a> Registered<'a> {
+    fn new(node: &'a Node, job: &Job) -> Result<Self, Refusal> {
+        let (sender, opened) = mpsc::channel();
+        let id = job.run.job;
+        let mut jobs = node.waiting.jobs.lock().unwrap_or_else(PoisonError::into_inner);
+        if jobs.contains_key(&id) {
+            return Err(Refusal::new(FailCode::Refused, "a job of this name is waiting already"));
+        }
+        jobs.insert(id, sender);
+        node.waiting.changed.notify_all();
+        Ok(Self { node, job: id, opened })
+    }
+}
+
+impl Drop for Registered<'_> {
+    fn drop(&mut self) {
+        self.node.waiting.jobs.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.job);
+    }
+}
+
+/// Lends a lane on which the first evaluator opens a job to the thread of that job's consumer.
+#[allow(clippy::result_large_err)] // the lane itself travels back
+pub(super) fn lend(
+    node: &Arc<Node>,
+    mut lane: Lane,
+    caller: Option<u8>,
+    payload: &[u8],
+) -> Result<Lane, (Option<Lane>, Trouble)> {
+    lane.begin("while the job was opened", Traffic::Online, node.config.timeouts.round());
+    let open: OpenJob = match lane.decode(payload) {
+        Ok(open) => open,
+        Err(error) => return Err((Some(lane), own(error))),
+    };
+    let [first, second] = open.task.assignment.evaluators();
+    if caller != Some(first) || node.index != second {
+        let text = "only the first evaluator of the assignment opens jobs, with the second";
+        return Err((Some(lane), Refusal::new(FailCode::Refused, text).into()));
+    }
+    let Some(job) = wait_for_consumer(node, &open) else {
+        let text = "the consumer has not asked this node for the job";
+        return Err((Some(lane), Refusal::new(FailCode::Refused, text).into()));
+    };
+    let (give_back, back) = mpsc::channel();
+    if job.send(Opened { lane, open, give_back }).is_err() {
+        let text = "the job's consumer went away before it was opened";
+        return Err((None, Refusal::new(FailCode::Refused, text).into()));
+    }
+    back.recv().map_err(|_| (None, Refusal::new(FailCode::Refused, "the job on this lane failed").into()))
+}
+
+fn wait_for_consumer(node: &Node, open: &OpenJob) -> Option<mpsc::Sender<Opened>> {
+    let end = Instant::now() + node.config.timeouts.round();
+    let mut jobs = node.waiting.jobs.lock().unwrap_or_else(PoisonError::into_inner);
+    loop {
+        if let Some(sender) = jobs.get(&open.job) {
+            return Some(sender.clone());
+        }
+        let left = end.checked_duration_since(Instant::now())?;
+        jobs = node.waiting.changed.wait_timeout(jobs, left).unwrap_or_else(PoisonError::into_inner).0;
+    }
+}
+
+/// The rounds of a job, in this thread, on this lane.
+fn evaluate(
+    node: &Node,
+    lane: &mut Lane,
+    job: Job,
+    pack: PackContents,
+    id: crate::wire::PackId,
+    (start, before): (Instant, (u64, u64)),
+) -> Result<Outcome, Trouble> {
+    let members = job.run.task.assignment.evaluators().map(|i| node.committee.members[usize::from(i)].key);
+    let session = Session { job: job.run.job, pack: id, task: job.run.task, evaluators: members };
+    let mut transcript = Transcript::new(session, job.role as usize);
+    let result = (|| {
+        lane.begin("before the first round", Traffic::Online, node.config.timeouts.round());
+        let mut waiting = Duration::ZERO;
+        let mut round = 0;
+        let mut evaluator = Evaluator::new(job.plan, job.weights, job.role, pack, job.inputs)?;
+        let mut step = evaluator.step(None)?;
+        let (outputs, rounds) = loop {
+            match step {
+                Step::Exchange { send, name } => {
+                    round += 1;
+                    lane.set_step(|text| {
+                        let _ = write!(text, "in round {round} ({name})"); // a String takes everything
+                    });
+                    let began = Instant::now();
+                    let received = lane.exchange(&send).map_err(peer)?;
+                    waiting += began.elapsed();
+                    transcript.sent(&send);
+                    transcript.received(&received);
+                    step = evaluator.step(Some(received))?;
+                }
+                Step::Done { outputs, rounds } => break (outputs, rounds),
+            }
+        };
+        let wall = start.elapsed();
+        let own_record = transcript.sign(&node.identity);
+        lane.set_step(|text| text.push_str("when transcripts were compared"));
+        lane.send(&own_record).map_err(peer)?;
+        let other: SignedRecord = lane.receive().map_err(peer)?;
+        if other.record.signer != lane.peer() || !other.is_signed() || !own_record.agrees_with(&other) {
+            let text = format!("{} signed another transcript of the job than this node saw", lane.who());
+            return Err(Refusal::new(FailCode::Peer, text).into());
+        }
+        let after = lane.bytes();
+        let figures = JobFigures {
+            rounds,
+            sent: after.0 - before.0,
+            received: after.1 - before.1,
+            wall_micros: wall.as_micros() as u64,
+            waiting_micros: waiting.as_micros() as u64,
+        };
+        Ok(Outcome { outputs, figures, own: own_record, other })
+    })();
+    if let Err(Trouble::Refusal(refusal)) = &result {
+        // The other evaluator may be waiting for the next frame: tell it instead of letting it time out.
+        lane.refuse(FailCode::Peer, &refusal.text);
+    }
+    result
+}

@@ -1,0 +1,302 @@
+//! One lane from its handshake to its end: reads requests and answers them.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use rustls::ServerConfig;
+use tokio::net::TcpStream;
+
+use super::state::Node;
+use crate::channel::Channel;
+use crate::engine::MAX_GRAPH_BYTES;
+use crate::lane::{Lane, LaneError};
+use crate::meter::Traffic;
+use crate::models::{ModelError, PartHeader};
+use crate::packs::PackError;
+use crate::protocol::ProtocolError;
+use crate::wire::{FailCode, HaveModel, Kind, Message, ModelParts, PutGraph, PutWeights};
+
+/// How often an idle lane looks whether the node is stopping.
+const LOOK: Duration = Duration::from_millis(500);
+
+/// Why a request failed: what the other side is told.
+pub(super) struct Refusal {
+    pub(super) code: FailCode,
+    pub(super) text: String,
+}
+
+impl Refusal {
+    pub(super) fn new(code: FailCode, text: impl Into<String>) -> Self {
+        Self { code, text: text.into() }
+    }
+}
+
+/// What ends a request early.
+pub(super) enum Trouble {
+    /// The other side is told why.
+    Refusal(Refusal),
+    /// The lane itself is gone or unusable.
+    Lane(LaneError),
+}
+
+impl From<Refusal> for Trouble {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refusal(refusal)
+    }
+}
+
+impl From<ModelError> for Trouble {
+    fn from(error: ModelError) -> Self {
+        let code = match &error {
+            ModelError::Missing(_) => FailCode::NoModel,
+            ModelError::Refused(_) | ModelError::Graph(_) | ModelError::Protocol(_) => FailCode::Refused,
+            ModelError::Io { .. } | ModelError::Damaged { .. } => FailCode::Internal,
+        };
+        Refusal::new(code, error.to_string()).into()
+    }
+}
+
+impl From<PackError> for Trouble {
+    fn from(error: PackError) -> Self {
+        let code = if matches!(error, PackError::Full(_)) { FailCode::Refused } else { FailCode::Internal };
+        Refusal::new(code, error.to_string()).into()
+    }
+}
+
+impl From<ProtocolError> for Trouble {
+    fn from(error: ProtocolError) -> Self {
+        Refusal::new(FailCode::Internal, error.to_string()).into()
+    }
+}
+
+/// Trouble with the lane that carries the request itself.
+pub(super) fn own(error: LaneError) -> Trouble {
+    Trouble::Lane(error)
+}
+
+/// Trouble with another node, reported to whoever asked.
+pub(super) fn peer(error: LaneError) -> Trouble {
+    Refusal::new(FailCode::Peer, error.to_string()).into()
+}
+
+/// Serves a new connection in a thread of its own.
+pub(super) fn start(node: &Arc<Node>, tcp: TcpStream, from: SocketAddr, config: Arc<ServerConfig>) {
+    if node.stats.lanes.fetch_add(1, Ordering::Relaxed) >= node.config.limits.lanes {
+        node.stats.lanes.fetch_sub(1, Ordering::Relaxed);
+        tracing::warn!(%from, "too many connections, one is dropped");
+        return;
+    }
+    let count = Count(node.clone());
+    let serving = move || {
+        let node = &count.0;
+        if let Err(error) = serve(node, tcp, from, config) {
+            node.stats.refused.fetch_add(1, Ordering::Relaxed);
+            tracing::info!(%from, %error, "a connection ended");
+        }
+    };
+    if let Err(error) = std::thread::Builder::new().name(format!("lane {from}")).spawn(serving) {
+        tracing::error!(%error, "cannot start a thread");
+    }
+}
+
+/// Counts a connection until it is dropped, also when its thread panics.
+struct Count(Arc<Node>);
+
+impl Drop for Count {
+    fn drop(&mut self) {
+        self.0.stats.lanes.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// Counts a request being worked on.
+struct Busy<'a>(&'a Node);
+
+impl<'a> Busy<'a> {
+    fn new(node: &'a Node) -> Self {
+        node.stats.busy.fetch_add(1, Ordering::Relaxed);
+        Self(node)
+    }
+}
+
+impl Drop for Busy<'_> {
+    fn drop(&mut self) {
+        self.0.stats.busy.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+fn serve(node: &Arc<Node>, tcp: TcpStream, from: SocketAddr, config: Arc<ServerConfig>) -> Result<(), LaneError> {
+    let timeouts = &node.config.timeouts;
+    let step = || "in the handshake".to_owned();
+    let tls = |source| LaneError::Channel { who: from.to_string(), step: step(), source };
+    let tcp = tcp.into_std().map_err(|e| tls(e.into()))?;
+    let channel = Channel::accept(tcp, config, timeouts.connect()).map_err(tls)?;
+    let caller = node.committee.index_of(&channel.peer());
+    let who = match caller {
+        Some(index) => node.committee.label(index),
+        None => format!("consumer {:.8} ({from})", channel.peer().to_string()),
+    };
+    let mut lane = Lane::accept(channel, who, &node.committee, timeouts.connect(), node.meter.clone())?;
+    let mut idle_since = Instant::now();
+    loop {
+        lane.begin("between requests", Traffic::Setup, timeouts.request());
+        match lane.readable(LOOK) {
+            Ok(true) => {}
+            Ok(false) if node.is_stopping() || idle_since.elapsed() > timeouts.idle() => return Ok(()),
+            Ok(false) => continue,
+            Err(_) => return Ok(()),
+        }
+        let (kind, payload) = match lane.receive_any() {
+            Ok(request) => request,
+            Err(error) if error.is_stale() => return Ok(()),
+            Err(error) => {
+                lane.refuse(FailCode::Refused, &error.to_string());
+                return Err(error);
+            }
+        };
+        let busy = Busy::new(node);
+        let result = if node.is_stopping() {
+            Err(Refusal::new(FailCode::Stopping, "this node is shutting down").into())
+        } else {
+            request(node, lane, caller, kind, &payload)
+        };
+        drop(busy);
+        lane = match result {
+            Ok(lane) => lane,
+            Err(Ended { lane, trouble }) => return end(node, lane, trouble),
+        };
+        idle_since = Instant::now();
+    }
+}
+
+/// A request that failed, with the lane it came on (if that still exists).
+pub(super) struct Ended {
+    lane: Option<Lane>,
+    trouble: Trouble,
+}
+
+impl From<Trouble> for Ended {
+    fn from(trouble: Trouble) -> Self {
+        Self { lane: None, trouble }
+    }
+}
+
+impl From<Refusal> for Ended {
+    fn from(refusal: Refusal) -> Self {
+        Self { lane: None, trouble: refusal.into() }
+    }
+}
+
+fn end(node: &Node, lane: Option<Lane>, trouble: Trouble) -> Result<(), LaneError> {
+    match (lane, trouble) {
+        (Some(mut lane), Trouble::Refusal(Refusal { code, text })) => {
+            node.stats.refused.fetch_add(1, Ordering::Relaxed);
+            tracing::warn!(to = lane.who(), ?code, %text, "a request failed");
+            lane.refuse(code, &text);
+            Ok(())
+        }
+        (None, Trouble::Refusal(Refusal { code, text })) => {
+            tracing::warn!(?code, %text, "a request failed");
+            Ok(())
+        }
+        (Some(mut lane), Trouble::Lane(error)) => {
+            lane.refuse(FailCode::Refused, &error.to_string());
+            Err(error)
+        }
+        (None, Trouble::Lane(error)) => Err(error),
+    }
+}
+
+/// Answers one request; gives the lane back for the next.
+fn request(node: &Arc<Node>, mut lane: Lane, caller: Option<u8>, kind: Kind, payload: &[u8]) -> Result<Lane, Ended> {
+    if kind == Kind::OpenJob {
+        // The job's own thread borrows the lane.
+        return super::jobs::lend(node, lane, caller, payload).map_err(|(lane, trouble)| Ended { lane, trouble });
+    }
+    match answer(node, &mut lane, caller, kind, payload) {
+        Ok(()) => Ok(lane),
+        Err(trouble) => Err(Ended { lane: Some(lane), trouble }),
+    }
+}
+
+fn answer(node: &Arc<Node>, lane: &mut Lane, caller: Option<u8>, kind: Kind, payload: &[u8]) -> Result<(), Trouble> {
+    match kind {
+        Kind::Status => lane.send(&node.status()).map_err(own),
+        Kind::HaveModel => have_model(node, lane, payload),
+        Kind::PutGraph => put_graph(node, lane, payload),
+        Kind::PutWeights => put_weights(node, lane, payload),
+        Kind::Prepare => super::dealing::prepare(node, lane, lane_message(lane, payload)?),
+        Kind::Deal => super::dealing::receive(node, lane, caller, lane_message(lane, payload)?),
+        Kind::Run => super::jobs::run(node, lane, lane_message(lane, payload)?),
+        other => Err(own(lane.unexpected(other, payload.len()))),
+    }
+}
+
+fn lane_message<M: Message>(lane: &Lane, payload: &[u8]) -> Result<M, Trouble> {
+    lane.decode(payload).map_err(own)
+}
+
+fn have_model(node: &Node, lane: &mut Lane, payload: &[u8]) -> Result<(), Trouble> {
+    let question: HaveModel = lane_message(lane, payload)?;
+    let parts = ModelParts {
+        graph: node.models.has_graph(&question.graph),
+        weights: node.models.sharing(&question.root, question.visibility, question.assignment),
+    };
+    lane.send(&parts).map_err(own)
+}
+
+fn put_graph(node: &Node, lane: &mut Lane, payload: &[u8]) -> Result<(), Trouble> {
+    let message: PutGraph = lane_message(lane, payload)?;
+    if message.len > MAX_GRAPH_BYTES as u64 {
+        let text = format!("a graph of {} bytes is too large, at most {MAX_GRAPH_BYTES} are taken", message.len);
+        return Err(Refusal::new(FailCode::Refused, text).into());
+    }
+    lane.begin("while it sent a graph", Traffic::Setup, node.config.timeouts.request());
+    let bytes = lane.receive_stream(message.len as usize).map_err(own)?;
+    node.models.put_graph(message.graph, &bytes)?;
+    tracing::info!(from = lane.who(), graph = %message.graph, bytes = message.len, "graph registered");
+    lane.send_frame(Kind::Done, &[]).map_err(own)
+}
+
+fn put_weights(node: &Node, lane: &mut Lane, payload: &[u8]) -> Result<(), Trouble> {
+    let message: PutWeights = lane_message(lane, payload)?;
+    let graph = node.models.graph(message.graph)?;
+    let owner = lane.peer();
+    node.models.may_put(&graph, message.visibility, message.assignment, owner)?;
+    let expected = node.models.part_len(&graph, message.visibility, message.assignment);
+    if message.len != expected {
+        let text = format!("this node's part of the weights has {expected} bytes, {} were announced", message.len);
+        return Err(Refusal::new(FailCode::Refused, text).into());
+    }
+    lane.begin("while it sent weights", Traffic::Setup, node.config.timeouts.request());
+    let body = zeroize::Zeroizing::new(lane.receive_stream(message.len as usize).map_err(own)?);
+    let header = PartHeader {
+        graph: message.graph,
+        root: graph.weights_root,
+        visibility: message.visibility,
+        assignment: message.assignment,
+        sharing: message.sharing,
+        owner,
+        len: message.len,
+    };
+    node.models.put_part(header, &body)?;
+    // Packs are bound to the sharing that they were made with.
+    let gone = node.packs.retain(|key| {
+        let replaced = key.task.visibility == message.visibility
+            && key.task.assignment == message.assignment
+            && key.sharing != message.sharing
+            && node.models.graph(key.task.graph).is_ok_and(|g| g.weights_root == graph.weights_root);
+        !replaced
+    })?;
+    tracing::info!(
+        from = lane.who(),
+        model = graph.model,
+        visibility = ?message.visibility,
+        helper = message.assignment.helper() + 1,
+        bytes = message.len,
+        packs_destroyed = gone,
+        "weights registered"
+    );
+    lane.send_frame(Kind::Done, &[]).map_err(own)
+}

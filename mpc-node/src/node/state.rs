@@ -1,0 +1,190 @@
+//! What all lanes of a node share.
+
+use std::collections::{BTreeSet, HashMap};
+use std::fs::{self, File};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::mpsc::Sender;
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::time::Instant;
+
+use rustix::fs::{FlockOperation, flock};
+
+use super::NodeError;
+use super::slots::Slots;
+use crate::committee::Committee;
+use crate::config::Config;
+use crate::identity::Identity;
+use crate::lane::{Lane, LaneError};
+use crate::meter::{Meter, process_cpu_nanos};
+use crate::models::ModelStore;
+use crate::packs::{PackLimits, PackStore};
+use crate::records::RecordStore;
+use crate::status::NodeStatus;
+use crate::tls::Admission;
+use crate::wire::{JobId, OpenJob};
+
+/// A node: configuration, stores and counters.
+pub struct Node {
+    pub(super) config: Config,
+    pub(super) identity: Identity,
+    pub(super) committee: Committee,
+    pub(super) index: u8,
+    pub(super) models: ModelStore,
+    pub(super) packs: Arc<PackStore>,
+    pub(super) records: RecordStore,
+    pub(super) meter: Arc<Meter>,
+    pub(super) stats: Stats,
+    pub(super) stopping: AtomicBool,
+    /// Jobs as first and as second evaluator: apart, so that nodes waiting for each other cannot form a circle.
+    pub(super) first_slots: Arc<Slots>,
+    pub(super) second_slots: Arc<Slots>,
+    pub(super) deal_slots: Arc<Slots>,
+    /// Jobs whose consumer is here, as the second evaluator, before the first evaluator has opened them.
+    pub(super) waiting: Waiting,
+    peers: [Mutex<Vec<Lane>>; 3],
+    started: Instant,
+    _lock: File,
+}
+
+/// Counters.
+#[derive(Default)]
+pub(super) struct Stats {
+    pub(super) lanes: AtomicU32,
+    /// Requests being worked on.
+    pub(super) busy: AtomicU32,
+    pub(super) running: AtomicU32,
+    pub(super) done: AtomicU64,
+    pub(super) failed: AtomicU64,
+    pub(super) rounds: AtomicU64,
+    pub(super) dealt: AtomicU64,
+    pub(super) refused: AtomicU64,
+}
+
+/// A job opened by the first evaluator: its lane, and where to give the lane back.
+pub(super) struct Opened {
+    pub(super) lane: Lane,
+    pub(super) open: OpenJob,
+    pub(super) give_back: Sender<Lane>,
+}
+
+#[derive(Default)]
+pub(super) struct Waiting {
+    pub(super) jobs: Mutex<HashMap<JobId, Sender<Opened>>>,
+    pub(super) changed: Condvar,
+}
+
+impl Node {
+    pub(super) fn open(config: Config) -> Result<Self, NodeError> {
+        let home = |source| NodeError::Home { path: config.home.clone(), source };
+        let identity = config.load_identity()?;
+        let committee = config.load_committee()?;
+        let index = committee
+            .index_of(&identity.public())
+            .ok_or_else(|| NodeError::NotAMember { key: identity.public(), committee: config.committee.clone() })?;
+        let lock = File::create(config.home.join("lock")).map_err(home)?;
+        flock(&lock, FlockOperation::NonBlockingLockExclusive).map_err(|_| NodeError::Locked(config.home.clone()))?;
+        let limits = &config.limits;
+        let pack_limits = PackLimits { per_key: limits.packs as usize, bytes: limits.pack_megabytes << 20 };
+        let models = ModelStore::open(&config.home.join("models"), index, limits.model_megabytes << 20)?;
+        let packs = Arc::new(PackStore::open(&config.home.join("packs"), pack_limits)?);
+        let transcripts = config.home.join("transcripts");
+        fs::create_dir_all(&transcripts).map_err(home)?;
+        let records = RecordStore::open(&transcripts, config.transcripts_kept as usize).map_err(home)?;
+        Ok(Self {
+            first_slots: Slots::new(limits.jobs),
+            second_slots: Slots::new(limits.jobs * 2),
+            deal_slots: Slots::new(2),
+            config,
+            identity,
+            committee,
+            index,
+            models,
+            packs,
+            records,
+            meter: Arc::default(),
+            stats: Stats::default(),
+            stopping: AtomicBool::new(false),
+            waiting: Waiting::default(),
+            peers: Default::default(),
+            started: Instant::now(),
+            _lock: lock,
+        })
+    }
+
+    /// The keys that may connect: the committee's, and the consumers'.
+    pub(super) fn admission(&self) -> Admission {
+        match &self.config.consumers {
+            Admission::Any => Admission::Any,
+            Admission::Only(keys) => {
+                let members: BTreeSet<_> = self.committee.members.iter().map(|m| m.key).collect();
+                Admission::Only(keys.union(&members).copied().collect())
+            }
+        }
+    }
+
+    /// A lane to another node, idle or new.
+    pub(super) fn peer_lane(&self, index: u8) -> Result<Lane, LaneError> {
+        let mut idle = self.peers[usize::from(index)].lock().unwrap_or_else(PoisonError::into_inner);
+        while let Some(lane) = idle.pop() {
+            if lane.is_idle() {
+                return Ok(lane);
+            }
+        }
+        drop(idle);
+        let timeout = self.config.timeouts.connect();
+        Lane::connect(&self.identity, &self.committee, index, timeout, self.meter.clone())
+    }
+
+    /// Keeps a lane for the next request.
+    pub(super) fn put_back(&self, index: u8, mut lane: Lane) {
+        lane.count();
+        self.peers[usize::from(index)].lock().unwrap_or_else(PoisonError::into_inner).push(lane);
+    }
+
+    pub(super) fn is_stopping(&self) -> bool {
+        self.stopping.load(Ordering::Relaxed)
+    }
+
+    /// State and counters, as `status` and the metrics show them.
+    pub fn status(&self) -> NodeStatus {
+        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        let mut packs = Vec::new();
+        for (key, count) in self.packs.counts() {
+            let graph = self.models.graph(key.task.graph);
+            let current = graph.is_ok_and(|g| {
+                self.models.sharing(&g.weights_root, key.task.visibility, key.task.assignment) == Some(key.sharing)
+            });
+            if current {
+                packs.push((key.task, count));
+            }
+        }
+        NodeStatus {
+            index: self.index,
+            program: env!("CARGO_PKG_VERSION").into(),
+            ready: !self.is_stopping(),
+            uptime_seconds: self.started.elapsed().as_secs(),
+            process: std::process::id(),
+            cpu_nanos: process_cpu_nanos(),
+            sent: self.meter.sent(),
+            received: self.meter.received(),
+            jobs_done: read(&self.stats.done),
+            jobs_failed: read(&self.stats.failed),
+            jobs_running: self.stats.running.load(Ordering::Relaxed),
+            rounds: read(&self.stats.rounds),
+            packs_dealt: read(&self.stats.dealt),
+            graphs: self.models.graphs(),
+            weights: self.models.parts(),
+            packs,
+        }
+    }
+
+    /// Whether the node takes jobs.
+    pub fn is_ready(&self) -> bool {
+        !self.is_stopping()
+    }
+
+    /// Connections now, and requests refused so far.
+    pub fn lanes_and_refusals(&self) -> (u32, u64) {
+        (self.stats.lanes.load(Ordering::Relaxed), self.stats.refused.load(Ordering::Relaxed))
+    }
+}

@@ -1,0 +1,512 @@
+//! Preprocessing packs on an evaluator's disk: each is used once and never twice, whatever crashes.
+//!
+//! `<id>.partial` is being written, `<id>.pack` is ready, `<id>.taken` belongs to a job. Taking a pack renames it and
+//! syncs the directory *before* anything is read, and the file is removed as soon as it is in memory. At start every
+//! `.partial` and `.taken` is destroyed: a job that was interrupted takes its masks with it. A taken pack is one value
+//! that cannot be cloned and is consumed by loading it.
+
+use std::collections::{HashMap, VecDeque};
+use std::fs::{self, File};
+use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use thiserror::Error;
+use zeroize::Zeroizing;
+
+use crate::codec::{DecodeError, Reader, Writer, unhex};
+use crate::engine::{EvaluatorRole, PackContents, Seed};
+use crate::identity::private_file;
+use crate::wire::{PackId, SharingId, Task};
+
+const MAGIC: &[u8; 8] = b"SHPACK\0\0";
+const VERSION: u16 = 1;
+/// Bytes of a pack file before the corrections.
+const PREFIX: usize = 8 + 2 + 16 + 35 + 16 + 1 + 8 + 8 + 32;
+
+/// A pack that cannot be kept or used.
+#[derive(Debug, Error)]
+pub enum PackError {
+    /// The file system refuses.
+    #[error("cannot {action} {}: {source}", path.display())]
+    Io {
+        /// What was being done.
+        action: &'static str,
+        /// With which file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The file is not what it should be.
+    #[error("{}: {source}", path.display())]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        source: DecodeError,
+    },
+    /// No room.
+    #[error("{0}")]
+    Full(String),
+}
+
+/// What a pack is bound to: a task and one sharing of the weights.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct PackKey {
+    /// What it is for.
+    pub task: Task,
+    /// Which sharing of the weights it was made with.
+    pub sharing: SharingId,
+}
+
+/// The front of a pack file, without the seed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PackHeader {
+    /// Its name.
+    pub id: PackId,
+    /// What it is bound to.
+    pub key: PackKey,
+    /// Whose half it is.
+    pub role: EvaluatorRole,
+    /// Bytes of corrections.
+    pub corrections: u64,
+    /// Bytes of prepared products.
+    pub prepared: u64,
+}
+
+impl PackHeader {
+    /// Bytes of the whole file.
+    pub fn file_len(&self) -> Option<u64> {
+        self.corrections.checked_add(self.prepared)?.checked_add(PREFIX as u64)
+    }
+
+    /// The byte form, with the seed.
+    pub fn encode(&self, seed: &Seed) -> Zeroizing<Vec<u8>> {
+        let mut w = Writer(Vec::with_capacity(PREFIX));
+        w.bytes(MAGIC).u16(VERSION).bytes(&self.id.0);
+        self.key.task.write(&mut w);
+        w.bytes(&self.key.sharing.0).u8(match self.role {
+            EvaluatorRole::First => 0,
+            EvaluatorRole::Second => 1,
+        });
+        w.u64(self.corrections).u64(self.prepared).bytes(seed.as_bytes());
+        Zeroizing::new(w.0)
+    }
+
+    /// Reads the byte form.
+    pub fn decode(bytes: &[u8]) -> Result<(Self, Seed), DecodeError> {
+        let mut r = Reader::new("pack", bytes);
+        r.header(MAGIC, VERSION)?;
+        let header = Self {
+            id: PackId(r.array()?),
+            key: PackKey { task: Task::read(&mut r)?, sharing: SharingId(r.array()?) },
+            role: match r.u8()? {
+                0 => EvaluatorRole::First,
+                1 => EvaluatorRole::Second,
+                _ => return Err(r.field("role")),
+            },
+            corrections: r.u64()?,
+            prepared: r.u64()?,
+        };
+        let seed = Seed::from_bytes(r.array()?);
+        r.finish()?;
+        Ok((header, seed))
+    }
+}
+
+/// The packs of one node.
+pub struct PackStore {
+    dir: PathBuf,
+    index: Mutex<Index>,
+    limits: PackLimits,
+}
+
+/// How much may be kept.
+#[derive(Clone, Copy, Debug)]
+pub struct PackLimits {
+    /// Packs for one key.
+    pub per_key: usize,
+    /// Bytes in all.
+    pub bytes: u64,
+}
+
+#[derive(Default)]
+struct Index {
+    ready: HashMap<PackKey, VecDeque<(PackId, u64)>>,
+    in_use: HashMap<PackKey, Vec<PackId>>,
+    bytes: u64,
+}
+
+impl PackStore {
+    /// Opens the store in `dir`; destroys what a crash left half-written or half-used, and what cannot be read.
+    pub fn open(dir: &Path, limits: PackLimits) -> Result<Self, PackError> {
+        fs::create_dir_all(dir).map_err(at("create", dir))?;
+        let mut found = Vec::new();
+        for entry in fs::read_dir(dir).map_err(at("list", dir))? {
+            let path = entry.map_err(at("list", dir))?.path();
+            match path.extension().and_then(|e| e.to_str()) {
+                Some("pack") => match read_header(&path) {
+                    Ok((header, modified)) => found.push((modified, header)),
+                    Err(error) => {
+                        tracing::warn!(%error, "destroying an unusable pack");
+                        destroy(&path)?;
+                    }
+                },
+                Some("partial" | "taken") => destroy(&path)?,
+                _ => {}
+            }
+        }
+        found.sort_by_key(|(modified, _)| *modified);
+        let mut index = Index::default();
+        for (_, header) in found {
+            let len = header.file_len().unwrap_or(0);
+            index.bytes += len;
+            index.ready.entry(header.key).or_default().push_back((header.id, len));
+        }
+        sync_dir(dir)?;
+        Ok(Self { dir: dir.into(), index: Mutex::new(index), limits })
+    }
+
+    /// Whether another pack of `bytes` bytes may be kept.
+    pub fn has_room(&self, key: &PackKey, bytes: u64) -> Result<(), PackError> {
+        let index = self.lock();
+        if index.ready.get(key).map_or(0, VecDeque::len) >= self.limits.per_key {
+            let text = format!("{} packs are ready for this task already, the limit", self.limits.per_key);
+            return Err(PackError::Full(text));
+        }
+        if index.bytes.saturating_add(bytes) > self.limits.bytes {
+            let text = format!(
+                "the packs on disk would take more than the limit of {} MB (limits.pack_megabytes)",
+                self.limits.bytes >> 20
+            );
+            return Err(PackError::Full(text));
+        }
+        Ok(())
+    }
+
+    /// Writes a pack, not yet ready for use.
+    pub fn write(&self, header: PackHeader, contents: &PackContents) -> Result<WrittenPack<'_>, PackError> {
+        let path = self.path(&header.id, "partial");
+        let written = WrittenPack { store: self, header, path };
+        let path = &written.path;
+        let mut file = private_file(path).map_err(at("create", path))?;
+        file.write_all(&header.encode(&contents.seed))
+            .and_then(|()| file.write_all(&contents.corrections))
+            .and_then(|()| file.write_all(&contents.prepared))
+            .map_err(at("write", path))?;
+        Ok(written)
+    }
+
+    /// Takes the oldest pack for `key`.
+    pub fn take_oldest(self: &Arc<Self>, key: &PackKey) -> Result<Option<TakenPack>, PackError> {
+        self.take_where(key, |_| true)
+    }
+
+    /// Takes one pack.
+    pub fn take(self: &Arc<Self>, key: &PackKey, id: &PackId) -> Result<Option<TakenPack>, PackError> {
+        self.take_where(key, |candidate| candidate == id)
+    }
+
+    fn take_where(
+        self: &Arc<Self>,
+        key: &PackKey,
+        wanted: impl Fn(&PackId) -> bool,
+    ) -> Result<Option<TakenPack>, PackError> {
+        let id = {
+            let mut index = self.lock();
+            let Some(ready) = index.ready.get_mut(key) else { return Ok(None) };
+            let Some(at) = ready.iter().position(|(id, _)| wanted(id)) else { return Ok(None) };
+            let Some((id, len)) = ready.remove(at) else { return Ok(None) };
+            index.bytes -= len;
+            index.in_use.entry(*key).or_default().push(id);
+            id
+        };
+        let use_ = InUse { store: self.clone(), key: *key, id };
+        let (ready, taken) = (self.path(&id, "pack"), self.path(&id, "taken"));
+        fs::rename(&ready, &taken).map_err(at("take", &ready))?;
+        sync_dir(&self.dir)?;
+        Ok(Some(TakenPack { path: taken, in_use: Some(use_) }))
+    }
+
+    /// All packs for `key` that are ready or in use.
+    pub fn held(&self, key: &PackKey) -> Vec<PackId> {
+        let index = self.lock();
+        let ready = index.ready.get(key).into_iter().flatten().map(|(id, _)| *id);
+        ready.chain(index.in_use.get(key).into_iter().flatten().copied()).collect()
+    }
+
+    /// Destroys the ready packs for `key` that the other evaluator does not hold.
+    pub fn keep_only(&self, key: &PackKey, held: &[PackId]) -> Result<usize, PackError> {
+        self.remove_where(|k, id| k == key && !held.contains(id))
+    }
+
+    /// Destroys the ready packs whose key fails `keep` (a model was registered anew).
+    pub fn retain(&self, keep: impl Fn(&PackKey) -> bool) -> Result<usize, PackError> {
+        self.remove_where(|key, _| !keep(key))
+    }
+
+    fn remove_where(&self, doomed: impl Fn(&PackKey, &PackId) -> bool) -> Result<usize, PackError> {
+        let mut gone = Vec::new();
+        {
+            let mut index = self.lock();
+            let mut freed = 0;
+            for (key, ready) in &mut index.ready {
+                ready.retain(|(id, len)| {
+                    let dies = doomed(key, id);
+                    if dies {
+                        gone.push(*id);
+                        freed += len;
+                    }
+                    !dies
+                });
+            }
+            index.bytes -= freed;
+        }
+        for id in &gone {
+            destroy(&self.path(id, "pack"))?;
+        }
+        Ok(gone.len())
+    }
+
+    /// Packs ready, by key.
+    pub fn counts(&self) -> Vec<(PackKey, u32)> {
+        self.lock().ready.iter().filter(|(_, r)| !r.is_empty()).map(|(key, r)| (*key, r.len() as u32)).collect()
+    }
+
+    /// Packs ready for a key.
+    pub fn count(&self, key: &PackKey) -> u32 {
+        self.lock().ready.get(key).map_or(0, |ready| ready.len() as u32)
+    }
+
+    fn path(&self, id: &PackId, extension: &str) -> PathBuf {
+        self.dir.join(format!("{id}.{extension}"))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Index> {
+        self.index.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A pack on disk that is not ready yet; removed unless committed.
+pub struct WrittenPack<'a> {
+    store: &'a PackStore,
+    header: PackHeader,
+    path: PathBuf,
+}
+
+impl WrittenPack<'_> {
+    /// Makes the pack ready.
+    pub fn commit(self) -> Result<(), PackError> {
+        let ready = self.store.path(&self.header.id, "pack");
+        fs::rename(&self.path, &ready).map_err(at("rename", &self.path))?;
+        let len = self.header.file_len().unwrap_or(0);
+        let mut index = self.store.lock();
+        index.bytes += len;
+        index.ready.entry(self.header.key).or_default().push_back((self.header.id, len));
+        Ok(())
+    }
+}
+
+impl Drop for WrittenPack<'_> {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(&self.path); // gone already when committed
+    }
+}
+
+/// A pack that belongs to one job from now on; destroyed when dropped.
+pub struct TakenPack {
+    path: PathBuf,
+    in_use: Option<InUse>,
+}
+
+/// Keeps a pack's name on the list of held packs until the job has ended.
+pub struct InUse {
+    store: Arc<PackStore>,
+    key: PackKey,
+    id: PackId,
+}
+
+impl TakenPack {
+    /// Its name.
+    pub fn id(&self) -> PackId {
+        self.in_use.as_ref().map_or(PackId([0; 16]), |u| u.id)
+    }
+
+    /// Reads the pack into memory and removes the file.
+    pub fn load(mut self, role: EvaluatorRole) -> Result<(PackContents, Option<InUse>), PackError> {
+        let path = self.path.clone();
+        let in_use = self.in_use.take();
+        let damaged = |source| PackError::Damaged { path: path.clone(), source };
+        let mut file = File::open(&path).map_err(at("open", &path))?;
+        let mut prefix = Zeroizing::new([0; PREFIX]);
+        file.read_exact(prefix.as_mut()).map_err(at("read", &path))?;
+        let (header, seed) = PackHeader::decode(&prefix[..]).map_err(damaged)?;
+        let expected = in_use.as_ref().map(|u| (u.id, u.key));
+        let len = file.metadata().map_err(at("read", &path))?.len();
+        if expected != Some((header.id, header.key)) || header.role != role || header.file_len() != Some(len) {
+            return Err(damaged(DecodeError::Field { what: "pack", field: "name, role or length" }));
+        }
+        let mut read = |len: u64| {
+            let mut bytes = Vec::with_capacity(len as usize);
+            (&mut file).take(len).read_to_end(&mut bytes).map(|_| bytes)
+        };
+        let corrections = read(header.corrections).map_err(at("read", &path))?;
+        let prepared = read(header.prepared).map_err(at("read", &path))?;
+        drop(self); // removes the file
+        Ok((PackContents { seed, corrections, prepared }, in_use))
+    }
+}
+
+impl Drop for TakenPack {
+    fn drop(&mut self) {
+        if let Err(error) = destroy(&self.path) {
+            tracing::warn!(%error, "a used pack stays on disk until the next start");
+        }
+    }
+}
+
+impl Drop for InUse {
+    fn drop(&mut self) {
+        let mut index = self.store.lock();
+        if let Some(list) = index.in_use.get_mut(&self.key) {
+            list.retain(|id| *id != self.id);
+        }
+    }
+}
+
+fn read_header(path: &Path) -> Result<(PackHeader, std::time::SystemTime), PackError> {
+    let mut file = File::open(path).map_err(at("open", path))?;
+    let mut prefix = Zeroizing::new([0; PREFIX]);
+    file.read_exact(prefix.as_mut()).map_err(at("read", path))?;
+    let damaged = |source| PackError::Damaged { path: path.into(), source };
+    let (header, _) = PackHeader::decode(&prefix[..]).map_err(damaged)?;
+    let metadata = file.metadata().map_err(at("read", path))?;
+    let named = path.file_stem().and_then(|s| s.to_str()).and_then(unhex::<16>) == Some(header.id.0);
+    if !named || header.file_len() != Some(metadata.len()) {
+        return Err(damaged(DecodeError::Field { what: "pack", field: "name or length" }));
+    }
+    Ok((header, metadata.modified().map_err(at("read", path))?))
+}
+
+fn destroy(path: &Path) -> Result<(), PackError> {
+    match fs::remove_file(path) {
+        Err(e) if e.kind() != io::ErrorKind::NotFound => Err(at("remove", path)(e)),
+        _ => Ok(()),
+    }
+}
+
+fn sync_dir(dir: &Path) -> Result<(), PackError> {
+    File::open(dir).and_then(|d| d.sync_all()).map_err(at("sync", dir))
+}
+
+fn at(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> PackError {
+    let path = path.to_path_buf();
+    move |source| PackError::Io { action, path, source }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::{Assignment, GraphId, Rounding, Visibility};
+
+    const LIMITS: PackLimits = PackLimits { per_key: 3, bytes: 10_000 };
+
+    fn key() -> PackKey {
+        let task = Task {
+            graph: GraphId([3; 32]),
+            assignment: Assignment::ALL[0],
+            rounding: Rounding::Exact,
+            visibility: Visibility::Private,
+        };
+        PackKey { task, sharing: SharingId([5; 16]) }
+    }
+
+    fn add(store: &PackStore, n: u8) -> PackId {
+        let id = PackId([n; 16]);
+        let contents =
+            PackContents { seed: Seed::from_bytes([n; 32]), corrections: vec![n; 100], prepared: vec![n; 8] };
+        let header = PackHeader { id, key: key(), role: EvaluatorRole::Second, corrections: 100, prepared: 8 };
+        store.write(header, &contents).unwrap().commit().unwrap();
+        id
+    }
+
+    fn files(dir: &Path) -> Vec<String> {
+        let mut names: Vec<_> =
+            fs::read_dir(dir).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
+        names.sort();
+        names
+    }
+
+    #[test]
+    fn a_pack_is_used_once_and_survives_only_unused() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Arc::new(PackStore::open(dir.path(), LIMITS).unwrap());
+        let (one, two) = (add(&store, 1), add(&store, 2));
+        assert_eq!(store.held(&key()), vec![one, two]);
+        let taken = store.take_oldest(&key()).unwrap().unwrap();
+        assert_eq!(taken.id(), one);
+        assert!(store.take(&key(), &one).unwrap().is_none(), "taken is taken");
+        assert_eq!(store.held(&key()), vec![two, one], "a pack in use counts as held");
+        let (contents, in_use) = taken.load(EvaluatorRole::Second).unwrap();
+        assert_eq!((contents.corrections, contents.prepared), (vec![1; 100], vec![1; 8]));
+        assert_eq!(files(dir.path()), vec![format!("{two}.pack")]);
+        drop(in_use);
+        assert_eq!(store.held(&key()), vec![two]);
+
+        // A crash between taking and loading: the pack is gone after the restart, the other one is not.
+        let taken = store.take(&key(), &two).unwrap().unwrap();
+        let three = add(&store, 3);
+        std::mem::forget(taken);
+        fs::write(dir.path().join(format!("{}.partial", PackId([9; 16]))), b"half").unwrap();
+        let store = Arc::new(PackStore::open(dir.path(), LIMITS).unwrap());
+        assert_eq!(store.held(&key()), vec![three]);
+        assert_eq!(files(dir.path()), vec![format!("{three}.pack")]);
+    }
+
+    #[test]
+    fn damaged_packs_are_destroyed_not_used() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Arc::new(PackStore::open(dir.path(), LIMITS).unwrap());
+        let (one, two) = (add(&store, 1), add(&store, 2));
+        let path = dir.path().join(format!("{one}.pack"));
+        fs::write(&path, &fs::read(&path).unwrap()[..150]).unwrap();
+        let taken = store.take(&key(), &one).unwrap().unwrap();
+        assert!(matches!(taken.load(EvaluatorRole::Second), Err(PackError::Damaged { .. })));
+        let taken = store.take(&key(), &two).unwrap().unwrap();
+        assert!(taken.load(EvaluatorRole::First).is_err(), "made for the other role");
+        assert!(files(dir.path()).is_empty());
+
+        add(&store, 3);
+        let path = dir.path().join(format!("{}.pack", PackId([3; 16])));
+        let mut bytes = fs::read(&path).unwrap();
+        bytes[8] = 9;
+        fs::write(&path, bytes).unwrap();
+        let error = read_header(&path).unwrap_err().to_string();
+        assert!(error.contains("version 9"), "{error}");
+        assert!(PackStore::open(dir.path(), LIMITS).unwrap().counts().is_empty());
+    }
+
+    #[test]
+    fn limits_hold_and_lost_halves_are_dropped() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = PackStore::open(dir.path(), LIMITS).unwrap();
+        let ids: Vec<_> = (1..=3).map(|n| add(&store, n)).collect();
+        assert!(store.has_room(&key(), 1).unwrap_err().to_string().contains("3 packs"));
+        assert_eq!(store.keep_only(&key(), &ids[1..2]).unwrap(), 2);
+        assert_eq!(store.held(&key()), vec![ids[1]]);
+        assert!(store.has_room(&key(), 100_000).unwrap_err().to_string().contains("pack_megabytes"));
+        assert_eq!(store.retain(|_| false).unwrap(), 1);
+        assert!(files(dir.path()).is_empty());
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn packs_are_private_files() {
+        use std::os::unix::fs::PermissionsExt;
+        let dir = tempfile::tempdir().unwrap();
+        let store = PackStore::open(dir.path(), LIMITS).unwrap();
+        let id = add(&store, 1);
+        let mode = fs::metadata(dir.path().join(format!("{id}.pack"))).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+    }
+}
