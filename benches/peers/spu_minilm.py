@@ -171,6 +171,8 @@ def main():
     options = arguments.parse_args()
 
     os.environ.setdefault("JAX_PLATFORMS", "cpu")
+    workplace = tempfile.TemporaryDirectory(prefix="spu-minilm-")
+    os.chdir(workplace.name)  # SPU writes its log into the current folder
     import jax
     import spu.api as api
     import spu.libspu as spu
@@ -203,27 +205,26 @@ def main():
         for rank, share in enumerate(io.make_shares(np.asarray(tensor), spu.Visibility.VIS_SECRET)):
             held[rank].append(share)
 
-    with tempfile.TemporaryDirectory(prefix="spu-minilm-") as folder:
-        folder = pathlib.Path(folder)
-        logs = [folder / f"{rank}.log" for rank in range(PARTIES)]
-        files = [folder / f"{rank}.shares" for rank in range(PARTIES)]
-        for file, shares in zip(files, held):
-            file.write_bytes(pickle.dumps(shares, protocol=4))
-        context = multiprocessing.get_context("spawn")
-        results, addresses = context.Queue(), free_addresses(PARTIES)
-        processes = [
-            context.Process(target=party, args=(rank, addresses, program.code, inputs, outputs, files[rank],
-                                                options.repetitions, results, logs[rank]))
-            for rank in range(PARTIES)]
-        for process in processes:
-            process.start()
-        reports = collect(processes, results, logs)
-        for process in processes:
-            process.join()
-        # The runtime logs the traffic of each run; the last one counts.
-        pattern = re.compile(r"total send bytes (\d+), recv bytes \d+, send actions (\d+)")
-        totals = [[tuple(map(int, found)) for found in pattern.findall(log.read_text(errors="replace"))]
-                  for log in logs]
+    folder = pathlib.Path(workplace.name)
+    logs = [folder / f"{rank}.log" for rank in range(PARTIES)]
+    files = [folder / f"{rank}.shares" for rank in range(PARTIES)]
+    for file, shares in zip(files, held):
+        file.write_bytes(pickle.dumps(shares, protocol=4))
+    context = multiprocessing.get_context("spawn")
+    results, addresses = context.Queue(), free_addresses(PARTIES)
+    processes = [
+        context.Process(target=party, args=(rank, addresses, program.code, inputs, outputs, files[rank],
+                                            options.repetitions, results, logs[rank]))
+        for rank in range(PARTIES)]
+    for process in processes:
+        process.start()
+    reports = collect(processes, results, logs)
+    for process in processes:
+        process.join()
+    # The runtime logs the traffic of each run; the last one counts.
+    pattern = re.compile(r"total send bytes (\d+), recv bytes \d+, send actions (\d+)")
+    totals = [[tuple(map(int, found)) for found in pattern.findall(log.read_text(errors="replace"))]
+              for log in logs]
 
     answer = io.reconstruct([reports[rank][2][0] for rank in range(PARTIES)])
     cosine = float(np.sum(answer * expected) / np.linalg.norm(answer) / np.linalg.norm(expected))
