@@ -1,2 +1,7 @@
-//! The `sahara` command line.
-fn main() {}
+//! The `sahara` program; everything is in the library.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    sahara::cli::main()
+}

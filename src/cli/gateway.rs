@@ -1,0 +1,70 @@
+//! `sahara gateway`: an OpenAI-compatible server on the person's own machine.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use clap::Args;
+use serde_json::json;
+
+use super::signals::stopped;
+use super::{Context, ProtocolArgs};
+use crate::error::{Error, Result};
+use crate::gateway::{GatewayConfig, bind};
+use crate::models::{DEFAULT_MODEL, Store};
+use crate::network::{NetworkEngine, NetworkOptions};
+
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  sahara gateway                                   serve at http://127.0.0.1:8321/v1
+  sahara gateway --listen 127.0.0.1:9000 --mode faithful
+
+With OpenAI's Python package:
+  client = OpenAI(base_url=\"http://127.0.0.1:8321/v1\", api_key=\"unused\")
+  client.embeddings.create(model=\"all-MiniLM-L6-v2\", input=[\"good morning\"])
+
+The gateway reads the text and makes the shares: run it where the text may be read. The network must be up.")]
+pub struct GatewayArgs {
+    /// Address to listen on
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8321")]
+    listen: SocketAddr,
+    /// Accept other machines: whoever runs this gateway then sees their texts
+    #[arg(long)]
+    allow_remote: bool,
+    /// Name of the model
+    #[arg(long, default_value = DEFAULT_MODEL)]
+    model: String,
+    #[command(flatten)]
+    protocol: ProtocolArgs,
+    /// Committee file of the share nodes [default: the devnet's]
+    #[arg(long, value_name = "FILE")]
+    committee: Option<PathBuf>,
+}
+
+pub fn run(args: GatewayArgs, context: &mut Context) -> Result<()> {
+    let model = Arc::new(Store::new(&context.home).open(&args.model, &context.progress)?);
+    let config = GatewayConfig { listen: args.listen, allow_remote: args.allow_remote, model: model.info.name.clone() };
+    let options = NetworkOptions {
+        rounding: args.protocol.mode.into(),
+        visibility: args.protocol.weights.into(),
+        ..NetworkOptions::default()
+    };
+    let runtime = tokio::runtime::Runtime::new().map_err(|e| Error::fault_from("starting the gateway", e))?;
+    let engine = NetworkEngine::connect(&context.home, args.committee.as_deref(), model, options, &context.progress)?;
+    runtime.block_on(async {
+        let listening = bind(config, Arc::new(engine)).await?;
+        context.progress.clear();
+        if !args.listen.ip().is_loopback() {
+            eprintln!("warning: other machines can reach this gateway; it sees every text they send");
+        }
+        let url = format!("http://{}/v1", listening.address());
+        if context.out.json() {
+            context.out.value(&json!({"listening": url, "model": args.model}))?;
+        } else {
+            context.out.line(&format!("serving {} at {url} (stop with Ctrl-C)", args.model))?;
+        }
+        context.out.flush()?;
+        listening.serve(stopped()).await
+    })
+}

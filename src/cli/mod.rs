@@ -1,0 +1,225 @@
+//! The commands of `sahara`, one file each; this file says what they are and how to run them.
+
+mod demo;
+mod devnet;
+mod embed;
+mod gateway;
+mod model;
+mod operator;
+mod output;
+mod signals;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::error::Result;
+use crate::home::Home;
+use crate::network::{Rounding, Visibility};
+use crate::progress::Progress;
+use output::Output;
+
+/// Private inference: a real model answers on three share nodes that never see your text.
+#[derive(Parser, Debug)]
+#[command(
+    name = "sahara",
+    version,
+    propagate_version = true,
+    arg_required_else_help = true,
+    after_help = "\
+First steps:
+  sahara demo                               see the whole thing work on this machine
+  sahara model pull all-MiniLM-L6-v2        bring a model in
+  sahara devnet up                          start three share nodes on this machine
+  sahara embed \"good morning\" --json        embed a sentence without showing it to anyone
+  sahara gateway                            serve OpenAI clients at http://127.0.0.1:8321/v1
+  sahara devnet down                        stop the nodes
+
+Files live in $SAHARA_HOME, or ~/.sahara. Exit codes: 0 done, 1 a fault, 2 something for you to fix."
+)]
+pub struct Cli {
+    #[command(flatten)]
+    global: Global,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Args, Debug)]
+struct Global {
+    /// Folder for models, keys and the local network [default: $SAHARA_HOME, else ~/.sahara]
+    #[arg(long, global = true, value_name = "DIR")]
+    home: Option<PathBuf>,
+    /// Print results as JSON
+    #[arg(long, global = true)]
+    json: bool,
+    /// No progress on standard error
+    #[arg(long, short, global = true)]
+    quiet: bool,
+}
+
+#[derive(Subcommand, Debug)]
+enum Command {
+    /// Bring models in and look at them
+    #[command(subcommand)]
+    Model(model::ModelCommand),
+    /// Three share nodes on this machine, for trying and testing
+    #[command(subcommand)]
+    Devnet(devnet::DevnetCommand),
+    /// Turn sentences into vectors, privately
+    Embed(embed::EmbedArgs),
+    /// Serve OpenAI clients on this machine
+    Gateway(gateway::GatewayArgs),
+    /// Everything at once: model, network, private answers, and what they cost
+    Demo(demo::DemoArgs),
+    /// Run a share node
+    #[command(subcommand)]
+    Operator(operator::OperatorCommand),
+}
+
+/// What every command gets.
+struct Context {
+    home: Home,
+    /// Folder of the operator's node: `--home` itself, else `node` in Sahara's folder.
+    node_home: PathBuf,
+    progress: Progress,
+    out: Output,
+}
+
+/// How exactly the network rounds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum ModeArg {
+    /// The same integers as the plain reference, bit for bit
+    Exact,
+    /// Faster; the last place of a rescaled value may be off by one
+    Faithful,
+}
+
+impl From<ModeArg> for Rounding {
+    fn from(mode: ModeArg) -> Self {
+        match mode {
+            ModeArg::Exact => Self::Exact,
+            ModeArg::Faithful => Self::Faithful,
+        }
+    }
+}
+
+/// Who may know the weights.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum WeightsArg {
+    /// No share node learns the weights
+    Private,
+    /// The share nodes know the weights (an open model); faster
+    Open,
+}
+
+impl From<WeightsArg> for Visibility {
+    fn from(weights: WeightsArg) -> Self {
+        match weights {
+            WeightsArg::Private => Self::Private,
+            WeightsArg::Open => Self::Open,
+        }
+    }
+}
+
+/// How the network computes, shared by `embed`, `gateway` and `demo`.
+#[derive(Args, Debug)]
+struct ProtocolArgs {
+    /// How exactly the network rounds
+    #[arg(long, value_enum, default_value_t = ModeArg::Exact)]
+    mode: ModeArg,
+    /// Whether the share nodes may know the weights
+    #[arg(long, value_enum, default_value_t = WeightsArg::Private)]
+    weights: WeightsArg,
+}
+
+/// Reads the arguments, runs the command, prints the error; the exit code.
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    match run(cli) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) if error.is_reader_gone() => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {}", error.report());
+            ExitCode::from(error.exit_code())
+        }
+    }
+}
+
+fn run(cli: Cli) -> Result<()> {
+    let explicit = cli.global.home.is_some();
+    let home = Home::locate(cli.global.home)?;
+    let mut context = Context {
+        node_home: if explicit { home.path().to_owned() } else { home.path().join("node") },
+        home,
+        progress: Progress::new(cli.global.quiet),
+        out: Output::new(cli.global.json),
+    };
+    let done = match cli.command {
+        Command::Model(command) => model::run(command, &mut context),
+        Command::Devnet(command) => devnet::run(command, &mut context),
+        Command::Embed(args) => embed::run(args, &mut context),
+        Command::Gateway(args) => gateway::run(args, &mut context),
+        Command::Demo(args) => demo::run(args, &mut context),
+        Command::Operator(command) => operator::run(command, &mut context),
+    };
+    context.progress.clear();
+    done.and_then(|()| context.out.flush())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+    use clap::error::ErrorKind;
+
+    fn parse(line: &str) -> std::result::Result<Cli, clap::Error> {
+        Cli::try_parse_from(line.split_whitespace())
+    }
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn the_commands_of_the_readme_are_understood() {
+        for line in [
+            "sahara model pull all-MiniLM-L6-v2",
+            "sahara model pull ./folder --name mine --force",
+            "sahara model pull x --from hub --json",
+            "sahara model ls --json",
+            "sahara model show all-MiniLM-L6-v2",
+            "sahara devnet up --port 9000",
+            "sahara devnet status --json",
+            "sahara devnet logs 2 --lines 5",
+            "sahara devnet down",
+            "sahara embed one two --json --mode faithful --weights open",
+            "sahara embed --file f.txt --plain",
+            "sahara embed one --float",
+            "sahara gateway --listen 127.0.0.1:9",
+            "sahara demo --tokens 128 --mode exact --weights private --json",
+            "sahara demo --sentences 200",
+            "sahara operator init --home /x",
+            "sahara operator run --home /x",
+        ] {
+            parse(line).unwrap_or_else(|error| panic!("{line}: {error}"));
+        }
+    }
+
+    #[test]
+    fn contradictions_are_refused() {
+        for line in [
+            "sahara embed a --plain --float",
+            "sahara embed a --plain --mode exact",
+            "sahara embed a --file f",
+            "sahara demo --tokens 0",
+            "sahara demo --tokens 100000",
+            "sahara embed a --mode sloppy",
+        ] {
+            let error = parse(line).unwrap_err();
+            assert_ne!(error.kind(), ErrorKind::DisplayHelp, "{line}");
+            assert_eq!(error.exit_code(), 2, "{line}");
+        }
+    }
+}

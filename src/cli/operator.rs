@@ -1,0 +1,174 @@
+//! `sahara operator init | run | status`: a share node of one's own.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+use sahara_mpc::client::{Client, ClientOptions, NodeStatus};
+use sahara_mpc::config::{Config, ConfigError, FILE};
+use sahara_mpc::node::{self, NodeError};
+use serde_json::{Value, json};
+use tracing_subscriber::EnvFilter;
+
+use super::Context;
+use super::signals::stopped;
+use crate::error::{Blame, Error, Result};
+use crate::home::create_private_dir;
+
+#[derive(Subcommand, Debug)]
+#[command(after_help = "\
+The node's folder is --home, else $SAHARA_HOME/node. To set up a node with two other operators:
+  1. sahara operator init --home ./node --listen 203.0.113.7:7700
+  2. exchange the lines that it prints; all three write the same committee.toml
+  3. sahara operator doctor --home ./node
+  4. sahara operator run --home ./node")]
+pub enum OperatorCommand {
+    /// Make a node's folder: configuration with comments and a key
+    Init(InitArgs),
+    /// Run the node until Ctrl-C or SIGTERM; logs go to standard output as JSON lines
+    Run,
+    /// Show what this node and its two peers say of themselves
+    Status,
+}
+
+#[derive(Args, Debug)]
+pub struct InitArgs {
+    /// Where the other nodes and consumers connect
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:7700")]
+    listen: SocketAddr,
+    /// Where metrics and /healthz are served; keep it private
+    #[arg(long, value_name = "ADDR")]
+    metrics: Option<SocketAddr>,
+}
+
+pub fn run(command: OperatorCommand, context: &mut Context) -> Result<()> {
+    let folder = context.node_home.clone();
+    match command {
+        OperatorCommand::Init(args) => init(&args, folder, context),
+        OperatorCommand::Run => serve(load(&folder)?),
+        OperatorCommand::Status => status(&load(&folder)?, context),
+    }
+}
+
+fn load(folder: &std::path::Path) -> Result<Config> {
+    Config::load(folder).map_err(config_error)
+}
+
+fn config_error(error: ConfigError) -> Error {
+    match &error {
+        // These say what is wrong and what to do; nothing needs adding.
+        ConfigError::Missing(_) | ConfigError::Content { .. } => Error::user(error.to_string()),
+        _ => Error::wrap("reading the node's configuration", Blame::User, error),
+    }
+}
+
+fn init(args: &InitArgs, folder: PathBuf, context: &mut Context) -> Result<()> {
+    create_private_dir(&folder)?;
+    let config = Config::init(&folder, args.listen, args.metrics).map_err(config_error)?;
+    let key = config.load_identity().map_err(config_error)?.public();
+    if context.out.json() {
+        return context.out.value(&json!({
+            "home": folder,
+            "config": folder.join(FILE),
+            "committee": config.committee,
+            "listen": config.listen,
+            "key": key.to_string(),
+        }));
+    }
+    context.out.line(&format!("the node's folder is {}; look through {FILE} there", folder.display()))?;
+    context.out.line(&format!(
+        "give these lines to the other two operators, and put theirs beside them in {}:",
+        config.committee.display()
+    ))?;
+    context.out.line("")?;
+    context.out.line("version = 1          # once, at the top")?;
+    context.out.line("")?;
+    context.out.line("[[node]]             # three of these, in the same order in all three files")?;
+    context.out.line("name = \"a name\"")?;
+    context.out.line(&format!("address = \"{}\"", config.listen))?;
+    context.out.line(&format!("key = \"{key}\""))
+}
+
+fn serve(config: Config) -> Result<()> {
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    tracing_subscriber::fmt().json().with_env_filter(filter).with_writer(std::io::stdout).init();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()
+        .map_err(|e| Error::fault_from("starting the node", e))?;
+    let done = runtime.block_on(node::run(config, stopped())).map_err(node_error);
+    // Threads of jobs that did not end in time must not keep the process.
+    runtime.shutdown_background();
+    done
+}
+
+fn node_error(error: NodeError) -> Error {
+    match error {
+        NodeError::Config(error) => config_error(error),
+        NodeError::NotAMember { .. } | NodeError::Listen { .. } | NodeError::Locked(_) => {
+            Error::user(error.to_string())
+        }
+        other => Error::wrap("running the node", Blame::Fault, other),
+    }
+}
+
+fn status(config: &Config, context: &mut Context) -> Result<()> {
+    let committee = config.load_committee().map_err(config_error)?;
+    let identity = config.load_identity().map_err(config_error)?;
+    let client = Client::new(identity, committee.clone(), ClientOptions::default());
+    let mut answers = Vec::new();
+    for (index, answer) in client.status().into_iter().enumerate() {
+        let label = committee.label(index as u8);
+        answers.push(match answer {
+            Ok(status) => (summary(&label, &status), format!("{label}  {}", described(&status))),
+            Err(error) => {
+                let problem = error.to_string();
+                (
+                    json!({"node": index + 1, "label": label, "ready": false, "problem": problem}),
+                    format!("{label}  {problem}"),
+                )
+            }
+        });
+    }
+    if context.out.json() {
+        let nodes: Vec<Value> = answers.into_iter().map(|(value, _)| value).collect();
+        return context.out.value(&json!({ "nodes": nodes }));
+    }
+    answers.iter().try_for_each(|(_, line)| context.out.line(line))
+}
+
+fn summary(label: &str, status: &NodeStatus) -> Value {
+    let bytes = |counts: &sahara_mpc::meter::ByteCounts| json!({"setup": counts.setup, "offline": counts.offline, "online": counts.online, "client": counts.client});
+    json!({
+        "node": status.index + 1,
+        "label": label,
+        "ready": status.ready,
+        "program": status.program,
+        "uptime_seconds": status.uptime_seconds,
+        "pid": status.process,
+        "cpu_seconds": status.cpu_seconds(),
+        "bytes_sent": bytes(&status.sent),
+        "bytes_received": bytes(&status.received),
+        "jobs_done": status.jobs_done,
+        "jobs_failed": status.jobs_failed,
+        "jobs_running": status.jobs_running,
+        "rounds": status.rounds,
+        "packs_dealt": status.packs_dealt,
+        "packs_ready": status.packs.iter().map(|(_, count)| u64::from(*count)).sum::<u64>(),
+        "graphs": status.graphs.iter().map(ToString::to_string).collect::<Vec<_>>(),
+    })
+}
+
+fn described(status: &NodeStatus) -> String {
+    format!(
+        "{}, up {} s, {} jobs done, {} failed, {} running, {} packs ready, {:.1} CPU-seconds",
+        if status.ready { "ready" } else { "stopping" },
+        status.uptime_seconds,
+        status.jobs_done,
+        status.jobs_failed,
+        status.jobs_running,
+        status.packs.iter().map(|(_, count)| u64::from(*count)).sum::<u64>(),
+        status.cpu_seconds(),
+    )
+}

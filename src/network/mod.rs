@@ -1,0 +1,345 @@
+//! The engine that computes on three share nodes: this machine encodes the text, shares the integers between two
+//! nodes, and adds the shares of the answer. A node sees uniform numbers and the padded length.
+//!
+//! Texts are worked on in windows: packs for a window are made ahead, then its jobs run side by side. The node that
+//! helps changes from job to job, so that all three carry the same load.
+
+mod figures;
+mod ordered;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use sahara_circuits::frontend::Encoded;
+use sahara_circuits::graph::Graph;
+use sahara_mpc::client::{
+    Assignment, Client, ClientError, ClientOptions, Committee, GraphId, Inference, Job, NodeStatus, Task,
+};
+pub use sahara_mpc::client::{Rounding, Visibility};
+use sahara_mpc::identity;
+use sahara_mpc::wire::FailCode;
+
+pub use figures::Figures;
+
+use crate::embedding::{Engine, Sink, check_texts, cores, decode, encode, graph};
+use crate::error::{Blame, Error, Result};
+use crate::home::{Home, create_private_dir};
+use crate::models::Model;
+use crate::progress::Progress;
+use ordered::in_order;
+
+/// Most padded tokens in a window; bounds the packs that lie on the nodes' disks.
+const WINDOW_TOKENS: usize = 1024;
+/// Pause before a busy node is asked again, and how long that goes on.
+const BUSY_PAUSE: Duration = Duration::from_millis(20);
+const BUSY_PATIENCE: Duration = Duration::from_secs(120);
+
+/// How the network computes.
+#[derive(Clone, Debug)]
+pub struct NetworkOptions {
+    /// How exactly it rounds.
+    pub rounding: Rounding,
+    /// Whether the nodes may know the weights.
+    pub visibility: Visibility,
+    /// Texts on the network at once.
+    pub jobs: usize,
+}
+
+impl Default for NetworkOptions {
+    fn default() -> Self {
+        Self { rounding: Rounding::Exact, visibility: Visibility::Private, jobs: cores().min(8) }
+    }
+}
+
+/// A model on three share nodes.
+pub struct NetworkEngine {
+    model: Arc<Model>,
+    options: NetworkOptions,
+    client: Client,
+    progress: Progress,
+    /// The helper of the next text.
+    turn: AtomicUsize,
+    /// Graphs by padded length, and whether the nodes have them.
+    lengths: Mutex<BTreeMap<u32, Length>>,
+}
+
+/// A padded length in use.
+#[derive(Clone)]
+struct Length {
+    graph: Arc<Graph>,
+    id: GraphId,
+    registered: bool,
+}
+
+/// Texts that are encoded and wait to be computed.
+pub struct Window {
+    first: usize,
+    items: Vec<(Encoded, Task)>,
+}
+
+impl Window {
+    /// Number of texts.
+    pub fn len(&self) -> usize {
+        self.items.len()
+    }
+
+    /// Whether there is nothing to do.
+    pub fn is_empty(&self) -> bool {
+        self.items.is_empty()
+    }
+}
+
+/// Where the devnet leaves its committee file.
+pub fn devnet_committee(home: &Home) -> PathBuf {
+    home.devnet().join("committee.toml")
+}
+
+impl NetworkEngine {
+    /// Connects to the committee of a file, or to the local network.
+    pub fn connect(
+        home: &Home,
+        committee: Option<&Path>,
+        model: Arc<Model>,
+        options: NetworkOptions,
+        progress: &Progress,
+    ) -> Result<Self> {
+        let local = devnet_committee(home);
+        let path = committee.unwrap_or(&local);
+        if committee.is_none() && !local.exists() {
+            return Err(Error::user(
+                "no network is up: start one with `sahara devnet up`, or name one with --committee FILE",
+            ));
+        }
+        progress.step("connecting to the share nodes");
+        let committee = Committee::load(path).map_err(|e| Error::wrap("reading the committee", Blame::User, e))?;
+        create_private_dir(home.path())?;
+        let key = home.path().join("consumer.key");
+        let identity = identity::load_or_generate(&key)
+            .map_err(|e| Error::wrap(&format!("reading the key {}", key.display()), Blame::User, e))?;
+        let client = Client::new(identity, committee, ClientOptions::default());
+        let engine = Self {
+            model,
+            options,
+            client,
+            progress: progress.clone(),
+            turn: AtomicUsize::new(0),
+            lengths: Mutex::default(),
+        };
+        engine.health()?;
+        Ok(engine)
+    }
+
+    /// Encoder layers of the model.
+    pub fn layers(&self) -> Result<u32> {
+        let shortest = self.model.compiled.buckets().into_iter().min();
+        shortest.map_or(Ok(0), |bucket| Ok(self.length(bucket)?.graph.layers))
+    }
+
+    fn length(&self, bucket: u32) -> Result<Length> {
+        let mut lengths = self.lengths.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(length) = lengths.get(&bucket) {
+            return Ok(length.clone());
+        }
+        let graph = graph(&self.model, bucket)?;
+        let length = Length { id: graph.id(), graph, registered: false };
+        lengths.insert(bucket, length.clone());
+        Ok(length)
+    }
+
+    /// Padded lengths of the texts, and how many of each.
+    pub fn buckets_of(&self, texts: &[String]) -> Result<Vec<(u32, usize)>> {
+        let mut counts = BTreeMap::new();
+        for (index, text) in texts.iter().enumerate() {
+            *counts.entry(encode(&self.model, index, text)?.bucket).or_insert(0) += 1;
+        }
+        Ok(counts.into_iter().collect())
+    }
+
+    /// Hands graphs and weights to the nodes unless they have them; whether there was anything to hand over.
+    pub fn register(&self, buckets: &[u32]) -> Result<bool> {
+        let mut anything = false;
+        for &bucket in buckets {
+            let length = self.length(bucket)?;
+            if length.registered {
+                continue;
+            }
+            self.progress.step(&format!("sharing {} among the nodes ({bucket} tokens)", self.model.info.name));
+            let sent = self
+                .client
+                .register_model(
+                    std::slice::from_ref(&length.graph),
+                    &self.model.compiled.weights,
+                    self.options.visibility,
+                    &Assignment::ALL,
+                    &mut |_| (),
+                )
+                .map_err(|e| network_error("sharing the model among the nodes", e))?;
+            anything |= sent.graphs_sent + sent.weights_sent > 0;
+            let mut lengths = self.lengths.lock().unwrap_or_else(PoisonError::into_inner);
+            lengths.insert(bucket, Length { registered: true, ..length });
+        }
+        Ok(anything)
+    }
+
+    /// Encodes the texts from `start` on, as many as fit a window.
+    pub fn window(&self, texts: &[String], start: usize) -> Result<Window> {
+        let mut window = Window { first: start, items: Vec::new() };
+        let mut tokens = 0;
+        for (index, text) in texts.iter().enumerate().skip(start) {
+            let encoded = encode(&self.model, index, text)?;
+            tokens += encoded.bucket as usize;
+            if tokens > WINDOW_TOKENS && window.len() >= self.options.jobs {
+                break;
+            }
+            let task = self.task(encoded.bucket)?;
+            window.items.push((encoded, task));
+        }
+        Ok(window)
+    }
+
+    fn task(&self, bucket: u32) -> Result<Task> {
+        let turn = self.turn.fetch_add(1, Ordering::Relaxed) % Assignment::ALL.len();
+        Ok(Task {
+            graph: self.length(bucket)?.id,
+            assignment: Assignment::ALL[turn],
+            rounding: self.options.rounding,
+            visibility: self.options.visibility,
+        })
+    }
+
+    /// Has the nodes make the packs that a window uses up, as far as they are missing.
+    pub fn prepare(&self, window: &Window) -> Result<()> {
+        let mut buckets: Vec<u32> = window.items.iter().map(|(encoded, _)| encoded.bucket).collect();
+        buckets.dedup();
+        self.register(&buckets)?;
+        let mut wanted = BTreeMap::new();
+        for (encoded, task) in &window.items {
+            wanted.entry((encoded.bucket, task.assignment)).or_insert((*task, 0)).1 += 1;
+        }
+        let tasks: Vec<(Task, u32)> = wanted.into_values().collect();
+        let make = |index: usize| {
+            let (task, count) = tasks[index];
+            let ready = self.packs_ready(&task)?;
+            let missing = count.saturating_sub(ready);
+            if missing == 0 {
+                return Ok(());
+            }
+            self.patiently(|| self.client.prepare(&task, missing, &mut |_| ()))
+                .map_err(|e| network_error("preparing masks on the nodes", e))
+        };
+        in_order(tasks.len(), Assignment::ALL.len(), make, |()| Ok(()))
+    }
+
+    /// Packs for a task that both evaluators hold.
+    fn packs_ready(&self, task: &Task) -> Result<u32> {
+        let asking = |e| network_error("asking the nodes for their packs", e);
+        let [first, second] = task.assignment.evaluators();
+        let held = self.client.node_status(first).map_err(asking)?.packs_for(task);
+        Ok(held.min(self.client.node_status(second).map_err(asking)?.packs_for(task)))
+    }
+
+    /// Tries again while nodes say that they have too much to do, up to a limit.
+    fn patiently<T>(&self, mut request: impl FnMut() -> Result<T, ClientError>) -> Result<T, ClientError> {
+        let until = Instant::now() + BUSY_PATIENCE;
+        loop {
+            match request() {
+                Err(error) if error.code() == Some(FailCode::Busy) && Instant::now() < until => {
+                    thread::sleep(BUSY_PAUSE);
+                }
+                result => return result,
+            }
+        }
+    }
+
+    /// Runs the jobs of a window; the most rounds that one of them took.
+    pub fn run(&self, window: Window, sink: Sink<'_>) -> Result<u32> {
+        let most = AtomicU32::new(0);
+        let job = |offset: usize| {
+            let index = window.first + offset;
+            let (encoded, task) = &window.items[offset];
+            let (integers, rounds) = self.infer(task, encoded, index)?;
+            most.fetch_max(rounds, Ordering::Relaxed);
+            Ok(decode(&self.model, index, encoded, integers))
+        };
+        in_order(window.len(), self.options.jobs, job, sink)?;
+        Ok(most.into_inner())
+    }
+
+    fn infer(&self, task: &Task, encoded: &Encoded, index: usize) -> Result<(Vec<Vec<i32>>, u32)> {
+        let length = self.length(encoded.bucket)?;
+        let job = Job { graph: &length.graph, task: *task, inputs: &encoded.inputs, auto_prepare: true };
+        let answer = match self.patiently(|| self.client.infer(&job)) {
+            // The nodes lost the model since it was handed over (their disks were cleared): hand it over again.
+            Err(error) if error.code() == Some(FailCode::NoModel) => {
+                self.forget(encoded.bucket);
+                self.register(&[encoded.bucket])?;
+                self.patiently(|| self.client.infer(&job))
+            }
+            result => result,
+        };
+        let Inference { outputs, stats, .. } =
+            answer.map_err(|e| network_error(&format!("embedding text {index} on the network"), e))?;
+        Ok((outputs, stats.rounds))
+    }
+
+    fn forget(&self, bucket: u32) {
+        let mut lengths = self.lengths.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(length) = lengths.get_mut(&bucket) {
+            length.registered = false;
+        }
+    }
+
+    fn statuses(&self) -> Result<Vec<NodeStatus>> {
+        self.client
+            .status()
+            .into_iter()
+            .map(|status| status.map_err(|e| network_error("asking the nodes for their status", e)))
+            .collect()
+    }
+
+    /// What the nodes have used and sent so far.
+    pub fn figures(&self) -> Result<Figures> {
+        let mut sum = Figures::default();
+        for status in self.statuses()? {
+            sum.add(&Figures::of(&status));
+        }
+        Ok(sum)
+    }
+}
+
+impl Engine for NetworkEngine {
+    fn embed(&self, texts: &[String], sink: Sink<'_>) -> Result<()> {
+        check_texts(texts)?;
+        let mut start = 0;
+        while start < texts.len() {
+            let window = self.window(texts, start)?;
+            start += window.len();
+            self.prepare(&window)?;
+            self.run(window, sink)?;
+        }
+        Ok(())
+    }
+
+    fn health(&self) -> Result<()> {
+        let stopping = self.statuses()?.into_iter().find(|status| !status.ready);
+        match stopping {
+            Some(status) => {
+                Err(Error::fault(format!("{} is shutting down", self.client.committee().label(status.index))))
+            }
+            None => Ok(()),
+        }
+    }
+}
+
+fn network_error(doing: &str, error: ClientError) -> Error {
+    if error.is_unreachable() {
+        return Error::user(format!(
+            "{doing}: {error}: is the network up? See `sahara devnet status`, or start it with `sahara devnet up`"
+        ));
+    }
+    Error::wrap(doing, Blame::Fault, error)
+}
