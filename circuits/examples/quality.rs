@@ -1,6 +1,6 @@
 //! Compares a compiled model with the float model on a file of sentences, one a line.
 //!
-//! `cargo run --release -p sahara-circuits --example quality -- MODEL_FOLDER SENTENCES [gelu=4] [score=4] [exp=7] [shift=16]`
+//! `cargo run --release -p sahara-circuits --example quality -- MODEL_FOLDER SENTENCES [gelu=4] [score=4] [exp=7] [shift=16] [faithful=true]`
 
 use sahara_circuits::bert::CompileOptions;
 use sahara_circuits::float::FloatModel;
@@ -15,15 +15,17 @@ use std::time::Instant;
 fn main() -> Result<(), Box<dyn Error>> {
     let args: Vec<String> = std::env::args().skip(1).collect();
     let [folder, sentences, rest @ ..] = &args[..] else {
-        return Err("usage: quality MODEL_FOLDER SENTENCES [gelu=4] [score=4] [exp=7] [shift=16]".into());
+        return Err("usage: quality MODEL_FOLDER SENTENCES [gelu=4] [score=4] [exp=7] [shift=16] [faithful=true]".into());
     };
     let mut options = CompileOptions::default();
+    let mut faithful = false;
     for option in rest {
         match option.split_once('=') {
             Some(("gelu", v)) => options.gelu_fraction = v.parse()?,
             Some(("score", v)) => options.score_fraction = v.parse()?,
             Some(("exp", v)) => options.exp_bits = v.parse()?,
             Some(("shift", v)) => options.projection_shift = v.parse()?,
+            Some(("faithful", v)) => faithful = v.parse()?,
             _ => return Err(format!("unknown option {option}").into()),
         }
     }
@@ -46,7 +48,12 @@ fn main() -> Result<(), Box<dyn Error>> {
     for line in &lines {
         let encoded = model.frontend.encode(line)?;
         let start = Instant::now();
-        let run = executors[&encoded.bucket].run(&encoded.inputs, &ExecOptions::default())?;
+        let (executor, opts) = (&executors[&encoded.bucket], ExecOptions::default());
+        let run = if faithful {
+            executor.run_faithful(&encoded.inputs, &opts, cosines.len() as u64)?
+        } else {
+            executor.run(&encoded.inputs, &opts)?
+        };
         let spent = seconds.entry(encoded.bucket).or_default();
         (spent.0, spent.1) = (spent.0 + start.elapsed().as_secs_f64(), spent.1 + 1);
         for (NodeId(node), count) in run.out_of_range {

@@ -6,7 +6,7 @@
 mod ops;
 
 use crate::check::CheckError;
-use crate::graph::{Graph, NodeId, Op, WeightId};
+use crate::graph::{Graph, NodeId, Op, RescaleUse, WeightId};
 use crate::kernels::{PackedB, Simd, as_ring, pack_b};
 use crate::weights::Weights;
 
@@ -116,13 +116,33 @@ impl<'a> Executor<'a> {
 
     /// Runs the graph.
     pub fn run(&self, inputs: &[Vec<i32>], opts: &ExecOptions) -> Result<Execution, ExecError> {
+        self.run_with(inputs, opts, None)
+    }
+
+    /// Runs the graph with every value rescaled up or down at random, up as often as the dropped bits ask: what the
+    /// answer is worth when rescaling is faithful instead of exact. For measurements.
+    #[doc(hidden)]
+    pub fn run_faithful(&self, inputs: &[Vec<i32>], opts: &ExecOptions, seed: u64) -> Result<Execution, ExecError> {
+        self.run_with(inputs, opts, Some(crate::testgraph::Rng::new(seed)))
+    }
+
+    fn run_with(
+        &self,
+        inputs: &[Vec<i32>],
+        opts: &ExecOptions,
+        mut noise: Option<crate::testgraph::Rng>,
+    ) -> Result<Execution, ExecError> {
         self.check_inputs(inputs)?;
         let nodes = &self.graph.nodes;
         let mut values: Vec<Vec<i32>> = vec![Vec::new(); nodes.len()];
         let mut out_of_range = Vec::new();
         for (index, node) in nodes.iter().enumerate() {
             let run = ops::Run { exec: self, node, values: &values, inputs, opts };
-            let (result, beyond) = run.node();
+            let (mut result, beyond) = run.node();
+            if let (Some(rng), Op::Rescale { x, shift, usage: RescaleUse::Value }) = (&mut noise, &node.op) {
+                let random = |&x: &i32| x.wrapping_add(rng.below(1 << shift) as i32) >> shift;
+                result = values[x.0 as usize].iter().map(random).collect();
+            }
             values[index] = result;
             if beyond > 0 {
                 out_of_range.push((NodeId(index as u32), beyond));

@@ -149,8 +149,17 @@ impl LayerPlan {
             (value * unshift * x + SLACK * elements.sqrt()) * excess + context_slack * elements.sqrt()
         };
         let context = value_columns.iter().map(|&n| context_of(n, 1.0)).fold(0.0, f64::max);
+        let head_values: Vec<Matrix> = (0..heads).map(|h| value.columns(h * dh, dh)).collect();
         let head_norms: Vec<f64> =
-            (0..heads).map(|h| context_of(value.columns(h * dh, dh).spectral_bound(), dh as f64)).collect();
+            head_values.iter().map(|v| context_of(v.spectral_bound(), dh as f64)).collect();
+        // A context is a convex combination of values, up to `excess` and rounding.
+        let attended = Attended {
+            gain: unshift * x * excess,
+            slack: (SLACK * excess + context_slack) * (dh as f64).sqrt(),
+            grams: head_values.iter().map(Matrix::gram).collect(),
+            norms: head_norms,
+            width: dh,
+        };
 
         // The value's bias passes through the softmax; so does what beta gives.
         let value_offset = offset(&layer.value, before);
@@ -163,7 +172,7 @@ impl LayerPlan {
             &bias,
             &before.gamma,
             value_fraction + 1,
-            &Operand::Heads { norms: &head_norms, width: dh },
+            &Operand::Heads(&attended),
             x,
             weights,
         )?;
@@ -178,7 +187,7 @@ impl LayerPlan {
             &bias,
             &layer.attention_norm.gamma,
             tables::GELU_FRACTION.into(),
-            &Operand::Elements { max: &gains.elements, norm: gains.norm },
+            &Operand::Activations(&gains),
             x,
             weights,
         )?;
@@ -251,12 +260,6 @@ fn projection(
     Ok(Projection { weight, bias, shift, product, accumulator, value })
 }
 
-/// What is known of the activations after GELU, in the order of the permuted channels.
-struct Gains {
-    elements: Vec<f64>,
-    norm: f64,
-}
-
 /// Index widths and steps in the order they are tried: exponent of the step, bits.
 const GROUPS: [(u8, u8); 7] = [(0, 8), (0, 9), (0, 10), (1, 10), (2, 10), (3, 10), (4, 10)];
 
@@ -292,7 +295,7 @@ fn feed_forward(
     }
     let order: Vec<usize> = members.concat();
     let mut groups = Vec::new();
-    let (mut elements, mut square, mut from) = (Vec::new(), 0.0, 0);
+    let (mut elements, mut rounding, mut from) = (Vec::new(), Vec::new(), 0);
     for (channels, (coarser, bits)) in members.iter().zip(GROUPS) {
         if channels.is_empty() {
             continue;
@@ -301,7 +304,7 @@ fn feed_forward(
         let table = tables::gelu(fraction - i32::from(coarser), bits);
         let bounds: Vec<f64> = channels.iter().map(|&j| index_bound(j, shift)).collect();
         elements.extend(bounds.iter().map(|&i| largest_entry(&table, i as usize)));
-        square += group_square(&table, &matrix, &bias, channels, shift, x);
+        rounding.extend(vec![entry_rounding(&table, fraction - i32::from(coarser)); channels.len()]);
         let largest = |values: &mut dyn Iterator<Item = f64>| values.fold(0.0, f64::max);
         groups.push(GeluGroup {
             from,
@@ -318,8 +321,9 @@ fn feed_forward(
     let matrix = permute_columns(&matrix, &order);
     let bias: Vec<i32> = order.iter().map(|&j| bias[j]).collect();
     let up = projection(&name, &matrix, Some(&bias), GELU_SHIFT, x, weights)?;
-    let by_elements = norm(&elements);
-    Ok((up, groups, Gains { elements, norm: by_elements.min(square.sqrt()) }, order))
+    let gain = 2f64.powi(i32::from(tables::GELU_FRACTION)) / scale;
+    let gains = Gains { elements, bias: floats(&bias), matrix, gain, rounding, x };
+    Ok((up, groups, gains, order))
 }
 
 /// Largest entry in absolute value that an index of at most `index` reads.
@@ -329,51 +333,100 @@ fn largest_entry(table: &Table, index: usize) -> f64 {
     reachable.map(|e| f64::from(e).abs()).fold(0.0, f64::max)
 }
 
-/// A bound of the squared length of one group's activations, from the length of its accumulators: an entry is at
-/// most `slope · |index| + excess`.
-fn group_square(table: &Table, matrix: &Matrix, bias: &[i32], channels: &[usize], shift: u8, x: f64) -> f64 {
+/// How far an entry can be from `slope · position · φ`, `φ` between 0 and 1, for a position within half a step of its
+/// index.
+fn entry_rounding(table: &Table, fraction: i32) -> f64 {
     let n = table.entries.len();
-    let slope = f64::from(table.entries[n / 2 - 1]) / (n / 2 - 1) as f64;
-    let distance = |i: usize| if i < n / 2 { i } else { n - i };
-    let excess = (0..n).map(|i| f64::from(table.entries[i]).abs() - slope * distance(i) as f64).fold(0.0, f64::max);
-    let bias: Vec<f64> = channels.iter().map(|&j| f64::from(bias[j])).collect();
-    let reach = permute_columns(matrix, channels).spectral_bound() * x + norm(&bias);
-    let elements = (channels.len() as f64).sqrt();
-    (slope * (reach * 2f64.powi(-i32::from(shift)) + 0.5 * elements) + excess * elements).powi(2)
+    let slope = 2f64.powi(i32::from(tables::GELU_FRACTION) - fraction);
+    let excess = (0..n).map(|i| {
+        let position = if i < n / 2 { i as f64 } else { i as f64 - n as f64 } * slope;
+        let entry = f64::from(table.entries[i]);
+        (entry - position.max(0.0)).max(position.min(0.0) - entry)
+    });
+    0.5 * slope + excess.fold(0.0, f64::max)
 }
 
 /// What multiplies a residual's weight matrix.
 enum Operand<'a> {
-    /// Attention heads of `width` columns, each of bounded length.
-    Heads { norms: &'a [f64], width: usize },
-    /// Elements of bounded size and a row of bounded length.
-    Elements { max: &'a [f64], norm: f64 },
+    Heads(&'a Attended),
+    Activations(&'a Gains),
+}
+
+/// What is known of the merged attention heads.
+struct Attended {
+    /// Length of each head's context.
+    norms: Vec<f64>,
+    width: usize,
+    /// Gram matrices of the heads' value weights.
+    grams: Vec<Matrix>,
+    /// From the length of a value product to that of a context, and the rounding of a head's context.
+    gain: f64,
+    slack: f64,
 }
 
 impl Operand<'_> {
     /// Largest element per output column of `self · matrix`, and the length of the row.
     fn times(&self, matrix: &Matrix) -> (Vec<f64>, f64) {
         match self {
-            Operand::Heads { norms, width } => {
-                let mut columns = vec![0.0; matrix.cols];
-                let mut apart = 0.0;
-                for (h, &length) in norms.iter().enumerate() {
-                    let part = matrix.rows_from(h * width, *width);
-                    apart += part.spectral_bound() * length;
-                    columns.iter_mut().zip(part.column_norms()).for_each(|(c, n)| *c += n * length);
-                }
-                (columns, apart.min(matrix.spectral_bound() * norm(norms)))
-            }
-            Operand::Elements { max, norm: length } => {
-                let mut columns = vec![0.0; matrix.cols];
-                for (row, &m) in matrix.data.chunks_exact(matrix.cols).zip(*max) {
-                    columns.iter_mut().zip(row).for_each(|(c, w)| *c += w.abs() * m);
-                }
-                let columns = columns.iter().zip(matrix.column_norms()).map(|(&c, n)| c.min(n * length));
-                (columns.collect(), matrix.spectral_bound() * length)
-            }
+            Operand::Heads(attended) => attended.times(matrix),
+            Operand::Activations(gains) => gains.times(matrix),
         }
     }
+}
+
+impl Attended {
+    fn times(&self, matrix: &Matrix) -> (Vec<f64>, f64) {
+        let mut columns = vec![0.0; matrix.cols];
+        let mut apart = 0.0;
+        for (h, (&length, gram)) in self.norms.iter().zip(&self.grams).enumerate() {
+            let part = matrix.rows_from(h * self.width, self.width);
+            let spectral = part.spectral_bound();
+            let together = product_norm(gram, part.transpose().gram()) * self.gain + spectral * self.slack;
+            apart += together.min(spectral * length);
+            columns.iter_mut().zip(part.column_norms()).for_each(|(c, n)| *c += n * length);
+        }
+        (columns, apart.min(matrix.spectral_bound() * norm(&self.norms)))
+    }
+}
+
+/// What is known of the activations after GELU, in the order of the permuted channels.
+///
+/// An activation is `gain · accumulator · φ` with `φ` between 0 and 1, up to `rounding`. So a product with `M` is half
+/// the product of the composed matrix plus at most half of `‖M·S‖ · ‖S⁻¹·accumulator‖` for any diagonal `S`.
+struct Gains {
+    elements: Vec<f64>,
+    /// Accumulator weights and bias, permuted.
+    matrix: Matrix,
+    bias: Vec<f64>,
+    gain: f64,
+    rounding: Vec<f64>,
+    x: f64,
+}
+
+impl Gains {
+    fn times(&self, matrix: &Matrix) -> (Vec<f64>, f64) {
+        let norms = self.matrix.column_norms();
+        let rows: Vec<f64> = (0..matrix.rows).map(|i| norm(matrix.row(i))).collect();
+        let balance: Vec<f64> = norms.iter().zip(&rows).map(|(a, b)| ((a + 1.0) / (b + 1.0)).sqrt()).collect();
+        let balanced = scaled_rows(matrix, &balance).spectral_bound();
+        let inverse: Vec<f64> = balance.iter().map(|s| 1.0 / s).collect();
+        let reach = scaled_rows(&self.matrix.transpose(), &inverse).spectral_bound() * self.x;
+        let over = |v: &[f64]| norm(&v.iter().zip(&inverse).map(|(x, i)| x * i).collect::<Vec<_>>());
+        let composed = self.matrix.times(matrix).spectral_bound() * self.x + norm(&matrix.transposed_times(&self.bias));
+        let length = 0.5 * self.gain * (composed + balanced * (reach + over(&self.bias)))
+            + balanced * over(&self.rounding);
+
+        let mut columns = vec![0.0; matrix.cols];
+        for (row, &m) in matrix.data.chunks_exact(matrix.cols).zip(&self.elements) {
+            columns.iter_mut().zip(row).for_each(|(c, w)| *c += w.abs() * m);
+        }
+        (columns.into_iter().map(|c| c.min(length)).collect(), length)
+    }
+}
+
+fn scaled_rows(matrix: &Matrix, by: &[f64]) -> Matrix {
+    let rows = matrix.data.chunks_exact(matrix.cols).zip(by);
+    Matrix::new(matrix.rows, matrix.cols, rows.flat_map(|(row, s)| row.iter().map(move |x| x * s)).collect())
 }
 
 impl Residual {
