@@ -51,12 +51,12 @@ unsafe fn tile<const R: usize>(block: &Block<'_>, row: usize, packed: &[u32], c:
             let b0 = _mm256_loadu_si256(b.cast::<__m256i>());
             let b1 = _mm256_loadu_si256(b.add(8).cast::<__m256i>());
             for (r, sum) in sums.iter_mut().enumerate() {
-                let x = _mm256_set1_epi32(a.wrapping_add(r * k).read() as i32);
+                let x = _mm256_set1_epi32(a.add(r * k).read() as i32);
                 sum[0] = _mm256_add_epi32(sum[0], _mm256_mullo_epi32(x, b0));
                 sum[1] = _mm256_add_epi32(sum[1], _mm256_mullo_epi32(x, b1));
             }
-            a = a.wrapping_add(1);
-            b = b.wrapping_add(NR);
+            a = a.add(1);
+            b = b.add(NR);
         }
     }
     for (r, sum) in sums.iter().enumerate() {

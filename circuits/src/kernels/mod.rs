@@ -14,7 +14,7 @@ mod scalar;
 mod tests;
 
 /// Rows of a register tile.
-const MR: usize = 6;
+const MR: usize = 5;
 /// Columns of a register tile and of a packed panel.
 const NR: usize = 16;
 /// Depth of a packed block: a panel of `KC × NR` words is 16 KiB and stays in the first-level cache.
@@ -196,7 +196,7 @@ impl Kernel {
         let mut all = Vec::new();
         #[cfg(target_arch = "x86_64")]
         {
-            if std::arch::is_x86_feature_detected!("avx512f") {
+            if std::env::var("NO512").is_err() && std::arch::is_x86_feature_detected!("avx512f") {
                 all.push(Self::Avx512);
             }
             if std::arch::is_x86_feature_detected!("avx2") {

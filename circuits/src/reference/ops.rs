@@ -22,7 +22,7 @@ impl Run<'_> {
         match &self.node.op {
             Op::Input(i) => {
                 let input = &self.inputs[*i as usize];
-                self.map(|at| i64::from(input[at]))
+                self.map_rows(input, |x| x)
             }
             Op::MatMulWeight { x, w: WeightId(w) } => {
                 let mut out = vec![0; self.node.shape.len()];
@@ -35,68 +35,72 @@ impl Run<'_> {
             }
             Op::MatMul { a, b, transpose_b } => self.matmul(*a, *b, *transpose_b),
             Op::ScaleWeight { x, w } => {
-                let (x, w, cols) = (self.value(*x), self.weight(*w), self.cols());
-                self.map(|at| i64::from(x[at]) * i64::from(w[at % cols]))
+                let (x, w) = (self.value(*x), self.weight(*w));
+                self.each_row(|row, out| self.write(out, zip(self.row(x, row), w).map(|(x, w)| x * w)))
             }
             Op::AddWeight { x, w } => {
-                let (x, w, cols) = (self.value(*x), self.weight(*w), self.cols());
-                self.map(|at| i64::from(x[at]) + i64::from(w[at % cols]))
+                let (x, w) = (self.value(*x), self.weight(*w));
+                self.each_row(|row, out| self.write(out, zip(self.row(x, row), w).map(|(x, w)| x + w)))
             }
             Op::Add { a, b } => self.broadcast(*a, *b, |a, b| a + b),
             Op::Sub { a, b } => self.broadcast(*a, *b, |a, b| a - b),
             Op::Mul { a, b } => self.broadcast(*a, *b, |a, b| a * b),
             Op::MulPublic { x, k } => {
-                let x = self.value(*x);
-                self.map(|at| i64::from(x[at]) * i64::from(*k))
+                let k = i64::from(*k);
+                self.map_rows(self.value(*x), |x| x * k)
             }
-            Op::SquareSum { x } => self.rows(*x, |row| {
+            Op::SquareSum { x } => self.reduce(*x, |row| {
                 row.iter().fold(0i64, |sum, &x| sum.wrapping_add(i64::from(x) * i64::from(x)))
             }),
-            Op::RowSum { x } => self.rows(*x, |row| row.iter().map(|&x| i64::from(x)).sum()),
-            Op::RowMax { x } => self.rows(*x, |row| row.iter().map(|&x| i64::from(x)).max().unwrap_or(0)),
+            Op::RowSum { x } => self.reduce(*x, |row| row.iter().map(|&x| i64::from(x)).sum()),
+            Op::RowMax { x } => self.reduce(*x, |row| row.iter().copied().max().unwrap_or(0).into()),
             Op::Rescale { x, shift, .. } => {
-                let (x, half) = (self.value(*x), 1i32 << (shift - 1));
-                self.map(|at| i64::from(x[at].wrapping_add(half) >> shift))
+                let half = 1i32 << (shift - 1);
+                self.map_rows(self.value(*x), |x| i64::from((x as i32).wrapping_add(half) >> shift))
             }
             Op::ClampIndex { x, index_bits } => {
-                let (max, width) = ((1i64 << index_bits) - 1, self.bits_of(*x));
-                let x = self.value(*x);
-                self.map(|at| (i64::from(x[at]) & ((1 << width) - 1)).min(max))
+                let (max, mask) = ((1i64 << index_bits) - 1, (1i64 << self.bits_of(*x)) - 1);
+                self.map_rows(self.value(*x), |x| (x & mask).min(max))
             }
             Op::Lookup { x, table } => {
                 let entries = &self.exec.graph.tables[table.0 as usize].entries;
-                let (x, mask) = (self.value(*x), entries.len() - 1);
-                self.map(|at| i64::from(entries[x[at] as usize & mask]))
+                let mask = entries.len() - 1;
+                self.map_rows(self.value(*x), |x| i64::from(entries[x as usize & mask]))
             }
-            Op::Step { x, base, steps } => {
-                let x = self.value(*x);
-                self.map(|at| {
-                    let passed = steps.iter().filter(|&&(threshold, _)| i64::from(x[at]) >= i64::from(threshold));
-                    i64::from(*base) + passed.map(|&(_, weight)| i64::from(weight)).sum::<i64>()
-                })
-            }
+            Op::Step { x, base, steps } => self.map_rows(self.value(*x), |x| {
+                let passed = steps.iter().filter(|&&(threshold, _)| x >= i64::from(threshold));
+                i64::from(*base) + passed.map(|&(_, weight)| i64::from(weight)).sum::<i64>()
+            }),
             Op::SliceCols { x, from } => {
                 let (cols, from, width) = (self.cols(), *from as usize, self.shape_of(*x).cols as usize);
                 let x = self.value(*x);
-                self.map(|at| i64::from(x[at / cols * width + from + at % cols]))
+                self.each_row(|row, out| self.write(out, wide(&x[row * width + from..][..cols])))
             }
-            Op::ConcatCols { parts } => self.concat(parts),
+            Op::ConcatCols { parts } => self.each_row(|row, out| {
+                let mut at = 0;
+                let part = |&part: &NodeId| {
+                    let cols = self.shape_of(part).cols as usize;
+                    at += cols;
+                    self.write(&mut out[at - cols..at], wide(&self.value(part)[row * cols..][..cols]))
+                };
+                parts.iter().map(part).sum()
+            }),
             Op::SplitHeads { x } => {
                 let Shape { batch, rows, cols } = self.node.shape;
                 let (heads, rows, cols) = (batch as usize, rows as usize, cols as usize);
                 let x = self.value(*x);
-                self.map(|at| {
-                    let (head, row, col) = (at / (rows * cols), at / cols % rows, at % cols);
-                    i64::from(x[row * heads * cols + head * cols + col])
+                self.each_row(|row, out| {
+                    let from = row % rows * heads * cols + row / rows * cols;
+                    self.write(out, wide(&x[from..][..cols]))
                 })
             }
             Op::MergeHeads { x } => {
                 let Shape { rows, cols, .. } = self.shape_of(*x);
-                let (rows, cols, width) = (rows as usize, cols as usize, self.cols());
+                let (rows, cols) = (rows as usize, cols as usize);
                 let x = self.value(*x);
-                self.map(|at| {
-                    let (row, head, col) = (at / width, at % width / cols, at % cols);
-                    i64::from(x[head * rows * cols + row * cols + col])
+                self.each_row(|row, out| {
+                    let heads = out.chunks_exact_mut(cols).enumerate();
+                    heads.map(|(head, out)| self.write(out, wide(&x[(head * rows + row) * cols..][..cols]))).sum()
                 })
             }
         }
@@ -118,56 +122,64 @@ impl Run<'_> {
     /// `f` of the elements of `a` and `b`, where a dimension of size 1 is repeated.
     fn broadcast(&self, a: NodeId, b: NodeId, f: impl Fn(i64, i64) -> i64 + Sync) -> (Vec<i32>, u64) {
         let shape = self.node.shape;
-        let at_a = Strides::new(self.shape_of(a), shape);
-        let at_b = Strides::new(self.shape_of(b), shape);
+        let (at_a, at_b) = (Rows::new(self.shape_of(a), shape), Rows::new(self.shape_of(b), shape));
         let (a, b) = (self.value(a), self.value(b));
-        self.map(|at| f(i64::from(a[at_a.index(at)]), i64::from(b[at_b.index(at)])))
+        self.each_row(|row, out| match (at_a.row(a, row), at_b.row(b, row)) {
+            (a, b) if a.len() == b.len() => self.write(out, zip(a, b).map(|(a, b)| f(a, b))),
+            (&[a], b) => self.write(out, wide(b).map(|b| f(a.into(), b))),
+            (a, b) => self.write(out, wide(a).map(|a| f(a, b[0].into()))),
+        })
     }
 
-    fn rows(&self, x: NodeId, f: impl Fn(&[i32]) -> i64 + Sync) -> (Vec<i32>, u64) {
+    /// One result per row of `x`.
+    fn reduce(&self, x: NodeId, f: impl Fn(&[i32]) -> i64 + Sync) -> (Vec<i32>, u64) {
         let cols = self.shape_of(x).cols as usize;
         let x = self.value(x);
-        self.map(|at| f(&x[at * cols..(at + 1) * cols]))
+        self.each_row(|row, out| self.write(out, std::iter::once(f(&x[row * cols..][..cols]))))
     }
 
-    fn concat(&self, parts: &[NodeId]) -> (Vec<i32>, u64) {
-        let rows = self.node.shape.batch as usize * self.node.shape.rows as usize;
-        let mut out = Vec::with_capacity(self.node.shape.len());
-        for row in 0..rows {
-            for &part in parts {
-                let cols = self.shape_of(part).cols as usize;
-                out.extend_from_slice(&self.value(part)[row * cols..(row + 1) * cols]);
-            }
-        }
-        self.map(|at| i64::from(out[at]))
+    /// `f` of every element of a tensor with the result's shape.
+    fn map_rows(&self, x: &[i32], f: impl Fn(i64) -> i64 + Sync) -> (Vec<i32>, u64) {
+        self.each_row(|row, out| self.write(out, wide(self.row(x, row)).map(&f)))
     }
 
-    /// `f` of every position, counted against the bound, then wrapped to the node's width.
-    fn map(&self, f: impl Fn(usize) -> i64 + Sync) -> (Vec<i32>, u64) {
-        let (bits, bound) = (self.node.bits, self.node.bound);
+    /// Fills the result row by row, on several threads if it is large; `f` returns how many elements are beyond.
+    fn each_row(&self, f: impl Fn(usize, &mut [i32]) -> u64 + Sync) -> (Vec<i32>, u64) {
+        let cols = self.cols();
         let mut out = vec![0; self.node.shape.len()];
-        let fill = |start: usize, out: &mut [i32]| {
-            let mut beyond = 0;
-            for (at, o) in out.iter_mut().enumerate() {
-                let exact = f(start + at);
-                beyond += u64::from(exact.unsigned_abs() > bound);
-                *o = wrap(exact, bits);
-            }
-            beyond
+        let fill = |first: usize, out: &mut [i32]| -> u64 {
+            out.chunks_exact_mut(cols).enumerate().map(|(row, out)| f(first + row, out)).sum()
         };
         let threads = self.opts.threads.max(1).min(out.len() / PARALLEL + 1);
         if threads == 1 {
             let beyond = fill(0, &mut out);
             return (out, beyond);
         }
-        let part = out.len().div_ceil(threads);
+        let rows = (out.len() / cols).div_ceil(threads);
         let beyond = std::thread::scope(|scope| {
             let fill = &fill;
-            let parts = out.chunks_mut(part).enumerate();
-            let running: Vec<_> = parts.map(|(i, out)| scope.spawn(move || fill(i * part, out))).collect();
+            let parts = out.chunks_mut(rows * cols).enumerate();
+            let running: Vec<_> = parts.map(|(i, out)| scope.spawn(move || fill(i * rows, out))).collect();
             running.into_iter().map(|t| t.join().unwrap_or(0)).sum()
         });
         (out, beyond)
+    }
+
+    /// Exact values, counted against the bound, then wrapped to the node's width.
+    #[inline]
+    fn write(&self, out: &mut [i32], exact: impl Iterator<Item = i64>) -> u64 {
+        let (bits, bound) = (self.node.bits, self.node.bound.min(i64::MAX as u64) as i64);
+        let mut beyond = 0;
+        for (o, exact) in out.iter_mut().zip(exact) {
+            beyond += u64::from((exact > bound) | (exact < -bound));
+            *o = wrap(exact, bits);
+        }
+        beyond
+    }
+
+    /// A row of a tensor with the result's columns.
+    fn row<'x>(&self, x: &'x [i32], row: usize) -> &'x [i32] {
+        &x[row * self.cols()..][..self.cols()]
     }
 
     /// Counts a finished 32-bit tensor against the bound.
@@ -198,35 +210,35 @@ impl Run<'_> {
     }
 }
 
-/// Where an operand, repeated along its dimensions of size 1, has the element for a position of the result.
-struct Strides {
-    same: bool,
+fn wide(row: &[i32]) -> impl Iterator<Item = i64> {
+    row.iter().map(|&x| i64::from(x))
+}
+
+fn zip(a: &[i32], b: &[i32]) -> impl Iterator<Item = (i64, i64)> {
+    wide(a).zip(wide(b))
+}
+
+/// Where an operand, repeated along its dimensions of size 1, has the row for a row of the result.
+struct Rows {
     rows: usize,
     cols: usize,
     batch_stride: usize,
     row_stride: usize,
-    col_stride: usize,
 }
 
-impl Strides {
+impl Rows {
     fn new(operand: Shape, result: Shape) -> Self {
         let stride = |dimension: u32, stride: usize| if dimension == 1 { 0 } else { stride };
         let cols = operand.cols as usize;
         Self {
-            same: operand == result,
             rows: result.rows as usize,
-            cols: result.cols as usize,
+            cols,
             batch_stride: stride(operand.batch, operand.rows as usize * cols),
             row_stride: stride(operand.rows, cols),
-            col_stride: stride(operand.cols, 1),
         }
     }
 
-    fn index(&self, at: usize) -> usize {
-        if self.same {
-            return at;
-        }
-        let (row, col) = (at / self.cols, at % self.cols);
-        row / self.rows * self.batch_stride + row % self.rows * self.row_stride + col * self.col_stride
+    fn row<'x>(&self, x: &'x [i32], row: usize) -> &'x [i32] {
+        &x[row / self.rows * self.batch_stride + row % self.rows * self.row_stride..][..self.cols]
     }
 }
