@@ -5,6 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use sahara_circuits::graph::Graph;
+use sahara_circuits::kernels::Simd;
 use sahara_circuits::reference::{ExecOptions, execute};
 use sahara_circuits::weights::Weights;
 use sahara_mpc::committee::{Committee, Member};
@@ -22,7 +23,7 @@ fn version_1_graph_and_weights() {
     assert!(weights.matches(&graph.weights));
     assert_eq!(weights.root(&graph.weights), graph.weights_root, "nor does the commitment to weights");
     let inputs: Vec<Vec<i32>> = serde_json::from_str(&text("inputs.json")).expect("lists of integers");
-    let options = ExecOptions { threads: 1, record_trace: false, simd: true };
+    let options = ExecOptions { threads: 1, record_trace: false, simd: Simd::Auto };
     let outputs = execute(&graph, &weights, &inputs, &options).expect("a checked graph runs").outputs;
     assert_eq!(
         serde_json::to_string(&outputs).expect("JSON"),
@@ -132,7 +133,7 @@ fn write_this_versions_bytes() {
     };
     let (mut graph, weights, inputs) = testgraph::random(7);
     graph.weights_root = weights.root(&graph.weights);
-    let options = ExecOptions { threads: 1, record_trace: false, simd: false };
+    let options = ExecOptions { threads: 1, record_trace: false, simd: Simd::Scalar };
     let outputs = execute(&graph, &weights, &inputs, &options).expect("a random graph runs").outputs;
     keep("graph.bin", &graph.to_bytes());
     keep("graph.id", graph.id().to_string().as_bytes());

@@ -156,7 +156,9 @@ impl Network {
         let config = tls::client_config(who, member.key).expect("a TLS configuration");
         let Ok(mut channel) = Channel::connect(tcp, config, WAIT) else { return };
         let _ = channel.send_all([bytes, &[]], WAIT);
-        channel.close();
+        // The node greets; then it refuses, hangs up, or waits for the rest, which never comes.
+        let mut answer = [0; 512];
+        let _ = channel.receive_exact(&mut answer, Duration::from_millis(200));
     }
 
     fn still_serves(&self) {
