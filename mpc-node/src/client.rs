@@ -6,7 +6,7 @@
 mod job;
 mod register;
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -35,6 +35,9 @@ pub enum ClientError {
     /// The nodes' answers do not fit together.
     #[error("{0}")]
     Answer(String),
+    /// A node did not answer in time, or was given up because the other one failed.
+    #[error("{0}")]
+    Unanswered(String),
     /// The operating system gives no random bytes.
     #[error("the operating system gives no random bytes: {0}")]
     Random(#[from] getrandom::Error),
@@ -65,6 +68,7 @@ impl ClientError {
         match (self, self.code()) {
             (_, Some(FailCode::Peer)) => 3,
             (_, Some(_)) => 2,
+            (Self::Unanswered(_), _) => 0,
             (Self::Node(_), None) => 1,
             _ => 4,
         }
@@ -189,38 +193,46 @@ impl Client {
 
 /// Two requests that belong together: when one has failed, the other is soon given up.
 struct Pair {
-    failed: AtomicBool,
+    failed: AtomicU8,
     deadline: Instant,
 }
 
 impl Pair {
-    /// How long the better informed side gets to report after the other has failed.
+    /// One side has lost its node: the other one's may know more.
+    const LOST: u8 = 1;
+    /// One side was told why.
+    const TOLD: u8 = 2;
+    /// How long the better informed side gets to report after the other has lost its node.
     const GRACE: Duration = Duration::from_secs(2);
+    /// How often a waiting side looks at the other.
+    const LOOK: Duration = Duration::from_millis(20);
 
     fn new(timeout: Duration) -> Self {
-        Self { failed: AtomicBool::new(false), deadline: Instant::now() + timeout }
+        Self { failed: AtomicU8::new(0), deadline: Instant::now() + timeout }
     }
 
     /// Waits for an answer on `lane`; gives up early when the other request has failed.
     fn wait(&self, lane: &mut Lane) -> Result<(), ClientError> {
         let mut deadline = self.deadline;
         let mut shortened = false;
-        while !lane.readable(Duration::from_millis(100))? {
-            if !shortened && self.failed.load(Ordering::Relaxed) {
+        while !lane.readable(Self::LOOK)? {
+            let failed = self.failed.load(Ordering::Relaxed);
+            if failed == Self::LOST && !shortened {
                 shortened = true;
                 deadline = deadline.min(Instant::now() + Self::GRACE);
             }
-            if Instant::now() >= deadline {
+            if failed == Self::TOLD || Instant::now() >= deadline {
                 let text = format!("{} did not answer in time while it ran the job", lane.who());
-                return Err(ClientError::Answer(text));
+                return Err(ClientError::Unanswered(text));
             }
         }
         Ok(())
     }
 
     fn note<T>(&self, result: Result<T, ClientError>) -> Result<T, ClientError> {
-        if result.is_err() {
-            self.failed.store(true, Ordering::Relaxed);
+        if let Err(error) = &result {
+            let weight = if error.code().is_some() { Self::TOLD } else { Self::LOST };
+            self.failed.fetch_max(weight, Ordering::Relaxed);
         }
         result
     }

@@ -180,6 +180,13 @@ impl Lane {
         self.timeout = timeout;
     }
 
+    /// Begins a step whose bytes began with the request just received.
+    pub fn enter(&mut self, step: impl Into<String>, traffic: Traffic, timeout: Duration) {
+        self.step = step.into();
+        self.traffic = traffic;
+        self.timeout = timeout;
+    }
+
     /// Renames the step.
     pub fn set_step(&mut self, step: impl FnOnce(&mut String)) {
         self.step.clear();

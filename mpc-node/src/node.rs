@@ -118,6 +118,11 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<(
     while node.stats.busy.load(Ordering::Relaxed) > 0 && Instant::now() < end {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
+    // Idle lanes end by themselves within a moment; then the home is free for the next start.
+    let end = Instant::now() + 2 * serve::LOOK;
+    while node.stats.lanes.load(Ordering::Relaxed) > 0 && Instant::now() < end {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
     if let Some(task) = metrics {
         task.abort();
     }

@@ -18,7 +18,7 @@ pub const CHUNK: usize = 1 << 20;
 /// Largest weights, corrections or graph that are accepted at all, in bytes.
 pub const MAX_STREAM: u64 = 4 << 30;
 const MAX_TEXT: usize = 1024;
-const MAX_TENSORS: usize = 16;
+const MAX_TENSORS: usize = 1 << 12;
 
 /// What a frame is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

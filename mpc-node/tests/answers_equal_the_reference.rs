@@ -33,7 +33,7 @@ fn every_assignment_and_visibility() {
         }
     }
     let status = network.status(&client);
-    assert!(status.iter().all(|s| s.jobs_failed <= 6 && s.ready && s.packs.is_empty()), "{status:?}");
+    assert!(status.iter().all(|s| s.jobs_failed == 0 && s.ready && s.packs.is_empty()), "{status:?}");
     // Each of the 9 tasks ran 3 jobs well, on two evaluators each.
     assert_eq!(status.iter().map(|s| s.jobs_done).sum::<u64>(), 9 * 3 * 2);
     assert!(status.iter().all(|s| s.sent.offline > 0 && s.received.online > 0 && s.received.client > 0));

@@ -160,7 +160,7 @@ pub(super) fn receive(node: &Node, lane: &mut Lane, caller: Option<u8>, dealt: D
     let key = PackKey { task, sharing };
     node.packs.has_room(&key, expected + plan.prepared_len())?;
 
-    lane.begin("while it dealt a pack", Traffic::Offline, node.config.timeouts.request());
+    lane.enter("while it dealt a pack", Traffic::Offline, node.config.timeouts.request());
     let corrections = lane.receive_stream(expected as usize).map_err(own)?;
     let seed = Seed::from_bytes(*dealt.seed);
     let prepared = prepare_pack(&plan, &weights, role, &seed, &corrections)?;

@@ -50,7 +50,7 @@ pub(super) fn run(node: &Arc<Node>, lane: &mut Lane, run: Run) -> Result<(), Tro
     let graph = node.models.graph(task.graph)?;
     let plan = node.models.plan(&task)?;
     let (weights, sharing) = node.models.material(&graph, task.visibility, task.assignment)?;
-    lane.begin("while it sent the input", Traffic::Client, node.config.timeouts.request());
+    lane.enter("while it sent the input", Traffic::Client, node.config.timeouts.request());
     let expected = graph.inputs.iter().map(|i| i.shape.len() * 4 + 4).sum::<usize>() + 4;
     let payload = lane.receive_frame_of(Kind::Input, expected).map_err(own)?;
     let Share(inputs) = lane.decode(&payload).map_err(own)?;
@@ -61,19 +61,17 @@ pub(super) fn run(node: &Arc<Node>, lane: &mut Lane, run: Run) -> Result<(), Tro
     let other = if role == EvaluatorRole::First { second } else { first };
     let job = Job { run, role, other, key: PackKey { task, sharing }, plan, weights, inputs };
 
-    let running = Running::new(node);
     let result = match role {
         EvaluatorRole::First => as_first(node, lane, job),
         EvaluatorRole::Second => as_second(node, lane, job),
     };
-    drop(running);
-    let outcome = match result {
-        Ok(outcome) => outcome,
-        Err(trouble) => {
-            node.stats.failed.fetch_add(1, Ordering::Relaxed);
-            return Err(trouble);
-        }
-    };
+    let outcome = result.inspect_err(|trouble| {
+        let broken = match trouble {
+            Trouble::Refusal(refusal) => matches!(refusal.code, FailCode::Peer | FailCode::Internal),
+            Trouble::Lane(_) => true,
+        };
+        node.stats.failed.fetch_add(u64::from(broken), Ordering::Relaxed);
+    })?;
     node.stats.done.fetch_add(1, Ordering::Relaxed);
     node.stats.rounds.fetch_add(u64::from(outcome.figures.rounds), Ordering::Relaxed);
     tracing::info!(
@@ -232,7 +230,7 @@ pub(super) fn lend(
     caller: Option<u8>,
     payload: &[u8],
 ) -> Result<Lane, (Option<Lane>, Trouble)> {
-    lane.begin("while the job was opened", Traffic::Online, node.config.timeouts.round());
+    lane.enter("while the job was opened", Traffic::Online, node.config.timeouts.round());
     let open: OpenJob = match lane.decode(payload) {
         Ok(open) => open,
         Err(error) => return Err((Some(lane), own(error))),
@@ -275,6 +273,7 @@ fn evaluate(
     id: crate::wire::PackId,
     (start, before): (Instant, (u64, u64)),
 ) -> Result<Outcome, Trouble> {
+    let _running = Running::new(node);
     let members = job.run.task.assignment.evaluators().map(|i| node.committee.members[usize::from(i)].key);
     let session = Session { job: job.run.job, pack: id, task: job.run.task, evaluators: members };
     let mut transcript = Transcript::new(session, job.role as usize);

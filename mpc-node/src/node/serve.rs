@@ -19,7 +19,7 @@ use crate::protocol::ProtocolError;
 use crate::wire::{FailCode, HaveModel, Kind, Message, ModelParts, PutGraph, PutWeights};
 
 /// How often an idle lane looks whether the node is stopping.
-const LOOK: Duration = Duration::from_millis(500);
+pub(super) const LOOK: Duration = Duration::from_millis(250);
 
 /// Why a request failed: what the other side is told.
 pub(super) struct Refusal {
@@ -252,7 +252,7 @@ fn put_graph(node: &Node, lane: &mut Lane, payload: &[u8]) -> Result<(), Trouble
         let text = format!("a graph of {} bytes is too large, at most {MAX_GRAPH_BYTES} are taken", message.len);
         return Err(Refusal::new(FailCode::Refused, text).into());
     }
-    lane.begin("while it sent a graph", Traffic::Setup, node.config.timeouts.request());
+    lane.enter("while it sent a graph", Traffic::Setup, node.config.timeouts.request());
     let bytes = lane.receive_stream(message.len as usize).map_err(own)?;
     node.models.put_graph(message.graph, &bytes)?;
     tracing::info!(from = lane.who(), graph = %message.graph, bytes = message.len, "graph registered");
@@ -269,7 +269,7 @@ fn put_weights(node: &Node, lane: &mut Lane, payload: &[u8]) -> Result<(), Troub
         let text = format!("this node's part of the weights has {expected} bytes, {} were announced", message.len);
         return Err(Refusal::new(FailCode::Refused, text).into());
     }
-    lane.begin("while it sent weights", Traffic::Setup, node.config.timeouts.request());
+    lane.enter("while it sent weights", Traffic::Setup, node.config.timeouts.request());
     let body = zeroize::Zeroizing::new(lane.receive_stream(message.len as usize).map_err(own)?);
     let header = PartHeader {
         graph: message.graph,
