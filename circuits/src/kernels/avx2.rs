@@ -1,4 +1,4 @@
-//! The AVX2 kernel: a 6 × 16 register tile, one `vpmulld` and one `vpaddd` for eight products.
+//! The AVX2 kernel: a 5 × 16 register tile, one `vpmulld` and one `vpaddd` for eight products.
 
 use super::{Block, MR, NR};
 use std::arch::x86_64::{
@@ -19,7 +19,6 @@ pub(super) unsafe fn panel(block: &Block<'_>, packed: &[u32], c: &mut [u32]) {
         // SAFETY: AVX2 by this function's contract; `row + take <= rows`.
         unsafe {
             match take {
-                6 => tile::<6>(block, row, packed, c),
                 5 => tile::<5>(block, row, packed, c),
                 4 => tile::<4>(block, row, packed, c),
                 3 => tile::<3>(block, row, packed, c),
