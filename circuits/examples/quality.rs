@@ -6,7 +6,7 @@ use sahara_circuits::bert::CompileOptions;
 use sahara_circuits::float::FloatModel;
 use sahara_circuits::graph::{NodeId, Op};
 use sahara_circuits::model::CompiledModel;
-use sahara_circuits::reference::{ExecOptions, Executor};
+use sahara_circuits::reference::{ExecOptions, Executor, PackedWeights};
 use std::collections::BTreeMap;
 use std::error::Error;
 use std::path::Path;
@@ -15,7 +15,9 @@ use std::time::Instant;
 fn main() -> Result<(), Box<dyn Error>> {
     let args: Vec<String> = std::env::args().skip(1).collect();
     let [folder, sentences, rest @ ..] = &args[..] else {
-        return Err("usage: quality MODEL_FOLDER SENTENCES [gelu=4] [score=4] [exp=7] [shift=16] [faithful=true]".into());
+        return Err(
+            "usage: quality MODEL_FOLDER SENTENCES [gelu=4] [score=4] [exp=7] [shift=16] [faithful=true]".into()
+        );
     };
     let mut options = CompileOptions::default();
     let mut faithful = false;
@@ -38,9 +40,10 @@ fn main() -> Result<(), Box<dyn Error>> {
     let lines: Vec<&str> = text.lines().filter(|l| !l.trim().is_empty()).collect();
     let graphs: BTreeMap<u32, _> =
         model.buckets().into_iter().map(|b| Ok((b, model.graph(b)?))).collect::<Result<_, Box<dyn Error>>>()?;
+    let packed = PackedWeights::new(&model.weights, &graphs[&model.buckets()[0]].weights)?;
     let executors: BTreeMap<u32, Executor<'_>> = graphs
         .iter()
-        .map(|(&b, g)| Ok((b, Executor::new(g, &model.weights)?)))
+        .map(|(&b, g)| Ok((b, Executor::new(g, &model.weights, &packed)?)))
         .collect::<Result<_, Box<dyn Error>>>()?;
     let mut cosines = Vec::new();
     let mut seconds: BTreeMap<u32, (f64, u32)> = BTreeMap::new();
@@ -67,7 +70,11 @@ fn main() -> Result<(), Box<dyn Error>> {
     }
     cosines.sort_by(|a, b| a.0.total_cmp(&b.0));
     let mean = cosines.iter().map(|c| c.0).sum::<f64>() / cosines.len() as f64;
-    println!("{} sentences: cosine mean {mean:.5}, worst {:.5}; tensors beyond their bound: {beyond}", cosines.len(), cosines[0].0);
+    println!(
+        "{} sentences: cosine mean {mean:.5}, worst {:.5}; tensors beyond their bound: {beyond}",
+        cosines.len(),
+        cosines[0].0
+    );
     for (cosine, line) in cosines.iter().take(5) {
         println!("  {cosine:.5} {}", line.chars().take(90).collect::<String>());
     }

@@ -1,8 +1,6 @@
 //! Writes graphs: shapes and widths follow from the operator, names and bounds from the caller.
 
-use crate::graph::{
-    BoundOrigin, Graph, InputSpec, Node, NodeId, Op, RescaleUse, Shape, Table, TableId, WeightId,
-};
+use crate::graph::{BoundOrigin, Graph, InputSpec, Node, NodeId, Op, RescaleUse, Shape, Table, TableId, WeightId};
 use std::collections::BTreeMap;
 
 /// A graph under construction. Bounds are proven by whoever calls.

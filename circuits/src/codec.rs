@@ -302,10 +302,7 @@ mod tests {
         let mut bytes = random(1).0.to_bytes();
         bytes[7] = 9;
         let error = Graph::from_bytes(&bytes).unwrap_err().to_string();
-        assert_eq!(
-            error,
-            "graph has version 9; this program reads version 1: update it, or make the file again"
-        );
+        assert_eq!(error, "graph has version 9; this program reads version 1: update it, or make the file again");
     }
 
     #[test]
@@ -330,7 +327,8 @@ mod tests {
                     }
                 }
             }
-            let noise: Vec<u8> = MAGIC.iter().copied().chain([1, 0]).chain((0..300).map(|_| rng.next() as u8)).collect();
+            let noise: Vec<u8> =
+                MAGIC.iter().copied().chain([1, 0]).chain((0..300).map(|_| rng.next() as u8)).collect();
             assert!(Graph::from_bytes(&noise).is_err());
         }
     }

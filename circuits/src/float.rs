@@ -55,10 +55,8 @@ impl FloatModel {
         let path = folder.join("tokenizer.json");
         let max_tokens = crate::frontend::max_tokens(parameters.config.max_position_embeddings);
         let tokenizer = tokenizer(&path, &read(&path)?, max_tokens)?;
-        Self::build(&parameters, tokenizer).map_err(|e| CompileError::Weights {
-            path: folder.join("model.safetensors"),
-            problem: e.to_string(),
-        })
+        Self::build(&parameters, tokenizer)
+            .map_err(|e| CompileError::Weights { path: folder.join("model.safetensors"), problem: e.to_string() })
     }
 
     fn build(p: &Parameters, tokenizer: tokenizers::Tokenizer) -> Result<Self, candle_core::Error> {
@@ -108,7 +106,10 @@ impl FloatModel {
 impl FloatLinear {
     fn new(linear: &Linear) -> Result<Self, candle_core::Error> {
         let weight = Tensor::from_slice(&linear.weight, (linear.outputs, linear.inputs), &Device::Cpu)?;
-        Ok(Self { weight: weight.t()?.contiguous()?, bias: Tensor::from_slice(&linear.bias, linear.outputs, &Device::Cpu)? })
+        Ok(Self {
+            weight: weight.t()?.contiguous()?,
+            bias: Tensor::from_slice(&linear.bias, linear.outputs, &Device::Cpu)?,
+        })
     }
 
     fn forward(&self, x: &Tensor) -> Result<Tensor, candle_core::Error> {

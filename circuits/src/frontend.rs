@@ -201,7 +201,8 @@ fn row(table: &[i16], index: usize, width: usize) -> Option<&[i16]> {
 
 /// The centred sum of the three embeddings, scaled to length `2^UNIT`, rounded half up.
 fn normalised(word: &[i16], position: &[i16], token_type: &[i16], out: &mut [i32]) {
-    let sums = word.iter().zip(position).zip(token_type).map(|((&w, &p), &t)| i64::from(w) + i64::from(p) + i64::from(t));
+    let sums =
+        word.iter().zip(position).zip(token_type).map(|((&w, &p), &t)| i64::from(w) + i64::from(p) + i64::from(t));
     let sums: Vec<i64> = sums.collect();
     let total: i64 = sums.iter().sum();
     let centred: Vec<i64> = sums.iter().map(|s| s * sums.len() as i64 - total).collect();

@@ -16,4 +16,6 @@ pub mod model;
 pub mod reference;
 #[doc(hidden)]
 pub mod testgraph;
+#[doc(hidden)]
+pub mod testmodel;
 pub mod weights;

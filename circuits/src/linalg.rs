@@ -23,7 +23,8 @@ impl Matrix {
     }
 
     pub(crate) fn transpose(&self) -> Self {
-        let data = (0..self.rows * self.cols).map(|at| self.data[at % self.rows * self.cols + at / self.rows]).collect();
+        let data =
+            (0..self.rows * self.cols).map(|at| self.data[at % self.rows * self.cols + at / self.rows]).collect();
         Self::new(self.cols, self.rows, data)
     }
 

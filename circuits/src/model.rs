@@ -6,12 +6,13 @@ use crate::codec::{GraphDecodeError, GraphId};
 use crate::frontend::{Frontend, FrontendError, max_tokens};
 use crate::graph::Graph;
 use crate::hf::{CompileError, Parameters, read};
+use crate::reference::{ExecError, ExecOptions, Execution, Executor, PackedWeights};
 use crate::weights::Weights;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 /// The version of the folder's layout.
 const FORMAT: u32 = 1;
@@ -61,6 +62,17 @@ pub enum ModelError {
     Bucket(u32),
 }
 
+/// Why [`CompiledModel::execute`] failed.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// No such graph.
+    #[error(transparent)]
+    Model(#[from] ModelError),
+    /// The executor refused.
+    #[error(transparent)]
+    Exec(#[from] ExecError),
+}
+
 /// A model, ready to run.
 pub struct CompiledModel {
     /// The name it was compiled under.
@@ -70,6 +82,7 @@ pub struct CompiledModel {
     /// Text to inputs, outputs to embeddings.
     pub frontend: Frontend,
     graphs: BTreeMap<u32, Arc<Graph>>,
+    packed: OnceLock<PackedWeights>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -104,7 +117,7 @@ impl CompiledModel {
         for bucket in frontend.buckets() {
             graphs.insert(bucket, Arc::new(compiler.graph(bucket)?));
         }
-        Ok(Self { name: name.to_owned(), weights: compiler.weights, frontend, graphs })
+        Ok(Self { name: name.to_owned(), weights: compiler.weights, frontend, graphs, packed: OnceLock::new() })
     }
 
     /// The padded lengths, ascending.
@@ -115,6 +128,19 @@ impl CompiledModel {
     /// The graph for a padded length.
     pub fn graph(&self, bucket: u32) -> Result<Arc<Graph>, ModelError> {
         self.graphs.get(&bucket).cloned().ok_or(ModelError::Bucket(bucket))
+    }
+
+    /// Runs the reference executor for one padded length; the weights are packed once and kept.
+    pub fn execute(&self, bucket: u32, inputs: &[Vec<i32>], opts: &ExecOptions) -> Result<Execution, RunError> {
+        let graph = self.graphs.get(&bucket).ok_or(ModelError::Bucket(bucket))?;
+        let packed = match self.packed.get() {
+            Some(packed) => packed,
+            None => {
+                let packed = PackedWeights::new(&self.weights, &graph.weights)?;
+                self.packed.get_or_init(|| packed)
+            }
+        };
+        Ok(Executor::new(graph, &self.weights, packed)?.run(inputs, opts)?)
     }
 
     /// Stores the model in `dir`, replacing what is there; an interruption leaves the old or the new, never a mixture.
@@ -228,7 +254,7 @@ impl CompiledModel {
         if frontend.buckets() != graphs.keys().copied().collect::<Vec<_>>() {
             return Err(inconsistent(&path, "the frontend does not fit the graphs".into()));
         }
-        Ok(Self { name: manifest.name, weights, frontend, graphs })
+        Ok(Self { name: manifest.name, weights, frontend, graphs, packed: OnceLock::new() })
     }
 }
 

@@ -6,7 +6,7 @@
 mod ops;
 
 use crate::check::CheckError;
-use crate::graph::{Graph, NodeId, Op, RescaleUse, WeightId};
+use crate::graph::{Graph, NodeId, Op, RescaleUse, WeightSpec};
 use crate::kernels::{PackedB, Simd, as_ring, pack_b};
 use crate::weights::Weights;
 
@@ -45,11 +45,8 @@ pub enum ExecError {
     #[error(transparent)]
     Check(#[from] CheckError),
     /// Other weights than the graph's.
-    #[error("the weights do not have the tensors and sizes that the graph {model} asks for")]
-    Weights {
-        /// Model of the graph.
-        model: String,
-    },
+    #[error("the weights do not have the tensors and sizes that the graph asks for")]
+    Weights,
     /// Wrong number of inputs.
     #[error("the graph takes {expected} inputs, {found} were given")]
     Inputs {
@@ -77,35 +74,43 @@ pub fn execute(
     inputs: &[Vec<i32>],
     opts: &ExecOptions,
 ) -> Result<Execution, ExecError> {
-    Executor::new(graph, weights)?.run(inputs, opts)
+    Executor::new(graph, weights, &PackedWeights::new(weights, &graph.weights)?)?.run(inputs, opts)
 }
 
-/// A checked graph with its weights packed for the kernels: make it once, run it often.
+/// Weights in the kernels' order: made once, used for every length and run.
+pub struct PackedWeights(Vec<PackedB>);
+
+impl PackedWeights {
+    /// Packs every tensor.
+    pub fn new(weights: &Weights, specs: &[WeightSpec]) -> Result<Self, ExecError> {
+        if !weights.matches(specs) {
+            return Err(ExecError::Weights);
+        }
+        let tensors = weights.tensors.iter().zip(specs);
+        Ok(Self(tensors.map(|(t, s)| pack_b(s.rows as usize, s.cols as usize, as_ring(t))).collect()))
+    }
+}
+
+/// A checked graph with its weights: make it once, run it often.
 pub struct Executor<'a> {
     graph: &'a Graph,
     weights: &'a Weights,
-    packed: Vec<Option<PackedB>>,
+    packed: &'a PackedWeights,
     /// For each node the last node that reads it; outputs are never freed.
     last_use: Vec<usize>,
 }
 
 impl<'a> Executor<'a> {
-    /// Checks the graph and packs the weights of its matrix products.
-    pub fn new(graph: &'a Graph, weights: &'a Weights) -> Result<Self, ExecError> {
+    /// Checks the graph and that the weights are its own; `packed` holds the same weights.
+    pub fn new(graph: &'a Graph, weights: &'a Weights, packed: &'a PackedWeights) -> Result<Self, ExecError> {
         graph.check()?;
-        if !weights.matches(&graph.weights) {
-            return Err(ExecError::Weights { model: graph.model.clone() });
+        let fits = |(p, s): (&PackedB, &WeightSpec)| (p.k(), p.n()) == (s.rows as usize, s.cols as usize);
+        let packed_fit = packed.0.len() == graph.weights.len() && packed.0.iter().zip(&graph.weights).all(fits);
+        if !weights.matches(&graph.weights) || !packed_fit {
+            return Err(ExecError::Weights);
         }
-        let mut packed: Vec<Option<PackedB>> = graph.weights.iter().map(|_| None).collect();
         let mut last_use = vec![0; graph.nodes.len()];
         for (index, node) in graph.nodes.iter().enumerate() {
-            if let Op::MatMulWeight { w: WeightId(w), .. } = node.op {
-                let w = w as usize;
-                let spec = &graph.weights[w];
-                packed[w].get_or_insert_with(|| {
-                    pack_b(spec.rows as usize, spec.cols as usize, as_ring(&weights.tensors[w]))
-                });
-            }
             node.op.operands(|NodeId(id)| last_use[id as usize] = index);
         }
         for &NodeId(id) in &graph.outputs {

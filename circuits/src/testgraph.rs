@@ -219,9 +219,8 @@ impl Maker {
             Kind::MatMulTransposed => {
                 let a = self.pick(|m, id| m.bits(id) == 32)?;
                 let sa = self.shape(a);
-                let b = self.pick(|m, id| {
-                    m.bits(id) == 32 && (m.shape(id).batch, m.shape(id).cols) == (sa.batch, sa.cols)
-                })?;
+                let b = self
+                    .pick(|m, id| m.bits(id) == 32 && (m.shape(id).batch, m.shape(id).cols) == (sa.batch, sa.cols))?;
                 let out = Shape { cols: self.shape(b).rows, ..sa };
                 let range = scaled(self.range(a), largest(self.range(b)) * i128::from(sa.cols));
                 self.push("product_t", Op::MatMul { a, b, transpose_b: true }, out, 32, range);
@@ -334,9 +333,8 @@ impl Maker {
                 let first = self.pick(|_, _| true)?;
                 let s = self.shape(first);
                 let fits = |m: &Self, id| (m.shape(id).batch, m.shape(id).rows) == (s.batch, s.rows);
-                let parts: Vec<NodeId> = std::iter::once(first)
-                    .chain((0..self.rng.below(3)).filter_map(|_| self.pick(fits)))
-                    .collect();
+                let parts: Vec<NodeId> =
+                    std::iter::once(first).chain((0..self.rng.below(3)).filter_map(|_| self.pick(fits))).collect();
                 let cols = parts.iter().map(|&p| self.shape(p).cols).sum();
                 let least = parts.iter().map(|&p| self.bits(p)).min()?;
                 let bits = self.reduced(least);
@@ -363,11 +361,8 @@ impl Maker {
     fn add_or_sub(&mut self, a: NodeId, b: NodeId, add: bool) {
         let bits = self.reduced(self.bits(a).min(self.bits(b)));
         let ((alo, ahi), (blo, bhi)) = (self.range(a), self.range(b));
-        let (op, range) = if add {
-            (Op::Add { a, b }, (alo + blo, ahi + bhi))
-        } else {
-            (Op::Sub { a, b }, (alo - bhi, ahi - blo))
-        };
+        let (op, range) =
+            if add { (Op::Add { a, b }, (alo + blo, ahi + bhi)) } else { (Op::Sub { a, b }, (alo - bhi, ahi - blo)) };
         self.push("sum", op, self.shape(a), bits, range);
     }
 

@@ -8,7 +8,7 @@ use crate::bytes::{DecodeError, Reader, Writer};
 use crate::graph::WeightSpec;
 
 /// First bytes of a weight file.
-const MAGIC: &[u8; 8] = b"SHWEIGHT";
+const MAGIC: &[u8; 7] = b"SHWGHTS";
 /// The version this program writes.
 const VERSION: u16 = 1;
 /// Most tensors in a file.
@@ -120,10 +120,8 @@ mod tests {
 
     fn sample() -> (Weights, Vec<WeightSpec>) {
         let weights = Weights { tensors: vec![(-10..10).collect(), vec![i32::MAX, i32::MIN, 0]] };
-        let specs = vec![
-            WeightSpec { name: "a".into(), rows: 1, cols: 20 },
-            WeightSpec { name: "b".into(), rows: 3, cols: 1 },
-        ];
+        let specs =
+            vec![WeightSpec { name: "a".into(), rows: 1, cols: 20 }, WeightSpec { name: "b".into(), rows: 3, cols: 1 }];
         (weights, specs)
     }
 

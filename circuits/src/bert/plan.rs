@@ -150,8 +150,7 @@ impl LayerPlan {
         };
         let context = value_columns.iter().map(|&n| context_of(n, 1.0)).fold(0.0, f64::max);
         let head_values: Vec<Matrix> = (0..heads).map(|h| value.columns(h * dh, dh)).collect();
-        let head_norms: Vec<f64> =
-            head_values.iter().map(|v| context_of(v.spectral_bound(), dh as f64)).collect();
+        let head_norms: Vec<f64> = head_values.iter().map(|v| context_of(v.spectral_bound(), dh as f64)).collect();
         // A context is a convex combination of values, up to `excess` and rounding.
         let attended = Attended {
             gain: unshift * x * excess,
@@ -277,8 +276,7 @@ fn feed_forward(
     let root = (layer.up.inputs as f64).sqrt() * 2f64.powi(-UNIT);
     let matrix = ints(&scaled(&folded(&layer.up, &layer.attention_norm), scale * root));
     let bias = int_vector(&offset(&layer.up, &layer.attention_norm), scale);
-    let reach: Vec<f64> =
-        matrix.column_norms().iter().zip(&bias).map(|(&n, &b)| n * x + f64::from(b).abs()).collect();
+    let reach: Vec<f64> = matrix.column_norms().iter().zip(&bias).map(|(&n, &b)| n * x + f64::from(b).abs()).collect();
     let index_bound = |j: usize, shift: u8| (reach[j] * 2f64.powi(-i32::from(shift)) + 0.5).floor();
     let fits = |j: usize, (coarser, bits): (u8, u8)| {
         index_bound(j, GELU_SHIFT + coarser) <= f64::from((1u32 << (bits - 1)) - 1)
@@ -413,8 +411,8 @@ impl Gains {
         let reach = scaled_rows(&self.matrix.transpose(), &inverse).spectral_bound() * self.x;
         let over = |v: &[f64]| norm(&v.iter().zip(&inverse).map(|(x, i)| x * i).collect::<Vec<_>>());
         let composed = self.matrix.times(matrix).spectral_bound() * self.x + norm(&matrix.transposed_times(&self.bias));
-        let length = 0.5 * self.gain * (composed + balanced * (reach + over(&self.bias)))
-            + balanced * over(&self.rounding);
+        let length =
+            0.5 * self.gain * (composed + balanced * (reach + over(&self.bias))) + balanced * over(&self.rounding);
 
         let mut columns = vec![0.0; matrix.cols];
         for (row, &m) in matrix.data.chunks_exact(matrix.cols).zip(&self.elements) {

@@ -26,11 +26,9 @@ impl Run<'_> {
             }
             Op::MatMulWeight { x, w: WeightId(w) } => {
                 let mut out = vec![0; self.node.shape.len()];
-                if let Some(packed) = &self.exec.packed[*w as usize] {
-                    let rows = out.len() / packed.n();
-                    let x = as_ring(self.value(*x));
-                    gemm_threads(self.opts.threads, self.opts.simd, rows, x, packed, as_ring_mut(&mut out));
-                }
+                let packed = &self.exec.packed.0[*w as usize];
+                let (rows, x) = (out.len() / packed.n(), as_ring(self.value(*x)));
+                gemm_threads(self.opts.threads, self.opts.simd, rows, x, packed, as_ring_mut(&mut out));
                 self.counted(out)
             }
             Op::MatMul { a, b, transpose_b } => self.matmul(*a, *b, *transpose_b),
@@ -49,9 +47,9 @@ impl Run<'_> {
                 let k = i64::from(*k);
                 self.map_rows(self.value(*x), |x| x * k)
             }
-            Op::SquareSum { x } => self.reduce(*x, |row| {
-                row.iter().fold(0i64, |sum, &x| sum.wrapping_add(i64::from(x) * i64::from(x)))
-            }),
+            Op::SquareSum { x } => {
+                self.reduce(*x, |row| row.iter().fold(0i64, |sum, &x| sum.wrapping_add(i64::from(x) * i64::from(x))))
+            }
             Op::RowSum { x } => self.reduce(*x, |row| row.iter().map(|&x| i64::from(x)).sum()),
             Op::RowMax { x } => self.reduce(*x, |row| row.iter().copied().max().unwrap_or(0).into()),
             Op::Rescale { x, shift, .. } => {

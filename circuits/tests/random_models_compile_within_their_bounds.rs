@@ -1,0 +1,125 @@
+//! Random BERT folders, compiled, stored, loaded and run: the proven bounds hold for any input in range, and the
+//! answers follow the float model.
+
+use sahara_circuits::float::FloatModel;
+use sahara_circuits::kernels::Simd;
+use sahara_circuits::model::CompiledModel;
+use sahara_circuits::reference::ExecOptions;
+use sahara_circuits::testgraph::{Rng, random_inputs};
+use sahara_circuits::testmodel::TestModel;
+
+const TEXTS: [&str; 4] =
+    ["hello world", "the quick brown fox", "a", "private network private network hello hello quick quick abc xyz"];
+
+fn compiled(shape: TestModel, seed: u64) -> (tempfile::TempDir, CompiledModel) {
+    let folder = tempfile::tempdir().unwrap();
+    shape.write(folder.path(), seed).unwrap();
+    let model = CompiledModel::compile(folder.path(), "random", &mut |_| {}).unwrap();
+    (folder, model)
+}
+
+fn cosine(a: &[f32], b: &[f32]) -> f64 {
+    a.iter().zip(b).map(|(x, y)| f64::from(*x) * f64::from(*y)).sum()
+}
+
+#[test]
+fn answers_follow_the_float_model() {
+    for (seed, shape) in [
+        (1, TestModel::default()),
+        (2, TestModel { layers: 1, hidden: 48, heads: 3, ffn: 100, positions: 40 }),
+        (3, TestModel { layers: 3, hidden: 64, heads: 2, ffn: 128, positions: 16 }),
+    ] {
+        let (folder, model) = compiled(shape, seed);
+        let float = FloatModel::load(folder.path()).unwrap();
+        for text in TEXTS {
+            let encoded = model.frontend.encode(text).unwrap();
+            let run = model.execute(encoded.bucket, &encoded.inputs, &ExecOptions::default()).unwrap();
+            assert_eq!(run.out_of_range, [], "{text}");
+            let answer = model.frontend.decode(&run.outputs);
+            assert!((cosine(&answer, &answer) - 1.0).abs() < 1e-5);
+            let close = cosine(&answer, &float.embed(text).unwrap());
+            assert!(close > 0.985, "seed {seed}, {text:?}: cosine {close}");
+        }
+    }
+}
+
+#[test]
+fn bounds_hold_for_hostile_inputs() {
+    let (_folder, model) = compiled(TestModel::default(), 7);
+    for bucket in model.buckets() {
+        let graph = model.graph(bucket).unwrap();
+        for seed in 0..6 {
+            let mut inputs = random_inputs(&graph, seed);
+            // Rows as long as allowed, in few or all channels; only the masks that a client can make.
+            let mut rng = Rng::new(seed);
+            for row in inputs[0].chunks_exact_mut(32) {
+                row.fill(0);
+                match rng.below(3) {
+                    0 => row[rng.below(32) as usize] = 8192,
+                    1 => row.iter_mut().for_each(|x| *x = if rng.below(2) == 0 { 1448 } else { -1448 }),
+                    _ => {
+                        let at = rng.below(31) as usize;
+                        (row[at], row[at + 1]) = (5792, -5792);
+                    }
+                }
+            }
+            let real = 1 + rng.below(u64::from(bucket)) as usize;
+            let mask = -(graph.inputs[1].max_abs as i32);
+            inputs[1] = (0..bucket as usize).map(|i| if i < real { 0 } else { mask }).collect();
+            inputs[2] = (0..bucket as usize).map(|i| i32::from(i < real)).collect();
+            let run = model.execute(bucket, &inputs, &ExecOptions::default()).unwrap();
+            for (node, count) in &run.out_of_range {
+                panic!("{count} of {} beyond its bound", graph.nodes[node.0 as usize].name);
+            }
+        }
+    }
+}
+
+#[test]
+fn padding_changes_nothing_but_rounding_of_the_softmax() {
+    let (_folder, model) = compiled(TestModel::default(), 3);
+    let encoded = model.frontend.encode("hello world").unwrap();
+    let short = model.execute(16, &encoded.inputs, &ExecOptions::default()).unwrap();
+    let mut inputs = encoded.inputs.clone();
+    inputs[0].resize(64 * 32, 0);
+    inputs[1].resize(64, -(model.graph(64).unwrap().inputs[1].max_abs as i32));
+    inputs[2].resize(64, 0);
+    let long = model.execute(64, &inputs, &ExecOptions::default()).unwrap();
+    let close = cosine(&model.frontend.decode(&short.outputs), &model.frontend.decode(&long.outputs));
+    assert!(close > 0.9999, "{close}");
+}
+
+#[test]
+fn stored_and_loaded_models_are_the_same_and_replace_each_other() {
+    let (_folder, model) = compiled(TestModel::default(), 1);
+    let (_other, second) = compiled(TestModel::default(), 2);
+    let home = tempfile::tempdir().unwrap();
+    let dir = home.path().join("random");
+    second.save(&dir).unwrap();
+    model.save(&dir).unwrap();
+    assert_eq!(std::fs::read_dir(home.path()).unwrap().count(), 1, "nothing is left beside the model");
+    let again = CompiledModel::load(&dir).unwrap();
+    assert_eq!((&again.name, &again.weights, again.buckets()), (&model.name, &model.weights, vec![16, 32, 64]));
+    for bucket in model.buckets() {
+        assert_eq!(again.graph(bucket).unwrap().id(), model.graph(bucket).unwrap().id());
+    }
+    for text in TEXTS {
+        assert_eq!(again.frontend.encode(text).unwrap(), model.frontend.encode(text).unwrap());
+    }
+}
+
+#[test]
+fn compiling_twice_gives_the_same_graphs_whatever_the_threads_and_kernels_of_a_run() {
+    let (_a, first) = compiled(TestModel::default(), 5);
+    let (_b, second) = compiled(TestModel::default(), 5);
+    assert_eq!(first.graph(64).unwrap().id(), second.graph(64).unwrap().id());
+    let encoded = first.frontend.encode(TEXTS[3]).unwrap();
+    let run = |threads, simd| {
+        let opts = ExecOptions { threads, record_trace: true, simd };
+        first.execute(encoded.bucket, &encoded.inputs, &opts).unwrap()
+    };
+    let expected = run(1, Simd::Auto);
+    for (threads, simd) in [(2, Simd::Auto), (7, Simd::Auto), (1, Simd::Scalar), (7, Simd::Scalar)] {
+        assert_eq!(run(threads, simd), expected);
+    }
+}
