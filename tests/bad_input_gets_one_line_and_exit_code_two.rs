@@ -78,7 +78,7 @@ fn folders_that_are_no_model_leave_nothing_behind() {
 
     let missing = home.path().join("sources").join("missing").display().to_string();
     let other_family = bad("family", &|folder| config(folder, "\"bert\"", "\"llama\""));
-    let wrong_width = bad("width", &|folder| config(folder, "\"hidden_size\": 384", "\"hidden_size\": 416"));
+    let wrong_width = bad("width", &|folder| config(folder, "\"hidden_size\": 384", "\"hidden_size\": 432"));
     let not_json = bad("config", &|folder| fs::write(folder.join("config.json"), "{").expect("a writable home"));
     let cut_short = bad("short", &|folder| cut(folder, 5_000_000));
     let cut_in_header = bad("header", &|folder| cut(folder, 7));
@@ -90,7 +90,7 @@ fn folders_that_are_no_model_leave_nothing_behind() {
     let cases: [(&str, &[&str]); 8] = [
         (&missing, &["missing"]),
         (&other_family, &["llama"]),
-        (&wrong_width, &["416"]),
+        (&wrong_width, &["432"]),
         (&not_json, &["config.json"]),
         (&cut_short, &["model.safetensors"]),
         (&cut_in_header, &["model.safetensors"]),

@@ -51,7 +51,7 @@ fn version_1_configuration_and_committee() {
 
 #[test]
 fn unknown_versions_are_refused_by_name() {
-    for (file, position) in [("graph.bin", 7), ("weights.bin", 7), ("transcript.bin", 8)] {
+    for (file, position) in [("graph.bin", 7), ("weights.bin", 8), ("transcript.bin", 8)] {
         let mut bytes = read(file);
         assert_eq!(bytes[position..position + 2], [1, 0], "{file} holds its version at byte {position}");
         bytes[position] = 99;
