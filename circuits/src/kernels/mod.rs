@@ -1,19 +1,18 @@
 //! Matrix products modulo 2^32: the one hot loop of every executor.
 //!
 //! `C += A·B`, row-major, wrapping. `B` is packed once into panels of [`NR`] columns and depth blocks of [`KC`]
-//! ([`PackedB`]); `A` is read in place. An AVX-512 or AVX2 kernel is chosen at run time; [`gemm_scalar`] is their twin and
-//! gives the same bytes. This is the only module of the crate with `unsafe` code.
+//! ([`PackedB`]); `A` is read in place. An AVX2 kernel is chosen at run time; [`gemm_scalar`] is its twin and gives
+//! the same bytes. This is the only module of the crate with `unsafe` code.
 #![allow(unsafe_code)]
 
 #[cfg(target_arch = "x86_64")]
 mod avx2;
-#[cfg(target_arch = "x86_64")]
-mod avx512;
 mod scalar;
 #[cfg(test)]
 mod tests;
 
-/// Rows of a register tile.
+/// Rows of a register tile: ten sums, two vectors of `B`, a word of `A` and a product fit sixteen registers; a sixth
+/// row would spill.
 const MR: usize = 5;
 /// Columns of a register tile and of a packed panel.
 const NR: usize = 16;
@@ -136,19 +135,19 @@ pub fn gemm_threads(threads: usize, simd: Simd, m: usize, a: &[u32], b: &PackedB
     if m == 0 || b.k == 0 || b.n == 0 {
         return;
     }
-    let kernel = if simd == Simd::Auto { Kernel::best() } else { Kernel::Scalar };
+    let avx2 = simd == Simd::Auto && avx2_available();
     let rows = m.div_ceil(threads.max(1)).next_multiple_of(MR);
     if rows >= m {
-        return rows_into(kernel, a, b, c);
+        return rows_into(avx2, a, b, c);
     }
     std::thread::scope(|scope| {
         for (a, c) in a.chunks(rows * b.k).zip(c.chunks_mut(rows * b.n)) {
-            scope.spawn(move || rows_into(kernel, a, b, c));
+            scope.spawn(move || rows_into(avx2, a, b, c));
         }
     });
 }
 
-fn rows_into(kernel: Kernel, a: &[u32], b: &PackedB, c: &mut [u32]) {
+fn rows_into(avx2: bool, a: &[u32], b: &PackedB, c: &mut [u32]) {
     let parts = a.chunks(MC * b.k).zip(c.chunks_mut(MC * b.n));
     for (a, c) in parts {
         for k0 in (0..b.k).step_by(KC) {
@@ -156,15 +155,14 @@ fn rows_into(kernel: Kernel, a: &[u32], b: &PackedB, c: &mut [u32]) {
             for panel in 0..b.panels() {
                 let block = Block { a, k: b.k, k0, kc, n: b.n, col: panel * NR };
                 let packed = b.panel(k0, kc, panel);
-                match kernel {
-                    #[cfg(target_arch = "x86_64")]
-                    // SAFETY: `Kernel::best` offers a kernel only if the processor has its instructions.
-                    Kernel::Avx512 => unsafe { avx512::panel(&block, packed, c) },
-                    #[cfg(target_arch = "x86_64")]
-                    // SAFETY: as above.
-                    Kernel::Avx2 => unsafe { avx2::panel(&block, packed, c) },
-                    Kernel::Scalar => scalar::panel(&block, packed, c),
+                #[cfg(target_arch = "x86_64")]
+                if avx2 {
+                    // SAFETY: `avx2` is true only if the processor has AVX2.
+                    unsafe { avx2::panel(&block, packed, c) };
+                    continue;
                 }
+                let _ = avx2;
+                scalar::panel(&block, packed, c);
             }
         }
     }
@@ -181,47 +179,20 @@ struct Block<'a> {
     col: usize,
 }
 
-/// The kernels, best first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Kernel {
+fn avx2_available() -> bool {
     #[cfg(target_arch = "x86_64")]
-    Avx512,
-    #[cfg(target_arch = "x86_64")]
-    Avx2,
-    Scalar,
-}
-
-impl Kernel {
-    fn available() -> Vec<Self> {
-        let mut all = Vec::new();
-        #[cfg(target_arch = "x86_64")]
-        {
-            if std::env::var("NO512").is_err() && std::arch::is_x86_feature_detected!("avx512f") {
-                all.push(Self::Avx512);
-            }
-            if std::arch::is_x86_feature_detected!("avx2") {
-                all.push(Self::Avx2);
-            }
-        }
-        all.push(Self::Scalar);
-        all
+    {
+        std::arch::is_x86_feature_detected!("avx2")
     }
-
-    fn best() -> Self {
-        // The scalar kernel is always there.
-        Self::available().first().copied().unwrap_or(Self::Scalar)
+    #[cfg(not(target_arch = "x86_64"))]
+    {
+        false
     }
 }
 
-/// The kernel that [`Simd::Auto`] chooses here, for reports.
+/// The kernel that [`Simd::Auto`] chooses here, for reports: `avx2` or `scalar`.
 pub fn kernel_name() -> &'static str {
-    match Kernel::best() {
-        #[cfg(target_arch = "x86_64")]
-        Kernel::Avx512 => "avx512",
-        #[cfg(target_arch = "x86_64")]
-        Kernel::Avx2 => "avx2",
-        Kernel::Scalar => "scalar",
-    }
+    if avx2_available() { "avx2" } else { "scalar" }
 }
 
 /// Signed words seen as ring elements, without a copy.
