@@ -8,7 +8,7 @@ use crate::bytes::{DecodeError, Reader, Writer};
 use crate::graph::WeightSpec;
 
 /// First bytes of a weight file.
-const MAGIC: &[u8; 7] = b"SHWGHTS";
+const MAGIC: &[u8; 8] = b"SHWEIGHT";
 /// The version this program writes.
 const VERSION: u16 = 1;
 /// Most tensors in a file.
