@@ -13,6 +13,7 @@ use crate::error::{Error, Result};
 use crate::gateway::{GatewayConfig, bind};
 use crate::models::{DEFAULT_MODEL, Store};
 use crate::network::{NetworkEngine, NetworkOptions};
+use crate::progress::Progress;
 
 #[derive(Args, Debug)]
 #[command(after_help = "\
@@ -51,20 +52,22 @@ pub fn run(args: GatewayArgs, context: &mut Context) -> Result<()> {
         ..NetworkOptions::default()
     };
     let runtime = tokio::runtime::Runtime::new().map_err(|e| Error::fault_from("starting the gateway", e))?;
-    let engine = NetworkEngine::connect(&context.home, args.committee.as_deref(), model, options, &context.progress)?;
-    runtime.block_on(async {
-        let listening = bind(config, Arc::new(engine)).await?;
-        context.progress.clear();
-        if !args.listen.ip().is_loopback() {
-            eprintln!("warning: other machines can reach this gateway; it sees every text they send");
-        }
-        let url = format!("http://{}/v1", listening.address());
-        if context.out.json() {
-            context.out.value(&json!({"listening": url, "model": args.model}))?;
-        } else {
-            context.out.line(&format!("serving {} at {url} (stop with Ctrl-C)", args.model))?;
-        }
-        context.out.flush()?;
-        listening.serve(stopped()).await
-    })
+    let listening = runtime.block_on(bind(config))?;
+    let quiet = Progress::silent();
+    let committee = args.committee.as_deref();
+    let engine = NetworkEngine::connect(&context.home, committee, model.clone(), options, &quiet)?;
+    context.progress.step(&format!("sharing {} among the nodes", args.model));
+    engine.register(&model.compiled.buckets())?;
+    context.progress.clear();
+    if !listening.address().ip().is_loopback() {
+        eprintln!("warning: other machines can reach this gateway; it sees every text they send");
+    }
+    let url = format!("http://{}/v1", listening.address());
+    if context.out.json() {
+        context.out.value(&json!({"listening": url, "model": model.info.name}))?;
+    } else {
+        context.out.line(&format!("serving {} at {url} (stop with Ctrl-C)", model.info.name))?;
+    }
+    context.out.flush()?;
+    runtime.block_on(listening.serve(Arc::new(engine), stopped()))
 }

@@ -54,8 +54,8 @@ struct Gateway {
 /// A gateway that has its port and waits to be run.
 pub struct Listening {
     listener: TcpListener,
-    router: Router,
     address: SocketAddr,
+    model: String,
 }
 
 impl Listening {
@@ -65,8 +65,9 @@ impl Listening {
     }
 
     /// Serves until `stop` resolves, then finishes what is running.
-    pub async fn serve(self, stop: impl Future<Output = ()> + Send + 'static) -> Result<()> {
-        axum::serve(self.listener, self.router)
+    pub async fn serve(self, engine: Arc<dyn Engine>, stop: impl Future<Output = ()> + Send + 'static) -> Result<()> {
+        let router = router(engine, self.model, self.address.ip().is_loopback());
+        axum::serve(self.listener, router)
             .with_graceful_shutdown(stop)
             .await
             .map_err(|e| Error::fault_from("serving the gateway", e))
@@ -74,7 +75,7 @@ impl Listening {
 }
 
 /// Takes the port; refuses addresses that other machines reach unless that was asked for.
-pub async fn bind(config: GatewayConfig, engine: Arc<dyn Engine>) -> Result<Listening> {
+pub async fn bind(config: GatewayConfig) -> Result<Listening> {
     check_address(config.listen, config.allow_remote)?;
     let doing = format!("listening on {}", config.listen);
     let listener = TcpListener::bind(config.listen).await.map_err(|e| match e.kind() {
@@ -85,8 +86,7 @@ pub async fn bind(config: GatewayConfig, engine: Arc<dyn Engine>) -> Result<List
         _ => Error::wrap(&doing, Blame::User, e),
     })?;
     let address = listener.local_addr().map_err(|e| Error::fault_from(doing, e))?;
-    let router = router(engine, config.model, config.listen.ip().is_loopback());
-    Ok(Listening { listener, router, address })
+    Ok(Listening { listener, address, model: config.model })
 }
 
 fn check_address(listen: SocketAddr, allow_remote: bool) -> Result<()> {

@@ -23,9 +23,9 @@ impl Engine for Lengths {
 
 async fn start() -> SocketAddr {
     let config = GatewayConfig { listen: ([127, 0, 0, 1], 0).into(), allow_remote: false, model: "m".into() };
-    let listening = bind(config, Arc::new(Lengths)).await.unwrap();
+    let listening = bind(config).await.unwrap();
     let address = listening.address();
-    tokio::spawn(listening.serve(std::future::pending()));
+    tokio::spawn(listening.serve(Arc::new(Lengths), std::future::pending()));
     address
 }
 
@@ -114,10 +114,10 @@ async fn a_foreign_name_in_the_host_header_is_refused() {
 async fn a_port_in_use_and_a_public_address_are_the_users_to_fix() {
     let address = start().await;
     let config = GatewayConfig { listen: address, allow_remote: false, model: "m".into() };
-    let error = bind(config, Arc::new(Lengths)).await.err().unwrap();
+    let error = bind(config).await.err().unwrap();
     assert_eq!(error.exit_code(), 2);
     assert!(error.report().contains("in use"));
     let public = GatewayConfig { listen: ([0, 0, 0, 0], 0).into(), allow_remote: false, model: "m".into() };
-    let error = bind(public, Arc::new(Lengths)).await.err().unwrap();
+    let error = bind(public).await.err().unwrap();
     assert!(error.exit_code() == 2 && error.report().contains("--allow-remote"));
 }

@@ -51,7 +51,7 @@ pub struct NetworkOptions {
 
 impl Default for NetworkOptions {
     fn default() -> Self {
-        Self { rounding: Rounding::Exact, visibility: Visibility::Private, jobs: cores().min(8) }
+        Self { rounding: Rounding::Exact, visibility: Visibility::Private, jobs: (3 * cores()).min(12) }
     }
 }
 
@@ -159,9 +159,9 @@ impl NetworkEngine {
         Ok(counts.into_iter().collect())
     }
 
-    /// Hands graphs and weights to the nodes unless they have them; whether there was anything to hand over.
+    /// Hands graphs and weights to the nodes unless they have them; whether weights had to be handed over.
     pub fn register(&self, buckets: &[u32]) -> Result<bool> {
-        let mut anything = false;
+        let mut handed_over = false;
         for &bucket in buckets {
             let length = self.length(bucket)?;
             if length.registered {
@@ -178,11 +178,11 @@ impl NetworkEngine {
                     &mut |_| (),
                 )
                 .map_err(|e| network_error("sharing the model among the nodes", e))?;
-            anything |= sent.graphs_sent + sent.weights_sent > 0;
+            handed_over |= sent.weights_sent > 0;
             let mut lengths = self.lengths.lock().unwrap_or_else(PoisonError::into_inner);
             lengths.insert(bucket, Length { registered: true, ..length });
         }
-        Ok(anything)
+        Ok(handed_over)
     }
 
     /// Encodes the texts from `start` on, as many as fit a window.
@@ -218,18 +218,17 @@ impl NetworkEngine {
         self.register(&buckets)?;
         let mut wanted = BTreeMap::new();
         for (encoded, task) in &window.items {
-            wanted.entry((encoded.bucket, task.assignment)).or_insert((*task, 0)).1 += 1;
+            wanted.entry((encoded.bucket, task.assignment)).or_insert((encoded.bucket, *task, 0)).2 += 1;
         }
-        let tasks: Vec<(Task, u32)> = wanted.into_values().collect();
+        let tasks: Vec<(u32, Task, u32)> = wanted.into_values().collect();
         let make = |index: usize| {
-            let (task, count) = tasks[index];
+            let (bucket, task, count) = tasks[index];
             let ready = self.packs_ready(&task)?;
             let missing = count.saturating_sub(ready);
             if missing == 0 {
                 return Ok(());
             }
-            self.patiently(|| self.client.prepare(&task, missing, &mut |_| ()))
-                .map_err(|e| network_error("preparing masks on the nodes", e))
+            self.ask("preparing masks on the nodes", bucket, || self.client.prepare(&task, missing, &mut |_| ()))
         };
         in_order(tasks.len(), Assignment::ALL.len(), make, |()| Ok(()))
     }
@@ -242,15 +241,22 @@ impl NetworkEngine {
         Ok(held.min(self.client.node_status(second).map_err(asking)?.packs_for(task)))
     }
 
-    /// Tries again while nodes say that they have too much to do, up to a limit.
-    fn patiently<T>(&self, mut request: impl FnMut() -> Result<T, ClientError>) -> Result<T, ClientError> {
+    /// Makes a request that needs the model: waits while nodes say that they have too much to do, and hands the model
+    /// over again if they lost it since (their disks were cleared).
+    fn ask<T>(&self, doing: &str, bucket: u32, mut request: impl FnMut() -> Result<T, ClientError>) -> Result<T> {
         let until = Instant::now() + BUSY_PATIENCE;
+        let mut handed_over = false;
         loop {
             match request() {
                 Err(error) if error.code() == Some(FailCode::Busy) && Instant::now() < until => {
                     thread::sleep(BUSY_PAUSE);
                 }
-                result => return result,
+                Err(error) if error.code() == Some(FailCode::NoModel) && !handed_over => {
+                    handed_over = true;
+                    self.forget(bucket);
+                    self.register(&[bucket])?;
+                }
+                result => return result.map_err(|e| network_error(doing, e)),
             }
         }
     }
@@ -272,17 +278,8 @@ impl NetworkEngine {
     fn infer(&self, task: &Task, encoded: &Encoded, index: usize) -> Result<(Vec<Vec<i32>>, u32)> {
         let length = self.length(encoded.bucket)?;
         let job = Job { graph: &length.graph, task: *task, inputs: &encoded.inputs, auto_prepare: true };
-        let answer = match self.patiently(|| self.client.infer(&job)) {
-            // The nodes lost the model since it was handed over (their disks were cleared): hand it over again.
-            Err(error) if error.code() == Some(FailCode::NoModel) => {
-                self.forget(encoded.bucket);
-                self.register(&[encoded.bucket])?;
-                self.patiently(|| self.client.infer(&job))
-            }
-            result => result,
-        };
-        let Inference { outputs, stats, .. } =
-            answer.map_err(|e| network_error(&format!("embedding text {index} on the network"), e))?;
+        let doing = format!("embedding text {index} on the network");
+        let Inference { outputs, stats, .. } = self.ask(&doing, encoded.bucket, || self.client.infer(&job))?;
         Ok((outputs, stats.rounds))
     }
 
