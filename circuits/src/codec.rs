@@ -315,7 +315,7 @@ mod tests {
                 let mut bad = bytes.clone();
                 for _ in 0..1 + rng.below(4) {
                     let at = rng.below(bad.len() as u64) as usize;
-                    bad[at] = rng.next() as u8;
+                    bad[at] = rng.word() as u8;
                 }
                 if rng.below(3) == 0 {
                     bad.truncate(rng.below(bad.len() as u64) as usize);
@@ -328,7 +328,7 @@ mod tests {
                 }
             }
             let noise: Vec<u8> =
-                MAGIC.iter().copied().chain([1, 0]).chain((0..300).map(|_| rng.next() as u8)).collect();
+                MAGIC.iter().copied().chain([1, 0]).chain((0..300).map(|_| rng.word() as u8)).collect();
             assert!(Graph::from_bytes(&noise).is_err());
         }
     }

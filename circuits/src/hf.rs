@@ -121,7 +121,7 @@ impl Config {
         within("max_position_embeddings", self.max_position_embeddings, 8192)?;
         within("type_vocab_size", self.type_vocab_size, 16)?;
         within("vocab_size", self.vocab_size, 1 << 20)?;
-        if self.hidden_size % self.num_attention_heads != 0 {
+        if !self.hidden_size.is_multiple_of(self.num_attention_heads) {
             return Err("hidden_size is not a multiple of num_attention_heads".into());
         }
         if self.max_position_embeddings < 16 {

@@ -1,5 +1,6 @@
 //! Random BERT folders, compiled, stored, loaded and run: the proven bounds hold for any input in range, and the
 //! answers follow the float model.
+#![allow(clippy::unwrap_used)]
 
 use sahara_circuits::float::FloatModel;
 use sahara_circuits::kernels::Simd;
@@ -68,9 +69,8 @@ fn bounds_hold_for_hostile_inputs() {
             inputs[1] = (0..bucket as usize).map(|i| if i < real { 0 } else { mask }).collect();
             inputs[2] = (0..bucket as usize).map(|i| i32::from(i < real)).collect();
             let run = model.execute(bucket, &inputs, &ExecOptions::default()).unwrap();
-            for (node, count) in &run.out_of_range {
-                panic!("{count} of {} beyond its bound", graph.nodes[node.0 as usize].name);
-            }
+            let beyond = run.out_of_range.iter().map(|(node, _)| &graph.nodes[node.0 as usize].name);
+            assert_eq!(beyond.collect::<Vec<_>>(), [""; 0]);
         }
     }
 }

@@ -282,11 +282,11 @@ fn feed_forward(
         index_bound(j, GELU_SHIFT + coarser) <= f64::from((1u32 << (bits - 1)) - 1)
     };
     let mut members: Vec<Vec<usize>> = vec![Vec::new(); GROUPS.len()];
-    for j in 0..matrix.cols {
+    for (j, reached) in reach.iter().enumerate() {
         match GROUPS.iter().position(|&group| fits(j, group)) {
             Some(group) => members[group].push(j),
             None => {
-                let problem = format!("channel {j} can reach {:.0}", reach[j] / scale);
+                let problem = format!("channel {j} can reach {:.0}", reached / scale);
                 return Err(CompileError::Range { what: name, problem });
             }
         }
