@@ -3,6 +3,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use sahara_circuits::graph::Graph;
 use sahara_circuits::kernels::Simd;
@@ -11,8 +12,14 @@ use sahara_circuits::weights::Weights;
 use sahara_mpc::committee::{Committee, Member};
 use sahara_mpc::config::Config;
 use sahara_mpc::identity::PublicKey;
+use sahara_mpc::models::PartHeader;
+use sahara_mpc::packs::{PackHeader, PackLimits, PackStore};
+use sahara_mpc::protocol::EvaluatorRole;
 use sahara_mpc::transcript::SignedRecord;
 use sahara_mpc::wire::Message;
+
+/// Bytes of a pack file before the corrections.
+const PACK_PREFIX: usize = 126;
 
 #[test]
 fn version_1_graph_and_weights() {
@@ -41,6 +48,30 @@ fn version_1_transcript() {
 }
 
 #[test]
+fn version_1_pack_is_taken_once() {
+    let home = tempfile::tempdir().expect("a temporary folder");
+    let (header, _) = PackHeader::decode(&read("pack.bin")[..PACK_PREFIX]).expect("a version 1 pack");
+    assert_eq!((header.corrections, header.prepared), (5, 8));
+    fs::write(home.path().join(format!("{}.pack", header.id)), read("pack.bin")).expect("a writable folder");
+    let limits = PackLimits { per_key: 4, bytes: 1 << 20, memory: 1 << 20 };
+    let store = Arc::new(PackStore::open(home.path(), limits).expect("an old store opens"));
+    assert_eq!(store.held(&header.key), [header.id]);
+    let taken = store.take(&header.key, &header.id).expect("a readable store").expect("the old pack is there");
+    let (contents, _in_use) = taken.load(EvaluatorRole::Second).expect("an old pack loads");
+    assert_eq!(contents.seed.as_bytes(), &[9; 32]);
+    assert_eq!((contents.corrections.as_slice(), contents.prepared.as_slice()), (&b"fixes"[..], &b"products"[..]));
+    assert!(store.take(&header.key, &header.id).expect("a readable store").is_none(), "a pack is taken once");
+    assert_eq!(fs::read_dir(home.path()).expect("a folder").count(), 0, "and leaves nothing on disk");
+}
+
+#[test]
+fn version_1_weight_part() {
+    let header = PartHeader::decode(&read("part.bin")).expect("a version 1 weight part");
+    assert_eq!((header.len, header.owner), (77, PublicKey([6; 32])));
+    assert_eq!(header.encode(), read("part.bin"));
+}
+
+#[test]
 fn version_1_configuration_and_committee() {
     let config = Config::parse(&text("node.toml"), Path::new("/node")).expect("a version 1 configuration");
     assert_eq!(config.listen.to_string(), "127.0.0.1:7001");
@@ -51,7 +82,9 @@ fn version_1_configuration_and_committee() {
 
 #[test]
 fn unknown_versions_are_refused_by_name() {
-    for (file, position) in [("graph.bin", 7), ("weights.bin", 8), ("transcript.bin", 8)] {
+    for (file, position) in
+        [("graph.bin", 7), ("weights.bin", 8), ("transcript.bin", 8), ("pack.bin", 8), ("part.bin", 8)]
+    {
         let mut bytes = read(file);
         assert_eq!(bytes[position..position + 2], [1, 0], "{file} holds its version at byte {position}");
         bytes[position] = 99;
@@ -66,7 +99,7 @@ fn unknown_versions_are_refused_by_name() {
 
 #[test]
 fn every_cut_and_every_flipped_byte_is_an_answer_not_a_panic() {
-    for file in ["graph.bin", "weights.bin", "transcript.bin"] {
+    for file in ["graph.bin", "weights.bin", "transcript.bin", "part.bin"] {
         let bytes = read(file);
         for end in (0..bytes.len()).step_by(1 + bytes.len() / 300) {
             assert_ne!(refusal(file, &bytes[..end]), "", "{file} cut at {end} was accepted");
@@ -86,6 +119,8 @@ fn refusal(file: &str, bytes: &[u8]) -> String {
         "graph.bin" => Graph::from_bytes(bytes).err().map(|error| error.to_string()),
         "weights.bin" => Weights::from_bytes(bytes).err().map(|error| error.to_string()),
         "transcript.bin" => SignedRecord::decode(bytes).err().map(|error| error.to_string()),
+        "pack.bin" => PackHeader::decode(&bytes[..PACK_PREFIX]).err().map(|error| error.to_string()),
+        "part.bin" => PartHeader::decode(bytes).err().map(|error| error.to_string()),
         other => panic!("no reader for {other}"),
     };
     said.unwrap_or_default()
@@ -122,8 +157,10 @@ fn write_this_versions_bytes() {
     use sahara_circuits::testgraph;
     use sahara_mpc::client::{Assignment, GraphId, JobId, Rounding, Task, Visibility};
     use sahara_mpc::identity::generate;
+    use sahara_mpc::packs::PackKey;
+    use sahara_mpc::protocol::Seed;
     use sahara_mpc::transcript::{Session, Transcript};
-    use sahara_mpc::wire::PackId;
+    use sahara_mpc::wire::{PackId, SharingId};
 
     let keep = |name: &str, bytes: &[u8]| {
         let path = folder().join(name);
@@ -155,6 +192,23 @@ fn write_this_versions_bytes() {
     transcript.received(b"eins");
     transcript.sent(b"two");
     keep("transcript.bin", &transcript.sign(&own).encode());
+
+    let sharing = SharingId([5; 16]);
+    let key = PackKey { task, sharing };
+    let pack = PackHeader { id: PackId([2; 16]), key, role: EvaluatorRole::Second, corrections: 5, prepared: 8 };
+    let front = pack.encode(&Seed::from_bytes([9; 32]));
+    assert_eq!(front.len(), PACK_PREFIX);
+    keep("pack.bin", &[&front[..], b"fixes", b"products"].concat());
+    let part = PartHeader {
+        graph: GraphId([3; 32]),
+        root: [4; 32],
+        visibility: Visibility::Private,
+        assignment: Assignment::ALL[2],
+        sharing,
+        owner: PublicKey([6; 32]),
+        len: 77,
+    };
+    keep("part.bin", &part.encode());
 
     let home = tempfile::tempdir().expect("a temporary folder");
     Config::init(home.path(), "127.0.0.1:7001".parse().expect("an address"), None).expect("a configuration");
