@@ -98,7 +98,7 @@ impl Default for ClientOptions {
 
 /// A connection to a committee, with the key of a consumer.
 pub struct Client {
-    identity: Identity,
+    identity: Arc<Identity>,
     committee: Committee,
     options: ClientOptions,
     idle: [Mutex<Vec<Lane>>; 3],
@@ -108,6 +108,11 @@ pub struct Client {
 impl Client {
     /// A client of a committee. Connects when first needed.
     pub fn new(identity: Identity, committee: Committee, options: ClientOptions) -> Self {
+        Self::shared(Arc::new(identity), committee, options)
+    }
+
+    /// A client with a key that others use, too.
+    pub fn shared(identity: Arc<Identity>, committee: Committee, options: ClientOptions) -> Self {
         Self { identity, committee, options, idle: Default::default(), meter: Arc::default() }
     }
 

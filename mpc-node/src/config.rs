@@ -81,17 +81,26 @@ pub struct Limits {
     pub lanes: u32,
     /// Jobs at a time in each evaluator role.
     pub jobs: u32,
-    /// Packs on disk for one task.
+    /// Packs for one task.
     pub packs: u32,
-    /// Megabytes of packs on disk in all.
+    /// Megabytes of packs in all.
     pub pack_megabytes: u64,
+    /// Of these, megabytes in memory; further packs go to disk.
+    pub pack_memory_megabytes: u64,
     /// Megabytes of registered models in all.
     pub model_megabytes: u64,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { lanes: 128, jobs: 4, packs: 64, pack_megabytes: 16 << 10, model_megabytes: 8 << 10 }
+        Self {
+            lanes: 128,
+            jobs: 4,
+            packs: 64,
+            pack_megabytes: 16 << 10,
+            pack_memory_megabytes: 1 << 10,
+            model_megabytes: 8 << 10,
+        }
     }
 }
 
@@ -304,8 +313,9 @@ transcripts_kept = {kept}
 [limits]
 lanes = {lanes}             # connections at a time
 jobs = {jobs}                # jobs at a time, in each evaluator role
-packs = {packs}              # packs on disk for one task
-pack_megabytes = {pack_mb}   # packs on disk in all
+packs = {packs}              # packs for one task
+pack_megabytes = {pack_mb}   # packs in all
+pack_memory_megabytes = {pack_memory} # of these, in memory; further packs go to disk
 model_megabytes = {model_mb}   # registered models in all
 
 [timeouts]                # seconds
@@ -320,6 +330,7 @@ shutdown = {shutdown}             # what running jobs get when the node is stopp
         jobs = l.jobs,
         packs = l.packs,
         pack_mb = l.pack_megabytes,
+        pack_memory = l.pack_memory_megabytes,
         model_mb = l.model_megabytes,
         connect = t.connect,
         round = t.round,
@@ -359,8 +370,8 @@ mod tests {
         let text = template(address(7001), None);
         for (from, to, say) in [
             ("version = 1", "version = 2", "version 2"),
-            ("\"any\"", "\"some\"", "neither"),
-            ("\"any\"", "[\"12\"]", "64 hexadecimal"),
+            ("consumers = \"any\"", "consumers = \"some\"", "neither"),
+            ("consumers = \"any\"", "consumers = [\"12\"]", "64 hexadecimal"),
             ("jobs = 4", "jobs = 0", "limits.jobs"),
             ("jobs = 4", "jbos = 4", "jbos"),
             ("packs = 64", "packs = 100000", "limits.packs"),

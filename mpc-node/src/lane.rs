@@ -275,19 +275,16 @@ impl Lane {
 
     /// Receives exactly `len` bytes of bulk data. `len` has been checked against a limit by the caller.
     pub fn receive_stream(&mut self, len: usize) -> Result<Vec<u8>, LaneError> {
-        // Memory is claimed as the data comes, so an announcement alone costs nothing.
-        let mut bytes = Vec::new();
-        while bytes.len() < len {
+        // Zeroed memory of this size is claimed by the system only as it is written.
+        let mut bytes = vec![0; len];
+        let mut filled = 0;
+        while filled < len {
             let (kind, n) = self.receive_header()?;
-            if kind != Kind::Chunk || n == 0 || n > len - bytes.len() {
+            if kind != Kind::Chunk || n == 0 || n > len - filled {
                 return Err(self.unexpected(kind, n));
             }
-            let start = bytes.len();
-            if bytes.capacity() - start < n {
-                bytes.reserve_exact((start + n).max(16 << 20).min(len - start).max(n));
-            }
-            bytes.resize(start + n, 0);
-            self.fill(&mut bytes[start..])?;
+            self.fill(&mut bytes[filled..filled + n])?;
+            filled += n;
         }
         Ok(bytes)
     }

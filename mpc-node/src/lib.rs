@@ -8,6 +8,7 @@ pub mod client;
 pub mod codec;
 pub mod committee;
 pub mod config;
+pub mod doctor;
 pub mod engine;
 pub mod identity;
 pub mod lane;

@@ -126,7 +126,8 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<(
     if let Some(task) = metrics {
         task.abort();
     }
-    tracing::info!("stopped");
+    let spilled = node.packs.spill()?;
+    tracing::info!(packs_written = spilled, "stopped");
     Ok(())
 }
 

@@ -1,9 +1,11 @@
-//! Preprocessing packs on an evaluator's disk: each is used once and never twice, whatever crashes.
+//! Preprocessing packs of an evaluator: each is used once and never twice, whatever crashes.
 //!
-//! `<id>.partial` is being written, `<id>.pack` is ready, `<id>.taken` belongs to a job. Taking a pack renames it and
-//! syncs the directory *before* anything is read, and the file is removed as soon as it is in memory. At start every
-//! `.partial` and `.taken` is destroyed: a job that was interrupted takes its masks with it. A taken pack is one value
-//! that cannot be cloned and is consumed by loading it.
+//! New packs stay in memory up to a limit, further ones go to disk; a node that is stopped writes those in memory to
+//! disk, a node that is killed has lost them, which is always safe. On disk, `<id>.partial` is being written,
+//! `<id>.pack` is ready, `<id>.taken` belongs to a job. Taking a pack renames it and syncs the directory *before*
+//! anything is read, and the file is removed as soon as it is in memory. At start every `.partial` and `.taken` is
+//! destroyed: a job that was interrupted takes its masks with it. A taken pack is one value that cannot be cloned and
+//! is consumed by loading it.
 
 use std::collections::{HashMap, VecDeque};
 use std::fs::{self, File};
@@ -128,13 +130,31 @@ pub struct PackLimits {
     pub per_key: usize,
     /// Bytes in all.
     pub bytes: u64,
+    /// Of these, bytes in memory.
+    pub memory: u64,
 }
 
 #[derive(Default)]
 struct Index {
-    ready: HashMap<PackKey, VecDeque<(PackId, u64)>>,
+    ready: HashMap<PackKey, VecDeque<Ready>>,
     in_use: HashMap<PackKey, Vec<PackId>>,
+    /// Bytes of all ready packs.
     bytes: u64,
+    /// Bytes of packs in memory, ready or not.
+    memory: u64,
+}
+
+/// A pack that waits for its job.
+struct Ready {
+    header: PackHeader,
+    /// `None` when it is on disk.
+    contents: Option<PackContents>,
+}
+
+impl Ready {
+    fn len(&self) -> u64 {
+        self.header.file_len().unwrap_or(u64::MAX)
+    }
 }
 
 impl PackStore {
@@ -159,9 +179,9 @@ impl PackStore {
         found.sort_by_key(|(modified, _)| *modified);
         let mut index = Index::default();
         for (_, header) in found {
-            let len = header.file_len().unwrap_or(0);
-            index.bytes += len;
-            index.ready.entry(header.key).or_default().push_back((header.id, len));
+            let ready = Ready { header, contents: None };
+            index.bytes += ready.len();
+            index.ready.entry(header.key).or_default().push_back(ready);
         }
         sync_dir(dir)?;
         Ok(Self { dir: dir.into(), index: Mutex::new(index), limits })
@@ -184,17 +204,49 @@ impl PackStore {
         Ok(())
     }
 
-    /// Writes a pack, not yet ready for use.
-    pub fn write(&self, header: PackHeader, contents: &PackContents) -> Result<WrittenPack<'_>, PackError> {
+    /// Keeps a pack, not yet ready for use: in memory if there is room, else on disk.
+    pub fn stage(&self, header: PackHeader, contents: PackContents) -> Result<StagedPack<'_>, PackError> {
+        let len = header.file_len().unwrap_or(u64::MAX);
+        {
+            let mut index = self.lock();
+            if index.memory.saturating_add(len) <= self.limits.memory {
+                index.memory += len;
+                return Ok(StagedPack { store: self, header, contents: Some(contents), committed: false });
+            }
+        }
+        let staged = StagedPack { store: self, header, contents: None, committed: false };
+        self.write_file(&header, &contents)?;
+        Ok(staged)
+    }
+
+    /// Writes the packs in memory to disk (the node stops).
+    pub fn spill(&self) -> Result<usize, PackError> {
+        let mut index = self.lock();
+        let index = &mut *index;
+        let mut spilled = 0;
+        for ready in index.ready.values_mut().flatten() {
+            if let Some(contents) = ready.contents.take() {
+                self.write_file(&ready.header, &contents)?;
+                self.make_ready(&ready.header.id)?;
+                index.memory -= ready.len();
+                spilled += 1;
+            }
+        }
+        Ok(spilled)
+    }
+
+    fn write_file(&self, header: &PackHeader, contents: &PackContents) -> Result<(), PackError> {
         let path = self.path(&header.id, "partial");
-        let written = WrittenPack { store: self, header, path };
-        let path = &written.path;
-        let mut file = private_file(path).map_err(at("create", path))?;
+        let mut file = private_file(&path).map_err(at("create", &path))?;
         file.write_all(&header.encode(&contents.seed))
             .and_then(|()| file.write_all(&contents.corrections))
             .and_then(|()| file.write_all(&contents.prepared))
-            .map_err(at("write", path))?;
-        Ok(written)
+            .map_err(at("write", &path))
+    }
+
+    fn make_ready(&self, id: &PackId) -> Result<(), PackError> {
+        let partial = self.path(id, "partial");
+        fs::rename(&partial, self.path(id, "pack")).map_err(at("rename", &partial))
     }
 
     /// Takes the oldest pack for `key`.
@@ -212,26 +264,37 @@ impl PackStore {
         key: &PackKey,
         wanted: impl Fn(&PackId) -> bool,
     ) -> Result<Option<TakenPack>, PackError> {
-        let id = {
+        let mut pack = {
             let mut index = self.lock();
             let Some(ready) = index.ready.get_mut(key) else { return Ok(None) };
-            let Some(at) = ready.iter().position(|(id, _)| wanted(id)) else { return Ok(None) };
-            let Some((id, len)) = ready.remove(at) else { return Ok(None) };
-            index.bytes -= len;
-            index.in_use.entry(*key).or_default().push(id);
-            id
+            let Some(at) = ready.iter().position(|ready| wanted(&ready.header.id)) else { return Ok(None) };
+            let Some(pack) = ready.remove(at) else { return Ok(None) };
+            index.bytes -= pack.len();
+            if pack.contents.is_some() {
+                index.memory -= pack.len();
+            }
+            index.in_use.entry(*key).or_default().push(pack.header.id);
+            pack
         };
-        let use_ = InUse { store: self.clone(), key: *key, id };
-        let (ready, taken) = (self.path(&id, "pack"), self.path(&id, "taken"));
-        fs::rename(&ready, &taken).map_err(at("take", &ready))?;
-        sync_dir(&self.dir)?;
-        Ok(Some(TakenPack { path: taken, in_use: Some(use_) }))
+        let id = pack.header.id;
+        let in_use = InUse { store: self.clone(), key: *key, id };
+        let place = match pack.contents.take() {
+            Some(contents) => Place::Memory(pack.header.role, contents),
+            None => {
+                let (ready, taken) = (self.path(&id, "pack"), self.path(&id, "taken"));
+                fs::rename(&ready, &taken).map_err(at("take", &ready))?;
+                let file = TakenFile(taken);
+                sync_dir(&self.dir)?;
+                Place::Disk(file)
+            }
+        };
+        Ok(Some(TakenPack { place, in_use }))
     }
 
     /// All packs for `key` that are ready or in use.
     pub fn held(&self, key: &PackKey) -> Vec<PackId> {
         let index = self.lock();
-        let ready = index.ready.get(key).into_iter().flatten().map(|(id, _)| *id);
+        let ready = index.ready.get(key).into_iter().flatten().map(|ready| ready.header.id);
         ready.chain(index.in_use.get(key).into_iter().flatten().copied()).collect()
     }
 
@@ -249,18 +312,20 @@ impl PackStore {
         let mut gone = Vec::new();
         {
             let mut index = self.lock();
-            let mut freed = 0;
+            let index = &mut *index;
             for (key, ready) in &mut index.ready {
-                ready.retain(|(id, len)| {
-                    let dies = doomed(key, id);
+                ready.retain(|pack| {
+                    let dies = doomed(key, &pack.header.id);
                     if dies {
-                        gone.push(*id);
-                        freed += len;
+                        index.bytes -= pack.len();
+                        if pack.contents.is_some() {
+                            index.memory -= pack.len();
+                        }
+                        gone.push(pack.header.id);
                     }
                     !dies
                 });
             }
-            index.bytes -= freed;
         }
         for id in &gone {
             destroy(&self.path(id, "pack"))?;
@@ -287,36 +352,51 @@ impl PackStore {
     }
 }
 
-/// A pack on disk that is not ready yet; removed unless committed.
-pub struct WrittenPack<'a> {
+/// A pack that is not ready yet; destroyed unless committed.
+pub struct StagedPack<'a> {
     store: &'a PackStore,
     header: PackHeader,
-    path: PathBuf,
+    contents: Option<PackContents>,
+    committed: bool,
 }
 
-impl WrittenPack<'_> {
+impl StagedPack<'_> {
     /// Makes the pack ready.
-    pub fn commit(self) -> Result<(), PackError> {
-        let ready = self.store.path(&self.header.id, "pack");
-        fs::rename(&self.path, &ready).map_err(at("rename", &self.path))?;
-        let len = self.header.file_len().unwrap_or(0);
+    pub fn commit(mut self) -> Result<(), PackError> {
+        if self.contents.is_none() {
+            self.store.make_ready(&self.header.id)?;
+        }
+        self.committed = true;
+        let ready = Ready { header: self.header, contents: self.contents.take() };
         let mut index = self.store.lock();
-        index.bytes += len;
-        index.ready.entry(self.header.key).or_default().push_back((self.header.id, len));
+        index.bytes += ready.len();
+        index.ready.entry(self.header.key).or_default().push_back(ready);
         Ok(())
     }
 }
 
-impl Drop for WrittenPack<'_> {
+impl Drop for StagedPack<'_> {
     fn drop(&mut self) {
-        let _ = fs::remove_file(&self.path); // gone already when committed
+        if self.committed {
+            return;
+        }
+        if self.contents.is_some() {
+            self.store.lock().memory -= self.header.file_len().unwrap_or(u64::MAX);
+        } else {
+            let _ = fs::remove_file(self.store.path(&self.header.id, "partial")); // else the next start removes it
+        }
     }
 }
 
 /// A pack that belongs to one job from now on; destroyed when dropped.
 pub struct TakenPack {
-    path: PathBuf,
-    in_use: Option<InUse>,
+    place: Place,
+    in_use: InUse,
+}
+
+enum Place {
+    Memory(EvaluatorRole, PackContents),
+    Disk(TakenFile),
 }
 
 /// Keeps a pack's name on the list of held packs until the job has ended.
@@ -326,40 +406,60 @@ pub struct InUse {
     id: PackId,
 }
 
+/// The file of a taken pack; removed when dropped.
+struct TakenFile(PathBuf);
+
 impl TakenPack {
     /// Its name.
     pub fn id(&self) -> PackId {
-        self.in_use.as_ref().map_or(PackId([0; 16]), |u| u.id)
+        self.in_use.id
     }
 
-    /// Reads the pack into memory and removes the file.
-    pub fn load(mut self, role: EvaluatorRole) -> Result<(PackContents, Option<InUse>), PackError> {
-        let path = self.path.clone();
-        let in_use = self.in_use.take();
-        let damaged = |source| PackError::Damaged { path: path.clone(), source };
-        let mut file = File::open(&path).map_err(at("open", &path))?;
+    /// The pack itself. A file is read into memory and removed.
+    pub fn load(self, role: EvaluatorRole) -> Result<(PackContents, InUse), PackError> {
+        let path = self.in_use.store.path(&self.in_use.id, "taken");
+        let other_role = || PackError::Damaged {
+            path: path.clone(),
+            source: DecodeError::Field { what: "pack", field: "name, role or length" },
+        };
+        match self.place {
+            Place::Memory(made_for, contents) if made_for == role => Ok((contents, self.in_use)),
+            Place::Memory(..) => Err(other_role()),
+            Place::Disk(file) => {
+                let (header, contents) = file.read(&path)?;
+                if (header.id, header.key, header.role) != (self.in_use.id, self.in_use.key, role) {
+                    return Err(other_role());
+                }
+                Ok((contents, self.in_use))
+            }
+        }
+    }
+}
+
+impl TakenFile {
+    fn read(self, path: &Path) -> Result<(PackHeader, PackContents), PackError> {
+        let mut file = File::open(path).map_err(at("open", path))?;
         let mut prefix = Zeroizing::new([0; PREFIX]);
-        file.read_exact(prefix.as_mut()).map_err(at("read", &path))?;
+        file.read_exact(prefix.as_mut()).map_err(at("read", path))?;
+        let damaged = |source| PackError::Damaged { path: path.into(), source };
         let (header, seed) = PackHeader::decode(&prefix[..]).map_err(damaged)?;
-        let expected = in_use.as_ref().map(|u| (u.id, u.key));
-        let len = file.metadata().map_err(at("read", &path))?.len();
-        if expected != Some((header.id, header.key)) || header.role != role || header.file_len() != Some(len) {
+        let len = file.metadata().map_err(at("read", path))?.len();
+        if header.file_len() != Some(len) {
             return Err(damaged(DecodeError::Field { what: "pack", field: "name, role or length" }));
         }
         let mut read = |len: u64| {
             let mut bytes = Vec::with_capacity(len as usize);
             (&mut file).take(len).read_to_end(&mut bytes).map(|_| bytes)
         };
-        let corrections = read(header.corrections).map_err(at("read", &path))?;
-        let prepared = read(header.prepared).map_err(at("read", &path))?;
-        drop(self); // removes the file
-        Ok((PackContents { seed, corrections, prepared }, in_use))
+        let corrections = read(header.corrections).map_err(at("read", path))?;
+        let prepared = read(header.prepared).map_err(at("read", path))?;
+        Ok((header, PackContents { seed, corrections, prepared }))
     }
 }
 
-impl Drop for TakenPack {
+impl Drop for TakenFile {
     fn drop(&mut self) {
-        if let Err(error) = destroy(&self.path) {
+        if let Err(error) = destroy(&self.0) {
             tracing::warn!(%error, "a used pack stays on disk until the next start");
         }
     }
@@ -409,7 +509,7 @@ mod tests {
     use super::*;
     use crate::engine::{Assignment, GraphId, Rounding, Visibility};
 
-    const LIMITS: PackLimits = PackLimits { per_key: 3, bytes: 10_000 };
+    const LIMITS: PackLimits = PackLimits { per_key: 3, bytes: 10_000, memory: 0 };
 
     fn key() -> PackKey {
         let task = Task {
@@ -426,7 +526,7 @@ mod tests {
         let contents =
             PackContents { seed: Seed::from_bytes([n; 32]), corrections: vec![n; 100], prepared: vec![n; 8] };
         let header = PackHeader { id, key: key(), role: EvaluatorRole::Second, corrections: 100, prepared: 8 };
-        store.write(header, &contents).unwrap().commit().unwrap();
+        store.stage(header, contents).unwrap().commit().unwrap();
         id
     }
 
@@ -497,6 +597,28 @@ mod tests {
         assert!(store.has_room(&key(), 100_000).unwrap_err().to_string().contains("pack_megabytes"));
         assert_eq!(store.retain(|_| false).unwrap(), 1);
         assert!(files(dir.path()).is_empty());
+    }
+
+    #[test]
+    fn packs_in_memory_touch_the_disk_only_when_the_node_stops() {
+        let dir = tempfile::tempdir().unwrap();
+        let limits = PackLimits { memory: 2 * (PREFIX as u64 + 108), ..LIMITS };
+        let store = Arc::new(PackStore::open(dir.path(), limits).unwrap());
+        let (one, two) = (add(&store, 1), add(&store, 2));
+        assert!(files(dir.path()).is_empty());
+        let three = add(&store, 3);
+        assert_eq!(files(dir.path()), vec![format!("{three}.pack")], "no room in memory is left for the third");
+        let taken = store.take(&key(), &one).unwrap().unwrap();
+        assert_eq!(taken.load(EvaluatorRole::Second).unwrap().0.corrections, vec![1; 100]);
+        assert!(store.take(&key(), &one).unwrap().is_none());
+        assert_eq!(store.spill().unwrap(), 1);
+        assert_eq!(files(dir.path()), vec![format!("{two}.pack"), format!("{three}.pack")]);
+        assert_eq!(store.lock().memory, 0);
+        drop(store);
+        let store = Arc::new(PackStore::open(dir.path(), limits).unwrap());
+        assert_eq!(store.counts(), vec![(key(), 2)]);
+        let taken = store.take(&key(), &two).unwrap().unwrap();
+        assert_eq!(taken.load(EvaluatorRole::Second).unwrap().0.prepared, vec![2; 8]);
     }
 
     #[cfg(unix)]

@@ -1,4 +1,7 @@
-//! Signed transcripts on disk: one small file a job, the oldest removed when there are too many.
+//! Signed transcripts on disk: a few hundred bytes a job, the oldest removed when there are too many.
+//!
+//! `<job>.transcript` is this node's signed record. The other evaluator's record is its mirror image, so of that one
+//! only the signature is kept, in `<job>.countersigned`.
 
 use std::collections::VecDeque;
 use std::fs;
@@ -38,15 +41,17 @@ impl RecordStore {
         if self.keep == 0 {
             return Ok(());
         }
-        let name = format!("{}.transcript", own.record.session.job);
-        let mut bytes = own.encode();
-        bytes.extend(other.encode());
-        private_file(&self.dir.join(&name))?.write_all(&bytes)?;
+        let job = own.record.session.job;
+        let name = format!("{job}.transcript");
+        private_file(&self.dir.join(&name))?.write_all(&own.encode())?;
+        private_file(&self.dir.join(format!("{job}.countersigned")))?.write_all(&other.signature)?;
         let mut names = self.names.lock().unwrap_or_else(PoisonError::into_inner);
         names.push_back(name);
         while names.len() > self.keep {
             if let Some(oldest) = names.pop_front() {
-                fs::remove_file(self.dir.join(oldest))?;
+                let path = self.dir.join(oldest);
+                fs::remove_file(&path)?;
+                fs::remove_file(path.with_extension("countersigned"))?;
             }
         }
         Ok(())

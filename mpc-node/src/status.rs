@@ -20,6 +20,8 @@ pub struct NodeStatus {
     pub ready: bool,
     /// Seconds since start.
     pub uptime_seconds: u64,
+    /// The node's clock, in milliseconds since 1970.
+    pub clock_millis: u64,
     /// Operating system's process id, so that a devnet can tell its own nodes.
     pub process: u32,
     /// CPU time of the process (user and system), in nanoseconds.
@@ -77,7 +79,7 @@ impl Message for NodeStatus {
 
     fn write(&self, w: &mut Writer) {
         w.bytes(MAGIC).u16(VERSION).u8(self.index).text(&self.program, 64).u8(u8::from(self.ready));
-        w.u64(self.uptime_seconds).u32(self.process).u64(self.cpu_nanos);
+        w.u64(self.uptime_seconds).u64(self.clock_millis).u32(self.process).u64(self.cpu_nanos);
         write_counts(w, &self.sent);
         write_counts(w, &self.received);
         w.u64(self.jobs_done).u64(self.jobs_failed).u32(self.jobs_running).u64(self.rounds).u64(self.packs_dealt);
@@ -104,6 +106,7 @@ impl Message for NodeStatus {
             program: r.text("program", 64)?,
             ready: r.u8()? != 0,
             uptime_seconds: r.u64()?,
+            clock_millis: r.u64()?,
             process: r.u32()?,
             cpu_nanos: r.u64()?,
             sent: read_counts(r)?,

@@ -6,6 +6,7 @@
 
 use std::io;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError};
 
 use zeroize::Zeroizing;
 
@@ -139,6 +140,51 @@ impl Stream<'_> {
     }
 }
 
+/// As the first evaluator, after a job: has the helper make packs until `packs_ahead` are ready again.
+pub(super) fn refill(node: &Arc<Node>, key: PackKey) {
+    let wanted = node.config.packs_ahead;
+    let refilling = || node.refilling.lock().unwrap_or_else(PoisonError::into_inner);
+    if node.packs.count(&key) >= wanted || !refilling().insert(key) {
+        return;
+    }
+    let thread_node = node.clone();
+    let work = move || {
+        let node = thread_node;
+        loop {
+            let missing = wanted.saturating_sub(node.packs.count(&key));
+            if missing == 0 || node.is_stopping() {
+                break;
+            }
+            if let Err(error) = ask_helper(&node, &key.task, missing) {
+                tracing::warn!(%error, "packs could not be made ahead");
+                break;
+            }
+        }
+        node.refilling.lock().unwrap_or_else(PoisonError::into_inner).remove(&key);
+    };
+    if let Err(error) = std::thread::Builder::new().name("packs ahead".into()).spawn(work) {
+        tracing::error!(%error, "cannot start a thread");
+        refilling().remove(&key);
+    }
+}
+
+fn ask_helper(node: &Node, task: &Task, count: u32) -> Result<(), LaneError> {
+    let helper = task.assignment.helper();
+    let mut lane = node.peer_lane(helper)?;
+    lane.begin("while packs were made ahead", Traffic::Setup, node.config.timeouts.request());
+    lane.send(&Prepare { task: *task, count })?;
+    loop {
+        match lane.receive_any()? {
+            (Kind::Done, _) => break,
+            (Kind::Progress, _) if !node.is_stopping() => {}
+            (Kind::Progress, _) => return Ok(()),
+            (kind, payload) => return Err(lane.unexpected(kind, payload.len())),
+        }
+    }
+    node.put_back(helper, lane);
+    Ok(())
+}
+
 /// As an evaluator: receives a pack, prepares it and keeps it.
 pub(super) fn receive(node: &Node, lane: &mut Lane, caller: Option<u8>, dealt: Deal) -> Result<(), Trouble> {
     let refuse = |text: &str| Trouble::from(Refusal::new(FailCode::Refused, text));
@@ -171,10 +217,10 @@ pub(super) fn receive(node: &Node, lane: &mut Lane, caller: Option<u8>, dealt: D
         corrections: corrections.len() as u64,
         prepared: prepared.len() as u64,
     };
-    let written = node.packs.write(header, &PackContents { seed, corrections, prepared })?;
+    let staged = node.packs.stage(header, PackContents { seed, corrections, prepared })?;
     lane.send_frame(Kind::DealReady, &[]).map_err(own)?;
     lane.receive_frame(Kind::DealCommit).map_err(own)?;
-    written.commit()?;
+    staged.commit()?;
     lane.send_frame(Kind::Done, &[]).map_err(own)
 }
 

@@ -59,7 +59,8 @@ pub(super) fn run(node: &Arc<Node>, lane: &mut Lane, run: Run) -> Result<(), Tro
     }
     let [first, second] = task.assignment.evaluators();
     let other = if role == EvaluatorRole::First { second } else { first };
-    let job = Job { run, role, other, key: PackKey { task, sharing }, plan, weights, inputs };
+    let key = PackKey { task, sharing };
+    let job = Job { run, role, other, key, plan, weights, inputs };
 
     let result = match role {
         EvaluatorRole::First => as_first(node, lane, job),
@@ -85,6 +86,9 @@ pub(super) fn run(node: &Arc<Node>, lane: &mut Lane, run: Run) -> Result<(), Tro
     let reply = RunReply { figures: outcome.figures, transcript: outcome.own.encode(), outputs: outcome.outputs };
     lane.send(&reply).map_err(own)?;
     lane.count();
+    if role == EvaluatorRole::First {
+        super::dealing::refill(node, key);
+    }
     if let Err(error) = node.records.keep(&outcome.own, &outcome.other) {
         tracing::warn!(%error, "a transcript could not be kept");
     }

@@ -1,11 +1,11 @@
 //! What all lanes of a node share.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::fs::{self, File};
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::mpsc::Sender;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
-use std::time::Instant;
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use rustix::fs::{FlockOperation, flock};
 
@@ -17,7 +17,7 @@ use crate::identity::Identity;
 use crate::lane::{Lane, LaneError};
 use crate::meter::{Meter, process_cpu_nanos};
 use crate::models::ModelStore;
-use crate::packs::{PackLimits, PackStore};
+use crate::packs::{PackKey, PackLimits, PackStore};
 use crate::records::RecordStore;
 use crate::status::NodeStatus;
 use crate::tls::Admission;
@@ -41,6 +41,8 @@ pub struct Node {
     pub(super) deal_slots: Arc<Slots>,
     /// Jobs whose consumer is here, as the second evaluator, before the first evaluator has opened them.
     pub(super) waiting: Waiting,
+    /// Tasks for which packs are being made ahead.
+    pub(super) refilling: Mutex<HashSet<PackKey>>,
     peers: [Mutex<Vec<Lane>>; 3],
     started: Instant,
     _lock: File,
@@ -84,7 +86,11 @@ impl Node {
         let lock = File::create(config.home.join("lock")).map_err(home)?;
         flock(&lock, FlockOperation::NonBlockingLockExclusive).map_err(|_| NodeError::Locked(config.home.clone()))?;
         let limits = &config.limits;
-        let pack_limits = PackLimits { per_key: limits.packs as usize, bytes: limits.pack_megabytes << 20 };
+        let pack_limits = PackLimits {
+            per_key: limits.packs as usize,
+            bytes: limits.pack_megabytes << 20,
+            memory: limits.pack_memory_megabytes << 20,
+        };
         let models = ModelStore::open(&config.home.join("models"), index, limits.model_megabytes << 20)?;
         let packs = Arc::new(PackStore::open(&config.home.join("packs"), pack_limits)?);
         let transcripts = config.home.join("transcripts");
@@ -105,6 +111,7 @@ impl Node {
             stats: Stats::default(),
             stopping: AtomicBool::new(false),
             waiting: Waiting::default(),
+            refilling: Mutex::default(),
             peers: Default::default(),
             started: Instant::now(),
             _lock: lock,
@@ -163,6 +170,7 @@ impl Node {
             program: env!("CARGO_PKG_VERSION").into(),
             ready: !self.is_stopping(),
             uptime_seconds: self.started.elapsed().as_secs(),
+            clock_millis: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |t| t.as_millis() as u64),
             process: std::process::id(),
             cpu_nanos: process_cpu_nanos(),
             sent: self.meter.sent(),

@@ -1,0 +1,247 @@
+//! The third node is played by the test: it hangs up, falls silent, or sends what does not belong. The consumer hears
+//! which node and in which step, well within the time-out, and the honest nodes serve the next job.
+
+mod common;
+
+use std::net::TcpListener;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use common::{Case, Network, case};
+use sahara_mpc::channel::Channel;
+use sahara_mpc::client::{ClientError, Rounding, Task, Visibility};
+use sahara_mpc::identity::{self, Identity};
+use sahara_mpc::lane::{Lane, LaneError};
+use sahara_mpc::meter::{Meter, Traffic};
+use sahara_mpc::tls::{Admission, server_config};
+use sahara_mpc::transcript::{Session, Transcript};
+use sahara_mpc::wire::{
+    Deal, FailCode, HaveModel, Kind, Message, ModelParts, OpenJob, OpenReply, PackId, PutGraph, PutWeights, SharingId,
+};
+
+const TIME: Duration = Duration::from_secs(20);
+
+#[derive(Clone, Copy, PartialEq, Debug)]
+enum Act {
+    HangUp,
+    FallSilent,
+    WrongLength,
+    WrongKind,
+    OversizedFrame,
+    SayWhy,
+    OtherTranscript,
+    NoPack,
+}
+
+#[test]
+fn hangs_up() {
+    let error = provoke(Act::HangUp);
+    assert_named(&error, &["node 3", "closed the connection", "in round 3 ("]);
+}
+
+#[test]
+fn falls_silent() {
+    let error = provoke(Act::FallSilent);
+    assert_named(&error, &["node 3", "did not answer within 1 s", "in round 3 ("]);
+}
+
+#[test]
+fn sends_a_frame_of_another_length() {
+    let error = provoke(Act::WrongLength);
+    assert_named(&error, &["node 3", "sent a Round frame", "in round 3 (", "does not belong"]);
+}
+
+#[test]
+fn sends_another_kind_of_frame() {
+    let error = provoke(Act::WrongKind);
+    assert_named(&error, &["node 3", "sent a Chunk frame", "in round 3 ("]);
+}
+
+#[test]
+fn announces_more_than_is_allowed() {
+    let error = provoke(Act::OversizedFrame);
+    assert_named(&error, &["node 3", "at most", "in round 3 ("]);
+}
+
+#[test]
+fn says_why_it_fails() {
+    let error = provoke(Act::SayWhy);
+    assert_named(&error, &["node 3", "says: the disk burns"]);
+}
+
+#[test]
+fn signs_another_story() {
+    let error = provoke(Act::OtherTranscript);
+    assert_named(&error, &["node 3", "signed another transcript"]);
+}
+
+#[test]
+fn has_lost_all_its_packs() {
+    let error = provoke(Act::NoPack);
+    assert_eq!(error.code(), Some(FailCode::NoPack), "{error}");
+}
+
+fn assert_named(error: &ClientError, parts: &[&str]) {
+    let text = error.to_string();
+    assert!(parts.iter().all(|part| text.contains(part)), "{text}");
+    assert_eq!(error.code(), Some(FailCode::Peer), "{text}");
+}
+
+/// Runs a job with a third node that misbehaves, then one with all honest.
+fn provoke(act: Act) -> ClientError {
+    let mut network = Network::start(|toml| toml.replacen("round = 10", "round = 1", 1));
+    network.stop_node(2);
+    let case = case(11);
+    let task = case.task(0, Rounding::Exact, Visibility::Private);
+    let rogue = Rogue::start(&network, act);
+    let error = run_with_rogue(&network, &case, task);
+    rogue.stop();
+
+    let client = network.client();
+    network.start_node(2);
+    let owner = network.client();
+    // The weights were registered by the first client, and only it may replace them: use another model.
+    let honest = common::case(12);
+    honest.register(&owner, Visibility::Private);
+    let answer = honest.run(&client, honest.task(0, Rounding::Exact, Visibility::Private), true).unwrap();
+    assert_eq!(answer.outputs, honest.expected);
+    error
+}
+
+fn run_with_rogue(network: &Network, case: &Case, task: Task) -> ClientError {
+    let client = network.client();
+    client
+        .register_model(&[case.graph.clone()], &case.weights, Visibility::Private, &[task.assignment], &mut |_| ())
+        .unwrap();
+    client.prepare(&task, 2, &mut |_| ()).unwrap();
+    let began = Instant::now();
+    let error = case.run(&client, task, false).unwrap_err();
+    assert!(began.elapsed() < Duration::from_secs(6), "{:?}", began.elapsed());
+    error
+}
+
+struct Rogue {
+    stop: Arc<AtomicBool>,
+    address: String,
+    thread: std::thread::JoinHandle<()>,
+}
+
+impl Rogue {
+    fn start(network: &Network, act: Act) -> Self {
+        let committee = network.committee.clone();
+        let address = committee.members[2].address.clone();
+        let listener = TcpListener::bind(&address).unwrap();
+        let identity = Arc::new(identity::load(&network.home(2).join("key")).unwrap());
+        let server = server_config(&identity, Admission::Any).unwrap();
+        let stop = Arc::new(AtomicBool::new(false));
+        let stopped = stop.clone();
+        let thread = std::thread::spawn(move || {
+            for tcp in listener.incoming() {
+                if stopped.load(Ordering::Relaxed) {
+                    return;
+                }
+                let (server, committee, identity) = (server.clone(), committee.clone(), identity.clone());
+                std::thread::spawn(move || {
+                    let channel = Channel::accept(tcp.unwrap(), server, TIME).unwrap();
+                    let lane = Lane::accept(channel, "caller".into(), &committee, TIME, Arc::new(Meter::default()));
+                    let keys = [1, 2].map(|i| committee.members[i as usize].key);
+                    let _ = serve(lane.unwrap(), act, &identity, keys);
+                });
+            }
+        });
+        Self { stop, address, thread }
+    }
+
+    fn stop(self) {
+        self.stop.store(true, Ordering::Relaxed);
+        let _ = std::net::TcpStream::connect(&self.address);
+        self.thread.join().unwrap();
+    }
+}
+
+/// Plays along until the job's third round.
+fn serve(
+    mut lane: Lane,
+    act: Act,
+    identity: &Identity,
+    evaluators: [sahara_mpc::identity::PublicKey; 2],
+) -> Result<(), LaneError> {
+    let mut sharing: Option<SharingId> = None;
+    lane.begin("rogue", Traffic::Setup, TIME);
+    loop {
+        let (kind, payload) = lane.receive_any()?;
+        match kind {
+            Kind::HaveModel => {
+                HaveModel::decode(&payload).unwrap();
+                lane.send(&ModelParts { graph: false, weights: sharing })?;
+            }
+            Kind::PutGraph => {
+                let put = PutGraph::decode(&payload).unwrap();
+                lane.receive_stream(put.len as usize)?;
+                lane.send_frame(Kind::Done, &[])?;
+            }
+            Kind::PutWeights => {
+                let put = PutWeights::decode(&payload).unwrap();
+                sharing = Some(put.sharing);
+                lane.receive_stream(put.len as usize)?;
+                lane.send_frame(Kind::Done, &[])?;
+            }
+            Kind::Deal => {
+                let deal = Deal::decode(&payload).unwrap();
+                lane.receive_stream(deal.corrections as usize)?;
+                lane.send_frame(Kind::DealReady, &[])?;
+                lane.receive_frame(Kind::DealCommit)?;
+                lane.send_frame(Kind::Done, &[])?;
+            }
+            Kind::Run => {
+                lane.receive_frame(Kind::Input)?;
+                std::thread::sleep(Duration::from_secs(8)); // the consumer is kept waiting
+            }
+            Kind::OpenJob => {
+                let open = OpenJob::decode(&payload).unwrap();
+                if act == Act::NoPack {
+                    lane.send(&OpenReply::NoSuchPack)?;
+                    continue;
+                }
+                return job(&mut lane, &open, act, identity, evaluators);
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+fn job(
+    lane: &mut Lane,
+    open: &OpenJob,
+    act: Act,
+    identity: &Identity,
+    evaluators: [sahara_mpc::identity::PublicKey; 2],
+) -> Result<(), LaneError> {
+    lane.send(&OpenReply::Go)?;
+    for round in 1.. {
+        let (kind, frame) = lane.receive_any()?;
+        if kind == Kind::Transcript {
+            let session = Session { job: open.job, pack: PackId([7; 16]), task: open.task, evaluators };
+            lane.send(&Transcript::new(session, 1).sign(identity))?;
+            continue;
+        }
+        let answer = vec![0; frame.len()];
+        if round < 3 || act == Act::OtherTranscript {
+            lane.send_frame(Kind::Round, &answer)?;
+            continue;
+        }
+        match act {
+            Act::HangUp => return Ok(()),
+            Act::FallSilent => std::thread::sleep(Duration::from_secs(8)),
+            Act::WrongLength => lane.send_frame(Kind::Round, &vec![0; frame.len() + 4])?,
+            Act::WrongKind => lane.send_frame(Kind::Chunk, &answer[..answer.len().min(100)])?,
+            // The header alone: the limit is checked before anything is allocated or read.
+            Act::OversizedFrame => lane.send_frame(Kind::Input, &vec![0; (64 << 20) + 1])?,
+            Act::SayWhy => lane.refuse(FailCode::Internal, "the disk burns"),
+            Act::OtherTranscript | Act::NoPack => {}
+        }
+        return Ok(());
+    }
+    Ok(())
+}
