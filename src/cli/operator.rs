@@ -45,7 +45,10 @@ pub fn run(command: OperatorCommand, context: &mut Context) -> Result<()> {
     let folder = context.node_home.clone();
     match command {
         OperatorCommand::Init(args) => init(&args, folder, context),
-        OperatorCommand::Run => serve(load(&folder)?),
+        OperatorCommand::Run => {
+            crate::memory::keep_freed_pages();
+            serve(load(&folder)?)
+        }
         OperatorCommand::Status => status(&load(&folder)?, context),
     }
 }
