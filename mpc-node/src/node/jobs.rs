@@ -323,6 +323,8 @@ fn evaluate(
         };
         Ok(Outcome { outputs, figures, own: own_record, other })
     })();
+    // Before the consumer hears of the end: it may ask for the counters at once.
+    lane.count();
     if let Err(Trouble::Refusal(refusal)) = &result {
         // The other evaluator may be waiting for the next frame: tell it instead of letting it time out.
         lane.refuse(FailCode::Peer, &refusal.text);
