@@ -3,8 +3,8 @@
 
 mod common;
 
-use std::net::TcpListener;
-use std::sync::Arc;
+use std::net::{Shutdown, TcpListener, TcpStream};
+use std::sync::{Arc, Mutex};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
@@ -123,6 +123,7 @@ fn run_with_rogue(network: &Network, case: &Case, task: Task) -> ClientError {
 
 struct Rogue {
     stop: Arc<AtomicBool>,
+    open: Arc<Mutex<Vec<TcpStream>>>,
     address: String,
     thread: std::thread::JoinHandle<()>,
 }
@@ -136,27 +137,36 @@ impl Rogue {
         let server = server_config(&identity, Admission::Any).unwrap();
         let stop = Arc::new(AtomicBool::new(false));
         let stopped = stop.clone();
+        let open = Arc::new(Mutex::new(Vec::new()));
+        let all = open.clone();
         let thread = std::thread::spawn(move || {
             for tcp in listener.incoming() {
                 if stopped.load(Ordering::Relaxed) {
                     return;
                 }
+                let tcp: TcpStream = tcp.unwrap();
+                let handle = tcp.try_clone().unwrap();
+                all.lock().unwrap().push(tcp.try_clone().unwrap());
                 let (server, committee, identity) = (server.clone(), committee.clone(), identity.clone());
                 std::thread::spawn(move || {
-                    let channel = Channel::accept(tcp.unwrap(), server, TIME).unwrap();
+                    let channel = Channel::accept(tcp, server, TIME).unwrap();
                     let lane = Lane::accept(channel, "caller".into(), &committee, TIME, Arc::new(Meter::default()));
                     let keys = [1, 2].map(|i| committee.members[i as usize].key);
                     let _ = serve(lane.unwrap(), act, &identity, keys);
+                    let _ = handle.shutdown(Shutdown::Both);
                 });
             }
         });
-        Self { stop, address, thread }
+        Self { stop, open, address, thread }
     }
 
     fn stop(self) {
         self.stop.store(true, Ordering::Relaxed);
-        let _ = std::net::TcpStream::connect(&self.address);
+        let _ = TcpStream::connect(&self.address);
         self.thread.join().unwrap();
+        for tcp in self.open.lock().unwrap().iter() {
+            let _ = tcp.shutdown(Shutdown::Both);
+        }
     }
 }
 

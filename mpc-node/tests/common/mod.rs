@@ -96,6 +96,18 @@ impl Network {
     }
 }
 
+impl Drop for Network {
+    /// The nodes stop before their directories go.
+    fn drop(&mut self) {
+        for node in &mut self.nodes {
+            if let Some(Running { stop, thread }) = node.take() {
+                let _ = stop.send(());
+                let _ = thread.join();
+            }
+        }
+    }
+}
+
 /// A small random graph with weights, inputs, and the reference's answer.
 pub struct Case {
     pub graph: Arc<Graph>,
