@@ -1,0 +1,93 @@
+//! Without the devnet: each of three operators makes a node, they exchange the lines that `operator init` prints, and
+//! a consumer who has their committee file asks a question.
+
+mod common;
+
+use std::fmt::Write as _;
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::process::Command;
+use std::time::Duration;
+
+use common::{Home, PATIENCE, Started, free_port_block, one_at_a_time, wait_for_port};
+use serde_json::Value;
+
+const QUESTION: [&str; 1] = ["Could you tell me whether the museum is open on public holidays?"];
+
+#[test]
+fn journey() {
+    let _turn = one_at_a_time();
+    let consumer = Home::with_model();
+    let operators = [Home::empty(), Home::empty(), Home::empty()];
+    let port = free_port_block();
+    let mut committee = "version = 1\n".to_owned();
+    for (index, operator) in operators.iter().enumerate() {
+        let listen = format!("127.0.0.1:{}", port as usize + index);
+        let metrics = format!("127.0.0.1:{}", port as usize + 5 + index);
+        let made = operator.json(&["operator", "init", "--json", "--listen", &listen, "--metrics", &metrics]);
+        assert_eq!(made["listen"], Value::String(listen.clone()));
+        let key = made["key"].as_str().expect("a key");
+        write!(committee, "\n[[node]]\nname = \"operator {}\"\naddress = \"{listen}\"\nkey = \"{key}\"\n", index + 1)
+            .expect("writing to memory");
+        let again = operator.run(&["operator", "init"]);
+        assert_eq!(again.code, Some(2), "a node's folder is never overwritten: {again}");
+    }
+
+    let early = operators[0].run(&["operator", "run"]);
+    assert_eq!(early.code, Some(2), "without a committee: {early}");
+    assert!(early.stderr.contains("committee"), "{early}");
+
+    for operator in &operators {
+        let folder = operator.path().join("node");
+        assert!(folder.join("node.toml").is_file(), "init makes {}", folder.display());
+        std::fs::write(folder.join("committee.toml"), &committee).expect("a writable home");
+    }
+    let file = consumer.path().join("committee.toml");
+    std::fs::write(&file, &committee).expect("a writable home");
+    let file = file.to_str().expect("a plain path");
+
+    let nodes: Vec<Started> =
+        operators.iter().map(|operator| Started::new(&mut operator.sahara(&["operator", "run"]))).collect();
+    let address = |number: usize| -> SocketAddr { ([127, 0, 0, 1], port + number as u16).into() };
+    (0..3).for_each(|number| wait_for_port(address(number), PATIENCE));
+
+    let second = operators[0].run(&["operator", "run"]);
+    assert_eq!(second.code, Some(2), "one process a folder: {second}");
+
+    let expected = consumer.output(&["embed", "--json", "--plain", QUESTION[0]]);
+    for _ in 0..3 {
+        let answer = consumer.output(&["embed", "--json", "--committee", file, QUESTION[0]]);
+        assert_eq!(answer, expected);
+    }
+    let status = operators[1].json(&["operator", "status", "--json"]);
+    let seen = status["nodes"].as_array().expect("three nodes");
+    assert!(seen.len() == 3 && seen.iter().all(|node| node["ready"] == Value::Bool(true)), "{status}");
+
+    for number in 0..3 {
+        let health = get(address(5 + number), "/healthz");
+        assert!(health.starts_with("HTTP/1.1 200"), "{health}");
+        let metrics = get(address(5 + number), "/metrics");
+        assert!(metrics.lines().any(|line| line.starts_with("# TYPE ")), "{metrics}");
+    }
+
+    for node in nodes {
+        assert!(Command::new("kill").arg(node.pid().to_string()).status().is_ok_and(|status| status.success()));
+        let finished = node.finish(Duration::from_secs(60));
+        assert_eq!(finished.code, Some(0), "SIGTERM is a graceful end: {finished}");
+        for line in finished.stdout.lines() {
+            let parsed: Result<Value, _> = serde_json::from_str(line);
+            assert!(parsed.is_ok_and(|line| line.is_object()), "a log line is a JSON object: {line}");
+            assert!(!line.contains("museum"), "the question is in a log: {line}");
+        }
+    }
+}
+
+fn get(address: SocketAddr, path: &str) -> String {
+    let mut stream = TcpStream::connect(address).expect("the node shows its metrics");
+    stream.set_read_timeout(Some(Duration::from_secs(30))).expect("a socket");
+    let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).expect("the node reads");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).expect("the node answers");
+    answer
+}
