@@ -57,7 +57,7 @@ fn deny() -> Result<(), Failure> {
         eprintln!("xtask: SKIPPED: advisories; the advisory database cannot be reached from this machine");
         return Ok(());
     }
-    run_program(cargo().args(["deny", "check", "--disable-fetch", "advisories"]))
+    run_program(cargo().args(["deny", "check", "advisories"]))
 }
 
 /// Unit tests, property tests and the journeys with real processes.
