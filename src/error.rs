@@ -13,6 +13,8 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 pub enum Blame {
     /// The input, the settings or the machine: the person can fix it. Exit code 2.
     User,
+    /// No connection to the network: the person can start it or wait. Exit code 2.
+    Unreachable,
     /// The program or the network. Exit code 1.
     Fault,
     /// Nobody: the reader of standard output has gone. Exit code 0.
@@ -31,6 +33,11 @@ impl Error {
     /// An error the person can fix; the message is one line and says what to do.
     pub fn user(message: impl Into<String>) -> Self {
         Self { blame: Blame::User, message: message.into(), source: None }
+    }
+
+    /// The network cannot be reached; the message is one line and says what to do.
+    pub fn unreachable(message: impl Into<String>) -> Self {
+        Self { blame: Blame::Unreachable, message: message.into(), source: None }
     }
 
     /// A fault of the program or the network.
@@ -54,10 +61,12 @@ impl Error {
     pub fn wrap(doing: &str, blame: Blame, source: impl StdError + Send + Sync + 'static) -> Self {
         let mut cause: Option<&(dyn StdError + 'static)> = Some(&source);
         while let Some(inner) = cause {
-            if let Some(io) = inner.downcast_ref::<io::Error>()
-                && let Some(error) = Self::machine(doing, io)
-            {
-                return error;
+            if let Some(io) = inner.downcast_ref::<io::Error>() {
+                let what =
+                    if doing.contains('/') { doing.to_owned() } else { format!("{doing}: {}", one_line(&source)) };
+                if let Some(error) = Self::machine(&what, io) {
+                    return error;
+                }
             }
             cause = inner.source();
         }
@@ -100,7 +109,7 @@ impl Error {
     /// Exit code of the program: 2 for the person's errors, 1 for faults.
     pub fn exit_code(&self) -> u8 {
         match self.blame {
-            Blame::User => 2,
+            Blame::User | Blame::Unreachable => 2,
             Blame::Fault => 1,
             Blame::Quiet => 0,
         }

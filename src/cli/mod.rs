@@ -202,6 +202,8 @@ mod tests {
             "sahara demo --sentences 200",
             "sahara operator init --home /x",
             "sahara operator run --home /x",
+            "sahara operator doctor --json",
+            "sahara operator status",
         ] {
             parse(line).unwrap_or_else(|error| panic!("{line}: {error}"));
         }

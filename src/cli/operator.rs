@@ -1,11 +1,14 @@
-//! `sahara operator init | run | status`: a share node of one's own.
+//! `sahara operator init | run | status | doctor`: a share node of one's own.
 
+use std::io::ErrorKind;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
 use sahara_mpc::client::{Client, ClientOptions, NodeStatus};
+use sahara_mpc::committee::CommitteeError;
 use sahara_mpc::config::{Config, ConfigError, FILE};
+use sahara_mpc::doctor::{self, Finding, Level};
 use sahara_mpc::node::{self, NodeError};
 use serde_json::{Value, json};
 use tracing_subscriber::EnvFilter;
@@ -29,6 +32,8 @@ pub enum OperatorCommand {
     Run,
     /// Show what this node and its two peers say of themselves
     Status,
+    /// Look at everything the node needs, and say the fix for what is missing
+    Doctor,
 }
 
 #[derive(Args, Debug)]
@@ -50,18 +55,25 @@ pub fn run(command: OperatorCommand, context: &mut Context) -> Result<()> {
             serve(load(&folder)?)
         }
         OperatorCommand::Status => status(&load(&folder)?, context),
+        OperatorCommand::Doctor => examine(&folder, context),
     }
 }
 
-fn load(folder: &std::path::Path) -> Result<Config> {
+fn load(folder: &Path) -> Result<Config> {
     Config::load(folder).map_err(config_error)
 }
 
 fn config_error(error: ConfigError) -> Error {
     match &error {
-        // These say what is wrong and what to do; nothing needs adding.
-        ConfigError::Missing(_) | ConfigError::Content { .. } => Error::user(error.to_string()),
-        _ => Error::wrap("reading the node's configuration", Blame::User, error),
+        ConfigError::Committee(CommitteeError::Io { source, path, .. }) if source.kind() == ErrorKind::NotFound => {
+            Error::user(format!(
+                "there is no committee file {}: write it with the lines of all three operators (`sahara operator init` printed yours)",
+                path.display()
+            ))
+        }
+        ConfigError::Io { .. } => Error::wrap("reading the node's configuration", Blame::User, error),
+        // The others say what is wrong and what to do.
+        _ => Error::user(error.to_string()),
     }
 }
 
@@ -139,6 +151,40 @@ fn status(config: &Config, context: &mut Context) -> Result<()> {
         return context.out.value(&json!({ "nodes": nodes }));
     }
     answers.iter().try_for_each(|(_, line)| context.out.line(line))
+}
+
+fn examine(folder: &Path, context: &mut Context) -> Result<()> {
+    let findings = doctor::examine(folder);
+    let problems = findings.iter().filter(|finding| finding.level == Level::Problem).count();
+    if context.out.json() {
+        let list: Vec<Value> = findings.iter().map(finding_value).collect();
+        context.out.value(&json!({"ready": problems == 0, "findings": list}))?;
+    } else {
+        for finding in &findings {
+            context.out.line(&format!("{:8} {:10} {}", level_name(finding.level), finding.what, finding.found))?;
+            if let Some(fix) = &finding.fix {
+                context.out.line(&format!("{:8} {:10} → {fix}", "", ""))?;
+            }
+        }
+    }
+    context.out.flush()?;
+    match problems {
+        0 => Ok(()),
+        1 => Err(Error::user("the node cannot serve yet: one problem above needs its fix")),
+        many => Err(Error::user(format!("the node cannot serve yet: {many} problems above need their fixes"))),
+    }
+}
+
+fn finding_value(finding: &Finding) -> Value {
+    json!({"what": finding.what, "level": level_name(finding.level), "found": finding.found, "fix": finding.fix})
+}
+
+fn level_name(level: Level) -> &'static str {
+    match level {
+        Level::Good => "good",
+        Level::Warning => "warning",
+        Level::Problem => "problem",
+    }
 }
 
 fn summary(label: &str, status: &NodeStatus) -> Value {

@@ -129,17 +129,21 @@ fn router(engine: Arc<dyn Engine>, model: String, loopback_only: bool) -> Router
             ))
         })
         .layer(DefaultBodyLimit::max(MAX_BODY))
-        .layer(middleware::from_fn_with_state(gateway.clone(), check_host))
+        .layer(middleware::from_fn_with_state(gateway.clone(), check_head))
         .with_state(gateway)
 }
 
-async fn check_host(State(gateway): State<Arc<Gateway>>, request: Request<Body>, next: Next) -> Response {
+/// Refuses by the request's head, before its body is read.
+async fn check_head(State(gateway): State<Arc<Gateway>>, request: Request<Body>, next: Next) -> Response {
     if gateway.loopback_only && !names_this_machine(request.headers()) {
         return refuse(&ApiError::plain(
             403,
             "foreign_host",
             "This gateway answers only to localhost, 127.0.0.1 and [::1].",
         ));
+    }
+    if announced_length(request.headers()).is_some_and(|length| length > MAX_BODY as u64) {
+        return refuse(&too_large());
     }
     next.run(request).await
 }
@@ -153,6 +157,15 @@ fn names_this_machine(headers: &HeaderMap) -> bool {
     };
     let bare = name.trim_start_matches('[').trim_end_matches(']');
     bare.eq_ignore_ascii_case("localhost") || bare.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
+}
+
+fn announced_length(headers: &HeaderMap) -> Option<u64> {
+    headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+}
+
+fn too_large() -> ApiError {
+    let message = format!("The body is larger than {MAX_BODY} bytes: send fewer or shorter texts.");
+    ApiError::plain(413, "request_too_large", message)
 }
 
 async fn list_models(State(gateway): State<Arc<Gateway>>) -> Response {
@@ -189,11 +202,7 @@ struct Answered {
 
 async fn answer(gateway: &Arc<Gateway>, body: Result<Bytes, BytesRejection>) -> Result<Answered, ApiError> {
     let body = body.map_err(|rejection| match rejection.status() {
-        StatusCode::PAYLOAD_TOO_LARGE => ApiError::plain(
-            413,
-            "request_too_large",
-            format!("The body is larger than {MAX_BODY} bytes: send fewer or shorter texts."),
-        ),
+        StatusCode::PAYLOAD_TOO_LARGE => too_large(),
         status => ApiError::plain(status.as_u16(), "bad_body", "The body could not be read."),
     })?;
     let request = openai::parse_request(&body)?;
@@ -233,6 +242,7 @@ fn too_long(answer: &Embedding) -> ApiError {
 fn engine_error(error: &Error) -> ApiError {
     match error.blame() {
         Blame::User => ApiError::invalid("input", error.report()),
+        Blame::Unreachable => ApiError::plain(503, "network_unavailable", error.report()),
         Blame::Fault | Blame::Quiet => {
             ApiError::plain(502, "network_error", format!("The share nodes did not answer: {error}"))
         }

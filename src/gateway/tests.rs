@@ -11,6 +11,9 @@ impl Engine for Lengths {
     fn embed(&self, texts: &[String], sink: Sink<'_>) -> Result<()> {
         check_texts(texts)?;
         for (index, text) in texts.iter().enumerate() {
+            if text == "away" {
+                return Err(Error::unreachable("cannot connect to node 1"));
+            }
             if text == "down" {
                 return Err(Error::fault("node 2 did not answer in round 7"));
             }
@@ -76,6 +79,7 @@ async fn refusals_have_openais_shape() {
     assert_eq!((status, value["error"]["param"].as_str()), (400, Some("input")));
     let (status, value) = embed(address, r#"{"model":"m","input":"down"}"#).await;
     assert_eq!(status, 502);
+    assert_eq!(embed(address, r#"{"model":"m","input":"away"}"#).await.0, 503);
     assert!(value["error"]["message"].as_str().unwrap().contains("node 2"));
 }
 

@@ -65,6 +65,8 @@ pub struct NetworkEngine {
     turn: AtomicUsize,
     /// Graphs by padded length, and whether the nodes have them.
     lengths: Mutex<BTreeMap<u32, Length>>,
+    /// One hand-over of the model at a time.
+    handing_over: Mutex<()>,
 }
 
 /// A padded length in use.
@@ -128,6 +130,7 @@ impl NetworkEngine {
             progress: progress.clone(),
             turn: AtomicUsize::new(0),
             lengths: Mutex::default(),
+            handing_over: Mutex::default(),
         };
         engine.health()?;
         Ok(engine)
@@ -161,6 +164,7 @@ impl NetworkEngine {
 
     /// Hands graphs and weights to the nodes unless they have them; whether weights had to be handed over.
     pub fn register(&self, buckets: &[u32]) -> Result<bool> {
+        let _turn = self.handing_over.lock().unwrap_or_else(PoisonError::into_inner);
         let mut handed_over = false;
         for &bucket in buckets {
             let length = self.length(bucket)?;

@@ -79,8 +79,8 @@ mod tests {
             started.fetch_add(1, Ordering::Relaxed);
             if index == 2 { Err(Error::fault("third")) } else { Ok(index) }
         };
-        assert_eq!(in_order(1000, 2, work, |_| Ok(())).unwrap_err().to_string(), "third");
-        assert!(started.load(Ordering::Relaxed) < 1000);
+        assert_eq!(in_order(usize::MAX / 2, 2, work, |_| Ok(())).unwrap_err().to_string(), "third");
+        assert!(started.load(Ordering::Relaxed) < usize::MAX / 2);
         let full = in_order(10, 2, Ok, |_| Err(Error::user("full")));
         assert_eq!(full.unwrap_err().to_string(), "full");
         in_order(0, 4, Ok, |_: usize| Ok(())).unwrap();
