@@ -67,7 +67,7 @@ fn ask(
     assert_eq!(encoded.bucket, 16, "both prompts fall into the shortest bucket");
     let graph: Arc<_> = model.graph(encoded.bucket).expect("a graph");
     client
-        .register_model(&[graph.clone()], &model.weights, visibility, &[assignment], &mut |_| ())
+        .register_model(std::slice::from_ref(&graph), &model.weights, visibility, &[assignment], &mut |_| ())
         .expect("the nodes take the model");
     let task = Task { graph: graph.id(), assignment, rounding, visibility };
     let job = Job { graph: &graph, task, inputs: &encoded.inputs, auto_prepare: true };
