@@ -1,6 +1,6 @@
 //! Compares a compiled model with the float model on a file of sentences, one a line.
 //!
-//! `cargo run --release -p sahara-circuits --example quality -- MODEL_FOLDER SENTENCES [gelu=4] [score=4] [exp=7] [shift=16] [faithful=true]`
+//! `cargo run --release -p sahara-circuits --example quality -- MODEL_FOLDER SENTENCES [gelu=4] [stretch=1] [score=4] [exp=7] [shift=16] [faithful=true]`
 
 use sahara_circuits::bert::CompileOptions;
 use sahara_circuits::float::FloatModel;
@@ -16,7 +16,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     let args: Vec<String> = std::env::args().skip(1).collect();
     let [folder, sentences, rest @ ..] = &args[..] else {
         return Err(
-            "usage: quality MODEL_FOLDER SENTENCES [gelu=4] [score=4] [exp=7] [shift=16] [faithful=true]".into()
+            "usage: quality MODEL_FOLDER SENTENCES [gelu=4] [stretch=1] [score=4] [exp=7] [shift=16] [faithful=true]"
+                .into(),
         );
     };
     let mut options = CompileOptions::default();
@@ -24,6 +25,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     for option in rest {
         match option.split_once('=') {
             Some(("gelu", v)) => options.gelu_fraction = v.parse()?,
+            Some(("stretch", v)) => options.gelu_stretch = v.parse()?,
             Some(("score", v)) => options.score_fraction = v.parse()?,
             Some(("exp", v)) => options.exp_bits = v.parse()?,
             Some(("shift", v)) => options.projection_shift = v.parse()?,

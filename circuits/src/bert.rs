@@ -8,7 +8,10 @@
 //! norms bound every tensor for every input (`plan.rs`), so nothing needs calibration and no value can overflow.
 
 mod emit;
+mod ffn;
+mod fold;
 mod plan;
+mod residual;
 mod tables;
 
 use crate::graph::{Graph, WeightSpec};
@@ -21,6 +24,8 @@ use plan::LayerPlan;
 pub struct CompileOptions {
     /// Fractional bits of the GELU's index: steps of `2^-n`.
     pub gelu_fraction: u8,
+    /// How many fourths of an octave coarser a step may be to spare a channel a wider index.
+    pub gelu_stretch: u8,
     /// Fractional bits of the softmax's scores.
     pub score_fraction: u8,
     /// Index width of the softmax's exponential; beyond it an attention weight is 0.
@@ -31,7 +36,7 @@ pub struct CompileOptions {
 
 impl Default for CompileOptions {
     fn default() -> Self {
-        Self { gelu_fraction: 3, score_fraction: 3, exp_bits: 6, projection_shift: 12 }
+        Self { gelu_fraction: 3, gelu_stretch: 2, score_fraction: 3, exp_bits: 6, projection_shift: 12 }
     }
 }
 

@@ -1,6 +1,7 @@
 //! The graph of a compiled model for one padded length: one function a block, in the order of the computation.
 
-use super::plan::{LIMIT, LayerPlan, Projection, Residual, SLACK, UNIT, row_norm};
+use super::plan::{GELU_SHIFT, LIMIT, LayerPlan, Projection, SLACK, UNIT, row_norm};
+use super::residual::Residual;
 use super::{Compiler, tables};
 use crate::builder::Builder;
 use crate::graph::{Graph, InputSpec, NodeId, Shape};
@@ -142,7 +143,7 @@ impl Emit<'_> {
         for group in &layer.groups {
             let name = &group.table.name;
             let part = b.slice(&format!("up.{name}"), acc, group.from, group.cols, group.accumulator);
-            let index = b.index(&format!("index.{name}"), part, group.shift, group.bits, group.index);
+            let index = b.index(&format!("index.{name}"), part, GELU_SHIFT, group.bits, group.index);
             parts.push(b.lookup(name, index, &group.table, group.value));
             largest = largest.max(group.value);
         }

@@ -8,17 +8,19 @@ pub(crate) const NORM_SHIFT: u8 = 20;
 /// Fractional bits of the GELU's result.
 pub(crate) const GELU_FRACTION: u8 = 8;
 
-/// GELU over `bits`-bit signed indices in steps of `2^-fraction` (negative fractions are coarse steps).
-/// An entry is the mean over its cell, so that rounding to the index adds no bias.
-pub(crate) fn gelu(fraction: i32, bits: u8) -> Table {
-    let step = 2f64.powi(-fraction);
+/// One, with these.
+pub(crate) const GELU_ONE: f64 = (1u32 << GELU_FRACTION) as f64;
+
+/// GELU over `bits`-bit signed indices of so wide a step. An entry is the mean over its cell, so that rounding to the
+/// index adds no bias.
+pub(crate) fn gelu(name: &str, step: f64, bits: u8) -> Table {
     let entries = (0..1i64 << bits).map(|i| {
         let signed = if i >> (bits - 1) == 1 { i - (1 << bits) } else { i };
         let centre = signed as f64 * step;
         let mean = (gelu_at(centre - step / 2.0) + 4.0 * gelu_at(centre) + gelu_at(centre + step / 2.0)) / 6.0;
-        (mean * f64::from(1u32 << GELU_FRACTION)).round() as i32
+        (mean * GELU_ONE).round() as i32
     });
-    Table { name: format!("gelu/{bits}/{fraction}"), entries: entries.collect() }
+    Table { name: name.to_owned(), entries: entries.collect() }
 }
 
 /// `exp(-i / 2^fraction)` with `scale` fractional bits; the last entry stands for everything beyond and is 0.
@@ -98,7 +100,7 @@ mod tests {
     fn tables_have_the_values_at_their_edges() {
         let exp = exp(3, 6, 10);
         assert_eq!((exp.entries[0], exp.entries[8], exp.entries[63]), (1024, 377, 0));
-        let gelu = gelu(3, 8);
+        let gelu = gelu("gelu", 0.125, 8);
         assert_eq!((gelu.entries[127], gelu.entries[128]), (127 * 32, 0));
         assert_eq!(reciprocal().entries[256], 256);
         assert_eq!((rsqrt().entries[0], rsqrt().entries[256]), (16384, 32768));

@@ -1,0 +1,32 @@
+//! Quality on a real model: set `SAHARA_TEST_MODEL` to a Hugging Face folder of the BERT family to run it.
+
+#![allow(clippy::unwrap_used)]
+
+use sahara_circuits::float::FloatModel;
+use sahara_circuits::model::CompiledModel;
+use sahara_circuits::reference::ExecOptions;
+use std::path::Path;
+
+#[test]
+fn cosines_on_the_committed_sentences() {
+    let Some(folder) = std::env::var_os("SAHARA_TEST_MODEL") else {
+        println!("skipped: SAHARA_TEST_MODEL is not set");
+        return;
+    };
+    let model = CompiledModel::compile(Path::new(&folder), "measured", &mut |_| {}).unwrap();
+    let float = FloatModel::load(Path::new(&folder)).unwrap();
+    let sentences = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/data/sentences.txt");
+    let sentences = std::fs::read_to_string(sentences).unwrap();
+    let mut cosines = Vec::new();
+    for text in sentences.lines().filter(|line| !line.trim().is_empty()) {
+        let encoded = model.frontend.encode(text).unwrap();
+        let run = model.execute(encoded.bucket, &encoded.inputs, &ExecOptions::default()).unwrap();
+        assert_eq!(run.out_of_range, [], "proven bounds hold: {text}");
+        let pairs = model.frontend.decode(&run.outputs).into_iter().zip(float.embed(text).unwrap());
+        cosines.push(pairs.map(|(a, b)| f64::from(a) * f64::from(b)).sum::<f64>());
+    }
+    let mean = cosines.iter().sum::<f64>() / cosines.len() as f64;
+    let worst = cosines.iter().copied().fold(1.0, f64::min);
+    println!("{} sentences: mean {mean:.5}, worst {worst:.5}", cosines.len());
+    assert!(cosines.len() >= 200 && mean >= 0.995 && worst >= 0.99, "mean {mean}, worst {worst}");
+}
