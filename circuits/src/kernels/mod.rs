@@ -1,6 +1,6 @@
 //! Matrix products modulo 2^32: the one hot loop of every executor.
 //!
-//! `C += A·B`, row-major, wrapping. `B` is packed once into panels of [`NR`] columns and depth blocks of [`KC`]
+//! `C += A·B`, row-major, wrapping. `B` is packed once into panels of 16 columns and depth blocks of 256 rows
 //! ([`PackedB`]); `A` is read in place. An AVX2 kernel is chosen at run time; [`gemm_scalar`] is its twin and gives
 //! the same bytes. This is the only module of the crate with `unsafe` code.
 #![allow(unsafe_code)]
