@@ -338,7 +338,7 @@ impl Engine for NetworkEngine {
 
 fn network_error(doing: &str, error: ClientError) -> Error {
     if error.is_unreachable() {
-        return Error::user(format!(
+        return Error::unreachable(format!(
             "{doing}: {error}: is the network up? See `sahara devnet status`, or start it with `sahara devnet up`"
         ));
     }
