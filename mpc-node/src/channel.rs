@@ -82,8 +82,8 @@ pub enum Until {
 }
 
 enum Connection {
-    Client(UnbufferedClientConnection),
-    Server(UnbufferedServerConnection),
+    Client(Box<UnbufferedClientConnection>),
+    Server(Box<UnbufferedServerConnection>),
 }
 
 /// A TLS connection owned by one thread.
@@ -106,13 +106,13 @@ impl Channel {
         // The name is never checked nor sent: the key is pinned.
         let name = ServerName::IpAddress(IpAddr::V4(Ipv4Addr::from([127, 0, 0, 1])));
         let connection = UnbufferedClientConnection::new(config, name)?;
-        Self::handshake(tcp, Connection::Client(connection), timeout)
+        Self::handshake(tcp, Connection::Client(Box::new(connection)), timeout)
     }
 
     /// Accepts as the TLS server.
     pub fn accept(tcp: TcpStream, config: Arc<ServerConfig>, timeout: Duration) -> Result<Self, ChannelError> {
         let connection = UnbufferedServerConnection::new(config)?;
-        Self::handshake(tcp, Connection::Server(connection), timeout)
+        Self::handshake(tcp, Connection::Server(Box::new(connection)), timeout)
     }
 
     /// The key the other side proved to hold.

@@ -77,7 +77,7 @@ pub struct Config {
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Limits {
-    /// Connections at a time.
+    /// Consumers' connections at a time.
     pub lanes: u32,
     /// Jobs at a time in each evaluator role.
     pub jobs: u32,
@@ -311,7 +311,7 @@ packs_ahead = 0
 transcripts_kept = {kept}
 
 [limits]
-lanes = {lanes}             # connections at a time
+lanes = {lanes}             # consumers' connections at a time
 jobs = {jobs}                # jobs at a time, in each evaluator role
 packs = {packs}              # packs for one task
 pack_megabytes = {pack_mb}   # packs in all

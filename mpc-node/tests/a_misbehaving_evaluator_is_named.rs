@@ -1,11 +1,12 @@
 //! The third node is played by the test: it hangs up, falls silent, or sends what does not belong. The consumer hears
 //! which node and in which step, well within the time-out, and the honest nodes serve the next job.
+#![allow(clippy::unwrap_used)] // a panic is the failure report
 
 mod common;
 
 use std::net::{Shutdown, TcpListener, TcpStream};
-use std::sync::{Arc, Mutex};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use common::{Case, Network, case};

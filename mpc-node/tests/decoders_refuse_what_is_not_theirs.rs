@@ -1,5 +1,6 @@
 //! Every decoder of bytes from outside, hammered with random bytes, cut and changed messages: an answer, never a panic,
 //! and what is accepted is written back to the same bytes.
+#![allow(clippy::unwrap_used)] // a panic is the failure report
 
 use proptest::prelude::*;
 use sahara_mpc::committee::Committee;

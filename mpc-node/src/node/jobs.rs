@@ -10,7 +10,7 @@ use std::sync::mpsc::{self, RecvTimeoutError};
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::serve::{Refusal, Trouble, own, peer};
+use super::serve::{Ended, Refusal, Trouble, own, peer};
 use super::state::{Node, Opened};
 use crate::engine::{Evaluator, EvaluatorRole, PackContents, Plan, Step, WeightMaterial, fits_inputs};
 use crate::lane::Lane;
@@ -227,33 +227,27 @@ impl Drop for Registered<'_> {
 }
 
 /// Lends a lane on which the first evaluator opens a job to the thread of that job's consumer.
-#[allow(clippy::result_large_err)] // the lane itself travels back
-pub(super) fn lend(
-    node: &Arc<Node>,
-    mut lane: Lane,
-    caller: Option<u8>,
-    payload: &[u8],
-) -> Result<Lane, (Option<Lane>, Trouble)> {
+pub(super) fn lend(node: &Arc<Node>, mut lane: Lane, caller: Option<u8>, payload: &[u8]) -> Result<Lane, Box<Ended>> {
     lane.enter("while the job was opened", Traffic::Online, node.config.timeouts.round());
     let open: OpenJob = match lane.decode(payload) {
         Ok(open) => open,
-        Err(error) => return Err((Some(lane), own(error))),
+        Err(error) => return Err(Ended::new(Some(lane), own(error))),
     };
     let [first, second] = open.task.assignment.evaluators();
     if caller != Some(first) || node.index != second {
         let text = "only the first evaluator of the assignment opens jobs, with the second";
-        return Err((Some(lane), Refusal::new(FailCode::Refused, text).into()));
+        return Err(Ended::new(Some(lane), Refusal::new(FailCode::Refused, text)));
     }
     let Some(job) = wait_for_consumer(node, &open) else {
         let text = "the consumer has not asked this node for the job";
-        return Err((Some(lane), Refusal::new(FailCode::Refused, text).into()));
+        return Err(Ended::new(Some(lane), Refusal::new(FailCode::Refused, text)));
     };
     let (give_back, back) = mpsc::channel();
     if job.send(Opened { lane, open, give_back }).is_err() {
         let text = "the job's consumer went away before it was opened";
-        return Err((None, Refusal::new(FailCode::Refused, text).into()));
+        return Err(Ended::new(None, Refusal::new(FailCode::Refused, text)));
     }
-    back.recv().map_err(|_| (None, Refusal::new(FailCode::Refused, "the job on this lane failed").into()))
+    back.recv().map_err(|_| Ended::new(None, Refusal::new(FailCode::Refused, "the job on this lane failed")))
 }
 
 fn wait_for_consumer(node: &Node, open: &OpenJob) -> Option<mpsc::Sender<Opened>> {

@@ -2,13 +2,13 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use rustls::ServerConfig;
 use tokio::net::TcpStream;
 
-use super::state::Node;
+use super::state::{Node, Stats};
 use crate::channel::Channel;
 use crate::engine::MAX_GRAPH_BYTES;
 use crate::lane::{Lane, LaneError};
@@ -20,6 +20,9 @@ use crate::wire::{FailCode, HaveModel, Kind, Message, ModelParts, PutGraph, PutW
 
 /// How often an idle lane looks whether the node is stopping.
 pub(super) const LOOK: Duration = Duration::from_millis(250);
+
+/// Lanes kept free for the other nodes of the committee.
+const MEMBER_LANES: u32 = 64;
 
 /// Why a request failed: what the other side is told.
 pub(super) struct Refusal {
@@ -83,14 +86,14 @@ pub(super) fn peer(error: LaneError) -> Trouble {
 
 /// Serves a new connection in a thread of its own.
 pub(super) fn start(node: &Arc<Node>, tcp: TcpStream, from: SocketAddr, config: Arc<ServerConfig>) {
-    if node.stats.lanes.fetch_add(1, Ordering::Relaxed) >= node.config.limits.lanes {
-        node.stats.lanes.fetch_sub(1, Ordering::Relaxed);
+    // Who connects is known only after the handshake: the other nodes must get in when consumers fill all lanes.
+    let limit = node.config.limits.lanes.saturating_add(MEMBER_LANES);
+    let Some(count) = Count::new(node, |stats| &stats.lanes, limit) else {
         tracing::warn!(%from, "too many connections, one is dropped");
         return;
-    }
-    let count = Count(node.clone());
+    };
     let serving = move || {
-        let node = &count.0;
+        let node = &count.node;
         if let Err(error) = serve(node, tcp, from, config) {
             node.stats.refused.fetch_add(1, Ordering::Relaxed);
             tracing::info!(%from, %error, "a connection ended");
@@ -102,11 +105,23 @@ pub(super) fn start(node: &Arc<Node>, tcp: TcpStream, from: SocketAddr, config: 
 }
 
 /// Counts a connection until it is dropped, also when its thread panics.
-struct Count(Arc<Node>);
+struct Count {
+    node: Arc<Node>,
+    counter: fn(&Stats) -> &AtomicU32,
+}
+
+impl Count {
+    /// One more, unless there are `limit` already.
+    fn new(node: &Arc<Node>, counter: fn(&Stats) -> &AtomicU32, limit: u32) -> Option<Self> {
+        let one_more = |n| (n < limit).then_some(n + 1);
+        counter(&node.stats).fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more).ok()?;
+        Some(Self { node: node.clone(), counter })
+    }
+}
 
 impl Drop for Count {
     fn drop(&mut self) {
-        self.0.stats.lanes.fetch_sub(1, Ordering::Relaxed);
+        (self.counter)(&self.node.stats).fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -138,6 +153,16 @@ fn serve(node: &Arc<Node>, tcp: TcpStream, from: SocketAddr, config: Arc<ServerC
         None => format!("consumer {:.8} ({from})", channel.peer().to_string()),
     };
     let mut lane = Lane::accept(channel, who, &node.committee, timeouts.connect(), node.meter.clone())?;
+    let _consumer = match caller {
+        Some(_) => None,
+        None => match Count::new(node, |stats| &stats.consumers, node.config.limits.lanes) {
+            Some(count) => Some(count),
+            None => {
+                lane.refuse(FailCode::Busy, "this node has as many connections as it may have, try again");
+                return Ok(());
+            }
+        },
+    };
     let mut idle_since = Instant::now();
     loop {
         lane.begin("between requests", Traffic::Setup, timeouts.request());
@@ -157,14 +182,14 @@ fn serve(node: &Arc<Node>, tcp: TcpStream, from: SocketAddr, config: Arc<ServerC
         };
         let busy = Busy::new(node);
         let result = if node.is_stopping() {
-            Err(Refusal::new(FailCode::Stopping, "this node is shutting down").into())
+            Err(Ended::new(Some(lane), Refusal::new(FailCode::Stopping, "this node is shutting down")))
         } else {
             request(node, lane, caller, kind, &payload)
         };
         drop(busy);
         lane = match result {
             Ok(lane) => lane,
-            Err(Ended { lane, trouble }) => return end(node, lane, trouble),
+            Err(ended) => return end(node, ended.lane, ended.trouble),
         };
         idle_since = Instant::now();
     }
@@ -176,15 +201,9 @@ pub(super) struct Ended {
     trouble: Trouble,
 }
 
-impl From<Trouble> for Ended {
-    fn from(trouble: Trouble) -> Self {
-        Self { lane: None, trouble }
-    }
-}
-
-impl From<Refusal> for Ended {
-    fn from(refusal: Refusal) -> Self {
-        Self { lane: None, trouble: refusal.into() }
+impl Ended {
+    pub(super) fn new(lane: Option<Lane>, trouble: impl Into<Trouble>) -> Box<Self> {
+        Box::new(Self { lane, trouble: trouble.into() })
     }
 }
 
@@ -209,14 +228,20 @@ fn end(node: &Node, lane: Option<Lane>, trouble: Trouble) -> Result<(), LaneErro
 }
 
 /// Answers one request; gives the lane back for the next.
-fn request(node: &Arc<Node>, mut lane: Lane, caller: Option<u8>, kind: Kind, payload: &[u8]) -> Result<Lane, Ended> {
+fn request(
+    node: &Arc<Node>,
+    mut lane: Lane,
+    caller: Option<u8>,
+    kind: Kind,
+    payload: &[u8],
+) -> Result<Lane, Box<Ended>> {
     if kind == Kind::OpenJob {
         // The job's own thread borrows the lane.
-        return super::jobs::lend(node, lane, caller, payload).map_err(|(lane, trouble)| Ended { lane, trouble });
+        return super::jobs::lend(node, lane, caller, payload);
     }
     match answer(node, &mut lane, caller, kind, payload) {
         Ok(()) => Ok(lane),
-        Err(trouble) => Err(Ended { lane: Some(lane), trouble }),
+        Err(trouble) => Err(Ended::new(Some(lane), trouble)),
     }
 }
 

@@ -52,6 +52,8 @@ pub struct Node {
 #[derive(Default)]
 pub(super) struct Stats {
     pub(super) lanes: AtomicU32,
+    /// Of these, of consumers.
+    pub(super) consumers: AtomicU32,
     /// Requests being worked on.
     pub(super) busy: AtomicU32,
     pub(super) running: AtomicU32,

@@ -65,6 +65,12 @@ impl Network {
     }
 
     pub fn start_node(&mut self, index: usize) {
+        let client = self.client();
+        self.start_node_for(index, &client);
+    }
+
+    /// Starts a node and waits until it answers this client.
+    pub fn start_node_for(&mut self, index: usize, client: &Client) {
         let config = Config::load(&self.home(index)).unwrap();
         let (stop, stopped) = oneshot::channel();
         let thread = std::thread::spawn(move || {
@@ -72,7 +78,6 @@ impl Network {
             runtime.block_on(sahara_mpc::node::run(config, async { stopped.await.unwrap_or(()) })).unwrap();
         });
         self.nodes[index] = Some(Running { stop, thread });
-        let client = self.client();
         let end = Instant::now() + Duration::from_secs(10);
         while client.node_status(index as u8).is_err() {
             assert!(Instant::now() < end, "node {index} does not come up");
