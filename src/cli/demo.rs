@@ -5,12 +5,14 @@ use std::sync::Arc;
 use clap::Args;
 
 use super::devnet::program;
+use super::signals::stopped;
 use super::{Context, ProtocolArgs};
 use crate::demo::{self, Texts};
 use crate::devnet::Devnet;
 use crate::error::Result;
 use crate::models::{DEFAULT_MODEL, Store};
 use crate::network::NetworkOptions;
+use crate::progress::Progress;
 
 /// Sentences of a run without options.
 const DEFAULT_SENTENCES: usize = 24;
@@ -73,6 +75,9 @@ pub fn run(args: DemoArgs, context: &mut Context) -> Result<()> {
     }
     let devnet = Devnet::new(&context.home, program()?);
     let started = devnet.up(args.port, progress)?;
+    if started && !args.keep {
+        stop_nodes_when_interrupted(Devnet::new(&context.home, program()?));
+    }
     let result = demo::run(&context.home, &model, &texts, options, progress);
     if started && !args.keep {
         progress.step("stopping the nodes");
@@ -85,6 +90,17 @@ pub fn run(args: DemoArgs, context: &mut Context) -> Result<()> {
     }
     let report = result?;
     if context.out.json() { context.out.value(&report) } else { context.out.line(&report.table()) }
+}
+
+/// Nodes that the demo started do not outlive it when a person or the system ends it early.
+fn stop_nodes_when_interrupted(devnet: Devnet) {
+    std::thread::spawn(move || {
+        let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() else { return };
+        runtime.block_on(stopped());
+        // The program is ending: there is nobody left to tell of a failure.
+        let _ = devnet.down(&Progress::silent());
+        std::process::exit(130);
+    });
 }
 
 #[cfg(test)]

@@ -311,7 +311,7 @@ impl Devnet {
 
 impl Layout {
     fn new(port: u16) -> Result<Self> {
-        if port < 1024 || port > u16::MAX - METRICS_OFFSET - 3 {
+        if !(1024..=u16::MAX - METRICS_OFFSET - 3).contains(&port) {
             return Err(Error::user(format!(
                 "port {port} leaves no room for the nodes: choose one from 1024 to 65000"
             )));
