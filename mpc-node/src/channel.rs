@@ -41,9 +41,12 @@ pub enum ChannelError {
     /// Nothing happened within the time given.
     #[error("did not answer within {}", seconds(*.0))]
     TimedOut(Duration),
-    /// This side is shutting down.
-    #[error("was given up because this side is shutting down")]
-    Stopped,
+    /// The other side knows this side's key, and does not let it in.
+    #[error("does not admit this key (its list of consumers or its committee file lacks it)")]
+    NotAdmitted,
+    /// The other side holds another key than the one it is pinned by.
+    #[error("does not hold the key in the committee file")]
+    WrongKey,
     /// The socket failed.
     #[error("connection failed: {0}")]
     Io(io::Error),
@@ -64,7 +67,11 @@ impl From<io::Error> for ChannelError {
 
 impl From<rustls::Error> for ChannelError {
     fn from(error: rustls::Error) -> Self {
-        Self::Tls(error)
+        match error {
+            rustls::Error::AlertReceived(rustls::AlertDescription::AccessDenied) => Self::NotAdmitted,
+            rustls::Error::InvalidCertificate(_) => Self::WrongKey,
+            other => Self::Tls(other),
+        }
     }
 }
 
@@ -384,16 +391,13 @@ impl Channel {
         }
     }
 
-    /// Waits until the socket can go on.
+    /// Waits until the socket can go on; looks at least once.
     fn wait(&self, send: bool, receive: bool, deadline: Instant, timeout: Duration) -> Result<(), ChannelError> {
         let mut flags = PollFlags::empty();
         flags.set(PollFlags::OUT, send);
         flags.set(PollFlags::IN, receive);
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                return Err(ChannelError::TimedOut(timeout));
-            }
             let time = Timespec { tv_sec: left.as_secs() as i64, tv_nsec: i64::from(left.subsec_nanos()) };
             match poll(&mut [PollFd::new(&self.tcp, flags)], Some(&time)) {
                 Ok(0) => return Err(ChannelError::TimedOut(timeout)),
@@ -599,11 +603,11 @@ mod tests {
     #[test]
     fn another_key_is_refused_on_either_side() {
         let (client, server) = pair(|_| Admission::Only(BTreeSet::new()), Identity::public);
-        assert!(matches!(server, Err(ChannelError::Tls(_))));
-        assert!(matches!(client, Err(ChannelError::Tls(rustls::Error::AlertReceived(_)))), "{:?}", client.err());
+        assert!(matches!(server, Err(ChannelError::WrongKey)));
+        assert!(matches!(client, Err(ChannelError::NotAdmitted)), "{:?}", client.err());
 
         let (client, server) = pair(|_| Admission::Any, |_| generate().unwrap().public());
-        assert!(matches!(client, Err(ChannelError::Tls(_))));
+        assert!(matches!(client, Err(ChannelError::WrongKey)));
         assert!(server.is_err());
     }
 

@@ -120,7 +120,7 @@ impl Lane {
         let channel = crate::tls::client_config(identity, member.key)
             .map_err(ChannelError::from)
             .and_then(|config| Channel::connect(tcp, config, timeout))
-            .map_err(|source| LaneError::Channel { who: who.clone(), step: handshake_step(&source), source })?;
+            .map_err(|source| LaneError::Channel { who: who.clone(), step: "in the handshake".into(), source })?;
         let mut lane = Self::greet(channel, who, committee, timeout, meter)?;
         lane.receive_hello(committee)?;
         Ok(lane)
@@ -363,16 +363,6 @@ impl Lane {
 impl Drop for Lane {
     fn drop(&mut self) {
         self.count();
-    }
-}
-
-fn handshake_step(error: &ChannelError) -> String {
-    match error {
-        ChannelError::Tls(rustls::Error::AlertReceived(_)) => "in the handshake: it does not admit this key".into(),
-        ChannelError::Tls(rustls::Error::InvalidCertificate(_)) => {
-            "in the handshake: it does not hold the key in the committee file".into()
-        }
-        _ => "in the handshake".into(),
     }
 }
 

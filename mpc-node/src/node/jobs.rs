@@ -165,6 +165,9 @@ fn as_second(node: &Arc<Node>, consumer: &mut Lane, job: Job) -> Result<Outcome,
                     return Err(Refusal::new(FailCode::Peer, text).into());
                 }
             }
+            if node.is_stopping() {
+                return Err(Refusal::new(FailCode::Stopping, "this node is shutting down").into());
+            }
             // A consumer that has something to say now has given up.
             if consumer.readable(Duration::ZERO).map_err(own)? {
                 return Err(Refusal::new(FailCode::Refused, "the job was given up").into());
