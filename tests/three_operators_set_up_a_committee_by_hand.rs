@@ -37,6 +37,11 @@ fn journey() {
     assert_eq!(early.code, Some(2), "without a committee: {early}");
     assert!(early.stderr.contains("committee"), "{early}");
 
+    let doctor = operators[0].run(&["operator", "doctor", "--json"]);
+    assert_eq!(doctor.code, Some(2), "{doctor}");
+    let missing = finding(&doctor.stdout, "committee");
+    assert!(missing["level"] == "problem" && missing["fix"].is_string(), "the finding comes with its fix: {missing}");
+
     for operator in &operators {
         let folder = operator.path().join("node");
         assert!(folder.join("node.toml").is_file(), "init makes {}", folder.display());
@@ -63,6 +68,10 @@ fn journey() {
     let seen = status["nodes"].as_array().expect("three nodes");
     assert!(seen.len() == 3 && seen.iter().all(|node| node["ready"] == Value::Bool(true)), "{status}");
 
+    let doctor = operators[0].run(&["operator", "doctor", "--json"]);
+    assert_eq!(doctor.code, Some(0), "a node that serves is well: {doctor}");
+    assert!(!doctor.stdout.contains("\"problem\""), "{doctor}");
+
     for number in 0..3 {
         let health = get(address(5 + number), "/healthz");
         assert!(health.starts_with("HTTP/1.1 200"), "{health}");
@@ -80,6 +89,13 @@ fn journey() {
             assert!(!line.contains("museum"), "the question is in a log: {line}");
         }
     }
+}
+
+/// What the doctor found about one thing.
+fn finding(report: &str, what: &str) -> Value {
+    let report: Value = serde_json::from_str(report).unwrap_or_else(|error| panic!("{error}: {report}"));
+    let findings = report["findings"].as_array().unwrap_or_else(|| panic!("findings in {report}"));
+    findings.iter().find(|finding| finding["what"] == what).unwrap_or_else(|| panic!("{what} in {report}")).clone()
 }
 
 fn get(address: SocketAddr, path: &str) -> String {

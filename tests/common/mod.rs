@@ -102,8 +102,22 @@ fn model_cache() -> &'static Path {
             Some(0),
             "the tests need the model {MODEL}, and it could neither be had from the hub nor as a package: {finished}"
         );
+        compile_anew_if_the_program_is_newer(&folder);
         folder
     })
+}
+
+/// The cache outlives builds; what an older program compiled would hide what this one does.
+fn compile_anew_if_the_program_is_newer(cache: &Path) {
+    let changed = |path: &Path| std::fs::metadata(path).and_then(|about| about.modified()).expect("a time of change");
+    let folder = cache.join("models").join(MODEL);
+    if changed(Path::new(env!("CARGO_BIN_EXE_sahara"))) <= changed(&folder.join("source.json")) {
+        return;
+    }
+    let mut pull = Command::new(env!("CARGO_BIN_EXE_sahara"));
+    pull.args(["model", "pull", "--force", "--name", MODEL]).arg(&folder).env("SAHARA_HOME", cache);
+    let finished = Started::new(&mut pull).finish(PATIENCE);
+    assert_eq!(finished.code, Some(0), "compiling the model anew: {finished}");
 }
 
 /// A program that has ended.

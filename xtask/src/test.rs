@@ -5,6 +5,8 @@ use std::time::Instant;
 use crate::process::{self, cargo, run as run_program, succeeds};
 use crate::{Failure, prerequisites, venv};
 
+/// The model of the journeys.
+const MODEL: &str = "all-MiniLM-L6-v2";
 /// The version of cargo-deny that `deny.toml` was written for.
 const CARGO_DENY: &str = "cargo install --locked cargo-deny@0.20.2";
 
@@ -66,11 +68,13 @@ fn test() -> Result<(), Failure> {
     let requirements = process::root().join("tests/python/requirements.txt").display().to_string();
     let python = venv::ensure("openai", &["-r", &requirements], "import openai")?;
     let cache = process::target_dir().join("test-cache");
+    run_program(process::sahara().args(["model", "pull", MODEL]).env("SAHARA_HOME", &cache))?;
     let mut tally = Tally::default();
     let green = process::tee(
         cargo()
             .args(["test", "--release", "--workspace", "--no-fail-fast"])
             .env("SAHARA_TEST_PYTHON", python)
+            .env("SAHARA_TEST_MODEL", cache.join("models").join(MODEL))
             .env("SAHARA_TEST_CACHE", cache),
         |line| tally.read(line),
     )?;
