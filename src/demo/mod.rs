@@ -18,6 +18,9 @@ use crate::models::Model;
 use crate::network::{Figures, NetworkEngine, NetworkOptions, Rounding, Visibility};
 use crate::progress::Progress;
 
+/// What a text that had to be cut counts as longer than the model reads; only its order of magnitude matters.
+const LONGER: usize = 12;
+
 /// What the demo embeds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Texts {
@@ -39,8 +42,15 @@ pub fn texts(model: &Model, wanted: Texts) -> Result<Vec<String>> {
         Texts::Tokens { tokens, count } => {
             let counted = |text: &str| {
                 let encoded = crate::embedding::encode(model, 0, text)?;
-                Ok(if encoded.truncated { encoded.tokens + 1 } else { encoded.tokens })
+                Ok(if encoded.truncated { encoded.tokens + LONGER } else { encoded.tokens })
             };
+            let longest = model.compiled.frontend.max_tokens();
+            if tokens > longest {
+                return Err(Error::user(format!(
+                    "{} reads at most {longest} tokens: choose a smaller --tokens",
+                    model.info.name
+                )));
+            }
             let texts: Vec<String> =
                 (0..count).map(|seed| sentences::of_tokens(tokens, seed, &counted)).collect::<Result<_>>()?;
             if let Some(text) = texts.first()
@@ -112,7 +122,9 @@ pub fn run(
         rounds_per_layer: f64::from(measured.rounds) / f64::from(measured.layers.max(1)),
         plaintext_cpu_seconds,
         reference_cpu_seconds,
-        wall_seconds_setup: measured.setup,
+        wall_seconds_setup: measured.setup.wall,
+        cpu_seconds_setup: measured.setup.cpu(),
+        bytes_setup: measured.setup.figures.bytes(),
         results: rows,
     })
 }
@@ -158,14 +170,22 @@ struct Measured {
     online: Stretch,
     rounds: u32,
     layers: u32,
-    setup: f64,
+    setup: Stretch,
+}
+
+/// Hands the model to the nodes if they do not have it, and has each of them load it: one short text for every choice
+/// of helper. Both happen once, for the model's life and for a node's, and are counted apart.
+fn get_ready(network: &NetworkEngine, buckets: &[(u32, usize)]) -> Result<()> {
+    let lengths: Vec<u32> = buckets.iter().map(|&(bucket, _)| bucket).collect();
+    network.register(&lengths)?;
+    let texts = vec!["ready".to_owned(); 3];
+    network.embed(&texts, &mut |_| Ok(()))
 }
 
 fn on_the_network(network: &NetworkEngine, texts: &[String], progress: &Progress) -> Result<Measured> {
-    let watch = Stopwatch::start();
     let buckets = network.buckets_of(texts)?;
-    let lengths: Vec<u32> = buckets.iter().map(|&(bucket, _)| bucket).collect();
-    let was_new = network.register(&lengths)?;
+    let mut setup = Stretch::default();
+    setup.measure(network, || get_ready(network, &buckets))?;
     let mut measured = Measured {
         answers: Vec::with_capacity(texts.len()),
         buckets,
@@ -173,7 +193,7 @@ fn on_the_network(network: &NetworkEngine, texts: &[String], progress: &Progress
         online: Stretch::default(),
         rounds: 0,
         layers: network.layers()?,
-        setup: if was_new { watch.wall_seconds() } else { 0.0 },
+        setup,
     };
     progress.count("embedding on the three nodes", texts.len() as u64);
     let mut start = 0;

@@ -61,8 +61,13 @@ pub struct Report {
     pub plaintext_cpu_seconds: f64,
     /// Processor seconds of the integer reference in the clear for the same sentences.
     pub reference_cpu_seconds: f64,
-    /// Wall seconds to hand the model to the nodes, once for its life (0 when they had it).
+    /// Wall seconds to hand the model to the nodes, unless they had it, and to have them load it; once, and in no
+    /// other figure.
     pub wall_seconds_setup: f64,
+    /// Processor seconds of that.
+    pub cpu_seconds_setup: f64,
+    /// Bytes of that.
+    pub bytes_setup: u64,
     /// Sentence by sentence.
     pub results: Vec<Row>,
 }
@@ -207,9 +212,13 @@ impl Report {
             "  in the clear: {:.3} CPU-seconds with the float model, so privacy costs {times:.0} times as much here",
             self.plaintext_cpu_seconds
         )?;
-        if self.wall_seconds_setup > 0.0 {
-            writeln!(to, "  once for the model's life: {:.1} s to share it among the nodes", self.wall_seconds_setup)?;
-        }
+        writeln!(
+            to,
+            "  once at the start, not counted above: {:.1} s, {:.2} CPU-seconds and {:.1} MB to share and load the model",
+            self.wall_seconds_setup,
+            self.cpu_seconds_setup,
+            megabytes(self.bytes_setup)
+        )?;
         Ok(())
     }
 }
@@ -266,7 +275,9 @@ mod tests {
             rounds_per_layer: 20.0,
             plaintext_cpu_seconds: 0.02,
             reference_cpu_seconds: 0.03,
-            wall_seconds_setup: 0.0,
+            wall_seconds_setup: 1.5,
+            cpu_seconds_setup: 1.0,
+            bytes_setup: 1_000_000,
             results: vec![row(0, 1), row(1, 0)],
         }
     }
