@@ -36,7 +36,7 @@ pub struct CompileOptions {
 
 impl Default for CompileOptions {
     fn default() -> Self {
-        Self { gelu_fraction: 3, gelu_stretch: 2, score_fraction: 3, exp_bits: 6, projection_shift: 12 }
+        Self { gelu_fraction: 3, gelu_stretch: 2, score_fraction: 2, exp_bits: 5, projection_shift: 12 }
     }
 }
 
@@ -108,6 +108,6 @@ mod tests {
     #[test]
     fn defaults_are_stated() {
         let options = CompileOptions::default();
-        assert_eq!((options.gelu_fraction, options.score_fraction, options.exp_bits), (3, 3, 6));
+        assert_eq!((options.gelu_fraction, options.score_fraction, options.exp_bits), (3, 2, 5));
     }
 }

@@ -13,8 +13,6 @@ const EXP_FRACTION: u8 = 10;
 const MANTISSA: i32 = 8;
 /// Shift of the softmax's last rescale.
 const CONTEXT_SHIFT: u8 = 16;
-/// Scale of `1/‖c‖`, and the shift that leaves `x̂` with [`UNIT`] bits.
-const INVERSE: i32 = 29;
 
 pub(super) fn graph(compiler: &Compiler, tokens: u32) -> Result<Graph, CompileError> {
     let d = compiler.size.hidden as u32;
@@ -170,20 +168,22 @@ impl Emit<'_> {
     fn normalised(&mut self, c: NodeId, row: f64) -> NodeId {
         let b = &mut self.b;
         let square = b.square_sum("square", c, row * row);
-        // The power of two 2^j that brings square·4^j into [2^28, 2^30).
-        let steps = (1..=14).rev().map(|j| (1u32 << (30 - 2 * j), -(1i32 << (j - 1)))).collect();
-        let power = b.step("square.power", square, 1 << 14, steps, 16384.0);
-        let once = b.mul("square.once", square, power, 2f64.powi(30));
-        let mantissa = b.mul("square.normalised", once, power, 2f64.powi(30));
+        // The power of two 2^j for which square·4^j lies in [2^28, 2^30), and 4^j beside it: two steps, one round.
+        let thresholds = || (1..=14).rev().map(|j| (j, 1u32 << (30 - 2 * j)));
+        let steps = thresholds().map(|(j, threshold)| (threshold, -(1 << (j - 1)))).collect();
+        let power = b.step("square.power", square, 1 << 14, steps, 2f64.powi(14));
+        let steps = thresholds().map(|(j, threshold)| (threshold, -(3 << (2 * j - 2)))).collect();
+        let square_power = b.step("square.square_power", square, 1 << 28, steps, 2f64.powi(28));
+        let mantissa = b.mul("square.normalised", square, square_power, 2f64.powi(30));
         let index = b.index("square.mantissa", mantissa, tables::NORM_SHIFT, 10, 1024.0);
         let table = tables::rsqrt();
         let most = f64::from(table.entries[256]);
         let inverse = b.lookup("norm.inverse", index, &table, most);
-        let inverse = b.mul("norm.reciprocal", inverse, power, 2f64.powi(INVERSE) * tables::rsqrt_excess());
-        let quotient = 2f64.powi(INVERSE) * tables::rsqrt_excess();
-        let product = b.mul("normalised.acc", c, inverse, quotient);
+        let largest = 2f64.powi(tables::INVERSE) * tables::rsqrt_excess();
+        let inverse = b.mul("norm.reciprocal", inverse, power, largest);
+        let product = b.mul("normalised.acc", c, inverse, largest);
         let bound = 2f64.powi(UNIT) * tables::rsqrt_excess() + SLACK;
-        b.rescale("normalised", product, (INVERSE - UNIT) as u8, bound)
+        b.rescale("normalised", product, (tables::INVERSE - UNIT) as u8, bound)
     }
 
     /// The sum of the real tokens' rows, scaled as the last layer norm asks; the mean differs by a factor only.

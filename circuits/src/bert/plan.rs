@@ -253,7 +253,7 @@ impl ScoreRange {
         let max = (accumulator * 2f64.powi(-i32::from(shift)) + 0.5).floor();
         let mask = 2.0 * max + f64::from(1u32 << options.exp_bits);
         let spread = mask + 2.0 * max;
-        let bits = (16..=32 - shift).find(|&bits| spread < 2f64.powi(i32::from(bits) - 1));
+        let bits = (8..=32 - shift).find(|&bits| spread < 2f64.powi(i32::from(bits) - 1));
         match bits {
             Some(bits) if accumulator < 2f64.powi(31) => Ok(Self { shift, bits, max, mask: mask as u32 }),
             _ => Err(CompileError::Range {
