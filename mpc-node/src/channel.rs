@@ -5,6 +5,10 @@
 //! driven through its unbuffered interface: records are encrypted straight into one output buffer and decrypted in
 //! the input buffer, a quarter of a megabyte a system call.
 
+#[cfg(test)]
+mod tests;
+mod window;
+
 use std::io;
 use std::net::TcpStream;
 use std::sync::Arc;
@@ -22,6 +26,7 @@ use thiserror::Error;
 
 use crate::identity::PublicKey;
 use crate::tls::public_key_of;
+use window::Window;
 
 /// Plaintext encrypted at a time, and so about the size of a write.
 const SEND_CHUNK: usize = 256 << 10;
@@ -467,157 +472,4 @@ fn turn<Data>(
 
 fn unexpected() -> ChannelError {
     ChannelError::Tls(rustls::Error::General("unexpected state".into()))
-}
-
-/// Bytes `start..end` of a buffer; grows only through [`Window::append`].
-#[derive(Default)]
-struct Window {
-    bytes: Vec<u8>,
-    start: usize,
-    end: usize,
-}
-
-impl Window {
-    fn new(capacity: usize) -> Self {
-        Self { bytes: vec![0; capacity], start: 0, end: 0 }
-    }
-
-    fn is_empty(&self) -> bool {
-        self.start == self.end
-    }
-
-    fn filled(&self) -> &[u8] {
-        &self.bytes[self.start..self.end]
-    }
-
-    fn filled_mut(&mut self) -> &mut [u8] {
-        &mut self.bytes[self.start..self.end]
-    }
-
-    fn room(&mut self) -> &mut [u8] {
-        &mut self.bytes[self.end..]
-    }
-
-    fn clear(&mut self) {
-        self.start = 0;
-        self.end = 0;
-    }
-
-    /// Moves what is filled to the front.
-    fn make_room(&mut self) {
-        if self.start > 0 {
-            self.bytes.copy_within(self.start..self.end, 0);
-            self.end -= self.start;
-            self.start = 0;
-        }
-    }
-
-    /// Moves bytes from the front into `to`; says how many.
-    fn take(&mut self, to: &mut [u8]) -> usize {
-        let n = to.len().min(self.end - self.start);
-        to[..n].copy_from_slice(&self.bytes[self.start..self.start + n]);
-        self.start += n;
-        if self.is_empty() {
-            self.clear();
-        }
-        n
-    }
-
-    fn append(&mut self, more: &[u8]) {
-        if more.is_empty() {
-            return;
-        }
-        self.make_room();
-        self.bytes.truncate(self.end);
-        self.bytes.extend_from_slice(more);
-        self.end = self.bytes.len();
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::collections::BTreeSet;
-    use std::net::TcpListener;
-
-    use super::*;
-    use crate::identity::{Identity, generate};
-    use crate::tls::{Admission, client_config, server_config};
-
-    const TIME: Duration = Duration::from_secs(5);
-
-    fn pair(
-        admission: impl FnOnce(&Identity) -> Admission,
-        pinned: impl FnOnce(&Identity) -> PublicKey,
-    ) -> (Result<Channel, ChannelError>, Result<Channel, ChannelError>) {
-        let (a, b) = (generate().unwrap(), generate().unwrap());
-        let client = client_config(&a, pinned(&b)).unwrap();
-        let server = server_config(&b, admission(&a)).unwrap();
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = listener.local_addr().unwrap();
-        let accepting = std::thread::spawn(move || Channel::accept(listener.accept().unwrap().0, server, TIME));
-        let mut client = Channel::connect(TcpStream::connect(address).unwrap(), client, TIME);
-        if let Ok(channel) = &mut client {
-            // A client learns only from the first answer that the server has refused its key.
-            if let Err(error) = channel.receive_exact(&mut [0; 1], Duration::from_millis(300)) {
-                if !matches!(error, ChannelError::TimedOut(_)) {
-                    client = Err(error);
-                }
-            }
-        }
-        (client, accepting.join().unwrap())
-    }
-
-    fn good_pair() -> (Channel, Channel) {
-        let (a, b) = pair(|a| Admission::Only(BTreeSet::from([a.public()])), Identity::public);
-        (a.unwrap(), b.unwrap())
-    }
-
-    #[test]
-    fn large_frames_cross_without_deadlock() {
-        let (mut a, mut b) = good_pair();
-        let size = 20_000_000;
-        let run = |channel: &mut Channel, mine: u8| {
-            let send = vec![mine; size];
-            let mut receive = vec![0; size + 8];
-            channel.pump([&[mine; 8], &send], &mut 0, &mut receive, &mut 0, Until::Both, TIME).unwrap();
-            receive
-        };
-        std::thread::scope(|scope| {
-            let other = scope.spawn(|| run(&mut b, 2));
-            assert!(run(&mut a, 1).iter().all(|&byte| byte == 2));
-            assert!(other.join().unwrap().iter().all(|&byte| byte == 1));
-        });
-        assert!(a.is_idle() && b.is_idle());
-        assert!(a.sent() > size as u64 && a.sent() < size as u64 * 101 / 100);
-        drop(b);
-        assert!(matches!(a.receive_exact(&mut [0; 1], TIME), Err(ChannelError::Closed)));
-    }
-
-    #[test]
-    fn a_silent_peer_times_out() {
-        let (mut a, _b) = good_pair();
-        let error = a.receive_exact(&mut [0; 1], Duration::from_millis(50)).unwrap_err();
-        assert_eq!(error.to_string(), "did not answer within 50 ms");
-    }
-
-    #[test]
-    fn another_key_is_refused_on_either_side() {
-        let (client, server) = pair(|_| Admission::Only(BTreeSet::new()), Identity::public);
-        assert!(matches!(server, Err(ChannelError::WrongKey)));
-        assert!(matches!(client, Err(ChannelError::NotAdmitted)), "{:?}", client.err());
-
-        let (client, server) = pair(|_| Admission::Any, |_| generate().unwrap().public());
-        assert!(matches!(client, Err(ChannelError::WrongKey)));
-        assert!(server.is_err());
-    }
-
-    #[test]
-    fn random_bytes_are_refused() {
-        let identity = generate().unwrap();
-        let server = server_config(&identity, Admission::Any).unwrap();
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let mut tcp = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
-        io::Write::write_all(&mut tcp, &[0x55; 4000]).unwrap();
-        assert!(Channel::accept(listener.accept().unwrap().0, server, TIME).is_err());
-    }
 }

@@ -7,6 +7,10 @@
 //! destroyed: a job that was interrupted takes its masks with it. A taken pack is one value that cannot be cloned and
 //! is consumed by loading it.
 
+mod header;
+#[cfg(test)]
+mod tests;
+
 use std::collections::{HashMap, VecDeque};
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
@@ -16,15 +20,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use thiserror::Error;
 use zeroize::Zeroizing;
 
-use crate::codec::{DecodeError, Reader, Writer, unhex};
-use crate::engine::{EvaluatorRole, PackContents, Seed};
+use crate::codec::{DecodeError, unhex};
+use crate::engine::{EvaluatorRole, PackContents};
 use crate::identity::private_file;
-use crate::wire::{PackId, SharingId, Task};
-
-const MAGIC: &[u8; 8] = b"SHPACK\0\0";
-const VERSION: u16 = 1;
-/// Bytes of a pack file before the corrections.
-const PREFIX: usize = 8 + 2 + 16 + 35 + 16 + 1 + 8 + 8 + 32;
+use crate::wire::PackId;
+use header::PREFIX;
+pub use header::{PackHeader, PackKey};
 
 /// A pack that cannot be kept or used.
 #[derive(Debug, Error)]
@@ -50,70 +51,6 @@ pub enum PackError {
     /// No room.
     #[error("{0}")]
     Full(String),
-}
-
-/// What a pack is bound to: a task and one sharing of the weights.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct PackKey {
-    /// What it is for.
-    pub task: Task,
-    /// Which sharing of the weights it was made with.
-    pub sharing: SharingId,
-}
-
-/// The front of a pack file, without the seed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct PackHeader {
-    /// Its name.
-    pub id: PackId,
-    /// What it is bound to.
-    pub key: PackKey,
-    /// Whose half it is.
-    pub role: EvaluatorRole,
-    /// Bytes of corrections.
-    pub corrections: u64,
-    /// Bytes of prepared products.
-    pub prepared: u64,
-}
-
-impl PackHeader {
-    /// Bytes of the whole file.
-    pub fn file_len(&self) -> Option<u64> {
-        self.corrections.checked_add(self.prepared)?.checked_add(PREFIX as u64)
-    }
-
-    /// The byte form, with the seed.
-    pub fn encode(&self, seed: &Seed) -> Zeroizing<Vec<u8>> {
-        let mut w = Writer(Vec::with_capacity(PREFIX));
-        w.bytes(MAGIC).u16(VERSION).bytes(&self.id.0);
-        self.key.task.write(&mut w);
-        w.bytes(&self.key.sharing.0).u8(match self.role {
-            EvaluatorRole::First => 0,
-            EvaluatorRole::Second => 1,
-        });
-        w.u64(self.corrections).u64(self.prepared).bytes(seed.as_bytes());
-        Zeroizing::new(w.0)
-    }
-
-    /// Reads the byte form.
-    pub fn decode(bytes: &[u8]) -> Result<(Self, Seed), DecodeError> {
-        let mut r = Reader::new("pack", bytes);
-        r.header(MAGIC, VERSION)?;
-        let header = Self {
-            id: PackId(r.array()?),
-            key: PackKey { task: Task::read(&mut r)?, sharing: SharingId(r.array()?) },
-            role: match r.u8()? {
-                0 => EvaluatorRole::First,
-                1 => EvaluatorRole::Second,
-                _ => return Err(r.field("role")),
-            },
-            corrections: r.u64()?,
-            prepared: r.u64()?,
-        };
-        let seed = Seed::from_bytes(r.array()?);
-        r.finish()?;
-        Ok((header, seed))
-    }
 }
 
 /// The packs of one node.
@@ -502,133 +439,4 @@ fn sync_dir(dir: &Path) -> Result<(), PackError> {
 fn at(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> PackError {
     let path = path.to_path_buf();
     move |source| PackError::Io { action, path, source }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::engine::{Assignment, GraphId, Rounding, Visibility};
-
-    const LIMITS: PackLimits = PackLimits { per_key: 3, bytes: 10_000, memory: 0 };
-
-    fn key() -> PackKey {
-        let task = Task {
-            graph: GraphId([3; 32]),
-            assignment: Assignment::ALL[0],
-            rounding: Rounding::Exact,
-            visibility: Visibility::Private,
-        };
-        PackKey { task, sharing: SharingId([5; 16]) }
-    }
-
-    fn add(store: &PackStore, n: u8) -> PackId {
-        let id = PackId([n; 16]);
-        let contents =
-            PackContents { seed: Seed::from_bytes([n; 32]), corrections: vec![n; 100], prepared: vec![n; 8] };
-        let header = PackHeader { id, key: key(), role: EvaluatorRole::Second, corrections: 100, prepared: 8 };
-        store.stage(header, contents).unwrap().commit().unwrap();
-        id
-    }
-
-    fn files(dir: &Path) -> Vec<String> {
-        let mut names: Vec<_> =
-            fs::read_dir(dir).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
-        names.sort();
-        names
-    }
-
-    #[test]
-    fn a_pack_is_used_once_and_survives_only_unused() {
-        let dir = tempfile::tempdir().unwrap();
-        let store = Arc::new(PackStore::open(dir.path(), LIMITS).unwrap());
-        let (one, two) = (add(&store, 1), add(&store, 2));
-        assert_eq!(store.held(&key()), vec![one, two]);
-        let taken = store.take_oldest(&key()).unwrap().unwrap();
-        assert_eq!(taken.id(), one);
-        assert!(store.take(&key(), &one).unwrap().is_none(), "taken is taken");
-        assert_eq!(store.held(&key()), vec![two, one], "a pack in use counts as held");
-        let (contents, in_use) = taken.load(EvaluatorRole::Second).unwrap();
-        assert_eq!((contents.corrections, contents.prepared), (vec![1; 100], vec![1; 8]));
-        assert_eq!(files(dir.path()), vec![format!("{two}.pack")]);
-        drop(in_use);
-        assert_eq!(store.held(&key()), vec![two]);
-
-        // A crash between taking and loading: the pack is gone after the restart, the other one is not.
-        let taken = store.take(&key(), &two).unwrap().unwrap();
-        let three = add(&store, 3);
-        std::mem::forget(taken);
-        fs::write(dir.path().join(format!("{}.partial", PackId([9; 16]))), b"half").unwrap();
-        let store = Arc::new(PackStore::open(dir.path(), LIMITS).unwrap());
-        assert_eq!(store.held(&key()), vec![three]);
-        assert_eq!(files(dir.path()), vec![format!("{three}.pack")]);
-    }
-
-    #[test]
-    fn damaged_packs_are_destroyed_not_used() {
-        let dir = tempfile::tempdir().unwrap();
-        let store = Arc::new(PackStore::open(dir.path(), LIMITS).unwrap());
-        let (one, two) = (add(&store, 1), add(&store, 2));
-        let path = dir.path().join(format!("{one}.pack"));
-        fs::write(&path, &fs::read(&path).unwrap()[..150]).unwrap();
-        let taken = store.take(&key(), &one).unwrap().unwrap();
-        assert!(matches!(taken.load(EvaluatorRole::Second), Err(PackError::Damaged { .. })));
-        let taken = store.take(&key(), &two).unwrap().unwrap();
-        assert!(taken.load(EvaluatorRole::First).is_err(), "made for the other role");
-        assert!(files(dir.path()).is_empty());
-
-        add(&store, 3);
-        let path = dir.path().join(format!("{}.pack", PackId([3; 16])));
-        let mut bytes = fs::read(&path).unwrap();
-        bytes[8] = 9;
-        fs::write(&path, bytes).unwrap();
-        let error = read_header(&path).unwrap_err().to_string();
-        assert!(error.contains("version 9"), "{error}");
-        assert!(PackStore::open(dir.path(), LIMITS).unwrap().counts().is_empty());
-    }
-
-    #[test]
-    fn limits_hold_and_lost_halves_are_dropped() {
-        let dir = tempfile::tempdir().unwrap();
-        let store = PackStore::open(dir.path(), LIMITS).unwrap();
-        let ids: Vec<_> = (1..=3).map(|n| add(&store, n)).collect();
-        assert!(store.has_room(&key(), 1).unwrap_err().to_string().contains("3 packs"));
-        assert_eq!(store.keep_only(&key(), &ids[1..2]).unwrap(), 2);
-        assert_eq!(store.held(&key()), vec![ids[1]]);
-        assert!(store.has_room(&key(), 100_000).unwrap_err().to_string().contains("pack_megabytes"));
-        assert_eq!(store.retain(|_| false).unwrap(), 1);
-        assert!(files(dir.path()).is_empty());
-    }
-
-    #[test]
-    fn packs_in_memory_touch_the_disk_only_when_the_node_stops() {
-        let dir = tempfile::tempdir().unwrap();
-        let limits = PackLimits { memory: 2 * (PREFIX as u64 + 108), ..LIMITS };
-        let store = Arc::new(PackStore::open(dir.path(), limits).unwrap());
-        let (one, two) = (add(&store, 1), add(&store, 2));
-        assert!(files(dir.path()).is_empty());
-        let three = add(&store, 3);
-        assert_eq!(files(dir.path()), vec![format!("{three}.pack")], "no room in memory is left for the third");
-        let taken = store.take(&key(), &one).unwrap().unwrap();
-        assert_eq!(taken.load(EvaluatorRole::Second).unwrap().0.corrections, vec![1; 100]);
-        assert!(store.take(&key(), &one).unwrap().is_none());
-        assert_eq!(store.spill().unwrap(), 1);
-        assert_eq!(files(dir.path()), vec![format!("{two}.pack"), format!("{three}.pack")]);
-        assert_eq!(store.lock().memory, 0);
-        drop(store);
-        let store = Arc::new(PackStore::open(dir.path(), limits).unwrap());
-        assert_eq!(store.counts(), vec![(key(), 2)]);
-        let taken = store.take(&key(), &two).unwrap().unwrap();
-        assert_eq!(taken.load(EvaluatorRole::Second).unwrap().0.prepared, vec![2; 8]);
-    }
-
-    #[cfg(unix)]
-    #[test]
-    fn packs_are_private_files() {
-        use std::os::unix::fs::PermissionsExt;
-        let dir = tempfile::tempdir().unwrap();
-        let store = PackStore::open(dir.path(), LIMITS).unwrap();
-        let id = add(&store, 1);
-        let mode = fs::metadata(dir.path().join(format!("{id}.pack"))).unwrap().permissions().mode();
-        assert_eq!(mode & 0o777, 0o600);
-    }
 }

@@ -1,0 +1,85 @@
+//! Tests of the channel: two ends on loopback.
+
+use std::collections::BTreeSet;
+use std::net::TcpListener;
+
+use super::*;
+use crate::identity::{Identity, generate};
+use crate::tls::{Admission, client_config, server_config};
+
+const TIME: Duration = Duration::from_secs(5);
+
+fn pair(
+    admission: impl FnOnce(&Identity) -> Admission,
+    pinned: impl FnOnce(&Identity) -> PublicKey,
+) -> (Result<Channel, ChannelError>, Result<Channel, ChannelError>) {
+    let (a, b) = (generate().unwrap(), generate().unwrap());
+    let client = client_config(&a, pinned(&b)).unwrap();
+    let server = server_config(&b, admission(&a)).unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let accepting = std::thread::spawn(move || Channel::accept(listener.accept().unwrap().0, server, TIME));
+    let mut client = Channel::connect(TcpStream::connect(address).unwrap(), client, TIME);
+    if let Ok(channel) = &mut client {
+        // A client learns only from the first answer that the server has refused its key.
+        match channel.receive_exact(&mut [0; 1], Duration::from_millis(300)) {
+            Ok(()) | Err(ChannelError::TimedOut(_)) => {}
+            Err(error) => client = Err(error),
+        }
+    }
+    (client, accepting.join().unwrap())
+}
+
+fn good_pair() -> (Channel, Channel) {
+    let (a, b) = pair(|a| Admission::Only(BTreeSet::from([a.public()])), Identity::public);
+    (a.unwrap(), b.unwrap())
+}
+
+#[test]
+fn large_frames_cross_without_deadlock() {
+    let (mut a, mut b) = good_pair();
+    let size = 20_000_000;
+    let run = |channel: &mut Channel, mine: u8| {
+        let send = vec![mine; size];
+        let mut receive = vec![0; size + 8];
+        channel.pump([&[mine; 8], &send], &mut 0, &mut receive, &mut 0, Until::Both, TIME).unwrap();
+        receive
+    };
+    std::thread::scope(|scope| {
+        let other = scope.spawn(|| run(&mut b, 2));
+        assert!(run(&mut a, 1).iter().all(|&byte| byte == 2));
+        assert!(other.join().unwrap().iter().all(|&byte| byte == 1));
+    });
+    assert!(a.is_idle() && b.is_idle());
+    assert!(a.sent() > size as u64 && a.sent() < size as u64 * 101 / 100);
+    drop(b);
+    assert!(matches!(a.receive_exact(&mut [0; 1], TIME), Err(ChannelError::Closed)));
+}
+
+#[test]
+fn a_silent_peer_times_out() {
+    let (mut a, _b) = good_pair();
+    let error = a.receive_exact(&mut [0; 1], Duration::from_millis(50)).unwrap_err();
+    assert_eq!(error.to_string(), "did not answer within 50 ms");
+}
+
+#[test]
+fn another_key_is_refused_on_either_side() {
+    let (client, server) = pair(|_| Admission::Only(BTreeSet::new()), Identity::public);
+    assert!(matches!(server, Err(ChannelError::WrongKey)));
+    assert!(matches!(client, Err(ChannelError::NotAdmitted)), "{:?}", client.err());
+
+    let (client, server) = pair(|_| Admission::Any, |_| generate().unwrap().public());
+    assert!(matches!(client, Err(ChannelError::WrongKey)));
+    assert!(server.is_err());
+}
+
+#[test]
+fn random_bytes_are_refused() {
+    let identity = generate().unwrap();
+    let server = server_config(&identity, Admission::Any).unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let mut tcp = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    io::Write::write_all(&mut tcp, &[0x55; 4000]).unwrap();
+    assert!(Channel::accept(listener.accept().unwrap().0, server, TIME).is_err());
+}

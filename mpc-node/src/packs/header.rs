@@ -1,0 +1,76 @@
+//! The front of a pack file: what the pack is bound to, and its seed.
+
+use zeroize::Zeroizing;
+
+use crate::codec::{DecodeError, Reader, Writer};
+use crate::engine::{EvaluatorRole, Seed};
+use crate::wire::{PackId, SharingId, Task};
+
+const MAGIC: &[u8; 8] = b"SHPACK\0\0";
+const VERSION: u16 = 1;
+/// Bytes of a pack file before the corrections.
+pub(super) const PREFIX: usize = 8 + 2 + 16 + 35 + 16 + 1 + 8 + 8 + 32;
+
+/// What a pack is bound to: a task and one sharing of the weights.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct PackKey {
+    /// What it is for.
+    pub task: Task,
+    /// Which sharing of the weights it was made with.
+    pub sharing: SharingId,
+}
+
+/// The front of a pack file, without the seed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PackHeader {
+    /// Its name.
+    pub id: PackId,
+    /// What it is bound to.
+    pub key: PackKey,
+    /// Whose half it is.
+    pub role: EvaluatorRole,
+    /// Bytes of corrections.
+    pub corrections: u64,
+    /// Bytes of prepared products.
+    pub prepared: u64,
+}
+
+impl PackHeader {
+    /// Bytes of the whole file.
+    pub fn file_len(&self) -> Option<u64> {
+        self.corrections.checked_add(self.prepared)?.checked_add(PREFIX as u64)
+    }
+
+    /// The byte form, with the seed.
+    pub fn encode(&self, seed: &Seed) -> Zeroizing<Vec<u8>> {
+        let mut w = Writer(Vec::with_capacity(PREFIX));
+        w.bytes(MAGIC).u16(VERSION).bytes(&self.id.0);
+        self.key.task.write(&mut w);
+        w.bytes(&self.key.sharing.0).u8(match self.role {
+            EvaluatorRole::First => 0,
+            EvaluatorRole::Second => 1,
+        });
+        w.u64(self.corrections).u64(self.prepared).bytes(seed.as_bytes());
+        Zeroizing::new(w.0)
+    }
+
+    /// Reads the byte form.
+    pub fn decode(bytes: &[u8]) -> Result<(Self, Seed), DecodeError> {
+        let mut r = Reader::new("pack", bytes);
+        r.header(MAGIC, VERSION)?;
+        let header = Self {
+            id: PackId(r.array()?),
+            key: PackKey { task: Task::read(&mut r)?, sharing: SharingId(r.array()?) },
+            role: match r.u8()? {
+                0 => EvaluatorRole::First,
+                1 => EvaluatorRole::Second,
+                _ => return Err(r.field("role")),
+            },
+            corrections: r.u64()?,
+            prepared: r.u64()?,
+        };
+        let seed = Seed::from_bytes(r.array()?);
+        r.finish()?;
+        Ok((header, seed))
+    }
+}

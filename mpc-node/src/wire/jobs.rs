@@ -1,0 +1,161 @@
+//! Messages about jobs.
+
+use super::{JobId, Kind, Message, PackId, Task, flag};
+use crate::codec::{DecodeError, Reader, Writer};
+
+/// Most tensors in one share.
+const MAX_TENSORS: usize = 1 << 12;
+
+/// Asks an evaluator to run a job; the input share follows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Run {
+    /// The job's name, the same to both evaluators.
+    pub job: JobId,
+    /// What to compute.
+    pub task: Task,
+}
+
+impl Message for Run {
+    const KIND: Kind = Kind::Run;
+    const NAME: &'static str = "job request";
+
+    fn write(&self, w: &mut Writer) {
+        w.bytes(&self.job.0);
+        self.task.write(w);
+    }
+
+    fn read(r: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        Ok(Self { job: JobId(r.array()?), task: Task::read(r)? })
+    }
+}
+
+/// A consumer's share of a graph's inputs, or an evaluator's share of its outputs.
+pub struct Share(pub Vec<Vec<u32>>);
+
+impl Message for Share {
+    const KIND: Kind = Kind::Input;
+    const NAME: &'static str = "input share";
+
+    fn write(&self, w: &mut Writer) {
+        w.tensors(&self.0);
+    }
+
+    fn read(r: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        Ok(Self(r.tensors(MAX_TENSORS)?))
+    }
+}
+
+/// The first evaluator opens a job with the second.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OpenJob {
+    /// The job.
+    pub job: JobId,
+    /// What to compute.
+    pub task: Task,
+    /// Who asked, so that both evaluators serve the same consumer.
+    pub consumer: [u8; 32],
+    /// The pack to use up.
+    pub pack: PackId,
+    /// All packs for this task that the first evaluator holds or is using: the second destroys any other.
+    pub held: Vec<PackId>,
+}
+
+/// Largest number of packs held for one task.
+pub const MAX_PACKS: usize = 1024;
+
+impl Message for OpenJob {
+    const KIND: Kind = Kind::OpenJob;
+    const NAME: &'static str = "job opening";
+
+    fn write(&self, w: &mut Writer) {
+        w.bytes(&self.job.0);
+        self.task.write(w);
+        w.bytes(&self.consumer).bytes(&self.pack.0).u32(self.held.len() as u32);
+        for pack in &self.held {
+            w.bytes(&pack.0);
+        }
+    }
+
+    fn read(r: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        Ok(Self {
+            job: JobId(r.array()?),
+            task: Task::read(r)?,
+            consumer: r.array()?,
+            pack: PackId(r.array()?),
+            held: (0..r.len("held packs", MAX_PACKS)?).map(|_| r.array().map(PackId)).collect::<Result<_, _>>()?,
+        })
+    }
+}
+
+/// The second evaluator's answer to [`OpenJob`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OpenReply {
+    /// Ready for the first round.
+    Go,
+    /// That pack is not here: destroy it and take another.
+    NoSuchPack,
+}
+
+impl Message for OpenReply {
+    const KIND: Kind = Kind::OpenReply;
+    const NAME: &'static str = "job answer";
+
+    fn write(&self, w: &mut Writer) {
+        w.u8(match self {
+            Self::Go => 0,
+            Self::NoSuchPack => 1,
+        });
+    }
+
+    fn read(r: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        Ok(if flag(r, "answer")? { Self::NoSuchPack } else { Self::Go })
+    }
+}
+
+/// One evaluator's figures of one job.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct JobFigures {
+    /// Rounds between the evaluators.
+    pub rounds: u32,
+    /// Bytes this evaluator sent to the other, on the wire.
+    pub sent: u64,
+    /// Bytes it received from the other, on the wire.
+    pub received: u64,
+    /// Wall time from the opening of the job to the last round, in microseconds.
+    pub wall_micros: u64,
+    /// Of that, time spent waiting for the other evaluator (transport included), in microseconds.
+    pub waiting_micros: u64,
+}
+
+/// The answer to [`Run`].
+pub struct RunReply {
+    /// Figures of the job.
+    pub figures: JobFigures,
+    /// The signed transcript, [`crate::transcript::SignedRecord`].
+    pub transcript: Vec<u8>,
+    /// Output shares.
+    pub outputs: Vec<Vec<u32>>,
+}
+
+impl Message for RunReply {
+    const KIND: Kind = Kind::RunReply;
+    const NAME: &'static str = "job result";
+
+    fn write(&self, w: &mut Writer) {
+        let f = &self.figures;
+        w.u32(f.rounds).u64(f.sent).u64(f.received).u64(f.wall_micros).u64(f.waiting_micros);
+        w.u32(self.transcript.len() as u32).bytes(&self.transcript).tensors(&self.outputs);
+    }
+
+    fn read(r: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        let figures = JobFigures {
+            rounds: r.u32()?,
+            sent: r.u64()?,
+            received: r.u64()?,
+            wall_micros: r.u64()?,
+            waiting_micros: r.u64()?,
+        };
+        let len = r.len("transcript", Kind::Transcript.limit())?;
+        Ok(Self { figures, transcript: r.take(len)?.to_vec(), outputs: r.tensors(MAX_TENSORS)? })
+    }
+}
