@@ -123,10 +123,13 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<(
     while node.stats.lanes.load(Ordering::Relaxed) > 0 && Instant::now() < end {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
+    let spilled = node.packs.spill()?;
     if let Some(task) = metrics {
         task.abort();
+        let _ = task.await; // frees the port
     }
-    let spilled = node.packs.spill()?;
+    // A process with much memory takes a while to vanish: whoever waits for it may start the next one meanwhile.
+    node.unlock();
     tracing::info!(packs_written = spilled, "stopped");
     Ok(())
 }

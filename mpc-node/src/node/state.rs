@@ -45,7 +45,7 @@ pub struct Node {
     pub(super) refilling: Mutex<HashSet<PackKey>>,
     peers: [Mutex<Vec<Lane>>; 3],
     started: Instant,
-    _lock: File,
+    lock: File,
 }
 
 /// Counters.
@@ -116,8 +116,15 @@ impl Node {
             refilling: Mutex::default(),
             peers: Default::default(),
             started: Instant::now(),
-            _lock: lock,
+            lock,
         })
+    }
+
+    /// Lets another process use the home.
+    pub(super) fn unlock(&self) {
+        if let Err(error) = flock(&self.lock, FlockOperation::Unlock) {
+            tracing::warn!(%error, "cannot unlock the home");
+        }
     }
 
     /// The keys that may connect: the committee's, and the consumers'.
