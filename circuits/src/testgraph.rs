@@ -3,10 +3,18 @@
 //! Intervals are tracked while a graph grows, so operators with a precondition (rescale to 32 bits, maximum, clamp,
 //! step) meet it for every input within the declared range, and values reach up to what is allowed.
 
+mod kind;
+mod rng;
+#[cfg(test)]
+mod tests;
+
+pub use rng::Rng;
+
 use crate::graph::{
     BoundOrigin, Graph, InputSpec, Node, NodeId, Op, RescaleUse, Shape, Table, TableId, WeightId, WeightSpec, wrap,
 };
 use crate::weights::Weights;
+use kind::Kind;
 
 /// A graph that uses every operator at least once, weights for it, and inputs within its declared range.
 /// The same seed gives the same graph.
@@ -33,99 +41,6 @@ pub fn random(seed: u64) -> (Graph, Weights, Vec<Vec<i32>>) {
 pub fn random_inputs(graph: &Graph, seed: u64) -> Vec<Vec<i32>> {
     let mut rng = Rng::new(seed ^ 0x1234_5678);
     graph.inputs.iter().map(|spec| input_values(&mut rng, spec)).collect()
-}
-
-/// A small deterministic generator (splitmix64): good enough for test material, nothing else.
-#[derive(Clone, Debug)]
-pub struct Rng(u64);
-
-impl Rng {
-    /// A generator for a seed.
-    pub fn new(seed: u64) -> Self {
-        Self(seed)
-    }
-
-    /// The next 64 bits.
-    pub fn word(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    /// Uniform enough in `0..n`.
-    pub fn below(&mut self, n: u64) -> u64 {
-        self.word() % n.max(1)
-    }
-
-    /// Uniform enough in `lo..=hi`.
-    pub fn between(&mut self, lo: i64, hi: i64) -> i64 {
-        lo + self.below((hi - lo + 1) as u64) as i64
-    }
-
-    fn up_to(&mut self, n: u32) -> u32 {
-        1 + self.below(u64::from(n)) as u32
-    }
-}
-
-#[derive(Clone, Copy, PartialEq)]
-enum Kind {
-    MatMulWeight,
-    ScaleWeight,
-    AddWeight,
-    MatMul,
-    MatMulTransposed,
-    Add,
-    AddBroadcast,
-    Sub,
-    SubColumn,
-    MulPublic,
-    Mul,
-    MulColumn,
-    SquareSum,
-    RowSum,
-    RowMax,
-    RescaleValue,
-    RescaleIndex,
-    ClampIndex,
-    Lookup,
-    StepNarrow,
-    StepWide,
-    SliceCols,
-    ConcatCols,
-    SplitHeads,
-    MergeHeads,
-}
-
-impl Kind {
-    const ALL: [Kind; 25] = [
-        Kind::MatMulWeight,
-        Kind::ScaleWeight,
-        Kind::AddWeight,
-        Kind::MatMul,
-        Kind::MatMulTransposed,
-        Kind::Add,
-        Kind::AddBroadcast,
-        Kind::Sub,
-        Kind::SubColumn,
-        Kind::MulPublic,
-        Kind::Mul,
-        Kind::MulColumn,
-        Kind::SquareSum,
-        Kind::RowSum,
-        Kind::RowMax,
-        Kind::RescaleValue,
-        Kind::RescaleIndex,
-        Kind::ClampIndex,
-        Kind::Lookup,
-        Kind::StepNarrow,
-        Kind::StepWide,
-        Kind::SliceCols,
-        Kind::ConcatCols,
-        Kind::SplitHeads,
-        Kind::MergeHeads,
-    ];
 }
 
 /// Every value of a node as an integer, before a wrap to its width.
@@ -543,54 +458,4 @@ fn input_values(rng: &mut Rng, spec: &InputSpec) -> Vec<i32> {
             wrap(value, 32)
         })
         .collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::kernels::Simd;
-    use crate::reference::{ExecOptions, execute};
-    use std::collections::BTreeMap;
-
-    #[test]
-    fn every_graph_is_sound_uses_every_operator_and_keeps_its_bounds() {
-        let mut shifts = BTreeMap::new();
-        for seed in 0..300 {
-            let (graph, weights, inputs) = random(seed);
-            graph.check().unwrap_or_else(|e| panic!("seed {seed}: {e}"));
-            let mut seen = BTreeMap::new();
-            for node in &graph.nodes {
-                *seen.entry(node.op.name()).or_insert(0) += 1;
-                if let Op::Rescale { shift, usage, .. } = node.op {
-                    shifts.entry(shift).or_insert_with(Vec::new).push(usage);
-                }
-            }
-            assert_eq!(seen.len(), 20, "seed {seed}: {seen:?}");
-            for inputs in [inputs, random_inputs(&graph, seed)] {
-                let run = execute(&graph, &weights, &inputs, &ExecOptions::default()).unwrap();
-                assert_eq!(run.out_of_range, [], "seed {seed}");
-            }
-        }
-        for shift in 1..=20 {
-            let uses = &shifts[&shift];
-            assert!(uses.contains(&RescaleUse::Value) && uses.contains(&RescaleUse::Index), "shift {shift}");
-        }
-    }
-
-    #[test]
-    fn threads_and_kernels_give_the_same_trace() {
-        for seed in 0..60 {
-            let (graph, weights, inputs) = random(seed);
-            let run = |threads, simd| {
-                let opts = ExecOptions { threads, record_trace: true, simd };
-                execute(&graph, &weights, &inputs, &opts).unwrap()
-            };
-            let expected = run(1, Simd::Auto);
-            for (threads, simd) in [(2, Simd::Auto), (7, Simd::Auto), (1, Simd::Scalar), (7, Simd::Scalar)] {
-                assert_eq!(run(threads, simd), expected, "seed {seed}");
-            }
-            let lean = execute(&graph, &weights, &inputs, &ExecOptions::default()).unwrap();
-            assert_eq!(lean.outputs, expected.outputs);
-        }
-    }
 }
