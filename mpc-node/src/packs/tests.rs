@@ -114,6 +114,26 @@ fn packs_in_memory_touch_the_disk_only_when_the_node_stops() {
     assert_eq!(taken.load(EvaluatorRole::Second).unwrap().0.prepared, vec![2; 8]);
 }
 
+/// Bytes that version 1 wrote; a later version must still read them or refuse them by name.
+#[test]
+fn version_1_pack_header() {
+    let mut stored = b"SHPACK\0\0\x01\0".to_vec();
+    stored.extend([1; 16]); // name
+    stored.extend([3; 32]); // graph
+    stored.extend([0, 0, 0]); // helper, exact, private
+    stored.extend([5; 16]); // sharing
+    stored.push(1); // second evaluator
+    stored.extend([100, 0, 0, 0, 0, 0, 0, 0, 8, 0, 0, 0, 0, 0, 0, 0]); // lengths
+    stored.extend([7; 32]); // seed
+    assert_eq!(stored.len(), PREFIX);
+    let (header, seed) = PackHeader::decode(&stored).unwrap();
+    let expected =
+        PackHeader { id: PackId([1; 16]), key: key(), role: EvaluatorRole::Second, corrections: 100, prepared: 8 };
+    assert_eq!(header, expected);
+    assert_eq!(seed.as_bytes(), &[7; 32]);
+    assert_eq!(&header.encode(&seed)[..], &stored[..]);
+}
+
 #[cfg(unix)]
 #[test]
 fn packs_are_private_files() {
