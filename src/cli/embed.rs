@@ -25,7 +25,8 @@ Examples:
   sahara embed \"good morning\" --json --float        the float model, for comparison
 
 The network must be up (`sahara devnet up`) unless --plain or --float is given. With --json, each line is an object
-with index, tokens and embedding. The share nodes learn the length class of a text (16, 32, 64, … tokens), nothing else.")]
+with index, tokens and embedding. The share nodes learn the length class of a text (16, 32, 64, … tokens) and
+the time, not the text. The client knows the embedding table even of a model with private weights.")]
 pub struct EmbedArgs {
     /// Sentences
     #[arg(value_name = "TEXT", conflicts_with = "file", required_unless_present = "file")]

@@ -182,7 +182,7 @@ impl Report {
         let lengths: Vec<String> = self.buckets.iter().map(|(tokens, count)| format!("{count} × {tokens}")).collect();
         writeln!(
             to,
-            "  lengths    {} tokens, padded to {} (all that the nodes learn)\n",
+            "  lengths    {} tokens, padded to {} (the nodes learn these lengths and the timing)\n",
             self.tokens,
             lengths.join(", ")
         )
@@ -204,7 +204,7 @@ impl Report {
             writeln!(to, "  {:<21} {:>10} {:>10.2}", "sentences a second", "", self.sentences_per_second)?;
             let each = self.sentences as f64;
             let (cpu, bytes) = (self.cpu_seconds_total / each, megabytes(self.bytes_total) / each);
-            writeln!(to, "\n  per sentence: {cpu:.3} CPU-seconds and {bytes:.1} MB, everything counted")?;
+            writeln!(to, "\n  per sentence: {cpu:.3} CPU-seconds and {bytes:.1} MB, all parties, ahead and online")?;
         }
         let times = self.cpu_seconds_total / self.plaintext_cpu_seconds.max(1e-9);
         writeln!(
