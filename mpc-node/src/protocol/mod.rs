@@ -34,7 +34,7 @@ use crate::ring::prg::{Label, Prg};
 pub enum Rounding {
     /// Bit for bit the reference executor.
     Exact,
-    /// Values may be one more in the last place; indices and comparisons stay exact.
+    /// Values may be one off in the last place, without bias; indices and comparisons stay exact.
     Faithful,
 }
 

@@ -1,4 +1,4 @@
-//! Rescale by a power of two: round half up, exact or faithful (at most one more in the last place).
+//! Rescale by a power of two: round half up exactly, or faithfully (at most one off in the last place, without bias).
 //!
 //! With `m = x + ρ` public and `x' = x + 2^(f-1)` brought into `[0, 2^31)`, `⌊x'/2^f⌋` is
 //! `m_hi - ρ_hi - [m_lo < ρ_lo] + 2^(32-f)·[wrap]`, where `wrap = msb(ρ)·(1 - msb(m))`. The carry is one comparison;
@@ -94,7 +94,8 @@ impl Rescale {
 
     /// The evaluators' part: shares of the operand in, shares of the result out.
     pub(super) async fn evaluate(&self, gate: &mut Gate, shares: &[u32]) -> Vec<u32> {
-        let half = 1u32 << (self.shift - 1);
+        // Without the carry the result is rounded up as often as the dropped bits ask: half a unit more would be a bias.
+        let half = if self.carry.is_some() { 1u32 << (self.shift - 1) } else { 0 };
         let offset = if self.wide() { HALF_RANGE + half } else { half };
         let (mut m, mask) = gate.open_words(self.opened(), shares).await;
         drop(mask);
