@@ -389,8 +389,7 @@ impl Entry {
     /// Joins two neighbouring ranges; `on` tells whether the public index lies in the upper one.
     fn select(on: &Plane, low: &Self, high: &Self) -> Self {
         let mut out = Self::default();
-        for i in 0..bits::WORDS {
-            let b = on[i];
+        for (i, b) in on.iter().enumerate() {
             out.sum[i] = low.sum[i] ^ high.sum[i];
             out.equal[i] = low.equal[i] ^ (b & (low.equal[i] ^ high.equal[i]));
             let below = low.less[i] ^ high.sum[i];

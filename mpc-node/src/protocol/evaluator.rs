@@ -142,10 +142,8 @@ impl Evaluator {
     fn poll(&mut self) {
         let mut context = Context::from_waker(Waker::noop());
         for slot in &mut self.tasks[self.first_open..] {
-            if let Some(task) = slot {
-                if task.as_mut().poll(&mut context).is_ready() {
-                    *slot = None;
-                }
+            if slot.as_mut().is_some_and(|task| task.as_mut().poll(&mut context).is_ready()) {
+                *slot = None;
             }
         }
         while self.tasks.get(self.first_open).is_some_and(Option::is_none) {
@@ -239,7 +237,7 @@ async fn run(shared: Arc<Shared>, index: usize) {
         exchange: shared.exchange.clone(),
         masks: Prg::new(&shared.seed, Label::Mask(id)),
         dealt: if shared.first {
-            Dealt::First(Prg::new(&shared.seed, Label::Dealt(id)))
+            Dealt::First(Box::new(Prg::new(&shared.seed, Label::Dealt(id))))
         } else {
             Dealt::Second(shared.corrections.clone(), task.corrections.start)
         },

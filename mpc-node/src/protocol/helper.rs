@@ -88,10 +88,10 @@ impl Dealing<'_> {
             }
         }
         let mut deficit = if task.deficit || task.settle { Some(self.product(NodeId(id))) } else { None };
-        if task.settle {
-            if let Some(deficit) = deficit.take() {
-                dealer.additive(4, &deficit)?;
-            }
+        if task.settle
+            && let Some(deficit) = deficit.take()
+        {
+            dealer.additive(4, &deficit)?;
         }
         let dealt = dealer.finish()?;
         if dealt != task.corrections.len() as u64 {

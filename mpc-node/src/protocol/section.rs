@@ -85,7 +85,7 @@ impl<'a, 'b> Dealer<'a, 'b> {
 /// An evaluator's side of a section.
 pub(super) enum Dealt {
     /// The first evaluator derives its half.
-    First(Prg),
+    First(Box<Prg>),
     /// The second reads corrections, from this position on.
     Second(Arc<Vec<u8>>, usize),
 }
