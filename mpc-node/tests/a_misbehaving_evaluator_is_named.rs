@@ -113,7 +113,13 @@ fn provoke(act: Act) -> ClientError {
 fn run_with_rogue(network: &Network, case: &Case, task: Task) -> ClientError {
     let client = network.client();
     client
-        .register_model(&[case.graph.clone()], &case.weights, Visibility::Private, &[task.assignment], &mut |_| ())
+        .register_model(
+            std::slice::from_ref(&case.graph),
+            &case.weights,
+            Visibility::Private,
+            &[task.assignment],
+            &mut |_| (),
+        )
         .unwrap();
     client.prepare(&task, 2, &mut |_| ()).unwrap();
     let began = Instant::now();

@@ -61,7 +61,13 @@ fn a_restarted_network_still_serves() {
         network.start_node(i);
     }
     let again = client
-        .register_model(&[case.graph.clone()], &case.weights, Visibility::Private, &[task.assignment], &mut |_| ())
+        .register_model(
+            std::slice::from_ref(&case.graph),
+            &case.weights,
+            Visibility::Private,
+            &[task.assignment],
+            &mut |_| (),
+        )
         .unwrap();
     assert_eq!(again, Default::default(), "nothing has to be sent again");
     assert_eq!(case.run(&client, task, false).unwrap().outputs, case.expected);

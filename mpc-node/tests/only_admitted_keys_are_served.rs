@@ -42,7 +42,13 @@ fn only_its_owner_replaces_a_model() {
     case.register(&owner, Visibility::Private);
     // Break the agreement of the three parts from outside: a thief cannot.
     let error = thief
-        .register_model(&[case.graph.clone()], &case.weights, Visibility::Private, &Assignment::ALL, &mut |_| ())
+        .register_model(
+            std::slice::from_ref(&case.graph),
+            &case.weights,
+            Visibility::Private,
+            &Assignment::ALL,
+            &mut |_| (),
+        )
         .map(|done| done.weights_sent);
     assert_eq!(error.unwrap(), 0, "all parts are there, so nothing is sent");
     let mut other = common::case(33);
@@ -58,7 +64,13 @@ fn open_weights_must_be_those_of_the_graph() {
     let mut case = case(34);
     case.weights.tensors[0][0] ^= 1;
     let error = client
-        .register_model(&[case.graph.clone()], &case.weights, Visibility::Open, &Assignment::ALL, &mut |_| ())
+        .register_model(
+            std::slice::from_ref(&case.graph),
+            &case.weights,
+            Visibility::Open,
+            &Assignment::ALL,
+            &mut |_| (),
+        )
         .unwrap_err();
     assert_eq!(error.code(), Some(FailCode::Refused));
     assert!(error.to_string().contains("not those that the graph commits to"), "{error}");

@@ -134,7 +134,9 @@ impl Case {
     }
 
     pub fn register(&self, client: &Client, visibility: Visibility) {
-        client.register_model(&[self.graph.clone()], &self.weights, visibility, &Assignment::ALL, &mut |_| ()).unwrap();
+        client
+            .register_model(std::slice::from_ref(&self.graph), &self.weights, visibility, &Assignment::ALL, &mut |_| ())
+            .unwrap();
     }
 
     pub fn run(&self, client: &Client, task: Task, auto_prepare: bool) -> Result<Inference, ClientError> {
