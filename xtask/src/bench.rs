@@ -148,7 +148,7 @@ fn object(text: &str, from: &str) -> Result<Value, Failure> {
 fn table(title: &str, rows: &[Value]) {
     println!("\n{title}\n");
     println!(
-        "| tokens | mode | weights | at once | CPU-s in all | online | × plaintext | s on the clock, online | MB in all | online | rounds a layer | answers/s | exact | worst cosine |"
+        "| tokens | mode | weights | at once | CPU-s in all | CPU-s online | × plaintext | s on the clock, online | MB in all | MB online | rounds a layer | answers/s | exact | worst cosine |"
     );
     println!("|---|---|---|---|---|---|---|---|---|---|---|---|---|---|");
     for row in rows {
