@@ -1,0 +1,58 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+pragma solidity ^0.8.20;
+
+/// Stake, rewards and validators. A native contract at 0x0000000000000000000000000000000000000a10.
+/// Call it directly: it refuses DELEGATECALL. Amounts are in the smallest unit.
+interface IStaking {
+    event Delegated(address indexed validator, address indexed delegator, uint256 amount);
+    event Undelegated(address indexed validator, address indexed delegator, uint256 amount);
+
+    struct Unbonding {
+        address validator;
+        uint256 amount;
+        uint256 due;
+    }
+
+    /// Makes the caller a validator with this ed25519 key and bonds the value. Commission in hundredths of a percent.
+    function createValidator(bytes32 consensusKey, uint256 commission) external payable;
+    function setCommission(uint256 commission) external;
+    /// Ends the jail of the caller's validator, once its time is over.
+    function unjail() external;
+
+    function delegate(address validator) external payable;
+    /// Begins to take stake back. It arrives with `withdraw` after the unbonding time.
+    function undelegate(address validator, uint256 amount) external;
+    /// Moves stake at once, not twice within the unbonding time.
+    function redelegate(address from, address to, uint256 amount) external;
+    /// Pays everything of the caller that is due.
+    function withdraw() external returns (uint256 paid);
+    /// Pays the caller's rewards at this validator.
+    function claim(address validator) external returns (uint256 paid);
+    /// Pays the commission of the caller's validator.
+    function claimCommission() external returns (uint256 paid);
+
+    /// `status`: 0 free, 1 jailed until that time, 2 tombstoned for ever. `power`: weight in consensus.
+    function validatorOf(address operator)
+        external
+        view
+        returns (
+            bytes32 consensusKey,
+            uint256 tokens,
+            uint256 shares,
+            uint256 commission,
+            uint256 status,
+            uint256 until,
+            uint256 power
+        );
+    function delegationOf(address validator, address delegator)
+        external
+        view
+        returns (uint256 worth, uint256 shares, uint256 rewards);
+    function unbondingOf(address delegator) external view returns (Unbonding[] memory);
+    function validatorCount() external view returns (uint256);
+    function validatorAt(uint256 index) external view returns (address);
+    /// What was slashed, for governance to decide about.
+    function pool() external view returns (uint256);
+}
+
+IStaking constant STAKING = IStaking(0x0000000000000000000000000000000000000a10);

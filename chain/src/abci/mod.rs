@@ -1,0 +1,209 @@
+//! The ledger under CometBFT: ABCI 2.0 over a socket. Translates, decides nothing.
+
+use std::{net::SocketAddr, sync::Arc};
+
+use alloy_primitives::Bytes;
+use tendermint_abci::{Application as Abci, ServerBuilder};
+use tendermint_proto::v0_38::{
+    abci::{
+        CheckTxType, ExecTxResult, Misbehavior, MisbehaviorType, RequestCheckTx, RequestFinalizeBlock, RequestInfo,
+        RequestInitChain, RequestPrepareProposal, RequestProcessProposal, RequestQuery, ResponseCheckTx,
+        ResponseCommit, ResponseFinalizeBlock, ResponseInfo, ResponseInitChain, ResponsePrepareProposal,
+        ResponseProcessProposal, ResponseQuery, ValidatorUpdate as AbciUpdate, VoteInfo,
+        response_process_proposal::ProposalStatus,
+    },
+    crypto::{PublicKey, public_key::Sum},
+    types::BlockIdFlag,
+};
+
+use crate::{
+    application::{Application, ChainStart, Check, DecidedBlock, Offence, OffenceKind, Proposal, Query, Verdict, Vote},
+    consensus::Time,
+    error::Fault,
+    validator::{ConsensusAddress, ValidatorUpdate},
+};
+
+/// One message is one buffer; a block fits several times over.
+const READ_BUFFER: usize = 1 << 20;
+
+/// What happens around the ledger.
+pub trait Events: Send + Sync {
+    /// A block was committed.
+    fn committed(&self, height: u64);
+
+    /// The ledger cannot go on. Must not return: answering anything would be a lie.
+    fn fault(&self, fault: &Fault) -> !;
+}
+
+/// An ABCI application around a ledger. Clones share it: CometBFT opens four connections.
+pub struct Adapter<A> {
+    app: Arc<A>,
+    events: Arc<dyn Events>,
+}
+
+impl<A> Clone for Adapter<A> {
+    fn clone(&self) -> Self {
+        Self { app: self.app.clone(), events: self.events.clone() }
+    }
+}
+
+impl<A: Application + 'static> Adapter<A> {
+    /// An adapter around `app` that tells `events`.
+    pub fn new(app: Arc<A>, events: Arc<dyn Events>) -> Self {
+        Self { app, events }
+    }
+
+    /// Serves CometBFT at `address` until the process ends.
+    pub fn serve(self, address: SocketAddr) -> Result<(), Box<tendermint_abci::Error>> {
+        ServerBuilder::new(READ_BUFFER).bind(address, self).and_then(tendermint_abci::Server::listen).map_err(Box::new)
+    }
+
+    fn must<T>(&self, result: Result<T, Fault>) -> T {
+        result.unwrap_or_else(|fault| self.events.fault(&fault))
+    }
+}
+
+impl<A: Application + 'static> Abci for Adapter<A> {
+    fn info(&self, _: RequestInfo) -> ResponseInfo {
+        let info = self.app.info();
+        // Before the first block there is no hash: CometBFT takes the one of InitChain.
+        let last_block_app_hash = if info.height == 0 { vec![] } else { info.app_hash.0.to_vec() };
+        ResponseInfo {
+            data: "sahara".into(),
+            version: env!("CARGO_PKG_VERSION").into(),
+            app_version: 0,
+            last_block_height: signed(info.height),
+            last_block_app_hash: last_block_app_hash.into(),
+        }
+    }
+
+    fn init_chain(&self, request: RequestInitChain) -> ResponseInitChain {
+        let started = self.must(self.app.init_chain(&ChainStart {
+            chain_id: request.chain_id,
+            time: Time::from(request.time.unwrap_or_default()).seconds(),
+            app_state: request.app_state_bytes.to_vec(),
+            initial_height: unsigned(request.initial_height),
+        }));
+        ResponseInitChain {
+            consensus_params: None,
+            validators: started.validators.into_iter().map(abci_update).collect(),
+            app_hash: started.app_hash.0.to_vec().into(),
+        }
+    }
+
+    fn check_tx(&self, request: RequestCheckTx) -> ResponseCheckTx {
+        let check = if request.r#type == i32::from(CheckTxType::Recheck) { Check::Again } else { Check::New };
+        let verdict = self.app.check_tx(&request.tx, check);
+        ResponseCheckTx {
+            code: verdict.code,
+            log: verdict.reason,
+            gas_wanted: signed(verdict.gas),
+            ..ResponseCheckTx::default()
+        }
+    }
+
+    fn prepare_proposal(&self, request: RequestPrepareProposal) -> ResponsePrepareProposal {
+        let txs: Vec<Bytes> = request.txs.into_iter().map(Bytes::from).collect();
+        let chosen = self.app.prepare(&Proposal {
+            height: unsigned(request.height),
+            time: Time::from(request.time.unwrap_or_default()).seconds(),
+            txs: &txs,
+            max_bytes: unsigned(request.max_tx_bytes),
+        });
+        ResponsePrepareProposal { txs: chosen.into_iter().map(|tx| tx.0).collect() }
+    }
+
+    fn process_proposal(&self, request: RequestProcessProposal) -> ResponseProcessProposal {
+        let txs: Vec<Bytes> = request.txs.into_iter().map(Bytes::from).collect();
+        let verdict = self.app.process(&Proposal {
+            height: unsigned(request.height),
+            time: Time::from(request.time.unwrap_or_default()).seconds(),
+            txs: &txs,
+            // CometBFT has measured the block itself.
+            max_bytes: u64::MAX,
+        });
+        let status = match verdict {
+            Verdict::Accept => ProposalStatus::Accept,
+            Verdict::Reject => ProposalStatus::Reject,
+        };
+        ResponseProcessProposal { status: status.into() }
+    }
+
+    fn finalize_block(&self, request: RequestFinalizeBlock) -> ResponseFinalizeBlock {
+        let finalized = self.must(self.app.finalize(&DecidedBlock {
+            height: unsigned(request.height),
+            time: Time::from(request.time.unwrap_or_default()).seconds(),
+            hash: request.hash.as_ref().try_into().unwrap_or_default(),
+            proposer: consensus_address(&request.proposer_address),
+            txs: request.txs.into_iter().map(Bytes::from).collect(),
+            votes: request.decided_last_commit.unwrap_or_default().votes.iter().filter_map(vote).collect(),
+            offences: request.misbehavior.iter().filter_map(offence).collect(),
+        }));
+        let results = finalized.results.into_iter().map(|result| ExecTxResult {
+            code: result.code,
+            data: result.data.0,
+            log: result.reason,
+            gas_wanted: signed(result.gas_wanted),
+            gas_used: signed(result.gas_used),
+            ..ExecTxResult::default()
+        });
+        ResponseFinalizeBlock {
+            tx_results: results.collect(),
+            validator_updates: finalized.validators.into_iter().map(abci_update).collect(),
+            app_hash: finalized.app_hash.0.to_vec().into(),
+            ..ResponseFinalizeBlock::default()
+        }
+    }
+
+    fn commit(&self) -> ResponseCommit {
+        let committed = self.must(self.app.commit());
+        self.events.committed(self.app.info().height);
+        ResponseCommit { retain_height: signed(committed.retain_height) }
+    }
+
+    fn query(&self, request: RequestQuery) -> ResponseQuery {
+        let answer = self.app.query(&Query { path: &request.path, data: &request.data });
+        ResponseQuery {
+            code: answer.code,
+            log: answer.reason,
+            key: request.data,
+            value: answer.value.into(),
+            height: signed(answer.height),
+            ..ResponseQuery::default()
+        }
+    }
+}
+
+fn abci_update(update: ValidatorUpdate) -> AbciUpdate {
+    let key = PublicKey { sum: Some(Sum::Ed25519(update.key.0.to_vec())) };
+    AbciUpdate { pub_key: Some(key), power: signed(update.power) }
+}
+
+fn consensus_address(bytes: &[u8]) -> Option<ConsensusAddress> {
+    bytes.try_into().ok().map(ConsensusAddress)
+}
+
+fn vote(info: &VoteInfo) -> Option<Vote> {
+    let validator = info.validator.as_ref()?;
+    let signed =
+        info.block_id_flag == i32::from(BlockIdFlag::Commit) || info.block_id_flag == i32::from(BlockIdFlag::Nil);
+    Some(Vote { validator: consensus_address(&validator.address)?, power: unsigned(validator.power), signed })
+}
+
+fn offence(misbehavior: &Misbehavior) -> Option<Offence> {
+    let kind = match MisbehaviorType::try_from(misbehavior.r#type).ok()? {
+        MisbehaviorType::DuplicateVote => OffenceKind::DoubleSign,
+        MisbehaviorType::LightClientAttack => OffenceKind::LightClientAttack,
+        MisbehaviorType::Unknown => return None,
+    };
+    let validator = consensus_address(&misbehavior.validator.as_ref()?.address)?;
+    Some(Offence { validator, height: unsigned(misbehavior.height), kind })
+}
+
+fn signed(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}
+
+fn unsigned(number: i64) -> u64 {
+    u64::try_from(number).unwrap_or(0)
+}

@@ -1,0 +1,216 @@
+//! The port between consensus and the ledger. Whoever drives it owns time, network and keys; whoever implements it is a
+//! deterministic state machine: the same calls give the same answers on every machine.
+
+use alloy_primitives::Bytes;
+
+use crate::{
+    error::Fault,
+    state::AppHash,
+    validator::{ConsensusAddress, ValidatorUpdate},
+};
+
+/// What a consensus engine asks of a ledger. Calls that read (`info`, `check_tx`, `query`) may come from other threads
+/// at any time; `prepare`, `process`, `finalize` and `commit` come one after the other.
+pub trait Application: Send + Sync {
+    /// The last committed block. An engine replays whatever it has above it.
+    fn info(&self) -> Info;
+
+    /// Begins a chain. Called once, before the first block.
+    fn init_chain(&self, chain: &ChainStart) -> Result<ChainStarted, Fault>;
+
+    /// Whether the mempool should keep `tx`.
+    fn check_tx(&self, tx: &[u8], check: Check) -> TxVerdict;
+
+    /// Chooses and orders the transactions of a block that this node proposes.
+    fn prepare(&self, proposal: &Proposal<'_>) -> Vec<Bytes>;
+
+    /// Whether a proposed block is one that an honest node could have made.
+    fn process(&self, proposal: &Proposal<'_>) -> Verdict;
+
+    /// Executes a decided block in memory. One result for each transaction, always.
+    fn finalize(&self, block: &DecidedBlock) -> Result<Finalized, Fault>;
+
+    /// Makes the finalized block durable. Nothing is stored before.
+    fn commit(&self) -> Result<Committed, Fault>;
+
+    /// Answers a question about committed state.
+    fn query(&self, query: &Query<'_>) -> Answer;
+}
+
+/// The last committed block.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Info {
+    /// Its height; zero before the first.
+    pub height: u64,
+    /// The hash after it.
+    pub app_hash: AppHash,
+}
+
+/// The beginning of a chain, as the engine tells it.
+#[derive(Clone, Debug)]
+pub struct ChainStart {
+    /// The engine's name of the chain.
+    pub chain_id: String,
+    /// Seconds since the epoch.
+    pub time: u64,
+    /// The ledger's own genesis, as JSON.
+    pub app_state: Vec<u8>,
+    /// The first height.
+    pub initial_height: u64,
+}
+
+/// What the chain begins with.
+#[derive(Clone, Debug)]
+pub struct ChainStarted {
+    /// Validators of the first block.
+    pub validators: Vec<ValidatorUpdate>,
+    /// The hash before the first block.
+    pub app_hash: AppHash,
+}
+
+/// The first look at a transaction, or another one after a block.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Check {
+    /// It has just arrived.
+    New,
+    /// It waits in the mempool, and a block was committed since.
+    Again,
+}
+
+/// What becomes of a transaction in the mempool.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TxVerdict {
+    /// Zero: it is kept.
+    pub code: u32,
+    /// Why not.
+    pub reason: String,
+    /// Gas it may use.
+    pub gas: u64,
+}
+
+/// A block that is being proposed.
+#[derive(Clone, Copy, Debug)]
+pub struct Proposal<'a> {
+    /// Its height.
+    pub height: u64,
+    /// Seconds since the epoch.
+    pub time: u64,
+    /// Candidates, or the proposed content.
+    pub txs: &'a [Bytes],
+    /// Bytes that the transactions may have together.
+    pub max_bytes: u64,
+}
+
+/// Vote on a proposal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// An honest node could have made it.
+    Accept,
+    /// No honest node made it.
+    Reject,
+}
+
+/// A block that consensus decided on.
+#[derive(Clone, Debug, Default)]
+pub struct DecidedBlock {
+    /// Its height.
+    pub height: u64,
+    /// Seconds since the epoch.
+    pub time: u64,
+    /// The engine's hash of the block.
+    pub hash: [u8; 32],
+    /// Who proposed it.
+    pub proposer: Option<ConsensusAddress>,
+    /// Its transactions.
+    pub txs: Vec<Bytes>,
+    /// Validators of the block before, and whether they signed it.
+    pub votes: Vec<Vote>,
+    /// Proven offences.
+    pub offences: Vec<Offence>,
+}
+
+/// A validator's part in the last commit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Vote {
+    /// Who.
+    pub validator: ConsensusAddress,
+    /// Weight in that block.
+    pub power: u64,
+    /// Whether a signature is there.
+    pub signed: bool,
+}
+
+/// Proof of misbehaviour, verified by the engine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Offence {
+    /// Who.
+    pub validator: ConsensusAddress,
+    /// When.
+    pub height: u64,
+    /// What.
+    pub kind: OffenceKind,
+}
+
+/// Kinds of misbehaviour.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum OffenceKind {
+    /// Two votes for one height and round.
+    DoubleSign = 1,
+    /// Part of an attack on light clients.
+    LightClientAttack = 2,
+}
+
+/// The effects of a block, not yet durable.
+#[derive(Clone, Debug)]
+pub struct Finalized {
+    /// One for each transaction, in order.
+    pub results: Vec<TxResult>,
+    /// New weights; they count from two blocks later.
+    pub validators: Vec<ValidatorUpdate>,
+    /// The hash after the block.
+    pub app_hash: AppHash,
+}
+
+/// What became of a transaction in a block.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TxResult {
+    /// Zero: executed and succeeded. One: executed and reverted, gas paid. Higher: not executed.
+    pub code: u32,
+    /// Why not, in words.
+    pub reason: String,
+    /// Gas it could use.
+    pub gas_wanted: u64,
+    /// Gas it used.
+    pub gas_used: u64,
+    /// Output of the call.
+    pub data: Bytes,
+}
+
+/// After a commit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Committed {
+    /// The engine may forget blocks below this; zero keeps all.
+    pub retain_height: u64,
+}
+
+/// A question about committed state.
+#[derive(Clone, Copy, Debug)]
+pub struct Query<'a> {
+    /// What is asked.
+    pub path: &'a str,
+    /// Arguments.
+    pub data: &'a [u8],
+}
+
+/// An answer.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Answer {
+    /// Zero: there is a value.
+    pub code: u32,
+    /// Why not.
+    pub reason: String,
+    /// The value.
+    pub value: Vec<u8>,
+    /// The height it belongs to.
+    pub height: u64,
+}

@@ -1,0 +1,124 @@
+//! Blocks as Ethereum sees them: header, transactions, receipts; how they are stored and found.
+
+use std::sync::Arc;
+
+use alloy_consensus::{Header, ReceiptEnvelope};
+use alloy_primitives::{Address, B256, Bytes};
+use alloy_rlp::{Decodable, Encodable, RlpDecodable, RlpEncodable};
+
+use crate::{
+    error::StoreError,
+    store::{Batch, Reader, Table},
+    tx::Tx,
+};
+
+/// What execution found out about a transaction, beside its receipt.
+#[derive(Clone, Debug, PartialEq, Eq, RlpEncodable, RlpDecodable)]
+pub struct TxFacts {
+    /// Who signed it.
+    pub sender: Address,
+    /// Gas it used.
+    pub gas_used: u64,
+    /// The contract it made, or zero.
+    pub contract: Address,
+}
+
+/// A block with everything known about it.
+#[derive(Clone, Debug)]
+pub struct Block {
+    /// Keccak of the header.
+    pub hash: B256,
+    /// The header.
+    pub header: Header,
+    /// Transactions that were executed.
+    pub txs: Vec<Arc<Tx>>,
+    /// Their receipts.
+    pub receipts: Vec<ReceiptEnvelope>,
+    /// What else is known of them.
+    pub facts: Vec<TxFacts>,
+}
+
+/// The stored form. A field is only ever added at the end, with a new format of the store.
+#[derive(RlpEncodable, RlpDecodable)]
+struct Stored {
+    header: Header,
+    txs: Vec<Bytes>,
+    receipts: Vec<Bytes>,
+    facts: Vec<TxFacts>,
+}
+
+impl Block {
+    /// Puts the block and its indexes into `batch`.
+    pub fn store(&self, batch: &mut Batch) {
+        let number = self.header.number.to_be_bytes();
+        let receipts = self.receipts.iter().map(|r| Bytes::from(alloy_rlp::encode(r))).collect();
+        let txs = self.txs.iter().map(|tx| tx.bytes.clone()).collect();
+        let stored = Stored { header: self.header.clone(), txs, receipts, facts: self.facts.clone() };
+        let mut encoded = Vec::with_capacity(stored.length());
+        stored.encode(&mut encoded);
+        batch.put(Table::Blocks, number, encoded);
+        batch.put(Table::BlockHeights, self.hash.as_slice(), number);
+        for (index, tx) in (0u32..).zip(&self.txs) {
+            let place = [number.as_slice(), index.to_be_bytes().as_slice()].concat();
+            batch.put(Table::Transactions, tx.hash.as_slice(), place);
+        }
+    }
+}
+
+/// The block at `height`.
+pub fn block_at(reader: &dyn Reader, height: u64) -> Result<Option<Block>, StoreError> {
+    let Some(bytes) = reader.get(Table::Blocks, &height.to_be_bytes())? else { return Ok(None) };
+    let bad = |e: String| StoreError::corrupt("read a block", e);
+    let stored = Stored::decode(&mut bytes.as_slice()).map_err(|e| bad(e.to_string()))?;
+    if stored.txs.len() != stored.facts.len() || stored.txs.len() != stored.receipts.len() {
+        return Err(bad("lists of different lengths".into()));
+    }
+    let txs = stored
+        .txs
+        .into_iter()
+        .zip(&stored.facts)
+        .map(|(bytes, facts)| Tx::stored(bytes, facts.sender).map(Arc::new).map_err(|e| bad(e.to_string())));
+    let receipts = stored
+        .receipts
+        .iter()
+        .map(|bytes| ReceiptEnvelope::decode(&mut bytes.as_ref()).map_err(|e| bad(e.to_string())));
+    Ok(Some(Block {
+        hash: stored.header.hash_slow(),
+        txs: txs.collect::<Result<_, _>>()?,
+        receipts: receipts.collect::<Result<_, _>>()?,
+        header: stored.header,
+        facts: stored.facts,
+    }))
+}
+
+/// Only the header at `height`.
+pub fn header_at(reader: &dyn Reader, height: u64) -> Result<Option<Header>, StoreError> {
+    let Some(bytes) = reader.get(Table::Blocks, &height.to_be_bytes())? else { return Ok(None) };
+    let bad = |e: alloy_rlp::Error| StoreError::corrupt("read a header", e);
+    let mut list = bytes.as_slice();
+    alloy_rlp::Header::decode(&mut list).map_err(bad)?;
+    Header::decode(&mut list).map(Some).map_err(bad)
+}
+
+/// The hash of the block at `height`.
+pub fn hash_at(reader: &dyn Reader, height: u64) -> Result<Option<B256>, StoreError> {
+    Ok(header_at(reader, height)?.map(|header| header.hash_slow()))
+}
+
+/// The height of the block with `hash`.
+pub fn height_of(reader: &dyn Reader, hash: B256) -> Result<Option<u64>, StoreError> {
+    let bytes = reader.get(Table::BlockHeights, hash.as_slice())?;
+    bytes.map(|b| number(&b).map(u64::from_be_bytes)).transpose()
+}
+
+/// Height and index of the transaction with `hash`.
+pub fn place_of(reader: &dyn Reader, hash: B256) -> Result<Option<(u64, usize)>, StoreError> {
+    let Some(bytes) = reader.get(Table::Transactions, hash.as_slice())? else { return Ok(None) };
+    let (height, index) = bytes.split_at_checked(8).ok_or_else(|| StoreError::corrupt("read a place", "too short"))?;
+    let index = usize::try_from(u32::from_be_bytes(number(index)?)).unwrap_or(usize::MAX);
+    Ok(Some((u64::from_be_bytes(number(height)?), index)))
+}
+
+fn number<const N: usize>(bytes: &[u8]) -> Result<[u8; N], StoreError> {
+    bytes.try_into().map_err(|_| StoreError::corrupt("read a number", format!("{} bytes", bytes.len())))
+}

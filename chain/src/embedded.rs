@@ -1,0 +1,254 @@
+//! The embedded driver: one validator in this process. It makes real Tendermint blocks with signed headers, takes time
+//! from a callback, and has no network: for development and tests, what anvil is to Ethereum.
+
+use std::sync::Arc;
+
+use alloy_primitives::Bytes;
+use ed25519_dalek::{Signer, SigningKey};
+use prost::Message;
+use tendermint_proto::v0_38::{
+    types::{BlockIdFlag, Data, EvidenceList},
+    version::Consensus,
+};
+
+use crate::{
+    application::{Application, ChainStart, DecidedBlock, Finalized, Proposal, TxResult, Verdict, Vote},
+    consensus::{BLOCK_PROTOCOL, Block, BlockId, Commit, CommitSig, Header, Time, hashes},
+    error::{Fault, StoreError},
+    store::{Batch, Store, Table},
+    validator::{ConsensusKey, ValidatorUpdate},
+};
+
+/// Bytes of transactions in a block, as under CometBFT.
+pub const MAX_BLOCK_BYTES: u64 = 4 * 1024 * 1024;
+
+/// Where the driver keeps its last block, beside the ledger.
+const KEY: &[u8] = b"embedded";
+
+/// Version of that record.
+const VERSION: u8 = 1;
+
+/// A block with the signature that commits it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SignedBlock {
+    /// The block.
+    pub block: Block,
+    /// Its name.
+    pub id: BlockId,
+    /// The signature.
+    pub commit: Commit,
+    /// What became of its transactions.
+    pub results: Vec<TxResult>,
+}
+
+/// A chain of one validator.
+pub struct Embedded<A> {
+    app: Arc<A>,
+    store: Arc<dyn Store>,
+    key: SigningKey,
+    chain_id: String,
+    validators: Vec<ValidatorUpdate>,
+    tip: Tip,
+}
+
+/// What the next block needs of the last one.
+#[derive(Clone, Debug, Default)]
+struct Tip {
+    height: u64,
+    time: Time,
+    id: BlockId,
+    commit: Commit,
+    app_hash: Vec<u8>,
+    results_hash: Vec<u8>,
+}
+
+impl<A: Application> Embedded<A> {
+    /// Begins a chain with `genesis` (JSON), or continues the one in `store`.
+    pub fn start(
+        app: Arc<A>,
+        store: Arc<dyn Store>,
+        key: SigningKey,
+        chain_id: &str,
+        genesis: &[u8],
+        now: Time,
+    ) -> Result<Self, Fault> {
+        let own = ValidatorUpdate { key: ConsensusKey(key.verifying_key().to_bytes().into()), power: 1 };
+        let mut driver =
+            Self { app, store, key, chain_id: chain_id.to_owned(), validators: vec![own], tip: Tip::default() };
+        let stored = driver.store.reader()?.get(Table::Meta, KEY)?;
+        match stored {
+            Some(bytes) => driver.resume(&bytes)?,
+            None => {
+                let time = now.seconds();
+                let chain_id = driver.chain_id.clone();
+                let start = ChainStart { chain_id, time, app_state: genesis.to_vec(), initial_height: 1 };
+                let started = driver.app.init_chain(&start)?;
+                driver.validators = started.validators;
+                driver.tip.app_hash = started.app_hash.0.to_vec();
+                driver.tip.time = now;
+                driver.tip.results_hash = hashes::results(&[]).to_vec();
+            }
+        }
+        if !driver.validators.iter().any(|validator| validator.key == own.key) {
+            return Err(Fault::Order { call: "the embedded driver", why: "genesis does not name its validator key" });
+        }
+        Ok(driver)
+    }
+
+    /// Makes the next block at `now` from `candidates`.
+    pub fn step(&mut self, candidates: &[Bytes], now: Time) -> Result<SignedBlock, Fault> {
+        let height = self.tip.height + 1;
+        // Time never stands still in a chain, whatever the clock says.
+        let time = now.max(Time(self.tip.time.0 + 1_000_000));
+        let offer = Proposal { height, time: time.seconds(), txs: candidates, max_bytes: MAX_BLOCK_BYTES };
+        let txs = self.app.prepare(&offer);
+        if self.app.process(&Proposal { txs: &txs, ..offer }) == Verdict::Reject {
+            return Err(Fault::Order { call: "ProcessProposal", why: "the ledger rejects its own proposal" });
+        }
+        let block = self.assemble(height, time, &txs);
+        let id = hashes::block_id(&block);
+        let commit = self.sign(height, &id, time);
+        let finalized = self.app.finalize(&self.decided(&block, &id))?;
+        let tip = self.after(&block, &id, commit.clone(), &finalized);
+        // Kept before the ledger commits: after a crash in between, this very block is executed again.
+        self.keep(&block, &tip)?;
+        self.app.commit()?;
+        self.tip = tip;
+        Ok(SignedBlock { block, id, commit, results: finalized.results })
+    }
+
+    /// The last height.
+    pub fn height(&self) -> u64 {
+        self.tip.height
+    }
+
+    fn assemble(&self, height: u64, time: Time, txs: &[Bytes]) -> Block {
+        let validators = hashes::validators(&self.validators).to_vec();
+        let header = Header {
+            version: Some(Consensus { block: BLOCK_PROTOCOL, app: 0 }),
+            chain_id: self.chain_id.clone(),
+            height: signed(height),
+            time: Some(time.into()),
+            last_block_id: Some(self.tip.id.clone()),
+            last_commit_hash: hashes::commit(&self.tip.commit).to_vec(),
+            data_hash: hashes::data(txs).to_vec(),
+            validators_hash: validators.clone(),
+            next_validators_hash: validators,
+            consensus_hash: hashes::params(signed(MAX_BLOCK_BYTES), -1).to_vec(),
+            app_hash: self.tip.app_hash.clone(),
+            last_results_hash: self.tip.results_hash.clone(),
+            evidence_hash: hashes::data::<&[u8]>(&[]).to_vec(),
+            proposer_address: self.own_key().address().0.to_vec(),
+        };
+        Block {
+            header: Some(header),
+            data: Some(Data { txs: txs.iter().map(|tx| tx.to_vec()).collect() }),
+            evidence: Some(EvidenceList::default()),
+            last_commit: Some(self.tip.commit.clone()),
+        }
+    }
+
+    fn sign(&self, height: u64, id: &BlockId, time: Time) -> Commit {
+        let bytes = hashes::precommit(&self.chain_id, signed(height), 0, id, time.into());
+        let signature = CommitSig {
+            block_id_flag: BlockIdFlag::Commit.into(),
+            validator_address: self.own_key().address().0.to_vec(),
+            timestamp: Some(time.into()),
+            signature: self.key.sign(&bytes).to_bytes().to_vec(),
+        };
+        Commit { height: signed(height), round: 0, block_id: Some(id.clone()), signatures: vec![signature] }
+    }
+
+    fn decided(&self, block: &Block, id: &BlockId) -> DecidedBlock {
+        let header = block.header.clone().unwrap_or_default();
+        let last = block.last_commit.clone().unwrap_or_default();
+        let own = self.own_key().address();
+        let power = self.validators.iter().find(|v| v.key == self.own_key()).map_or(0, |v| v.power);
+        DecidedBlock {
+            height: u64::try_from(header.height).unwrap_or_default(),
+            time: Time::from(header.time.unwrap_or_default()).seconds(),
+            hash: id.hash.as_slice().try_into().unwrap_or_default(),
+            proposer: Some(own),
+            txs: block.data.clone().unwrap_or_default().txs.into_iter().map(Bytes::from).collect(),
+            votes: last.signatures.iter().map(|_| Vote { validator: own, power, signed: true }).collect(),
+            offences: vec![],
+        }
+    }
+
+    fn after(&self, block: &Block, id: &BlockId, commit: Commit, finalized: &Finalized) -> Tip {
+        let header = block.header.clone().unwrap_or_default();
+        Tip {
+            height: u64::try_from(header.height).unwrap_or_default(),
+            time: header.time.unwrap_or_default().into(),
+            id: id.clone(),
+            commit,
+            app_hash: finalized.app_hash.0.to_vec(),
+            results_hash: hashes::results(&finalized.results).to_vec(),
+        }
+    }
+
+    fn keep(&self, block: &Block, tip: &Tip) -> Result<(), StoreError> {
+        let mut record = vec![VERSION];
+        record.extend(&tip.app_hash);
+        record.extend(&tip.results_hash);
+        record.extend(u32::try_from(self.validators.len()).unwrap_or_default().to_be_bytes());
+        for validator in &self.validators {
+            record.extend(validator.key.0);
+            record.extend(validator.power.to_be_bytes());
+        }
+        record.extend(block.encode_to_vec());
+        let mut batch = Batch::default();
+        batch.put(Table::Meta, KEY, record);
+        self.store.write(&batch)
+    }
+
+    /// Takes up the kept block: the ledger has executed it already, or does it now.
+    fn resume(&mut self, record: &[u8]) -> Result<(), Fault> {
+        let (app_hash, results_hash, validators, block) = read_record(record)
+            .ok_or_else(|| StoreError::corrupt("read the embedded driver's last block", "wrong form"))?;
+        self.validators = validators;
+        let id = hashes::block_id(&block);
+        let header = block.header.clone().unwrap_or_default();
+        let height = u64::try_from(header.height).unwrap_or_default();
+        if header.chain_id != self.chain_id {
+            return Err(Fault::Order { call: "the embedded driver", why: "this data folder has another chain" });
+        }
+        let done = self.app.info().height;
+        if done + 1 == height {
+            self.app.finalize(&self.decided(&block, &id))?;
+            self.app.commit()?;
+        } else if done != height {
+            return Err(Fault::Height { asked: height, expected: done + 1 });
+        }
+        let time = Time::from(header.time.unwrap_or_default());
+        let commit = self.sign(height, &id, time);
+        self.tip = Tip { height, time, id, commit, app_hash, results_hash };
+        Ok(())
+    }
+
+    fn own_key(&self) -> ConsensusKey {
+        ConsensusKey(self.key.verifying_key().to_bytes().into())
+    }
+}
+
+type Record = (Vec<u8>, Vec<u8>, Vec<ValidatorUpdate>, Block);
+
+fn read_record(record: &[u8]) -> Option<Record> {
+    let ([version], rest) = record.split_first_chunk::<1>()?;
+    let (app_hash, rest) = rest.split_first_chunk::<32>()?;
+    let (results_hash, rest) = rest.split_first_chunk::<32>()?;
+    let (count, mut rest) = rest.split_first_chunk::<4>()?;
+    let mut validators = Vec::new();
+    for _ in 0..u32::from_be_bytes(*count) {
+        let (key, after) = rest.split_first_chunk::<32>()?;
+        let (power, after) = after.split_first_chunk::<8>()?;
+        validators.push(ValidatorUpdate { key: ConsensusKey(key.into()), power: u64::from_be_bytes(*power) });
+        rest = after;
+    }
+    let block = Block::decode(rest).ok()?;
+    (*version == VERSION).then(|| (app_hash.to_vec(), results_hash.to_vec(), validators, block))
+}
+
+fn signed(height: u64) -> i64 {
+    i64::try_from(height).unwrap_or(i64::MAX)
+}

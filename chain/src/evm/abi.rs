@@ -1,0 +1,109 @@
+//! Solidity's call encoding, as much of it as native contracts need, read without allocating.
+
+use alloy_primitives::{Address, B256, Bytes, U256, hex, keccak256};
+
+/// Arguments of a call, behind its selector.
+#[derive(Clone, Copy, Debug)]
+pub struct Arguments<'a>(&'a [u8]);
+
+/// Why arguments do not decode.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AbiError {
+    /// The data ends too early.
+    Short,
+    /// A number that is too large for its type, or an offset out of range.
+    Range,
+    /// More items than the callee takes.
+    TooMany,
+}
+
+impl std::fmt::Display for AbiError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Short => "arguments end too early",
+            Self::Range => "argument out of range",
+            Self::TooMany => "too many items",
+        })
+    }
+}
+
+/// Splits call data into selector and arguments.
+pub fn split(input: &[u8]) -> Option<([u8; 4], Arguments<'_>)> {
+    let (selector, rest) = input.split_first_chunk::<4>()?;
+    Some((*selector, Arguments(rest)))
+}
+
+/// The first four bytes of the hash of a signature such as `bond(address)`.
+pub fn selector(signature: &str) -> [u8; 4] {
+    let hash = keccak256(signature);
+    [hash[0], hash[1], hash[2], hash[3]]
+}
+
+impl<'a> Arguments<'a> {
+    /// The argument at `index` as 32 bytes.
+    pub fn word(&self, index: usize) -> Result<B256, AbiError> {
+        let at = index.checked_mul(32).ok_or(AbiError::Range)?;
+        self.0.get(at..).and_then(|rest| rest.first_chunk::<32>()).map(|word| B256::new(*word)).ok_or(AbiError::Short)
+    }
+
+    /// The argument at `index` as a number.
+    pub fn number(&self, index: usize) -> Result<U256, AbiError> {
+        Ok(U256::from_be_bytes(self.word(index)?.0))
+    }
+
+    /// The argument at `index` as a small number.
+    pub fn small(&self, index: usize) -> Result<u64, AbiError> {
+        self.number(index)?.try_into().map_err(|_| AbiError::Range)
+    }
+
+    /// The argument at `index` as an address.
+    pub fn address(&self, index: usize) -> Result<Address, AbiError> {
+        let word = self.word(index)?;
+        if word[..12].iter().any(|byte| *byte != 0) {
+            return Err(AbiError::Range);
+        }
+        Ok(Address::from_word(word))
+    }
+
+    /// The `bytes` argument at `index`.
+    pub fn bytes(&self, index: usize, max: usize) -> Result<&'a [u8], AbiError> {
+        let (length, rest) = self.tail(index, max)?;
+        rest.get(..length).ok_or(AbiError::Short)
+    }
+
+    /// The `bytes32[]` argument at `index`.
+    pub fn words(&self, index: usize, max: usize) -> Result<&'a [[u8; 32]], AbiError> {
+        let (count, rest) = self.tail(index, max)?;
+        rest.as_chunks::<32>().0.get(..count).ok_or(AbiError::Short)
+    }
+
+    fn tail(&self, index: usize, max: usize) -> Result<(usize, &'a [u8]), AbiError> {
+        let at = usize::try_from(self.small(index)?).map_err(|_| AbiError::Range)?;
+        let tail = Arguments(self.0.get(at..).ok_or(AbiError::Range)?);
+        let length = usize::try_from(tail.small(0)?).map_err(|_| AbiError::Range)?;
+        if length > max {
+            return Err(AbiError::TooMany);
+        }
+        Ok((length, &tail.0[32..]))
+    }
+}
+
+/// `Error(string)`, what `revert("why")` gives in Solidity.
+pub fn revert_reason(why: &str) -> Bytes {
+    let mut out = hex!("08c379a0").to_vec();
+    out.extend(U256::from(32).to_be_bytes::<32>());
+    out.extend(U256::from(why.len()).to_be_bytes::<32>());
+    out.extend(why.as_bytes());
+    out.resize(out.len().next_multiple_of(32) + 4, 0);
+    out.into()
+}
+
+/// One word that says yes or no.
+pub fn yes_or_no(yes: bool) -> Bytes {
+    Bytes::copy_from_slice(U256::from(u8::from(yes)).to_be_bytes::<32>().as_slice())
+}
+
+/// Words one after the other.
+pub fn words_out(words: &[U256]) -> Bytes {
+    words.iter().flat_map(|word| word.to_be_bytes::<32>()).collect()
+}

@@ -1,0 +1,247 @@
+//! Runs transactions and calls on a view of state.
+
+use alloy_consensus::Transaction as _;
+use alloy_eips::eip2718::Typed2718;
+use alloy_primitives::{Address, B256, Bytes, Log, TxKind, U256};
+use revm::{
+    Context, ExecuteCommitEvm, ExecuteEvm, Journal, MainBuilder, MainContext,
+    context::{BlockEnv, CfgEnv, Evm, TxEnv, either::Either},
+    context_interface::{
+        ContextTr,
+        block::BlobExcessGasAndPrice,
+        cfg::gas_params::GasParams,
+        result::{EVMError, ExecutionResult, HaltReason, Output},
+    },
+    handler::{EthFrame, instructions::EthInstructions},
+    interpreter::interpreter::EthInterpreter,
+    primitives::hardfork::SpecId,
+};
+
+use super::{database::EvmState, provider::Precompiles};
+use crate::{
+    error::{Fault, StoreError},
+    state::StateView,
+    tx::Tx,
+};
+
+/// What a block tells its transactions.
+#[derive(Clone, Debug)]
+pub struct BlockContext {
+    /// Of the chain.
+    pub chain_id: u64,
+    /// Height.
+    pub number: u64,
+    /// Seconds since the epoch.
+    pub time: u64,
+    /// Who gets the tips.
+    pub beneficiary: Address,
+    /// Gas of the whole block.
+    pub gas_limit: u64,
+    /// Price of gas that is burnt.
+    pub base_fee: u64,
+    /// What `PREVRANDAO` gives. Proposers can influence it: no lottery should trust it.
+    pub random: B256,
+    /// The rules.
+    pub spec: SpecId,
+}
+
+/// What a transaction did.
+#[derive(Clone, Debug)]
+pub struct Outcome {
+    /// Whether it did what it should.
+    pub success: bool,
+    /// Gas that is paid for.
+    pub gas_used: u64,
+    /// Returned or reverted bytes.
+    pub output: Bytes,
+    /// Events.
+    pub logs: Vec<Log>,
+    /// The contract it made.
+    pub contract: Option<Address>,
+    /// Why it stopped, in words, if neither success nor revert.
+    pub halt: Option<String>,
+}
+
+/// Why a transaction was not executed at all: it leaves no trace and pays nothing.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct Refusal(pub String);
+
+/// A question to a contract, without a signature.
+#[derive(Clone, Debug, Default)]
+pub struct Call {
+    /// In whose name.
+    pub from: Address,
+    /// Whom; `None` creates.
+    pub to: Option<Address>,
+    /// Call data or init code.
+    pub input: Bytes,
+    /// Value sent along.
+    pub value: U256,
+    /// Gas it may use.
+    pub gas_limit: u64,
+    /// Price a gas; zero asks nothing of the balance.
+    pub gas_price: u128,
+    /// Accounts and slots that are warm from the start.
+    pub access_list: alloy_eips::eip2930::AccessList,
+}
+
+/// The outcome of a call, or why it could not begin.
+pub type CallResult = Result<Outcome, Refusal>;
+
+type Ctx<'a> = Context<BlockEnv, TxEnv, CfgEnv, EvmState<'a>, Journal<EvmState<'a>>, ()>;
+type Inner<'a> = Evm<Ctx<'a>, (), EthInstructions<EthInterpreter, Ctx<'a>>, Precompiles, EthFrame<EthInterpreter>>;
+
+/// The machine, on one view, inside one block.
+pub struct Machine<'a> {
+    evm: Inner<'a>,
+}
+
+impl<'a> Machine<'a> {
+    /// A machine that executes the transactions of `block` on `view`.
+    pub fn new(view: &'a mut StateView, block: &BlockContext) -> Self {
+        Self::with(view, block_env(block), block.spec, block.chain_id, |_| {})
+    }
+
+    /// A machine for questions: no nonce, no balance for gas, no limit of the block.
+    pub fn for_calls(view: &'a mut StateView, block: &BlockContext) -> Self {
+        Self::with(view, block_env(block), block.spec, block.chain_id, |cfg| {
+            cfg.disable_nonce_check = true;
+            cfg.disable_balance_check = true;
+            cfg.disable_block_gas_limit = true;
+            cfg.disable_eip3607 = true;
+            cfg.disable_base_fee = true;
+            cfg.tx_gas_limit_cap = Some(u64::MAX);
+        })
+    }
+
+    /// A machine with everything spelled out, for conformance tests.
+    pub fn with(
+        view: &'a mut StateView,
+        block: BlockEnv,
+        spec: SpecId,
+        chain_id: u64,
+        adjust: impl FnOnce(&mut CfgEnv),
+    ) -> Self {
+        let context = Context::mainnet().with_db(EvmState::new(view)).with_block(block).modify_cfg_chained(|cfg| {
+            cfg.set_spec_and_mainnet_gas_params(spec);
+            cfg.chain_id = chain_id;
+            adjust(cfg);
+        });
+        Self { evm: context.build_mainnet().with_precompiles(Precompiles::new(spec)) }
+    }
+
+    /// Executes `tx` and keeps its effects in the view.
+    pub fn execute(&mut self, tx: &Tx) -> Result<CallResult, Fault> {
+        self.transact(tx_env(tx))
+    }
+
+    /// Executes `tx`, spelled out, and keeps its effects in the view.
+    pub fn transact(&mut self, tx: TxEnv) -> Result<CallResult, Fault> {
+        let result = self.evm.transact_commit(tx);
+        self.evm.ctx.db_mut().failure()?;
+        settle(result)
+    }
+
+    /// Asks `call`; the view stays as it is.
+    pub fn call(&mut self, call: &Call) -> Result<CallResult, Fault> {
+        let tx = TxEnv {
+            tx_type: u8::from(!call.access_list.0.is_empty()),
+            caller: call.from,
+            gas_limit: call.gas_limit,
+            gas_price: call.gas_price,
+            kind: call.to.map_or(TxKind::Create, TxKind::Call),
+            value: call.value,
+            data: call.input.clone(),
+            access_list: call.access_list.clone(),
+            chain_id: None,
+            ..TxEnv::default()
+        };
+        settle(self.evm.transact(tx).map(|outcome| outcome.result))
+    }
+
+    /// The state it works on.
+    pub fn view(&mut self) -> &mut StateView {
+        self.evm.ctx.db_mut().view()
+    }
+}
+
+/// The least gas that `tx` needs for its bytes alone; with less it is refused.
+pub fn least_gas(tx: &Tx) -> u64 {
+    let gas = GasParams::new_spec(super::FORK).initial_tx_gas_for_tx(tx_env(tx), None);
+    gas.initial_regular_gas().max(gas.floor_gas())
+}
+
+fn settle(result: Result<ExecutionResult, EVMError<StoreError>>) -> Result<CallResult, Fault> {
+    match result {
+        Ok(result) => Ok(Ok(outcome(result))),
+        Err(EVMError::Transaction(why)) => Ok(Err(Refusal(why.to_string()))),
+        Err(EVMError::Database(e)) => Err(e.into()),
+        Err(EVMError::Header(e)) => Err(Fault::Evm(e.to_string())),
+        Err(EVMError::Custom(e)) => Err(Fault::Evm(e)),
+        Err(EVMError::CustomAny(e)) => Err(Fault::Evm(e.to_string())),
+    }
+}
+
+fn outcome(result: ExecutionResult<HaltReason>) -> Outcome {
+    let gas_used = result.tx_gas_used();
+    match result {
+        ExecutionResult::Success { logs, output, .. } => {
+            let contract = match &output {
+                Output::Create(_, address) => *address,
+                Output::Call(_) => None,
+            };
+            Outcome { success: true, gas_used, output: output.into_data(), logs, contract, halt: None }
+        }
+        ExecutionResult::Revert { output, .. } => {
+            Outcome { success: false, gas_used, output, logs: vec![], contract: None, halt: None }
+        }
+        ExecutionResult::Halt { reason, .. } => Outcome {
+            success: false,
+            gas_used,
+            output: Bytes::new(),
+            logs: vec![],
+            contract: None,
+            halt: Some(reason.to_string()),
+        },
+    }
+}
+
+fn block_env(block: &BlockContext) -> BlockEnv {
+    BlockEnv {
+        number: U256::from(block.number),
+        beneficiary: block.beneficiary,
+        timestamp: U256::from(block.time),
+        gas_limit: block.gas_limit,
+        basefee: block.base_fee,
+        difficulty: U256::ZERO,
+        prevrandao: Some(block.random),
+        blob_excess_gas_and_price: Some(BlobExcessGasAndPrice { excess_blob_gas: 0, blob_gasprice: 1 }),
+        ..BlockEnv::default()
+    }
+}
+
+fn tx_env(tx: &Tx) -> TxEnv {
+    let fields = &tx.envelope;
+    TxEnv {
+        tx_type: fields.ty(),
+        caller: tx.sender,
+        gas_limit: fields.gas_limit(),
+        gas_price: fields.max_fee_per_gas(),
+        kind: fields.kind(),
+        value: fields.value(),
+        data: fields.input().clone(),
+        nonce: fields.nonce(),
+        chain_id: fields.chain_id(),
+        access_list: fields.access_list().cloned().unwrap_or_default(),
+        gas_priority_fee: fields.max_priority_fee_per_gas(),
+        blob_hashes: vec![],
+        max_fee_per_blob_gas: 0,
+        authorization_list: fields
+            .authorization_list()
+            .unwrap_or_default()
+            .iter()
+            .map(|signed| Either::Left(signed.clone()))
+            .collect(),
+    }
+}

@@ -1,0 +1,289 @@
+//! The first state of a chain: a JSON file that people write. What is wrong in it is said by the name of the field.
+
+use std::collections::BTreeMap;
+
+use alloy_primitives::{Address, B256, Bytes, U256, address, b256, bytes};
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    error::{Fault, StoreError},
+    evm::{SYSTEM_CODE, system_contracts},
+    fees::FeeParams,
+    staking::{self, StakeError, StakingParams},
+    state::{Account, StateView},
+    validator::{ConsensusKey, ValidatorUpdate},
+};
+
+/// Chain id of networks for development.
+pub const DEV_CHAIN_ID: u64 = 1337;
+
+/// Units in one whole token.
+pub const TOKEN: U256 = U256::from_limbs([1_000_000_000_000_000_000, 0, 0, 0]);
+
+/// The genesis file.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Genesis {
+    /// What wallets sign for (EIP-155).
+    pub chain_id: u64,
+    /// Fees and the size of blocks.
+    #[serde(default)]
+    pub fees: FeeParams,
+    /// Stake, rewards and punishment.
+    #[serde(default)]
+    pub staking: StakingParams,
+    /// Accounts that exist from the start.
+    #[serde(default)]
+    pub accounts: BTreeMap<Address, GenesisAccount>,
+    /// Who makes the first blocks.
+    pub validators: Vec<GenesisValidator>,
+}
+
+/// An account that exists from the start.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct GenesisAccount {
+    /// In the smallest unit, decimal or 0x hexadecimal.
+    #[serde(default)]
+    pub balance: U256,
+    /// Transactions it counts as sent.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub nonce: u64,
+    /// Contract code.
+    #[serde(default, skip_serializing_if = "no_code")]
+    pub code: Bytes,
+    /// Contract storage.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub storage: BTreeMap<U256, U256>,
+}
+
+/// A validator of the first blocks.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct GenesisValidator {
+    /// The account that controls it.
+    pub operator: Address,
+    /// The ed25519 key that signs its blocks. Never the operator's.
+    pub consensus_key: ConsensusKey,
+    /// Its weight, and the whole tokens it bonds for that.
+    pub power: u64,
+}
+
+/// What is wrong, and where.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{field}: {why}")]
+pub struct GenesisError {
+    /// The field, as in the file.
+    pub field: String,
+    /// What is wrong with it.
+    pub why: String,
+}
+
+/// More weight than this in all, and CometBFT refuses.
+const MAX_TOTAL_POWER: u64 = i64::MAX as u64 / 8;
+
+impl Genesis {
+    /// Reads and checks a genesis file.
+    pub fn read(json: &[u8]) -> Result<Self, GenesisError> {
+        let genesis: Self =
+            serde_json::from_slice(json).map_err(|e| GenesisError { field: "(file)".into(), why: e.to_string() })?;
+        genesis.check()?;
+        Ok(genesis)
+    }
+
+    /// Whether a chain can begin like this.
+    pub fn check(&self) -> Result<(), GenesisError> {
+        let need = |holds: bool, field: &str, why: &str| match holds {
+            true => Ok(()),
+            false => Err(GenesisError { field: field.into(), why: why.into() }),
+        };
+        let fees = &self.fees;
+        need(self.chain_id > 0, "chain_id", "must not be zero")?;
+        need(fees.block_gas_limit >= 5_000_000, "fees.block_gas_limit", "must be 5000000 at least")?;
+        need(fees.block_gas_limit <= i64::MAX as u64, "fees.block_gas_limit", "must fit 63 bits")?;
+        need(fees.min_base_fee > 0, "fees.min_base_fee", "must not be zero")?;
+        need(fees.initial_base_fee >= fees.min_base_fee, "fees.initial_base_fee", "is below fees.min_base_fee")?;
+        need(fees.base_fee_denominator > 0, "fees.base_fee_denominator", "must not be zero")?;
+        need((1..=64).contains(&fees.elasticity), "fees.elasticity", "must be between 1 and 64")?;
+        if let Some((field, why)) = self.staking.problem() {
+            return need(false, field, why);
+        }
+        need(!self.validators.is_empty(), "validators", "must not be empty")?;
+        for (i, validator) in self.validators.iter().enumerate() {
+            let field = format!("validators[{i}]");
+            let others = &self.validators[..i];
+            need(validator.power > 0, &format!("{field}.power"), "must not be zero")?;
+            let known = others.iter().any(|other| other.consensus_key == validator.consensus_key);
+            need(!known, &format!("{field}.consensus_key"), "another validator has it")?;
+            let known = others.iter().any(|other| other.operator == validator.operator);
+            need(!known, &format!("{field}.operator"), "it operates another validator already")?;
+            let valid = ed25519_dalek::VerifyingKey::from_bytes(&validator.consensus_key.0.0).is_ok();
+            need(valid, &format!("{field}.consensus_key"), "is not an ed25519 key")?;
+        }
+        let total = self.validators.iter().fold(0u64, |sum, validator| sum.saturating_add(validator.power));
+        need(total <= MAX_TOTAL_POWER, "validators", "their power is too large together")?;
+        let mut supply = Some(U256::ZERO);
+        for (address, account) in &self.accounts {
+            supply = supply.and_then(|sum| sum.checked_add(account.balance));
+            let reserved = system_contracts().contains(address);
+            need(!reserved, &format!("accounts.{address}"), "is the address of a native contract")?;
+        }
+        need(supply.is_some_and(|sum| sum < U256::MAX >> 64), "accounts", "balances are too large together")
+    }
+
+    /// Writes the first state into `view`.
+    pub fn apply(&self, view: &mut StateView) -> Result<(), Fault> {
+        for (address, account) in &self.accounts {
+            put_account(view, *address, account)?;
+        }
+        for address in system_contracts() {
+            let contract = GenesisAccount { nonce: 1, code: SYSTEM_CODE, ..GenesisAccount::default() };
+            put_account(view, address, &contract)?;
+        }
+        self.staking.store(view)?;
+        let mut bonded = U256::ZERO;
+        for (i, validator) in self.validators.iter().enumerate() {
+            bonded += staking::bond_genesis(view, validator).map_err(|e| match e {
+                StakeError::Store(e) => Fault::Store(e),
+                StakeError::Refused(why) => GenesisError { field: format!("validators[{i}]"), why: why.into() }.into(),
+            })?;
+        }
+        credit(view, staking::ADDRESS, bonded)?;
+        Ok(())
+    }
+
+    /// Weights of the first validators.
+    pub fn validator_updates(&self) -> Vec<ValidatorUpdate> {
+        self.validators.iter().map(|v| ValidatorUpdate { key: v.consensus_key, power: v.power }).collect()
+    }
+
+    /// A network for development: ten rich accounts whose keys everybody knows, and the contracts that tools expect.
+    pub fn development(validators: Vec<GenesisValidator>) -> Self {
+        let rich = GenesisAccount { balance: TOKEN * U256::from(1_000_000), ..GenesisAccount::default() };
+        let mut accounts: BTreeMap<Address, GenesisAccount> =
+            DEV_ACCOUNTS.iter().map(|(address, _)| (*address, rich.clone())).collect();
+        let factory = GenesisAccount { nonce: 1, code: CREATE2_FACTORY_CODE, ..GenesisAccount::default() };
+        accounts.insert(CREATE2_FACTORY, factory);
+        Self {
+            chain_id: DEV_CHAIN_ID,
+            fees: FeeParams::default(),
+            staking: StakingParams::default(),
+            accounts,
+            validators,
+        }
+    }
+}
+
+fn put_account(view: &mut StateView, address: Address, account: &GenesisAccount) -> Result<(), StoreError> {
+    let code_hash = view.add_code(account.code.clone());
+    view.set_account(
+        address,
+        Account { nonce: account.nonce, balance: account.balance, code_hash, ..Account::default() },
+    )?;
+    for (slot, value) in &account.storage {
+        view.set_slot(address, *slot, *value);
+    }
+    Ok(())
+}
+
+/// Makes `amount` and gives it to `address`.
+pub fn credit(view: &mut StateView, address: Address, amount: U256) -> Result<(), StoreError> {
+    let account = view.account(address)?.unwrap_or_default();
+    view.set_account(address, Account { balance: account.balance.saturating_add(amount), ..account })
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde gives a reference")]
+fn is_zero(number: &u64) -> bool {
+    *number == 0
+}
+
+fn no_code(code: &Bytes) -> bool {
+    code.is_empty()
+}
+
+/// The deterministic deployment proxy that Foundry and others send `CREATE2` through.
+pub const CREATE2_FACTORY: Address = address!("0x4e59b44847b379578588920cA78FbF26c0B4956C");
+const CREATE2_FACTORY_CODE: Bytes = bytes!(
+    "7fffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffe03601600081602082378035828234f58015156039578182fd5b8082525050506014600cf3"
+);
+
+/// Address and secret key of the accounts that Ethereum's development tools share (the words "test … junk").
+/// Anyone can spend from them: never send anything of value there.
+pub const DEV_ACCOUNTS: [(Address, B256); 10] = [
+    (
+        address!("0xf39Fd6e51aad88F6F4ce6aB8827279cffFb92266"),
+        b256!("ac0974bec39a17e36ba4a6b4d238ff944bacb478cbed5efcae784d7bf4f2ff80"),
+    ),
+    (
+        address!("0x70997970C51812dc3A010C7d01b50e0d17dc79C8"),
+        b256!("59c6995e998f97a5a0044966f0945389dc9e86dae88c7a8412f4603b6b78690d"),
+    ),
+    (
+        address!("0x3C44CdDdB6a900fa2b585dd299e03d12FA4293BC"),
+        b256!("5de4111afa1a4b94908f83103eb1f1706367c2e68ca870fc3fb9a804cdab365a"),
+    ),
+    (
+        address!("0x90F79bf6EB2c4f870365E785982E1f101E93b906"),
+        b256!("7c852118294e51e653712a81e05800f419141751be58f605c371e15141b007a6"),
+    ),
+    (
+        address!("0x15d34AAf54267DB7D7c367839AAf71A00a2C6A65"),
+        b256!("47e179ec197488593b187f80a00eb0da91f1b9d0b13f8733639f19c30a34926a"),
+    ),
+    (
+        address!("0x9965507D1a55bcC2695C58ba16FB37d819B0A4dc"),
+        b256!("8b3a350cf5c34c9194ca85829a2df0ec3153be0318b5e2d3348e872092edffba"),
+    ),
+    (
+        address!("0x976EA74026E726554dB657fA54763abd0C3a0aa9"),
+        b256!("92db14e403b83dfe3df233f83dfa3a0d7096f21ca9b0d6d6b8d88b2b4ec1564e"),
+    ),
+    (
+        address!("0x14dC79964da2C08b23698B3D3cc7Ca32193d9955"),
+        b256!("4bbbf85ce3377467afe5d46f804f221813b2bb87f24d81f60f1fcdbf7cbf4356"),
+    ),
+    (
+        address!("0x23618e81E3f5cdF7f54C3d65f7FBc0aBf5B21E8f"),
+        b256!("dbda1821b80551c9d65939329250298aa3472ba22feea921c0cf5d620ea67b97"),
+    ),
+    (
+        address!("0xa0Ee7A142d267C1f36714E4a8F75612F20a79720"),
+        b256!("2a871d0798f97d79848a013d4936a73bf4cc922c825d33c1cf7073dff6d409c6"),
+    ),
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn good() -> Genesis {
+        let key = ed25519_dalek::SigningKey::from_bytes(&[1; 32]).verifying_key().to_bytes();
+        let operator = DEV_ACCOUNTS[0].0;
+        Genesis::development(vec![GenesisValidator { operator, consensus_key: ConsensusKey(key.into()), power: 10 }])
+    }
+
+    #[test]
+    fn a_genesis_survives_the_file() {
+        let genesis = good();
+        let json = serde_json::to_vec_pretty(&genesis).unwrap();
+        assert_eq!(Genesis::read(&json).unwrap(), genesis);
+    }
+
+    #[test]
+    fn what_is_wrong_is_named() {
+        let wrong = |change: &dyn Fn(&mut Genesis)| {
+            let mut genesis = good();
+            change(&mut genesis);
+            genesis.check().unwrap_err().field
+        };
+        assert_eq!(wrong(&|g| g.chain_id = 0), "chain_id");
+        assert_eq!(wrong(&|g| g.fees.initial_base_fee = 1), "fees.initial_base_fee");
+        assert_eq!(wrong(&|g| g.validators.clear()), "validators");
+        assert_eq!(wrong(&|g| g.validators[0].power = 0), "validators[0].power");
+        assert_eq!(wrong(&|g| g.validators.push(g.validators[0].clone())), "validators[1].consensus_key");
+        let mut json = serde_json::to_value(good()).unwrap();
+        json["fees"]["elastcity"] = 3.into();
+        let error = Genesis::read(json.to_string().as_bytes()).unwrap_err();
+        assert!(error.to_string().contains("elastcity"), "{error}");
+    }
+}

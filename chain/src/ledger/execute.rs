@@ -1,0 +1,258 @@
+//! Executes a decided block on the state before it.
+
+use std::sync::Arc;
+
+use alloy_consensus::{
+    EMPTY_OMMER_ROOT_HASH, EMPTY_ROOT_HASH, Header, Receipt, ReceiptEnvelope, Transaction as _, TxType,
+    proofs::{calculate_receipt_root, calculate_transaction_root},
+};
+use alloy_eips::{eip2718::Typed2718, eip7685::EMPTY_REQUESTS_HASH};
+use alloy_primitives::{Address, B64, B256, Bloom, Bytes, U256};
+
+use super::{
+    head::{Head, validator_entry},
+    params::{self, Params},
+};
+use crate::{
+    application::{ChainStart, DecidedBlock, Finalized, TxResult},
+    block::{Block, TxFacts},
+    error::Fault,
+    evm::{BlockContext, FORK, Machine, Outcome},
+    genesis::{Genesis, credit},
+    staking::{self, BlockFacts, StakeError},
+    state::StateView,
+    store::{Batch, Reader},
+    tx::{Tx, TxError},
+    validator::ValidatorUpdate,
+};
+
+/// Key of the EVM block's hash in the chain's store: it ties transactions and receipts to the application hash.
+const BLOCK_KEY: &[u8] = b"block";
+
+/// Result codes; see [`TxResult::code`].
+const REVERTED: u32 = 1;
+const NOT_A_TX: u32 = 2;
+const REFUSED: u32 = 3;
+const BLOCK_FULL: u32 = 4;
+
+/// What a block leaves behind.
+pub struct Executed {
+    /// For the engine.
+    pub answer: Finalized,
+    /// For the next block. Its reader is still the one before.
+    pub head: Head,
+    /// For the store.
+    pub batch: Batch,
+    /// What was executed.
+    pub included: Vec<Arc<Tx>>,
+}
+
+/// The state before the first block.
+pub fn first_state(genesis: &Genesis, chain: &ChainStart, reader: Arc<dyn Reader>) -> Result<(Head, Batch), Fault> {
+    let params = Params::from(genesis);
+    let mut view = StateView::new(reader.clone());
+    genesis.apply(&mut view)?;
+    view.set_chain_value(params::KEY, Some(params.encode()));
+    for validator in &genesis.validators {
+        let (key, value) = validator_entry(validator);
+        view.set_chain_value(&key, Some(value));
+    }
+    let validators = genesis.validators.iter().map(|v| (v.consensus_key.address(), v.clone())).collect();
+    let (evm, batch) = view.evm_root()?;
+    let header = Header {
+        number: 0,
+        timestamp: chain.time,
+        gas_limit: params.fees.block_gas_limit,
+        base_fee_per_gas: Some(params.fees.initial_base_fee),
+        state_root: evm,
+        ..empty_header()
+    };
+    let base = Head {
+        height: 0,
+        app_hash: Default::default(),
+        roots: crate::state::StoreRoots { chain: B256::ZERO, evm, ibc: B256::ZERO },
+        hash: B256::ZERO,
+        header: empty_header(),
+        params,
+        reader,
+        validators: Arc::new(validators),
+    };
+    let block = Block { hash: header.hash_slow(), header, txs: vec![], receipts: vec![], facts: vec![] };
+    seal(&base, view, block, evm, batch)
+}
+
+/// The state after `block`, whose transactions were decoded to `txs`.
+pub fn block(base: &Head, block: &DecidedBlock, txs: Vec<Result<Arc<Tx>, TxError>>) -> Result<Executed, Fault> {
+    let context = BlockContext {
+        chain_id: base.params.chain_id,
+        number: block.height,
+        time: block.time,
+        beneficiary: base.operator(block.proposer),
+        gas_limit: base.params.fees.block_gas_limit,
+        base_fee: base.next_base_fee(),
+        random: B256::from(block.hash),
+        spec: FORK,
+    };
+    let mut view = base.view();
+    let mut body = Body::default();
+    let mut results = Vec::with_capacity(txs.len());
+    let facts = BlockFacts {
+        height: block.height,
+        time: block.time,
+        votes: &block.votes,
+        offences: &block.offences,
+        known: &base.validators,
+    };
+    let made = staking::begin_block(&mut view, &facts).map_err(stake_fault)?;
+    credit(&mut view, staking::ADDRESS, made)?;
+    let mut machine = Machine::new(&mut view, &context);
+    for tx in txs {
+        results.push(body.run(&mut machine, tx, context.gas_limit)?);
+    }
+    drop(machine);
+    let changes = staking::end_block(&mut view).map_err(stake_fault)?;
+    for validator in &changes {
+        let (key, value) = validator_entry(validator);
+        view.set_chain_value(&key, Some(value));
+    }
+    let (evm, batch) = view.evm_root()?;
+    let sealed = body.block(base, &context, evm);
+    let included = sealed.txs.clone();
+    let (mut head, batch) = seal(base, view, sealed, evm, batch)?;
+    let updates = changes.iter().map(|v| ValidatorUpdate { key: v.consensus_key, power: v.power }).collect();
+    if !changes.is_empty() {
+        // Those that left stay known: an offence of theirs can still be proven.
+        let mut all = base.validators.as_ref().clone();
+        all.extend(changes.into_iter().map(|v| (v.consensus_key.address(), v)));
+        head.validators = Arc::new(all);
+    }
+    let answer = Finalized { results, validators: updates, app_hash: head.app_hash };
+    Ok(Executed { answer, head, batch, included })
+}
+
+fn stake_fault(error: StakeError) -> Fault {
+    match error {
+        StakeError::Store(e) => e.into(),
+        StakeError::Refused(why) => Fault::Evm(why.into()),
+    }
+}
+
+fn seal(base: &Head, mut view: StateView, block: Block, evm: B256, mut batch: Batch) -> Result<(Head, Batch), Fault> {
+    view.set_chain_value(BLOCK_KEY, Some(block.hash.to_vec()));
+    let height = block.header.number;
+    let roots = view.seal(height, evm, &mut batch)?;
+    block.store(&mut batch);
+    let head = Head {
+        height,
+        app_hash: roots.app_hash(),
+        roots,
+        hash: block.hash,
+        header: block.header,
+        params: base.params.clone(),
+        reader: base.reader.clone(),
+        validators: base.validators.clone(),
+    };
+    head.store(&mut batch);
+    Ok((head, batch))
+}
+
+/// The content of a block while it grows.
+#[derive(Default)]
+struct Body {
+    gas_used: u64,
+    bloom: Bloom,
+    txs: Vec<Arc<Tx>>,
+    receipts: Vec<ReceiptEnvelope>,
+    facts: Vec<TxFacts>,
+}
+
+impl Body {
+    /// Executes one transaction. Whatever it is, it gets a result; only a failing database is a fault.
+    fn run(
+        &mut self,
+        machine: &mut Machine<'_>,
+        tx: Result<Arc<Tx>, TxError>,
+        gas_limit: u64,
+    ) -> Result<TxResult, Fault> {
+        let skipped =
+            |code, reason: String, gas_wanted| TxResult { code, reason, gas_wanted, gas_used: 0, data: Bytes::new() };
+        let tx = match tx {
+            Ok(tx) => tx,
+            Err(e) => return Ok(skipped(NOT_A_TX, e.to_string(), 0)),
+        };
+        let wanted = tx.envelope.gas_limit();
+        if wanted > gas_limit.saturating_sub(self.gas_used) {
+            return Ok(skipped(BLOCK_FULL, "gas limit reached".into(), wanted));
+        }
+        let outcome = match machine.execute(&tx)? {
+            Ok(outcome) => outcome,
+            Err(refusal) => return Ok(skipped(REFUSED, refusal.0, wanted)),
+        };
+        let result = TxResult {
+            code: if outcome.success { 0 } else { REVERTED },
+            reason: match (&outcome.halt, outcome.success) {
+                (Some(halt), _) => halt.clone(),
+                (None, true) => String::new(),
+                (None, false) => "execution reverted".into(),
+            },
+            gas_wanted: wanted,
+            gas_used: outcome.gas_used,
+            data: outcome.output.clone(),
+        };
+        self.add(tx, outcome);
+        Ok(result)
+    }
+
+    fn add(&mut self, tx: Arc<Tx>, outcome: Outcome) {
+        self.gas_used = self.gas_used.saturating_add(outcome.gas_used);
+        let receipt =
+            Receipt { status: outcome.success.into(), cumulative_gas_used: self.gas_used, logs: outcome.logs }
+                .with_bloom();
+        self.bloom.accrue_bloom(&receipt.logs_bloom);
+        let kind = TxType::try_from(tx.envelope.ty()).unwrap_or(TxType::Legacy);
+        self.receipts.push(ReceiptEnvelope::from_typed(kind, receipt));
+        self.facts.push(TxFacts {
+            sender: tx.sender,
+            gas_used: outcome.gas_used,
+            contract: outcome.contract.unwrap_or(Address::ZERO),
+        });
+        self.txs.push(tx);
+    }
+
+    fn block(self, base: &Head, context: &BlockContext, state_root: B256) -> Block {
+        let envelopes: Vec<_> = self.txs.iter().map(|tx| &tx.envelope).collect();
+        let header = Header {
+            parent_hash: base.hash,
+            beneficiary: context.beneficiary,
+            state_root,
+            transactions_root: calculate_transaction_root(&envelopes),
+            receipts_root: calculate_receipt_root(&self.receipts),
+            logs_bloom: self.bloom,
+            number: context.number,
+            gas_limit: context.gas_limit,
+            gas_used: self.gas_used,
+            timestamp: context.time,
+            mix_hash: context.random,
+            base_fee_per_gas: Some(context.base_fee),
+            ..empty_header()
+        };
+        Block { hash: header.hash_slow(), header, txs: self.txs, receipts: self.receipts, facts: self.facts }
+    }
+}
+
+/// A header with the fields of the fork that this chain leaves empty.
+fn empty_header() -> Header {
+    Header {
+        ommers_hash: EMPTY_OMMER_ROOT_HASH,
+        transactions_root: EMPTY_ROOT_HASH,
+        receipts_root: EMPTY_ROOT_HASH,
+        difficulty: U256::ZERO,
+        nonce: B64::ZERO,
+        withdrawals_root: Some(EMPTY_ROOT_HASH),
+        blob_gas_used: Some(0),
+        excess_blob_gas: Some(0),
+        parent_beacon_block_root: Some(B256::ZERO),
+        requests_hash: Some(EMPTY_REQUESTS_HASH),
+        ..Header::default()
+    }
+}

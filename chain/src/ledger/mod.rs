@@ -1,0 +1,200 @@
+//! The ledger: transactions in, roots out. Deterministic; what is committed is the only thing stored.
+
+mod execute;
+mod head;
+mod mempool;
+mod params;
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+
+use alloy_primitives::{Address, Bytes};
+
+pub use self::{head::Head, params::Params};
+use crate::{
+    application::{
+        Answer, Application, ChainStart, ChainStarted, Check, Committed, DecidedBlock, Finalized, Info, Proposal,
+        Query, TxVerdict, Verdict,
+    },
+    error::{Fault, StoreError},
+    genesis::Genesis,
+    pool::{Admission, BlockLimits, Pool, Standing, select},
+    state::{StateView, chain_store},
+    store::{Batch, Layered, Reader, Store},
+    tx::{Tx, TxCache, TxError},
+};
+
+/// Decoded transactions that are remembered.
+const CACHED_TXS: usize = 100_000;
+
+/// The state machine behind the [`Application`] port.
+pub struct Ledger {
+    store: Arc<dyn Store>,
+    txs: TxCache,
+    /// What is committed. Readers take it and are not disturbed by the next block.
+    head: RwLock<Option<Arc<Head>>>,
+    /// What is decided but not committed.
+    pending: Mutex<Pending>,
+    pool: Mutex<Pool>,
+}
+
+#[derive(Default)]
+struct Pending {
+    /// The first state, until the first block is committed.
+    genesis: Option<(Arc<Head>, Batch)>,
+    /// The block that waits for its commit.
+    block: Option<(Head, Batch, Vec<Arc<Tx>>)>,
+}
+
+impl Ledger {
+    /// Opens the ledger in `store`: where it was committed last, or before its beginning.
+    pub fn open(store: Arc<dyn Store>) -> Result<Self, Fault> {
+        let head = Head::load(store.reader()?)?.map(Arc::new);
+        Ok(Self {
+            store,
+            txs: TxCache::new(CACHED_TXS),
+            head: RwLock::new(head),
+            pending: Mutex::default(),
+            pool: Mutex::default(),
+        })
+    }
+
+    /// What is committed, once the first block is.
+    pub fn head(&self) -> Option<Arc<Head>> {
+        self.head.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The waiting transactions.
+    pub fn pool(&self) -> MutexGuard<'_, Pool> {
+        self.pool.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What block the next one builds on: committed, or the first state.
+    fn base(&self) -> Option<Arc<Head>> {
+        self.head().or_else(|| self.pending().genesis.as_ref().map(|(head, _)| head.clone()))
+    }
+
+    fn pending(&self) -> MutexGuard<'_, Pending> {
+        self.pending.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The decoded form of `bytes`; the sender is recovered once, however often this is asked.
+    pub fn decode(&self, bytes: &[u8], head: &Head) -> Result<Arc<Tx>, TxError> {
+        self.txs.decode(bytes, head.params.chain_id)
+    }
+
+    fn limits(head: &Head, max_bytes: u64) -> BlockLimits {
+        BlockLimits { gas: head.params.fees.block_gas_limit, base_fee: head.next_base_fee(), bytes: max_bytes }
+    }
+}
+
+/// Nonce and balance of an account in `reader`.
+pub fn standing(reader: &dyn Reader, address: Address) -> Result<Standing, StoreError> {
+    let account = crate::state::view::committed_account(reader, address)?;
+    Ok(account.map_or_else(Standing::default, |account| Standing { nonce: account.nonce, balance: account.balance }))
+}
+
+impl Application for Ledger {
+    fn info(&self) -> Info {
+        self.head().map_or_else(Info::default, |head| Info { height: head.height, app_hash: head.app_hash })
+    }
+
+    fn init_chain(&self, chain: &ChainStart) -> Result<ChainStarted, Fault> {
+        if self.head().is_some() {
+            return Err(Fault::Order { call: "InitChain", why: "this data folder already has a chain" });
+        }
+        if chain.initial_height != 1 {
+            return Err(Fault::Order { call: "InitChain", why: "the chain must begin at height 1" });
+        }
+        let genesis = Genesis::read(&chain.app_state)?;
+        let committed = self.store.reader()?;
+        let (head, batch) = execute::first_state(&genesis, chain, committed.clone())?;
+        let reader: Arc<dyn Reader> = Arc::new(Layered { base: committed, batch: batch.clone() });
+        let head = Arc::new(Head { reader, ..head });
+        let answer = ChainStarted { validators: genesis.validator_updates(), app_hash: head.app_hash };
+        self.pending().genesis = Some((head, batch));
+        Ok(answer)
+    }
+
+    fn check_tx(&self, tx: &[u8], check: Check) -> TxVerdict {
+        mempool::check(self, tx, check)
+    }
+
+    fn prepare(&self, proposal: &Proposal<'_>) -> Vec<Bytes> {
+        let Some(head) = self.base() else { return vec![] };
+        let candidates = proposal.txs.iter().filter_map(|bytes| self.decode(bytes, &head).ok());
+        let limits = Self::limits(&head, proposal.max_bytes);
+        let chosen = select(candidates, limits, |address| standing(head.reader.as_ref(), address));
+        // A database that fails now will stop the node when it executes; an empty proposal is always valid.
+        chosen.unwrap_or_default().iter().map(|tx| tx.bytes.clone()).collect()
+    }
+
+    fn process(&self, proposal: &Proposal<'_>) -> Verdict {
+        let Some(head) = self.base() else { return Verdict::Reject };
+        let limits = Self::limits(&head, proposal.max_bytes);
+        let mut admission = Admission::new(limits, |address| standing(head.reader.as_ref(), address));
+        for bytes in proposal.txs {
+            let admitted = match self.decode(bytes, &head) {
+                Ok(tx) => admission.admit(&tx).unwrap_or(false),
+                Err(_) => false,
+            };
+            if !admitted {
+                return Verdict::Reject;
+            }
+        }
+        Verdict::Accept
+    }
+
+    fn finalize(&self, block: &DecidedBlock) -> Result<Finalized, Fault> {
+        let Some(base) = self.base() else {
+            return Err(Fault::Order { call: "FinalizeBlock", why: "InitChain has not been called" });
+        };
+        let expected = base.height + 1;
+        if block.height != expected {
+            return Err(Fault::Height { asked: block.height, expected });
+        }
+        let txs = block.txs.iter().map(|bytes| self.decode(bytes, &base)).collect();
+        let executed = execute::block(&base, block, txs)?;
+        self.pending().block = Some((executed.head, executed.batch, executed.included));
+        Ok(executed.answer)
+    }
+
+    fn commit(&self) -> Result<Committed, Fault> {
+        let mut pending = self.pending();
+        let Some((head, batch, included)) = pending.block.take() else {
+            return Err(Fault::Order { call: "Commit", why: "no block was finalized" });
+        };
+        let mut all = pending.genesis.take().map(|(_, batch)| batch).unwrap_or_default();
+        all.extend(batch);
+        self.store.write(&all)?;
+        let head = Arc::new(Head { reader: self.store.reader()?, ..head });
+        *self.head.write().unwrap_or_else(PoisonError::into_inner) = Some(head.clone());
+        drop(pending);
+        mempool::after_block(self, &head, &included)?;
+        Ok(Committed { retain_height: 0 })
+    }
+
+    fn query(&self, query: &Query<'_>) -> Answer {
+        let Some(head) = self.head() else {
+            return Answer { code: 1, reason: "no block yet".into(), ..Answer::default() };
+        };
+        let height = head.height;
+        let refuse = |reason: String| Answer { code: 2, reason, height, ..Answer::default() };
+        let found = match query.path {
+            "chain" => chain_store::get(head.reader.as_ref(), query.data),
+            "roots" => Ok(Some(head.roots.named().iter().flat_map(|(_, root)| root.0).collect())),
+            other => return refuse(format!("unknown path {other:?}; known are \"chain\" and \"roots\"")),
+        };
+        match found {
+            Ok(Some(value)) => Answer { value, height, ..Answer::default() },
+            Ok(None) => refuse("no such key".into()),
+            Err(e) => refuse(e.to_string()),
+        }
+    }
+}
+
+impl Head {
+    /// A view of committed state that can be changed without harm.
+    pub fn view(&self) -> StateView {
+        StateView::new(self.reader.clone())
+    }
+}

@@ -1,0 +1,32 @@
+//! The ledger: who owns what, who is paid, who cheated.
+//!
+//! [`ledger::Ledger`] is a deterministic state machine behind the [`application::Application`] port: transactions and
+//! block facts in, results and a root out. It knows no consensus engine, clock or socket. Two shells drive it:
+//! [`abci`] under a real CometBFT, and [`embedded`] (one validator in this process) for development and tests. [`rpc`]
+//! answers what Ethereum tools ask, from committed state.
+#![forbid(unsafe_code)]
+// This crate's code decides what every validator must agree on: silent wrapping and truncation are bugs here.
+#![warn(clippy::cast_possible_truncation, clippy::cast_sign_loss, clippy::float_arithmetic)]
+
+pub mod abci;
+pub mod application;
+pub mod block;
+pub mod cli;
+pub mod comet;
+pub mod consensus;
+pub mod embedded;
+pub mod error;
+pub mod evm;
+pub mod fees;
+pub mod genesis;
+pub mod ledger;
+pub mod merkle;
+pub mod node;
+pub mod pool;
+pub mod rpc;
+pub mod staking;
+pub mod state;
+pub mod store;
+pub mod tx;
+pub mod validator;
+pub mod wallet;

@@ -1,0 +1,281 @@
+//! Transactions that wait: in order of nonces for each sender, replaced by a better fee, limited in number.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+use alloy_consensus::Transaction as _;
+use alloy_primitives::{Address, B256, U256};
+
+use crate::{
+    error::StoreError,
+    evm::{TX_GAS_CAP, least_gas},
+    tx::Tx,
+};
+
+/// Transactions in all.
+pub const MAX_TXS: usize = 50_000;
+
+/// How far ahead of its account a transaction may be: later ones wait for those before them.
+pub const MAX_NONCE_GAP: u64 = 1_024;
+
+/// A replacement pays this many percent more at least.
+pub const PRICE_BUMP_PERCENT: u128 = 10;
+
+/// Gas of a block, the price of gas in it, its bytes.
+#[derive(Clone, Copy, Debug)]
+pub struct BlockLimits {
+    /// Gas of all transactions together.
+    pub gas: u64,
+    /// What each must offer at least.
+    pub base_fee: u64,
+    /// Bytes of all transactions together.
+    pub bytes: u64,
+}
+
+/// What an account may do next.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Standing {
+    /// The nonce of its next transaction.
+    pub nonce: u64,
+    /// What it owns.
+    pub balance: U256,
+}
+
+/// Why a transaction is not kept. The words are those of geth.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[expect(missing_docs, reason = "the messages say it")]
+pub enum PoolError {
+    #[error("already known")]
+    Known,
+    #[error("nonce too low: address {sender}, tx: {tx} state: {state}")]
+    NonceTooLow { sender: Address, tx: u64, state: u64 },
+    #[error("nonce too high: address {sender}, tx: {tx} state: {state}")]
+    NonceTooHigh { sender: Address, tx: u64, state: u64 },
+    #[error("insufficient funds for gas * price + value: address {sender} have {have} want {want}")]
+    Funds { sender: Address, have: U256, want: U256 },
+    #[error("replacement transaction underpriced")]
+    Underpriced,
+    #[error("transaction underpriced: gas fee cap {have}, minimum needed {want}")]
+    FeeFloor { have: u128, want: u64 },
+    #[error("max priority fee per gas higher than max fee per gas")]
+    TipAboveFee,
+    #[error("exceeds block gas limit")]
+    GasLimit,
+    #[error("transaction gas limit too high (cap: {TX_GAS_CAP}, tx: {0})")]
+    GasCap(u64),
+    #[error("intrinsic gas too low: have {have}, want {want}")]
+    Intrinsic { have: u64, want: u64 },
+    #[error("txpool is full")]
+    Full,
+}
+
+/// What can be said of a transaction without knowing the order of others: it could be executed at some time.
+pub fn plausible(tx: &Tx, standing: Standing, gas_limit: u64, min_base_fee: u64) -> Result<(), PoolError> {
+    let fields = &tx.envelope;
+    let (sender, gas) = (tx.sender, fields.gas_limit());
+    if fields.nonce() < standing.nonce {
+        return Err(PoolError::NonceTooLow { sender, tx: fields.nonce(), state: standing.nonce });
+    }
+    if fields.max_priority_fee_per_gas().is_some_and(|tip| tip > fields.max_fee_per_gas()) {
+        return Err(PoolError::TipAboveFee);
+    }
+    if fields.max_fee_per_gas() < u128::from(min_base_fee) {
+        return Err(PoolError::FeeFloor { have: fields.max_fee_per_gas(), want: min_base_fee });
+    }
+    if gas > gas_limit {
+        return Err(PoolError::GasLimit);
+    }
+    if gas > TX_GAS_CAP {
+        return Err(PoolError::GasCap(gas));
+    }
+    let least = least_gas(tx);
+    if gas < least {
+        return Err(PoolError::Intrinsic { have: gas, want: least });
+    }
+    if tx.max_cost() > standing.balance {
+        return Err(PoolError::Funds { sender, have: standing.balance, want: tx.max_cost() });
+    }
+    Ok(())
+}
+
+/// Waiting transactions.
+#[derive(Default)]
+pub struct Pool {
+    by_sender: BTreeMap<Address, BTreeMap<u64, Arc<Tx>>>,
+    hashes: BTreeSet<B256>,
+}
+
+impl Pool {
+    /// Keeps `tx`, which is [`plausible`], or says why not.
+    pub fn insert(&mut self, tx: Arc<Tx>, standing: Standing) -> Result<(), PoolError> {
+        let nonce = tx.envelope.nonce();
+        if self.hashes.contains(&tx.hash) {
+            return Err(PoolError::Known);
+        }
+        if nonce - standing.nonce.min(nonce) > MAX_NONCE_GAP {
+            return Err(PoolError::NonceTooHigh { sender: tx.sender, tx: nonce, state: standing.nonce });
+        }
+        let waiting = self.by_sender.entry(tx.sender).or_default();
+        if let Some(old) = waiting.get(&nonce) {
+            if !outbids(&tx, old) {
+                return Err(PoolError::Underpriced);
+            }
+            self.hashes.remove(&old.hash);
+        } else if self.hashes.len() >= MAX_TXS {
+            if waiting.is_empty() {
+                self.by_sender.remove(&tx.sender);
+            }
+            return Err(PoolError::Full);
+        }
+        self.hashes.insert(tx.hash);
+        waiting.insert(nonce, tx);
+        Ok(())
+    }
+
+    /// The waiting transaction with `hash`.
+    pub fn find(&self, hash: B256) -> Option<Arc<Tx>> {
+        if !self.hashes.contains(&hash) {
+            return None;
+        }
+        self.by_sender.values().flat_map(BTreeMap::values).find(|tx| tx.hash == hash).cloned()
+    }
+
+    /// Whether the transaction with `hash` waits.
+    pub fn contains(&self, hash: B256) -> bool {
+        self.hashes.contains(&hash)
+    }
+
+    /// The nonce after all that `sender` has waiting without a gap from `nonce` on.
+    pub fn next_nonce(&self, sender: Address, nonce: u64) -> u64 {
+        let Some(waiting) = self.by_sender.get(&sender) else { return nonce };
+        (nonce..).find(|n| !waiting.contains_key(n)).unwrap_or(nonce)
+    }
+
+    /// Forgets what `sender` has waiting below `nonce`.
+    pub fn advance(&mut self, sender: Address, nonce: u64) {
+        let Some(waiting) = self.by_sender.get_mut(&sender) else { return };
+        let later = waiting.split_off(&nonce);
+        for tx in std::mem::replace(waiting, later).into_values() {
+            self.hashes.remove(&tx.hash);
+        }
+        if waiting.is_empty() {
+            self.by_sender.remove(&sender);
+        }
+    }
+
+    /// Forgets `tx`.
+    pub fn remove(&mut self, tx: &Tx) {
+        let Some(waiting) = self.by_sender.get_mut(&tx.sender) else { return };
+        if waiting.get(&tx.envelope.nonce()).is_some_and(|known| known.hash == tx.hash) {
+            waiting.remove(&tx.envelope.nonce());
+            self.hashes.remove(&tx.hash);
+        }
+        if waiting.is_empty() {
+            self.by_sender.remove(&tx.sender);
+        }
+    }
+
+    /// Everything that waits.
+    pub fn all(&self) -> impl Iterator<Item = &Arc<Tx>> {
+        self.by_sender.values().flat_map(BTreeMap::values)
+    }
+
+    /// How many wait.
+    pub fn len(&self) -> usize {
+        self.hashes.len()
+    }
+
+    /// Whether none waits.
+    pub fn is_empty(&self) -> bool {
+        self.hashes.is_empty()
+    }
+}
+
+fn outbids(new: &Tx, old: &Tx) -> bool {
+    let bump = |old: u128| (old.saturating_mul(PRICE_BUMP_PERCENT) / 100).max(1);
+    let enough = |new: u128, old: u128| new >= old.saturating_add(bump(old));
+    enough(new.envelope.max_fee_per_gas(), old.envelope.max_fee_per_gas())
+        && enough(new.envelope.priority_fee_or_price(), old.envelope.priority_fee_or_price())
+}
+
+/// Checks the transactions of a block one after the other, as every node does when it votes: nonces follow each other,
+/// each can be paid for, all fit. A block whose transactions all pass is one that an honest node can propose.
+pub struct Admission<F> {
+    standing: F,
+    limits: BlockLimits,
+    gas: u64,
+    bytes: u64,
+    touched: BTreeMap<Address, Standing>,
+}
+
+impl<F: FnMut(Address) -> Result<Standing, StoreError>> Admission<F> {
+    /// Begins a block with `limits`, where `standing` tells of an account before the block.
+    pub fn new(limits: BlockLimits, standing: F) -> Self {
+        Self { standing, limits, gas: 0, bytes: 0, touched: BTreeMap::new() }
+    }
+
+    /// Takes `tx` as the next of the block, or leaves it out.
+    pub fn admit(&mut self, tx: &Tx) -> Result<bool, StoreError> {
+        let gas = self.gas.saturating_add(tx.envelope.gas_limit());
+        let length = u64::try_from(tx.bytes.len()).unwrap_or(u64::MAX);
+        // A transaction is framed in the block: a tag and a length.
+        let bytes = self.bytes.saturating_add(length).saturating_add(8);
+        if gas > self.limits.gas || bytes > self.limits.bytes {
+            return Ok(false);
+        }
+        let standing = match self.touched.get(&tx.sender) {
+            Some(standing) => *standing,
+            None => (self.standing)(tx.sender)?,
+        };
+        if tx.envelope.nonce() != standing.nonce
+            || plausible(tx, standing, self.limits.gas, self.limits.base_fee).is_err()
+        {
+            return Ok(false);
+        }
+        let after = Standing { nonce: standing.nonce + 1, balance: standing.balance - tx.max_cost() };
+        self.touched.insert(tx.sender, after);
+        (self.gas, self.bytes) = (gas, bytes);
+        Ok(true)
+    }
+}
+
+/// Chooses from `candidates` for a block: best tip first, each sender in order of nonces.
+pub fn select(
+    candidates: impl IntoIterator<Item = Arc<Tx>>,
+    limits: BlockLimits,
+    standing: impl FnMut(Address) -> Result<Standing, StoreError>,
+) -> Result<Vec<Arc<Tx>>, StoreError> {
+    let tip = |tx: &Tx| tx.envelope.effective_tip_per_gas(limits.base_fee);
+    let mut queues: BTreeMap<Address, BTreeMap<u64, Arc<Tx>>> = BTreeMap::new();
+    for tx in candidates {
+        let queue = queues.entry(tx.sender).or_default();
+        let nonce = tx.envelope.nonce();
+        if queue.get(&nonce).is_none_or(|other| tip(&tx) > tip(other)) {
+            queue.insert(nonce, tx);
+        }
+    }
+    // The best head of all queues: by tip, then by hash, so that everyone would choose the same.
+    let mut heads: BTreeSet<(u128, B256, Address)> = BTreeSet::new();
+    let push = |heads: &mut BTreeSet<_>, queue: &BTreeMap<u64, Arc<Tx>>| {
+        if let Some(tx) = queue.values().next() {
+            heads.insert((tip(tx).unwrap_or(0), tx.hash, tx.sender));
+        }
+    };
+    for queue in queues.values() {
+        push(&mut heads, queue);
+    }
+    let mut admission = Admission::new(limits, standing);
+    let mut chosen = Vec::new();
+    while let Some((_, _, sender)) = heads.pop_last() {
+        let Some(queue) = queues.get_mut(&sender) else { continue };
+        let Some((_, tx)) = queue.pop_first() else { continue };
+        if admission.admit(&tx)? {
+            chosen.push(tx);
+        }
+        // Also after a refusal: what was refused may have been executed already, with its follower still good.
+        push(&mut heads, queue);
+    }
+    Ok(chosen)
+}

@@ -1,0 +1,90 @@
+//! Accounts: balance, nonce, code, storage, proofs.
+
+use alloy_eips::{BlockId, BlockNumberOrTag};
+use alloy_primitives::{Address, B256, Bytes, U256, hex, keccak256};
+use jsonrpsee::{core::RpcResult, types::Params};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::{Backend, backend::quantity, error, hex as number};
+use crate::state::{
+    Account,
+    view::{committed_account, committed_code, committed_slot, prove_account, prove_slot},
+};
+
+/// Slots in one proof.
+const MAX_PROOF_SLOTS: usize = 1024;
+
+fn account(backend: &Backend, address: Address, at: Option<BlockId>) -> RpcResult<Account> {
+    let head = backend.state(at)?;
+    Ok(committed_account(head.reader.as_ref(), address).map_err(error::store)?.unwrap_or_default())
+}
+
+pub fn balance(backend: &Backend, params: Params<'_>) -> RpcResult<Value> {
+    let mut params = params.sequence();
+    let (address, at) = (params.next()?, params.optional_next()?);
+    Ok(quantity(account(backend, address, at)?.balance))
+}
+
+pub fn nonce(backend: &Backend, params: Params<'_>) -> RpcResult<Value> {
+    let mut params = params.sequence();
+    let (address, at): (_, Option<BlockId>) = (params.next()?, params.optional_next()?);
+    let nonce = account(backend, address, at)?.nonce;
+    Ok(number(match at {
+        Some(BlockId::Number(BlockNumberOrTag::Pending)) => backend.ledger.pool().next_nonce(address, nonce),
+        _ => nonce,
+    }))
+}
+
+pub fn code(backend: &Backend, params: Params<'_>) -> RpcResult<Value> {
+    let mut params = params.sequence();
+    let (address, at) = (params.next()?, params.optional_next()?);
+    let head = backend.state(at)?;
+    let account = account(backend, address, at)?;
+    Ok(json!(committed_code(head.reader.as_ref(), account.code_hash).map_err(error::store)?))
+}
+
+/// A slot: tools write it as a short quantity or as 32 bytes.
+#[derive(Clone, Copy, Deserialize)]
+struct Slot(U256);
+
+pub fn storage(backend: &Backend, params: Params<'_>) -> RpcResult<Value> {
+    let mut params = params.sequence();
+    let (address, slot): (Address, Slot) = (params.next()?, params.next()?);
+    let head = backend.state(params.optional_next()?)?;
+    let word = committed_slot(head.reader.as_ref(), address, slot.0).map_err(error::store)?;
+    Ok(json!(B256::from(word)))
+}
+
+pub fn proof(backend: &Backend, params: Params<'_>) -> RpcResult<Value> {
+    let mut params = params.sequence();
+    let (address, slots): (Address, Vec<Slot>) = (params.next()?, params.next()?);
+    if slots.len() > MAX_PROOF_SLOTS {
+        return Err(error::limit(format!("at most {MAX_PROOF_SLOTS} slots in one proof")));
+    }
+    let head = backend.state(params.optional_next()?)?;
+    let reader = head.reader.as_ref();
+    let account = committed_account(reader, address).map_err(error::store)?.unwrap_or_default();
+    let proofs: RpcResult<Vec<Value>> = slots
+        .iter()
+        .map(|slot| {
+            let value = committed_slot(reader, address, slot.0).map_err(error::store)?;
+            let proof = prove_slot(reader, address, slot.0).map_err(error::store)?;
+            Ok(json!({ "key": quantity(slot.0), "value": quantity(value), "proof": proof }))
+        })
+        .collect();
+    Ok(json!({
+        "address": address,
+        "accountProof": prove_account(reader, address).map_err(error::store)?,
+        "balance": quantity(account.balance),
+        "codeHash": account.code_hash,
+        "nonce": number(account.nonce),
+        "storageHash": account.storage_root,
+        "storageProof": proofs?,
+    }))
+}
+
+pub fn sha3(_: &Backend, params: Params<'_>) -> RpcResult<Value> {
+    let bytes: Bytes = params.one()?;
+    Ok(Value::String(hex::encode_prefixed(keccak256(bytes))))
+}

@@ -1,0 +1,113 @@
+//! What the methods share: the ledger, the way into the mempool, and news of blocks.
+
+use std::{
+    future::Future,
+    pin::Pin,
+    sync::{Arc, Mutex},
+};
+
+use alloy_eips::{BlockId, BlockNumberOrTag};
+use alloy_primitives::{Bytes, U256};
+use jsonrpsee::core::RpcResult;
+use tokio::sync::watch;
+
+use super::{error, log::Filters};
+use crate::{
+    block::{self, Block},
+    evm::{BlockContext, FORK},
+    ledger::{Head, Ledger},
+};
+
+/// The outcome of handing in a transaction, later.
+pub type Submitted<'a> = Pin<Box<dyn Future<Output = Result<(), String>> + Send + 'a>>;
+
+/// The way into the mempool: the ledger's own, or CometBFT's.
+pub trait Submit: Send + Sync {
+    /// Hands in `tx`; the error is Ethereum's.
+    fn submit(&self, tx: Bytes) -> Submitted<'_>;
+}
+
+/// What the methods answer from.
+pub struct Backend {
+    /// The ledger.
+    pub ledger: Arc<Ledger>,
+    /// The way into the mempool.
+    pub submit: Arc<dyn Submit>,
+    /// The height of the last block.
+    pub heights: watch::Receiver<u64>,
+    pub(super) filters: Mutex<Filters>,
+}
+
+impl Backend {
+    /// A backend on `ledger` that hands transactions to `submit` and hears of blocks by `heights`.
+    pub fn new(ledger: Arc<Ledger>, submit: Arc<dyn Submit>, heights: watch::Receiver<u64>) -> Self {
+        Self { ledger, submit, heights, filters: Mutex::default() }
+    }
+
+    pub(super) fn head(&self) -> RpcResult<Arc<Head>> {
+        self.ledger.head().ok_or_else(|| error::server("the chain has no block yet"))
+    }
+
+    /// The height that `tag` means.
+    pub(super) fn height(&self, tag: BlockNumberOrTag, head: &Head) -> u64 {
+        match tag {
+            BlockNumberOrTag::Number(number) => number,
+            BlockNumberOrTag::Earliest => 0,
+            _ => head.height,
+        }
+    }
+
+    /// The block that `id` means, if it is there.
+    pub(super) fn block(&self, id: BlockId) -> RpcResult<Option<Block>> {
+        let head = self.head()?;
+        let height = match id {
+            BlockId::Number(tag) => self.height(tag, &head),
+            BlockId::Hash(hash) => {
+                match block::height_of(head.reader.as_ref(), hash.block_hash).map_err(error::store)? {
+                    Some(height) => height,
+                    None => return Ok(None),
+                }
+            }
+        };
+        block::block_at(head.reader.as_ref(), height).map_err(error::store)
+    }
+
+    /// The state that `id` means. Only the newest is kept.
+    pub(super) fn state(&self, id: Option<BlockId>) -> RpcResult<Arc<Head>> {
+        let head = self.head()?;
+        let height = match id {
+            None => head.height,
+            Some(BlockId::Number(tag)) => self.height(tag, &head),
+            Some(BlockId::Hash(hash)) => block::height_of(head.reader.as_ref(), hash.block_hash)
+                .map_err(error::store)?
+                .ok_or_else(|| error::not_found("header not found"))?,
+        };
+        match height {
+            _ if height == head.height => Ok(head),
+            _ if height > head.height => Err(error::not_found("header not found")),
+            _ => Err(error::server(format!(
+                "missing trie node: state of block {height} is pruned, this node keeps block {}",
+                head.height
+            ))),
+        }
+    }
+
+    /// The circumstances of a call on top of `head`.
+    pub(super) fn context(&self, head: &Head) -> BlockContext {
+        BlockContext {
+            chain_id: head.params.chain_id,
+            number: head.height,
+            time: head.header.timestamp,
+            beneficiary: head.header.beneficiary,
+            gas_limit: head.params.fees.block_gas_limit,
+            base_fee: head.next_base_fee(),
+            random: head.header.mix_hash,
+            spec: FORK,
+        }
+    }
+}
+
+/// A number as Ethereum writes it.
+pub(super) fn quantity(number: U256) -> serde_json::Value {
+    serde_json::Value::String(format!("{number:#x}"))
+}

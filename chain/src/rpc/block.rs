@@ -1,0 +1,189 @@
+//! Blocks, transactions and receipts as JSON.
+
+use alloy_consensus::{Transaction as _, TxReceipt as _};
+use alloy_eips::{BlockNumberOrTag, eip2718::Typed2718};
+use alloy_primitives::{B256, U64};
+use jsonrpsee::{
+    core::RpcResult,
+    types::{ErrorObjectOwned, Params},
+};
+use serde_json::{Value, json};
+
+use super::{Backend, error, hex};
+use crate::{
+    block::{self as blocks, Block},
+    tx::Tx,
+};
+
+pub fn number(backend: &Backend, _: Params<'_>) -> RpcResult<Value> {
+    Ok(hex(backend.ledger.head().map_or(0, |head| head.height)))
+}
+
+pub fn by_number(backend: &Backend, params: Params<'_>) -> RpcResult<Value> {
+    let mut params = params.sequence();
+    let (tag, full): (BlockNumberOrTag, Option<bool>) = (params.next()?, params.optional_next()?);
+    let block = backend.block(tag.into())?;
+    block.map_or(Ok(Value::Null), |block| block_json(&block, full.unwrap_or(false)))
+}
+
+pub fn by_hash(backend: &Backend, params: Params<'_>) -> RpcResult<Value> {
+    let mut params = params.sequence();
+    let (hash, full): (B256, Option<bool>) = (params.next()?, params.optional_next()?);
+    let block = backend.block(hash.into())?;
+    block.map_or(Ok(Value::Null), |block| block_json(&block, full.unwrap_or(false)))
+}
+
+pub fn count_by_number(backend: &Backend, params: Params<'_>) -> RpcResult<Value> {
+    let tag: BlockNumberOrTag = params.one()?;
+    Ok(backend.block(tag.into())?.map_or(Value::Null, |block| hex(block.txs.len())))
+}
+
+pub fn count_by_hash(backend: &Backend, params: Params<'_>) -> RpcResult<Value> {
+    let hash: B256 = params.one()?;
+    Ok(backend.block(hash.into())?.map_or(Value::Null, |block| hex(block.txs.len())))
+}
+
+pub fn receipts(backend: &Backend, params: Params<'_>) -> RpcResult<Value> {
+    let Some(block) = backend.block(params.one()?)? else { return Ok(Value::Null) };
+    let receipts: RpcResult<Vec<Value>> = (0..block.txs.len()).map(|index| receipt_json(&block, index)).collect();
+    Ok(Value::Array(receipts?))
+}
+
+pub fn transaction_by_block_hash(backend: &Backend, params: Params<'_>) -> RpcResult<Value> {
+    let mut params = params.sequence();
+    let (hash, index): (B256, U64) = (params.next()?, params.next()?);
+    nth(backend.block(hash.into())?, index)
+}
+
+pub fn transaction_by_block_number(backend: &Backend, params: Params<'_>) -> RpcResult<Value> {
+    let mut params = params.sequence();
+    let (tag, index): (BlockNumberOrTag, U64) = (params.next()?, params.next()?);
+    nth(backend.block(tag.into())?, index)
+}
+
+fn nth(block: Option<Block>, index: U64) -> RpcResult<Value> {
+    let Some(block) = block else { return Ok(Value::Null) };
+    let index: usize = index.saturating_to();
+    block.txs.get(index).map_or(Ok(Value::Null), |tx| tx_json(tx, Some((&block, index))))
+}
+
+pub fn transaction(backend: &Backend, params: Params<'_>) -> RpcResult<Value> {
+    let hash: B256 = params.one()?;
+    if let Some((block, index)) = find(backend, hash)? {
+        return block.txs.get(index).map_or(Ok(Value::Null), |tx| tx_json(tx, Some((&block, index))));
+    }
+    let waiting = backend.ledger.pool().find(hash);
+    waiting.map_or(Ok(Value::Null), |tx| tx_json(&tx, None))
+}
+
+pub fn receipt(backend: &Backend, params: Params<'_>) -> RpcResult<Value> {
+    let found = find(backend, params.one()?)?;
+    found.map_or(Ok(Value::Null), |(block, index)| receipt_json(&block, index))
+}
+
+fn find(backend: &Backend, hash: B256) -> RpcResult<Option<(Block, usize)>> {
+    let Some(head) = backend.ledger.head() else { return Ok(None) };
+    let reader = head.reader.as_ref();
+    let Some((height, index)) = blocks::place_of(reader, hash).map_err(error::store)? else { return Ok(None) };
+    Ok(blocks::block_at(reader, height).map_err(error::store)?.map(|block| (block, index)))
+}
+
+/// A header with its hash, as `newHeads` sends it.
+pub fn header_json(block: &Block) -> RpcResult<Value> {
+    let mut header = serde_json::to_value(&block.header).map_err(broken)?;
+    header["hash"] = json!(block.hash);
+    Ok(header)
+}
+
+fn block_json(block: &Block, full: bool) -> RpcResult<Value> {
+    let mut out = header_json(block)?;
+    let bytes: usize = block.txs.iter().map(|tx| tx.bytes.len()).sum();
+    out["size"] = hex(alloy_rlp::Encodable::length(&block.header) + bytes);
+    out["totalDifficulty"] = hex(0);
+    out["uncles"] = json!([]);
+    out["withdrawals"] = json!([]);
+    let txs: RpcResult<Vec<Value>> = block
+        .txs
+        .iter()
+        .enumerate()
+        .map(|(index, tx)| if full { tx_json(tx, Some((block, index))) } else { Ok(json!(tx.hash)) })
+        .collect();
+    out["transactions"] = Value::Array(txs?);
+    Ok(out)
+}
+
+/// A transaction, with its place if it has one.
+pub fn tx_json(tx: &Tx, place: Option<(&Block, usize)>) -> RpcResult<Value> {
+    let mut out = serde_json::to_value(&tx.envelope).map_err(broken)?;
+    out["hash"] = json!(tx.hash);
+    out["from"] = json!(tx.sender);
+    out["blockHash"] = Value::Null;
+    out["blockNumber"] = Value::Null;
+    out["transactionIndex"] = Value::Null;
+    let base_fee = place.and_then(|(block, _)| block.header.base_fee_per_gas);
+    let price = match base_fee {
+        Some(_) => tx.envelope.effective_gas_price(base_fee),
+        None => tx.envelope.max_fee_per_gas(),
+    };
+    out["gasPrice"] = json!(format!("{price:#x}"));
+    if let Some((block, index)) = place {
+        out["blockHash"] = json!(block.hash);
+        out["blockNumber"] = hex(block.header.number);
+        out["transactionIndex"] = hex(index);
+    }
+    Ok(out)
+}
+
+fn receipt_json(block: &Block, index: usize) -> RpcResult<Value> {
+    let (Some(tx), Some(receipt), Some(facts)) =
+        (block.txs.get(index), block.receipts.get(index), block.facts.get(index))
+    else {
+        return Ok(Value::Null);
+    };
+    let created = tx.envelope.is_create() && !facts.contract.is_zero();
+    let price = tx.envelope.effective_gas_price(block.header.base_fee_per_gas);
+    Ok(json!({
+        "type": hex(tx.envelope.ty()),
+        "status": hex(u64::from(receipt.status())),
+        "cumulativeGasUsed": hex(receipt.cumulative_gas_used()),
+        "logs": logs_json(block, index),
+        "logsBloom": receipt.bloom(),
+        "transactionHash": tx.hash,
+        "transactionIndex": hex(index),
+        "blockHash": block.hash,
+        "blockNumber": hex(block.header.number),
+        "gasUsed": hex(facts.gas_used),
+        "effectiveGasPrice": format!("{price:#x}"),
+        "from": facts.sender,
+        "to": tx.envelope.to(),
+        "contractAddress": created.then_some(facts.contract),
+    }))
+}
+
+/// The logs of one transaction.
+pub fn logs_json(block: &Block, index: usize) -> Vec<Value> {
+    let before: usize = block.receipts.iter().take(index).map(|receipt| receipt.logs().len()).sum();
+    let Some(tx) = block.txs.get(index) else { return vec![] };
+    let logs = block.receipts.get(index).map(|receipt| receipt.logs()).unwrap_or_default();
+    logs.iter()
+        .enumerate()
+        .map(|(i, log)| {
+            json!({
+                "address": log.address,
+                "topics": log.topics(),
+                "data": log.data.data,
+                "blockHash": block.hash,
+                "blockNumber": hex(block.header.number),
+                "blockTimestamp": hex(block.header.timestamp),
+                "transactionHash": tx.hash,
+                "transactionIndex": hex(index),
+                "logIndex": hex(before + i),
+                "removed": false,
+            })
+        })
+        .collect()
+}
+
+fn broken(e: serde_json::Error) -> ErrorObjectOwned {
+    error::server(format!("writing the answer: {e}"))
+}

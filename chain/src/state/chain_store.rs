@@ -1,0 +1,127 @@
+//! The chain's own store: plain keys and values, committed to by a Jellyfish Merkle tree (SHA-256), whose proofs are
+//! ICS-23 and so mean something to other chains.
+
+use std::collections::BTreeMap;
+
+use alloy_primitives::B256;
+use jmt::{
+    KeyHash, OwnedValue, RootHash, Sha256Jmt, Version,
+    storage::{LeafNode, Node, NodeKey, TreeReader},
+};
+use sha2::{Digest, Sha256};
+
+use crate::{
+    error::StoreError,
+    store::{Batch, Reader, Table},
+};
+
+/// The root of a tree without values.
+pub const EMPTY_TREE: B256 = B256::new(*b"SPARSE_MERKLE_PLACEHOLDER_HASH__");
+
+/// Changes to the chain's store: `None` removes.
+pub type Changes = BTreeMap<Vec<u8>, Option<Vec<u8>>>;
+
+/// The committed value of `key`.
+pub fn get(reader: &dyn Reader, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+    reader.get(Table::ChainState, key)
+}
+
+/// Puts `changes` into `batch` as version `height` and gives the new root. Heights follow each other without gaps.
+pub fn update(reader: &dyn Reader, height: u64, changes: &Changes, batch: &mut Batch) -> Result<B256, StoreError> {
+    let view = Nodes { reader };
+    let tree = Sha256Jmt::new(&view);
+    let hashed = changes.iter().map(|(key, value)| (key_hash(key), value.clone()));
+    let (RootHash(root), update) =
+        tree.put_value_set(hashed, height).map_err(|e| StoreError::new("update the chain's tree", e))?;
+    for (key, value) in changes {
+        match value {
+            Some(value) => batch.put(Table::ChainState, key.clone(), value.clone()),
+            None => batch.delete(Table::ChainState, key.clone()),
+        }
+    }
+    for (key, node) in update.node_batch.nodes() {
+        let encoded = borsh::to_vec(node).map_err(|e| StoreError::new("encode a node", e))?;
+        batch.put(Table::TreeNodes, node_key(key)?, encoded);
+    }
+    for ((version, hash), value) in update.node_batch.values() {
+        batch.put(Table::TreeValues, value_key(*hash, *version), borsh_option(value)?);
+    }
+    for stale in &update.stale_node_index_batch {
+        batch.delete(Table::TreeNodes, node_key(&stale.node_key)?);
+    }
+    Ok(B256::from(root))
+}
+
+fn key_hash(key: &[u8]) -> KeyHash {
+    KeyHash(Sha256::digest(key).into())
+}
+
+fn node_key(key: &NodeKey) -> Result<Vec<u8>, StoreError> {
+    borsh::to_vec(key).map_err(|e| StoreError::new("encode the key of a node", e))
+}
+
+fn value_key(hash: KeyHash, version: Version) -> Vec<u8> {
+    [hash.0.as_slice(), version.to_be_bytes().as_slice()].concat()
+}
+
+fn borsh_option(value: &Option<OwnedValue>) -> Result<Vec<u8>, StoreError> {
+    borsh::to_vec(value).map_err(|e| StoreError::new("encode a value", e))
+}
+
+struct Nodes<'a> {
+    reader: &'a dyn Reader,
+}
+
+impl TreeReader for Nodes<'_> {
+    fn get_node_option(&self, key: &NodeKey) -> anyhow::Result<Option<Node>> {
+        let Some(bytes) = self.reader.get(Table::TreeNodes, &node_key(key)?)? else { return Ok(None) };
+        Ok(Some(borsh::from_slice(&bytes)?))
+    }
+
+    fn get_value_option(&self, max: Version, hash: KeyHash) -> anyhow::Result<Option<OwnedValue>> {
+        // Few versions of few keys: look at all of this key's and take the newest that is old enough.
+        let versions = self.reader.scan(Table::TreeValues, &hash.0)?;
+        for (key, value) in versions.iter().rev() {
+            let version = Version::from_be_bytes(key[32..].try_into()?);
+            if version <= max {
+                return Ok(borsh::from_slice(value)?);
+            }
+        }
+        Ok(None)
+    }
+
+    fn get_rightmost_leaf(&self) -> anyhow::Result<Option<(NodeKey, LeafNode)>> {
+        anyhow::bail!("only asked for while restoring a tree, which this store does from values")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::{MemoryStore, Store};
+
+    #[test]
+    fn the_root_depends_on_content_only_and_old_nodes_go() {
+        let build = |steps: &[&[(&str, Option<&str>)]]| {
+            let store = MemoryStore::default();
+            let mut root = EMPTY_TREE;
+            for (height, step) in steps.iter().enumerate() {
+                let changes =
+                    step.iter().map(|(k, v)| (k.as_bytes().to_vec(), v.map(|v| v.as_bytes().to_vec()))).collect();
+                let mut batch = Batch::default();
+                root = update(store.reader().unwrap().as_ref(), height as u64, &changes, &mut batch).unwrap();
+                store.write(&batch).unwrap();
+            }
+            (root, store.reader().unwrap().scan(Table::TreeNodes, b"").unwrap().len())
+        };
+        let (one, nodes_one) = build(&[&[("a", Some("1")), ("b", Some("2")), ("c", Some("3"))]]);
+        let (two, nodes_two) = build(&[
+            &[("a", Some("9")), ("d", Some("4"))],
+            &[("c", Some("3")), ("d", None)],
+            &[("a", Some("1")), ("b", Some("2"))],
+        ]);
+        assert_eq!(one, two);
+        assert_eq!(nodes_one, nodes_two);
+        assert_ne!(one, EMPTY_TREE);
+    }
+}

@@ -1,0 +1,129 @@
+//! The store of a node: one file of copy-on-write B-trees (redb). A crash leaves the last committed batch.
+
+use std::{collections::BTreeMap, path::Path, sync::Arc};
+
+use redb::{Database, ReadOnlyTable, ReadableDatabase, TableDefinition};
+
+use super::{Batch, Entry, Reader, Store, TABLES, Table};
+use crate::error::StoreError;
+
+/// Version of what the tables mean. Another number is refused by name.
+const FORMAT: u8 = 1;
+const FORMAT_KEY: &[u8] = b"format";
+const FILE: &str = "chain.redb";
+
+type Bytes = &'static [u8];
+
+/// Tables in a file.
+pub struct DiskStore {
+    database: Database,
+}
+
+impl DiskStore {
+    /// Opens the store in `folder`, or makes an empty one there.
+    pub fn open(folder: &Path) -> Result<Self, StoreError> {
+        std::fs::create_dir_all(folder).map_err(|e| StoreError::new("make the data folder", e))?;
+        let database = Database::create(folder.join(FILE)).map_err(|e| {
+            StoreError::new(
+                "open chain.redb",
+                format!("{e}. Another node may be using this folder, or the file is damaged"),
+            )
+        })?;
+        let store = Self { database };
+        let write = store.database.begin_write().map_err(|e| StoreError::new("begin", e))?;
+        for table in TABLES {
+            write.open_table(definition(table)).map_err(|e| StoreError::new("open a table", e))?;
+        }
+        write.commit().map_err(|e| StoreError::new("create the tables", e))?;
+        match store.reader()?.get(Table::Meta, FORMAT_KEY)?.as_deref() {
+            None => {
+                let mut batch = Batch::default();
+                batch.put(Table::Meta, FORMAT_KEY, [FORMAT]);
+                store.write(&batch)?;
+            }
+            Some([FORMAT]) => {}
+            Some(other) => {
+                return Err(StoreError::new(
+                    "open chain.redb",
+                    format!("it has format {other:?}, this program reads format {FORMAT}"),
+                ));
+            }
+        }
+        Ok(store)
+    }
+}
+
+fn definition(table: Table) -> TableDefinition<'static, Bytes, Bytes> {
+    TableDefinition::new(match table {
+        Table::Meta => "meta",
+        Table::Accounts => "accounts",
+        Table::Storage => "storage",
+        Table::Code => "code",
+        Table::TrieNodes => "trie-nodes",
+        Table::TreeNodes => "tree-nodes",
+        Table::TreeValues => "tree-values",
+        Table::ChainState => "chain-state",
+        Table::Blocks => "blocks",
+        Table::BlockHeights => "block-heights",
+        Table::Transactions => "transactions",
+    })
+}
+
+impl Store for DiskStore {
+    fn reader(&self) -> Result<Arc<dyn Reader>, StoreError> {
+        let read = self.database.begin_read().map_err(|e| StoreError::new("begin to read", e))?;
+        let mut tables = BTreeMap::new();
+        for table in TABLES {
+            let open = read.open_table(definition(table)).map_err(|e| StoreError::new("open a table", e))?;
+            tables.insert(table, open);
+        }
+        Ok(Arc::new(Snapshot { tables }))
+    }
+
+    fn write(&self, batch: &Batch) -> Result<(), StoreError> {
+        let write = self.database.begin_write().map_err(|e| StoreError::new("begin a batch", e))?;
+        for table in TABLES {
+            let mut changes = batch.iter().filter(|(t, _, _)| *t == table).peekable();
+            if changes.peek().is_none() {
+                continue;
+            }
+            let mut open = write.open_table(definition(table)).map_err(|e| StoreError::new("open a table", e))?;
+            for (_, key, value) in changes {
+                match value {
+                    Some(value) => open.insert(key, value).map_err(|e| StoreError::new("put", e))?,
+                    None => open.remove(key).map_err(|e| StoreError::new("delete", e))?,
+                };
+            }
+        }
+        write.commit().map_err(|e| StoreError::new("commit a batch", e))
+    }
+}
+
+struct Snapshot {
+    tables: BTreeMap<Table, ReadOnlyTable<Bytes, Bytes>>,
+}
+
+impl Snapshot {
+    fn table(&self, table: Table) -> Result<&ReadOnlyTable<Bytes, Bytes>, StoreError> {
+        self.tables.get(&table).ok_or_else(|| StoreError::new("find a table", format!("{table:?}")))
+    }
+}
+
+impl Reader for Snapshot {
+    fn get(&self, table: Table, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+        let value = self.table(table)?.get(key).map_err(|e| StoreError::new("get", e))?;
+        Ok(value.map(|guard| guard.value().to_vec()))
+    }
+
+    fn scan(&self, table: Table, prefix: &[u8]) -> Result<Vec<Entry>, StoreError> {
+        let mut found = Vec::new();
+        for entry in self.table(table)?.range(prefix..).map_err(|e| StoreError::new("scan", e))? {
+            let (key, value) = entry.map_err(|e| StoreError::new("scan", e))?;
+            if !key.value().starts_with(prefix) {
+                break;
+            }
+            found.push((key.value().to_vec(), value.value().to_vec()));
+        }
+        Ok(found)
+    }
+}

@@ -1,0 +1,158 @@
+//! Where bytes are kept: tables of keys and values, snapshots for reading, one atomic batch for a block.
+
+mod disk;
+mod layered;
+mod memory;
+
+use std::{collections::BTreeMap, sync::Arc};
+
+pub use disk::DiskStore;
+pub use layered::Layered;
+pub use memory::MemoryStore;
+
+use crate::error::StoreError;
+
+/// One table. The number is part of the stored format.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Table {
+    /// Height, application hash and the like, by name.
+    Meta = 0,
+    /// Account by address.
+    Accounts = 1,
+    /// Storage word by address and slot.
+    Storage = 2,
+    /// Contract code by hash.
+    Code = 3,
+    /// Nodes of the EVM's Merkle-Patricia tries by owner and path.
+    TrieNodes = 4,
+    /// Nodes of the chain's own tree.
+    TreeNodes = 5,
+    /// Values of the chain's own tree by key hash and version.
+    TreeValues = 6,
+    /// Values of the chain's own store by key.
+    ChainState = 7,
+    /// Block with its receipts by height.
+    Blocks = 8,
+    /// Height by block hash.
+    BlockHeights = 9,
+    /// Place (height, index) by transaction hash.
+    Transactions = 10,
+}
+
+/// All tables, in the order of their numbers.
+pub const TABLES: [Table; 11] = [
+    Table::Meta,
+    Table::Accounts,
+    Table::Storage,
+    Table::Code,
+    Table::TrieNodes,
+    Table::TreeNodes,
+    Table::TreeValues,
+    Table::ChainState,
+    Table::Blocks,
+    Table::BlockHeights,
+    Table::Transactions,
+];
+
+/// A key with its value.
+pub type Entry = (Vec<u8>, Vec<u8>);
+
+/// A frozen view of the store: what was committed when it was taken.
+pub trait Reader: Send + Sync {
+    /// The value of `key`.
+    fn get(&self, table: Table, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError>;
+
+    /// Every entry whose key begins with `prefix`, in order of keys.
+    fn scan(&self, table: Table, prefix: &[u8]) -> Result<Vec<Entry>, StoreError>;
+}
+
+/// A place that keeps batches.
+pub trait Store: Send + Sync {
+    /// A view of what is committed now. Later writes do not show in it.
+    fn reader(&self) -> Result<Arc<dyn Reader>, StoreError>;
+
+    /// Writes the whole batch or nothing, durably before it returns.
+    fn write(&self, batch: &Batch) -> Result<(), StoreError>;
+}
+
+/// Changes that become visible together: `None` deletes.
+#[derive(Clone, Debug, Default)]
+pub struct Batch {
+    changes: BTreeMap<(Table, Vec<u8>), Option<Vec<u8>>>,
+}
+
+impl Batch {
+    /// Sets `key` to `value`.
+    pub fn put(&mut self, table: Table, key: impl Into<Vec<u8>>, value: impl Into<Vec<u8>>) {
+        self.changes.insert((table, key.into()), Some(value.into()));
+    }
+
+    /// Removes `key`.
+    pub fn delete(&mut self, table: Table, key: impl Into<Vec<u8>>) {
+        self.changes.insert((table, key.into()), None);
+    }
+
+    /// Adds all of `later`, which wins where both change a key.
+    pub fn extend(&mut self, later: Self) {
+        self.changes.extend(later.changes);
+    }
+
+    /// The changes in order of table and key.
+    pub fn iter(&self) -> impl Iterator<Item = (Table, &[u8], Option<&[u8]>)> {
+        self.changes.iter().map(|((table, key), value)| (*table, key.as_slice(), value.as_deref()))
+    }
+
+    /// How many keys change.
+    pub fn len(&self) -> usize {
+        self.changes.len()
+    }
+
+    /// Whether nothing changes.
+    pub fn is_empty(&self) -> bool {
+        self.changes.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn behaves(store: &dyn Store) {
+        let mut batch = Batch::default();
+        batch.put(Table::Meta, *b"aa", *b"1");
+        batch.put(Table::Meta, *b"ab", *b"2");
+        batch.put(Table::Meta, *b"b", *b"3");
+        batch.put(Table::Code, *b"aa", *b"4");
+        store.write(&batch).unwrap();
+        let before = store.reader().unwrap();
+        let mut batch = Batch::default();
+        batch.delete(Table::Meta, *b"aa");
+        batch.put(Table::Meta, *b"b", *b"5");
+        store.write(&batch).unwrap();
+        let after = store.reader().unwrap();
+        assert_eq!(before.get(Table::Meta, b"aa").unwrap().unwrap(), b"1");
+        assert_eq!(before.get(Table::Meta, b"b").unwrap().unwrap(), b"3");
+        assert_eq!(after.get(Table::Meta, b"aa").unwrap(), None);
+        assert_eq!(after.get(Table::Meta, b"b").unwrap().unwrap(), b"5");
+        assert_eq!(before.scan(Table::Meta, b"a").unwrap().len(), 2);
+        assert_eq!(after.scan(Table::Meta, b"a").unwrap(), vec![(b"ab".to_vec(), b"2".to_vec())]);
+        assert_eq!(after.get(Table::Code, b"aa").unwrap().unwrap(), b"4");
+    }
+
+    #[test]
+    fn both_stores_keep_snapshots_apart() {
+        behaves(&MemoryStore::default());
+        let folder = tempfile::tempdir().unwrap();
+        behaves(&DiskStore::open(folder.path()).unwrap());
+    }
+
+    #[test]
+    fn a_reopened_disk_store_has_what_was_written() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut batch = Batch::default();
+        batch.put(Table::Blocks, *b"k", *b"v");
+        DiskStore::open(folder.path()).unwrap().write(&batch).unwrap();
+        let reader = DiskStore::open(folder.path()).unwrap().reader().unwrap();
+        assert_eq!(reader.get(Table::Blocks, b"k").unwrap().unwrap(), b"v");
+    }
+}

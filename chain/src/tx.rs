@@ -1,0 +1,138 @@
+//! A transaction: its canonical bytes, its hash and its sender, which is recovered once.
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use alloy_consensus::{Transaction as _, TxEnvelope, transaction::SignerRecoverable};
+use alloy_eips::eip2718::{Decodable2718, Encodable2718, Typed2718};
+use alloy_primitives::{Address, B256, Bytes, U256, keccak256};
+
+/// Longer transactions are refused before anything is decoded. Geth has the same limit.
+pub const MAX_TX_BYTES: usize = 128 * 1024;
+
+/// The type of EIP-4844: blobs have no place on a chain that is not a settlement layer.
+const BLOB_TYPE: u8 = 3;
+
+/// A decoded transaction whose signature is valid.
+#[derive(Clone, Debug)]
+pub struct Tx {
+    /// Keccak of the bytes.
+    pub hash: B256,
+    /// Who signed it.
+    pub sender: Address,
+    /// The fields.
+    pub envelope: TxEnvelope,
+    /// As it was sent.
+    pub bytes: Bytes,
+}
+
+/// Why bytes are not a transaction of this chain. The words are those of Ethereum's nodes: tools look for them.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum TxError {
+    /// Over [`MAX_TX_BYTES`].
+    #[error("oversized data: transaction size {0}, limit {MAX_TX_BYTES}")]
+    TooLong(usize),
+    /// Not RLP, or bytes behind it.
+    #[error("rlp: {0}")]
+    Malformed(String),
+    /// A type this chain does not take.
+    #[error("transaction type not supported: {0}")]
+    Type(u8),
+    /// The signature gives no sender.
+    #[error("invalid sender: the signature does not recover a key")]
+    Signature,
+    /// Signed for another chain.
+    #[error("invalid chain id for signer: have {have} want {want}")]
+    ChainId {
+        /// In the transaction.
+        have: u64,
+        /// Of this chain.
+        want: u64,
+    },
+}
+
+impl Tx {
+    /// Decodes `bytes` and recovers the sender.
+    pub fn decode(bytes: &[u8], chain_id: u64) -> Result<Self, TxError> {
+        if bytes.len() > MAX_TX_BYTES {
+            return Err(TxError::TooLong(bytes.len()));
+        }
+        let mut rest = bytes;
+        let envelope = TxEnvelope::decode_2718(&mut rest).map_err(|e| TxError::Malformed(e.to_string()))?;
+        if !rest.is_empty() {
+            return Err(TxError::Malformed(format!("{} bytes behind the transaction", rest.len())));
+        }
+        if envelope.ty() == BLOB_TYPE {
+            return Err(TxError::Type(BLOB_TYPE));
+        }
+        // There must be one encoding only, or one signed transaction would have several hashes.
+        if envelope.encoded_2718() != bytes {
+            return Err(TxError::Malformed("not in canonical form".into()));
+        }
+        if let Some(have) = envelope.chain_id().filter(|id| *id != chain_id) {
+            return Err(TxError::ChainId { have, want: chain_id });
+        }
+        let sender = envelope.recover_signer().map_err(|_| TxError::Signature)?;
+        Ok(Self { hash: keccak256(bytes), sender, envelope, bytes: Bytes::copy_from_slice(bytes) })
+    }
+
+    /// Decodes bytes that were executed before, whose sender is known.
+    pub fn stored(bytes: Bytes, sender: Address) -> Result<Self, TxError> {
+        let envelope = TxEnvelope::decode_2718(&mut bytes.as_ref()).map_err(|e| TxError::Malformed(e.to_string()))?;
+        Ok(Self { hash: keccak256(&bytes), sender, envelope, bytes })
+    }
+
+    /// What the sender must own for it to be taken: the value and the most it can pay for gas.
+    pub fn max_cost(&self) -> U256 {
+        let gas = U256::from(self.envelope.gas_limit()) * U256::from(self.envelope.max_fee_per_gas());
+        gas.saturating_add(self.envelope.value())
+    }
+}
+
+/// Decoded transactions by hash of their bytes: what the mempool has checked is not recovered again in a proposal, in
+/// a vote on it, and in its execution.
+pub struct TxCache {
+    capacity: usize,
+    inner: Mutex<CacheInner>,
+}
+
+#[derive(Default)]
+struct CacheInner {
+    by_hash: BTreeMap<B256, Arc<Tx>>,
+    order: VecDeque<B256>,
+}
+
+impl TxCache {
+    /// Remembers the last `capacity` transactions.
+    pub fn new(capacity: usize) -> Self {
+        Self { capacity, inner: Mutex::default() }
+    }
+
+    /// The decoded form of `bytes`.
+    pub fn decode(&self, bytes: &[u8], chain_id: u64) -> Result<Arc<Tx>, TxError> {
+        if bytes.len() > MAX_TX_BYTES {
+            return Err(TxError::TooLong(bytes.len()));
+        }
+        let hash = keccak256(bytes);
+        if let Some(known) = self.lock().by_hash.get(&hash) {
+            return Ok(known.clone());
+        }
+        let tx = Arc::new(Tx::decode(bytes, chain_id)?);
+        let mut inner = self.lock();
+        if inner.by_hash.insert(hash, tx.clone()).is_none() {
+            inner.order.push_back(hash);
+        }
+        if inner.order.len() > self.capacity
+            && let Some(oldest) = inner.order.pop_front()
+        {
+            inner.by_hash.remove(&oldest);
+        }
+        Ok(tx)
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, CacheInner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
