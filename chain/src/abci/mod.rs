@@ -1,16 +1,17 @@
 //! The ledger under CometBFT: ABCI 2.0 over a socket. Translates, decides nothing.
 
+mod server;
+
 use std::{net::SocketAddr, sync::Arc};
 
 use alloy_primitives::Bytes;
-use tendermint_abci::{Application as Abci, ServerBuilder};
 use tendermint_proto::v0_38::{
     abci::{
-        CheckTxType, ExecTxResult, Misbehavior, MisbehaviorType, RequestCheckTx, RequestFinalizeBlock, RequestInfo,
-        RequestInitChain, RequestPrepareProposal, RequestProcessProposal, RequestQuery, ResponseCheckTx,
-        ResponseCommit, ResponseFinalizeBlock, ResponseInfo, ResponseInitChain, ResponsePrepareProposal,
-        ResponseProcessProposal, ResponseQuery, ValidatorUpdate as AbciUpdate, VoteInfo,
-        response_process_proposal::ProposalStatus,
+        CheckTxType, ExecTxResult, Misbehavior, MisbehaviorType, Request, RequestCheckTx, RequestFinalizeBlock,
+        RequestInitChain, RequestPrepareProposal, RequestProcessProposal, RequestQuery, Response, ResponseCheckTx,
+        ResponseCommit, ResponseEcho, ResponseException, ResponseFinalizeBlock, ResponseInfo, ResponseInitChain,
+        ResponsePrepareProposal, ResponseProcessProposal, ResponseQuery, ValidatorUpdate as AbciUpdate, VoteInfo,
+        request::Value, response, response_process_proposal::ProposalStatus,
     },
     crypto::{PublicKey, public_key::Sum},
     types::BlockIdFlag,
@@ -22,9 +23,6 @@ use crate::{
     error::Fault,
     validator::{ConsensusAddress, ValidatorUpdate},
 };
-
-/// One message is one buffer; a block fits several times over.
-const READ_BUFFER: usize = 1 << 20;
 
 /// What happens around the ledger.
 pub trait Events: Send + Sync {
@@ -54,8 +52,8 @@ impl<A: Application + 'static> Adapter<A> {
     }
 
     /// Serves CometBFT at `address` until the process ends.
-    pub fn serve(self, address: SocketAddr) -> Result<(), Box<tendermint_abci::Error>> {
-        ServerBuilder::new(READ_BUFFER).bind(address, self).and_then(tendermint_abci::Server::listen).map_err(Box::new)
+    pub fn serve(self, address: SocketAddr) -> std::io::Result<()> {
+        server::serve(address, &self)
     }
 
     fn must<T>(&self, result: Result<T, Fault>) -> T {
@@ -63,8 +61,35 @@ impl<A: Application + 'static> Adapter<A> {
     }
 }
 
-impl<A: Application + 'static> Abci for Adapter<A> {
-    fn info(&self, _: RequestInfo) -> ResponseInfo {
+impl<A: Application + 'static> server::Dispatch for Adapter<A> {
+    fn answer(&self, request: Request) -> Response {
+        let value = match request.value {
+            None => response::Value::Exception(ResponseException { error: "an empty request".into() }),
+            Some(Value::Echo(r)) => response::Value::Echo(ResponseEcho { message: r.message }),
+            Some(Value::Flush(_)) => response::Value::Flush(Default::default()),
+            Some(Value::Info(_)) => response::Value::Info(self.info()),
+            Some(Value::InitChain(r)) => response::Value::InitChain(self.init_chain(r)),
+            Some(Value::Query(r)) => response::Value::Query(self.query(r)),
+            Some(Value::CheckTx(r)) => response::Value::CheckTx(self.check_tx(&r)),
+            Some(Value::Commit(_)) => response::Value::Commit(self.commit()),
+            // No snapshots yet: a new node replays blocks.
+            Some(Value::ListSnapshots(_)) => response::Value::ListSnapshots(Default::default()),
+            Some(Value::OfferSnapshot(_)) => response::Value::OfferSnapshot(Default::default()),
+            Some(Value::LoadSnapshotChunk(_)) => response::Value::LoadSnapshotChunk(Default::default()),
+            Some(Value::ApplySnapshotChunk(_)) => response::Value::ApplySnapshotChunk(Default::default()),
+            Some(Value::PrepareProposal(r)) => response::Value::PrepareProposal(self.prepare_proposal(r)),
+            Some(Value::ProcessProposal(r)) => response::Value::ProcessProposal(self.process_proposal(r)),
+            // Vote extensions are not enabled.
+            Some(Value::ExtendVote(_)) => response::Value::ExtendVote(Default::default()),
+            Some(Value::VerifyVoteExtension(_)) => response::Value::VerifyVoteExtension(Default::default()),
+            Some(Value::FinalizeBlock(r)) => response::Value::FinalizeBlock(self.finalize_block(r)),
+        };
+        Response { value: Some(value) }
+    }
+}
+
+impl<A: Application + 'static> Adapter<A> {
+    fn info(&self) -> ResponseInfo {
         let info = self.app.info();
         // Before the first block there is no hash: CometBFT takes the one of InitChain.
         let last_block_app_hash = if info.height == 0 { vec![] } else { info.app_hash.0.to_vec() };
@@ -91,7 +116,7 @@ impl<A: Application + 'static> Abci for Adapter<A> {
         }
     }
 
-    fn check_tx(&self, request: RequestCheckTx) -> ResponseCheckTx {
+    fn check_tx(&self, request: &RequestCheckTx) -> ResponseCheckTx {
         let check = if request.r#type == i32::from(CheckTxType::Recheck) { Check::Again } else { Check::New };
         let verdict = self.app.check_tx(&request.tx, check);
         ResponseCheckTx {
