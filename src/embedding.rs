@@ -5,7 +5,7 @@ use std::thread;
 
 use sahara_circuits::float::FloatModel;
 use sahara_circuits::frontend::Encoded;
-use sahara_circuits::reference::{ExecOptions, execute};
+use sahara_circuits::reference::ExecOptions;
 
 use crate::error::{Blame, Error, Result};
 use crate::models::Model;
@@ -89,9 +89,10 @@ impl Engine for PlainEngine {
 
 impl PlainEngine {
     fn run(&self, encoded: &Encoded) -> Result<Vec<Vec<i32>>> {
-        let graph = graph(&self.model, encoded.bucket)?;
         let options = ExecOptions { threads: self.threads, ..ExecOptions::default() };
-        let done = execute(&graph, &self.model.compiled.weights, &encoded.inputs, &options)
+        let compiled = &self.model.compiled;
+        let done = compiled
+            .execute(encoded.bucket, &encoded.inputs, &options)
             .map_err(|e| Error::fault_from("running the graph in the clear", e))?;
         Ok(done.outputs)
     }

@@ -22,11 +22,9 @@ fn cpu() -> Result<Duration, Box<dyn Error>> {
 }
 
 fn kind(op: &Op) -> String {
-    let all = format!("{op:?}");
-    let name = all.split([' ', '(']).next().unwrap_or("?");
     match op {
-        Op::Rescale { shift, usage, .. } => format!("{name} {usage:?} {shift}"),
-        _ => name.to_owned(),
+        Op::Rescale { shift, usage, .. } => format!("{} {usage:?} {shift}", op.name()),
+        _ => op.name().to_owned(),
     }
 }
 

@@ -112,15 +112,7 @@ fn provoke(act: Act) -> ClientError {
 
 fn run_with_rogue(network: &Network, case: &Case, task: Task) -> ClientError {
     let client = network.client();
-    client
-        .register_model(
-            std::slice::from_ref(&case.graph),
-            &case.weights,
-            Visibility::Private,
-            &[task.assignment],
-            &mut |_| (),
-        )
-        .unwrap();
+    case.register_for(&client, Visibility::Private, &[task.assignment]);
     client.prepare(&task, 2, &mut |_| ()).unwrap();
     let began = Instant::now();
     let error = case.run(&client, task, false).unwrap_err();

@@ -19,25 +19,9 @@ pub(super) fn is_linear(op: &Op) -> bool {
 
 /// The operands of a node.
 pub(super) fn operands(op: &Op) -> Vec<NodeId> {
-    match op {
-        Op::Input(_) => vec![],
-        Op::MatMul { a, b, .. } | Op::Add { a, b } | Op::Sub { a, b } | Op::Mul { a, b } => vec![*a, *b],
-        Op::ConcatCols { parts } => parts.clone(),
-        Op::MatMulWeight { x, .. }
-        | Op::ScaleWeight { x, .. }
-        | Op::AddWeight { x, .. }
-        | Op::MulPublic { x, .. }
-        | Op::SquareSum { x }
-        | Op::RowSum { x }
-        | Op::RowMax { x }
-        | Op::Rescale { x, .. }
-        | Op::ClampIndex { x, .. }
-        | Op::Lookup { x, .. }
-        | Op::Step { x, .. }
-        | Op::SliceCols { x, .. }
-        | Op::SplitHeads { x }
-        | Op::MergeHeads { x } => vec![*x],
-    }
+    let mut all = Vec::new();
+    op.operands(|x| all.push(x));
+    all
 }
 
 /// Applies a linear operator; `values` are the operands in the order of [`operands`].

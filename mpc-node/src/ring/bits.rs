@@ -11,11 +11,6 @@ pub type Plane = [u64; WORDS];
 /// A plane of zeros.
 pub const ZERO: Plane = [0; WORDS];
 
-/// Chunks that hold `n` elements; the last one is padded with zeros.
-pub const fn chunks(n: usize) -> usize {
-    n.div_ceil(CHUNK)
-}
-
 /// Bit `bit` of each of `values` (at most a chunk) as a plane.
 pub fn plane(values: &[u32], bit: u8) -> Plane {
     let mut out = ZERO;

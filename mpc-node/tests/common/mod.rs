@@ -11,8 +11,8 @@ use sahara_circuits::reference::{ExecOptions, execute};
 use sahara_circuits::testgraph;
 use sahara_circuits::weights::Weights;
 use sahara_mpc::client::{
-    Assignment, Client, ClientError, ClientOptions, Committee, Inference, Job, Member, NodeStatus, Rounding, Task,
-    Visibility,
+    Assignment, Client, ClientError, ClientOptions, Committee, Inference, Job, Member, NodeStatus, Registration,
+    Rounding, Task, Visibility,
 };
 use sahara_mpc::config::Config;
 use sahara_mpc::identity;
@@ -134,9 +134,13 @@ impl Case {
     }
 
     pub fn register(&self, client: &Client, visibility: Visibility) {
+        self.register_for(client, visibility, &Assignment::ALL);
+    }
+
+    pub fn register_for(&self, client: &Client, visibility: Visibility, assignments: &[Assignment]) -> Registration {
         client
-            .register_model(std::slice::from_ref(&self.graph), &self.weights, visibility, &Assignment::ALL, &mut |_| ())
-            .unwrap();
+            .register_model(std::slice::from_ref(&self.graph), &self.weights, visibility, assignments, &mut |_| ())
+            .unwrap()
     }
 
     pub fn run(&self, client: &Client, task: Task, auto_prepare: bool) -> Result<Inference, ClientError> {
