@@ -6,7 +6,7 @@ use clap::Args;
 use serde_json::{Value, json};
 
 use crate::{
-    comet::CometSubmit,
+    comet::Client,
     node::{Config, NodeError},
 };
 
@@ -43,5 +43,5 @@ impl Status {
 
 /// The newest block, by the node's JSON-RPC at `address`.
 pub async fn latest(address: SocketAddr) -> Result<Value, String> {
-    CometSubmit::new(address).ask("eth_getBlockByNumber", json!(["latest", false])).await
+    Client::new(address).ask("eth_getBlockByNumber", json!(["latest", false])).await
 }

@@ -1,7 +1,9 @@
 //! CometBFT around this ledger: finding the program, laying out homes, handing in transactions.
 
+mod client;
+mod forward;
 mod home;
-mod submit;
 
+pub use client::{Answer, Client};
+pub use forward::Forward;
 pub use home::{Ports, Validator, find, layout};
-pub use submit::CometSubmit;

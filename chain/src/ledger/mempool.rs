@@ -8,7 +8,7 @@ use super::{Head, Ledger, standing};
 use crate::{
     application::{Check, TxVerdict},
     error::{Fault, StoreError},
-    pool::plausible,
+    pool::{PoolError, plausible},
     tx::Tx,
 };
 
@@ -19,33 +19,46 @@ const IMPLAUSIBLE: u32 = 2;
 const NOT_KEPT: u32 = 3;
 const NOT_READY: u32 = 4;
 
-/// Whether `bytes` may wait in the mempool.
+/// Why a transaction may not wait.
+pub struct Refusal {
+    code: u32,
+    pub reason: String,
+}
+
+/// Whether `bytes` may wait in the mempool of the consensus engine.
 pub fn check(ledger: &Ledger, bytes: &[u8], _check: Check) -> TxVerdict {
-    let refuse = |code, reason: String| TxVerdict { code, reason, gas: 0 };
-    let Some(head) = ledger.base() else { return refuse(NOT_READY, "the chain has not begun".into()) };
-    let tx = match ledger.decode(bytes, &head) {
-        Ok(tx) => tx,
-        Err(e) => return refuse(MALFORMED, e.to_string()),
-    };
-    let standing = match standing(head.reader.as_ref(), tx.sender) {
-        Ok(standing) => standing,
-        Err(e) => return refuse(NOT_READY, e.to_string()),
-    };
+    match keep(ledger, bytes) {
+        Ok((tx, _)) => TxVerdict { code: KEPT, reason: String::new(), gas: tx.envelope.gas_limit() },
+        Err(Refusal { code, reason }) => TxVerdict { code, reason, gas: 0 },
+    }
+}
+
+/// Keeps `bytes` of a client, who hears of it if they wait already.
+pub fn admit(ledger: &Ledger, bytes: &[u8]) -> Result<Arc<Tx>, Refusal> {
+    match keep(ledger, bytes)? {
+        (tx, true) => Ok(tx),
+        (_, false) => Err(Refusal { code: NOT_KEPT, reason: PoolError::Known.to_string() }),
+    }
+}
+
+/// The transaction, which waits now, and whether it did not before.
+fn keep(ledger: &Ledger, bytes: &[u8]) -> Result<(Arc<Tx>, bool), Refusal> {
+    let refuse = |code, reason: String| Refusal { code, reason };
+    let head = ledger.base().ok_or_else(|| refuse(NOT_READY, "the chain has not begun".into()))?;
+    let tx = ledger.decode(bytes, &head).map_err(|e| refuse(MALFORMED, e.to_string()))?;
+    let standing = standing(head.reader.as_ref(), tx.sender).map_err(|e| refuse(NOT_READY, e.to_string()))?;
     let fees = &head.params.fees;
     if let Err(e) = plausible(&tx, standing, fees.block_gas_limit, fees.min_base_fee) {
         ledger.pool().remove(&tx);
-        return refuse(IMPLAUSIBLE, e.to_string());
+        return Err(refuse(IMPLAUSIBLE, e.to_string()));
     }
-    let kept = TxVerdict { code: KEPT, reason: String::new(), gas: tx.envelope.gas_limit() };
     let mut pool = ledger.pool();
     // A mempool that has forgotten a transaction may ask again: the answer must not change.
     if pool.contains(tx.hash) {
-        return kept;
+        return Ok((tx, false));
     }
-    match pool.insert(tx, standing) {
-        Ok(()) => kept,
-        Err(e) => refuse(NOT_KEPT, e.to_string()),
-    }
+    pool.insert(tx.clone(), standing).map_err(|e| refuse(NOT_KEPT, e.to_string()))?;
+    Ok((tx, true))
 }
 
 /// Forgets what a block made obsolete.

@@ -82,6 +82,11 @@ impl Ledger {
         self.txs.decode(bytes, head.params.chain_id)
     }
 
+    /// Takes a transaction from a client of this node into the pool, or says why not in Ethereum's words.
+    pub fn admit(&self, bytes: &[u8]) -> Result<Arc<Tx>, String> {
+        mempool::admit(self, bytes).map_err(|refusal| refusal.reason)
+    }
+
     fn limits(head: &Head, max_bytes: u64) -> BlockLimits {
         BlockLimits { gas: head.params.fees.block_gas_limit, base_fee: head.next_base_fee(), bytes: max_bytes }
     }

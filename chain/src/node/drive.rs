@@ -13,8 +13,7 @@ use tokio::sync::watch;
 use super::{Config, Driver, GENESIS_FILE, NodeError, key::load_key};
 use crate::{
     abci::{Adapter, Events},
-    application::{Application, Check},
-    comet::CometSubmit,
+    comet::Forward,
     consensus::Time,
     embedded::Embedded,
     error::Fault,
@@ -60,14 +59,15 @@ pub fn start(
         }
         Driver::Cometbft { abci, comet_rpc } => {
             let address = *abci;
-            let adapter = Adapter::new(ledger, Arc::new(Shell { heights }));
+            let seen = heights.subscribe();
+            let adapter = Adapter::new(ledger.clone(), Arc::new(Shell { heights }));
             thread::spawn(move || {
                 if let Err(e) = adapter.serve(address) {
                     let doing = format!("serve CometBFT at {address}");
                     let _ = failing.blocking_send(NodeError::Socket { doing, cause: e.to_string() });
                 }
             });
-            Arc::new(CometSubmit::new(*comet_rpc))
+            Arc::new(Forward::new(ledger, *comet_rpc, seen))
         }
     };
     Ok((submit, failed))
@@ -115,9 +115,9 @@ struct OwnPool {
 impl Submit for OwnPool {
     fn submit(&self, tx: Bytes) -> Submitted<'_> {
         Box::pin(async move {
-            let verdict = self.ledger.check_tx(&tx, Check::New);
+            self.ledger.admit(&tx)?;
             let _ = self.wake.send(());
-            if verdict.code == 0 { Ok(()) } else { Err(verdict.reason) }
+            Ok(())
         })
     }
 }

@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use sahara_chain::comet::CometSubmit;
+use sahara_chain::comet::Client;
 use serde_json::{Value, json};
 
 pub const PROGRAM: &str = env!("CARGO_BIN_EXE_sahara-chain");
@@ -91,7 +91,7 @@ fn signal(name: &str, pid: u64) {
 pub fn ask(url: &str, method: &str, params: Value) -> Result<Value, String> {
     let address = url.trim_start_matches("http://").parse().unwrap();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    runtime.block_on(CometSubmit::new(address).ask(method, params))
+    runtime.block_on(Client::new(address).ask(method, params))
 }
 
 #[expect(clippy::disallowed_methods, reason = "a test waits for real processes")]

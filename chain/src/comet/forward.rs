@@ -1,0 +1,131 @@
+//! The way of a transaction into CometBFT's mempool: checked and kept by this node first, then handed on in batches.
+//!
+//! CometBFT answers a transaction of its own RPC with a round trip to the ledger and back. A batch of those that the
+//! ledger has checked already costs one request, and its mempool's check finds them known.
+
+use std::{
+    collections::VecDeque,
+    net::SocketAddr,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use alloy_primitives::Bytes;
+use base64::{Engine, engine::general_purpose::STANDARD};
+use serde_json::{Value, json};
+use tokio::sync::{Notify, watch};
+
+use super::Client;
+use crate::{
+    ledger::Ledger,
+    pool::MAX_TXS,
+    rpc::{Submit, Submitted},
+    tx::Tx,
+};
+
+/// Transactions in one request, and their bytes: CometBFT takes 200 and 1 MB of base64 by our settings and its own.
+const BATCH: usize = 200;
+const BATCH_BYTES: usize = 600_000;
+/// Pause after CometBFT could not take a batch.
+const RETRY: Duration = Duration::from_millis(250);
+/// A transaction that still waits after so many blocks is handed on again: CometBFT forgets its mempool in a restart.
+const AGAIN_AFTER: u64 = 20;
+
+/// Hands the ledger's transactions to CometBFT.
+pub struct Forward {
+    ledger: Arc<Ledger>,
+    queue: Arc<Queue>,
+}
+
+#[derive(Default)]
+struct Queue {
+    waiting: Mutex<VecDeque<Arc<Tx>>>,
+    news: Notify,
+}
+
+impl Queue {
+    fn waiting(&self) -> MutexGuard<'_, VecDeque<Arc<Tx>>> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn batch(&self) -> Vec<Arc<Tx>> {
+        let mut waiting = self.waiting();
+        let mut bytes = 0;
+        let fitting = waiting.iter().take(BATCH).take_while(|tx| {
+            bytes += tx.bytes.len();
+            bytes <= BATCH_BYTES
+        });
+        let count = fitting.count();
+        waiting.drain(..count).collect()
+    }
+
+    fn give_back(&self, txs: Vec<Arc<Tx>>) {
+        let mut waiting = self.waiting();
+        txs.into_iter().rev().for_each(|tx| waiting.push_front(tx));
+    }
+}
+
+impl Forward {
+    /// A way into the mempool of the CometBFT whose RPC is at `address`. Needs a tokio runtime.
+    pub fn new(ledger: Arc<Ledger>, address: SocketAddr, heights: watch::Receiver<u64>) -> Self {
+        let queue = Arc::new(Queue::default());
+        tokio::spawn(hand_on(Client::new(address), ledger.clone(), queue.clone(), heights));
+        Self { ledger, queue }
+    }
+}
+
+impl Submit for Forward {
+    fn submit(&self, tx: Bytes) -> Submitted<'_> {
+        Box::pin(async move {
+            let tx = self.ledger.admit(&tx)?;
+            let mut waiting = self.queue.waiting();
+            if waiting.len() >= MAX_TXS {
+                return Err("txpool is full".into());
+            }
+            waiting.push_back(tx);
+            drop(waiting);
+            self.queue.news.notify_one();
+            Ok(())
+        })
+    }
+}
+
+async fn hand_on(client: Client, ledger: Arc<Ledger>, queue: Arc<Queue>, mut heights: watch::Receiver<u64>) {
+    let mut handed: VecDeque<(u64, Arc<Tx>)> = VecDeque::new();
+    loop {
+        tokio::select! {
+            () = queue.news.notified() => {}
+            changed = heights.changed() => if changed.is_err() { return },
+        }
+        let height = *heights.borrow_and_update();
+        while handed.front().is_some_and(|(at, _)| at + AGAIN_AFTER <= height) {
+            let Some((_, tx)) = handed.pop_front() else { break };
+            if ledger.pool().contains(tx.hash) {
+                queue.waiting().push_back(tx);
+            }
+        }
+        loop {
+            let batch = queue.batch();
+            if batch.is_empty() {
+                break;
+            }
+            let params: Vec<Value> = batch.iter().map(|tx| json!({ "tx": STANDARD.encode(&tx.bytes) })).collect();
+            match client.ask_all("broadcast_tx_async", &params).await {
+                Ok(answers) => {
+                    let full = |answer: &Result<Value, String>| answer.as_ref().is_err_and(|e| e.contains("is full"));
+                    let (later, taken): (Vec<_>, Vec<_>) = batch.into_iter().zip(&answers).partition(|(_, a)| full(a));
+                    handed.extend(taken.into_iter().map(|(tx, _)| (height, tx)));
+                    if !later.is_empty() {
+                        queue.give_back(later.into_iter().map(|(tx, _)| tx).collect());
+                        tokio::time::sleep(RETRY).await;
+                    }
+                }
+                Err(why) => {
+                    tracing::warn!("hand transactions to CometBFT: {why}");
+                    queue.give_back(batch);
+                    tokio::time::sleep(RETRY).await;
+                }
+            }
+        }
+    }
+}
