@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use alloy_consensus::{Header, ReceiptEnvelope};
-use alloy_primitives::{Address, B256, Bytes};
+use alloy_primitives::{Address, B256, Bytes, keccak256};
 use alloy_rlp::{Decodable, Encodable, RlpDecodable, RlpEncodable};
 
 use crate::{
@@ -57,7 +57,7 @@ impl Block {
         let mut encoded = Vec::with_capacity(stored.length());
         stored.encode(&mut encoded);
         batch.put(Table::Blocks, number, encoded);
-        batch.put(Table::BlockHeights, self.hash.as_slice(), number);
+        store_header(&self.header, batch);
         for (index, tx) in (0u32..).zip(&self.txs) {
             let place = [number.as_slice(), index.to_be_bytes().as_slice()].concat();
             batch.put(Table::Transactions, tx.hash.as_slice(), place);
@@ -93,16 +93,43 @@ pub fn block_at(reader: &dyn Reader, height: u64) -> Result<Option<Block>, Store
 
 /// Only the header at `height`.
 pub fn header_at(reader: &dyn Reader, height: u64) -> Result<Option<Header>, StoreError> {
-    let Some(bytes) = reader.get(Table::Blocks, &height.to_be_bytes())? else { return Ok(None) };
-    let bad = |e: alloy_rlp::Error| StoreError::corrupt("read a header", e);
-    let mut list = bytes.as_slice();
-    alloy_rlp::Header::decode(&mut list).map_err(bad)?;
-    Header::decode(&mut list).map(Some).map_err(bad)
+    let Some(bytes) = reader.get(Table::Headers, &height.to_be_bytes())? else { return Ok(None) };
+    decode_header(&bytes).map(Some)
+}
+
+/// Puts a header and the index by its hash into `batch`, without a block.
+pub fn store_header(header: &Header, batch: &mut Batch) {
+    let number = header.number.to_be_bytes();
+    let encoded = alloy_rlp::encode(header);
+    batch.put(Table::BlockHeights, keccak256(&encoded).as_slice(), number);
+    batch.put(Table::Headers, number, encoded);
+}
+
+/// Reads a stored header.
+pub fn decode_header(mut bytes: &[u8]) -> Result<Header, StoreError> {
+    Header::decode(&mut bytes).map_err(|e| StoreError::corrupt("read a header", e))
+}
+
+/// Removes the block at `height`, its header and what points to it.
+pub fn forget(reader: &dyn Reader, height: u64, batch: &mut Batch) -> Result<(), StoreError> {
+    let number = height.to_be_bytes();
+    if let Some(bytes) = reader.get(Table::Blocks, &number)? {
+        let stored = Stored::decode(&mut bytes.as_slice()).map_err(|e| StoreError::corrupt("read a block", e))?;
+        for tx in &stored.txs {
+            batch.delete(Table::Transactions, keccak256(tx).as_slice());
+        }
+        batch.delete(Table::Blocks, number);
+    }
+    if let Some(hash) = hash_at(reader, height)? {
+        batch.delete(Table::BlockHeights, hash.as_slice());
+        batch.delete(Table::Headers, number);
+    }
+    Ok(())
 }
 
 /// The hash of the block at `height`.
 pub fn hash_at(reader: &dyn Reader, height: u64) -> Result<Option<B256>, StoreError> {
-    Ok(header_at(reader, height)?.map(|header| header.hash_slow()))
+    Ok(reader.get(Table::Headers, &height.to_be_bytes())?.map(keccak256))
 }
 
 /// The height of the block with `hash`.

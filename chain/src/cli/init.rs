@@ -46,7 +46,7 @@ impl Init {
         store_key(&self.home, &key)?;
         crate::node::write(&self.home.join(GENESIS_FILE), &json)?;
         let driver = Driver::Embedded { chain_id: self.chain_id, block_time_ms: self.block_time_ms };
-        Config { rpc: self.rpc, driver }.save(&self.home)?;
+        Config::new(self.rpc, driver).save(&self.home)?;
         println!("Made {}. Run it with: chain start --home {}", self.home.display(), self.home.display());
         Ok(())
     }

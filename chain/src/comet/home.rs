@@ -97,7 +97,7 @@ pub fn layout(cometbft: &Path, folder: &Path, count: usize, chain_id: &str) -> R
         settings(&validator.home.join("config/config.toml"), own, &peers.join(","))?;
         let loopback = |port| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
         let driver = Driver::Cometbft { abci: loopback(own.abci), comet_rpc: loopback(own.comet_rpc) };
-        Config { rpc: loopback(own.rpc), driver }.save(&validator.home)?;
+        Config::new(loopback(own.rpc), driver).save(&validator.home)?;
     }
     Ok(homes)
 }

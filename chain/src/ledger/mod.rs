@@ -2,6 +2,7 @@
 
 mod execute;
 mod head;
+mod history;
 mod mempool;
 mod params;
 
@@ -9,7 +10,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use alloy_primitives::{Address, Bytes};
 
-pub use self::{head::Head, params::Params};
+pub use self::{
+    head::Head,
+    history::{NEEDED_HEADERS, Retention},
+    params::Params,
+};
 use crate::{
     application::{
         Answer, Application, ChainStart, ChainStarted, Check, Committed, DecidedBlock, Finalized, Info, Proposal,
@@ -19,7 +24,7 @@ use crate::{
     genesis::Genesis,
     pool::{Admission, BlockLimits, Pool, Standing, select},
     state::{StateView, chain_store},
-    store::{Batch, Layered, Reader, Store},
+    store::{Batch, Layered, Reader, Store, Table},
     tx::{Tx, TxCache, TxError},
 };
 
@@ -35,6 +40,8 @@ pub struct Ledger {
     /// What is decided but not committed.
     pending: Mutex<Pending>,
     pool: Mutex<Pool>,
+    keep: Retention,
+    rows: history::Rows,
 }
 
 #[derive(Default)]
@@ -55,7 +62,31 @@ impl Ledger {
             head: RwLock::new(head),
             pending: Mutex::default(),
             pool: Mutex::default(),
+            keep: Retention::default(),
+            rows: history::Rows::default(),
         })
+    }
+
+    /// The same ledger with another idea of how much of the past it keeps.
+    pub fn keeping(self, keep: Retention) -> Self {
+        Self { keep, ..self }
+    }
+
+    /// The state after block `height`, as long as it is kept. It answers everything but proofs.
+    pub fn state_at(&self, height: u64) -> Result<Option<Arc<Head>>, StoreError> {
+        let Some(head) = self.head().filter(|head| head.height >= height) else { return Ok(None) };
+        if head.height == height {
+            return Ok(Some(head));
+        }
+        let Some(past) = self.rows.past(head.reader.clone(), head.height, height)? else { return Ok(None) };
+        Ok(Head::load(Arc::new(past))?.map(Arc::new))
+    }
+
+    /// The lowest height whose state is kept.
+    pub fn oldest_state(&self) -> Result<u64, StoreError> {
+        let Some(head) = self.head() else { return Ok(0) };
+        let first = history::lowest_height(head.reader.as_ref(), Table::History)?;
+        Ok(first.map_or(head.height, |first| first.saturating_sub(1)))
     }
 
     /// What is committed, once the first block is.
@@ -158,7 +189,9 @@ impl Application for Ledger {
             return Err(Fault::Height { asked: block.height, expected });
         }
         let txs = block.txs.iter().map(|bytes| self.decode(bytes, &base)).collect();
-        let executed = execute::block(&base, block, txs)?;
+        let mut executed = execute::block(&base, block, txs)?;
+        history::record(base.reader.as_ref(), block.height, &mut executed.batch)?;
+        history::prune(base.reader.as_ref(), block.height, self.keep, &mut executed.batch)?;
         self.pending().block = Some((executed.head, executed.batch, executed.included));
         Ok(executed.answer)
     }
@@ -175,7 +208,7 @@ impl Application for Ledger {
         *self.head.write().unwrap_or_else(PoisonError::into_inner) = Some(head.clone());
         drop(pending);
         mempool::after_block(self, &head, &included)?;
-        Ok(Committed { retain_height: 0 })
+        Ok(Committed { retain_height: self.keep.lowest_block(head.height) })
     }
 
     fn query(&self, query: &Query<'_>) -> Answer {

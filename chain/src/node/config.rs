@@ -8,6 +8,7 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 use super::NodeError;
+use crate::ledger::{NEEDED_HEADERS, Retention};
 
 /// Settings of the node.
 pub const CONFIG_FILE: &str = "chain.toml";
@@ -22,8 +23,56 @@ pub const KEY_FILE: &str = "validator-key";
 pub struct Config {
     /// Where JSON-RPC listens. Loopback, unless the machine is meant to serve others.
     pub rpc: SocketAddr,
+    /// What is kept of the past.
+    #[serde(default)]
+    pub keep: Keep,
     /// Who makes blocks.
     pub driver: Driver,
+}
+
+/// What is kept of the past.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Keep {
+    /// States before the newest one, for questions about past blocks and for a rollback: 1 to 10000. The older a state,
+    /// the longer a question to it takes.
+    pub states: u64,
+    /// Blocks with their transactions and receipts, here and in CometBFT. 0 keeps all.
+    pub blocks: u64,
+    /// Make a snapshot, from which new nodes can start, every so many blocks. 0 makes none.
+    pub snapshot_every: u64,
+    /// Snapshots that stay on disk.
+    pub snapshots: usize,
+}
+
+impl Default for Keep {
+    fn default() -> Self {
+        let Retention { states, blocks } = Retention::default();
+        Self { states, blocks, snapshot_every: 1000, snapshots: 2 }
+    }
+}
+
+impl Keep {
+    /// For the ledger.
+    pub fn retention(&self) -> Retention {
+        Retention { states: self.states, blocks: self.blocks }
+    }
+
+    /// The field that makes no sense, and why.
+    fn problem(&self) -> Option<(&'static str, String)> {
+        if !(1..=10_000).contains(&self.states) {
+            return Some(("keep.states", "must be between 1 and 10000".into()));
+        }
+        let needed = (self.states + NEEDED_HEADERS + 1).max(self.snapshot_every.saturating_mul(2));
+        if self.blocks != 0 && self.blocks < needed {
+            let why = format!("must be 0 or {needed} at least: kept states and snapshots need the blocks around them");
+            return Some(("keep.blocks", why));
+        }
+        if self.snapshot_every != 0 && !(1..=100).contains(&self.snapshots) {
+            return Some(("keep.snapshots", "must be between 1 and 100".into()));
+        }
+        None
+    }
 }
 
 /// Who makes blocks.
@@ -60,6 +109,11 @@ impl Driver {
 }
 
 impl Config {
+    /// The usual settings around these.
+    pub fn new(rpc: SocketAddr, driver: Driver) -> Self {
+        Self { rpc, keep: Keep::default(), driver }
+    }
+
     /// Reads the settings in `home`.
     pub fn load(home: &Path) -> Result<Self, NodeError> {
         let path = home.join(CONFIG_FILE);
@@ -71,7 +125,11 @@ impl Config {
             )),
             _ => NodeError::File { doing: "read", path: path.display().to_string(), cause },
         })?;
-        toml::from_str(&text).map_err(|e| NodeError::Setup(format!("{}: {e}", path.display())))
+        let config: Self = toml::from_str(&text).map_err(|e| NodeError::Setup(format!("{}: {e}", path.display())))?;
+        match config.keep.problem() {
+            Some((field, why)) => Err(NodeError::Setup(format!("{}: {field} {why}", path.display()))),
+            None => Ok(config),
+        }
     }
 
     /// Writes the settings into `home`.

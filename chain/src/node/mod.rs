@@ -9,7 +9,7 @@ use std::{path::Path, sync::Arc};
 
 use tokio::sync::watch;
 
-pub use config::{CONFIG_FILE, Config, Driver, GENESIS_FILE, KEY_FILE, write};
+pub use config::{CONFIG_FILE, Config, Driver, GENESIS_FILE, KEY_FILE, Keep, write};
 pub use key::{generate_key, load_key, store_key};
 
 use crate::{
@@ -55,7 +55,7 @@ pub enum NodeError {
 pub async fn run(home: &Path, ready: impl FnOnce(&Config, std::net::SocketAddr)) -> Result<(), NodeError> {
     let config = Config::load(home)?;
     let store: Arc<DiskStore> = Arc::new(DiskStore::open(&home.join(DATA)).map_err(Fault::from)?);
-    let ledger = Arc::new(Ledger::open(store.clone())?);
+    let ledger = Arc::new(Ledger::open(store.clone())?.keeping(config.keep.retention()));
     let (heights, seen) = watch::channel(ledger.head().map_or(0, |head| head.height));
     let (submit, mut failed) = drive::start(&config, home, ledger.clone(), store, heights)?;
     let backend = Arc::new(Backend::new(ledger, submit, seen));

@@ -63,6 +63,9 @@ pub fn proof(backend: &Backend, params: Params<'_>) -> RpcResult<Value> {
         return Err(error::limit(format!("at most {MAX_PROOF_SLOTS} slots in one proof")));
     }
     let head = backend.state(params.optional_next()?)?;
+    if head.height < backend.head()?.height {
+        return Err(error::server("missing trie node: proofs are made for the newest block only"));
+    }
     let reader = head.reader.as_ref();
     let account = committed_account(reader, address).map_err(error::store)?.unwrap_or_default();
     let proofs: RpcResult<Vec<Value>> = slots

@@ -72,7 +72,7 @@ impl Backend {
         block::block_at(head.reader.as_ref(), height).map_err(error::store)
     }
 
-    /// The state that `id` means. Only the newest is kept.
+    /// The state that `id` means, as long as it is kept.
     pub(super) fn state(&self, id: Option<BlockId>) -> RpcResult<Arc<Head>> {
         let head = self.head()?;
         let height = match id {
@@ -85,10 +85,12 @@ impl Backend {
         match height {
             _ if height == head.height => Ok(head),
             _ if height > head.height => Err(error::not_found("header not found")),
-            _ => Err(error::server(format!(
-                "missing trie node: state of block {height} is pruned, this node keeps block {}",
-                head.height
-            ))),
+            _ => self.ledger.state_at(height).map_err(error::store)?.ok_or_else(|| {
+                let oldest = self.ledger.oldest_state().unwrap_or(head.height);
+                error::server(format!(
+                    "missing trie node: state of block {height} is pruned, this node keeps those from block {oldest} on"
+                ))
+            }),
         }
     }
 

@@ -1,14 +1,14 @@
 //! The store of a node: one file of copy-on-write B-trees (redb). A crash leaves the last committed batch.
 
-use std::{collections::BTreeMap, path::Path, sync::Arc};
+use std::{collections::BTreeMap, ops::Bound, path::Path, sync::Arc};
 
-use redb::{Database, ReadOnlyTable, ReadableDatabase, TableDefinition};
+use redb::{Database, ReadOnlyTable, ReadableDatabase, ReadableTable, TableDefinition};
 
 use super::{Batch, Entry, Reader, Store, TABLES, Table};
 use crate::error::StoreError;
 
 /// Version of what the tables mean. Another number is refused by name.
-const FORMAT: u8 = 1;
+const FORMAT: u8 = 2;
 const FORMAT_KEY: &[u8] = b"format";
 const FILE: &str = "chain.redb";
 
@@ -66,6 +66,8 @@ fn definition(table: Table) -> TableDefinition<'static, Bytes, Bytes> {
         Table::Blocks => "blocks",
         Table::BlockHeights => "block-heights",
         Table::Transactions => "transactions",
+        Table::Headers => "headers",
+        Table::History => "history",
     })
 }
 
@@ -125,5 +127,22 @@ impl Reader for Snapshot {
             found.push((key.value().to_vec(), value.value().to_vec()));
         }
         Ok(found)
+    }
+    fn page(&self, table: Table, after: Option<&[u8]>, limit: usize) -> Result<Vec<Entry>, StoreError> {
+        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let range =
+            self.table(table)?.range::<&[u8]>((from, Bound::Unbounded)).map_err(|e| StoreError::new("page", e))?;
+        range
+            .take(limit)
+            .map(|entry| {
+                let (key, value) = entry.map_err(|e| StoreError::new("page", e))?;
+                Ok((key.value().to_vec(), value.value().to_vec()))
+            })
+            .collect()
+    }
+
+    fn first_key(&self, table: Table) -> Result<Option<Vec<u8>>, StoreError> {
+        let first = self.table(table)?.first().map_err(|e| StoreError::new("find the first key", e))?;
+        Ok(first.map(|(key, _)| key.value().to_vec()))
     }
 }

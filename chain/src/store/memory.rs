@@ -1,7 +1,8 @@
 //! A store that lives as long as the process, for tests and throw-away networks.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, VecDeque},
+    ops::Bound,
     sync::{Arc, PoisonError, RwLock},
 };
 
@@ -15,6 +16,8 @@ type Versions = BTreeMap<(Table, Vec<u8>), Vec<(u64, Option<Vec<u8>>)>>;
 struct Inner {
     writes: u64,
     versions: Versions,
+    /// Keys that were deleted, and by which write: forgotten once no snapshot can see them.
+    deleted: VecDeque<(u64, (Table, Vec<u8>))>,
     /// Snapshots that are still held; older versions than the oldest of them are dropped.
     held: BTreeMap<u64, usize>,
 }
@@ -49,8 +52,23 @@ impl Store for MemoryStore {
             // Keep the newest version that the oldest snapshot can see, and everything after it.
             let keep_from = versions.iter().rposition(|(at, _)| *at <= oldest).unwrap_or(0);
             versions.drain(..keep_from);
+            if value.is_none() {
+                inner.deleted.push_back((now, (table, key.to_vec())));
+            }
         }
+        inner.forget(oldest);
         Ok(())
+    }
+}
+
+impl Inner {
+    fn forget(&mut self, oldest: u64) {
+        while self.deleted.front().is_some_and(|(at, _)| *at <= oldest) {
+            let Some((at, key)) = self.deleted.pop_front() else { return };
+            if self.versions.get(&key).is_some_and(|versions| versions.last() == Some(&(at, None))) {
+                self.versions.remove(&key);
+            }
+        }
     }
 }
 
@@ -71,6 +89,22 @@ impl Reader for Snapshot {
             .range((table, prefix.to_vec())..)
             .take_while(|((t, key), _)| *t == table && key.starts_with(prefix))
             .filter_map(|((_, key), versions)| Some((key.clone(), visible(versions, self.at)?.clone())))
+            .collect();
+        Ok(found)
+    }
+
+    fn page(&self, table: Table, after: Option<&[u8]>, limit: usize) -> Result<Vec<Entry>, StoreError> {
+        let inner = self.inner.read().unwrap_or_else(PoisonError::into_inner);
+        let from = match after {
+            Some(after) => Bound::Excluded((table, after.to_vec())),
+            None => Bound::Included((table, vec![])),
+        };
+        let found = inner
+            .versions
+            .range((from, Bound::Unbounded))
+            .take_while(|((t, _), _)| *t == table)
+            .filter_map(|((_, key), versions)| Some((key.clone(), visible(versions, self.at)?.clone())))
+            .take(limit)
             .collect();
         Ok(found)
     }

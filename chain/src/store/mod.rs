@@ -37,10 +37,14 @@ pub enum Table {
     BlockHeights = 9,
     /// Place (height, index) by transaction hash.
     Transactions = 10,
+    /// Header of a block by height.
+    Headers = 11,
+    /// What a block replaced, by height.
+    History = 12,
 }
 
 /// All tables, in the order of their numbers.
-pub const TABLES: [Table; 11] = [
+pub const TABLES: [Table; 13] = [
     Table::Meta,
     Table::Accounts,
     Table::Storage,
@@ -52,6 +56,8 @@ pub const TABLES: [Table; 11] = [
     Table::Blocks,
     Table::BlockHeights,
     Table::Transactions,
+    Table::Headers,
+    Table::History,
 ];
 
 /// A key with its value.
@@ -64,6 +70,21 @@ pub trait Reader: Send + Sync {
 
     /// Every entry whose key begins with `prefix`, in order of keys.
     fn scan(&self, table: Table, prefix: &[u8]) -> Result<Vec<Entry>, StoreError>;
+
+    /// The first `limit` entries whose key comes after `after` (all do after `None`), in order of keys.
+    fn page(&self, table: Table, after: Option<&[u8]>, limit: usize) -> Result<Vec<Entry>, StoreError> {
+        let mut found = self.scan(table, &[])?;
+        if let Some(after) = after {
+            found.drain(..found.partition_point(|(key, _)| key.as_slice() <= after));
+        }
+        found.truncate(limit);
+        Ok(found)
+    }
+
+    /// The lowest key.
+    fn first_key(&self, table: Table) -> Result<Option<Vec<u8>>, StoreError> {
+        Ok(self.page(table, None, 1)?.pop().map(|(key, _)| key))
+    }
 }
 
 /// A place that keeps batches.
@@ -137,6 +158,13 @@ mod tests {
         assert_eq!(before.scan(Table::Meta, b"a").unwrap().len(), 2);
         assert_eq!(after.scan(Table::Meta, b"a").unwrap(), vec![(b"ab".to_vec(), b"2".to_vec())]);
         assert_eq!(after.get(Table::Code, b"aa").unwrap().unwrap(), b"4");
+        let keys = |after: Option<&[u8]>, limit| -> Vec<Vec<u8>> {
+            before.page(Table::Meta, after, limit).unwrap().into_iter().map(|(key, _)| key).collect()
+        };
+        assert!(keys(None, 2).iter().all(|key| key != b"b"));
+        assert!(keys(Some(b"aa"), 9).iter().take(2).eq([b"ab".as_slice(), b"b"].iter()));
+        assert_eq!(after.first_key(Table::Code).unwrap().unwrap(), b"aa");
+        assert_eq!(after.first_key(Table::Blocks).unwrap(), None);
     }
 
     #[test]

@@ -8,6 +8,7 @@ mod contracts_run_with_every_kind_of_transaction;
 mod ethereum_tools_get_what_they_ask_for;
 mod four_validators_survive_a_killed_one_and_a_restart;
 mod junk_in_a_block_gets_a_result_and_halts_nothing;
+mod old_blocks_are_forgotten_and_recent_states_are_not;
 mod our_hashes_are_those_of_cometbft;
 mod solidity_can_ask_for_a_committee_signature;
 mod stake_is_conserved_whatever_happens;

@@ -1,0 +1,320 @@
+//! States of the past: each block keeps the values that it replaced, so a recent state is the newest one seen through
+//! what the blocks since then replaced. One row a block to write, one to forget.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use crate::{
+    block,
+    error::StoreError,
+    store::{Batch, Entry, Reader, Table},
+};
+
+/// Version of a row.
+const VERSION: u8 = 1;
+
+/// Tables whose old values are kept. Not the tries of the EVM, which are large and follow from the values; not what is
+/// only added to, or belongs to a height anyway.
+const RECORDED: [Table; 6] =
+    [Table::Meta, Table::Accounts, Table::Storage, Table::TreeNodes, Table::TreeValues, Table::ChainState];
+
+/// Blocks and states that one commit forgets at most.
+const FORGOTTEN_AT_ONCE: u64 = 4;
+
+/// Headers that execution needs, for `BLOCKHASH`.
+pub const NEEDED_HEADERS: u64 = 256;
+
+/// Bytes of rows that are kept for the next question.
+const CACHED: usize = 64 << 20;
+
+/// What a node keeps of the past.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Retention {
+    /// States before the newest. One at least, for a rollback.
+    pub states: u64,
+    /// Blocks with their receipts; zero keeps all. A block that a kept state needs is never forgotten.
+    pub blocks: u64,
+}
+
+impl Default for Retention {
+    fn default() -> Self {
+        Self { states: 256, blocks: 0 }
+    }
+}
+
+impl Retention {
+    /// The lowest block that is kept when `height` is the newest; zero keeps all.
+    pub fn lowest_block(&self, height: u64) -> u64 {
+        if self.blocks == 0 {
+            return 0;
+        }
+        let needed = self.states.max(1).saturating_add(NEEDED_HEADERS + 1);
+        (height + 1).saturating_sub(self.blocks.max(needed))
+    }
+}
+
+/// Adds to `batch`, the changes of block `height`, the values in `before` that they replace.
+pub fn record(before: &dyn Reader, height: u64, batch: &mut Batch) -> Result<(), StoreError> {
+    let mut ends = Vec::new();
+    let mut body = Vec::new();
+    let length = |n: usize| u32::try_from(n).map_err(|_| StoreError::new("record the past", "the block is too large"));
+    for (table, key, value) in batch.iter().filter(|(table, _, _)| RECORDED.contains(table)) {
+        let old = before.get(table, key)?;
+        if old.as_deref() == value {
+            continue;
+        }
+        body.push(table as u8);
+        body.push(u8::from(old.is_some()));
+        body.extend(length(key.len())?.to_be_bytes());
+        body.extend(key);
+        body.extend(old.unwrap_or_default());
+        ends.push(length(body.len())?);
+    }
+    let mut row = Vec::with_capacity(5 + 4 * ends.len() + body.len());
+    row.push(VERSION);
+    row.extend(length(ends.len())?.to_be_bytes());
+    row.extend(ends.iter().flat_map(|end| end.to_be_bytes()));
+    row.extend(body);
+    batch.put(Table::History, height.to_be_bytes(), row);
+    Ok(())
+}
+
+/// Adds to `batch`, which commits `height`, the removal of what need not be kept any more.
+pub fn prune(before: &dyn Reader, height: u64, keep: Retention, batch: &mut Batch) -> Result<(), StoreError> {
+    let lowest_state = (height + 1).saturating_sub(keep.states.max(1));
+    for old in outdated(before, Table::History, lowest_state)? {
+        batch.delete(Table::History, old.to_be_bytes());
+    }
+    for old in outdated(before, Table::Headers, keep.lowest_block(height))? {
+        block::forget(before, old, batch)?;
+    }
+    Ok(())
+}
+
+/// A few keys of `table` below `lowest`: heights, without gaps.
+fn outdated(reader: &dyn Reader, table: Table, lowest: u64) -> Result<std::ops::Range<u64>, StoreError> {
+    if lowest == 0 {
+        return Ok(0..0);
+    }
+    let Some(first) = lowest_height(reader, table)? else { return Ok(0..0) };
+    Ok(first..lowest.min(first.saturating_add(FORGOTTEN_AT_ONCE)))
+}
+
+/// The lowest height that is a key of `table`.
+pub fn lowest_height(reader: &dyn Reader, table: Table) -> Result<Option<u64>, StoreError> {
+    let Some(key) = reader.first_key(table)? else { return Ok(None) };
+    let key = key.try_into().map_err(|_| StoreError::corrupt("read a height", "wrong length"))?;
+    Ok(Some(u64::from_be_bytes(key)))
+}
+
+/// The values that one block replaced, searched in the bytes of their row.
+pub struct Replaced {
+    row: Vec<u8>,
+    count: usize,
+}
+
+/// Table, key, value before the block.
+type Old<'a> = (u8, &'a [u8], Option<&'a [u8]>);
+
+impl Replaced {
+    /// Reads a row and checks its form.
+    pub fn read(row: Vec<u8>) -> Result<Self, StoreError> {
+        let bad = || StoreError::corrupt("read what a block replaced", "wrong form");
+        let (version, rest) = row.split_first().ok_or_else(bad)?;
+        if *version != VERSION {
+            return Err(StoreError::new("read what a block replaced", format!("unknown version {version}")));
+        }
+        let (count, _) = rest.split_first_chunk::<4>().ok_or_else(bad)?;
+        let count = usize::try_from(u32::from_be_bytes(*count)).map_err(|_| bad())?;
+        if count > row.len() / 4 {
+            return Err(bad());
+        }
+        let replaced = Self { row, count };
+        match replaced.entries().count() == count {
+            true => Ok(replaced),
+            false => Err(bad()),
+        }
+    }
+
+    /// The row of block `height` in `reader`, if it is kept.
+    pub fn at(reader: &dyn Reader, height: u64) -> Result<Option<Self>, StoreError> {
+        reader.get(Table::History, &height.to_be_bytes())?.map(Self::read).transpose()
+    }
+
+    /// All values, in order of table and key.
+    pub fn entries(&self) -> impl Iterator<Item = (Table, &[u8], Option<&[u8]>)> {
+        let known = |number: u8| RECORDED.into_iter().find(|table| *table as u8 == number);
+        (0..self.count).filter_map(|i| self.entry(i)).filter_map(move |(t, key, old)| Some((known(t)?, key, old)))
+    }
+
+    /// The value before the block, if the block changed it.
+    fn find(&self, table: Table, key: &[u8]) -> Option<Option<&[u8]>> {
+        let at = self.first_not_below(table, key);
+        let (t, k, old) = self.entry(at)?;
+        (t == table as u8 && k == key).then_some(old)
+    }
+
+    fn first_not_below(&self, table: Table, key: &[u8]) -> usize {
+        let (mut low, mut high) = (0, self.count);
+        while low < high {
+            let middle = low + (high - low) / 2;
+            match self.entry(middle) {
+                Some((t, k, _)) if (t, k) < (table as u8, key) => low = middle + 1,
+                _ => high = middle,
+            }
+        }
+        low
+    }
+
+    fn end(&self, index: usize) -> Option<usize> {
+        let at = 5 + 4 * index;
+        let end = self.row.get(at..at + 4)?.first_chunk::<4>()?;
+        usize::try_from(u32::from_be_bytes(*end)).ok()
+    }
+
+    fn entry(&self, index: usize) -> Option<Old<'_>> {
+        if index >= self.count {
+            return None;
+        }
+        let start = if index == 0 { 0 } else { self.end(index - 1)? };
+        let body = self.row.get(5 + 4 * self.count..)?;
+        let entry = body.get(start..self.end(index)?)?;
+        let (head, rest) = entry.split_first_chunk::<6>()?;
+        let length = usize::try_from(u32::from_be_bytes([head[2], head[3], head[4], head[5]])).ok()?;
+        let (key, value) = rest.split_at_checked(length)?;
+        Some((head[0], key, (head[1] == 1).then_some(value)))
+    }
+}
+
+/// A state of the past: the newest one, and what the blocks since then replaced.
+pub struct Past {
+    /// The newest state.
+    pub now: Arc<dyn Reader>,
+    /// The height of this state.
+    pub height: u64,
+    /// What the blocks above it replaced, lowest first.
+    pub since: Vec<Arc<Replaced>>,
+}
+
+impl Reader for Past {
+    fn get(&self, table: Table, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+        match table {
+            Table::TrieNodes => Err(StoreError::new("read a trie node", "only the newest state has its tries")),
+            Table::Blocks | Table::Headers if key > self.height.to_be_bytes().as_slice() => Ok(None),
+            _ => match self.since.iter().find_map(|block| block.find(table, key)) {
+                Some(old) => Ok(old.map(<[u8]>::to_vec)),
+                None => self.now.get(table, key),
+            },
+        }
+    }
+
+    fn scan(&self, table: Table, prefix: &[u8]) -> Result<Vec<Entry>, StoreError> {
+        if table == Table::TrieNodes {
+            return Err(StoreError::new("read a trie", "only the newest state has its tries"));
+        }
+        let mut found: BTreeMap<Vec<u8>, Vec<u8>> = self.now.scan(table, prefix)?.into_iter().collect();
+        for block in self.since.iter().rev() {
+            let from = block.first_not_below(table, prefix);
+            let touched = (from..block.count).map_while(|i| block.entry(i));
+            for (_, key, old) in touched.take_while(|(t, key, _)| *t == table as u8 && key.starts_with(prefix)) {
+                match old {
+                    Some(old) => found.insert(key.to_vec(), old.to_vec()),
+                    None => found.remove(key),
+                };
+            }
+        }
+        Ok(found.into_iter().collect())
+    }
+}
+
+/// Rows that were read lately.
+#[derive(Default)]
+pub struct Rows {
+    kept: Mutex<BTreeMap<u64, Arc<Replaced>>>,
+}
+
+impl Rows {
+    /// The state at `height` below `newest`, whose state is `now`; nothing if it is not kept.
+    pub fn past(&self, now: Arc<dyn Reader>, newest: u64, height: u64) -> Result<Option<Past>, StoreError> {
+        let kept = lowest_height(now.as_ref(), Table::History)?.is_some_and(|first| first <= height + 1);
+        if !kept || height >= newest {
+            return Ok(None);
+        }
+        let mut since = Vec::new();
+        for block in height + 1..=newest {
+            match self.row(now.as_ref(), block)? {
+                Some(row) => since.push(row),
+                None => return Ok(None),
+            }
+        }
+        Ok(Some(Past { now, height, since }))
+    }
+
+    fn row(&self, reader: &dyn Reader, height: u64) -> Result<Option<Arc<Replaced>>, StoreError> {
+        if let Some(row) = self.kept.lock().unwrap_or_else(PoisonError::into_inner).get(&height) {
+            return Ok(Some(row.clone()));
+        }
+        let Some(row) = Replaced::at(reader, height)?.map(Arc::new) else { return Ok(None) };
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.insert(height, row.clone());
+        let mut total: usize = kept.values().map(|row| row.row.len()).sum();
+        while total > CACHED && kept.len() > 1 {
+            let Some((_, oldest)) = kept.pop_first() else { break };
+            total -= oldest.row.len();
+        }
+        Ok(Some(row))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::store::{MemoryStore, Store};
+
+    proptest! {
+        #[test]
+        fn every_kept_state_is_the_one_that_was(
+            blocks in proptest::collection::vec(proptest::collection::vec((0u8..6, proptest::option::of(0u8..4)), 0..8), 1..12)
+        ) {
+            let store = MemoryStore::default();
+            let mut readers = vec![store.reader().unwrap()];
+            for (height, changes) in (1u64..).zip(&blocks) {
+                let mut batch = Batch::default();
+                for (key, value) in changes {
+                    match value {
+                        Some(value) => batch.put(Table::Accounts, [key / 3, *key], [*value]),
+                        None => batch.delete(Table::Accounts, [key / 3, *key]),
+                    }
+                }
+                record(readers.last().unwrap().as_ref(), height, &mut batch).unwrap();
+                store.write(&batch).unwrap();
+                readers.push(store.reader().unwrap());
+            }
+            let newest = blocks.len() as u64;
+            let rows = Rows::default();
+            for (height, was) in (0u64..newest).zip(&readers) {
+                let past = rows.past(readers[blocks.len()].clone(), newest, height).unwrap().unwrap();
+                for prefix in [&[][..], &[0], &[1], &[0, 2]] {
+                    prop_assert_eq!(past.scan(Table::Accounts, prefix).unwrap(), was.scan(Table::Accounts, prefix).unwrap());
+                }
+                for key in 0u8..6 {
+                    let key = [key / 3, key];
+                    prop_assert_eq!(past.get(Table::Accounts, &key).unwrap(), was.get(Table::Accounts, &key).unwrap());
+                }
+            }
+        }
+
+        #[test]
+        fn nonsense_is_refused(row in proptest::collection::vec(any::<u8>(), 0..60)) {
+            let row = [&[VERSION, 0, 0, 0], row.as_slice()].concat();
+            if let Ok(replaced) = Replaced::read(row) {
+                let _ = replaced.entries().count();
+                let _ = replaced.find(Table::Accounts, b"key");
+            }
+        }
+    }
+}
