@@ -1,7 +1,8 @@
 //! Homes of CometBFT validators on this machine: keys and genesis by CometBFT itself, settings by us.
 
 use std::{
-    net::{Ipv4Addr, SocketAddr, TcpListener},
+    ffi::OsStr,
+    net::{Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
     process::Command,
 };
@@ -10,6 +11,7 @@ use alloy_primitives::B256;
 use base64::{Engine, engine::general_purpose::STANDARD};
 use serde_json::{Value, json};
 
+use super::{PortBlock, settings};
 use crate::{
     embedded::MAX_BLOCK_BYTES,
     genesis::{DEV_ACCOUNTS, Genesis, GenesisValidator},
@@ -22,19 +24,6 @@ const INSTALL: &str = "go install github.com/cometbft/cometbft/cmd/cometbft@v0.3
 
 /// Weight of each validator of a test network.
 const POWER: u64 = 10;
-
-/// The ports of one validator.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Ports {
-    /// Between validators.
-    pub p2p: u16,
-    /// CometBFT's RPC.
-    pub comet_rpc: u16,
-    /// Between CometBFT and the ledger.
-    pub abci: u16,
-    /// Ethereum's JSON-RPC.
-    pub rpc: u16,
-}
 
 /// A validator's home.
 #[derive(Clone, Debug)]
@@ -58,59 +47,106 @@ pub fn find() -> Result<PathBuf, NodeError> {
         .ok_or_else(|| NodeError::Setup(format!("cometbft is missing. Install it with Go: {INSTALL}")))
 }
 
-/// The homes of `count` validators in `folder`: those that are there, or new ones.
-pub fn layout(cometbft: &Path, folder: &Path, count: usize, chain_id: &str) -> Result<Vec<Validator>, NodeError> {
-    let homes: Vec<Validator> =
-        (0..count).map(|index| Validator { index, home: folder.join(format!("node{index}")) }).collect();
+/// A network on this machine.
+#[derive(Debug)]
+pub struct Layout {
+    /// Its validators.
+    pub validators: Vec<Validator>,
+    /// Holds the ports of a new network until its processes listen on them.
+    pub ports: Option<PortBlock>,
+}
+
+/// The network of `count` validators in `folder`: the one that is there, or a new one.
+pub fn layout(cometbft: &Path, folder: &Path, count: usize, chain_id: &str) -> Result<Layout, NodeError> {
+    let most = DEV_ACCOUNTS.len().min(PortBlock::VALIDATORS);
+    if count == 0 || count > most {
+        return Err(NodeError::Setup(format!("a test network has 1 to {most} validators")));
+    }
+    let homes = |folder: &Path| -> Vec<Validator> {
+        (0..count).map(|index| Validator { index, home: folder.join(format!("node{index}")) }).collect()
+    };
+    let validators = homes(folder);
     if folder.join("node0").exists() {
-        let complete = homes.iter().all(|v| v.home.join(crate::node::CONFIG_FILE).exists());
-        let more = folder.join(format!("node{count}")).exists();
-        if !complete || more {
+        let complete = validators.iter().all(|v| v.home.join(crate::node::CONFIG_FILE).exists());
+        if !complete || folder.join(format!("node{count}")).exists() {
             return Err(NodeError::Setup(format!(
                 "{} holds a network of another size: give its number of validators, or another folder",
                 folder.display()
             )));
         }
-        return Ok(homes);
+        validators.iter().try_for_each(check_ports)?;
+        return Ok(Layout { validators, ports: None });
     }
-    if count == 0 || count > DEV_ACCOUNTS.len() {
-        return Err(NodeError::Setup(format!("a test network has 1 to {} validators", DEV_ACCOUNTS.len())));
+    // Made elsewhere and moved, the first validator last: what an interrupted start leaves behind is not taken for a
+    // network.
+    let draft = folder.join("unfinished");
+    if draft.exists() {
+        std::fs::remove_dir_all(&draft).map_err(file("remove", &draft))?;
     }
-    let validators = count.to_string();
-    let path = folder.display().to_string();
-    let arguments = ["testnet", "--v", &validators, "--o", &path, "--populate-persistent-peers=false"];
-    comet(cometbft, &arguments)?;
-    let ids: Vec<String> = homes
-        .iter()
-        .map(|v| comet(cometbft, &["show-node-id", "--home", &v.home.display().to_string()]))
-        .collect::<Result<_, _>>()?;
-    let ports = free_ports(count)?;
-    let genesis = genesis(&homes, chain_id)?;
-    for (validator, own) in homes.iter().zip(&ports) {
-        write(&validator.home.join("config/genesis.json"), &genesis)?;
-        let peers: Vec<String> = ids
-            .iter()
-            .zip(&ports)
-            .filter(|(_, other)| *other != own)
-            .map(|(id, other)| format!("{id}@127.0.0.1:{}", other.p2p))
-            .collect();
-        settings(&validator.home.join("config/config.toml"), own, &peers.join(","))?;
-        let loopback = |port| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-        let driver = Driver::Cometbft { abci: loopback(own.abci), comet_rpc: loopback(own.comet_rpc) };
-        Config::new(loopback(own.rpc), driver).save(&validator.home)?;
+    let ports = PortBlock::reserve(folder)?;
+    draw(cometbft, &draft, &homes(&draft), &ports, chain_id)?;
+    for (from, to) in homes(&draft).iter().zip(&validators).rev() {
+        std::fs::rename(&from.home, &to.home).map_err(file("make", &to.home))?;
     }
-    Ok(homes)
+    std::fs::remove_dir_all(&draft).map_err(file("remove", &draft))?;
+    Ok(Layout { validators, ports: Some(ports) })
 }
 
-fn comet(program: &Path, arguments: &[&str]) -> Result<String, NodeError> {
-    let shown = || format!("cometbft {}", arguments.join(" "));
-    let output = Command::new(program).args(arguments).output().map_err(|cause| NodeError::File {
-        doing: "run",
-        path: program.display().to_string(),
-        cause,
-    })?;
+/// Says which port another program has, before processes fail for it one by one.
+fn check_ports(validator: &Validator) -> Result<(), NodeError> {
+    let config = Config::load(&validator.home)?;
+    let mut needed = vec![config.rpc];
+    if let Driver::Cometbft { abci, comet_rpc } = config.driver {
+        needed.extend([abci, comet_rpc]);
+    }
+    match needed.into_iter().find(|address| std::net::TcpListener::bind(address).is_err()) {
+        None => Ok(()),
+        Some(taken) => Err(NodeError::Setup(format!(
+            "validator {} listens at {taken}, where another program listens now: does this network run already?",
+            validator.index
+        ))),
+    }
+}
+
+fn draw(
+    cometbft: &Path,
+    folder: &Path,
+    validators: &[Validator],
+    block: &PortBlock,
+    chain_id: &str,
+) -> Result<(), NodeError> {
+    let count = validators.len().to_string();
+    let words = ["testnet", "--populate-persistent-peers=false", "--v", &count, "--o"];
+    comet(cometbft, words.iter().map(OsStr::new).chain([folder.as_os_str()]))?;
+    let peers: Vec<String> = validators
+        .iter()
+        .map(|v| {
+            let id = comet(cometbft, ["show-node-id", "--home"].iter().map(OsStr::new).chain([v.home.as_os_str()]))?;
+            Ok(format!("{id}@127.0.0.1:{}", block.of(v.index).p2p))
+        })
+        .collect::<Result<_, NodeError>>()?;
+    let genesis = genesis(validators, chain_id)?;
+    for validator in validators {
+        let ports = block.of(validator.index);
+        write(&validator.home.join("config/genesis.json"), &genesis)?;
+        let mut others = peers.clone();
+        others.remove(validator.index);
+        settings::apply(&validator.home.join("config/config.toml"), &settings::testnet(&ports, &others.join(",")))?;
+        let loopback = |port| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+        let driver = Driver::Cometbft { abci: loopback(ports.abci), comet_rpc: loopback(ports.comet_rpc) };
+        Config::new(loopback(ports.rpc), driver).save(&validator.home)?;
+    }
+    Ok(())
+}
+
+fn comet<'a>(program: &Path, arguments: impl Iterator<Item = &'a OsStr>) -> Result<String, NodeError> {
+    let mut command = Command::new(program);
+    command.args(arguments);
+    let output = command.output().map_err(file("run", program))?;
     if !output.status.success() {
-        return Err(NodeError::Setup(format!("{}: {}", shown(), String::from_utf8_lossy(&output.stderr).trim())));
+        let shown: Vec<_> = command.get_args().map(|a| a.to_string_lossy()).collect();
+        let said = String::from_utf8_lossy(&output.stderr);
+        return Err(NodeError::Setup(format!("cometbft {}: {}", shown.join(" "), said.trim())));
     }
     Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
 }
@@ -135,67 +171,16 @@ fn genesis(homes: &[Validator], chain_id: &str) -> Result<String, NodeError> {
     serde_json::to_string_pretty(&genesis).map_err(|e| NodeError::Setup(e.to_string()))
 }
 
-/// Changes lines of `config.toml`, whose comments stay for whoever reads it.
-fn settings(path: &Path, ports: &Ports, peers: &str) -> Result<(), NodeError> {
-    let text = std::fs::read_to_string(path).map_err(|cause| NodeError::File {
-        doing: "read",
-        path: path.display().to_string(),
-        cause,
-    })?;
-    let mut section = String::new();
-    let lines: Vec<String> = text
-        .lines()
-        .map(|line| {
-            if line.starts_with('[') {
-                section = line.trim_matches(['[', ']']).to_owned();
-            }
-            let Some((key, _)) = line.split_once(" = ") else { return line.to_owned() };
-            let value = match (section.as_str(), key) {
-                ("", "proxy_app") => format!("\"tcp://127.0.0.1:{}\"", ports.abci),
-                ("", "log_level") => "\"error\"".into(),
-                ("rpc", "laddr") => format!("\"tcp://127.0.0.1:{}\"", ports.comet_rpc),
-                ("rpc", "pprof_laddr") => "\"\"".into(),
-                ("rpc", "max_request_batch_size") => "200".into(),
-                ("p2p", "laddr") => format!("\"tcp://127.0.0.1:{}\"", ports.p2p),
-                ("p2p", "persistent_peers") => format!("\"{peers}\""),
-                ("p2p", "addr_book_strict") => "false".into(),
-                ("p2p", "allow_duplicate_ip") => "true".into(),
-                ("mempool", "size") => "50000".into(),
-                ("mempool", "cache_size") => "100000".into(),
-                ("consensus", "timeout_commit") => "\"500ms\"".into(),
-                // Ethereum tools ask the ledger, which has indexes of its own.
-                ("tx_index", "indexer") => "\"null\"".into(),
-                _ => return line.to_owned(),
-            };
-            format!("{key} = {value}")
-        })
-        .collect();
-    write(path, &(lines.join("\n") + "\n"))
-}
-
-/// Ports that are free now, four for each validator, next to each other.
-fn free_ports(count: usize) -> Result<Vec<Ports>, NodeError> {
-    let needed = u16::try_from(count * 4).unwrap_or(u16::MAX);
-    let free = |port: u16| TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok();
-    let base = (27_000u16..60_000).step_by(100).find(|base| (*base..base.saturating_add(needed)).all(free));
-    let base = base.ok_or_else(|| NodeError::Setup("no free ports between 27000 and 60000".into()))?;
-    let ports = (base..).step_by(4).take(count);
-    Ok(ports.map(|p| Ports { p2p: p, comet_rpc: p + 1, abci: p + 2, rpc: p + 3 }).collect())
-}
-
 fn read_json(path: &Path) -> Result<Value, NodeError> {
-    let bytes = std::fs::read(path).map_err(|cause| NodeError::File {
-        doing: "read",
-        path: path.display().to_string(),
-        cause,
-    })?;
+    let bytes = std::fs::read(path).map_err(file("read", path))?;
     serde_json::from_slice(&bytes).map_err(|e| NodeError::Setup(format!("{}: {e}", path.display())))
 }
 
 fn write(path: &Path, text: &str) -> Result<(), NodeError> {
-    std::fs::write(path, text).map_err(|cause| NodeError::File {
-        doing: "write",
-        path: path.display().to_string(),
-        cause,
-    })
+    std::fs::write(path, text).map_err(file("write", path))
+}
+
+fn file(doing: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> NodeError {
+    let path = path.display().to_string();
+    move |cause| NodeError::File { doing, path, cause }
 }

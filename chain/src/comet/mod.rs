@@ -1,9 +1,14 @@
-//! CometBFT around this ledger: finding the program, laying out homes, handing in transactions.
+//! CometBFT around this ledger: finding the program, laying out homes, running it, handing in transactions.
 
 mod client;
 mod forward;
 mod home;
+mod ports;
+mod process;
+pub mod settings;
 
 pub use client::{Answer, Client};
 pub use forward::Forward;
-pub use home::{Ports, Validator, find, layout};
+pub use home::{Layout, Validator, find, layout};
+pub use ports::{PortBlock, Ports};
+pub use process::{Launch, Process, Processes, stop_all};

@@ -1,10 +1,11 @@
-//! A network of real processes for tests: started, asked, wounded, stopped.
+//! A network of real processes for tests, by the `testnet` command: started, asked, stopped. `cluster` has validators
+//! of which each can be wounded on its own.
 
 use std::{
     io::{BufRead, BufReader},
     path::Path,
     process::{Child, Command, Stdio},
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -13,11 +14,16 @@ use serde_json::{Value, json};
 
 pub const PROGRAM: &str = env!("CARGO_BIN_EXE_sahara-chain");
 
-/// One network at a time: the next one looks for free ports while this one may not have bound its own yet.
+/// One network at a time: several would only wait for each other's processors.
 static ONE: Mutex<()> = Mutex::new(());
+
+pub fn alone() -> MutexGuard<'static, ()> {
+    ONE.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 pub struct Network {
     process: Child,
+    heard: Arc<Mutex<String>>,
     _alone: MutexGuard<'static, ()>,
     pub validators: Vec<Validator>,
 }
@@ -26,18 +32,27 @@ pub struct Network {
 pub struct Validator {
     pub rpc: String,
     pub comet_rpc: String,
+    /// The ledger's and CometBFT's.
     pub pids: [u64; 2],
 }
 
 impl Network {
     pub fn start(home: &Path, count: usize) -> Self {
-        let alone = ONE.lock().unwrap_or_else(PoisonError::into_inner);
+        let alone = alone();
         let mut process = Command::new(PROGRAM)
             .args(["testnet", &count.to_string(), "--json", "--home"])
             .arg(home)
             .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
             .spawn()
             .unwrap();
+        let heard: Arc<Mutex<String>> = Arc::default();
+        let (ear, said) = (heard.clone(), BufReader::new(process.stderr.take().unwrap()));
+        std::thread::spawn(move || {
+            for line in said.lines().map_while(Result::ok) {
+                ear.lock().unwrap().extend([&line, "\n"]);
+            }
+        });
         let lines = BufReader::new(process.stdout.take().unwrap()).lines();
         let validators: Vec<Validator> = lines
             .take(count)
@@ -50,14 +65,30 @@ impl Network {
                 }
             })
             .collect();
-        assert_eq!(validators.len(), count, "the network did not come up");
-        Self { process, _alone: alone, validators }
+        let said = || heard.lock().unwrap().clone();
+        assert_eq!(validators.len(), count, "the network did not come up; it says: {}", said());
+        Self { process, heard, _alone: alone, validators }
     }
 
     /// Ends it as the user would, and waits until its processes are gone.
     pub fn stop(mut self) {
         signal("-TERM", u64::from(self.process.id()));
         self.process.wait().unwrap();
+    }
+
+    /// Ends it without warning.
+    pub fn kill(mut self) {
+        self.process.kill().unwrap();
+        self.process.wait().unwrap();
+    }
+
+    pub fn signal(&self, name: &str, pid: u64) {
+        signal(name, pid);
+    }
+
+    /// Waits until the network says this to its user.
+    pub fn hears(&self, words: &str) {
+        eventually(words, || self.heard.lock().unwrap().contains(words));
     }
 
     pub fn height(&self, validator: usize) -> u64 {
@@ -68,11 +99,6 @@ impl Network {
     pub fn wait_for_height(&self, validator: usize, height: u64) {
         let what = format!("validator {validator} to reach block {height}");
         eventually(&what, || self.height(validator) >= height);
-    }
-
-    /// Ends both processes of a validator without warning.
-    pub fn kill(&self, validator: usize) {
-        self.validators[validator].pids.iter().for_each(|pid| signal("-KILL", *pid));
     }
 }
 
