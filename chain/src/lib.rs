@@ -23,6 +23,7 @@ pub mod ledger;
 pub mod merkle;
 pub mod node;
 pub mod pool;
+pub mod receipt;
 pub mod rpc;
 pub mod staking;
 pub mod state;

@@ -17,13 +17,14 @@ pub enum AbiError {
     TooMany,
 }
 
-impl std::fmt::Display for AbiError {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(match self {
+impl AbiError {
+    /// What a revert says.
+    pub const fn reason(self) -> &'static str {
+        match self {
             Self::Short => "arguments end too early",
             Self::Range => "argument out of range",
             Self::TooMany => "too many items",
-        })
+        }
     }
 }
 

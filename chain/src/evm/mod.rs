@@ -4,6 +4,7 @@ pub mod abi;
 pub mod committee;
 mod database;
 mod machine;
+pub mod native;
 mod provider;
 
 pub use machine::{BlockContext, Call, CallResult, Machine, Outcome, Refusal, least_gas};

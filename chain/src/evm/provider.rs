@@ -1,8 +1,27 @@
 //! Which addresses are native contracts: Ethereum's own, and this chain's from 0x0A00 on (0x0100 is P256VERIFY).
 //!
-//! The pattern that every native contract follows: price before work, limits before allocation, a malformed input
-//! reverts with a reason. `Err` from here would abort the block and with it the chain, so only a failing database may
-//! cause it.
+//! # The pattern of a native contract
+//!
+//! A contract without state is a [`native::Native`]: one file, one line in [`native::ALL`]. The steps are the same for
+//! each, in this order, and `native` takes them so that no contract can forget one:
+//!
+//! 1. **Its own name.** `DELEGATECALL` and `CALLCODE` revert: the contract would act in another's name.
+//! 2. **Limits before allocation.** The length of the call is checked before its bytes are copied, and every count in it
+//!    before anything is made of that size.
+//! 3. **Gas before work.** The price follows from counts and lengths. It is measured against `ecrecover` on the same
+//!    core, with a factor of two (`cargo run --release -p sahara-chain --example price`), and taken before the work
+//!    begins. Too little gas ends like any EVM instruction: everything given is gone.
+//! 4. **A reason.** What makes no sense reverts with `Error(string)` and costs what was done so far. A question that
+//!    makes sense gets an answer, also when that is "no".
+//! 5. **No panic, no `Err`.** revm takes `Err` as the failure of the whole block, and anyone could halt the chain with
+//!    it. Only a failing database may cause it.
+//!
+//! A contract with state (stake) keeps all of it in its own EVM storage, so that the journal undoes it with the
+//! transaction; it loads its account before its slots, and changes nothing in a static call. It has a function of its own
+//! here. Nothing that a native contract does may depend on the machine: no clock, no thread, no floating point.
+//!
+//! Each has a Solidity interface in `contracts/src/`, a test against a running node, and is fuzzed through
+//! [`native::Native::call`].
 
 use alloy_primitives::{Address, Bytes, Log, LogData, U256, map::AddressSet};
 use revm::{
@@ -14,25 +33,18 @@ use revm::{
     primitives::hardfork::SpecId,
 };
 
-use super::{abi, committee};
+use super::{
+    abi,
+    native::{self, Ending, Frame},
+};
 use crate::{error::StoreError, staking};
 
 /// Code that genesis gives to native contracts, so that Solidity's check for code passes. It never runs.
 pub const SYSTEM_CODE: Bytes = Bytes::from_static(&[0xfe]);
 
 /// Addresses of this chain's native contracts.
-pub fn system_contracts() -> [Address; 2] {
-    [committee::ADDRESS, staking::ADDRESS]
-}
-
-/// How a native contract ends.
-pub enum Ending {
-    /// It returns these bytes.
-    Return(Bytes),
-    /// It undoes everything and gives this reason.
-    Revert(String),
-    /// The gas does not suffice.
-    OutOfGas,
+pub fn system_contracts() -> [Address; native::ALL.len() + 1] {
+    std::array::from_fn(|i| native::ALL.get(i).map_or(staking::ADDRESS, |contract| contract.address))
 }
 
 /// Ethereum's native contracts and this chain's.
@@ -68,14 +80,21 @@ impl<C: ContextTr<Cfg: Cfg<Spec = SpecId>>> PrecompileProvider<C> for Precompile
     }
 
     fn run(&mut self, context: &mut C, call: &CallInputs) -> Result<Option<InterpreterResult>, String> {
-        if !system_contracts().contains(&call.bytecode_address) {
+        let stateless = native::at(call.bytecode_address);
+        if stateless.is_none() && call.bytecode_address != staking::ADDRESS {
             return self.ethereum.run(context, call);
         }
-        let input = call.input.bytes(context);
-        let (gas, ending) = match (foreign_frame(call), call.bytecode_address) {
-            (true, _) => (0, Ending::Revert("native contract: call it, do not delegate to it".into())),
-            (false, staking::ADDRESS) => stake(context, call, &input).map_err(|e| e.to_string())?,
-            (false, _) => committee::run(&input, call.gas_limit),
+        let (gas, ending) = if foreign_frame(call) {
+            (0, Ending::Revert("native contract: call it, do not delegate to it".into()))
+        } else if let Some(contract) = stateless {
+            let frame = Frame { caller: call.caller, chain_id: context.cfg().chain_id(), value: call.value.get() };
+            match contract.refuse(&frame, call.input.len(), call.gas_limit) {
+                Some(refused) => refused,
+                None => contract.call(&frame, &call.input.bytes(context), call.gas_limit),
+            }
+        } else {
+            let input = call.input.bytes(context);
+            stake(context, call, &input).map_err(|e| e.to_string())?
         };
         let output = match ending {
             Ending::Return(bytes) => PrecompileOutput::new(gas, bytes, call.reservoir),

@@ -263,13 +263,7 @@ fn redelegate(words: &mut impl Words, env: &Env, arguments: Arguments<'_>) -> Re
 }
 
 fn ok<T>(argument: std::result::Result<T, AbiError>) -> Result<T> {
-    argument.map_err(|e| {
-        StakeError::Refused(match e {
-            AbiError::Short => "arguments end too early",
-            AbiError::Range => "argument out of range",
-            AbiError::TooMany => "too many items",
-        })
-    })
+    argument.map_err(|e| StakeError::Refused(e.reason()))
 }
 
 fn said(words: &[U256]) -> Answer {

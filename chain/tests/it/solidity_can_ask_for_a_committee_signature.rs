@@ -1,10 +1,13 @@
 //! A transaction to the native contract is priced, answered, and reverts with a reason when it makes no sense.
 
 use crate::common::{Chain, address, pay};
-use alloy_primitives::{Bytes, U256};
+use alloy_primitives::{B256, Bytes, U256};
 use ed25519_dalek::{Signer, SigningKey};
 use sahara_chain::{
-    evm::{BlockContext, Call, FORK, Machine, committee},
+    evm::{
+        BlockContext, Call, FORK, Machine,
+        committee::{self, Signed},
+    },
     genesis::DEV_CHAIN_ID,
     wallet::Payment,
 };
@@ -15,9 +18,10 @@ fn solidity_can_ask_for_a_committee_signature() {
     chain.block(&[]);
     let secret: Vec<SigningKey> = (1..=3).map(|i| SigningKey::from_bytes(&[i; 32])).collect();
     let keys: Vec<[u8; 32]> = secret.iter().map(|k| k.verifying_key().to_bytes()).collect();
-    let digest = [3; 32];
-    let signatures: Vec<u8> = secret[..2].iter().flat_map(|k| k.sign(&digest).to_bytes()).collect();
-    let question = committee::call_data(digest, &keys, 0b011, &signatures, 2);
+    let digest = B256::repeat_byte(3);
+    let signatures: Vec<u8> = secret[..2].iter().flat_map(|k| k.sign(digest.as_slice()).to_bytes()).collect();
+    let signed = Signed { keys: &keys, signers: 0b011, signatures: &signatures, threshold: 2 };
+    let question = signed.ask(digest);
 
     let ask = |input: Bytes| {
         let head = chain.head();
@@ -38,7 +42,7 @@ fn solidity_can_ask_for_a_committee_signature() {
     let yes = ask(question.clone());
     assert!(yes.success);
     assert_eq!(U256::from_be_slice(&yes.output), U256::from(1));
-    let no = ask(committee::call_data([4; 32], &keys, 0b011, &signatures, 2));
+    let no = ask(signed.ask(B256::repeat_byte(4)));
     assert!(no.success);
     assert_eq!(U256::from_be_slice(&no.output), U256::ZERO);
     let nonsense = ask(Bytes::from_static(b"hello"));
