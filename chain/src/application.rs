@@ -200,6 +200,10 @@ pub struct Query<'a> {
     pub path: &'a str,
     /// Arguments.
     pub data: &'a [u8],
+    /// The block after which it is asked; zero is the newest.
+    pub height: u64,
+    /// Whether the answer must be proven.
+    pub prove: bool,
 }
 
 /// An answer.
@@ -213,4 +217,17 @@ pub struct Answer {
     pub value: Vec<u8>,
     /// The height it belongs to.
     pub height: u64,
+    /// From the value up to the application hash after that height, if that was asked for.
+    pub proof: Vec<Proof>,
+}
+
+/// A step of a proof.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Proof {
+    /// What kind of tree it is about.
+    pub kind: &'static str,
+    /// The key whose value it proves.
+    pub key: Vec<u8>,
+    /// The proof itself, in the form of its kind.
+    pub bytes: Vec<u8>,
 }

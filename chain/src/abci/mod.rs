@@ -13,12 +13,14 @@ use tendermint_proto::v0_38::{
         ResponsePrepareProposal, ResponseProcessProposal, ResponseQuery, ValidatorUpdate as AbciUpdate, VoteInfo,
         request::Value, response, response_process_proposal::ProposalStatus,
     },
-    crypto::{PublicKey, public_key::Sum},
+    crypto::{ProofOp, ProofOps, PublicKey, public_key::Sum},
     types::BlockIdFlag,
 };
 
 use crate::{
-    application::{Application, ChainStart, Check, DecidedBlock, Offence, OffenceKind, Proposal, Query, Verdict, Vote},
+    application::{
+        Application, ChainStart, Check, DecidedBlock, Offence, OffenceKind, Proof, Proposal, Query, Verdict, Vote,
+    },
     consensus::Time,
     error::Fault,
     validator::{ConsensusAddress, ValidatorUpdate},
@@ -187,13 +189,21 @@ impl<A: Application + 'static> Adapter<A> {
     }
 
     fn query(&self, request: RequestQuery) -> ResponseQuery {
-        let answer = self.app.query(&Query { path: &request.path, data: &request.data });
+        let answer = self.app.query(&Query {
+            path: &request.path,
+            data: &request.data,
+            height: unsigned(request.height),
+            prove: request.prove,
+        });
+        let op = |proof: Proof| ProofOp { r#type: proof.kind.into(), key: proof.key, data: proof.bytes };
+        let ops: Vec<ProofOp> = answer.proof.into_iter().map(op).collect();
         ResponseQuery {
             code: answer.code,
             log: answer.reason,
             key: request.data,
             value: answer.value.into(),
             height: signed(answer.height),
+            proof_ops: (!ops.is_empty()).then_some(ProofOps { ops }),
             ..ResponseQuery::default()
         }
     }

@@ -5,6 +5,7 @@ mod head;
 mod history;
 mod mempool;
 mod params;
+mod query;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
@@ -23,7 +24,7 @@ use crate::{
     error::{Fault, StoreError},
     genesis::Genesis,
     pool::{Admission, BlockLimits, Pool, Standing, select},
-    state::{StateView, chain_store},
+    state::StateView,
     store::{Batch, Layered, Reader, Store, Table},
     tx::{Tx, TxCache, TxError},
 };
@@ -215,18 +216,7 @@ impl Application for Ledger {
         let Some(head) = self.head() else {
             return Answer { code: 1, reason: "no block yet".into(), ..Answer::default() };
         };
-        let height = head.height;
-        let refuse = |reason: String| Answer { code: 2, reason, height, ..Answer::default() };
-        let found = match query.path {
-            "chain" => chain_store::get(head.reader.as_ref(), query.data),
-            "roots" => Ok(Some(head.roots.named().iter().flat_map(|(_, root)| root.0).collect())),
-            other => return refuse(format!("unknown path {other:?}; known are \"chain\" and \"roots\"")),
-        };
-        match found {
-            Ok(Some(value)) => Answer { value, height, ..Answer::default() },
-            Ok(None) => refuse("no such key".into()),
-            Err(e) => refuse(e.to_string()),
-        }
+        query::answer(&head, query)
     }
 }
 

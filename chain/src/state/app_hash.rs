@@ -34,7 +34,7 @@ impl StoreRoots {
 }
 
 /// Name and hashed root, each behind its length, which is below 128 and so one byte.
-fn leaf(name: &str, root: &B256) -> Vec<u8> {
+pub(super) fn leaf(name: &str, root: &B256) -> Vec<u8> {
     let mut leaf = vec![u8::try_from(name.len()).unwrap_or(u8::MAX)];
     leaf.extend(name.as_bytes());
     leaf.push(32);

@@ -52,7 +52,7 @@ pub fn update(reader: &dyn Reader, height: u64, changes: &Changes, batch: &mut B
     Ok(B256::from(root))
 }
 
-fn key_hash(key: &[u8]) -> KeyHash {
+pub(super) fn key_hash(key: &[u8]) -> KeyHash {
     KeyHash(Sha256::digest(key).into())
 }
 
@@ -68,8 +68,9 @@ fn borsh_option(value: &Option<OwnedValue>) -> Result<Vec<u8>, StoreError> {
     borsh::to_vec(value).map_err(|e| StoreError::new("encode a value", e))
 }
 
-struct Nodes<'a> {
-    reader: &'a dyn Reader,
+/// The tree's nodes as they are stored.
+pub(super) struct Nodes<'a> {
+    pub reader: &'a dyn Reader,
 }
 
 impl TreeReader for Nodes<'_> {

@@ -3,6 +3,7 @@
 pub mod account;
 pub mod app_hash;
 pub mod chain_store;
+pub mod proof;
 pub mod trie;
 pub mod view;
 

@@ -7,10 +7,12 @@ mod links;
 mod network;
 
 mod a_network_that_was_divided_heals;
+mod a_validator_that_signs_twice_is_slashed_once_and_for_ever;
 mod contracts_run_with_every_kind_of_transaction;
 mod ethereum_tools_get_what_they_ask_for;
 mod four_validators_carry_transfers_contracts_and_stake;
 mod junk_in_a_block_gets_a_result_and_halts_nothing;
+mod light_clients_verify_our_headers_and_proofs;
 mod old_blocks_are_forgotten_and_recent_states_are_not;
 mod our_hashes_are_those_of_cometbft;
 mod solidity_can_ask_for_a_committee_signature;
