@@ -25,20 +25,42 @@ impl Status {
     /// Asks and prints.
     pub async fn run(self) -> Result<(), NodeError> {
         let config = Config::load(&self.home)?;
+        let client = Client::new(config.rpc);
         let block = latest(config.rpc).await.map_err(NodeError::Setup)?;
-        let number = block["number"].as_str().and_then(|n| u64::from_str_radix(n.trim_start_matches("0x"), 16).ok());
+        let peers = client.ask("net_peerCount", json!([])).await;
+        let syncing = client.ask("eth_syncing", json!([])).await;
+        let number = quantity(&block["number"]);
         let driver = config.driver.describe();
         let rpc = format!("http://{}", config.rpc);
         if self.json {
-            println!("{}", json!({ "height": number, "hash": block["hash"], "rpc": rpc, "driver": driver }));
+            let status = json!({
+                "height": number,
+                "hash": block["hash"],
+                "rpc": rpc,
+                "driver": driver,
+                "peers": peers.ok().and_then(|peers| quantity(&peers)),
+                "syncing": syncing.unwrap_or_default(),
+            });
+            println!("{status}");
         } else {
             println!("height    {}", number.unwrap_or_default());
             println!("block     {}", block["hash"].as_str().unwrap_or("?"));
             println!("JSON-RPC  {rpc}");
             println!("driver    {driver}");
+            match peers {
+                Ok(peers) => println!("peers     {}", quantity(&peers).unwrap_or_default()),
+                Err(why) => println!("peers     unknown: {why}"),
+            }
+            if let Some(highest) = syncing.ok().and_then(|syncing| quantity(&syncing["highestBlock"])) {
+                println!("syncing   up to block {highest} at least");
+            }
         }
         Ok(())
     }
+}
+
+fn quantity(value: &Value) -> Option<u64> {
+    value.as_str().and_then(|text| u64::from_str_radix(text.trim_start_matches("0x"), 16).ok())
 }
 
 /// The newest block, by the node's JSON-RPC at `address`.

@@ -15,11 +15,11 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use serde_json::{Value, json};
 use tokio::sync::{Notify, watch};
 
-use super::Client;
+use super::{Client, neighbours};
 use crate::{
     ledger::Ledger,
     pool::MAX_TXS,
-    rpc::{Submit, Submitted},
+    rpc::{Asked, Submit, Submitted},
     tx::Tx,
 };
 
@@ -35,6 +35,9 @@ const AGAIN_AFTER: u64 = 20;
 pub struct Forward {
     ledger: Arc<Ledger>,
     queue: Arc<Queue>,
+    client: Client,
+    /// The height at the start of this process.
+    began: u64,
 }
 
 #[derive(Default)]
@@ -69,8 +72,10 @@ impl Forward {
     /// A way into the mempool of the CometBFT whose RPC is at `address`. Needs a tokio runtime.
     pub fn new(ledger: Arc<Ledger>, address: SocketAddr, heights: watch::Receiver<u64>) -> Self {
         let queue = Arc::new(Queue::default());
-        tokio::spawn(hand_on(Client::new(address), ledger.clone(), queue.clone(), heights));
-        Self { ledger, queue }
+        let client = Client::new(address);
+        let began = *heights.borrow();
+        tokio::spawn(hand_on(client.clone(), ledger.clone(), queue.clone(), heights));
+        Self { ledger, queue, client, began }
     }
 }
 
@@ -87,6 +92,10 @@ impl Submit for Forward {
             self.queue.news.notify_one();
             Ok(())
         })
+    }
+
+    fn neighbours(&self) -> Asked<'_> {
+        Box::pin(neighbours::ask(&self.client, self.began))
     }
 }
 

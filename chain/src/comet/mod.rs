@@ -3,6 +3,7 @@
 mod client;
 mod forward;
 mod home;
+mod neighbours;
 mod ports;
 mod process;
 pub mod settings;

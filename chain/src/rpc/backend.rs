@@ -11,7 +11,11 @@ use alloy_primitives::{Bytes, U256};
 use jsonrpsee::core::RpcResult;
 use tokio::sync::watch;
 
-use super::{error, log::Filters};
+use super::{
+    error,
+    log::Filters,
+    network::{Asked, Neighbours},
+};
 use crate::{
     block::{self, Block},
     evm::{BlockContext, FORK},
@@ -25,6 +29,11 @@ pub type Submitted<'a> = Pin<Box<dyn Future<Output = Result<(), String>> + Send 
 pub trait Submit: Send + Sync {
     /// Hands in `tx`; the error is Ethereum's.
     fn submit(&self, tx: Bytes) -> Submitted<'_>;
+
+    /// What is known of other nodes. A driver in this process has none.
+    fn neighbours(&self) -> Asked<'_> {
+        Box::pin(std::future::ready(Ok(Neighbours::default())))
+    }
 }
 
 /// What the methods answer from.

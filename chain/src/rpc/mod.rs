@@ -7,6 +7,7 @@ mod call;
 mod error;
 mod fee;
 mod log;
+mod network;
 mod subscribe;
 
 use std::{net::SocketAddr, sync::Arc};
@@ -20,6 +21,7 @@ use jsonrpsee::{
 use serde_json::Value;
 
 pub use backend::{Backend, Submit, Submitted};
+pub use network::{Asked, Neighbours};
 
 /// Larger questions are refused: a transaction has 128 kB, as hexadecimal twice that, and batches exist.
 const MAX_REQUEST_BYTES: u32 = 10 * 1024 * 1024;
@@ -78,10 +80,10 @@ const METHODS: &[(&str, Handler)] = &[
     ("eth_newFilter", log::new_filter),
     ("eth_newPendingTransactionFilter", log::new_pending_filter),
     ("eth_protocolVersion", |_, _| Ok(hex(0x44))),
-    ("eth_syncing", |_, _| Ok(Value::Bool(false))),
+    ("eth_syncing", network::syncing),
     ("eth_uninstallFilter", log::uninstall_filter),
     ("net_listening", |_, _| Ok(Value::Bool(true))),
-    ("net_peerCount", |_, _| Ok(hex(0))),
+    ("net_peerCount", network::peer_count),
     ("net_version", |b, _| Ok(Value::String(b.ledger.head().map_or(0, |h| h.params.chain_id).to_string()))),
     ("txpool_status", |b, _| Ok(serde_json::json!({ "pending": hex(b.ledger.pool().len()), "queued": "0x0" }))),
     ("web3_clientVersion", |_, _| Ok(Value::String(concat!("sahara/", env!("CARGO_PKG_VERSION")).into()))),
