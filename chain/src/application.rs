@@ -35,6 +35,67 @@ pub trait Application: Send + Sync {
 
     /// Answers a question about committed state.
     fn query(&self, query: &Query<'_>) -> Answer;
+
+    /// Snapshots that other nodes can start from, newest first.
+    fn snapshots(&self) -> Vec<Snapshot> {
+        vec![]
+    }
+
+    /// One chunk of a snapshot, if it is here.
+    fn snapshot_chunk(&self, _height: u64, _format: u32, _index: u32) -> Option<Vec<u8>> {
+        None
+    }
+
+    /// Begins to restore a snapshot into an empty ledger. `app_hash` is what the engine trusts at its height.
+    fn offer_snapshot(&self, _offered: &Snapshot, _app_hash: &[u8]) -> Result<Offer, Fault> {
+        Ok(Offer::Abort)
+    }
+
+    /// Takes the next chunk of the snapshot that was accepted.
+    fn apply_chunk(&self, _index: u32, _chunk: &[u8]) -> Result<ChunkVerdict, Fault> {
+        Ok(ChunkVerdict::Abort)
+    }
+}
+
+/// A state in pieces, as nodes tell each other about it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Snapshot {
+    /// The last block in it.
+    pub height: u64,
+    /// Version of its bytes.
+    pub format: u32,
+    /// Number of pieces.
+    pub chunks: u32,
+    /// Hash of the metadata.
+    pub hash: Vec<u8>,
+    /// The manifest: what it is and the hash of each piece.
+    pub metadata: Vec<u8>,
+}
+
+/// What becomes of a snapshot that was offered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Offer {
+    /// Its chunks are welcome.
+    Accept,
+    /// This ledger takes no snapshot at all.
+    Abort,
+    /// Not this one.
+    Reject,
+    /// None of this format.
+    RejectFormat,
+}
+
+/// What becomes of a chunk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ChunkVerdict {
+    /// It is applied.
+    Accept,
+    /// It is not the chunk that the manifest names: another sender may have that.
+    Retry,
+    /// The whole snapshot is not what the engine trusts.
+    RejectSnapshot,
+    /// No snapshot is being restored.
+    Abort,
 }
 
 /// The last committed block.

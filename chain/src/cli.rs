@@ -2,6 +2,7 @@
 
 mod init;
 mod keys;
+mod snapshot;
 mod status;
 mod testnet;
 
@@ -29,6 +30,9 @@ pub enum Command {
     Testnet(testnet::Testnet),
     /// Show how far a node is
     Status(status::Status),
+    /// List, make or restore snapshots of a stopped node
+    #[command(subcommand)]
+    Snapshot(snapshot::Snapshot),
     /// Show the development accounts and this node's validator key
     Keys(keys::Keys),
 }
@@ -41,6 +45,7 @@ impl Command {
             Self::Start { home, until_stdin_ends } => start(&home, until_stdin_ends).await,
             Self::Testnet(testnet) => testnet.run(own).await,
             Self::Status(status) => status.run().await,
+            Self::Snapshot(snapshot) => snapshot.run(),
             Self::Keys(keys) => keys.run(),
         }
     }

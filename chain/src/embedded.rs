@@ -23,7 +23,7 @@ use crate::{
 pub const MAX_BLOCK_BYTES: u64 = 4 * 1024 * 1024;
 
 /// Where the driver keeps its last block, beside the ledger.
-const KEY: &[u8] = b"embedded";
+pub const KEY: &[u8] = b"embedded";
 
 /// Version of that record.
 const VERSION: u8 = 1;

@@ -1,6 +1,7 @@
 //! The ledger under CometBFT: ABCI 2.0 over a socket. Translates, decides nothing.
 
 mod server;
+mod snapshot;
 
 use std::{net::SocketAddr, sync::Arc};
 
@@ -74,11 +75,16 @@ impl<A: Application + 'static> server::Dispatch for Adapter<A> {
             Some(Value::Query(r)) => response::Value::Query(self.query(r)),
             Some(Value::CheckTx(r)) => response::Value::CheckTx(self.check_tx(&r)),
             Some(Value::Commit(_)) => response::Value::Commit(self.commit()),
-            // No snapshots yet: a new node replays blocks.
-            Some(Value::ListSnapshots(_)) => response::Value::ListSnapshots(Default::default()),
-            Some(Value::OfferSnapshot(_)) => response::Value::OfferSnapshot(Default::default()),
-            Some(Value::LoadSnapshotChunk(_)) => response::Value::LoadSnapshotChunk(Default::default()),
-            Some(Value::ApplySnapshotChunk(_)) => response::Value::ApplySnapshotChunk(Default::default()),
+            Some(Value::ListSnapshots(_)) => response::Value::ListSnapshots(snapshot::list(self.app.as_ref())),
+            Some(Value::OfferSnapshot(r)) => {
+                response::Value::OfferSnapshot(self.must(snapshot::offer(self.app.as_ref(), r)))
+            }
+            Some(Value::LoadSnapshotChunk(r)) => {
+                response::Value::LoadSnapshotChunk(snapshot::load(self.app.as_ref(), r))
+            }
+            Some(Value::ApplySnapshotChunk(r)) => {
+                response::Value::ApplySnapshotChunk(self.must(snapshot::apply(self.app.as_ref(), r)))
+            }
             Some(Value::PrepareProposal(r)) => response::Value::PrepareProposal(self.prepare_proposal(r)),
             Some(Value::ProcessProposal(r)) => response::Value::ProcessProposal(self.process_proposal(r)),
             // Vote extensions are not enabled.

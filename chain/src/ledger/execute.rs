@@ -27,7 +27,7 @@ use crate::{
 };
 
 /// Key of the EVM block's hash in the chain's store: it ties transactions and receipts to the application hash.
-const BLOCK_KEY: &[u8] = b"block";
+pub const BLOCK_KEY: &[u8] = b"block";
 
 /// Result codes; see [`TxResult::code`].
 const REVERTED: u32 = 1;

@@ -66,10 +66,7 @@ impl Head {
 
     /// Puts the head into `batch`.
     pub fn store(&self, batch: &mut Batch) {
-        let mut bytes = self.height.to_be_bytes().to_vec();
-        bytes.extend(self.app_hash.0);
-        bytes.extend(self.roots.named().iter().flat_map(|(_, root)| root.0));
-        batch.put(Table::Meta, KEY, bytes);
+        store(self.height, &self.roots, batch);
     }
 
     /// Price of gas in the next block.
@@ -85,6 +82,14 @@ impl Head {
         let Some(proposer) = proposer else { return Address::ZERO };
         self.validators.get(&proposer).map_or_else(|| proposer.as_account(), |validator| validator.operator)
     }
+}
+
+/// Makes `height`, with these roots, the head in `batch`.
+pub fn store(height: u64, roots: &StoreRoots, batch: &mut Batch) {
+    let mut bytes = height.to_be_bytes().to_vec();
+    bytes.extend(roots.app_hash().0);
+    bytes.extend(roots.named().iter().flat_map(|(_, root)| root.0));
+    batch.put(Table::Meta, KEY, bytes);
 }
 
 /// Prefix of validators in the chain's store, by consensus key.

@@ -6,24 +6,27 @@ mod history;
 mod mempool;
 mod params;
 mod query;
+mod snapshots;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use alloy_primitives::{Address, Bytes};
 
 pub use self::{
-    head::Head,
+    execute::BLOCK_KEY,
+    head::{Head, store as store_head},
     history::{NEEDED_HEADERS, Retention},
     params::Params,
 };
 use crate::{
     application::{
-        Answer, Application, ChainStart, ChainStarted, Check, Committed, DecidedBlock, Finalized, Info, Proposal,
-        Query, TxVerdict, Verdict,
+        Answer, Application, ChainStart, ChainStarted, Check, ChunkVerdict, Committed, DecidedBlock, Finalized, Info,
+        Offer, Proposal, Query, Snapshot, TxVerdict, Verdict,
     },
     error::{Fault, StoreError},
     genesis::Genesis,
     pool::{Admission, BlockLimits, Pool, Standing, select},
+    snapshot::{Folder, Manifest},
     state::StateView,
     store::{Batch, Layered, Reader, Store, Table},
     tx::{Tx, TxCache, TxError},
@@ -43,6 +46,7 @@ pub struct Ledger {
     pool: Mutex<Pool>,
     keep: Retention,
     rows: history::Rows,
+    snapshots: snapshots::Snapshots,
 }
 
 #[derive(Default)]
@@ -65,12 +69,23 @@ impl Ledger {
             pool: Mutex::default(),
             keep: Retention::default(),
             rows: history::Rows::default(),
+            snapshots: snapshots::Snapshots::default(),
         })
     }
 
     /// The same ledger with another idea of how much of the past it keeps.
     pub fn keeping(self, keep: Retention) -> Self {
         Self { keep, ..self }
+    }
+
+    /// The same ledger with snapshots in `folder`, one every `every` blocks (0 makes none).
+    pub fn with_snapshots(self, folder: Folder, every: u64) -> Self {
+        Self { snapshots: snapshots::Snapshots::new(folder, every), ..self }
+    }
+
+    /// Makes the snapshot that is due, if one is. It takes its time and disturbs nobody.
+    pub fn make_due_snapshot(&self) -> Result<Option<Manifest>, StoreError> {
+        self.snapshots.make_due()
     }
 
     /// The state after block `height`, as long as it is kept. It answers everything but proofs.
@@ -143,6 +158,7 @@ impl Application for Ledger {
             return Err(Fault::Order { call: "InitChain", why: "the chain must begin at height 1" });
         }
         let genesis = Genesis::read(&chain.app_state)?;
+        snapshots::clear_leftovers(self.store.as_ref())?;
         let committed = self.store.reader()?;
         let (head, batch) = execute::first_state(&genesis, chain, committed.clone())?;
         let reader: Arc<dyn Reader> = Arc::new(Layered { base: committed, batch: batch.clone() });
@@ -208,6 +224,7 @@ impl Application for Ledger {
         let head = Arc::new(Head { reader: self.store.reader()?, ..head });
         *self.head.write().unwrap_or_else(PoisonError::into_inner) = Some(head.clone());
         drop(pending);
+        self.snapshots.after_block(&head);
         mempool::after_block(self, &head, &included)?;
         Ok(Committed { retain_height: self.keep.lowest_block(head.height) })
     }
@@ -217,6 +234,31 @@ impl Application for Ledger {
             return Answer { code: 1, reason: "no block yet".into(), ..Answer::default() };
         };
         query::answer(&head, query)
+    }
+
+    fn snapshots(&self) -> Vec<Snapshot> {
+        self.snapshots.announce()
+    }
+
+    fn snapshot_chunk(&self, height: u64, format: u32, index: u32) -> Option<Vec<u8>> {
+        self.snapshots.chunk(height, format, index)
+    }
+
+    fn offer_snapshot(&self, offered: &Snapshot, app_hash: &[u8]) -> Result<Offer, Fault> {
+        if self.head().is_some() {
+            return Ok(Offer::Abort);
+        }
+        self.snapshots.offer(&self.store, offered, app_hash)
+    }
+
+    fn apply_chunk(&self, index: u32, chunk: &[u8]) -> Result<ChunkVerdict, Fault> {
+        let (verdict, complete) = self.snapshots.apply(index, chunk)?;
+        if complete {
+            let head = Head::load(self.store.reader()?)?.map(Arc::new);
+            *self.head.write().unwrap_or_else(PoisonError::into_inner) = head;
+            *self.pending() = Pending::default();
+        }
+        Ok(verdict)
     }
 }
 

@@ -5,7 +5,7 @@ mod config;
 mod drive;
 mod key;
 
-use std::{path::Path, sync::Arc};
+use std::{path::{Path, PathBuf}, sync::Arc};
 
 use tokio::sync::watch;
 
@@ -16,11 +16,14 @@ use crate::{
     error::Fault,
     ledger::Ledger,
     rpc::{self, Backend},
+    snapshot::Folder,
     store::DiskStore,
 };
 
 /// Folder of the database inside a home.
 const DATA: &str = "chain-data";
+/// Folder of snapshots inside a home.
+pub const SNAPSHOTS: &str = "snapshots";
 
 /// Why a node does not start or stops.
 #[derive(Debug, thiserror::Error)]
@@ -54,9 +57,12 @@ pub enum NodeError {
 /// Runs the node in `home` until it is told to stop. `ready` gets the address of JSON-RPC.
 pub async fn run(home: &Path, ready: impl FnOnce(&Config, std::net::SocketAddr)) -> Result<(), NodeError> {
     let config = Config::load(home)?;
-    let store: Arc<DiskStore> = Arc::new(DiskStore::open(&home.join(DATA)).map_err(Fault::from)?);
-    let ledger = Arc::new(Ledger::open(store.clone())?.keeping(config.keep.retention()));
+    let (store, ledger) = open(home)?;
+    let snapshots = Folder::open(home.join(SNAPSHOTS), config.keep.snapshots).map_err(Fault::from)?;
+    let ledger = ledger.keeping(config.keep.retention()).with_snapshots(snapshots, config.keep.snapshot_every);
+    let ledger = Arc::new(ledger);
     let (heights, seen) = watch::channel(ledger.head().map_or(0, |head| head.height));
+    tokio::spawn(make_snapshots(ledger.clone(), seen.clone()));
     let (submit, mut failed) = drive::start(&config, home, ledger.clone(), store, heights)?;
     let backend = Arc::new(Backend::new(ledger, submit, seen));
     let (bound, server) = rpc::serve(backend, config.rpc).await.map_err(|e| NodeError::Socket {
@@ -70,6 +76,48 @@ pub async fn run(home: &Path, ready: impl FnOnce(&Config, std::net::SocketAddr))
     };
     let _ = server.stop();
     stopped
+}
+
+/// The database of the node in `home`, which must not be running.
+pub fn open_store(home: &Path) -> Result<Arc<DiskStore>, NodeError> {
+    Ok(Arc::new(DiskStore::open(&home.join(DATA)).map_err(Fault::from)?))
+}
+
+/// The database and the ledger of the node in `home`, which must not be running.
+pub fn open(home: &Path) -> Result<(Arc<DiskStore>, Ledger), NodeError> {
+    Config::load(home)?;
+    let store = open_store(home)?;
+    let ledger = Ledger::open(store.clone())?;
+    Ok((store, ledger))
+}
+
+/// Renames the database of the node in `home` and gives its new place, if there is one.
+pub fn set_data_aside(home: &Path) -> Result<Option<PathBuf>, NodeError> {
+    let data = home.join(DATA);
+    if !data.exists() {
+        return Ok(None);
+    }
+    let free = |n: u32| home.join(format!("{DATA}-old-{n}"));
+    let aside = (1..).map(free).find(|place| !place.exists()).unwrap_or_else(|| free(0));
+    std::fs::rename(&data, &aside).map_err(|cause| NodeError::File {
+        doing: "set aside",
+        path: data.display().to_string(),
+        cause,
+    })?;
+    Ok(Some(aside))
+}
+
+/// Makes snapshots as they become due, beside the chain.
+async fn make_snapshots(ledger: Arc<Ledger>, mut heights: watch::Receiver<u64>) {
+    while heights.changed().await.is_ok() {
+        let ledger = ledger.clone();
+        let made = tokio::task::spawn_blocking(move || ledger.make_due_snapshot()).await;
+        match made {
+            Ok(Ok(Some(made))) => tracing::info!("snapshot of block {} made", made.height),
+            Ok(Err(e)) => tracing::warn!("no snapshot: {e}"),
+            _ => {}
+        }
+    }
 }
 
 /// Returns when the user or the system asks the process to stop.

@@ -12,7 +12,7 @@ use sha2::{Digest, Sha256};
 
 use crate::{
     error::StoreError,
-    store::{Batch, Reader, Table},
+    store::{Batch, Entry, Reader, Table},
 };
 
 /// The root of a tree without values.
@@ -50,6 +50,28 @@ pub fn update(reader: &dyn Reader, height: u64, changes: &Changes, batch: &mut B
         batch.delete(Table::TreeNodes, node_key(&stale.node_key)?);
     }
     Ok(B256::from(root))
+}
+
+/// Puts the tree of all `values` into `batch` as version `height`, as if nothing had been there, and gives its root.
+pub fn rebuild(height: u64, values: Vec<Entry>, batch: &mut Batch) -> Result<B256, StoreError> {
+    let changes = values.into_iter().map(|(key, value)| (key, Some(value))).collect();
+    update(&Nothing, height, &changes, batch)
+}
+
+/// A store with nothing but the root of an empty tree, whatever the version before.
+struct Nothing;
+
+impl Reader for Nothing {
+    fn get(&self, table: Table, _: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+        if table != Table::TreeNodes {
+            return Ok(None);
+        }
+        borsh::to_vec(&Node::Null).map(Some).map_err(|e| StoreError::new("encode a node", e))
+    }
+
+    fn scan(&self, _: Table, _: &[u8]) -> Result<Vec<Entry>, StoreError> {
+        Ok(vec![])
+    }
 }
 
 pub(super) fn key_hash(key: &[u8]) -> KeyHash {
@@ -124,5 +146,20 @@ mod tests {
         assert_eq!(one, two);
         assert_eq!(nodes_one, nodes_two);
         assert_ne!(one, EMPTY_TREE);
+        for height in [0, 1, 70] {
+            let store = MemoryStore::default();
+            let values = [("a", "1"), ("b", "2"), ("c", "3")].map(|(k, v)| (k.as_bytes().to_vec(), v.into()));
+            let mut batch = Batch::default();
+            assert_eq!(rebuild(height, values.to_vec(), &mut batch).unwrap(), one);
+            store.write(&batch).unwrap();
+            // And it goes on from there.
+            let changes = [(b"a".to_vec(), None), (b"d".to_vec(), Some(b"4".to_vec()))].into_iter().collect();
+            let mut batch = Batch::default();
+            update(store.reader().unwrap().as_ref(), height + 1, &changes, &mut batch).unwrap();
+            store.write(&batch).unwrap();
+            let changes = [(b"a".to_vec(), Some(b"1".to_vec())), (b"d".to_vec(), None)].into_iter().collect();
+            let root = update(store.reader().unwrap().as_ref(), height + 2, &changes, &mut Batch::default()).unwrap();
+            assert_eq!(root, one);
+        }
     }
 }

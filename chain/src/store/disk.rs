@@ -9,7 +9,8 @@ use crate::error::StoreError;
 
 /// Version of what the tables mean. Another number is refused by name.
 const FORMAT: u8 = 2;
-const FORMAT_KEY: &[u8] = b"format";
+/// Its name in the table of names.
+pub const FORMAT_KEY: &[u8] = b"format";
 const FILE: &str = "chain.redb";
 
 type Bytes = &'static [u8];

@@ -6,7 +6,7 @@ mod memory;
 
 use std::{collections::BTreeMap, sync::Arc};
 
-pub use disk::DiskStore;
+pub use disk::{DiskStore, FORMAT_KEY};
 pub use layered::Layered;
 pub use memory::MemoryStore;
 

@@ -1,0 +1,92 @@
+//! `chain snapshot`: list, make and restore snapshots of a node that is stopped.
+
+use std::path::{Path, PathBuf};
+
+use clap::Subcommand;
+use serde_json::json;
+
+use crate::{
+    error::Fault,
+    node::{self, Config, NodeError},
+    snapshot::Folder,
+};
+
+/// Snapshots of a node's state, from which others can start.
+#[derive(Debug, Subcommand)]
+pub enum Snapshot {
+    /// Show the snapshots in a home
+    List {
+        /// Folder of the node
+        #[arg(long)]
+        home: PathBuf,
+        /// One JSON object a line
+        #[arg(long)]
+        json: bool,
+    },
+    /// Make a snapshot of the newest state; the node must be stopped (a running one makes its own, see chain.toml)
+    Make {
+        /// Folder of the node
+        #[arg(long)]
+        home: PathBuf,
+    },
+    /// Replace a damaged database by the newest snapshot; CometBFT then replays the blocks after it
+    Restore {
+        /// Folder of the node
+        #[arg(long)]
+        home: PathBuf,
+        /// Take the snapshot of this block
+        #[arg(long)]
+        height: Option<u64>,
+    },
+}
+
+impl Snapshot {
+    /// Does it.
+    pub fn run(self) -> Result<(), NodeError> {
+        match self {
+            Self::List { home, json } => list(&home, json),
+            Self::Make { home } => make(&home),
+            Self::Restore { home, height } => restore(&home, height),
+        }
+    }
+}
+
+fn list(home: &Path, json: bool) -> Result<(), NodeError> {
+    for manifest in folder(home)?.list().map_err(Fault::from)? {
+        let (height, chunks) = (manifest.height, manifest.chunks.len());
+        match json {
+            true => println!("{}", json!({ "height": height, "app_hash": manifest.app_hash.0, "chunks": chunks })),
+            false => println!("block {height}  {}  {chunks} chunks", manifest.app_hash.0),
+        }
+    }
+    Ok(())
+}
+
+fn make(home: &Path) -> Result<(), NodeError> {
+    let ledger = node::open(home)?.1;
+    let head = ledger.head().ok_or_else(|| NodeError::Setup(format!("{} has no block yet", home.display())))?;
+    let made = folder(home)?.make(&head).map_err(Fault::from)?;
+    println!("block {}  {}  {} chunks", made.height, made.app_hash.0, made.chunks.len());
+    Ok(())
+}
+
+fn restore(home: &Path, height: Option<u64>) -> Result<(), NodeError> {
+    let folder = folder(home)?;
+    let newest = folder.heights().map_err(Fault::from)?.first().copied();
+    let height = height.or(newest).ok_or_else(|| NodeError::Setup(format!("{} has no snapshot", home.display())))?;
+    let manifest = folder.manifest(height).map_err(Fault::from)?;
+    let manifest = manifest.ok_or_else(|| NodeError::Setup(format!("there is no snapshot of block {height}")))?;
+    let aside = node::set_data_aside(home)?;
+    if let Some(aside) = aside {
+        println!("The old database is in {}", aside.display());
+    }
+    let store = node::open_store(home)?;
+    folder.restore(store, manifest.clone()).map_err(Fault::from)?;
+    println!("Restored block {height}  {}", manifest.app_hash.0);
+    Ok(())
+}
+
+fn folder(home: &Path) -> Result<Folder, NodeError> {
+    let config = Config::load(home)?;
+    Ok(Folder::open(home.join(node::SNAPSHOTS), config.keep.snapshots).map_err(Fault::from)?)
+}

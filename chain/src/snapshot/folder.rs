@@ -1,0 +1,150 @@
+//! Snapshots on disk: a folder each, named by the height, with a file a chunk. A folder appears when it is complete.
+
+use std::{
+    fs::{self, File},
+    io::{self, Write},
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use super::{FORMAT, MAX_CHUNK, Manifest, Restore, make::make};
+use crate::{application::ChunkVerdict, embedded, error::StoreError, failpoint, ledger::Head, store::{Batch, Store, Table}};
+
+const MANIFEST: &str = "manifest";
+/// What the embedded driver needs to go on, if it made the block. Not for other nodes.
+const DRIVER: &str = "driver";
+/// What is not complete yet.
+const PARTIAL: &str = "partial";
+/// Snapshots in one list: CometBFT takes no more.
+const LISTED: usize = 10;
+
+/// The snapshots of a node.
+#[derive(Clone, Debug)]
+pub struct Folder {
+    path: PathBuf,
+    keep: usize,
+}
+
+impl Folder {
+    /// Snapshots in `path`, of which the newest `keep` stay. What an interrupted run left there is removed.
+    pub fn open(path: PathBuf, keep: usize) -> Result<Self, StoreError> {
+        let folder = Self { path, keep };
+        fs::create_dir_all(&folder.path).map_err(|e| folder.failed("make the folder of snapshots", &e))?;
+        folder.remove(&folder.path.join(PARTIAL))?;
+        Ok(folder)
+    }
+
+    /// Makes a snapshot of `head` and removes the oldest ones.
+    pub fn make(&self, head: &Head) -> Result<Manifest, StoreError> {
+        let partial = self.path.join(PARTIAL);
+        let place = self.path.join(head.height.to_string());
+        if let Some(known) = self.manifest(head.height)? {
+            return Ok(known);
+        }
+        self.remove(&partial)?;
+        let failed = |e: io::Error| self.failed("write a snapshot", &e);
+        fs::create_dir_all(&partial).map_err(failed)?;
+        let manifest = make(head, |index, chunk| {
+            failpoint::reach("snapshot-chunk");
+            write(&partial.join(index.to_string()), chunk).map_err(failed)
+        })?;
+        // A chain without consensus has nobody to ask for its last block.
+        if let Some(record) = head.reader.get(Table::Meta, embedded::KEY)? {
+            write(&partial.join(DRIVER), &record).map_err(failed)?;
+        }
+        write(&partial.join(MANIFEST), &manifest.encode()).map_err(failed)?;
+        failpoint::reach("snapshot-written");
+        sync(&partial).map_err(failed)?;
+        fs::rename(&partial, &place).map_err(failed)?;
+        sync(&self.path).map_err(failed)?;
+        failpoint::reach("snapshot-complete");
+        for old in self.heights()?.into_iter().skip(self.keep.max(1)) {
+            self.remove(&self.path.join(old.to_string()))?;
+        }
+        Ok(manifest)
+    }
+
+    /// Builds the state of a snapshot that is here in `store`, which loses what it had.
+    pub fn restore(&self, store: Arc<dyn Store>, manifest: Manifest) -> Result<(), StoreError> {
+        let bad = |what: &str| {
+            let place = self.path.join(manifest.height.to_string());
+            StoreError::new("restore a snapshot", format!("{}: {what}", place.display()))
+        };
+        let mut restore = Restore::begin(store.clone(), manifest.clone())?;
+        while let Some(index) = restore.needs() {
+            let chunk = self.chunk(manifest.height, FORMAT, index)?.ok_or_else(|| bad("a chunk is missing"))?;
+            if restore.apply(index, &chunk)? != ChunkVerdict::Accept {
+                return Err(bad(&format!("chunk {index} is not what the manifest says: take another snapshot")));
+            }
+        }
+        let Some(record) = self.read(manifest.height, DRIVER)? else { return Ok(()) };
+        let mut batch = Batch::default();
+        batch.put(Table::Meta, embedded::KEY, record);
+        store.write(&batch)
+    }
+
+    /// The heights of complete snapshots, newest first.
+    pub fn heights(&self) -> Result<Vec<u64>, StoreError> {
+        let entries = fs::read_dir(&self.path).map_err(|e| self.failed("list snapshots", &e))?;
+        let mut heights: Vec<u64> = entries
+            .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
+            .filter(|height: &u64| self.path.join(height.to_string()).join(MANIFEST).exists())
+            .collect();
+        heights.sort_unstable_by(|a, b| b.cmp(a));
+        Ok(heights)
+    }
+
+    /// The newest snapshots, for other nodes.
+    pub fn list(&self) -> Result<Vec<Manifest>, StoreError> {
+        let newest = self.heights()?.into_iter().take(LISTED);
+        newest.filter_map(|height| self.manifest(height).transpose()).collect()
+    }
+
+    /// What the snapshot of `height` is, if there is one.
+    pub fn manifest(&self, height: u64) -> Result<Option<Manifest>, StoreError> {
+        let Some(bytes) = self.read(height, MANIFEST)? else { return Ok(None) };
+        let manifest = Manifest::decode(&bytes).filter(|manifest| manifest.height == height);
+        let bad = || {
+            let place = self.path.join(height.to_string());
+            StoreError::new("read a snapshot", format!("{} is damaged: remove that folder", place.display()))
+        };
+        manifest.map(Some).ok_or_else(bad)
+    }
+
+    /// A chunk of the snapshot of `height`.
+    pub fn chunk(&self, height: u64, format: u32, index: u32) -> Result<Option<Vec<u8>>, StoreError> {
+        if format != FORMAT {
+            return Ok(None);
+        }
+        Ok(self.read(height, &index.to_string())?.filter(|chunk| chunk.len() <= MAX_CHUNK))
+    }
+
+    fn read(&self, height: u64, name: &str) -> Result<Option<Vec<u8>>, StoreError> {
+        match fs::read(self.path.join(height.to_string()).join(name)) {
+            Ok(bytes) => Ok(Some(bytes)),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(e) => Err(self.failed("read a snapshot", &e)),
+        }
+    }
+
+    fn remove(&self, place: &Path) -> Result<(), StoreError> {
+        match fs::remove_dir_all(place) {
+            Err(e) if e.kind() != io::ErrorKind::NotFound => Err(self.failed("remove a snapshot", &e)),
+            _ => Ok(()),
+        }
+    }
+
+    fn failed(&self, doing: &'static str, cause: &io::Error) -> StoreError {
+        StoreError::new(doing, format!("{}: {cause}", self.path.display()))
+    }
+}
+
+fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let mut file = File::create(path)?;
+    file.write_all(bytes)?;
+    file.sync_all()
+}
+
+fn sync(folder: &Path) -> io::Result<()> {
+    File::open(folder)?.sync_all()
+}

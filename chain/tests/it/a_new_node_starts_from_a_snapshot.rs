@@ -1,0 +1,188 @@
+//! A ledger that is restored from a snapshot goes on like the others. Wrong chunks are sent back, wrong snapshots
+//! refused, and what an interrupted restore leaves is no state.
+
+use std::sync::Arc;
+
+use alloy_primitives::{Address, Bytes, U256};
+use proptest::{
+    prelude::Rng as _,
+    test_runner::{RngAlgorithm, TestRng},
+};
+use sahara_chain::{
+    application::{Application, ChunkVerdict, DecidedBlock, Offer, Snapshot, Vote},
+    consensus::Time,
+    embedded::{Embedded, SignedBlock},
+    genesis::{Genesis, GenesisAccount},
+    ledger::Ledger,
+    snapshot::{Folder, Manifest},
+    state::AppHash,
+    store::{DiskStore, MemoryStore, Store, TABLES, Table},
+};
+use sha2::{Digest, Sha256};
+
+use crate::common::{CHAIN, SECOND, START, genesis, key, transfer};
+
+const EVERY: u64 = 300;
+
+/// A first state that takes a few chunks.
+fn large_genesis() -> Genesis {
+    let mut genesis = genesis();
+    for i in 0..100u8 {
+        let code = Bytes::from([vec![0; 20_000], vec![i]].concat());
+        let storage = (1..=30u64).map(|slot| (U256::from(slot * 7), U256::from(slot + u64::from(i)))).collect();
+        let account = GenesisAccount { code, storage, nonce: 1, ..GenesisAccount::default() };
+        genesis.accounts.insert(Address::repeat_byte(i + 10), account);
+    }
+    genesis
+}
+
+/// What consensus would hand to another node.
+fn decided(signed: &SignedBlock) -> DecidedBlock {
+    use sahara_chain::validator::{ConsensusAddress, ConsensusKey};
+    let header = signed.block.header.clone().unwrap();
+    let own: ConsensusAddress = ConsensusKey(key().verifying_key().to_bytes().into()).address();
+    let last = signed.block.last_commit.clone().unwrap();
+    DecidedBlock {
+        height: u64::try_from(header.height).unwrap(),
+        time: u64::try_from(header.time.unwrap().seconds).unwrap(),
+        hash: signed.id.hash.as_slice().try_into().unwrap(),
+        proposer: Some(own),
+        txs: signed.block.data.clone().unwrap().txs.into_iter().map(Bytes::from).collect(),
+        votes: last.signatures.iter().map(|_| Vote { validator: own, power: 10, signed: true }).collect(),
+        offences: vec![],
+    }
+}
+
+struct Old {
+    ledger: Arc<Ledger>,
+    driver: Embedded<Ledger>,
+    nonce: u64,
+}
+
+impl Old {
+    fn begin(folder: &std::path::Path) -> Self {
+        let store: Arc<dyn Store> = Arc::new(MemoryStore::default());
+        let ledger = Ledger::open(store.clone()).unwrap();
+        let ledger = Arc::new(ledger.with_snapshots(Folder::open(folder.into(), 2).unwrap(), EVERY));
+        let json = serde_json::to_vec(&large_genesis()).unwrap();
+        let driver = Embedded::start(ledger.clone(), store, key(), CHAIN, &json, Time(START)).unwrap();
+        Self { ledger, driver, nonce: 0 }
+    }
+
+    fn step(&mut self) -> SignedBlock {
+        let to = Address::from(alloy_primitives::keccak256(self.nonce.to_be_bytes()).first_chunk::<20>().unwrap());
+        let tx = transfer(0, self.nonce, to, 5);
+        self.nonce += 1;
+        self.driver.step(&[tx], Time(START + SECOND * self.nonce)).unwrap()
+    }
+}
+
+fn offer(ledger: &Ledger, snapshot: &Snapshot, app_hash: AppHash) -> Offer {
+    ledger.offer_snapshot(snapshot, app_hash.0.as_slice()).unwrap()
+}
+
+#[test]
+fn a_new_node_starts_from_a_snapshot() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut old = Old::begin(folder.path());
+    let mut later = Vec::new();
+    for _ in 0..EVERY {
+        old.step();
+    }
+    let at = old.ledger.head().unwrap();
+    // It is made later, and is of its own block all the same.
+    later.extend((0..3).map(|_| old.step()));
+    let made = old.ledger.make_due_snapshot().unwrap().unwrap();
+    assert_eq!((made.height, made.app_hash), (EVERY, at.app_hash));
+    assert!(old.ledger.make_due_snapshot().unwrap().is_none());
+    let [snapshot] = old.ledger.snapshots().try_into().unwrap();
+    assert!(snapshot.chunks > 2, "{} chunks", snapshot.chunks);
+    let chunk = |index| old.ledger.snapshot_chunk(snapshot.height, snapshot.format, index).unwrap();
+    assert_eq!(old.ledger.snapshot_chunk(snapshot.height, snapshot.format, snapshot.chunks), None);
+    assert_eq!(old.ledger.snapshot_chunk(snapshot.height, snapshot.format + 1, 0), None);
+    assert_eq!(old.ledger.snapshot_chunk(snapshot.height + 1, snapshot.format, 0), None);
+    // Who has a chain takes none.
+    assert_eq!(offer(&old.ledger, &snapshot, at.app_hash), Offer::Abort);
+
+    let home = tempfile::tempdir().unwrap();
+    let store: Arc<dyn Store> = Arc::new(DiskStore::open(home.path()).unwrap());
+    let new = Ledger::open(store.clone()).unwrap();
+    assert_eq!(new.apply_chunk(0, &chunk(0)).unwrap(), ChunkVerdict::Abort);
+    assert_eq!(offer(&new, &snapshot, AppHash::default()), Offer::Reject);
+    let other = Snapshot { format: snapshot.format + 1, ..snapshot.clone() };
+    assert_eq!(offer(&new, &other, at.app_hash), Offer::RejectFormat);
+    let other = Snapshot { chunks: snapshot.chunks + 1, ..snapshot.clone() };
+    assert_eq!(offer(&new, &other, at.app_hash), Offer::Reject);
+    assert_eq!(offer(&new, &snapshot, at.app_hash), Offer::Accept);
+    for index in 0..snapshot.chunks {
+        let mut wrong = chunk(index);
+        wrong[1000] ^= 1;
+        assert_eq!(new.apply_chunk(index, &wrong).unwrap(), ChunkVerdict::Retry);
+        assert_eq!(new.apply_chunk(index + 1, &chunk(index)).unwrap(), ChunkVerdict::Retry);
+        assert_eq!(new.info().height, 0);
+        assert_eq!(new.apply_chunk(index, &chunk(index)).unwrap(), ChunkVerdict::Accept);
+    }
+    assert_eq!((new.info().height, new.info().app_hash), (EVERY, at.app_hash));
+    let restored = new.head().unwrap();
+    assert_eq!((restored.hash, &restored.params), (at.hash, &at.params));
+    assert_eq!(restored.validators, at.validators);
+    for table in [Table::Accounts, Table::Storage, Table::Code, Table::TrieNodes, Table::ChainState] {
+        assert_eq!(restored.reader.scan(table, &[]).unwrap(), at.reader.scan(table, &[]).unwrap(), "{table:?}");
+    }
+    // And it goes on, also after it was opened again.
+    drop(restored);
+    let mut new = new;
+    later.extend((0..3).map(|_| old.step()));
+    for signed in &later {
+        let done = new.finalize(&decided(signed)).unwrap();
+        assert_eq!(done.results, signed.results);
+        new.commit().unwrap();
+        drop(new);
+        new = Ledger::open(store.clone()).unwrap();
+        assert_eq!(new.info().app_hash, done.app_hash);
+    }
+    assert_eq!(new.info(), old.ledger.info());
+}
+
+#[test]
+fn a_forged_snapshot_is_refused_and_leaves_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut old = Old::begin(folder.path());
+    for _ in 0..EVERY {
+        old.step();
+    }
+    let at = old.ledger.head().unwrap();
+    old.ledger.make_due_snapshot().unwrap().unwrap();
+    let [snapshot] = old.ledger.snapshots().try_into().unwrap();
+    let good: Vec<Vec<u8>> =
+        (0..snapshot.chunks).map(|i| old.ledger.snapshot_chunk(snapshot.height, snapshot.format, i).unwrap()).collect();
+    let mut random = TestRng::deterministic_rng(RngAlgorithm::ChaCha);
+    let mut refused = 0;
+    for round in 0..40 {
+        let mut chunks = good.clone();
+        // The last chunk has accounts, storage, headers; every other time that one.
+        let which = if round % 2 == 0 { chunks.len() - 1 } else { random.next_u32() as usize % chunks.len() };
+        let place = random.next_u32() as usize % chunks[which].len();
+        chunks[which][place] ^= 1 << (random.next_u32() % 8);
+        let hashes = chunks.iter().map(|chunk| Sha256::digest(chunk).into()).collect();
+        let forged = Manifest { height: snapshot.height, app_hash: at.app_hash, chunks: hashes }.announce();
+        let store: Arc<dyn Store> = Arc::new(MemoryStore::default());
+        let new = Ledger::open(store.clone()).unwrap();
+        assert_eq!(offer(&new, &forged, at.app_hash), Offer::Accept);
+        let verdicts = (0u32..).zip(&chunks).map(|(i, chunk)| new.apply_chunk(i, chunk).unwrap());
+        let last = verdicts.skip_while(|verdict| *verdict == ChunkVerdict::Accept).next();
+        match last {
+            // What the chunk says of storage roots is not read: then nothing is wrong.
+            None => assert_eq!((new.info().app_hash, new.info().height), (at.app_hash, EVERY)),
+            Some(verdict) => {
+                refused += 1;
+                assert_eq!(verdict, ChunkVerdict::RejectSnapshot, "round {round}: byte {place} of chunk {which}");
+                assert_eq!(new.info().height, 0);
+                // The next offer begins from nothing.
+                assert_eq!(offer(&new, &snapshot, at.app_hash), Offer::Accept);
+                assert!(TABLES.into_iter().all(|table| store.reader().unwrap().first_key(table).unwrap().is_none()));
+            }
+        }
+    }
+    assert!(refused > 20, "{refused}");
+}
