@@ -8,7 +8,14 @@ use std::{
 };
 
 use super::{FORMAT, MAX_CHUNK, Manifest, Restore, make::make};
-use crate::{application::ChunkVerdict, embedded, error::StoreError, failpoint, ledger::Head, store::{Batch, Store, Table}};
+use crate::{
+    application::ChunkVerdict,
+    embedded,
+    error::StoreError,
+    failpoint,
+    ledger::Head,
+    store::{Batch, Store, Table},
+};
 
 const MANIFEST: &str = "manifest";
 /// What the embedded driver needs to go on, if it made the block. Not for other nodes.

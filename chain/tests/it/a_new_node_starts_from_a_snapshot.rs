@@ -169,8 +169,8 @@ fn a_forged_snapshot_is_refused_and_leaves_nothing() {
         let store: Arc<dyn Store> = Arc::new(MemoryStore::default());
         let new = Ledger::open(store.clone()).unwrap();
         assert_eq!(offer(&new, &forged, at.app_hash), Offer::Accept);
-        let verdicts = (0u32..).zip(&chunks).map(|(i, chunk)| new.apply_chunk(i, chunk).unwrap());
-        let last = verdicts.skip_while(|verdict| *verdict == ChunkVerdict::Accept).next();
+        let mut verdicts = (0u32..).zip(&chunks).map(|(i, chunk)| new.apply_chunk(i, chunk).unwrap());
+        let last = verdicts.find(|verdict| *verdict != ChunkVerdict::Accept);
         match last {
             // What the chunk says of storage roots is not read: then nothing is wrong.
             None => assert_eq!((new.info().app_hash, new.info().height), (at.app_hash, EVERY)),

@@ -7,8 +7,8 @@ mod links;
 mod network;
 
 mod a_network_that_was_divided_heals;
-mod a_validator_that_signs_twice_is_slashed_once_and_for_ever;
 mod a_new_node_starts_from_a_snapshot;
+mod a_validator_that_signs_twice_is_slashed_once_and_for_ever;
 mod contracts_run_with_every_kind_of_transaction;
 mod ethereum_tools_get_what_they_ask_for;
 mod four_validators_carry_transfers_contracts_and_stake;
