@@ -8,11 +8,7 @@ use std::{
 use alloy_consensus::Transaction as _;
 use alloy_primitives::{Address, B256, U256};
 
-use crate::{
-    error::StoreError,
-    evm::{TX_GAS_CAP, least_gas},
-    tx::Tx,
-};
+use crate::{error::StoreError, evm::TX_GAS_CAP, tx::Tx};
 
 /// Transactions in all.
 pub const MAX_TXS: usize = 50_000;
@@ -90,9 +86,8 @@ pub fn plausible(tx: &Tx, standing: Standing, gas_limit: u64, min_base_fee: u64)
     if gas > TX_GAS_CAP {
         return Err(PoolError::GasCap(gas));
     }
-    let least = least_gas(tx);
-    if gas < least {
-        return Err(PoolError::Intrinsic { have: gas, want: least });
+    if gas < tx.least_gas {
+        return Err(PoolError::Intrinsic { have: gas, want: tx.least_gas });
     }
     if tx.max_cost() > standing.balance {
         return Err(PoolError::Funds { sender, have: standing.balance, want: tx.max_cost() });

@@ -1,13 +1,15 @@
 //! A transaction: its canonical bytes, its hash and its sender, which is recovered once.
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::VecDeque,
     sync::{Arc, Mutex, PoisonError},
 };
 
 use alloy_consensus::{Transaction as _, TxEnvelope, transaction::SignerRecoverable};
 use alloy_eips::eip2718::{Decodable2718, Encodable2718, Typed2718};
-use alloy_primitives::{Address, B256, Bytes, U256, keccak256};
+use alloy_primitives::{Address, B256, Bytes, U256, keccak256, map::B256Map};
+
+use crate::evm::least_gas;
 
 /// Longer transactions are refused before anything is decoded. Geth has the same limit.
 pub const MAX_TX_BYTES: usize = 128 * 1024;
@@ -26,6 +28,8 @@ pub struct Tx {
     pub envelope: TxEnvelope,
     /// As it was sent.
     pub bytes: Bytes,
+    /// The least gas it needs for its bytes alone.
+    pub least_gas: u64,
 }
 
 /// Why bytes are not a transaction of this chain. The words are those of Ethereum's nodes: tools look for them.
@@ -56,9 +60,11 @@ pub enum TxError {
 impl Tx {
     /// Decodes `bytes` and recovers the sender.
     pub fn decode(bytes: &[u8], chain_id: u64) -> Result<Self, TxError> {
-        if bytes.len() > MAX_TX_BYTES {
-            return Err(TxError::TooLong(bytes.len()));
-        }
+        check_length(bytes)?;
+        Self::hashed(keccak256(bytes), bytes, chain_id)
+    }
+
+    fn hashed(hash: B256, bytes: &[u8], chain_id: u64) -> Result<Self, TxError> {
         let mut rest = bytes;
         let envelope = TxEnvelope::decode_2718(&mut rest).map_err(|e| TxError::Malformed(e.to_string()))?;
         if !rest.is_empty() {
@@ -75,13 +81,15 @@ impl Tx {
             return Err(TxError::ChainId { have, want: chain_id });
         }
         let sender = envelope.recover_signer().map_err(|_| TxError::Signature)?;
-        Ok(Self { hash: keccak256(bytes), sender, envelope, bytes: Bytes::copy_from_slice(bytes) })
+        let least_gas = least_gas(&envelope);
+        Ok(Self { hash, sender, envelope, bytes: Bytes::copy_from_slice(bytes), least_gas })
     }
 
     /// Decodes bytes that were executed before, whose sender is known.
     pub fn stored(bytes: Bytes, sender: Address) -> Result<Self, TxError> {
         let envelope = TxEnvelope::decode_2718(&mut bytes.as_ref()).map_err(|e| TxError::Malformed(e.to_string()))?;
-        Ok(Self { hash: keccak256(&bytes), sender, envelope, bytes })
+        let least_gas = least_gas(&envelope);
+        Ok(Self { hash: keccak256(&bytes), sender, envelope, bytes, least_gas })
     }
 
     /// What the sender must own for it to be taken: the value and the most it can pay for gas.
@@ -89,6 +97,13 @@ impl Tx {
         let gas = U256::from(self.envelope.gas_limit()) * U256::from(self.envelope.max_fee_per_gas());
         gas.saturating_add(self.envelope.value())
     }
+}
+
+fn check_length(bytes: &[u8]) -> Result<(), TxError> {
+    if bytes.len() > MAX_TX_BYTES {
+        return Err(TxError::TooLong(bytes.len()));
+    }
+    Ok(())
 }
 
 /// Decoded transactions by hash of their bytes: what the mempool has checked is not recovered again in a proposal, in
@@ -100,7 +115,8 @@ pub struct TxCache {
 
 #[derive(Default)]
 struct CacheInner {
-    by_hash: BTreeMap<B256, Arc<Tx>>,
+    // Only looked up, never walked through: its order decides nothing.
+    by_hash: B256Map<Arc<Tx>>,
     order: VecDeque<B256>,
 }
 
@@ -112,14 +128,12 @@ impl TxCache {
 
     /// The decoded form of `bytes`.
     pub fn decode(&self, bytes: &[u8], chain_id: u64) -> Result<Arc<Tx>, TxError> {
-        if bytes.len() > MAX_TX_BYTES {
-            return Err(TxError::TooLong(bytes.len()));
-        }
+        check_length(bytes)?;
         let hash = keccak256(bytes);
         if let Some(known) = self.lock().by_hash.get(&hash) {
             return Ok(known.clone());
         }
-        let tx = Arc::new(Tx::decode(bytes, chain_id)?);
+        let tx = Arc::new(Tx::hashed(hash, bytes, chain_id)?);
         let mut inner = self.lock();
         if inner.by_hash.insert(hash, tx.clone()).is_none() {
             inner.order.push_back(hash);

@@ -76,9 +76,9 @@ impl Network {
     pub fn noop(count: usize) -> Result<Self> {
         let folder = tempfile::tempdir()?;
         let cometbft = comet::find()?;
-        let homes = comet::layout(&cometbft, folder.path(), count, "noop")?;
+        let layout = comet::layout(&cometbft, folder.path(), count, "noop")?;
         let mut network = Self { targets: vec![], pids: [vec![], vec![]], children: vec![], _folder: folder };
-        for validator in homes {
+        for validator in &layout.validators {
             let Driver::Cometbft { abci, comet_rpc, .. } = Config::load(&validator.home)?.driver else {
                 return Err("a test network runs CometBFT".into());
             };

@@ -1,6 +1,8 @@
 //! Runs transactions and calls on a view of state.
 
-use alloy_consensus::Transaction as _;
+use std::sync::LazyLock;
+
+use alloy_consensus::{Transaction as _, TxEnvelope};
 use alloy_eips::eip2718::Typed2718;
 use alloy_primitives::{Address, B256, Bytes, Log, TxKind, U256};
 use revm::{
@@ -133,7 +135,7 @@ impl<'a> Machine<'a> {
 
     /// Executes `tx` and keeps its effects in the view.
     pub fn execute(&mut self, tx: &Tx) -> Result<CallResult, Fault> {
-        self.transact(tx_env(tx))
+        self.transact(tx_env(tx.sender, &tx.envelope))
     }
 
     /// Executes `tx`, spelled out, and keeps its effects in the view.
@@ -166,9 +168,11 @@ impl<'a> Machine<'a> {
     }
 }
 
-/// The least gas that `tx` needs for its bytes alone; with less it is refused.
-pub fn least_gas(tx: &Tx) -> u64 {
-    let gas = GasParams::new_spec(super::FORK).initial_tx_gas_for_tx(tx_env(tx), None);
+/// The least gas that a transaction needs for its bytes alone; with less it is refused.
+pub fn least_gas(tx: &TxEnvelope) -> u64 {
+    /// The table of prices is the same for every transaction.
+    static PRICES: LazyLock<GasParams> = LazyLock::new(|| GasParams::new_spec(super::FORK));
+    let gas = PRICES.initial_tx_gas_for_tx(tx_env(Address::ZERO, tx), None);
     gas.initial_regular_gas().max(gas.floor_gas())
 }
 
@@ -221,11 +225,10 @@ fn block_env(block: &BlockContext) -> BlockEnv {
     }
 }
 
-fn tx_env(tx: &Tx) -> TxEnv {
-    let fields = &tx.envelope;
+fn tx_env(sender: Address, fields: &TxEnvelope) -> TxEnv {
     TxEnv {
         tx_type: fields.ty(),
-        caller: tx.sender,
+        caller: sender,
         gas_limit: fields.gas_limit(),
         gas_price: fields.max_fee_per_gas(),
         kind: fields.kind(),

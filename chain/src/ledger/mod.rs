@@ -218,8 +218,13 @@ impl Application for Ledger {
         let Some((head, batch, included)) = pending.block.take() else {
             return Err(Fault::Order { call: "Commit", why: "no block was finalized" });
         };
-        let mut all = pending.genesis.take().map(|(_, batch)| batch).unwrap_or_default();
-        all.extend(batch);
+        let all = match pending.genesis.take() {
+            Some((_, mut first)) => {
+                first.extend(batch);
+                first
+            }
+            None => batch,
+        };
         self.store.write(&all)?;
         let head = Arc::new(Head { reader: self.store.reader()?, ..head });
         *self.head.write().unwrap_or_else(PoisonError::into_inner) = Some(head.clone());

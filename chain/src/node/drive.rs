@@ -4,7 +4,7 @@ use std::{
     path::Path,
     sync::{Arc, mpsc},
     thread,
-    time::{Duration, SystemTime},
+    time::{Duration, Instant, SystemTime},
 };
 
 use alloy_primitives::Bytes;
@@ -74,6 +74,7 @@ pub fn start(
 }
 
 /// Makes blocks until the ledger cannot go on.
+#[expect(clippy::disallowed_methods, reason = "the shell is where time comes from")]
 fn make_blocks(
     driver: &mut Embedded<Ledger>,
     ledger: &Ledger,
@@ -81,13 +82,16 @@ fn make_blocks(
     pause_ms: u64,
     heights: &watch::Sender<u64>,
 ) -> Fault {
+    let mut due = Instant::now();
     loop {
         if pause_ms == 0 {
             if ledger.pool().is_empty() && woken.recv().is_err() {
                 return Fault::Order { call: "the embedded driver", why: "the node is shutting down" };
             }
         } else {
-            thread::sleep(Duration::from_millis(pause_ms));
+            // A block that took long does not delay the next one; a long sleep of the machine is not made up for.
+            due = (due + Duration::from_millis(pause_ms)).max(Instant::now());
+            thread::sleep(due.saturating_duration_since(Instant::now()));
         }
         while woken.try_recv().is_ok() {}
         let candidates: Vec<Bytes> = ledger.pool().all().map(|tx| tx.bytes.clone()).collect();

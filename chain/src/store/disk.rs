@@ -85,13 +85,11 @@ impl Store for DiskStore {
 
     fn write(&self, batch: &Batch) -> Result<(), StoreError> {
         let write = self.database.begin_write().map_err(|e| StoreError::new("begin a batch", e))?;
-        for table in TABLES {
-            let mut changes = batch.iter().filter(|(t, _, _)| *t == table).peekable();
-            if changes.peek().is_none() {
-                continue;
-            }
+        // In order of tables and keys: neighbours of the tree are written one after the other.
+        let mut changes = batch.iter().peekable();
+        while let Some((table, _, _)) = changes.peek().copied() {
             let mut open = write.open_table(definition(table)).map_err(|e| StoreError::new("open a table", e))?;
-            for (_, key, value) in changes {
+            while let Some((_, key, value)) = changes.next_if(|(t, _, _)| *t == table) {
                 match value {
                     Some(value) => open.insert(key, value).map_err(|e| StoreError::new("put", e))?,
                     None => open.remove(key).map_err(|e| StoreError::new("delete", e))?,
