@@ -10,9 +10,10 @@ interface Vm {
     function assertFalse(bool condition) external pure;
     function assume(bool condition) external pure;
     function chainId(uint256 id) external;
-    function deal(address account, uint256 balance) external;
+    function envOr(string calldata name, address otherwise) external view returns (address);
     function expectRevert() external;
     function prank(address sender) external;
+    function skip(bool really) external;
     function startBroadcast() external;
     function stopBroadcast() external;
 }

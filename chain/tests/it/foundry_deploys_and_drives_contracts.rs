@@ -1,0 +1,119 @@
+//! forge deploys OpenZeppelin's contracts by script and one by one, tests on the state of a node, and cast asks and sends
+//! whatever people use it for.
+
+use serde_json::Value;
+
+use crate::{
+    common::address,
+    workshop::{DevNode, Workshop, secret, workshop},
+};
+
+#[test]
+fn foundry_deploys_and_drives_contracts() {
+    let (shop, node) = (workshop(), DevNode::start());
+    let key = secret(0).to_string();
+    script(shop, &node.url, &key);
+    let token = create(shop, &node.url, &key);
+    fork(shop, &node.url, &token);
+    let hash = send(shop, &node.url, &key, &token);
+    ask(shop, &node.url, &token, &hash);
+}
+
+/// A script deploys two contracts, one of them by CREATE2, and drives them.
+fn script(shop: &Workshop, url: &str, key: &str) {
+    let words = ["script", "script/Deploy.s.sol", "--broadcast", "--rpc-url", url, "--private-key", key];
+    let said = shop.forge(words, &[]).succeeded();
+    assert!(said.out.contains("ONCHAIN EXECUTION COMPLETE & SUCCESSFUL"), "{}", said.out);
+    let run = shop.read("broadcast/Deploy.s.sol/1337/run-latest.json");
+    let receipts = run["receipts"].as_array().unwrap();
+    assert_eq!(receipts.len(), 4, "{run}");
+    assert!(receipts.iter().all(|receipt| receipt["status"] == "0x1"), "{run}");
+    let deployed = |name: &str| {
+        let txs = run["transactions"].as_array().unwrap();
+        let of =
+            |tx: &&Value| tx["contractName"] == name && tx["transactionType"].as_str().unwrap().starts_with("CREATE");
+        txs.iter().find(of).unwrap()["contractAddress"].as_str().unwrap().to_owned()
+    };
+    let friend = address(1).to_string();
+    let balance = shop.cast(&["call", &deployed("Token"), "balanceOf(address)(uint256)", &friend], url);
+    assert!(balance.starts_with("25000000000000000000"), "{balance}");
+    assert_eq!(shop.cast(&["call", &deployed("Badge"), "ownerOf(uint256)(address)", "7"], url), friend);
+}
+
+fn create(shop: &Workshop, url: &str, key: &str) -> String {
+    let owner = address(0).to_string();
+    let words =
+        ["create", "test/fixtures/Token.sol:Token", "--broadcast", "--json", "--rpc-url", url, "--private-key", key];
+    let said = shop.forge(words.into_iter().chain(["--constructor-args", &owner, "500"]), &[]).succeeded();
+    let told: Value = serde_json::from_str(&said.out).unwrap();
+    told["deployedTo"].as_str().unwrap().to_owned()
+}
+
+/// forge goes on from the node's state, in its own machine.
+fn fork(shop: &Workshop, url: &str, token: &str) {
+    let said = shop.forge(["test", "--match-contract", "Fork", "--fork-url", url], &[("TOKEN", token)]).succeeded();
+    assert!(said.out.contains("[PASS] test_a_token_of_the_chain_can_be_moved_here()"), "{}", said.out);
+}
+
+/// The kinds of transactions; gives the hash of a token transfer.
+fn send(shop: &Workshop, url: &str, key: &str, token: &str) -> String {
+    let friend = address(1).to_string();
+    let send = |words: &[&str]| -> Value {
+        let words: Vec<&str> = ["send", "--json", "--private-key", key].iter().chain(words).copied().collect();
+        serde_json::from_str(&shop.cast(&words, url)).unwrap()
+    };
+    let moved = send(&[token, "transfer(address,uint256)", &friend, "5"]);
+    assert_eq!((&moved["status"], moved["logs"].as_array().unwrap().len()), (&Value::from("0x1"), 1));
+    assert_eq!(send(&[&friend, "--value", "1ether"])["type"], "0x2");
+    assert_eq!(send(&[&friend, "--value", "1ether", "--legacy"])["type"], "0x0");
+    let delegated = send(&[&friend, "--auth", token, "--gas-limit", "100000"]);
+    assert_eq!((&delegated["type"], &delegated["status"]), (&Value::from("0x4"), &Value::from("0x1")));
+    let code = shop.cast(&["code", &address(0).to_string()], url);
+    assert_eq!(code, format!("0xef0100{}", token[2..].to_lowercase()));
+    let refuse = |words: &[&str], why: &str| {
+        let words: Vec<&str> = ["send", "--private-key", key].iter().chain(words).copied().collect();
+        shop.try_cast(&words, url).failed_with(why);
+    };
+    // The first four bytes of ERC20InsufficientBalance.
+    refuse(&[token, "transfer(address,uint256)", &friend, "5000"], "0xe450d38c");
+    refuse(&[&friend, "--nonce", "0", "--gas-limit", "21000"], "nonce too low");
+    refuse(&[&friend, "--value", "9000000ether", "--gas-limit", "21000"], "insufficient funds");
+    moved["transactionHash"].as_str().unwrap().to_owned()
+}
+
+/// Questions, and what the answers must hold.
+fn ask(shop: &Workshop, url: &str, token: &str, hash: &str) {
+    let (own, friend) = (address(0).to_string(), address(1).to_string());
+    let transfer = "Transfer(address indexed,address indexed,uint256)";
+    let move_five = ["transfer(address,uint256)", &friend, "5"];
+    let balance_slot = shop.cast(&["index", "address", &friend, "0"], url);
+    for (words, part) in [
+        (vec!["block"], "baseFeePerGas"),
+        (vec!["block", "0"], "number               0"),
+        (vec!["chain-id"], "1337"),
+        (vec!["client"], "sahara/"),
+        (vec!["balance", &friend, "--ether"], "1000002.000000000000000000"),
+        (vec!["call", token, "balanceOf(address)(uint256)", &friend], "5"),
+        (vec!["call", token, "symbol()(string)"], "\"TT\""),
+        (vec!["call", "--trace", token, "totalSupply()(uint256)"], "totalSupply"),
+        (vec!["receipt", hash, "status"], "true"),
+        (vec!["receipt", hash, "to"], token),
+        (vec!["tx", hash, "from"], &own),
+        (vec!["tx", hash, "--raw"], "0x02"),
+        (vec!["run", hash], "Transaction successfully executed"),
+        (vec!["logs", "--from-block", "0", "--address", token, transfer], hash),
+        (vec!["storage", token, &balance_slot], "0000005"),
+        (vec!["proof", token, &balance_slot], "storageProof"),
+        (vec!["nonce", &friend], "0"),
+        (vec!["rpc", "eth_syncing"], "false"),
+    ] {
+        let said = shop.cast(&words, url);
+        assert!(said.contains(part), "cast {words:?} should say {part:?}:\n{said}");
+    }
+    let number = |words: &[&str]| -> u64 { shop.cast(words, url).parse().unwrap() };
+    assert!(number(&["gas-price"]) > number(&["base-fee"]).min(10_000_000));
+    let estimate = number(&[&["estimate", "--from", &own, token], &move_five[..]].concat());
+    assert!((21_000..60_000).contains(&estimate), "{estimate}");
+    let header: Value = serde_json::from_str(&shop.cast(&["block", "latest", "--json"], url)).unwrap();
+    assert_eq!(header["gasLimit"], "0x5f5e100");
+}
