@@ -2,6 +2,7 @@
 
 mod init;
 mod keys;
+mod rollback;
 mod snapshot;
 mod status;
 mod testnet;
@@ -30,6 +31,8 @@ pub enum Command {
     Testnet(testnet::Testnet),
     /// Show how far a node is
     Status(status::Status),
+    /// Take the last block of a stopped node back
+    Rollback(rollback::Rollback),
     /// List, make or restore snapshots of a stopped node
     #[command(subcommand)]
     Snapshot(snapshot::Snapshot),
@@ -40,11 +43,13 @@ pub enum Command {
 impl Command {
     /// Does it. `own` is how to reach these commands again in this program: empty, or `["chain"]`.
     pub async fn run(self, own: &[&str]) -> Result<(), NodeError> {
+        node::explain_damage();
         match self {
             Self::Init(init) => init.run(),
             Self::Start { home, until_stdin_ends } => start(&home, until_stdin_ends).await,
             Self::Testnet(testnet) => testnet.run(own).await,
             Self::Status(status) => status.run().await,
+            Self::Rollback(rollback) => rollback.run(),
             Self::Snapshot(snapshot) => snapshot.run(),
             Self::Keys(keys) => keys.run(),
         }

@@ -15,6 +15,7 @@ use crate::{
     application::{Application, ChainStart, DecidedBlock, Finalized, Proposal, TxResult, Verdict, Vote},
     consensus::{BLOCK_PROTOCOL, Block, BlockId, Commit, CommitSig, Header, Time, hashes},
     error::{Fault, StoreError},
+    failpoint,
     store::{Batch, Store, Table},
     validator::{ConsensusKey, ValidatorUpdate},
 };
@@ -111,8 +112,11 @@ impl<A: Application> Embedded<A> {
         let finalized = self.app.finalize(&self.decided(&block, &id))?;
         let tip = self.after(&block, &id, commit.clone(), &finalized);
         // Kept before the ledger commits: after a crash in between, this very block is executed again.
+        failpoint::reach("keep");
         self.keep(&block, &tip)?;
+        failpoint::reach("kept");
         self.app.commit()?;
+        failpoint::reach("done");
         self.tip = tip;
         Ok(SignedBlock { block, id, commit, results: finalized.results })
     }

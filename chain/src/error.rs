@@ -10,6 +10,10 @@ pub struct StoreError {
     pub cause: String,
 }
 
+/// What to do about a damaged database.
+pub const DAMAGED: &str = "The database is damaged: restore the newest snapshot with `chain snapshot restore --home HOME`, or \
+     remove the folder chain-data and let the node sync again";
+
 impl StoreError {
     /// An error of the database while `doing` something.
     pub fn new(doing: &'static str, cause: impl std::fmt::Display) -> Self {
@@ -18,13 +22,7 @@ impl StoreError {
 
     /// Stored bytes that do not decode: the database is damaged.
     pub fn corrupt(doing: &'static str, cause: impl std::fmt::Display) -> Self {
-        Self {
-            doing,
-            cause: format!(
-                "stored bytes do not decode ({cause}). The database is damaged: remove the data folder and let the node \
-                 sync again, or restore a snapshot"
-            ),
-        }
+        Self { doing, cause: format!("{cause}. {DAMAGED}") }
     }
 }
 

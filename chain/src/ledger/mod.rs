@@ -6,6 +6,7 @@ mod history;
 mod mempool;
 mod params;
 mod query;
+mod rollback;
 mod snapshots;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
@@ -17,6 +18,7 @@ pub use self::{
     head::{Head, store as store_head},
     history::{NEEDED_HEADERS, Retention},
     params::Params,
+    rollback::roll_back,
 };
 use crate::{
     application::{
@@ -24,6 +26,7 @@ use crate::{
         Offer, Proposal, Query, Snapshot, TxVerdict, Verdict,
     },
     error::{Fault, StoreError},
+    failpoint,
     genesis::Genesis,
     pool::{Admission, BlockLimits, Pool, Standing, select},
     snapshot::{Folder, Manifest},
@@ -31,6 +34,9 @@ use crate::{
     store::{Batch, Layered, Reader, Store, Table},
     tx::{Tx, TxCache, TxError},
 };
+
+/// Key of the chain's name, as the engine told it, in the table of names.
+const NAME: &[u8] = b"chain";
 
 /// Decoded transactions that are remembered.
 const CACHED_TXS: usize = 100_000;
@@ -105,6 +111,12 @@ impl Ledger {
         Ok(first.map_or(head.height, |first| first.saturating_sub(1)))
     }
 
+    /// The engine's name of the chain, if this ledger saw its beginning.
+    pub fn chain_name(&self) -> Result<Option<String>, StoreError> {
+        let name = self.store.reader()?.get(Table::Meta, NAME)?;
+        Ok(name.map(|name| String::from_utf8_lossy(&name).into_owned()))
+    }
+
     /// What is committed, once the first block is.
     pub fn head(&self) -> Option<Arc<Head>> {
         self.head.read().unwrap_or_else(PoisonError::into_inner).clone()
@@ -160,7 +172,8 @@ impl Application for Ledger {
         let genesis = Genesis::read(&chain.app_state)?;
         snapshots::clear_leftovers(self.store.as_ref())?;
         let committed = self.store.reader()?;
-        let (head, batch) = execute::first_state(&genesis, chain, committed.clone())?;
+        let (head, mut batch) = execute::first_state(&genesis, chain, committed.clone())?;
+        batch.put(Table::Meta, NAME, chain.chain_id.as_bytes());
         let reader: Arc<dyn Reader> = Arc::new(Layered { base: committed, batch: batch.clone() });
         let head = Arc::new(Head { reader, ..head });
         let answer = ChainStarted { validators: genesis.validator_updates(), app_hash: head.app_hash };
@@ -225,7 +238,9 @@ impl Application for Ledger {
             }
             None => batch,
         };
+        failpoint::reach("commit");
         self.store.write(&all)?;
+        failpoint::reach("committed");
         let head = Arc::new(Head { reader: self.store.reader()?, ..head });
         *self.head.write().unwrap_or_else(PoisonError::into_inner) = Some(head.clone());
         drop(pending);

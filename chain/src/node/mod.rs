@@ -2,6 +2,7 @@
 //! threads and sockets live here.
 
 mod config;
+mod damage;
 mod drive;
 mod key;
 
@@ -13,6 +14,7 @@ use std::{
 use tokio::sync::watch;
 
 pub use config::{CONFIG_FILE, Config, Driver, GENESIS_FILE, KEY_FILE, Keep, write};
+pub use damage::explain_damage;
 pub use key::{generate_key, load_key, store_key};
 
 use crate::{
@@ -63,6 +65,7 @@ pub async fn run(home: &Path, ready: impl FnOnce(&Config, std::net::SocketAddr))
     let (store, ledger) = open(home)?;
     let snapshots = Folder::open(home.join(SNAPSHOTS), config.keep.snapshots).map_err(Fault::from)?;
     let ledger = ledger.keeping(config.keep.retention()).with_snapshots(snapshots, config.keep.snapshot_every);
+    check_chain(home, &config, &ledger)?;
     let ledger = Arc::new(ledger);
     let (heights, seen) = watch::channel(ledger.head().map_or(0, |head| head.height));
     tokio::spawn(make_snapshots(ledger.clone(), seen.clone()));
@@ -79,6 +82,21 @@ pub async fn run(home: &Path, ready: impl FnOnce(&Config, std::net::SocketAddr))
     };
     let _ = server.stop();
     stopped
+}
+
+/// Whether the database belongs to the chain that CometBFT in this home speaks of. The embedded driver sees for itself.
+fn check_chain(home: &Path, config: &Config, ledger: &Ledger) -> Result<(), NodeError> {
+    let Driver::Cometbft { .. } = config.driver else { return Ok(()) };
+    let Ok(genesis) = std::fs::read(home.join("config/genesis.json")) else { return Ok(()) };
+    let genesis: serde_json::Value = serde_json::from_slice(&genesis).unwrap_or_default();
+    match (genesis["chain_id"].as_str(), ledger.chain_name().map_err(Fault::from)?) {
+        (Some(wanted), Some(found)) if wanted != found => Err(NodeError::Setup(format!(
+            "{} is of the chain {found:?}, but config/genesis.json is of {wanted:?}: remove the folder or use the \
+             genesis file of its chain",
+            home.join(DATA).display()
+        ))),
+        _ => Ok(()),
+    }
 }
 
 /// The database of the node in `home`, which must not be running.

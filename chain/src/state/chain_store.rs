@@ -52,6 +52,13 @@ pub fn update(reader: &dyn Reader, height: u64, changes: &Changes, batch: &mut B
     Ok(B256::from(root))
 }
 
+/// The root of version `height` in `reader`.
+pub fn root(reader: &dyn Reader, height: u64) -> Result<B256, StoreError> {
+    let view = Nodes { reader };
+    let root = Sha256Jmt::new(&view).get_root_hash(height);
+    root.map(|RootHash(root)| B256::from(root)).map_err(|e| StoreError::new("find the root of the chain's tree", e))
+}
+
 /// Puts the tree of all `values` into `batch` as version `height`, as if nothing had been there, and gives its root.
 pub fn rebuild(height: u64, values: Vec<Entry>, batch: &mut Batch) -> Result<B256, StoreError> {
     let changes = values.into_iter().map(|(key, value)| (key, Some(value))).collect();

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, ops::Bound, path::Path, sync::Arc};
 
-use redb::{Database, ReadOnlyTable, ReadableDatabase, ReadableTable, TableDefinition};
+use redb::{Database, DatabaseError, ReadOnlyTable, ReadableDatabase, ReadableTable, TableDefinition};
 
 use super::{Batch, Entry, Reader, Store, TABLES, Table};
 use crate::error::StoreError;
@@ -24,11 +24,9 @@ impl DiskStore {
     /// Opens the store in `folder`, or makes an empty one there.
     pub fn open(folder: &Path) -> Result<Self, StoreError> {
         std::fs::create_dir_all(folder).map_err(|e| StoreError::new("make the data folder", e))?;
-        let database = Database::create(folder.join(FILE)).map_err(|e| {
-            StoreError::new(
-                "open chain.redb",
-                format!("{e}. Another node may be using this folder, or the file is damaged"),
-            )
+        let database = Database::create(folder.join(FILE)).map_err(|e| match e {
+            DatabaseError::DatabaseAlreadyOpen => StoreError::new("open chain.redb", "another process is using it"),
+            e => StoreError::corrupt("open chain.redb", e),
         })?;
         let store = Self { database };
         let write = store.database.begin_write().map_err(|e| StoreError::new("begin", e))?;
@@ -46,7 +44,11 @@ impl DiskStore {
             Some(other) => {
                 return Err(StoreError::new(
                     "open chain.redb",
-                    format!("it has format {other:?}, this program reads format {FORMAT}"),
+                    format!(
+                        "it has format {}, this program reads format {FORMAT}. Use the program that wrote it, or remove \
+                         the data folder and let the node sync again",
+                        other.first().copied().unwrap_or_default()
+                    ),
                 ));
             }
         }

@@ -8,8 +8,10 @@ mod network;
 mod workshop;
 
 mod a_contract_settles_what_its_committee_signed;
+mod a_damaged_database_says_so_and_is_restored;
 mod a_network_that_was_divided_heals;
 mod a_new_node_starts_from_a_snapshot;
+mod a_node_that_dies_anywhere_goes_on_where_it_was;
 mod a_validator_that_signs_twice_is_slashed_once_and_for_ever;
 mod contracts_run_with_every_kind_of_transaction;
 mod ethereum_tools_get_what_they_ask_for;
@@ -25,6 +27,7 @@ mod solidity_can_ask_for_a_committee_signature;
 mod solidity_tests_pass;
 mod stake_is_conserved_whatever_happens;
 mod stake_moves_and_validators_follow;
+mod the_last_block_can_be_taken_back;
 mod the_network_goes_on_without_any_one_validator;
 mod the_same_blocks_give_the_same_hashes;
 mod the_testnet_command_continues_a_network_and_reports_deaths;

@@ -1,0 +1,38 @@
+//! `chain rollback`: takes the last block of a stopped node back.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use crate::{
+    error::Fault,
+    ledger::roll_back,
+    node::{self, Config, Driver, NodeError},
+};
+
+/// Take the last block back; the node must be stopped.
+///
+/// The block is executed again at the next start, by the driver's own copy of it. Under CometBFT this undoes the
+/// ledger's side only, which is enough where its result was wrong on this node alone. Where CometBFT has kept a wrong
+/// result too, run `cometbft rollback --home HOME` as well, before the next start; both go back by one block.
+#[derive(Debug, Args)]
+pub struct Rollback {
+    /// Folder of the node
+    #[arg(long)]
+    home: PathBuf,
+}
+
+impl Rollback {
+    /// Does it.
+    pub fn run(self) -> Result<(), NodeError> {
+        let config = Config::load(&self.home)?;
+        let store = node::open_store(&self.home)?;
+        let now = roll_back(store.as_ref()).map_err(Fault::from)?;
+        println!("The last block is now {} with application hash {}", now.height, now.app_hash.0);
+        if matches!(config.driver, Driver::Cometbft { .. }) {
+            let home = self.home.display();
+            println!("If CometBFT has kept a wrong result, also run: cometbft rollback --home {home}");
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,18 @@
+//! The database's library panics on some kinds of damage; then the process ends with words that help.
+
+use std::panic;
+
+use crate::error::DAMAGED;
+
+/// From now on a panic inside the database's library ends the process and says what to do.
+pub fn explain_damage() {
+    let before = panic::take_hook();
+    panic::set_hook(Box::new(move |info| {
+        if info.location().is_none_or(|place| !place.file().contains("redb")) {
+            return before(info);
+        }
+        let cause = info.payload_as_str().unwrap_or("unknown");
+        eprintln!("error: database: read chain.redb: {cause}. {DAMAGED}");
+        std::process::exit(1);
+    }));
+}
