@@ -1,5 +1,6 @@
 //! `chain …`: the commands around a node, for this crate's own program and for `sahara chain …`.
 
+mod export;
 mod init;
 mod keys;
 mod rollback;
@@ -31,6 +32,8 @@ pub enum Command {
     Testnet(testnet::Testnet),
     /// Show how far a node is
     Status(status::Status),
+    /// Write the newest state of a stopped node as a genesis file
+    Export(export::Export),
     /// Take the last block of a stopped node back
     Rollback(rollback::Rollback),
     /// List, make or restore snapshots of a stopped node
@@ -49,6 +52,7 @@ impl Command {
             Self::Start { home, until_stdin_ends } => start(&home, until_stdin_ends).await,
             Self::Testnet(testnet) => testnet.run(own).await,
             Self::Status(status) => status.run().await,
+            Self::Export(export) => export.run(),
             Self::Rollback(rollback) => rollback.run(),
             Self::Snapshot(snapshot) => snapshot.run(),
             Self::Keys(keys) => keys.run(),

@@ -16,6 +16,7 @@ use crate::{
     consensus::{BLOCK_PROTOCOL, Block, BlockId, Commit, CommitSig, Header, Time, hashes},
     error::{Fault, StoreError},
     failpoint,
+    genesis::Genesis,
     store::{Batch, Store, Table},
     validator::{ConsensusKey, ValidatorUpdate},
 };
@@ -82,11 +83,13 @@ impl<A: Application> Embedded<A> {
             None => {
                 let time = now.seconds();
                 let chain_id = driver.chain_id.clone();
-                let start = ChainStart { chain_id, time, app_state: genesis.to_vec(), initial_height: 1 };
+                let initial_height = Genesis::read(genesis)?.first_height();
+                let start = ChainStart { chain_id, time, app_state: genesis.to_vec(), initial_height };
                 let started = driver.app.init_chain(&start)?;
                 driver.validators = started.validators;
                 driver.tip.app_hash = started.app_hash.0.to_vec();
                 driver.tip.time = now;
+                driver.tip.height = initial_height - 1;
                 driver.tip.results_hash = hashes::results(&[]).to_vec();
             }
         }

@@ -37,6 +37,21 @@ pub struct Genesis {
     pub accounts: BTreeMap<Address, GenesisAccount>,
     /// Who makes the first blocks.
     pub validators: Vec<GenesisValidator>,
+    /// Where an earlier chain ended, if this one goes on from there. `chain export` writes it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exported: Option<Exported>,
+}
+
+/// What a chain takes over from an earlier one, beside its accounts.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Exported {
+    /// The last block of the earlier chain: the first one here is the next.
+    pub height: u64,
+    /// Balance and storage of native contracts, so stake, rewards and punishments. Validators bond nothing anew, and
+    /// those without power are known all the same.
+    #[serde(default)]
+    pub contracts: BTreeMap<Address, GenesisAccount>,
 }
 
 /// An account that exists from the start.
@@ -112,7 +127,7 @@ impl Genesis {
         for (i, validator) in self.validators.iter().enumerate() {
             let field = format!("validators[{i}]");
             let others = &self.validators[..i];
-            need(validator.power > 0, &format!("{field}.power"), "must not be zero")?;
+            need(validator.power > 0 || self.exported.is_some(), &format!("{field}.power"), "must not be zero")?;
             let known = others.iter().any(|other| other.consensus_key == validator.consensus_key);
             need(!known, &format!("{field}.consensus_key"), "another validator has it")?;
             let known = others.iter().any(|other| other.operator == validator.operator);
@@ -122,7 +137,16 @@ impl Genesis {
         }
         let total = self.validators.iter().fold(0u64, |sum, validator| sum.saturating_add(validator.power));
         need(total <= MAX_TOTAL_POWER, "validators", "their power is too large together")?;
-        let mut supply = Some(U256::ZERO);
+        need(total > 0, "validators", "must not all be without power")?;
+        let fresh = Exported::default();
+        let exported = self.exported.as_ref().unwrap_or(&fresh);
+        need(exported.height < i64::MAX as u64 / 2, "exported.height", "is too large")?;
+        for (address, contract) in &exported.contracts {
+            let field = format!("exported.contracts.{address}");
+            need(system_contracts().contains(address), &field, "is not the address of a native contract")?;
+            need(contract.code.is_empty() && contract.nonce == 0, &field, "has code or a nonce of its own")?;
+        }
+        let mut supply = exported.contracts.values().try_fold(U256::ZERO, |sum, c| sum.checked_add(c.balance));
         for (address, account) in &self.accounts {
             supply = supply.and_then(|sum| sum.checked_add(account.balance));
             let reserved = system_contracts().contains(address);
@@ -137,10 +161,14 @@ impl Genesis {
             put_account(view, *address, account)?;
         }
         for address in system_contracts() {
-            let contract = GenesisAccount { nonce: 1, code: SYSTEM_CODE, ..GenesisAccount::default() };
-            put_account(view, address, &contract)?;
+            let kept = self.exported.as_ref().and_then(|exported| exported.contracts.get(&address));
+            let kept = kept.cloned().unwrap_or_default();
+            put_account(view, address, &GenesisAccount { nonce: 1, code: SYSTEM_CODE, ..kept })?;
         }
         self.staking.store(view)?;
+        if self.exported.is_some() {
+            return Ok(());
+        }
         let mut bonded = U256::ZERO;
         for (i, validator) in self.validators.iter().enumerate() {
             bonded += staking::bond_genesis(view, validator).map_err(|e| match e {
@@ -154,7 +182,13 @@ impl Genesis {
 
     /// Weights of the first validators.
     pub fn validator_updates(&self) -> Vec<ValidatorUpdate> {
-        self.validators.iter().map(|v| ValidatorUpdate { key: v.consensus_key, power: v.power }).collect()
+        let active = self.validators.iter().filter(|v| v.power > 0);
+        active.map(|v| ValidatorUpdate { key: v.consensus_key, power: v.power }).collect()
+    }
+
+    /// The height of the first block.
+    pub fn first_height(&self) -> u64 {
+        self.exported.as_ref().map_or(1, |exported| exported.height.saturating_add(1))
     }
 
     /// A network for development: ten rich accounts whose keys everybody knows, and the contracts that tools expect.
@@ -170,6 +204,7 @@ impl Genesis {
             staking: StakingParams::default(),
             accounts,
             validators,
+            exported: None,
         }
     }
 }

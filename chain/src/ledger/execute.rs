@@ -60,7 +60,7 @@ pub fn first_state(genesis: &Genesis, chain: &ChainStart, reader: Arc<dyn Reader
     let validators = genesis.validators.iter().map(|v| (v.consensus_key.address(), v.clone())).collect();
     let (evm, batch) = view.evm_root()?;
     let header = Header {
-        number: 0,
+        number: genesis.first_height() - 1,
         timestamp: chain.time,
         gas_limit: params.fees.block_gas_limit,
         base_fee_per_gas: Some(params.fees.initial_base_fee),
@@ -140,7 +140,10 @@ fn stake_fault(error: StakeError) -> Fault {
 fn seal(base: &Head, mut view: StateView, block: Block, evm: B256, mut batch: Batch) -> Result<(Head, Batch), Fault> {
     view.set_chain_value(BLOCK_KEY, Some(block.hash.to_vec()));
     let height = block.header.number;
-    let roots = view.seal(height, evm, &mut batch)?;
+    let roots = match block.header.parent_hash.is_zero() {
+        true => view.seal_first(height, evm, &mut batch)?,
+        false => view.seal(height, evm, &mut batch)?,
+    };
     block.store(&mut batch);
     let head = Head {
         height,

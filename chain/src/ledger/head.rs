@@ -71,7 +71,7 @@ impl Head {
 
     /// Price of gas in the next block.
     pub fn next_base_fee(&self) -> u64 {
-        if self.height == 0 {
+        if self.header.parent_hash.is_zero() {
             return self.params.fees.initial_base_fee;
         }
         self.params.fees.next_base_fee(self.header.gas_used, self.header.base_fee_per_gas.unwrap_or_default())

@@ -1,6 +1,7 @@
 //! The ledger: transactions in, roots out. Deterministic; what is committed is the only thing stored.
 
 mod execute;
+mod export;
 mod head;
 mod history;
 mod mempool;
@@ -15,6 +16,7 @@ use alloy_primitives::{Address, Bytes};
 
 pub use self::{
     execute::BLOCK_KEY,
+    export::export,
     head::{Head, store as store_head},
     history::{NEEDED_HEADERS, Retention},
     params::Params,
@@ -166,10 +168,11 @@ impl Application for Ledger {
         if self.head().is_some() {
             return Err(Fault::Order { call: "InitChain", why: "this data folder already has a chain" });
         }
-        if chain.initial_height != 1 {
-            return Err(Fault::Order { call: "InitChain", why: "the chain must begin at height 1" });
-        }
         let genesis = Genesis::read(&chain.app_state)?;
+        if chain.initial_height != genesis.first_height() {
+            let why = "initial_height must be 1, or the one after exported.height of the genesis file";
+            return Err(Fault::Order { call: "InitChain", why });
+        }
         snapshots::clear_leftovers(self.store.as_ref())?;
         let committed = self.store.reader()?;
         let (head, mut batch) = execute::first_state(&genesis, chain, committed.clone())?;

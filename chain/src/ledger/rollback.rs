@@ -20,7 +20,8 @@ pub fn roll_back(store: &dyn Store) -> Result<Info, StoreError> {
     let reader = store.reader()?;
     let head = Head::load(reader.clone())?.ok_or_else(|| no("there is no block"))?;
     let before = head.height.saturating_sub(1);
-    if before == 0 {
+    let first = block::header_at(reader.as_ref(), before)?.is_none_or(|header| header.parent_hash.is_zero());
+    if first {
         return Err(no("the first block follows from genesis: remove the data folder to begin again"));
     }
     let replaced = Replaced::at(reader.as_ref(), head.height)?;

@@ -45,7 +45,7 @@ pub fn start(
             let store: Arc<dyn Store> = store;
             let mut driver = Embedded::start(ledger.clone(), store, load_key(home)?, chain_id, &genesis, now())?;
             // JSON-RPC answers from committed state: there is a first block before the first question.
-            if driver.height() == 0 {
+            if ledger.head().is_none() {
                 driver.step(&[], now())?;
                 let _ = heights.send(driver.height());
             }

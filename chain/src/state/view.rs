@@ -206,6 +206,13 @@ impl StateView {
         Ok(StoreRoots { chain, evm, ibc: chain_store::EMPTY_TREE })
     }
 
+    /// The same for the state before the first block, which has nothing underneath.
+    pub fn seal_first(&self, height: u64, evm: B256, batch: &mut Batch) -> Result<StoreRoots, StoreError> {
+        let values = self.chain.iter().filter_map(|(key, value)| Some((key.clone(), value.clone()?)));
+        let chain = chain_store::rebuild(height, values.collect(), batch)?;
+        Ok(StoreRoots { chain, evm, ibc: chain_store::EMPTY_TREE })
+    }
+
     fn slots_by_account(&self) -> BTreeMap<Address, Vec<(U256, U256)>> {
         let mut grouped: BTreeMap<Address, Vec<(U256, U256)>> = BTreeMap::new();
         for key in &self.changed_slots {
@@ -243,6 +250,17 @@ pub fn committed_account(reader: &dyn Reader, address: Address) -> Result<Option
 pub fn committed_slot(reader: &dyn Reader, address: Address, slot: U256) -> Result<U256, StoreError> {
     let word = reader.get(Table::Storage, &storage_key(address, slot))?;
     Ok(word.map_or(U256::ZERO, |bytes| U256::from_be_slice(&bytes)))
+}
+
+/// All storage of an account as committed in `reader`.
+pub fn storage_of(reader: &dyn Reader, address: Address) -> Result<BTreeMap<U256, U256>, StoreError> {
+    let words = reader.scan(Table::Storage, address.as_slice())?;
+    let word = |(key, value): &(Vec<u8>, Vec<u8>)| {
+        let slot = key.get(20..).filter(|slot| slot.len() == 32 && value.len() == 32);
+        let slot = slot.ok_or_else(|| StoreError::corrupt("read a storage word", "wrong length"))?;
+        Ok((U256::from_be_slice(slot), U256::from_be_slice(value)))
+    };
+    words.iter().map(word).collect()
 }
 
 /// Code as committed in `reader`.
