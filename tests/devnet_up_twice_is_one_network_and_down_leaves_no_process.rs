@@ -3,6 +3,7 @@
 mod common;
 
 use common::{Devnet, is_alive, one_at_a_time, processes_of};
+use serde_json::Value;
 
 #[test]
 fn up_up_status_down_down() {
@@ -15,10 +16,22 @@ fn up_up_status_down_down() {
     devnet.start();
     assert_eq!(devnet.pids(), first, "a network that runs is left alone");
 
+    let chain = devnet.status()["chain"].clone();
+    assert_eq!(chain["ready"], true, "{chain}");
+    assert!(chain["driver"].as_str().is_some_and(|line| line.contains("embedded")), "{chain}");
+    let height = |status: Value| status["chain"]["height"].as_u64();
+    let before = height(devnet.status());
+    assert!(before.is_some(), "the chain answers");
+    while height(devnet.status()) <= before {
+        std::thread::sleep(std::time::Duration::from_millis(100));
+    }
+
     let logs = devnet.home.output(&["devnet", "logs"]);
     assert!(!logs.trim().is_empty(), "the nodes say something in their logs");
 
+    let chain = chain["pid"].as_u64().expect("the chain's process") as u32;
     devnet.home.output(&["devnet", "down"]);
+    assert!(!is_alive(chain), "the chain outlived `devnet down`");
     assert!(first.iter().all(|pid| !is_alive(*pid)), "a node outlived `devnet down`");
     assert_eq!(processes_of(&devnet.home.path().join("devnet")), Vec::<u32>::new());
     let again = devnet.home.run(&["devnet", "down"]);

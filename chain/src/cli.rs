@@ -12,6 +12,8 @@ use std::path::PathBuf;
 
 use clap::Subcommand;
 
+pub use init::Init;
+
 use crate::node::{self, NodeError};
 
 /// What can be done with a chain.
@@ -48,7 +50,7 @@ impl Command {
     pub async fn run(self, own: &[&str]) -> Result<(), NodeError> {
         node::explain_damage();
         match self {
-            Self::Init(init) => init.run(),
+            Self::Init(init) => init.run(own),
             Self::Start { home, until_stdin_ends } => start(&home, until_stdin_ends).await,
             Self::Testnet(testnet) => testnet.run(own).await,
             Self::Status(status) => status.run().await,

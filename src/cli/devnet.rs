@@ -12,50 +12,45 @@ use crate::error::{Error, Result};
 #[derive(Subcommand, Debug)]
 #[command(after_help = "\
 Examples:
-  sahara devnet up                   three nodes at ports 7700 to 7702, metrics at 7705 to 7707
-  sahara devnet up --port 9100       at other ports
+  sahara devnet up                   three nodes at ports 7700 to 7702, metrics at 7705 to 7707, and a chain
+                                     whose JSON-RPC is at 8545: `cast block` just works
+  sahara devnet up --port 9100       at other ports, the chain's at 9108
   sahara devnet logs 2 --lines 20    the last lines of node 2's log
   sahara devnet down")]
 pub enum DevnetCommand {
-    /// Start the nodes; those that run are left alone
+    /// Start the nodes and the chain; those that run are left alone
     Up {
-        /// First of the ports [default: as last time, else 7700]
+        /// First of the nodes' ports [default: as last time, else 7700]
         #[arg(long, value_name = "PORT")]
         port: Option<u16>,
+        /// Port of the chain's JSON-RPC [default: as last time, else 8545, or PORT + 8]
+        #[arg(long, value_name = "PORT")]
+        chain_port: Option<u16>,
     },
-    /// Show whether the nodes are ready and what they did
+    /// Show whether the nodes and the chain are ready and what they did
     Status,
-    /// Show the end of the nodes' logs
+    /// Show the end of the logs
     Logs {
-        /// Only this node (1, 2 or 3)
-        #[arg(value_parser = clap::value_parser!(u8).range(1..=3))]
-        node: Option<u8>,
-        /// Lines of each node
+        /// Only this node (1, 2 or 3), or the chain
+        #[arg(value_parser = ["1", "2", "3", "chain"])]
+        of: Option<String>,
+        /// Lines of each
         #[arg(long, short = 'n', default_value_t = 20)]
         lines: u32,
     },
-    /// Stop the nodes
+    /// Stop the nodes and the chain
     Down,
 }
 
 pub fn run(command: DevnetCommand, context: &mut Context) -> Result<()> {
     let devnet = Devnet::new(&context.home, program()?);
     match command {
-        DevnetCommand::Up { port } => up(&devnet, port, context),
+        DevnetCommand::Up { port, chain_port } => up(&devnet, port, chain_port, context),
         DevnetCommand::Status => {
             let status = devnet.status()?;
             show(&status, context)
         }
-        DevnetCommand::Logs { node, lines } => {
-            for (node, line) in devnet.logs(node.map(usize::from), lines as usize)? {
-                if context.out.json() {
-                    context.out.value(&json!({"node": node, "line": line}))?;
-                } else {
-                    context.out.line(&format!("node {node}  {line}"))?;
-                }
-            }
-            Ok(())
-        }
+        DevnetCommand::Logs { of, lines } => logs(&devnet, of.as_deref(), lines as usize, context),
         DevnetCommand::Down => {
             let was_up = devnet.down(&context.progress)?;
             context.progress.clear();
@@ -72,27 +67,56 @@ pub fn program() -> Result<PathBuf> {
     std::env::current_exe().map_err(|e| Error::fault_from("finding the path of this program", e))
 }
 
-fn up(devnet: &Devnet, port: Option<u16>, context: &mut Context) -> Result<()> {
-    let started = devnet.up(port, &context.progress)?;
+fn logs(devnet: &Devnet, of: Option<&str>, lines: usize, context: &mut Context) -> Result<()> {
+    let mut all: Vec<(String, String)> = Vec::new();
+    if of != Some("chain") {
+        let node = of.and_then(|number| number.parse().ok());
+        all.extend(devnet.logs(node, lines)?.into_iter().map(|(node, line)| (node.to_string(), line)));
+    }
+    match (of, devnet.chain_logs(lines)) {
+        (Some("chain"), lines) => all.extend(lines?.into_iter().map(|line| ("chain".to_owned(), line))),
+        // Without a chain the nodes' logs are all there is.
+        (None, Ok(lines)) => all.extend(lines.into_iter().map(|line| ("chain".to_owned(), line))),
+        _ => {}
+    }
+    for (of, line) in all {
+        match (context.out.json(), of.parse::<usize>()) {
+            (true, Ok(node)) => context.out.value(&json!({"node": node, "line": line}))?,
+            (true, Err(_)) => context.out.value(&json!({"node": of, "line": line}))?,
+            (false, Ok(node)) => context.out.line(&format!("node {node}  {line}"))?,
+            (false, Err(_)) => context.out.line(&format!("{of}   {line}"))?,
+        }
+    }
+    Ok(())
+}
+
+fn up(devnet: &Devnet, port: Option<u16>, chain_port: Option<u16>, context: &mut Context) -> Result<()> {
+    let nodes_started = devnet.up(port, &context.progress)?;
+    let chain_started = devnet.up_chain(chain_port, &context.progress)?;
     let status = devnet.status()?;
     context.progress.clear();
     if context.out.json() {
         let mut value = json!(status);
-        value["started"] = json!(started);
+        value["started"] = json!(nodes_started || chain_started);
         return context.out.value(&value);
     }
     let ports = format!("ports {} to {}", status.port, status.port + 2);
-    if started {
-        context.out.line(&format!("three share nodes are ready ({ports}); try: sahara embed \"good morning\""))
+    if nodes_started {
+        context.out.line(&format!("three share nodes are ready ({ports}); try: sahara embed \"good morning\""))?;
     } else {
-        context.out.line(&format!("three share nodes are already running ({ports}); nothing changed"))
+        context.out.line(&format!("three share nodes are already running ({ports}); nothing changed"))?;
     }
+    let Some(chain) = status.chain else { return Ok(()) };
+    let state = if chain_started { "is ready" } else { "is already running" };
+    context.out.line(&format!("the chain {state} at {}; try: cast block --rpc-url {}", chain.rpc, chain.rpc))?;
+    context.out.line(&format!("its driver is {}", chain.driver))
 }
 
 fn show(status: &Status, context: &mut Context) -> Result<()> {
     if context.out.json() {
         return context.out.value(status);
     }
+    let number = |value: Option<u64>| value.map_or_else(|| "-".to_owned(), |value| value.to_string());
     for node in &status.nodes {
         let state = match (&node.problem, node.ready) {
             (_, true) => "ready".to_owned(),
@@ -100,7 +124,6 @@ fn show(status: &Status, context: &mut Context) -> Result<()> {
             (None, false) => "not ready".to_owned(),
         };
         let pid = node.pid.map_or_else(|| "-".to_owned(), |pid| pid.to_string());
-        let number = |value: Option<u64>| value.map_or_else(|| "-".to_owned(), |value| value.to_string());
         context.out.line(&format!(
             "node {}  {}  process {pid:>7}  jobs {:>5}  packs {:>4}  CPU {:>8} s  {state}",
             node.node,
@@ -110,5 +133,13 @@ fn show(status: &Status, context: &mut Context) -> Result<()> {
             node.cpu_seconds.map_or_else(|| "-".to_owned(), |seconds| format!("{seconds:.2}")),
         ))?;
     }
-    Ok(())
+    let Some(chain) = &status.chain else { return Ok(()) };
+    let pid = chain.pid.map_or_else(|| "-".to_owned(), |pid| pid.to_string());
+    let state = if chain.ready { "ready" } else { "not ready" };
+    context.out.line(&format!(
+        "chain   {}  process {pid:>7}  block {:>4}  {state}  ({})",
+        chain.rpc,
+        number(chain.height),
+        chain.driver
+    ))
 }

@@ -1,5 +1,6 @@
 //! The commands of `sahara`, one file each; this file says what they are and how to run them.
 
+mod chain;
 mod demo;
 mod devnet;
 mod embed;
@@ -31,7 +32,7 @@ use output::Output;
 First steps:
   sahara demo                               see the whole thing work on this machine
   sahara model pull all-MiniLM-L6-v2        bring a model in
-  sahara devnet up                          start three share nodes on this machine
+  sahara devnet up                          start three share nodes and a chain on this machine
   sahara embed \"good morning\" --json        embed a sentence without showing it to anyone
   sahara gateway                            serve OpenAI clients at http://127.0.0.1:8321/v1
   sahara devnet down                        stop the nodes
@@ -63,7 +64,7 @@ enum Command {
     /// Bring models in and look at them
     #[command(subcommand)]
     Model(model::ModelCommand),
-    /// Three share nodes on this machine, for trying and testing
+    /// Three share nodes and a chain on this machine, for trying and testing
     #[command(subcommand)]
     Devnet(devnet::DevnetCommand),
     /// Turn sentences into vectors, privately
@@ -72,6 +73,9 @@ enum Command {
     Gateway(gateway::GatewayArgs),
     /// Everything at once: model, network, private answers, and what they cost
     Demo(demo::DemoArgs),
+    /// Run the ledger: a development chain, a validator, a network of them
+    #[command(subcommand)]
+    Chain(sahara_chain::cli::Command),
     /// Run a share node
     #[command(subcommand)]
     Operator(operator::OperatorCommand),
@@ -161,6 +165,7 @@ fn run(cli: Cli) -> Result<()> {
         Command::Embed(args) => embed::run(args, &mut context),
         Command::Gateway(args) => gateway::run(args, &mut context),
         Command::Demo(args) => demo::run(args, &mut context),
+        Command::Chain(command) => chain::run(command),
         Command::Operator(command) => operator::run(command, &mut context),
     };
     context.progress.clear();
@@ -194,6 +199,13 @@ mod tests {
             "sahara devnet status --json",
             "sahara devnet logs 2 --lines 5",
             "sahara devnet down",
+            "sahara devnet up --port 9000 --chain-port 9008",
+            "sahara devnet logs chain",
+            "sahara chain init --home /x",
+            "sahara chain start --home /x",
+            "sahara chain testnet 4 --home /x --json",
+            "sahara chain status --home /x --json",
+            "sahara chain keys",
             "sahara embed one two --json --mode faithful --weights open",
             "sahara embed --file f.txt --plain",
             "sahara embed one --float",

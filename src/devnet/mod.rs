@@ -1,8 +1,9 @@
-//! Three share nodes on this machine: the same program and the same code paths as a real network.
+//! Three share nodes and a chain on this machine: the same program and the same code paths as a real network.
 //!
-//! `devnet/` holds `devnet.json` (the ports), `committee.toml`, and for each node a folder with its configuration,
-//! key, log and pid file. Bringing up what is up changes nothing; a node that died is started again.
+//! `devnet/` holds `devnet.json` (the ports), `committee.toml`, for each node a folder with its configuration, key, log
+//! and pid file, and `chain`, the home of the chain. Bringing up what is up changes nothing; a node that died is started again.
 
+mod chain;
 mod process;
 mod setup;
 
@@ -19,12 +20,16 @@ use serde::{Deserialize, Serialize};
 use crate::error::{Blame, Error, Result};
 use crate::home::{Home, create_private_dir, write_atomic};
 use crate::progress::Progress;
+use chain::Chain;
+pub use chain::ChainState;
 use process::Process;
 
 /// First port of the nodes unless another is asked for.
 pub const DEFAULT_PORT: u16 = 7700;
 /// The nodes' metrics ports follow at this distance.
 const METRICS_OFFSET: u16 = 5;
+/// The chain's JSON-RPC follows at this distance, where the nodes are not at their usual ports.
+const CHAIN_OFFSET: u16 = 8;
 /// Version of `devnet.json`.
 const FORMAT: u32 = 1;
 /// How long the nodes may take to become ready.
@@ -69,12 +74,14 @@ pub struct NodeState {
 /// The network as it is now.
 #[derive(Clone, Debug, Serialize)]
 pub struct Status {
-    /// Whether all three nodes are ready.
+    /// Whether all three nodes are ready, and the chain if there is one.
     pub up: bool,
     /// First port.
     pub port: u16,
     /// The nodes.
     pub nodes: Vec<NodeState>,
+    /// The chain, if one was started.
+    pub chain: Option<ChainState>,
 }
 
 /// The local network of a home.
@@ -100,8 +107,8 @@ impl Devnet {
             return Ok(false);
         }
         for &node in &missing {
-            check_port_free(address(&layout, node))?;
-            check_port_free(metrics_address(&layout, node))?;
+            check_port_free(address(&layout, node), "--port")?;
+            check_port_free(metrics_address(&layout, node), "--port")?;
         }
         setup::write_homes(&self.folder, &layout.addresses())?;
         let json = serde_json::to_vec(&layout).map_err(|e| Error::fault_from("encoding devnet.json", e))?;
@@ -118,24 +125,41 @@ impl Devnet {
         Ok(true)
     }
 
-    /// Stops the nodes; whether any was running.
+    /// Starts the chain unless it runs, its JSON-RPC at `port` if one is given. Whether it was started. The nodes must be
+    /// set up: their ports decide the chain's, unless they are the usual ones.
+    pub fn up_chain(&self, port: Option<u16>, progress: &Progress) -> Result<bool> {
+        let _lock = self.lock()?;
+        let otherwise = match self.stored_layout()? {
+            Some(layout) if layout.port != DEFAULT_PORT => layout.port + CHAIN_OFFSET,
+            _ => chain::DEFAULT_PORT,
+        };
+        progress.step("starting the chain");
+        self.chain().up(port, otherwise)
+    }
+
+    /// Stops the nodes and the chain; whether any was running.
     pub fn down(&self, progress: &Progress) -> Result<bool> {
         if !self.folder.exists() {
             return Ok(false);
         }
         let _lock = self.lock()?;
-        let running = (0..3).filter(|&node| self.process(node).is_some()).count();
-        if running > 0 {
+        let chain = self.chain();
+        let running = (0..3).any(|node| self.process(node).is_some()) || chain.process().is_some();
+        if running {
             progress.step("stopping the nodes");
         }
         thread::scope(|scope| {
             for node in 0..3 {
                 scope.spawn(move || self.stop(node));
             }
+            scope.spawn(|| chain.stop());
         });
+        if let Some(process) = chain.process() {
+            return Err(Error::fault(format!("the chain (process {}) does not stop", process.pid)));
+        }
         match (0..3).find_map(|node| self.process(node).map(|process| (node, process.pid))) {
             Some((node, pid)) => Err(Error::fault(format!("node {} (process {pid}) does not stop", node + 1))),
-            None => Ok(running > 0),
+            None => Ok(running),
         }
     }
 
@@ -146,24 +170,33 @@ impl Devnet {
         };
         let client = self.client();
         let nodes: Vec<NodeState> = (0..3).map(|node| self.node_state(&layout, node, client.as_ref().ok())).collect();
-        Ok(Status { up: nodes.iter().all(|node| node.ready), port: layout.port, nodes })
+        let chain = self.chain().state()?;
+        let up = nodes.iter().all(|node| node.ready) && chain.as_ref().is_none_or(|chain| chain.ready);
+        Ok(Status { up, port: layout.port, nodes, chain })
     }
 
     /// The last lines of the nodes' logs, each with the node's number.
     pub fn logs(&self, node: Option<usize>, lines: usize) -> Result<Vec<(usize, String)>> {
         let mut all = Vec::new();
         for index in (0..3).filter(|index| node.is_none_or(|node| node == index + 1)) {
-            let path = self.log(index);
-            let text = tail(&path).map_err(|e| match e.kind() {
-                std::io::ErrorKind::NotFound => Error::user("no logs yet: start the network with `sahara devnet up`"),
-                _ => Error::io("reading", &path, e),
-            })?;
+            let text = read_log(&self.log(index))?;
             let found: Vec<&str> = text.lines().collect();
             all.extend(
                 found.iter().skip(found.len().saturating_sub(lines)).map(|line| (index + 1, (*line).to_owned())),
             );
         }
         Ok(all)
+    }
+
+    /// The last lines of the chain's log.
+    pub fn chain_logs(&self, lines: usize) -> Result<Vec<String>> {
+        let text = read_log(&self.chain().log())?;
+        let found: Vec<&str> = text.lines().collect();
+        Ok(found.iter().skip(found.len().saturating_sub(lines)).map(|line| (*line).to_owned()).collect())
+    }
+
+    fn chain(&self) -> Chain {
+        Chain::new(chain::folder(&self.folder), self.program.clone())
     }
 
     fn start(&self, node: usize) -> Result<()> {
@@ -333,15 +366,23 @@ fn metrics_address(layout: &Layout, node: usize) -> SocketAddr {
     (Ipv4Addr::LOCALHOST, layout.port + METRICS_OFFSET + node as u16).into()
 }
 
-fn check_port_free(address: SocketAddr) -> Result<()> {
+/// `option` is the one that chooses another port.
+fn check_port_free(address: SocketAddr, option: &str) -> Result<()> {
     match TcpListener::bind(address) {
         Ok(_) => Ok(()),
         Err(e) if e.kind() == std::io::ErrorKind::AddrInUse => Err(Error::user(format!(
-            "port {} is in use by another program: choose other ports with `sahara devnet up --port N`",
+            "port {} is in use by another program: choose another with `sahara devnet up {option} N`",
             address.port()
         ))),
         Err(e) => Err(Error::wrap(&format!("listening on {address}"), Blame::User, e)),
     }
+}
+
+fn read_log(path: &Path) -> Result<String> {
+    tail(path).map_err(|e| match e.kind() {
+        std::io::ErrorKind::NotFound => Error::user("no logs yet: start the network with `sahara devnet up`"),
+        _ => Error::io("reading", path, e),
+    })
 }
 
 /// The end of a file, from a whole line on.

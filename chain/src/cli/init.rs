@@ -1,6 +1,9 @@
 //! `chain init`: the home of a chain of one validator.
 
-use std::{net::SocketAddr, path::PathBuf};
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+};
 
 use alloy_primitives::Address;
 use clap::Args;
@@ -10,6 +13,9 @@ use crate::{
     node::{CONFIG_FILE, Config, Driver, GENESIS_FILE, NodeError, generate_key, store_key},
     validator::ConsensusKey,
 };
+
+const BLOCK_TIME_MS: u64 = 1000;
+const CHAIN_ID: &str = "sahara-dev";
 
 /// Make the home of a chain of one validator.
 #[derive(Debug, Args)]
@@ -21,10 +27,10 @@ pub struct Init {
     #[arg(long, default_value = "127.0.0.1:8545")]
     rpc: SocketAddr,
     /// Milliseconds between blocks; 0 makes a block for each transaction
-    #[arg(long, default_value_t = 1000)]
+    #[arg(long, default_value_t = BLOCK_TIME_MS)]
     block_time_ms: u64,
     /// Name of the chain in its headers
-    #[arg(long, default_value = "sahara-dev")]
+    #[arg(long, default_value = CHAIN_ID)]
     chain_id: String,
     /// Account that operates the validator and gets the tips
     #[arg(long, default_value_t = DEV_ACCOUNTS[0].0)]
@@ -32,8 +38,23 @@ pub struct Init {
 }
 
 impl Init {
+    /// A home in `home` with JSON-RPC at `rpc` and the defaults of the command line otherwise.
+    pub fn new(home: PathBuf, rpc: SocketAddr) -> Self {
+        Self { home, rpc, block_time_ms: BLOCK_TIME_MS, chain_id: CHAIN_ID.to_owned(), operator: DEV_ACCOUNTS[0].0 }
+    }
+
+    /// Makes the home and says so. `own` are the words of this program before `start`.
+    pub fn run(self, own: &[&str]) -> Result<(), NodeError> {
+        self.make()?;
+        let program = std::env::args().next().unwrap_or_default();
+        let program = Path::new(&program).file_name().unwrap_or_default().to_string_lossy();
+        let words = [program.as_ref()].iter().chain(own).map(|word| format!("{word} ")).collect::<String>();
+        println!("Made {home}. Run it with: {words}start --home {home}", home = self.home.display());
+        Ok(())
+    }
+
     /// Writes the files, unless there is a node already.
-    pub fn run(self) -> Result<(), NodeError> {
+    pub fn make(&self) -> Result<(), NodeError> {
         if self.home.join(CONFIG_FILE).exists() {
             return Err(NodeError::Setup(format!("{} already is the home of a node", self.home.display())));
         }
@@ -45,9 +66,7 @@ impl Init {
         let json = serde_json::to_vec_pretty(&genesis).map_err(|e| NodeError::Setup(e.to_string()))?;
         store_key(&self.home, &key)?;
         crate::node::write(&self.home.join(GENESIS_FILE), &json)?;
-        let driver = Driver::Embedded { chain_id: self.chain_id, block_time_ms: self.block_time_ms };
-        Config::new(self.rpc, driver).save(&self.home)?;
-        println!("Made {}. Run it with: chain start --home {}", self.home.display(), self.home.display());
-        Ok(())
+        let driver = Driver::Embedded { chain_id: self.chain_id.clone(), block_time_ms: self.block_time_ms };
+        Config::new(self.rpc, driver).save(&self.home)
     }
 }

@@ -1,0 +1,21 @@
+//! `sahara chain …`: the commands of the ledger, which live in its own crate.
+
+use sahara_chain::cli::Command;
+use sahara_chain::node::NodeError;
+
+use crate::error::{Blame, Error, Result};
+
+/// Runs one of the ledger's commands.
+pub fn run(command: Command) -> Result<()> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|e| Error::fault_from("starting the runtime", e))?;
+    let done = runtime.block_on(command.run(&["chain"]));
+    // A thread may be blocked in a read for ever; the process ends all the same.
+    runtime.shutdown_background();
+    done.map_err(|error| {
+        let blame = if matches!(error, NodeError::Fault(_)) { Blame::Fault } else { Blame::User };
+        Error::wrap("chain", blame, error)
+    })
+}
