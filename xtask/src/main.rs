@@ -7,6 +7,7 @@
 use std::process::ExitCode;
 
 mod bench;
+mod chain;
 mod demo;
 mod json;
 mod prerequisites;
@@ -27,6 +28,12 @@ usage: cargo xtask <command> [arguments]
       --peers        run SecretFlow SPU on the same shape beside it (downloads ~400 MB)
       --quick        fewer lengths, one repetition
       --json         print one object instead of tables
+  bench chain [options]
+                     transfers a second: four CometBFT validators, the same CometBFT
+                     with an application that does nothing, one embedded validator
+      --seconds N    of load for each (60)
+      --rate N       transfers offered each second (2500)
+      --json         print one object instead of a table; --help tells the rest
   help               this text
 ";
 
@@ -38,6 +45,7 @@ fn main() -> ExitCode {
         "demo" => demo::run(&rest),
         "test" => test::run(&rest),
         "ci" => test::run(&[]).and_then(|()| demo::run(&[])),
+        "bench" if rest.first().is_some_and(|what| what == "chain") => chain::bench(&rest[1..]),
         "bench" => bench::run(&rest),
         "help" | "--help" | "-h" => {
             print!("{HELP}");

@@ -1,12 +1,18 @@
 //! What a machine needs before anything is built, and the line that installs what is missing.
 
+use std::path::PathBuf;
 use std::process::Command;
 
 use crate::Failure;
-use crate::process::succeeds;
+use crate::process::{run, succeeds};
 
 /// The oldest compiler the workspace builds with (`rust-version` in `Cargo.toml`).
 const OLDEST_RUSTC: (u32, u32) = (1, 95);
+
+/// The version that the ledger is written for.
+const COMETBFT: &str = "go install github.com/cometbft/cometbft/cmd/cometbft@v0.38.25";
+/// Where Go comes from.
+const GO: &str = "https://go.dev/dl, or `sudo apt-get install -y golang` where that is new enough";
 
 /// Fails with one line for each missing thing that a build cannot do without.
 pub fn check_build() -> Result<(), Failure> {
@@ -44,6 +50,40 @@ pub fn check_python() -> Result<(), Failure> {
         }
         if !succeeds("python3", &["-c", "import venv, ensurepip"]) {
             missing.push(format!("venv for python3: {}", install("python3-venv", "python3")));
+        }
+    }
+    report(missing)
+}
+
+/// Installs CometBFT with Go, unless it is on the path or where Go puts programs.
+pub fn ensure_cometbft() -> Result<(), Failure> {
+    if cometbft_is_here() {
+        return Ok(());
+    }
+    if !succeeds("go", &["version"]) {
+        return Err(Failure::user(format!(
+            "this machine lacks cometbft, and Go to build it: install Go 1.23 or newer ({GO}), then run \
+             `{COMETBFT}` or this command again"
+        )));
+    }
+    eprintln!("xtask: installing CometBFT: {COMETBFT}");
+    run(Command::new("go").args(COMETBFT.split_whitespace().skip(1)))
+}
+
+/// Where the ledger's programs look for it too.
+fn cometbft_is_here() -> bool {
+    let folder = |name: &str, below: &str| std::env::var_os(name).map(|value| PathBuf::from(value).join(below));
+    let go = [folder("GOBIN", ""), folder("GOPATH", "bin"), folder("HOME", "go/bin")];
+    succeeds("cometbft", &["version"]) || go.into_iter().flatten().any(|bin| bin.join("cometbft").is_file())
+}
+
+/// Fails when there is no Node.js with npm, which the tests of Ethereum's tools run on.
+pub fn check_node() -> Result<(), Failure> {
+    let old = "18 or newer; Debian: sudo apt-get update && sudo apt-get install -y nodejs npm";
+    let mut missing = Vec::new();
+    for program in ["node", "npm"] {
+        if !succeeds(program, &["--version"]) {
+            missing.push(format!("{program} (for the tests of Ethereum's tools): {old}"));
         }
     }
     report(missing)

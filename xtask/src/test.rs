@@ -64,6 +64,8 @@ fn deny() -> Result<(), Failure> {
 
 /// Unit tests, property tests and the journeys with real processes.
 fn test() -> Result<(), Failure> {
+    prerequisites::check_node()?;
+    prerequisites::ensure_cometbft()?;
     process::build_sahara()?;
     let requirements = process::root().join("tests/python/requirements.txt").display().to_string();
     let python = venv::ensure("openai", &["-r", &requirements], "import openai")?;
