@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use alloy_eips::eip2935::{HISTORY_STORAGE_ADDRESS, HISTORY_STORAGE_CODE};
 use alloy_primitives::{Address, B256, Bytes, U256, address, b256, bytes};
 use serde::{Deserialize, Serialize};
 
@@ -198,6 +199,8 @@ impl Genesis {
             DEV_ACCOUNTS.iter().map(|(address, _)| (*address, rich.clone())).collect();
         let factory = GenesisAccount { nonce: 1, code: CREATE2_FACTORY_CODE, ..GenesisAccount::default() };
         accounts.insert(CREATE2_FACTORY, factory);
+        let history = GenesisAccount { nonce: 1, code: HISTORY_STORAGE_CODE.clone(), ..GenesisAccount::default() };
+        accounts.insert(HISTORY_STORAGE_ADDRESS, history);
         Self {
             chain_id: DEV_CHAIN_ID,
             fees: FeeParams::default(),

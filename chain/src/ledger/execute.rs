@@ -6,7 +6,11 @@ use alloy_consensus::{
     EMPTY_OMMER_ROOT_HASH, EMPTY_ROOT_HASH, Header, Receipt, ReceiptEnvelope, Transaction as _, TxType,
     proofs::{calculate_receipt_root, calculate_transaction_root},
 };
-use alloy_eips::{eip2718::Typed2718, eip7685::EMPTY_REQUESTS_HASH};
+use alloy_eips::{
+    eip2718::Typed2718,
+    eip2935::{HISTORY_SERVE_WINDOW, HISTORY_STORAGE_ADDRESS},
+    eip7685::EMPTY_REQUESTS_HASH,
+};
 use alloy_primitives::{Address, B64, B256, Bloom, Bytes, U256};
 
 use super::{
@@ -103,6 +107,7 @@ pub fn block(base: &Head, block: &DecidedBlock, txs: Vec<Result<Arc<Tx>, TxError
         offences: &block.offences,
         known: &base.validators,
     };
+    remember_parent(&mut view, base, block.height)?;
     let made = staking::begin_block(&mut view, &facts).map_err(stake_fault)?;
     credit(&mut view, staking::ADDRESS, made)?;
     let mut machine = Machine::new(&mut view, &context);
@@ -128,6 +133,16 @@ pub fn block(base: &Head, block: &DecidedBlock, txs: Vec<Result<Arc<Tx>, TxError
     }
     let answer = Finalized { results, validators: updates, app_hash: head.app_hash };
     Ok(Executed { answer, head, batch, included })
+}
+
+/// Keeps the parent's hash where the contract of EIP-2935 serves it, on a chain that has it.
+fn remember_parent(view: &mut StateView, base: &Head, height: u64) -> Result<(), Fault> {
+    if view.account(HISTORY_STORAGE_ADDRESS)?.is_some() {
+        let window = u64::try_from(HISTORY_SERVE_WINDOW).unwrap_or(u64::MAX);
+        let slot = U256::from((height - 1) % window);
+        view.set_slot(HISTORY_STORAGE_ADDRESS, slot, base.hash.into());
+    }
+    Ok(())
 }
 
 fn stake_fault(error: StakeError) -> Fault {

@@ -14,6 +14,7 @@ mod a_new_node_starts_from_a_snapshot;
 mod a_node_that_dies_anywhere_goes_on_where_it_was;
 mod a_validator_that_signs_twice_is_slashed_once_and_for_ever;
 mod an_exported_chain_goes_on;
+mod contracts_can_ask_for_old_block_hashes;
 mod contracts_run_with_every_kind_of_transaction;
 mod ethereum_tools_get_what_they_ask_for;
 mod ethers_deploys_and_drives_contracts;
