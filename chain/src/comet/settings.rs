@@ -22,9 +22,13 @@ pub fn testnet(ports: &Ports, peers: &str) -> Vec<Setting> {
         ("p2p", "persistent_peers_max_dial_period", "\"10s\"".into(), "one that was away for long is found again soon"),
         ("p2p", "addr_book_strict", "false".into(), "loopback addresses are good addresses here"),
         ("p2p", "allow_duplicate_ip", "true".into(), "all validators have the same address"),
+        ("p2p", "flush_throttle_timeout", "\"10ms\"".into(), "a vote need not wait for more to send"),
+        ("p2p", "send_rate", "20480000".into(), "a large block travels in a fraction of a second"),
+        ("p2p", "recv_rate", "20480000".into(), "as send_rate"),
         ("mempool", "size", "50000".into(), "some seconds of full blocks"),
         ("mempool", "cache_size", "100000".into(), "what was seen is not checked twice"),
         ("consensus", "timeout_commit", "\"500ms\"".into(), "blocks of about a second"),
+        ("consensus", "peer_gossip_sleep_duration", "\"25ms\"".into(), "blocks and votes reach their peers sooner"),
         ("tx_index", "indexer", "\"null\"".into(), "Ethereum tools ask the ledger, which has indexes of its own"),
     ]
 }
