@@ -30,6 +30,14 @@ pub struct Config {
     pub driver: Driver,
 }
 
+/// What the file says above the numbers of [`Keep`].
+const KEEP_HELP: &str = "\
+# What is kept of the past. `states`: states before the newest, for questions about past blocks and for a rollback, 1 to
+# 10000. `blocks`: blocks with receipts, here and in CometBFT; 0 keeps all. `snapshot_every`: make a snapshot, from which
+# new nodes can start, every so many blocks; 0 makes none. `snapshots`: how many of them stay.
+[keep]
+";
+
 /// What is kept of the past.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -135,6 +143,7 @@ impl Config {
     /// Writes the settings into `home`.
     pub fn save(&self, home: &Path) -> Result<(), NodeError> {
         let text = toml::to_string(self).map_err(|e| NodeError::Setup(e.to_string()))?;
+        let text = text.replace("[keep]\n", KEEP_HELP);
         write(&home.join(CONFIG_FILE), text.as_bytes())
     }
 }
@@ -147,4 +156,42 @@ pub fn write(path: &Path, bytes: &[u8]) -> Result<(), NodeError> {
         path: path.display().to_string(),
         cause,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config() -> Config {
+        let driver = Driver::Embedded { chain_id: "sahara-dev".into(), block_time_ms: 1000 };
+        Config::new(([127, 0, 0, 1], 8545).into(), driver)
+    }
+
+    #[test]
+    fn settings_survive_the_file_and_older_files_have_the_usual_ones() {
+        let folder = tempfile::tempdir().unwrap();
+        let config = Config { keep: Keep { blocks: 5000, ..Keep::default() }, ..config() };
+        config.save(folder.path()).unwrap();
+        assert_eq!(Config::load(folder.path()).unwrap(), config);
+        let path = folder.path().join(CONFIG_FILE);
+        let text = std::fs::read_to_string(&path).unwrap();
+        assert!(text.contains("# What is kept"), "{text}");
+        let without = "rpc = '127.0.0.1:8545'\n[driver.embedded]\nchain_id = 'sahara-dev'\nblock_time_ms = 1000\n";
+        std::fs::write(&path, without).unwrap();
+        assert_eq!(Config::load(folder.path()).unwrap().keep, Keep::default());
+    }
+
+    #[test]
+    fn what_is_wrong_is_named() {
+        let wrong = |change: &dyn Fn(&mut Keep)| {
+            let folder = tempfile::tempdir().unwrap();
+            let mut config = config();
+            change(&mut config.keep);
+            config.save(folder.path()).unwrap();
+            Config::load(folder.path()).unwrap_err().to_string()
+        };
+        assert!(wrong(&|keep| keep.states = 0).contains("keep.states must be between 1 and 10000"));
+        assert!(wrong(&|keep| keep.blocks = 10).contains("keep.blocks must be 0 or 2000 at least"));
+        assert!(wrong(&|keep| keep.snapshots = 0).contains("keep.snapshots"));
+    }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use alloy_primitives::{Address, Bytes, U256};
 use proptest::{
-    prelude::Rng as _,
+    prelude::{Rng as _, *},
     test_runner::{RngAlgorithm, TestRng},
 };
 use sahara_chain::{
@@ -185,4 +185,36 @@ fn a_forged_snapshot_is_refused_and_leaves_nothing() {
         }
     }
     assert!(refused > 20, "{refused}");
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(200))]
+    #[test]
+    fn whatever_peers_send_is_refused_in_order(
+        entries in proptest::collection::vec((0u8..14, any::<(u8, u8)>(), 0usize..5, 0usize..5), 0..8),
+        sorted: bool,
+        tail in proptest::collection::vec(any::<u8>(), 0..12),
+    ) {
+        const LENGTHS: [usize; 5] = [0, 8, 20, 32, 52];
+        let mut entries = entries;
+        if sorted {
+            entries.sort();
+        }
+        let mut chunk = Vec::new();
+        for (table, (key, value), key_length, value_length) in entries {
+            let (key, value) = (vec![key; LENGTHS[key_length]], vec![value; LENGTHS[value_length]]);
+            chunk.push(table);
+            chunk.extend(u32::try_from(key.len()).unwrap().to_be_bytes());
+            chunk.extend(u32::try_from(value.len()).unwrap().to_be_bytes());
+            chunk.extend(key);
+            chunk.extend(value);
+        }
+        chunk.extend(tail);
+        let app_hash = AppHash([7; 32].into());
+        let manifest = Manifest { height: 5, app_hash, chunks: vec![Sha256::digest(&chunk).into()] };
+        let new = Ledger::open(Arc::new(MemoryStore::default())).unwrap();
+        prop_assert_eq!(offer(&new, &manifest.announce(), app_hash), Offer::Accept);
+        prop_assert_eq!(new.apply_chunk(0, &chunk).unwrap(), ChunkVerdict::RejectSnapshot);
+        prop_assert_eq!(new.info().height, 0);
+    }
 }
