@@ -13,6 +13,9 @@ use crate::{error::StoreError, evm::TX_GAS_CAP, tx::Tx};
 /// Transactions in all.
 pub const MAX_TXS: usize = 50_000;
 
+/// Bytes of all transactions together.
+pub const MAX_BYTES: usize = 256 << 20;
+
 /// How far ahead of its account a transaction may be: later ones wait for those before them.
 pub const MAX_NONCE_GAP: u64 = 1_024;
 
@@ -99,47 +102,43 @@ pub fn plausible(tx: &Tx, standing: Standing, gas_limit: u64, min_base_fee: u64)
 #[derive(Default)]
 pub struct Pool {
     by_sender: BTreeMap<Address, BTreeMap<u64, Arc<Tx>>>,
-    hashes: BTreeSet<B256>,
+    /// Sender and nonce of each.
+    places: BTreeMap<B256, (Address, u64)>,
+    bytes: usize,
 }
 
 impl Pool {
     /// Keeps `tx`, which is [`plausible`], or says why not.
     pub fn insert(&mut self, tx: Arc<Tx>, standing: Standing) -> Result<(), PoolError> {
         let nonce = tx.envelope.nonce();
-        if self.hashes.contains(&tx.hash) {
+        if self.contains(tx.hash) {
             return Err(PoolError::Known);
         }
         if nonce - standing.nonce.min(nonce) > MAX_NONCE_GAP {
             return Err(PoolError::NonceTooHigh { sender: tx.sender, tx: nonce, state: standing.nonce });
         }
-        let waiting = self.by_sender.entry(tx.sender).or_default();
-        if let Some(old) = waiting.get(&nonce) {
-            if !outbids(&tx, old) {
-                return Err(PoolError::Underpriced);
-            }
-            self.hashes.remove(&old.hash);
-        } else if self.hashes.len() >= MAX_TXS {
-            if waiting.is_empty() {
-                self.by_sender.remove(&tx.sender);
-            }
-            return Err(PoolError::Full);
+        let old = self.by_sender.get(&tx.sender).and_then(|waiting| waiting.get(&nonce)).cloned();
+        match old {
+            Some(old) if !outbids(&tx, &old) => return Err(PoolError::Underpriced),
+            Some(old) => self.remove(&old),
+            None if self.len() >= MAX_TXS || self.bytes + tx.bytes.len() > MAX_BYTES => return Err(PoolError::Full),
+            None => {}
         }
-        self.hashes.insert(tx.hash);
-        waiting.insert(nonce, tx);
+        self.places.insert(tx.hash, (tx.sender, nonce));
+        self.bytes += tx.bytes.len();
+        self.by_sender.entry(tx.sender).or_default().insert(nonce, tx);
         Ok(())
     }
 
     /// The waiting transaction with `hash`.
     pub fn find(&self, hash: B256) -> Option<Arc<Tx>> {
-        if !self.hashes.contains(&hash) {
-            return None;
-        }
-        self.by_sender.values().flat_map(BTreeMap::values).find(|tx| tx.hash == hash).cloned()
+        let (sender, nonce) = self.places.get(&hash)?;
+        self.by_sender.get(sender)?.get(nonce).cloned()
     }
 
     /// Whether the transaction with `hash` waits.
     pub fn contains(&self, hash: B256) -> bool {
-        self.hashes.contains(&hash)
+        self.places.contains_key(&hash)
     }
 
     /// The nonce after all that `sender` has waiting without a gap from `nonce` on.
@@ -152,24 +151,29 @@ impl Pool {
     pub fn advance(&mut self, sender: Address, nonce: u64) {
         let Some(waiting) = self.by_sender.get_mut(&sender) else { return };
         let later = waiting.split_off(&nonce);
-        for tx in std::mem::replace(waiting, later).into_values() {
-            self.hashes.remove(&tx.hash);
-        }
+        let gone = std::mem::replace(waiting, later);
         if waiting.is_empty() {
             self.by_sender.remove(&sender);
         }
+        gone.values().for_each(|tx| self.forget(tx));
     }
 
     /// Forgets `tx`.
     pub fn remove(&mut self, tx: &Tx) {
-        let Some(waiting) = self.by_sender.get_mut(&tx.sender) else { return };
-        if waiting.get(&tx.envelope.nonce()).is_some_and(|known| known.hash == tx.hash) {
-            waiting.remove(&tx.envelope.nonce());
-            self.hashes.remove(&tx.hash);
+        if !self.contains(tx.hash) {
+            return;
         }
+        self.forget(tx);
+        let Some(waiting) = self.by_sender.get_mut(&tx.sender) else { return };
+        waiting.remove(&tx.envelope.nonce());
         if waiting.is_empty() {
             self.by_sender.remove(&tx.sender);
         }
+    }
+
+    fn forget(&mut self, tx: &Tx) {
+        self.places.remove(&tx.hash);
+        self.bytes -= tx.bytes.len();
     }
 
     /// Everything that waits.
@@ -179,12 +183,12 @@ impl Pool {
 
     /// How many wait.
     pub fn len(&self) -> usize {
-        self.hashes.len()
+        self.places.len()
     }
 
     /// Whether none waits.
     pub fn is_empty(&self) -> bool {
-        self.hashes.is_empty()
+        self.places.is_empty()
     }
 }
 
@@ -273,4 +277,42 @@ pub fn select(
         push(&mut heads, queue);
     }
     Ok(chosen)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        genesis::{DEV_ACCOUNTS, DEV_CHAIN_ID},
+        wallet::{Payment, Wallet},
+    };
+
+    fn tx(nonce: u64, max_fee: u128) -> Arc<Tx> {
+        let wallet = Wallet::new(DEV_ACCOUNTS[0].1, DEV_CHAIN_ID).unwrap();
+        let to = Some(Address::ZERO);
+        let payment = Payment { nonce, to, gas_limit: 21_000, max_fee, tip: max_fee / 2, ..Payment::default() };
+        Arc::new(Tx::decode(&wallet.pay(&payment).unwrap(), DEV_CHAIN_ID).unwrap())
+    }
+
+    #[test]
+    fn a_better_fee_replaces_and_everything_is_counted() {
+        let standing = Standing { nonce: 0, balance: U256::MAX };
+        let mut pool = Pool::default();
+        let (first, cheap, better) = (tx(0, 1_000), tx(0, 1_050), tx(0, 1_100));
+        pool.insert(first.clone(), standing).unwrap();
+        assert_eq!(pool.insert(first.clone(), standing), Err(PoolError::Known));
+        assert_eq!(pool.insert(cheap, standing), Err(PoolError::Underpriced));
+        pool.insert(better.clone(), standing).unwrap();
+        assert!(pool.find(first.hash).is_none());
+        assert_eq!(pool.find(better.hash).unwrap().hash, better.hash);
+        pool.insert(tx(2, 1_000), standing).unwrap();
+        assert_eq!((pool.len(), pool.next_nonce(better.sender, 0)), (2, 1));
+        assert!(matches!(pool.insert(tx(2_000, 1), standing), Err(PoolError::NonceTooHigh { .. })));
+        pool.remove(&first);
+        assert_eq!(pool.len(), 2, "what was replaced is gone already");
+        pool.advance(better.sender, 1);
+        assert_eq!(pool.all().map(|tx| tx.envelope.nonce()).collect::<Vec<_>>(), [2]);
+        pool.advance(better.sender, 3);
+        assert!(pool.is_empty() && pool.bytes == 0);
+    }
 }

@@ -109,7 +109,7 @@ fn check_length(bytes: &[u8]) -> Result<(), TxError> {
 /// Decoded transactions by hash of their bytes: what the mempool has checked is not recovered again in a proposal, in
 /// a vote on it, and in its execution.
 pub struct TxCache {
-    capacity: usize,
+    max_bytes: usize,
     inner: Mutex<CacheInner>,
 }
 
@@ -117,13 +117,18 @@ pub struct TxCache {
 struct CacheInner {
     // Only looked up, never walked through: its order decides nothing.
     by_hash: B256Map<Arc<Tx>>,
-    order: VecDeque<B256>,
+    /// Oldest first, each with what it weighs.
+    order: VecDeque<(B256, usize)>,
+    bytes: usize,
 }
 
+/// What a decoded transaction weighs beside its bytes, which it has twice: as they are, and in its fields.
+const OVERHEAD: usize = 500;
+
 impl TxCache {
-    /// Remembers the last `capacity` transactions.
-    pub fn new(capacity: usize) -> Self {
-        Self { capacity, inner: Mutex::default() }
+    /// Remembers the last transactions that fit into `max_bytes` of memory.
+    pub fn new(max_bytes: usize) -> Self {
+        Self { max_bytes, inner: Mutex::default() }
     }
 
     /// The decoded form of `bytes`.
@@ -136,12 +141,15 @@ impl TxCache {
         let tx = Arc::new(Tx::hashed(hash, bytes, chain_id)?);
         let mut inner = self.lock();
         if inner.by_hash.insert(hash, tx.clone()).is_none() {
-            inner.order.push_back(hash);
+            let weight = 2 * bytes.len() + OVERHEAD;
+            inner.order.push_back((hash, weight));
+            inner.bytes += weight;
         }
-        if inner.order.len() > self.capacity
-            && let Some(oldest) = inner.order.pop_front()
+        while inner.bytes > self.max_bytes
+            && let Some((oldest, weight)) = inner.order.pop_front()
         {
             inner.by_hash.remove(&oldest);
+            inner.bytes -= weight;
         }
         Ok(tx)
     }

@@ -40,8 +40,8 @@ use crate::{
 /// Key of the chain's name, as the engine told it, in the table of names.
 const NAME: &[u8] = b"chain";
 
-/// Decoded transactions that are remembered.
-const CACHED_TXS: usize = 100_000;
+/// Memory for decoded transactions: some hundred thousand transfers.
+const CACHED_TX_BYTES: usize = 256 << 20;
 
 /// The state machine behind the [`Application`] port.
 pub struct Ledger {
@@ -71,7 +71,7 @@ impl Ledger {
         let head = Head::load(store.reader()?)?.map(Arc::new);
         Ok(Self {
             store,
-            txs: TxCache::new(CACHED_TXS),
+            txs: TxCache::new(CACHED_TX_BYTES),
             head: RwLock::new(head),
             pending: Mutex::default(),
             pool: Mutex::default(),
