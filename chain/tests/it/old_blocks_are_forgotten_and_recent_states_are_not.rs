@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use alloy_primitives::{Address, U256};
 use sahara_chain::{
-    application::Application,
+    application::{Application, Info},
     block,
     consensus::Time,
     embedded::Embedded,
@@ -12,12 +12,11 @@ use sahara_chain::{
     store::{DiskStore, MemoryStore, Store},
 };
 
-use crate::common::{CHAIN, SECOND, START, genesis, key, transfer};
+use crate::common::{CHAIN, Chain, SECOND, START, genesis, key, transfer};
 
 const STATES: u64 = 5;
 
-fn goes_on(store: Arc<dyn Store>) {
-    let keep = Retention { states: STATES, blocks: 10 };
+fn goes_on(store: Arc<dyn Store>, keep: Retention) -> Info {
     let ledger = Arc::new(Ledger::open(store.clone()).unwrap().keeping(keep));
     let json = serde_json::to_vec(&genesis()).unwrap();
     let mut driver = Embedded::start(ledger.clone(), store, key(), CHAIN, &json, Time(START)).unwrap();
@@ -56,13 +55,22 @@ fn goes_on(store: Arc<dyn Store>) {
         assert!(block::block_at(reader.as_ref(), gone.height).unwrap().is_none());
         assert_eq!(block::height_of(reader.as_ref(), gone.hash).unwrap(), None);
     }
+    ledger.info()
 }
 
 #[test]
 fn old_blocks_are_forgotten_and_recent_states_are_not() {
-    goes_on(Arc::new(MemoryStore::default()));
     let folder = tempfile::tempdir().unwrap();
-    goes_on(Arc::new(DiskStore::open(folder.path()).unwrap()));
+    let little = Retention { states: STATES, blocks: 10 };
+    let one = goes_on(Arc::new(MemoryStore::default()), little);
+    let other = goes_on(Arc::new(DiskStore::open(folder.path()).unwrap()), little);
+    assert_eq!(one, other);
+    // What a node keeps is its own business: the hashes do not know it.
+    let mut all = Chain::new();
+    for nonce in 0..one.height {
+        all.block(&[transfer(0, nonce, Address::repeat_byte(0x77), 3)]);
+    }
+    assert_eq!(all.ledger.info(), one);
 }
 
 #[test]
