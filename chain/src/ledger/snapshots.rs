@@ -9,7 +9,7 @@ use crate::{
     application::{ChunkVerdict, Offer, Snapshot},
     error::{Fault, StoreError},
     snapshot::{FORMAT, Folder, Manifest, Restore, clear},
-    store::{Store, Table},
+    store::{Store, TABLES, Table},
 };
 
 /// Snapshots that are here, due and on their way in.
@@ -85,7 +85,7 @@ impl Snapshots {
 /// Removes what an interrupted restore left. Only for a ledger that has no block.
 pub fn clear_leftovers(store: &dyn Store) -> Result<(), StoreError> {
     let reader = store.reader()?;
-    for table in [Table::Code, Table::Accounts, Table::ChainState] {
+    for table in TABLES.into_iter().filter(|table| *table != Table::Meta) {
         if reader.first_key(table)?.is_some() {
             drop(reader);
             return clear(store);

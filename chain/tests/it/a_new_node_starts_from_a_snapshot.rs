@@ -9,14 +9,14 @@ use proptest::{
     test_runner::{RngAlgorithm, TestRng},
 };
 use sahara_chain::{
-    application::{Application, ChunkVerdict, DecidedBlock, Offer, Snapshot, Vote},
+    application::{Application, ChainStart, ChunkVerdict, DecidedBlock, Offer, Snapshot, Vote},
     consensus::Time,
     embedded::{Embedded, SignedBlock},
     genesis::{Genesis, GenesisAccount},
     ledger::Ledger,
     snapshot::{Folder, Manifest},
     state::AppHash,
-    store::{DiskStore, MemoryStore, Store, TABLES, Table},
+    store::{Batch, DiskStore, MemoryStore, Store, TABLES, Table},
 };
 use sha2::{Digest, Sha256};
 
@@ -185,6 +185,26 @@ fn a_forged_snapshot_is_refused_and_leaves_nothing() {
         }
     }
     assert!(refused > 20, "{refused}");
+}
+
+#[test]
+fn what_an_interrupted_restore_leaves_is_no_beginning() {
+    let start = ChainStart {
+        chain_id: CHAIN.into(),
+        time: 1,
+        app_state: serde_json::to_vec(&genesis()).unwrap(),
+        initial_height: 1,
+    };
+    let begin = |store| Ledger::open(Arc::new(store)).unwrap().init_chain(&start).unwrap().app_hash;
+    let expected = begin(MemoryStore::default());
+    for table in TABLES.into_iter().filter(|table| *table != Table::Meta) {
+        let store = MemoryStore::default();
+        let mut batch = Batch::default();
+        // The root of a trie, where genesis would find it.
+        batch.put(table, [0u8], [0xc2, 0x20, 0x01]);
+        store.write(&batch).unwrap();
+        assert_eq!(begin(store), expected, "{table:?}");
+    }
 }
 
 proptest! {

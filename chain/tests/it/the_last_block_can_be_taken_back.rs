@@ -1,18 +1,22 @@
 //! After a rollback every table is what it was before the last block, and the block can be executed again.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, path::Path, process::Command, sync::Arc};
 
 use alloy_primitives::{Address, Bytes, U256, bytes};
 use proptest::prelude::*;
 use sahara_chain::{
     application::Application,
+    comet,
     genesis::{Genesis, GenesisAccount},
     ledger::{Ledger, roll_back},
     store::{DiskStore, MemoryStore, Store, TABLES, Table},
     wallet::Payment,
 };
 
-use crate::common::{Chain, SECOND, START, genesis, pay, transfer};
+use crate::{
+    common::{Chain, SECOND, START, genesis, pay, transfer},
+    network::{Network, PROGRAM},
+};
 
 /// Stores the second word of its input under the first.
 const KEEPER: Address = Address::repeat_byte(0x55);
@@ -133,4 +137,26 @@ fn what_cannot_be_taken_back_says_why() {
     let before = dump(store.as_ref());
     assert!(roll_back(store.as_ref()).is_err());
     assert_eq!(dump(store.as_ref()), before);
+}
+
+#[test]
+fn the_commands_of_both_sides_go_back_to_the_same_hash() {
+    let folder = tempfile::tempdir().unwrap();
+    let network = Network::start(folder.path(), 1);
+    network.wait_for_height(0, 3);
+    network.stop();
+    let home = folder.path().join("node0");
+    let run = |program: &Path| {
+        let output = Command::new(program).args(["rollback", "--home"]).arg(&home).output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8_lossy(&output.stdout).to_lowercase()
+    };
+    let ours = run(Path::new(PROGRAM));
+    let theirs = run(&comet::find().unwrap());
+    let hash = ours.split("0x").nth(1).unwrap().get(..64).unwrap();
+    assert!(theirs.contains(hash), "{ours} and {theirs}");
+    let height: u64 = ours.split_whitespace().find_map(|word| word.parse().ok()).unwrap();
+    let network = Network::start(folder.path(), 1);
+    network.wait_for_height(0, height + 3);
+    network.stop();
 }
