@@ -25,6 +25,7 @@ mod junk_in_a_block_gets_a_result_and_halts_nothing;
 mod light_clients_verify_our_headers_and_proofs;
 mod old_blocks_are_forgotten_and_recent_states_are_not;
 mod our_hashes_are_those_of_cometbft;
+mod past_blocks_can_be_asked_over_json_rpc;
 mod solidity_can_ask_for_a_committee_signature;
 mod solidity_tests_pass;
 mod stake_is_conserved_whatever_happens;
