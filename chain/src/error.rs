@@ -44,12 +44,12 @@ pub enum Fault {
         /// The height that could follow.
         expected: u64,
     },
-    /// A call came before the one it needs.
-    #[error("consensus called {call} too early: {why}")]
+    /// A call came before the one it needs, or once too often.
+    #[error("consensus called {call} out of order: {why}")]
     Order {
         /// The call.
         call: &'static str,
-        /// What is missing.
+        /// What is wrong with that.
         why: &'static str,
     },
     /// The genesis file is not usable.
