@@ -24,21 +24,22 @@ pub const ADDRESS: Address = address!("0x0000000000000000000000000000000000000A0
 pub const MAX_KEYS: usize = 64;
 
 /// Price of a call. The prices are the time of each part beside `ecrecover`, which costs 3,000 gas, doubled for slower
-/// machines. `examples/price.rs` measures it; on one core of an EPYC (Zen 3), where `ecrecover` takes 38.3 us:
+/// machines and rounded up. `examples/price.rs` measures it; on one core of an EPYC (Zen 3), where `ecrecover` takes
+/// 37.0 us:
 ///
 /// | part | time | gas | doubled |
 /// |---|---|---|---|
-/// | call | 0.07 us | 5 | 11 |
-/// | key | 0.38 us | 30 | 60 |
-/// | signature | 39.7 us | 3,110 | 6,230 |
-/// | receipt | 11.0 us | 860 | 1,730 |
-pub const BASE_GAS: u64 = 200;
+/// | call | 0.07 us | 6 | 12 |
+/// | key | 0.08 us | 7 | 13 |
+/// | signature | 39.8 us | 3,230 | 6,460 |
+/// | receipt | 2.0 us | 160 | 320 |
+pub const BASE_GAS: u64 = 100;
 /// Price of each key, signed or not: it is compared with the others, and hashed for a receipt.
-pub const KEY_GAS: u64 = 60;
+pub const KEY_GAS: u64 = 20;
 /// Price of each signature.
 pub const SIGNATURE_GAS: u64 = 6_500;
 /// Price of a receipt's digest.
-pub const RECEIPT_GAS: u64 = 1_800;
+pub const RECEIPT_GAS: u64 = 400;
 
 /// The contract in the table of native contracts.
 pub const NATIVE: Native =

@@ -17,6 +17,7 @@ fn foundry_deploys_and_drives_contracts() {
     fork(shop, &node.url, &token);
     let hash = send(shop, &node.url, &key, &token);
     ask(shop, &node.url, &token, &hash);
+    stake(shop, &node.url);
 }
 
 /// A script deploys two contracts, one of them by CREATE2, and drives them.
@@ -116,4 +117,19 @@ fn ask(shop: &Workshop, url: &str, token: &str, hash: &str) {
     assert!((21_000..60_000).contains(&estimate), "{estimate}");
     let header: Value = serde_json::from_str(&shop.cast(&["block", "latest", "--json"], url)).unwrap();
     assert_eq!(header["gasLimit"], "0x5f5e100");
+}
+
+/// A native contract is called like any other.
+fn stake(shop: &Workshop, url: &str) {
+    let contract = sahara_chain::staking::ADDRESS.to_string();
+    let validator = shop.cast(&["call", &contract, "validatorAt(uint256)(address)", "0"], url);
+    let (delegator, key) = (address(4).to_string(), secret(4).to_string());
+    let delegate = ["delegate(address)", &validator, "--value", "3ether", "--private-key", &key];
+    let sent = shop.cast(&[&["send", &contract], &delegate[..]].concat(), url);
+    assert!(sent.contains("status               1 (success)"), "{sent}");
+    let worth = "delegationOf(address,address)(uint256,uint256,uint256)";
+    let told = shop.cast(&["call", &contract, worth, &validator, &delegator], url);
+    assert!(told.starts_with("3000000000000000000"), "{told}");
+    let nobody = ["send", &contract, "delegate(address)", &delegator, "--value", "1ether", "--private-key", &key];
+    shop.try_cast(&nobody, url).failed_with("execution reverted: staking: ");
 }
