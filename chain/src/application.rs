@@ -210,6 +210,8 @@ pub struct Offence {
     pub height: u64,
     /// What.
     pub kind: OffenceKind,
+    /// Its weight at that height.
+    pub power: u64,
 }
 
 /// Kinds of misbehaviour.

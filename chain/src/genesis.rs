@@ -152,8 +152,13 @@ impl Genesis {
             supply = supply.and_then(|sum| sum.checked_add(account.balance));
             let reserved = system_contracts().contains(address);
             need(!reserved, &format!("accounts.{address}"), "is the address of a native contract")?;
+            // Such an account would have to refuse a contract at its address (EIP-7610); no block can make one.
+            let orphaned = !account.storage.is_empty() && account.code.is_empty() && account.nonce == 0;
+            need(!orphaned, &format!("accounts.{address}.storage"), "needs code or a nonce beside it")?;
         }
-        need(supply.is_some_and(|sum| sum < U256::MAX >> 64), "accounts", "balances are too large together")
+        // Whoever could bond everything would still fit what the engine can count, and so does the reward of an age.
+        let most = TOKEN * U256::from(MAX_TOTAL_POWER / 2);
+        need(supply.is_some_and(|sum| sum < most), "accounts", "balances are too large together")
     }
 
     /// Writes the first state into `view`.

@@ -6,11 +6,24 @@ pragma solidity ^0.8.20;
 interface IStaking {
     event Delegated(address indexed validator, address indexed delegator, uint256 amount);
     event Undelegated(address indexed validator, address indexed delegator, uint256 amount);
+    event ParametersChanged();
 
     struct Unbonding {
         address validator;
         uint256 amount;
         uint256 due;
+    }
+
+    /// As in the genesis file: whole tokens, seconds, hundredths of a percent, `blockReward` in the smallest unit.
+    struct Parameters {
+        uint256 minSelfBond;
+        uint256 unbondingSeconds;
+        uint256 maxValidators;
+        uint256 blockReward;
+        uint256 doubleSignSlash;
+        uint256 downtimeSlash;
+        uint256 maxMissed;
+        uint256 jailSeconds;
     }
 
     /// Makes the caller a validator with this ed25519 key and bonds the value. Commission in hundredths of a percent.
@@ -22,14 +35,24 @@ interface IStaking {
     function delegate(address validator) external payable;
     /// Begins to take stake back. It arrives with `withdraw` after the unbonding time.
     function undelegate(address validator, uint256 amount) external;
-    /// Moves stake at once, not twice within the unbonding time.
+    /// Moves stake at once. It answers for the validator it left until the unbonding time is over, and cannot move again
+    /// before. Three such moves to one validator can be open at once.
     function redelegate(address from, address to, uint256 amount) external;
+    /// Takes at once what moved stake owes for a proven offence of the validator it left. Anybody may call it; without
+    /// it, that happens when the delegator next touches the stake.
+    function settle(address validator, address delegator) external;
     /// Pays everything of the caller that is due.
     function withdraw() external returns (uint256 paid);
     /// Pays the caller's rewards at this validator.
     function claim(address validator) external returns (uint256 paid);
     /// Pays the commission of the caller's validator.
     function claimCommission() external returns (uint256 paid);
+
+    /// For the governance address that genesis names, and nobody else.
+    function setParameters(Parameters calldata parameters) external;
+    function setGovernance(address heir) external;
+    /// Pays part of what was slashed to the caller.
+    function takePool(uint256 amount) external returns (uint256 paid);
 
     /// `status`: 0 free, 1 jailed until that time, 2 tombstoned for ever. `power`: weight in consensus.
     function validatorOf(address operator)
@@ -53,6 +76,8 @@ interface IStaking {
     function validatorAt(uint256 index) external view returns (address);
     /// What was slashed, for governance to decide about.
     function pool() external view returns (uint256);
+    function parameters() external view returns (Parameters memory);
+    function governance() external view returns (address);
 }
 
 IStaking constant STAKING = IStaking(0x0000000000000000000000000000000000000a10);

@@ -237,8 +237,9 @@ fn offence(misbehavior: &Misbehavior) -> Option<Offence> {
         MisbehaviorType::LightClientAttack => OffenceKind::LightClientAttack,
         MisbehaviorType::Unknown => return None,
     };
-    let validator = consensus_address(&misbehavior.validator.as_ref()?.address)?;
-    Some(Offence { validator, height: unsigned(misbehavior.height), kind })
+    let who = misbehavior.validator.as_ref()?;
+    let validator = consensus_address(&who.address)?;
+    Some(Offence { validator, height: unsigned(misbehavior.height), kind, power: unsigned(who.power) })
 }
 
 fn signed(number: u64) -> i64 {

@@ -167,6 +167,11 @@ fn genesis(homes: &[Validator], chain_id: &str) -> Result<String, NodeError> {
     let state = Genesis::development(validators);
     genesis["chain_id"] = json!(chain_id);
     genesis["app_state"] = serde_json::to_value(&state).map_err(|e| NodeError::Setup(e.to_string()))?;
+    // Stake stays bonded for longer than evidence counts, in time and, with blocks of a second, in blocks.
+    let evidence = state.staking.evidence_seconds;
+    genesis["consensus_params"]["evidence"]["max_age_duration"] =
+        json!((u128::from(evidence) * 1_000_000_000).to_string());
+    genesis["consensus_params"]["evidence"]["max_age_num_blocks"] = json!(evidence.to_string());
     genesis["consensus_params"]["block"]["max_bytes"] = json!(MAX_BLOCK_BYTES.to_string());
     serde_json::to_string_pretty(&genesis).map_err(|e| NodeError::Setup(e.to_string()))
 }

@@ -6,13 +6,13 @@ use alloy_primitives::{Address, U256};
 
 use super::{
     Result, StakeError,
-    params::{StakingParams, WHOLE},
-    validator::{self, SCALE, Status, Validator},
-    words::{Words, of, slot, small},
+    params::StakingParams,
+    validator::{self, SCALE, Sentence, Status, Validator},
+    words::{Words, slot},
 };
 use crate::{
     application::{Offence, Vote},
-    genesis::GenesisValidator,
+    genesis::{GenesisValidator, TOKEN},
     validator::ConsensusAddress,
 };
 
@@ -37,10 +37,10 @@ pub fn begin_block(words: &mut impl Words, facts: &BlockFacts<'_>) -> Result<U25
     let params = StakingParams::load(words)?;
     for offence in facts.offences {
         if let Some(known) = facts.known.get(&offence.validator) {
-            punish(words, &params, known.operator, offence.height, facts.height)?;
+            punish(words, &params, known.operator, offence, facts)?;
         }
     }
-    let signed: u64 = facts.votes.iter().filter(|vote| vote.signed).map(|vote| vote.power).sum();
+    let signed: u128 = facts.votes.iter().filter(|vote| vote.signed).map(|vote| u128::from(vote.power)).sum();
     let mut made = U256::ZERO;
     for vote in facts.votes {
         let Some(known) = facts.known.get(&vote.validator) else { continue };
@@ -48,7 +48,7 @@ pub fn begin_block(words: &mut impl Words, facts: &BlockFacts<'_>) -> Result<U25
         watch(words, &params, &mut validator, vote.signed, facts)?;
         if vote.signed && signed > 0 && !validator.shares.is_zero() {
             let reward = U256::from(params.block_reward) * U256::from(vote.power) / U256::from(signed);
-            made += pay(words, &mut validator, reward)?;
+            made += pay(&mut validator, reward);
         }
         validator.store(words)?;
     }
@@ -56,15 +56,13 @@ pub fn begin_block(words: &mut impl Words, facts: &BlockFacts<'_>) -> Result<U25
 }
 
 /// Shares `reward` among the delegators, after the operator's commission. Gives what was really credited.
-fn pay(words: &mut impl Words, validator: &mut Validator, reward: U256) -> Result<U256> {
-    let commission = reward * U256::from(validator.commission) / U256::from(WHOLE);
+fn pay(validator: &mut Validator, reward: U256) -> U256 {
+    let commission = validator::share(reward, validator.commission);
     let each = (reward - commission) * SCALE / validator.shares;
     validator.earned += each;
-    let owed = of("commission.owed", validator.operator);
-    let before = words.load(owed)?;
-    words.store(owed, before + commission)?;
+    validator.owed += commission;
     // Rounded up, so that the contract can always pay what it owes.
-    Ok(commission + (each * validator.shares).div_ceil(SCALE))
+    commission + (each * validator.shares).div_ceil(SCALE)
 }
 
 fn watch(
@@ -78,7 +76,7 @@ fn watch(
     validator.missed = if signed { validator.missed & !bit } else { validator.missed | bit };
     let missed = u64::try_from(validator.missed.count_ones()).unwrap_or(0);
     if validator.status == Status::Free && missed > params.max_missed {
-        let taken = validator.slash(params.downtime_slash);
+        let taken = validator.slash(params.downtime_slash, validator.tokens);
         validator.status = Status::Jailed(facts.time.saturating_add(params.jail_seconds));
         validator.missed = U256::ZERO;
         to_pool(words, taken)?;
@@ -87,19 +85,27 @@ fn watch(
     Ok(())
 }
 
-/// Once in a validator's life.
-fn punish(words: &mut impl Words, params: &StakingParams, operator: Address, height: u64, now: u64) -> Result<()> {
+/// Once in a validator's life. The stake that is there pays for as much of it as stood behind the offence; what left
+/// since pays when it is settled or withdrawn.
+fn punish(
+    words: &mut impl Words,
+    params: &StakingParams,
+    operator: Address,
+    offence: &Offence,
+    now: &BlockFacts<'_>,
+) -> Result<()> {
     let mut validator = match Validator::load(words, operator) {
         Ok(validator) => validator,
         Err(StakeError::Refused(_)) => return Ok(()),
         Err(e) => return Err(e),
     };
-    if validator.status == Status::Tombstoned {
+    if matches!(validator.status, Status::Tombstoned(_)) {
         return Ok(());
     }
-    let taken = validator.slash(params.double_sign_slash);
-    validator.status = Status::Tombstoned;
-    validator.offence = (height, now);
+    let part = params.double_sign_slash;
+    let taken = validator.slash(part, TOKEN * U256::from(offence.power));
+    validator.status =
+        Status::Tombstoned(Sentence { height: offence.height, proven: now.height, time: now.time, part });
     validator.store(words)?;
     to_pool(words, taken)?;
     mark_changed(words)
@@ -107,8 +113,10 @@ fn punish(words: &mut impl Words, params: &StakingParams, operator: Address, hei
 
 /// What was slashed stays in the contract, for governance to decide.
 pub fn to_pool(words: &mut impl Words, tokens: U256) -> Result<()> {
-    let pool = words.load(slot("pool", &[]))?;
-    words.store(slot("pool", &[]), pool + tokens)?;
+    if !tokens.is_zero() {
+        let pool = words.load(slot("pool", &[]))?;
+        words.store(slot("pool", &[]), pool + tokens)?;
+    }
     Ok(())
 }
 
@@ -141,13 +149,19 @@ pub fn end_block(words: &mut impl Words) -> Result<Vec<GenesisValidator>> {
         return Ok(vec![]);
     }
     let mut changes = Vec::new();
-    for (index, validator) in all.iter().enumerate() {
+    for (index, validator) in all.iter_mut().enumerate() {
         let power = chosen.get(&index).copied().unwrap_or(0);
-        let active = of("active", validator.operator);
-        if small(words.load(active)?) != power {
-            words.store(active, U256::from(power))?;
-            changes.push(GenesisValidator { operator: validator.operator, consensus_key: validator.key, power });
+        let before = validator::active(words, validator.operator)?;
+        if before == power {
+            continue;
         }
+        validator::set_active(words, validator.operator, power)?;
+        if before == 0 && !validator.missed.is_zero() {
+            // What it missed long ago does not count against a newcomer.
+            validator.missed = U256::ZERO;
+            validator.store(words)?;
+        }
+        changes.push(GenesisValidator { operator: validator.operator, consensus_key: validator.key, power });
     }
     Ok(changes)
 }

@@ -1,26 +1,28 @@
 //! The staking contract as Solidity calls it.
 
+use std::{collections::BTreeMap, sync::LazyLock};
+
 use alloy_primitives::{Address, B256, Bytes, U256, keccak256};
 
 use super::{
     Result, StakeError, block,
-    delegation::{self, Delegation},
-    need,
-    params::StakingParams,
-    unbonding::{self, Entry},
+    delegation::Delegation,
+    governance, need,
+    params::{StakingParams, WHOLE},
+    stake, unbonding,
     validator::{self, Status, Validator},
-    words::{Words, of, slot, word},
+    words::{Words, slot, word},
 };
 use crate::{
     error::StoreError,
-    evm::abi::{self, AbiError, Arguments, words_out},
-    genesis::TOKEN,
-    validator::ConsensusKey,
+    evm::abi::{self, AbiError, words_out},
 };
 
-/// Price of a question and of a change: bounded work each, priced by the slots it touches.
+/// Price of a question, of a change, and of one that makes new records: bounded work each, priced by the slots it
+/// touches.
 const ASK_GAS: u64 = 20_000;
 const CHANGE_GAS: u64 = 120_000;
+const MOVE_GAS: u64 = 250_000;
 
 /// Who calls, when.
 #[derive(Clone, Copy, Debug)]
@@ -57,10 +59,11 @@ pub struct Answer {
     pub logs: Vec<Log>,
 }
 
-/// Gas of the call, and whether it is known.
+/// Gas of the call, and of one that is not known.
 pub fn price(input: &[u8]) -> u64 {
     match abi::split(input).and_then(|(selector, _)| function(selector)) {
         Some((Kind::View, _)) => ASK_GAS,
+        Some((_, Function::CreateValidator | Function::Undelegate | Function::Redelegate)) => MOVE_GAS,
         Some(_) => CHANGE_GAS,
         None => 2_000,
     }
@@ -81,18 +84,27 @@ enum Function {
     Delegate,
     Undelegate,
     Redelegate,
+    Settle,
     Withdraw,
     Claim,
     ClaimCommission,
+    SetParameters,
+    SetGovernance,
+    TakePool,
     ValidatorOf,
     DelegationOf,
     UnbondingOf,
     Count,
     At,
     Pool,
+    Parameters,
+    Governance,
 }
 
-fn function(selector: [u8; 4]) -> Option<(Kind, Function)> {
+type Known = (Kind, Function);
+
+/// Every function by its selector, computed once.
+static FUNCTIONS: LazyLock<BTreeMap<[u8; 4], Known>> = LazyLock::new(|| {
     let all = [
         ("createValidator(bytes32,uint256)", Kind::Payable, Function::CreateValidator),
         ("setCommission(uint256)", Kind::Change, Function::SetCommission),
@@ -100,17 +112,31 @@ fn function(selector: [u8; 4]) -> Option<(Kind, Function)> {
         ("delegate(address)", Kind::Payable, Function::Delegate),
         ("undelegate(address,uint256)", Kind::Change, Function::Undelegate),
         ("redelegate(address,address,uint256)", Kind::Change, Function::Redelegate),
+        ("settle(address,address)", Kind::Change, Function::Settle),
         ("withdraw()", Kind::Change, Function::Withdraw),
         ("claim(address)", Kind::Change, Function::Claim),
         ("claimCommission()", Kind::Change, Function::ClaimCommission),
+        (
+            "setParameters((uint256,uint256,uint256,uint256,uint256,uint256,uint256,uint256))",
+            Kind::Change,
+            Function::SetParameters,
+        ),
+        ("setGovernance(address)", Kind::Change, Function::SetGovernance),
+        ("takePool(uint256)", Kind::Change, Function::TakePool),
         ("validatorOf(address)", Kind::View, Function::ValidatorOf),
         ("delegationOf(address,address)", Kind::View, Function::DelegationOf),
         ("unbondingOf(address)", Kind::View, Function::UnbondingOf),
         ("validatorCount()", Kind::View, Function::Count),
         ("validatorAt(uint256)", Kind::View, Function::At),
         ("pool()", Kind::View, Function::Pool),
+        ("parameters()", Kind::View, Function::Parameters),
+        ("governance()", Kind::View, Function::Governance),
     ];
-    all.into_iter().find(|(name, _, _)| abi::selector(name) == selector).map(|(_, kind, function)| (kind, function))
+    all.into_iter().map(|(name, kind, function)| (abi::selector(name), (kind, function))).collect()
+});
+
+fn function(selector: [u8; 4]) -> Option<Known> {
+    FUNCTIONS.get(&selector).copied()
 }
 
 /// Runs a call. A refusal is a revert with that reason; an error is the database's.
@@ -133,66 +159,72 @@ fn answer(words: &mut impl Words, env: &Env, input: &[u8]) -> Result<Answer> {
     need(kind == Kind::View || !env.read_only, "nothing may change in a static call")?;
     let caller = env.caller;
     match function {
-        Function::CreateValidator => create(words, env, arguments),
+        Function::CreateValidator => stake::create(words, env, ok(arguments.word(0))?, ok(arguments.small(1))?),
         Function::SetCommission => {
             let mut own = Validator::load(words, caller)?;
             own.commission = ok(arguments.small(0))?;
-            need(own.commission <= super::params::WHOLE, "commission above 100 percent")?;
+            need(own.commission <= WHOLE, "commission above 100 percent")?;
             own.store(words)?;
             Ok(Answer::default())
         }
-        Function::Unjail => unjail(words, env),
-        Function::Delegate => {
-            let mut validator = Validator::load(words, ok(arguments.address(0))?)?;
-            need(validator.status != Status::Tombstoned, "this validator is tombstoned")?;
-            delegation::delegate(words, &mut validator, caller, env.value)?;
-            block::mark_changed(words)?;
-            Ok(logged("Delegated(address,address,uint256)", validator.operator, caller, env.value))
+        Function::Unjail => stake::unjail(words, env),
+        Function::Delegate => stake::delegate(words, env, ok(arguments.address(0))?),
+        Function::Undelegate => stake::undelegate(words, env, ok(arguments.address(0))?, ok(arguments.number(1))?),
+        Function::Redelegate => {
+            let (from, to) = (ok(arguments.address(0))?, ok(arguments.address(1))?);
+            stake::redelegate(words, env, from, to, ok(arguments.number(2))?)
         }
-        Function::Undelegate => undelegate(words, env, arguments),
-        Function::Redelegate => redelegate(words, env, arguments),
+        Function::Settle => {
+            let (mut validator, own) =
+                stake::settled(words, env, ok(arguments.address(0))?, ok(arguments.address(1))?)?;
+            own.store(words, validator.operator, ok(arguments.address(1))?)?;
+            stake::keep(words, &mut validator)?;
+            Ok(Answer::default())
+        }
         Function::Withdraw => {
             let (payout, kept) = unbonding::take_due(words, caller, env.time)?;
             need(!(payout + kept).is_zero(), "nothing is due")?;
             block::to_pool(words, kept)?;
-            Ok(Answer { payout, output: words_out(&[payout]), ..Answer::default() })
+            Ok(paid(payout))
         }
         Function::Claim => {
-            let validator = Validator::load(words, ok(arguments.address(0))?)?;
-            let mut own = Delegation::load(words, validator.operator, caller)?;
-            own.settle(&validator);
+            let (mut validator, mut own) = stake::settled(words, env, ok(arguments.address(0))?, caller)?;
             let payout = std::mem::take(&mut own.owed);
             own.store(words, validator.operator, caller)?;
-            Ok(Answer { payout, output: words_out(&[payout]), ..Answer::default() })
+            stake::keep(words, &mut validator)?;
+            Ok(paid(payout))
         }
         Function::ClaimCommission => {
-            let owed = of("commission.owed", caller);
-            let payout = words.load(owed)?;
-            words.store(owed, U256::ZERO)?;
-            Ok(Answer { payout, output: words_out(&[payout]), ..Answer::default() })
+            let mut own = Validator::load(words, caller)?;
+            let payout = std::mem::take(&mut own.owed);
+            own.store(words)?;
+            Ok(paid(payout))
         }
+        Function::SetParameters => governance::set_parameters(words, caller, arguments),
+        Function::SetGovernance => governance::hand_over(words, caller, ok(arguments.address(0))?),
+        Function::TakePool => governance::take_pool(words, caller, ok(arguments.number(0))?),
         Function::ValidatorOf => {
             let v = Validator::load(words, ok(arguments.address(0))?)?;
             let (status, until) = match v.status {
                 Status::Free => (0, 0),
                 Status::Jailed(until) => (1, until),
-                Status::Tombstoned => (2, 0),
+                Status::Tombstoned(_) => (2, 0),
             };
             let key = U256::from_be_bytes(v.key.0.0);
             let numbers = [v.commission, status, until, v.power()].map(U256::from);
             Ok(said(&[&[key, v.tokens, v.shares], numbers.as_slice()].concat()))
         }
         Function::DelegationOf => {
-            let validator = Validator::load(words, ok(arguments.address(0))?)?;
+            let mut validator = Validator::load(words, ok(arguments.address(0))?)?;
             let mut own = Delegation::load(words, validator.operator, ok(arguments.address(1))?)?;
-            own.settle(&validator);
+            own.settle(words, &mut validator, env.time)?;
             Ok(said(&[validator.worth(own.shares), own.shares, own.owed]))
         }
         Function::UnbondingOf => {
             let entries = unbonding::entries(words, ok(arguments.address(0))?)?;
             let mut out = vec![U256::from(32), U256::from(entries.len())];
             for entry in entries {
-                out.extend([word(entry.validator), entry.tokens, U256::from(entry.due)]);
+                out.extend([word(entry.left.validator), entry.tokens, U256::from(entry.due)]);
             }
             Ok(said(&out))
         }
@@ -203,66 +235,12 @@ fn answer(words: &mut impl Words, env: &Env, input: &[u8]) -> Result<Answer> {
             Ok(said(&[word(validator::at(words, index)?)]))
         }
         Function::Pool => Ok(said(&[words.load(slot("pool", &[]))?])),
+        Function::Parameters => Ok(said(&StakingParams::load(words)?.numbers().map(U256::from))),
+        Function::Governance => Ok(said(&[word(StakingParams::load(words)?.governance)])),
     }
 }
 
-fn create(words: &mut impl Words, env: &Env, arguments: Arguments<'_>) -> Result<Answer> {
-    let key = ConsensusKey(ok(arguments.word(0))?);
-    let commission = ok(arguments.small(1))?;
-    let least = TOKEN * U256::from(StakingParams::load(words)?.min_self_bond);
-    need(env.value >= least, "the operator must bond more itself")?;
-    let mut validator = Validator::create(words, env.caller, key, commission)?;
-    delegation::delegate(words, &mut validator, env.caller, env.value)?;
-    block::mark_changed(words)?;
-    Ok(logged("Delegated(address,address,uint256)", env.caller, env.caller, env.value))
-}
-
-fn unjail(words: &mut impl Words, env: &Env) -> Result<Answer> {
-    let mut own = Validator::load(words, env.caller)?;
-    match own.status {
-        Status::Jailed(until) => need(env.time >= until, "too early")?,
-        Status::Free => return Err(StakeError::Refused("not in jail")),
-        Status::Tombstoned => return Err(StakeError::Refused("tombstoned: for ever")),
-    }
-    let bonded = Delegation::load(words, own.operator, own.operator)?.shares;
-    let least = TOKEN * U256::from(StakingParams::load(words)?.min_self_bond);
-    need(own.worth(bonded) >= least, "the operator must bond more itself")?;
-    own.status = Status::Free;
-    own.store(words)?;
-    block::mark_changed(words)?;
-    Ok(Answer::default())
-}
-
-fn undelegate(words: &mut impl Words, env: &Env, arguments: Arguments<'_>) -> Result<Answer> {
-    let mut validator = Validator::load(words, ok(arguments.address(0))?)?;
-    let tokens = delegation::withdraw(words, &mut validator, env.caller, ok(arguments.number(1))?)?;
-    let due = env.time.saturating_add(StakingParams::load(words)?.unbonding_seconds);
-    let entry = Entry { validator: validator.operator, tokens, height: env.height, due };
-    unbonding::push(words, env.caller, entry)?;
-    block::mark_changed(words)?;
-    Ok(logged("Undelegated(address,address,uint256)", validator.operator, env.caller, tokens))
-}
-
-/// Moves stake at once. It stays staked, so it must not be a way around the wait: the stake of a validator that is in
-/// jail or worse cannot move, and moved stake cannot move again before the time in which an offence can be proven.
-fn redelegate(words: &mut impl Words, env: &Env, arguments: Arguments<'_>) -> Result<Answer> {
-    let mut from = Validator::load(words, ok(arguments.address(0))?)?;
-    let to = ok(arguments.address(1))?;
-    need(from.operator != to, "from and to are the same")?;
-    need(from.status == Status::Free, "stake cannot leave a jailed validator this way")?;
-    let until = super::words::between("moved", from.operator, env.caller);
-    need(words.load(until)? <= U256::from(env.time), "this stake was moved here too recently")?;
-    let tokens = delegation::withdraw(words, &mut from, env.caller, ok(arguments.number(2))?)?;
-    let mut validator = Validator::load(words, to)?;
-    need(validator.status != Status::Tombstoned, "this validator is tombstoned")?;
-    delegation::delegate(words, &mut validator, env.caller, tokens)?;
-    let free = env.time.saturating_add(StakingParams::load(words)?.unbonding_seconds);
-    words.store(super::words::between("moved", to, env.caller), U256::from(free))?;
-    block::mark_changed(words)?;
-    Ok(logged("Delegated(address,address,uint256)", to, env.caller, tokens))
-}
-
-fn ok<T>(argument: std::result::Result<T, AbiError>) -> Result<T> {
+pub(super) fn ok<T>(argument: std::result::Result<T, AbiError>) -> Result<T> {
     argument.map_err(|e| StakeError::Refused(e.reason()))
 }
 
@@ -270,7 +248,11 @@ fn said(words: &[U256]) -> Answer {
     Answer { output: words_out(words), ..Answer::default() }
 }
 
-fn logged(event: &str, validator: Address, delegator: Address, tokens: U256) -> Answer {
+fn paid(payout: U256) -> Answer {
+    Answer { payout, output: words_out(&[payout]), ..Answer::default() }
+}
+
+pub(super) fn logged(event: &str, validator: Address, delegator: Address, tokens: U256) -> Answer {
     let topics = vec![keccak256(event), validator.into_word(), delegator.into_word()];
     Answer { logs: vec![Log { topics, data: words_out(&[tokens]) }], ..Answer::default() }
 }

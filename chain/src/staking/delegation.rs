@@ -3,14 +3,18 @@
 use alloy_primitives::{Address, U256};
 
 use super::{
-    Result,
-    validator::{SCALE, Validator},
-    words::{Words, between},
+    Result, need,
+    unbonding::Origin,
+    validator::{SCALE, Status, Validator},
+    words::{Words, address, between, field, word},
 };
 use crate::error::StoreError;
 
+/// Moves to one validator that a delegator can have open at once: settling is bounded work.
+pub const MAX_MOVES: usize = 3;
+
 /// Shares, and rewards that were counted but not paid.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Delegation {
     /// Of the validator.
     pub shares: U256,
@@ -18,7 +22,25 @@ pub struct Delegation {
     pub settled: U256,
     /// Counted and not paid.
     pub owed: U256,
+    /// The shares among them that came from another validator and still answer for it, oldest first.
+    pub moves: Vec<Move>,
+    /// Moves in storage.
+    stored: usize,
 }
+
+/// Shares that came from another validator.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Move {
+    /// Whose offences they answer for.
+    pub origin: Origin,
+    /// How many.
+    pub shares: U256,
+    /// After this time nothing can be proven any more.
+    pub until: u64,
+}
+
+const MOVES: u64 = 3;
+const MOVE_WORDS: u64 = 3;
 
 impl Delegation {
     /// What `delegator` has at `validator`, nothing if never seen.
@@ -27,10 +49,23 @@ impl Delegation {
         validator: Address,
         delegator: Address,
     ) -> std::result::Result<Self, StoreError> {
+        let base = between("delegation", validator, delegator);
+        let mut moves = Vec::new();
+        for place in places(base) {
+            let from = words.load(place)?;
+            if from.is_zero() {
+                break;
+            }
+            let shares = words.load(field(place, 1))?;
+            let [height, until, _, _] = words.load(field(place, 2))?.into_limbs();
+            moves.push(Move { origin: Origin { validator: address(from), height }, shares, until });
+        }
         Ok(Self {
-            shares: words.load(between("d.shares", validator, delegator))?,
-            settled: words.load(between("d.settled", validator, delegator))?,
-            owed: words.load(between("d.owed", validator, delegator))?,
+            shares: words.load(base)?,
+            settled: words.load(field(base, 1))?,
+            owed: words.load(field(base, 2))?,
+            stored: moves.len(),
+            moves,
         })
     }
 
@@ -41,37 +76,74 @@ impl Delegation {
         validator: Address,
         delegator: Address,
     ) -> std::result::Result<(), StoreError> {
-        words.store(between("d.shares", validator, delegator), self.shares)?;
-        words.store(between("d.settled", validator, delegator), self.settled)?;
-        words.store(between("d.owed", validator, delegator), self.owed)
+        let base = between("delegation", validator, delegator);
+        words.store(base, self.shares)?;
+        words.store(field(base, 1), self.settled)?;
+        words.store(field(base, 2), self.owed)?;
+        let touched = self.stored.max(self.moves.len());
+        for (place, index) in places(base).zip(0..touched) {
+            let (from, shares, times) = match self.moves.get(index) {
+                Some(m) => (word(m.origin.validator), m.shares, U256::from_limbs([m.origin.height, m.until, 0, 0])),
+                None => Default::default(),
+            };
+            words.store(place, from)?;
+            words.store(field(place, 1), shares)?;
+            words.store(field(place, 2), times)?;
+        }
+        Ok(())
     }
 
-    /// Counts the rewards since the last time. Before any change of shares.
-    pub fn settle(&mut self, validator: &Validator) {
+    /// Counts the rewards since the last time, then takes what moved shares owe for offences of the validators they
+    /// came from. Before anything else happens to a delegation: nothing leaves it unsettled. Gives what was taken; the
+    /// caller puts it into the pool.
+    pub fn settle(&mut self, words: &mut impl Words, validator: &mut Validator, time: u64) -> Result<U256> {
         self.owed += self.shares * (validator.earned - self.settled) / SCALE;
         self.settled = validator.earned;
+        let mut taken = U256::ZERO;
+        for open in std::mem::take(&mut self.moves) {
+            match Validator::load(words, open.origin.validator)?.status {
+                // There is no second offence after this one, so the rest is free.
+                Status::Tombstoned(sentence) => {
+                    let shares = sentence.cut(open.shares, open.origin.height, open.until);
+                    self.shares -= shares;
+                    taken += validator.take(shares);
+                }
+                _ if open.until > time => self.moves.push(open),
+                _ => {}
+            }
+        }
+        Ok(taken)
+    }
+
+    /// Shares that answer for nobody else.
+    pub fn free(&self) -> U256 {
+        self.shares - self.moves.iter().map(|open| open.shares).sum::<U256>()
+    }
+
+    /// Takes `shares`, the free ones first, and says for whom each part of them answers.
+    pub fn split_off(&mut self, shares: U256) -> Vec<(U256, Option<Origin>)> {
+        let free = self.free().min(shares);
+        self.shares -= shares;
+        let mut parts = vec![(free, None)];
+        let mut rest = shares - free;
+        for open in &mut self.moves {
+            let part = open.shares.min(rest);
+            open.shares -= part;
+            rest -= part;
+            parts.push((part, Some(open.origin)));
+        }
+        self.moves.retain(|open| !open.shares.is_zero());
+        parts.retain(|(shares, _)| !shares.is_zero());
+        parts
     }
 }
 
-/// Adds `tokens` of `delegator` to `validator`.
-pub fn delegate(words: &mut impl Words, validator: &mut Validator, delegator: Address, tokens: U256) -> Result<()> {
-    let mut own = Delegation::load(words, validator.operator, delegator)?;
-    own.settle(validator);
-    own.shares += validator.add(tokens)?;
-    own.store(words, validator.operator, delegator)?;
-    validator.store(words)?;
-    Ok(())
+fn places(base: U256) -> impl Iterator<Item = U256> {
+    (0u64..).take(MAX_MOVES).map(move |index| field(base, MOVES + MOVE_WORDS * index))
 }
 
-/// Takes at least `tokens` of `delegator` from `validator`, rounded up to a share; gives what they were worth.
-pub fn withdraw(words: &mut impl Words, validator: &mut Validator, delegator: Address, tokens: U256) -> Result<U256> {
-    let mut own = Delegation::load(words, validator.operator, delegator)?;
-    own.settle(validator);
-    super::need(!tokens.is_zero() && tokens <= validator.worth(own.shares), "not that much is delegated")?;
-    let shares = (tokens * validator.shares).div_ceil(validator.tokens).min(own.shares);
-    own.shares -= shares;
-    let taken = validator.take(shares);
-    own.store(words, validator.operator, delegator)?;
-    validator.store(words)?;
-    Ok(taken)
+/// The shares behind `tokens`, rounded up, of the `available` ones.
+pub fn shares_for(validator: &Validator, tokens: U256, available: U256, why: &'static str) -> Result<U256> {
+    need(!tokens.is_zero() && tokens <= validator.worth(available), why)?;
+    Ok((tokens * validator.shares).div_ceil(validator.tokens).min(available))
 }

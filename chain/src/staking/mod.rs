@@ -10,7 +10,9 @@
 mod block;
 mod contract;
 mod delegation;
+mod governance;
 mod params;
+mod stake;
 mod unbonding;
 mod validator;
 mod words;
@@ -20,7 +22,7 @@ use alloy_primitives::{Address, address};
 pub use block::{BlockFacts, begin_block, end_block};
 pub use contract::{Answer, Env, Log, price, run};
 pub use params::StakingParams;
-pub use validator::{Status, Validator, bond_genesis};
+pub use validator::{Sentence, Status, Validator, bond_genesis};
 pub use words::Words;
 
 use crate::error::StoreError;

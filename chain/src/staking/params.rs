@@ -1,9 +1,9 @@
-//! Parameters, in the genesis file and in storage: governance will change them there.
+//! Parameters, in the genesis file and in storage, where governance changes them.
 
-use alloy_primitives::U256;
+use alloy_primitives::{Address, U256};
 use serde::{Deserialize, Serialize};
 
-use super::words::{Words, slot};
+use super::words::{Words, address, field, slot, word};
 use crate::error::StoreError;
 
 /// One hundred percent.
@@ -29,6 +29,10 @@ pub struct StakingParams {
     pub max_missed: u64,
     /// Seconds in jail at least, for being away.
     pub jail_seconds: u64,
+    /// Seconds for which an offence can be proven; the engine's own limit follows it. Fixed by genesis.
+    pub evidence_seconds: u64,
+    /// Who may change the others, and use what was slashed. Nobody, if zero.
+    pub governance: Address,
 }
 
 impl Default for StakingParams {
@@ -42,6 +46,8 @@ impl Default for StakingParams {
             downtime_slash: 1,
             max_missed: 192,
             jail_seconds: 600,
+            evidence_seconds: 14 * 24 * 3600,
+            governance: Address::ZERO,
         }
     }
 }
@@ -49,10 +55,12 @@ impl Default for StakingParams {
 impl StakingParams {
     /// The field that makes no sense, and why.
     pub fn problem(&self) -> Option<(&'static str, &'static str)> {
+        let longer = "must be longer than staking.evidence_seconds, or offenders leave before they are found";
         let checks = [
             (self.max_validators > 0, "staking.max_validators", "must not be zero"),
             (self.max_validators <= 300, "staking.max_validators", "must be 300 at most"),
-            (self.unbonding_seconds > 0, "staking.unbonding_seconds", "must not be zero"),
+            (self.evidence_seconds > 0, "staking.evidence_seconds", "must not be zero"),
+            (self.unbonding_seconds > self.evidence_seconds, "staking.unbonding_seconds", longer),
             (self.double_sign_slash <= WHOLE, "staking.double_sign_slash", "must be 10000 at most"),
             (self.downtime_slash <= WHOLE, "staking.downtime_slash", "must be 10000 at most"),
             ((1..=256).contains(&self.max_missed), "staking.max_missed", "must be between 1 and 256"),
@@ -60,9 +68,9 @@ impl StakingParams {
         checks.into_iter().find(|(holds, _, _)| !holds).map(|(_, field, why)| (field, why))
     }
 
-    /// Puts them into storage.
-    pub fn store(&self, words: &mut impl Words) -> Result<(), StoreError> {
-        let fields = [
+    /// What governance can change, in the order of the Solidity interface.
+    pub fn numbers(&self) -> [u64; 8] {
+        [
             self.min_self_bond,
             self.unbonding_seconds,
             self.max_validators,
@@ -71,22 +79,54 @@ impl StakingParams {
             self.downtime_slash,
             self.max_missed,
             self.jail_seconds,
-        ];
-        (0u8..).zip(fields).try_for_each(|(i, field)| words.store(slot("param", &[&[i]]), U256::from(field)))
+        ]
+    }
+
+    /// The same with other numbers.
+    pub fn with_numbers(&self, numbers: [u64; 8]) -> Self {
+        let [
+            min_self_bond,
+            unbonding_seconds,
+            max_validators,
+            block_reward,
+            double_sign_slash,
+            downtime_slash,
+            max_missed,
+            jail_seconds,
+        ] = numbers;
+        Self {
+            min_self_bond,
+            unbonding_seconds,
+            max_validators,
+            block_reward,
+            double_sign_slash,
+            downtime_slash,
+            max_missed,
+            jail_seconds,
+            ..self.clone()
+        }
+    }
+
+    /// Puts them into storage: four numbers a word.
+    pub fn store(&self, words: &mut impl Words) -> Result<(), StoreError> {
+        let base = slot("params", &[]);
+        let [a, b, c, d, e, f, g, h] = self.numbers();
+        words.store(field(base, 0), U256::from_limbs([a, b, c, d]))?;
+        words.store(field(base, 1), U256::from_limbs([e, f, g, h]))?;
+        words.store(field(base, 2), U256::from(self.evidence_seconds))?;
+        words.store(field(base, 3), word(self.governance))
     }
 
     /// Reads them from storage.
     pub fn load(words: &mut impl Words) -> Result<Self, StoreError> {
-        let mut field = |i: u8| words.load(slot("param", &[&[i]])).map(super::words::small);
-        Ok(Self {
-            min_self_bond: field(0)?,
-            unbonding_seconds: field(1)?,
-            max_validators: field(2)?,
-            block_reward: field(3)?,
-            double_sign_slash: field(4)?,
-            downtime_slash: field(5)?,
-            max_missed: field(6)?,
-            jail_seconds: field(7)?,
-        })
+        let base = slot("params", &[]);
+        let [a, b, c, d] = words.load(field(base, 0))?.into_limbs();
+        let [e, f, g, h] = words.load(field(base, 1))?.into_limbs();
+        let fixed = Self {
+            evidence_seconds: super::words::small(words.load(field(base, 2))?),
+            governance: address(words.load(field(base, 3))?),
+            ..Self::default()
+        };
+        Ok(fixed.with_numbers([a, b, c, d, e, f, g, h]))
     }
 }

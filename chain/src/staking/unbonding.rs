@@ -4,73 +4,94 @@ use alloy_primitives::{Address, U256};
 
 use super::{
     Result, need,
-    params::{StakingParams, WHOLE},
     validator::{Status, Validator},
-    words::{Words, address, item, of, small, word},
+    words::{Words, address, field, of, slot, small, word},
 };
 use crate::error::StoreError;
 
 /// Entries an account can have at once: paying out is bounded work.
 pub const MAX_ENTRIES: u64 = 16;
 
-/// Tokens on their way out.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Entry {
-    /// From which validator.
+/// Which validator stake was with, and until which height.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Origin {
+    /// The validator.
     pub validator: Address,
+    /// The height at which the stake left it.
+    pub height: u64,
+}
+
+impl Origin {
+    /// What of `tokens`, which answer until the time `until`, is lost to an offence of the validator.
+    pub fn cut(&self, words: &mut impl Words, tokens: U256, until: u64) -> Result<U256> {
+        Ok(match Validator::load(words, self.validator)?.status {
+            Status::Tombstoned(sentence) => sentence.cut(tokens, self.height, until),
+            _ => U256::ZERO,
+        })
+    }
+}
+
+/// Tokens on their way out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Entry {
     /// How much.
     pub tokens: U256,
-    /// Since which height.
-    pub height: u64,
     /// When they arrive.
     pub due: u64,
+    /// What they left.
+    pub left: Origin,
+    /// What they had left before that, not long ago.
+    pub before: Option<Origin>,
 }
 
 impl Entry {
     fn load(words: &mut impl Words, owner: Address, index: u64) -> std::result::Result<Self, StoreError> {
-        let at = U256::from(index);
-        Ok(Self {
-            validator: address(words.load(item("u.validator", owner, at))?),
-            tokens: words.load(item("u.tokens", owner, at))?,
-            height: small(words.load(item("u.height", owner, at))?),
-            due: small(words.load(item("u.due", owner, at))?),
-        })
+        let base = place(owner, index);
+        let [due, left, before, _] = words.load(field(base, 1))?.into_limbs();
+        let mut origin = |at, height| {
+            let validator = address(words.load(field(base, at))?);
+            Ok::<_, StoreError>(Origin { validator, height })
+        };
+        let (left, before) = (origin(2, left)?, origin(3, before)?);
+        let before = Some(before).filter(|origin| !origin.validator.is_zero());
+        Ok(Self { tokens: words.load(base)?, due, left, before })
     }
 
     fn store(&self, words: &mut impl Words, owner: Address, index: u64) -> std::result::Result<(), StoreError> {
-        let at = U256::from(index);
-        words.store(item("u.validator", owner, at), word(self.validator))?;
-        words.store(item("u.tokens", owner, at), self.tokens)?;
-        words.store(item("u.height", owner, at), U256::from(self.height))?;
-        words.store(item("u.due", owner, at), U256::from(self.due))
+        let base = place(owner, index);
+        let before = self.before.unwrap_or(Origin { validator: Address::ZERO, height: 0 });
+        words.store(base, self.tokens)?;
+        words.store(field(base, 1), U256::from_limbs([self.due, self.left.height, before.height, 0]))?;
+        words.store(field(base, 2), word(self.left.validator))?;
+        words.store(field(base, 3), word(before.validator))
     }
 
-    /// What is left after the offences of its validator: it answers for one that was committed while the tokens were
-    /// still staked, and proven after they had left.
+    /// What is left after the offences of the validators it was with, proven after it had left them.
     fn payable(&self, words: &mut impl Words) -> Result<U256> {
-        let validator = Validator::load(words, self.validator)?;
-        let (offence, proven) = validator.offence;
-        let liable = validator.status == Status::Tombstoned && (offence..=proven).contains(&self.height) && offence > 0;
-        if !liable {
-            return Ok(self.tokens);
+        let mut tokens = self.tokens;
+        for origin in [Some(self.left), self.before].into_iter().flatten() {
+            tokens -= origin.cut(words, tokens, self.due)?;
         }
-        let part = StakingParams::load(words)?.double_sign_slash;
-        Ok(self.tokens - self.tokens * U256::from(part) / U256::from(WHOLE))
+        Ok(tokens)
     }
+}
+
+fn place(owner: Address, index: u64) -> U256 {
+    slot("unbonding", &[owner.as_slice(), &index.to_be_bytes()])
 }
 
 /// All entries of `owner`.
 pub fn entries(words: &mut impl Words, owner: Address) -> std::result::Result<Vec<Entry>, StoreError> {
-    let count = small(words.load(of("u.count", owner))?);
+    let count = small(words.load(of("unbonding.count", owner))?);
     (0..count.min(MAX_ENTRIES)).map(|index| Entry::load(words, owner, index)).collect()
 }
 
 /// Sends `entry` on its way.
 pub fn push(words: &mut impl Words, owner: Address, entry: Entry) -> Result<()> {
-    let count = small(words.load(of("u.count", owner))?);
+    let count = small(words.load(of("unbonding.count", owner))?);
     need(count < MAX_ENTRIES, "too many unbonding entries: withdraw those that are due first")?;
     entry.store(words, owner, count)?;
-    words.store(of("u.count", owner), U256::from(count + 1))?;
+    words.store(of("unbonding.count", owner), U256::from(count + 1))?;
     Ok(())
 }
 
@@ -87,10 +108,12 @@ pub fn take_due(words: &mut impl Words, owner: Address, time: u64) -> Result<(U2
         paid += payable;
         kept += entry.tokens - payable;
     }
+    let gone = Origin { validator: Address::ZERO, height: 0 };
+    let nothing = Entry { tokens: U256::ZERO, due: 0, left: gone, before: None };
     for index in 0..all.len() {
-        let entry = left.get(index).copied().unwrap_or_default();
+        let entry = left.get(index).unwrap_or(&nothing);
         entry.store(words, owner, u64::try_from(index).unwrap_or(MAX_ENTRIES))?;
     }
-    words.store(of("u.count", owner), U256::from(left.len()))?;
+    words.store(of("unbonding.count", owner), U256::from(left.len()))?;
     Ok((paid, kept))
 }

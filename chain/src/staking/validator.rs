@@ -7,7 +7,7 @@ use super::{
     delegation::Delegation,
     need,
     params::WHOLE,
-    words::{Words, address, item, of, slot, small, word},
+    words::{Words, address, field, of, slot, small, word},
 };
 use crate::{
     error::StoreError,
@@ -20,10 +20,33 @@ use crate::{
 pub enum Status {
     /// It may.
     Free,
-    /// It was away; it may return after this time.
+    /// It was away, or its operator took its own stake back; it may return after this time.
     Jailed(u64),
     /// It signed two blocks of one height. It never returns.
-    Tombstoned,
+    Tombstoned(Sentence),
+}
+
+/// What a tombstoned validator's stake answers for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sentence {
+    /// Height of the offence.
+    pub height: u64,
+    /// Height of the block that brought the proof.
+    pub proven: u64,
+    /// Its time.
+    pub time: u64,
+    /// What is taken, in hundredths of a percent: as it was when it was proven.
+    pub part: u64,
+}
+
+impl Sentence {
+    /// What it takes from `tokens` that left the validator at height `left` and answer for it until the time `until`:
+    /// they stood behind the offence and were gone at its proof. Earlier ones had no part in it, later ones have paid.
+    /// What leaves in one block still has weight in the next.
+    pub fn cut(&self, tokens: U256, left: u64, until: u64) -> U256 {
+        let weighed = self.height.saturating_sub(1)..self.proven;
+        if weighed.contains(&left) && until > self.time { share(tokens, self.part) } else { U256::ZERO }
+    }
 }
 
 /// A validator.
@@ -45,74 +68,90 @@ pub struct Validator {
     pub earned: U256,
     /// Which of the last 256 blocks it missed, by height modulo 256.
     pub missed: U256,
-    /// Height of the offence it was tombstoned for, and height of its proof.
-    pub offence: (u64, u64),
+    /// Commission that was counted and not paid.
+    pub owed: U256,
 }
 
 /// Fixed point of [`Validator::earned`].
 pub const SCALE: U256 = TOKEN;
 
-/// No share is worth less than a thousandth of a unit: shares grow when stake is slashed, and must not overflow.
+/// A bound that keeps products in 256 bits: shares grow against tokens when stake is slashed.
 const MAX_SHARES: U256 = U256::from_limbs([0, 0, 1, 0]);
+
+/// Rounding may take one part in this many of what is added.
+const MOST_LOST: U256 = U256::from_limbs([1_000_000, 0, 0, 0]);
 
 /// Validators there can be in all.
 const MAX_ALL: u64 = 1_000;
 
-const ALL: &str = "all";
-const TOMB: u64 = u64::MAX;
+/// Words of the record.
+const KEY: u64 = 0;
+const TOKENS: u64 = 1;
+const SHARES: u64 = 2;
+/// Commission, the sentence's part and the kind of status in 64 bits; a time; the sentence's two heights.
+const CONDUCT: u64 = 3;
+const EARNED: u64 = 4;
+const MISSED: u64 = 5;
+const OWED: u64 = 6;
+/// Weight that consensus was told last.
+const ACTIVE: u64 = 7;
+
+/// Kinds of status.
+const FREE: u64 = 0;
+const JAILED: u64 = 1;
 
 impl Validator {
     /// The validator that `operator` controls.
     pub fn load(words: &mut impl Words, operator: Address) -> Result<Self> {
-        let key = words.load(of("key", operator))?;
+        let base = of("validator", operator);
+        let key = words.load(field(base, KEY))?;
         need(!key.is_zero(), "no such validator")?;
-        let status = match small(words.load(of("status", operator))?) {
-            0 => Status::Free,
-            TOMB => Status::Tombstoned,
-            until => Status::Jailed(until),
+        let [parts, time, height, proven] = words.load(field(base, CONDUCT))?.into_limbs();
+        let status = match parts >> 32 {
+            FREE => Status::Free,
+            JAILED => Status::Jailed(time),
+            _ => Status::Tombstoned(Sentence { height, proven, time, part: parts >> 16 & 0xffff }),
         };
-        let offence = (small(words.load(of("offence", operator))?), small(words.load(of("proven", operator))?));
         Ok(Self {
             operator,
             key: ConsensusKey(B256::from(key)),
-            tokens: words.load(of("tokens", operator))?,
-            shares: words.load(of("shares", operator))?,
-            commission: small(words.load(of("commission", operator))?),
+            tokens: words.load(field(base, TOKENS))?,
+            shares: words.load(field(base, SHARES))?,
+            commission: parts & 0xffff,
             status,
-            earned: words.load(of("earned", operator))?,
-            missed: words.load(of("missed", operator))?,
-            offence,
+            earned: words.load(field(base, EARNED))?,
+            missed: words.load(field(base, MISSED))?,
+            owed: words.load(field(base, OWED))?,
         })
     }
 
     /// Writes it back.
     pub fn store(&self, words: &mut impl Words) -> std::result::Result<(), StoreError> {
-        let operator = self.operator;
-        let status = match self.status {
-            Status::Free => 0,
-            Status::Jailed(until) => until.clamp(1, TOMB - 1),
-            Status::Tombstoned => TOMB,
+        let base = of("validator", self.operator);
+        let [kind, time, part, height, proven] = match self.status {
+            Status::Free => [FREE, 0, 0, 0, 0],
+            Status::Jailed(until) => [JAILED, until, 0, 0, 0],
+            Status::Tombstoned(s) => [JAILED + 1, s.time, s.part, s.height, s.proven],
         };
-        words.store(of("key", operator), U256::from_be_bytes(self.key.0.0))?;
-        words.store(of("tokens", operator), self.tokens)?;
-        words.store(of("shares", operator), self.shares)?;
-        words.store(of("commission", operator), U256::from(self.commission))?;
-        words.store(of("status", operator), U256::from(status))?;
-        words.store(of("earned", operator), self.earned)?;
-        words.store(of("missed", operator), self.missed)?;
-        words.store(of("offence", operator), U256::from(self.offence.0))?;
-        words.store(of("proven", operator), U256::from(self.offence.1))
+        let parts = self.commission | part << 16 | kind << 32;
+        words.store(field(base, KEY), U256::from_be_bytes(self.key.0.0))?;
+        words.store(field(base, TOKENS), self.tokens)?;
+        words.store(field(base, SHARES), self.shares)?;
+        words.store(field(base, CONDUCT), U256::from_limbs([parts, time, height, proven]))?;
+        words.store(field(base, EARNED), self.earned)?;
+        words.store(field(base, MISSED), self.missed)?;
+        words.store(field(base, OWED), self.owed)
     }
 
     /// A new validator, without stake.
     pub fn create(words: &mut impl Words, operator: Address, key: ConsensusKey, commission: u64) -> Result<Self> {
-        need(words.load(of("key", operator))?.is_zero(), "this account already operates a validator")?;
+        need(words.load(of("validator", operator))?.is_zero(), "this account already operates a validator")?;
         need(operator_of(words, key)?.is_none(), "another validator has this key")?;
         need(ed25519_dalek::VerifyingKey::from_bytes(&key.0.0).is_ok_and(|k| !k.is_weak()), "not an ed25519 key")?;
         need(commission <= WHOLE, "commission above 100 percent")?;
         let count = count(words)?;
         need(count < MAX_ALL, "too many validators")?;
-        words.store(item(ALL, Address::ZERO, U256::from(count)), word(operator))?;
+        words.store(field(slot("all", &[]), count), word(operator))?;
         words.store(slot("count", &[]), U256::from(count + 1))?;
         words.store(slot("operator", &[key.0.as_slice()]), word(operator))?;
         Ok(Self {
@@ -124,7 +163,7 @@ impl Validator {
             status: Status::Free,
             earned: U256::ZERO,
             missed: U256::ZERO,
-            offence: (0, 0),
+            owed: U256::ZERO,
         })
     }
 
@@ -137,9 +176,12 @@ impl Validator {
                 tokens.checked_mul(self.shares).ok_or(StakeError::Refused("amount too large"))? / self.tokens
             }
         };
-        need(!shares.is_zero() && self.shares + shares < MAX_SHARES, "amount out of range")?;
+        let sum = self.shares.checked_add(shares).filter(|sum| *sum < MAX_SHARES);
+        need(!shares.is_zero() && sum.is_some(), "amount out of range")?;
         self.tokens += tokens;
         self.shares += shares;
+        // What rounding takes goes to the others: nobody may arrange that it is much.
+        need(self.worth(shares) + tokens / MOST_LOST + U256::ONE >= tokens, "amount too small for this validator")?;
         Ok(shares)
     }
 
@@ -156,9 +198,9 @@ impl Validator {
         if self.shares.is_zero() { U256::ZERO } else { shares * self.tokens / self.shares }
     }
 
-    /// Takes `part` of ten thousand from the stake and gives what was taken.
-    pub fn slash(&mut self, part: u64) -> U256 {
-        let taken = self.tokens * U256::from(part) / U256::from(WHOLE);
+    /// Takes `part` of ten thousand, and never more of the stake than there was at `stake`. Gives what was taken.
+    pub fn slash(&mut self, part: u64, stake: U256) -> U256 {
+        let taken = share(self.tokens.min(stake), part);
         self.tokens -= taken;
         taken
     }
@@ -172,6 +214,11 @@ impl Validator {
     }
 }
 
+/// `part` of ten thousand of `tokens`, rounded down.
+pub fn share(tokens: U256, part: u64) -> U256 {
+    tokens * U256::from(part) / U256::from(WHOLE)
+}
+
 /// How many validators there are, in all states.
 pub fn count(words: &mut impl Words) -> std::result::Result<u64, StoreError> {
     words.load(slot("count", &[])).map(small)
@@ -179,7 +226,7 @@ pub fn count(words: &mut impl Words) -> std::result::Result<u64, StoreError> {
 
 /// Operator of the validator with number `index`.
 pub fn at(words: &mut impl Words, index: u64) -> std::result::Result<Address, StoreError> {
-    words.load(item(ALL, Address::ZERO, U256::from(index))).map(address)
+    words.load(field(slot("all", &[]), index)).map(address)
 }
 
 /// Who operates the validator with `key`.
@@ -188,13 +235,25 @@ pub fn operator_of(words: &mut impl Words, key: ConsensusKey) -> std::result::Re
     Ok((!word.is_zero()).then(|| address(word)))
 }
 
+/// Weight of `operator`'s validator that consensus was told last.
+pub fn active(words: &mut impl Words, operator: Address) -> std::result::Result<u64, StoreError> {
+    words.load(field(of("validator", operator), ACTIVE)).map(small)
+}
+
+/// Remembers what consensus is told.
+pub fn set_active(words: &mut impl Words, operator: Address, power: u64) -> std::result::Result<(), StoreError> {
+    words.store(field(of("validator", operator), ACTIVE), U256::from(power))
+}
+
 /// A validator of the first block, whose operator bonds `power` tokens. The caller credits the contract with them.
 pub fn bond_genesis(words: &mut impl Words, genesis: &GenesisValidator) -> Result<U256> {
     let tokens = TOKEN * U256::from(genesis.power);
     let mut validator = Validator::create(words, genesis.operator, genesis.consensus_key, 0)?;
     let shares = validator.add(tokens)?;
-    Delegation { shares, ..Delegation::default() }.store(words, genesis.operator, genesis.operator)?;
+    let mut own = Delegation::load(words, genesis.operator, genesis.operator)?;
+    own.shares += shares;
+    own.store(words, genesis.operator, genesis.operator)?;
     validator.store(words)?;
-    words.store(of("active", genesis.operator), U256::from(genesis.power))?;
+    set_active(words, genesis.operator, genesis.power)?;
     Ok(tokens)
 }

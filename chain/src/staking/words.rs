@@ -1,4 +1,7 @@
 //! Storage as the logic sees it: words by name.
+//!
+//! A record lies at the hash of its name and the accounts it belongs to, one word after the other, like a struct in a
+//! Solidity mapping: one hash finds all of it.
 
 use alloy_primitives::{Address, B256, U256, keccak256};
 
@@ -13,40 +16,44 @@ pub trait Words {
     fn store(&mut self, slot: U256, value: U256) -> Result<(), StoreError>;
 }
 
-/// Between transactions, the contract's storage is just state.
+/// Between transactions, the contract's storage is just state. A word that stays as it was costs no hash.
 impl Words for StateView {
     fn load(&mut self, slot: U256) -> Result<U256, StoreError> {
         self.slot(super::ADDRESS, slot)
     }
 
     fn store(&mut self, slot: U256, value: U256) -> Result<(), StoreError> {
-        self.set_slot(super::ADDRESS, slot, value);
+        if self.slot(super::ADDRESS, slot)? != value {
+            self.set_slot(super::ADDRESS, slot, value);
+        }
         Ok(())
     }
 }
 
-/// The slot of a field: names and arguments are hashed, so that no two fields meet.
-pub fn slot(field: &str, arguments: &[&[u8]]) -> U256 {
-    let mut bytes = B256::right_padding_from(field.as_bytes()).to_vec();
-    for argument in arguments {
-        bytes.extend(B256::left_padding_from(argument));
+/// Where a record begins: its name and whose it is are hashed, so that no two records meet.
+pub fn slot(record: &str, whose: &[&[u8]]) -> U256 {
+    let mut bytes = [0u8; 32 * 3];
+    let (name, rest) = bytes.split_at_mut(32);
+    name[..record.len()].copy_from_slice(record.as_bytes());
+    for (place, part) in rest.chunks_exact_mut(32).zip(whose) {
+        place.copy_from_slice(B256::left_padding_from(part).as_slice());
     }
-    U256::from_be_bytes(keccak256(bytes).0)
+    U256::from_be_bytes(keccak256(&bytes[..32 * (1 + whose.len().min(2))]).0)
 }
 
-/// A field of an account.
-pub fn of(field: &str, account: Address) -> U256 {
-    slot(field, &[account.as_slice()])
+/// The record of an account.
+pub fn of(record: &str, account: Address) -> U256 {
+    slot(record, &[account.as_slice()])
 }
 
-/// A field of a pair of accounts.
-pub fn between(field: &str, one: Address, other: Address) -> U256 {
-    slot(field, &[one.as_slice(), other.as_slice()])
+/// The record of a pair of accounts.
+pub fn between(record: &str, one: Address, other: Address) -> U256 {
+    slot(record, &[one.as_slice(), other.as_slice()])
 }
 
-/// The item of a list.
-pub fn item(field: &str, account: Address, index: U256) -> U256 {
-    slot(field, &[account.as_slice(), &index.to_be_bytes::<32>()])
+/// The word with number `index` of the record that begins at `base`.
+pub fn field(base: U256, index: u64) -> U256 {
+    base.wrapping_add(U256::from(index))
 }
 
 /// A number that is known to fit.

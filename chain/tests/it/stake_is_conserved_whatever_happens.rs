@@ -1,23 +1,25 @@
-//! Random histories of stake: after every step the contract owns exactly what it owes, but for dust that rounding
-//! leaves with it; and what consensus is told sums up to the stake that may validate.
+//! Random histories of stake beside a small model: the contract accepts and refuses what the model does, everybody has
+//! what the model says, it owns exactly what it owes but for the dust of rounding, never pays more than was made or
+//! twice, punishes once, and tells consensus nothing that would stop it.
 
 use std::collections::BTreeMap;
 
 use alloy_primitives::{Address, U256};
 use ed25519_dalek::SigningKey;
 use proptest::prelude::*;
+use proptest_state_machine::{ReferenceStateMachine, StateMachineTest, prop_state_machine};
 use sahara_chain::{
     application::{Offence, OffenceKind, Vote},
     error::StoreError,
     evm::abi::selector,
-    genesis::GenesisValidator,
-    staking::{self, BlockFacts, Env, StakingParams, Validator, Words},
-    validator::ConsensusKey,
+    genesis::{GenesisValidator, TOKEN},
+    staking::{self, BlockFacts, Env, StakingParams, Status, Validator, Words},
+    validator::{ConsensusAddress, ConsensusKey},
 };
 
-const ACTORS: u8 = 5;
+use crate::stake_model::{ACTORS, Model, Part, Standing, Step, step};
 
-#[derive(Clone, Default)]
+#[derive(Clone, Default, PartialEq)]
 struct Memory(BTreeMap<U256, U256>);
 
 impl Words for Memory {
@@ -31,49 +33,6 @@ impl Words for Memory {
     }
 }
 
-#[derive(Clone, Debug)]
-enum Step {
-    Create(u8, u64),
-    Delegate(u8, u8, u64),
-    Undelegate(u8, u8, u64),
-    Redelegate(u8, u8, u8, u64),
-    Withdraw(u8),
-    Claim(u8, u8),
-    Commission(u8),
-    Unjail(u8),
-    Block { signed: u8, offender: Option<u8> },
-    Away(u8),
-    Wait(u64),
-}
-
-fn step() -> impl Strategy<Value = Step> {
-    let who = || 0..ACTORS;
-    let amount = || prop_oneof![1u64..1000, 1u64..18_000_000_000_000_000_000];
-    prop_oneof![
-        (who(), 0u64..10_001).prop_map(|(a, c)| Step::Create(a, c)),
-        (who(), who(), amount()).prop_map(|(a, v, n)| Step::Delegate(a, v, n)),
-        (who(), who(), amount()).prop_map(|(a, v, n)| Step::Undelegate(a, v, n)),
-        (who(), who(), who(), amount()).prop_map(|(a, v, w, n)| Step::Redelegate(a, v, w, n)),
-        who().prop_map(Step::Withdraw),
-        (who(), who()).prop_map(|(a, v)| Step::Claim(a, v)),
-        who().prop_map(Step::Commission),
-        who().prop_map(Step::Unjail),
-        (any::<u8>(), proptest::option::weighted(0.1, who()))
-            .prop_map(|(signed, offender)| Step::Block { signed, offender }),
-        who().prop_map(Step::Away),
-        (1u64..3_000_000).prop_map(Step::Wait),
-    ]
-}
-
-struct World {
-    words: Memory,
-    balance: U256,
-    height: u64,
-    time: u64,
-    known: BTreeMap<sahara_chain::validator::ConsensusAddress, GenesisValidator>,
-    steps: u64,
-}
-
 fn actor(i: u8) -> Address {
     Address::repeat_byte(i + 1)
 }
@@ -82,8 +41,20 @@ fn key(i: u8) -> ConsensusKey {
     ConsensusKey(SigningKey::from_bytes(&[i + 1; 32]).verifying_key().to_bytes().into())
 }
 
-fn word(address: Address) -> U256 {
-    U256::from_be_bytes(address.into_word().0)
+fn word(i: u8) -> U256 {
+    U256::from_be_bytes(actor(i).into_word().0)
+}
+
+/// The contract, its money, and what consensus was told.
+struct World {
+    words: Memory,
+    balance: U256,
+    made: U256,
+    rewarded: U256,
+    height: u64,
+    time: u64,
+    known: BTreeMap<ConsensusAddress, GenesisValidator>,
+    steps: u64,
 }
 
 impl World {
@@ -91,6 +62,8 @@ impl World {
         let mut world = Self {
             words: Memory::default(),
             balance: U256::ZERO,
+            made: U256::ZERO,
+            rewarded: U256::ZERO,
             height: 1,
             time: 1_000_000,
             known: BTreeMap::new(),
@@ -105,10 +78,10 @@ impl World {
         world
     }
 
-    fn call(&mut self, from: u8, value: u64, name: &str, arguments: &[U256]) -> Option<Vec<U256>> {
+    /// What the call returns, and what it pays.
+    fn call(&mut self, from: u8, value: U256, name: &str, arguments: &[U256]) -> Option<(Vec<U256>, U256)> {
         let mut input = selector(name).to_vec();
         arguments.iter().for_each(|word| input.extend(word.to_be_bytes::<32>()));
-        let value = U256::from(value);
         let env = Env { caller: actor(from), value, read_only: false, height: self.height, time: self.time };
         let before = self.words.clone();
         match staking::run(&mut self.words, &env, &input).unwrap() {
@@ -116,7 +89,7 @@ impl World {
                 self.balance += value;
                 assert!(answer.payout <= self.balance, "{name} pays more than there is");
                 self.balance -= answer.payout;
-                Some(answer.output.chunks_exact(32).map(U256::from_be_slice).collect())
+                Some((answer.output.chunks_exact(32).map(U256::from_be_slice).collect(), answer.payout))
             }
             Err(_) => {
                 self.words = before;
@@ -125,106 +98,230 @@ impl World {
         }
     }
 
-    fn take(&mut self, step: Step) {
-        self.steps += 1;
-        let n = U256::from;
-        match step {
-            Step::Create(a, commission) => {
-                let key = U256::from_be_bytes(key(a).0.0);
-                self.call(a, 2_000_000_000_000_000_000, "createValidator(bytes32,uint256)", &[key, n(commission)]);
-            }
-            Step::Delegate(a, v, amount) => drop(self.call(a, amount, "delegate(address)", &[word(actor(v))])),
-            Step::Undelegate(a, v, amount) => {
-                self.call(a, 0, "undelegate(address,uint256)", &[word(actor(v)), n(amount)]);
-            }
-            Step::Redelegate(a, v, w, amount) => {
-                let arguments = [word(actor(v)), word(actor(w)), n(amount)];
-                self.call(a, 0, "redelegate(address,address,uint256)", &arguments);
-            }
-            Step::Withdraw(a) => drop(self.call(a, 0, "withdraw()", &[])),
-            Step::Claim(a, v) => drop(self.call(a, 0, "claim(address)", &[word(actor(v))])),
-            Step::Commission(a) => drop(self.call(a, 0, "claimCommission()", &[])),
-            Step::Unjail(a) => drop(self.call(a, 0, "unjail()", &[])),
-            Step::Block { signed, offender } => self.block(signed, offender),
-            Step::Away(v) => (0..200).for_each(|_| self.block(!(1 << v), None)),
-            Step::Wait(seconds) => self.time += seconds,
-        }
+    fn ask(&mut self, name: &str, arguments: &[U256]) -> Option<Vec<U256>> {
+        self.call(0, U256::ZERO, name, arguments).map(|(output, _)| output)
     }
 
-    fn block(&mut self, signed: u8, offender: Option<u8>) {
+    fn worth(&mut self, owner: u8, at: u8) -> U256 {
+        self.ask("delegationOf(address,address)", &[word(at), word(owner)]).map_or(U256::ZERO, |answer| answer[0])
+    }
+
+    /// What the step pays, if it is accepted.
+    fn take(&mut self, step: &Step, model: &Model) -> Option<U256> {
+        self.steps += 1;
+        let none = U256::ZERO;
+        let n = U256::from;
+        let done = match *step {
+            Step::Create { who, commission } => {
+                let key = U256::from_be_bytes(key(who).0.0);
+                self.call(who, TOKEN * n(2), "createValidator(bytes32,uint256)", &[key, n(commission)])
+            }
+            Step::Delegate { who, to, amount } => self.call(who, n(amount), "delegate(address)", &[word(to)]),
+            Step::Undelegate { who, from, part } => {
+                let all = part == Part::MAX && !model.asked.is_zero();
+                let amount = if all { self.worth(who, from) } else { model.asked };
+                self.call(who, none, "undelegate(address,uint256)", &[word(from), amount])
+            }
+            Step::Redelegate { who, from, to, .. } => {
+                let arguments = [word(from), word(to), model.asked];
+                self.call(who, none, "redelegate(address,address,uint256)", &arguments)
+            }
+            Step::Withdraw(who) => self.call(who, none, "withdraw()", &[]),
+            Step::Claim(who, at) => {
+                let done = self.call(who, none, "claim(address)", &[word(at)]);
+                self.rewarded += done.as_ref().map_or(none, |(_, paid)| *paid);
+                return done.map(|_| none);
+            }
+            Step::ClaimCommission(who) => {
+                let done = self.call(who, none, "claimCommission()", &[]);
+                self.rewarded += done.as_ref().map_or(none, |(_, paid)| *paid);
+                return done.map(|_| none);
+            }
+            Step::Unjail(who) => self.call(who, none, "unjail()", &[]),
+            Step::Block(signers) => {
+                let votes = Self::votes(|v| signers >> v & 1 == 1);
+                self.block(&votes, &[]);
+                return Some(none);
+            }
+            Step::Away(who) => {
+                let free = |world: &mut Self| {
+                    Validator::load(&mut world.words, actor(who)).is_ok_and(|v| v.status == Status::Free)
+                };
+                while free(self) {
+                    self.block(&[Vote { validator: key(who).address(), power: 1, signed: false }], &[]);
+                }
+                return Some(none);
+            }
+            Step::Offence { who, ago, power } => {
+                let height = self.height.saturating_sub(ago).max(1);
+                self.punish(Offence { validator: key(who).address(), height, kind: OffenceKind::DoubleSign, power });
+                return Some(none);
+            }
+            Step::Wait(seconds) => {
+                self.time += seconds;
+                return Some(none);
+            }
+        };
+        self.end();
+        done.map(|(_, paid)| paid)
+    }
+
+    fn votes(signs: impl Fn(u8) -> bool) -> Vec<Vote> {
+        (0..ACTORS)
+            .filter(|v| signs(*v))
+            .map(|v| Vote { validator: key(v).address(), power: 3 + u64::from(v), signed: true })
+            .collect()
+    }
+
+    /// Twice in the block and once more in the next: only the first counts.
+    fn punish(&mut self, offence: Offence) {
+        self.block(&[], &[offence, offence]);
+        // What was moved pays now, not when its owner comes by.
+        for (v, a) in (0..ACTORS).flat_map(|v| (0..ACTORS).map(move |a| (v, a))) {
+            self.call(0, U256::ZERO, "settle(address,address)", &[word(v), word(a)]);
+        }
+        let changes = self.end();
+        assert!(changes.len() <= usize::from(ACTORS));
+        let before = self.words.clone();
+        self.block(&[], &[offence]);
+        assert!(self.words == before, "punished twice");
+    }
+
+    fn block(&mut self, votes: &[Vote], offences: &[Offence]) {
         self.height += 1;
         self.time += 1;
-        let votes: Vec<Vote> = self
-            .known
-            .values()
-            .filter(|v| v.power > 0)
-            .map(|v| Vote {
-                validator: v.consensus_key.address(),
-                power: v.power,
-                signed: signed >> (v.operator[0] - 1) & 1 == 1,
-            })
-            .collect();
-        let offences: Vec<Offence> = offender
-            .map(|i| Offence { validator: key(i).address(), height: self.height - 1, kind: OffenceKind::DoubleSign })
-            .into_iter()
-            .collect();
-        let facts =
-            BlockFacts { height: self.height, time: self.time, votes: &votes, offences: &offences, known: &self.known };
-        self.balance += staking::begin_block(&mut self.words, &facts).unwrap();
-        for change in staking::end_block(&mut self.words).unwrap() {
-            self.known.insert(change.consensus_key.address(), change);
+        // Whoever ever registered, also those that were never strong enough.
+        let mut known = BTreeMap::new();
+        for i in 0..ACTORS {
+            if Validator::load(&mut self.words, actor(i)).is_ok() {
+                let validator = GenesisValidator { operator: actor(i), consensus_key: key(i), power: 1 };
+                known.insert(key(i).address(), validator);
+            }
         }
-        assert!(self.known.values().any(|v| v.power > 0), "a chain needs a validator");
-        assert!(self.known.values().filter(|v| v.power > 0).count() <= 3);
+        let facts = BlockFacts { height: self.height, time: self.time, votes, offences, known: &known };
+        let made = staking::begin_block(&mut self.words, &facts).unwrap();
+        self.balance += made;
+        self.made += made;
+        assert!(made <= U256::from(StakingParams::default().block_reward) + U256::from(ACTORS));
+        self.end();
     }
 
-    fn check(&mut self) {
-        let mut owed = self.call(0, 0, "pool()", &[]).unwrap()[0];
+    fn end(&mut self) -> Vec<GenesisValidator> {
+        let changes = staking::end_block(&mut self.words).unwrap();
+        for change in &changes {
+            let old = self.known.insert(change.consensus_key.address(), change.clone());
+            let told = old.map_or(0, |old| old.power);
+            assert!(told != change.power, "no news of {}", change.operator);
+        }
+        let active = self.known.values().filter(|v| v.power > 0).count();
+        assert!((1..=3).contains(&active), "{active} validators");
+        changes
+    }
+
+    fn check(&mut self, model: &Model) {
+        let dust = U256::from(64 + 4 * self.steps);
+        let mut owed = self.ask("pool()", &[]).unwrap()[0];
+        let mut rewards = self.rewarded;
         for v in 0..ACTORS {
-            let Ok(validator) = Validator::load(&mut self.words, actor(v)) else { continue };
-            owed += validator.tokens;
+            let Ok(validator) = Validator::load(&mut self.words, actor(v)) else {
+                assert!(!model.validators.contains_key(&v));
+                continue;
+            };
+            match (validator.status, model.validators[&v]) {
+                (Status::Free, Standing::Free) | (Status::Tombstoned(_), Standing::Tombstoned) => {}
+                (Status::Jailed(a), Standing::Jailed(b)) if a == b => {}
+                (found, expected) => panic!("validator {v} is {found:?}, not {expected:?}"),
+            }
+            assert!(validator.tokens.abs_diff(model.stake(v)) <= dust, "{v}: {} {}", validator.tokens, model.stake(v));
+            owed += validator.tokens + validator.owed;
+            rewards += validator.owed;
             let mut shares = U256::ZERO;
             for a in 0..ACTORS {
-                let own = self.call(0, 0, "delegationOf(address,address)", &[word(actor(v)), word(actor(a))]).unwrap();
+                let own = self.ask("delegationOf(address,address)", &[word(v), word(a)]).unwrap();
+                assert!(own[0].abs_diff(model.worth(a, v)) <= dust, "{a} at {v}: {} {}", own[0], model.worth(a, v));
                 shares += own[1];
                 owed += own[2];
+                rewards += own[2];
             }
             assert_eq!(shares, validator.shares, "shares belong to delegators");
-            let before = self.words.clone();
-            let balance = self.balance;
-            owed += self.call(v, 0, "claimCommission()", &[]).unwrap()[0];
-            (self.words, self.balance) = (before, balance);
         }
         for a in 0..ACTORS {
-            let entries = self.call(0, 0, "unbondingOf(address)", &[word(actor(a))]).unwrap();
+            let entries = self.ask("unbondingOf(address)", &[word(a)]).unwrap();
+            assert_eq!(entries.len(), 2 + 3 * model.entries(a), "entries of {a}");
             owed += entries[2..].chunks_exact(3).map(|entry| entry[1]).sum::<U256>();
         }
+        assert!(rewards <= self.made, "rewards of {rewards}, and {} were made", self.made);
         assert!(self.balance >= owed, "it owes {owed} and owns {}", self.balance);
         let dust = self.balance - owed;
         assert!(dust <= U256::from(self.height * 4 + self.steps * 8), "{dust} went astray");
     }
 }
 
-proptest! {
-    #![proptest_config(ProptestConfig::with_cases(32))]
-    #[test]
-    fn stake_is_conserved_whatever_happens(steps in proptest::collection::vec(step(), 1..60)) {
-        let mut world = World::new();
-        for step in steps {
-            world.take(step);
-            world.check();
-        }
+struct Reference;
+
+impl ReferenceStateMachine for Reference {
+    type State = Model;
+    type Transition = Step;
+
+    fn init_state() -> BoxedStrategy<Model> {
+        Just(Model::new()).boxed()
     }
+
+    fn transitions(_: &Model) -> BoxedStrategy<Step> {
+        step().boxed()
+    }
+
+    fn apply(mut model: Model, step: &Step) -> Model {
+        model.take(step);
+        model
+    }
+}
+
+struct Staking;
+
+impl StateMachineTest for Staking {
+    type SystemUnderTest = World;
+    type Reference = Reference;
+
+    fn init_test(_: &Model) -> World {
+        World::new()
+    }
+
+    fn apply(mut world: World, model: &Model, step: Step) -> World {
+        let found = world.take(&step, model);
+        match (found, model.last) {
+            (None, None) => {}
+            (Some(found), Some(expected)) => {
+                assert!(found.abs_diff(expected) <= U256::from(64), "{step:?} paid {found}, not {expected}");
+            }
+            (found, expected) => panic!("{step:?} gave {found:?}, not {expected:?}"),
+        }
+        world.check(model);
+        world
+    }
+}
+
+prop_state_machine! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(48) })]
+    #[test]
+    fn stake_is_conserved_whatever_happens(sequential 1..80 => Staking);
 }
 
 #[test]
 fn a_large_stake_after_deep_cuts_does_not_overflow() {
-    let mut world = World::new();
+    let (mut world, mut model) = (World::new(), Model::new());
     for _ in 0..40 {
-        world.take(Step::Delegate(3, 1, u64::MAX));
-        world.take(Step::Away(1));
-        world.take(Step::Wait(1_000));
-        world.take(Step::Unjail(1));
-        world.check();
+        for step in [
+            Step::Delegate { who: 3, to: 1, amount: u64::MAX },
+            Step::Away(1),
+            Step::Wait(1_000),
+            Step::Unjail(1),
+            Step::Undelegate { who: 3, from: 1, part: Part::MAX / 3 },
+            Step::Withdraw(3),
+        ] {
+            model.take(&step);
+            world.take(&step, &model);
+            world.check(&model);
+        }
     }
 }

@@ -1,112 +1,19 @@
 //! Stake through transactions: a new validator enters, grows, shrinks and leaves; tokens come back after the wait;
 //! rewards are paid; a double sign costs its part once and for ever.
 
-use alloy_primitives::{Address, B256, Bytes, U256};
-use ed25519_dalek::SigningKey;
+use alloy_primitives::{B256, Bytes, U256};
 use sahara_chain::{
-    application::{Application, DecidedBlock, Finalized, Offence, OffenceKind, TxResult, Vote},
+    application::{Application, DecidedBlock, Offence, OffenceKind, Vote},
     evm::abi::selector,
-    genesis::TOKEN,
-    ledger::Ledger,
     staking,
     validator::{ConsensusKey, ValidatorUpdate},
     wallet::Payment,
 };
 
-use crate::common::{Chain, address, genesis, pay};
-
-const WEEK: u64 = 7 * 24 * 3600;
-const DAY_ONE: u64 = 1_800_000_000;
-
-struct Net {
-    chain: Chain,
-    time: u64,
-    nonces: [u64; 10],
-}
-
-impl Net {
-    fn new() -> Self {
-        let mut chain = Chain::new();
-        chain.block(&[]);
-        Self { chain, time: DAY_ONE, nonces: [0; 10] }
-    }
-
-    fn ledger(&self) -> &Ledger {
-        &self.chain.ledger
-    }
-
-    fn block(&mut self, block: DecidedBlock) -> Finalized {
-        self.time += 1;
-        let height = self.ledger().info().height + 1;
-        let done = self.ledger().finalize(&DecidedBlock { height, time: self.time, ..block }).unwrap();
-        self.ledger().commit().unwrap();
-        self.check_books();
-        done
-    }
-
-    fn call(&mut self, from: usize, value: U256, name: &str, words: &[U256]) -> (TxResult, Vec<ValidatorUpdate>) {
-        let mut input = selector(name).to_vec();
-        words.iter().for_each(|word| input.extend(word.to_be_bytes::<32>()));
-        let payment = Payment {
-            nonce: self.nonces[from],
-            to: Some(staking::ADDRESS),
-            value,
-            input: input.into(),
-            gas_limit: 300_000,
-            ..Payment::default()
-        };
-        self.nonces[from] += 1;
-        let mut done = self.block(DecidedBlock { txs: vec![pay(from, payment)], ..DecidedBlock::default() });
-        (done.results.remove(0), done.validators)
-    }
-
-    fn must(&mut self, from: usize, value: U256, name: &str, words: &[U256]) -> Vec<ValidatorUpdate> {
-        let (result, updates) = self.call(from, value, name, words);
-        assert_eq!(result.code, 0, "{name}: {}", String::from_utf8_lossy(&result.data));
-        updates
-    }
-
-    fn refused(&mut self, from: usize, value: U256, name: &str, words: &[U256]) -> String {
-        let (result, updates) = self.call(from, value, name, words);
-        assert_eq!((result.code, updates.len()), (1, 0), "{name} was not refused");
-        String::from_utf8_lossy(&result.data).into_owned()
-    }
-
-    fn tokens(&self, operator: Address) -> U256 {
-        let mut view = self.chain.head().view();
-        staking::Validator::load(&mut view, operator).unwrap().tokens
-    }
-
-    /// The contract has at least all the stake it counts.
-    fn check_books(&self) {
-        let staked: U256 = [address(9), address(1)]
-            .iter()
-            .filter_map(|operator| {
-                let mut view = self.chain.head().view();
-                staking::Validator::load(&mut view, *operator).ok()
-            })
-            .map(|validator| validator.tokens)
-            .sum();
-        assert!(self.chain.balance(staking::ADDRESS) >= staked);
-    }
-}
-
-fn tokens(n: u64) -> U256 {
-    TOKEN * U256::from(n)
-}
-
-fn word(address: Address) -> U256 {
-    U256::from_be_bytes(address.into_word().0)
-}
-
-fn new_key() -> ConsensusKey {
-    ConsensusKey(SigningKey::from_bytes(&[77; 32]).verifying_key().to_bytes().into())
-}
-
-fn enter(net: &mut Net) -> Vec<ValidatorUpdate> {
-    let key = U256::from_be_bytes(new_key().0.0);
-    net.must(1, tokens(5), "createValidator(bytes32,uint256)", &[key, U256::from(1000)])
-}
+use crate::{
+    common::{address, genesis, pay},
+    stake_net::{Net, WEEK, enter, new_key, tokens, word},
+};
 
 #[test]
 fn stake_moves_and_validators_follow() {
@@ -162,7 +69,7 @@ fn who_signs_is_paid_and_who_signs_twice_is_out() {
     // Someone leaves after the offence, before it is proven.
     let offence_height = net.ledger().info().height;
     net.must(2, U256::ZERO, "undelegate(address,uint256)", &[word(address(1)), tokens(2)]);
-    let offence = Offence { validator: second, height: offence_height, kind: OffenceKind::DoubleSign };
+    let offence = Offence { validator: second, height: offence_height, kind: OffenceKind::DoubleSign, power: 10 };
     let punished = net.block(DecidedBlock { offences: vec![offence, offence], ..DecidedBlock::default() });
     assert_eq!(punished.validators, [ValidatorUpdate { key: new_key(), power: 0 }]);
     let left = tokens(8) * U256::from(95) / U256::from(100);

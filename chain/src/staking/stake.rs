@@ -1,0 +1,128 @@
+//! The calls that move stake: into a validator, out of it, and from one to another.
+
+use alloy_primitives::{Address, B256, U256};
+
+use super::{
+    Result, StakeError, block,
+    contract::{Answer, Env, logged},
+    delegation::{Delegation, MAX_MOVES, Move, shares_for},
+    need,
+    params::StakingParams,
+    unbonding::{self, Entry, Origin},
+    validator::{Status, Validator},
+    words::Words,
+};
+use crate::{genesis::TOKEN, validator::ConsensusKey};
+
+const DELEGATED: &str = "Delegated(address,address,uint256)";
+const UNDELEGATED: &str = "Undelegated(address,address,uint256)";
+
+/// A validator and `delegator`'s part of it, with everything counted and taken that is due.
+pub fn settled(
+    words: &mut impl Words,
+    env: &Env,
+    validator: Address,
+    delegator: Address,
+) -> Result<(Validator, Delegation)> {
+    let mut validator = Validator::load(words, validator)?;
+    let mut own = Delegation::load(words, validator.operator, delegator)?;
+    let taken = own.settle(words, &mut validator, env.time)?;
+    block::to_pool(words, taken)?;
+    Ok((validator, own))
+}
+
+/// Stores a validator whose stake may have changed.
+pub fn keep(words: &mut impl Words, validator: &mut Validator) -> Result<()> {
+    validator.store(words)?;
+    block::mark_changed(words)
+}
+
+/// Makes the caller a validator.
+pub fn create(words: &mut impl Words, env: &Env, key: B256, commission: u64) -> Result<Answer> {
+    need(env.value >= least(words)?, "the operator must bond more itself")?;
+    Validator::create(words, env.caller, ConsensusKey(key), commission)?.store(words)?;
+    delegate(words, env, env.caller)
+}
+
+/// Adds the value of the call to a validator.
+pub fn delegate(words: &mut impl Words, env: &Env, validator: Address) -> Result<Answer> {
+    let (mut validator, mut own) = settled(words, env, validator, env.caller)?;
+    need(!matches!(validator.status, Status::Tombstoned(_)), "this validator is tombstoned")?;
+    own.shares += validator.add(env.value)?;
+    own.store(words, validator.operator, env.caller)?;
+    keep(words, &mut validator)?;
+    Ok(logged(DELEGATED, validator.operator, env.caller, env.value))
+}
+
+/// Ends the caller's jail.
+pub fn unjail(words: &mut impl Words, env: &Env) -> Result<Answer> {
+    let (mut validator, own) = settled(words, env, env.caller, env.caller)?;
+    match validator.status {
+        Status::Jailed(until) => need(env.time >= until, "too early")?,
+        Status::Free => return Err(StakeError::Refused("not in jail")),
+        Status::Tombstoned(_) => return Err(StakeError::Refused("tombstoned: for ever")),
+    }
+    need(validator.worth(own.shares) >= least(words)?, "the operator must bond more itself")?;
+    validator.status = Status::Free;
+    own.store(words, validator.operator, env.caller)?;
+    keep(words, &mut validator)?;
+    Ok(Answer::default())
+}
+
+/// Sends stake on its way back. Each part goes with the validators it still answers for.
+pub fn undelegate(words: &mut impl Words, env: &Env, validator: Address, tokens: U256) -> Result<Answer> {
+    let (mut validator, mut own) = settled(words, env, validator, env.caller)?;
+    let shares = shares_for(&validator, tokens, own.shares, "not that much is delegated")?;
+    let due = env.time.saturating_add(StakingParams::load(words)?.unbonding_seconds);
+    let left = Origin { validator: validator.operator, height: env.height };
+    let mut taken = U256::ZERO;
+    for (part, before) in own.split_off(shares) {
+        let tokens = validator.take(part);
+        if !tokens.is_zero() {
+            unbonding::push(words, env.caller, Entry { tokens, due, left, before })?;
+        }
+        taken += tokens;
+    }
+    own.store(words, validator.operator, env.caller)?;
+    stand_down(words, env, &mut validator, &own)?;
+    keep(words, &mut validator)?;
+    Ok(logged(UNDELEGATED, validator.operator, env.caller, taken))
+}
+
+/// Moves stake at once. It goes on answering for the validator it leaves, so it is no way around the wait; and what
+/// already answers for two cannot move again.
+pub fn redelegate(words: &mut impl Words, env: &Env, from: Address, to: Address, tokens: U256) -> Result<Answer> {
+    need(from != to, "from and to are the same")?;
+    let (mut old, mut own) = settled(words, env, from, env.caller)?;
+    let shares = shares_for(&old, tokens, own.free(), "not that much is delegated, or it was moved here too recently")?;
+    own.shares -= shares;
+    let tokens = old.take(shares);
+    own.store(words, from, env.caller)?;
+    stand_down(words, env, &mut old, &own)?;
+    keep(words, &mut old)?;
+
+    let (mut new, mut own) = settled(words, env, to, env.caller)?;
+    need(!matches!(new.status, Status::Tombstoned(_)), "this validator is tombstoned")?;
+    need(own.moves.len() < MAX_MOVES, "too many recent moves to this validator")?;
+    let shares = new.add(tokens)?;
+    let until = env.time.saturating_add(StakingParams::load(words)?.unbonding_seconds);
+    own.shares += shares;
+    own.moves.push(Move { origin: Origin { validator: from, height: env.height }, shares, until });
+    own.store(words, to, env.caller)?;
+    keep(words, &mut new)?;
+    Ok(logged(DELEGATED, to, env.caller, tokens))
+}
+
+/// What an operator must bond itself.
+fn least(words: &mut impl Words) -> Result<U256> {
+    Ok(TOKEN * U256::from(StakingParams::load(words)?.min_self_bond))
+}
+
+/// An operator without enough stake of its own goes to jail, until it bonds more.
+fn stand_down(words: &mut impl Words, env: &Env, validator: &mut Validator, own: &Delegation) -> Result<()> {
+    let is_operator = env.caller == validator.operator;
+    if is_operator && validator.status == Status::Free && validator.worth(own.shares) < least(words)? {
+        validator.status = Status::Jailed(env.time);
+    }
+    Ok(())
+}

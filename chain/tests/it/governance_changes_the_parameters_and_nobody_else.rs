@@ -1,0 +1,67 @@
+//! The address that genesis names changes the parameters of staking, within their limits, and uses what was slashed;
+//! nobody else does, and without such an address nobody at all.
+
+use alloy_primitives::{Address, U256};
+use sahara_chain::{
+    application::{DecidedBlock, Offence, OffenceKind},
+    staking::StakingParams,
+    validator::ValidatorUpdate,
+};
+
+use crate::{
+    common::{address, genesis},
+    stake_net::{Net, enter, new_key, tokens, word},
+};
+
+const SET: &str = "setParameters((uint256,uint256,uint256,uint256,uint256,uint256,uint256,uint256))";
+const NONE: U256 = U256::ZERO;
+
+fn words(params: &StakingParams) -> Vec<U256> {
+    params.numbers().map(U256::from).to_vec()
+}
+
+#[test]
+fn governance_changes_the_parameters_and_nobody_else() {
+    let mut genesis = genesis();
+    genesis.staking.governance = address(5);
+    let mut net = Net::with(&genesis);
+    enter(&mut net);
+    let one = StakingParams { max_validators: 1, ..genesis.staking.clone() };
+    assert!(net.refused(1, NONE, SET, &words(&one)).contains("only governance"));
+    for wrong in [
+        StakingParams { max_validators: 0, ..one.clone() },
+        StakingParams { unbonding_seconds: one.evidence_seconds, ..one.clone() },
+        StakingParams { double_sign_slash: 10_001, ..one.clone() },
+    ] {
+        let (field, _) = wrong.problem().unwrap();
+        assert!(net.refused(5, NONE, SET, &words(&wrong)).contains(field));
+    }
+    assert!(net.refused(5, NONE, SET, &words(&one)[..7]).contains("too early"));
+    // The weaker of two validators makes room at once.
+    assert_eq!(net.must(5, NONE, SET, &words(&one)), [ValidatorUpdate { key: new_key(), power: 0 }]);
+    let (answer, _) = net.call(3, NONE, "parameters()", &[]);
+    let found: Vec<U256> = answer.data.chunks_exact(32).map(U256::from_be_slice).collect();
+    assert_eq!(found, words(&one));
+
+    let offence = Offence { validator: new_key().address(), height: 3, kind: OffenceKind::DoubleSign, power: 5 };
+    net.block(DecidedBlock { offences: vec![offence], ..DecidedBlock::default() });
+    let pool = tokens(1) / U256::from(4);
+    assert!(net.refused(2, NONE, "takePool(uint256)", &[pool]).contains("only governance"));
+    assert!(net.refused(5, NONE, "takePool(uint256)", &[pool + U256::from(1)]).contains("not that much"));
+    let before = net.chain.balance(address(5));
+    net.must(5, NONE, "takePool(uint256)", &[pool]);
+    assert!(net.chain.balance(address(5)) > before);
+
+    net.must(5, NONE, "setGovernance(address)", &[word(address(6))]);
+    assert!(net.refused(5, NONE, SET, &words(&one)).contains("only governance"));
+    net.must(6, NONE, SET, &words(&one));
+    net.must(6, NONE, "setGovernance(address)", &[word(Address::ZERO)]);
+    assert!(net.refused(6, NONE, SET, &words(&one)).contains("only governance"));
+}
+
+#[test]
+fn without_governance_the_parameters_stay() {
+    let mut net = Net::new();
+    let params = words(&genesis().staking);
+    assert!(net.refused(0, NONE, SET, &params).contains("only governance"));
+}
