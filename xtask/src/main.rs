@@ -12,6 +12,7 @@ mod demo;
 mod json;
 mod prerequisites;
 mod process;
+mod statetest;
 mod test;
 mod venv;
 
@@ -34,6 +35,7 @@ usage: cargo xtask <command> [arguments]
       --seconds N    of load for each (60)
       --rate N       transfers offered each second (2500)
       --json         print one object instead of a table; --help tells the rest
+  statetest DIR      run Ethereum's state tests in a folder through the chain's EVM
   help               this text
 ";
 
@@ -47,6 +49,7 @@ fn main() -> ExitCode {
         "ci" => test::run(&[]).and_then(|()| demo::run(&[])),
         "bench" if rest.first().is_some_and(|what| what == "chain") => chain::bench(&rest[1..]),
         "bench" => bench::run(&rest),
+        "statetest" => statetest::run(&rest),
         "help" | "--help" | "-h" => {
             print!("{HELP}");
             Ok(())

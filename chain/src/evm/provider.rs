@@ -93,8 +93,13 @@ impl<C: ContextTr<Cfg: Cfg<Spec = SpecId>>> PrecompileProvider<C> for Precompile
                 None => contract.call(&frame, &call.input.bytes(context), call.gas_limit),
             }
         } else {
-            let input = call.input.bytes(context);
-            stake(context, call, &input).map_err(|e| e.to_string())?
+            match call.input.len() > staking::MAX_INPUT {
+                true => (0, Ending::Revert("staking: input too long".into())),
+                false => {
+                    let input = call.input.bytes(context);
+                    stake(context, call, &input).map_err(|e| e.to_string())?
+                }
+            }
         };
         let output = match ending {
             Ending::Return(bytes) => PrecompileOutput::new(gas, bytes, call.reservoir),

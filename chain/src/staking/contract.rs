@@ -24,6 +24,9 @@ const ASK_GAS: u64 = 20_000;
 const CHANGE_GAS: u64 = 120_000;
 const MOVE_GAS: u64 = 250_000;
 
+/// Longer calls are refused before they are copied: the longest has eight words.
+pub const MAX_INPUT: usize = 1024;
+
 /// Who calls, when.
 #[derive(Clone, Copy, Debug)]
 pub struct Env {

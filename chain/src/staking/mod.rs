@@ -20,7 +20,7 @@ mod words;
 use alloy_primitives::{Address, address};
 
 pub use block::{BlockFacts, begin_block, end_block};
-pub use contract::{Answer, Env, Log, price, run};
+pub use contract::{Answer, Env, Log, MAX_INPUT, price, run};
 pub use params::StakingParams;
 pub use validator::{Sentence, Status, Validator, bond_genesis};
 pub use words::Words;

@@ -1,11 +1,15 @@
 //! Journeys through the ledger, one behaviour a file. One program, so that it is linked once.
 #![allow(clippy::unwrap_used, reason = "a panic is the failure report")]
 
+#[path = "../../examples/statetest/case.rs"]
+mod case;
 mod cluster;
 mod common;
 mod links;
 mod network;
 mod workshop;
+#[path = "../../examples/statetest/runner.rs"]
+mod runner;
 mod stake_model;
 mod stake_net;
 
@@ -35,6 +39,7 @@ mod solidity_tests_pass;
 mod stake_is_conserved_whatever_happens;
 mod stake_moves_and_validators_follow;
 mod the_last_block_can_be_taken_back;
+mod state_tests_run_through_our_evm;
 mod the_network_goes_on_without_any_one_validator;
 mod the_same_blocks_give_the_same_hashes;
 mod the_testnet_command_continues_a_network_and_reports_deaths;

@@ -1,16 +1,6 @@
-//! Runs Ethereum's state tests through this chain's EVM, its state and its trie.
-//!
-//! `cargo run --release -p sahara-chain --example statetest -- DIR`
-//!
-//! Prints every failure and every skipped file with its reason, then one line: passed, failed, skipped.
+//! One Ethereum state test: its JSON, and what this chain's EVM, state and trie make of it.
 
-use std::{
-    collections::BTreeMap,
-    path::{Path, PathBuf},
-    process::ExitCode,
-    str::FromStr,
-    sync::Arc,
-};
+use std::{collections::BTreeMap, str::FromStr, sync::Arc};
 
 use alloy_eips::{eip2930::AccessList, eip7702::SignedAuthorization};
 use alloy_primitives::{Address, B256, Bytes, Log, TxKind, U256, keccak256};
@@ -28,141 +18,72 @@ use serde::Deserialize;
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Test {
-    env: Env,
-    pre: BTreeMap<Address, Pre>,
-    transaction: Transaction,
-    post: BTreeMap<String, Vec<Post>>,
+pub struct Test {
+    pub env: Env,
+    pub pre: BTreeMap<Address, Pre>,
+    pub transaction: Transaction,
+    pub post: BTreeMap<String, Vec<Post>>,
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Env {
-    current_coinbase: Address,
-    current_difficulty: U256,
-    current_gas_limit: U256,
-    current_number: U256,
-    current_timestamp: U256,
-    current_base_fee: Option<U256>,
-    current_random: Option<B256>,
-    current_excess_blob_gas: Option<U256>,
+pub struct Env {
+    pub current_coinbase: Address,
+    pub current_difficulty: U256,
+    pub current_gas_limit: U256,
+    pub current_number: U256,
+    pub current_timestamp: U256,
+    pub current_base_fee: Option<U256>,
+    pub current_random: Option<B256>,
+    pub current_excess_blob_gas: Option<U256>,
 }
 
 #[derive(Deserialize)]
-struct Pre {
-    balance: U256,
-    code: Bytes,
-    nonce: U256,
-    storage: BTreeMap<U256, U256>,
+pub struct Pre {
+    pub balance: U256,
+    pub code: Bytes,
+    pub nonce: U256,
+    pub storage: BTreeMap<U256, U256>,
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Transaction {
-    data: Vec<Bytes>,
-    gas_limit: Vec<U256>,
-    value: Vec<String>,
-    nonce: U256,
-    sender: Option<Address>,
+pub struct Transaction {
+    pub data: Vec<Bytes>,
+    pub gas_limit: Vec<U256>,
+    pub value: Vec<String>,
+    pub nonce: U256,
+    pub sender: Option<Address>,
     #[serde(default)]
-    to: String,
-    gas_price: Option<U256>,
-    max_fee_per_gas: Option<U256>,
-    max_priority_fee_per_gas: Option<U256>,
+    pub to: String,
+    pub gas_price: Option<U256>,
+    pub max_fee_per_gas: Option<U256>,
+    pub max_priority_fee_per_gas: Option<U256>,
     #[serde(default)]
-    access_lists: Vec<Option<AccessList>>,
-    blob_versioned_hashes: Option<Vec<B256>>,
-    max_fee_per_blob_gas: Option<U256>,
-    authorization_list: Option<Vec<SignedAuthorization>>,
+    pub access_lists: Vec<Option<AccessList>>,
+    pub blob_versioned_hashes: Option<Vec<B256>>,
+    pub max_fee_per_blob_gas: Option<U256>,
+    pub authorization_list: Option<Vec<SignedAuthorization>>,
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Post {
-    hash: B256,
-    logs: B256,
-    indexes: Indexes,
-    expect_exception: Option<String>,
+pub struct Post {
+    pub hash: B256,
+    pub logs: B256,
+    pub indexes: Indexes,
+    pub expect_exception: Option<String>,
 }
 
 #[derive(Deserialize)]
-struct Indexes {
-    data: usize,
-    gas: usize,
-    value: usize,
+pub struct Indexes {
+    pub data: usize,
+    pub gas: usize,
+    pub value: usize,
 }
 
-/// Tests of accounts that have storage but neither code nor nonce (EIP-7610). No block can make one, on this chain or
-/// on Ethereum since 2016, and revm does not look for them.
-const UNREACHABLE: [&str; 5] = [
-    "InitCollisionParis.json",
-    "RevertInCreateInInitCreate2Paris.json",
-    "RevertInCreateInInit_Paris.json",
-    "create2collisionStorageParis.json",
-    "dynamicAccountOverwriteEmpty_Paris.json",
-];
-
-fn main() -> ExitCode {
-    let Some(folder) = std::env::args().nth(1) else {
-        eprintln!("usage: statetest DIR");
-        return ExitCode::from(2);
-    };
-    let mut files = Vec::new();
-    find(Path::new(&folder), &mut files);
-    files.sort();
-    let (mut passed, mut failed, mut skipped) = (0u64, 0u64, 0u64);
-    for file in &files {
-        if UNREACHABLE.iter().any(|name| file.ends_with(name)) {
-            println!("skipped {}: begins with a state that no block can make (EIP-7610)", file.display());
-            skipped += 1;
-            continue;
-        }
-        let tests: BTreeMap<String, Test> = match std::fs::read(file)
-            .map_err(|e| e.to_string())
-            .and_then(|json| serde_json::from_slice(&json).map_err(|e| e.to_string()))
-        {
-            Ok(tests) => tests,
-            Err(e) => {
-                println!("skipped {}: {e}", file.display());
-                skipped += 1;
-                continue;
-            }
-        };
-        for (name, test) in &tests {
-            for (fork, posts) in &test.post {
-                let Some(spec) = spec(fork) else {
-                    println!("skipped {name} {fork}: a fork that was never live or has its own rules for roots");
-                    skipped += posts.len() as u64;
-                    continue;
-                };
-                for (i, post) in posts.iter().enumerate() {
-                    match run(test, spec, post) {
-                        Ok(()) => passed += 1,
-                        Err(why) => {
-                            println!("FAILED {} {name} {fork}[{i}]: {why}", file.display());
-                            failed += 1;
-                        }
-                    }
-                }
-            }
-        }
-    }
-    println!("{passed} passed, {failed} failed, {skipped} skipped in {} files", files.len());
-    if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
-}
-
-fn find(folder: &Path, files: &mut Vec<PathBuf>) {
-    for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
-        let path = entry.path();
-        if path.is_dir() {
-            find(&path, files);
-        } else if path.extension().is_some_and(|e| e == "json") {
-            files.push(path);
-        }
-    }
-}
-
-fn spec(fork: &str) -> Option<SpecId> {
+/// The rules that a name stands for.
+pub fn spec(fork: &str) -> Option<SpecId> {
     Some(match fork {
         "Frontier" => SpecId::FRONTIER,
         "Homestead" => SpecId::HOMESTEAD,
@@ -182,7 +103,8 @@ fn spec(fork: &str) -> Option<SpecId> {
     })
 }
 
-fn run(test: &Test, spec: SpecId, post: &Post) -> Result<(), String> {
+/// Runs `test` and compares with `post`.
+pub fn run(test: &Test, spec: SpecId, post: &Post) -> Result<(), String> {
     let store = MemoryStore::default();
     let fail = |e: sahara_chain::error::StoreError| e.to_string();
     let mut view = StateView::new(store.reader().map_err(fail)?);
