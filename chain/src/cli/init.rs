@@ -7,6 +7,7 @@ use std::{
 
 use alloy_primitives::Address;
 use clap::Args;
+use serde_json::json;
 
 use crate::{
     genesis::{DEV_ACCOUNTS, Genesis, GenesisValidator},
@@ -35,17 +36,31 @@ pub struct Init {
     /// Account that operates the validator and gets the tips
     #[arg(long, default_value_t = DEV_ACCOUNTS[0].0)]
     operator: Address,
+    /// Say what was made as one JSON object
+    #[arg(long)]
+    json: bool,
 }
 
 impl Init {
     /// A home in `home` with JSON-RPC at `rpc` and the defaults of the command line otherwise.
     pub fn new(home: PathBuf, rpc: SocketAddr) -> Self {
-        Self { home, rpc, block_time_ms: BLOCK_TIME_MS, chain_id: CHAIN_ID.to_owned(), operator: DEV_ACCOUNTS[0].0 }
+        Self {
+            home,
+            rpc,
+            block_time_ms: BLOCK_TIME_MS,
+            chain_id: CHAIN_ID.to_owned(),
+            operator: DEV_ACCOUNTS[0].0,
+            json: false,
+        }
     }
 
     /// Makes the home and says so. `own` are the words of this program before `start`.
     pub fn run(self, own: &[&str]) -> Result<(), NodeError> {
         self.make()?;
+        if self.json {
+            println!("{}", json!({ "home": self.home.to_string_lossy(), "rpc": format!("http://{}", self.rpc) }));
+            return Ok(());
+        }
         let program = std::env::args().next().unwrap_or_default();
         let program = Path::new(&program).file_name().unwrap_or_default().to_string_lossy();
         let words = [program.as_ref()].iter().chain(own).map(|word| format!("{word} ")).collect::<String>();
