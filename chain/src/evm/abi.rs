@@ -28,6 +28,33 @@ impl AbiError {
     }
 }
 
+/// What a contract said when it reverted: the text of `Error(string)`, or the meaning of Solidity's `Panic(uint256)`.
+pub fn read_reason(output: &[u8]) -> Option<String> {
+    if let Some(code) = output.strip_prefix(&hex!("4e487b71")) {
+        let code = U256::from_be_bytes(*code.first_chunk::<32>()?);
+        let known = PANICS.iter().find(|(known, _)| U256::from(*known) == code);
+        return Some(known.map_or_else(|| format!("unknown panic code: {code:#x}"), |(_, words)| (*words).to_owned()));
+    }
+    let rest = output.strip_prefix(&hex!("08c379a0"))?;
+    let length = usize::try_from(U256::from_be_slice(rest.get(32..64)?)).ok()?;
+    let text = rest.get(64..)?.get(..length)?;
+    Some(String::from_utf8_lossy(text).into_owned())
+}
+
+/// Codes of `Panic(uint256)`, in the words of geth.
+const PANICS: [(u8, &str); 10] = [
+    (0x00, "generic panic"),
+    (0x01, "assert(false)"),
+    (0x11, "arithmetic underflow or overflow"),
+    (0x12, "division or modulo by zero"),
+    (0x21, "enum overflow"),
+    (0x22, "invalid encoded storage byte array accessed"),
+    (0x31, "out-of-bounds array access; popping on an empty array"),
+    (0x32, "out-of-bounds access of an array or bytesN"),
+    (0x41, "out of memory"),
+    (0x51, "uninitialized function"),
+];
+
 /// Splits call data into selector and arguments.
 pub fn split(input: &[u8]) -> Option<([u8; 4], Arguments<'_>)> {
     let (selector, rest) = input.split_first_chunk::<4>()?;

@@ -12,7 +12,7 @@ use revm::{
         ContextTr,
         block::BlobExcessGasAndPrice,
         cfg::gas_params::GasParams,
-        result::{EVMError, ExecutionResult, HaltReason, Output},
+        result::{EVMError, ExecutionResult, HaltReason, InvalidTransaction, Output},
     },
     handler::{EthFrame, instructions::EthInstructions},
     interpreter::interpreter::EthInterpreter,
@@ -86,13 +86,24 @@ pub struct Call {
     pub gas_price: u128,
     /// Accounts and slots that are warm from the start.
     pub access_list: alloy_eips::eip2930::AccessList,
+    /// Accounts that delegate to code.
+    pub authorizations: Vec<alloy_eips::eip7702::SignedAuthorization>,
 }
 
 /// The outcome of a call, or why it could not begin.
 pub type CallResult = Result<Outcome, Refusal>;
 
-type Ctx<'a> = Context<BlockEnv, TxEnv, CfgEnv, EvmState<'a>, Journal<EvmState<'a>>, ()>;
+pub(super) type Ctx<'a> = Context<BlockEnv, TxEnv, CfgEnv, EvmState<'a>, Journal<EvmState<'a>>, ()>;
 type Inner<'a> = Evm<Ctx<'a>, (), EthInstructions<EthInterpreter, Ctx<'a>>, Precompiles, EthFrame<EthInterpreter>>;
+
+/// Which rules of a block hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Rules {
+    /// All.
+    Block,
+    /// Those for questions: no nonce, no limit of the block, any account may ask.
+    Question,
+}
 
 /// The machine, on one view, inside one block.
 pub struct Machine<'a> {
@@ -102,19 +113,13 @@ pub struct Machine<'a> {
 impl<'a> Machine<'a> {
     /// A machine that executes the transactions of `block` on `view`.
     pub fn new(view: &'a mut StateView, block: &BlockContext) -> Self {
-        Self::with(view, block_env(block), block.spec, block.chain_id, |_| {})
+        Self::on(context(view, block, Rules::Block))
     }
 
-    /// A machine for questions: no nonce, no balance for gas, no limit of the block.
+    /// A machine for questions: no nonce, no limit of the block. A call that names no price pays none, in a block
+    /// without a base fee.
     pub fn for_calls(view: &'a mut StateView, block: &BlockContext) -> Self {
-        Self::with(view, block_env(block), block.spec, block.chain_id, |cfg| {
-            cfg.disable_nonce_check = true;
-            cfg.disable_balance_check = true;
-            cfg.disable_block_gas_limit = true;
-            cfg.disable_eip3607 = true;
-            cfg.disable_base_fee = true;
-            cfg.tx_gas_limit_cap = Some(u64::MAX);
-        })
+        Self::on(context(view, block, Rules::Question))
     }
 
     /// A machine with everything spelled out, for conformance tests.
@@ -125,11 +130,11 @@ impl<'a> Machine<'a> {
         chain_id: u64,
         adjust: impl FnOnce(&mut CfgEnv),
     ) -> Self {
-        let context = Context::mainnet().with_db(EvmState::new(view)).with_block(block).modify_cfg_chained(|cfg| {
-            cfg.set_spec_and_mainnet_gas_params(spec);
-            cfg.chain_id = chain_id;
-            adjust(cfg);
-        });
+        Self::on(spelled(view, block, spec, chain_id, adjust))
+    }
+
+    fn on(context: Ctx<'a>) -> Self {
+        let spec = context.cfg.spec;
         Self { evm: context.build_mainnet().with_precompiles(Precompiles::new(spec)) }
     }
 
@@ -140,26 +145,16 @@ impl<'a> Machine<'a> {
 
     /// Executes `tx`, spelled out, and keeps its effects in the view.
     pub fn transact(&mut self, tx: TxEnv) -> Result<CallResult, Fault> {
+        let (sender, base_fee) = (tx.caller, self.evm.ctx.block.basefee);
         let result = self.evm.transact_commit(tx);
         self.evm.ctx.db_mut().failure()?;
-        settle(result)
+        settle(result, sender, base_fee)
     }
 
     /// Asks `call`; the view stays as it is.
     pub fn call(&mut self, call: &Call) -> Result<CallResult, Fault> {
-        let tx = TxEnv {
-            tx_type: u8::from(!call.access_list.0.is_empty()),
-            caller: call.from,
-            gas_limit: call.gas_limit,
-            gas_price: call.gas_price,
-            kind: call.to.map_or(TxKind::Create, TxKind::Call),
-            value: call.value,
-            data: call.input.clone(),
-            access_list: call.access_list.clone(),
-            chain_id: None,
-            ..TxEnv::default()
-        };
-        settle(self.evm.transact(tx).map(|outcome| outcome.result))
+        let base_fee = self.evm.ctx.block.basefee;
+        settle(self.evm.transact(call_env(call)).map(|outcome| outcome.result), call.from, base_fee)
     }
 
     /// The state it works on.
@@ -176,14 +171,70 @@ pub fn least_gas(tx: &TxEnvelope) -> u64 {
     gas.initial_regular_gas().max(gas.floor_gas())
 }
 
-fn settle(result: Result<ExecutionResult, EVMError<StoreError>>) -> Result<CallResult, Fault> {
+/// A context on `view` inside `block`.
+pub(super) fn context<'a>(view: &'a mut StateView, block: &BlockContext, rules: Rules) -> Ctx<'a> {
+    spelled(view, block_env(block), block.spec, block.chain_id, |cfg| {
+        if rules == Rules::Question {
+            cfg.disable_nonce_check = true;
+            cfg.disable_block_gas_limit = true;
+            cfg.disable_eip3607 = true;
+            cfg.tx_gas_limit_cap = Some(u64::MAX);
+        }
+    })
+}
+
+fn spelled(
+    view: &mut StateView,
+    block: BlockEnv,
+    spec: SpecId,
+    chain_id: u64,
+    adjust: impl FnOnce(&mut CfgEnv),
+) -> Ctx<'_> {
+    Context::mainnet().with_db(EvmState::new(view)).with_block(block).modify_cfg_chained(|cfg| {
+        cfg.set_spec_and_mainnet_gas_params(spec);
+        cfg.chain_id = chain_id;
+        adjust(cfg);
+    })
+}
+
+pub(super) fn settle(
+    result: Result<ExecutionResult, EVMError<StoreError>>,
+    sender: Address,
+    base_fee: u64,
+) -> Result<CallResult, Fault> {
     match result {
         Ok(result) => Ok(Ok(outcome(result))),
-        Err(EVMError::Transaction(why)) => Ok(Err(Refusal(why.to_string()))),
+        Err(EVMError::Transaction(why)) => Ok(Err(Refusal(refused(&why, sender, base_fee)))),
         Err(EVMError::Database(e)) => Err(e.into()),
         Err(EVMError::Header(e)) => Err(Fault::Evm(e.to_string())),
         Err(EVMError::Custom(e)) => Err(Fault::Evm(e)),
         Err(EVMError::CustomAny(e)) => Err(Fault::Evm(e.to_string())),
+    }
+}
+
+/// Why a transaction cannot begin, in the words of geth.
+fn refused(why: &InvalidTransaction, sender: Address, base_fee: u64) -> String {
+    match why {
+        InvalidTransaction::LackOfFundForMaxFee { fee, balance } => {
+            format!("insufficient funds for gas * price + value: address {sender} have {balance} want {fee}")
+        }
+        InvalidTransaction::NonceTooLow { tx, state } => {
+            format!("nonce too low: address {sender}, tx: {tx} state: {state}")
+        }
+        InvalidTransaction::NonceTooHigh { tx, state } => {
+            format!("nonce too high: address {sender}, tx: {tx} state: {state}")
+        }
+        InvalidTransaction::GasPriceLessThanBasefee => {
+            format!("max fee per gas less than block base fee: address {sender}, baseFee: {base_fee}")
+        }
+        InvalidTransaction::CallGasCostMoreThanGasLimit { initial_gas, gas_limit } => {
+            format!("intrinsic gas too low: have {gas_limit}, want {initial_gas}")
+        }
+        InvalidTransaction::GasFloorMoreThanGasLimit { gas_floor, gas_limit } => {
+            format!("insufficient gas for floor data gas cost: have {gas_limit}, want {gas_floor}")
+        }
+        InvalidTransaction::CreateInitCodeSizeLimit => "max initcode size exceeded".into(),
+        other => other.to_string(),
     }
 }
 
@@ -225,7 +276,28 @@ fn block_env(block: &BlockContext) -> BlockEnv {
     }
 }
 
-fn tx_env(sender: Address, fields: &TxEnvelope) -> TxEnv {
+pub(super) fn call_env(call: &Call) -> TxEnv {
+    let tx_type = match (call.authorizations.is_empty(), call.access_list.0.is_empty()) {
+        (false, _) => 4,
+        (true, false) => 1,
+        (true, true) => 0,
+    };
+    TxEnv {
+        tx_type,
+        caller: call.from,
+        gas_limit: call.gas_limit,
+        gas_price: call.gas_price,
+        kind: call.to.map_or(TxKind::Create, TxKind::Call),
+        value: call.value,
+        data: call.input.clone(),
+        access_list: call.access_list.clone(),
+        authorization_list: call.authorizations.iter().cloned().map(Either::Left).collect(),
+        chain_id: None,
+        ..TxEnv::default()
+    }
+}
+
+pub(super) fn tx_env(sender: Address, fields: &TxEnvelope) -> TxEnv {
     TxEnv {
         tx_type: fields.ty(),
         caller: sender,
@@ -238,8 +310,8 @@ fn tx_env(sender: Address, fields: &TxEnvelope) -> TxEnv {
         chain_id: fields.chain_id(),
         access_list: fields.access_list().cloned().unwrap_or_default(),
         gas_priority_fee: fields.max_priority_fee_per_gas(),
-        blob_hashes: vec![],
-        max_fee_per_blob_gas: 0,
+        blob_hashes: fields.blob_versioned_hashes().unwrap_or_default().to_vec(),
+        max_fee_per_blob_gas: fields.max_fee_per_blob_gas().unwrap_or_default(),
         authorization_list: fields
             .authorization_list()
             .unwrap_or_default()

@@ -6,6 +6,7 @@ mod database;
 mod machine;
 pub mod native;
 mod provider;
+pub mod trace;
 
 pub use machine::{BlockContext, Call, CallResult, Machine, Outcome, Refusal, least_gas};
 pub use provider::{SYSTEM_CODE, system_contracts};

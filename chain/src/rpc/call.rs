@@ -131,5 +131,6 @@ fn read(request: &TransactionRequest, head: &Head) -> RpcResult<Call> {
         gas_limit: request.gas.unwrap_or(CALL_GAS).min(CALL_GAS),
         gas_price: request.gas_price.or(request.max_fee_per_gas).unwrap_or_default(),
         access_list: request.access_list.clone().unwrap_or_default(),
+        authorizations: request.authorization_list.clone().unwrap_or_default(),
     })
 }

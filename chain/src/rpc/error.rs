@@ -3,7 +3,10 @@
 use alloy_primitives::{Bytes, hex};
 use jsonrpsee::types::ErrorObjectOwned;
 
-use crate::error::{Fault, StoreError};
+use crate::{
+    error::{Fault, StoreError},
+    evm::abi,
+};
 
 /// Anything the node refuses or fails at.
 pub const SERVER: i32 = -32000;
@@ -41,17 +44,9 @@ pub fn fault(error: Fault) -> ErrorObjectOwned {
 }
 
 pub fn reverted(output: &Bytes) -> ErrorObjectOwned {
-    let message = match reason(output) {
+    let message = match abi::read_reason(output) {
         Some(reason) => format!("execution reverted: {reason}"),
         None => "execution reverted".to_owned(),
     };
     ErrorObjectOwned::owned(REVERTED, message, Some(hex::encode_prefixed(output)))
-}
-
-/// The text of `Error(string)`.
-fn reason(output: &[u8]) -> Option<String> {
-    let rest = output.strip_prefix(&hex!("08c379a0"))?;
-    let length = usize::try_from(alloy_primitives::U256::from_be_slice(rest.get(32..64)?)).ok()?;
-    let text = rest.get(64..)?.get(..length)?;
-    Some(String::from_utf8_lossy(text).into_owned())
 }
