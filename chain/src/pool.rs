@@ -1,7 +1,7 @@
 //! Transactions that wait: in order of nonces for each sender, replaced by a better fee, limited in number.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     sync::Arc,
 };
 
@@ -18,6 +18,9 @@ pub const MAX_BYTES: usize = 256 << 20;
 
 /// How far ahead of its account a transaction may be: later ones wait for those before them.
 pub const MAX_NONCE_GAP: u64 = 1_024;
+
+/// Hashes that are remembered in order of arrival, for whoever follows them.
+const MAX_LATEST: usize = 8_192;
 
 /// A replacement pays this many percent more at least.
 pub const PRICE_BUMP_PERCENT: u128 = 10;
@@ -105,6 +108,9 @@ pub struct Pool {
     /// Sender and nonce of each.
     places: BTreeMap<B256, (Address, u64)>,
     bytes: usize,
+    /// The last hashes that came, oldest first, and how many came in all.
+    latest: VecDeque<B256>,
+    arrived: u64,
 }
 
 impl Pool {
@@ -124,9 +130,15 @@ impl Pool {
             None if self.len() >= MAX_TXS || self.bytes + tx.bytes.len() > MAX_BYTES => return Err(PoolError::Full),
             None => {}
         }
-        self.places.insert(tx.hash, (tx.sender, nonce));
+        let hash = tx.hash;
+        self.places.insert(hash, (tx.sender, nonce));
         self.bytes += tx.bytes.len();
         self.by_sender.entry(tx.sender).or_default().insert(nonce, tx);
+        if self.latest.len() >= MAX_LATEST {
+            self.latest.pop_front();
+        }
+        self.latest.push_back(hash);
+        self.arrived += 1;
         Ok(())
     }
 
@@ -179,6 +191,18 @@ impl Pool {
     /// Everything that waits.
     pub fn all(&self) -> impl Iterator<Item = &Arc<Tx>> {
         self.by_sender.values().flat_map(BTreeMap::values)
+    }
+
+    /// How many transactions were ever kept.
+    pub fn arrived(&self) -> u64 {
+        self.arrived
+    }
+
+    /// The transactions that came after the first `seen`, as far as they are remembered.
+    pub fn since(&self, seen: u64) -> Vec<B256> {
+        let fresh = usize::try_from(self.arrived.saturating_sub(seen)).unwrap_or(usize::MAX);
+        let skip = self.latest.len().saturating_sub(fresh);
+        self.latest.iter().skip(skip).copied().collect()
     }
 
     /// How many wait.

@@ -16,9 +16,10 @@ use alloy_primitives::{Address, B64, B256, Bloom, Bytes, U256};
 use super::{
     head::{Head, validator_entry},
     params::{self, Params},
+    replay::Opening,
 };
 use crate::{
-    application::{ChainStart, DecidedBlock, Finalized, TxResult},
+    application::{ChainStart, DecidedBlock, Finalized, Offence, TxResult, Vote},
     block::{Block, TxFacts},
     error::Fault,
     evm::{BlockContext, FORK, Machine, Outcome},
@@ -100,16 +101,7 @@ pub fn block(base: &Head, block: &DecidedBlock, txs: Vec<Result<Arc<Tx>, TxError
     let mut view = base.view();
     let mut body = Body::default();
     let mut results = Vec::with_capacity(txs.len());
-    let facts = BlockFacts {
-        height: block.height,
-        time: block.time,
-        votes: &block.votes,
-        offences: &block.offences,
-        known: &base.validators,
-    };
-    remember_parent(&mut view, base, block.height)?;
-    let made = staking::begin_block(&mut view, &facts).map_err(stake_fault)?;
-    credit(&mut view, staking::ADDRESS, made)?;
+    open(&mut view, base, block.height, block.time, &block.votes, &block.offences)?;
     let mut machine = Machine::new(&mut view, &context);
     for tx in txs {
         results.push(body.run(&mut machine, tx, context.gas_limit)?);
@@ -123,7 +115,8 @@ pub fn block(base: &Head, block: &DecidedBlock, txs: Vec<Result<Arc<Tx>, TxError
     let (evm, batch) = view.evm_root()?;
     let sealed = body.block(base, &context, evm);
     let included = sealed.txs.clone();
-    let (mut head, batch) = seal(base, view, sealed, evm, batch)?;
+    let (mut head, mut batch) = seal(base, view, sealed, evm, batch)?;
+    Opening::store(&block.votes, &block.offences, block.height, &mut batch);
     let updates = changes.iter().map(|v| ValidatorUpdate { key: v.consensus_key, power: v.power }).collect();
     if !changes.is_empty() {
         // Those that left stay known: an offence of theirs can still be proven.
@@ -143,6 +136,21 @@ fn remember_parent(view: &mut StateView, base: &Head, height: u64) -> Result<(),
         view.set_slot(HISTORY_STORAGE_ADDRESS, slot, base.hash.into());
     }
     Ok(())
+}
+
+/// What happens in a block before its first transaction.
+pub fn open(
+    view: &mut StateView,
+    base: &Head,
+    height: u64,
+    time: u64,
+    votes: &[Vote],
+    offences: &[Offence],
+) -> Result<(), Fault> {
+    remember_parent(view, base, height)?;
+    let facts = BlockFacts { height, time, votes, offences, known: &base.validators };
+    let made = staking::begin_block(view, &facts).map_err(stake_fault)?;
+    Ok(credit(view, staking::ADDRESS, made)?)
 }
 
 fn stake_fault(error: StakeError) -> Fault {

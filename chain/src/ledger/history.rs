@@ -86,6 +86,7 @@ pub fn prune(before: &dyn Reader, height: u64, keep: Retention, batch: &mut Batc
     let lowest_state = (height + 1).saturating_sub(keep.states.max(1));
     for old in outdated(before, Table::History, lowest_state)? {
         batch.delete(Table::History, old.to_be_bytes());
+        batch.delete(Table::Openings, old.to_be_bytes());
     }
     for old in outdated(before, Table::Headers, keep.lowest_block(height))? {
         block::forget(before, old, batch)?;

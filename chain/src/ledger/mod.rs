@@ -7,6 +7,7 @@ mod history;
 mod mempool;
 mod params;
 mod query;
+mod replay;
 mod rollback;
 mod snapshots;
 
@@ -18,8 +19,9 @@ pub use self::{
     execute::BLOCK_KEY,
     export::export,
     head::{Head, store as store_head},
-    history::{NEEDED_HEADERS, Retention},
+    history::{NEEDED_HEADERS, Retention, record as record_past},
     params::Params,
+    replay::Opening,
     rollback::roll_back,
 };
 use crate::{

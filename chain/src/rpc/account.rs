@@ -1,5 +1,7 @@
 //! Accounts: balance, nonce, code, storage, proofs.
 
+use std::collections::BTreeMap;
+
 use alloy_eips::{BlockId, BlockNumberOrTag};
 use alloy_primitives::{Address, B256, Bytes, U256, hex, keccak256};
 use jsonrpsee::{core::RpcResult, types::Params};
@@ -12,7 +14,7 @@ use crate::state::{
     view::{committed_account, committed_code, committed_slot, prove_account, prove_slot},
 };
 
-/// Slots in one proof.
+/// Slots in one proof or one question.
 const MAX_PROOF_SLOTS: usize = 1024;
 
 fn account(backend: &Backend, address: Address, at: Option<BlockId>) -> RpcResult<Account> {
@@ -54,6 +56,27 @@ pub fn storage(backend: &Backend, params: Params<'_>) -> RpcResult<Value> {
     let head = backend.state(params.optional_next()?)?;
     let word = committed_slot(head.reader.as_ref(), address, slot.0).map_err(error::store)?;
     Ok(json!(B256::from(word)))
+}
+
+pub fn storage_values(backend: &Backend, params: Params<'_>) -> RpcResult<Value> {
+    let mut params = params.sequence();
+    let wanted: BTreeMap<Address, Vec<Slot>> = params.next()?;
+    let count: usize = wanted.values().map(Vec::len).sum();
+    if count == 0 {
+        return Err(error::invalid("empty request"));
+    }
+    if count > MAX_PROOF_SLOTS {
+        return Err(error::limit(format!("too many slots (max {MAX_PROOF_SLOTS})")));
+    }
+    let head = backend.state(params.optional_next()?)?;
+    let word = |address, slot: &Slot| {
+        committed_slot(head.reader.as_ref(), address, slot.0).map(B256::from).map_err(error::store)
+    };
+    let found = wanted.into_iter().map(|(address, slots)| {
+        let words: RpcResult<Vec<B256>> = slots.iter().map(|slot| word(address, slot)).collect();
+        Ok((format!("{address:#x}"), json!(words?)))
+    });
+    Ok(Value::Object(found.collect::<RpcResult<_>>()?))
 }
 
 pub fn proof(backend: &Backend, params: Params<'_>) -> RpcResult<Value> {

@@ -6,6 +6,7 @@ use std::{
     sync::{Arc, Mutex},
 };
 
+use alloy_consensus::Header;
 use alloy_eips::{BlockId, BlockNumberOrTag};
 use alloy_primitives::{Bytes, U256};
 use jsonrpsee::core::RpcResult;
@@ -66,19 +67,26 @@ impl Backend {
         }
     }
 
+    /// The height of the block that `id` means, if there is one with such a hash.
+    fn height_of(&self, id: BlockId, head: &Head) -> RpcResult<Option<u64>> {
+        match id {
+            BlockId::Number(tag) => Ok(Some(self.height(tag, head))),
+            BlockId::Hash(hash) => block::height_of(head.reader.as_ref(), hash.block_hash).map_err(error::store),
+        }
+    }
+
     /// The block that `id` means, if it is there.
     pub(super) fn block(&self, id: BlockId) -> RpcResult<Option<Block>> {
         let head = self.head()?;
-        let height = match id {
-            BlockId::Number(tag) => self.height(tag, &head),
-            BlockId::Hash(hash) => {
-                match block::height_of(head.reader.as_ref(), hash.block_hash).map_err(error::store)? {
-                    Some(height) => height,
-                    None => return Ok(None),
-                }
-            }
-        };
+        let Some(height) = self.height_of(id, &head)? else { return Ok(None) };
         block::block_at(head.reader.as_ref(), height).map_err(error::store)
+    }
+
+    /// The header of the block that `id` means, if it is there.
+    pub(super) fn header(&self, id: BlockId) -> RpcResult<Option<Header>> {
+        let head = self.head()?;
+        let Some(height) = self.height_of(id, &head)? else { return Ok(None) };
+        block::header_at(head.reader.as_ref(), height).map_err(error::store)
     }
 
     /// The state that `id` means, as long as it is kept.
@@ -103,15 +111,16 @@ impl Backend {
         }
     }
 
-    /// The circumstances of a call on top of `head`.
-    pub(super) fn context(&self, head: &Head) -> BlockContext {
+    /// What the block of `head` tells a call, or with `pending` the one that comes after it.
+    pub(super) fn context(&self, head: &Head, pending: bool) -> BlockContext {
+        let next = pending || head.height == 0;
         BlockContext {
             chain_id: head.params.chain_id,
-            number: head.height,
-            time: head.header.timestamp,
+            number: head.height + u64::from(pending),
+            time: head.header.timestamp + u64::from(pending),
             beneficiary: head.header.beneficiary,
             gas_limit: head.params.fees.block_gas_limit,
-            base_fee: head.next_base_fee(),
+            base_fee: if next { head.next_base_fee() } else { head.header.base_fee_per_gas.unwrap_or_default() },
             random: head.header.mix_hash,
             spec: FORK,
         }

@@ -1,6 +1,6 @@
 //! Blocks, transactions and receipts as JSON.
 
-use alloy_consensus::{Transaction as _, TxReceipt as _};
+use alloy_consensus::{Eip658Value, Header, Transaction as _, TxReceipt as _};
 use alloy_eips::{BlockNumberOrTag, eip2718::Typed2718};
 use alloy_primitives::{B256, U64};
 use jsonrpsee::{
@@ -9,7 +9,7 @@ use jsonrpsee::{
 };
 use serde_json::{Value, json};
 
-use super::{Backend, error, hex};
+use super::{Backend, error, hex, raw::encode};
 use crate::{
     block::{self as blocks, Block},
     tx::Tx,
@@ -31,6 +31,16 @@ pub fn by_hash(backend: &Backend, params: Params<'_>) -> RpcResult<Value> {
     let (hash, full): (B256, Option<bool>) = (params.next()?, params.optional_next()?);
     let block = backend.block(hash.into())?;
     block.map_or(Ok(Value::Null), |block| block_json(&block, full.unwrap_or(false)))
+}
+
+pub fn header_by_number(backend: &Backend, params: Params<'_>) -> RpcResult<Value> {
+    let tag: BlockNumberOrTag = params.one()?;
+    backend.header(tag.into())?.map_or(Ok(Value::Null), |header| header_json(&header))
+}
+
+pub fn header_by_hash(backend: &Backend, params: Params<'_>) -> RpcResult<Value> {
+    let hash: B256 = params.one()?;
+    backend.header(hash.into())?.map_or(Ok(Value::Null), |header| header_json(&header))
 }
 
 pub fn count_by_number(backend: &Backend, params: Params<'_>) -> RpcResult<Value> {
@@ -81,7 +91,8 @@ pub fn receipt(backend: &Backend, params: Params<'_>) -> RpcResult<Value> {
     found.map_or(Ok(Value::Null), |(block, index)| receipt_json(&block, index))
 }
 
-fn find(backend: &Backend, hash: B256) -> RpcResult<Option<(Block, usize)>> {
+/// The block and the place of the transaction with `hash`.
+pub fn find(backend: &Backend, hash: B256) -> RpcResult<Option<(Block, usize)>> {
     let Some(head) = backend.ledger.head() else { return Ok(None) };
     let reader = head.reader.as_ref();
     let Some((height, index)) = blocks::place_of(reader, hash).map_err(error::store)? else { return Ok(None) };
@@ -89,19 +100,19 @@ fn find(backend: &Backend, hash: B256) -> RpcResult<Option<(Block, usize)>> {
 }
 
 /// A header with its hash, as `newHeads` sends it.
-pub fn header_json(block: &Block) -> RpcResult<Value> {
-    let mut header = serde_json::to_value(&block.header).map_err(broken)?;
-    header["hash"] = json!(block.hash);
-    Ok(header)
+pub fn header_json(header: &Header) -> RpcResult<Value> {
+    let mut out = serde_json::to_value(header).map_err(broken)?;
+    out["hash"] = json!(header.hash_slow());
+    Ok(out)
 }
 
 fn block_json(block: &Block, full: bool) -> RpcResult<Value> {
-    let mut out = header_json(block)?;
-    let bytes: usize = block.txs.iter().map(|tx| tx.bytes.len()).sum();
-    out["size"] = hex(alloy_rlp::Encodable::length(&block.header) + bytes);
-    out["totalDifficulty"] = hex(0);
+    let mut out = header_json(&block.header)?;
+    out["size"] = hex(encode(block).len());
     out["uncles"] = json!([]);
-    out["withdrawals"] = json!([]);
+    if block.header.withdrawals_root.is_some() {
+        out["withdrawals"] = json!([]);
+    }
     let txs: RpcResult<Vec<Value>> = block
         .txs
         .iter()
@@ -119,6 +130,7 @@ pub fn tx_json(tx: &Tx, place: Option<(&Block, usize)>) -> RpcResult<Value> {
     out["from"] = json!(tx.sender);
     out["blockHash"] = Value::Null;
     out["blockNumber"] = Value::Null;
+    out["blockTimestamp"] = Value::Null;
     out["transactionIndex"] = Value::Null;
     let base_fee = place.and_then(|(block, _)| block.header.base_fee_per_gas);
     let price = match base_fee {
@@ -129,6 +141,7 @@ pub fn tx_json(tx: &Tx, place: Option<(&Block, usize)>) -> RpcResult<Value> {
     if let Some((block, index)) = place {
         out["blockHash"] = json!(block.hash);
         out["blockNumber"] = hex(block.header.number);
+        out["blockTimestamp"] = hex(block.header.timestamp);
         out["transactionIndex"] = hex(index);
     }
     Ok(out)
@@ -142,9 +155,8 @@ fn receipt_json(block: &Block, index: usize) -> RpcResult<Value> {
     };
     let created = tx.envelope.is_create() && !facts.contract.is_zero();
     let price = tx.envelope.effective_gas_price(block.header.base_fee_per_gas);
-    Ok(json!({
+    let mut out = json!({
         "type": hex(tx.envelope.ty()),
-        "status": hex(u64::from(receipt.status())),
         "cumulativeGasUsed": hex(receipt.cumulative_gas_used()),
         "logs": logs_json(block, index),
         "logsBloom": receipt.bloom(),
@@ -157,7 +169,13 @@ fn receipt_json(block: &Block, index: usize) -> RpcResult<Value> {
         "from": facts.sender,
         "to": tx.envelope.to(),
         "contractAddress": created.then_some(facts.contract),
-    }))
+    });
+    // Before Byzantium a receipt had a state root instead; this chain has none of those, a test chain can.
+    match receipt.status_or_post_state() {
+        Eip658Value::Eip658(success) => out["status"] = hex(u64::from(success)),
+        Eip658Value::PostState(root) => out["root"] = json!(root),
+    }
+    Ok(out)
 }
 
 /// The logs of one transaction.

@@ -1,49 +1,50 @@
-//! Questions to contracts, estimates of gas, and transactions that are handed in.
+//! Questions to contracts, estimates of gas, access lists, and transactions that are handed in.
 
 use alloy_eips::BlockId;
 use alloy_primitives::{Bytes, U256, keccak256};
-use alloy_rpc_types_eth::TransactionRequest;
+use alloy_rpc_types_eth::{BlockOverrides, TransactionRequest};
 use jsonrpsee::{
     core::RpcResult,
     types::{ErrorObjectOwned, Params},
 };
 use serde_json::{Value, json};
 
-use super::{Backend, error, hex};
+use super::{
+    Backend, error, hex,
+    question::{Overrides, Question},
+};
 use crate::{
-    evm::{Call, Machine, Outcome, TX_GAS_CAP},
-    ledger::Head,
+    evm::{Outcome, TX_GAS_CAP, trace},
     tx::TxError,
 };
 
-/// Gas of a call that names none.
-const CALL_GAS: u64 = 50_000_000;
-
-pub fn call(backend: &Backend, params: Params<'_>) -> RpcResult<Value> {
+fn question(backend: &Backend, params: Params<'_>) -> RpcResult<(TransactionRequest, Question)> {
     let mut params = params.sequence();
     let (request, at): (TransactionRequest, Option<BlockId>) = (params.next()?, params.optional_next()?);
-    let head = backend.state(at)?;
-    let call = read(&request, &head)?;
-    let outcome = ask(backend, &head, &call)?;
-    finish(outcome).map(|outcome| json!(outcome.output))
+    let (state, block): (Option<Overrides>, Option<BlockOverrides>) =
+        (params.optional_next()?, params.optional_next()?);
+    let question = Question::new(backend, &request, at, state, block)?;
+    Ok((request, question))
+}
+
+pub fn call(backend: &Backend, params: Params<'_>) -> RpcResult<Value> {
+    let (_, mut question) = question(backend, params)?;
+    finish(question.ask()?).map(|outcome| json!(outcome.output))
 }
 
 pub fn estimate_gas(backend: &Backend, params: Params<'_>) -> RpcResult<Value> {
-    let mut params = params.sequence();
-    let (request, at): (TransactionRequest, Option<BlockId>) = (params.next()?, params.optional_next()?);
-    let head = backend.state(at)?;
-    let mut call = read(&request, &head)?;
-    call.gas_limit = request.gas.unwrap_or(TX_GAS_CAP).min(TX_GAS_CAP);
-    let standing = crate::ledger::standing(head.reader.as_ref(), call.from).map_err(error::store)?;
-    if call.value > standing.balance {
+    let (request, mut question) = question(backend, params)?;
+    question.call.gas_limit = request.gas.unwrap_or(TX_GAS_CAP).min(TX_GAS_CAP);
+    let balance = question.view.account(question.call.from).map_err(error::store)?.unwrap_or_default().balance;
+    if question.call.value > balance {
         return Err(error::server("insufficient funds for transfer"));
     }
-    if call.gas_price > 0 {
-        let affordable = (standing.balance - call.value) / U256::from(call.gas_price);
-        call.gas_limit = call.gas_limit.min(affordable.saturating_to());
+    if question.call.gas_price > 0 {
+        let affordable = (balance - question.call.value) / U256::from(question.call.gas_price);
+        question.call.gas_limit = question.call.gas_limit.min(affordable.saturating_to());
     }
-    let allowance = call.gas_limit;
-    let first = ask(backend, &head, &call)?;
+    let allowance = question.call.gas_limit;
+    let first = question.ask()?;
     if first.halt.is_some() {
         let what = format!("gas required exceeds allowance ({allowance})");
         return Err(error::server(first.halt.filter(|halt| !halt.contains("OutOfGas")).unwrap_or(what)));
@@ -54,8 +55,7 @@ pub fn estimate_gas(backend: &Backend, params: Params<'_>) -> RpcResult<Value> {
     let likely = (first.gas_used.saturating_add(2_300)).saturating_mul(64) / 63;
     let mut guess = likely.min(high);
     while high - low > (high / 64).max(1) || high == allowance {
-        call.gas_limit = guess;
-        match enough(backend, &head, &call)? {
+        match enough(&mut question, guess)? {
             true => high = guess,
             false => low = guess,
         }
@@ -65,8 +65,22 @@ pub fn estimate_gas(backend: &Backend, params: Params<'_>) -> RpcResult<Value> {
         guess = low + (high - low) / 2;
     }
     // A plain transfer has an exact answer.
-    call.gas_limit = first.gas_used;
-    Ok(hex(if enough(backend, &head, &call)? { first.gas_used } else { high }))
+    Ok(hex(if enough(&mut question, first.gas_used)? { first.gas_used } else { high }))
+}
+
+pub fn create_access_list(backend: &Backend, params: Params<'_>) -> RpcResult<Value> {
+    let (_, mut question) = question(backend, params)?;
+    question.call.gas_limit = question.call.gas_limit.min(TX_GAS_CAP);
+    let Question { view, block, call } = &mut question;
+    let (list, outcome) = trace::access_list(view, block, call).map_err(error::fault)?;
+    let outcome = outcome.map_err(|refusal| error::server(refusal.0))?;
+    let mut out = json!({ "accessList": list, "gasUsed": hex(outcome.gas_used) });
+    match &outcome.halt {
+        Some(halt) => out["error"] = json!(halt),
+        None if !outcome.success => out["error"] = json!("execution reverted"),
+        None => {}
+    }
+    Ok(out)
 }
 
 pub async fn send_raw(backend: &Backend, params: Params<'_>) -> RpcResult<Value> {
@@ -88,18 +102,9 @@ pub async fn send_raw(backend: &Backend, params: Params<'_>) -> RpcResult<Value>
     Ok(json!(hash))
 }
 
-fn enough(backend: &Backend, head: &Head, call: &Call) -> RpcResult<bool> {
-    let mut view = head.view();
-    let context = backend.context(head);
-    let outcome = Machine::for_calls(&mut view, &context).call(call).map_err(error::fault)?;
-    Ok(outcome.is_ok_and(|outcome| outcome.success))
-}
-
-fn ask(backend: &Backend, head: &Head, call: &Call) -> RpcResult<Outcome> {
-    let mut view = head.view();
-    let context = backend.context(head);
-    let outcome = Machine::for_calls(&mut view, &context).call(call).map_err(error::fault)?;
-    outcome.map_err(|refusal| error::server(refusal.0))
+fn enough(question: &mut Question, gas: u64) -> RpcResult<bool> {
+    question.call.gas_limit = gas;
+    Ok(question.ask().is_ok_and(|outcome| outcome.success))
 }
 
 fn finish(outcome: Outcome) -> Result<Outcome, ErrorObjectOwned> {
@@ -108,29 +113,4 @@ fn finish(outcome: Outcome) -> Result<Outcome, ErrorObjectOwned> {
         (None, false) => Err(error::reverted(&outcome.output)),
         (None, true) => Ok(outcome),
     }
-}
-
-fn read(request: &TransactionRequest, head: &Head) -> RpcResult<Call> {
-    if request.gas_price.is_some() && request.max_fee_per_gas.is_some() {
-        return Err(error::invalid("both gasPrice and (maxFeePerGas or maxPriorityFeePerGas) specified"));
-    }
-    if let (Some(fee), Some(tip)) = (request.max_fee_per_gas, request.max_priority_fee_per_gas)
-        && tip > fee
-    {
-        return Err(error::invalid("maxFeePerGas is less than maxPriorityFeePerGas"));
-    }
-    let chain_id = head.params.chain_id;
-    if let Some(other) = request.chain_id.filter(|id| *id != chain_id) {
-        return Err(error::invalid(format!("chainId does not match node's (have={other}, want={chain_id})")));
-    }
-    Ok(Call {
-        from: request.from.unwrap_or_default(),
-        to: request.to.and_then(|to| to.to().copied()),
-        input: request.input.input().cloned().unwrap_or_default(),
-        value: request.value.unwrap_or_default(),
-        gas_limit: request.gas.unwrap_or(CALL_GAS).min(CALL_GAS),
-        gas_price: request.gas_price.or(request.max_fee_per_gas).unwrap_or_default(),
-        access_list: request.access_list.clone().unwrap_or_default(),
-        authorizations: request.authorization_list.clone().unwrap_or_default(),
-    })
 }

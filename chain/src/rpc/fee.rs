@@ -24,6 +24,10 @@ pub fn gas_price(backend: &Backend, _: Params<'_>) -> RpcResult<Value> {
     Ok(hex(backend.head()?.next_base_fee().saturating_add(SUGGESTED_TIP)))
 }
 
+pub fn base_fee(backend: &Backend, _: Params<'_>) -> RpcResult<Value> {
+    Ok(hex(backend.head()?.next_base_fee()))
+}
+
 /// Tools write the count as a quantity or as a plain number.
 #[derive(Deserialize)]
 #[serde(untagged)]

@@ -71,6 +71,7 @@ fn definition(table: Table) -> TableDefinition<'static, Bytes, Bytes> {
         Table::Transactions => "transactions",
         Table::Headers => "headers",
         Table::History => "history",
+        Table::Openings => "openings",
     })
 }
 

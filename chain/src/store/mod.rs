@@ -41,10 +41,12 @@ pub enum Table {
     Headers = 11,
     /// What a block replaced, by height.
     History = 12,
+    /// What the engine told of a block beside its transactions, by height.
+    Openings = 13,
 }
 
 /// All tables, in the order of their numbers.
-pub const TABLES: [Table; 13] = [
+pub const TABLES: [Table; 14] = [
     Table::Meta,
     Table::Accounts,
     Table::Storage,
@@ -58,6 +60,7 @@ pub const TABLES: [Table; 13] = [
     Table::Transactions,
     Table::Headers,
     Table::History,
+    Table::Openings,
 ];
 
 /// A key with its value.

@@ -207,7 +207,14 @@ impl<C: ContextTr> Inspector<C> for Calls {
         if self.options.only_top_call {
             return;
         }
-        let start = Start { kind: "SELFDESTRUCT", from: contract, to: Some(target), value: Some(value), gas: 0, input: Bytes::new() };
+        let start = Start {
+            kind: "SELFDESTRUCT",
+            from: contract,
+            to: Some(target),
+            value: Some(value),
+            gas: 0,
+            input: Bytes::new(),
+        };
         self.begin(&start);
         self.open.pop();
         self.out.push_str(",\"gasUsed\":\"0x0\"}");

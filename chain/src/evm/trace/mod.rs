@@ -9,11 +9,8 @@ mod words;
 
 use alloy_primitives::Bytes;
 use revm::{
-    DatabaseCommit, ExecuteEvm, InspectEvm, Inspector, MainBuilder,
-    context::TxEnv,
-    context_interface::ContextTr,
-    inspector::NoOpInspector,
-    state::EvmState as Changes,
+    DatabaseCommit, ExecuteEvm, InspectEvm, Inspector, MainBuilder, context::TxEnv, context_interface::ContextTr,
+    inspector::NoOpInspector, state::EvmState as Changes,
 };
 
 pub use self::{access::access_list, calls::CallOptions, prestate::PrestateOptions, steps::StepOptions};
@@ -94,12 +91,17 @@ struct Watched<I> {
     changes: Changes,
 }
 
-fn watch<'a, I>(view: &'a mut StateView, block: &BlockContext, subject: Subject<'_>, inspector: I) -> Result<Watched<I>, Fault>
+fn watch<'a, I>(
+    view: &'a mut StateView,
+    block: &BlockContext,
+    subject: Subject<'_>,
+    inspector: I,
+) -> Result<Watched<I>, Fault>
 where
     I: Inspector<Ctx<'a>>,
 {
     let (rules, env): (Rules, TxEnv) = match subject {
-        Subject::Tx(tx) => (Rules::Block, tx_env(tx)),
+        Subject::Tx(tx) => (Rules::Block, tx_env(tx.sender, &tx.envelope)),
         Subject::Call(call) => (Rules::Question, call_env(call)),
     };
     let sender = env.caller;
@@ -120,4 +122,3 @@ where
 fn hex(bytes: &Bytes) -> String {
     format!("\"{}\"", alloy_primitives::hex::encode_prefixed(bytes))
 }
-

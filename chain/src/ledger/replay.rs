@@ -1,0 +1,136 @@
+//! A block of the past again, up to its first transaction: what tracers start from. What the engine said of votes and
+//! offences opens a block and is in no Ethereum header, so it is kept beside the state that it changed.
+
+use alloy_primitives::B256;
+
+use super::{Ledger, execute};
+use crate::{
+    application::{Offence, OffenceKind, Vote},
+    block::Block,
+    error::{Fault, StoreError},
+    evm::{BlockContext, FORK},
+    state::StateView,
+    store::{Batch, Reader, Table},
+    validator::ConsensusAddress,
+};
+
+const VERSION: u8 = 1;
+
+/// What the engine told of a block beside its transactions.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Opening {
+    /// Who signed the block before.
+    pub votes: Vec<Vote>,
+    /// Proven misbehaviour.
+    pub offences: Vec<Offence>,
+}
+
+impl Opening {
+    /// Puts it into `batch`.
+    pub fn store(votes: &[Vote], offences: &[Offence], height: u64, batch: &mut Batch) {
+        let mut row = vec![VERSION];
+        row.extend(u32::try_from(votes.len()).unwrap_or(u32::MAX).to_be_bytes());
+        for vote in votes {
+            row.extend(vote.validator.0);
+            row.extend(vote.power.to_be_bytes());
+            row.push(u8::from(vote.signed));
+        }
+        for offence in offences {
+            row.extend(offence.validator.0);
+            row.extend(offence.height.to_be_bytes());
+            row.push(offence.kind as u8);
+        }
+        batch.put(Table::Openings, height.to_be_bytes(), row);
+    }
+
+    /// The opening of block `height`, if it is kept.
+    pub fn at(reader: &dyn Reader, height: u64) -> Result<Option<Self>, StoreError> {
+        let Some(row) = reader.get(Table::Openings, &height.to_be_bytes())? else { return Ok(None) };
+        let opening = Self::read(&row);
+        opening.map(Some).ok_or_else(|| StoreError::corrupt("read how a block opened", "wrong form"))
+    }
+
+    fn read(row: &[u8]) -> Option<Self> {
+        let (version, rest) = row.split_first()?;
+        let (count, rest) = rest.split_first_chunk::<4>()?;
+        let (entries, []) = rest.as_chunks::<29>() else { return None };
+        let count = usize::try_from(u32::from_be_bytes(*count)).ok()?;
+        let (votes, offences) = entries.split_at_checked(count)?;
+        if *version != VERSION {
+            return None;
+        }
+        let parts = |entry: &[u8; 29]| {
+            let (validator, rest) = entry.split_first_chunk::<20>()?;
+            let (number, last) = rest.split_first_chunk::<8>()?;
+            Some((ConsensusAddress(*validator), u64::from_be_bytes(*number), *last.first()?))
+        };
+        let vote = |entry| {
+            let (validator, power, signed) = parts(entry)?;
+            Some(Vote { validator, power, signed: signed == 1 })
+        };
+        let offence = |entry| {
+            let (validator, height, kind) = parts(entry)?;
+            let kind = match kind {
+                1 => OffenceKind::DoubleSign,
+                2 => OffenceKind::LightClientAttack,
+                _ => return None,
+            };
+            Some(Offence { validator, height, kind })
+        };
+        Some(Self {
+            votes: votes.iter().map(vote).collect::<Option<_>>()?,
+            offences: offences.iter().map(offence).collect::<Option<_>>()?,
+        })
+    }
+}
+
+impl Ledger {
+    /// The state in which the first transaction of `block` was executed, and what the block told it; nothing if the
+    /// state before the block is not kept.
+    pub fn opened(&self, block: &Block) -> Result<Option<(StateView, BlockContext)>, Fault> {
+        let header = &block.header;
+        let Some(before) = header.number.checked_sub(1) else { return Ok(None) };
+        let (Some(base), Some(head)) = (self.state_at(before)?, self.head()) else { return Ok(None) };
+        let Some(opening) = Opening::at(head.reader.as_ref(), header.number)? else { return Ok(None) };
+        let mut view = base.view();
+        execute::open(&mut view, &base, header.number, header.timestamp, &opening.votes, &opening.offences)?;
+        let context = BlockContext {
+            chain_id: base.params.chain_id,
+            number: header.number,
+            time: header.timestamp,
+            beneficiary: header.beneficiary,
+            gas_limit: header.gas_limit,
+            base_fee: header.base_fee_per_gas.unwrap_or_default(),
+            random: B256::from(header.mix_hash),
+            spec: FORK,
+        };
+        Ok(Some((view, context)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::store::{MemoryStore, Store};
+
+    #[test]
+    fn an_opening_survives_the_store() {
+        let validator = ConsensusAddress([7; 20]);
+        let votes = vec![Vote { validator, power: 9, signed: true }, Vote { validator, power: 1, signed: false }];
+        let offences = vec![Offence { validator, height: 3, kind: OffenceKind::DoubleSign }];
+        let (store, mut batch) = (MemoryStore::default(), Batch::default());
+        Opening::store(&votes, &offences, 5, &mut batch);
+        store.write(&batch).unwrap();
+        let read = Opening::at(store.reader().unwrap().as_ref(), 5).unwrap();
+        assert_eq!(read, Some(Opening { votes, offences }));
+    }
+
+    proptest! {
+        #[test]
+        fn nonsense_is_refused(row in proptest::collection::vec(any::<u8>(), 0..100)) {
+            let _ = Opening::read(&[&[VERSION, 0, 0, 0], row.as_slice()].concat());
+        }
+    }
+}
