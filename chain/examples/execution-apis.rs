@@ -43,11 +43,10 @@ use tokio::sync::watch;
 type Result<T, E = Box<dyn Error>> = std::result::Result<T, E>;
 
 /// Pairs that cannot hold here, with the reason.
-const SKIPPED: [(&str, &str); 6] = [
+const SKIPPED: [(&str, &str); 5] = [
     ("testing_buildBlockV1", "blocks are built by consensus, there is no such method"),
     ("eth_simulateV1", "not offered: it builds whole Ethereum blocks"),
     ("eth_config", "not offered: it tells the forks of Ethereum"),
-    ("eth_capabilities", "not offered"),
     ("eth_sendRawTransaction/send-blob-tx", "this chain takes no blobs"),
     ("eth_blobBaseFee", "this chain takes no blobs, their price is fixed"),
 ];

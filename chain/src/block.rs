@@ -127,6 +127,11 @@ pub fn forget(reader: &dyn Reader, height: u64, batch: &mut Batch) -> Result<(),
     Ok(())
 }
 
+/// The height of the lowest block that is kept.
+pub fn lowest(reader: &dyn Reader) -> Result<Option<u64>, StoreError> {
+    reader.first_key(Table::Blocks)?.map(|key| number(&key).map(u64::from_be_bytes)).transpose()
+}
+
 /// The hash of the block at `height`.
 pub fn hash_at(reader: &dyn Reader, height: u64) -> Result<Option<B256>, StoreError> {
     Ok(reader.get(Table::Headers, &height.to_be_bytes())?.map(keccak256))

@@ -1,5 +1,6 @@
 //! JSON-RPC over HTTP and WebSocket, as Ethereum tools speak it, answered from committed state.
 
+mod about;
 mod account;
 mod backend;
 mod block;
@@ -71,6 +72,7 @@ const METHODS: &[(&str, Handler)] = &[
     ("eth_blobBaseFee", |_, _| Ok(hex(1))),
     ("eth_blockNumber", block::number),
     ("eth_call", call::call),
+    ("eth_capabilities", about::capabilities),
     ("eth_chainId", |b, _| Ok(hex(b.ledger.head().map_or(0, |h| h.params.chain_id)))),
     ("eth_createAccessList", call::create_access_list),
     ("eth_estimateGas", call::estimate_gas),
@@ -110,7 +112,7 @@ const METHODS: &[(&str, Handler)] = &[
     ("net_listening", |_, _| Ok(Value::Bool(true))),
     ("net_peerCount", network::peer_count),
     ("net_version", |b, _| Ok(Value::String(b.ledger.head().map_or(0, |h| h.params.chain_id).to_string()))),
-    ("rpc_modules", |_, _| Ok(modules())),
+    ("rpc_modules", about::modules),
     ("txpool_content", txpool::content),
     ("txpool_contentFrom", txpool::content_from),
     ("txpool_inspect", txpool::inspect),
@@ -128,11 +130,6 @@ const TRACES: &[(&str, TraceHandler)] = &[
     ("debug_traceCall", trace::call),
     ("debug_traceTransaction", trace::transaction),
 ];
-
-/// The families of methods, each with its version.
-fn modules() -> Value {
-    serde_json::json!({ "debug": "1.0", "eth": "1.0", "net": "1.0", "rpc": "1.0", "txpool": "1.0", "web3": "1.0" })
-}
 
 /// All methods, answered from `backend`.
 pub fn module(backend: Arc<Backend>) -> Result<RpcModule<Backend>, RegisterMethodError> {

@@ -1,0 +1,96 @@
+//! JSON-RPC on a chain in memory: the same handlers that the server has, without a socket.
+
+use std::sync::Arc;
+
+use alloy_primitives::{Address, Bytes, U256};
+use jsonrpsee::RpcModule;
+use sahara_chain::{
+    application::{Application, Check},
+    ledger::Ledger,
+    rpc::{self, Backend, Submit, Submitted},
+    wallet::Payment,
+};
+use serde_json::{Value, json};
+use tokio::{runtime::Runtime, sync::watch};
+
+use crate::common::{Chain, address, pay};
+
+pub struct Rpc {
+    pub chain: Chain,
+    pub module: RpcModule<Backend>,
+    pub runtime: Runtime,
+    heights: watch::Sender<u64>,
+}
+
+struct Straight(Arc<Ledger>);
+
+impl Submit for Straight {
+    fn submit(&self, tx: Bytes) -> Submitted<'_> {
+        let verdict = self.0.check_tx(&tx, Check::New);
+        Box::pin(async move { if verdict.code == 0 { Ok(()) } else { Err(verdict.reason) } })
+    }
+}
+
+impl Rpc {
+    /// A chain of one block.
+    pub fn new() -> Self {
+        let mut chain = Chain::new();
+        chain.block(&[]);
+        let (heights, seen) = watch::channel(1);
+        let backend = Backend::new(chain.ledger.clone(), Arc::new(Straight(chain.ledger.clone())), seen);
+        let module = rpc::module(Arc::new(backend)).unwrap();
+        Self { chain, module, runtime: Runtime::new().unwrap(), heights }
+    }
+
+    /// The answer to a raw request, as it would go over the wire.
+    pub fn raw(&self, body: &str) -> Option<Value> {
+        let answer = self.runtime.block_on(self.module.raw_json_request(body, 16)).ok()?;
+        Some(serde_json::from_str(answer.0.get()).unwrap())
+    }
+
+    pub fn try_ask(&self, method: &str, params: Value) -> Result<Value, Value> {
+        let body = json!({ "jsonrpc": "2.0", "id": 1, "method": method, "params": params });
+        let mut answer = self.raw(&body.to_string()).unwrap();
+        match answer.get("error") {
+            Some(error) => Err(error.clone()),
+            None => Ok(answer["result"].take()),
+        }
+    }
+
+    pub fn ask(&self, method: &str, params: Value) -> Value {
+        self.try_ask(method, params).unwrap_or_else(|e| panic!("{method}: {e}"))
+    }
+
+    /// Code and words of a refusal.
+    pub fn refuses(&self, method: &str, params: Value) -> (i64, String) {
+        let error = self.try_ask(method, params).expect_err(method);
+        (error["code"].as_i64().unwrap(), error["message"].as_str().unwrap().to_owned())
+    }
+
+    /// A block with `txs`; gives their receipts.
+    pub fn block(&mut self, txs: &[Bytes]) -> Vec<Value> {
+        let made = self.chain.block(txs);
+        assert_eq!(made.results.len(), txs.len(), "{:?}", made.results);
+        let height = self.chain.driver.height();
+        self.heights.send_replace(height);
+        self.ask("eth_getBlockReceipts", json!([format!("{height:#x}")])).as_array().unwrap().clone()
+    }
+
+    /// Deploys `code` from account `from`.
+    pub fn deploy(&mut self, from: usize, code: &[u8]) -> Address {
+        let nonce = self.chain.nonce(address(from));
+        let length = u8::try_from(code.len()).unwrap();
+        // Copies what follows these twelve bytes and returns it.
+        let init = [&[0x60, length, 0x60, 12, 0x60, 0, 0x39, 0x60, length, 0x60, 0, 0xf3], code].concat();
+        let tx = pay(from, Payment { nonce, input: init.into(), gas_limit: 500_000, ..Payment::default() });
+        let receipt = self.block(&[tx]).remove(0);
+        assert_eq!(receipt["status"], "0x1");
+        address(from).create(nonce)
+    }
+}
+
+/// A call of `to` by account `from`.
+pub fn invoke(from: usize, nonce: u64, to: Address, value: u64, input: Bytes) -> Bytes {
+    let value = U256::from(value);
+    pay(from, Payment { nonce, to: Some(to), value, input, gas_limit: 300_000, ..Payment::default() })
+}
