@@ -416,7 +416,12 @@ fn execute(config: &Config, block: &EthBlock<TxEnvelope>, parent: &Head, store: 
             () if after(SpecId::BYZANTIUM) => 3,
             () => 5,
         };
-        pay(&mut view, header.beneficiary, U256::from(whole) * gwei * gwei)?;
+        let reward = U256::from(whole) * gwei * gwei;
+        pay(&mut view, header.beneficiary, reward)?;
+        for uncle in &block.body.ommers {
+            pay(&mut view, header.beneficiary, reward / U256::from(32))?;
+            pay(&mut view, uncle.beneficiary, reward * U256::from(uncle.number + 8 - header.number) / U256::from(8))?;
+        }
     }
     let (root, batch) = view.evm_root()?;
     if calculate_receipt_root(&receipts) != header.receipts_root || gas != header.gas_used {

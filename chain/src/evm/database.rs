@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use alloy_primitives::{Address, B256, KECCAK256_EMPTY, U256, map::AddressMap};
 use revm::{
     Database, DatabaseCommit,
+    primitives::hardfork::SpecId,
     state::{Account as EvmAccount, AccountInfo, Bytecode},
 };
 
@@ -19,11 +20,14 @@ pub struct EvmState<'a> {
     analysed: BTreeMap<B256, Bytecode>,
     /// A commit cannot fail in revm's interface: a failure waits here.
     failed: Option<StoreError>,
+    /// Whether empty accounts vanish when they are touched (EIP-161: always on this chain).
+    clears: bool,
 }
 
 impl<'a> EvmState<'a> {
-    pub fn new(view: &'a mut StateView) -> Self {
-        Self { view, analysed: BTreeMap::new(), failed: None }
+    pub fn new(view: &'a mut StateView, spec: SpecId) -> Self {
+        let clears = spec.is_enabled_in(SpecId::SPURIOUS_DRAGON);
+        Self { view, analysed: BTreeMap::new(), failed: None, clears }
     }
 
     pub fn view(&mut self) -> &mut StateView {
@@ -38,7 +42,7 @@ impl<'a> EvmState<'a> {
         if !changed.is_touched() {
             return Ok(());
         }
-        if changed.is_selfdestructed() || changed.is_empty() {
+        if changed.is_selfdestructed() || (self.clears && changed.is_empty()) {
             self.view.remove_account(address);
             return Ok(());
         }

@@ -190,7 +190,7 @@ fn spelled(
     chain_id: u64,
     adjust: impl FnOnce(&mut CfgEnv),
 ) -> Ctx<'_> {
-    Context::mainnet().with_db(EvmState::new(view)).with_block(block).modify_cfg_chained(|cfg| {
+    Context::mainnet().with_db(EvmState::new(view, spec)).with_block(block).modify_cfg_chained(|cfg| {
         cfg.set_spec_and_mainnet_gas_params(spec);
         cfg.chain_id = chain_id;
         adjust(cfg);

@@ -23,12 +23,11 @@ fn questions_can_suppose_another_state() {
     assert_eq!((plain[0], plain[1], plain[3]), (U256::ZERO, U256::from(2), U256::ZERO));
     let pending = words(&rpc, json!([question, "pending"]));
     assert_eq!(pending[1], U256::from(3));
-    let state =
-        json!({ contract.to_string(): { "balance": "0x5", "stateDiff": { B256::ZERO: B256::with_last_byte(9) } } });
+    let state = json!({ contract.to_string(): { "balance": "0x5", "stateDiff": { B256::ZERO.to_string(): B256::with_last_byte(9) } } });
     let block = json!({ "number": "0x64", "time": "0x65" });
     let otherwise = words(&rpc, json!([question, "latest", state, block]));
     assert_eq!(otherwise, [9u64, 100, 101, 5].map(U256::from));
-    let code = json!({ address(7).to_string(): { "code": SHOW, "state": { B256::ZERO: B256::with_last_byte(1) } } });
+    let code = json!({ address(7).to_string(): { "code": SHOW, "state": { B256::ZERO.to_string(): B256::with_last_byte(1) } } });
     assert_eq!(words(&rpc, json!([{ "to": address(7) }, "latest", code]))[0], U256::from(1));
     assert_eq!(words(&rpc, json!([question, "latest"])), plain, "nothing of it stays");
 

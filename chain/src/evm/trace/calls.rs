@@ -79,7 +79,7 @@ impl Calls {
 
     /// Whether the frame that begins is written.
     fn shown(&mut self) -> bool {
-        let shown = !(self.options.only_top_call && !self.open.is_empty());
+        let shown = !self.options.only_top_call || self.open.is_empty();
         if !shown {
             self.hidden += 1;
         }
