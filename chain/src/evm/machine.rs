@@ -175,6 +175,7 @@ pub fn least_gas(tx: &TxEnvelope) -> u64 {
 pub(super) fn context<'a>(view: &'a mut StateView, block: &BlockContext, rules: Rules) -> Ctx<'a> {
     spelled(view, block_env(block), block.spec, block.chain_id, |cfg| {
         if rules == Rules::Question {
+            cfg.tx_chain_id_check = false;
             cfg.disable_nonce_check = true;
             cfg.disable_block_gas_limit = true;
             cfg.disable_eip3607 = true;

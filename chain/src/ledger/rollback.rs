@@ -44,6 +44,7 @@ pub fn roll_back(store: &dyn Store) -> Result<Info, StoreError> {
     batch.extend(values);
     block::forget(reader.as_ref(), head.height, &mut batch)?;
     batch.delete(Table::History, head.height.to_be_bytes());
+    batch.delete(Table::Openings, head.height.to_be_bytes());
 
     let layered = Layered { base: reader, batch };
     let chain = chain_store::root(&layered, before)?;

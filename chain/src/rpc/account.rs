@@ -48,7 +48,20 @@ pub fn code(backend: &Backend, params: Params<'_>) -> RpcResult<Value> {
 
 /// A slot: tools write it as a short quantity or as 32 bytes.
 #[derive(Clone, Copy, Deserialize)]
+#[serde(try_from = "String")]
 struct Slot(U256);
+
+impl TryFrom<String> for Slot {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        let digits = text.strip_prefix("0x").ok_or("a storage key begins with 0x")?;
+        if digits.len() > 64 {
+            return Err("storage key too long (want at most 32 bytes)".into());
+        }
+        U256::from_str_radix(digits, 16).map(Self).map_err(|e| format!("storage key {text:?}: {e}"))
+    }
+}
 
 pub fn storage(backend: &Backend, params: Params<'_>) -> RpcResult<Value> {
     let mut params = params.sequence();

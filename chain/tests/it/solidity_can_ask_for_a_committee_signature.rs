@@ -32,7 +32,7 @@ fn solidity_can_ask_for_a_committee_signature() {
             time: 0,
             beneficiary: Default::default(),
             gas_limit: 30_000_000,
-            base_fee: 1,
+            base_fee: 0,
             random: Default::default(),
             spec: FORK,
         };
