@@ -31,14 +31,10 @@ impl Opening {
         let mut row = vec![VERSION];
         row.extend(u32::try_from(votes.len()).unwrap_or(u32::MAX).to_be_bytes());
         for vote in votes {
-            row.extend(vote.validator.0);
-            row.extend(vote.power.to_be_bytes());
-            row.push(u8::from(vote.signed));
+            row.extend(entry(vote.validator, 0, vote.power, u8::from(vote.signed)));
         }
         for offence in offences {
-            row.extend(offence.validator.0);
-            row.extend(offence.height.to_be_bytes());
-            row.push(offence.kind as u8);
+            row.extend(entry(offence.validator, offence.height, offence.power, offence.kind as u8));
         }
         batch.put(Table::Openings, height.to_be_bytes(), row);
     }
@@ -53,35 +49,44 @@ impl Opening {
     fn read(row: &[u8]) -> Option<Self> {
         let (version, rest) = row.split_first()?;
         let (count, rest) = rest.split_first_chunk::<4>()?;
-        let (entries, []) = rest.as_chunks::<29>() else { return None };
+        let (entries, []) = rest.as_chunks::<ENTRY>() else { return None };
         let count = usize::try_from(u32::from_be_bytes(*count)).ok()?;
         let (votes, offences) = entries.split_at_checked(count)?;
         if *version != VERSION {
             return None;
         }
-        let parts = |entry: &[u8; 29]| {
-            let (validator, rest) = entry.split_first_chunk::<20>()?;
-            let (number, last) = rest.split_first_chunk::<8>()?;
-            Some((ConsensusAddress(*validator), u64::from_be_bytes(*number), *last.first()?))
-        };
         let vote = |entry| {
-            let (validator, power, signed) = parts(entry)?;
+            let (validator, _, power, signed) = parts(entry)?;
             Some(Vote { validator, power, signed: signed == 1 })
         };
         let offence = |entry| {
-            let (validator, height, kind) = parts(entry)?;
+            let (validator, height, power, kind) = parts(entry)?;
             let kind = match kind {
                 1 => OffenceKind::DoubleSign,
                 2 => OffenceKind::LightClientAttack,
                 _ => return None,
             };
-            Some(Offence { validator, height, kind })
+            Some(Offence { validator, height, power, kind })
         };
         Some(Self {
             votes: votes.iter().map(vote).collect::<Option<_>>()?,
             offences: offences.iter().map(offence).collect::<Option<_>>()?,
         })
     }
+}
+
+/// A vote or an offence as stored: validator, height, power, and what it is.
+const ENTRY: usize = 20 + 8 + 8 + 1;
+
+fn entry(validator: ConsensusAddress, height: u64, power: u64, what: u8) -> Vec<u8> {
+    [validator.0.as_slice(), &height.to_be_bytes(), &power.to_be_bytes(), &[what]].concat()
+}
+
+fn parts(entry: &[u8; ENTRY]) -> Option<(ConsensusAddress, u64, u64, u8)> {
+    let (validator, rest) = entry.split_first_chunk::<20>()?;
+    let (height, rest) = rest.split_first_chunk::<8>()?;
+    let (power, what) = rest.split_first_chunk::<8>()?;
+    Some((ConsensusAddress(*validator), u64::from_be_bytes(*height), u64::from_be_bytes(*power), *what.first()?))
 }
 
 impl Ledger {
@@ -119,7 +124,7 @@ mod tests {
     fn an_opening_survives_the_store() {
         let validator = ConsensusAddress([7; 20]);
         let votes = vec![Vote { validator, power: 9, signed: true }, Vote { validator, power: 1, signed: false }];
-        let offences = vec![Offence { validator, height: 3, kind: OffenceKind::DoubleSign }];
+        let offences = vec![Offence { validator, height: 3, power: 8, kind: OffenceKind::DoubleSign }];
         let (store, mut batch) = (MemoryStore::default(), Batch::default());
         Opening::store(&votes, &offences, 5, &mut batch);
         store.write(&batch).unwrap();

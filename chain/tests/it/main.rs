@@ -7,11 +7,11 @@ mod cluster;
 mod common;
 mod links;
 mod network;
+mod rpc;
 #[path = "../../examples/statetest/runner.rs"]
 mod runner;
 mod stake_model;
 mod stake_net;
-mod rpc;
 mod workshop;
 
 mod a_contract_settles_what_its_committee_signed;
