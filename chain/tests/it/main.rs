@@ -45,6 +45,7 @@ mod stake_is_conserved_whatever_happens;
 mod stake_moves_and_validators_follow;
 mod state_tests_run_through_our_evm;
 mod the_last_block_can_be_taken_back;
+mod state_sync_brings_back_a_wiped_validator_and_lets_a_newcomer_in;
 mod the_network_goes_on_without_any_one_validator;
 mod the_same_blocks_give_the_same_hashes;
 mod the_testnet_command_continues_a_network_and_reports_deaths;
