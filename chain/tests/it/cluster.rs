@@ -21,6 +21,9 @@ use crate::{
     network::{PROGRAM, alone, ask, eventually},
 };
 
+/// Lines of each log that a failed test shows.
+const SHOWN: usize = 20;
+
 pub const CHAIN: &str = "sahara-cluster";
 
 pub struct Cluster {
@@ -46,7 +49,8 @@ impl Cluster {
         let cometbft = comet::find().unwrap_or_else(|e| panic!("{e}"));
         let Layout { validators, ports } = comet::layout(&cometbft, folder.path(), count, CHAIN).unwrap();
         let ports = ports.unwrap();
-        let nodes = validators.into_iter().map(|v| Node::new(v.home, ports.of(v.index))).collect();
+        let nodes: Vec<_> = validators.into_iter().map(|v| Node::new(v.home, ports.of(v.index))).collect();
+        nodes.iter().for_each(|node| node.set("", "log_level", "\"statesync:info,blocksync:info,*:error\""));
         let launch = Launch { cometbft, ledger: PROGRAM.into(), words: vec![] };
         Self { nodes, launch, ports, folder, _alone: alone }
     }
@@ -91,6 +95,13 @@ impl Cluster {
         eventually("CometBFT to end without its ledger", || processes.cometbft.ended().is_some());
     }
 
+    /// Waits until the CometBFT of a validator has ended by itself, and ends its ledger without warning.
+    pub fn dies(&mut self, index: usize) {
+        let mut processes = self.nodes[index].processes.take().unwrap();
+        eventually("CometBFT to die", || processes.cometbft.ended().is_some());
+        processes.ledger.kill();
+    }
+
     pub fn pause(&self, index: usize) {
         self.nodes[index].signal(Signal::STOP);
     }
@@ -132,6 +143,23 @@ impl Cluster {
             }
         }
         last
+    }
+}
+
+impl Drop for Cluster {
+    /// A test that failed shows what its validators said last.
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            return;
+        }
+        for (index, node) in self.nodes.iter().enumerate() {
+            for log in ["ledger.log", "cometbft.log"] {
+                let text = fs::read_to_string(node.home.join(log)).unwrap_or_default();
+                let lines: Vec<&str> = text.lines().collect();
+                let last = lines[lines.len().saturating_sub(SHOWN)..].join("\n");
+                println!("--- validator {index}, the end of {log}:\n{last}");
+            }
+        }
     }
 }
 

@@ -67,6 +67,8 @@ fn state_sync_brings_back_a_wiped_validator_and_lets_a_newcomer_in() {
     for node in &cluster.nodes {
         let mut config = Config::load(&node.home).unwrap();
         config.keep.snapshot_every = EVERY;
+        // A node looks for snapshots for five seconds and takes one then: it must still be there.
+        config.keep.snapshots = 100;
         config.save(&node.home).unwrap();
     }
     (0..4).for_each(|index| cluster.run(index));
