@@ -55,10 +55,14 @@ fn newcomer(cluster: &Cluster) -> Node {
     node
 }
 
-/// The first block that CometBFT has: above one after a state sync.
+/// The first block that CometBFT has: above one after a state sync. It has none between snapshot and next block.
 fn earliest(node: &Node) -> u64 {
-    let status = node.ask_comet("status", json!({}));
-    status["sync_info"]["earliest_block_height"].as_str().unwrap().parse().unwrap()
+    let ask = || -> u64 {
+        let status = node.ask_comet("status", json!({}));
+        status["sync_info"]["earliest_block_height"].as_str().unwrap().parse().unwrap()
+    };
+    eventually("a block after the snapshot", || ask() > 0);
+    ask()
 }
 
 #[test]
