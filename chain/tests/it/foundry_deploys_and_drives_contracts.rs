@@ -67,7 +67,7 @@ fn send(shop: &Workshop, url: &str, key: &str, token: &str) -> String {
     assert_eq!((&moved["status"], moved["logs"].as_array().unwrap().len()), (&Value::from("0x1"), 1));
     assert_eq!(send(&[&friend, "--value", "1ether"])["type"], "0x2");
     assert_eq!(send(&[&friend, "--value", "1ether", "--legacy"])["type"], "0x0");
-    let delegated = send(&[&friend, "--auth", token, "--gas-limit", "100000"]);
+    let delegated = send(&[&friend, "--auth", token]);
     assert_eq!((&delegated["type"], &delegated["status"]), (&Value::from("0x4"), &Value::from("0x1")));
     let code = shop.cast(&["code", &address(0).to_string()], url);
     assert_eq!(code, format!("0xef0100{}", token[2..].to_lowercase()));

@@ -56,10 +56,10 @@ const waiting = await Promise.all(Array.from({ length: 10 }, () => many.sendTran
 await Promise.all(waiting.map((tx) => tx.wait()));
 await (await friend.sendTransaction({ to, value: 1n, type: 0 })).wait();
 const accessList = [{ address: to, storageKeys: [] }];
-await (await friend.sendTransaction({ to, value: 1n, type: 1, accessList, gasLimit: 50_000n })).wait();
+await (await friend.sendTransaction({ to, value: 1n, type: 1, accessList })).wait();
 seen.received = await provider.getBalance(to);
 const authorization = await friend.authorize({ address: await badge.getAddress(), nonce: (await friend.getNonce()) });
-await (await owner.sendTransaction({ to, type: 4, authorizationList: [authorization], gasLimit: 100_000n })).wait();
+await (await owner.sendTransaction({ to, type: 4, authorizationList: [authorization] })).wait();
 seen.delegated = (await provider.getCode(friend.address)).startsWith("0xef0100");
 seen.nonce = (await failure(owner.sendTransaction({ to, nonce: 0 }))).code;
 seen.poor = (await failure(Wallet.createRandom(provider).sendTransaction({ to, value: 1n, gasLimit: 21_000n }))).code;

@@ -53,7 +53,7 @@ seen.proven = proof.storageProof[0].value;
 // One transaction sets the code of an account that it does not belong to (EIP-7702).
 const account = privateKeyToAccount(generatePrivateKey());
 const authorization = await client.signAuthorization({ account, contractAddress: badge.address });
-const hash = await client.sendTransaction({ authorizationList: [authorization], to: friend.address, gas: 100_000n });
+const hash = await client.sendTransaction({ authorizationList: [authorization], to: friend.address });
 seen.delegated = (await receipt(hash)).status;
 seen.code = (await client.getCode({ address: account.address })) === `0xef0100${badge.address.slice(2).toLowerCase()}`;
 
