@@ -1,6 +1,7 @@
 //! Journeys through the ledger, one behaviour a file. One program, so that it is linked once.
 #![allow(clippy::unwrap_used, reason = "a panic is the failure report")]
 
+mod arbitrary;
 #[path = "../../examples/statetest/case.rs"]
 mod case;
 mod cluster;
@@ -22,6 +23,7 @@ mod a_node_that_dies_anywhere_goes_on_where_it_was;
 mod a_validator_continues_wherever_cometbft_died;
 mod a_validator_that_signs_twice_is_slashed_once_and_for_ever;
 mod an_exported_chain_goes_on;
+mod arbitrary_bytes_end_in_order;
 mod clients_follow_the_chain;
 mod contracts_can_ask_for_old_block_hashes;
 mod contracts_run_with_every_kind_of_transaction;
@@ -50,6 +52,7 @@ mod the_last_block_can_be_taken_back;
 mod the_network_goes_on_without_any_one_validator;
 mod the_same_blocks_give_the_same_hashes;
 mod the_testnet_command_continues_a_network_and_reports_deaths;
+mod threads_and_readers_do_not_change_a_hash;
 mod traces_show_what_a_transaction_did;
 mod transfers_move_value_and_pay_for_gas;
 mod two_of_four_validators_halt_safely_and_resume;

@@ -1,0 +1,9 @@
+//! PrepareProposal with arbitrary candidates: ProcessProposal agrees.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+
+#[path = "../../chain/tests/it/arbitrary.rs"]
+mod arbitrary;
+
+fuzz_target!(|bytes: &[u8]| arbitrary::prepare(bytes));
