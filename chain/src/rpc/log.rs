@@ -188,6 +188,10 @@ fn matching(backend: &Backend, filter: &Filter) -> RpcResult<Vec<Value>> {
     if range.end().saturating_sub(*range.start()) >= MAX_BLOCKS {
         return Err(error::limit(format!("query exceeds max block range {MAX_BLOCKS}")));
     }
+    let lowest = block::lowest(head.reader.as_ref()).map_err(error::store)?.unwrap_or(0);
+    if *range.start() < lowest {
+        return Err(error::server(format!("pruned history unavailable: this node keeps blocks from {lowest} on")));
+    }
     let mut found = Vec::new();
     for height in range {
         found.extend(matching_in(&head, filter, height)?);

@@ -64,7 +64,7 @@ pub struct Validator {
     pub commission: u64,
     /// Whether it may make blocks.
     pub status: Status,
-    /// What one share has earned since the beginning, times [`SCALE`].
+    /// What one share has earned since the beginning, times `SCALE`.
     pub earned: U256,
     /// Which of the last 256 blocks it missed, by height modulo 256.
     pub missed: U256,
