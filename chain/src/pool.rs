@@ -101,10 +101,27 @@ pub fn plausible(tx: &Tx, standing: Standing, gas_limit: u64, min_base_fee: u64)
     Ok(())
 }
 
+/// What one sender has waiting.
+#[derive(Default)]
+struct Waiting {
+    txs: BTreeMap<u64, Arc<Tx>>,
+    /// The first nonce that is missing, from the account's on.
+    missing: u64,
+}
+
+impl Waiting {
+    fn look_from(&mut self, nonce: u64) {
+        self.missing = nonce;
+        while self.txs.contains_key(&self.missing) {
+            self.missing += 1;
+        }
+    }
+}
+
 /// Waiting transactions.
 #[derive(Default)]
 pub struct Pool {
-    by_sender: BTreeMap<Address, BTreeMap<u64, Arc<Tx>>>,
+    by_sender: BTreeMap<Address, Waiting>,
     /// Sender and nonce of each.
     places: BTreeMap<B256, (Address, u64)>,
     bytes: usize,
@@ -123,7 +140,7 @@ impl Pool {
         if nonce - standing.nonce.min(nonce) > MAX_NONCE_GAP {
             return Err(PoolError::NonceTooHigh { sender: tx.sender, tx: nonce, state: standing.nonce });
         }
-        let old = self.by_sender.get(&tx.sender).and_then(|waiting| waiting.get(&nonce)).cloned();
+        let old = self.by_sender.get(&tx.sender).and_then(|waiting| waiting.txs.get(&nonce)).cloned();
         match old {
             Some(old) if !outbids(&tx, &old) => return Err(PoolError::Underpriced),
             Some(old) => self.remove(&old),
@@ -133,7 +150,9 @@ impl Pool {
         let hash = tx.hash;
         self.places.insert(hash, (tx.sender, nonce));
         self.bytes += tx.bytes.len();
-        self.by_sender.entry(tx.sender).or_default().insert(nonce, tx);
+        let waiting = self.by_sender.entry(tx.sender).or_default();
+        waiting.txs.insert(nonce, tx);
+        waiting.look_from(waiting.missing.max(standing.nonce));
         if self.latest.len() >= MAX_LATEST {
             self.latest.pop_front();
         }
@@ -145,7 +164,7 @@ impl Pool {
     /// The waiting transaction with `hash`.
     pub fn find(&self, hash: B256) -> Option<Arc<Tx>> {
         let (sender, nonce) = self.places.get(&hash)?;
-        self.by_sender.get(sender)?.get(nonce).cloned()
+        self.by_sender.get(sender)?.txs.get(nonce).cloned()
     }
 
     /// Whether the transaction with `hash` waits.
@@ -155,16 +174,21 @@ impl Pool {
 
     /// The nonce after all that `sender` has waiting without a gap from `nonce` on.
     pub fn next_nonce(&self, sender: Address, nonce: u64) -> u64 {
-        let Some(waiting) = self.by_sender.get(&sender) else { return nonce };
-        (nonce..).find(|n| !waiting.contains_key(n)).unwrap_or(nonce)
+        self.by_sender.get(&sender).map_or(nonce, |waiting| waiting.missing.max(nonce))
+    }
+
+    /// Whether everything that must come before `tx` has been executed or waits.
+    pub fn follows(&self, tx: &Tx) -> bool {
+        self.by_sender.get(&tx.sender).is_some_and(|waiting| tx.envelope.nonce() < waiting.missing)
     }
 
     /// Forgets what `sender` has waiting below `nonce`.
     pub fn advance(&mut self, sender: Address, nonce: u64) {
         let Some(waiting) = self.by_sender.get_mut(&sender) else { return };
-        let later = waiting.split_off(&nonce);
-        let gone = std::mem::replace(waiting, later);
-        if waiting.is_empty() {
+        let later = waiting.txs.split_off(&nonce);
+        let gone = std::mem::replace(&mut waiting.txs, later);
+        waiting.look_from(waiting.missing.max(nonce));
+        if waiting.txs.is_empty() {
             self.by_sender.remove(&sender);
         }
         gone.values().for_each(|tx| self.forget(tx));
@@ -177,8 +201,9 @@ impl Pool {
         }
         self.forget(tx);
         let Some(waiting) = self.by_sender.get_mut(&tx.sender) else { return };
-        waiting.remove(&tx.envelope.nonce());
-        if waiting.is_empty() {
+        waiting.txs.remove(&tx.envelope.nonce());
+        waiting.missing = waiting.missing.min(tx.envelope.nonce());
+        if waiting.txs.is_empty() {
             self.by_sender.remove(&tx.sender);
         }
     }
@@ -190,7 +215,7 @@ impl Pool {
 
     /// Everything that waits.
     pub fn all(&self) -> impl Iterator<Item = &Arc<Tx>> {
-        self.by_sender.values().flat_map(BTreeMap::values)
+        self.by_sender.values().flat_map(|waiting| waiting.txs.values())
     }
 
     /// How many transactions were ever kept.
@@ -329,7 +354,13 @@ mod tests {
         pool.insert(better.clone(), standing).unwrap();
         assert!(pool.find(first.hash).is_none());
         assert_eq!(pool.find(better.hash).unwrap().hash, better.hash);
-        pool.insert(tx(2, 1_000), standing).unwrap();
+        let third = tx(2, 1_000);
+        pool.insert(third.clone(), standing).unwrap();
+        assert!(pool.follows(&better) && !pool.follows(&third), "the second is missing");
+        pool.insert(tx(1, 1_000), standing).unwrap();
+        assert!(pool.follows(&third));
+        pool.remove(&tx(1, 1_000));
+        assert!(pool.follows(&better) && !pool.follows(&third));
         assert_eq!((pool.len(), pool.next_nonce(better.sender, 0)), (2, 1));
         assert!(matches!(pool.insert(tx(2_000, 1), standing), Err(PoolError::NonceTooHigh { .. })));
         pool.remove(&first);

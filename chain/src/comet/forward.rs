@@ -28,8 +28,9 @@ const BATCH: usize = 200;
 const BATCH_BYTES: usize = 600_000;
 /// Pause after CometBFT could not take a batch.
 const RETRY: Duration = Duration::from_millis(250);
-/// A transaction that still waits after so many blocks is handed on again: CometBFT forgets its mempool in a restart.
-const AGAIN_AFTER: u64 = 20;
+/// A transaction that still waits after so many blocks is handed on again: an earlier nonce was missing, or CometBFT
+/// forgot its mempool in a restart.
+const AGAIN_AFTER: u64 = 5;
 
 /// Hands the ledger's transactions to CometBFT.
 pub struct Forward {

@@ -25,7 +25,12 @@ pub fn testnet(ports: &Ports, peers: &str) -> Vec<Setting> {
         ("p2p", "flush_throttle_timeout", "\"10ms\"".into(), "a vote need not wait for more to send"),
         ("p2p", "send_rate", "20480000".into(), "a large block travels in a fraction of a second"),
         ("p2p", "recv_rate", "20480000".into(), "as send_rate"),
-        ("mempool", "size", "50000".into(), "some seconds of full blocks"),
+        (
+            "mempool",
+            "size",
+            "10000".into(),
+            "two full blocks: all that waits is checked again after each, and the ledger keeps the rest",
+        ),
         ("mempool", "cache_size", "100000".into(), "what was seen is not checked twice"),
         ("consensus", "timeout_commit", "\"500ms\"".into(), "blocks of about a second"),
         ("consensus", "peer_gossip_sleep_duration", "\"25ms\"".into(), "blocks and votes reach their peers sooner"),

@@ -25,9 +25,13 @@ pub struct Refusal {
     pub reason: String,
 }
 
-/// Whether `bytes` may wait in the mempool of the consensus engine.
+/// Whether `bytes` may wait in the mempool of the consensus engine: only if what comes before it waits too. A mempool
+/// that is full of what cannot be executed would stay full for ever. Others wait in this node's own pool.
 pub fn check(ledger: &Ledger, bytes: &[u8], _check: Check) -> TxVerdict {
     match keep(ledger, bytes) {
+        Ok((tx, _)) if !ledger.pool().follows(&tx) => {
+            TxVerdict { code: NOT_KEPT, reason: "an earlier nonce is missing".into(), gas: 0 }
+        }
         Ok((tx, _)) => TxVerdict { code: KEPT, reason: String::new(), gas: tx.envelope.gas_limit() },
         Err(Refusal { code, reason }) => TxVerdict { code, reason, gas: 0 },
     }
