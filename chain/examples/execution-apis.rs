@@ -26,7 +26,6 @@ use revm::{
     context_interface::block::BlobExcessGasAndPrice,
 };
 use sahara_chain::{
-    application::{Application, Check},
     block::{Block, TxFacts},
     evm::{Machine, Outcome, SpecId},
     fees::FeeParams,
@@ -120,8 +119,8 @@ struct Straight(Arc<Ledger>);
 
 impl Submit for Straight {
     fn submit(&self, tx: Bytes) -> Submitted<'_> {
-        let verdict = self.0.check_tx(&tx, Check::New);
-        Box::pin(async move { if verdict.code == 0 { Ok(()) } else { Err(verdict.reason) } })
+        let admitted = self.0.admit(&tx).map(|_| ());
+        Box::pin(async move { admitted })
     }
 }
 

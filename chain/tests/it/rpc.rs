@@ -5,7 +5,6 @@ use std::sync::Arc;
 use alloy_primitives::{Address, Bytes, U256};
 use jsonrpsee::RpcModule;
 use sahara_chain::{
-    application::{Application, Check},
     ledger::Ledger,
     rpc::{self, Backend, Submit, Submitted},
     wallet::Payment,
@@ -26,8 +25,8 @@ struct Straight(Arc<Ledger>);
 
 impl Submit for Straight {
     fn submit(&self, tx: Bytes) -> Submitted<'_> {
-        let verdict = self.0.check_tx(&tx, Check::New);
-        Box::pin(async move { if verdict.code == 0 { Ok(()) } else { Err(verdict.reason) } })
+        let admitted = self.0.admit(&tx).map(|_| ());
+        Box::pin(async move { admitted })
     }
 }
 
