@@ -177,9 +177,12 @@ impl Pool {
         self.by_sender.get(&sender).map_or(nonce, |waiting| waiting.missing.max(nonce))
     }
 
-    /// Whether everything that must come before `tx` has been executed or waits.
-    pub fn follows(&self, tx: &Tx) -> bool {
-        self.by_sender.get(&tx.sender).is_some_and(|waiting| tx.envelope.nonce() < waiting.missing)
+    /// Whether everything that must come before `tx`, from `nonce` of its account on, waits too.
+    pub fn follows(&mut self, tx: &Tx, nonce: u64) -> bool {
+        let Some(waiting) = self.by_sender.get_mut(&tx.sender) else { return false };
+        // The account may have moved on since it was looked at for the last insertion.
+        waiting.look_from(waiting.missing.max(nonce));
+        tx.envelope.nonce() < waiting.missing
     }
 
     /// Forgets what `sender` has waiting below `nonce`.
@@ -356,11 +359,12 @@ mod tests {
         assert_eq!(pool.find(better.hash).unwrap().hash, better.hash);
         let third = tx(2, 1_000);
         pool.insert(third.clone(), standing).unwrap();
-        assert!(pool.follows(&better) && !pool.follows(&third), "the second is missing");
+        assert!(pool.follows(&better, 0) && !pool.follows(&third, 0), "the second is missing");
         pool.insert(tx(1, 1_000), standing).unwrap();
-        assert!(pool.follows(&third));
+        assert!(pool.follows(&third, 0));
         pool.remove(&tx(1, 1_000));
-        assert!(pool.follows(&better) && !pool.follows(&third));
+        assert!(pool.follows(&better, 0) && !pool.follows(&third, 0));
+        assert!(pool.follows(&third, 2), "the account has moved on");
         assert_eq!((pool.len(), pool.next_nonce(better.sender, 0)), (2, 1));
         assert!(matches!(pool.insert(tx(2_000, 1), standing), Err(PoolError::NonceTooHigh { .. })));
         pool.remove(&first);

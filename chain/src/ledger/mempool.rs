@@ -29,10 +29,10 @@ pub struct Refusal {
 /// that is full of what cannot be executed would stay full for ever. Others wait in this node's own pool.
 pub fn check(ledger: &Ledger, bytes: &[u8], _check: Check) -> TxVerdict {
     match keep(ledger, bytes) {
-        Ok((tx, _)) if !ledger.pool().follows(&tx) => {
-            TxVerdict { code: NOT_KEPT, reason: "an earlier nonce is missing".into(), gas: 0 }
+        Ok(Kept { tx, follows: true, .. }) => {
+            TxVerdict { code: KEPT, reason: String::new(), gas: tx.envelope.gas_limit() }
         }
-        Ok((tx, _)) => TxVerdict { code: KEPT, reason: String::new(), gas: tx.envelope.gas_limit() },
+        Ok(_) => TxVerdict { code: NOT_KEPT, reason: "an earlier nonce is missing".into(), gas: 0 },
         Err(Refusal { code, reason }) => TxVerdict { code, reason, gas: 0 },
     }
 }
@@ -40,13 +40,21 @@ pub fn check(ledger: &Ledger, bytes: &[u8], _check: Check) -> TxVerdict {
 /// Keeps `bytes` of a client, who hears of it if they wait already.
 pub fn admit(ledger: &Ledger, bytes: &[u8]) -> Result<Arc<Tx>, Refusal> {
     match keep(ledger, bytes)? {
-        (tx, true) => Ok(tx),
-        (_, false) => Err(Refusal { code: NOT_KEPT, reason: PoolError::Known.to_string() }),
+        Kept { tx, new: true, .. } => Ok(tx),
+        _ => Err(Refusal { code: NOT_KEPT, reason: PoolError::Known.to_string() }),
     }
 }
 
-/// The transaction, which waits now, and whether it did not before.
-fn keep(ledger: &Ledger, bytes: &[u8]) -> Result<(Arc<Tx>, bool), Refusal> {
+/// A transaction that waits now.
+struct Kept {
+    tx: Arc<Tx>,
+    /// It did not wait before.
+    new: bool,
+    /// What comes before it waits too.
+    follows: bool,
+}
+
+fn keep(ledger: &Ledger, bytes: &[u8]) -> Result<Kept, Refusal> {
     let refuse = |code, reason: String| Refusal { code, reason };
     let head = ledger.base().ok_or_else(|| refuse(NOT_READY, "the chain has not begun".into()))?;
     let tx = ledger.decode(bytes, &head).map_err(|e| refuse(MALFORMED, e.to_string()))?;
@@ -58,11 +66,12 @@ fn keep(ledger: &Ledger, bytes: &[u8]) -> Result<(Arc<Tx>, bool), Refusal> {
     }
     let mut pool = ledger.pool();
     // A mempool that has forgotten a transaction may ask again: the answer must not change.
-    if pool.contains(tx.hash) {
-        return Ok((tx, false));
+    let new = !pool.contains(tx.hash);
+    if new {
+        pool.insert(tx.clone(), standing).map_err(|e| refuse(NOT_KEPT, e.to_string()))?;
     }
-    pool.insert(tx.clone(), standing).map_err(|e| refuse(NOT_KEPT, e.to_string()))?;
-    Ok((tx, true))
+    let follows = pool.follows(&tx, standing.nonce);
+    Ok(Kept { tx, new, follows })
 }
 
 /// Forgets what a block made obsolete.
