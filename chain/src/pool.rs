@@ -364,13 +364,13 @@ mod tests {
         assert!(pool.follows(&third, 0));
         pool.remove(&tx(1, 1_000));
         assert!(pool.follows(&better, 0) && !pool.follows(&third, 0));
-        assert!(pool.follows(&third, 2), "the account has moved on");
         assert_eq!((pool.len(), pool.next_nonce(better.sender, 0)), (2, 1));
         assert!(matches!(pool.insert(tx(2_000, 1), standing), Err(PoolError::NonceTooHigh { .. })));
         pool.remove(&first);
         assert_eq!(pool.len(), 2, "what was replaced is gone already");
         pool.advance(better.sender, 1);
         assert_eq!(pool.all().map(|tx| tx.envelope.nonce()).collect::<Vec<_>>(), [2]);
+        assert!(pool.follows(&third, 2), "the account has moved on");
         pool.advance(better.sender, 3);
         assert!(pool.is_empty() && pool.bytes == 0);
     }
