@@ -1,4 +1,8 @@
 //! A transaction: its canonical bytes, its hash and its sender, which is recovered once.
+#![expect(
+    clippy::disallowed_types,
+    reason = "the cache is only looked up, never walked through: its order decides nothing"
+)]
 
 use std::{
     collections::VecDeque,
@@ -115,7 +119,6 @@ pub struct TxCache {
 
 #[derive(Default)]
 struct CacheInner {
-    // Only looked up, never walked through: its order decides nothing.
     by_hash: B256Map<Arc<Tx>>,
     /// Oldest first, each with what it weighs.
     order: VecDeque<(B256, usize)>,

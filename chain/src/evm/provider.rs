@@ -22,6 +22,10 @@
 //!
 //! Each has a Solidity interface in `contracts/src/`, a test against a running node, and is fuzzed through
 //! [`native::Native::call`].
+#![expect(
+    clippy::disallowed_types,
+    reason = "revm asks for its own set, which is only looked up: its order decides nothing"
+)]
 
 use alloy_primitives::{Address, Bytes, Log, LogData, U256, map::AddressSet};
 use revm::{
