@@ -110,11 +110,10 @@ struct Waiting {
 }
 
 impl Waiting {
-    fn look_from(&mut self, nonce: u64) {
-        self.missing = nonce;
-        while self.txs.contains_key(&self.missing) {
-            self.missing += 1;
-        }
+    /// The first nonce that is missing, now that the account is known to be at `nonce`.
+    fn missing_from(&self, nonce: u64) -> u64 {
+        let known = self.missing.max(nonce);
+        (known..).find(|n| !self.txs.contains_key(n)).unwrap_or(known)
     }
 }
 
@@ -152,7 +151,7 @@ impl Pool {
         self.bytes += tx.bytes.len();
         let waiting = self.by_sender.entry(tx.sender).or_default();
         waiting.txs.insert(nonce, tx);
-        waiting.look_from(waiting.missing.max(standing.nonce));
+        waiting.missing = waiting.missing_from(standing.nonce);
         if self.latest.len() >= MAX_LATEST {
             self.latest.pop_front();
         }
@@ -174,15 +173,12 @@ impl Pool {
 
     /// The nonce after all that `sender` has waiting without a gap from `nonce` on.
     pub fn next_nonce(&self, sender: Address, nonce: u64) -> u64 {
-        self.by_sender.get(&sender).map_or(nonce, |waiting| waiting.missing.max(nonce))
+        self.by_sender.get(&sender).map_or(nonce, |waiting| waiting.missing_from(nonce))
     }
 
     /// Whether everything that must come before `tx`, from `nonce` of its account on, waits too.
-    pub fn follows(&mut self, tx: &Tx, nonce: u64) -> bool {
-        let Some(waiting) = self.by_sender.get_mut(&tx.sender) else { return false };
-        // The account may have moved on since it was looked at for the last insertion.
-        waiting.look_from(waiting.missing.max(nonce));
-        tx.envelope.nonce() < waiting.missing
+    pub fn follows(&self, tx: &Tx, nonce: u64) -> bool {
+        self.by_sender.get(&tx.sender).is_some_and(|waiting| tx.envelope.nonce() < waiting.missing_from(nonce))
     }
 
     /// Forgets what `sender` has waiting below `nonce`.
@@ -190,7 +186,7 @@ impl Pool {
         let Some(waiting) = self.by_sender.get_mut(&sender) else { return };
         let later = waiting.txs.split_off(&nonce);
         let gone = std::mem::replace(&mut waiting.txs, later);
-        waiting.look_from(waiting.missing.max(nonce));
+        waiting.missing = waiting.missing_from(nonce);
         if waiting.txs.is_empty() {
             self.by_sender.remove(&sender);
         }

@@ -54,6 +54,7 @@ struct Kept {
     follows: bool,
 }
 
+/// Keeps `bytes` in the pool, unless they wait there already.
 fn keep(ledger: &Ledger, bytes: &[u8]) -> Result<Kept, Refusal> {
     let refuse = |code, reason: String| Refusal { code, reason };
     let head = ledger.base().ok_or_else(|| refuse(NOT_READY, "the chain has not begun".into()))?;
