@@ -10,8 +10,10 @@ mod bench;
 mod chain;
 mod demo;
 mod json;
+mod peers;
 mod prerequisites;
 mod process;
+mod soak;
 mod statetest;
 mod test;
 mod venv;
@@ -24,6 +26,10 @@ usage: cargo xtask <command> [arguments]
   demo [arguments]   check what is needed, build, run `sahara demo` with the arguments
   test [step…]       run the whole test suite, or only the steps named:
                      fmt, clippy, test, doc, deny
+      --peers [name…]
+                     results beside other people's programs, run live
+                     (downloads much; not part of the suite)
+  soak [area …]      what takes long: load, attacks, mutants (--help lists)
   ci                 `test`, then `demo`: what a clean machine must pass
   bench [options]    measure and print the tables of the README
       --peers        run SecretFlow SPU on the same shape beside it (downloads ~400 MB)
@@ -45,7 +51,9 @@ fn main() -> ExitCode {
     let rest: Vec<String> = arguments.collect();
     let outcome = match command.as_str() {
         "demo" => demo::run(&rest),
+        "test" if rest.first().is_some_and(|flag| flag == "--peers") => peers::run(&rest[1..]),
         "test" => test::run(&rest),
+        "soak" => soak::run(&rest),
         "ci" => test::run(&[]).and_then(|()| demo::run(&[])),
         "bench" if rest.first().is_some_and(|what| what == "chain") => chain::bench(&rest[1..]),
         "bench" => bench::run(&rest),

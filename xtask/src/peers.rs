@@ -1,0 +1,29 @@
+//! `cargo xtask test --peers`: our results beside those of other people's programs, run live, each in an environment of
+//! its own. They install much, so they are not part of the ordinary suite, which has committed vectors instead.
+
+use std::time::Instant;
+
+use crate::Failure;
+
+type Peer = (&'static str, &'static str, fn() -> Result<(), Failure>);
+
+const PEERS: [Peer; 0] = [];
+
+/// Runs the named peers, or all of them.
+pub fn run(names: &[String]) -> Result<(), Failure> {
+    for name in names {
+        if !PEERS.iter().any(|(peer, ..)| peer == name) {
+            let all: Vec<&str> = PEERS.iter().map(|(peer, ..)| *peer).collect();
+            return Err(Failure::user(format!("no peer is called {name:?}; there are {}", all.join(", "))));
+        }
+    }
+    for (name, purpose, peer) in PEERS {
+        if names.is_empty() || names.iter().any(|wanted| wanted == name) {
+            let started = Instant::now();
+            eprintln!("xtask: peer {name}: {purpose}");
+            peer()?;
+            eprintln!("xtask: peer {name} done in {:.0} s", started.elapsed().as_secs_f64());
+        }
+    }
+    Ok(())
+}
