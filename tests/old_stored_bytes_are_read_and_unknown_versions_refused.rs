@@ -158,7 +158,7 @@ fn write_this_versions_bytes() {
     use sahara_mpc::client::{Assignment, GraphId, JobId, Rounding, Task, Visibility};
     use sahara_mpc::identity::generate;
     use sahara_mpc::packs::PackKey;
-    use sahara_mpc::protocol::Seed;
+    use sahara_mpc::protocol::{JobSecret, Seed};
     use sahara_mpc::transcript::{Session, Transcript};
     use sahara_mpc::wire::{PackId, SharingId};
 
@@ -187,7 +187,7 @@ fn write_this_versions_bytes() {
     };
     let session =
         Session { job: JobId([1; 16]), pack: PackId([2; 16]), task, evaluators: [own.public(), other.public()] };
-    let mut transcript = Transcript::new(session, 0);
+    let mut transcript = Transcript::new(session, 0, &JobSecret::from_bytes([8; 32]));
     transcript.sent(b"one");
     transcript.received(b"eins");
     transcript.sent(b"two");

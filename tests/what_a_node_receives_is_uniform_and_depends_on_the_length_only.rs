@@ -9,7 +9,7 @@ use std::sync::Arc;
 use common::{Home, MODEL};
 use sahara_circuits::model::CompiledModel;
 use sahara_mpc::protocol::{
-    Assignment, Evaluator, EvaluatorRole, PackContents, Plan, Rounding, Seed, Step, Visibility, WeightMaterial,
+    Assignment, Evaluator, EvaluatorRole, JobSecret, PackContents, Plan, Rounding, Seed, Step, Visibility, WeightMaterial,
     combine_outputs, deal, mask_weights, prepare, share_inputs,
 };
 
@@ -87,7 +87,8 @@ fn run(model: &CompiledModel, prompt: &str, rounding: Rounding, first_seed: u8) 
         let corrections = if role == EvaluatorRole::First { Vec::new() } else { std::mem::take(&mut corrections) };
         let prepared = prepare(&plan, &weights, role, &pack_seed, &corrections).expect("preparing");
         let pack = PackContents { seed: pack_seed, corrections, prepared };
-        machines.push(Evaluator::new(plan.clone(), Arc::new(weights), role, pack, share).expect("a machine"));
+        let zero = JobSecret::from_bytes(*seed(first_seed + 5).as_bytes()).zero_sharing(0);
+        machines.push(Evaluator::new(plan.clone(), Arc::new(weights), role, pack, share, zero).expect("a machine"));
     }
     let (mut received, mut outputs) = ([None, None], [const { None }; 2]);
     while outputs.iter().any(Option::is_none) {

@@ -11,7 +11,7 @@ use sahara_circuits::graph::{
 };
 use sahara_circuits::weights::Weights;
 use sahara_mpc::protocol::{
-    Assignment, Evaluator, EvaluatorRole, PackContents, Plan, Rounding, Seed, Step, Visibility, WeightMaterial, deal,
+    Assignment, Evaluator, EvaluatorRole, JobSecret, PackContents, Plan, Rounding, Seed, Step, Visibility, WeightMaterial, deal,
     mask_weights, prepare, share_inputs,
 };
 
@@ -109,10 +109,12 @@ fn measure(graph: Graph) -> Result<(), Box<dyn Error>> {
         let pack = |seed, corrections, prepared| PackContents { seed, corrections, prepared };
         let first = pack(s1, Vec::new(), p1);
         let second = pack(s2, corrections, p2);
+        let secret = JobSecret::from_bytes(*Seed::random()?.as_bytes());
         let start = cpu()?;
-        let mut a = Evaluator::new(plan.clone(), material[0].clone(), EvaluatorRole::First, first, i1)?;
+        let mut a = Evaluator::new(plan.clone(), material[0].clone(), EvaluatorRole::First, first, i1, secret.zero_sharing(0))?;
         let mut spent = [cpu()? - start; 2];
-        let mut b = Evaluator::new(plan.clone(), material[1].clone(), EvaluatorRole::Second, second, i2)?;
+        let zero = secret.zero_sharing(0);
+        let mut b = Evaluator::new(plan.clone(), material[1].clone(), EvaluatorRole::Second, second, i2, zero)?;
         let (mut to_a, mut to_b) = (None, None);
         let (mut online, mut rounds) = (0, 0);
         loop {

@@ -1,11 +1,14 @@
 //! Transcripts: per job and direction a hash chain over every frame between the evaluators, signed at the end.
 //!
-//! Each link is BLAKE3, keyed by the session, of the chain so far, the frame's number and the frame. The heads of both
+//! Each link is BLAKE3, keyed by the job's secret, of the chain so far, the frame's number and the frame: heads under
+//! a key that the helper or the consumer could derive would let it test guesses of what is in a small frame. The heads of both
 //! sides must agree (what one sent is what the other received), so a dispute can find the first frame that differs.
 
 use crate::codec::{DecodeError, Reader, Writer};
+use crate::engine::JobSecret;
 use crate::identity::{Identity, PublicKey};
 use crate::wire::{JobId, Kind, Message, PackId, Task};
+use zeroize::Zeroizing;
 
 const MAGIC: &[u8; 8] = b"SHTRANS\0";
 const VERSION: u16 = 1;
@@ -30,7 +33,8 @@ impl Session {
         w.bytes(&self.evaluators[0].0).bytes(&self.evaluators[1].0);
     }
 
-    fn key(&self) -> [u8; 32] {
+    /// Names the session.
+    pub fn digest(&self) -> [u8; 32] {
         let mut w = Writer::default();
         self.write(&mut w);
         blake3::derive_key("sahara 2026 transcript session v1", &w.0)
@@ -73,7 +77,7 @@ impl Chain {
 /// Both chains of one job, as one evaluator sees them.
 pub struct Transcript {
     session: Session,
-    key: [u8; 32],
+    key: Zeroizing<[u8; 32]>,
     signer: PublicKey,
     sent: Chain,
     received: Chain,
@@ -81,8 +85,8 @@ pub struct Transcript {
 
 impl Transcript {
     /// Empty chains of a session; `own` is 0 for the first evaluator, 1 for the second.
-    pub fn new(session: Session, own: usize) -> Self {
-        let key = session.key();
+    pub fn new(session: Session, own: usize, secret: &JobSecret) -> Self {
+        let key = secret.transcript_key();
         let signer = session.evaluators[own];
         let other = session.evaluators[1 - own];
         Self { sent: Chain::start(&key, &signer), received: Chain::start(&key, &other), signer, session, key }
@@ -201,7 +205,8 @@ mod tests {
             },
             evaluators: [identities[0].public(), identities[1].public()],
         };
-        let mut both = [Transcript::new(session, 0), Transcript::new(session, 1)];
+        let secret = JobSecret::from_bytes([4; 32]);
+        let mut both = [Transcript::new(session, 0, &secret), Transcript::new(session, 1, &secret)];
         for (a, b) in frames {
             both[0].sent(a);
             both[0].received(b);

@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use common::{Case, Network, case};
 use sahara_mpc::channel::Channel;
 use sahara_mpc::client::{ClientError, Rounding, Task, Visibility};
+use sahara_mpc::engine::{JobSecret, Seed};
 use sahara_mpc::identity::{self, Identity};
 use sahara_mpc::lane::{Lane, LaneError};
 use sahara_mpc::meter::{Meter, Traffic};
@@ -227,12 +228,12 @@ fn job(
     identity: &Identity,
     evaluators: [sahara_mpc::identity::PublicKey; 2],
 ) -> Result<(), LaneError> {
-    lane.send(&OpenReply::Go)?;
+    lane.send(&OpenReply::Go(Seed::from_bytes([0; 32])))?;
     for round in 1.. {
         let (kind, frame) = lane.receive_any()?;
         if kind == Kind::Transcript {
             let session = Session { job: open.job, pack: PackId([7; 16]), task: open.task, evaluators };
-            lane.send(&Transcript::new(session, 1).sign(identity))?;
+            lane.send(&Transcript::new(session, 1, &JobSecret::from_bytes([0; 32])).sign(identity))?;
             continue;
         }
         let answer = vec![0; frame.len()];

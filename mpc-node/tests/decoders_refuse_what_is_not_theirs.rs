@@ -5,7 +5,7 @@
 use proptest::prelude::*;
 use sahara_mpc::committee::Committee;
 use sahara_mpc::config::Config;
-use sahara_mpc::engine::{Assignment, EvaluatorRole, GraphId, Rounding, Seed, Visibility};
+use sahara_mpc::engine::{Assignment, EvaluatorRole, GraphId, JobSecret, Rounding, Seed, Visibility};
 use sahara_mpc::models::PartHeader;
 use sahara_mpc::packs::{PackHeader, PackKey};
 use sahara_mpc::status::NodeStatus;
@@ -60,7 +60,7 @@ fn examples() -> Vec<(&'static str, Vec<u8>)> {
         task: task(),
         evaluators: [identity.public(), sahara_mpc::identity::generate().unwrap().public()],
     };
-    let record = Transcript::new(session, 0).sign(&identity);
+    let record = Transcript::new(session, 0, &JobSecret::from_bytes([9; 32])).sign(&identity);
     let seed = zeroize::Zeroizing::new([4; 32]);
     let sharing = SharingId([5; 16]);
     let key = PackKey { task: task(), sharing };
@@ -96,10 +96,11 @@ fn examples() -> Vec<(&'static str, Vec<u8>)> {
                 consumer: [8; 32],
                 pack: PackId([3; 16]),
                 held: vec![PackId([3; 16]); 2],
+                secret: Seed::from_bytes([9; 32]),
             }
             .encode(),
         ),
-        ("OpenReply", OpenReply::NoSuchPack.encode()),
+        ("OpenReply", OpenReply::Go(Seed::from_bytes([9; 32])).encode()),
         ("SignedRecord", record.encode()),
         (
             "NodeStatus",

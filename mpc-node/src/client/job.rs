@@ -150,14 +150,7 @@ fn check_inputs(graph: &Graph, inputs: &[Vec<i32>]) -> Result<(), ClientError> {
         return Err(ClientError::Request(text));
     }
     for (values, spec) in inputs.iter().zip(&graph.inputs) {
-        if values.len() != spec.shape.len() {
-            let text = format!("input `{}` takes {} values, {} were given", spec.name, spec.shape.len(), values.len());
-            return Err(ClientError::Request(text));
-        }
-        if values.iter().any(|v| v.unsigned_abs() > spec.max_abs) {
-            let text = format!("input `{}` has a value outside ±{}", spec.name, spec.max_abs);
-            return Err(ClientError::Request(text));
-        }
+        spec.check(values).map_err(|e| ClientError::Request(e.to_string()))?;
     }
     Ok(())
 }

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use super::serve::{Ended, Refusal, Trouble, own, peer};
 use super::state::{Node, Opened};
-use crate::engine::{Evaluator, EvaluatorRole, PackContents, Plan, Step, WeightMaterial, fits_inputs};
+use crate::engine::{Evaluator, EvaluatorRole, JobSecret, PackContents, Plan, Seed, Step, WeightMaterial, fits_inputs};
 use crate::lane::Lane;
 use crate::meter::Traffic;
 use crate::packs::PackKey;
@@ -133,13 +133,14 @@ fn as_first(node: &Arc<Node>, consumer: &Lane, job: Job) -> Result<Outcome, Trou
             consumer: consumer.peer().0,
             pack: id,
             held: node.packs.held(&job.key),
+            secret: contribution()?,
         };
         let start = (Instant::now(), lane.bytes());
         lane.send(&open).map_err(peer)?;
         match lane.receive::<OpenReply>().map_err(peer)? {
-            OpenReply::Go => {
+            OpenReply::Go(second) => {
                 let other = job.other;
-                let outcome = evaluate(node, &mut lane, job, pack, id, start)?;
+                let outcome = evaluate(node, &mut lane, job, pack, id, [&open.secret, &second], start)?;
                 node.put_back(other, lane);
                 drop(in_use);
                 return Ok(outcome);
@@ -193,13 +194,19 @@ fn as_second(node: &Arc<Node>, consumer: &mut Lane, job: Job) -> Result<Outcome,
         };
         let (pack, in_use) = taken.load(EvaluatorRole::Second)?;
         let start = (Instant::now(), lane.bytes());
-        lane.send(&OpenReply::Go).map_err(peer)?;
+        let second = contribution()?;
+        lane.send(&OpenReply::Go(second.clone())).map_err(peer)?;
         let id = opened.open.pack;
-        let outcome = evaluate(node, lane, job, pack, id, start)?;
+        let outcome = evaluate(node, lane, job, pack, id, [&opened.open.secret, &second], start)?;
         drop(in_use);
         let _ = opened.give_back.send(opened.lane); // its thread goes on waiting for requests
         return Ok(outcome);
     }
+}
+
+/// An evaluator's fresh contribution to a job's secret.
+fn contribution() -> Result<Seed, Refusal> {
+    Seed::random().map_err(|e| Refusal::new(FailCode::Internal, format!("no random bytes: {e}")))
 }
 
 /// A job on the list of those that wait to be opened.
@@ -272,17 +279,20 @@ fn evaluate(
     job: Job,
     pack: PackContents,
     id: crate::wire::PackId,
+    contributions: [&Seed; 2],
     (start, before): (Instant, (u64, u64)),
 ) -> Result<Outcome, Trouble> {
     let _running = Running::new(node);
     let members = job.run.task.assignment.evaluators().map(|i| node.committee.members[usize::from(i)].key);
     let session = Session { job: job.run.job, pack: id, task: job.run.task, evaluators: members };
-    let mut transcript = Transcript::new(session, job.role as usize);
+    let [first, second] = contributions.map(Seed::as_bytes);
+    let secret = JobSecret::combine(&session.digest(), first, second);
+    let mut transcript = Transcript::new(session, job.role as usize, &secret);
     let result = (|| {
         lane.begin("before the first round", Traffic::Online, node.config.timeouts.round());
         let mut waiting = Duration::ZERO;
         let mut round = 0;
-        let mut evaluator = Evaluator::new(job.plan, job.weights, job.role, pack, job.inputs)?;
+        let mut evaluator = Evaluator::new(job.plan, job.weights, job.role, pack, job.inputs, secret.zero_sharing(0))?;
         let mut step = evaluator.step(None)?;
         let (outputs, rounds) = loop {
             match step {

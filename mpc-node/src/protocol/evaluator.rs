@@ -11,6 +11,7 @@ use super::compare::Gate;
 use super::exchange::Exchange;
 use super::plan::{GateKind, Plan};
 use super::products::{self, Opened};
+use super::secret::ZeroSharing;
 use super::section::Dealt;
 use super::weights::{Kind, WeightMaterial};
 use super::{EvaluatorRole, PackContents, ProtocolError, Visibility, linear};
@@ -29,7 +30,7 @@ pub enum Step {
     },
     /// The job is done.
     Done {
-        /// Additive shares of the graph's outputs.
+        /// Additive shares of the graph's outputs, re-randomised.
         outputs: Vec<Vec<u32>>,
         /// Frames exchanged.
         rounds: u32,
@@ -42,6 +43,8 @@ pub struct Evaluator {
     tasks: Vec<Option<Pin<Box<dyn Future<Output = ()> + Send>>>>,
     first_open: usize,
     expected: Option<usize>,
+    /// Gone once the outputs have been given out.
+    zero: Option<ZeroSharing>,
 }
 
 struct Shared {
@@ -63,7 +66,8 @@ struct Wires {
 }
 
 impl Evaluator {
-    /// A machine for one job, from its pack and this evaluator's shares of the inputs.
+    /// A machine for one job, from its pack, this evaluator's shares of the inputs, and the sharing of zero that both
+    /// evaluators derive from the job's secret.
     ///
     /// # Errors
     /// When pack, weights or inputs do not belong to the plan.
@@ -73,6 +77,7 @@ impl Evaluator {
         role: EvaluatorRole,
         pack: PackContents,
         inputs: Vec<Vec<u32>>,
+        zero: ZeroSharing,
     ) -> Result<Self, ProtocolError> {
         check_weights(&plan, &weights, role)?;
         let first = role == EvaluatorRole::First;
@@ -108,7 +113,7 @@ impl Evaluator {
                 Some(task)
             })
             .collect();
-        Ok(Self { shared, tasks, first_open: 0, expected: None })
+        Ok(Self { shared, tasks, first_open: 0, expected: None, zero: Some(zero) })
     }
 
     /// Advances as far as possible: the first call without a frame, each later one with the peer's frame.
@@ -135,7 +140,11 @@ impl Evaluator {
         let wires = self.shared.wires();
         let outputs: Option<Vec<Vec<u32>>> =
             outputs.iter().map(|id| wires.shares[id.0 as usize].as_ref().map(|share| share.as_ref().clone())).collect();
-        let outputs = outputs.ok_or(ProtocolError::Finished)?;
+        let mut outputs = outputs.ok_or(ProtocolError::Finished)?;
+        let zero = self.zero.take().ok_or(ProtocolError::Finished)?;
+        for (index, share) in outputs.iter_mut().enumerate() {
+            zero.apply(self.shared.first, index as u32, share);
+        }
         Ok(Step::Done { outputs, rounds: self.shared.exchange.rounds() })
     }
 

@@ -15,6 +15,7 @@ mod lookup;
 mod plan;
 mod products;
 mod rescale;
+mod secret;
 mod section;
 mod select;
 #[cfg(test)]
@@ -25,6 +26,7 @@ pub use crate::ring::prg::Seed;
 pub use evaluator::{Evaluator, Step, prepare};
 pub use helper::deal;
 pub use plan::Plan;
+pub use secret::{JobSecret, ZeroSharing};
 pub use weights::{WeightMaterial, mask_weights};
 
 use crate::ring::prg::{Label, Prg};

@@ -67,7 +67,8 @@ fn run(
         .map(|((((seed, corrections), weights), inputs), role)| {
             let prepared = prepare(&plan, &weights, role, &seed, &corrections).unwrap();
             let pack = PackContents { seed, corrections, prepared };
-            Evaluator::new(plan.clone(), Arc::new(weights), role, pack, inputs).unwrap()
+            let zero = JobSecret::from_bytes([6; 32]).zero_sharing(0);
+            Evaluator::new(plan.clone(), Arc::new(weights), role, pack, inputs, zero).unwrap()
         })
         .collect();
     let mut received = [None, None];
@@ -227,7 +228,10 @@ fn wrong_material_and_frames_are_refused() {
     let prepared = prepare(&plan, &material(first), first, &seed(3), &[]).unwrap();
     let pack = |cut: usize| PackContents { seed: seed(3), corrections: Vec::new(), prepared: prepared[cut..].to_vec() };
     let shares = || share_inputs(&inputs, &seed(5))[0].clone();
-    let make = |role, cut, inputs| Evaluator::new(plan.clone(), Arc::new(material(role)), first, pack(cut), inputs);
+    let make = |role, cut, inputs| {
+        let zero = JobSecret::from_bytes([6; 32]).zero_sharing(0);
+        Evaluator::new(plan.clone(), Arc::new(material(role)), first, pack(cut), inputs, zero)
+    };
     assert!(matches!(make(EvaluatorRole::Second, 0, shares()), Err(ProtocolError::WeightKind)));
     assert!(matches!(make(first, 1, shares()), Err(ProtocolError::PackLength)));
     assert!(matches!(make(first, 0, vec![]), Err(ProtocolError::Inputs)));

@@ -54,6 +54,8 @@ pub enum Label {
     Weight(u8, u32),
     /// A consumer's half of an input.
     Input(u32),
+    /// The evaluators' sharing of zero that hides an output share from the helper.
+    Zero(u32),
 }
 
 impl Label {
@@ -64,6 +66,7 @@ impl Label {
             Self::Dealt(task) => (1, 0, task),
             Self::Weight(helper, tensor) => (2, helper, tensor),
             Self::Input(index) => (3, 0, index),
+            Self::Zero(output) => (5, 0, output),
         };
         let b = b.to_le_bytes();
         [tag, a, b[0], b[1], b[2], b[3]]
@@ -158,6 +161,7 @@ mod tests {
             Label::Weight(0, 1),
             Label::Weight(1, 1),
             Label::Input(1),
+            Label::Zero(1),
         ];
         let mut seen = std::collections::BTreeSet::new();
         for seed in [[1; 32], [2; 32]] {

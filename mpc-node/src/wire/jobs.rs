@@ -2,6 +2,7 @@
 
 use super::{JobId, Kind, Message, PackId, Task, flag};
 use crate::codec::{DecodeError, Reader, Writer};
+use crate::engine::Seed;
 
 /// Most tensors in one share.
 const MAX_TENSORS: usize = 1 << 12;
@@ -58,6 +59,8 @@ pub struct OpenJob {
     pub pack: PackId,
     /// All packs for this task that the first evaluator holds or is using: the second destroys any other.
     pub held: Vec<PackId>,
+    /// The first evaluator's contribution to the job's secret, fresh for each opening.
+    pub secret: Seed,
 }
 
 /// Largest number of packs held for one task.
@@ -74,6 +77,7 @@ impl Message for OpenJob {
         for pack in &self.held {
             w.bytes(&pack.0);
         }
+        w.bytes(self.secret.as_bytes());
     }
 
     fn read(r: &mut Reader<'_>) -> Result<Self, DecodeError> {
@@ -83,15 +87,16 @@ impl Message for OpenJob {
             consumer: r.array()?,
             pack: PackId(r.array()?),
             held: (0..r.len("held packs", MAX_PACKS)?).map(|_| r.array().map(PackId)).collect::<Result<_, _>>()?,
+            secret: Seed::from_bytes(r.array()?),
         })
     }
 }
 
 /// The second evaluator's answer to [`OpenJob`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum OpenReply {
-    /// Ready for the first round.
-    Go,
+    /// Ready for the first round; with the second evaluator's contribution to the job's secret.
+    Go(Seed),
     /// That pack is not here: destroy it and take another.
     NoSuchPack,
 }
@@ -101,14 +106,14 @@ impl Message for OpenReply {
     const NAME: &'static str = "job answer";
 
     fn write(&self, w: &mut Writer) {
-        w.u8(match self {
-            Self::Go => 0,
-            Self::NoSuchPack => 1,
-        });
+        match self {
+            Self::Go(secret) => w.u8(0).bytes(secret.as_bytes()),
+            Self::NoSuchPack => w.u8(1),
+        };
     }
 
     fn read(r: &mut Reader<'_>) -> Result<Self, DecodeError> {
-        Ok(if flag(r, "answer")? { Self::NoSuchPack } else { Self::Go })
+        Ok(if flag(r, "answer")? { Self::NoSuchPack } else { Self::Go(Seed::from_bytes(r.array()?)) })
     }
 }
 
