@@ -45,9 +45,16 @@ impl Graph {
     pub fn check(&self) -> Result<(), CheckError> {
         self.check_lists().map_err(CheckError::Graph)?;
         let mut total = 0u64;
+        let mut read = vec![false; self.inputs.len()];
         for (index, node) in self.nodes.iter().enumerate() {
             let fail = |problem| CheckError::Node { index, name: node.name.clone(), problem };
             Checker { graph: self, index, node }.check().map_err(fail)?;
+            // An executor hands each input over once.
+            if let Op::Input(i) = node.op
+                && std::mem::replace(&mut read[i as usize], true)
+            {
+                return Err(fail(format!("input {i} is read by an earlier node already")));
+            }
             total += node.shape.len() as u64;
         }
         if total > MAX_TOTAL {

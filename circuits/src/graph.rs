@@ -69,6 +69,62 @@ pub struct InputSpec {
     pub max_row_norm: u32,
 }
 
+impl InputSpec {
+    /// Checks everything that the bounds of the graph rely on: length, largest value, longest row.
+    ///
+    /// # Errors
+    /// What is out of range, in one line that names the input and no value.
+    pub fn check(&self, values: &[i32]) -> Result<(), InputError> {
+        let name = || self.name.clone();
+        if values.len() != self.shape.len() {
+            return Err(InputError::Length { name: name(), expected: self.shape.len(), found: values.len() });
+        }
+        if values.iter().any(|v| v.unsigned_abs() > self.max_abs) {
+            return Err(InputError::Value { name: name(), max_abs: self.max_abs });
+        }
+        let longest = u128::from(self.max_row_norm) * u128::from(self.max_row_norm);
+        let square = |v: &i32| u128::from(v.unsigned_abs()) * u128::from(v.unsigned_abs());
+        let rows = values.chunks(self.shape.cols.max(1) as usize);
+        match rows.enumerate().find(|(_, row)| row.iter().map(square).sum::<u128>() > longest) {
+            Some((row, _)) => Err(InputError::RowNorm { name: name(), row, max_row_norm: self.max_row_norm }),
+            None => Ok(()),
+        }
+    }
+}
+
+/// An input for which the bounds of the graph do not hold.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum InputError {
+    /// Another number of values.
+    #[error("input `{name}` takes {expected} values, {found} were given")]
+    Length {
+        /// The input.
+        name: String,
+        /// Values of its shape.
+        expected: usize,
+        /// Values given.
+        found: usize,
+    },
+    /// A value too large.
+    #[error("input `{name}` has a value outside ±{max_abs}")]
+    Value {
+        /// The input.
+        name: String,
+        /// The largest absolute value allowed.
+        max_abs: u32,
+    },
+    /// A row too long.
+    #[error("row {row} of input `{name}` is longer (L2 norm) than {max_row_norm}")]
+    RowNorm {
+        /// The input.
+        name: String,
+        /// Which row, from 0, over all batches.
+        row: usize,
+        /// The largest norm allowed.
+        max_row_norm: u32,
+    },
+}
+
 /// A weight tensor; its values live in [`crate::weights::Weights`], not in the graph.
 #[derive(Clone, Debug, PartialEq)]
 pub struct WeightSpec {
