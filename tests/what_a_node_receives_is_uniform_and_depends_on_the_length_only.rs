@@ -9,8 +9,8 @@ use std::sync::Arc;
 use common::{Home, MODEL};
 use sahara_circuits::model::CompiledModel;
 use sahara_mpc::protocol::{
-    Assignment, Evaluator, EvaluatorRole, JobSecret, PackContents, Plan, Rounding, Seed, Step, Visibility, WeightMaterial,
-    combine_outputs, deal, mask_weights, prepare, share_inputs,
+    Assignment, Evaluator, EvaluatorRole, JobSecret, PackContents, Plan, Rounding, Seed, Step, Visibility,
+    WeightMaterial, combine_outputs, deal, mask_weights, prepare, share_inputs,
 };
 
 /// Bytes that one kind of message carries, all together, and the length of each message.

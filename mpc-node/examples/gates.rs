@@ -11,8 +11,8 @@ use sahara_circuits::graph::{
 };
 use sahara_circuits::weights::Weights;
 use sahara_mpc::protocol::{
-    Assignment, Evaluator, EvaluatorRole, JobSecret, PackContents, Plan, Rounding, Seed, Step, Visibility, WeightMaterial, deal,
-    mask_weights, prepare, share_inputs,
+    Assignment, Evaluator, EvaluatorRole, JobSecret, PackContents, Plan, Rounding, Seed, Step, Visibility,
+    WeightMaterial, deal, mask_weights, prepare, share_inputs,
 };
 
 fn node(name: &str, op: Op, shape: Shape, bits: u8) -> Node {
@@ -111,7 +111,8 @@ fn measure(graph: Graph) -> Result<(), Box<dyn Error>> {
         let second = pack(s2, corrections, p2);
         let secret = JobSecret::from_bytes(*Seed::random()?.as_bytes());
         let start = cpu()?;
-        let mut a = Evaluator::new(plan.clone(), material[0].clone(), EvaluatorRole::First, first, i1, secret.zero_sharing(0))?;
+        let mut a =
+            Evaluator::new(plan.clone(), material[0].clone(), EvaluatorRole::First, first, i1, secret.zero_sharing(0))?;
         let mut spent = [cpu()? - start; 2];
         let zero = secret.zero_sharing(0);
         let mut b = Evaluator::new(plan.clone(), material[1].clone(), EvaluatorRole::Second, second, i2, zero)?;

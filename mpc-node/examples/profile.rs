@@ -12,8 +12,8 @@ use sahara_circuits::graph::Op;
 use sahara_circuits::model::CompiledModel;
 use sahara_circuits::reference;
 use sahara_mpc::protocol::{
-    Assignment, Evaluator, EvaluatorRole, JobSecret, PackContents, Plan, Rounding, Seed, Step, Visibility, WeightMaterial,
-    combine_outputs, deal, mask_weights, prepare, share_inputs,
+    Assignment, Evaluator, EvaluatorRole, JobSecret, PackContents, Plan, Rounding, Seed, Step, Visibility,
+    WeightMaterial, combine_outputs, deal, mask_weights, prepare, share_inputs,
 };
 
 fn cpu() -> Result<Duration, Box<dyn Error>> {
@@ -71,10 +71,8 @@ fn main() -> Result<(), Box<dyn Error>> {
         let second = PackContents { seed: s2, corrections, prepared: p2 };
         let t3 = cpu()?;
         let secret = JobSecret::from_bytes(*Seed::random()?.as_bytes());
-        let mut a =
-            Evaluator::new(plan.clone(), material[0].clone(), roles[0], first, i1, secret.zero_sharing(0))?;
-        let mut b =
-            Evaluator::new(plan.clone(), material[1].clone(), roles[1], second, i2, secret.zero_sharing(0))?;
+        let mut a = Evaluator::new(plan.clone(), material[0].clone(), roles[0], first, i1, secret.zero_sharing(0))?;
+        let mut b = Evaluator::new(plan.clone(), material[1].clone(), roles[1], second, i2, secret.zero_sharing(0))?;
         let (mut to_a, mut to_b) = (None, None);
         let (mut online, mut spent) = (0, [Duration::ZERO; 2]);
         let mut by_node: BTreeMap<String, (Duration, usize, u32)> = BTreeMap::new();

@@ -23,14 +23,8 @@ const SCALE: u32 = 3;
 
 fn graph() -> Graph {
     let shape = Shape::new(1, 1, WIDTH as u32);
-    let node = |name: &str, op| Node {
-        name: name.into(),
-        op,
-        shape,
-        bits: 32,
-        bound: 1 << 29,
-        origin: BoundOrigin::Proven,
-    };
+    let node =
+        |name: &str, op| Node { name: name.into(), op, shape, bits: 32, bound: 1 << 29, origin: BoundOrigin::Proven };
     Graph {
         model: "scaled".into(),
         seq_len: 1,
@@ -116,11 +110,8 @@ fn output_shares_do_not_tell_the_helper_a_private_scale() {
             Ok(())
         })
         .unwrap();
-        let secret = JobSecret::combine(
-            &[1; 32],
-            Seed::random().unwrap().as_bytes(),
-            Seed::random().unwrap().as_bytes(),
-        );
+        let secret =
+            JobSecret::combine(&[1; 32], Seed::random().unwrap().as_bytes(), Seed::random().unwrap().as_bytes());
         let mut machines: Vec<Evaluator> = [(s1.clone(), Vec::new()), (s2.clone(), corrections)]
             .into_iter()
             .zip(share_inputs(&question, &Seed::random().unwrap()))
