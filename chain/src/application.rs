@@ -150,16 +150,30 @@ pub struct TxVerdict {
 }
 
 /// A block that is being proposed.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub struct Proposal<'a> {
     /// Its height.
     pub height: u64,
     /// Seconds since the epoch.
     pub time: u64,
+    /// Who proposes it.
+    pub proposer: Option<ConsensusAddress>,
     /// Candidates, or the proposed content.
     pub txs: &'a [Bytes],
+    /// Validators of the block before, and whether they signed it.
+    pub votes: &'a [Vote],
+    /// Proven offences.
+    pub offences: &'a [Offence],
     /// Bytes that the transactions may have together.
     pub max_bytes: u64,
+}
+
+impl Proposal<'_> {
+    /// The block that it becomes with `txs`, if consensus decides on it.
+    pub fn block(&self, txs: Vec<Bytes>) -> DecidedBlock {
+        let Self { height, time, proposer, txs: _, votes, offences, max_bytes: _ } = *self;
+        DecidedBlock { height, time, proposer, txs, votes: votes.to_vec(), offences: offences.to_vec() }
+    }
 }
 
 /// Vote on a proposal.
@@ -171,15 +185,14 @@ pub enum Verdict {
     Reject,
 }
 
-/// A block that consensus decided on.
-#[derive(Clone, Debug, Default)]
+/// A block that consensus decided on: everything that its execution may depend on beside the state before it. A
+/// proposer knows all of it, so that what was executed for a proposal need not be executed again.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct DecidedBlock {
     /// Its height.
     pub height: u64,
     /// Seconds since the epoch.
     pub time: u64,
-    /// The engine's hash of the block.
-    pub hash: [u8; 32],
     /// Who proposed it.
     pub proposer: Option<ConsensusAddress>,
     /// Its transactions.
@@ -247,6 +260,13 @@ pub struct TxResult {
     pub gas_used: u64,
     /// Output of the call.
     pub data: Bytes,
+}
+
+impl TxResult {
+    /// Whether it was executed, and so paid for.
+    pub fn was_executed(&self) -> bool {
+        self.code < 2
+    }
 }
 
 /// After a commit.

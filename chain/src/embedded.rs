@@ -99,12 +99,21 @@ impl<A: Application> Embedded<A> {
         Ok(driver)
     }
 
-    /// Makes the next block at `now` from `candidates`.
+    /// Makes the next block at `now` from what waits in the ledger's pool, and from `candidates` that it lacks.
     pub fn step(&mut self, candidates: &[Bytes], now: Time) -> Result<SignedBlock, Fault> {
         let height = self.tip.height + 1;
         // Time never stands still in a chain, whatever the clock says.
         let time = now.max(Time(self.tip.time.0 + 1_000_000));
-        let offer = Proposal { height, time: time.seconds(), txs: candidates, max_bytes: MAX_BLOCK_BYTES };
+        let votes = self.votes(&self.tip.commit);
+        let offer = Proposal {
+            height,
+            time: time.seconds(),
+            proposer: Some(self.own_key().address()),
+            txs: candidates,
+            votes: &votes,
+            offences: &[],
+            max_bytes: MAX_BLOCK_BYTES,
+        };
         let txs = self.app.prepare(&offer);
         if self.app.process(&Proposal { txs: &txs, ..offer }) == Verdict::Reject {
             return Err(Fault::Order { call: "ProcessProposal", why: "the ledger rejects its own proposal" });
@@ -112,7 +121,7 @@ impl<A: Application> Embedded<A> {
         let block = self.assemble(height, time, &txs);
         let id = hashes::block_id(&block);
         let commit = self.sign(height, &id, time);
-        let finalized = self.app.finalize(&self.decided(&block, &id))?;
+        let finalized = self.app.finalize(&self.decided(&block))?;
         let tip = self.after(&block, &id, commit.clone(), &finalized);
         // Kept before the ledger commits: after a crash in between, this very block is executed again.
         failpoint::reach("keep");
@@ -166,18 +175,22 @@ impl<A: Application> Embedded<A> {
         Commit { height: signed(height), round: 0, block_id: Some(id.clone()), signatures: vec![signature] }
     }
 
-    fn decided(&self, block: &Block, id: &BlockId) -> DecidedBlock {
+    /// Who signed, as the ledger hears it.
+    fn votes(&self, commit: &Commit) -> Vec<Vote> {
+        let validator = self.own_key().address();
+        let power = self.validators.iter().find(|v| v.key == self.own_key()).map_or(0, |v| v.power);
+        commit.signatures.iter().map(|_| Vote { validator, power, signed: true }).collect()
+    }
+
+    fn decided(&self, block: &Block) -> DecidedBlock {
         let header = block.header.clone().unwrap_or_default();
         let last = block.last_commit.clone().unwrap_or_default();
-        let own = self.own_key().address();
-        let power = self.validators.iter().find(|v| v.key == self.own_key()).map_or(0, |v| v.power);
         DecidedBlock {
             height: u64::try_from(header.height).unwrap_or_default(),
             time: Time::from(header.time.unwrap_or_default()).seconds(),
-            hash: id.hash.as_slice().try_into().unwrap_or_default(),
-            proposer: Some(own),
+            proposer: Some(self.own_key().address()),
             txs: block.data.clone().unwrap_or_default().txs.into_iter().map(Bytes::from).collect(),
-            votes: last.signatures.iter().map(|_| Vote { validator: own, power, signed: true }).collect(),
+            votes: self.votes(&last),
             offences: vec![],
         }
     }
@@ -222,7 +235,7 @@ impl<A: Application> Embedded<A> {
         }
         let done = self.app.info().height;
         if done + 1 == height {
-            self.app.finalize(&self.decided(&block, &id))?;
+            self.app.finalize(&self.decided(&block))?;
             self.app.commit()?;
         } else if done != height {
             return Err(Fault::Height { asked: height, expected: done + 1 });

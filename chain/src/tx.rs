@@ -13,8 +13,6 @@ use alloy_consensus::{Transaction as _, TxEnvelope, transaction::SignerRecoverab
 use alloy_eips::eip2718::{Decodable2718, Encodable2718, Typed2718};
 use alloy_primitives::{Address, B256, Bytes, U256, keccak256, map::B256Map};
 
-use crate::evm::least_gas;
-
 /// Longer transactions are refused before anything is decoded. Geth has the same limit.
 pub const MAX_TX_BYTES: usize = 128 * 1024;
 
@@ -32,8 +30,6 @@ pub struct Tx {
     pub envelope: TxEnvelope,
     /// As it was sent.
     pub bytes: Bytes,
-    /// The least gas it needs for its bytes alone.
-    pub least_gas: u64,
 }
 
 /// Why bytes are not a transaction of this chain. The words are those of Ethereum's nodes: tools look for them.
@@ -51,6 +47,9 @@ pub enum TxError {
     /// The signature gives no sender.
     #[error("invalid sender: the signature does not recover a key")]
     Signature,
+    /// Signed for every chain there is (before EIP-155): whoever saw it elsewhere could play it here.
+    #[error("only replay-protected (EIP-155) transactions allowed over RPC")]
+    Unprotected,
     /// Signed for another chain.
     #[error("invalid chain id for signer: have {have} want {want}")]
     ChainId {
@@ -81,25 +80,32 @@ impl Tx {
         if envelope.encoded_2718() != bytes {
             return Err(TxError::Malformed("not in canonical form".into()));
         }
-        if let Some(have) = envelope.chain_id().filter(|id| *id != chain_id) {
-            return Err(TxError::ChainId { have, want: chain_id });
+        match envelope.chain_id() {
+            None => return Err(TxError::Unprotected),
+            Some(have) if have != chain_id => return Err(TxError::ChainId { have, want: chain_id }),
+            Some(_) => {}
         }
         let sender = envelope.recover_signer().map_err(|_| TxError::Signature)?;
-        let least_gas = least_gas(&envelope);
-        Ok(Self { hash, sender, envelope, bytes: Bytes::copy_from_slice(bytes), least_gas })
+        Ok(Self { hash, sender, envelope, bytes: Bytes::copy_from_slice(bytes) })
     }
 
     /// Decodes bytes that were executed before, whose sender is known.
     pub fn stored(bytes: Bytes, sender: Address) -> Result<Self, TxError> {
         let envelope = TxEnvelope::decode_2718(&mut bytes.as_ref()).map_err(|e| TxError::Malformed(e.to_string()))?;
-        let least_gas = least_gas(&envelope);
-        Ok(Self { hash: keccak256(&bytes), sender, envelope, bytes, least_gas })
+        Ok(Self { hash: keccak256(&bytes), sender, envelope, bytes })
     }
 
     /// What the sender must own for it to be taken: the value and the most it can pay for gas.
     pub fn max_cost(&self) -> U256 {
         let gas = U256::from(self.envelope.gas_limit()) * U256::from(self.envelope.max_fee_per_gas());
         gas.saturating_add(self.envelope.value())
+    }
+
+    /// The accounts that it would make run code in their name (EIP-7702). Each costs the recovery of a signature: ask
+    /// only of one that can pay for its gas, which bounds their number.
+    pub fn authorities(&self) -> Vec<Address> {
+        let signed = self.envelope.authorization_list().unwrap_or_default();
+        signed.iter().filter_map(|authorization| authorization.recover_authority().ok()).collect()
     }
 }
 

@@ -8,11 +8,11 @@ use std::{net::SocketAddr, sync::Arc};
 use alloy_primitives::Bytes;
 use tendermint_proto::v0_38::{
     abci::{
-        CheckTxType, ExecTxResult, Misbehavior, MisbehaviorType, Request, RequestCheckTx, RequestFinalizeBlock,
-        RequestInitChain, RequestPrepareProposal, RequestProcessProposal, RequestQuery, Response, ResponseCheckTx,
-        ResponseCommit, ResponseEcho, ResponseException, ResponseFinalizeBlock, ResponseInfo, ResponseInitChain,
-        ResponsePrepareProposal, ResponseProcessProposal, ResponseQuery, ValidatorUpdate as AbciUpdate, VoteInfo,
-        request::Value, response, response_process_proposal::ProposalStatus,
+        CheckTxType, CommitInfo, ExecTxResult, Misbehavior, MisbehaviorType, Request, RequestCheckTx,
+        RequestFinalizeBlock, RequestInitChain, RequestPrepareProposal, RequestProcessProposal, RequestQuery, Response,
+        ResponseCheckTx, ResponseCommit, ResponseEcho, ResponseException, ResponseFinalizeBlock, ResponseInfo,
+        ResponseInitChain, ResponsePrepareProposal, ResponseProcessProposal, ResponseQuery, Validator as AbciValidator,
+        ValidatorUpdate as AbciUpdate, request::Value, response, response_process_proposal::ProposalStatus,
     },
     crypto::{ProofOp, ProofOps, PublicKey, public_key::Sum},
     types::BlockIdFlag,
@@ -137,10 +137,15 @@ impl<A: Application + 'static> Adapter<A> {
 
     fn prepare_proposal(&self, request: RequestPrepareProposal) -> ResponsePrepareProposal {
         let txs: Vec<Bytes> = request.txs.into_iter().map(Bytes::from).collect();
+        let signed = request.local_last_commit.unwrap_or_default().votes;
+        let signed = signed.iter().filter_map(|info| vote(info.validator.as_ref(), info.block_id_flag));
         let chosen = self.app.prepare(&Proposal {
             height: unsigned(request.height),
             time: Time::from(request.time.unwrap_or_default()).seconds(),
+            proposer: consensus_address(&request.proposer_address),
             txs: &txs,
+            votes: &signed.collect::<Vec<_>>(),
+            offences: &request.misbehavior.iter().filter_map(offence).collect::<Vec<_>>(),
             max_bytes: unsigned(request.max_tx_bytes),
         });
         ResponsePrepareProposal { txs: chosen.into_iter().map(|tx| tx.0).collect() }
@@ -151,7 +156,10 @@ impl<A: Application + 'static> Adapter<A> {
         let verdict = self.app.process(&Proposal {
             height: unsigned(request.height),
             time: Time::from(request.time.unwrap_or_default()).seconds(),
+            proposer: consensus_address(&request.proposer_address),
             txs: &txs,
+            votes: &votes(request.proposed_last_commit),
+            offences: &request.misbehavior.iter().filter_map(offence).collect::<Vec<_>>(),
             // CometBFT has measured the block itself.
             max_bytes: u64::MAX,
         });
@@ -166,10 +174,9 @@ impl<A: Application + 'static> Adapter<A> {
         let finalized = self.must(self.app.finalize(&DecidedBlock {
             height: unsigned(request.height),
             time: Time::from(request.time.unwrap_or_default()).seconds(),
-            hash: request.hash.as_ref().try_into().unwrap_or_default(),
             proposer: consensus_address(&request.proposer_address),
             txs: request.txs.into_iter().map(Bytes::from).collect(),
-            votes: request.decided_last_commit.unwrap_or_default().votes.iter().filter_map(vote).collect(),
+            votes: votes(request.decided_last_commit),
             offences: request.misbehavior.iter().filter_map(offence).collect(),
         }));
         let results = finalized.results.into_iter().map(|result| ExecTxResult {
@@ -224,10 +231,14 @@ fn consensus_address(bytes: &[u8]) -> Option<ConsensusAddress> {
     bytes.try_into().ok().map(ConsensusAddress)
 }
 
-fn vote(info: &VoteInfo) -> Option<Vote> {
-    let validator = info.validator.as_ref()?;
-    let signed =
-        info.block_id_flag == i32::from(BlockIdFlag::Commit) || info.block_id_flag == i32::from(BlockIdFlag::Nil);
+fn votes(commit: Option<CommitInfo>) -> Vec<Vote> {
+    let votes = commit.unwrap_or_default().votes;
+    votes.iter().filter_map(|info| vote(info.validator.as_ref(), info.block_id_flag)).collect()
+}
+
+fn vote(validator: Option<&AbciValidator>, flag: i32) -> Option<Vote> {
+    let validator = validator?;
+    let signed = flag == i32::from(BlockIdFlag::Commit) || flag == i32::from(BlockIdFlag::Nil);
     Some(Vote { validator: consensus_address(&validator.address)?, power: unsigned(validator.power), signed })
 }
 

@@ -10,6 +10,7 @@ use std::{
     time::Duration,
 };
 
+use alloy_consensus::Transaction as _;
 use alloy_primitives::Bytes;
 use base64::{Engine, engine::general_purpose::STANDARD};
 use serde_json::{Value, json};
@@ -63,6 +64,12 @@ impl Queue {
         waiting.drain(..count).collect()
     }
 
+    /// The best payers first: CometBFT's mempool has no room for all.
+    fn sort(&self, base_fee: u64) {
+        let tip = |tx: &Tx| tx.envelope.effective_tip_per_gas(base_fee);
+        self.waiting().make_contiguous().sort_by_key(|tx| std::cmp::Reverse(tip(tx)));
+    }
+
     fn give_back(&self, txs: Vec<Arc<Tx>>) {
         let mut waiting = self.waiting();
         txs.into_iter().rev().for_each(|tx| waiting.push_front(tx));
@@ -86,7 +93,9 @@ impl Submit for Forward {
             let tx = self.ledger.admit(&tx)?;
             let mut waiting = self.queue.waiting();
             if waiting.len() >= MAX_TXS {
-                return Err("txpool is full".into());
+                // As many as the pool can hold: some of them have left it since.
+                let pool = self.ledger.pool();
+                waiting.retain(|tx| pool.contains(tx.hash));
             }
             waiting.push_back(tx);
             drop(waiting);
@@ -119,6 +128,21 @@ async fn hand_on(client: Client, ledger: Arc<Ledger>, queue: Arc<Queue>, mut hei
             if batch.is_empty() {
                 break;
             }
+            // What has left the pool is forgotten; what cannot be in the next block waits for another look.
+            let mut ready = Vec::with_capacity(batch.len());
+            {
+                let pool = ledger.pool();
+                for tx in batch.into_iter().filter(|tx| pool.contains(tx.hash)) {
+                    match pool.held_back(tx.hash) {
+                        None => ready.push(tx),
+                        Some(_) => handed.push_back((height, tx)),
+                    }
+                }
+            }
+            let batch = ready;
+            if batch.is_empty() {
+                continue;
+            }
             let params: Vec<Value> = batch.iter().map(|tx| json!({ "tx": STANDARD.encode(&tx.bytes) })).collect();
             match client.ask_all("broadcast_tx_async", &params).await {
                 Ok(answers) => {
@@ -127,6 +151,7 @@ async fn hand_on(client: Client, ledger: Arc<Ledger>, queue: Arc<Queue>, mut hei
                     handed.extend(taken.into_iter().map(|(tx, _)| (height, tx)));
                     if !later.is_empty() {
                         queue.give_back(later.into_iter().map(|(tx, _)| tx).collect());
+                        queue.sort(ledger.pool().base_fee());
                         tokio::time::sleep(RETRY).await;
                     }
                 }

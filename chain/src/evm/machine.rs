@@ -1,7 +1,5 @@
 //! Runs transactions and calls on a view of state.
 
-use std::sync::LazyLock;
-
 use alloy_consensus::{Transaction as _, TxEnvelope};
 use alloy_eips::eip2718::Typed2718;
 use alloy_primitives::{Address, B256, Bytes, Log, TxKind, U256};
@@ -9,17 +7,20 @@ use revm::{
     Context, ExecuteCommitEvm, ExecuteEvm, Journal, MainBuilder, MainContext,
     context::{BlockEnv, CfgEnv, Evm, TxEnv, either::Either},
     context_interface::{
-        ContextTr,
+        ContextSetters, ContextTr,
         block::BlobExcessGasAndPrice,
-        cfg::gas_params::GasParams,
-        result::{EVMError, ExecutionResult, HaltReason, InvalidTransaction, Output},
+        result::{EVMError, ExecutionResult, HaltReason, Output},
     },
-    handler::{EthFrame, instructions::EthInstructions},
+    handler::{EthFrame, Handler, MainnetHandler, instructions::EthInstructions},
     interpreter::interpreter::EthInterpreter,
     primitives::hardfork::SpecId,
 };
 
-use super::{database::EvmState, provider::Precompiles};
+use super::{
+    database::EvmState,
+    provider::Precompiles,
+    refusal::{Refusal, words},
+};
 use crate::{
     error::{Fault, StoreError},
     state::StateView,
@@ -41,7 +42,7 @@ pub struct BlockContext {
     pub gas_limit: u64,
     /// Price of gas that is burnt.
     pub base_fee: u64,
-    /// What `PREVRANDAO` gives. Proposers can influence it: no lottery should trust it.
+    /// What `PREVRANDAO` gives. Known before the block is proposed: no lottery should trust it.
     pub random: B256,
     /// The rules.
     pub spec: SpecId,
@@ -63,11 +64,6 @@ pub struct Outcome {
     /// Why it stopped, in words, if neither success nor revert.
     pub halt: Option<String>,
 }
-
-/// Why a transaction was not executed at all: it leaves no trace and pays nothing.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0}")]
-pub struct Refusal(pub String);
 
 /// A question to a contract, without a signature.
 #[derive(Clone, Debug, Default)]
@@ -143,6 +139,22 @@ impl<'a> Machine<'a> {
         self.transact(tx_env(tx.sender, &tx.envelope))
     }
 
+    /// Whether `tx` could begin: every rule that execution applies before the first instruction, applied by the same
+    /// code. The machine is of no use afterwards.
+    pub fn admits(mut self, tx: &Tx) -> Result<Result<(), Refusal>, Fault> {
+        let base_fee = self.evm.ctx.block.basefee;
+        match self.validate(tx_env(tx.sender, &tx.envelope)) {
+            Ok(()) => Ok(Ok(())),
+            Err(EVMError::Transaction(why)) => Ok(Err(Refusal(words(&why, tx.sender, base_fee)))),
+            Err(other) => Err(fault(other)),
+        }
+    }
+
+    pub(super) fn validate(&mut self, tx: TxEnv) -> Result<(), EVMError<StoreError>> {
+        self.evm.ctx.set_tx(tx);
+        MainnetHandler::default().validate(&mut self.evm).map(drop)
+    }
+
     /// Executes `tx`, spelled out, and keeps its effects in the view.
     pub fn transact(&mut self, tx: TxEnv) -> Result<CallResult, Fault> {
         let (sender, base_fee) = (tx.caller, self.evm.ctx.block.basefee);
@@ -161,14 +173,6 @@ impl<'a> Machine<'a> {
     pub fn view(&mut self) -> &mut StateView {
         self.evm.ctx.db_mut().view()
     }
-}
-
-/// The least gas that a transaction needs for its bytes alone; with less it is refused.
-pub fn least_gas(tx: &TxEnvelope) -> u64 {
-    /// The table of prices is the same for every transaction.
-    static PRICES: LazyLock<GasParams> = LazyLock::new(|| GasParams::new_spec(super::FORK));
-    let gas = PRICES.initial_tx_gas_for_tx(tx_env(Address::ZERO, tx), None);
-    gas.initial_regular_gas().max(gas.floor_gas())
 }
 
 /// A context on `view` inside `block`.
@@ -205,37 +209,15 @@ pub(super) fn settle(
 ) -> Result<CallResult, Fault> {
     match result {
         Ok(result) => Ok(Ok(outcome(result))),
-        Err(EVMError::Transaction(why)) => Ok(Err(Refusal(refused(&why, sender, base_fee)))),
-        Err(EVMError::Database(e)) => Err(e.into()),
-        Err(EVMError::Header(e)) => Err(Fault::Evm(e.to_string())),
-        Err(EVMError::Custom(e)) => Err(Fault::Evm(e)),
-        Err(EVMError::CustomAny(e)) => Err(Fault::Evm(e.to_string())),
+        Err(EVMError::Transaction(why)) => Ok(Err(Refusal(words(&why, sender, base_fee)))),
+        Err(other) => Err(fault(other)),
     }
 }
 
-/// Why a transaction cannot begin, in the words of geth.
-fn refused(why: &InvalidTransaction, sender: Address, base_fee: u64) -> String {
-    match why {
-        InvalidTransaction::LackOfFundForMaxFee { fee, balance } => {
-            format!("insufficient funds for gas * price + value: address {sender} have {balance} want {fee}")
-        }
-        InvalidTransaction::NonceTooLow { tx, state } => {
-            format!("nonce too low: address {sender}, tx: {tx} state: {state}")
-        }
-        InvalidTransaction::NonceTooHigh { tx, state } => {
-            format!("nonce too high: address {sender}, tx: {tx} state: {state}")
-        }
-        InvalidTransaction::GasPriceLessThanBasefee => {
-            format!("max fee per gas less than block base fee: address {sender}, baseFee: {base_fee}")
-        }
-        InvalidTransaction::CallGasCostMoreThanGasLimit { initial_gas, gas_limit } => {
-            format!("intrinsic gas too low: have {gas_limit}, want {initial_gas}")
-        }
-        InvalidTransaction::GasFloorMoreThanGasLimit { gas_floor, gas_limit } => {
-            format!("insufficient gas for floor data gas cost: have {gas_limit}, want {gas_floor}")
-        }
-        InvalidTransaction::CreateInitCodeSizeLimit => "max initcode size exceeded".into(),
-        other => other.to_string(),
+fn fault(error: EVMError<StoreError>) -> Fault {
+    match error {
+        EVMError::Database(e) => e.into(),
+        other => Fault::Evm(other.to_string()),
     }
 }
 

@@ -6,10 +6,12 @@ mod database;
 mod machine;
 pub mod native;
 mod provider;
+mod refusal;
 pub mod trace;
 
-pub use machine::{BlockContext, Call, CallResult, Machine, Outcome, Refusal, least_gas};
+pub use machine::{BlockContext, Call, CallResult, Machine, Outcome};
 pub use provider::{SYSTEM_CODE, system_contracts};
+pub use refusal::Refusal;
 pub use revm::primitives::hardfork::SpecId;
 
 /// The fork of Ethereum whose rules this chain follows.

@@ -1,4 +1,4 @@
-//! Executes a decided block on the state before it.
+//! Executes a block on the state before it: once its transactions, once its roots.
 
 use std::sync::Arc;
 
@@ -11,7 +11,7 @@ use alloy_eips::{
     eip2935::{HISTORY_SERVE_WINDOW, HISTORY_STORAGE_ADDRESS},
     eip7685::EMPTY_REQUESTS_HASH,
 };
-use alloy_primitives::{Address, B64, B256, Bloom, Bytes, U256};
+use alloy_primitives::{Address, B64, B256, Bloom, Bytes, U256, keccak256};
 
 use super::{
     head::{Head, validator_entry},
@@ -48,8 +48,8 @@ pub struct Executed {
     pub head: Head,
     /// For the store.
     pub batch: Batch,
-    /// What was executed.
-    pub included: Vec<Arc<Tx>>,
+    /// What was not executed, and why: it leaves the pool.
+    pub refused: Vec<(Arc<Tx>, String)>,
 }
 
 /// The state before the first block.
@@ -86,46 +86,115 @@ pub fn first_state(genesis: &Genesis, chain: &ChainStart, reader: Arc<dyn Reader
     seal(&base, view, block, evm, batch)
 }
 
-/// The state after `block`, whose transactions were decoded to `txs`.
-pub fn block(base: &Head, block: &DecidedBlock, txs: Vec<Result<Arc<Tx>, TxError>>) -> Result<Executed, Fault> {
-    let context = BlockContext {
-        chain_id: base.params.chain_id,
-        number: block.height,
-        time: block.time,
-        beneficiary: base.operator(block.proposer),
-        gas_limit: base.params.fees.block_gas_limit,
-        base_fee: base.next_base_fee(),
-        random: B256::from(block.hash),
-        spec: FORK,
-    };
-    let mut view = base.view();
-    let mut body = Body::default();
-    let mut results = Vec::with_capacity(txs.len());
-    open(&mut view, base, block.height, block.time, &block.votes, &block.offences)?;
-    let mut machine = Machine::new(&mut view, &context);
-    for tx in txs {
-        results.push(body.run(&mut machine, tx, context.gas_limit)?);
+/// A block whose transactions are executed, but whose roots are not computed yet.
+pub struct Run {
+    /// What it is the execution of: all that it depends on beside the state before it.
+    pub block: DecidedBlock,
+    context: BlockContext,
+    view: StateView,
+    body: Body,
+    results: Vec<TxResult>,
+    refused: Vec<(Arc<Tx>, String)>,
+}
+
+impl Run {
+    /// Begins to execute `block`, whose transactions come one by one.
+    pub fn begin(base: &Head, block: DecidedBlock) -> Result<Self, Fault> {
+        let beneficiary = base.operator(block.proposer);
+        let context = BlockContext {
+            chain_id: base.params.chain_id,
+            number: block.height,
+            time: block.time,
+            beneficiary,
+            gas_limit: base.params.fees.block_gas_limit,
+            base_fee: base.next_base_fee(),
+            random: randomness(base, block.height, beneficiary),
+            spec: FORK,
+        };
+        let mut view = base.view();
+        open(&mut view, base, block.height, block.time, &block.votes, &block.offences)?;
+        Ok(Self { block, context, view, body: Body::default(), results: vec![], refused: vec![] })
     }
-    drop(machine);
-    let changes = staking::end_block(&mut view).map_err(stake_fault)?;
-    for validator in &changes {
-        let (key, value) = validator_entry(validator);
-        view.set_chain_value(&key, Some(value));
+
+    /// Executes what `fill` gives it.
+    pub fn fill<T>(&mut self, fill: impl FnOnce(&mut Filling<'_>) -> Result<T, Fault>) -> Result<T, Fault> {
+        fill(&mut Filling {
+            machine: Machine::new(&mut self.view, &self.context),
+            gas_limit: self.context.gas_limit,
+            body: &mut self.body,
+            txs: &mut self.block.txs,
+            results: &mut self.results,
+            refused: &mut self.refused,
+        })
     }
-    let (evm, batch) = view.evm_root()?;
-    let sealed = body.block(base, &context, evm);
-    let included = sealed.txs.clone();
-    let (mut head, mut batch) = seal(base, view, sealed, evm, batch)?;
-    Opening::store(&block.votes, &block.offences, block.height, &mut batch);
-    let updates = changes.iter().map(|v| ValidatorUpdate { key: v.consensus_key, power: v.power }).collect();
-    if !changes.is_empty() {
-        // Those that left stay known: an offence of theirs can still be proven.
-        let mut all = base.validators.as_ref().clone();
-        all.extend(changes.into_iter().map(|v| (v.consensus_key.address(), v)));
-        head.validators = Arc::new(all);
+
+    /// The state after it.
+    pub fn seal(self, base: &Head) -> Result<Executed, Fault> {
+        let Self { block, context, mut view, body, results, refused } = self;
+        let changes = staking::end_block(&mut view).map_err(stake_fault)?;
+        for validator in &changes {
+            let (key, value) = validator_entry(validator);
+            view.set_chain_value(&key, Some(value));
+        }
+        let (evm, batch) = view.evm_root()?;
+        let sealed = body.block(base, &context, evm);
+        let (mut head, mut batch) = seal(base, view, sealed, evm, batch)?;
+        Opening::store(&block.votes, &block.offences, block.height, &mut batch);
+        let updates = changes.iter().map(|v| ValidatorUpdate { key: v.consensus_key, power: v.power }).collect();
+        if !changes.is_empty() {
+            // Those that left stay known: an offence of theirs can still be proven.
+            let mut all = base.validators.as_ref().clone();
+            all.extend(changes.into_iter().map(|v| (v.consensus_key.address(), v)));
+            head.validators = Arc::new(all);
+        }
+        let answer = Finalized { results, validators: updates, app_hash: head.app_hash };
+        Ok(Executed { answer, head, batch, refused })
     }
-    let answer = Finalized { results, validators: updates, app_hash: head.app_hash };
-    Ok(Executed { answer, head, batch, included })
+}
+
+/// A block that is being filled.
+pub struct Filling<'a> {
+    machine: Machine<'a>,
+    gas_limit: u64,
+    body: &'a mut Body,
+    txs: &'a mut Vec<Bytes>,
+    results: &'a mut Vec<TxResult>,
+    refused: &'a mut Vec<(Arc<Tx>, String)>,
+}
+
+impl Filling<'_> {
+    /// Gas that no transaction has used.
+    pub fn gas_left(&self) -> u64 {
+        self.gas_limit.saturating_sub(self.body.gas_used)
+    }
+
+    /// Executes `tx`. What is not executed leaves no trace.
+    pub fn run(&mut self, tx: Result<Arc<Tx>, TxError>) -> Result<TxResult, Fault> {
+        self.body.run(&mut self.machine, tx, self.gas_limit)
+    }
+
+    /// Makes `bytes`, which gave `result`, the next transaction of the block.
+    pub fn take(&mut self, bytes: Bytes, result: TxResult) {
+        self.txs.push(bytes);
+        self.results.push(result);
+    }
+
+    /// Executes `tx` and makes it the next of the block, whatever becomes of it: consensus has decided.
+    pub fn run_decided(&mut self, bytes: Bytes, tx: Result<Arc<Tx>, TxError>) -> Result<(), Fault> {
+        let known = tx.as_ref().ok().cloned();
+        let result = self.run(tx)?;
+        if let (Some(tx), REFUSED) = (known, result.code) {
+            self.refused.push((tx, result.reason.clone()));
+        }
+        self.take(bytes, result);
+        Ok(())
+    }
+}
+
+/// What `PREVRANDAO` gives in block `height`, proposed by the account `proposer`, on top of `base`. A proposer must know
+/// it to execute its proposal, so it depends on nothing later: not on the block's hash, and not on its transactions.
+pub fn randomness(base: &Head, height: u64, proposer: Address) -> B256 {
+    keccak256([base.hash.as_slice(), &height.to_be_bytes(), proposer.as_slice()].concat())
 }
 
 /// Keeps the parent's hash where the contract of EIP-2935 serves it, on a chain that has it.

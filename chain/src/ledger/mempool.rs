@@ -3,12 +3,16 @@
 use std::sync::Arc;
 
 use alloy_consensus::Transaction as _;
+use alloy_primitives::{Address, B256};
 
 use super::{Head, Ledger, standing};
 use crate::{
     application::{Check, TxVerdict},
     error::{Fault, StoreError},
-    pool::{PoolError, plausible},
+    evm::{BlockContext, FORK, Machine},
+    pool::{PoolError, Standing},
+    state::Account,
+    store::{Batch, Table},
     tx::Tx,
 };
 
@@ -25,14 +29,15 @@ pub struct Refusal {
     pub reason: String,
 }
 
-/// Whether `bytes` may wait in the mempool of the consensus engine: only if what comes before it waits too. A mempool
-/// that is full of what cannot be executed would stay full for ever. Others wait in this node's own pool.
+/// Whether `bytes` may wait in the mempool of the consensus engine: only if what comes before it waits too, and all of
+/// it can pay for the next block. A mempool that is full of what cannot be executed would stay full for ever. Others
+/// wait in this node's own pool.
 pub fn check(ledger: &Ledger, bytes: &[u8], _check: Check) -> TxVerdict {
     match keep(ledger, bytes) {
-        Ok(Kept { tx, follows: true, .. }) => {
+        Ok(Kept { tx, held_back: None, .. }) => {
             TxVerdict { code: KEPT, reason: String::new(), gas: tx.envelope.gas_limit() }
         }
-        Ok(_) => TxVerdict { code: NOT_KEPT, reason: "an earlier nonce is missing".into(), gas: 0 },
+        Ok(Kept { held_back: Some(why), .. }) => TxVerdict { code: NOT_KEPT, reason: why.into(), gas: 0 },
         Err(Refusal { code, reason }) => TxVerdict { code, reason, gas: 0 },
     }
 }
@@ -50,41 +55,77 @@ struct Kept {
     tx: Arc<Tx>,
     /// It did not wait before.
     new: bool,
-    /// What comes before it waits too.
-    follows: bool,
+    /// Why it could not be in the next block.
+    held_back: Option<&'static str>,
 }
 
 /// Keeps `bytes` in the pool, unless they wait there already.
 fn keep(ledger: &Ledger, bytes: &[u8]) -> Result<Kept, Refusal> {
     let refuse = |code, reason: String| Refusal { code, reason };
-    let head = ledger.base().ok_or_else(|| refuse(NOT_READY, "the chain has not begun".into()))?;
-    let tx = ledger.decode(bytes, &head).map_err(|e| refuse(MALFORMED, e.to_string()))?;
-    let standing = standing(head.reader.as_ref(), tx.sender).map_err(|e| refuse(NOT_READY, e.to_string()))?;
-    let fees = &head.params.fees;
-    if let Err(e) = plausible(&tx, standing, fees.block_gas_limit, fees.min_base_fee) {
-        ledger.pool().remove(&tx);
-        return Err(refuse(IMPLAUSIBLE, e.to_string()));
+    loop {
+        let head = ledger.base().ok_or_else(|| refuse(NOT_READY, "the chain has not begun".into()))?;
+        let tx = ledger.decode(bytes, &head).map_err(|e| refuse(MALFORMED, e.to_string()))?;
+        {
+            // What waits was looked at when it came, and is whenever its account changes.
+            let pool = ledger.pool();
+            if pool.contains(tx.hash) {
+                return Ok(Kept { held_back: pool.held_back(tx.hash), tx, new: false });
+            }
+        }
+        let standing = admission(&head, &tx).map_err(|e| refuse(NOT_READY, e.to_string()))?;
+        let standing = standing.map_err(|reason| refuse(IMPLAUSIBLE, reason))?;
+        let mut pool = ledger.pool();
+        if pool.height() > head.height {
+            // A block was committed meanwhile: the account may have moved on.
+            continue;
+        }
+        // A mempool that has forgotten a transaction may ask again: the answer must not change.
+        match pool.insert(tx.clone(), standing) {
+            Ok(()) | Err(PoolError::Known) => {}
+            Err(e) => return Err(refuse(NOT_KEPT, e.to_string())),
+        }
+        return Ok(Kept { held_back: pool.held_back(tx.hash), tx, new: true });
     }
-    let mut pool = ledger.pool();
-    // A mempool that has forgotten a transaction may ask again: the answer must not change.
-    let new = !pool.contains(tx.hash);
-    if new {
-        pool.insert(tx.clone(), standing).map_err(|e| refuse(NOT_KEPT, e.to_string()))?;
-    }
-    let follows = pool.follows(&tx, standing.nonce);
-    Ok(Kept { tx, new, follows })
 }
 
-/// Forgets what a block made obsolete.
-pub fn after_block(ledger: &Ledger, head: &Head, included: &[Arc<Tx>]) -> Result<(), Fault> {
-    let mut senders: Vec<_> = included.iter().map(|tx| tx.sender).collect();
-    senders.sort_unstable();
-    senders.dedup();
-    let now: Result<Vec<_>, StoreError> =
-        senders.into_iter().map(|sender| Ok((sender, standing(head.reader.as_ref(), sender)?.nonce))).collect();
-    let mut pool = ledger.pool();
-    for (sender, nonce) in now? {
-        pool.advance(sender, nonce);
+/// Whether a block on top of `head` could hold `tx` once its turn comes, by the rules of execution itself: its sender,
+/// or why not. What it must pay is the lowest base fee that there can be.
+pub fn admission(head: &Head, tx: &Tx) -> Result<Result<Standing, String>, Fault> {
+    let fees = &head.params.fees;
+    let (have, want) = (tx.envelope.max_fee_per_gas(), fees.min_base_fee);
+    if have < u128::from(want) {
+        return Ok(Err(PoolError::FeeFloor { have, want }.to_string()));
     }
+    let mut view = head.view();
+    let account = view.account(tx.sender)?.unwrap_or_default();
+    // Earlier ones may wait too: this one is looked at as if they had been executed.
+    view.set_account(tx.sender, Account { nonce: account.nonce.max(tx.envelope.nonce()), ..account.clone() })?;
+    let block = BlockContext {
+        chain_id: head.params.chain_id,
+        number: head.height + 1,
+        time: head.header.timestamp,
+        beneficiary: Address::ZERO,
+        gas_limit: fees.block_gas_limit,
+        base_fee: fees.min_base_fee,
+        random: B256::ZERO,
+        spec: FORK,
+    };
+    let admitted = Machine::new(&mut view, &block).admits(tx)?;
+    Ok(admitted.map(|()| Standing::from(&account)).map_err(|refusal| refusal.0))
+}
+
+/// Looks again at whoever a block changed, and forgets what its execution refused.
+pub fn after_block(ledger: &Ledger, head: &Head, batch: &Batch, refused: Vec<(Arc<Tx>, String)>) -> Result<(), Fault> {
+    let accounts = batch.iter().skip_while(|(table, ..)| *table < Table::Accounts);
+    let accounts = accounts.take_while(|(table, ..)| *table == Table::Accounts);
+    let changed = accounts.filter_map(|(_, key, _)| Some(Address::from(<[u8; 20]>::try_from(key).ok()?)));
+    let mut pool = ledger.pool();
+    let changed: Vec<Address> = changed.filter(|address| pool.has_sender(*address)).collect();
+    let now: Result<Vec<_>, StoreError> =
+        changed.into_iter().map(|address| Ok((address, standing(head.reader.as_ref(), address)?))).collect();
+    for (tx, reason) in refused {
+        pool.refuse(&tx, reason);
+    }
+    pool.turn(head.height, head.next_base_fee(), now?);
     Ok(())
 }

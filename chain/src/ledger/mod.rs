@@ -6,17 +6,22 @@ mod head;
 mod history;
 mod mempool;
 mod params;
+mod proposal;
 mod query;
 mod replay;
 mod rollback;
 mod snapshots;
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::sync::{
+    Arc, Mutex, MutexGuard, PoisonError, RwLock,
+    atomic::{AtomicU64, Ordering},
+};
 
-use alloy_primitives::{Address, Bytes};
+use alloy_primitives::{Address, Bytes, KECCAK256_EMPTY};
 
+use self::execute::Run;
 pub use self::{
-    execute::BLOCK_KEY,
+    execute::{BLOCK_KEY, randomness},
     export::export,
     head::{Head, store as store_head},
     history::{NEEDED_HEADERS, Retention, record as record_past},
@@ -32,9 +37,9 @@ use crate::{
     error::{Fault, StoreError},
     failpoint,
     genesis::Genesis,
-    pool::{Admission, BlockLimits, Pool, Standing, select},
+    pool::{Pool, Standing},
     snapshot::{Folder, Manifest},
-    state::StateView,
+    state::{Account, StateView},
     store::{Batch, Layered, Reader, Store, Table},
     tx::{Tx, TxCache, TxError},
 };
@@ -54,6 +59,8 @@ pub struct Ledger {
     /// What is decided but not committed.
     pending: Mutex<Pending>,
     pool: Mutex<Pool>,
+    /// How often the transactions of a block were executed.
+    executions: AtomicU64,
     keep: Retention,
     rows: history::Rows,
     snapshots: snapshots::Snapshots,
@@ -63,20 +70,27 @@ pub struct Ledger {
 struct Pending {
     /// The first state, until the first block is committed.
     genesis: Option<(Arc<Head>, Batch)>,
-    /// The block that waits for its commit.
-    block: Option<(Head, Batch, Vec<Arc<Tx>>)>,
+    /// The block that waits for its commit, and what its execution refused.
+    block: Option<(Head, Batch, Vec<(Arc<Tx>, String)>)>,
+    /// Proposals for the next block that were executed.
+    runs: Vec<Run>,
 }
 
 impl Ledger {
     /// Opens the ledger in `store`: where it was committed last, or before its beginning.
     pub fn open(store: Arc<dyn Store>) -> Result<Self, Fault> {
         let head = Head::load(store.reader()?)?.map(Arc::new);
+        let mut pool = Pool::default();
+        if let Some(head) = &head {
+            pool.turn(head.height, head.next_base_fee(), []);
+        }
         Ok(Self {
             store,
             txs: TxCache::new(CACHED_TX_BYTES),
             head: RwLock::new(head),
             pending: Mutex::default(),
-            pool: Mutex::default(),
+            pool: Mutex::new(pool),
+            executions: AtomicU64::new(0),
             keep: Retention::default(),
             rows: history::Rows::default(),
             snapshots: snapshots::Snapshots::default(),
@@ -136,6 +150,17 @@ impl Ledger {
         self.head().or_else(|| self.pending().genesis.as_ref().map(|(head, _)| head.clone()))
     }
 
+    /// Executes a decided block that was never seen as a proposal.
+    fn execute(&self, base: &Head, block: &DecidedBlock) -> Result<Run, Fault> {
+        let mut run = Run::begin(base, DecidedBlock { txs: Vec::with_capacity(block.txs.len()), ..block.clone() })?;
+        self.count_execution();
+        run.fill(|filling| {
+            let mut txs = block.txs.iter();
+            txs.try_for_each(|bytes| filling.run_decided(bytes.clone(), self.decode(bytes, base)))
+        })?;
+        Ok(run)
+    }
+
     fn pending(&self) -> MutexGuard<'_, Pending> {
         self.pending.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -150,15 +175,28 @@ impl Ledger {
         mempool::admit(self, bytes).map_err(|refusal| refusal.reason)
     }
 
-    fn limits(head: &Head, max_bytes: u64) -> BlockLimits {
-        BlockLimits { gas: head.params.fees.block_gas_limit, base_fee: head.next_base_fee(), bytes: max_bytes }
+    /// How often this process executed the transactions of a block: once for each block, unless consensus decided on
+    /// another than it had proposed.
+    pub fn executions(&self) -> u64 {
+        self.executions.load(Ordering::Relaxed)
+    }
+
+    fn count_execution(&self) {
+        self.executions.fetch_add(1, Ordering::Relaxed);
     }
 }
 
-/// Nonce and balance of an account in `reader`.
+/// What an account in `reader` may do next.
 pub fn standing(reader: &dyn Reader, address: Address) -> Result<Standing, StoreError> {
     let account = crate::state::view::committed_account(reader, address)?;
-    Ok(account.map_or_else(Standing::default, |account| Standing { nonce: account.nonce, balance: account.balance }))
+    Ok(account.as_ref().map_or_else(Standing::default, Standing::from))
+}
+
+impl From<&Account> for Standing {
+    fn from(account: &Account) -> Self {
+        let delegated = account.code_hash != KECCAK256_EMPTY;
+        Self { nonce: account.nonce, balance: account.balance, delegated }
+    }
 }
 
 impl Application for Ledger {
@@ -182,7 +220,8 @@ impl Application for Ledger {
         let reader: Arc<dyn Reader> = Arc::new(Layered { base: committed, batch: batch.clone() });
         let head = Arc::new(Head { reader, ..head });
         let answer = ChainStarted { validators: genesis.validator_updates(), app_hash: head.app_hash };
-        self.pending().genesis = Some((head, batch));
+        self.pool().turn(head.height, head.next_base_fee(), []);
+        *self.pending() = Pending { genesis: Some((head, batch)), ..Pending::default() };
         Ok(answer)
     }
 
@@ -191,28 +230,12 @@ impl Application for Ledger {
     }
 
     fn prepare(&self, proposal: &Proposal<'_>) -> Vec<Bytes> {
-        let Some(head) = self.base() else { return vec![] };
-        let candidates = proposal.txs.iter().filter_map(|bytes| self.decode(bytes, &head).ok());
-        let limits = Self::limits(&head, proposal.max_bytes);
-        let chosen = select(candidates, limits, |address| standing(head.reader.as_ref(), address));
         // A database that fails now will stop the node when it executes; an empty proposal is always valid.
-        chosen.unwrap_or_default().iter().map(|tx| tx.bytes.clone()).collect()
+        proposal::make(self, proposal).unwrap_or_default()
     }
 
     fn process(&self, proposal: &Proposal<'_>) -> Verdict {
-        let Some(head) = self.base() else { return Verdict::Reject };
-        let limits = Self::limits(&head, proposal.max_bytes);
-        let mut admission = Admission::new(limits, |address| standing(head.reader.as_ref(), address));
-        for bytes in proposal.txs {
-            let admitted = match self.decode(bytes, &head) {
-                Ok(tx) => admission.admit(&tx).unwrap_or(false),
-                Err(_) => false,
-            };
-            if !admitted {
-                return Verdict::Reject;
-            }
-        }
-        Verdict::Accept
+        proposal::judge(self, proposal).unwrap_or(Verdict::Reject)
     }
 
     fn finalize(&self, block: &DecidedBlock) -> Result<Finalized, Fault> {
@@ -223,17 +246,20 @@ impl Application for Ledger {
         if block.height != expected {
             return Err(Fault::Height { asked: block.height, expected });
         }
-        let txs = block.txs.iter().map(|bytes| self.decode(bytes, &base)).collect();
-        let mut executed = execute::block(&base, block, txs)?;
+        let run = match proposal::take(self, block) {
+            Some(run) => run,
+            None => self.execute(&base, block)?,
+        };
+        let mut executed = run.seal(&base)?;
         history::record(base.reader.as_ref(), block.height, &mut executed.batch)?;
         history::prune(base.reader.as_ref(), block.height, self.keep, &mut executed.batch)?;
-        self.pending().block = Some((executed.head, executed.batch, executed.included));
+        self.pending().block = Some((executed.head, executed.batch, executed.refused));
         Ok(executed.answer)
     }
 
     fn commit(&self) -> Result<Committed, Fault> {
         let mut pending = self.pending();
-        let Some((head, batch, included)) = pending.block.take() else {
+        let Some((head, batch, refused)) = pending.block.take() else {
             return Err(Fault::Order { call: "Commit", why: "no block was finalized" });
         };
         let all = match pending.genesis.take() {
@@ -248,9 +274,10 @@ impl Application for Ledger {
         failpoint::reach("committed");
         let head = Arc::new(Head { reader: self.store.reader()?, ..head });
         *self.head.write().unwrap_or_else(PoisonError::into_inner) = Some(head.clone());
+        pending.runs.clear();
         drop(pending);
         self.snapshots.after_block(&head);
-        mempool::after_block(self, &head, &included)?;
+        mempool::after_block(self, &head, &all, refused)?;
         Ok(Committed { retain_height: self.keep.lowest_block(head.height) })
     }
 
@@ -280,6 +307,9 @@ impl Application for Ledger {
         let (verdict, complete) = self.snapshots.apply(index, chunk)?;
         if complete {
             let head = Head::load(self.store.reader()?)?.map(Arc::new);
+            if let Some(head) = &head {
+                self.pool().turn(head.height, head.next_base_fee(), []);
+            }
             *self.head.write().unwrap_or_else(PoisonError::into_inner) = head;
             *self.pending() = Pending::default();
         }

@@ -85,7 +85,7 @@ fn make_blocks(
     let mut due = Instant::now();
     loop {
         if pause_ms == 0 {
-            if ledger.pool().is_empty() && woken.recv().is_err() {
+            if !ledger.pool().has_ready() && woken.recv().is_err() {
                 return Fault::Order { call: "the embedded driver", why: "the node is shutting down" };
             }
         } else {
@@ -94,8 +94,7 @@ fn make_blocks(
             thread::sleep(due.saturating_duration_since(Instant::now()));
         }
         while woken.try_recv().is_ok() {}
-        let candidates: Vec<Bytes> = ledger.pool().all().map(|tx| tx.bytes.clone()).collect();
-        match driver.step(&candidates, now()) {
+        match driver.step(&[], now()) {
             Ok(block) if pause_ms == 0 && block.results.is_empty() => thread::sleep(Duration::from_millis(50)),
             Ok(_) => {}
             Err(fault) => return fault,

@@ -45,7 +45,6 @@ fn decided(signed: &SignedBlock) -> DecidedBlock {
     DecidedBlock {
         height: u64::try_from(header.height).unwrap(),
         time: u64::try_from(header.time.unwrap().seconds).unwrap(),
-        hash: signed.id.hash.as_slice().try_into().unwrap(),
         proposer: Some(own),
         txs: signed.block.data.clone().unwrap().txs.into_iter().map(Bytes::from).collect(),
         votes: last.signatures.iter().map(|_| Vote { validator: own, power: 10, signed: true }).collect(),

@@ -118,7 +118,6 @@ fn replay(home: &Path) {
         new.finalize(&DecidedBlock {
             height,
             time: block.header.timestamp,
-            hash: block.header.mix_hash.0,
             proposer: Some(validator),
             txs: block.txs.iter().map(|tx| tx.bytes.clone()).collect(),
             votes: if height == 1 { vec![] } else { vec![vote] },
@@ -190,7 +189,7 @@ impl Store for Failing {
 
 fn decided(height: u64) -> DecidedBlock {
     let tx = transfer(0, height - 1, Address::repeat_byte(0x31), 5);
-    DecidedBlock { height, time: 1_700_000_000 + height, hash: [7; 32], txs: vec![tx], ..DecidedBlock::default() }
+    DecidedBlock { height, time: 1_700_000_000 + height, txs: vec![tx], ..DecidedBlock::default() }
 }
 
 #[test]

@@ -94,7 +94,7 @@ pub fn check_tx(bytes: &[u8]) {
 pub fn prepare(bytes: &[u8]) {
     let all = txs(bytes);
     let max_bytes = bytes.len() as u64 * 2;
-    let offer = Proposal { height: 2, time: TIME + 2, txs: &all, max_bytes };
+    let offer = Proposal { height: 2, time: TIME + 2, txs: &all, max_bytes, ..Proposal::default() };
     let chosen = LEDGER.prepare(&offer);
     assert!(chosen.iter().map(|tx| tx.len() as u64).sum::<u64>() <= max_bytes);
     assert_eq!(LEDGER.process(&Proposal { txs: &chosen, ..offer }), Verdict::Accept);
@@ -107,7 +107,7 @@ pub fn prepare(bytes: &[u8]) {
 /// ProcessProposal of anything: what is accepted executes without one transaction refused.
 pub fn process(bytes: &[u8]) {
     let all = txs(bytes);
-    let offer = Proposal { height: 2, time: TIME + 2, txs: &all, max_bytes: u64::MAX };
+    let offer = Proposal { height: 2, time: TIME + 2, txs: &all, max_bytes: u64::MAX, ..Proposal::default() };
     if LEDGER.process(&offer) == Verdict::Accept {
         let block = DecidedBlock { height: 2, time: TIME + 2, txs: all, ..DecidedBlock::default() };
         let done = ledger().finalize(&block).unwrap();

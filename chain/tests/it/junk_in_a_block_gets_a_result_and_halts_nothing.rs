@@ -37,7 +37,8 @@ fn junk_in_a_block_gets_a_result_and_halts_nothing() {
         transfer(1, 5, Address::ZERO, 1),
     ];
     for tx in &txs[..5] {
-        let proposal = Proposal { height: 2, time: 0, txs: std::slice::from_ref(tx), max_bytes: u64::MAX };
+        let proposal =
+            Proposal { height: 2, time: 0, txs: std::slice::from_ref(tx), max_bytes: u64::MAX, ..Proposal::default() };
         assert_eq!(chain.ledger.process(&proposal), Verdict::Reject);
         assert!(chain.ledger.prepare(&proposal).is_empty());
     }
@@ -69,7 +70,7 @@ proptest! {
                 tx.into()
             })
             .collect();
-        let offer = Proposal { height: 2, time: 0, txs: &txs, max_bytes };
+        let offer = Proposal { height: 2, time: 0, txs: &txs, max_bytes, ..Proposal::default() };
         let chosen = chain.ledger.prepare(&offer);
         prop_assert!(chosen.iter().map(|tx| tx.len() as u64).sum::<u64>() <= max_bytes);
         prop_assert_eq!(chain.ledger.process(&Proposal { txs: &chosen, ..offer }), Verdict::Accept);

@@ -45,7 +45,7 @@ fn disturb(ledger: &Ledger, txs: &[Bytes], stop: &AtomicBool) {
         for tx in txs {
             ledger.check_tx(tx, Check::New);
         }
-        ledger.prepare(&Proposal { height: 1, time: TIME, txs, max_bytes: 100_000 });
+        ledger.prepare(&Proposal { height: 1, time: TIME, txs, max_bytes: 100_000, ..Proposal::default() });
         if let Some(head) = ledger.head() {
             let mut view = head.view();
             view.account(address(0)).unwrap();
@@ -69,7 +69,6 @@ proptest! {
                 DecidedBlock {
                     height,
                     time: TIME + height,
-                    hash: [u8::try_from(height).unwrap(); 32],
                     proposer: Some(own),
                     txs: arbitrary::txs(seed),
                     votes: vec![Vote { validator: own, power: 10, signed: seed.len() % 2 == 0 }],

@@ -1,0 +1,113 @@
+//! What came of it, as a table for people or one object for programs.
+
+use std::collections::BTreeMap;
+
+use serde_json::json;
+
+use super::attacks::Kind;
+
+/// Percent of the honest transfers that must be final within [`SOON`] seconds.
+pub const BAR: f64 = 99.0;
+/// See [`BAR`].
+pub const SOON: f64 = 5.0;
+
+/// What became of one kind of attack.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Tried {
+    pub offered: usize,
+    /// By the node that was asked.
+    pub refused: usize,
+    /// In a block.
+    pub executed: usize,
+    /// Tokens.
+    pub paid: f64,
+}
+
+/// What was measured.
+#[derive(Default)]
+pub struct Report {
+    pub seed: u64,
+    pub blocks: u64,
+    pub seconds: f64,
+    pub honest_sent: usize,
+    pub honest_refused: u64,
+    pub honest_paid: f64,
+    /// Seconds from handing in to being seen in a block.
+    pub finality: Vec<f64>,
+    pub tried: BTreeMap<Kind, Tried>,
+    pub gas_used: Vec<u64>,
+    /// Lowest and highest, in the smallest unit.
+    pub base_fees: Option<(u64, u64)>,
+    /// What still waits at the end.
+    pub pending: u64,
+    pub queued: u64,
+}
+
+impl Report {
+    pub fn base_fee(&mut self, now: u64) {
+        let (low, high) = self.base_fees.unwrap_or((now, now));
+        self.base_fees = Some((low.min(now), high.max(now)));
+    }
+
+    fn in_time(&self) -> f64 {
+        let soon = self.finality.iter().filter(|seconds| **seconds <= SOON).count();
+        100.0 * soon as f64 / self.honest_sent.max(1) as f64
+    }
+
+    pub fn passed(&self) -> bool {
+        self.honest_sent > 0 && self.in_time() >= BAR
+    }
+
+    pub fn print(&self, as_json: bool) {
+        let mut sorted = self.finality.clone();
+        sorted.sort_by(f64::total_cmp);
+        let quantile = |part: f64| sorted.get(((sorted.len().max(1) - 1) as f64 * part) as usize).copied();
+        let fullest = self.gas_used.iter().max().copied().unwrap_or_default();
+        let (low, high) = self.base_fees.unwrap_or_default();
+        if as_json {
+            let tried: BTreeMap<String, _> = self
+                .tried
+                .iter()
+                .map(|(kind, t)| {
+                    let of =
+                        json!({ "offered": t.offered, "refused": t.refused, "executed": t.executed, "paid": t.paid });
+                    (kind.to_string(), of)
+                })
+                .collect();
+            let all = json!({
+                "seed": self.seed, "blocks": self.blocks, "seconds": self.seconds, "passed": self.passed(),
+                "honest": { "sent": self.honest_sent, "refused": self.honest_refused, "seen": sorted.len(),
+                    "percent_in_time": self.in_time(), "p50": quantile(0.5), "p99": quantile(0.99), "max": quantile(1.0),
+                    "paid": self.honest_paid },
+                "attacks": tried, "fullest_block_gas": fullest, "base_fee_lowest": low, "base_fee_highest": high,
+                "pending": self.pending, "queued": self.queued,
+            });
+            println!("{all}");
+            return;
+        }
+        let seconds = |part| quantile(part).map_or_else(|| "-".into(), |s| format!("{s:.2} s"));
+        println!("Seed {}: {} blocks in {:.0} s.", self.seed, self.blocks, self.seconds);
+        println!(
+            "Honest: {} sent, {} refused, {:.2} % final within {SOON} s (p50 {}, p99 {}, max {}); {:.4} tokens paid.",
+            self.honest_sent,
+            self.honest_refused,
+            self.in_time(),
+            seconds(0.5),
+            seconds(0.99),
+            seconds(1.0),
+            self.honest_paid,
+        );
+        println!("\n| attack | offered | refused at the door | in blocks | tokens paid |\n|---|---|---|---|---|");
+        for (kind, t) in &self.tried {
+            println!("| {kind} | {} | {} | {} | {:.4} |", t.offered, t.refused, t.executed, t.paid);
+        }
+        println!(
+            "\nFullest block: {:.1} M gas. Base fee {:.3} to {:.3} gwei. At the end {} pending, {} queued.",
+            fullest as f64 / 1e6,
+            low as f64 / 1e9,
+            high as f64 / 1e9,
+            self.pending,
+            self.queued,
+        );
+    }
+}

@@ -1,0 +1,39 @@
+//! Why a transaction is not kept, in the words of geth where it has any.
+
+use alloy_primitives::{Address, U256};
+
+/// Why a transaction is not kept. The words are those of geth.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[expect(missing_docs, reason = "the messages say it")]
+pub enum PoolError {
+    #[error("already known")]
+    Known,
+    #[error("nonce too low: address {sender}, tx: {tx} state: {state}")]
+    NonceTooLow { sender: Address, tx: u64, state: u64 },
+    #[error("nonce too high: address {sender}, tx: {tx} state: {state}")]
+    NonceTooHigh { sender: Address, tx: u64, state: u64 },
+    /// It alone can be paid for, but not after what its sender has waiting.
+    #[error(
+        "insufficient funds for gas * price + value: balance {balance}, queued cost {queued}, tx cost {cost}, overshot {overshot}"
+    )]
+    Overdraft { balance: U256, queued: U256, cost: U256, overshot: U256 },
+    #[error("replacement transaction underpriced")]
+    Underpriced,
+    #[error("transaction underpriced: gas fee cap {have}, minimum needed {want}")]
+    FeeFloor { have: u128, want: u64 },
+    /// Of one sender, in number or bytes.
+    #[error("account limit exceeded")]
+    AccountLimit,
+    /// Everything that waits pays as well or better.
+    #[error("txpool is full")]
+    Full,
+    #[error("in-flight transaction limit reached for delegated accounts")]
+    InFlight,
+    #[error("gapped-nonce tx from delegated accounts")]
+    DelegatedGap,
+    #[error("authority already reserved")]
+    AuthorityReserved,
+    /// Execution refused this very transaction a moment ago.
+    #[error("{0}")]
+    Refused(String),
+}

@@ -1,0 +1,423 @@
+//! Transactions that wait: in order of nonces for each sender, replaced by a better fee, limited in number. Whatever
+//! takes a place here can be paid for, and gives it up to whoever pays better, to time, or to a block.
+
+mod best;
+mod error;
+mod refused;
+mod room;
+mod sender;
+#[cfg(test)]
+mod tests;
+
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    sync::Arc,
+};
+
+use alloy_consensus::Transaction as _;
+use alloy_primitives::{Address, B256, U256};
+
+pub use self::{best::Best, error::PoolError};
+use self::{
+    refused::Refused,
+    sender::{Entry, Sender, Worth},
+};
+use crate::tx::Tx;
+
+/// Transactions in all.
+pub const MAX_TXS: usize = 50_000;
+
+/// How far ahead of its account a transaction may be: later ones wait for those before them.
+pub const MAX_NONCE_GAP: u64 = 1_024;
+
+/// A replacement pays this many percent more at least, and so does what takes another's place in a full pool.
+pub const PRICE_BUMP_PERCENT: u128 = 10;
+
+/// After so many blocks a transaction that was not executed is forgotten: three hours at a block a second, as in geth.
+pub const LIFE: u64 = 10_800;
+
+/// The same for one whose earlier nonce is missing.
+pub const GAPPED_LIFE: u64 = 600;
+
+/// How many blocks pass between two looks for what is too old.
+const SWEEP: u64 = 32;
+
+/// Hashes that are remembered in order of arrival, for whoever follows them.
+const MAX_LATEST: usize = 8_192;
+
+/// How much may wait.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Transactions in all.
+    pub txs: usize,
+    /// Bytes of all transactions together.
+    pub bytes: usize,
+    /// Transactions of one sender.
+    pub sender_txs: usize,
+    /// Bytes of one sender.
+    pub sender_bytes: usize,
+    /// Those of one sender whose earlier nonce is missing: the nearest are kept.
+    pub sender_gapped: usize,
+    /// Those of all senders whose earlier nonce is missing.
+    pub gapped_txs: usize,
+    /// Their bytes.
+    pub gapped_bytes: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            txs: MAX_TXS,
+            bytes: 256 << 20,
+            sender_txs: 1_024,
+            sender_bytes: 4 << 20,
+            sender_gapped: 16,
+            gapped_txs: MAX_TXS / 16,
+            gapped_bytes: 16 << 20,
+        }
+    }
+}
+
+/// What an account may do next.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Standing {
+    /// The nonce of its next transaction.
+    pub nonce: u64,
+    /// What it owns.
+    pub balance: U256,
+    /// Whether it runs code (EIP-7702): others can then spend its money and its nonces.
+    pub delegated: bool,
+}
+
+/// Number and bytes of transactions.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Size {
+    txs: usize,
+    bytes: usize,
+}
+
+/// Waiting transactions.
+#[derive(Default)]
+pub struct Pool {
+    limits: Limits,
+    by_sender: BTreeMap<Address, Sender>,
+    /// Sender and nonce of each.
+    places: BTreeMap<B256, (Address, u64)>,
+    bytes: usize,
+    /// Those whose earlier nonce is missing, by what they would pay.
+    gaps: BTreeSet<(u128, Address, u64)>,
+    gapped_bytes: usize,
+    /// How many waiting transactions would delegate an account.
+    authorities: BTreeMap<Address, usize>,
+    /// The last of each sender by worth, once the pool was full at this base fee.
+    tails: Option<BTreeSet<(Worth, Address)>>,
+    refused: Refused,
+    height: u64,
+    base_fee: u64,
+    /// The last hashes that came, oldest first, and how many came in all.
+    latest: VecDeque<B256>,
+    arrived: u64,
+}
+
+impl Pool {
+    /// An empty pool with other limits.
+    pub fn with_limits(limits: Limits) -> Self {
+        Self { limits, ..Self::default() }
+    }
+
+    /// Keeps `tx`, which its sender at `standing` could execute if it came next, or says why not.
+    pub fn insert(&mut self, tx: Arc<Tx>, standing: Standing) -> Result<(), PoolError> {
+        let (sender, nonce, cost) = (tx.sender, tx.envelope.nonce(), tx.max_cost());
+        if self.contains(tx.hash) {
+            return Err(PoolError::Known);
+        }
+        if let Some(reason) = self.refused.reason(tx.hash) {
+            return Err(PoolError::Refused(reason.to_owned()));
+        }
+        let Some(gap) = nonce.checked_sub(standing.nonce) else {
+            return Err(PoolError::NonceTooLow { sender, tx: nonce, state: standing.nonce });
+        };
+        if gap > MAX_NONCE_GAP {
+            return Err(PoolError::NonceTooHigh { sender, tx: nonce, state: standing.nonce });
+        }
+        self.settle(sender, standing);
+        self.sort_if_full(tx.bytes.len());
+        let new = Sender { standing, missing: standing.nonce, ..Sender::default() };
+        let waiting = self.by_sender.get(&sender).unwrap_or(&new);
+        let old = waiting.txs.get(&nonce);
+        if old.is_some_and(|old| !replaces(&tx, &old.tx)) {
+            return Err(PoolError::Underpriced);
+        }
+        let queued = waiting.cost - old.map_or(U256::ZERO, |old| old.cost);
+        let overshot = queued.saturating_add(cost).saturating_sub(standing.balance);
+        if !overshot.is_zero() {
+            return Err(PoolError::Overdraft { balance: standing.balance, queued, cost, overshot });
+        }
+        // From here on its sender can pay for it: recovering signatures is bounded by its gas.
+        let authorities = tx.authorities();
+        self.check_delegation(waiting, &tx, &authorities)?;
+        let leaving = self.room(waiting, &tx)?;
+        for (address, nonce) in leaving {
+            self.remove_at(address, nonce);
+        }
+        self.place(Entry { tx, cost, since: self.height, order: self.arrived, authorities }, standing);
+        Ok(())
+    }
+
+    /// At most one transaction waits of an account that runs code, or of one that a waiting transaction would let run
+    /// code: others can spend what pays for the rest.
+    fn check_delegation(&self, waiting: &Sender, tx: &Tx, authorities: &[Address]) -> Result<(), PoolError> {
+        let nonce = tx.envelope.nonce();
+        if (waiting.standing.delegated || self.authorities.contains_key(&tx.sender))
+            && !waiting.txs.contains_key(&nonce)
+        {
+            if !waiting.txs.is_empty() {
+                return Err(PoolError::InFlight);
+            }
+            if nonce != waiting.standing.nonce {
+                return Err(PoolError::DelegatedGap);
+            }
+        }
+        let busy = |authority| self.by_sender.get(authority).is_some_and(|other| other.txs.len() > 1);
+        match authorities.iter().any(busy) {
+            true => Err(PoolError::AuthorityReserved),
+            false => Ok(()),
+        }
+    }
+
+    fn place(&mut self, entry: Entry, standing: Standing) {
+        let (tx, cost) = (entry.tx.clone(), entry.cost);
+        let nonce = tx.envelope.nonce();
+        self.remove_at(tx.sender, nonce);
+        for authority in &entry.authorities {
+            *self.authorities.entry(*authority).or_default() += 1;
+        }
+        self.places.insert(tx.hash, (tx.sender, nonce));
+        self.bytes += tx.bytes.len();
+        self.change(tx.sender, |waiting| {
+            if waiting.txs.is_empty() {
+                (waiting.standing, waiting.missing) = (standing, standing.nonce);
+            }
+            waiting.cost += cost;
+            waiting.bytes += tx.bytes.len();
+            waiting.txs.insert(nonce, entry);
+            waiting.missing = waiting.missing_from(waiting.standing.nonce);
+        });
+        if self.latest.len() >= MAX_LATEST {
+            self.latest.pop_front();
+        }
+        self.latest.push_back(tx.hash);
+        self.arrived += 1;
+    }
+
+    /// A block at `height` was committed, the next one has `base_fee`, and these accounts changed.
+    pub fn turn(&mut self, height: u64, base_fee: u64, changed: impl IntoIterator<Item = (Address, Standing)>) {
+        (self.height, self.base_fee, self.tails) = (height, base_fee, None);
+        self.refused.turn(height);
+        for (sender, standing) in changed {
+            self.settle(sender, standing);
+        }
+        if height.is_multiple_of(SWEEP) {
+            self.sweep();
+        }
+    }
+
+    /// Forgets what its sender, now at `standing`, has behind it or cannot pay for any more.
+    fn settle(&mut self, sender: Address, standing: Standing) {
+        let Some(waiting) = self.by_sender.get(&sender) else { return };
+        if waiting.standing == standing {
+            return;
+        }
+        let mut left = standing.balance;
+        let mut going: Vec<u64> = waiting.txs.range(..standing.nonce).map(|(nonce, _)| *nonce).collect();
+        let later = waiting.txs.range(standing.nonce..);
+        let allowed = if standing.delegated { 1 } else { usize::MAX };
+        let paid = later.clone().take(allowed).take_while(|(_, entry)| {
+            let enough = left >= entry.cost;
+            left = left.saturating_sub(entry.cost);
+            enough
+        });
+        let paid = paid.count();
+        // The last first: what is before it stays in order meanwhile.
+        let unpaid: Vec<u64> = later.skip(paid).map(|(nonce, _)| *nonce).collect();
+        going.extend(unpaid.into_iter().rev());
+        self.change(sender, |waiting| waiting.standing = standing);
+        for nonce in going {
+            self.remove_at(sender, nonce);
+        }
+        if self.by_sender.contains_key(&sender) {
+            self.change(sender, |waiting| waiting.missing = waiting.missing_from(standing.nonce));
+        }
+    }
+
+    /// Forgets what waited too long, and what comes after it.
+    fn sweep(&mut self) {
+        let height = self.height;
+        let old = |entry: &Entry, life: u64| entry.since.saturating_add(life) <= height;
+        let mut going = Vec::new();
+        for (address, sender) in &self.by_sender {
+            let expired = sender.ready().find(|entry| old(entry, LIFE)).map(|entry| entry.tx.envelope.nonce());
+            let alive = expired.unwrap_or(u64::MAX);
+            let late = sender.txs.range(alive..).map(|(nonce, _)| *nonce);
+            let gapped = sender.gapped().filter(|entry| old(entry, GAPPED_LIFE)).map(|entry| entry.tx.envelope.nonce());
+            going.extend(late.chain(gapped).rev().map(|nonce| (*address, nonce)));
+        }
+        for (sender, nonce) in going {
+            self.remove_at(sender, nonce);
+        }
+    }
+
+    /// Forgets `tx`, which execution refused, and does not take it back for a while.
+    pub fn refuse(&mut self, tx: &Tx, reason: String) {
+        self.remove(tx);
+        self.refused.remember(tx.hash, self.height, reason);
+    }
+
+    /// Forgets `tx`.
+    pub fn remove(&mut self, tx: &Tx) {
+        if let Some((sender, nonce)) = self.places.get(&tx.hash).copied() {
+            self.remove_at(sender, nonce);
+        }
+    }
+
+    fn remove_at(&mut self, sender: Address, nonce: u64) {
+        if !self.by_sender.get(&sender).is_some_and(|waiting| waiting.txs.contains_key(&nonce)) {
+            return;
+        }
+        let gone = self.change(sender, |waiting| {
+            let gone = waiting.txs.remove(&nonce)?;
+            waiting.cost -= gone.cost;
+            waiting.bytes -= gone.tx.bytes.len();
+            if nonce >= waiting.standing.nonce {
+                waiting.missing = waiting.missing.min(nonce);
+            }
+            Some(gone)
+        });
+        let Some(gone) = gone else { return };
+        self.places.remove(&gone.tx.hash);
+        self.bytes -= gone.tx.bytes.len();
+        for authority in gone.authorities {
+            if let Some(count) = self.authorities.get_mut(&authority) {
+                *count -= 1;
+                if *count == 0 {
+                    self.authorities.remove(&authority);
+                }
+            }
+        }
+    }
+
+    /// Changes what `sender` has waiting, and everything that is counted over all senders with it.
+    fn change<R>(&mut self, sender: Address, change: impl FnOnce(&mut Sender) -> R) -> R {
+        let waiting = self.by_sender.entry(sender).or_default();
+        for entry in waiting.gapped() {
+            let tx = &entry.tx;
+            self.gaps.remove(&(tx.envelope.max_fee_per_gas(), sender, tx.envelope.nonce()));
+            self.gapped_bytes -= tx.bytes.len();
+        }
+        if let (Some(tails), Some((worth, _))) = (&mut self.tails, waiting.worths(self.base_fee).first()) {
+            tails.remove(&(*worth, sender));
+        }
+        let result = change(waiting);
+        for entry in waiting.gapped() {
+            let tx = &entry.tx;
+            self.gaps.insert((tx.envelope.max_fee_per_gas(), sender, tx.envelope.nonce()));
+            self.gapped_bytes += tx.bytes.len();
+        }
+        if let (Some(tails), Some((worth, _))) = (&mut self.tails, waiting.worths(self.base_fee).first()) {
+            tails.insert((*worth, sender));
+        }
+        if waiting.txs.is_empty() {
+            self.by_sender.remove(&sender);
+        }
+        result
+    }
+
+    /// The waiting transaction with `hash`.
+    pub fn find(&self, hash: B256) -> Option<Arc<Tx>> {
+        let (sender, nonce) = self.places.get(&hash)?;
+        self.by_sender.get(sender)?.txs.get(nonce).map(|entry| entry.tx.clone())
+    }
+
+    /// Whether the transaction with `hash` waits.
+    pub fn contains(&self, hash: B256) -> bool {
+        self.places.contains_key(&hash)
+    }
+
+    /// Whether `sender` has anything waiting.
+    pub fn has_sender(&self, sender: Address) -> bool {
+        self.by_sender.contains_key(&sender)
+    }
+
+    /// The nonce after all that `sender` has waiting without a gap from `nonce` on.
+    pub fn next_nonce(&self, sender: Address, nonce: u64) -> u64 {
+        self.by_sender.get(&sender).map_or(nonce, |waiting| waiting.missing_from(nonce))
+    }
+
+    /// Why the waiting transaction with `hash` could not be in the next block, if so.
+    pub fn held_back(&self, hash: B256) -> Option<&'static str> {
+        let Some((sender, nonce)) = self.places.get(&hash) else { return Some("it does not wait") };
+        let sender = self.by_sender.get(sender)?;
+        if *nonce >= sender.missing {
+            return Some("an earlier nonce is missing");
+        }
+        let pays = |entry: &Entry| entry.tx.envelope.max_fee_per_gas() >= u128::from(self.base_fee);
+        match sender.txs.range(..=*nonce).all(|(_, entry)| pays(entry)) {
+            true => None,
+            false => Some("max fee per gas less than block base fee: it waits in this node"),
+        }
+    }
+
+    /// Whether something could be in the next block.
+    pub fn has_ready(&self) -> bool {
+        let pays = |entry: &Entry| entry.tx.envelope.max_fee_per_gas() >= u128::from(self.base_fee);
+        self.by_sender.values().any(|sender| sender.ready().next().is_some_and(pays))
+    }
+
+    /// The height of the last block that it heard of.
+    pub fn height(&self) -> u64 {
+        self.height
+    }
+
+    /// The base fee of the next block.
+    pub fn base_fee(&self) -> u64 {
+        self.base_fee
+    }
+
+    /// Everything that waits.
+    pub fn all(&self) -> impl Iterator<Item = &Arc<Tx>> {
+        self.by_sender.values().flat_map(|waiting| waiting.txs.values().map(|entry| &entry.tx))
+    }
+
+    /// How many transactions were ever kept.
+    pub fn arrived(&self) -> u64 {
+        self.arrived
+    }
+
+    /// The transactions that came after the first `seen`, as far as they are remembered.
+    pub fn since(&self, seen: u64) -> Vec<B256> {
+        let fresh = usize::try_from(self.arrived.saturating_sub(seen)).unwrap_or(usize::MAX);
+        let skip = self.latest.len().saturating_sub(fresh);
+        self.latest.iter().skip(skip).copied().collect()
+    }
+
+    /// How many wait.
+    pub fn len(&self) -> usize {
+        self.places.len()
+    }
+
+    /// Whether none waits.
+    pub fn is_empty(&self) -> bool {
+        self.places.is_empty()
+    }
+}
+
+/// What a gas must pay to take the place of one that pays `old`.
+fn bumped(old: u128) -> u128 {
+    old.saturating_add((old.saturating_mul(PRICE_BUMP_PERCENT) / 100).max(1))
+}
+
+fn replaces(new: &Tx, old: &Tx) -> bool {
+    let fee = |tx: &Tx| tx.envelope.max_fee_per_gas();
+    let tip = |tx: &Tx| tx.envelope.priority_fee_or_price();
+    fee(new) >= bumped(fee(old)) && tip(new) >= bumped(tip(old))
+}
