@@ -2,6 +2,7 @@
 //!
 //! Each area is one function in a file of its own, prints its conditions and its figures, and fails when a bar is missed.
 
+mod attack;
 mod mutants;
 
 use std::time::Instant;
@@ -10,7 +11,10 @@ use crate::{Failure, prerequisites};
 
 type Area = (&'static str, &'static str, fn(&[String]) -> Result<(), Failure>);
 
-const AREAS: [Area; 1] = [("mutants", "removes checks one by one and sees whether a test notices", mutants::run)];
+const AREAS: &[Area] = &[
+    ("mutants", "removes checks one by one and sees whether a test notices", mutants::run),
+    ("attack", "attacks four validators for 1,000 blocks beside honest transfers", attack::run),
+];
 
 /// Runs the named area with its arguments, or all of them.
 pub fn run(arguments: &[String]) -> Result<(), Failure> {
