@@ -5,7 +5,9 @@ use std::thread;
 
 use sahara_circuits::float::FloatModel;
 use sahara_circuits::frontend::Encoded;
+pub use sahara_circuits::frontend::Length;
 use sahara_circuits::reference::ExecOptions;
+pub use sahara_mpc::client::Stop;
 
 use crate::error::{Blame, Error, Result};
 use crate::models::Model;
@@ -33,8 +35,23 @@ pub type Sink<'a> = &'a mut dyn FnMut(Embedding) -> Result<()>;
 
 /// Whatever turns texts into embeddings.
 pub trait Engine: Send + Sync {
-    /// Embeds the texts and hands the answers to `sink` in order.
-    fn embed(&self, texts: &[String], sink: Sink<'_>) -> Result<()>;
+    /// Embeds the texts and hands the answers to `sink` in order; ends early, with an error that says so, once `stop`
+    /// is set.
+    fn embed_until(&self, texts: &[String], stop: &Stop, sink: Sink<'_>) -> Result<()>;
+
+    /// Embeds the texts, to the end.
+    fn embed(&self, texts: &[String], sink: Sink<'_>) -> Result<()> {
+        self.embed_until(texts, &Stop::default(), sink)
+    }
+
+    /// How long text number `index` is for the model; nothing is computed on it.
+    fn length(&self, index: usize, text: &str) -> Result<Length>;
+
+    /// The text that token numbers of the model's own tokenizer stand for; none if one is unknown.
+    fn text_of(&self, tokens: &[u32]) -> Option<String>;
+
+    /// Numbers of an embedding.
+    fn dimensions(&self) -> usize;
 
     /// Whether the engine can answer now; the reason if not.
     fn health(&self) -> Result<()> {
@@ -49,9 +66,6 @@ pub fn check_texts(texts: &[String]) -> Result<()> {
     }
     for (index, text) in texts.iter().enumerate() {
         let which = if texts.len() == 1 { "the text".to_owned() } else { format!("text {index}") };
-        if text.trim().is_empty() {
-            return Err(Error::user(format!("{which} is empty: give at least one word")));
-        }
         if text.len() > MAX_TEXT_BYTES {
             return Err(Error::user(format!(
                 "{which} has {} bytes, more than {MAX_TEXT_BYTES}: split it into passages",
@@ -76,14 +90,27 @@ impl PlainEngine {
 }
 
 impl Engine for PlainEngine {
-    fn embed(&self, texts: &[String], sink: Sink<'_>) -> Result<()> {
+    fn embed_until(&self, texts: &[String], stop: &Stop, sink: Sink<'_>) -> Result<()> {
         check_texts(texts)?;
         for (index, text) in texts.iter().enumerate() {
+            wanted(stop)?;
             let encoded = encode(&self.model, index, text)?;
             let integers = self.run(&encoded)?;
             sink(decode(&self.model, index, &encoded, integers))?;
         }
         Ok(())
+    }
+
+    fn length(&self, index: usize, text: &str) -> Result<Length> {
+        length(&self.model, index, text)
+    }
+
+    fn text_of(&self, tokens: &[u32]) -> Option<String> {
+        self.model.compiled.frontend.text_of(tokens)
+    }
+
+    fn dimensions(&self) -> usize {
+        self.model.compiled.frontend.dimensions()
     }
 }
 
@@ -114,9 +141,10 @@ impl FloatEngine {
 }
 
 impl Engine for FloatEngine {
-    fn embed(&self, texts: &[String], sink: Sink<'_>) -> Result<()> {
+    fn embed_until(&self, texts: &[String], stop: &Stop, sink: Sink<'_>) -> Result<()> {
         check_texts(texts)?;
         for (index, text) in texts.iter().enumerate() {
+            wanted(stop)?;
             let encoded = encode(&self.model, index, text)?;
             let vector = self.float.embed(text).map_err(|e| Error::fault_from("running the float model", e))?;
             let answer =
@@ -124,6 +152,18 @@ impl Engine for FloatEngine {
             sink(answer)?;
         }
         Ok(())
+    }
+
+    fn length(&self, index: usize, text: &str) -> Result<Length> {
+        length(&self.model, index, text)
+    }
+
+    fn text_of(&self, tokens: &[u32]) -> Option<String> {
+        self.model.compiled.frontend.text_of(tokens)
+    }
+
+    fn dimensions(&self) -> usize {
+        self.model.compiled.frontend.dimensions()
     }
 }
 
@@ -135,6 +175,16 @@ pub fn embed_all(engine: &dyn Engine, texts: &[String]) -> Result<Vec<Embedding>
         Ok(())
     })?;
     Ok(all)
+}
+
+/// An error once the work was given up.
+pub(crate) fn wanted(stop: &Stop) -> Result<()> {
+    if stop.is_set() { Err(Error::stopped()) } else { Ok(()) }
+}
+
+/// How long a text is for a model.
+pub(crate) fn length(model: &Model, index: usize, text: &str) -> Result<Length> {
+    model.compiled.frontend.length(text).map_err(|e| Error::wrap(&format!("text {index}"), Blame::User, e))
 }
 
 /// The client's part before the network: tokens, embedding lookup, first norm.
@@ -166,13 +216,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn empty_and_huge_texts_are_refused_by_position() {
-        let one = |text: &str| check_texts(&[text.to_owned()]).unwrap_err();
-        assert!(one("  ").report().contains("the text is empty"));
-        assert!(one(&"x".repeat(10 << 20)).report().contains("10485760 bytes"));
-        let second = check_texts(&["a".into(), String::new()]).unwrap_err();
-        assert!(second.report().contains("text 1 is empty"));
+    fn huge_texts_are_refused_by_position_and_blank_ones_are_texts() {
+        let huge = "x".repeat(10 << 20);
+        let error = check_texts(std::slice::from_ref(&huge)).unwrap_err();
+        assert!(error.report().contains("the text has 10485760 bytes"));
+        let second = check_texts(&["a".into(), huge]).unwrap_err();
+        assert!(second.report().contains("text 1 has"));
         assert_eq!(second.exit_code(), 2);
+        check_texts(&[String::new(), " ".into()]).unwrap();
         assert_eq!(check_texts(&[]).unwrap_err().exit_code(), 2);
     }
 }

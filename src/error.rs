@@ -19,6 +19,8 @@ pub enum Blame {
     Fault,
     /// Nobody: the reader of standard output has gone. Exit code 0.
     Quiet,
+    /// Nobody: whoever asked has given it up (Ctrl-C). Exit code 130, as the system's own programs.
+    Stopped,
 }
 
 /// One clear line, who can fix it, and for a fault the cause.
@@ -73,6 +75,16 @@ impl Error {
         Self { blame, message: format!("{doing}: {}", one_line(&source)), source: Some(Box::new(source)) }
     }
 
+    /// Whoever asked has given it up.
+    pub fn stopped() -> Self {
+        Self { blame: Blame::Stopped, message: "interrupted".to_owned(), source: None }
+    }
+
+    /// The same error with another message.
+    pub fn saying(self, message: impl Into<String>) -> Self {
+        Self { message: message.into(), ..self }
+    }
+
     /// Whoever read standard output has gone; nothing is wrong.
     pub(crate) fn reader_gone() -> Self {
         Self { blame: Blame::Quiet, message: "the reader has gone".to_owned(), source: None }
@@ -106,12 +118,13 @@ impl Error {
         self.blame
     }
 
-    /// Exit code of the program: 2 for the person's errors, 1 for faults.
+    /// Exit code of the program: 2 for the person's errors, 1 for faults, 130 for what was interrupted.
     pub fn exit_code(&self) -> u8 {
         match self.blame {
             Blame::User | Blame::Unreachable => 2,
             Blame::Fault => 1,
             Blame::Quiet => 0,
+            Blame::Stopped => 130,
         }
     }
 

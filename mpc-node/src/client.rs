@@ -5,6 +5,7 @@
 
 mod job;
 mod register;
+mod stop;
 
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -12,9 +13,10 @@ use std::time::{Duration, Instant};
 
 use thiserror::Error;
 
+use crate::channel::ChannelError;
 pub use crate::committee::{Committee, Member};
 pub use crate::engine::{Assignment, GraphId, Rounding, Visibility};
-use crate::identity::Identity;
+use crate::identity::{Identity, PublicKey};
 use crate::lane::{Lane, LaneError};
 use crate::meter::{ByteCounts, Meter, Traffic};
 pub use crate::status::NodeStatus;
@@ -22,6 +24,7 @@ use crate::wire::{FailCode, Kind, Message, Prepare, Progress};
 pub use crate::wire::{JobId, Task};
 pub use job::{Inference, Job, JobStats};
 pub use register::{Registration, RegistrationStep};
+pub use stop::Stop;
 
 /// Why a request failed.
 #[derive(Debug, Error)]
@@ -38,6 +41,9 @@ pub enum ClientError {
     /// A node did not answer in time, or was given up because the other one failed.
     #[error("{0}")]
     Unanswered(String),
+    /// Whoever asked has given the request up (see [`Client::until`]).
+    #[error("the request was given up")]
+    Stopped,
     /// The operating system gives no random bytes.
     #[error("the operating system gives no random bytes: {0}")]
     Random(#[from] getrandom::Error),
@@ -63,12 +69,18 @@ impl ClientError {
         matches!(self, Self::Node(error) if matches!(**error, LaneError::Connect { .. }))
     }
 
+    /// Whether a node does not let this client's key in.
+    pub fn is_not_admitted(&self) -> bool {
+        let not_admitted = |e: &LaneError| matches!(e, LaneError::Channel { source: ChannelError::NotAdmitted, .. });
+        matches!(self, Self::Node(error) if not_admitted(error))
+    }
+
     /// How much the error tells about what went wrong inside the network.
     fn depth(&self) -> u8 {
         match (self, self.code()) {
             (_, Some(FailCode::Peer)) => 3,
             (_, Some(_)) => 2,
-            (Self::Unanswered(_), _) => 0,
+            (Self::Unanswered(_) | Self::Stopped, _) => 0,
             (Self::Node(_), None) => 1,
             _ => 4,
         }
@@ -101,8 +113,9 @@ pub struct Client {
     identity: Arc<Identity>,
     committee: Committee,
     options: ClientOptions,
-    idle: [Mutex<Vec<Lane>>; 3],
+    idle: Arc<[Mutex<Vec<Lane>>; 3]>,
     meter: Arc<Meter>,
+    stop: Stop,
 }
 
 impl Client {
@@ -113,7 +126,26 @@ impl Client {
 
     /// A client with a key that others use, too.
     pub fn shared(identity: Arc<Identity>, committee: Committee, options: ClientOptions) -> Self {
-        Self { identity, committee, options, idle: Default::default(), meter: Arc::default() }
+        let (idle, meter, stop) = Default::default();
+        Self { identity, committee, options, idle, meter, stop }
+    }
+
+    /// The same client (its lanes, its counters) whose requests end with [`ClientError::Stopped`] once `stop` is set:
+    /// the lanes that they use are closed, by which the nodes learn that nobody waits any more.
+    pub fn until(&self, stop: Stop) -> Self {
+        Self {
+            identity: self.identity.clone(),
+            committee: self.committee.clone(),
+            options: self.options,
+            idle: self.idle.clone(),
+            meter: self.meter.clone(),
+            stop,
+        }
+    }
+
+    /// This client's public key.
+    pub fn key(&self) -> PublicKey {
+        self.identity.public()
     }
 
     /// The committee.
@@ -155,6 +187,10 @@ impl Client {
             lane.begin("while packs were prepared", Traffic::Setup, self.options.prepare_timeout);
             lane.send(&Prepare { task: *task, count })?;
             loop {
+                let patience = Instant::now() + self.options.prepare_timeout;
+                while !lane.readable(LOOK)? && Instant::now() < patience {
+                    self.stop.check()?;
+                }
                 match lane.receive_any()? {
                     (Kind::Done, _) => return Ok(()),
                     (Kind::Progress, payload) => progress(lane.decode::<Progress>(&payload)?.done),
@@ -170,6 +206,7 @@ impl Client {
         index: u8,
         mut work: impl FnMut(&mut Lane) -> Result<T, ClientError>,
     ) -> Result<T, ClientError> {
+        self.stop.check()?;
         let mut lane = self.lane(index)?;
         let result = work(&mut lane);
         if result.is_ok() {
@@ -196,10 +233,14 @@ impl Client {
     }
 }
 
+/// How often a waiting request looks whether it is still wanted.
+const LOOK: Duration = Duration::from_millis(20);
+
 /// Two requests that belong together: when one has failed, the other is soon given up.
 struct Pair {
     failed: AtomicU8,
     deadline: Instant,
+    stop: Stop,
 }
 
 impl Pair {
@@ -209,18 +250,17 @@ impl Pair {
     const TOLD: u8 = 2;
     /// How long the better informed side gets to report after the other has lost its node.
     const GRACE: Duration = Duration::from_secs(2);
-    /// How often a waiting side looks at the other.
-    const LOOK: Duration = Duration::from_millis(20);
 
-    fn new(timeout: Duration) -> Self {
-        Self { failed: AtomicU8::new(0), deadline: Instant::now() + timeout }
+    fn new(timeout: Duration, stop: Stop) -> Self {
+        Self { failed: AtomicU8::new(0), deadline: Instant::now() + timeout, stop }
     }
 
     /// Waits for an answer on `lane`; gives up early when the other request has failed.
     fn wait(&self, lane: &mut Lane) -> Result<(), ClientError> {
         let mut deadline = self.deadline;
         let mut shortened = false;
-        while !lane.readable(Self::LOOK)? {
+        while !lane.readable(LOOK)? {
+            self.stop.check()?;
             let failed = self.failed.load(Ordering::Relaxed);
             if failed == Self::LOST && !shortened {
                 shortened = true;

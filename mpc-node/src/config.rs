@@ -1,6 +1,7 @@
 //! A node's configuration: `node.toml` in its home directory, written with comments by `init`.
 
-use std::net::SocketAddr;
+use std::fmt::Display;
+use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -157,6 +158,11 @@ impl Config {
     /// Makes a node's home: `node.toml` with comments and a key. An existing key is kept; an existing
     /// `node.toml` is an error.
     pub fn init(home: &Path, listen: SocketAddr, metrics: Option<SocketAddr>) -> Result<Self, ConfigError> {
+        Self::init_at(home, &listen.to_string(), metrics)
+    }
+
+    /// As [`Self::init`], where `listen` may be a name of this machine with a port.
+    pub fn init_at(home: &Path, listen: &str, metrics: Option<SocketAddr>) -> Result<Self, ConfigError> {
         let io = |path: &Path| {
             let path = path.to_path_buf();
             move |source| ConfigError::Io { action: "write", path, source }
@@ -169,7 +175,10 @@ impl Config {
         }
         identity::load_or_generate(&home.join("key"))?;
         let partial = home.join("node.toml.partial");
-        std::fs::write(&partial, template(listen, metrics)).map_err(io(&partial))?;
+        let text = template(listen, metrics);
+        // Refused before it stands in a file.
+        Self::parse(&text, home).map_err(|reason| ConfigError::Content { path: path.clone(), reason })?;
+        std::fs::write(&partial, text).map_err(io(&partial))?;
         std::fs::rename(&partial, &path).map_err(io(&path))?;
         Self::load(home)
     }
@@ -218,7 +227,7 @@ impl Config {
         }
         Ok(Self {
             home: home.into(),
-            listen: file.listen,
+            listen: resolve(&file.listen)?,
             metrics: file.metrics,
             key: home.join(file.key),
             committee: home.join(file.committee),
@@ -245,7 +254,7 @@ impl Config {
 #[serde(deny_unknown_fields)]
 struct File {
     version: u32,
-    listen: SocketAddr,
+    listen: String,
     metrics: Option<SocketAddr>,
     #[serde(default = "default_key")]
     key: PathBuf,
@@ -269,6 +278,14 @@ enum Consumers {
     Keys(Vec<String>),
 }
 
+/// The address that `listen` means: itself, or what a name of this machine resolves to.
+fn resolve(listen: &str) -> Result<SocketAddr, String> {
+    let wrong = |why: &str| format!("listen = \"{}\" {why}", listen.escape_debug());
+    let addresses =
+        listen.to_socket_addrs().map_err(|_| wrong("is no address, and no name that can be resolved, with a port"));
+    addresses?.next().ok_or_else(|| wrong("resolves to nothing"))
+}
+
 fn default_key() -> PathBuf {
     "key".into()
 }
@@ -281,7 +298,7 @@ fn default_transcripts() -> u32 {
     1000
 }
 
-fn template(listen: SocketAddr, metrics: Option<SocketAddr>) -> String {
+fn template(listen: impl Display, metrics: Option<SocketAddr>) -> String {
     let metrics = match metrics {
         Some(address) => format!("metrics = \"{address}\""),
         None => "# metrics = \"127.0.0.1:9101\"".into(),
@@ -291,7 +308,7 @@ fn template(listen: SocketAddr, metrics: Option<SocketAddr>) -> String {
         r#"# Configuration of a Sahara share node. Relative paths are relative to this directory.
 version = {VERSION}
 
-# Where the other nodes and consumers connect (TLS 1.3, both sides prove their key).
+# Where the other nodes and consumers connect (TLS 1.3, both sides prove their key): an address or name of this machine.
 listen = "{listen}"
 
 # Where Prometheus metrics and /healthz are served. No authentication: keep it on a private address.
@@ -363,6 +380,16 @@ mod tests {
         let again = Config::init(&home, address(7001), None).unwrap();
         assert_eq!(again.load_identity().unwrap().public(), key);
         assert_eq!(again.metrics, None);
+    }
+
+    #[test]
+    fn a_name_of_this_machine_is_a_place_to_listen() {
+        let dir = tempfile::tempdir().unwrap();
+        let config = Config::init_at(dir.path(), "localhost:7001", None).unwrap();
+        assert!(config.listen.ip().is_loopback() && config.listen.port() == 7001);
+        let unknown = dir.path().join("unknown");
+        let error = Config::init_at(&unknown, "no-such-host.invalid:7001", None).unwrap_err().to_string();
+        assert!(error.contains("no-such-host.invalid") && !unknown.join(FILE).exists(), "{error}");
     }
 
     #[test]

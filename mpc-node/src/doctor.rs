@@ -1,14 +1,18 @@
 //! `doctor`: looks at everything a node needs before it can serve, and says the fix for what is missing.
 
+use std::io::ErrorKind;
 use std::net::TcpListener;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use crate::client::{Client, ClientOptions};
+use crate::channel::ChannelError;
+use crate::client::{Client, ClientError, ClientOptions};
 use crate::committee::Committee;
 use crate::config::Config;
 use crate::identity::Identity;
+use crate::lane::LaneError;
+use crate::wire::FailCode;
 
 /// Clocks further apart than this make logs and certificates of other tools hard to compare.
 const CLOCK_TOLERANCE: Duration = Duration::from_secs(5);
@@ -199,14 +203,52 @@ fn network(config: &Config, identity: Arc<Identity>, committee: &Committee, own:
                 }
             }
             Err(_) if index == own => findings.push(port(config)),
-            Err(error) => findings.push(Finding::problem(
-                "peer",
-                error.to_string(),
-                format!("check that {label} is running, its address in the committee file, and the firewalls between"),
-            )),
+            Err(error) => findings.push(Finding::problem("peer", error.to_string(), fix(&error, &label))),
         }
     }
     findings
+}
+
+/// What to do about a node that cannot be talked to: silence, a closed door and a quarrel about keys have other causes.
+fn fix(error: &ClientError, label: &str) -> String {
+    let lane = match error {
+        ClientError::Node(lane) => &**lane,
+        _ => return format!("look at the log of {label}"),
+    };
+    match lane {
+        LaneError::Connect { source, .. } => match source.kind() {
+            ErrorKind::ConnectionRefused => format!(
+                "the machine answers, but nothing listens there: check that {label} is running, and its port in the \
+                 committee file"
+            ),
+            ErrorKind::TimedOut
+            | ErrorKind::WouldBlock
+            | ErrorKind::HostUnreachable
+            | ErrorKind::NetworkUnreachable => {
+                format!(
+                    "nothing comes back: check the address of {label} in the committee file, and that the firewalls \
+                     between let its port through"
+                )
+            }
+            _ => format!("check the address of {label} in the committee file"),
+        },
+        LaneError::Channel { source: ChannelError::WrongKey, .. } => format!(
+            "committee mismatch: another key answers at this address than your committee file has for {label}; compare \
+             the file with that operator's"
+        ),
+        LaneError::Channel { source: ChannelError::NotAdmitted, .. } => format!(
+            "committee mismatch: {label} does not know this node's key; compare the committee files, all three keys and \
+             their order"
+        ),
+        LaneError::Failed { fail, .. } if fail.code == FailCode::Refused => {
+            format!("committee mismatch: {label} has another committee file; compare all three keys and their order")
+        }
+        LaneError::Channel { source: ChannelError::TimedOut(_), .. } => format!(
+            "the connection stands but {label} says nothing: check that a share node listens there, not another program, \
+             and look at its log"
+        ),
+        _ => format!("what answers at this address is no share node of this version: ask the operator of {label}"),
+    }
 }
 
 fn port(config: &Config) -> Finding {
@@ -266,5 +308,18 @@ mod tests {
             "{findings:?}"
         );
         assert!(findings.iter().any(|f| f.what == "disk") && findings.iter().any(|f| f.what == "cpu"));
+    }
+
+    #[test]
+    fn silence_is_a_firewall_and_a_closed_door_is_none() {
+        let connect = |kind: ErrorKind| {
+            let who = "node 2 (198.51.100.2:7700)".to_owned();
+            fix(&ClientError::from(LaneError::Connect { who, source: kind.into() }), "node 2")
+        };
+        for kind in [ErrorKind::TimedOut, ErrorKind::HostUnreachable] {
+            assert!(connect(kind).contains("firewalls"), "{kind}");
+        }
+        let closed = connect(ErrorKind::ConnectionRefused);
+        assert!(closed.contains("nothing listens there") && !closed.contains("firewall"), "{closed}");
     }
 }

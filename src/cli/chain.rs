@@ -4,9 +4,11 @@ use sahara_chain::cli::Command;
 use sahara_chain::node::NodeError;
 
 use crate::error::{Blame, Error, Result};
+use crate::home::Home;
 
 /// Runs one of the ledger's commands.
-pub fn run(command: Command) -> Result<()> {
+pub fn run(command: Command, home: &Home) -> Result<()> {
+    let command = command.or_home(|given| crate::devnet::chain_home(given.unwrap_or(home.path())));
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()

@@ -6,14 +6,16 @@ use clap::Subcommand;
 use serde_json::json;
 
 use super::Context;
-use crate::devnet::{Devnet, Status};
+use super::signals::stop_when_interrupted;
+use crate::devnet::{Devnet, Started, Status};
 use crate::error::{Error, Result};
 
 #[derive(Subcommand, Debug)]
 #[command(after_help = "\
 Examples:
-  sahara devnet up                   three nodes at ports 7700 to 7702, metrics at 7705 to 7707, and a chain
-                                     whose JSON-RPC is at 8545: `cast block` just works
+  sahara devnet up                   three nodes at ports 7700 to 7702, metrics at
+                                     7705 to 7707, and a chain whose JSON-RPC is at
+                                     8545: `cast block` just works
   sahara devnet up --port 9100       at other ports, the chain's at 9108
   sahara devnet logs 2 --lines 20    the last lines of node 2's log
   sahara devnet down")]
@@ -91,8 +93,9 @@ fn logs(devnet: &Devnet, of: Option<&str>, lines: usize, context: &mut Context) 
 }
 
 fn up(devnet: &Devnet, port: Option<u16>, chain_port: Option<u16>, context: &mut Context) -> Result<()> {
-    let nodes_started = devnet.up(port, &context.progress)?;
-    let chain_started = devnet.up_chain(chain_port, &context.progress)?;
+    let stop = stop_when_interrupted();
+    let Started { nodes: nodes_started, chain: chain_started } =
+        devnet.up_all(port, chain_port, &stop, &context.progress)?;
     let status = devnet.status()?;
     context.progress.clear();
     if context.out.json() {
@@ -102,44 +105,49 @@ fn up(devnet: &Devnet, port: Option<u16>, chain_port: Option<u16>, context: &mut
     }
     let ports = format!("ports {} to {}", status.port, status.port + 2);
     if nodes_started {
-        context.out.line(&format!("three share nodes are ready ({ports}); try: sahara embed \"good morning\""))?;
+        context.out.line(&format!("three share nodes are ready ({ports})"))?;
+        context.out.line("  try: sahara embed \"good morning\"")?;
     } else {
         context.out.line(&format!("three share nodes are already running ({ports}); nothing changed"))?;
     }
     let Some(chain) = status.chain else { return Ok(()) };
     let state = if chain_started { "is ready" } else { "is already running" };
-    context.out.line(&format!("the chain {state} at {}; try: cast block --rpc-url {}", chain.rpc, chain.rpc))?;
-    context.out.line(&format!("its driver is {}", chain.driver))
+    context.out.line(&format!("the chain {state} at {}", chain.rpc))?;
+    context.out.line(&format!("  try: cast block --rpc-url {}", chain.rpc))?;
+    context.out.folded("  its driver is ", &chain.driver)
 }
 
 fn show(status: &Status, context: &mut Context) -> Result<()> {
     if context.out.json() {
         return context.out.value(status);
     }
-    let number = |value: Option<u64>| value.map_or_else(|| "-".to_owned(), |value| value.to_string());
+    let or_dash = |value: Option<String>| value.unwrap_or_else(|| "-".to_owned());
+    let number = |value: Option<u64>| or_dash(value.map(|value| value.to_string()));
+    let pid = |pid: Option<i32>| or_dash(pid.map(|pid| pid.to_string()));
+    context.out.line("node  address             process   jobs  packs     CPU s  state")?;
     for node in &status.nodes {
-        let state = match (&node.problem, node.ready) {
-            (_, true) => "ready".to_owned(),
-            (Some(problem), false) => format!("not ready: {problem}"),
-            (None, false) => "not ready".to_owned(),
-        };
-        let pid = node.pid.map_or_else(|| "-".to_owned(), |pid| pid.to_string());
         context.out.line(&format!(
-            "node {}  {}  process {pid:>7}  jobs {:>5}  packs {:>4}  CPU {:>8} s  {state}",
+            "{:<5} {:<18} {:>8} {:>6} {:>6} {:>9}  {}",
             node.node,
             node.address,
+            pid(node.pid),
             number(node.jobs_done),
             number(node.packs),
-            node.cpu_seconds.map_or_else(|| "-".to_owned(), |seconds| format!("{seconds:.2}")),
+            or_dash(node.cpu_seconds.map(|seconds| format!("{seconds:.2}"))),
+            if node.ready { "ready" } else { "not ready" },
         ))?;
+        if let Some(problem) = node.problem.as_ref().filter(|_| !node.ready) {
+            context.out.folded("      ", problem)?;
+        }
     }
     let Some(chain) = &status.chain else { return Ok(()) };
-    let pid = chain.pid.map_or_else(|| "-".to_owned(), |pid| pid.to_string());
-    let state = if chain.ready { "ready" } else { "not ready" };
+    let address = chain.rpc.trim_start_matches("http://");
     context.out.line(&format!(
-        "chain   {}  process {pid:>7}  block {:>4}  {state}  ({})",
-        chain.rpc,
-        number(chain.height),
-        chain.driver
-    ))
+        "{:<5} {address:<18} {:>8} {:>23}  {}",
+        "chain",
+        pid(chain.pid),
+        format!("block {}", number(chain.height)),
+        if chain.ready { "ready" } else { "not ready" },
+    ))?;
+    context.out.folded("      ", &chain.driver)
 }

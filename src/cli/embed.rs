@@ -1,15 +1,16 @@
 //! `sahara embed`: sentences in, vectors out, in input order.
 
-use std::io::Read;
+use std::io::{IsTerminal, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use clap::Args;
 use serde::Serialize;
 
+use super::signals::stop_when_interrupted;
 use super::{Context, ModeArg, WeightsArg};
 use crate::embedding::{Embedding, Engine, FloatEngine, PlainEngine, check_texts};
-use crate::error::{Error, Result};
+use crate::error::{Blame, Error, Result};
 use crate::models::{DEFAULT_MODEL, Model, Store};
 use crate::network::{NetworkEngine, NetworkOptions};
 
@@ -21,6 +22,7 @@ const MAX_FILE_BYTES: u64 = 256 << 20;
 Examples:
   sahara embed \"good morning\" \"see you tomorrow\"
   sahara embed --file sentences.txt --json > vectors.jsonl
+  echo \"good morning\" | sahara embed                  a sentence a line
   sahara embed \"good morning\" --json --plain        the same bytes, computed here in the clear
   sahara embed \"good morning\" --json --float        the float model, for comparison
 
@@ -28,8 +30,8 @@ The network must be up (`sahara devnet up`) unless --plain or --float is given. 
 with index, tokens and embedding. The share nodes learn the length class of a text (16, 32, 64, … tokens) and
 the time, not the text. The client knows the embedding table even of a model with private weights.")]
 pub struct EmbedArgs {
-    /// Sentences
-    #[arg(value_name = "TEXT", conflicts_with = "file", required_unless_present = "file")]
+    /// Sentences; without any, standard input is read, one a line
+    #[arg(value_name = "TEXT", conflicts_with = "file")]
     texts: Vec<String>,
     /// Read sentences from a file, one a line ('-' for standard input)
     #[arg(long, value_name = "FILE")]
@@ -72,32 +74,48 @@ struct Line<'a> {
 pub fn run(args: EmbedArgs, context: &mut Context) -> Result<()> {
     let texts = match &args.file {
         Some(file) => read_lines(file)?,
-        None => args.texts.clone(),
+        None if !args.texts.is_empty() => args.texts.clone(),
+        None if std::io::stdin().is_terminal() => {
+            return Err(Error::user("no text: give at least one, e.g. sahara embed \"good morning\""));
+        }
+        None => read_lines(Path::new("-"))?,
     };
     check_texts(&texts)?;
     let model = Arc::new(Store::new(&context.home).open(&args.model, &context.progress)?);
     let engine = engine(&args, model, context)?;
+    let stop = stop_when_interrupted();
     context.progress.count("embedding", texts.len() as u64);
     let (out, progress) = (&mut context.out, &context.progress);
-    engine.embed(&texts, &mut |answer| {
+    let done = engine.embed_until(&texts, &stop, &mut |answer| {
         if answer.truncated {
             progress.note(&format!(
                 "text {} is longer than the model reads: only its first {} tokens count",
                 answer.index, answer.tokens
             ));
         }
-        progress.tick();
         if out.json() {
             out.value(&Line {
                 index: answer.index,
                 tokens: answer.tokens,
                 truncated: answer.truncated,
                 embedding: &answer.vector,
-            })
+            })?;
         } else {
-            out.line(&shown(&answer, &texts[answer.index]))
+            out.line(&shown(&answer, &texts[answer.index]))?;
         }
-    })
+        // Whatever ends this program later, this answer is with its reader.
+        out.flush()?;
+        progress.tick();
+        Ok(())
+    });
+    match done {
+        Err(error) if error.blame() == Blame::Stopped => {
+            let (done, all) = (progress.done(), texts.len());
+            Err(error
+                .saying(format!("interrupted: {done} of {all} texts are done and printed, go on from text {done}")))
+        }
+        done => done,
+    }
 }
 
 fn engine(args: &EmbedArgs, model: Arc<Model>, context: &Context) -> Result<Box<dyn Engine>> {
@@ -119,20 +137,17 @@ fn engine(args: &EmbedArgs, model: Arc<Model>, context: &Context) -> Result<Box<
     Ok(Box::new(engine))
 }
 
+/// Characters of a text that are shown.
+const STARTED: usize = 28;
+
 /// An embedding for people: a few numbers of it, and the beginning of its text.
 fn shown(answer: &Embedding, text: &str) -> String {
-    let numbers: Vec<String> = answer.vector.iter().take(4).map(|number| format!("{number:+.4}")).collect();
-    let mut start: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(48).collect();
-    if text.chars().count() > 48 {
+    let numbers: Vec<String> = answer.vector.iter().take(3).map(|number| format!("{number:+.3}")).collect();
+    let mut start: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(STARTED).collect();
+    if text.chars().count() > STARTED {
         start.push('…');
     }
-    format!(
-        "{:>4}  {:>3} tokens  {} numbers [{}, …]  {start}",
-        answer.index,
-        answer.tokens,
-        answer.vector.len(),
-        numbers.join(", ")
-    )
+    format!("{:>4}  {:>3} tokens  [{}, …]  {start}", answer.index, answer.tokens, numbers.join(", "))
 }
 
 fn read_lines(file: &Path) -> Result<Vec<String>> {
@@ -147,22 +162,20 @@ fn read_lines(file: &Path) -> Result<Vec<String>> {
     if bytes.len() as u64 > MAX_FILE_BYTES {
         return Err(Error::user(format!("{} is larger than {} MB: split it", file.display(), MAX_FILE_BYTES >> 20)));
     }
-    lines(bytes, &file.display().to_string())
+    let name = if file == Path::new("-") { "standard input".to_owned() } else { file.display().to_string() };
+    lines(bytes, &name)
 }
 
 fn lines(bytes: Vec<u8>, name: &str) -> Result<Vec<String>> {
     let text = String::from_utf8(bytes).map_err(|e| {
         Error::user(format!("{name} is not UTF-8 text (byte {}): convert it first", e.utf8_error().valid_up_to()))
     })?;
-    let text = text.strip_prefix('\u{feff}').unwrap_or(&text).trim_end_matches(['\n', '\r']);
+    let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
     if text.is_empty() {
         return Err(Error::user(format!("{name} is empty: put one sentence on each line")));
     }
-    let lines: Vec<String> = text.lines().map(str::to_owned).collect();
-    match lines.iter().position(|line| line.trim().is_empty()) {
-        Some(empty) => Err(Error::user(format!("line {} of {name} is empty: remove it or fill it", empty + 1))),
-        None => Ok(lines),
-    }
+    // A blank line is a blank text, so that the answers are as many as the lines.
+    Ok(text.lines().map(str::to_owned).collect())
 }
 
 #[cfg(test)]
@@ -171,9 +184,9 @@ mod tests {
 
     #[test]
     fn lines_of_a_file_keep_their_order() {
-        assert_eq!(lines(b"one\r\ntwo\n\n".to_vec(), "f").unwrap(), ["one", "two"]);
-        assert!(lines(b"one\n\ntwo\n".to_vec(), "f").unwrap_err().report().contains("line 2 of f is empty"));
-        assert!(lines(b"\n".to_vec(), "f").unwrap_err().report().contains("f is empty"));
+        assert_eq!(lines(b"one\r\n\ntwo\n\n".to_vec(), "f").unwrap(), ["one", "", "two", ""]);
+        assert_eq!(lines(b"\xef\xbb\xbf one".to_vec(), "f").unwrap(), [" one"]);
+        assert!(lines(vec![], "f").unwrap_err().report().contains("f is empty"));
         assert!(lines(b"ab\xff".to_vec(), "f").unwrap_err().report().contains("byte 2"));
     }
 
@@ -188,5 +201,7 @@ mod tests {
     fn control_characters_do_not_reach_the_terminal() {
         let answer = Embedding { index: 0, tokens: 3, truncated: false, vector: vec![0.5], integers: vec![] };
         assert!(!shown(&answer, "a\u{1b}[31mb").contains('\u{1b}'));
+        let long = Embedding { index: 9999, tokens: 512, vector: vec![-0.123; 384], ..answer };
+        assert!(shown(&long, &"x".repeat(100)).chars().count() <= super::super::output::WIDTH);
     }
 }

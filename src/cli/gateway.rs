@@ -4,13 +4,13 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 use serde_json::json;
 
 use super::signals::stopped;
 use super::{Context, ProtocolArgs};
 use crate::error::{Error, Result};
-use crate::gateway::{GatewayConfig, bind};
+use crate::gateway::{GatewayConfig, Origins, REQUESTS_PER_CLIENT, TokenArrays, bind};
 use crate::models::{DEFAULT_MODEL, Store};
 use crate::network::{NetworkEngine, NetworkOptions};
 use crate::progress::Progress;
@@ -20,6 +20,7 @@ use crate::progress::Progress;
 Examples:
   sahara gateway                                   serve at http://127.0.0.1:8321/v1
   sahara gateway --listen 127.0.0.1:9000 --mode faithful
+  sahara gateway --allow-origin http://localhost:3000    a page of your own may ask
 
 With OpenAI's Python package:
   client = OpenAI(base_url=\"http://127.0.0.1:8321/v1\", api_key=\"unused\")
@@ -33,6 +34,16 @@ pub struct GatewayArgs {
     /// Accept other machines: whoever runs this gateway then sees their texts
     #[arg(long)]
     allow_remote: bool,
+    /// Let web pages of this origin ask, e.g. http://localhost:3000 (may be repeated)
+    #[arg(long, value_name = "ORIGIN")]
+    allow_origin: Vec<String>,
+    /// Whose numbers lists of tokens hold
+    #[arg(long, value_enum, default_value_t = TokenArraysArg::Cl100kBase)]
+    token_arrays: TokenArraysArg,
+    /// Requests of one client that are served at once; more get 429
+    #[arg(long, value_name = "N", default_value_t = REQUESTS_PER_CLIENT,
+          value_parser = clap::value_parser!(u16).range(1..=64))]
+    requests_per_client: u16,
     /// Name of the model
     #[arg(long, default_value = DEFAULT_MODEL)]
     model: String,
@@ -43,9 +54,28 @@ pub struct GatewayArgs {
     committee: Option<PathBuf>,
 }
 
+/// Whose token numbers clients send.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum TokenArraysArg {
+    /// OpenAI's cl100k_base, which its clients use for models they do not know
+    Cl100kBase,
+    /// The model's own tokenizer
+    Model,
+}
+
 pub fn run(args: GatewayArgs, context: &mut Context) -> Result<()> {
     let model = Arc::new(Store::new(&context.home).open(&args.model, &context.progress)?);
-    let config = GatewayConfig { listen: args.listen, allow_remote: args.allow_remote, model: model.info.name.clone() };
+    let config = GatewayConfig {
+        listen: args.listen,
+        allow_remote: args.allow_remote,
+        origins: Origins::parse(&args.allow_origin)?,
+        token_arrays: match args.token_arrays {
+            TokenArraysArg::Cl100kBase => TokenArrays::Cl100kBase,
+            TokenArraysArg::Model => TokenArrays::Model,
+        },
+        requests_per_client: args.requests_per_client,
+        model: model.info.name.clone(),
+    };
     let options = NetworkOptions {
         rounding: args.protocol.mode.into(),
         visibility: args.protocol.weights.into(),
@@ -69,5 +99,8 @@ pub fn run(args: GatewayArgs, context: &mut Context) -> Result<()> {
         context.out.line(&format!("serving {} at {url} (stop with Ctrl-C)", model.info.name))?;
     }
     context.out.flush()?;
-    runtime.block_on(listening.serve(Arc::new(engine), stopped()))
+    let served = runtime.block_on(listening.serve(Arc::new(engine), stopped()));
+    // Work that did not end in time must not keep the process.
+    runtime.shutdown_background();
+    served
 }

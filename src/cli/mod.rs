@@ -1,6 +1,7 @@
 //! The commands of `sahara`, one file each; this file says what they are and how to run them.
 
 mod chain;
+mod completions;
 mod demo;
 mod devnet;
 mod embed;
@@ -9,6 +10,7 @@ mod model;
 mod operator;
 mod output;
 mod signals;
+mod whoami;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -28,6 +30,7 @@ use output::Output;
     version,
     propagate_version = true,
     arg_required_else_help = true,
+    max_term_width = output::WIDTH,
     after_help = "\
 First steps:
   sahara demo                               see the whole thing work on this machine
@@ -37,7 +40,8 @@ First steps:
   sahara gateway                            serve OpenAI clients at http://127.0.0.1:8321/v1
   sahara devnet down                        stop the nodes
 
-Files live in $SAHARA_HOME, or ~/.sahara. Exit codes: 0 done, 1 a fault, 2 something for you to fix."
+Files live in $SAHARA_HOME, or ~/.sahara. Exit codes: 0 done, 1 a fault,
+2 something for you to fix, 130 interrupted."
 )]
 pub struct Cli {
     #[command(flatten)]
@@ -79,6 +83,12 @@ enum Command {
     /// Run a share node
     #[command(subcommand)]
     Operator(operator::OperatorCommand),
+    /// Show this machine's public key, and how an operator admits it
+    Whoami,
+    /// Print what makes a shell complete these commands
+    Completions(completions::CompletionsArgs),
+    /// Write the manual pages of all commands
+    Man(completions::ManArgs),
 }
 
 /// What every command gets.
@@ -165,8 +175,11 @@ fn run(cli: Cli) -> Result<()> {
         Command::Embed(args) => embed::run(args, &mut context),
         Command::Gateway(args) => gateway::run(args, &mut context),
         Command::Demo(args) => demo::run(args, &mut context),
-        Command::Chain(command) => chain::run(command),
+        Command::Chain(command) => chain::run(command, &context.home),
         Command::Operator(command) => operator::run(command, &mut context),
+        Command::Whoami => whoami::run(&mut context),
+        Command::Completions(args) => completions::completions(&args, &mut context),
+        Command::Man(args) => completions::man(&args, &mut context),
     };
     context.progress.clear();
     done.and_then(|()| context.out.flush())
@@ -185,6 +198,31 @@ mod tests {
     #[test]
     fn the_command_line_is_consistent() {
         Cli::command().debug_assert();
+    }
+
+    /// Every command with the words that lead to it.
+    fn all(command: &clap::Command, words: &str) -> Vec<(String, clap::Command)> {
+        let below = command.get_subcommands().flat_map(|sub| all(sub, &format!("{words} {}", sub.get_name())));
+        std::iter::once((words.to_owned(), command.clone())).chain(below).collect()
+    }
+
+    #[test]
+    fn every_help_fits_eighty_columns_and_nothing_written_by_hand_is_folded() {
+        let mut root = Cli::command();
+        root.build();
+        let commands = all(&root, "sahara");
+        assert!(commands.len() > 30, "all commands are looked at, not {}", commands.len());
+        for (words, mut command) in commands {
+            for help in [command.render_long_help(), command.render_help()] {
+                let wide: Vec<String> =
+                    help.to_string().lines().filter(|l| l.chars().count() > 80).map(str::to_owned).collect();
+                assert!(wide.is_empty(), "{words} --help: {wide:#?}");
+            }
+            for text in [command.get_after_help(), command.get_after_long_help()].into_iter().flatten() {
+                let wide = text.to_string().lines().find(|line| line.chars().count() > 80).map(str::to_owned);
+                assert_eq!(wide, None, "{words} --help, its examples");
+            }
+        }
     }
 
     #[test]
@@ -216,6 +254,17 @@ mod tests {
             "sahara operator run --home /x",
             "sahara operator doctor --json",
             "sahara operator status",
+            "sahara operator init --listen node.example:7700 --advertise node.example:443",
+            "sahara embed",
+            "sahara model rm mine",
+            "sahara whoami --json",
+            "sahara completions zsh",
+            "sahara man pages",
+            "sahara chain status",
+            "sahara chain init --home /x --evm-chain-id 4242",
+            "sahara chain join http://203.0.113.7:26657 --home /x --snapshot",
+            "sahara chain invite --home /x --out join.json",
+            "sahara chain start --cometbft --home /x",
         ] {
             parse(line).unwrap_or_else(|error| panic!("{line}: {error}"));
         }

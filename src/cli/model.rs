@@ -1,4 +1,4 @@
-//! `sahara model pull | ls | show`.
+//! `sahara model pull | ls | show | rm`.
 
 use clap::{Args, Subcommand, ValueEnum};
 use serde_json::{Value, json};
@@ -17,6 +17,11 @@ pub enum ModelCommand {
     Show {
         /// Name of the model
         #[arg(default_value = DEFAULT_MODEL)]
+        name: String,
+    },
+    /// Remove a model from this machine
+    Rm {
+        /// Name of the model
         name: String,
     },
 }
@@ -57,6 +62,7 @@ pub fn run(command: ModelCommand, context: &mut Context) -> Result<()> {
         ModelCommand::Pull(args) => pull(&store, &args, context),
         ModelCommand::Ls => list(&store, context),
         ModelCommand::Show { name } => show(&store, &name, context),
+        ModelCommand::Rm { name } => remove(&store, &name, context),
     }
 }
 
@@ -77,6 +83,15 @@ fn pull(store: &Store, args: &PullArgs, context: &mut Context) -> Result<()> {
     context.out.line(&format!("{} {what} (from {})", info.name, info.source))
 }
 
+fn remove(store: &Store, name: &str, context: &mut Context) -> Result<()> {
+    let (name, bytes) = store.remove(name, &context.progress)?;
+    context.progress.clear();
+    if context.out.json() {
+        return context.out.value(&json!({"removed": name, "bytes": bytes}));
+    }
+    context.out.line(&format!("{name} is removed ({:.1} MB)", bytes as f64 / 1e6))
+}
+
 fn list(store: &Store, context: &mut Context) -> Result<()> {
     let models = store.list()?;
     if context.out.json() {
@@ -87,7 +102,7 @@ fn list(store: &Store, context: &mut Context) -> Result<()> {
     }
     for info in &models {
         let bytes: u64 = info.files.iter().map(|file| file.bytes).sum();
-        context.out.line(&format!("{:24} {:>7.1} MB  {}", info.name, bytes as f64 / 1e6, info.source))?;
+        context.out.folded(&format!("{:24} {:>7.1} MB  ", info.name, bytes as f64 / 1e6), &info.source)?;
     }
     Ok(())
 }
@@ -112,11 +127,13 @@ fn show(store: &Store, name: &str, context: &mut Context) -> Result<()> {
     context.out.line(&format!("{}  from {}", model.info.name, model.info.source))?;
     context.out.line(&format!("folder  {}", model.folder.display()))?;
     for file in &model.info.files {
-        context.out.line(&format!("file    {:18} {:>11} bytes  sha256 {}", file.name, file.bytes, file.sha256))?;
+        context.out.line(&format!("file    {:18} {:>11} bytes", file.name, file.bytes))?;
+        context.out.line(&format!("        sha256 {}", file.sha256))?;
     }
     context.out.line(&format!("weights {parameters} integers on the share nodes"))?;
     for (tokens, id, nodes) in &graphs {
-        context.out.line(&format!("graph   {tokens:>4} tokens  {nodes:>5} nodes  {id}"))?;
+        context.out.line(&format!("graph   {tokens:>4} tokens  {nodes:>5} nodes"))?;
+        context.out.line(&format!("        {id}"))?;
     }
     Ok(())
 }

@@ -38,9 +38,12 @@ pub enum OperatorCommand {
 
 #[derive(Args, Debug)]
 pub struct InitArgs {
-    /// Where the other nodes and consumers connect
-    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:7700")]
-    listen: SocketAddr,
+    /// Where this node listens: an address, or a name of this machine, with a port
+    #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:7700", value_parser = host_and_port)]
+    listen: String,
+    /// Where the others connect, if that is not where it listens (behind a router, or on all addresses)
+    #[arg(long, value_name = "HOST:PORT", value_parser = host_and_port)]
+    advertise: Option<String>,
     /// Where metrics and /healthz are served; keep it private
     #[arg(long, value_name = "ADDR")]
     metrics: Option<SocketAddr>,
@@ -77,30 +80,49 @@ fn config_error(error: ConfigError) -> Error {
     }
 }
 
+/// A name or an address with a port, as it stands in a committee file.
+fn host_and_port(text: &str) -> std::result::Result<String, String> {
+    let (host, port) = text.rsplit_once(':').ok_or("must be HOST:PORT")?;
+    let v6 = host.starts_with('[') && host.ends_with(']');
+    let plain = host.bytes().all(|b| b.is_ascii_alphanumeric() || b"-.".contains(&b));
+    if (v6 && text.parse::<SocketAddr>().is_ok()) || (!host.is_empty() && plain && port.parse::<u16>().is_ok()) {
+        Ok(text.to_owned())
+    } else {
+        Err("must be HOST:PORT, a name or an address and a port".to_owned())
+    }
+}
+
 fn init(args: &InitArgs, folder: PathBuf, context: &mut Context) -> Result<()> {
+    let anywhere = args.listen.parse::<SocketAddr>().is_ok_and(|listen| listen.ip().is_unspecified());
+    if anywhere && args.advertise.is_none() {
+        return Err(Error::user(format!(
+            "{} is no address that others can connect to: say --advertise HOST:PORT as well",
+            args.listen
+        )));
+    }
+    let advertise = args.advertise.as_deref().unwrap_or(&args.listen);
     create_private_dir(&folder)?;
-    let config = Config::init(&folder, args.listen, args.metrics).map_err(config_error)?;
+    let config = Config::init_at(&folder, &args.listen, args.metrics).map_err(config_error)?;
     let key = config.load_identity().map_err(config_error)?.public();
     if context.out.json() {
         return context.out.value(&json!({
             "home": folder,
             "config": folder.join(FILE),
             "committee": config.committee,
-            "listen": config.listen,
+            "listen": args.listen,
+            "address": advertise,
             "key": key.to_string(),
         }));
     }
-    context.out.line(&format!("the node's folder is {}; look through {FILE} there", folder.display()))?;
-    context.out.line(&format!(
-        "give these lines to the other two operators, and put theirs beside them in {}:",
-        config.committee.display()
-    ))?;
+    context.out.folded("", &format!("the node's folder is {}; look through {FILE} there", folder.display()))?;
+    let words = "give these lines to the other two operators, and put theirs beside them in";
+    context.out.folded("", &format!("{words} {}:", config.committee.display()))?;
     context.out.line("")?;
     context.out.line("version = 1          # once, at the top")?;
     context.out.line("")?;
-    context.out.line("[[node]]             # three of these, in the same order in all three files")?;
+    context.out.line("[[node]]             # three of these, in the same order in all files")?;
     context.out.line("name = \"a name\"")?;
-    context.out.line(&format!("address = \"{}\"", config.listen))?;
+    context.out.line(&format!("address = \"{advertise}\""))?;
     context.out.line(&format!("key = \"{key}\""))
 }
 
@@ -136,21 +158,21 @@ fn status(config: &Config, context: &mut Context) -> Result<()> {
     for (index, answer) in client.status().into_iter().enumerate() {
         let label = committee.label(index as u8);
         answers.push(match answer {
-            Ok(status) => (summary(&label, &status), format!("{label}  {}", described(&status))),
+            Ok(status) => (summary(&label, &status), label, described(&status)),
             Err(error) => {
                 let problem = error.to_string();
-                (
-                    json!({"node": index + 1, "label": label, "ready": false, "problem": problem}),
-                    format!("{label}  {problem}"),
-                )
+                (json!({"node": index + 1, "label": label, "ready": false, "problem": problem}), label, problem)
             }
         });
     }
     if context.out.json() {
-        let nodes: Vec<Value> = answers.into_iter().map(|(value, _)| value).collect();
+        let nodes: Vec<Value> = answers.into_iter().map(|(value, ..)| value).collect();
         return context.out.value(&json!({ "nodes": nodes }));
     }
-    answers.iter().try_for_each(|(_, line)| context.out.line(line))
+    answers.iter().try_for_each(|(_, label, text)| {
+        context.out.line(label)?;
+        context.out.folded("  ", text)
+    })
 }
 
 fn examine(folder: &Path, context: &mut Context) -> Result<()> {
@@ -161,9 +183,9 @@ fn examine(folder: &Path, context: &mut Context) -> Result<()> {
         context.out.value(&json!({"ready": problems == 0, "findings": list}))?;
     } else {
         for finding in &findings {
-            context.out.line(&format!("{:8} {:10} {}", level_name(finding.level), finding.what, finding.found))?;
+            context.out.folded(&format!("{:8} {:10} ", level_name(finding.level), finding.what), &finding.found)?;
             if let Some(fix) = &finding.fix {
-                context.out.line(&format!("{:8} {:10} → {fix}", "", ""))?;
+                context.out.folded(&format!("{:8} {:10} → ", "", ""), fix)?;
             }
         }
     }

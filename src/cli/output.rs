@@ -6,6 +6,9 @@ use serde::Serialize;
 
 use crate::error::{Error, Result};
 
+/// Columns of a terminal that everything fits.
+pub const WIDTH: usize = 80;
+
 /// Writes results to standard output.
 pub struct Output {
     json: bool,
@@ -25,8 +28,15 @@ impl Output {
 
     /// One line of text.
     pub fn line(&mut self, line: &str) -> Result<()> {
-        let done = writeln!(self.to, "{line}");
+        // One write, so that a program that is killed leaves whole lines.
+        let done = self.to.write_all(format!("{line}\n").as_bytes());
         check(done)
+    }
+
+    /// Text after the beginning of a line, folded between words so that no line is wider than a terminal; what follows
+    /// stands below where the text began.
+    pub fn folded(&mut self, start: &str, text: &str) -> Result<()> {
+        fold(start, text).iter().try_for_each(|line| self.line(line))
     }
 
     /// One JSON value on one line.
@@ -42,9 +52,50 @@ impl Output {
     }
 }
 
+fn fold(start: &str, text: &str) -> Vec<String> {
+    let indent = start.chars().count();
+    let mut lines = vec![start.to_owned()];
+    let mut column = indent;
+    for word in text.split_whitespace() {
+        let length = word.chars().count();
+        let fresh = column == indent;
+        if !fresh && column + 1 + length > WIDTH {
+            lines.push(" ".repeat(indent));
+            column = indent;
+        } else if !fresh {
+            push(&mut lines, " ");
+            column += 1;
+        }
+        push(&mut lines, word);
+        column += length;
+    }
+    lines.iter().map(|line| line.trim_end().to_owned()).collect()
+}
+
+fn push(lines: &mut [String], text: &str) {
+    if let Some(last) = lines.last_mut() {
+        last.push_str(text);
+    }
+}
+
 fn check(done: io::Result<()>) -> Result<()> {
     done.map_err(|e| match e.kind() {
         io::ErrorKind::BrokenPipe => Error::reader_gone(),
         _ => Error::wrap("writing to standard output", crate::error::Blame::User, e),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_text_is_folded_below_where_it_began() {
+        let lines = fold("good     port   ", &"word ".repeat(30));
+        assert!(lines.len() == 3 && lines.iter().all(|line| line.chars().count() <= WIDTH), "{lines:#?}");
+        assert!(lines[1].starts_with(&format!("{}word", " ".repeat(16))));
+        let long = "x".repeat(100);
+        assert_eq!(fold("a ", &format!("b {long}")), ["a b".to_owned(), format!("  {long}")], "a word is never cut");
+        assert_eq!(fold("a ", ""), ["a"]);
+    }
 }

@@ -113,7 +113,7 @@ pub fn nearest(vectors: &[&[f32]]) -> Vec<Option<(usize, f64)>> {
 /// Rows of the table; more are summed up in a line.
 const SHOWN: usize = 40;
 /// Columns for a sentence.
-const TEXT_WIDTH: usize = 44;
+const TEXT_WIDTH: usize = 24;
 
 impl Report {
     /// The table for people.
@@ -140,7 +140,7 @@ impl Report {
     fn rows(&self, to: &mut String) -> std::fmt::Result {
         let nearest_title = if self.sentences > 1 { "nearest by meaning" } else { "" };
         writeln!(to, "    # tokens  cosine  equal  {:TEXT_WIDTH$}  {nearest_title}", "sentence")?;
-        writeln!(to, "  {}", "─".repeat(30 + 2 * TEXT_WIDTH))?;
+        writeln!(to, "  {}", "─".repeat(29 + 2 * TEXT_WIDTH))?;
         for row in self.results.iter().take(SHOWN) {
             let near = match (row.nearest, row.nearest_cosine) {
                 (Some(index), Some(cosine)) => {
@@ -168,7 +168,7 @@ impl Report {
         let equality = match (self.exact_match, self.mode) {
             (true, _) => "every answer is the plain reference's, integer for integer".to_owned(),
             (false, "faithful") => format!(
-                "{} of {} equal the reference's integers; worst cosine to it {:.6} (faithful rounding may differ in the last place)",
+                "{} of {} equal the reference's integers; worst cosine {:.6}\n             (faithful rounding may differ in the last place)",
                 self.equal_answers, self.sentences, self.cosine_reference_min
             ),
             (false, _) => format!("ONLY {} of {} equal the reference's integers", self.equal_answers, self.sentences),
@@ -182,7 +182,7 @@ impl Report {
         let lengths: Vec<String> = self.buckets.iter().map(|(tokens, count)| format!("{count} × {tokens}")).collect();
         writeln!(
             to,
-            "  lengths    {} tokens, padded to {} (the nodes learn these lengths and the timing)\n",
+            "  lengths    {} tokens, padded to {}\n             (the nodes learn these lengths and the timing)\n",
             self.tokens,
             lengths.join(", ")
         )
@@ -209,12 +209,12 @@ impl Report {
         let times = self.cpu_seconds_total / self.plaintext_cpu_seconds.max(1e-9);
         writeln!(
             to,
-            "  in the clear: {:.3} CPU-seconds with the float model, so privacy costs {times:.0} times as much here",
+            "  in the clear: {:.3} CPU-seconds with the float model,\n  so privacy costs {times:.0} times as much here",
             self.plaintext_cpu_seconds
         )?;
         writeln!(
             to,
-            "  once at the start, not counted above: {:.1} s, {:.2} CPU-seconds and {:.1} MB to share and load the model",
+            "  once at the start, not counted above: {:.1} s, {:.2} CPU-seconds and {:.1} MB\n  to share and load the model",
             self.wall_seconds_setup,
             self.cpu_seconds_setup,
             megabytes(self.bytes_setup)
@@ -308,6 +308,13 @@ mod tests {
 
     #[test]
     fn the_table_says_what_matters() {
+        let mut full = sample();
+        full.results.iter_mut().for_each(|row| row.text = "long ".repeat(40));
+        (full.results[0].index, full.results[0].tokens, full.buckets) =
+            (9999, 512, [16, 32, 64, 512].map(|b| (b, 999)).to_vec());
+        for line in sample().table().lines().chain(full.table().lines()) {
+            assert!(line.chars().count() <= 80, "{line}");
+        }
         let table = sample().table();
         for part in ["integer for integer", "0.99870 worst", "0.71 Sentence number 1", "25 times", "30.0"] {
             assert!(table.contains(part), "{part} in {table}");

@@ -14,6 +14,7 @@ use serde_json::json;
 
 use super::process::Process;
 use super::{check_port_free, tail};
+use crate::embedding::{Stop, wanted};
 use crate::error::{Blame, Error, Result};
 use crate::home::create_private_dir;
 
@@ -52,7 +53,7 @@ impl Chain {
     }
 
     /// Starts it, at `port` if one is asked for, else as last time, else at `otherwise`. Whether it had to be started.
-    pub fn up(&self, port: Option<u16>, otherwise: u16) -> Result<bool> {
+    pub fn up(&self, port: Option<u16>, otherwise: u16, stop: &Stop) -> Result<bool> {
         let running = self.process().is_some();
         let known = self.config()?;
         let before = known.as_ref().map(|config| config.rpc.port());
@@ -62,7 +63,7 @@ impl Chain {
             )));
         }
         if running {
-            self.wait_until_ready()?;
+            self.wait_until_ready(stop)?;
             return Ok(false);
         }
         let rpc = SocketAddr::from((Ipv4Addr::LOCALHOST, port.or(before).unwrap_or(otherwise)));
@@ -76,7 +77,7 @@ impl Chain {
         }
         let args = ["chain".as_ref(), "start".as_ref(), "--home".as_ref(), self.folder.as_os_str()];
         Process::start(&self.program, &args, &self.log(), &self.pid_file())?;
-        self.wait_until_ready().inspect_err(|_| self.stop())?;
+        self.wait_until_ready(stop).inspect_err(|_| self.stop())?;
         Ok(true)
     }
 
@@ -130,9 +131,10 @@ impl Chain {
         Error::wrap(&format!("{doing} the local chain in {}", self.folder.display()), Blame::User, error)
     }
 
-    fn wait_until_ready(&self) -> Result<()> {
+    fn wait_until_ready(&self, stop: &Stop) -> Result<()> {
         let deadline = Instant::now() + PATIENCE;
         loop {
+            wanted(stop)?;
             match self.state()? {
                 Some(state) if state.ready => return Ok(()),
                 Some(state) if state.pid.is_none() => {

@@ -17,6 +17,7 @@ use std::time::{Duration, Instant};
 use sahara_mpc::client::{Client, Committee};
 use serde::{Deserialize, Serialize};
 
+use crate::embedding::{Stop, wanted};
 use crate::error::{Blame, Error, Result};
 use crate::home::{Home, create_private_dir, write_atomic};
 use crate::progress::Progress;
@@ -84,6 +85,20 @@ pub struct Status {
     pub chain: Option<ChainState>,
 }
 
+/// What was not running before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Started {
+    /// A share node.
+    pub nodes: bool,
+    /// The chain.
+    pub chain: bool,
+}
+
+/// The home of the local network's chain, below Sahara's folder.
+pub fn chain_home(home: &Path) -> PathBuf {
+    chain::folder(&home.join("devnet"))
+}
+
 /// The local network of a home.
 pub struct Devnet {
     folder: PathBuf,
@@ -96,14 +111,42 @@ impl Devnet {
         Self { folder: home.devnet(), program }
     }
 
+    /// Starts the nodes and the chain, whatever of them does not run. If one of them fails, or `stop` is set before all
+    /// are ready, what this call has started is stopped again.
+    pub fn up_all(
+        &self,
+        port: Option<u16>,
+        chain_port: Option<u16>,
+        stop: &Stop,
+        progress: &Progress,
+    ) -> Result<Started> {
+        create_private_dir(&self.folder)?;
+        let _lock = self.lock()?;
+        let before: Vec<usize> = (0..3).filter(|&node| self.process(node).is_some()).collect();
+        let nodes = self.up_nodes(port, stop, progress)?;
+        let chain = self.up_chain(chain_port, stop, progress);
+        match chain {
+            Ok(chain) => Ok(Started { nodes, chain }),
+            Err(error) => {
+                progress.step("stopping what was started");
+                (0..3).filter(|node| !before.contains(node)).for_each(|node| self.stop(node));
+                Err(error)
+            }
+        }
+    }
+
     /// Starts whatever does not run and waits until all nodes are ready. Whether anything was started.
     pub fn up(&self, port: Option<u16>, progress: &Progress) -> Result<bool> {
         create_private_dir(&self.folder)?;
         let _lock = self.lock()?;
+        self.up_nodes(port, &Stop::default(), progress)
+    }
+
+    fn up_nodes(&self, port: Option<u16>, stop: &Stop, progress: &Progress) -> Result<bool> {
         let layout = self.layout(port)?;
         let missing: Vec<usize> = (0..3).filter(|&node| self.process(node).is_none()).collect();
         if missing.is_empty() {
-            self.wait_until_ready(&layout, progress)?;
+            self.wait_until_ready(&layout, stop, progress)?;
             return Ok(false);
         }
         for &node in &missing {
@@ -115,7 +158,7 @@ impl Devnet {
         write_atomic(&self.folder.join("devnet.json"), &json)?;
         progress.step("starting three share nodes on this machine");
         let started = missing.iter().try_for_each(|&node| self.start(node));
-        let ready = started.and_then(|()| self.wait_until_ready(&layout, progress));
+        let ready = started.and_then(|()| self.wait_until_ready(&layout, stop, progress));
         if let Err(error) = ready {
             for &node in &missing {
                 self.stop(node);
@@ -125,16 +168,14 @@ impl Devnet {
         Ok(true)
     }
 
-    /// Starts the chain unless it runs, its JSON-RPC at `port` if one is given. Whether it was started. The nodes must be
-    /// set up: their ports decide the chain's, unless they are the usual ones.
-    pub fn up_chain(&self, port: Option<u16>, progress: &Progress) -> Result<bool> {
-        let _lock = self.lock()?;
+    /// The nodes must be set up: their ports decide the chain's, unless they are the usual ones.
+    fn up_chain(&self, port: Option<u16>, stop: &Stop, progress: &Progress) -> Result<bool> {
         let otherwise = match self.stored_layout()? {
             Some(layout) if layout.port != DEFAULT_PORT => layout.port + CHAIN_OFFSET,
             _ => chain::DEFAULT_PORT,
         };
         progress.step("starting the chain");
-        self.chain().up(port, otherwise)
+        self.chain().up(port, otherwise, stop)
     }
 
     /// Stops the nodes and the chain; whether any was running.
@@ -213,11 +254,12 @@ impl Devnet {
         let _ = fs::remove_file(self.pid_file(node));
     }
 
-    fn wait_until_ready(&self, layout: &Layout, progress: &Progress) -> Result<()> {
+    fn wait_until_ready(&self, layout: &Layout, stop: &Stop, progress: &Progress) -> Result<()> {
         let deadline = Instant::now() + PATIENCE;
         let client = self.client()?;
         progress.step("waiting for the nodes");
         loop {
+            wanted(stop)?;
             let nodes: Vec<NodeState> = (0..3).map(|node| self.node_state(layout, node, Some(&client))).collect();
             let Some(waiting) = nodes.iter().find(|node| !node.ready) else { return Ok(()) };
             if waiting.pid.is_none() {

@@ -17,10 +17,14 @@ pub struct Metrics {
 }
 
 impl Metrics {
-    /// A request for embeddings has begun; it counts as running until the guard is dropped.
-    pub fn begin(&self) -> Running<'_> {
+    /// Work for a request has begun.
+    pub fn entered(&self) {
         self.running.fetch_add(1, Ordering::Relaxed);
-        Running(self)
+    }
+
+    /// Work for a request has ended, with an answer or without.
+    pub fn left(&self) {
+        self.running.fetch_sub(1, Ordering::Relaxed);
     }
 
     /// A request was answered.
@@ -66,17 +70,13 @@ impl Metrics {
             "Wall seconds spent on served requests.",
             &[("", format!("{:.6}", get(&self.micros) as f64 / 1e6))],
         );
-        family("sahara_gateway_running", "gauge", "Requests being served.", &[("", get(&self.running).to_string())]);
+        family(
+            "sahara_gateway_running",
+            "gauge",
+            "Requests being worked on, until the last of their work has ended.",
+            &[("", get(&self.running).to_string())],
+        );
         text
-    }
-}
-
-/// A request that is being served.
-pub struct Running<'a>(&'a Metrics);
-
-impl Drop for Running<'_> {
-    fn drop(&mut self) {
-        self.0.running.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -87,7 +87,7 @@ mod tests {
     #[test]
     fn counters_are_rendered_with_help_and_type() {
         let metrics = Metrics::default();
-        let running = metrics.begin();
+        metrics.entered();
         metrics.served(2, 11, Duration::from_millis(250));
         metrics.error(400);
         metrics.error(502);
@@ -103,7 +103,7 @@ mod tests {
         ] {
             assert!(text.contains(line), "{line} in {text}");
         }
-        drop(running);
+        metrics.left();
         assert!(metrics.render().contains("sahara_gateway_running 0"));
     }
 }

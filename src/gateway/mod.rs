@@ -1,18 +1,22 @@
 //! An OpenAI-compatible server on the person's own machine: it reads the text, makes the shares itself, and only
 //! shares leave. Whoever runs the gateway sees the text, so it listens on loopback unless told otherwise.
 
+mod access;
+mod body;
+mod embeddings;
+mod load;
 mod metrics;
 mod openai;
+mod tokens;
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use axum::Router;
-use axum::body::{Body, Bytes};
-use axum::extract::rejection::BytesRejection;
-use axum::extract::{DefaultBodyLimit, Path, Request, State};
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::body::Body;
+use axum::extract::{ConnectInfo, Path, Request, State};
+use axum::http::{HeaderValue, Method, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
@@ -20,15 +24,28 @@ use serde_json::json;
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 
-use crate::embedding::{Embedding, Engine, embed_all};
+pub use access::Origins;
+pub use tokens::TokenArrays;
+
+use crate::embedding::Engine;
 use crate::error::{Blame, Error, Result};
+use access::Sender;
+use load::Load;
 use metrics::Metrics;
-use openai::{ApiError, EmbeddingRequest, EmbeddingResponse};
+use openai::ApiError;
 
 /// Largest body of a request in bytes.
-const MAX_BODY: usize = 16 << 20;
+const MAX_BODY: usize = 8 << 20;
+/// How long a body may take to arrive.
+const BODY_PATIENCE: Duration = Duration::from_secs(30);
 /// Requests served at once; more are told to come back.
 const MAX_RUNNING: usize = 64;
+/// Of these, requests of one client unless told otherwise.
+pub const REQUESTS_PER_CLIENT: u16 = 16;
+/// Questions after the nodes' health at once; more wait.
+const HEALTH_CHECKS: usize = 2;
+/// How long what is running may go on after the gateway was told to stop.
+const GRACE: Duration = Duration::from_secs(10);
 
 /// Settings of a gateway.
 pub struct GatewayConfig {
@@ -36,6 +53,12 @@ pub struct GatewayConfig {
     pub listen: SocketAddr,
     /// Accept connections from other machines, whose users' texts this machine will then see.
     pub allow_remote: bool,
+    /// Origins of web pages that may ask.
+    pub origins: Origins,
+    /// Whose token numbers clients send.
+    pub token_arrays: TokenArrays,
+    /// Requests of one address that are served at once.
+    pub requests_per_client: u16,
     /// Name of the model that is served.
     pub model: String,
 }
@@ -44,10 +67,12 @@ struct Gateway {
     engine: Arc<dyn Engine>,
     model: String,
     created: u64,
-    metrics: Metrics,
-    running: Semaphore,
-    /// Only names of this machine are accepted in the Host header, so that no web page can reach the gateway by
-    /// pointing its own name at loopback.
+    origins: Origins,
+    token_arrays: TokenArrays,
+    metrics: Arc<Metrics>,
+    load: Arc<Load>,
+    health_checks: Semaphore,
+    /// Only names of this machine are accepted in the Host header.
     loopback_only: bool,
 }
 
@@ -55,7 +80,7 @@ struct Gateway {
 pub struct Listening {
     listener: TcpListener,
     address: SocketAddr,
-    model: String,
+    config: GatewayConfig,
 }
 
 impl Listening {
@@ -64,13 +89,26 @@ impl Listening {
         self.address
     }
 
-    /// Serves until `stop` resolves, then finishes what is running.
+    /// Serves until `stop` resolves; what is running then gets a while to end.
     pub async fn serve(self, engine: Arc<dyn Engine>, stop: impl Future<Output = ()> + Send + 'static) -> Result<()> {
-        let router = router(engine, self.model, self.address.ip().is_loopback());
-        axum::serve(self.listener, router)
-            .with_graceful_shutdown(stop)
-            .await
-            .map_err(|e| Error::fault_from("serving the gateway", e))
+        let router = router(engine, self.config, self.address.ip().is_loopback());
+        let (tell, told) = tokio::sync::watch::channel(false);
+        let mut stopping = told.clone();
+        let stopped = async move {
+            stop.await;
+            // Nobody to tell when the server has ended by itself.
+            let _ = tell.send(true);
+        };
+        let served = axum::serve(self.listener, router.into_make_service_with_connect_info::<SocketAddr>())
+            .with_graceful_shutdown(stopped);
+        let too_long = async {
+            let _ = stopping.wait_for(|stopping| *stopping).await;
+            tokio::time::sleep(GRACE).await;
+        };
+        tokio::select! {
+            served = served => served.map_err(|e| Error::fault_from("serving the gateway", e)),
+            () = too_long => Ok(()),
+        }
     }
 }
 
@@ -86,7 +124,7 @@ pub async fn bind(config: GatewayConfig) -> Result<Listening> {
         _ => Error::wrap(&doing, Blame::User, e),
     })?;
     let address = listener.local_addr().map_err(|e| Error::fault_from(doing, e))?;
-    Ok(Listening { listener, address, model: config.model })
+    Ok(Listening { listener, address, config })
 }
 
 fn check_address(listen: SocketAddr, allow_remote: bool) -> Result<()> {
@@ -98,20 +136,23 @@ fn check_address(listen: SocketAddr, allow_remote: bool) -> Result<()> {
     )))
 }
 
-fn router(engine: Arc<dyn Engine>, model: String, loopback_only: bool) -> Router {
-    let created = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+fn router(engine: Arc<dyn Engine>, config: GatewayConfig, loopback_only: bool) -> Router {
+    let metrics = Arc::new(Metrics::default());
     let gateway = Arc::new(Gateway {
         engine,
-        model,
-        created,
-        metrics: Metrics::default(),
-        running: Semaphore::new(MAX_RUNNING),
+        model: config.model,
+        created: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs()),
+        origins: config.origins,
+        token_arrays: config.token_arrays,
+        load: Arc::new(Load::new(MAX_RUNNING, config.requests_per_client.into(), metrics.clone())),
+        metrics,
+        health_checks: Semaphore::new(HEALTH_CHECKS),
         loopback_only,
     });
     Router::new()
         .route("/v1/models", get(list_models))
         .route("/v1/models/{id}", get(show_model))
-        .route("/v1/embeddings", post(embeddings))
+        .route("/v1/embeddings", post(embeddings::answer))
         .route("/healthz", get(healthz))
         .route("/metrics", get(show_metrics))
         .fallback(async || {
@@ -128,44 +169,36 @@ fn router(engine: Arc<dyn Engine>, model: String, loopback_only: bool) -> Router
                 "This page has another method: POST for /v1/embeddings, GET for the others.",
             ))
         })
-        .layer(DefaultBodyLimit::max(MAX_BODY))
         .layer(middleware::from_fn_with_state(gateway.clone(), check_head))
         .with_state(gateway)
 }
 
 /// Refuses by the request's head, before its body is read.
 async fn check_head(State(gateway): State<Arc<Gateway>>, request: Request<Body>, next: Next) -> Response {
-    if gateway.loopback_only && !names_this_machine(request.headers()) {
-        return refuse(&ApiError::plain(
-            403,
-            "foreign_host",
-            "This gateway answers only to localhost, 127.0.0.1 and [::1].",
-        ));
-    }
-    if announced_length(request.headers()).is_some_and(|length| length > MAX_BODY as u64) {
-        return refuse(&too_large());
-    }
-    next.run(request).await
-}
-
-fn names_this_machine(headers: &HeaderMap) -> bool {
-    let Some(host) = headers.get(header::HOST) else { return true };
-    let Ok(host) = host.to_str() else { return false };
-    let name = match host.rsplit_once(':') {
-        Some((name, port)) if !port.is_empty() && port.bytes().all(|b| b.is_ascii_digit()) => name,
-        _ => host,
+    let headers = request.headers();
+    let sender = match Sender::check(headers, &gateway.origins, gateway.loopback_only) {
+        Ok(sender) => sender,
+        Err(error) => return refuse(&error),
     };
-    let bare = name.trim_start_matches('[').trim_end_matches(']');
-    bare.eq_ignore_ascii_case("localhost") || bare.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
+    if access::is_preflight(request.method(), headers) {
+        return sender.share(access::preflight(headers));
+    }
+    if request.method() == Method::POST
+        && let Err(error) = access::check_body(headers, MAX_BODY)
+    {
+        return sender.share(refuse(&error));
+    }
+    sender.share(next.run(request).await)
 }
 
-fn announced_length(headers: &HeaderMap) -> Option<u64> {
-    headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
-}
-
-fn too_large() -> ApiError {
-    let message = format!("The body is larger than {MAX_BODY} bytes: send fewer or shorter texts.");
-    ApiError::plain(413, "request_too_large", message)
+/// The whole body of a request, within its limits of size and time.
+async fn read_body(body: Body) -> Result<axum::body::Bytes, ApiError> {
+    match tokio::time::timeout(BODY_PATIENCE, axum::body::to_bytes(body, MAX_BODY)).await {
+        Ok(Ok(bytes)) => Ok(bytes),
+        // A body without an announced length may still be too long; one that breaks off leaves nobody to answer.
+        Ok(Err(_)) => Err(access::too_large(MAX_BODY)),
+        Err(_) => Err(ApiError::plain(408, "body_timeout", "The body did not arrive in time.")),
+    }
 }
 
 async fn list_models(State(gateway): State<Arc<Gateway>>) -> Response {
@@ -179,77 +212,9 @@ async fn show_model(State(gateway): State<Arc<Gateway>>, Path(id): Path<String>)
     axum::Json(openai::model_object(&gateway.model, gateway.created)).into_response()
 }
 
-async fn embeddings(State(gateway): State<Arc<Gateway>>, body: Result<Bytes, BytesRejection>) -> Response {
-    let started = Instant::now();
-    let _running = gateway.metrics.begin();
-    match answer(&gateway, body).await {
-        Ok(response) => {
-            gateway.metrics.served(response.texts, response.tokens, started.elapsed());
-            axum::Json(response.body).into_response()
-        }
-        Err(error) => {
-            gateway.metrics.error(error.status);
-            refuse(&error)
-        }
-    }
-}
-
-struct Answered {
-    body: EmbeddingResponse,
-    texts: usize,
-    tokens: usize,
-}
-
-async fn answer(gateway: &Arc<Gateway>, body: Result<Bytes, BytesRejection>) -> Result<Answered, ApiError> {
-    let body = body.map_err(|rejection| match rejection.status() {
-        StatusCode::PAYLOAD_TOO_LARGE => too_large(),
-        status => ApiError::plain(status.as_u16(), "bad_body", "The body could not be read."),
-    })?;
-    let request = openai::parse_request(&body)?;
-    if request.model != gateway.model {
-        return Err(ApiError::unknown_model(&request.model, &gateway.model));
-    }
-    let Ok(_permit) = gateway.running.try_acquire() else {
-        return Err(ApiError::plain(
-            429,
-            "too_many_requests",
-            format!("{MAX_RUNNING} requests are being served: try again shortly."),
-        ));
-    };
-    let EmbeddingRequest { texts, format, .. } = request;
-    let engine = gateway.engine.clone();
-    let answers = tokio::task::spawn_blocking(move || embed_all(engine.as_ref(), &texts))
-        .await
-        .map_err(|_| ApiError::plain(500, "internal_error", "The gateway failed while serving this request."))?
-        .map_err(|error| engine_error(&error))?;
-    if let Some(long) = answers.iter().find(|answer| answer.truncated) {
-        return Err(too_long(long));
-    }
-    let (texts, tokens) = (answers.len(), answers.iter().map(|answer| answer.tokens).sum());
-    Ok(Answered { body: EmbeddingResponse::new(&gateway.model, answers, format), texts, tokens })
-}
-
-fn too_long(answer: &Embedding) -> ApiError {
-    ApiError::invalid(
-        "input",
-        format!(
-            "'input' {} is longer than the model reads ({} tokens): split it into passages.",
-            answer.index, answer.tokens
-        ),
-    )
-}
-
-fn engine_error(error: &Error) -> ApiError {
-    match error.blame() {
-        Blame::User => ApiError::invalid("input", error.report()),
-        Blame::Unreachable => ApiError::plain(503, "network_unavailable", error.report()),
-        Blame::Fault | Blame::Quiet => {
-            ApiError::plain(502, "network_error", format!("The share nodes did not answer: {error}"))
-        }
-    }
-}
-
 async fn healthz(State(gateway): State<Arc<Gateway>>) -> Response {
+    // Each question goes to three nodes: a few at a time are enough for whoever watches.
+    let Ok(_turn) = gateway.health_checks.acquire().await else { return unhealthy("the gateway is closing") };
     let engine = gateway.engine.clone();
     let health = tokio::task::spawn_blocking(move || engine.health()).await;
     match health {
@@ -269,7 +234,11 @@ async fn show_metrics(State(gateway): State<Arc<Gateway>>) -> Response {
 
 fn refuse(error: &ApiError) -> Response {
     let status = StatusCode::from_u16(error.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    (status, axum::Json(error.body())).into_response()
+    let mut response = (status, axum::Json(error.body())).into_response();
+    if status == StatusCode::TOO_MANY_REQUESTS {
+        response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+    }
+    response
 }
 
 #[cfg(test)]

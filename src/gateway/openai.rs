@@ -3,8 +3,9 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde::Serialize;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
+use super::body::{Fields, Inputs, Scalar};
 use crate::embedding::{Embedding, MAX_TEXT_BYTES};
 
 /// Most texts in one request.
@@ -25,10 +26,23 @@ pub enum EncodingFormat {
 pub struct EmbeddingRequest {
     /// Name of the model.
     pub model: String,
-    /// Texts in order.
-    pub texts: Vec<String>,
+    /// What to embed, in order.
+    pub inputs: Vec<Input>,
     /// How to write the answer.
     pub format: EncodingFormat,
+    /// Numbers of an embedding that the client expects.
+    pub dimensions: Option<u64>,
+    /// Names of fields that this gateway does not know and that do not change an answer.
+    pub ignored: Vec<String>,
+}
+
+/// One thing to embed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Input {
+    /// A text.
+    Text(String),
+    /// A text as token numbers.
+    Tokens(Vec<u32>),
 }
 
 /// An error in OpenAI's shape, with its HTTP status.
@@ -50,8 +64,8 @@ impl ApiError {
         Self { status: 400, message: message.into(), param: Some(param.to_owned()), code: Some("invalid_value") }
     }
 
-    /// A parameter this gateway does not have.
-    fn unsupported(param: &str, message: impl Into<String>) -> Self {
+    /// A parameter, or a value of one, that this gateway does not have.
+    pub fn unsupported(param: &str, message: impl Into<String>) -> Self {
         Self { code: Some("unsupported_parameter"), ..Self::invalid(param, message) }
     }
 
@@ -83,40 +97,79 @@ impl ApiError {
     }
 }
 
+/// Fields of this interface's relatives that would change the answer: an answer without them would be another one than
+/// was asked for.
+const CHANGE_THE_ANSWER: [&str; 24] = [
+    "add_special_tokens",
+    "embedding_type",
+    "embedding_types",
+    "input_type",
+    "instruction",
+    "instruct",
+    "late_chunking",
+    "messages",
+    "normalize",
+    "normalized",
+    "output_dimension",
+    "output_dtype",
+    "pooling",
+    "pooling_type",
+    "precision",
+    "prompt",
+    "prompt_name",
+    "return_multivector",
+    "stream",
+    "task",
+    "task_type",
+    "truncate",
+    "truncate_prompt_tokens",
+    "truncation",
+];
+/// Most names of ignored fields that an answer repeats, and most characters of each.
+const MAX_NAMES: usize = 16;
+const MAX_NAME: usize = 64;
+
 /// Reads and checks the body of `POST /v1/embeddings`.
 pub fn parse_request(body: &[u8]) -> Result<EmbeddingRequest, ApiError> {
-    let value: Value = serde_json::from_slice(body)
-        .map_err(|e| ApiError::plain(400, "invalid_json", format!("The body is not valid JSON: {e}.")))?;
-    let Value::Object(fields) = value else {
-        return Err(ApiError::plain(400, "invalid_json", "The body must be a JSON object."));
-    };
-    for (name, value) in &fields {
-        refuse_unsupported(name, value)?;
-    }
-    Ok(EmbeddingRequest { model: model(&fields)?, texts: texts(&fields)?, format: format(&fields)? })
-}
-
-fn refuse_unsupported(name: &str, value: &Value) -> Result<(), ApiError> {
-    match name {
-        "model" | "input" | "encoding_format" => Ok(()),
-        // Who is asking stays here: it is neither logged nor sent on.
-        "user" if value.is_string() || value.is_null() => Ok(()),
-        "user" => Err(ApiError::invalid("user", "'user' must be a string.")),
-        _ if value.is_null() => Ok(()),
-        "dimensions" => Err(ApiError::unsupported(
-            "dimensions",
-            "'dimensions' is not supported: the model's embeddings have a fixed length. Leave it out.",
-        )),
-        other => {
-            let shown: String = other.chars().take(100).collect();
-            Err(ApiError::unsupported(&shown, format!("Unknown parameter: '{shown}'. Leave it out.")))
+    let fields: Fields = serde_json::from_slice(body).map_err(|e| {
+        ApiError::plain(400, "invalid_json", format!("The body is not a JSON object as expected: {e}."))
+    })?;
+    let mut ignored = Vec::new();
+    for (name, value) in &fields.scalars {
+        match (name.as_str(), value) {
+            ("model" | "encoding_format" | "dimensions", _) | (_, Scalar::Null) => {}
+            // Who is asking stays here: it is neither logged nor sent on.
+            ("user", Scalar::Text(_)) => {}
+            ("user", _) => return Err(ApiError::invalid("user", "'user' must be a string.")),
+            (name, _) if CHANGE_THE_ANSWER.contains(&name) => {
+                let why = format!("'{name}' is not supported here and would change the answer: leave it out.");
+                return Err(ApiError::unsupported(name, why));
+            }
+            (name, _) => ignored.push(shown(name)),
         }
     }
+    ignored.truncate(MAX_NAMES);
+    let model = model(&fields)?;
+    let (format, dimensions) = (format(&fields)?, dimensions(&fields)?);
+    Ok(EmbeddingRequest { model, inputs: inputs(fields.input)?, format, dimensions, ignored })
 }
 
-fn model(fields: &Map<String, Value>) -> Result<String, ApiError> {
-    match fields.get("model") {
-        Some(Value::String(name)) => Ok(name.clone()),
+/// A field's name as it may stand in a header.
+fn shown(name: &str) -> String {
+    name.chars().take(MAX_NAME).map(|c| if c.is_ascii_graphic() && c != ',' { c } else { '?' }).collect()
+}
+
+fn dimensions(fields: &Fields) -> Result<Option<u64>, ApiError> {
+    match fields.scalar("dimensions") {
+        None | Some(Scalar::Null) => Ok(None),
+        Some(Scalar::Count(count @ 1..)) => Ok(Some(*count)),
+        Some(_) => Err(ApiError::invalid("dimensions", "'dimensions' must be a positive whole number.")),
+    }
+}
+
+fn model(fields: &Fields) -> Result<String, ApiError> {
+    match fields.scalar("model") {
+        Some(Scalar::Text(name)) => Ok(name.clone()),
         Some(_) => Err(ApiError::invalid("model", "'model' must be a string.")),
         None => Err(ApiError {
             code: Some("missing_required_parameter"),
@@ -125,11 +178,27 @@ fn model(fields: &Map<String, Value>) -> Result<String, ApiError> {
     }
 }
 
-fn texts(fields: &Map<String, Value>) -> Result<Vec<String>, ApiError> {
-    let texts = match fields.get("input") {
-        Some(Value::String(text)) => vec![text.clone()],
-        Some(Value::Array(items)) => items.iter().map(item_text).collect::<Result<_, _>>()?,
-        Some(_) => return Err(ApiError::invalid("input", "'input' must be a string or a list of strings.")),
+fn format(fields: &Fields) -> Result<EncodingFormat, ApiError> {
+    match fields.scalar("encoding_format") {
+        None | Some(Scalar::Null) => Ok(EncodingFormat::Float),
+        Some(Scalar::Text(name)) if name == "float" => Ok(EncodingFormat::Float),
+        Some(Scalar::Text(name)) if name == "base64" => Ok(EncodingFormat::Base64),
+        Some(_) => Err(ApiError::invalid("encoding_format", "'encoding_format' must be 'float' or 'base64'.")),
+    }
+}
+
+fn inputs(input: Option<Inputs>) -> Result<Vec<Input>, ApiError> {
+    let inputs = match input {
+        Some(Inputs::One(input)) => vec![input],
+        Some(Inputs::Many(inputs)) if inputs.is_empty() => {
+            return Err(ApiError::invalid("input", "'input' is an empty list: give at least one text."));
+        }
+        Some(Inputs::Many(inputs)) => inputs,
+        Some(Inputs::TooMany) => {
+            let why = format!("'input' has more than {MAX_INPUTS} texts: send them in several requests.");
+            return Err(ApiError::invalid("input", why));
+        }
+        Some(Inputs::Wrong(why)) => return Err(ApiError::invalid("input", why)),
         None => {
             return Err(ApiError {
                 code: Some("missing_required_parameter"),
@@ -137,47 +206,21 @@ fn texts(fields: &Map<String, Value>) -> Result<Vec<String>, ApiError> {
             });
         }
     };
-    if texts.is_empty() {
-        return Err(ApiError::invalid("input", "'input' is an empty list: give at least one text."));
-    }
-    if texts.len() > MAX_INPUTS {
-        return Err(ApiError::invalid(
-            "input",
-            format!("'input' has {} texts; at most {MAX_INPUTS} in one request.", texts.len()),
-        ));
-    }
-    for (index, text) in texts.iter().enumerate() {
-        if text.trim().is_empty() {
+    for (index, input) in inputs.iter().enumerate() {
+        let (empty, size) = match input {
+            Input::Text(text) => (text.is_empty(), text.len()),
+            Input::Tokens(ids) => (ids.is_empty(), ids.len()),
+        };
+        if empty {
+            // As OpenAI answers it, alone and among others; a text of spaces only is a text, there and here.
             return Err(ApiError::invalid("input", format!("'input' {index} is an empty text.")));
         }
-        if text.len() > MAX_TEXT_BYTES {
-            return Err(ApiError::invalid(
-                "input",
-                format!("'input' {index} has {} bytes; at most {MAX_TEXT_BYTES}.", text.len()),
-            ));
+        if size > MAX_TEXT_BYTES {
+            let why = format!("'input' {index} has {size} bytes; at most {MAX_TEXT_BYTES}.");
+            return Err(ApiError::invalid("input", why));
         }
     }
-    Ok(texts)
-}
-
-fn item_text(item: &Value) -> Result<String, ApiError> {
-    match item {
-        Value::String(text) => Ok(text.clone()),
-        Value::Number(_) | Value::Array(_) => Err(ApiError::unsupported(
-            "input",
-            "Lists of token numbers are not supported, because token numbers differ between models: send the text itself.",
-        )),
-        _ => Err(ApiError::invalid("input", "'input' must be a string or a list of strings.")),
-    }
-}
-
-fn format(fields: &Map<String, Value>) -> Result<EncodingFormat, ApiError> {
-    match fields.get("encoding_format") {
-        None | Some(Value::Null) => Ok(EncodingFormat::Float),
-        Some(Value::String(name)) if name == "float" => Ok(EncodingFormat::Float),
-        Some(Value::String(name)) if name == "base64" => Ok(EncodingFormat::Base64),
-        Some(_) => Err(ApiError::invalid("encoding_format", "'encoding_format' must be 'float' or 'base64'.")),
-    }
+    Ok(inputs)
 }
 
 /// The answer to `POST /v1/embeddings`.
@@ -252,37 +295,55 @@ mod tests {
         parse_request(body.to_string().as_bytes()).unwrap_err()
     }
 
-    #[test]
-    fn a_string_and_a_list_are_read() {
-        let one = parse_request(br#"{"model":"m","input":"hello"}"#).unwrap();
-        assert_eq!((one.texts.len(), one.format), (1, EncodingFormat::Float));
-        let two = parse_request(br#"{"model":"m","input":["a","b"],"encoding_format":"base64","user":"me"}"#).unwrap();
-        assert_eq!((two.texts.len(), two.format), (2, EncodingFormat::Base64));
+    fn read(body: Value) -> EmbeddingRequest {
+        parse_request(body.to_string().as_bytes()).unwrap()
     }
 
     #[test]
-    fn dimensions_and_unknown_parameters_are_refused_by_name() {
-        let error = refused(json!({"model": "m", "input": "a", "dimensions": 64}));
-        assert_eq!((error.status, error.param.as_deref()), (400, Some("dimensions")));
-        assert_eq!(error.body()["error"]["type"], "invalid_request_error");
-        assert_eq!(
-            refused(json!({"model": "m", "input": "a", "temperature": 1})).param.as_deref(),
-            Some("temperature")
-        );
-        let null = json!({"model": "m", "input": "a", "dimensions": null});
-        assert!(parse_request(null.to_string().as_bytes()).is_ok());
+    fn texts_and_token_numbers_are_read_alone_and_in_lists() {
+        let one = read(json!({"model": "m", "input": "hello"}));
+        assert_eq!((one.inputs, one.format), (vec![Input::Text("hello".into())], EncodingFormat::Float));
+        let body = json!({"model": "m", "input": ["a", " "], "encoding_format": "base64", "user": "me"});
+        let two = read(body);
+        assert_eq!((two.inputs.len(), two.format), (2, EncodingFormat::Base64));
+        assert_eq!(read(json!({"model": "m", "input": [1, 2]})).inputs, [Input::Tokens(vec![1, 2])]);
+        let lists = read(json!({"model": "m", "input": [[1], [2, 3]]})).inputs;
+        assert_eq!(lists, [Input::Tokens(vec![1]), Input::Tokens(vec![2, 3])]);
+        assert_eq!(read(json!({"model": "m", "input": ["a", [7]]})).inputs[1], Input::Tokens(vec![7]));
+    }
+
+    #[test]
+    fn fields_that_change_the_answer_are_refused_and_others_ignored_by_name() {
+        for name in CHANGE_THE_ANSWER {
+            let error = refused(json!({"model": "m", "input": "a", name: "x"}));
+            assert_eq!((error.status, error.param.as_deref()), (400, Some(name)));
+            assert!(read(json!({"model": "m", "input": "a", name: null})).ignored.is_empty());
+        }
+        let request = read(json!({"model": "m", "input": "a", "temperature": 1, "x\r\ny": 2}));
+        assert_eq!(request.ignored, ["temperature", "x??y"]);
+        let mut many = json!({"model": "m", "input": "a"});
+        (0..60).for_each(|i| many[format!("{i}{}", "x".repeat(200))] = json!(1));
+        let ignored = read(many).ignored;
+        assert!(ignored.len() == MAX_NAMES && ignored.iter().all(|name| name.len() == MAX_NAME));
     }
 
     #[test]
     fn bad_inputs_are_refused_with_the_parameter() {
-        for input in [json!(""), json!([]), json!(["a", " "]), json!(7), json!([1, 2]), json!([[1]]), json!([null])] {
+        let bad = [json!(""), json!([]), json!(["a", ""]), json!(7), json!([[]]), json!([null]), json!({"a": 1})];
+        for input in bad.into_iter().chain([json!([-1]), json!([1.5]), json!([[4_294_967_296_u64]]), json!([[1, "a"]])])
+        {
             let error = refused(json!({"model": "m", "input": input}));
             assert_eq!((error.status, error.param.as_deref()), (400, Some("input")), "{input}");
+            assert_eq!(error.body()["error"]["type"], "invalid_request_error");
         }
+        assert!(refused(json!({"model": "m", "input": vec!["a"; MAX_INPUTS + 1]})).message.contains("more than 2048"));
         assert_eq!(refused(json!({"input": "a"})).param.as_deref(), Some("model"));
         assert_eq!(refused(json!({"model": "m"})).param.as_deref(), Some("input"));
-        let format = refused(json!({"model": "m", "input": "a", "encoding_format": "int8"}));
-        assert_eq!(format.param.as_deref(), Some("encoding_format"));
+        for (field, value) in [("encoding_format", json!("int8")), ("dimensions", json!(0)), ("dimensions", json!("8"))]
+        {
+            let error = refused(json!({"model": "m", "input": "a", field: value}));
+            assert_eq!(error.param.as_deref(), Some(field));
+        }
         assert_eq!(parse_request(b"{").unwrap_err().status, 400);
         assert_eq!(parse_request(b"[]").unwrap_err().status, 400);
     }

@@ -1,98 +1,260 @@
 //! The gateway over real sockets, with an engine that needs no network.
 
-use super::*;
-use crate::embedding::{Sink, check_texts};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// Answers with the text's length as its only number; "down" fails, "long" is truncated.
-struct Lengths;
+use super::*;
+use crate::embedding::{Embedding, Length, Sink, Stop, check_texts, wanted};
+use serde_json::Value;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+/// Answers with the text's length as its only number; "down" fails, "away" is unreachable, "long" is longer than the
+/// model reads, "slow" waits until it is given up.
+#[derive(Default)]
+struct Lengths {
+    begun: AtomicUsize,
+    given_up: AtomicUsize,
+}
 
 impl Engine for Lengths {
-    fn embed(&self, texts: &[String], sink: Sink<'_>) -> Result<()> {
+    fn embed_until(&self, texts: &[String], stop: &Stop, sink: Sink<'_>) -> Result<()> {
         check_texts(texts)?;
         for (index, text) in texts.iter().enumerate() {
-            if text == "away" {
-                return Err(Error::unreachable("cannot connect to node 1"));
-            }
-            if text == "down" {
-                return Err(Error::fault("node 2 did not answer in round 7"));
+            self.begun.fetch_add(1, Ordering::SeqCst);
+            match text.as_str() {
+                "away" => return Err(Error::unreachable("cannot connect to node 1")),
+                "down" => return Err(Error::fault("node 2 did not answer in round 7")),
+                "slow" => {
+                    while !stop.is_set() {
+                        std::thread::sleep(Duration::from_millis(2));
+                    }
+                    self.given_up.fetch_add(1, Ordering::SeqCst);
+                    wanted(stop)?;
+                }
+                _ => {}
             }
             let vector = vec![text.len() as f32];
-            sink(Embedding { index, tokens: 3, truncated: text == "long", vector, integers: vec![] })?;
+            sink(Embedding { index, tokens: 3, truncated: false, vector, integers: vec![] })?;
         }
         Ok(())
     }
+
+    fn length(&self, _: usize, text: &str) -> Result<Length> {
+        Ok(Length { tokens: if text == "much" { 200_000 } else { 3 }, truncated: text == "long" })
+    }
+
+    fn text_of(&self, tokens: &[u32]) -> Option<String> {
+        tokens.iter().all(|&id| id < 10).then(|| "x".repeat(tokens.len()))
+    }
+
+    fn dimensions(&self) -> usize {
+        1
+    }
 }
 
-async fn start() -> SocketAddr {
-    let config = GatewayConfig { listen: ([127, 0, 0, 1], 0).into(), allow_remote: false, model: "m".into() };
-    let listening = bind(config).await.unwrap();
+fn config(listen: SocketAddr) -> GatewayConfig {
+    GatewayConfig {
+        listen,
+        allow_remote: false,
+        origins: Origins::parse(&["http://app.example".to_owned()]).unwrap(),
+        token_arrays: TokenArrays::Model,
+        requests_per_client: 4,
+        model: "m".into(),
+    }
+}
+
+async fn start_with(engine: Arc<Lengths>) -> SocketAddr {
+    let listening = bind(config(([127, 0, 0, 1], 0).into())).await.unwrap();
     let address = listening.address();
-    tokio::spawn(listening.serve(Arc::new(Lengths), std::future::pending()));
+    tokio::spawn(listening.serve(engine, std::future::pending()));
     address
 }
 
-async fn send(address: SocketAddr, request: String) -> (u16, String) {
-    let mut socket = tokio::net::TcpStream::connect(address).await.unwrap();
+async fn start() -> SocketAddr {
+    start_with(Arc::default()).await
+}
+
+/// Status, head and body of the answer.
+async fn send(address: SocketAddr, request: String) -> (u16, String, String) {
+    let mut socket = TcpStream::connect(address).await.unwrap();
     socket.write_all(request.as_bytes()).await.unwrap();
     let mut answer = Vec::new();
     // A refused body may reset the connection after the answer.
     let _ = socket.read_to_end(&mut answer).await;
     let text = String::from_utf8_lossy(&answer).into_owned();
     let status = text.split(' ').nth(1).unwrap().parse().unwrap();
-    (status, text.split_once("\r\n\r\n").unwrap().1.to_owned())
+    let (head, body) = text.split_once("\r\n\r\n").unwrap();
+    (status, head.to_lowercase(), body.to_owned())
 }
 
 async fn fetch(address: SocketAddr, path: &str, host: &str) -> (u16, String) {
-    send(address, format!("GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n")).await
+    let (status, _, body) =
+        send(address, format!("GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n")).await;
+    (status, body)
 }
 
-async fn embed(address: SocketAddr, body: &str) -> (u16, serde_json::Value) {
-    let head = format!(
-        "POST /v1/embeddings HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: {}\r\n\r\n",
-        body.len()
-    );
-    let (status, body) = send(address, head + body).await;
+/// A request for embeddings with more lines in its head.
+fn post(body: &str, lines: &str) -> String {
+    let length = body.len();
+    format!(
+        "POST /v1/embeddings HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\
+         Content-Type: application/json\r\nContent-Length: {length}\r\n{lines}\r\n{body}"
+    )
+}
+
+async fn embed(address: SocketAddr, body: &str) -> (u16, Value) {
+    let (status, _, body) = send(address, post(body, "")).await;
     (status, serde_json::from_str(&body).unwrap())
+}
+
+/// Waits for something that must come about.
+async fn until(what: &str, is: impl Fn() -> bool) {
+    for _ in 0..2000 {
+        if is() {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    panic!("not within ten seconds: {what}");
+}
+
+async fn running(address: SocketAddr) -> String {
+    let (_, metrics) = fetch(address, "/metrics", "localhost").await;
+    metrics.lines().find_map(|line| line.strip_prefix("sahara_gateway_running ")).unwrap().to_owned()
 }
 
 #[tokio::test]
 async fn texts_are_answered_in_order_with_usage() {
     let address = start().await;
-    let (status, value) = embed(address, r#"{"model":"m","input":["four","a"]}"#).await;
+    let (status, value) = embed(address, r#"{"model":"m","input":["four","a"," "],"dimensions":1}"#).await;
     assert_eq!(status, 200);
-    assert_eq!(value["data"][0]["embedding"][0], 4.0);
-    assert_eq!(value["data"][1]["embedding"][0], 1.0);
-    assert_eq!(value["usage"]["total_tokens"], 6);
+    let numbers: Vec<f64> = (0..3).map(|i| value["data"][i]["embedding"][0].as_f64().unwrap()).collect();
+    assert_eq!(numbers, [4.0, 1.0, 1.0]);
+    assert_eq!(value["usage"]["total_tokens"], 9);
     let (_, metrics) = fetch(address, "/metrics", "localhost").await;
-    assert!(metrics.contains("sahara_gateway_texts_total 2"));
+    assert!(metrics.contains("sahara_gateway_texts_total 3"));
 }
 
 #[tokio::test]
 async fn refusals_have_openais_shape() {
     let address = start().await;
-    let (status, value) = embed(address, r#"{"model":"m","input":"a","dimensions":8}"#).await;
-    assert_eq!((status, value["error"]["param"].as_str()), (400, Some("dimensions")));
-    let (status, value) = embed(address, r#"{"model":"other","input":"a"}"#).await;
-    assert_eq!((status, value["error"]["code"].as_str()), (404, Some("model_not_found")));
-    let (status, value) = embed(address, r#"{"model":"m","input":"long"}"#).await;
-    assert_eq!((status, value["error"]["param"].as_str()), (400, Some("input")));
-    let (status, value) = embed(address, r#"{"model":"m","input":"down"}"#).await;
-    assert_eq!(status, 502);
-    assert_eq!(embed(address, r#"{"model":"m","input":"away"}"#).await.0, 503);
-    assert!(value["error"]["message"].as_str().unwrap().contains("node 2"));
+    for (body, status, code, param) in [
+        (r#"{"model":"m","input":"a","dimensions":8}"#, 400, "unsupported_parameter", Some("dimensions")),
+        (r#"{"model":"m","input":["a",""]}"#, 400, "invalid_value", Some("input")),
+        (r#"{"model":"m","input":[[3],[77]]}"#, 400, "invalid_value", Some("input")),
+        (r#"{"model":"m","input":"a","input_type":"query"}"#, 400, "unsupported_parameter", Some("input_type")),
+        (r#"{"model":"other","input":"a"}"#, 404, "model_not_found", Some("model")),
+        (r#"{"model":"m","input":"down"}"#, 502, "network_error", None),
+        (r#"{"model":"m","input":"away"}"#, 503, "network_unavailable", None),
+    ] {
+        let (got, value) = embed(address, body).await;
+        assert_eq!((got, value["error"]["code"].as_str()), (status, Some(code)), "{body}");
+        assert_eq!(value["error"]["param"].as_str(), param, "{body}");
+        assert!(value["error"]["message"].is_string() && value["error"]["type"].is_string(), "{value}");
+    }
 }
 
 #[tokio::test]
-async fn an_oversized_body_is_refused_before_it_is_read() {
+async fn what_is_too_long_is_refused_before_anything_is_computed() {
+    let engine = Arc::<Lengths>::default();
+    let address = start_with(engine.clone()).await;
+    let (status, value) = embed(address, r#"{"model":"m","input":["a","long"]}"#).await;
+    assert_eq!((status, value["error"]["code"].as_str()), (400, Some("context_length_exceeded")));
+    assert!(value["error"]["message"].as_str().unwrap().contains("'input' 1"));
+    let (status, value) = embed(address, r#"{"model":"m","input":["much","much"]}"#).await;
+    assert_eq!((status, value["error"]["code"].as_str()), (400, Some("max_tokens_per_request")));
+    assert_eq!(engine.begun.load(Ordering::SeqCst), 0, "the text before them was not computed either");
+}
+
+#[tokio::test]
+async fn fields_that_do_not_matter_are_named_in_a_header() {
     let address = start().await;
-    let head = format!(
-        "POST /v1/embeddings HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: {}\r\n\r\n",
-        MAX_BODY + 1
-    );
-    let (status, body) = send(address, head).await;
-    assert_eq!(status, 413);
-    assert!(body.contains("request_too_large"));
+    let body = r#"{"model":"m","input":"a","temperature":1,"seed":7,"user":"me"}"#;
+    let (status, head, _) = send(address, post(body, "")).await;
+    assert_eq!(status, 200);
+    assert!(head.contains("x-sahara-warning: ignored fields: seed, temperature"), "{head}");
+    let (_, head, _) = send(address, post(r#"{"model":"m","input":"a"}"#, "")).await;
+    assert!(!head.contains("x-sahara-warning"), "{head}");
+}
+
+#[tokio::test]
+async fn a_client_that_hangs_up_stops_its_work_and_frees_its_place() {
+    let engine = Arc::<Lengths>::default();
+    let address = start_with(engine.clone()).await;
+    let mut clients = Vec::new();
+    for _ in 0..4 {
+        let mut socket = TcpStream::connect(address).await.unwrap();
+        let texts = r#"{"model":"m","input":["slow","never","never"]}"#;
+        socket.write_all(post(texts, "").as_bytes()).await.unwrap();
+        clients.push(socket);
+    }
+    until("four requests have begun", || engine.begun.load(Ordering::SeqCst) == 4).await;
+    assert_eq!(running(address).await, "4");
+    let (status, head, body) = send(address, post(r#"{"model":"m","input":"a"}"#, "")).await;
+    assert!(status == 429 && body.contains("rate_limit_error"), "as many as one client may have: {status} {body}");
+    assert!(head.contains("retry-after: 1"), "{head}");
+    drop(clients);
+    until("all four were given up", || engine.given_up.load(Ordering::SeqCst) == 4).await;
+    for _ in 0..1000 {
+        if running(address).await == "0" {
+            break;
+        }
+    }
+    assert_eq!(running(address).await, "0");
+    assert_eq!(engine.begun.load(Ordering::SeqCst), 4, "what was queued behind them is never begun");
+    assert_eq!(embed(address, r#"{"model":"m","input":"a"}"#).await.0, 200);
+}
+
+#[tokio::test]
+async fn heads_that_no_client_of_ours_sends_are_refused_before_the_body_is_read() {
+    let address = start().await;
+    let good = r#"{"model":"m","input":"a"}"#;
+    for (lines, from, to, status) in [
+        ("", "application/json", "text/plain", 415),
+        ("", "application/json", "application/json; charset=utf-8", 200),
+        ("Content-Encoding: gzip\r\n", "", "", 415),
+        ("Origin: http://evil.example\r\n", "", "", 403),
+        ("Origin: http://app.example\r\n", "", "", 200),
+        ("Sec-Fetch-Site: cross-site\r\n", "", "", 403),
+        ("Sec-Fetch-Site: same-site\r\n", "", "", 403),
+        ("", "localhost", "evil.example", 403),
+        ("", "Content-Length: 25", "Content-Length: 8388609", 413),
+    ] {
+        let request = if from.is_empty() { post(good, lines) } else { post(good, lines).replacen(from, to, 1) };
+        let (got, head, body) = send(address, request).await;
+        assert_eq!(got, status, "{lines}{to}: {body}");
+        assert_eq!(head.contains("access-control-allow-origin: http://app.example"), lines.contains("app.example"));
+        assert!(got == 200 || serde_json::from_str::<Value>(&body).unwrap()["error"]["code"].is_string());
+    }
+    let chunked = "POST /v1/embeddings HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\
+                   Content-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n"
+        .to_owned();
+    let chunk = format!("{:x}\r\n{}\r\n", MAX_BODY + 1, " ".repeat(MAX_BODY + 1));
+    assert_eq!(send(address, chunked + &chunk).await.0, 413, "a length that nobody announced");
+}
+
+#[tokio::test]
+async fn an_allowed_page_gets_its_preflight_answered_and_no_other() {
+    let address = start().await;
+    let ask = |origin: &str| {
+        format!(
+            "OPTIONS /v1/embeddings HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nOrigin: {origin}\r\n\
+             Access-Control-Request-Method: POST\r\n\
+             Access-Control-Request-Headers: authorization,content-type,x-stainless-lang\r\n\r\n"
+        )
+    };
+    let (status, head, _) = send(address, ask("http://app.example")).await;
+    assert_eq!(status, 204);
+    for line in [
+        "access-control-allow-origin: http://app.example",
+        "access-control-allow-methods: get, post",
+        "access-control-allow-headers: authorization,content-type,x-stainless-lang",
+        "vary: origin",
+    ] {
+        assert!(head.contains(line), "{line} in {head}");
+    }
+    let (status, head, _) = send(address, ask("http://evil.example")).await;
+    assert!(status == 403 && !head.contains("access-control-allow"), "{head}");
 }
 
 #[tokio::test]
@@ -105,23 +267,15 @@ async fn models_health_and_unknown_pages() {
     assert_eq!(fetch(address, "/healthz", "[::1]:80").await.0, 200);
     assert_eq!(fetch(address, "/nothing", "localhost").await.0, 404);
     assert_eq!(fetch(address, "/v1/embeddings", "localhost").await.0, 405);
-}
-
-#[tokio::test]
-async fn a_foreign_name_in_the_host_header_is_refused() {
-    let address = start().await;
     assert_eq!(fetch(address, "/v1/models", "evil.example").await.0, 403);
-    assert_eq!(fetch(address, "/v1/models", "127.0.0.1.evil.example:80").await.0, 403);
 }
 
 #[tokio::test]
 async fn a_port_in_use_and_a_public_address_are_the_users_to_fix() {
     let address = start().await;
-    let config = GatewayConfig { listen: address, allow_remote: false, model: "m".into() };
-    let error = bind(config).await.err().unwrap();
+    let error = bind(config(address)).await.err().unwrap();
     assert_eq!(error.exit_code(), 2);
     assert!(error.report().contains("in use"));
-    let public = GatewayConfig { listen: ([0, 0, 0, 0], 0).into(), allow_remote: false, model: "m".into() };
-    let error = bind(public).await.err().unwrap();
+    let error = bind(config(([0, 0, 0, 0], 0).into())).await.err().unwrap();
     assert!(error.exit_code() == 2 && error.report().contains("--allow-remote"));
 }

@@ -138,6 +138,29 @@ impl Store {
         Ok((info, false))
     }
 
+    /// Removes a model; its name and how many bytes that freed.
+    ///
+    /// # Errors
+    /// If there is no such model.
+    pub fn remove(&self, name: &str, progress: &Progress) -> Result<(String, u64)> {
+        let name = pinned::pinned(name).map_or(name, |model| model.name);
+        check_name(name)?;
+        let place = self.place(name);
+        if !place.is_dir() {
+            return Err(Error::user(format!("no model named '{name}' here: see `sahara model ls`")));
+        }
+        let _lock = self.lock(progress)?;
+        let bytes = bytes_below(&place);
+        // Whoever opens it meanwhile sees the whole model or none.
+        let aside = self.folder.join(format!("{TEMPORARY}old-{name}"));
+        if aside.exists() {
+            fs::remove_dir_all(&aside).map_err(|e| Error::io("removing", &aside, e))?;
+        }
+        fs::rename(&place, &aside).map_err(|e| Error::io("removing", &place, e))?;
+        fs::remove_dir_all(&aside).map_err(|e| Error::io("removing", &aside, e))?;
+        Ok((name.to_owned(), bytes))
+    }
+
     /// Opens a model for use; compiles it again when an older program compiled it.
     pub fn open(&self, name: &str, progress: &Progress) -> Result<Model> {
         let name = pinned::pinned(name).map_or(name, |model| model.name);
@@ -323,6 +346,14 @@ fn replace(from: &Path, place: &Path) -> Result<()> {
     Ok(())
 }
 
+fn bytes_below(folder: &Path) -> u64 {
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    entries
+        .filter_map(|entry| Some((entry.path(), entry.metadata().ok()?)))
+        .map(|(path, about)| if about.is_dir() { bytes_below(&path) } else { about.len() })
+        .sum()
+}
+
 fn check_name(name: &str) -> Result<()> {
     let good = !name.is_empty()
         && name.len() <= 64
@@ -375,6 +406,23 @@ mod tests {
         let (_dir, store) = store();
         let error = store.open(DEFAULT_MODEL, &Progress::silent()).err().unwrap();
         assert!(error.report().contains("sahara model pull all-MiniLM-L6-v2"));
+    }
+
+    #[test]
+    fn a_removed_model_is_gone_whole_and_only_a_model_can_be_removed() {
+        let (dir, store) = store();
+        let place = store.folder.join("mine");
+        fs::create_dir_all(place.join("compiled")).unwrap();
+        fs::write(place.join("compiled/weights.bin"), [0; 100]).unwrap();
+        fs::write(place.join("source.json"), "damaged").unwrap();
+        assert_eq!(store.remove("mine", &Progress::silent()).unwrap(), ("mine".to_owned(), 107));
+        let left: Vec<_> = fs::read_dir(&store.folder).unwrap().flatten().map(|e| e.file_name()).collect();
+        assert_eq!(left, [".lock"]);
+        fs::create_dir(dir.path().join("other")).unwrap();
+        for name in ["mine", "../other", "..", ""] {
+            assert_eq!(store.remove(name, &Progress::silent()).unwrap_err().exit_code(), 2, "{name}");
+        }
+        assert!(dir.path().join("other").exists());
     }
 
     #[test]

@@ -20,12 +20,14 @@ use sahara_mpc::client::{
     Assignment, Client, ClientError, ClientOptions, Committee, GraphId, Inference, Job, NodeStatus, Task,
 };
 pub use sahara_mpc::client::{Rounding, Visibility};
-use sahara_mpc::identity;
+use sahara_mpc::identity::{self, Identity};
 use sahara_mpc::wire::FailCode;
 
 pub use figures::Figures;
 
-use crate::embedding::{Engine, Sink, check_texts, cores, decode, encode, graph};
+use crate::embedding::{
+    Engine, Length as TextLength, Sink, Stop, check_texts, cores, decode, encode, graph, length, wanted,
+};
 use crate::error::{Blame, Error, Result};
 use crate::home::{Home, create_private_dir};
 use crate::models::Model;
@@ -100,6 +102,14 @@ pub fn devnet_committee(home: &Home) -> PathBuf {
     home.devnet().join("committee.toml")
 }
 
+/// The key by which share nodes know this machine's user; made when it is first needed.
+pub fn consumer_identity(home: &Home) -> Result<Identity> {
+    create_private_dir(home.path())?;
+    let key = home.path().join("consumer.key");
+    identity::load_or_generate(&key)
+        .map_err(|e| Error::wrap(&format!("reading the key {}", key.display()), Blame::User, e))
+}
+
 impl NetworkEngine {
     /// Connects to the committee of a file, or to the local network.
     pub fn connect(
@@ -118,10 +128,7 @@ impl NetworkEngine {
         }
         progress.step("connecting to the share nodes");
         let committee = Committee::load(path).map_err(|e| Error::wrap("reading the committee", Blame::User, e))?;
-        create_private_dir(home.path())?;
-        let key = home.path().join("consumer.key");
-        let identity = identity::load_or_generate(&key)
-            .map_err(|e| Error::wrap(&format!("reading the key {}", key.display()), Blame::User, e))?;
+        let identity = consumer_identity(home)?;
         let client = Client::new(identity, committee, ClientOptions::default());
         let engine = Self {
             model,
@@ -181,7 +188,7 @@ impl NetworkEngine {
                     &Assignment::ALL,
                     &mut |_| (),
                 )
-                .map_err(|e| network_error("sharing the model among the nodes", e))?;
+                .map_err(|e| self.error("sharing the model among the nodes", e))?;
             handed_over |= sent.weights_sent > 0;
             let mut lengths = self.lengths.lock().unwrap_or_else(PoisonError::into_inner);
             lengths.insert(bucket, Length { registered: true, ..length });
@@ -217,6 +224,10 @@ impl NetworkEngine {
 
     /// Has the nodes make the packs that a window uses up, as far as they are missing.
     pub fn prepare(&self, window: &Window) -> Result<()> {
+        self.prepare_by(&self.client, window)
+    }
+
+    fn prepare_by(&self, client: &Client, window: &Window) -> Result<()> {
         let mut buckets: Vec<u32> = window.items.iter().map(|(encoded, _)| encoded.bucket).collect();
         buckets.dedup();
         self.register(&buckets)?;
@@ -227,22 +238,22 @@ impl NetworkEngine {
         let tasks: Vec<(u32, Task, u32)> = wanted.into_values().collect();
         let make = |index: usize| {
             let (bucket, task, count) = tasks[index];
-            let ready = self.packs_ready(&task)?;
+            let ready = self.packs_ready(client, &task)?;
             let missing = count.saturating_sub(ready);
             if missing == 0 {
                 return Ok(());
             }
-            self.ask("preparing masks on the nodes", bucket, || self.client.prepare(&task, missing, &mut |_| ()))
+            self.ask("preparing masks on the nodes", bucket, || client.prepare(&task, missing, &mut |_| ()))
         };
         in_order(tasks.len(), Assignment::ALL.len(), make, |()| Ok(()))
     }
 
     /// Packs for a task that both evaluators hold.
-    fn packs_ready(&self, task: &Task) -> Result<u32> {
-        let asking = |e| network_error("asking the nodes for their packs", e);
+    fn packs_ready(&self, client: &Client, task: &Task) -> Result<u32> {
+        let asking = |e| self.error("asking the nodes for their packs", e);
         let [first, second] = task.assignment.evaluators();
-        let held = self.client.node_status(first).map_err(asking)?.packs_for(task);
-        Ok(held.min(self.client.node_status(second).map_err(asking)?.packs_for(task)))
+        let held = client.node_status(first).map_err(asking)?.packs_for(task);
+        Ok(held.min(client.node_status(second).map_err(asking)?.packs_for(task)))
     }
 
     /// Makes a request that needs the model: waits while nodes say that they have too much to do, and hands the model
@@ -260,18 +271,22 @@ impl NetworkEngine {
                     self.forget(bucket);
                     self.register(&[bucket])?;
                 }
-                result => return result.map_err(|e| network_error(doing, e)),
+                result => return result.map_err(|e| self.error(doing, e)),
             }
         }
     }
 
     /// Runs the jobs of a window; the most rounds that one of them took.
     pub fn run(&self, window: Window, sink: Sink<'_>) -> Result<u32> {
+        self.run_by(&self.client, window, sink)
+    }
+
+    fn run_by(&self, client: &Client, window: Window, sink: Sink<'_>) -> Result<u32> {
         let most = AtomicU32::new(0);
         let job = |offset: usize| {
             let index = window.first + offset;
             let (encoded, task) = &window.items[offset];
-            let (integers, rounds) = self.infer(task, encoded, index)?;
+            let (integers, rounds) = self.infer(client, task, encoded, index)?;
             most.fetch_max(rounds, Ordering::Relaxed);
             Ok(decode(&self.model, index, encoded, integers))
         };
@@ -279,11 +294,11 @@ impl NetworkEngine {
         Ok(most.into_inner())
     }
 
-    fn infer(&self, task: &Task, encoded: &Encoded, index: usize) -> Result<(Vec<Vec<i32>>, u32)> {
+    fn infer(&self, client: &Client, task: &Task, encoded: &Encoded, index: usize) -> Result<(Vec<Vec<i32>>, u32)> {
         let length = self.length(encoded.bucket)?;
         let job = Job { graph: &length.graph, task: *task, inputs: &encoded.inputs, auto_prepare: true };
         let doing = format!("embedding text {index} on the network");
-        let Inference { outputs, stats, .. } = self.ask(&doing, encoded.bucket, || self.client.infer(&job))?;
+        let Inference { outputs, stats, .. } = self.ask(&doing, encoded.bucket, || client.infer(&job))?;
         Ok((outputs, stats.rounds))
     }
 
@@ -298,7 +313,7 @@ impl NetworkEngine {
         self.client
             .status()
             .into_iter()
-            .map(|status| status.map_err(|e| network_error("asking the nodes for their status", e)))
+            .map(|status| status.map_err(|e| self.error("asking the nodes for their status", e)))
             .collect()
     }
 
@@ -313,16 +328,30 @@ impl NetworkEngine {
 }
 
 impl Engine for NetworkEngine {
-    fn embed(&self, texts: &[String], sink: Sink<'_>) -> Result<()> {
+    fn embed_until(&self, texts: &[String], stop: &Stop, sink: Sink<'_>) -> Result<()> {
         check_texts(texts)?;
+        let client = self.client.until(stop.clone());
         let mut start = 0;
         while start < texts.len() {
+            wanted(stop)?;
             let window = self.window(texts, start)?;
             start += window.len();
-            self.prepare(&window)?;
-            self.run(window, sink)?;
+            self.prepare_by(&client, &window)?;
+            self.run_by(&client, window, sink)?;
         }
         Ok(())
+    }
+
+    fn length(&self, index: usize, text: &str) -> Result<TextLength> {
+        length(&self.model, index, text)
+    }
+
+    fn text_of(&self, tokens: &[u32]) -> Option<String> {
+        self.model.compiled.frontend.text_of(tokens)
+    }
+
+    fn dimensions(&self) -> usize {
+        self.model.compiled.frontend.dimensions()
     }
 
     fn health(&self) -> Result<()> {
@@ -336,11 +365,23 @@ impl Engine for NetworkEngine {
     }
 }
 
-fn network_error(doing: &str, error: ClientError) -> Error {
-    if error.is_unreachable() {
-        return Error::unreachable(format!(
-            "{doing}: {error}: is the network up? See `sahara devnet status`, or start it with `sahara devnet up`"
-        ));
+impl NetworkEngine {
+    /// An error of the nodes in words for whoever asked.
+    fn error(&self, doing: &str, error: ClientError) -> Error {
+        if matches!(error, ClientError::Stopped) {
+            return Error::stopped();
+        }
+        if error.is_unreachable() {
+            return Error::unreachable(format!(
+                "{doing}: {error}: is the network up? See `sahara devnet status`, or start it with `sahara devnet up`"
+            ));
+        }
+        if error.is_not_admitted() {
+            return Error::user(format!(
+                "{doing}: {error}: its operator must add your key to the list `consumers` in its node.toml: {}",
+                self.client.key()
+            ));
+        }
+        Error::wrap(doing, Blame::Fault, error)
     }
-    Error::wrap(doing, Blame::Fault, error)
 }

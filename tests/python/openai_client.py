@@ -33,6 +33,7 @@ def main():
     coded = client.post("/embeddings", cast_to=object,
                         body={"model": model, "input": texts[0], "encoding_format": "base64"})
     one = create(model=model, input=texts[0], encoding_format="float")
+    ignored = client.embeddings.with_raw_response.create(model=model, input="x", extra_body={"temperature": 1})
     raw = base64.b64decode(coded["data"][0]["embedding"])
     print(json.dumps({
         "models": [entry.id for entry in client.models.list()],
@@ -43,15 +44,20 @@ def main():
         "model": floats.model,
         "default": [entry.embedding for entry in default.data],
         "base64": list(struct.unpack(f"<{len(raw) // 4}f", raw)),
+        "spaces": create(model=model, input=["  "]).usage.prompt_tokens,
+        "dimensions": len(create(model=model, input="x", dimensions=384).data[0].embedding),
+        "warning": ignored.headers.get("x-sahara-warning"),
         "one": [entry.embedding for entry in one.data],
         "refusals": {
             "dimensions": refusal(lambda: create(model=model, input="x", dimensions=64)),
             "empty": refusal(lambda: create(model=model, input="")),
+            "blank_among_others": refusal(lambda: create(model=model, input=["fine", ""])),
             "empty_list": refusal(lambda: create(model=model, input=[])),
-            "tokens": refusal(lambda: create(model=model, input=[1, 2, 3])),
+            "tokens": refusal(lambda: create(model=model, input=[1, 2, 100_277])),
+            "long": refusal(lambda: create(model=model, input=["fine", "word " * 600])),
             "model": refusal(lambda: create(model="no-such-model", input="x")),
             "format": refusal(lambda: create(model=model, input="x", encoding_format="int8")),
-            "unknown": refusal(lambda: create(model=model, input="x", extra_body={"temperature": 1})),
+            "prompt": refusal(lambda: create(model=model, input="x", extra_body={"prompt_name": "query"})),
             "chat": refusal(lambda: client.chat.completions.create(
                 model=model, messages=[{"role": "user", "content": "hello"}])),
         },

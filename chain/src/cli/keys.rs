@@ -8,15 +8,15 @@ use serde_json::{Value, json};
 
 use crate::{
     genesis::DEV_ACCOUNTS,
-    node::{KEY_FILE, NodeError, load_key},
+    node::{NodeError, validator_key},
 };
 
 /// Show the development accounts and this node's validator key.
 #[derive(Debug, Args)]
 pub struct Keys {
-    /// Folder of a node
+    /// Folder of a node [default: the local network's]
     #[arg(long)]
-    home: Option<PathBuf>,
+    pub(super) home: Option<PathBuf>,
     /// Also show the secret keys of the development accounts, which everybody knows
     #[arg(long)]
     secrets: bool,
@@ -28,9 +28,8 @@ pub struct Keys {
 impl Keys {
     /// Prints them.
     pub fn run(self) -> Result<(), NodeError> {
-        let home = self.home.filter(|home| home.join(KEY_FILE).exists());
-        let validator = home.map(|home| load_key(&home)).transpose()?;
-        let validator = validator.map(|key| hex::encode_prefixed(key.verifying_key().to_bytes()));
+        let validator = self.home.as_deref().map(validator_key).transpose()?.flatten();
+        let validator = validator.map(hex::encode_prefixed);
         if self.json {
             let account = |(address, secret): &(Address, B256)| match self.secrets {
                 true => json!({ "address": address, "secret": secret }),
@@ -45,7 +44,8 @@ impl Keys {
         }
         for (i, (address, secret)) in DEV_ACCOUNTS.iter().enumerate() {
             match self.secrets {
-                true => println!("account {i}  {address}  {secret}"),
+                // Two lines: together they are wider than a terminal.
+                true => println!("account {i}  {address}\n           {secret}"),
                 false => println!("account {i}  {address}"),
             }
         }

@@ -13,9 +13,9 @@ use crate::{
 /// Show how far a node is.
 #[derive(Debug, Args)]
 pub struct Status {
-    /// Folder of the node
+    /// Folder of the node [default: the local network's]
     #[arg(long)]
-    home: PathBuf,
+    pub(super) home: Option<PathBuf>,
     /// One JSON object
     #[arg(long)]
     json: bool,
@@ -24,10 +24,17 @@ pub struct Status {
 impl Status {
     /// Asks and prints.
     pub async fn run(self) -> Result<(), NodeError> {
-        let config = Config::load(&self.home)?;
+        let home = self.home.ok_or_else(|| {
+            NodeError::Setup(
+                "no local network was started yet: start one, or give the folder of a node by --home".into(),
+            )
+        })?;
+        let config = Config::load(&home)?;
         let client = Client::new(config.rpc);
         let block = latest(config.rpc).await.map_err(NodeError::Setup)?;
         let peers = client.ask("net_peerCount", json!([])).await;
+        let chain_id = client.ask("eth_chainId", json!([])).await;
+        let chain_id = chain_id.ok().and_then(|id| quantity(&id));
         let syncing = client.ask("eth_syncing", json!([])).await;
         let number = quantity(&block["number"]);
         let driver = config.driver.describe();
@@ -36,6 +43,7 @@ impl Status {
             let status = json!({
                 "height": number,
                 "hash": block["hash"],
+                "chain_id": chain_id,
                 "rpc": rpc,
                 "driver": driver,
                 "peers": peers.ok().and_then(|peers| quantity(&peers)),
@@ -45,6 +53,7 @@ impl Status {
         } else {
             println!("height    {}", number.unwrap_or_default());
             println!("block     {}", block["hash"].as_str().unwrap_or("?"));
+            println!("chain id  {}", chain_id.map_or_else(|| "?".into(), |id| id.to_string()));
             println!("JSON-RPC  {rpc}");
             println!("driver    {driver}");
             match peers {

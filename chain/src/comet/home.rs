@@ -117,11 +117,11 @@ fn draw(
 ) -> Result<(), NodeError> {
     let count = validators.len().to_string();
     let words = ["testnet", "--populate-persistent-peers=false", "--v", &count, "--o"];
-    comet(cometbft, words.iter().map(OsStr::new).chain([folder.as_os_str()]))?;
+    run(cometbft, words.iter().map(OsStr::new).chain([folder.as_os_str()]))?;
     let peers: Vec<String> = validators
         .iter()
         .map(|v| {
-            let id = comet(cometbft, ["show-node-id", "--home"].iter().map(OsStr::new).chain([v.home.as_os_str()]))?;
+            let id = run(cometbft, ["show-node-id", "--home"].iter().map(OsStr::new).chain([v.home.as_os_str()]))?;
             Ok(format!("{id}@127.0.0.1:{}", block.of(v.index).p2p))
         })
         .collect::<Result<_, NodeError>>()?;
@@ -139,7 +139,8 @@ fn draw(
     Ok(())
 }
 
-fn comet<'a>(program: &Path, arguments: impl Iterator<Item = &'a OsStr>) -> Result<String, NodeError> {
+/// Runs one of CometBFT's own commands to its end; what it printed.
+pub fn run<'a>(program: &Path, arguments: impl Iterator<Item = &'a OsStr>) -> Result<String, NodeError> {
     let mut command = Command::new(program);
     command.args(arguments);
     let output = command.output().map_err(file("run", program))?;

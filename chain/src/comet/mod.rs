@@ -3,6 +3,7 @@
 mod client;
 mod forward;
 mod home;
+mod join;
 mod neighbours;
 mod ports;
 mod process;
@@ -10,6 +11,7 @@ pub mod settings;
 
 pub use client::{Answer, Client};
 pub use forward::Forward;
-pub use home::{Layout, Validator, find, layout};
+pub use home::{Layout, Validator, find, layout, run};
+pub use join::{Invitation, Trust, on_this_machine};
 pub use ports::{PortBlock, Ports};
 pub use process::{Launch, Process, Processes, stop_all};

@@ -69,9 +69,7 @@ impl Launch {
                 thread::sleep(GLANCE);
             }
         }
-        let mut command = Command::new(&self.cometbft);
-        command.args(["node", "--home"]).arg(home).stdin(Stdio::null());
-        Process::spawn("cometbft", command, home.join("cometbft.log"))
+        Process::cometbft(&self.cometbft, home)
     }
 
     /// Starts both.
@@ -82,6 +80,19 @@ impl Launch {
 }
 
 impl Process {
+    /// Starts the CometBFT of `home`, whose ledger listens.
+    pub fn cometbft(program: &Path, home: &Path) -> Result<Self, NodeError> {
+        let mut command = Command::new(program);
+        command.args(["node", "--home"]).arg(home).stdin(Stdio::null());
+        Self::spawn("cometbft", command, home.join("cometbft.log"))
+    }
+
+    /// Ends it as a user would.
+    pub fn stop(&mut self) {
+        self.signal(Signal::TERM);
+        self.wait();
+    }
+
     fn spawn(name: &'static str, mut command: Command, log: PathBuf) -> Result<Self, NodeError> {
         let failed = |doing, path: &Path| {
             let path = path.display().to_string();

@@ -15,7 +15,7 @@ use tokio::sync::watch;
 
 pub use config::{CONFIG_FILE, Config, Driver, GENESIS_FILE, KEY_FILE, Keep, write};
 pub use damage::explain_damage;
-pub use key::{generate_key, load_key, store_key};
+pub use key::{generate_key, load_key, store_key, validator_key};
 
 use crate::{
     error::Fault,

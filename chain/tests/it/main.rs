@@ -17,6 +17,7 @@ mod workshop;
 
 mod a_contract_settles_what_its_committee_signed;
 mod a_damaged_database_says_so_and_is_restored;
+mod a_further_node_joins_by_one_command;
 mod a_network_that_was_divided_heals;
 mod a_new_node_starts_from_a_snapshot;
 mod a_node_that_dies_anywhere_goes_on_where_it_was;

@@ -76,7 +76,7 @@ impl Client {
         let id = JobId::random()?;
         let shares = share_inputs(job.inputs, &Seed::random()?);
         let run = Run { job: id, task: job.task };
-        let pair = Pair::new(self.options.job_timeout);
+        let pair = Pair::new(self.options.job_timeout, self.stop.clone());
         let [first, second] = job.task.assignment.evaluators();
         let (a, b) = std::thread::scope(|scope| {
             let [share1, share2] = shares;

@@ -10,6 +10,7 @@ use std::sync::{Arc, PoisonError};
 
 use zeroize::Zeroizing;
 
+use super::jobs::{slot, still_wanted};
 use super::serve::{Refusal, Trouble, own, peer};
 use super::state::Node;
 use crate::engine::{
@@ -35,11 +36,12 @@ pub(super) fn prepare(node: &Node, lane: &mut Lane, request: Prepare) -> Result<
     let plan = node.models.plan(&task)?;
     let (weights, sharing) = node.models.material(&graph, task.visibility, task.assignment)?;
     let busy = || Refusal::new(FailCode::Busy, "this node is dealing as many packs as it can, try again");
-    let _slot = node.deal_slots.take(node.config.timeouts.request()).ok_or_else(busy)?;
+    let _slot = slot(&node.deal_slots, lane, node.config.timeouts.request())?.ok_or_else(busy)?;
     for done in 1..=request.count {
         if node.is_stopping() {
             return Err(Refusal::new(FailCode::Stopping, "this node is shutting down").into());
         }
+        still_wanted(lane)?;
         deal_pack(node, &task, sharing, &plan, &weights)?;
         node.stats.dealt.fetch_add(1, Ordering::Relaxed);
         lane.send(&Progress { done, total: request.count }).map_err(own)?;

@@ -11,6 +11,7 @@ use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::serve::{Ended, Refusal, Trouble, own, peer};
+use super::slots::{Slot, Slots};
 use super::state::{Node, Opened};
 use crate::engine::{Evaluator, EvaluatorRole, JobSecret, PackContents, Plan, Seed, Step, WeightMaterial, fits_inputs};
 use crate::lane::Lane;
@@ -115,9 +116,35 @@ fn busy() -> Refusal {
     Refusal::new(FailCode::Busy, "this node runs as many jobs as it can, try again")
 }
 
-fn as_first(node: &Arc<Node>, consumer: &Lane, job: Job) -> Result<Outcome, Trouble> {
-    let _slot = node.first_slots.take(node.config.timeouts.request()).ok_or_else(busy)?;
+/// How often whoever waits for something else looks whether its consumer is still there.
+const GLANCE: Duration = Duration::from_millis(50);
+
+/// A consumer that says something, or hangs up, before it has its answer has given the job up.
+pub(super) fn still_wanted(consumer: &mut Lane) -> Result<(), Trouble> {
+    if consumer.readable(Duration::ZERO).map_err(own)? {
+        return Err(Refusal::new(FailCode::Refused, "the request was given up").into());
+    }
+    Ok(())
+}
+
+/// A slot for a job whose consumer still waits.
+pub(super) fn slot(slots: &Arc<Slots>, consumer: &mut Lane, patience: Duration) -> Result<Option<Slot>, Trouble> {
+    let end = Instant::now() + patience;
     loop {
+        if let Some(slot) = slots.take(GLANCE) {
+            return Ok(Some(slot));
+        }
+        still_wanted(consumer)?;
+        if Instant::now() >= end {
+            return Ok(None);
+        }
+    }
+}
+
+fn as_first(node: &Arc<Node>, consumer: &mut Lane, job: Job) -> Result<Outcome, Trouble> {
+    let _slot = slot(&node.first_slots, consumer, node.config.timeouts.request())?.ok_or_else(busy)?;
+    loop {
+        still_wanted(consumer)?;
         let no_pack = || {
             let text = "no preprocessing pack is left for this graph, assignment and mode: prepare some";
             Refusal::new(FailCode::NoPack, text)
@@ -137,10 +164,14 @@ fn as_first(node: &Arc<Node>, consumer: &Lane, job: Job) -> Result<Outcome, Trou
         };
         let start = (Instant::now(), lane.bytes());
         lane.send(&open).map_err(peer)?;
+        let patience = Instant::now() + node.config.timeouts.round() + OPENING;
+        while !lane.readable(GLANCE).map_err(peer)? && Instant::now() < patience {
+            still_wanted(consumer)?;
+        }
         match lane.receive::<OpenReply>().map_err(peer)? {
             OpenReply::Go(second) => {
                 let other = job.other;
-                let outcome = evaluate(node, &mut lane, job, pack, id, [&open.secret, &second], start)?;
+                let outcome = evaluate(node, &mut lane, consumer, job, pack, id, [&open.secret, &second], start)?;
                 node.put_back(other, lane);
                 drop(in_use);
                 return Ok(outcome);
@@ -158,7 +189,7 @@ fn as_second(node: &Arc<Node>, consumer: &mut Lane, job: Job) -> Result<Outcome,
     let end = Instant::now() + node.config.timeouts.round();
     loop {
         let mut opened = loop {
-            match waiting.opened.recv_timeout(Duration::from_millis(50)) {
+            match waiting.opened.recv_timeout(GLANCE) {
                 Ok(opened) => break opened,
                 Err(RecvTimeoutError::Timeout) if Instant::now() < end => {}
                 Err(_) => {
@@ -169,10 +200,7 @@ fn as_second(node: &Arc<Node>, consumer: &mut Lane, job: Job) -> Result<Outcome,
             if node.is_stopping() {
                 return Err(Refusal::new(FailCode::Stopping, "this node is shutting down").into());
             }
-            // A consumer that has something to say now has given up.
-            if consumer.readable(Duration::ZERO).map_err(own)? {
-                return Err(Refusal::new(FailCode::Refused, "the job was given up").into());
-            }
+            still_wanted(consumer)?;
         };
         let lane = &mut opened.lane;
         let same = opened.open.consumer == consumer.peer().0 && opened.open.task == job.run.task;
@@ -197,7 +225,7 @@ fn as_second(node: &Arc<Node>, consumer: &mut Lane, job: Job) -> Result<Outcome,
         let second = contribution()?;
         lane.send(&OpenReply::Go(second.clone())).map_err(peer)?;
         let id = opened.open.pack;
-        let outcome = evaluate(node, lane, job, pack, id, [&opened.open.secret, &second], start)?;
+        let outcome = evaluate(node, lane, consumer, job, pack, id, [&opened.open.secret, &second], start)?;
         drop(in_use);
         let _ = opened.give_back.send(opened.lane); // its thread goes on waiting for requests
         return Ok(outcome);
@@ -272,10 +300,11 @@ fn wait_for_consumer(node: &Node, open: &OpenJob) -> Option<mpsc::Sender<Opened>
     }
 }
 
-/// The rounds of a job, in this thread, on this lane.
+/// The rounds of a job, in this thread, on this lane; they end early when nobody waits for the answer any more.
 fn evaluate(
     node: &Node,
     lane: &mut Lane,
+    consumer: &mut Lane,
     job: Job,
     pack: PackContents,
     id: crate::wire::PackId,
@@ -298,6 +327,7 @@ fn evaluate(
             match step {
                 Step::Exchange { send, name } => {
                     round += 1;
+                    still_wanted(consumer)?;
                     lane.set_step(|text| {
                         let _ = write!(text, "in round {round} ({name})"); // a String takes everything
                     });

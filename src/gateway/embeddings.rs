@@ -1,0 +1,127 @@
+//! `POST /v1/embeddings`: everything that can be refused is refused before anything is computed.
+
+use std::time::Instant;
+
+use super::load::work;
+use super::openai::{EmbeddingRequest, EmbeddingResponse, Input, parse_request};
+use super::*;
+use crate::embedding::{Embedding, Stop};
+
+/// Most tokens of one request, as with OpenAI: bounds what one request can make the nodes do.
+const MAX_TOKENS: usize = 300_000;
+
+/// Answers a request for embeddings.
+pub async fn answer(
+    State(gateway): State<Arc<Gateway>>,
+    ConnectInfo(client): ConnectInfo<SocketAddr>,
+    body: Body,
+) -> Response {
+    let started = Instant::now();
+    match embed(&gateway, client, body).await {
+        Ok(answered) => {
+            gateway.metrics.served(answered.texts, answered.tokens, started.elapsed());
+            with_warning(axum::Json(answered.body).into_response(), &answered.ignored)
+        }
+        Err(error) => {
+            gateway.metrics.error(error.status);
+            refuse(&error)
+        }
+    }
+}
+
+struct Answered {
+    body: EmbeddingResponse,
+    texts: usize,
+    tokens: usize,
+    ignored: Vec<String>,
+}
+
+async fn embed(gateway: &Arc<Gateway>, client: SocketAddr, body: Body) -> Result<Answered, ApiError> {
+    let place = gateway.load.enter(client.ip())?;
+    let body = read_body(body).await?;
+    let request = parse_request(&body)?;
+    drop(body);
+    if request.model != gateway.model {
+        return Err(ApiError::unknown_model(&request.model, &gateway.model));
+    }
+    let gateway = gateway.clone();
+    work(place, move |stop| {
+        let EmbeddingRequest { inputs, format, ignored, dimensions, .. } = request;
+        check_dimensions(dimensions, gateway.engine.dimensions())?;
+        let texts = texts(&gateway, inputs, stop)?;
+        let mut answers: Vec<Embedding> = Vec::with_capacity(texts.len());
+        gateway
+            .engine
+            .embed_until(&texts, stop, &mut |answer| {
+                answers.push(answer);
+                Ok(())
+            })
+            .map_err(|error| engine_error(&error))?;
+        let (texts, tokens) = (answers.len(), answers.iter().map(|answer| answer.tokens).sum());
+        Ok(Answered { body: EmbeddingResponse::new(&gateway.model, answers, format), texts, tokens, ignored })
+    })
+    .await
+}
+
+fn check_dimensions(asked: Option<u64>, own: usize) -> Result<(), ApiError> {
+    match asked {
+        Some(asked) if asked != own as u64 => {
+            let why = format!("'dimensions' {asked} is not supported: the model's embeddings have {own} numbers.");
+            Err(ApiError::unsupported("dimensions", why))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// The texts of the inputs, none of them longer than the model reads.
+fn texts(gateway: &Gateway, inputs: Vec<Input>, stop: &Stop) -> Result<Vec<String>, ApiError> {
+    let mut tokens = 0;
+    let mut texts = Vec::with_capacity(inputs.len());
+    for (index, input) in inputs.into_iter().enumerate() {
+        crate::embedding::wanted(stop).map_err(|error| engine_error(&error))?;
+        let text = match input {
+            Input::Text(text) => text,
+            Input::Tokens(ids) => tokens::text_of(index, &ids, gateway.token_arrays, gateway.engine.as_ref())?,
+        };
+        let length = gateway.engine.length(index, &text).map_err(|error| engine_error(&error))?;
+        if length.truncated {
+            let why = format!(
+                "This model's maximum context length is {} tokens, and 'input' {index} is longer: split it into passages.",
+                length.tokens
+            );
+            return Err(ApiError { code: Some("context_length_exceeded"), ..ApiError::invalid("input", why) });
+        }
+        tokens += length.tokens;
+        if tokens > MAX_TOKENS {
+            let why = format!("'input' has more than {MAX_TOKENS} tokens in all: send fewer texts at once.");
+            return Err(ApiError { code: Some("max_tokens_per_request"), ..ApiError::invalid("input", why) });
+        }
+        texts.push(text);
+    }
+    Ok(texts)
+}
+
+fn with_warning(mut response: Response, ignored: &[String]) -> Response {
+    if ignored.is_empty() {
+        return response;
+    }
+    let text = format!("ignored fields: {}", ignored.join(", "));
+    // The names were made of printable ASCII when they were read.
+    if let Ok(value) = HeaderValue::from_str(&text) {
+        response.headers_mut().insert("x-sahara-warning", value);
+    }
+    response
+}
+
+/// An engine's error in OpenAI's shape.
+pub fn engine_error(error: &Error) -> ApiError {
+    match error.blame() {
+        Blame::User => ApiError::invalid("input", error.report()),
+        Blame::Unreachable => ApiError::plain(503, "network_unavailable", error.report()),
+        // Nobody is there to read this one.
+        Blame::Stopped => ApiError::plain(499, "client_closed_request", "The client has hung up."),
+        Blame::Fault | Blame::Quiet => {
+            ApiError::plain(502, "network_error", format!("The share nodes did not answer: {error}"))
+        }
+    }
+}
