@@ -1,6 +1,8 @@
 //! Sahara's folder on this machine: `$SAHARA_HOME`, or `~/.sahara`.
 //!
 //! ```text
+//! owner.key          the key that models are shared with
+//! consumer.key       the key that questions are asked with
 //! models/<name>/     files of the model, source.json, compiled/
 //! devnet/            the local network: node-1, node-2, node-3, client, devnet.json
 //! ```

@@ -19,6 +19,7 @@ pub mod embedding;
 pub mod error;
 pub mod gateway;
 pub mod home;
+pub mod keys;
 mod memory;
 pub mod models;
 pub mod network;

@@ -9,50 +9,53 @@ use sahara_circuits::graph::Graph;
 use sahara_circuits::kernels::Simd;
 use sahara_circuits::reference::{ExecOptions, execute};
 use sahara_circuits::weights::Weights;
+use sahara_mpc::client::Assignment;
 use sahara_mpc::committee::{Committee, Member};
 use sahara_mpc::config::Config;
 use sahara_mpc::identity::PublicKey;
-use sahara_mpc::models::PartHeader;
+use sahara_mpc::manifest::SignedManifest;
+use sahara_mpc::models::{PartHeader, SharingRecord};
 use sahara_mpc::packs::{PackHeader, PackLimits, PackStore};
 use sahara_mpc::protocol::EvaluatorRole;
 use sahara_mpc::transcript::SignedRecord;
 use sahara_mpc::wire::Message;
 
 /// Bytes of a pack file before the corrections.
-const PACK_PREFIX: usize = 126;
+const PACK_PREFIX: usize = 141;
 
 #[test]
 fn version_1_graph_and_weights() {
-    let graph = Graph::from_bytes(&read("graph.bin")).expect("a version 1 graph");
-    let weights = Weights::from_bytes(&read("weights.bin")).expect("version 1 weights");
-    assert_eq!(graph.id().to_string(), text("graph.id"), "the identity of a graph never changes");
-    assert_eq!(graph.to_bytes(), read("graph.bin"), "one graph has one encoding");
+    let graph = Graph::from_bytes(&read("v1/graph.bin")).expect("a version 1 graph");
+    let weights = Weights::from_bytes(&read("v1/weights.bin")).expect("version 1 weights");
+    assert_eq!(graph.id().to_string(), text("v1/graph.id"), "the identity of a graph never changes");
+    assert_eq!(graph.to_bytes(), read("v1/graph.bin"), "one graph has one encoding");
     assert!(weights.matches(&graph.weights));
     assert_eq!(weights.root(&graph.weights), graph.weights_root, "nor does the commitment to weights");
-    let inputs: Vec<Vec<i32>> = serde_json::from_str(&text("inputs.json")).expect("lists of integers");
+    let inputs: Vec<Vec<i32>> = serde_json::from_str(&text("v1/inputs.json")).expect("lists of integers");
     let options = ExecOptions { threads: 1, record_trace: false, simd: Simd::Auto };
     let outputs = execute(&graph, &weights, &inputs, &options).expect("a checked graph runs").outputs;
     assert_eq!(
         serde_json::to_string(&outputs).expect("JSON"),
-        text("outputs.json"),
+        text("v1/outputs.json"),
         "nor what a stored graph computes"
     );
 }
 
 #[test]
-fn version_1_transcript() {
-    let transcript = SignedRecord::decode(&read("transcript.bin")).expect("a version 1 transcript");
+fn version_2_transcript() {
+    let transcript = SignedRecord::decode(&read("v2/transcript.bin")).expect("a version 2 transcript");
     assert!(transcript.is_signed(), "an old signature still holds");
     assert_eq!((transcript.record.sent.frames, transcript.record.sent.bytes), (2, 6));
-    assert_eq!(transcript.encode(), read("transcript.bin"));
+    assert_eq!(transcript.encode(), read("v2/transcript.bin"));
 }
 
 #[test]
-fn version_1_pack_is_taken_once() {
+fn version_2_pack_is_taken_once() {
     let home = tempfile::tempdir().expect("a temporary folder");
-    let (header, _) = PackHeader::decode(&read("pack.bin")[..PACK_PREFIX]).expect("a version 1 pack");
+    let bytes = read("v2/pack.bin");
+    let (header, _) = PackHeader::decode(&bytes[..PACK_PREFIX]).expect("a version 2 pack");
     assert_eq!((header.corrections, header.prepared), (5, 8));
-    fs::write(home.path().join(format!("{}.pack", header.id)), read("pack.bin")).expect("a writable folder");
+    fs::write(home.path().join(format!("{}.pack", header.id)), bytes).expect("a writable folder");
     let limits = PackLimits { per_key: 4, bytes: 1 << 20, memory: 1 << 20 };
     let store = Arc::new(PackStore::open(home.path(), limits).expect("an old store opens"));
     assert_eq!(store.held(&header.key), [header.id]);
@@ -65,33 +68,51 @@ fn version_1_pack_is_taken_once() {
 }
 
 #[test]
-fn version_1_weight_part() {
-    let header = PartHeader::decode(&read("part.bin")).expect("a version 1 weight part");
-    assert_eq!((header.len, header.owner), (77, PublicKey([6; 32])));
-    assert_eq!(header.encode(), read("part.bin"));
+fn version_2_weight_part_and_version_1_manifest_and_record() {
+    let part = PartHeader::decode(&read("v2/part.bin")).expect("a version 2 weight part");
+    assert_eq!((part.len, part.masked_for), (77, Some(Assignment::ALL[2])));
+    assert_eq!(part.encode(), read("v2/part.bin"));
+    let signed = SignedManifest::decode(&read("v1/manifest.bin")).expect("a version 1 manifest, its signature too");
+    assert_eq!(signed.id(), part.manifest, "the identity of a manifest never changes");
+    assert_eq!((signed.manifest().name.as_str(), signed.manifest().version), ("model", 3));
+    let record = SharingRecord::decode(&read("v1/sharing.bin")).expect("a version 1 record");
+    assert_eq!((record.last_version, record.last_serial, record.current), (3, 4, Some(signed.id())));
+    assert_eq!(record.sharing(), signed.manifest().sharing(), "nor does that of a sharing");
+    assert_eq!(record.encode(), read("v1/sharing.bin"));
+}
+
+#[test]
+fn what_belongs_to_weights_without_an_owner_is_refused_by_name() {
+    for file in ["v1/transcript.bin", "v1/pack.bin", "v1/part.bin"] {
+        let said = refusal(file, &read(file));
+        assert!(said.contains("version 1"), "{file}: {said}");
+    }
 }
 
 #[test]
 fn version_1_configuration_and_committee() {
-    let config = Config::parse(&text("node.toml"), Path::new("/node")).expect("a version 1 configuration");
+    let config = Config::parse(&text("v1/node.toml"), Path::new("/node")).expect("a version 1 configuration");
     assert_eq!(config.listen.to_string(), "127.0.0.1:7001");
     assert_eq!(config.key, Path::new("/node/key"));
-    let committee = Committee::parse(&text("committee.toml")).expect("a version 1 committee");
+    let committee = Committee::parse(&text("v1/committee.toml")).expect("a version 1 committee");
     assert_eq!(committee.members[2], member(3));
 }
 
 #[test]
 fn unknown_versions_are_refused_by_name() {
-    for (file, position) in
-        [("graph.bin", 7), ("weights.bin", 8), ("transcript.bin", 8), ("pack.bin", 8), ("part.bin", 8)]
+    for (file, position) in [("v1/graph.bin", 7), ("v1/weights.bin", 8), ("v1/manifest.bin", 8), ("v1/sharing.bin", 8)]
+        .into_iter()
+        .chain([("v2/transcript.bin", 8), ("v2/pack.bin", 8), ("v2/part.bin", 8)])
     {
         let mut bytes = read(file);
-        assert_eq!(bytes[position..position + 2], [1, 0], "{file} holds its version at byte {position}");
+        let version = file.as_bytes()[1] - b'0';
+        assert_eq!(bytes[position..position + 2], [version, 0], "{file} holds its version at byte {position}");
         bytes[position] = 99;
         let said = refusal(file, &bytes);
         assert!(said.contains("version 99"), "{file}: {said}");
     }
-    for (file, parse) in [("node.toml", parse_config as fn(&str) -> String), ("committee.toml", parse_committee)] {
+    for (file, parse) in [("v1/node.toml", parse_config as fn(&str) -> String), ("v1/committee.toml", parse_committee)]
+    {
         let newer = text(file).replacen("version = 1", "version = 99", 1);
         assert!(parse(&newer).contains("version 99"), "{file}: {}", parse(&newer));
     }
@@ -99,7 +120,9 @@ fn unknown_versions_are_refused_by_name() {
 
 #[test]
 fn every_cut_and_every_flipped_byte_is_an_answer_not_a_panic() {
-    for file in ["graph.bin", "weights.bin", "transcript.bin", "part.bin"] {
+    for file in
+        ["v1/graph.bin", "v1/weights.bin", "v1/manifest.bin", "v1/sharing.bin", "v2/transcript.bin", "v2/part.bin"]
+    {
         let bytes = read(file);
         for end in (0..bytes.len()).step_by(1 + bytes.len() / 300) {
             assert_ne!(refusal(file, &bytes[..end]), "", "{file} cut at {end} was accepted");
@@ -115,12 +138,14 @@ fn every_cut_and_every_flipped_byte_is_an_answer_not_a_panic() {
 
 /// What the reader of a file says of these bytes; empty when it takes them.
 fn refusal(file: &str, bytes: &[u8]) -> String {
-    let said = match file {
+    let said = match file.rsplit('/').next().unwrap_or_default() {
         "graph.bin" => Graph::from_bytes(bytes).err().map(|error| error.to_string()),
         "weights.bin" => Weights::from_bytes(bytes).err().map(|error| error.to_string()),
         "transcript.bin" => SignedRecord::decode(bytes).err().map(|error| error.to_string()),
-        "pack.bin" => PackHeader::decode(&bytes[..PACK_PREFIX]).err().map(|error| error.to_string()),
+        "pack.bin" => PackHeader::decode(&bytes[..bytes.len().min(PACK_PREFIX)]).err().map(|error| error.to_string()),
         "part.bin" => PartHeader::decode(bytes).err().map(|error| error.to_string()),
+        "manifest.bin" => SignedManifest::decode(bytes).err().map(|error| error.to_string()),
+        "sharing.bin" => SharingRecord::decode(bytes).err().map(|error| error.to_string()),
         other => panic!("no reader for {other}"),
     };
     said.unwrap_or_default()
@@ -139,11 +164,11 @@ fn member(number: u8) -> Member {
 }
 
 fn folder() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests").join("compat").join("v1")
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests").join("compat")
 }
 
 fn read(name: &str) -> Vec<u8> {
-    fs::read(folder().join(name)).unwrap_or_else(|error| panic!("tests/compat/v1/{name}: {error}"))
+    fs::read(folder().join(name)).unwrap_or_else(|error| panic!("tests/compat/{name}: {error}"))
 }
 
 fn text(name: &str) -> String {
@@ -155,12 +180,13 @@ fn text(name: &str) -> String {
 #[ignore = "writes the files that the other tests read"]
 fn write_this_versions_bytes() {
     use sahara_circuits::testgraph;
-    use sahara_mpc::client::{Assignment, GraphId, JobId, Rounding, Task, Visibility};
+    use sahara_mpc::client::{Consumers, GraphId, JobId, OwnerKey, Rounding, Task};
+    use sahara_mpc::config::Parties;
     use sahara_mpc::identity::generate;
-    use sahara_mpc::packs::PackKey;
+    use sahara_mpc::manifest::{AccessList, AccessRule, AssignmentShare, ClientPart, Manifest, Shares, layout_digest};
     use sahara_mpc::protocol::{JobSecret, Seed};
     use sahara_mpc::transcript::{Session, Transcript};
-    use sahara_mpc::wire::{PackId, SharingId};
+    use sahara_mpc::wire::PackId;
 
     let keep = |name: &str, bytes: &[u8]| {
         let path = folder().join(name);
@@ -172,18 +198,48 @@ fn write_this_versions_bytes() {
     graph.weights_root = weights.root(&graph.weights);
     let options = ExecOptions { threads: 1, record_trace: false, simd: Simd::Scalar };
     let outputs = execute(&graph, &weights, &inputs, &options).expect("a random graph runs").outputs;
-    keep("graph.bin", &graph.to_bytes());
-    keep("graph.id", graph.id().to_string().as_bytes());
-    keep("weights.bin", &weights.to_bytes());
-    keep("inputs.json", &serde_json::to_vec(&inputs).expect("JSON"));
-    keep("outputs.json", &serde_json::to_vec(&outputs).expect("JSON"));
+    keep("v1/graph.bin", &graph.to_bytes());
+    keep("v1/graph.id", graph.id().to_string().as_bytes());
+    keep("v1/weights.bin", &weights.to_bytes());
+    keep("v1/inputs.json", &serde_json::to_vec(&inputs).expect("JSON"));
+    keep("v1/outputs.json", &serde_json::to_vec(&outputs).expect("JSON"));
 
     let (own, other) = (generate().expect("randomness"), generate().expect("randomness"));
+    let key = OwnerKey::Ed25519(own.public());
+    let manifest = Manifest {
+        owner: key,
+        name: "model".parse().expect("a name"),
+        version: 3,
+        weights_root: graph.weights_root,
+        layout: layout_digest(&graph),
+        graphs: vec![graph.id()],
+        committee: [8; 32],
+        shares: Shares::Private(vec![AssignmentShare {
+            assignment: Assignment::ALL[2],
+            masked: [1; 32],
+            seeds: [[2; 32], [3; 32]],
+        }]),
+        client_part: Some(ClientPart { digest: [9; 32], len: 1234 }),
+        access: AccessRule::Keys(AccessList { serial: 1, consumers: Consumers::only([other.public()]) }),
+    };
+    let signed = manifest.sign(&own).expect("a manifest");
+    keep("v1/manifest.bin", signed.encode());
+    let sharing = signed.manifest().sharing();
+    let later = AccessList { serial: 4, consumers: Consumers::Everyone };
+    let record = SharingRecord {
+        owner: key,
+        name: signed.manifest().name.clone(),
+        last_version: 3,
+        last_serial: 4,
+        current: Some(signed.id()),
+        access: Some(later.sign(key, sharing, &own).expect("a list")),
+    };
+    keep("v1/sharing.bin", &record.encode());
     let task = Task {
+        manifest: signed.id(),
         graph: GraphId([3; 32]),
         assignment: Assignment::ALL[0],
         rounding: Rounding::Exact,
-        visibility: Visibility::Private,
     };
     let session =
         Session { job: JobId([1; 16]), pack: PackId([2; 16]), task, evaluators: [own.public(), other.public()] };
@@ -191,30 +247,21 @@ fn write_this_versions_bytes() {
     transcript.sent(b"one");
     transcript.received(b"eins");
     transcript.sent(b"two");
-    keep("transcript.bin", &transcript.sign(&own).encode());
+    keep("v2/transcript.bin", &transcript.sign(&own).encode());
 
-    let sharing = SharingId([5; 16]);
-    let key = PackKey { task, sharing };
-    let pack = PackHeader { id: PackId([2; 16]), key, role: EvaluatorRole::Second, corrections: 5, prepared: 8 };
+    let pack = PackHeader { id: PackId([2; 16]), key: task, role: EvaluatorRole::Second, corrections: 5, prepared: 8 };
     let front = pack.encode(&Seed::from_bytes([9; 32]));
     assert_eq!(front.len(), PACK_PREFIX);
-    keep("pack.bin", &[&front[..], b"fixes", b"products"].concat());
-    let part = PartHeader {
-        graph: GraphId([3; 32]),
-        root: [4; 32],
-        visibility: Visibility::Private,
-        assignment: Assignment::ALL[2],
-        sharing,
-        owner: PublicKey([6; 32]),
-        len: 77,
-    };
-    keep("part.bin", &part.encode());
+    keep("v2/pack.bin", &[&front[..], b"fixes", b"products"].concat());
+    let part = PartHeader { manifest: signed.id(), masked_for: Some(Assignment::ALL[2]), len: 77 };
+    keep("v2/part.bin", &part.encode());
 
     let home = tempfile::tempdir().expect("a temporary folder");
-    Config::init(home.path(), "127.0.0.1:7001".parse().expect("an address"), None).expect("a configuration");
-    keep("node.toml", &fs::read(home.path().join("node.toml")).expect("just written"));
+    Config::init(home.path(), "127.0.0.1:7001".parse().expect("an address"), None, &Parties::default())
+        .expect("a configuration");
+    keep("v1/node.toml", &fs::read(home.path().join("node.toml")).expect("just written"));
     keep(
-        "committee.toml",
+        "v1/committee.toml",
         Committee::new([member(1), member(2), member(3)]).expect("three nodes").to_toml().as_bytes(),
     );
 }

@@ -71,9 +71,14 @@ fn frames_outside_the_language() {
     old[8] = 99; // the version of the language
     let requests = [
         Kind::Status,
-        Kind::HaveModel,
-        Kind::PutGraph,
-        Kind::PutWeights,
+        Kind::FindSharing,
+        Kind::ListSharings,
+        Kind::Begin,
+        Kind::Piece,
+        Kind::Commit,
+        Kind::PutAccess,
+        Kind::DeleteSharing,
+        Kind::ClientPart,
         Kind::Prepare,
         Kind::Deal,
         Kind::Run,

@@ -8,7 +8,9 @@ use std::sync::Arc;
 
 use common::{Devnet, MODEL, one_at_a_time};
 use sahara_circuits::model::CompiledModel;
-use sahara_mpc::client::{Assignment, Client, ClientOptions, Committee, Inference, Job, Rounding, Task, Visibility};
+use sahara_mpc::client::{
+    Assignment, Client, ClientOptions, Committee, Consumers, Inference, Job, Offer, Rounding, Sharing, Visibility,
+};
 use sahara_mpc::identity;
 
 const PROMPTS: [&str; 2] = ["The patient was given 5 mg of the drug.", "Shares in the chip maker rose."];
@@ -20,14 +22,17 @@ fn journey() {
     let folder = devnet.home.path().join("models").join(MODEL).join("compiled");
     let model = CompiledModel::load(&folder).expect("the pulled model");
     let committee = Committee::load(&devnet.committee_file()).expect("the devnet's committee");
-    let client = Client::new(identity::generate().expect("randomness"), committee, ClientOptions::default());
+    // As its owner, the local user may use what it shares.
+    let key = identity::load(&devnet.home.path().join("owner.key")).expect("the devnet made the owner's key");
+    let client = Client::new(key, committee, ClientOptions::default());
 
     let mut packs = BTreeSet::new();
     let mut jobs = 0;
     for visibility in [Visibility::Private, Visibility::Open] {
+        let sharing = share(&client, &model, visibility);
         for rounding in [Rounding::Exact, Rounding::Faithful] {
             for assignment in Assignment::ALL {
-                let answers = PROMPTS.map(|prompt| ask(&client, &model, prompt, assignment, rounding, visibility));
+                let answers = PROMPTS.map(|prompt| ask(&client, &sharing, &model, prompt, assignment, rounding));
                 let [a, b] = &answers;
                 assert_ne!(a.outputs, b.outputs, "the prompts differ");
                 for (a, b) in a.transcripts.iter().zip(&b.transcripts) {
@@ -55,21 +60,31 @@ fn journey() {
     assert_eq!(packs.len(), jobs, "a pack served two jobs");
 }
 
+fn share(client: &Client, model: &CompiledModel, visibility: Visibility) -> Sharing {
+    let offer = Offer {
+        name: "model".parse().expect("a name"),
+        graphs: &[model.graph(16).expect("a graph")],
+        weights: &model.weights,
+        visibility,
+        assignments: &Assignment::ALL,
+        consumers: Consumers::Only(Vec::new()),
+        client_part: None,
+    };
+    client.share(&offer, &|_, _| ()).expect("the nodes take the model")
+}
+
 fn ask(
     client: &Client,
+    sharing: &Sharing,
     model: &CompiledModel,
     prompt: &str,
     assignment: Assignment,
     rounding: Rounding,
-    visibility: Visibility,
 ) -> Inference {
     let encoded = model.frontend.encode(prompt).expect("a prompt");
     assert_eq!(encoded.bucket, 16, "both prompts fall into the shortest bucket");
     let graph: Arc<_> = model.graph(encoded.bucket).expect("a graph");
-    client
-        .register_model(std::slice::from_ref(&graph), &model.weights, visibility, &[assignment], &mut |_| ())
-        .expect("the nodes take the model");
-    let task = Task { graph: graph.id(), assignment, rounding, visibility };
+    let task = sharing.task(&graph, assignment, rounding).expect("the owner permits the graph");
     let job = Job { graph: &graph, task, inputs: &encoded.inputs, auto_prepare: true };
     client.infer(&job).expect("an answer")
 }

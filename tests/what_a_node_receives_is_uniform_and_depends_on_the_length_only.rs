@@ -9,7 +9,7 @@ use std::sync::Arc;
 use common::{Home, MODEL};
 use sahara_circuits::model::CompiledModel;
 use sahara_mpc::protocol::{
-    Assignment, Evaluator, EvaluatorRole, JobSecret, PackContents, Plan, Rounding, Seed, Step, Visibility,
+    Assignment, Evaluator, EvaluatorRole, JobSecret, MaskDomain, PackContents, Plan, Rounding, Seed, Step, Visibility,
     WeightMaterial, combine_outputs, deal, mask_weights, prepare, share_inputs,
 };
 
@@ -61,9 +61,10 @@ fn run(model: &CompiledModel, prompt: &str, rounding: Rounding, first_seed: u8) 
     let weight_seeds = [seed(first_seed), seed(first_seed + 1)];
     let pack_seeds = || [seed(first_seed + 2), seed(first_seed + 3)];
 
-    let masked = mask_weights(&model.weights, assignment, &weight_seeds[0], &weight_seeds[1]);
+    let masks = MaskDomain { sharing: [7; 32], version: 1, assignment };
+    let masked = mask_weights(&model.weights, &masks, &weight_seeds[0], &weight_seeds[1]);
     job.masked_weights.words(&masked);
-    let helper = WeightMaterial::helper_private(&graph, assignment, &weight_seeds[0], &weight_seeds[1]);
+    let helper = WeightMaterial::helper_private(&graph, &masks, &weight_seeds[0], &weight_seeds[1]);
     let mut corrections = Vec::new();
     let [one, two] = pack_seeds();
     let mut sink = |bytes: &[u8]| {
@@ -82,7 +83,7 @@ fn run(model: &CompiledModel, prompt: &str, rounding: Rounding, first_seed: u8) 
         for tensor in &share {
             job.inputs[index].words(tensor);
         }
-        let weights = WeightMaterial::evaluator_private(&graph, assignment, role, &masked, &weight_seeds[index])
+        let weights = WeightMaterial::evaluator_private(&graph, &masks, role, &masked, &weight_seeds[index])
             .expect("weights of the graph");
         let corrections = if role == EvaluatorRole::First { Vec::new() } else { std::mem::take(&mut corrections) };
         let prepared = prepare(&plan, &weights, role, &pack_seed, &corrections).expect("preparing");

@@ -5,8 +5,8 @@ use libfuzzer_sys::fuzz_target;
 use sahara_mpc::status::NodeStatus;
 use sahara_mpc::transcript::SignedRecord;
 use sahara_mpc::wire::{
-    Deal, Fail, HaveModel, Hello, Kind, Message, ModelParts, OpenJob, OpenReply, Prepare, Progress, PutGraph,
-    PutWeights, Run, RunReply, Share, parse_header,
+    Begin, Deal, DeleteSharing, Fail, FindSharing, GetClientPart, Hello, Kind, Message, OpenJob, OpenReply, Piece,
+    Prepare, Progress, PutAccess, Run, RunReply, Share, SharingList, SharingReply, parse_header,
 };
 
 fuzz_target!(|bytes: &[u8]| {
@@ -18,10 +18,14 @@ fuzz_target!(|bytes: &[u8]| {
         Kind::Fail => drop(Fail::decode(payload)),
         Kind::Progress => drop(Progress::decode(payload)),
         Kind::StatusReply => drop(NodeStatus::decode(payload)),
-        Kind::HaveModel => drop(HaveModel::decode(payload)),
-        Kind::ModelParts => drop(ModelParts::decode(payload)),
-        Kind::PutGraph => drop(PutGraph::decode(payload)),
-        Kind::PutWeights => drop(PutWeights::decode(payload)),
+        Kind::FindSharing => drop(FindSharing::decode(payload)),
+        Kind::SharingReply => drop(SharingReply::decode(payload)),
+        Kind::SharingList => drop(SharingList::decode(payload)),
+        Kind::Begin => drop(Begin::decode(payload)),
+        Kind::Piece => drop(Piece::decode(payload)),
+        Kind::PutAccess => drop(PutAccess::decode(payload)),
+        Kind::DeleteSharing => drop(DeleteSharing::decode(payload)),
+        Kind::ClientPart => drop(GetClientPart::decode(payload)),
         Kind::Prepare => drop(Prepare::decode(payload)),
         Kind::Deal => drop(Deal::decode(payload)),
         Kind::Run => drop(Run::decode(payload)),
@@ -30,6 +34,7 @@ fuzz_target!(|bytes: &[u8]| {
         Kind::OpenJob => drop(OpenJob::decode(payload)),
         Kind::OpenReply => drop(OpenReply::decode(payload)),
         Kind::Transcript => drop(SignedRecord::decode(payload)),
+        Kind::ListSharings | Kind::GoOn | Kind::Commit => {}
         Kind::Done | Kind::Chunk | Kind::Status | Kind::DealReady | Kind::DealCommit | Kind::Round => {}
     }
 });

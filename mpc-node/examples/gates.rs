@@ -11,7 +11,7 @@ use sahara_circuits::graph::{
 };
 use sahara_circuits::weights::Weights;
 use sahara_mpc::protocol::{
-    Assignment, Evaluator, EvaluatorRole, JobSecret, PackContents, Plan, Rounding, Seed, Step, Visibility,
+    Assignment, Evaluator, EvaluatorRole, JobSecret, MaskDomain, PackContents, Plan, Rounding, Seed, Step, Visibility,
     WeightMaterial, deal, mask_weights, prepare, share_inputs,
 };
 
@@ -84,9 +84,10 @@ fn measure(graph: Graph) -> Result<(), Box<dyn Error>> {
     let plan = Arc::new(Plan::new(graph.clone(), Rounding::Exact, Visibility::Private)?);
     let weights = Weights { tensors: vec![vec![3; 384 * 384]] };
     let (w1, w2, assignment) = (Seed::random()?, Seed::random()?, Assignment::ALL[0]);
-    let masked = mask_weights(&weights, assignment, &w1, &w2);
-    let helper = WeightMaterial::helper_private(&graph, assignment, &w1, &w2);
-    let material = |role, seed| WeightMaterial::evaluator_private(&graph, assignment, role, &masked, seed);
+    let domain = MaskDomain { sharing: [0; 32], version: 1, assignment };
+    let masked = mask_weights(&weights, &domain, &w1, &w2);
+    let helper = WeightMaterial::helper_private(&graph, &domain, &w1, &w2);
+    let material = |role, seed| WeightMaterial::evaluator_private(&graph, &domain, role, &masked, seed);
     let material = [Arc::new(material(EvaluatorRole::First, &w1)?), Arc::new(material(EvaluatorRole::Second, &w2)?)];
     let mut times = Vec::new();
     let mut sizes = (0, 0, 0);

@@ -12,7 +12,7 @@ use sahara_circuits::graph::Op;
 use sahara_circuits::model::CompiledModel;
 use sahara_circuits::reference;
 use sahara_mpc::protocol::{
-    Assignment, Evaluator, EvaluatorRole, JobSecret, PackContents, Plan, Rounding, Seed, Step, Visibility,
+    Assignment, Evaluator, EvaluatorRole, JobSecret, MaskDomain, PackContents, Plan, Rounding, Seed, Step, Visibility,
     WeightMaterial, combine_outputs, deal, mask_weights, prepare, share_inputs,
 };
 
@@ -41,10 +41,11 @@ fn main() -> Result<(), Box<dyn Error>> {
     let (w1, w2, assignment) = (Seed::random()?, Seed::random()?, Assignment::ALL[0]);
     let roles = [EvaluatorRole::First, EvaluatorRole::Second];
     let (helper, material) = if visibility == Visibility::Private {
-        let masked = mask_weights(&model.weights, assignment, &w1, &w2);
-        let make = |role, seed| WeightMaterial::evaluator_private(&graph, assignment, role, &masked, seed);
+        let domain = MaskDomain { sharing: [0; 32], version: 1, assignment };
+        let masked = mask_weights(&model.weights, &domain, &w1, &w2);
+        let make = |role, seed| WeightMaterial::evaluator_private(&graph, &domain, role, &masked, seed);
         let material = [Arc::new(make(roles[0], &w1)?), Arc::new(make(roles[1], &w2)?)];
-        (WeightMaterial::helper_private(&graph, assignment, &w1, &w2), material)
+        (WeightMaterial::helper_private(&graph, &domain, &w1, &w2), material)
     } else {
         let plain: Vec<u32> = model.weights.tensors.iter().flatten().map(|w| *w as u32).collect();
         let open = Arc::new(WeightMaterial::evaluator_open(&graph, &plain)?);

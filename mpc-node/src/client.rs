@@ -1,10 +1,10 @@
-//! The consumer's and the owner's side: registers models, has packs prepared, runs jobs, asks for status.
+//! The consumer's and the owner's side: shares models, has packs prepared, runs jobs, asks for status.
 //!
 //! All calls block; a [`Client`] can be shared among threads (each call takes lanes of its own from a pool). The client
 //! makes the shares itself: an input leaves this process only as two uniform halves, each to one node.
 
 mod job;
-mod register;
+mod sharing;
 mod stop;
 
 use std::sync::atomic::{AtomicU8, Ordering};
@@ -18,12 +18,13 @@ pub use crate::committee::{Committee, Member};
 pub use crate::engine::{Assignment, GraphId, Rounding, Visibility};
 use crate::identity::{Identity, PublicKey};
 use crate::lane::{Lane, LaneError};
+pub use crate::manifest::{Consumers, ManifestId, OwnerKey, SharingName, SharingRef};
 use crate::meter::{ByteCounts, Meter, Traffic};
 pub use crate::status::NodeStatus;
-use crate::wire::{FailCode, Kind, Message, Prepare, Progress};
+use crate::wire::{FailCode, Kind, Prepare, Progress};
 pub use crate::wire::{JobId, Task};
 pub use job::{Inference, Job, JobStats};
-pub use register::{Registration, RegistrationStep};
+pub use sharing::{Offer, Sharing};
 pub use stop::Stop;
 
 /// Why a request failed.
@@ -185,7 +186,7 @@ impl Client {
     pub fn prepare(&self, task: &Task, count: u32, progress: &mut dyn FnMut(u32)) -> Result<(), ClientError> {
         self.on_lane(task.assignment.helper(), |lane| {
             lane.begin("while packs were prepared", Traffic::Setup, self.options.prepare_timeout);
-            lane.send(&Prepare { task: *task, count })?;
+            lane.send(&Prepare { task: *task, count, consumer: self.identity.public() })?;
             loop {
                 let patience = Instant::now() + self.options.prepare_timeout;
                 while !lane.readable(LOOK)? && Instant::now() < patience {
@@ -281,12 +282,4 @@ impl Pair {
         }
         result
     }
-}
-
-/// Sends a message and waits for `Done`.
-fn ask_done<M: Message>(lane: &mut Lane, message: &M, stream: &[u8]) -> Result<(), ClientError> {
-    lane.send(message)?;
-    lane.send_stream(stream)?;
-    lane.receive_frame(Kind::Done)?;
-    Ok(())
 }

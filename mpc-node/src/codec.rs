@@ -39,6 +39,19 @@ pub enum DecodeError {
         /// The field.
         field: &'static str,
     },
+    /// A kind of thing that this program does not know.
+    #[error("{what}: {field} of type {code} is not known to this program: upgrade it, or use another")]
+    Unknown {
+        /// What was being read.
+        what: &'static str,
+        /// The field.
+        field: &'static str,
+        /// The number of its kind.
+        code: u8,
+    },
+    /// Signed by nobody, or by somebody else.
+    #[error("{0} does not have its owner's signature")]
+    Signature(&'static str),
 }
 
 /// Reads fields off the front of a byte slice.
@@ -127,6 +140,16 @@ impl<'a> Reader<'a> {
     /// The error for a field out of range.
     pub fn field(&self, field: &'static str) -> DecodeError {
         DecodeError::Field { what: self.what, field }
+    }
+
+    /// The error for a field of an unknown kind.
+    pub fn unknown(&self, field: &'static str, code: u8) -> DecodeError {
+        DecodeError::Unknown { what: self.what, field, code }
+    }
+
+    /// Bytes that are left.
+    pub fn left(&self) -> usize {
+        self.rest.len()
     }
 
     /// What is left.

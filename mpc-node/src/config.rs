@@ -1,5 +1,6 @@
 //! A node's configuration: `node.toml` in its home directory, written with comments by `init`.
 
+use std::collections::BTreeSet;
 use std::fmt::Display;
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::{Path, PathBuf};
@@ -62,7 +63,9 @@ pub struct Config {
     pub key: PathBuf,
     /// The committee file.
     pub committee: PathBuf,
-    /// Which consumers are served.
+    /// Who may share models.
+    pub owners: Admission,
+    /// Who may ask questions, as far as the owners of the models let them.
     pub consumers: Admission,
     /// Packs that this node, as first evaluator, has made ahead for each task it has served.
     pub packs_ahead: u32,
@@ -90,6 +93,10 @@ pub struct Limits {
     pub pack_memory_megabytes: u64,
     /// Megabytes of registered models in all.
     pub model_megabytes: u64,
+    /// Of these, megabytes of one owner.
+    pub owner_megabytes: u64,
+    /// Sharings of one owner, deleted ones included.
+    pub owner_sharings: u32,
 }
 
 impl Default for Limits {
@@ -101,6 +108,8 @@ impl Default for Limits {
             pack_megabytes: 16 << 10,
             pack_memory_megabytes: 1 << 10,
             model_megabytes: 8 << 10,
+            owner_megabytes: 2 << 10,
+            owner_sharings: 64,
         }
     }
 }
@@ -154,15 +163,41 @@ impl Timeouts {
     }
 }
 
+/// Whom a new node serves.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Parties {
+    /// Who may share models.
+    pub owners: Admission,
+    /// Who may ask.
+    pub consumers: Admission,
+}
+
+impl Default for Parties {
+    /// Nobody.
+    fn default() -> Self {
+        Self { owners: Admission::Only(BTreeSet::new()), consumers: Admission::Only(BTreeSet::new()) }
+    }
+}
+
 impl Config {
     /// Makes a node's home: `node.toml` with comments and a key. An existing key is kept; an existing
     /// `node.toml` is an error.
-    pub fn init(home: &Path, listen: SocketAddr, metrics: Option<SocketAddr>) -> Result<Self, ConfigError> {
-        Self::init_at(home, &listen.to_string(), metrics)
+    pub fn init(
+        home: &Path,
+        listen: SocketAddr,
+        metrics: Option<SocketAddr>,
+        parties: &Parties,
+    ) -> Result<Self, ConfigError> {
+        Self::init_at(home, &listen.to_string(), metrics, parties)
     }
 
     /// As [`Self::init`], where `listen` may be a name of this machine with a port.
-    pub fn init_at(home: &Path, listen: &str, metrics: Option<SocketAddr>) -> Result<Self, ConfigError> {
+    pub fn init_at(
+        home: &Path,
+        listen: &str,
+        metrics: Option<SocketAddr>,
+        parties: &Parties,
+    ) -> Result<Self, ConfigError> {
         let io = |path: &Path| {
             let path = path.to_path_buf();
             move |source| ConfigError::Io { action: "write", path, source }
@@ -175,7 +210,7 @@ impl Config {
         }
         identity::load_or_generate(&home.join("key"))?;
         let partial = home.join("node.toml.partial");
-        let text = template(listen, metrics);
+        let text = template(listen, metrics, parties);
         // Refused before it stands in a file.
         Self::parse(&text, home).map_err(|reason| ConfigError::Content { path: path.clone(), reason })?;
         std::fs::write(&partial, text).map_err(io(&partial))?;
@@ -200,20 +235,14 @@ impl Config {
         if file.version != VERSION {
             return Err(format!("version {} is not known (this program knows {VERSION})", file.version));
         }
-        let consumers = match file.consumers {
-            Consumers::Word(word) if word == "any" => Admission::Any,
-            Consumers::Word(word) => {
-                return Err(format!("consumers = \"{word}\" is neither \"any\" nor a list of keys"));
-            }
-            Consumers::Keys(keys) => {
-                Admission::Only(keys.iter().map(|k| k.parse::<PublicKey>()).collect::<Result<_, String>>()?)
-            }
-        };
+        let owners = file.owners.admission("owners")?;
+        let consumers = file.consumers.admission("consumers")?;
         let (limits, timeouts) = (file.limits, file.timeouts);
         let positive = [
             ("limits.lanes", u64::from(limits.lanes)),
             ("limits.jobs", u64::from(limits.jobs)),
             ("limits.packs", u64::from(limits.packs)),
+            ("limits.owner_sharings", u64::from(limits.owner_sharings)),
             ("timeouts.connect", timeouts.connect),
             ("timeouts.round", timeouts.round),
             ("timeouts.request", timeouts.request),
@@ -231,6 +260,7 @@ impl Config {
             metrics: file.metrics,
             key: home.join(file.key),
             committee: home.join(file.committee),
+            owners,
             consumers,
             packs_ahead: file.packs_ahead.min(limits.packs),
             transcripts_kept: file.transcripts_kept,
@@ -260,7 +290,10 @@ struct File {
     key: PathBuf,
     #[serde(default = "default_committee")]
     committee: PathBuf,
-    consumers: Consumers,
+    #[serde(default)]
+    owners: Keys,
+    #[serde(default)]
+    consumers: Keys,
     #[serde(default)]
     packs_ahead: u32,
     #[serde(default = "default_transcripts")]
@@ -273,9 +306,40 @@ struct File {
 
 #[derive(Deserialize)]
 #[serde(untagged)]
-enum Consumers {
+enum Keys {
     Word(String),
-    Keys(Vec<String>),
+    Listed(Vec<String>),
+}
+
+impl Default for Keys {
+    /// Nobody.
+    fn default() -> Self {
+        Self::Listed(Vec::new())
+    }
+}
+
+impl Keys {
+    fn admission(self, setting: &str) -> Result<Admission, String> {
+        match self {
+            Self::Word(word) if word == "any" => Ok(Admission::Any),
+            Self::Word(word) => Err(format!("{setting} = \"{word}\" is neither \"any\" nor a list of keys")),
+            Self::Listed(keys) => {
+                let keys: Result<_, String> = keys.iter().map(|key| key.parse::<PublicKey>()).collect();
+                keys.map(Admission::Only).map_err(|why| format!("{setting}: {why}"))
+            }
+        }
+    }
+}
+
+/// A list of keys as it is written in the file.
+fn listed(admission: &Admission) -> String {
+    match admission {
+        Admission::Any => "\"any\"".into(),
+        Admission::Only(keys) => {
+            let keys: Vec<_> = keys.iter().map(|key| format!("\n    \"{key}\",")).collect();
+            if keys.is_empty() { "[]".into() } else { format!("[{}\n]", keys.concat()) }
+        }
+    }
 }
 
 /// The address that `listen` means: itself, or what a name of this machine resolves to.
@@ -298,7 +362,7 @@ fn default_transcripts() -> u32 {
     1000
 }
 
-fn template(listen: impl Display, metrics: Option<SocketAddr>) -> String {
+fn template(listen: impl Display, metrics: Option<SocketAddr>, parties: &Parties) -> String {
     let metrics = match metrics {
         Some(address) => format!("metrics = \"{address}\""),
         None => "# metrics = \"127.0.0.1:9101\"".into(),
@@ -318,8 +382,11 @@ listen = "{listen}"
 key = "key"
 committee = "committee.toml"
 
-# Who may register models and run jobs: "any", or a list of public keys.
-consumers = "any"
+# Who may share models with this committee: a list of public keys (`sahara whoami` prints them), or "any".
+owners = {owners}
+
+# Who may connect and ask, as far as the owner of a model lets them: a list of public keys, or "any".
+consumers = {consumers}
 
 # Preprocessing packs made ahead for each task that this node has served as first evaluator.
 packs_ahead = 0
@@ -333,7 +400,9 @@ jobs = {jobs}                # jobs at a time, in each evaluator role
 packs = {packs}              # packs for one task
 pack_megabytes = {pack_mb}   # packs in all
 pack_memory_megabytes = {pack_memory} # of these, in memory; further packs go to disk
-model_megabytes = {model_mb}   # registered models in all
+model_megabytes = {model_mb}   # models in all
+owner_megabytes = {owner_mb}   # of these, of one owner
+owner_sharings = {owner_sharings}        # models of one owner, deleted ones included
 
 [timeouts]                # seconds
 connect = {connect}               # connecting and the handshake
@@ -349,6 +418,10 @@ shutdown = {shutdown}             # what running jobs get when the node is stopp
         pack_mb = l.pack_megabytes,
         pack_memory = l.pack_memory_megabytes,
         model_mb = l.model_megabytes,
+        owner_mb = l.owner_megabytes,
+        owner_sharings = l.owner_sharings,
+        owners = listed(&parties.owners),
+        consumers = listed(&parties.consumers),
         connect = t.connect,
         round = t.round,
         request = t.request,
@@ -370,14 +443,20 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let home = dir.path().join("node");
         assert!(Config::load(&home).unwrap_err().to_string().contains("operator init"));
-        let config = Config::init(&home, address(7001), Some(address(9101))).unwrap();
+        let ours = Parties { owners: Admission::Only([PublicKey([7; 32])].into()), consumers: Admission::Any };
+        let config = Config::init(&home, address(7001), Some(address(9101)), &ours).unwrap();
+        assert_eq!((&config.owners, &config.consumers), (&ours.owners, &ours.consumers));
         assert_eq!(config.limits, Limits::default());
         assert_eq!(config.timeouts, Timeouts::default());
         assert_eq!((config.listen, config.metrics), (address(7001), Some(address(9101))));
         let key = config.load_identity().unwrap().public();
-        assert!(Config::init(&home, address(7001), None).is_err());
+        let nobody = Parties::default();
+        assert!(Config::init(&home, address(7001), None, &nobody).is_err());
         std::fs::remove_file(home.join(FILE)).unwrap();
-        let again = Config::init(&home, address(7001), None).unwrap();
+        let again = Config::init(&home, address(7001), None, &nobody).unwrap();
+        assert_eq!((&again.owners, &again.consumers), (&nobody.owners, &nobody.consumers));
+        let silent = "version = 1\nlisten = \"127.0.0.1:7001\"\n";
+        assert_eq!(Config::parse(silent, &home).unwrap().owners, nobody.owners, "what is not said is nobody");
         assert_eq!(again.load_identity().unwrap().public(), key);
         assert_eq!(again.metrics, None);
     }
@@ -385,19 +464,22 @@ mod tests {
     #[test]
     fn a_name_of_this_machine_is_a_place_to_listen() {
         let dir = tempfile::tempdir().unwrap();
-        let config = Config::init_at(dir.path(), "localhost:7001", None).unwrap();
+        let config = Config::init_at(dir.path(), "localhost:7001", None, &Parties::default()).unwrap();
         assert!(config.listen.ip().is_loopback() && config.listen.port() == 7001);
         let unknown = dir.path().join("unknown");
-        let error = Config::init_at(&unknown, "no-such-host.invalid:7001", None).unwrap_err().to_string();
+        let error =
+            Config::init_at(&unknown, "no-such-host.invalid:7001", None, &Parties::default()).unwrap_err().to_string();
         assert!(error.contains("no-such-host.invalid") && !unknown.join(FILE).exists(), "{error}");
     }
 
     #[test]
     fn wrong_settings_are_named() {
-        let text = template(address(7001), None);
+        let anybody = Parties { owners: Admission::Any, consumers: Admission::Any };
+        let text = template(address(7001), None, &anybody);
         for (from, to, say) in [
             ("version = 1", "version = 2", "version 2"),
             ("consumers = \"any\"", "consumers = \"some\"", "neither"),
+            ("owners = \"any\"", "owners = \"some\"", "owners"),
             ("consumers = \"any\"", "consumers = [\"12\"]", "64 hexadecimal"),
             ("jobs = 4", "jobs = 0", "limits.jobs"),
             ("jobs = 4", "jbos = 4", "jbos"),

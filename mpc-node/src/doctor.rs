@@ -291,7 +291,8 @@ mod tests {
         let findings = all(examine(&home));
         assert_eq!((findings.len(), findings[0].what, findings[0].level), (1, "config", Level::Problem));
 
-        let config = Config::init(&home, "127.0.0.1:1".parse().unwrap(), None).unwrap();
+        let config =
+            Config::init(&home, "127.0.0.1:1".parse().unwrap(), None, &crate::config::Parties::default()).unwrap();
         let findings = all(examine(&home));
         assert!(findings.iter().any(|f| f.what == "committee" && f.level == Level::Problem), "{findings:?}");
 

@@ -289,6 +289,25 @@ impl Lane {
         Ok(bytes)
     }
 
+    /// Receives exactly `len` bytes of bulk data, a chunk at a time; ends early when `take` has had enough.
+    pub fn receive_chunks(&mut self, len: u64, take: &mut dyn FnMut(&[u8]) -> bool) -> Result<(), LaneError> {
+        let mut left = len;
+        let mut chunk = zeroize::Zeroizing::new(Vec::new());
+        while left > 0 {
+            let (kind, n) = self.receive_header()?;
+            if kind != Kind::Chunk || n == 0 || n as u64 > left {
+                return Err(self.unexpected(kind, n));
+            }
+            chunk.resize(n, 0);
+            self.fill(&mut chunk[..n])?;
+            if !take(&chunk[..n]) {
+                return Ok(());
+            }
+            left -= n as u64;
+        }
+        Ok(())
+    }
+
     /// One round: sends a frame and receives one of exactly the same length, both at the same time.
     pub fn exchange(&mut self, send: &[u8]) -> Result<Vec<u8>, LaneError> {
         let head = header(Kind::Round, send.len());

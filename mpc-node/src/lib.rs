@@ -12,6 +12,7 @@ pub mod doctor;
 pub mod engine;
 pub mod identity;
 pub mod lane;
+pub mod manifest;
 pub mod meter;
 mod metrics;
 pub mod models;

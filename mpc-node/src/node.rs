@@ -6,6 +6,7 @@
 mod dealing;
 mod jobs;
 mod serve;
+mod sharings;
 mod slots;
 mod state;
 

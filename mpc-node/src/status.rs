@@ -1,12 +1,11 @@
 //! What a node says about itself when asked.
 
 use crate::codec::{DecodeError, Reader, Writer};
-use crate::engine::{Assignment, GraphId, Visibility};
 use crate::meter::ByteCounts;
-use crate::wire::{Kind, Message, SharingId, Task, read_visibility, visibility_code};
+use crate::wire::{Kind, Message, Task};
 
 const MAGIC: &[u8; 8] = b"SHSTATUS";
-const VERSION: u16 = 1;
+const VERSION: u16 = 2;
 const MAX_LIST: usize = 512;
 
 /// A node's state and counters.
@@ -40,25 +39,10 @@ pub struct NodeStatus {
     pub rounds: u64,
     /// Packs dealt as the helper.
     pub packs_dealt: u64,
-    /// Registered graphs.
-    pub graphs: Vec<GraphId>,
-    /// Registered weights.
-    pub weights: Vec<WeightStatus>,
+    /// Sharings that the asker owns or may use; all of them for an operator.
+    pub sharings: u32,
     /// Packs ready, by task.
     pub packs: Vec<(Task, u32)>,
-}
-
-/// Weight material that a node holds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct WeightStatus {
-    /// Commitment to the weights.
-    pub root: [u8; 32],
-    /// Who knows the weights.
-    pub visibility: Visibility,
-    /// Which node is helper.
-    pub assignment: Assignment,
-    /// Which sharing it is.
-    pub sharing: SharingId,
 }
 
 impl NodeStatus {
@@ -83,15 +67,7 @@ impl Message for NodeStatus {
         write_counts(w, &self.sent);
         write_counts(w, &self.received);
         w.u64(self.jobs_done).u64(self.jobs_failed).u32(self.jobs_running).u64(self.rounds).u64(self.packs_dealt);
-        w.u32(self.graphs.len().min(MAX_LIST) as u32);
-        for graph in self.graphs.iter().take(MAX_LIST) {
-            w.bytes(&graph.0);
-        }
-        w.u32(self.weights.len().min(MAX_LIST) as u32);
-        for part in self.weights.iter().take(MAX_LIST) {
-            w.bytes(&part.root).u8(visibility_code(part.visibility)).u8(part.assignment.helper());
-            w.bytes(&part.sharing.0);
-        }
+        w.u32(self.sharings);
         w.u32(self.packs.len().min(MAX_LIST) as u32);
         for (task, count) in self.packs.iter().take(MAX_LIST) {
             task.write(w);
@@ -116,15 +92,7 @@ impl Message for NodeStatus {
             jobs_running: r.u32()?,
             rounds: r.u64()?,
             packs_dealt: r.u64()?,
-            graphs: list(r, "graphs", |r| r.array().map(GraphId))?,
-            weights: list(r, "weights", |r| {
-                Ok(WeightStatus {
-                    root: r.array()?,
-                    visibility: read_visibility(r)?,
-                    assignment: Assignment::new(r.u8()?).ok_or_else(|| r.field("assignment"))?,
-                    sharing: SharingId(r.array()?),
-                })
-            })?,
+            sharings: r.u32()?,
             packs: list(r, "packs", |r| Ok((Task::read(r)?, r.u32()?)))?,
         })
     }

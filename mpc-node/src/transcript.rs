@@ -11,7 +11,7 @@ use crate::wire::{JobId, Kind, Message, PackId, Task};
 use zeroize::Zeroizing;
 
 const MAGIC: &[u8; 8] = b"SHTRANS\0";
-const VERSION: u16 = 1;
+const VERSION: u16 = 2;
 
 /// What a session's chains are bound to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -189,7 +189,7 @@ impl Message for SignedRecord {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::{Assignment, GraphId, Rounding, Visibility};
+    use crate::engine::{Assignment, GraphId, Rounding};
     use crate::identity::generate;
 
     fn records(frames: &[(&[u8], &[u8])], other_view: &[(&[u8], &[u8])]) -> [SignedRecord; 2] {
@@ -198,10 +198,10 @@ mod tests {
             job: JobId([1; 16]),
             pack: PackId([2; 16]),
             task: Task {
+                manifest: crate::wire::ManifestId([4; 32]),
                 graph: GraphId([3; 32]),
                 assignment: Assignment::ALL[0],
                 rounding: Rounding::Exact,
-                visibility: Visibility::Private,
             },
             evaluators: [identities[0].public(), identities[1].public()],
         };

@@ -7,15 +7,18 @@
 mod jobs;
 mod models;
 
-use std::fmt;
-
-use crate::codec::{DecodeError, Reader, Writer, hex};
+use crate::codec::{DecodeError, Reader, Writer};
 use crate::engine::{Assignment, GraphId, Rounding, Visibility};
+use crate::manifest::MAX_MANIFEST;
+pub use crate::manifest::{ManifestId, SharingId};
 pub use jobs::{JobFigures, MAX_PACKS, OpenJob, OpenReply, Run, RunReply, Share};
-pub use models::{Deal, HaveModel, ModelParts, Prepare, PutGraph, PutWeights};
+pub use models::{
+    Begin, Deal, DeleteSharing, FindSharing, GetClientPart, ListSharings, MAX_SHARINGS, Piece, Prepare, PutAccess,
+    SharingEntry, SharingList, SharingReply,
+};
 
 /// Version of the lane's language, in the [`Hello`].
-pub const VERSION: u16 = 1;
+pub const VERSION: u16 = 2;
 /// Bytes of a frame's header.
 pub const HEADER: usize = 8;
 /// Largest piece in which bulk data is streamed.
@@ -42,14 +45,28 @@ pub enum Kind {
     Status = 10,
     /// Answer to `Status`.
     StatusReply = 11,
-    /// Request: which parts of a model are here, [`HaveModel`].
-    HaveModel = 20,
-    /// Answer to `HaveModel`: [`ModelParts`].
-    ModelParts = 21,
-    /// Request: keep a graph; its length, then chunks.
-    PutGraph = 22,
-    /// Request: keep weight material: [`PutWeights`], then chunks.
-    PutWeights = 23,
+    /// Request: one sharing's manifest, [`FindSharing`].
+    FindSharing = 50,
+    /// Answer to `FindSharing`: [`SharingReply`].
+    SharingReply = 51,
+    /// Request: the sharings that the asker owns or may use, [`ListSharings`].
+    ListSharings = 52,
+    /// Answer to `ListSharings`: [`SharingList`].
+    SharingList = 53,
+    /// Request of an owner: take a version of a sharing, [`Begin`]. After `GoOn` the pieces follow, then `Commit`.
+    Begin = 54,
+    /// Answer to `Begin`: send the pieces; empty.
+    GoOn = 55,
+    /// One piece of an upload, or a client part that was asked for: [`Piece`], then chunks.
+    Piece = 56,
+    /// All pieces have been sent: put the version in place; empty.
+    Commit = 57,
+    /// Request of an owner: another list of consumers, [`PutAccess`].
+    PutAccess = 58,
+    /// Request of an owner: delete a sharing, [`DeleteSharing`].
+    DeleteSharing = 59,
+    /// Request: the client part of a version, by its manifest's id.
+    ClientPart = 60,
     /// Request to a helper: [`Prepare`].
     Prepare = 30,
     /// Helper to evaluator: [`Deal`], then (to the second) chunks.
@@ -78,8 +95,9 @@ impl Kind {
     /// The kind with this code.
     pub fn from_code(code: u8) -> Option<Self> {
         use Kind::{
-            Chunk, Deal, DealCommit, DealReady, Done, Fail, HaveModel, Hello, Input, ModelParts, OpenJob, OpenReply,
-            Prepare, Progress, PutGraph, PutWeights, Round, Run, RunReply, Status, StatusReply, Transcript,
+            Begin, Chunk, ClientPart, Commit, Deal, DealCommit, DealReady, DeleteSharing, Done, Fail, FindSharing,
+            GoOn, Hello, Input, ListSharings, OpenJob, OpenReply, Piece, Prepare, Progress, PutAccess, Round, Run,
+            RunReply, SharingList, SharingReply, Status, StatusReply, Transcript,
         };
         [
             Hello,
@@ -89,10 +107,17 @@ impl Kind {
             Progress,
             Status,
             StatusReply,
-            HaveModel,
-            ModelParts,
-            PutGraph,
-            PutWeights,
+            FindSharing,
+            SharingReply,
+            ListSharings,
+            SharingList,
+            Begin,
+            GoOn,
+            Piece,
+            Commit,
+            PutAccess,
+            DeleteSharing,
+            ClientPart,
             Prepare,
             Deal,
             DealReady,
@@ -112,8 +137,12 @@ impl Kind {
     /// Largest payload of this kind, in bytes.
     pub fn limit(self) -> usize {
         match self {
-            Self::Done | Self::Status | Self::DealReady | Self::DealCommit => 0,
-            Self::Hello | Self::HaveModel | Self::ModelParts | Self::PutGraph | Self::PutWeights => 256,
+            Self::Done | Self::Status | Self::DealReady | Self::DealCommit | Self::GoOn | Self::Commit => 0,
+            Self::Hello | Self::FindSharing | Self::ListSharings | Self::Piece => 256,
+            Self::DeleteSharing | Self::ClientPart => 256,
+            Self::Begin | Self::PutAccess => MAX_MANIFEST + 64,
+            Self::SharingReply => 2 * MAX_MANIFEST,
+            Self::SharingList => 256 << 10,
             Self::Prepare | Self::Deal | Self::Run | Self::OpenReply | Self::Progress => 256,
             Self::Fail | Self::Transcript => 2048,
             Self::OpenJob => 64 << 10,
@@ -168,14 +197,14 @@ macro_rules! id_type {
         #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
         pub struct $name(pub [u8; $size]);
 
-        impl fmt::Display for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str(&hex(&self.0))
+        impl std::fmt::Display for $name {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str(&$crate::codec::hex(&self.0))
             }
         }
 
-        impl fmt::Debug for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        impl std::fmt::Debug for $name {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
                 write!(f, concat!(stringify!($name), "({})"), self)
             }
         }
@@ -190,6 +219,7 @@ macro_rules! id_type {
         }
     };
 }
+pub(crate) use id_type;
 
 id_type!(
     /// Names one job; chosen by the consumer.
@@ -199,41 +229,28 @@ id_type!(
     /// Names one preprocessing pack; chosen by the helper.
     PackId, 16
 );
-id_type!(
-    /// Names one sharing of a model's weights, so that three nodes know that their parts belong together.
-    SharingId, 16
-);
-
-impl SharingId {
-    /// Open weights are the same for everyone: named by their commitment.
-    pub fn of_open(root: &[u8; 32]) -> Self {
-        let mut id = [0; 16];
-        id.copy_from_slice(&root[..16]);
-        Self(id)
-    }
-}
-
-/// What a pack is for and what a job computes.
+/// What a pack is for and what a job computes. The manifest says whose weights, and who may know them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Task {
-    /// The graph.
+    /// One version of a sharing.
+    pub manifest: ManifestId,
+    /// The graph, one of those that the manifest permits.
     pub graph: GraphId,
     /// Which node is helper.
     pub assignment: Assignment,
     /// How values are rounded.
     pub rounding: Rounding,
-    /// Who knows the weights.
-    pub visibility: Visibility,
 }
 
 impl Task {
     pub(crate) fn write(&self, w: &mut Writer) {
-        w.bytes(&self.graph.0).u8(self.assignment.helper());
-        w.u8(rounding_code(self.rounding)).u8(visibility_code(self.visibility));
+        w.bytes(&self.manifest.0).bytes(&self.graph.0);
+        w.u8(self.assignment.helper()).u8(rounding_code(self.rounding));
     }
 
     pub(crate) fn read(r: &mut Reader<'_>) -> Result<Self, DecodeError> {
         Ok(Self {
+            manifest: ManifestId(r.array()?),
             graph: GraphId(r.array()?),
             assignment: Assignment::new(r.u8()?).ok_or_else(|| r.field("assignment"))?,
             rounding: match r.u8()? {
@@ -241,7 +258,6 @@ impl Task {
                 1 => Rounding::Faithful,
                 _ => return Err(r.field("rounding")),
             },
-            visibility: read_visibility(r)?,
         })
     }
 }

@@ -10,7 +10,7 @@ use sahara_circuits::graph::{
 };
 use sahara_circuits::weights::Weights;
 use sahara_mpc::protocol::{
-    Assignment, Evaluator, EvaluatorRole, JobSecret, PackContents, Plan, Rounding, Seed, Step, Visibility,
+    Assignment, Evaluator, EvaluatorRole, JobSecret, MaskDomain, PackContents, Plan, Rounding, Seed, Step, Visibility,
     WeightMaterial, deal, mask_weights, prepare, share_inputs,
 };
 use sahara_mpc::ring::prg::{Label, Prg};
@@ -80,8 +80,12 @@ fn inverse(a: u32) -> u32 {
 }
 
 fn words(seed: &Seed, label: Label) -> Vec<u32> {
+    first_words(Prg::new(seed, label))
+}
+
+fn first_words(mut stream: Prg) -> Vec<u32> {
     let mut out = vec![0; WIDTH];
-    Prg::new(seed, label).fill_words(4, &mut out);
+    stream.fill_words(4, &mut out);
     out
 }
 
@@ -91,15 +95,15 @@ fn output_shares_do_not_tell_the_helper_a_private_scale() {
     let gamma = vec![91, -77, 123, 45, -6, 250, -199, 13];
     let weights = Weights { tensors: vec![(0..64).map(|i| (i * 37 % 101) - 50).collect(), gamma.clone()] };
     let plan = Arc::new(Plan::new(graph.clone(), Rounding::Exact, Visibility::Private).unwrap());
-    let assignment = Assignment::ALL[0];
+    let domain = MaskDomain { sharing: [7; 32], version: 1, assignment: Assignment::ALL[0] };
     let (w1, w2) = (Seed::random().unwrap(), Seed::random().unwrap());
-    let masked = mask_weights(&weights, assignment, &w1, &w2);
+    let masked = mask_weights(&weights, &domain, &w1, &w2);
     let roles = [EvaluatorRole::First, EvaluatorRole::Second];
     let material = [(roles[0], &w1), (roles[1], &w2)]
-        .map(|(role, seed)| WeightMaterial::evaluator_private(&graph, assignment, role, &masked, seed).unwrap())
+        .map(|(role, seed)| WeightMaterial::evaluator_private(&graph, &domain, role, &masked, seed).unwrap())
         .map(Arc::new);
-    let helper = WeightMaterial::helper_private(&graph, assignment, &w1, &w2);
-    let (g1, g2) = (words(&w1, Label::Weight(0, 1)), words(&w2, Label::Weight(0, 1)));
+    let helper = WeightMaterial::helper_private(&graph, &domain, &w1, &w2);
+    let [g1, g2] = [&w1, &w2].map(|seed| first_words(Prg::of_weights(seed, &domain.encode(), 1)));
     let question = vec![vec![5, -3, 8, 100, -20, 7, 1, 0]];
 
     let ask = || {

@@ -11,16 +11,14 @@ use std::time::{Duration, Instant};
 
 use common::{Case, Network, case};
 use sahara_mpc::channel::Channel;
-use sahara_mpc::client::{ClientError, Rounding, Task, Visibility};
+use sahara_mpc::client::{Assignment, ClientError, Rounding, Visibility};
 use sahara_mpc::engine::{JobSecret, Seed};
 use sahara_mpc::identity::{self, Identity};
 use sahara_mpc::lane::{Lane, LaneError};
 use sahara_mpc::meter::{Meter, Traffic};
 use sahara_mpc::tls::{Admission, server_config};
 use sahara_mpc::transcript::{Session, Transcript};
-use sahara_mpc::wire::{
-    Deal, FailCode, HaveModel, Kind, Message, ModelParts, OpenJob, OpenReply, PackId, PutGraph, PutWeights, SharingId,
-};
+use sahara_mpc::wire::{Begin, Deal, FailCode, Kind, Message, OpenJob, OpenReply, PackId, Piece, SharingReply};
 
 const TIME: Duration = Duration::from_secs(20);
 
@@ -95,15 +93,13 @@ fn provoke(act: Act) -> ClientError {
     let mut network = Network::start(|toml| toml.replacen("round = 10", "round = 1", 1));
     network.stop_node(2);
     let case = case(11);
-    let task = case.task(0, Rounding::Exact, Visibility::Private);
     let rogue = Rogue::start(&network, act);
-    let error = run_with_rogue(&network, &case, task);
+    let error = run_with_rogue(&network, &case);
     rogue.stop();
 
     let client = network.client();
     network.start_node(2);
     let owner = network.client();
-    // The weights were registered by the first client, and only it may replace them: use another model.
     let honest = common::case(12);
     honest.register(&owner, Visibility::Private);
     let answer = honest.run(&client, honest.task(0, Rounding::Exact, Visibility::Private), true).unwrap();
@@ -111,9 +107,10 @@ fn provoke(act: Act) -> ClientError {
     error
 }
 
-fn run_with_rogue(network: &Network, case: &Case, task: Task) -> ClientError {
+fn run_with_rogue(network: &Network, case: &Case) -> ClientError {
     let client = network.client();
-    case.register_for(&client, Visibility::Private, &[task.assignment]);
+    case.register_for(&client, Visibility::Private, &Assignment::ALL[..1]);
+    let task = case.task(0, Rounding::Exact, Visibility::Private);
     client.prepare(&task, 2, &mut |_| ()).unwrap();
     let began = Instant::now();
     let error = case.run(&client, task, false).unwrap_err();
@@ -177,24 +174,17 @@ fn serve(
     identity: &Identity,
     evaluators: [sahara_mpc::identity::PublicKey; 2],
 ) -> Result<(), LaneError> {
-    let mut sharing: Option<SharingId> = None;
     lane.begin("rogue", Traffic::Setup, TIME);
     loop {
         let (kind, payload) = lane.receive_any()?;
         match kind {
-            Kind::HaveModel => {
-                HaveModel::decode(&payload).unwrap();
-                lane.send(&ModelParts { graph: false, weights: sharing })?;
-            }
-            Kind::PutGraph => {
-                let put = PutGraph::decode(&payload).unwrap();
-                lane.receive_stream(put.len as usize)?;
-                lane.send_frame(Kind::Done, &[])?;
-            }
-            Kind::PutWeights => {
-                let put = PutWeights::decode(&payload).unwrap();
-                sharing = Some(put.sharing);
-                lane.receive_stream(put.len as usize)?;
+            Kind::FindSharing => lane.send(&SharingReply::default())?,
+            Kind::Begin => {
+                Begin::decode(&payload).unwrap();
+                lane.send_frame(Kind::GoOn, &[])?;
+                while let (Kind::Piece, announced) = lane.receive_any()? {
+                    lane.receive_stream(Piece::decode(&announced).unwrap().len as usize)?;
+                }
                 lane.send_frame(Kind::Done, &[])?;
             }
             Kind::Deal => {

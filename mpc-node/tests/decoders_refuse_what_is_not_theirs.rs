@@ -6,13 +6,18 @@ use proptest::prelude::*;
 use sahara_mpc::committee::Committee;
 use sahara_mpc::config::Config;
 use sahara_mpc::engine::{Assignment, EvaluatorRole, GraphId, JobSecret, Rounding, Seed, Visibility};
-use sahara_mpc::models::PartHeader;
-use sahara_mpc::packs::{PackHeader, PackKey};
+use sahara_mpc::identity::{Identity, PublicKey};
+use sahara_mpc::manifest::{
+    AccessList, AccessRule, AssignmentShare, ClientPart, Consumers, Manifest, OwnerKey, Shares, SignedManifest,
+};
+use sahara_mpc::models::{PartHeader, SharingRecord};
+use sahara_mpc::packs::PackHeader;
 use sahara_mpc::status::NodeStatus;
 use sahara_mpc::transcript::{Session, SignedRecord, Transcript};
 use sahara_mpc::wire::{
-    Deal, Fail, FailCode, HaveModel, Hello, JobId, Kind, Message, ModelParts, OpenJob, OpenReply, PackId, Prepare,
-    Progress, PutGraph, PutWeights, Run, RunReply, Share, SharingId, Task, parse_header,
+    Begin, Deal, DeleteSharing, Fail, FailCode, FindSharing, GetClientPart, Hello, JobId, Kind, ManifestId, Message,
+    OpenJob, OpenReply, PackId, Piece, Prepare, Progress, PutAccess, Run, RunReply, Share, SharingEntry, SharingList,
+    SharingReply, Task, parse_header,
 };
 
 /// What a decoder makes of bytes: the bytes it would write, or nothing when it refuses.
@@ -22,13 +27,17 @@ fn message<M: Message>(bytes: &[u8]) -> Option<Vec<u8>> {
     M::decode(bytes).ok().map(|m| m.encode())
 }
 
-const DECODERS: [(&str, Decoder); 17] = [
+const DECODERS: [(&str, Decoder); 22] = [
     ("Hello", message::<Hello>),
     ("Progress", message::<Progress>),
-    ("HaveModel", message::<HaveModel>),
-    ("ModelParts", |b| message::<ModelParts>(b).map(|_| b.to_vec())), // ignores the id of what is absent
-    ("PutGraph", message::<PutGraph>),
-    ("PutWeights", message::<PutWeights>),
+    ("FindSharing", message::<FindSharing>),
+    ("SharingReply", message::<SharingReply>),
+    ("SharingList", message::<SharingList>),
+    ("Begin", message::<Begin>),
+    ("Piece", message::<Piece>),
+    ("PutAccess", message::<PutAccess>),
+    ("DeleteSharing", message::<DeleteSharing>),
+    ("GetClientPart", message::<GetClientPart>),
     ("Prepare", message::<Prepare>),
     ("Deal", message::<Deal>),
     ("Run", message::<Run>),
@@ -40,15 +49,37 @@ const DECODERS: [(&str, Decoder); 17] = [
     ("NodeStatus", |b| message::<NodeStatus>(b).map(|_| b.to_vec())), // any non-zero byte counts as ready
     ("PackHeader", |b| PackHeader::decode(b).ok().map(|(h, seed)| h.encode(&seed).to_vec())),
     ("PartHeader", |b| PartHeader::decode(b).ok().map(|h| h.encode())),
+    ("SharingRecord", |b| SharingRecord::decode(b).ok().map(|r| r.encode())),
 ];
 
 fn task() -> Task {
     Task {
+        manifest: ManifestId([9; 32]),
         graph: GraphId([1; 32]),
         assignment: Assignment::ALL[2],
         rounding: Rounding::Faithful,
-        visibility: Visibility::Open,
     }
+}
+
+fn manifest(identity: &Identity) -> SignedManifest {
+    let share = |assignment| AssignmentShare { assignment, masked: [1; 32], seeds: [[2; 32], [3; 32]] };
+    let manifest = Manifest {
+        owner: OwnerKey::Ed25519(identity.public()),
+        name: "a-model.v2".parse().unwrap(),
+        version: 3,
+        weights_root: [4; 32],
+        layout: [5; 32],
+        graphs: vec![GraphId([7; 32]), GraphId([6; 32])],
+        committee: [8; 32],
+        shares: Shares::Private(vec![share(Assignment::ALL[2]), share(Assignment::ALL[0])]),
+        client_part: Some(ClientPart { digest: [9; 32], len: 1234 }),
+        access: AccessRule::Keys(access(1)),
+    };
+    manifest.sign(identity).unwrap()
+}
+
+fn access(serial: u64) -> AccessList {
+    AccessList { serial, consumers: Consumers::only([PublicKey([2; 32]), PublicKey([1; 32])]) }
 }
 
 /// One valid example of each.
@@ -60,34 +91,54 @@ fn examples() -> Vec<(&'static str, Vec<u8>)> {
         task: task(),
         evaluators: [identity.public(), sahara_mpc::identity::generate().unwrap().public()],
     };
-    let record = Transcript::new(session, 0, &JobSecret::from_bytes([9; 32])).sign(&identity);
+    let transcript = Transcript::new(session, 0, &JobSecret::from_bytes([9; 32])).sign(&identity);
+    let consumer = identity.public();
     let seed = zeroize::Zeroizing::new([4; 32]);
-    let sharing = SharingId([5; 16]);
-    let key = PackKey { task: task(), sharing };
-    let pack = PackHeader { id: PackId([3; 16]), key, role: EvaluatorRole::Second, corrections: 7, prepared: 9 };
-    let part = PartHeader {
-        graph: GraphId([1; 32]),
-        root: [6; 32],
-        visibility: Visibility::Private,
-        assignment: Assignment::ALL[1],
-        sharing,
+    let pack =
+        PackHeader { id: PackId([3; 16]), key: task(), role: EvaluatorRole::Second, corrections: 7, prepared: 9 };
+    let part = PartHeader { manifest: ManifestId([1; 32]), masked_for: Some(Assignment::ALL[1]), len: 64 };
+    let signed = manifest(&identity);
+    let (owner, sharing) = (signed.manifest().owner, signed.manifest().sharing());
+    let access = access(4).sign(owner, sharing, &identity).unwrap();
+    let entry = SharingEntry {
         owner: identity.public(),
-        len: 64,
+        name: signed.manifest().name.clone(),
+        version: 3,
+        manifest: signed.id(),
+        visibility: Visibility::Open,
+        client_part: 5,
+        bytes: 6,
     };
+    let record = SharingRecord {
+        owner,
+        name: signed.manifest().name.clone(),
+        last_version: 3,
+        last_serial: 4,
+        current: Some(signed.id()),
+        access: Some(access.clone()),
+    };
+    let reply =
+        SharingReply { last_version: 3, last_serial: 4, manifest: Some(signed.clone()), access: Some(access.clone()) };
     let share = vec![vec![1, 2, 3], vec![], vec![4]];
-    let (visibility, assignment) = (Visibility::Private, Assignment::ALL[0]);
     vec![
         ("Hello", Hello { committee: [7; 32] }.encode()),
         ("Progress", Progress { done: 1, total: 2 }.encode()),
-        ("HaveModel", HaveModel { graph: GraphId([1; 32]), root: [6; 32], visibility, assignment }.encode()),
-        ("ModelParts", ModelParts { graph: true, weights: Some(sharing) }.encode()),
-        ("PutGraph", PutGraph { graph: GraphId([1; 32]), len: 100 }.encode()),
-        ("PutWeights", PutWeights { graph: GraphId([1; 32]), visibility, assignment, sharing, len: 64 }.encode()),
-        ("Prepare", Prepare { task: task(), count: 3 }.encode()),
-        ("Deal", Deal { pack: PackId([3; 16]), task: task(), sharing, seed, corrections: 10 }.encode()),
+        ("FindSharing", FindSharing::Exactly(signed.id()).encode()),
+        ("SharingReply", reply.encode()),
+        ("SharingList", SharingList(vec![entry]).encode()),
+        ("Begin", Begin { manifest: signed, bytes: 99 }.encode()),
+        ("Piece", Piece { len: 100 }.encode()),
+        ("PutAccess", PutAccess(access).encode()),
+        ("DeleteSharing", DeleteSharing(sharing).encode()),
+        ("GetClientPart", GetClientPart(ManifestId([1; 32])).encode()),
+        ("Prepare", Prepare { task: task(), count: 3, consumer }.encode()),
+        ("Deal", Deal { pack: PackId([3; 16]), task: task(), consumer, seed, corrections: 10 }.encode()),
         ("Run", Run { job: JobId([2; 16]), task: task() }.encode()),
         ("Share", Share(share.clone()).encode()),
-        ("RunReply", RunReply { figures: Default::default(), transcript: record.encode(), outputs: share }.encode()),
+        (
+            "RunReply",
+            RunReply { figures: Default::default(), transcript: transcript.encode(), outputs: share }.encode(),
+        ),
         (
             "OpenJob",
             OpenJob {
@@ -101,13 +152,11 @@ fn examples() -> Vec<(&'static str, Vec<u8>)> {
             .encode(),
         ),
         ("OpenReply", OpenReply::Go(Seed::from_bytes([9; 32])).encode()),
-        ("SignedRecord", record.encode()),
-        (
-            "NodeStatus",
-            NodeStatus { graphs: vec![GraphId([1; 32])], packs: vec![(task(), 2)], ..Default::default() }.encode(),
-        ),
+        ("SignedRecord", transcript.encode()),
+        ("NodeStatus", NodeStatus { sharings: 1, packs: vec![(task(), 2)], ..Default::default() }.encode()),
         ("PackHeader", pack.encode(&Seed::from_bytes([4; 32])).to_vec()),
         ("PartHeader", part.encode()),
+        ("SharingRecord", record.encode()),
     ]
 }
 

@@ -87,7 +87,7 @@ pub fn run(args: GatewayArgs, context: &mut Context) -> Result<()> {
     let committee = args.committee.as_deref();
     let engine = NetworkEngine::connect(&context.home, committee, model.clone(), options, &quiet)?;
     context.progress.step(&format!("sharing {} among the nodes", args.model));
-    engine.register(&model.compiled.buckets())?;
+    engine.register()?;
     context.progress.clear();
     if !listening.address().ip().is_loopback() {
         eprintln!("warning: other machines can reach this gateway; it sees every text they send");

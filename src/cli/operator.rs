@@ -7,16 +7,18 @@ use std::path::{Path, PathBuf};
 use clap::{Args, Subcommand};
 use sahara_mpc::client::{Client, ClientOptions, NodeStatus};
 use sahara_mpc::committee::CommitteeError;
-use sahara_mpc::config::{Config, ConfigError, FILE};
+use sahara_mpc::config::{Config, ConfigError, FILE, Parties};
 use sahara_mpc::doctor::{self, Finding, Level};
 use sahara_mpc::node::{self, NodeError};
+use sahara_mpc::tls::Admission;
 use serde_json::{Value, json};
 use tracing_subscriber::EnvFilter;
 
 use super::Context;
 use super::signals::stopped;
 use crate::error::{Blame, Error, Result};
-use crate::home::create_private_dir;
+use crate::home::{Home, create_private_dir};
+use crate::keys;
 
 #[derive(Subcommand, Debug)]
 #[command(after_help = "\
@@ -47,6 +49,35 @@ pub struct InitArgs {
     /// Where metrics and /healthz are served; keep it private
     #[arg(long, value_name = "ADDR")]
     metrics: Option<SocketAddr>,
+    /// Key that may share models besides your own owner.key, or 'any' [repeatable]
+    #[arg(long, value_name = "KEY")]
+    owner: Vec<String>,
+    /// Key that may ask besides your own consumer.key, or 'any' [repeatable]
+    #[arg(long, value_name = "KEY")]
+    consumer: Vec<String>,
+}
+
+impl InitArgs {
+    /// The keys of this home and those that were named.
+    fn parties(&self, home: &Home) -> Result<Parties> {
+        let Parties { owners, consumers } = keys::parties(home)?;
+        Ok(Parties {
+            owners: admission(owners, &self.owner, "--owner")?,
+            consumers: admission(consumers, &self.consumer, "--consumer")?,
+        })
+    }
+}
+
+/// A list of keys and those named on the command line.
+fn admission(own: Admission, named: &[String], option: &str) -> Result<Admission> {
+    if named.iter().any(|name| name == "any") {
+        return Ok(Admission::Any);
+    }
+    let Admission::Only(mut keys) = own else { return Ok(own) };
+    for name in named {
+        keys.insert(name.parse().map_err(|why| Error::user(format!("{option}: {why}, or `any`")))?);
+    }
+    Ok(Admission::Only(keys))
 }
 
 pub fn run(command: OperatorCommand, context: &mut Context) -> Result<()> {
@@ -93,6 +124,7 @@ fn host_and_port(text: &str) -> std::result::Result<String, String> {
 }
 
 fn init(args: &InitArgs, folder: PathBuf, context: &mut Context) -> Result<()> {
+    let parties = args.parties(&context.home)?;
     let anywhere = args.listen.parse::<SocketAddr>().is_ok_and(|listen| listen.ip().is_unspecified());
     if anywhere && args.advertise.is_none() {
         return Err(Error::user(format!(
@@ -102,7 +134,7 @@ fn init(args: &InitArgs, folder: PathBuf, context: &mut Context) -> Result<()> {
     }
     let advertise = args.advertise.as_deref().unwrap_or(&args.listen);
     create_private_dir(&folder)?;
-    let config = Config::init_at(&folder, &args.listen, args.metrics).map_err(config_error)?;
+    let config = Config::init_at(&folder, &args.listen, args.metrics, &parties).map_err(config_error)?;
     let key = config.load_identity().map_err(config_error)?.public();
     if context.out.json() {
         return context.out.value(&json!({
@@ -112,6 +144,8 @@ fn init(args: &InitArgs, folder: PathBuf, context: &mut Context) -> Result<()> {
             "listen": args.listen,
             "address": advertise,
             "key": key.to_string(),
+            "owners": listed(&config.owners),
+            "consumers": listed(&config.consumers),
         }));
     }
     context.out.folded("", &format!("the node's folder is {}; look through {FILE} there", folder.display()))?;
@@ -123,7 +157,25 @@ fn init(args: &InitArgs, folder: PathBuf, context: &mut Context) -> Result<()> {
     context.out.line("[[node]]             # three of these, in the same order in all files")?;
     context.out.line("name = \"a name\"")?;
     context.out.line(&format!("address = \"{advertise}\""))?;
-    context.out.line(&format!("key = \"{key}\""))
+    context.out.line(&format!("key = \"{key}\""))?;
+    context.out.line("")?;
+    context.out.line(&format!("`owners` in {FILE} says who may share models ({}),", counted(&config.owners)))?;
+    context.out.line(&format!("`consumers` who may ask ({})", counted(&config.consumers)))
+}
+
+fn listed(admission: &Admission) -> Value {
+    match admission {
+        Admission::Any => json!("any"),
+        Admission::Only(keys) => keys.iter().map(ToString::to_string).collect(),
+    }
+}
+
+fn counted(admission: &Admission) -> String {
+    match admission {
+        Admission::Any => "anybody".into(),
+        Admission::Only(keys) if keys.len() == 1 => "your own key only".into(),
+        Admission::Only(keys) => format!("{} keys", keys.len()),
+    }
 }
 
 fn serve(config: Config) -> Result<()> {
@@ -227,7 +279,7 @@ fn summary(label: &str, status: &NodeStatus) -> Value {
         "rounds": status.rounds,
         "packs_dealt": status.packs_dealt,
         "packs_ready": status.packs.iter().map(|(_, count)| u64::from(*count)).sum::<u64>(),
-        "graphs": status.graphs.iter().map(ToString::to_string).collect::<Vec<_>>(),
+        "sharings": status.sharings,
     })
 }
 

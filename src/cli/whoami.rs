@@ -4,10 +4,10 @@ use serde_json::json;
 
 use super::Context;
 use crate::error::Result;
-use crate::network::consumer_identity;
+use crate::keys::{self, Role};
 
 pub fn run(context: &mut Context) -> Result<()> {
-    let key = consumer_identity(&context.home)?.public().to_string();
+    let key = keys::load(&context.home, Role::Consumer)?.public().to_string();
     if context.out.json() {
         return context.out.value(&json!({"key": key, "line": admission_line(&key)}));
     }

@@ -175,9 +175,8 @@ struct Measured {
 
 /// Hands the model to the nodes if they do not have it, and has each of them load it: one short text for every choice
 /// of helper. Both happen once, for the model's life and for a node's, and are counted apart.
-fn get_ready(network: &NetworkEngine, buckets: &[(u32, usize)]) -> Result<()> {
-    let lengths: Vec<u32> = buckets.iter().map(|&(bucket, _)| bucket).collect();
-    network.register(&lengths)?;
+fn get_ready(network: &NetworkEngine) -> Result<()> {
+    network.register()?;
     let texts = vec!["ready".to_owned(); 3];
     network.embed(&texts, &mut |_| Ok(()))
 }
@@ -185,7 +184,7 @@ fn get_ready(network: &NetworkEngine, buckets: &[(u32, usize)]) -> Result<()> {
 fn on_the_network(network: &NetworkEngine, texts: &[String], progress: &Progress) -> Result<Measured> {
     let buckets = network.buckets_of(texts)?;
     let mut setup = Stretch::default();
-    setup.measure(network, || get_ready(network, &buckets))?;
+    setup.measure(network, || get_ready(network))?;
     let mut measured = Measured {
         answers: Vec::with_capacity(texts.len()),
         buckets,

@@ -20,6 +20,7 @@ use serde::{Deserialize, Serialize};
 use crate::embedding::{Stop, wanted};
 use crate::error::{Blame, Error, Result};
 use crate::home::{Home, create_private_dir, write_atomic};
+use crate::keys;
 use crate::progress::Progress;
 use chain::Chain;
 pub use chain::ChainState;
@@ -101,6 +102,7 @@ pub fn chain_home(home: &Path) -> PathBuf {
 
 /// The local network of a home.
 pub struct Devnet {
+    home: Home,
     folder: PathBuf,
     program: PathBuf,
 }
@@ -108,7 +110,7 @@ pub struct Devnet {
 impl Devnet {
     /// The local network of this home; `program` is the `sahara` program that nodes are started with.
     pub fn new(home: &Home, program: PathBuf) -> Self {
-        Self { folder: home.devnet(), program }
+        Self { home: home.clone(), folder: home.devnet(), program }
     }
 
     /// Starts the nodes and the chain, whatever of them does not run. If one of them fails, or `stop` is set before all
@@ -153,7 +155,7 @@ impl Devnet {
             check_port_free(address(&layout, node), "--port")?;
             check_port_free(metrics_address(&layout, node), "--port")?;
         }
-        setup::write_homes(&self.folder, &layout.addresses())?;
+        setup::write_homes(&self.folder, &layout.addresses(), &keys::parties(&self.home)?)?;
         let json = serde_json::to_vec(&layout).map_err(|e| Error::fault_from("encoding devnet.json", e))?;
         write_atomic(&self.folder.join("devnet.json"), &json)?;
         progress.step("starting three share nodes on this machine");

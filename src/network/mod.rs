@@ -6,6 +6,7 @@
 
 mod figures;
 mod ordered;
+mod shared;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -16,11 +17,8 @@ use std::time::{Duration, Instant};
 
 use sahara_circuits::frontend::Encoded;
 use sahara_circuits::graph::Graph;
-use sahara_mpc::client::{
-    Assignment, Client, ClientError, ClientOptions, Committee, GraphId, Inference, Job, NodeStatus, Task,
-};
+use sahara_mpc::client::{Assignment, Client, ClientError, Committee, GraphId, Inference, Job, NodeStatus, Task};
 pub use sahara_mpc::client::{Rounding, Visibility};
-use sahara_mpc::identity::{self, Identity};
 use sahara_mpc::wire::FailCode;
 
 pub use figures::Figures;
@@ -29,10 +27,12 @@ use crate::embedding::{
     Engine, Length as TextLength, Sink, Stop, check_texts, cores, decode, encode, graph, length, wanted,
 };
 use crate::error::{Blame, Error, Result};
-use crate::home::{Home, create_private_dir};
+use crate::home::Home;
+use crate::keys::{self, Role};
 use crate::models::Model;
 use crate::progress::Progress;
 use ordered::in_order;
+use shared::Shared;
 
 /// Most padded tokens in a window; bounds the packs that lie on the nodes' disks.
 const WINDOW_TOKENS: usize = 1024;
@@ -65,10 +65,9 @@ pub struct NetworkEngine {
     progress: Progress,
     /// The helper of the next text.
     turn: AtomicUsize,
-    /// Graphs by padded length, and whether the nodes have them.
+    /// Graphs by padded length.
     lengths: Mutex<BTreeMap<u32, Length>>,
-    /// One hand-over of the model at a time.
-    handing_over: Mutex<()>,
+    shared: Shared,
 }
 
 /// A padded length in use.
@@ -76,13 +75,12 @@ pub struct NetworkEngine {
 struct Length {
     graph: Arc<Graph>,
     id: GraphId,
-    registered: bool,
 }
 
 /// Texts that are encoded and wait to be computed.
 pub struct Window {
     first: usize,
-    items: Vec<(Encoded, Task)>,
+    items: Vec<(Encoded, Assignment)>,
 }
 
 impl Window {
@@ -100,14 +98,6 @@ impl Window {
 /// Where the devnet leaves its committee file.
 pub fn devnet_committee(home: &Home) -> PathBuf {
     home.devnet().join("committee.toml")
-}
-
-/// The key by which share nodes know this machine's user; made when it is first needed.
-pub fn consumer_identity(home: &Home) -> Result<Identity> {
-    create_private_dir(home.path())?;
-    let key = home.path().join("consumer.key");
-    identity::load_or_generate(&key)
-        .map_err(|e| Error::wrap(&format!("reading the key {}", key.display()), Blame::User, e))
 }
 
 impl NetworkEngine {
@@ -128,8 +118,9 @@ impl NetworkEngine {
         }
         progress.step("connecting to the share nodes");
         let committee = Committee::load(path).map_err(|e| Error::wrap("reading the committee", Blame::User, e))?;
-        let identity = consumer_identity(home)?;
-        let client = Client::new(identity, committee, ClientOptions::default());
+        let client = keys::client(home, Role::Consumer, committee.clone())?;
+        let owner = keys::client(home, Role::Owner, committee)?;
+        let shared = Shared::own(owner, &model, options.visibility)?;
         let engine = Self {
             model,
             options,
@@ -137,7 +128,7 @@ impl NetworkEngine {
             progress: progress.clone(),
             turn: AtomicUsize::new(0),
             lengths: Mutex::default(),
-            handing_over: Mutex::default(),
+            shared,
         };
         engine.health()?;
         Ok(engine)
@@ -155,7 +146,7 @@ impl NetworkEngine {
             return Ok(length.clone());
         }
         let graph = graph(&self.model, bucket)?;
-        let length = Length { id: graph.id(), graph, registered: false };
+        let length = Length { id: graph.id(), graph };
         lengths.insert(bucket, length.clone());
         Ok(length)
     }
@@ -169,31 +160,9 @@ impl NetworkEngine {
         Ok(counts.into_iter().collect())
     }
 
-    /// Hands graphs and weights to the nodes unless they have them; whether weights had to be handed over.
-    pub fn register(&self, buckets: &[u32]) -> Result<bool> {
-        let _turn = self.handing_over.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut handed_over = false;
-        for &bucket in buckets {
-            let length = self.length(bucket)?;
-            if length.registered {
-                continue;
-            }
-            self.progress.step(&format!("sharing {} among the nodes ({bucket} tokens)", self.model.info.name));
-            let sent = self
-                .client
-                .register_model(
-                    std::slice::from_ref(&length.graph),
-                    &self.model.compiled.weights,
-                    self.options.visibility,
-                    &Assignment::ALL,
-                    &mut |_| (),
-                )
-                .map_err(|e| self.error("sharing the model among the nodes", e))?;
-            handed_over |= sent.weights_sent > 0;
-            let mut lengths = self.lengths.lock().unwrap_or_else(PoisonError::into_inner);
-            lengths.insert(bucket, Length { registered: true, ..length });
-        }
-        Ok(handed_over)
+    /// Hands the model to the nodes unless they have it; whether it had to be handed over.
+    pub fn register(&self) -> Result<bool> {
+        self.shared.get(&self.client, &self.model, &self.progress).map(|(_, handed_over)| handed_over)
     }
 
     /// Encodes the texts from `start` on, as many as fit a window.
@@ -206,20 +175,21 @@ impl NetworkEngine {
             if tokens > WINDOW_TOKENS && window.len() >= self.options.jobs {
                 break;
             }
-            let task = self.task(encoded.bucket)?;
-            window.items.push((encoded, task));
+            window.items.push((encoded, self.next_assignment()));
         }
         Ok(window)
     }
 
-    fn task(&self, bucket: u32) -> Result<Task> {
-        let turn = self.turn.fetch_add(1, Ordering::Relaxed) % Assignment::ALL.len();
-        Ok(Task {
-            graph: self.length(bucket)?.id,
-            assignment: Assignment::ALL[turn],
-            rounding: self.options.rounding,
-            visibility: self.options.visibility,
-        })
+    fn next_assignment(&self) -> Assignment {
+        Assignment::ALL[self.turn.fetch_add(1, Ordering::Relaxed) % Assignment::ALL.len()]
+    }
+
+    /// The task of one text, on the version of the sharing that is current.
+    fn task(&self, client: &Client, bucket: u32, assignment: Assignment) -> Result<Task> {
+        let (sharing, _) = self.shared.get(client, &self.model, &self.progress)?;
+        let length = self.length(bucket)?;
+        let task = sharing.task_of(length.id, &length.graph, assignment, self.options.rounding);
+        task.map_err(|e| network_error(client, "choosing what to compute", e))
     }
 
     /// Has the nodes make the packs that a window uses up, as far as they are missing.
@@ -228,50 +198,42 @@ impl NetworkEngine {
     }
 
     fn prepare_by(&self, client: &Client, window: &Window) -> Result<()> {
-        let mut buckets: Vec<u32> = window.items.iter().map(|(encoded, _)| encoded.bucket).collect();
-        buckets.dedup();
-        self.register(&buckets)?;
         let mut wanted = BTreeMap::new();
-        for (encoded, task) in &window.items {
-            wanted.entry((encoded.bucket, task.assignment)).or_insert((encoded.bucket, *task, 0)).2 += 1;
+        for (encoded, assignment) in &window.items {
+            *wanted.entry((encoded.bucket, *assignment)).or_insert(0) += 1;
         }
-        let tasks: Vec<(u32, Task, u32)> = wanted.into_values().collect();
+        let wanted: Vec<((u32, Assignment), u32)> = wanted.into_iter().collect();
         let make = |index: usize| {
-            let (bucket, task, count) = tasks[index];
-            let ready = self.packs_ready(client, &task)?;
-            let missing = count.saturating_sub(ready);
-            if missing == 0 {
-                return Ok(());
-            }
-            self.ask("preparing masks on the nodes", bucket, || client.prepare(&task, missing, &mut |_| ()))
+            let ((bucket, assignment), count) = wanted[index];
+            self.ask("preparing masks on the nodes", || {
+                let task = self.task(client, bucket, assignment)?;
+                let missing = count.saturating_sub(packs_ready(client, &task)?);
+                if missing > 0 {
+                    client.prepare(&task, missing, &mut |_| ())?;
+                }
+                Ok(())
+            })
         };
-        in_order(tasks.len(), Assignment::ALL.len(), make, |()| Ok(()))
+        in_order(wanted.len(), Assignment::ALL.len(), make, |()| Ok(()))
     }
 
-    /// Packs for a task that both evaluators hold.
-    fn packs_ready(&self, client: &Client, task: &Task) -> Result<u32> {
-        let asking = |e| self.error("asking the nodes for their packs", e);
-        let [first, second] = task.assignment.evaluators();
-        let held = client.node_status(first).map_err(asking)?.packs_for(task);
-        Ok(held.min(client.node_status(second).map_err(asking)?.packs_for(task)))
-    }
-
-    /// Makes a request that needs the model: waits while nodes say that they have too much to do, and hands the model
-    /// over again if they lost it since (their disks were cleared).
-    fn ask<T>(&self, doing: &str, bucket: u32, mut request: impl FnMut() -> Result<T, ClientError>) -> Result<T> {
+    /// Makes a request that needs the model: waits while nodes say that they have too much to do, and looks for the
+    /// model again if they lost it since (another version came, or their disks were cleared).
+    fn ask<T>(&self, doing: &str, mut request: impl FnMut() -> Result<T, Failed>) -> Result<T> {
         let until = Instant::now() + BUSY_PATIENCE;
-        let mut handed_over = false;
+        let mut again = true;
         loop {
             match request() {
-                Err(error) if error.code() == Some(FailCode::Busy) && Instant::now() < until => {
+                Err(Failed::Client(e)) if e.code() == Some(FailCode::Busy) && Instant::now() < until => {
                     thread::sleep(BUSY_PAUSE);
                 }
-                Err(error) if error.code() == Some(FailCode::NoModel) && !handed_over => {
-                    handed_over = true;
-                    self.forget(bucket);
-                    self.register(&[bucket])?;
+                Err(Failed::Client(e)) if e.code() == Some(FailCode::NoModel) && again => {
+                    again = false;
+                    self.shared.forget();
                 }
-                result => return result.map_err(|e| self.error(doing, e)),
+                Ok(value) => return Ok(value),
+                Err(Failed::Client(error)) => return Err(network_error(&self.client, doing, error)),
+                Err(Failed::Other(error)) => return Err(error),
             }
         }
     }
@@ -285,8 +247,8 @@ impl NetworkEngine {
         let most = AtomicU32::new(0);
         let job = |offset: usize| {
             let index = window.first + offset;
-            let (encoded, task) = &window.items[offset];
-            let (integers, rounds) = self.infer(client, task, encoded, index)?;
+            let (encoded, assignment) = &window.items[offset];
+            let (integers, rounds) = self.infer(client, *assignment, encoded, index)?;
             most.fetch_max(rounds, Ordering::Relaxed);
             Ok(decode(&self.model, index, encoded, integers))
         };
@@ -294,26 +256,28 @@ impl NetworkEngine {
         Ok(most.into_inner())
     }
 
-    fn infer(&self, client: &Client, task: &Task, encoded: &Encoded, index: usize) -> Result<(Vec<Vec<i32>>, u32)> {
+    fn infer(
+        &self,
+        client: &Client,
+        assignment: Assignment,
+        encoded: &Encoded,
+        index: usize,
+    ) -> Result<(Vec<Vec<i32>>, u32)> {
         let length = self.length(encoded.bucket)?;
-        let job = Job { graph: &length.graph, task: *task, inputs: &encoded.inputs, auto_prepare: true };
         let doing = format!("embedding text {index} on the network");
-        let Inference { outputs, stats, .. } = self.ask(&doing, encoded.bucket, || client.infer(&job))?;
+        let Inference { outputs, stats, .. } = self.ask(&doing, || {
+            let task = self.task(client, encoded.bucket, assignment)?;
+            let job = Job { graph: &length.graph, task, inputs: &encoded.inputs, auto_prepare: true };
+            Ok(client.infer(&job)?)
+        })?;
         Ok((outputs, stats.rounds))
-    }
-
-    fn forget(&self, bucket: u32) {
-        let mut lengths = self.lengths.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(length) = lengths.get_mut(&bucket) {
-            length.registered = false;
-        }
     }
 
     fn statuses(&self) -> Result<Vec<NodeStatus>> {
         self.client
             .status()
             .into_iter()
-            .map(|status| status.map_err(|e| self.error("asking the nodes for their status", e)))
+            .map(|status| status.map_err(|e| network_error(&self.client, "asking the nodes for their status", e)))
             .collect()
     }
 
@@ -365,23 +329,46 @@ impl Engine for NetworkEngine {
     }
 }
 
-impl NetworkEngine {
-    /// An error of the nodes in words for whoever asked.
-    fn error(&self, doing: &str, error: ClientError) -> Error {
-        if matches!(error, ClientError::Stopped) {
-            return Error::stopped();
-        }
-        if error.is_unreachable() {
-            return Error::unreachable(format!(
-                "{doing}: {error}: is the network up? See `sahara devnet status`, or start it with `sahara devnet up`"
-            ));
-        }
-        if error.is_not_admitted() {
-            return Error::user(format!(
-                "{doing}: {error}: its operator must add your key to the list `consumers` in its node.toml: {}",
-                self.client.key()
-            ));
-        }
-        Error::wrap(doing, Blame::Fault, error)
+/// Packs for a task that both evaluators hold.
+fn packs_ready(client: &Client, task: &Task) -> Result<u32, ClientError> {
+    let [first, second] = task.assignment.evaluators();
+    let held = client.node_status(first)?.packs_for(task);
+    Ok(held.min(client.node_status(second)?.packs_for(task)))
+}
+
+/// Why a request failed: at the nodes, or before it was made.
+enum Failed {
+    Client(ClientError),
+    Other(Error),
+}
+
+impl From<ClientError> for Failed {
+    fn from(error: ClientError) -> Self {
+        Self::Client(error)
     }
+}
+
+impl From<Error> for Failed {
+    fn from(error: Error) -> Self {
+        Self::Other(error)
+    }
+}
+
+/// An error of the nodes in words for whoever asked.
+fn network_error(client: &Client, doing: &str, error: ClientError) -> Error {
+    if matches!(error, ClientError::Stopped) {
+        return Error::stopped();
+    }
+    if error.is_unreachable() {
+        return Error::unreachable(format!(
+            "{doing}: {error}: is the network up? See `sahara devnet status`, or start it with `sahara devnet up`"
+        ));
+    }
+    if error.is_not_admitted() {
+        return Error::user(format!(
+            "{doing}: {error}: its operator must add your key to the list `consumers` in its node.toml: {}",
+            client.key()
+        ));
+    }
+    Error::wrap(doing, Blame::Fault, error)
 }

@@ -16,14 +16,18 @@ use super::state::Node;
 use crate::engine::{
     EvaluatorRole, PackContents, Plan, ProtocolError, Seed, WeightMaterial, deal, prepare as prepare_pack,
 };
+use crate::identity::PublicKey;
 use crate::lane::{Lane, LaneError};
 use crate::meter::Traffic;
 use crate::packs::{PackHeader, PackKey};
-use crate::wire::{CHUNK, Deal, FailCode, Kind, PackId, Prepare, Progress, SharingId, Task};
+use crate::wire::{CHUNK, Deal, FailCode, Kind, PackId, Prepare, Progress, Task};
 
 /// As the helper: deals packs one after the other and reports each.
-pub(super) fn prepare(node: &Node, lane: &mut Lane, request: Prepare) -> Result<(), Trouble> {
+pub(super) fn prepare(node: &Node, lane: &mut Lane, caller: Option<u8>, request: Prepare) -> Result<(), Trouble> {
     let task = request.task;
+    if caller.is_none() && request.consumer != lane.peer() {
+        return Err(Refusal::new(FailCode::Refused, "packs are prepared for whoever asks for them only").into());
+    }
     if task.assignment.helper() != node.index {
         let text = format!("this node is not the helper of assignment {}", task.assignment.helper() + 1);
         return Err(Refusal::new(FailCode::Refused, text).into());
@@ -32,9 +36,8 @@ pub(super) fn prepare(node: &Node, lane: &mut Lane, request: Prepare) -> Result<
         let text = format!("{} packs were asked for, from 1 to {} can be", request.count, node.config.limits.packs);
         return Err(Refusal::new(FailCode::Refused, text).into());
     }
-    let graph = node.models.graph(task.graph)?;
-    let plan = node.models.plan(&task)?;
-    let (weights, sharing) = node.models.material(&graph, task.visibility, task.assignment)?;
+    let permit = node.models.permit(&task, &request.consumer)?;
+    let (plan, weights) = (permit.plan()?, permit.material()?);
     let busy = || Refusal::new(FailCode::Busy, "this node is dealing as many packs as it can, try again");
     let _slot = slot(&node.deal_slots, lane, node.config.timeouts.request())?.ok_or_else(busy)?;
     for done in 1..=request.count {
@@ -42,20 +45,15 @@ pub(super) fn prepare(node: &Node, lane: &mut Lane, request: Prepare) -> Result<
             return Err(Refusal::new(FailCode::Stopping, "this node is shutting down").into());
         }
         still_wanted(lane)?;
-        deal_pack(node, &task, sharing, &plan, &weights)?;
+        deal_pack(node, &request, &plan, &weights)?;
         node.stats.dealt.fetch_add(1, Ordering::Relaxed);
         lane.send(&Progress { done, total: request.count }).map_err(own)?;
     }
     lane.send_frame(Kind::Done, &[]).map_err(own)
 }
 
-fn deal_pack(
-    node: &Node,
-    task: &Task,
-    sharing: SharingId,
-    plan: &Plan,
-    weights: &WeightMaterial,
-) -> Result<(), Trouble> {
+fn deal_pack(node: &Node, request: &Prepare, plan: &Plan, weights: &WeightMaterial) -> Result<(), Trouble> {
+    let task = request.task;
     let random = |e: getrandom::Error| Refusal::new(FailCode::Internal, format!("no random bytes: {e}"));
     let pack = PackId::random().map_err(random)?;
     let seeds = [Seed::random().map_err(random)?, Seed::random().map_err(random)?];
@@ -64,8 +62,8 @@ fn deal_pack(
     let mut second_lane = open(node, second)?;
     let announce = |seed: &Seed, corrections: u64| Deal {
         pack,
-        task: *task,
-        sharing,
+        task,
+        consumer: request.consumer,
         seed: Zeroizing::new(*seed.as_bytes()),
         corrections,
     };
@@ -143,7 +141,7 @@ impl Stream<'_> {
 }
 
 /// As the first evaluator, after a job: has the helper make packs until `packs_ahead` are ready again.
-pub(super) fn refill(node: &Arc<Node>, key: PackKey) {
+pub(super) fn refill(node: &Arc<Node>, key: PackKey, consumer: PublicKey) {
     let wanted = node.config.packs_ahead;
     let refilling = || node.refilling.lock().unwrap_or_else(PoisonError::into_inner);
     if node.packs.count(&key) >= wanted || !refilling().insert(key) {
@@ -157,7 +155,7 @@ pub(super) fn refill(node: &Arc<Node>, key: PackKey) {
             if missing == 0 || node.is_stopping() {
                 break;
             }
-            if let Err(error) = ask_helper(&node, &key.task, missing) {
+            if let Err(error) = ask_helper(&node, &key, missing, consumer) {
                 tracing::warn!(%error, "packs could not be made ahead");
                 break;
             }
@@ -170,11 +168,11 @@ pub(super) fn refill(node: &Arc<Node>, key: PackKey) {
     }
 }
 
-fn ask_helper(node: &Node, task: &Task, count: u32) -> Result<(), LaneError> {
+fn ask_helper(node: &Node, task: &Task, count: u32, consumer: PublicKey) -> Result<(), LaneError> {
     let helper = task.assignment.helper();
     let mut lane = node.peer_lane(helper)?;
     lane.begin("while packs were made ahead", Traffic::Setup, node.config.timeouts.request());
-    lane.send(&Prepare { task: *task, count })?;
+    lane.send(&Prepare { task: *task, count, consumer })?;
     loop {
         match lane.receive_any()? {
             (Kind::Done, _) => break,
@@ -195,17 +193,13 @@ pub(super) fn receive(node: &Node, lane: &mut Lane, caller: Option<u8>, dealt: D
         return Err(refuse("only the helper of the assignment deals packs"));
     }
     let role = task.assignment.role(node.index).ok_or_else(|| refuse("this node is the helper itself"))?;
-    let graph = node.models.graph(task.graph)?;
-    let plan = node.models.plan(&task)?;
-    let (weights, sharing) = node.models.material(&graph, task.visibility, task.assignment)?;
-    if sharing != dealt.sharing {
-        return Err(refuse("the helper holds another sharing of the weights: register the model again"));
-    }
+    let permit = node.models.permit(&task, &dealt.consumer)?;
+    let (plan, weights) = (permit.plan()?, permit.material()?);
     let expected = if role == EvaluatorRole::Second { plan.correction_len() } else { 0 };
     if dealt.corrections != expected {
         return Err(refuse("the corrections do not have the length that the graph asks for"));
     }
-    let key = PackKey { task, sharing };
+    let key = task;
     node.packs.has_room(&key, expected + plan.prepared_len())?;
 
     lane.enter("while it dealt a pack", Traffic::Offline, node.config.timeouts.request());
@@ -223,6 +217,10 @@ pub(super) fn receive(node: &Node, lane: &mut Lane, caller: Option<u8>, dealt: D
     lane.send_frame(Kind::DealReady, &[]).map_err(own)?;
     lane.receive_frame(Kind::DealCommit).map_err(own)?;
     staged.commit()?;
+    if !node.models.is_current(&task.manifest) {
+        // Replaced or deleted while the pack was being made, after the packs of that version were destroyed.
+        super::sharings::destroy_stale_packs(node)?;
+    }
     lane.send_frame(Kind::Done, &[]).map_err(own)
 }
 

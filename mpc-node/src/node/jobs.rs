@@ -48,9 +48,10 @@ pub(super) fn run(node: &Arc<Node>, lane: &mut Lane, run: Run) -> Result<(), Tro
     let role = task.assignment.role(node.index).ok_or_else(|| {
         Refusal::new(FailCode::Refused, "this node is the helper of the assignment, not an evaluator")
     })?;
-    let graph = node.models.graph(task.graph)?;
-    let plan = node.models.plan(&task)?;
-    let (weights, sharing) = node.models.material(&graph, task.visibility, task.assignment)?;
+    let consumer = lane.peer();
+    let permit = node.models.permit(&task, &consumer)?;
+    let graph = permit.graph().clone();
+    let (plan, weights) = (permit.plan()?, permit.material()?);
     lane.enter("while it sent the input", Traffic::Client, node.config.timeouts.request());
     let expected = graph.inputs.iter().map(|i| i.shape.len() * 4 + 4).sum::<usize>() + 4;
     let payload = lane.receive_frame_of(Kind::Input, expected).map_err(own)?;
@@ -60,7 +61,7 @@ pub(super) fn run(node: &Arc<Node>, lane: &mut Lane, run: Run) -> Result<(), Tro
     }
     let [first, second] = task.assignment.evaluators();
     let other = if role == EvaluatorRole::First { second } else { first };
-    let key = PackKey { task, sharing };
+    let key = task;
     let job = Job { run, role, other, key, plan, weights, inputs };
 
     let result = match role {
@@ -88,7 +89,7 @@ pub(super) fn run(node: &Arc<Node>, lane: &mut Lane, run: Run) -> Result<(), Tro
     lane.send(&reply).map_err(own)?;
     lane.count();
     if role == EvaluatorRole::First {
-        super::dealing::refill(node, key);
+        super::dealing::refill(node, key, consumer);
     }
     if let Err(error) = node.records.keep(&outcome.own, &outcome.other) {
         tracing::warn!(%error, "a transcript could not be kept");

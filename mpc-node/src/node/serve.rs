@@ -10,13 +10,12 @@ use tokio::net::TcpStream;
 
 use super::state::{Node, Stats};
 use crate::channel::Channel;
-use crate::engine::MAX_GRAPH_BYTES;
 use crate::lane::{Lane, LaneError};
 use crate::meter::Traffic;
-use crate::models::{ModelError, PartHeader};
+use crate::models::ModelError;
 use crate::packs::PackError;
 use crate::protocol::ProtocolError;
-use crate::wire::{FailCode, HaveModel, Kind, Message, ModelParts, PutGraph, PutWeights};
+use crate::wire::{FailCode, Kind, Message};
 
 /// How often an idle lane looks whether the node is stopping.
 pub(super) const LOOK: Duration = Duration::from_millis(250);
@@ -247,81 +246,15 @@ fn request(
 
 fn answer(node: &Arc<Node>, lane: &mut Lane, caller: Option<u8>, kind: Kind, payload: &[u8]) -> Result<(), Trouble> {
     match kind {
-        Kind::Status => lane.send(&node.status()).map_err(own),
-        Kind::HaveModel => have_model(node, lane, payload),
-        Kind::PutGraph => put_graph(node, lane, payload),
-        Kind::PutWeights => put_weights(node, lane, payload),
-        Kind::Prepare => super::dealing::prepare(node, lane, lane_message(lane, payload)?),
+        Kind::Status => lane.send(&node.status_for(caller.is_none().then(|| lane.peer()))).map_err(own),
+        Kind::Prepare => super::dealing::prepare(node, lane, caller, lane_message(lane, payload)?),
         Kind::Deal => super::dealing::receive(node, lane, caller, lane_message(lane, payload)?),
         Kind::Run => super::jobs::run(node, lane, lane_message(lane, payload)?),
-        other => Err(own(lane.unexpected(other, payload.len()))),
+        other => super::sharings::answer(node, lane, caller, other, payload)
+            .unwrap_or_else(|| Err(own(lane.unexpected(other, payload.len())))),
     }
 }
 
 fn lane_message<M: Message>(lane: &Lane, payload: &[u8]) -> Result<M, Trouble> {
     lane.decode(payload).map_err(own)
-}
-
-fn have_model(node: &Node, lane: &mut Lane, payload: &[u8]) -> Result<(), Trouble> {
-    let question: HaveModel = lane_message(lane, payload)?;
-    let parts = ModelParts {
-        graph: node.models.has_graph(&question.graph),
-        weights: node.models.sharing(&question.root, question.visibility, question.assignment),
-    };
-    lane.send(&parts).map_err(own)
-}
-
-fn put_graph(node: &Node, lane: &mut Lane, payload: &[u8]) -> Result<(), Trouble> {
-    let message: PutGraph = lane_message(lane, payload)?;
-    if message.len > MAX_GRAPH_BYTES as u64 {
-        let text = format!("a graph of {} bytes is too large, at most {MAX_GRAPH_BYTES} are taken", message.len);
-        return Err(Refusal::new(FailCode::Refused, text).into());
-    }
-    lane.enter("while it sent a graph", Traffic::Setup, node.config.timeouts.request());
-    let bytes = lane.receive_stream(message.len as usize).map_err(own)?;
-    node.models.put_graph(message.graph, &bytes)?;
-    tracing::info!(from = lane.who(), graph = %message.graph, bytes = message.len, "graph registered");
-    lane.send_frame(Kind::Done, &[]).map_err(own)
-}
-
-fn put_weights(node: &Node, lane: &mut Lane, payload: &[u8]) -> Result<(), Trouble> {
-    let message: PutWeights = lane_message(lane, payload)?;
-    let graph = node.models.graph(message.graph)?;
-    let owner = lane.peer();
-    node.models.may_put(&graph, message.visibility, message.assignment, owner)?;
-    let expected = node.models.part_len(&graph, message.visibility, message.assignment);
-    if message.len != expected {
-        let text = format!("this node's part of the weights has {expected} bytes, {} were announced", message.len);
-        return Err(Refusal::new(FailCode::Refused, text).into());
-    }
-    lane.enter("while it sent weights", Traffic::Setup, node.config.timeouts.request());
-    let body = zeroize::Zeroizing::new(lane.receive_stream(message.len as usize).map_err(own)?);
-    let header = PartHeader {
-        graph: message.graph,
-        root: graph.weights_root,
-        visibility: message.visibility,
-        assignment: message.assignment,
-        sharing: message.sharing,
-        owner,
-        len: message.len,
-    };
-    node.models.put_part(header, &body)?;
-    // Packs are bound to the sharing that they were made with.
-    let gone = node.packs.retain(|key| {
-        let replaced = key.task.visibility == message.visibility
-            && key.task.assignment == message.assignment
-            && key.sharing != message.sharing
-            && node.models.graph(key.task.graph).is_ok_and(|g| g.weights_root == graph.weights_root);
-        !replaced
-    })?;
-    tracing::info!(
-        from = lane.who(),
-        model = graph.model,
-        visibility = ?message.visibility,
-        helper = message.assignment.helper() + 1,
-        bytes = message.len,
-        packs_destroyed = gone,
-        "weights registered"
-    );
-    lane.send_frame(Kind::Done, &[]).map_err(own)
 }

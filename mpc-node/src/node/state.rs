@@ -13,10 +13,10 @@ use super::NodeError;
 use super::slots::Slots;
 use crate::committee::Committee;
 use crate::config::Config;
-use crate::identity::Identity;
+use crate::identity::{Identity, PublicKey};
 use crate::lane::{Lane, LaneError};
 use crate::meter::{Meter, process_cpu_nanos};
-use crate::models::ModelStore;
+use crate::models::{ModelLimits, ModelStore};
 use crate::packs::{PackKey, PackLimits, PackStore};
 use crate::records::RecordStore;
 use crate::status::NodeStatus;
@@ -93,7 +93,19 @@ impl Node {
             bytes: limits.pack_megabytes << 20,
             memory: limits.pack_memory_megabytes << 20,
         };
-        let models = ModelStore::open(&config.home.join("models"), index, limits.model_megabytes << 20)?;
+        let model_limits = ModelLimits {
+            bytes: limits.model_megabytes << 20,
+            owner_bytes: limits.owner_megabytes << 20,
+            owner_sharings: limits.owner_sharings as usize,
+        };
+        if config.home.join("models").exists() {
+            tracing::warn!(
+                folder = %config.home.join("models").display(),
+                "models that were registered with an earlier version are not used: have their owners share them again, and remove the folder"
+            );
+        }
+        let sharings = config.home.join("sharings");
+        let models = ModelStore::open(&sharings, index, committee.digest(), config.owners.clone(), model_limits)?;
         let packs = Arc::new(PackStore::open(&config.home.join("packs"), pack_limits)?);
         let transcripts = config.home.join("transcripts");
         fs::create_dir_all(&transcripts).map_err(home)?;
@@ -127,15 +139,16 @@ impl Node {
         }
     }
 
-    /// The keys that may connect: the committee's, and the consumers'.
+    /// The keys that may connect: the committee's, the owners' and the consumers'.
     pub(super) fn admission(&self) -> Admission {
-        match &self.config.consumers {
-            Admission::Any => Admission::Any,
-            Admission::Only(keys) => {
-                let members: BTreeSet<_> = self.committee.members.iter().map(|m| m.key).collect();
-                Admission::Only(keys.union(&members).copied().collect())
+        let mut keys: BTreeSet<_> = self.committee.members.iter().map(|m| m.key).collect();
+        for list in [&self.config.owners, &self.config.consumers] {
+            match list {
+                Admission::Any => return Admission::Any,
+                Admission::Only(more) => keys.extend(more),
             }
         }
+        Admission::Only(keys)
     }
 
     /// A lane to another node, idle or new.
@@ -161,17 +174,22 @@ impl Node {
         self.stopping.load(Ordering::Relaxed)
     }
 
-    /// State and counters, as `status` and the metrics show them.
+    /// State and counters, as the metrics and the operators of the committee see them.
     pub fn status(&self) -> NodeStatus {
+        self.status_for(None)
+    }
+
+    /// State and counters; of models and packs only what `consumer` may use, if one is named.
+    pub(super) fn status_for(&self, consumer: Option<PublicKey>) -> NodeStatus {
         let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         let mut packs = Vec::new();
-        for (key, count) in self.packs.counts() {
-            let graph = self.models.graph(key.task.graph);
-            let current = graph.is_ok_and(|g| {
-                self.models.sharing(&g.weights_root, key.task.visibility, key.task.assignment) == Some(key.sharing)
-            });
-            if current {
-                packs.push((key.task, count));
+        for (task, count) in self.packs.counts() {
+            let shown = match &consumer {
+                Some(key) => self.models.admits(&task.manifest, key),
+                None => self.models.is_current(&task.manifest),
+            };
+            if shown {
+                packs.push((task, count));
             }
         }
         NodeStatus {
@@ -189,8 +207,7 @@ impl Node {
             jobs_running: self.stats.running.load(Ordering::Relaxed),
             rounds: read(&self.stats.rounds),
             packs_dealt: read(&self.stats.dealt),
-            graphs: self.models.graphs(),
-            weights: self.models.parts(),
+            sharings: self.models.count(consumer.as_ref()),
             packs,
         }
     }

@@ -4,21 +4,15 @@ use zeroize::Zeroizing;
 
 use crate::codec::{DecodeError, Reader, Writer};
 use crate::engine::{EvaluatorRole, Seed};
-use crate::wire::{PackId, SharingId, Task};
+use crate::wire::{PackId, Task};
 
 const MAGIC: &[u8; 8] = b"SHPACK\0\0";
-const VERSION: u16 = 1;
+const VERSION: u16 = 2;
 /// Bytes of a pack file before the corrections.
-pub(super) const PREFIX: usize = 8 + 2 + 16 + 35 + 16 + 1 + 8 + 8 + 32;
+pub(super) const PREFIX: usize = 8 + 2 + 16 + 66 + 1 + 8 + 8 + 32;
 
-/// What a pack is bound to: a task and one sharing of the weights.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct PackKey {
-    /// What it is for.
-    pub task: Task,
-    /// Which sharing of the weights it was made with.
-    pub sharing: SharingId,
-}
+/// What a pack is bound to: the task names the version of the sharing that it was made with.
+pub type PackKey = Task;
 
 /// The front of a pack file, without the seed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,8 +39,8 @@ impl PackHeader {
     pub fn encode(&self, seed: &Seed) -> Zeroizing<Vec<u8>> {
         let mut w = Writer(Vec::with_capacity(PREFIX));
         w.bytes(MAGIC).u16(VERSION).bytes(&self.id.0);
-        self.key.task.write(&mut w);
-        w.bytes(&self.key.sharing.0).u8(match self.role {
+        self.key.write(&mut w);
+        w.u8(match self.role {
             EvaluatorRole::First => 0,
             EvaluatorRole::Second => 1,
         });
@@ -60,7 +54,7 @@ impl PackHeader {
         r.header(MAGIC, VERSION)?;
         let header = Self {
             id: PackId(r.array()?),
-            key: PackKey { task: Task::read(&mut r)?, sharing: SharingId(r.array()?) },
+            key: Task::read(&mut r)?,
             role: match r.u8()? {
                 0 => EvaluatorRole::First,
                 1 => EvaluatorRole::Second,

@@ -1,19 +1,18 @@
 //! Tests of the pack store.
 
 use super::*;
-use crate::engine::{Assignment, GraphId, Rounding, Seed, Visibility};
-use crate::wire::{SharingId, Task};
+use crate::engine::{Assignment, GraphId, Rounding, Seed};
+use crate::wire::{ManifestId, Task};
 
 const LIMITS: PackLimits = PackLimits { per_key: 3, bytes: 10_000, memory: 0 };
 
 fn key() -> PackKey {
-    let task = Task {
+    Task {
+        manifest: ManifestId([5; 32]),
         graph: GraphId([3; 32]),
         assignment: Assignment::ALL[0],
         rounding: Rounding::Exact,
-        visibility: Visibility::Private,
-    };
-    PackKey { task, sharing: SharingId([5; 16]) }
+    }
 }
 
 fn add(store: &PackStore, n: u8) -> PackId {

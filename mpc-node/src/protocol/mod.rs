@@ -27,7 +27,7 @@ pub use evaluator::{Evaluator, Step, prepare};
 pub use helper::deal;
 pub use plan::Plan;
 pub use secret::{JobSecret, ZeroSharing};
-pub use weights::{WeightMaterial, mask_weights};
+pub use weights::{MaskDomain, WeightMaterial, mask_weights};
 
 use crate::ring::prg::{Label, Prg};
 

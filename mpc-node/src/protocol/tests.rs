@@ -37,10 +37,11 @@ fn run(
     let roles = [EvaluatorRole::First, EvaluatorRole::Second];
     let (helper, evaluators) = match visibility {
         Visibility::Private => {
-            let masked = mask_weights(weights, assignment, &w1, &w2);
+            let domain = domain(assignment, 1);
+            let masked = mask_weights(weights, &domain, &w1, &w2);
             let evaluators = [(roles[0], &w1), (roles[1], &w2)]
-                .map(|(r, s)| WeightMaterial::evaluator_private(graph, assignment, r, &masked, s).unwrap());
-            (WeightMaterial::helper_private(graph, assignment, &w1, &w2), evaluators)
+                .map(|(r, s)| WeightMaterial::evaluator_private(graph, &domain, r, &masked, s).unwrap());
+            (WeightMaterial::helper_private(graph, &domain, &w1, &w2), evaluators)
         }
         Visibility::Open => {
             let plain: Vec<u32> = weights.tensors.iter().flatten().map(|w| *w as u32).collect();
@@ -220,11 +221,11 @@ fn wrong_material_and_frames_are_refused() {
     let (graph, weights, inputs) = testgraph::random(1);
     let graph = Arc::new(graph);
     let plan = Arc::new(Plan::new(graph.clone(), Rounding::Exact, Visibility::Private).unwrap());
-    let assignment = Assignment::ALL[0];
-    let masked = mask_weights(&weights, assignment, &seed(1), &seed(2));
-    let material = |role| WeightMaterial::evaluator_private(&graph, assignment, role, &masked, &seed(1)).unwrap();
+    let domain = domain(Assignment::ALL[0], 1);
+    let masked = mask_weights(&weights, &domain, &seed(1), &seed(2));
+    let material = |role| WeightMaterial::evaluator_private(&graph, &domain, role, &masked, &seed(1)).unwrap();
     let first = EvaluatorRole::First;
-    assert!(WeightMaterial::evaluator_private(&graph, assignment, first, &masked[1..], &seed(1)).is_err());
+    assert!(WeightMaterial::evaluator_private(&graph, &domain, first, &masked[1..], &seed(1)).is_err());
     let prepared = prepare(&plan, &material(first), first, &seed(3), &[]).unwrap();
     let pack = |cut: usize| PackContents { seed: seed(3), corrections: Vec::new(), prepared: prepared[cut..].to_vec() };
     let shares = || share_inputs(&inputs, &seed(5))[0].clone();
@@ -241,12 +242,22 @@ fn wrong_material_and_frames_are_refused() {
     assert!(matches!(machine.step(Some(short)), Err(ProtocolError::FrameLength { .. })));
 }
 
+/// A version of a sharing.
+fn domain(assignment: Assignment, version: u64) -> MaskDomain {
+    MaskDomain { sharing: [7; 32], version, assignment }
+}
+
 #[test]
-fn each_assignment_has_its_own_weight_masks() {
+fn each_assignment_version_and_sharing_has_its_own_weight_masks() {
     let (_, weights, _) = testgraph::random(2);
-    let masked = Assignment::ALL.map(|a| mask_weights(&weights, a, &seed(1), &seed(2)));
-    let mean_equal = |a: &[u32], b: &[u32]| a.iter().zip(b).filter(|(x, y)| x == y).count();
-    assert_eq!(mean_equal(&masked[0], &masked[1]), 0);
-    assert_eq!(mean_equal(&masked[1], &masked[2]), 0);
-    assert_eq!(mean_equal(&masked[0], &masked[2]), 0);
+    let [a, b, c] = Assignment::ALL;
+    let other = MaskDomain { sharing: [8; 32], ..domain(a, 1) };
+    let domains = [domain(a, 1), domain(b, 1), domain(c, 1), domain(a, 2), other];
+    // The same seeds everywhere, which never happens, so that only the derivation keeps the masks apart.
+    let masked = domains.map(|domain| mask_weights(&weights, &domain, &seed(1), &seed(2)));
+    for (i, one) in masked.iter().enumerate() {
+        for two in &masked[..i] {
+            assert_eq!(one.iter().zip(two).filter(|(x, y)| x == y).count(), 0, "two domains share masks");
+        }
+    }
 }

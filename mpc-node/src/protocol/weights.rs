@@ -1,6 +1,7 @@
 //! Weights as each node holds them. A private model is masked once for each assignment of roles, with independent
 //! masks: a node that helps in one assignment and evaluates in another never meets the same mask twice, because the
-//! helper's index is part of the derivation of every mask.
+//! helper's index is part of the derivation of every mask. So are the sharing and its version: another version under
+//! the seeds of an earlier one would give the evaluators the difference of the weights.
 
 use sahara_circuits::graph::{Graph, Op};
 use sahara_circuits::kernels::{PackedB, pack_b};
@@ -9,7 +10,29 @@ use zeroize::Zeroize;
 
 use super::products::own_share;
 use super::{Assignment, EvaluatorRole, ProtocolError};
-use crate::ring::prg::{Label, Prg, Seed};
+use crate::ring::prg::{Prg, Seed, WEIGHT_DOMAIN};
+
+/// What the masks of private weights are derived from, besides their seeds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MaskDomain {
+    /// The sharing.
+    pub sharing: [u8; 32],
+    /// Its version.
+    pub version: u64,
+    /// Which node is helper.
+    pub assignment: Assignment,
+}
+
+impl MaskDomain {
+    /// The byte form, of one length.
+    pub fn encode(&self) -> [u8; WEIGHT_DOMAIN] {
+        let mut bytes = [0; WEIGHT_DOMAIN];
+        bytes[..32].copy_from_slice(&self.sharing);
+        bytes[32..40].copy_from_slice(&self.version.to_le_bytes());
+        bytes[40] = self.assignment.helper();
+        bytes
+    }
+}
 
 /// A weight tensor in the form its operator reads.
 pub(super) enum Tensor {
@@ -35,22 +58,23 @@ pub(super) enum Kind {
     HelperOpen,
 }
 
-/// Masks weights for one assignment: all tensors one after the other, plus the masks of both seeds.
+/// Masks weights for one version of a sharing and one assignment: all tensors one after the other, plus the masks of both seeds.
 /// The result goes to both evaluators, `seed1` to the helper and the first evaluator, `seed2` to the helper and the second.
-pub fn mask_weights(weights: &Weights, assignment: Assignment, seed1: &Seed, seed2: &Seed) -> Vec<u32> {
+pub fn mask_weights(weights: &Weights, domain: &MaskDomain, seed1: &Seed, seed2: &Seed) -> Vec<u32> {
     let mut out = Vec::with_capacity(weights.elements());
     for (index, tensor) in weights.tensors.iter().enumerate() {
-        let mask = weight_mask(assignment, [seed1, seed2], index as u32, tensor.len());
+        let mask = weight_mask(domain, [seed1, seed2], index as u32, tensor.len());
         out.extend(tensor.iter().zip(mask).map(|(w, r)| (*w as u32).wrapping_add(r)));
     }
     out
 }
 
-fn weight_mask<const N: usize>(assignment: Assignment, seeds: [&Seed; N], index: u32, len: usize) -> Vec<u32> {
+fn weight_mask<const N: usize>(domain: &MaskDomain, seeds: [&Seed; N], index: u32, len: usize) -> Vec<u32> {
     let mut sum = vec![0u32; len];
     let mut part = vec![0; len];
+    let domain = domain.encode();
     for seed in seeds {
-        Prg::new(seed, Label::Weight(assignment.helper(), index)).fill_words(4, &mut part);
+        Prg::of_weights(seed, &domain, index).fill_words(4, &mut part);
         sum.iter_mut().zip(&part).for_each(|(s, p)| *s = s.wrapping_add(*p));
     }
     part.zeroize();
@@ -64,7 +88,7 @@ impl WeightMaterial {
     /// When the number of words does not fit the graph.
     pub fn evaluator_private(
         graph: &Graph,
-        assignment: Assignment,
+        domain: &MaskDomain,
         role: EvaluatorRole,
         masked: &[u32],
         seed: &Seed,
@@ -74,7 +98,7 @@ impl WeightMaterial {
             .iter()
             .enumerate()
             .map(|(i, part)| {
-                let mask = weight_mask(assignment, [seed], i as u32, part.len());
+                let mask = weight_mask(domain, [seed], i as u32, part.len());
                 tensor(graph, i, &own_share(role == EvaluatorRole::First, part, &mask))
             })
             .collect();
@@ -92,10 +116,10 @@ impl WeightMaterial {
     }
 
     /// The helper's knowledge of private weights: only their masks.
-    pub fn helper_private(graph: &Graph, assignment: Assignment, seed1: &Seed, seed2: &Seed) -> Self {
+    pub fn helper_private(graph: &Graph, domain: &MaskDomain, seed1: &Seed, seed2: &Seed) -> Self {
         let masks = graph.weights.iter().enumerate().map(|(i, spec)| {
             let len = spec.rows as usize * spec.cols as usize;
-            tensor(graph, i, &weight_mask(assignment, [seed1, seed2], i as u32, len))
+            tensor(graph, i, &weight_mask(domain, [seed1, seed2], i as u32, len))
         });
         Self(Kind::HelperPrivate(masks.collect()))
     }

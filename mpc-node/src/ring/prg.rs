@@ -8,6 +8,10 @@ use zeroize::{Zeroize, ZeroizeOnDrop};
 use super::keystream::{BLOCK, Keystream};
 
 const CONTEXT: &str = "sahara 2026 mpc mask stream v1";
+const WEIGHT_CONTEXT: &str = "sahara 2026 mpc weight mask stream v2";
+
+/// Bytes of what a stream of weight masks is bound to.
+pub const WEIGHT_DOMAIN: usize = 32 + 8 + 1;
 
 /// A secret 256-bit seed shared by two parties. Zeroised on drop; its bytes never appear in `Debug`.
 #[derive(Clone, PartialEq, Eq, Zeroize, ZeroizeOnDrop)]
@@ -50,8 +54,6 @@ pub enum Label {
     Operand(u32),
     /// The first evaluator's half of what the helper deals in a task of the plan.
     Dealt(u32),
-    /// Mask of a weight tensor: helper node of the assignment, tensor index.
-    Weight(u8, u32),
     /// A consumer's half of an input.
     Input(u32),
     /// The evaluators' sharing of zero that hides an output share from the helper.
@@ -60,16 +62,15 @@ pub enum Label {
 
 impl Label {
     fn encode(self) -> [u8; 6] {
-        let (tag, a, b) = match self {
-            Self::Mask(task) => (0, 0, task),
-            Self::Operand(task) => (4, 0, task),
-            Self::Dealt(task) => (1, 0, task),
-            Self::Weight(helper, tensor) => (2, helper, tensor),
-            Self::Input(index) => (3, 0, index),
-            Self::Zero(output) => (5, 0, output),
+        let (tag, b) = match self {
+            Self::Mask(task) => (0, task),
+            Self::Operand(task) => (4, task),
+            Self::Dealt(task) => (1, task),
+            Self::Input(index) => (3, index),
+            Self::Zero(output) => (5, output),
         };
         let b = b.to_le_bytes();
-        [tag, a, b[0], b[1], b[2], b[3]]
+        [tag, 0, b[0], b[1], b[2], b[3]]
     }
 }
 
@@ -85,10 +86,23 @@ pub struct Prg {
 impl Prg {
     /// The stream of `seed` under `label`, from its beginning.
     pub fn new(seed: &Seed, label: Label) -> Self {
-        let mut input = [0; 38];
+        Self::derive(CONTEXT, seed, &label.encode())
+    }
+
+    /// The stream that masks weight tensor `tensor`. `domain` says of which sharing, version and assignment: weights
+    /// have no label of their own, so a stream for them cannot be had without it.
+    pub fn of_weights(seed: &Seed, domain: &[u8; WEIGHT_DOMAIN], tensor: u32) -> Self {
+        let mut label = [0; WEIGHT_DOMAIN + 4];
+        label[..WEIGHT_DOMAIN].copy_from_slice(domain);
+        label[WEIGHT_DOMAIN..].copy_from_slice(&tensor.to_le_bytes());
+        Self::derive(WEIGHT_CONTEXT, seed, &label)
+    }
+
+    fn derive<const N: usize>(context: &str, seed: &Seed, label: &[u8; N]) -> Self {
+        let mut input = [0; 32 + WEIGHT_DOMAIN + 4];
         input[..32].copy_from_slice(&seed.0);
-        input[32..].copy_from_slice(&label.encode());
-        let mut key = blake3::derive_key(CONTEXT, &input);
+        input[32..32 + N].copy_from_slice(label);
+        let mut key = blake3::derive_key(context, &input[..32 + N]);
         let mut half = [0; 16];
         half.copy_from_slice(&key[..16]);
         let keystream = Keystream::new(half);
@@ -153,22 +167,23 @@ mod tests {
 
     #[test]
     fn labels_and_seeds_separate_streams() {
-        let labels = [
-            Label::Mask(1),
-            Label::Mask(2),
-            Label::Operand(1),
-            Label::Dealt(1),
-            Label::Weight(0, 1),
-            Label::Weight(1, 1),
-            Label::Input(1),
-            Label::Zero(1),
-        ];
+        let labels =
+            [Label::Mask(1), Label::Mask(2), Label::Operand(1), Label::Dealt(1), Label::Input(1), Label::Zero(1)];
         let mut seen = std::collections::BTreeSet::new();
         for seed in [[1; 32], [2; 32]] {
             for label in labels {
                 let mut out = [0; 32];
                 Prg::new(&Seed::from_bytes(seed), label).fill(&mut out);
                 assert!(seen.insert(out), "{label:?} repeats a stream");
+            }
+            for changed in 0..WEIGHT_DOMAIN {
+                let mut domain = [0; WEIGHT_DOMAIN];
+                domain[changed] = 1;
+                for tensor in [1, 2] {
+                    let mut out = [0; 32];
+                    Prg::of_weights(&Seed::from_bytes(seed), &domain, tensor).fill(&mut out);
+                    assert!(seen.insert(out), "byte {changed} of the domain or tensor {tensor} repeats a stream");
+                }
             }
         }
     }

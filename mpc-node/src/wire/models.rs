@@ -1,126 +1,250 @@
-//! Messages about models and preprocessing packs.
+//! Messages about sharings and preprocessing packs.
 
-use super::{Kind, MAX_STREAM, Message, PackId, SharingId, Task, flag, read_visibility, visibility_code};
+use super::{Kind, MAX_STREAM, ManifestId, Message, PackId, SharingId, Task, read_visibility, visibility_code};
 use crate::codec::{DecodeError, Reader, Writer};
-use crate::engine::{Assignment, GraphId, Visibility};
+use crate::engine::Visibility;
+use crate::identity::PublicKey;
+use crate::manifest::{MAX_MANIFEST, SharingName, SignedAccess, SignedManifest};
 
-/// Asks which parts of a model a node holds.
+/// Most sharings in one list.
+pub const MAX_SHARINGS: usize = 1024;
+
+/// Asks for the manifest of one sharing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct HaveModel {
-    /// The graph.
-    pub graph: GraphId,
-    /// [`sahara_circuits::graph::Graph::weights_root`].
-    pub root: [u8; 32],
-    /// Who knows the weights.
-    pub visibility: Visibility,
-    /// Which node is helper.
-    pub assignment: Assignment,
+pub enum FindSharing {
+    /// Whatever version is current.
+    Current(SharingId),
+    /// The version with this manifest, if it is current.
+    Exactly(ManifestId),
 }
 
-impl Message for HaveModel {
-    const KIND: Kind = Kind::HaveModel;
-    const NAME: &'static str = "model question";
+impl Message for FindSharing {
+    const KIND: Kind = Kind::FindSharing;
+    const NAME: &'static str = "question for a sharing";
 
     fn write(&self, w: &mut Writer) {
-        w.bytes(&self.graph.0).bytes(&self.root).u8(visibility_code(self.visibility)).u8(self.assignment.helper());
+        match self {
+            Self::Current(id) => w.u8(0).bytes(&id.0),
+            Self::Exactly(id) => w.u8(1).bytes(&id.0),
+        };
     }
 
     fn read(r: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        match r.u8()? {
+            0 => Ok(Self::Current(SharingId(r.array()?))),
+            1 => Ok(Self::Exactly(ManifestId(r.array()?))),
+            _ => Err(r.field("question")),
+        }
+    }
+}
+
+/// What a node has of a sharing, as far as the asker may know.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SharingReply {
+    /// The highest version that was ever here, also after a deletion; 0 for none. Told to the owner only.
+    pub last_version: u64,
+    /// The highest serial number of an access list that was ever here. Told to the owner only.
+    pub last_serial: u64,
+    /// The current version.
+    pub manifest: Option<SignedManifest>,
+    /// A later access list than the manifest's.
+    pub access: Option<SignedAccess>,
+}
+
+impl Message for SharingReply {
+    const KIND: Kind = Kind::SharingReply;
+    const NAME: &'static str = "answer about a sharing";
+
+    fn write(&self, w: &mut Writer) {
+        w.u64(self.last_version).u64(self.last_serial);
+        let manifest = self.manifest.as_ref().map_or(&[][..], SignedManifest::encode);
+        w.u32(manifest.len() as u32).bytes(manifest);
+        let access = self.access.as_ref().map(SignedAccess::encode).unwrap_or_default();
+        w.u32(access.len() as u32).bytes(&access);
+    }
+
+    fn read(r: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        let (last_version, last_serial) = (r.u64()?, r.u64()?);
+        let len = r.len("manifest", MAX_MANIFEST)?;
+        let manifest = r.take(len)?;
+        let len = r.len("access list", MAX_MANIFEST)?;
+        let access = r.take(len)?;
+        let some = |bytes: &[u8]| !bytes.is_empty();
         Ok(Self {
-            graph: GraphId(r.array()?),
-            root: r.array()?,
-            visibility: read_visibility(r)?,
-            assignment: Assignment::new(r.u8()?).ok_or_else(|| r.field("assignment"))?,
+            last_version,
+            last_serial,
+            manifest: some(manifest).then(|| SignedManifest::decode(manifest)).transpose()?,
+            access: some(access).then(|| SignedAccess::decode(access)).transpose()?,
         })
     }
 }
 
-/// The parts of a model that a node holds.
+/// Asks for the sharings that the asker owns or may use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ModelParts {
-    /// The graph is here.
-    pub graph: bool,
-    /// The weight material for this assignment, and of which sharing it is.
-    pub weights: Option<SharingId>,
+pub struct ListSharings;
+
+impl Message for ListSharings {
+    const KIND: Kind = Kind::ListSharings;
+    const NAME: &'static str = "question for sharings";
+
+    fn write(&self, _: &mut Writer) {}
+
+    fn read(_: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        Ok(Self)
+    }
 }
 
-impl Message for ModelParts {
-    const KIND: Kind = Kind::ModelParts;
-    const NAME: &'static str = "model answer";
+/// One sharing in a list. Nothing of it is signed: a client that goes on with one asks for its manifest.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SharingEntry {
+    /// The owner's key (as far as it opens lanes).
+    pub owner: PublicKey,
+    /// The owner's name for it.
+    pub name: SharingName,
+    /// The current version.
+    pub version: u64,
+    /// Its manifest.
+    pub manifest: ManifestId,
+    /// Who knows the weights.
+    pub visibility: Visibility,
+    /// Bytes of the client part; 0 for none.
+    pub client_part: u64,
+    /// Bytes that it takes on the node.
+    pub bytes: u64,
+}
+
+/// Answer to [`ListSharings`], the first [`MAX_SHARINGS`] in the order of owner and name.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SharingList(pub Vec<SharingEntry>);
+
+impl Message for SharingList {
+    const KIND: Kind = Kind::SharingList;
+    const NAME: &'static str = "list of sharings";
 
     fn write(&self, w: &mut Writer) {
-        w.u8(u8::from(self.graph)).u8(u8::from(self.weights.is_some()));
-        w.bytes(&self.weights.unwrap_or(SharingId([0; 16])).0);
+        w.u32(self.0.len().min(MAX_SHARINGS) as u32);
+        for entry in self.0.iter().take(MAX_SHARINGS) {
+            w.bytes(&entry.owner.0).text(entry.name.as_str(), SharingName::LIMIT).u64(entry.version);
+            w.bytes(&entry.manifest.0).u8(visibility_code(entry.visibility)).u64(entry.client_part).u64(entry.bytes);
+        }
     }
 
     fn read(r: &mut Reader<'_>) -> Result<Self, DecodeError> {
-        let graph = flag(r, "graph")?;
-        let weights = flag(r, "weights")?;
-        let id = SharingId(r.array()?);
-        Ok(Self { graph, weights: weights.then_some(id) })
+        let entry = |r: &mut Reader<'_>| {
+            Ok(SharingEntry {
+                owner: PublicKey(r.array()?),
+                name: r.text("name", SharingName::LIMIT)?.parse().map_err(|_| r.field("name"))?,
+                version: r.u64()?,
+                manifest: ManifestId(r.array()?),
+                visibility: read_visibility(r)?,
+                client_part: r.u64()?,
+                bytes: r.u64()?,
+            })
+        };
+        (0..r.len("sharings", MAX_SHARINGS)?).map(|_| entry(r)).collect::<Result<_, _>>().map(Self)
     }
 }
 
-/// Announces the canonical bytes of a graph.
+/// Begins the upload of one version of a sharing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Begin {
+    /// What the pieces are checked against.
+    pub manifest: SignedManifest,
+    /// Bytes of all pieces that this node will be sent.
+    pub bytes: u64,
+}
+
+impl Message for Begin {
+    const KIND: Kind = Kind::Begin;
+    const NAME: &'static str = "announcement of a sharing";
+
+    fn write(&self, w: &mut Writer) {
+        w.u64(self.bytes).bytes(self.manifest.encode());
+    }
+
+    fn read(r: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        let bytes = r.u64()?;
+        let left = r.left();
+        Ok(Self { bytes, manifest: SignedManifest::decode(r.take(left)?)? })
+    }
+}
+
+/// Announces one piece of an upload; which one follows from the manifest: the graphs in their order, this node's parts
+/// of the weights in the order of the assignments, the client part.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct PutGraph {
-    /// Its id, checked against the bytes.
-    pub graph: GraphId,
-    /// Length in bytes.
+pub struct Piece {
+    /// Bytes that follow in chunks.
     pub len: u64,
 }
 
-impl Message for PutGraph {
-    const KIND: Kind = Kind::PutGraph;
-    const NAME: &'static str = "graph announcement";
+impl Message for Piece {
+    const KIND: Kind = Kind::Piece;
+    const NAME: &'static str = "announcement of a piece";
 
     fn write(&self, w: &mut Writer) {
-        w.bytes(&self.graph.0).u64(self.len);
+        w.u64(self.len);
     }
 
     fn read(r: &mut Reader<'_>) -> Result<Self, DecodeError> {
-        Ok(Self { graph: GraphId(r.array()?), len: stream_length(r)? })
+        Ok(Self { len: stream_length(r)? })
+    }
+}
+
+/// Replaces the list of consumers of a sharing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PutAccess(pub SignedAccess);
+
+impl Message for PutAccess {
+    const KIND: Kind = Kind::PutAccess;
+    const NAME: &'static str = "new access list";
+
+    fn write(&self, w: &mut Writer) {
+        w.bytes(&self.0.encode());
+    }
+
+    fn read(r: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        let left = r.left();
+        SignedAccess::decode(r.take(left)?).map(Self)
+    }
+}
+
+/// Deletes a sharing and everything that was made for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DeleteSharing(pub SharingId);
+
+impl Message for DeleteSharing {
+    const KIND: Kind = Kind::DeleteSharing;
+    const NAME: &'static str = "deletion of a sharing";
+
+    fn write(&self, w: &mut Writer) {
+        w.bytes(&self.0.0);
+    }
+
+    fn read(r: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        Ok(Self(SharingId(r.array()?)))
+    }
+}
+
+/// Asks for the client part of a version; a [`Piece`] with its bytes is the answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct GetClientPart(pub ManifestId);
+
+impl Message for GetClientPart {
+    const KIND: Kind = Kind::ClientPart;
+    const NAME: &'static str = "question for a client part";
+
+    fn write(&self, w: &mut Writer) {
+        w.bytes(&self.0.0);
+    }
+
+    fn read(r: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        Ok(Self(ManifestId(r.array()?)))
     }
 }
 
 fn stream_length(r: &mut Reader<'_>) -> Result<u64, DecodeError> {
     let len = r.u64()?;
     if len > MAX_STREAM { Err(r.field("length")) } else { Ok(len) }
-}
-
-/// Announces one node's part of a model's weights.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct PutWeights {
-    /// A registered graph that the weights belong to (it gives the shapes).
-    pub graph: GraphId,
-    /// Who knows the weights.
-    pub visibility: Visibility,
-    /// Which node is helper.
-    pub assignment: Assignment,
-    /// Which sharing this is.
-    pub sharing: SharingId,
-    /// Bytes that follow in chunks.
-    pub len: u64,
-}
-
-impl Message for PutWeights {
-    const KIND: Kind = Kind::PutWeights;
-    const NAME: &'static str = "weights announcement";
-
-    fn write(&self, w: &mut Writer) {
-        w.bytes(&self.graph.0).u8(visibility_code(self.visibility)).u8(self.assignment.helper());
-        w.bytes(&self.sharing.0).u64(self.len);
-    }
-
-    fn read(r: &mut Reader<'_>) -> Result<Self, DecodeError> {
-        Ok(Self {
-            graph: GraphId(r.array()?),
-            visibility: read_visibility(r)?,
-            assignment: Assignment::new(r.u8()?).ok_or_else(|| r.field("assignment"))?,
-            sharing: SharingId(r.array()?),
-            len: stream_length(r)?,
-        })
-    }
 }
 
 /// Asks a helper to make packs.
@@ -130,6 +254,8 @@ pub struct Prepare {
     pub task: Task,
     /// How many.
     pub count: u32,
+    /// For which consumer: the asker itself, unless a node of the committee asks.
+    pub consumer: PublicKey,
 }
 
 impl Message for Prepare {
@@ -138,11 +264,11 @@ impl Message for Prepare {
 
     fn write(&self, w: &mut Writer) {
         self.task.write(w);
-        w.u32(self.count);
+        w.u32(self.count).bytes(&self.consumer.0);
     }
 
     fn read(r: &mut Reader<'_>) -> Result<Self, DecodeError> {
-        Ok(Self { task: Task::read(r)?, count: r.u32()? })
+        Ok(Self { task: Task::read(r)?, count: r.u32()?, consumer: PublicKey(r.array()?) })
     }
 }
 
@@ -152,8 +278,8 @@ pub struct Deal {
     pub pack: PackId,
     /// What it is for.
     pub task: Task,
-    /// The sharing of the weights that it is bound to.
-    pub sharing: SharingId,
+    /// For which consumer it is made: the evaluators look at the access list, too.
+    pub consumer: PublicKey,
     /// The seed between helper and this evaluator.
     pub seed: zeroize::Zeroizing<[u8; 32]>,
     /// Bytes of corrections that follow in chunks (none for the first evaluator).
@@ -167,14 +293,14 @@ impl Message for Deal {
     fn write(&self, w: &mut Writer) {
         w.bytes(&self.pack.0);
         self.task.write(w);
-        w.bytes(&self.sharing.0).bytes(&self.seed[..]).u64(self.corrections);
+        w.bytes(&self.consumer.0).bytes(&self.seed[..]).u64(self.corrections);
     }
 
     fn read(r: &mut Reader<'_>) -> Result<Self, DecodeError> {
         Ok(Self {
             pack: PackId(r.array()?),
             task: Task::read(r)?,
-            sharing: SharingId(r.array()?),
+            consumer: PublicKey(r.array()?),
             seed: zeroize::Zeroizing::new(r.array()?),
             corrections: stream_length(r)?,
         })

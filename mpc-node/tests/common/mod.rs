@@ -2,7 +2,7 @@
 #![allow(dead_code)] // each test file uses its own part
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -11,11 +11,12 @@ use sahara_circuits::reference::{ExecOptions, execute};
 use sahara_circuits::testgraph;
 use sahara_circuits::weights::Weights;
 use sahara_mpc::client::{
-    Assignment, Client, ClientError, ClientOptions, Committee, Inference, Job, Member, NodeStatus, Registration,
-    Rounding, Task, Visibility,
+    Assignment, Client, ClientError, ClientOptions, Committee, Consumers, Inference, Job, Member, NodeStatus, Offer,
+    Rounding, Sharing, Task, Visibility,
 };
-use sahara_mpc::config::Config;
-use sahara_mpc::identity;
+use sahara_mpc::config::{Config, Parties};
+use sahara_mpc::identity::{self, Identity};
+use sahara_mpc::tls::Admission;
 use tempfile::TempDir;
 use tokio::sync::oneshot;
 
@@ -37,14 +38,15 @@ pub fn ports() -> [u16; 3] {
 }
 
 impl Network {
-    /// Three running nodes; `edit` may change each `node.toml` before the start.
+    /// Three running nodes, which anybody may share models with and ask; `edit` may change each `node.toml` before the
+    /// start.
     pub fn start(edit: impl Fn(String) -> String) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let ports = ports();
         let members = [0, 1, 2].map(|i| {
             let home = dir.path().join(format!("node{i}"));
             let address = format!("127.0.0.1:{}", ports[i]);
-            let config = Config::init(&home, address.parse().unwrap(), None).unwrap();
+            let config = Config::init(&home, address.parse().unwrap(), None, &anybody()).unwrap();
             let file = home.join("node.toml");
             let text = edit(std::fs::read_to_string(&file).unwrap());
             std::fs::write(&file, text).unwrap();
@@ -93,12 +95,21 @@ impl Network {
     }
 
     pub fn client(&self) -> Client {
-        Client::new(identity::generate().unwrap(), self.committee.clone(), ClientOptions::default())
+        self.client_of(&Arc::new(identity::generate().unwrap()))
+    }
+
+    pub fn client_of(&self, identity: &Arc<Identity>) -> Client {
+        Client::shared(identity.clone(), self.committee.clone(), ClientOptions::default())
     }
 
     pub fn status(&self, client: &Client) -> [NodeStatus; 3] {
         client.status().map(Result::unwrap)
     }
+}
+
+/// Any key may share and ask.
+pub fn anybody() -> Parties {
+    Parties { owners: Admission::Any, consumers: Admission::Any }
 }
 
 impl Drop for Network {
@@ -119,28 +130,48 @@ pub struct Case {
     pub weights: Weights,
     pub inputs: Vec<Vec<i32>>,
     pub expected: Vec<Vec<i32>>,
+    /// What it was last shared as: with private weights, with open ones.
+    pub shared: [Mutex<Option<Sharing>>; 2],
 }
 
 pub fn case(seed: u64) -> Case {
     let (mut graph, weights, inputs) = testgraph::random(seed);
     graph.weights_root = weights.root(&graph.weights);
     let expected = execute(&graph, &weights, &inputs, &ExecOptions::default()).unwrap().outputs;
-    Case { graph: Arc::new(graph), weights, inputs, expected }
+    Case { graph: Arc::new(graph), weights, inputs, expected, shared: Default::default() }
 }
 
 impl Case {
+    /// A task on what [`Case::register`] has shared.
     pub fn task(&self, helper: u8, rounding: Rounding, visibility: Visibility) -> Task {
-        Task { graph: self.graph.id(), assignment: Assignment::new(helper).unwrap(), rounding, visibility }
+        let sharing = self.shared[visibility as usize].lock().unwrap();
+        let sharing = sharing.as_ref().expect("the case was registered");
+        sharing.task(&self.graph, Assignment::new(helper).unwrap(), rounding).unwrap()
     }
 
+    /// Shares the model for everyone.
     pub fn register(&self, client: &Client, visibility: Visibility) {
         self.register_for(client, visibility, &Assignment::ALL);
     }
 
-    pub fn register_for(&self, client: &Client, visibility: Visibility, assignments: &[Assignment]) -> Registration {
-        client
-            .register_model(std::slice::from_ref(&self.graph), &self.weights, visibility, assignments, &mut |_| ())
-            .unwrap()
+    pub fn register_for(&self, client: &Client, visibility: Visibility, assignments: &[Assignment]) -> Sharing {
+        let offer = Offer { assignments, ..self.offer(visibility) };
+        let sharing = client.share(&offer, &|_, _| ()).unwrap();
+        *self.shared[visibility as usize].lock().unwrap() = Some(sharing.clone());
+        sharing
+    }
+
+    /// An offer to everyone.
+    pub fn offer(&self, visibility: Visibility) -> Offer<'_> {
+        Offer {
+            name: format!("case-{visibility:?}").parse().unwrap(),
+            graphs: std::slice::from_ref(&self.graph),
+            weights: &self.weights,
+            visibility,
+            assignments: &Assignment::ALL,
+            consumers: Consumers::Everyone,
+            client_part: None,
+        }
     }
 
     pub fn run(&self, client: &Client, task: Task, auto_prepare: bool) -> Result<Inference, ClientError> {

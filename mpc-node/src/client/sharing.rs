@@ -1,0 +1,450 @@
+//! Sharings as their owners and consumers handle them: hand a model over, find one, fetch its client part, let others
+//! use it, take it back. What the nodes say is believed only as far as the owner has signed it.
+
+use std::sync::Arc;
+
+use sahara_circuits::graph::Graph;
+use sahara_circuits::weights::Weights;
+use zeroize::Zeroizing;
+
+use super::{Client, ClientError};
+use crate::codec::extend_words;
+use crate::engine::{Assignment, EvaluatorRole, GraphId, Rounding, Seed, Visibility, mask_weights};
+use crate::lane::Lane;
+use crate::manifest::{
+    AccessList, AccessRule, AssignmentShare, ClientPart, Consumers, MAX_CLIENT_PART, Manifest, ManifestId, OwnerKey,
+    Shares, SharingId, SharingName, SharingRef, SignedAccess, SignedManifest, layout_digest, masked_digest,
+    seed_commitment,
+};
+use crate::meter::Traffic;
+use crate::wire::{
+    Begin, DeleteSharing, FailCode, FindSharing, GetClientPart, Kind, ListSharings, Piece, PutAccess, SharingEntry,
+    SharingList, SharingReply, Task,
+};
+
+/// What an owner hands to a committee.
+#[derive(Clone, Debug)]
+pub struct Offer<'a> {
+    /// What the owner calls it; an offer under the same name is a new version.
+    pub name: SharingName,
+    /// The graphs that may be run, all of one model.
+    pub graphs: &'a [Arc<Graph>],
+    /// Its weights.
+    pub weights: &'a Weights,
+    /// Whether the nodes may know them.
+    pub visibility: Visibility,
+    /// The assignments that can be used (for private weights each takes space of its own).
+    pub assignments: &'a [Assignment],
+    /// Who may use it besides the owner.
+    pub consumers: Consumers,
+    /// What consumers need who do not have the model.
+    pub client_part: Option<&'a [u8]>,
+}
+
+/// A sharing that all three nodes hold in the same version, with its owner's signature.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sharing(SignedManifest);
+
+impl Sharing {
+    /// What the owner has signed.
+    pub fn manifest(&self) -> &Manifest {
+        self.0.manifest()
+    }
+
+    /// Hash of the manifest.
+    pub fn id(&self) -> ManifestId {
+        self.0.id()
+    }
+
+    /// The signed manifest.
+    pub fn signed(&self) -> &SignedManifest {
+        &self.0
+    }
+
+    /// The task of running one of the graphs.
+    ///
+    /// # Errors
+    /// When the owner does not permit the graph or the assignment.
+    pub fn task(&self, graph: &Graph, assignment: Assignment, rounding: Rounding) -> Result<Task, ClientError> {
+        self.task_of(graph.id(), graph, assignment, rounding)
+    }
+
+    /// [`Sharing::task`] for a graph whose id is known.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn task_of(
+        &self,
+        id: GraphId,
+        graph: &Graph,
+        assignment: Assignment,
+        rounding: Rounding,
+    ) -> Result<Task, ClientError> {
+        let manifest = self.manifest();
+        if !manifest.permits(id, graph) {
+            let text = format!("the graph for {} tokens is not one that the sharing's owner permits", graph.seq_len);
+            return Err(ClientError::Request(text));
+        }
+        if !manifest.serves(assignment) {
+            let text = format!("the sharing is not for jobs with node {} as helper", assignment.helper() + 1);
+            return Err(ClientError::Request(text));
+        }
+        Ok(Task { manifest: self.id(), graph: id, assignment, rounding })
+    }
+
+    /// Whether this is what `graphs` and `weights_root` of a model here would be shared as.
+    pub fn is_of(&self, graphs: &[GraphId], weights_root: &[u8; 32]) -> bool {
+        let manifest = self.manifest();
+        let all = graphs.iter().all(|id| manifest.graphs.binary_search(id).is_ok());
+        all && manifest.graphs.len() == graphs.len() && manifest.weights_root == *weights_root
+    }
+}
+
+impl Client {
+    /// The key of this client, as owners are named.
+    pub fn owner_key(&self) -> OwnerKey {
+        OwnerKey::Ed25519(self.identity.public())
+    }
+
+    /// Hands a model to the committee as a new version, in one step: all three nodes take the pieces, then each puts them in
+    /// place. `progress` hears bytes sent and bytes in all.
+    ///
+    /// Private weights are masked afresh for each assignment and version, so that no node ever meets the same mask
+    /// twice.
+    ///
+    /// # Errors
+    /// When the offer does not fit together, a node refuses or cannot be reached; then nothing has changed, unless a node
+    /// failed at the very end, which the next attempt puts right.
+    pub fn share(&self, offer: &Offer<'_>, progress: &(dyn Fn(u64, u64) + Sync)) -> Result<Sharing, ClientError> {
+        let first = offer.graphs.first().ok_or_else(|| ClientError::Request("no graph to share".into()))?;
+        if !offer.weights.matches(&first.weights) {
+            return Err(ClientError::Request("the graphs and the weights are not of one model".into()));
+        }
+        let seen = self.seen(SharingId::of(&self.owner_key(), &offer.name))?;
+        let version = 1 + seen.iter().map(|reply| reply.last_version).max().unwrap_or(0);
+        let serial = 1 + seen.iter().map(|reply| reply.last_serial).max().unwrap_or(0);
+        let (signed, parts) = self.signed(offer, version, serial)?;
+        let mut graphs: Vec<(GraphId, Vec<u8>)> = offer.graphs.iter().map(|g| (g.id(), g.to_bytes())).collect();
+        graphs.sort_unstable_by_key(|(id, _)| *id);
+        graphs.dedup_by_key(|(id, _)| *id);
+        let pieces: [Vec<&[u8]>; 3] = [0, 1, 2].map(|node| {
+            let graphs = graphs.iter().map(|(_, bytes)| bytes.as_slice());
+            graphs.chain(parts.iter().map(|part| part.of(node))).chain(offer.client_part).collect()
+        });
+        let total = pieces.iter().flatten().map(|piece| piece.len() as u64).sum();
+        let sent = std::sync::atomic::AtomicU64::new(0);
+        let report = |bytes: usize| {
+            progress(sent.fetch_add(bytes as u64, std::sync::atomic::Ordering::Relaxed) + bytes as u64, total);
+        };
+        // All three hold everything before the first puts it in place.
+        let lanes = std::thread::scope(|scope| {
+            let upload = |node: u8| {
+                let (signed, pieces, report) = (&signed, &pieces[usize::from(node)], &report);
+                scope.spawn(move || self.upload(node, signed, pieces, report))
+            };
+            [0, 1, 2].map(upload).map(|thread| {
+                thread.join().unwrap_or_else(|_| Err(ClientError::Answer("internal: an upload thread died".into())))
+            })
+        });
+        let [a, b, c] = lanes;
+        for (node, mut lane) in [(0, a?), (1, b?), (2, c?)] {
+            lane.begin("while it put the model in place", Traffic::Setup, self.options.prepare_timeout);
+            lane.send_frame(Kind::Commit, &[])?;
+            lane.receive_frame(Kind::Done)?;
+            self.put_back(node, lane);
+        }
+        Ok(Sharing(signed))
+    }
+
+    fn upload(
+        &self,
+        node: u8,
+        signed: &SignedManifest,
+        pieces: &[&[u8]],
+        report: &(dyn Fn(usize) + Sync),
+    ) -> Result<Lane, ClientError> {
+        let mut lane = self.lane(node)?;
+        lane.begin("while it was given a model", Traffic::Setup, self.options.prepare_timeout);
+        let bytes = pieces.iter().map(|piece| piece.len() as u64).sum();
+        lane.send(&Begin { manifest: signed.clone(), bytes })?;
+        lane.receive_frame(Kind::GoOn)?;
+        for piece in pieces {
+            lane.send(&Piece { len: piece.len() as u64 })?;
+            for chunk in piece.chunks(crate::wire::CHUNK) {
+                lane.send_frame(Kind::Chunk, chunk)?;
+                report(chunk.len());
+            }
+        }
+        Ok(lane)
+    }
+
+    /// The signed manifest, and the parts of the weights in the order of the manifest.
+    fn signed(
+        &self,
+        offer: &Offer<'_>,
+        version: u64,
+        serial: u64,
+    ) -> Result<(SignedManifest, Vec<WeightPart>), ClientError> {
+        let first = offer.graphs.first().ok_or_else(|| ClientError::Request("no graph to share".into()))?;
+        let mut manifest = Manifest {
+            owner: self.owner_key(),
+            name: offer.name.clone(),
+            version,
+            weights_root: first.weights_root,
+            layout: layout_digest(first),
+            graphs: offer.graphs.iter().map(|graph| graph.id()).collect(),
+            committee: self.committee.digest(),
+            shares: Shares::Open,
+            client_part: offer
+                .client_part
+                .map(|bytes| ClientPart { digest: *blake3::hash(bytes).as_bytes(), len: bytes.len() as u64 }),
+            access: AccessRule::Keys(AccessList { serial, consumers: offer.consumers.clone() }),
+        };
+        for (id, graph) in manifest.graphs.iter().zip(offer.graphs) {
+            if graph.weights_root != manifest.weights_root || layout_digest(graph) != manifest.layout {
+                let text = format!("graph {id} does not belong to the weights of the others");
+                return Err(ClientError::Request(text));
+            }
+        }
+        let mut parts = Vec::new();
+        match offer.visibility {
+            Visibility::Private => {
+                let mut assignments = offer.assignments.to_vec();
+                assignments.sort_by_key(|assignment| assignment.helper());
+                assignments.dedup();
+                let mut shares = Vec::new();
+                for assignment in assignments {
+                    let (share, part) = masked_part(offer.weights, &manifest, assignment)?;
+                    shares.push(share);
+                    parts.push(part);
+                }
+                manifest.shares = Shares::Private(shares);
+            }
+            Visibility::Open => {
+                let words: Vec<u32> = offer.weights.tensors.iter().flatten().map(|w| *w as u32).collect();
+                let plain = Arc::new(part_bytes(&[], &words));
+                parts.push(WeightPart([plain.clone(), plain.clone(), plain]));
+            }
+        }
+        let refused = |e| ClientError::Request(format!("the offer cannot be signed: {e}"));
+        Ok((manifest.sign(&self.identity).map_err(refused)?, parts))
+    }
+
+    fn seen(&self, sharing: SharingId) -> Result<[SharingReply; 3], ClientError> {
+        let question = FindSharing::Current(sharing);
+        let [a, b, c] = [0, 1, 2].map(|node| self.find_on(node, question));
+        Ok([a?, b?, c?])
+    }
+
+    fn find_on(&self, node: u8, question: FindSharing) -> Result<SharingReply, ClientError> {
+        self.on_lane(node, |lane| {
+            lane.begin("when asked for a sharing", Traffic::Setup, self.options.connect_timeout);
+            lane.send(&question)?;
+            Ok(lane.receive()?)
+        })
+    }
+
+    /// Finds a sharing: all three nodes must hold the version that is meant, signed by the owner that is meant.
+    /// `None` when no node has it, or none has it for this key.
+    ///
+    /// # Errors
+    /// When a node cannot be reached, or the nodes do not agree.
+    pub fn find(&self, which: &SharingRef) -> Result<Option<Sharing>, ClientError> {
+        let question = match which {
+            SharingRef::Named(owner, name) => FindSharing::Current(SharingId::of(owner, name)),
+            SharingRef::Manifest(id) => FindSharing::Exactly(*id),
+        };
+        let [a, b, c] = [0, 1, 2].map(|node| self.find_on(node, question).map(|reply| reply.manifest));
+        let replies = [a?, b?, c?];
+        for (node, signed) in replies.iter().enumerate() {
+            let meant = signed.as_ref().is_none_or(|signed| self.is_meant(which, signed));
+            if !meant {
+                let text = format!("{} answers with another sharing than {which}", self.committee.label(node as u8));
+                return Err(ClientError::Answer(text));
+            }
+        }
+        match replies {
+            [None, None, None] => Ok(None),
+            [Some(a), Some(b), Some(c)] if a.id() == b.id() && b.id() == c.id() => Ok(Some(Sharing(a))),
+            replies => {
+                let held = replies.iter().enumerate().map(|(node, signed)| {
+                    let version =
+                        signed.as_ref().map_or("nothing".into(), |s| format!("version {}", s.manifest().version));
+                    format!("node {}: {version}", node + 1)
+                });
+                let text = format!(
+                    "the nodes hold different versions of {which} ({}): its owner is sharing it now, or has to share it again",
+                    held.collect::<Vec<_>>().join(", ")
+                );
+                Err(ClientError::Answer(text))
+            }
+        }
+    }
+
+    fn is_meant(&self, which: &SharingRef, signed: &SignedManifest) -> bool {
+        let manifest = signed.manifest();
+        manifest.committee == self.committee.digest()
+            && match which {
+                SharingRef::Named(owner, name) => manifest.owner == *owner && manifest.name == *name,
+                SharingRef::Manifest(id) => signed.id() == *id,
+            }
+    }
+
+    /// The sharings that this key owns or may use, as node 1 tells; [`Client::find`] verifies one.
+    ///
+    /// # Errors
+    /// When the node cannot be reached.
+    pub fn sharings(&self) -> Result<Vec<SharingEntry>, ClientError> {
+        self.on_lane(0, |lane| {
+            lane.begin("when asked for the sharings", Traffic::Setup, self.options.connect_timeout);
+            lane.send(&ListSharings)?;
+            Ok(lane.receive::<SharingList>()?.0)
+        })
+    }
+
+    /// Fetches the client part of a sharing from the first node that has it; its digest is that of the manifest.
+    ///
+    /// # Errors
+    /// When the sharing has none, or no node gives the right bytes.
+    pub fn client_part(&self, sharing: &Sharing, progress: &mut dyn FnMut(u64, u64)) -> Result<Vec<u8>, ClientError> {
+        let part = sharing.manifest().client_part.ok_or_else(|| {
+            ClientError::Request("the sharing has no client part: only who has the model can use it".into())
+        })?;
+        let mut last = None;
+        for node in 0..3 {
+            match self.client_part_from(node, sharing.id(), part, progress) {
+                Ok(bytes) => return Ok(bytes),
+                Err(error) => last = Some(error),
+            }
+        }
+        Err(last.unwrap_or_else(|| ClientError::Answer("no node was asked".into())))
+    }
+
+    fn client_part_from(
+        &self,
+        node: u8,
+        manifest: ManifestId,
+        part: ClientPart,
+        progress: &mut dyn FnMut(u64, u64),
+    ) -> Result<Vec<u8>, ClientError> {
+        self.on_lane(node, |lane| {
+            lane.begin("while it sent the client part", Traffic::Setup, self.options.prepare_timeout);
+            lane.send(&GetClientPart(manifest))?;
+            let piece: Piece = lane.receive()?;
+            if piece.len != part.len || piece.len > MAX_CLIENT_PART {
+                return Err(ClientError::Answer(format!("{} has another client part than the owner's", lane.who())));
+            }
+            let mut bytes = Vec::new();
+            lane.receive_chunks(piece.len, &mut |chunk| {
+                bytes.extend_from_slice(chunk);
+                progress(bytes.len() as u64, part.len);
+                true
+            })?;
+            if *blake3::hash(&bytes).as_bytes() != part.digest {
+                return Err(ClientError::Answer(format!("{} sent another client part than the owner's", lane.who())));
+            }
+            Ok(bytes)
+        })
+    }
+
+    /// A sharing of this key, and who may use it by the latest list that a node has.
+    ///
+    /// # Errors
+    /// As [`Client::find`].
+    pub fn shared_with(&self, name: &SharingName) -> Result<Option<(Sharing, Consumers)>, ClientError> {
+        let owner = self.owner_key();
+        let Some(sharing) = self.find(&SharingRef::Named(owner, name.clone()))? else { return Ok(None) };
+        let seen = self.seen(sharing.manifest().sharing())?;
+        let later = seen.iter().filter_map(|reply| reply.access.as_ref());
+        let own = |access: &&SignedAccess| access.owner() == owner && access.sharing() == sharing.manifest().sharing();
+        let lists = later.filter(own).map(SignedAccess::list).chain(sharing.manifest().access.list());
+        let latest = lists.max_by_key(|list| list.serial).map(|list| list.consumers.clone());
+        Ok(Some((sharing, latest.unwrap_or(Consumers::Only(Vec::new())))))
+    }
+
+    /// Lets other consumers use a sharing of this key, without a new version.
+    ///
+    /// # Errors
+    /// When a node refuses or cannot be reached; it keeps the old list then, and the next attempt puts it right.
+    pub fn set_consumers(&self, name: &SharingName, consumers: Consumers) -> Result<(), ClientError> {
+        let owner = self.owner_key();
+        let sharing = SharingId::of(&owner, name);
+        let seen = self.seen(sharing)?;
+        let serial = 1 + seen.iter().map(|reply| reply.last_serial).max().unwrap_or(0);
+        let refused = |e| ClientError::Request(format!("the list cannot be signed: {e}"));
+        let access = AccessList { serial, consumers }.sign(owner, sharing, &self.identity).map_err(refused)?;
+        for node in 0..3 {
+            self.on_lane(node, |lane| {
+                lane.begin("while it was given an access list", Traffic::Setup, self.options.connect_timeout);
+                lane.send(&PutAccess(access.clone()))?;
+                lane.receive_frame(Kind::Done)?;
+                Ok(())
+            })?;
+        }
+        Ok(())
+    }
+
+    /// Deletes a sharing of this key on all nodes; whether any had it.
+    ///
+    /// # Errors
+    /// When a node cannot be reached.
+    pub fn unshare(&self, name: &SharingName) -> Result<bool, ClientError> {
+        let sharing = SharingId::of(&self.owner_key(), name);
+        let mut any = false;
+        for node in 0..3 {
+            let done = self.on_lane(node, |lane| {
+                lane.begin("while it deleted a sharing", Traffic::Setup, self.options.connect_timeout);
+                lane.send(&DeleteSharing(sharing))?;
+                lane.receive_frame(Kind::Done)?;
+                Ok(())
+            });
+            match done {
+                Ok(()) => any = true,
+                Err(error) if error.code() == Some(FailCode::NoModel) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(any)
+    }
+}
+
+/// One part of the weights, for each node.
+struct WeightPart([Arc<Zeroizing<Vec<u8>>>; 3]);
+
+impl WeightPart {
+    fn of(&self, node: u8) -> &[u8] {
+        &self.0[usize::from(node)]
+    }
+}
+
+/// What each node is given for one assignment of private weights: the evaluators get the masked weights and the seed
+/// they share with the helper; the helper gets both seeds. And what the manifest says of it.
+fn masked_part(
+    weights: &Weights,
+    manifest: &Manifest,
+    assignment: Assignment,
+) -> Result<(AssignmentShare, WeightPart), ClientError> {
+    let domain = manifest.masks(assignment);
+    let seeds = [Seed::random()?, Seed::random()?];
+    let masked = mask_weights(weights, &domain, &seeds[0], &seeds[1]);
+    let commitments = [0, 1].map(|role| seed_commitment(&domain, role, &seeds[role]));
+    let share = AssignmentShare { assignment, masked: masked_digest(&masked), seeds: commitments };
+    let part = |node: u8| match assignment.role(node) {
+        Some(role) => part_bytes(
+            &[&seeds[match role {
+                EvaluatorRole::First => 0,
+                EvaluatorRole::Second => 1,
+            }]],
+            &masked,
+        ),
+        None => part_bytes(&[&seeds[0], &seeds[1]], &[]),
+    };
+    Ok((share, WeightPart([0, 1, 2].map(|node| Arc::new(part(node))))))
+}
+
+fn part_bytes(seeds: &[&Seed], words: &[u32]) -> Zeroizing<Vec<u8>> {
+    let mut bytes = Zeroizing::new(Vec::with_capacity(seeds.len() * 32 + words.len() * 4));
+    seeds.iter().for_each(|seed| bytes.extend_from_slice(seed.as_bytes()));
+    extend_words(&mut bytes, words);
+    bytes
+}

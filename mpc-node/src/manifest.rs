@@ -1,0 +1,461 @@
+//! What an owner says of a sharing, and signs: which weights, which graphs may be run on them, who may ask.
+//!
+//! A *sharing* is a model as one owner has handed it to one committee. Its [`SharingId`] comes from the owner's key and
+//! a name of the owner's choice, so nobody can take or block somebody else's. A [`Manifest`] is one version of it; its
+//! [`ManifestId`] is the hash of the canonical bytes, and jobs, packs and transcripts name that. Nodes check every
+//! byte that is uploaded against the manifest, and derive weight material for the graphs that it permits only.
+
+mod access;
+#[cfg(test)]
+mod tests;
+
+use std::fmt;
+use std::str::FromStr;
+
+use sahara_circuits::graph::{Graph, Op};
+
+pub use access::{AccessList, AccessRule, Asset, Consumers, MAX_ACCESS_KEYS, SignedAccess};
+
+use crate::codec::{DecodeError, Reader, Writer, hex, unhex};
+use crate::engine::{Assignment, GraphId, MaskDomain, Seed, Visibility};
+use crate::identity::{Identity, PublicKey};
+
+const MAGIC: &[u8; 8] = b"SHMANIF\0";
+const VERSION: u16 = 1;
+const WHAT: &str = "manifest";
+/// Most graphs of one sharing.
+pub const MAX_GRAPHS: usize = 64;
+/// Longest client part, in bytes.
+pub const MAX_CLIENT_PART: u64 = 1 << 30;
+/// Longest signed manifest, in bytes.
+pub const MAX_MANIFEST: usize = 48 << 10;
+
+crate::wire::id_type!(
+    /// Names a sharing for all its versions: a hash of its owner's key and its name.
+    SharingId, 32
+);
+crate::wire::id_type!(
+    /// Names one version of a sharing: the hash of its manifest.
+    ManifestId, 32
+);
+
+impl FromStr for ManifestId {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        unhex(text).map(Self).ok_or_else(|| format!("`{text}` is not a manifest id (64 hexadecimal digits)"))
+    }
+}
+
+/// The key of an owner. Only keys that also open lanes are known today; others (wallets) get tags of their own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum OwnerKey {
+    /// An Ed25519 key, as consumers and nodes have.
+    Ed25519(PublicKey),
+}
+
+impl OwnerKey {
+    const ED25519: u8 = 1;
+
+    pub(crate) fn write(&self, w: &mut Writer) {
+        match self {
+            Self::Ed25519(key) => w.u8(Self::ED25519).bytes(&key.0),
+        };
+    }
+
+    pub(crate) fn read(r: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        match r.u8()? {
+            Self::ED25519 => Ok(Self::Ed25519(PublicKey(r.array()?))),
+            other => Err(r.unknown("owner's key", other)),
+        }
+    }
+
+    fn verifies(&self, message: &[u8], signature: &[u8; 64]) -> bool {
+        match self {
+            Self::Ed25519(key) => key.verifies(message, signature),
+        }
+    }
+
+    /// The key that opens lanes for this owner.
+    pub fn lane_key(&self) -> PublicKey {
+        match self {
+            Self::Ed25519(key) => *key,
+        }
+    }
+}
+
+impl fmt::Display for OwnerKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Ed25519(key) => key.fmt(f),
+        }
+    }
+}
+
+/// The name that an owner gives a sharing: 1 to 64 letters, digits, `.`, `_` and `-`, not beginning with `.` or `-`.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct SharingName(String);
+
+impl SharingName {
+    /// Longest name in bytes.
+    pub const LIMIT: usize = 64;
+
+    /// The name itself.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for SharingName {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let good = (1..=Self::LIMIT).contains(&text.len())
+            && !text.starts_with(['.', '-'])
+            && text.bytes().all(|c| c.is_ascii_alphanumeric() || matches!(c, b'.' | b'_' | b'-'));
+        if good {
+            return Ok(Self(text.to_owned()));
+        }
+        let shown: String = text.chars().take(80).collect::<String>().escape_debug().collect();
+        Err(format!("'{shown}' cannot name a sharing: letters, digits, '.', '_' and '-', at most {}", Self::LIMIT))
+    }
+}
+
+impl fmt::Display for SharingName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Debug for SharingName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "SharingName({self})")
+    }
+}
+
+impl SharingId {
+    /// The sharing that `owner` calls `name`.
+    pub fn of(owner: &OwnerKey, name: &SharingName) -> Self {
+        let mut w = Writer::default();
+        owner.write(&mut w);
+        w.text(&name.0, SharingName::LIMIT);
+        Self(blake3::derive_key("sahara 2026 sharing id v1", &w.0))
+    }
+}
+
+/// What the manifest commits to for one assignment of private weights.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AssignmentShare {
+    /// Which node is helper.
+    pub assignment: Assignment,
+    /// [`masked_digest`] of the masked tensors, which both evaluators hold.
+    pub masked: [u8; 32],
+    /// [`seed_commitment`] of the seeds that the helper shares with the first and with the second evaluator.
+    pub seeds: [[u8; 32]; 2],
+}
+
+/// How the weights are shared.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Shares {
+    /// Masked, once for each assignment that can be used; in the order of the assignments.
+    Private(Vec<AssignmentShare>),
+    /// Given to the evaluators as they are; the weights root commits to them.
+    Open,
+}
+
+/// What a consumer needs and the nodes serve: digest and length of the file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ClientPart {
+    /// BLAKE3 of its bytes.
+    pub digest: [u8; 32],
+    /// Its length in bytes.
+    pub len: u64,
+}
+
+/// One version of a sharing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Manifest {
+    /// Whose it is.
+    pub owner: OwnerKey,
+    /// What the owner calls it.
+    pub name: SharingName,
+    /// Which version; a later one replaces an earlier one.
+    pub version: u64,
+    /// [`sahara_circuits::graph::Graph::weights_root`] of all graphs.
+    pub weights_root: [u8; 32],
+    /// [`layout_digest`] of all graphs.
+    pub layout: [u8; 32],
+    /// The graphs that may be run on the weights, ascending.
+    pub graphs: Vec<GraphId>,
+    /// [`crate::committee::Committee::digest`] of the nodes that it is for.
+    pub committee: [u8; 32],
+    /// How the weights are shared.
+    pub shares: Shares,
+    /// What consumers fetch, if they can do without the model.
+    pub client_part: Option<ClientPart>,
+    /// Who may ask.
+    pub access: AccessRule,
+}
+
+impl Manifest {
+    /// Which sharing this is a version of.
+    pub fn sharing(&self) -> SharingId {
+        SharingId::of(&self.owner, &self.name)
+    }
+
+    /// Who knows the weights.
+    pub fn visibility(&self) -> Visibility {
+        match self.shares {
+            Shares::Private(_) => Visibility::Private,
+            Shares::Open => Visibility::Open,
+        }
+    }
+
+    /// What the masks of an assignment are derived from, besides their seeds.
+    pub fn masks(&self, assignment: Assignment) -> MaskDomain {
+        MaskDomain { sharing: self.sharing().0, version: self.version, assignment }
+    }
+
+    /// Whether a graph is one of those that may be run: named here, with these weights and in this layout.
+    pub fn permits(&self, id: GraphId, graph: &Graph) -> bool {
+        self.graphs.binary_search(&id).is_ok()
+            && graph.weights_root == self.weights_root
+            && layout_digest(graph) == self.layout
+    }
+
+    /// What the manifest says of private weights in an assignment; nothing for open weights.
+    pub fn share(&self, assignment: Assignment) -> Option<&AssignmentShare> {
+        match &self.shares {
+            Shares::Private(shares) => shares.iter().find(|share| share.assignment == assignment),
+            Shares::Open => None,
+        }
+    }
+
+    /// Whether the sharing can be used in an assignment.
+    pub fn serves(&self, assignment: Assignment) -> bool {
+        self.shares == Shares::Open || self.share(assignment).is_some()
+    }
+
+    /// Signs the manifest; lists are put in their order first.
+    ///
+    /// # Errors
+    /// When a field is out of its range, or `identity` does not hold the owner's key.
+    pub fn sign(mut self, identity: &Identity) -> Result<SignedManifest, DecodeError> {
+        self.graphs.sort_unstable();
+        self.graphs.dedup();
+        if let Shares::Private(shares) = &mut self.shares {
+            shares.sort_by_key(|share| share.assignment.helper());
+        }
+        let mut bytes = self.canonical();
+        bytes.extend_from_slice(&identity.sign(&bytes));
+        SignedManifest::decode(&bytes)
+    }
+
+    fn canonical(&self) -> Vec<u8> {
+        let mut w = Writer::with_header(MAGIC, VERSION);
+        self.owner.write(&mut w);
+        w.text(&self.name.0, SharingName::LIMIT).u64(self.version);
+        w.bytes(&self.weights_root).bytes(&self.layout).bytes(&self.committee);
+        w.u32(self.graphs.len() as u32);
+        for graph in &self.graphs {
+            w.bytes(&graph.0);
+        }
+        match &self.shares {
+            Shares::Private(shares) => {
+                w.u8(0).u8(shares.len() as u8);
+                for share in shares {
+                    w.u8(share.assignment.helper()).bytes(&share.masked);
+                    w.bytes(&share.seeds[0]).bytes(&share.seeds[1]);
+                }
+            }
+            Shares::Open => {
+                w.u8(1);
+            }
+        }
+        match &self.client_part {
+            None => w.u8(0),
+            Some(part) => w.u8(1).bytes(&part.digest).u64(part.len),
+        };
+        self.access.write(&mut w);
+        w.0
+    }
+
+    fn read(r: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        r.header(MAGIC, VERSION)?;
+        let manifest = Self {
+            owner: OwnerKey::read(r)?,
+            name: r.text("name", SharingName::LIMIT)?.parse().map_err(|_| r.field("name"))?,
+            version: r.u64()?,
+            weights_root: r.array()?,
+            layout: r.array()?,
+            committee: r.array()?,
+            graphs: (0..r.len("graphs", MAX_GRAPHS)?)
+                .map(|_| r.array().map(GraphId))
+                .collect::<Result<_, DecodeError>>()?,
+            shares: read_shares(r)?,
+            client_part: match r.u8()? {
+                0 => None,
+                1 => Some(ClientPart { digest: r.array()?, len: r.u64()? }),
+                _ => return Err(r.field("client part")),
+            },
+            access: AccessRule::read(r)?,
+        };
+        if manifest.version == 0 {
+            return Err(r.field("version"));
+        }
+        if manifest.graphs.is_empty() || !manifest.graphs.is_sorted_by(|a, b| a < b) {
+            return Err(r.field("list of graphs"));
+        }
+        if manifest.client_part.is_some_and(|part| part.len == 0 || part.len > MAX_CLIENT_PART) {
+            return Err(r.field("length of the client part"));
+        }
+        Ok(manifest)
+    }
+}
+
+fn read_shares(r: &mut Reader<'_>) -> Result<Shares, DecodeError> {
+    match r.u8()? {
+        0 => {}
+        1 => return Ok(Shares::Open),
+        other => return Err(r.unknown("way of sharing", other)),
+    }
+    let count = r.u8()?;
+    let shares = (0..count)
+        .map(|_| {
+            Ok(AssignmentShare {
+                assignment: Assignment::new(r.u8()?).ok_or_else(|| r.field("assignment"))?,
+                masked: r.array()?,
+                seeds: [r.array()?, r.array()?],
+            })
+        })
+        .collect::<Result<Vec<_>, DecodeError>>()?;
+    if shares.is_empty() || !shares.is_sorted_by(|a, b| a.assignment.helper() < b.assignment.helper()) {
+        return Err(r.field("list of assignments"));
+    }
+    Ok(Shares::Private(shares))
+}
+
+/// A manifest with its owner's signature, which has been checked: there is no other way to have one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SignedManifest {
+    manifest: Manifest,
+    id: ManifestId,
+    bytes: Vec<u8>,
+}
+
+impl SignedManifest {
+    /// Reads a manifest and its signature, and checks both.
+    ///
+    /// # Errors
+    /// When a field is out of its range, or the signature is not that of the owner named.
+    pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
+        if bytes.len() > MAX_MANIFEST {
+            return Err(DecodeError::Field { what: WHAT, field: "length" });
+        }
+        let (body, signature) = bytes.split_last_chunk::<64>().ok_or(DecodeError::Truncated(WHAT))?;
+        let mut r = Reader::new(WHAT, body);
+        let manifest = Manifest::read(&mut r)?;
+        r.finish()?;
+        if !manifest.owner.verifies(body, signature) {
+            return Err(DecodeError::Signature(WHAT));
+        }
+        Ok(Self { manifest, id: ManifestId(*blake3::hash(body).as_bytes()), bytes: bytes.to_vec() })
+    }
+
+    /// The canonical bytes and the signature.
+    pub fn encode(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// What is signed.
+    pub fn manifest(&self) -> &Manifest {
+        &self.manifest
+    }
+
+    /// Hash of the canonical bytes.
+    pub fn id(&self) -> ManifestId {
+        self.id
+    }
+}
+
+/// Digest of the weight tensors that a graph reads: their names and shapes, and whether each is the side of a product
+/// or a vector. Material that was made for one graph serves another only if both have the same.
+pub fn layout_digest(graph: &Graph) -> [u8; 32] {
+    let mut products = vec![false; graph.weights.len()];
+    for node in &graph.nodes {
+        if let Op::MatMulWeight { w, .. } = &node.op
+            && let Some(product) = products.get_mut(w.0 as usize)
+        {
+            *product = true;
+        }
+    }
+    let mut w = Writer::default();
+    w.u32(graph.weights.len() as u32);
+    for (spec, product) in graph.weights.iter().zip(products) {
+        w.u32(spec.name.len() as u32).bytes(spec.name.as_bytes()).u32(spec.rows).u32(spec.cols).u8(u8::from(product));
+    }
+    blake3::derive_key("sahara 2026 weight layout v1", &w.0)
+}
+
+/// Commitment to one seed of masks. A seed is 256 uniform bits, so its hash hides it as well as any commitment: whoever
+/// guesses the seed to test the hash would have guessed the mask. The domain makes equal seeds of two sharings differ.
+pub fn seed_commitment(domain: &MaskDomain, role: usize, seed: &Seed) -> [u8; 32] {
+    let mut hasher = blake3::Hasher::new_derive_key("sahara 2026 weight seed commitment v1");
+    hasher.update(&domain.encode()).update(&[role as u8]).update(seed.as_bytes());
+    *hasher.finalize().as_bytes()
+}
+
+/// A hasher for [`AssignmentShare::masked`]: it takes the words' little-endian bytes.
+pub fn masked_hasher() -> blake3::Hasher {
+    blake3::Hasher::new_derive_key("sahara 2026 masked weights v1")
+}
+
+/// Digest of masked tensors.
+pub fn masked_digest(words: &[u32]) -> [u8; 32] {
+    let mut hasher = masked_hasher();
+    let mut bytes = Vec::with_capacity(4 << 12);
+    for part in words.chunks(1 << 12) {
+        bytes.clear();
+        crate::codec::extend_words(&mut bytes, part);
+        hasher.update(&bytes);
+    }
+    *hasher.finalize().as_bytes()
+}
+
+/// How a person or a program names a sharing: `OWNER/NAME` for whatever version is current, or a manifest's id for
+/// exactly that version.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SharingRef {
+    /// The current version of what `owner` calls `name`.
+    Named(OwnerKey, SharingName),
+    /// One version.
+    Manifest(ManifestId),
+}
+
+impl FromStr for SharingRef {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text.split_once('/') {
+            Some((owner, name)) => Ok(Self::Named(OwnerKey::Ed25519(owner.parse()?), name.parse()?)),
+            None => text
+                .parse()
+                .map(Self::Manifest)
+                .map_err(|_| format!("`{text}` names no sharing: OWNER/NAME, or a manifest's 64 digits")),
+        }
+    }
+}
+
+impl fmt::Display for SharingRef {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Named(owner, name) => write!(f, "{owner}/{name}"),
+            Self::Manifest(id) => id.fmt(f),
+        }
+    }
+}
+
+/// The beginning of an id or key, for logs.
+pub fn short(bytes: &[u8; 32]) -> String {
+    hex(&bytes[..4])
+}

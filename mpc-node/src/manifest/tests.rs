@@ -1,0 +1,131 @@
+//! Tests of manifests and access lists: one encoding, checked signatures, and what is not known is refused by name.
+
+use std::sync::Arc;
+
+use sahara_circuits::graph::Graph;
+use sahara_circuits::testgraph;
+
+use super::*;
+use crate::identity::generate;
+
+fn graph(seed: u64) -> Arc<Graph> {
+    let (mut graph, weights, _) = testgraph::random(seed);
+    graph.weights_root = weights.root(&graph.weights);
+    Arc::new(graph)
+}
+
+fn manifest(owner: &Identity, graph: &Graph) -> Manifest {
+    let share = |assignment| AssignmentShare { assignment, masked: [1; 32], seeds: [[2; 32], [3; 32]] };
+    Manifest {
+        owner: OwnerKey::Ed25519(owner.public()),
+        name: "model".parse().unwrap(),
+        version: 1,
+        weights_root: graph.weights_root,
+        layout: layout_digest(graph),
+        graphs: vec![graph.id()],
+        committee: [8; 32],
+        shares: Shares::Private(Assignment::ALL.map(share).to_vec()),
+        client_part: None,
+        access: AccessRule::Keys(AccessList { serial: 1, consumers: Consumers::Everyone }),
+    }
+}
+
+#[test]
+fn only_the_owner_can_sign_and_nothing_can_be_changed() {
+    let (owner, thief) = (generate().unwrap(), generate().unwrap());
+    let manifest = manifest(&owner, &graph(1));
+    assert_eq!(manifest.clone().sign(&thief).unwrap_err(), DecodeError::Signature("manifest"));
+    let signed = manifest.sign(&owner).unwrap();
+    for at in 0..signed.encode().len() {
+        let mut changed = signed.encode().to_vec();
+        changed[at] ^= 1;
+        assert!(SignedManifest::decode(&changed).is_err(), "byte {at} can be changed");
+    }
+    // Somebody who puts its own key into the copy of another's manifest names another sharing.
+    let own = Manifest { owner: OwnerKey::Ed25519(thief.public()), ..signed.manifest().clone() };
+    assert_ne!(own.sign(&thief).unwrap().manifest().sharing(), signed.manifest().sharing());
+}
+
+#[test]
+fn a_manifest_permits_the_graphs_it_names_with_its_root_and_layout() {
+    let (owner, one, other) = (generate().unwrap(), graph(1), graph(2));
+    let m = manifest(&owner, &one);
+    assert!(m.permits(one.id(), &one));
+    assert!(!m.permits(other.id(), &other));
+    let named = Manifest { graphs: vec![one.id(), other.id()], ..m.clone() };
+    assert!(!named.permits(other.id(), &other), "another root");
+    let mut renamed = (*one).clone();
+    renamed.weights[0].name.push('x');
+    let named = Manifest { graphs: vec![renamed.id()], ..m };
+    assert!(!named.permits(renamed.id(), &renamed), "another layout under the same root");
+}
+
+#[test]
+fn the_layout_tells_products_from_vectors() {
+    let one = (1..200).map(graph).find(|g| {
+        g.nodes.iter().any(|n| matches!(n.op, Op::MatMulWeight { .. })) && g.weights.iter().any(|w| w.rows == 1)
+    });
+    let graph = one.expect("some random graph has a product");
+    let mut without = (*graph).clone();
+    for node in &mut without.nodes {
+        if let Op::MatMulWeight { x, .. } = node.op {
+            node.op = Op::RowSum { x };
+        }
+    }
+    assert_ne!(layout_digest(&without), layout_digest(&graph), "a product that becomes a vector changes the layout");
+}
+
+#[test]
+fn lists_have_one_order_and_unknown_kinds_are_named() {
+    let owner = generate().unwrap();
+    let mut m = manifest(&owner, &graph(1));
+    m.graphs = vec![GraphId([9; 32]), GraphId([3; 32]), GraphId([9; 32])];
+    if let Shares::Private(shares) = &mut m.shares {
+        shares.reverse();
+    }
+    let signed = m.sign(&owner).unwrap();
+    assert_eq!(signed.manifest().graphs, [GraphId([3; 32]), GraphId([9; 32])]);
+    assert!(signed.manifest().share(Assignment::ALL[0]).is_some());
+    assert_eq!(SignedManifest::decode(signed.encode()).unwrap(), signed);
+
+    let mut wallet = signed.encode().to_vec();
+    wallet[10] = 2; // the tag of the owner's key
+    let error = SignedManifest::decode(&wallet).unwrap_err().to_string();
+    assert!(error.contains("owner's key of type 2 is not known"), "{error}");
+    let mut newer = signed.encode().to_vec();
+    newer[8] = 9;
+    assert!(SignedManifest::decode(&newer).unwrap_err().to_string().contains("version 9"));
+    let none = Manifest { graphs: vec![], ..signed.manifest().clone() };
+    assert!(none.sign(&owner).is_err(), "a sharing without a graph is of no use");
+    let zero = Manifest { version: 0, ..signed.manifest().clone() };
+    assert!(zero.sign(&owner).is_err(), "versions begin with 1");
+}
+
+#[test]
+fn an_access_list_is_bound_to_its_sharing_and_owner() {
+    let (owner, other) = (generate().unwrap(), generate().unwrap());
+    let key = OwnerKey::Ed25519(owner.public());
+    let sharing = manifest(&owner, &graph(1)).sharing();
+    let list = AccessList { serial: 5, consumers: Consumers::only([PublicKey([9; 32]), PublicKey([2; 32])]) };
+    assert!(list.clone().sign(key, sharing, &other).is_err(), "signed by another key");
+    let signed = list.sign(key, sharing, &owner).unwrap();
+    assert!(signed.list().admits(&PublicKey([9; 32])) && !signed.list().admits(&PublicKey([3; 32])));
+    let bytes = signed.encode();
+    assert_eq!(SignedAccess::decode(&bytes).unwrap(), signed);
+    for at in 0..bytes.len() {
+        let mut changed = bytes.clone();
+        changed[at] ^= 1;
+        assert!(SignedAccess::decode(&changed).is_err(), "byte {at} can be changed");
+    }
+}
+
+#[test]
+fn names_of_sharings_cannot_be_paths_or_commands() {
+    for name in ["", ".", "..", "-rf", ".x", "a/b", "a b", "ä", "x\u{1b}[2J", &"x".repeat(65)] {
+        assert!(name.parse::<SharingName>().is_err(), "{name:?}");
+    }
+    let owner = generate().unwrap().public();
+    let text = format!("{owner}/all-MiniLM-L6-v2");
+    assert_eq!(text.parse::<SharingRef>().unwrap().to_string(), text);
+    assert!("all-MiniLM-L6-v2".parse::<SharingRef>().unwrap_err().contains("OWNER/NAME"));
+}

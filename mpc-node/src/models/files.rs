@@ -1,0 +1,243 @@
+//! What lies on disk: a record for each sharing, and for each version a folder with its manifest, graphs, this node's
+//! parts of the weights and the client part. Files are private, written in one step and synced.
+
+use std::fs::{self, File};
+use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
+
+use thiserror::Error;
+
+use crate::codec::{DecodeError, Reader, Writer};
+use crate::engine::{Assignment, GraphId, GraphRefused, ProtocolError};
+use crate::identity::private_file;
+use crate::manifest::{MAX_MANIFEST, ManifestId, OwnerKey, SharingId, SharingName, SignedAccess};
+
+/// File of the signed manifest in a version's folder.
+pub(super) const MANIFEST: &str = "manifest";
+/// File of the client part in a version's folder.
+pub(super) const CLIENT: &str = "client";
+
+/// A sharing that cannot be kept or used.
+#[derive(Debug, Error)]
+pub enum ModelError {
+    /// The file system refuses.
+    #[error("cannot {action} {}: {source}", path.display())]
+    Io {
+        /// What was being done.
+        action: &'static str,
+        /// With which file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// A file is not what it should be.
+    #[error("{}: {source}", path.display())]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        source: DecodeError,
+    },
+    /// Not here, or not for whoever asks.
+    #[error("{0} is not here: its owner has to share it with this committee and put your key on its list")]
+    Missing(String),
+    /// Not acceptable.
+    #[error("{0}")]
+    Refused(String),
+    /// A graph from outside.
+    #[error(transparent)]
+    Graph(#[from] GraphRefused),
+    /// The protocol cannot use it.
+    #[error(transparent)]
+    Protocol(#[from] ProtocolError),
+}
+
+/// File of a graph in a version's folder.
+pub(super) fn graph_file(id: &GraphId) -> String {
+    format!("graph-{id}")
+}
+
+/// File of a part of the weights in a version's folder; `None` for open weights.
+pub(super) fn part_file(masked_for: Option<Assignment>) -> String {
+    match masked_for {
+        Some(assignment) => format!("part-{}", assignment.helper()),
+        None => "part-open".into(),
+    }
+}
+
+const PART_MAGIC: &[u8; 8] = b"SHWPART\0";
+const PART_VERSION: u16 = 2;
+
+/// The front of a file with this node's part of the weights.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PartHeader {
+    /// The version of the sharing it belongs to.
+    pub manifest: ManifestId,
+    /// Which node is helper; `None` for open weights, which are the same in every assignment.
+    pub masked_for: Option<Assignment>,
+    /// Bytes that follow.
+    pub len: u64,
+}
+
+impl PartHeader {
+    /// Bytes of the encoding.
+    pub const LEN: usize = 8 + 2 + 32 + 1 + 8;
+    const OPEN: u8 = 255;
+
+    /// The byte form.
+    pub fn encode(&self) -> Vec<u8> {
+        let mut w = Writer::with_header(PART_MAGIC, PART_VERSION);
+        w.bytes(&self.manifest.0).u8(self.masked_for.map_or(Self::OPEN, |a| a.helper())).u64(self.len);
+        w.0
+    }
+
+    /// Reads the byte form.
+    ///
+    /// # Errors
+    /// When the bytes are not one.
+    pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
+        let mut r = Reader::new("weight part", bytes);
+        r.header(PART_MAGIC, PART_VERSION)?;
+        let manifest = ManifestId(r.array()?);
+        let masked_for = match r.u8()? {
+            Self::OPEN => None,
+            helper => Some(Assignment::new(helper).ok_or_else(|| r.field("assignment"))?),
+        };
+        let header = Self { manifest, masked_for, len: r.u64()? };
+        r.finish()?;
+        Ok(header)
+    }
+}
+
+const RECORD_MAGIC: &[u8; 8] = b"SHSHARE\0";
+const RECORD_VERSION: u16 = 1;
+const RECORD: &str = "record of a sharing";
+const MAX_RECORD: u64 = 2 * MAX_MANIFEST as u64;
+
+/// What a node remembers of a sharing, also after its deletion.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SharingRecord {
+    /// Whose it is.
+    pub owner: OwnerKey,
+    /// What the owner calls it.
+    pub name: SharingName,
+    /// The highest version that was ever here.
+    pub last_version: u64,
+    /// The highest serial of an access list that was ever here.
+    pub last_serial: u64,
+    /// The current version; `None` after a deletion.
+    pub current: Option<ManifestId>,
+    /// A later list than that of the current manifest.
+    pub access: Option<SignedAccess>,
+}
+
+impl SharingRecord {
+    /// Which sharing it is of.
+    pub fn sharing(&self) -> SharingId {
+        SharingId::of(&self.owner, &self.name)
+    }
+
+    /// The byte form.
+    pub fn encode(&self) -> Vec<u8> {
+        let mut w = Writer::with_header(RECORD_MAGIC, RECORD_VERSION);
+        self.owner.write(&mut w);
+        w.text(self.name.as_str(), SharingName::LIMIT).u64(self.last_version).u64(self.last_serial);
+        match &self.current {
+            Some(id) => w.u8(1).bytes(&id.0),
+            None => w.u8(0),
+        };
+        let access = self.access.as_ref().map(SignedAccess::encode).unwrap_or_default();
+        w.u32(access.len() as u32).bytes(&access);
+        w.0
+    }
+
+    /// Reads the byte form.
+    ///
+    /// # Errors
+    /// When the bytes are not one.
+    pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
+        let mut r = Reader::new(RECORD, bytes);
+        r.header(RECORD_MAGIC, RECORD_VERSION)?;
+        let mut record = Self {
+            owner: OwnerKey::read(&mut r)?,
+            name: r.text("name", SharingName::LIMIT)?.parse().map_err(|_| r.field("name"))?,
+            last_version: r.u64()?,
+            last_serial: r.u64()?,
+            current: match r.u8()? {
+                0 => None,
+                1 => Some(ManifestId(r.array()?)),
+                _ => return Err(r.field("current version")),
+            },
+            access: None,
+        };
+        let len = r.len("access list", MAX_MANIFEST)?;
+        if len > 0 {
+            let access = SignedAccess::decode(r.take(len)?)?;
+            if access.owner() != record.owner || access.sharing() != record.sharing() {
+                return Err(r.field("access list"));
+            }
+            record.access = Some(access);
+        }
+        r.finish()?;
+        Ok(record)
+    }
+
+    pub(super) fn load(path: &Path) -> Result<Self, ModelError> {
+        let bytes = read_limited(path, MAX_RECORD)?;
+        let record = Self::decode(&bytes).map_err(damaged(path))?;
+        if path.file_stem().and_then(|s| s.to_str()) != Some(&record.sharing().to_string()) {
+            return Err(damaged(path)(DecodeError::Field { what: RECORD, field: "name" }));
+        }
+        Ok(record)
+    }
+
+    pub(super) fn save(&self, dir: &Path) -> Result<(), ModelError> {
+        write_file(&dir.join(format!("{}.sharing", self.sharing())), &[&self.encode()])?;
+        sync_dir(dir)
+    }
+}
+
+/// Writes a private file in one step.
+///
+/// # Errors
+/// When the file system refuses.
+pub fn write_file(path: &Path, parts: &[&[u8]]) -> Result<(), ModelError> {
+    let partial = path.with_extension("partial");
+    let _ = fs::remove_file(&partial); // of an earlier attempt, if any
+    let write = || -> io::Result<()> {
+        let mut file = private_file(&partial)?;
+        parts.iter().try_for_each(|part| file.write_all(part))?;
+        file.sync_all()?;
+        fs::rename(&partial, path)
+    };
+    write().map_err(|source| {
+        let _ = fs::remove_file(&partial); // what matters is the first error
+        ModelError::Io { action: "write", path: path.into(), source }
+    })
+}
+
+/// Reads a file of at most `limit` bytes.
+pub(super) fn read_limited(path: &Path, limit: u64) -> Result<Vec<u8>, ModelError> {
+    let file = File::open(path).map_err(at("open", path))?;
+    let mut bytes = Vec::new();
+    file.take(limit + 1).read_to_end(&mut bytes).map_err(at("read", path))?;
+    if bytes.len() as u64 > limit {
+        return Err(damaged(path)(DecodeError::Field { what: "file", field: "length" }));
+    }
+    Ok(bytes)
+}
+
+/// Makes names in a directory lasting.
+pub(super) fn sync_dir(dir: &Path) -> Result<(), ModelError> {
+    File::open(dir).and_then(|d| d.sync_all()).map_err(at("sync", dir))
+}
+
+pub(super) fn at(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> ModelError {
+    let path = path.to_path_buf();
+    move |source| ModelError::Io { action, path, source }
+}
+
+pub(super) fn damaged(path: &Path) -> impl FnOnce(DecodeError) -> ModelError {
+    let path = path.to_path_buf();
+    move |source| ModelError::Damaged { path, source }
+}

@@ -1,0 +1,365 @@
+//! Taking a version of a sharing: pieces go to a folder of their own and are checked against the manifest as they come;
+//! at the end everything that could have changed meanwhile is asked again, and one rename puts the version in place.
+
+use std::fs;
+use std::io::Write;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use sahara_circuits::graph::Graph;
+use zeroize::Zeroizing;
+
+use super::entry::{Entry, check_part};
+use super::files::{CLIENT, MANIFEST, PartHeader, SharingRecord, at, graph_file, part_file, sync_dir, write_file};
+use super::{ModelError, ModelStore, Sharing, State, part_len, remove_folder};
+use crate::engine::{Assignment, EvaluatorRole, GraphId, MAX_GRAPH_BYTES, read_graph};
+use crate::identity::{PublicKey, private_file};
+use crate::manifest::{AccessRule, ManifestId, Shares, SharingId, SignedManifest};
+
+/// What the beginning of an upload comes to.
+pub enum Begun<'a> {
+    /// This version is here already.
+    Here,
+    /// The pieces may come.
+    Upload(Box<Upload<'a>>),
+}
+
+/// A version that is being taken; vanishes unless it is committed.
+pub struct Upload<'a> {
+    store: &'a ModelStore,
+    owner: PublicKey,
+    signed: SignedManifest,
+    folder: PathBuf,
+    /// The pieces that are still to come, the next one last.
+    missing: Vec<Expected>,
+    /// One of the graphs: it has the shapes of the weights.
+    graph: Option<Arc<Graph>>,
+    /// Bytes that the owner has announced and not yet sent.
+    left: u64,
+    taken: u64,
+    committed: bool,
+}
+
+/// A piece of an upload.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Expected {
+    Graph(GraphId),
+    /// For one assignment, or open.
+    Part(Option<Assignment>),
+    Client,
+}
+
+/// A version that is in place.
+pub struct Committed {
+    /// Its manifest.
+    pub id: ManifestId,
+    /// Which version it replaced.
+    pub replaced: Option<ManifestId>,
+}
+
+impl ModelStore {
+    /// Begins to take a version from the lane of `owner`, which has announced `bytes` bytes of pieces.
+    ///
+    /// # Errors
+    /// When `owner` may not upload, the manifest is not the owner's or is for another committee, it is no newer than
+    /// what was here, or there is no room.
+    pub fn begin(&self, owner: PublicKey, signed: SignedManifest, bytes: u64) -> Result<Begun<'_>, ModelError> {
+        let manifest = signed.manifest();
+        if manifest.owner.lane_key() != owner {
+            let text = "a sharing is taken from its owner only, and the manifest names another key";
+            return Err(ModelError::Refused(text.into()));
+        }
+        if !self.owners.admits(&owner) {
+            let text = format!("this node takes no models from {owner}: its operator has to add the key to `owners`");
+            return Err(ModelError::Refused(text));
+        }
+        if manifest.committee != self.committee {
+            return Err(ModelError::Refused("the manifest is for another committee".into()));
+        }
+        if let AccessRule::Chain(asset) = &manifest.access {
+            let text = format!(
+                "access by an asset on chain {} is not served by this version of the node: give a list of keys",
+                asset.chain
+            );
+            return Err(ModelError::Refused(text));
+        }
+        {
+            let mut state = self.lock();
+            if state.current.contains_key(&signed.id()) {
+                return Ok(Begun::Here);
+            }
+            if state.uploading.contains_key(&owner) {
+                return Err(ModelError::Refused("another upload of this owner is under way, try again".into()));
+            }
+            self.check(&state, &signed, &owner, bytes)?;
+            state.uploading.insert(owner, bytes);
+        }
+        // From here on the reservation goes when the upload is dropped.
+        let mut upload = Upload {
+            store: self,
+            owner,
+            folder: self.dir.join(format!("upload-{owner}")),
+            missing: self.pieces(&signed),
+            signed,
+            graph: None,
+            left: bytes,
+            taken: 0,
+            committed: false,
+        };
+        upload.open()?;
+        Ok(Begun::Upload(Box::new(upload)))
+    }
+
+    /// What is asked at the beginning of an upload and again at its end: is it newer, is there room.
+    fn check(&self, state: &State, signed: &SignedManifest, owner: &PublicKey, bytes: u64) -> Result<(), ModelError> {
+        let manifest = signed.manifest();
+        let id = manifest.sharing();
+        let sharing = state.sharings.get(&id);
+        let mut replaced = 0;
+        match sharing {
+            Some(Sharing { record, entry }) => {
+                newer(record, signed)?;
+                replaced = entry.as_ref().map_or(0, |entry| entry.bytes);
+            }
+            None => {
+                let own = state.sharings.values().filter(|s| s.record.owner.lane_key() == *owner).count();
+                if own >= self.limits.owner_sharings {
+                    let text = format!(
+                        "an owner may have {own} sharings here, deleted ones included (limits.owner_sharings): use a name again"
+                    );
+                    return Err(ModelError::Refused(text));
+                }
+            }
+        }
+        let megabytes = |limit: u64| limit >> 20;
+        let own = state.bytes(Some(owner)) - replaced;
+        if own.saturating_add(bytes) > self.limits.owner_bytes {
+            let text = format!(
+                "this owner's models would take more than {} MB (limits.owner_megabytes)",
+                megabytes(self.limits.owner_bytes)
+            );
+            return Err(ModelError::Refused(text));
+        }
+        let others = state.uploading.iter().filter(|(key, _)| *key != owner).map(|(_, bytes)| bytes);
+        let all = others.fold(state.bytes(None), |sum, bytes| sum.saturating_add(*bytes));
+        if all.saturating_add(bytes) > self.limits.bytes {
+            let text = format!(
+                "registered models would take more than the limit of {} MB (limits.model_megabytes)",
+                megabytes(self.limits.bytes)
+            );
+            return Err(ModelError::Refused(text));
+        }
+        Ok(())
+    }
+
+    /// The pieces that this node is sent, in reverse order.
+    fn pieces(&self, signed: &SignedManifest) -> Vec<Expected> {
+        let manifest = signed.manifest();
+        let mut pieces: Vec<Expected> = manifest.graphs.iter().copied().map(Expected::Graph).collect();
+        match &manifest.shares {
+            Shares::Private(shares) => pieces.extend(shares.iter().map(|s| Expected::Part(Some(s.assignment)))),
+            Shares::Open => pieces.push(Expected::Part(None)),
+        }
+        pieces.extend(manifest.client_part.map(|_| Expected::Client));
+        pieces.reverse();
+        pieces
+    }
+}
+
+fn newer(record: &SharingRecord, signed: &SignedManifest) -> Result<(), ModelError> {
+    let manifest = signed.manifest();
+    if manifest.version <= record.last_version {
+        let text = format!(
+            "version {} of this sharing is not newer than version {}, which this node has seen",
+            manifest.version, record.last_version
+        );
+        return Err(ModelError::Refused(text));
+    }
+    let serial = manifest.access.list().map_or(0, |list| list.serial);
+    if serial <= record.last_serial {
+        let text = format!(
+            "the manifest's access list has serial {serial}, this node has seen {}: sign one with a higher serial",
+            record.last_serial
+        );
+        return Err(ModelError::Refused(text));
+    }
+    Ok(())
+}
+
+impl Upload<'_> {
+    fn open(&mut self) -> Result<(), ModelError> {
+        if self.folder.exists() {
+            fs::remove_dir_all(&self.folder).map_err(at("remove", &self.folder))?;
+        }
+        fs::create_dir(&self.folder).map_err(at("create", &self.folder))?;
+        let manifest = self.signed.encode();
+        self.taken += manifest.len() as u64;
+        write_file(&self.folder.join(MANIFEST), &[manifest])
+    }
+
+    /// Whether a piece is still missing.
+    pub fn is_complete(&self) -> bool {
+        self.missing.is_empty()
+    }
+
+    /// Takes the next piece, of which `len` bytes were announced; `receive` hands them over in order.
+    ///
+    /// # Errors
+    /// When the piece is not the one that the manifest names, and with whatever `receive` fails with.
+    pub fn piece<E: From<ModelError>>(
+        &mut self,
+        len: u64,
+        receive: impl FnOnce(&mut dyn FnMut(&[u8]) -> Result<(), ModelError>) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let next = self.next_piece(len)?;
+        let (name, front) = match next {
+            Expected::Graph(id) => (graph_file(&id), Vec::new()),
+            Expected::Part(masked_for) => {
+                let header = PartHeader { manifest: self.signed.id(), masked_for, len };
+                (part_file(masked_for), header.encode())
+            }
+            Expected::Client => (CLIENT.to_owned(), Vec::new()),
+        };
+        let path = self.folder.join(name);
+        let mut file = private_file(&path).map_err(at("create", &path))?;
+        file.write_all(&front).map_err(at("write", &path))?;
+        // Graphs and parts are looked at as a whole; the client part may be large and is only hashed.
+        let mut whole = Zeroizing::new(Vec::new());
+        let mut hasher = blake3::Hasher::new();
+        let mut got = 0u64;
+        receive(&mut |bytes| {
+            got += bytes.len() as u64;
+            match next {
+                Expected::Client => {
+                    hasher.update(bytes);
+                }
+                _ => whole.extend_from_slice(bytes),
+            }
+            file.write_all(bytes).map_err(at("write", &path))
+        })?;
+        if got != len {
+            return Err(ModelError::Refused("a piece is not as long as it was announced".into()).into());
+        }
+        file.sync_all().map_err(at("sync", &path))?;
+        self.verify(next, &whole, &hasher)?;
+        self.taken += front.len() as u64 + len;
+        self.left -= len;
+        self.missing.pop();
+        Ok(())
+    }
+
+    fn next_piece(&self, len: u64) -> Result<Expected, ModelError> {
+        let next = *self.missing.last().ok_or_else(|| ModelError::Refused("no further piece is expected".into()))?;
+        let visibility = self.signed.manifest().visibility();
+        let fits = match next {
+            Expected::Graph(_) => len <= MAX_GRAPH_BYTES as u64,
+            Expected::Part(masked_for) => {
+                let graph = self.graph()?;
+                len == part_len(graph, visibility, self.is_evaluator(masked_for))
+            }
+            Expected::Client => self.signed.manifest().client_part.is_some_and(|part| part.len == len),
+        };
+        if !fits || len > self.left {
+            let text = format!("a piece of {len} bytes does not fit what the manifest and the announcement say");
+            return Err(ModelError::Refused(text));
+        }
+        Ok(next)
+    }
+
+    fn is_evaluator(&self, masked_for: Option<Assignment>) -> bool {
+        masked_for.is_none_or(|assignment| assignment.role(self.store.node).is_some())
+    }
+
+    fn graph(&self) -> Result<&Arc<Graph>, ModelError> {
+        self.graph.as_ref().ok_or_else(|| ModelError::Refused("the graphs come before the weights".into()))
+    }
+
+    fn verify(&mut self, piece: Expected, whole: &[u8], hasher: &blake3::Hasher) -> Result<(), ModelError> {
+        let manifest = self.signed.manifest();
+        match piece {
+            Expected::Graph(id) => {
+                let graph = read_graph(whole, id)?;
+                if !manifest.permits(id, &graph) {
+                    let text =
+                        "all graphs of a sharing must have the weights root and the weight layout of its manifest";
+                    return Err(ModelError::Refused(text.into()));
+                }
+                self.graph = Some(graph);
+            }
+            Expected::Part(masked_for) => {
+                let role = match masked_for {
+                    Some(assignment) => assignment.role(self.store.node),
+                    None => Some(EvaluatorRole::First), // open weights are one for both
+                };
+                check_part(manifest, self.graph()?, masked_for, role, whole)?;
+            }
+            Expected::Client => {
+                if manifest.client_part.map(|part| part.digest) != Some(*hasher.finalize().as_bytes()) {
+                    let text = "the client part is not the one that the manifest commits to";
+                    return Err(ModelError::Refused(text.into()));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Puts the version in place, after asking again what was asked at the beginning.
+    ///
+    /// # Errors
+    /// When a piece is missing, another version came meanwhile, or the file system refuses.
+    pub fn commit(mut self) -> Result<Committed, ModelError> {
+        if !self.is_complete() {
+            return Err(ModelError::Refused("the upload is not complete".into()));
+        }
+        sync_dir(&self.folder)?;
+        let (store, id) = (self.store, self.signed.id());
+        let manifest = self.signed.manifest();
+        let sharing: SharingId = manifest.sharing();
+        let place = store.dir.join(id.to_string());
+        let old = {
+            let mut guard = store.lock();
+            let state = &mut *guard;
+            if state.current.contains_key(&id) {
+                return Err(ModelError::Refused("this version is in place already".into()));
+            }
+            store.check(state, &self.signed, &self.owner, self.taken)?;
+            fs::rename(&self.folder, &place).map_err(at("rename", &self.folder))?;
+            self.committed = true;
+            let record = SharingRecord {
+                owner: manifest.owner,
+                name: manifest.name.clone(),
+                last_version: manifest.version,
+                last_serial: manifest.access.list().map_or(0, |list| list.serial),
+                current: Some(id),
+                access: None,
+            };
+            if let Err(error) = record.save(&store.dir) {
+                remove_folder(&place);
+                return Err(error);
+            }
+            let entry = Arc::new(Entry::new(place, self.signed.clone(), self.taken));
+            let old = state.sharings.insert(sharing, Sharing { record, entry: Some(entry) });
+            let old = old.and_then(|sharing| sharing.entry);
+            if let Some(old) = &old {
+                state.current.remove(&old.id());
+            }
+            state.current.insert(id, sharing);
+            old
+        };
+        let replaced = old.as_ref().map(|old| old.id());
+        if let Some(old) = old {
+            remove_folder(old.folder());
+        }
+        Ok(Committed { id, replaced })
+    }
+}
+
+impl Drop for Upload<'_> {
+    fn drop(&mut self) {
+        if !self.committed {
+            // What stays belongs to no record and goes at the next start.
+            let _ = fs::remove_dir_all(&self.folder);
+        }
+        self.store.lock().uploading.remove(&self.owner);
+    }
+}

@@ -1,0 +1,121 @@
+//! Requests about sharings: owners upload, replace and delete theirs, consumers find what they may use.
+
+use std::io::Read;
+
+use super::serve::{Refusal, Trouble, own};
+use super::state::Node;
+use crate::lane::Lane;
+use crate::meter::Traffic;
+use crate::models::Begun;
+use crate::wire::{Begin, CHUNK, DeleteSharing, FailCode, FindSharing, GetClientPart, Kind, Message, Piece, PutAccess};
+
+/// Answers requests about sharings; `None` when it is another kind of request.
+pub(super) fn answer(
+    node: &Node,
+    lane: &mut Lane,
+    caller: Option<u8>,
+    kind: Kind,
+    payload: &[u8],
+) -> Option<Result<(), Trouble>> {
+    Some(match kind {
+        Kind::FindSharing => find(node, lane, payload),
+        Kind::ListSharings => lane.send(&node.models.list(&lane.peer(), caller.is_some())).map_err(own),
+        Kind::Begin => upload(node, lane, payload),
+        Kind::PutAccess => put_access(node, lane, payload),
+        Kind::DeleteSharing => delete(node, lane, payload),
+        Kind::ClientPart => client_part(node, lane, payload),
+        _ => return None,
+    })
+}
+
+fn message<M: Message>(lane: &Lane, payload: &[u8]) -> Result<M, Trouble> {
+    lane.decode(payload).map_err(own)
+}
+
+fn find(node: &Node, lane: &mut Lane, payload: &[u8]) -> Result<(), Trouble> {
+    let question: FindSharing = message(lane, payload)?;
+    lane.send(&node.models.find(&question, &lane.peer())).map_err(own)
+}
+
+fn upload(node: &Node, lane: &mut Lane, payload: &[u8]) -> Result<(), Trouble> {
+    let Begin { manifest, bytes } = message(lane, payload)?;
+    let described = manifest.manifest().clone();
+    let mut upload = match node.models.begin(lane.peer(), manifest, bytes)? {
+        Begun::Here => return lane.send_frame(Kind::Done, &[]).map_err(own),
+        Begun::Upload(upload) => upload,
+    };
+    lane.enter("while it sent a model", Traffic::Setup, node.config.timeouts.request());
+    lane.send_frame(Kind::GoOn, &[]).map_err(own)?;
+    while !upload.is_complete() {
+        if node.is_stopping() {
+            return Err(Refusal::new(FailCode::Stopping, "this node is shutting down").into());
+        }
+        let piece: Piece = lane.receive().map_err(own)?;
+        upload.piece::<Trouble>(piece.len, |write| {
+            let mut written = Ok(());
+            lane.receive_chunks(piece.len, &mut |chunk| {
+                if written.is_ok() {
+                    written = write(chunk);
+                }
+                written.is_ok()
+            })
+            .map_err(own)?;
+            Ok(written?)
+        })?;
+    }
+    lane.receive_frame(Kind::Commit).map_err(own)?;
+    let done = upload.commit()?;
+    let destroyed = destroy_stale_packs(node)?;
+    tracing::info!(
+        owner = %described.owner,
+        name = %described.name,
+        version = described.version,
+        manifest = %done.id,
+        replaced = ?done.replaced,
+        visibility = ?described.visibility(),
+        bytes,
+        packs_destroyed = destroyed,
+        "a model was shared"
+    );
+    lane.send_frame(Kind::Done, &[]).map_err(own)
+}
+
+fn put_access(node: &Node, lane: &mut Lane, payload: &[u8]) -> Result<(), Trouble> {
+    let PutAccess(access) = message(lane, payload)?;
+    let (sharing, serial) = (access.sharing(), access.list().serial);
+    node.models.put_access(&lane.peer(), access)?;
+    tracing::info!(%sharing, serial, "an access list was replaced");
+    lane.send_frame(Kind::Done, &[]).map_err(own)
+}
+
+fn delete(node: &Node, lane: &mut Lane, payload: &[u8]) -> Result<(), Trouble> {
+    let DeleteSharing(sharing) = message(lane, payload)?;
+    if !node.models.delete(&lane.peer(), &sharing)? {
+        return Err(Refusal::new(FailCode::NoModel, "no such sharing of yours is here").into());
+    }
+    let destroyed = destroy_stale_packs(node)?;
+    tracing::info!(%sharing, packs_destroyed = destroyed, "a sharing was deleted");
+    lane.send_frame(Kind::Done, &[]).map_err(own)
+}
+
+fn client_part(node: &Node, lane: &mut Lane, payload: &[u8]) -> Result<(), Trouble> {
+    let GetClientPart(manifest) = message(lane, payload)?;
+    let (mut file, len) = node.models.client_part(&manifest, &lane.peer())?;
+    lane.enter("while it fetched a client part", Traffic::Setup, node.config.timeouts.request());
+    lane.send(&Piece { len }).map_err(own)?;
+    let mut left = len;
+    let mut buffer = vec![0; CHUNK];
+    while left > 0 {
+        let chunk = &mut buffer[..left.min(CHUNK as u64) as usize];
+        file.read_exact(chunk)
+            .map_err(|e| Refusal::new(FailCode::Internal, format!("the client part cannot be read: {e}")))?;
+        lane.send_frame(Kind::Chunk, chunk).map_err(own)?;
+        left -= chunk.len() as u64;
+    }
+    Ok(())
+}
+
+/// Destroys the packs of versions that are not current: they fit no job that will be taken.
+pub(super) fn destroy_stale_packs(node: &Node) -> Result<usize, Trouble> {
+    Ok(node.packs.retain(|task| node.models.is_current(&task.manifest))?)
+}

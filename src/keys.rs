@@ -1,0 +1,59 @@
+//! The keys of whoever uses this machine: one to share models with (`owner.key`), one to ask with (`consumer.key`).
+//!
+//! They are two, so that nodes and other consumers do not learn from a question whose models somebody owns. Both are
+//! made when first needed and never leave the home.
+
+use std::path::PathBuf;
+
+use sahara_mpc::client::{Client, ClientOptions, Committee};
+use sahara_mpc::config::Parties;
+use sahara_mpc::identity::{self, Identity};
+use sahara_mpc::tls::Admission;
+
+use crate::error::{Blame, Error, Result};
+use crate::home::{Home, create_private_dir};
+
+/// What a key is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// Sharing models, and taking them back.
+    Owner,
+    /// Asking.
+    Consumer,
+}
+
+/// Where a key is kept.
+pub fn path(home: &Home, role: Role) -> PathBuf {
+    home.path().join(match role {
+        Role::Owner => "owner.key",
+        Role::Consumer => "consumer.key",
+    })
+}
+
+/// A key of this home, made if there is none yet.
+///
+/// # Errors
+/// When its file cannot be read or written.
+pub fn load(home: &Home, role: Role) -> Result<Identity> {
+    create_private_dir(home.path())?;
+    let path = path(home, role);
+    identity::load_or_generate(&path)
+        .map_err(|e| Error::wrap(&format!("reading the key {}", path.display()), Blame::User, e))
+}
+
+/// A connection to a committee with a key of this home.
+///
+/// # Errors
+/// When the key's file cannot be read or written.
+pub fn client(home: &Home, role: Role, committee: Committee) -> Result<Client> {
+    Ok(Client::new(load(home, role)?, committee, ClientOptions::default()))
+}
+
+/// Both keys of this home, as the owners and consumers that a node of the same person serves.
+///
+/// # Errors
+/// When a key's file cannot be read or written.
+pub fn parties(home: &Home) -> Result<Parties> {
+    let only = |role| Ok::<_, Error>(Admission::Only([load(home, role)?.public()].into()));
+    Ok(Parties { owners: only(Role::Owner)?, consumers: only(Role::Consumer)? })
+}

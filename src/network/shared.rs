@@ -1,0 +1,170 @@
+//! Which sharing a model is used through: the local user's own, which is handed over when the nodes do not have it, or
+//! somebody else's.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use sahara_circuits::graph::Graph;
+use sahara_mpc::client::{
+    Assignment, Client, ClientError, Consumers, GraphId, Offer, OwnerKey, Sharing, SharingName, SharingRef, Visibility,
+};
+use sahara_mpc::wire::FailCode;
+
+use crate::error::{Blame, Error, Result};
+use crate::models::Model;
+use crate::progress::Progress;
+
+use super::network_error;
+
+/// The sharing of one model, found once and kept until a node says that it is gone.
+pub(super) struct Shared {
+    /// The owner's connection, if the local user is the owner.
+    owner: Option<Client>,
+    name: SharingName,
+    which: SharingRef,
+    visibility: Visibility,
+    found: Mutex<Option<Sharing>>,
+    /// One hand-over of the model at a time.
+    handing_over: Mutex<()>,
+}
+
+impl Shared {
+    /// The local user's own sharing of a model.
+    pub(super) fn own(owner: Client, model: &Model, visibility: Visibility) -> Result<Self> {
+        let name = sharing_name(&model.info.name, visibility)?;
+        let which = SharingRef::Named(owner.owner_key(), name.clone());
+        Ok(Self {
+            owner: Some(owner),
+            name,
+            which,
+            visibility,
+            found: Mutex::default(),
+            handing_over: Mutex::default(),
+        })
+    }
+
+    /// The sharing as all three nodes hold it; handed over first when they do not and it is the local user's. And
+    /// whether it was handed over.
+    pub(super) fn get(&self, consumer: &Client, model: &Model, progress: &Progress) -> Result<(Sharing, bool)> {
+        if let Some(sharing) = self.found() {
+            return Ok((sharing, false));
+        }
+        let _turn = self.handing_over.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(sharing) = self.found() {
+            return Ok((sharing, false));
+        }
+        let (ids, graphs) = graphs(model)?;
+        let root = graphs.first().map_or([0; 32], |graph| graph.weights_root);
+        let asking = |e| network_error(consumer, "asking the nodes for the model", e);
+        let mut handed_over = false;
+        let mut sharing = match (consumer.find(&self.which), &self.owner) {
+            (Ok(found), _) => found.filter(|sharing| self.owner.is_none() || sharing.is_of(&ids, &root)),
+            // Half an upload of one's own is put right by another.
+            (Err(ClientError::Answer(_)), Some(_)) => None,
+            (Err(error), _) => return Err(asking(error)),
+        };
+        if let (None, Some(owner)) = (&sharing, &self.owner) {
+            sharing = Some(self.hand_over(owner, consumer, model, (&ids, &graphs), progress)?);
+            handed_over = true;
+        }
+        let sharing = sharing.ok_or_else(|| {
+            Error::user(format!(
+                "the nodes have no {} for your key: its owner has to share it with this committee and put your key {} on its list",
+                self.which,
+                consumer.owner_key()
+            ))
+        })?;
+        *self.found.lock().unwrap_or_else(PoisonError::into_inner) = Some(sharing.clone());
+        Ok((sharing, handed_over))
+    }
+
+    fn found(&self) -> Option<Sharing> {
+        self.found.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Forgets what was found: a node says that it does not have it.
+    pub(super) fn forget(&self) {
+        *self.found.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
+    /// Has the nodes take the model, or only lets `consumer` use what they have.
+    fn hand_over(
+        &self,
+        owner: &Client,
+        consumer: &Client,
+        model: &Model,
+        (ids, graphs): (&[GraphId], &[Arc<Graph>]),
+        progress: &Progress,
+    ) -> Result<Sharing> {
+        let OwnerKey::Ed25519(asker) = consumer.owner_key();
+        let mut consumers = Consumers::only([asker]);
+        let root = graphs.first().map_or([0; 32], |graph| graph.weights_root);
+        match owner.shared_with(&self.name) {
+            Ok(Some((sharing, before))) => {
+                consumers = before.with(asker);
+                if sharing.is_of(ids, &root) && sharing.manifest().visibility() == self.visibility {
+                    let doing = "letting your own key use your model";
+                    owner.set_consumers(&self.name, consumers).map_err(|e| sharing_error(owner, doing, e))?;
+                    return Ok(sharing);
+                }
+            }
+            Ok(None) => {}
+            Err(ClientError::Answer(_)) => {} // half an upload: it is replaced
+            Err(error) => return Err(sharing_error(owner, "asking the nodes for your model", error)),
+        }
+        let offer = Offer {
+            name: self.name.clone(),
+            graphs,
+            weights: &model.compiled.weights,
+            visibility: self.visibility,
+            assignments: &Assignment::ALL,
+            consumers,
+            client_part: None,
+        };
+        let doing = format!("sharing {} among the nodes", model.info.name);
+        progress.step(&doing);
+        let shown = AtomicU64::new(0);
+        let report = |sent: u64, total: u64| {
+            let percent = 100 * sent / total.max(1);
+            if shown.fetch_max(percent, Ordering::Relaxed) < percent {
+                progress.step(&format!("{doing}: {percent} %"));
+            }
+        };
+        owner.share(&offer, &report).map_err(|e| sharing_error(owner, &doing, e))
+    }
+}
+
+/// What the local user's sharing of a model is called: private and open weights are two sharings.
+pub(crate) fn sharing_name(model: &str, visibility: Visibility) -> Result<SharingName> {
+    let name = match visibility {
+        Visibility::Private => model.to_owned(),
+        Visibility::Open => format!("{model}.open"),
+    };
+    name.parse()
+        .map_err(|why| Error::user(format!("{why}: give the model another name with `sahara model pull --name`")))
+}
+
+/// The graphs of a model for all lengths, and their ids.
+pub(crate) fn graphs(model: &Model) -> Result<(Vec<GraphId>, Vec<Arc<Graph>>)> {
+    let graphs: Vec<Arc<Graph>> = model
+        .compiled
+        .buckets()
+        .into_iter()
+        .map(|bucket| crate::embedding::graph(model, bucket))
+        .collect::<Result<_>>()?;
+    Ok((graphs.iter().map(|graph| graph.id()).collect(), graphs))
+}
+
+/// An error of sharing in words for the owner: what a node refuses is for a person to settle.
+pub(crate) fn sharing_error(owner: &Client, doing: &str, error: ClientError) -> Error {
+    if error.is_not_admitted() {
+        return Error::user(format!(
+            "{doing}: {error}: its operator must add your key to the list `owners` in its node.toml: {}",
+            owner.key()
+        ));
+    }
+    match error.code() {
+        Some(FailCode::Refused) => Error::wrap(doing, Blame::User, error),
+        _ => network_error(owner, doing, error),
+    }
+}
