@@ -10,6 +10,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use common::{Home, PATIENCE, Started, free_port_block, one_at_a_time, wait_for_port};
+use sahara_mpc::identity;
 use serde_json::Value;
 
 const QUESTION: [&str; 1] = ["Could you tell me whether the museum is open on public holidays?"];
@@ -21,10 +22,29 @@ fn journey() {
     let operators = [Home::empty(), Home::empty(), Home::empty()];
     let port = free_port_block();
     let mut committee = "version = 1\n".to_owned();
+    // The consumer tells the operators its two keys; nobody else may share or ask.
+    let [owner, asker] = ["owner.key", "consumer.key"].map(|file| {
+        let key = identity::load_or_generate(&consumer.path().join(file)).expect("a key");
+        key.public().to_string()
+    });
     for (index, operator) in operators.iter().enumerate() {
         let listen = format!("127.0.0.1:{}", port as usize + index);
         let metrics = format!("127.0.0.1:{}", port as usize + 5 + index);
-        let made = operator.json(&["operator", "init", "--json", "--listen", &listen, "--metrics", &metrics]);
+        let made = operator.json(&[
+            "operator",
+            "init",
+            "--json",
+            "--listen",
+            &listen,
+            "--metrics",
+            &metrics,
+            "--owner",
+            &owner,
+            "--consumer",
+            &asker,
+        ]);
+        let listed = |list: &str| made[list].as_array().map(Vec::len);
+        assert_eq!((listed("owners"), listed("consumers")), (Some(2), Some(2)), "the operator's own and the named");
         assert_eq!(made["listen"], Value::String(listen.clone()));
         let key = made["key"].as_str().expect("a key");
         write!(committee, "\n[[node]]\nname = \"operator {}\"\naddress = \"{listen}\"\nkey = \"{key}\"\n", index + 1)
@@ -59,6 +79,10 @@ fn journey() {
     let second = operators[0].run(&["operator", "run"]);
     assert_eq!(second.code, Some(2), "one process a folder: {second}");
 
+    let stranger = Home::with_model();
+    let refused = stranger.run(&["embed", "--committee", file, QUESTION[0]]);
+    assert_ne!(refused.code, Some(0), "a key that no operator listed: {refused}");
+    assert!(refused.stderr.contains("does not admit this key"), "{refused}");
     let expected = consumer.output(&["embed", "--json", "--plain", QUESTION[0]]);
     for _ in 0..3 {
         let answer = consumer.output(&["embed", "--json", "--committee", file, QUESTION[0]]);
