@@ -101,6 +101,12 @@ fn main() -> Result<(), Box<dyn Error>> {
                 _ => return Err("the evaluators disagree on the end".into()),
             }
         };
+        let t7 = cpu()?;
+        drop(a);
+        let t8 = cpu()?;
+        drop(b);
+        spent[0] += t8 - t7;
+        spent[1] += cpu()? - t8;
         println!(
             "exact match {}; CPU s: deal {:.3}, prepare 2 x {:.3}, first {:.3}, second {:.3}, all {:.3}",
             outputs == want,

@@ -216,6 +216,8 @@ impl Writer {
 
     /// Tensors of 32-bit words: a count, then each length and its words.
     pub fn tensors(&mut self, tensors: &[Vec<u32>]) -> &mut Self {
+        // All at once: a vector that grows leaves copies of a share behind in freed memory.
+        self.0.reserve(4 + tensors.iter().map(|tensor| 4 + 4 * tensor.len()).sum::<usize>());
         self.u32(tensors.len() as u32);
         for tensor in tensors {
             self.u32(tensor.len() as u32);

@@ -13,6 +13,7 @@ use crate::codec::DecodeError;
 use crate::committee::Committee;
 use crate::identity::{Identity, PublicKey};
 use crate::meter::{Meter, Traffic};
+use crate::ring::secret::Secret;
 use crate::wire::{CHUNK, Fail, FailCode, FrameError, HEADER, Hello, Kind, Message, header, parse_header};
 
 /// Why a lane failed.
@@ -217,7 +218,7 @@ impl Lane {
 
     /// Sends a message.
     pub fn send<M: Message>(&mut self, message: &M) -> Result<(), LaneError> {
-        let payload = zeroize::Zeroizing::new(message.encode());
+        let payload = Secret::from(message.encode());
         self.send_frame(M::KIND, &payload)
     }
 
@@ -244,26 +245,26 @@ impl Lane {
     }
 
     /// Receives a frame of one kind; a failure report becomes an error.
-    pub fn receive_frame(&mut self, kind: Kind) -> Result<Vec<u8>, LaneError> {
+    pub fn receive_frame(&mut self, kind: Kind) -> Result<Secret<u8>, LaneError> {
         let (got, payload) = self.receive_any()?;
         if got == kind { Ok(payload) } else { Err(self.unexpected(got, payload.len())) }
     }
 
     /// Receives any frame but a failure report, which becomes an error.
-    pub fn receive_any(&mut self) -> Result<(Kind, Vec<u8>), LaneError> {
+    pub fn receive_any(&mut self) -> Result<(Kind, Secret<u8>), LaneError> {
         let (kind, len) = self.receive_header()?;
-        let mut payload = vec![0; len];
+        let mut payload = Secret::from(vec![0; len]);
         self.fill(&mut payload)?;
         Ok((kind, payload))
     }
 
     /// Receives a frame of one kind and of exactly this length.
-    pub fn receive_frame_of(&mut self, kind: Kind, expected: usize) -> Result<Vec<u8>, LaneError> {
+    pub fn receive_frame_of(&mut self, kind: Kind, expected: usize) -> Result<Secret<u8>, LaneError> {
         let (got, len) = self.receive_header()?;
         if got != kind || len != expected {
             return Err(self.unexpected(got, len));
         }
-        let mut payload = vec![0; len];
+        let mut payload = Secret::from(vec![0; len]);
         self.fill(&mut payload)?;
         Ok(payload)
     }
@@ -309,7 +310,7 @@ impl Lane {
     }
 
     /// One round: sends a frame and receives one of exactly the same length, both at the same time.
-    pub fn exchange(&mut self, send: &[u8]) -> Result<Vec<u8>, LaneError> {
+    pub fn exchange(&mut self, send: &[u8]) -> Result<Secret<u8>, LaneError> {
         let head = header(Kind::Round, send.len());
         let (mut position, mut got) = (0, [0; HEADER]);
         self.pump([&head, send], &mut position, &mut got, Until::Received)?;
@@ -317,7 +318,7 @@ impl Lane {
         if kind != Kind::Round || len != send.len() {
             return Err(self.unexpected(kind, len));
         }
-        let mut receive = vec![0; len];
+        let mut receive = Secret::from(vec![0; len]);
         self.pump([&head, send], &mut position, &mut receive, Until::Both)?;
         Ok(receive)
     }

@@ -137,7 +137,7 @@ fn examples() -> Vec<(&'static str, Vec<u8>)> {
         ("Share", Share(share.clone()).encode()),
         (
             "RunReply",
-            RunReply { figures: Default::default(), transcript: transcript.encode(), outputs: share }.encode(),
+            RunReply { figures: Default::default(), transcript: transcript.encode(), outputs: Share(share) }.encode(),
         ),
         (
             "OpenJob",

@@ -74,14 +74,13 @@ impl Client {
     fn infer_once(&self, job: &Job<'_>) -> Result<Inference, ClientError> {
         let start = Instant::now();
         let id = JobId::random()?;
-        let shares = share_inputs(job.inputs, &Seed::random()?);
+        let shares = share_inputs(job.inputs, &Seed::random()?).map(Share);
         let run = Run { job: id, task: job.task };
         let pair = Pair::new(self.options.job_timeout, self.stop.clone());
         let [first, second] = job.task.assignment.evaluators();
         let (a, b) = std::thread::scope(|scope| {
-            let [share1, share2] = shares;
-            let other = scope.spawn(|| pair.note(self.run_half(second, &run, share2, &pair)));
-            let a = pair.note(self.run_half(first, &run, share1, &pair));
+            let other = scope.spawn(|| pair.note(self.run_half(second, &run, &shares[1], &pair)));
+            let a = pair.note(self.run_half(first, &run, &shares[0], &pair));
             (a, other.join().unwrap_or_else(|_| Err(ClientError::Answer("internal: a job thread died".into()))))
         });
         let (a, b) = match (a, b) {
@@ -89,7 +88,8 @@ impl Client {
             (Err(a), Err(b)) => return Err(if b.depth() > a.depth() { b } else { a }),
             (Err(e), Ok(_)) | (Ok(_), Err(e)) => return Err(e),
         };
-        let outputs = combine_outputs(&a.reply.outputs, &b.reply.outputs).filter(|out| fits_outputs(job.graph, out));
+        let outputs =
+            combine_outputs(&a.reply.outputs.0, &b.reply.outputs.0).filter(|out| fits_outputs(job.graph, out));
         let outputs =
             outputs.ok_or_else(|| ClientError::Answer("the evaluators' output shares have wrong shapes".into()))?;
         let transcripts = [a.transcript, b.transcript];
@@ -113,12 +113,12 @@ impl Client {
         Ok(Inference { job: id, outputs, stats, transcripts })
     }
 
-    fn run_half(&self, node: u8, run: &Run, share: Vec<Vec<u32>>, pair: &Pair) -> Result<Half, ClientError> {
+    fn run_half(&self, node: u8, run: &Run, share: &Share, pair: &Pair) -> Result<Half, ClientError> {
         self.on_lane(node, |lane| {
             let before = lane.bytes();
             lane.begin("while it ran the job", Traffic::Client, self.options.job_timeout);
             lane.send(run)?;
-            lane.send(&Share(share.clone()))?;
+            lane.send(share)?;
             pair.wait(lane)?;
             let reply: RunReply = lane.receive()?;
             let transcript = read_transcript(lane, &reply)?;

@@ -31,12 +31,12 @@ struct Job {
     key: PackKey,
     plan: Arc<Plan>,
     weights: Arc<WeightMaterial>,
-    inputs: Vec<Vec<u32>>,
+    inputs: Share,
 }
 
 /// What a job comes to.
 struct Outcome {
-    outputs: Vec<Vec<u32>>,
+    outputs: Share,
     figures: JobFigures,
     own: SignedRecord,
     other: SignedRecord,
@@ -55,8 +55,8 @@ pub(super) fn run(node: &Arc<Node>, lane: &mut Lane, run: Run) -> Result<(), Tro
     lane.enter("while it sent the input", Traffic::Client, node.config.timeouts.request());
     let expected = graph.inputs.iter().map(|i| i.shape.len() * 4 + 4).sum::<usize>() + 4;
     let payload = lane.receive_frame_of(Kind::Input, expected).map_err(own)?;
-    let Share(inputs) = lane.decode(&payload).map_err(own)?;
-    if !fits_inputs(&graph, &inputs) {
+    let inputs: Share = lane.decode(&payload).map_err(own)?;
+    if !fits_inputs(&graph, &inputs.0) {
         return Err(Refusal::new(FailCode::Refused, "the input share does not have the shapes of the graph").into());
     }
     let [first, second] = task.assignment.evaluators();
@@ -322,7 +322,8 @@ fn evaluate(
         lane.begin("before the first round", Traffic::Online, node.config.timeouts.round());
         let mut waiting = Duration::ZERO;
         let mut round = 0;
-        let mut evaluator = Evaluator::new(job.plan, job.weights, job.role, pack, job.inputs, secret.zero_sharing(0))?;
+        let mut evaluator =
+            Evaluator::new(job.plan, job.weights, job.role, pack, job.inputs.into_tensors(), secret.zero_sharing(0))?;
         let mut step = evaluator.step(None)?;
         let (outputs, rounds) = loop {
             match step {
@@ -359,7 +360,7 @@ fn evaluate(
             wall_micros: wall.as_micros() as u64,
             waiting_micros: waiting.as_micros() as u64,
         };
-        Ok(Outcome { outputs, figures, own: own_record, other })
+        Ok(Outcome { outputs: Share(outputs), figures, own: own_record, other })
     })();
     // Before the consumer hears of the end: it may ask for the counters at once.
     lane.count();

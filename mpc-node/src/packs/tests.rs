@@ -40,7 +40,7 @@ fn a_pack_is_used_once_and_survives_only_unused() {
     assert!(store.take(&key(), &one).unwrap().is_none(), "taken is taken");
     assert_eq!(store.held(&key()), vec![two, one], "a pack in use counts as held");
     let (contents, in_use) = taken.load(EvaluatorRole::Second).unwrap();
-    assert_eq!((contents.corrections, contents.prepared), (vec![1; 100], vec![1; 8]));
+    assert_eq!((&contents.corrections[..], &contents.prepared[..]), (&[1; 100][..], &[1; 8][..]));
     assert_eq!(files(dir.path()), vec![format!("{two}.pack")]);
     drop(in_use);
     assert_eq!(store.held(&key()), vec![two]);

@@ -10,6 +10,7 @@ use super::exchange::Exchange;
 use super::section::{Dealer, Dealt};
 use crate::ring::bits::{self, CHUNK, Plane, ZERO};
 use crate::ring::prg::Prg;
+use crate::ring::secret::{Secret, wipe_whole};
 use crate::ring::words;
 
 /// Combines `k` neighbouring groups into one.
@@ -171,18 +172,22 @@ pub(super) struct Gate {
 
 impl Gate {
     /// XOR shares of `[u mod 2^k < ρ mod 2^k]` for each public `u`, a plane a chunk.
-    pub(super) async fn less_than(&mut self, circuit: &Circuit, public: &[u32]) -> Vec<Plane> {
-        let mut pairs: Vec<Vec<Pair>> = public.chunks(CHUNK).map(|part| self.leaves(circuit, part)).collect();
+    pub(super) async fn less_than(&mut self, circuit: &Circuit, public: &[u32]) -> Secret<Plane> {
+        let mut entries = Vec::with_capacity(32);
+        let mut pairs: Vec<Vec<Pair>> =
+            public.chunks(CHUNK).map(|part| self.leaves(circuit, part, &mut entries)).collect();
+        wipe_whole(&mut entries, Entry::default());
         for level in &circuit.levels {
             self.combine(level, public.len(), &mut pairs).await;
         }
-        pairs.into_iter().map(|groups| groups[0].less).collect()
+        let less: Vec<Plane> = pairs.iter().map(|groups| groups[0].less).collect();
+        pairs.iter_mut().for_each(|groups| wipe_whole(groups, Pair { less: ZERO, equal: ZERO }));
+        less.into()
     }
 
-    fn leaves(&mut self, circuit: &Circuit, public: &[u32]) -> Vec<Pair> {
+    fn leaves(&mut self, circuit: &Circuit, public: &[u32], entries: &mut Vec<Entry>) -> Vec<Pair> {
         let active = public.len().div_ceil(64);
         let mut bit = 0;
-        let mut entries: Vec<Entry> = Vec::with_capacity(32);
         circuit
             .groups
             .iter()
@@ -213,9 +218,10 @@ impl Gate {
 
     async fn combine(&mut self, level: &[Stage], n: usize, pairs: &mut [Vec<Pair>]) {
         let actives: Vec<usize> = (0..pairs.len()).map(|c| (n - c * CHUNK).min(CHUNK).div_ceil(64)).collect();
-        let mut own: Vec<Vec<(Plane, Plane)>> = Vec::with_capacity(pairs.len());
+        // Of each variable: the masked share, the mask.
+        let mut own: Vec<Secret<[Plane; 2]>> = Vec::with_capacity(pairs.len());
         for (groups, active) in pairs.iter().zip(&actives) {
-            let mut variables = Vec::new();
+            let mut variables = Vec::with_capacity(level.iter().map(Stage::variables).sum());
             for stage in level {
                 let group = |g: usize| &groups[stage.from + g];
                 let less = (0..stage.k - 1).map(|g| group(g).less);
@@ -225,31 +231,32 @@ impl Gate {
                     self.masks.fill_u64(&mut mask[..*active]);
                     let mut masked = share;
                     bits::xor(&mut masked, &mask);
-                    variables.push((masked, mask));
+                    variables.push([masked, mask]);
                 }
             }
-            own.push(variables);
+            own.push(variables.into());
         }
+        let len = own.iter().zip(&actives).map(|(variables, active)| 8 * active * variables.len()).sum();
         let received = self
             .exchange
-            .round(self.task, |out| {
+            .round(self.task, len, |out| {
                 for (variables, active) in own.iter().zip(&actives) {
-                    variables.iter().for_each(|(masked, _)| words::encode_u64(&masked[..*active], out));
+                    variables.iter().for_each(|[masked, _]| words::encode_u64(&masked[..*active], out));
                 }
             })
             .await;
         let mut at = 0;
         for ((groups, active), variables) in pairs.iter_mut().zip(&actives).zip(&mut own) {
-            let mut opened = variables.as_mut_slice();
+            let mut opened = &mut variables[..];
             for stage in level {
                 let (mine, rest) = opened.split_at_mut(stage.variables());
                 opened = rest;
-                for (masked, _) in mine.iter_mut() {
+                for [masked, _] in mine.iter_mut() {
                     words::decode_xor_u64(&received[at..at + 8 * active], &mut masked[..*active]);
                     at += 8 * active;
                 }
-                let mut products = vec![ZERO; stage.products.len()];
-                for plane in &mut products {
+                let mut products = Secret::from(vec![ZERO; stage.products.len()]);
+                for plane in products.iter_mut() {
                     self.dealt.xor(&mut plane[..*active]);
                 }
                 let term = |set: u16| multiply(self.first, stage, mine, &products, set);
@@ -269,8 +276,8 @@ impl Gate {
     }
 
     /// Opens bit planes with fresh masks; the helper knows the masks.
-    pub(super) async fn open_bits(&mut self, shares: &[Plane], n: usize) -> Vec<Plane> {
-        let mut opened = shares.to_vec();
+    pub(super) async fn open_bits(&mut self, shares: &[Plane], n: usize) -> Secret<Plane> {
+        let mut opened = Secret::from(shares.to_vec());
         for (c, plane) in opened.iter_mut().enumerate() {
             let active = (n - c * CHUNK).min(CHUNK).div_ceil(64);
             let mut mask = ZERO;
@@ -280,7 +287,7 @@ impl Gate {
         let total = n.div_ceil(64);
         let received = self
             .exchange
-            .round(self.task, |out| {
+            .round(self.task, 8 * total, |out| {
                 for (c, plane) in opened.iter().enumerate() {
                     words::encode_u64(&plane[..(total - c * bits::WORDS).min(bits::WORDS)], out);
                 }
@@ -293,11 +300,13 @@ impl Gate {
     }
 
     /// Opens additive shares modulo `2^(8·width)` with fresh masks; gives the public sums and the own masks.
-    pub(super) async fn open_words(&mut self, width: usize, shares: &[u32]) -> (Vec<u32>, Vec<u32>) {
-        let mut mask = vec![0; shares.len()];
+    pub(super) async fn open_words(&mut self, width: usize, shares: &[u32]) -> (Secret<u32>, Secret<u32>) {
+        let mut mask = Secret::from(vec![0; shares.len()]);
         self.masks.fill_words(width, &mut mask);
-        let mut public: Vec<u32> = shares.iter().zip(&mask).map(|(s, r)| s.wrapping_add(*r)).collect();
-        let received = self.exchange.round(self.task, |out| words::encode(width, &public, out)).await;
+        let sum = shares.iter().zip(mask.iter()).map(|(s, r)| s.wrapping_add(*r));
+        let mut public = Secret::from(sum.collect::<Vec<u32>>());
+        let received =
+            self.exchange.round(self.task, width * public.len(), |out| words::encode(width, &public, out)).await;
         words::decode_add(width, &received, &mut public);
         let low = words::mask(8 * width as u8);
         if width < 4 {
@@ -307,7 +316,7 @@ impl Gate {
     }
 
     /// XOR shares of the top bit of `x = u - ρ mod 2^w`, for public `u`.
-    pub(super) async fn msb(&mut self, circuit: &Circuit, w: u8, public: &[u32]) -> Vec<Plane> {
+    pub(super) async fn msb(&mut self, circuit: &Circuit, w: u8, public: &[u32]) -> Secret<Plane> {
         let mut planes = self.less_than(circuit, public).await;
         for (plane, part) in planes.iter_mut().zip(public.chunks(CHUNK)) {
             let mut dealt = ZERO;
@@ -342,27 +351,28 @@ pub(super) fn deal_msb(
 }
 
 /// One evaluator's share of a product of opened bits `a_v = x_v ⊕ r_v`, from the dealt products of masks.
-fn multiply(first: bool, stage: &Stage, opened: &[(Plane, Plane)], products: &[Plane], set: u16) -> Plane {
+fn multiply(first: bool, stage: &Stage, opened: &[[Plane; 2]], products: &[Plane], set: u16) -> Plane {
     let variables: Vec<usize> = (0..16).filter(|v| set >> v & 1 == 1).collect();
-    let mut terms: Vec<Plane> = subsets(set)
-        .map(|s| match s.count_ones() {
-            0 if first => [u64::MAX; bits::WORDS],
-            0 => ZERO,
-            1 => opened[s.trailing_zeros() as usize].1,
-            // The stage lists every product of a subset of its monomials.
-            _ => stage.products.binary_search(&s).map_or(ZERO, |at| products[at]),
-        })
-        .collect();
+    let mut all = Vec::with_capacity(1 << variables.len());
+    all.extend(subsets(set).map(|s| match s.count_ones() {
+        0 if first => [u64::MAX; bits::WORDS],
+        0 => ZERO,
+        1 => opened[s.trailing_zeros() as usize][1],
+        // The stage lists every product of a subset of its monomials.
+        _ => stage.products.binary_search(&s).map_or(ZERO, |at| products[at]),
+    }));
+    let mut terms = Secret::from(all);
+    let mut left = terms.len();
     for v in variables.iter().rev() {
-        let half = terms.len() / 2;
-        let (low, high) = terms.split_at_mut(half);
+        let half = left / 2;
+        let (low, high) = terms[..left].split_at_mut(half);
         for (l, h) in low.iter_mut().zip(high.iter()) {
-            let value = &opened[*v].0;
+            let value = &opened[*v][0];
             for ((l, h), a) in l.iter_mut().zip(h).zip(value) {
                 *l = (*l & a) ^ h;
             }
         }
-        terms.truncate(half);
+        left = half;
     }
     terms[0]
 }

@@ -16,6 +16,7 @@ use super::section::Dealt;
 use super::weights::{Kind, WeightMaterial};
 use super::{EvaluatorRole, PackContents, ProtocolError, Visibility, linear};
 use crate::ring::prg::{Label, Prg, Seed};
+use crate::ring::secret::Secret;
 use crate::ring::words;
 
 /// What an evaluator wants next.
@@ -24,7 +25,7 @@ pub enum Step {
     /// Send these bytes to the peer evaluator, receive exactly as many, and call [`Evaluator::step`] with them.
     Exchange {
         /// The frame to send.
-        send: Vec<u8>,
+        send: Secret<u8>,
         /// The graph node that waits for it, for messages to people.
         name: String,
     },
@@ -52,15 +53,15 @@ struct Shared {
     weights: Arc<WeightMaterial>,
     first: bool,
     seed: Seed,
-    corrections: Arc<Vec<u8>>,
-    prepared: Vec<u8>,
+    corrections: Arc<Secret<u8>>,
+    prepared: Secret<u8>,
     exchange: Exchange,
     wires: Mutex<Wires>,
 }
 
 struct Wires {
-    inputs: Vec<Option<Vec<u32>>>,
-    shares: Vec<Option<Arc<Vec<u32>>>>,
+    inputs: Vec<Option<Secret<u32>>>,
+    shares: Vec<Option<Arc<Secret<u32>>>>,
     opened: Vec<Option<Arc<Opened>>>,
     left: Vec<u32>,
 }
@@ -75,10 +76,11 @@ impl Evaluator {
         plan: Arc<Plan>,
         weights: Arc<WeightMaterial>,
         role: EvaluatorRole,
-        pack: PackContents,
+        mut pack: PackContents,
         inputs: Vec<Vec<u32>>,
         zero: ZeroSharing,
     ) -> Result<Self, ProtocolError> {
+        let inputs: Vec<Secret<u32>> = inputs.into_iter().map(Secret::from).collect();
         check_weights(&plan, &weights, role)?;
         let first = role == EvaluatorRole::First;
         let corrections = if first { 0 } else { plan.correction_len() };
@@ -94,9 +96,9 @@ impl Evaluator {
         let n = plan.tasks.len();
         let shared = Arc::new(Shared {
             first,
-            seed: pack.seed,
-            corrections: Arc::new(pack.corrections),
-            prepared: pack.prepared,
+            seed: pack.seed.clone(),
+            corrections: Arc::new(std::mem::take(&mut pack.corrections).into()),
+            prepared: std::mem::take(&mut pack.prepared).into(),
             exchange: Exchange::default(),
             wires: Mutex::new(Wires {
                 inputs: inputs.into_iter().map(Some).collect(),
@@ -120,7 +122,7 @@ impl Evaluator {
     ///
     /// # Errors
     /// When the frame does not have the length of the one that was sent.
-    pub fn step(&mut self, received: Option<Vec<u8>>) -> Result<Step, ProtocolError> {
+    pub fn step(&mut self, received: Option<Secret<u8>>) -> Result<Step, ProtocolError> {
         match (self.expected.take(), received) {
             (None, None) => {}
             (Some(expected), Some(bytes)) if bytes.len() == expected => self.shared.exchange.deliver(bytes),
@@ -139,7 +141,7 @@ impl Evaluator {
         let outputs = &self.shared.plan.graph().outputs;
         let wires = self.shared.wires();
         let outputs: Option<Vec<Vec<u32>>> =
-            outputs.iter().map(|id| wires.shares[id.0 as usize].as_ref().map(|share| share.as_ref().clone())).collect();
+            outputs.iter().map(|id| wires.shares[id.0 as usize].as_ref().map(|share| share.to_vec())).collect();
         let mut outputs = outputs.ok_or(ProtocolError::Finished)?;
         let zero = self.zero.take().ok_or(ProtocolError::Finished)?;
         for (index, share) in outputs.iter_mut().enumerate() {
@@ -184,9 +186,9 @@ pub fn prepare(
     };
     for node in &plan.graph().nodes {
         if let Op::MatMulWeight { x, w } = &node.op {
-            let mut mask = vec![0; plan.graph().nodes[x.0 as usize].shape.len()];
+            let mut mask = Secret::from(vec![0; plan.graph().nodes[x.0 as usize].shape.len()]);
             Prg::new(seed, Label::Operand(x.0)).fill_words(4, &mut mask);
-            let product = products::matmul_packed(&mask, masked[w.0 as usize].matrix());
+            let product = Secret::from(products::matmul_packed(&mask, masked[w.0 as usize].matrix()));
             words::encode(4, &product, &mut out);
         }
     }
@@ -206,7 +208,7 @@ impl Shared {
         self.wires.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    async fn share(&self, id: NodeId) -> Arc<Vec<u32>> {
+    async fn share(&self, id: NodeId) -> Arc<Secret<u32>> {
         poll_fn(|_| match &self.wires().shares[id.0 as usize] {
             Some(share) => Poll::Ready(share.clone()),
             None => Poll::Pending,
@@ -254,19 +256,19 @@ async fn run(shared: Arc<Shared>, index: usize) {
     let mut share = evaluate(&shared, &mut gate, NodeId(id), &operands).await;
     shared.release(&operands);
     if task.settle {
-        let mut deficit = vec![0; share.len()];
+        let mut deficit = Secret::from(vec![0; share.len()]);
         gate.dealt.additive(4, &mut deficit);
-        share.iter_mut().zip(&deficit).for_each(|(s, g)| *s = s.wrapping_add(*g));
+        share.iter_mut().zip(deficit.iter()).for_each(|(s, g)| *s = s.wrapping_add(*g));
     }
     if task.open {
         gate.masks = Prg::new(&shared.seed, Label::Operand(id));
         // Tasks that read the shares need not wait for the opening.
-        let share = Arc::new(share);
+        let share = Arc::new(Secret::from(share));
         shared.wires().shares[index] = Some(share.clone());
         let (public, mask) = gate.open_words(4, &share).await;
         shared.wires().opened[index] = Some(Arc::new(Opened { public, mask }));
     } else {
-        shared.wires().shares[index] = Some(Arc::new(share));
+        shared.wires().shares[index] = Some(Arc::new(share.into()));
     }
 }
 
@@ -297,7 +299,7 @@ async fn evaluate(shared: &Shared, gate: &mut Gate, id: NodeId, operands: &[Node
             let x = shared.opened(operands[0]).await;
             step.evaluate(gate, &x.public).await
         }
-        (_, Op::Input(index)) => shared.wires().inputs[*index as usize].take().unwrap_or_default(),
+        (_, Op::Input(index)) => shared.wires().inputs[*index as usize].take().unwrap_or_default().to_vec(),
         (_, Op::MatMulWeight { x, w }) => match &shared.weights.0 {
             Kind::EvaluatorPrivate { own, .. } => {
                 let x = shared.opened(*x).await;
@@ -315,15 +317,15 @@ async fn evaluate(shared: &Shared, gate: &mut Gate, id: NodeId, operands: &[Node
             Kind::EvaluatorPrivate { own, masked, .. } => {
                 let x = shared.opened(*x).await;
                 let mut out = products::scale(&x.public, own[w.0 as usize].vector());
-                let cross = products::scale(&x.mask, masked[w.0 as usize].vector());
-                out.iter_mut().zip(&cross).for_each(|(o, c)| *o = o.wrapping_sub(*c));
+                let cross = Secret::from(products::scale(&x.mask, masked[w.0 as usize].vector()));
+                out.iter_mut().zip(cross.iter()).for_each(|(o, c)| *o = o.wrapping_sub(*c));
                 out
             }
             Kind::Open(plain) => products::scale(&shared.share(*x).await, plain[w.0 as usize].vector()),
             _ => Vec::new(),
         },
         (_, Op::AddWeight { x, w }) => {
-            let mut out = shared.share(*x).await.as_ref().clone();
+            let mut out = shared.share(*x).await.to_vec();
             let vector = match &shared.weights.0 {
                 Kind::EvaluatorPrivate { own, .. } => own[w.0 as usize].vector(),
                 Kind::Open(plain) if first => plain[w.0 as usize].vector(),
@@ -351,7 +353,7 @@ async fn evaluate(shared: &Shared, gate: &mut Gate, id: NodeId, operands: &[Node
             for x in operands {
                 values.push(shared.share(*x).await);
             }
-            let values: Vec<&[u32]> = values.iter().map(|v| v.as_slice()).collect();
+            let values: Vec<&[u32]> = values.iter().map(|v| &v[..]).collect();
             linear::apply(graph, id, &values)
         }
     }

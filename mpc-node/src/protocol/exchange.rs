@@ -8,11 +8,13 @@ use std::ops::{Deref, Range};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Poll;
 
+use crate::ring::secret::{Secret, make_room};
+
 #[derive(Default)]
 struct State {
     outbox: Vec<u8>,
     round: u32,
-    received: Option<Arc<Vec<u8>>>,
+    received: Option<Arc<Secret<u8>>>,
     name: Option<u32>,
 }
 
@@ -21,7 +23,7 @@ struct State {
 pub(super) struct Exchange(Arc<Mutex<State>>);
 
 /// The peer's bytes for what was posted.
-pub(super) struct Received(Arc<Vec<u8>>, Range<usize>);
+pub(super) struct Received(Arc<Secret<u8>>, Range<usize>);
 
 impl Deref for Received {
     type Target = [u8];
@@ -36,12 +38,14 @@ impl Exchange {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Posts what `write` appends on behalf of task `task`, and waits for as many bytes from the peer.
-    pub(super) async fn round(&self, task: u32, write: impl FnOnce(&mut Vec<u8>)) -> Received {
+    /// Posts the `len` bytes that `write` appends on behalf of task `task`, and waits for as many from the peer.
+    pub(super) async fn round(&self, task: u32, len: usize, write: impl FnOnce(&mut Vec<u8>)) -> Received {
         let (round, range) = {
             let mut state = self.lock();
             let start = state.outbox.len();
+            make_room(&mut state.outbox, len);
             write(&mut state.outbox);
+            debug_assert_eq!(state.outbox.len(), start + len);
             state.name.get_or_insert(task);
             (state.round, start..state.outbox.len())
         };
@@ -56,14 +60,14 @@ impl Exchange {
     }
 
     /// Takes the frame of this round, if anything was posted, with the task that posted first.
-    pub(super) fn take(&self) -> Option<(Vec<u8>, u32)> {
+    pub(super) fn take(&self) -> Option<(Secret<u8>, u32)> {
         let mut state = self.lock();
         let name = state.name.take()?;
-        Some((std::mem::take(&mut state.outbox), name))
+        Some((std::mem::take(&mut state.outbox).into(), name))
     }
 
     /// Delivers the peer's frame and opens the next round.
-    pub(super) fn deliver(&self, bytes: Vec<u8>) {
+    pub(super) fn deliver(&self, bytes: Secret<u8>) {
         let mut state = self.lock();
         state.outbox.reserve(bytes.len() / 2);
         state.received = Some(Arc::new(bytes));

@@ -7,15 +7,16 @@ use super::section::{Dealer, Sink};
 use super::weights::{Kind, Tensor, WeightMaterial};
 use super::{ProtocolError, Visibility, linear, products};
 use crate::ring::prg::{Label, Prg, Seed};
+use crate::ring::secret::Secret;
 use crate::ring::words;
 
 /// The sum of both evaluators' masks, `n` words of `width` bytes.
-pub(super) fn mask_words(masks: &mut [Prg; 2], width: usize, n: usize) -> Vec<u32> {
-    let (mut a, mut b) = (vec![0; n], vec![0; n]);
+pub(super) fn mask_words(masks: &mut [Prg; 2], width: usize, n: usize) -> Secret<u32> {
+    let (mut a, mut b) = (Secret::from(vec![0; n]), Secret::from(vec![0; n]));
     masks[0].fill_words(width, &mut a);
     masks[1].fill_words(width, &mut b);
     let low = words::mask(8 * width as u8);
-    a.iter_mut().zip(&b).for_each(|(a, b)| *a = a.wrapping_add(*b) & low);
+    a.iter_mut().zip(b.iter()).for_each(|(a, b)| *a = a.wrapping_add(*b) & low);
     a
 }
 
@@ -53,9 +54,9 @@ pub fn deal(
 #[derive(Default)]
 struct Known {
     /// The mask it is opened under.
-    mask: Option<Vec<u32>>,
+    mask: Option<Secret<u32>>,
     /// What the evaluators' shares lack.
-    deficit: Option<Vec<u32>>,
+    deficit: Option<Secret<u32>>,
 }
 
 struct Dealing<'a> {
@@ -87,7 +88,7 @@ impl Dealing<'_> {
                 gate.deal(&mut dealer, &mut masks, self.mask(operand))?;
             }
         }
-        let mut deficit = if task.deficit || task.settle { Some(self.product(NodeId(id))) } else { None };
+        let mut deficit = if task.deficit || task.settle { Some(Secret::from(self.product(NodeId(id)))) } else { None };
         if task.settle
             && let Some(deficit) = deficit.take()
         {

@@ -11,6 +11,7 @@ use super::section::Dealer;
 use crate::ring::bits::CHUNK;
 use crate::ring::kernels;
 use crate::ring::prg::Prg;
+use crate::ring::secret::Secret;
 use crate::ring::words;
 
 /// Brings a narrow entry of either sign into `[0, 2^15)`.
@@ -55,10 +56,12 @@ impl Lookup {
         dealer.one_hot(self.vector(), &hot, &mut flipped)?;
         let (width, offset) = self.opened();
         for part in flipped.chunks(CHUNK) {
-            let signs: Vec<u32> = part.iter().map(|f| if *f { u32::MAX } else { 1 }).collect();
+            let signs = part.iter().map(|f| if *f { u32::MAX } else { 1 });
+            let signs = Secret::from(signs.collect::<Vec<u32>>());
             let mu = super::helper::mask_words(masks, width, part.len());
-            let product = |f: fn(u32) -> u32, offset: u32| -> Vec<u32> {
-                mu.iter().zip(&signs).map(|(m, s)| f(*m).wrapping_add(offset).wrapping_mul(*s)).collect()
+            let product = |f: fn(u32) -> u32, offset: u32| {
+                let all = mu.iter().zip(signs.iter()).map(|(m, s)| f(*m).wrapping_add(offset).wrapping_mul(*s));
+                Secret::from(all.collect::<Vec<u32>>())
             };
             dealer.additive(4, &signs)?;
             dealer.additive(4, &product(|m| m, offset))?;
@@ -89,6 +92,7 @@ impl Lookup {
         if first {
             sums.iter_mut().for_each(|u| *u = u.wrapping_add(offset));
         }
+        let sums = Secret::from(sums);
         let (mut opened, _) = gate.open_words(width, &sums).await;
         let (mut sign, mut mu, mut wrap) = ([0; CHUNK], [0; CHUNK], [0; CHUNK]);
         for part in opened.chunks_mut(CHUNK) {
@@ -104,6 +108,6 @@ impl Lookup {
                 *u = u.wrapping_mul(*s).wrapping_sub(*m).wrapping_add(lifted);
             }
         }
-        opened
+        opened.into_vec()
     }
 }

@@ -10,6 +10,8 @@ mod compare;
 mod evaluator;
 mod exchange;
 mod helper;
+#[cfg(test)]
+mod hostile;
 mod linear;
 mod lookup;
 mod plan;
@@ -30,6 +32,7 @@ pub use secret::{JobSecret, ZeroSharing};
 pub use weights::{MaskDomain, WeightMaterial, mask_weights};
 
 use crate::ring::prg::{Label, Prg};
+use crate::ring::secret::wipe;
 
 /// How values are rescaled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -97,6 +100,7 @@ impl Assignment {
 }
 
 /// One evaluator's preprocessing for one job. Not `Clone`, and consumed by [`Evaluator::new`]: a mask serves once.
+/// Wiped when dropped.
 pub struct PackContents {
     /// The seed shared with the helper.
     pub seed: Seed,
@@ -104,6 +108,13 @@ pub struct PackContents {
     pub corrections: Vec<u8>,
     /// What [`prepare`] made.
     pub prepared: Vec<u8>,
+}
+
+impl Drop for PackContents {
+    fn drop(&mut self) {
+        wipe(&mut self.corrections);
+        wipe(&mut self.prepared);
+    }
 }
 
 /// Splits an input into the shares of the first and the second evaluator; `seed` is fresh for each job.

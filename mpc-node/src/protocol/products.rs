@@ -6,17 +6,18 @@ use sahara_circuits::graph::Shape;
 use sahara_circuits::kernels::{PackedB, gemm, pack_b, pack_b_transposed};
 
 use super::linear;
+use crate::ring::secret::Secret;
 
 /// A tensor opened under a mask: the public sum and the own share of the mask.
 pub(super) struct Opened {
-    pub(super) public: Vec<u32>,
-    pub(super) mask: Vec<u32>,
+    pub(super) public: Secret<u32>,
+    pub(super) mask: Secret<u32>,
 }
 
 impl Opened {
     /// The own share of the value: `δ·m - r_i`.
-    pub(super) fn own(&self, first: bool) -> Vec<u32> {
-        own_share(first, &self.public, &self.mask)
+    pub(super) fn own(&self, first: bool) -> Secret<u32> {
+        own_share(first, &self.public, &self.mask).into()
     }
 }
 
@@ -29,16 +30,16 @@ pub(super) fn own_share(first: bool, public: &[u32], mask: &[u32]) -> Vec<u32> {
 /// One evaluator's share of `f(a, b)`, short of the deficit.
 pub(super) fn bilinear(first: bool, a: &Opened, b: &Opened, f: impl Fn(&[u32], &[u32]) -> Vec<u32>) -> Vec<u32> {
     let mut out = f(&a.public, &b.own(first));
-    let cross = f(&a.mask, &b.public);
-    out.iter_mut().zip(&cross).for_each(|(o, c)| *o = o.wrapping_sub(*c));
+    let cross = Secret::from(f(&a.mask, &b.public));
+    out.iter_mut().zip(cross.iter()).for_each(|(o, c)| *o = o.wrapping_sub(*c));
     out
 }
 
 /// One evaluator's share of the sum of squares of each row, short of the sum of squares of the mask.
 pub(super) fn square_sum(first: bool, x: &Opened, cols: usize) -> Vec<u32> {
     let mut out = if first { row_dot(&x.public, &x.public, cols) } else { vec![0; x.public.len() / cols] };
-    let cross = row_dot(&x.public, &x.mask, cols);
-    out.iter_mut().zip(&cross).for_each(|(o, c)| *o = o.wrapping_sub(c.wrapping_mul(2)));
+    let cross = Secret::from(row_dot(&x.public, &x.mask, cols));
+    out.iter_mut().zip(cross.iter()).for_each(|(o, c)| *o = o.wrapping_sub(c.wrapping_mul(2)));
     out
 }
 

@@ -11,6 +11,7 @@ use super::compare::{self, Circuit, Gate};
 use super::section::Dealer;
 use crate::ring::bits::{self, CHUNK};
 use crate::ring::prg::Prg;
+use crate::ring::secret::Secret;
 use crate::ring::words;
 
 const HALF_RANGE: u32 = 1 << 30;
@@ -106,7 +107,7 @@ impl Rescale {
                 let planes = gate.less_than(circuit, &m).await;
                 gate.open_bits(&planes, m.len()).await
             }
-            None => Vec::new(),
+            None => Secret::default(),
         };
         let unit = if self.wide() { HALF_RANGE >> self.shift } else { 0 };
         let (mut base, mut twice, mut v) = ([0; CHUNK], [0; CHUNK], [0; CHUNK]);
@@ -134,6 +135,6 @@ impl Rescale {
                 *m = if gate.first { x.wrapping_add(public) } else { *x };
             }
         }
-        m
+        m.into_vec()
     }
 }

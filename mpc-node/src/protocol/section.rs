@@ -5,7 +5,9 @@
 
 use std::sync::Arc;
 
-use crate::ring::{prg::Prg, words};
+use crate::ring::prg::Prg;
+use crate::ring::secret::{Secret, make_room, wipe_whole};
+use crate::ring::words;
 
 /// Receives the corrections as they are made.
 pub(super) type Sink<'a> = dyn FnMut(&[u8]) -> std::io::Result<()> + 'a;
@@ -29,22 +31,28 @@ impl<'a, 'b> Dealer<'a, 'b> {
 
     /// Deals additive shares of `values` modulo `2^(8·width)`.
     pub(super) fn additive(&mut self, width: usize, values: &[u32]) -> std::io::Result<()> {
+        self.words.clear();
+        make_room(&mut self.words, values.len());
         self.words.resize(values.len(), 0);
         self.first.fill_words(width, &mut self.words);
         for (half, value) in self.words.iter_mut().zip(values) {
             *half = value.wrapping_sub(*half);
         }
+        make_room(&mut self.buffer, width * values.len());
         words::encode(width, &self.words, &mut self.buffer);
         self.flush_if(FLUSH)
     }
 
     /// Deals XOR shares of `values`.
     pub(super) fn xor(&mut self, values: &[u64]) -> std::io::Result<()> {
+        self.bits.clear();
+        make_room(&mut self.bits, values.len());
         self.bits.resize(values.len(), 0);
         self.first.fill_u64(&mut self.bits);
         for (half, value) in self.bits.iter_mut().zip(values) {
             *half ^= value;
         }
+        make_room(&mut self.buffer, 8 * values.len());
         words::encode_u64(&self.bits, &mut self.buffer);
         self.flush_if(FLUSH)
     }
@@ -54,6 +62,7 @@ impl<'a, 'b> Dealer<'a, 'b> {
     pub(super) fn one_hot(&mut self, bytes: usize, hot: &[u32], flipped: &mut Vec<bool>) -> std::io::Result<()> {
         for part in hot.chunks(FLUSH / bytes) {
             let start = self.buffer.len();
+            make_room(&mut self.buffer, part.len() * bytes);
             self.buffer.resize(start + part.len() * bytes, 0);
             self.first.fill(&mut self.buffer[start..]);
             for (vector, hot) in self.buffer[start..].chunks_exact_mut(bytes).zip(part) {
@@ -82,12 +91,20 @@ impl<'a, 'b> Dealer<'a, 'b> {
     }
 }
 
+impl Drop for Dealer<'_, '_> {
+    fn drop(&mut self) {
+        wipe_whole(&mut self.words, 0);
+        wipe_whole(&mut self.bits, 0);
+        wipe_whole(&mut self.buffer, 0);
+    }
+}
+
 /// An evaluator's side of a section.
 pub(super) enum Dealt {
     /// The first evaluator derives its half.
     First(Box<Prg>),
     /// The second reads corrections, from this position on.
-    Second(Arc<Vec<u8>>, usize),
+    Second(Arc<Secret<u8>>, usize),
 }
 
 impl Dealt {

@@ -6,6 +6,7 @@ use super::compare::{self, Circuit, Gate};
 use super::section::Dealer;
 use crate::ring::bits::{self, CHUNK, Plane};
 use crate::ring::prg::Prg;
+use crate::ring::secret::Secret;
 use crate::ring::words;
 
 /// `b·(u - ρ)` for a compared bit `b`: deals `γ` and `γ·ρ`.
@@ -84,28 +85,29 @@ impl RowMax {
 
     pub(super) async fn evaluate(&self, gate: &mut Gate, shares: &[u32]) -> Vec<u32> {
         let low = words::mask(self.bits);
-        let mut rows = shares.to_vec();
+        let mut rows = Secret::from(shares.to_vec());
         for cols in self.levels() {
             let half = cols / 2;
-            let differences: Vec<u32> = rows
+            let differences: Secret<u32> = rows
                 .chunks_exact(cols)
                 .flat_map(|row| row[..half].iter().zip(&row[cols - half..]))
                 .map(|(a, b)| a.wrapping_sub(*b))
-                .collect();
+                .collect::<Vec<u32>>()
+                .into();
             let (mut public, mask) = gate.open_words(self.width(), &differences).await;
             public.iter_mut().for_each(|u| *u &= low);
             let negative = gate.msb(&self.sign, self.bits, &public).await;
             let v = gate.open_bits(&negative, public.len()).await;
-            let drop = product(gate, self.width(), &v, &public, &mask);
+            let drop = Secret::from(product(gate, self.width(), &v, &public, &mask));
             let keep = cols - half;
             let mut next = Vec::with_capacity(rows.len() / cols * keep);
             for (row, drop) in rows.chunks_exact(cols).zip(drop.chunks_exact(half)) {
                 next.extend(row[..half].iter().zip(drop).map(|(a, d)| a.wrapping_sub(*d)));
                 next.extend_from_slice(&row[half..keep]);
             }
-            rows = next;
+            rows = next.into();
         }
-        rows
+        rows.into_vec()
     }
 }
 
@@ -172,7 +174,8 @@ impl StepFunction {
     /// `rho` is the mask that the operand was opened with.
     pub(super) fn deal(&self, dealer: &mut Dealer<'_, '_>, masks: &mut [Prg; 2], rho: &[u32]) -> std::io::Result<()> {
         let low = words::mask(self.bits);
-        let all: Vec<u32> = self.steps.iter().flat_map(|_| rho.iter().map(|r| r & low)).collect();
+        let all = self.steps.iter().flat_map(|_| rho.iter().map(|r| r & low));
+        let all = Secret::from(all.collect::<Vec<u32>>());
         compare::deal_msb(dealer, masks, &self.sign, self.bits, &all)?;
         let mut gamma = [0; CHUNK];
         for part in all.chunks(CHUNK) {

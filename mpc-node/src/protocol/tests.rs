@@ -13,8 +13,8 @@ fn seed(byte: u8) -> Seed {
     Seed::from_bytes([byte; 32])
 }
 
-struct Run {
-    outputs: Vec<Vec<i32>>,
+pub(super) struct Run {
+    pub(super) outputs: Vec<Vec<i32>>,
     /// Length of each round's frame.
     frames: Vec<usize>,
     /// Everything that the second evaluator received: corrections, then frames.
@@ -24,7 +24,7 @@ struct Run {
 }
 
 /// Runs the three parties of one job to the end.
-fn run(
+pub(super) fn run(
     graph: &Arc<Graph>,
     weights: &Weights,
     inputs: &[Vec<i32>],
@@ -239,7 +239,7 @@ fn wrong_material_and_frames_are_refused() {
     let mut machine = make(first, 0, shares()).unwrap();
     let Step::Exchange { send, .. } = machine.step(None).unwrap() else { panic!("nothing to open") };
     let short = vec![0; send.len() - 1];
-    assert!(matches!(machine.step(Some(short)), Err(ProtocolError::FrameLength { .. })));
+    assert!(matches!(machine.step(Some(short.into())), Err(ProtocolError::FrameLength { .. })));
 }
 
 /// A version of a sharing.

@@ -4,4 +4,5 @@ pub mod bits;
 pub(crate) mod kernels;
 mod keystream;
 pub mod prg;
+pub mod secret;
 pub mod words;

@@ -14,9 +14,35 @@ pub fn wipe<T: Copy + Zeroable>(values: &mut [T]) {
     optimization_barrier(&*values);
 }
 
+/// Overwrites everything that a vector has ever held, also what it has been shortened by.
+pub fn wipe_whole<T: Copy>(values: &mut Vec<T>, zero: T) {
+    values.clear();
+    values.resize(values.capacity(), zero);
+    optimization_barrier(&values[..]);
+    values.clear();
+}
+
+/// Makes room for `additional` more values; a vector that grows by itself leaves a copy behind in freed memory.
+pub fn make_room<T: Copy + Zeroable>(values: &mut Vec<T>, additional: usize) {
+    let needed = values.len() + additional;
+    if needed > values.capacity() {
+        let mut larger = Vec::with_capacity(needed.max(2 * values.capacity()));
+        larger.extend_from_slice(values);
+        wipe(values);
+        *values = larger;
+    }
+}
+
 /// A vector that is wiped when dropped. It cannot grow, so no copy of it is left behind in freed memory.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret<T: Copy + Zeroable>(Vec<T>);
+
+impl<T: Copy + Zeroable> Secret<T> {
+    /// The values without the wrapping: whoever takes them wraps them again.
+    pub fn into_vec(mut self) -> Vec<T> {
+        std::mem::take(&mut self.0)
+    }
+}
 
 impl<T: Copy + Zeroable> Default for Secret<T> {
     fn default() -> Self {
@@ -65,6 +91,10 @@ mod tests {
         let mut words = vec![7u32; 1000];
         wipe(&mut words);
         assert!(words.iter().all(|w| *w == 0));
+        let mut shortened = vec![7u32; 100];
+        shortened.truncate(3);
+        wipe_whole(&mut shortened, 0);
+        assert!(shortened.is_empty() && shortened.capacity() >= 100);
         assert_eq!(format!("{:?}", Secret::from(vec![7u8; 3])), "Secret(3 elements)");
     }
 }

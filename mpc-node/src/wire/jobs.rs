@@ -3,6 +3,7 @@
 use super::{JobId, Kind, Message, PackId, Task, flag};
 use crate::codec::{DecodeError, Reader, Writer};
 use crate::engine::Seed;
+use crate::ring::secret::wipe;
 
 /// Most tensors in one share.
 const MAX_TENSORS: usize = 1 << 12;
@@ -30,8 +31,28 @@ impl Message for Run {
     }
 }
 
-/// A consumer's share of a graph's inputs, or an evaluator's share of its outputs.
+/// A consumer's share of a graph's inputs, or an evaluator's share of its outputs. Wiped when dropped.
+#[derive(Clone, PartialEq, Eq)]
 pub struct Share(pub Vec<Vec<u32>>);
+
+impl Share {
+    /// The tensors, no longer wiped: their taker does that.
+    pub fn into_tensors(mut self) -> Vec<Vec<u32>> {
+        std::mem::take(&mut self.0)
+    }
+}
+
+impl Drop for Share {
+    fn drop(&mut self) {
+        self.0.iter_mut().for_each(|tensor| wipe(tensor));
+    }
+}
+
+impl std::fmt::Debug for Share {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Share({} tensors)", self.0.len())
+    }
+}
 
 impl Message for Share {
     const KIND: Kind = Kind::Input;
@@ -139,7 +160,7 @@ pub struct RunReply {
     /// The signed transcript, [`crate::transcript::SignedRecord`].
     pub transcript: Vec<u8>,
     /// Output shares.
-    pub outputs: Vec<Vec<u32>>,
+    pub outputs: Share,
 }
 
 impl Message for RunReply {
@@ -149,7 +170,7 @@ impl Message for RunReply {
     fn write(&self, w: &mut Writer) {
         let f = &self.figures;
         w.u32(f.rounds).u64(f.sent).u64(f.received).u64(f.wall_micros).u64(f.waiting_micros);
-        w.u32(self.transcript.len() as u32).bytes(&self.transcript).tensors(&self.outputs);
+        w.u32(self.transcript.len() as u32).bytes(&self.transcript).tensors(&self.outputs.0);
     }
 
     fn read(r: &mut Reader<'_>) -> Result<Self, DecodeError> {
@@ -161,6 +182,6 @@ impl Message for RunReply {
             waiting_micros: r.u64()?,
         };
         let len = r.len("transcript", Kind::Transcript.limit())?;
-        Ok(Self { figures, transcript: r.take(len)?.to_vec(), outputs: r.tensors(MAX_TENSORS)? })
+        Ok(Self { figures, transcript: r.take(len)?.to_vec(), outputs: Share(r.tensors(MAX_TENSORS)?) })
     }
 }
