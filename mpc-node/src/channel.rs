@@ -34,8 +34,15 @@ const SEND_CHUNK: usize = 256 << 10;
 const MAX_RECORD: usize = 16 << 10;
 /// Bytes a TLS 1.3 record adds, at most, to its (at most 16 KiB of) plaintext.
 const RECORD_OVERHEAD: usize = 22;
+/// Ciphertext buffers once bulk data has crossed, each way.
 const OUT_CAPACITY: usize = SEND_CHUNK + (SEND_CHUNK / MAX_RECORD + 2) * RECORD_OVERHEAD;
 const IN_CAPACITY: usize = 256 << 10;
+/// Ciphertext buffers before that: one record and what surrounds it.
+const SMALL: usize = MAX_RECORD + (4 << 10);
+/// Bytes taken from a peer whose key is not known yet.
+pub const STRANGER_BYTES: u64 = 64 << 10;
+/// Most memory that the buffers of one channel take.
+pub const CHANNEL_MEMORY: u64 = (OUT_CAPACITY + 2 * IN_CAPACITY) as u64;
 
 /// Why a channel stopped working.
 #[derive(Debug, Error)]
@@ -46,6 +53,12 @@ pub enum ChannelError {
     /// Nothing happened within the time given.
     #[error("did not answer within {}", seconds(*.0))]
     TimedOut(Duration),
+    /// The time for the whole of a step is over, however much has arrived.
+    #[error("was too slow")]
+    TooSlow,
+    /// More came than an unknown peer may send.
+    #[error("sent more than {} KiB before its key was known", STRANGER_BYTES >> 10)]
+    TooMuch,
     /// The other side knows this side's key, and does not let it in.
     #[error("does not admit this key (its list of consumers or its committee file lacks it)")]
     NotAdmitted,
@@ -100,7 +113,7 @@ enum Connection {
 
 /// A TLS connection owned by one thread.
 pub struct Channel {
-    tcp: TcpStream,
+    tcp: Arc<TcpStream>,
     connection: Connection,
     peer: PublicKey,
     incoming: Window,
@@ -110,6 +123,22 @@ pub struct Channel {
     broken_pipe: bool,
     sent: u64,
     received: u64,
+    /// Most bytes that are taken from the wire.
+    allowance: u64,
+    /// When the whole of the present step must be over.
+    limit: Option<Instant>,
+}
+
+/// What a handshake under way waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Handshaking {
+    /// Nothing: the peer's key is known.
+    Done,
+    /// The socket: to read, and to write if `send`.
+    Waits {
+        /// Something is left to be written.
+        send: bool,
+    },
 }
 
 impl Channel {
@@ -118,13 +147,18 @@ impl Channel {
         // The name is never checked nor sent: the key is pinned.
         let name = ServerName::IpAddress(IpAddr::V4(Ipv4Addr::from([127, 0, 0, 1])));
         let connection = UnbufferedClientConnection::new(config, name)?;
-        Self::handshake(tcp, Connection::Client(Box::new(connection)), timeout)
+        Self::new(tcp, Connection::Client(Box::new(connection)))?.shake_hands(timeout)
     }
 
     /// Accepts as the TLS server.
     pub fn accept(tcp: TcpStream, config: Arc<ServerConfig>, timeout: Duration) -> Result<Self, ChannelError> {
+        Self::begin(tcp, config)?.shake_hands(timeout)
+    }
+
+    /// Begins to accept as the TLS server, without waiting: [`Channel::advance_handshake`] goes on.
+    pub(crate) fn begin(tcp: TcpStream, config: Arc<ServerConfig>) -> Result<Self, ChannelError> {
         let connection = UnbufferedServerConnection::new(config)?;
-        Self::handshake(tcp, Connection::Server(Box::new(connection)), timeout)
+        Self::new(tcp, Connection::Server(Box::new(connection)))
     }
 
     /// The key the other side proved to hold.
@@ -163,23 +197,53 @@ impl Channel {
     ) -> Result<(), ChannelError> {
         let mut deadline = None;
         loop {
-            let mut moved = self.take_plain(receive, filled)?;
-            moved |= self.push(parts, position, receive, filled)?;
+            let now = self.move_some(parts, position, receive, filled)?;
             let sending = *position < parts[0].len() + parts[1].len() || !self.outgoing.is_empty();
             let receiving = *filled < receive.len();
             if !receiving && (until == Until::Received || !sending) {
                 return Ok(());
             }
-            if receiving && self.plain.is_empty() {
-                moved |= self.pull()?;
+            if self.limit.is_some_and(|limit| Instant::now() >= limit) {
+                return Err(ChannelError::TooSlow);
             }
-            if moved {
+            if now {
                 deadline = None;
                 continue;
             }
             let deadline = *deadline.get_or_insert_with(|| Instant::now() + timeout);
             self.wait(sending, receiving, deadline, timeout)?;
         }
+    }
+
+    /// Sends and receives what the socket allows, without waiting; says whether all is done.
+    pub(crate) fn advance(
+        &mut self,
+        send: &[u8],
+        position: &mut usize,
+        receive: &mut [u8],
+        filled: &mut usize,
+    ) -> Result<bool, ChannelError> {
+        while self.move_some([send, &[]], position, receive, filled)? {}
+        Ok(*position == send.len() && self.outgoing.is_empty() && *filled == receive.len())
+    }
+
+    /// One attempt at both directions; says whether anything moved.
+    fn move_some(
+        &mut self,
+        parts: [&[u8]; 2],
+        position: &mut usize,
+        receive: &mut [u8],
+        filled: &mut usize,
+    ) -> Result<bool, ChannelError> {
+        if receive.len() > MAX_RECORD {
+            self.incoming.reserve(IN_CAPACITY);
+        }
+        let mut moved = self.take_plain(receive, filled)?;
+        moved |= self.push(parts, position, receive, filled)?;
+        if *filled < receive.len() && self.plain.is_empty() {
+            moved |= self.pull()?;
+        }
+        Ok(moved)
     }
 
     /// Sends all of `parts`.
@@ -204,49 +268,79 @@ impl Channel {
         }
     }
 
-    fn handshake(tcp: TcpStream, connection: Connection, timeout: Duration) -> Result<Self, ChannelError> {
+    fn new(tcp: TcpStream, connection: Connection) -> Result<Self, ChannelError> {
         tcp.set_nodelay(true)?;
         tcp.set_nonblocking(true)?;
-        let mut channel = Self {
-            tcp,
+        Ok(Self {
+            tcp: Arc::new(tcp),
             connection,
             peer: PublicKey([0; 32]),
-            incoming: Window::new(IN_CAPACITY),
-            outgoing: Window::new(OUT_CAPACITY),
+            incoming: Window::new(SMALL),
+            outgoing: Window::new(SMALL),
             plain: Window::default(),
             scratch: Vec::new(),
             broken_pipe: false,
             sent: 0,
             received: 0,
-        };
+            allowance: STRANGER_BYTES,
+            limit: None,
+        })
+    }
+
+    fn shake_hands(mut self, timeout: Duration) -> Result<Self, ChannelError> {
         let deadline = Instant::now() + timeout;
+        while let Handshaking::Waits { send } = self.advance_handshake()? {
+            if Instant::now() >= deadline {
+                return Err(ChannelError::TimedOut(timeout));
+            }
+            self.wait(send, true, deadline, timeout)?;
+        }
+        self.trust();
+        Ok(self)
+    }
+
+    /// Goes on with the handshake as far as the socket allows, without waiting.
+    pub(crate) fn advance_handshake(&mut self) -> Result<Handshaking, ChannelError> {
         loop {
-            match channel.turn(None, &mut [], &mut 0) {
+            match self.turn(None, &mut [], &mut 0) {
                 Ok(Turn::Progress) => continue,
-                Ok(Turn::Ready) => break,
+                Ok(Turn::Ready) if self.flush()? => break,
+                Ok(Turn::Ready) => return Ok(Handshaking::Waits { send: true }),
                 Ok(Turn::Blocked) => {}
                 Err(error) => {
-                    channel.send_alert();
+                    self.send_alert();
                     return Err(error);
                 }
             }
-            let flushed = channel.flush()?;
-            if !channel.pull()? {
-                channel.wait(!flushed, true, deadline, timeout)?;
+            let flushed = self.flush()?;
+            if !self.pull()? {
+                return Ok(Handshaking::Waits { send: !flushed });
             }
         }
-        while !channel.flush()? {
-            channel.wait(true, false, deadline, timeout)?;
-        }
-        let certificates = match &channel.connection {
+        let certificates = match &self.connection {
             Connection::Client(c) => c.peer_certificates(),
             Connection::Server(c) => c.peer_certificates(),
         };
-        channel.peer = certificates
+        self.peer = certificates
             .and_then(|certificates| certificates.first())
             .and_then(public_key_of)
             .ok_or(rustls::Error::NoCertificatesPresented)?;
-        Ok(channel)
+        Ok(Handshaking::Done)
+    }
+
+    /// Lifts the bound on what an unknown peer may send.
+    pub(crate) fn trust(&mut self) {
+        self.allowance = u64::MAX;
+    }
+
+    /// Bounds everything from now on by one deadline, which no arriving byte renews; `None` lifts it.
+    pub fn set_limit(&mut self, limit: Option<Instant>) {
+        self.limit = limit;
+    }
+
+    /// The socket, to wait for many at once.
+    pub(crate) fn socket(&self) -> &Arc<TcpStream> {
+        &self.tcp
     }
 
     /// Lets TLS handle the next record that has arrived; when there is none, seals `piece` if one is given.
@@ -341,6 +435,9 @@ impl Channel {
             let rest = &body[*position - head.len()..];
             &rest[..rest.len().min(SEND_CHUNK)]
         };
+        if piece.len() > MAX_RECORD {
+            self.outgoing.reserve(OUT_CAPACITY);
+        }
         let result = loop {
             match self.turn(Some(piece), receive, filled) {
                 Ok(Turn::Progress) => {}
@@ -381,8 +478,14 @@ impl Channel {
     /// Reads what the socket has, without waiting; says whether there was anything.
     fn pull(&mut self) -> Result<bool, ChannelError> {
         self.incoming.make_room();
+        let allowed = usize::try_from(self.allowance.saturating_sub(self.received)).unwrap_or(usize::MAX);
+        if allowed == 0 {
+            return Err(ChannelError::TooMuch);
+        }
         loop {
-            match recv(&self.tcp, self.incoming.room(), RecvFlags::DONTWAIT) {
+            let room = self.incoming.room();
+            let room = room.len().min(allowed);
+            match recv(&self.tcp, &mut self.incoming.room()[..room], RecvFlags::DONTWAIT) {
                 Ok((_, 0)) => return Err(ChannelError::Closed),
                 Ok((_, n)) => {
                     self.incoming.end += n;
@@ -402,9 +505,11 @@ impl Channel {
         flags.set(PollFlags::OUT, send);
         flags.set(PollFlags::IN, receive);
         loop {
-            let left = deadline.saturating_duration_since(Instant::now());
+            let until = self.limit.map_or(deadline, |limit| limit.min(deadline));
+            let left = until.saturating_duration_since(Instant::now());
             let time = Timespec { tv_sec: left.as_secs() as i64, tv_nsec: i64::from(left.subsec_nanos()) };
             match poll(&mut [PollFd::new(&self.tcp, flags)], Some(&time)) {
+                Ok(0) if self.limit.is_some_and(|limit| limit < deadline) => return Err(ChannelError::TooSlow),
                 Ok(0) => return Err(ChannelError::TimedOut(timeout)),
                 Ok(_) => return Ok(()),
                 Err(Errno::INTR) => {}

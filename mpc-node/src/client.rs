@@ -192,10 +192,9 @@ impl Client {
                 while !lane.readable(LOOK)? && Instant::now() < patience {
                     self.stop.check()?;
                 }
-                match lane.receive_any()? {
-                    (Kind::Done, _) => return Ok(()),
+                match lane.receive_one_of(&[Kind::Done, Kind::Progress])? {
                     (Kind::Progress, payload) => progress(lane.decode::<Progress>(&payload)?.done),
-                    (kind, payload) => return Err(lane.unexpected(kind, payload.len()).into()),
+                    _ => return Ok(()),
                 }
             }
         })

@@ -10,6 +10,7 @@ use serde::Deserialize;
 use thiserror::Error;
 
 use crate::committee::{Committee, CommitteeError};
+use crate::engine::CostLimits;
 use crate::identity::{self, Identity, IdentityError, PublicKey};
 use crate::tls::Admission;
 
@@ -81,10 +82,34 @@ pub struct Config {
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Limits {
+    /// Connections whose key is not known yet.
+    pub handshakes: u32,
+    /// Of these, from one address.
+    pub handshakes_per_address: u32,
     /// Consumers' connections at a time.
     pub lanes: u32,
+    /// Of these, of one key.
+    pub lanes_per_key: u32,
+    /// Of these, from one address.
+    pub lanes_per_address: u32,
     /// Jobs at a time in each evaluator role.
     pub jobs: u32,
+    /// Jobs of one key, running or waiting.
+    pub jobs_per_key: u32,
+    /// Megabytes that all running jobs and the dealing of packs may take.
+    pub job_megabytes: u64,
+    /// Megabytes of plans, graphs and weight material kept ready in memory.
+    pub cache_megabytes: u64,
+    /// Most megabytes dealt for one job of a graph.
+    pub graph_deal_megabytes: u64,
+    /// Most multiplications of one job of a graph, in units of 10^9.
+    pub graph_giga_products: u64,
+    /// Most rounds of one job of a graph.
+    pub graph_rounds: u64,
+    /// Seconds of dealing that one key may cause in ten minutes.
+    pub dealing_seconds: u32,
+    /// Megabytes that one key may upload in an hour.
+    pub upload_megabytes: u64,
     /// Packs for one task.
     pub packs: u32,
     /// Megabytes of packs in all.
@@ -102,8 +127,20 @@ pub struct Limits {
 impl Default for Limits {
     fn default() -> Self {
         Self {
-            lanes: 128,
+            handshakes: 128,
+            handshakes_per_address: 64,
+            lanes: 256,
+            lanes_per_key: 64,
+            lanes_per_address: 192,
             jobs: 4,
+            jobs_per_key: 32,
+            job_megabytes: 8 << 10,
+            cache_megabytes: 4 << 10,
+            graph_deal_megabytes: 4 << 10,
+            graph_giga_products: 256,
+            graph_rounds: 1 << 14,
+            dealing_seconds: 300,
+            upload_megabytes: 16 << 10,
             packs: 64,
             pack_megabytes: 16 << 10,
             pack_memory_megabytes: 1 << 10,
@@ -114,30 +151,47 @@ impl Default for Limits {
     }
 }
 
+impl Limits {
+    /// What a job of a graph may cost.
+    pub fn cost(&self) -> CostLimits {
+        CostLimits {
+            dealt: self.graph_deal_megabytes << 20,
+            products: self.graph_giga_products * 1_000_000_000,
+            rounds: self.graph_rounds,
+            job_memory: self.job_megabytes << 20,
+            cache_memory: self.cache_megabytes << 20,
+        }
+    }
+}
+
 /// How long a node waits.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Timeouts {
-    /// Seconds for connecting and the handshake.
+    /// Seconds from connecting to the end of the greeting, and for the frame that begins a request.
     pub connect: u64,
     /// Seconds for the other evaluator's next frame.
     pub round: u64,
+    /// Seconds for a consumer who has asked one evaluator for a job to ask the other one, too.
+    pub meet: u64,
     /// Seconds for another node to prepare a pack, or for the rest of a request.
     pub request: u64,
     /// Seconds an unused connection is kept.
     pub idle: u64,
+    /// Seconds a pack is kept that no job takes.
+    pub pack: u64,
     /// Seconds that running jobs get at shutdown.
     pub shutdown: u64,
 }
 
 impl Default for Timeouts {
     fn default() -> Self {
-        Self { connect: 5, round: 10, request: 60, idle: 600, shutdown: 10 }
+        Self { connect: 5, round: 10, meet: 2, request: 60, idle: 600, pack: 6 * 3600, shutdown: 10 }
     }
 }
 
 impl Timeouts {
-    /// For connecting and the handshake.
+    /// For connecting, handshake and greeting together.
     pub fn connect(&self) -> Duration {
         Duration::from_secs(self.connect)
     }
@@ -145,6 +199,16 @@ impl Timeouts {
     /// For the other evaluator's next frame.
     pub fn round(&self) -> Duration {
         Duration::from_secs(self.round)
+    }
+
+    /// For the consumer to ask the other evaluator, too.
+    pub fn meet(&self) -> Duration {
+        Duration::from_secs(self.meet)
+    }
+
+    /// For a pack that no job takes.
+    pub fn pack(&self) -> Duration {
+        Duration::from_secs(self.pack)
     }
 
     /// For another node to prepare a pack, or for the rest of a request.
@@ -239,14 +303,28 @@ impl Config {
         let consumers = file.consumers.admission("consumers")?;
         let (limits, timeouts) = (file.limits, file.timeouts);
         let positive = [
+            ("limits.handshakes", u64::from(limits.handshakes)),
+            ("limits.handshakes_per_address", u64::from(limits.handshakes_per_address)),
             ("limits.lanes", u64::from(limits.lanes)),
+            ("limits.lanes_per_key", u64::from(limits.lanes_per_key)),
+            ("limits.lanes_per_address", u64::from(limits.lanes_per_address)),
             ("limits.jobs", u64::from(limits.jobs)),
+            ("limits.jobs_per_key", u64::from(limits.jobs_per_key)),
+            ("limits.job_megabytes", limits.job_megabytes),
+            ("limits.cache_megabytes", limits.cache_megabytes),
+            ("limits.graph_deal_megabytes", limits.graph_deal_megabytes),
+            ("limits.graph_giga_products", limits.graph_giga_products),
+            ("limits.graph_rounds", limits.graph_rounds),
+            ("limits.dealing_seconds", u64::from(limits.dealing_seconds)),
+            ("limits.upload_megabytes", limits.upload_megabytes),
             ("limits.packs", u64::from(limits.packs)),
             ("limits.owner_sharings", u64::from(limits.owner_sharings)),
             ("timeouts.connect", timeouts.connect),
             ("timeouts.round", timeouts.round),
+            ("timeouts.meet", timeouts.meet),
             ("timeouts.request", timeouts.request),
             ("timeouts.idle", timeouts.idle),
+            ("timeouts.pack", timeouts.pack),
         ];
         if let Some((name, _)) = positive.iter().find(|(_, value)| *value == 0 || *value > 1 << 20) {
             return Err(format!("{name} must be from 1 to {}", 1 << 20));
@@ -395,25 +473,51 @@ packs_ahead = 0
 transcripts_kept = {kept}
 
 [limits]
-lanes = {lanes}             # consumers' connections at a time
-jobs = {jobs}                # jobs at a time, in each evaluator role
-packs = {packs}              # packs for one task
-pack_megabytes = {pack_mb}   # packs in all
-pack_memory_megabytes = {pack_memory} # of these, in memory; further packs go to disk
-model_megabytes = {model_mb}   # models in all
-owner_megabytes = {owner_mb}   # of these, of one owner
-owner_sharings = {owner_sharings}        # models of one owner, deleted ones included
+handshakes = {handshakes}              # connections whose key is not known yet
+handshakes_per_address = {handshakes_address}
+lanes = {lanes}                   # consumers' connections at a time
+lanes_per_key = {lanes_key}
+lanes_per_address = {lanes_address}
+jobs = {jobs}                      # jobs at a time, in each evaluator role
+jobs_per_key = {jobs_key}             # running or waiting
+job_megabytes = {job_mb}          # memory of running jobs and of dealing
+cache_megabytes = {cache_mb}        # memory of plans, graphs and weights kept ready
+packs = {packs}                    # packs for one task
+pack_megabytes = {pack_mb}        # packs in all
+pack_memory_megabytes = {pack_memory}  # of these, in memory; further packs go to disk
+model_megabytes = {model_mb}        # models in all
+owner_megabytes = {owner_mb}       # of these, of one owner
+owner_sharings = {owner_sharings}          # models of one owner, deleted ones included
+graph_deal_megabytes = {deal_mb}   # what one job of a graph may be dealt
+graph_giga_products = {products}     # multiplications (10^9) of one job of a graph
+graph_rounds = {rounds}          # rounds of one job of a graph
+dealing_seconds = {dealing}         # of dealing that one key may cause in ten minutes
+upload_megabytes = {upload}      # that one key may upload in an hour
 
-[timeouts]                # seconds
-connect = {connect}               # connecting and the handshake
-round = {round}                # the other evaluator's next frame
-request = {request}              # the rest of a request
-idle = {idle}                # an unused connection
-shutdown = {shutdown}             # what running jobs get when the node is stopped
+[timeouts]    # seconds
+connect = {connect}   # connecting, handshake and greeting together
+round = {round}    # the other evaluator's next frame
+meet = {meet}      # for a job's consumer to ask the second evaluator, too
+request = {request}  # the rest of a request
+idle = {idle}    # an unused connection
+pack = {pack}  # a pack that no job takes
+shutdown = {shutdown} # what running jobs get when the node is stopped
 "#,
         kept = default_transcripts(),
+        handshakes = l.handshakes,
+        handshakes_address = l.handshakes_per_address,
         lanes = l.lanes,
+        lanes_key = l.lanes_per_key,
+        lanes_address = l.lanes_per_address,
         jobs = l.jobs,
+        jobs_key = l.jobs_per_key,
+        job_mb = l.job_megabytes,
+        cache_mb = l.cache_megabytes,
+        deal_mb = l.graph_deal_megabytes,
+        products = l.graph_giga_products,
+        rounds = l.graph_rounds,
+        dealing = l.dealing_seconds,
+        upload = l.upload_megabytes,
         packs = l.packs,
         pack_mb = l.pack_megabytes,
         pack_memory = l.pack_memory_megabytes,
@@ -424,6 +528,8 @@ shutdown = {shutdown}             # what running jobs get when the node is stopp
         consumers = listed(&parties.consumers),
         connect = t.connect,
         round = t.round,
+        meet = t.meet,
+        pack = t.pack,
         request = t.request,
         idle = t.idle,
         shutdown = t.shutdown,

@@ -6,8 +6,9 @@ use sahara_circuits::graph::Graph;
 use thiserror::Error;
 
 pub use crate::protocol::{
-    Assignment, Evaluator, EvaluatorRole, JobSecret, MaskDomain, PackContents, Plan, ProtocolError, Rounding, Seed,
-    Step, Visibility, WeightMaterial, combine_outputs, deal, mask_weights, prepare, share_inputs,
+    Assignment, Cost, CostLimits, Evaluator, EvaluatorRole, JobSecret, MaskDomain, PackContents, Plan, ProtocolError,
+    Rounding, Seed, Step, TooCostly, Visibility, WeightMaterial, combine_outputs, deal, mask_weights, prepare,
+    share_inputs,
 };
 pub use sahara_circuits::codec::{GraphId, MAX_GRAPH_BYTES};
 

@@ -14,7 +14,13 @@ use crate::committee::Committee;
 use crate::identity::{Identity, PublicKey};
 use crate::meter::{Meter, Traffic};
 use crate::ring::secret::Secret;
-use crate::wire::{CHUNK, Fail, FailCode, FrameError, HEADER, Hello, Kind, Message, header, parse_header};
+use crate::wire::{
+    CHUNK, Caller, Fail, FailCode, FrameError, HEADER, Hello, Kind, MAX_REQUEST, Message, header, parse_header,
+};
+
+/// What both sides say when their committees differ.
+pub(crate) const OTHER_COMMITTEE: &str =
+    "the committee files of both sides differ (compare the three keys and their order)";
 
 /// Why a lane failed.
 #[derive(Debug, Error)]
@@ -140,6 +146,12 @@ impl Lane {
         Ok(lane)
     }
 
+    /// A lane on which both sides have greeted.
+    pub(crate) fn greeted(channel: Channel, who: String, timeout: Duration, meter: Arc<Meter>) -> Self {
+        let step = "between requests".into();
+        Self { channel, who, step, timeout, meter, traffic: Traffic::Setup, counted: (0, 0) }
+    }
+
     fn greet(
         channel: Channel,
         who: String,
@@ -158,7 +170,7 @@ impl Lane {
         if hello.committee == committee.digest() {
             return Ok(());
         }
-        let text = "the committee files of both sides differ (compare the three keys and their order)";
+        let text = OTHER_COMMITTEE;
         self.refuse(FailCode::Refused, text);
         Err(LaneError::Failed { who: self.who.clone(), fail: Fail { code: FailCode::Refused, text: text.into() } })
     }
@@ -186,6 +198,11 @@ impl Lane {
         self.step = step.into();
         self.traffic = traffic;
         self.timeout = timeout;
+    }
+
+    /// Bounds everything until the next call by one deadline from now, which no arriving byte renews; `None` lifts it.
+    pub fn limit(&mut self, time: Option<Duration>) {
+        self.channel.set_limit(time.map(|time| Instant::now() + time));
     }
 
     /// Renames the step.
@@ -246,13 +263,25 @@ impl Lane {
 
     /// Receives a frame of one kind; a failure report becomes an error.
     pub fn receive_frame(&mut self, kind: Kind) -> Result<Secret<u8>, LaneError> {
-        let (got, payload) = self.receive_any()?;
-        if got == kind { Ok(payload) } else { Err(self.unexpected(got, payload.len())) }
+        Ok(self.receive_one_of(&[kind])?.1)
     }
 
-    /// Receives any frame but a failure report, which becomes an error.
-    pub fn receive_any(&mut self) -> Result<(Kind, Secret<u8>), LaneError> {
+    /// Receives a frame of one of these kinds; a failure report becomes an error. Any other frame is refused before
+    /// anything is allocated for it.
+    pub fn receive_one_of(&mut self, kinds: &[Kind]) -> Result<(Kind, Secret<u8>), LaneError> {
+        self.receive_if(|kind, _| kinds.contains(&kind))
+    }
+
+    /// Receives the frame that begins a request of this caller.
+    pub fn receive_request(&mut self, caller: Caller) -> Result<(Kind, Secret<u8>), LaneError> {
+        self.receive_if(|kind, len| kind.may_ask(caller) && len <= MAX_REQUEST)
+    }
+
+    fn receive_if(&mut self, accept: impl Fn(Kind, usize) -> bool) -> Result<(Kind, Secret<u8>), LaneError> {
         let (kind, len) = self.receive_header()?;
+        if !accept(kind, len) {
+            return Err(self.unexpected(kind, len));
+        }
         let mut payload = Secret::from(vec![0; len]);
         self.fill(&mut payload)?;
         Ok((kind, payload))
@@ -276,7 +305,7 @@ impl Lane {
 
     /// Receives exactly `len` bytes of bulk data. `len` has been checked against a limit by the caller.
     pub fn receive_stream(&mut self, len: usize) -> Result<Vec<u8>, LaneError> {
-        // Zeroed memory of this size is claimed by the system only as it is written.
+        // Memory of this size is claimed by the system only as it is written.
         let mut bytes = vec![0; len];
         let mut filled = 0;
         while filled < len {
@@ -326,6 +355,7 @@ impl Lane {
     /// Reports a failure to the other side before giving up the lane. Best effort.
     pub fn refuse(&mut self, code: FailCode, text: &str) {
         self.timeout = Duration::from_millis(500);
+        self.limit(Some(self.timeout));
         let _ = self.send(&Fail { code, text: text.into() });
         // Unread data would make the system reset the connection and throw the report away.
         let end = Instant::now() + Duration::from_millis(200);

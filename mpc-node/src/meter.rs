@@ -1,6 +1,7 @@
 //! Counters of bytes on the wire by purpose, and of CPU time: what `status`, the metrics and the demo's table show.
 
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use rustix::time::{ClockId, clock_gettime};
 
@@ -86,6 +87,12 @@ impl Meter {
 fn read(counters: &[AtomicU64; 4]) -> ByteCounts {
     let [setup, offline, online, client] = [0, 1, 2, 3].map(|i: usize| counters[i].load(Ordering::Relaxed));
     ByteCounts { setup, offline, online, client }
+}
+
+/// CPU time of the calling thread so far.
+pub fn thread_cpu_time() -> Duration {
+    let time = clock_gettime(ClockId::ThreadCPUTime);
+    Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
 }
 
 /// CPU time of this process so far (user and system, all threads), in nanoseconds.

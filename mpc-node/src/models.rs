@@ -9,6 +9,7 @@
 
 mod entry;
 mod files;
+mod ready;
 mod upload;
 
 use std::collections::{BTreeMap, HashMap};
@@ -18,7 +19,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use sahara_circuits::graph::Graph;
 
-use crate::engine::{Plan, Visibility, WeightMaterial};
+use crate::engine::{Cost, CostLimits, Plan, Visibility, WeightMaterial};
 use crate::identity::PublicKey;
 use crate::manifest::{ManifestId, SharingId, SignedAccess};
 use crate::tls::Admission;
@@ -26,6 +27,7 @@ use crate::wire::{FindSharing, SharingEntry, SharingList, SharingReply, Task};
 use entry::Entry;
 use files::{CLIENT, at, sync_dir};
 pub use files::{ModelError, PartHeader, SharingRecord, write_file};
+use ready::Ready;
 pub use upload::{Begun, Committed, Upload};
 
 /// How much owners may keep on a node.
@@ -37,6 +39,8 @@ pub struct ModelLimits {
     pub owner_bytes: u64,
     /// Sharings of one owner, deleted ones included.
     pub owner_sharings: usize,
+    /// What a job of a graph may cost, and what is kept ready in memory.
+    pub cost: CostLimits,
 }
 
 /// The sharings of one node.
@@ -46,6 +50,7 @@ pub struct ModelStore {
     committee: [u8; 32],
     owners: Admission,
     limits: ModelLimits,
+    ready: Arc<Ready>,
     state: Mutex<State>,
 }
 
@@ -104,11 +109,11 @@ impl Permit {
         &self.graph
     }
 
-    /// The plan for the task.
+    /// The plan for the task, and what a job costs.
     ///
     /// # Errors
-    /// When the protocol does not evaluate the graph.
-    pub fn plan(&self) -> Result<Arc<Plan>, ModelError> {
+    /// When that is more than this node allows, or the protocol does not evaluate the graph.
+    pub fn plan(&self) -> Result<(Arc<Plan>, Cost), ModelError> {
         self.entry.plan(&self.graph, &self.task)
     }
 
@@ -117,7 +122,8 @@ impl Permit {
     /// # Errors
     /// When the part on disk cannot be read, or is not the one that the manifest commits to.
     pub fn material(&self) -> Result<Arc<WeightMaterial>, ModelError> {
-        self.entry.material(&self.graph, self.task.assignment, self.node)
+        let (_, cost) = self.plan()?;
+        self.entry.material(&self.graph, &cost, self.task.assignment, self.node)
     }
 }
 
@@ -135,13 +141,14 @@ impl ModelStore {
         limits: ModelLimits,
     ) -> Result<Self, ModelError> {
         fs::create_dir_all(dir).map_err(at("create", dir))?;
+        let ready = Ready::new(limits.cost);
         let mut state = State::default();
         let mut folders = Vec::new();
         let mut damaged = false;
         for found in fs::read_dir(dir).map_err(at("list", dir))? {
             let path = found.map_err(at("list", dir))?.path();
             match path.extension().and_then(|e| e.to_str()) {
-                Some("sharing") => match Sharing::load(dir, &path) {
+                Some("sharing") => match Sharing::load(dir, &path, &ready) {
                     Ok(sharing) => {
                         let id = sharing.record.sharing();
                         if let Some(entry) = &sharing.entry {
@@ -167,7 +174,7 @@ impl ModelStore {
                 fs::remove_dir_all(&folder).map_err(at("remove", &folder))?;
             }
         }
-        Ok(Self { dir: dir.into(), node, committee, owners, limits, state: Mutex::new(state) })
+        Ok(Self { dir: dir.into(), node, committee, owners, limits, ready, state: Mutex::new(state) })
     }
 
     /// Leave for `key` to have a task computed.
@@ -310,10 +317,10 @@ impl ModelStore {
 }
 
 impl Sharing {
-    fn load(dir: &Path, path: &Path) -> Result<Self, ModelError> {
+    fn load(dir: &Path, path: &Path, ready: &Arc<Ready>) -> Result<Self, ModelError> {
         let record = SharingRecord::load(path)?;
         let entry = match record.current {
-            Some(id) => Some(Arc::new(Entry::load(&dir.join(id.to_string()), id)?)),
+            Some(id) => Some(Arc::new(Entry::load(&dir.join(id.to_string()), id, ready)?)),
             None => None,
         };
         Ok(Self { record, entry })

@@ -1,17 +1,23 @@
 //! The share node: accepts lanes, keeps models and packs, deals as helper, evaluates as one of two.
 //!
-//! One thread a lane, and a job runs from its first to its last round in one thread: a round trip wakes nobody else.
-//! Tokio only accepts connections, serves metrics and waits for the end.
+//! One thread serves all connections whose key is not known yet (the door); then each lane has a thread, and a job runs
+//! from its first to its last round in one thread: a round trip wakes nobody else. Tokio only serves metrics and waits for
+//! the end.
 
 mod dealing;
+mod door;
 mod jobs;
+mod lanes;
+mod quota;
 mod serve;
 mod sharings;
 mod slots;
 mod state;
 
 use std::future::Future;
+use std::io;
 use std::net::SocketAddr;
+use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -67,6 +73,9 @@ pub enum NodeError {
     /// The models on disk.
     #[error(transparent)]
     Models(#[from] ModelError),
+    /// The thread that accepts connections.
+    #[error("cannot accept connections: {0}")]
+    Door(io::Error),
     /// TLS cannot be set up.
     #[error("cannot set up TLS: {0}")]
     Tls(#[from] rustls::Error),
@@ -98,30 +107,30 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<(
         "ready"
     );
     let metrics = metrics.map(|listener| tokio::spawn(crate::metrics::serve(listener, node.clone())));
-    tokio::pin!(shutdown);
-    loop {
-        tokio::select! {
-            () = &mut shutdown => break,
-            accepted = listener.accept() => match accepted {
-                Ok((tcp, from)) => serve::start(&node, tcp, from, server.clone()),
-                Err(error) => {
-                    // Out of file descriptors, most likely: give lanes a moment to end.
-                    tracing::warn!(%error, "cannot accept a connection");
-                    tokio::time::sleep(Duration::from_millis(100)).await;
-                }
-            },
-        }
-    }
-    drop(listener);
+    let (stop, stopped) = UnixStream::pair().map_err(NodeError::Door)?;
+    let listener = listener.into_std().map_err(NodeError::Door)?;
+    let door_node = node.clone();
+    let mut door = tokio::task::spawn_blocking(move || door::serve(&door_node, &listener, &server, &stopped));
+    let failed = tokio::select! {
+        () = shutdown => None,
+        ended = &mut door => Some(ended),
+    };
     node.stopping.store(true, Ordering::Relaxed);
+    drop(stop);
+    let ended = match failed {
+        Some(ended) => ended,
+        None => door.await,
+    };
+    ended.map_err(io::Error::other).flatten().map_err(NodeError::Door)?;
+    node.lanes.close_idle();
     tracing::info!(running = node.stats.running.load(Ordering::Relaxed), "stopping");
     let end = Instant::now() + node.config.timeouts.shutdown();
     while node.stats.busy.load(Ordering::Relaxed) > 0 && Instant::now() < end {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     // Idle lanes end by themselves within a moment; then the home is free for the next start.
-    let end = Instant::now() + 2 * serve::LOOK;
-    while node.stats.lanes.load(Ordering::Relaxed) > 0 && Instant::now() < end {
+    let end = Instant::now() + Duration::from_millis(500);
+    while node.lanes.len() > 0 && Instant::now() < end {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     let spilled = node.packs.spill()?;

@@ -1,8 +1,10 @@
 //! Frames and messages on a lane, and their limits.
 //!
 //! A lane begins with one [`Hello`] each way. Then one side asks and the other answers, one request at a time.
-//! A frame is a kind (1 byte), three zero bytes, the payload's length (4 bytes) and the payload; each kind has its own limit,
-//! checked before anything is allocated. Every payload is the little-endian form written here, nothing is derived.
+//! A frame is a kind (1 byte), three zero bytes, the payload's length (4 bytes) and the payload; each kind has its own limit.
+//! At each point of a lane only certain kinds may come ([`Kind::may_ask`] between requests, what the step waits for within
+//! one), and kind and length are checked before anything is allocated. Every payload is the little-endian form written
+//! here, nothing is derived.
 
 mod jobs;
 mod models;
@@ -21,6 +23,8 @@ pub use models::{
 pub const VERSION: u16 = 2;
 /// Bytes of a frame's header.
 pub const HEADER: usize = 8;
+/// Largest frame that begins a request.
+pub const MAX_REQUEST: usize = 64 << 10;
 /// Largest piece in which bulk data is streamed.
 pub const CHUNK: usize = 1 << 20;
 /// Largest weights, corrections or graph that are accepted at all, in bytes.
@@ -134,6 +138,16 @@ impl Kind {
         .find(|kind| *kind as u8 == code)
     }
 
+    /// Whether a frame of this kind begins a request that this caller may make.
+    pub fn may_ask(self, caller: Caller) -> bool {
+        match self {
+            Self::Status | Self::Prepare | Self::Run | Self::FindSharing | Self::ListSharings => true,
+            Self::Begin | Self::PutAccess | Self::DeleteSharing | Self::ClientPart => true,
+            Self::Deal | Self::OpenJob => caller == Caller::Member,
+            _ => false,
+        }
+    }
+
     /// Largest payload of this kind, in bytes.
     pub fn limit(self) -> usize {
         match self {
@@ -152,6 +166,15 @@ impl Kind {
             Self::Round => 256 << 20,
         }
     }
+}
+
+/// Who is at the other end of a lane, once it has proved its key and greeted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Caller {
+    /// Another node of the committee.
+    Member,
+    /// Any other admitted key.
+    Consumer,
 }
 
 /// The header of a frame.

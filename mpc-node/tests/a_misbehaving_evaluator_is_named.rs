@@ -18,7 +18,7 @@ use sahara_mpc::lane::{Lane, LaneError};
 use sahara_mpc::meter::{Meter, Traffic};
 use sahara_mpc::tls::{Admission, server_config};
 use sahara_mpc::transcript::{Session, Transcript};
-use sahara_mpc::wire::{Begin, Deal, FailCode, Kind, Message, OpenJob, OpenReply, PackId, Piece, SharingReply};
+use sahara_mpc::wire::{Begin, Caller, Deal, FailCode, Kind, Message, OpenJob, OpenReply, PackId, Piece, SharingReply};
 
 const TIME: Duration = Duration::from_secs(20);
 
@@ -176,13 +176,13 @@ fn serve(
 ) -> Result<(), LaneError> {
     lane.begin("rogue", Traffic::Setup, TIME);
     loop {
-        let (kind, payload) = lane.receive_any()?;
+        let (kind, payload) = lane.receive_request(Caller::Member)?;
         match kind {
             Kind::FindSharing => lane.send(&SharingReply::default())?,
             Kind::Begin => {
                 Begin::decode(&payload).unwrap();
                 lane.send_frame(Kind::GoOn, &[])?;
-                while let (Kind::Piece, announced) = lane.receive_any()? {
+                while let (Kind::Piece, announced) = lane.receive_one_of(&[Kind::Piece, Kind::Commit])? {
                     lane.receive_stream(Piece::decode(&announced).unwrap().len as usize)?;
                 }
                 lane.send_frame(Kind::Done, &[])?;
@@ -220,7 +220,7 @@ fn job(
 ) -> Result<(), LaneError> {
     lane.send(&OpenReply::Go(Seed::from_bytes([0; 32])))?;
     for round in 1.. {
-        let (kind, frame) = lane.receive_any()?;
+        let (kind, frame) = lane.receive_one_of(&[Kind::Round, Kind::Transcript])?;
         if kind == Kind::Transcript {
             let session = Session { job: open.job, pack: PackId([7; 16]), task: open.task, evaluators };
             lane.send(&Transcript::new(session, 1, &JobSecret::from_bytes([0; 32])).sign(identity))?;

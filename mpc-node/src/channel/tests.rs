@@ -83,3 +83,41 @@ fn random_bytes_are_refused() {
     io::Write::write_all(&mut tcp, &[0x55; 4000]).unwrap();
     assert!(Channel::accept(listener.accept().unwrap().0, server, TIME).is_err());
 }
+
+#[test]
+fn an_unknown_peer_sends_64_kib_and_no_more() {
+    let (a, b) = (generate().unwrap(), generate().unwrap());
+    let (client, server) = (client_config(&a, b.public()).unwrap(), server_config(&b, Admission::Any).unwrap());
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let sending = std::thread::spawn(move || {
+        let mut channel = Channel::connect(TcpStream::connect(address).unwrap(), client, TIME).unwrap();
+        let _ = channel.send_all([&[1; 100_000], &[]], TIME);
+        channel
+    });
+    let mut channel = Channel::begin(listener.accept().unwrap().0, server).unwrap();
+    while channel.advance_handshake().unwrap() != Handshaking::Done {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    let mut received = vec![0; 100_000];
+    let error = channel.receive_exact(&mut received, TIME).unwrap_err();
+    assert!(matches!(error, ChannelError::TooMuch), "{error}");
+    assert!(channel.received() <= STRANGER_BYTES);
+    drop((channel, sending.join().unwrap()));
+}
+
+#[test]
+fn a_limit_is_not_renewed_by_what_arrives() {
+    let (mut a, mut b) = good_pair();
+    let dripping = std::thread::spawn(move || {
+        for _ in 0..100 {
+            let _ = b.send_all([&[1], &[]], TIME);
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    });
+    a.set_limit(Some(Instant::now() + Duration::from_millis(200)));
+    let error = a.receive_exact(&mut [0; 10_000], Duration::from_millis(100)).unwrap_err();
+    assert!(matches!(error, ChannelError::TooSlow), "{error}");
+    drop(a);
+    dripping.join().unwrap();
+}

@@ -1,6 +1,6 @@
 //! A byte buffer with a filled part.
 
-/// Bytes `start..end` of a buffer; grows only through [`Window::append`].
+/// Bytes `start..end` of a buffer; grows only through [`Window::reserve`] and [`Window::append`].
 #[derive(Default)]
 pub(super) struct Window {
     bytes: Vec<u8>,
@@ -11,6 +11,13 @@ pub(super) struct Window {
 impl Window {
     pub(super) fn new(capacity: usize) -> Self {
         Self { bytes: vec![0; capacity], start: 0, end: 0 }
+    }
+
+    /// Makes the buffer this large; it never shrinks.
+    pub(super) fn reserve(&mut self, capacity: usize) {
+        if self.bytes.len() < capacity {
+            self.bytes.resize(capacity, 0);
+        }
     }
 
     pub(super) fn is_empty(&self) -> bool {

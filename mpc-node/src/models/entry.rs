@@ -1,23 +1,22 @@
 //! The current version of one sharing: its manifest, and what has been made ready of it in memory. Everything that is
 //! read from disk is compared with the manifest again.
 
-use std::collections::HashMap;
 use std::fs::{self, File};
-use std::hash::Hash;
 use std::io::Read;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use sahara_circuits::graph::Graph;
 use sahara_circuits::weights::Weights;
 use zeroize::{Zeroize, Zeroizing};
 
 use super::files::{MANIFEST, PartHeader, at, damaged, graph_file, part_file, read_limited};
+use super::ready::Ready;
 use super::{ModelError, part_len};
 use crate::codec::{DecodeError, words_from_bytes};
 use crate::engine::{
-    Assignment, EvaluatorRole, GraphId, MAX_GRAPH_BYTES, Plan, ProtocolError, Rounding, Seed, Visibility,
-    WeightMaterial, read_graph,
+    Assignment, Cost, EvaluatorRole, GraphId, MAX_GRAPH_BYTES, Plan, ProtocolError, Seed, Visibility, WeightMaterial,
+    read_graph,
 };
 use crate::manifest::{MAX_MANIFEST, Manifest, ManifestId, SignedManifest, masked_hasher, seed_commitment};
 use crate::wire::Task;
@@ -28,14 +27,18 @@ pub(super) struct Entry {
     signed: SignedManifest,
     /// Bytes of all files.
     pub(super) bytes: u64,
-    graphs: Cache<GraphId, Graph>,
-    plans: Cache<(GraphId, Rounding), Plan>,
-    material: Cache<Option<Assignment>, WeightMaterial>,
+    ready: Arc<Ready>,
+}
+
+impl Drop for Entry {
+    fn drop(&mut self) {
+        self.ready.forget(self.id());
+    }
 }
 
 impl Entry {
     /// Opens the folder of a version.
-    pub(super) fn load(folder: &Path, id: ManifestId) -> Result<Self, ModelError> {
+    pub(super) fn load(folder: &Path, id: ManifestId, ready: &Arc<Ready>) -> Result<Self, ModelError> {
         let path = folder.join(MANIFEST);
         let bytes = read_limited(&path, MAX_MANIFEST as u64)?;
         let signed = SignedManifest::decode(&bytes).map_err(damaged(&path))?;
@@ -46,11 +49,11 @@ impl Entry {
         for file in fs::read_dir(folder).map_err(at("list", folder))? {
             bytes += file.and_then(|f| f.metadata()).map_err(at("list", folder))?.len();
         }
-        Ok(Self::new(folder.into(), signed, bytes))
+        Ok(Self::new(folder.into(), signed, bytes, ready.clone()))
     }
 
-    pub(super) fn new(folder: PathBuf, signed: SignedManifest, bytes: u64) -> Self {
-        Self { folder, signed, bytes, graphs: Cache::default(), plans: Cache::default(), material: Cache::default() }
+    pub(super) fn new(folder: PathBuf, signed: SignedManifest, bytes: u64, ready: Arc<Ready>) -> Self {
+        Self { folder, signed, bytes, ready }
     }
 
     pub(super) fn folder(&self) -> &Path {
@@ -74,36 +77,35 @@ impl Entry {
         if self.manifest().graphs.binary_search(&id).is_err() {
             return Err(not_permitted(&id));
         }
-        self.graphs.get(id, || {
+        self.ready.graph(self.id(), id, || {
             let graph = read_graph(&read_limited(&self.folder.join(graph_file(&id)), MAX_GRAPH_BYTES as u64)?, id)?;
             // The upload has checked it; this is where a bug there would end.
             if self.manifest().permits(id, &graph) { Ok(graph) } else { Err(not_permitted(&id)) }
         })
     }
 
-    pub(super) fn plan(&self, graph: &Arc<Graph>, task: &Task) -> Result<Arc<Plan>, ModelError> {
-        self.plans.get((task.graph, task.rounding), || {
-            let plan = Plan::new(graph.clone(), task.rounding, self.manifest().visibility());
-            plan.map(Arc::new).map_err(|e| ModelError::Refused(e.to_string()))
-        })
+    /// The plan of a permitted graph, and what a job costs.
+    pub(super) fn plan(&self, graph: &Arc<Graph>, task: &Task) -> Result<(Arc<Plan>, Cost), ModelError> {
+        self.ready.plan(self.id(), task.graph, graph, task.rounding, self.manifest().visibility())
     }
 
-    /// The weight material of node `node`, one for all graphs: they have one layout.
+    /// The weight material of node `node`, one for all graphs: they have one layout. `cost` is that of one of them.
     pub(super) fn material(
         &self,
         graph: &Graph,
+        cost: &Cost,
         assignment: Assignment,
         node: u8,
     ) -> Result<Arc<WeightMaterial>, ModelError> {
         let role = assignment.role(node);
-        if self.manifest().visibility() == Visibility::Open {
-            return match role {
-                Some(_) => self.material.get(None, || self.part(graph, None, role).map(Arc::new)),
-                None => Ok(Arc::new(WeightMaterial::helper_open())),
-            };
-        }
-        let key = Some(assignment);
-        self.material.get(key, || self.part(graph, key, role).map(Arc::new))
+        let masked_for = match self.manifest().visibility() {
+            Visibility::Private => Some(assignment),
+            Visibility::Open if role.is_none() => return Ok(Arc::new(WeightMaterial::helper_open())),
+            Visibility::Open => None,
+        };
+        let [evaluator, helper] = cost.material_memory;
+        let bytes = if role.is_some() { evaluator } else { helper };
+        self.ready.material(self.id(), masked_for, bytes, || self.part(graph, masked_for, role))
     }
 
     fn part(
@@ -222,24 +224,4 @@ fn read_part(path: &Path, expected: &PartHeader) -> Result<Zeroizing<Vec<u8>>, M
 
 fn not_permitted(id: &GraphId) -> ModelError {
     ModelError::Refused(format!("graph {:.16}… is not one that the owner of the sharing permits", id.to_string()))
-}
-
-/// What was made once and is shared by all that ask.
-struct Cache<K, V>(Mutex<HashMap<K, Arc<V>>>);
-
-impl<K, V> Default for Cache<K, V> {
-    fn default() -> Self {
-        Self(Mutex::default())
-    }
-}
-
-impl<K: Eq + Hash, V> Cache<K, V> {
-    /// The value for `key`; made without holding the lock, so that two may make it at the same time and one is kept.
-    fn get(&self, key: K, make: impl FnOnce() -> Result<Arc<V>, ModelError>) -> Result<Arc<V>, ModelError> {
-        if let Some(value) = self.0.lock().unwrap_or_else(PoisonError::into_inner).get(&key) {
-            return Ok(value.clone());
-        }
-        let made = make()?;
-        Ok(self.0.lock().unwrap_or_else(PoisonError::into_inner).entry(key).or_insert(made).clone())
-    }
 }

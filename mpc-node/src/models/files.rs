@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use thiserror::Error;
 
 use crate::codec::{DecodeError, Reader, Writer};
-use crate::engine::{Assignment, GraphId, GraphRefused, ProtocolError};
+use crate::engine::{Assignment, GraphId, GraphRefused, ProtocolError, TooCostly};
 use crate::identity::private_file;
 use crate::manifest::{MAX_MANIFEST, ManifestId, OwnerKey, SharingId, SharingName, SignedAccess};
 
@@ -47,6 +47,9 @@ pub enum ModelError {
     /// A graph from outside.
     #[error(transparent)]
     Graph(#[from] GraphRefused),
+    /// It costs too much.
+    #[error(transparent)]
+    TooCostly(#[from] TooCostly),
     /// The protocol cannot use it.
     #[error(transparent)]
     Protocol(#[from] ProtocolError),

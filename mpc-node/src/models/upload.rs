@@ -279,6 +279,7 @@ impl Upload<'_> {
         match piece {
             Expected::Graph(id) => {
                 let graph = read_graph(whole, id)?;
+                self.store.ready.admit(&graph, manifest.visibility())?;
                 if !manifest.permits(id, &graph) {
                     let text =
                         "all graphs of a sharing must have the weights root and the weight layout of its manifest";
@@ -337,7 +338,7 @@ impl Upload<'_> {
                 remove_folder(&place);
                 return Err(error);
             }
-            let entry = Arc::new(Entry::new(place, self.signed.clone(), self.taken));
+            let entry = Arc::new(Entry::new(place, self.signed.clone(), self.taken, store.ready.clone()));
             let old = state.sharings.insert(sharing, Sharing { record, entry: Some(entry) });
             let old = old.and_then(|sharing| sharing.entry);
             if let Some(old) = &old {

@@ -18,7 +18,7 @@ use crate::engine::{
 };
 use crate::identity::PublicKey;
 use crate::lane::{Lane, LaneError};
-use crate::meter::Traffic;
+use crate::meter::{Traffic, thread_cpu_time};
 use crate::packs::{PackHeader, PackKey};
 use crate::wire::{CHUNK, Deal, FailCode, Kind, PackId, Prepare, Progress, Task};
 
@@ -37,7 +37,7 @@ pub(super) fn prepare(node: &Node, lane: &mut Lane, caller: Option<u8>, request:
         return Err(Refusal::new(FailCode::Refused, text).into());
     }
     let permit = node.models.permit(&task, &request.consumer)?;
-    let (plan, weights) = (permit.plan()?, permit.material()?);
+    let ((plan, _), weights) = (permit.plan()?, permit.material()?);
     let busy = || Refusal::new(FailCode::Busy, "this node is dealing as many packs as it can, try again");
     let _slot = slot(&node.deal_slots, lane, node.config.timeouts.request())?.ok_or_else(busy)?;
     for done in 1..=request.count {
@@ -45,7 +45,12 @@ pub(super) fn prepare(node: &Node, lane: &mut Lane, caller: Option<u8>, request:
             return Err(Refusal::new(FailCode::Stopping, "this node is shutting down").into());
         }
         still_wanted(lane)?;
+        if caller.is_none() {
+            node.quotas.may_deal(lane.peer(), node.uptime())?;
+        }
+        let before = thread_cpu_time();
         deal_pack(node, &request, &plan, &weights)?;
+        node.quotas.dealt(lane.peer(), thread_cpu_time().saturating_sub(before), node.uptime());
         node.stats.dealt.fetch_add(1, Ordering::Relaxed);
         lane.send(&Progress { done, total: request.count }).map_err(own)?;
     }
@@ -174,11 +179,10 @@ fn ask_helper(node: &Node, task: &Task, count: u32, consumer: PublicKey) -> Resu
     lane.begin("while packs were made ahead", Traffic::Setup, node.config.timeouts.request());
     lane.send(&Prepare { task: *task, count, consumer })?;
     loop {
-        match lane.receive_any()? {
-            (Kind::Done, _) => break,
+        match lane.receive_one_of(&[Kind::Done, Kind::Progress])? {
             (Kind::Progress, _) if !node.is_stopping() => {}
             (Kind::Progress, _) => return Ok(()),
-            (kind, payload) => return Err(lane.unexpected(kind, payload.len())),
+            _ => break,
         }
     }
     node.put_back(helper, lane);
@@ -194,7 +198,7 @@ pub(super) fn receive(node: &Node, lane: &mut Lane, caller: Option<u8>, dealt: D
     }
     let role = task.assignment.role(node.index).ok_or_else(|| refuse("this node is the helper itself"))?;
     let permit = node.models.permit(&task, &dealt.consumer)?;
-    let (plan, weights) = (permit.plan()?, permit.material()?);
+    let ((plan, _), weights) = (permit.plan()?, permit.material()?);
     let expected = if role == EvaluatorRole::Second { plan.correction_len() } else { 0 };
     if dealt.corrections != expected {
         return Err(refuse("the corrections do not have the length that the graph asks for"));

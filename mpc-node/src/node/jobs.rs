@@ -45,13 +45,14 @@ struct Outcome {
 /// Runs a job for a consumer, as the first or the second evaluator.
 pub(super) fn run(node: &Arc<Node>, lane: &mut Lane, run: Run) -> Result<(), Trouble> {
     let task = run.task;
+    let _quota = node.quotas.job(lane.peer(), node.uptime())?;
     let role = task.assignment.role(node.index).ok_or_else(|| {
         Refusal::new(FailCode::Refused, "this node is the helper of the assignment, not an evaluator")
     })?;
     let consumer = lane.peer();
     let permit = node.models.permit(&task, &consumer)?;
     let graph = permit.graph().clone();
-    let (plan, weights) = (permit.plan()?, permit.material()?);
+    let ((plan, _), weights) = (permit.plan()?, permit.material()?);
     lane.enter("while it sent the input", Traffic::Client, node.config.timeouts.request());
     let expected = graph.inputs.iter().map(|i| i.shape.len() * 4 + 4).sum::<usize>() + 4;
     let payload = lane.receive_frame_of(Kind::Input, expected).map_err(own)?;
@@ -130,16 +131,8 @@ pub(super) fn still_wanted(consumer: &mut Lane) -> Result<(), Trouble> {
 
 /// A slot for a job whose consumer still waits.
 pub(super) fn slot(slots: &Arc<Slots>, consumer: &mut Lane, patience: Duration) -> Result<Option<Slot>, Trouble> {
-    let end = Instant::now() + patience;
-    loop {
-        if let Some(slot) = slots.take(GLANCE) {
-            return Ok(Some(slot));
-        }
-        still_wanted(consumer)?;
-        if Instant::now() >= end {
-            return Ok(None);
-        }
-    }
+    let key = consumer.peer();
+    slots.take_while(key, 1, patience, GLANCE, || still_wanted(consumer))
 }
 
 fn as_first(node: &Arc<Node>, consumer: &mut Lane, job: Job) -> Result<Outcome, Trouble> {
@@ -217,7 +210,7 @@ fn as_second(node: &Arc<Node>, consumer: &mut Lane, job: Job) -> Result<Outcome,
             let _ = opened.give_back.send(opened.lane); // its thread goes on waiting for requests
             continue;
         };
-        let Some(_slot) = node.second_slots.take(Duration::ZERO) else {
+        let Some(_slot) = node.second_slots.take(consumer.peer(), 1) else {
             lane.refuse(FailCode::Busy, &busy().text);
             return Err(busy().into());
         };

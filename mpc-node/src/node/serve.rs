@@ -1,29 +1,20 @@
 //! One lane from its handshake to its end: reads requests and answers them.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::{Duration, Instant};
+use std::sync::atomic::Ordering;
+use std::time::Duration;
 
-use rustls::ServerConfig;
-use tokio::net::TcpStream;
-
-use super::state::{Node, Stats};
-use crate::channel::Channel;
+use super::lanes::{Peer, Place};
+use super::state::Node;
 use crate::lane::{Lane, LaneError};
 use crate::meter::Traffic;
 use crate::models::ModelError;
 use crate::packs::PackError;
 use crate::protocol::ProtocolError;
-use crate::wire::{FailCode, Kind, Message};
-
-/// How often an idle lane looks whether the node is stopping.
-pub(super) const LOOK: Duration = Duration::from_millis(250);
-
-/// Lanes kept free for the other nodes of the committee.
-const MEMBER_LANES: u32 = 64;
+use crate::wire::{Caller, FailCode, Kind, Message};
 
 /// Why a request failed: what the other side is told.
+#[derive(Debug)]
 pub(super) struct Refusal {
     pub(super) code: FailCode,
     pub(super) text: String,
@@ -53,7 +44,9 @@ impl From<ModelError> for Trouble {
     fn from(error: ModelError) -> Self {
         let code = match &error {
             ModelError::Missing(_) => FailCode::NoModel,
-            ModelError::Refused(_) | ModelError::Graph(_) | ModelError::Protocol(_) => FailCode::Refused,
+            ModelError::Refused(_) | ModelError::TooCostly(_) | ModelError::Graph(_) | ModelError::Protocol(_) => {
+                FailCode::Refused
+            }
             ModelError::Io { .. } | ModelError::Damaged { .. } => FailCode::Internal,
         };
         Refusal::new(code, error.to_string()).into()
@@ -83,44 +76,19 @@ pub(super) fn peer(error: LaneError) -> Trouble {
     Refusal::new(FailCode::Peer, error.to_string()).into()
 }
 
-/// Serves a new connection in a thread of its own.
-pub(super) fn start(node: &Arc<Node>, tcp: TcpStream, from: SocketAddr, config: Arc<ServerConfig>) {
-    // Who connects is known only after the handshake: the other nodes must get in when consumers fill all lanes.
-    let limit = node.config.limits.lanes.saturating_add(MEMBER_LANES);
-    let Some(count) = Count::new(node, |stats| &stats.lanes, limit) else {
-        tracing::warn!(%from, "too many connections, one is dropped");
-        return;
-    };
+/// Serves a lane in a thread of its own.
+pub(super) fn start(node: &Arc<Node>, lane: Lane, peer: Peer, place: Place) {
+    let node = node.clone();
+    let name = format!("lane {}", peer.address);
     let serving = move || {
-        let node = &count.node;
-        if let Err(error) = serve(node, tcp, from, config) {
+        let who = lane.who().to_owned();
+        if let Err(error) = serve(&node, lane, &peer, &place) {
             node.stats.refused.fetch_add(1, Ordering::Relaxed);
-            tracing::info!(%from, %error, "a connection ended");
+            tracing::info!(who, %error, "a connection ended");
         }
     };
-    if let Err(error) = std::thread::Builder::new().name(format!("lane {from}")).spawn(serving) {
+    if let Err(error) = std::thread::Builder::new().name(name).spawn(serving) {
         tracing::error!(%error, "cannot start a thread");
-    }
-}
-
-/// Counts a connection until it is dropped, also when its thread panics.
-struct Count {
-    node: Arc<Node>,
-    counter: fn(&Stats) -> &AtomicU32,
-}
-
-impl Count {
-    /// One more, unless there are `limit` already.
-    fn new(node: &Arc<Node>, counter: fn(&Stats) -> &AtomicU32, limit: u32) -> Option<Self> {
-        let one_more = |n| (n < limit).then_some(n + 1);
-        counter(&node.stats).fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more).ok()?;
-        Some(Self { node: node.clone(), counter })
-    }
-}
-
-impl Drop for Count {
-    fn drop(&mut self) {
-        (self.counter)(&self.node.stats).fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -140,38 +108,18 @@ impl Drop for Busy<'_> {
     }
 }
 
-fn serve(node: &Arc<Node>, tcp: TcpStream, from: SocketAddr, config: Arc<ServerConfig>) -> Result<(), LaneError> {
+fn serve(node: &Arc<Node>, mut lane: Lane, peer: &Peer, place: &Place) -> Result<(), LaneError> {
     let timeouts = &node.config.timeouts;
-    let step = || "in the handshake".to_owned();
-    let tls = |source| LaneError::Channel { who: from.to_string(), step: step(), source };
-    let tcp = tcp.into_std().map_err(|e| tls(e.into()))?;
-    let channel = Channel::accept(tcp, config, timeouts.connect()).map_err(tls)?;
-    let caller = node.committee.index_of(&channel.peer());
-    let who = match caller {
-        Some(index) => node.committee.label(index),
-        None => format!("consumer {:.8} ({from})", channel.peer().to_string()),
-    };
-    let mut lane = Lane::accept(channel, who, &node.committee, timeouts.connect(), node.meter.clone())?;
-    let _consumer = match caller {
-        Some(_) => None,
-        None => match Count::new(node, |stats| &stats.consumers, node.config.limits.lanes) {
-            Some(count) => Some(count),
-            None => {
-                lane.refuse(FailCode::Busy, "this node has as many connections as it may have, try again");
-                return Ok(());
-            }
-        },
-    };
-    let mut idle_since = Instant::now();
+    let caller = node.committee.index_of(&peer.key);
     loop {
-        lane.begin("between requests", Traffic::Setup, timeouts.request());
-        match lane.readable(LOOK) {
-            Ok(true) => {}
-            Ok(false) if node.is_stopping() || idle_since.elapsed() > timeouts.idle() => return Ok(()),
-            Ok(false) => continue,
-            Err(_) => return Ok(()),
+        lane.limit(None);
+        lane.begin("between requests", Traffic::Setup, timeouts.connect());
+        if node.is_stopping() || !place.rest() || !matches!(lane.readable(timeouts.idle()), Ok(true)) || !place.begin()
+        {
+            return Ok(());
         }
-        let (kind, payload) = match lane.receive_any() {
+        lane.limit(Some(timeouts.connect()));
+        let (kind, payload) = match lane.receive_request(peer.caller) {
             Ok(request) => request,
             Err(error) if error.is_stale() => return Ok(()),
             Err(error) => {
@@ -179,6 +127,10 @@ fn serve(node: &Arc<Node>, tcp: TcpStream, from: SocketAddr, config: Arc<ServerC
                 return Err(error);
             }
         };
+        lane.limit(None);
+        if peer.caller == Caller::Consumer {
+            std::thread::sleep(node.quotas.request(peer.key, node.uptime()));
+        }
         let busy = Busy::new(node);
         let result = if node.is_stopping() {
             Err(Ended::new(Some(lane), Refusal::new(FailCode::Stopping, "this node is shutting down")))
@@ -190,7 +142,6 @@ fn serve(node: &Arc<Node>, tcp: TcpStream, from: SocketAddr, config: Arc<ServerC
             Ok(lane) => lane,
             Err(ended) => return end(node, ended.lane, ended.trouble),
         };
-        idle_since = Instant::now();
     }
 }
 

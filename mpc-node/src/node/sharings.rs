@@ -1,6 +1,7 @@
 //! Requests about sharings: owners upload, replace and delete theirs, consumers find what they may use.
 
 use std::io::Read;
+use std::time::Duration;
 
 use super::serve::{Refusal, Trouble, own};
 use super::state::Node;
@@ -20,7 +21,7 @@ pub(super) fn answer(
     Some(match kind {
         Kind::FindSharing => find(node, lane, payload),
         Kind::ListSharings => lane.send(&node.models.list(&lane.peer(), caller.is_some())).map_err(own),
-        Kind::Begin => upload(node, lane, payload),
+        Kind::Begin => upload(node, lane, caller, payload),
         Kind::PutAccess => put_access(node, lane, payload),
         Kind::DeleteSharing => delete(node, lane, payload),
         Kind::ClientPart => client_part(node, lane, payload),
@@ -37,14 +38,22 @@ fn find(node: &Node, lane: &mut Lane, payload: &[u8]) -> Result<(), Trouble> {
     lane.send(&node.models.find(&question, &lane.peer())).map_err(own)
 }
 
-fn upload(node: &Node, lane: &mut Lane, payload: &[u8]) -> Result<(), Trouble> {
+/// Slowest upload that is waited for, in bytes a second.
+const SLOWEST: u64 = 256 << 10;
+
+fn upload(node: &Node, lane: &mut Lane, caller: Option<u8>, payload: &[u8]) -> Result<(), Trouble> {
     let Begin { manifest, bytes } = message(lane, payload)?;
+    if caller.is_none() {
+        node.quotas.upload(lane.peer(), bytes, node.uptime())?;
+    }
     let described = manifest.manifest().clone();
     let mut upload = match node.models.begin(lane.peer(), manifest, bytes)? {
         Begun::Here => return lane.send_frame(Kind::Done, &[]).map_err(own),
         Begun::Upload(upload) => upload,
     };
     lane.enter("while it sent a model", Traffic::Setup, node.config.timeouts.request());
+    // However slowly the bytes come, they are not waited for longer than this in all.
+    lane.limit(Some(node.config.timeouts.request() + Duration::from_secs(bytes / SLOWEST)));
     lane.send_frame(Kind::GoOn, &[]).map_err(own)?;
     while !upload.is_complete() {
         if node.is_stopping() {
@@ -64,6 +73,7 @@ fn upload(node: &Node, lane: &mut Lane, payload: &[u8]) -> Result<(), Trouble> {
         })?;
     }
     lane.receive_frame(Kind::Commit).map_err(own)?;
+    lane.limit(None);
     let done = upload.commit()?;
     let destroyed = destroy_stale_packs(node)?;
     tracing::info!(

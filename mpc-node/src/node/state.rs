@@ -5,11 +5,13 @@ use std::fs::{self, File};
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::mpsc::Sender;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use rustix::fs::{FlockOperation, flock};
 
 use super::NodeError;
+use super::lanes::{LaneLimits, Lanes};
+use super::quota::Quotas;
 use super::slots::Slots;
 use crate::committee::Committee;
 use crate::config::Config;
@@ -34,6 +36,8 @@ pub struct Node {
     pub(super) records: RecordStore,
     pub(super) meter: Arc<Meter>,
     pub(super) stats: Stats,
+    pub(super) lanes: Arc<Lanes>,
+    pub(super) quotas: Arc<Quotas>,
     pub(super) stopping: AtomicBool,
     /// Jobs as first and as second evaluator: apart, so that nodes waiting for each other cannot form a circle.
     pub(super) first_slots: Arc<Slots>,
@@ -51,9 +55,6 @@ pub struct Node {
 /// Counters.
 #[derive(Default)]
 pub(super) struct Stats {
-    pub(super) lanes: AtomicU32,
-    /// Of these, of consumers.
-    pub(super) consumers: AtomicU32,
     /// Requests being worked on.
     pub(super) busy: AtomicU32,
     pub(super) running: AtomicU32,
@@ -97,6 +98,7 @@ impl Node {
             bytes: limits.model_megabytes << 20,
             owner_bytes: limits.owner_megabytes << 20,
             owner_sharings: limits.owner_sharings as usize,
+            cost: limits.cost(),
         };
         if config.home.join("models").exists() {
             tracing::warn!(
@@ -111,8 +113,14 @@ impl Node {
         fs::create_dir_all(&transcripts).map_err(home)?;
         let records = RecordStore::open(&transcripts, config.transcripts_kept as usize).map_err(home)?;
         Ok(Self {
-            first_slots: Slots::new(limits.jobs),
-            second_slots: Slots::new(limits.jobs * 2),
+            lanes: Lanes::new(LaneLimits {
+                all: limits.lanes as usize,
+                per_key: limits.lanes_per_key as usize,
+                per_address: limits.lanes_per_address as usize,
+            }),
+            quotas: Quotas::new(limits),
+            first_slots: Slots::new(u64::from(limits.jobs)),
+            second_slots: Slots::new(2 * u64::from(limits.jobs)),
             deal_slots: Slots::new(2),
             config,
             identity,
@@ -170,6 +178,11 @@ impl Node {
         self.peers[usize::from(index)].lock().unwrap_or_else(PoisonError::into_inner).push(lane);
     }
 
+    /// Time since the node was started.
+    pub(super) fn uptime(&self) -> Duration {
+        self.started.elapsed()
+    }
+
     pub(super) fn is_stopping(&self) -> bool {
         self.stopping.load(Ordering::Relaxed)
     }
@@ -219,6 +232,6 @@ impl Node {
 
     /// Connections now, and requests refused so far.
     pub fn lanes_and_refusals(&self) -> (u32, u64) {
-        (self.stats.lanes.load(Ordering::Relaxed), self.stats.refused.load(Ordering::Relaxed))
+        (self.lanes.len() as u32, self.stats.refused.load(Ordering::Relaxed))
     }
 }

@@ -5,6 +5,7 @@
 //! linear in the shares. At most four groups are combined in one round by products of up to four opened bits.
 
 use std::collections::BTreeSet;
+use std::sync::OnceLock;
 
 use super::exchange::Exchange;
 use super::section::{Dealer, Dealt};
@@ -75,8 +76,13 @@ pub(super) struct Circuit {
 }
 
 impl Circuit {
-    /// The circuit for `bits` in 1..=31.
-    pub(super) fn new(bits: u8) -> Self {
+    /// The one circuit for `bits` in 1..=31, which all gates share.
+    pub(super) fn of(bits: u8) -> &'static Self {
+        static CIRCUITS: [OnceLock<Circuit>; 32] = [const { OnceLock::new() }; 32];
+        CIRCUITS[usize::from(bits)].get_or_init(|| Self::new(bits))
+    }
+
+    fn new(bits: u8) -> Self {
         let count = if bits > 16 && bits <= 20 { 4 } else { bits.div_ceil(4) };
         let groups = (0..count).map(|g| bits / count + u8::from(g < bits % count)).collect::<Vec<_>>();
         let (mut levels, mut width) = (Vec::new(), groups.len());
@@ -91,6 +97,11 @@ impl Circuit {
             levels.push(stages);
         }
         Self { groups, levels }
+    }
+
+    /// Rounds of a comparison.
+    pub(super) fn rounds(&self) -> u64 {
+        self.levels.len() as u64
     }
 
     /// Correction bytes for `n` comparisons.

@@ -38,6 +38,9 @@ pub enum Step {
     },
 }
 
+/// Bytes that a job claims for each task, besides tensors.
+pub(super) const TASK_BYTES: u64 = 4096;
+
 /// One evaluator of one job. It owns its pack, so no mask can serve a second job.
 pub struct Evaluator {
     shared: Arc<Shared>,
@@ -235,6 +238,15 @@ impl Shared {
             }
         }
     }
+}
+
+/// Bytes of a task's future.
+#[cfg(test)]
+pub(super) fn size_of_task() -> usize {
+    fn size<F>(_: impl Fn(Arc<Shared>, usize) -> F) -> usize {
+        size_of::<F>()
+    }
+    size(run)
 }
 
 /// One task: the node's gate, then settling its deficit and opening it if the plan says so.

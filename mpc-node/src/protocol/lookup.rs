@@ -4,6 +4,8 @@
 //! differ by plus or minus the entry; the helper knows the sign `s` and deals it. `T[x] = s·(Ũ - μ)` with `Ũ` opened.
 //! Entries of at most 15 bits are opened modulo 2^16 and lifted: the wrap is `msb(μ)·(1 - msb(Ũ))`, as in a rescale.
 
+use std::sync::Arc;
+
 use sahara_circuits::graph::Table;
 
 use super::compare::Gate;
@@ -17,21 +19,30 @@ use crate::ring::words;
 /// Brings a narrow entry of either sign into `[0, 2^15)`.
 const OFFSET: u32 = 1 << 14;
 
-/// One lookup, as the plan fixes it.
+/// One lookup, as the plan fixes it. Cheap to clone: all lookups of a table share its entries.
+#[derive(Clone)]
 pub(super) struct Lookup {
     bits: u8,
     /// All entries lie in `(-2^14, 2^14)`.
     narrow: bool,
     /// `entries[(-j) mod N]` for `j` in `0..2N`: the window from `-u` on holds `T[u], T[u-1], …`.
-    reversed: Vec<u32>,
+    reversed: Arc<[u32]>,
 }
 
 impl Lookup {
+    /// Rounds of a lookup.
+    pub(super) const ROUNDS: u64 = 2;
+
     pub(super) fn new(table: &Table) -> Self {
         let n = table.entries.len();
         let reversed = (0..2 * n).map(|j| table.entries[(2 * n - j) % n] as u32).collect();
+        Self { reversed, ..Self::sized(table) }
+    }
+
+    /// The lookup without its entries: enough for what it costs.
+    pub(super) fn sized(table: &Table) -> Self {
         let narrow = table.entries.iter().all(|e| e.unsigned_abs() < OFFSET);
-        Self { bits: table.bits(), narrow, reversed }
+        Self { bits: table.bits(), narrow, reversed: Arc::default() }
     }
 
     fn vector(&self) -> usize {

@@ -7,6 +7,7 @@
 //! [`Evaluator`] is the online phase. None of them has a clock, a socket or a source of randomness but its seeds.
 
 mod compare;
+mod cost;
 mod evaluator;
 mod exchange;
 mod helper;
@@ -25,6 +26,7 @@ mod tests;
 mod weights;
 
 pub use crate::ring::prg::Seed;
+pub use cost::{Cost, CostLimits, TooCostly};
 pub use evaluator::{Evaluator, Step, prepare};
 pub use helper::deal;
 pub use plan::Plan;

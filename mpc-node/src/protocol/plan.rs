@@ -49,6 +49,102 @@ pub(super) enum GateKind {
     Step(StepFunction),
 }
 
+impl GateKind {
+    /// The gate of a node; `lookups` has one for each table.
+    pub(super) fn of(graph: &Graph, node: &Node, rounding: Rounding, lookups: &[Lookup]) -> Self {
+        let operand = |x: &NodeId| &graph.nodes[x.0 as usize];
+        match &node.op {
+            Op::Rescale { shift, usage, .. } => Self::Rescale(Rescale::new(*shift, node.bits, *usage, rounding)),
+            Op::Lookup { table, .. } => Self::Lookup(lookups[table.0 as usize].clone()),
+            Op::RowMax { x } => Self::RowMax(RowMax::new(node.bits, operand(x).shape.cols as usize)),
+            Op::ClampIndex { x, index_bits } => Self::Clamp(Clamp::new(operand(x).bits, *index_bits)),
+            Op::Step { x, base, steps } => Self::Step(StepFunction::new(operand(x).bits, *base, steps)),
+            _ => Self::Plain,
+        }
+    }
+
+    /// Bytes dealt for `n` results.
+    pub(super) fn corrections(&self, n: usize) -> u64 {
+        match self {
+            Self::Plain => 0,
+            Self::Rescale(gate) => gate.corrections(n),
+            Self::Lookup(gate) => gate.corrections(n),
+            Self::RowMax(gate) => gate.corrections(n),
+            Self::Clamp(gate) => gate.corrections(n),
+            Self::Step(gate) => gate.corrections(n),
+        }
+    }
+
+    /// Rounds between the evaluators.
+    pub(super) fn rounds(&self) -> u64 {
+        match self {
+            Self::Plain => 0,
+            Self::Rescale(gate) => gate.rounds(),
+            Self::Lookup(_) => Lookup::ROUNDS,
+            Self::RowMax(gate) => gate.rounds(),
+            Self::Clamp(gate) => gate.rounds(),
+            Self::Step(gate) => gate.rounds(),
+        }
+    }
+}
+
+/// How a node's value is held and used.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Flow {
+    /// The shares lack a deficit before the end of the task.
+    pub(super) lacks: bool,
+    /// The deficit is dealt at the end of the task.
+    pub(super) settle: bool,
+    /// The value is opened at the end of the task.
+    pub(super) open: bool,
+    /// Tasks that read it, and one more if it is a result.
+    pub(super) uses: u32,
+}
+
+/// How each node's value is held and used, in the order of the nodes.
+pub(super) fn flows(graph: &Graph, visibility: Visibility) -> Vec<Flow> {
+    let private = visibility == Visibility::Private;
+    let mut flows = vec![Flow::default(); graph.nodes.len()];
+    for node in &graph.nodes {
+        let needs = Needs::of(&node.op, private);
+        node.op.operands(|x| {
+            let flow = &mut flows[x.0 as usize];
+            flow.uses += 1;
+            flow.open |= needs == Needs::Opened;
+            flow.settle |= needs != Needs::Anything;
+        });
+    }
+    for output in &graph.outputs {
+        flows[output.0 as usize].uses += 1;
+        flows[output.0 as usize].settle = true;
+    }
+    for (i, node) in graph.nodes.iter().enumerate() {
+        let lacks = match &node.op {
+            Op::MatMulWeight { .. } | Op::ScaleWeight { .. } => private,
+            Op::MatMul { .. } | Op::Mul { .. } | Op::SquareSum { .. } => true,
+            op if linear::is_linear(op) || matches!(op, Op::AddWeight { .. }) => {
+                let mut lacks = false;
+                op.operands(|x| lacks |= flows[x.0 as usize].lacks && !flows[x.0 as usize].settle);
+                lacks
+            }
+            _ => false,
+        };
+        flows[i].lacks = lacks;
+        flows[i].settle &= lacks;
+    }
+    flows
+}
+
+/// Whether an operator reads its operands under a mask.
+pub(super) fn reads_opened(op: &Op, visibility: Visibility) -> bool {
+    Needs::of(op, visibility == Visibility::Private) == Needs::Opened
+}
+
+/// Whether evaluators prepare the node's products ahead.
+pub(super) fn is_prepared(node: &Node, visibility: Visibility) -> bool {
+    matches!(node.op, Op::MatMulWeight { .. }) && visibility == Visibility::Private
+}
+
 impl Plan {
     /// The plan of a graph that passed [`Graph::check`].
     ///
@@ -57,85 +153,32 @@ impl Plan {
     pub fn new(graph: Arc<Graph>, rounding: Rounding, visibility: Visibility) -> Result<Self, PlanError> {
         graph.check().map_err(|e| PlanError::Graph(e.to_string()))?;
         weights_used_one_way(&graph)?;
-        let private = visibility == Visibility::Private;
-        let nodes = &graph.nodes;
-        let (mut opened, mut settled, mut uses) =
-            (vec![false; nodes.len()], vec![false; nodes.len()], vec![0u32; nodes.len()]);
-        for node in nodes {
-            let needs = Needs::of(&node.op, private);
-            for x in linear::operands(&node.op) {
-                let i = x.0 as usize;
-                uses[i] += 1;
-                opened[i] |= needs == Needs::Opened;
-                settled[i] |= needs != Needs::Anything;
-            }
-        }
-        for output in &graph.outputs {
-            uses[output.0 as usize] += 1;
-            settled[output.0 as usize] = true;
-        }
         let mut plan = Self {
             rounding,
             visibility,
-            tasks: Vec::with_capacity(nodes.len()),
+            tasks: Vec::with_capacity(graph.nodes.len()),
             corrections: 0,
             prepared: 0,
             graph: graph.clone(),
         };
-        for (i, node) in nodes.iter().enumerate() {
-            let lacks = match &node.op {
-                Op::MatMulWeight { .. } | Op::ScaleWeight { .. } => private,
-                Op::MatMul { .. } | Op::Mul { .. } | Op::SquareSum { .. } => true,
-                op if linear::is_linear(op) || matches!(op, Op::AddWeight { .. }) => {
-                    linear::operands(op).iter().any(|x| plan.tasks[x.0 as usize].deficit)
-                }
-                _ => false,
-            };
-            plan.push(node, lacks, lacks && settled[i], opened[i], uses[i]);
+        let lookups: Vec<Lookup> = graph.tables.iter().map(Lookup::new).collect();
+        for (node, flow) in graph.nodes.iter().zip(flows(&graph, visibility)) {
+            let gate = GateKind::of(&graph, node, rounding, &lookups);
+            plan.push(node, gate, flow);
         }
         Ok(plan)
     }
 
-    fn push(&mut self, node: &Node, lacks: bool, settle: bool, open: bool, uses: u32) {
+    fn push(&mut self, node: &Node, gate: GateKind, flow: Flow) {
         let n = node.shape.len();
-        let operand = |x: &NodeId| &self.graph.nodes[x.0 as usize];
-        let (gate, bytes) = match &node.op {
-            Op::Rescale { shift, usage, .. } => {
-                let gate = Rescale::new(*shift, node.bits, *usage, self.rounding);
-                let bytes = gate.corrections(n);
-                (GateKind::Rescale(gate), bytes)
-            }
-            Op::Lookup { table, .. } => {
-                let gate = Lookup::new(&self.graph.tables[table.0 as usize]);
-                let bytes = gate.corrections(n);
-                (GateKind::Lookup(gate), bytes)
-            }
-            Op::RowMax { x } => {
-                let gate = RowMax::new(node.bits, operand(x).shape.cols as usize);
-                let bytes = gate.corrections(n);
-                (GateKind::RowMax(gate), bytes)
-            }
-            Op::ClampIndex { x, index_bits } => {
-                let gate = Clamp::new(operand(x).bits, *index_bits);
-                let bytes = gate.corrections(n);
-                (GateKind::Clamp(gate), bytes)
-            }
-            Op::Step { x, base, steps } => {
-                let gate = StepFunction::new(operand(x).bits, *base, steps);
-                let bytes = gate.corrections(n);
-                (GateKind::Step(gate), bytes)
-            }
-            _ => (GateKind::Plain, 0),
-        };
-        let bytes = bytes as usize + if settle { 4 * n } else { 0 };
-        let products = matches!(node.op, Op::MatMulWeight { .. }) && self.visibility == Visibility::Private;
-        let prepared = if products { 4 * n } else { 0 };
+        let bytes = gate.corrections(n) as usize + if flow.settle { 4 * n } else { 0 };
+        let prepared = if is_prepared(node, self.visibility) { 4 * n } else { 0 };
         self.tasks.push(Task {
             gate,
-            deficit: lacks && !settle,
-            settle,
-            open,
-            uses,
+            deficit: flow.lacks && !flow.settle,
+            settle: flow.settle,
+            open: flow.open,
+            uses: flow.uses,
             corrections: self.corrections..self.corrections + bytes,
             prepared: self.prepared..self.prepared + prepared,
         });

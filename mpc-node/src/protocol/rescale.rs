@@ -21,13 +21,13 @@ pub(super) struct Rescale {
     shift: u8,
     bits: u8,
     /// The carry's circuit; absent in faithful execution.
-    carry: Option<Circuit>,
+    carry: Option<&'static Circuit>,
 }
 
 impl Rescale {
     pub(super) fn new(shift: u8, bits: u8, usage: RescaleUse, rounding: Rounding) -> Self {
         let exact = rounding == Rounding::Exact || usage == RescaleUse::Index;
-        Self { shift, bits, carry: exact.then(|| Circuit::new(shift)) }
+        Self { shift, bits, carry: exact.then(|| Circuit::of(shift)) }
     }
 
     fn wide(&self) -> bool {
@@ -47,10 +47,14 @@ impl Rescale {
         words::width(self.shift)
     }
 
+    pub(super) fn rounds(&self) -> u64 {
+        self.carry.map_or(1, |circuit| 2 + circuit.rounds())
+    }
+
     pub(super) fn corrections(&self, n: usize) -> u64 {
         let words =
             self.result() * if self.carry.is_some() { 2 } else { 1 } + if self.wide() { self.wrap() } else { 0 };
-        self.carry.as_ref().map_or(0, |c| c.corrections(n)) + (words * n) as u64
+        self.carry.map_or(0, |c| c.corrections(n)) + (words * n) as u64
     }
 
     /// The helper's part; `deficit` is what the evaluators' shares of the operand lack.
@@ -66,7 +70,7 @@ impl Rescale {
         if let Some(deficit) = deficit {
             rho.iter_mut().zip(deficit).for_each(|(r, g)| *r = r.wrapping_sub(*g) & low);
         }
-        if let Some(circuit) = &self.carry {
+        if let Some(circuit) = self.carry {
             compare::deal(dealer, masks, circuit, &rho)?;
         }
         let (mut base, mut beta) = ([0; CHUNK], [0; CHUNK]);
@@ -102,7 +106,7 @@ impl Rescale {
         drop(mask);
         let low = words::mask(8 * self.opened() as u8);
         m.iter_mut().for_each(|m| *m = m.wrapping_add(offset) & low);
-        let carry = match &self.carry {
+        let carry = match self.carry {
             Some(circuit) => {
                 let planes = gate.less_than(circuit, &m).await;
                 gate.open_bits(&planes, m.len()).await

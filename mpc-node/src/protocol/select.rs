@@ -46,12 +46,12 @@ fn product(gate: &mut Gate, width: usize, v: &[Plane], public: &[u32], mask: &[u
 pub(super) struct RowMax {
     bits: u8,
     cols: usize,
-    sign: Circuit,
+    sign: &'static Circuit,
 }
 
 impl RowMax {
     pub(super) fn new(bits: u8, cols: usize) -> Self {
-        Self { bits, cols, sign: Circuit::new(bits - 1) }
+        Self { bits, cols, sign: Circuit::of(bits - 1) }
     }
 
     fn width(&self) -> usize {
@@ -63,11 +63,15 @@ impl RowMax {
         std::iter::successors(Some(self.cols), |n| Some(n.div_ceil(2))).take_while(|n| *n > 1)
     }
 
+    pub(super) fn rounds(&self) -> u64 {
+        self.levels().count() as u64 * (2 + self.sign.rounds())
+    }
+
     pub(super) fn corrections(&self, rows: usize) -> u64 {
         self.levels()
             .map(|cols| {
                 let n = rows * (cols / 2);
-                compare::msb_corrections(&self.sign, n) + (2 * self.width() * n) as u64
+                compare::msb_corrections(self.sign, n) + (2 * self.width() * n) as u64
             })
             .sum()
     }
@@ -77,7 +81,7 @@ impl RowMax {
             let mut rho = super::helper::mask_words(masks, self.width(), rows * (cols / 2));
             let low = words::mask(self.bits);
             rho.iter_mut().for_each(|r| *r &= low);
-            compare::deal_msb(dealer, masks, &self.sign, self.bits, &rho)?;
+            compare::deal_msb(dealer, masks, self.sign, self.bits, &rho)?;
             deal_product(dealer, masks, self.width(), &rho)?;
         }
         Ok(())
@@ -96,7 +100,7 @@ impl RowMax {
                 .into();
             let (mut public, mask) = gate.open_words(self.width(), &differences).await;
             public.iter_mut().for_each(|u| *u &= low);
-            let negative = gate.msb(&self.sign, self.bits, &public).await;
+            let negative = gate.msb(self.sign, self.bits, &public).await;
             let v = gate.open_bits(&negative, public.len()).await;
             let drop = Secret::from(product(gate, self.width(), &v, &public, &mask));
             let keep = cols - half;
@@ -115,23 +119,27 @@ impl RowMax {
 pub(super) struct Clamp {
     bits: u8,
     index_bits: u8,
-    sign: Circuit,
+    sign: &'static Circuit,
 }
 
 impl Clamp {
     pub(super) fn new(bits: u8, index_bits: u8) -> Self {
-        Self { bits, index_bits, sign: Circuit::new(bits - 1) }
+        Self { bits, index_bits, sign: Circuit::of(bits - 1) }
+    }
+
+    pub(super) fn rounds(&self) -> u64 {
+        2 + self.sign.rounds()
     }
 
     pub(super) fn corrections(&self, n: usize) -> u64 {
-        compare::msb_corrections(&self.sign, n) + (2 * words::width(self.index_bits) * n) as u64
+        compare::msb_corrections(self.sign, n) + (2 * words::width(self.index_bits) * n) as u64
     }
 
     pub(super) fn deal(&self, dealer: &mut Dealer<'_, '_>, masks: &mut [Prg; 2], n: usize) -> std::io::Result<()> {
         let mut rho = super::helper::mask_words(masks, words::width(self.bits), n);
         let low = words::mask(self.bits);
         rho.iter_mut().for_each(|r| *r &= low);
-        compare::deal_msb(dealer, masks, &self.sign, self.bits, &rho)?;
+        compare::deal_msb(dealer, masks, self.sign, self.bits, &rho)?;
         deal_product(dealer, masks, words::width(self.index_bits), &rho)
     }
 
@@ -140,7 +148,7 @@ impl Clamp {
         let top = words::mask(self.index_bits);
         let (mut public, mask) = gate.open_words(words::width(self.bits), shares).await;
         public.iter_mut().for_each(|u| *u = u.wrapping_sub(top + 1) & low);
-        let small = gate.msb(&self.sign, self.bits, &public).await;
+        let small = gate.msb(self.sign, self.bits, &public).await;
         let v = gate.open_bits(&small, public.len()).await;
         // x - top = (u - top - 1) + 1 - ρ
         public.iter_mut().for_each(|u| *u = u.wrapping_add(1));
@@ -157,18 +165,22 @@ pub(super) struct StepFunction {
     bits: u8,
     base: u32,
     steps: Vec<(u32, u32)>,
-    sign: Circuit,
+    sign: &'static Circuit,
 }
 
 impl StepFunction {
     pub(super) fn new(bits: u8, base: i32, steps: &[(u32, i32)]) -> Self {
         let steps = steps.iter().map(|(t, w)| (*t, *w as u32)).collect();
-        Self { bits, base: base as u32, steps, sign: Circuit::new(bits - 1) }
+        Self { bits, base: base as u32, steps, sign: Circuit::of(bits - 1) }
+    }
+
+    pub(super) fn rounds(&self) -> u64 {
+        1 + self.sign.rounds()
     }
 
     pub(super) fn corrections(&self, n: usize) -> u64 {
         let all = n * self.steps.len();
-        compare::msb_corrections(&self.sign, all) + (4 * all) as u64
+        compare::msb_corrections(self.sign, all) + (4 * all) as u64
     }
 
     /// `rho` is the mask that the operand was opened with.
@@ -176,7 +188,7 @@ impl StepFunction {
         let low = words::mask(self.bits);
         let all = self.steps.iter().flat_map(|_| rho.iter().map(|r| r & low));
         let all = Secret::from(all.collect::<Vec<u32>>());
-        compare::deal_msb(dealer, masks, &self.sign, self.bits, &all)?;
+        compare::deal_msb(dealer, masks, self.sign, self.bits, &all)?;
         let mut gamma = [0; CHUNK];
         for part in all.chunks(CHUNK) {
             let gamma = &mut gamma[..part.len()];
@@ -190,7 +202,7 @@ impl StepFunction {
         let low = words::mask(self.bits);
         let shifted: Vec<u32> =
             self.steps.iter().flat_map(|(t, _)| public.iter().map(move |m| m.wrapping_sub(*t) & low)).collect();
-        let below = gate.msb(&self.sign, self.bits, &shifted).await;
+        let below = gate.msb(self.sign, self.bits, &shifted).await;
         let v = gate.open_bits(&below, shifted.len()).await;
         let all = self.steps.iter().fold(self.base, |sum, (_, w)| sum.wrapping_add(*w));
         let mut out = vec![if gate.first { all } else { 0 }; public.len()];

@@ -1,0 +1,338 @@
+//! The door: connections whose key is not known yet, all served by one thread with little memory each.
+//!
+//! From accepting to the end of the greeting a connection has one deadline, which no byte renews, and may send 64 KiB.
+//! There is room for a fixed number of them in all and from one address; a newcomer takes the place of the oldest one of
+//! the address that has most, so silence keeps nobody out. What leaves the door is a lane with a proved, admitted key.
+
+use std::collections::HashMap;
+use std::io;
+use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
+use std::os::unix::net::UnixStream;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustls::ServerConfig;
+
+use super::lanes::{Peer, origin};
+use super::quota::Bucket;
+use super::serve;
+use super::state::Node;
+use crate::channel::{Channel, ChannelError, Handshaking};
+use crate::lane::Lane;
+use crate::meter::Traffic;
+use crate::wire::{Caller, Fail, FailCode, HEADER, Hello, Kind, Message, header, parse_header};
+
+/// Connections accepted in one turn, so that those inside are served between two crowds.
+const CROWD: usize = 64;
+/// New connections from one address: at once, and each second for long. The rest are closed unread.
+const ARRIVALS: Bucket = Bucket::new(512.0, 128.0);
+/// Addresses whose arrivals are remembered.
+const MAX_ADDRESSES: usize = 4096;
+/// Rest after the system has refused to accept.
+const REFUSED: Duration = Duration::from_millis(100);
+
+/// Serves the door until the other end of `stop` is closed.
+pub(super) fn serve(
+    node: &Arc<Node>,
+    listener: &TcpListener,
+    tls: &Arc<ServerConfig>,
+    stop: &UnixStream,
+) -> io::Result<()> {
+    listener.set_nonblocking(true)?;
+    let mut door = Door { node, tls, guests: Vec::new(), arrivals: HashMap::new(), closed_until: None };
+    loop {
+        let ready = door.wait(listener, stop)?;
+        if ready.stop {
+            return Ok(());
+        }
+        door.advance(&ready.guests);
+        if ready.listener {
+            door.accept(listener);
+        }
+    }
+}
+
+struct Door<'a> {
+    node: &'a Arc<Node>,
+    tls: &'a Arc<ServerConfig>,
+    /// Oldest first.
+    guests: Vec<Guest>,
+    arrivals: HashMap<IpAddr, Bucket>,
+    /// The system refused to accept: until when not to try again.
+    closed_until: Option<Instant>,
+}
+
+struct Guest {
+    from: SocketAddr,
+    deadline: Instant,
+    channel: Channel,
+    stage: Stage,
+    /// Something is left to be written.
+    sending: bool,
+}
+
+enum Stage {
+    Handshake,
+    Greeting(Greeting),
+}
+
+/// The greeting each way; the other side's frame is read in two steps, first its header.
+struct Greeting {
+    send: Vec<u8>,
+    sent: usize,
+    received: Vec<u8>,
+    filled: usize,
+}
+
+/// What became of a guest.
+enum Turn {
+    Stays,
+    Enters(Caller),
+    /// Was told why, or is not worth it.
+    Leaves(String),
+}
+
+struct Ready {
+    stop: bool,
+    listener: bool,
+    guests: Vec<bool>,
+}
+
+impl Door<'_> {
+    fn wait(&mut self, listener: &TcpListener, stop: &UnixStream) -> io::Result<Ready> {
+        let now = Instant::now();
+        self.closed_until = self.closed_until.filter(|until| *until > now);
+        let next = self.guests.iter().map(|guest| guest.deadline).chain(self.closed_until).min();
+        let left = next.map(|next| next.saturating_duration_since(now) + Duration::from_millis(1));
+        let time = left.map(|left| Timespec { tv_sec: left.as_secs() as i64, tv_nsec: i64::from(left.subsec_nanos()) });
+        let listening = if self.closed_until.is_some() { PollFlags::empty() } else { PollFlags::IN };
+        let mut sockets = vec![PollFd::new(stop, PollFlags::IN), PollFd::new(listener, listening)];
+        for guest in &self.guests {
+            let mut flags = PollFlags::IN;
+            flags.set(PollFlags::OUT, guest.sending);
+            sockets.push(PollFd::from_borrowed_fd(std::os::fd::AsFd::as_fd(guest.channel.socket()), flags));
+        }
+        match poll(&mut sockets, time.as_ref()) {
+            Ok(_) | Err(rustix::io::Errno::INTR) => {}
+            Err(errno) => return Err(errno.into()),
+        }
+        let ready = |at: usize| !sockets[at].revents().is_empty();
+        Ok(Ready {
+            stop: ready(0),
+            listener: sockets[1].revents().contains(PollFlags::IN),
+            guests: (2..sockets.len()).map(ready).collect(),
+        })
+    }
+
+    fn accept(&mut self, listener: &TcpListener) {
+        for _ in 0..CROWD {
+            match listener.accept() {
+                Ok((tcp, from)) => self.let_in(tcp, from),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
+                Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
+                Err(error) => {
+                    // Out of file descriptors, most likely: give lanes a moment to end.
+                    tracing::warn!(%error, "cannot accept a connection");
+                    self.closed_until = Some(Instant::now() + REFUSED);
+                    return;
+                }
+            }
+        }
+    }
+
+    fn let_in(&mut self, tcp: TcpStream, from: SocketAddr) {
+        if !self.arrives(origin(from.ip())) {
+            tracing::debug!(%from, "too many connections from this address, one is dropped");
+            return;
+        }
+        let limits = &self.node.config.limits;
+        let (all, near) = (limits.handshakes as usize, limits.handshakes_per_address as usize);
+        let addresses: Vec<IpAddr> = self.guests.iter().map(|guest| origin(guest.from.ip())).collect();
+        if let Some(at) = who_leaves(&addresses, origin(from.ip()), all, near) {
+            let guest = self.guests.remove(at);
+            self.leave(&guest, "made room for a newer connection");
+        }
+        match Channel::begin(tcp, self.tls.clone()) {
+            Ok(channel) => self.guests.push(Guest {
+                from,
+                deadline: Instant::now() + self.node.config.timeouts.connect(),
+                channel,
+                stage: Stage::Handshake,
+                sending: false,
+            }),
+            Err(error) => tracing::warn!(%from, %error, "cannot serve a connection"),
+        }
+    }
+
+    /// One more connection from this address; false if there are too many.
+    fn arrives(&mut self, address: IpAddr) -> bool {
+        let now = self.node.uptime();
+        if self.arrivals.len() >= MAX_ADDRESSES && !self.arrivals.contains_key(&address) {
+            self.arrivals.retain(|_, bucket| bucket.level(now) < 511.0);
+            if self.arrivals.len() >= MAX_ADDRESSES {
+                self.arrivals.clear(); // so many addresses are not held back one by one
+            }
+        }
+        self.arrivals.entry(address).or_insert(ARRIVALS).take(1.0, now)
+    }
+
+    fn advance(&mut self, ready: &[bool]) {
+        let now = Instant::now();
+        let mut at = 0;
+        for ready in ready {
+            let guest = &mut self.guests[at];
+            let turn = if *ready { guest.advance(self.node) } else { Turn::Stays };
+            match turn {
+                Turn::Stays if guest.deadline > now => at += 1,
+                Turn::Stays => {
+                    let guest = self.guests.remove(at);
+                    self.leave(&guest, "did not finish the greeting in time");
+                }
+                Turn::Leaves(why) => {
+                    let guest = self.guests.remove(at);
+                    self.leave(&guest, &why);
+                }
+                Turn::Enters(caller) => {
+                    let guest = self.guests.remove(at);
+                    self.enter(guest, caller);
+                }
+            }
+        }
+    }
+
+    fn leave(&self, guest: &Guest, why: &str) {
+        self.node.stats.refused.fetch_add(1, Ordering::Relaxed);
+        self.node.meter.add(Traffic::Setup, guest.channel.sent(), guest.channel.received());
+        tracing::info!(from = %guest.from, why, "a connection ended at the door");
+    }
+
+    /// Gives a guest whose key is known a place among the lanes, and a thread.
+    fn enter(&self, mut guest: Guest, caller: Caller) {
+        let peer = Peer { key: guest.channel.peer(), address: guest.from.ip(), caller };
+        let place = match self.node.lanes.enter(peer, guest.channel.socket().clone()) {
+            Ok(place) => place,
+            Err(limit) => {
+                let text = format!("this node has as many connections as it may have ({limit}), try again");
+                guest.say(FailCode::Busy, &text);
+                return self.leave(&guest, &text);
+            }
+        };
+        guest.channel.trust();
+        let who = match self.node.committee.index_of(&peer.key) {
+            Some(index) => self.node.committee.label(index),
+            None => format!("consumer {:.8} ({})", peer.key.to_string(), guest.from),
+        };
+        let timeout = self.node.config.timeouts.connect();
+        let lane = Lane::greeted(guest.channel, who, timeout, self.node.meter.clone());
+        serve::start(self.node, lane, peer, place);
+    }
+}
+
+impl Guest {
+    fn advance(&mut self, node: &Node) -> Turn {
+        match self.try_advance(node) {
+            Ok(turn) => turn,
+            Err(error) => Turn::Leaves(error.to_string()),
+        }
+    }
+
+    fn try_advance(&mut self, node: &Node) -> Result<Turn, ChannelError> {
+        if let Stage::Handshake = self.stage {
+            match self.channel.advance_handshake()? {
+                Handshaking::Waits { send } => {
+                    self.sending = send;
+                    return Ok(Turn::Stays);
+                }
+                Handshaking::Done => self.stage = Stage::Greeting(Greeting::new(node)),
+            }
+        }
+        let Stage::Greeting(greeting) = &mut self.stage else { return Ok(Turn::Stays) };
+        loop {
+            let Greeting { send, sent, received, filled } = greeting;
+            let done = self.channel.advance(send, sent, received, filled)?;
+            self.sending = *sent < send.len();
+            if !done {
+                return Ok(Turn::Stays);
+            }
+            match greeting.look(node) {
+                Ok(true) => break,
+                Ok(false) => {}
+                Err(text) => {
+                    self.say(FailCode::Refused, &text);
+                    return Ok(Turn::Leaves(text));
+                }
+            }
+        }
+        let member = node.committee.index_of(&self.channel.peer()).is_some();
+        Ok(Turn::Enters(if member { Caller::Member } else { Caller::Consumer }))
+    }
+
+    /// Says why, as far as the socket takes it at once.
+    fn say(&mut self, code: FailCode, text: &str) {
+        let payload = Fail { code, text: text.into() }.encode();
+        let frame = [&header(Kind::Fail, payload.len())[..], &payload].concat();
+        let _ = self.channel.advance(&frame, &mut 0, &mut [], &mut 0); // it may be gone already
+    }
+}
+
+impl Greeting {
+    fn new(node: &Node) -> Self {
+        let hello = Hello { committee: node.committee.digest() }.encode();
+        let send = [&header(Kind::Hello, hello.len())[..], &hello].concat();
+        Self { send, sent: 0, received: vec![0; HEADER], filled: 0 }
+    }
+
+    /// Looks at what has arrived; false if more must come, an error if it is no greeting of this committee.
+    fn look(&mut self, node: &Node) -> Result<bool, String> {
+        let Some((head, body)) = self.received.split_first_chunk::<HEADER>() else { return Ok(false) };
+        let (kind, len) = parse_header(*head).map_err(|e| format!("in the greeting the other side {e}"))?;
+        if kind != Kind::Hello {
+            return Err(format!("a {kind:?} frame came where the greeting belongs"));
+        }
+        if body.len() < len {
+            self.received.resize(HEADER + len, 0);
+            return Ok(false);
+        }
+        let hello = Hello::decode(body).map_err(|e| format!("the greeting is wrong: {e}"))?;
+        if hello.committee == node.committee.digest() {
+            return Ok(true);
+        }
+        Err(crate::lane::OTHER_COMMITTEE.into())
+    }
+}
+
+/// Who among the guests (by address, oldest first) makes room for a newcomer, if somebody must.
+fn who_leaves(guests: &[IpAddr], newcomer: IpAddr, all: usize, per_address: usize) -> Option<usize> {
+    let oldest_of = |address: IpAddr| guests.iter().position(|guest| *guest == address);
+    if guests.iter().filter(|guest| **guest == newcomer).count() >= per_address {
+        return oldest_of(newcomer);
+    }
+    if guests.len() < all {
+        return None;
+    }
+    let mut count: HashMap<IpAddr, usize> = HashMap::new();
+    guests.iter().for_each(|guest| *count.entry(*guest).or_default() += 1);
+    let most = count.values().copied().max()?;
+    guests.iter().position(|guest| count[guest] == most)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn addresses(last: &[u8]) -> Vec<IpAddr> {
+        last.iter().map(|n| IpAddr::from([10, 0, 0, *n])).collect()
+    }
+
+    #[test]
+    fn the_oldest_of_the_address_with_most_guests_makes_room() {
+        let leaves = |guests: &[u8], newcomer| who_leaves(&addresses(guests), addresses(&[newcomer])[0], 6, 3);
+        assert_eq!(leaves(&[1, 2, 2, 3], 9), None);
+        assert_eq!(leaves(&[1, 2, 3, 2, 2], 2), Some(1), "an address that is full gives up its own oldest");
+        assert_eq!(leaves(&[1, 2, 3, 2, 2], 3), None);
+        assert_eq!(leaves(&[1, 3, 2, 3, 2, 2], 9), Some(2), "a crowd gives way to one who comes alone");
+        assert_eq!(leaves(&[1, 2, 3, 4, 5, 6], 9), Some(0));
+    }
+}

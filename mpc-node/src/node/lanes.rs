@@ -1,0 +1,262 @@
+//! Who is connected: lanes are counted by key and address once both are proved, and an idle one makes room for a newcomer.
+//!
+//! The other nodes of the committee have places of their own, which no number of consumers can take.
+
+use std::collections::{BTreeMap, HashMap};
+use std::net::{IpAddr, Ipv6Addr, Shutdown, TcpStream};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use crate::identity::PublicKey;
+use crate::wire::Caller;
+
+/// Lanes that each other node of the committee may have.
+pub(super) const MEMBER_LANES: usize = 96;
+
+/// How many lanes there may be.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct LaneLimits {
+    /// Of consumers.
+    pub(super) all: usize,
+    /// Of one consumer.
+    pub(super) per_key: usize,
+    /// Of consumers at one address.
+    pub(super) per_address: usize,
+}
+
+/// Who is at the other end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Peer {
+    pub(super) key: PublicKey,
+    pub(super) address: IpAddr,
+    pub(super) caller: Caller,
+}
+
+/// The lanes of a node.
+pub(super) struct Lanes {
+    limits: LaneLimits,
+    table: Mutex<Table>,
+}
+
+#[derive(Default)]
+struct Table {
+    /// Numbers entries, and orders the moments at which lanes fell idle.
+    next: u64,
+    lanes: BTreeMap<u64, Entry>,
+    closed: bool,
+}
+
+struct Entry {
+    peer: Peer,
+    /// Since when it is idle; `None` while it carries a request.
+    idle: Option<u64>,
+    socket: Arc<TcpStream>,
+}
+
+/// A lane's place; free again when dropped.
+pub(super) struct Place {
+    lanes: Arc<Lanes>,
+    number: u64,
+}
+
+impl Lanes {
+    pub(super) fn new(limits: LaneLimits) -> Arc<Self> {
+        Arc::new(Self { limits, table: Mutex::default() })
+    }
+
+    /// A place for a lane; the longest idle lane that stands in its way is closed.
+    ///
+    /// # Errors
+    /// The limit that stands in the way when none of those lanes is idle.
+    pub(super) fn enter(self: &Arc<Self>, peer: Peer, socket: Arc<TcpStream>) -> Result<Place, &'static str> {
+        let mut table = self.lock();
+        loop {
+            let known = table.lanes.iter().map(|(number, entry)| (*number, entry.peer, entry.idle));
+            match verdict(&self.limits, known, &peer) {
+                Verdict::Enter => break,
+                Verdict::Refuse(limit) => return Err(limit),
+                Verdict::Close(number) => {
+                    if let Some(entry) = table.lanes.remove(&number) {
+                        let _ = entry.socket.shutdown(Shutdown::Both); // its thread sees the end and goes
+                    }
+                }
+            }
+        }
+        let number = table.number();
+        table.lanes.insert(number, Entry { peer, idle: None, socket });
+        Ok(Place { lanes: self.clone(), number })
+    }
+
+    /// Closes every idle lane, and those that fall idle from now on (the node stops).
+    pub(super) fn close_idle(&self) {
+        let mut table = self.lock();
+        table.closed = true;
+        for entry in table.lanes.values().filter(|entry| entry.idle.is_some()) {
+            let _ = entry.socket.shutdown(Shutdown::Both);
+        }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.lock().lanes.len()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Table> {
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Table {
+    fn number(&mut self) -> u64 {
+        self.next += 1;
+        self.next
+    }
+}
+
+impl Place {
+    /// The lane carries a request from now on and is not closed; false if it was closed already.
+    pub(super) fn begin(&self) -> bool {
+        match self.lanes.lock().lanes.get_mut(&self.number) {
+            Some(entry) => {
+                entry.idle = None;
+                true
+            }
+            None => false,
+        }
+    }
+
+    /// The lane is idle from now on and may be closed for another; false if it should end.
+    pub(super) fn rest(&self) -> bool {
+        let mut table = self.lanes.lock();
+        let moment = table.number();
+        let open = !table.closed;
+        table.lanes.get_mut(&self.number).is_some_and(|entry| {
+            entry.idle = Some(moment);
+            open
+        })
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.lanes.lock().lanes.remove(&self.number);
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Verdict {
+    Enter,
+    /// After closing this lane, ask again.
+    Close(u64),
+    Refuse(&'static str),
+}
+
+/// Whether a newcomer may enter among `lanes` (number, peer, idle since).
+fn verdict(
+    limits: &LaneLimits,
+    lanes: impl Iterator<Item = (u64, Peer, Option<u64>)> + Clone,
+    newcomer: &Peer,
+) -> Verdict {
+    let longest_idle = |lanes: &mut dyn Iterator<Item = (u64, Peer, Option<u64>)>| {
+        lanes.filter_map(|(number, _, idle)| Some((idle?, number))).min().map(|(_, number)| number)
+    };
+    let close = |rivals: &mut dyn Iterator<Item = (u64, Peer, Option<u64>)>, limit| {
+        longest_idle(rivals).map_or(Verdict::Refuse(limit), Verdict::Close)
+    };
+    let own = lanes.clone().filter(|(_, peer, _)| peer.key == newcomer.key);
+    if newcomer.caller == Caller::Member {
+        return match own.clone().count() < MEMBER_LANES {
+            true => Verdict::Enter,
+            false => close(&mut { own }, "a member's share"),
+        };
+    }
+    let consumers = lanes.filter(|(_, peer, _)| peer.caller == Caller::Consumer);
+    let near = consumers.clone().filter(|(_, peer, _)| origin(peer.address) == origin(newcomer.address));
+    if own.clone().count() >= limits.per_key {
+        return close(&mut { own }, "limits.lanes_per_key");
+    }
+    if near.clone().count() >= limits.per_address {
+        return close(&mut { near }, "limits.lanes_per_address");
+    }
+    if consumers.clone().count() < limits.all {
+        return Verdict::Enter;
+    }
+    // Full: the key with the most lanes gives one up.
+    let mut lanes_of: HashMap<PublicKey, usize> = HashMap::new();
+    consumers.clone().for_each(|(_, peer, _)| *lanes_of.entry(peer.key).or_default() += 1);
+    let idle = consumers.filter(|(_, _, idle)| idle.is_some());
+    let most = idle.clone().map(|(_, peer, _)| lanes_of[&peer.key]).max();
+    close(&mut idle.filter(|(_, peer, _)| Some(lanes_of[&peer.key]) == most), "limits.lanes")
+}
+
+/// What counts as one address: an IPv4 address, or the /64 network of an IPv6 address.
+pub(super) fn origin(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(v6) => {
+            let [a, b, c, d, ..] = v6.segments();
+            Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0).into()
+        }
+        v4 => v4,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LIMITS: LaneLimits = LaneLimits { all: 4, per_key: 3, per_address: 3 };
+
+    fn peer(key: u8, address: u8, caller: Caller) -> Peer {
+        Peer { key: PublicKey([key; 32]), address: IpAddr::from([127, 0, 0, address]), caller }
+    }
+
+    fn consumer(key: u8, address: u8) -> Peer {
+        peer(key, address, Caller::Consumer)
+    }
+
+    fn ask(lanes: &[(u64, Peer, Option<u64>)], newcomer: Peer) -> Verdict {
+        verdict(&LIMITS, lanes.iter().copied(), &newcomer)
+    }
+
+    #[test]
+    fn a_key_and_an_address_have_their_share_and_give_up_their_own_idle_lane() {
+        let lanes: Vec<_> = (1..=3).map(|n| (n, consumer(7, n as u8), None)).collect();
+        assert_eq!(ask(&lanes, consumer(7, 9)), Verdict::Refuse("limits.lanes_per_key"));
+        assert_eq!(ask(&lanes, consumer(8, 9)), Verdict::Enter);
+        let mut idle = lanes.clone();
+        (idle[1].2, idle[2].2) = (Some(20), Some(10));
+        assert_eq!(ask(&idle, consumer(7, 9)), Verdict::Close(3), "the longest idle one");
+
+        let lanes: Vec<_> = (1..=3).map(|n| (n, consumer(n as u8, 5), None)).collect();
+        assert_eq!(ask(&lanes, consumer(8, 5)), Verdict::Refuse("limits.lanes_per_address"));
+        assert_eq!(ask(&lanes, consumer(8, 6)), Verdict::Enter);
+    }
+
+    #[test]
+    fn when_all_is_full_the_key_with_most_lanes_gives_one_up_and_busy_lanes_stay() {
+        let mut lanes: Vec<_> = [1, 2, 2, 3].iter().zip(1..).map(|(k, n)| (n, consumer(*k, n as u8), None)).collect();
+        assert_eq!(ask(&lanes, consumer(9, 9)), Verdict::Refuse("limits.lanes"));
+        (lanes[0].2, lanes[2].2) = (Some(1), Some(5));
+        assert_eq!(ask(&lanes, consumer(9, 9)), Verdict::Close(3), "key 2 has two lanes");
+        lanes[2].2 = None;
+        assert_eq!(ask(&lanes, consumer(9, 9)), Verdict::Close(1));
+    }
+
+    #[test]
+    fn consumers_never_take_the_places_of_members() {
+        let mut lanes: Vec<_> = (1..=4).map(|n| (n, consumer(n as u8, 1), None)).collect();
+        let member = peer(50, 1, Caller::Member);
+        assert_eq!(ask(&lanes, member), Verdict::Enter);
+        lanes.extend((0..MEMBER_LANES as u64).map(|n| (10 + n, member, None)));
+        assert_eq!(ask(&lanes, member), Verdict::Refuse("a member's share"));
+        lanes[7].2 = Some(1);
+        assert_eq!(ask(&lanes, member), Verdict::Close(lanes[7].0));
+        assert_eq!(ask(&lanes[..3], consumer(9, 9)), Verdict::Enter);
+    }
+
+    #[test]
+    fn an_ipv6_network_is_one_address() {
+        let ip = |text: &str| text.parse::<IpAddr>().unwrap();
+        assert_eq!(origin(ip("2001:db8:1:2:3::4")), origin(ip("2001:db8:1:2:ffff::1")));
+        assert_ne!(origin(ip("2001:db8:1:2::1")), origin(ip("2001:db8:1:3::1")));
+        assert_eq!(origin(ip("::ffff:10.0.0.1")), ip("10.0.0.1"));
+    }
+}

@@ -1,0 +1,272 @@
+//! What one key may use: jobs at a time, bytes uploaded, time of dealing, requests. No clock in here: callers say how late
+//! it is.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use super::serve::Refusal;
+use crate::config::Limits;
+use crate::identity::PublicKey;
+use crate::wire::FailCode;
+
+/// Most keys whose use is remembered; beyond that the one that has used least is forgotten.
+const MAX_KEYS: usize = 4096;
+/// Requests a second that one key may make for long, and how many at once.
+const REQUESTS: Bucket = Bucket::new(400.0, 100.0);
+
+/// Something that is used up and comes back with time.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Bucket {
+    capacity: f64,
+    per_second: f64,
+    level: f64,
+    at: Duration,
+}
+
+impl Bucket {
+    /// A full bucket.
+    pub(super) const fn new(capacity: f64, per_second: f64) -> Self {
+        Self { capacity, per_second, level: capacity, at: Duration::ZERO }
+    }
+
+    /// What is in it at `now`; below zero when more was used than was there.
+    pub(super) fn level(&mut self, now: Duration) -> f64 {
+        let passed = now.saturating_sub(self.at).as_secs_f64();
+        self.level = self.capacity.min(self.level + passed * self.per_second);
+        self.at = self.at.max(now);
+        self.level
+    }
+
+    /// Takes `amount` if it is there.
+    pub(super) fn take(&mut self, amount: f64, now: Duration) -> bool {
+        let enough = self.level(now) >= amount;
+        if enough {
+            self.level -= amount;
+        }
+        enough
+    }
+
+    /// How long until the level is at least `amount`.
+    fn wait(&mut self, amount: f64, now: Duration) -> Duration {
+        let missing = amount - self.level(now);
+        Duration::from_secs_f64((missing / self.per_second).clamp(0.0, 3600.0))
+    }
+}
+
+/// The use of all keys.
+pub(super) struct Quotas {
+    fresh: Usage,
+    jobs: u32,
+    keys: Mutex<HashMap<PublicKey, Usage>>,
+}
+
+#[derive(Clone, Copy)]
+struct Usage {
+    jobs: u32,
+    requests: Bucket,
+    /// Bytes.
+    upload: Bucket,
+    /// Seconds.
+    dealing: Bucket,
+}
+
+/// A job of a key, running or waiting; over when dropped.
+pub(super) struct JobOf {
+    quotas: Arc<Quotas>,
+    key: PublicKey,
+}
+
+impl Quotas {
+    pub(super) fn new(limits: &Limits) -> Arc<Self> {
+        let upload = (limits.upload_megabytes << 20) as f64;
+        let dealing = f64::from(limits.dealing_seconds);
+        let fresh = Usage {
+            jobs: 0,
+            requests: REQUESTS,
+            upload: Bucket::new(upload, upload / 3600.0),
+            dealing: Bucket::new(dealing, dealing / 600.0),
+        };
+        Arc::new(Self { fresh, jobs: limits.jobs_per_key, keys: Mutex::default() })
+    }
+
+    /// One more job of this key.
+    pub(super) fn job(self: &Arc<Self>, key: PublicKey, now: Duration) -> Result<JobOf, Refusal> {
+        let limit = self.jobs;
+        self.with(key, now, |usage| {
+            if usage.jobs >= limit {
+                let text =
+                    format!("this key has {limit} jobs here already, the limit (limits.jobs_per_key), try again");
+                return Err(Refusal::new(FailCode::Busy, text));
+            }
+            usage.jobs += 1;
+            Ok(())
+        })?;
+        Ok(JobOf { quotas: self.clone(), key })
+    }
+
+    /// One more request of this key: how long to let it wait.
+    pub(super) fn request(&self, key: PublicKey, now: Duration) -> Duration {
+        self.with(key, now, |usage| {
+            let wait = usage.requests.wait(1.0, now);
+            usage.requests.level -= 1.0;
+            wait
+        })
+    }
+
+    /// This key wants to upload so many bytes.
+    pub(super) fn upload(&self, key: PublicKey, bytes: u64, now: Duration) -> Result<(), Refusal> {
+        self.with(key, now, |usage| {
+            if usage.upload.take(bytes as f64, now) {
+                return Ok(());
+            }
+            let wait = usage.upload.wait(bytes as f64, now).as_secs() + 1;
+            let text = format!(
+                "this key has uploaded as much as it may ({} MB in an hour, limits.upload_megabytes), try again in {wait} s",
+                usage.upload.capacity as u64 >> 20
+            );
+            Err(Refusal::new(FailCode::Busy, text))
+        })
+    }
+
+    /// Whether this key may have another pack dealt.
+    pub(super) fn may_deal(&self, key: PublicKey, now: Duration) -> Result<(), Refusal> {
+        self.with(key, now, |usage| {
+            if usage.dealing.level(now) > 0.0 {
+                return Ok(());
+            }
+            let wait = usage.dealing.wait(0.0, now).as_secs() + 1;
+            let text = format!(
+                "this key has used its {} s of dealing in ten minutes (limits.dealing_seconds), try again in {wait} s",
+                usage.dealing.capacity
+            );
+            Err(Refusal::new(FailCode::Busy, text))
+        })
+    }
+
+    /// So much dealing was done for this key.
+    pub(super) fn dealt(&self, key: PublicKey, time: Duration, now: Duration) {
+        self.with(key, now, |usage| {
+            usage.dealing.level(now);
+            usage.dealing.level -= time.as_secs_f64();
+        });
+    }
+
+    fn with<R>(&self, key: PublicKey, now: Duration, work: impl FnOnce(&mut Usage) -> R) -> R {
+        let mut keys = self.lock();
+        if !keys.contains_key(&key) && keys.len() >= MAX_KEYS {
+            forget(&mut keys, now);
+        }
+        work(keys.entry(key).or_insert(self.fresh))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<PublicKey, Usage>> {
+        self.keys.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Makes room for another key: those that have nothing to remember go, else the one that has used least.
+fn forget(keys: &mut HashMap<PublicKey, Usage>, now: Duration) {
+    let mut least: Option<(f64, PublicKey)> = None;
+    keys.retain(|key, usage| {
+        let buckets = [&mut usage.requests, &mut usage.upload, &mut usage.dealing];
+        let used: f64 = buckets.into_iter().map(|bucket| 1.0 - bucket.level(now) / bucket.capacity).sum();
+        if usage.jobs > 0 {
+            return true;
+        }
+        if least.is_none_or(|(other, _)| used < other) {
+            least = Some((used, *key));
+        }
+        used > 0.0
+    });
+    if let Some((_, key)) = least {
+        keys.remove(&key);
+    }
+}
+
+impl Drop for JobOf {
+    fn drop(&mut self) {
+        if let Some(usage) = self.quotas.lock().get_mut(&self.key) {
+            usage.jobs = usage.jobs.saturating_sub(1);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: Duration = Duration::from_secs(100);
+
+    fn key(n: u32) -> PublicKey {
+        let mut bytes = [0; 32];
+        bytes[..4].copy_from_slice(&n.to_le_bytes());
+        PublicKey(bytes)
+    }
+
+    fn quotas() -> Arc<Quotas> {
+        Quotas::new(&Limits { jobs_per_key: 2, upload_megabytes: 36, dealing_seconds: 60, ..Limits::default() })
+    }
+
+    #[test]
+    fn jobs_are_counted_by_key_until_they_end() {
+        let quotas = quotas();
+        let (one, _two) = (quotas.job(key(1), NOW).unwrap(), quotas.job(key(1), NOW).unwrap());
+        let refusal = quotas.job(key(1), NOW).err().unwrap();
+        assert!(refusal.code == FailCode::Busy && refusal.text.contains("limits.jobs_per_key"), "{}", refusal.text);
+        assert!(quotas.job(key(2), NOW).is_ok(), "another key is not concerned");
+        drop(one);
+        assert!(quotas.job(key(1), NOW).is_ok());
+    }
+
+    #[test]
+    fn uploads_come_back_with_time() {
+        let quotas = quotas();
+        quotas.upload(key(1), 30 << 20, NOW).unwrap();
+        let refusal = quotas.upload(key(1), 10 << 20, NOW).unwrap_err();
+        assert!(
+            refusal.text.contains("limits.upload_megabytes") && refusal.text.contains("in 401 s"),
+            "{}",
+            refusal.text
+        );
+        assert!(quotas.upload(key(1), 10 << 20, NOW + Duration::from_secs(399)).is_err());
+        quotas.upload(key(1), 10 << 20, NOW + Duration::from_secs(401)).unwrap();
+    }
+
+    #[test]
+    fn dealing_is_refused_when_its_time_is_used_and_debts_are_remembered() {
+        let quotas = quotas();
+        quotas.dealt(key(1), Duration::from_secs(59), NOW);
+        quotas.may_deal(key(1), NOW).unwrap();
+        quotas.dealt(key(1), Duration::from_secs(11), NOW);
+        let refusal = quotas.may_deal(key(1), NOW).unwrap_err();
+        assert!(
+            refusal.text.contains("limits.dealing_seconds") && refusal.text.contains("in 101 s"),
+            "{}",
+            refusal.text
+        );
+        assert!(quotas.may_deal(key(1), NOW + Duration::from_secs(99)).is_err());
+        quotas.may_deal(key(1), NOW + Duration::from_secs(101)).unwrap();
+        quotas.may_deal(key(2), NOW).unwrap();
+    }
+
+    #[test]
+    fn many_requests_are_slowed_down() {
+        let quotas = quotas();
+        assert!((0..400).all(|_| quotas.request(key(1), NOW).is_zero()));
+        assert_eq!(quotas.request(key(1), NOW), Duration::from_millis(10));
+        assert_eq!(quotas.request(key(1), NOW), Duration::from_millis(20));
+        assert!(quotas.request(key(1), NOW + Duration::from_secs(1)).is_zero());
+    }
+
+    #[test]
+    fn remembered_keys_are_bounded_and_debtors_stay() {
+        let quotas = quotas();
+        quotas.dealt(key(0), Duration::from_secs(100), NOW);
+        for n in 1..=2 * MAX_KEYS as u32 {
+            quotas.upload(key(n), 1 << 20, NOW).unwrap();
+        }
+        assert!(quotas.lock().len() <= MAX_KEYS);
+        assert!(quotas.may_deal(key(0), NOW).is_err(), "who used most is remembered");
+    }
+}
