@@ -3,7 +3,7 @@
 //! [`protocol`] computes an integer graph on shares as pure state machines; everything else brings its bytes from
 //! process to process: identities and TLS, frames, packs on disk, transcripts, the node itself and its client.
 
-pub(crate) mod cache;
+pub mod cache;
 pub mod channel;
 pub mod client;
 pub mod codec;
