@@ -176,12 +176,12 @@ mod tests {
         let order = Arc::new(Mutex::new(Vec::new()));
         let wait = |n: u8| {
             let (thread_slots, order) = (slots.clone(), order.clone());
+            let queued = slots.lock().tickets;
             let thread = std::thread::spawn(move || {
                 let slot = wait_for(&thread_slots, n, 1, LONG).unwrap();
                 order.lock().unwrap().push(n);
                 slot
             });
-            let queued = slots.lock().tickets;
             while slots.lock().tickets == queued {
                 std::thread::yield_now();
             }
