@@ -27,7 +27,6 @@ struct State {
 struct Waiting {
     ticket: u64,
     key: PublicKey,
-    size: u64,
 }
 
 /// What was handed out; free again when dropped.
