@@ -318,7 +318,7 @@ fn seal(view: StateView, block: Block, params: Params, mut batch: Batch, store: 
         validators: Arc::default(),
     };
     head.store(&mut batch);
-    Opening::store(&[], &[], height, &mut batch);
+    Opening::store(&[], &[], None, height, &mut batch);
     record_past(before.as_ref(), height, &mut batch)?;
     store.write(&batch)?;
     Ok(head)

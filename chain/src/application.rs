@@ -107,8 +107,17 @@ pub struct Info {
     pub app_hash: AppHash,
 }
 
+/// For how long an engine takes evidence: as long as it is younger than one of the two.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EvidenceAge {
+    /// Seconds.
+    pub seconds: u64,
+    /// Blocks.
+    pub blocks: u64,
+}
+
 /// The beginning of a chain, as the engine tells it.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct ChainStart {
     /// The engine's name of the chain.
     pub chain_id: String,
@@ -118,6 +127,8 @@ pub struct ChainStart {
     pub app_state: Vec<u8>,
     /// The first height.
     pub initial_height: u64,
+    /// For how long the engine takes evidence, if it takes any.
+    pub evidence: Option<EvidenceAge>,
 }
 
 /// What the chain begins with.

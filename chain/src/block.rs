@@ -38,10 +38,10 @@ pub struct Block {
     pub facts: Vec<TxFacts>,
 }
 
-/// The stored form. A field is only ever added at the end, with a new format of the store.
+/// The stored form, beside the header, which has a table of its own. A field is only ever added at the end, with a new
+/// format of the store.
 #[derive(RlpEncodable, RlpDecodable)]
 struct Stored {
-    header: Header,
     txs: Vec<Bytes>,
     receipts: Vec<Bytes>,
     facts: Vec<TxFacts>,
@@ -53,7 +53,7 @@ impl Block {
         let number = self.header.number.to_be_bytes();
         let receipts = self.receipts.iter().map(|r| Bytes::from(alloy_rlp::encode(r))).collect();
         let txs = self.txs.iter().map(|tx| tx.bytes.clone()).collect();
-        let stored = Stored { header: self.header.clone(), txs, receipts, facts: self.facts.clone() };
+        let stored = Stored { txs, receipts, facts: self.facts.clone() };
         let mut encoded = Vec::with_capacity(stored.length());
         stored.encode(&mut encoded);
         batch.put(Table::Blocks, number, encoded);
@@ -69,6 +69,7 @@ impl Block {
 pub fn block_at(reader: &dyn Reader, height: u64) -> Result<Option<Block>, StoreError> {
     let Some(bytes) = reader.get(Table::Blocks, &height.to_be_bytes())? else { return Ok(None) };
     let bad = |e: String| StoreError::corrupt("read a block", e);
+    let header = header_at(reader, height)?.ok_or_else(|| bad("its header is missing".into()))?;
     let stored = Stored::decode(&mut bytes.as_slice()).map_err(|e| bad(e.to_string()))?;
     if stored.txs.len() != stored.facts.len() || stored.txs.len() != stored.receipts.len() {
         return Err(bad("lists of different lengths".into()));
@@ -83,10 +84,10 @@ pub fn block_at(reader: &dyn Reader, height: u64) -> Result<Option<Block>, Store
         .iter()
         .map(|bytes| ReceiptEnvelope::decode(&mut bytes.as_ref()).map_err(|e| bad(e.to_string())));
     Ok(Some(Block {
-        hash: stored.header.hash_slow(),
+        hash: header.hash_slow(),
         txs: txs.collect::<Result<_, _>>()?,
         receipts: receipts.collect::<Result<_, _>>()?,
-        header: stored.header,
+        header,
         facts: stored.facts,
     }))
 }

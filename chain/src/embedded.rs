@@ -77,14 +77,16 @@ impl<A: Application> Embedded<A> {
         let own = ValidatorUpdate { key: ConsensusKey(key.verifying_key().to_bytes().into()), power: 1 };
         let mut driver =
             Self { app, store, key, chain_id: chain_id.to_owned(), validators: vec![own], tip: Tip::default() };
-        let stored = driver.store.reader()?.get(Table::Meta, KEY)?;
+        // Whoever died before the first block was committed begins again: nobody has seen it.
+        let begun = driver.app.info().height > 0;
+        let stored = driver.store.reader()?.get(Table::Meta, KEY)?.filter(|_| begun);
         match stored {
             Some(bytes) => driver.resume(&bytes)?,
             None => {
                 let time = now.seconds();
                 let chain_id = driver.chain_id.clone();
                 let initial_height = Genesis::read(genesis)?.first_height();
-                let start = ChainStart { chain_id, time, app_state: genesis.to_vec(), initial_height };
+                let start = ChainStart { chain_id, time, app_state: genesis.to_vec(), initial_height, evidence: None };
                 let started = driver.app.init_chain(&start)?;
                 driver.validators = started.validators;
                 driver.tip.app_hash = started.app_hash.0.to_vec();

@@ -7,6 +7,8 @@ use alloy_primitives::{Address, B256, Bytes, U256, address, b256, bytes};
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    application::EvidenceAge,
+    beacon::{self, BeaconParams},
     error::{Fault, StoreError},
     evm::{SYSTEM_CODE, system_contracts},
     fees::FeeParams,
@@ -33,6 +35,9 @@ pub struct Genesis {
     /// Stake, rewards and punishment.
     #[serde(default)]
     pub staking: StakingParams,
+    /// Randomness.
+    #[serde(default)]
+    pub beacon: BeaconParams,
     /// Accounts that exist from the start.
     #[serde(default)]
     pub accounts: BTreeMap<Address, GenesisAccount>,
@@ -124,6 +129,15 @@ impl Genesis {
         if let Some((field, why)) = self.staking.problem() {
             return need(false, field, why);
         }
+        let epoch = self.beacon.epoch_blocks;
+        need((1..=100_000).contains(&epoch), "beacon.epoch_blocks", "must be between 1 and 100000")?;
+        for (operator, chain) in &self.beacon.chains {
+            let field = format!("beacon.chains.{operator}");
+            need(self.exported.is_none(), &field, "an exported chain has them in its contracts")?;
+            let known = self.validators.iter().any(|validator| validator.operator == *operator);
+            need(known, &field, "is the chain of no validator's operator")?;
+            need(chain.is_sound(), &field, "must have a tip and 1 to 16777216 steps")?;
+        }
         need(!self.validators.is_empty(), "validators", "must not be empty")?;
         for (i, validator) in self.validators.iter().enumerate() {
             let field = format!("validators[{i}]");
@@ -171,10 +185,11 @@ impl Genesis {
             let kept = kept.cloned().unwrap_or_default();
             put_account(view, address, &GenesisAccount { nonce: 1, code: SYSTEM_CODE, ..kept })?;
         }
-        self.staking.store(view)?;
         if self.exported.is_some() {
-            return Ok(());
+            self.check_exported(view)?;
+            return Ok(self.staking.store(view)?);
         }
+        self.staking.store(view)?;
         let mut bonded = U256::ZERO;
         for (i, validator) in self.validators.iter().enumerate() {
             bonded += staking::bond_genesis(view, validator).map_err(|e| match e {
@@ -183,6 +198,47 @@ impl Genesis {
             })?;
         }
         credit(view, staking::ADDRESS, bonded)?;
+        Ok(())
+    }
+
+    /// Whether stake is liable for as long as the engine takes evidence.
+    pub fn check_evidence(&self, age: EvidenceAge) -> Result<(), GenesisError> {
+        let wrong = |ours: &str, engine: &str, most: u64, found: u64| {
+            let why = format!(
+                "is {most}, but consensus_params.evidence.{engine} of the engine's genesis is {found}: that must not be \
+                 more, or offenders have left before they are found"
+            );
+            Err(GenesisError { field: format!("staking.{ours}"), why })
+        };
+        let StakingParams { evidence_seconds, evidence_blocks, .. } = self.staking;
+        if age.seconds > evidence_seconds {
+            return wrong("evidence_seconds", "max_age_duration (in seconds)", evidence_seconds, age.seconds);
+        }
+        if age.blocks > evidence_blocks {
+            return wrong("evidence_blocks", "max_age_num_blocks", evidence_blocks, age.blocks);
+        }
+        Ok(())
+    }
+
+    /// Whether this program understands the stake of an exported chain, and the promises to it are kept.
+    fn check_exported(&self, view: &mut StateView) -> Result<(), Fault> {
+        let wrong = |field: &str, why: String| Err(GenesisError { field: field.into(), why }.into());
+        let format = view.slot(staking::ADDRESS, staking::format_slot())?;
+        if format != U256::from(staking::FORMAT) {
+            let why = format!(
+                "its stake has format {format}, this program reads {}: export it with this version",
+                staking::FORMAT
+            );
+            return wrong("exported.contracts", why);
+        }
+        let old = StakingParams::load(view)?;
+        if self.staking.evidence_seconds > old.evidence_seconds || self.staking.evidence_blocks > old.evidence_blocks {
+            let why = "and staking.evidence_blocks cannot grow: stake is on its way that answers for the old time only";
+            return wrong("staking.evidence_seconds", why.into());
+        }
+        if self.beacon.epoch_blocks != beacon::state::epoch_blocks(view)? {
+            return wrong("beacon.epoch_blocks", "cannot change: epochs go on".into());
+        }
         Ok(())
     }
 
@@ -210,6 +266,7 @@ impl Genesis {
             chain_id: DEV_CHAIN_ID,
             fees: FeeParams::default(),
             staking: StakingParams::default(),
+            beacon: BeaconParams::default(),
             accounts,
             validators,
             exported: None,
@@ -298,6 +355,7 @@ pub const DEV_ACCOUNTS: [(Address, B256); 10] = [
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::beacon::Commitment;
 
     fn good() -> Genesis {
         let key = ed25519_dalek::SigningKey::from_bytes(&[1; 32]).verifying_key().to_bytes();
@@ -313,6 +371,16 @@ mod tests {
     }
 
     #[test]
+    fn an_engine_that_takes_older_evidence_than_stake_answers_for_is_refused() {
+        let genesis = good();
+        let StakingParams { evidence_seconds: seconds, evidence_blocks: blocks, .. } = genesis.staking;
+        let check = |seconds, blocks| genesis.check_evidence(EvidenceAge { seconds, blocks }).map_err(|e| e.field);
+        assert_eq!(check(seconds, blocks), Ok(()));
+        assert_eq!(check(seconds + 1, blocks), Err("staking.evidence_seconds".into()));
+        assert_eq!(check(seconds, blocks + 1), Err("staking.evidence_blocks".into()));
+    }
+
+    #[test]
     fn what_is_wrong_is_named() {
         let wrong = |change: &dyn Fn(&mut Genesis)| {
             let mut genesis = good();
@@ -324,6 +392,18 @@ mod tests {
         assert_eq!(wrong(&|g| g.validators.clear()), "validators");
         assert_eq!(wrong(&|g| g.validators[0].power = 0), "validators[0].power");
         assert_eq!(wrong(&|g| g.validators.push(g.validators[0].clone())), "validators[1].consensus_key");
+        assert_eq!(wrong(&|g| g.staking.evidence_blocks = 0), "staking.evidence_blocks");
+        assert_eq!(
+            wrong(&|g| g.staking.unbonding_seconds = g.staking.evidence_seconds + 3599),
+            "staking.unbonding_seconds"
+        );
+        assert_eq!(wrong(&|g| g.beacon.epoch_blocks = 0), "beacon.epoch_blocks");
+        let chain = Commitment { tip: B256::repeat_byte(1), length: 5 };
+        let stranger = wrong(&|g| g.beacon.chains.extend([(DEV_ACCOUNTS[7].0, chain)]));
+        assert_eq!(stranger, format!("beacon.chains.{}", DEV_ACCOUNTS[7].0));
+        let endless =
+            wrong(&|g| g.beacon.chains.extend([(DEV_ACCOUNTS[0].0, Commitment { length: 1 << 25, ..chain })]));
+        assert_eq!(endless, format!("beacon.chains.{}", DEV_ACCOUNTS[0].0));
         let mut json = serde_json::to_value(good()).unwrap();
         json["fees"]["elastcity"] = 3.into();
         let error = Genesis::read(json.to_string().as_bytes()).unwrap_err();

@@ -10,6 +10,7 @@
 
 pub mod abci;
 pub mod application;
+pub mod beacon;
 pub mod block;
 pub mod cli;
 pub mod comet;

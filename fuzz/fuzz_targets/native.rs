@@ -19,7 +19,7 @@ const KNOWN: [&str; 8] = [
     "verify(bytes32,bytes32[],uint256,bytes,uint256)",
     "verifyReceipt((bytes32,bytes32,bytes32,bytes32,bytes32,bytes32,bytes32,uint64,uint256,uint64),\
      bytes32[],uint256,bytes,uint256)",
-    "createValidator(bytes32,uint256)",
+    "createValidator(bytes32,uint256,bytes,bytes32,uint256)",
     "delegate(address)",
     "undelegate(address,uint256)",
     "redelegate(address,address,uint256)",

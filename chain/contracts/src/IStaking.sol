@@ -27,7 +27,18 @@ interface IStaking {
     }
 
     /// Makes the caller a validator with this ed25519 key and bonds the value. Commission in hundredths of a percent.
-    function createValidator(bytes32 consensusKey, uint256 commission) external payable;
+    /// `proof` is that key's signature which shows that the caller has it, `beaconTip` the end of the validator's hash
+    /// chain and `beaconLength` its steps (1 to 16777216): `sahara chain keys --operator ACCOUNT` prints all of them.
+    function createValidator(
+        bytes32 consensusKey,
+        uint256 commission,
+        bytes calldata proof,
+        bytes32 beaconTip,
+        uint256 beaconLength
+    ) external payable;
+    /// Announces another hash chain for the caller's validator, for one whose secret is lost. It replaces the one in force
+    /// from the returned epoch of the beacon on; until then the validator can propose only with the old one.
+    function announceBeaconChain(bytes32 beaconTip, uint256 beaconLength) external returns (uint256 fromEpoch);
     function setCommission(uint256 commission) external;
     /// Ends the jail of the caller's validator, once its time is over.
     function unjail() external;
@@ -41,7 +52,8 @@ interface IStaking {
     /// Takes at once what moved stake owes for a proven offence of the validator it left. Anybody may call it; without
     /// it, that happens when the delegator next touches the stake.
     function settle(address validator, address delegator) external;
-    /// Pays everything of the caller that is due.
+    /// Pays everything of the caller that is due: after the unbonding time, and the blocks for which an offence can be
+    /// proven.
     function withdraw() external returns (uint256 paid);
     /// Pays the caller's rewards at this validator.
     function claim(address validator) external returns (uint256 paid);
@@ -72,6 +84,7 @@ interface IStaking {
         view
         returns (uint256 worth, uint256 shares, uint256 rewards);
     function unbondingOf(address delegator) external view returns (Unbonding[] memory);
+    /// Those that consensus chooses from, in no order. Who has no stake is not among them, nor the weakest beyond 1000.
     function validatorCount() external view returns (uint256);
     function validatorAt(uint256 index) external view returns (address);
     /// What was slashed, for governance to decide about.

@@ -15,12 +15,13 @@ use tendermint_proto::v0_38::{
         ValidatorUpdate as AbciUpdate, request::Value, response, response_process_proposal::ProposalStatus,
     },
     crypto::{ProofOp, ProofOps, PublicKey, public_key::Sum},
-    types::BlockIdFlag,
+    types::{BlockIdFlag, EvidenceParams},
 };
 
 use crate::{
     application::{
-        Application, ChainStart, Check, DecidedBlock, Offence, OffenceKind, Proof, Proposal, Query, Verdict, Vote,
+        Application, ChainStart, Check, DecidedBlock, EvidenceAge, Offence, OffenceKind, Proof, Proposal, Query,
+        Verdict, Vote,
     },
     consensus::Time,
     error::Fault,
@@ -116,6 +117,7 @@ impl<A: Application + 'static> Adapter<A> {
             time: Time::from(request.time.unwrap_or_default()).seconds(),
             app_state: request.app_state_bytes.to_vec(),
             initial_height: unsigned(request.initial_height),
+            evidence: request.consensus_params.and_then(|params| params.evidence).map(evidence_age),
         }));
         ResponseInitChain {
             consensus_params: None,
@@ -220,6 +222,13 @@ impl<A: Application + 'static> Adapter<A> {
             ..ResponseQuery::default()
         }
     }
+}
+
+/// A part of a second counts as one.
+fn evidence_age(params: EvidenceParams) -> EvidenceAge {
+    let age = params.max_age_duration.unwrap_or_default();
+    let seconds = unsigned(age.seconds).saturating_add(u64::from(age.nanos > 0));
+    EvidenceAge { seconds, blocks: unsigned(params.max_age_num_blocks) }
 }
 
 fn abci_update(update: ValidatorUpdate) -> AbciUpdate {

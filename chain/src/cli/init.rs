@@ -10,8 +10,9 @@ use clap::Args;
 use serde_json::json;
 
 use crate::{
+    failpoint,
     genesis::{DEV_ACCOUNTS, DEV_CHAIN_ID, Genesis, GenesisValidator},
-    node::{CONFIG_FILE, Config, Driver, GENESIS_FILE, NodeError, generate_key, store_key},
+    node::{CONFIG_FILE, Config, Driver, GENESIS_FILE, NodeError, ensure_beacon, ensure_key},
     validator::ConsensusKey,
 };
 
@@ -77,14 +78,18 @@ impl Init {
         if self.home.join(CONFIG_FILE).exists() {
             return Err(NodeError::Setup(format!("{} already is the home of a node", self.home.display())));
         }
-        let key = generate_key()?;
+        // The settings come last: what an interrupted start leaves is no home, and the next one takes up its keys.
+        let key = ensure_key(&self.home)?;
+        failpoint::reach("init-key");
         let consensus_key = ConsensusKey(key.verifying_key().to_bytes().into());
         let validator = GenesisValidator { operator: self.operator, consensus_key, power: 10 };
-        let genesis = Genesis { chain_id: self.evm_chain_id, ..Genesis::development(vec![validator]) };
+        let mut genesis = Genesis { chain_id: self.evm_chain_id, ..Genesis::development(vec![validator]) };
+        genesis.beacon.chains.insert(self.operator, ensure_beacon(&self.home)?.commitment(0));
         genesis.check().map_err(|e| NodeError::Fault(e.into()))?;
         let json = serde_json::to_vec_pretty(&genesis).map_err(|e| NodeError::Setup(e.to_string()))?;
-        store_key(&self.home, &key)?;
+        failpoint::reach("init-beacon");
         crate::node::write(&self.home.join(GENESIS_FILE), &json)?;
+        failpoint::reach("init-genesis");
         let driver = Driver::Embedded { chain_id: self.chain_id.clone(), block_time_ms: self.block_time_ms };
         Config::new(self.rpc, driver).save(&self.home)
     }

@@ -116,6 +116,8 @@ impl Join {
         let settings = settings::joined(&addresses, external, &invitation.peers.join(","), local, sync.as_ref());
         settings::apply(&draft.join("config/config.toml"), &settings)?;
         Config::new(self.rpc, Driver::Cometbft { abci: self.abci, comet_rpc: self.comet_rpc }).save(&draft)?;
+        // Before the first start, which reads it: once the node validates, its proposals need it.
+        crate::node::ensure_beacon(&draft)?;
         if self.home.exists() {
             // Only an empty folder gives way to the new one.
             std::fs::remove_dir(&self.home).map_err(failed("use", &self.home))?;

@@ -1,6 +1,7 @@
 //! Homes of CometBFT validators on this machine: keys and genesis by CometBFT itself, settings by us.
 
 use std::{
+    collections::BTreeMap,
     ffi::OsStr,
     net::{Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
@@ -15,7 +16,7 @@ use super::{PortBlock, settings};
 use crate::{
     embedded::MAX_BLOCK_BYTES,
     genesis::{DEV_ACCOUNTS, Genesis, GenesisValidator},
-    node::{Config, Driver, NodeError},
+    node::{Config, Driver, NodeError, ensure_beacon},
     validator::ConsensusKey,
 };
 
@@ -85,11 +86,23 @@ pub fn layout(cometbft: &Path, folder: &Path, count: usize, chain_id: &str) -> R
     }
     let ports = PortBlock::reserve(folder)?;
     draw(cometbft, &draft, &homes(&draft), &ports, chain_id)?;
+    sync(&draft).map_err(file("write", &draft))?;
     for (from, to) in homes(&draft).iter().zip(&validators).rev() {
         std::fs::rename(&from.home, &to.home).map_err(file("make", &to.home))?;
     }
     std::fs::remove_dir_all(&draft).map_err(file("remove", &draft))?;
+    std::fs::File::open(folder).and_then(|folder| folder.sync_all()).map_err(file("write", folder))?;
     Ok(Layout { validators, ports: Some(ports) })
+}
+
+/// Makes everything below `place` durable.
+fn sync(place: &Path) -> std::io::Result<()> {
+    if place.is_dir() {
+        for entry in std::fs::read_dir(place)? {
+            sync(&entry?.path())?;
+        }
+    }
+    std::fs::File::open(place)?.sync_all()
 }
 
 /// Says which port another program has, before processes fail for it one by one.
@@ -154,25 +167,27 @@ pub fn run<'a>(program: &Path, arguments: impl Iterator<Item = &'a OsStr>) -> Re
 
 /// The genesis that CometBFT wrote, with our first state and limits.
 fn genesis(homes: &[Validator], chain_id: &str) -> Result<String, NodeError> {
-    let mut validators = Vec::new();
+    let (mut validators, mut chains) = (Vec::new(), BTreeMap::new());
     for (validator, (operator, _)) in homes.iter().zip(DEV_ACCOUNTS) {
         let path = validator.home.join("config/priv_validator_key.json");
         let key = read_json(&path)?;
         let bytes = key["pub_key"]["value"].as_str().and_then(|text| STANDARD.decode(text).ok());
         let bytes = bytes.and_then(|bytes| <[u8; 32]>::try_from(bytes).ok());
         let bytes = bytes.ok_or_else(|| NodeError::Setup(format!("{}: no ed25519 key", path.display())))?;
+        chains.insert(operator, ensure_beacon(&validator.home)?.commitment(0));
         validators.push(GenesisValidator { operator, consensus_key: ConsensusKey(B256::from(bytes)), power: POWER });
     }
     let Some(first) = homes.first() else { return Err(NodeError::Setup("no validators".into())) };
     let mut genesis = read_json(&first.home.join("config/genesis.json"))?;
-    let state = Genesis::development(validators);
+    let mut state = Genesis::development(validators);
+    state.beacon.chains = chains;
     genesis["chain_id"] = json!(chain_id);
     genesis["app_state"] = serde_json::to_value(&state).map_err(|e| NodeError::Setup(e.to_string()))?;
-    // Stake stays bonded for longer than evidence counts, in time and, with blocks of a second, in blocks.
+    // Stake stays bonded for longer than evidence counts, in time and in blocks.
     let evidence = state.staking.evidence_seconds;
     genesis["consensus_params"]["evidence"]["max_age_duration"] =
         json!((u128::from(evidence) * 1_000_000_000).to_string());
-    genesis["consensus_params"]["evidence"]["max_age_num_blocks"] = json!(evidence.to_string());
+    genesis["consensus_params"]["evidence"]["max_age_num_blocks"] = json!(state.staking.evidence_blocks.to_string());
     genesis["consensus_params"]["block"]["max_bytes"] = json!(MAX_BLOCK_BYTES.to_string());
     serde_json::to_string_pretty(&genesis).map_err(|e| NodeError::Setup(e.to_string()))
 }

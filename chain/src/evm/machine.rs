@@ -42,7 +42,7 @@ pub struct BlockContext {
     pub gas_limit: u64,
     /// Price of gas that is burnt.
     pub base_fee: u64,
-    /// What `PREVRANDAO` gives. Known before the block is proposed: no lottery should trust it.
+    /// What `PREVRANDAO` gives: see [`crate::beacon`].
     pub random: B256,
     /// The rules.
     pub spec: SpecId,

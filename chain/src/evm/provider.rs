@@ -16,7 +16,7 @@
 //! 5. **No panic, no `Err`.** revm takes `Err` as the failure of the whole block, and anyone could halt the chain with
 //!    it. Only a failing database may cause it.
 //!
-//! A contract with state (stake) keeps all of it in its own EVM storage, so that the journal undoes it with the
+//! A contract with state (stake, and the beacon, which shares its storage) keeps all of it in its own EVM storage, so that the journal undoes it with the
 //! transaction; it loads its account before its slots, and changes nothing in a static call. It has a function of its own
 //! here. Nothing that a native contract does may depend on the machine: no clock, no thread, no floating point.
 //!
@@ -41,14 +41,16 @@ use super::{
     abi,
     native::{self, Ending, Frame},
 };
-use crate::{error::StoreError, staking};
+use crate::{beacon, error::StoreError, staking};
 
 /// Code that genesis gives to native contracts, so that Solidity's check for code passes. It never runs.
 pub const SYSTEM_CODE: Bytes = Bytes::from_static(&[0xfe]);
 
 /// Addresses of this chain's native contracts.
-pub fn system_contracts() -> [Address; native::ALL.len() + 1] {
-    std::array::from_fn(|i| native::ALL.get(i).map_or(staking::ADDRESS, |contract| contract.address))
+pub fn system_contracts() -> [Address; native::ALL.len() + 2] {
+    let stateful = [staking::ADDRESS, beacon::contract::ADDRESS];
+    let mut all = native::ALL.iter().map(|contract| contract.address).chain(stateful);
+    std::array::from_fn(|_| all.next().unwrap_or_default())
 }
 
 /// Ethereum's native contracts and this chain's.
@@ -85,7 +87,8 @@ impl<C: ContextTr<Cfg: Cfg<Spec = SpecId>>> PrecompileProvider<C> for Precompile
 
     fn run(&mut self, context: &mut C, call: &CallInputs) -> Result<Option<InterpreterResult>, String> {
         let stateless = native::at(call.bytecode_address);
-        if stateless.is_none() && call.bytecode_address != staking::ADDRESS {
+        let stateful = [staking::ADDRESS, beacon::contract::ADDRESS].contains(&call.bytecode_address);
+        if stateless.is_none() && !stateful {
             return self.ethereum.run(context, call);
         }
         let (gas, ending) = if foreign_frame(call) {
@@ -96,6 +99,8 @@ impl<C: ContextTr<Cfg: Cfg<Spec = SpecId>>> PrecompileProvider<C> for Precompile
                 Some(refused) => refused,
                 None => contract.call(&frame, &call.input.bytes(context), call.gas_limit),
             }
+        } else if call.bytecode_address == beacon::contract::ADDRESS {
+            draw(context, call).map_err(|e| e.to_string())?
         } else {
             match call.input.len() > staking::MAX_INPUT {
                 true => (0, Ending::Revert("staking: input too long".into())),
@@ -150,6 +155,29 @@ fn stake<C: ContextTr>(context: &mut C, call: &CallInputs, input: &[u8]) -> Resu
         journal.log(Log { address: staking::ADDRESS, data });
     }
     Ok((gas, Ending::Return(answer.output)))
+}
+
+/// A question to the beacon, whose state is the staking contract's.
+fn draw<C: ContextTr>(context: &mut C, call: &CallInputs) -> Result<(u64, Ending), StoreError> {
+    let gas = beacon::contract::GAS;
+    if gas > call.gas_limit {
+        return Ok((0, Ending::OutOfGas));
+    }
+    let refused = |why: &str| Ok((gas, Ending::Revert(format!("beacon: {why}"))));
+    if call.input.len() > beacon::contract::MAX_INPUT {
+        return refused("input too long");
+    }
+    if !call.value.get().is_zero() {
+        return refused("takes no value");
+    }
+    let input = call.input.bytes(context);
+    let height = context.block().number().saturating_to();
+    let failed = |e| StoreError::new("ask the beacon in a transaction", e);
+    context.journal_mut().load_account(staking::ADDRESS).map_err(failed)?;
+    match beacon::contract::run(&mut JournalWords(context), height, &input)? {
+        Ok(output) => Ok((gas, Ending::Return(output))),
+        Err(why) => refused(why),
+    }
 }
 
 struct JournalWords<'a, C>(&'a mut C);

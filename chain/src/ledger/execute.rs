@@ -11,15 +11,17 @@ use alloy_eips::{
     eip2935::{HISTORY_SERVE_WINDOW, HISTORY_STORAGE_ADDRESS},
     eip7685::EMPTY_REQUESTS_HASH,
 };
-use alloy_primitives::{Address, B64, B256, Bloom, Bytes, U256, keccak256};
+use alloy_primitives::{Address, B64, B256, Bloom, Bytes, U256};
 
 use super::{
     head::{Head, validator_entry},
     params::{self, Params},
     replay::Opening,
+    reveal,
 };
 use crate::{
     application::{ChainStart, DecidedBlock, Finalized, Offence, TxResult, Vote},
+    beacon::{self, Item},
     block::{Block, TxFacts},
     error::Fault,
     evm::{BlockContext, FORK, Machine, Outcome},
@@ -57,6 +59,8 @@ pub fn first_state(genesis: &Genesis, chain: &ChainStart, reader: Arc<dyn Reader
     let params = Params::from(genesis);
     let mut view = StateView::new(reader.clone());
     genesis.apply(&mut view)?;
+    staking::identify(&mut view, &chain.chain_id, genesis.chain_id)?;
+    beacon::state::begin(&mut view, &genesis.beacon, &chain.chain_id, genesis.exported.is_none())?;
     view.set_chain_value(params::KEY, Some(params.encode()));
     for validator in &genesis.validators {
         let (key, value) = validator_entry(validator);
@@ -90,6 +94,7 @@ pub fn first_state(genesis: &Genesis, chain: &ChainStart, reader: Arc<dyn Reader
 pub struct Run {
     /// What it is the execution of: all that it depends on beside the state before it.
     pub block: DecidedBlock,
+    item: Option<Item>,
     context: BlockContext,
     view: StateView,
     body: Body,
@@ -100,20 +105,26 @@ pub struct Run {
 impl Run {
     /// Begins to execute `block`, whose transactions come one by one.
     pub fn begin(base: &Head, block: DecidedBlock) -> Result<Self, Fault> {
-        let beneficiary = base.operator(block.proposer);
         let context = BlockContext {
             chain_id: base.params.chain_id,
             number: block.height,
             time: block.time,
-            beneficiary,
+            beneficiary: base.operator(block.proposer),
             gas_limit: base.params.fees.block_gas_limit,
             base_fee: base.next_base_fee(),
-            random: randomness(base, block.height, beneficiary),
+            random: beacon::state::random(&mut base.view(), block.height)?,
             spec: FORK,
         };
         let mut view = base.view();
         open(&mut view, base, block.height, block.time, &block.votes, &block.offences)?;
-        Ok(Self { block, context, view, body: Body::default(), results: vec![], refused: vec![] })
+        Ok(Self { block, item: None, context, view, body: Body::default(), results: vec![], refused: vec![] })
+    }
+
+    /// Makes `item` the first of the block, before its transactions.
+    pub fn show(&mut self, item: Item) {
+        self.block.txs.push(item.encode());
+        self.results.push(reveal::result(&item));
+        self.item = Some(item);
     }
 
     /// Executes what `fill` gives it.
@@ -130,8 +141,10 @@ impl Run {
 
     /// The state after it.
     pub fn seal(self, base: &Head) -> Result<Executed, Fault> {
-        let Self { block, context, mut view, body, results, refused } = self;
+        let Self { block, item, context, mut view, body, results, refused } = self;
         let changes = staking::end_block(&mut view).map_err(stake_fault)?;
+        let proposer = block.proposer.and_then(|proposer| base.validators.get(&proposer)).map(|v| v.operator);
+        beacon::state::end_block(&mut view, block.height, proposer, item)?;
         for validator in &changes {
             let (key, value) = validator_entry(validator);
             view.set_chain_value(&key, Some(value));
@@ -139,7 +152,7 @@ impl Run {
         let (evm, batch) = view.evm_root()?;
         let sealed = body.block(base, &context, evm);
         let (mut head, mut batch) = seal(base, view, sealed, evm, batch)?;
-        Opening::store(&block.votes, &block.offences, block.height, &mut batch);
+        Opening::store(&block.votes, &block.offences, item, block.height, &mut batch);
         let updates = changes.iter().map(|v| ValidatorUpdate { key: v.consensus_key, power: v.power }).collect();
         if !changes.is_empty() {
             // Those that left stay known: an offence of theirs can still be proven.
@@ -189,12 +202,6 @@ impl Filling<'_> {
         self.take(bytes, result);
         Ok(())
     }
-}
-
-/// What `PREVRANDAO` gives in block `height`, proposed by the account `proposer`, on top of `base`. A proposer must know
-/// it to execute its proposal, so it depends on nothing later: not on the block's hash, and not on its transactions.
-pub fn randomness(base: &Head, height: u64, proposer: Address) -> B256 {
-    keccak256([base.hash.as_slice(), &height.to_be_bytes(), proposer.as_slice()].concat())
 }
 
 /// Keeps the parent's hash where the contract of EIP-2935 serves it, on a chain that has it.

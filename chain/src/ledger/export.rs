@@ -6,6 +6,7 @@ use alloy_primitives::{Address, U256};
 
 use super::Head;
 use crate::{
+    beacon::{BeaconParams, state::epoch_blocks},
     error::StoreError,
     evm::system_contracts,
     genesis::{Exported, Genesis, GenesisAccount},
@@ -29,6 +30,7 @@ pub fn export(head: &Head) -> Result<Genesis, StoreError> {
         chain_id: head.params.chain_id,
         fees,
         staking: StakingParams::load(&mut head.view())?,
+        beacon: BeaconParams { epoch_blocks: epoch_blocks(&mut head.view())?, ..BeaconParams::default() },
         accounts: BTreeMap::new(),
         validators: head.validators.values().cloned().collect(),
         exported: Some(Exported { height: head.height, contracts: BTreeMap::new() }),

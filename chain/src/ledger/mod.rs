@@ -9,6 +9,7 @@ mod params;
 mod proposal;
 mod query;
 mod replay;
+mod reveal;
 mod rollback;
 mod snapshots;
 
@@ -21,7 +22,7 @@ use alloy_primitives::{Address, Bytes, KECCAK256_EMPTY};
 
 use self::execute::Run;
 pub use self::{
-    execute::{BLOCK_KEY, randomness},
+    execute::BLOCK_KEY,
     export::export,
     head::{Head, store as store_head},
     history::{NEEDED_HEADERS, Retention, record as record_past},
@@ -34,6 +35,7 @@ use crate::{
         Answer, Application, ChainStart, ChainStarted, Check, ChunkVerdict, Committed, DecidedBlock, Finalized, Info,
         Offer, Proposal, Query, Snapshot, TxVerdict, Verdict,
     },
+    beacon::{Secret, item},
     error::{Fault, StoreError},
     failpoint,
     genesis::Genesis,
@@ -64,6 +66,7 @@ pub struct Ledger {
     keep: Retention,
     rows: history::Rows,
     snapshots: snapshots::Snapshots,
+    reveals: reveal::Reveals,
 }
 
 #[derive(Default)]
@@ -94,6 +97,7 @@ impl Ledger {
             keep: Retention::default(),
             rows: history::Rows::default(),
             snapshots: snapshots::Snapshots::default(),
+            reveals: reveal::Reveals::default(),
         })
     }
 
@@ -105,6 +109,11 @@ impl Ledger {
     /// The same ledger with snapshots in `folder`, one every `every` blocks (0 makes none).
     pub fn with_snapshots(self, folder: Folder, every: u64) -> Self {
         Self { snapshots: snapshots::Snapshots::new(folder, every), ..self }
+    }
+
+    /// The same ledger of a validator that can propose: `secret` is what its beacon chain comes from.
+    pub fn with_beacon(self, secret: Secret) -> Self {
+        Self { reveals: reveal::Reveals::new(secret), ..self }
     }
 
     /// Makes the snapshot that is due, if one is. It takes its time and disturbs nobody.
@@ -154,8 +163,12 @@ impl Ledger {
     fn execute(&self, base: &Head, block: &DecidedBlock) -> Result<Run, Fault> {
         let mut run = Run::begin(base, DecidedBlock { txs: Vec::with_capacity(block.txs.len()), ..block.clone() })?;
         self.count_execution();
+        let (item, txs) = item::split(&block.txs);
+        if let Some(item) = item {
+            run.show(item);
+        }
         run.fill(|filling| {
-            let mut txs = block.txs.iter();
+            let mut txs = txs.iter();
             txs.try_for_each(|bytes| filling.run_decided(bytes.clone(), self.decode(bytes, base)))
         })?;
         Ok(run)
@@ -212,6 +225,9 @@ impl Application for Ledger {
         if chain.initial_height != genesis.first_height() {
             let why = "initial_height must be 1, or the one after exported.height of the genesis file";
             return Err(Fault::Order { call: "InitChain", why });
+        }
+        if let Some(age) = chain.evidence {
+            genesis.check_evidence(age)?;
         }
         snapshots::clear_leftovers(self.store.as_ref())?;
         let committed = self.store.reader()?;

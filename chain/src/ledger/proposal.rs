@@ -4,9 +4,10 @@
 use alloy_consensus::Transaction as _;
 use alloy_primitives::Bytes;
 
-use super::{Ledger, execute::Run, mempool};
+use super::{Ledger, execute::Run, mempool, reveal};
 use crate::{
     application::{Check, DecidedBlock, Proposal, Verdict},
+    beacon::item,
     error::Fault,
     pool::Best,
 };
@@ -39,6 +40,10 @@ pub fn make(ledger: &Ledger, proposal: &Proposal<'_>) -> Result<Vec<Bytes>, Faul
     let mut run = Run::begin(&base, proposal.block(vec![]))?;
     ledger.count_execution();
     let (mut bytes, mut large, mut passed) = (0u64, 0u64, 0);
+    if let Some(item) = ledger.reveals.item(&base, proposal.proposer)? {
+        bytes = item::MAX_BYTES + FRAME;
+        run.show(item);
+    }
     let mut refused = Vec::new();
     run.fill(|filling| {
         while filling.gas_left() >= LEAST_GAS && passed < MAX_PASSED {
@@ -79,6 +84,10 @@ pub fn judge(ledger: &Ledger, proposal: &Proposal<'_>) -> Result<Verdict, Fault>
     let Some(base) = ledger.base().filter(|base| base.height + 1 == proposal.height) else {
         return Ok(Verdict::Reject);
     };
+    let (item, txs) = item::split(proposal.txs);
+    if !reveal::judge(&base, proposal.proposer, item)? {
+        return Ok(Verdict::Reject);
+    }
     let block = proposal.block(proposal.txs.to_vec());
     if ledger.pending().runs.iter().any(|run| run.block == block) {
         return Ok(Verdict::Accept);
@@ -86,8 +95,12 @@ pub fn judge(ledger: &Ledger, proposal: &Proposal<'_>) -> Result<Verdict, Fault>
     let mut run = Run::begin(&base, DecidedBlock { txs: vec![], ..block })?;
     ledger.count_execution();
     let mut bytes = 0u64;
+    if let Some(item) = item {
+        bytes = item::MAX_BYTES + FRAME;
+        run.show(item);
+    }
     let verdict = run.fill(|filling| {
-        for raw in proposal.txs {
+        for raw in txs {
             bytes = bytes.saturating_add(u64::try_from(raw.len()).unwrap_or(u64::MAX)).saturating_add(FRAME);
             let Ok(tx) = ledger.decode(raw, &base) else { return Ok(Verdict::Reject) };
             let result = filling.run(Ok(tx.clone()))?;

@@ -6,6 +6,7 @@ use alloy_primitives::B256;
 use super::{Ledger, execute};
 use crate::{
     application::{Offence, OffenceKind, Vote},
+    beacon::Item,
     block::Block,
     error::{Fault, StoreError},
     evm::{BlockContext, FORK},
@@ -14,7 +15,7 @@ use crate::{
     validator::ConsensusAddress,
 };
 
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 
 /// What the engine told of a block beside its transactions.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -23,12 +24,16 @@ pub struct Opening {
     pub votes: Vec<Vote>,
     /// Proven misbehaviour.
     pub offences: Vec<Offence>,
+    /// What the block began with: its proposer's part in the beacon.
+    pub item: Option<Item>,
 }
 
 impl Opening {
     /// Puts it into `batch`.
-    pub fn store(votes: &[Vote], offences: &[Offence], height: u64, batch: &mut Batch) {
-        let mut row = vec![VERSION];
+    pub fn store(votes: &[Vote], offences: &[Offence], item: Option<Item>, height: u64, batch: &mut Batch) {
+        let item = item.map(|item| item.encode()).unwrap_or_default();
+        let mut row = vec![VERSION, u8::try_from(item.len()).unwrap_or_default()];
+        row.extend(&item);
         row.extend(u32::try_from(votes.len()).unwrap_or(u32::MAX).to_be_bytes());
         for vote in votes {
             row.extend(entry(vote.validator, 0, vote.power, u8::from(vote.signed)));
@@ -48,6 +53,9 @@ impl Opening {
 
     fn read(row: &[u8]) -> Option<Self> {
         let (version, rest) = row.split_first()?;
+        let (length, rest) = rest.split_first()?;
+        let (item, rest) = rest.split_at_checked(usize::from(*length))?;
+        let item = if item.is_empty() { None } else { Some(Item::decode(item)?) };
         let (count, rest) = rest.split_first_chunk::<4>()?;
         let (entries, []) = rest.as_chunks::<ENTRY>() else { return None };
         let count = usize::try_from(u32::from_be_bytes(*count)).ok()?;
@@ -71,6 +79,7 @@ impl Opening {
         Some(Self {
             votes: votes.iter().map(vote).collect::<Option<_>>()?,
             offences: offences.iter().map(offence).collect::<Option<_>>()?,
+            item,
         })
     }
 }
@@ -117,6 +126,8 @@ impl Ledger {
 mod tests {
     use proptest::prelude::*;
 
+    use alloy_primitives::B256;
+
     use super::*;
     use crate::store::{MemoryStore, Store};
 
@@ -126,16 +137,17 @@ mod tests {
         let votes = vec![Vote { validator, power: 9, signed: true }, Vote { validator, power: 1, signed: false }];
         let offences = vec![Offence { validator, height: 3, power: 8, kind: OffenceKind::DoubleSign }];
         let (store, mut batch) = (MemoryStore::default(), Batch::default());
-        Opening::store(&votes, &offences, 5, &mut batch);
+        let item = Some(Item { preimage: B256::repeat_byte(4), next: None });
+        Opening::store(&votes, &offences, item, 5, &mut batch);
         store.write(&batch).unwrap();
         let read = Opening::at(store.reader().unwrap().as_ref(), 5).unwrap();
-        assert_eq!(read, Some(Opening { votes, offences }));
+        assert_eq!(read, Some(Opening { votes, offences, item }));
     }
 
     proptest! {
         #[test]
         fn nonsense_is_refused(row in proptest::collection::vec(any::<u8>(), 0..100)) {
-            let _ = Opening::read(&[&[VERSION, 0, 0, 0], row.as_slice()].concat());
+            let _ = Opening::read(&[&[VERSION, 0, 0, 0, 0], row.as_slice()].concat());
         }
     }
 }

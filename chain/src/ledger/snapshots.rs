@@ -62,7 +62,7 @@ impl Snapshots {
             sound
                 && m.height == offered.height
                 && u32::try_from(m.chunks.len()).ok() == Some(offered.chunks)
-                && m.app_hash.0 == app_hash
+                && m.fits(app_hash)
         });
         let Some(manifest) = manifest else { return Ok(Offer::Reject) };
         *locked(&self.restoring) = Some(Restore::begin(store.clone(), manifest)?);

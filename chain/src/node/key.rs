@@ -1,27 +1,30 @@
 //! The embedded driver's validator key on disk: 32 bytes as hexadecimal, readable by its owner only.
 
-use std::{fs::OpenOptions, io::Write, os::unix::fs::OpenOptionsExt, path::Path};
+use std::{
+    fs::{File, OpenOptions},
+    io::Write,
+    os::unix::fs::OpenOptionsExt,
+    path::Path,
+};
 
 use alloy_primitives::hex;
 use base64::{Engine, engine::general_purpose::STANDARD};
 use ed25519_dalek::SigningKey;
+use zeroize::Zeroizing;
 
 use super::{KEY_FILE, NodeError};
+use crate::failpoint;
 
-/// A fresh key.
-pub fn generate_key() -> Result<SigningKey, NodeError> {
-    let mut seed = [0; 32];
-    getrandom::fill(&mut seed).map_err(|e| NodeError::Setup(format!("the system gives no randomness: {e}")))?;
+/// The key in `home`, which is made if there is none.
+pub fn ensure_key(home: &Path) -> Result<SigningKey, NodeError> {
+    if home.join(KEY_FILE).exists() {
+        return load_key(home);
+    }
+    let mut seed = Zeroizing::new([0; 32]);
+    getrandom::fill(seed.as_mut()).map_err(|e| NodeError::Setup(format!("the system gives no randomness: {e}")))?;
+    let text = Zeroizing::new(hex::encode(seed.as_ref()));
+    write_secret(&home.join(KEY_FILE), "write the new key", text.as_bytes())?;
     Ok(SigningKey::from_bytes(&seed))
-}
-
-/// Writes `key` into `home`, where none is yet.
-pub fn store_key(home: &Path, key: &SigningKey) -> Result<(), NodeError> {
-    let path = home.join(KEY_FILE);
-    let file = |cause| NodeError::File { doing: "write the new key", path: path.display().to_string(), cause };
-    std::fs::create_dir_all(home).map_err(file)?;
-    let mut open = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path).map_err(file)?;
-    open.write_all(hex::encode(key.to_bytes()).as_bytes()).map_err(file)
 }
 
 /// The public key that signs the blocks of the validator in `home`, if there is one: the embedded driver's, or
@@ -39,14 +42,14 @@ pub fn validator_key(home: &Path) -> Result<Option<[u8; 32]>, NodeError> {
     };
     /// Only what everybody may know is read.
     #[derive(serde::Deserialize)]
-    struct File {
+    struct KeyFile {
         pub_key: PublicKey,
     }
     #[derive(serde::Deserialize)]
     struct PublicKey {
         value: String,
     }
-    let file: Option<File> = serde_json::from_slice(&bytes).ok();
+    let file: Option<KeyFile> = serde_json::from_slice(&bytes).ok();
     let key = file.and_then(|file| STANDARD.decode(file.pub_key.value).ok());
     let key = key.and_then(|key| <[u8; 32]>::try_from(key).ok());
     key.map(Some).ok_or_else(|| NodeError::Setup(format!("{name}: there is no ed25519 key in it")))
@@ -63,4 +66,26 @@ pub fn load_key(home: &Path) -> Result<SigningKey, NodeError> {
     let bytes: [u8; 32] = hex::decode_to_array(text.trim())
         .map_err(|e| NodeError::Setup(format!("{}: not a key ({e})", path.display())))?;
     Ok(SigningKey::from_bytes(&bytes))
+}
+
+/// Writes a file that only its owner can read, where none is yet: the whole of it, durably, or nothing.
+pub fn write_secret(path: &Path, doing: &'static str, bytes: &[u8]) -> Result<(), NodeError> {
+    let failed = |cause| NodeError::File { doing, path: path.display().to_string(), cause };
+    let folder = path.parent().unwrap_or(path);
+    std::fs::create_dir_all(folder).map_err(failed)?;
+    let mut draft = path.as_os_str().to_owned();
+    draft.push(".draft");
+    let mut options = OpenOptions::new();
+    options.write(true).create(true).truncate(true).mode(0o600);
+    let written = options.open(&draft).and_then(|mut file| {
+        file.write_all(bytes)?;
+        file.sync_all()?;
+        failpoint::reach("secret-draft");
+        // A link fails where a file is already; a rename would replace it.
+        std::fs::hard_link(&draft, path)?;
+        failpoint::reach("secret-linked");
+        File::open(folder)?.sync_all()
+    });
+    let _ = std::fs::remove_file(&draft);
+    written.map_err(failed)
 }

@@ -1,6 +1,7 @@
 //! A running node: the ledger on disk, one of the two drivers, JSON-RPC. The shell around the state machine; time,
 //! threads and sockets live here.
 
+mod beacon;
 mod config;
 mod damage;
 mod drive;
@@ -13,9 +14,10 @@ use std::{
 
 use tokio::sync::watch;
 
+pub use beacon::{BEACON_FILE, ensure_beacon, load_beacon};
 pub use config::{CONFIG_FILE, Config, Driver, GENESIS_FILE, KEY_FILE, Keep, write};
 pub use damage::explain_damage;
-pub use key::{generate_key, load_key, store_key, validator_key};
+pub use key::{ensure_key, load_key, validator_key};
 
 use crate::{
     error::Fault,
@@ -65,6 +67,10 @@ pub async fn run(home: &Path, ready: impl FnOnce(&Config, std::net::SocketAddr))
     let (store, ledger) = open(home)?;
     let snapshots = Folder::open(home.join(SNAPSHOTS), config.keep.snapshots).map_err(Fault::from)?;
     let ledger = ledger.keeping(config.keep.retention()).with_snapshots(snapshots, config.keep.snapshot_every);
+    let ledger = match load_beacon(home)? {
+        Some(secret) => ledger.with_beacon(secret),
+        None => ledger,
+    };
     check_chain(home, &config, &ledger)?;
     let ledger = Arc::new(ledger);
     let (heights, seen) = watch::channel(ledger.head().map_or(0, |head| head.height));

@@ -113,7 +113,12 @@ impl Folder {
         let manifest = Manifest::decode(&bytes).filter(|manifest| manifest.height == height);
         let bad = || {
             let place = self.path.join(height.to_string());
-            StoreError::new("read a snapshot", format!("{} is damaged: remove that folder", place.display()))
+            let format = bytes.first_chunk::<4>().map_or(0, |format| u32::from_be_bytes(*format));
+            let why = match format == FORMAT {
+                true => "is damaged".to_owned(),
+                false => format!("has format {format}, this program makes format {FORMAT}"),
+            };
+            StoreError::new("read a snapshot", format!("{} {why}: remove that folder", place.display()))
         };
         manifest.map(Some).ok_or_else(bad)
     }

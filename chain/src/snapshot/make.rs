@@ -2,7 +2,7 @@
 
 use sha2::{Digest, Sha256};
 
-use super::{CHUNK, MAX_CHUNKS, Manifest, SECTIONS, chunk};
+use super::{CHUNK, MAX_CHUNKS, Manifest, SECTIONS, StateSize, chunk};
 use crate::{
     error::StoreError,
     ledger::{Head, NEEDED_HEADERS},
@@ -46,5 +46,5 @@ pub fn make(head: &Head, mut keep: impl FnMut(u32, &[u8]) -> Result<(), StoreErr
     if !open.is_empty() {
         close(&mut open)?;
     }
-    Ok(Manifest { height: head.height, app_hash: head.app_hash, chunks })
+    Ok(Manifest { height: head.height, app_hash: head.app_hash, chunks, size: StateSize::of(head)? })
 }

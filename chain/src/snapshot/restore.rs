@@ -6,14 +6,14 @@ use std::{collections::BTreeSet, sync::Arc};
 use alloy_primitives::{Address, B256, KECCAK256_EMPTY, U256, keccak256};
 use sha2::{Digest, Sha256};
 
-use super::{MAX_CHUNK, Manifest, SECTIONS, chunk};
+use super::{MAX_CHUNK, MOST_HEADER, MOST_HEADERS, Manifest, SECTIONS, chunk};
 use crate::{
     application::ChunkVerdict,
     block,
     error::StoreError,
     failpoint,
     ledger::{self, NEEDED_HEADERS},
-    state::{Account, StateView, StoreRoots, chain_store},
+    state::{Account, StateView, StoreRoots, chain_store, size},
     store::{Batch, Store, TABLES, Table},
 };
 
@@ -28,6 +28,9 @@ pub struct Restore {
     /// The last entry: the next one comes after it.
     last: Option<(usize, Vec<u8>)>,
     evm: B256,
+    /// Bytes of flat values so far, of those that the state says it has; and headers.
+    bytes: u64,
+    headers: u64,
 }
 
 /// Why a chunk that the manifest names is refused all the same.
@@ -37,7 +40,7 @@ impl Restore {
     /// Begins to restore `manifest`, whose application hash is trusted, into `store`, whose content is removed.
     pub fn begin(store: Arc<dyn Store>, manifest: Manifest) -> Result<Self, StoreError> {
         clear(store.as_ref())?;
-        Ok(Self { store, manifest, next: 0, last: None, evm: B256::ZERO })
+        Ok(Self { store, manifest, next: 0, last: None, evm: B256::ZERO, bytes: 0, headers: 0 })
     }
 
     /// The next chunk that is needed; nothing once all are there.
@@ -97,6 +100,16 @@ impl Restore {
                 return Ok(Err("entries are out of order"));
             }
             self.last = Some(place);
+            // Before anything of it is kept: a stranger may have made the manifest, but not the state's own size.
+            match table {
+                Table::Headers => self.headers += 1,
+                Table::ChainState if key == size::KEY => {}
+                _ => self.bytes += (key.len() + value.len()) as u64,
+            }
+            let long = table == Table::Headers && value.len() as u64 > MOST_HEADER;
+            if self.bytes > self.manifest.size.bytes || self.headers > MOST_HEADERS || long {
+                return Ok(Err("it has more than the state"));
+            }
             match table {
                 Table::Code => {
                     let hash = keccak256(value);

@@ -5,14 +5,14 @@ use std::collections::BTreeMap;
 use alloy_primitives::{Address, U256};
 
 use super::{
-    Result, StakeError,
+    Result, StakeError, candidates,
     params::StakingParams,
-    validator::{self, SCALE, Sentence, Status, Validator},
+    validator::{self, SCALE, Status, Validator},
     words::{Words, slot},
 };
 use crate::{
     application::{Offence, Vote},
-    genesis::{GenesisValidator, TOKEN},
+    genesis::GenesisValidator,
     validator::ConsensusAddress,
 };
 
@@ -40,14 +40,15 @@ pub fn begin_block(words: &mut impl Words, facts: &BlockFacts<'_>) -> Result<U25
             punish(words, &params, known.operator, offence, facts)?;
         }
     }
-    let signed: u128 = facts.votes.iter().filter(|vote| vote.signed).map(|vote| u128::from(vote.power)).sum();
+    // Of all weight, not of what signed: who leaves votes out of a block gains nothing by it.
+    let total: u128 = facts.votes.iter().map(|vote| u128::from(vote.power)).sum();
     let mut made = U256::ZERO;
     for vote in facts.votes {
         let Some(known) = facts.known.get(&vote.validator) else { continue };
         let mut validator = Validator::load(words, known.operator)?;
         watch(words, &params, &mut validator, vote.signed, facts)?;
-        if vote.signed && signed > 0 && !validator.shares.is_zero() {
-            let reward = U256::from(params.block_reward) * U256::from(vote.power) / U256::from(signed);
+        if vote.signed && total > 0 && !validator.shares.is_zero() {
+            let reward = U256::from(params.block_reward) * U256::from(vote.power) / U256::from(total);
             made += pay(&mut validator, reward);
         }
         validator.store(words)?;
@@ -72,11 +73,12 @@ fn watch(
     signed: bool,
     facts: &BlockFacts<'_>,
 ) -> Result<()> {
-    let bit = U256::from(1) << usize::try_from(facts.height % 256).unwrap_or(0);
+    let bit = U256::from(1) << usize::from(validator.expected);
+    validator.expected = validator.expected.wrapping_add(1);
     validator.missed = if signed { validator.missed & !bit } else { validator.missed | bit };
     let missed = u64::try_from(validator.missed.count_ones()).unwrap_or(0);
     if validator.status == Status::Free && missed > params.max_missed {
-        let taken = validator.slash(params.downtime_slash, validator.tokens);
+        let taken = validator.slash(params.downtime_slash);
         validator.status = Status::Jailed(facts.time.saturating_add(params.jail_seconds));
         validator.missed = U256::ZERO;
         to_pool(words, taken)?;
@@ -85,8 +87,8 @@ fn watch(
     Ok(())
 }
 
-/// Once in a validator's life. The stake that is there pays for as much of it as stood behind the offence; what left
-/// since pays when it is settled or withdrawn.
+/// The stake that is there pays for as much of it as stood behind the offence; what left since pays when it is settled or
+/// withdrawn. Once, for the worst of all offences: a further proof only adds what is missing.
 fn punish(
     words: &mut impl Words,
     params: &StakingParams,
@@ -99,13 +101,7 @@ fn punish(
         Err(StakeError::Refused(_)) => return Ok(()),
         Err(e) => return Err(e),
     };
-    if matches!(validator.status, Status::Tombstoned(_)) {
-        return Ok(());
-    }
-    let part = params.double_sign_slash;
-    let taken = validator.slash(part, TOKEN * U256::from(offence.power));
-    validator.status =
-        Status::Tombstoned(Sentence { height: offence.height, proven: now.height, time: now.time, part });
+    let taken = validator.sentence(offence, params.double_sign_slash, now);
     validator.store(words)?;
     to_pool(words, taken)?;
     mark_changed(words)
@@ -134,34 +130,28 @@ pub fn end_block(words: &mut impl Words) -> Result<Vec<GenesisValidator>> {
     words.store(slot("changed", &[]), U256::ZERO)?;
     let limit = usize::try_from(StakingParams::load(words)?.max_validators).unwrap_or(usize::MAX);
     let mut all = Vec::new();
-    for index in 0..validator::count(words)? {
-        let operator = validator::at(words, index)?;
-        all.push(Validator::load(words, operator)?);
+    for index in 0..candidates::count(words)? {
+        let candidate = candidates::at(words, index)?;
+        all.push((Validator::load(words, candidate.operator)?, candidate.since));
     }
     // The most powerful; among equals, whoever came first.
-    let mut ranked: Vec<(u64, usize)> = all.iter().enumerate().map(|(i, v)| (v.power(), i)).collect();
-    ranked.sort_by_key(|(power, index)| (u64::MAX - power, *index));
-    let chosen: BTreeMap<usize, u64> =
-        ranked.into_iter().take(limit).filter(|(power, _)| *power > 0).map(|(power, i)| (i, power)).collect();
-    if chosen.is_empty() {
+    all.sort_by_key(|(validator, since)| (u64::MAX - validator.power(), *since));
+    if all.first().is_none_or(|(strongest, _)| strongest.power() == 0) {
         // A chain without validators is over: the last ones stay, whatever they did, until there are others.
         mark_changed(words)?;
         return Ok(vec![]);
     }
     let mut changes = Vec::new();
-    for (index, validator) in all.iter_mut().enumerate() {
-        let power = chosen.get(&index).copied().unwrap_or(0);
-        let before = validator::active(words, validator.operator)?;
-        if before == power {
-            continue;
+    for (rank, (validator, _)) in all.iter().enumerate() {
+        let power = if rank < limit { validator.power() } else { 0 };
+        if validator::active(words, validator.operator)? != power {
+            validator::set_active(words, validator.operator, power)?;
+            changes.push(GenesisValidator { operator: validator.operator, consensus_key: validator.key, power });
         }
-        validator::set_active(words, validator.operator, power)?;
-        if before == 0 && !validator.missed.is_zero() {
-            // What it missed long ago does not count against a newcomer.
-            validator.missed = U256::ZERO;
-            validator.store(words)?;
+        if rank >= candidates::PLACES || validator.shares.is_zero() || matches!(validator.status, Status::Tombstoned(_))
+        {
+            candidates::leave(words, validator.operator)?;
         }
-        changes.push(GenesisValidator { operator: validator.operator, consensus_key: validator.key, power });
     }
     Ok(changes)
 }

@@ -5,17 +5,23 @@ use std::{collections::BTreeMap, sync::LazyLock};
 use alloy_primitives::{Address, B256, Bytes, U256, keccak256};
 
 use super::{
-    Result, StakeError, block,
+    Result, StakeError, block, candidates,
     delegation::Delegation,
     governance, need,
     params::{StakingParams, WHOLE},
-    stake, unbonding,
-    validator::{self, Status, Validator},
+    stake::{self, Registration},
+    unbonding,
+    validator::{Status, Validator},
     words::{Words, slot, word},
 };
 use crate::{
+    beacon::Commitment,
     error::StoreError,
-    evm::abi::{self, AbiError, words_out},
+    evm::{
+        abi::{self, AbiError, words_out},
+        committee::SIGNATURE_GAS,
+    },
+    validator::ConsensusKey,
 };
 
 /// Price of a question, of a change, and of one that makes new records: bounded work each, priced by the slots it
@@ -66,7 +72,8 @@ pub struct Answer {
 pub fn price(input: &[u8]) -> u64 {
     match abi::split(input).and_then(|(selector, _)| function(selector)) {
         Some((Kind::View, _)) => ASK_GAS,
-        Some((_, Function::CreateValidator | Function::Undelegate | Function::Redelegate)) => MOVE_GAS,
+        Some((_, Function::CreateValidator)) => MOVE_GAS + SIGNATURE_GAS,
+        Some((_, Function::Undelegate | Function::Redelegate)) => MOVE_GAS,
         Some(_) => CHANGE_GAS,
         None => 2_000,
     }
@@ -82,6 +89,7 @@ enum Kind {
 #[derive(Clone, Copy)]
 enum Function {
     CreateValidator,
+    AnnounceChain,
     SetCommission,
     Unjail,
     Delegate,
@@ -109,7 +117,8 @@ type Known = (Kind, Function);
 /// Every function by its selector, computed once.
 static FUNCTIONS: LazyLock<BTreeMap<[u8; 4], Known>> = LazyLock::new(|| {
     let all = [
-        ("createValidator(bytes32,uint256)", Kind::Payable, Function::CreateValidator),
+        ("createValidator(bytes32,uint256,bytes,bytes32,uint256)", Kind::Payable, Function::CreateValidator),
+        ("announceBeaconChain(bytes32,uint256)", Kind::Change, Function::AnnounceChain),
         ("setCommission(uint256)", Kind::Change, Function::SetCommission),
         ("unjail()", Kind::Change, Function::Unjail),
         ("delegate(address)", Kind::Payable, Function::Delegate),
@@ -162,7 +171,16 @@ fn answer(words: &mut impl Words, env: &Env, input: &[u8]) -> Result<Answer> {
     need(kind == Kind::View || !env.read_only, "nothing may change in a static call")?;
     let caller = env.caller;
     match function {
-        Function::CreateValidator => stake::create(words, env, ok(arguments.word(0))?, ok(arguments.small(1))?),
+        Function::CreateValidator => {
+            let beacon = Commitment { tip: ok(arguments.word(3))?, length: ok(arguments.small(4))? };
+            let (key, commission) = (ConsensusKey(ok(arguments.word(0))?), ok(arguments.small(1))?);
+            let proof = ok(arguments.bytes(2, 64))?;
+            stake::create(words, env, &Registration { key, commission, proof, beacon })
+        }
+        Function::AnnounceChain => {
+            let next = Commitment { tip: ok(arguments.word(0))?, length: ok(arguments.small(1))? };
+            stake::announce_chain(words, env, next)
+        }
         Function::SetCommission => {
             let mut own = Validator::load(words, caller)?;
             own.commission = ok(arguments.small(0))?;
@@ -185,7 +203,7 @@ fn answer(words: &mut impl Words, env: &Env, input: &[u8]) -> Result<Answer> {
             Ok(Answer::default())
         }
         Function::Withdraw => {
-            let (payout, kept) = unbonding::take_due(words, caller, env.time)?;
+            let (payout, kept) = unbonding::take_due(words, caller, env.height, env.time)?;
             need(!(payout + kept).is_zero(), "nothing is due")?;
             block::to_pool(words, kept)?;
             Ok(paid(payout))
@@ -220,7 +238,7 @@ fn answer(words: &mut impl Words, env: &Env, input: &[u8]) -> Result<Answer> {
         Function::DelegationOf => {
             let mut validator = Validator::load(words, ok(arguments.address(0))?)?;
             let mut own = Delegation::load(words, validator.operator, ok(arguments.address(1))?)?;
-            own.settle(words, &mut validator, env.time)?;
+            own.settle(words, &mut validator, env.height, env.time)?;
             Ok(said(&[validator.worth(own.shares), own.shares, own.owed]))
         }
         Function::UnbondingOf => {
@@ -231,11 +249,11 @@ fn answer(words: &mut impl Words, env: &Env, input: &[u8]) -> Result<Answer> {
             }
             Ok(said(&out))
         }
-        Function::Count => Ok(said(&[U256::from(validator::count(words)?)])),
+        Function::Count => Ok(said(&[U256::from(candidates::count(words)?)])),
         Function::At => {
             let index = ok(arguments.small(0))?;
-            need(index < validator::count(words)?, "no such validator")?;
-            Ok(said(&[word(validator::at(words, index)?)]))
+            need(index < candidates::count(words)?, "no such validator")?;
+            Ok(said(&[word(candidates::at(words, index)?.operator)]))
         }
         Function::Pool => Ok(said(&[words.load(slot("pool", &[]))?])),
         Function::Parameters => Ok(said(&StakingParams::load(words)?.numbers().map(U256::from))),

@@ -3,7 +3,7 @@
 use alloy_primitives::{Address, U256};
 
 use super::{
-    Result, need,
+    Result, need, params,
     unbonding::Origin,
     validator::{SCALE, Status, Validator},
     words::{Words, address, between, field, word},
@@ -35,7 +35,7 @@ pub struct Move {
     pub origin: Origin,
     /// How many.
     pub shares: U256,
-    /// After this time nothing can be proven any more.
+    /// After this time, and blocks enough, nothing can be proven any more.
     pub until: u64,
 }
 
@@ -57,8 +57,8 @@ impl Delegation {
                 break;
             }
             let shares = words.load(field(place, 1))?;
-            let [height, until, _, _] = words.load(field(place, 2))?.into_limbs();
-            moves.push(Move { origin: Origin { validator: address(from), height }, shares, until });
+            let [height, until, power, _] = words.load(field(place, 2))?.into_limbs();
+            moves.push(Move { origin: Origin { validator: address(from), height, power }, shares, until });
         }
         Ok(Self {
             shares: words.load(base)?,
@@ -83,7 +83,9 @@ impl Delegation {
         let touched = self.stored.max(self.moves.len());
         for (place, index) in places(base).zip(0..touched) {
             let (from, shares, times) = match self.moves.get(index) {
-                Some(m) => (word(m.origin.validator), m.shares, U256::from_limbs([m.origin.height, m.until, 0, 0])),
+                Some(Move { origin, shares, until }) => {
+                    (word(origin.validator), *shares, U256::from_limbs([origin.height, *until, origin.power, 0]))
+                }
                 None => Default::default(),
             };
             words.store(place, from)?;
@@ -96,20 +98,33 @@ impl Delegation {
     /// Counts the rewards since the last time, then takes what moved shares owe for offences of the validators they
     /// came from. Before anything else happens to a delegation: nothing leaves it unsettled. Gives what was taken; the
     /// caller puts it into the pool.
-    pub fn settle(&mut self, words: &mut impl Words, validator: &mut Validator, time: u64) -> Result<U256> {
+    pub fn settle(
+        &mut self,
+        words: &mut impl Words,
+        validator: &mut Validator,
+        height: u64,
+        time: u64,
+    ) -> Result<U256> {
         self.owed += self.shares * (validator.earned - self.settled) / SCALE;
         self.settled = validator.earned;
+        let evidence = if self.moves.is_empty() { 0 } else { params::evidence_blocks(words)? };
         let mut taken = U256::ZERO;
-        for open in std::mem::take(&mut self.moves) {
-            match Validator::load(words, open.origin.validator)?.status {
-                // There is no second offence after this one, so the rest is free.
-                Status::Tombstoned(sentence) => {
-                    let shares = sentence.cut(open.shares, open.origin.height, open.until);
-                    self.shares -= shares;
-                    taken += validator.take(shares);
+        for mut open in std::mem::take(&mut self.moves) {
+            let mut answers = open.origin.answers(open.until, evidence, height, time);
+            if let Status::Tombstoned(sentence) = Validator::load(words, open.origin.validator)?.status {
+                let shares = sentence.cut(open.shares, &open.origin, open.until, evidence);
+                self.shares -= shares;
+                open.shares -= shares;
+                taken += validator.take(shares);
+                // What was gone before the first proof pays once; the rest may still owe for a stronger offence.
+                if sentence.was_there(&open.origin) {
+                    open.origin.power = sentence.power;
+                } else {
+                    answers &= !sentence.is_liable(&open.origin, open.until, evidence);
                 }
-                _ if open.until > time => self.moves.push(open),
-                _ => {}
+            }
+            if answers && !open.shares.is_zero() {
+                self.moves.push(open);
             }
         }
         Ok(taken)

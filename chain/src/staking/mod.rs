@@ -8,21 +8,26 @@
 //! share has earned since the beginning, and a delegation remembers up to where it was paid.
 
 mod block;
+mod candidates;
 mod contract;
 mod delegation;
 mod governance;
+mod identity;
 mod params;
+mod sentence;
 mod stake;
 mod unbonding;
 mod validator;
-mod words;
+pub(crate) mod words;
 
 use alloy_primitives::{Address, address};
 
 pub use block::{BlockFacts, begin_block, end_block};
 pub use contract::{Answer, Env, Log, MAX_INPUT, price, run};
+pub use identity::{FORMAT, format_slot, identify, possession};
 pub use params::StakingParams;
-pub use validator::{Sentence, Status, Validator, bond_genesis};
+pub use sentence::Sentence;
+pub use validator::{Status, Validator, bond_genesis};
 pub use words::Words;
 
 use crate::error::StoreError;

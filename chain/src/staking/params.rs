@@ -9,6 +9,11 @@ use crate::error::StoreError;
 /// One hundred percent.
 pub const WHOLE: u64 = 10_000;
 
+/// Stake stays liable so much longer than offences can be proven: between blocks, time jumps.
+const MARGIN_SECONDS: u64 = 3600;
+/// Ten years.
+const MOST_SECONDS: u64 = 10 * 365 * 24 * 3600;
+
 /// Parameters of staking.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -29,8 +34,11 @@ pub struct StakingParams {
     pub max_missed: u64,
     /// Seconds in jail at least, for being away.
     pub jail_seconds: u64,
-    /// Seconds for which an offence can be proven; the engine's own limit follows it. Fixed by genesis.
+    /// Seconds for which an offence can be proven; the engine's own limit is no longer. Fixed by genesis.
     pub evidence_seconds: u64,
+    /// Blocks for which an offence can be proven even if they take longer; the engine's own limit is no higher. Fixed by
+    /// genesis.
+    pub evidence_blocks: u64,
     /// Who may change the others, and use what was slashed. Nobody, if zero.
     pub governance: Address,
 }
@@ -47,6 +55,7 @@ impl Default for StakingParams {
             max_missed: 192,
             jail_seconds: 600,
             evidence_seconds: 14 * 24 * 3600,
+            evidence_blocks: 100,
             governance: Address::ZERO,
         }
     }
@@ -55,12 +64,16 @@ impl Default for StakingParams {
 impl StakingParams {
     /// The field that makes no sense, and why.
     pub fn problem(&self) -> Option<(&'static str, &'static str)> {
-        let longer = "must be longer than staking.evidence_seconds, or offenders leave before they are found";
+        let longer = "must be an hour longer than staking.evidence_seconds, or offenders leave before they are found";
+        let soonest = self.evidence_seconds.saturating_add(MARGIN_SECONDS);
         let checks = [
             (self.max_validators > 0, "staking.max_validators", "must not be zero"),
             (self.max_validators <= 300, "staking.max_validators", "must be 300 at most"),
             (self.evidence_seconds > 0, "staking.evidence_seconds", "must not be zero"),
-            (self.unbonding_seconds > self.evidence_seconds, "staking.unbonding_seconds", longer),
+            (self.evidence_blocks > 0, "staking.evidence_blocks", "must not be zero"),
+            (self.evidence_blocks <= 10_000_000, "staking.evidence_blocks", "must be 10000000 at most"),
+            (self.unbonding_seconds >= soonest, "staking.unbonding_seconds", longer),
+            (self.unbonding_seconds <= MOST_SECONDS, "staking.unbonding_seconds", "must be ten years at most"),
             (self.double_sign_slash <= WHOLE, "staking.double_sign_slash", "must be 10000 at most"),
             (self.downtime_slash <= WHOLE, "staking.downtime_slash", "must be 10000 at most"),
             ((1..=256).contains(&self.max_missed), "staking.max_missed", "must be between 1 and 256"),
@@ -113,7 +126,7 @@ impl StakingParams {
         let [a, b, c, d, e, f, g, h] = self.numbers();
         words.store(field(base, 0), U256::from_limbs([a, b, c, d]))?;
         words.store(field(base, 1), U256::from_limbs([e, f, g, h]))?;
-        words.store(field(base, 2), U256::from(self.evidence_seconds))?;
+        words.store(field(base, 2), U256::from_limbs([self.evidence_seconds, self.evidence_blocks, 0, 0]))?;
         words.store(field(base, 3), word(self.governance))
     }
 
@@ -122,11 +135,19 @@ impl StakingParams {
         let base = slot("params", &[]);
         let [a, b, c, d] = words.load(field(base, 0))?.into_limbs();
         let [e, f, g, h] = words.load(field(base, 1))?.into_limbs();
+        let [evidence_seconds, evidence_blocks, _, _] = words.load(field(base, 2))?.into_limbs();
         let fixed = Self {
-            evidence_seconds: super::words::small(words.load(field(base, 2))?),
+            evidence_seconds,
+            evidence_blocks,
             governance: address(words.load(field(base, 3))?),
             ..Self::default()
         };
         Ok(fixed.with_numbers([a, b, c, d, e, f, g, h]))
     }
+}
+
+/// Blocks for which an offence can be proven, however long they take.
+pub fn evidence_blocks(words: &mut impl Words) -> Result<u64, StoreError> {
+    let [_, blocks, _, _] = words.load(field(slot("params", &[]), 2))?.into_limbs();
+    Ok(blocks)
 }

@@ -1,18 +1,35 @@
 //! The calls that move stake: into a validator, out of it, and from one to another.
 
-use alloy_primitives::{Address, B256, U256};
+use alloy_primitives::{Address, U256};
 
 use super::{
-    Result, StakeError, block,
+    Result, StakeError, block, candidates,
     contract::{Answer, Env, logged},
     delegation::{Delegation, MAX_MOVES, Move, shares_for},
-    need,
+    identity, need,
     params::StakingParams,
     unbonding::{self, Entry, Origin},
     validator::{Status, Validator},
     words::Words,
 };
-use crate::{genesis::TOKEN, validator::ConsensusKey};
+use crate::{
+    beacon::{self, Commitment},
+    evm::abi::words_out,
+    genesis::TOKEN,
+    validator::ConsensusKey,
+};
+
+/// What a new validator brings.
+pub struct Registration<'a> {
+    /// The key that will sign blocks.
+    pub key: ConsensusKey,
+    /// Its part of rewards, in hundredths of a percent.
+    pub commission: u64,
+    /// The key's signature of [`identity::possession`].
+    pub proof: &'a [u8],
+    /// Its beacon chain.
+    pub beacon: Commitment,
+}
 
 const DELEGATED: &str = "Delegated(address,address,uint256)";
 const UNDELEGATED: &str = "Undelegated(address,address,uint256)";
@@ -26,22 +43,37 @@ pub fn settled(
 ) -> Result<(Validator, Delegation)> {
     let mut validator = Validator::load(words, validator)?;
     let mut own = Delegation::load(words, validator.operator, delegator)?;
-    let taken = own.settle(words, &mut validator, env.time)?;
+    let taken = own.settle(words, &mut validator, env.height, env.time)?;
     block::to_pool(words, taken)?;
     Ok((validator, own))
 }
 
-/// Stores a validator whose stake may have changed.
+/// Stores a validator whose stake may have changed. With stake it is among those that consensus chooses from.
 pub fn keep(words: &mut impl Words, validator: &mut Validator) -> Result<()> {
     validator.store(words)?;
+    if !validator.shares.is_zero() && !matches!(validator.status, Status::Tombstoned(_)) {
+        candidates::enter(words, validator.operator)?;
+    }
     block::mark_changed(words)
 }
 
 /// Makes the caller a validator.
-pub fn create(words: &mut impl Words, env: &Env, key: B256, commission: u64) -> Result<Answer> {
+pub fn create(words: &mut impl Words, env: &Env, wanted: &Registration<'_>) -> Result<Answer> {
     need(env.value >= least(words)?, "the operator must bond more itself")?;
-    Validator::create(words, env.caller, ConsensusKey(key), commission)?.store(words)?;
+    let Registration { key, commission, proof, beacon } = *wanted;
+    need(beacon.is_sound(), "the beacon chain must have a tip and 1 to 16777216 steps")?;
+    identity::check(words, env.caller, key, proof)?;
+    Validator::create(words, env.caller, key, commission)?.store(words)?;
+    beacon::state::register_first(words, env.caller, beacon, env.height)?;
     delegate(words, env, env.caller)
+}
+
+/// Announces the beacon chain that will replace the caller's, and from which epoch on.
+pub fn announce_chain(words: &mut impl Words, env: &Env, next: Commitment) -> Result<Answer> {
+    Validator::load(words, env.caller)?;
+    need(next.is_sound(), "the beacon chain must have a tip and 1 to 16777216 steps")?;
+    let from = beacon::state::register_next(words, env.caller, next, env.height)?;
+    Ok(Answer { output: words_out(&[U256::from(from)]), ..Answer::default() })
 }
 
 /// Adds the value of the call to a validator.
@@ -74,7 +106,7 @@ pub fn undelegate(words: &mut impl Words, env: &Env, validator: Address, tokens:
     let (mut validator, mut own) = settled(words, env, validator, env.caller)?;
     let shares = shares_for(&validator, tokens, own.shares, "not that much is delegated")?;
     let due = env.time.saturating_add(StakingParams::load(words)?.unbonding_seconds);
-    let left = Origin { validator: validator.operator, height: env.height };
+    let left = Origin::of(&validator, env.height);
     let mut taken = U256::ZERO;
     for (part, before) in own.split_off(shares) {
         let tokens = validator.take(part);
@@ -107,7 +139,7 @@ pub fn redelegate(words: &mut impl Words, env: &Env, from: Address, to: Address,
     let shares = new.add(tokens)?;
     let until = env.time.saturating_add(StakingParams::load(words)?.unbonding_seconds);
     own.shares += shares;
-    own.moves.push(Move { origin: Origin { validator: from, height: env.height }, shares, until });
+    own.moves.push(Move { origin: Origin::of(&old, env.height), shares, until });
     own.store(words, to, env.caller)?;
     keep(words, &mut new)?;
     Ok(logged(DELEGATED, to, env.caller, tokens))

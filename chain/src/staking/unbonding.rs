@@ -3,7 +3,7 @@
 use alloy_primitives::{Address, U256};
 
 use super::{
-    Result, need,
+    Result, need, params,
     validator::{Status, Validator},
     words::{Words, address, field, of, slot, small, word},
 };
@@ -19,13 +19,30 @@ pub struct Origin {
     pub validator: Address,
     /// The height at which the stake left it.
     pub height: u64,
+    /// The weight of offences that it had paid for by then: that of a sentence, zero of who had none.
+    pub power: u64,
 }
 
 impl Origin {
-    /// What of `tokens`, which answer until the time `until`, is lost to an offence of the validator.
-    pub fn cut(&self, words: &mut impl Words, tokens: U256, until: u64) -> Result<U256> {
+    /// Of stake that leaves `validator` at `height`.
+    pub fn of(validator: &Validator, height: u64) -> Self {
+        let power = match validator.status {
+            Status::Tombstoned(sentence) => sentence.power,
+            _ => 0,
+        };
+        Self { validator: validator.operator, height, power }
+    }
+
+    /// Whether something can still be proven, at this height and time, of what the stake stood behind: the engine takes
+    /// evidence for as long as it is young in seconds *or* in blocks (`evidence` of them).
+    pub fn answers(&self, until: u64, evidence: u64, height: u64, time: u64) -> bool {
+        until > time || height <= self.height.saturating_add(evidence).saturating_add(1)
+    }
+
+    /// What of `tokens`, which answer until the time `until`, is lost to offences of the validator.
+    fn cut(&self, words: &mut impl Words, tokens: U256, until: u64) -> Result<U256> {
         Ok(match Validator::load(words, self.validator)?.status {
-            Status::Tombstoned(sentence) => sentence.cut(tokens, self.height, until),
+            Status::Tombstoned(sentence) => sentence.cut(tokens, self, until, params::evidence_blocks(words)?),
             _ => U256::ZERO,
         })
     }
@@ -36,7 +53,7 @@ impl Origin {
 pub struct Entry {
     /// How much.
     pub tokens: U256,
-    /// When they arrive.
+    /// When they arrive, if there were blocks enough by then.
     pub due: u64,
     /// What they left.
     pub left: Origin,
@@ -48,22 +65,24 @@ impl Entry {
     fn load(words: &mut impl Words, owner: Address, index: u64) -> std::result::Result<Self, StoreError> {
         let base = place(owner, index);
         let [due, left, before, _] = words.load(field(base, 1))?.into_limbs();
-        let mut origin = |at, height| {
+        let [left_power, before_power, _, _] = words.load(field(base, 4))?.into_limbs();
+        let mut origin = |at, height, power| {
             let validator = address(words.load(field(base, at))?);
-            Ok::<_, StoreError>(Origin { validator, height })
+            Ok::<_, StoreError>(Origin { validator, height, power })
         };
-        let (left, before) = (origin(2, left)?, origin(3, before)?);
+        let (left, before) = (origin(2, left, left_power)?, origin(3, before, before_power)?);
         let before = Some(before).filter(|origin| !origin.validator.is_zero());
         Ok(Self { tokens: words.load(base)?, due, left, before })
     }
 
     fn store(&self, words: &mut impl Words, owner: Address, index: u64) -> std::result::Result<(), StoreError> {
         let base = place(owner, index);
-        let before = self.before.unwrap_or(Origin { validator: Address::ZERO, height: 0 });
+        let before = self.before.unwrap_or(NOWHERE);
         words.store(base, self.tokens)?;
         words.store(field(base, 1), U256::from_limbs([self.due, self.left.height, before.height, 0]))?;
         words.store(field(base, 2), word(self.left.validator))?;
-        words.store(field(base, 3), word(before.validator))
+        words.store(field(base, 3), word(before.validator))?;
+        words.store(field(base, 4), U256::from_limbs([self.left.power, before.power, 0, 0]))
     }
 
     /// What is left after the offences of the validators it was with, proven after it had left them.
@@ -75,6 +94,9 @@ impl Entry {
         Ok(tokens)
     }
 }
+
+/// Where nothing comes from.
+const NOWHERE: Origin = Origin { validator: Address::ZERO, height: 0, power: 0 };
 
 fn place(owner: Address, index: u64) -> U256 {
     slot("unbonding", &[owner.as_slice(), &index.to_be_bytes()])
@@ -95,12 +117,13 @@ pub fn push(words: &mut impl Words, owner: Address, entry: Entry) -> Result<()> 
     Ok(())
 }
 
-/// Takes what is due at `time`: what is paid, and what the pool keeps.
-pub fn take_due(words: &mut impl Words, owner: Address, time: u64) -> Result<(U256, U256)> {
+/// Takes what is due at this height and time: what is paid, and what the pool keeps.
+pub fn take_due(words: &mut impl Words, owner: Address, height: u64, time: u64) -> Result<(U256, U256)> {
+    let evidence = params::evidence_blocks(words)?;
     let all = entries(words, owner)?;
     let (mut paid, mut kept, mut left) = (U256::ZERO, U256::ZERO, Vec::new());
     for entry in &all {
-        if entry.due > time {
+        if entry.left.answers(entry.due, evidence, height, time) {
             left.push(*entry);
             continue;
         }
@@ -108,8 +131,7 @@ pub fn take_due(words: &mut impl Words, owner: Address, time: u64) -> Result<(U2
         paid += payable;
         kept += entry.tokens - payable;
     }
-    let gone = Origin { validator: Address::ZERO, height: 0 };
-    let nothing = Entry { tokens: U256::ZERO, due: 0, left: gone, before: None };
+    let nothing = Entry { tokens: U256::ZERO, due: 0, left: NOWHERE, before: None };
     for index in 0..all.len() {
         let entry = left.get(index).unwrap_or(&nothing);
         entry.store(words, owner, u64::try_from(index).unwrap_or(MAX_ENTRIES))?;

@@ -3,13 +3,15 @@
 use alloy_primitives::{Address, B256, U256};
 
 use super::{
-    Result, StakeError,
+    BlockFacts, Result, StakeError, candidates,
     delegation::Delegation,
     need,
     params::WHOLE,
+    sentence::Sentence,
     words::{Words, address, field, of, slot, small, word},
 };
 use crate::{
+    application::Offence,
     error::StoreError,
     genesis::{GenesisValidator, TOKEN},
     validator::ConsensusKey,
@@ -24,29 +26,6 @@ pub enum Status {
     Jailed(u64),
     /// It signed two blocks of one height. It never returns.
     Tombstoned(Sentence),
-}
-
-/// What a tombstoned validator's stake answers for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Sentence {
-    /// Height of the offence.
-    pub height: u64,
-    /// Height of the block that brought the proof.
-    pub proven: u64,
-    /// Its time.
-    pub time: u64,
-    /// What is taken, in hundredths of a percent: as it was when it was proven.
-    pub part: u64,
-}
-
-impl Sentence {
-    /// What it takes from `tokens` that left the validator at height `left` and answer for it until the time `until`:
-    /// they stood behind the offence and were gone at its proof. Earlier ones had no part in it, later ones have paid.
-    /// What leaves in one block still has weight in the next.
-    pub fn cut(&self, tokens: U256, left: u64, until: u64) -> U256 {
-        let weighed = self.height.saturating_sub(1)..self.proven;
-        if weighed.contains(&left) && until > self.time { share(tokens, self.part) } else { U256::ZERO }
-    }
 }
 
 /// A validator.
@@ -66,8 +45,10 @@ pub struct Validator {
     pub status: Status,
     /// What one share has earned since the beginning, times `SCALE`.
     pub earned: U256,
-    /// Which of the last 256 blocks it missed, by height modulo 256.
+    /// Which of the last 256 blocks that it should have signed it missed, by [`Self::expected`] modulo 256.
     pub missed: U256,
+    /// Blocks that it should have signed, modulo 256: those while it was out do not count, and forgive nothing.
+    pub expected: u8,
     /// Commission that was counted and not paid.
     pub owed: U256,
 }
@@ -81,20 +62,21 @@ const MAX_SHARES: U256 = U256::from_limbs([0, 0, 1, 0]);
 /// Rounding may take one part in this many of what is added.
 const MOST_LOST: U256 = U256::from_limbs([1_000_000, 0, 0, 0]);
 
-/// Validators there can be in all.
-const MAX_ALL: u64 = 1_000;
-
 /// Words of the record.
 const KEY: u64 = 0;
 const TOKENS: u64 = 1;
 const SHARES: u64 = 2;
-/// Commission, the sentence's part and the kind of status in 64 bits; a time; the sentence's two heights.
+/// Commission, the sentence's part, the kind of status and the count of expected blocks in 64 bits; a time; the
+/// sentence's two heights.
 const CONDUCT: u64 = 3;
 const EARNED: u64 = 4;
 const MISSED: u64 = 5;
 const OWED: u64 = 6;
 /// Weight that consensus was told last.
 const ACTIVE: u64 = 7;
+/// The sentence's stake and power.
+const SENTENCED: u64 = 8;
+const OFFENDED: u64 = 9;
 
 /// Kinds of status.
 const FREE: u64 = 0;
@@ -107,10 +89,17 @@ impl Validator {
         let key = words.load(field(base, KEY))?;
         need(!key.is_zero(), "no such validator")?;
         let [parts, time, height, proven] = words.load(field(base, CONDUCT))?.into_limbs();
-        let status = match parts >> 32 {
+        let status = match parts >> 32 & 0xff {
             FREE => Status::Free,
             JAILED => Status::Jailed(time),
-            _ => Status::Tombstoned(Sentence { height, proven, time, part: parts >> 16 & 0xffff }),
+            _ => Status::Tombstoned(Sentence {
+                height,
+                proven,
+                time,
+                part: parts >> 16 & 0xffff,
+                stake: words.load(field(base, SENTENCED))?,
+                power: small(words.load(field(base, OFFENDED))?),
+            }),
         };
         Ok(Self {
             operator,
@@ -121,6 +110,7 @@ impl Validator {
             status,
             earned: words.load(field(base, EARNED))?,
             missed: words.load(field(base, MISSED))?,
+            expected: parts.to_be_bytes()[2],
             owed: words.load(field(base, OWED))?,
         })
     }
@@ -133,7 +123,11 @@ impl Validator {
             Status::Jailed(until) => [JAILED, until, 0, 0, 0],
             Status::Tombstoned(s) => [JAILED + 1, s.time, s.part, s.height, s.proven],
         };
-        let parts = self.commission | part << 16 | kind << 32;
+        if let Status::Tombstoned(s) = self.status {
+            words.store(field(base, SENTENCED), s.stake)?;
+            words.store(field(base, OFFENDED), U256::from(s.power))?;
+        }
+        let parts = self.commission | part << 16 | kind << 32 | u64::from(self.expected) << 40;
         words.store(field(base, KEY), U256::from_be_bytes(self.key.0.0))?;
         words.store(field(base, TOKENS), self.tokens)?;
         words.store(field(base, SHARES), self.shares)?;
@@ -149,10 +143,6 @@ impl Validator {
         need(operator_of(words, key)?.is_none(), "another validator has this key")?;
         need(ed25519_dalek::VerifyingKey::from_bytes(&key.0.0).is_ok_and(|k| !k.is_weak()), "not an ed25519 key")?;
         need(commission <= WHOLE, "commission above 100 percent")?;
-        let count = count(words)?;
-        need(count < MAX_ALL, "too many validators")?;
-        words.store(field(slot("all", &[]), count), word(operator))?;
-        words.store(slot("count", &[]), U256::from(count + 1))?;
         words.store(slot("operator", &[key.0.as_slice()]), word(operator))?;
         Ok(Self {
             operator,
@@ -163,6 +153,7 @@ impl Validator {
             status: Status::Free,
             earned: U256::ZERO,
             missed: U256::ZERO,
+            expected: 0,
             owed: U256::ZERO,
         })
     }
@@ -198,10 +189,22 @@ impl Validator {
         if self.shares.is_zero() { U256::ZERO } else { shares * self.tokens / self.shares }
     }
 
-    /// Takes `part` of ten thousand, and never more of the stake than there was at `stake`. Gives what was taken.
-    pub fn slash(&mut self, part: u64, stake: U256) -> U256 {
-        let taken = share(self.tokens.min(stake), part);
+    /// Takes `part` of ten thousand of the stake. Gives what was taken.
+    pub fn slash(&mut self, part: u64) -> U256 {
+        let taken = share(self.tokens, part);
         self.tokens -= taken;
+        taken
+    }
+
+    /// Sentences it for an offence, or widens the sentence that it has. Gives what was taken of the stake that is there.
+    pub fn sentence(&mut self, offence: &Offence, part: u64, now: &BlockFacts<'_>) -> U256 {
+        let (sentence, paid) = match self.status {
+            Status::Tombstoned(old) => (old.widened(offence), old.power),
+            _ => (Sentence::first(offence, part, self.tokens, now), 0),
+        };
+        let taken = sentence.rest(self.tokens, paid);
+        self.tokens -= taken;
+        self.status = Status::Tombstoned(sentence);
         taken
     }
 
@@ -217,16 +220,6 @@ impl Validator {
 /// `part` of ten thousand of `tokens`, rounded down.
 pub fn share(tokens: U256, part: u64) -> U256 {
     tokens * U256::from(part) / U256::from(WHOLE)
-}
-
-/// How many validators there are, in all states.
-pub fn count(words: &mut impl Words) -> std::result::Result<u64, StoreError> {
-    words.load(slot("count", &[])).map(small)
-}
-
-/// Operator of the validator with number `index`.
-pub fn at(words: &mut impl Words, index: u64) -> std::result::Result<Address, StoreError> {
-    words.load(field(slot("all", &[]), index)).map(address)
 }
 
 /// Who operates the validator with `key`.
@@ -254,6 +247,7 @@ pub fn bond_genesis(words: &mut impl Words, genesis: &GenesisValidator) -> Resul
     own.shares += shares;
     own.store(words, genesis.operator, genesis.operator)?;
     validator.store(words)?;
+    candidates::enter(words, genesis.operator)?;
     set_active(words, genesis.operator, genesis.power)?;
     Ok(tokens)
 }

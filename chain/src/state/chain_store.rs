@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use alloy_primitives::B256;
 use jmt::{
     KeyHash, OwnedValue, RootHash, Sha256Jmt, Version,
-    storage::{LeafNode, Node, NodeKey, TreeReader},
+    storage::{HasPreimage, LeafNode, Node, NodeKey, TreeReader},
 };
 use sha2::{Digest, Sha256};
 
@@ -43,8 +43,12 @@ pub fn update(reader: &dyn Reader, height: u64, changes: &Changes, batch: &mut B
         let encoded = borsh::to_vec(node).map_err(|e| StoreError::new("encode a node", e))?;
         batch.put(Table::TreeNodes, node_key(key)?, encoded);
     }
+    let names: BTreeMap<[u8; 32], &[u8]> = changes.keys().map(|key| (key_hash(key).0, key.as_slice())).collect();
     for ((version, hash), value) in update.node_batch.values() {
-        batch.put(Table::TreeValues, value_key(*hash, *version), borsh_option(value)?);
+        match (value, names.get(&hash.0)) {
+            (Some(value), Some(name)) => batch.put(Table::TreeValues, hash.0, leaf_row(*version, name, value)?),
+            _ => batch.delete(Table::TreeValues, hash.0),
+        }
     }
     for stale in &update.stale_node_index_batch {
         batch.delete(Table::TreeNodes, node_key(&stale.node_key)?);
@@ -89,12 +93,19 @@ fn node_key(key: &NodeKey) -> Result<Vec<u8>, StoreError> {
     borsh::to_vec(key).map_err(|e| StoreError::new("encode the key of a node", e))
 }
 
-fn value_key(hash: KeyHash, version: Version) -> Vec<u8> {
-    [hash.0.as_slice(), version.to_be_bytes().as_slice()].concat()
+/// What the tree's leaves stand for, one row for each key, by its hash: version, name, value. Like the nodes, values that a
+/// block replaces are gone with it; what past states need of them is in the rows of history.
+fn leaf_row(version: Version, name: &[u8], value: &OwnedValue) -> Result<Vec<u8>, StoreError> {
+    let length = u32::try_from(name.len()).map_err(|e| StoreError::new("encode a value", e))?;
+    Ok([version.to_be_bytes().as_slice(), &length.to_be_bytes(), name, value].concat())
 }
 
-fn borsh_option(value: &Option<OwnedValue>) -> Result<Vec<u8>, StoreError> {
-    borsh::to_vec(value).map_err(|e| StoreError::new("encode a value", e))
+/// Version, name and value of a row.
+fn read_leaf(row: &[u8]) -> Option<(Version, &[u8], &[u8])> {
+    let (version, rest) = row.split_first_chunk::<8>()?;
+    let (length, rest) = rest.split_first_chunk::<4>()?;
+    let (name, value) = rest.split_at_checked(usize::try_from(u32::from_be_bytes(*length)).ok()?)?;
+    Some((Version::from_be_bytes(*version), name, value))
 }
 
 /// The tree's nodes as they are stored.
@@ -109,15 +120,9 @@ impl TreeReader for Nodes<'_> {
     }
 
     fn get_value_option(&self, max: Version, hash: KeyHash) -> anyhow::Result<Option<OwnedValue>> {
-        // Few versions of few keys: look at all of this key's and take the newest that is old enough.
-        let versions = self.reader.scan(Table::TreeValues, &hash.0)?;
-        for (key, value) in versions.iter().rev() {
-            let version = Version::from_be_bytes(key[32..].try_into()?);
-            if version <= max {
-                return Ok(borsh::from_slice(value)?);
-            }
-        }
-        Ok(None)
+        let Some(row) = self.reader.get(Table::TreeValues, &hash.0)? else { return Ok(None) };
+        let (version, _, value) = read_leaf(&row).ok_or_else(damaged)?;
+        Ok((version <= max).then(|| value.to_vec()))
     }
 
     fn get_rightmost_leaf(&self) -> anyhow::Result<Option<(NodeKey, LeafNode)>> {
@@ -125,10 +130,76 @@ impl TreeReader for Nodes<'_> {
     }
 }
 
+impl HasPreimage for Nodes<'_> {
+    /// The name of a key: a proof of absence shows the neighbours by theirs.
+    fn preimage(&self, hash: KeyHash) -> anyhow::Result<Option<Vec<u8>>> {
+        let Some(row) = self.reader.get(Table::TreeValues, &hash.0)? else { return Ok(None) };
+        let (_, name, _) = read_leaf(&row).ok_or_else(damaged)?;
+        Ok(Some(name.to_vec()))
+    }
+}
+
+fn damaged() -> StoreError {
+    StoreError::corrupt("read a value of the chain's tree", "wrong form")
+}
+
 #[cfg(test)]
 mod tests {
+    use std::sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    };
+
     use super::*;
-    use crate::store::{MemoryStore, Store};
+    use crate::{
+        state::proof::prove_key,
+        store::{MemoryStore, Store},
+    };
+
+    /// Counts what is read, and refuses to list anything.
+    struct Counting {
+        inner: Arc<dyn Reader>,
+        reads: AtomicUsize,
+    }
+
+    impl Reader for Counting {
+        fn get(&self, table: Table, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+            self.reads.fetch_add(1, Ordering::Relaxed);
+            self.inner.get(table, key)
+        }
+
+        fn scan(&self, table: Table, _: &[u8]) -> Result<Vec<Entry>, StoreError> {
+            Err(StoreError::new("list a table", format!("{table:?}")))
+        }
+    }
+
+    #[test]
+    fn a_proof_costs_the_same_after_many_blocks_and_the_tables_do_not_grow() {
+        let store = MemoryStore::default();
+        let measure = |height: u64| {
+            let inner = store.reader().unwrap();
+            let rows = [Table::TreeValues, Table::TreeNodes].map(|table| inner.scan(table, b"").unwrap().len());
+            let counting = Counting { inner, reads: AtomicUsize::new(0) };
+            let present = prove_key(&counting, height, b"block").unwrap().0;
+            assert_eq!(present.as_deref(), Some(height.to_be_bytes().as_slice()));
+            assert_eq!(prove_key(&counting, height, b"absent").unwrap().0, None);
+            (rows, counting.reads.into_inner())
+        };
+        let mut early = None;
+        for height in 0..500u64 {
+            let mut changes = Changes::from([(b"block".to_vec(), Some(height.to_be_bytes().to_vec()))]);
+            if height == 0 {
+                changes.extend((0u8..9).map(|i| (vec![i], Some(vec![i]))));
+            }
+            let mut batch = Batch::default();
+            update(store.reader().unwrap().as_ref(), height, &changes, &mut batch).unwrap();
+            store.write(&batch).unwrap();
+            if height == 3 {
+                early = Some(measure(height));
+            }
+        }
+        assert_eq!(Some(measure(499)), early);
+    }
 
     #[test]
     fn the_root_depends_on_content_only_and_old_nodes_go() {

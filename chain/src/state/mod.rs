@@ -4,6 +4,7 @@ pub mod account;
 pub mod app_hash;
 pub mod chain_store;
 pub mod proof;
+pub mod size;
 pub mod trie;
 pub mod view;
 

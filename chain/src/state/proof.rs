@@ -1,20 +1,14 @@
 //! Proofs that other chains understand (ICS-23): of a key in the chain's own store, and of a store's root in the
 //! application hash.
 
-use std::collections::BTreeMap;
-
 use ics23::{CommitmentProof, ExistenceProof, HashOp, InnerOp, LeafOp, LengthOp, commitment_proof::Proof};
-use jmt::{KeyHash, Sha256Jmt, storage::HasPreimage};
+use jmt::Sha256Jmt;
 
-use super::{
-    StoreRoots,
-    app_hash::leaf,
-    chain_store::{Nodes, key_hash},
-};
+use super::{StoreRoots, app_hash::leaf, chain_store::Nodes};
 use crate::{
     error::StoreError,
     merkle::{self, Step},
-    store::{Reader, Table},
+    store::Reader,
 };
 
 /// The value of `key` in the chain's own store at `height`, which must be the newest, and the proof that this is its
@@ -25,10 +19,7 @@ pub fn prove_key(
     key: &[u8],
 ) -> Result<(Option<Vec<u8>>, CommitmentProof), StoreError> {
     let failed = |e| StoreError::new("prove a key of the chain's store", e);
-    // A proof of absence shows the neighbours by their names; the tree knows hashes only.
-    let names = reader.scan(Table::ChainState, b"")?.into_iter().map(|(key, _)| (key_hash(&key).0, key));
-    let named = Named { nodes: Nodes { reader }, names: names.collect() };
-    Sha256Jmt::new(&named).get_with_ics23_proof(key.to_vec(), height).map_err(failed)
+    Sha256Jmt::new(&Nodes { reader }).get_with_ics23_proof(key.to_vec(), height).map_err(failed)
 }
 
 /// The proof that the store called `name` has its root in the application hash; nothing for an unknown name.
@@ -57,32 +48,6 @@ fn inner(step: Step) -> InnerOp {
         Step::Right(sibling) => (merkle::INNER.to_vec(), sibling.to_vec()),
     };
     InnerOp { hash: HashOp::Sha256.into(), prefix, suffix }
-}
-
-/// The tree's nodes, and the names behind its hashes.
-struct Named<'a> {
-    nodes: Nodes<'a>,
-    names: BTreeMap<[u8; 32], Vec<u8>>,
-}
-
-impl jmt::storage::TreeReader for Named<'_> {
-    fn get_node_option(&self, key: &jmt::storage::NodeKey) -> anyhow::Result<Option<jmt::storage::Node>> {
-        self.nodes.get_node_option(key)
-    }
-
-    fn get_value_option(&self, max: jmt::Version, hash: KeyHash) -> anyhow::Result<Option<jmt::OwnedValue>> {
-        self.nodes.get_value_option(max, hash)
-    }
-
-    fn get_rightmost_leaf(&self) -> anyhow::Result<Option<(jmt::storage::NodeKey, jmt::storage::LeafNode)>> {
-        self.nodes.get_rightmost_leaf()
-    }
-}
-
-impl HasPreimage for Named<'_> {
-    fn preimage(&self, hash: KeyHash) -> anyhow::Result<Option<Vec<u8>>> {
-        Ok(self.names.get(&hash.0).cloned())
-    }
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use std::{
 use alloy_primitives::{Address, B256, Bytes, KECCAK256_EMPTY, U256, keccak256};
 
 use super::{
-    Account, StoreRoots, chain_store,
+    Account, StoreRoots, chain_store, size,
     trie::{self, EMPTY_ROOT, NodeSource},
 };
 use crate::{
@@ -202,13 +202,17 @@ impl StateView {
 
     /// Adds the chain's own store at `height` to `batch` and gives all roots.
     pub fn seal(&self, height: u64, evm: B256, batch: &mut Batch) -> Result<StoreRoots, StoreError> {
-        let chain = chain_store::update(self.reader.as_ref(), height, &self.chain, batch)?;
+        let mut chain = self.chain.clone();
+        size::count(self.reader.as_ref(), &mut chain, batch)?;
+        let chain = chain_store::update(self.reader.as_ref(), height, &chain, batch)?;
         Ok(StoreRoots { chain, evm, ibc: chain_store::EMPTY_TREE })
     }
 
     /// The same for the state before the first block, which has nothing underneath.
     pub fn seal_first(&self, height: u64, evm: B256, batch: &mut Batch) -> Result<StoreRoots, StoreError> {
-        let values = self.chain.iter().filter_map(|(key, value)| Some((key.clone(), value.clone()?)));
+        let mut chain = self.chain.clone();
+        size::count(self.reader.as_ref(), &mut chain, batch)?;
+        let values = chain.into_iter().filter_map(|(key, value)| Some((key, value?)));
         let chain = chain_store::rebuild(height, values.collect(), batch)?;
         Ok(StoreRoots { chain, evm, ibc: chain_store::EMPTY_TREE })
     }

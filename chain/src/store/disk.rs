@@ -2,16 +2,18 @@
 
 use std::{collections::BTreeMap, ops::Bound, path::Path, sync::Arc};
 
-use redb::{Database, DatabaseError, ReadOnlyTable, ReadableDatabase, ReadableTable, TableDefinition};
+use redb::{Database, DatabaseError, ReadOnlyTable, ReadableDatabase, ReadableTable, TableDefinition, TableError};
 
 use super::{Batch, Entry, Reader, Store, TABLES, Table};
-use crate::error::StoreError;
+use crate::{error::StoreError, failpoint};
 
 /// Version of what the tables mean. Another number is refused by name.
-const FORMAT: u8 = 2;
+const FORMAT: u8 = 3;
 /// Its name in the table of names.
 pub const FORMAT_KEY: &[u8] = b"format";
 const FILE: &str = "chain.redb";
+/// Its name while it is made.
+const DRAFT: &str = "chain.redb.draft";
 
 type Bytes = &'static [u8];
 
@@ -23,36 +25,68 @@ pub struct DiskStore {
 impl DiskStore {
     /// Opens the store in `folder`, or makes an empty one there.
     pub fn open(folder: &Path) -> Result<Self, StoreError> {
-        std::fs::create_dir_all(folder).map_err(|e| StoreError::new("make the data folder", e))?;
-        let database = Database::create(folder.join(FILE)).map_err(|e| match e {
-            DatabaseError::DatabaseAlreadyOpen => StoreError::new("open chain.redb", "another process is using it"),
-            e => StoreError::corrupt("open chain.redb", e),
-        })?;
-        let store = Self { database };
-        let write = store.database.begin_write().map_err(|e| StoreError::new("begin", e))?;
-        for table in TABLES {
-            write.open_table(definition(table)).map_err(|e| StoreError::new("open a table", e))?;
+        let place = folder.join(FILE);
+        if !place.try_exists().map_err(|e| StoreError::new("look for chain.redb", e))? {
+            make(folder, &place)?;
         }
-        write.commit().map_err(|e| StoreError::new("create the tables", e))?;
-        match store.reader()?.get(Table::Meta, FORMAT_KEY)?.as_deref() {
-            None => {
-                let mut batch = Batch::default();
-                batch.put(Table::Meta, FORMAT_KEY, [FORMAT]);
-                store.write(&batch)?;
-            }
-            Some([FORMAT]) => {}
-            Some(other) => {
-                return Err(StoreError::new(
-                    "open chain.redb",
-                    format!(
-                        "it has format {}, this program reads format {FORMAT}. Use the program that wrote it, or remove \
-                         the data folder and let the node sync again",
-                        other.first().copied().unwrap_or_default()
-                    ),
-                ));
-            }
-        }
+        let store = Self { database: Database::open(&place).map_err(refused)? };
+        store.check_format()?;
         Ok(store)
+    }
+
+    fn check_format(&self) -> Result<(), StoreError> {
+        let read = self.database.begin_read().map_err(|e| StoreError::new("begin to read", e))?;
+        let meta = match read.open_table(definition(Table::Meta)) {
+            Ok(meta) => meta,
+            // An empty file is what a program of an earlier version leaves if it is killed while it makes one.
+            Err(TableError::TableDoesNotExist(_)) => return Err(StoreError::corrupt("open chain.redb", "it is empty")),
+            Err(e) => return Err(StoreError::new("open a table", e)),
+        };
+        let found = meta.get(FORMAT_KEY).map_err(|e| StoreError::new("read the format", e))?;
+        let found = found.and_then(|found| found.value().first().copied()).unwrap_or_default();
+        if found == FORMAT {
+            return Ok(());
+        }
+        let why = format!(
+            "it has format {found}, this program reads format {FORMAT}. Use the program that wrote it, or remove the data \
+             folder and let the node sync again"
+        );
+        Err(StoreError::new("open chain.redb", why))
+    }
+}
+
+/// Makes an empty store in one step: it is made under another name, and whole before it has its own.
+fn make(folder: &Path, place: &Path) -> Result<(), StoreError> {
+    let failed = |e: std::io::Error| StoreError::new("make the data folder", e);
+    std::fs::create_dir_all(folder).map_err(failed)?;
+    failpoint::reach("database-folder");
+    let draft = folder.join(DRAFT);
+    match std::fs::remove_file(&draft) {
+        Err(e) if e.kind() != std::io::ErrorKind::NotFound => return Err(failed(e)),
+        _ => {}
+    }
+    let database = Database::create(&draft).map_err(refused)?;
+    failpoint::reach("database-draft");
+    let write = database.begin_write().map_err(|e| StoreError::new("begin", e))?;
+    for table in TABLES {
+        write.open_table(definition(table)).map_err(|e| StoreError::new("open a table", e))?;
+    }
+    let mut meta = write.open_table(definition(Table::Meta)).map_err(|e| StoreError::new("open a table", e))?;
+    meta.insert(FORMAT_KEY, [FORMAT].as_slice()).map_err(|e| StoreError::new("put", e))?;
+    drop(meta);
+    write.commit().map_err(|e| StoreError::new("create the tables", e))?;
+    drop(database);
+    failpoint::reach("database-whole");
+    std::fs::rename(&draft, place).map_err(failed)?;
+    std::fs::File::open(folder).and_then(|folder| folder.sync_all()).map_err(failed)?;
+    failpoint::reach("database-made");
+    Ok(())
+}
+
+fn refused(error: DatabaseError) -> StoreError {
+    match error {
+        DatabaseError::DatabaseAlreadyOpen => StoreError::new("open chain.redb", "another process is using it"),
+        e => StoreError::corrupt("open chain.redb", e),
     }
 }
 

@@ -27,11 +27,11 @@ pub enum Table {
     TrieNodes = 4,
     /// Nodes of the chain's own tree.
     TreeNodes = 5,
-    /// Values of the chain's own tree by key hash and version.
+    /// Version, name and value of the leaves of the chain's own tree, by key hash.
     TreeValues = 6,
     /// Values of the chain's own store by key.
     ChainState = 7,
-    /// Block with its receipts by height.
+    /// Transactions of a block with their receipts by height.
     Blocks = 8,
     /// Height by block hash.
     BlockHeights = 9,

@@ -1,7 +1,7 @@
 //! A ledger that is restored from a snapshot goes on like the others. Wrong chunks are sent back, wrong snapshots
 //! refused, and what an interrupted restore leaves is no state.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use alloy_primitives::{Address, Bytes, U256};
 use proptest::{
@@ -15,7 +15,7 @@ use sahara_chain::{
     genesis::{Genesis, GenesisAccount},
     ledger::Ledger,
     snapshot::{Folder, Manifest},
-    state::AppHash,
+    state::{AppHash, size},
     store::{Batch, DiskStore, MemoryStore, Store, TABLES, Table},
 };
 use sha2::{Digest, Sha256};
@@ -164,7 +164,7 @@ fn a_forged_snapshot_is_refused_and_leaves_nothing() {
         let place = random.next_u32() as usize % chunks[which].len();
         chunks[which][place] ^= 1 << (random.next_u32() % 8);
         let hashes = chunks.iter().map(|chunk| Sha256::digest(chunk).into()).collect();
-        let forged = Manifest { height: snapshot.height, app_hash: at.app_hash, chunks: hashes }.announce();
+        let forged = Manifest { chunks: hashes, ..Manifest::decode(&snapshot.metadata).unwrap() }.announce();
         let store: Arc<dyn Store> = Arc::new(MemoryStore::default());
         let new = Ledger::open(store.clone()).unwrap();
         assert_eq!(offer(&new, &forged, at.app_hash), Offer::Accept);
@@ -193,6 +193,7 @@ fn what_an_interrupted_restore_leaves_is_no_beginning() {
         time: 1,
         app_state: serde_json::to_vec(&genesis()).unwrap(),
         initial_height: 1,
+        evidence: None,
     };
     let begin = |store| Ledger::open(Arc::new(store)).unwrap().init_chain(&start).unwrap().app_hash;
     let expected = begin(MemoryStore::default());
@@ -203,6 +204,66 @@ fn what_an_interrupted_restore_leaves_is_no_beginning() {
         batch.put(table, [0u8], [0xc2, 0x20, 0x01]);
         store.write(&batch).unwrap();
         assert_eq!(begin(store), expected, "{table:?}");
+    }
+}
+
+/// The manifest of a state that there is.
+static GENUINE: LazyLock<Manifest> = LazyLock::new(|| {
+    let folder = tempfile::tempdir().unwrap();
+    let mut old = Old::begin(folder.path());
+    (0..EVERY).for_each(|_| drop(old.step()));
+    old.ledger.make_due_snapshot().unwrap().unwrap()
+});
+
+#[test]
+fn a_manifest_is_held_against_the_size_that_the_trusted_state_proves() {
+    let genuine = GENUINE.clone();
+    let offered = |manifest: &Manifest| {
+        let store: Arc<dyn Store> = Arc::new(MemoryStore::default());
+        let new = Ledger::open(store.clone()).unwrap();
+        (offer(&new, &manifest.announce(), genuine.app_hash), new, store)
+    };
+    assert_eq!(offered(&genuine).0, Offer::Accept);
+    let many = Manifest { chunks: vec![[1; 32]; 100_000], ..genuine.clone() };
+    assert_eq!(offered(&many).0, Offer::Reject, "a hundred thousand chunks of a small state");
+    let mut larger = many.clone();
+    larger.size.bytes = u64::MAX / 4;
+    assert_eq!(offered(&larger).0, Offer::Reject, "the state proves another size");
+    for root in 0..3 {
+        let mut other = genuine.clone();
+        other.size.roots[root][0] ^= 1;
+        assert_eq!(offered(&other).0, Offer::Reject);
+    }
+    let mut unproven = genuine.clone();
+    unproven.size.proof.clear();
+    assert_eq!(offered(&unproven).0, Offer::Reject);
+    // One chunk of eight megabytes, of code that nobody has.
+    let code = vec![7u8; 7 << 20];
+    let mut chunk = vec![Table::Code as u8];
+    chunk.extend(32u32.to_be_bytes());
+    chunk.extend(u32::try_from(code.len()).unwrap().to_be_bytes());
+    chunk.extend(alloy_primitives::keccak256(&code));
+    chunk.extend(&code);
+    let large = Manifest { chunks: vec![Sha256::digest(&chunk).into()], ..genuine.clone() };
+    let (accepted, new, store) = offered(&large);
+    assert_eq!(accepted, Offer::Accept);
+    assert!(genuine.size.bytes < 7 << 20);
+    assert_eq!(new.apply_chunk(0, &chunk).unwrap(), ChunkVerdict::RejectSnapshot);
+    assert!(store.reader().unwrap().first_key(Table::Code).unwrap().is_none(), "nothing of it is stored");
+}
+
+#[test]
+fn a_state_counts_its_bytes() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut old = Old::begin(folder.path());
+    for _ in 0..3 {
+        old.step();
+        let reader = old.ledger.head().unwrap().reader.clone();
+        let tables = [Table::Accounts, Table::Storage, Table::Code, Table::ChainState];
+        let all = tables.into_iter().flat_map(|table| reader.scan(table, b"").unwrap());
+        let all: usize = all.filter(|(key, _)| key != size::KEY).map(|(key, value)| key.len() + value.len()).sum();
+        let said = sahara_chain::state::chain_store::get(reader.as_ref(), size::KEY).unwrap();
+        assert_eq!(size::read(said.as_deref()).unwrap(), all as u64);
     }
 }
 
@@ -229,8 +290,8 @@ proptest! {
             chunk.extend(value);
         }
         chunk.extend(tail);
-        let app_hash = AppHash([7; 32].into());
-        let manifest = Manifest { height: 5, app_hash, chunks: vec![Sha256::digest(&chunk).into()] };
+        let manifest = Manifest { chunks: vec![Sha256::digest(&chunk).into()], ..GENUINE.clone() };
+        let app_hash = manifest.app_hash;
         let new = Ledger::open(Arc::new(MemoryStore::default())).unwrap();
         prop_assert_eq!(offer(&new, &manifest.announce(), app_hash), Offer::Accept);
         prop_assert_eq!(new.apply_chunk(0, &chunk).unwrap(), ChunkVerdict::RejectSnapshot);

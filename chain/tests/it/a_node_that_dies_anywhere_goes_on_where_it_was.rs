@@ -14,7 +14,7 @@ use sahara_chain::{
     block::block_at,
     error::StoreError,
     genesis::Genesis,
-    ledger::Ledger,
+    ledger::{Ledger, Opening},
     node::open,
     store::{Batch, MemoryStore, Reader, Store},
 };
@@ -110,16 +110,22 @@ fn replay(home: &Path) {
     let first = sahara_chain::block::header_at(head.reader.as_ref(), 0).unwrap().unwrap();
     let chain_id = old.chain_name().unwrap().unwrap();
     let time = first.timestamp;
-    new.init_chain(&ChainStart { chain_id, time, app_state: genesis_json, initial_height: 1 }).unwrap();
+    new.init_chain(&ChainStart { chain_id, time, app_state: genesis_json, initial_height: 1, evidence: None }).unwrap();
     for height in 1..=head.height {
         let block = block_at(head.reader.as_ref(), height).unwrap().unwrap();
         let validator = own.consensus_key.address();
+        let item = Opening::at(head.reader.as_ref(), height).unwrap().unwrap().item;
+        assert!(item.is_some());
         let vote = Vote { validator, power: own.power, signed: true };
         new.finalize(&DecidedBlock {
             height,
             time: block.header.timestamp,
             proposer: Some(validator),
-            txs: block.txs.iter().map(|tx| tx.bytes.clone()).collect(),
+            txs: item
+                .into_iter()
+                .map(|item| item.encode())
+                .chain(block.txs.iter().map(|tx| tx.bytes.clone()))
+                .collect(),
             votes: if height == 1 { vec![] } else { vec![vote] },
             offences: vec![],
         })
@@ -199,6 +205,7 @@ fn after_a_failed_commit_the_engine_replays_what_is_missing() {
         time: 1_700_000_000,
         app_state: serde_json::to_vec(&genesis()).unwrap(),
         initial_height: 1,
+        evidence: None,
     };
     let sound = Ledger::open(Arc::new(MemoryStore::default())).unwrap();
     let first = sound.init_chain(&start()).unwrap().app_hash;

@@ -7,7 +7,7 @@ use alloy_primitives::U256;
 use sahara_chain::{
     evm::abi::split,
     genesis::TOKEN,
-    node::{Config, Driver},
+    node::{BEACON_FILE, Config, Driver},
     staking,
 };
 use serde_json::json;
@@ -31,6 +31,7 @@ fn twin(cluster: &Cluster, index: usize) -> Node {
     for file in ["config.toml", "genesis.json", "priv_validator_key.json"] {
         fs::copy(original.home.join("config").join(file), home.join("config").join(file)).unwrap();
     }
+    fs::copy(original.home.join(BEACON_FILE), home.join(BEACON_FILE)).unwrap();
     fs::write(home.join("data/priv_validator_state.json"), r#"{"height":"0","round":0,"step":0}"#).unwrap();
     let ports = cluster.ports.of(cluster.nodes.len());
     let loopback = |port: u16| std::net::SocketAddr::from(([127, 0, 0, 1], port));

@@ -66,7 +66,7 @@ fn an_exported_chain_goes_on() {
     assert_eq!(roll_back(store.as_ref()).unwrap().height, last.height + 1);
 
     // Under another first height than the file's nothing begins.
-    let start = ChainStart { chain_id: "x".into(), time: 1, app_state: json, initial_height: 1 };
+    let start = ChainStart { chain_id: "x".into(), time: 1, app_state: json, initial_height: 1, evidence: None };
     let error = Ledger::open(Arc::new(MemoryStore::default())).unwrap().init_chain(&start).unwrap_err();
     assert!(error.to_string().contains("initial_height"), "{error}");
 }

@@ -36,7 +36,9 @@ fn validator() -> GenesisValidator {
 fn ledger() -> Ledger {
     let ledger = Ledger::open(Arc::new(MemoryStore::default())).unwrap();
     let app_state = serde_json::to_vec(&Genesis::development(vec![validator()])).unwrap();
-    ledger.init_chain(&ChainStart { chain_id: "fuzz".into(), time: TIME, app_state, initial_height: 1 }).unwrap();
+    ledger
+        .init_chain(&ChainStart { chain_id: "fuzz".into(), time: TIME, app_state, initial_height: 1, evidence: None })
+        .unwrap();
     ledger.finalize(&DecidedBlock { height: 1, time: TIME + 1, ..DecidedBlock::default() }).unwrap();
     ledger.commit().unwrap();
     ledger
@@ -198,7 +200,13 @@ pub fn genesis(bytes: &[u8]) {
     let json = serde_json::to_vec(&genesis).unwrap();
     assert_eq!(Genesis::read(&json).unwrap(), genesis);
     let ledger = Ledger::open(Arc::new(MemoryStore::default())).unwrap();
-    let _ = ledger.init_chain(&ChainStart { chain_id: "f".into(), time: 1, app_state: json, initial_height: 1 });
+    let _ = ledger.init_chain(&ChainStart {
+        chain_id: "f".into(),
+        time: 1,
+        app_state: json,
+        initial_height: 1,
+        evidence: None,
+    });
 }
 
 /// A stored block whose bytes are damaged.

@@ -12,7 +12,8 @@ fn bytes(most: usize) -> impl Strategy<Value = Vec<u8>> {
 /// Calls of the staking contract that have a right selector and words that often mean something.
 fn calls() -> impl Strategy<Value = Vec<u8>> {
     let names = [
-        "createValidator(bytes32,uint256)",
+        "createValidator(bytes32,uint256,bytes,bytes32,uint256)",
+        "announceBeaconChain(bytes32,uint256)",
         "setCommission(uint256)",
         "unjail()",
         "delegate(address)",

@@ -31,7 +31,7 @@ fn moved_stake_answers_for_the_validator_it_left() {
         net.must(3, NONE, "settle(address,address)", &[to, word(address(2))]);
         assert_eq!(net.tokens(address(9)), tokens(10) + tokens(19) / U256::from(10));
     }
-    net.time += 4 * WEEK;
+    net.pass(4 * WEEK);
     let before = net.chain.balance(address(2));
     net.must(2, NONE, "withdraw()", &[]);
     let (gained, gas) = (net.chain.balance(address(2)) - before, tokens(1) / U256::from(1000));

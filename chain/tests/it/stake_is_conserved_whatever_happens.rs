@@ -12,15 +12,19 @@ use sahara_chain::{
     application::{Offence, OffenceKind, Vote},
     error::StoreError,
     evm::abi::selector,
-    genesis::{GenesisValidator, TOKEN},
+    genesis::{DEV_CHAIN_ID, GenesisValidator, TOKEN},
     staking::{self, BlockFacts, Env, StakingParams, Status, Validator, Words},
     validator::{ConsensusAddress, ConsensusKey},
 };
 
-use crate::stake_model::{ACTORS, Model, Part, Standing, Step, step};
+use crate::{
+    common::CHAIN,
+    stake_model::{ACTORS, EVIDENCE, Model, Part, Standing, Step, step},
+    stake_net::{CREATE, registration},
+};
 
 #[derive(Clone, Default, PartialEq)]
-struct Memory(BTreeMap<U256, U256>);
+pub struct Memory(BTreeMap<U256, U256>);
 
 impl Words for Memory {
     fn load(&mut self, slot: U256) -> Result<U256, StoreError> {
@@ -69,7 +73,9 @@ impl World {
             known: BTreeMap::new(),
             steps: 0,
         };
-        StakingParams { max_validators: 3, ..StakingParams::default() }.store(&mut world.words).unwrap();
+        let params = StakingParams { max_validators: 3, evidence_blocks: EVIDENCE, ..StakingParams::default() };
+        params.store(&mut world.words).unwrap();
+        staking::identify(&mut world.words, CHAIN, DEV_CHAIN_ID).unwrap();
         for i in 0..2 {
             let validator = GenesisValidator { operator: actor(i), consensus_key: key(i), power: 10 };
             world.balance += staking::bond_genesis(&mut world.words, &validator).unwrap();
@@ -113,8 +119,8 @@ impl World {
         let n = U256::from;
         let done = match *step {
             Step::Create { who, commission } => {
-                let key = U256::from_be_bytes(key(who).0.0);
-                self.call(who, TOKEN * n(2), "createValidator(bytes32,uint256)", &[key, n(commission)])
+                let signer = SigningKey::from_bytes(&[who + 1; 32]);
+                self.call(who, TOKEN * n(2), CREATE, &registration(&signer, actor(who), commission))
             }
             Step::Delegate { who, to, amount } => self.call(who, n(amount), "delegate(address)", &[word(to)]),
             Step::Undelegate { who, from, part } => {
@@ -173,7 +179,7 @@ impl World {
             .collect()
     }
 
-    /// Twice in the block and once more in the next: only the first counts.
+    /// Twice in the block and once more in the next: it counts once.
     fn punish(&mut self, offence: Offence) {
         self.block(&[], &[offence, offence]);
         // What was moved pays now, not when its owner comes by.
@@ -228,7 +234,7 @@ impl World {
                 continue;
             };
             match (validator.status, model.validators[&v]) {
-                (Status::Free, Standing::Free) | (Status::Tombstoned(_), Standing::Tombstoned) => {}
+                (Status::Free, Standing::Free) | (Status::Tombstoned(_), Standing::Tombstoned(_)) => {}
                 (Status::Jailed(a), Standing::Jailed(b)) if a == b => {}
                 (found, expected) => panic!("validator {v} is {found:?}, not {expected:?}"),
             }

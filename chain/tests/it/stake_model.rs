@@ -9,6 +9,8 @@ use sahara_chain::genesis::TOKEN;
 
 pub const ACTORS: u8 = 5;
 pub const WAIT: u64 = 21 * 24 * 3600;
+/// Blocks for which an offence can be proven.
+pub const EVIDENCE: u64 = 6;
 const JAIL: u64 = 600;
 const ENTRIES: usize = 16;
 const MOVES: usize = 3;
@@ -71,7 +73,7 @@ pub fn step() -> impl Strategy<Value = Step> {
         2 => who().prop_map(Step::Unjail),
         3 => any::<u8>().prop_map(Step::Block),
         1 => who().prop_map(Step::Away),
-        1 => (who(), 0u64..8, 0u64..40).prop_map(|(who, ago, power)| Step::Offence { who, ago, power }),
+        2 => (who(), 0u64..EVIDENCE + 1, 0u64..40).prop_map(|(who, ago, power)| Step::Offence { who, ago, power }),
         1 => (1u64..WAIT * 3 / 2).prop_map(Step::Wait),
     ]
 }
@@ -80,7 +82,17 @@ pub fn step() -> impl Strategy<Value = Step> {
 pub enum Standing {
     Free,
     Jailed(u64),
-    Tombstoned,
+    Tombstoned(Sentence),
+}
+
+/// All proven offences of a validator: the earliest height, the most weight, and what was true at the first proof.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sentence {
+    height: u64,
+    power: u64,
+    proven: u64,
+    time: u64,
+    stake: U256,
 }
 
 /// Tokens that left `validator` at `height` and answer for it until `until`.
@@ -89,6 +101,19 @@ struct Answers {
     validator: u8,
     height: u64,
     until: u64,
+    /// It was gone before the first proof, and has paid.
+    paid: bool,
+}
+
+impl Answers {
+    fn new(validator: u8, height: u64, until: u64) -> Self {
+        Self { validator, height, until, paid: false }
+    }
+
+    /// Whether something can be proven at this height and time.
+    fn open(&self, height: u64, time: u64) -> bool {
+        self.until > time || height <= self.height + EVIDENCE + 1
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -103,8 +128,8 @@ struct Lot {
 struct Leaving {
     owner: u8,
     tokens: U256,
-    due: u64,
-    answers: Vec<Answers>,
+    left: Answers,
+    before: Option<Answers>,
 }
 
 #[derive(Clone, Debug)]
@@ -168,9 +193,9 @@ impl Model {
 
     /// Lots that have answered long enough are like any other.
     fn forget(&mut self) {
-        let (old, kept): (Vec<Lot>, Vec<Lot>) = std::mem::take(&mut self.lots).into_iter().partition(|lot| {
-            lot.answers.is_some_and(|a| a.until <= self.time || self.validators[&a.validator] == Standing::Tombstoned)
-        });
+        let (old, kept): (Vec<Lot>, Vec<Lot>) = std::mem::take(&mut self.lots)
+            .into_iter()
+            .partition(|lot| lot.answers.is_some_and(|a| a.paid || !a.open(self.height, self.time)));
         self.lots = kept;
         for lot in old {
             self.put(lot.owner, lot.at, lot.tokens, None);
@@ -199,10 +224,10 @@ impl Model {
                 let amount = self.ask(portion(self.worth(who, from), part))?;
                 let pieces = self.split(who, from, amount, self.entries(who))?;
                 let due = self.time + WAIT;
-                let left = Answers { validator: from, height: self.height, until: due };
+                let left = Answers::new(from, self.height, due);
                 for (tokens, before) in pieces {
-                    let answers = before.into_iter().map(|b| Answers { until: due, ..b }).chain([left]).collect();
-                    self.leaving.push(Leaving { owner: who, tokens, due, answers });
+                    let before = before.map(|b| Answers { until: due, ..b });
+                    self.leaving.push(Leaving { owner: who, tokens, left, before });
                 }
                 self.stand_down(who, from);
                 nothing
@@ -219,13 +244,13 @@ impl Model {
                 }
                 self.split(who, from, amount, 0)?;
                 self.stand_down(who, from);
-                let answers = Answers { validator: from, height: self.height, until: self.time + WAIT };
+                let answers = Answers::new(from, self.height, self.time + WAIT);
                 self.put(who, to, amount, Some(answers));
                 nothing
             }
             Step::Withdraw(who) => {
-                let time = self.time;
-                let due = |entry: &Leaving| entry.owner == who && entry.due <= time;
+                let (height, time) = (self.height, self.time);
+                let due = |entry: &Leaving| entry.owner == who && !entry.left.open(height, time);
                 if !self.leaving.iter().any(due) {
                     return None;
                 }
@@ -249,7 +274,8 @@ impl Model {
             Step::Away(who) => {
                 if self.validators.get(&who) == Some(&Standing::Free) {
                     (0..193).for_each(|_| self.advance());
-                    self.slash(who, 1, U256::MAX);
+                    let taken = cut(self.stake(who), 1);
+                    self.slash(who, taken);
                     self.validators.insert(who, Standing::Jailed(self.time + JAIL));
                 }
                 nothing
@@ -281,7 +307,7 @@ impl Model {
     }
 
     fn open(&self, to: u8) -> Option<()> {
-        (*self.validators.get(&to)? != Standing::Tombstoned).then_some(())
+        (!matches!(self.validators.get(&to)?, Standing::Tombstoned(_))).then_some(())
     }
 
     /// Takes `amount` from lots: those that answer for nobody first, then the oldest.
@@ -313,30 +339,49 @@ impl Model {
         }
     }
 
-    fn slash(&mut self, at: u8, part: u64, weight: U256) {
+    fn slash(&mut self, at: u8, taken: U256) {
         let stake = self.stake(at);
-        let taken = cut(stake.min(weight), part);
         for lot in self.lots.iter_mut().filter(|lot| lot.at == at) {
             lot.tokens -= lot.tokens * taken / stake;
         }
     }
 
+    /// Everybody pays at once, wherever their stake is: what was gone before the first proof, its whole part, once; what
+    /// was there then, up to the part that the strongest offence weighed.
     fn punish(&mut self, who: u8, height: u64, power: u64) {
+        let stake = self.stake(who);
         let Some(standing) = self.validators.get_mut(&who) else { return };
-        if *standing == Standing::Tombstoned {
-            return;
-        }
-        *standing = Standing::Tombstoned;
-        self.slash(who, 500, TOKEN * U256::from(power));
-        let (now, time) = (self.height, self.time);
-        let liable = |a: &Answers| a.validator == who && a.height + 1 >= height && a.height < now && a.until > time;
-        for lot in self.lots.iter_mut().filter(|lot| lot.answers.as_ref().is_some_and(liable)) {
-            lot.tokens -= cut(lot.tokens, 500);
-        }
-        for entry in &mut self.leaving {
-            for _ in entry.answers.iter().filter(|a| liable(a)) {
-                entry.tokens -= cut(entry.tokens, 500);
+        let (old, new) = match *standing {
+            Standing::Tombstoned(old) => {
+                (old.power, Sentence { height: old.height.min(height), power: old.power.max(power), ..old })
             }
+            _ => (0, Sentence { height, power, proven: self.height, time: self.time, stake }),
+        };
+        *standing = Standing::Tombstoned(new);
+        // Of each token that was there: the part that is gone before, and after.
+        let gone = |power: u64| cut(new.stake.min(TOKEN * U256::from(power)), 500);
+        let rest = |tokens: U256| {
+            let left = new.stake - gone(old);
+            if left.is_zero() { U256::ZERO } else { tokens * (gone(new.power) - gone(old)) / left }
+        };
+        self.slash(who, rest(self.stake(who)));
+        let pay = |tokens: &mut U256, answers: &mut Answers| {
+            if answers.validator != who {
+                return;
+            }
+            if answers.height >= new.proven {
+                *tokens -= rest(*tokens);
+            } else if !answers.paid && answers.height + 1 >= new.height && answers.open(new.proven, new.time) {
+                *tokens -= cut(*tokens, 500);
+                answers.paid = true;
+            }
+        };
+        for lot in &mut self.lots {
+            lot.answers.iter_mut().for_each(|answers| pay(&mut lot.tokens, answers));
+        }
+        for Leaving { tokens, left, before, .. } in &mut self.leaving {
+            pay(tokens, left);
+            before.iter_mut().for_each(|before| pay(tokens, before));
         }
     }
 }

@@ -34,7 +34,7 @@ fn stake_moves_and_validators_follow() {
     assert!(net.refused(3, tokens(1), "delegate(address)", &[word(address(4))]).contains("no such validator"));
     assert!(net.refused(3, tokens(1), "nonsense()", &[]).contains("no such function"));
 
-    net.time += 4 * WEEK;
+    net.pass(4 * WEEK);
     let before = net.chain.balance(address(2));
     net.must(2, U256::ZERO, "withdraw()", &[]);
     let gained = net.chain.balance(address(2)) - before;
@@ -78,7 +78,7 @@ fn who_signs_is_paid_and_who_signs_twice_is_out() {
     assert_eq!(net.tokens(address(1)), left, "punished once");
     assert!(net.refused(1, U256::ZERO, "unjail()", &[]).contains("for ever"));
     assert!(net.refused(3, tokens(1), "delegate(address)", &[word(address(1))]).contains("tombstoned"));
-    net.time += 4 * WEEK;
+    net.pass(4 * WEEK);
     let before = net.chain.balance(address(2));
     net.must(2, U256::ZERO, "withdraw()", &[]);
     let gained = net.chain.balance(address(2)) - before + gas;

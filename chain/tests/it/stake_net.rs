@@ -3,12 +3,13 @@
 
 use std::sync::Arc;
 
-use alloy_primitives::{Address, U256};
-use ed25519_dalek::SigningKey;
+use alloy_primitives::{Address, B256, U256};
+use ed25519_dalek::{Signer, SigningKey};
 use sahara_chain::{
     application::{Application, DecidedBlock, Finalized, TxResult},
+    beacon::Commitment,
     evm::abi::selector,
-    genesis::{Genesis, TOKEN},
+    genesis::{DEV_CHAIN_ID, Genesis, TOKEN},
     ledger::Ledger,
     staking,
     store::MemoryStore,
@@ -16,7 +17,7 @@ use sahara_chain::{
     wallet::Payment,
 };
 
-use crate::common::{Chain, START, address, genesis, pay};
+use crate::common::{CHAIN, Chain, START, address, genesis, pay};
 
 pub const WEEK: u64 = 7 * 24 * 3600;
 const DAY_ONE: u64 = 1_800_000_000;
@@ -51,6 +52,12 @@ impl Net {
         done
     }
 
+    /// So long that nothing can be proven any more of what happened before.
+    pub fn pass(&mut self, seconds: u64) {
+        (0..=genesis().staking.evidence_blocks).for_each(|_| drop(self.block(DecidedBlock::default())));
+        self.time += seconds;
+    }
+
     pub fn call(&mut self, from: usize, value: U256, name: &str, words: &[U256]) -> (TxResult, Vec<ValidatorUpdate>) {
         let mut input = selector(name).to_vec();
         words.iter().for_each(|word| input.extend(word.to_be_bytes::<32>()));
@@ -59,7 +66,7 @@ impl Net {
             to: Some(staking::ADDRESS),
             value,
             input: input.into(),
-            gas_limit: 300_000,
+            gas_limit: 400_000,
             ..Payment::default()
         };
         self.nonces[from] += 1;
@@ -106,12 +113,32 @@ pub fn word(address: Address) -> U256 {
     U256::from_be_bytes(address.into_word().0)
 }
 
+pub fn new_signer() -> SigningKey {
+    SigningKey::from_bytes(&[77; 32])
+}
+
 pub fn new_key() -> ConsensusKey {
-    ConsensusKey(SigningKey::from_bytes(&[77; 32]).verifying_key().to_bytes().into())
+    ConsensusKey(new_signer().verifying_key().to_bytes().into())
 }
 
 /// Account 1 becomes a validator with five tokens and a tenth of commission.
 pub fn enter(net: &mut Net) -> Vec<ValidatorUpdate> {
-    let key = U256::from_be_bytes(new_key().0.0);
-    net.must(1, tokens(5), "createValidator(bytes32,uint256)", &[key, U256::from(1000)])
+    net.must(1, tokens(5), CREATE, &registration(&new_signer(), address(1), 1000))
+}
+
+pub const CREATE: &str = "createValidator(bytes32,uint256,bytes,bytes32,uint256)";
+
+/// The arguments with which `operator` registers the key of `signer` on the chain of these tests.
+pub fn registration(signer: &SigningKey, operator: Address, commission: u64) -> Vec<U256> {
+    let key = ConsensusKey(signer.verifying_key().to_bytes().into());
+    let proof = signer.sign(&staking::possession(CHAIN, DEV_CHAIN_ID, operator, key)).to_bytes();
+    arguments(key, commission, &proof, Commitment { tip: B256::repeat_byte(7), length: 9 })
+}
+
+/// Arguments of [`CREATE`].
+pub fn arguments(key: ConsensusKey, commission: u64, proof: &[u8; 64], beacon: Commitment) -> Vec<U256> {
+    let (low, high) = proof.split_at(32);
+    let word = U256::from_be_slice;
+    let head = [word(key.0.as_slice()), U256::from(commission), U256::from(160), beacon.tip.into()];
+    [&head[..], &[U256::from(beacon.length), U256::from(64), word(low), word(high)]].concat()
 }

@@ -1,14 +1,15 @@
 //! A validator without its data returns from a snapshot that its peers serve, without the blocks before it; a node that
 //! never was there starts the same way, bonds stake, and signs blocks.
 
-use std::fs;
+use std::{fs, process::Command};
 
-use alloy_primitives::U256;
-use base64::{Engine, engine::general_purpose::STANDARD};
+use alloy_primitives::{U256, hex};
 use sahara_chain::{
+    beacon::Commitment,
     genesis::TOKEN,
-    node::{Config, Driver},
+    node::{Config, Driver, ensure_beacon},
     staking,
+    validator::ConsensusKey,
     wallet::Payment,
 };
 use serde_json::{Value, json};
@@ -16,7 +17,8 @@ use serde_json::{Value, json};
 use crate::{
     cluster::{Cluster, Node, Traffic, staking_input},
     common::{address, pay},
-    network::eventually,
+    network::{PROGRAM, eventually},
+    stake_net::{CREATE, arguments},
 };
 
 /// Blocks between snapshots.
@@ -47,6 +49,7 @@ fn newcomer(cluster: &Cluster) -> Node {
     let loopback = |port: u16| std::net::SocketAddr::from(([127, 0, 0, 1], port));
     let driver = Driver::Cometbft { abci: loopback(ports.abci), comet_rpc: loopback(ports.comet_rpc) };
     Config::new(loopback(ports.rpc), driver).save(&home).unwrap();
+    ensure_beacon(&home).unwrap();
     let node = Node::new(home, ports);
     let url = |port: u16| format!("\"tcp://127.0.0.1:{port}\"");
     node.set("", "proxy_app", &url(ports.abci));
@@ -103,11 +106,23 @@ fn state_sync_brings_back_a_wiped_validator_and_lets_a_newcomer_in() {
     let key: Value =
         serde_json::from_slice(&fs::read(cluster.nodes[4].home.join("config/priv_validator_key.json")).unwrap())
             .unwrap();
-    let public = STANDARD.decode(key["pub_key"]["value"].as_str().unwrap()).unwrap();
+    // What `chain keys` tells its operator to register.
+    let told = Command::new(PROGRAM)
+        .args(["keys", "--json", "--operator", &address(8).to_string(), "--home"])
+        .arg(&cluster.nodes[4].home)
+        .output()
+        .unwrap();
+    let told: Value = serde_json::from_slice(&told.stdout).unwrap();
+    let told = &told["registration"];
+    let text = |name: &str| told[name].as_str().unwrap().to_owned();
+    let beacon =
+        Commitment { tip: text("beacon_tip").parse().unwrap(), length: told["beacon_length"].as_u64().unwrap() };
+    let proof = hex::decode_to_array(text("proof")).unwrap();
+    let consensus_key = ConsensusKey(text("consensus_key").parse().unwrap());
     let create = Payment {
         to: Some(staking::ADDRESS),
         value: TOKEN * U256::from(20),
-        input: staking_input("createValidator(bytes32,uint256)", &[U256::from_be_slice(&public), U256::from(100)]),
+        input: staking_input(CREATE, &arguments(consensus_key, 100, &proof, beacon)),
         gas_limit: 500_000,
         ..Payment::default()
     };

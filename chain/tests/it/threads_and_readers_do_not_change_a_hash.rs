@@ -26,7 +26,9 @@ const TIME: u64 = 1_800_000_000;
 fn open(store: Arc<dyn Store>) -> Ledger {
     let ledger = Ledger::open(store).unwrap();
     let app_state = serde_json::to_vec(&genesis()).unwrap();
-    ledger.init_chain(&ChainStart { chain_id: "same".into(), time: TIME, app_state, initial_height: 1 }).unwrap();
+    ledger
+        .init_chain(&ChainStart { chain_id: "same".into(), time: TIME, app_state, initial_height: 1, evidence: None })
+        .unwrap();
     ledger
 }
 

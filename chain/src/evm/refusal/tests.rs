@@ -196,7 +196,7 @@ fn ledger() -> Ledger {
     account(WORN, &mut genesis, &|account| account.nonce = 7);
     let ledger = Ledger::open(Arc::new(MemoryStore::default())).unwrap();
     let app_state = serde_json::to_vec(&genesis).unwrap();
-    let start = ChainStart { chain_id: "kinds".into(), time: 1, app_state, initial_height: 1 };
+    let start = ChainStart { chain_id: "kinds".into(), time: 1, app_state, initial_height: 1, evidence: None };
     ledger.init_chain(&start).unwrap();
     ledger.finalize(&DecidedBlock { height: 1, time: 2, ..DecidedBlock::default() }).unwrap();
     ledger.commit().unwrap();

@@ -1,0 +1,173 @@
+//! What the ledger keeps of the beacon: each validator's chain, what the epoch has shown, the values of past epochs. All
+//! of it lies in the staking contract's storage.
+
+use alloy_primitives::{Address, B256, U256};
+
+use super::{
+    BeaconParams, Commitment, DELAY, HISTORY, Item,
+    chain::{hash, step},
+};
+use crate::{
+    error::StoreError,
+    staking::words::{Words, field, of, slot},
+};
+
+type Result<T> = std::result::Result<T, StoreError>;
+
+/// A validator's chain, as the ledger knows it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Chain {
+    /// What the next preimage is hashed to.
+    pub tip: B256,
+    /// Preimages that can be shown.
+    pub left: u64,
+    /// What it shows counts from this epoch on.
+    pub counts_from: u64,
+    /// How many chains its owner had before this one.
+    pub number: u64,
+    /// The chain that replaces this one, and from which epoch on.
+    pub next: Option<(Commitment, u64)>,
+}
+
+impl Chain {
+    /// The chain of `operator`'s validator.
+    pub fn load(words: &mut impl Words, operator: Address) -> Result<Self> {
+        let base = of("beacon.chain", operator);
+        let [left, counts_from, number, _] = words.load(field(base, 1))?.into_limbs();
+        let [length, from, _, _] = words.load(field(base, 3))?.into_limbs();
+        let next = Commitment { tip: words.load(field(base, 2))?.into(), length };
+        Ok(Self {
+            tip: words.load(base)?.into(),
+            left,
+            counts_from,
+            number,
+            next: next.is_sound().then_some((next, from)),
+        })
+    }
+
+    fn store(&self, words: &mut impl Words, operator: Address) -> Result<()> {
+        let base = of("beacon.chain", operator);
+        let (next, from) = self.next.unwrap_or((Commitment { tip: B256::ZERO, length: 0 }, 0));
+        words.store(base, self.tip.into())?;
+        words.store(field(base, 1), U256::from_limbs([self.left, self.counts_from, self.number, 0]))?;
+        words.store(field(base, 2), next.tip.into())?;
+        words.store(field(base, 3), U256::from_limbs([next.length, from, 0, 0]))
+    }
+
+    /// The chain that is in force in `epoch`.
+    pub fn at(self, epoch: u64) -> Self {
+        match self.next {
+            Some((next, from)) if from <= epoch => Self {
+                tip: next.tip,
+                left: next.length,
+                counts_from: from,
+                number: self.number.saturating_add(1),
+                next: None,
+            },
+            _ => self,
+        }
+    }
+
+    /// Whether `item` shows its next preimage.
+    pub fn accepts(&self, item: &Item) -> bool {
+        self.left > 0 && step(&item.preimage) == self.tip
+    }
+}
+
+/// Begins the beacon of a new chain, or takes over that of an exported one, whose storage is there already.
+pub fn begin(words: &mut impl Words, params: &BeaconParams, chain_name: &str, fresh: bool) -> Result<()> {
+    words.store(slot("beacon", &[]), U256::from(params.epoch_blocks))?;
+    if !fresh {
+        return Ok(());
+    }
+    // Known to everybody before the chain begins, and so is what follows from it in the first epoch.
+    let first = hash(b"sahara beacon genesis 1", &[chain_name.as_bytes()]);
+    words.store(value_slot(0), first.into())?;
+    for (operator, commitment) in &params.chains {
+        let chain = Chain { tip: commitment.tip, left: commitment.length, ..Chain::default() };
+        chain.store(words, *operator)?;
+    }
+    Ok(())
+}
+
+/// The chain that a new validator brings: it has to show preimages at once, and they count later.
+pub fn register_first(words: &mut impl Words, operator: Address, commitment: Commitment, height: u64) -> Result<()> {
+    let counts_from = epoch_of(words, height)?.saturating_add(DELAY);
+    let chain = Chain { tip: commitment.tip, left: commitment.length, counts_from, number: 0, next: None };
+    chain.store(words, operator)
+}
+
+/// Another chain for a validator, instead of the one that may have been announced before. Gives the epoch in which it
+/// replaces the one in force.
+pub fn register_next(words: &mut impl Words, operator: Address, next: Commitment, height: u64) -> Result<u64> {
+    let epoch = epoch_of(words, height)?;
+    let from = epoch.saturating_add(DELAY);
+    let chain = Chain::load(words, operator)?.at(epoch);
+    Chain { next: Some((next, from)), ..chain }.store(words, operator)?;
+    Ok(from)
+}
+
+/// Blocks in an epoch.
+pub fn epoch_blocks(words: &mut impl Words) -> Result<u64> {
+    Ok(crate::staking::words::small(words.load(slot("beacon", &[]))?).max(1))
+}
+
+/// The epoch of the block at `height`.
+pub fn epoch_of(words: &mut impl Words, height: u64) -> Result<u64> {
+    Ok(height / epoch_blocks(words)?)
+}
+
+/// The value of `epoch`, seen from a block of the epoch `now`: nothing if it is not there yet, or no longer.
+pub fn value(words: &mut impl Words, epoch: u64, now: u64) -> Result<Option<B256>> {
+    if epoch > now || now - epoch >= HISTORY {
+        return Ok(None);
+    }
+    let value = words.load(value_slot(epoch))?;
+    Ok((!value.is_zero()).then(|| value.into()))
+}
+
+/// What `PREVRANDAO` gives in the block at `height`, by the state before it: known to everybody from the epoch's
+/// beginning on, and chosen by nobody.
+pub fn random(words: &mut impl Words, height: u64) -> Result<B256> {
+    let epoch = epoch_of(words, height)?;
+    let value = value(words, epoch, epoch)?.unwrap_or_default();
+    Ok(hash(b"sahara prevrandao 1", &[value.as_slice(), &height.to_be_bytes()]))
+}
+
+/// Ends the block at `height`: takes what its proposer showed, and closes the epoch with its last block. An item that no
+/// honest validator would have let through has no effect.
+pub fn end_block(words: &mut impl Words, height: u64, proposer: Option<Address>, item: Option<Item>) -> Result<()> {
+    let epoch = epoch_of(words, height)?;
+    if let (Some(operator), Some(item)) = (proposer, item) {
+        let chain = Chain::load(words, operator)?.at(epoch);
+        if chain.accepts(&item) {
+            if chain.counts_from <= epoch {
+                let mixed = words.load(shown())?;
+                let mixed = hash(b"sahara beacon mix 1", &[&mixed.to_be_bytes::<32>(), item.preimage.as_slice()]);
+                words.store(shown(), mixed.into())?;
+            }
+            Chain { tip: item.preimage, left: chain.left - 1, ..chain }.store(words, operator)?;
+            if let Some(next) = item.next {
+                register_next(words, operator, next, height)?;
+            }
+        }
+    }
+    let next = height.saturating_add(1) / epoch_blocks(words)?;
+    if next != epoch {
+        let parts = [words.load(value_slot(epoch))?, words.load(shown())?, U256::from(next)];
+        let parts = parts.map(|part| part.to_be_bytes::<32>());
+        let value = hash(b"sahara beacon value 1", &parts.each_ref().map(|part| part.as_slice()));
+        words.store(value_slot(next), value.into())?;
+        words.store(shown(), U256::ZERO)?;
+    }
+    Ok(())
+}
+
+/// What the epoch has shown, mixed.
+fn shown() -> U256 {
+    field(slot("beacon", &[]), 1)
+}
+
+fn value_slot(epoch: u64) -> U256 {
+    field(slot("beacon.value", &[]), epoch % HISTORY)
+}
