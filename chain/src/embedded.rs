@@ -27,6 +27,9 @@ pub const MAX_BLOCK_BYTES: u64 = 4 * 1024 * 1024;
 /// Where the driver keeps its last block, beside the ledger.
 pub const KEY: &[u8] = b"embedded";
 
+const REJECTED: &str = "the ledger rejects its own proposal. If it says above that the beacon secret is missing or another \
+     one, put the file beacon-secret of this validator back into its home";
+
 /// Version of that record.
 const VERSION: u8 = 1;
 
@@ -118,7 +121,7 @@ impl<A: Application> Embedded<A> {
         };
         let txs = self.app.prepare(&offer);
         if self.app.process(&Proposal { txs: &txs, ..offer }) == Verdict::Reject {
-            return Err(Fault::Order { call: "ProcessProposal", why: "the ledger rejects its own proposal" });
+            return Err(Fault::Order { call: "ProcessProposal", why: REJECTED });
         }
         let block = self.assemble(height, time, &txs);
         let id = hashes::block_id(&block);

@@ -20,8 +20,8 @@ pub const MAX_INPUT: usize = 4 + 32;
 
 const CURRENT: [u8; 4] = hex!("9fa6a6e3");
 const VALUE_OF: [u8; 4] = hex!("cadf338f");
-const EPOCH_BLOCKS: [u8; 4] = hex!("e2b9f4bd");
-const CHAIN_OF: [u8; 4] = hex!("c9b7a5a3");
+const EPOCH_BLOCKS: [u8; 4] = hex!("4e4b3bef");
+const CHAIN_OF: [u8; 4] = hex!("0d6814ff");
 
 /// Answers a call in the block at `height`, or says why not.
 pub fn run(

@@ -14,7 +14,7 @@ use alloy_eips::{
 use alloy_primitives::{Address, B64, B256, Bloom, Bytes, U256};
 
 use super::{
-    head::{Head, validator_entry},
+    head::{Head, validator_entry, validator_key},
     params::{self, Params},
     replay::Opening,
     reveal,
@@ -149,15 +149,18 @@ impl Run {
             let (key, value) = validator_entry(validator);
             view.set_chain_value(&key, Some(value));
         }
+        let forgotten = staking::forget(&mut view, block.height, block.time, &changes).map_err(stake_fault)?;
+        forgotten.iter().for_each(|key| view.set_chain_value(&validator_key(*key), None));
         let (evm, batch) = view.evm_root()?;
         let sealed = body.block(base, &context, evm);
         let (mut head, mut batch) = seal(base, view, sealed, evm, batch)?;
         Opening::store(&block.votes, &block.offences, item, block.height, &mut batch);
         let updates = changes.iter().map(|v| ValidatorUpdate { key: v.consensus_key, power: v.power }).collect();
-        if !changes.is_empty() {
-            // Those that left stay known: an offence of theirs can still be proven.
+        if !changes.is_empty() || !forgotten.is_empty() {
+            // Those that left stay known for as long as an offence of theirs can be proven.
             let mut all = base.validators.as_ref().clone();
             all.extend(changes.into_iter().map(|v| (v.consensus_key.address(), v)));
+            forgotten.iter().for_each(|key| drop(all.remove(&key.address())));
             head.validators = Arc::new(all);
         }
         let answer = Finalized { results, validators: updates, app_hash: head.app_hash };

@@ -97,8 +97,12 @@ const VALIDATOR: &[u8] = b"validator/";
 
 /// Key and value of a validator in the chain's store: operator and power.
 pub fn validator_entry(validator: &GenesisValidator) -> (Vec<u8>, Vec<u8>) {
-    let key = [VALIDATOR, validator.consensus_key.0.as_slice()].concat();
-    (key, [validator.operator.as_slice(), &validator.power.to_be_bytes()].concat())
+    (validator_key(validator.consensus_key), [validator.operator.as_slice(), &validator.power.to_be_bytes()].concat())
+}
+
+/// Where a validator lies in the chain's store.
+pub fn validator_key(key: ConsensusKey) -> Vec<u8> {
+    [VALIDATOR, key.0.as_slice()].concat()
 }
 
 fn load_validators(reader: &dyn Reader) -> Result<BTreeMap<ConsensusAddress, GenesisValidator>, StoreError> {

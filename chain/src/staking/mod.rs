@@ -11,6 +11,7 @@ mod block;
 mod candidates;
 mod contract;
 mod delegation;
+mod gone;
 mod governance;
 mod identity;
 mod params;
@@ -24,6 +25,7 @@ use alloy_primitives::{Address, address};
 
 pub use block::{BlockFacts, begin_block, end_block};
 pub use contract::{Answer, Env, Log, MAX_INPUT, price, run};
+pub use gone::forget;
 pub use identity::{FORMAT, format_slot, identify, possession};
 pub use params::StakingParams;
 pub use sentence::Sentence;

@@ -7,8 +7,8 @@ use alloy_primitives::{Address, B256, Bytes, U256};
 use sahara_chain::{
     application::{Application, ChainStart, DecidedBlock, Proposal, Verdict},
     beacon::{Commitment, Item, Secret, chain::step, contract, item, state},
-    evm::abi::selector,
-    genesis::{Genesis, GenesisValidator},
+    evm::{BlockContext, Call, FORK, Machine, abi::selector},
+    genesis::{DEV_CHAIN_ID, Genesis, GenesisValidator},
     ledger::{Head, Ledger},
     store::MemoryStore,
     validator::{ConsensusAddress, ConsensusKey},
@@ -253,6 +253,43 @@ fn solidity_draws_by_epoch() {
     assert_eq!(ask(4 * 4096, "valueOf(uint256)", U256::ZERO), Err("the value of this epoch is no longer kept"));
     assert_eq!(ask(10, "valueOf(uint256)", U256::MAX), Err("argument out of range"));
     assert_eq!(ask(10, "nonsense()", U256::ZERO), Err("no such function"));
+}
+
+#[test]
+fn a_contract_asks_the_beacon_like_any_other_contract() {
+    let ledger = ledger(&first(1), 0);
+    for _ in 0..5 {
+        decide(&ledger, 0, ledger.prepare(&offer(ledger.info().height + 1, 0, &[])));
+    }
+    let head = ledger.head().unwrap();
+    let block = BlockContext {
+        chain_id: DEV_CHAIN_ID,
+        number: 6,
+        time: TIME + 6,
+        beneficiary: Address::ZERO,
+        gas_limit: 30_000_000,
+        base_fee: 0,
+        random: B256::ZERO,
+        spec: FORK,
+    };
+    let ask = |value: u64, gas_limit| {
+        let call = Call {
+            from: address(3),
+            to: Some(contract::ADDRESS),
+            input: selector("current()").into(),
+            value: U256::from(value),
+            gas_limit,
+            ..Call::default()
+        };
+        Machine::for_calls(&mut head.view(), &block).call(&call).unwrap().unwrap()
+    };
+    let answer = ask(0, 100_000);
+    assert!(answer.success);
+    assert_eq!(U256::from_be_slice(&answer.output[..32]), U256::from(1));
+    assert_eq!(&answer.output[32..], value(&head, 1).unwrap().as_slice());
+    assert!(!ask(0, 21_000 + contract::GAS - 1).success, "its price is paid first");
+    let paid = ask(1, 100_000);
+    assert!(!paid.success && String::from_utf8_lossy(&paid.output).contains("beacon: takes no value"));
 }
 
 #[test]

@@ -1,19 +1,20 @@
 //! Places among the validators belong to stake: who empties a thousand of them keeps nobody out, and who has more takes
-//! the place of the weakest. What was emptied still answers for its past, and comes back with new stake.
+//! the place of the weakest. What was emptied still answers for its past, and comes back with new stake; when nothing of
+//! its past can be proven any more, the nodes forget it.
 
 use alloy_primitives::{Address, U256};
 use ed25519_dalek::SigningKey;
 use sahara_chain::{
-    application::{Offence, OffenceKind},
+    application::{DecidedBlock, Offence, OffenceKind},
     genesis::{DEV_CHAIN_ID, TOKEN},
     staking::{self, BlockFacts, Env, StakingParams, Status, Validator},
     validator::ConsensusKey,
 };
 
 use crate::{
-    common::CHAIN,
+    common::{CHAIN, address},
     stake_is_conserved_whatever_happens::Memory,
-    stake_net::{CREATE, registration, word},
+    stake_net::{CREATE, Net, WEEK, enter, new_key, registration, tokens, word},
 };
 
 struct Stage {
@@ -136,4 +137,30 @@ fn with_all_places_taken_the_weakest_makes_room() {
     stage.end();
     assert!(stage.has_place(999) && !stage.has_place(998));
     stage.empty(998, 2);
+}
+
+#[test]
+fn a_key_is_known_while_an_offence_of_it_can_be_proven_and_not_longer() {
+    let mut net = Net::new();
+    enter(&mut net);
+    let known = |net: &Net| net.chain.head().validators.contains_key(&new_key().address());
+    let out = |net: &mut Net| net.must(1, U256::ZERO, "undelegate(address,uint256)", &[word(address(1)), tokens(5)]);
+    out(&mut net);
+    net.time += 2 * WEEK;
+    net.block(DecidedBlock::default());
+    // It comes back and leaves again: that counts.
+    net.must(1, tokens(5), "delegate(address)", &[word(address(1))]);
+    net.must(1, U256::ZERO, "unjail()", &[]);
+    out(&mut net);
+    net.time += WEEK + 3600;
+    net.pass(0);
+    net.block(DecidedBlock::default());
+    assert!(known(&net), "three weeks after the first time");
+    net.time += 2 * WEEK;
+    net.block(DecidedBlock::default());
+    assert!(!known(&net));
+    // And with stake it is back again.
+    net.must(1, tokens(5), "delegate(address)", &[word(address(1))]);
+    assert_eq!(net.must(1, U256::ZERO, "unjail()", &[]).len(), 1);
+    assert!(known(&net));
 }

@@ -87,7 +87,7 @@ fn the_command_exports_for_a_home_without_consensus() {
     let exported = export_to(one.path(), &[]);
     let height = exported["exported"]["height"].as_u64().unwrap();
     assert!(height >= 5);
-    for file in ["chain.toml", "validator-key"] {
+    for file in ["chain.toml", "validator-key", "beacon-secret"] {
         std::fs::copy(one.path().join(file), two.path().join(file)).unwrap();
     }
     std::fs::write(two.path().join("genesis.json"), exported.to_string()).unwrap();
