@@ -11,8 +11,8 @@ use common::{Devnet, MODEL, PATIENCE, Started, embeddings, wait_for_port};
 use serde_json::{Value, json};
 
 /// Posts that are given up, and texts in each.
-const POSTS: usize = 20;
-const TEXTS: usize = 32;
+const POSTS: usize = 12;
+const TEXTS: usize = 16;
 
 #[test]
 fn queued_work_is_dropped_running_jobs_end_and_slots_are_free() {

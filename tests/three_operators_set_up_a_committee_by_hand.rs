@@ -30,22 +30,18 @@ fn journey() {
     for (index, operator) in operators.iter().enumerate() {
         let listen = format!("127.0.0.1:{}", port as usize + index);
         let metrics = format!("127.0.0.1:{}", port as usize + 5 + index);
-        let made = operator.json(&[
-            "operator",
-            "init",
-            "--json",
-            "--listen",
-            &listen,
-            "--metrics",
-            &metrics,
-            "--owner",
-            &owner,
-            "--consumer",
-            &asker,
-        ]);
+        // The first one listens at a name, and says by which address the others reach it.
+        let name = if index == 0 { listen.replace("127.0.0.1", "localhost") } else { listen.clone() };
+        let mut init = vec!["operator", "init", "--json", "--listen", &name, "--metrics", &metrics];
+        init.extend(["--owner", &owner, "--consumer", &asker]);
+        init.extend(if index == 0 { vec!["--advertise", &listen] } else { vec![] });
+        let nowhere = operator.run(&["operator", "init", "--listen", "0.0.0.0:7700"]);
+        assert!(nowhere.code == Some(2) && nowhere.stderr.contains("--advertise"), "{nowhere}");
+        let made = operator.json(&init);
         let listed = |list: &str| made[list].as_array().map(Vec::len);
         assert_eq!((listed("owners"), listed("consumers")), (Some(2), Some(2)), "the operator's own and the named");
-        assert_eq!(made["listen"], Value::String(listen.clone()));
+        assert_eq!(made["listen"], Value::String(name.clone()));
+        assert_eq!(made["address"], Value::String(listen.clone()));
         let key = made["key"].as_str().expect("a key");
         write!(committee, "\n[[node]]\nname = \"operator {}\"\naddress = \"{listen}\"\nkey = \"{key}\"\n", index + 1)
             .expect("writing to memory");

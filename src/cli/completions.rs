@@ -55,3 +55,27 @@ pub fn man(args: &ManArgs, context: &mut Context) -> Result<()> {
     }
     context.out.line(&format!("{} pages are in {}", pages.len(), args.folder.display()))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_command_is_completed_and_has_a_page() {
+        for shell in [Shell::Bash, Shell::Zsh, Shell::Fish] {
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "sahara", &mut script);
+            let script = String::from_utf8(script).unwrap();
+            assert!(
+                ["whoami", "gateway", "--token-arrays"]
+                    .iter()
+                    .all(|word| script.contains(word.trim_start_matches('-')))
+            );
+        }
+        let folder = tempfile::tempdir().unwrap();
+        clap_mangen::generate_to(Cli::command(), folder.path()).unwrap();
+        for page in ["sahara.1", "sahara-embed.1", "sahara-chain-join.1", "sahara-operator-doctor.1"] {
+            assert!(folder.path().join(page).metadata().unwrap().len() > 100, "{page}");
+        }
+    }
+}

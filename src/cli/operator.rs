@@ -295,3 +295,18 @@ fn described(status: &NodeStatus) -> String {
         status.cpu_seconds(),
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_place_to_connect_to_is_a_host_and_a_port() {
+        for good in ["127.0.0.1:7700", "[::1]:7700", "node-1.example:443", "localhost:1"] {
+            assert_eq!(host_and_port(good), Ok(good.to_owned()));
+        }
+        for wrong in ["127.0.0.1", ":7700", "a b:1", "a:70000", "::1:7700", "[x]:1", "a\"\n:1", ""] {
+            assert!(host_and_port(wrong).is_err(), "{wrong}");
+        }
+    }
+}

@@ -328,6 +328,35 @@ mod tests {
     }
 
     #[test]
+    fn no_bytes_make_the_reader_panic() {
+        let good = json!({"model": "m", "input": ["a", [1, 2]], "encoding_format": "float", "dimensions": 3, "x": {}});
+        let good = good.to_string().into_bytes();
+        // A small generator of its own, so that a failure comes again.
+        let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+        let mut random = || {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (state >> 33) as usize
+        };
+        for _ in 0..20_000 {
+            let mut bytes = good.clone();
+            for _ in 0..1 + random() % 4 {
+                let at = random() % bytes.len();
+                match random() % 3 {
+                    0 => bytes[at] = random() as u8,
+                    1 => drop(bytes.drain(at..(at + 1 + random() % 5).min(bytes.len()))),
+                    _ => bytes.insert(at, *b"[]{},:\"\\0-e".get(random() % 11).unwrap()),
+                }
+                if bytes.is_empty() {
+                    break;
+                }
+            }
+            if let Err(error) = parse_request(&bytes) {
+                assert_eq!(error.status, 400);
+            }
+        }
+    }
+
+    #[test]
     fn bad_inputs_are_refused_with_the_parameter() {
         let bad = [json!(""), json!([]), json!(["a", ""]), json!(7), json!([[]]), json!([null]), json!({"a": 1})];
         for input in bad.into_iter().chain([json!([-1]), json!([1.5]), json!([[4_294_967_296_u64]]), json!([[1, "a"]])])

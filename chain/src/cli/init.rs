@@ -69,7 +69,7 @@ impl Init {
         let program = std::env::args().next().unwrap_or_default();
         let program = Path::new(&program).file_name().unwrap_or_default().to_string_lossy();
         let words = [program.as_ref()].iter().chain(own).map(|word| format!("{word} ")).collect::<String>();
-        println!("Made {home}. Run it with: {words}start --home {home}", home = self.home.display());
+        println!("Made {home}. Run it with:\n  {words}start --home {home}", home = self.home.display());
         Ok(())
     }
 
@@ -92,5 +92,23 @@ impl Init {
         failpoint::reach("init-genesis");
         let driver = Driver::Embedded { chain_id: self.chain_id.clone(), block_time_ms: self.block_time_ms };
         Config::new(self.rpc, driver).save(&self.home)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn wallets_sign_for_the_chain_id_that_was_asked_for() {
+        let folder = tempfile::tempdir().unwrap();
+        let made = |home: &str, change: &dyn Fn(&mut Init)| {
+            let mut init = Init::new(folder.path().join(home), ([127, 0, 0, 1], 0).into());
+            change(&mut init);
+            init.make().unwrap();
+            Genesis::read(&std::fs::read(init.home.join(GENESIS_FILE)).unwrap()).unwrap().chain_id
+        };
+        assert_eq!(made("usual", &|_| ()), DEV_CHAIN_ID);
+        assert_eq!(made("own", &|init| init.evm_chain_id = 4242), 4242);
     }
 }

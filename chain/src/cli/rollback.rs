@@ -28,10 +28,10 @@ impl Rollback {
         let config = Config::load(&self.home)?;
         let store = node::open_store(&self.home)?;
         let now = roll_back(store.as_ref()).map_err(Fault::from)?;
-        println!("The last block is now {} with application hash {}", now.height, now.app_hash.0);
+        println!("The last block is now {} with application hash\n  {}", now.height, now.app_hash.0);
         if matches!(config.driver, Driver::Cometbft { .. }) {
             let home = self.home.display();
-            println!("If CometBFT has kept a wrong result, also run: cometbft rollback --home {home}");
+            println!("If CometBFT has kept a wrong result, also run:\n  cometbft rollback --home {home}");
         }
         Ok(())
     }

@@ -56,7 +56,7 @@ fn list(home: &Path, json: bool) -> Result<(), NodeError> {
         let (height, chunks) = (manifest.height, manifest.chunks.len());
         match json {
             true => println!("{}", json!({ "height": height, "app_hash": manifest.app_hash.0, "chunks": chunks })),
-            false => println!("block {height}  {}  {chunks} chunks", manifest.app_hash.0),
+            false => println!("block {height}  {chunks} chunks\n  {}", manifest.app_hash.0),
         }
     }
     Ok(())
@@ -66,7 +66,7 @@ fn make(home: &Path) -> Result<(), NodeError> {
     let ledger = node::open(home)?.1;
     let head = ledger.head().ok_or_else(|| NodeError::Setup(format!("{} has no block yet", home.display())))?;
     let made = folder(home)?.make(&head).map_err(Fault::from)?;
-    println!("block {}  {}  {} chunks", made.height, made.app_hash.0, made.chunks.len());
+    println!("block {}  {} chunks\n  {}", made.height, made.chunks.len(), made.app_hash.0);
     Ok(())
 }
 
@@ -82,7 +82,7 @@ fn restore(home: &Path, height: Option<u64>) -> Result<(), NodeError> {
     }
     let store = node::open_store(home)?;
     folder.restore(store, manifest.clone()).map_err(Fault::from)?;
-    println!("Restored block {height}  {}", manifest.app_hash.0);
+    println!("Restored block {height}\n  {}", manifest.app_hash.0);
     Ok(())
 }
 
