@@ -1,4 +1,4 @@
-//! `sahara whoami` shows the key that nodes know; a consumer whom a node does not admit exits with 2 and is told what the
+//! `sahara whoami` shows the keys that nodes know; a consumer whom a node does not admit exits with 2 and is told what the
 //! operator must add; with that line it is served.
 
 mod common;
@@ -6,7 +6,6 @@ mod common;
 use std::fs;
 
 use common::{Devnet, Home, embeddings};
-use sahara_mpc::identity;
 
 #[test]
 fn refused_told_and_admitted() {
@@ -14,30 +13,33 @@ fn refused_told_and_admitted() {
     let committee = devnet.committee_file().display().to_string();
     let stranger = Home::with_model();
     let who = stranger.json(&["whoami", "--json"]);
-    let key = who["key"].as_str().expect("a key").to_owned();
+    let [key, owner] = ["key", "owner"].map(|name| who[name].as_str().expect("a key").to_owned());
     assert_eq!(who["line"], format!("consumers = [\"{key}\"]"));
-    assert!(stranger.output(&["whoami"]).contains(&key));
-    let own = devnet.home.json(&["whoami", "--json"])["key"].as_str().expect("a key").to_owned();
+    let said = stranger.output(&["whoami"]);
+    assert!(said.contains(&key) && said.contains(&owner), "{said}");
 
-    // The node of the second operator admits its own user, and the key by which `devnet` asks for its status.
-    let file = devnet.node_folder(2).join("node.toml");
-    let text = fs::read_to_string(&file).expect("node.toml");
-    let line = text.lines().find(|line| line.starts_with("consumers = ")).expect("a line of consumers").to_owned();
-    let status = identity::load(&devnet.home.path().join("devnet/operator.key")).expect("a key").public().to_string();
-    let admit = |keys: &[&str]| {
-        let list = keys.iter().map(|key| format!("\"{key}\"")).collect::<Vec<_>>().join(", ");
-        fs::write(&file, text.replacen(&line, &format!("consumers = [{list}]"), 1)).expect("a writable home");
-        devnet.home.output(&["devnet", "down"]);
-        devnet.start();
-    };
+    // The nodes of a local network serve its own user, and nobody else.
     let ask = || stranger.run(&["embed", "-q", "--json", "--committee", &committee, "hello"]);
-    admit(&[&own, &status]);
     let refused = ask();
     assert_eq!(refused.code, Some(2), "{refused}");
     let lines: Vec<&str> = refused.stderr.lines().collect();
-    assert!(lines.len() == 1 && lines[0].contains("node 2") && lines[0].contains("`consumers`"), "{refused}");
+    assert!(lines.len() == 1 && lines[0].contains("node ") && lines[0].contains("`consumers`"), "{refused}");
     assert!(lines[0].contains(&key), "the key to add is in the line: {refused}");
     assert_eq!(embeddings(&devnet.embed_output(&["hello"], &[])).len(), 1, "its own user is served");
-    admit(&[&own, &status, &key]);
-    assert_eq!(ask().code, Some(0), "{}", ask());
+
+    devnet.home.output(&["devnet", "down"]);
+    for node in 1..=3 {
+        let file = devnet.node_folder(node).join("node.toml");
+        let text = fs::read_to_string(&file).expect("node.toml");
+        let wider = text.replacen("\nconsumers = [", &format!("\nconsumers = [\"{key}\", "), 1).replacen(
+            "\nowners = [",
+            &format!("\nowners = [\"{owner}\", "),
+            1,
+        );
+        assert!(wider.len() > text.len() + 128, "both lists are there: {text}");
+        fs::write(file, wider).expect("a writable home");
+    }
+    devnet.start();
+    let served = ask();
+    assert_eq!(served.code, Some(0), "{served}");
 }

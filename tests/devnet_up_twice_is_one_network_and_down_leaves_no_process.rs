@@ -26,6 +26,18 @@ fn up_up_status_down_down() {
         std::thread::sleep(std::time::Duration::from_millis(100));
     }
 
+    // The chain's commands find the network by themselves, also by a folder that is Sahara's and no node's.
+    let found = devnet.home.json(&["chain", "status", "--json"]);
+    assert_eq!((&found["rpc"], &found["chain_id"]), (&chain["rpc"], &serde_json::json!(1337)), "{found}");
+    let by_folder = ["chain", "status", "--json", "--home", &devnet.home.path().display().to_string()];
+    assert_eq!(devnet.home.json(&by_folder)["rpc"], chain["rpc"]);
+    let keys = devnet.home.json(&["chain", "keys", "--json"]);
+    assert!(keys["validator"].as_str().is_some_and(|key| key.len() == 66), "{keys}");
+    for command in [&["devnet", "status"][..], &["chain", "status"], &["chain", "keys", "--secrets"], &["whoami"]] {
+        let wide = devnet.home.output(command).lines().find(|line| line.chars().count() > 80).map(str::to_owned);
+        assert_eq!(wide, None, "{command:?} fits a terminal");
+    }
+
     let logs = devnet.home.output(&["devnet", "logs"]);
     assert!(!logs.trim().is_empty(), "the nodes say something in their logs");
 

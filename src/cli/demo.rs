@@ -20,12 +20,13 @@ const DEFAULT_SENTENCES: usize = 24;
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Examples:
-  sahara demo                                     a table of private answers, checked and counted
-  sahara demo --tokens 128 --json                 one text of 128 tokens, one JSON object
-  sahara demo --sentences 200 --mode exact        many lengths, compared integer for integer
-  sahara demo --mode faithful --weights open      the fastest profile
+  sahara demo                                 a table of checked private answers
+  sahara demo --tokens 128 --json             one text of 128 tokens, as JSON
+  sahara demo --sentences 200 --mode exact    many lengths, compared exactly
+  sahara demo --mode faithful --weights open  the fastest profile
 
-The model is pulled if it is not here; three nodes are started if none run, and stopped again at the end.")]
+The model is pulled if it is not here; three nodes are started if none run, and
+stopped again at the end.")]
 pub struct DemoArgs {
     /// Number of sentences [default: 24, or 1 with --tokens]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000))]

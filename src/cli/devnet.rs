@@ -13,9 +13,9 @@ use crate::error::{Error, Result};
 #[derive(Subcommand, Debug)]
 #[command(after_help = "\
 Examples:
-  sahara devnet up                   three nodes at ports 7700 to 7702, metrics at
-                                     7705 to 7707, and a chain whose JSON-RPC is at
-                                     8545: `cast block` just works
+  sahara devnet up                   nodes at ports 7700 to 7702, their metrics
+                                     at 7705 to 7707, and a chain whose JSON-RPC
+                                     is at 8545: `cast block` just works
   sahara devnet up --port 9100       at other ports, the chain's at 9108
   sahara devnet logs 2 --lines 20    the last lines of node 2's log
   sahara devnet down")]

@@ -22,13 +22,15 @@ const MAX_FILE_BYTES: u64 = 256 << 20;
 Examples:
   sahara embed \"good morning\" \"see you tomorrow\"
   sahara embed --file sentences.txt --json > vectors.jsonl
-  echo \"good morning\" | sahara embed                  a sentence a line
-  sahara embed \"good morning\" --json --plain        the same bytes, computed here in the clear
-  sahara embed \"good morning\" --json --float        the float model, for comparison
+  echo \"good morning\" | sahara embed            a sentence a line
+  sahara embed \"good morning\" --json --plain    the same bytes, computed here
+  sahara embed \"good morning\" --json --float    the float model, to compare
 
-The network must be up (`sahara devnet up`) unless --plain or --float is given. With --json, each line is an object
-with index, tokens and embedding. The share nodes learn the length class of a text (16, 32, 64, … tokens) and
-the time, not the text. The client knows the embedding table even of a model with private weights.")]
+The network must be up (`sahara devnet up`) unless --plain or --float is given.
+With --json, each line is an object with index, tokens and embedding. The share
+nodes learn the length class of a text (16, 32, 64, … tokens) and the time, not
+the text. The client knows the embedding table
+even of a model with private weights.")]
 pub struct EmbedArgs {
     /// Sentences; without any, standard input is read, one a line
     #[arg(value_name = "TEXT", conflicts_with = "file")]

@@ -18,15 +18,16 @@ use crate::progress::Progress;
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Examples:
-  sahara gateway                                   serve at http://127.0.0.1:8321/v1
+  sahara gateway                      serve at http://127.0.0.1:8321/v1
   sahara gateway --listen 127.0.0.1:9000 --mode faithful
-  sahara gateway --allow-origin http://localhost:3000    a page of your own may ask
+  sahara gateway --allow-origin http://localhost:3000     for a page of yours
 
 With OpenAI's Python package:
   client = OpenAI(base_url=\"http://127.0.0.1:8321/v1\", api_key=\"unused\")
   client.embeddings.create(model=\"all-MiniLM-L6-v2\", input=[\"good morning\"])
 
-The gateway reads the text and makes the shares: run it where the text may be read. The network must be up.")]
+The gateway reads the text and makes the shares: run it where the text may be
+read. The network must be up.")]
 pub struct GatewayArgs {
     /// Address to listen on
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8321")]

@@ -33,12 +33,12 @@ use output::Output;
     max_term_width = output::WIDTH,
     after_help = "\
 First steps:
-  sahara demo                               see the whole thing work on this machine
-  sahara model pull all-MiniLM-L6-v2        bring a model in
-  sahara devnet up                          start three share nodes and a chain on this machine
-  sahara embed \"good morning\" --json        embed a sentence without showing it to anyone
-  sahara gateway                            serve OpenAI clients at http://127.0.0.1:8321/v1
-  sahara devnet down                        stop the nodes
+  sahara demo                           see the whole thing work on this machine
+  sahara model pull all-MiniLM-L6-v2    bring a model in
+  sahara devnet up                      three share nodes and a chain, here
+  sahara embed \"good morning\" --json    embed a sentence nobody gets to see
+  sahara gateway                        an OpenAI server at 127.0.0.1:8321/v1
+  sahara devnet down                    stop the nodes
 
 Files live in $SAHARA_HOME, or ~/.sahara. Exit codes: 0 done, 1 a fault,
 2 something for you to fix, 130 interrupted."

