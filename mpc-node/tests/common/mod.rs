@@ -1,6 +1,8 @@
 //! A committee of three nodes inside the test process, on loopback.
 #![allow(dead_code)] // each test file uses its own part
 
+pub mod upload;
+
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
