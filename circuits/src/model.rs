@@ -77,7 +77,7 @@ pub enum RunError {
 pub struct CompiledModel {
     /// The name it was compiled under.
     pub name: String,
-    /// Its integer weights.
+    /// Its integer weights; no tensors when only the client's part is here ([`CompiledModel::load_client`]).
     pub weights: Weights,
     /// Text to inputs, outputs to embeddings.
     pub frontend: Frontend,
@@ -188,12 +188,18 @@ impl CompiledModel {
     }
 
     fn files(&self) -> Vec<(String, Vec<u8>)> {
+        let mut files = self.client_files();
+        files.push((WEIGHTS.to_owned(), self.weights.to_bytes()));
+        files
+    }
+
+    /// The files that a consumer needs who does not have the model: everything but the weights.
+    pub fn client_files(&self) -> Vec<(String, Vec<u8>)> {
         let ids = self.graphs.iter().map(|(&bucket, graph)| (bucket, graph.id().to_string())).collect();
         let manifest = Manifest { format: FORMAT, name: self.name.clone(), graphs: ids };
         let manifest = serde_json::to_vec_pretty(&manifest).unwrap_or_default();
         let mut files = vec![
             ("model.json".to_owned(), manifest),
-            ("weights.bin".to_owned(), self.weights.to_bytes()),
             ("frontend.bin".to_owned(), self.frontend.to_bytes()),
             ("tokenizer.json".to_owned(), self.frontend.tokenizer_json().to_vec()),
         ];
@@ -203,6 +209,20 @@ impl CompiledModel {
 
     /// Loads what [`CompiledModel::save`] stored, and checks that the parts belong together.
     pub fn load(dir: &Path) -> Result<Self, ModelError> {
+        Self::load_files(dir, true)
+    }
+
+    /// Loads a folder with [`CompiledModel::client_files`]: a model that can be asked for, and not run here.
+    pub fn load_client(dir: &Path) -> Result<Self, ModelError> {
+        Self::load_files(dir, false)
+    }
+
+    /// Whether the weights are here, so that the model can be run.
+    pub fn has_weights(&self) -> bool {
+        self.graphs.values().all(|graph| self.weights.matches(&graph.weights))
+    }
+
+    fn load_files(dir: &Path, with_weights: bool) -> Result<Self, ModelError> {
         let read = |file: &str| {
             let path = dir.join(file);
             match std::fs::read(&path) {
@@ -221,8 +241,11 @@ impl CompiledModel {
         }
         let manifest: Manifest =
             serde_json::from_value(manifest).map_err(|e| inconsistent(&path, format!("not a model manifest: {e}")))?;
-        let (path, bytes) = read("weights.bin")?;
-        let weights = Weights::from_bytes(&bytes).map_err(|source| ModelError::Bytes { path: path.clone(), source })?;
+        let mut weights = Weights::default();
+        if with_weights {
+            let (path, bytes) = read(WEIGHTS)?;
+            weights = Weights::from_bytes(&bytes).map_err(|source| ModelError::Bytes { path, source })?;
+        }
         let mut graphs: BTreeMap<u32, Arc<Graph>> = BTreeMap::new();
         for (&bucket, id) in &manifest.graphs {
             let (path, bytes) = read(&graph_file(bucket))?;
@@ -230,13 +253,13 @@ impl CompiledModel {
                 return Err(inconsistent(&path, "the graph is not the one that model.json names".into()));
             }
             let graph = Graph::from_bytes(&bytes).map_err(|source| ModelError::Graph { path: path.clone(), source })?;
-            if graph.seq_len != bucket || !weights.matches(&graph.weights) {
+            if graph.seq_len != bucket || (with_weights && !weights.matches(&graph.weights)) {
                 return Err(inconsistent(&path, "the graph does not fit the weights".into()));
             }
             graphs.insert(bucket, Arc::new(graph));
         }
         match graphs.values().next() {
-            Some(graph) if weights.root(&graph.weights) != graph.weights_root => {
+            Some(graph) if with_weights && weights.root(&graph.weights) != graph.weights_root => {
                 return Err(inconsistent(&path, "the weights are not the ones that the graphs commit to".into()));
             }
             Some(_) => {}
@@ -257,6 +280,9 @@ impl CompiledModel {
         Ok(Self { name: manifest.name, weights, frontend, graphs, packed: OnceLock::new() })
     }
 }
+
+/// The file of the weights.
+const WEIGHTS: &str = "weights.bin";
 
 fn graph_file(bucket: u32) -> String {
     format!("graph-{bucket}.bin")

@@ -68,7 +68,7 @@ pub fn run(args: DemoArgs, context: &mut Context) -> Result<()> {
     let texts = demo::texts(&model, args.texts())?;
     let mut options = NetworkOptions {
         rounding: args.protocol.mode.into(),
-        visibility: args.protocol.weights.into(),
+        visibility: args.protocol.weights.map(Into::into),
         ..NetworkOptions::default()
     };
     if let Some(batch) = args.batch {

@@ -11,7 +11,7 @@ use super::signals::stop_when_interrupted;
 use super::{Context, ModeArg, WeightsArg};
 use crate::embedding::{Embedding, Engine, FloatEngine, PlainEngine, check_texts};
 use crate::error::{Blame, Error, Result};
-use crate::models::{DEFAULT_MODEL, Model, Store};
+use crate::models::{self, DEFAULT_MODEL, Model};
 use crate::network::{NetworkEngine, NetworkOptions};
 
 /// Largest file of sentences.
@@ -38,7 +38,7 @@ pub struct EmbedArgs {
     /// Read sentences from a file, one a line ('-' for standard input)
     #[arg(long, value_name = "FILE")]
     file: Option<PathBuf>,
-    /// Name of the model
+    /// Name of the model, or OWNER/NAME of somebody else's on the share nodes
     #[arg(long, default_value = DEFAULT_MODEL)]
     model: String,
     /// Compute here in the clear with the reference executor
@@ -53,7 +53,7 @@ pub struct EmbedArgs {
     /// How exactly the network rounds [default: exact]
     #[arg(long, value_enum)]
     mode: Option<ModeArg>,
-    /// Whether the share nodes may know the weights [default: private]
+    /// Whether the share nodes may know the weights [default: private; for somebody else's model, its owner's choice]
     #[arg(long, value_enum)]
     weights: Option<WeightsArg>,
     /// Sentences on the network at once
@@ -83,7 +83,12 @@ pub fn run(args: EmbedArgs, context: &mut Context) -> Result<()> {
         None => read_lines(Path::new("-"))?,
     };
     check_texts(&texts)?;
-    let model = Arc::new(Store::new(&context.home).open(&args.model, &context.progress)?);
+    let model = if args.plain || args.float {
+        models::open_whole(&context.home, &args.model, &context.progress)?
+    } else {
+        models::open(&context.home, &args.model, args.committee.as_deref(), &context.progress)?
+    };
+    let model = Arc::new(model);
     let engine = engine(&args, model, context)?;
     let stop = stop_when_interrupted();
     context.progress.count("embedding", texts.len() as u64);
@@ -129,7 +134,7 @@ fn engine(args: &EmbedArgs, model: Arc<Model>, context: &Context) -> Result<Box<
     }
     let mut options = NetworkOptions {
         rounding: args.mode.unwrap_or(ModeArg::Exact).into(),
-        visibility: args.weights.unwrap_or(WeightsArg::Private).into(),
+        visibility: args.weights.map(Into::into),
         ..NetworkOptions::default()
     };
     if let Some(jobs) = args.jobs {

@@ -11,7 +11,7 @@ use super::signals::stopped;
 use super::{Context, ProtocolArgs};
 use crate::error::{Error, Result};
 use crate::gateway::{GatewayConfig, Origins, REQUESTS_PER_CLIENT, TokenArrays, bind};
-use crate::models::{DEFAULT_MODEL, Store};
+use crate::models::{self, DEFAULT_MODEL};
 use crate::network::{NetworkEngine, NetworkOptions};
 use crate::progress::Progress;
 
@@ -45,7 +45,7 @@ pub struct GatewayArgs {
     #[arg(long, value_name = "N", default_value_t = REQUESTS_PER_CLIENT,
           value_parser = clap::value_parser!(u16).range(1..=64))]
     requests_per_client: u16,
-    /// Name of the model
+    /// Name of the model, or OWNER/NAME of somebody else's on the share nodes
     #[arg(long, default_value = DEFAULT_MODEL)]
     model: String,
     #[command(flatten)]
@@ -65,7 +65,8 @@ enum TokenArraysArg {
 }
 
 pub fn run(args: GatewayArgs, context: &mut Context) -> Result<()> {
-    let model = Arc::new(Store::new(&context.home).open(&args.model, &context.progress)?);
+    let committee = args.committee.as_deref();
+    let model = Arc::new(models::open(&context.home, &args.model, committee, &context.progress)?);
     let config = GatewayConfig {
         listen: args.listen,
         allow_remote: args.allow_remote,
@@ -79,7 +80,7 @@ pub fn run(args: GatewayArgs, context: &mut Context) -> Result<()> {
     };
     let options = NetworkOptions {
         rounding: args.protocol.mode.into(),
-        visibility: args.protocol.weights.into(),
+        visibility: args.protocol.weights.map(Into::into),
         ..NetworkOptions::default()
     };
     let runtime = tokio::runtime::Runtime::new().map_err(|e| Error::fault_from("starting the gateway", e))?;

@@ -9,6 +9,7 @@ mod gateway;
 mod model;
 mod operator;
 mod output;
+mod share;
 mod signals;
 mod whoami;
 
@@ -142,9 +143,9 @@ struct ProtocolArgs {
     /// How exactly the network rounds
     #[arg(long, value_enum, default_value_t = ModeArg::Exact)]
     mode: ModeArg,
-    /// Whether the share nodes may know the weights
-    #[arg(long, value_enum, default_value_t = WeightsArg::Private)]
-    weights: WeightsArg,
+    /// Whether the share nodes may know the weights [default: private; for somebody else's model, its owner's choice]
+    #[arg(long, value_enum)]
+    weights: Option<WeightsArg>,
 }
 
 /// Reads the arguments, runs the command, prints the error; the exit code.
@@ -233,6 +234,10 @@ mod tests {
             "sahara model pull x --from hub --json",
             "sahara model ls --json",
             "sahara model show all-MiniLM-L6-v2",
+            "sahara model share all-MiniLM-L6-v2 --access everyone --weights open --as mine",
+            "sahara model unshare mine --committee c.toml",
+            "sahara model shared --json",
+            "sahara model get 1111111111111111111111111111111111111111111111111111111111111111/mine",
             "sahara devnet up --port 9000",
             "sahara devnet status --json",
             "sahara devnet logs 2 --lines 5",

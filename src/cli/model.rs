@@ -1,9 +1,9 @@
-//! `sahara model pull | ls | show | rm`.
+//! `sahara model pull | ls | show | rm`; `share.rs` has the commands about models on share nodes.
 
 use clap::{Args, Subcommand, ValueEnum};
 use serde_json::{Value, json};
 
-use super::Context;
+use super::{Context, share};
 use crate::error::Result;
 use crate::models::{DEFAULT_MODEL, ModelInfo, Origin, Store};
 
@@ -19,6 +19,14 @@ pub enum ModelCommand {
         #[arg(default_value = DEFAULT_MODEL)]
         name: String,
     },
+    /// Hand a model to the share nodes, for yourself and for those you name
+    Share(share::ShareArgs),
+    /// Take a model back from the share nodes
+    Unshare(share::UnshareArgs),
+    /// List the models on the share nodes that are yours or for you
+    Shared(share::SharedArgs),
+    /// Fetch what is needed to ask somebody else's model
+    Get(share::GetArgs),
     /// Remove a model from this machine
     Rm {
         /// Name of the model
@@ -66,6 +74,10 @@ pub fn run(command: ModelCommand, context: &mut Context) -> Result<()> {
         ModelCommand::Pull(args) => pull(&store, &args, context),
         ModelCommand::Ls => list(&store, context),
         ModelCommand::Show { name } => show(&store, &name, context),
+        ModelCommand::Share(args) => share::share(&args, context),
+        ModelCommand::Unshare(args) => share::unshare(&args, context),
+        ModelCommand::Shared(args) => share::shared(&args, context),
+        ModelCommand::Get(args) => share::get(&args, context),
         ModelCommand::Rm { name } => remove(&store, &name, context),
     }
 }

@@ -92,7 +92,7 @@ pub fn run(
     Ok(Report {
         model: model.info.name.clone(),
         mode: mode_name(options.rounding),
-        weights: weights_name(options.visibility),
+        weights: weights_name(options.visibility.unwrap_or(Visibility::Private)),
         sentences: rows.len(),
         batch: options.jobs.min(rows.len()),
         tokens: rows.iter().map(|row| row.tokens).sum(),

@@ -3,17 +3,21 @@
 //! A model appears in one step: files are fetched and compiled in a temporary folder beside its place, which is then
 //! renamed. Whatever fails on the way leaves nothing behind.
 
+pub mod client_part;
 mod fetch;
 mod pinned;
+mod shared;
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
 use sahara_circuits::model::CompiledModel;
+use sahara_mpc::client::{SharingRef, Visibility};
 use serde::{Deserialize, Serialize};
 
 pub use fetch::FetchedFile;
 pub use pinned::{DEFAULT_MODEL, PINNED};
+pub use shared::{SharedInfo, SharedStore};
 
 use crate::error::{Blame, Error, Result};
 use crate::home::{Home, create_private_dir, write_atomic};
@@ -57,6 +61,61 @@ pub struct Model {
     pub folder: PathBuf,
     /// Integer graphs, weights and the client's part.
     pub compiled: CompiledModel,
+    /// Whose sharing it is used through, when it is not the local user's own; then the weights are not here.
+    pub shared: Option<SharedModel>,
+}
+
+/// Somebody else's model on share nodes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SharedModel {
+    /// Which sharing.
+    pub which: SharingRef,
+    /// Whether its owner lets the nodes know the weights.
+    pub visibility: Visibility,
+}
+
+/// Opens a model for use on the share nodes: one of this machine by its name, or somebody else's as `OWNER/NAME` (its
+/// client part is fetched when it is not here).
+///
+/// # Errors
+/// When there is no such model for this machine's user.
+pub fn open(home: &Home, name: &str, committee: Option<&Path>, progress: &Progress) -> Result<Model> {
+    let which = match shared_name(home, name)? {
+        Some(which) => which,
+        None => return Store::new(home).open(name, progress),
+    };
+    let committee = crate::network::committee(home, committee)?;
+    SharedStore::new(home).open(&which, &committee, progress).map(|(model, _)| model)
+}
+
+/// Opens a model to compute here in the clear.
+///
+/// # Errors
+/// When it is not here with its weights.
+pub fn open_whole(home: &Home, name: &str, progress: &Progress) -> Result<Model> {
+    match shared_name(home, name)? {
+        Some(which) => Err(Error::user(format!(
+            "there are no weights of {which} here: only the share nodes can compute it, leave out --plain and --float"
+        ))),
+        None => Store::new(home).open(name, progress),
+    }
+}
+
+/// What a name means if it is somebody else's model: an owner and a name, a manifest, or a name that only one of the
+/// models of others has.
+fn shared_name(home: &Home, name: &str) -> Result<Option<SharingRef>> {
+    if name.contains('/') {
+        return name.parse().map(Some).map_err(Error::user);
+    }
+    if let Ok(id) = name.parse() {
+        return Ok(Some(SharingRef::Manifest(id)));
+    }
+    let own = Store::new(home);
+    let here = check_name(name).is_ok() && own.place(name).join("source.json").is_file();
+    if here || pinned::pinned(name).is_some_and(|known| own.place(known.name).join("source.json").is_file()) {
+        return Ok(None);
+    }
+    SharedStore::new(home).named(name)
 }
 
 /// The folder of models.
@@ -180,7 +239,7 @@ impl Store {
                 compiled
             }
         };
-        Ok(Model { info, folder, compiled })
+        Ok(Model { info, folder, compiled, shared: None })
     }
 
     /// Opens a model; pulls it first when it is a known one and not here yet.

@@ -33,6 +33,7 @@ use crate::models::Model;
 use crate::progress::Progress;
 use ordered::in_order;
 use shared::Shared;
+pub(crate) use shared::{graphs, sharing_error, sharing_name};
 
 /// Most padded tokens in a window; bounds the packs that lie on the nodes' disks.
 const WINDOW_TOKENS: usize = 1024;
@@ -45,15 +46,16 @@ const BUSY_PATIENCE: Duration = Duration::from_secs(120);
 pub struct NetworkOptions {
     /// How exactly it rounds.
     pub rounding: Rounding,
-    /// Whether the nodes may know the weights.
-    pub visibility: Visibility,
+    /// Whether the nodes may know the weights: private if nothing is said, for somebody else's model as its owner has
+    /// chosen.
+    pub visibility: Option<Visibility>,
     /// Texts on the network at once.
     pub jobs: usize,
 }
 
 impl Default for NetworkOptions {
     fn default() -> Self {
-        Self { rounding: Rounding::Exact, visibility: Visibility::Private, jobs: (3 * cores()).min(12) }
+        Self { rounding: Rounding::Exact, visibility: None, jobs: (3 * cores()).min(12) }
     }
 }
 
@@ -100,6 +102,20 @@ pub fn devnet_committee(home: &Home) -> PathBuf {
     home.devnet().join("committee.toml")
 }
 
+/// The committee of a file, or of the local network.
+///
+/// # Errors
+/// When there is none, or its file cannot be read.
+pub fn committee(home: &Home, file: Option<&Path>) -> Result<Committee> {
+    let local = devnet_committee(home);
+    if file.is_none() && !local.exists() {
+        return Err(Error::user(
+            "no network is up: start one with `sahara devnet up`, or name one with --committee FILE",
+        ));
+    }
+    Committee::load(file.unwrap_or(&local)).map_err(|e| Error::wrap("reading the committee", Blame::User, e))
+}
+
 impl NetworkEngine {
     /// Connects to the committee of a file, or to the local network.
     pub fn connect(
@@ -109,18 +125,16 @@ impl NetworkEngine {
         options: NetworkOptions,
         progress: &Progress,
     ) -> Result<Self> {
-        let local = devnet_committee(home);
-        let path = committee.unwrap_or(&local);
-        if committee.is_none() && !local.exists() {
-            return Err(Error::user(
-                "no network is up: start one with `sahara devnet up`, or name one with --committee FILE",
-            ));
-        }
+        let committee = self::committee(home, committee)?;
         progress.step("connecting to the share nodes");
-        let committee = Committee::load(path).map_err(|e| Error::wrap("reading the committee", Blame::User, e))?;
         let client = keys::client(home, Role::Consumer, committee.clone())?;
-        let owner = keys::client(home, Role::Owner, committee)?;
-        let shared = Shared::own(owner, &model, options.visibility)?;
+        let shared = match &model.shared {
+            Some(shared) => Shared::of_another(shared, options.visibility)?,
+            None => {
+                let visibility = options.visibility.unwrap_or(Visibility::Private);
+                Shared::own(keys::client(home, Role::Owner, committee)?, &model, visibility)?
+            }
+        };
         let engine = Self {
             model,
             options,
@@ -352,6 +366,11 @@ impl From<Error> for Failed {
     fn from(error: Error) -> Self {
         Self::Other(error)
     }
+}
+
+/// An error of asking for somebody's model, in words for whoever asked.
+pub(crate) fn find_error(client: &Client, error: ClientError) -> Error {
+    network_error(client, "asking the nodes for the model", error)
 }
 
 /// An error of the nodes in words for whoever asked.

@@ -6,41 +6,53 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use sahara_circuits::graph::Graph;
 use sahara_mpc::client::{
-    Assignment, Client, ClientError, Consumers, GraphId, Offer, OwnerKey, Sharing, SharingName, SharingRef, Visibility,
+    Assignment, Client, ClientError, Consumers, GraphId, Offer, Sharing, SharingName, SharingRef, Visibility,
 };
 use sahara_mpc::wire::FailCode;
 
 use crate::error::{Blame, Error, Result};
-use crate::models::Model;
+use crate::models::{Model, SharedModel};
 use crate::progress::Progress;
 
 use super::network_error;
 
 /// The sharing of one model, found once and kept until a node says that it is gone.
 pub(super) struct Shared {
-    /// The owner's connection, if the local user is the owner.
-    owner: Option<Client>,
-    name: SharingName,
     which: SharingRef,
-    visibility: Visibility,
+    /// How the local user hands the model over, if it is the owner.
+    own: Option<Own>,
     found: Mutex<Option<Sharing>>,
     /// One hand-over of the model at a time.
     handing_over: Mutex<()>,
 }
 
+/// A sharing of the local user's.
+struct Own {
+    owner: Client,
+    name: SharingName,
+    visibility: Visibility,
+}
+
 impl Shared {
+    /// Somebody else's sharing. Whether the nodes know the weights is its owner's choice: `wanted` may only agree.
+    pub(super) fn of_another(shared: &SharedModel, wanted: Option<Visibility>) -> Result<Self> {
+        if wanted.is_some_and(|wanted| wanted != shared.visibility) {
+            let chosen = if shared.visibility == Visibility::Open { "open" } else { "private" };
+            return Err(Error::user(format!(
+                "the owner of {} shares it with {chosen} weights: leave out --weights, or say --weights {chosen}",
+                shared.which
+            )));
+        }
+        let which = shared.which.clone();
+        Ok(Self { which, own: None, found: Mutex::default(), handing_over: Mutex::default() })
+    }
+
     /// The local user's own sharing of a model.
     pub(super) fn own(owner: Client, model: &Model, visibility: Visibility) -> Result<Self> {
         let name = sharing_name(&model.info.name, visibility)?;
         let which = SharingRef::Named(owner.owner_key(), name.clone());
-        Ok(Self {
-            owner: Some(owner),
-            name,
-            which,
-            visibility,
-            found: Mutex::default(),
-            handing_over: Mutex::default(),
-        })
+        let own = Some(Own { owner, name, visibility });
+        Ok(Self { which, own, found: Mutex::default(), handing_over: Mutex::default() })
     }
 
     /// The sharing as all three nodes hold it; handed over first when they do not and it is the local user's. And
@@ -57,21 +69,27 @@ impl Shared {
         let root = graphs.first().map_or([0; 32], |graph| graph.weights_root);
         let asking = |e| network_error(consumer, "asking the nodes for the model", e);
         let mut handed_over = false;
-        let mut sharing = match (consumer.find(&self.which), &self.owner) {
-            (Ok(found), _) => found.filter(|sharing| self.owner.is_none() || sharing.is_of(&ids, &root)),
+        let mut sharing = match (consumer.find(&self.which), &self.own) {
+            (Ok(Some(sharing)), None) if !sharing.is_of(&ids, &root) => {
+                return Err(Error::user(format!(
+                    "the owner has shared another version of {} meanwhile: ask again, and a gateway has to be started again",
+                    self.which
+                )));
+            }
+            (Ok(found), _) => found.filter(|sharing| sharing.is_of(&ids, &root)),
             // Half an upload of one's own is put right by another.
             (Err(ClientError::Answer(_)), Some(_)) => None,
             (Err(error), _) => return Err(asking(error)),
         };
-        if let (None, Some(owner)) = (&sharing, &self.owner) {
-            sharing = Some(self.hand_over(owner, consumer, model, (&ids, &graphs), progress)?);
+        if let (None, Some(own)) = (&sharing, &self.own) {
+            sharing = Some(own.hand_over(consumer, model, (&ids, &graphs), progress)?);
             handed_over = true;
         }
         let sharing = sharing.ok_or_else(|| {
             Error::user(format!(
-                "the nodes have no {} for your key: its owner has to share it with this committee and put your key {} on its list",
+                "the nodes have no {} for your key: its owner has to share it with this committee and put your key on its list: {}",
                 self.which,
-                consumer.owner_key()
+                consumer.key()
             ))
         })?;
         *self.found.lock().unwrap_or_else(PoisonError::into_inner) = Some(sharing.clone());
@@ -86,17 +104,18 @@ impl Shared {
     pub(super) fn forget(&self) {
         *self.found.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
+}
 
+impl Own {
     /// Has the nodes take the model, or only lets `consumer` use what they have.
     fn hand_over(
         &self,
-        owner: &Client,
         consumer: &Client,
         model: &Model,
         (ids, graphs): (&[GraphId], &[Arc<Graph>]),
         progress: &Progress,
     ) -> Result<Sharing> {
-        let OwnerKey::Ed25519(asker) = consumer.owner_key();
+        let (owner, asker) = (&self.owner, consumer.key());
         let mut consumers = Consumers::only([asker]);
         let root = graphs.first().map_or([0; 32], |graph| graph.weights_root);
         match owner.shared_with(&self.name) {

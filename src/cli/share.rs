@@ -1,0 +1,278 @@
+//! `sahara model share | unshare | shared | get`: models on share nodes, as their owners and consumers see them.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use sahara_mpc::client::{Assignment, Client, Consumers, Offer, Sharing, SharingName, SharingRef, Visibility};
+use serde_json::{Value, json};
+
+use super::{Context, WeightsArg};
+use crate::error::{Error, Result};
+use crate::keys::{self, Role};
+use crate::models::{DEFAULT_MODEL, SharedStore, Store, client_part};
+use crate::network::{self, find_error, sharing_error, sharing_name};
+
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  sahara model share all-MiniLM-L6-v2                       for your own key only
+  sahara model share mine --access KEY --access KEY         for these consumers, too
+  sahara model share mine --access everyone --weights open  for whoever the nodes serve
+
+The nodes get the weights (masked, unless --weights open) and what a consumer
+needs who never has them. Sharing again under the same name replaces the
+version before; with the same model it only changes who may use it. A
+consumer's key is what `sahara whoami` prints on its machine.")]
+pub struct ShareArgs {
+    /// Name of the model
+    #[arg(default_value = DEFAULT_MODEL)]
+    model: String,
+    /// Whether the share nodes may know the weights
+    #[arg(long, value_enum, default_value_t = WeightsArg::Private)]
+    weights: WeightsArg,
+    /// Key of a consumer, or 'everyone' [repeatable; default: as before, at first your own]
+    #[arg(long, value_name = "KEY")]
+    access: Vec<String>,
+    /// Name to share it under [default: the model's, with `.open` for open weights]
+    #[arg(long = "as", value_name = "NAME")]
+    name: Option<String>,
+    /// Share it again even if the nodes have it
+    #[arg(long)]
+    force: bool,
+    #[command(flatten)]
+    nodes: NodesArgs,
+}
+
+/// Which nodes.
+#[derive(Args, Debug)]
+pub struct NodesArgs {
+    /// Committee file of the share nodes [default: the devnet's]
+    #[arg(long, value_name = "FILE")]
+    committee: Option<PathBuf>,
+}
+
+impl NodesArgs {
+    fn client(&self, context: &Context, role: Role) -> Result<Client> {
+        keys::client(&context.home, role, network::committee(&context.home, self.committee.as_deref())?)
+    }
+}
+
+#[derive(Args, Debug)]
+pub struct UnshareArgs {
+    /// Name it was shared under
+    name: String,
+    #[command(flatten)]
+    nodes: NodesArgs,
+}
+
+#[derive(Args, Debug)]
+pub struct SharedArgs {
+    #[command(flatten)]
+    nodes: NodesArgs,
+}
+
+#[derive(Args, Debug)]
+pub struct GetArgs {
+    /// OWNER/NAME as its owner tells it, or the id of a manifest
+    sharing: SharingRef,
+    #[command(flatten)]
+    nodes: NodesArgs,
+}
+
+/// Hands a model to the nodes, or changes who may use it.
+pub fn share(args: &ShareArgs, context: &mut Context) -> Result<()> {
+    let model = Store::new(&context.home).open(&args.model, &context.progress)?;
+    let visibility = Visibility::from(args.weights);
+    let name: SharingName = match &args.name {
+        Some(name) => name.parse().map_err(Error::user)?,
+        None => sharing_name(&model.info.name, visibility)?,
+    };
+    let owner = args.nodes.client(context, Role::Owner)?;
+    context.progress.step("asking the nodes for your model");
+    let before = match owner.shared_with(&name) {
+        Ok(before) => before,
+        Err(sahara_mpc::client::ClientError::Answer(_)) => None, // half an upload: it is replaced
+        Err(error) => return Err(sharing_error(&owner, "asking the nodes for your model", error)),
+    };
+    let consumers = match (consumers(&args.access)?, &before) {
+        (Some(named), _) => named,
+        (None, Some((_, before))) => before.clone(),
+        (None, None) => Consumers::only([keys::load(&context.home, Role::Consumer)?.public()]),
+    };
+    let (ids, graphs) = network::graphs(&model)?;
+    let root = graphs.first().map_or([0; 32], |graph| graph.weights_root);
+    let same = |sharing: &Sharing| {
+        let manifest = sharing.manifest();
+        sharing.is_of(&ids, &root) && manifest.visibility() == visibility && manifest.client_part.is_some()
+    };
+    let (sharing, sent) = match before {
+        Some((sharing, listed)) if !args.force && same(&sharing) => {
+            if listed != consumers {
+                let changing = "changing who may use your model";
+                owner.set_consumers(&name, consumers.clone()).map_err(|e| sharing_error(&owner, changing, e))?;
+            }
+            (sharing, false)
+        }
+        _ => {
+            context.progress.step("packing what consumers need");
+            let part = client_part::pack(&model.compiled)?;
+            let offer = Offer {
+                name,
+                graphs: &graphs,
+                weights: &model.compiled.weights,
+                visibility,
+                assignments: &Assignment::ALL,
+                consumers: consumers.clone(),
+                client_part: Some(&part),
+            };
+            let doing = format!("sharing {} among the nodes", model.info.name);
+            context.progress.step(&doing);
+            (owner.share(&offer, &|_, _| ()).map_err(|e| sharing_error(&owner, &doing, e))?, true)
+        }
+    };
+    context.progress.clear();
+    shown(&sharing, &consumers, sent, context)
+}
+
+fn shown(sharing: &Sharing, consumers: &Consumers, sent: bool, context: &mut Context) -> Result<()> {
+    let manifest = sharing.manifest();
+    let which = SharingRef::Named(manifest.owner, manifest.name.clone());
+    if context.out.json() {
+        let listed: Value = match consumers {
+            Consumers::Everyone => json!("everyone"),
+            Consumers::Only(keys) => keys.iter().map(ToString::to_string).collect(),
+        };
+        return context.out.value(&json!({
+            "sharing": which.to_string(),
+            "owner": manifest.owner.to_string(),
+            "name": manifest.name.as_str(),
+            "version": manifest.version,
+            "manifest": sharing.id().to_string(),
+            "client_part_bytes": manifest.client_part.map(|part| part.len),
+            "consumers": listed,
+            "uploaded": sent,
+        }));
+    }
+    let what = if sent { "is shared" } else { "is shared already" };
+    context.out.line(&format!("{} {what}, version {}", manifest.name, manifest.version))?;
+    let who = match consumers {
+        Consumers::Everyone => "whoever the nodes serve".to_owned(),
+        Consumers::Only(keys) if keys.len() == 1 => "one key".to_owned(),
+        Consumers::Only(keys) => format!("{} keys", keys.len()),
+    };
+    context.out.line(&format!("for {who}, who ask it with"))?;
+    context.out.line("")?;
+    context.out.line(&format!("sahara embed --model \\\n  {which} \\\n  --committee FILE \"good morning\""))
+}
+
+fn consumers(named: &[String]) -> Result<Option<Consumers>> {
+    if named.is_empty() {
+        return Ok(None);
+    }
+    if named.iter().any(|name| name == "everyone") {
+        return if named.len() == 1 {
+            Ok(Some(Consumers::Everyone))
+        } else {
+            Err(Error::user("--access everyone leaves no room for further keys"))
+        };
+    }
+    let keys: Result<Vec<_>> = named
+        .iter()
+        .map(|name| name.parse().map_err(|why| Error::user(format!("--access: {why}, or `everyone`"))))
+        .collect();
+    Ok(Some(Consumers::only(keys?)))
+}
+
+/// Takes a model back from the nodes.
+pub fn unshare(args: &UnshareArgs, context: &mut Context) -> Result<()> {
+    let name: SharingName = args.name.parse().map_err(Error::user)?;
+    let owner = args.nodes.client(context, Role::Owner)?;
+    let gone = owner.unshare(&name).map_err(|e| sharing_error(&owner, "taking the model back", e))?;
+    if !gone {
+        return Err(Error::user(format!(
+            "you share no model named '{name}' with these nodes: see `sahara model shared`"
+        )));
+    }
+    context.progress.clear();
+    if context.out.json() {
+        return context.out.value(&json!({"name": name.as_str(), "unshared": true}));
+    }
+    context.out.line(&format!("{name} is no longer shared; its versions and packs are gone from the nodes"))
+}
+
+/// Lists the models on the nodes that this machine's user owns or may ask.
+pub fn shared(args: &SharedArgs, context: &mut Context) -> Result<()> {
+    let mut seen = Vec::new();
+    let own = keys::load(&context.home, Role::Owner)?.public();
+    for role in [Role::Consumer, Role::Owner] {
+        let client = args.nodes.client(context, role)?;
+        match client.sharings() {
+            Ok(list) => seen.extend(list),
+            // A key that no node admits owns nothing there.
+            Err(error) if role == Role::Owner && error.is_not_admitted() => {}
+            Err(error) => return Err(find_error(&client, error)),
+        }
+    }
+    seen.sort_by(|a, b| (a.owner, &a.name).cmp(&(b.owner, &b.name)));
+    seen.dedup();
+    context.progress.clear();
+    if context.out.json() {
+        let list: Vec<Value> = seen
+            .iter()
+            .map(|entry| {
+                json!({
+                    "sharing": format!("{}/{}", entry.owner, entry.name),
+                    "name": entry.name.as_str(),
+                    "version": entry.version,
+                    "manifest": entry.manifest.to_string(),
+                    "own": entry.owner == own,
+                    "weights": if entry.visibility == Visibility::Open { "open" } else { "private" },
+                    "client_part_bytes": entry.client_part,
+                    "bytes": entry.bytes,
+                })
+            })
+            .collect();
+        return context.out.value(&list);
+    }
+    if seen.is_empty() {
+        return context.out.line("no model on these nodes is yours or for you");
+    }
+    for entry in &seen {
+        let whose = if entry.owner == own { "yours" } else { "for you" };
+        let weights = if entry.visibility == Visibility::Open { "open" } else { "private" };
+        let what = format!("version {}, {weights} weights, {whose}", entry.version);
+        context.out.line(&format!("{}  {what}", entry.name))?;
+        context.out.line(&format!("  {}/{}", entry.owner, entry.name))?;
+    }
+    Ok(())
+}
+
+/// Fetches what is needed to ask somebody else's model.
+pub fn get(args: &GetArgs, context: &mut Context) -> Result<()> {
+    let committee = network::committee(&context.home, args.nodes.committee.as_deref())?;
+    let (model, fetched) = SharedStore::new(&context.home).open(&args.sharing, &committee, &context.progress)?;
+    context.progress.clear();
+    if context.out.json() {
+        let value =
+            json!({"name": model.info.name, "source": model.info.source, "folder": model.folder, "fetched": fetched});
+        return context.out.value(&value);
+    }
+    let what = if fetched { "is ready" } else { "is already here" };
+    context.out.line(&format!("{} {what} ({}), without its weights", model.info.name, model.info.source))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn access_is_keys_or_everyone() {
+        let key = "11".repeat(32);
+        assert_eq!(consumers(&[]).unwrap(), None);
+        assert_eq!(consumers(&["everyone".into()]).unwrap(), Some(Consumers::Everyone));
+        assert_eq!(consumers(&[key.clone(), key.clone()]).unwrap(), Some(Consumers::only([key.parse().unwrap()])));
+        for wrong in [vec!["everyone".to_owned(), key], vec!["bob".to_owned()]] {
+            assert_eq!(consumers(&wrong).unwrap_err().exit_code(), 2);
+        }
+    }
+}

@@ -1,0 +1,174 @@
+//! Models of others on this machine: their client parts, kept in `shared/<owner>/<name>/` with the owner's manifest.
+//! What is here fits what the owner has signed, or it is not used.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use sahara_circuits::model::CompiledModel;
+use sahara_mpc::client::{Client, Committee, GraphId, OwnerKey, Sharing, SharingRef};
+use sahara_mpc::manifest::{MAX_MANIFEST, SignedManifest};
+
+use super::{Model, ModelInfo, SOURCE_FORMAT, SharedModel, TEMPORARY, client_part, replace};
+use crate::error::{Error, Result};
+use crate::home::{Home, create_private_dir, write_atomic};
+use crate::keys::{self, Role};
+use crate::network::find_error;
+use crate::progress::Progress;
+
+/// File of the signed manifest beside the client part's files.
+const MANIFEST: &str = "manifest";
+
+/// What is known of somebody else's model here.
+#[derive(Clone, Debug)]
+pub struct SharedInfo {
+    /// The owner's key.
+    pub owner: OwnerKey,
+    /// The owner's name for it.
+    pub name: String,
+    /// The version that is here.
+    pub version: u64,
+    /// Hash of its manifest.
+    pub manifest: String,
+}
+
+/// The models of others.
+pub struct SharedStore {
+    home: Home,
+    folder: PathBuf,
+}
+
+impl SharedStore {
+    /// The store in Sahara's home.
+    pub fn new(home: &Home) -> Self {
+        Self { folder: home.path().join("shared"), home: home.clone() }
+    }
+
+    /// Every model of others, by owner and name.
+    ///
+    /// # Errors
+    /// When the folder cannot be read.
+    pub fn list(&self) -> Result<Vec<SharedInfo>> {
+        let mut found = Vec::new();
+        for owner in entries(&self.folder)? {
+            for place in entries(&owner)? {
+                // What cannot be read is fetched again when it is asked for.
+                let Some(signed) = stored(&place) else { continue };
+                let manifest = signed.manifest();
+                found.push(SharedInfo {
+                    owner: manifest.owner,
+                    name: manifest.name.to_string(),
+                    version: manifest.version,
+                    manifest: signed.id().to_string(),
+                });
+            }
+        }
+        found.sort_by(|a, b| (a.owner, &a.name).cmp(&(b.owner, &b.name)));
+        Ok(found)
+    }
+
+    /// The only model of others with this name, if there is exactly one.
+    ///
+    /// # Errors
+    /// When there are several, or the folder cannot be read.
+    pub fn named(&self, name: &str) -> Result<Option<SharingRef>> {
+        let mut all = self.list()?.into_iter().filter(|info| info.name == name);
+        let Some(one) = all.next() else { return Ok(None) };
+        if all.next().is_some() {
+            return Err(Error::user(format!(
+                "several owners share a model named '{name}' with you: say which with OWNER/{name} (see `sahara model ls`)"
+            )));
+        }
+        let name = one.name.parse().map_err(Error::user)?;
+        Ok(Some(SharingRef::Named(one.owner, name)))
+    }
+
+    /// Opens a model of somebody else's for use with a committee; fetches its client part first when it is not here in
+    /// the version that the nodes hold. And whether it was fetched.
+    ///
+    /// # Errors
+    /// When the nodes do not have it for this key, or what they send is not what the owner has signed.
+    pub fn open(&self, which: &SharingRef, committee: &Committee, progress: &Progress) -> Result<(Model, bool)> {
+        let client = keys::client(&self.home, Role::Consumer, committee.clone())?;
+        progress.step("asking the nodes for the model");
+        let found = client.find(which).map_err(|e| find_error(&client, e))?;
+        let sharing = found.ok_or_else(|| not_for_us(which, &client))?;
+        let place = self.place(&sharing);
+        if stored(&place).is_some_and(|here| here.id() == sharing.id())
+            && let Ok(model) = load(&place, &sharing, which)
+        {
+            return Ok((model, false));
+        }
+        self.fetch(&client, &sharing, &place, progress)?;
+        Ok((load(&place, &sharing, which)?, true))
+    }
+
+    fn place(&self, sharing: &Sharing) -> PathBuf {
+        let manifest = sharing.manifest();
+        self.folder.join(manifest.owner.to_string()).join(manifest.name.as_str())
+    }
+
+    fn fetch(&self, client: &Client, sharing: &Sharing, place: &Path, progress: &Progress) -> Result<()> {
+        let owner = place.parent().unwrap_or(&self.folder);
+        create_private_dir(owner)?;
+        let doing = format!("fetching what is needed to ask {}", sharing.manifest().name);
+        progress.step(&doing);
+        let bytes = client.client_part(sharing, &mut |_, _| ()).map_err(|e| find_error(client, e))?;
+        let incoming = tempfile::Builder::new()
+            .prefix(TEMPORARY)
+            .tempdir_in(owner)
+            .map_err(|e| Error::io("creating a folder in", owner, e))?;
+        client_part::unpack(&bytes, incoming.path())?;
+        write_atomic(&incoming.path().join(MANIFEST), sharing.signed().encode())?;
+        let which = SharingRef::Manifest(sharing.id());
+        load(incoming.path(), sharing, &which)?; // before anything takes its place
+        replace(incoming.path(), place)?;
+        let _ = incoming.keep(); // it has moved: there is nothing left to delete at the old place
+        Ok(())
+    }
+}
+
+/// Loads a client part and compares it with what the owner has signed.
+fn load(folder: &Path, sharing: &Sharing, which: &SharingRef) -> Result<Model> {
+    let manifest = sharing.manifest();
+    let compiled = CompiledModel::load_client(folder).map_err(|e| {
+        Error::wrap(&format!("opening the client part of {}", manifest.name), crate::error::Blame::User, e)
+    })?;
+    let source = format!("shared by {}", manifest.owner);
+    let info = ModelInfo { format: SOURCE_FORMAT, name: manifest.name.to_string(), source, files: Vec::new() };
+    let shared = Some(SharedModel { which: which.clone(), visibility: manifest.visibility() });
+    let model = Model { info, folder: folder.to_owned(), compiled, shared };
+    let (ids, graphs) = crate::network::graphs(&model)?;
+    let fits = |(id, graph): (&GraphId, &std::sync::Arc<_>)| manifest.permits(*id, graph);
+    if ids.len() == manifest.graphs.len() && ids.iter().zip(&graphs).all(fits) {
+        return Ok(model);
+    }
+    Err(Error::user(format!(
+        "the client part of {} does not fit its manifest: its owner has to share it again",
+        manifest.name
+    )))
+}
+
+fn stored(place: &Path) -> Option<SignedManifest> {
+    let path = place.join(MANIFEST);
+    let small = fs::metadata(&path).is_ok_and(|about| about.len() <= MAX_MANIFEST as u64);
+    SignedManifest::decode(&fs::read(path).ok().filter(|_| small)?).ok()
+}
+
+fn entries(folder: &Path) -> Result<Vec<PathBuf>> {
+    let found = match fs::read_dir(folder) {
+        Ok(found) => found,
+        Err(e) if matches!(e.kind(), std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory) => {
+            return Ok(Vec::new());
+        }
+        Err(e) => return Err(Error::io("reading", folder, e)),
+    };
+    let visible = |path: &PathBuf| !path.file_name().is_some_and(|name| name.to_string_lossy().starts_with('.'));
+    Ok(found.filter_map(|entry| Some(entry.ok()?.path())).filter(visible).collect())
+}
+
+fn not_for_us(which: &SharingRef, client: &Client) -> Error {
+    Error::user(format!(
+        "the nodes have no {which} for your key: its owner has to share it with this committee and put your key on its list: {}",
+        client.key()
+    ))
+}
