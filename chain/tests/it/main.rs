@@ -2,6 +2,8 @@
 #![allow(clippy::unwrap_used, reason = "a panic is the failure report")]
 
 mod arbitrary;
+#[path = "../../examples/attack/attacks.rs"]
+mod attacks;
 #[path = "../../examples/statetest/case.rs"]
 mod case;
 mod cluster;
@@ -57,6 +59,7 @@ mod state_sync_brings_back_a_wiped_validator_and_lets_a_newcomer_in;
 mod state_tests_run_through_our_evm;
 mod the_last_block_can_be_taken_back;
 mod the_network_goes_on_without_any_one_validator;
+mod the_pool_stands_under_attack;
 mod the_same_blocks_give_the_same_hashes;
 mod the_testnet_command_continues_a_network_and_reports_deaths;
 mod threads_and_readers_do_not_change_a_hash;
