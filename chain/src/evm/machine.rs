@@ -7,11 +7,11 @@ use revm::{
     Context, ExecuteCommitEvm, ExecuteEvm, Journal, MainBuilder, MainContext,
     context::{BlockEnv, CfgEnv, Evm, TxEnv, either::Either},
     context_interface::{
-        ContextSetters, ContextTr,
+        Cfg, ContextSetters, ContextTr,
         block::BlobExcessGasAndPrice,
         result::{EVMError, ExecutionResult, HaltReason, Output},
     },
-    handler::{EthFrame, Handler, MainnetHandler, instructions::EthInstructions},
+    handler::{EthFrame, instructions::EthInstructions, pre_execution, validation},
     interpreter::interpreter::EthInterpreter,
     primitives::hardfork::SpecId,
 };
@@ -139,20 +139,10 @@ impl<'a> Machine<'a> {
         self.transact(tx_env(tx.sender, &tx.envelope))
     }
 
-    /// Whether `tx` could begin: every rule that execution applies before the first instruction, applied by the same
-    /// code. The machine is of no use afterwards.
-    pub fn admits(mut self, tx: &Tx) -> Result<Result<(), Refusal>, Fault> {
-        let base_fee = self.evm.ctx.block.basefee;
-        match self.validate(tx_env(tx.sender, &tx.envelope)) {
-            Ok(()) => Ok(Ok(())),
-            Err(EVMError::Transaction(why)) => Ok(Err(Refusal(words(&why, tx.sender, base_fee)))),
-            Err(other) => Err(fault(other)),
-        }
-    }
-
-    pub(super) fn validate(&mut self, tx: TxEnv) -> Result<(), EVMError<StoreError>> {
-        self.evm.ctx.set_tx(tx);
-        MainnetHandler::default().validate(&mut self.evm).map(drop)
+    /// Why `tx` cannot begin, by kind.
+    #[cfg(test)]
+    pub(super) fn begin(&mut self, tx: &Tx) -> Result<(), EVMError<StoreError>> {
+        self.evm.transact(tx_env(tx.sender, &tx.envelope)).map(drop)
     }
 
     /// Executes `tx`, spelled out, and keeps its effects in the view.
@@ -173,6 +163,34 @@ impl<'a> Machine<'a> {
     pub fn view(&mut self) -> &mut StateView {
         self.evm.ctx.db_mut().view()
     }
+}
+
+/// Whether `tx` could be the next of `block` on `view`, which is of no use afterwards: every rule that execution applies
+/// before the first instruction, by the functions that it calls for that. Without a machine, which costs more than the
+/// signature of a transaction.
+pub fn admits(view: &mut StateView, block: &BlockContext, tx: &Tx) -> Result<Result<(), Refusal>, Fault> {
+    let mut context = context(view, block, Rules::Block);
+    context.set_tx(tx_env(tx.sender, &tx.envelope));
+    match validate(&mut context) {
+        Ok(()) => Ok(Ok(())),
+        Err(EVMError::Transaction(why)) => Ok(Err(Refusal(words(&why, tx.sender, block.base_fee)))),
+        Err(other) => Err(fault(other)),
+    }
+}
+
+/// The three steps of revm's `Handler::validate`.
+fn validate(context: &mut Ctx<'_>) -> Result<(), EVMError<StoreError>> {
+    validation::validate_env::<_, EVMError<StoreError>>(&mut *context)?;
+    validation::validate_initial_tx_gas_with_gas_params(
+        context.tx(),
+        context.cfg().spec,
+        context.cfg().gas_params(),
+        context.cfg().is_eip7623_disabled(),
+        context.cfg().is_amsterdam_eip8037_enabled(),
+        context.cfg().tx_gas_limit_cap(),
+        None,
+    )?;
+    pre_execution::validate_against_state_and_deduct_caller(context)
 }
 
 /// A context on `view` inside `block`.

@@ -9,7 +9,7 @@ use super::{Head, Ledger, standing};
 use crate::{
     application::{Check, TxVerdict},
     error::{Fault, StoreError},
-    evm::{BlockContext, FORK, Machine},
+    evm::{BlockContext, FORK, admits},
     pool::{PoolError, Standing},
     state::Account,
     store::{Batch, Table},
@@ -110,7 +110,7 @@ pub fn admission(head: &Head, tx: &Tx) -> Result<Result<Standing, String>, Fault
         random: B256::ZERO,
         spec: FORK,
     };
-    let admitted = Machine::new(&mut view, &block).admits(tx)?;
+    let admitted = admits(&mut view, &block, tx)?;
     Ok(admitted.map(|()| Standing::from(&account)).map_err(|refusal| refusal.0))
 }
 

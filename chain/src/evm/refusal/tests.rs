@@ -10,7 +10,7 @@ use revm::context_interface::result::{EVMError, InvalidTransaction};
 
 use crate::{
     application::{Application, ChainStart, Check, DecidedBlock, Proposal, Verdict},
-    evm::{BlockContext, FORK, Machine, TX_GAS_CAP, machine::tx_env},
+    evm::{BlockContext, FORK, Machine, TX_GAS_CAP},
     genesis::{DEV_ACCOUNTS, DEV_CHAIN_ID, Genesis, GenesisAccount, GenesisValidator},
     ledger::Ledger,
     store::MemoryStore,
@@ -217,7 +217,7 @@ fn executed(ledger: &Ledger, bytes: &Bytes) -> InvalidTransaction {
         spec: FORK,
     };
     let mut view = head.view();
-    match Machine::new(&mut view, &block).validate(tx_env(tx.sender, &tx.envelope)) {
+    match Machine::new(&mut view, &block).begin(&tx) {
         Err(EVMError::Transaction(why)) => why,
         other => panic!("the EVM does not refuse it: {other:?}"),
     }
