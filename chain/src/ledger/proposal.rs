@@ -18,10 +18,6 @@ const KEPT_RUNS: usize = 2;
 /// Gas of the cheapest transaction: with less left, a block is full.
 const LEAST_GAS: u64 = 21_000;
 
-/// Transactions that are passed over because what is left of the block may not suffice for them, before it counts as
-/// full.
-const MAX_PASSED: usize = 256;
-
 /// A transaction of more bytes is large: all of them together get half of a block at most. Gas pays for execution, and
 /// would let whoever buys the bytes of every block keep the small ones out for little.
 const LARGE: u64 = 16 * 1024;
@@ -39,14 +35,14 @@ pub fn make(ledger: &Ledger, proposal: &Proposal<'_>) -> Result<Vec<Bytes>, Faul
     let mut best = Best::of(&ledger.pool(), base.next_base_fee());
     let mut run = Run::begin(&base, proposal.block(vec![]))?;
     ledger.count_execution();
-    let (mut bytes, mut large, mut passed) = (0u64, 0u64, 0);
+    let (mut bytes, mut large) = (0u64, 0u64);
     if let Some(item) = ledger.reveals.item(&base, proposal.proposer)? {
         bytes = item::MAX_BYTES + FRAME;
         run.show(item);
     }
     let mut refused = Vec::new();
     run.fill(|filling| {
-        while filling.gas_left() >= LEAST_GAS && passed < MAX_PASSED {
+        while filling.gas_left() >= LEAST_GAS {
             let Some(tx) = best.draw() else { break };
             let length = u64::try_from(tx.bytes.len()).unwrap_or(u64::MAX).saturating_add(FRAME);
             let size = if length > LARGE { length } else { 0 };
@@ -54,7 +50,7 @@ pub fn make(ledger: &Ledger, proposal: &Proposal<'_>) -> Result<Vec<Bytes>, Faul
                 || bytes.saturating_add(length) > proposal.max_bytes
                 || large.saturating_add(size) > proposal.max_bytes / 2
             {
-                passed += 1;
+                // Its sender waits for another block; others may fit. There are as many senders as the pool holds at most.
                 continue;
             }
             let result = filling.run(Ok(tx.clone()))?;

@@ -85,8 +85,10 @@ fn make_blocks(
     let mut due = Instant::now();
     loop {
         if pause_ms == 0 {
-            if !ledger.pool().has_ready() && woken.recv().is_err() {
-                return Fault::Order { call: "the embedded driver", why: "the node is shutting down" };
+            while !ledger.pool().has_ready() {
+                if woken.recv().is_err() {
+                    return Fault::Order { call: "the embedded driver", why: "the node is shutting down" };
+                }
             }
         } else {
             // A block that took long does not delay the next one; a long sleep of the machine is not made up for.

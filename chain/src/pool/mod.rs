@@ -314,7 +314,9 @@ impl Pool {
             self.gaps.remove(&(tx.envelope.max_fee_per_gas(), sender, tx.envelope.nonce()));
             self.gapped_bytes -= tx.bytes.len();
         }
-        if let (Some(tails), Some((worth, _))) = (&mut self.tails, waiting.worths(self.base_fee).first()) {
+        if let Some(tails) = &mut self.tails
+            && let Some((worth, _)) = waiting.worths(self.base_fee).first()
+        {
             tails.remove(&(*worth, sender));
         }
         let result = change(waiting);
@@ -323,7 +325,9 @@ impl Pool {
             self.gaps.insert((tx.envelope.max_fee_per_gas(), sender, tx.envelope.nonce()));
             self.gapped_bytes += tx.bytes.len();
         }
-        if let (Some(tails), Some((worth, _))) = (&mut self.tails, waiting.worths(self.base_fee).first()) {
+        if let Some(tails) = &mut self.tails
+            && let Some((worth, _)) = waiting.worths(self.base_fee).first()
+        {
             tails.insert((*worth, sender));
         }
         if waiting.txs.is_empty() {

@@ -72,6 +72,7 @@ fn counted(pool: &Pool) {
         assert_eq!(sender.txs.values().map(|entry| entry.cost).sum::<U256>(), sender.cost);
         assert_eq!(sender.txs.values().map(|entry| entry.tx.bytes.len()).sum::<usize>(), sender.bytes);
         assert!(sender.cost <= sender.standing.balance, "what waits can be paid for");
+        assert!(sender.txs.len() <= pool.limits.sender_txs && sender.bytes <= pool.limits.sender_bytes);
     }
     if let Some(tails) = &pool.tails {
         let tail = |(address, sender): (&Address, &Sender)| (sender.worths(pool.base_fee)[0].0, *address);
@@ -165,6 +166,25 @@ fn gaps_are_few_of_a_sender_and_few_in_all() {
     assert_eq!(pool.gaps.len(), 5);
     assert!(!pool.contains(tx(1, 3, 10).hash) || !pool.contains(tx(1, 5, 10).hash), "the cheapest went");
     pool.insert(tx(7, 0, 1), RICH).unwrap();
+    counted(&pool);
+}
+
+#[test]
+fn one_sender_has_its_share_and_gaps_have_theirs_of_the_bytes() {
+    let limits = Limits { sender_txs: 2, sender_bytes: 600, gapped_bytes: 500, ..Limits::default() };
+    let mut pool = pool(limits);
+    for nonce in [0, 1] {
+        pool.insert(tx(1, nonce, 10), RICH).unwrap();
+    }
+    assert_eq!(pool.insert(tx(1, 2, 10), RICH), Err(PoolError::AccountLimit), "too many");
+    assert_eq!(pool.insert(tx_with(2, 0, 5_000, 10, 600), RICH), Err(PoolError::AccountLimit), "too large");
+    pool.insert(tx(2, 0, 10), RICH).unwrap();
+    assert_eq!(pool.insert(tx_with(2, 0, 5_000, 100, 600), RICH), Err(PoolError::AccountLimit), "replaced by too much");
+    pool.insert(tx_with(3, 1, 5_000, 10, 300), RICH).unwrap();
+    assert_eq!(pool.insert(tx_with(4, 1, 5_000, 10, 300), RICH), Err(PoolError::Full));
+    pool.insert(tx_with(4, 1, 6_000, 10, 300), RICH).unwrap();
+    assert!(pool.gapped_bytes <= 500 && pool.gaps.len() == 1);
+    assert!(matches!(pool.insert(tx(5, 0, 10), Standing { nonce: 1, ..RICH }), Err(PoolError::NonceTooLow { .. })));
     counted(&pool);
 }
 
