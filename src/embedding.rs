@@ -194,7 +194,7 @@ pub(crate) fn encode(model: &Model, index: usize, text: &str) -> Result<Encoded>
 
 /// The client's part after the network.
 pub(crate) fn decode(model: &Model, index: usize, encoded: &Encoded, integers: Vec<Vec<i32>>) -> Embedding {
-    let vector = model.compiled.frontend.decode(&integers);
+    let vector = model.compiled.frontend.decode(encoded, &integers);
     Embedding { index, tokens: encoded.tokens, truncated: encoded.truncated, vector, integers }
 }
 

@@ -66,9 +66,9 @@ fn main() -> Result<(), Box<dyn Error>> {
             let node = &graphs[&encoded.bucket].nodes[node as usize];
             println!("{count} of {} beyond {}", node.name, node.bound);
         }
-        let (a, b) = (model.frontend.decode(&run.outputs), float.embed(line)?);
-        let dot: f64 = a.iter().zip(&b).map(|(x, y)| f64::from(*x) * f64::from(*y)).sum();
-        cosines.push((dot, *line));
+        let (a, b) = (model.frontend.decode(&encoded, &run.outputs), float.embed(line)?);
+        let dot = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(x, y)| f64::from(*x) * f64::from(*y)).sum::<f64>();
+        cosines.push((dot(&a, &b) / (dot(&a, &a) * dot(&b, &b)).sqrt(), *line));
     }
     cosines.sort_by(|a, b| a.0.total_cmp(&b.0));
     let mean = cosines.iter().map(|c| c.0).sum::<f64>() / cosines.len() as f64;

@@ -1,4 +1,4 @@
-//! The compiler for BERT-family encoders: float weights to integers, with a proven bound for every tensor.
+//! The compiler for encoders of BERT's kind: float weights to integers, with a proven bound for every tensor.
 //!
 //! Between layers flows the *normalised row* `x̂ = 2^13 · c / ‖c‖`, a centred row scaled to length 2^13. What a layer
 //! norm does besides (gamma, beta, √d) and 1/√head folds into the weights that follow. Three more identities save
@@ -11,9 +11,13 @@ mod emit;
 mod ffn;
 mod fold;
 mod plan;
+mod pooled;
+mod relative;
 mod residual;
 mod tables;
+mod tail;
 
+use crate::frontend::{Compiled, longest_bucket};
 use crate::graph::{Graph, WeightSpec};
 use crate::hf::{CompileError, Parameters};
 use crate::weights::Weights;
@@ -48,7 +52,8 @@ pub(crate) struct Compiler {
     root: [u8; 32],
     options: CompileOptions,
     layers: Vec<LayerPlan>,
-    head: plan::PoolPlan,
+    relative: Option<relative::RelativePlan>,
+    tail: tail::TailPlan,
     scores: plan::ScoreRange,
     size: Size,
 }
@@ -58,39 +63,51 @@ pub(crate) struct Compiler {
 pub(crate) struct Size {
     pub hidden: usize,
     pub heads: usize,
-    pub max_tokens: usize,
+    /// The longest padded length.
+    pub longest: u32,
 }
 
 impl Compiler {
     pub(crate) fn new(
         name: &str,
         parameters: &Parameters,
-        max_tokens: usize,
         options: CompileOptions,
         progress: &mut dyn FnMut(&str),
     ) -> Result<Self, CompileError> {
-        let config = &parameters.config;
-        let size = Size { hidden: config.hidden_size, heads: config.num_attention_heads, max_tokens };
+        let encoder = &parameters.encoder;
+        let dimensions = &encoder.dimensions;
+        let longest = longest_bucket(parameters.text.max_tokens);
+        let size = Size { hidden: dimensions.hidden, heads: dimensions.heads, longest };
         let mut weights = plan::WeightList::default();
         let mut layers = Vec::new();
-        let mut before = &parameters.embedding_norm;
-        for (index, layer) in parameters.layers.iter().enumerate() {
-            progress(&format!("compiling layer {} of {}", index + 1, parameters.layers.len()));
-            layers.push(LayerPlan::new(index, layer, before, size, &options, &mut weights)?);
+        let mut before = &encoder.embedding_norm;
+        for (index, layer) in encoder.layers.iter().enumerate() {
+            progress(&format!("compiling layer {} of {}", index + 1, encoder.layers.len()));
+            let kind = (size, dimensions.activation);
+            layers.push(LayerPlan::new(index, layer, before, kind, &options, &mut weights)?);
             before = &layer.output_norm;
         }
-        let head = plan::PoolPlan::new(before, size, &mut weights)?;
-        let scores = plan::ScoreRange::new(&layers, &options)?;
+        let relative = match &encoder.relative {
+            None => None,
+            Some(bias) => Some(relative::RelativePlan::new(bias, size.heads, longest, &mut weights)?),
+        };
+        let tail = tail::TailPlan::new(&parameters.tail, before, size, &options, &mut weights)?;
+        let scores = plan::ScoreRange::new(&layers, relative.as_ref().map_or(0.0, |r| r.bound), &options)?;
         progress("committing to the weights");
         let plan::WeightList { specs, tensors } = weights;
         let weights = Weights { tensors };
         let root = weights.root(&specs);
-        Ok(Self { name: name.to_owned(), specs, weights, root, options, layers, head, scores, size })
+        Ok(Self { name: name.to_owned(), specs, weights, root, options, layers, relative, tail, scores, size })
     }
 
-    /// What masks a padding key, in score steps.
-    pub(crate) fn mask(&self) -> u32 {
-        self.scores.mask
+    /// What the frontend must know: the mask of a padding key in score steps, the poolings, the meaning of the output.
+    pub(crate) fn compiled(&self) -> Compiled {
+        Compiled {
+            mask: self.scores.mask,
+            relative: self.relative.as_ref().map(|relative| relative.width),
+            pools: self.tail.inputs(),
+            output: self.tail.output.clone(),
+        }
     }
 
     /// The graph for one padded length.

@@ -31,6 +31,14 @@ impl Builder {
         self.push(&name, Op::Input(index), shape, bits, f64::from(bound))
     }
 
+    /// An input whose node has the input's own name, whatever the prefix.
+    pub(crate) fn unprefixed_input(&mut self, spec: InputSpec) -> NodeId {
+        let prefix = std::mem::take(&mut self.prefix);
+        let id = self.input(spec);
+        self.prefix = prefix;
+        id
+    }
+
     pub(crate) fn output(&mut self, id: NodeId) {
         self.graph.outputs.push(id);
     }

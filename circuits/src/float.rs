@@ -1,29 +1,37 @@
-//! The float model: BERT in f32 through candle, exact GELU, mean pooling, unit length. The yardstick for quality.
+//! The float model: the same folder in f32 through candle, as its authors' library computes it. The yardstick for
+//! quality.
 
-use crate::hf::{CompileError, Linear, Norm, Parameters, read, tokenizer};
+use crate::frontend::{EncodeError, Frontend};
+use crate::hf::{Activation, CompileError, Dense, Finish, Linear, Norm, Parameters, Pool, RelativeBias};
 use candle_core::{D, Device, Tensor};
 use std::path::Path;
 
 /// Why a text could not be embedded in floating point.
 #[derive(Debug, thiserror::Error)]
 pub enum FloatError {
-    /// The tokenizer refused the text.
-    #[error("cannot tokenize the text: {0}")]
-    Tokenizer(String),
+    /// The text was refused.
+    #[error(transparent)]
+    Encode(#[from] EncodeError),
     /// A tensor operation failed.
     #[error("the float model failed: {0}")]
     Candle(#[from] candle_core::Error),
 }
 
-/// A BERT encoder with f32 weights.
+type Result<T, E = candle_core::Error> = std::result::Result<T, E>;
+
+/// An encoder with f32 weights and everything around it.
 pub struct FloatModel {
-    tokenizer: tokenizers::Tokenizer,
+    frontend: Frontend,
     words: Tensor,
     positions: Tensor,
-    token_type: Tensor,
+    segments: Option<Tensor>,
     embedding_norm: LayerNorm,
     layers: Vec<FloatLayer>,
+    relative: Option<RelativeBias>,
     heads: usize,
+    pools: Vec<Pool>,
+    dense: Vec<(FloatLinear, Activation)>,
+    normalize: bool,
 }
 
 struct FloatLinear {
@@ -44,23 +52,26 @@ struct FloatLayer {
     output: FloatLinear,
     attention_norm: LayerNorm,
     up: FloatLinear,
+    activation: Activation,
     down: FloatLinear,
     output_norm: LayerNorm,
 }
 
 impl FloatModel {
     /// Loads a Hugging Face folder.
+    ///
+    /// # Errors
+    /// Whatever [`crate::model::CompiledModel::compile`] refuses by name.
     pub fn load(folder: &Path) -> Result<Self, CompileError> {
         let parameters = Parameters::read(folder)?;
-        let path = folder.join("tokenizer.json");
-        let max_tokens = crate::frontend::max_tokens(parameters.config.max_position_embeddings);
-        let tokenizer = tokenizer(&path, &read(&path)?, max_tokens)?;
-        Self::build(&parameters, tokenizer)
-            .map_err(|e| CompileError::Weights { path: folder.join("model.safetensors"), problem: e.to_string() })
+        let failed = |e: candle_core::Error| CompileError::Weights { path: folder.to_owned(), problem: e.to_string() };
+        Self::build(parameters).map_err(failed)
     }
 
-    fn build(p: &Parameters, tokenizer: tokenizers::Tokenizer) -> Result<Self, candle_core::Error> {
-        let (d, eps) = (p.config.hidden_size, p.config.layer_norm_eps);
+    fn build(p: Parameters) -> Result<Self> {
+        let encoder = &p.encoder;
+        let (d, eps, activation) =
+            (encoder.dimensions.hidden, encoder.dimensions.norm_eps, encoder.dimensions.activation);
         let layer = |l: &crate::hf::Layer| {
             Ok(FloatLayer {
                 query: FloatLinear::new(&l.query)?,
@@ -69,42 +80,131 @@ impl FloatModel {
                 output: FloatLinear::new(&l.output)?,
                 attention_norm: LayerNorm::new(&l.attention_norm, eps)?,
                 up: FloatLinear::new(&l.up)?,
+                activation,
                 down: FloatLinear::new(&l.down)?,
                 output_norm: LayerNorm::new(&l.output_norm, eps)?,
             })
         };
+        let dense = |layer: &Dense| Ok((FloatLinear::new(&layer.linear)?, layer.activation));
+        let table = |t: &[f32]| Tensor::from_slice(t, (t.len() / d, d), &Device::Cpu);
         Ok(Self {
-            tokenizer,
-            words: Tensor::from_slice(&p.words, (p.words.len() / d, d), &Device::Cpu)?,
-            positions: Tensor::from_slice(&p.positions, (p.positions.len() / d, d), &Device::Cpu)?,
-            token_type: Tensor::from_slice(&p.token_type, d, &Device::Cpu)?,
-            embedding_norm: LayerNorm::new(&p.embedding_norm, eps)?,
-            layers: p.layers.iter().map(layer).collect::<Result<_, candle_core::Error>>()?,
-            heads: p.config.num_attention_heads,
+            words: table(&encoder.words)?,
+            positions: table(&encoder.positions)?,
+            segments: if encoder.segments.is_empty() { None } else { Some(table(&encoder.segments)?) },
+            embedding_norm: LayerNorm::new(&encoder.embedding_norm, eps)?,
+            layers: encoder.layers.iter().map(layer).collect::<Result<_>>()?,
+            relative: encoder.relative.clone(),
+            heads: encoder.dimensions.heads,
+            pools: p.tail.pools.clone(),
+            dense: p.tail.dense.iter().map(dense).collect::<Result<_>>()?,
+            normalize: matches!(p.tail.finish, Finish::Embedding { normalize: true }),
+            frontend: Frontend::tokenizing(p),
         })
     }
 
-    /// The embedding of a text, of unit length.
+    /// The answer for a text with the default prompt: its embedding, or the outputs of a classifier.
+    ///
+    /// # Errors
+    /// If the text is refused by [`Frontend::encode`].
     pub fn embed(&self, text: &str) -> Result<Vec<f32>, FloatError> {
-        let encoding = self.tokenizer.encode(text, true).map_err(|e| FloatError::Tokenizer(e.to_string()))?;
-        Ok(self.forward(encoding.get_ids())?)
+        self.embed_prompted(text, None)
     }
 
-    fn forward(&self, ids: &[u32]) -> Result<Vec<f32>, candle_core::Error> {
-        let tokens = Tensor::from_slice(ids, ids.len(), &Device::Cpu)?;
-        let x = self.words.index_select(&tokens, 0)?.add(&self.positions.narrow(0, 0, ids.len())?)?;
-        let mut x = self.embedding_norm.forward(&x.broadcast_add(&self.token_type)?)?;
-        for layer in &self.layers {
-            x = layer.forward(&x, self.heads)?;
+    /// [`FloatModel::embed`] with a prompt by name.
+    ///
+    /// # Errors
+    /// As for [`Frontend::encode_prompted`].
+    pub fn embed_prompted(&self, text: &str, prompt: Option<&str>) -> Result<Vec<f32>, FloatError> {
+        let (encoding, skip) = self.frontend.tokenized(text, prompt)?;
+        Ok(self.forward(&encoding, skip)?)
+    }
+
+    /// The answer for two texts that belong together.
+    ///
+    /// # Errors
+    /// As for [`Frontend::encode_pair`].
+    pub fn embed_pair(&self, text: &str, pair: &str) -> Result<Vec<f32>, FloatError> {
+        Ok(self.forward(&self.frontend.tokenized_pair(text, pair)?, 0)?)
+    }
+
+    fn forward(&self, encoding: &tokenizers::Encoding, skip: usize) -> Result<Vec<f32>> {
+        let ids = encoding.get_ids();
+        let n = ids.len();
+        let index = |rows: &[u32]| Tensor::from_slice(rows, rows.len(), &Device::Cpu);
+        let places: Vec<u32> = self.frontend.position_rule().rows(ids).into_iter().map(|row| row as u32).collect();
+        let mut x = self.words.index_select(&index(ids)?, 0)?;
+        if let Some(segments) = &self.segments {
+            x = (x + segments.index_select(&index(&self.frontend.token_types(encoding))?, 0)?)?;
         }
-        let pooled = x.mean(0)?;
-        let length = pooled.sqr()?.sum_all()?.sqrt()?;
-        pooled.broadcast_div(&length)?.to_vec1()
+        let x = (x + self.positions.index_select(&index(&places)?, 0)?)?;
+        let mut x = self.embedding_norm.forward(&x)?;
+        let bias = self.relative.as_ref().map(|bias| bias.scores(n, self.heads)).transpose()?;
+        for layer in &self.layers {
+            x = layer.forward(&x, self.heads, bias.as_ref())?;
+        }
+        let pooled = self.pools.iter().map(|pool| pool.forward(&x, skip.min(n - 1))).collect::<Result<Vec<_>>>()?;
+        let mut out = Tensor::cat(&pooled, 0)?.unsqueeze(0)?;
+        for (layer, activation) in &self.dense {
+            out = activation.forward(&layer.forward(&out)?)?;
+        }
+        let out = out.squeeze(0)?;
+        if !self.normalize {
+            return out.to_vec1();
+        }
+        let length = out.sqr()?.sum_all()?.sqrt()?;
+        out.broadcast_div(&length)?.to_vec1()
+    }
+}
+
+impl Pool {
+    /// One row of a `tokens × channels` tensor, without its first `skip` tokens.
+    fn forward(self, x: &Tensor, skip: usize) -> Result<Tensor> {
+        let n = x.dim(0)?;
+        let x = x.narrow(0, skip, n - skip)?;
+        let count = n - skip;
+        match self {
+            Self::Cls => x.get(0),
+            Self::LastToken => x.get(count - 1),
+            Self::Max => x.max(0),
+            Self::Mean => x.mean(0),
+            Self::MeanSqrt => x.sum(0)? / (count as f64).sqrt(),
+            Self::WeightedMean => {
+                let weights: Vec<f32> = (skip..n).map(|place| (place + 1) as f32).collect();
+                let total: f32 = weights.iter().sum();
+                let weights = Tensor::from_slice(&weights, (count, 1), &Device::Cpu)?;
+                x.broadcast_mul(&weights)?.sum(0)? / f64::from(total)
+            }
+        }
+    }
+}
+
+impl Activation {
+    fn forward(self, x: &Tensor) -> Result<Tensor> {
+        match self {
+            Self::Identity => Ok(x.clone()),
+            Self::Gelu => x.gelu_erf(),
+            Self::GeluTanh => x.gelu(),
+            Self::Relu => x.relu(),
+            Self::Tanh => x.tanh(),
+        }
+    }
+}
+
+impl RelativeBias {
+    /// `heads × tokens × tokens`.
+    fn scores(&self, tokens: usize, heads: usize) -> Result<Tensor> {
+        let mut values = Vec::with_capacity(heads * tokens * tokens);
+        for head in 0..heads {
+            for query in 0..tokens as i64 {
+                values.extend((0..tokens as i64).map(|key| self.table[self.bucket(key - query) * heads + head]));
+            }
+        }
+        Tensor::from_vec(values, (heads, tokens, tokens), &Device::Cpu)
     }
 }
 
 impl FloatLinear {
-    fn new(linear: &Linear) -> Result<Self, candle_core::Error> {
+    fn new(linear: &Linear) -> Result<Self> {
         let weight = Tensor::from_slice(&linear.weight, (linear.outputs, linear.inputs), &Device::Cpu)?;
         Ok(Self {
             weight: weight.t()?.contiguous()?,
@@ -112,18 +212,18 @@ impl FloatLinear {
         })
     }
 
-    fn forward(&self, x: &Tensor) -> Result<Tensor, candle_core::Error> {
+    fn forward(&self, x: &Tensor) -> Result<Tensor> {
         x.matmul(&self.weight)?.broadcast_add(&self.bias)
     }
 }
 
 impl LayerNorm {
-    fn new(norm: &Norm, eps: f64) -> Result<Self, candle_core::Error> {
+    fn new(norm: &Norm, eps: f64) -> Result<Self> {
         let vector = |v: &[f32]| Tensor::from_slice(v, v.len(), &Device::Cpu);
         Ok(Self { gamma: vector(&norm.gamma)?, beta: vector(&norm.beta)?, eps })
     }
 
-    fn forward(&self, x: &Tensor) -> Result<Tensor, candle_core::Error> {
+    fn forward(&self, x: &Tensor) -> Result<Tensor> {
         let centred = x.broadcast_sub(&x.mean_keepdim(D::Minus1)?)?;
         let deviation = (centred.sqr()?.mean_keepdim(D::Minus1)? + self.eps)?.sqrt()?;
         centred.broadcast_div(&deviation)?.broadcast_mul(&self.gamma)?.broadcast_add(&self.beta)
@@ -131,17 +231,20 @@ impl LayerNorm {
 }
 
 impl FloatLayer {
-    fn forward(&self, x: &Tensor, heads: usize) -> Result<Tensor, candle_core::Error> {
+    fn forward(&self, x: &Tensor, heads: usize, bias: Option<&Tensor>) -> Result<Tensor> {
         let (tokens, d) = x.dims2()?;
         let split = |t: Tensor| t.reshape((tokens, heads, d / heads))?.transpose(0, 1)?.contiguous();
         let query = split(self.query.forward(x)?)?;
         let key = split(self.key.forward(x)?)?;
         let value = split(self.value.forward(x)?)?;
-        let scores = (query.matmul(&key.transpose(1, 2)?.contiguous()?)? / ((d / heads) as f64).sqrt())?;
+        let mut scores = (query.matmul(&key.transpose(1, 2)?.contiguous()?)? / ((d / heads) as f64).sqrt())?;
+        if let Some(bias) = bias {
+            scores = (scores + bias)?;
+        }
         let context = candle_nn::ops::softmax(&scores, D::Minus1)?.matmul(&value)?;
         let context = context.transpose(0, 1)?.contiguous()?.reshape((tokens, d))?;
         let x = self.attention_norm.forward(&(x + self.output.forward(&context)?)?)?;
-        let hidden = self.up.forward(&x)?.gelu_erf()?;
+        let hidden = self.activation.forward(&self.up.forward(&x)?)?;
         self.output_norm.forward(&(&x + self.down.forward(&hidden)?)?)
     }
 }

@@ -1,21 +1,28 @@
-//! What runs on the client: text to integer inputs, integer outputs to an embedding.
+//! What runs on the client: text to integer inputs, integer outputs to an answer.
 //!
 //! Tokens, the embedding sum and the first normalisation are integers only, and decoding adds in a fixed order, so a
 //! plain run and a run on shares print the same bytes on every machine.
 
-use crate::bytes::{DecodeError, Reader, Writer};
-use crate::hf::{CompileError, Parameters, tokenizer};
-use std::path::Path;
+mod answer;
+mod pooling;
+mod stored;
 
-/// Padded lengths a model is compiled for, as far as its positions reach.
+use crate::hf::{Activation, Parameters, PositionRule, Prompt, Text};
+pub use answer::{Answer, Classes};
+pub(crate) use answer::{Divisor, Output};
+pub(crate) use pooling::{PoolInput, Weighting};
+use std::borrow::Cow;
+pub(crate) use stored::FrontendError;
+use tokenizers::Encoding;
+
+/// Padded lengths a model is compiled for, as far as it reads.
 pub const BUCKETS: [u32; 6] = [16, 32, 64, 128, 256, 512];
+/// Most tokens that any model is run with.
+pub(crate) const LONGEST: usize = 512;
 /// Longest text that is accepted, in bytes.
 pub const MAX_TEXT: usize = 1 << 20;
 /// Fractional bits of a normalised row of unit length.
 const UNIT: u32 = 13;
-
-const MAGIC: &[u8; 8] = b"SHFRONT\0";
-const VERSION: u16 = 1;
 
 /// Why a text cannot be embedded.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -35,6 +42,17 @@ pub enum EncodeError {
     /// A token that the model has no embedding for.
     #[error("token {0} is not in the model's vocabulary: tokenizer.json and model.safetensors do not belong together")]
     Vocabulary(u32),
+    /// No prompt of this name.
+    #[error("the model has no prompt named {asked:?}: {known}")]
+    Prompt {
+        /// The name asked for.
+        asked: String,
+        /// Those that there are.
+        known: String,
+    },
+    /// The prompt alone is longer than the model reads.
+    #[error("the prompt leaves no room for the text")]
+    NoRoom,
 }
 
 /// A text as the inputs of a graph.
@@ -48,6 +66,8 @@ pub struct Encoded {
     pub inputs: Vec<Vec<i32>>,
     /// Whether the text was longer than the model reads, and its end was dropped.
     pub truncated: bool,
+    /// Tokens that take part in pooling.
+    pub pooled: usize,
 }
 
 /// How long a text is for a model.
@@ -55,7 +75,7 @@ pub struct Encoded {
 pub struct Length {
     /// Tokens that the model reads, special ones included.
     pub tokens: usize,
-    /// Whether the text is longer, and its end would be dropped.
+    /// Whether the text is longer, and a part of it would be dropped.
     pub truncated: bool,
 }
 
@@ -64,70 +84,137 @@ pub struct Frontend {
     tokenizer: tokenizers::Tokenizer,
     tokenizer_json: Vec<u8>,
     hidden: usize,
-    max_positions: usize,
+    text: Text,
+    position_rule: PositionRule,
     /// What masks a padding key, in score steps.
     mask: u32,
+    /// Width of the input that selects the bias of each distance, if the model has one.
+    relative: Option<u32>,
+    pools: Vec<PoolInput>,
+    output: Output,
     words: Vec<i16>,
     positions: Vec<i16>,
-    token_type: Vec<i16>,
+    /// One row for each token type.
+    segments: Vec<i16>,
 }
 
-/// Most tokens a model with so many positions is run with.
-pub(crate) fn max_tokens(max_positions: usize) -> usize {
-    buckets(max_positions).last().copied().unwrap_or(BUCKETS[0]) as usize
+/// The padded lengths of a model that reads so many tokens.
+pub(crate) fn buckets(max_tokens: usize) -> impl DoubleEndedIterator<Item = u32> {
+    let last = BUCKETS.iter().position(|&b| b as usize >= max_tokens).unwrap_or(BUCKETS.len() - 1);
+    BUCKETS[..=last].iter().copied()
 }
 
-fn buckets(max_positions: usize) -> impl DoubleEndedIterator<Item = &'static u32> {
-    BUCKETS.iter().filter(move |&&b| b as usize <= max_positions)
+/// The longest of them.
+pub(crate) fn longest_bucket(max_tokens: usize) -> u32 {
+    buckets(max_tokens).next_back().unwrap_or(BUCKETS[0])
+}
+
+/// What the compiler tells the frontend.
+pub(crate) struct Compiled {
+    pub mask: u32,
+    pub relative: Option<u32>,
+    pub pools: Vec<PoolInput>,
+    pub output: Output,
 }
 
 impl Frontend {
-    pub(crate) fn new(p: &Parameters, mask: u32, path: &Path, tokenizer_json: Vec<u8>) -> Result<Self, CompileError> {
-        let max_positions = p.config.max_position_embeddings;
-        let tables = [&p.words, &p.positions, &p.token_type];
+    pub(crate) fn new(p: Parameters, compiled: Compiled) -> Self {
+        let encoder = p.encoder;
+        let tables = [&encoder.words, &encoder.positions, &encoder.segments];
         let largest = tables.iter().flat_map(|t| t.iter()).fold(0f32, |m, x| m.max(x.abs()));
         // As many fractional bits as fit 16-bit words; the first norm removes the scale again.
         let fraction = (0..=20).rev().find(|&f| f64::from(largest) * 2f64.powi(f) < 32767.0).unwrap_or(0);
         let ints = |t: &[f32]| t.iter().map(|&x| (f64::from(x) * 2f64.powi(fraction)).round() as i16).collect();
-        Ok(Self {
-            tokenizer: tokenizer(path, &tokenizer_json, max_tokens(max_positions))?,
-            tokenizer_json,
-            hidden: p.config.hidden_size,
-            max_positions,
-            mask,
-            words: ints(&p.words),
-            positions: ints(&p.positions),
-            token_type: ints(&p.token_type),
-        })
+        Self {
+            tokenizer: p.tokenizer,
+            tokenizer_json: p.tokenizer_json,
+            hidden: encoder.dimensions.hidden,
+            text: p.text,
+            position_rule: encoder.position_rule,
+            mask: compiled.mask,
+            relative: compiled.relative,
+            pools: compiled.pools,
+            output: compiled.output,
+            words: ints(&encoder.words),
+            positions: ints(&encoder.positions),
+            segments: ints(&encoder.segments),
+        }
+    }
+
+    /// The tokenizer's part alone, for the float model.
+    pub(crate) fn tokenizing(p: Parameters) -> Self {
+        let answer = Answer::Vector { normalize: false };
+        let output = Output { width: 1, scale: 1.0, divisor: Divisor::One, activation: Activation::Identity, answer };
+        let (mut p, compiled) = (p, Compiled { mask: 0, relative: None, pools: Vec::new(), output });
+        let encoder = &mut p.encoder;
+        (encoder.words, encoder.positions, encoder.segments) = (Vec::new(), Vec::new(), Vec::new());
+        Self::new(p, compiled)
     }
 
     /// The padded lengths, ascending.
     pub fn buckets(&self) -> Vec<u32> {
-        buckets(self.max_positions).copied().collect()
+        buckets(self.text.max_tokens).collect()
     }
 
     /// Most tokens that are read of a text, special ones included.
     pub fn max_tokens(&self) -> usize {
-        max_tokens(self.max_positions)
+        self.text.max_tokens
     }
 
-    /// Elements of an embedding.
+    /// Elements of an answer.
     pub fn dimensions(&self) -> usize {
-        self.hidden
+        self.output.width
     }
 
-    /// Tokenises and embeds a text, ready to be shared.
-    pub fn encode(&self, text: &str) -> Result<Encoded, EncodeError> {
-        let (ids, truncated) = self.tokenize(text)?;
-        self.encode_tokens(&ids, truncated)
+    /// The classes, if the model is a classifier and not an embedding model.
+    pub fn classes(&self) -> Option<&Classes> {
+        match &self.output.answer {
+            Answer::Labels(classes) => Some(classes),
+            Answer::Vector { .. } => None,
+        }
     }
 
-    /// How long a text is, by its tokens alone.
+    /// The texts that the model's authors put before others, by name.
+    pub fn prompts(&self) -> &[Prompt] {
+        &self.text.prompts
+    }
+
+    /// The name of the prompt that is used when none is asked for.
+    pub fn default_prompt(&self) -> Option<&str> {
+        self.text.default_prompt.as_deref()
+    }
+
+    /// Tokenises and embeds a text with the default prompt, ready to be shared.
     ///
     /// # Errors
-    /// As [`Self::encode`], but for tokens without an embedding.
-    pub fn length(&self, text: &str) -> Result<Length, EncodeError> {
-        self.tokenize(text).map(|(ids, truncated)| Length { tokens: ids.len(), truncated })
+    /// If the text is empty, too long in bytes, or cannot be tokenised.
+    pub fn encode(&self, text: &str) -> Result<Encoded, EncodeError> {
+        self.encode_prompted(text, None)
+    }
+
+    /// [`Frontend::encode`] with a prompt by name; `None` means the default one.
+    ///
+    /// # Errors
+    /// As for [`Frontend::encode`], and if there is no such prompt.
+    pub fn encode_prompted(&self, text: &str, prompt: Option<&str>) -> Result<Encoded, EncodeError> {
+        let (encoding, prompt) = self.tokenized(text, prompt)?;
+        self.encode_tokens(&encoding, prompt)
+    }
+
+    /// How long a text with its prompt is, by its tokens alone.
+    ///
+    /// # Errors
+    /// As [`Self::encode_prompted`], but for tokens without an embedding.
+    pub fn length(&self, text: &str, prompt: Option<&str>) -> Result<Length, EncodeError> {
+        self.tokenized(text, prompt).map(|(encoding, _)| length(&encoding))
+    }
+
+    /// How long two texts are together, by their tokens alone.
+    ///
+    /// # Errors
+    /// As [`Self::encode_pair`], but for tokens without an embedding.
+    pub fn length_of_pair(&self, text: &str, pair: &str) -> Result<Length, EncodeError> {
+        self.tokenized_pair(text, pair).map(|encoding| length(&encoding))
     }
 
     /// The text that token numbers of this model stand for, without its special tokens; none if one is unknown.
@@ -136,90 +223,136 @@ impl Frontend {
         self.tokenizer.decode(ids, true).ok()
     }
 
-    fn tokenize(&self, text: &str) -> Result<(Vec<u32>, bool), EncodeError> {
-        if text.len() > MAX_TEXT {
-            return Err(EncodeError::TooLong { bytes: text.len() });
+    /// Tokenises and embeds two texts that belong together, such as a question and a passage.
+    ///
+    /// # Errors
+    /// As for [`Frontend::encode`].
+    pub fn encode_pair(&self, text: &str, pair: &str) -> Result<Encoded, EncodeError> {
+        self.encode_tokens(&self.tokenized_pair(text, pair)?, 0)
+    }
+
+    pub(crate) fn tokenized_pair(&self, text: &str, pair: &str) -> Result<Encoding, EncodeError> {
+        check(text)?;
+        check(pair)?;
+        let (text, pair) = (self.cleaned(text), self.cleaned(pair));
+        self.tokenizer.encode((text, pair), true).map_err(|e| EncodeError::Tokenizer(e.to_string()))
+    }
+
+    /// The tokens of a text, and how many of them are the prompt's where those are left out of pooling.
+    pub(crate) fn tokenized(&self, text: &str, prompt: Option<&str>) -> Result<(Encoding, usize), EncodeError> {
+        check(text)?;
+        let prompt = self.prompt(prompt)?;
+        let whole = match prompt {
+            "" => Cow::Borrowed(text),
+            prompt => Cow::Owned(format!("{prompt}{text}")),
+        };
+        let tokens = |text: &str| {
+            self.tokenizer.encode(self.cleaned(text), true).map_err(|e| EncodeError::Tokenizer(e.to_string()))
+        };
+        let skip = match self.text.include_prompt || prompt.is_empty() {
+            true => 0,
+            // The closing special token does not belong to the prompt.
+            false => {
+                let alone = tokens(prompt)?;
+                alone.len().saturating_sub(1) + usize::from(alone.get_special_tokens_mask().last() == Some(&0))
+            }
+        };
+        Ok((tokens(&whole)?, skip))
+    }
+
+    fn prompt(&self, name: Option<&str>) -> Result<&str, EncodeError> {
+        let prompts = &self.text.prompts;
+        let Some(wanted) = name.or(self.text.default_prompt.as_deref()) else { return Ok("") };
+        prompts.iter().find(|p| p.name == wanted).map(|p| p.text.as_str()).ok_or_else(|| {
+            let names: Vec<&str> = prompts.iter().map(|p| p.name.as_str()).collect();
+            let known = match names.is_empty() {
+                true => "it has none".to_owned(),
+                false => format!("it has {}", names.join(", ")),
+            };
+            EncodeError::Prompt { asked: wanted.to_owned(), known }
+        })
+    }
+
+    /// What the folder's settings do to a text before the tokenizer sees it.
+    fn cleaned<'t>(&self, text: &'t str) -> Cow<'t, str> {
+        // Python's idea of white space has four control characters more.
+        let blank = |c: char| c.is_whitespace() || ('\u{1c}'..='\u{1f}').contains(&c);
+        let text = if self.text.strip { text.trim_matches(blank) } else { text };
+        match self.text.lower_case {
+            true => Cow::Owned(text.to_lowercase()),
+            false => Cow::Borrowed(text),
         }
-        let encoding = self.tokenizer.encode(text, true).map_err(|e| EncodeError::Tokenizer(e.to_string()))?;
-        if encoding.get_ids().is_empty() {
+    }
+
+    /// The token type of each token, as the model is given them.
+    pub(crate) fn token_types<'e>(&self, encoding: &'e Encoding) -> Cow<'e, [u32]> {
+        match self.text.segments {
+            true => Cow::Borrowed(encoding.get_type_ids()),
+            false => Cow::Owned(vec![0; encoding.len()]),
+        }
+    }
+
+    pub(crate) fn position_rule(&self) -> PositionRule {
+        self.position_rule
+    }
+
+    fn encode_tokens(&self, encoding: &Encoding, skip: usize) -> Result<Encoded, EncodeError> {
+        let ids = encoding.get_ids();
+        let (tokens, truncated) = (ids.len(), !encoding.get_overflowing().is_empty());
+        if tokens == 0 {
             return Err(EncodeError::Empty);
         }
-        Ok((encoding.get_ids().to_vec(), !encoding.get_overflowing().is_empty()))
-    }
-
-    fn encode_tokens(&self, ids: &[u32], truncated: bool) -> Result<Encoded, EncodeError> {
-        let tokens = ids.len();
-        let fits = buckets(self.max_positions).find(|&&b| b as usize >= tokens);
-        let bucket = *fits.filter(|_| tokens > 0).ok_or_else(|| EncodeError::Tokenizer(format!("{tokens} tokens")))?;
+        let fits = buckets(self.text.max_tokens).find(|&b| b as usize >= tokens);
+        let bucket = fits.ok_or_else(|| EncodeError::Tokenizer(format!("{tokens} tokens")))?;
+        let zeros = vec![0; self.hidden];
         let mut embedding = vec![0; bucket as usize * self.hidden];
-        for ((position, &id), out) in ids.iter().enumerate().zip(embedding.chunks_exact_mut(self.hidden)) {
+        let places = self.position_rule.rows(ids);
+        let types = self.token_types(encoding);
+        let rows = ids.iter().zip(&places).zip(types.iter()).zip(embedding.chunks_exact_mut(self.hidden));
+        for (((&id, &place), &kind), out) in rows {
             let word = row(&self.words, id as usize, self.hidden).ok_or(EncodeError::Vocabulary(id))?;
-            let place = row(&self.positions, position, self.hidden).ok_or(EncodeError::Vocabulary(id))?;
-            normalised(word, place, &self.token_type, out);
+            let place = row(&self.positions, place, self.hidden).ok_or(EncodeError::Vocabulary(id))?;
+            let kind = match self.segments.is_empty() {
+                true => &zeros,
+                false => row(&self.segments, kind as usize, self.hidden).ok_or(EncodeError::Vocabulary(id))?,
+            };
+            normalised(word, place, kind, out);
         }
         let mut key_mask = vec![-(self.mask as i32); bucket as usize];
-        let mut pool_mask = vec![0; bucket as usize];
         key_mask[..tokens].fill(0);
-        pool_mask[..tokens].fill(1);
-        Ok(Encoded { tokens, bucket, inputs: vec![embedding, key_mask, pool_mask], truncated })
-    }
-
-    /// The embedding of unit length that a graph's outputs stand for.
-    pub fn decode(&self, outputs: &[Vec<i32>]) -> Vec<f32> {
-        let Some(output) = outputs.first() else { return Vec::new() };
-        let mut square = 0.0f64;
-        for &x in output {
-            square += f64::from(x) * f64::from(x);
+        let mut inputs = vec![embedding, key_mask];
+        if let Some(width) = self.relative {
+            let mut select = vec![0; bucket as usize * width as usize];
+            select.chunks_exact_mut(width as usize).enumerate().for_each(|(place, row)| row[place] = 1);
+            inputs.push(select);
         }
-        let length = square.sqrt().max(f64::MIN_POSITIVE);
-        output.iter().map(|&x| (f64::from(x) / length) as f32).collect()
+        let pooled = tokens.checked_sub(skip).filter(|&n| n > 0).ok_or(EncodeError::NoRoom)?;
+        for pool in &self.pools {
+            inputs.extend(pool.inputs(bucket as usize, skip..tokens, self.hidden));
+        }
+        Ok(Encoded { tokens, bucket, inputs, truncated, pooled })
     }
 
-    pub(crate) fn tokenizer_json(&self) -> &[u8] {
+    /// The answer that a graph's outputs stand for: a vector, or the outputs of a classifier.
+    pub fn decode(&self, encoded: &Encoded, outputs: &[Vec<i32>]) -> Vec<f32> {
+        outputs.first().map_or_else(Vec::new, |output| self.output.decode(output, encoded.pooled))
+    }
+
+    /// The tokenizer, as a `tokenizer.json` with every setting of the model in it.
+    pub fn tokenizer_json(&self) -> &[u8] {
         &self.tokenizer_json
-    }
-
-    pub(crate) fn to_bytes(&self) -> Vec<u8> {
-        let mut out = Writer::new(MAGIC, VERSION);
-        out.u32(self.hidden as u32);
-        out.u32(self.max_positions as u32);
-        out.u32(self.mask);
-        for table in [&self.words, &self.positions, &self.token_type] {
-            out.u32((table.len() / self.hidden) as u32);
-            for x in table {
-                out.raw(&x.to_le_bytes());
-            }
-        }
-        out.finish_with_digest()
-    }
-
-    pub(crate) fn from_bytes(bytes: &[u8], path: &Path, tokenizer_json: Vec<u8>) -> Result<Self, FrontendError> {
-        let mut input = Reader::with_digest("frontend file", bytes, MAGIC, VERSION)?;
-        let hidden = input.count("hidden channels", 4096)?.max(1);
-        let max_positions = input.count("positions", 8192)?;
-        let mask = input.u32()?;
-        let mut table = || {
-            let rows = input.count("rows", 1 << 20)?;
-            let bytes = input.raw(rows * hidden * 2)?;
-            Ok::<Vec<i16>, DecodeError>(bytes.chunks_exact(2).map(|b| i16::from_le_bytes([b[0], b[1]])).collect())
-        };
-        let (words, positions, token_type) = (table()?, table()?, table()?);
-        if token_type.len() != hidden || positions.len() != max_positions * hidden || max_positions < 16 {
-            return Err(input.invalid("table size").into());
-        }
-        input.finish()?;
-        let tokenizer = tokenizer(path, &tokenizer_json, max_tokens(max_positions))?;
-        Ok(Self { tokenizer, tokenizer_json, hidden, max_positions, mask, words, positions, token_type })
     }
 }
 
-/// Why a stored frontend cannot be read.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum FrontendError {
-    #[error(transparent)]
-    Bytes(#[from] DecodeError),
-    #[error(transparent)]
-    Tokenizer(#[from] CompileError),
+fn check(text: &str) -> Result<(), EncodeError> {
+    match text.len() {
+        bytes if bytes > MAX_TEXT => Err(EncodeError::TooLong { bytes }),
+        _ => Ok(()),
+    }
+}
+
+fn length(encoding: &Encoding) -> Length {
+    Length { tokens: encoding.len(), truncated: !encoding.get_overflowing().is_empty() }
 }
 
 fn row(table: &[i16], index: usize, width: usize) -> Option<&[i16]> {
@@ -267,5 +400,16 @@ mod tests {
         let mut flat = vec![0; 96];
         normalised(&extreme, &extreme, &extreme, &mut flat);
         assert_eq!(flat, [0; 96]);
+    }
+
+    #[test]
+    fn a_model_has_the_lengths_up_to_the_first_that_holds_what_it_reads() {
+        let of = |tokens| buckets(tokens).collect::<Vec<_>>();
+        assert_eq!(of(512), BUCKETS);
+        assert_eq!(of(384), BUCKETS);
+        assert_eq!(of(256), [16, 32, 64, 128, 256]);
+        assert_eq!(of(40), [16, 32, 64]);
+        assert_eq!(of(3), [16]);
+        assert_eq!(longest_bucket(129), 256);
     }
 }

@@ -3,9 +3,9 @@
 use crate::bert::{CompileOptions, Compiler};
 use crate::bytes::DecodeError;
 use crate::codec::{GraphDecodeError, GraphId};
-use crate::frontend::{Frontend, FrontendError, max_tokens};
+use crate::frontend::{Frontend, FrontendError};
 use crate::graph::Graph;
-use crate::hf::{CompileError, Parameters, read};
+use crate::hf::{CompileError, Parameters};
 use crate::reference::{ExecError, ExecOptions, Execution, Executor, PackedWeights};
 use crate::weights::Weights;
 use serde::{Deserialize, Serialize};
@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
 /// The version of the folder's layout.
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
 
 /// Why a compiled model cannot be stored or loaded.
 #[derive(Debug, thiserror::Error)]
@@ -94,7 +94,7 @@ struct Manifest {
 }
 
 impl CompiledModel {
-    /// Compiles a Hugging Face folder of the BERT family; `progress` is told what is being done.
+    /// Compiles a Hugging Face folder; `progress` is told what is being done.
     pub fn compile(folder: &Path, name: &str, progress: &mut dyn FnMut(&str)) -> Result<Self, CompileError> {
         Self::compile_with(folder, name, CompileOptions::default(), progress)
     }
@@ -108,11 +108,8 @@ impl CompiledModel {
     ) -> Result<Self, CompileError> {
         progress("reading the model");
         let parameters = Parameters::read(folder)?;
-        let tokenizer_path = folder.join("tokenizer.json");
-        let tokenizer_json = read(&tokenizer_path)?;
-        let tokens = max_tokens(parameters.config.max_position_embeddings);
-        let compiler = Compiler::new(name, &parameters, tokens, options, progress)?;
-        let frontend = Frontend::new(&parameters, compiler.mask(), &tokenizer_path, tokenizer_json)?;
+        let compiler = Compiler::new(name, &parameters, options, progress)?;
+        let frontend = Frontend::new(parameters, compiler.compiled());
         let mut graphs = BTreeMap::new();
         for bucket in frontend.buckets() {
             graphs.insert(bucket, Arc::new(compiler.graph(bucket)?));

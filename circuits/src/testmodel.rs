@@ -1,4 +1,11 @@
-//! Writes small random BERT folders: test material for whatever needs a model but not a good one.
+//! Writes small random model folders: test material for whatever needs a model but not a good one.
+
+mod catalogue;
+mod folder;
+mod tokenizers;
+
+pub use catalogue::{PAIRS, SEED, TEXTS, TestCase, catalogue};
+pub use folder::{TestFamily, TestFolder, TestForm, TestModule};
 
 use crate::testgraph::Rng;
 use serde_json::json;

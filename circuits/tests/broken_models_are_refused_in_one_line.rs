@@ -33,7 +33,7 @@ fn another_family() {
     let folder = folder();
     edit_config(folder.path(), "model_type", "llama".into());
     let said = refusal(folder.path());
-    assert!(said.contains("config.json") && said.contains("\"llama\"") && said.contains("only BERT"), "{said}");
+    assert!(said.contains("config.json") && said.contains("\"llama\"") && said.contains("mpnet"), "{said}");
 }
 
 #[test]
@@ -43,7 +43,10 @@ fn configurations_that_cannot_be() {
         ("hidden_size", 33.into()),
         ("hidden_size", 48.into()),
         ("num_hidden_layers", 1_000_000.into()),
-        ("hidden_act", "relu".into()),
+        ("hidden_act", "silu".into()),
+        ("is_decoder", true.into()),
+        ("rope_theta", 10_000.into()),
+        ("architectures", serde_json::json!(["BertForTokenClassification"])),
         ("layer_norm_eps", 0.5.into()),
         ("vocab_size", (-1).into()),
         ("position_embedding_type", "relative_key".into()),

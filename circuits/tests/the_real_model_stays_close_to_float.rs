@@ -1,4 +1,4 @@
-//! Quality on a real model: set `SAHARA_TEST_MODEL` to a Hugging Face folder of the BERT family to run it.
+//! Quality on a real model: set `SAHARA_TEST_MODEL` to a Hugging Face folder to run it.
 
 #![allow(clippy::unwrap_used)]
 
@@ -22,7 +22,7 @@ fn cosines_on_the_committed_sentences() {
         let encoded = model.frontend.encode(text).unwrap();
         let run = model.execute(encoded.bucket, &encoded.inputs, &ExecOptions::default()).unwrap();
         assert_eq!(run.out_of_range, [], "proven bounds hold: {text}");
-        let pairs = model.frontend.decode(&run.outputs).into_iter().zip(float.embed(text).unwrap());
+        let pairs = model.frontend.decode(&encoded, &run.outputs).into_iter().zip(float.embed(text).unwrap());
         cosines.push(pairs.map(|(a, b)| f64::from(a) * f64::from(b)).sum::<f64>());
     }
     let mean = cosines.iter().sum::<f64>() / cosines.len() as f64;

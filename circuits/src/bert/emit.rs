@@ -1,6 +1,8 @@
 //! The graph of a compiled model for one padded length: one function a block, in the order of the computation.
 
-use super::plan::{GELU_SHIFT, LIMIT, LayerPlan, Projection, SLACK, UNIT, row_norm};
+use super::ffn::GeluGroup;
+use super::plan::{GELU_SHIFT, LIMIT, LayerPlan, Projection, SLACK, UNIT};
+use super::relative::RelativePlan;
 use super::residual::Residual;
 use super::{Compiler, tables};
 use crate::builder::Builder;
@@ -42,40 +44,63 @@ pub(super) fn graph(compiler: &Compiler, tokens: u32) -> Result<Graph, CompileEr
         max_abs: compiler.scores.mask,
         max_row_norm: row_length(compiler.scores.mask, tokens),
     });
-    let pool_mask = b.input(InputSpec {
-        name: "pool_mask".into(),
-        shape: Shape::new(1, 1, tokens),
-        bits: 32,
-        max_abs: 1,
-        max_row_norm: row_length(1, tokens),
-    });
     let mut emit = Emit { b, compiler, tokens };
+    let distance_bias = compiler.relative.as_ref().map(|relative| emit.distance_bias(relative));
     let mut x = embedding;
     for (index, layer) in compiler.layers.iter().enumerate() {
         emit.b.prefix(format!("layer.{index}.attention."));
-        let context = emit.attention(layer, x, key_mask)?;
+        let context = emit.attention(layer, x, key_mask, distance_bias)?;
         x = emit.residual(&layer.attention, x, context);
         emit.b.prefix(format!("layer.{index}.ffn."));
         let hidden = emit.feed_forward(layer, x);
         x = emit.residual(&layer.output, x, hidden);
     }
-    emit.b.prefix("pool.".into());
-    emit.pool(x, pool_mask);
+    emit.tail(&compiler.tail, x);
     Ok(emit.b.finish())
 }
 
-fn row_length(max: u32, tokens: u32) -> u32 {
+pub(super) fn row_length(max: u32, tokens: u32) -> u32 {
     (f64::from(max) * f64::from(tokens).sqrt()).ceil() as u32
 }
 
-struct Emit<'a> {
-    b: Builder,
-    compiler: &'a Compiler,
-    tokens: u32,
+pub(super) struct Emit<'a> {
+    pub b: Builder,
+    pub compiler: &'a Compiler,
+    pub tokens: u32,
 }
 
 impl Emit<'_> {
-    fn attention(&mut self, layer: &LayerPlan, x: NodeId, key_mask: NodeId) -> Result<NodeId, CompileError> {
+    /// The bias of each head's scores: `[heads, tokens, tokens]`.
+    fn distance_bias(&mut self, plan: &RelativePlan) -> NodeId {
+        let (heads, tokens, width) = (self.compiler.size.heads as u32, self.tokens, plan.width);
+        let b = &mut self.b;
+        let place = b.input(InputSpec {
+            name: "places".into(),
+            shape: Shape::new(1, tokens, width),
+            bits: 32,
+            max_abs: 1,
+            max_row_norm: 1,
+        });
+        b.prefix("distance.".into());
+        let rows = b.matmul_weight("rows", place, plan.weight, plan.bound);
+        let parts: Vec<NodeId> = match tokens == width {
+            true => vec![rows],
+            false => (0..heads).map(|h| b.slice(&format!("head.{h}"), rows, h * width, tokens, plan.bound)).collect(),
+        };
+        let rows = match parts[..] {
+            [only] => only,
+            _ => b.concat("heads.rows", parts, plan.bound),
+        };
+        b.split_heads("heads", rows, heads)
+    }
+
+    fn attention(
+        &mut self,
+        layer: &LayerPlan,
+        x: NodeId,
+        key_mask: NodeId,
+        distance_bias: Option<NodeId>,
+    ) -> Result<NodeId, CompileError> {
         let (heads, scores) = (self.compiler.size.heads as u32, &self.compiler.scores);
         let query = self.projected("query", &layer.query, x);
         let key = self.projected("key", &layer.key, x);
@@ -86,6 +111,10 @@ impl Emit<'_> {
         let value = b.split_heads("value.heads", value, heads);
 
         let product = b.matmul("scores.acc", query, key, true, layer.score);
+        let product = match (distance_bias, &self.compiler.relative) {
+            (Some(bias), Some(plan)) => b.add("scores.biased", product, bias, layer.score + plan.bound),
+            _ => product,
+        };
         let score = b.index("scores", product, scores.shift, scores.bits, scores.max);
         let lowest = scores.max + f64::from(scores.mask);
         let score = b.add("scores.masked", score, key_mask, lowest);
@@ -112,7 +141,7 @@ impl Emit<'_> {
         self.b.rescale(name, acc, p.shift, p.value)
     }
 
-    fn accumulated(&mut self, name: &str, p: &Projection, x: NodeId) -> NodeId {
+    pub(super) fn accumulated(&mut self, name: &str, p: &Projection, x: NodeId) -> NodeId {
         let acc = self.b.matmul_weight(&format!("{name}.acc"), x, p.weight, p.product);
         match p.bias {
             Some(bias) => self.b.add_weight(&format!("{name}.biased"), acc, bias, p.accumulator),
@@ -134,15 +163,20 @@ impl Emit<'_> {
     }
 
     fn feed_forward(&mut self, layer: &LayerPlan, x: NodeId) -> NodeId {
-        let acc = self.accumulated("up", &layer.up, x);
+        self.activated("up", &layer.up, &layer.groups, x)
+    }
+
+    /// A linear layer and its activation, in the order of the groups.
+    pub(super) fn activated(&mut self, name: &str, up: &Projection, groups: &[GeluGroup], x: NodeId) -> NodeId {
+        let acc = self.accumulated(name, up, x);
         let b = &mut self.b;
         let mut parts = Vec::new();
         let mut largest: f64 = 0.0;
-        for group in &layer.groups {
-            let name = &group.table.name;
-            let part = b.slice(&format!("up.{name}"), acc, group.from, group.cols, group.accumulator);
-            let index = b.index(&format!("index.{name}"), part, GELU_SHIFT, group.bits, group.index);
-            parts.push(b.lookup(name, index, &group.table, group.value));
+        for group in groups {
+            let table = &group.table.name;
+            let part = b.slice(&format!("{name}.{table}"), acc, group.from, group.cols, group.accumulator);
+            let index = b.index(&format!("index.{table}"), part, GELU_SHIFT, group.bits, group.index);
+            parts.push(b.lookup(table, index, &group.table, group.value));
             largest = largest.max(group.value);
         }
         match parts[..] {
@@ -184,19 +218,6 @@ impl Emit<'_> {
         let product = b.mul("normalised.acc", c, inverse, largest);
         let bound = 2f64.powi(UNIT) * tables::rsqrt_excess() + SLACK;
         b.rescale("normalised", product, (tables::INVERSE - UNIT) as u8, bound)
-    }
-
-    /// The sum of the real tokens' rows, scaled as the last layer norm asks; the mean differs by a factor only.
-    fn pool(&mut self, x: NodeId, pool_mask: NodeId) {
-        let (head, tokens) = (&self.compiler.head, f64::from(self.tokens));
-        let sum = tokens * row_norm(self.compiler.size.hidden);
-        let b = &mut self.b;
-        let pooled = b.matmul("rows", pool_mask, x, false, sum);
-        let scaled = b.scale_weight("scaled", pooled, head.gamma, sum * head.gamma_max);
-        let count = b.row_sum("count", pool_mask, tokens);
-        let bias = b.matmul_weight("bias", count, head.beta, tokens * head.beta_max);
-        let out = b.add("embedding", scaled, bias, sum * head.gamma_max + tokens * head.beta_max);
-        b.output(out);
     }
 }
 

@@ -1,11 +1,11 @@
-//! The feed-forward's first half: channels sorted by the index width and step that their bound allows, tables of GELU,
-//! and what is then known of the activations.
+//! A linear layer with an activation: channels sorted by the index width and step that their bound allows, tables, and
+//! what is then known of the activations.
 
-use super::fold::{floats, folded, int_vector, ints, offset, permute_columns, scaled, scaled_columns, scaled_rows};
-use super::plan::{GELU_SHIFT, Projection, UNIT, WeightList, projection};
+use super::fold::{floats, int_vector, ints, permute_columns, scaled, scaled_columns, scaled_rows};
+use super::plan::{GELU_SHIFT, Projection, WeightList, projection};
 use super::{CompileOptions, tables};
 use crate::graph::Table;
-use crate::hf::{CompileError, Layer};
+use crate::hf::{Activation, CompileError};
 use crate::linalg::{Matrix, norm};
 use std::collections::BTreeMap;
 
@@ -25,10 +25,20 @@ const GRID: i32 = 4;
 /// Finest and coarsest steps, in grid units from the step of the options.
 const FINEST: i32 = 2 * GRID;
 const COARSEST: i32 = -4 * GRID;
+const FINEST_ONCE: i32 = 5 * GRID;
 /// A group with fewer channels joins the next coarser one of its width.
 const FEWEST: usize = 8;
 
-/// The first half of a feed-forward block.
+/// How much a table may cost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Effort {
+    /// In every layer and for every token: indices as narrow as the options allow.
+    Layer,
+    /// Once an answer: indices as fine as there are.
+    Once,
+}
+
+/// A linear layer with an activation after it.
 pub(super) struct FeedForward {
     pub up: Projection,
     pub groups: Vec<GeluGroup>,
@@ -38,19 +48,18 @@ pub(super) struct FeedForward {
 }
 
 impl FeedForward {
+    /// `matrix` gives real values of whole-number rows that are at most `x` long, `bias` is added to them.
     pub(super) fn new(
-        index: usize,
-        layer: &Layer,
+        name: &str,
+        (matrix, bias): (&Matrix, &[f64]),
+        activation: Activation,
         x: f64,
-        options: &CompileOptions,
+        (options, effort): (&CompileOptions, Effort),
         weights: &mut WeightList,
     ) -> Result<Self, CompileError> {
-        let name = format!("layer.{index}.ffn.up");
         let unit = 2f64.powi(i32::from(GELU_SHIFT));
-        let root = (layer.up.inputs as f64).sqrt() * 2f64.powi(-UNIT);
-        let float = scaled(&folded(&layer.up, &layer.attention_norm), root * unit);
-        let bias = offset(&layer.up, &layer.attention_norm);
-        let kinds = kinds(&name, &float, &bias, x, options)?;
+        let float = scaled(matrix, unit);
+        let kinds = kinds(name, &float, bias, x, options, effort)?;
         let mut members: BTreeMap<Kind, Vec<usize>> = BTreeMap::new();
         for (channel, kind) in kinds.into_iter().enumerate() {
             members.entry(kind).or_default().push(channel);
@@ -71,7 +80,7 @@ impl FeedForward {
         let (mut groups, mut elements, mut rounding) = (Vec::new(), Vec::new(), Vec::new());
         for (kind, channels) in &members {
             let (from, step) = (elements.len(), kind.step(options));
-            let table = tables::gelu(&kind.name(), step, kind.bits);
+            let table = tables::activation(activation, &kind.name(activation), step, kind.bits);
             let reach = &reach[from..from + channels.len()];
             let index = |reached: f64| (reached / unit + 0.5).floor();
             let group = GeluGroup {
@@ -89,7 +98,7 @@ impl FeedForward {
             rounding.extend(vec![entry_rounding(&group.table, step); channels.len()]);
             groups.push(group);
         }
-        let up = projection(&name, &matrix, Some(&bias), GELU_SHIFT, x, weights)?;
+        let up = projection(name, &matrix, Some(&bias), GELU_SHIFT, x, weights)?;
         let gain = per_channel(&|kind| kind.step(options) * tables::GELU_ONE / unit);
         let bias = floats(&bias).iter().zip(&gain).map(|(b, g)| b * g).collect();
         let gains = Gains { elements, matrix: scaled_columns(&matrix, &gain), bias, rounding, x };
@@ -108,12 +117,12 @@ impl Kind {
     /// The real value of one index step; square roots, unlike powers, are the same on every machine.
     fn step(&self, options: &CompileOptions) -> f64 {
         let octaves = self.finer.div_euclid(GRID) + i32::from(options.gelu_fraction);
-        let fourth = std::f64::consts::SQRT_2.sqrt();
-        2f64.powi(-octaves) / fourth.powi(self.finer.rem_euclid(GRID))
+        let (half, fourth) = (std::f64::consts::SQRT_2, std::f64::consts::SQRT_2.sqrt());
+        2f64.powi(-octaves) / [1.0, fourth, half, half * fourth][self.finer.rem_euclid(GRID) as usize]
     }
 
-    fn name(&self) -> String {
-        format!("gelu/{}/{}", self.bits, self.finer)
+    fn name(&self, activation: Activation) -> String {
+        format!("{}/{}/{}", activation.name(), self.bits, self.finer)
     }
 }
 
@@ -125,6 +134,7 @@ fn kinds(
     bias: &[f64],
     x: f64,
     options: &CompileOptions,
+    effort: Effort,
 ) -> Result<Vec<Kind>, CompileError> {
     let unit = 2f64.powi(i32::from(GELU_SHIFT));
     // Each rounded weight is off by half at most.
@@ -134,8 +144,12 @@ fn kinds(
     };
     let channel = |(j, norm): (usize, f64)| {
         let bound = norm * x / unit + bias[j].abs();
-        let bits = (8..=10).find(|&bits| fits(bound, Kind { bits, finer: -i32::from(options.gelu_stretch) }));
-        let mut steps = (COARSEST..=FINEST).rev().map(|finer| Kind { bits: bits.unwrap_or(10), finer });
+        let (narrowest, finest) = match effort {
+            Effort::Layer => (8, FINEST),
+            Effort::Once => (10, FINEST_ONCE),
+        };
+        let bits = (narrowest..=10).find(|&bits| fits(bound, Kind { bits, finer: -i32::from(options.gelu_stretch) }));
+        let mut steps = (COARSEST..=finest).rev().map(|finer| Kind { bits: bits.unwrap_or(10), finer });
         steps.find(|&kind| fits(bound, kind)).ok_or_else(|| CompileError::Range {
             what: name.to_owned(),
             problem: format!("channel {j} can reach {bound:.0}"),
@@ -181,7 +195,8 @@ fn entry_rounding(table: &Table, step: f64) -> f64 {
 /// An activation is `accumulator · φ` with `φ` between 0 and 1, up to `rounding`. So a product with `M` is half
 /// the product of the composed matrix plus at most half of `‖M·S‖ · ‖S⁻¹·accumulator‖` for any diagonal `S`.
 pub(super) struct Gains {
-    elements: Vec<f64>,
+    /// Largest of each channel.
+    pub elements: Vec<f64>,
     /// Accumulator weights and bias, permuted, in units of the activations.
     matrix: Matrix,
     bias: Vec<f64>,

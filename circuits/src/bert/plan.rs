@@ -3,15 +3,15 @@
 //! Notation: `x` is the normalised row (length at most [`row_norm`]), a *slack* of [`SLACK`] per element covers the
 //! rounding of a rescale in every mode (half a unit exact, one more in faithful mode).
 
-use super::ffn::{FeedForward, GeluGroup};
+use super::ffn::{Effort, FeedForward, GeluGroup};
 use super::fold::{
-    add, centred_outputs, folded, int_vector, ints, offset, permute_rows, product_norm, round, scaled, transposed,
-    values, within,
+    add, centred_outputs, folded, int_vector, ints, offset, permute_rows, product_norm, scaled, transposed, values,
+    within,
 };
 use super::residual::{Attended, Operand, Residual};
 use super::{CompileOptions, Size, tables};
 use crate::graph::{WeightId, WeightSpec};
-use crate::hf::{CompileError, Layer, Norm};
+use crate::hf::{Activation, CompileError, Layer, Norm};
 use crate::linalg::{Matrix, largest_eigenvalue_bound, norm};
 
 /// Fractional bits of a normalised row of unit length.
@@ -72,14 +72,6 @@ pub(super) struct LayerPlan {
     pub output: Residual,
 }
 
-/// The last layer norm's scale and the mean over tokens.
-pub(super) struct PoolPlan {
-    pub gamma: WeightId,
-    pub beta: WeightId,
-    pub gamma_max: f64,
-    pub beta_max: f64,
-}
-
 /// Width of the scores and the value that masks a padding key.
 pub(super) struct ScoreRange {
     pub shift: u8,
@@ -93,7 +85,7 @@ impl LayerPlan {
         index: usize,
         layer: &Layer,
         before: &Norm,
-        size: Size,
+        (size, activation): (Size, Activation),
         options: &CompileOptions,
         weights: &mut WeightList,
     ) -> Result<Self, CompileError> {
@@ -118,7 +110,7 @@ impl LayerPlan {
         let unshift = 2f64.powi(-i32::from(shift));
         let excess = 2.0 * tables::reciprocal_excess();
         // What the rounding of the weighted sum becomes after the division, and the rounding after it.
-        let context_slack = SLACK * (size.max_tokens as f64 / 256.0 + 1.0);
+        let context_slack = SLACK * (f64::from(size.longest) / 256.0 + 1.0);
         let context_of = |value: f64, elements: f64| {
             (value * unshift * x + SLACK * elements.sqrt()) * excess + context_slack * elements.sqrt()
         };
@@ -150,7 +142,15 @@ impl LayerPlan {
             weights,
         )?;
 
-        let FeedForward { up, groups, gains, order } = FeedForward::new(index, layer, x, options, weights)?;
+        let first = scaled(&folded(&layer.up, &layer.attention_norm), root * 2f64.powi(-UNIT));
+        let FeedForward { up, groups, gains, order } = FeedForward::new(
+            &at("ffn.up"),
+            (&first, &offset(&layer.up, &layer.attention_norm)),
+            activation,
+            x,
+            (options, Effort::Layer),
+            weights,
+        )?;
         let down = permute_rows(&transposed(&layer.down), &order);
         let mut bias: Vec<f64> = layer.down.bias.iter().map(|&b| f64::from(b)).collect();
         add(&mut bias, &layer.attention_norm.beta);
@@ -222,34 +222,11 @@ pub(super) fn projection(
     Ok(Projection { weight, bias, shift, product, accumulator, value })
 }
 
-impl PoolPlan {
-    pub(super) fn new(last: &Norm, size: Size, weights: &mut WeightList) -> Result<Self, CompileError> {
-        let (d, x) = (size.hidden, row_norm(size.hidden));
-        let root = (d as f64).sqrt();
-        let tokens = size.max_tokens as f64;
-        for fraction in (4..=16).rev() {
-            let scale = root * 2f64.powi(fraction - UNIT);
-            let gamma: Vec<i32> = last.gamma.iter().map(|&g| round(f64::from(g) * scale)).collect();
-            let beta = int_vector(&last.beta.iter().map(|&b| f64::from(b)).collect::<Vec<_>>(), 2f64.powi(fraction));
-            let largest = |v: &[i32]| v.iter().map(|g| f64::from(*g).abs()).fold(0.0, f64::max);
-            let (gamma_max, beta_max) = (largest(&gamma), largest(&beta));
-            if tokens * (gamma_max * x + beta_max) < LIMIT {
-                return Ok(Self {
-                    gamma: weights.push("pool.scale".into(), 1, d, gamma),
-                    beta: weights.push("pool.bias".into(), 1, d, beta),
-                    gamma_max,
-                    beta_max,
-                });
-            }
-        }
-        Err(CompileError::Range { what: "the last layer norm".into(), problem: "the pooled sum overflows".into() })
-    }
-}
-
 impl ScoreRange {
-    pub(super) fn new(layers: &[LayerPlan], options: &CompileOptions) -> Result<Self, CompileError> {
+    /// `bias` is the largest that is added to a score accumulator.
+    pub(super) fn new(layers: &[LayerPlan], bias: f64, options: &CompileOptions) -> Result<Self, CompileError> {
         let shift = (QUERY_FRACTION + KEY_FRACTION) as u8 - options.score_fraction;
-        let accumulator = layers.iter().map(|l| l.score).fold(0.0, f64::max);
+        let accumulator = layers.iter().map(|l| l.score).fold(0.0, f64::max) + bias;
         let max = (accumulator * 2f64.powi(-i32::from(shift)) + 0.5).floor();
         let mask = 2.0 * max + f64::from(1u32 << options.exp_bits);
         let spread = mask + 2.0 * max;

@@ -1,6 +1,8 @@
-//! The lookup tables of a BERT graph. Nobody calls `exp` or `erf` at run time: the entries are part of the graph.
+//! The lookup tables of a graph. Nobody calls `exp` or `erf` at run time: the entries are part of the graph, and are made
+//! with the functions of `libm`, which are the same on every machine.
 
 use crate::graph::Table;
+use crate::hf::Activation;
 
 /// A normalised sum of squares lies in `[2^28, 2^30)` and is indexed in steps of `2^20`: 256 to 1024.
 pub(crate) const NORM_SHIFT: u8 = 20;
@@ -8,19 +10,20 @@ pub(crate) const NORM_SHIFT: u8 = 20;
 /// Scale of a row's inverse length: its mantissa has 11 bits, and the rescale after it drops 12.
 pub(crate) const INVERSE: i32 = 25;
 
-/// Fractional bits of the GELU's result.
+/// Fractional bits of an activation's result.
 pub(crate) const GELU_FRACTION: u8 = 8;
 
 /// One, with these.
 pub(crate) const GELU_ONE: f64 = (1u32 << GELU_FRACTION) as f64;
 
-/// GELU over `bits`-bit signed indices of so wide a step. An entry is the mean over its cell, so that rounding to the
-/// index adds no bias.
-pub(crate) fn gelu(name: &str, step: f64, bits: u8) -> Table {
+/// An activation over `bits`-bit signed indices of so wide a step. An entry is the mean over its cell, so that rounding
+/// to the index adds no bias.
+pub(crate) fn activation(function: Activation, name: &str, step: f64, bits: u8) -> Table {
     let entries = (0..1i64 << bits).map(|i| {
         let signed = if i >> (bits - 1) == 1 { i - (1 << bits) } else { i };
         let centre = signed as f64 * step;
-        let mean = (gelu_at(centre - step / 2.0) + 4.0 * gelu_at(centre) + gelu_at(centre + step / 2.0)) / 6.0;
+        let at = |x| function.at(x);
+        let mean = (at(centre - step / 2.0) + 4.0 * at(centre) + at(centre + step / 2.0)) / 6.0;
         (mean * GELU_ONE).round() as i32
     });
     Table { name: name.to_owned(), entries: entries.collect() }
@@ -31,7 +34,7 @@ pub(crate) fn exp(fraction: u8, bits: u8, scale: u8) -> Table {
     let last = (1usize << bits) - 1;
     let entries = (0..=last).map(|i| match i {
         i if i == last => 0,
-        i => ((-(i as f64) / f64::from(1u32 << fraction)).exp() * f64::from(1u32 << scale)).round() as i32,
+        i => (libm::exp(-(i as f64) / f64::from(1u32 << fraction)) * f64::from(1u32 << scale)).round() as i32,
     });
     Table { name: format!("exp/{bits}/{scale}"), entries: entries.collect() }
 }
@@ -70,40 +73,15 @@ pub(crate) fn reciprocal_excess() -> f64 {
     worst.fold(1.0, f64::max)
 }
 
-fn gelu_at(x: f64) -> f64 {
-    0.5 * x * (1.0 + erf(x / std::f64::consts::SQRT_2))
-}
-
-/// The error function, by its series with positive terms only; exact to about 1e-14.
-fn erf(x: f64) -> f64 {
-    if x.abs() > 6.0 {
-        return x.signum();
-    }
-    let (mut term, mut sum) = (x, x);
-    for n in 1..200 {
-        term *= 2.0 * x * x / f64::from(2 * n + 1);
-        sum += term;
-    }
-    sum * (-x * x).exp() * std::f64::consts::FRAC_2_SQRT_PI
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn erf_matches_published_values() {
-        // Abramowitz and Stegun, table 7.1.
-        for (x, y) in [(0.0, 0.0), (0.1, 0.1124629160), (0.5, 0.5204998778), (1.0, 0.8427007929), (2.0, 0.9953222650)] {
-            assert!((erf(x) - y).abs() < 1e-10 && (erf(-x) + y).abs() < 1e-10);
-        }
-    }
-
-    #[test]
     fn tables_have_the_values_at_their_edges() {
         let exp = exp(3, 6, 10);
         assert_eq!((exp.entries[0], exp.entries[8], exp.entries[63]), (1024, 377, 0));
-        let gelu = gelu("gelu", 0.125, 8);
+        let gelu = activation(Activation::Gelu, "gelu", 0.125, 8);
         assert_eq!((gelu.entries[127], gelu.entries[128]), (127 * 32, 0));
         assert_eq!(reciprocal().entries[256], 256);
         assert_eq!((rsqrt().entries[0], rsqrt().entries[256]), (1024, 2048));

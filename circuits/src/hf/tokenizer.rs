@@ -1,0 +1,293 @@
+//! The tokenizer with every setting of its folder in it: `tokenizer.json`, or `vocab.txt` alone; what
+//! `tokenizer_config.json` says of letters and length; special tokens.
+
+use super::folder::Contents;
+use super::json::{Fields, value};
+use super::{CompileError, Encoder, MAX_JSON, Text, read};
+use crate::frontend::LONGEST;
+use serde_json::{Value, json};
+use std::path::Path;
+use tokenizers::models::wordpiece::WordPiece;
+use tokenizers::normalizers::bert::BertNormalizer;
+use tokenizers::pre_tokenizers::bert::BertPreTokenizer;
+use tokenizers::processors::template::TemplateProcessing;
+use tokenizers::{AddedToken, NormalizerWrapper, Tokenizer, TruncationDirection, TruncationParams};
+
+use super::folder::MAX_TOKENIZER;
+
+/// A tokenizer, ready.
+pub(crate) struct Built {
+    pub tokenizer: Tokenizer,
+    /// It again, in the form of a `tokenizer.json`.
+    pub json: Vec<u8>,
+    pub max_tokens: usize,
+    /// Whether the tokenizer's token types are given to the model.
+    pub token_types: bool,
+}
+
+/// Reads a tokenizer that [`build`] has made.
+pub(crate) fn load(path: &Path, bytes: &[u8]) -> Result<Tokenizer, CompileError> {
+    Tokenizer::from_bytes(bytes).map_err(|e| broken(path, e.to_string()))
+}
+
+/// Reads the tokenizer of a folder.
+pub(crate) fn build(contents: &Contents, text: &Text, encoder: &Encoder) -> Result<Built, CompileError> {
+    let folder = &contents.transformer;
+    let mut fields = Fields::read_if_there(&folder.join("tokenizer_config.json"), MAX_TOKENIZER)?;
+    let class = fields.text("tokenizer_class")?.unwrap_or_default();
+    let letters = Letters::read(&mut fields)?;
+    let json_path = folder.join("tokenizer.json");
+    let mut tokenizer = match json_path.exists() {
+        true => load(&json_path, &read(&json_path, MAX_TOKENIZER)?)?,
+        false => word_pieces(folder, &class, &letters)?,
+    };
+    if json_path.exists() {
+        letters.apply(&mut tokenizer, &class, &json_path)?;
+    }
+    let longest = fields.real("model_max_length")?.map_or(usize::MAX, |length| length as usize);
+    let max_tokens = text.max_tokens.min(longest).min(LONGEST);
+    let left = |fields: &mut Fields, key: &str| match fields.text(key)?.as_deref() {
+        None | Some("right") => Ok(false),
+        Some("left") => Ok(true),
+        Some(other) => Err(fields.refuse(format!("\"{key}\": {other:?}"))),
+    };
+    if left(&mut fields, "padding_side")? {
+        return Err(fields.refuse("\"padding_side\": \"left\"".into()));
+    }
+    let cut_left = left(&mut fields, "truncation_side")?;
+    let token_types = match fields.take("model_input_names") {
+        None => true,
+        Some(names) => names.as_array().is_some_and(|names| names.contains(&json!("token_type_ids"))),
+    };
+    special_tokens(&mut fields, &mut tokenizer)?;
+    harmless(&mut fields);
+    fields.only("do_basic_tokenize", &json!(true))?;
+    fields.finish()?;
+    special_files(folder, &mut tokenizer)?;
+    check_vocabulary(&tokenizer, encoder, &json_path)?;
+
+    tokenizer.with_padding(None);
+    let direction = if cut_left { TruncationDirection::Left } else { TruncationDirection::Right };
+    let truncation = TruncationParams { max_length: max_tokens, direction, ..Default::default() };
+    tokenizer.with_truncation(Some(truncation)).map_err(|e| broken(&json_path, e.to_string()))?;
+    let json = tokenizer.to_string(false).map_err(|e| broken(&json_path, e.to_string()))?.into_bytes();
+    Ok(Built { tokenizer, json, max_tokens, token_types })
+}
+
+/// What `tokenizer_config.json` says of letters; it counts more than `tokenizer.json`.
+struct Letters {
+    lower_case: Option<bool>,
+    chinese: Option<bool>,
+    strip_accents: Option<bool>,
+    prefix_space: Option<bool>,
+}
+
+impl Letters {
+    fn read(fields: &mut Fields) -> Result<Self, CompileError> {
+        Ok(Self {
+            lower_case: fields.flag("do_lower_case")?,
+            chinese: fields.flag("tokenize_chinese_chars")?,
+            strip_accents: fields.flag("strip_accents")?,
+            prefix_space: fields.flag("add_prefix_space")?,
+        })
+    }
+
+    /// Changes the normaliser as transformers does for BERT's tokenizers; refuses what libraries disagree on.
+    fn apply(&self, tokenizer: &mut Tokenizer, class: &str, path: &Path) -> Result<(), CompileError> {
+        let refuse = |what: String| CompileError::Unsupported { path: path.to_owned(), what };
+        let generic = class.starts_with("PreTrainedTokenizer") || class.starts_with("TokenizersBackend");
+        match tokenizer.get_normalizer() {
+            // A generic class takes tokenizer.json as it is.
+            Some(_) | None if generic => {}
+            Some(NormalizerWrapper::BertNormalizer(found)) => {
+                if self.lower_case.is_none() && !found.lowercase {
+                    let what =
+                        "a tokenizer that keeps capitals beside a tokenizer_config.json without \"do_lower_case\"";
+                    return Err(refuse(what.into()));
+                }
+                let changed = BertNormalizer::new(
+                    found.clean_text,
+                    self.chinese.unwrap_or(true),
+                    self.strip_accents,
+                    self.lower_case.unwrap_or(true),
+                );
+                tokenizer.with_normalizer(Some(changed));
+            }
+            _ if self.lower_case == Some(true) || self.strip_accents == Some(true) => {
+                return Err(refuse("\"do_lower_case\" or \"strip_accents\" with a tokenizer of this kind".into()));
+            }
+            _ => {}
+        }
+        let found = tokenizer.get_pre_tokenizer().and_then(|pre| serde_json::to_value(pre).ok());
+        let found = found.and_then(|pre| pre.get("add_prefix_space").and_then(Value::as_bool));
+        match (self.prefix_space, found) {
+            (Some(wanted), Some(found)) if wanted != found => {
+                Err(refuse(format!("\"add_prefix_space\": {wanted} in tokenizer_config.json and {found} here")))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// BERT's tokenizer from a vocabulary alone, with the settings that its class has by default.
+fn word_pieces(folder: &Path, class: &str, letters: &Letters) -> Result<Tokenizer, CompileError> {
+    let path = folder.join("vocab.txt");
+    if !path.exists() {
+        let path = folder.join("tokenizer.json");
+        let others = ["vocab.json", "sentencepiece.bpe.model", "spiece.model", "tokenizer.model"];
+        if let Some(other) = others.into_iter().find(|name| folder.join(name).exists()) {
+            let what = format!(
+                "{other} without tokenizer.json; make that with python3 -c \"from transformers import AutoTokenizer as \
+                 A; A.from_pretrained('.').save_pretrained('.')\" in its folder"
+            );
+            return Err(CompileError::Convert { path: folder.join(other), what });
+        }
+        let source = std::io::Error::from(std::io::ErrorKind::NotFound);
+        return Err(CompileError::Read { path, source });
+    }
+    if !class.is_empty() && !class.starts_with("Bert") && !class.starts_with("DistilBert") {
+        let what = format!("vocab.txt alone for a tokenizer of the class {class:?}");
+        return Err(CompileError::Unsupported { path, what });
+    }
+    let bad = |problem: String| broken(&path, problem);
+    let vocabulary = WordPiece::read_bytes(&read(&path, MAX_TOKENIZER)?).map_err(|e| bad(e.to_string()))?;
+    let id = |token: &str| {
+        vocabulary.get(token).map(|&id| (token.to_owned(), id)).ok_or_else(|| bad(format!("{token} is missing")))
+    };
+    let (cls, sep) = (id("[CLS]")?, id("[SEP]")?);
+    let model = WordPiece::builder()
+        .vocab(vocabulary)
+        .unk_token("[UNK]".into())
+        .max_input_chars_per_word(100)
+        .build()
+        .map_err(|e| bad(e.to_string()))?;
+    let template = TemplateProcessing::builder()
+        .try_single("[CLS]:0 $A:0 [SEP]:0")
+        .and_then(|builder| builder.try_pair("[CLS]:0 $A:0 [SEP]:0 $B:1 [SEP]:1"))
+        .map_err(bad)?
+        .special_tokens(vec![cls, sep])
+        .build()
+        .map_err(|e| bad(e.to_string()))?;
+    let mut tokenizer = Tokenizer::new(model);
+    tokenizer.with_normalizer(Some(BertNormalizer::new(
+        true,
+        letters.chinese.unwrap_or(true),
+        letters.strip_accents,
+        letters.lower_case.unwrap_or(true),
+    )));
+    tokenizer.with_pre_tokenizer(Some(BertPreTokenizer));
+    tokenizer.with_post_processor(Some(template));
+    let special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"];
+    let there: Vec<AddedToken> = special
+        .into_iter()
+        .filter(|token| tokenizer.token_to_id(token).is_some())
+        .map(|token| AddedToken::from(token, true))
+        .collect();
+    tokenizer.add_special_tokens(&there);
+    Ok(tokenizer)
+}
+
+/// Special tokens that the configuration names: they are never cut up.
+fn special_tokens(fields: &mut Fields, tokenizer: &mut Tokenizer) -> Result<(), CompileError> {
+    let mut names = Vec::new();
+    for key in ["unk_token", "sep_token", "pad_token", "cls_token", "mask_token", "bos_token", "eos_token"] {
+        names.extend(fields.take(key));
+    }
+    for key in ["additional_special_tokens", "extra_special_tokens"] {
+        match fields.take(key) {
+            Some(Value::Array(list)) => names.extend(list),
+            Some(Value::Object(map)) => names.extend(map.into_iter().map(|(_, token)| token)),
+            Some(other) => return Err(fields.bad(format!("{key} is {other}"))),
+            None => {}
+        }
+    }
+    let known = tokenizer.get_added_tokens_decoder();
+    let mut missing = Vec::new();
+    for name in names {
+        let content = name.as_str().or_else(|| name.get("content").and_then(Value::as_str)).unwrap_or_default();
+        if !known.values().any(|token| token.content == content) {
+            if tokenizer.token_to_id(content).is_none() {
+                return Err(fields.refuse(format!("the special token {content:?}, which the tokenizer does not have,")));
+            }
+            missing.push(AddedToken::from(content, true));
+        }
+    }
+    tokenizer.add_special_tokens(&missing);
+    if let Some(Value::Object(added)) = fields.take("added_tokens_decoder") {
+        for (id, token) in added {
+            let content = token.get("content").and_then(Value::as_str).unwrap_or_default();
+            if tokenizer.token_to_id(content).map(|found| found.to_string()) != Some(id) {
+                return Err(fields.refuse(format!("the added token {content:?}, which tokenizer.json does not have,")));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// `special_tokens_map.json` and `added_tokens.json`: they must say what the tokenizer has.
+fn special_files(folder: &Path, tokenizer: &mut Tokenizer) -> Result<(), CompileError> {
+    let mut fields = Fields::read_if_there(&folder.join("special_tokens_map.json"), MAX_JSON)?;
+    special_tokens(&mut fields, tokenizer)?;
+    fields.finish()?;
+    let path = folder.join("added_tokens.json");
+    if !path.exists() {
+        return Ok(());
+    }
+    let Value::Object(added) = value(&path, MAX_JSON)? else {
+        return Err(CompileError::Config { path, problem: "not a JSON object".into() });
+    };
+    for (token, id) in added {
+        if tokenizer.token_to_id(&token).map(u64::from) != id.as_u64() {
+            let what = format!("the added token {token:?}, which the tokenizer does not have,");
+            return Err(CompileError::Unsupported { path, what });
+        }
+    }
+    Ok(())
+}
+
+/// Settings that do nothing to how a text is cut up.
+fn harmless(fields: &mut Fields) {
+    fields.harmless(&[
+        "name_or_path",
+        "never_split",
+        "tokenizer_file",
+        "vocab_file",
+        "special_tokens_map_file",
+        "clean_up_tokenization_spaces",
+        "processor_class",
+        "max_length",
+        "stride",
+        "truncation_strategy",
+        "pad_to_multiple_of",
+        "pad_token_type_id",
+        "padding",
+        "trim_offsets",
+        "errors",
+        "chat_template",
+        "use_fast",
+        "from_slow",
+        "backend",
+        "is_local",
+        "legacy",
+        "sp_model_kwargs",
+        "full_tokenizer_file",
+        "max_len",
+        "_commit_hash",
+    ]);
+}
+
+/// Whether every token has an embedding.
+fn check_vocabulary(tokenizer: &Tokenizer, encoder: &Encoder, path: &Path) -> Result<(), CompileError> {
+    let largest = tokenizer.get_vocab(true).into_values().max().unwrap_or(0) as usize;
+    match largest < encoder.dimensions.vocabulary {
+        true => Ok(()),
+        false => Err(broken(
+            path,
+            format!("token {largest} has no embedding, the model has {}", encoder.dimensions.vocabulary),
+        )),
+    }
+}
+
+fn broken(path: &Path, problem: String) -> CompileError {
+    CompileError::Tokenizer { path: path.to_owned(), problem }
+}
