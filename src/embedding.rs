@@ -1,11 +1,12 @@
-//! Text in, unit vectors out: the same interface for the network, the plain reference and the float model.
+//! Text in, answers out (vectors, or the outputs of a classifier): the same interface for the network, the plain
+//! reference and the float model.
 
 use std::sync::Arc;
 use std::thread;
 
 use sahara_circuits::float::FloatModel;
 use sahara_circuits::frontend::Encoded;
-pub use sahara_circuits::frontend::Length;
+pub use sahara_circuits::frontend::{Classes, Length};
 use sahara_circuits::reference::ExecOptions;
 pub use sahara_mpc::client::Stop;
 
@@ -22,12 +23,35 @@ pub struct Embedding {
     pub index: usize,
     /// Tokens of the text, special ones included.
     pub tokens: usize,
-    /// The text was longer than the model reads; its end was left out.
+    /// The text was longer than the model reads; a part of it was left out.
     pub truncated: bool,
-    /// Unit vector.
+    /// The embedding, or a classifier's outputs.
     pub vector: Vec<f32>,
     /// The integers that came out of the graph (empty for the float model).
     pub integers: Vec<Vec<i32>>,
+}
+
+/// What is asked of a model.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Query {
+    /// The text.
+    pub text: String,
+    /// A second text that belongs to it, for models that read two.
+    pub pair: Option<String>,
+    /// The prompt to put before it, by name; none means the model's default.
+    pub prompt: Option<String>,
+}
+
+impl From<&str> for Query {
+    fn from(text: &str) -> Self {
+        Self { text: text.to_owned(), ..Self::default() }
+    }
+}
+
+impl From<&String> for Query {
+    fn from(text: &String) -> Self {
+        text.as_str().into()
+    }
 }
 
 /// Receives answers in the order of the texts.
@@ -35,9 +59,13 @@ pub type Sink<'a> = &'a mut dyn FnMut(Embedding) -> Result<()>;
 
 /// Whatever turns texts into embeddings.
 pub trait Engine: Send + Sync {
-    /// Embeds the texts and hands the answers to `sink` in order; ends early, with an error that says so, once `stop`
-    /// is set.
-    fn embed_until(&self, texts: &[String], stop: &Stop, sink: Sink<'_>) -> Result<()>;
+    /// Answers in order, each to `sink`; ends early, with an error that says so, once `stop` is set.
+    fn answer_until(&self, queries: &[Query], stop: &Stop, sink: Sink<'_>) -> Result<()>;
+
+    /// Embeds the texts with the model's default prompt, as [`Engine::answer_until`].
+    fn embed_until(&self, texts: &[String], stop: &Stop, sink: Sink<'_>) -> Result<()> {
+        self.answer_until(&texts.iter().map(Query::from).collect::<Vec<_>>(), stop, sink)
+    }
 
     /// Embeds the texts, to the end.
     fn embed(&self, texts: &[String], sink: Sink<'_>) -> Result<()> {
@@ -45,7 +73,12 @@ pub trait Engine: Send + Sync {
     }
 
     /// How long text number `index` is for the model; nothing is computed on it.
-    fn length(&self, index: usize, text: &str) -> Result<Length>;
+    fn length(&self, index: usize, query: &Query) -> Result<Length>;
+
+    /// The labels, if the model is a classifier.
+    fn classes(&self) -> Option<&Classes> {
+        None
+    }
 
     /// The text that token numbers of the model's own tokenizer stand for; none if one is unknown.
     fn text_of(&self, tokens: &[u32]) -> Option<String>;
@@ -60,12 +93,13 @@ pub trait Engine: Send + Sync {
 }
 
 /// Refuses texts that no engine accepts, by position.
-pub fn check_texts(texts: &[String]) -> Result<()> {
-    if texts.is_empty() {
+pub fn check_queries(queries: &[Query]) -> Result<()> {
+    if queries.is_empty() {
         return Err(Error::user("no text: give at least one, e.g. sahara embed \"good morning\""));
     }
-    for (index, text) in texts.iter().enumerate() {
-        let which = if texts.len() == 1 { "the text".to_owned() } else { format!("text {index}") };
+    let texts = queries.iter().enumerate().flat_map(|(i, q)| [Some(&q.text), q.pair.as_ref()].map(|text| (i, text)));
+    for (index, text) in texts.filter_map(|(index, text)| Some((index, text?))) {
+        let which = if queries.len() == 1 { "the text".to_owned() } else { format!("text {index}") };
         if text.len() > MAX_TEXT_BYTES {
             return Err(Error::user(format!(
                 "{which} has {} bytes, more than {MAX_TEXT_BYTES}: split it into passages",
@@ -90,19 +124,23 @@ impl PlainEngine {
 }
 
 impl Engine for PlainEngine {
-    fn embed_until(&self, texts: &[String], stop: &Stop, sink: Sink<'_>) -> Result<()> {
-        check_texts(texts)?;
-        for (index, text) in texts.iter().enumerate() {
+    fn answer_until(&self, queries: &[Query], stop: &Stop, sink: Sink<'_>) -> Result<()> {
+        check_queries(queries)?;
+        for (index, query) in queries.iter().enumerate() {
             wanted(stop)?;
-            let encoded = encode(&self.model, index, text)?;
+            let encoded = encode(&self.model, index, query)?;
             let integers = self.run(&encoded)?;
             sink(decode(&self.model, index, &encoded, integers))?;
         }
         Ok(())
     }
 
-    fn length(&self, index: usize, text: &str) -> Result<Length> {
-        length(&self.model, index, text)
+    fn length(&self, index: usize, query: &Query) -> Result<Length> {
+        length(&self.model, index, query)
+    }
+
+    fn classes(&self) -> Option<&Classes> {
+        self.model.compiled.frontend.classes()
     }
 
     fn text_of(&self, tokens: &[u32]) -> Option<String> {
@@ -141,12 +179,16 @@ impl FloatEngine {
 }
 
 impl Engine for FloatEngine {
-    fn embed_until(&self, texts: &[String], stop: &Stop, sink: Sink<'_>) -> Result<()> {
-        check_texts(texts)?;
-        for (index, text) in texts.iter().enumerate() {
+    fn answer_until(&self, queries: &[Query], stop: &Stop, sink: Sink<'_>) -> Result<()> {
+        check_queries(queries)?;
+        for (index, query) in queries.iter().enumerate() {
             wanted(stop)?;
-            let encoded = encode(&self.model, index, text)?;
-            let vector = self.float.embed(text).map_err(|e| Error::fault_from("running the float model", e))?;
+            let encoded = encode(&self.model, index, query)?;
+            let vector = match &query.pair {
+                Some(pair) => self.float.embed_pair(&query.text, pair),
+                None => self.float.embed_prompted(&query.text, query.prompt.as_deref()),
+            };
+            let vector = vector.map_err(|e| Error::fault_from("running the float model", e))?;
             let answer =
                 Embedding { index, tokens: encoded.tokens, truncated: encoded.truncated, vector, integers: Vec::new() };
             sink(answer)?;
@@ -154,8 +196,12 @@ impl Engine for FloatEngine {
         Ok(())
     }
 
-    fn length(&self, index: usize, text: &str) -> Result<Length> {
-        length(&self.model, index, text)
+    fn length(&self, index: usize, query: &Query) -> Result<Length> {
+        length(&self.model, index, query)
+    }
+
+    fn classes(&self) -> Option<&Classes> {
+        self.model.compiled.frontend.classes()
     }
 
     fn text_of(&self, tokens: &[u32]) -> Option<String> {
@@ -183,13 +229,23 @@ pub(crate) fn wanted(stop: &Stop) -> Result<()> {
 }
 
 /// How long a text is for a model.
-pub(crate) fn length(model: &Model, index: usize, text: &str) -> Result<Length> {
-    model.compiled.frontend.length(text).map_err(|e| Error::wrap(&format!("text {index}"), Blame::User, e))
+pub(crate) fn length(model: &Model, index: usize, query: &Query) -> Result<Length> {
+    let frontend = &model.compiled.frontend;
+    let length = match &query.pair {
+        Some(pair) => frontend.length_of_pair(&query.text, pair),
+        None => frontend.length(&query.text, query.prompt.as_deref()),
+    };
+    length.map_err(|e| Error::wrap(&format!("text {index}"), Blame::User, e))
 }
 
 /// The client's part before the network: tokens, embedding lookup, first norm.
-pub(crate) fn encode(model: &Model, index: usize, text: &str) -> Result<Encoded> {
-    model.compiled.frontend.encode(text).map_err(|e| Error::wrap(&format!("text {index}"), Blame::User, e))
+pub(crate) fn encode(model: &Model, index: usize, query: &Query) -> Result<Encoded> {
+    let frontend = &model.compiled.frontend;
+    let encoded = match &query.pair {
+        Some(pair) => frontend.encode_pair(&query.text, pair),
+        None => frontend.encode_prompted(&query.text, query.prompt.as_deref()),
+    };
+    encoded.map_err(|e| Error::wrap(&format!("text {index}"), Blame::User, e))
 }
 
 /// The client's part after the network.
@@ -218,12 +274,15 @@ mod tests {
     #[test]
     fn huge_texts_are_refused_by_position_and_blank_ones_are_texts() {
         let huge = "x".repeat(10 << 20);
-        let error = check_texts(std::slice::from_ref(&huge)).unwrap_err();
+        let huge = Query::from(&huge);
+        let error = check_queries(std::slice::from_ref(&huge)).unwrap_err();
         assert!(error.report().contains("the text has 10485760 bytes"));
-        let second = check_texts(&["a".into(), huge]).unwrap_err();
+        let second = check_queries(&["a".into(), huge.clone()]).unwrap_err();
         assert!(second.report().contains("text 1 has"));
         assert_eq!(second.exit_code(), 2);
-        check_texts(&[String::new(), " ".into()]).unwrap();
-        assert_eq!(check_texts(&[]).unwrap_err().exit_code(), 2);
+        check_queries(&["".into(), " ".into()]).unwrap();
+        let pair = Query { pair: Some(huge.text), ..Query::from("a") };
+        assert!(check_queries(&[pair]).unwrap_err().report().contains("10485760 bytes"));
+        assert_eq!(check_queries(&[]).unwrap_err().exit_code(), 2);
     }
 }

@@ -9,7 +9,7 @@
 //! python3 tests/python/model_vectors.py FOLDER > circuits/tests/data/model-vectors.json
 //! ```
 //!
-//! `SAHARA_MODEL_VECTORS` names another file of answers; `cargo xtask test models` makes one and compares with it.
+//! `SAHARA_MODEL_VECTORS` names another file of answers; `cargo xtask test --peers models` makes one and compares with it.
 #![allow(clippy::unwrap_used)]
 
 use sahara_circuits::float::FloatModel;

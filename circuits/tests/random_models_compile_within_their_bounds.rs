@@ -51,7 +51,7 @@ fn bounds_hold_for_hostile_inputs() {
         "bert-mean",
         "bert-cls-max-mean",
         "bert-mean-sqrt-dense",
-        "bert-cls-mean-three-dense",
+        "bert-cls-last-three-dense",
         "mpnet-max",
         "bert-classifier",
         "bert-weighted-mean-dense",

@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use super::signals::stop_when_interrupted;
 use super::{Context, ModeArg, WeightsArg};
-use crate::embedding::{Embedding, Engine, FloatEngine, PlainEngine, check_texts};
+use crate::embedding::{Embedding, Engine, FloatEngine, PlainEngine, Query, check_queries};
 use crate::error::{Blame, Error, Result};
 use crate::models::{self, DEFAULT_MODEL, Model};
 use crate::network::{NetworkEngine, NetworkOptions};
@@ -25,6 +25,7 @@ Examples:
   echo \"good morning\" | sahara embed            a sentence a line
   sahara embed \"good morning\" --json --plain    the same bytes, computed here
   sahara embed \"good morning\" --json --float    the float model, to compare
+  sahara embed --prompt query \"is it late?\"     the authors' prompt of this name
 
 The network must be up (`sahara devnet up`) unless --plain or --float is given.
 With --json, each line is an object with index, tokens and embedding. The share
@@ -38,9 +39,19 @@ pub struct EmbedArgs {
     /// Read sentences from a file, one a line ('-' for standard input)
     #[arg(long, value_name = "FILE")]
     file: Option<PathBuf>,
+    /// Put the model's prompt of this name before each text [default: the model's own]
+    #[arg(long, value_name = "NAME")]
+    prompt: Option<String>,
+    #[command(flatten)]
+    engine: EngineArgs,
+}
+
+/// Which model answers, and where.
+#[derive(Args, Debug)]
+pub(super) struct EngineArgs {
     /// Name of the model, or OWNER/NAME of somebody else's on the share nodes
     #[arg(long, default_value = DEFAULT_MODEL)]
-    model: String,
+    pub(super) model: String,
     /// Compute here in the clear with the reference executor
     #[arg(long, conflicts_with_all = ["float", "mode", "weights", "jobs", "committee"])]
     plain: bool,
@@ -82,21 +93,21 @@ pub fn run(args: EmbedArgs, context: &mut Context) -> Result<()> {
         }
         None => read_lines(Path::new("-"))?,
     };
-    check_texts(&texts)?;
-    let model = if args.plain || args.float {
-        models::open_whole(&context.home, &args.model, &context.progress)?
-    } else {
-        models::open(&context.home, &args.model, args.committee.as_deref(), &context.progress)?
-    };
-    let model = Arc::new(model);
-    let engine = engine(&args, model, context)?;
+    let query = |text: &String| Query { prompt: args.prompt.clone(), ..Query::from(text) };
+    let queries: Vec<Query> = texts.iter().map(query).collect();
+    check_queries(&queries)?;
+    let model = args.engine.open(context)?;
+    if model.compiled.frontend.classes().is_some() {
+        return Err(Error::user(format!("{} is a classifier: use `sahara classify`", model.info.name)));
+    }
+    let engine = engine(&args.engine, model, context)?;
     let stop = stop_when_interrupted();
     context.progress.count("embedding", texts.len() as u64);
     let (out, progress) = (&mut context.out, &context.progress);
-    let done = engine.embed_until(&texts, &stop, &mut |answer| {
+    let done = engine.answer_until(&queries, &stop, &mut |answer| {
         if answer.truncated {
             progress.note(&format!(
-                "text {} is longer than the model reads: only its first {} tokens count",
+                "text {} is longer than the model reads: only {} of its tokens count",
                 answer.index, answer.tokens
             ));
         }
@@ -125,7 +136,19 @@ pub fn run(args: EmbedArgs, context: &mut Context) -> Result<()> {
     }
 }
 
-fn engine(args: &EmbedArgs, model: Arc<Model>, context: &Context) -> Result<Box<dyn Engine>> {
+impl EngineArgs {
+    /// The model, with its weights if it is to run here.
+    pub(super) fn open(&self, context: &Context) -> Result<Arc<Model>> {
+        let model = if self.plain || self.float {
+            models::open_whole(&context.home, &self.model, &context.progress)?
+        } else {
+            models::open(&context.home, &self.model, self.committee.as_deref(), &context.progress)?
+        };
+        Ok(Arc::new(model))
+    }
+}
+
+pub(super) fn engine(args: &EngineArgs, model: Arc<Model>, context: &Context) -> Result<Box<dyn Engine>> {
     if args.plain {
         return Ok(Box::new(PlainEngine::new(model, args.threads.unwrap_or(0).into())));
     }
@@ -157,7 +180,7 @@ fn shown(answer: &Embedding, text: &str) -> String {
     format!("{:>4}  {:>3} tokens  [{}, …]  {start}", answer.index, answer.tokens, numbers.join(", "))
 }
 
-fn read_lines(file: &Path) -> Result<Vec<String>> {
+pub(super) fn read_lines(file: &Path) -> Result<Vec<String>> {
     let mut bytes = Vec::new();
     let reading = |e| Error::io("reading", file, e);
     if file == Path::new("-") {

@@ -1,6 +1,7 @@
 //! The commands of `sahara`, one file each; this file says what they are and how to run them.
 
 mod chain;
+mod classify;
 mod completions;
 mod demo;
 mod devnet;
@@ -74,6 +75,8 @@ enum Command {
     Devnet(devnet::DevnetCommand),
     /// Turn sentences into vectors, privately
     Embed(embed::EmbedArgs),
+    /// Sort texts into the classes of a classifier, privately
+    Classify(classify::ClassifyArgs),
     /// Serve OpenAI clients on this machine
     Gateway(gateway::GatewayArgs),
     /// Everything at once: model, network, private answers, and what they cost
@@ -174,6 +177,7 @@ fn run(cli: Cli) -> Result<()> {
         Command::Model(command) => model::run(command, &mut context),
         Command::Devnet(command) => devnet::run(command, &mut context),
         Command::Embed(args) => embed::run(args, &mut context),
+        Command::Classify(args) => classify::run(args, &mut context),
         Command::Gateway(args) => gateway::run(args, &mut context),
         Command::Demo(args) => demo::run(args, &mut context),
         Command::Chain(command) => chain::run(command, &context.home),

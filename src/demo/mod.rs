@@ -11,7 +11,7 @@ use std::sync::Arc;
 pub use report::{Report, Row};
 
 use crate::cpu::Stopwatch;
-use crate::embedding::{Embedding, Engine, FloatEngine, PlainEngine, embed_all};
+use crate::embedding::{Embedding, Engine, FloatEngine, PlainEngine, Query, embed_all};
 use crate::error::{Error, Result};
 use crate::home::Home;
 use crate::models::Model;
@@ -41,7 +41,7 @@ pub fn texts(model: &Model, wanted: Texts) -> Result<Vec<String>> {
         Texts::Sentences(count) => Ok(sentences::choose(count)),
         Texts::Tokens { tokens, count } => {
             let counted = |text: &str| {
-                let encoded = crate::embedding::encode(model, 0, text)?;
+                let encoded = crate::embedding::encode(model, 0, &text.into())?;
                 Ok(if encoded.truncated { encoded.tokens + LONGER } else { encoded.tokens })
             };
             let longest = model.compiled.frontend.max_tokens();
@@ -196,10 +196,11 @@ fn on_the_network(network: &NetworkEngine, texts: &[String], progress: &Progress
     };
     progress.count("embedding on the three nodes", texts.len() as u64);
     let mut start = 0;
-    while start < texts.len() {
+    let queries: Vec<Query> = texts.iter().map(Query::from).collect();
+    while start < queries.len() {
         // Tokenising and the first norm are the client's online work; they come first because the packs depend on
         // the length of the texts.
-        let window = measured.online.measure(network, || network.window(texts, start))?;
+        let window = measured.online.measure(network, || network.window(&queries, start))?;
         start += window.len();
         measured.offline.measure(network, || network.prepare(&window))?;
         let answers = &mut measured.answers;

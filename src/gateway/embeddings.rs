@@ -5,10 +5,10 @@ use std::time::Instant;
 use super::load::work;
 use super::openai::{EmbeddingRequest, EmbeddingResponse, Input, parse_request};
 use super::*;
-use crate::embedding::{Embedding, Stop};
+use crate::embedding::{Embedding, Query, Stop};
 
 /// Most tokens of one request, as with OpenAI: bounds what one request can make the nodes do.
-const MAX_TOKENS: usize = 300_000;
+pub(super) const MAX_TOKENS: usize = 300_000;
 
 /// Answers a request for embeddings.
 pub async fn answer(
@@ -47,6 +47,10 @@ async fn embed(gateway: &Arc<Gateway>, client: SocketAddr, body: Body) -> Result
     let gateway = gateway.clone();
     work(place, move |stop| {
         let EmbeddingRequest { inputs, format, ignored, dimensions, .. } = request;
+        if gateway.engine.classes().is_some() {
+            let why = format!("'{}' is a classifier, it has no embeddings: ask /v1/rerank.", gateway.model);
+            return Err(ApiError::invalid("model", why));
+        }
         check_dimensions(dimensions, gateway.engine.dimensions())?;
         let texts = texts(&gateway, inputs, stop)?;
         let mut answers: Vec<Embedding> = Vec::with_capacity(texts.len());
@@ -83,7 +87,7 @@ fn texts(gateway: &Gateway, inputs: Vec<Input>, stop: &Stop) -> Result<Vec<Strin
             Input::Text(text) => text,
             Input::Tokens(ids) => tokens::text_of(index, &ids, gateway.token_arrays, gateway.engine.as_ref())?,
         };
-        let length = gateway.engine.length(index, &text).map_err(|error| engine_error(&error))?;
+        let length = gateway.engine.length(index, &Query::from(&text)).map_err(|error| engine_error(&error))?;
         if length.truncated {
             let why = format!(
                 "This model's maximum context length is {} tokens, and 'input' {index} is longer: split it into passages.",
@@ -101,7 +105,7 @@ fn texts(gateway: &Gateway, inputs: Vec<Input>, stop: &Stop) -> Result<Vec<Strin
     Ok(texts)
 }
 
-fn with_warning(mut response: Response, ignored: &[String]) -> Response {
+pub(super) fn with_warning(mut response: Response, ignored: &[String]) -> Response {
     if ignored.is_empty() {
         return response;
     }

@@ -7,6 +7,7 @@ mod embeddings;
 mod load;
 mod metrics;
 mod openai;
+mod rerank;
 mod tokens;
 
 use std::net::SocketAddr;
@@ -153,20 +154,22 @@ fn router(engine: Arc<dyn Engine>, config: GatewayConfig, loopback_only: bool) -
         .route("/v1/models", get(list_models))
         .route("/v1/models/{id}", get(show_model))
         .route("/v1/embeddings", post(embeddings::answer))
+        .route("/v1/rerank", post(rerank::answer))
+        .route("/v2/rerank", post(rerank::answer))
         .route("/healthz", get(healthz))
         .route("/metrics", get(show_metrics))
         .fallback(async || {
             refuse(&ApiError::plain(
                 404,
                 "not_found",
-                "No such page. There are /v1/models, /v1/embeddings, /healthz and /metrics.",
+                "No such page. There are /v1/models, /v1/embeddings, /v1/rerank, /healthz and /metrics.",
             ))
         })
         .method_not_allowed_fallback(async || {
             refuse(&ApiError::plain(
                 405,
                 "method_not_allowed",
-                "This page has another method: POST for /v1/embeddings, GET for the others.",
+                "This page has another method: POST for /v1/embeddings and /v1/rerank, GET for the others.",
             ))
         })
         .layer(middleware::from_fn_with_state(gateway.clone(), check_head))

@@ -155,7 +155,7 @@ pub fn parse_request(body: &[u8]) -> Result<EmbeddingRequest, ApiError> {
 }
 
 /// A field's name as it may stand in a header.
-fn shown(name: &str) -> String {
+pub(super) fn shown(name: &str) -> String {
     name.chars().take(MAX_NAME).map(|c| if c.is_ascii_graphic() && c != ',' { c } else { '?' }).collect()
 }
 

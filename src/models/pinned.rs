@@ -24,6 +24,8 @@ pub struct PinnedModel {
     pub package_folder: &'static str,
     /// The files that are needed.
     pub files: [PinnedFile; 3],
+    /// The small ones that say how its authors meant it, by name, as they stand on the hub.
+    pub settings: [(&'static str, &'static str); 6],
 }
 
 /// Every model known by name.
@@ -48,6 +50,14 @@ pub const PINNED: [PinnedModel; 1] = [PinnedModel {
             bytes: 90_868_376,
             sha256: "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
         },
+    ],
+    settings: [
+        ("modules.json", include_str!("all-MiniLM-L6-v2/modules.json")),
+        ("1_Pooling/config.json", include_str!("all-MiniLM-L6-v2/1_Pooling/config.json")),
+        ("sentence_bert_config.json", include_str!("all-MiniLM-L6-v2/sentence_bert_config.json")),
+        ("config_sentence_transformers.json", include_str!("all-MiniLM-L6-v2/config_sentence_transformers.json")),
+        ("tokenizer_config.json", include_str!("all-MiniLM-L6-v2/tokenizer_config.json")),
+        ("special_tokens_map.json", include_str!("all-MiniLM-L6-v2/special_tokens_map.json")),
     ],
 }];
 

@@ -24,7 +24,8 @@ use sahara_mpc::wire::FailCode;
 pub use figures::Figures;
 
 use crate::embedding::{
-    Engine, Length as TextLength, Sink, Stop, check_texts, cores, decode, encode, graph, length, wanted,
+    Classes, Engine, Length as TextLength, Query, Sink, Stop, check_queries, cores, decode, encode, graph, length,
+    wanted,
 };
 use crate::error::{Blame, Error, Result};
 use crate::home::Home;
@@ -169,7 +170,7 @@ impl NetworkEngine {
     pub fn buckets_of(&self, texts: &[String]) -> Result<Vec<(u32, usize)>> {
         let mut counts = BTreeMap::new();
         for (index, text) in texts.iter().enumerate() {
-            *counts.entry(encode(&self.model, index, text)?.bucket).or_insert(0) += 1;
+            *counts.entry(encode(&self.model, index, &text.into())?.bucket).or_insert(0) += 1;
         }
         Ok(counts.into_iter().collect())
     }
@@ -180,11 +181,11 @@ impl NetworkEngine {
     }
 
     /// Encodes the texts from `start` on, as many as fit a window.
-    pub fn window(&self, texts: &[String], start: usize) -> Result<Window> {
+    pub fn window(&self, queries: &[Query], start: usize) -> Result<Window> {
         let mut window = Window { first: start, items: Vec::new() };
         let mut tokens = 0;
-        for (index, text) in texts.iter().enumerate().skip(start) {
-            let encoded = encode(&self.model, index, text)?;
+        for (index, query) in queries.iter().enumerate().skip(start) {
+            let encoded = encode(&self.model, index, query)?;
             tokens += encoded.bucket as usize;
             if tokens > WINDOW_TOKENS && window.len() >= self.options.jobs {
                 break;
@@ -278,7 +279,7 @@ impl NetworkEngine {
         index: usize,
     ) -> Result<(Vec<Vec<i32>>, u32)> {
         let length = self.length(encoded.bucket)?;
-        let doing = format!("embedding text {index} on the network");
+        let doing = format!("answering for text {index} on the network");
         let Inference { outputs, stats, .. } = self.ask(&doing, || {
             let task = self.task(client, encoded.bucket, assignment)?;
             let job = Job { graph: &length.graph, task, inputs: &encoded.inputs, auto_prepare: true };
@@ -306,13 +307,13 @@ impl NetworkEngine {
 }
 
 impl Engine for NetworkEngine {
-    fn embed_until(&self, texts: &[String], stop: &Stop, sink: Sink<'_>) -> Result<()> {
-        check_texts(texts)?;
+    fn answer_until(&self, queries: &[Query], stop: &Stop, sink: Sink<'_>) -> Result<()> {
+        check_queries(queries)?;
         let client = self.client.until(stop.clone());
         let mut start = 0;
-        while start < texts.len() {
+        while start < queries.len() {
             wanted(stop)?;
-            let window = self.window(texts, start)?;
+            let window = self.window(queries, start)?;
             start += window.len();
             self.prepare_by(&client, &window)?;
             self.run_by(&client, window, sink)?;
@@ -320,8 +321,12 @@ impl Engine for NetworkEngine {
         Ok(())
     }
 
-    fn length(&self, index: usize, text: &str) -> Result<TextLength> {
-        length(&self.model, index, text)
+    fn length(&self, index: usize, query: &Query) -> Result<TextLength> {
+        length(&self.model, index, query)
+    }
+
+    fn classes(&self) -> Option<&Classes> {
+        self.model.compiled.frontend.classes()
     }
 
     fn text_of(&self, tokens: &[u32]) -> Option<String> {

@@ -11,6 +11,7 @@ mod chain;
 mod demo;
 mod json;
 mod peers;
+mod peers_models;
 mod prerequisites;
 mod process;
 mod soak;

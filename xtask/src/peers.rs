@@ -7,7 +7,14 @@ use crate::{Failure, process};
 
 type Peer = (&'static str, &'static str, fn() -> Result<(), Failure>);
 
-const PEERS: [Peer; 1] = [("llama-index", "its embedding class against the gateway (installs ~250 MB)", llama_index)];
+const PEERS: [Peer; 2] = [
+    ("llama-index", "its embedding class against the gateway (installs ~250 MB)", llama_index),
+    (
+        "models",
+        "sentence-transformers and transformers on our model folders (installs ~5 GB)",
+        crate::peers_models::compare,
+    ),
+];
 
 fn llama_index() -> Result<(), Failure> {
     let test = "the_openai_client_gets_the_embeddings_of_sahara_embed";

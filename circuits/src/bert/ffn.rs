@@ -25,7 +25,9 @@ const GRID: i32 = 4;
 /// Finest and coarsest steps, in grid units from the step of the options.
 const FINEST: i32 = 2 * GRID;
 const COARSEST: i32 = -4 * GRID;
+/// The same once an answer: what is coarser than a fourth would be felt.
 const FINEST_ONCE: i32 = 5 * GRID;
+const COARSEST_ONCE: i32 = -GRID;
 /// A group with fewer channels joins the next coarser one of its width.
 const FEWEST: usize = 8;
 
@@ -144,15 +146,15 @@ fn kinds(
     };
     let channel = |(j, norm): (usize, f64)| {
         let bound = norm * x / unit + bias[j].abs();
-        let (narrowest, finest) = match effort {
-            Effort::Layer => (8, FINEST),
-            Effort::Once => (10, FINEST_ONCE),
+        let (narrowest, finest, coarsest) = match effort {
+            Effort::Layer => (8, FINEST, COARSEST),
+            Effort::Once => (10, FINEST_ONCE, COARSEST_ONCE),
         };
         let bits = (narrowest..=10).find(|&bits| fits(bound, Kind { bits, finer: -i32::from(options.gelu_stretch) }));
-        let mut steps = (COARSEST..=finest).rev().map(|finer| Kind { bits: bits.unwrap_or(10), finer });
+        let mut steps = (coarsest..=finest).rev().map(|finer| Kind { bits: bits.unwrap_or(10), finer });
         steps.find(|&kind| fits(bound, kind)).ok_or_else(|| CompileError::Range {
             what: name.to_owned(),
-            problem: format!("channel {j} can reach {bound:.0}"),
+            problem: format!("channel {j} can reach {bound:.0} before its activation"),
         })
     };
     float.column_norms().into_iter().enumerate().map(channel).collect()

@@ -25,13 +25,7 @@ impl Emit<'_> {
         for (index, layer) in plan.dense.iter().enumerate() {
             self.b.prefix(format!("head.{index}."));
             out = match layer {
-                DensePlan::Linear(linear) => {
-                    let acc = self.accumulated("linear", linear, out);
-                    match linear.shift {
-                        0 => acc,
-                        shift => self.b.rescale("linear", acc, shift, linear.value),
-                    }
-                }
+                DensePlan::Linear(linear) => self.accumulated("linear", linear, out),
                 DensePlan::Activated(FeedForward { up, groups, .. }) => self.activated("linear", up, groups, out),
             };
         }

@@ -10,7 +10,7 @@ use super::plan::{LIMIT, Projection, SLACK, UNIT, WeightList, projection, row_no
 use super::{CompileOptions, Size, tables};
 use crate::frontend::{Answer, Classes, Divisor, Output, PoolInput, Weighting};
 use crate::graph::WeightId;
-use crate::hf::{Activation, CompileError, Dense, Finish, Norm, Pool, Tail};
+use crate::hf::{Activation, CompileError, Dense, Finish, Linear, Norm, Pool, Tail};
 use crate::linalg::{Matrix, norm};
 
 /// Fractional bits of the weights of an average: what is exact enough, and keeps the sum of 512 rows below 2^30.
@@ -53,7 +53,7 @@ pub(super) struct Affine {
 
 /// One linear layer.
 pub(super) enum DensePlan {
-    /// Rescaled unless `shift` is 0.
+    /// The last one.
     Linear(Projection),
     Activated(FeedForward),
 }
@@ -145,31 +145,25 @@ impl TailPlan {
             activation: Activation::Identity,
             answer,
         };
+        let layers = composed(&tail.dense);
         let mut dense = Vec::new();
-        for (index, layer) in tail.dense.iter().enumerate() {
+        for (index, layer) in layers.iter().enumerate() {
             let name = format!("head.{index}");
             let (matrix, bias) = operand.fold(layer);
-            if index + 1 == tail.dense.len() {
-                let (plan, fraction) = linear(&name, &matrix, &bias, operand.length, None, weights)?;
+            if index + 1 == layers.len() {
+                let (plan, fraction) = linear(&name, &matrix, &bias, operand.length, weights)?;
                 output.width = layer.linear.outputs;
                 output.scale = 2f64.powi(fraction);
                 output.activation = layer.activation;
                 dense.push(DensePlan::Linear(plan));
                 break;
             }
-            if layer.activation == Activation::Identity {
-                let (plan, fraction) = linear(&name, &matrix, &bias, operand.length, Some(VALUES), weights)?;
-                let length = plan.value * (layer.linear.outputs as f64).sqrt();
-                operand = Operand { values: Real::Values { fraction }, length };
-                dense.push(DensePlan::Linear(plan));
-            } else {
-                let parts = (&matrix, &bias[..]);
-                let effort = (options, Effort::Once);
-                let plan = FeedForward::new(&name, parts, layer.activation, operand.length, effort, weights)?;
-                let length = norm(&plan.gains.elements);
-                operand = Operand { values: Real::Activations { order: plan.order.clone() }, length };
-                dense.push(DensePlan::Activated(plan));
-            }
+            let parts = (&matrix, &bias[..]);
+            let effort = (options, Effort::Once);
+            let plan = FeedForward::new(&name, parts, layer.activation, operand.length, effort, weights)?;
+            let length = norm(&plan.gains.elements);
+            operand = Operand { values: Real::Activations { order: plan.order.clone() }, length };
+            dense.push(DensePlan::Activated(plan));
         }
         Ok(Self { pools, dense, output })
     }
@@ -180,31 +174,41 @@ impl TailPlan {
     }
 }
 
-/// A linear layer with as many fractional bits as its bounds allow; rescaled to rows below `length` if that is given.
+/// The layers with those without a function folded into the next.
+fn composed(layers: &[Dense]) -> Vec<Dense> {
+    let mut out: Vec<Dense> = Vec::new();
+    for layer in layers {
+        match out.pop_if(|before| before.activation == Activation::Identity) {
+            None => out.push(layer.clone()),
+            Some(before) => {
+                let product = transposed(&before.linear).times(&transposed(&layer.linear));
+                let before_bias: Vec<f64> = before.linear.bias.iter().map(|&b| b.into()).collect();
+                let bias = transposed(&layer.linear).transposed_times(&before_bias);
+                let bias = bias.iter().zip(&layer.linear.bias).map(|(x, &b)| (x + f64::from(b)) as f32).collect();
+                let weight = product.transpose().data.iter().map(|&w| w as f32).collect();
+                let (inputs, outputs) = (before.linear.inputs, layer.linear.outputs);
+                out.push(Dense::new(Linear { weight, bias, inputs, outputs }, layer.activation));
+            }
+        }
+    }
+    out
+}
+
+/// The last linear layer, with as many fractional bits as its bounds allow.
 fn linear(
     name: &str,
     matrix: &Matrix,
     bias: &[f64],
     x: f64,
-    length: Option<f64>,
     weights: &mut WeightList,
 ) -> Result<(Projection, i32), CompileError> {
     for fraction in (0..=RESULT_FRACTION).rev() {
         let integer = ints(&scaled(matrix, 2f64.powi(fraction)));
         let constant = int_vector(bias, 2f64.powi(fraction));
         let reach = integer.column_norms().into_iter().zip(&constant).map(|(n, b)| n * x + f64::from(*b).abs());
-        let largest = reach.fold(0.0, f64::max);
-        if largest >= LIMIT {
-            continue;
+        if reach.fold(0.0, f64::max) < LIMIT {
+            return Ok((projection(name, &integer, Some(&constant), 0, x, weights)?, fraction));
         }
-        let root = (integer.cols as f64).sqrt();
-        let fits = |shift: u8| length.is_none_or(|l| (largest * 2f64.powi(-i32::from(shift)) + SLACK) * root < l);
-        let shift = match length {
-            None => 0,
-            Some(_) => (1..=20).find(|&shift| fits(shift)).unwrap_or(20),
-        };
-        let plan = projection(name, &integer, Some(&constant), shift, x, weights)?;
-        return Ok((plan, fraction - i32::from(shift)));
     }
     Err(CompileError::Range { what: name.to_owned(), problem: "the layer after pooling overflows".into() })
 }

@@ -95,10 +95,11 @@ impl Letters {
     /// Changes the normaliser as transformers does for BERT's tokenizers; refuses what libraries disagree on.
     fn apply(&self, tokenizer: &mut Tokenizer, class: &str, path: &Path) -> Result<(), CompileError> {
         let refuse = |what: String| CompileError::Unsupported { path: path.to_owned(), what };
-        let generic = class.starts_with("PreTrainedTokenizer") || class.starts_with("TokenizersBackend");
+        // These take tokenizer.json as it is, whatever stands beside it.
+        let plain = ["PreTrainedTokenizer", "TokenizersBackend", "Roberta", "XLMRoberta", "Camembert"];
+        let asked = self.lower_case == Some(true) || self.strip_accents == Some(true);
         match tokenizer.get_normalizer() {
-            // A generic class takes tokenizer.json as it is.
-            Some(_) | None if generic => {}
+            _ if plain.iter().any(|start| class.starts_with(start)) => {}
             Some(NormalizerWrapper::BertNormalizer(found)) => {
                 if self.lower_case.is_none() && !found.lowercase {
                     let what =
@@ -113,8 +114,10 @@ impl Letters {
                 );
                 tokenizer.with_normalizer(Some(changed));
             }
-            _ if self.lower_case == Some(true) || self.strip_accents == Some(true) => {
-                return Err(refuse("\"do_lower_case\" or \"strip_accents\" with a tokenizer of this kind".into()));
+            _ if asked && !class.is_empty() => {
+                return Err(refuse(format!(
+                    "\"do_lower_case\" or \"strip_accents\" for a tokenizer of class {class:?}"
+                )));
             }
             _ => {}
         }

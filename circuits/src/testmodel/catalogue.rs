@@ -95,9 +95,9 @@ pub fn catalogue() -> Vec<TestCase> {
             vec![pooling(&["cls_token"]), dense(64, 96, "ReLU"), dense(96, 32, "Identity"), normalize()],
         ),
         bert(
-            "bert-cls-mean-three-dense",
+            "bert-cls-last-three-dense",
             vec![
-                pooling(&["cls_token", "mean_tokens"]),
+                pooling(&["cls_token", "lasttoken"]),
                 dense(128, 64, "Identity"),
                 dense(64, 64, "GELU"),
                 dense(64, 32, "Tanh"),
