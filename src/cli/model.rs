@@ -44,7 +44,7 @@ Examples:
   sahara model pull ./my-model --name mine
       a folder with config.json, tokenizer.json, model.safetensors
   sahara model pull owner/name
-      any BERT-family encoder of the hub")]
+      an encoder or classifier of the hub")]
 pub struct PullArgs {
     /// Name of a known model, a folder, or owner/name of the hub
     #[arg(default_value = DEFAULT_MODEL)]
