@@ -4,6 +4,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Instant;
 
 use sahara_circuits::graph::Graph;
 use sahara_circuits::kernels::Simd;
@@ -15,13 +16,13 @@ use sahara_mpc::config::Config;
 use sahara_mpc::identity::PublicKey;
 use sahara_mpc::manifest::SignedManifest;
 use sahara_mpc::models::{PartHeader, SharingRecord};
-use sahara_mpc::packs::{PackHeader, PackLimits, PackStore};
+use sahara_mpc::packs::{PackHeader, PackLimits, PackStore, Purpose};
 use sahara_mpc::protocol::EvaluatorRole;
 use sahara_mpc::transcript::SignedRecord;
 use sahara_mpc::wire::Message;
 
 /// Bytes of a pack file before the corrections.
-const PACK_PREFIX: usize = 141;
+const PACK_PREFIX: usize = 157;
 
 #[test]
 fn version_1_graph_and_weights() {
@@ -50,21 +51,31 @@ fn version_2_transcript() {
 }
 
 #[test]
-fn version_2_pack_is_taken_once() {
+fn version_3_pack_is_taken_once_and_only_if_its_name_is_given_back() {
     let home = tempfile::tempdir().expect("a temporary folder");
-    let bytes = read("v2/pack.bin");
-    let (header, _) = PackHeader::decode(&bytes[..PACK_PREFIX]).expect("a version 2 pack");
+    let bytes = read("v3/pack.bin");
+    let (header, _) = PackHeader::decode(&bytes[..PACK_PREFIX]).expect("a version 3 pack");
     assert_eq!((header.corrections, header.prepared), (5, 8));
     fs::write(home.path().join(format!("{}.pack", header.id)), bytes).expect("a writable folder");
     let limits = PackLimits { per_key: 4, bytes: 1 << 20, memory: 1 << 20 };
-    let store = Arc::new(PackStore::open(home.path(), limits).expect("an old store opens"));
+    let (store, found) = PackStore::open(home.path(), limits).expect("an old store opens");
+    let store = Arc::new(store);
+    assert_eq!((&found[..], store.counts().len()), (&[header][..], 0), "found, and of no use yet");
+    let purpose = Purpose { asked_by: PublicKey([1; 32]), job: None };
+    store.readmit(&found, purpose, Instant::now());
     assert_eq!(store.held(&header.key), [header.id]);
-    let taken = store.take(&header.key, &header.id).expect("a readable store").expect("the old pack is there");
-    let (contents, _in_use) = taken.load(EvaluatorRole::Second).expect("an old pack loads");
+    let reserved = store.reserve_this(&header.key, &header.id).expect("the old pack is there");
+    let (contents, _in_use) = reserved.take(EvaluatorRole::Second).expect("an old pack loads");
     assert_eq!(contents.seed.as_bytes(), &[9; 32]);
-    assert_eq!((contents.corrections.as_slice(), contents.prepared.as_slice()), (&b"fixes"[..], &b"products"[..]));
-    assert!(store.take(&header.key, &header.id).expect("a readable store").is_none(), "a pack is taken once");
+    assert_eq!((&contents.corrections[..], &contents.prepared[..]), (&b"fixes"[..], &b"products"[..]));
+    assert!(store.reserve_this(&header.key, &header.id).is_none(), "a pack is taken once");
     assert_eq!(fs::read_dir(home.path()).expect("a folder").count(), 0, "and leaves nothing on disk");
+}
+
+#[test]
+fn packs_without_the_name_of_their_helpers_run_are_refused_by_name() {
+    let said = refusal("v2/pack.bin", &read("v2/pack.bin"));
+    assert!(said.contains("version 2"), "{said}");
 }
 
 #[test]
@@ -184,9 +195,9 @@ fn write_this_versions_bytes() {
     use sahara_mpc::config::Parties;
     use sahara_mpc::identity::generate;
     use sahara_mpc::manifest::{AccessList, AccessRule, AssignmentShare, ClientPart, Manifest, Shares, layout_digest};
-    use sahara_mpc::protocol::{JobSecret, Seed};
+    use sahara_mpc::protocol::{JobSecret, PackContents, Seed};
     use sahara_mpc::transcript::{Session, Transcript};
-    use sahara_mpc::wire::PackId;
+    use sahara_mpc::wire::{Incarnation, PackId};
 
     let keep = |name: &str, bytes: &[u8]| {
         let path = folder().join(name);
@@ -249,10 +260,28 @@ fn write_this_versions_bytes() {
     transcript.sent(b"two");
     keep("v2/transcript.bin", &transcript.sign(&own).encode());
 
-    let pack = PackHeader { id: PackId([2; 16]), key: task, role: EvaluatorRole::Second, corrections: 5, prepared: 8 };
+    let pack = PackHeader {
+        id: PackId([2; 16]),
+        key: task,
+        incarnation: Incarnation([6; 16]),
+        role: EvaluatorRole::Second,
+        corrections: 5,
+        prepared: 8,
+    };
     let front = pack.encode(&Seed::from_bytes([9; 32]));
     assert_eq!(front.len(), PACK_PREFIX);
-    keep("v2/pack.bin", &[&front[..], b"fixes", b"products"].concat());
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let limits = PackLimits { per_key: 1, bytes: 1 << 20, memory: 0 };
+    let (store, _) = PackStore::open(folder.path(), limits).expect("a new store");
+    let purpose = Purpose { asked_by: PublicKey([1; 32]), job: None };
+    let promised = store.promise(task, pack.file_len().expect("a small pack"), purpose).expect("room");
+    let contents = PackContents {
+        seed: Seed::from_bytes([9; 32]),
+        corrections: b"fixes".to_vec(),
+        prepared: b"products".to_vec(),
+    };
+    promised.stage(pack, contents).expect("a writable folder").commit(Instant::now());
+    keep("v3/pack.bin", &fs::read(folder.path().join(format!("{}.pack", pack.id))).expect("just written"));
     let part = PartHeader { manifest: signed.id(), masked_for: Some(Assignment::ALL[2]), len: 77 };
     keep("v2/part.bin", &part.encode());
 

@@ -5,8 +5,8 @@ use libfuzzer_sys::fuzz_target;
 use sahara_mpc::status::NodeStatus;
 use sahara_mpc::transcript::SignedRecord;
 use sahara_mpc::wire::{
-    Begin, Deal, DeleteSharing, Fail, FindSharing, GetClientPart, Hello, Kind, Message, OpenJob, OpenReply, Piece,
-    Prepare, Progress, PutAccess, Run, RunReply, Share, SharingList, SharingReply, parse_header,
+    AskJob, Begin, Deal, DeleteSharing, Fail, FindSharing, GetClientPart, HandBack, Hello, Kind, Message, OpenJob, OpenReply, Piece,
+    Prepare, Presence, Progress, PutAccess, Reclaim, Reclaimed, Run, RunReply, Share, SharingList, SharingReply, parse_header,
 };
 
 fuzz_target!(|bytes: &[u8]| {
@@ -28,6 +28,11 @@ fuzz_target!(|bytes: &[u8]| {
         Kind::ClientPart => drop(GetClientPart::decode(payload)),
         Kind::Prepare => drop(Prepare::decode(payload)),
         Kind::Deal => drop(Deal::decode(payload)),
+        Kind::HandBack => drop(HandBack::decode(payload)),
+        Kind::Reclaim => drop(Reclaim::decode(payload)),
+        Kind::Reclaimed => drop(Reclaimed::decode(payload)),
+        Kind::AskJob => drop(AskJob::decode(payload)),
+        Kind::Presence => drop(Presence::decode(payload)),
         Kind::Run => drop(Run::decode(payload)),
         Kind::Input => drop(Share::decode(payload)),
         Kind::RunReply => drop(RunReply::decode(payload)),
@@ -35,6 +40,6 @@ fuzz_target!(|bytes: &[u8]| {
         Kind::OpenReply => drop(OpenReply::decode(payload)),
         Kind::Transcript => drop(SignedRecord::decode(payload)),
         Kind::ListSharings | Kind::GoOn | Kind::Commit => {}
-        Kind::Done | Kind::Chunk | Kind::Status | Kind::DealReady | Kind::DealCommit | Kind::Round => {}
+        Kind::Done | Kind::Chunk | Kind::Status | Kind::DealAccept | Kind::DealReady | Kind::DealCommit | Kind::Round => {}
     }
 });

@@ -184,9 +184,20 @@ impl Client {
 
     /// Has the helper of `task` make `count` packs; `progress` hears how many are done.
     pub fn prepare(&self, task: &Task, count: u32, progress: &mut dyn FnMut(u32)) -> Result<(), ClientError> {
+        self.prepare_for(task, count, None, progress)
+    }
+
+    /// Has packs made, for a job if one is named.
+    fn prepare_for(
+        &self,
+        task: &Task,
+        count: u32,
+        job: Option<JobId>,
+        progress: &mut dyn FnMut(u32),
+    ) -> Result<(), ClientError> {
         self.on_lane(task.assignment.helper(), |lane| {
             lane.begin("while packs were prepared", Traffic::Setup, self.options.prepare_timeout);
-            lane.send(&Prepare { task: *task, count, consumer: self.identity.public() })?;
+            lane.send(&Prepare { task: *task, count, consumer: self.identity.public(), job })?;
             loop {
                 let patience = Instant::now() + self.options.prepare_timeout;
                 while !lane.readable(LOOK)? && Instant::now() < patience {

@@ -13,9 +13,14 @@ use crate::committee::{Committee, CommitteeError};
 use crate::engine::CostLimits;
 use crate::identity::{self, Identity, IdentityError, PublicKey};
 use crate::tls::Admission;
+use crate::wire::Kind;
 
 /// Version of the file format.
 const VERSION: u32 = 1;
+/// Megabytes that a node takes with nothing to do.
+const PROGRAM_MEGABYTES: u64 = 64;
+/// Bytes of a lane's thread and of the frames it handles, besides its buffers.
+const LANE_MEMORY: u64 = 256 << 10;
 /// The configuration's file name in a node's home.
 pub const FILE: &str = "node.toml";
 
@@ -152,12 +157,22 @@ impl Default for Limits {
 }
 
 impl Limits {
+    /// The most memory that a node takes under these limits, in bytes: caches, jobs, packs in memory, a thread and buffers
+    /// for each connection, and what the program itself needs.
+    pub fn memory(&self) -> u64 {
+        let megabytes = self.cache_megabytes + self.job_megabytes + self.pack_memory_megabytes + PROGRAM_MEGABYTES;
+        let lanes = u64::from(self.lanes) + 2 * crate::node::MEMBER_LANES as u64;
+        let doors = u64::from(self.handshakes) * crate::channel::STRANGER_BYTES;
+        (megabytes << 20) + lanes * (crate::channel::CHANNEL_MEMORY + LANE_MEMORY) + doors
+    }
+
     /// What a job of a graph may cost.
     pub fn cost(&self) -> CostLimits {
         CostLimits {
             dealt: self.graph_deal_megabytes << 20,
             products: self.graph_giga_products * 1_000_000_000,
             rounds: self.graph_rounds,
+            share: Kind::Input.limit() as u64,
             job_memory: self.job_megabytes << 20,
             cache_memory: self.cache_megabytes << 20,
         }

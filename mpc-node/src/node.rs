@@ -8,11 +8,13 @@ mod dealing;
 mod door;
 mod jobs;
 mod lanes;
+mod meeting;
 mod quota;
 mod serve;
 mod sharings;
 mod slots;
 mod state;
+mod stock;
 
 use std::future::Future;
 use std::io;
@@ -73,6 +75,9 @@ pub enum NodeError {
     /// The models on disk.
     #[error(transparent)]
     Models(#[from] ModelError),
+    /// The operating system gives no random bytes.
+    #[error("the operating system gives no random bytes: {0}")]
+    Random(getrandom::Error),
     /// The thread that accepts connections.
     #[error("cannot accept connections: {0}")]
     Door(io::Error),
@@ -92,7 +97,8 @@ fn port_advice(error: &std::io::Error) -> &'static str {
 
 /// Runs a node until `shutdown` resolves; running jobs then get `timeouts.shutdown` to end.
 pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<(), NodeError> {
-    let node = Arc::new(Node::open(config)?);
+    let (node, found) = Node::open(config)?;
+    let node = Arc::new(node);
     let listener = listen(node.config.listen, "listen").await?;
     let metrics = match node.config.metrics {
         Some(address) => Some(listen(address, "metrics").await?),
@@ -111,9 +117,19 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<(
     let listener = listener.into_std().map_err(NodeError::Door)?;
     let door_node = node.clone();
     let mut door = tokio::task::spawn_blocking(move || door::serve(&door_node, &listener, &server, &stopped));
-    let failed = tokio::select! {
-        () = shutdown => None,
-        ended = &mut door => Some(ended),
+    let stocking = node.clone();
+    tokio::task::spawn_blocking(move || {
+        stock::reclaim(&stocking, &found);
+        stocking.stocked();
+    });
+    let mut chores = tokio::time::interval(CHORES);
+    tokio::pin!(shutdown);
+    let failed = loop {
+        tokio::select! {
+            () = &mut shutdown => break None,
+            ended = &mut door => break Some(ended),
+            _ = chores.tick() => expire(&node),
+        }
     };
     node.stopping.store(true, Ordering::Relaxed);
     drop(stop);
@@ -133,7 +149,9 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<(
     while node.lanes.len() > 0 && Instant::now() < end {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
-    let spilled = node.packs.spill()?;
+    let stopping = node.clone();
+    let spilled = tokio::task::spawn_blocking(move || stock::hand_back(&stopping)).await.map_err(io::Error::other);
+    let spilled = spilled.map_err(NodeError::Door)??;
     if let Some(task) = metrics {
         task.abort();
         let _ = task.await; // frees the port
@@ -144,8 +162,21 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<(
     Ok(())
 }
 
+/// How often old packs are looked for.
+const CHORES: Duration = Duration::from_secs(10);
+
+/// Destroys packs that no job has taken for long.
+fn expire(node: &Node) {
+    match node.packs.expire(node.config.timeouts.pack(), Instant::now()) {
+        Ok(0) => {}
+        Ok(packs) => tracing::info!(packs, "packs that nobody asked for are destroyed"),
+        Err(error) => tracing::warn!(%error, "old packs could not be destroyed"),
+    }
+}
+
 async fn listen(address: SocketAddr, what: &'static str) -> Result<TcpListener, NodeError> {
     TcpListener::bind(address).await.map_err(|source| NodeError::Listen { address, what, source })
 }
 
+pub(crate) use lanes::MEMBER_LANES;
 pub use state::Node as NodeState;

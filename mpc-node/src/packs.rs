@@ -1,31 +1,37 @@
-//! Preprocessing packs of an evaluator: each is used once and never twice, whatever crashes.
+//! Preprocessing packs of an evaluator: each is used once and never twice, whatever crashes and whatever is restored.
 //!
-//! New packs stay in memory up to a limit, further ones go to disk; a node that is stopped writes those in memory to
-//! disk, a node that is killed has lost them, which is always safe. On disk, `<id>.partial` is being written,
-//! `<id>.pack` is ready, `<id>.taken` belongs to a job. Taking a pack renames it and syncs the directory *before*
-//! anything is read, and the file is removed as soon as it is in memory. At start every `.partial` and `.taken` is
-//! destroyed: a job that was interrupted takes its masks with it. A taken pack is one value that cannot be cloned and
-//! is consumed by loading it.
+//! **Which packs are unused is known to memory alone.** New packs stay in memory up to a limit, further ones go to disk;
+//! the files of a running node are worth something to that process only. A node that is stopped hands the names of its
+//! unused packs back to their helpers and writes those in memory to disk; at its next start it reclaims each name from the
+//! helper, who gives it out once and keeps the list in memory, under an *incarnation* drawn when the helper starts. So a
+//! file that comes back from a backup is never used: its name is not on the helper's list any more, or the helper's
+//! incarnation is another one. A node that is killed has handed nothing back and loses its packs, which is always safe.
+//!
+//! A pack is *reserved* for a job and loaded before the job is opened, and destroyed (its file is gone) before anything
+//! masked by it leaves the node. Until then the job can give it back. A file has a checksum and is synced before its name
+//! is handed back; a damaged one is a lone half, and the next pack serves.
 
+mod file;
 mod header;
+mod index;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{HashMap, VecDeque};
-use std::fs::{self, File};
-use std::io::{self, Read, Write};
+use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use thiserror::Error;
-use zeroize::Zeroizing;
 
-use crate::codec::{DecodeError, unhex};
+use crate::codec::DecodeError;
 use crate::engine::{EvaluatorRole, PackContents};
-use crate::identity::private_file;
-use crate::wire::PackId;
-use header::PREFIX;
+use crate::wire::{Incarnation, JobId, PackId};
+use file::{at, destroy, sync_dir};
 pub use header::{PackHeader, PackKey};
+pub use index::Purpose;
+use index::{Choice, Index, Promise, Ready};
 
 /// A pack that cannot be kept or used.
 #[derive(Debug, Error)]
@@ -57,6 +63,7 @@ pub enum PackError {
 pub struct PackStore {
     dir: PathBuf,
     index: Mutex<Index>,
+    changed: Condvar,
     limits: PackLimits,
 }
 
@@ -71,213 +78,147 @@ pub struct PackLimits {
     pub memory: u64,
 }
 
-#[derive(Default)]
-struct Index {
-    ready: HashMap<PackKey, VecDeque<Ready>>,
-    in_use: HashMap<PackKey, Vec<PackId>>,
-    /// Bytes of all ready packs.
-    bytes: u64,
-    /// Bytes of packs in memory, ready or not.
-    memory: u64,
-}
-
-/// A pack that waits for its job.
-struct Ready {
-    header: PackHeader,
-    /// `None` when it is on disk.
-    contents: Option<PackContents>,
-}
-
-impl Ready {
-    fn len(&self) -> u64 {
-        self.header.file_len().unwrap_or(u64::MAX)
-    }
-}
-
 impl PackStore {
-    /// Opens the store in `dir`; destroys what a crash left half-written or half-used, and what cannot be read.
-    pub fn open(dir: &Path, limits: PackLimits) -> Result<Self, PackError> {
+    /// Opens the store in `dir`, without a pack; gives the packs found there, of which none may be used unless its helper
+    /// gives its name back ([`PackStore::readmit`]). What cannot be read is destroyed.
+    pub fn open(dir: &Path, limits: PackLimits) -> Result<(Self, Vec<PackHeader>), PackError> {
         fs::create_dir_all(dir).map_err(at("create", dir))?;
         let mut found = Vec::new();
         for entry in fs::read_dir(dir).map_err(at("list", dir))? {
             let path = entry.map_err(at("list", dir))?.path();
             match path.extension().and_then(|e| e.to_str()) {
-                Some("pack") => match read_header(&path) {
-                    Ok((header, modified)) => found.push((modified, header)),
+                Some("pack") => match file::read_header(&path) {
+                    Ok(header) => found.push(header),
                     Err(error) => {
                         tracing::warn!(%error, "destroying an unusable pack");
                         destroy(&path)?;
                     }
                 },
+                // Not finished, or in use by an earlier version of this program.
                 Some("partial" | "taken") => destroy(&path)?,
                 _ => {}
             }
         }
-        found.sort_by_key(|(modified, _)| *modified);
-        let mut index = Index::default();
-        for (_, header) in found {
-            let ready = Ready { header, contents: None };
-            index.bytes += ready.len();
-            index.ready.entry(header.key).or_default().push_back(ready);
-        }
-        sync_dir(dir)?;
-        Ok(Self { dir: dir.into(), index: Mutex::new(index), limits })
+        found.sort_by_key(|header| header.id);
+        let store = Self { dir: dir.into(), index: Mutex::default(), changed: Condvar::new(), limits };
+        Ok((store, found))
     }
 
-    /// Whether another pack of `bytes` bytes may be kept.
-    pub fn has_room(&self, key: &PackKey, bytes: u64) -> Result<(), PackError> {
-        let index = self.lock();
-        if index.ready.get(key).map_or(0, VecDeque::len) >= self.limits.per_key {
-            let text = format!("{} packs are ready for this task already, the limit", self.limits.per_key);
-            return Err(PackError::Full(text));
-        }
-        if index.bytes.saturating_add(bytes) > self.limits.bytes {
-            let text = format!(
-                "the packs on disk would take more than the limit of {} MB (limits.pack_megabytes)",
-                self.limits.bytes >> 20
-            );
-            return Err(PackError::Full(text));
-        }
-        Ok(())
-    }
-
-    /// Keeps a pack, not yet ready for use: in memory if there is room, else on disk.
-    pub fn stage(&self, header: PackHeader, contents: PackContents) -> Result<StagedPack<'_>, PackError> {
-        let len = header.file_len().unwrap_or(u64::MAX);
-        {
-            let mut index = self.lock();
-            if index.memory.saturating_add(len) <= self.limits.memory {
-                index.memory += len;
-                return Ok(StagedPack { store: self, header, contents: Some(contents), committed: false });
-            }
-        }
-        let staged = StagedPack { store: self, header, contents: None, committed: false };
-        self.write_file(&header, &contents)?;
-        Ok(staged)
-    }
-
-    /// Writes the packs in memory to disk (the node stops).
-    pub fn spill(&self) -> Result<usize, PackError> {
+    /// Makes packs found at the start usable: exactly those whose names their helper has just given back.
+    pub fn readmit(&self, packs: &[PackHeader], purpose: Purpose, now: Instant) {
         let mut index = self.lock();
-        let index = &mut *index;
-        let mut spilled = 0;
-        for ready in index.ready.values_mut().flatten() {
-            if let Some(contents) = ready.contents.take() {
-                self.write_file(&ready.header, &contents)?;
-                self.make_ready(&ready.header.id)?;
-                index.memory -= ready.len();
-                spilled += 1;
-            }
+        for header in packs {
+            index.add(Ready { header: *header, contents: None, purpose, made: now });
         }
-        Ok(spilled)
+        drop(index);
+        self.changed.notify_all();
+    }
+
+    /// Destroys packs found at the start.
+    pub fn discard(&self, packs: &[PackHeader]) -> Result<(), PackError> {
+        packs.iter().try_for_each(|header| destroy(&self.path(&header.id, "pack")))
+    }
+
+    /// Keeps room for a pack of `bytes` bytes that is about to be made.
+    ///
+    /// # Errors
+    /// When there is none, and nobody has more than whoever asks for it.
+    pub fn promise(&self, key: PackKey, bytes: u64, purpose: Purpose) -> Result<Promised<'_>, PackError> {
+        let promise = Promise { key, bytes, purpose };
+        let gone = self.lock().promise(&self.limits, promise)?;
+        self.destroy_all(&gone)?;
+        Ok(Promised { store: self, promise })
+    }
+
+    /// Reserves a pack for a job; waits at most `time` for one that is being made.
+    pub fn reserve(
+        self: &Arc<Self>,
+        key: &PackKey,
+        job: &JobId,
+        time: Duration,
+    ) -> Result<Option<Reserved>, PackError> {
+        let end = Instant::now() + time;
+        let mut index = self.lock();
+        loop {
+            let now = Instant::now();
+            match index.choose(key, job, now) {
+                Choice::Pack(pack) => return Ok(Some(Reserved::new(self, pack))),
+                Choice::Wait if now < end => {}
+                Choice::Wait | Choice::None => return Ok(None),
+            }
+            index = self.changed.wait_timeout(index, end - now).unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+
+    /// Reserves the pack with this name.
+    pub fn reserve_this(self: &Arc<Self>, key: &PackKey, id: &PackId) -> Option<Reserved> {
+        self.lock().choose_this(key, id).map(|pack| Reserved::new(self, pack))
+    }
+
+    /// Stops handing out packs, and gives the headers of those that are ready: their names can be handed back.
+    pub fn close(&self) -> Vec<PackHeader> {
+        let ready = self.lock().close();
+        self.changed.notify_all();
+        ready
+    }
+
+    /// Writes the packs in memory to disk, as far as `keep` wants them, and destroys the other files. After
+    /// [`PackStore::close`].
+    pub fn spill(&self, keep: impl Fn(&PackHeader) -> bool) -> Result<usize, PackError> {
+        let gone = self.lock().remove_where(|pack| !keep(&pack.header));
+        self.destroy_all(&gone)?;
+        let in_memory = self.lock().take_contents();
+        for (header, contents) in &in_memory {
+            self.write_file(header, contents)?;
+        }
+        sync_dir(&self.dir)?;
+        Ok(in_memory.len())
     }
 
     fn write_file(&self, header: &PackHeader, contents: &PackContents) -> Result<(), PackError> {
-        let path = self.path(&header.id, "partial");
-        let mut file = private_file(&path).map_err(at("create", &path))?;
-        file.write_all(&header.encode(&contents.seed))
-            .and_then(|()| file.write_all(&contents.corrections))
-            .and_then(|()| file.write_all(&contents.prepared))
-            .map_err(at("write", &path))
-    }
-
-    fn make_ready(&self, id: &PackId) -> Result<(), PackError> {
-        let partial = self.path(id, "partial");
-        fs::rename(&partial, self.path(id, "pack")).map_err(at("rename", &partial))
-    }
-
-    /// Takes the oldest pack for `key`.
-    pub fn take_oldest(self: &Arc<Self>, key: &PackKey) -> Result<Option<TakenPack>, PackError> {
-        self.take_where(key, |_| true)
-    }
-
-    /// Takes one pack.
-    pub fn take(self: &Arc<Self>, key: &PackKey, id: &PackId) -> Result<Option<TakenPack>, PackError> {
-        self.take_where(key, |candidate| candidate == id)
-    }
-
-    fn take_where(
-        self: &Arc<Self>,
-        key: &PackKey,
-        wanted: impl Fn(&PackId) -> bool,
-    ) -> Result<Option<TakenPack>, PackError> {
-        let mut pack = {
-            let mut index = self.lock();
-            let Some(ready) = index.ready.get_mut(key) else { return Ok(None) };
-            let Some(at) = ready.iter().position(|ready| wanted(&ready.header.id)) else { return Ok(None) };
-            let Some(pack) = ready.remove(at) else { return Ok(None) };
-            index.bytes -= pack.len();
-            if pack.contents.is_some() {
-                index.memory -= pack.len();
-            }
-            index.in_use.entry(*key).or_default().push(pack.header.id);
-            pack
-        };
-        let id = pack.header.id;
-        let in_use = InUse { store: self.clone(), key: *key, id };
-        let place = match pack.contents.take() {
-            Some(contents) => Place::Memory(pack.header.role, contents),
-            None => {
-                let (ready, taken) = (self.path(&id, "pack"), self.path(&id, "taken"));
-                fs::rename(&ready, &taken).map_err(at("take", &ready))?;
-                let file = TakenFile(taken);
-                sync_dir(&self.dir)?;
-                Place::Disk(file)
-            }
-        };
-        Ok(Some(TakenPack { place, in_use }))
+        let partial = self.path(&header.id, "partial");
+        file::write(&partial, header, contents)?;
+        fs::rename(&partial, self.path(&header.id, "pack")).map_err(at("rename", &partial))
     }
 
     /// All packs for `key` that are ready or in use.
     pub fn held(&self, key: &PackKey) -> Vec<PackId> {
-        let index = self.lock();
-        let ready = index.ready.get(key).into_iter().flatten().map(|ready| ready.header.id);
-        ready.chain(index.in_use.get(key).into_iter().flatten().copied()).collect()
+        self.lock().held(key)
     }
 
     /// Destroys the ready packs for `key` that the other evaluator does not hold.
     pub fn keep_only(&self, key: &PackKey, held: &[PackId]) -> Result<usize, PackError> {
-        self.remove_where(|k, id| k == key && !held.contains(id))
+        self.remove_where(|pack| pack.header.key == *key && !held.contains(&pack.header.id))
     }
 
     /// Destroys the ready packs whose key fails `keep` (a model was registered anew).
     pub fn retain(&self, keep: impl Fn(&PackKey) -> bool) -> Result<usize, PackError> {
-        self.remove_where(|key, _| !keep(key))
+        self.remove_where(|pack| !keep(&pack.header.key))
     }
 
-    fn remove_where(&self, doomed: impl Fn(&PackKey, &PackId) -> bool) -> Result<usize, PackError> {
-        let mut gone = Vec::new();
-        {
-            let mut index = self.lock();
-            let index = &mut *index;
-            for (key, ready) in &mut index.ready {
-                ready.retain(|pack| {
-                    let dies = doomed(key, &pack.header.id);
-                    if dies {
-                        index.bytes -= pack.len();
-                        if pack.contents.is_some() {
-                            index.memory -= pack.len();
-                        }
-                        gone.push(pack.header.id);
-                    }
-                    !dies
-                });
-            }
-        }
-        for id in &gone {
-            destroy(&self.path(id, "pack"))?;
-        }
+    /// Destroys the packs that have waited for `age` or longer.
+    pub fn expire(&self, age: Duration, now: Instant) -> Result<usize, PackError> {
+        self.remove_where(|pack| now.saturating_duration_since(pack.made) >= age)
+    }
+
+    fn remove_where(&self, doomed: impl Fn(&Ready) -> bool) -> Result<usize, PackError> {
+        let gone = self.lock().remove_where(doomed);
+        self.destroy_all(&gone)?;
         Ok(gone.len())
+    }
+
+    fn destroy_all(&self, packs: &[PackId]) -> Result<(), PackError> {
+        packs.iter().try_for_each(|id| destroy(&self.path(id, "pack")))
     }
 
     /// Packs ready, by key.
     pub fn counts(&self) -> Vec<(PackKey, u32)> {
-        self.lock().ready.iter().filter(|(_, r)| !r.is_empty()).map(|(key, r)| (*key, r.len() as u32)).collect()
+        self.lock().counts()
     }
 
     /// Packs ready for a key.
     pub fn count(&self, key: &PackKey) -> u32 {
-        self.lock().ready.get(key).map_or(0, |ready| ready.len() as u32)
+        self.lock().count(key)
     }
 
     fn path(&self, id: &PackId, extension: &str) -> PathBuf {
@@ -289,9 +230,39 @@ impl PackStore {
     }
 }
 
+/// Room for a pack that is being made; free again when dropped.
+pub struct Promised<'a> {
+    store: &'a PackStore,
+    promise: Promise,
+}
+
+impl<'a> Promised<'a> {
+    /// Keeps the pack, not yet ready for use: in memory if there is room, else on disk.
+    pub fn stage(self, header: PackHeader, contents: PackContents) -> Result<StagedPack<'a>, PackError> {
+        let len = header.file_len().unwrap_or(u64::MAX);
+        let mut index = self.store.lock();
+        if index.memory.saturating_add(len) <= self.store.limits.memory {
+            index.memory += len;
+            drop(index);
+            return Ok(StagedPack { promised: self, header, contents: Some(contents), committed: false });
+        }
+        drop(index);
+        let staged = StagedPack { promised: self, header, contents: None, committed: false };
+        staged.promised.store.write_file(&header, &contents)?;
+        Ok(staged)
+    }
+}
+
+impl Drop for Promised<'_> {
+    fn drop(&mut self) {
+        self.store.lock().keep_or_break(&self.promise);
+        self.store.changed.notify_all(); // who waits for it finds it ready, or learns that there is none
+    }
+}
+
 /// A pack that is not ready yet; destroyed unless committed.
 pub struct StagedPack<'a> {
-    store: &'a PackStore,
+    promised: Promised<'a>,
     header: PackHeader,
     contents: Option<PackContents>,
     committed: bool,
@@ -299,16 +270,14 @@ pub struct StagedPack<'a> {
 
 impl StagedPack<'_> {
     /// Makes the pack ready.
-    pub fn commit(mut self) -> Result<(), PackError> {
-        if self.contents.is_none() {
-            self.store.make_ready(&self.header.id)?;
-        }
+    pub fn commit(mut self, now: Instant) {
         self.committed = true;
-        let ready = Ready { header: self.header, contents: self.contents.take() };
-        let mut index = self.store.lock();
-        index.bytes += ready.len();
-        index.ready.entry(self.header.key).or_default().push_back(ready);
-        Ok(())
+        let Promise { purpose, .. } = self.promised.promise;
+        let ready = Ready { header: self.header, contents: self.contents.take(), purpose, made: now };
+        // In one step with the end of the promise, so that nobody who waits for it sees neither.
+        let mut index = self.promised.store.lock();
+        index.keep_or_break(&self.promised.promise);
+        index.add(ready);
     }
 }
 
@@ -317,126 +286,156 @@ impl Drop for StagedPack<'_> {
         if self.committed {
             return;
         }
+        let store = self.promised.store;
         if self.contents.is_some() {
-            self.store.lock().memory -= self.header.file_len().unwrap_or(u64::MAX);
+            store.lock().memory -= self.header.file_len().unwrap_or(u64::MAX);
         } else {
-            let _ = fs::remove_file(self.store.path(&self.header.id, "partial")); // else the next start removes it
+            let _ = fs::remove_file(store.path(&self.header.id, "pack")); // else the next start removes it
         }
     }
 }
 
-/// A pack that belongs to one job from now on; destroyed when dropped.
-pub struct TakenPack {
-    place: Place,
-    in_use: InUse,
+/// A pack that is reserved for one job: back in its place when dropped, gone for ever once taken.
+pub struct Reserved {
+    store: Arc<PackStore>,
+    /// Present until it is taken or destroyed.
+    pack: Option<Ready>,
+    /// Read from its file, which is still there.
+    loaded: Option<PackContents>,
 }
 
-enum Place {
-    Memory(EvaluatorRole, PackContents),
-    Disk(TakenFile),
-}
-
-/// Keeps a pack's name on the list of held packs until the job has ended.
+/// Keeps a used pack's name on the list of held packs until the job has ended.
 pub struct InUse {
     store: Arc<PackStore>,
     key: PackKey,
     id: PackId,
 }
 
-/// The file of a taken pack; removed when dropped.
-struct TakenFile(PathBuf);
+impl Reserved {
+    fn new(store: &Arc<PackStore>, pack: Ready) -> Self {
+        Self { store: store.clone(), pack: Some(pack), loaded: None }
+    }
 
-impl TakenPack {
     /// Its name.
     pub fn id(&self) -> PackId {
-        self.in_use.id
+        self.pack.as_ref().map_or(PackId([0; 16]), |pack| pack.header.id)
     }
 
-    /// The pack itself. A file is read into memory and removed.
-    pub fn load(self, role: EvaluatorRole) -> Result<(PackContents, InUse), PackError> {
-        let path = self.in_use.store.path(&self.in_use.id, "taken");
-        let other_role = || PackError::Damaged {
-            path: path.clone(),
-            source: DecodeError::Field { what: "pack", field: "name, role or length" },
-        };
-        match self.place {
-            Place::Memory(made_for, contents) if made_for == role => Ok((contents, self.in_use)),
-            Place::Memory(..) => Err(other_role()),
-            Place::Disk(file) => {
-                let (header, contents) = file.read(&path)?;
-                if (header.id, header.key, header.role) != (self.in_use.id, self.in_use.key, role) {
-                    return Err(other_role());
-                }
-                Ok((contents, self.in_use))
+    /// What it is bound to.
+    pub fn header(&self) -> Option<&PackHeader> {
+        self.pack.as_ref().map(|pack| &pack.header)
+    }
+
+    /// Reads the pack if it is on disk, and checks that it is whole and for this role. It can still be given back.
+    ///
+    /// # Errors
+    /// When it cannot be used: destroy it then.
+    pub fn load(&mut self, role: EvaluatorRole) -> Result<(), PackError> {
+        let Some(pack) = &self.pack else { return Ok(()) };
+        let path = self.store.path(&pack.header.id, "pack");
+        if pack.header.role != role {
+            return Err(file::damaged(&path)(DecodeError::Field { what: "pack", field: "role" }));
+        }
+        if pack.contents.is_none() && self.loaded.is_none() {
+            let (header, contents) = file::read(&path)?;
+            if header != pack.header {
+                return Err(file::damaged(&path)(DecodeError::Field { what: "pack", field: "header" }));
             }
+            self.loaded = Some(contents);
         }
+        Ok(())
     }
-}
 
-impl TakenFile {
-    fn read(self, path: &Path) -> Result<(PackHeader, PackContents), PackError> {
-        let mut file = File::open(path).map_err(at("open", path))?;
-        let mut prefix = Zeroizing::new([0; PREFIX]);
-        file.read_exact(prefix.as_mut()).map_err(at("read", path))?;
-        let damaged = |source| PackError::Damaged { path: path.into(), source };
-        let (header, seed) = PackHeader::decode(&prefix[..]).map_err(damaged)?;
-        let len = file.metadata().map_err(at("read", path))?.len();
-        if header.file_len() != Some(len) {
-            return Err(damaged(DecodeError::Field { what: "pack", field: "name, role or length" }));
-        }
-        let mut read = |len: u64| {
-            let mut bytes = Vec::with_capacity(len as usize);
-            (&mut file).take(len).read_to_end(&mut bytes).map(|_| bytes)
+    /// Takes the pack for good: its file is gone before this returns.
+    ///
+    /// # Errors
+    /// When its file cannot be removed; the pack is lost then.
+    pub fn take(mut self, role: EvaluatorRole) -> Result<(PackContents, InUse), PackError> {
+        self.load(role)?;
+        let on_disk = self.loaded.is_some();
+        let contents = self.loaded.take().or_else(|| self.pack.as_mut().and_then(|pack| pack.contents.take()));
+        let (Some(pack), Some(contents)) = (self.pack.take(), contents) else {
+            let what = DecodeError::Field { what: "pack", field: "contents" };
+            return Err(file::damaged(&self.store.dir)(what));
         };
-        let corrections = read(header.corrections).map_err(at("read", path))?;
-        let prepared = read(header.prepared).map_err(at("read", path))?;
-        Ok((header, PackContents { seed, corrections, prepared }))
+        let in_use = InUse { store: self.store.clone(), key: pack.header.key, id: pack.header.id };
+        if on_disk {
+            destroy(&self.store.path(&pack.header.id, "pack"))?;
+            sync_dir(&self.store.dir)?;
+        }
+        Ok((contents, in_use))
+    }
+
+    /// Destroys the pack.
+    ///
+    /// # Errors
+    /// When its file cannot be removed; the running node does not use it any more all the same.
+    pub fn destroy(mut self) -> Result<(), PackError> {
+        let Some(pack) = self.pack.take() else { return Ok(()) };
+        self.store.lock().release(&pack.header.key, &pack.header.id);
+        destroy(&self.store.path(&pack.header.id, "pack"))
     }
 }
 
-impl Drop for TakenFile {
+impl Drop for Reserved {
     fn drop(&mut self) {
-        if let Err(error) = destroy(&self.0) {
-            tracing::warn!(%error, "a used pack stays on disk until the next start");
+        if let Some(pack) = self.pack.take() {
+            self.store.lock().put_back(pack);
+            self.store.changed.notify_all();
         }
     }
 }
 
 impl Drop for InUse {
     fn drop(&mut self) {
-        let mut index = self.store.lock();
-        if let Some(list) = index.in_use.get_mut(&self.key) {
-            list.retain(|id| *id != self.id);
+        self.store.lock().release(&self.key, &self.id);
+    }
+}
+
+/// What a helper remembers of the packs that its evaluators have handed back: in memory only.
+pub struct Deposits {
+    incarnation: Incarnation,
+    handed_back: [Mutex<std::collections::HashSet<PackId>>; 3],
+}
+
+impl Deposits {
+    /// Most names that one evaluator may have handed back.
+    const MOST: usize = 1 << 16;
+
+    /// Empty, under a fresh incarnation.
+    ///
+    /// # Errors
+    /// When the system has no random bytes to give.
+    pub fn new() -> Result<Self, getrandom::Error> {
+        Ok(Self { incarnation: Incarnation::random()?, handed_back: Default::default() })
+    }
+
+    /// Names this run of the helper.
+    pub fn incarnation(&self) -> Incarnation {
+        self.incarnation
+    }
+
+    /// An evaluator that stops hands back names of unused packs; says how many were taken.
+    pub fn hand_back(&self, evaluator: u8, incarnation: Incarnation, packs: &[PackId]) -> usize {
+        if incarnation != self.incarnation {
+            return 0;
         }
+        let mut names = self.names(evaluator);
+        let before = names.len();
+        names.extend(packs.iter().take(Self::MOST.saturating_sub(before)));
+        names.len() - before
     }
-}
 
-fn read_header(path: &Path) -> Result<(PackHeader, std::time::SystemTime), PackError> {
-    let mut file = File::open(path).map_err(at("open", path))?;
-    let mut prefix = Zeroizing::new([0; PREFIX]);
-    file.read_exact(prefix.as_mut()).map_err(at("read", path))?;
-    let damaged = |source| PackError::Damaged { path: path.into(), source };
-    let (header, _) = PackHeader::decode(&prefix[..]).map_err(damaged)?;
-    let metadata = file.metadata().map_err(at("read", path))?;
-    let named = path.file_stem().and_then(|s| s.to_str()).and_then(unhex::<16>) == Some(header.id.0);
-    if !named || header.file_len() != Some(metadata.len()) {
-        return Err(damaged(DecodeError::Field { what: "pack", field: "name or length" }));
+    /// An evaluator that starts reclaims names: those that it has handed back, each once.
+    pub fn reclaim(&self, evaluator: u8, incarnation: Incarnation, packs: &[PackId]) -> Vec<PackId> {
+        if incarnation != self.incarnation {
+            return Vec::new();
+        }
+        let mut names = self.names(evaluator);
+        packs.iter().filter(|pack| names.remove(pack)).copied().collect()
     }
-    Ok((header, metadata.modified().map_err(at("read", path))?))
-}
 
-fn destroy(path: &Path) -> Result<(), PackError> {
-    match fs::remove_file(path) {
-        Err(e) if e.kind() != io::ErrorKind::NotFound => Err(at("remove", path)(e)),
-        _ => Ok(()),
+    fn names(&self, evaluator: u8) -> MutexGuard<'_, std::collections::HashSet<PackId>> {
+        self.handed_back[usize::from(evaluator % 3)].lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-fn sync_dir(dir: &Path) -> Result<(), PackError> {
-    File::open(dir).and_then(|d| d.sync_all()).map_err(at("sync", dir))
-}
-
-fn at(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> PackError {
-    let path = path.to_path_buf();
-    move |source| PackError::Io { action, path, source }
 }

@@ -8,6 +8,7 @@
 
 mod jobs;
 mod models;
+mod packs;
 
 use crate::codec::{DecodeError, Reader, Writer};
 use crate::engine::{Assignment, GraphId, Rounding, Visibility};
@@ -18,6 +19,8 @@ pub use models::{
     Begin, Deal, DeleteSharing, FindSharing, GetClientPart, ListSharings, MAX_SHARINGS, Piece, Prepare, PutAccess,
     SharingEntry, SharingList, SharingReply,
 };
+
+pub use packs::{AskJob, HandBack, Incarnation, MAX_NAMES, PackNames, Presence, Reclaim, Reclaimed};
 
 /// Version of the lane's language, in the [`Hello`].
 pub const VERSION: u16 = 2;
@@ -79,6 +82,18 @@ pub enum Kind {
     DealReady = 32,
     /// Helper to evaluator: keep it; empty.
     DealCommit = 33,
+    /// Evaluator to helper: there is room, deal; empty.
+    DealAccept = 38,
+    /// Request of an evaluator that stops: [`HandBack`].
+    HandBack = 35,
+    /// Request of an evaluator that starts: [`Reclaim`].
+    Reclaim = 36,
+    /// Answer to `Reclaim`: [`Reclaimed`].
+    Reclaimed = 37,
+    /// Request of the first evaluator to the second: [`AskJob`].
+    AskJob = 70,
+    /// Answer to `AskJob`: [`Presence`].
+    Presence = 71,
     /// Request to an evaluator: [`Run`], followed by `Input`.
     Run = 40,
     /// The consumer's share of the inputs.
@@ -99,9 +114,10 @@ impl Kind {
     /// The kind with this code.
     pub fn from_code(code: u8) -> Option<Self> {
         use Kind::{
-            Begin, Chunk, ClientPart, Commit, Deal, DealCommit, DealReady, DeleteSharing, Done, Fail, FindSharing,
-            GoOn, Hello, Input, ListSharings, OpenJob, OpenReply, Piece, Prepare, Progress, PutAccess, Round, Run,
-            RunReply, SharingList, SharingReply, Status, StatusReply, Transcript,
+            AskJob, Begin, Chunk, ClientPart, Commit, Deal, DealAccept, DealCommit, DealReady, DeleteSharing, Done,
+            Fail, FindSharing, GoOn, HandBack, Hello, Input, ListSharings, OpenJob, OpenReply, Piece, Prepare,
+            Presence, Progress, PutAccess, Reclaim, Reclaimed, Round, Run, RunReply, SharingList, SharingReply, Status,
+            StatusReply, Transcript,
         };
         [
             Hello,
@@ -124,8 +140,14 @@ impl Kind {
             ClientPart,
             Prepare,
             Deal,
+            DealAccept,
             DealReady,
             DealCommit,
+            HandBack,
+            Reclaim,
+            Reclaimed,
+            AskJob,
+            Presence,
             Run,
             Input,
             RunReply,
@@ -143,7 +165,7 @@ impl Kind {
         match self {
             Self::Status | Self::Prepare | Self::Run | Self::FindSharing | Self::ListSharings => true,
             Self::Begin | Self::PutAccess | Self::DeleteSharing | Self::ClientPart => true,
-            Self::Deal | Self::OpenJob => caller == Caller::Member,
+            Self::Deal | Self::HandBack | Self::Reclaim | Self::AskJob | Self::OpenJob => caller == Caller::Member,
             _ => false,
         }
     }
@@ -151,7 +173,13 @@ impl Kind {
     /// Largest payload of this kind, in bytes.
     pub fn limit(self) -> usize {
         match self {
-            Self::Done | Self::Status | Self::DealReady | Self::DealCommit | Self::GoOn | Self::Commit => 0,
+            Self::Done
+            | Self::Status
+            | Self::DealAccept
+            | Self::DealReady
+            | Self::DealCommit
+            | Self::GoOn
+            | Self::Commit => 0,
             Self::Hello | Self::FindSharing | Self::ListSharings | Self::Piece => 256,
             Self::DeleteSharing | Self::ClientPart => 256,
             Self::Begin | Self::PutAccess => MAX_MANIFEST + 64,
@@ -159,6 +187,8 @@ impl Kind {
             Self::SharingList => 256 << 10,
             Self::Prepare | Self::Deal | Self::Run | Self::OpenReply | Self::Progress => 256,
             Self::Fail | Self::Transcript => 2048,
+            Self::AskJob | Self::Presence => 256,
+            Self::HandBack | Self::Reclaim | Self::Reclaimed => 48 << 10,
             Self::OpenJob => 64 << 10,
             Self::Chunk => CHUNK,
             Self::StatusReply => 256 << 10,

@@ -18,7 +18,9 @@ use sahara_mpc::lane::{Lane, LaneError};
 use sahara_mpc::meter::{Meter, Traffic};
 use sahara_mpc::tls::{Admission, server_config};
 use sahara_mpc::transcript::{Session, Transcript};
-use sahara_mpc::wire::{Begin, Caller, Deal, FailCode, Kind, Message, OpenJob, OpenReply, PackId, Piece, SharingReply};
+use sahara_mpc::wire::{
+    Begin, Caller, Deal, FailCode, Kind, Message, OpenJob, OpenReply, PackId, Piece, Presence, SharingReply,
+};
 
 const TIME: Duration = Duration::from_secs(20);
 
@@ -189,6 +191,7 @@ fn serve(
             }
             Kind::Deal => {
                 let deal = Deal::decode(&payload).unwrap();
+                lane.send_frame(Kind::DealAccept, &[])?;
                 lane.receive_stream(deal.corrections as usize)?;
                 lane.send_frame(Kind::DealReady, &[])?;
                 lane.receive_frame(Kind::DealCommit)?;
@@ -198,6 +201,7 @@ fn serve(
                 lane.receive_frame(Kind::Input)?;
                 std::thread::sleep(Duration::from_secs(8)); // the consumer is kept waiting
             }
+            Kind::AskJob => lane.send(&Presence::Here)?,
             Kind::OpenJob => {
                 let open = OpenJob::decode(&payload).unwrap();
                 if act == Act::NoPack {

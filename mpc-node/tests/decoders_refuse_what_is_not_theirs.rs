@@ -15,9 +15,9 @@ use sahara_mpc::packs::PackHeader;
 use sahara_mpc::status::NodeStatus;
 use sahara_mpc::transcript::{Session, SignedRecord, Transcript};
 use sahara_mpc::wire::{
-    Begin, Deal, DeleteSharing, Fail, FailCode, FindSharing, GetClientPart, Hello, JobId, Kind, ManifestId, Message,
-    OpenJob, OpenReply, PackId, Piece, Prepare, Progress, PutAccess, Run, RunReply, Share, SharingEntry, SharingList,
-    SharingReply, Task, parse_header,
+    AskJob, Begin, Deal, DeleteSharing, Fail, FailCode, FindSharing, GetClientPart, HandBack, Hello, Incarnation,
+    JobId, Kind, ManifestId, Message, OpenJob, OpenReply, PackId, PackNames, Piece, Prepare, Presence, Progress,
+    PutAccess, Reclaim, Reclaimed, Run, RunReply, Share, SharingEntry, SharingList, SharingReply, Task, parse_header,
 };
 
 /// What a decoder makes of bytes: the bytes it would write, or nothing when it refuses.
@@ -27,8 +27,13 @@ fn message<M: Message>(bytes: &[u8]) -> Option<Vec<u8>> {
     M::decode(bytes).ok().map(|m| m.encode())
 }
 
-const DECODERS: [(&str, Decoder); 22] = [
+const DECODERS: [(&str, Decoder); 27] = [
     ("Hello", message::<Hello>),
+    ("HandBack", message::<HandBack>),
+    ("Reclaim", message::<Reclaim>),
+    ("Reclaimed", message::<Reclaimed>),
+    ("AskJob", message::<AskJob>),
+    ("Presence", message::<Presence>),
     ("Progress", message::<Progress>),
     ("FindSharing", message::<FindSharing>),
     ("SharingReply", message::<SharingReply>),
@@ -94,8 +99,15 @@ fn examples() -> Vec<(&'static str, Vec<u8>)> {
     let transcript = Transcript::new(session, 0, &JobSecret::from_bytes([9; 32])).sign(&identity);
     let consumer = identity.public();
     let seed = zeroize::Zeroizing::new([4; 32]);
-    let pack =
-        PackHeader { id: PackId([3; 16]), key: task(), role: EvaluatorRole::Second, corrections: 7, prepared: 9 };
+    let pack = PackHeader {
+        id: PackId([3; 16]),
+        key: task(),
+        incarnation: Incarnation([5; 16]),
+        role: EvaluatorRole::Second,
+        corrections: 7,
+        prepared: 9,
+    };
+    let names = PackNames { incarnation: Incarnation([5; 16]), packs: vec![PackId([3; 16]), PackId([4; 16])] };
     let part = PartHeader { manifest: ManifestId([1; 32]), masked_for: Some(Assignment::ALL[1]), len: 64 };
     let signed = manifest(&identity);
     let (owner, sharing) = (signed.manifest().owner, signed.manifest().sharing());
@@ -122,6 +134,11 @@ fn examples() -> Vec<(&'static str, Vec<u8>)> {
     let share = vec![vec![1, 2, 3], vec![], vec![4]];
     vec![
         ("Hello", Hello { committee: [7; 32] }.encode()),
+        ("HandBack", HandBack(names.clone()).encode()),
+        ("Reclaim", Reclaim(names.clone()).encode()),
+        ("Reclaimed", Reclaimed(names).encode()),
+        ("AskJob", AskJob { job: JobId([2; 16]), task: task(), consumer: [7; 32] }.encode()),
+        ("Presence", Presence::Here.encode()),
         ("Progress", Progress { done: 1, total: 2 }.encode()),
         ("FindSharing", FindSharing::Exactly(signed.id()).encode()),
         ("SharingReply", reply.encode()),
@@ -131,8 +148,20 @@ fn examples() -> Vec<(&'static str, Vec<u8>)> {
         ("PutAccess", PutAccess(access).encode()),
         ("DeleteSharing", DeleteSharing(sharing).encode()),
         ("GetClientPart", GetClientPart(ManifestId([1; 32])).encode()),
-        ("Prepare", Prepare { task: task(), count: 3, consumer }.encode()),
-        ("Deal", Deal { pack: PackId([3; 16]), task: task(), consumer, seed, corrections: 10 }.encode()),
+        ("Prepare", Prepare { task: task(), count: 3, consumer, job: Some(JobId([2; 16])) }.encode()),
+        (
+            "Deal",
+            Deal {
+                pack: PackId([3; 16]),
+                task: task(),
+                consumer,
+                job: None,
+                incarnation: Incarnation([5; 16]),
+                seed,
+                corrections: 10,
+            }
+            .encode(),
+        ),
         ("Run", Run { job: JobId([2; 16]), task: task() }.encode()),
         ("Share", Share(share.clone()).encode()),
         (

@@ -3,6 +3,7 @@
 //! Each area is one function in a file of its own, prints its conditions and its figures, and fails when a bar is missed.
 
 mod attack;
+mod load;
 mod mutants;
 
 use std::time::Instant;
@@ -13,6 +14,7 @@ type Area = (&'static str, &'static str, fn(&[String]) -> Result<(), Failure>);
 
 const AREAS: &[Area] = &[
     ("mutants", "removes checks one by one and sees whether a test notices", mutants::run),
+    ("load", "1,200 hostile connections beside an honest consumer of share nodes", load::run),
     ("attack", "attacks four validators for 1,000 blocks beside honest transfers", attack::run),
 ];
 

@@ -56,24 +56,35 @@ pub struct Inference {
     pub transcripts: [SignedRecord; 2],
 }
 
+/// How often a pack is made for one job: a node may be restarted meanwhile.
+const ATTEMPTS: u32 = 3;
+
 impl Client {
     /// Runs a job.
     pub fn infer(&self, job: &Job<'_>) -> Result<Inference, ClientError> {
         check_inputs(job.graph, job.inputs)?;
-        match self.infer_once(job) {
-            Err(error) if job.auto_prepare && error.code() == Some(FailCode::NoPack) => {
-                self.prepare(&job.task, 1, &mut |_| ())?;
-                let mut inference = self.infer_once(job)?;
-                inference.stats.prepared = true;
-                Ok(inference)
+        let mut prepared = 0;
+        let mut id = JobId::random()?;
+        loop {
+            match self.infer_once(job, id) {
+                Err(error) if job.auto_prepare && error.code() == Some(FailCode::NoPack) && prepared < ATTEMPTS => {
+                    // The pack is kept for the job that it is made for; it is lost only with a node.
+                    prepared += 1;
+                    id = JobId::random()?;
+                    self.prepare_for(&job.task, 1, Some(id), &mut |_| ())?;
+                }
+                result => {
+                    return result.map(|mut inference| {
+                        inference.stats.prepared = prepared > 0;
+                        inference
+                    });
+                }
             }
-            result => result,
         }
     }
 
-    fn infer_once(&self, job: &Job<'_>) -> Result<Inference, ClientError> {
+    fn infer_once(&self, job: &Job<'_>, id: JobId) -> Result<Inference, ClientError> {
         let start = Instant::now();
-        let id = JobId::random()?;
         let shares = share_inputs(job.inputs, &Seed::random()?).map(Share);
         let run = Run { job: id, task: job.task };
         let pair = Pair::new(self.options.job_timeout, self.stop.clone());

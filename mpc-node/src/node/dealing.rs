@@ -1,12 +1,14 @@
 //! Preprocessing: the helper deals packs, the evaluators prepare and keep them.
 //!
-//! Corrections are streamed as they are computed, a chunk at a time, so the helper's memory stays bounded and a slow
-//! evaluator slows the helper down. The first evaluator keeps its half before the second: whatever the second holds,
-//! the first holds too or has used, so a half without its twin is found when a job is opened.
+//! Nothing is dealt before both evaluators have said that they hold the model and have room. Corrections are streamed as
+//! they are computed, a chunk at a time, so the helper's memory stays bounded and a slow evaluator slows the helper down.
+//! The first evaluator keeps its half before the second: whatever the second holds, the first holds too or has used, so a
+//! half without its twin is found when a job is opened.
 
 use std::io;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
+use std::time::Instant;
 
 use zeroize::Zeroizing;
 
@@ -19,7 +21,7 @@ use crate::engine::{
 use crate::identity::PublicKey;
 use crate::lane::{Lane, LaneError};
 use crate::meter::{Traffic, thread_cpu_time};
-use crate::packs::{PackHeader, PackKey};
+use crate::packs::{PackHeader, PackKey, Purpose};
 use crate::wire::{CHUNK, Deal, FailCode, Kind, PackId, Prepare, Progress, Task};
 
 /// As the helper: deals packs one after the other and reports each.
@@ -32,14 +34,18 @@ pub(super) fn prepare(node: &Node, lane: &mut Lane, caller: Option<u8>, request:
         let text = format!("this node is not the helper of assignment {}", task.assignment.helper() + 1);
         return Err(Refusal::new(FailCode::Refused, text).into());
     }
+    if request.job.is_some() && request.count != 1 {
+        return Err(Refusal::new(FailCode::Refused, "one pack is made for a job, not more").into());
+    }
     if request.count == 0 || request.count > node.config.limits.packs {
         let text = format!("{} packs were asked for, from 1 to {} can be", request.count, node.config.limits.packs);
         return Err(Refusal::new(FailCode::Refused, text).into());
     }
     let permit = node.models.permit(&task, &request.consumer)?;
-    let ((plan, _), weights) = (permit.plan()?, permit.material()?);
+    let (plan, cost) = permit.plan()?;
+    let weights = permit.material()?;
     let busy = || Refusal::new(FailCode::Busy, "this node is dealing as many packs as it can, try again");
-    let _slot = slot(&node.deal_slots, lane, node.config.timeouts.request())?.ok_or_else(busy)?;
+    let patience = node.config.timeouts.request();
     for done in 1..=request.count {
         if node.is_stopping() {
             return Err(Refusal::new(FailCode::Stopping, "this node is shutting down").into());
@@ -48,6 +54,9 @@ pub(super) fn prepare(node: &Node, lane: &mut Lane, caller: Option<u8>, request:
         if caller.is_none() {
             node.quotas.may_deal(lane.peer(), node.uptime())?;
         }
+        // For each pack anew, so that who wants many does not keep out who wants one.
+        let _slot = slot(&node.deal_slots, 1, lane, patience)?.ok_or_else(busy)?;
+        let _memory = slot(&node.job_memory, cost.helper_memory, lane, patience)?.ok_or_else(busy)?;
         let before = thread_cpu_time();
         deal_pack(node, &request, &plan, &weights)?;
         node.quotas.dealt(lane.peer(), thread_cpu_time().saturating_sub(before), node.uptime());
@@ -69,11 +78,18 @@ fn deal_pack(node: &Node, request: &Prepare, plan: &Plan, weights: &WeightMateri
         pack,
         task,
         consumer: request.consumer,
+        job: request.job,
+        incarnation: node.deposits.incarnation(),
         seed: Zeroizing::new(*seed.as_bytes()),
         corrections,
     };
     first_lane.send(&announce(&seeds[0], 0)).map_err(peer)?;
     second_lane.send(&announce(&seeds[1], plan.correction_len())).map_err(peer)?;
+    for lane in [&mut first_lane, &mut second_lane] {
+        lane.begin("when asked for room for a pack", Traffic::Offline, node.config.timeouts.request());
+        lane.receive_frame(Kind::DealAccept).map_err(peer)?;
+        lane.begin("while a pack was dealt", Traffic::Offline, node.config.timeouts.round());
+    }
 
     let mut stream = Stream { lane: &mut second_lane, buffer: Vec::with_capacity(CHUNK), error: None };
     let dealt =
@@ -177,7 +193,7 @@ fn ask_helper(node: &Node, task: &Task, count: u32, consumer: PublicKey) -> Resu
     let helper = task.assignment.helper();
     let mut lane = node.peer_lane(helper)?;
     lane.begin("while packs were made ahead", Traffic::Setup, node.config.timeouts.request());
-    lane.send(&Prepare { task: *task, count, consumer })?;
+    lane.send(&Prepare { task: *task, count, consumer, job: None })?;
     loop {
         match lane.receive_one_of(&[Kind::Done, Kind::Progress])? {
             (Kind::Progress, _) if !node.is_stopping() => {}
@@ -198,29 +214,38 @@ pub(super) fn receive(node: &Node, lane: &mut Lane, caller: Option<u8>, dealt: D
     }
     let role = task.assignment.role(node.index).ok_or_else(|| refuse("this node is the helper itself"))?;
     let permit = node.models.permit(&task, &dealt.consumer)?;
-    let ((plan, _), weights) = (permit.plan()?, permit.material()?);
+    let (plan, cost) = permit.plan()?;
+    let weights = permit.material()?;
     let expected = if role == EvaluatorRole::Second { plan.correction_len() } else { 0 };
     if dealt.corrections != expected {
         return Err(refuse("the corrections do not have the length that the graph asks for"));
     }
     let key = task;
-    node.packs.has_room(&key, expected + plan.prepared_len())?;
+    let mut header = PackHeader {
+        id: dealt.pack,
+        key,
+        incarnation: dealt.incarnation,
+        role,
+        corrections: expected,
+        prepared: plan.prepared_len(),
+    };
+    let bytes = header.file_len().ok_or_else(|| refuse("the pack is too large"))?;
+    let purpose = Purpose { asked_by: dealt.consumer, job: dealt.job };
+    let promised = node.packs.promise(key, bytes, purpose)?;
+    let busy = || Refusal::new(FailCode::Busy, "this node has no memory for a pack right now, try again");
+    let claimed = bytes.saturating_add(cost.inputs);
+    let _memory = slot(&node.job_memory, claimed, lane, node.config.timeouts.round())?.ok_or_else(busy)?;
+    lane.send_frame(Kind::DealAccept, &[]).map_err(own)?;
 
     lane.enter("while it dealt a pack", Traffic::Offline, node.config.timeouts.request());
     let corrections = lane.receive_stream(expected as usize).map_err(own)?;
     let seed = Seed::from_bytes(*dealt.seed);
     let prepared = prepare_pack(&plan, &weights, role, &seed, &corrections)?;
-    let header = PackHeader {
-        id: dealt.pack,
-        key,
-        role,
-        corrections: corrections.len() as u64,
-        prepared: prepared.len() as u64,
-    };
-    let staged = node.packs.stage(header, PackContents { seed, corrections, prepared })?;
+    header.prepared = prepared.len() as u64;
+    let staged = promised.stage(header, PackContents { seed, corrections, prepared })?;
     lane.send_frame(Kind::DealReady, &[]).map_err(own)?;
     lane.receive_frame(Kind::DealCommit).map_err(own)?;
-    staged.commit()?;
+    staged.commit(Instant::now());
     if !node.models.is_current(&task.manifest) {
         // Replaced or deleted while the pack was being made, after the packs of that version were destroyed.
         super::sharings::destroy_stale_packs(node)?;

@@ -1,18 +1,20 @@
 //! Jobs: two evaluators run one graph on the two halves of a consumer's input.
 //!
-//! The consumer asks both evaluators. The first takes a pack and opens the job with the second; the second lends the
-//! lane it was opened on to the thread that has the consumer's half. From then on each side is one thread, one lane,
+//! The consumer asks both evaluators, who meet (see `meeting`). The first reserves a pack and opens the job with the second;
+//! both destroy the pack before they use it; the second lends the lane it was opened on to the thread that has the
+//! consumer's half. From then on each side is one thread, one lane,
 //! one loop of rounds.
 
 use std::fmt::Write;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::mpsc::{self, RecvTimeoutError};
-use std::sync::{Arc, PoisonError};
+use std::sync::mpsc::RecvTimeoutError;
 use std::time::{Duration, Instant};
 
-use super::serve::{Ended, Refusal, Trouble, own, peer};
+use super::meeting;
+use super::serve::{Refusal, Trouble, own, peer};
 use super::slots::{Slot, Slots};
-use super::state::{Node, Opened};
+use super::state::Node;
 use crate::engine::{Evaluator, EvaluatorRole, JobSecret, PackContents, Plan, Seed, Step, WeightMaterial, fits_inputs};
 use crate::lane::Lane;
 use crate::meter::Traffic;
@@ -32,6 +34,8 @@ struct Job {
     plan: Arc<Plan>,
     weights: Arc<WeightMaterial>,
     inputs: Share,
+    /// Bytes of memory that it takes.
+    memory: u64,
 }
 
 /// What a job comes to.
@@ -52,10 +56,22 @@ pub(super) fn run(node: &Arc<Node>, lane: &mut Lane, run: Run) -> Result<(), Tro
     let consumer = lane.peer();
     let permit = node.models.permit(&task, &consumer)?;
     let graph = permit.graph().clone();
-    let ((plan, _), weights) = (permit.plan()?, permit.material()?);
+    let (plan, cost) = permit.plan()?;
+    let weights = permit.material()?;
+    let registered = match role {
+        EvaluatorRole::First => {
+            // Lets the second evaluator know that this one was asked, too; the answer does not matter yet.
+            meeting::ask(node, &run, consumer)?;
+            None
+        }
+        EvaluatorRole::Second => Some(meeting::Registered::new(node, &run, consumer)?),
+    };
+    let _inputs = node.job_memory.take(consumer, cost.inputs).ok_or_else(busy)?;
     lane.enter("while it sent the input", Traffic::Client, node.config.timeouts.request());
     let expected = graph.inputs.iter().map(|i| i.shape.len() * 4 + 4).sum::<usize>() + 4;
+    lane.limit(Some(node.config.timeouts.request()));
     let payload = lane.receive_frame_of(Kind::Input, expected).map_err(own)?;
+    lane.limit(None);
     let inputs: Share = lane.decode(&payload).map_err(own)?;
     if !fits_inputs(&graph, &inputs.0) {
         return Err(Refusal::new(FailCode::Refused, "the input share does not have the shapes of the graph").into());
@@ -63,11 +79,11 @@ pub(super) fn run(node: &Arc<Node>, lane: &mut Lane, run: Run) -> Result<(), Tro
     let [first, second] = task.assignment.evaluators();
     let other = if role == EvaluatorRole::First { second } else { first };
     let key = task;
-    let job = Job { run, role, other, key, plan, weights, inputs };
+    let job = Job { run, role, other, key, plan, weights, inputs, memory: cost.evaluator_memory };
 
-    let result = match role {
-        EvaluatorRole::First => as_first(node, lane, job),
-        EvaluatorRole::Second => as_second(node, lane, job),
+    let result = match &registered {
+        None => as_first(node, lane, job),
+        Some(registered) => as_second(node, lane, job, registered),
     };
     let outcome = result.inspect_err(|trouble| {
         let broken = match trouble {
@@ -130,22 +146,35 @@ pub(super) fn still_wanted(consumer: &mut Lane) -> Result<(), Trouble> {
 }
 
 /// A slot for a job whose consumer still waits.
-pub(super) fn slot(slots: &Arc<Slots>, consumer: &mut Lane, patience: Duration) -> Result<Option<Slot>, Trouble> {
+pub(super) fn slot(
+    slots: &Arc<Slots>,
+    size: u64,
+    consumer: &mut Lane,
+    patience: Duration,
+) -> Result<Option<Slot>, Trouble> {
     let key = consumer.peer();
-    slots.take_while(key, 1, patience, GLANCE, || still_wanted(consumer))
+    slots.take_while(key, size, patience, GLANCE, || still_wanted(consumer))
 }
 
 fn as_first(node: &Arc<Node>, consumer: &mut Lane, job: Job) -> Result<Outcome, Trouble> {
-    let _slot = slot(&node.first_slots, consumer, node.config.timeouts.request())?.ok_or_else(busy)?;
+    meeting::meet(node, consumer, &job.run)?;
+    let patience = node.config.timeouts.request();
+    let _slot = slot(&node.first_slots, 1, consumer, patience)?.ok_or_else(busy)?;
+    let _memory = slot(&node.job_memory, job.memory, consumer, patience)?.ok_or_else(busy)?;
+    let end = Instant::now() + patience;
     loop {
         still_wanted(consumer)?;
         let no_pack = || {
             let text = "no preprocessing pack is left for this graph, assignment and mode: prepare some";
             Refusal::new(FailCode::NoPack, text)
         };
-        let taken = node.packs.take_oldest(&job.key)?.ok_or_else(no_pack)?;
-        let id = taken.id();
-        let (pack, in_use) = taken.load(EvaluatorRole::First)?;
+        let mut reserved = node.packs.reserve(&job.key, &job.run.job, patience)?.ok_or_else(no_pack)?;
+        let id = reserved.id();
+        if let Err(error) = reserved.load(EvaluatorRole::First) {
+            tracing::warn!(%error, "an unusable pack is destroyed");
+            reserved.destroy()?;
+            continue;
+        }
         let mut lane = node.peer_lane(job.other).map_err(peer)?;
         lane.begin("while the job was opened", Traffic::Online, node.config.timeouts.round() + OPENING);
         let open = OpenJob {
@@ -157,38 +186,68 @@ fn as_first(node: &Arc<Node>, consumer: &mut Lane, job: Job) -> Result<Outcome, 
             secret: contribution()?,
         };
         let start = (Instant::now(), lane.bytes());
-        lane.send(&open).map_err(peer)?;
-        let patience = Instant::now() + node.config.timeouts.round() + OPENING;
-        while !lane.readable(GLANCE).map_err(peer)? && Instant::now() < patience {
-            still_wanted(consumer)?;
-        }
-        match lane.receive::<OpenReply>().map_err(peer)? {
-            OpenReply::Go(second) => {
+        match ask_to_open(node, &mut lane, consumer, &open) {
+            Ok(OpenReply::Go(second)) => {
+                let (pack, in_use) = reserved.take(EvaluatorRole::First)?;
                 let other = job.other;
                 let outcome = evaluate(node, &mut lane, consumer, job, pack, id, [&open.secret, &second], start)?;
                 node.put_back(other, lane);
                 drop(in_use);
                 return Ok(outcome);
             }
-            OpenReply::NoSuchPack => {
+            Ok(OpenReply::NoSuchPack) => {
                 tracing::info!(pack = %id, "the other evaluator does not hold this pack, it is destroyed");
+                reserved.destroy()?;
                 node.put_back(job.other, lane);
+            }
+            Ok(OpenReply::Busy) if Instant::now() < end => {
+                drop(reserved); // untouched on both sides
+                node.put_back(job.other, lane);
+                std::thread::sleep(GLANCE);
+            }
+            Ok(OpenReply::Busy) => return Err(busy().into()),
+            Ok(OpenReply::Gone) => {
+                node.put_back(job.other, lane);
+                return Err(Refusal::new(FailCode::Refused, "the job was given up at the other evaluator").into());
+            }
+            Err(trouble) => {
+                // Nobody knows whether the second has begun to use its half.
+                reserved.destroy()?;
+                return Err(trouble);
             }
         }
     }
 }
 
-fn as_second(node: &Arc<Node>, consumer: &mut Lane, job: Job) -> Result<Outcome, Trouble> {
-    let waiting = Registered::new(node, &job)?;
-    let end = Instant::now() + node.config.timeouts.round();
+fn ask_to_open(node: &Node, lane: &mut Lane, consumer: &mut Lane, open: &OpenJob) -> Result<OpenReply, Trouble> {
+    lane.send(open).map_err(peer)?;
+    let patience = Instant::now() + node.config.timeouts.round() + OPENING;
+    while !lane.readable(GLANCE).map_err(peer)? && Instant::now() < patience {
+        still_wanted(consumer)?;
+    }
+    lane.receive().map_err(peer)
+}
+
+fn as_second(
+    node: &Arc<Node>,
+    consumer: &mut Lane,
+    job: Job,
+    registered: &meeting::Registered<'_>,
+) -> Result<Outcome, Trouble> {
+    let ready = registered.ready();
+    let began = Instant::now();
     loop {
         let mut opened = loop {
-            match waiting.opened.recv_timeout(GLANCE) {
+            // The first evaluator asks about the job as soon as it is asked for it.
+            let timeouts = &node.config.timeouts;
+            let patience = if registered.was_asked() { timeouts.request() } else { timeouts.meet() };
+            match ready.recv_timeout(GLANCE) {
                 Ok(opened) => break opened,
-                Err(RecvTimeoutError::Timeout) if Instant::now() < end => {}
+                Err(RecvTimeoutError::Timeout) if began.elapsed() < patience => {}
                 Err(_) => {
-                    let text = format!("{} did not open the job in time", node.committee.label(job.other));
-                    return Err(Refusal::new(FailCode::Peer, text).into());
+                    let text =
+                        format!("{} was not asked for the job, or did not open it", node.committee.label(job.other));
+                    return Err(Refusal::new(FailCode::Refused, text).into());
                 }
             }
             if node.is_stopping() {
@@ -205,16 +264,31 @@ fn as_second(node: &Arc<Node>, consumer: &mut Lane, job: Job) -> Result<Outcome,
         }
         lane.begin("while the job was opened", Traffic::Online, node.config.timeouts.round());
         node.packs.keep_only(&job.key, &opened.open.held)?;
-        let Some(taken) = node.packs.take(&job.key, &opened.open.pack)? else {
+        let whole = match node.packs.reserve_this(&job.key, &opened.open.pack) {
+            Some(mut reserved) => match reserved.load(EvaluatorRole::Second) {
+                Ok(()) => Some(reserved),
+                Err(error) => {
+                    tracing::warn!(%error, "an unusable pack is destroyed");
+                    reserved.destroy()?;
+                    None
+                }
+            },
+            None => None,
+        };
+        let Some(reserved) = whole else {
             lane.send(&OpenReply::NoSuchPack).map_err(peer)?;
             let _ = opened.give_back.send(opened.lane); // its thread goes on waiting for requests
             continue;
         };
-        let Some(_slot) = node.second_slots.take(consumer.peer(), 1) else {
-            lane.refuse(FailCode::Busy, &busy().text);
-            return Err(busy().into());
+        let key = consumer.peer();
+        let room = (node.second_slots.take(key, 1), node.job_memory.take(key, job.memory));
+        let (Some(_slot), Some(_memory)) = room else {
+            drop(reserved); // before the first evaluator may ask for it again
+            lane.send(&OpenReply::Busy).map_err(peer)?;
+            let _ = opened.give_back.send(opened.lane);
+            continue;
         };
-        let (pack, in_use) = taken.load(EvaluatorRole::Second)?;
+        let (pack, in_use) = reserved.take(EvaluatorRole::Second)?;
         let start = (Instant::now(), lane.bytes());
         let second = contribution()?;
         lane.send(&OpenReply::Go(second.clone())).map_err(peer)?;
@@ -229,69 +303,6 @@ fn as_second(node: &Arc<Node>, consumer: &mut Lane, job: Job) -> Result<Outcome,
 /// An evaluator's fresh contribution to a job's secret.
 fn contribution() -> Result<Seed, Refusal> {
     Seed::random().map_err(|e| Refusal::new(FailCode::Internal, format!("no random bytes: {e}")))
-}
-
-/// A job on the list of those that wait to be opened.
-struct Registered<'a> {
-    node: &'a Node,
-    job: crate::wire::JobId,
-    opened: mpsc::Receiver<Opened>,
-}
-
-impl<'a> Registered<'a> {
-    fn new(node: &'a Node, job: &Job) -> Result<Self, Refusal> {
-        let (sender, opened) = mpsc::channel();
-        let id = job.run.job;
-        let mut jobs = node.waiting.jobs.lock().unwrap_or_else(PoisonError::into_inner);
-        if jobs.contains_key(&id) {
-            return Err(Refusal::new(FailCode::Refused, "a job of this name is waiting already"));
-        }
-        jobs.insert(id, sender);
-        node.waiting.changed.notify_all();
-        Ok(Self { node, job: id, opened })
-    }
-}
-
-impl Drop for Registered<'_> {
-    fn drop(&mut self) {
-        self.node.waiting.jobs.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.job);
-    }
-}
-
-/// Lends a lane on which the first evaluator opens a job to the thread of that job's consumer.
-pub(super) fn lend(node: &Arc<Node>, mut lane: Lane, caller: Option<u8>, payload: &[u8]) -> Result<Lane, Box<Ended>> {
-    lane.enter("while the job was opened", Traffic::Online, node.config.timeouts.round());
-    let open: OpenJob = match lane.decode(payload) {
-        Ok(open) => open,
-        Err(error) => return Err(Ended::new(Some(lane), own(error))),
-    };
-    let [first, second] = open.task.assignment.evaluators();
-    if caller != Some(first) || node.index != second {
-        let text = "only the first evaluator of the assignment opens jobs, with the second";
-        return Err(Ended::new(Some(lane), Refusal::new(FailCode::Refused, text)));
-    }
-    let Some(job) = wait_for_consumer(node, &open) else {
-        let text = "the consumer has not asked this node for the job";
-        return Err(Ended::new(Some(lane), Refusal::new(FailCode::Refused, text)));
-    };
-    let (give_back, back) = mpsc::channel();
-    if job.send(Opened { lane, open, give_back }).is_err() {
-        let text = "the job's consumer went away before it was opened";
-        return Err(Ended::new(None, Refusal::new(FailCode::Refused, text)));
-    }
-    back.recv().map_err(|_| Ended::new(None, Refusal::new(FailCode::Refused, "the job on this lane failed")))
-}
-
-fn wait_for_consumer(node: &Node, open: &OpenJob) -> Option<mpsc::Sender<Opened>> {
-    let end = Instant::now() + node.config.timeouts.round();
-    let mut jobs = node.waiting.jobs.lock().unwrap_or_else(PoisonError::into_inner);
-    loop {
-        if let Some(sender) = jobs.get(&open.job) {
-            return Some(sender.clone());
-        }
-        let left = end.checked_duration_since(Instant::now())?;
-        jobs = node.waiting.changed.wait_timeout(jobs, left).unwrap_or_else(PoisonError::into_inner).0;
-    }
 }
 
 /// The rounds of a job, in this thread, on this lane; they end early when nobody waits for the answer any more.

@@ -10,7 +10,7 @@ use crate::identity::PublicKey;
 use crate::wire::Caller;
 
 /// Lanes that each other node of the committee may have.
-pub(super) const MEMBER_LANES: usize = 96;
+pub(crate) const MEMBER_LANES: usize = 96;
 
 /// How many lanes there may be.
 #[derive(Clone, Copy, Debug)]

@@ -130,6 +130,9 @@ fn serve(node: &Arc<Node>, mut lane: Lane, peer: &Peer, place: &Place) -> Result
         if peer.caller == Caller::Consumer {
             std::thread::sleep(node.quotas.request(peer.key, node.uptime()));
         }
+        if matches!(kind, Kind::Run | Kind::AskJob | Kind::OpenJob) {
+            node.wait_until_stocked();
+        }
         let busy = Busy::new(node);
         let result = if node.is_stopping() {
             Err(Ended::new(Some(lane), Refusal::new(FailCode::Stopping, "this node is shutting down")))
@@ -186,7 +189,7 @@ fn request(
 ) -> Result<Lane, Box<Ended>> {
     if kind == Kind::OpenJob {
         // The job's own thread borrows the lane.
-        return super::jobs::lend(node, lane, caller, payload);
+        return super::meeting::lend(node, lane, caller, payload);
     }
     match answer(node, &mut lane, caller, kind, payload) {
         Ok(()) => Ok(lane),
@@ -199,6 +202,9 @@ fn answer(node: &Arc<Node>, lane: &mut Lane, caller: Option<u8>, kind: Kind, pay
         Kind::Status => lane.send(&node.status_for(caller.is_none().then(|| lane.peer()))).map_err(own),
         Kind::Prepare => super::dealing::prepare(node, lane, caller, lane_message(lane, payload)?),
         Kind::Deal => super::dealing::receive(node, lane, caller, lane_message(lane, payload)?),
+        Kind::HandBack => super::stock::take_back(node, lane, caller, lane_message(lane, payload)?),
+        Kind::Reclaim => super::stock::give_out(node, lane, caller, lane_message(lane, payload)?),
+        Kind::AskJob => super::meeting::answer(node, lane, caller, lane_message(lane, payload)?),
         Kind::Run => super::jobs::run(node, lane, lane_message(lane, payload)?),
         other => super::sharings::answer(node, lane, caller, other, payload)
             .unwrap_or_else(|| Err(own(lane.unexpected(other, payload.len())))),

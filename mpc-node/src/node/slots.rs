@@ -1,7 +1,6 @@
 //! A bounded number of things at a time, handed out fairly: of those that wait, the key that holds fewest is next.
 
 use std::collections::HashMap;
-use std::convert::Infallible;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -42,9 +41,15 @@ impl Slots {
         Arc::new(Self { all, state: Mutex::default(), changed: Condvar::new() })
     }
 
-    /// Takes `size` of them if they are free and it is this key's turn.
+    /// Takes `size` of them if they are free, before those that wait: for what holds others up if it does not go on.
     pub fn take(self: &Arc<Self>, key: PublicKey, size: u64) -> Option<Slot> {
-        self.take_while(key, size, Duration::ZERO, Duration::ZERO, || Ok::<_, Infallible>(())).unwrap_or(None)
+        let mut state = self.lock();
+        if size > self.all - state.taken {
+            return None;
+        }
+        state.taken += size;
+        *state.held.entry(key).or_default() += 1;
+        Some(Slot { slots: self.clone(), key, size })
     }
 
     /// Waits at most `time` until `size` of them are free and it is this key's turn; asks every `glance` whether it is
@@ -129,6 +134,8 @@ impl Drop for Slot {
 
 #[cfg(test)]
 mod tests {
+    use std::convert::Infallible;
+
     use super::*;
 
     const LONG: Duration = Duration::from_secs(20);

@@ -1,9 +1,8 @@
 //! What all lanes of a node share.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeSet, HashSet};
 use std::fs::{self, File};
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
-use std::sync::mpsc::Sender;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -11,6 +10,7 @@ use rustix::fs::{FlockOperation, flock};
 
 use super::NodeError;
 use super::lanes::{LaneLimits, Lanes};
+use super::meeting::Waiting;
 use super::quota::Quotas;
 use super::slots::Slots;
 use crate::committee::Committee;
@@ -19,11 +19,10 @@ use crate::identity::{Identity, PublicKey};
 use crate::lane::{Lane, LaneError};
 use crate::meter::{Meter, process_cpu_nanos};
 use crate::models::{ModelLimits, ModelStore};
-use crate::packs::{PackKey, PackLimits, PackStore};
+use crate::packs::{Deposits, PackHeader, PackKey, PackLimits, PackStore};
 use crate::records::RecordStore;
 use crate::status::NodeStatus;
 use crate::tls::Admission;
-use crate::wire::{JobId, OpenJob};
 
 /// A node: configuration, stores and counters.
 pub struct Node {
@@ -43,10 +42,16 @@ pub struct Node {
     pub(super) first_slots: Arc<Slots>,
     pub(super) second_slots: Arc<Slots>,
     pub(super) deal_slots: Arc<Slots>,
-    /// Jobs whose consumer is here, as the second evaluator, before the first evaluator has opened them.
+    /// Bytes of memory of running jobs and of dealing.
+    pub(super) job_memory: Arc<Slots>,
+    /// Names of unused packs that evaluators have handed back to this node as their helper.
+    pub(super) deposits: Deposits,
+    /// Jobs that consumers have asked this node for as the second evaluator.
     pub(super) waiting: Waiting,
     /// Tasks for which packs are being made ahead.
     pub(super) refilling: Mutex<HashSet<PackKey>>,
+    /// Whether the packs found at the start have been looked after: jobs wait for that.
+    stocked: (Mutex<bool>, Condvar),
     peers: [Mutex<Vec<Lane>>; 3],
     started: Instant,
     lock: File,
@@ -65,21 +70,8 @@ pub(super) struct Stats {
     pub(super) refused: AtomicU64,
 }
 
-/// A job opened by the first evaluator: its lane, and where to give the lane back.
-pub(super) struct Opened {
-    pub(super) lane: Lane,
-    pub(super) open: OpenJob,
-    pub(super) give_back: Sender<Lane>,
-}
-
-#[derive(Default)]
-pub(super) struct Waiting {
-    pub(super) jobs: Mutex<HashMap<JobId, Sender<Opened>>>,
-    pub(super) changed: Condvar,
-}
-
 impl Node {
-    pub(super) fn open(config: Config) -> Result<Self, NodeError> {
+    pub(super) fn open(config: Config) -> Result<(Self, Vec<PackHeader>), NodeError> {
         let home = |source| NodeError::Home { path: config.home.clone(), source };
         let identity = config.load_identity()?;
         let committee = config.load_committee()?;
@@ -108,11 +100,12 @@ impl Node {
         }
         let sharings = config.home.join("sharings");
         let models = ModelStore::open(&sharings, index, committee.digest(), config.owners.clone(), model_limits)?;
-        let packs = Arc::new(PackStore::open(&config.home.join("packs"), pack_limits)?);
+        let (packs, found) = PackStore::open(&config.home.join("packs"), pack_limits)?;
+        let packs = Arc::new(packs);
         let transcripts = config.home.join("transcripts");
         fs::create_dir_all(&transcripts).map_err(home)?;
         let records = RecordStore::open(&transcripts, config.transcripts_kept as usize).map_err(home)?;
-        Ok(Self {
+        let node = Self {
             lanes: Lanes::new(LaneLimits {
                 all: limits.lanes as usize,
                 per_key: limits.lanes_per_key as usize,
@@ -122,6 +115,8 @@ impl Node {
             first_slots: Slots::new(u64::from(limits.jobs)),
             second_slots: Slots::new(2 * u64::from(limits.jobs)),
             deal_slots: Slots::new(2),
+            job_memory: Slots::new(limits.job_megabytes << 20),
+            deposits: Deposits::new().map_err(NodeError::Random)?,
             config,
             identity,
             committee,
@@ -134,10 +129,12 @@ impl Node {
             stopping: AtomicBool::new(false),
             waiting: Waiting::default(),
             refilling: Mutex::default(),
+            stocked: Default::default(),
             peers: Default::default(),
             started: Instant::now(),
             lock,
-        })
+        };
+        Ok((node, found))
     }
 
     /// Lets another process use the home.
@@ -181,6 +178,19 @@ impl Node {
     /// Time since the node was started.
     pub(super) fn uptime(&self) -> Duration {
         self.started.elapsed()
+    }
+
+    /// The packs found at the start have been looked after.
+    pub(super) fn stocked(&self) {
+        *self.stocked.0.lock().unwrap_or_else(PoisonError::into_inner) = true;
+        self.stocked.1.notify_all();
+    }
+
+    /// Waits until the packs found at the start have been looked after.
+    pub(super) fn wait_until_stocked(&self) {
+        let stocked = self.stocked.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let (wait, time) = (&self.stocked.1, 2 * self.config.timeouts.connect());
+        drop(wait.wait_timeout_while(stocked, time, |stocked| !*stocked));
     }
 
     pub(super) fn is_stopping(&self) -> bool {

@@ -4,12 +4,14 @@ use zeroize::Zeroizing;
 
 use crate::codec::{DecodeError, Reader, Writer};
 use crate::engine::{EvaluatorRole, Seed};
-use crate::wire::{PackId, Task};
+use crate::wire::{Incarnation, PackId, Task};
 
 const MAGIC: &[u8; 8] = b"SHPACK\0\0";
-const VERSION: u16 = 2;
+const VERSION: u16 = 3;
 /// Bytes of a pack file before the corrections.
-pub(super) const PREFIX: usize = 8 + 2 + 16 + 66 + 1 + 8 + 8 + 32;
+pub(super) const PREFIX: usize = 8 + 2 + 16 + 66 + 16 + 1 + 8 + 8 + 32;
+/// Bytes after the prepared products.
+pub(super) const CHECKSUM: usize = 32;
 
 /// What a pack is bound to: the task names the version of the sharing that it was made with.
 pub type PackKey = Task;
@@ -21,6 +23,8 @@ pub struct PackHeader {
     pub id: PackId,
     /// What it is bound to.
     pub key: PackKey,
+    /// Which run of the helper dealt it.
+    pub incarnation: Incarnation,
     /// Whose half it is.
     pub role: EvaluatorRole,
     /// Bytes of corrections.
@@ -32,7 +36,7 @@ pub struct PackHeader {
 impl PackHeader {
     /// Bytes of the whole file.
     pub fn file_len(&self) -> Option<u64> {
-        self.corrections.checked_add(self.prepared)?.checked_add(PREFIX as u64)
+        self.corrections.checked_add(self.prepared)?.checked_add((PREFIX + CHECKSUM) as u64)
     }
 
     /// The byte form, with the seed.
@@ -40,7 +44,7 @@ impl PackHeader {
         let mut w = Writer(Vec::with_capacity(PREFIX));
         w.bytes(MAGIC).u16(VERSION).bytes(&self.id.0);
         self.key.write(&mut w);
-        w.u8(match self.role {
+        w.bytes(&self.incarnation.0).u8(match self.role {
             EvaluatorRole::First => 0,
             EvaluatorRole::Second => 1,
         });
@@ -55,6 +59,7 @@ impl PackHeader {
         let header = Self {
             id: PackId(r.array()?),
             key: Task::read(&mut r)?,
+            incarnation: Incarnation(r.array()?),
             role: match r.u8()? {
                 0 => EvaluatorRole::First,
                 1 => EvaluatorRole::Second,

@@ -2,9 +2,13 @@
 
 use super::*;
 use crate::engine::{Assignment, GraphId, Rounding, Seed};
+use crate::identity::PublicKey;
 use crate::wire::{ManifestId, Task};
+use header::{CHECKSUM, PREFIX};
 
 const LIMITS: PackLimits = PackLimits { per_key: 3, bytes: 10_000, memory: 0 };
+const JOB: JobId = JobId([40; 16]);
+const NOW: Duration = Duration::ZERO;
 
 fn key() -> PackKey {
     Task {
@@ -15,12 +19,41 @@ fn key() -> PackKey {
     }
 }
 
+fn purpose(asked_by: u8, job: Option<JobId>) -> Purpose {
+    Purpose { asked_by: PublicKey([asked_by; 32]), job }
+}
+
+fn header(n: u8) -> PackHeader {
+    PackHeader {
+        id: PackId([n; 16]),
+        key: key(),
+        incarnation: Incarnation([9; 16]),
+        role: EvaluatorRole::Second,
+        corrections: 100,
+        prepared: 8,
+    }
+}
+
+fn contents(n: u8) -> PackContents {
+    PackContents { seed: Seed::from_bytes([n; 32]), corrections: vec![n; 100], prepared: vec![n; 8] }
+}
+
+fn make(store: &PackStore, n: u8, purpose: Purpose) -> Result<PackId, PackError> {
+    let promised = store.promise(key(), header(n).file_len().unwrap(), purpose)?;
+    promised.stage(header(n), contents(n))?.commit(Instant::now());
+    Ok(PackId([n; 16]))
+}
+
 fn add(store: &PackStore, n: u8) -> PackId {
-    let id = PackId([n; 16]);
-    let contents = PackContents { seed: Seed::from_bytes([n; 32]), corrections: vec![n; 100], prepared: vec![n; 8] };
-    let header = PackHeader { id, key: key(), role: EvaluatorRole::Second, corrections: 100, prepared: 8 };
-    store.stage(header, contents).unwrap().commit().unwrap();
-    id
+    make(store, n, purpose(1, None)).unwrap()
+}
+
+fn open(dir: &Path, limits: PackLimits) -> Arc<PackStore> {
+    Arc::new(PackStore::open(dir, limits).unwrap().0)
+}
+
+fn take(store: &Arc<PackStore>, id: &PackId) -> (PackContents, InUse) {
+    store.reserve_this(&key(), id).unwrap().take(EvaluatorRole::Second).unwrap()
 }
 
 fn files(dir: &Path) -> Vec<String> {
@@ -30,107 +63,188 @@ fn files(dir: &Path) -> Vec<String> {
 }
 
 #[test]
-fn a_pack_is_used_once_and_survives_only_unused() {
+fn a_pack_is_used_once_and_one_that_was_only_reserved_goes_back() {
     let dir = tempfile::tempdir().unwrap();
-    let store = Arc::new(PackStore::open(dir.path(), LIMITS).unwrap());
+    let store = open(dir.path(), LIMITS);
     let (one, two) = (add(&store, 1), add(&store, 2));
     assert_eq!(store.held(&key()), vec![one, two]);
-    let taken = store.take_oldest(&key()).unwrap().unwrap();
-    assert_eq!(taken.id(), one);
-    assert!(store.take(&key(), &one).unwrap().is_none(), "taken is taken");
+    let mut reserved = store.reserve(&key(), &JOB, NOW).unwrap().unwrap();
+    assert_eq!(reserved.id(), one);
+    reserved.load(EvaluatorRole::Second).unwrap();
+    assert!(store.reserve_this(&key(), &one).is_none(), "reserved for one job only");
     assert_eq!(store.held(&key()), vec![two, one], "a pack in use counts as held");
-    let (contents, in_use) = taken.load(EvaluatorRole::Second).unwrap();
+    drop(reserved);
+    assert_eq!(store.held(&key()), vec![one, two], "the job was not opened");
+
+    let reserved = store.reserve(&key(), &JOB, NOW).unwrap().unwrap();
+    let (contents, in_use) = reserved.take(EvaluatorRole::Second).unwrap();
     assert_eq!((&contents.corrections[..], &contents.prepared[..]), (&[1; 100][..], &[1; 8][..]));
-    assert_eq!(files(dir.path()), vec![format!("{two}.pack")]);
+    assert_eq!(files(dir.path()), vec![format!("{two}.pack")], "its file is gone before it can be used");
+    assert!(store.reserve_this(&key(), &one).is_none());
     drop(in_use);
     assert_eq!(store.held(&key()), vec![two]);
-
-    // A crash between taking and loading: the pack is gone after the restart, the other one is not.
-    let taken = store.take(&key(), &two).unwrap().unwrap();
-    let three = add(&store, 3);
-    std::mem::forget(taken);
-    fs::write(dir.path().join(format!("{}.partial", PackId([9; 16]))), b"half").unwrap();
-    let store = Arc::new(PackStore::open(dir.path(), LIMITS).unwrap());
-    assert_eq!(store.held(&key()), vec![three]);
-    assert_eq!(files(dir.path()), vec![format!("{three}.pack")]);
+    store.reserve_this(&key(), &two).unwrap().destroy().unwrap();
+    assert!(files(dir.path()).is_empty() && store.held(&key()).is_empty());
+    assert!(store.reserve(&key(), &JOB, NOW).unwrap().is_none());
 }
 
 #[test]
-fn damaged_packs_are_destroyed_not_used() {
+fn files_found_at_the_start_are_used_only_if_their_names_are_given_back() {
     let dir = tempfile::tempdir().unwrap();
-    let store = Arc::new(PackStore::open(dir.path(), LIMITS).unwrap());
-    let (one, two) = (add(&store, 1), add(&store, 2));
-    let path = dir.path().join(format!("{one}.pack"));
-    fs::write(&path, &fs::read(&path).unwrap()[..150]).unwrap();
-    let taken = store.take(&key(), &one).unwrap().unwrap();
-    assert!(matches!(taken.load(EvaluatorRole::Second), Err(PackError::Damaged { .. })));
-    let taken = store.take(&key(), &two).unwrap().unwrap();
-    assert!(taken.load(EvaluatorRole::First).is_err(), "made for the other role");
-    assert!(files(dir.path()).is_empty());
-
-    add(&store, 3);
-    let path = dir.path().join(format!("{}.pack", PackId([3; 16])));
-    let mut bytes = fs::read(&path).unwrap();
-    bytes[8] = 9;
-    fs::write(&path, bytes).unwrap();
-    let error = read_header(&path).unwrap_err().to_string();
-    assert!(error.contains("version 9"), "{error}");
-    assert!(PackStore::open(dir.path(), LIMITS).unwrap().counts().is_empty());
-}
-
-#[test]
-fn limits_hold_and_lost_halves_are_dropped() {
-    let dir = tempfile::tempdir().unwrap();
-    let store = PackStore::open(dir.path(), LIMITS).unwrap();
-    let ids: Vec<_> = (1..=3).map(|n| add(&store, n)).collect();
-    assert!(store.has_room(&key(), 1).unwrap_err().to_string().contains("3 packs"));
-    assert_eq!(store.keep_only(&key(), &ids[1..2]).unwrap(), 2);
-    assert_eq!(store.held(&key()), vec![ids[1]]);
-    assert!(store.has_room(&key(), 100_000).unwrap_err().to_string().contains("pack_megabytes"));
-    assert_eq!(store.retain(|_| false).unwrap(), 1);
-    assert!(files(dir.path()).is_empty());
-}
-
-#[test]
-fn packs_in_memory_touch_the_disk_only_when_the_node_stops() {
-    let dir = tempfile::tempdir().unwrap();
-    let limits = PackLimits { memory: 2 * (PREFIX as u64 + 108), ..LIMITS };
-    let store = Arc::new(PackStore::open(dir.path(), limits).unwrap());
-    let (one, two) = (add(&store, 1), add(&store, 2));
-    assert!(files(dir.path()).is_empty());
-    let three = add(&store, 3);
+    let limits = PackLimits { memory: 2 * header(1).file_len().unwrap(), ..LIMITS };
+    let store = open(dir.path(), limits);
+    let (one, two, three) = (add(&store, 1), add(&store, 2), add(&store, 3));
     assert_eq!(files(dir.path()), vec![format!("{three}.pack")], "no room in memory is left for the third");
-    let taken = store.take(&key(), &one).unwrap().unwrap();
-    assert_eq!(taken.load(EvaluatorRole::Second).unwrap().0.corrections, vec![1; 100]);
-    assert!(store.take(&key(), &one).unwrap().is_none());
-    assert_eq!(store.spill().unwrap(), 1);
+    let mut ready: Vec<_> = store.close().iter().map(|header| header.id).collect();
+    ready.sort();
+    assert_eq!(ready, vec![one, two, three]);
+    assert!(store.reserve(&key(), &JOB, NOW).unwrap().is_none(), "closed: nothing is handed out any more");
+    assert!(store.reserve_this(&key(), &one).is_none());
+    assert_eq!(store.spill(|header| header.id != one).unwrap(), 1);
     assert_eq!(files(dir.path()), vec![format!("{two}.pack"), format!("{three}.pack")]);
     assert_eq!(store.lock().memory, 0);
     drop(store);
-    let store = Arc::new(PackStore::open(dir.path(), limits).unwrap());
-    assert_eq!(store.counts(), vec![(key(), 2)]);
-    let taken = store.take(&key(), &two).unwrap().unwrap();
-    assert_eq!(taken.load(EvaluatorRole::Second).unwrap().0.prepared, vec![2; 8]);
+
+    fs::write(dir.path().join(format!("{}.partial", PackId([9; 16]))), b"half").unwrap();
+    fs::write(dir.path().join(format!("{}.taken", PackId([8; 16]))), b"of an earlier version").unwrap();
+    let (store, found) = PackStore::open(dir.path(), limits).unwrap();
+    let store = Arc::new(store);
+    assert_eq!(found, vec![header(2), header(3)]);
+    assert_eq!(files(dir.path()).len(), 2, "what is not a whole pack is destroyed");
+    assert!(store.counts().is_empty() && store.reserve_this(&key(), &two).is_none(), "found is not usable");
+    store.readmit(&found[..1], purpose(1, None), Instant::now());
+    store.discard(&found[1..]).unwrap();
+    assert_eq!((store.counts(), files(dir.path())), (vec![(key(), 1)], vec![format!("{two}.pack")]));
+    assert_eq!(take(&store, &two).0.prepared[..], [2; 8]);
 }
 
-/// Bytes that version 1 wrote; a later version must still read them or refuse them by name.
 #[test]
-fn version_1_pack_header() {
-    let mut stored = b"SHPACK\0\0\x01\0".to_vec();
+fn a_helper_gives_each_name_back_once_to_its_evaluator_and_only_in_its_own_incarnation() {
+    let helper = Deposits::new().unwrap();
+    let (now, names) = (helper.incarnation(), [1, 2, 3].map(|n| PackId([n; 16])));
+    assert_eq!(helper.hand_back(1, now, &names[..2]), 2);
+    assert_eq!(helper.reclaim(2, now, &names), vec![], "another evaluator's");
+    assert_eq!(helper.reclaim(1, Incarnation([7; 16]), &names), vec![], "of another run");
+    assert_eq!(helper.reclaim(1, now, &names), names[..2].to_vec(), "the third was never handed back");
+    assert_eq!(helper.reclaim(1, now, &names), vec![], "each once");
+    assert_eq!(helper.hand_back(1, Incarnation([7; 16]), &names), 0);
+    assert_ne!(Deposits::new().unwrap().incarnation(), now);
+}
+
+#[test]
+fn damaged_packs_are_found_before_they_are_used() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path(), LIMITS);
+    let ids: Vec<_> = (1..=3).map(|n| add(&store, n)).collect();
+    let path = |id: &PackId| dir.path().join(format!("{id}.pack"));
+    let whole = fs::read(path(&ids[0])).unwrap();
+    assert_eq!(whole.len(), PREFIX + 108 + CHECKSUM);
+    let load = |id: &PackId| {
+        let mut reserved = store.reserve_this(&key(), id).unwrap();
+        let result = reserved.load(EvaluatorRole::Second);
+        reserved.destroy().unwrap();
+        result
+    };
+    // Any bit of the front, of the corrections, of the products, of the checksum.
+    for at in [60, PREFIX - 1, PREFIX + 5, PREFIX + 107, PREFIX + 110] {
+        let mut bytes = whole.clone();
+        bytes[at] ^= 4;
+        fs::write(path(&ids[0]), &bytes).unwrap();
+        assert!(matches!(file::read(&path(&ids[0])), Err(PackError::Damaged { .. })), "byte {at}");
+    }
+    assert!(matches!(load(&ids[0]), Err(PackError::Damaged { .. })));
+    fs::write(path(&ids[1]), &fs::read(path(&ids[1])).unwrap()[..180]).unwrap();
+    assert!(matches!(load(&ids[1]), Err(PackError::Damaged { .. })));
+    let error = store.reserve_this(&key(), &ids[2]).unwrap().load(EvaluatorRole::First).unwrap_err().to_string();
+    assert!(error.contains("role"), "made for the other role: {error}");
+    load(&ids[2]).unwrap();
+    assert!(files(dir.path()).is_empty());
+
+    add(&store, 4);
+    let mut bytes = fs::read(path(&PackId([4; 16]))).unwrap();
+    bytes[8] = 99;
+    fs::write(path(&PackId([4; 16])), bytes).unwrap();
+    let error = file::read_header(&path(&PackId([4; 16]))).unwrap_err().to_string();
+    assert!(error.contains("version 99"), "{error}");
+    assert!(PackStore::open(dir.path(), LIMITS).unwrap().1.is_empty());
+}
+
+#[test]
+fn a_pack_made_for_a_job_waits_for_it_and_a_job_waits_for_one_that_is_being_made() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path(), PackLimits { memory: 10_000, ..LIMITS });
+    let own = make(&store, 1, purpose(1, Some(JOB))).unwrap();
+    let other = JobId([41; 16]);
+    assert!(store.reserve(&key(), &other, NOW).unwrap().is_none(), "it is for another job");
+    let late = Instant::now() + index::RESERVED;
+    assert!(matches!(store.lock().choose(&key(), &other, late), Choice::Pack(pack) if pack.header.id == own));
+    store.lock().release(&key(), &own);
+
+    let promised = store.promise(key(), header(2).file_len().unwrap(), purpose(1, None)).unwrap();
+    let waiting = {
+        let store = store.clone();
+        std::thread::spawn(move || store.reserve(&key(), &JOB, Duration::from_secs(20)).unwrap().map(|r| r.id()))
+    };
+    std::thread::sleep(Duration::from_millis(20));
+    promised.stage(header(2), contents(2)).unwrap().commit(Instant::now());
+    assert_eq!(waiting.join().unwrap(), Some(PackId([2; 16])));
+
+    let promised = store.promise(key(), 200, purpose(1, Some(other))).unwrap();
+    assert!(matches!(store.lock().choose(&key(), &other, Instant::now()), Choice::Wait));
+    let two = store.reserve_this(&key(), &PackId([2; 16])).unwrap();
+    assert!(matches!(store.lock().choose(&key(), &JOB, Instant::now()), Choice::None), "that one is for another job");
+    drop((promised, two));
+    assert!(matches!(store.lock().choose(&key(), &other, Instant::now()), Choice::Pack(_)));
+}
+
+#[test]
+fn limits_hold_and_who_has_most_makes_room_for_who_has_less() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path(), LIMITS);
+    let ids: Vec<_> = (1..=3).map(|n| add(&store, n)).collect();
+    let error = make(&store, 4, purpose(1, None)).unwrap_err().to_string();
+    assert!(error.contains("3 packs") && error.contains("limits.packs"), "{error}");
+    make(&store, 4, purpose(2, None)).unwrap();
+    assert_eq!(store.held(&key()), vec![ids[1], ids[2], PackId([4; 16])], "the oldest of key 1 went");
+    let error = make(&store, 5, purpose(2, None)).unwrap_err().to_string();
+    assert!(error.contains("3 packs"), "key 2 would have as many as key 1: {error}");
+    assert_eq!(files(dir.path()).len(), 3);
+
+    let other = PackKey { graph: GraphId([8; 32]), ..key() };
+    let error = store.promise(other, 9_800, purpose(2, None)).err().unwrap().to_string();
+    assert!(error.contains("limits.pack_megabytes"), "{error}");
+    assert_eq!(store.held(&key()).len(), 3, "nobody lost a pack for what is refused");
+    let promised = store.promise(other, 9_400, purpose(3, None));
+    assert!(promised.is_err(), "nobody has more than that");
+    assert_eq!(store.keep_only(&key(), &ids[2..]).unwrap(), 2);
+    assert_eq!(store.retain(|_| false).unwrap(), 1);
+    assert!(files(dir.path()).is_empty());
+    let promised = store.promise(other, 9_800, purpose(2, None)).unwrap();
+    assert!(make(&store, 6, purpose(1, None)).is_err(), "room is kept for what is being made");
+    drop(promised);
+    make(&store, 6, purpose(1, None)).unwrap();
+    let age = Duration::from_secs(60);
+    assert_eq!(store.expire(age, Instant::now()).unwrap(), 0);
+    assert_eq!(store.expire(age, Instant::now() + age).unwrap(), 1, "a pack that nobody asked for goes");
+}
+
+/// Bytes that version 3 wrote; a later version must still read them or refuse them by name.
+#[test]
+fn version_3_pack_header() {
+    let mut stored = b"SHPACK\0\0\x03\0".to_vec();
     stored.extend([1; 16]); // name
+    stored.extend([5; 32]); // manifest
     stored.extend([3; 32]); // graph
-    stored.extend([0, 0, 0]); // helper, exact, private
-    stored.extend([5; 16]); // sharing
+    stored.extend([0, 0]); // helper, exact
+    stored.extend([9; 16]); // the helper's incarnation
     stored.push(1); // second evaluator
     stored.extend([100, 0, 0, 0, 0, 0, 0, 0, 8, 0, 0, 0, 0, 0, 0, 0]); // lengths
     stored.extend([7; 32]); // seed
     assert_eq!(stored.len(), PREFIX);
-    let (header, seed) = PackHeader::decode(&stored).unwrap();
-    let expected =
-        PackHeader { id: PackId([1; 16]), key: key(), role: EvaluatorRole::Second, corrections: 100, prepared: 8 };
-    assert_eq!(header, expected);
+    let (decoded, seed) = PackHeader::decode(&stored).unwrap();
+    assert_eq!(decoded, header(1));
     assert_eq!(seed.as_bytes(), &[7; 32]);
-    assert_eq!(&header.encode(&seed)[..], &stored[..]);
+    assert_eq!(&decoded.encode(&seed)[..], &stored[..]);
 }
 
 #[cfg(unix)]
@@ -138,7 +252,7 @@ fn version_1_pack_header() {
 fn packs_are_private_files() {
     use std::os::unix::fs::PermissionsExt;
     let dir = tempfile::tempdir().unwrap();
-    let store = PackStore::open(dir.path(), LIMITS).unwrap();
+    let store = open(dir.path(), LIMITS);
     let id = add(&store, 1);
     let mode = fs::metadata(dir.path().join(format!("{id}.pack"))).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o600);

@@ -31,6 +31,8 @@ pub struct Cost {
     pub rounds: u64,
     /// Bytes of the inputs' shares.
     pub inputs: u64,
+    /// Bytes of the outputs' shares.
+    pub outputs: u64,
     /// Most bytes that a job takes at an evaluator.
     pub evaluator_memory: u64,
     /// Most bytes that dealing takes at the helper.
@@ -50,6 +52,8 @@ pub struct CostLimits {
     pub products: u64,
     /// Rounds.
     pub rounds: u64,
+    /// Bytes of a share of all inputs, or of all outputs.
+    pub share: u64,
     /// Bytes of memory of a job or of dealing.
     pub job_memory: u64,
     /// Bytes of plan and weight material.
@@ -115,11 +119,13 @@ impl Cost {
             helper.holds(bytes * held_by_helper(flow), dealt.shared, dealt.last);
         }
         cost.inputs = graph.inputs.iter().map(|input| 4 * input.shape.len() as u64 + 4).sum::<u64>() + 4;
+        let outputs = graph.outputs.iter().map(|id| 4 * graph.nodes[id.0 as usize].shape.len() as u64 + 4);
+        cost.outputs = outputs.sum::<u64>() + 4;
         let tables: u64 = graph.tables.iter().map(|table| 8 * table.entries.len() as u64).sum();
         cost.plan_memory = cost.plan_memory.saturating_add(tables);
         let machine = graph.nodes.len() as u64 * evaluator::TASK_BYTES;
         let pack = cost.dealt.saturating_add(cost.prepared);
-        let held = pack.saturating_add(machine).saturating_add(2 * cost.inputs);
+        let held = pack.saturating_add(machine).saturating_add(2 * (cost.inputs + cost.outputs));
         cost.evaluator_memory = evaluator.peak().saturating_add(held);
         cost.helper_memory = helper.peak().saturating_add(machine);
         cost
@@ -146,6 +152,10 @@ impl Cost {
         if self.rounds > limits.rounds {
             let (cost, limit) = (format!("{} rounds", self.rounds), limits.rounds.to_string());
             return too("takes", cost, limit, "limits.graph_rounds");
+        }
+        let share = self.inputs.max(self.outputs);
+        if share > limits.share {
+            return too("has inputs or outputs of", megabytes(share), megabytes(limits.share), "the largest frame");
         }
         if memory > limits.job_memory {
             return too("takes memory of", megabytes(memory), megabytes(limits.job_memory), "limits.job_megabytes");

@@ -1,6 +1,6 @@
 //! Messages about jobs.
 
-use super::{JobId, Kind, Message, PackId, Task, flag};
+use super::{JobId, Kind, Message, PackId, Task};
 use crate::codec::{DecodeError, Reader, Writer};
 use crate::engine::Seed;
 use crate::ring::secret::wipe;
@@ -120,6 +120,10 @@ pub enum OpenReply {
     Go(Seed),
     /// That pack is not here: destroy it and take another.
     NoSuchPack,
+    /// There is no room for another job right now; the pack is untouched.
+    Busy,
+    /// The job's consumer has just left; the pack is untouched.
+    Gone,
 }
 
 impl Message for OpenReply {
@@ -130,11 +134,19 @@ impl Message for OpenReply {
         match self {
             Self::Go(secret) => w.u8(0).bytes(secret.as_bytes()),
             Self::NoSuchPack => w.u8(1),
+            Self::Busy => w.u8(2),
+            Self::Gone => w.u8(3),
         };
     }
 
     fn read(r: &mut Reader<'_>) -> Result<Self, DecodeError> {
-        Ok(if flag(r, "answer")? { Self::NoSuchPack } else { Self::Go(Seed::from_bytes(r.array()?)) })
+        match r.u8()? {
+            0 => Ok(Self::Go(Seed::from_bytes(r.array()?))),
+            1 => Ok(Self::NoSuchPack),
+            2 => Ok(Self::Busy),
+            3 => Ok(Self::Gone),
+            _ => Err(r.field("answer")),
+        }
     }
 }
 

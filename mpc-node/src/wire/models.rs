@@ -1,6 +1,9 @@
 //! Messages about sharings and preprocessing packs.
 
-use super::{Kind, MAX_STREAM, ManifestId, Message, PackId, SharingId, Task, read_visibility, visibility_code};
+use super::{
+    Incarnation, JobId, Kind, MAX_STREAM, ManifestId, Message, PackId, SharingId, Task, flag, read_visibility,
+    visibility_code,
+};
 use crate::codec::{DecodeError, Reader, Writer};
 use crate::engine::Visibility;
 use crate::identity::PublicKey;
@@ -256,6 +259,8 @@ pub struct Prepare {
     pub count: u32,
     /// For which consumer: the asker itself, unless a node of the committee asks.
     pub consumer: PublicKey,
+    /// The job that the (one) pack is for: it is kept for that job for a while.
+    pub job: Option<JobId>,
 }
 
 impl Message for Prepare {
@@ -265,11 +270,25 @@ impl Message for Prepare {
     fn write(&self, w: &mut Writer) {
         self.task.write(w);
         w.u32(self.count).bytes(&self.consumer.0);
+        write_job(w, self.job);
     }
 
     fn read(r: &mut Reader<'_>) -> Result<Self, DecodeError> {
-        Ok(Self { task: Task::read(r)?, count: r.u32()?, consumer: PublicKey(r.array()?) })
+        Ok(Self { task: Task::read(r)?, count: r.u32()?, consumer: PublicKey(r.array()?), job: read_job(r)? })
     }
+}
+
+fn write_job(w: &mut Writer, job: Option<JobId>) {
+    w.u8(u8::from(job.is_some())).bytes(&job.unwrap_or(JobId([0; 16])).0);
+}
+
+fn read_job(r: &mut Reader<'_>) -> Result<Option<JobId>, DecodeError> {
+    let there = flag(r, "job")?;
+    let job = JobId(r.array()?);
+    if !there && job.0 != [0; 16] {
+        return Err(r.field("job"));
+    }
+    Ok(there.then_some(job))
 }
 
 /// A helper deals one pack to an evaluator; wiped from memory when dropped.
@@ -280,6 +299,10 @@ pub struct Deal {
     pub task: Task,
     /// For which consumer it is made: the evaluators look at the access list, too.
     pub consumer: PublicKey,
+    /// For which job, if for one.
+    pub job: Option<JobId>,
+    /// Which run of the helper deals it.
+    pub incarnation: Incarnation,
     /// The seed between helper and this evaluator.
     pub seed: zeroize::Zeroizing<[u8; 32]>,
     /// Bytes of corrections that follow in chunks (none for the first evaluator).
@@ -293,7 +316,9 @@ impl Message for Deal {
     fn write(&self, w: &mut Writer) {
         w.bytes(&self.pack.0);
         self.task.write(w);
-        w.bytes(&self.consumer.0).bytes(&self.seed[..]).u64(self.corrections);
+        w.bytes(&self.consumer.0);
+        write_job(w, self.job);
+        w.bytes(&self.incarnation.0).bytes(&self.seed[..]).u64(self.corrections);
     }
 
     fn read(r: &mut Reader<'_>) -> Result<Self, DecodeError> {
@@ -301,6 +326,8 @@ impl Message for Deal {
             pack: PackId(r.array()?),
             task: Task::read(r)?,
             consumer: PublicKey(r.array()?),
+            job: read_job(r)?,
+            incarnation: Incarnation(r.array()?),
             seed: zeroize::Zeroizing::new(r.array()?),
             corrections: stream_length(r)?,
         })

@@ -43,6 +43,11 @@ impl Network {
     /// Three running nodes, which anybody may share models with and ask; `edit` may change each `node.toml` before the
     /// start.
     pub fn start(edit: impl Fn(String) -> String) -> Self {
+        Self::start_as(&Arc::new(identity::generate().unwrap()), edit)
+    }
+
+    /// As [`Network::start`], for nodes that serve `identity` but perhaps not everybody.
+    pub fn start_as(identity: &Arc<Identity>, edit: impl Fn(String) -> String) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let ports = ports();
         let members = [0, 1, 2].map(|i| {
@@ -59,7 +64,7 @@ impl Network {
         let mut network = Self { dir, committee, nodes: [None, None, None] };
         for i in 0..3 {
             network.committee.save(&network.home(i).join("committee.toml")).unwrap();
-            network.start_node(i);
+            network.start_node_for(i, &network.client_of(identity));
         }
         network
     }

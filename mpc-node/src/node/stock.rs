@@ -1,0 +1,139 @@
+//! Unused packs across a restart: an evaluator that stops hands their names back to the helpers, one that starts reclaims
+//! them, and a helper gives each name out once (see [`crate::packs`]).
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::serve::{Refusal, Trouble, own};
+use super::state::Node;
+use crate::lane::{Lane, LaneError};
+use crate::meter::Traffic;
+use crate::packs::{PackError, PackHeader, Purpose};
+use crate::wire::{FailCode, HandBack, Incarnation, Kind, MAX_NAMES, PackId, PackNames, Reclaim, Reclaimed};
+
+/// How long a starting evaluator looks for a helper that does not answer yet.
+const PATIENCE: Duration = Duration::from_secs(600);
+/// Between two attempts.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// As an evaluator that stops: hands back the names of unused packs and writes those to disk that were taken back. Gives
+/// the number of packs written.
+pub(super) fn hand_back(node: &Node) -> Result<usize, PackError> {
+    let mut kept: BTreeSet<PackId> = BTreeSet::new();
+    for ((helper, incarnation), packs) in by_helper(&node.packs.close()) {
+        for packs in packs.chunks(MAX_NAMES) {
+            let packs: Vec<PackId> = packs.iter().map(|header| header.id).collect();
+            let names = PackNames { incarnation, packs: packs.clone() };
+            let give = |lane: &mut Lane| lane.send(&HandBack(names)).and_then(|()| lane.receive_frame(Kind::Done));
+            match node.peer_lane(helper).and_then(|lane| on_lane(node, helper, lane, give)) {
+                Ok(_) => kept.extend(packs),
+                Err(error) => tracing::info!(%error, packs = packs.len(), "unused packs are destroyed"),
+            }
+        }
+    }
+    node.packs.spill(|header| kept.contains(&header.id))
+}
+
+/// As an evaluator that starts: reclaims the packs found on disk from those helpers that answer at once; the others are
+/// asked again in a thread of its own.
+pub(super) fn reclaim(node: &Arc<Node>, found: &[PackHeader]) {
+    let mut later = Vec::new();
+    for ((helper, incarnation), packs) in by_helper(found) {
+        for packs in packs.chunks(MAX_NAMES) {
+            if !try_reclaim(node, helper, incarnation, packs) {
+                later.push((helper, incarnation, packs.to_vec()));
+            }
+        }
+    }
+    if later.is_empty() {
+        return;
+    }
+    let thread_node = node.clone();
+    let work = move || {
+        let end = Instant::now() + PATIENCE;
+        while !later.is_empty() && !thread_node.is_stopping() {
+            std::thread::sleep(PAUSE);
+            later.retain(|(helper, incarnation, packs)| !try_reclaim(&thread_node, *helper, *incarnation, packs));
+            if Instant::now() >= end {
+                later.drain(..).for_each(|(.., packs)| discard(&thread_node, &packs));
+            }
+        }
+    };
+    if let Err(error) = std::thread::Builder::new().name("packs reclaimed".into()).spawn(work) {
+        tracing::error!(%error, "cannot start a thread");
+    }
+}
+
+/// Asks a helper for the names of packs; false if it cannot be reached, and so was not asked.
+fn try_reclaim(node: &Node, helper: u8, incarnation: Incarnation, found: &[PackHeader]) -> bool {
+    let Ok(lane) = node.peer_lane(helper) else { return false };
+    let claim = Reclaim(PackNames { incarnation, packs: found.iter().map(|header| header.id).collect() });
+    let answer = on_lane(node, helper, lane, |lane| lane.send(&claim).and_then(|()| lane.receive::<Reclaimed>()));
+    let granted = match answer {
+        Ok(Reclaimed(granted)) => granted.packs,
+        Err(error) => {
+            tracing::warn!(%error, "packs on disk could not be reclaimed");
+            Vec::new()
+        }
+    };
+    let (back, gone): (Vec<PackHeader>, Vec<PackHeader>) = found.iter().partition(|h| granted.contains(&h.id));
+    discard(node, &gone);
+    let purpose = Purpose { asked_by: node.identity.public(), job: None };
+    node.packs.readmit(&back, purpose, Instant::now());
+    if let Err(error) = node.packs.retain(|task| node.models.is_current(&task.manifest)) {
+        tracing::warn!(%error, "packs of replaced models could not be destroyed");
+    }
+    tracing::info!(packs = back.len(), destroyed = gone.len(), "packs reclaimed from disk");
+    true
+}
+
+fn discard(node: &Node, packs: &[PackHeader]) {
+    if let Err(error) = node.packs.discard(packs) {
+        tracing::warn!(%error, "packs that are void could not be destroyed");
+    }
+}
+
+fn on_lane<R>(
+    node: &Node,
+    helper: u8,
+    mut lane: Lane,
+    work: impl FnOnce(&mut Lane) -> Result<R, LaneError>,
+) -> Result<R, LaneError> {
+    lane.begin("when asked about unused packs", Traffic::Setup, node.config.timeouts.connect());
+    let answer = work(&mut lane)?;
+    node.put_back(helper, lane);
+    Ok(answer)
+}
+
+fn by_helper(packs: &[PackHeader]) -> BTreeMap<(u8, Incarnation), Vec<PackHeader>> {
+    let mut sorted: BTreeMap<_, Vec<PackHeader>> = BTreeMap::new();
+    for header in packs {
+        sorted.entry((header.key.assignment.helper(), header.incarnation)).or_default().push(*header);
+    }
+    sorted
+}
+
+/// As the helper: takes names back.
+pub(super) fn take_back(node: &Node, lane: &mut Lane, caller: Option<u8>, message: HandBack) -> Result<(), Trouble> {
+    let evaluator = member(caller)?;
+    let HandBack(PackNames { incarnation, packs }) = message;
+    if incarnation != node.deposits.incarnation() {
+        return Err(Refusal::new(FailCode::Refused, "these packs were dealt before this node was started").into());
+    }
+    let taken = node.deposits.hand_back(evaluator, incarnation, &packs);
+    tracing::info!(from = lane.who(), packs = taken, "unused packs handed back");
+    lane.send_frame(Kind::Done, &[]).map_err(own)
+}
+
+/// As the helper: gives names out again, each once.
+pub(super) fn give_out(node: &Node, lane: &mut Lane, caller: Option<u8>, message: Reclaim) -> Result<(), Trouble> {
+    let evaluator = member(caller)?;
+    let Reclaim(PackNames { incarnation, packs }) = message;
+    let packs = node.deposits.reclaim(evaluator, incarnation, &packs);
+    lane.send(&Reclaimed(PackNames { incarnation, packs })).map_err(own)
+}
+
+fn member(caller: Option<u8>) -> Result<u8, Refusal> {
+    caller.ok_or_else(|| Refusal::new(FailCode::Refused, "only nodes of the committee hold packs"))
+}

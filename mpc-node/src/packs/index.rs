@@ -1,0 +1,245 @@
+//! Which packs are there, promised or in use, and who gets one: the bookkeeping, without files.
+
+use std::collections::{HashMap, VecDeque};
+use std::time::{Duration, Instant};
+
+use super::header::{PackHeader, PackKey};
+use super::{PackError, PackLimits};
+use crate::engine::PackContents;
+use crate::identity::PublicKey;
+use crate::wire::{JobId, PackId};
+
+/// How long a pack waits for the job that it was made for; then any job may have it.
+pub(super) const RESERVED: Duration = Duration::from_secs(60);
+
+/// For whom a pack is made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Purpose {
+    /// Who had it made.
+    pub asked_by: PublicKey,
+    /// The job that it is for, if it is for one.
+    pub job: Option<JobId>,
+}
+
+/// A pack that waits for its job.
+pub(super) struct Ready {
+    pub(super) header: PackHeader,
+    /// `None` when it is on disk.
+    pub(super) contents: Option<PackContents>,
+    pub(super) purpose: Purpose,
+    pub(super) made: Instant,
+}
+
+impl Ready {
+    pub(super) fn len(&self) -> u64 {
+        self.header.file_len().unwrap_or(u64::MAX)
+    }
+
+    fn is_free(&self, now: Instant) -> bool {
+        self.purpose.job.is_none() || now.saturating_duration_since(self.made) >= RESERVED
+    }
+}
+
+/// A pack that is being made.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Promise {
+    pub(super) key: PackKey,
+    pub(super) bytes: u64,
+    pub(super) purpose: Purpose,
+}
+
+/// What a job finds.
+pub(super) enum Choice {
+    /// This one; it counts as in use.
+    Pack(Ready),
+    /// None yet, but one is being made.
+    Wait,
+    /// None, and none is being made.
+    None,
+}
+
+#[derive(Default)]
+pub(super) struct Index {
+    ready: HashMap<PackKey, VecDeque<Ready>>,
+    in_use: HashMap<PackKey, Vec<PackId>>,
+    promised: Vec<Promise>,
+    /// Bytes of all packs that are ready or promised.
+    bytes: u64,
+    /// Bytes of packs in memory, ready or not.
+    pub(super) memory: u64,
+    /// The node stops: nothing is handed out any more.
+    closed: bool,
+}
+
+impl Index {
+    /// Counts a pack that is about to be made; gives the packs of others that make room for it.
+    ///
+    /// Whoever has most of what is scarce loses the oldest, unless the newcomer would then have more.
+    pub(super) fn promise(&mut self, limits: &PackLimits, promise: Promise) -> Result<Vec<PackId>, PackError> {
+        let mut gone = Vec::new();
+        let Promise { key, bytes, purpose } = promise;
+        let who = purpose.asked_by;
+        loop {
+            let packs = self.holdings(|k| *k == key, |_| 1);
+            if packs.values().sum::<u64>() >= limits.per_key as u64 {
+                let victim = largest(&packs, &who, 1);
+                gone.push(victim.and_then(|victim| self.drop_oldest(&victim, Some(&key))).ok_or_else(|| {
+                    let text =
+                        format!("{} packs are ready for this task already, the limit (limits.packs)", limits.per_key);
+                    PackError::Full(text)
+                })?);
+                continue;
+            }
+            if self.bytes.saturating_add(bytes) <= limits.bytes {
+                break;
+            }
+            let held = self.holdings(|_| true, |bytes| bytes);
+            let victim = largest(&held, &who, bytes).filter(|_| bytes <= limits.bytes);
+            gone.push(victim.and_then(|victim| self.drop_oldest(&victim, None)).ok_or_else(|| {
+                let limit = limits.bytes >> 20;
+                PackError::Full(format!(
+                    "the packs would take more than the limit of {limit} MB (limits.pack_megabytes)"
+                ))
+            })?);
+        }
+        self.bytes += bytes;
+        self.promised.push(promise);
+        Ok(gone)
+    }
+
+    /// Takes a promise back: the pack is ready, or was not made.
+    pub(super) fn keep_or_break(&mut self, promise: &Promise) {
+        if let Some(at) = self.promised.iter().position(|p| p.key == promise.key && p.purpose == promise.purpose) {
+            self.promised.swap_remove(at);
+            self.bytes -= promise.bytes;
+        }
+    }
+
+    /// How much each key has, of packs for keys that `of` selects: ready and promised ones, each by `measure` of its bytes.
+    fn holdings(&self, of: impl Fn(&PackKey) -> bool, measure: impl Fn(u64) -> u64) -> HashMap<PublicKey, u64> {
+        let mut held: HashMap<PublicKey, u64> = HashMap::new();
+        for pack in self.ready.iter().filter(|(key, _)| of(key)).flat_map(|(_, ready)| ready) {
+            *held.entry(pack.purpose.asked_by).or_default() += measure(pack.len());
+        }
+        for promise in self.promised.iter().filter(|promise| of(&promise.key)) {
+            *held.entry(promise.purpose.asked_by).or_default() += measure(promise.bytes);
+        }
+        held
+    }
+
+    fn drop_oldest(&mut self, of: &PublicKey, only: Option<&PackKey>) -> Option<PackId> {
+        let candidates = self.ready.iter().filter(|(key, _)| only.is_none_or(|only| only == *key));
+        let mine = candidates.flat_map(|(key, ready)| ready.iter().map(move |pack| (key, pack)));
+        let oldest = mine.filter(|(_, pack)| pack.purpose.asked_by == *of).min_by_key(|(_, pack)| pack.made);
+        let (key, id) = oldest.map(|(key, pack)| (*key, pack.header.id))?;
+        self.remove(&key, &id).map(|pack| pack.header.id)
+    }
+
+    pub(super) fn add(&mut self, pack: Ready) {
+        self.bytes += pack.len();
+        self.ready.entry(pack.header.key).or_default().push_back(pack);
+    }
+
+    /// Puts a pack back that was chosen and not used; it is the oldest again.
+    pub(super) fn put_back(&mut self, pack: Ready) {
+        self.release(&pack.header.key, &pack.header.id);
+        self.bytes += pack.len();
+        if pack.contents.is_some() {
+            self.memory += pack.len();
+        }
+        self.ready.entry(pack.header.key).or_default().push_front(pack);
+    }
+
+    /// A pack for a job: the one made for it, else the oldest that is for nobody in particular.
+    pub(super) fn choose(&mut self, key: &PackKey, job: &JobId, now: Instant) -> Choice {
+        if self.closed {
+            return Choice::None;
+        }
+        let ready = self.ready.get(key).into_iter().flatten();
+        let own = ready.clone().find(|pack| pack.purpose.job == Some(*job));
+        let id = own.or_else(|| ready.clone().find(|pack| pack.is_free(now))).map(|pack| pack.header.id);
+        if let Some(pack) = id.and_then(|id| self.choose_this(key, &id)) {
+            return Choice::Pack(pack);
+        }
+        let promised = |p: &Promise| p.key == *key && p.purpose.job.is_none_or(|other| other == *job);
+        if self.promised.iter().any(promised) { Choice::Wait } else { Choice::None }
+    }
+
+    /// The pack with this name; it counts as in use.
+    pub(super) fn choose_this(&mut self, key: &PackKey, id: &PackId) -> Option<Ready> {
+        if self.closed {
+            return None;
+        }
+        let pack = self.remove(key, id)?;
+        self.in_use.entry(*key).or_default().push(*id);
+        Some(pack)
+    }
+
+    fn remove(&mut self, key: &PackKey, id: &PackId) -> Option<Ready> {
+        let ready = self.ready.get_mut(key)?;
+        let at = ready.iter().position(|pack| pack.header.id == *id)?;
+        let pack = ready.remove(at)?;
+        if ready.is_empty() {
+            self.ready.remove(key);
+        }
+        self.bytes -= pack.len();
+        if pack.contents.is_some() {
+            self.memory -= pack.len();
+        }
+        Some(pack)
+    }
+
+    pub(super) fn release(&mut self, key: &PackKey, id: &PackId) {
+        if let Some(list) = self.in_use.get_mut(key) {
+            list.retain(|used| used != id);
+            if list.is_empty() {
+                self.in_use.remove(key);
+            }
+        }
+    }
+
+    /// All packs for `key` that are ready or in use.
+    pub(super) fn held(&self, key: &PackKey) -> Vec<PackId> {
+        let ready = self.ready.get(key).into_iter().flatten().map(|ready| ready.header.id);
+        ready.chain(self.in_use.get(key).into_iter().flatten().copied()).collect()
+    }
+
+    /// Removes the ready packs that `doomed` names.
+    pub(super) fn remove_where(&mut self, doomed: impl Fn(&Ready) -> bool) -> Vec<PackId> {
+        let all = self.ready.values().flatten();
+        let gone: Vec<_> = all.filter(|pack| doomed(pack)).map(|pack| (pack.header.key, pack.header.id)).collect();
+        gone.iter().filter_map(|(key, id)| self.remove(key, id)).map(|pack| pack.header.id).collect()
+    }
+
+    /// Hands nothing out from now on, and gives the headers of what is ready.
+    pub(super) fn close(&mut self) -> Vec<PackHeader> {
+        self.closed = true;
+        self.ready.values().flatten().map(|pack| pack.header).collect()
+    }
+
+    pub(super) fn take_contents(&mut self) -> Vec<(PackHeader, PackContents)> {
+        let mut taken = Vec::new();
+        for pack in self.ready.values_mut().flatten() {
+            if let Some(contents) = pack.contents.take() {
+                self.memory -= pack.header.file_len().unwrap_or(u64::MAX);
+                taken.push((pack.header, contents));
+            }
+        }
+        taken
+    }
+
+    pub(super) fn counts(&self) -> Vec<(PackKey, u32)> {
+        self.ready.iter().map(|(key, ready)| (*key, ready.len() as u32)).collect()
+    }
+
+    pub(super) fn count(&self, key: &PackKey) -> u32 {
+        self.ready.get(key).map_or(0, |ready| ready.len() as u32)
+    }
+}
+
+/// Who has most, if that is more than `who` has with `more` added.
+fn largest(held: &HashMap<PublicKey, u64>, who: &PublicKey, more: u64) -> Option<PublicKey> {
+    let own = held.get(who).copied().unwrap_or(0).saturating_add(more);
+    let (key, most) = held.iter().filter(|(key, _)| *key != who).max_by_key(|(key, most)| (**most, **key))?;
+    (*most > own).then_some(*key)
+}

@@ -1,0 +1,169 @@
+//! A small graph that costs much is refused when it is shared, by the name of the limit, before a plan is made or memory is
+//! claimed; what was allowed once is refused after the limits were lowered.
+#![allow(clippy::unwrap_used)] // a panic is the failure report
+
+mod common;
+
+use std::sync::{Arc, Mutex};
+
+use common::{Case, Network, case};
+use sahara_circuits::graph::{
+    BoundOrigin, Graph, InputSpec, Node, NodeId, Op, RescaleUse, Shape, Table, TableId, WeightId, WeightSpec,
+};
+use sahara_circuits::weights::Weights;
+use sahara_mpc::client::{Rounding, Visibility};
+use sahara_mpc::protocol::{Cost, Plan};
+use sahara_mpc::wire::FailCode;
+
+fn node(op: Op, shape: Shape) -> Node {
+    Node { name: "n".into(), op, shape, bits: 32, bound: 1, origin: BoundOrigin::Calibrated }
+}
+
+fn graph(shapes: &[Shape]) -> Graph {
+    let input = |shape: &Shape| InputSpec {
+        name: "i".into(),
+        shape: *shape,
+        bits: 32,
+        max_abs: i32::MAX as u32,
+        max_row_norm: u32::MAX,
+    };
+    Graph {
+        model: "costly".into(),
+        seq_len: 1,
+        layers: 0,
+        weights_root: [0; 32],
+        inputs: shapes.iter().map(input).collect(),
+        weights: vec![],
+        tables: vec![],
+        nodes: shapes.iter().zip(0..).map(|(shape, i)| node(Op::Input(i), *shape)).collect(),
+        outputs: vec![],
+    }
+}
+
+/// Sums of a row of 2^18 entries of a table, `times` times: dealt 37 MB each.
+fn many_lookups(times: u32) -> Case {
+    let wide = Shape::new(1, 1, 1 << 18);
+    let mut g = graph(&[wide]);
+    g.tables.push(Table { name: "t".into(), entries: vec![0; 1024] });
+    for _ in 0..times {
+        let x = NodeId(g.nodes.len() as u32 - 1);
+        g.nodes.push(node(Op::Lookup { x, table: TableId(0) }, wide));
+    }
+    let x = NodeId(g.nodes.len() as u32 - 1);
+    g.nodes.push(node(Op::RowSum { x }, Shape::new(1, 1, 1)));
+    with_weight(g)
+}
+
+/// Three products of matrices of 2^12 × 2^12 each.
+fn huge_product() -> Case {
+    let square = Shape::new(1, 1 << 12, 1 << 12);
+    let mut g = graph(&[square]);
+    for _ in 0..3 {
+        let x = NodeId(g.nodes.len() as u32 - 1);
+        g.nodes.push(node(Op::MatMul { a: x, b: x, transpose_b: false }, square));
+    }
+    let x = NodeId(g.nodes.len() as u32 - 1);
+    g.nodes.push(node(Op::RowSum { x }, Shape::new(1, 1 << 12, 1)));
+    with_weight(g)
+}
+
+/// Adds a weight to the last node, so that there is something to share.
+fn with_weight(mut g: Graph) -> Case {
+    let x = NodeId(g.nodes.len() as u32 - 1);
+    g.weights.push(WeightSpec { name: "w".into(), rows: 1, cols: g.nodes[x.0 as usize].shape.cols });
+    let shape = g.nodes[x.0 as usize].shape;
+    g.nodes.push(node(Op::AddWeight { x, w: WeightId(0) }, shape));
+    g.outputs = vec![NodeId(x.0 + 1)];
+    let weights = Weights { tensors: vec![vec![1; shape.cols as usize]] };
+    g.weights_root = weights.root(&g.weights);
+    g.check().unwrap();
+    Case { graph: Arc::new(g), weights, inputs: vec![], expected: vec![], shared: Default::default() }
+}
+
+fn long_chain() -> Case {
+    let one = Shape::new(1, 1, 1);
+    let mut g = graph(&[one]);
+    for _ in 0..17_000 {
+        let x = NodeId(g.nodes.len() as u32 - 1);
+        g.nodes.push(node(Op::Rescale { x, shift: 1, usage: RescaleUse::Value }, one));
+    }
+    with_weight(g)
+}
+
+/// Six inputs of 2^26 words, multiplied in pairs: a kilobyte of graph.
+fn huge_inputs() -> Case {
+    let wide = Shape::new(1, 1, 1 << 26);
+    let mut g = graph(&[wide; 6]);
+    for (a, b) in [(0, 1), (2, 3), (4, 5)] {
+        g.nodes.push(node(Op::Mul { a: NodeId(a), b: NodeId(b) }, wide));
+        let x = NodeId(g.nodes.len() as u32 - 1);
+        g.nodes.push(node(Op::RowSum { x }, Shape::new(1, 1, 1)));
+    }
+    with_weight(g)
+}
+
+#[test]
+fn each_limit_is_named() {
+    let network = Network::start(|toml| toml);
+    let owner = network.client();
+    let cases = [
+        (many_lookups(120), "limits.graph_deal_megabytes"),
+        (huge_product(), "limits.graph_giga_products"),
+        (long_chain(), "limits.graph_rounds"),
+        (huge_inputs(), "the largest frame"),
+    ];
+    for (case, limit) in cases {
+        let error = owner.share(&case.offer(Visibility::Private), &|_, _| ()).map(|_| ()).unwrap_err();
+        assert_eq!(error.code(), Some(FailCode::Refused), "{error}");
+        assert!(error.to_string().contains(limit), "{limit}: {error}");
+    }
+    // A neighbour that costs little is taken.
+    owner.share(&many_lookups(2).offer(Visibility::Private), &|_, _| ()).unwrap();
+}
+
+#[test]
+fn a_limit_counts_at_use_too() {
+    let mut network = Network::start(|toml| toml);
+    let client = network.client();
+    let case = case(9);
+    case.register(&client, Visibility::Private);
+    let task = case.task(0, Rounding::Exact, Visibility::Private);
+    case.run(&client, task, true).unwrap();
+    for node in 0..3 {
+        network.stop_node(node);
+        let file = network.home(node).join("node.toml");
+        let text = std::fs::read_to_string(&file).unwrap().replacen("graph_rounds = 16384", "graph_rounds = 1", 1);
+        std::fs::write(&file, text).unwrap();
+        network.start_node(node);
+    }
+    let error = case.run(&client, task, true).unwrap_err();
+    assert!(error.code() == Some(FailCode::Refused) && error.to_string().contains("limits.graph_rounds"), "{error}");
+}
+
+#[test]
+fn lookups_of_one_table_share_it() {
+    let one = Shape::new(1, 1, 1);
+    let mut g = graph(&[one]);
+    g.tables.push(Table { name: "t".into(), entries: vec![0; 1024] });
+    for _ in 0..65_000 {
+        g.nodes.push(node(Op::Lookup { x: NodeId(0), table: TableId(0) }, one));
+    }
+    g.outputs = vec![NodeId(65_000)];
+    let cost = Cost::of(&g, Rounding::Exact, Visibility::Open);
+    assert!(cost.plan_memory < 32 << 20, "{cost:?}");
+    let before = resident();
+    let plans: Mutex<Vec<Plan>> = Mutex::default();
+    let g = Arc::new(g);
+    for rounding in [Rounding::Exact, Rounding::Faithful] {
+        plans.lock().unwrap().push(Plan::new(g.clone(), rounding, Visibility::Open).unwrap());
+    }
+    let grown = resident() - before;
+    assert!(grown < 96, "two plans take {grown} MB");
+}
+
+/// Megabytes of this process in memory.
+fn resident() -> i64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
+    line.split_whitespace().nth(1).unwrap().parse::<i64>().unwrap() / 1024
+}
