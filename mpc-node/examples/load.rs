@@ -85,7 +85,8 @@ fn measure(crowd: Crowd, jobs: usize) -> bool {
             Node::start(home)
         })
         .collect();
-    let client = |identity: &Arc<Identity>| Client::shared(identity.clone(), committee.clone(), ClientOptions::default());
+    let client =
+        |identity: &Arc<Identity>| Client::shared(identity.clone(), committee.clone(), ClientOptions::default());
     let (owner, honest) = (client(owner), client(honest));
     let end = Instant::now() + Duration::from_secs(20);
     while owner.status().iter().any(Result::is_err) {

@@ -105,7 +105,6 @@ fn huge_inputs() -> Case {
 #[test]
 fn each_limit_is_named() {
     let network = Network::start(|toml| toml);
-    let owner = network.client();
     let cases = [
         (many_lookups(120), "limits.graph_deal_megabytes"),
         (huge_product(), "limits.graph_giga_products"),
@@ -113,12 +112,12 @@ fn each_limit_is_named() {
         (huge_inputs(), "the largest frame"),
     ];
     for (case, limit) in cases {
-        let error = owner.share(&case.offer(Visibility::Private), &|_, _| ()).map(|_| ()).unwrap_err();
+        let error = network.client().share(&case.offer(Visibility::Private), &|_, _| ()).map(|_| ()).unwrap_err();
         assert_eq!(error.code(), Some(FailCode::Refused), "{error}");
         assert!(error.to_string().contains(limit), "{limit}: {error}");
     }
     // A neighbour that costs little is taken.
-    owner.share(&many_lookups(2).offer(Visibility::Private), &|_, _| ()).unwrap();
+    network.client().share(&many_lookups(2).offer(Visibility::Private), &|_, _| ()).unwrap();
 }
 
 #[test]

@@ -109,7 +109,7 @@ fn check_roles(node: &Node, caller: Option<u8>, assignment: crate::engine::Assig
 pub(super) fn ask(node: &Node, run: &Run, consumer: PublicKey) -> Result<Presence, Trouble> {
     let [_, second] = run.task.assignment.evaluators();
     let mut lane = node.peer_lane(second).map_err(peer)?;
-    lane.begin("when asked whether the job's consumer is there", Traffic::Online, node.config.timeouts.round());
+    lane.begin("when asked whether the job's consumer is there", Traffic::Setup, node.config.timeouts.round());
     lane.send(&AskJob { job: run.job, task: run.task, consumer: consumer.0 }).map_err(peer)?;
     let presence = lane.receive().map_err(peer)?;
     node.put_back(second, lane);

@@ -189,9 +189,9 @@ fn a_pack_made_for_a_job_waits_for_it_and_a_job_waits_for_one_that_is_being_made
     promised.stage(header(2), contents(2)).unwrap().commit(Instant::now());
     assert_eq!(waiting.join().unwrap(), Some(PackId([2; 16])));
 
+    let two = store.reserve_this(&key(), &PackId([2; 16])).unwrap();
     let promised = store.promise(key(), 200, purpose(1, Some(other))).unwrap();
     assert!(matches!(store.lock().choose(&key(), &other, Instant::now()), Choice::Wait));
-    let two = store.reserve_this(&key(), &PackId([2; 16])).unwrap();
     assert!(matches!(store.lock().choose(&key(), &JOB, Instant::now()), Choice::None), "that one is for another job");
     drop((promised, two));
     assert!(matches!(store.lock().choose(&key(), &other, Instant::now()), Choice::Pack(_)));

@@ -13,6 +13,8 @@ use super::{Rounding, Visibility, evaluator};
 const GATE_BYTES: u64 = 40;
 /// The same for each of a step function's comparisons.
 const STEP_BYTES: u64 = 32;
+/// Bytes that a job claims whatever its graph.
+const JOB_BYTES: u64 = 128 << 10;
 /// Bytes of a plan for each node.
 const PLAN_BYTES: u64 = 192;
 /// Columns to which packed matrices are filled up.
@@ -123,7 +125,7 @@ impl Cost {
         cost.outputs = outputs.sum::<u64>() + 4;
         let tables: u64 = graph.tables.iter().map(|table| 8 * table.entries.len() as u64).sum();
         cost.plan_memory = cost.plan_memory.saturating_add(tables);
-        let machine = graph.nodes.len() as u64 * evaluator::TASK_BYTES;
+        let machine = JOB_BYTES + graph.nodes.len() as u64 * evaluator::TASK_BYTES;
         let pack = cost.dealt.saturating_add(cost.prepared);
         let held = pack.saturating_add(machine).saturating_add(2 * (cost.inputs + cost.outputs));
         cost.evaluator_memory = evaluator.peak().saturating_add(held);
