@@ -13,7 +13,8 @@ use sahara_mpc::identity::{Identity, generate};
 use sahara_mpc::lane::LaneError;
 use sahara_mpc::manifest::{AccessList, AccessRule, Asset, SharingId};
 use sahara_mpc::wire::{
-    Begin, Deal, DeleteSharing, FailCode, GetClientPart, Kind, PackId, Prepare, PutAccess, Run, SharingReply,
+    Begin, Deal, DeleteSharing, FailCode, GetClientPart, Incarnation, Kind, PackId, Prepare, PutAccess, Run,
+    SharingReply,
 };
 
 fn identity() -> Arc<Identity> {
@@ -113,7 +114,7 @@ fn who_is_not_on_the_list_is_refused_by_every_node_before_anything_is_done() {
     assert_eq!(packs(&client), [0; 3], "nor is the stranger told of packs");
     assert!(network.status(&client).iter().all(|status| status.sharings == 0));
     let job = sahara_mpc::wire::JobId([1; 16]);
-    let prepare = Prepare { task, count: 1, consumer: stranger.public() };
+    let prepare = Prepare { task, count: 1, consumer: stranger.public(), job: None };
     // Each is refused at once: the input share is never asked for.
     refused(ask(&network, &stranger, 0, &prepare), "is not here");
     for evaluator in [1, 2] {
@@ -127,7 +128,9 @@ fn who_is_not_on_the_list_is_refused_by_every_node_before_anything_is_done() {
     let helper = sahara_mpc::identity::load(&network.home(0).join("key")).unwrap();
     for evaluator in [1, 2] {
         let seed = zeroize::Zeroizing::new([1; 32]);
-        let deal = Deal { pack: PackId([1; 16]), task, consumer: stranger.public(), seed, corrections: 0 };
+        let incarnation = Incarnation([2; 16]);
+        let consumer = stranger.public();
+        let deal = Deal { pack: PackId([1; 16]), task, consumer, job: None, incarnation, seed, corrections: 0 };
         let mut lane = lane(&network, &helper, evaluator);
         lane.send(&deal).unwrap();
         refused(lane.receive_frame(Kind::DealReady).map(|_| ()), "is not here");
