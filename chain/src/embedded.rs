@@ -17,6 +17,7 @@ use crate::{
     error::{Fault, StoreError},
     failpoint,
     genesis::Genesis,
+    ledger::{Change, Ledger},
     store::{Batch, Store, Table},
     validator::{ConsensusKey, ValidatorUpdate},
 };
@@ -123,7 +124,13 @@ impl<A: Application> Embedded<A> {
         if self.app.process(&Proposal { txs: &txs, ..offer }) == Verdict::Reject {
             return Err(Fault::Order { call: "ProcessProposal", why: REJECTED });
         }
-        let block = self.assemble(height, time, &txs);
+        self.make(&txs, time)
+    }
+
+    /// Makes a block of `txs` at `time`, which is later than that of the last one.
+    fn make(&mut self, txs: &[Bytes], time: Time) -> Result<SignedBlock, Fault> {
+        let height = self.tip.height + 1;
+        let block = self.assemble(height, time, txs);
         let id = hashes::block_id(&block);
         let commit = self.sign(height, &id, time);
         let finalized = self.app.finalize(&self.decided(&block))?;
@@ -141,6 +148,11 @@ impl<A: Application> Embedded<A> {
     /// The last height.
     pub fn height(&self) -> u64 {
         self.tip.height
+    }
+
+    /// The time of the last block.
+    pub fn time(&self) -> Time {
+        self.tip.time
     }
 
     fn assemble(&self, height: u64, time: Time, txs: &[Bytes]) -> Block {
@@ -254,6 +266,55 @@ impl<A: Application> Embedded<A> {
     fn own_key(&self) -> ConsensusKey {
         ConsensusKey(self.key.verifying_key().to_bytes().into())
     }
+}
+
+impl Embedded<Ledger> {
+    /// Makes a block at `now` that holds `change` and nothing else, on a ledger for development.
+    pub fn change(&mut self, change: &Change, now: Time) -> Result<SignedBlock, Fault> {
+        let time = now.max(Time(self.tip.time.0 + 1_000_000));
+        let item = self.app.beacon_item(self.own_key().address())?;
+        let txs: Vec<Bytes> = item.into_iter().chain([change.encode()]).collect();
+        self.make(&txs, time)
+    }
+
+    /// The chain as it is, to go back to.
+    pub fn kept(&self) -> Result<Kept, StoreError> {
+        let record = self.store.reader()?.get(Table::Meta, KEY)?;
+        let record = record.ok_or_else(|| StoreError::new("remember the chain", "it has no block yet"))?;
+        Ok(Kept { record, tip: self.tip.clone() })
+    }
+
+    /// Goes back to `kept`.
+    pub fn go_back(&mut self, kept: Kept) -> Result<(), Fault> {
+        // The driver first: a node that dies on the way finishes it when it starts.
+        let mut batch = Batch::default();
+        batch.put(Table::Meta, KEY, kept.record);
+        self.store.write(&batch)?;
+        self.app.rewind(kept.tip.height)?;
+        self.tip = kept.tip;
+        Ok(())
+    }
+}
+
+/// A chain as it was at a height.
+#[derive(Clone, Debug)]
+pub struct Kept {
+    record: Vec<u8>,
+    tip: Tip,
+}
+
+impl Kept {
+    /// The height.
+    pub fn height(&self) -> u64 {
+        self.tip.height
+    }
+}
+
+/// The height of the driver's last block in `store`, if it has one.
+pub fn kept_height(store: &dyn Store) -> Result<Option<u64>, StoreError> {
+    let record = store.reader()?.get(Table::Meta, KEY)?;
+    let header = record.and_then(|record| read_record(&record)?.3.header);
+    Ok(header.and_then(|header| u64::try_from(header.height).ok()))
 }
 
 type Record = (Vec<u8>, Vec<u8>, Vec<ValidatorUpdate>, Block);

@@ -10,7 +10,7 @@ use crate::{
     application::EvidenceAge,
     beacon::{self, BeaconParams},
     error::{Fault, StoreError},
-    evm::{SYSTEM_CODE, system_contracts},
+    evm::{SYSTEM_CODE, check_code, system_contracts},
     fees::FeeParams,
     staking::{self, StakeError, StakingParams},
     state::{Account, StateView},
@@ -169,6 +169,8 @@ impl Genesis {
             // Such an account would have to refuse a contract at its address (EIP-7610); no block can make one.
             let orphaned = !account.storage.is_empty() && account.code.is_empty() && account.nonce == 0;
             need(!orphaned, &format!("accounts.{address}.storage"), "needs code or a nonce beside it")?;
+            // What begins like a delegation and is none could not be read again.
+            need(check_code(&account.code).is_ok(), &format!("accounts.{address}.code"), "cannot be executed")?;
         }
         // Whoever could bond everything would still fit what the engine can count, and so does the reward of an age.
         let most = TOKEN * U256::from(MAX_TOTAL_POWER / 2);
@@ -404,6 +406,10 @@ mod tests {
         let endless =
             wrong(&|g| g.beacon.chains.extend([(DEV_ACCOUNTS[0].0, Commitment { length: 1 << 25, ..chain })]));
         assert_eq!(endless, format!("beacon.chains.{}", DEV_ACCOUNTS[0].0));
+        let at = Address::repeat_byte(7);
+        let bad = GenesisAccount { code: alloy_primitives::bytes!("ef0100"), ..GenesisAccount::default() };
+        let code = wrong(&|g| drop(g.accounts.insert(at, bad.clone())));
+        assert_eq!(code, format!("accounts.{at}.code"));
         let mut json = serde_json::to_value(good()).unwrap();
         json["fees"]["elastcity"] = 3.into();
         let error = Genesis::read(json.to_string().as_bytes()).unwrap_err();

@@ -9,9 +9,9 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use alloy_consensus::{Transaction as _, TxEnvelope, transaction::SignerRecoverable};
+use alloy_consensus::{SignableTransaction, Transaction as _, TxEip1559, TxEnvelope, transaction::SignerRecoverable};
 use alloy_eips::eip2718::{Decodable2718, Encodable2718, Typed2718};
-use alloy_primitives::{Address, B256, Bytes, U256, keccak256, map::B256Map};
+use alloy_primitives::{Address, B256, Bytes, Signature, U256, keccak256, map::B256Map};
 
 /// Longer transactions are refused before anything is decoded. Geth has the same limit.
 pub const MAX_TX_BYTES: usize = 128 * 1024;
@@ -64,10 +64,10 @@ impl Tx {
     /// Decodes `bytes` and recovers the sender.
     pub fn decode(bytes: &[u8], chain_id: u64) -> Result<Self, TxError> {
         check_length(bytes)?;
-        Self::hashed(keccak256(bytes), bytes, chain_id)
+        Self::hashed(keccak256(bytes), bytes, chain_id, false)
     }
 
-    fn hashed(hash: B256, bytes: &[u8], chain_id: u64) -> Result<Self, TxError> {
+    fn hashed(hash: B256, bytes: &[u8], chain_id: u64, unsigned: bool) -> Result<Self, TxError> {
         let mut rest = bytes;
         let envelope = TxEnvelope::decode_2718(&mut rest).map_err(|e| TxError::Malformed(e.to_string()))?;
         if !rest.is_empty() {
@@ -85,7 +85,10 @@ impl Tx {
             Some(have) if have != chain_id => return Err(TxError::ChainId { have, want: chain_id }),
             Some(_) => {}
         }
-        let sender = envelope.recover_signer().map_err(|_| TxError::Signature)?;
+        let sender = match named_sender(&envelope).filter(|_| unsigned) {
+            Some(sender) => sender,
+            None => envelope.recover_signer().map_err(|_| TxError::Signature)?,
+        };
         Ok(Self { hash, sender, envelope, bytes: Bytes::copy_from_slice(bytes) })
     }
 
@@ -93,6 +96,11 @@ impl Tx {
     pub fn stored(bytes: Bytes, sender: Address) -> Result<Self, TxError> {
         let envelope = TxEnvelope::decode_2718(&mut bytes.as_ref()).map_err(|e| TxError::Malformed(e.to_string()))?;
         Ok(Self { hash: keccak256(&bytes), sender, envelope, bytes })
+    }
+
+    /// Whether nobody signed it: its sender is whom it names. See [`unsigned`].
+    pub fn is_unsigned(&self) -> bool {
+        named_sender(&self.envelope) == Some(self.sender)
     }
 
     /// What the sender must own for it to be taken: the value and the most it can pay for gas.
@@ -109,6 +117,22 @@ impl Tx {
     }
 }
 
+/// `fields` as a transaction of `sender`, who signed nothing. The signature says so in a form that no key makes: the
+/// address, and the number one. Only a ledger for development takes it.
+pub fn unsigned(fields: TxEip1559, sender: Address) -> TxEnvelope {
+    let signature = Signature::new(U256::from_be_slice(sender.as_slice()), U256::ONE, false);
+    TxEnvelope::Eip1559(fields.into_signed(signature))
+}
+
+/// Who is meant by a transaction that [`unsigned`] made.
+fn named_sender(envelope: &TxEnvelope) -> Option<Address> {
+    let TxEnvelope::Eip1559(signed) = envelope else { return None };
+    let signature = signed.signature();
+    let word = signature.r().to_be_bytes::<32>();
+    let named = signature.s() == U256::ONE && !signature.v() && word[..12] == [0; 12];
+    named.then(|| Address::from_slice(&word[12..]))
+}
+
 fn check_length(bytes: &[u8]) -> Result<(), TxError> {
     if bytes.len() > MAX_TX_BYTES {
         return Err(TxError::TooLong(bytes.len()));
@@ -120,6 +144,8 @@ fn check_length(bytes: &[u8]) -> Result<(), TxError> {
 /// a vote on it, and in its execution.
 pub struct TxCache {
     max_bytes: usize,
+    /// Transactions that nobody signed are taken.
+    unsigned: bool,
     inner: Mutex<CacheInner>,
 }
 
@@ -137,7 +163,12 @@ const OVERHEAD: usize = 500;
 impl TxCache {
     /// Remembers the last transactions that fit into `max_bytes` of memory.
     pub fn new(max_bytes: usize) -> Self {
-        Self { max_bytes, inner: Mutex::default() }
+        Self { max_bytes, unsigned: false, inner: Mutex::default() }
+    }
+
+    /// The same for a chain for development, which takes transactions that nobody signed.
+    pub fn for_development(self) -> Self {
+        Self { unsigned: true, ..self }
     }
 
     /// The decoded form of `bytes`.
@@ -147,7 +178,7 @@ impl TxCache {
         if let Some(known) = self.lock().by_hash.get(&hash) {
             return Ok(known.clone());
         }
-        let tx = Arc::new(Tx::hashed(hash, bytes, chain_id)?);
+        let tx = Arc::new(Tx::hashed(hash, bytes, chain_id, self.unsigned)?);
         let mut inner = self.lock();
         if inner.by_hash.insert(hash, tx.clone()).is_none() {
             let weight = 2 * bytes.len() + OVERHEAD;

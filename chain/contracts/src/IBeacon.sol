@@ -25,4 +25,4 @@ interface IBeacon {
         returns (bytes32 tip, uint256 left, bytes32 nextTip, uint256 fromEpoch);
 }
 
-IBeacon constant BEACON = IBeacon(0x0000000000000000000000000000000000000a20);
+IBeacon constant BEACON = IBeacon(0x0000000000000000000000000000000000000A20);

@@ -13,6 +13,8 @@ use sahara_chain::{
     evm::{Machine, SpecId},
     state::{Account, StateView},
     store::{MemoryStore, Store},
+    tx::Tx,
+    wallet::{Payment, Wallet},
 };
 use serde::Deserialize;
 
@@ -23,12 +25,33 @@ pub struct Test {
     pub pre: BTreeMap<Address, Pre>,
     pub transaction: Transaction,
     pub post: BTreeMap<String, Vec<Post>>,
+    #[serde(default)]
+    pub config: Config,
+}
+
+/// What newer tests say of their network.
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Config {
+    #[serde(rename = "chainid")]
+    pub chain_id: Option<U256>,
+    #[serde(default)]
+    pub blob_schedule: BTreeMap<String, Blobs>,
+}
+
+/// How many blobs a fork takes, and how their price moves.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Blobs {
+    pub max: U256,
+    pub base_fee_update_fraction: U256,
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Env {
     pub current_coinbase: Address,
+    #[serde(default)]
     pub current_difficulty: U256,
     pub current_gas_limit: U256,
     pub current_number: U256,
@@ -40,10 +63,22 @@ pub struct Env {
 
 #[derive(Deserialize)]
 pub struct Pre {
+    #[serde(default)]
     pub balance: U256,
+    #[serde(default)]
     pub code: Bytes,
+    #[serde(default)]
     pub nonce: U256,
+    #[serde(default)]
     pub storage: BTreeMap<U256, U256>,
+}
+
+impl Pre {
+    /// Storage, but neither code nor nonce (EIP-7610): no block can make such an account, and no genesis of this chain
+    /// may have one, so the EVM does not look for one where it creates a contract; nor can Ethereum since 2016.
+    pub fn is_unreachable(&self) -> bool {
+        self.storage.values().any(|word| !word.is_zero()) && self.code.is_empty() && self.nonce.is_zero()
+    }
 }
 
 #[derive(Deserialize)]
@@ -54,8 +89,8 @@ pub struct Transaction {
     pub value: Vec<String>,
     pub nonce: U256,
     pub sender: Option<Address>,
-    #[serde(default)]
-    pub to: String,
+    pub secret_key: Option<B256>,
+    pub to: Option<String>,
     pub gas_price: Option<U256>,
     pub max_fee_per_gas: Option<U256>,
     pub max_priority_fee_per_gas: Option<U256>,
@@ -82,29 +117,36 @@ pub struct Indexes {
     pub value: usize,
 }
 
+/// What a name of a fork means here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fork {
+    /// These rules.
+    Rules(SpecId),
+    /// Rules of before Paris, which this chain never had.
+    BeforeParis,
+    /// Not known.
+    Unknown,
+}
+
 /// The rules that a name stands for.
-pub fn spec(fork: &str) -> Option<SpecId> {
-    Some(match fork {
-        "Frontier" => SpecId::FRONTIER,
-        "Homestead" => SpecId::HOMESTEAD,
-        "EIP150" => SpecId::TANGERINE,
-        "EIP158" => SpecId::SPURIOUS_DRAGON,
-        "Byzantium" => SpecId::BYZANTIUM,
-        "Constantinople" | "ConstantinopleFix" => SpecId::PETERSBURG,
-        "Istanbul" => SpecId::ISTANBUL,
-        "Berlin" => SpecId::BERLIN,
-        "London" => SpecId::LONDON,
+pub fn fork(name: &str) -> Fork {
+    Fork::Rules(match name {
         "Paris" | "Merge" => SpecId::MERGE,
         "Shanghai" => SpecId::SHANGHAI,
         "Cancun" => SpecId::CANCUN,
         "Prague" => SpecId::PRAGUE,
-        "Osaka" => SpecId::OSAKA,
-        _ => return None,
+        // The two after it change how many blobs there are, and nothing else.
+        "Osaka" | "BPO1" | "BPO2" => SpecId::OSAKA,
+        "Frontier" | "Homestead" | "EIP150" | "TangerineWhistle" | "EIP158" | "SpuriousDragon" | "Byzantium"
+        | "Constantinople" | "ConstantinopleFix" | "Istanbul" | "MuirGlacier" | "Berlin" | "London"
+        | "ArrowGlacier" | "GrayGlacier" => return Fork::BeforeParis,
+        _ => return Fork::Unknown,
     })
 }
 
 /// Runs `test` and compares with `post`.
-pub fn run(test: &Test, spec: SpecId, post: &Post) -> Result<(), String> {
+pub fn run(test: &Test, fork: &str, spec: SpecId, post: &Post) -> Result<(), String> {
+    let chain_id = test.config.chain_id.map_or(1, |id| id.saturating_to());
     let store = MemoryStore::default();
     let fail = |e: sahara_chain::error::StoreError| e.to_string();
     let mut view = StateView::new(store.reader().map_err(fail)?);
@@ -122,12 +164,13 @@ pub fn run(test: &Test, spec: SpecId, post: &Post) -> Result<(), String> {
     store.write(&batch).map_err(fail)?;
     let mut view = StateView::new(Arc::clone(&store.reader().map_err(fail)?));
 
-    let outcome = match tx(test, post) {
+    let blobs = blobs(test, fork, spec);
+    let outcome = match tx(test, post, chain_id) {
         Err(e) => Err(e),
         Ok(tx) => {
-            let mut machine = Machine::with(&mut view, block(test, spec), spec, 1, |cfg| {
+            let mut machine = Machine::with(&mut view, block(test, spec, blobs.1), spec, chain_id, |cfg| {
                 cfg.tx_chain_id_check = false;
-                cfg.max_blobs_per_tx = Some(if spec.is_enabled_in(SpecId::PRAGUE) { 9 } else { 6 });
+                cfg.max_blobs_per_tx = Some(blobs.0);
             });
             match machine.transact(tx) {
                 Ok(result) => result.map_err(|e| e.0),
@@ -156,12 +199,24 @@ fn logs_hash(logs: &[Log]) -> B256 {
     keccak256(alloy_rlp::encode(logs.to_vec()))
 }
 
-fn block(test: &Test, spec: SpecId) -> BlockEnv {
-    let env = &test.env;
-    let fraction = match spec.is_enabled_in(SpecId::PRAGUE) {
-        true => BLOB_BASE_FEE_UPDATE_FRACTION_PRAGUE,
-        false => BLOB_BASE_FEE_UPDATE_FRACTION_CANCUN,
+/// Blobs that one transaction may have, and how fast their price moves.
+fn blobs(test: &Test, fork: &str, spec: SpecId) -> (u64, u64) {
+    /// Whatever a block takes (EIP-7594).
+    const OF_ONE_TX: u64 = 6;
+    let (max, fraction) = match test.config.blob_schedule.get(fork) {
+        Some(told) => (told.max.saturating_to(), told.base_fee_update_fraction.saturating_to()),
+        None => match (fork, spec.is_enabled_in(SpecId::PRAGUE)) {
+            ("BPO1", _) => (15, 8_346_193),
+            ("BPO2", _) => (21, 11_684_671),
+            (_, true) => (9, BLOB_BASE_FEE_UPDATE_FRACTION_PRAGUE),
+            (_, false) => (6, BLOB_BASE_FEE_UPDATE_FRACTION_CANCUN),
+        },
     };
+    (if spec.is_enabled_in(SpecId::OSAKA) { max.min(OF_ONE_TX) } else { max }, fraction)
+}
+
+fn block(test: &Test, spec: SpecId, fraction: u64) -> BlockEnv {
+    let env = &test.env;
     let excess = env.current_excess_blob_gas.map_or(0, |gas| gas.saturating_to());
     BlockEnv {
         number: env.current_number,
@@ -176,7 +231,7 @@ fn block(test: &Test, spec: SpecId) -> BlockEnv {
     }
 }
 
-fn tx(test: &Test, post: &Post) -> Result<TxEnv, String> {
+fn tx(test: &Test, post: &Post, chain_id: u64) -> Result<TxEnv, String> {
     let fields = &test.transaction;
     let at = &post.indexes;
     let need = |what: &str| format!("the test has no {what}");
@@ -194,10 +249,10 @@ fn tx(test: &Test, post: &Post) -> Result<TxEnv, String> {
     let narrow = |n: U256| u128::try_from(n).unwrap_or(u128::MAX);
     Ok(TxEnv {
         tx_type,
-        caller: fields.sender.ok_or_else(|| need("sender"))?,
+        caller: sender(fields).ok_or_else(|| need("sender"))?,
         gas_limit: fields.gas_limit.get(at.gas).ok_or_else(|| need("gas limit"))?.saturating_to(),
         gas_price: narrow(fields.max_fee_per_gas.or(fields.gas_price).unwrap_or_default()),
-        kind: match fields.to.as_str() {
+        kind: match fields.to.as_deref().unwrap_or_default() {
             "" if tx_type >= 3 => return Err("this type of transaction cannot create".into()),
             "" => TxKind::Create,
             to => TxKind::Call(to.parse().map_err(|_| need("receiver"))?),
@@ -205,11 +260,20 @@ fn tx(test: &Test, post: &Post) -> Result<TxEnv, String> {
         value: U256::from_str(value).map_err(|e| format!("value {value}: {e}"))?,
         data: fields.data.get(at.data).ok_or_else(|| need("data"))?.clone(),
         nonce: fields.nonce.saturating_to(),
-        chain_id: Some(1),
+        chain_id: Some(chain_id),
         access_list: access_list.unwrap_or_default(),
         gas_priority_fee: fields.max_priority_fee_per_gas.map(narrow),
         blob_hashes: fields.blob_versioned_hashes.clone().unwrap_or_default(),
         max_fee_per_blob_gas: narrow(fields.max_fee_per_blob_gas.unwrap_or_default()),
         authorization_list: fields.authorization_list.iter().flatten().cloned().map(Either::Left).collect(),
     })
+}
+
+/// Who sends; older tests give the key alone.
+fn sender(fields: &Transaction) -> Option<Address> {
+    let of_key = || {
+        let signed = Wallet::new(fields.secret_key?, 1).and_then(|wallet| wallet.pay(&Payment::default())).ok()?;
+        Some(Tx::decode(&signed, 1).ok()?.sender)
+    };
+    fields.sender.or_else(of_key)
 }

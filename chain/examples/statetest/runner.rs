@@ -9,17 +9,9 @@ use std::{
     },
 };
 
-use crate::case::{Test, run as run_case, spec};
+use serde_json::Value;
 
-/// Accounts that have storage but neither code nor nonce (EIP-7610). No block can make one and no genesis of this chain
-/// may have one, so the EVM does not look for them; nor can Ethereum since 2016.
-const UNREACHABLE: [&str; 5] = [
-    "InitCollisionParis.json",
-    "RevertInCreateInInitCreate2Paris.json",
-    "RevertInCreateInInit_Paris.json",
-    "create2collisionStorageParis.json",
-    "dynamicAccountOverwriteEmpty_Paris.json",
-];
+use crate::case::{self, Fork, Pre, Test};
 
 /// Something that was not run.
 #[derive(Debug)]
@@ -28,6 +20,8 @@ pub struct Skip {
     pub line: String,
     /// Tests in it; one, if that is unknown.
     pub tests: usize,
+    /// It says nothing about this chain: rules that it never had, a state that it cannot have, or no state test at all.
+    pub foreign: bool,
 }
 
 /// What became of a folder.
@@ -52,6 +46,17 @@ impl Report {
     /// Tests that were not run.
     pub fn skipped_tests(&self) -> usize {
         self.skipped.iter().map(|skip| skip.tests).sum()
+    }
+
+    /// Those of them that could say something about this chain.
+    pub fn unexplained(&self) -> usize {
+        self.skipped.iter().filter(|skip| !skip.foreign).map(|skip| skip.tests).sum()
+    }
+
+    /// Whether the folder shows what it should: nothing failed, something was looked at, and almost nothing is unknown.
+    pub fn holds(&self) -> bool {
+        let known = self.passed() + self.skipped_tests() - self.unexplained();
+        self.failed.is_empty() && known > 0 && self.unexplained() * 100 < known
     }
 
     fn add(&mut self, other: Self) {
@@ -94,32 +99,57 @@ pub fn run(folder: &Path, threads: usize) -> Report {
 fn one(file: &Path) -> Report {
     let mut report = Report { files: 1, ..Report::default() };
     let shown = file.display();
-    let tests = std::fs::read(file).map_err(|e| e.to_string());
-    let tests: Result<BTreeMap<String, Test>, String> =
-        tests.and_then(|json| serde_json::from_slice(&json).map_err(|e| e.to_string()));
-    let tests = match tests {
-        Ok(tests) => tests,
+    let mut skip = |line: String, tests: usize, foreign: bool| report.skipped.push(Skip { line, tests, foreign });
+    let bytes = std::fs::read(file).map_err(|e| e.to_string());
+    let all: Result<BTreeMap<String, Value>, String> =
+        bytes.and_then(|json| serde_json::from_slice(&json).map_err(|e| e.to_string()));
+    let all = match all {
+        Ok(all) => all,
         Err(e) => {
-            report.skipped.push(Skip { line: format!("skipped {shown}: {e}"), tests: 1 });
+            // What is JSON but no map of tests, such as an index, is no test at all.
+            skip(format!("skipped {shown}: {e}"), 1, !e.contains("EOF"));
             return report;
         }
     };
-    if UNREACHABLE.iter().any(|name| file.ends_with(name)) {
-        let tests = tests.values().flat_map(|test| test.post.values()).map(Vec::len).sum();
-        let line = format!("skipped {shown}: begins with a state that no block or genesis can make (EIP-7610)");
-        report.skipped.push(Skip { line, tests });
-        return report;
+    let mut tests = Vec::new();
+    for (name, value) in all {
+        // Folders of tests have other kinds of them too, and indexes.
+        if value.get("post").is_none() || value.get("transaction").is_none() {
+            skip(format!("skipped {shown} {name}: not a state test"), 1, true);
+            continue;
+        }
+        match serde_json::from_value::<Test>(value) {
+            Ok(test) => tests.push((name, test)),
+            Err(e) => skip(format!("skipped {shown} {name}: {e}"), 1, false),
+        }
     }
     for (name, test) in &tests {
+        let unreachable = test.pre.values().any(Pre::is_unreachable);
         for (fork, posts) in &test.post {
-            let Some(spec) = spec(fork) else {
-                let line = format!("skipped {shown} {name} at {fork}: not a fork whose rules are known here");
-                report.skipped.push(Skip { line, tests: posts.len() });
-                continue;
+            let spec = match case::fork(fork) {
+                Fork::Rules(spec) => spec,
+                Fork::BeforeParis => {
+                    let line =
+                        format!("skipped {shown} {name} at {fork}: rules of before Paris, which this chain never had");
+                    report.skipped.push(Skip { line, tests: posts.len(), foreign: true });
+                    continue;
+                }
+                Fork::Unknown => {
+                    let line = format!("skipped {shown} {name} at {fork}: not a fork whose rules are known here");
+                    report.skipped.push(Skip { line, tests: posts.len(), foreign: false });
+                    continue;
+                }
             };
             for (i, post) in posts.iter().enumerate() {
-                match run_case(test, spec, post) {
+                match case::run(test, fork, spec, post) {
                     Ok(()) => *report.forks.entry(fork.clone()).or_default() += 1,
+                    Err(why) if unreachable => {
+                        let line = format!(
+                            "skipped {shown} {name} {fork}[{i}]: begins with a state that no block or genesis can make \
+                             (EIP-7610); {why}"
+                        );
+                        report.skipped.push(Skip { line, tests: 1, foreign: true });
+                    }
                     Err(why) => report.failed.push(format!("FAILED {shown} {name} {fork}[{i}]: {why}")),
                 }
             }

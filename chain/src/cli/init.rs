@@ -90,7 +90,8 @@ impl Init {
         failpoint::reach("init-beacon");
         crate::node::write(&self.home.join(GENESIS_FILE), &json)?;
         failpoint::reach("init-genesis");
-        let driver = Driver::Embedded { chain_id: self.chain_id.clone(), block_time_ms: self.block_time_ms };
+        let driver =
+            Driver::Embedded { chain_id: self.chain_id.clone(), block_time_ms: self.block_time_ms, development: true };
         Config::new(self.rpc, driver).save(&self.home)
     }
 }

@@ -14,11 +14,12 @@ use revm::{
     handler::{EthFrame, instructions::EthInstructions, pre_execution, validation},
     interpreter::interpreter::EthInterpreter,
     primitives::hardfork::SpecId,
+    state::Bytecode,
 };
 
 use super::{
     database::EvmState,
-    provider::Precompiles,
+    provider::{Natives, Precompiles},
     refusal::{Refusal, words},
 };
 use crate::{
@@ -115,7 +116,13 @@ impl<'a> Machine<'a> {
     /// A machine for questions: no nonce, no limit of the block. A call that names no price pays none, in a block
     /// without a base fee.
     pub fn for_calls(view: &'a mut StateView, block: &BlockContext) -> Self {
-        Self::on(context(view, block, Rules::Question))
+        Self::for_question(view, block, &Natives::default())
+    }
+
+    /// The same with native contracts elsewhere.
+    pub fn for_question(view: &'a mut StateView, block: &BlockContext, natives: &Natives) -> Self {
+        let context = context(view, block, Rules::Question);
+        Self { evm: context.build_mainnet().with_precompiles(Precompiles::with(block.spec, natives.clone())) }
     }
 
     /// A machine with everything spelled out, for conformance tests.
@@ -136,6 +143,7 @@ impl<'a> Machine<'a> {
 
     /// Executes `tx` and keeps its effects in the view.
     pub fn execute(&mut self, tx: &Tx) -> Result<CallResult, Fault> {
+        self.evm.ctx.cfg.disable_eip3607 = tx.is_unsigned();
         self.transact(tx_env(tx.sender, &tx.envelope))
     }
 
@@ -170,6 +178,7 @@ impl<'a> Machine<'a> {
 /// signature of a transaction.
 pub fn admits(view: &mut StateView, block: &BlockContext, tx: &Tx) -> Result<Result<(), Refusal>, Fault> {
     let mut context = context(view, block, Rules::Block);
+    context.cfg.disable_eip3607 = tx.is_unsigned();
     context.set_tx(tx_env(tx.sender, &tx.envelope));
     match validate(&mut context) {
         Ok(()) => Ok(Ok(())),
@@ -191,6 +200,14 @@ fn validate(context: &mut Ctx<'_>) -> Result<(), EVMError<StoreError>> {
         None,
     )?;
     pre_execution::validate_against_state_and_deduct_caller(context)
+}
+
+/// Whether `code` can be the code of an account: what begins like a delegation must be one.
+///
+/// # Errors
+/// Says what is wrong with it.
+pub fn check_code(code: &Bytes) -> Result<(), String> {
+    Bytecode::new_raw_checked(code.clone()).map(drop).map_err(|e| e.to_string())
 }
 
 /// A context on `view` inside `block`.
@@ -261,6 +278,12 @@ fn outcome(result: ExecutionResult<HaltReason>) -> Outcome {
             halt: Some(reason.to_string()),
         },
     }
+}
+
+/// Gas of a result before anything is given back, but at least what its bytes cost.
+pub(super) fn peak_gas(result: &ExecutionResult<HaltReason>) -> u64 {
+    let gas = result.gas();
+    gas.total_gas_spent().max(gas.floor_gas())
 }
 
 fn block_env(block: &BlockContext) -> BlockEnv {

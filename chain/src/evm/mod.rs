@@ -9,8 +9,8 @@ mod provider;
 mod refusal;
 pub mod trace;
 
-pub use machine::{BlockContext, Call, CallResult, Machine, Outcome, admits};
-pub use provider::{SYSTEM_CODE, system_contracts};
+pub use machine::{BlockContext, Call, CallResult, Machine, Outcome, admits, check_code};
+pub use provider::{Natives, SYSTEM_CODE, system_contracts};
 pub use refusal::Refusal;
 pub use revm::primitives::hardfork::SpecId;
 

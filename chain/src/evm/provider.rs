@@ -27,6 +27,8 @@
     reason = "revm asks for its own set, which is only looked up: its order decides nothing"
 )]
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use alloy_primitives::{Address, Bytes, Log, LogData, U256, map::AddressSet};
 use revm::{
     context::Cfg,
@@ -53,17 +55,66 @@ pub fn system_contracts() -> [Address; native::ALL.len() + 2] {
     std::array::from_fn(|_| all.next().unwrap_or_default())
 }
 
+/// The addresses of Ethereum's native contracts at `spec`.
+pub fn ethereum_contracts(spec: SpecId) -> Vec<Address> {
+    EthPrecompiles::new(spec).warm_addresses().iter().copied().collect()
+}
+
+/// Native contracts that are elsewhere, or not there, for a question.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Natives {
+    /// Where a contract is now, and where it was.
+    moved: BTreeMap<Address, Address>,
+    /// Addresses that have no native contract any more.
+    gone: BTreeSet<Address>,
+}
+
+impl Natives {
+    /// Moves the contract that is at `from` to `to`.
+    ///
+    /// # Errors
+    /// If there is none at `from`, or it cannot be moved; the words are geth's.
+    pub fn relocate(&mut self, from: Address, to: Address, spec: SpecId) -> Result<(), String> {
+        // The stake keeps its words under its own address.
+        if !ethereum_contracts(spec).contains(&from) && native::at(from).is_none() {
+            return Err(format!("account {from} is not a precompile"));
+        }
+        self.gone.insert(from);
+        self.moved.insert(to, from);
+        Ok(())
+    }
+
+    /// The account at `address` is otherwise: what it has is executed instead of a native contract.
+    pub fn replace(&mut self, address: Address) {
+        self.gone.insert(address);
+    }
+
+    /// The contract that answers at `address`.
+    fn origin(&self, address: Address) -> Option<Address> {
+        match self.moved.get(&address) {
+            Some(origin) => Some(*origin),
+            None => (!self.gone.contains(&address)).then_some(address),
+        }
+    }
+}
+
 /// Ethereum's native contracts and this chain's.
 #[derive(Clone, Debug)]
 pub struct Precompiles {
     ethereum: EthPrecompiles,
     warm: AddressSet,
+    natives: Natives,
 }
 
 impl Precompiles {
     /// Those of `spec`.
     pub fn new(spec: SpecId) -> Self {
-        let mut all = Self { ethereum: EthPrecompiles::new(spec), warm: AddressSet::default() };
+        Self::with(spec, Natives::default())
+    }
+
+    /// Those of `spec`, as `natives` has them.
+    pub fn with(spec: SpecId, natives: Natives) -> Self {
+        let mut all = Self { ethereum: EthPrecompiles::new(spec), warm: AddressSet::default(), natives };
         all.renew();
         all
     }
@@ -86,6 +137,16 @@ impl<C: ContextTr<Cfg: Cfg<Spec = SpecId>>> PrecompileProvider<C> for Precompile
     }
 
     fn run(&mut self, context: &mut C, call: &CallInputs) -> Result<Option<InterpreterResult>, String> {
+        let mut here;
+        let call = match self.natives.origin(call.bytecode_address) {
+            None => return Ok(None),
+            Some(origin) if origin == call.bytecode_address => call,
+            Some(origin) => {
+                here = call.clone();
+                here.bytecode_address = origin;
+                &here
+            }
+        };
         let stateless = native::at(call.bytecode_address);
         let stateful = [staking::ADDRESS, beacon::contract::ADDRESS].contains(&call.bytecode_address);
         if stateless.is_none() && !stateful {

@@ -14,6 +14,7 @@ use alloy_eips::{
 use alloy_primitives::{Address, B64, B256, Bloom, Bytes, U256};
 
 use super::{
+    change::Change,
     head::{Head, validator_entry, validator_key},
     params::{self, Params},
     replay::Opening,
@@ -193,6 +194,14 @@ impl Filling<'_> {
     pub fn take(&mut self, bytes: Bytes, result: TxResult) {
         self.txs.push(bytes);
         self.results.push(result);
+    }
+
+    /// Makes `change`, which is `bytes`, the next of the block: a developer wants it.
+    pub fn change(&mut self, bytes: Bytes, change: &Change) -> Result<(), Fault> {
+        change.apply(self.machine.view())?;
+        let result = TxResult { code: 0, reason: String::new(), gas_wanted: 0, gas_used: 0, data: Bytes::new() };
+        self.take(bytes, result);
+        Ok(())
     }
 
     /// Executes `tx` and makes it the next of the block, whatever becomes of it: consensus has decided.

@@ -6,6 +6,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
+use super::archive;
 use crate::{
     block,
     error::StoreError,
@@ -36,18 +37,26 @@ pub struct Retention {
     pub states: u64,
     /// Blocks with their receipts; zero keeps all. A block that a kept state needs is never forgotten.
     pub blocks: u64,
+    /// Every state since this began, and what blocks opened with, so that any height can be asked.
+    pub archive: bool,
 }
 
 impl Default for Retention {
     fn default() -> Self {
-        Self { states: 256, blocks: 0 }
+        Self { states: 256, blocks: 0, archive: false }
     }
 }
 
 impl Retention {
+    /// The same for a node at `newest` that keeps the states from `height` on, whatever it keeps otherwise.
+    pub fn with_states_from(self, newest: u64, height: Option<u64>) -> Self {
+        let needed = height.map_or(0, |height| newest.saturating_sub(height));
+        Self { states: self.states.max(needed), ..self }
+    }
+
     /// The lowest block that is kept when `height` is the newest; zero keeps all.
     pub fn lowest_block(&self, height: u64) -> u64 {
-        if self.blocks == 0 {
+        if self.blocks == 0 || self.archive {
             return 0;
         }
         let needed = self.states.max(1).saturating_add(NEEDED_HEADERS + 1);
@@ -57,6 +66,12 @@ impl Retention {
 
 /// Adds to `batch`, the changes of block `height`, the values in `before` that they replace.
 pub fn record(before: &dyn Reader, height: u64, batch: &mut Batch) -> Result<(), StoreError> {
+    record_with(before, height, false, batch)
+}
+
+/// The same, and with `archive` each of them for ever.
+pub fn record_with(before: &dyn Reader, height: u64, archive: bool, batch: &mut Batch) -> Result<(), StoreError> {
+    let mut kept = Batch::default();
     let mut ends = Vec::new();
     let mut body = Vec::new();
     let length = |n: usize| u32::try_from(n).map_err(|_| StoreError::new("record the past", "the block is too large"));
@@ -64,6 +79,9 @@ pub fn record(before: &dyn Reader, height: u64, batch: &mut Batch) -> Result<(),
         let old = before.get(table, key)?;
         if old.as_deref() == value {
             continue;
+        }
+        if archive {
+            archive::keep(table, key, old.as_deref(), height, &mut kept);
         }
         body.push(table as u8);
         body.push(u8::from(old.is_some()));
@@ -78,6 +96,8 @@ pub fn record(before: &dyn Reader, height: u64, batch: &mut Batch) -> Result<(),
     row.extend(ends.iter().flat_map(|end| end.to_be_bytes()));
     row.extend(body);
     batch.put(Table::History, height.to_be_bytes(), row);
+    archive::mark(before, height, archive, &mut kept)?;
+    batch.extend(kept);
     Ok(())
 }
 
@@ -86,7 +106,9 @@ pub fn prune(before: &dyn Reader, height: u64, keep: Retention, batch: &mut Batc
     let lowest_state = (height + 1).saturating_sub(keep.states.max(1));
     for old in outdated(before, Table::History, lowest_state)? {
         batch.delete(Table::History, old.to_be_bytes());
-        batch.delete(Table::Openings, old.to_be_bytes());
+        if !keep.archive {
+            batch.delete(Table::Openings, old.to_be_bytes());
+        }
     }
     for old in outdated(before, Table::Headers, keep.lowest_block(height))? {
         block::forget(before, old, batch)?;
@@ -251,6 +273,11 @@ impl Rows {
             }
         }
         Ok(Some(Past { now, height, since }))
+    }
+
+    /// Forgets the rows of blocks from `height` on: there will be others.
+    pub fn forget_from(&self, height: u64) {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner).split_off(&height);
     }
 
     fn row(&self, reader: &dyn Reader, height: u64) -> Result<Option<Arc<Replaced>>, StoreError> {

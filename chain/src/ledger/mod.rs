@@ -1,5 +1,7 @@
 //! The ledger: transactions in, roots out. Deterministic; what is committed is the only thing stored.
 
+mod archive;
+mod change;
 mod execute;
 mod export;
 mod head;
@@ -22,6 +24,7 @@ use alloy_primitives::{Address, Bytes, KECCAK256_EMPTY};
 
 use self::execute::Run;
 pub use self::{
+    change::Change,
     execute::BLOCK_KEY,
     export::export,
     head::{Head, store as store_head},
@@ -44,6 +47,7 @@ use crate::{
     state::{Account, StateView},
     store::{Batch, Layered, Reader, Store, Table},
     tx::{Tx, TxCache, TxError},
+    validator::ConsensusAddress,
 };
 
 /// Key of the chain's name, as the engine told it, in the table of names.
@@ -63,6 +67,10 @@ pub struct Ledger {
     pool: Mutex<Pool>,
     /// How often the transactions of a block were executed.
     executions: AtomicU64,
+    /// Whoever develops may change it; see [`Change`].
+    developed: bool,
+    /// A height that a developer wants to go back to: what that needs is not forgotten.
+    pinned: Mutex<Option<u64>>,
     keep: Retention,
     rows: history::Rows,
     snapshots: snapshots::Snapshots,
@@ -94,6 +102,8 @@ impl Ledger {
             pending: Mutex::default(),
             pool: Mutex::new(pool),
             executions: AtomicU64::new(0),
+            developed: false,
+            pinned: Mutex::default(),
             keep: Retention::default(),
             rows: history::Rows::default(),
             snapshots: snapshots::Snapshots::default(),
@@ -104,6 +114,48 @@ impl Ledger {
     /// The same ledger with another idea of how much of the past it keeps.
     pub fn keeping(self, keep: Retention) -> Self {
         Self { keep, ..self }
+    }
+
+    /// The same ledger for development: it takes changes of accounts and transactions that nobody signed. Never for a
+    /// chain that anybody relies on; no engine but the embedded driver proposes them, and none accepts them.
+    pub fn for_development(self) -> Self {
+        Self { developed: true, txs: self.txs.for_development(), ..self }
+    }
+
+    /// What begins the next block of `proposer`, this node, if it has something to show for the beacon.
+    pub fn beacon_item(&self, proposer: ConsensusAddress) -> Result<Option<Bytes>, Fault> {
+        let Some(base) = self.base() else { return Ok(None) };
+        Ok(self.reveals.item(&base, Some(proposer))?.map(|item| item.encode()))
+    }
+
+    /// From now on what is needed to go back to `height` is kept.
+    pub fn pin(&self, height: Option<u64>) {
+        *self.pinned.lock().unwrap_or_else(PoisonError::into_inner) = height;
+    }
+
+    /// Goes back to the state after block `height`, block by block. What waits is forgotten.
+    pub fn rewind(&self, height: u64) -> Result<(), Fault> {
+        let rows = history::lowest_height(self.store.reader()?.as_ref(), Table::History)?;
+        let oldest = rows.map_or(u64::MAX, |first| first.saturating_sub(1));
+        if height < oldest && self.head().is_some_and(|head| head.height > height) {
+            let why = format!("state of block {height} is not kept, this node has those from block {oldest} on");
+            return Err(StoreError::new("go back", why).into());
+        }
+        let mut pending = self.pending();
+        while self.head().is_some_and(|head| head.height > height) {
+            rollback::roll_back(self.store.as_ref())?;
+            let head = Head::load(self.store.reader()?)?.map(Arc::new);
+            self.rows.forget_from(head.as_ref().map_or(0, |head| head.height + 1));
+            *self.head.write().unwrap_or_else(PoisonError::into_inner) = head;
+        }
+        *pending = Pending::default();
+        drop(pending);
+        let mut pool = self.pool();
+        *pool = Pool::default();
+        if let Some(head) = self.head() {
+            pool.turn(head.height, head.next_base_fee(), []);
+        }
+        Ok(())
     }
 
     /// The same ledger with snapshots in `folder`, one every `every` blocks (0 makes none).
@@ -127,14 +179,23 @@ impl Ledger {
         if head.height == height {
             return Ok(Some(head));
         }
-        let Some(past) = self.rows.past(head.reader.clone(), head.height, height)? else { return Ok(None) };
-        Ok(Head::load(Arc::new(past))?.map(Arc::new))
+        let past: Arc<dyn Reader> = match archive::first(head.reader.as_ref())?.is_some_and(|first| first <= height + 1)
+        {
+            true => Arc::new(archive::Archived { now: head.reader.clone(), height }),
+            false => match self.rows.past(head.reader.clone(), head.height, height)? {
+                Some(past) => Arc::new(past),
+                None => return Ok(None),
+            },
+        };
+        Ok(Head::load(past)?.map(Arc::new))
     }
 
     /// The lowest height whose state is kept.
     pub fn oldest_state(&self) -> Result<u64, StoreError> {
         let Some(head) = self.head() else { return Ok(0) };
-        let first = history::lowest_height(head.reader.as_ref(), Table::History)?;
+        let rows = history::lowest_height(head.reader.as_ref(), Table::History)?;
+        let archived = archive::first(head.reader.as_ref())?;
+        let first = [rows, archived].into_iter().flatten().min();
         Ok(first.map_or(head.height, |first| first.saturating_sub(1)))
     }
 
@@ -169,7 +230,10 @@ impl Ledger {
         }
         run.fill(|filling| {
             let mut txs = txs.iter();
-            txs.try_for_each(|bytes| filling.run_decided(bytes.clone(), self.decode(bytes, base)))
+            txs.try_for_each(|bytes| match Change::decode(bytes).filter(|_| self.developed) {
+                Some(change) => filling.change(bytes.clone(), &change),
+                None => filling.run_decided(bytes.clone(), self.decode(bytes, base)),
+            })
         })?;
         Ok(run)
     }
@@ -267,8 +331,10 @@ impl Application for Ledger {
             None => self.execute(&base, block)?,
         };
         let mut executed = run.seal(&base)?;
-        history::record(base.reader.as_ref(), block.height, &mut executed.batch)?;
-        history::prune(base.reader.as_ref(), block.height, self.keep, &mut executed.batch)?;
+        history::record_with(base.reader.as_ref(), block.height, self.keep.archive, &mut executed.batch)?;
+        let pinned = *self.pinned.lock().unwrap_or_else(PoisonError::into_inner);
+        let keep = self.keep.with_states_from(block.height, pinned);
+        history::prune(base.reader.as_ref(), block.height, keep, &mut executed.batch)?;
         self.pending().block = Some((executed.head, executed.batch, executed.refused));
         Ok(executed.answer)
     }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use alloy_primitives::{Address, U256};
 
-use super::{Head, execute::BLOCK_KEY, history::Replaced};
+use super::{Head, archive, execute::BLOCK_KEY, history::Replaced};
 use crate::{
     application::Info,
     block,
@@ -31,6 +31,7 @@ pub fn roll_back(store: &dyn Store) -> Result<Info, StoreError> {
     let mut view = StateView::new(reader.clone());
     let mut batch = Batch::default();
     for (table, key, old) in replaced.entries() {
+        archive::forget(table, key, head.height, &mut batch);
         match table {
             Table::Accounts => undo_account(&mut view, key, old)?,
             Table::Storage => undo_slot(&mut view, key, old)?,

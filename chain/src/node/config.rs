@@ -7,10 +7,13 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
 
 use super::NodeError;
-use crate::ledger::{NEEDED_HEADERS, Retention};
+use crate::{
+    ledger::{NEEDED_HEADERS, Retention},
+    rpc::Door,
+};
 
 /// Settings of the node.
 pub const CONFIG_FILE: &str = "chain.toml";
@@ -26,8 +29,11 @@ pub struct Config {
     /// Where JSON-RPC listens. Loopback, unless the machine is meant to serve others.
     pub rpc: SocketAddr,
     /// What is kept of the past.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "keep_or_word")]
     pub keep: Keep,
+    /// Which pages in browsers may ask, and by which names.
+    #[serde(default)]
+    pub web: Door,
     /// Who makes blocks.
     pub driver: Driver,
 }
@@ -36,8 +42,16 @@ pub struct Config {
 const KEEP_HELP: &str = "\
 # What is kept of the past. `states`: states before the newest, for questions about past blocks and for a rollback, 1 to
 # 10000. `blocks`: blocks with receipts, here and in CometBFT; 0 keeps all. `snapshot_every`: make a snapshot, from which
-# new nodes can start, every so many blocks; 0 makes none. `snapshots`: how many of them stay.
+# new nodes can start, every so many blocks; 0 makes none. `snapshots`: how many of them stay. `archive`: every state from
+# now on, for indexers that ask for any height; keep = 'archive' instead of this table means the same.
 [keep]
+";
+
+/// What the file says above the lists of [`Door`].
+const WEB_HELP: &str = "\
+# Who may ask through a browser. `origins`: pages, such as \"https://app.example.org\"; \"*\" is every page. `hosts`: names
+# of this node, beside localhost and addresses, for whoever comes through this machine, as a proxy does.
+[web]
 ";
 
 /// What is kept of the past.
@@ -53,19 +67,41 @@ pub struct Keep {
     pub snapshot_every: u64,
     /// Snapshots that stay on disk.
     pub snapshots: usize,
+    /// Every state from now on, so that any height can be asked. Begun at the first block it has all of them.
+    pub archive: bool,
 }
 
 impl Default for Keep {
     fn default() -> Self {
-        let Retention { states, blocks } = Retention::default();
-        Self { states, blocks, snapshot_every: 1000, snapshots: 2 }
+        let Retention { states, blocks, archive } = Retention::default();
+        Self { states, blocks, snapshot_every: 1000, snapshots: 2, archive }
+    }
+}
+
+/// A table, or the word for everything.
+fn keep_or_word<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Keep, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "lowercase")]
+    enum Word {
+        Archive,
+    }
+    #[derive(Deserialize)]
+    #[serde(untagged, expecting = "a table, or the word \"archive\"")]
+    enum Either {
+        Word(Word),
+        Table(toml::Table),
+    }
+    match Either::deserialize(deserializer)? {
+        Either::Word(Word::Archive) => Ok(Keep { archive: true, ..Keep::default() }),
+        // As a table of its own, so that what is wrong in it is named.
+        Either::Table(table) => table.try_into().map_err(D::Error::custom),
     }
 }
 
 impl Keep {
     /// For the ledger.
     pub fn retention(&self) -> Retention {
-        Retention { states: self.states, blocks: self.blocks }
+        Retention { states: self.states, blocks: self.blocks, archive: self.archive }
     }
 
     /// The field that makes no sense, and why.
@@ -77,6 +113,9 @@ impl Keep {
         if self.blocks != 0 && self.blocks < needed {
             let why = format!("must be 0 or {needed} at least: kept states and snapshots need the blocks around them");
             return Some(("keep.blocks", why));
+        }
+        if self.archive && self.blocks != 0 {
+            return Some(("keep.blocks", "must be 0 in an archive, which keeps all blocks".into()));
         }
         if self.snapshot_every != 0 && !(1..=100).contains(&self.snapshots) {
             return Some(("keep.snapshots", "must be between 1 and 100".into()));
@@ -95,6 +134,9 @@ pub enum Driver {
         chain_id: String,
         /// A block every so many milliseconds; 0 makes one for each transaction.
         block_time_ms: u64,
+        /// Whoever reaches JSON-RPC may move time, change accounts and go back, as with anvil and Hardhat.
+        #[serde(default)]
+        development: bool,
     },
     /// A CometBFT process.
     Cometbft {
@@ -121,7 +163,12 @@ impl Driver {
 impl Config {
     /// The usual settings around these.
     pub fn new(rpc: SocketAddr, driver: Driver) -> Self {
-        Self { rpc, keep: Keep::default(), driver }
+        // A chain for development is asked from pages under development.
+        let web = match driver {
+            Driver::Embedded { development: true, .. } => Door::open(),
+            _ => Door::default(),
+        };
+        Self { rpc, keep: Keep::default(), web, driver }
     }
 
     /// Reads the settings in `home`.
@@ -145,7 +192,7 @@ impl Config {
     /// Writes the settings into `home`.
     pub fn save(&self, home: &Path) -> Result<(), NodeError> {
         let text = toml::to_string(self).map_err(|e| NodeError::Setup(e.to_string()))?;
-        let text = text.replace("[keep]\n", KEEP_HELP);
+        let text = text.replace("[keep]\n", KEEP_HELP).replace("[web]\n", WEB_HELP);
         write(&home.join(CONFIG_FILE), text.as_bytes())
     }
 }
@@ -170,7 +217,7 @@ mod tests {
     use super::*;
 
     fn config() -> Config {
-        let driver = Driver::Embedded { chain_id: "sahara-dev".into(), block_time_ms: 1000 };
+        let driver = Driver::Embedded { chain_id: "sahara-dev".into(), block_time_ms: 1000, development: true };
         Config::new(([127, 0, 0, 1], 8545).into(), driver)
     }
 
@@ -182,10 +229,14 @@ mod tests {
         assert_eq!(Config::load(folder.path()).unwrap(), config);
         let path = folder.path().join(CONFIG_FILE);
         let text = std::fs::read_to_string(&path).unwrap();
-        assert!(text.contains("# What is kept"), "{text}");
+        assert!(text.contains("# What is kept") && text.contains("# Who may ask"), "{text}");
+        assert_eq!(config.web, Door::open(), "a chain for development is open to pages");
+        let real = Driver::Cometbft { abci: config.rpc, comet_rpc: config.rpc };
+        assert_eq!(Config::new(config.rpc, real).web, Door::default(), "a real one is not");
         let without = "rpc = '127.0.0.1:8545'\n[driver.embedded]\nchain_id = 'sahara-dev'\nblock_time_ms = 1000\n";
         std::fs::write(&path, without).unwrap();
-        assert_eq!(Config::load(folder.path()).unwrap().keep, Keep::default());
+        let older = Config::load(folder.path()).unwrap();
+        assert_eq!((older.keep, older.web), (Keep::default(), Door::default()));
     }
 
     #[test]
@@ -199,6 +250,17 @@ mod tests {
         };
         assert!(wrong(&|keep| keep.states = 0).contains("keep.states must be between 1 and 10000"));
         assert!(wrong(&|keep| keep.blocks = 10).contains("keep.blocks must be 0 or 2000 at least"));
+        let both = wrong(&|keep| (keep.archive, keep.blocks) = (true, 5_000));
+        assert!(both.contains("keep.blocks must be 0 in an archive"), "{both}");
+        let folder = tempfile::tempdir().unwrap();
+        let loaded = |keep: &str| {
+            let rest = "[driver.embedded]\nchain_id = 'sahara-dev'\nblock_time_ms = 1000\n";
+            std::fs::write(folder.path().join(CONFIG_FILE), format!("rpc = '127.0.0.1:8545'\n{keep}\n{rest}")).unwrap();
+            Config::load(folder.path())
+        };
+        assert_eq!(loaded("keep = 'archive'").unwrap().keep, Keep { archive: true, ..Keep::default() });
+        assert!(loaded("keep = 'all'").unwrap_err().to_string().contains("archive"));
+        assert!(loaded("[keep]\nstaets = 5").unwrap_err().to_string().contains("staets"));
         assert!(wrong(&|keep| keep.snapshots = 0).contains("keep.snapshots"));
     }
 }

@@ -4,26 +4,39 @@ use std::{
     path::Path,
     sync::{Arc, mpsc},
     thread,
-    time::{Duration, Instant, SystemTime},
+    time::Duration,
 };
 
 use alloy_primitives::Bytes;
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 
-use super::{Config, Driver, GENESIS_FILE, NodeError, key::load_key};
+use super::{
+    Config, Driver, GENESIS_FILE, NodeError,
+    blocks::{Maker, Rhythm, Wake, now},
+    key::load_key,
+};
 use crate::{
     abci::{Adapter, Events},
     comet::Forward,
-    consensus::Time,
-    embedded::Embedded,
+    embedded::{Embedded, kept_height},
     error::Fault,
     ledger::Ledger,
-    rpc::{Submit, Submitted},
+    rpc::{Command, Develop, Doing, Submit, Submitted},
     store::{DiskStore, Store},
 };
 
 /// What the node waits for: a fault.
 pub type Failed = tokio::sync::mpsc::Receiver<NodeError>;
+
+/// A driver that runs.
+pub struct Started {
+    /// The way into its mempool.
+    pub submit: Arc<dyn Submit>,
+    /// The way to change its chain, if that is for development.
+    pub develop: Option<Arc<dyn Develop>>,
+    /// What went wrong.
+    pub failed: Failed,
+}
 
 /// Starts the driver that `config` names.
 pub fn start(
@@ -32,10 +45,10 @@ pub fn start(
     ledger: Arc<Ledger>,
     store: Arc<DiskStore>,
     heights: watch::Sender<u64>,
-) -> Result<(Arc<dyn Submit>, Failed), NodeError> {
+) -> Result<Started, NodeError> {
     let (failing, failed) = tokio::sync::mpsc::channel(1);
-    let submit: Arc<dyn Submit> = match &config.driver {
-        Driver::Embedded { chain_id, block_time_ms } => {
+    match &config.driver {
+        Driver::Embedded { chain_id, block_time_ms, development } => {
             let path = home.join(GENESIS_FILE);
             let genesis = std::fs::read(&path).map_err(|cause| NodeError::File {
                 doing: "read",
@@ -43,19 +56,30 @@ pub fn start(
                 cause,
             })?;
             let store: Arc<dyn Store> = store;
-            let mut driver = Embedded::start(ledger.clone(), store, load_key(home)?, chain_id, &genesis, now())?;
+            // A node that died while it went back is not there yet.
+            let height = kept_height(store.as_ref()).map_err(Fault::from)?;
+            if let (true, Some(height)) = (*development, height)
+                && ledger.head().is_some_and(|head| head.height > height)
+            {
+                ledger.rewind(height)?;
+            }
+            let driver = Embedded::start(ledger.clone(), store, load_key(home)?, chain_id, &genesis, now())?;
+            let rhythm = match block_time_ms {
+                0 => Rhythm::EachTx,
+                pause => Rhythm::Every(Duration::from_millis(*pause)),
+            };
+            let mut maker = Maker::new(driver, ledger.clone(), heights, rhythm);
             // JSON-RPC answers from committed state: there is a first block before the first question.
             if ledger.head().is_none() {
-                driver.step(&[], now())?;
-                let _ = heights.send(driver.height());
+                maker.block()?;
             }
             let (wake, woken) = mpsc::channel();
-            let (pool, pause) = (ledger.clone(), *block_time_ms);
             thread::spawn(move || {
-                let fault = make_blocks(&mut driver, &pool, &woken, pause, &heights);
+                let fault = maker.run(&woken);
                 let _ = failing.blocking_send(fault.into());
             });
-            Arc::new(OwnPool { ledger, wake })
+            let own = Arc::new(Own { ledger, wake });
+            return Ok(Started { submit: own.clone(), develop: development.then_some(own), failed });
         }
         Driver::Cometbft { abci, comet_rpc } => {
             let address = *abci;
@@ -67,62 +91,35 @@ pub fn start(
                     let _ = failing.blocking_send(NodeError::Socket { doing, cause: e.to_string() });
                 }
             });
-            Arc::new(Forward::new(ledger, *comet_rpc, seen))
+            let submit = Arc::new(Forward::new(ledger, *comet_rpc, seen));
+            Ok(Started { submit, develop: None, failed })
         }
-    };
-    Ok((submit, failed))
-}
-
-/// Makes blocks until the ledger cannot go on.
-#[expect(clippy::disallowed_methods, reason = "the shell is where time comes from")]
-fn make_blocks(
-    driver: &mut Embedded<Ledger>,
-    ledger: &Ledger,
-    woken: &mpsc::Receiver<()>,
-    pause_ms: u64,
-    heights: &watch::Sender<u64>,
-) -> Fault {
-    let mut due = Instant::now();
-    loop {
-        if pause_ms == 0 {
-            while !ledger.pool().has_ready() {
-                if woken.recv().is_err() {
-                    return Fault::Order { call: "the embedded driver", why: "the node is shutting down" };
-                }
-            }
-        } else {
-            // A block that took long does not delay the next one; a long sleep of the machine is not made up for.
-            due = (due + Duration::from_millis(pause_ms)).max(Instant::now());
-            thread::sleep(due.saturating_duration_since(Instant::now()));
-        }
-        while woken.try_recv().is_ok() {}
-        match driver.step(&[], now()) {
-            Ok(block) if pause_ms == 0 && block.results.is_empty() => thread::sleep(Duration::from_millis(50)),
-            Ok(_) => {}
-            Err(fault) => return fault,
-        }
-        let _ = heights.send(driver.height());
     }
 }
 
-#[expect(clippy::disallowed_methods, reason = "the shell is where time comes from")]
-fn now() -> Time {
-    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    Time(u64::try_from(since.as_nanos()).unwrap_or(u64::MAX))
-}
-
-/// The ledger's own mempool.
-struct OwnPool {
+/// The ledger's own mempool, and the way to whoever makes blocks.
+struct Own {
     ledger: Arc<Ledger>,
-    wake: mpsc::Sender<()>,
+    wake: mpsc::Sender<Wake>,
 }
 
-impl Submit for OwnPool {
+impl Submit for Own {
     fn submit(&self, tx: Bytes) -> Submitted<'_> {
         Box::pin(async move {
             self.ledger.admit(&tx)?;
-            let _ = self.wake.send(());
+            let _ = self.wake.send(Wake::Tx);
             Ok(())
+        })
+    }
+}
+
+impl Develop for Own {
+    fn develop(&self, command: Command) -> Doing<'_> {
+        Box::pin(async move {
+            let (tell, told) = oneshot::channel();
+            let gone = "the node is shutting down";
+            self.wake.send(Wake::Command(command, tell)).map_err(|_| gone)?;
+            told.await.map_err(|_| gone)?
         })
     }
 }

@@ -2,6 +2,8 @@
 //! threads and sockets live here.
 
 mod beacon;
+mod blocks;
+mod clock;
 mod config;
 mod damage;
 mod drive;
@@ -17,6 +19,7 @@ use tokio::sync::watch;
 pub use beacon::{BEACON_FILE, ensure_beacon, load_beacon};
 pub use config::{CONFIG_FILE, Config, Driver, GENESIS_FILE, KEY_FILE, Keep, write};
 pub use damage::explain_damage;
+use drive::Started;
 pub use key::{ensure_key, load_key, validator_key};
 
 use crate::{
@@ -72,12 +75,20 @@ pub async fn run(home: &Path, ready: impl FnOnce(&Config, std::net::SocketAddr))
         None => ledger,
     };
     check_chain(home, &config, &ledger)?;
+    let ledger = match config.driver {
+        Driver::Embedded { development: true, .. } => ledger.for_development(),
+        _ => ledger,
+    };
     let ledger = Arc::new(ledger);
     let (heights, seen) = watch::channel(ledger.head().map_or(0, |head| head.height));
     tokio::spawn(make_snapshots(ledger.clone(), seen.clone()));
-    let (submit, mut failed) = drive::start(&config, home, ledger.clone(), store, heights)?;
-    let backend = Arc::new(Backend::new(ledger, submit, seen));
-    let (bound, server) = rpc::serve(backend, config.rpc).await.map_err(|e| NodeError::Socket {
+    let Started { submit, develop, mut failed } = drive::start(&config, home, ledger.clone(), store, heights)?;
+    let mut backend = Backend::new(ledger, submit, seen);
+    if let Some(develop) = develop {
+        backend = backend.with_development(develop);
+    }
+    let backend = Arc::new(backend);
+    let (bound, server) = rpc::serve(backend, config.web.clone(), config.rpc).await.map_err(|e| NodeError::Socket {
         doing: format!("listen for JSON-RPC at {}", config.rpc),
         cause: e.to_string(),
     })?;
@@ -86,7 +97,7 @@ pub async fn run(home: &Path, ready: impl FnOnce(&Config, std::net::SocketAddr))
         why = failed.recv() => why.map_or(Ok(()), Err),
         () = stop_signal() => Ok(()),
     };
-    let _ = server.stop();
+    server.stop();
     stopped
 }
 

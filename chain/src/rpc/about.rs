@@ -1,9 +1,13 @@
 //! What this node is and what it keeps.
 
-use jsonrpsee::{core::RpcResult, types::Params};
 use serde_json::{Value, json};
 
-use super::{Backend, error, hex};
+use super::{
+    Backend,
+    error::{self, RpcResult},
+    hex,
+    params::Params,
+};
 use crate::block;
 
 /// The families of methods, each with its version.
@@ -24,5 +28,20 @@ pub fn capabilities(backend: &Backend, _: Params<'_>) -> RpcResult<Value> {
         "tx": blocks,
         "receipts": blocks,
         "logs": blocks,
+    }))
+}
+
+/// The address that gets the tips of this node's blocks: of the validator of the newest block, as far as it is known.
+pub fn coinbase(backend: &Backend, _: Params<'_>) -> RpcResult<Value> {
+    Ok(json!(backend.head()?.header.beneficiary))
+}
+
+/// The program and its version. A chain for development begins with the word that Hardhat's helpers look for before they
+/// move time or go back: they take no other network.
+pub fn version(backend: &Backend, _: Params<'_>) -> RpcResult<Value> {
+    let name = concat!("sahara/", env!("CARGO_PKG_VERSION"));
+    Ok(Value::String(match backend.develop {
+        None => name.into(),
+        Some(_) => format!("anvil/{name}"),
     }))
 }

@@ -4,11 +4,17 @@ use std::collections::BTreeMap;
 
 use alloy_eips::{BlockId, BlockNumberOrTag};
 use alloy_primitives::{Address, B256, Bytes, U256, hex, keccak256};
-use jsonrpsee::{core::RpcResult, types::Params};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{Backend, backend::quantity, error, hex as number};
+use super::{
+    Backend,
+    backend::quantity,
+    budget::{Budget, VALUE},
+    error::{self, RpcResult},
+    hex as number,
+    params::{List, Params},
+};
 use crate::state::{
     Account,
     view::{committed_account, committed_code, committed_slot, prove_account, prove_slot},
@@ -71,7 +77,7 @@ pub fn storage(backend: &Backend, params: Params<'_>) -> RpcResult<Value> {
     Ok(json!(B256::from(word)))
 }
 
-pub fn storage_values(backend: &Backend, params: Params<'_>) -> RpcResult<Value> {
+pub fn storage_values(backend: &Backend, params: Params<'_>, budget: &mut Budget) -> RpcResult<()> {
     let mut params = params.sequence();
     let wanted: BTreeMap<Address, Vec<Slot>> = params.next()?;
     let count: usize = wanted.values().map(Vec::len).sum();
@@ -82,6 +88,7 @@ pub fn storage_values(backend: &Backend, params: Params<'_>) -> RpcResult<Value>
         return Err(error::limit(format!("too many slots (max {MAX_PROOF_SLOTS})")));
     }
     let head = backend.state(params.optional_next()?)?;
+    budget.work(VALUE * count as u64)?;
     let word = |address, slot: &Slot| {
         committed_slot(head.reader.as_ref(), address, slot.0).map(B256::from).map_err(error::store)
     };
@@ -89,41 +96,45 @@ pub fn storage_values(backend: &Backend, params: Params<'_>) -> RpcResult<Value>
         let words: RpcResult<Vec<B256>> = slots.iter().map(|slot| word(address, slot)).collect();
         Ok((format!("{address:#x}"), json!(words?)))
     });
-    Ok(Value::Object(found.collect::<RpcResult<_>>()?))
+    budget.json(&Value::Object(found.collect::<RpcResult<_>>()?))
 }
 
-pub fn proof(backend: &Backend, params: Params<'_>) -> RpcResult<Value> {
+/// Work of proving one value, in gas: it reads the nodes on the way to it.
+const PROOF: u64 = 20 * VALUE;
+
+pub fn proof(backend: &Backend, params: Params<'_>, budget: &mut Budget) -> RpcResult<()> {
     let mut params = params.sequence();
-    let (address, slots): (Address, Vec<Slot>) = (params.next()?, params.next()?);
-    if slots.len() > MAX_PROOF_SLOTS {
-        return Err(error::limit(format!("at most {MAX_PROOF_SLOTS} slots in one proof")));
-    }
+    let (address, slots): (Address, List<Slot, MAX_PROOF_SLOTS>) = (params.next()?, params.next()?);
     let head = backend.state(params.optional_next()?)?;
     if head.height < backend.head()?.height {
         return Err(error::server("missing trie node: proofs are made for the newest block only"));
     }
     let reader = head.reader.as_ref();
+    budget.work(PROOF)?;
     let account = committed_account(reader, address).map_err(error::store)?.unwrap_or_default();
-    let proofs: RpcResult<Vec<Value>> = slots
-        .iter()
-        .map(|slot| {
-            let value = committed_slot(reader, address, slot.0).map_err(error::store)?;
-            let proof = prove_slot(reader, address, slot.0).map_err(error::store)?;
-            Ok(json!({ "key": quantity(slot.0), "value": quantity(value), "proof": proof }))
-        })
-        .collect();
-    Ok(json!({
+    let fields = json!({
         "address": address,
         "accountProof": prove_account(reader, address).map_err(error::store)?,
         "balance": quantity(account.balance),
         "codeHash": account.code_hash,
         "nonce": number(account.nonce),
         "storageHash": account.storage_root,
-        "storageProof": proofs?,
-    }))
+    });
+    let mut fields = fields.to_string();
+    fields.pop();
+    budget.text(&fields)?;
+    budget.text(",\"storageProof\":")?;
+    budget.list(slots.0, |budget, slot| {
+        budget.work(PROOF)?;
+        let value = committed_slot(reader, address, slot.0).map_err(error::store)?;
+        let proof = prove_slot(reader, address, slot.0).map_err(error::store)?;
+        budget.json(&json!({ "key": quantity(slot.0), "value": quantity(value), "proof": proof }))
+    })?;
+    budget.text("}")
 }
 
-pub fn sha3(_: &Backend, params: Params<'_>) -> RpcResult<Value> {
+pub fn sha3(_: &Backend, params: Params<'_>, budget: &mut Budget) -> RpcResult<()> {
     let bytes: Bytes = params.one()?;
-    Ok(Value::String(hex::encode_prefixed(keccak256(bytes))))
+    budget.work(bytes.len() as u64)?;
+    budget.json(&hex::encode_prefixed(keccak256(bytes)))
 }

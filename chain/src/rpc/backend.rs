@@ -1,21 +1,25 @@
 //! What the methods share: the ledger, the way into the mempool, and news of blocks.
 
 use std::{
+    collections::BTreeSet,
     future::Future,
     pin::Pin,
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, PoisonError},
 };
 
 use alloy_consensus::Header;
 use alloy_eips::{BlockId, BlockNumberOrTag};
-use alloy_primitives::{Bytes, U256};
-use jsonrpsee::core::RpcResult;
+use alloy_primitives::{Address, Bytes, U256};
 use tokio::sync::watch;
 
 use super::{
-    error,
-    log::Filters,
+    budget::{Budget, Flight, Limits},
+    develop::Develop,
+    dispatch::{Turn, Turns},
+    error::{self, RpcResult},
+    log::{Filters, read_block},
     network::{Asked, Neighbours},
+    session::Following,
 };
 use crate::{
     block::{self, Block},
@@ -45,13 +49,69 @@ pub struct Backend {
     pub submit: Arc<dyn Submit>,
     /// The height of the last block.
     pub heights: watch::Receiver<u64>,
+    pub(super) develop: Option<Arc<dyn Develop>>,
+    /// Accounts without a key that transactions are taken from, on a chain for development.
+    pub(super) impersonated: Mutex<BTreeSet<Address>>,
     pub(super) filters: Mutex<Filters>,
+    pub(super) following: Arc<Following>,
+    pub(super) flight: Arc<Flight>,
+    pub(super) limits: Limits,
+    pub(super) turns: Turns,
+    /// The block that was told last: all that follow hear of the same one.
+    recent: Mutex<Option<(u64, Arc<Block>)>>,
 }
 
 impl Backend {
     /// A backend on `ledger` that hands transactions to `submit` and hears of blocks by `heights`.
     pub fn new(ledger: Arc<Ledger>, submit: Arc<dyn Submit>, heights: watch::Receiver<u64>) -> Self {
-        Self { ledger, submit, heights, filters: Mutex::default() }
+        Self {
+            ledger,
+            submit,
+            heights,
+            develop: None,
+            impersonated: Mutex::default(),
+            filters: Mutex::default(),
+            following: Arc::default(),
+            flight: Flight::new(Limits::default().total),
+            limits: Limits::default(),
+            turns: turns(&Limits::default()),
+            recent: Mutex::default(),
+        }
+    }
+
+    /// The same backend with other limits.
+    pub fn with_limits(self, limits: Limits) -> Self {
+        Self { flight: Flight::new(limits.total), turns: turns(&limits), limits, ..self }
+    }
+
+    /// The same backend on a chain for development, which `develop` can change.
+    pub fn with_development(self, develop: Arc<dyn Develop>) -> Self {
+        Self { develop: Some(develop), ..self }
+    }
+
+    /// Bytes of all requests and answers that are under way.
+    pub fn under_way(&self) -> usize {
+        self.limits.total - self.flight.left()
+    }
+
+    /// What one request may cost.
+    pub(super) fn budget(&self) -> Budget {
+        Budget::new(&self.flight, &self.limits)
+    }
+
+    /// The block at `height`, read once for all that follow the chain.
+    pub(super) fn recent_block(&self, height: u64) -> RpcResult<Option<Arc<Block>>> {
+        let mut recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
+        let hash = block::hash_at(self.head()?.reader.as_ref(), height).map_err(error::store)?;
+        if let Some((_, block)) = recent.as_ref().filter(|(at, block)| *at == height && Some(block.hash) == hash) {
+            return Ok(Some(block.clone()));
+        }
+        let Some(block) = block::block_at(self.head()?.reader.as_ref(), height).map_err(error::store)? else {
+            return Ok(None);
+        };
+        let block = Arc::new(block);
+        *recent = Some((height, block.clone()));
+        Ok(Some(block))
     }
 
     pub(super) fn head(&self) -> RpcResult<Arc<Head>> {
@@ -76,10 +136,10 @@ impl Backend {
     }
 
     /// The block that `id` means, if it is there.
-    pub(super) fn block(&self, id: BlockId) -> RpcResult<Option<Block>> {
+    pub(super) fn block(&self, id: BlockId, budget: &mut Budget) -> RpcResult<Option<Block>> {
         let head = self.head()?;
         let Some(height) = self.height_of(id, &head)? else { return Ok(None) };
-        block::block_at(head.reader.as_ref(), height).map_err(error::store)
+        read_block(&head, height, budget)
     }
 
     /// The header of the block that `id` means, if it is there.
@@ -125,6 +185,10 @@ impl Backend {
             spec: FORK,
         }
     }
+}
+
+fn turns(limits: &Limits) -> Turns {
+    Turns { light: Turn::new(limits.light), heavy: Turn::new(limits.heavy) }
 }
 
 /// A number as Ethereum writes it.

@@ -2,14 +2,17 @@
 
 use alloy_consensus::{Eip658Value, Header, Transaction as _, TxReceipt as _};
 use alloy_eips::{BlockNumberOrTag, eip2718::Typed2718};
-use alloy_primitives::{B256, U64};
-use jsonrpsee::{
-    core::RpcResult,
-    types::{ErrorObjectOwned, Params},
-};
+use alloy_primitives::{B256, Log, U64};
 use serde_json::{Value, json};
 
-use super::{Backend, error, hex, raw::encode};
+use super::{
+    Backend,
+    budget::{BLOCK, Budget},
+    error::{self, RpcError, RpcResult},
+    hex,
+    params::Params,
+    raw::encode,
+};
 use crate::{
     block::{self as blocks, Block},
     tx::Tx,
@@ -19,18 +22,30 @@ pub fn number(backend: &Backend, _: Params<'_>) -> RpcResult<Value> {
     Ok(hex(backend.ledger.head().map_or(0, |head| head.height)))
 }
 
-pub fn by_number(backend: &Backend, params: Params<'_>) -> RpcResult<Value> {
+pub fn by_number(backend: &Backend, params: Params<'_>, budget: &mut Budget) -> RpcResult<()> {
     let mut params = params.sequence();
     let (tag, full): (BlockNumberOrTag, Option<bool>) = (params.next()?, params.optional_next()?);
-    let block = backend.block(tag.into())?;
-    block.map_or(Ok(Value::Null), |block| block_json(&block, full.unwrap_or(false)))
+    write_block(backend.block(tag.into(), budget)?, full, budget)
 }
 
-pub fn by_hash(backend: &Backend, params: Params<'_>) -> RpcResult<Value> {
+pub fn by_hash(backend: &Backend, params: Params<'_>, budget: &mut Budget) -> RpcResult<()> {
     let mut params = params.sequence();
     let (hash, full): (B256, Option<bool>) = (params.next()?, params.optional_next()?);
-    let block = backend.block(hash.into())?;
-    block.map_or(Ok(Value::Null), |block| block_json(&block, full.unwrap_or(false)))
+    write_block(backend.block(hash.into(), budget)?, full, budget)
+}
+
+fn write_block(block: Option<Block>, full: Option<bool>, budget: &mut Budget) -> RpcResult<()> {
+    let Some(block) = block else { return budget.json(&Value::Null) };
+    let mut head = block_json(&block)?.to_string();
+    // What is known of a block but its transactions is short.
+    head.pop();
+    budget.text(&head)?;
+    budget.text(",\"transactions\":")?;
+    budget.list(block.txs.iter().enumerate(), |budget, (index, tx)| match full.unwrap_or(false) {
+        true => budget.json(&tx_json(tx, Some((&block, index)))?),
+        false => budget.json(&tx.hash),
+    })?;
+    budget.text("}")
 }
 
 pub fn header_by_number(backend: &Backend, params: Params<'_>) -> RpcResult<Value> {
@@ -43,32 +58,40 @@ pub fn header_by_hash(backend: &Backend, params: Params<'_>) -> RpcResult<Value>
     backend.header(hash.into())?.map_or(Ok(Value::Null), |header| header_json(&header))
 }
 
-pub fn count_by_number(backend: &Backend, params: Params<'_>) -> RpcResult<Value> {
+pub fn count_by_number(backend: &Backend, params: Params<'_>, budget: &mut Budget) -> RpcResult<()> {
     let tag: BlockNumberOrTag = params.one()?;
-    Ok(backend.block(tag.into())?.map_or(Value::Null, |block| hex(block.txs.len())))
+    let block = backend.block(tag.into(), budget)?;
+    budget.json(&block.map(|block| hex(block.txs.len())))
 }
 
-pub fn count_by_hash(backend: &Backend, params: Params<'_>) -> RpcResult<Value> {
+pub fn count_by_hash(backend: &Backend, params: Params<'_>, budget: &mut Budget) -> RpcResult<()> {
     let hash: B256 = params.one()?;
-    Ok(backend.block(hash.into())?.map_or(Value::Null, |block| hex(block.txs.len())))
+    let block = backend.block(hash.into(), budget)?;
+    budget.json(&block.map(|block| hex(block.txs.len())))
 }
 
-pub fn receipts(backend: &Backend, params: Params<'_>) -> RpcResult<Value> {
-    let Some(block) = backend.block(params.one()?)? else { return Ok(Value::Null) };
-    let receipts: RpcResult<Vec<Value>> = (0..block.txs.len()).map(|index| receipt_json(&block, index)).collect();
-    Ok(Value::Array(receipts?))
+pub fn receipts(backend: &Backend, params: Params<'_>, budget: &mut Budget) -> RpcResult<()> {
+    let Some(block) = backend.block(params.one()?, budget)? else { return budget.json(&Value::Null) };
+    let mut before = 0;
+    budget.list(0..block.txs.len(), |budget, index| {
+        budget.json(&receipt_json(&block, index, before)?)?;
+        before += block.receipts.get(index).map_or(0, |receipt| receipt.logs().len());
+        Ok(())
+    })
 }
 
-pub fn transaction_by_block_hash(backend: &Backend, params: Params<'_>) -> RpcResult<Value> {
+pub fn transaction_by_block_hash(backend: &Backend, params: Params<'_>, budget: &mut Budget) -> RpcResult<()> {
     let mut params = params.sequence();
     let (hash, index): (B256, U64) = (params.next()?, params.next()?);
-    nth(backend.block(hash.into())?, index)
+    let block = backend.block(hash.into(), budget)?;
+    budget.json(&nth(block, index)?)
 }
 
-pub fn transaction_by_block_number(backend: &Backend, params: Params<'_>) -> RpcResult<Value> {
+pub fn transaction_by_block_number(backend: &Backend, params: Params<'_>, budget: &mut Budget) -> RpcResult<()> {
     let mut params = params.sequence();
     let (tag, index): (BlockNumberOrTag, U64) = (params.next()?, params.next()?);
-    nth(backend.block(tag.into())?, index)
+    let block = backend.block(tag.into(), budget)?;
+    budget.json(&nth(block, index)?)
 }
 
 fn nth(block: Option<Block>, index: U64) -> RpcResult<Value> {
@@ -77,18 +100,22 @@ fn nth(block: Option<Block>, index: U64) -> RpcResult<Value> {
     block.txs.get(index).map_or(Ok(Value::Null), |tx| tx_json(tx, Some((&block, index))))
 }
 
-pub fn transaction(backend: &Backend, params: Params<'_>) -> RpcResult<Value> {
+pub fn transaction(backend: &Backend, params: Params<'_>, budget: &mut Budget) -> RpcResult<()> {
     let hash: B256 = params.one()?;
+    budget.work(BLOCK)?;
     if let Some((block, index)) = find(backend, hash)? {
-        return block.txs.get(index).map_or(Ok(Value::Null), |tx| tx_json(tx, Some((&block, index))));
+        let tx = block.txs.get(index).map_or(Ok(Value::Null), |tx| tx_json(tx, Some((&block, index))));
+        return budget.json(&tx?);
     }
     let waiting = backend.ledger.pool().find(hash);
-    waiting.map_or(Ok(Value::Null), |tx| tx_json(&tx, None))
+    budget.json(&waiting.map_or(Ok(Value::Null), |tx| tx_json(&tx, None))?)
 }
 
-pub fn receipt(backend: &Backend, params: Params<'_>) -> RpcResult<Value> {
-    let found = find(backend, params.one()?)?;
-    found.map_or(Ok(Value::Null), |(block, index)| receipt_json(&block, index))
+pub fn receipt(backend: &Backend, params: Params<'_>, budget: &mut Budget) -> RpcResult<()> {
+    budget.work(BLOCK)?;
+    let Some((block, index)) = find(backend, params.one()?)? else { return budget.json(&Value::Null) };
+    let before = block.receipts.iter().take(index).map(|receipt| receipt.logs().len()).sum();
+    budget.json(&receipt_json(&block, index, before)?)
 }
 
 /// The block and the place of the transaction with `hash`.
@@ -106,20 +133,14 @@ pub fn header_json(header: &Header) -> RpcResult<Value> {
     Ok(out)
 }
 
-fn block_json(block: &Block, full: bool) -> RpcResult<Value> {
+/// A block without its transactions.
+pub fn block_json(block: &Block) -> RpcResult<Value> {
     let mut out = header_json(&block.header)?;
     out["size"] = hex(encode(block).len());
     out["uncles"] = json!([]);
     if block.header.withdrawals_root.is_some() {
         out["withdrawals"] = json!([]);
     }
-    let txs: RpcResult<Vec<Value>> = block
-        .txs
-        .iter()
-        .enumerate()
-        .map(|(index, tx)| if full { tx_json(tx, Some((block, index))) } else { Ok(json!(tx.hash)) })
-        .collect();
-    out["transactions"] = Value::Array(txs?);
     Ok(out)
 }
 
@@ -147,18 +168,21 @@ pub fn tx_json(tx: &Tx, place: Option<(&Block, usize)>) -> RpcResult<Value> {
     Ok(out)
 }
 
-fn receipt_json(block: &Block, index: usize) -> RpcResult<Value> {
+/// A receipt; `before` is how many logs the block has before it.
+fn receipt_json(block: &Block, index: usize, before: usize) -> RpcResult<Value> {
     let (Some(tx), Some(receipt), Some(facts)) =
         (block.txs.get(index), block.receipts.get(index), block.facts.get(index))
     else {
         return Ok(Value::Null);
     };
+    let logs = receipt.logs().iter().enumerate();
+    let logs: Vec<Value> = logs.map(|(i, log)| log_json(block, index, before + i, log)).collect();
     let created = tx.envelope.is_create() && !facts.contract.is_zero();
     let price = tx.envelope.effective_gas_price(block.header.base_fee_per_gas);
     let mut out = json!({
         "type": hex(tx.envelope.ty()),
         "cumulativeGasUsed": hex(receipt.cumulative_gas_used()),
-        "logs": logs_json(block, index),
+        "logs": logs,
         "logsBloom": receipt.bloom(),
         "transactionHash": tx.hash,
         "transactionIndex": hex(index),
@@ -178,30 +202,22 @@ fn receipt_json(block: &Block, index: usize) -> RpcResult<Value> {
     Ok(out)
 }
 
-/// The logs of one transaction.
-pub fn logs_json(block: &Block, index: usize) -> Vec<Value> {
-    let before: usize = block.receipts.iter().take(index).map(|receipt| receipt.logs().len()).sum();
-    let Some(tx) = block.txs.get(index) else { return vec![] };
-    let logs = block.receipts.get(index).map(|receipt| receipt.logs()).unwrap_or_default();
-    logs.iter()
-        .enumerate()
-        .map(|(i, log)| {
-            json!({
-                "address": log.address,
-                "topics": log.topics(),
-                "data": log.data.data,
-                "blockHash": block.hash,
-                "blockNumber": hex(block.header.number),
-                "blockTimestamp": hex(block.header.timestamp),
-                "transactionHash": tx.hash,
-                "transactionIndex": hex(index),
-                "logIndex": hex(before + i),
-                "removed": false,
-            })
-        })
-        .collect()
+/// One log of the transaction at `index`; it is the one with `number` in its block.
+pub fn log_json(block: &Block, index: usize, number: usize, log: &Log) -> Value {
+    json!({
+        "address": log.address,
+        "topics": log.topics(),
+        "data": log.data.data,
+        "blockHash": block.hash,
+        "blockNumber": hex(block.header.number),
+        "blockTimestamp": hex(block.header.timestamp),
+        "transactionHash": block.txs.get(index).map(|tx| tx.hash),
+        "transactionIndex": hex(index),
+        "logIndex": hex(number),
+        "removed": false,
+    })
 }
 
-fn broken(e: serde_json::Error) -> ErrorObjectOwned {
+fn broken(e: serde_json::Error) -> RpcError {
     error::server(format!("writing the answer: {e}"))
 }

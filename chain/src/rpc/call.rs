@@ -3,20 +3,23 @@
 use alloy_eips::BlockId;
 use alloy_primitives::{Bytes, U256, keccak256};
 use alloy_rpc_types_eth::{BlockOverrides, TransactionRequest};
-use jsonrpsee::{
-    core::RpcResult,
-    types::{ErrorObjectOwned, Params},
-};
 use serde_json::{Value, json};
 
 use super::{
-    Backend, error, hex,
+    Backend,
+    budget::Budget,
+    error::{self, RpcError, RpcResult},
+    hex,
+    params::Params,
     question::{Overrides, Question},
 };
 use crate::{
     evm::{Outcome, TX_GAS_CAP, trace},
     tx::TxError,
 };
+
+/// No transaction needs less.
+const LEAST_GAS: u64 = 21_000;
 
 fn question(backend: &Backend, params: Params<'_>) -> RpcResult<(TransactionRequest, Question)> {
     let mut params = params.sequence();
@@ -27,12 +30,13 @@ fn question(backend: &Backend, params: Params<'_>) -> RpcResult<(TransactionRequ
     Ok((request, question))
 }
 
-pub fn call(backend: &Backend, params: Params<'_>) -> RpcResult<Value> {
+pub fn call(backend: &Backend, params: Params<'_>, budget: &mut Budget) -> RpcResult<()> {
     let (_, mut question) = question(backend, params)?;
-    finish(question.ask()?).map(|outcome| json!(outcome.output))
+    let outcome = finish(question.ask(budget)?)?;
+    budget.json(&outcome.output)
 }
 
-pub fn estimate_gas(backend: &Backend, params: Params<'_>) -> RpcResult<Value> {
+pub fn estimate_gas(backend: &Backend, params: Params<'_>, budget: &mut Budget) -> RpcResult<()> {
     let (request, mut question) = question(backend, params)?;
     question.call.gas_limit = request.gas.unwrap_or(TX_GAS_CAP).min(TX_GAS_CAP);
     let balance = question.view.account(question.call.from).map_err(error::store)?.unwrap_or_default().balance;
@@ -42,9 +46,16 @@ pub fn estimate_gas(backend: &Backend, params: Params<'_>) -> RpcResult<Value> {
     if question.call.gas_price > 0 {
         let affordable = (balance - question.call.value) / U256::from(question.call.gas_price);
         question.call.gas_limit = question.call.gas_limit.min(affordable.saturating_to());
+        if question.call.gas_limit < LEAST_GAS {
+            return Err(error::server(format!(
+                "insufficient funds for gas * price + value: address {} have {balance}, gas required exceeds allowance \
+                 ({})",
+                question.call.from, question.call.gas_limit
+            )));
+        }
     }
     let allowance = question.call.gas_limit;
-    let first = question.ask()?;
+    let first = question.ask(budget)?;
     if first.halt.is_some() {
         let what = format!("gas required exceeds allowance ({allowance})");
         return Err(error::server(first.halt.filter(|halt| !halt.contains("OutOfGas")).unwrap_or(what)));
@@ -55,7 +66,7 @@ pub fn estimate_gas(backend: &Backend, params: Params<'_>) -> RpcResult<Value> {
     let likely = (first.gas_used.saturating_add(2_300)).saturating_mul(64) / 63;
     let mut guess = likely.min(high);
     while high - low > (high / 64).max(1) || high == allowance {
-        match enough(&mut question, guess)? {
+        match enough(&mut question, guess, budget)? {
             true => high = guess,
             false => low = guess,
         }
@@ -65,14 +76,18 @@ pub fn estimate_gas(backend: &Backend, params: Params<'_>) -> RpcResult<Value> {
         guess = low + (high - low) / 2;
     }
     // A plain transfer has an exact answer.
-    Ok(hex(if enough(&mut question, first.gas_used)? { first.gas_used } else { high }))
+    let exact = enough(&mut question, first.gas_used, budget)?;
+    budget.json(&hex(if exact { first.gas_used } else { high }))
 }
 
-pub fn create_access_list(backend: &Backend, params: Params<'_>) -> RpcResult<Value> {
+pub fn create_access_list(backend: &Backend, params: Params<'_>, budget: &mut Budget) -> RpcResult<()> {
     let (_, mut question) = question(backend, params)?;
     question.call.gas_limit = question.call.gas_limit.min(TX_GAS_CAP);
-    let Question { view, block, call } = &mut question;
-    let (list, outcome) = trace::access_list(view, block, call).map_err(error::fault)?;
+    let Question { view, block, call, natives } = &mut question;
+    // Each round costs what the call does; a machine that is out of gas has used all of it.
+    let mut spent = 0u64;
+    let (list, outcome) = trace::access_list(view, block, natives, call, &mut spent).map_err(error::fault)?;
+    budget.work(spent)?;
     let outcome = outcome.map_err(|refusal| error::server(refusal.0))?;
     let mut out = json!({ "accessList": list, "gasUsed": hex(outcome.gas_used) });
     match &outcome.halt {
@@ -80,7 +95,7 @@ pub fn create_access_list(backend: &Backend, params: Params<'_>) -> RpcResult<Va
         None if !outcome.success => out["error"] = json!("execution reverted"),
         None => {}
     }
-    Ok(out)
+    budget.json(&out)
 }
 
 pub async fn send_raw(backend: &Backend, params: Params<'_>) -> RpcResult<Value> {
@@ -91,23 +106,25 @@ pub async fn send_raw(backend: &Backend, params: Params<'_>) -> RpcResult<Value>
         return Err(error::server("already known"));
     }
     // Before anything is passed on: what cannot be a transaction gets Ethereum's own words.
-    if let Err(e) = backend.ledger.decode(&bytes, &head) {
-        return Err(match e {
-            TxError::Malformed(_) => error::invalid(e.to_string()),
-            _ => error::server(e.to_string()),
-        });
+    let decoded = backend.ledger.decode(&bytes, &head).map_err(|e| match e {
+        TxError::Malformed(_) => error::invalid(e.to_string()),
+        _ => error::server(e.to_string()),
+    })?;
+    if decoded.is_unsigned() {
+        return Err(error::server(format!("{}: eth_sendTransaction is for whom one acts for", TxError::Signature)));
     }
     drop(head);
     backend.submit.submit(bytes).await.map_err(error::server)?;
     Ok(json!(hash))
 }
 
-fn enough(question: &mut Question, gas: u64) -> RpcResult<bool> {
+fn enough(question: &mut Question, gas: u64, budget: &mut Budget) -> RpcResult<bool> {
     question.call.gas_limit = gas;
-    Ok(question.ask().is_ok_and(|outcome| outcome.success))
+    budget.work(0)?;
+    Ok(question.ask(budget).is_ok_and(|outcome| outcome.success))
 }
 
-fn finish(outcome: Outcome) -> Result<Outcome, ErrorObjectOwned> {
+pub fn finish(outcome: Outcome) -> Result<Outcome, RpcError> {
     match (&outcome.halt, outcome.success) {
         (Some(halt), _) => Err(error::server(halt.clone())),
         (None, false) => Err(error::reverted(&outcome.output)),

@@ -3,15 +3,24 @@
 use alloy_consensus::Transaction as _;
 use alloy_eips::BlockNumberOrTag;
 use alloy_primitives::U64;
-use jsonrpsee::{core::RpcResult, types::Params};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{Backend, error, hex};
-use crate::block::{self, Block};
+use super::{
+    Backend,
+    budget::Budget,
+    error::{self, RpcResult},
+    hex,
+    log::read_block,
+    params::{List, Params},
+};
+use crate::block::Block;
 
 /// The tip that is suggested: proposers take any, a little keeps the order fair.
 const SUGGESTED_TIP: u64 = 1_000_000;
+
+/// Percentiles of tips for each block.
+const MAX_PERCENTILES: usize = 100;
 
 /// Blocks in one history.
 const MAX_BLOCKS: u64 = 1024;
@@ -36,11 +45,12 @@ enum Count {
     Quantity(U64),
 }
 
-pub fn history(backend: &Backend, params: Params<'_>) -> RpcResult<Value> {
+pub fn history(backend: &Backend, params: Params<'_>, budget: &mut Budget) -> RpcResult<()> {
     let mut params = params.sequence();
     let (count, newest): (Count, BlockNumberOrTag) = (params.next()?, params.next()?);
-    let percentiles: Vec<f64> = params.optional_next()?.unwrap_or_default();
-    if percentiles.len() > 100 || percentiles.iter().any(|p| !(0.0..=100.0).contains(p)) || !percentiles.is_sorted() {
+    let percentiles: List<f64, MAX_PERCENTILES> = params.optional_next()?.unwrap_or_default();
+    let percentiles = percentiles.0;
+    if percentiles.iter().any(|p| !(0.0..=100.0).contains(p)) || !percentiles.is_sorted() {
         return Err(error::invalid("reward percentiles must rise from 0 to 100"));
     }
     let count = match count {
@@ -56,8 +66,9 @@ pub fn history(backend: &Backend, params: Params<'_>) -> RpcResult<Value> {
     let oldest = newest + 1 - count;
     let (mut fees, mut ratios, mut rewards) = (vec![], vec![], vec![]);
     for height in oldest..=newest {
-        let block = block::block_at(head.reader.as_ref(), height).map_err(error::store)?;
-        let Some(block) = block else { return Err(error::not_found(format!("block {height} is pruned"))) };
+        let Some(block) = read_block(&head, height, budget)? else {
+            return Err(error::not_found(format!("block {height} is pruned")));
+        };
         fees.push(hex(block.header.base_fee_per_gas.unwrap_or_default()));
         ratios.push(ratio(block.header.gas_used, block.header.gas_limit));
         if !percentiles.is_empty() {
@@ -82,7 +93,7 @@ pub fn history(backend: &Backend, params: Params<'_>) -> RpcResult<Value> {
     if !percentiles.is_empty() {
         out["reward"] = json!(rewards);
     }
-    Ok(out)
+    budget.json(&out)
 }
 
 #[expect(clippy::float_arithmetic, clippy::cast_precision_loss, reason = "an answer for people, not consensus")]

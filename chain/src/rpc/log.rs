@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeMap,
+    net::IpAddr,
     sync::{MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
@@ -9,10 +10,17 @@ use std::{
 use alloy_eips::BlockNumberOrTag;
 use alloy_primitives::U256;
 use alloy_rpc_types_eth::{Filter, FilterBlockOption};
-use jsonrpsee::{core::RpcResult, types::Params};
-use serde_json::{Value, json};
+use serde_json::Value;
 
-use super::{Backend, backend::quantity, block::logs_json, error};
+use super::{
+    Backend,
+    backend::quantity,
+    block::log_json,
+    budget::{BLOCK, Budget, HEADER, now},
+    error::{self, RpcResult},
+    params::Params,
+    session::Session,
+};
 use crate::{
     block::{self, Block},
     ledger::Head,
@@ -22,8 +30,10 @@ use crate::{
 const MAX_BLOCKS: u64 = 10_000;
 /// Logs in one answer.
 const MAX_LOGS: usize = 20_000;
-/// Filters at once; the one that was asked least lately goes.
+/// Filters at once, and addresses and topics in all of them. Beyond, filters of the client that has most of them go,
+/// those first that were asked least lately.
 const MAX_FILTERS: usize = 1_000;
+const MAX_FILTER_WORDS: usize = 100_000;
 /// A filter that nobody asks goes after this time, as with geth.
 const FILTER_LIFE: Duration = Duration::from_secs(300);
 /// Addresses in one filter, and topics at one place of it.
@@ -37,6 +47,8 @@ pub struct Filters {
 
 struct Installed {
     kind: Kind,
+    /// Who installed it.
+    owner: IpAddr,
     /// When it was asked last.
     asked: Instant,
 }
@@ -49,24 +61,33 @@ enum Kind {
     Pending(u64),
 }
 
-pub fn logs(backend: &Backend, params: Params<'_>) -> RpcResult<Value> {
-    let filter: Filter = params.one()?;
-    matching(backend, &filter).map(Value::Array)
+impl Kind {
+    fn words(&self) -> usize {
+        match self {
+            Self::Logs(filter, _) => words(filter),
+            _ => 0,
+        }
+    }
 }
 
-pub fn new_filter(backend: &Backend, params: Params<'_>) -> RpcResult<Value> {
+pub fn logs(backend: &Backend, params: Params<'_>, budget: &mut Budget) -> RpcResult<()> {
+    let filter: Filter = params.one()?;
+    matching(backend, &filter, budget)
+}
+
+pub fn new_filter(backend: &Backend, session: &Session, params: Params<'_>, budget: &mut Budget) -> RpcResult<()> {
     let filter: Filter = params.one()?;
     check(&filter)?;
-    install(backend, Kind::Logs(Box::new(filter), backend.head()?.height))
+    budget.json(&install(backend, session, Kind::Logs(Box::new(filter), backend.head()?.height))?)
 }
 
-pub fn new_block_filter(backend: &Backend, _: Params<'_>) -> RpcResult<Value> {
-    install(backend, Kind::Blocks(backend.head()?.height))
+pub fn new_block_filter(backend: &Backend, session: &Session, _: Params<'_>, budget: &mut Budget) -> RpcResult<()> {
+    budget.json(&install(backend, session, Kind::Blocks(backend.head()?.height))?)
 }
 
-pub fn new_pending_filter(backend: &Backend, _: Params<'_>) -> RpcResult<Value> {
+pub fn new_pending_filter(backend: &Backend, session: &Session, _: Params<'_>, budget: &mut Budget) -> RpcResult<()> {
     let arrived = backend.ledger.pool().arrived();
-    install(backend, Kind::Pending(arrived))
+    budget.json(&install(backend, session, Kind::Pending(arrived))?)
 }
 
 pub fn uninstall_filter(backend: &Backend, params: Params<'_>) -> RpcResult<Value> {
@@ -74,14 +95,14 @@ pub fn uninstall_filter(backend: &Backend, params: Params<'_>) -> RpcResult<Valu
     Ok(Value::Bool(filters(backend).all.remove(&id).is_some()))
 }
 
-pub fn filter_logs(backend: &Backend, params: Params<'_>) -> RpcResult<Value> {
+pub fn filter_logs(backend: &Backend, params: Params<'_>, budget: &mut Budget) -> RpcResult<()> {
     match installed(backend, params.one()?)? {
-        Kind::Logs(filter, _) => matching(backend, &filter).map(Value::Array),
+        Kind::Logs(filter, _) => matching(backend, &filter, budget),
         _ => Err(error::server("filter not found")),
     }
 }
 
-pub fn filter_changes(backend: &Backend, params: Params<'_>) -> RpcResult<Value> {
+pub fn filter_changes(backend: &Backend, params: Params<'_>, budget: &mut Budget) -> RpcResult<()> {
     let id: U256 = params.one()?;
     let kind = installed(backend, id)?;
     let head = backend.head()?;
@@ -91,57 +112,72 @@ pub fn filter_changes(backend: &Backend, params: Params<'_>) -> RpcResult<Value>
         }
         Ok(told + 1..=head.height)
     };
-    let (answer, kind) = match kind {
+    let kind = match kind {
         Kind::Logs(filter, told) => {
-            let mut found = vec![];
-            for height in news(told)? {
-                found.extend(matching_in(&head, &filter, height)?);
-                if found.len() > MAX_LOGS {
-                    return Err(error::limit(format!("query returned more than {MAX_LOGS} results")));
-                }
-            }
-            (found, Kind::Logs(filter, head.height))
+            in_range(&head, &filter, news(told)?, budget)?;
+            Kind::Logs(filter, head.height)
         }
         Kind::Blocks(told) => {
-            let hashes: Result<Vec<_>, _> = news(told)?.map(|h| block::hash_at(head.reader.as_ref(), h)).collect();
-            let hashes = hashes.map_err(error::store)?.into_iter().flatten();
-            (hashes.map(|hash| json!(hash)).collect(), Kind::Blocks(head.height))
+            budget.list(news(told)?, |budget, height| {
+                budget.work(HEADER)?;
+                let hash = block::hash_at(head.reader.as_ref(), height).map_err(error::store)?;
+                budget.json(&hash)
+            })?;
+            Kind::Blocks(head.height)
         }
         Kind::Pending(seen) => {
-            let pool = backend.ledger.pool();
-            (pool.since(seen).into_iter().map(|hash| json!(hash)).collect(), Kind::Pending(pool.arrived()))
+            let (hashes, arrived) = {
+                let pool = backend.ledger.pool();
+                (pool.since(seen), pool.arrived())
+            };
+            budget.json(&hashes)?;
+            Kind::Pending(arrived)
         }
     };
     // Nobody brings back a filter that was taken away meanwhile.
     if let Some(filter) = filters(backend).all.get_mut(&id) {
         filter.kind = kind;
     }
-    Ok(Value::Array(answer))
+    Ok(())
 }
 
 fn filters(backend: &Backend) -> MutexGuard<'_, Filters> {
     backend.filters.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-#[expect(clippy::disallowed_methods, reason = "a filter belongs to a client of this node, not to the ledger")]
-fn now() -> Instant {
-    Instant::now()
-}
-
-fn install(backend: &Backend, kind: Kind) -> RpcResult<Value> {
+fn install(backend: &Backend, session: &Session, kind: Kind) -> RpcResult<Value> {
     // A client must not guess the filters of another.
     let mut id = [0; 16];
     getrandom::fill(&mut id).map_err(|e| error::server(format!("the system gives no randomness: {e}")))?;
     let id = U256::from_be_slice(&id);
-    let now = now();
+    let asked = now();
     let mut filters = filters(backend);
-    filters.all.retain(|_, filter| now.duration_since(filter.asked) < FILTER_LIFE);
-    if filters.all.len() >= MAX_FILTERS {
-        let oldest = filters.all.iter().min_by_key(|(_, filter)| filter.asked).map(|(id, _)| *id);
-        oldest.and_then(|id| filters.all.remove(&id));
-    }
-    filters.all.insert(id, Installed { kind, asked: now });
+    filters.all.retain(|_, filter| asked.duration_since(filter.asked) < FILTER_LIFE);
+    filters.all.insert(id, Installed { kind, owner: session.address, asked });
+    filters.make_room();
     Ok(quantity(id))
+}
+
+impl Filters {
+    /// Removes filters of whoever has most until the others have their place.
+    fn make_room(&mut self) {
+        loop {
+            // What a filter takes: itself, and what it names.
+            let mut taken: BTreeMap<IpAddr, usize> = BTreeMap::new();
+            let mut words = 0;
+            for filter in self.all.values() {
+                *taken.entry(filter.owner).or_default() += 100 + filter.kind.words();
+                words += filter.kind.words();
+            }
+            if self.all.len() <= MAX_FILTERS && words <= MAX_FILTER_WORDS {
+                return;
+            }
+            let greedy = taken.into_iter().max_by_key(|(_, taken)| *taken).map(|(owner, _)| owner);
+            let of_greedy = self.all.iter().filter(|(_, filter)| Some(filter.owner) == greedy);
+            let Some(oldest) = of_greedy.min_by_key(|(_, filter)| filter.asked).map(|(id, _)| *id) else { return };
+            self.all.remove(&oldest);
+        }
+    }
 }
 
 fn installed(backend: &Backend, id: U256) -> RpcResult<Kind> {
@@ -153,18 +189,20 @@ fn installed(backend: &Backend, id: U256) -> RpcResult<Kind> {
     Ok(found.kind.clone())
 }
 
+/// Addresses and topics that `filter` names.
+pub fn words(filter: &Filter) -> usize {
+    filter.address.len() + filter.topics.iter().map(|topics| topics.len()).sum::<usize>()
+}
+
 /// Refuses a filter that names too much.
 pub fn check(filter: &Filter) -> RpcResult<()> {
-    if filter.address.len() > MAX_ADDRESSES {
-        return Err(error::invalid(format!("exceed max addresses or topics per search position: {MAX_ADDRESSES}")));
-    }
-    if filter.topics.iter().any(|topics| topics.len() > MAX_ADDRESSES) {
-        return Err(error::invalid(format!("exceed max addresses or topics per search position: {MAX_ADDRESSES}")));
+    if words(filter) > MAX_ADDRESSES {
+        return Err(error::invalid(format!("exceed max addresses and topics in one filter: {MAX_ADDRESSES}")));
     }
     Ok(())
 }
 
-fn matching(backend: &Backend, filter: &Filter) -> RpcResult<Vec<Value>> {
+fn matching(backend: &Backend, filter: &Filter, budget: &mut Budget) -> RpcResult<()> {
     check(filter)?;
     let head = backend.head()?;
     let range = match &filter.block_option {
@@ -192,35 +230,82 @@ fn matching(backend: &Backend, filter: &Filter) -> RpcResult<Vec<Value>> {
     if *range.start() < lowest {
         return Err(error::server(format!("pruned history unavailable: this node keeps blocks from {lowest} on")));
     }
-    let mut found = Vec::new();
-    for height in range {
-        found.extend(matching_in(&head, filter, height)?);
-        if found.len() > MAX_LOGS {
-            return Err(error::limit(format!("query returned more than {MAX_LOGS} results")));
-        }
-    }
-    Ok(found)
+    in_range(&head, filter, range, budget)
 }
 
-fn matching_in(head: &Head, filter: &Filter, height: u64) -> RpcResult<Vec<Value>> {
+/// Writes the logs in `range` that `filter` asks for; one block is read at a time, one log written at a time.
+fn in_range(head: &Head, filter: &Filter, range: std::ops::RangeInclusive<u64>, budget: &mut Budget) -> RpcResult<()> {
     let reader = head.reader.as_ref();
-    let header = block::header_at(reader, height).map_err(error::store)?;
-    if !header.is_some_and(|header| filter.matches_bloom(header.logs_bloom)) {
-        return Ok(vec![]);
+    let mut count = 0;
+    budget.text("[")?;
+    for height in range {
+        budget.work(HEADER)?;
+        let header = block::header_at(reader, height).map_err(error::store)?;
+        if !header.is_some_and(|header| filter.matches_bloom(header.logs_bloom)) {
+            continue;
+        }
+        let Some(block) = read_block(head, height, budget)? else { continue };
+        each(&block, filter, |log| {
+            count += 1;
+            if count > MAX_LOGS {
+                return Err(error::limit(format!("query returned more than {MAX_LOGS} results")));
+            }
+            if count > 1 {
+                budget.text(",")?;
+            }
+            budget.json(&log)
+        })?;
     }
-    let block = block::block_at(reader, height).map_err(error::store)?;
-    Ok(block.map(|block| in_block(&block, filter)).unwrap_or_default())
+    budget.text("]")
 }
 
-/// The logs of `block` that `filter` asks for.
-pub fn in_block(block: &Block, filter: &Filter) -> Vec<Value> {
-    let mut found = Vec::new();
+/// Reads a block and charges for it.
+pub fn read_block(head: &Head, height: u64, budget: &mut Budget) -> RpcResult<Option<Block>> {
+    budget.work(BLOCK)?;
+    let block = block::block_at(head.reader.as_ref(), height).map_err(error::store)?;
+    if let Some(block) = &block {
+        // A block takes as long to read as what it holds has bytes, and gas paid for those.
+        budget.work(block.header.gas_used / 20)?;
+    }
+    Ok(block)
+}
+
+/// Gives each log of `block` that `filter` asks for to `take`.
+pub fn each(block: &Block, filter: &Filter, mut take: impl FnMut(Value) -> RpcResult<()>) -> RpcResult<()> {
+    let mut number = 0;
     for (index, receipt) in block.receipts.iter().enumerate() {
-        let wanted: Vec<bool> = receipt.logs().iter().map(|log| filter.matches(log)).collect();
-        if wanted.contains(&true) {
-            let all = logs_json(block, index);
-            found.extend(all.into_iter().zip(wanted).filter(|(_, wanted)| *wanted).map(|(log, _)| log));
+        for log in receipt.logs() {
+            if filter.matches(log) {
+                take(log_json(block, index, number, log))?;
+            }
+            number += 1;
         }
     }
-    found
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whoever_has_most_filters_makes_room_for_the_others() {
+        let mut filters = Filters::default();
+        let begun = now();
+        let install = |filters: &mut Filters, id: u64, owner: u8| {
+            let asked = begun + Duration::from_millis(id);
+            let owner = IpAddr::from([10, 0, 0, owner]);
+            filters.all.insert(U256::from(id), Installed { kind: Kind::Blocks(0), owner, asked });
+            filters.make_room();
+        };
+        for id in 0..3 {
+            install(&mut filters, id, 1);
+        }
+        for id in 3..3_000 {
+            install(&mut filters, id, 2);
+        }
+        assert_eq!(filters.all.len(), MAX_FILTERS);
+        assert!((0..3).all(|id| filters.all.contains_key(&U256::from(id))), "the modest client keeps its filters");
+        assert!(filters.all.contains_key(&U256::from(2_999)), "the newest stays");
+    }
 }

@@ -1,12 +1,15 @@
 //! What the node knows of other nodes: peers, and whether it still catches up with them.
 
-use std::{future::Future, pin::Pin};
+use std::{future::Future, pin::Pin, sync::Arc};
 
-use jsonrpsee::{core::RpcResult, types::Params};
 use serde_json::{Value, json};
-use tokio::runtime::Handle;
 
-use super::{Backend, error, hex};
+use super::{
+    Backend,
+    error::{self, RpcResult},
+    hex,
+    params::Params,
+};
 
 /// What consensus says about other nodes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -20,23 +23,24 @@ pub struct Neighbours {
 /// An answer about other nodes, later.
 pub type Asked<'a> = Pin<Box<dyn Future<Output = Result<Neighbours, String>> + Send + 'a>>;
 
-pub fn syncing(backend: &Backend, _: Params<'_>) -> RpcResult<Value> {
-    let height = backend.ledger.head().map_or(0, |head| head.height);
-    Ok(match ask(backend)?.syncing {
-        None => Value::Bool(false),
-        Some((began, highest)) => json!({
-            "startingBlock": hex(began),
-            "currentBlock": hex(height),
-            "highestBlock": hex(highest.max(height)),
-        }),
+pub fn syncing<'a>(backend: &'a Arc<Backend>, _: Params<'a>) -> Told<'a> {
+    Box::pin(async move {
+        let height = backend.ledger.head().map_or(0, |head| head.height);
+        let neighbours = backend.submit.neighbours().await.map_err(error::server)?;
+        Ok(match neighbours.syncing {
+            None => Value::Bool(false),
+            Some((began, highest)) => json!({
+                "startingBlock": hex(began),
+                "currentBlock": hex(height),
+                "highestBlock": hex(highest.max(height)),
+            }),
+        })
     })
 }
 
-pub fn peer_count(backend: &Backend, _: Params<'_>) -> RpcResult<Value> {
-    Ok(hex(ask(backend)?.peers))
+pub fn peer_count<'a>(backend: &'a Arc<Backend>, _: Params<'a>) -> Told<'a> {
+    Box::pin(async move { Ok(hex(backend.submit.neighbours().await.map_err(error::server)?.peers)) })
 }
 
-fn ask(backend: &Backend) -> RpcResult<Neighbours> {
-    // Handlers run on threads that may wait.
-    Handle::current().block_on(backend.submit.neighbours()).map_err(error::server)
-}
+/// An answer, later.
+pub type Told<'a> = Pin<Box<dyn Future<Output = RpcResult<Value>> + Send + 'a>>;

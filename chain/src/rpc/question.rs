@@ -6,12 +6,15 @@ use std::collections::BTreeMap;
 use alloy_eips::{BlockId, BlockNumberOrTag};
 use alloy_primitives::{Address, B256, U256};
 use alloy_rpc_types_eth::{BlockOverrides, TransactionRequest, state::AccountOverride};
-use jsonrpsee::core::RpcResult;
 
-use super::{Backend, error};
+use super::{
+    Backend,
+    budget::{Budget, VALUE},
+    error::{self, RpcResult},
+};
 use crate::{
     error::StoreError,
-    evm::{BlockContext, Call, Machine, Outcome},
+    evm::{self, BlockContext, Call, Machine, Natives, Outcome, SpecId},
     state::StateView,
 };
 
@@ -29,6 +32,8 @@ pub struct Question {
     pub block: BlockContext,
     /// The state it works on.
     pub view: StateView,
+    /// Native contracts that are elsewhere.
+    pub natives: Natives,
 }
 
 impl Question {
@@ -44,27 +49,29 @@ impl Question {
         let pending = matches!(at, Some(BlockId::Number(BlockNumberOrTag::Pending)));
         let mut context = backend.context(&head, pending);
         let mut view = head.view();
-        for (address, account) in overrides.unwrap_or_default() {
-            override_account(&mut view, address, account)?;
-        }
+        let natives = override_accounts(&mut view, overrides.unwrap_or_default(), context.spec)?;
         override_block(&mut context, block.unwrap_or_default())?;
-        Self::on(request, context, view)
+        Self::on(request, context, view, natives)
     }
 
     /// `request` on `view` in `block`.
-    pub fn on(request: &TransactionRequest, mut block: BlockContext, view: StateView) -> RpcResult<Self> {
+    fn on(request: &TransactionRequest, mut block: BlockContext, view: StateView, natives: Natives) -> RpcResult<Self> {
         let call = read(request, &block)?;
         // Who pays nothing for gas is asked nothing: geth's calls see no base fee then either.
         if call.gas_price == 0 {
             block.base_fee = 0;
         }
-        Ok(Self { call, block, view })
+        Ok(Self { call, block, view, natives })
     }
 
-    /// Asks.
-    pub fn ask(&mut self) -> RpcResult<Outcome> {
-        let outcome = Machine::for_calls(&mut self.view, &self.block).call(&self.call).map_err(error::fault)?;
-        outcome.map_err(|refusal| error::server(refusal.0))
+    /// Asks, and charges what the machine used.
+    pub fn ask(&mut self, budget: &mut Budget) -> RpcResult<Outcome> {
+        budget.work(VALUE)?;
+        let outcome =
+            Machine::for_question(&mut self.view, &self.block, &self.natives).call(&self.call).map_err(error::fault)?;
+        let outcome = outcome.map_err(|refusal| error::server(refusal.0))?;
+        budget.work(outcome.gas_used)?;
+        Ok(outcome)
     }
 }
 
@@ -109,12 +116,41 @@ fn read(request: &TransactionRequest, block: &BlockContext) -> RpcResult<Call> {
     })
 }
 
-fn override_account(view: &mut StateView, address: Address, wanted: AccountOverride) -> RpcResult<()> {
-    if wanted.move_precompile_to.is_some() {
-        return Err(error::server(format!("account {address}: native contracts cannot be moved")));
+/// Applies `overrides` to `view`; gives where native contracts are then. One whose account is otherwise is gone, one can
+/// be elsewhere, as with geth.
+pub fn override_accounts(view: &mut StateView, overrides: Overrides, spec: SpecId) -> RpcResult<Natives> {
+    let mut natives = Natives::default();
+    for (address, account) in &overrides {
+        let Some(to) = account.move_precompile_to else { continue };
+        natives.relocate(*address, to, spec).map_err(error::server)?;
+        if to == *address {
+            let why = format!("account {address}: movePrecompileToAddress referenced itself in replacement");
+            return Err(error::coded(SELF_MOVE, why));
+        }
+        if overrides.contains_key(&to) {
+            return Err(error::server(format!("account {to} is already overridden")));
+        }
     }
+    for (address, account) in overrides {
+        natives.replace(address);
+        override_account(view, address, account)?;
+    }
+    Ok(natives)
+}
+
+/// A native contract that is to move to where it is; the code is the specification's.
+const SELF_MOVE: i32 = -38022;
+
+fn override_account(view: &mut StateView, address: Address, wanted: AccountOverride) -> RpcResult<()> {
     if wanted.state.is_some() && wanted.state_diff.is_some() {
         return Err(error::server(format!("account {address} has both 'state' and 'stateDiff'")));
+    }
+    if let Some(Err(why)) = wanted.code.as_ref().map(|code| evm::check_code(code)) {
+        return Err(error::invalid(format!("account {address}: 'code' cannot be executed: {why}")));
+    }
+    if wanted == (AccountOverride { move_precompile_to: wanted.move_precompile_to, ..AccountOverride::default() }) {
+        // Nothing is otherwise: an account that is not there does not come to be.
+        return Ok(());
     }
     let apply = |view: &mut StateView| -> Result<(), StoreError> {
         let mut account = view.account(address)?.unwrap_or_default();
@@ -136,7 +172,7 @@ fn override_account(view: &mut StateView, address: Address, wanted: AccountOverr
     apply(view).map_err(error::store)
 }
 
-fn override_block(block: &mut BlockContext, wanted: BlockOverrides) -> RpcResult<()> {
+pub fn override_block(block: &mut BlockContext, wanted: BlockOverrides) -> RpcResult<()> {
     if wanted.block_hash.is_some() || wanted.beacon_root.is_some() {
         return Err(error::server("block hashes and beacon roots cannot be overridden"));
     }

@@ -3,37 +3,45 @@
 use alloy_eips::{BlockId, eip2718::Encodable2718};
 use alloy_primitives::{B256, Bytes};
 use alloy_rlp::{Encodable, Header as Rlp};
-use jsonrpsee::{core::RpcResult, types::Params};
-use serde_json::{Value, json};
+use serde_json::json;
 
-use super::{Backend, block::find, error};
+use super::{
+    Backend,
+    block::find,
+    budget::{BLOCK, Budget},
+    error::{self, RpcResult},
+    params::Params,
+};
 use crate::block::Block;
 
-fn block(backend: &Backend, params: Params<'_>) -> RpcResult<Block> {
+fn block(backend: &Backend, params: Params<'_>, budget: &mut Budget) -> RpcResult<Block> {
     let id: BlockId = params.one()?;
-    backend.block(id)?.ok_or_else(|| error::server(format!("block {id} not found")))
+    backend.block(id, budget)?.ok_or_else(|| error::server(format!("block {id} not found")))
 }
 
-pub fn raw_header(backend: &Backend, params: Params<'_>) -> RpcResult<Value> {
-    Ok(json!(Bytes::from(alloy_rlp::encode(&block(backend, params)?.header))))
+pub fn raw_header(backend: &Backend, params: Params<'_>, budget: &mut Budget) -> RpcResult<()> {
+    let block = block(backend, params, budget)?;
+    budget.json(&Bytes::from(alloy_rlp::encode(&block.header)))
 }
 
-pub fn raw_block(backend: &Backend, params: Params<'_>) -> RpcResult<Value> {
-    Ok(json!(Bytes::from(encode(&block(backend, params)?))))
+pub fn raw_block(backend: &Backend, params: Params<'_>, budget: &mut Budget) -> RpcResult<()> {
+    let block = block(backend, params, budget)?;
+    budget.json(&Bytes::from(encode(&block)))
 }
 
-pub fn raw_receipts(backend: &Backend, params: Params<'_>) -> RpcResult<Value> {
-    let receipts = block(backend, params)?.receipts;
-    Ok(receipts.iter().map(|receipt| json!(Bytes::from(receipt.encoded_2718()))).collect())
+pub fn raw_receipts(backend: &Backend, params: Params<'_>, budget: &mut Budget) -> RpcResult<()> {
+    let receipts = block(backend, params, budget)?.receipts;
+    budget.list(receipts, |budget, receipt| budget.json(&Bytes::from(receipt.encoded_2718())))
 }
 
-pub fn raw_transaction(backend: &Backend, params: Params<'_>) -> RpcResult<Value> {
+pub fn raw_transaction(backend: &Backend, params: Params<'_>, budget: &mut Budget) -> RpcResult<()> {
     let hash: B256 = params.one()?;
+    budget.work(BLOCK)?;
     if let Some((block, index)) = find(backend, hash)? {
-        return Ok(block.txs.get(index).map_or(json!("0x"), |tx| json!(tx.bytes)));
+        return budget.json(&block.txs.get(index).map_or(json!("0x"), |tx| json!(tx.bytes)));
     }
     let waiting = backend.ledger.pool().find(hash);
-    Ok(waiting.map_or(json!("0x"), |tx| json!(tx.bytes)))
+    budget.json(&waiting.map_or(json!("0x"), |tx| json!(tx.bytes)))
 }
 
 /// Ethereum's bytes of a block: header, transactions, no uncles, no withdrawals.

@@ -1,63 +1,80 @@
-//! `eth_subscribe`: new heads, logs, waiting transactions and the state of synchronisation, pushed over WebSocket.
-//! Nothing is kept for a client that does not read: its subscription ends.
+//! `eth_subscribe`: new heads, logs, waiting transactions and the state of synchronisation, pushed over a WebSocket.
+//! Nothing is kept for a client: what is new is read when it is told, one message after the other.
 
-use std::{sync::Arc, time::Duration};
-
+use alloy_primitives::hex;
 use alloy_rpc_types_eth::Filter;
-use jsonrpsee::{
-    PendingSubscriptionSink, RpcModule, SubscriptionMessage, SubscriptionSink,
-    core::{RegisterMethodError, RpcResult, SubscriptionResult},
-    types::Params,
-};
 use serde_json::{Value, json};
 
-use super::{Backend, block::header_json, block::tx_json, error, log::in_block};
+use super::{
+    Backend,
+    block::{header_json, tx_json},
+    budget::Budget,
+    error::{self, RpcResult},
+    log,
+    params::Params,
+    session::Session,
+};
 use crate::block;
 
-/// How long a message waits for the client to read those before it.
-const PATIENCE: Duration = Duration::from_secs(10);
-
-/// How often the pool is looked at for whoever follows it.
-const POOL_PERIOD: Duration = Duration::from_millis(100);
-
-enum Topic {
+/// What a client wants to hear of.
+#[derive(Clone, Debug)]
+pub enum Topic {
+    /// New blocks.
     Heads,
+    /// Logs in new blocks.
     Logs(Box<Filter>),
-    Pending { full: bool },
+    /// Transactions that begin to wait.
+    Pending {
+        /// With all fields.
+        full: bool,
+    },
+    /// Whether the node catches up.
     Syncing,
 }
 
-pub fn register(module: &mut RpcModule<Backend>) -> Result<(), RegisterMethodError> {
-    module.register_subscription("eth_subscribe", "eth_subscription", "eth_unsubscribe", subscribe)?;
+/// Something that is followed, and how far it was told.
+#[derive(Clone, Debug)]
+pub struct Followed {
+    /// What.
+    pub topic: Topic,
+    /// The height, or how many transactions had come.
+    pub told: u64,
+    /// The client knows its name: news may come.
+    pub announced: bool,
+}
+
+impl Followed {
+    /// Addresses and topics that it names.
+    pub fn words(&self) -> usize {
+        match &self.topic {
+            Topic::Logs(filter) => log::words(filter),
+            _ => 0,
+        }
+    }
+}
+
+pub fn subscribe(backend: &Backend, session: &Session, params: Params<'_>, budget: &mut Budget) -> RpcResult<()> {
+    let topic = topic(params)?;
+    let told = match topic {
+        Topic::Pending { .. } => backend.ledger.pool().arrived(),
+        Topic::Syncing => 0,
+        _ => *backend.heights.borrow(),
+    };
+    // A name on one connection is no secret; without randomness of the system there is none.
+    let mut id = [0; 16];
+    getrandom::fill(&mut id).map_err(|e| error::server(format!("the system gives no randomness: {e}")))?;
+    let id = hex::encode_prefixed(id);
+    budget.json(&id)?;
+    session.follow(id.clone(), Followed { topic, told, announced: false })?;
+    budget.subscribed.push(id);
     Ok(())
 }
 
-async fn subscribe(
-    params: Params<'static>,
-    pending: PendingSubscriptionSink,
-    backend: Arc<Backend>,
-    _: jsonrpsee::Extensions,
-) -> SubscriptionResult {
-    let topic = match topic(params) {
-        Ok(topic) => topic,
-        Err(e) => {
-            pending.reject(e).await;
-            return Ok(());
-        }
-    };
-    // What comes from here on is told, whatever happens between this line and the next.
-    let arrived = backend.ledger.pool().arrived();
-    let sink = pending.accept().await?;
-    match topic {
-        Topic::Heads => blocks(&backend, &sink, None).await,
-        Topic::Logs(filter) => blocks(&backend, &sink, Some(&filter)).await,
-        Topic::Pending { full } => waiting(&backend, &sink, full, arrived).await,
-        Topic::Syncing => {
-            // What is answered here is committed: there is nothing to catch up with.
-            tell(&sink, &json!(false)).await?;
-            sink.closed().await;
-            Ok(())
-        }
+pub fn unsubscribe(_: &Backend, session: &Session, params: Params<'_>, budget: &mut Budget) -> RpcResult<()> {
+    let id: String = params.one()?;
+    match session.leave(&id) {
+        true => budget.json(&true),
+        false => Err(error::server("subscription not found")),
     }
 }
 
@@ -68,7 +85,7 @@ fn topic(params: Params<'_>) -> RpcResult<Topic> {
         "newHeads" => Ok(Topic::Heads),
         "logs" => {
             let filter: Filter = params.optional_next()?.unwrap_or_default();
-            super::log::check(&filter)?;
+            log::check(&filter)?;
             Ok(Topic::Logs(Box::new(filter)))
         }
         "newPendingTransactions" => Ok(Topic::Pending { full: params.optional_next()?.unwrap_or(false) }),
@@ -77,62 +94,53 @@ fn topic(params: Params<'_>) -> RpcResult<Topic> {
     }
 }
 
-async fn blocks(backend: &Backend, sink: &SubscriptionSink, filter: Option<&Filter>) -> SubscriptionResult {
-    let mut heights = backend.heights.clone();
-    let mut told = *heights.borrow_and_update();
-    loop {
-        tokio::select! {
-            () = sink.closed() => return Ok(()),
-            changed = heights.changed() => changed?,
-        }
-        let newest = *heights.borrow_and_update();
-        for height in told + 1..=newest {
-            for news in news(backend, filter, height)? {
-                tell(sink, &news).await?;
-            }
-        }
-        told = newest;
-    }
-}
-
-fn news(backend: &Backend, filter: Option<&Filter>, height: u64) -> RpcResult<Vec<Value>> {
+/// What is new for `topic` in block `height`, into `budget`: a message for each, one after the other.
+pub fn in_block(backend: &Backend, topic: &Topic, id: &str, height: u64, budget: &mut Budget) -> RpcResult<Vec<usize>> {
     let head = backend.head()?;
     let reader = head.reader.as_ref();
     let Some(header) = block::header_at(reader, height).map_err(error::store)? else { return Ok(vec![]) };
-    match filter {
-        None => Ok(vec![header_json(&header)?]),
-        Some(filter) if !filter.matches_bloom(header.logs_bloom) => Ok(vec![]),
-        Some(filter) => {
-            let block = block::block_at(reader, height).map_err(error::store)?;
-            Ok(block.map(|block| in_block(&block, filter)).unwrap_or_default())
+    match topic {
+        Topic::Heads => Ok(vec![message(id, &header_json(&header)?, budget)?]),
+        Topic::Logs(filter) if filter.matches_bloom(header.logs_bloom) => {
+            let Some(block) = backend.recent_block(height)? else { return Ok(vec![]) };
+            let mut ends = vec![];
+            log::each(&block, filter, |value| {
+                ends.push(message(id, &value, budget)?);
+                Ok(())
+            })?;
+            Ok(ends)
         }
+        _ => Ok(vec![]),
     }
 }
 
-async fn waiting(backend: &Backend, sink: &SubscriptionSink, full: bool, mut seen: u64) -> SubscriptionResult {
-    let mut period = tokio::time::interval(POOL_PERIOD);
-    period.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    loop {
-        tokio::select! {
-            () = sink.closed() => return Ok(()),
-            _ = period.tick() => {}
-        }
-        let fresh: Vec<Value> = {
-            let pool = backend.ledger.pool();
-            let hashes = pool.since(seen);
-            seen = pool.arrived();
-            match full {
-                false => hashes.into_iter().map(|hash| json!(hash)).collect(),
-                true => hashes.into_iter().filter_map(|hash| tx_json(&*pool.find(hash)?, None).ok()).collect(),
-            }
-        };
-        for news in fresh {
-            tell(sink, &news).await?;
-        }
+/// Transactions that began to wait since `told`, into `budget`; gives the ends of messages, and how many had come.
+pub fn waiting(
+    backend: &Backend,
+    full: bool,
+    told: u64,
+    id: &str,
+    budget: &mut Budget,
+) -> RpcResult<(Vec<usize>, u64)> {
+    let (fresh, arrived) = {
+        let pool = backend.ledger.pool();
+        let fresh: Vec<_> = pool.since(told).into_iter().filter_map(|hash| pool.find(hash)).collect();
+        (fresh, pool.arrived())
+    };
+    let mut ends = vec![];
+    for tx in fresh {
+        let news = if full { tx_json(&tx, None)? } else { json!(tx.hash) };
+        ends.push(message(id, &news, budget)?);
     }
+    Ok((ends, arrived))
 }
 
-async fn tell(sink: &SubscriptionSink, news: &Value) -> SubscriptionResult {
-    let message = SubscriptionMessage::new(sink.method_name(), sink.subscription_id(), news)?;
-    Ok(sink.send_timeout(message, PATIENCE).await?)
+/// Writes a message about `id`; gives its end.
+pub fn message(id: &str, news: &Value, budget: &mut Budget) -> RpcResult<usize> {
+    budget.text("{\"jsonrpc\":\"2.0\",\"method\":\"eth_subscription\",\"params\":{\"subscription\":\"")?;
+    budget.text(id)?;
+    budget.text("\",\"result\":")?;
+    budget.json(news)?;
+    budget.text("}}")?;
+    Ok(budget.mark())
 }

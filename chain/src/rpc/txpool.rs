@@ -4,14 +4,17 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use alloy_consensus::Transaction as _;
 use alloy_primitives::Address;
-use jsonrpsee::{core::RpcResult, types::Params};
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
-use super::{Backend, block::tx_json, error, hex};
+use super::{
+    Backend,
+    block::tx_json,
+    budget::{Budget, VALUE},
+    error::{self, RpcResult},
+    hex,
+    params::Params,
+};
 use crate::tx::Tx;
-
-/// Transactions in one answer.
-const MAX_TXS: usize = 10_000;
 
 #[derive(Default)]
 struct Waiting {
@@ -19,7 +22,7 @@ struct Waiting {
     queued: BTreeMap<Address, Vec<Arc<Tx>>>,
 }
 
-fn waiting(backend: &Backend, only: Option<Address>) -> RpcResult<Waiting> {
+fn waiting(backend: &Backend, only: Option<Address>, budget: &mut Budget) -> RpcResult<Waiting> {
     let head = backend.head()?;
     let all: Vec<Arc<Tx>> =
         backend.ledger.pool().all().filter(|tx| only.is_none_or(|sender| sender == tx.sender)).cloned().collect();
@@ -29,7 +32,10 @@ fn waiting(backend: &Backend, only: Option<Address>) -> RpcResult<Waiting> {
         let nonce = tx.envelope.nonce();
         let expected = match next {
             Some((sender, expected)) if sender == tx.sender => expected,
-            _ => crate::ledger::standing(head.reader.as_ref(), tx.sender).map_err(error::store)?.nonce,
+            _ => {
+                budget.work(VALUE)?;
+                crate::ledger::standing(head.reader.as_ref(), tx.sender).map_err(error::store)?.nonce
+            }
         };
         let follows = nonce <= expected;
         next = Some((tx.sender, if follows { nonce + 1 } else { expected }));
@@ -43,45 +49,62 @@ fn count(list: &BTreeMap<Address, Vec<Arc<Tx>>>) -> usize {
     list.values().map(Vec::len).sum()
 }
 
-pub fn status(backend: &Backend, _: Params<'_>) -> RpcResult<Value> {
-    let waiting = waiting(backend, None)?;
-    Ok(json!({ "pending": hex(count(&waiting.pending)), "queued": hex(count(&waiting.queued)) }))
+pub fn status(backend: &Backend, _: Params<'_>, budget: &mut Budget) -> RpcResult<()> {
+    let waiting = waiting(backend, None, budget)?;
+    budget.json(&json!({ "pending": hex(count(&waiting.pending)), "queued": hex(count(&waiting.queued)) }))
 }
 
-pub fn content(backend: &Backend, _: Params<'_>) -> RpcResult<Value> {
-    let waiting = limited(waiting(backend, None)?)?;
-    Ok(json!({ "pending": by_sender(&waiting.pending, tx)?, "queued": by_sender(&waiting.queued, tx)? }))
+pub fn content(backend: &Backend, _: Params<'_>, budget: &mut Budget) -> RpcResult<()> {
+    let waiting = waiting(backend, None, budget)?;
+    write(&waiting, budget, |list, budget| by_sender(list, tx, budget))
 }
 
-pub fn content_from(backend: &Backend, params: Params<'_>) -> RpcResult<Value> {
-    let waiting = waiting(backend, Some(params.one()?))?;
-    let flat =
-        |list: &BTreeMap<Address, Vec<Arc<Tx>>>| list.values().next().map_or(Ok(Map::new()), |txs| by_nonce(txs, tx));
-    Ok(json!({ "pending": flat(&waiting.pending)?, "queued": flat(&waiting.queued)? }))
+pub fn content_from(backend: &Backend, params: Params<'_>, budget: &mut Budget) -> RpcResult<()> {
+    let waiting = waiting(backend, Some(params.one()?), budget)?;
+    write(&waiting, budget, |list, budget| match list.values().next() {
+        Some(txs) => by_nonce(txs, tx, budget),
+        None => budget.text("{}"),
+    })
 }
 
-pub fn inspect(backend: &Backend, _: Params<'_>) -> RpcResult<Value> {
-    let waiting = limited(waiting(backend, None)?)?;
-    Ok(json!({ "pending": by_sender(&waiting.pending, words)?, "queued": by_sender(&waiting.queued, words)? }))
-}
-
-fn limited(waiting: Waiting) -> RpcResult<Waiting> {
-    match count(&waiting.pending) + count(&waiting.queued) {
-        n if n > MAX_TXS => {
-            Err(error::limit(format!("{n} transactions wait, at most {MAX_TXS} are listed: ask by sender")))
-        }
-        _ => Ok(waiting),
-    }
+pub fn inspect(backend: &Backend, _: Params<'_>, budget: &mut Budget) -> RpcResult<()> {
+    let waiting = waiting(backend, None, budget)?;
+    write(&waiting, budget, |list, budget| by_sender(list, words, budget))
 }
 
 type Show = fn(&Tx) -> RpcResult<Value>;
+type BySender = BTreeMap<Address, Vec<Arc<Tx>>>;
 
-fn by_sender(list: &BTreeMap<Address, Vec<Arc<Tx>>>, show: Show) -> RpcResult<Map<String, Value>> {
-    list.iter().map(|(sender, txs)| Ok((sender.to_string(), Value::Object(by_nonce(txs, show)?)))).collect()
+fn write(
+    waiting: &Waiting,
+    budget: &mut Budget,
+    list: impl Fn(&BySender, &mut Budget) -> RpcResult<()>,
+) -> RpcResult<()> {
+    budget.text("{\"pending\":")?;
+    list(&waiting.pending, budget)?;
+    budget.text(",\"queued\":")?;
+    list(&waiting.queued, budget)?;
+    budget.text("}")
 }
 
-fn by_nonce(txs: &[Arc<Tx>], show: Show) -> RpcResult<Map<String, Value>> {
-    txs.iter().map(|tx| Ok((tx.envelope.nonce().to_string(), show(tx)?))).collect()
+fn by_sender(list: &BySender, show: Show, budget: &mut Budget) -> RpcResult<()> {
+    budget.text("{")?;
+    for (index, (sender, txs)) in list.iter().enumerate() {
+        let comma = if index > 0 { "," } else { "" };
+        budget.text(&format!("{comma}\"{sender}\":"))?;
+        by_nonce(txs, show, budget)?;
+    }
+    budget.text("}")
+}
+
+fn by_nonce(txs: &[Arc<Tx>], show: Show, budget: &mut Budget) -> RpcResult<()> {
+    budget.text("{")?;
+    for (index, tx) in txs.iter().enumerate() {
+        let comma = if index > 0 { "," } else { "" };
+        budget.text(&format!("{comma}\"{}\":", tx.envelope.nonce()))?;
+        budget.json(&show(tx)?)?;
+    }
+    budget.text("}")
 }
 
 fn tx(tx: &Tx) -> RpcResult<Value> {

@@ -159,6 +159,16 @@ impl StateView {
         Ok(hash)
     }
 
+    /// Supposes that the block at `number` has `hash`.
+    pub fn set_block_hash(&mut self, number: u64, hash: B256) {
+        self.hashes.insert(number, hash);
+    }
+
+    /// How many accounts and words are changed.
+    pub fn changed(&self) -> usize {
+        self.changed_accounts.len() + self.changed_slots.len()
+    }
+
     /// Root of the EVM's accounts with all changes, and the batch that stores them.
     pub fn evm_root(&mut self) -> Result<(B256, Batch), StoreError> {
         let mut batch = Batch::default();

@@ -106,6 +106,7 @@ fn definition(table: Table) -> TableDefinition<'static, Bytes, Bytes> {
         Table::Headers => "headers",
         Table::History => "history",
         Table::Openings => "openings",
+        Table::Archive => "archive",
     })
 }
 

@@ -43,10 +43,12 @@ pub enum Table {
     History = 12,
     /// What the engine told of a block beside its transactions, by height.
     Openings = 13,
+    /// What blocks replaced, by key and height, on a node that keeps all of the past.
+    Archive = 14,
 }
 
 /// All tables, in the order of their numbers.
-pub const TABLES: [Table; 14] = [
+pub const TABLES: [Table; 15] = [
     Table::Meta,
     Table::Accounts,
     Table::Storage,
@@ -61,6 +63,7 @@ pub const TABLES: [Table; 14] = [
     Table::Headers,
     Table::History,
     Table::Openings,
+    Table::Archive,
 ];
 
 /// A key with its value.

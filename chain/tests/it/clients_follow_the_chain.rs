@@ -1,34 +1,30 @@
 //! Subscriptions, filters and the pool's content: new heads, logs, waiting transactions; filters tell each thing once.
 
 use alloy_primitives::{B256, Bytes, bytes};
-use jsonrpsee::core::server::Subscription;
 use serde_json::{Value, json};
 
 use crate::{
     common::{address, transfer},
     rpc::{Rpc, invoke},
+    socket::Ws,
 };
 
 /// LOG1(topic 0x2a).
 const LOGGER: Bytes = bytes!("602a60006000a100");
 
-fn subscribe(rpc: &Rpc, params: Vec<Value>) -> Subscription {
-    rpc.runtime.block_on(rpc.module.subscribe("eth_subscribe", params, 64)).unwrap()
-}
-
-fn next(rpc: &Rpc, subscription: &mut Subscription) -> Value {
-    rpc.runtime.block_on(subscription.next::<Value>()).unwrap().unwrap().0
-}
-
 #[test]
 fn clients_follow_the_chain() {
     let mut rpc = Rpc::new();
     let logger = rpc.deploy(0, &LOGGER);
-    let mut heads = subscribe(&rpc, vec![json!("newHeads")]);
-    let mut logs = subscribe(&rpc, vec![json!("logs"), json!({ "topics": [B256::with_last_byte(0x2a)] })]);
-    let mut pending = subscribe(&rpc, vec![json!("newPendingTransactions")]);
-    let mut syncing = subscribe(&rpc, vec![json!("syncing")]);
-    assert_eq!(next(&rpc, &mut syncing), false);
+    let (at, _server) = rpc.serve();
+    let mut ws = Ws::connect(&rpc, at);
+    let heads = ws.subscribe(&rpc, json!(["newHeads"]));
+    let logs = ws.subscribe(&rpc, json!(["logs", { "topics": [B256::with_last_byte(0x2a)] }]));
+    let pending = ws.subscribe(&rpc, json!(["newPendingTransactions"]));
+    let syncing = ws.subscribe(&rpc, json!(["syncing"]));
+    assert_eq!(ws.next(&rpc, &syncing), false);
+    assert_eq!(ws.ask(&rpc, "eth_unsubscribe", json!([syncing])), Ok(json!(true)));
+    assert!(ws.ask(&rpc, "eth_unsubscribe", json!([syncing])).is_err());
     let block_filter = rpc.ask("eth_newBlockFilter", json!([]));
     let log_filter = rpc.ask("eth_newFilter", json!([{ "address": logger }]));
     let pending_filter = rpc.ask("eth_newPendingTransactionFilter", json!([]));
@@ -36,7 +32,7 @@ fn clients_follow_the_chain() {
     let txs = [invoke(1, 0, logger, 0, Bytes::new()), transfer(1, 1, address(2), 5)];
     let hashes: Vec<Value> = txs.iter().map(|tx| rpc.ask("eth_sendRawTransaction", json!([tx]))).collect();
     let late = rpc.ask("eth_sendRawTransaction", json!([transfer(2, 3, address(2), 5)]));
-    assert_eq!([next(&rpc, &mut pending), next(&rpc, &mut pending)], hashes[..]);
+    assert_eq!([ws.next(&rpc, &pending), ws.next(&rpc, &pending)], hashes[..]);
     assert_eq!(rpc.ask("eth_getFilterChanges", json!([pending_filter])), json!([hashes[0], hashes[1], late]));
     assert_eq!(rpc.ask("eth_getFilterChanges", json!([pending_filter])), json!([]));
     assert_eq!(rpc.ask("txpool_status", json!([])), json!({ "pending": "0x2", "queued": "0x1" }));
@@ -48,11 +44,11 @@ fn clients_follow_the_chain() {
     assert_eq!(rpc.ask("eth_getRawTransactionByHash", json!([hashes[0]])), json!(txs[0]));
 
     let receipts = rpc.block(&txs);
-    let head = next(&rpc, &mut heads);
+    let head = ws.next(&rpc, &heads);
     let block = rpc.ask("eth_getBlockByNumber", json!(["latest", false]));
     assert_eq!((&head["hash"], &head["number"]), (&block["hash"], &block["number"]));
     assert_eq!(rpc.ask("eth_getHeaderByHash", json!([block["hash"]])), head);
-    assert_eq!(next(&rpc, &mut logs), receipts[0]["logs"][0]);
+    assert_eq!(ws.next(&rpc, &logs), receipts[0]["logs"][0]);
     assert_eq!(rpc.ask("eth_getFilterChanges", json!([block_filter])), json!([block["hash"]]));
     assert_eq!(rpc.ask("eth_getFilterChanges", json!([log_filter])), receipts[0]["logs"]);
     assert_eq!(rpc.ask("eth_getFilterChanges", json!([log_filter])), json!([]));

@@ -18,6 +18,32 @@ fn foundry_deploys_and_drives_contracts() {
     let hash = send(shop, &node.url, &key, &token);
     ask(shop, &node.url, &token, &hash);
     stake(shop, &node.url);
+    develop(shop, &node.url, &token);
+}
+
+/// What Foundry's users do to a local chain.
+fn develop(shop: &Workshop, url: &str, token: &str) {
+    let rpc = |words: &[&str]| shop.cast(&[&["rpc"], words].concat(), url);
+    let time = || shop.cast(&["block", "latest", "--field", "timestamp"], url).parse::<u64>().unwrap();
+    let before = time();
+    rpc(&["evm_increaseTime", "86400"]);
+    rpc(&["evm_mine"]);
+    assert!(time() >= before + 86_400);
+    let snapshot = rpc(&["evm_snapshot"]);
+    let nobody = "0x00000000000000000000000000000000000000ab";
+    rpc(&["anvil_setBalance", nobody, "0xde0b6b3a7640000"]);
+    assert_eq!(shop.cast(&["balance", nobody, "--ether"], url), "1.000000000000000000");
+    rpc(&["anvil_impersonateAccount", nobody]);
+    let friend = address(1).to_string();
+    let sent = shop.cast(&["send", &friend, "--value", "1", "--unlocked", "--from", nobody], url);
+    assert!(sent.contains("status               1 (success)"), "{sent}");
+    rpc(&["anvil_setCode", nobody, "0x602a5f5260205ff3"]);
+    assert!(shop.cast(&["call", nobody, "f()(uint256)"], url).starts_with("42"));
+    let slot = shop.cast(&["index", "address", nobody, "0"], url);
+    rpc(&["anvil_setStorageAt", token, &slot, &format!("0x{:064x}", 77)]);
+    assert_eq!(shop.cast(&["call", token, "balanceOf(address)(uint256)", nobody], url), "77");
+    assert_eq!(rpc(&["evm_revert", snapshot.trim_matches('"')]), "true");
+    assert_eq!(shop.cast(&["balance", nobody], url), "0");
 }
 
 /// A script deploys two contracts, one of them by CREATE2, and drives them.

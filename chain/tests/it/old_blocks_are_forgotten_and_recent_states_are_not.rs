@@ -61,7 +61,7 @@ fn goes_on(store: Arc<dyn Store>, keep: Retention) -> Info {
 #[test]
 fn old_blocks_are_forgotten_and_recent_states_are_not() {
     let folder = tempfile::tempdir().unwrap();
-    let little = Retention { states: STATES, blocks: 10 };
+    let little = Retention { states: STATES, blocks: 10, archive: false };
     let one = goes_on(Arc::new(MemoryStore::default()), little);
     let other = goes_on(Arc::new(DiskStore::open(folder.path()).unwrap()), little);
     assert_eq!(one, other);
@@ -75,10 +75,10 @@ fn old_blocks_are_forgotten_and_recent_states_are_not() {
 
 #[test]
 fn the_engine_may_forget_what_the_ledger_forgets() {
-    let all = Retention { states: 5, blocks: 0 };
+    let all = Retention { states: 5, blocks: 0, archive: false };
     assert_eq!(all.lowest_block(1_000_000), 0);
-    let some = Retention { states: 5, blocks: 1000 };
+    let some = Retention { states: 5, blocks: 1000, archive: false };
     assert_eq!((some.lowest_block(999), some.lowest_block(1000), some.lowest_block(5000)), (0, 1, 4001));
     // Fewer than execution needs is not possible.
-    assert_eq!(Retention { states: 5, blocks: 1 }.lowest_block(5000), 5001 - 262);
+    assert_eq!(Retention { states: 5, blocks: 1, archive: false }.lowest_block(5000), 5001 - 262);
 }

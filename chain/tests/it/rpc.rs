@@ -1,12 +1,11 @@
 //! JSON-RPC on a chain in memory: the same handlers that the server has, without a socket.
 
-use std::sync::Arc;
+use std::{net::SocketAddr, sync::Arc};
 
 use alloy_primitives::{Address, Bytes, U256};
-use jsonrpsee::RpcModule;
 use sahara_chain::{
     ledger::Ledger,
-    rpc::{self, Backend, Submit, Submitted},
+    rpc::{self, Backend, Door, Limits, Session, Submit, Submitted},
     wallet::Payment,
 };
 use serde_json::{Value, json};
@@ -16,7 +15,8 @@ use crate::common::{Chain, address, pay};
 
 pub struct Rpc {
     pub chain: Chain,
-    pub module: RpcModule<Backend>,
+    pub backend: Arc<Backend>,
+    session: Session,
     pub runtime: Runtime,
     heights: watch::Sender<u64>,
 }
@@ -33,18 +33,33 @@ impl Submit for Straight {
 impl Rpc {
     /// A chain of one block.
     pub fn new() -> Self {
-        let mut chain = Chain::new();
+        Self::with(Chain::new(), Limits::default())
+    }
+
+    /// One block more on `chain`, asked within `limits`.
+    pub fn with(mut chain: Chain, limits: Limits) -> Self {
         chain.block(&[]);
-        let (heights, seen) = watch::channel(1);
+        let (heights, seen) = watch::channel(chain.driver.height());
         let backend = Backend::new(chain.ledger.clone(), Arc::new(Straight(chain.ledger.clone())), seen);
-        let module = rpc::module(Arc::new(backend)).unwrap();
-        Self { chain, module, runtime: Runtime::new().unwrap(), heights }
+        let backend = Arc::new(backend.with_limits(limits));
+        Self { chain, backend, session: Session::local(), runtime: Runtime::new().unwrap(), heights }
     }
 
     /// The answer to a raw request, as it would go over the wire.
     pub fn raw(&self, body: &str) -> Option<Value> {
-        let answer = self.runtime.block_on(self.module.raw_json_request(body, 16)).ok()?;
-        Some(serde_json::from_str(answer.0.get()).unwrap())
+        let answer = self.runtime.block_on(rpc::answer(&self.backend, &self.session, body.as_bytes()))?;
+        Some(serde_json::from_slice(&answer.text).unwrap_or_else(|e| panic!("{body} gave no JSON: {e}")))
+    }
+
+    /// The server on a free port; it stops when what it gives is dropped.
+    pub fn serve(&self) -> (SocketAddr, rpc::Server) {
+        self.serve_to(Door::open())
+    }
+
+    /// The same for those whom `door` lets in.
+    pub fn serve_to(&self, door: Door) -> (SocketAddr, rpc::Server) {
+        let any = SocketAddr::from(([127, 0, 0, 1], 0));
+        self.runtime.block_on(rpc::serve(self.backend.clone(), door, any)).unwrap()
     }
 
     pub fn try_ask(&self, method: &str, params: Value) -> Result<Value, Value> {

@@ -116,12 +116,16 @@ fn state_tests_run_through_our_evm() {
     // What is wrong: a root, an unknown fork, no JSON.
     write(at, "wrong.json", &case("Osaka", &[], OTHER, 30_000, 7, &[sender(21_001, 7), other(&[], 7, &[])]));
     write(at, "strange.json", &case("Tomorrow", &[], OTHER, 30_000, 7, &paid));
+    // What is foreign: rules of before Paris (the root is wrong, and nobody looks), another kind of test, an index.
+    write(at, "old.json", &case("London", &[], OTHER, 30_000, 7, &[]));
+    write(at, "other.json", &json!({ "blocks": [], "pre": {}, "network": "Cancun" }));
+    std::fs::write(at.join("index.json"), "[]").unwrap();
     std::fs::write(at.join("broken.json"), "{").unwrap();
 
     let report = runner::run(at, 3);
     let again = runner::run(at, 1);
     assert_eq!(format!("{report:?}"), format!("{again:?}"), "threads do not matter");
-    assert_eq!(report.files, 9);
+    assert_eq!(report.files, 12);
     let failed: Vec<&str> = report.failed.iter().map(String::as_str).collect();
     assert_eq!(report.passed(), 5, "{failed:?}");
     // The root of "ours" is not computed here: gas would have to be. That it fails on the root alone shows it ran.
@@ -129,6 +133,68 @@ fn state_tests_run_through_our_evm() {
     assert!(failed[0].contains("ours.json") && failed[0].contains("root"), "{failed:?}");
     assert!(failed[1].contains("wrong.json") && failed[1].contains("root"), "{failed:?}");
     let skipped: Vec<&str> = report.skipped.iter().map(|skip| skip.line.as_str()).collect();
-    assert_eq!(report.skipped_tests(), 2);
-    assert!(skipped[0].contains("broken.json") && skipped[1].contains("Tomorrow"), "{skipped:?}");
+    assert_eq!((report.skipped_tests(), report.unexplained()), (5, 2), "{skipped:?}");
+    for words in ["broken.json", "index.json", "London: rules of before Paris", "not a state test", "Tomorrow"] {
+        assert!(skipped.iter().any(|line| line.contains(words)), "{words}: {skipped:?}");
+    }
+    assert!(!report.holds(), "something failed");
+    let old = tempfile::tempdir().unwrap();
+    assert!(!runner::run(old.path(), 1).holds(), "nothing was looked at");
+    write(old.path(), "old.json", &case("London", &[], OTHER, 30_000, 7, &[]));
+    assert!(runner::run(old.path(), 1).holds(), "all of it is explained");
+}
+
+#[test]
+fn a_state_that_cannot_be_is_skipped_only_where_it_matters() {
+    let folder = tempfile::tempdir().unwrap();
+    let orphan = |test: &mut Value| {
+        test["pre"]["0x00000000000000000000000000000000000000bb"] =
+            json!({ "balance": "0x0", "nonce": "0x0", "code": "0x", "storage": { "0x01": "0x01" } });
+    };
+    let mut wrong = case("Osaka", &[], OTHER, 30_000, 7, &[sender(21_000, 7), other(&[], 7, &[])]);
+    orphan(&mut wrong);
+    write(folder.path(), "wrong.json", &wrong);
+    let report = runner::run(folder.path(), 1);
+    assert_eq!((report.failed.len(), report.skipped_tests(), report.unexplained()), (0, 1, 0));
+    assert!(report.skipped[0].line.contains("EIP-7610"), "{report:?}");
+}
+
+#[test]
+fn a_test_tells_its_chain_and_its_blobs() {
+    let folder = tempfile::tempdir().unwrap();
+    let paid = [sender(21_000, 7), other(&[], 7, &[])];
+    // CHAINID, PUSH0, SSTORE.
+    let code = hex!("465f55");
+    let stored = [sender(21_000 + 4 + 22_100, 0), other(&code, 0, &[(0, 0x7a)])];
+    let mut test = case("Prague", &code, OTHER, 100_000, 0, &stored);
+    test["config"] = json!({ "chainid": "0x7a", "blobSchedule": {} });
+    test["env"].as_object_mut().unwrap().remove("currentDifficulty");
+    write(folder.path(), "chain.json", &test);
+    for fork in ["BPO1", "BPO2", "Merge"] {
+        write(folder.path(), &format!("{fork}.json"), &case(fork, &[], OTHER, 30_000, 7, &paid));
+    }
+    // Seven blobs are too many for a transaction of Osaka, and not for one of Prague.
+    for (fork, fails) in [("Osaka", true), ("Prague", false)] {
+        let mut test = case(fork, &[], OTHER, 30_000, 7, &paid);
+        let hash = B256::with_last_byte(1) | B256::from(U256::ONE << 248);
+        test["transaction"]["blobVersionedHashes"] = json!(vec![hash; 7]);
+        test["transaction"]["maxFeePerBlobGas"] = json!("0xa");
+        test["transaction"]["maxFeePerGas"] = json!("0xa");
+        test["transaction"].as_object_mut().unwrap().remove("gasPrice");
+        let spent = 7 * 131_072;
+        let mut payer = sender(21_000, 7);
+        payer.1.balance -= spent;
+        let after = if fails {
+            vec![(SENDER, Account { balance: RICH, ..Account::default() }), other(&[], 0, &[])]
+        } else {
+            vec![payer, other(&[], 7, &[])]
+        };
+        test["post"][fork][0]["hash"] = json!(state_root(&after));
+        if fails {
+            test["post"][fork][0]["expectException"] = json!("TYPE_3_TX_MAX_BLOB_GAS_ALLOWANCE_EXCEEDED");
+        }
+        write(folder.path(), &format!("blobs-{fork}.json"), &test);
+    }
+    let report = runner::run(folder.path(), 1);
+    assert_eq!((report.passed(), report.failed.len()), (6, 0), "{report:?}");
 }

@@ -197,10 +197,15 @@ pub struct DevNode {
 
 impl DevNode {
     pub fn start() -> Self {
+        Self::start_with(&["--block-time-ms", "200"])
+    }
+
+    /// A node with other settings.
+    pub fn start_with(settings: &[&str]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let home = folder.path().join("node");
         let mut init = Command::new(PROGRAM);
-        init.args(["init", "--rpc", "127.0.0.1:0", "--block-time-ms", "200", "--home"]).arg(&home);
+        init.args(["init", "--rpc", "127.0.0.1:0"]).args(settings).arg("--home").arg(&home);
         assert!(init.stdout(Stdio::null()).status().unwrap().success());
         let mut start = Command::new(PROGRAM);
         let mut process = start.args(["start", "--home"]).arg(&home).stdout(Stdio::piped()).spawn().unwrap();

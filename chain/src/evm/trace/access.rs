@@ -20,15 +20,25 @@ use revm::{
 use super::{Subject, watch};
 use crate::{
     error::Fault,
-    evm::{BlockContext, Call, CallResult, machine::Ctx, provider::Precompiles},
+    evm::{
+        BlockContext, Call, CallResult,
+        machine::Ctx,
+        provider::{Natives, Precompiles},
+    },
     state::StateView,
 };
 
 /// Rounds until the list does not change any more: a list changes prices, and with them what a contract does.
 const MAX_ROUNDS: usize = 8;
 
-/// The access list of `call`, and what it does with it.
-pub fn access_list(view: &mut StateView, block: &BlockContext, call: &Call) -> Result<(AccessList, CallResult), Fault> {
+/// The access list of `call`, and what it does with it. Adds the gas that it took to find out to `spent`.
+pub fn access_list(
+    view: &mut StateView,
+    block: &BlockContext,
+    natives: &Natives,
+    call: &Call,
+    spent: &mut u64,
+) -> Result<(AccessList, CallResult), Fault> {
     let precompiles = Precompiles::new(block.spec);
     let warm = <Precompiles as PrecompileProvider<Ctx<'_>>>::warm_addresses(&precompiles);
     let mut free: BTreeSet<Address> = warm.iter().copied().collect();
@@ -46,7 +56,8 @@ pub fn access_list(view: &mut StateView, block: &BlockContext, call: &Call) -> R
     let mut round = 0;
     loop {
         let touched = Touched { free: free.clone(), list: list.clone() };
-        let watched = watch(view, block, Subject::Call(&call), touched)?;
+        let watched = watch(view, block, natives, Subject::Call(&call), touched)?;
+        *spent = spent.saturating_add(watched.result.as_ref().map_or(0, |outcome| outcome.gas_used));
         let found = watched.inspector.list;
         round += 1;
         if found == list || round == MAX_ROUNDS || watched.result.is_err() {

@@ -22,16 +22,37 @@ pub struct PrestateOptions {
     pub disable_storage: bool,
 }
 
-/// Writes what `changes` touched of the state `before`.
-pub fn write(before: &mut StateView, changes: &Changes, options: PrestateOptions) -> Result<String, StoreError> {
+/// Bytes of an account and of a word, about, as both are gathered.
+const ACCOUNT: usize = 300;
+const WORD: usize = 300;
+
+/// Writes what `changes` touched of the state `before`; nothing if that has more than `budget` bytes.
+pub fn write(
+    before: &mut StateView,
+    changes: &Changes,
+    options: PrestateOptions,
+    budget: usize,
+) -> Result<Option<String>, StoreError> {
     // The map's order is random; the answer's is not.
     let sorted: BTreeMap<&Address, &EvmAccount> = changes.iter().collect();
     let (mut pre, mut post) = (Map::new(), Map::new());
+    // What is written is counted as it is gathered: a transaction can touch thousands of accounts with code.
+    let mut room = budget;
     for (address, now) in sorted {
+        let words = if options.disable_storage { 0 } else { now.storage.len() };
+        let mut bytes = ACCOUNT + words * WORD;
         let was = before.account(*address)?;
         let mut old = was.as_ref().map_or_else(Map::new, |was| fields(was, None));
         if let Some(was) = was.as_ref().filter(|was| was.code_hash != KECCAK256_EMPTY && !options.disable_code) {
-            old.insert("code".into(), json!(encode_prefixed(before.code(was.code_hash)?)));
+            let code = before.code(was.code_hash)?;
+            bytes += 2 * code.len();
+            if bytes <= room {
+                old.insert("code".into(), json!(encode_prefixed(code)));
+            }
+        }
+        match room.checked_sub(bytes) {
+            Some(left) => room = left,
+            None => return Ok(None),
         }
         let gone = now.is_selfdestructed();
         let (mut old_words, mut new_words) = (Map::new(), Map::new());
@@ -61,7 +82,12 @@ pub fn write(before: &mut StateView, changes: &Changes, options: PrestateOptions
         let mut changed = fields(&new, Some(&was.clone().unwrap_or_default()));
         let fresh_code = was.as_ref().map_or(KECCAK256_EMPTY, |was| was.code_hash) != new.code_hash;
         if let Some(code) = now.info.code.as_ref().filter(|_| fresh_code && !options.disable_code) {
-            changed.insert("code".into(), json!(encode_prefixed(code.original_bytes())));
+            let code = code.original_bytes();
+            match room.checked_sub(2 * code.len()) {
+                Some(left) => room = left,
+                None => return Ok(None),
+            }
+            changed.insert("code".into(), json!(encode_prefixed(code)));
         }
         if !new_words.is_empty() {
             changed.insert("storage".into(), Value::Object(new_words));
@@ -78,10 +104,11 @@ pub fn write(before: &mut StateView, changes: &Changes, options: PrestateOptions
             post.insert(name, Value::Object(changed));
         }
     }
-    Ok(match options.diff_mode {
+    let text = match options.diff_mode {
         true => json!({ "pre": pre, "post": post }).to_string(),
         false => Value::Object(pre).to_string(),
-    })
+    };
+    Ok(Some(text).filter(|text| text.len() <= budget))
 }
 
 /// Balance and nonce; of the new state, only what is not as in `old`.

@@ -1,0 +1,400 @@
+//! The server: connections, what of HTTP is understood, and how long anybody may take.
+
+use std::{
+    collections::BTreeMap,
+    convert::Infallible,
+    net::{IpAddr, SocketAddr},
+    pin::Pin,
+    sync::{Arc, Mutex, PoisonError},
+    task::{Context, Poll},
+    time::{Duration, Instant},
+};
+
+use http_body_util::{BodyExt, Full, combinators::UnsyncBoxBody};
+use hyper::{
+    Method, Request, Response, StatusCode,
+    body::{Body, Bytes, Frame, Incoming},
+    header::{self, HeaderMap, HeaderName, HeaderValue},
+    server::conn::http1,
+    service::service_fn,
+};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::watch,
+};
+
+use super::{
+    Answer, Backend, Door,
+    budget::{Reserved, now},
+    dispatch::answer,
+    page::page,
+    session::Session,
+    ws,
+};
+
+/// Larger requests are refused: a transaction has 128 kB, as hexadecimal twice that, and batches exist. Geth has the same.
+pub const MAX_REQUEST: usize = 5 << 20;
+/// A connection that says nothing is closed after this time.
+const IDLE: Duration = Duration::from_secs(120);
+/// Headers must have come after this time, and a request after twice that.
+const PATIENCE: Duration = Duration::from_secs(15);
+/// How long a request may be worked on: every limit inside is shorter.
+const WORK: Duration = Duration::from_secs(300);
+/// An answer must be taken at this many bytes a second, or the client is left.
+const SLOWEST: usize = 256 << 10;
+/// Bytes of an answer that are handed over at once.
+const PIECE: usize = 64 << 10;
+
+type Reply = Response<UnsyncBoxBody<Bytes, Infallible>>;
+
+/// A running server. It stops when this is dropped.
+pub struct Server {
+    stop: watch::Sender<bool>,
+}
+
+impl Server {
+    /// Stops it: no new connections, those that are there end.
+    pub fn stop(&self) {
+        let _ = self.stop.send(true);
+    }
+}
+
+/// Serves `backend` at `address` to whom `door` lets in; gives the address that was bound.
+pub async fn serve(backend: Arc<Backend>, door: Door, address: SocketAddr) -> std::io::Result<(SocketAddr, Server)> {
+    let listener = TcpListener::bind(address).await?;
+    let bound = listener.local_addr()?;
+    let (stop, mut stopped) = watch::channel(false);
+    let here = Arc::new(Here { backend, door, guests: Mutex::default(), stop: stop.subscribe() });
+    tokio::spawn(async move {
+        loop {
+            let accepted = tokio::select! {
+                accepted = listener.accept() => accepted,
+                _ = stopped.changed() => return,
+            };
+            match accepted {
+                Ok((stream, peer)) => {
+                    // Whoever is too many is not answered: an answer would cost more than the connection did.
+                    if let Some(guest) = Guest::enter(&here, peer.ip()) {
+                        tokio::spawn(connection(here.clone(), guest, stream));
+                    }
+                }
+                // Out of file descriptors, most likely: some will be given back.
+                Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
+            }
+        }
+    });
+    Ok((bound, Server { stop }))
+}
+
+/// What every connection needs.
+pub struct Here {
+    pub backend: Arc<Backend>,
+    door: Door,
+    /// Connections by address.
+    guests: Mutex<BTreeMap<IpAddr, usize>>,
+    pub stop: watch::Receiver<bool>,
+}
+
+/// One connection in the count.
+pub struct Guest {
+    here: Arc<Here>,
+    pub address: IpAddr,
+}
+
+impl Guest {
+    fn enter(here: &Arc<Here>, address: IpAddr) -> Option<Self> {
+        let limits = &here.backend.limits;
+        let mut guests = here.guests.lock().unwrap_or_else(PoisonError::into_inner);
+        let all: usize = guests.values().sum();
+        let own = guests.get(&address).copied().unwrap_or(0);
+        if all >= limits.connections || (own >= limits.connections_of_one && !address.is_loopback()) {
+            return None;
+        }
+        guests.insert(address, own + 1);
+        Some(Self { here: here.clone(), address })
+    }
+}
+
+impl Drop for Guest {
+    fn drop(&mut self) {
+        let mut guests = self.here.guests.lock().unwrap_or_else(PoisonError::into_inner);
+        match guests.get_mut(&self.address) {
+            Some(count) if *count > 1 => *count -= 1,
+            _ => drop(guests.remove(&self.address)),
+        }
+    }
+}
+
+/// When a connection is left, unless it gets further.
+#[derive(Clone)]
+struct Deadline(Arc<Mutex<Instant>>);
+
+impl Deadline {
+    fn within(&self, time: Duration) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = now() + time;
+    }
+
+    fn left(&self) -> Duration {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).saturating_duration_since(now())
+    }
+}
+
+async fn connection(here: Arc<Here>, guest: Guest, stream: TcpStream) {
+    let _ = stream.set_nodelay(true);
+    let inside = stream.local_addr().is_ok_and(|address| address.ip().to_canonical().is_loopback());
+    let deadline = Deadline(Arc::new(Mutex::new(now() + IDLE)));
+    let client = Arc::new(Client {
+        session: Session::new(guest.address, false, here.backend.following.clone()),
+        guest: Arc::new(guest),
+        inside,
+        deadline: deadline.clone(),
+        here: here.clone(),
+    });
+    let service = service_fn(move |request| {
+        let client = client.clone();
+        async move { Ok::<_, Infallible>(client.reply(request).await) }
+    });
+    let mut stop = here.stop.clone();
+    let served = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(PATIENCE)
+        .max_buf_size(128 << 10)
+        .serve_connection(TokioIo::new(stream), service)
+        .with_upgrades();
+    tokio::pin!(served);
+    loop {
+        tokio::select! {
+            _ = &mut served => return,
+            _ = stop.changed() => return,
+            () = tokio::time::sleep(deadline.left().max(Duration::from_millis(100))) => {
+                if deadline.left().is_zero() {
+                    return;
+                }
+            }
+        }
+    }
+}
+
+/// One connection.
+struct Client {
+    session: Session,
+    guest: Arc<Guest>,
+    /// It came through loopback.
+    inside: bool,
+    deadline: Deadline,
+    here: Arc<Here>,
+}
+
+impl Client {
+    async fn reply(&self, request: Request<Incoming>) -> Reply {
+        self.deadline.within(PATIENCE * 2);
+        let headers = request.headers();
+        let text = |name: HeaderName| headers.get(name).map(|value| value.to_str().unwrap_or("\u{fffd}").to_owned());
+        let host = text(header::HOST).unwrap_or_default();
+        if self.inside && !self.here.door.answers_to(&host) {
+            let why = format!("{host:?} is no name of this node: add it to web.hosts in chain.toml");
+            return plain(StatusCode::FORBIDDEN, why);
+        }
+        let origin = text(header::ORIGIN);
+        let told = origin.as_deref().map(|origin| (origin, self.here.door.allows(origin).map(str::to_owned)));
+        let told = match told {
+            None => None,
+            Some((_, Some(told))) => Some(told),
+            Some((origin, None)) => {
+                let why = format!("pages of {origin:?} may not ask this node: add it to web.origins in chain.toml");
+                return plain(StatusCode::FORBIDDEN, why);
+            }
+        };
+        let private = headers.contains_key("access-control-request-private-network");
+        let mut reply = self.of_method(request, &host).await;
+        if let Some(told) = told.and_then(|told| HeaderValue::from_str(&told).ok()) {
+            allow(reply.headers_mut(), told, private);
+        }
+        if reply.status().is_client_error() {
+            self.deadline.within(PATIENCE);
+        }
+        reply
+    }
+
+    async fn of_method(&self, request: Request<Incoming>, host: &str) -> Reply {
+        if !matches!(request.uri().path(), "/" | "/ws") {
+            return plain(StatusCode::NOT_FOUND, "JSON-RPC is at /".into());
+        }
+        match *request.method() {
+            Method::GET if ws::wanted(&request) => {
+                let session = Session::new(self.session.address, true, self.here.backend.following.clone());
+                // What follows has no end of its own: the WebSocket keeps its own time.
+                self.deadline.within(Duration::from_secs(u64::from(u32::MAX)));
+                ws::upgrade(self.here.clone(), self.guest.clone(), session, request)
+            }
+            Method::GET | Method::HEAD => {
+                let mut reply = whole(StatusCode::OK, page(&self.here.backend, host).into());
+                put(&mut reply, header::CONTENT_TYPE, "text/html; charset=utf-8");
+                put(&mut reply, header::CONTENT_SECURITY_POLICY, "default-src 'none'; style-src 'unsafe-inline'");
+                put(&mut reply, header::X_CONTENT_TYPE_OPTIONS, "nosniff");
+                reply
+            }
+            Method::OPTIONS => whole(StatusCode::NO_CONTENT, Bytes::new()),
+            Method::POST => self.post(request).await,
+            _ => {
+                let mut reply = plain(StatusCode::METHOD_NOT_ALLOWED, "ask with POST".into());
+                put(&mut reply, header::ALLOW, "GET, HEAD, OPTIONS, POST");
+                reply
+            }
+        }
+    }
+
+    async fn post(&self, request: Request<Incoming>) -> Reply {
+        if let Err(why) = is_json(request.headers()) {
+            return plain(StatusCode::UNSUPPORTED_MEDIA_TYPE, why);
+        }
+        let mut reserved = self.here.backend.flight.begin();
+        let body = match self.read(request.into_body(), &mut reserved).await {
+            Ok(body) => body,
+            Err((status, why)) => return plain(status, why),
+        };
+        self.deadline.within(WORK);
+        let answer = answer(&self.here.backend, &self.session, &body).await;
+        drop((body, reserved));
+        match answer {
+            Some(answer) => {
+                let slowest = Duration::from_secs((answer.text.len() / SLOWEST) as u64);
+                self.deadline.within(PATIENCE * 2 + slowest);
+                let length = answer.text.len();
+                let pieces = Pieces::new(answer, self.deadline.clone());
+                let mut reply = Response::new(pieces.boxed_unsync());
+                put(&mut reply, header::CONTENT_TYPE, "application/json");
+                reply.headers_mut().insert(header::CONTENT_LENGTH, HeaderValue::from(length));
+                reply
+            }
+            None => {
+                self.deadline.within(IDLE);
+                whole(StatusCode::NO_CONTENT, Bytes::new())
+            }
+        }
+    }
+
+    async fn read(&self, mut body: Incoming, reserved: &mut Reserved) -> Result<Vec<u8>, (StatusCode, String)> {
+        let too_long = || (StatusCode::PAYLOAD_TOO_LARGE, format!("a request has at most {MAX_REQUEST} bytes"));
+        if body.size_hint().lower() > MAX_REQUEST as u64 {
+            return Err(too_long());
+        }
+        let until = now() + PATIENCE * 2;
+        let mut whole = Vec::new();
+        loop {
+            let left = until.saturating_duration_since(now());
+            let frame = tokio::time::timeout(left, body.frame());
+            let frame = frame.await.map_err(|_| {
+                let why = format!("the request did not come within {} s", (PATIENCE * 2).as_secs());
+                (StatusCode::REQUEST_TIMEOUT, why)
+            })?;
+            match frame {
+                None => return Ok(whole),
+                Some(Err(e)) => return Err((StatusCode::BAD_REQUEST, format!("reading the request: {e}"))),
+                Some(Ok(frame)) => {
+                    let Ok(data) = frame.into_data() else { continue };
+                    if whole.len() + data.len() > MAX_REQUEST {
+                        return Err(too_long());
+                    }
+                    reserved.grow(data.len()).map_err(|e| (StatusCode::SERVICE_UNAVAILABLE, e.message))?;
+                    whole.extend_from_slice(&data);
+                }
+            }
+        }
+    }
+}
+
+/// Whether a request says that it is JSON, and not packed.
+fn is_json(headers: &HeaderMap) -> Result<(), String> {
+    let kind = headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
+    let kind = kind.split(';').next().unwrap_or_default().trim();
+    // What a page may send without asking first is not among these.
+    let known = ["application/json", "application/json-rpc", "application/jsonrequest"];
+    if !known.iter().any(|known| kind.eq_ignore_ascii_case(known)) {
+        return Err(format!("a request is application/json, not {kind:?}"));
+    }
+    match headers.get(header::CONTENT_ENCODING) {
+        Some(packed) if !packed.as_bytes().eq_ignore_ascii_case(b"identity") => {
+            Err(format!("packed requests are not taken ({packed:?})"))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn allow(headers: &mut HeaderMap, origin: HeaderValue, private: bool) {
+    headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
+    headers.insert(header::VARY, HeaderValue::from_static("Origin"));
+    headers.insert(header::ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static("GET, POST"));
+    headers.insert(header::ACCESS_CONTROL_ALLOW_HEADERS, HeaderValue::from_static("Content-Type"));
+    headers.insert(header::ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static("600"));
+    if private {
+        let name = HeaderName::from_static("access-control-allow-private-network");
+        headers.insert(name, HeaderValue::from_static("true"));
+    }
+}
+
+fn put(reply: &mut Reply, name: HeaderName, value: &'static str) {
+    reply.headers_mut().insert(name, HeaderValue::from_static(value));
+}
+
+pub fn plain(status: StatusCode, why: String) -> Reply {
+    let mut reply = whole(status, format!("{why}\n").into());
+    put(&mut reply, header::CONTENT_TYPE, "text/plain; charset=utf-8");
+    reply
+}
+
+fn whole(status: StatusCode, body: Bytes) -> Reply {
+    let mut reply = Response::new(Full::new(body).boxed_unsync());
+    *reply.status_mut() = status;
+    reply
+}
+
+/// An empty answer with the headers of `from`.
+pub fn bare(from: Response<()>) -> Reply {
+    from.map(|()| Full::new(Bytes::new()).boxed_unsync())
+}
+
+/// An answer, piece by piece: it counts as under way until the last one is taken.
+struct Pieces {
+    text: Bytes,
+    deadline: Deadline,
+    _reserved: Reserved,
+}
+
+impl Pieces {
+    fn new(answer: Answer, deadline: Deadline) -> Self {
+        Self { text: answer.text.into(), deadline, _reserved: answer.reserved }
+    }
+}
+
+impl Body for Pieces {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        if self.text.is_empty() {
+            self.deadline.within(IDLE);
+            return Poll::Ready(None);
+        }
+        let length = self.text.len().min(PIECE);
+        let piece = self.text.split_to(length);
+        if self.text.is_empty() {
+            self.deadline.within(IDLE);
+        }
+        Poll::Ready(Some(Ok(Frame::data(piece))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.text.is_empty()
+    }
+
+    fn size_hint(&self) -> hyper::body::SizeHint {
+        hyper::body::SizeHint::with_exact(self.text.len() as u64)
+    }
+}
+
+/// How long a client may take for `bytes`.
+pub fn time_for(bytes: usize) -> Duration {
+    PATIENCE + Duration::from_secs((bytes / SLOWEST) as u64)
+}

@@ -1,0 +1,310 @@
+//! A WebSocket: requests, a few at once, and news of what is followed, one message at a time. A client that does not
+//! read is left.
+
+use std::{
+    pin::Pin,
+    sync::{Arc, Mutex, PoisonError},
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use hyper::{Request, StatusCode, body::Incoming, upgrade::Upgraded};
+use hyper_util::rt::TokioIo;
+use soketto::{connection::Error as Broken, handshake::http as handshake};
+use tokio::{
+    io::{AsyncRead, AsyncWrite, BufReader, BufWriter, ReadBuf},
+    sync::mpsc,
+    task::JoinSet,
+};
+use tokio_util::compat::{Compat, TokioAsyncReadCompatExt};
+
+use super::{
+    Answer, Backend,
+    budget::Reserved,
+    dispatch::answer,
+    error::RpcResult,
+    http::{Guest, Here, MAX_REQUEST, bare, plain, time_for},
+    session::Session,
+    subscribe::{self, Topic},
+};
+
+/// Requests of one client that are worked on at once; the next ones wait to be read.
+const AT_ONCE: usize = 16;
+/// How often a client is asked whether it is there; after three times without a word it is left.
+const PING: Duration = Duration::from_secs(30);
+/// How often the pool is looked at for whoever follows it.
+const POOL: Duration = Duration::from_millis(100);
+/// Blocks that a client may be behind with what it follows.
+const BEHIND: u64 = 1_000;
+
+type Socket = Compat<BufWriter<BufReader<Metered>>>;
+type Sender = soketto::Sender<Socket>;
+
+/// Whether `request` wants to become a WebSocket.
+pub fn wanted(request: &Request<Incoming>) -> bool {
+    handshake::is_upgrade_request(request)
+}
+
+/// Answers the handshake, and goes on with the WebSocket beside it.
+pub fn upgrade(
+    here: Arc<Here>,
+    guest: Arc<Guest>,
+    session: Session,
+    mut request: Request<Incoming>,
+) -> hyper::Response<http_body_util::combinators::UnsyncBoxBody<hyper::body::Bytes, std::convert::Infallible>> {
+    let mut server = handshake::Server::new();
+    let reply = match server.receive_request(&request) {
+        Ok(reply) => reply,
+        Err(e) => return plain(StatusCode::BAD_REQUEST, format!("the handshake of a WebSocket: {e}")),
+    };
+    tokio::spawn(async move {
+        let _guest = guest;
+        let Ok(upgraded) = hyper::upgrade::on(&mut request).await else { return };
+        let bytes = Arc::new(Mutex::new(here.backend.flight.begin()));
+        let metered = Metered { stream: TokioIo::new(upgraded), bytes: bytes.clone() };
+        let mut builder = server.into_builder(BufWriter::new(BufReader::new(metered)).compat());
+        builder.set_max_message_size(MAX_REQUEST);
+        builder.set_max_frame_size(MAX_REQUEST);
+        let (sender, receiver) = builder.finish();
+        let mut stop = here.stop.clone();
+        tokio::select! {
+            _ = talk(here.backend.clone(), Arc::new(session), sender, receiver, bytes) => {}
+            _ = stop.changed() => {}
+        }
+    });
+    bare(reply)
+}
+
+/// Why a WebSocket ends.
+struct End;
+
+impl From<Broken> for End {
+    fn from(_: Broken) -> Self {
+        Self
+    }
+}
+
+async fn talk(
+    backend: Arc<Backend>,
+    session: Arc<Session>,
+    mut sender: Sender,
+    receiver: soketto::Receiver<Socket>,
+    bytes: Arc<Mutex<Reserved>>,
+) -> Result<(), End> {
+    let (hand, mut messages) = mpsc::channel(1);
+    let reading = tokio::spawn(read(receiver, bytes, backend.clone(), hand));
+    let _reading = AbortOnDrop(reading.abort_handle());
+    let mut working: JoinSet<Option<Answer>> = JoinSet::new();
+    let mut heights = backend.heights.clone();
+    let mut pings = tokio::time::interval(PING);
+    let mut looks = tokio::time::interval(POOL);
+    looks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut silent = 0;
+    loop {
+        tokio::select! {
+            message = messages.recv(), if working.len() < AT_ONCE => match message {
+                None => return Ok(()),
+                Some(Message::Alive) => silent = 0,
+                Some(Message::Text(body, reserved)) => {
+                    silent = 0;
+                    let (backend, session) = (backend.clone(), session.clone());
+                    working.spawn(async move {
+                        let told = answer(&backend, &session, &body).await;
+                        drop(reserved);
+                        told
+                    });
+                }
+            },
+            Some(done) = working.join_next() => if let Ok(Some(told)) = done {
+                let text = std::str::from_utf8(&told.text).map_err(|_| End)?;
+                send(&mut sender, text).await?;
+                for id in &told.subscribed {
+                    if let Some(followed) = session.followed().get_mut(id) {
+                        followed.announced = true;
+                    }
+                }
+                news(&backend, &session, &mut sender).await?;
+            },
+            changed = heights.changed() => {
+                changed.map_err(|_| End)?;
+                heights.borrow_and_update();
+                news(&backend, &session, &mut sender).await?;
+            }
+            _ = looks.tick() => waiting(&backend, &session, &mut sender).await?,
+            _ = pings.tick() => {
+                silent += 1;
+                if silent > 3 {
+                    return Ok(());
+                }
+                let ping = soketto::data::ByteSlice125::try_from(&[][..]).map_err(|_| End)?;
+                let sent = async {
+                    sender.send_ping(ping).await?;
+                    sender.flush().await
+                };
+                tokio::time::timeout(time_for(0), sent).await.map_err(|_| End)??;
+            }
+        }
+    }
+}
+
+struct AbortOnDrop(tokio::task::AbortHandle);
+
+impl Drop for AbortOnDrop {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+/// What came over the socket.
+enum Message {
+    /// A request; its bytes count until it is answered.
+    Text(Vec<u8>, Reserved),
+    /// The answer to a ping.
+    Alive,
+}
+
+async fn read(
+    mut receiver: soketto::Receiver<Socket>,
+    bytes: Arc<Mutex<Reserved>>,
+    backend: Arc<Backend>,
+    hand: mpsc::Sender<Message>,
+) {
+    loop {
+        let mut body = Vec::new();
+        let message = match receiver.receive(&mut body).await {
+            Ok(soketto::Incoming::Data(_)) => {
+                let fresh = backend.flight.begin();
+                let read = std::mem::replace(&mut *bytes.lock().unwrap_or_else(PoisonError::into_inner), fresh);
+                Message::Text(body, read)
+            }
+            Ok(soketto::Incoming::Pong(_)) => Message::Alive,
+            _ => return,
+        };
+        if hand.send(message).await.is_err() {
+            return;
+        }
+    }
+}
+
+/// Tells what new blocks have of what is followed.
+async fn news(backend: &Arc<Backend>, session: &Session, sender: &mut Sender) -> Result<(), End> {
+    loop {
+        let newest = *backend.heights.borrow();
+        let due = {
+            let mut followed = session.followed();
+            let mut due = None;
+            for (id, topic) in followed.iter_mut().filter(|(_, followed)| followed.announced) {
+                match topic.topic {
+                    // What is answered here is committed: there is nothing to catch up with.
+                    Topic::Syncing if topic.told == 0 => {
+                        topic.told = 1;
+                        due = Some((id.clone(), topic.topic.clone(), 0));
+                    }
+                    Topic::Heads | Topic::Logs(_) if topic.told > newest => topic.told = newest,
+                    Topic::Heads | Topic::Logs(_) if topic.told < newest => {
+                        if newest - topic.told > BEHIND {
+                            return Err(End);
+                        }
+                        topic.told += 1;
+                        due = Some((id.clone(), topic.topic.clone(), topic.told));
+                    }
+                    _ => continue,
+                }
+                if due.is_some() {
+                    break;
+                }
+            }
+            due
+        };
+        let Some((id, topic, height)) = due else { return Ok(()) };
+        let told = tokio::task::spawn_blocking({
+            let backend = backend.clone();
+            move || -> RpcResult<(Answer, Vec<usize>)> {
+                let mut budget = backend.budget();
+                let ends = match topic {
+                    Topic::Syncing => vec![subscribe::message(&id, &serde_json::json!(false), &mut budget)?],
+                    topic => subscribe::in_block(&backend, &topic, &id, height, &mut budget)?,
+                };
+                Ok((budget.finish(), ends))
+            }
+        });
+        // What cannot be told whole is not told in part: the client asks again.
+        let (told, ends) = told.await.map_err(|_| End)?.map_err(|_| End)?;
+        send_each(sender, &told, &ends).await?;
+    }
+}
+
+/// Tells of transactions that began to wait.
+async fn waiting(backend: &Arc<Backend>, session: &Session, sender: &mut Sender) -> Result<(), End> {
+    let followed: Vec<(String, bool, u64)> = session
+        .followed()
+        .iter()
+        .filter(|(_, followed)| followed.announced)
+        .filter_map(|(id, followed)| match followed.topic {
+            Topic::Pending { full } => Some((id.clone(), full, followed.told)),
+            _ => None,
+        })
+        .collect();
+    for (id, full, told) in followed {
+        let mut budget = backend.budget();
+        let (ends, arrived) = subscribe::waiting(backend, full, told, &id, &mut budget).map_err(|_| End)?;
+        if let Some(followed) = session.followed().get_mut(&id) {
+            followed.told = arrived;
+        }
+        send_each(sender, &budget.finish(), &ends).await?;
+    }
+    Ok(())
+}
+
+async fn send_each(sender: &mut Sender, told: &Answer, ends: &[usize]) -> Result<(), End> {
+    let mut start = 0;
+    for end in ends {
+        let text = told.text.get(start..*end).and_then(|text| std::str::from_utf8(text).ok()).ok_or(End)?;
+        send(sender, text).await?;
+        start = *end;
+    }
+    Ok(())
+}
+
+async fn send(sender: &mut Sender, text: &str) -> Result<(), End> {
+    let sent = async {
+        sender.send_text(text).await?;
+        sender.flush().await
+    };
+    tokio::time::timeout(time_for(text.len()), sent).await.map_err(|_| End)??;
+    Ok(())
+}
+
+/// A connection whose read bytes are counted: a message that is still coming counts like one that has come.
+struct Metered {
+    stream: TokioIo<Upgraded>,
+    bytes: Arc<Mutex<Reserved>>,
+}
+
+impl AsyncRead for Metered {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<std::io::Result<()>> {
+        let before = buf.filled().len();
+        let read = Pin::new(&mut self.stream).poll_read(cx, buf);
+        let more = buf.filled().len() - before;
+        if let Poll::Ready(Ok(())) = read
+            && let Err(e) = self.bytes.lock().unwrap_or_else(PoisonError::into_inner).grow(more)
+        {
+            return Poll::Ready(Err(std::io::Error::other(e.message)));
+        }
+        read
+    }
+}
+
+impl AsyncWrite for Metered {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<std::io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(cx, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
