@@ -43,6 +43,9 @@ const NOT_A_TX: u32 = 2;
 const REFUSED: u32 = 3;
 const BLOCK_FULL: u32 = 4;
 
+/// Transactions that were not executed, each with the reason.
+pub type RefusedTxs = Vec<(Arc<Tx>, String)>;
+
 /// What a block leaves behind.
 pub struct Executed {
     /// For the engine.
@@ -52,7 +55,7 @@ pub struct Executed {
     /// For the store.
     pub batch: Batch,
     /// What was not executed, and why: it leaves the pool.
-    pub refused: Vec<(Arc<Tx>, String)>,
+    pub refused: RefusedTxs,
 }
 
 /// The state before the first block.
@@ -100,7 +103,7 @@ pub struct Run {
     view: StateView,
     body: Body,
     results: Vec<TxResult>,
-    refused: Vec<(Arc<Tx>, String)>,
+    refused: RefusedTxs,
 }
 
 impl Run {
@@ -176,7 +179,7 @@ pub struct Filling<'a> {
     body: &'a mut Body,
     txs: &'a mut Vec<Bytes>,
     results: &'a mut Vec<TxResult>,
-    refused: &'a mut Vec<(Arc<Tx>, String)>,
+    refused: &'a mut RefusedTxs,
 }
 
 impl Filling<'_> {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use alloy_consensus::Transaction as _;
 use alloy_primitives::{Address, B256};
 
-use super::{Head, Ledger, standing};
+use super::{Head, Ledger, execute::RefusedTxs, standing};
 use crate::{
     application::{Check, TxVerdict},
     error::{Fault, StoreError},
@@ -115,7 +115,7 @@ pub fn admission(head: &Head, tx: &Tx) -> Result<Result<Standing, String>, Fault
 }
 
 /// Looks again at whoever a block changed, and forgets what its execution refused.
-pub fn after_block(ledger: &Ledger, head: &Head, batch: &Batch, refused: Vec<(Arc<Tx>, String)>) -> Result<(), Fault> {
+pub fn after_block(ledger: &Ledger, head: &Head, batch: &Batch, refused: RefusedTxs) -> Result<(), Fault> {
     let accounts = batch.iter().skip_while(|(table, ..)| *table < Table::Accounts);
     let accounts = accounts.take_while(|(table, ..)| *table == Table::Accounts);
     let changed = accounts.filter_map(|(_, key, _)| Some(Address::from(<[u8; 20]>::try_from(key).ok()?)));

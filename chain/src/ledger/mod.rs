@@ -22,7 +22,7 @@ use std::sync::{
 
 use alloy_primitives::{Address, Bytes, KECCAK256_EMPTY};
 
-use self::execute::Run;
+use self::execute::{RefusedTxs, Run};
 pub use self::{
     change::Change,
     execute::BLOCK_KEY,
@@ -82,7 +82,7 @@ struct Pending {
     /// The first state, until the first block is committed.
     genesis: Option<(Arc<Head>, Batch)>,
     /// The block that waits for its commit, and what its execution refused.
-    block: Option<(Head, Batch, Vec<(Arc<Tx>, String)>)>,
+    block: Option<(Head, Batch, RefusedTxs)>,
     /// Proposals for the next block that were executed.
     runs: Vec<Run>,
 }

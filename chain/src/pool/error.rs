@@ -13,10 +13,8 @@ pub enum PoolError {
     #[error("nonce too high: address {sender}, tx: {tx} state: {state}")]
     NonceTooHigh { sender: Address, tx: u64, state: u64 },
     /// It alone can be paid for, but not after what its sender has waiting.
-    #[error(
-        "insufficient funds for gas * price + value: balance {balance}, queued cost {queued}, tx cost {cost}, overshot {overshot}"
-    )]
-    Overdraft { balance: U256, queued: U256, cost: U256, overshot: U256 },
+    #[error("insufficient funds for gas * price + value: {0}")]
+    Overdraft(Box<Shortfall>),
     #[error("replacement transaction underpriced")]
     Underpriced,
     #[error("transaction underpriced: gas fee cap {have}, minimum needed {want}")]
@@ -36,4 +34,15 @@ pub enum PoolError {
     /// Execution refused this very transaction a moment ago.
     #[error("{0}")]
     Refused(String),
+}
+
+/// What a sender lacks to pay for all that it wants to have waiting.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("balance {balance}, queued cost {queued}, tx cost {cost}, overshot {overshot}")]
+#[expect(missing_docs, reason = "the message says it")]
+pub struct Shortfall {
+    pub balance: U256,
+    pub queued: U256,
+    pub cost: U256,
+    pub overshot: U256,
 }

@@ -121,9 +121,9 @@ fn a_sender_must_be_able_to_pay_for_all_that_it_has_waiting() {
     }
     let refused = pool.insert(tx(1, 2, 100), standing).unwrap_err();
     let (balance, queued) = (standing.balance, cost * U256::from(3));
-    assert_eq!(refused, PoolError::Overdraft { balance, queued, cost, overshot: cost });
+    assert_eq!(refused, PoolError::Overdraft(Box::new(Shortfall { balance, queued, cost, overshot: cost })));
     let dearer = tx(1, 1, 1_000);
-    assert!(matches!(pool.insert(dearer, standing), Err(PoolError::Overdraft { .. })), "a replacement counts too");
+    assert!(matches!(pool.insert(dearer, standing), Err(PoolError::Overdraft(_))), "a replacement counts too");
     // Somebody took its money: what can no longer be paid for goes, from the last on.
     pool.turn(2, BASE_FEE, [(tx(1, 0, 100).sender, Standing { balance: cost, ..standing })]);
     assert_eq!(pool.all().map(|tx| tx.envelope.nonce()).collect::<Vec<_>>(), [0]);

@@ -187,6 +187,49 @@ fn a_block_is_full_when_its_gas_is_used() {
 }
 
 #[test]
+fn what_does_not_fit_waits_and_smaller_ones_go() {
+    let mut chain = Chain::new();
+    chain.block(&[]);
+    for from in 1..7 {
+        // Init code that burns what it gets: JUMPDEST, PUSH0, JUMP.
+        let input = vec![0x5b, 0x5f, 0x56].into();
+        let burn = Payment { input, gas_limit: 1 << 24, max_fee: 100 * GWEI, tip: 50 * GWEI, ..Payment::default() };
+        chain.ledger.admit(&pay(from, burn)).unwrap();
+    }
+    chain.ledger.admit(&transfer(8, 0, Address::repeat_byte(2), 1)).unwrap();
+    let base_fee = chain.head().next_base_fee();
+    let (to, max_fee) = (Some(Address::ZERO), base_fee.into());
+    let barely = pay(7, Payment { to, gas_limit: 1 << 24, max_fee, ..Payment::default() });
+    assert_eq!(chain.ledger.check_tx(&barely, Check::New).code, 0);
+    assert_eq!(chain.block(&[]).results.len(), 6, "five that use what they ask for, and a transfer");
+    assert!(chain.head().next_base_fee() > base_fee, "whoever fills blocks makes them dearer");
+    assert_eq!(chain.ledger.pool().len(), 2, "the sixth waits, and what could barely pay");
+    assert_ne!(chain.ledger.check_tx(&barely, Check::Again).code, 0, "it leaves the engine's queue, not the pool");
+    assert_eq!((chain.block(&[]).results.len(), chain.ledger.pool().len()), (1, 1));
+}
+
+#[test]
+fn what_one_account_has_waiting_must_be_paid_for_together() {
+    let (mut chain, _) = field();
+    let (wallet, _) = account("attacker", 0, DEV_CHAIN_ID);
+    let value = TOKEN * U256::from(6);
+    let of = |nonce| {
+        let to = Some(Address::ZERO);
+        let payment = Payment { nonce, to, value, gas_limit: 21_000, max_fee: 10 * GWEI, ..Payment::default() };
+        wallet.pay(&payment).unwrap()
+    };
+    chain.ledger.admit(&of(0)).unwrap();
+    let refused = chain.ledger.admit(&of(1)).unwrap_err();
+    assert!(
+        refused.starts_with("insufficient funds for gas * price + value: balance 10000000000000000000"),
+        "{refused}"
+    );
+    assert!(refused.contains("overshot"), "{refused}");
+    // By the engine neither.
+    assert_eq!(chain.block(&[of(1)]).results.len(), 1);
+}
+
+#[test]
 fn large_transactions_leave_half_of_the_block_to_others() {
     let mut chain = Chain::new();
     chain.block(&[]);
@@ -221,8 +264,16 @@ fn a_vote_executes_once_and_a_decided_block_not_again() {
     let later = Proposal { time: proposal.time + 1, ..proposal };
     assert_eq!(chain.ledger.process(&later), Verdict::Accept);
     assert_eq!(chain.ledger.executions() - before, 2);
+    // A proposer that shows many has the last two kept.
+    for time in 2..5 {
+        chain.ledger.process(&Proposal { time: proposal.time + time, ..proposal });
+    }
+    assert_eq!(chain.ledger.process(&Proposal { time: proposal.time + 4, ..proposal }), Verdict::Accept);
+    assert_eq!(chain.ledger.executions() - before, 5);
+    assert_eq!(chain.ledger.process(&proposal), Verdict::Accept);
+    assert_eq!(chain.ledger.executions() - before, 6);
     let kept = chain.ledger.finalize(&proposal.block(txs.to_vec())).unwrap();
-    assert_eq!(chain.ledger.executions() - before, 2);
+    assert_eq!(chain.ledger.executions() - before, 6);
     // The same block without a proposal before gives the same hash.
     let mut other = Chain::new();
     other.block(&[]);
