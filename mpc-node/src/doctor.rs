@@ -12,6 +12,7 @@ use crate::committee::Committee;
 use crate::config::Config;
 use crate::identity::Identity;
 use crate::lane::LaneError;
+use crate::tls::Admission;
 use crate::wire::FailCode;
 
 /// Clocks further apart than this make logs and certificates of other tools hard to compare.
@@ -82,6 +83,8 @@ pub fn examine(home: &Path) -> Vec<Finding> {
         }
     };
     findings.push(Finding::good("key", format!("public key {}", identity.public())));
+    findings.push(served("owners", "share models", &config.owners));
+    findings.push(served("consumers", "ask", &config.consumers));
     let committee = match config.load_committee() {
         Ok(committee) => committee,
         Err(error) => {
@@ -102,6 +105,19 @@ pub fn examine(home: &Path) -> Vec<Finding> {
         )),
     }
     findings
+}
+
+/// Whom the node serves: nobody is no fault, but hardly what its operator wants.
+fn served(list: &'static str, doing: &str, admission: &Admission) -> Finding {
+    match admission {
+        Admission::Any => Finding::good(list, format!("anybody may {doing}")),
+        Admission::Only(keys) if keys.is_empty() => Finding::warning(
+            list,
+            format!("nobody may {doing}"),
+            format!("add public keys to `{list}` in {} (`sahara whoami` prints them)", crate::config::FILE),
+        ),
+        Admission::Only(keys) => Finding::good(list, format!("keys that may {doing}: {}", keys.len())),
+    }
 }
 
 fn cpu() -> Finding {

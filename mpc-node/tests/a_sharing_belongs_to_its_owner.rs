@@ -349,6 +349,51 @@ fn a_replaced_version_takes_its_packs_with_it_and_answers_stay_right() {
 }
 
 #[test]
+fn jobs_that_run_while_their_version_is_replaced_end_in_order() {
+    let network = Network::start(|toml| toml);
+    let owner = identity();
+    let client = network.client_of(&owner);
+    let model = case(15);
+    model.register(&client, Visibility::Private);
+    let stop = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let ask = || {
+            let client = network.client_of(&owner);
+            let (mut right, mut gone) = (0, 0);
+            while !stop.load(std::sync::atomic::Ordering::Relaxed) {
+                let task = model.task(1, Rounding::Exact, Visibility::Private);
+                match model.run(&client, task, true) {
+                    Ok(answer) => {
+                        assert_eq!(answer.outputs, model.expected);
+                        right += 1;
+                    }
+                    Err(error) => {
+                        // The version, its pack or the other evaluator's half of the job was gone: said, not guessed.
+                        let code = error.code();
+                        let said = [FailCode::NoModel, FailCode::NoPack, FailCode::Peer, FailCode::Refused];
+                        assert!(code.is_some_and(|code| said.contains(&code)), "{error}");
+                        gone += 1;
+                    }
+                }
+            }
+            (right, gone)
+        };
+        let askers = [scope.spawn(ask), scope.spawn(ask)];
+        for _ in 0..10 {
+            model.register(&client, Visibility::Private);
+            std::thread::sleep(std::time::Duration::from_millis(40));
+        }
+        stop.store(true, std::sync::atomic::Ordering::Relaxed);
+        let right: u32 = askers.map(|asker| asker.join().unwrap().0).iter().sum();
+        assert!(right > 0, "some jobs ran between the replacements");
+    });
+    let task = model.task(1, Rounding::Exact, Visibility::Private);
+    assert_eq!(model.run(&client, task, true).unwrap().outputs, model.expected);
+    let stale = network.status(&client)[2].packs.iter().filter(|(t, _)| t.manifest != task.manifest).count();
+    assert_eq!(stale, 0, "no pack of an old version is left");
+}
+
+#[test]
 fn a_part_that_changed_on_disk_is_refused_not_used() {
     let mut network = Network::start(|toml| toml);
     let client = network.client();

@@ -4,8 +4,8 @@ use clap::{Args, Subcommand, ValueEnum};
 use serde_json::{Value, json};
 
 use super::{Context, share};
-use crate::error::Result;
-use crate::models::{DEFAULT_MODEL, ModelInfo, Origin, Store};
+use crate::error::{Error, Result};
+use crate::models::{DEFAULT_MODEL, ModelInfo, Origin, SharedStore, Store};
 
 #[derive(Subcommand, Debug)]
 pub enum ModelCommand {
@@ -29,7 +29,7 @@ pub enum ModelCommand {
     Get(share::GetArgs),
     /// Remove a model from this machine
     Rm {
-        /// Name of the model
+        /// Name of the model, or OWNER/NAME of somebody else's
         name: String,
     },
 }
@@ -100,7 +100,10 @@ fn pull(store: &Store, args: &PullArgs, context: &mut Context) -> Result<()> {
 }
 
 fn remove(store: &Store, name: &str, context: &mut Context) -> Result<()> {
-    let (name, bytes) = store.remove(name, &context.progress)?;
+    let (name, bytes) = match name.contains('/') {
+        true => SharedStore::new(&context.home).remove(&name.parse().map_err(Error::user)?)?,
+        false => store.remove(name, &context.progress)?,
+    };
     context.progress.clear();
     if context.out.json() {
         return context.out.value(&json!({"removed": name, "bytes": bytes}));
@@ -110,15 +113,26 @@ fn remove(store: &Store, name: &str, context: &mut Context) -> Result<()> {
 
 fn list(store: &Store, context: &mut Context) -> Result<()> {
     let models = store.list()?;
+    let shared = SharedStore::new(&context.home).list()?;
     if context.out.json() {
-        return context.out.value(&models.iter().map(summary).collect::<Vec<_>>());
+        let mut all: Vec<Value> = models.iter().map(summary).collect();
+        all.extend(shared.iter().map(|info| {
+            let source = format!("shared by {}", info.owner);
+            let sharing = format!("{}/{}", info.owner, info.name);
+            json!({"name": info.name, "source": source, "files": [], "sharing": sharing, "version": info.version})
+        }));
+        return context.out.value(&all);
     }
-    if models.is_empty() {
+    if models.is_empty() && shared.is_empty() {
         return context.out.line(&format!("no models yet; try `sahara model pull {DEFAULT_MODEL}`"));
     }
     for info in &models {
         let bytes: u64 = info.files.iter().map(|file| file.bytes).sum();
         context.out.folded(&format!("{:24} {:>7.1} MB  ", info.name, bytes as f64 / 1e6), &info.source)?;
+    }
+    for info in &shared {
+        context.out.line(&format!("{:24} without weights, version {} shared by", info.name, info.version))?;
+        context.out.line(&format!("    {}", info.owner))?;
     }
     Ok(())
 }

@@ -5,10 +5,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use sahara_circuits::model::CompiledModel;
-use sahara_mpc::client::{Client, Committee, GraphId, OwnerKey, Sharing, SharingRef};
+use sahara_mpc::client::{Client, Committee, GraphId, OwnerKey, Sharing, SharingName, SharingRef};
 use sahara_mpc::manifest::{MAX_MANIFEST, SignedManifest};
 
-use super::{Model, ModelInfo, SOURCE_FORMAT, SharedModel, TEMPORARY, client_part, replace};
+use super::{Model, ModelInfo, SOURCE_FORMAT, SharedModel, TEMPORARY, bytes_below, client_part, replace};
 use crate::error::{Error, Result};
 use crate::home::{Home, create_private_dir, write_atomic};
 use crate::keys::{self, Role};
@@ -92,7 +92,7 @@ impl SharedStore {
         progress.step("asking the nodes for the model");
         let found = client.find(which).map_err(|e| find_error(&client, e))?;
         let sharing = found.ok_or_else(|| not_for_us(which, &client))?;
-        let place = self.place(&sharing);
+        let place = self.place(&sharing.manifest().owner, &sharing.manifest().name);
         if stored(&place).is_some_and(|here| here.id() == sharing.id())
             && let Ok(model) = load(&place, &sharing, which)
         {
@@ -102,9 +102,24 @@ impl SharedStore {
         Ok((load(&place, &sharing, which)?, true))
     }
 
-    fn place(&self, sharing: &Sharing) -> PathBuf {
-        let manifest = sharing.manifest();
-        self.folder.join(manifest.owner.to_string()).join(manifest.name.as_str())
+    /// Removes what is here of somebody else's model. Its name, and how many bytes it had.
+    ///
+    /// # Errors
+    /// When it is not here.
+    pub fn remove(&self, which: &SharingRef) -> Result<(String, u64)> {
+        let missing = || Error::user(format!("nothing is here of {which}: see `sahara model ls`"));
+        let SharingRef::Named(owner, name) = which else { return Err(missing()) };
+        let place = self.place(owner, name);
+        if !place.is_dir() {
+            return Err(missing());
+        }
+        let bytes = bytes_below(&place);
+        fs::remove_dir_all(&place).map_err(|e| Error::io("removing", &place, e))?;
+        Ok((which.to_string(), bytes))
+    }
+
+    fn place(&self, owner: &OwnerKey, name: &SharingName) -> PathBuf {
+        self.folder.join(owner.to_string()).join(name.as_str())
     }
 
     fn fetch(&self, client: &Client, sharing: &Sharing, place: &Path, progress: &Progress) -> Result<()> {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use sahara_circuits::graph::Graph;
 use sahara_circuits::weights::Weights;
-use zeroize::Zeroizing;
+use zeroize::{Zeroize, Zeroizing};
 
 use super::{Client, ClientError};
 use crate::codec::extend_words;
@@ -121,17 +121,18 @@ impl Client {
             return Err(ClientError::Request("the graphs and the weights are not of one model".into()));
         }
         let seen = self.seen(SharingId::of(&self.owner_key(), &offer.name))?;
-        let version = 1 + seen.iter().map(|reply| reply.last_version).max().unwrap_or(0);
-        let serial = 1 + seen.iter().map(|reply| reply.last_serial).max().unwrap_or(0);
+        let version = next(seen.iter().map(|reply| reply.last_version))?;
+        let serial = next(seen.iter().map(|reply| reply.last_serial))?;
         let (signed, parts) = self.signed(offer, version, serial)?;
         let mut graphs: Vec<(GraphId, Vec<u8>)> = offer.graphs.iter().map(|g| (g.id(), g.to_bytes())).collect();
         graphs.sort_unstable_by_key(|(id, _)| *id);
         graphs.dedup_by_key(|(id, _)| *id);
-        let pieces: [Vec<&[u8]>; 3] = [0, 1, 2].map(|node| {
-            let graphs = graphs.iter().map(|(_, bytes)| bytes.as_slice());
-            graphs.chain(parts.iter().map(|part| part.of(node))).chain(offer.client_part).collect()
+        let pieces: [Vec<Pieces<'_>>; 3] = [0, 1, 2].map(|node| {
+            let graphs = graphs.iter().map(|(_, bytes)| [&[][..], bytes.as_slice()]);
+            let parts = parts.iter().map(|part| part.of(node));
+            graphs.chain(parts).chain(offer.client_part.map(|part| [&[][..], part])).collect()
         });
-        let total = pieces.iter().flatten().map(|piece| piece.len() as u64).sum();
+        let total = pieces.iter().flatten().map(length).sum();
         let sent = std::sync::atomic::AtomicU64::new(0);
         let report = |bytes: usize| {
             progress(sent.fetch_add(bytes as u64, std::sync::atomic::Ordering::Relaxed) + bytes as u64, total);
@@ -160,17 +161,17 @@ impl Client {
         &self,
         node: u8,
         signed: &SignedManifest,
-        pieces: &[&[u8]],
+        pieces: &[Pieces<'_>],
         report: &(dyn Fn(usize) + Sync),
     ) -> Result<Lane, ClientError> {
         let mut lane = self.lane(node)?;
         lane.begin("while it was given a model", Traffic::Setup, self.options.prepare_timeout);
-        let bytes = pieces.iter().map(|piece| piece.len() as u64).sum();
+        let bytes = pieces.iter().map(length).sum();
         lane.send(&Begin { manifest: signed.clone(), bytes })?;
         lane.receive_frame(Kind::GoOn)?;
         for piece in pieces {
-            lane.send(&Piece { len: piece.len() as u64 })?;
-            for chunk in piece.chunks(crate::wire::CHUNK) {
+            lane.send(&Piece { len: length(piece) })?;
+            for chunk in piece.iter().flat_map(|part| part.chunks(crate::wire::CHUNK)) {
                 lane.send_frame(Kind::Chunk, chunk)?;
                 report(chunk.len());
             }
@@ -222,8 +223,7 @@ impl Client {
             }
             Visibility::Open => {
                 let words: Vec<u32> = offer.weights.tensors.iter().flatten().map(|w| *w as u32).collect();
-                let plain = Arc::new(part_bytes(&[], &words));
-                parts.push(WeightPart([plain.clone(), plain.clone(), plain]));
+                parts.push(WeightPart { seeds: Default::default(), words: word_bytes(&words), helper: None });
             }
         }
         let refused = |e| ClientError::Request(format!("the offer cannot be signed: {e}"));
@@ -370,7 +370,7 @@ impl Client {
         let owner = self.owner_key();
         let sharing = SharingId::of(&owner, name);
         let seen = self.seen(sharing)?;
-        let serial = 1 + seen.iter().map(|reply| reply.last_serial).max().unwrap_or(0);
+        let serial = next(seen.iter().map(|reply| reply.last_serial))?;
         let refused = |e| ClientError::Request(format!("the list cannot be signed: {e}"));
         let access = AccessList { serial, consumers }.sign(owner, sharing, &self.identity).map_err(refused)?;
         for node in 0..3 {
@@ -408,12 +408,33 @@ impl Client {
     }
 }
 
-/// One part of the weights, for each node.
-struct WeightPart([Arc<Zeroizing<Vec<u8>>>; 3]);
+/// The number after all that nodes have seen. One that claims to have seen the last there is cannot be served.
+fn next(seen: impl Iterator<Item = u64>) -> Result<u64, ClientError> {
+    let most = seen.max().unwrap_or(0);
+    most.checked_add(1)
+        .ok_or_else(|| ClientError::Answer("a node claims to have seen the last version there is".into()))
+}
+
+/// A piece of an upload, in two stretches.
+type Pieces<'a> = [&'a [u8]; 2];
+
+fn length(piece: &Pieces<'_>) -> u64 {
+    piece.iter().map(|part| part.len() as u64).sum()
+}
+
+/// One part of the weights. The words are the same for both evaluators and are kept once.
+struct WeightPart {
+    /// For each node the seeds that it gets.
+    seeds: [Zeroizing<Vec<u8>>; 3],
+    words: Zeroizing<Vec<u8>>,
+    /// The node that gets seeds only.
+    helper: Option<u8>,
+}
 
 impl WeightPart {
-    fn of(&self, node: u8) -> &[u8] {
-        &self.0[usize::from(node)]
+    fn of(&self, node: u8) -> Pieces<'_> {
+        let words = if self.helper == Some(node) { &[][..] } else { &self.words };
+        [&self.seeds[usize::from(node)], words]
     }
 }
 
@@ -426,25 +447,21 @@ fn masked_part(
 ) -> Result<(AssignmentShare, WeightPart), ClientError> {
     let domain = manifest.masks(assignment);
     let seeds = [Seed::random()?, Seed::random()?];
-    let masked = mask_weights(weights, &domain, &seeds[0], &seeds[1]);
+    let mut masked = mask_weights(weights, &domain, &seeds[0], &seeds[1]);
     let commitments = [0, 1].map(|role| seed_commitment(&domain, role, &seeds[role]));
     let share = AssignmentShare { assignment, masked: masked_digest(&masked), seeds: commitments };
-    let part = |node: u8| match assignment.role(node) {
-        Some(role) => part_bytes(
-            &[&seeds[match role {
-                EvaluatorRole::First => 0,
-                EvaluatorRole::Second => 1,
-            }]],
-            &masked,
-        ),
-        None => part_bytes(&[&seeds[0], &seeds[1]], &[]),
+    let of = |node: u8| match assignment.role(node) {
+        Some(EvaluatorRole::First) => Zeroizing::new(seeds[0].as_bytes().to_vec()),
+        Some(EvaluatorRole::Second) => Zeroizing::new(seeds[1].as_bytes().to_vec()),
+        None => Zeroizing::new([*seeds[0].as_bytes(), *seeds[1].as_bytes()].concat()),
     };
-    Ok((share, WeightPart([0, 1, 2].map(|node| Arc::new(part(node))))))
+    let words = word_bytes(&masked);
+    masked.zeroize();
+    Ok((share, WeightPart { seeds: [0, 1, 2].map(of), words, helper: Some(assignment.helper()) }))
 }
 
-fn part_bytes(seeds: &[&Seed], words: &[u32]) -> Zeroizing<Vec<u8>> {
-    let mut bytes = Zeroizing::new(Vec::with_capacity(seeds.len() * 32 + words.len() * 4));
-    seeds.iter().for_each(|seed| bytes.extend_from_slice(seed.as_bytes()));
+fn word_bytes(words: &[u32]) -> Zeroizing<Vec<u8>> {
+    let mut bytes = Zeroizing::new(Vec::with_capacity(words.len() * 4));
     extend_words(&mut bytes, words);
     bytes
 }

@@ -224,11 +224,16 @@ impl Upload<'_> {
         let mut file = private_file(&path).map_err(at("create", &path))?;
         file.write_all(&front).map_err(at("write", &path))?;
         // Graphs and parts are looked at as a whole; the client part may be large and is only hashed.
-        let mut whole = Zeroizing::new(Vec::new());
+        // Claimed at once, so that growing leaves no copies behind; the system gives it as it is written.
+        let room = if next == Expected::Client { 0 } else { len as usize };
+        let mut whole = Zeroizing::new(Vec::with_capacity(room));
         let mut hasher = blake3::Hasher::new();
         let mut got = 0u64;
         receive(&mut |bytes| {
             got += bytes.len() as u64;
+            if got > len {
+                return Err(ModelError::Refused("a piece is longer than it was announced".into()));
+            }
             match next {
                 Expected::Client => {
                     hasher.update(bytes);
