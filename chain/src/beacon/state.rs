@@ -171,3 +171,101 @@ fn shown() -> U256 {
 fn value_slot(epoch: u64) -> U256 {
     field(slot("beacon.value", &[]), epoch % HISTORY)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+
+    #[derive(Clone, Default)]
+    struct Memory(BTreeMap<U256, U256>);
+
+    impl Words for Memory {
+        fn load(&mut self, slot: U256) -> Result<U256> {
+            Ok(self.0.get(&slot).copied().unwrap_or_default())
+        }
+
+        fn store(&mut self, slot: U256, value: U256) -> Result<()> {
+            self.0.insert(slot, value);
+            Ok(())
+        }
+    }
+
+    const OPERATOR: Address = Address::repeat_byte(1);
+
+    /// Chain of eight steps from `seed`: its values, the first one last.
+    fn values(seed: u8) -> (Commitment, Vec<B256>) {
+        let mut all = vec![B256::repeat_byte(seed)];
+        (0..8).for_each(|i| all.push(step(&all[i])));
+        (Commitment { tip: all[8], length: 8 }, all[..8].iter().rev().copied().collect())
+    }
+
+    fn begun() -> Memory {
+        let mut words = Memory::default();
+        begin(&mut words, &BeaconParams { epoch_blocks: 4, ..BeaconParams::default() }, "c", true).unwrap();
+        words
+    }
+
+    fn end(words: &mut Memory, height: u64, preimage: Option<B256>) {
+        let item = preimage.map(|preimage| Item { preimage, next: None });
+        end_block(words, height, Some(OPERATOR), item).unwrap();
+    }
+
+    #[test]
+    fn what_a_new_validator_shows_counts_two_epochs_later() {
+        // In blocks 1 and 4 it is new, in block 8 no longer; each time with and without what it shows.
+        for (shown_at, counts) in [(1, false), (4, false), (7, false), (8, true)] {
+            let run = |shows: bool| {
+                let mut words = begun();
+                let (commitment, all) = values(3);
+                register_first(&mut words, OPERATOR, commitment, 1).unwrap();
+                for height in 1..=11 {
+                    end(&mut words, height, Some(all[0]).filter(|_| shows && height == shown_at));
+                }
+                let left = Chain::load(&mut words, OPERATOR).unwrap().left;
+                assert_eq!(left, if shows { 7 } else { 8 });
+                value(&mut words, shown_at / 4 + 1, 3).unwrap()
+            };
+            assert_eq!(run(true) != run(false), counts, "shown in block {shown_at}");
+        }
+    }
+
+    #[test]
+    fn another_chain_replaces_the_first_two_epochs_after_it_was_announced_and_not_before() {
+        let mut words = begun();
+        let ((first, old), (next, new), (other, _)) = (values(3), values(4), values(5));
+        register_first(&mut words, OPERATOR, first, 1).unwrap();
+        assert_eq!(register_next(&mut words, OPERATOR, other, 2).unwrap(), 2);
+        // The last announcement counts, from its own time on.
+        assert_eq!(register_next(&mut words, OPERATOR, next, 4).unwrap(), 3);
+        let accepts = |words: &mut Memory, preimage, height: u64| {
+            let item = Item { preimage, next: None };
+            Chain::load(words, OPERATOR).unwrap().at(height / 4).accepts(&item)
+        };
+        for height in [5, 11] {
+            assert!(accepts(&mut words, old[0], height) && !accepts(&mut words, new[0], height), "{height}");
+        }
+        assert!(!accepts(&mut words, old[0], 12) && accepts(&mut words, new[0], 12));
+        end(&mut words, 12, Some(new[0]));
+        let chain = Chain::load(&mut words, OPERATOR).unwrap();
+        assert_eq!((chain.tip, chain.left, chain.number, chain.next), (new[0], 7, 1, None));
+        // A chain at its end shows nothing more.
+        (1u64..8).for_each(|i| end(&mut words, 12 + i, Some(new[usize::try_from(i).unwrap()])));
+        let chain = Chain::load(&mut words, OPERATOR).unwrap();
+        assert_eq!(chain.left, 0);
+        assert!(!chain.accepts(&Item { preimage: chain.tip, next: None }));
+    }
+
+    #[test]
+    fn a_wrong_preimage_in_a_decided_block_has_no_effect() {
+        let run = |preimage: Option<B256>| {
+            let mut words = begun();
+            let (commitment, all) = values(3);
+            register_first(&mut words, OPERATOR, commitment, 0).unwrap();
+            end(&mut words, 9, preimage.map(|wrong| wrong ^ all[0]));
+            words.0
+        };
+        assert_eq!(run(Some(B256::with_last_byte(1))), run(None));
+    }
+}

@@ -239,7 +239,7 @@ pub fn open(
     offences: &[Offence],
 ) -> Result<(), Fault> {
     remember_parent(view, base, height)?;
-    let facts = BlockFacts { height, time, votes, offences, known: &base.validators };
+    let facts = BlockFacts { height, time, before: base.header.timestamp, votes, offences, known: &base.validators };
     let made = staking::begin_block(view, &facts).map_err(stake_fault)?;
     Ok(credit(view, staking::ADDRESS, made)?)
 }

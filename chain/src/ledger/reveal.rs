@@ -38,7 +38,9 @@ impl Reveals {
         let epoch = epoch_of(&mut view, head.height + 1)?;
         let chain = Chain::load(&mut view, operator)?.at(epoch);
         if chain.left == 0 {
-            warn(head.height, "this validator has no beacon chain left, so its proposals are refused");
+            tracing::warn!(
+                "this validator has no beacon chain left; while others have one its proposals are refused: {HELP}"
+            );
             return Ok(None);
         }
         let mut secret = self.secret();
@@ -47,10 +49,8 @@ impl Reveals {
             Some((secret.preimage(number, chain.tip, chain.left)?, number))
         });
         let Some((preimage, number)) = shown else {
-            warn(
-                head.height,
-                "the beacon secret in this home is not that of this validator's chain, so its proposals are refused: put \
-                 the right file back, or announce a new chain (`chain keys --help`)",
+            tracing::warn!(
+                "this home has not the secret of its validator's beacon chain, so its proposals are refused: {HELP}"
             );
             return Ok(None);
         };
@@ -61,11 +61,8 @@ impl Reveals {
     }
 }
 
-fn warn(height: u64, words: &str) {
-    if height.is_multiple_of(20) {
-        tracing::warn!("{words}");
-    }
-}
+/// What an operator can do.
+const HELP: &str = "put the right beacon-secret back, or announce another chain (`chain keys --help`)";
 
 /// Whether a proposal of `proposer` after `head` may begin with `item`: it shows the preimage that is due. Without a single
 /// validator that could show one, no proposal has to: the chain would stop for good, and the call that helps with it.

@@ -7,6 +7,7 @@ use alloy_primitives::{Address, U256};
 use super::{
     Result, StakeError, candidates,
     params::StakingParams,
+    unbonding,
     validator::{self, SCALE, Status, Validator},
     words::{Words, slot},
 };
@@ -23,6 +24,8 @@ pub struct BlockFacts<'a> {
     pub height: u64,
     /// Seconds since the epoch.
     pub time: u64,
+    /// The time of the block before.
+    pub before: u64,
     /// Who signed the block before.
     pub votes: &'a [Vote],
     /// Proven misbehaviour.
@@ -35,6 +38,7 @@ pub struct BlockFacts<'a> {
 /// the contract with them.
 pub fn begin_block(words: &mut impl Words, facts: &BlockFacts<'_>) -> Result<U256> {
     let params = StakingParams::load(words)?;
+    unbonding::note_pause(words, facts)?;
     for offence in facts.offences {
         if let Some(known) = facts.known.get(&offence.validator) {
             punish(words, &params, known.operator, offence, facts)?;

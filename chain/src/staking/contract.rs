@@ -24,11 +24,12 @@ use crate::{
     validator::ConsensusKey,
 };
 
-/// Price of a question, of a change, and of one that makes new records: bounded work each, priced by the slots it
-/// touches.
+/// Price of a question, of a change, of one that makes new records, and of a new validator: bounded work each, priced by
+/// the slots it touches.
 const ASK_GAS: u64 = 20_000;
 const CHANGE_GAS: u64 = 120_000;
 const MOVE_GAS: u64 = 250_000;
+const CREATE_GAS: u64 = 400_000;
 
 /// Longer calls are refused before they are copied: the longest has eight words.
 pub const MAX_INPUT: usize = 1024;
@@ -72,7 +73,7 @@ pub struct Answer {
 pub fn price(input: &[u8]) -> u64 {
     match abi::split(input).and_then(|(selector, _)| function(selector)) {
         Some((Kind::View, _)) => ASK_GAS,
-        Some((_, Function::CreateValidator)) => MOVE_GAS + SIGNATURE_GAS,
+        Some((_, Function::CreateValidator)) => CREATE_GAS + SIGNATURE_GAS,
         Some((_, Function::Undelegate | Function::Redelegate)) => MOVE_GAS,
         Some(_) => CHANGE_GAS,
         None => 2_000,

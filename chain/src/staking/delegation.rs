@@ -110,9 +110,10 @@ impl Delegation {
         let evidence = if self.moves.is_empty() { 0 } else { params::evidence_blocks(words)? };
         let mut taken = U256::ZERO;
         for mut open in std::mem::take(&mut self.moves) {
-            let mut answers = open.origin.answers(open.until, evidence, height, time);
+            let until = open.origin.until(words, open.until)?;
+            let mut answers = open.origin.answers(until, evidence, height, time);
             if let Status::Tombstoned(sentence) = Validator::load(words, open.origin.validator)?.status {
-                let shares = sentence.cut(open.shares, &open.origin, open.until, evidence);
+                let shares = sentence.cut(open.shares, &open.origin, until, evidence);
                 self.shares -= shares;
                 open.shares -= shares;
                 taken += validator.take(shares);
@@ -120,7 +121,7 @@ impl Delegation {
                 if sentence.was_there(&open.origin) {
                     open.origin.power = sentence.power;
                 } else {
-                    answers &= !sentence.is_liable(&open.origin, open.until, evidence);
+                    answers &= !sentence.is_liable(&open.origin, until, evidence);
                 }
             }
             if answers && !open.shares.is_zero() {

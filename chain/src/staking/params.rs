@@ -9,8 +9,8 @@ use crate::error::StoreError;
 /// One hundred percent.
 pub const WHOLE: u64 = 10_000;
 
-/// Stake stays liable so much longer than offences can be proven: between blocks, time jumps.
-const MARGIN_SECONDS: u64 = 3600;
+/// Stake stays liable so much longer than offences can be proven: between blocks, time jumps. A longer jump is remembered.
+pub const MARGIN_SECONDS: u64 = 3600;
 /// Ten years.
 const MOST_SECONDS: u64 = 10 * 365 * 24 * 3600;
 

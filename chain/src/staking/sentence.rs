@@ -79,7 +79,7 @@ mod tests {
     }
 
     fn facts(known: &BTreeMap<ConsensusAddress, crate::genesis::GenesisValidator>) -> BlockFacts<'_> {
-        BlockFacts { height: 1_000, time: 5_000, votes: &[], offences: &[], known }
+        BlockFacts { height: 1_000, time: 5_000, before: 4_999, votes: &[], offences: &[], known }
     }
 
     #[test]

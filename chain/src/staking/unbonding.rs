@@ -3,7 +3,8 @@
 use alloy_primitives::{Address, U256};
 
 use super::{
-    Result, need, params,
+    BlockFacts, Result, need,
+    params::{self, MARGIN_SECONDS},
     validator::{Status, Validator},
     words::{Words, address, field, of, slot, small, word},
 };
@@ -39,10 +40,18 @@ impl Origin {
         until > time || height <= self.height.saturating_add(evidence).saturating_add(1)
     }
 
+    /// The time until which stake answers that was to answer until `until`, had no time passed before the next block.
+    pub fn until(&self, words: &mut impl Words, until: u64) -> std::result::Result<u64, StoreError> {
+        Ok(until.saturating_add(small(words.load(pause(self.height))?)))
+    }
+
     /// What of `tokens`, which answer until the time `until`, is lost to offences of the validator.
     fn cut(&self, words: &mut impl Words, tokens: U256, until: u64) -> Result<U256> {
         Ok(match Validator::load(words, self.validator)?.status {
-            Status::Tombstoned(sentence) => sentence.cut(tokens, self, until, params::evidence_blocks(words)?),
+            Status::Tombstoned(sentence) => {
+                let (until, evidence) = (self.until(words, until)?, params::evidence_blocks(words)?);
+                sentence.cut(tokens, self, until, evidence)
+            }
             _ => U256::ZERO,
         })
     }
@@ -95,6 +104,20 @@ impl Entry {
     }
 }
 
+/// Remembers that a chain stood still: what left in the block before has weight in this one, and answers for it as long
+/// as if it had left now.
+pub fn note_pause(words: &mut impl Words, facts: &BlockFacts<'_>) -> std::result::Result<(), StoreError> {
+    let paused = facts.time.saturating_sub(facts.before);
+    match facts.height.checked_sub(1) {
+        Some(last) if paused >= MARGIN_SECONDS => words.store(pause(last), U256::from(paused)),
+        _ => Ok(()),
+    }
+}
+
+fn pause(height: u64) -> U256 {
+    slot("pause", &[&height.to_be_bytes()])
+}
+
 /// Where nothing comes from.
 const NOWHERE: Origin = Origin { validator: Address::ZERO, height: 0, power: 0 };
 
@@ -123,7 +146,7 @@ pub fn take_due(words: &mut impl Words, owner: Address, height: u64, time: u64) 
     let all = entries(words, owner)?;
     let (mut paid, mut kept, mut left) = (U256::ZERO, U256::ZERO, Vec::new());
     for entry in &all {
-        if entry.left.answers(entry.due, evidence, height, time) {
+        if entry.left.answers(entry.left.until(words, entry.due)?, evidence, height, time) {
             left.push(*entry);
             continue;
         }

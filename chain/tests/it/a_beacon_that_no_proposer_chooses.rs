@@ -10,12 +10,14 @@ use sahara_chain::{
     evm::{BlockContext, Call, FORK, Machine, abi::selector},
     genesis::{DEV_CHAIN_ID, Genesis, GenesisValidator},
     ledger::{Head, Ledger},
+    staking,
     store::MemoryStore,
     validator::{ConsensusAddress, ConsensusKey},
+    wallet::Payment,
 };
 use zeroize::Zeroizing;
 
-use crate::common::{Chain, START, address, genesis, key, transfer};
+use crate::common::{Chain, START, address, genesis, key, pay, transfer};
 
 const TIME: u64 = 1_800_000_000;
 
@@ -208,6 +210,49 @@ fn who_cannot_show_cannot_propose_and_a_chain_without_anybody_who_can_goes_on() 
     assert_eq!((turn(0, false), turn(1, false)), (Verdict::Accept, Verdict::Accept));
     let invented = Item { preimage: B256::repeat_byte(1), next: None }.encode();
     assert_eq!(ledgers[0].process(&offer(7, 0, &[invented])), Verdict::Reject);
+}
+
+#[test]
+fn who_lost_its_secret_announces_another_chain_and_proposes_again_later() {
+    let genesis = first(2);
+    let ledgers = [ledger(&genesis, 7), ledger(&genesis, 1)];
+    let decide_all = |i: u8, txs: Vec<Bytes>| ledgers.iter().for_each(|ledger| decide(ledger, i, txs.clone()));
+    let made = |i: u8| ledgers[usize::from(i)].prepare(&offer(ledgers[0].info().height + 1, i, &[]));
+    // Validator 0 has another secret than its chain came from: it has nothing to show.
+    assert!(made(0).is_empty());
+    let next = secret(7).commitment(0);
+    let input = [
+        &selector("announceBeaconChain(bytes32,uint256)")[..],
+        &next.tip[..],
+        &U256::from(next.length).to_be_bytes::<32>(),
+    ]
+    .concat();
+    let payment = Payment { to: Some(staking::ADDRESS), input: input.into(), gas_limit: 200_000, ..Payment::default() };
+    let announce = pay(0, payment.clone());
+    let stranger = pay(5, payment);
+    decide_all(1, made(1));
+    let block = [made(1), vec![announce]].concat();
+    decide_all(1, block);
+    let refused = DecidedBlock {
+        height: 3,
+        time: TIME + 3,
+        proposer: named(1),
+        txs: [made(1), vec![stranger]].concat(),
+        ..DecidedBlock::default()
+    };
+    let results = ledgers.each_ref().map(|ledger| ledger.finalize(&refused).unwrap().results[1].code);
+    assert_eq!(results, [1, 1], "who validates nothing has no chain");
+    for ledger in &ledgers {
+        ledger.commit().unwrap();
+    }
+    // Announced in epoch 0, so in force from epoch 2 on, which begins with block 8.
+    while ledgers[0].info().height < 7 {
+        assert!(made(0).is_empty());
+        decide_all(1, made(1));
+    }
+    let own = made(0);
+    assert_eq!(Item::decode(&own[0]).unwrap().preimage, secret(7).preimage(0, next.tip, next.length).unwrap());
+    assert_eq!(ledgers[1].process(&offer(8, 0, &own)), Verdict::Accept);
 }
 
 #[test]

@@ -1,11 +1,17 @@
 //! A consensus key is registered by whoever has its secret, for one account on one chain, and once.
 
-use alloy_primitives::{B256, U256};
+use std::{os::unix::fs::PermissionsExt, process::Command};
+
+use alloy_primitives::{B256, U256, hex};
 use ed25519_dalek::{Signer, SigningKey};
-use sahara_chain::{beacon::Commitment, genesis::DEV_CHAIN_ID, staking::possession, validator::ConsensusKey};
+use sahara_chain::{
+    beacon::Commitment, genesis::DEV_CHAIN_ID, node::load_key, staking::possession, validator::ConsensusKey,
+};
 
 use crate::{
+    a_node_that_dies_anywhere_goes_on_where_it_was::init,
     common::{CHAIN, address, key},
+    network::PROGRAM,
     stake_net::{CREATE, Net, arguments, enter, new_key, new_signer, registration, tokens},
 };
 
@@ -30,7 +36,9 @@ fn a_proof_counts_for_its_account_its_key_and_its_chain() {
         assert!(said.contains("does not show that this key is yours"), "{said}");
     }
     // The point of order one: any signature of it would hold for a lax verifier.
-    let weak = ConsensusKey(B256::with_last_byte(0).with_first_one());
+    let mut one = B256::ZERO;
+    one[0] = 1;
+    let weak = ConsensusKey(one);
     let said = net.refused(1, tokens(5), CREATE, &arguments(weak, 0, &[0; 64], BEACON));
     assert!(said.contains("not an ed25519 key"), "{said}");
     let mut short = registration(&own, address(1), 0);
@@ -65,13 +73,31 @@ fn a_validator_brings_a_beacon_chain() {
     }
 }
 
-trait FirstOne {
-    fn with_first_one(self) -> Self;
-}
-
-impl FirstOne for B256 {
-    fn with_first_one(mut self) -> Self {
-        self[0] = 1;
-        self
+#[test]
+fn a_home_tells_what_its_validator_registers_and_keeps_its_secrets() {
+    let folder = tempfile::tempdir().unwrap();
+    let home = folder.path();
+    init(home);
+    let run = |arguments: &[&str]| {
+        let output = Command::new(PROGRAM).arg("keys").args(arguments).arg("--home").arg(home).output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let operator = address(4).to_string();
+    let text = run(&["--operator", &operator]);
+    let told: serde_json::Value = serde_json::from_str(&run(&["--operator", &operator, "--json"])).unwrap();
+    let told = &told["registration"];
+    let own = load_key(home).unwrap();
+    let consensus_key = ConsensusKey(own.verifying_key().to_bytes().into());
+    assert_eq!(told["consensus_key"], serde_json::to_value(consensus_key).unwrap());
+    let proof = own.sign(&possession("sahara-dev", DEV_CHAIN_ID, address(4), consensus_key)).to_bytes();
+    assert_eq!(told["proof"], hex::encode_prefixed(proof));
+    assert!(text.contains(told["proof"].as_str().unwrap()) && text.contains(told["beacon_tip"].as_str().unwrap()));
+    for name in ["validator-key", "beacon-secret"] {
+        let path = home.join(name);
+        assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600, "{name}");
+        let secret = std::fs::read_to_string(path).unwrap();
+        assert!(!text.contains(&secret) && !told.to_string().contains(&secret), "{name} is printed");
     }
+    assert!(std::fs::read_dir(home).unwrap().all(|entry| !entry.unwrap().path().ends_with(".draft")));
 }

@@ -106,7 +106,14 @@ fn a_thousand_emptied_validators_keep_nobody_out() {
     )];
     let known = known.into_iter().collect();
     let offence = Offence { validator: key.address(), height: 1, kind: OffenceKind::DoubleSign, power: 1 };
-    let facts = BlockFacts { height: stage.height, time: 2_000, votes: &[], offences: &[offence], known: &known };
+    let facts = BlockFacts {
+        height: stage.height,
+        time: 2_000,
+        before: 1_999,
+        votes: &[],
+        offences: &[offence],
+        known: &known,
+    };
     staking::begin_block(&mut stage.words, &facts).unwrap();
     let status = Validator::load(&mut stage.words, operator(7)).unwrap().status;
     assert!(matches!(status, Status::Tombstoned(_)), "{status:?}");

@@ -111,7 +111,8 @@ fn stake_is_paid_out_when_it_is_old_enough_in_seconds_and_in_blocks() {
     net.must(2, tokens(2), "delegate(address)", &[word(address(1))]);
     net.must(2, NONE, "undelegate(address,uint256)", &[word(address(1)), tokens(1)]);
     let left = net.ledger().info().height;
-    // The chain stood still for a month: evidence of before is as good as new by its blocks.
+    net.block(DecidedBlock::default());
+    // The chain stands still for a month: evidence of before is as good as new by its blocks.
     net.time += 5 * WEEK;
     assert!(net.refused(2, NONE, "withdraw()", &[]).contains("nothing is due"));
     prove(&mut net, &[offence(left, 7)]);
@@ -125,4 +126,25 @@ fn stake_is_paid_out_when_it_is_old_enough_in_seconds_and_in_blocks() {
     let paid = net.chain.balance(address(2)) - before;
     let (expected, gas) = (hundredths(tokens(1), 95), tokens(1) / U256::from(1000));
     assert!(paid <= expected && paid + gas > expected, "{paid}");
+}
+
+#[test]
+fn stake_that_left_right_before_the_chain_stood_still_waits_from_its_next_block_on() {
+    let mut net = Net::new();
+    enter(&mut net);
+    let (from, to) = (word(address(1)), word(address(9)));
+    net.must(2, tokens(4), "delegate(address)", &[from]);
+    net.must(2, NONE, "undelegate(address,uint256)", &[from, tokens(1)]);
+    net.must(2, NONE, REDELEGATE, &[from, to, tokens(1)]);
+    let left = net.ledger().info().height;
+    net.time += 5 * WEEK;
+    // A block later its weight still counts, and what is done there can be proven for two weeks.
+    net.pass(WEEK);
+    prove(&mut net, &[offence(left + 1, 9)]);
+    net.must(3, NONE, "settle(address,address)", &[to, word(address(2))]);
+    assert_eq!(net.tokens(address(9)), tokens(10) + hundredths(tokens(1), 95));
+    // What left a block earlier had no weight any more, and is free by now.
+    let before = net.chain.balance(address(2));
+    net.must(2, NONE, "withdraw()", &[]);
+    assert!(net.chain.balance(address(2)) - before > hundredths(tokens(1), 99));
 }

@@ -65,3 +65,29 @@ fn without_governance_the_parameters_stay() {
     let params = words(&genesis().staking);
     assert!(net.refused(0, NONE, SET, &params).contains("only governance"));
 }
+
+#[test]
+fn stake_that_is_on_its_way_keeps_the_time_that_it_was_promised() {
+    let mut genesis = genesis();
+    genesis.staking.governance = address(5);
+    let mut net = Net::with(&genesis);
+    enter(&mut net);
+    let at = word(address(1));
+    net.must(2, tokens(2), "delegate(address)", &[at]);
+    net.must(2, NONE, "undelegate(address,uint256)", &[at, tokens(1)]);
+    let shortest = genesis.staking.evidence_seconds + 3600;
+    let soon = StakingParams { unbonding_seconds: shortest, ..genesis.staking.clone() };
+    let sooner = StakingParams { unbonding_seconds: shortest - 1, ..soon.clone() };
+    assert!(net.refused(5, NONE, SET, &words(&sooner)).contains("staking.unbonding_seconds"));
+    net.must(5, NONE, SET, &words(&soon));
+    net.must(2, NONE, "undelegate(address,uint256)", &[at, tokens(1) / U256::from(2)]);
+    // Evidence of what the first part stood behind counts for as long as it is on its way, whatever governance does.
+    net.pass(shortest);
+    let before = net.chain.balance(address(2));
+    net.must(2, NONE, "withdraw()", &[]);
+    let gained = net.chain.balance(address(2)) - before;
+    assert!(gained > tokens(4) / U256::from(10) && gained < tokens(6) / U256::from(10), "{gained}");
+    net.must(5, NONE, SET, &words(&StakingParams { unbonding_seconds: 300 * 24 * 3600, ..soon }));
+    net.time += genesis.staking.unbonding_seconds;
+    net.must(2, NONE, "withdraw()", &[]);
+}

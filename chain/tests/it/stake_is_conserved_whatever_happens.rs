@@ -196,6 +196,7 @@ impl World {
     fn block(&mut self, votes: &[Vote], offences: &[Offence]) {
         self.height += 1;
         self.time += 1;
+        let before = self.time - 1;
         // Whoever ever registered, also those that were never strong enough.
         let mut known = BTreeMap::new();
         for i in 0..ACTORS {
@@ -204,7 +205,7 @@ impl World {
                 known.insert(key(i).address(), validator);
             }
         }
-        let facts = BlockFacts { height: self.height, time: self.time, votes, offences, known: &known };
+        let facts = BlockFacts { height: self.height, time: self.time, before, votes, offences, known: &known };
         let made = staking::begin_block(&mut self.words, &facts).unwrap();
         self.balance += made;
         self.made += made;

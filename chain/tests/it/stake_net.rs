@@ -66,7 +66,7 @@ impl Net {
             to: Some(staking::ADDRESS),
             value,
             input: input.into(),
-            gas_limit: 400_000,
+            gas_limit: 600_000,
             ..Payment::default()
         };
         self.nonces[from] += 1;

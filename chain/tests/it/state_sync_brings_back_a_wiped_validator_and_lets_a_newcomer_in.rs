@@ -123,7 +123,7 @@ fn state_sync_brings_back_a_wiped_validator_and_lets_a_newcomer_in() {
         to: Some(staking::ADDRESS),
         value: TOKEN * U256::from(20),
         input: staking_input(CREATE, &arguments(consensus_key, 100, &proof, beacon)),
-        gas_limit: 500_000,
+        gas_limit: 600_000,
         ..Payment::default()
     };
     cluster.nodes[4].succeed(&pay(8, create));
