@@ -1,8 +1,11 @@
 //! The hashes by which the embedded driver makes headers and commits are checked against blocks of a real CometBFT.
 
+use alloy_primitives::Bytes;
 use base64::{Engine, engine::general_purpose::STANDARD};
 use ed25519_dalek::{Signature, VerifyingKey};
 use sahara_chain::{
+    application::TxResult,
+    beacon::Item,
     consensus::{Commit, Header, hashes},
     validator::{ConsensusKey, ValidatorUpdate},
 };
@@ -30,8 +33,18 @@ fn our_hashes_are_those_of_cometbft() {
     let stored: Value = ask(url, "block", json!({ "height": "4" })).unwrap();
     let last: Commit = serde_json::from_value(stored["block"]["last_commit"].clone()).unwrap();
     assert_eq!(hashes::commit(&last).to_vec(), next.last_commit_hash);
-    assert_eq!(hashes::data::<&[u8]>(&[]).to_vec(), next.data_hash);
-    assert_eq!(hashes::results(&[]).to_vec(), next.last_results_hash);
+    // Each block has what its proposer shows for the beacon, and nothing else.
+    let shown = |block: &Value| -> Vec<Vec<u8>> {
+        let txs = block["block"]["data"]["txs"].as_array().unwrap();
+        txs.iter().map(|tx| STANDARD.decode(tx.as_str().unwrap()).unwrap()).collect()
+    };
+    assert_eq!(hashes::data(&shown(&stored)).to_vec(), next.data_hash);
+    let before = shown(&ask(url, "block", json!({ "height": "3" })).unwrap());
+    let item = Item::decode(&before[0]).unwrap();
+    let data = Bytes::copy_from_slice(item.preimage.as_slice());
+    let result = TxResult { code: 0, reason: String::new(), gas_wanted: 0, gas_used: 0, data };
+    assert_eq!(before.len(), 1);
+    assert_eq!(hashes::results(&[result]).to_vec(), next.last_results_hash);
 
     let validators = ask(url, "validators", json!({ "height": "3" })).unwrap();
     let one = &validators["validators"][0];
