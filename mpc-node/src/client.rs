@@ -4,6 +4,7 @@
 //! makes the shares itself: an input leaves this process only as two uniform halves, each to one node.
 
 mod job;
+mod offer;
 mod sharing;
 mod stop;
 
@@ -24,7 +25,8 @@ pub use crate::status::NodeStatus;
 use crate::wire::{FailCode, Kind, Prepare, Progress};
 pub use crate::wire::{JobId, Task};
 pub use job::{Inference, Job, JobStats};
-pub use sharing::{Offer, Sharing};
+pub use offer::Offer;
+pub use sharing::Sharing;
 pub use stop::Stop;
 
 /// Why a request failed.

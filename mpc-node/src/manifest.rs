@@ -6,18 +6,22 @@
 //! byte that is uploaded against the manifest, and derive weight material for the graphs that it permits only.
 
 mod access;
+mod commit;
+mod name;
 #[cfg(test)]
 mod tests;
 
 use std::fmt;
 use std::str::FromStr;
 
-use sahara_circuits::graph::{Graph, Op};
+use sahara_circuits::graph::Graph;
 
 pub use access::{AccessList, AccessRule, Asset, Consumers, MAX_ACCESS_KEYS, SignedAccess};
+pub use commit::{layout_digest, masked_digest, masked_hasher, seed_commitment};
+pub use name::{SharingName, SharingRef};
 
-use crate::codec::{DecodeError, Reader, Writer, hex, unhex};
-use crate::engine::{Assignment, GraphId, MaskDomain, Seed, Visibility};
+use crate::codec::{DecodeError, Reader, Writer, unhex};
+use crate::engine::{Assignment, GraphId, MaskDomain, Visibility};
 use crate::identity::{Identity, PublicKey};
 
 const MAGIC: &[u8; 8] = b"SHMANIF\0";
@@ -92,53 +96,12 @@ impl fmt::Display for OwnerKey {
     }
 }
 
-/// The name that an owner gives a sharing: 1 to 64 letters, digits, `.`, `_` and `-`, not beginning with `.` or `-`.
-#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct SharingName(String);
-
-impl SharingName {
-    /// Longest name in bytes.
-    pub const LIMIT: usize = 64;
-
-    /// The name itself.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl FromStr for SharingName {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let good = (1..=Self::LIMIT).contains(&text.len())
-            && !text.starts_with(['.', '-'])
-            && text.bytes().all(|c| c.is_ascii_alphanumeric() || matches!(c, b'.' | b'_' | b'-'));
-        if good {
-            return Ok(Self(text.to_owned()));
-        }
-        let shown: String = text.chars().take(80).collect::<String>().escape_debug().collect();
-        Err(format!("'{shown}' cannot name a sharing: letters, digits, '.', '_' and '-', at most {}", Self::LIMIT))
-    }
-}
-
-impl fmt::Display for SharingName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl fmt::Debug for SharingName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "SharingName({self})")
-    }
-}
-
 impl SharingId {
     /// The sharing that `owner` calls `name`.
     pub fn of(owner: &OwnerKey, name: &SharingName) -> Self {
         let mut w = Writer::default();
         owner.write(&mut w);
-        w.text(&name.0, SharingName::LIMIT);
+        w.text(name.as_str(), SharingName::LIMIT);
         Self(blake3::derive_key("sahara 2026 sharing id v1", &w.0))
     }
 }
@@ -254,7 +217,7 @@ impl Manifest {
     fn canonical(&self) -> Vec<u8> {
         let mut w = Writer::with_header(MAGIC, VERSION);
         self.owner.write(&mut w);
-        w.text(&self.name.0, SharingName::LIMIT).u64(self.version);
+        w.text(self.name.as_str(), SharingName::LIMIT).u64(self.version);
         w.bytes(&self.weights_root).bytes(&self.layout).bytes(&self.committee);
         w.u32(self.graphs.len() as u32);
         for graph in &self.graphs {
@@ -376,86 +339,4 @@ impl SignedManifest {
     pub fn id(&self) -> ManifestId {
         self.id
     }
-}
-
-/// Digest of the weight tensors that a graph reads: their names and shapes, and whether each is the side of a product
-/// or a vector. Material that was made for one graph serves another only if both have the same.
-pub fn layout_digest(graph: &Graph) -> [u8; 32] {
-    let mut products = vec![false; graph.weights.len()];
-    for node in &graph.nodes {
-        if let Op::MatMulWeight { w, .. } = &node.op
-            && let Some(product) = products.get_mut(w.0 as usize)
-        {
-            *product = true;
-        }
-    }
-    let mut w = Writer::default();
-    w.u32(graph.weights.len() as u32);
-    for (spec, product) in graph.weights.iter().zip(products) {
-        w.u32(spec.name.len() as u32).bytes(spec.name.as_bytes()).u32(spec.rows).u32(spec.cols).u8(u8::from(product));
-    }
-    blake3::derive_key("sahara 2026 weight layout v1", &w.0)
-}
-
-/// Commitment to one seed of masks. A seed is 256 uniform bits, so its hash hides it as well as any commitment: whoever
-/// guesses the seed to test the hash would have guessed the mask. The domain makes equal seeds of two sharings differ.
-pub fn seed_commitment(domain: &MaskDomain, role: usize, seed: &Seed) -> [u8; 32] {
-    let mut hasher = blake3::Hasher::new_derive_key("sahara 2026 weight seed commitment v1");
-    hasher.update(&domain.encode()).update(&[role as u8]).update(seed.as_bytes());
-    *hasher.finalize().as_bytes()
-}
-
-/// A hasher for [`AssignmentShare::masked`]: it takes the words' little-endian bytes.
-pub fn masked_hasher() -> blake3::Hasher {
-    blake3::Hasher::new_derive_key("sahara 2026 masked weights v1")
-}
-
-/// Digest of masked tensors.
-pub fn masked_digest(words: &[u32]) -> [u8; 32] {
-    let mut hasher = masked_hasher();
-    let mut bytes = Vec::with_capacity(4 << 12);
-    for part in words.chunks(1 << 12) {
-        bytes.clear();
-        crate::codec::extend_words(&mut bytes, part);
-        hasher.update(&bytes);
-    }
-    *hasher.finalize().as_bytes()
-}
-
-/// How a person or a program names a sharing: `OWNER/NAME` for whatever version is current, or a manifest's id for
-/// exactly that version.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum SharingRef {
-    /// The current version of what `owner` calls `name`.
-    Named(OwnerKey, SharingName),
-    /// One version.
-    Manifest(ManifestId),
-}
-
-impl FromStr for SharingRef {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        match text.split_once('/') {
-            Some((owner, name)) => Ok(Self::Named(OwnerKey::Ed25519(owner.parse()?), name.parse()?)),
-            None => text
-                .parse()
-                .map(Self::Manifest)
-                .map_err(|_| format!("`{text}` names no sharing: OWNER/NAME, or a manifest's 64 digits")),
-        }
-    }
-}
-
-impl fmt::Display for SharingRef {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Named(owner, name) => write!(f, "{owner}/{name}"),
-            Self::Manifest(id) => id.fmt(f),
-        }
-    }
-}
-
-/// The beginning of an id or key, for logs.
-pub fn short(bytes: &[u8; 32]) -> String {
-    hex(&bytes[..4])
 }

@@ -19,6 +19,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use sahara_circuits::graph::Graph;
 
+use crate::config::Parties;
 use crate::engine::{Cost, CostLimits, Plan, Visibility, WeightMaterial};
 use crate::identity::PublicKey;
 use crate::manifest::{ManifestId, SharingId, SignedAccess};
@@ -48,7 +49,7 @@ pub struct ModelStore {
     dir: PathBuf,
     node: u8,
     committee: [u8; 32],
-    owners: Admission,
+    parties: Parties,
     limits: ModelLimits,
     ready: Arc<Ready>,
     state: Mutex<State>,
@@ -82,10 +83,14 @@ impl State {
 }
 
 impl Sharing {
-    /// Whether `key` may use it: the owner, and whoever the latest access list names.
-    fn admits(&self, entry: &Entry, key: &PublicKey) -> bool {
+    /// Whether `key` may use it: the owner; and whoever is among the node's `consumers` and on the latest access list.
+    /// (A key that may share models is no consumer for that.)
+    fn admits(&self, entry: &Entry, key: &PublicKey, consumers: &Admission) -> bool {
         if self.record.owner.lane_key() == *key {
             return true;
+        }
+        if !consumers.admits(key) {
+            return false;
         }
         match &self.record.access {
             Some(later) => later.list().admits(key),
@@ -137,7 +142,7 @@ impl ModelStore {
         dir: &Path,
         node: u8,
         committee: [u8; 32],
-        owners: Admission,
+        parties: Parties,
         limits: ModelLimits,
     ) -> Result<Self, ModelError> {
         fs::create_dir_all(dir).map_err(at("create", dir))?;
@@ -174,7 +179,7 @@ impl ModelStore {
                 fs::remove_dir_all(&folder).map_err(at("remove", &folder))?;
             }
         }
-        Ok(Self { dir: dir.into(), node, committee, owners, limits, ready, state: Mutex::new(state) })
+        Ok(Self { dir: dir.into(), node, committee, parties, limits, ready, state: Mutex::new(state) })
     }
 
     /// Leave for `key` to have a task computed.
@@ -186,7 +191,7 @@ impl ModelStore {
         let entry = {
             let state = self.lock();
             match state.entry(&task.manifest) {
-                Some((sharing, entry)) if sharing.admits(entry, key) => entry.clone(),
+                Some((sharing, entry)) if sharing.admits(entry, key, &self.parties.consumers) => entry.clone(),
                 _ => return Err(not_for(&task.manifest)),
             }
         };
@@ -205,7 +210,7 @@ impl ModelStore {
 
     /// Whether `key` may use a version, which is current.
     pub fn admits(&self, manifest: &ManifestId, key: &PublicKey) -> bool {
-        self.lock().entry(manifest).is_some_and(|(sharing, entry)| sharing.admits(entry, key))
+        self.lock().entry(manifest).is_some_and(|(sharing, entry)| sharing.admits(entry, key, &self.parties.consumers))
     }
 
     /// What `key` may know of one sharing.
@@ -221,7 +226,8 @@ impl ModelStore {
         if own {
             (reply.last_version, reply.last_serial) = (sharing.record.last_version, sharing.record.last_serial);
         }
-        if let Some(entry) = sharing.entry.as_ref().filter(|entry| sharing.admits(entry, key)) {
+        if let Some(entry) = sharing.entry.as_ref().filter(|entry| sharing.admits(entry, key, &self.parties.consumers))
+        {
             reply.manifest = Some(entry.signed().clone());
             // Others on the list are none of a consumer's business beyond what the manifest shows.
             reply.access = sharing.record.access.clone().filter(|_| own);
@@ -232,7 +238,9 @@ impl ModelStore {
     /// The sharings that `key` owns or may use; all of them for an operator of the committee.
     pub fn list(&self, key: &PublicKey, operator: bool) -> SharingList {
         let state = self.lock();
-        let seen = |s: &&Sharing| s.entry.as_ref().is_some_and(|entry| operator || s.admits(entry, key));
+        let seen = |s: &&Sharing| {
+            s.entry.as_ref().is_some_and(|entry| operator || s.admits(entry, key, &self.parties.consumers))
+        };
         let mut list: Vec<SharingEntry> = state.sharings.values().filter(seen).filter_map(Sharing::shown).collect();
         list.sort_by(|a, b| (a.owner, &a.name).cmp(&(b.owner, &b.name)));
         list.truncate(crate::wire::MAX_SHARINGS);
@@ -242,7 +250,9 @@ impl ModelStore {
     /// How many sharings are here, or how many of them `key` owns or may use.
     pub fn count(&self, key: Option<&PublicKey>) -> u32 {
         let state = self.lock();
-        let seen = |s: &&Sharing| s.entry.as_ref().is_some_and(|entry| key.is_none_or(|key| s.admits(entry, key)));
+        let seen = |s: &&Sharing| {
+            s.entry.as_ref().is_some_and(|entry| key.is_none_or(|key| s.admits(entry, key, &self.parties.consumers)))
+        };
         state.sharings.values().filter(seen).count() as u32
     }
 
@@ -301,7 +311,9 @@ impl ModelStore {
     pub fn client_part(&self, manifest: &ManifestId, key: &PublicKey) -> Result<(File, u64), ModelError> {
         let (path, part) = {
             let state = self.lock();
-            let Some((_, entry)) = state.entry(manifest).filter(|(s, entry)| s.admits(entry, key)) else {
+            let Some((_, entry)) =
+                state.entry(manifest).filter(|(s, entry)| s.admits(entry, key, &self.parties.consumers))
+            else {
                 return Err(not_for(manifest));
             };
             (entry.folder().join(CLIENT), entry.manifest().client_part)

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use sahara_circuits::graph::Graph;
+use sahara_circuits::graph::{Graph, Op};
 use sahara_circuits::testgraph;
 
 use super::*;

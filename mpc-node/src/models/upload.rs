@@ -69,7 +69,7 @@ impl ModelStore {
             let text = "a sharing is taken from its owner only, and the manifest names another key";
             return Err(ModelError::Refused(text.into()));
         }
-        if !self.owners.admits(&owner) {
+        if !self.parties.owners.admits(&owner) {
             let text = format!("this node takes no models from {owner}: its operator has to add the key to `owners`");
             return Err(ModelError::Refused(text));
         }

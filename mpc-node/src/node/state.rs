@@ -14,7 +14,7 @@ use super::meeting::Waiting;
 use super::quota::Quotas;
 use super::slots::Slots;
 use crate::committee::Committee;
-use crate::config::Config;
+use crate::config::{Config, Parties};
 use crate::identity::{Identity, PublicKey};
 use crate::lane::{Lane, LaneError};
 use crate::meter::{Meter, process_cpu_nanos};
@@ -99,7 +99,8 @@ impl Node {
             );
         }
         let sharings = config.home.join("sharings");
-        let models = ModelStore::open(&sharings, index, committee.digest(), config.owners.clone(), model_limits)?;
+        let parties = Parties { owners: config.owners.clone(), consumers: config.consumers.clone() };
+        let models = ModelStore::open(&sharings, index, committee.digest(), parties, model_limits)?;
         let (packs, found) = PackStore::open(&config.home.join("packs"), pack_limits)?;
         let packs = Arc::new(packs);
         let transcripts = config.home.join("transcripts");

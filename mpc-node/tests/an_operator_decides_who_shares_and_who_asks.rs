@@ -1,0 +1,106 @@
+//! The lists and limits in `node.toml`, and what a node makes of its disk: a key that may share is no consumer for that,
+//! owners cannot fill a node together, and what a node serves is what the owner has signed.
+#![allow(clippy::unwrap_used)] // a panic is the failure report
+
+mod common;
+
+use std::sync::Arc;
+
+use common::upload::{ByHand, lane};
+use common::{Network, case};
+use sahara_mpc::client::{Assignment, Offer, Rounding, SharingRef, Visibility};
+use sahara_mpc::identity::{Identity, generate};
+use sahara_mpc::wire::{Begin, FailCode, Kind};
+
+fn identity() -> Arc<Identity> {
+    Arc::new(generate().unwrap())
+}
+
+/// The file's list with these keys.
+fn list(name: &str, keys: &[&Arc<Identity>]) -> String {
+    let keys: Vec<String> = keys.iter().map(|key| format!("\"{}\"", key.public())).collect();
+    format!("{name} = [{}]", keys.join(", "))
+}
+
+#[test]
+fn who_may_share_may_not_ask_for_what_others_share() {
+    let [owner, other, consumer] = [identity(), identity(), identity()];
+    // The key with which the test looks whether a node is up is a consumer, too.
+    let mut network = Network::start(|toml| toml);
+    let watcher = network.client_of(&consumer);
+    for node in 0..3 {
+        network.stop_node(node);
+        let file = network.home(node).join("node.toml");
+        let text = std::fs::read_to_string(&file).unwrap();
+        let text = text.replacen("owners = \"any\"", &list("owners", &[&owner, &other]), 1);
+        let text = text.replacen("consumers = \"any\"", &list("consumers", &[&consumer]), 1);
+        std::fs::write(&file, text).unwrap();
+        network.start_node_for(node, &watcher);
+    }
+    let model = case(21);
+    let sharing = network.client_of(&owner).share(&model.offer(Visibility::Private), &|_, _| ()).unwrap(); // for everyone
+    let task = sharing.task(&model.graph, Assignment::ALL[0], Rounding::Exact).unwrap();
+    for (key, may) in [(&owner, true), (&consumer, true), (&other, false)] {
+        let result = model.run(&network.client_of(key), task, true);
+        match may {
+            true => assert_eq!(result.unwrap().outputs, model.expected),
+            false => assert_eq!(result.unwrap_err().code(), Some(FailCode::NoModel)),
+        }
+    }
+    assert_eq!(network.client_of(&other).find(&SharingRef::Manifest(sharing.id())).unwrap(), None);
+    let refused = network.client_of(&consumer).share(&model.offer(Visibility::Open), &|_, _| ()).unwrap_err();
+    assert!(refused.to_string().contains("has to add the key to `owners`"), "{refused}");
+}
+
+#[test]
+fn owners_cannot_fill_a_node_together() {
+    let network = Network::start(|toml| toml.replacen("model_megabytes = 8192", "model_megabytes = 1", 1));
+    let [one, two] = [identity(), identity()];
+    let model = case(22);
+    let announce = |owner: &Arc<Identity>, bytes: u64| {
+        let signed = ByHand::new(&network, owner, "model", 1, &model).manifest.sign(owner).unwrap();
+        let mut lane = lane(&network, owner, 0);
+        lane.send(&Begin { manifest: signed, bytes }).unwrap();
+        lane.receive_frame(Kind::GoOn).map(|_| lane)
+    };
+    let parked = announce(&one, 900 << 10).unwrap();
+    let error = announce(&two, 900 << 10).err().unwrap().to_string();
+    assert!(error.contains("limits.model_megabytes"), "{error}");
+    drop(parked);
+    let waiting = std::time::Instant::now();
+    while let Err(error) = announce(&two, 900 << 10) {
+        assert!(waiting.elapsed() < std::time::Duration::from_secs(20), "room that nobody uses comes back: {error}");
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    }
+}
+
+#[test]
+fn a_client_part_is_the_one_that_the_owner_has_signed() {
+    let mut network = Network::start(|toml| toml);
+    let client = network.client();
+    let model = case(23);
+    let part: Vec<u8> = (0..3_000_000u32).map(|i| (i % 251) as u8).collect();
+    let offer = Offer { client_part: Some(&part), ..model.offer(Visibility::Private) };
+    let sharing = client.share(&offer, &|_, _| ()).unwrap();
+    assert_eq!(client.client_part(&sharing, &mut |_, _| ()).unwrap(), part);
+    let spoil = |network: &mut Network, node: usize| {
+        network.stop_node(node);
+        let file = network.home(node).join("sharings").join(sharing.id().to_string()).join("client");
+        let mut bytes = std::fs::read(&file).unwrap();
+        bytes[1_500_000] ^= 1;
+        std::fs::write(&file, bytes).unwrap();
+        // And a folder that belongs to no sharing, as a crash at the wrong moment leaves it.
+        let orphan = network.home(node).join("sharings").join("ab".repeat(32));
+        std::fs::create_dir(&orphan).unwrap();
+        network.start_node(node);
+        assert!(!orphan.exists());
+    };
+    spoil(&mut network, 0);
+    spoil(&mut network, 1);
+    assert_eq!(client.client_part(&sharing, &mut |_, _| ()).unwrap(), part, "the third node has the right one");
+    spoil(&mut network, 2);
+    let error = client.client_part(&sharing, &mut |_, _| ()).unwrap_err().to_string();
+    assert!(error.contains("sent another client part than the owner's"), "{error}");
+    let without = client.share(&model.offer(Visibility::Open), &|_, _| ()).unwrap();
+    assert!(client.client_part(&without, &mut |_, _| ()).is_err());
+}
