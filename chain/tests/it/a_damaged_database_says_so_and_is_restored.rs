@@ -40,7 +40,8 @@ fn a_damaged_database_says_so_and_is_restored() {
     assert!(run(&["rollback"], home).1.contains("another process is using it"));
     node.end("-TERM");
     let (fine, listed) = run(&["snapshot", "list"], home);
-    assert!(fine && listed.lines().count() == 2, "{listed}");
+    let blocks = listed.lines().filter(|line| line.starts_with("block"));
+    assert!(fine && blocks.count() == 2, "{listed}");
     let newest: u64 = listed.split_whitespace().nth(1).unwrap().parse().unwrap();
     assert!(run(&["rollback"], home).1.contains("The last block is now"));
 
