@@ -44,6 +44,7 @@ pub struct Forward {
 
 #[derive(Default)]
 struct Queue {
+    /// Locked before the pool where both are.
     waiting: Mutex<VecDeque<Arc<Tx>>>,
     news: Notify,
 }
@@ -151,7 +152,8 @@ async fn hand_on(client: Client, ledger: Arc<Ledger>, queue: Arc<Queue>, mut hei
                     handed.extend(taken.into_iter().map(|(tx, _)| (height, tx)));
                     if !later.is_empty() {
                         queue.give_back(later.into_iter().map(|(tx, _)| tx).collect());
-                        queue.sort(ledger.pool().base_fee());
+                        let base_fee = ledger.pool().base_fee();
+                        queue.sort(base_fee);
                         tokio::time::sleep(RETRY).await;
                     }
                 }
