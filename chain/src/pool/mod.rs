@@ -106,7 +106,8 @@ pub struct Pool {
     limits: Limits,
     by_sender: BTreeMap<Address, Sender>,
     /// Sender and nonce of each.
-    places: BTreeMap<B256, (Address, u64)>,
+    #[expect(clippy::disallowed_types, reason = "only looked up: its order decides nothing")]
+    places: alloy_primitives::map::B256Map<(Address, u64)>,
     bytes: usize,
     /// Those whose earlier nonce is missing, by what they would pay.
     gaps: BTreeSet<(u128, Address, u64)>,
@@ -191,7 +192,7 @@ impl Pool {
     }
 
     fn place(&mut self, entry: Entry, standing: Standing) {
-        let (tx, cost) = (entry.tx.clone(), entry.cost);
+        let tx = entry.tx.clone();
         let nonce = tx.envelope.nonce();
         self.remove_at(tx.sender, nonce);
         for authority in &entry.authorities {
@@ -203,10 +204,7 @@ impl Pool {
             if waiting.txs.is_empty() {
                 (waiting.standing, waiting.missing) = (standing, standing.nonce);
             }
-            waiting.cost += cost;
-            waiting.bytes += tx.bytes.len();
-            waiting.txs.insert(nonce, entry);
-            waiting.missing = waiting.missing_from(waiting.standing.nonce);
+            waiting.add(entry);
         });
         if self.latest.len() >= MAX_LATEST {
             self.latest.pop_front();
@@ -232,15 +230,7 @@ impl Pool {
         if !self.by_sender.get(&sender).is_some_and(|waiting| waiting.txs.contains_key(&nonce)) {
             return;
         }
-        let gone = self.change(sender, |waiting| {
-            let gone = waiting.txs.remove(&nonce)?;
-            waiting.cost -= gone.cost;
-            waiting.bytes -= gone.tx.bytes.len();
-            if nonce >= waiting.standing.nonce {
-                waiting.missing = waiting.missing.min(nonce);
-            }
-            Some(gone)
-        });
+        let gone = self.change(sender, |waiting| waiting.take(nonce));
         let Some(gone) = gone else { return };
         self.places.remove(&gone.tx.hash);
         self.bytes -= gone.tx.bytes.len();
@@ -312,8 +302,7 @@ impl Pool {
         if *nonce >= sender.missing {
             return Some("an earlier nonce is missing");
         }
-        let pays = |entry: &Entry| entry.tx.envelope.max_fee_per_gas() >= u128::from(self.base_fee);
-        match sender.txs.range(..=*nonce).all(|(_, entry)| pays(entry)) {
+        match sender.pays(*nonce, self.base_fee) {
             true => None,
             false => Some("max fee per gas less than block base fee: it waits in this node"),
         }

@@ -66,6 +66,8 @@ pub struct Sender {
     pub cost: U256,
     /// Bytes of all.
     pub bytes: usize,
+    /// The least that any offers a gas; zero if none waits.
+    pub least_fee: u128,
 }
 
 impl Sender {
@@ -73,6 +75,38 @@ impl Sender {
     pub fn missing_from(&self, nonce: u64) -> u64 {
         let known = self.missing.max(nonce);
         (known..).find(|n| !self.txs.contains_key(n)).unwrap_or(known)
+    }
+
+    /// Adds `entry`, whose nonce is free.
+    pub fn add(&mut self, entry: Entry) {
+        let (nonce, fee) = (entry.tx.envelope.nonce(), entry.tx.envelope.max_fee_per_gas());
+        self.least_fee = if self.txs.is_empty() { fee } else { self.least_fee.min(fee) };
+        self.cost += entry.cost;
+        self.bytes += entry.tx.bytes.len();
+        self.txs.insert(nonce, entry);
+        self.missing = self.missing_from(self.standing.nonce);
+    }
+
+    /// Takes what is at `nonce` away.
+    pub fn take(&mut self, nonce: u64) -> Option<Entry> {
+        let gone = self.txs.remove(&nonce)?;
+        self.cost -= gone.cost;
+        self.bytes -= gone.tx.bytes.len();
+        if gone.tx.envelope.max_fee_per_gas() <= self.least_fee {
+            let fees = self.txs.values().map(|entry| entry.tx.envelope.max_fee_per_gas());
+            self.least_fee = fees.min().unwrap_or_default();
+        }
+        if nonce >= self.standing.nonce {
+            self.missing = self.missing.min(nonce);
+        }
+        Some(gone)
+    }
+
+    /// Whether everything up to `nonce` can pay `base_fee`.
+    pub fn pays(&self, nonce: u64, base_fee: u64) -> bool {
+        let base_fee = u128::from(base_fee);
+        self.least_fee >= base_fee
+            || self.txs.range(..=nonce).all(|(_, entry)| entry.tx.envelope.max_fee_per_gas() >= base_fee)
     }
 
     /// What can be executed one after the other.

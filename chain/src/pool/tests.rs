@@ -71,6 +71,8 @@ fn counted(pool: &Pool) {
         assert_eq!(sender.missing, sender.missing_from(sender.standing.nonce), "{address}");
         assert_eq!(sender.txs.values().map(|entry| entry.cost).sum::<U256>(), sender.cost);
         assert_eq!(sender.txs.values().map(|entry| entry.tx.bytes.len()).sum::<usize>(), sender.bytes);
+        let fees = sender.txs.values().map(|entry| entry.tx.envelope.max_fee_per_gas());
+        assert_eq!(fees.min(), Some(sender.least_fee));
         assert!(sender.cost <= sender.standing.balance, "what waits can be paid for");
         assert!(sender.txs.len() <= pool.limits.sender_txs && sender.bytes <= pool.limits.sender_bytes);
     }
