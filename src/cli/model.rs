@@ -150,6 +150,12 @@ fn show(store: &Store, name: &str, context: &mut Context) -> Result<()> {
         let mut value = summary(&model.info);
         value["folder"] = json!(model.folder);
         value["integer_weights"] = json!(parameters);
+        let frontend = &model.compiled.frontend;
+        value["max_tokens"] = json!(frontend.max_tokens());
+        value["prompts"] = frontend.prompts().iter().map(|prompt| (prompt.name.clone(), json!(prompt.text))).collect();
+        value["default_prompt"] = json!(frontend.default_prompt());
+        value["labels"] =
+            json!(frontend.classes().map(|classes| classes.labels.iter().map(|l| l.0.clone()).collect::<Vec<_>>()));
         value["graphs"] =
             graphs.iter().map(|(tokens, id, nodes)| json!({"tokens": tokens, "id": id, "nodes": nodes})).collect();
         return context.out.value(&value);
@@ -159,6 +165,17 @@ fn show(store: &Store, name: &str, context: &mut Context) -> Result<()> {
     for file in &model.info.files {
         context.out.line(&format!("file    {:18} {:>11} bytes", file.name, file.bytes))?;
         context.out.line(&format!("        sha256 {}", file.sha256))?;
+    }
+    let frontend = &model.compiled.frontend;
+    context.out.line(&format!("reads   {} tokens of a text", frontend.max_tokens()))?;
+    for prompt in frontend.prompts() {
+        let default = if frontend.default_prompt() == Some(&prompt.name) { " (the default)" } else { "" };
+        let text = format!("{:?}{default}", prompt.text);
+        context.out.folded(&format!("prompt  {} ", prompt.name.escape_debug()), &text)?;
+    }
+    if let Some(classes) = frontend.classes() {
+        let labels: Vec<String> = classes.labels.iter().map(|label| label.0.escape_debug().to_string()).collect();
+        context.out.folded("labels  ", &labels.join(", "))?;
     }
     context.out.line(&format!("weights {parameters} integers on the share nodes"))?;
     for (tokens, id, nodes) in &graphs {

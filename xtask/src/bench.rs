@@ -9,7 +9,8 @@ use crate::json::Value;
 use crate::process::{self, output};
 use crate::{Failure, venv};
 
-const LENGTHS: [u32; 6] = [16, 32, 64, 128, 256, 512];
+/// The model reads 256 tokens.
+const LENGTHS: [u32; 5] = [16, 32, 64, 128, 256];
 const QUICK_LENGTHS: [u32; 2] = [16, 128];
 const COMPARED_LENGTH: u32 = 128;
 const BATCHES: [u32; 3] = [1, 8, 32];

@@ -220,3 +220,41 @@ fn choice<T: Copy>(input: &mut Reader<'_>, among: &[T]) -> Result<T, DecodeError
     let at = input.u8()?;
     among.get(usize::from(at)).copied().ok_or_else(|| input.invalid("choice"))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::CompiledModel;
+    use crate::testgraph::Rng;
+    use crate::testmodel::{SEED, catalogue};
+
+    /// A frontend comes from the owner of a model: whatever its bytes, an error or a value that encodes without a panic.
+    #[test]
+    fn a_damaged_frontend_is_refused_or_sound() {
+        let names = ["bert-default-prompt", "mpnet-max", "bert-classifier", "bert-mean-sqrt-dense"];
+        for case in catalogue().into_iter().filter(|case| names.contains(&case.name)) {
+            let folder = tempfile::tempdir().unwrap();
+            case.folder.write(folder.path(), SEED).unwrap();
+            let model = CompiledModel::compile(folder.path(), case.name, &mut |_| {}).unwrap();
+            let (whole, json) = (model.frontend.to_bytes(), model.frontend.tokenizer_json().to_vec());
+            let path = folder.path().join("tokenizer.json");
+            let same = Frontend::from_bytes(&whole, &path, json.clone()).unwrap();
+            assert_eq!(same.to_bytes(), whole);
+            let mut rng = Rng::new(7);
+            for seed in 0..60 {
+                let mut bytes = whole[..whole.len() - 32].to_vec();
+                // Settings stand before the tables.
+                let at = 10 + rng.below(200) as usize;
+                bytes[at] = rng.below(256) as u8;
+                let digest = *blake3::hash(&bytes).as_bytes();
+                bytes.extend_from_slice(&digest);
+                if let Ok(frontend) = Frontend::from_bytes(&bytes, &path, json.clone())
+                    && let Ok(encoded) = frontend.encode("hello private world")
+                {
+                    let answer = frontend.decode(&encoded, &[vec![1; frontend.dimensions()]]);
+                    assert_eq!(answer.len(), frontend.dimensions(), "{} seed {seed}", case.name);
+                }
+            }
+        }
+    }
+}
