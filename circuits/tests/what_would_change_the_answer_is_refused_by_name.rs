@@ -86,6 +86,11 @@ fn cases() -> Vec<(&'static str, Change, &'static [&'static str])> {
         ),
         ("bert-mean-dense-tanh", set("2_Dense/config.json", "use_residual", json!(true)), &["\"use_residual\": true"]),
         ("bert-mean", set("1_Pooling/config.json", "pooling_mode", json!("attention")), &["the pooling \"attention\""]),
+        (
+            "bert-cls",
+            set("1_Pooling/config.json", "pooling_mode_mean_tokens", Value::Null),
+            &["a pooling without \"pooling_mode_mean_tokens\""],
+        ),
         ("bert-mean", set("1_Pooling/config.json", "window", json!(3)), &["1_Pooling/config.json", "\"window\": 3"]),
         (
             "bert-cls",

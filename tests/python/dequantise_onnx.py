@@ -69,7 +69,8 @@ def main():
                   for i, (kind, path) in enumerate(modules)]
         (folder / "modules.json").write_text(json.dumps(listed))
         (folder / "1_Pooling").mkdir(exist_ok=True)
-        mode = {"word_embedding_dimension": words.shape[1], f"pooling_mode_{pooling}_token": True}
+        mode = {"word_embedding_dimension": words.shape[1], f"pooling_mode_{pooling}_token": True,
+                "pooling_mode_mean_tokens": False}
         (folder / "1_Pooling" / "config.json").write_text(json.dumps(mode))
 
 

@@ -226,7 +226,7 @@ fn pooling(folder: &Path, hidden: usize, text: &mut Text) -> Result<Vec<Pool>, C
             return Err(fields.bad(format!("{key} is not the model's hidden size of {hidden}")));
         }
     }
-    let mut pools = Vec::new();
+    let (mut pools, mut flags, mut mean) = (Vec::new(), 0, false);
     for (key, pool) in [
         ("pooling_mode_cls_token", Pool::Cls),
         ("pooling_mode_max_tokens", Pool::Max),
@@ -235,7 +235,10 @@ fn pooling(folder: &Path, hidden: usize, text: &mut Text) -> Result<Vec<Pool>, C
         ("pooling_mode_weightedmean_tokens", Pool::WeightedMean),
         ("pooling_mode_lasttoken", Pool::LastToken),
     ] {
-        if fields.flag(key)?.unwrap_or(false) {
+        let flag = fields.flag(key)?;
+        flags += usize::from(flag.is_some());
+        mean |= pool == Pool::Mean && flag.is_some();
+        if flag.unwrap_or(false) {
             pools.push(pool);
         }
     }
@@ -254,6 +257,12 @@ fn pooling(folder: &Path, hidden: usize, text: &mut Text) -> Result<Vec<Pool>, C
             other => Err(fields.refuse(format!("the pooling {other:?}"))),
         };
         pools = names.iter().map(pool).collect::<Result<_, _>>()?;
+    } else if flags == 0 {
+        // The module's own default.
+        pools.push(Pool::Mean);
+    } else if !mean {
+        // True for some versions of the library, false for others.
+        return Err(fields.refuse("a pooling without \"pooling_mode_mean_tokens\"".into()));
     }
     if pools.is_empty() || pools.len() > 6 {
         return Err(fields.bad(format!("{} poolings, not 1 to 6", pools.len())));
