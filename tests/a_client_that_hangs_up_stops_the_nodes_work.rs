@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 /// Posts that are given up, and texts in each.
 const POSTS: usize = 12;
-const TEXTS: usize = 16;
+const TEXTS: usize = 40;
 
 #[test]
 fn queued_work_is_dropped_running_jobs_end_and_slots_are_free() {
@@ -22,7 +22,7 @@ fn queued_work_is_dropped_running_jobs_end_and_slots_are_free() {
     let _gateway = Started::new(&mut devnet.home.sahara(&listen));
     wait_for_port(address, PATIENCE);
 
-    let text = "a text of some length, so that each job takes a while on the nodes, ".repeat(5);
+    let text = "a text of some length, ".repeat(3);
     let body = json!({"model": MODEL, "input": vec![text; TEXTS]}).to_string();
     let clients: Vec<TcpStream> = (0..POSTS).map(|_| post(address, &body)).collect();
     let busy = || (1..=3).map(|node| running(&devnet, node)).sum::<u64>();

@@ -15,9 +15,9 @@ use crate::network::{self, find_error, sharing_error, sharing_name};
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Examples:
-  sahara model share all-MiniLM-L6-v2                       for your own key only
-  sahara model share mine --access KEY --access KEY         for these consumers, too
-  sahara model share mine --access everyone --weights open  for whoever the nodes serve
+  sahara model share all-MiniLM-L6-v2                for your own key only
+  sahara model share mine --access KEY --access KEY  for these consumers, too
+  sahara model share mine --access everyone          for all the nodes serve
 
 The nodes get the weights (masked, unless --weights open) and what a consumer
 needs who never has them. Sharing again under the same name replaces the
@@ -197,7 +197,7 @@ pub fn unshare(args: &UnshareArgs, context: &mut Context) -> Result<()> {
     if context.out.json() {
         return context.out.value(&json!({"name": name.as_str(), "unshared": true}));
     }
-    context.out.line(&format!("{name} is no longer shared; its versions and packs are gone from the nodes"))
+    context.out.folded("", &format!("{name} is no longer shared; its versions and packs are gone from the nodes"))
 }
 
 /// Lists the models on the nodes that this machine's user owns or may ask.

@@ -74,7 +74,8 @@ impl Sender {
             }
         }
         match headers.get("sec-fetch-site").map(HeaderValue::as_bytes) {
-            None | Some(b"same-origin" | b"none") => Ok(Self::Direct),
+            None => Ok(Self::Direct),
+            Some(b"same-origin" | b"none") if host(headers).is_none_or(cannot_be_rebound) => Ok(Self::Direct),
             Some(_) => Err(foreign_page("of another origin")),
         }
     }
@@ -99,21 +100,37 @@ fn foreign_page(which: &str) -> ApiError {
     ApiError::plain(403, "foreign_origin", why)
 }
 
-/// Whether a page's origin is the address that was asked.
+/// Whether a page's origin is the address that was asked. A name does not count: whoever owns it can point it here.
 fn is_own(headers: &HeaderMap, origin: &HeaderValue) -> bool {
-    let host = headers.get(header::HOST).map(HeaderValue::as_bytes);
-    origin.as_bytes().strip_prefix(b"http://").is_some_and(|own| Some(own) == host)
+    let own = headers.get(header::HOST).map(HeaderValue::as_bytes);
+    origin.as_bytes().strip_prefix(b"http://").is_some_and(|origin| Some(origin) == own)
+        && host(headers).is_some_and(cannot_be_rebound)
 }
 
 fn names_this_machine(headers: &HeaderMap) -> bool {
-    let Some(host) = headers.get(header::HOST) else { return true };
-    let Ok(host) = host.to_str() else { return false };
-    let name = match host.rsplit_once(':') {
-        Some((name, port)) if !port.is_empty() && port.bytes().all(|b| b.is_ascii_digit()) => name,
-        _ => host,
-    };
-    let bare = name.trim_start_matches('[').trim_end_matches(']');
-    bare.eq_ignore_ascii_case("localhost") || bare.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
+    if !headers.contains_key(header::HOST) {
+        return true;
+    }
+    host(headers)
+        .is_some_and(|name| name.eq_ignore_ascii_case("localhost") || ip(name).is_some_and(|ip| ip.is_loopback()))
+}
+
+/// The name or address in the Host header, without its port.
+fn host(headers: &HeaderMap) -> Option<&str> {
+    let host = headers.get(header::HOST)?.to_str().unwrap_or("?");
+    match host.rsplit_once(':') {
+        Some((name, port)) if !port.is_empty() && port.bytes().all(|b| b.is_ascii_digit()) => Some(name),
+        _ => Some(host),
+    }
+}
+
+/// Whether no owner of a name can make it mean this machine.
+fn cannot_be_rebound(host: &str) -> bool {
+    host.eq_ignore_ascii_case("localhost") || ip(host).is_some()
+}
+
+fn ip(host: &str) -> Option<IpAddr> {
+    host.trim_start_matches('[').trim_end_matches(']').parse().ok()
 }
 
 /// Whether a request asks what a page may do, instead of doing it.
@@ -218,6 +235,17 @@ mod tests {
         }
         for site in ["none", "same-origin"] {
             assert!(who(&[("sec-fetch-site", site)]).is_ok(), "{site}");
+        }
+    }
+
+    #[test]
+    fn where_other_machines_may_ask_a_rebound_name_is_no_origin_of_ours() {
+        let who = |list: &[(&'static str, &'static str)]| Sender::check(&headers(list), &Origins::default(), false);
+        assert!(matches!(who(&[("host", "gateway.lan:8321")]), Ok(Sender::Direct)), "a program may use a name");
+        for (host, fine) in [("10.0.0.1:8321", true), ("localhost:8321", true), ("evil.example:8321", false)] {
+            let origin: &'static str = format!("http://{host}").leak();
+            assert_eq!(who(&[("host", host), ("origin", origin)]).is_ok(), fine, "{host}");
+            assert_eq!(who(&[("host", host), ("sec-fetch-site", "same-origin")]).is_ok(), fine, "{host}");
         }
     }
 

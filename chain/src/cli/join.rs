@@ -15,7 +15,7 @@ use crate::{
         self, Invitation, Trust,
         settings::{self, Addresses, Sync},
     },
-    node::{CONFIG_FILE, Config, Driver, NodeError, validator_key},
+    node::{CONFIG_FILE, Config, Driver, NodeError, ensure_beacon, validator_key},
 };
 
 /// Make the home of a further node of a chain that runs.
@@ -102,6 +102,8 @@ impl Join {
             std::fs::remove_dir_all(&draft).map_err(failed("remove", &draft))?;
         }
         comet::run(cometbft, ["init", "--home"].map(OsStr::new).into_iter().chain([draft.as_os_str()]))?;
+        // What its proposals show is fixed before it starts, or it could not propose until it was started again.
+        ensure_beacon(&draft)?;
         let genesis = serde_json::to_vec_pretty(&invitation.genesis).map_err(|e| NodeError::Setup(e.to_string()))?;
         crate::node::write(&draft.join("config/genesis.json"), &genesis)?;
         let addresses = Addresses { p2p: self.p2p, comet_rpc: self.comet_rpc, abci: self.abci };

@@ -102,15 +102,22 @@ impl Invitation {
 
     fn read(path: &Path) -> Result<Self, NodeError> {
         let name = path.display().to_string();
-        let wrong =
-            |why: String| NodeError::Setup(format!("{name} is no invitation ({why}): ask its writer for another"));
         let bytes =
             std::fs::read(path).map_err(|cause| NodeError::File { doing: "read", path: name.clone(), cause })?;
-        let invitation: Self = serde_json::from_slice(&bytes).map_err(|e| wrong(e.to_string()))?;
+        Self::from_bytes(&bytes)
+            .map_err(|why| NodeError::Setup(format!("{name} is no invitation ({why}): ask its writer for another")))
+    }
+
+    /// Reads the bytes of a file.
+    ///
+    /// # Errors
+    /// What is wrong with them, in words.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, String> {
+        let invitation: Self = serde_json::from_slice(bytes).map_err(|e| e.to_string())?;
         if invitation.version != VERSION {
-            return Err(wrong(format!("version {} is not known, this program knows {VERSION}", invitation.version)));
+            return Err(format!("version {} is not known, this program knows {VERSION}", invitation.version));
         }
-        invitation.check().map_err(wrong)?;
+        invitation.check()?;
         Ok(invitation)
     }
 

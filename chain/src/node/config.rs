@@ -153,7 +153,7 @@ impl Driver {
         match self {
             Self::Embedded { block_time_ms: 0, .. } => "embedded: one validator, a block for each transaction".into(),
             Self::Embedded { block_time_ms, .. } => {
-                format!("embedded: one validator in this process, a block every {block_time_ms} ms, no consensus")
+                format!("embedded: one validator here, a block every {block_time_ms} ms, no consensus")
             }
             Self::Cometbft { comet_rpc, .. } => format!("CometBFT at {comet_rpc}"),
         }

@@ -1,5 +1,5 @@
 //! `join` makes the home of a further node from a running one's address, or from the file of `invite`: it follows the
-//! chain from the first block or from a snapshot, and has a validator key of its own.
+//! chain from the first block or from a snapshot, and becomes a validator that proposes.
 
 use std::{
     fs,
@@ -7,13 +7,18 @@ use std::{
     process::{Child, Command, Stdio},
 };
 
+use alloy_primitives::{U256, hex};
 use rustix::process::{Pid, Signal, kill_process};
-use sahara_chain::{comet::Ports, node::Config};
+use sahara_chain::{
+    beacon::Commitment, comet::Ports, genesis::TOKEN, node::Config, staking, validator::ConsensusKey, wallet::Payment,
+};
 use serde_json::{Value, json};
 
 use crate::{
-    cluster::{Cluster, Traffic},
+    cluster::{Cluster, Traffic, staking_input},
+    common::pay,
     network::{PROGRAM, ask, eventually},
+    stake_net::{CREATE, arguments},
 };
 
 /// Blocks between snapshots.
@@ -90,7 +95,8 @@ fn a_further_node_joins_by_one_command() {
     let node = Runs::start(&home);
     let rpc = format!("http://127.0.0.1:{}", ports.rpc);
     follows(&rpc, &cluster, &mut traffic);
-    node.stop(&ports);
+    becomes_a_validator(&home, &cluster);
+    let (second, second_ports) = (node, ports);
 
     // From a snapshot, by a file.
     let file = cluster.folder().join("join.json");
@@ -116,6 +122,33 @@ fn a_further_node_joins_by_one_command() {
         assert!(error.starts_with("Some(2)") && error.contains(wrong.trim_start_matches("http://")), "{error}");
     }
     assert!(!cluster.folder().join("no").exists());
+    second.stop(&second_ports);
+}
+
+/// Bonds stake with what `keys` tells the operator of the node in `home`, which signs and proposes from then on.
+fn becomes_a_validator(home: &Path, cluster: &Cluster) {
+    let operator = crate::common::address(8).to_string();
+    let told: Value = serde_json::from_str(&say(&["keys", "--json", "--operator", &operator], home).unwrap()).unwrap();
+    let told = &told["registration"];
+    let text = |name: &str| told[name].as_str().unwrap().to_owned();
+    let key = ConsensusKey(text("consensus_key").parse().unwrap());
+    let beacon =
+        Commitment { tip: text("beacon_tip").parse().unwrap(), length: told["beacon_length"].as_u64().unwrap() };
+    let proof = hex::decode_to_array(text("proof")).unwrap();
+    let create = Payment {
+        to: Some(staking::ADDRESS),
+        value: TOKEN * U256::from(5),
+        input: staking_input(CREATE, &arguments(key, 100, &proof, beacon)),
+        gas_limit: 500_000,
+        ..Payment::default()
+    };
+    cluster.nodes[0].succeed(&pay(8, create));
+    eventually("the new validator's weight", || cluster.nodes[0].powers().contains(&5));
+    let own: Value = serde_json::from_slice(&fs::read(home.join("config/priv_validator_key.json")).unwrap()).unwrap();
+    eventually("a block that the new validator proposed", || {
+        let block = cluster.nodes[0].ask_comet("block", json!({}));
+        block["block"]["header"]["proposer_address"] == own["address"]
+    });
 }
 
 /// The node at `rpc` sees a transfer that is made after it started.
