@@ -1,8 +1,10 @@
 //! Reading a request's JSON within limits: nothing larger than the body itself is ever built from it, however it is made.
 
+use std::cell::Cell;
 use std::fmt;
 
-use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::de::{Deserialize, DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde_json::{Map, Value};
 
 use super::openai::{Input, MAX_INPUTS};
 
@@ -211,6 +213,79 @@ impl<'de> Deserialize<'de> for Inputs {
     }
 }
 
+/// Reads a JSON object of at most `most` values in all, however deep they lie: text takes no more memory than in the body,
+/// but a small value takes many times as much.
+///
+/// # Errors
+/// For what is no JSON object, and for more values.
+pub fn object(body: &[u8], most: usize) -> Result<Map<String, Value>, serde_json::Error> {
+    let left = Cell::new(most);
+    let mut reader = serde_json::Deserializer::from_slice(body);
+    let value = Counted(&left).deserialize(&mut reader)?;
+    reader.end()?;
+    match value {
+        Value::Object(fields) => Ok(fields),
+        _ => Err(serde::de::Error::custom("it is none")),
+    }
+}
+
+/// Reads a value and counts it and what is in it.
+struct Counted<'a>(&'a Cell<usize>);
+
+impl Counted<'_> {
+    fn one<E: serde::de::Error>(&self, value: impl Into<Value>) -> Result<Value, E> {
+        let left = self.0.get().checked_sub(1).ok_or_else(|| E::custom("it has too many values"))?;
+        self.0.set(left);
+        Ok(value.into())
+    }
+}
+
+impl<'de> DeserializeSeed<'de> for Counted<'_> {
+    type Value = Value;
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Counted<'_> {
+    type Value = Value;
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a JSON value")
+    }
+    fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Value, E> {
+        self.one(text)
+    }
+    fn visit_u64<E: serde::de::Error>(self, number: u64) -> Result<Value, E> {
+        self.one(number)
+    }
+    fn visit_i64<E: serde::de::Error>(self, number: i64) -> Result<Value, E> {
+        self.one(number)
+    }
+    fn visit_f64<E: serde::de::Error>(self, number: f64) -> Result<Value, E> {
+        self.one(number)
+    }
+    fn visit_bool<E: serde::de::Error>(self, truth: bool) -> Result<Value, E> {
+        self.one(truth)
+    }
+    fn visit_unit<E: serde::de::Error>(self) -> Result<Value, E> {
+        self.one(Value::Null)
+    }
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Value, A::Error> {
+        let mut values = Vec::new();
+        while let Some(value) = list.next_element_seed(Counted(self.0))? {
+            values.push(value);
+        }
+        self.one(values)
+    }
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Value, A::Error> {
+        let mut fields = Map::new();
+        while let Some(name) = map.next_key::<String>()? {
+            fields.insert(name, map.next_value_seed(Counted(self.0))?);
+        }
+        self.one(fields)
+    }
+}
+
 /// Reads the rest of a list without keeping it.
 fn drain<'de, A: SeqAccess<'de>>(mut list: A) -> Result<(), A::Error> {
     while list.next_element::<IgnoredAny>()?.is_some() {}
@@ -239,6 +314,19 @@ mod tests {
         assert!(read(&format!("{{{many}}}")).unwrap_err().to_string().contains("more than 64 fields"));
         let name = "ä".repeat(10_000);
         assert!(read(&format!(r#"{{"{name}":1}}"#)).unwrap().scalars[0].0.len() <= MAX_NAME);
+    }
+
+    #[test]
+    fn an_object_has_a_bounded_number_of_values() {
+        let text = r#"{"a":[1,-2,2.5,"x",{"b":null}],"c":true}"#;
+        let same: Value = serde_json::from_str(text).unwrap();
+        assert_eq!(Value::Object(object(text.as_bytes(), 9).unwrap()), same);
+        assert!(object(text.as_bytes(), 8).unwrap_err().to_string().contains("too many values"));
+        let nested = format!(r#"{{"a":{}{}}}"#, "[".repeat(100), "]".repeat(100));
+        assert!(object(nested.as_bytes(), 50).is_err());
+        for wrong in ["[]", "7", "{", "{} x", ""] {
+            assert!(object(wrong.as_bytes(), 100).is_err(), "{wrong}");
+        }
     }
 
     #[test]

@@ -3,7 +3,7 @@
 
 use std::time::Instant;
 
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use super::embeddings::{MAX_TOKENS, engine_error, with_warning};
 use super::load::work;
@@ -13,6 +13,8 @@ use crate::embedding::{MAX_TEXT_BYTES, Query, Stop};
 
 /// Most documents of one request, as with Cohere.
 const MAX_DOCUMENTS: usize = 1000;
+/// Most values in a request's JSON: a document is one, or an object with one, and there are a few fields.
+const MAX_VALUES: usize = 4 * MAX_DOCUMENTS;
 
 /// A checked request.
 #[derive(Debug)]
@@ -124,7 +126,7 @@ const CHANGE_THE_ANSWER: [&str; 7] = [
 ];
 
 fn parse(body: &[u8]) -> Result<Request, ApiError> {
-    let fields: Map<String, Value> = serde_json::from_slice(body).map_err(|e| {
+    let fields = super::body::object(body, MAX_VALUES).map_err(|e| {
         ApiError::plain(400, "invalid_json", format!("The body is not a JSON object as expected: {e}."))
     })?;
     let mut ignored = Vec::new();
