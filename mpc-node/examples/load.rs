@@ -19,6 +19,8 @@ use std::process::{Child, Command, ExitCode, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
 use load::{Crowd, deeds, member_gets_in, quantile, times};
 use sahara_mpc::client::{
     Assignment, Client, ClientOptions, Committee, Consumers, Member, Offer, Rounding, Visibility,
@@ -39,6 +41,9 @@ fn main() -> ExitCode {
         Some(at) => arguments.get(at + 1).and_then(|n| n.parse().ok()).unwrap_or_else(|| panic!("{name} NUMBER")),
         None => default,
     };
+    // Each connection of the crowd is a file of this process.
+    let files = getrlimit(Resource::Nofile);
+    setrlimit(Resource::Nofile, Rlimit { current: files.maximum, ..files }).unwrap();
     let crowd = Crowd { strangers: number("--strangers", 1000), keys: number("--keys", 200) };
     if measure(crowd, number("--jobs", 300)) { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

@@ -8,8 +8,8 @@
 //! incarnation is another one. A node that is killed has handed nothing back and loses its packs, which is always safe.
 //!
 //! A pack is *reserved* for a job and loaded before the job is opened, and destroyed (its file is gone) before anything
-//! masked by it leaves the node. Until then the job can give it back. A file has a checksum and is synced before its name
-//! is handed back; a damaged one is a lone half, and the next pack serves.
+//! masked by it leaves the node. Until then the job can give it back. A file has a checksum, and is synced together with its
+//! directory before a stopped node ends; a damaged one is a lone half, and the next pack serves.
 
 mod file;
 mod header;

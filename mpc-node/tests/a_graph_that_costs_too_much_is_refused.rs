@@ -10,8 +10,11 @@ use common::{Case, Network, case};
 use sahara_circuits::graph::{
     BoundOrigin, Graph, InputSpec, Node, NodeId, Op, RescaleUse, Shape, Table, TableId, WeightId, WeightSpec,
 };
+use sahara_circuits::model::CompiledModel;
+use sahara_circuits::testmodel::TestModel;
 use sahara_circuits::weights::Weights;
 use sahara_mpc::client::{Rounding, Visibility};
+use sahara_mpc::config::Limits;
 use sahara_mpc::protocol::{Cost, Plan};
 use sahara_mpc::wire::FailCode;
 
@@ -165,4 +168,29 @@ fn resident() -> i64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap();
     let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
     line.split_whitespace().nth(1).unwrap().parse::<i64>().unwrap() / 1024
+}
+
+/// One layer as wide as BERT-base, twelve times: what the default limits must let pass.
+#[test]
+fn twelve_layers_as_wide_as_bert_base_fit_the_default_limits() {
+    let folder = tempfile::tempdir().unwrap();
+    let shape = TestModel { layers: 1, hidden: 768, heads: 12, ffn: 3072, positions: 512 };
+    shape.write(folder.path(), 1).unwrap();
+    let model = CompiledModel::compile(folder.path(), "base", &mut |_| ()).unwrap();
+    let graph = model.graph(512).unwrap();
+    for visibility in [Visibility::Private, Visibility::Open] {
+        let one = Cost::of(&graph, Rounding::Exact, visibility);
+        let packs = one.dealt + one.prepared;
+        let twelve = Cost {
+            dealt: 12 * one.dealt,
+            prepared: 12 * one.prepared,
+            products: 12 * one.products,
+            rounds: 12 * one.rounds,
+            plan_memory: 12 * one.plan_memory,
+            material_memory: one.material_memory.map(|bytes| 12 * bytes),
+            evaluator_memory: one.evaluator_memory + 11 * packs,
+            ..one
+        };
+        twelve.check("base", &Limits::default().cost()).unwrap_or_else(|error| panic!("{error}: {twelve:?}"));
+    }
 }

@@ -160,7 +160,6 @@ fn as_first(node: &Arc<Node>, consumer: &mut Lane, job: Job) -> Result<Outcome, 
     meeting::meet(node, consumer, &job.run)?;
     let patience = node.config.timeouts.request();
     let _slot = slot(&node.first_slots, 1, consumer, patience)?.ok_or_else(busy)?;
-    let _memory = slot(&node.job_memory, job.memory, consumer, patience)?.ok_or_else(busy)?;
     let end = Instant::now() + patience;
     loop {
         still_wanted(consumer)?;
@@ -170,6 +169,8 @@ fn as_first(node: &Arc<Node>, consumer: &mut Lane, job: Job) -> Result<Outcome, 
         };
         let mut reserved = node.packs.reserve(&job.key, &job.run.job, patience)?.ok_or_else(no_pack)?;
         let id = reserved.id();
+        // Only now: a job that waits for its pack must not hold the memory in which the pack is made.
+        let _memory = slot(&node.job_memory, job.memory, consumer, patience)?.ok_or_else(busy)?;
         if let Err(error) = reserved.load(EvaluatorRole::First) {
             tracing::warn!(%error, "an unusable pack is destroyed");
             reserved.destroy()?;
