@@ -100,16 +100,19 @@ fn measure(crowd: Crowd, jobs: usize) -> bool {
     }
 
     let case = common::case(5);
-    let friends = keys[..crowd.keys / 5].iter().map(|key| key.public()).chain([honest.key()]);
-    let offer = Offer { consumers: Consumers::only(friends), ..case.offer(Visibility::Private) };
-    let sharing = owner.share(&offer, &|_, _| ()).unwrap();
-    let task = sharing.task(&case.graph, Assignment::ALL[0], Rounding::Exact).unwrap();
+    let share = |name: &str, consumers: Consumers| {
+        let offer = Offer { name: name.parse().unwrap(), consumers, ..case.offer(Visibility::Private) };
+        let sharing = owner.share(&offer, &|_, _| ()).unwrap();
+        sharing.task(&case.graph, Assignment::ALL[0], Rounding::Exact).unwrap()
+    };
+    let task = share("honest", Consumers::only([honest.key()]));
+    let own = share("crowd", Consumers::only(keys[..crowd.keys / 5].iter().map(|key| key.public())));
     times(&case, &honest, task, 20);
     let alone = times(&case, &honest, task, jobs);
     let memory_before: Vec<u64> = nodes.iter().map(Node::resident_megabytes).collect();
 
     let began = Instant::now();
-    let hostile = hostile::Hostile::start(&committee, deeds(&crowd, keys, task), 40);
+    let hostile = hostile::Hostile::start(&committee, deeds(&crowd, keys, own, task), 40);
     while hostile.connections() < (crowd.strangers + crowd.keys) as u64 {
         std::thread::sleep(Duration::from_millis(20));
     }

@@ -33,15 +33,18 @@ fn every_honest_job_is_answered() {
     });
     let case = case(3);
     let owner = network.client_of(owner);
-    let friends = Consumers::only(keys[..8].iter().map(|key| key.public()).chain([honest.public()]));
-    let offer = Offer { consumers: friends, ..case.offer(Visibility::Private) };
-    let sharing = owner.share(&offer, &|_, _| ()).unwrap();
-    let task = sharing.task(&case.graph, Assignment::ALL[0], Rounding::Exact).unwrap();
+    let share = |name: &str, consumers: Consumers| {
+        let offer = Offer { name: name.parse().unwrap(), consumers, ..case.offer(Visibility::Private) };
+        let sharing = owner.share(&offer, &|_, _| ()).unwrap();
+        sharing.task(&case.graph, Assignment::ALL[0], Rounding::Exact).unwrap()
+    };
+    let task = share("honest", Consumers::only([honest.public()]));
+    let own = share("crowd", Consumers::only(keys[..8].iter().map(|key| key.public())));
     let honest = network.client_of(honest);
     case.run(&honest, task, true).unwrap();
 
     let crowd = Crowd { strangers: 100, keys: 40 };
-    let hostile = hostile::Hostile::start(&network.committee, deeds(&crowd, keys, task), 6);
+    let hostile = hostile::Hostile::start(&network.committee, deeds(&crowd, keys, own, task), 6);
     while hostile.connections() < 140 {
         std::thread::sleep(std::time::Duration::from_millis(10));
     }

@@ -15,12 +15,13 @@ use super::hostile::Deed;
 pub struct Crowd {
     /// Connections that nobody admitted.
     pub strangers: usize,
-    /// Admitted keys, a fifth of which may use the model, too.
+    /// Admitted keys, a fifth of which may use a model.
     pub keys: usize,
 }
 
-/// What each hostile connection does; `insiders` may use the model of `task`.
-pub fn deeds(crowd: &Crowd, keys: &[Arc<Identity>], task: Task) -> Vec<Deed> {
+/// What each hostile connection does. The first fifth of the keys may use the model of `own`; the honest consumer's is
+/// another, so that no pack that they have made serves it. The other keys ask for that one, in vain.
+pub fn deeds(crowd: &Crowd, keys: &[Arc<Identity>], own: Task, honest: Task) -> Vec<Deed> {
     let strangers = (0..crowd.strangers).map(|n| match n % 5 {
         0 => Deed::Silence,
         1 => Deed::Drip,
@@ -28,7 +29,8 @@ pub fn deeds(crowd: &Crowd, keys: &[Arc<Identity>], task: Task) -> Vec<Deed> {
         3 => Deed::NoAdmission,
         _ => Deed::HugeHeader(keys[n % keys.len()].clone()),
     });
-    let pests = keys.iter().take(crowd.keys).map(|key| Deed::Pester(key.clone(), task));
+    let task = |n: usize| if n < crowd.keys / 5 { own } else { honest };
+    let pests = keys.iter().take(crowd.keys).enumerate().map(|(n, key)| Deed::Pester(key.clone(), task(n)));
     strangers.chain(pests).collect()
 }
 
