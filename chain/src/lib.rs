@@ -34,3 +34,14 @@ pub mod store;
 pub mod tx;
 pub mod validator;
 pub mod wallet;
+
+#[cfg(test)]
+mod tests {
+    use std::hint::black_box;
+
+    #[test]
+    fn a_number_that_overflows_stops_the_node_also_in_a_release() {
+        let sum = std::panic::catch_unwind(|| black_box(u64::MAX) + black_box(1));
+        assert!(sum.is_err(), "the workspace sets overflow-checks for this crate");
+    }
+}
