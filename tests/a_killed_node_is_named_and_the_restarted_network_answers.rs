@@ -9,8 +9,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use common::{Devnet, PATIENCE, Started, files_under, is_alive, kill_9, one_at_a_time};
-use sahara_mpc::transcript::SignedRecord;
-use sahara_mpc::wire::Message;
+use sahara_mpc::transcript::JobRecord;
 
 #[test]
 fn first_node() {
@@ -80,8 +79,8 @@ fn no_pack_served_twice(devnet: &Devnet) {
     for number in 1..=3 {
         let mut packs = BTreeSet::new();
         for (path, bytes) in files_under(&devnet.node_folder(number)) {
-            let Ok(transcript) = SignedRecord::decode(&bytes) else { continue };
-            let session = transcript.record.session;
+            let Ok(transcript) = JobRecord::decode(&bytes) else { continue };
+            let session = transcript.end.record.opening.session;
             assert!(packs.insert(session.pack), "pack {} served a second job: {}", session.pack, path.display());
         }
         assert!(packs.len() > 1, "node {number} keeps transcripts");

@@ -18,11 +18,10 @@ use sahara_mpc::manifest::SignedManifest;
 use sahara_mpc::models::{PartHeader, SharingRecord};
 use sahara_mpc::packs::{PackHeader, PackLimits, PackStore, Purpose};
 use sahara_mpc::protocol::EvaluatorRole;
-use sahara_mpc::transcript::SignedRecord;
-use sahara_mpc::wire::Message;
+use sahara_mpc::transcript::JobRecord;
 
 /// Bytes of a pack file before the corrections.
-const PACK_PREFIX: usize = 157;
+const PACK_PREFIX: usize = 317;
 
 #[test]
 fn version_1_graph_and_weights() {
@@ -43,18 +42,21 @@ fn version_1_graph_and_weights() {
 }
 
 #[test]
-fn version_2_transcript() {
-    let transcript = SignedRecord::decode(&read("v2/transcript.bin")).expect("a version 2 transcript");
-    assert!(transcript.is_signed(), "an old signature still holds");
-    assert_eq!((transcript.record.sent.frames, transcript.record.sent.bytes), (2, 6));
-    assert_eq!(transcript.encode(), read("v2/transcript.bin"));
+fn version_3_transcript() {
+    let bytes = read("v3/transcript.bin");
+    let record = JobRecord::decode(&bytes).expect("a version 3 transcript");
+    assert_eq!(record.faults(), [""; 0], "old signatures still hold");
+    let end = &record.end.record;
+    assert_eq!((end.rounds, end.bytes, record.checkpoints.len()), (17, [51, 68], 1));
+    assert_eq!(record.failure.as_deref(), Some("the lane broke"));
+    assert_eq!(record.encode(), bytes);
 }
 
 #[test]
-fn version_3_pack_is_taken_once_and_only_if_its_name_is_given_back() {
+fn version_4_pack_is_taken_once_and_only_if_its_name_is_given_back() {
     let home = tempfile::tempdir().expect("a temporary folder");
-    let bytes = read("v3/pack.bin");
-    let (header, _) = PackHeader::decode(&bytes[..PACK_PREFIX]).expect("a version 3 pack");
+    let bytes = read("v4/pack.bin");
+    let (header, _) = PackHeader::decode(&bytes[..PACK_PREFIX]).expect("a version 4 pack");
     assert_eq!((header.corrections, header.prepared), (5, 8));
     fs::write(home.path().join(format!("{}.pack", header.id)), bytes).expect("a writable folder");
     let limits = PackLimits { per_key: 4, bytes: 1 << 20, memory: 1 << 20 };
@@ -70,12 +72,6 @@ fn version_3_pack_is_taken_once_and_only_if_its_name_is_given_back() {
     assert_eq!((&contents.corrections[..], &contents.prepared[..]), (&b"fixes"[..], &b"products"[..]));
     assert!(store.reserve_this(&header.key, &header.id).is_none(), "a pack is taken once");
     assert_eq!(fs::read_dir(home.path()).expect("a folder").count(), 0, "and leaves nothing on disk");
-}
-
-#[test]
-fn packs_without_the_name_of_their_helpers_run_are_refused_by_name() {
-    let said = refusal("v2/pack.bin", &read("v2/pack.bin"));
-    assert!(said.contains("version 2"), "{said}");
 }
 
 #[test]
@@ -101,6 +97,14 @@ fn what_belongs_to_weights_without_an_owner_is_refused_by_name() {
 }
 
 #[test]
+fn what_no_helper_has_signed_is_refused_by_name() {
+    for (file, version) in [("v2/transcript.bin", 2), ("v2/pack.bin", 2), ("v3/pack.bin", 3)] {
+        let said = refusal(file, &read(file));
+        assert!(said.contains(&format!("version {version}")), "{file}: {said}");
+    }
+}
+
+#[test]
 fn version_1_configuration_and_committee() {
     let config = Config::parse(&text("v1/node.toml"), Path::new("/node")).expect("a version 1 configuration");
     assert_eq!(config.listen.to_string(), "127.0.0.1:7001");
@@ -113,7 +117,7 @@ fn version_1_configuration_and_committee() {
 fn unknown_versions_are_refused_by_name() {
     for (file, position) in [("v1/graph.bin", 7), ("v1/weights.bin", 8), ("v1/manifest.bin", 8), ("v1/sharing.bin", 8)]
         .into_iter()
-        .chain([("v2/transcript.bin", 8), ("v2/pack.bin", 8), ("v2/part.bin", 8)])
+        .chain([("v3/transcript.bin", 8), ("v4/pack.bin", 8), ("v2/part.bin", 8)])
     {
         let mut bytes = read(file);
         let version = file.as_bytes()[1] - b'0';
@@ -132,7 +136,7 @@ fn unknown_versions_are_refused_by_name() {
 #[test]
 fn every_cut_and_every_flipped_byte_is_an_answer_not_a_panic() {
     for file in
-        ["v1/graph.bin", "v1/weights.bin", "v1/manifest.bin", "v1/sharing.bin", "v2/transcript.bin", "v2/part.bin"]
+        ["v1/graph.bin", "v1/weights.bin", "v1/manifest.bin", "v1/sharing.bin", "v3/transcript.bin", "v2/part.bin"]
     {
         let bytes = read(file);
         for end in (0..bytes.len()).step_by(1 + bytes.len() / 300) {
@@ -152,7 +156,7 @@ fn refusal(file: &str, bytes: &[u8]) -> String {
     let said = match file.rsplit('/').next().unwrap_or_default() {
         "graph.bin" => Graph::from_bytes(bytes).err().map(|error| error.to_string()),
         "weights.bin" => Weights::from_bytes(bytes).err().map(|error| error.to_string()),
-        "transcript.bin" => SignedRecord::decode(bytes).err().map(|error| error.to_string()),
+        "transcript.bin" => JobRecord::decode(bytes).err().map(|error| error.to_string()),
         "pack.bin" => PackHeader::decode(&bytes[..bytes.len().min(PACK_PREFIX)]).err().map(|error| error.to_string()),
         "part.bin" => PartHeader::decode(bytes).err().map(|error| error.to_string()),
         "manifest.bin" => SignedManifest::decode(bytes).err().map(|error| error.to_string()),
@@ -195,8 +199,8 @@ fn write_this_versions_bytes() {
     use sahara_mpc::config::Parties;
     use sahara_mpc::identity::generate;
     use sahara_mpc::manifest::{AccessList, AccessRule, AssignmentShare, ClientPart, Manifest, Shares, layout_digest};
-    use sahara_mpc::protocol::{JobSecret, PackContents, Seed};
-    use sahara_mpc::transcript::{Session, Transcript};
+    use sahara_mpc::protocol::{PackContents, Seed};
+    use sahara_mpc::transcript::{Opening, PackSeal, Session, SignedSeal, Transcript};
     use sahara_mpc::wire::{Incarnation, PackId};
 
     let keep = |name: &str, bytes: &[u8]| {
@@ -252,13 +256,37 @@ fn write_this_versions_bytes() {
         assignment: Assignment::ALL[0],
         rounding: Rounding::Exact,
     };
-    let session =
-        Session { job: JobId([1; 16]), pack: PackId([2; 16]), task, evaluators: [own.public(), other.public()] };
-    let mut transcript = Transcript::new(session, 0, &JobSecret::from_bytes([8; 32]));
-    transcript.sent(b"one");
-    transcript.received(b"eins");
-    transcript.sent(b"two");
-    keep("v2/transcript.bin", &transcript.sign(&own).encode());
+    let helper = generate().expect("randomness");
+    let session = Session {
+        committee: [7; 32],
+        job: JobId([1; 16]),
+        pack: PackId([2; 16]),
+        task,
+        consumer: other.public(),
+        evaluators: [own.public(), other.public()],
+        helper: helper.public(),
+    };
+    let seal = PackSeal { seeds: [[1; 32], [2; 32]], corrections: [3; 32] };
+    let seal: SignedSeal = seal.sign(&session.committee, &session.pack, &task, &helper);
+    let opening = Opening { session, inputs: [[4; 32], [5; 32]], seal: seal.seal };
+    let salt = || Seed::from_bytes([8; 32]);
+    let request = other.sign(&opening.request_digest());
+    let open = |own: usize, key| Transcript::open(opening, own, [request, seal.signature], [salt(), salt()], key);
+    let mut both = [open(0, &own), open(1, &other)];
+    let signatures = both.each_ref().map(Transcript::signature);
+    for (i, transcript) in both.iter_mut().enumerate() {
+        transcript.join([&salt(), &salt()], signatures[1 - i]).expect("both sign one opening");
+    }
+    for _ in 0..17 {
+        let due = [both[0].checkpoint(&own), both[1].checkpoint(&other)];
+        if let Some(theirs) = due[1] {
+            both[0].countersigned(theirs).expect("both saw the same");
+        }
+        both[0].round(b"one", b"eins");
+        both[1].round(b"eins", b"one");
+    }
+    let [first, _] = both;
+    keep("v3/transcript.bin", &first.close(None, Some("the lane broke"), 9, &own).0.encode());
 
     let pack = PackHeader {
         id: PackId([2; 16]),
@@ -267,6 +295,7 @@ fn write_this_versions_bytes() {
         role: EvaluatorRole::Second,
         corrections: 5,
         prepared: 8,
+        seal,
     };
     let front = pack.encode(&Seed::from_bytes([9; 32]));
     assert_eq!(front.len(), PACK_PREFIX);
@@ -281,7 +310,7 @@ fn write_this_versions_bytes() {
         prepared: b"products".to_vec(),
     };
     promised.stage(pack, contents).expect("a writable folder").commit(Instant::now());
-    keep("v3/pack.bin", &fs::read(folder.path().join(format!("{}.pack", pack.id))).expect("just written"));
+    keep("v4/pack.bin", &fs::read(folder.path().join(format!("{}.pack", pack.id))).expect("just written"));
     let part = PartHeader { manifest: signed.id(), masked_for: Some(Assignment::ALL[2]), len: 77 };
     keep("v2/part.bin", &part.encode());
 

@@ -3,7 +3,7 @@
 
 use libfuzzer_sys::fuzz_target;
 use sahara_mpc::status::NodeStatus;
-use sahara_mpc::transcript::SignedRecord;
+use sahara_mpc::transcript::{SignedRecord, SignedSeal};
 use sahara_mpc::wire::{
     AskJob, Begin, Deal, DeleteSharing, Fail, FindSharing, GetClientPart, HandBack, Hello, Kind, Message, OpenJob, OpenReply, Piece,
     Prepare, Presence, Progress, PutAccess, Reclaim, Reclaimed, Run, RunReply, Share, SharingList, SharingReply, parse_header,
@@ -39,6 +39,7 @@ fuzz_target!(|bytes: &[u8]| {
         Kind::OpenJob => drop(OpenJob::decode(payload)),
         Kind::OpenReply => drop(OpenReply::decode(payload)),
         Kind::Transcript => drop(SignedRecord::decode(payload)),
+        Kind::Seal => drop(SignedSeal::decode(payload)),
         Kind::ListSharings | Kind::GoOn | Kind::Commit => {}
         Kind::Done | Kind::Chunk | Kind::Status | Kind::DealAccept | Kind::DealReady | Kind::DealCommit | Kind::Round => {}
     }

@@ -1,8 +1,8 @@
-//! A signed transcript: what is read is written back to the same bytes.
+//! Records of a job: what is read has an answer to whether it holds and fits another; ends are written back to the same bytes.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use sahara_mpc::transcript::SignedRecord;
+use sahara_mpc::transcript::{DealtRecord, JobRecord, Openings, SignedRecord, verify};
 use sahara_mpc::wire::Message;
 
 fuzz_target!(|bytes: &[u8]| {
@@ -10,4 +10,13 @@ fuzz_target!(|bytes: &[u8]| {
         assert_eq!(record.encode(), bytes);
         let _ = record.is_signed();
     }
+    if let Ok(record) = JobRecord::decode(bytes) {
+        let _ = record.faults();
+        let _ = verify([&record, &record], None);
+    }
+    if let Ok(record) = DealtRecord::decode(bytes) {
+        assert_eq!(record.encode(), bytes);
+        let _ = record.is_signed();
+    }
+    let _ = Openings::decode(bytes);
 });

@@ -75,8 +75,12 @@ pub struct Config {
     pub consumers: Admission,
     /// Packs that this node, as first evaluator, has made ahead for each task it has served.
     pub packs_ahead: u32,
-    /// Transcripts kept on disk.
-    pub transcripts_kept: u32,
+    /// What the operator should know of a setting of an older version that has no effect any more.
+    pub retired: Option<&'static str>,
+    /// Days for which records of jobs are kept.
+    pub transcript_days: u32,
+    /// Megabytes of records of jobs in all; the oldest go first.
+    pub transcript_megabytes: u64,
     /// Limits.
     pub limits: Limits,
     /// Time-outs.
@@ -317,6 +321,9 @@ impl Config {
         let owners = file.owners.admission("owners")?;
         let consumers = file.consumers.admission("consumers")?;
         let (limits, timeouts) = (file.limits, file.timeouts);
+        let retired = file.transcripts_kept.is_some().then_some(
+            "transcripts_kept has no effect any more: records are kept by transcript_days and transcript_megabytes",
+        );
         let positive = [
             ("limits.handshakes", u64::from(limits.handshakes)),
             ("limits.handshakes_per_address", u64::from(limits.handshakes_per_address)),
@@ -334,6 +341,8 @@ impl Config {
             ("limits.upload_megabytes", limits.upload_megabytes),
             ("limits.packs", u64::from(limits.packs)),
             ("limits.owner_sharings", u64::from(limits.owner_sharings)),
+            ("transcript_days", u64::from(file.transcript_days)),
+            ("transcript_megabytes", file.transcript_megabytes),
             ("timeouts.connect", timeouts.connect),
             ("timeouts.round", timeouts.round),
             ("timeouts.meet", timeouts.meet),
@@ -356,7 +365,9 @@ impl Config {
             owners,
             consumers,
             packs_ahead: file.packs_ahead.min(limits.packs),
-            transcripts_kept: file.transcripts_kept,
+            retired,
+            transcript_days: file.transcript_days,
+            transcript_megabytes: file.transcript_megabytes,
             limits,
             timeouts,
         })
@@ -389,8 +400,12 @@ struct File {
     consumers: Keys,
     #[serde(default)]
     packs_ahead: u32,
-    #[serde(default = "default_transcripts")]
-    transcripts_kept: u32,
+    /// Of older configurations.
+    transcripts_kept: Option<toml::Value>,
+    #[serde(default = "default_transcript_days")]
+    transcript_days: u32,
+    #[serde(default = "default_transcript_megabytes")]
+    transcript_megabytes: u64,
     #[serde(default)]
     limits: Limits,
     #[serde(default)]
@@ -451,8 +466,12 @@ fn default_committee() -> PathBuf {
     "committee.toml".into()
 }
 
-fn default_transcripts() -> u32 {
-    1000
+fn default_transcript_days() -> u32 {
+    30
+}
+
+fn default_transcript_megabytes() -> u64 {
+    4096
 }
 
 fn template(listen: impl Display, metrics: Option<SocketAddr>, parties: &Parties) -> String {
@@ -484,8 +503,10 @@ consumers = {consumers}
 # Preprocessing packs made ahead for each task that this node has served as first evaluator.
 packs_ahead = 0
 
-# Signed transcripts kept on disk; the oldest go first.
-transcripts_kept = {kept}
+# Signed records of jobs are kept for so long, and the names of jobs, so that none is accepted twice.
+# Beyond the megabytes the oldest records go before their time.
+transcript_days = {days}
+transcript_megabytes = {megabytes}
 
 [limits]
 handshakes = {handshakes}              # connections whose key is not known yet
@@ -518,7 +539,8 @@ idle = {idle}    # an unused connection
 pack = {pack}  # a pack that no job takes
 shutdown = {shutdown} # what running jobs get when the node is stopped
 "#,
-        kept = default_transcripts(),
+        days = default_transcript_days(),
+        megabytes = default_transcript_megabytes(),
         handshakes = l.handshakes,
         handshakes_address = l.handshakes_per_address,
         lanes = l.lanes,

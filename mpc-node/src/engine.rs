@@ -7,8 +7,8 @@ use thiserror::Error;
 
 pub use crate::protocol::{
     Assignment, Cost, CostLimits, Evaluator, EvaluatorRole, JobSecret, MaskDomain, PackContents, Plan, ProtocolError,
-    Rounding, Seed, Step, TooCostly, Visibility, WeightMaterial, combine_outputs, deal, mask_weights, prepare,
-    share_inputs,
+    Rounding, Seed, Step, TooCostly, Visibility, WeightMaterial, ZeroSharing, combine_outputs, deal, mask_weights,
+    prepare, share_inputs,
 };
 pub use sahara_circuits::codec::{GraphId, MAX_GRAPH_BYTES};
 

@@ -305,6 +305,11 @@ impl Lane {
 
     /// Receives exactly `len` bytes of bulk data. `len` has been checked against a limit by the caller.
     pub fn receive_stream(&mut self, len: usize) -> Result<Vec<u8>, LaneError> {
+        self.receive_stream_with(len, &mut |_| ())
+    }
+
+    /// The same, each chunk shown to `each` as it comes: a hash reads it while it is still in the cache.
+    pub fn receive_stream_with(&mut self, len: usize, each: &mut dyn FnMut(&[u8])) -> Result<Vec<u8>, LaneError> {
         // Memory of this size is claimed by the system only as it is written.
         let mut bytes = vec![0; len];
         let mut filled = 0;
@@ -314,6 +319,7 @@ impl Lane {
                 return Err(self.unexpected(kind, n));
             }
             self.fill(&mut bytes[filled..filled + n])?;
+            each(&bytes[filled..filled + n]);
             filled += n;
         }
         Ok(bytes)
@@ -338,18 +344,28 @@ impl Lane {
         Ok(())
     }
 
-    /// One round: sends a frame and receives one of exactly the same length, both at the same time.
-    pub fn exchange(&mut self, send: &[u8]) -> Result<Secret<u8>, LaneError> {
-        let head = header(Kind::Round, send.len());
-        let (mut position, mut got) = (0, [0; HEADER]);
-        self.pump([&head, send], &mut position, &mut got, Until::Received)?;
+    /// One round: sends a frame and receives one of exactly the same length, both at the same time. With a `front`,
+    /// both frames begin with as many bytes more, and the other side's are given, too.
+    pub fn exchange(&mut self, front: Option<&[u8; 64]>, send: &[u8]) -> Result<([u8; 64], Secret<u8>), LaneError> {
+        let front_len = front.map_or(0, |front| front.len());
+        let mut head = [0; HEADER + 64];
+        head[..HEADER].copy_from_slice(&header(Kind::Round, front_len + send.len()));
+        if let Some(front) = front {
+            head[HEADER..].copy_from_slice(front);
+        }
+        let head = &head[..HEADER + front_len];
+        let (mut position, mut got, mut theirs) = (0, [0; HEADER], [0; 64]);
+        self.pump([head, send], &mut position, &mut got, Until::Received)?;
         let (kind, len) = self.check_header(got)?;
-        if kind != Kind::Round || len != send.len() {
+        if kind != Kind::Round || len != front_len + send.len() {
             return Err(self.unexpected(kind, len));
         }
-        let mut receive = Secret::from(vec![0; len]);
-        self.pump([&head, send], &mut position, &mut receive, Until::Both)?;
-        Ok(receive)
+        if front.is_some() {
+            self.pump([head, send], &mut position, &mut theirs, Until::Received)?;
+        }
+        let mut receive = Secret::from(vec![0; send.len()]);
+        self.pump([head, send], &mut position, &mut receive, Until::Both)?;
+        Ok((theirs, receive))
     }
 
     /// Reports a failure to the other side before giving up the lane. Best effort.

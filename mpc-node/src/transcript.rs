@@ -1,241 +1,195 @@
-//! Transcripts: per job and direction a hash chain over every frame between the evaluators, signed at the end.
+//! Transcripts that can blame: what two evaluators of a job agreed on before it, signed as it went, and signed at its end.
 //!
-//! Each link is BLAKE3, keyed by the job's secret, of the chain so far, the frame's number and the frame: heads under
-//! a key that the helper or the consumer could derive would let it test guesses of what is in a small frame. The heads of both
-//! sides must agree (what one sent is what the other received), so a dispute can find the first frame that differs.
+//! Before the first round both sign the [`Opening`]: who, what, and commitments to inputs, seeds and corrections. Each
+//! frame has a digest keyed by the job's secret (under a key that the helper or the consumer could derive, a digest
+//! would let it test guesses of what is in a small frame). The digests of each direction form a hash chain, and every
+//! [`WINDOW`] rounds each side signs both heads and checks the other's signature, carried by the next round's frame.
+//! So there is never one word against another for longer than a window.
+
+mod file;
+mod live;
+mod record;
+mod seal;
+#[cfg(test)]
+mod tests;
+mod verify;
 
 use crate::codec::{DecodeError, Reader, Writer};
-use crate::engine::JobSecret;
+use crate::engine::Seed;
 use crate::identity::{Identity, PublicKey};
-use crate::wire::{JobId, Kind, Message, PackId, Task};
+use crate::wire::{JobId, PackId, Run, Share, Task};
 use zeroize::Zeroizing;
 
-const MAGIC: &[u8; 8] = b"SHTRANS\0";
-const VERSION: u16 = 2;
+pub use file::{Checkpoint, JobRecord, Openings, Signatures};
+pub use live::{Contradiction, Transcript};
+pub use record::{Record, SignedRecord};
+pub use seal::{CorrectionsHash, DealtRecord, PackSeal, SignedSeal, seed_commitment};
+pub use verify::{Contradicted, Parted, Verdict, verify};
 
-/// What a session's chains are bound to.
+/// Rounds after which both sides sign.
+pub const WINDOW: u32 = 16;
+/// How the two directions are called: first evaluator to second, second to first.
+pub const DIRECTIONS: [&str; 2] = ["first to second", "second to first"];
+
+/// A digest or commitment.
+pub type Digest = [u8; 32];
+
+/// Who computes what for whom with which pack.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Session {
+    /// [`crate::committee::Committee::digest`].
+    pub committee: Digest,
     /// The job.
     pub job: JobId,
     /// The pack used up.
     pub pack: PackId,
-    /// What was computed.
+    /// What is computed: manifest (and so owner, weights and their masks), graph, roles, rounding.
     pub task: Task,
+    /// Who asked.
+    pub consumer: PublicKey,
     /// Keys of the first and the second evaluator.
     pub evaluators: [PublicKey; 2],
+    /// Key of the helper.
+    pub helper: PublicKey,
 }
 
-impl Session {
-    fn write(&self, w: &mut Writer) {
-        w.bytes(&self.job.0).bytes(&self.pack.0);
-        self.task.write(w);
-        w.bytes(&self.evaluators[0].0).bytes(&self.evaluators[1].0);
-    }
-
-    /// Names the session.
-    pub fn digest(&self) -> [u8; 32] {
-        let mut w = Writer::default();
-        self.write(&mut w);
-        blake3::derive_key("sahara 2026 transcript session v1", &w.0)
-    }
-}
-
-/// One direction's chain.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Chain {
-    /// Frames so far.
-    pub frames: u64,
-    /// Bytes of their payloads.
-    pub bytes: u64,
-    /// Hash of it all.
-    pub head: [u8; 32],
-}
-
-impl Chain {
-    fn start(key: &[u8; 32], sender: &PublicKey) -> Self {
-        Self { frames: 0, bytes: 0, head: *blake3::keyed_hash(key, &sender.0).as_bytes() }
-    }
-
-    fn link(&mut self, key: &[u8; 32], frame: &[u8]) {
-        let mut hasher = blake3::Hasher::new_keyed(key);
-        hasher.update(&self.head).update(&self.frames.to_le_bytes()).update(frame);
-        self.head = *hasher.finalize().as_bytes();
-        self.frames += 1;
-        self.bytes += frame.len() as u64;
-    }
-
-    fn write(&self, w: &mut Writer) {
-        w.u64(self.frames).u64(self.bytes).bytes(&self.head);
-    }
-
-    fn read(r: &mut Reader<'_>) -> Result<Self, DecodeError> {
-        Ok(Self { frames: r.u64()?, bytes: r.u64()?, head: r.array()? })
-    }
-}
-
-/// Both chains of one job, as one evaluator sees them.
-pub struct Transcript {
-    session: Session,
-    key: Zeroizing<[u8; 32]>,
-    signer: PublicKey,
-    sent: Chain,
-    received: Chain,
-}
-
-impl Transcript {
-    /// Empty chains of a session; `own` is 0 for the first evaluator, 1 for the second.
-    pub fn new(session: Session, own: usize, secret: &JobSecret) -> Self {
-        let key = secret.transcript_key();
-        let signer = session.evaluators[own];
-        let other = session.evaluators[1 - own];
-        Self { sent: Chain::start(&key, &signer), received: Chain::start(&key, &other), signer, session, key }
-    }
-
-    /// Adds a frame that was sent.
-    pub fn sent(&mut self, frame: &[u8]) {
-        self.sent.link(&self.key, frame);
-    }
-
-    /// Adds a frame that was received.
-    pub fn received(&mut self, frame: &[u8]) {
-        self.received.link(&self.key, frame);
-    }
-
-    /// The signed end.
-    pub fn sign(self, identity: &Identity) -> SignedRecord {
-        let record = Record { session: self.session, signer: self.signer, sent: self.sent, received: self.received };
-        let signature = identity.sign(&record.signed_bytes());
-        SignedRecord { record, signature }
-    }
-}
-
-/// The end of a transcript as one evaluator saw it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Record {
-    /// What the chains are bound to.
+/// What both evaluators sign before the first round.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Opening {
+    /// Who and what.
     pub session: Session,
-    /// Who saw it so.
-    pub signer: PublicKey,
-    /// What the signer sent.
-    pub sent: Chain,
-    /// What the signer received.
-    pub received: Chain,
+    /// The consumer's commitments to both evaluators' input shares ([`input_commitment`]); the consumer signs them.
+    pub inputs: [Digest; 2],
+    /// The helper's commitments to the pack; the helper signs them.
+    pub seal: PackSeal,
 }
 
-impl Record {
+impl Opening {
     fn write(&self, w: &mut Writer) {
-        w.bytes(MAGIC).u16(VERSION);
-        self.session.write(w);
-        w.bytes(&self.signer.0);
-        self.sent.write(w);
-        self.received.write(w);
-    }
-
-    fn signed_bytes(&self) -> Vec<u8> {
-        let mut w = Writer::default();
-        self.write(&mut w);
-        w.0
-    }
-}
-
-/// A record and its signature.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SignedRecord {
-    /// What is signed.
-    pub record: Record,
-    /// Ed25519 signature by `record.signer`.
-    pub signature: [u8; 64],
-}
-
-impl SignedRecord {
-    /// Whether the signer signed it and is one of the evaluators.
-    pub fn is_signed(&self) -> bool {
-        let record = &self.record;
-        record.session.evaluators.contains(&record.signer)
-            && record.signer.verifies(&record.signed_bytes(), &self.signature)
-    }
-
-    /// Whether two evaluators' records tell the same story.
-    pub fn agrees_with(&self, other: &Self) -> bool {
-        let (a, b) = (&self.record, &other.record);
-        a.session == b.session && a.signer != b.signer && a.sent == b.received && a.received == b.sent
-    }
-}
-
-impl Message for SignedRecord {
-    const KIND: Kind = Kind::Transcript;
-    const NAME: &'static str = "transcript";
-
-    fn write(&self, w: &mut Writer) {
-        self.record.write(w);
-        w.bytes(&self.signature);
+        let s = &self.session;
+        w.bytes(&s.committee).bytes(&s.job.0).bytes(&s.pack.0);
+        s.task.write(w);
+        w.bytes(&s.consumer.0).bytes(&s.evaluators[0].0).bytes(&s.evaluators[1].0).bytes(&s.helper.0);
+        w.bytes(&self.inputs[0]).bytes(&self.inputs[1]);
+        self.seal.write(w);
     }
 
     fn read(r: &mut Reader<'_>) -> Result<Self, DecodeError> {
-        r.header(MAGIC, VERSION)?;
         let session = Session {
+            committee: r.array()?,
             job: JobId(r.array()?),
             pack: PackId(r.array()?),
             task: Task::read(r)?,
+            consumer: PublicKey(r.array()?),
             evaluators: [PublicKey(r.array()?), PublicKey(r.array()?)],
+            helper: PublicKey(r.array()?),
         };
-        let record =
-            Record { session, signer: PublicKey(r.array()?), sent: Chain::read(r)?, received: Chain::read(r)? };
-        Ok(Self { record, signature: r.array()? })
+        Ok(Self { session, inputs: [r.array()?, r.array()?], seal: PackSeal::read(r)? })
+    }
+
+    /// Names the opening, and with it the job; this is what the evaluators sign.
+    pub fn digest(&self) -> Digest {
+        let mut w = Writer::default();
+        self.write(&mut w);
+        blake3::derive_key("sahara 2026 job opening v1", &w.0)
+    }
+
+    /// What the consumer signs.
+    pub fn request_digest(&self) -> Digest {
+        request_digest(&self.session.committee, &self.session.job, &self.session.task, &self.inputs)
+    }
+
+    /// What the helper signs.
+    pub fn seal_digest(&self) -> Digest {
+        self.seal.digest(&self.session.committee, &self.session.pack, &self.session.task)
+    }
+
+    /// What differs between two openings, in words.
+    pub fn differences(&self, other: &Self) -> Vec<&'static str> {
+        let (a, b) = (&self.session, &other.session);
+        [
+            (a.committee != b.committee, "committee"),
+            (a.job != b.job, "job"),
+            (a.pack != b.pack, "pack"),
+            (a.task != b.task, "task"),
+            (a.consumer != b.consumer, "consumer"),
+            ((a.evaluators, a.helper) != (b.evaluators, b.helper), "roles"),
+            (self.inputs != other.inputs, "commitments to the inputs"),
+            (self.seal.seeds != other.seal.seeds, "commitments to the seeds"),
+            (self.seal.corrections != other.seal.corrections, "commitment to the corrections"),
+        ]
+        .into_iter()
+        .filter_map(|(differs, what)| differs.then_some(what))
+        .collect()
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::engine::{Assignment, GraphId, Rounding};
-    use crate::identity::generate;
+/// What a consumer signs when it asks: the job and both input shares, fixed before either evaluator has begun.
+pub fn request_digest(committee: &Digest, job: &JobId, task: &Task, inputs: &[Digest; 2]) -> Digest {
+    let mut w = Writer::default();
+    w.bytes(committee).bytes(&job.0);
+    task.write(&mut w);
+    w.bytes(&inputs[0]).bytes(&inputs[1]);
+    blake3::derive_key("sahara 2026 job request v1", &w.0)
+}
 
-    fn records(frames: &[(&[u8], &[u8])], other_view: &[(&[u8], &[u8])]) -> [SignedRecord; 2] {
-        let identities = [generate().unwrap(), generate().unwrap()];
-        let session = Session {
-            job: JobId([1; 16]),
-            pack: PackId([2; 16]),
-            task: Task {
-                manifest: crate::wire::ManifestId([4; 32]),
-                graph: GraphId([3; 32]),
-                assignment: Assignment::ALL[0],
-                rounding: Rounding::Exact,
-            },
-            evaluators: [identities[0].public(), identities[1].public()],
-        };
-        let secret = JobSecret::from_bytes([4; 32]);
-        let mut both = [Transcript::new(session, 0, &secret), Transcript::new(session, 1, &secret)];
-        for (a, b) in frames {
-            both[0].sent(a);
-            both[0].received(b);
-        }
-        for (a, b) in other_view {
-            both[1].sent(b);
-            both[1].received(a);
-        }
-        let [a, b] = both;
-        [a.sign(&identities[0]), b.sign(&identities[1])]
-    }
+/// A consumer's signed requests for one job, to the first and the second evaluator.
+///
+/// # Errors
+/// When the operating system gives no random bytes for the salts.
+pub fn sign_requests(
+    identity: &Identity,
+    committee: &Digest,
+    job: JobId,
+    task: Task,
+    shares: &[Share; 2],
+) -> Result<[Run; 2], getrandom::Error> {
+    let salts = [Seed::random()?, Seed::random()?];
+    let inputs = [0, 1].map(|i| input_commitment(salts[i].as_bytes(), i, &shares[i]));
+    let signature = identity.sign(&request_digest(committee, &job, &task, &inputs));
+    Ok(salts.map(|salt| Run { job, task, inputs, salt, signature }))
+}
 
-    #[test]
-    fn equal_views_agree_and_any_change_is_seen() {
-        let story: &[(&[u8], &[u8])] = &[(b"one", b"eins"), (b"two", b"zwei")];
-        let [a, b] = records(story, story);
-        assert!(a.is_signed() && b.is_signed() && a.agrees_with(&b) && b.agrees_with(&a));
-        assert!(!a.agrees_with(&a));
-        assert_eq!(SignedRecord::decode(&a.encode()).unwrap(), a);
-        assert_eq!((a.record.sent.frames, a.record.sent.bytes), (2, 6));
+/// Hiding commitment to an evaluator's input share; the consumer draws a salt for each.
+pub fn input_commitment(salt: &[u8; 32], evaluator: usize, share: &Share) -> Digest {
+    share_commitment("sahara 2026 input share commitment v1", salt, evaluator, share)
+}
 
-        let changed: [&[(&[u8], &[u8])]; 3] =
-            [&[(b"one", b"eins"), (b"twO", b"zwei")], &[(b"two", b"zwei"), (b"one", b"eins")], &[(b"one", b"eins")]];
-        for view in changed {
-            let [a, b] = records(story, view);
-            assert!(!a.agrees_with(&b));
-        }
-        let mut forged = a.clone();
-        forged.record.sent.frames += 1;
-        assert!(!forged.is_signed());
-    }
+/// Hiding commitment to an evaluator's output share; the evaluator draws the salt and tells the consumer only, because
+/// the other evaluator could test guesses of the answer.
+pub fn output_commitment(salt: &[u8; 32], evaluator: usize, share: &Share) -> Digest {
+    share_commitment("sahara 2026 output share commitment v1", salt, evaluator, share)
+}
+
+fn share_commitment(context: &str, salt: &[u8; 32], evaluator: usize, share: &Share) -> Digest {
+    let bytes = Zeroizing::new(crate::wire::Message::encode(share));
+    let mut hasher = blake3::Hasher::new_derive_key(context);
+    hasher.update(salt).update(&[evaluator as u8]).update(&bytes);
+    *hasher.finalize().as_bytes()
+}
+
+/// The digest of one frame.
+fn frame_digest(key: &[u8; 32], direction: usize, round: u32, frame: &[u8]) -> Digest {
+    let mut hasher = blake3::Hasher::new_keyed(key);
+    hasher.update(&[direction as u8]).update(&round.to_le_bytes()).update(frame);
+    *hasher.finalize().as_bytes()
+}
+
+/// The start of both chains, and each next head: anybody can recompute them from the digests.
+fn first_heads(opening: &Digest) -> [Digest; 2] {
+    [0u8, 1].map(|direction| *blake3::keyed_hash(opening, &[direction]).as_bytes())
+}
+
+fn next_head(opening: &Digest, head: &Digest, digest: &Digest) -> Digest {
+    let mut link = [0; 64];
+    link[..32].copy_from_slice(head);
+    link[32..].copy_from_slice(digest);
+    *blake3::keyed_hash(opening, &link).as_bytes()
+}
+
+/// What both sides sign every [`WINDOW`] rounds.
+fn checkpoint_digest(opening: &Digest, secret: &Digest, rounds: u32, heads: &[Digest; 2]) -> Digest {
+    let mut w = Writer::default();
+    w.bytes(opening).bytes(secret).u32(rounds).bytes(&heads[0]).bytes(&heads[1]);
+    blake3::derive_key("sahara 2026 job checkpoint v1", &w.0)
 }

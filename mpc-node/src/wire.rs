@@ -23,7 +23,7 @@ pub use models::{
 pub use packs::{AskJob, HandBack, Incarnation, MAX_NAMES, PackNames, Presence, Reclaim, Reclaimed};
 
 /// Version of the lane's language, in the [`Hello`].
-pub const VERSION: u16 = 2;
+pub const VERSION: u16 = 3;
 /// Bytes of a frame's header.
 pub const HEADER: usize = 8;
 /// Largest frame that begins a request.
@@ -94,6 +94,8 @@ pub enum Kind {
     AskJob = 70,
     /// Answer to `AskJob`: [`Presence`].
     Presence = 71,
+    /// Helper to evaluator, after the corrections: what the helper signs of the pack, [`crate::transcript::SignedSeal`].
+    Seal = 34,
     /// Request to an evaluator: [`Run`], followed by `Input`.
     Run = 40,
     /// The consumer's share of the inputs.
@@ -116,8 +118,8 @@ impl Kind {
         use Kind::{
             AskJob, Begin, Chunk, ClientPart, Commit, Deal, DealAccept, DealCommit, DealReady, DeleteSharing, Done,
             Fail, FindSharing, GoOn, HandBack, Hello, Input, ListSharings, OpenJob, OpenReply, Piece, Prepare,
-            Presence, Progress, PutAccess, Reclaim, Reclaimed, Round, Run, RunReply, SharingList, SharingReply, Status,
-            StatusReply, Transcript,
+            Presence, Progress, PutAccess, Reclaim, Reclaimed, Round, Run, RunReply, Seal, SharingList, SharingReply,
+            Status, StatusReply, Transcript,
         };
         [
             Hello,
@@ -148,6 +150,7 @@ impl Kind {
             Reclaimed,
             AskJob,
             Presence,
+            Seal,
             Run,
             Input,
             RunReply,
@@ -185,7 +188,7 @@ impl Kind {
             Self::Begin | Self::PutAccess => MAX_MANIFEST + 64,
             Self::SharingReply => 2 * MAX_MANIFEST,
             Self::SharingList => 256 << 10,
-            Self::Prepare | Self::Deal | Self::Run | Self::OpenReply | Self::Progress => 256,
+            Self::Prepare | Self::Deal | Self::Seal | Self::Run | Self::OpenReply | Self::Progress => 256,
             Self::Fail | Self::Transcript => 2048,
             Self::AskJob | Self::Presence => 256,
             Self::HandBack | Self::Reclaim | Self::Reclaimed => 48 << 10,

@@ -15,7 +15,8 @@ use sahara_mpc::engine::{Seed, share_inputs};
 use sahara_mpc::identity;
 use sahara_mpc::lane::Lane;
 use sahara_mpc::meter::{Meter, Traffic};
-use sahara_mpc::wire::{FailCode, Kind, Run, Share};
+use sahara_mpc::transcript::sign_requests;
+use sahara_mpc::wire::{FailCode, Kind, Share};
 
 const TIME: Duration = Duration::from_secs(20);
 
@@ -33,9 +34,12 @@ fn ask_one(network: &Network, case: &Case, task: Task, node: u8) -> Lane {
     let id = identity::generate().unwrap();
     let mut lane = Lane::connect(&id, &network.committee, node, TIME, Arc::new(Meter::default())).unwrap();
     lane.begin("in the test", Traffic::Client, TIME);
-    let [share, _] = share_inputs(&case.inputs, &Seed::random().unwrap());
-    lane.send(&Run { job: JobId::random().unwrap(), task }).unwrap();
-    lane.send(&Share(share)).unwrap();
+    let shares = share_inputs(&case.inputs, &Seed::random().unwrap()).map(Share);
+    let job = JobId::random().unwrap();
+    let runs = sign_requests(&id, &network.committee.digest(), job, task, &shares).unwrap();
+    let evaluator = usize::from(node != task.assignment.evaluators()[0]);
+    lane.send(&runs[evaluator]).unwrap();
+    lane.send(&shares[evaluator]).unwrap();
     lane
 }
 
@@ -72,7 +76,7 @@ fn jobs_that_run_at_the_same_time_each_get_a_pack() {
         for answer in answers {
             let answer = answer.unwrap();
             assert_eq!(answer.outputs, case.expected);
-            assert!(packs.insert(answer.transcripts[0].record.session.pack));
+            assert!(packs.insert(answer.transcripts[0].record.opening.session.pack));
         }
     }
     assert_eq!(packs.len(), 24);

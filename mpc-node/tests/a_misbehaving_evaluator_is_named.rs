@@ -12,14 +12,15 @@ use std::time::{Duration, Instant};
 use common::{Case, Network, case};
 use sahara_mpc::channel::Channel;
 use sahara_mpc::client::{Assignment, ClientError, Rounding, Visibility};
-use sahara_mpc::engine::{JobSecret, Seed};
-use sahara_mpc::identity::{self, Identity};
+use sahara_mpc::committee::Committee;
+use sahara_mpc::engine::Seed;
+use sahara_mpc::identity::{self, Identity, PublicKey};
 use sahara_mpc::lane::{Lane, LaneError};
 use sahara_mpc::meter::{Meter, Traffic};
 use sahara_mpc::tls::{Admission, server_config};
-use sahara_mpc::transcript::{Session, Transcript};
+use sahara_mpc::transcript::{JobRecord, Opening, Session, SignedSeal, Transcript};
 use sahara_mpc::wire::{
-    Begin, Caller, Deal, FailCode, Kind, Message, OpenJob, OpenReply, PackId, Piece, Presence, SharingReply,
+    Begin, Caller, Deal, FailCode, Kind, Message, OpenJob, OpenReply, PackId, Piece, Presence, Run, Share, SharingReply,
 };
 
 const TIME: Duration = Duration::from_secs(20);
@@ -32,6 +33,8 @@ enum Act {
     WrongKind,
     OversizedFrame,
     SayWhy,
+    OtherOpening,
+    OtherWindow,
     OtherTranscript,
     NoPack,
 }
@@ -73,6 +76,18 @@ fn says_why_it_fails() {
 }
 
 #[test]
+fn signs_another_opening() {
+    let error = provoke(Act::OtherOpening);
+    assert_named(&error, &["node 3", "signed another opening of the job"]);
+}
+
+#[test]
+fn signs_another_window() {
+    let error = provoke(Act::OtherWindow);
+    assert_named(&error, &["node 3", "signed another transcript of the job up to round 16"]);
+}
+
+#[test]
 fn signs_another_story() {
     let error = provoke(Act::OtherTranscript);
     assert_named(&error, &["node 3", "signed another transcript"]);
@@ -94,10 +109,23 @@ fn assert_named(error: &ClientError, parts: &[&str]) {
 fn provoke(act: Act) -> ClientError {
     let mut network = Network::start(|toml| toml.replacen("round = 10", "round = 1", 1));
     network.stop_node(2);
-    let case = case(11);
+    let case = if act == Act::OtherWindow { common::deep_case() } else { case(11) };
     let rogue = Rogue::start(&network, act);
     let error = run_with_rogue(&network, &case);
     rogue.stop();
+    if act != Act::NoPack {
+        // The honest evaluator keeps a record of the failed job, signed as far as it came.
+        let kept: Vec<JobRecord> = common::files(&network.home(1).join("transcripts"))
+            .iter()
+            .filter(|path| path.extension().is_some_and(|e| e == "transcript"))
+            .map(|path| JobRecord::decode(&std::fs::read(path).unwrap()).unwrap())
+            .collect();
+        assert_eq!(kept.len(), 1);
+        assert_eq!(kept[0].faults(), [""; 0]);
+        let why = kept[0].failure.as_deref().unwrap();
+        assert!(error.to_string().contains(why), "{error} for {why}");
+        assert_eq!(kept[0].other.is_some(), act == Act::OtherTranscript, "what contradicts is kept");
+    }
 
     let client = network.client();
     network.start_node(2);
@@ -136,6 +164,8 @@ impl Rogue {
         let server = server_config(&identity, Admission::Any).unwrap();
         let stop = Arc::new(AtomicBool::new(false));
         let stopped = stop.clone();
+        let (run, seals) = Default::default();
+        let play = Arc::new(Play { committee: committee.clone(), run, seals });
         let open = Arc::new(Mutex::new(Vec::new()));
         let all = open.clone();
         let thread = std::thread::spawn(move || {
@@ -147,11 +177,11 @@ impl Rogue {
                 let handle = tcp.try_clone().unwrap();
                 all.lock().unwrap().push(tcp.try_clone().unwrap());
                 let (server, committee, identity) = (server.clone(), committee.clone(), identity.clone());
+                let play = play.clone();
                 std::thread::spawn(move || {
                     let channel = Channel::accept(tcp, server, TIME).unwrap();
                     let lane = Lane::accept(channel, "caller".into(), &committee, TIME, Arc::new(Meter::default()));
-                    let keys = [1, 2].map(|i| committee.members[i as usize].key);
-                    let _ = serve(lane.unwrap(), act, &identity, keys);
+                    let _ = serve(lane.unwrap(), act, &identity, &play);
                     let _ = handle.shutdown(Shutdown::Both);
                 });
             }
@@ -170,12 +200,7 @@ impl Rogue {
 }
 
 /// Plays along until the job's third round.
-fn serve(
-    mut lane: Lane,
-    act: Act,
-    identity: &Identity,
-    evaluators: [sahara_mpc::identity::PublicKey; 2],
-) -> Result<(), LaneError> {
+fn serve(mut lane: Lane, act: Act, identity: &Identity, play: &Play) -> Result<(), LaneError> {
     lane.begin("rogue", Traffic::Setup, TIME);
     loop {
         let (kind, payload) = lane.receive_request(Caller::Member)?;
@@ -193,11 +218,13 @@ fn serve(
                 let deal = Deal::decode(&payload).unwrap();
                 lane.send_frame(Kind::DealAccept, &[])?;
                 lane.receive_stream(deal.corrections as usize)?;
+                play.seals.lock().unwrap().push((deal.pack, lane.receive()?));
                 lane.send_frame(Kind::DealReady, &[])?;
                 lane.receive_frame(Kind::DealCommit)?;
                 lane.send_frame(Kind::Done, &[])?;
             }
             Kind::Run => {
+                *play.run.lock().unwrap() = Some(Run::decode(&payload).unwrap());
                 lane.receive_frame(Kind::Input)?;
                 std::thread::sleep(Duration::from_secs(8)); // the consumer is kept waiting
             }
@@ -208,31 +235,35 @@ fn serve(
                     lane.send(&OpenReply::NoSuchPack)?;
                     continue;
                 }
-                return job(&mut lane, &open, act, identity, evaluators);
+                return job(&mut lane, &open, act, identity, play);
             }
             other => panic!("{other:?}"),
         }
     }
 }
 
-fn job(
-    lane: &mut Lane,
-    open: &OpenJob,
-    act: Act,
-    identity: &Identity,
-    evaluators: [sahara_mpc::identity::PublicKey; 2],
-) -> Result<(), LaneError> {
-    lane.send(&OpenReply::Go(Seed::from_bytes([0; 32])))?;
+fn job(lane: &mut Lane, open: &OpenJob, act: Act, identity: &Identity, play: &Play) -> Result<(), LaneError> {
+    let mut transcript = play.transcript(open, identity);
+    let second = Seed::from_bytes([0; 32]);
+    transcript.join([&open.secret, &second], open.signature).unwrap();
+    let signature = if act == Act::OtherOpening { [1; 64] } else { transcript.signature() };
+    lane.send(&OpenReply::Go(second, signature))?;
     for round in 1.. {
         let (kind, frame) = lane.receive_one_of(&[Kind::Round, Kind::Transcript])?;
         if kind == Kind::Transcript {
-            let session = Session { job: open.job, pack: PackId([7; 16]), task: open.task, evaluators };
-            lane.send(&Transcript::new(session, 1, &JobSecret::from_bytes([0; 32])).sign(identity))?;
+            let mut end = transcript.finish(&Share(vec![]), identity).record;
+            end.heads[0][0] ^= 1;
+            lane.send(&end.sign(identity))?;
             continue;
         }
-        let answer = vec![0; frame.len()];
-        if round < 3 || act == Act::OtherTranscript {
-            lane.send_frame(Kind::Round, &answer)?;
+        let front = transcript.checkpoint(identity);
+        let opened = &frame[front.map_or(0, |front| front.len())..];
+        let answer = vec![0; opened.len()];
+        if round < 3 || matches!(act, Act::OtherTranscript | Act::OtherWindow) {
+            let front =
+                front.map_or(vec![], |front| if act == Act::OtherWindow { vec![1; 64] } else { front.to_vec() });
+            lane.send_frame(Kind::Round, &[&front[..], &answer].concat())?;
+            transcript.round(&answer, opened);
             continue;
         }
         match act {
@@ -243,9 +274,41 @@ fn job(
             // The header alone: the limit is checked before anything is allocated or read.
             Act::OversizedFrame => lane.send_frame(Kind::Input, &vec![0; (64 << 20) + 1])?,
             Act::SayWhy => lane.refuse(FailCode::Internal, "the disk burns"),
-            Act::OtherTranscript | Act::NoPack => {}
+            Act::OtherOpening | Act::OtherWindow | Act::OtherTranscript | Act::NoPack => {}
         }
         return Ok(());
     }
     Ok(())
+}
+
+/// What the rogue needs to sign what an honest second evaluator would.
+struct Play {
+    committee: Committee,
+    run: Mutex<Option<Run>>,
+    seals: Mutex<Vec<(PackId, SignedSeal)>>,
+}
+
+impl Play {
+    fn transcript(&self, open: &OpenJob, identity: &Identity) -> Transcript {
+        let run = loop {
+            if let Some(run) = self.run.lock().unwrap().clone() {
+                break run;
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        };
+        let seal = self.seals.lock().unwrap().iter().find(|(pack, _)| *pack == open.pack).unwrap().1;
+        let key = |i: usize| self.committee.members[i].key;
+        let session = Session {
+            committee: self.committee.digest(),
+            job: open.job,
+            pack: open.pack,
+            task: open.task,
+            consumer: PublicKey(open.consumer),
+            evaluators: [key(1), key(2)],
+            helper: key(0),
+        };
+        let opening = Opening { session, inputs: run.inputs, seal: seal.seal };
+        let salts = [run.salt.clone(), Seed::from_bytes([0; 32])];
+        Transcript::open(opening, 1, [run.signature, seal.signature], salts, identity)
+    }
 }

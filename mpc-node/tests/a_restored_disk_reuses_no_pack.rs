@@ -45,7 +45,7 @@ impl Setting {
             match self.case.run(&self.client, self.task, false) {
                 Ok(answer) => {
                     assert_eq!(answer.outputs, self.case.expected);
-                    let pack = answer.transcripts[0].record.session.pack;
+                    let pack = answer.transcripts[0].record.opening.session.pack;
                     assert!(self.used.insert(pack), "pack {pack} is used a second time");
                 }
                 Err(error) => {

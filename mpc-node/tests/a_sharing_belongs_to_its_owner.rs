@@ -118,7 +118,21 @@ fn who_is_not_on_the_list_is_refused_by_every_node_before_anything_is_done() {
     // Each is refused at once: the input share is never asked for.
     refused(ask(&network, &stranger, 0, &prepare), "is not here");
     for evaluator in [1, 2] {
-        refused(ask(&network, &stranger, evaluator, &Run { job, task }), "is not here");
+        refused(
+            ask(
+                &network,
+                &stranger,
+                evaluator,
+                &Run {
+                    job,
+                    task,
+                    inputs: [[0; 32]; 2],
+                    salt: sahara_mpc::engine::Seed::from_bytes([0; 32]),
+                    signature: [0; 64],
+                },
+            ),
+            "is not here",
+        );
     }
     refused(ask(&network, &stranger, 0, &Prepare { consumer: friend.public(), ..prepare }), "whoever asks");
     let mut fetch = lane(&network, &stranger, 1);

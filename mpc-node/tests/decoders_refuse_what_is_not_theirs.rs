@@ -13,7 +13,9 @@ use sahara_mpc::manifest::{
 use sahara_mpc::models::{PartHeader, SharingRecord};
 use sahara_mpc::packs::PackHeader;
 use sahara_mpc::status::NodeStatus;
-use sahara_mpc::transcript::{Session, SignedRecord, Transcript};
+use sahara_mpc::transcript::{
+    DealtRecord, JobRecord, Opening, Openings, PackSeal, Session, SignedRecord, SignedSeal, Transcript,
+};
 use sahara_mpc::wire::{
     AskJob, Begin, Deal, DeleteSharing, Fail, FailCode, FindSharing, GetClientPart, HandBack, Hello, Incarnation,
     JobId, Kind, ManifestId, Message, OpenJob, OpenReply, PackId, PackNames, Piece, Prepare, Presence, Progress,
@@ -27,7 +29,7 @@ fn message<M: Message>(bytes: &[u8]) -> Option<Vec<u8>> {
     M::decode(bytes).ok().map(|m| m.encode())
 }
 
-const DECODERS: [(&str, Decoder); 27] = [
+const DECODERS: [(&str, Decoder); 31] = [
     ("Hello", message::<Hello>),
     ("HandBack", message::<HandBack>),
     ("Reclaim", message::<Reclaim>),
@@ -51,6 +53,10 @@ const DECODERS: [(&str, Decoder); 27] = [
     ("OpenJob", message::<OpenJob>),
     ("OpenReply", message::<OpenReply>),
     ("SignedRecord", message::<SignedRecord>),
+    ("SignedSeal", message::<SignedSeal>),
+    ("JobRecord", |b| JobRecord::decode(b).ok().map(|_| b.to_vec())), // takes control characters out of the reason
+    ("Openings", |b| Openings::decode(b).ok().map(|o| o.encode().to_vec())),
+    ("DealtRecord", |b| DealtRecord::decode(b).ok().map(|d| d.encode())),
     ("NodeStatus", |b| message::<NodeStatus>(b).map(|_| b.to_vec())), // any non-zero byte counts as ready
     ("PackHeader", |b| PackHeader::decode(b).ok().map(|(h, seed)| h.encode(&seed).to_vec())),
     ("PartHeader", |b| PartHeader::decode(b).ok().map(|h| h.encode())),
@@ -91,12 +97,33 @@ fn access(serial: u64) -> AccessList {
 fn examples() -> Vec<(&'static str, Vec<u8>)> {
     let identity = sahara_mpc::identity::generate().unwrap();
     let session = Session {
+        committee: [7; 32],
         job: JobId([2; 16]),
         pack: PackId([3; 16]),
         task: task(),
+        consumer: PublicKey([8; 32]),
         evaluators: [identity.public(), sahara_mpc::identity::generate().unwrap().public()],
+        helper: PublicKey([6; 32]),
     };
-    let transcript = Transcript::new(session, 0, &JobSecret::from_bytes([9; 32])).sign(&identity);
+    let seal = PackSeal { seeds: [[1; 32], [2; 32]], corrections: [3; 32] };
+    let seal = seal.sign(&[7; 32], &PackId([3; 16]), &task(), &identity);
+    let opening = Opening { session, inputs: [[4; 32], [5; 32]], seal: seal.seal };
+    let salt = || Seed::from_bytes([9; 32]);
+    let mut transcript = Transcript::open(opening, 0, [[1; 64], [2; 64]], [salt(), salt()], &identity);
+    for _ in 0..17 {
+        transcript.checkpoint(&identity);
+        transcript.round(b"sent", b"received");
+    }
+    let end = transcript.finish(&Share(vec![vec![1]]), &identity);
+    let (kept, _) = transcript.close(Some(end), Some("why"), 6, &identity);
+    let openings = Openings {
+        job: JobId([2; 16]),
+        secret: JobSecret::from_bytes([9; 32]),
+        input_salt: salt(),
+        output_salt: salt(),
+    };
+    let dealt =
+        DealtRecord { committee: [7; 32], pack: PackId([3; 16]), task: task(), helper: identity.public(), seal };
     let consumer = identity.public();
     let seed = zeroize::Zeroizing::new([4; 32]);
     let pack = PackHeader {
@@ -106,6 +133,7 @@ fn examples() -> Vec<(&'static str, Vec<u8>)> {
         role: EvaluatorRole::Second,
         corrections: 7,
         prepared: 9,
+        seal,
     };
     let names = PackNames { incarnation: Incarnation([5; 16]), packs: vec![PackId([3; 16]), PackId([4; 16])] };
     let part = PartHeader { manifest: ManifestId([1; 32]), masked_for: Some(Assignment::ALL[1]), len: 64 };
@@ -162,11 +190,16 @@ fn examples() -> Vec<(&'static str, Vec<u8>)> {
             }
             .encode(),
         ),
-        ("Run", Run { job: JobId([2; 16]), task: task() }.encode()),
+        (
+            "Run",
+            Run { job: JobId([2; 16]), task: task(), inputs: opening.inputs, salt: salt(), signature: [3; 64] }
+                .encode(),
+        ),
         ("Share", Share(share.clone()).encode()),
         (
             "RunReply",
-            RunReply { figures: Default::default(), transcript: transcript.encode(), outputs: Share(share) }.encode(),
+            RunReply { figures: Default::default(), transcript: end.encode(), salt: salt(), outputs: Share(share) }
+                .encode(),
         ),
         (
             "OpenJob",
@@ -176,12 +209,17 @@ fn examples() -> Vec<(&'static str, Vec<u8>)> {
                 consumer: [8; 32],
                 pack: PackId([3; 16]),
                 held: vec![PackId([3; 16]); 2],
-                secret: Seed::from_bytes([9; 32]),
+                secret: salt(),
+                signature: [3; 64],
             }
             .encode(),
         ),
-        ("OpenReply", OpenReply::Go(Seed::from_bytes([9; 32])).encode()),
-        ("SignedRecord", transcript.encode()),
+        ("OpenReply", OpenReply::Go(salt(), [3; 64]).encode()),
+        ("SignedRecord", end.encode()),
+        ("SignedSeal", seal.encode()),
+        ("JobRecord", kept.encode()),
+        ("Openings", openings.encode().to_vec()),
+        ("DealtRecord", dealt.encode()),
         ("NodeStatus", NodeStatus { sharings: 1, packs: vec![(task(), 2)], ..Default::default() }.encode()),
         ("PackHeader", pack.encode(&Seed::from_bytes([4; 32])).to_vec()),
         ("PartHeader", part.encode()),

@@ -12,6 +12,7 @@ mod operator;
 mod output;
 mod share;
 mod signals;
+mod transcript;
 mod whoami;
 
 use std::path::PathBuf;
@@ -87,6 +88,9 @@ enum Command {
     /// Run a share node
     #[command(subcommand)]
     Operator(operator::OperatorCommand),
+    /// What share nodes have written down of a job, and who is contradicted by it
+    #[command(subcommand)]
+    Transcript(transcript::TranscriptCommand),
     /// Show this machine's public key, and how an operator admits it
     Whoami,
     /// Print what makes a shell complete these commands
@@ -182,6 +186,7 @@ fn run(cli: Cli) -> Result<()> {
         Command::Demo(args) => demo::run(args, &mut context),
         Command::Chain(command) => chain::run(command, &context.home),
         Command::Operator(command) => operator::run(command, &mut context),
+        Command::Transcript(command) => transcript::run(command, &mut context),
         Command::Whoami => whoami::run(&mut context),
         Command::Completions(args) => completions::completions(&args, &mut context),
         Command::Man(args) => completions::man(&args, &mut context),
@@ -267,6 +272,8 @@ mod tests {
             "sahara embed",
             "sahara model rm mine",
             "sahara whoami --json",
+            "sahara transcript show JOB.transcript --json",
+            "sahara transcript verify A.transcript B.transcript PACK.dealt",
             "sahara completions zsh",
             "sahara man pages",
             "sahara chain status",
@@ -286,6 +293,8 @@ mod tests {
             "sahara embed a --plain --mode exact",
             "sahara embed a --file f",
             "sahara demo --tokens 0",
+            "sahara transcript verify one",
+            "sahara transcript verify a b c d",
             "sahara demo --tokens 100000",
             "sahara embed a --mode sloppy",
         ] {

@@ -8,7 +8,7 @@ use super::{Client, ClientError, Pair};
 use crate::engine::{Seed, combine_outputs, share_inputs};
 use crate::lane::Lane;
 use crate::meter::Traffic;
-use crate::transcript::SignedRecord;
+use crate::transcript::{SignedRecord, output_commitment, sign_requests};
 use crate::wire::{FailCode, JobFigures, JobId, Message, Run, RunReply, Share, Task};
 
 /// One job.
@@ -86,12 +86,12 @@ impl Client {
     fn infer_once(&self, job: &Job<'_>, id: JobId) -> Result<Inference, ClientError> {
         let start = Instant::now();
         let shares = share_inputs(job.inputs, &Seed::random()?).map(Share);
-        let run = Run { job: id, task: job.task };
+        let runs = sign_requests(&self.identity, &self.committee.digest(), id, job.task, &shares)?;
         let pair = Pair::new(self.options.job_timeout, self.stop.clone());
         let [first, second] = job.task.assignment.evaluators();
         let (a, b) = std::thread::scope(|scope| {
-            let other = scope.spawn(|| pair.note(self.run_half(second, &run, &shares[1], &pair)));
-            let a = pair.note(self.run_half(first, &run, &shares[0], &pair));
+            let other = scope.spawn(|| pair.note(self.run_half(second, &runs[1], &shares[1], &pair)));
+            let a = pair.note(self.run_half(first, &runs[0], &shares[0], &pair));
             (a, other.join().unwrap_or_else(|_| Err(ClientError::Answer("internal: a job thread died".into()))))
         });
         let (a, b) = match (a, b) {
@@ -104,10 +104,10 @@ impl Client {
         let outputs =
             outputs.ok_or_else(|| ClientError::Answer("the evaluators' output shares have wrong shapes".into()))?;
         let transcripts = [a.transcript, b.transcript];
-        let named = transcripts[0].record.session.job == id && transcripts[0].record.session.task == job.task;
-        let members = [first, second].map(|i| self.committee.members[usize::from(i)].key);
-        let signers = [transcripts[0].record.signer, transcripts[1].record.signer];
-        if !named || members != signers || !transcripts[0].agrees_with(&transcripts[1]) {
+        for (index, half) in [&a, &b].into_iter().enumerate() {
+            self.check_end(index, half, &runs[index])?;
+        }
+        if !transcripts[0].agrees_with(&transcripts[1]) {
             return Err(ClientError::Answer("the evaluators' transcripts of the job do not agree".into()));
         }
         let (x, y) = (a.reply.figures, b.reply.figures);
@@ -122,6 +122,28 @@ impl Client {
             prepared: false,
         };
         Ok(Inference { job: id, outputs, stats, transcripts })
+    }
+
+    /// Checks that an evaluator's signed end is of this job, and fixes the answer that it gave.
+    fn check_end(&self, index: usize, half: &Half, run: &Run) -> Result<(), ClientError> {
+        let record = &half.transcript.record;
+        let session = &record.opening.session;
+        let [first, second] = run.task.assignment.evaluators();
+        let key = |node: u8| self.committee.members[usize::from(node)].key;
+        let named = usize::from(record.signer) == index
+            && (session.committee, session.job, session.task) == (self.committee.digest(), run.job, run.task)
+            && session.consumer == self.identity.public()
+            && session.evaluators == [key(first), key(second)]
+            && record.opening.inputs == run.inputs;
+        let who = || self.committee.label([first, second][index]);
+        if !named {
+            return Err(ClientError::Answer(format!("{} signed the transcript of another job", who())));
+        }
+        let answer = output_commitment(half.reply.salt.as_bytes(), index, &half.reply.outputs);
+        if record.output != Some(answer) {
+            return Err(ClientError::Answer(format!("{} gave another answer than it signed", who())));
+        }
+        Ok(())
     }
 
     fn run_half(&self, node: u8, run: &Run, share: &Share, pair: &Pair) -> Result<Half, ClientError> {

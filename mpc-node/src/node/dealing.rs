@@ -8,7 +8,7 @@
 use std::io;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
 use zeroize::Zeroizing;
 
@@ -22,6 +22,7 @@ use crate::identity::PublicKey;
 use crate::lane::{Lane, LaneError};
 use crate::meter::{Traffic, thread_cpu_time};
 use crate::packs::{PackHeader, PackKey, Purpose};
+use crate::transcript::{CorrectionsHash, DealtRecord, PackSeal, SignedSeal, seed_commitment};
 use crate::wire::{CHUNK, Deal, FailCode, Kind, PackId, Prepare, Progress, Task};
 
 /// As the helper: deals packs one after the other and reports each.
@@ -91,20 +92,34 @@ fn deal_pack(node: &Node, request: &Prepare, plan: &Plan, weights: &WeightMateri
         lane.begin("while a pack was dealt", Traffic::Offline, node.config.timeouts.round());
     }
 
+    let mut hash = CorrectionsHash::default();
     let mut stream = Stream { lane: &mut second_lane, buffer: Vec::with_capacity(CHUNK), error: None };
-    let dealt =
-        deal(plan, weights, &seeds[0], &seeds[1], &mut |bytes| stream.push(bytes)).and_then(|()| Ok(stream.flush()?));
+    let dealt = deal(plan, weights, &seeds[0], &seeds[1], &mut |bytes| {
+        hash.update(bytes);
+        stream.push(bytes)
+    })
+    .and_then(|()| Ok(stream.flush()?));
     match (dealt, stream.error.take()) {
         (Ok(()), _) => {}
         (Err(_), Some(error)) => return Err(peer(error)),
         (Err(error), None) => return Err(error.into()),
     }
+    let commitment = |i: usize| seed_commitment(&pack, i, &seeds[i]);
+    let seal = PackSeal { seeds: [commitment(0), commitment(1)], corrections: hash.finish() };
+    let committee = node.committee.digest();
+    let seal = seal.sign(&committee, &pack, &task, &node.identity);
+    first_lane.send(&seal).map_err(peer)?;
+    second_lane.send(&seal).map_err(peer)?;
     for (index, mut lane) in [(first, first_lane), (second, second_lane)] {
         lane.begin("while it prepared a pack", Traffic::Offline, node.config.timeouts.request());
         lane.receive_frame(Kind::DealReady).map_err(peer)?;
         lane.send_frame(Kind::DealCommit, &[]).map_err(peer)?;
         lane.receive_frame(Kind::Done).map_err(peer)?;
         node.put_back(index, lane);
+    }
+    let record = DealtRecord { committee, pack, task, helper: node.identity.public(), seal };
+    if let Err(error) = node.records.keep_dealt(&record, SystemTime::now()) {
+        tracing::warn!(%error, "what was signed of a pack could not be kept");
     }
     Ok(())
 }
@@ -228,6 +243,7 @@ pub(super) fn receive(node: &Node, lane: &mut Lane, caller: Option<u8>, dealt: D
         role,
         corrections: expected,
         prepared: plan.prepared_len(),
+        seal: SignedSeal::AWAITED,
     };
     let bytes = header.file_len().ok_or_else(|| refuse("the pack is too large"))?;
     let purpose = Purpose { asked_by: dealt.consumer, job: dealt.job };
@@ -238,10 +254,15 @@ pub(super) fn receive(node: &Node, lane: &mut Lane, caller: Option<u8>, dealt: D
     lane.send_frame(Kind::DealAccept, &[]).map_err(own)?;
 
     lane.enter("while it dealt a pack", Traffic::Offline, node.config.timeouts.request());
-    let corrections = lane.receive_stream(expected as usize).map_err(own)?;
+    let mut hash = CorrectionsHash::default();
+    let received = lane.receive_stream_with(expected as usize, &mut |chunk| hash.update(chunk));
+    let corrections = received.map_err(own)?;
     let seed = Seed::from_bytes(*dealt.seed);
+    let seal: SignedSeal = lane.receive().map_err(own)?;
+    check_seal(node, &dealt, role, &seed, &hash, &seal).map_err(refuse)?;
     let prepared = prepare_pack(&plan, &weights, role, &seed, &corrections)?;
     header.prepared = prepared.len() as u64;
+    header.seal = seal;
     let staged = promised.stage(header, PackContents { seed, corrections, prepared })?;
     lane.send_frame(Kind::DealReady, &[]).map_err(own)?;
     lane.receive_frame(Kind::DealCommit).map_err(own)?;
@@ -251,6 +272,28 @@ pub(super) fn receive(node: &Node, lane: &mut Lane, caller: Option<u8>, dealt: D
         super::sharings::destroy_stale_packs(node)?;
     }
     lane.send_frame(Kind::Done, &[]).map_err(own)
+}
+
+/// Checks the helper's signed commitments against what this evaluator has received.
+fn check_seal(
+    node: &Node,
+    dealt: &Deal,
+    role: EvaluatorRole,
+    seed: &Seed,
+    corrections: &CorrectionsHash,
+    seal: &SignedSeal,
+) -> Result<(), &'static str> {
+    let helper = node.committee.members[usize::from(dealt.task.assignment.helper())].key;
+    if !seal.is_signed(&node.committee.digest(), &dealt.pack, &dealt.task, &helper) {
+        return Err("the helper's seal of the pack has a wrong signature");
+    }
+    if seal.seal.seeds[role as usize] != seed_commitment(&dealt.pack, role as usize, seed) {
+        return Err("the helper's seal of the pack commits to another seed than was dealt");
+    }
+    if role == EvaluatorRole::Second && seal.seal.corrections != corrections.finish() {
+        return Err("the helper's seal of the pack commits to other corrections than were dealt");
+    }
+    Ok(())
 }
 
 impl From<ProtocolError> for Refusal {

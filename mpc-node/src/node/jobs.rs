@@ -9,18 +9,24 @@ use std::fmt::Write;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::RecvTimeoutError;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use super::meeting;
 use super::serve::{Refusal, Trouble, own, peer};
 use super::slots::{Slot, Slots};
 use super::state::Node;
-use crate::engine::{Evaluator, EvaluatorRole, JobSecret, PackContents, Plan, Seed, Step, WeightMaterial, fits_inputs};
+use crate::engine::{
+    Evaluator, EvaluatorRole, PackContents, Plan, Seed, Step, WeightMaterial, ZeroSharing, fits_inputs,
+};
+use crate::identity::PublicKey;
 use crate::lane::Lane;
 use crate::meter::Traffic;
 use crate::packs::PackKey;
-use crate::transcript::{Session, SignedRecord, Transcript};
-use crate::wire::{FailCode, JobFigures, Kind, Message, OpenJob, OpenReply, Run, RunReply, Share};
+use crate::transcript::{
+    Contradiction, JobRecord, Opening, Openings, Session, SignedRecord, SignedSeal, Transcript, input_commitment,
+    request_digest,
+};
+use crate::wire::{FailCode, JobFigures, Kind, Message, OpenJob, OpenReply, PackId, Run, RunReply, Share};
 
 /// What the first evaluator waits longer for an answer than the second waits for its consumer.
 const OPENING: Duration = Duration::from_secs(2);
@@ -42,8 +48,10 @@ struct Job {
 struct Outcome {
     outputs: Share,
     figures: JobFigures,
-    own: SignedRecord,
-    other: SignedRecord,
+    end: SignedRecord,
+    salt: Seed,
+    record: JobRecord,
+    openings: Option<Openings>,
 }
 
 /// Runs a job for a consumer, as the first or the second evaluator.
@@ -56,6 +64,10 @@ pub(super) fn run(node: &Arc<Node>, lane: &mut Lane, run: Run) -> Result<(), Tro
     let consumer = lane.peer();
     let permit = node.models.permit(&task, &consumer)?;
     let graph = permit.graph().clone();
+    let request = request_digest(&node.committee.digest(), &run.job, &task, &run.inputs);
+    if !consumer.verifies(&request, &run.signature) {
+        return Err(Refusal::new(FailCode::Refused, "the request is not signed by the key that sends it").into());
+    }
     let (plan, cost) = permit.plan()?;
     let weights = permit.material()?;
     let registered = match role {
@@ -76,9 +88,21 @@ pub(super) fn run(node: &Arc<Node>, lane: &mut Lane, run: Run) -> Result<(), Tro
     if !fits_inputs(&graph, &inputs.0) {
         return Err(Refusal::new(FailCode::Refused, "the input share does not have the shapes of the graph").into());
     }
+    if input_commitment(run.salt.as_bytes(), role as usize, &inputs) != run.inputs[role as usize] {
+        return Err(Refusal::new(FailCode::Refused, "the input share is not the one that the request names").into());
+    }
+    let claimed = node.records.claim(run.job, SystemTime::now());
+    match claimed.map_err(|e| Refusal::new(FailCode::Internal, format!("cannot write down the job: {e}")))? {
+        true => {}
+        false => {
+            let text = "a job of this name was asked for before: each job needs a name of its own";
+            return Err(Refusal::new(FailCode::Refused, text).into());
+        }
+    }
     let [first, second] = task.assignment.evaluators();
     let other = if role == EvaluatorRole::First { second } else { first };
     let key = task;
+    let id = run.job;
     let job = Job { run, role, other, key, plan, weights, inputs, memory: cost.evaluator_memory };
 
     let result = match &registered {
@@ -95,23 +119,46 @@ pub(super) fn run(node: &Arc<Node>, lane: &mut Lane, run: Run) -> Result<(), Tro
     node.stats.done.fetch_add(1, Ordering::Relaxed);
     node.stats.rounds.fetch_add(u64::from(outcome.figures.rounds), Ordering::Relaxed);
     tracing::info!(
-        job = %run.job,
+        job = %id,
         role = ?role,
         rounds = outcome.figures.rounds,
         sent = outcome.figures.sent,
         micros = outcome.figures.wall_micros,
         "job done"
     );
-    let reply = RunReply { figures: outcome.figures, transcript: outcome.own.encode(), outputs: outcome.outputs };
+    let reply = RunReply {
+        figures: outcome.figures,
+        transcript: outcome.end.encode(),
+        salt: outcome.salt,
+        outputs: outcome.outputs,
+    };
     lane.send(&reply).map_err(own)?;
     lane.count();
     if role == EvaluatorRole::First {
         super::dealing::refill(node, key, consumer);
     }
-    if let Err(error) = node.records.keep(&outcome.own, &outcome.other) {
-        tracing::warn!(%error, "a transcript could not be kept");
-    }
+    keep(node, &outcome.record, outcome.openings.as_ref());
     Ok(())
+}
+
+fn keep(node: &Node, record: &JobRecord, openings: Option<&Openings>) {
+    if let Err(error) = node.records.keep(record, openings, SystemTime::now()) {
+        tracing::warn!(%error, "the record of a job could not be kept");
+    }
+}
+
+/// Keeps the record of a job that failed, signed as far as it came.
+fn keep_failed(node: &Node, transcript: Transcript, end: Option<SignedRecord>, trouble: &Trouble) {
+    let why = match trouble {
+        Trouble::Refusal(refusal) => refusal.text.clone(),
+        Trouble::Lane(error) => error.to_string(),
+    };
+    let (record, openings) = transcript.close(end, Some(&why), now_millis(), &node.identity);
+    keep(node, &record, openings.as_ref());
+}
+
+fn now_millis() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |t| t.as_millis() as u64)
 }
 
 /// Counts a running job.
@@ -176,6 +223,8 @@ fn as_first(node: &Arc<Node>, consumer: &mut Lane, job: Job) -> Result<Outcome, 
             reserved.destroy()?;
             continue;
         }
+        let Some(seal) = reserved.header().map(|header| header.seal) else { continue };
+        let mut transcript = transcript(node, &job, consumer.peer(), id, &seal)?;
         let mut lane = node.peer_lane(job.other).map_err(peer)?;
         lane.begin("while the job was opened", Traffic::Online, node.config.timeouts.round() + OPENING);
         let open = OpenJob {
@@ -185,13 +234,22 @@ fn as_first(node: &Arc<Node>, consumer: &mut Lane, job: Job) -> Result<Outcome, 
             pack: id,
             held: node.packs.held(&job.key),
             secret: contribution()?,
+            signature: transcript.signature(),
         };
         let start = (Instant::now(), lane.bytes());
         match ask_to_open(node, &mut lane, consumer, &open) {
-            Ok(OpenReply::Go(second)) => {
+            Ok(OpenReply::Go(second, signature)) => {
                 let (pack, in_use) = reserved.take(EvaluatorRole::First)?;
+                let zero = match transcript.join([&open.secret, &second], signature) {
+                    Ok(zero) => zero,
+                    Err(contradiction) => {
+                        let trouble = contradicted(&mut lane, &contradiction).into();
+                        keep_failed(node, transcript, None, &trouble);
+                        return Err(trouble);
+                    }
+                };
                 let other = job.other;
-                let outcome = evaluate(node, &mut lane, consumer, job, pack, id, [&open.secret, &second], start)?;
+                let outcome = evaluate(node, &mut lane, consumer, job, pack, (transcript, zero), start)?;
                 node.put_back(other, lane);
                 drop(in_use);
                 return Ok(outcome);
@@ -214,10 +272,43 @@ fn as_first(node: &Arc<Node>, consumer: &mut Lane, job: Job) -> Result<Outcome, 
             Err(trouble) => {
                 // Nobody knows whether the second has begun to use its half.
                 reserved.destroy()?;
+                keep_failed(node, transcript, None, &trouble);
                 return Err(trouble);
             }
         }
     }
+}
+
+/// The other evaluator signed something else than this node saw: it is told so, and so is the consumer.
+fn contradicted(lane: &mut Lane, contradiction: &Contradiction) -> Refusal {
+    let refusal = signed_otherwise(lane, contradiction);
+    lane.refuse(FailCode::Peer, &refusal.text);
+    refusal
+}
+
+/// Begins the transcript of a job: signs the opening as this evaluator holds it.
+fn transcript(
+    node: &Node,
+    job: &Job,
+    consumer: PublicKey,
+    pack: PackId,
+    seal: &SignedSeal,
+) -> Result<Transcript, Refusal> {
+    let task = job.run.task;
+    let key = |index: u8| node.committee.members[usize::from(index)].key;
+    let session = Session {
+        committee: node.committee.digest(),
+        job: job.run.job,
+        pack,
+        task,
+        consumer,
+        evaluators: task.assignment.evaluators().map(key),
+        helper: key(task.assignment.helper()),
+    };
+    let opening = Opening { session, inputs: job.run.inputs, seal: seal.seal };
+    let signatures = [job.run.signature, seal.signature];
+    let salts = [job.run.salt.clone(), contribution()?];
+    Ok(Transcript::open(opening, job.role as usize, signatures, salts, &node.identity))
 }
 
 fn ask_to_open(node: &Node, lane: &mut Lane, consumer: &mut Lane, open: &OpenJob) -> Result<OpenReply, Trouble> {
@@ -289,12 +380,25 @@ fn as_second(
             let _ = opened.give_back.send(opened.lane);
             continue;
         };
+        let seal = reserved.header().map(|header| header.seal);
         let (pack, in_use) = reserved.take(EvaluatorRole::Second)?;
+        let seal = seal.ok_or_else(|| Refusal::new(FailCode::Internal, "a pack without its seal"))?;
         let start = (Instant::now(), lane.bytes());
+        let mut transcript = transcript(node, &job, consumer.peer(), opened.open.pack, &seal)?;
         let second = contribution()?;
-        lane.send(&OpenReply::Go(second.clone())).map_err(peer)?;
-        let id = opened.open.pack;
-        let outcome = evaluate(node, lane, consumer, job, pack, id, [&opened.open.secret, &second], start)?;
+        let joined = transcript.join([&opened.open.secret, &second], opened.open.signature);
+        let joined = joined.map_err(|c| contradicted(lane, &c).into()).and_then(|zero| {
+            lane.send(&OpenReply::Go(second, transcript.signature())).map_err(peer)?;
+            Ok(zero)
+        });
+        let zero = match joined {
+            Ok(zero) => zero,
+            Err(trouble) => {
+                keep_failed(node, transcript, None, &trouble);
+                return Err(trouble);
+            }
+        };
+        let outcome = evaluate(node, lane, consumer, job, pack, (transcript, zero), start)?;
         drop(in_use);
         let _ = opened.give_back.send(opened.lane); // its thread goes on waiting for requests
         return Ok(outcome);
@@ -306,6 +410,9 @@ fn contribution() -> Result<Seed, Refusal> {
     Seed::random().map_err(|e| Refusal::new(FailCode::Internal, format!("no random bytes: {e}")))
 }
 
+/// When a job began, and what its lane had sent and received by then.
+type Start = (Instant, (u64, u64));
+
 /// The rounds of a job, in this thread, on this lane; they end early when nobody waits for the answer any more.
 fn evaluate(
     node: &Node,
@@ -313,22 +420,16 @@ fn evaluate(
     consumer: &mut Lane,
     job: Job,
     pack: PackContents,
-    id: crate::wire::PackId,
-    contributions: [&Seed; 2],
-    (start, before): (Instant, (u64, u64)),
+    (mut transcript, zero): (Transcript, ZeroSharing),
+    (start, before): Start,
 ) -> Result<Outcome, Trouble> {
     let _running = Running::new(node);
-    let members = job.run.task.assignment.evaluators().map(|i| node.committee.members[usize::from(i)].key);
-    let session = Session { job: job.run.job, pack: id, task: job.run.task, evaluators: members };
-    let [first, second] = contributions.map(Seed::as_bytes);
-    let secret = JobSecret::combine(&session.digest(), first, second);
-    let mut transcript = Transcript::new(session, job.role as usize, &secret);
+    let mut end = None;
     let result = (|| {
         lane.begin("before the first round", Traffic::Online, node.config.timeouts.round());
         let mut waiting = Duration::ZERO;
         let mut round = 0;
-        let mut evaluator =
-            Evaluator::new(job.plan, job.weights, job.role, pack, job.inputs.into_tensors(), secret.zero_sharing(0))?;
+        let mut evaluator = Evaluator::new(job.plan, job.weights, job.role, pack, job.inputs.into_tensors(), zero)?;
         let mut step = evaluator.step(None)?;
         let (outputs, rounds) = loop {
             match step {
@@ -338,25 +439,25 @@ fn evaluate(
                     lane.set_step(|text| {
                         let _ = write!(text, "in round {round} ({name})"); // a String takes everything
                     });
+                    let signature = transcript.checkpoint(&node.identity);
                     let began = Instant::now();
-                    let received = lane.exchange(&send).map_err(peer)?;
+                    let (theirs, received) = lane.exchange(signature.as_ref(), &send).map_err(peer)?;
                     waiting += began.elapsed();
-                    transcript.sent(&send);
-                    transcript.received(&received);
+                    if signature.is_some() {
+                        transcript.countersigned(theirs).map_err(|c| signed_otherwise(lane, &c))?;
+                    }
+                    transcript.round(&send, &received);
                     step = evaluator.step(Some(received))?;
                 }
-                Step::Done { outputs, rounds } => break (outputs, rounds),
+                Step::Done { outputs, rounds } => break (Share(outputs), rounds),
             }
         };
         let wall = start.elapsed();
-        let own_record = transcript.sign(&node.identity);
+        let own = *end.insert(transcript.finish(&outputs, &node.identity));
         lane.set_step(|text| text.push_str("when transcripts were compared"));
-        lane.send(&own_record).map_err(peer)?;
+        lane.send(&own).map_err(peer)?;
         let other: SignedRecord = lane.receive().map_err(peer)?;
-        if other.record.signer != lane.peer() || !other.is_signed() || !own_record.agrees_with(&other) {
-            let text = format!("{} signed another transcript of the job than this node saw", lane.who());
-            return Err(Refusal::new(FailCode::Peer, text).into());
-        }
+        transcript.compare(&own, other).map_err(|c| signed_otherwise(lane, &c))?;
         let after = lane.bytes();
         let figures = JobFigures {
             rounds,
@@ -365,13 +466,28 @@ fn evaluate(
             wall_micros: wall.as_micros() as u64,
             waiting_micros: waiting.as_micros() as u64,
         };
-        Ok(Outcome { outputs: Share(outputs), figures, own: own_record, other })
+        Ok((outputs, figures, own))
     })();
     // Before the consumer hears of the end: it may ask for the counters at once.
     lane.count();
-    if let Err(Trouble::Refusal(refusal)) = &result {
-        // The other evaluator may be waiting for the next frame: tell it instead of letting it time out.
-        lane.refuse(FailCode::Peer, &refusal.text);
+    match result {
+        Ok((outputs, figures, own)) => {
+            let salt = transcript.output_salt().clone();
+            let (record, openings) = transcript.close(Some(own), None, now_millis(), &node.identity);
+            Ok(Outcome { outputs, figures, end: own, salt, record, openings })
+        }
+        Err(trouble) => {
+            if let Trouble::Refusal(refusal) = &trouble {
+                // The other evaluator may be waiting for the next frame: tell it instead of letting it time out.
+                lane.refuse(FailCode::Peer, &refusal.text);
+            }
+            keep_failed(node, transcript, end, &trouble);
+            Err(trouble)
+        }
     }
-    result
+}
+
+/// Why the job ends when the other evaluator signed something else than this node saw.
+fn signed_otherwise(lane: &Lane, contradiction: &Contradiction) -> Refusal {
+    Refusal::new(FailCode::Peer, format!("{} {contradiction}", lane.who()))
 }

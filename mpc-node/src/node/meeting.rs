@@ -58,7 +58,7 @@ impl<'a> Registered<'a> {
         if jobs.contains_key(&run.job) {
             return Err(Refusal::new(FailCode::Refused, "a job of this name is waiting already"));
         }
-        jobs.insert(run.job, Waiter { run: *run, consumer, asked: false, opened: None });
+        jobs.insert(run.job, Waiter { run: run.clone(), consumer, asked: false, opened: None });
         Ok(Self { waiting: &node.waiting, job: run.job })
     }
 

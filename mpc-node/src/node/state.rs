@@ -20,7 +20,7 @@ use crate::lane::{Lane, LaneError};
 use crate::meter::{Meter, process_cpu_nanos};
 use crate::models::{ModelLimits, ModelStore};
 use crate::packs::{Deposits, PackHeader, PackKey, PackLimits, PackStore};
-use crate::records::RecordStore;
+use crate::records::{RecordLimits, RecordStore};
 use crate::status::NodeStatus;
 use crate::tls::Admission;
 
@@ -103,9 +103,16 @@ impl Node {
         let models = ModelStore::open(&sharings, index, committee.digest(), parties, model_limits)?;
         let (packs, found) = PackStore::open(&config.home.join("packs"), pack_limits)?;
         let packs = Arc::new(packs);
+        if let Some(retired) = config.retired {
+            tracing::warn!("{}: {retired}", crate::config::FILE);
+        }
+        let record_limits = RecordLimits {
+            retention: Duration::from_secs(24 * 3600 * u64::from(config.transcript_days)),
+            bytes: config.transcript_megabytes << 20,
+        };
         let transcripts = config.home.join("transcripts");
         fs::create_dir_all(&transcripts).map_err(home)?;
-        let records = RecordStore::open(&transcripts, config.transcripts_kept as usize).map_err(home)?;
+        let records = RecordStore::open(&transcripts, record_limits, SystemTime::now()).map_err(home)?;
         let node = Self {
             lanes: Lanes::new(LaneLimits {
                 all: limits.lanes as usize,

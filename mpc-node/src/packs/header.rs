@@ -4,12 +4,13 @@ use zeroize::Zeroizing;
 
 use crate::codec::{DecodeError, Reader, Writer};
 use crate::engine::{EvaluatorRole, Seed};
-use crate::wire::{Incarnation, PackId, Task};
+use crate::transcript::SignedSeal;
+use crate::wire::{Incarnation, Message, PackId, Task};
 
 const MAGIC: &[u8; 8] = b"SHPACK\0\0";
-const VERSION: u16 = 3;
+const VERSION: u16 = 4;
 /// Bytes of a pack file before the corrections.
-pub(super) const PREFIX: usize = 8 + 2 + 16 + 66 + 16 + 1 + 8 + 8 + 32;
+pub(super) const PREFIX: usize = 8 + 2 + 16 + 66 + 16 + 1 + 8 + 8 + SignedSeal::LEN + 32;
 /// Bytes after the prepared products.
 pub(super) const CHECKSUM: usize = 32;
 
@@ -31,6 +32,8 @@ pub struct PackHeader {
     pub corrections: u64,
     /// Bytes of prepared products.
     pub prepared: u64,
+    /// What the helper signed of it.
+    pub seal: SignedSeal,
 }
 
 impl PackHeader {
@@ -48,7 +51,9 @@ impl PackHeader {
             EvaluatorRole::First => 0,
             EvaluatorRole::Second => 1,
         });
-        w.u64(self.corrections).u64(self.prepared).bytes(seed.as_bytes());
+        w.u64(self.corrections).u64(self.prepared);
+        self.seal.write(&mut w);
+        w.bytes(seed.as_bytes());
         Zeroizing::new(w.0)
     }
 
@@ -67,6 +72,7 @@ impl PackHeader {
             },
             corrections: r.u64()?,
             prepared: r.u64()?,
+            seal: SignedSeal::read(&mut r)?,
         };
         let seed = Seed::from_bytes(r.array()?);
         r.finish()?;

@@ -3,6 +3,7 @@
 use super::*;
 use crate::engine::{Assignment, GraphId, Rounding, Seed};
 use crate::identity::PublicKey;
+use crate::transcript::{PackSeal, SignedSeal};
 use crate::wire::{ManifestId, Task};
 use header::{CHECKSUM, PREFIX};
 
@@ -31,6 +32,7 @@ fn header(n: u8) -> PackHeader {
         role: EvaluatorRole::Second,
         corrections: 100,
         prepared: 8,
+        seal: SignedSeal { seal: PackSeal { seeds: [[1; 32], [2; 32]], corrections: [3; 32] }, signature: [4; 64] },
     }
 }
 
@@ -153,7 +155,7 @@ fn damaged_packs_are_found_before_they_are_used() {
         assert!(matches!(file::read(&path(&ids[0])), Err(PackError::Damaged { .. })), "byte {at}");
     }
     assert!(matches!(load(&ids[0]), Err(PackError::Damaged { .. })));
-    fs::write(path(&ids[1]), &fs::read(path(&ids[1])).unwrap()[..180]).unwrap();
+    fs::write(path(&ids[1]), &fs::read(path(&ids[1])).unwrap()[..340]).unwrap();
     assert!(matches!(load(&ids[1]), Err(PackError::Damaged { .. })));
     let error = store.reserve_this(&key(), &ids[2]).unwrap().load(EvaluatorRole::First).unwrap_err().to_string();
     assert!(error.contains("role"), "made for the other role: {error}");
@@ -228,10 +230,10 @@ fn limits_hold_and_who_has_most_makes_room_for_who_has_less() {
     assert_eq!(store.expire(age, Instant::now() + age).unwrap(), 1, "a pack that nobody asked for goes");
 }
 
-/// Bytes that version 3 wrote; a later version must still read them or refuse them by name.
+/// Bytes that version 4 wrote; a later version must still read them or refuse them by name.
 #[test]
-fn version_3_pack_header() {
-    let mut stored = b"SHPACK\0\0\x03\0".to_vec();
+fn version_4_pack_header() {
+    let mut stored = b"SHPACK\0\0\x04\0".to_vec();
     stored.extend([1; 16]); // name
     stored.extend([5; 32]); // manifest
     stored.extend([3; 32]); // graph
@@ -239,6 +241,7 @@ fn version_3_pack_header() {
     stored.extend([9; 16]); // the helper's incarnation
     stored.push(1); // second evaluator
     stored.extend([100, 0, 0, 0, 0, 0, 0, 0, 8, 0, 0, 0, 0, 0, 0, 0]); // lengths
+    stored.extend([[1; 32], [2; 32], [3; 32], [4; 32], [4; 32]].concat()); // what the helper signed
     stored.extend([7; 32]); // seed
     assert_eq!(stored.len(), PREFIX);
     let (decoded, seed) = PackHeader::decode(&stored).unwrap();

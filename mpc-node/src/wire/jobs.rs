@@ -9,12 +9,18 @@ use crate::ring::secret::wipe;
 const MAX_TENSORS: usize = 1 << 12;
 
 /// Asks an evaluator to run a job; the input share follows.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Run {
-    /// The job's name, the same to both evaluators.
+    /// The job's name, the same to both evaluators; never used twice.
     pub job: JobId,
     /// What to compute.
     pub task: Task,
+    /// Commitments to both evaluators' input shares, [`crate::transcript::input_commitment`].
+    pub inputs: [[u8; 32]; 2],
+    /// Opens the commitment to the share of the evaluator that is asked.
+    pub salt: Seed,
+    /// The consumer's signature on job, task and commitments, [`crate::transcript::request_digest`].
+    pub signature: [u8; 64],
 }
 
 impl Message for Run {
@@ -24,10 +30,17 @@ impl Message for Run {
     fn write(&self, w: &mut Writer) {
         w.bytes(&self.job.0);
         self.task.write(w);
+        w.bytes(&self.inputs[0]).bytes(&self.inputs[1]).bytes(self.salt.as_bytes()).bytes(&self.signature);
     }
 
     fn read(r: &mut Reader<'_>) -> Result<Self, DecodeError> {
-        Ok(Self { job: JobId(r.array()?), task: Task::read(r)? })
+        Ok(Self {
+            job: JobId(r.array()?),
+            task: Task::read(r)?,
+            inputs: [r.array()?, r.array()?],
+            salt: Seed::from_bytes(r.array()?),
+            signature: r.array()?,
+        })
     }
 }
 
@@ -82,6 +95,8 @@ pub struct OpenJob {
     pub held: Vec<PackId>,
     /// The first evaluator's contribution to the job's secret, fresh for each opening.
     pub secret: Seed,
+    /// Its signature on the [`crate::transcript::Opening`], which the second makes up from what it holds.
+    pub signature: [u8; 64],
 }
 
 /// Largest number of packs held for one task.
@@ -98,7 +113,7 @@ impl Message for OpenJob {
         for pack in &self.held {
             w.bytes(&pack.0);
         }
-        w.bytes(self.secret.as_bytes());
+        w.bytes(self.secret.as_bytes()).bytes(&self.signature);
     }
 
     fn read(r: &mut Reader<'_>) -> Result<Self, DecodeError> {
@@ -109,6 +124,7 @@ impl Message for OpenJob {
             pack: PackId(r.array()?),
             held: (0..r.len("held packs", MAX_PACKS)?).map(|_| r.array().map(PackId)).collect::<Result<_, _>>()?,
             secret: Seed::from_bytes(r.array()?),
+            signature: r.array()?,
         })
     }
 }
@@ -116,8 +132,9 @@ impl Message for OpenJob {
 /// The second evaluator's answer to [`OpenJob`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum OpenReply {
-    /// Ready for the first round; with the second evaluator's contribution to the job's secret.
-    Go(Seed),
+    /// Ready for the first round; with the second evaluator's contribution to the job's secret, and its signature on
+    /// the same opening.
+    Go(Seed, [u8; 64]),
     /// That pack is not here: destroy it and take another.
     NoSuchPack,
     /// There is no room for another job right now; the pack is untouched.
@@ -132,7 +149,7 @@ impl Message for OpenReply {
 
     fn write(&self, w: &mut Writer) {
         match self {
-            Self::Go(secret) => w.u8(0).bytes(secret.as_bytes()),
+            Self::Go(secret, signature) => w.u8(0).bytes(secret.as_bytes()).bytes(signature),
             Self::NoSuchPack => w.u8(1),
             Self::Busy => w.u8(2),
             Self::Gone => w.u8(3),
@@ -141,7 +158,7 @@ impl Message for OpenReply {
 
     fn read(r: &mut Reader<'_>) -> Result<Self, DecodeError> {
         match r.u8()? {
-            0 => Ok(Self::Go(Seed::from_bytes(r.array()?))),
+            0 => Ok(Self::Go(Seed::from_bytes(r.array()?), r.array()?)),
             1 => Ok(Self::NoSuchPack),
             2 => Ok(Self::Busy),
             3 => Ok(Self::Gone),
@@ -169,8 +186,10 @@ pub struct JobFigures {
 pub struct RunReply {
     /// Figures of the job.
     pub figures: JobFigures,
-    /// The signed transcript, [`crate::transcript::SignedRecord`].
+    /// The signed end of the transcript, [`crate::transcript::SignedRecord`].
     pub transcript: Vec<u8>,
+    /// Opens the commitment to the output share in it.
+    pub salt: Seed,
     /// Output shares.
     pub outputs: Share,
 }
@@ -182,7 +201,10 @@ impl Message for RunReply {
     fn write(&self, w: &mut Writer) {
         let f = &self.figures;
         w.u32(f.rounds).u64(f.sent).u64(f.received).u64(f.wall_micros).u64(f.waiting_micros);
-        w.u32(self.transcript.len() as u32).bytes(&self.transcript).tensors(&self.outputs.0);
+        w.u32(self.transcript.len() as u32)
+            .bytes(&self.transcript)
+            .bytes(self.salt.as_bytes())
+            .tensors(&self.outputs.0);
     }
 
     fn read(r: &mut Reader<'_>) -> Result<Self, DecodeError> {
@@ -194,6 +216,7 @@ impl Message for RunReply {
             waiting_micros: r.u64()?,
         };
         let len = r.len("transcript", Kind::Transcript.limit())?;
-        Ok(Self { figures, transcript: r.take(len)?.to_vec(), outputs: Share(r.tensors(MAX_TENSORS)?) })
+        let transcript = r.take(len)?.to_vec();
+        Ok(Self { figures, transcript, salt: Seed::from_bytes(r.array()?), outputs: Share(r.tensors(MAX_TENSORS)?) })
     }
 }

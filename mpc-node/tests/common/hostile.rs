@@ -13,7 +13,8 @@ use sahara_mpc::channel::Channel;
 use sahara_mpc::client::{Committee, JobId, Task};
 use sahara_mpc::identity::{self, Identity};
 use sahara_mpc::tls;
-use sahara_mpc::wire::{Hello, Kind, Message, Prepare, Run, header};
+use sahara_mpc::transcript::sign_requests;
+use sahara_mpc::wire::{Hello, Kind, Message, Prepare, Share, header};
 
 /// Longest wait for one step of a hostile connection.
 const TIME: Duration = Duration::from_millis(500);
@@ -187,7 +188,10 @@ impl Connection {
             }
             1 if self.number % committee.members.len() != helper => {
                 let job = JobId::random().map_err(io::Error::other)?;
-                (Kind::Run, Run { job, task: *task }.encode())
+                let shares = [Share(Vec::new()), Share(Vec::new())];
+                let runs =
+                    sign_requests(identity, &committee.digest(), job, *task, &shares).map_err(io::Error::other)?;
+                (Kind::Run, runs[0].encode())
             }
             _ => (Kind::Status, Vec::new()),
         })

@@ -8,7 +8,9 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use sahara_circuits::graph::Graph;
+use sahara_circuits::graph::{
+    BoundOrigin, Graph, InputSpec, Node, NodeId, Op, RescaleUse, Shape, WeightId, WeightSpec,
+};
 use sahara_circuits::reference::{ExecOptions, execute};
 use sahara_circuits::testgraph;
 use sahara_circuits::weights::Weights;
@@ -144,6 +146,33 @@ pub struct Case {
 pub fn case(seed: u64) -> Case {
     let (mut graph, weights, inputs) = testgraph::random(seed);
     graph.weights_root = weights.root(&graph.weights);
+    let expected = execute(&graph, &weights, &inputs, &ExecOptions::default()).unwrap().outputs;
+    Case { graph: Arc::new(graph), weights, inputs, expected, shared: Default::default() }
+}
+
+/// A graph of so many rounds that both sides sign in between: one rescale after the other.
+pub fn deep_case() -> Case {
+    let shape = Shape::new(1, 2, 5);
+    let node = |op| Node { name: "deep".into(), op, shape, bits: 32, bound: 1 << 28, origin: BoundOrigin::Proven };
+    let mut nodes = vec![node(Op::Input(0)), node(Op::AddWeight { x: NodeId(0), w: WeightId(0) })];
+    for x in 1..14 {
+        nodes.push(node(Op::Rescale { x: NodeId(x), shift: 1, usage: RescaleUse::Value }));
+    }
+    let weights = Weights { tensors: vec![vec![9, -8, 7, -6, 5]] };
+    let input = InputSpec { name: "x".into(), shape, bits: 32, max_abs: 1 << 26, max_row_norm: u32::MAX };
+    let mut graph = Graph {
+        model: "deep".into(),
+        seq_len: 2,
+        layers: 1,
+        weights_root: [0; 32],
+        inputs: vec![input],
+        weights: vec![WeightSpec { name: "w".into(), rows: 1, cols: 5 }],
+        tables: vec![],
+        outputs: vec![NodeId(nodes.len() as u32 - 1)],
+        nodes,
+    };
+    graph.weights_root = weights.root(&graph.weights);
+    let inputs = vec![(0..10).map(|i| (i - 4) * 6_000_000).collect()];
     let expected = execute(&graph, &weights, &inputs, &ExecOptions::default()).unwrap().outputs;
     Case { graph: Arc::new(graph), weights, inputs, expected, shared: Default::default() }
 }
