@@ -220,6 +220,10 @@ fn two_openings_two_requests_two_seals_and_two_answers_contradict_their_signers(
     assert_eq!(verdict.openings, ["commitment to the corrections"]);
     assert_eq!(blamed(&verdict), ["helper", "first evaluator", "second evaluator"]);
 
+    let verdict = tell(|o| o.session.pack = PackId([99; 16]));
+    assert_eq!(verdict.openings, ["pack"]);
+    assert_eq!(blamed(&verdict), ["second evaluator"], "the first may have offered another pack before");
+
     let mut records = finished(&cast, 3, None);
     let mut end = records[1].end.record;
     end.output = Some([77; 32]);
