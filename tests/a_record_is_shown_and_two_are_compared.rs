@@ -105,12 +105,12 @@ fn what_is_no_record_or_no_evidence_says_so() {
     let paths = records(home.path(), 0);
     let [first, second, dealt] = words(&paths)[..] else { panic!("three records") };
     let missing = home.path().join("none").display().to_string();
-    let old = common::data("../compat/v1/transcript.bin").display().to_string();
+    let old = common::data("../compat/v2/transcript.bin").display().to_string();
     for (arguments, word) in [
         (["verify", first, first], "same evaluator"),
         (["verify", first, dealt], "the two of one job"),
         (["verify", first, &missing], "none"),
-        (["verify", second, &old], "version 1"),
+        (["verify", second, &old], "version 2"),
     ] {
         let refused = home.run(&[&["transcript"], &arguments[..]].concat());
         assert_eq!(refused.code, Some(2), "{refused}");
