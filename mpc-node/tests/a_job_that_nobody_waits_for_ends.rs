@@ -13,6 +13,7 @@ use sahara_mpc::engine::{Seed, share_inputs};
 use sahara_mpc::identity::{self, Identity};
 use sahara_mpc::lane::Lane;
 use sahara_mpc::meter::Traffic;
+use sahara_mpc::transcript::sign_requests;
 use sahara_mpc::wire::{JobId, Run, Share};
 
 /// Far above what anything here takes, far below the time that the nodes would wait.
@@ -35,10 +36,11 @@ fn hung_up_jobs_hold_no_slot_and_are_never_done() {
     for _ in 0..3 {
         let [first, second] = task.assignment.evaluators();
         // The first evaluator would wait for the second, the second for the first.
-        let run = Run { job: JobId::random().unwrap(), task };
-        drop(ask(&network, &consumer, first, &run, &shares[0]));
-        let run = Run { job: JobId::random().unwrap(), task };
-        drop(ask(&network, &consumer, second, &run, &shares[1]));
+        for (i, node) in [first, second].into_iter().enumerate() {
+            let job = JobId::random().unwrap();
+            let runs = sign_requests(&consumer, &network.committee.digest(), job, task, &shares).unwrap();
+            drop(ask(&network, &consumer, node, &runs[i], &shares[i]));
+        }
     }
     assert_eq!(case.run(&client, task, true).unwrap().outputs, case.expected);
     assert!(began.elapsed() < SOON, "the slots were held for {:?}", began.elapsed());
