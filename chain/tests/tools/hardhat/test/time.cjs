@@ -44,11 +44,20 @@ describe("a chain under development", () => {
     const address = await token.getAddress();
     await (await token.transfer(address, 20n)).wait();
     await helpers.setBalance(address, 10n ** 18n);
-    const contract = await ethers.getImpersonatedSigner(address);
+    // With keys in its configuration Hardhat sends for no other account by itself; the node does.
+    const remote = new ethers.JsonRpcProvider(process.env.RPC_URL, undefined, { cacheTimeout: -1 });
+    await helpers.impersonateAccount(address);
+    const contract = await remote.getSigner(address);
     await (await token.connect(contract).transfer(friend.address, 20n)).wait();
     assert.equal(await token.balanceOf(friend.address), 20n);
     await helpers.stopImpersonatingAccount(address);
     await assert.rejects(token.connect(contract).transfer(friend.address, 1n));
+    // The development accounts need no key either, for projects that say `accounts: "remote"`.
+    const unlocked = await remote.getSigner(1);
+    assert.equal(unlocked.address, friend.address);
+    await (await token.connect(unlocked).transfer(address, 5n)).wait();
+    assert.equal(await token.balanceOf(address), 5n);
+    remote.destroy();
     const nobody = "0x00000000000000000000000000000000000000ab";
     await helpers.setCode(nobody, "0x5f545f5260205ff3");
     await helpers.setStorageAt(nobody, 0, 77);
