@@ -79,7 +79,7 @@ pub fn start(
                 let _ = failing.blocking_send(fault.into());
             });
             let own = Arc::new(Own { ledger, wake });
-            return Ok(Started { submit: own.clone(), develop: development.then_some(own), failed });
+            Ok(Started { submit: own.clone(), develop: development.then_some(own), failed })
         }
         Driver::Cometbft { abci, comet_rpc } => {
             let address = *abci;

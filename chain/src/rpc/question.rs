@@ -145,7 +145,7 @@ fn override_account(view: &mut StateView, address: Address, wanted: AccountOverr
     if wanted.state.is_some() && wanted.state_diff.is_some() {
         return Err(error::server(format!("account {address} has both 'state' and 'stateDiff'")));
     }
-    if let Some(Err(why)) = wanted.code.as_ref().map(|code| evm::check_code(code)) {
+    if let Some(Err(why)) = wanted.code.as_ref().map(evm::check_code) {
         return Err(error::invalid(format!("account {address}: 'code' cannot be executed: {why}")));
     }
     if wanted == (AccountOverride { move_precompile_to: wanted.move_precompile_to, ..AccountOverride::default() }) {
