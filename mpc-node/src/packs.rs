@@ -125,7 +125,7 @@ impl PackStore {
     /// When there is none, and nobody has more than whoever asks for it.
     pub fn promise(&self, key: PackKey, bytes: u64, purpose: Purpose) -> Result<Promised<'_>, PackError> {
         let promise = Promise { key, bytes, purpose };
-        let gone = self.lock().promise(&self.limits, promise)?;
+        let gone = self.lock().promise(&self.limits, promise, Instant::now())?;
         self.destroy_all(&gone)?;
         Ok(Promised { store: self, promise })
     }

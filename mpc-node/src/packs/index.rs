@@ -74,16 +74,25 @@ pub(super) struct Index {
 impl Index {
     /// Counts a pack that is about to be made; gives the packs of others that make room for it.
     ///
-    /// Whoever has most of what is scarce loses the oldest, unless the newcomer would then have more.
-    pub(super) fn promise(&mut self, limits: &PackLimits, promise: Promise) -> Result<Vec<PackId>, PackError> {
+    /// Whoever has most of what is scarce loses the oldest, unless the newcomer would then have more. If nobody else has
+    /// more, a newcomer's own pack that has lain for a while makes room: its other half may be lost, and nobody would know.
+    pub(super) fn promise(
+        &mut self,
+        limits: &PackLimits,
+        promise: Promise,
+        now: Instant,
+    ) -> Result<Vec<PackId>, PackError> {
         let mut gone = Vec::new();
         let Promise { key, bytes, purpose } = promise;
         let who = purpose.asked_by;
         loop {
             let packs = self.holdings(|k| *k == key, |_| 1);
             if packs.values().sum::<u64>() >= limits.per_key as u64 {
-                let victim = largest(&packs, &who, 1);
-                gone.push(victim.and_then(|victim| self.drop_oldest(&victim, Some(&key))).ok_or_else(|| {
+                let dropped = match largest(&packs, &who, 1) {
+                    Some(victim) => self.drop_oldest(&victim, Some(&key), now),
+                    None => now.checked_sub(RESERVED).and_then(|by| self.drop_oldest(&who, Some(&key), by)),
+                };
+                gone.push(dropped.ok_or_else(|| {
                     let text =
                         format!("{} packs are ready for this task already, the limit (limits.packs)", limits.per_key);
                     PackError::Full(text)
@@ -95,7 +104,7 @@ impl Index {
             }
             let held = self.holdings(|_| true, |bytes| bytes);
             let victim = largest(&held, &who, bytes).filter(|_| bytes <= limits.bytes);
-            gone.push(victim.and_then(|victim| self.drop_oldest(&victim, None)).ok_or_else(|| {
+            gone.push(victim.and_then(|victim| self.drop_oldest(&victim, None, now)).ok_or_else(|| {
                 let limit = limits.bytes >> 20;
                 PackError::Full(format!(
                     "the packs would take more than the limit of {limit} MB (limits.pack_megabytes)"
@@ -127,10 +136,12 @@ impl Index {
         held
     }
 
-    fn drop_oldest(&mut self, of: &PublicKey, only: Option<&PackKey>) -> Option<PackId> {
+    /// Drops the oldest pack of a key that was made by then.
+    fn drop_oldest(&mut self, of: &PublicKey, only: Option<&PackKey>, by: Instant) -> Option<PackId> {
         let candidates = self.ready.iter().filter(|(key, _)| only.is_none_or(|only| only == *key));
         let mine = candidates.flat_map(|(key, ready)| ready.iter().map(move |pack| (key, pack)));
-        let oldest = mine.filter(|(_, pack)| pack.purpose.asked_by == *of).min_by_key(|(_, pack)| pack.made);
+        let mine = mine.filter(|(_, pack)| pack.purpose.asked_by == *of && pack.made <= by);
+        let oldest = mine.min_by_key(|(_, pack)| pack.made);
         let (key, id) = oldest.map(|(key, pack)| (*key, pack.header.id))?;
         self.remove(&key, &id).map(|pack| pack.header.id)
     }

@@ -230,6 +230,18 @@ fn limits_hold_and_who_has_most_makes_room_for_who_has_less() {
     assert_eq!(store.expire(age, Instant::now() + age).unwrap(), 1, "a pack that nobody asked for goes");
 }
 
+#[test]
+fn a_pack_of_ones_own_that_has_lain_for_a_while_makes_room() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path(), PackLimits { memory: 10_000, ..LIMITS });
+    let ids: Vec<_> = (1..=3).map(|n| add(&store, n)).collect();
+    let own = Promise { key: key(), bytes: 1, purpose: purpose(1, None) };
+    let (soon, late) = (Instant::now(), Instant::now() + index::RESERVED);
+    assert!(store.lock().promise(&LIMITS, own, soon).is_err());
+    assert_eq!(store.lock().promise(&LIMITS, own, late).unwrap(), [ids[0]]);
+    assert_eq!(store.held(&key()), ids[1..]);
+}
+
 /// Bytes that version 4 wrote; a later version must still read them or refuse them by name.
 #[test]
 fn version_4_pack_header() {
