@@ -164,7 +164,9 @@ impl Run {
             // Those that left stay known for as long as an offence of theirs can be proven.
             let mut all = base.validators.as_ref().clone();
             all.extend(changes.into_iter().map(|v| (v.consensus_key.address(), v)));
-            forgotten.iter().for_each(|key| drop(all.remove(&key.address())));
+            for key in &forgotten {
+                all.remove(&key.address());
+            }
             head.validators = Arc::new(all);
         }
         let answer = Finalized { results, validators: updates, app_hash: head.app_hash };

@@ -25,6 +25,9 @@ fn hundredths(amount: U256, part: u64) -> U256 {
     amount * U256::from(part) / U256::from(100)
 }
 
+/// What is proven block by block, of a large and a small double sign at these heights.
+type Order = fn(u64, u64) -> Vec<Vec<Offence>>;
+
 /// Ten tokens at validator 1, large when it signed twice; then four leave, and later it signs twice again, small.
 /// The outcome: what is there, what comes back, what was moved to validator 9.
 fn outcome(first: impl Fn(u64, u64) -> Vec<Vec<Offence>>) -> (U256, U256, U256) {
@@ -54,7 +57,7 @@ fn outcome(first: impl Fn(u64, u64) -> Vec<Vec<Offence>>) -> (U256, U256, U256) 
 fn a_small_double_sign_shields_no_larger_one_in_any_order() {
     let (left, back, moved) =
         (hundredths(tokens(6), 95), hundredths(tokens(2), 95), tokens(10) + hundredths(tokens(2), 95));
-    let orders: [fn(u64, u64) -> Vec<Vec<Offence>>; 6] = [
+    let orders: [Order; 6] = [
         |large, small| vec![vec![offence(small, 1)], vec![offence(large, 10)]],
         |large, small| vec![vec![offence(large, 10)], vec![offence(small, 1)]],
         |large, small| vec![vec![offence(small, 1), offence(large, 10)]],
