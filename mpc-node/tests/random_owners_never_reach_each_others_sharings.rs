@@ -152,12 +152,13 @@ impl World {
 
 #[test]
 fn journey() {
-    let seed = std::env::var("SAHARA_TEST_SEED").ok().and_then(|s| s.parse().ok());
-    let seed = seed.unwrap_or_else(|| u64::from(std::process::id()));
+    let setting = |name: &str| std::env::var(name).ok().and_then(|value| value.parse::<u64>().ok());
+    let seed = setting("SAHARA_TEST_SEED").unwrap_or_else(|| u64::from(std::process::id()));
+    let steps = setting("SAHARA_TEST_STEPS").unwrap_or(100);
     println!("SAHARA_TEST_SEED={seed} replays this");
     let mut rng = Rng::new(seed);
     let mut world = World::new();
-    for step in 0..120 {
+    for step in 0..steps {
         let mut pick = |n: usize| rng.below(n as u64) as usize;
         let (key, owner, name, model) = (pick(KEYS), pick(KEYS), pick(NAMES.len()), pick(3));
         let list: Vec<usize> = (0..KEYS).filter(|_| pick(3) == 0).collect();
@@ -172,7 +173,7 @@ fn journey() {
             _ if key != owner => world.attack(key, owner, name, node, how),
             _ => {}
         }
-        if step == 60 {
+        if step % 200 == 60 {
             for node in 0..3 {
                 world.network.stop_node(node);
                 world.network.start_node(node);

@@ -5,6 +5,7 @@
 mod attack;
 mod load;
 mod mutants;
+mod owners;
 
 use std::time::Instant;
 
@@ -15,6 +16,7 @@ type Area = (&'static str, &'static str, fn(&[String]) -> Result<(), Failure>);
 const AREAS: &[Area] = &[
     ("mutants", "removes checks one by one and sees whether a test notices", mutants::run),
     ("load", "1,200 hostile connections beside an honest consumer of share nodes", load::run),
+    ("owners", "three keys share, use, replace, delete and steal at random, thousands of times", owners::run),
     ("attack", "attacks four validators for 1,000 blocks beside honest transfers", attack::run),
 ];
 
