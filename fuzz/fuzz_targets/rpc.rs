@@ -10,7 +10,7 @@ use sahara_chain::{
     embedded::Embedded,
     genesis::{DEV_ACCOUNTS, Genesis, GenesisValidator},
     ledger::Ledger,
-    rpc::{self, Backend, Submit, Submitted},
+    rpc::{self, Backend, Session, Submit, Submitted},
     store::{MemoryStore, Store},
     validator::ConsensusKey,
     wallet::{Payment, Wallet},
@@ -28,9 +28,7 @@ impl Submit for Refuse {
 /// SSTORE(0, CALLVALUE + 1), LOG1(topic 0x2a); deployed as it is, called in its constructor.
 const INIT: &[u8] = &[0x34, 0x60, 1, 0x01, 0x60, 0, 0x55, 0x60, 0x2a, 0x60, 0, 0x60, 0, 0xa1, 0x00];
 
-type Module = jsonrpsee::RpcModule<Backend>;
-
-static NODE: LazyLock<(Runtime, Module, watch::Sender<u64>)> = LazyLock::new(|| {
+static NODE: LazyLock<(Runtime, Arc<Backend>, watch::Sender<u64>)> = LazyLock::new(|| {
     let key = SigningKey::from_bytes(&[9; 32]);
     let consensus_key = ConsensusKey(key.verifying_key().to_bytes().into());
     let genesis = Genesis::development(vec![GenesisValidator { operator: DEV_ACCOUNTS[9].0, consensus_key, power: 10 }]);
@@ -46,12 +44,10 @@ static NODE: LazyLock<(Runtime, Module, watch::Sender<u64>)> = LazyLock::new(|| 
     driver.step(&[tx], Time(start + 1_000_000_000)).expect("a block");
     driver.step(&[], Time(start + 2_000_000_000)).expect("a block");
     let (sender, heights) = watch::channel(2);
-    let module = rpc::module(Arc::new(Backend::new(ledger, Arc::new(Refuse), heights))).expect("methods");
-    (Runtime::new().expect("threads"), module, sender)
+    (Runtime::new().expect("threads"), Arc::new(Backend::new(ledger, Arc::new(Refuse), heights)), sender)
 });
 
 fuzz_target!(|bytes: &[u8]| {
-    let Ok(body) = std::str::from_utf8(bytes) else { return };
-    let (runtime, module, _) = &*NODE;
-    let _ = runtime.block_on(module.raw_json_request(body, 16));
+    let (runtime, backend, _) = &*NODE;
+    let _ = runtime.block_on(rpc::answer(backend, &Session::local(), bytes));
 });
