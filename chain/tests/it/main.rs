@@ -55,6 +55,7 @@ mod old_blocks_are_forgotten_and_recent_states_are_not;
 mod our_hashes_are_those_of_cometbft;
 mod past_blocks_can_be_asked_over_json_rpc;
 mod questions_can_suppose_another_state;
+mod red;
 mod refusals_have_ethereums_codes;
 mod solidity_can_ask_for_a_committee_signature;
 mod solidity_tests_pass;
