@@ -105,6 +105,10 @@ pub struct GenesisError {
     pub why: String,
 }
 
+/// The longest epoch: a chain that is announced at half is in force within three epochs, and even whoever proposes every
+/// block has shown less than the other half by then.
+const MAX_EPOCH: u64 = beacon::chain::LENGTH / 8;
+
 /// More weight than this in all, and CometBFT refuses.
 const MAX_TOTAL_POWER: u64 = i64::MAX as u64 / 8;
 
@@ -135,7 +139,7 @@ impl Genesis {
             return need(false, field, why);
         }
         let epoch = self.beacon.epoch_blocks;
-        need((1..=100_000).contains(&epoch), "beacon.epoch_blocks", "must be between 1 and 100000")?;
+        need((1..=MAX_EPOCH).contains(&epoch), "beacon.epoch_blocks", "must be between 1 and 8192")?;
         for (operator, chain) in &self.beacon.chains {
             let field = format!("beacon.chains.{operator}");
             need(self.exported.is_none(), &field, "an exported chain has them in its contracts")?;
@@ -154,6 +158,13 @@ impl Genesis {
             need(!known, &format!("{field}.operator"), "it operates another validator already")?;
             let valid = ed25519_dalek::VerifyingKey::from_bytes(&validator.consensus_key.0.0).is_ok();
             need(valid, &format!("{field}.consensus_key"), "is not an ed25519 key")?;
+        }
+        // Only a network for development does without a beacon, and then wholly.
+        let none = self.chain_id == DEV_CHAIN_ID && self.beacon.chains.is_empty();
+        for validator in self.validators.iter().filter(|_| self.exported.is_none() && !none) {
+            let field = format!("beacon.chains.{}", validator.operator);
+            let known = self.beacon.chains.contains_key(&validator.operator);
+            need(known, &field, "is missing: each validator has a beacon chain (`chain keys --operator`)")?;
         }
         let total = self.validators.iter().fold(0u64, |sum, validator| sum.saturating_add(validator.power));
         need(total <= MAX_TOTAL_POWER, "validators", "their power is too large together")?;
@@ -356,6 +367,8 @@ mod tests {
             "staking.unbonding_seconds"
         );
         assert_eq!(wrong(&|g| g.beacon.epoch_blocks = 0), "beacon.epoch_blocks");
+        assert_eq!(wrong(&|g| g.beacon.epoch_blocks = MAX_EPOCH + 1), "beacon.epoch_blocks");
+        assert_eq!(MAX_EPOCH, 8192, "as the message says");
         let chain = Commitment { tip: B256::repeat_byte(1), length: 5 };
         let stranger = wrong(&|g| g.beacon.chains.extend([(DEV_ACCOUNTS[7].0, chain)]));
         assert_eq!(stranger, format!("beacon.chains.{}", DEV_ACCOUNTS[7].0));
@@ -370,5 +383,30 @@ mod tests {
         json["fees"]["elastcity"] = 3.into();
         let error = Genesis::read(json.to_string().as_bytes()).unwrap_err();
         assert!(error.to_string().contains("elastcity"), "{error}");
+    }
+
+    #[test]
+    fn each_validator_has_a_beacon_chain_unless_a_network_for_development_has_none_at_all() {
+        let chain = Commitment { tip: B256::repeat_byte(1), length: 5 };
+        let missing = |change: &dyn Fn(&mut Genesis)| {
+            let mut genesis = good();
+            let key = ed25519_dalek::SigningKey::from_bytes(&[2; 32]).verifying_key().to_bytes();
+            let operator = DEV_ACCOUNTS[1].0;
+            let second = GenesisValidator { operator, consensus_key: ConsensusKey(key.into()), power: 10 };
+            genesis.validators.push(second);
+            change(&mut genesis);
+            genesis.check().map_err(|e| e.field)
+        };
+        let named = |i: usize| Err(format!("beacon.chains.{}", DEV_ACCOUNTS[i].0));
+        assert_eq!(missing(&|_| ()), Ok(()), "a network for development");
+        assert_eq!(missing(&|g| g.chain_id = 5), named(0));
+        assert_eq!(missing(&|g| g.beacon.chains.extend([(DEV_ACCOUNTS[0].0, chain)])), named(1));
+        let all = |g: &mut Genesis| {
+            g.chain_id = 5;
+            g.beacon.chains = [0, 1].map(|i| (DEV_ACCOUNTS[i].0, chain)).into();
+        };
+        assert_eq!(missing(&all), Ok(()));
+        let exported = Some(Exported::default());
+        assert_eq!(missing(&|g| (g.chain_id, g.exported) = (5, exported.clone())), Ok(()), "it has them already");
     }
 }

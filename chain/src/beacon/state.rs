@@ -32,17 +32,25 @@ pub struct Chain {
 impl Chain {
     /// The chain of `operator`'s validator.
     pub fn load(words: &mut impl Words, operator: Address) -> Result<Self> {
+        let mut found = [U256::ZERO; 4];
+        for (found, slot) in found.iter_mut().zip(Self::slots(operator)) {
+            *found = words.load(slot)?;
+        }
+        Ok(Self::from_words(found))
+    }
+
+    /// Where the chain of `operator`'s validator lies in the staking contract's storage.
+    pub fn slots(operator: Address) -> [U256; 4] {
         let base = of("beacon.chain", operator);
-        let [left, counts_from, number, _] = words.load(field(base, 1))?.into_limbs();
-        let [length, from, _, _] = words.load(field(base, 3))?.into_limbs();
-        let next = Commitment { tip: words.load(field(base, 2))?.into(), length };
-        Ok(Self {
-            tip: words.load(base)?.into(),
-            left,
-            counts_from,
-            number,
-            next: next.is_sound().then_some((next, from)),
-        })
+        [base, field(base, 1), field(base, 2), field(base, 3)]
+    }
+
+    /// The chain by the words in its slots.
+    pub fn from_words([tip, numbers, next, times]: [U256; 4]) -> Self {
+        let [left, counts_from, number, _] = numbers.into_limbs();
+        let [length, from, _, _] = times.into_limbs();
+        let next = Commitment { tip: next.into(), length };
+        Self { tip: tip.into(), left, counts_from, number, next: next.is_sound().then_some((next, from)) }
     }
 
     fn store(&self, words: &mut impl Words, operator: Address) -> Result<()> {

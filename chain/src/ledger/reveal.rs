@@ -9,7 +9,6 @@ use crate::{
     application::TxResult,
     beacon::{
         Item, Secret,
-        chain::LENGTH,
         state::{Chain, epoch_of},
     },
     error::StoreError,
@@ -38,9 +37,7 @@ impl Reveals {
         let epoch = epoch_of(&mut view, head.height + 1)?;
         let chain = Chain::load(&mut view, operator)?.at(epoch);
         if chain.left == 0 {
-            tracing::warn!(
-                "this validator has no beacon chain left; while others have one its proposals are refused: {HELP}"
-            );
+            tracing::warn!("this validator has no beacon chain left, so its blocks add nothing to the beacon: {HELP}");
             return Ok(None);
         }
         let mut secret = self.secret();
@@ -50,13 +47,13 @@ impl Reveals {
         });
         let Some((preimage, number)) = shown else {
             tracing::warn!(
-                "this home has not the secret of its validator's beacon chain, so its proposals are refused: {HELP}"
+                "this home has not found the secret of its validator's beacon chain, so its proposals are refused: {HELP}"
             );
             return Ok(None);
         };
         // The next chain is announced with half of this one left, long before its end.
-        let due = chain.next.is_none() && chain.left <= LENGTH / 2;
-        let next = secret.as_mut().filter(|_| due).map(|secret| secret.commitment(number + 1));
+        let due = |secret: &Secret| chain.next.is_none() && chain.left <= secret.length() / 2;
+        let next = secret.as_mut().filter(|secret| due(secret)).map(|secret| secret.commitment(number + 1));
         Ok(Some(Item { preimage, next }))
     }
 }
@@ -64,17 +61,18 @@ impl Reveals {
 /// What an operator can do.
 const HELP: &str = "put the right beacon-secret back, or announce another chain (`chain keys --help`)";
 
-/// Whether a proposal of `proposer` after `head` may begin with `item`: it shows the preimage that is due. Without a single
-/// validator that could show one, no proposal has to: the chain would stop for good, and the call that helps with it.
+/// Whether a proposal of `proposer` after `head` may begin with `item`: it shows the preimage that is due. A validator
+/// without a chain, or at the end of it, proposes without: it has nothing to withhold, and by what another one has left it
+/// cannot be stopped. Whom the ledger does not know proposes while nobody could show anything.
 pub fn judge(head: &Head, proposer: Option<ConsensusAddress>, item: Option<Item>) -> Result<bool, StoreError> {
     let mut view = head.view();
     let epoch = epoch_of(&mut view, head.height + 1)?;
-    let chain = match operator(head, proposer) {
-        Some(operator) => Chain::load(&mut view, operator)?.at(epoch),
-        None => Chain::default(),
-    };
-    if let Some(item) = item {
-        return Ok(chain.accepts(&item));
+    if let Some(operator) = operator(head, proposer) {
+        let chain = Chain::load(&mut view, operator)?.at(epoch);
+        return Ok(item.map_or(chain.left == 0, |item| chain.accepts(&item)));
+    }
+    if item.is_some() {
+        return Ok(false);
     }
     for validator in head.validators.values().filter(|validator| validator.power > 0) {
         if Chain::load(&mut view, validator.operator)?.at(epoch).left > 0 {

@@ -31,7 +31,7 @@ use crate::{
 };
 
 /// Folder of the database inside a home.
-const DATA: &str = "chain-data";
+pub const DATA: &str = "chain-data";
 /// Folder of snapshots inside a home.
 pub const SNAPSHOTS: &str = "snapshots";
 
@@ -67,18 +67,7 @@ pub enum NodeError {
 /// Runs the node in `home` until it is told to stop. `ready` gets the address of JSON-RPC.
 pub async fn run(home: &Path, ready: impl FnOnce(&Config, std::net::SocketAddr)) -> Result<(), NodeError> {
     let config = Config::load(home)?;
-    let (store, ledger) = open(home)?;
-    let snapshots = Folder::open(home.join(SNAPSHOTS), config.keep.snapshots).map_err(Fault::from)?;
-    let ledger = ledger.keeping(config.keep.retention()).with_snapshots(snapshots, config.keep.snapshot_every);
-    let ledger = match load_beacon(home)? {
-        Some(secret) => ledger.with_beacon(secret),
-        None => ledger,
-    };
-    check_chain(home, &config, &ledger)?;
-    let ledger = match config.driver {
-        Driver::Embedded { development: true, .. } => ledger.for_development(),
-        _ => ledger,
-    };
+    let (store, ledger) = assemble(home, &config)?;
     let ledger = Arc::new(ledger);
     let (heights, seen) = watch::channel(ledger.head().map_or(0, |head| head.height));
     tokio::spawn(make_snapshots(ledger.clone(), seen.clone()));
@@ -99,6 +88,23 @@ pub async fn run(home: &Path, ready: impl FnOnce(&Config, std::net::SocketAddr))
     };
     server.stop();
     stopped
+}
+
+/// The database, and the ledger as the settings want it. What nobody signed is taken under one setting only.
+fn assemble(home: &Path, config: &Config) -> Result<(Arc<DiskStore>, Ledger), NodeError> {
+    let (store, ledger) = open(home)?;
+    let snapshots = Folder::open(home.join(SNAPSHOTS), config.keep.snapshots).map_err(Fault::from)?;
+    let ledger = ledger.keeping(config.keep.retention()).with_snapshots(snapshots, config.keep.snapshot_every);
+    let ledger = match load_beacon(home)? {
+        Some(secret) => ledger.with_beacon(secret),
+        None => ledger,
+    };
+    check_chain(home, config, &ledger)?;
+    let ledger = match config.driver {
+        Driver::Embedded { development: true, .. } => ledger.for_development(),
+        _ => ledger,
+    };
+    Ok((store, ledger))
 }
 
 /// Whether the database belongs to the chain that CometBFT in this home speaks of. The embedded driver sees for itself.
@@ -165,5 +171,75 @@ pub async fn stop_signal() {
     tokio::select! {
         _ = tokio::signal::ctrl_c() => {}
         _ = terminate.recv() => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use alloy_consensus::TxEip1559;
+    use alloy_eips::eip2718::Encodable2718;
+    use alloy_primitives::{Address, Bytes, TxKind, U256};
+
+    use super::*;
+    use crate::{
+        application::{Application, ChainStart, Check, DecidedBlock, Proposal, Verdict},
+        genesis::{DEV_ACCOUNTS, DEV_CHAIN_ID, Genesis, GenesisValidator},
+        ledger::Change,
+        tx,
+        validator::ConsensusKey,
+    };
+
+    /// A ledger as a node with `driver` has it, with a chain begun.
+    fn begun(home: &Path, driver: Driver) -> Ledger {
+        let config = Config::new(([127, 0, 0, 1], 0).into(), driver);
+        config.save(home).unwrap();
+        let ledger = assemble(home, &config).unwrap().1;
+        let key = ed25519_dalek::SigningKey::from_bytes(&[9; 32]).verifying_key().to_bytes();
+        let consensus_key = ConsensusKey(key.into());
+        let validator = GenesisValidator { operator: DEV_ACCOUNTS[9].0, consensus_key, power: 10 };
+        let app_state = serde_json::to_vec(&Genesis::development(vec![validator])).unwrap();
+        let start = ChainStart { chain_id: "c".into(), time: 1, app_state, initial_height: 1, evidence: None };
+        ledger.init_chain(&start).unwrap();
+        ledger
+    }
+
+    #[test]
+    fn a_real_node_refuses_what_nobody_signed_wherever_it_comes_from() {
+        let fields = TxEip1559 {
+            chain_id: DEV_CHAIN_ID,
+            gas_limit: 21_000,
+            max_fee_per_gas: 100_000_000_000,
+            to: TxKind::Call(Address::repeat_byte(1)),
+            value: U256::from(5),
+            ..TxEip1559::default()
+        };
+        let unsigned = Bytes::from(tx::unsigned(fields, DEV_ACCOUNTS[0].0).encoded_2718());
+        let change = Change::Balance(Address::repeat_byte(2), U256::from(7)).encode();
+        let embedded = |development| Driver::Embedded { chain_id: "c".into(), block_time_ms: 0, development };
+        let (abci, comet_rpc) = (([127, 0, 0, 1], 1).into(), ([127, 0, 0, 1], 2).into());
+        for (driver, taken) in
+            [(embedded(true), true), (embedded(false), false), (Driver::Cometbft { abci, comet_rpc }, false)]
+        {
+            let folder = tempfile::tempdir().unwrap();
+            let said = format!("{driver:?}");
+            let ledger = begun(folder.path(), driver);
+            let txs = std::slice::from_ref(&unsigned);
+            let offer = Proposal { height: 1, time: 2, txs, max_bytes: 100_000, ..Proposal::default() };
+            assert_eq!(ledger.check_tx(&unsigned, Check::New).code == 0, taken, "CheckTx: {said}");
+            assert!(ledger.admit(&change).is_err(), "{said}");
+            assert_eq!(ledger.process(&offer) == Verdict::Accept, taken, "ProcessProposal: {said}");
+            assert_eq!(ledger.prepare(&offer).contains(&unsigned), taken, "PrepareProposal: {said}");
+            let txs = vec![unsigned.clone(), change.clone()];
+            let block = DecidedBlock { height: 1, time: 2, txs, ..DecidedBlock::default() };
+            let results = ledger.finalize(&block).unwrap().results;
+            let codes: Vec<bool> = results.iter().map(|result| result.code == 0).collect();
+            assert_eq!(codes, [taken, taken], "FinalizeBlock: {said}");
+            ledger.commit().unwrap();
+            let mut view = ledger.head().unwrap().view();
+            let mut balance = |address| view.account(address).unwrap().map_or(U256::ZERO, |account| account.balance);
+            let (paid, given) = (balance(Address::repeat_byte(1)), balance(Address::repeat_byte(2)));
+            let wanted = if taken { (U256::from(5), U256::from(7)) } else { (U256::ZERO, U256::ZERO) };
+            assert_eq!((paid, given), wanted, "{said}");
+        }
     }
 }

@@ -18,6 +18,7 @@ mod stake_model;
 mod stake_net;
 mod workshop;
 
+mod a_beacon_goes_on;
 mod a_beacon_that_no_proposer_chooses;
 mod a_contract_settles_what_its_committee_signed;
 mod a_damaged_database_says_so_and_is_restored;
@@ -55,7 +56,6 @@ mod old_blocks_are_forgotten_and_recent_states_are_not;
 mod our_hashes_are_those_of_cometbft;
 mod past_blocks_can_be_asked_over_json_rpc;
 mod questions_can_suppose_another_state;
-mod red;
 mod refusals_have_ethereums_codes;
 mod solidity_can_ask_for_a_committee_signature;
 mod solidity_tests_pass;
