@@ -3,7 +3,7 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
 };
 
 use super::archive;
@@ -254,13 +254,28 @@ impl Reader for Past {
 
 /// Rows that were read lately.
 #[derive(Default)]
-pub struct Rows {
-    kept: Mutex<BTreeMap<u64, Arc<Replaced>>>,
+pub struct Rows(Mutex<Lately>);
+
+#[derive(Default)]
+struct Lately {
+    /// For the next question.
+    kept: BTreeMap<u64, Arc<Replaced>>,
+    /// Whatever any question works with, kept or not: two of them share one copy.
+    lent: BTreeMap<u64, Weak<Replaced>>,
+    /// Bytes of those that are kept.
+    bytes: usize,
 }
 
 impl Rows {
     /// The state at `height` below `newest`, whose state is `now`; nothing if it is not kept.
-    pub fn past(&self, now: Arc<dyn Reader>, newest: u64, height: u64) -> Result<Option<Past>, StoreError> {
+    /// `read` is told the bytes of each row, and may refuse to go on.
+    pub fn past<E: From<StoreError>>(
+        &self,
+        now: Arc<dyn Reader>,
+        newest: u64,
+        height: u64,
+        mut read: impl FnMut(usize) -> Result<(), E>,
+    ) -> Result<Option<Past>, E> {
         let kept = lowest_height(now.as_ref(), Table::History)?.is_some_and(|first| first <= height + 1);
         if !kept || height >= newest {
             return Ok(None);
@@ -268,7 +283,10 @@ impl Rows {
         let mut since = Vec::new();
         for block in height + 1..=newest {
             match self.row(now.as_ref(), block)? {
-                Some(row) => since.push(row),
+                Some(row) => {
+                    read(row.row.len())?;
+                    since.push(row);
+                }
                 None => return Ok(None),
             }
         }
@@ -277,22 +295,45 @@ impl Rows {
 
     /// Forgets the rows of blocks from `height` on: there will be others.
     pub fn forget_from(&self, height: u64) {
-        self.kept.lock().unwrap_or_else(PoisonError::into_inner).split_off(&height);
+        let mut lately = self.lately();
+        let gone = lately.kept.split_off(&height);
+        lately.bytes -= gone.values().map(|row| row.row.len()).sum::<usize>();
+        lately.lent.split_off(&height);
+    }
+
+    fn lately(&self) -> MutexGuard<'_, Lately> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn row(&self, reader: &dyn Reader, height: u64) -> Result<Option<Arc<Replaced>>, StoreError> {
-        if let Some(row) = self.kept.lock().unwrap_or_else(PoisonError::into_inner).get(&height) {
-            return Ok(Some(row.clone()));
+        if let Some(row) = self.lately().find(height) {
+            return Ok(Some(row));
         }
-        let Some(row) = Replaced::at(reader, height)?.map(Arc::new) else { return Ok(None) };
-        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        kept.insert(height, row.clone());
-        let mut total: usize = kept.values().map(|row| row.row.len()).sum();
-        while total > CACHED && kept.len() > 1 {
-            let Some((_, oldest)) = kept.pop_first() else { break };
-            total -= oldest.row.len();
+        let Some(row) = Replaced::at(reader, height)? else { return Ok(None) };
+        Ok(Some(self.lately().keep(height, row, CACHED)))
+    }
+}
+
+impl Lately {
+    fn find(&self, height: u64) -> Option<Arc<Replaced>> {
+        self.kept.get(&height).cloned().or_else(|| self.lent.get(&height)?.upgrade())
+    }
+
+    /// Keeps `row`, unless somebody was faster, and lets those go that are too much for `room` bytes.
+    fn keep(&mut self, height: u64, row: Replaced, room: usize) -> Arc<Replaced> {
+        if let Some(row) = self.find(height) {
+            return row;
         }
-        Ok(Some(row))
+        let row = Arc::new(row);
+        self.bytes += row.row.len();
+        self.kept.insert(height, row.clone());
+        self.lent.retain(|_, lent| lent.strong_count() > 0);
+        self.lent.insert(height, Arc::downgrade(&row));
+        while self.bytes > room && self.kept.len() > 1 {
+            let Some((_, oldest)) = self.kept.pop_first() else { break };
+            self.bytes -= oldest.row.len();
+        }
+        row
     }
 }
 
@@ -302,6 +343,51 @@ mod tests {
 
     use super::*;
     use crate::store::{MemoryStore, Store};
+
+    fn row(length: usize) -> Replaced {
+        Replaced { row: vec![0; length], count: 0 }
+    }
+
+    #[test]
+    fn rows_that_are_kept_have_a_bound_and_questions_share_them() {
+        let mut lately = Lately::default();
+        let first = lately.keep(1, row(40), 100);
+        for height in 2..10 {
+            lately.keep(height, row(40), 100);
+            let bytes: usize = lately.kept.values().map(|row| row.row.len()).sum();
+            assert!(bytes <= 100 && bytes == lately.bytes, "{bytes} bytes are kept");
+        }
+        assert_eq!(lately.kept.keys().copied().collect::<Vec<_>>(), [8, 9]);
+        // A question works with the first row still: the next one does not read it anew.
+        assert!(Arc::ptr_eq(&first, &lately.find(1).unwrap()));
+        assert!(Arc::ptr_eq(&first, &lately.keep(1, row(40), 100)), "nor does one that read it at the same time");
+        drop(first);
+        assert!(lately.find(1).is_none());
+        lately.keep(10, row(40), 100);
+        assert_eq!(lately.lent.len(), 2, "what nobody works with is forgotten");
+        let rows = Rows(Mutex::new(lately));
+        rows.forget_from(10);
+        assert_eq!(rows.lately().bytes, 40);
+    }
+
+    #[test]
+    fn who_reads_the_past_hears_what_it_costs_and_can_stop() {
+        let store = MemoryStore::default();
+        for height in 1..=5u64 {
+            let mut batch = Batch::default();
+            batch.put(Table::Accounts, [1], vec![0; 100 * height as usize]);
+            record(store.reader().unwrap().as_ref(), height, &mut batch).unwrap();
+            store.write(&batch).unwrap();
+        }
+        let (rows, mut read) = (Rows::default(), vec![]);
+        let asked = rows.past(store.reader().unwrap(), 5, 0, |bytes| {
+            read.push(bytes);
+            if read.len() < 3 { Ok(()) } else { Err(StoreError::new("read", "enough")) }
+        });
+        assert!(asked.is_err());
+        assert!(read.len() == 3 && read.is_sorted() && read[2] > 200, "{read:?}");
+        assert_eq!(rows.lately().kept.len(), 3, "no further row is read");
+    }
 
     proptest! {
         #[test]
@@ -325,7 +411,7 @@ mod tests {
             let newest = blocks.len() as u64;
             let rows = Rows::default();
             for (height, was) in (0u64..newest).zip(&readers) {
-                let past = rows.past(readers[blocks.len()].clone(), newest, height).unwrap().unwrap();
+                let past = rows.past(readers[blocks.len()].clone(), newest, height, |_| Ok::<_, StoreError>(())).unwrap().unwrap();
                 for prefix in [&[][..], &[0], &[1], &[0, 2]] {
                     prop_assert_eq!(past.scan(Table::Accounts, prefix).unwrap(), was.scan(Table::Accounts, prefix).unwrap());
                 }

@@ -175,6 +175,19 @@ impl Ledger {
 
     /// The state after block `height`, as long as it is kept. It answers everything but proofs.
     pub fn state_at(&self, height: u64) -> Result<Option<Arc<Head>>, StoreError> {
+        self.state_at_charged(height, |_| Ok(()))
+    }
+
+    /// The same; `read` is told the bytes of each row that the state is seen through, and may refuse to go on.
+    ///
+    /// # Errors
+    ///
+    /// Reading the store fails, or `read` refuses.
+    pub fn state_at_charged<E: From<StoreError>>(
+        &self,
+        height: u64,
+        read: impl FnMut(usize) -> Result<(), E>,
+    ) -> Result<Option<Arc<Head>>, E> {
         let Some(head) = self.head().filter(|head| head.height >= height) else { return Ok(None) };
         if head.height == height {
             return Ok(Some(head));
@@ -182,7 +195,7 @@ impl Ledger {
         let past: Arc<dyn Reader> = match archive::first(head.reader.as_ref())?.is_some_and(|first| first <= height + 1)
         {
             true => Arc::new(archive::Archived { now: head.reader.clone(), height }),
-            false => match self.rows.past(head.reader.clone(), head.height, height)? {
+            false => match self.rows.past(head.reader.clone(), head.height, height, read)? {
                 Some(past) => Arc::new(past),
                 None => return Ok(None),
             },

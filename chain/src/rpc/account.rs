@@ -23,33 +23,37 @@ use crate::state::{
 /// Slots in one proof or one question.
 const MAX_PROOF_SLOTS: usize = 1024;
 
-fn account(backend: &Backend, address: Address, at: Option<BlockId>) -> RpcResult<Account> {
-    let head = backend.state(at)?;
+fn account(backend: &Backend, address: Address, at: Option<BlockId>, budget: &mut Budget) -> RpcResult<Account> {
+    budget.work(VALUE)?;
+    let head = backend.state(at, budget)?;
     Ok(committed_account(head.reader.as_ref(), address).map_err(error::store)?.unwrap_or_default())
 }
 
-pub fn balance(backend: &Backend, params: Params<'_>) -> RpcResult<Value> {
+pub fn balance(backend: &Backend, params: Params<'_>, budget: &mut Budget) -> RpcResult<()> {
     let mut params = params.sequence();
     let (address, at) = (params.next()?, params.optional_next()?);
-    Ok(quantity(account(backend, address, at)?.balance))
+    let account = account(backend, address, at, budget)?;
+    budget.json(&quantity(account.balance))
 }
 
-pub fn nonce(backend: &Backend, params: Params<'_>) -> RpcResult<Value> {
+pub fn nonce(backend: &Backend, params: Params<'_>, budget: &mut Budget) -> RpcResult<()> {
     let mut params = params.sequence();
     let (address, at): (_, Option<BlockId>) = (params.next()?, params.optional_next()?);
-    let nonce = account(backend, address, at)?.nonce;
-    Ok(number(match at {
+    let nonce = account(backend, address, at, budget)?.nonce;
+    budget.json(&number(match at {
         Some(BlockId::Number(BlockNumberOrTag::Pending)) => backend.ledger.pool().next_nonce(address, nonce),
         _ => nonce,
     }))
 }
 
-pub fn code(backend: &Backend, params: Params<'_>) -> RpcResult<Value> {
+pub fn code(backend: &Backend, params: Params<'_>, budget: &mut Budget) -> RpcResult<()> {
     let mut params = params.sequence();
     let (address, at) = (params.next()?, params.optional_next()?);
-    let head = backend.state(at)?;
-    let account = account(backend, address, at)?;
-    Ok(json!(committed_code(head.reader.as_ref(), account.code_hash).map_err(error::store)?))
+    budget.work(2 * VALUE)?;
+    let head = backend.state(at, budget)?;
+    let reader = head.reader.as_ref();
+    let account = committed_account(reader, address).map_err(error::store)?.unwrap_or_default();
+    budget.json(&committed_code(reader, account.code_hash).map_err(error::store)?)
 }
 
 /// A slot: tools write it as a short quantity or as 32 bytes.
@@ -69,12 +73,13 @@ impl TryFrom<String> for Slot {
     }
 }
 
-pub fn storage(backend: &Backend, params: Params<'_>) -> RpcResult<Value> {
+pub fn storage(backend: &Backend, params: Params<'_>, budget: &mut Budget) -> RpcResult<()> {
     let mut params = params.sequence();
     let (address, slot): (Address, Slot) = (params.next()?, params.next()?);
-    let head = backend.state(params.optional_next()?)?;
+    budget.work(VALUE)?;
+    let head = backend.state(params.optional_next()?, budget)?;
     let word = committed_slot(head.reader.as_ref(), address, slot.0).map_err(error::store)?;
-    Ok(json!(B256::from(word)))
+    budget.json(&B256::from(word))
 }
 
 pub fn storage_values(backend: &Backend, params: Params<'_>, budget: &mut Budget) -> RpcResult<()> {
@@ -87,7 +92,7 @@ pub fn storage_values(backend: &Backend, params: Params<'_>, budget: &mut Budget
     if count > MAX_PROOF_SLOTS {
         return Err(error::limit(format!("too many slots (max {MAX_PROOF_SLOTS})")));
     }
-    let head = backend.state(params.optional_next()?)?;
+    let head = backend.state(params.optional_next()?, budget)?;
     budget.work(VALUE * count as u64)?;
     let word = |address, slot: &Slot| {
         committed_slot(head.reader.as_ref(), address, slot.0).map(B256::from).map_err(error::store)
@@ -105,7 +110,7 @@ const PROOF: u64 = 20 * VALUE;
 pub fn proof(backend: &Backend, params: Params<'_>, budget: &mut Budget) -> RpcResult<()> {
     let mut params = params.sequence();
     let (address, slots): (Address, List<Slot, MAX_PROOF_SLOTS>) = (params.next()?, params.next()?);
-    let head = backend.state(params.optional_next()?)?;
+    let head = backend.state(params.optional_next()?, budget)?;
     if head.height < backend.head()?.height {
         return Err(error::server("missing trie node: proofs are made for the newest block only"));
     }

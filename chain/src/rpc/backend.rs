@@ -5,21 +5,22 @@ use std::{
     future::Future,
     pin::Pin,
     sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
 };
 
 use alloy_consensus::Header;
 use alloy_eips::{BlockId, BlockNumberOrTag};
 use alloy_primitives::{Address, Bytes, U256};
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 
 use super::{
-    budget::{Budget, Flight, Limits},
+    budget::{Budget, Flight, HEADER, Limits, VALUE, now},
     develop::Develop,
     dispatch::{Turn, Turns},
     error::{self, RpcResult},
     log::{Filters, read_block},
     network::{Asked, Neighbours},
-    session::Following,
+    session::{Following, Session},
 };
 use crate::{
     block::{self, Block},
@@ -59,7 +60,12 @@ pub struct Backend {
     pub(super) turns: Turns,
     /// The block that was told last: all that follow hear of the same one.
     recent: Mutex<Option<(u64, Arc<Block>)>>,
+    /// What was said of other nodes last, and when.
+    neighbours: tokio::sync::Mutex<Option<(Instant, Result<Neighbours, String>)>>,
 }
+
+/// How long what was said of other nodes is said again.
+const NEWS_OF_NEIGHBOURS: Duration = Duration::from_secs(1);
 
 impl Backend {
     /// A backend on `ledger` that hands transactions to `submit` and hears of blocks by `heights`.
@@ -76,6 +82,7 @@ impl Backend {
             limits: Limits::default(),
             turns: turns(&Limits::default()),
             recent: Mutex::default(),
+            neighbours: tokio::sync::Mutex::default(),
         }
     }
 
@@ -96,7 +103,30 @@ impl Backend {
 
     /// What one request may cost.
     pub(super) fn budget(&self) -> Budget {
-        Budget::new(&self.flight, &self.limits)
+        Budget::new(vec![self.flight.clone()], &self.limits)
+    }
+
+    /// The same for one of `session`: its address has a part of what all may have.
+    pub(super) fn budget_of(&self, session: &Session) -> Budget {
+        Budget::new(self.accounts(session.account.clone()), &self.limits)
+    }
+
+    /// What somebody draws on whose address has `account`.
+    pub(super) fn accounts(&self, account: Option<Arc<Flight>>) -> Vec<Arc<Flight>> {
+        std::iter::once(self.flight.clone()).chain(account).collect()
+    }
+
+    /// What is known of other nodes, asked once a second at most, whoever wants to know.
+    pub(super) async fn neighbours(&self) -> RpcResult<Neighbours> {
+        let mut known = self.neighbours.lock().await;
+        let told = match known.take().filter(|(asked, _)| now().duration_since(*asked) < NEWS_OF_NEIGHBOURS) {
+            Some(told) => told,
+            None => {
+                let told = self.submit.neighbours().await;
+                (now(), told)
+            }
+        };
+        known.insert(told).1.clone().map_err(error::server)
     }
 
     /// The block at `height`, read once for all that follow the chain.
@@ -149,8 +179,8 @@ impl Backend {
         block::header_at(head.reader.as_ref(), height).map_err(error::store)
     }
 
-    /// The state that `id` means, as long as it is kept.
-    pub(super) fn state(&self, id: Option<BlockId>) -> RpcResult<Arc<Head>> {
+    /// The state that `id` means, as long as it is kept. What is read to see a state of the past is charged.
+    pub(super) fn state(&self, id: Option<BlockId>, budget: &mut Budget) -> RpcResult<Arc<Head>> {
         let head = self.head()?;
         let height = match id {
             None => head.height,
@@ -162,7 +192,12 @@ impl Backend {
         match height {
             _ if height == head.height => Ok(head),
             _ if height > head.height => Err(error::not_found("header not found")),
-            _ => self.ledger.state_at(height).map_err(error::store)?.ok_or_else(|| {
+            _ => {
+                budget.work(HEADER + VALUE)?;
+                let read = |row: usize| budget.work(ROW + row as u64 / ROW_BYTES);
+                self.ledger.state_at_charged(height, read)?
+            }
+            .ok_or_else(|| {
                 let oldest = self.ledger.oldest_state().unwrap_or(head.height);
                 error::server(format!(
                     "missing trie node: state of block {height} is pruned, this node keeps those from block {oldest} on"
@@ -187,8 +222,12 @@ impl Backend {
     }
 }
 
+/// Work of seeing a state through what one block replaced, in gas, and bytes of it for each further unit.
+const ROW: u64 = 1_000;
+const ROW_BYTES: u64 = 4;
+
 fn turns(limits: &Limits) -> Turns {
-    Turns { light: Turn::new(limits.light), heavy: Turn::new(limits.heavy) }
+    Turns { light: Turn::new(limits.light), heavy: Turn::new(limits.heavy), news: Semaphore::new(limits.heavy) }
 }
 
 /// A number as Ethereum writes it.

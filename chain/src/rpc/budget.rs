@@ -21,6 +21,8 @@ pub struct Limits {
     pub answer: usize,
     /// Bytes of all requests and answers under way.
     pub total: usize,
+    /// Those of one address, unless it is this machine.
+    pub total_of_one: usize,
     /// Work of one request or batch, in gas: what the machine spends, and for what is read as much as it takes time.
     pub work: u64,
     /// How long one request or batch is worked on before it is given up.
@@ -33,6 +35,10 @@ pub struct Limits {
     pub connections: usize,
     /// Clients at once from one address, unless it is this machine.
     pub connections_of_one: usize,
+    /// Clients on this machine count like those of any other address. A proxy on it speaks for many, so they do not.
+    pub loopback_counts: bool,
+    /// How long a client may say nothing in the middle of what it says; a whole request has twice that.
+    pub patience: Duration,
 }
 
 impl Default for Limits {
@@ -40,12 +46,15 @@ impl Default for Limits {
         Self {
             answer: 32 << 20,
             total: 256 << 20,
+            total_of_one: 128 << 20,
             work: 1_000_000_000,
             time: Duration::from_secs(30),
             heavy: std::thread::available_parallelism().map_or(2, usize::from).clamp(2, 8),
             light: 32,
             connections: 500,
             connections_of_one: 100,
+            loopback_counts: false,
+            patience: Duration::from_secs(15),
         }
     }
 }
@@ -65,53 +74,76 @@ const STEP: usize = 64 << 10;
 pub struct Flight {
     left: AtomicUsize,
     total: usize,
+    whose: &'static str,
 }
 
 impl Flight {
     pub fn new(total: usize) -> Arc<Self> {
-        Arc::new(Self { left: AtomicUsize::new(total), total })
+        Self::of("all together", total)
     }
 
-    /// Nothing reserved yet.
-    pub fn begin(self: &Arc<Self>) -> Reserved {
-        Reserved { flight: self.clone(), bytes: 0 }
+    /// What one client or address may have of it; `whose` says so in refusals.
+    pub fn of(whose: &'static str, total: usize) -> Arc<Self> {
+        Arc::new(Self { left: AtomicUsize::new(total), total, whose })
     }
 
     /// Bytes that nobody has reserved.
     pub fn left(&self) -> usize {
         self.left.load(Ordering::Relaxed)
     }
+
+    fn take(&self, more: usize) -> RpcResult<()> {
+        let taken = self.left.fetch_update(Ordering::AcqRel, Ordering::Acquire, |left| left.checked_sub(more));
+        taken.map(|_| ()).map_err(|_| {
+            error::limit(format!(
+                "the node is busy: requests and answers under way have the {} bytes that {} may have, ask again later",
+                self.total, self.whose
+            ))
+        })
+    }
+
+    fn give_back(&self, less: usize) {
+        self.left.fetch_add(less, Ordering::AcqRel);
+    }
 }
 
 /// A part of what may be under way; given back when it is dropped.
 #[derive(Debug)]
 pub struct Reserved {
-    flight: Arc<Flight>,
+    flights: Vec<Arc<Flight>>,
     bytes: usize,
+}
+
+/// Nothing reserved yet; what is reserved is taken from each.
+impl From<Vec<Arc<Flight>>> for Reserved {
+    fn from(flights: Vec<Arc<Flight>>) -> Self {
+        Self { flights, bytes: 0 }
+    }
 }
 
 impl Reserved {
     /// Reserves `more` bytes.
     pub fn grow(&mut self, more: usize) -> RpcResult<()> {
-        let left = &self.flight.left;
-        match left.fetch_update(Ordering::AcqRel, Ordering::Acquire, |left| left.checked_sub(more)) {
-            Ok(_) => {
-                self.bytes += more;
-                Ok(())
+        for (index, flight) in self.flights.iter().enumerate() {
+            if let Err(e) = flight.take(more) {
+                self.flights.iter().take(index).for_each(|taken| taken.give_back(more));
+                return Err(e);
             }
-            Err(_) => Err(error::limit(format!(
-                "the node is busy: requests and answers under way have the {} bytes that all together may have, ask \
-                 again later",
-                self.flight.total
-            ))),
         }
+        self.bytes += more;
+        Ok(())
+    }
+
+    /// Nothing yet, of the same accounts.
+    pub fn another(&self) -> Self {
+        Self::from(self.flights.clone())
     }
 
     /// Gives `less` bytes back.
     fn shrink(&mut self, less: usize) {
         let less = less.min(self.bytes);
         self.bytes -= less;
-        self.flight.left.fetch_add(less, Ordering::AcqRel);
+        self.flights.iter().for_each(|flight| flight.give_back(less));
     }
 
     /// What is reserved.
@@ -142,10 +174,11 @@ pub struct Budget {
 }
 
 impl Budget {
-    pub fn new(flight: &Arc<Flight>, limits: &Limits) -> Self {
+    /// Within `limits`, and what may still be under way of all `flights`.
+    pub fn new(flights: Vec<Arc<Flight>>, limits: &Limits) -> Self {
         Self {
             out: Vec::new(),
-            reserved: flight.begin(),
+            reserved: flights.into(),
             limit: limits.answer,
             work: limits.work,
             granted: limits.work,
@@ -208,7 +241,7 @@ impl Budget {
 
     /// Reserves all the room that is left, for what is written elsewhere first.
     pub fn borrow(&mut self) -> RpcResult<Borrowed> {
-        let mut part = self.reserved.flight.begin();
+        let mut part = self.reserved.another();
         part.grow(self.room())?;
         Ok(Borrowed(part))
     }
@@ -304,7 +337,7 @@ mod tests {
     fn an_answer_is_refused_where_it_would_become_too_long() {
         let limits = limits(10, 1 << 20);
         let flight = Flight::new(limits.total);
-        let mut budget = Budget::new(&flight, &limits);
+        let mut budget = Budget::new(vec![flight.clone()], &limits);
         budget.text("12345").unwrap();
         let mark = budget.mark();
         let error = budget.json(&vec!["too long"; 1_000]).unwrap_err();
@@ -320,9 +353,9 @@ mod tests {
         let limits = limits(200 << 10, 256 << 10);
         let flight = Flight::new(limits.total);
         let long = "x".repeat(190 << 10);
-        let mut first = Budget::new(&flight, &limits);
+        let mut first = Budget::new(vec![flight.clone()], &limits);
         first.text(&long).unwrap();
-        let mut second = Budget::new(&flight, &limits);
+        let mut second = Budget::new(vec![flight.clone()], &limits);
         let error = second.text(&long).unwrap_err();
         assert_eq!(error.code, error::LIMIT);
         assert!(error.message.contains("262144 bytes"), "{error:?}");
@@ -331,7 +364,7 @@ mod tests {
         assert!(second.text(&long).is_err());
         drop(answer);
         second.text(&long).unwrap();
-        assert!(Budget::new(&flight, &limits).borrow().is_err(), "what is borrowed counts as well");
+        assert!(Budget::new(vec![flight.clone()], &limits).borrow().is_err(), "what is borrowed counts as well");
         drop(second);
         assert_eq!(flight.left(), limits.total);
     }
@@ -339,13 +372,27 @@ mod tests {
     #[test]
     fn work_ends() {
         let limits = limits(10, 10);
-        let mut budget = Budget::new(&Flight::new(10), &limits);
+        let mut budget = Budget::new(vec![Flight::new(10)], &limits);
         budget.work(60).unwrap();
         let error = budget.work(60).unwrap_err();
         assert!(error.message.contains("100 gas"), "{error:?}");
         let late = Limits { time: Duration::ZERO, ..limits };
-        let mut budget = Budget::new(&Flight::new(10), &late);
+        let mut budget = Budget::new(vec![Flight::new(10)], &late);
         std::thread::sleep(Duration::from_millis(2));
         assert!(budget.work(0).unwrap_err().message.contains("timeout"));
+    }
+
+    #[test]
+    fn one_address_has_its_part_of_the_account() {
+        let (all, own) = (Flight::new(1_000), Flight::of("one address", 400));
+        let mut first = Reserved::from(vec![all.clone(), own.clone()]);
+        first.grow(300).unwrap();
+        let mut second = first.another();
+        let error = second.grow(200).unwrap_err();
+        assert!(error.message.contains("400 bytes that one address"), "{error:?}");
+        assert_eq!((all.left(), own.left()), (700, 100), "what is refused takes nothing from anybody");
+        Reserved::from(vec![all.clone()]).grow(700).unwrap();
+        drop(first);
+        assert_eq!((all.left(), own.left()), (1_000, 400));
     }
 }

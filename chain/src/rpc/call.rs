@@ -21,23 +21,23 @@ use crate::{
 /// No transaction needs less.
 const LEAST_GAS: u64 = 21_000;
 
-fn question(backend: &Backend, params: Params<'_>) -> RpcResult<(TransactionRequest, Question)> {
+fn question(backend: &Backend, params: Params<'_>, budget: &mut Budget) -> RpcResult<(TransactionRequest, Question)> {
     let mut params = params.sequence();
     let (request, at): (TransactionRequest, Option<BlockId>) = (params.next()?, params.optional_next()?);
     let (state, block): (Option<Overrides>, Option<BlockOverrides>) =
         (params.optional_next()?, params.optional_next()?);
-    let question = Question::new(backend, &request, at, state, block)?;
+    let question = Question::new(backend, &request, at, state, block, budget)?;
     Ok((request, question))
 }
 
 pub fn call(backend: &Backend, params: Params<'_>, budget: &mut Budget) -> RpcResult<()> {
-    let (_, mut question) = question(backend, params)?;
+    let (_, mut question) = question(backend, params, budget)?;
     let outcome = finish(question.ask(budget)?)?;
     budget.json(&outcome.output)
 }
 
 pub fn estimate_gas(backend: &Backend, params: Params<'_>, budget: &mut Budget) -> RpcResult<()> {
-    let (request, mut question) = question(backend, params)?;
+    let (request, mut question) = question(backend, params, budget)?;
     question.call.gas_limit = request.gas.unwrap_or(TX_GAS_CAP).min(TX_GAS_CAP);
     let balance = question.view.account(question.call.from).map_err(error::store)?.unwrap_or_default().balance;
     if question.call.value > balance {
@@ -81,7 +81,7 @@ pub fn estimate_gas(backend: &Backend, params: Params<'_>, budget: &mut Budget) 
 }
 
 pub fn create_access_list(backend: &Backend, params: Params<'_>, budget: &mut Budget) -> RpcResult<()> {
-    let (_, mut question) = question(backend, params)?;
+    let (_, mut question) = question(backend, params, budget)?;
     question.call.gas_limit = question.call.gas_limit.min(TX_GAS_CAP);
     let Question { view, block, call, natives } = &mut question;
     // Each round costs what the call does; a machine that is out of gas has used all of it.

@@ -361,9 +361,10 @@ pub fn send_transaction<'a>(backend: &'a Arc<Backend>, params: Params<'a>) -> To
 
 /// Gas that surely suffices: half more than what it used now.
 fn estimate(backend: &Backend, request: &TransactionRequest) -> RpcResult<u64> {
-    let mut question = Question::new(backend, request, None::<BlockId>, None, None)?;
+    let mut budget = backend.budget();
+    let mut question = Question::new(backend, request, None::<BlockId>, None, None, &mut budget)?;
     question.call.gas_limit = crate::evm::TX_GAS_CAP;
-    let outcome = question.ask(&mut backend.budget())?;
+    let outcome = question.ask(&mut budget)?;
     let outcome = super::call::finish(outcome)?;
     Ok((outcome.gas_used.saturating_mul(3) / 2).clamp(21_000, crate::evm::TX_GAS_CAP))
 }

@@ -49,7 +49,7 @@ fn present<'de: 'a, 'a, D: Deserializer<'de>>(deserializer: D) -> Result<Option<
 
 /// The answer to `body`; nothing if it only tells something.
 pub async fn answer(backend: &Arc<Backend>, session: &Session, body: &[u8]) -> Option<Answer> {
-    let mut budget = backend.budget();
+    let mut budget = backend.budget_of(session);
     let raw = match serde_json::from_slice::<&RawValue>(body) {
         Ok(raw) => raw.get(),
         Err(e) => {
@@ -184,6 +184,7 @@ async fn run(
             budget.json(&value)
         }
         Method::Later(handler) => {
+            budget.work(super::budget::VALUE)?;
             let value = handler(backend, params).await?;
             budget.json(&value)
         }
@@ -194,6 +195,8 @@ async fn run(
 pub struct Turns {
     pub light: Turn,
     pub heavy: Turn,
+    /// News for who follows: whoever is connected waits, however many they are.
+    pub news: Semaphore,
 }
 
 /// Places for questions of one kind.

@@ -70,6 +70,12 @@ pub fn store(error: StoreError) -> RpcError {
     server(error.to_string())
 }
 
+impl From<StoreError> for RpcError {
+    fn from(error: StoreError) -> Self {
+        store(error)
+    }
+}
+
 pub fn fault(error: Fault) -> RpcError {
     server(error.to_string())
 }

@@ -26,7 +26,7 @@ use tokio::{
 
 use super::{
     Answer, Backend, Door,
-    budget::{Reserved, now},
+    budget::{Flight, Reserved, now},
     dispatch::answer,
     page::page,
     session::Session,
@@ -37,8 +37,6 @@ use super::{
 pub const MAX_REQUEST: usize = 5 << 20;
 /// A connection that says nothing is closed after this time.
 const IDLE: Duration = Duration::from_secs(120);
-/// Headers must have come after this time, and a request after twice that.
-const PATIENCE: Duration = Duration::from_secs(15);
 /// How long a request may be worked on: every limit inside is shorter.
 const WORK: Duration = Duration::from_secs(300);
 /// An answer must be taken at this many bytes a second, or the client is left.
@@ -91,8 +89,8 @@ pub async fn serve(backend: Arc<Backend>, door: Door, address: SocketAddr) -> st
 pub struct Here {
     pub backend: Arc<Backend>,
     door: Door,
-    /// Connections by address.
-    guests: Mutex<BTreeMap<IpAddr, usize>>,
+    /// Connections by address, and the bytes that requests and answers of each may have under way.
+    guests: Mutex<BTreeMap<IpAddr, (usize, Arc<Flight>)>>,
     pub stop: watch::Receiver<bool>,
 }
 
@@ -100,19 +98,24 @@ pub struct Here {
 pub struct Guest {
     here: Arc<Here>,
     pub address: IpAddr,
+    /// What its address draws on; nothing of its own on a machine that speaks for many.
+    pub account: Option<Arc<Flight>>,
 }
 
 impl Guest {
     fn enter(here: &Arc<Here>, address: IpAddr) -> Option<Self> {
         let limits = &here.backend.limits;
         let mut guests = here.guests.lock().unwrap_or_else(PoisonError::into_inner);
-        let all: usize = guests.values().sum();
-        let own = guests.get(&address).copied().unwrap_or(0);
-        if all >= limits.connections || (own >= limits.connections_of_one && !address.is_loopback()) {
+        let all: usize = guests.values().map(|(count, _)| count).sum();
+        let counts = limits.loopback_counts || !address.is_loopback();
+        let own = guests.get(&address).map_or(0, |(count, _)| *count);
+        if all >= limits.connections || (own >= limits.connections_of_one && counts) {
             return None;
         }
-        guests.insert(address, own + 1);
-        Some(Self { here: here.clone(), address })
+        let account = || Flight::of("one address", limits.total_of_one);
+        let (count, account) = guests.entry(address).or_insert_with(|| (0, account()));
+        *count += 1;
+        Some(Self { here: here.clone(), address, account: counts.then(|| account.clone()) })
     }
 }
 
@@ -120,7 +123,7 @@ impl Drop for Guest {
     fn drop(&mut self) {
         let mut guests = self.here.guests.lock().unwrap_or_else(PoisonError::into_inner);
         match guests.get_mut(&self.address) {
-            Some(count) if *count > 1 => *count -= 1,
+            Some((count, _)) if *count > 1 => *count -= 1,
             _ => drop(guests.remove(&self.address)),
         }
     }
@@ -145,7 +148,7 @@ async fn connection(here: Arc<Here>, guest: Guest, stream: TcpStream) {
     let inside = stream.local_addr().is_ok_and(|address| address.ip().to_canonical().is_loopback());
     let deadline = Deadline(Arc::new(Mutex::new(now() + IDLE)));
     let client = Arc::new(Client {
-        session: Session::new(guest.address, false, here.backend.following.clone()),
+        session: Session::new(guest.address, false, here.backend.following.clone(), guest.account.clone()),
         guest: Arc::new(guest),
         inside,
         deadline: deadline.clone(),
@@ -158,7 +161,7 @@ async fn connection(here: Arc<Here>, guest: Guest, stream: TcpStream) {
     let mut stop = here.stop.clone();
     let served = http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(PATIENCE)
+        .header_read_timeout(here.backend.limits.patience)
         .max_buf_size(128 << 10)
         .serve_connection(TokioIo::new(stream), service)
         .with_upgrades();
@@ -187,8 +190,12 @@ struct Client {
 }
 
 impl Client {
+    fn patience(&self) -> Duration {
+        self.here.backend.limits.patience
+    }
+
     async fn reply(&self, request: Request<Incoming>) -> Reply {
-        self.deadline.within(PATIENCE * 2);
+        self.deadline.within(self.patience() * 2);
         let headers = request.headers();
         let text = |name: HeaderName| headers.get(name).map(|value| value.to_str().unwrap_or("\u{fffd}").to_owned());
         let host = text(header::HOST).unwrap_or_default();
@@ -212,7 +219,7 @@ impl Client {
             allow(reply.headers_mut(), told, private);
         }
         if reply.status().is_client_error() {
-            self.deadline.within(PATIENCE);
+            self.deadline.within(self.patience());
         }
         reply
     }
@@ -223,7 +230,8 @@ impl Client {
         }
         match *request.method() {
             Method::GET if ws::wanted(&request) => {
-                let session = Session::new(self.session.address, true, self.here.backend.following.clone());
+                let following = self.here.backend.following.clone();
+                let session = Session::new(self.session.address, true, following, self.session.account.clone());
                 // What follows has no end of its own: the WebSocket keeps its own time.
                 self.deadline.within(Duration::from_secs(u64::from(u32::MAX)));
                 ws::upgrade(self.here.clone(), self.guest.clone(), session, request)
@@ -249,7 +257,7 @@ impl Client {
         if let Err(why) = is_json(request.headers()) {
             return plain(StatusCode::UNSUPPORTED_MEDIA_TYPE, why);
         }
-        let mut reserved = self.here.backend.flight.begin();
+        let mut reserved = Reserved::from(self.here.backend.accounts(self.session.account.clone()));
         let body = match self.read(request.into_body(), &mut reserved).await {
             Ok(body) => body,
             Err((status, why)) => return plain(status, why),
@@ -260,7 +268,7 @@ impl Client {
         match answer {
             Some(answer) => {
                 let slowest = Duration::from_secs((answer.text.len() / SLOWEST) as u64);
-                self.deadline.within(PATIENCE * 2 + slowest);
+                self.deadline.within(self.patience() * 2 + slowest);
                 let length = answer.text.len();
                 let pieces = Pieces::new(answer, self.deadline.clone());
                 let mut reply = Response::new(pieces.boxed_unsync());
@@ -280,13 +288,13 @@ impl Client {
         if body.size_hint().lower() > MAX_REQUEST as u64 {
             return Err(too_long());
         }
-        let until = now() + PATIENCE * 2;
+        let until = now() + self.patience() * 2;
         let mut whole = Vec::new();
         loop {
             let left = until.saturating_duration_since(now());
             let frame = tokio::time::timeout(left, body.frame());
             let frame = frame.await.map_err(|_| {
-                let why = format!("the request did not come within {} s", (PATIENCE * 2).as_secs());
+                let why = format!("the request did not come within {} s", (self.patience() * 2).as_secs());
                 (StatusCode::REQUEST_TIMEOUT, why)
             })?;
             match frame {
@@ -395,6 +403,6 @@ impl Body for Pieces {
 }
 
 /// How long a client may take for `bytes`.
-pub fn time_for(bytes: usize) -> Duration {
-    PATIENCE + Duration::from_secs((bytes / SLOWEST) as u64)
+pub fn time_for(bytes: usize, patience: Duration) -> Duration {
+    patience + Duration::from_secs((bytes / SLOWEST) as u64)
 }

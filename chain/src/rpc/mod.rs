@@ -12,6 +12,7 @@ mod dispatch;
 mod door;
 mod error;
 mod fee;
+mod frames;
 mod http;
 mod log;
 mod methods;

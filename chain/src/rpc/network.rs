@@ -4,12 +4,7 @@ use std::{future::Future, pin::Pin, sync::Arc};
 
 use serde_json::{Value, json};
 
-use super::{
-    Backend,
-    error::{self, RpcResult},
-    hex,
-    params::Params,
-};
+use super::{Backend, error::RpcResult, hex, params::Params};
 
 /// What consensus says about other nodes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -26,7 +21,7 @@ pub type Asked<'a> = Pin<Box<dyn Future<Output = Result<Neighbours, String>> + S
 pub fn syncing<'a>(backend: &'a Arc<Backend>, _: Params<'a>) -> Told<'a> {
     Box::pin(async move {
         let height = backend.ledger.head().map_or(0, |head| head.height);
-        let neighbours = backend.submit.neighbours().await.map_err(error::server)?;
+        let neighbours = backend.neighbours().await?;
         Ok(match neighbours.syncing {
             None => Value::Bool(false),
             Some((began, highest)) => json!({
@@ -39,7 +34,7 @@ pub fn syncing<'a>(backend: &'a Arc<Backend>, _: Params<'a>) -> Told<'a> {
 }
 
 pub fn peer_count<'a>(backend: &'a Arc<Backend>, _: Params<'a>) -> Told<'a> {
-    Box::pin(async move { Ok(hex(backend.submit.neighbours().await.map_err(error::server)?.peers)) })
+    Box::pin(async move { Ok(hex(backend.neighbours().await?.peers)) })
 }
 
 /// An answer, later.

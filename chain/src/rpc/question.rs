@@ -44,12 +44,13 @@ impl Question {
         at: Option<BlockId>,
         overrides: Option<Overrides>,
         block: Option<BlockOverrides>,
+        budget: &mut Budget,
     ) -> RpcResult<Self> {
-        let head = backend.state(at)?;
+        let head = backend.state(at, budget)?;
         let pending = matches!(at, Some(BlockId::Number(BlockNumberOrTag::Pending)));
         let mut context = backend.context(&head, pending);
         let mut view = head.view();
-        let natives = override_accounts(&mut view, overrides.unwrap_or_default(), context.spec)?;
+        let natives = override_accounts(&mut view, overrides.unwrap_or_default(), context.spec, budget)?;
         override_block(&mut context, block.unwrap_or_default())?;
         Self::on(request, context, view, natives)
     }
@@ -118,7 +119,12 @@ fn read(request: &TransactionRequest, block: &BlockContext) -> RpcResult<Call> {
 
 /// Applies `overrides` to `view`; gives where native contracts are then. One whose account is otherwise is gone, one can
 /// be elsewhere, as with geth.
-pub fn override_accounts(view: &mut StateView, overrides: Overrides, spec: SpecId) -> RpcResult<Natives> {
+pub fn override_accounts(
+    view: &mut StateView,
+    overrides: Overrides,
+    spec: SpecId,
+    budget: &mut Budget,
+) -> RpcResult<Natives> {
     let mut natives = Natives::default();
     for (address, account) in &overrides {
         let Some(to) = account.move_precompile_to else { continue };
@@ -132,6 +138,8 @@ pub fn override_accounts(view: &mut StateView, overrides: Overrides, spec: SpecI
         }
     }
     for (address, account) in overrides {
+        // Each is read before it is otherwise.
+        budget.work(VALUE)?;
         natives.replace(address);
         override_account(view, address, account)?;
     }

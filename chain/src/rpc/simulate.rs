@@ -84,7 +84,9 @@ pub fn simulate(backend: &Backend, params: Params<'_>, budget: &mut Budget) -> R
     let payload = payload.map_err(|e| if e.code == error::LIMIT { error::coded(LIMIT, e.message) } else { e })?;
     let at: Option<BlockId> = params.optional_next()?;
     // "header not found" has geth's code here.
-    let base = backend.state(at).map_err(|e| RpcError { code: error::SERVER, ..e })?;
+    let base = backend
+        .state(at, budget)
+        .map_err(|e| RpcError { code: if e.code == error::LIMIT { e.code } else { error::SERVER }, ..e })?;
     let blocks = in_order(payload.block_state_calls.0, &base.header)?;
     let whole = base.height == backend.head()?.height;
     let mut simulation = Simulation {
@@ -177,7 +179,7 @@ impl Simulation {
             random: header.mix_hash,
             spec: FORK,
         };
-        let natives = override_accounts(&mut self.view, wanted.state_overrides.unwrap_or_default(), FORK)?;
+        let natives = override_accounts(&mut self.view, wanted.state_overrides.unwrap_or_default(), FORK, budget)?;
         self.view.set_block_hash(self.parent.number, self.parent_hash);
         self.open(&header)?;
         let borrowed = budget.borrow()?;
@@ -194,7 +196,8 @@ impl Simulation {
         header.receipts_root = calculate_receipt_root(&body.receipts);
         if self.whole {
             budget.work(VALUE.saturating_mul(self.view.changed() as u64))?;
-            header.state_root = self.view.evm_root().map_err(error::store)?.0;
+            header.state_root = self.view.supposed_root().map_err(error::store)?;
+            budget.work(0)?;
         }
         let calls = body.calls;
         let block =

@@ -153,7 +153,7 @@ pub fn call(backend: &Backend, params: Params<'_>, budget: &mut Budget) -> RpcRe
     let mut options: Options = params.optional_next()?.unwrap_or_default();
     let tracer = options.tracer()?;
     let (state, block) = (options.state_overrides.take(), options.block_overrides.take());
-    let mut question = Question::new(backend, &request, at, state, block)?;
+    let mut question = Question::new(backend, &request, at, state, block, budget)?;
     let subject = Subject::Call(&question.call);
     let place = Place { number: question.block.number, ..Place::default() };
     let borrowed = budget.borrow()?;

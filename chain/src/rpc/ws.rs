@@ -3,7 +3,7 @@
 
 use std::{
     pin::Pin,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::{Context, Poll},
     time::Duration,
 };
@@ -15,14 +15,16 @@ use tokio::{
     io::{AsyncRead, AsyncWrite, BufReader, BufWriter, ReadBuf},
     sync::mpsc,
     task::JoinSet,
+    time::{Instant, Sleep, sleep_until},
 };
 use tokio_util::compat::{Compat, TokioAsyncReadCompatExt};
 
 use super::{
     Answer, Backend,
-    budget::Reserved,
+    budget::{Budget, Flight, Reserved, now},
     dispatch::answer,
     error::RpcResult,
+    frames::Intake,
     http::{Guest, Here, MAX_REQUEST, bare, plain, time_for},
     session::Session,
     subscribe::{self, Topic},
@@ -30,6 +32,8 @@ use super::{
 
 /// Requests of one client that are worked on at once; the next ones wait to be read.
 const AT_ONCE: usize = 16;
+/// Bytes that requests of one client may have under way; one that has more is left.
+const UNDER_WAY: usize = 3 * MAX_REQUEST;
 /// How often a client is asked whether it is there; after three times without a word it is left.
 const PING: Duration = Duration::from_secs(30);
 /// How often the pool is looked at for whoever follows it.
@@ -58,19 +62,22 @@ pub fn upgrade(
         Err(e) => return plain(StatusCode::BAD_REQUEST, format!("the handshake of a WebSocket: {e}")),
     };
     tokio::spawn(async move {
-        let _guest = guest;
         let Ok(upgraded) = hyper::upgrade::on(&mut request).await else { return };
-        let bytes = Arc::new(Mutex::new(here.backend.flight.begin()));
-        let metered = Metered { stream: TokioIo::new(upgraded), bytes: bytes.clone() };
+        let mut accounts = here.backend.accounts(guest.account.clone());
+        accounts.push(Flight::of("one connection", UNDER_WAY));
+        let intake = Intake::new(accounts, here.backend.limits.patience * 2, now());
+        let intake = Arc::new(Mutex::new(intake));
+        let metered = Metered { stream: TokioIo::new(upgraded), intake: intake.clone(), patience: None };
         let mut builder = server.into_builder(BufWriter::new(BufReader::new(metered)).compat());
         builder.set_max_message_size(MAX_REQUEST);
         builder.set_max_frame_size(MAX_REQUEST);
         let (sender, receiver) = builder.finish();
         let mut stop = here.stop.clone();
         tokio::select! {
-            _ = talk(here.backend.clone(), Arc::new(session), sender, receiver, bytes) => {}
+            _ = talk(here.backend.clone(), Arc::new(session), sender, receiver, intake) => {}
             _ = stop.changed() => {}
         }
+        drop(guest);
     });
     bare(reply)
 }
@@ -89,16 +96,17 @@ async fn talk(
     session: Arc<Session>,
     mut sender: Sender,
     receiver: soketto::Receiver<Socket>,
-    bytes: Arc<Mutex<Reserved>>,
+    intake: Arc<Mutex<Intake>>,
 ) -> Result<(), End> {
     let (hand, mut messages) = mpsc::channel(1);
-    let reading = tokio::spawn(read(receiver, bytes, backend.clone(), hand));
+    let reading = tokio::spawn(read(receiver, intake, hand));
     let _reading = AbortOnDrop(reading.abort_handle());
     let mut working: JoinSet<Option<Answer>> = JoinSet::new();
     let mut heights = backend.heights.clone();
     let mut pings = tokio::time::interval(PING);
     let mut looks = tokio::time::interval(POOL);
     looks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let patience = backend.limits.patience;
     let mut silent = 0;
     loop {
         tokio::select! {
@@ -117,7 +125,7 @@ async fn talk(
             },
             Some(done) = working.join_next() => if let Ok(Some(told)) = done {
                 let text = std::str::from_utf8(&told.text).map_err(|_| End)?;
-                send(&mut sender, text).await?;
+                send(&backend, &mut sender, text).await?;
                 for id in &told.subscribed {
                     if let Some(followed) = session.followed().get_mut(id) {
                         followed.announced = true;
@@ -141,7 +149,7 @@ async fn talk(
                     sender.send_ping(ping).await?;
                     sender.flush().await
                 };
-                tokio::time::timeout(time_for(0), sent).await.map_err(|_| End)??;
+                tokio::time::timeout(time_for(0, patience), sent).await.map_err(|_| End)??;
             }
         }
     }
@@ -163,19 +171,13 @@ enum Message {
     Alive,
 }
 
-async fn read(
-    mut receiver: soketto::Receiver<Socket>,
-    bytes: Arc<Mutex<Reserved>>,
-    backend: Arc<Backend>,
-    hand: mpsc::Sender<Message>,
-) {
+async fn read(mut receiver: soketto::Receiver<Socket>, intake: Arc<Mutex<Intake>>, hand: mpsc::Sender<Message>) {
     loop {
         let mut body = Vec::new();
         let message = match receiver.receive(&mut body).await {
             Ok(soketto::Incoming::Data(_)) => {
-                let fresh = backend.flight.begin();
-                let read = std::mem::replace(&mut *bytes.lock().unwrap_or_else(PoisonError::into_inner), fresh);
-                Message::Text(body, read)
+                let reserved = lock(&intake).next();
+                Message::Text(body, reserved)
             }
             Ok(soketto::Incoming::Pong(_)) => Message::Alive,
             _ => return,
@@ -183,7 +185,12 @@ async fn read(
         if hand.send(message).await.is_err() {
             return;
         }
+        lock(&intake).resume(now());
     }
+}
+
+fn lock(intake: &Mutex<Intake>) -> MutexGuard<'_, Intake> {
+    intake.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Tells what new blocks have of what is followed.
@@ -217,10 +224,11 @@ async fn news(backend: &Arc<Backend>, session: &Session, sender: &mut Sender) ->
             due
         };
         let Some((id, topic, height)) = due else { return Ok(()) };
+        let place = backend.turns.news.acquire().await.map_err(|_| End)?;
         let told = tokio::task::spawn_blocking({
-            let backend = backend.clone();
+            let (backend, account) = (backend.clone(), session.account.clone());
             move || -> RpcResult<(Answer, Vec<usize>)> {
-                let mut budget = backend.budget();
+                let mut budget = Budget::new(backend.accounts(account), &backend.limits);
                 let ends = match topic {
                     Topic::Syncing => vec![subscribe::message(&id, &serde_json::json!(false), &mut budget)?],
                     topic => subscribe::in_block(&backend, &topic, &id, height, &mut budget)?,
@@ -230,7 +238,8 @@ async fn news(backend: &Arc<Backend>, session: &Session, sender: &mut Sender) ->
         });
         // What cannot be told whole is not told in part: the client asks again.
         let (told, ends) = told.await.map_err(|_| End)?.map_err(|_| End)?;
-        send_each(sender, &told, &ends).await?;
+        drop(place);
+        send_each(backend, sender, &told, &ends).await?;
     }
 }
 
@@ -246,52 +255,59 @@ async fn waiting(backend: &Arc<Backend>, session: &Session, sender: &mut Sender)
         })
         .collect();
     for (id, full, told) in followed {
-        let mut budget = backend.budget();
+        let mut budget = backend.budget_of(session);
+        let place = backend.turns.news.acquire().await.map_err(|_| End)?;
         let (ends, arrived) = subscribe::waiting(backend, full, told, &id, &mut budget).map_err(|_| End)?;
+        drop(place);
         if let Some(followed) = session.followed().get_mut(&id) {
             followed.told = arrived;
         }
-        send_each(sender, &budget.finish(), &ends).await?;
+        send_each(backend, sender, &budget.finish(), &ends).await?;
     }
     Ok(())
 }
 
-async fn send_each(sender: &mut Sender, told: &Answer, ends: &[usize]) -> Result<(), End> {
+async fn send_each(backend: &Backend, sender: &mut Sender, told: &Answer, ends: &[usize]) -> Result<(), End> {
     let mut start = 0;
     for end in ends {
         let text = told.text.get(start..*end).and_then(|text| std::str::from_utf8(text).ok()).ok_or(End)?;
-        send(sender, text).await?;
+        send(backend, sender, text).await?;
         start = *end;
     }
     Ok(())
 }
 
-async fn send(sender: &mut Sender, text: &str) -> Result<(), End> {
+async fn send(backend: &Backend, sender: &mut Sender, text: &str) -> Result<(), End> {
     let sent = async {
         sender.send_text(text).await?;
         sender.flush().await
     };
-    tokio::time::timeout(time_for(text.len()), sent).await.map_err(|_| End)??;
+    tokio::time::timeout(time_for(text.len(), backend.limits.patience), sent).await.map_err(|_| End)??;
     Ok(())
 }
 
-/// A connection whose read bytes are counted: a message that is still coming counts like one that has come.
+/// A connection whose frames are looked at first: what a message announces counts like what has come, and has its time.
 struct Metered {
     stream: TokioIo<Upgraded>,
-    bytes: Arc<Mutex<Reserved>>,
+    intake: Arc<Mutex<Intake>>,
+    patience: Option<Pin<Box<Sleep>>>,
 }
 
 impl AsyncRead for Metered {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<std::io::Result<()>> {
         let before = buf.filled().len();
-        let read = Pin::new(&mut self.stream).poll_read(cx, buf);
-        let more = buf.filled().len() - before;
-        if let Poll::Ready(Ok(())) = read
-            && let Err(e) = self.bytes.lock().unwrap_or_else(PoisonError::into_inner).grow(more)
-        {
-            return Poll::Ready(Err(std::io::Error::other(e.message)));
+        if let Poll::Ready(read) = Pin::new(&mut self.stream).poll_read(cx, buf) {
+            read?;
+            let fresh = buf.filled().get(before..).unwrap_or_default();
+            let taken = lock(&self.intake).take(fresh, now());
+            return Poll::Ready(taken.map_err(|e| std::io::Error::other(e.message)));
         }
-        read
+        let Some(until) = lock(&self.intake).until().map(Instant::from_std) else { return Poll::Pending };
+        let sleep = self.patience.get_or_insert_with(|| Box::pin(sleep_until(until)));
+        if sleep.deadline() != until {
+            sleep.as_mut().reset(until);
+        }
+        sleep.as_mut().poll(cx).map(|()| Err(std::io::Error::from(std::io::ErrorKind::TimedOut)))
     }
 }
 

@@ -172,7 +172,6 @@ impl StateView {
     /// Root of the EVM's accounts with all changes, and the batch that stores them.
     pub fn evm_root(&mut self) -> Result<(B256, Batch), StoreError> {
         let mut batch = Batch::default();
-        let mut leaves = BTreeMap::new();
         for address in &self.wiped {
             for (key, _) in self.reader.scan(Table::Storage, address.as_slice())? {
                 batch.delete(Table::Storage, key);
@@ -181,8 +180,19 @@ impl StateView {
                 batch.delete(Table::TrieNodes, key);
             }
         }
+        let root = self.put_changes(&mut batch)?;
+        Ok((root, batch))
+    }
+
+    /// The same root for whoever stores nothing: what is wiped is not read to be removed.
+    pub fn supposed_root(&mut self) -> Result<B256, StoreError> {
+        self.put_changes(&mut Batch::default())
+    }
+
+    /// Puts all changes but what is wiped into `batch`; gives the root after them.
+    fn put_changes(&mut self, batch: &mut Batch) -> Result<B256, StoreError> {
         for (address, slots) in self.slots_by_account() {
-            let root = self.write_storage(address, &slots, &mut batch)?;
+            let root = self.write_storage(address, &slots, batch)?;
             match self.account(address)? {
                 // Storage of an account that is gone: it was wiped with it.
                 None => continue,
@@ -193,6 +203,7 @@ impl StateView {
                 }
             }
         }
+        let mut leaves = BTreeMap::new();
         for address in &self.changed_accounts {
             let encoded = self.accounts.get(address).and_then(Option::as_ref).map(Account::encode);
             match &encoded {
@@ -206,8 +217,8 @@ impl StateView {
         }
         let source = StoredTrie { reader: self.reader.as_ref(), owner: vec![ACCOUNTS], empty: false };
         let update = trie::update(&source, &leaves)?;
-        write_nodes(&source.owner, &update, &mut batch);
-        Ok((update.root, batch))
+        write_nodes(&source.owner, &update, batch);
+        Ok(update.root)
     }
 
     /// Adds the chain's own store at `height` to `batch` and gives all roots.

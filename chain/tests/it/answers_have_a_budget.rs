@@ -193,3 +193,75 @@ fn only_so_many_questions_run_and_wait() {
     let told = answers.iter().find(|answer| answer["error"]["code"] == -32005).unwrap();
     assert!(refused(&told["error"]).1.contains("1 questions of this kind"), "{told}");
 }
+
+/// Returns the gas that is left.
+const GAS: Bytes = bytes!("5a5f5260205ff3");
+
+#[test]
+fn what_is_supposed_is_charged_in_each_block() {
+    let rpc = Rpc::with(Chain::new(), small());
+    let slots = |count: u64| -> Value {
+        let words = (1..=count).map(|i| (format!("{i:#066x}"), json!(format!("{i:#066x}"))));
+        Value::Object(words.collect())
+    };
+    let blocks = |empty: usize| -> Value {
+        let first = json!({ "stateOverrides": { address(1).to_string(): { "stateDiff": slots(1_000) } } });
+        json!([{ "blockStateCalls": std::iter::once(first).chain((0..empty).map(|_| json!({}))).collect::<Vec<_>>() }])
+    };
+    // A root costs five million for a thousand words, in each block anew.
+    assert_eq!(rpc.ask("eth_simulateV1", blocks(2)).as_array().unwrap().len(), 3);
+    let (_, words) = rpc.refuses("eth_simulateV1", blocks(20));
+    assert!(words.contains("60000000 gas"), "{words}");
+    // An account is read before it is otherwise, whatever asks.
+    let limits = Limits { work: 2_000_000, ..small() };
+    let rpc = Rpc::with(Chain::new(), limits);
+    let many: Value = (0..1_000u64)
+        .map(|i| (Address::left_padding_from(&(i + 5_000).to_be_bytes()).to_string(), json!({ "balance": "0x1" })))
+        .collect::<serde_json::Map<_, _>>()
+        .into();
+    let (_, words) = rpc.refuses("eth_call", json!([{ "to": address(1) }, "latest", many]));
+    assert!(words.contains("2000000 gas"), "{words}");
+}
+
+#[test]
+fn a_state_of_the_past_costs_what_is_read_to_see_it() {
+    let mut rpc = Rpc::with(Chain::new(), Limits { work: 25_000, ..small() });
+    for _ in 0..30 {
+        rpc.chain.block(&[]);
+    }
+    for (method, mut params) in [
+        ("eth_getBalance", json!([address(1)])),
+        ("eth_getTransactionCount", json!([address(1)])),
+        ("eth_getCode", json!([address(1)])),
+        ("eth_getStorageAt", json!([address(1), "0x0"])),
+        ("eth_getStorageValues", json!([{ address(1).to_string(): ["0x0"] }])),
+    ] {
+        rpc.ask(method, params.clone());
+        params.as_array_mut().unwrap().push(json!("0x1"));
+        let (code, words) = rpc.refuses(method, params);
+        assert!(code == -32005 && words.contains("25000 gas"), "{method}: {words}");
+    }
+    let limits = Limits { work: 1_000_000, ..small() };
+    let rpc = Rpc::with(rpc.chain, limits);
+    assert!(rpc.ask("eth_getBalance", json!([address(1), "0x1"])).is_string());
+}
+
+#[test]
+fn one_question_has_so_many_slots_and_so_much_gas() {
+    let rpc = Rpc::with(Chain::new(), small());
+    let slots =
+        |count: u64| json!([{ address(1).to_string(): (0..count).map(|i| format!("{i:#x}")).collect::<Vec<_>>() }]);
+    rpc.ask("eth_getStorageValues", slots(1_024));
+    let (_, words) = rpc.refuses("eth_getStorageValues", slots(1_025));
+    assert!(words.contains("1024"), "{words}");
+    let code = |code: Bytes| json!({ address(1).to_string(): { "code": code } });
+    let left = rpc.ask("eth_call", json!([{ "to": address(1), "gas": "0xffffffffff" }, "latest", code(GAS)]));
+    let left = u64::from_str_radix(&left.as_str().unwrap()[50..], 16).unwrap();
+    assert!((40_000_000..50_000_000).contains(&left), "a call has 50 million gas at most, not {left}");
+    // Each trace of an endless call uses 50 million of the 60 that a request has.
+    let options = json!({ "tracer": "noopTracer", "stateOverrides": code(LOOP) });
+    let ask = |id: u64| json!({ "jsonrpc": "2.0", "id": id, "method": "debug_traceCall", "params": [{ "to": address(1) }, "latest", options] });
+    let told = rpc.raw(&json!([ask(0), ask(1), ask(2)]).to_string()).unwrap();
+    assert!(told[0].get("result").is_some(), "{told}");
+    assert!(refused(&told[1]["error"]).1.contains("60000000 gas"), "{told}");
+}

@@ -50,6 +50,7 @@ mod hardhat_tests_run_on_a_node;
 mod junk_in_a_block_gets_a_result_and_halts_nothing;
 mod light_clients_verify_our_headers_and_proofs;
 mod moved_stake_answers_for_the_validator_it_left;
+mod no_client_takes_what_others_need;
 mod no_request_breaks_the_node;
 mod nobody_gains_by_leaving_votes_out_or_forgets_its_absence;
 mod old_blocks_are_forgotten_and_recent_states_are_not;
