@@ -327,12 +327,12 @@ impl Lately {
         let row = Arc::new(row);
         self.bytes += row.row.len();
         self.kept.insert(height, row.clone());
-        self.lent.retain(|_, lent| lent.strong_count() > 0);
         self.lent.insert(height, Arc::downgrade(&row));
         while self.bytes > room && self.kept.len() > 1 {
             let Some((_, oldest)) = self.kept.pop_first() else { break };
             self.bytes -= oldest.row.len();
         }
+        self.lent.retain(|_, lent| lent.strong_count() > 0);
         row
     }
 }

@@ -98,7 +98,7 @@ impl Intake {
     }
 
     /// The bytes of the next message that came whole.
-    pub fn next(&mut self) -> Reserved {
+    pub fn pop(&mut self) -> Reserved {
         self.whole.pop_front().unwrap_or_else(|| self.coming.another())
     }
 
@@ -220,7 +220,7 @@ mod tests {
                 intake.take(piece, now()).unwrap();
             }
             assert_eq!((1 << 20) - all.left(), 70_400 + 90_000, "cut into {step}");
-            let taken: Vec<Reserved> = lengths.map(|_| intake.next()).into();
+            let taken: Vec<Reserved> = lengths.map(|_| intake.pop()).into();
             assert_eq!(taken.iter().map(Reserved::bytes).collect::<Vec<_>>(), lengths, "cut into {step}");
             drop(taken);
             assert_eq!((1 << 20) - all.left(), 90_000, "cut into {step}: what was taken is given back");

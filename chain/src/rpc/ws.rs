@@ -176,7 +176,7 @@ async fn read(mut receiver: soketto::Receiver<Socket>, intake: Arc<Mutex<Intake>
         let mut body = Vec::new();
         let message = match receiver.receive(&mut body).await {
             Ok(soketto::Incoming::Data(_)) => {
-                let reserved = lock(&intake).next();
+                let reserved = lock(&intake).pop();
                 Message::Text(body, reserved)
             }
             Ok(soketto::Incoming::Pong(_)) => Message::Alive,

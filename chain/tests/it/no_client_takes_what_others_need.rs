@@ -75,7 +75,7 @@ fn announcement(length: u64) -> Vec<u8> {
 
 #[test]
 fn pongs_that_nobody_asked_for_take_nothing_from_others() {
-    let rpc = Rpc::with(Chain::new(), Limits { total: 64 << 10, ..Limits::default() });
+    let rpc = Rpc::with(Chain::new(), Limits { total: 256 << 10, ..Limits::default() });
     let (at, _server) = rpc.serve();
     let pong = [&[0x8a, 0xfd, 0, 0, 0, 0][..], &[0; 125]].concat();
     let mut quiet = upgraded(at);
@@ -119,7 +119,7 @@ fn what_a_frame_announces_counts_before_it_comes() {
 
 #[test]
 fn what_has_begun_to_come_has_its_time() {
-    let rpc = Rpc::with(Chain::new(), Limits { patience: Duration::from_millis(300), ..Limits::default() });
+    let rpc = Rpc::with(Chain::new(), Limits { patience: Duration::from_secs(1), ..Limits::default() });
     let (at, _server) = rpc.serve();
     let mut message = upgraded(at);
     message.write_all(&announcement(1 << 20)).unwrap();
@@ -144,6 +144,7 @@ fn one_address_has_so_many_connections_and_bytes() {
     let said = post(at, &format!("{ASK}{}", " ".repeat(200 << 10)));
     assert_eq!(said.status, 503, "{said:?}");
     assert!(said.body.contains("102400 bytes that one address may have"), "{said:?}");
+    let (at, _server) = rpc.serve();
     let mut first = upgraded(at);
     let second = upgraded(at);
     assert!(is_left(TcpStream::connect(at).unwrap()), "a third connection");
