@@ -41,6 +41,8 @@ const WINDOW_TOKENS: usize = 1024;
 /// Pause before a busy node is asked again, and how long that goes on.
 const BUSY_PAUSE: Duration = Duration::from_millis(20);
 const BUSY_PATIENCE: Duration = Duration::from_secs(120);
+/// Packs of a kind that a request has made before its first job.
+const PACKS_AHEAD: u32 = 4;
 
 /// How the network computes.
 #[derive(Clone, Debug)]
@@ -209,10 +211,11 @@ impl NetworkEngine {
 
     /// Has the nodes make the packs that a window uses up, as far as they are missing.
     pub fn prepare(&self, window: &Window) -> Result<()> {
-        self.prepare_by(&self.client, window)
+        self.prepare_by(&self.client, window, u32::MAX, |_| false)
     }
 
-    fn prepare_by(&self, client: &Client, window: &Window) -> Result<()> {
+    /// Has at most `most` packs of a kind made; an error that `tolerates` says is none.
+    fn prepare_by(&self, client: &Client, window: &Window, most: u32, tolerates: fn(FailCode) -> bool) -> Result<()> {
         let mut wanted = BTreeMap::new();
         for (encoded, assignment) in &window.items {
             *wanted.entry((encoded.bucket, *assignment)).or_insert(0) += 1;
@@ -222,11 +225,14 @@ impl NetworkEngine {
             let ((bucket, assignment), count) = wanted[index];
             self.ask("preparing masks on the nodes", || {
                 let task = self.task(client, bucket, assignment)?;
-                let missing = count.saturating_sub(packs_ready(client, &task)?);
-                if missing > 0 {
-                    client.prepare(&task, missing, &mut |_| ())?;
+                let missing = count.min(most).saturating_sub(packs_ready(client, &task)?);
+                if missing == 0 {
+                    return Ok(());
                 }
-                Ok(())
+                match client.prepare(&task, missing, &mut |_| ()) {
+                    Err(error) if error.code().is_some_and(tolerates) => Ok(()),
+                    result => Ok(result?),
+                }
             })
         };
         in_order(wanted.len(), Assignment::ALL.len(), make, |()| Ok(()))
@@ -315,7 +321,9 @@ impl Engine for NetworkEngine {
             wanted(stop)?;
             let window = self.window(queries, start)?;
             start += window.len();
-            self.prepare_by(&client, &window)?;
+            // A head start only: each job has its own pack made where none is left. Requests beside each other that waited
+            // for all of theirs would fill the nodes with packs that nobody uses.
+            self.prepare_by(&client, &window, PACKS_AHEAD, no_room)?;
             self.run_by(&client, window, sink)?;
         }
         Ok(())
@@ -346,6 +354,11 @@ impl Engine for NetworkEngine {
             None => Ok(()),
         }
     }
+}
+
+/// Whether a node says that it makes no pack now; what else is wrong, the job itself hears.
+fn no_room(code: FailCode) -> bool {
+    matches!(code, FailCode::Busy | FailCode::Peer | FailCode::Refused)
 }
 
 /// Packs for a task that both evaluators hold.

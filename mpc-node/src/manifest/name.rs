@@ -61,7 +61,10 @@ impl FromStr for SharingRef {
 
     fn from_str(text: &str) -> Result<Self, String> {
         match text.split_once('/') {
-            Some((owner, name)) => Ok(Self::Named(OwnerKey::Ed25519(owner.parse()?), name.parse()?)),
+            Some((owner, name)) => {
+                let named = owner.parse().and_then(|owner| Ok(Self::Named(OwnerKey::Ed25519(owner), name.parse()?)));
+                named.map_err(|error: String| format!("`{text}` names no sharing (OWNER/NAME): {error}"))
+            }
             None => text
                 .parse()
                 .map(Self::Manifest)
