@@ -83,7 +83,7 @@ impl Command {
             Self::Export(export) => export.run(),
             Self::Rollback(rollback) => rollback.run(),
             Self::Snapshot(snapshot) => snapshot.run(),
-            Self::Keys(keys) => keys.run(),
+            Self::Keys(keys) => keys.run().await,
         }
     }
 }

@@ -40,6 +40,10 @@ pub struct Init {
     /// Account that operates the validator and gets the tips
     #[arg(long, default_value_t = DEV_ACCOUNTS[0].0)]
     operator: Address,
+    /// Let whoever reaches JSON-RPC move time, change accounts and act for any of them. On a loopback address that is so
+    /// anyway
+    #[arg(long)]
+    development: bool,
     /// Say what was made as one JSON object
     #[arg(long)]
     json: bool,
@@ -55,6 +59,7 @@ impl Init {
             chain_id: CHAIN_ID.to_owned(),
             evm_chain_id: DEV_CHAIN_ID,
             operator: DEV_ACCOUNTS[0].0,
+            development: false,
             json: false,
         }
     }
@@ -62,6 +67,17 @@ impl Init {
     /// Makes the home and says so. `own` are the words of this program before `start`.
     pub fn run(self, own: &[&str]) -> Result<(), NodeError> {
         self.make()?;
+        match (self.rpc.ip().is_loopback(), self.development) {
+            (true, _) => {}
+            (false, true) => eprintln!(
+                "warning: whoever reaches {} may move time, change accounts and act for any of them",
+                self.rpc
+            ),
+            (false, false) => eprintln!(
+                "note: others may reach {}, so the methods for development are off; --development puts them on",
+                self.rpc
+            ),
+        }
         if self.json {
             println!("{}", json!({ "home": self.home.to_string_lossy(), "rpc": format!("http://{}", self.rpc) }));
             return Ok(());
@@ -90,8 +106,10 @@ impl Init {
         failpoint::reach("init-beacon");
         crate::node::write(&self.home.join(GENESIS_FILE), &json)?;
         failpoint::reach("init-genesis");
+        // On an address that others reach, only for who asks for it.
+        let development = self.development || self.rpc.ip().is_loopback();
         let driver =
-            Driver::Embedded { chain_id: self.chain_id.clone(), block_time_ms: self.block_time_ms, development: true };
+            Driver::Embedded { chain_id: self.chain_id.clone(), block_time_ms: self.block_time_ms, development };
         Config::new(self.rpc, driver).save(&self.home)
     }
 }
@@ -111,5 +129,22 @@ mod tests {
         };
         assert_eq!(made("usual", &|_| ()), DEV_CHAIN_ID);
         assert_eq!(made("own", &|init| init.evm_chain_id = 4242), 4242);
+    }
+
+    #[test]
+    fn others_may_not_move_the_time_of_a_chain_unless_its_maker_says_so() {
+        let folder = tempfile::tempdir().unwrap();
+        let made = |home: &str, rpc: &str, asked: bool| {
+            let init = Init { development: asked, ..Init::new(folder.path().join(home), rpc.parse().unwrap()) };
+            init.make().unwrap();
+            let config = Config::load(&init.home).unwrap();
+            let Driver::Embedded { development, .. } = config.driver else { panic!("{:?}", config.driver) };
+            assert_eq!(config.web == crate::rpc::Door::open(), development, "pages follow");
+            development
+        };
+        assert!(made("own", "127.0.0.1:0", false) && made("own6", "[::1]:0", false));
+        assert!(!made("all", "0.0.0.0:8545", false) && !made("one", "192.0.2.1:8545", false));
+        assert!(!made("all6", "[::]:8545", false));
+        assert!(made("asked", "0.0.0.0:8545", true));
     }
 }

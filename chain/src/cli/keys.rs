@@ -1,8 +1,11 @@
 //! `chain keys`: what can sign here, and what a validator needs to register.
 
-use std::path::{Path, PathBuf};
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+};
 
-use alloy_primitives::{Address, B256, hex};
+use alloy_primitives::{Address, B256, U256, hex};
 use base64::{Engine, engine::general_purpose::STANDARD};
 use clap::Args;
 use ed25519_dalek::{Signer, SigningKey};
@@ -10,8 +13,17 @@ use serde_json::{Value, json};
 use zeroize::Zeroizing;
 
 use crate::{
+    beacon::{
+        Commitment,
+        state::{Chain, epoch_of},
+    },
+    comet::Client,
+    error::Fault,
     genesis::DEV_ACCOUNTS,
-    node::{Config, Driver, GENESIS_FILE, KEY_FILE, NodeError, ensure_beacon, load_key, validator_key},
+    node::{
+        Config, DATA, Driver, GENESIS_FILE, KEY_FILE, NodeError, ensure_beacon, load_beacon, load_key, open,
+        validator_key,
+    },
     staking,
     validator::ConsensusKey,
 };
@@ -25,7 +37,8 @@ const COMET_GENESIS: &str = "config/genesis.json";
 /// With --operator it also shows what that account passes to the staking contract so that this node validates: the
 /// arguments of createValidator, with the proof that the key is here. The beacon chain among them comes from the file
 /// beacon-secret in the home, which is made if there is none: keep it, a node without it cannot propose. If it is lost,
-/// run this again and pass beacon chain and length to announceBeaconChain.
+/// run this again and pass beacon chain and length to announceBeaconChain. Of a secret that is there, a chain is shown
+/// that was never announced: for that the node must answer, or be stopped.
 #[derive(Debug, Args)]
 pub struct Keys {
     /// Folder of a node [default: the local network's]
@@ -44,10 +57,13 @@ pub struct Keys {
 
 impl Keys {
     /// Prints them.
-    pub fn run(self) -> Result<(), NodeError> {
+    pub async fn run(self) -> Result<(), NodeError> {
         let validator = self.home.as_deref().map(validator_key).transpose()?.flatten();
         let validator = validator.map(hex::encode_prefixed);
-        let registration = self.operator.map(|operator| registration(self.home.as_deref(), operator)).transpose()?;
+        let registration = match self.operator {
+            Some(operator) => Some(registration(self.home.as_deref(), operator).await?),
+            None => None,
+        };
         if self.json {
             let account = |(address, secret): &(Address, B256)| match self.secrets {
                 true => json!({ "address": address, "secret": secret }),
@@ -82,13 +98,13 @@ impl Keys {
 }
 
 /// What `operator` passes to `createValidator` beside its commission.
-fn registration(home: Option<&Path>, operator: Address) -> Result<Value, NodeError> {
+async fn registration(home: Option<&Path>, operator: Address) -> Result<Value, NodeError> {
     let home = home.ok_or_else(|| NodeError::Setup("which node validates? Give --home".into()))?;
     let key = signing_key(home)?;
     let (chain, evm_chain_id) = chain_of(home)?;
     let consensus_key = ConsensusKey(key.verifying_key().to_bytes().into());
     let proof = key.sign(&staking::possession(&chain, evm_chain_id, operator, consensus_key));
-    let beacon = ensure_beacon(home)?.commitment(0);
+    let beacon = unused_chain(home, operator).await?;
     Ok(json!({
         "operator": operator,
         "consensus_key": consensus_key,
@@ -96,6 +112,45 @@ fn registration(home: Option<&Path>, operator: Address) -> Result<Value, NodeErr
         "beacon_tip": beacon.tip,
         "beacon_length": beacon.length,
     }))
+}
+
+/// The beacon chain that `operator` may announce: the first of a fresh secret, or the first that was never announced.
+async fn unused_chain(home: &Path, operator: Address) -> Result<Commitment, NodeError> {
+    let Some(mut secret) = load_beacon(home)? else { return Ok(ensure_beacon(home)?.commitment(0)) };
+    let config = Config::load(home)?;
+    // A node that runs has the database for itself; another one answers nobody.
+    let chain = match ask_chain(config.rpc, operator).await {
+        Ok(chain) => chain,
+        Err(_) if !home.join(DATA).exists() => Chain::default(),
+        Err(unasked) => {
+            let opened = open(home).map_err(|e| {
+                NodeError::Setup(format!(
+                    "which beacon chains {operator} has announced is not known: start this node and wait until it answers                      ({unasked}; {e})"
+                ))
+            })?;
+            match opened.1.head() {
+                Some(head) => {
+                    let mut view = head.view();
+                    let epoch = epoch_of(&mut view, head.height + 1).map_err(Fault::from)?;
+                    Chain::load(&mut view, operator).map_err(Fault::from)?.at(epoch)
+                }
+                None => Chain::default(),
+            }
+        }
+    };
+    let number = secret.unused(&chain);
+    Ok(secret.commitment(number))
+}
+
+/// The beacon chain of `operator`'s validator, by the node whose JSON-RPC is at `address`.
+async fn ask_chain(address: SocketAddr, operator: Address) -> Result<Chain, String> {
+    let questions = Chain::slots(operator).map(|slot| json!([staking::ADDRESS, slot, "latest"]));
+    let mut words = [U256::ZERO; 4];
+    for (word, answer) in words.iter_mut().zip(Client::new(address).ask_all("eth_getStorageAt", &questions).await?) {
+        let answer = answer?;
+        *word = answer.as_str().and_then(|text| text.parse().ok()).ok_or("no word of storage")?;
+    }
+    Ok(Chain::from_words(words))
 }
 
 /// The key that signs this node's blocks: the embedded driver's, or CometBFT's.

@@ -141,6 +141,7 @@ impl Ledger {
             let why = format!("state of block {height} is not kept, this node has those from block {oldest} on");
             return Err(StoreError::new("go back", why).into());
         }
+        self.snapshots.forget_above(height)?;
         let mut pending = self.pending();
         while self.head().is_some_and(|head| head.height > height) {
             rollback::roll_back(self.store.as_ref())?;

@@ -42,6 +42,14 @@ impl Snapshots {
         }
     }
 
+    /// Forgets what is above `height`: the chain went back to it.
+    pub fn forget_above(&self, height: u64) -> Result<(), StoreError> {
+        let mut due = locked(&self.due);
+        *due = due.take().filter(|head| head.height <= height);
+        drop(due);
+        self.folder.as_ref().map_or(Ok(()), |folder| folder.forget_above(height))
+    }
+
     pub fn announce(&self) -> Vec<Snapshot> {
         let listed = self.folder.as_ref().map(Folder::list).unwrap_or_else(|| Ok(vec![]));
         let listed = listed.inspect_err(|e| tracing::warn!("{e}")).unwrap_or_default();

@@ -46,7 +46,11 @@ impl Folder {
         let partial = self.path.join(PARTIAL);
         let place = self.path.join(head.height.to_string());
         if let Some(known) = self.manifest(head.height)? {
-            return Ok(known);
+            if known.app_hash == head.app_hash {
+                return Ok(known);
+            }
+            // The chain went back and took another way.
+            self.remove(&place)?;
         }
         self.remove(&partial)?;
         let failed = |e: io::Error| self.failed("write a snapshot", &e);
@@ -69,6 +73,12 @@ impl Folder {
             self.remove(&self.path.join(old.to_string()))?;
         }
         Ok(manifest)
+    }
+
+    /// Removes the snapshots of heights above `height`: the chain went back to it.
+    pub fn forget_above(&self, height: u64) -> Result<(), StoreError> {
+        let mut above = self.heights()?.into_iter().filter(|known| *known > height);
+        above.try_for_each(|known| self.remove(&self.path.join(known.to_string())))
     }
 
     /// Builds the state of a snapshot that is here in `store`, which loses what it had.

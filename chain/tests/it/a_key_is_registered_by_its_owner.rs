@@ -5,13 +5,17 @@ use std::{os::unix::fs::PermissionsExt, process::Command};
 use alloy_primitives::{B256, U256, hex};
 use ed25519_dalek::{Signer, SigningKey};
 use sahara_chain::{
-    beacon::Commitment, genesis::DEV_CHAIN_ID, node::load_key, staking::possession, validator::ConsensusKey,
+    beacon::Commitment,
+    genesis::DEV_CHAIN_ID,
+    node::{load_beacon, load_key},
+    staking::possession,
+    validator::ConsensusKey,
 };
 
 use crate::{
-    a_node_that_dies_anywhere_goes_on_where_it_was::init,
+    a_node_that_dies_anywhere_goes_on_where_it_was::{Node, init},
     common::{CHAIN, address, key},
-    network::PROGRAM,
+    network::{PROGRAM, eventually},
     stake_net::{CREATE, Net, arguments, enter, new_key, new_signer, registration, tokens},
 };
 
@@ -100,4 +104,34 @@ fn a_home_tells_what_its_validator_registers_and_keeps_its_secrets() {
         assert!(!text.contains(&secret) && !told.to_string().contains(&secret), "{name} is printed");
     }
     assert!(std::fs::read_dir(home).unwrap().all(|entry| !entry.unwrap().path().ends_with(".draft")));
+}
+
+#[test]
+fn a_beacon_chain_that_was_announced_is_not_offered_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let home = folder.path();
+    init(home);
+    let operator = address(0).to_string();
+    let offered = || {
+        let asked = ["keys", "--json", "--operator", &operator, "--home"];
+        let output = Command::new(PROGRAM).args(asked).arg(home).output().unwrap();
+        let told: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap_or_default();
+        let tip = told["registration"]["beacon_tip"].as_str().map(|tip| tip.parse::<B256>().unwrap());
+        tip.ok_or_else(|| String::from_utf8(output.stderr).unwrap())
+    };
+    let mut own = load_beacon(home).unwrap().unwrap();
+    let [first, second] = [0, 1].map(|number| own.commitment(number).tip);
+    assert_eq!(offered(), Ok(first), "nothing was shown");
+    let node = Node::start(home, "").map_err(|(_, said)| said).unwrap();
+    eventually("a few blocks", || node.newest().is_some_and(|(height, _)| height >= 3));
+    // Its settings do not say where it answers, and the database is its own.
+    let why = offered().unwrap_err();
+    assert!(why.contains("which beacon chains") && why.contains("start this node"), "{why}");
+    let path = home.join("chain.toml");
+    let settings = std::fs::read_to_string(&path).unwrap();
+    let found = settings.replace("127.0.0.1:0", node.rpc.trim_start_matches("http://"));
+    std::fs::write(&path, found).unwrap();
+    assert_eq!(offered(), Ok(second), "as the node says");
+    node.end("-TERM");
+    assert_eq!(offered(), Ok(second), "as its database says");
 }

@@ -298,3 +298,29 @@ proptest! {
         prop_assert_eq!(new.info().height, 0);
     }
 }
+
+#[test]
+fn who_goes_back_and_takes_another_way_has_no_snapshot_of_the_first() {
+    let place = tempfile::tempdir().unwrap();
+    let folder = Folder::open(place.path().into(), 5).unwrap();
+    let ledger = Ledger::open(Arc::new(MemoryStore::default())).unwrap().with_snapshots(folder.clone(), 2);
+    let app_state = serde_json::to_vec(&genesis()).unwrap();
+    let start = ChainStart { chain_id: CHAIN.into(), time: 1, app_state, initial_height: 1, evidence: None };
+    ledger.init_chain(&start).unwrap();
+    let block = |height: u64, value: u64| {
+        let txs = vec![transfer(0, height - 1, Address::repeat_byte(1), value)];
+        ledger.finalize(&DecidedBlock { height, time: 1 + height, txs, ..DecidedBlock::default() }).unwrap();
+        ledger.commit().unwrap();
+        ledger.make_due_snapshot().unwrap()
+    };
+    (1..=4).for_each(|height| drop(block(height, 1)));
+    let abandoned = ledger.head().unwrap();
+    ledger.rewind(3).unwrap();
+    assert_eq!(folder.heights().unwrap(), [2], "that of block 4 is of no chain");
+    // One that was being made meanwhile comes too late, and is replaced.
+    folder.make(&abandoned).unwrap();
+    let made = block(4, 2).unwrap();
+    assert_eq!(made.app_hash, ledger.head().unwrap().app_hash);
+    assert_ne!(made.app_hash, abandoned.app_hash);
+    assert_eq!(folder.make(&ledger.head().unwrap()).unwrap(), made, "and is made once");
+}

@@ -171,3 +171,17 @@ fn a_key_is_known_while_an_offence_of_it_can_be_proven_and_not_longer() {
     assert_eq!(net.must(1, U256::ZERO, "unjail()", &[]).len(), 1);
     assert!(known(&net));
 }
+
+#[test]
+fn a_key_that_came_back_is_known_while_it_validates() {
+    let mut net = Net::new();
+    enter(&mut net);
+    net.must(1, U256::ZERO, "undelegate(address,uint256)", &[word(address(1)), tokens(5)]);
+    net.block(DecidedBlock::default());
+    net.must(1, tokens(5), "delegate(address)", &[word(address(1))]);
+    net.must(1, U256::ZERO, "unjail()", &[]);
+    // What was noted when it left is due, and it is in consensus.
+    net.pass(4 * WEEK);
+    net.block(DecidedBlock::default());
+    assert!(net.chain.head().validators.contains_key(&new_key().address()));
+}

@@ -5,7 +5,7 @@ use std::{path::Path, process::Command, sync::Arc};
 
 use alloy_primitives::{Address, U256, bytes, keccak256};
 use sahara_chain::{
-    application::{Application, ChainStart},
+    application::{Application, ChainStart, EvidenceAge},
     block::header_at,
     genesis::{Genesis, TOKEN},
     ledger::{Ledger, export, roll_back},
@@ -69,6 +69,30 @@ fn an_exported_chain_goes_on() {
     let start = ChainStart { chain_id: "x".into(), time: 1, app_state: json, initial_height: 1, evidence: None };
     let error = Ledger::open(Arc::new(MemoryStore::default())).unwrap().init_chain(&start).unwrap_err();
     assert!(error.to_string().contains("initial_height"), "{error}");
+}
+
+#[test]
+fn no_chain_begins_that_breaks_a_promise_of_its_stake_or_its_beacon() {
+    let begin = |genesis: &Genesis, evidence: Option<EvidenceAge>| {
+        let app_state = serde_json::to_vec(genesis).unwrap();
+        let initial_height = genesis.first_height();
+        let start = ChainStart { chain_id: "x".into(), time: 1, app_state, initial_height, evidence };
+        let ledger = Ledger::open(Arc::new(MemoryStore::default())).unwrap();
+        ledger.init_chain(&start).map(drop).map_err(|e| e.to_string())
+    };
+    let fresh = crate::common::genesis();
+    let (seconds, blocks) = (fresh.staking.evidence_seconds, fresh.staking.evidence_blocks);
+    assert_eq!(begin(&fresh, Some(EvidenceAge { seconds, blocks })), Ok(()));
+    let longer = begin(&fresh, Some(EvidenceAge { seconds: seconds + 1, blocks })).unwrap_err();
+    assert!(longer.contains("staking.evidence_seconds"), "{longer}");
+
+    let mut old = Chain::new();
+    old.block(&[]);
+    let mut exported = export(&old.head()).unwrap();
+    assert_eq!(begin(&exported, None), Ok(()));
+    exported.beacon.epoch_blocks += 1;
+    let other = begin(&exported, None).unwrap_err();
+    assert!(other.contains("beacon.epoch_blocks"), "{other}");
 }
 
 fn export_to(home: &Path, arguments: &[&str]) -> Value {

@@ -59,3 +59,25 @@ fn what_left_before_the_offence_or_after_its_proof_owes_nothing() {
     net.must(3, NONE, "settle(address,address)", &[to, word(address(2))]);
     assert_eq!(net.tokens(address(9)), tokens(12));
 }
+
+#[test]
+fn what_one_account_has_on_its_way_is_bounded() {
+    let mut net = Net::new();
+    enter(&mut net);
+    let (from, to) = (word(address(1)), word(address(9)));
+    net.must(2, tokens(40), "delegate(address)", &[from]);
+    for _ in 0..3 {
+        net.must(2, NONE, "redelegate(address,address,uint256)", &[from, to, tokens(1)]);
+    }
+    let why = net.refused(2, NONE, "redelegate(address,address,uint256)", &[from, to, tokens(1)]);
+    assert!(why.contains("too many recent moves"), "{why}");
+    assert_eq!(net.tokens(address(9)), tokens(13));
+    for _ in 0..16 {
+        net.must(2, NONE, "undelegate(address,uint256)", &[from, tokens(1)]);
+    }
+    let why = net.refused(2, NONE, "undelegate(address,uint256)", &[from, tokens(1)]);
+    assert!(why.contains("too many unbonding entries"), "{why}");
+    // It binds nobody else.
+    net.must(3, tokens(1), "delegate(address)", &[from]);
+    net.must(3, NONE, "undelegate(address,uint256)", &[from, tokens(1)]);
+}
