@@ -1,5 +1,5 @@
-//! The allocator of this program looks into every block that is freed: pieces of packs, shares and opened frames must
-//! not be in it. One job runs from its dealing to its answer.
+//! The allocator of this program looks into every block that is freed: pieces of prepared products, shares and opened
+//! frames must not be in it. One job runs from its dealing to its answer.
 #![allow(clippy::unwrap_used, unsafe_code)] // a panic is the failure report; an allocator cannot be written without
 
 use std::alloc::{GlobalAlloc, Layout, System};
@@ -109,7 +109,6 @@ fn no_piece_of_a_pack_a_share_or_a_frame_is_in_freed_memory() {
         for (index, ((seed, corrections), share)) in packs.into_iter().zip(shares).enumerate() {
             let prepared = prepare(&plan, &material[index], roles[index], &seed, &corrections).unwrap();
             if !looked_at {
-                watch(&mut names, "corrections", &corrections);
                 watch(&mut names, "prepared products", &prepared);
                 let longest = share.0.iter().max_by_key(|tensor| tensor.len()).unwrap();
                 watch(&mut names, "input share", &bytes(longest));
@@ -152,7 +151,7 @@ fn no_piece_of_a_pack_a_share_or_a_frame_is_in_freed_memory() {
         drop(machines);
         LOOKING.store(false, Ordering::Relaxed);
     }
-    for kind in ["corrections", "prepared products", "input share", "frame", "output share"] {
+    for kind in ["prepared products", "input share", "frame", "output share"] {
         assert!(names.iter().any(|name| name == kind), "nothing of the {kind} was looked for");
     }
     assert!(FREED.load(Ordering::Relaxed) > 100);

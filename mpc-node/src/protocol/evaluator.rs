@@ -56,7 +56,8 @@ struct Shared {
     weights: Arc<WeightMaterial>,
     first: bool,
     seed: Seed,
-    corrections: Arc<Secret<u8>>,
+    /// Not wiped: each byte is masked by the stream of the first evaluator's seed, which is (SECURITY.md).
+    corrections: Arc<Vec<u8>>,
     prepared: Secret<u8>,
     exchange: Exchange,
     wires: Mutex<Wires>,
@@ -100,7 +101,7 @@ impl Evaluator {
         let shared = Arc::new(Shared {
             first,
             seed: pack.seed.clone(),
-            corrections: Arc::new(std::mem::take(&mut pack.corrections).into()),
+            corrections: Arc::new(std::mem::take(&mut pack.corrections)),
             prepared: std::mem::take(&mut pack.prepared).into(),
             exchange: Exchange::default(),
             wires: Mutex::new(Wires {

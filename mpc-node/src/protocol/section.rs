@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use crate::ring::prg::Prg;
-use crate::ring::secret::{Secret, make_room, wipe_whole};
+use crate::ring::secret::{make_room, wipe_whole};
 use crate::ring::words;
 
 /// Receives the corrections as they are made.
@@ -104,7 +104,7 @@ pub(super) enum Dealt {
     /// The first evaluator derives its half.
     First(Box<Prg>),
     /// The second reads corrections, from this position on.
-    Second(Arc<Secret<u8>>, usize),
+    Second(Arc<Vec<u8>>, usize),
 }
 
 impl Dealt {
