@@ -186,11 +186,11 @@ mod tests {
 
     fn frame(first: u8, length: usize) -> Vec<u8> {
         let mut out = vec![first];
-        match length {
-            0..126 => out.push(0x80 | length as u8),
-            126..65_536 => {
+        match (u8::try_from(length), u16::try_from(length)) {
+            (Ok(short @ 0..126), _) => out.push(0x80 | short),
+            (_, Ok(middle)) => {
                 out.push(0x80 | 126);
-                out.extend((length as u16).to_be_bytes());
+                out.extend(middle.to_be_bytes());
             }
             _ => {
                 out.push(0x80 | 127);
@@ -256,8 +256,8 @@ mod tests {
         assert_eq!(all.left(), 1_000, "they take nothing of what messages have");
         assert!(intake.take(&frame(PONG, 0), begun + SPAN / 2).unwrap_err().message.contains("100 pings and pongs"));
         let (_, mut patient) = self::intake(1_000);
-        for i in 0..10 * MAX_CONTROLS as u32 {
-            patient.take(&frame(PONG, 1), begun + i * Duration::from_secs(1)).unwrap();
+        for (i, _) in (0u64..).zip(0..10 * MAX_CONTROLS) {
+            patient.take(&frame(PONG, 1), begun + Duration::from_secs(i)).unwrap();
         }
         assert!(patient.take(&frame(PONG, 126), begun).is_err(), "and have the length of the standard at most");
     }

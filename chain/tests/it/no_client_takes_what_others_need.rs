@@ -185,7 +185,7 @@ fn consensus_is_not_asked_for_each_who_wants_to_know_its_peers() {
     let (_heights, seen) = watch::channel(1);
     let backend = Arc::new(Backend::new(chain.ledger.clone(), asked.clone(), seen));
     let ask = |id: usize| {
-        let method = if id % 2 == 0 { "net_peerCount" } else { "eth_syncing" };
+        let method = if id.is_multiple_of(2) { "net_peerCount" } else { "eth_syncing" };
         json!({ "jsonrpc": "2.0", "id": id, "method": method, "params": [] })
     };
     let batch = json!((0..500).map(ask).collect::<Vec<_>>()).to_string();
