@@ -34,17 +34,17 @@ pub struct Embedding {
 /// What is asked of a model.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Query {
-    /// The text.
-    pub text: String,
+    /// The text; many queries may share one.
+    pub text: Arc<str>,
     /// A second text that belongs to it, for models that read two.
-    pub pair: Option<String>,
+    pub pair: Option<Arc<str>>,
     /// The prompt to put before it, by name; none means the model's default.
     pub prompt: Option<String>,
 }
 
 impl From<&str> for Query {
     fn from(text: &str) -> Self {
-        Self { text: text.to_owned(), ..Self::default() }
+        Self { text: text.into(), ..Self::default() }
     }
 }
 

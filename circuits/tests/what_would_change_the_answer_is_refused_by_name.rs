@@ -120,6 +120,30 @@ fn cases() -> Vec<(&'static str, Change, &'static [&'static str])> {
         ("bert-mean", set("tokenizer_config.json", "split_on", json!("x")), &["\"split_on\": \"x\""]),
         ("bert-mean", set("tokenizer_config.json", "mask_token", json!("[X]")), &["the special token \"[X]\""]),
         (
+            "bert-mean",
+            set("tokenizer_config.json", "added_tokens_decoder", json!({"126": {"content": "private"}})),
+            &["tokenizer_config.json", "the added token \"private\" with the number 126"],
+        ),
+        (
+            "bert-mean",
+            put("added_tokens.json", "{\"private\": 126}"),
+            &["added_tokens.json", "the added token \"private\" with the number 126"],
+        ),
+        (
+            "bert-mean",
+            set("tokenizer_config.json", "mask_token", json!({"content": "[MASK]", "lstrip": true})),
+            &["tokenizer_config.json", "the token \"[MASK]\" with other flags"],
+        ),
+        (
+            "bert-mean",
+            set("special_tokens_map.json", "mask_token", json!({"content": "[MASK]", "single_word": true})),
+            &["special_tokens_map.json", "the token \"[MASK]\" with other flags"],
+        ),
+        ("bert-mean", set("tokenizer_config.json", "model_max_length", json!(-1)), &["model_max_length is -1"]),
+        ("bert-mean", set("tokenizer_config.json", "model_max_length", json!(0)), &["model_max_length is 0"]),
+        ("bert-mean", set("tokenizer_config.json", "model_max_length", json!(2)), &["model_max_length is 2"]),
+        ("bert-mean", set("tokenizer_config.json", "model_max_length", json!(3.5)), &["model_max_length is 3.5"]),
+        (
             "bert-lower-outside",
             Box::new(|folder| {
                 edit(folder, "tokenizer_config.json", |json| {

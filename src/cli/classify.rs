@@ -60,7 +60,7 @@ pub fn run(args: ClassifyArgs, context: &mut Context) -> Result<()> {
         Some(file) => read_lines(file)?,
         None => args.texts.clone(),
     };
-    let query = |text: &String| Query { pair: args.pair.clone(), ..Query::from(text) };
+    let query = |text: &String| Query { pair: args.pair.as_deref().map(Into::into), ..Query::from(text) };
     let queries: Vec<Query> = texts.iter().map(query).collect();
     check_queries(&queries)?;
     let model = args.engine.open(context)?;

@@ -101,8 +101,8 @@ pub fn run(args: GatewayArgs, context: &mut Context) -> Result<()> {
         context.out.line(&format!("serving {} at {url} (stop with Ctrl-C)", model.info.name))?;
     }
     context.out.flush()?;
-    let served = runtime.block_on(listening.serve(Arc::new(engine), stopped()));
+    runtime.block_on(listening.serve(Arc::new(engine), stopped()));
     // Work that did not end in time must not keep the process.
     runtime.shutdown_background();
-    served
+    Ok(())
 }

@@ -55,7 +55,7 @@ pub fn run(command: TranscriptCommand, context: &mut Context) -> Result<()> {
 /// A record of either kind.
 enum Record {
     Job(Box<JobRecord>),
-    Dealt(DealtRecord),
+    Dealt(Box<DealtRecord>),
 }
 
 fn read(path: &Path) -> Result<Record> {
@@ -66,7 +66,7 @@ fn read(path: &Path) -> Result<Record> {
     }
     let bytes = std::fs::read(path).map_err(io)?;
     let record = if DealtRecord::is_one(&bytes) {
-        DealtRecord::decode(&bytes).map(Record::Dealt)
+        DealtRecord::decode(&bytes).map(|record| Record::Dealt(Box::new(record)))
     } else {
         JobRecord::decode(&bytes).map(|record| Record::Job(Box::new(record)))
     };
@@ -177,7 +177,7 @@ fn compare(files: &[PathBuf], context: &mut Context) -> Result<()> {
         let text = format!("{} records of evaluators were given: the two of one job are needed", jobs.len());
         return Err(Error::user(text));
     };
-    let verdict = verify([a, b], dealt.first()).map_err(Error::user)?;
+    let verdict = verify([a, b], dealt.first().map(Box::as_ref)).map_err(Error::user)?;
     let out = &mut context.out;
     if out.json() {
         out.value(&judged(a, &verdict))?;

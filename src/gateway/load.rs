@@ -1,61 +1,110 @@
-//! How much is worked on at once, in all and for one client, and work that ends when whoever asked has gone.
+//! How much there is at once, in all and for one client, and work that ends when whoever asked has gone.
 
 use std::collections::HashMap;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::metrics::Metrics;
 use super::openai::ApiError;
 use crate::embedding::Stop;
 
+/// Counts what clients have, by their addresses.
+pub struct Places {
+    most: usize,
+    most_each: usize,
+    /// Clients that have any, so never more entries than places.
+    clients: Mutex<HashMap<IpAddr, usize>>,
+}
+
+/// Why there is no place.
+pub enum Full {
+    /// All are taken.
+    All,
+    /// One client has as many as it may.
+    Own(usize),
+}
+
+impl Places {
+    /// At most `most` places, and `most_each` for one client.
+    pub fn new(most: usize, most_each: usize) -> Arc<Self> {
+        Arc::new(Self { most, most_each, clients: Mutex::default() })
+    }
+
+    /// One more place of `client`, until it is dropped.
+    pub fn take(self: &Arc<Self>, client: IpAddr) -> Result<Taken, Full> {
+        let client = one_client(client);
+        let mut clients = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
+        if clients.values().sum::<usize>() >= self.most {
+            return Err(Full::All);
+        }
+        let own = clients.get(&client).copied().unwrap_or(0);
+        if own >= self.most_each {
+            return Err(Full::Own(own));
+        }
+        clients.insert(client, own + 1);
+        Ok(Taken { places: self.clone(), client })
+    }
+}
+
+/// Whoever has an IPv6 address has all of its /64.
+fn one_client(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(address) if !address.is_loopback() => {
+            Ipv6Addr::from_bits(address.to_bits() & !u128::from(u64::MAX)).into()
+        }
+        other => other,
+    }
+}
+
+/// A place that is free again when dropped.
+pub struct Taken {
+    places: Arc<Places>,
+    client: IpAddr,
+}
+
+impl Drop for Taken {
+    fn drop(&mut self) {
+        let mut clients = self.places.clients.lock().unwrap_or_else(PoisonError::into_inner);
+        match clients.get_mut(&self.client) {
+            Some(count) if *count > 1 => *count -= 1,
+            _ => drop(clients.remove(&self.client)),
+        }
+    }
+}
+
 /// Counts the requests that are worked on.
 pub struct Load {
     metrics: Arc<Metrics>,
-    most: usize,
-    most_each: usize,
-    /// Requests of each client that has any, so never more entries than requests.
-    clients: Mutex<HashMap<IpAddr, usize>>,
+    places: Arc<Places>,
 }
 
 impl Load {
     /// At most `most` requests at a time, and `most_each` of one address.
     pub fn new(most: usize, most_each: usize, metrics: Arc<Metrics>) -> Self {
-        Self { metrics, most, most_each, clients: Mutex::default() }
+        Self { metrics, places: Places::new(most, most_each) }
     }
 
     /// One more request of `client`, until the place is dropped.
-    pub fn enter(self: &Arc<Self>, client: IpAddr) -> Result<Place, ApiError> {
-        let mut clients = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
-        let full = |what: String| Err(ApiError::plain(429, "rate_limit_exceeded", what + ": try again shortly."));
-        if clients.values().sum::<usize>() >= self.most {
-            return full(format!("{} requests are being served", self.most));
-        }
-        let own = clients.get(&client).copied().unwrap_or(0);
-        if own >= self.most_each {
-            return full(format!("{own} requests of yours are being served, as many as one client may have"));
-        }
-        clients.insert(client, own + 1);
+    pub fn enter(&self, client: IpAddr) -> Result<Place, ApiError> {
+        let full = |what: String| ApiError::plain(429, "rate_limit_exceeded", what + ": try again shortly.");
+        let taken = self.places.take(client).map_err(|why| match why {
+            Full::All => full(format!("{} requests are being served", self.places.most)),
+            Full::Own(own) => full(format!("{own} requests of yours are being served, as many as one client may have")),
+        })?;
         self.metrics.entered();
-        Ok(Place { load: self.clone(), client })
+        Ok(Place { metrics: self.metrics.clone(), _taken: taken })
     }
 }
 
 /// A request being worked on; frees its place when dropped.
 pub struct Place {
-    load: Arc<Load>,
-    client: IpAddr,
+    metrics: Arc<Metrics>,
+    _taken: Taken,
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        let mut clients = self.load.clients.lock().unwrap_or_else(PoisonError::into_inner);
-        match clients.get_mut(&self.client) {
-            Some(count) if *count > 1 => *count -= 1,
-            _ => {
-                clients.remove(&self.client);
-            }
-        }
-        self.load.metrics.left();
+        self.metrics.left();
     }
 }
 
@@ -99,6 +148,17 @@ mod tests {
         drop(places);
         assert!(load.enter(a).is_ok());
         drop(other);
-        assert!(load.clients.lock().unwrap().is_empty());
+        assert!(load.places.clients.lock().unwrap().is_empty());
+    }
+
+    #[test]
+    fn all_addresses_of_one_network_are_one_client() {
+        let places = Places::new(9, 1);
+        let take = |address: &str| places.take(address.parse().unwrap());
+        let _own = take("2001:db8:0:1::1").ok().unwrap();
+        assert!(matches!(take("2001:db8:0:1:ffff::2"), Err(Full::Own(1))));
+        let _other = take("2001:db8:0:2::1").ok().unwrap();
+        let _mapped = take("::ffff:10.0.0.1").ok().unwrap();
+        assert!(matches!(take("10.0.0.1"), Err(Full::Own(1))));
     }
 }

@@ -8,6 +8,7 @@ mod load;
 mod metrics;
 mod openai;
 mod rerank;
+mod sockets;
 mod tokens;
 
 use std::net::SocketAddr;
@@ -72,7 +73,7 @@ struct Gateway {
     token_arrays: TokenArrays,
     metrics: Arc<Metrics>,
     load: Arc<Load>,
-    health_checks: Semaphore,
+    health_checks: Arc<Semaphore>,
     /// Only names of this machine are accepted in the Host header.
     loopback_only: bool,
 }
@@ -91,25 +92,11 @@ impl Listening {
     }
 
     /// Serves until `stop` resolves; what is running then gets a while to end.
-    pub async fn serve(self, engine: Arc<dyn Engine>, stop: impl Future<Output = ()> + Send + 'static) -> Result<()> {
+    pub async fn serve(self, engine: Arc<dyn Engine>, stop: impl Future<Output = ()>) {
         let router = router(engine, self.config, self.address.ip().is_loopback());
-        let (tell, told) = tokio::sync::watch::channel(false);
-        let mut stopping = told.clone();
-        let stopped = async move {
-            stop.await;
-            // Nobody to tell when the server has ended by itself.
-            let _ = tell.send(true);
-        };
-        let served = axum::serve(self.listener, router.into_make_service_with_connect_info::<SocketAddr>())
-            .with_graceful_shutdown(stopped);
-        let too_long = async {
-            let _ = stopping.wait_for(|stopping| *stopping).await;
-            tokio::time::sleep(GRACE).await;
-        };
-        tokio::select! {
-            served = served => served.map_err(|e| Error::fault_from("serving the gateway", e)),
-            () = too_long => Ok(()),
-        }
+        let connections = sockets::serve(self.listener, router, sockets::Limits::default(), stop).await;
+        // Whoever is not done by then is left.
+        let _ = tokio::time::timeout(GRACE, connections.ended()).await;
     }
 }
 
@@ -147,7 +134,7 @@ fn router(engine: Arc<dyn Engine>, config: GatewayConfig, loopback_only: bool) -
         token_arrays: config.token_arrays,
         load: Arc::new(Load::new(MAX_RUNNING, config.requests_per_client.into(), metrics.clone())),
         metrics,
-        health_checks: Semaphore::new(HEALTH_CHECKS),
+        health_checks: Arc::new(Semaphore::new(HEALTH_CHECKS)),
         loopback_only,
     });
     Router::new()
@@ -217,9 +204,16 @@ async fn show_model(State(gateway): State<Arc<Gateway>>, Path(id): Path<String>)
 
 async fn healthz(State(gateway): State<Arc<Gateway>>) -> Response {
     // Each question goes to three nodes: a few at a time are enough for whoever watches.
-    let Ok(_turn) = gateway.health_checks.acquire().await else { return unhealthy("the gateway is closing") };
+    let Ok(turn) = gateway.health_checks.clone().acquire_owned().await else {
+        return unhealthy("the gateway is closing");
+    };
     let engine = gateway.engine.clone();
-    let health = tokio::task::spawn_blocking(move || engine.health()).await;
+    // The turn lasts as long as the question: whoever hangs up has still asked it.
+    let health = tokio::task::spawn_blocking(move || {
+        let _turn = turn;
+        engine.health()
+    })
+    .await;
     match health {
         Ok(Ok(())) => axum::Json(json!({"status": "ok", "model": gateway.model})).into_response(),
         Ok(Err(error)) => unhealthy(&error.to_string()),

@@ -13,15 +13,17 @@ use crate::embedding::{MAX_TEXT_BYTES, Query, Stop};
 
 /// Most documents of one request, as with Cohere.
 const MAX_DOCUMENTS: usize = 1000;
+/// Most bytes of the query times documents: it is read with each of them.
+const MAX_PAIRED_BYTES: usize = MAX_BODY;
 /// Most values in a request's JSON: a document is one, or an object with one, and there are a few fields.
 const MAX_VALUES: usize = 4 * MAX_DOCUMENTS;
 
 /// A checked request.
 #[derive(Debug)]
 struct Request {
-    model: Option<String>,
-    query: String,
-    documents: Vec<String>,
+    model: Option<Arc<str>>,
+    query: Arc<str>,
+    documents: Vec<Arc<str>>,
     top: usize,
     return_documents: bool,
     ignored: Vec<String>,
@@ -51,7 +53,7 @@ type Ranked = (Value, usize, usize, Vec<String>);
 async fn rank(gateway: &Arc<Gateway>, client: SocketAddr, body: Body) -> Result<Ranked, ApiError> {
     let place = gateway.load.enter(client.ip())?;
     let request = parse(&read_body(body).await?)?;
-    if let Some(model) = request.model.as_ref().filter(|model| **model != gateway.model) {
+    if let Some(model) = request.model.as_ref().filter(|model| ***model != *gateway.model) {
         return Err(ApiError::unknown_model(model, &gateway.model));
     }
     let gateway = gateway.clone();
@@ -65,7 +67,7 @@ fn ranked(gateway: &Gateway, request: Request, stop: &Stop) -> Result<Ranked, Ap
         return Err(ApiError::invalid("model", why));
     };
     let Request { query, documents, top, return_documents, ignored, .. } = request;
-    let pair = |document: &String| Query { text: query.clone(), pair: Some(document.clone()), prompt: None };
+    let pair = |document: &Arc<str>| Query { text: query.clone(), pair: Some(document.clone()), prompt: None };
     let pairs: Vec<Query> = documents.iter().map(pair).collect();
     let mut tokens = 0;
     for (index, pair) in pairs.iter().enumerate() {
@@ -92,7 +94,7 @@ fn ranked(gateway: &Gateway, request: Request, stop: &Stop) -> Result<Ranked, Ap
     let result = |&(index, score): &(usize, f32)| {
         let mut result = json!({"index": index, "relevance_score": score});
         if return_documents {
-            result["document"] = json!({"text": documents[index]});
+            result["document"] = json!({"text": documents[index].as_ref()});
         }
         result
     };
@@ -147,14 +149,18 @@ fn parse(body: &[u8]) -> Result<Request, ApiError> {
         code: Some("missing_required_parameter"),
         ..ApiError::invalid(name, format!("Missing required parameter: '{name}'."))
     };
-    let text = |name: &str, value: &Value| match value {
-        Value::String(text) if text.is_empty() => Err(ApiError::invalid(name, format!("'{name}' has an empty text."))),
-        Value::String(text) if text.len() > MAX_TEXT_BYTES => Err(ApiError::invalid(
-            name,
-            format!("'{name}' has a text of {} bytes; at most {MAX_TEXT_BYTES}.", text.len()),
-        )),
-        Value::String(text) => Ok(text.clone()),
-        _ => Err(ApiError::invalid(name, format!("'{name}' must be text."))),
+    let text = |name: &str, value: &Value| -> Result<Arc<str>, ApiError> {
+        match value {
+            Value::String(text) if text.is_empty() => {
+                Err(ApiError::invalid(name, format!("'{name}' has an empty text.")))
+            }
+            Value::String(text) if text.len() > MAX_TEXT_BYTES => Err(ApiError::invalid(
+                name,
+                format!("'{name}' has a text of {} bytes; at most {MAX_TEXT_BYTES}.", text.len()),
+            )),
+            Value::String(text) => Ok(text.as_str().into()),
+            _ => Err(ApiError::invalid(name, format!("'{name}' must be text."))),
+        }
     };
     let documents = match given("documents").ok_or_else(|| missing("documents"))? {
         Value::Array(list) if list.is_empty() || list.len() > MAX_DOCUMENTS => {
@@ -187,6 +193,14 @@ fn parse(body: &[u8]) -> Result<Request, ApiError> {
     };
     let model = given("model").map(|model| text("model", model)).transpose()?;
     let query = text("query", given("query").ok_or_else(|| missing("query"))?)?;
+    let (long, many) = (query.len(), documents.len());
+    if long.saturating_mul(many) > MAX_PAIRED_BYTES {
+        let why = format!(
+            "'query' has {long} bytes and is read with each of {many} documents: at most {MAX_PAIRED_BYTES} bytes in all; \
+             shorten it, or send fewer documents at once."
+        );
+        return Err(ApiError::invalid("query", why));
+    }
     Ok(Request { model, query, documents, top, return_documents, ignored })
 }
 
@@ -210,9 +224,12 @@ mod tests {
             (json!({"query": "q", "documents": ["a"], "top_n": 0}), "top_n"),
             (json!({"query": "q", "documents": ["a"], "max_tokens_per_doc": 9}), "max_tokens_per_doc"),
             (json!({"query": "q", "documents": vec!["a"; 1001]}), "documents"),
+            (json!({"query": "q".repeat(8389), "documents": vec!["a"; 1000]}), "query"),
+            (json!({"query": "q".repeat(900_000), "documents": vec!["a"; 10]}), "query"),
         ] {
             let error = read(body.clone()).unwrap_err();
             assert_eq!((error.status, error.param.as_deref()), (400, Some(param)), "{body}");
         }
+        read(json!({"query": "q".repeat(900_000), "documents": vec!["a"; 9]})).unwrap();
     }
 }

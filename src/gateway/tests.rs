@@ -21,7 +21,7 @@ impl Engine for Lengths {
         check_queries(queries)?;
         for (index, Query { text, pair, .. }) in queries.iter().enumerate() {
             self.begun.fetch_add(1, Ordering::SeqCst);
-            match text.as_str() {
+            match text.as_ref() {
                 "away" => return Err(Error::unreachable("cannot connect to node 1")),
                 "down" => return Err(Error::fault("node 2 did not answer in round 7")),
                 "slow" => {
@@ -41,7 +41,7 @@ impl Engine for Lengths {
 
     fn length(&self, _: usize, query: &Query) -> Result<Length> {
         let text = query.pair.as_ref().unwrap_or(&query.text);
-        Ok(Length { tokens: if text == "much" { 200_000 } else { 3 }, truncated: text == "long" })
+        Ok(Length { tokens: if **text == *"much" { 200_000 } else { 3 }, truncated: **text == *"long" })
     }
 
     fn text_of(&self, tokens: &[u32]) -> Option<String> {
@@ -281,6 +281,64 @@ async fn a_port_in_use_and_a_public_address_are_the_users_to_fix() {
     assert!(error.exit_code() == 2 && error.report().contains("--allow-remote"));
 }
 
+/// An engine whose health is asked until it is let go.
+#[derive(Default)]
+struct Ailing {
+    lengths: Lengths,
+    asked: AtomicUsize,
+    let_go: Stop,
+}
+
+impl Engine for Ailing {
+    fn answer_until(&self, queries: &[Query], stop: &Stop, sink: Sink<'_>) -> Result<()> {
+        self.lengths.answer_until(queries, stop, sink)
+    }
+
+    fn length(&self, index: usize, query: &Query) -> Result<Length> {
+        self.lengths.length(index, query)
+    }
+
+    fn text_of(&self, tokens: &[u32]) -> Option<String> {
+        self.lengths.text_of(tokens)
+    }
+
+    fn dimensions(&self) -> usize {
+        1
+    }
+
+    fn health(&self) -> Result<()> {
+        self.asked.fetch_add(1, Ordering::SeqCst);
+        while !self.let_go.is_set() {
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn health_is_asked_a_few_times_at_once_whoever_hangs_up() {
+    let engine = Arc::<Ailing>::default();
+    let listening = bind(config(([127, 0, 0, 1], 0).into())).await.unwrap();
+    let address = listening.address();
+    tokio::spawn(listening.serve(engine.clone(), std::future::pending()));
+    for round in 0..3 {
+        let mut clients = Vec::new();
+        for _ in 0..HEALTH_CHECKS {
+            let mut socket = TcpStream::connect(address).await.unwrap();
+            socket.write_all(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n").await.unwrap();
+            clients.push(socket);
+        }
+        until("the first questions are asked", || engine.asked.load(Ordering::SeqCst) >= HEALTH_CHECKS).await;
+        // Time for those of the later rounds to be asked, which they must not be.
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        assert_eq!(engine.asked.load(Ordering::SeqCst), HEALTH_CHECKS, "round {round}: at once");
+        drop(clients);
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    engine.let_go.set();
+    assert_eq!(fetch(address, "/healthz", "localhost").await.0, 200, "and again when they are done");
+}
+
 /// A cross-encoder whose output is the length of the document.
 #[derive(Default)]
 struct Relevance(Lengths);
@@ -296,6 +354,7 @@ fn one_label() -> &'static crate::embedding::Classes {
 
 impl Engine for Relevance {
     fn answer_until(&self, queries: &[Query], stop: &Stop, sink: Sink<'_>) -> Result<()> {
+        assert!(queries.windows(2).all(|two| Arc::ptr_eq(&two[0].text, &two[1].text)), "the query is there once");
         self.0.answer_until(queries, stop, sink)
     }
 

@@ -2,8 +2,9 @@
 //! or the model is refused by name.
 //!
 //! `folder` says which files count, `json` accounts for every key, `tensors` for every tensor, `tokenizer` for what is
-//! done to a text, `pipeline` for what sentence-transformers adds; each family of models is one file.
+//! done to a text (`added` for tokens that are found before it is cut up), `pipeline` for what sentence-transformers adds; each family of models is one file.
 
+mod added;
 mod bert;
 mod config;
 mod distilbert;

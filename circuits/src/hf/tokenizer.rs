@@ -1,9 +1,10 @@
 //! The tokenizer with every setting of its folder in it: `tokenizer.json`, or `vocab.txt` alone; what
 //! `tokenizer_config.json` says of letters and length; special tokens.
 
+use super::added::{Added, special_files};
 use super::folder::Contents;
-use super::json::{Fields, value};
-use super::{CompileError, Encoder, MAX_JSON, Text, read};
+use super::json::Fields;
+use super::{CompileError, Encoder, Text, read};
 use crate::frontend::LONGEST;
 use serde_json::{Value, json};
 use std::path::Path;
@@ -11,7 +12,7 @@ use tokenizers::models::wordpiece::WordPiece;
 use tokenizers::normalizers::bert::BertNormalizer;
 use tokenizers::pre_tokenizers::bert::BertPreTokenizer;
 use tokenizers::processors::template::TemplateProcessing;
-use tokenizers::{AddedToken, NormalizerWrapper, Tokenizer, TruncationDirection, TruncationParams};
+use tokenizers::{AddedToken, NormalizerWrapper, PostProcessor, Tokenizer, TruncationDirection, TruncationParams};
 
 use super::folder::MAX_TOKENIZER;
 
@@ -44,8 +45,7 @@ pub(crate) fn build(contents: &Contents, text: &Text, encoder: &Encoder) -> Resu
     if json_path.exists() {
         letters.apply(&mut tokenizer, &class, &json_path)?;
     }
-    let longest = fields.real("model_max_length")?.map_or(usize::MAX, |length| length as usize);
-    let max_tokens = text.max_tokens.min(longest).min(LONGEST);
+    let max_tokens = text.max_tokens.min(longest(&mut fields, &tokenizer)?).min(LONGEST);
     let left = |fields: &mut Fields, key: &str| match fields.text(key)?.as_deref() {
         None | Some("right") => Ok(false),
         Some("left") => Ok(true),
@@ -59,11 +59,12 @@ pub(crate) fn build(contents: &Contents, text: &Text, encoder: &Encoder) -> Resu
         None => true,
         Some(names) => names.as_array().is_some_and(|names| names.contains(&json!("token_type_ids"))),
     };
-    special_tokens(&mut fields, &mut tokenizer)?;
+    let mut added = Added::of(&tokenizer, json_path.exists());
+    added.read(&mut fields, &mut tokenizer)?;
     harmless(&mut fields);
     fields.only("do_basic_tokenize", &json!(true))?;
     fields.finish()?;
-    special_files(folder, &mut tokenizer)?;
+    special_files(folder, &mut added, &mut tokenizer)?;
     check_vocabulary(&tokenizer, encoder, &json_path)?;
 
     tokenizer.with_padding(None);
@@ -72,6 +73,17 @@ pub(crate) fn build(contents: &Contents, text: &Text, encoder: &Encoder) -> Resu
     tokenizer.with_truncation(Some(truncation)).map_err(|e| broken(&json_path, e.to_string()))?;
     let json = tokenizer.to_string(false).map_err(|e| broken(&json_path, e.to_string()))?.into_bytes();
     Ok(Built { tokenizer, json, max_tokens, token_types })
+}
+
+/// The limit that `tokenizer_config.json` names; libraries write 1e30 where there is none.
+fn longest(fields: &mut Fields, tokenizer: &Tokenizer) -> Result<usize, CompileError> {
+    let Some(length) = fields.real("model_max_length")? else { return Ok(usize::MAX) };
+    let special = tokenizer.get_post_processor().map_or(0, |processor| processor.added_tokens(false));
+    if length.fract() != 0.0 || length <= special as f64 {
+        let room = "no whole number that leaves room for a text";
+        return Err(fields.bad(format!("model_max_length is {length}, {room} beside {special} special tokens")));
+    }
+    Ok(length as usize)
 }
 
 /// What `tokenizer_config.json` says of letters; it counts more than `tokenizer.json`.
@@ -188,64 +200,6 @@ fn word_pieces(folder: &Path, class: &str, letters: &Letters) -> Result<Tokenize
         .collect();
     tokenizer.add_special_tokens(&there);
     Ok(tokenizer)
-}
-
-/// Special tokens that the configuration names: they are never cut up.
-fn special_tokens(fields: &mut Fields, tokenizer: &mut Tokenizer) -> Result<(), CompileError> {
-    let mut names = Vec::new();
-    for key in ["unk_token", "sep_token", "pad_token", "cls_token", "mask_token", "bos_token", "eos_token"] {
-        names.extend(fields.take(key));
-    }
-    for key in ["additional_special_tokens", "extra_special_tokens"] {
-        match fields.take(key) {
-            Some(Value::Array(list)) => names.extend(list),
-            Some(Value::Object(map)) => names.extend(map.into_iter().map(|(_, token)| token)),
-            Some(other) => return Err(fields.bad(format!("{key} is {other}"))),
-            None => {}
-        }
-    }
-    let known = tokenizer.get_added_tokens_decoder();
-    let mut missing = Vec::new();
-    for name in names {
-        let content = name.as_str().or_else(|| name.get("content").and_then(Value::as_str)).unwrap_or_default();
-        if !known.values().any(|token| token.content == content) {
-            if tokenizer.token_to_id(content).is_none() {
-                return Err(fields.refuse(format!("the special token {content:?}, which the tokenizer does not have,")));
-            }
-            missing.push(AddedToken::from(content, true));
-        }
-    }
-    tokenizer.add_special_tokens(&missing);
-    if let Some(Value::Object(added)) = fields.take("added_tokens_decoder") {
-        for (id, token) in added {
-            let content = token.get("content").and_then(Value::as_str).unwrap_or_default();
-            if tokenizer.token_to_id(content).map(|found| found.to_string()) != Some(id) {
-                return Err(fields.refuse(format!("the added token {content:?}, which tokenizer.json does not have,")));
-            }
-        }
-    }
-    Ok(())
-}
-
-/// `special_tokens_map.json` and `added_tokens.json`: they must say what the tokenizer has.
-fn special_files(folder: &Path, tokenizer: &mut Tokenizer) -> Result<(), CompileError> {
-    let mut fields = Fields::read_if_there(&folder.join("special_tokens_map.json"), MAX_JSON)?;
-    special_tokens(&mut fields, tokenizer)?;
-    fields.finish()?;
-    let path = folder.join("added_tokens.json");
-    if !path.exists() {
-        return Ok(());
-    }
-    let Value::Object(added) = value(&path, MAX_JSON)? else {
-        return Err(CompileError::Config { path, problem: "not a JSON object".into() });
-    };
-    for (token, id) in added {
-        if tokenizer.token_to_id(&token).map(u64::from) != id.as_u64() {
-            let what = format!("the added token {token:?}, which the tokenizer does not have,");
-            return Err(CompileError::Unsupported { path, what });
-        }
-    }
-    Ok(())
 }
 
 /// Settings that do nothing to how a text is cut up.
