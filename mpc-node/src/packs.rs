@@ -27,7 +27,7 @@ use thiserror::Error;
 
 use crate::codec::DecodeError;
 use crate::engine::{EvaluatorRole, PackContents};
-use crate::wire::{Incarnation, JobId, PackId};
+use crate::wire::{Incarnation, PackId};
 use file::{at, destroy, sync_dir};
 pub use header::{PackHeader, PackKey};
 pub use index::Purpose;
@@ -130,18 +130,18 @@ impl PackStore {
         Ok(Promised { store: self, promise })
     }
 
-    /// Reserves a pack for a job; waits at most `time` for one that is being made.
+    /// Reserves a pack for the job of a consumer; waits at most `time` for one that is being made.
     pub fn reserve(
         self: &Arc<Self>,
         key: &PackKey,
-        job: &JobId,
+        wanted: &Purpose,
         time: Duration,
     ) -> Result<Option<Reserved>, PackError> {
         let end = Instant::now() + time;
         let mut index = self.lock();
         loop {
             let now = Instant::now();
-            match index.choose(key, job, now) {
+            match index.choose(key, wanted, now) {
                 Choice::Pack(pack) => return Ok(Some(Reserved::new(self, pack))),
                 Choice::Wait if now < end => {}
                 Choice::Wait | Choice::None => return Ok(None),
@@ -208,7 +208,8 @@ impl PackStore {
     }
 
     fn destroy_all(&self, packs: &[PackId]) -> Result<(), PackError> {
-        packs.iter().try_for_each(|id| destroy(&self.path(id, "pack")))
+        // All of them, also after one that cannot be removed: nobody counts them any more.
+        packs.iter().map(|id| destroy(&self.path(id, "pack"))).fold(Ok(()), Result::and)
     }
 
     /// Packs ready, by key.
@@ -346,6 +347,11 @@ impl Reserved {
         Ok(())
     }
 
+    /// Before the pack is named to the node that has its other half.
+    pub fn offer(self) -> Offered {
+        Offered(Some(self))
+    }
+
     /// Takes the pack for good: its file is gone before this returns.
     ///
     /// # Errors
@@ -374,6 +380,34 @@ impl Reserved {
         let Some(pack) = self.pack.take() else { return Ok(()) };
         self.store.lock().release(&pack.header.key, &pack.header.id);
         destroy(&self.store.path(&pack.header.id, "pack"))
+    }
+}
+
+/// A reserved pack that was named to the node that has its other half: destroyed when dropped, for nobody knows whether
+/// that node has begun to use it.
+pub struct Offered(Option<Reserved>);
+
+impl Offered {
+    /// The other half will not be used: this one can serve another job.
+    pub fn give_back(mut self) {
+        self.0 = None;
+    }
+
+    /// [`Reserved::take`].
+    ///
+    /// # Errors
+    /// When its file cannot be removed; the pack is lost then.
+    pub fn take(mut self, role: EvaluatorRole) -> Result<(PackContents, InUse), PackError> {
+        let gone = || file::damaged(Path::new(""))(DecodeError::Field { what: "pack", field: "contents" });
+        self.0.take().ok_or_else(gone)?.take(role)
+    }
+}
+
+impl Drop for Offered {
+    fn drop(&mut self) {
+        if let Some(Err(error)) = self.0.take().map(Reserved::destroy) {
+            tracing::warn!(%error, "a pack that may have been used could not be removed");
+        }
     }
 }
 

@@ -1,27 +1,28 @@
 //! Records of jobs on disk, kept by time, and the names of the jobs that were ever asked for within that time.
 //!
-//! `<job>.transcript` is this node's record of a job, finished or failed, which may be shown to others; `<job>.openings`
-//! opens the commitments in it and stays here. `<pack>.dealt` is what a helper keeps of a pack. `jobs` lists each job
-//! that was accepted, with its time, so that no name is accepted twice, whatever is restarted in between. Nothing here
-//! is synced to the disk: a power failure loses a job's record and its name together.
+//! `<job>-<consumer>.transcript` is this node's record of a job, finished or failed, which may be shown to others;
+//! `<job>-<consumer>.openings` opens the commitments in it and stays here. `<pack>.dealt` is what a helper keeps of a pack.
+//! `jobs` lists each job that was accepted, with its consumer and time, so that no consumer's name is accepted twice,
+//! whatever is restarted in between; it counts as records do, and takes a quarter of their room at most. Nothing is synced to the disk: a power failure loses a job's record and its name together.
 
-use std::collections::{HashMap, VecDeque};
-use std::fs::{self, File};
+mod names;
+
+use std::collections::VecDeque;
+use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use crate::identity::private_file;
+use crate::identity::{PublicKey, private_file};
 use crate::transcript::{DealtRecord, JobRecord, Openings};
 use crate::wire::JobId;
+use names::JobNames;
 
 /// Where accepted jobs are listed.
 const JOBS: &str = "jobs";
-/// Bytes of a line of that list: when (milliseconds since 1970), which job.
-const LINE: usize = 8 + 16;
-/// Most names that are remembered; the oldest go first, and the log says so.
-const MAX_JOBS: usize = 1 << 20;
+/// Most names that are remembered.
+const MAX_JOBS: u64 = 1 << 20;
 /// What else belongs to a record of this name.
 const COMPANIONS: [&str; 2] = ["openings", "countersigned"];
 
@@ -46,10 +47,7 @@ struct Index {
     bytes: u64,
     /// Whether the log has said that records go before their time.
     warned: bool,
-    jobs: HashMap<JobId, u64>,
-    /// The same jobs, oldest first.
-    order: VecDeque<JobId>,
-    list: File,
+    names: JobNames,
 }
 
 struct Kept {
@@ -75,42 +73,27 @@ impl RecordStore {
             }
         }
         kept.sort_by(|a, b| (a.at, &a.name).cmp(&(b.at, &b.name)));
-        let (jobs, order, list) = open_list(&dir.join(JOBS), now, limits.retention)?;
+        // A quarter of the room at most.
+        let most = (limits.bytes / 4 / JobNames::room(1)).clamp(1, MAX_JOBS) as usize;
+        let names = JobNames::open(&dir.join(JOBS), limits.retention, most, millis(now))?;
         let bytes = kept.iter().map(|k| k.bytes).sum();
-        let index = Index { kept: kept.into(), bytes, warned: false, jobs, order, list };
+        let index = Index { kept: kept.into(), bytes, warned: false, names };
         let store = Self { dir: dir.into(), limits, index: Mutex::new(index) };
         store.evict(&mut store.lock(), now)?;
         Ok(store)
     }
 
-    /// Takes the name of a job for good: false when it was taken before, within the time that records are kept.
+    /// Whether the name of a consumer's job was taken, within the time that records are kept.
+    pub fn is_taken(&self, consumer: &PublicKey, job: &JobId, now: SystemTime) -> bool {
+        self.lock().names.is_taken(consumer, job, millis(now))
+    }
+
+    /// Takes the name of a consumer's job for good: false when it was taken before, within the time that records are kept.
     ///
     /// # Errors
     /// When the list cannot be written: then the job must not begin.
-    pub fn claim(&self, job: JobId, now: SystemTime) -> io::Result<bool> {
-        let mut index = self.lock();
-        let (now_millis, oldest) = (millis(now), millis(now).saturating_sub(self.limits.retention.as_millis() as u64));
-        while let Some(first) = index.order.front().copied() {
-            let expired = index.jobs.get(&first).is_none_or(|at| *at < oldest);
-            if !expired && index.jobs.len() < MAX_JOBS {
-                break;
-            }
-            if !expired && !std::mem::replace(&mut index.warned, true) {
-                tracing::warn!("{MAX_JOBS} job names within the retention: the oldest are forgotten before their time");
-            }
-            index.order.pop_front();
-            index.jobs.remove(&first);
-        }
-        if index.jobs.contains_key(&job) {
-            return Ok(false);
-        }
-        let mut line = [0; LINE];
-        line[..8].copy_from_slice(&now_millis.to_le_bytes());
-        line[8..].copy_from_slice(&job.0);
-        index.list.write_all(&line)?;
-        index.jobs.insert(job, now_millis);
-        index.order.push_back(job);
-        Ok(true)
+    pub fn claim(&self, consumer: PublicKey, job: JobId, now: SystemTime) -> io::Result<bool> {
+        self.lock().names.claim(consumer, job, millis(now))
     }
 
     /// Keeps the record of a job.
@@ -118,17 +101,17 @@ impl RecordStore {
     /// # Errors
     /// When a file cannot be written or an old one not removed.
     pub fn keep(&self, record: &JobRecord, openings: Option<&Openings>, now: SystemTime) -> io::Result<()> {
-        let job = record.end.record.opening.session.job;
+        let session = record.end.record.opening.session;
+        let name = format!("{}-{}", session.job, session.consumer);
         let bytes = record.encode();
         let mut len = bytes.len() as u64;
-        let name = format!("{job}.transcript");
-        private_file(&self.dir.join(&name))?.write_all(&bytes)?;
+        private_file(&self.dir.join(format!("{name}.transcript")))?.write_all(&bytes)?;
         if let Some(openings) = openings {
             let bytes = openings.encode();
-            private_file(&self.dir.join(format!("{job}.openings")))?.write_all(&bytes)?;
+            private_file(&self.dir.join(format!("{name}.openings")))?.write_all(&bytes)?;
             len += bytes.len() as u64;
         }
-        self.added(name, len, now)
+        self.added(format!("{name}.transcript"), len, now)
     }
 
     /// Keeps what a helper signed of a pack.
@@ -154,7 +137,7 @@ impl RecordStore {
             let Some(oldest) = index.kept.front() else { return Ok(()) };
             // A clock that went back makes nothing older.
             let expired = now.duration_since(oldest.at).is_ok_and(|age| age > self.limits.retention);
-            if !expired && index.bytes <= self.limits.bytes {
+            if !expired && index.bytes + index.names.bytes() <= self.limits.bytes {
                 return Ok(());
             }
             if !expired && !std::mem::replace(&mut index.warned, true) {
@@ -193,42 +176,13 @@ fn millis(time: SystemTime) -> u64 {
     time.duration_since(UNIX_EPOCH).map_or(0, |t| t.as_millis() as u64)
 }
 
-/// Reads the list of jobs, drops what is too old or cut short, and writes it anew.
-#[allow(clippy::type_complexity)] // the three parts of an index
-fn open_list(
-    path: &Path,
-    now: SystemTime,
-    retention: Duration,
-) -> io::Result<(HashMap<JobId, u64>, VecDeque<JobId>, File)> {
-    let bytes = match fs::read(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
-        other => other?,
-    };
-    let oldest = millis(now).saturating_sub(retention.as_millis() as u64);
-    let (mut jobs, mut order, mut kept) = (HashMap::new(), VecDeque::new(), Vec::new());
-    for line in bytes.as_chunks::<LINE>().0 {
-        let Some((at, job)) = line.split_first_chunk::<8>() else { continue };
-        let (at, Ok(job)) = (u64::from_le_bytes(*at), <[u8; 16]>::try_from(job)) else { continue };
-        if at >= oldest && jobs.insert(JobId(job), at).is_none() {
-            order.push_back(JobId(job));
-            kept.extend_from_slice(line);
-        }
-    }
-    let new = path.with_extension("new");
-    remove(&new)?;
-    let mut file = private_file(&new)?;
-    file.write_all(&kept)?;
-    file.sync_all()?;
-    fs::rename(&new, path)?;
-    Ok((jobs, order, file))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::transcript::PackSeal;
 
     const DAY: Duration = Duration::from_secs(24 * 3600);
+    const WHO: PublicKey = PublicKey([8; 32]);
 
     fn task() -> crate::wire::Task {
         crate::wire::Task {
@@ -262,19 +216,19 @@ mod tests {
         let now = SystemTime::now();
         let (one, two) = (JobId([1; 16]), JobId([2; 16]));
         let first = store(dir.path(), 1 << 20, now);
-        assert!(first.claim(one, now).unwrap());
-        assert!(!first.claim(one, now).unwrap());
+        assert!(!first.is_taken(&WHO, &one, now));
+        assert!(first.claim(WHO, one, now).unwrap());
+        assert!(first.is_taken(&WHO, &one, now) && !first.claim(WHO, one, now).unwrap());
         drop(first);
         // Cut short in the middle of a line.
         fs::OpenOptions::new().append(true).open(dir.path().join(JOBS)).unwrap().write_all(&[9; 7]).unwrap();
         let second = store(dir.path(), 1 << 20, now + DAY);
-        assert!(!second.claim(one, now + DAY).unwrap());
-        assert!(second.claim(two, now + DAY).unwrap());
+        assert!(!second.claim(WHO, one, now + DAY).unwrap());
+        assert!(second.claim(WHO, two, now + DAY).unwrap());
         drop(second);
         let third = store(dir.path(), 1 << 20, now + 2 * DAY);
-        assert!(!third.claim(two, now + 2 * DAY).unwrap());
-        assert!(third.claim(one, now + 31 * DAY).unwrap(), "forgotten with the records of its time");
-        assert_eq!(fs::metadata(dir.path().join(JOBS)).unwrap().len() as usize, 3 * LINE);
+        assert!(!third.claim(WHO, two, now + 2 * DAY).unwrap());
+        assert!(third.claim(WHO, one, now + 31 * DAY).unwrap(), "forgotten with the records of its time");
     }
 
     #[test]
@@ -301,6 +255,21 @@ mod tests {
         assert_eq!(names(), [name(3), name(4)]);
         second.keep_dealt(&dealt(9), now + 31 * DAY).unwrap();
         assert_eq!(names(), [name(9)]);
+    }
+
+    #[test]
+    fn the_list_of_jobs_counts_as_records_do() {
+        let dir = tempfile::tempdir().unwrap();
+        let now = SystemTime::now();
+        let store = store(dir.path(), 1000, now);
+        store.keep_dealt(&dealt(1), now).unwrap();
+        assert!(store.claim(WHO, JobId([1; 16]), now).unwrap());
+        let free = 1000 - store.lock().bytes - JobNames::room(1) / 2;
+        store.added("more.dealt".into(), free, now).unwrap();
+        assert_eq!(listed(dir.path()).len(), 2, "exactly as much as there may be");
+        assert!(store.claim(WHO, JobId([2; 16]), now).unwrap());
+        store.added("none.dealt".into(), 0, now).unwrap();
+        assert_eq!(listed(dir.path()), [JOBS], "a second name takes the room of the oldest record");
     }
 
     fn listed(dir: &Path) -> Vec<String> {

@@ -53,6 +53,13 @@ pub struct Session {
     pub helper: PublicKey,
 }
 
+impl Session {
+    /// Whether both are of one job: names of jobs are their consumers' own.
+    pub fn is_same_job(&self, other: &Self) -> bool {
+        (self.committee, self.consumer, self.job) == (other.committee, other.consumer, other.job)
+    }
+}
+
 /// What both evaluators sign before the first round.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Opening {

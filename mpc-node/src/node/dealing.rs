@@ -259,7 +259,8 @@ pub(super) fn receive(node: &Node, lane: &mut Lane, caller: Option<u8>, dealt: D
     let corrections = received.map_err(own)?;
     let seed = Seed::from_bytes(*dealt.seed);
     let seal: SignedSeal = lane.receive().map_err(own)?;
-    check_seal(node, &dealt, role, &seed, &hash, &seal).map_err(refuse)?;
+    let helper = node.committee.members[usize::from(task.assignment.helper())].key;
+    check_seal((&node.committee.digest(), &helper), &dealt, role, &seed, &hash, &seal).map_err(refuse)?;
     let prepared = prepare_pack(&plan, &weights, role, &seed, &corrections)?;
     header.prepared = prepared.len() as u64;
     header.seal = seal;
@@ -276,15 +277,14 @@ pub(super) fn receive(node: &Node, lane: &mut Lane, caller: Option<u8>, dealt: D
 
 /// Checks the helper's signed commitments against what this evaluator has received.
 fn check_seal(
-    node: &Node,
+    (committee, helper): (&[u8; 32], &PublicKey),
     dealt: &Deal,
     role: EvaluatorRole,
     seed: &Seed,
     corrections: &CorrectionsHash,
     seal: &SignedSeal,
 ) -> Result<(), &'static str> {
-    let helper = node.committee.members[usize::from(dealt.task.assignment.helper())].key;
-    if !seal.is_signed(&node.committee.digest(), &dealt.pack, &dealt.task, &helper) {
+    if !seal.is_signed(committee, &dealt.pack, &dealt.task, helper) {
         return Err("the helper's seal of the pack has a wrong signature");
     }
     if seal.seal.seeds[role as usize] != seed_commitment(&dealt.pack, role as usize, seed) {
@@ -299,5 +299,57 @@ fn check_seal(
 impl From<ProtocolError> for Refusal {
     fn from(error: ProtocolError) -> Self {
         Self::new(FailCode::Internal, error.to_string())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::{Assignment, GraphId, Rounding};
+    use crate::identity::generate;
+    use crate::wire::{Incarnation, ManifestId};
+
+    #[test]
+    fn a_seal_is_the_helpers_and_of_this_pack_this_seed_and_these_corrections() {
+        let (helper, stranger) = (generate().unwrap(), generate().unwrap());
+        let task = Task {
+            manifest: ManifestId([5; 32]),
+            graph: GraphId([3; 32]),
+            assignment: Assignment::ALL[0],
+            rounding: Rounding::Exact,
+        };
+        let (committee, pack) = ([1; 32], PackId([2; 16]));
+        let dealt = Deal {
+            pack,
+            task,
+            consumer: PublicKey([6; 32]),
+            job: None,
+            incarnation: Incarnation([4; 16]),
+            seed: Zeroizing::new([7; 32]),
+            corrections: 3,
+        };
+        let seeds = [7, 8].map(|n| Seed::from_bytes([n; 32]));
+        let hash_of = |bytes: &[u8]| {
+            let mut hash = CorrectionsHash::default();
+            hash.update(bytes);
+            hash
+        };
+        let commitments = [0, 1].map(|i| seed_commitment(&pack, i, &seeds[i]));
+        let seal = PackSeal { seeds: commitments, corrections: hash_of(b"abc").finish() };
+        let signed = seal.sign(&committee, &pack, &task, &helper);
+        let check = |seed: usize, role, received: &[u8], seal: &SignedSeal| {
+            check_seal((&committee, &helper.public()), &dealt, role, &seeds[seed], &hash_of(received), seal)
+        };
+        let (first, second) = (EvaluatorRole::First, EvaluatorRole::Second);
+        assert_eq!(check(0, first, b"", &signed), Ok(()));
+        assert_eq!(check(1, second, b"abc", &signed), Ok(()));
+
+        let wrong = |result: Result<(), &str>, why: &str| assert!(result.unwrap_err().contains(why), "{result:?}");
+        wrong(check(1, second, b"abc", &seal.sign(&committee, &pack, &task, &stranger)), "signature");
+        wrong(check(1, second, b"abc", &seal.sign(&[9; 32], &pack, &task, &helper)), "signature");
+        wrong(check(1, second, b"abc", &seal.sign(&committee, &PackId([9; 16]), &task, &helper)), "signature");
+        wrong(check(1, first, b"", &signed), "another seed");
+        wrong(check(0, second, b"abc", &signed), "another seed");
+        wrong(check(1, second, b"abd", &signed), "other corrections");
     }
 }

@@ -21,7 +21,7 @@ use crate::engine::{
 use crate::identity::PublicKey;
 use crate::lane::Lane;
 use crate::meter::Traffic;
-use crate::packs::PackKey;
+use crate::packs::{PackKey, Purpose};
 use crate::transcript::{
     Contradiction, JobRecord, Opening, Openings, Session, SignedRecord, SignedSeal, Transcript, input_commitment,
     request_digest,
@@ -68,6 +68,9 @@ pub(super) fn run(node: &Arc<Node>, lane: &mut Lane, run: Run) -> Result<(), Tro
     if !consumer.verifies(&request, &run.signature) {
         return Err(Refusal::new(FailCode::Refused, "the request is not signed by the key that sends it").into());
     }
+    if node.records.is_taken(&consumer, &run.job, SystemTime::now()) {
+        return Err(taken().into());
+    }
     let (plan, cost) = permit.plan()?;
     let weights = permit.material()?;
     let registered = match role {
@@ -76,7 +79,7 @@ pub(super) fn run(node: &Arc<Node>, lane: &mut Lane, run: Run) -> Result<(), Tro
             meeting::ask(node, &run, consumer)?;
             None
         }
-        EvaluatorRole::Second => Some(meeting::Registered::new(node, &run, consumer)?),
+        EvaluatorRole::Second => Some(meeting::Registered::new(&node.waiting, &run, consumer)?),
     };
     let _inputs = node.job_memory.take(consumer, cost.inputs).ok_or_else(busy)?;
     lane.enter("while it sent the input", Traffic::Client, node.config.timeouts.request());
@@ -90,14 +93,6 @@ pub(super) fn run(node: &Arc<Node>, lane: &mut Lane, run: Run) -> Result<(), Tro
     }
     if input_commitment(run.salt.as_bytes(), role as usize, &inputs) != run.inputs[role as usize] {
         return Err(Refusal::new(FailCode::Refused, "the input share is not the one that the request names").into());
-    }
-    let claimed = node.records.claim(run.job, SystemTime::now());
-    match claimed.map_err(|e| Refusal::new(FailCode::Internal, format!("cannot write down the job: {e}")))? {
-        true => {}
-        false => {
-            let text = "a job of this name was asked for before: each job needs a name of its own";
-            return Err(Refusal::new(FailCode::Refused, text).into());
-        }
     }
     let [first, second] = task.assignment.evaluators();
     let other = if role == EvaluatorRole::First { second } else { first };
@@ -177,6 +172,20 @@ impl Drop for Running<'_> {
     }
 }
 
+fn taken() -> Refusal {
+    let text = "a job of this name was asked for before: each job needs a name of its own";
+    Refusal::new(FailCode::Refused, text)
+}
+
+/// Takes the job's name for good, now that both evaluators were asked for it.
+fn claim(node: &Node, job: &Job, consumer: PublicKey) -> Result<(), Refusal> {
+    match node.records.claim(consumer, job.run.job, SystemTime::now()) {
+        Ok(true) => Ok(()),
+        Ok(false) => Err(taken()),
+        Err(error) => Err(Refusal::new(FailCode::Internal, format!("cannot write down the job: {error}"))),
+    }
+}
+
 fn busy() -> Refusal {
     Refusal::new(FailCode::Busy, "this node runs as many jobs as it can, try again")
 }
@@ -205,6 +214,8 @@ pub(super) fn slot(
 
 fn as_first(node: &Arc<Node>, consumer: &mut Lane, job: Job) -> Result<Outcome, Trouble> {
     meeting::meet(node, consumer, &job.run)?;
+    claim(node, &job, consumer.peer())?;
+    let wanted = Purpose { asked_by: consumer.peer(), job: Some(job.run.job) };
     let patience = node.config.timeouts.request();
     let _slot = slot(&node.first_slots, 1, consumer, patience)?.ok_or_else(busy)?;
     let end = Instant::now() + patience;
@@ -214,7 +225,7 @@ fn as_first(node: &Arc<Node>, consumer: &mut Lane, job: Job) -> Result<Outcome, 
             let text = "no preprocessing pack is left for this graph, assignment and mode: prepare some";
             Refusal::new(FailCode::NoPack, text)
         };
-        let mut reserved = node.packs.reserve(&job.key, &job.run.job, patience)?.ok_or_else(no_pack)?;
+        let mut reserved = node.packs.reserve(&job.key, &wanted, patience)?.ok_or_else(no_pack)?;
         let id = reserved.id();
         // Only now: a job that waits for its pack must not hold the memory in which the pack is made.
         let _memory = slot(&node.job_memory, job.memory, consumer, patience)?.ok_or_else(busy)?;
@@ -237,9 +248,10 @@ fn as_first(node: &Arc<Node>, consumer: &mut Lane, job: Job) -> Result<Outcome, 
             signature: transcript.signature(),
         };
         let start = (Instant::now(), lane.bytes());
+        let offered = reserved.offer();
         match ask_to_open(node, &mut lane, consumer, &open) {
             Ok(OpenReply::Go(second, signature)) => {
-                let (pack, in_use) = reserved.take(EvaluatorRole::First)?;
+                let (pack, in_use) = offered.take(EvaluatorRole::First)?;
                 let zero = match transcript.join([&open.secret, &second], signature) {
                     Ok(zero) => zero,
                     Err(contradiction) => {
@@ -256,22 +268,26 @@ fn as_first(node: &Arc<Node>, consumer: &mut Lane, job: Job) -> Result<Outcome, 
             }
             Ok(OpenReply::NoSuchPack) => {
                 tracing::info!(pack = %id, "the other evaluator does not hold this pack, it is destroyed");
-                reserved.destroy()?;
+                drop(offered);
                 node.put_back(job.other, lane);
             }
             Ok(OpenReply::Busy) if Instant::now() < end => {
-                drop(reserved); // untouched on both sides
+                offered.give_back(); // untouched on both sides
                 node.put_back(job.other, lane);
                 std::thread::sleep(GLANCE);
             }
-            Ok(OpenReply::Busy) => return Err(busy().into()),
+            Ok(OpenReply::Busy) => {
+                offered.give_back();
+                return Err(busy().into());
+            }
             Ok(OpenReply::Gone) => {
+                offered.give_back();
                 node.put_back(job.other, lane);
                 return Err(Refusal::new(FailCode::Refused, "the job was given up at the other evaluator").into());
             }
             Err(trouble) => {
                 // Nobody knows whether the second has begun to use its half.
-                reserved.destroy()?;
+                drop(offered);
                 keep_failed(node, transcript, None, &trouble);
                 return Err(trouble);
             }
@@ -328,6 +344,7 @@ fn as_second(
 ) -> Result<Outcome, Trouble> {
     let ready = registered.ready();
     let began = Instant::now();
+    let mut claimed = false;
     loop {
         let mut opened = loop {
             // The first evaluator asks about the job as soon as it is asked for it.
@@ -348,11 +365,8 @@ fn as_second(
             still_wanted(consumer)?;
         };
         let lane = &mut opened.lane;
-        let same = opened.open.consumer == consumer.peer().0 && opened.open.task == job.run.task;
-        if !same {
-            let text = "the two evaluators were asked for different jobs of one name";
-            lane.refuse(FailCode::Refused, text);
-            return Err(Refusal::new(FailCode::Refused, text).into());
+        if !std::mem::replace(&mut claimed, true) {
+            claim(node, &job, consumer.peer()).inspect_err(|refusal| lane.refuse(refusal.code, &refusal.text))?;
         }
         lane.begin("while the job was opened", Traffic::Online, node.config.timeouts.round());
         node.packs.keep_only(&job.key, &opened.open.held)?;

@@ -1,6 +1,6 @@
 //! Which packs are there, promised or in use, and who gets one: the bookkeeping, without files.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::time::{Duration, Instant};
 
 use super::header::{PackHeader, PackKey};
@@ -58,6 +58,9 @@ pub(super) enum Choice {
     None,
 }
 
+/// Packs that make room.
+type Gone = HashSet<(PackKey, PackId)>;
+
 #[derive(Default)]
 pub(super) struct Index {
     ready: HashMap<PackKey, VecDeque<Ready>>,
@@ -82,38 +85,50 @@ impl Index {
         promise: Promise,
         now: Instant,
     ) -> Result<Vec<PackId>, PackError> {
-        let mut gone = Vec::new();
-        let Promise { key, bytes, purpose } = promise;
+        // Nothing is removed before it is known that the newcomer will have room.
+        let gone = self.victims(limits, &promise, now)?;
+        for (key, id) in &gone {
+            self.remove(key, id);
+        }
+        self.bytes += promise.bytes;
+        self.promised.push(promise);
+        Ok(gone.into_iter().map(|(_, id)| id).collect())
+    }
+
+    /// The packs that make room for a newcomer.
+    fn victims(&self, limits: &PackLimits, promise: &Promise, now: Instant) -> Result<Gone, PackError> {
+        let Promise { key, bytes, purpose } = *promise;
         let who = purpose.asked_by;
+        let no_room = || {
+            let limit = limits.bytes >> 20;
+            PackError::Full(format!("the packs would take more than the limit of {limit} MB (limits.pack_megabytes)"))
+        };
+        if bytes > limits.bytes {
+            return Err(no_room());
+        }
+        let mut gone = Gone::new();
+        let mut total = self.bytes;
         loop {
-            let packs = self.holdings(|k| *k == key, |_| 1);
-            if packs.values().sum::<u64>() >= limits.per_key as u64 {
-                let dropped = match largest(&packs, &who, 1) {
-                    Some(victim) => self.drop_oldest(&victim, Some(&key), now),
-                    None => now.checked_sub(RESERVED).and_then(|by| self.drop_oldest(&who, Some(&key), by)),
+            let packs = self.holdings(&gone, |k| *k == key, |_| 1);
+            let chosen = if packs.values().sum::<u64>() >= limits.per_key as u64 {
+                let chosen = match largest(&packs, &who, 1) {
+                    Some(victim) => self.oldest(&gone, &victim, Some(&key), now),
+                    None => now.checked_sub(RESERVED).and_then(|by| self.oldest(&gone, &who, Some(&key), by)),
                 };
-                gone.push(dropped.ok_or_else(|| {
+                chosen.ok_or_else(|| {
                     let text =
                         format!("{} packs are ready for this task already, the limit (limits.packs)", limits.per_key);
                     PackError::Full(text)
-                })?);
-                continue;
-            }
-            if self.bytes.saturating_add(bytes) <= limits.bytes {
-                break;
-            }
-            let held = self.holdings(|_| true, |bytes| bytes);
-            let victim = largest(&held, &who, bytes).filter(|_| bytes <= limits.bytes);
-            gone.push(victim.and_then(|victim| self.drop_oldest(&victim, None, now)).ok_or_else(|| {
-                let limit = limits.bytes >> 20;
-                PackError::Full(format!(
-                    "the packs would take more than the limit of {limit} MB (limits.pack_megabytes)"
-                ))
-            })?);
+                })?
+            } else if total.saturating_add(bytes) > limits.bytes {
+                let victim = largest(&self.holdings(&gone, |_| true, |bytes| bytes), &who, bytes);
+                victim.and_then(|victim| self.oldest(&gone, &victim, None, now)).ok_or_else(no_room)?
+            } else {
+                return Ok(gone);
+            };
+            total -= chosen.len();
+            gone.insert((chosen.header.key, chosen.header.id));
         }
-        self.bytes += bytes;
-        self.promised.push(promise);
-        Ok(gone)
     }
 
     /// Takes a promise back: the pack is ready, or was not made.
@@ -124,10 +139,17 @@ impl Index {
         }
     }
 
-    /// How much each key has, of packs for keys that `of` selects: ready and promised ones, each by `measure` of its bytes.
-    fn holdings(&self, of: impl Fn(&PackKey) -> bool, measure: impl Fn(u64) -> u64) -> HashMap<PublicKey, u64> {
+    /// How much each key has, of packs for keys that `of` selects: ready ones without those in `gone` and promised ones,
+    /// each by `measure` of its bytes.
+    fn holdings(
+        &self,
+        gone: &Gone,
+        of: impl Fn(&PackKey) -> bool,
+        measure: impl Fn(u64) -> u64,
+    ) -> HashMap<PublicKey, u64> {
         let mut held: HashMap<PublicKey, u64> = HashMap::new();
-        for pack in self.ready.iter().filter(|(key, _)| of(key)).flat_map(|(_, ready)| ready) {
+        let ready = self.ready.iter().filter(|(key, _)| of(key)).flat_map(|(_, ready)| ready);
+        for pack in ready.filter(|pack| !gone.contains(&(pack.header.key, pack.header.id))) {
             *held.entry(pack.purpose.asked_by).or_default() += measure(pack.len());
         }
         for promise in self.promised.iter().filter(|promise| of(&promise.key)) {
@@ -136,14 +158,12 @@ impl Index {
         held
     }
 
-    /// Drops the oldest pack of a key that was made by then.
-    fn drop_oldest(&mut self, of: &PublicKey, only: Option<&PackKey>, by: Instant) -> Option<PackId> {
+    /// The oldest ready pack of a key, without those in `gone`, that was made by then.
+    fn oldest(&self, gone: &Gone, of: &PublicKey, only: Option<&PackKey>, by: Instant) -> Option<&Ready> {
         let candidates = self.ready.iter().filter(|(key, _)| only.is_none_or(|only| only == *key));
-        let mine = candidates.flat_map(|(key, ready)| ready.iter().map(move |pack| (key, pack)));
-        let mine = mine.filter(|(_, pack)| pack.purpose.asked_by == *of && pack.made <= by);
-        let oldest = mine.min_by_key(|(_, pack)| pack.made);
-        let (key, id) = oldest.map(|(key, pack)| (*key, pack.header.id))?;
-        self.remove(&key, &id).map(|pack| pack.header.id)
+        let mine = candidates.flat_map(|(_, ready)| ready).filter(|pack| pack.purpose.asked_by == *of);
+        let mine = mine.filter(|pack| pack.made <= by && !gone.contains(&(pack.header.key, pack.header.id)));
+        mine.min_by_key(|pack| pack.made)
     }
 
     pub(super) fn add(&mut self, pack: Ready) {
@@ -161,18 +181,18 @@ impl Index {
         self.ready.entry(pack.header.key).or_default().push_front(pack);
     }
 
-    /// A pack for a job: the one made for it, else the oldest that is for nobody in particular.
-    pub(super) fn choose(&mut self, key: &PackKey, job: &JobId, now: Instant) -> Choice {
+    /// A pack for the job of a consumer: the one made for it, else the oldest that is for nobody in particular.
+    pub(super) fn choose(&mut self, key: &PackKey, wanted: &Purpose, now: Instant) -> Choice {
         if self.closed {
             return Choice::None;
         }
         let ready = self.ready.get(key).into_iter().flatten();
-        let own = ready.clone().find(|pack| pack.purpose.job == Some(*job));
+        let own = ready.clone().find(|pack| pack.purpose == *wanted);
         let id = own.or_else(|| ready.clone().find(|pack| pack.is_free(now))).map(|pack| pack.header.id);
         if let Some(pack) = id.and_then(|id| self.choose_this(key, &id)) {
             return Choice::Pack(pack);
         }
-        let promised = |p: &Promise| p.key == *key && p.purpose.job.is_none_or(|other| other == *job);
+        let promised = |p: &Promise| p.key == *key && (p.purpose.job.is_none() || p.purpose == *wanted);
         if self.promised.iter().any(promised) { Choice::Wait } else { Choice::None }
     }
 

@@ -4,7 +4,7 @@ use super::*;
 use crate::engine::{Assignment, GraphId, Rounding, Seed};
 use crate::identity::PublicKey;
 use crate::transcript::{PackSeal, SignedSeal};
-use crate::wire::{ManifestId, Task};
+use crate::wire::{JobId, ManifestId, Task};
 use header::{CHECKSUM, PREFIX};
 
 const LIMITS: PackLimits = PackLimits { per_key: 3, bytes: 10_000, memory: 0 };
@@ -22,6 +22,10 @@ fn key() -> PackKey {
 
 fn purpose(asked_by: u8, job: Option<JobId>) -> Purpose {
     Purpose { asked_by: PublicKey([asked_by; 32]), job }
+}
+
+fn for_job(job: JobId) -> Purpose {
+    purpose(1, Some(job))
 }
 
 fn header(n: u8) -> PackHeader {
@@ -70,7 +74,7 @@ fn a_pack_is_used_once_and_one_that_was_only_reserved_goes_back() {
     let store = open(dir.path(), LIMITS);
     let (one, two) = (add(&store, 1), add(&store, 2));
     assert_eq!(store.held(&key()), vec![one, two]);
-    let mut reserved = store.reserve(&key(), &JOB, NOW).unwrap().unwrap();
+    let mut reserved = store.reserve(&key(), &for_job(JOB), NOW).unwrap().unwrap();
     assert_eq!(reserved.id(), one);
     reserved.load(EvaluatorRole::Second).unwrap();
     assert!(store.reserve_this(&key(), &one).is_none(), "reserved for one job only");
@@ -78,7 +82,7 @@ fn a_pack_is_used_once_and_one_that_was_only_reserved_goes_back() {
     drop(reserved);
     assert_eq!(store.held(&key()), vec![one, two], "the job was not opened");
 
-    let reserved = store.reserve(&key(), &JOB, NOW).unwrap().unwrap();
+    let reserved = store.reserve(&key(), &for_job(JOB), NOW).unwrap().unwrap();
     let (contents, in_use) = reserved.take(EvaluatorRole::Second).unwrap();
     assert_eq!((&contents.corrections[..], &contents.prepared[..]), (&[1; 100][..], &[1; 8][..]));
     assert_eq!(files(dir.path()), vec![format!("{two}.pack")], "its file is gone before it can be used");
@@ -87,7 +91,7 @@ fn a_pack_is_used_once_and_one_that_was_only_reserved_goes_back() {
     assert_eq!(store.held(&key()), vec![two]);
     store.reserve_this(&key(), &two).unwrap().destroy().unwrap();
     assert!(files(dir.path()).is_empty() && store.held(&key()).is_empty());
-    assert!(store.reserve(&key(), &JOB, NOW).unwrap().is_none());
+    assert!(store.reserve(&key(), &for_job(JOB), NOW).unwrap().is_none());
 }
 
 #[test]
@@ -100,7 +104,7 @@ fn files_found_at_the_start_are_used_only_if_their_names_are_given_back() {
     let mut ready: Vec<_> = store.close().iter().map(|header| header.id).collect();
     ready.sort();
     assert_eq!(ready, vec![one, two, three]);
-    assert!(store.reserve(&key(), &JOB, NOW).unwrap().is_none(), "closed: nothing is handed out any more");
+    assert!(store.reserve(&key(), &for_job(JOB), NOW).unwrap().is_none(), "closed: nothing is handed out any more");
     assert!(store.reserve_this(&key(), &one).is_none());
     assert_eq!(store.spill(|header| header.id != one).unwrap(), 1);
     assert_eq!(files(dir.path()), vec![format!("{two}.pack"), format!("{three}.pack")]);
@@ -177,15 +181,19 @@ fn a_pack_made_for_a_job_waits_for_it_and_a_job_waits_for_one_that_is_being_made
     let store = open(dir.path(), PackLimits { memory: 10_000, ..LIMITS });
     let own = make(&store, 1, purpose(1, Some(JOB))).unwrap();
     let other = JobId([41; 16]);
-    assert!(store.reserve(&key(), &other, NOW).unwrap().is_none(), "it is for another job");
+    assert!(store.reserve(&key(), &for_job(other), NOW).unwrap().is_none(), "it is for another job");
+    let namesake = purpose(2, Some(JOB));
+    assert!(store.reserve(&key(), &namesake, NOW).unwrap().is_none(), "it is for another consumer's job of that name");
     let late = Instant::now() + index::RESERVED;
-    assert!(matches!(store.lock().choose(&key(), &other, late), Choice::Pack(pack) if pack.header.id == own));
+    assert!(matches!(store.lock().choose(&key(), &for_job(other), late), Choice::Pack(pack) if pack.header.id == own));
     store.lock().release(&key(), &own);
 
     let promised = store.promise(key(), header(2).file_len().unwrap(), purpose(1, None)).unwrap();
     let waiting = {
         let store = store.clone();
-        std::thread::spawn(move || store.reserve(&key(), &JOB, Duration::from_secs(20)).unwrap().map(|r| r.id()))
+        std::thread::spawn(move || {
+            store.reserve(&key(), &for_job(JOB), Duration::from_secs(20)).unwrap().map(|r| r.id())
+        })
     };
     std::thread::sleep(Duration::from_millis(20));
     promised.stage(header(2), contents(2)).unwrap().commit(Instant::now());
@@ -193,10 +201,13 @@ fn a_pack_made_for_a_job_waits_for_it_and_a_job_waits_for_one_that_is_being_made
 
     let two = store.reserve_this(&key(), &PackId([2; 16])).unwrap();
     let promised = store.promise(key(), 200, purpose(1, Some(other))).unwrap();
-    assert!(matches!(store.lock().choose(&key(), &other, Instant::now()), Choice::Wait));
-    assert!(matches!(store.lock().choose(&key(), &JOB, Instant::now()), Choice::None), "that one is for another job");
+    assert!(matches!(store.lock().choose(&key(), &for_job(other), Instant::now()), Choice::Wait));
+    assert!(
+        matches!(store.lock().choose(&key(), &for_job(JOB), Instant::now()), Choice::None),
+        "that one is for another job"
+    );
     drop((promised, two));
-    assert!(matches!(store.lock().choose(&key(), &other, Instant::now()), Choice::Pack(_)));
+    assert!(matches!(store.lock().choose(&key(), &for_job(other), Instant::now()), Choice::Pack(_)));
 }
 
 #[test]
@@ -271,4 +282,40 @@ fn packs_are_private_files() {
     let id = add(&store, 1);
     let mode = fs::metadata(dir.path().join(format!("{id}.pack"))).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o600);
+}
+
+#[test]
+fn a_newcomer_that_is_refused_costs_nobody_a_pack() {
+    let dir = tempfile::tempdir().unwrap();
+    let len = header(1).file_len().unwrap();
+    let store = open(dir.path(), PackLimits { per_key: 3, bytes: 3 * len, memory: 0 });
+    for n in 1..=3 {
+        make(&store, n, purpose(1, None)).unwrap();
+    }
+    let before = files(dir.path());
+    // Larger than everything together; and one for which the first of two victims alone would be found.
+    for bytes in [4 * len, 2 * len] {
+        for _ in 0..3 {
+            assert!(store.promise(key(), bytes, purpose(2, None)).is_err());
+        }
+        assert_eq!(store.count(&key()), 3, "packs of others went for nothing");
+        assert_eq!(files(dir.path()), before, "what the index counts is what lies there");
+    }
+    store.promise(key(), len, purpose(2, None)).map(drop).unwrap();
+    assert_eq!((store.count(&key()), files(dir.path()).len()), (2, 2));
+}
+
+#[test]
+fn a_pack_that_was_offered_goes_unless_it_is_given_back() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path(), LIMITS);
+    let (one, two) = (add(&store, 1), add(&store, 2));
+    store.reserve_this(&key(), &one).unwrap().offer().give_back();
+    assert_eq!(store.count(&key()), 2);
+    drop(store.reserve_this(&key(), &one).unwrap().offer());
+    assert_eq!((store.held(&key()), files(dir.path())), (vec![two], vec![format!("{two}.pack")]));
+    let (_, in_use) = store.reserve_this(&key(), &two).unwrap().offer().take(EvaluatorRole::Second).unwrap();
+    assert_eq!((store.held(&key()), store.count(&key())), (vec![two], 0));
+    drop(in_use);
+    assert!(store.held(&key()).is_empty() && files(dir.path()).is_empty());
 }

@@ -1,4 +1,4 @@
-//! What an evaluator keeps of a job: `<job>.transcript`, which may be shown to others, and `<job>.openings`, which may not.
+//! What an evaluator keeps of a job: its transcript, which may be shown to others, and its openings, which may not.
 
 use zeroize::Zeroizing;
 
@@ -185,6 +185,8 @@ impl JobRecord {
         if let Some(end) = &self.other {
             let named = usize::from(end.record.signer) == other && end.record.signer_key() == evaluators[other];
             check(named && end.is_signed(), "the other end is not signed by the other evaluator");
+            let same = session.is_same_job(&end.record.opening.session);
+            check(same, "the other end is of another job");
         }
         faults
     }

@@ -169,12 +169,13 @@ impl Transcript {
     /// Checks the other's signed end against the own.
     ///
     /// # Errors
-    /// When it tells another story. A signed one is kept: it is evidence.
+    /// When it tells another story. A signed one of this job is kept: it is evidence.
     pub fn compare(&mut self, own: &SignedRecord, other: SignedRecord) -> Result<(), Contradiction> {
         let signed = usize::from(other.record.signer) == 1 - self.own
             && other.record.signer_key() == self.opening.session.evaluators[1 - self.own]
             && other.is_signed();
-        if !signed {
+        // Of another job it would be no evidence of this one, and would spoil the record.
+        if !signed || !self.opening.session.is_same_job(&other.record.opening.session) {
             return Err(Contradiction::End);
         }
         self.other = Some(other);

@@ -290,6 +290,11 @@ fn records_that_do_not_belong_together_are_refused() {
     other.session.job = JobId([9; 16]);
     let b = start(&two, &other, 1).close(None, Some("no"), 5, &two.evaluators[1]).0;
     assert!(verify([&a[0], &b], None).unwrap_err().contains("two jobs"));
+    // Two consumers may give their jobs one name.
+    let mut namesake = opening(&one);
+    namesake.session.consumer = two.consumer.public();
+    let b = start(&one, &namesake, 1).close(None, Some("no"), 5, &one.evaluators[1]).0;
+    assert!(verify([&a[0], &b], None).unwrap_err().contains("two jobs"));
 }
 
 #[test]
@@ -321,4 +326,129 @@ fn openings_come_back_from_their_bytes() {
     assert_eq!(openings.secret.commitment(), record.end.record.secret, "the record commits to the secret");
     assert_eq!(openings.input_salt.as_bytes(), &[20; 32]);
     assert_eq!(openings.output_salt.as_bytes(), &[21; 32]);
+}
+
+#[test]
+fn an_end_of_another_job_blames_nobody() {
+    let cast = cast();
+    // An earlier job of the same three nodes: the honest first evaluator signed its end.
+    let earlier = finished(&cast, 7, None);
+    let mut later = opening(&cast);
+    later.session.job = JobId([99; 16]);
+    later.session.pack = PackId([98; 16]);
+    let mut both = [0, 1].map(|own| start(&cast, &later, own));
+    let signatures = both.each_ref().map(Transcript::signature);
+    for own in 0..2 {
+        both[own].join([&seed(30), &seed(31)], signatures[1 - own]).unwrap();
+    }
+    for round in 1..=5u8 {
+        both[0].round(&[round; 40], &[round ^ 0x80; 40]);
+        both[1].round(&[round ^ 0x80; 40], &[round; 40]);
+    }
+    let mut own = 0;
+    let [honest, mut liar] = both.map(|t| {
+        own += 1;
+        t.close(None, Some("the lane broke"), 5, &cast.evaluators[own - 1]).0
+    });
+    liar.other = Some(earlier[0].end);
+    let liar = JobRecord::decode(&liar.encode()).unwrap();
+    let verdict = verify([&honest, &liar], None).unwrap();
+    assert_eq!(blamed(&verdict), [""; 0], "{verdict:?}");
+    assert_eq!(verdict.faults, ["record of the second evaluator: the other end is of another job"]);
+}
+
+#[test]
+fn an_end_of_the_same_job_with_another_opening_contradicts_its_signer() {
+    let cast = cast();
+    let [first, mut second] = finished(&cast, 7, None);
+    let mut other = opening(&cast);
+    other.session.pack = PackId([99; 16]);
+    // The first signed an end for another pack, too, and gave that one to the second.
+    second.other = Some(start(&cast, &other, 0).close(None, Some("another"), 5, &cast.evaluators[0]).0.end);
+    let verdict = verify([&first, &second], None).unwrap();
+    assert_eq!(blamed(&verdict), ["first evaluator"], "{verdict:?}");
+}
+
+#[test]
+fn an_end_is_kept_only_if_the_other_evaluator_signed_it_for_this_job() {
+    let cast = cast();
+    let play_to_the_end = || {
+        let (both, _) = play(&cast, 3, None);
+        let ends = [0, 1].map(|own| both[own].finish(&share(own as u32), &cast.evaluators[own]));
+        (both, ends)
+    };
+    let close = |t: Transcript, own| t.close(Some(own), Some("x"), 5, &cast.evaluators[0]).0;
+    let (both, ends) = play_to_the_end();
+    let [mut first, _] = both;
+    assert_eq!(first.compare(&ends[0], ends[1]), Ok(()));
+    assert_eq!(close(first, ends[0]).other, Some(ends[1]));
+
+    let unsigned = SignedRecord { signature: [7; 64], ..ends[1] };
+    let mine = ends[0];
+    // Signed by whoever the end itself names, which is somebody else than the evaluator of this job.
+    let stranger = generate().unwrap();
+    let mut renamed = ends[1].record;
+    renamed.opening.session.evaluators[1] = stranger.public();
+    let mut elsewhere = ends[1].record;
+    elsewhere.opening.session.job = JobId([77; 16]);
+    // Signed by the right key, in the place of the other evaluator.
+    let mut swapped = ends[1].record;
+    swapped.opening.session.evaluators.swap(0, 1);
+    swapped.signer = 0;
+    for (what, end) in [
+        ("a wrong signature", unsigned),
+        ("the wrong place", swapped.sign(&cast.evaluators[1])),
+        ("its own end", mine),
+        ("a stranger's", renamed.sign(&stranger)),
+        ("another job's", elsewhere.sign(&cast.evaluators[1])),
+    ] {
+        let (both, ends) = play_to_the_end();
+        let [mut first, _] = both;
+        assert_eq!(first.compare(&ends[0], end), Err(Contradiction::End), "{what}");
+        let record = close(first, ends[0]);
+        assert_eq!(record.other, None, "{what} is no evidence");
+        assert!(record.faults().is_empty(), "{what}");
+    }
+    // What it did sign for this job is evidence, also where it tells another story.
+    let mut otherwise = ends[1].record;
+    otherwise.heads[0] = [7; 32];
+    let otherwise = otherwise.sign(&cast.evaluators[1]);
+    let (both, ends) = play_to_the_end();
+    let [mut first, _] = both;
+    assert_eq!(first.compare(&ends[0], otherwise), Err(Contradiction::End));
+    assert_eq!(close(first, ends[0]).other, Some(otherwise));
+}
+
+#[test]
+fn a_seal_that_the_helper_did_not_sign_does_not_blame_it() {
+    let cast = cast();
+    let records = finished(&cast, 3, None);
+    let session = opening(&cast).session;
+    let seal = opening(&cast).seal.sign(&session.committee, &session.pack, &session.task, &cast.helper);
+    let dealt = DealtRecord {
+        committee: session.committee,
+        pack: session.pack,
+        task: session.task,
+        helper: session.helper,
+        seal,
+    };
+    let mut forged = records[1].clone();
+    forged.end.record.opening.seal.corrections = [55; 32];
+    let verdict = verify([&records[0], &forged], Some(&dealt)).unwrap();
+    assert!(!verdict.faults.is_empty());
+    assert_eq!(blamed(&verdict), [""; 0], "{verdict:?}");
+}
+
+#[test]
+fn a_first_evaluator_cannot_hide_behind_a_pack_that_was_not_taken() {
+    let cast = cast();
+    // The second's record: the first signed the opening, two windows and the end for pack 3, with a frame that differs.
+    let honest = finished(&cast, 40, Some((33, 0)));
+    assert!(honest[1].other.is_some() && honest[1].checkpoints.iter().all(|c| c.other.is_some()));
+    // What the first shows instead: a job that failed before its first round, with another pack of its own.
+    let mut other = opening(&cast);
+    other.session.pack = PackId([99; 16]);
+    let shown = start(&cast, &other, 0).close(None, Some("the lane broke"), 5, &cast.evaluators[0]).0;
+    let verdict = verify([&shown, &honest[1]], None).unwrap();
+    assert_eq!(blamed(&verdict), ["first evaluator"], "{verdict:?}");
 }

@@ -1,7 +1,7 @@
 //! Whether two evaluators' records of a job agree, where they part, and whom a signature of its own contradicts.
 
 use super::file::JobRecord;
-use super::{DIRECTIONS, DealtRecord};
+use super::{DIRECTIONS, DealtRecord, SignedRecord};
 use crate::identity::PublicKey;
 
 /// The first frame of which two records tell different stories.
@@ -55,8 +55,9 @@ pub fn verify(records: [&JobRecord; 2], dealt: Option<&DealtRecord>) -> Result<V
         return Err("both records are of the same evaluator: one of each is needed".into());
     }
     let sessions = records.map(|r| r.end.record.opening.session);
-    if sessions[0].job != sessions[1].job {
-        return Err(format!("the records are of two jobs, {} and {}", sessions[0].job, sessions[1].job));
+    if !sessions[0].is_same_job(&sessions[1]) {
+        let named = sessions.map(|s| format!("{} of consumer {}", s.job, s.consumer));
+        return Err(format!("the records are of two jobs, {} and {}", named[0], named[1]));
     }
     if dealt.is_some_and(|dealt| sessions.iter().all(|s| s.pack != dealt.pack)) {
         return Err("the dealing record is of another pack than the job's".into());
@@ -96,8 +97,8 @@ fn compare_dealing(records: [&JobRecord; 2], dealt: &DealtRecord, verdict: &mut 
         let opening = &record.end.record.opening;
         let same = (opening.session.committee, opening.session.pack, opening.session.task)
             == (dealt.committee, dealt.pack, dealt.task);
-        if same && opening.session.helper == dealt.helper && opening.seal != dealt.seal.seal {
-            // The record's copy of the helper's signature is checked among its faults.
+        let signed = dealt.helper.verifies(&opening.seal_digest(), &record.signatures.helper);
+        if same && signed && opening.session.helper == dealt.helper && opening.seal != dealt.seal.seal {
             verdict.contradicted.push(Contradicted {
                 role: "helper",
                 key: dealt.helper,
@@ -110,12 +111,8 @@ fn compare_dealing(records: [&JobRecord; 2], dealt: &DealtRecord, verdict: &mut 
 fn compare_openings(records: [&JobRecord; 2], verdict: &mut Verdict) {
     let [a, b] = records.map(|r| &r.end.record.opening);
     verdict.openings = a.differences(b);
-    if verdict.openings.is_empty() {
-        return;
-    }
     let mut contradicted = |role, key, by: &str| verdict.contradicted.push(Contradicted { role, key, by: by.into() });
-    let same_request = (a.session.committee, a.session.job) == (b.session.committee, b.session.job);
-    if same_request && a.session.consumer == b.session.consumer && a.request_digest() != b.request_digest() {
+    if a.session.consumer == b.session.consumer && a.request_digest() != b.request_digest() {
         contradicted("consumer", a.session.consumer, "its signatures on two requests for one job");
     }
     let same_pack =
@@ -126,10 +123,16 @@ fn compare_openings(records: [&JobRecord; 2], verdict: &mut Verdict) {
     for (index, role) in ROLES.into_iter().enumerate() {
         let (own, other) = (records[index], records[1 - index]);
         let key = own.end.record.signer_key();
-        let named = other.end.record.opening.session.evaluators[index] == key;
-        // The first offers a job with one pack after the other until the second takes one; the second takes one only.
+        let (mine, theirs) = (&own.end.record.opening, &other.end.record.opening);
+        let end = other.other.map(|end| end.record).filter(|end| end.signer_key() == key);
+        let named = theirs.session.evaluators[index] == key;
+        // The first offers a job with one pack after the other until the second takes one, and signs rounds and an end
+        // with that one only; the second signs one opening only.
+        let offered = named && other.signatures.evaluators[index].is_some();
+        let taken = named
+            && (other.checkpoints.iter().any(|c| c.other.is_some()) || end.is_some_and(|end| end.opening == *theirs));
         let retried = index == 0 && a.session.pack != b.session.pack;
-        if named && !retried && other.signatures.evaluators[index].is_some() {
+        if mine != theirs && (taken || offered && !retried) || end.is_some_and(|end| end.opening != *mine) {
             contradicted(role, key, "its signatures on two openings of one job");
         }
     }
@@ -146,7 +149,7 @@ fn compare_rounds(records: [&JobRecord; 2], verdict: &mut Verdict) {
         let (own, other) = (records[index], records[1 - index]);
         // What the other holds of this one's signatures, against what this one shows.
         let checkpoints = other.checkpoints.iter().filter(|c| c.other.is_some()).map(|c| c.rounds);
-        let end = other.other.map(|end| (end.record.rounds, end.record.heads));
+        let end = end_of(other).map(|end| (end.record.rounds, end.record.heads));
         let signed = checkpoints.map(|rounds| (rounds, heads[1 - index][rounds as usize])).chain(end);
         let broken = signed.into_iter().find(|(rounds, signed)| heads[index].get(*rounds as usize) != Some(signed));
         if let Some((rounds, _)) = broken {
@@ -163,13 +166,18 @@ fn compare_rounds(records: [&JobRecord; 2], verdict: &mut Verdict) {
 fn compare_ends(records: [&JobRecord; 2], verdict: &mut Verdict) {
     for (index, role) in ROLES.into_iter().enumerate() {
         let (own, other) = (records[index], records[1 - index]);
-        let Some(end) = &other.other else { continue };
+        let Some(end) = end_of(other) else { continue };
         let (a, b) = (&own.end.record, &end.record);
         if a.output.is_some() && (a.output, a.secret) != (b.output, b.secret) {
             let by = "its signatures on two commitments to its answer".to_owned();
             verdict.contradicted.push(Contradicted { role, key: a.signer_key(), by });
         }
     }
+}
+
+/// The other evaluator's end that a record shows, if it is of the record's opening: heads of another cannot be compared.
+fn end_of(record: &JobRecord) -> Option<SignedRecord> {
+    record.other.filter(|end| end.record.opening == record.end.record.opening)
 }
 
 impl Parted {
