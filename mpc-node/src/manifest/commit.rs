@@ -32,7 +32,7 @@ pub fn seed_commitment(domain: &MaskDomain, role: usize, seed: &Seed) -> [u8; 32
     *hasher.finalize().as_bytes()
 }
 
-/// A hasher for [`AssignmentShare::masked`]: it takes the words' little-endian bytes.
+/// A hasher for [`AssignmentShare::masked`](super::AssignmentShare::masked): it takes the words' little-endian bytes.
 pub fn masked_hasher() -> blake3::Hasher {
     blake3::Hasher::new_derive_key("sahara 2026 masked weights v1")
 }
