@@ -142,7 +142,7 @@ impl PackStore {
         loop {
             let now = Instant::now();
             match index.choose(key, wanted, now) {
-                Choice::Pack(pack) => return Ok(Some(Reserved::new(self, pack))),
+                Choice::Pack(pack) => return Ok(Some(Reserved::new(self, *pack))),
                 Choice::Wait if now < end => {}
                 Choice::Wait | Choice::None => return Ok(None),
             }

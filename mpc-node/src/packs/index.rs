@@ -51,7 +51,7 @@ pub(super) struct Promise {
 /// What a job finds.
 pub(super) enum Choice {
     /// This one; it counts as in use.
-    Pack(Ready),
+    Pack(Box<Ready>),
     /// None yet, but one is being made.
     Wait,
     /// None, and none is being made.
@@ -190,7 +190,7 @@ impl Index {
         let own = ready.clone().find(|pack| pack.purpose == *wanted);
         let id = own.or_else(|| ready.clone().find(|pack| pack.is_free(now))).map(|pack| pack.header.id);
         if let Some(pack) = id.and_then(|id| self.choose_this(key, &id)) {
-            return Choice::Pack(pack);
+            return Choice::Pack(Box::new(pack));
         }
         let promised = |p: &Promise| p.key == *key && (p.purpose.job.is_none() || p.purpose == *wanted);
         if self.promised.iter().any(promised) { Choice::Wait } else { Choice::None }

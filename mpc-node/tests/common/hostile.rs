@@ -155,7 +155,7 @@ impl Connection {
                 }
             }
             (Some(Open::Tls(channel)), Deed::Pester(_, task)) => {
-                let mut answer = vec![0; 64];
+                let mut answer = [0; 64];
                 let heard = channel.receive_exact(&mut answer[..1], Duration::from_millis(1));
                 if matches!(heard, Err(sahara_mpc::channel::ChannelError::Closed)) {
                     return Err(io::ErrorKind::BrokenPipe.into());
