@@ -83,10 +83,22 @@ fn what_fails_half_way_leaves_nothing_running() {
     devnet.start();
     let (nodes, chain) = (devnet.pids(), devnet.status()["chain"]["pid"].as_u64().expect("a chain") as u32);
     common::kill_9(chain);
-    let taken = std::net::TcpListener::bind(("127.0.0.1", port + 8)).expect("a free port");
+    let taken = take_port(port + 8);
     assert_eq!(devnet.home.run(&["devnet", "up"]).code, Some(2));
     drop(taken);
     assert_eq!(devnet.pids(), nodes);
+}
+
+/// Takes a port as soon as the process that was killed has let it go.
+fn take_port(port: u16) -> std::net::TcpListener {
+    let until = std::time::Instant::now() + common::PATIENCE;
+    loop {
+        match std::net::TcpListener::bind(("127.0.0.1", port)) {
+            Ok(listener) => return listener,
+            Err(error) => assert!(std::time::Instant::now() < until, "port {port}: {error}"),
+        }
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
 }
 
 #[test]
