@@ -5,6 +5,7 @@ mod init;
 mod join;
 mod keys;
 mod rollback;
+mod say;
 mod snapshot;
 mod status;
 mod testnet;
@@ -14,6 +15,7 @@ use std::{path::PathBuf, time::Duration};
 use clap::Subcommand;
 
 pub use init::Init;
+use say::say;
 
 use crate::{
     comet,
@@ -90,8 +92,8 @@ impl Command {
 
 async fn start(home: &std::path::Path, until_stdin_ends: bool) -> Result<(), NodeError> {
     let node = node::run(home, |config, rpc| {
-        println!("driver: {}", config.driver.describe());
-        println!("JSON-RPC: http://{rpc}");
+        // Whoever read the lines may have gone: the node stays.
+        let _ = say!("driver: {}", config.driver.describe()).and_then(|()| say!("JSON-RPC: http://{rpc}"));
     });
     if !until_stdin_ends {
         return node.await;

@@ -26,7 +26,7 @@ fn main() -> ExitCode {
     // A thread may be blocked in a read for ever; the process ends all the same.
     runtime.shutdown_background();
     match ended {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(()) | Err(NodeError::ReaderGone) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {error}");
             ExitCode::from(if matches!(error, NodeError::Fault(_)) { 1 } else { 2 })

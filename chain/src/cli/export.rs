@@ -6,6 +6,7 @@ use clap::Args;
 use serde_json::{Value, json};
 use tendermint_proto::google::protobuf::Timestamp;
 
+use super::say::say;
 use crate::{
     error::Fault,
     ledger::{Head, export},
@@ -45,7 +46,7 @@ impl Export {
         let text = serde_json::to_string_pretty(&genesis).map_err(|e| NodeError::Setup(e.to_string()))?;
         match &self.out {
             Some(path) => node::write(path, text.as_bytes())?,
-            None => println!("{text}"),
+            None => say!("{text}")?,
         }
         eprintln!(
             "Exported the state after block {}; the new chain begins with block {}",

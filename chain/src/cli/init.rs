@@ -9,6 +9,7 @@ use alloy_primitives::Address;
 use clap::Args;
 use serde_json::json;
 
+use super::say::say;
 use crate::{
     failpoint,
     genesis::{DEV_ACCOUNTS, DEV_CHAIN_ID, Genesis, GenesisValidator},
@@ -79,13 +80,13 @@ impl Init {
             ),
         }
         if self.json {
-            println!("{}", json!({ "home": self.home.to_string_lossy(), "rpc": format!("http://{}", self.rpc) }));
+            say!("{}", json!({ "home": self.home.to_string_lossy(), "rpc": format!("http://{}", self.rpc) }))?;
             return Ok(());
         }
         let program = std::env::args().next().unwrap_or_default();
         let program = Path::new(&program).file_name().unwrap_or_default().to_string_lossy();
         let words = [program.as_ref()].iter().chain(own).map(|word| format!("{word} ")).collect::<String>();
-        println!("Made {home}. Run it with:\n  {words}start --home {home}", home = self.home.display());
+        say!("Made {home}. Run it with:\n  {words}start --home {home}", home = self.home.display())?;
         Ok(())
     }
 

@@ -10,6 +10,7 @@ use alloy_primitives::hex;
 use clap::Args;
 use serde_json::json;
 
+use super::say::say;
 use crate::{
     comet::{
         self, Invitation, Trust,
@@ -141,23 +142,23 @@ impl Join {
                 "snapshot": self.snapshot,
                 "trust": { "height": height, "hash": hash },
             });
-            println!("{made}");
+            say!("{made}")?;
             return Ok(());
         }
         let program = std::env::args().next().unwrap_or_default();
         let program = Path::new(&program).file_name().unwrap_or_default().to_string_lossy().into_owned();
         let words = own.iter().map(|word| format!(" {word}")).collect::<String>();
-        println!("Made {}: a full node.", self.home.display());
-        println!("chain      {}, wallets' chain id {}", invitation.chain_id(), invitation.evm_chain_id());
-        println!("peers      {}", invitation.peers.len());
-        println!("key        {}", key.unwrap_or_default());
+        say!("Made {}: a full node.", self.home.display())?;
+        say!("chain      {}, wallets' chain id {}", invitation.chain_id(), invitation.evm_chain_id())?;
+        say!("peers      {}", invitation.peers.len())?;
+        say!("key        {}", key.unwrap_or_default())?;
         match self.snapshot {
-            true => println!("start      from a snapshot, checked against block {height}:\n           {hash}"),
-            false => println!("start      from the first block"),
+            true => say!("start      from a snapshot, checked against block {height}:\n           {hash}")?,
+            false => say!("start      from the first block")?,
         }
-        println!("Run it with:");
-        println!("  {program}{words} start --cometbft --home {}", self.home.display());
-        println!("Once it has caught up, docs/validators.md tells how it becomes a validator.");
+        say!("Run it with:")?;
+        say!("  {program}{words} start --cometbft --home {}", self.home.display())?;
+        say!("Once it has caught up, docs/validators.md tells how it becomes a validator.")?;
         Ok(())
     }
 }
@@ -176,7 +177,7 @@ impl Invite {
         match &self.out {
             Some(path) => crate::node::write(path, text.as_bytes()),
             None => {
-                println!("{text}");
+                say!("{text}")?;
                 Ok(())
             }
         }

@@ -12,6 +12,7 @@ use ed25519_dalek::{Signer, SigningKey};
 use serde_json::{Value, json};
 use zeroize::Zeroizing;
 
+use super::say::say;
 use crate::{
     beacon::{
         Commitment,
@@ -74,23 +75,23 @@ impl Keys {
             if let Some(registration) = registration {
                 told["registration"] = registration;
             }
-            println!("{told}");
+            say!("{told}")?;
             return Ok(());
         }
         if let Some(key) = validator {
-            println!("validator  {key}");
+            say!("validator  {key}")?;
         }
         if let Some(registration) = registration {
             let text = |name: &str| registration[name].as_str().unwrap_or_default().to_owned();
-            println!("proof      {}", text("proof"));
-            println!("beacon     {} {}", text("beacon_tip"), registration["beacon_length"]);
+            say!("proof      {}", text("proof"))?;
+            say!("beacon     {} {}", text("beacon_tip"), registration["beacon_length"])?;
             return Ok(());
         }
         for (i, (address, secret)) in DEV_ACCOUNTS.iter().enumerate() {
             match self.secrets {
                 // Two lines: together they are wider than a terminal.
-                true => println!("account {i}  {address}\n           {secret}"),
-                false => println!("account {i}  {address}"),
+                true => say!("account {i}  {address}\n           {secret}")?,
+                false => say!("account {i}  {address}")?,
             }
         }
         Ok(())
@@ -125,7 +126,8 @@ async fn unused_chain(home: &Path, operator: Address) -> Result<Commitment, Node
         Err(unasked) => {
             let opened = open(home).map_err(|e| {
                 NodeError::Setup(format!(
-                    "which beacon chains {operator} has announced is not known: start this node and wait until it answers                      ({unasked}; {e})"
+                    "which beacon chains {operator} has announced is not known: start this node and wait until it \
+                     answers ({unasked}; {e})"
                 ))
             })?;
             match opened.1.head() {

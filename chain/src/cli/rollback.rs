@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
+use super::say::say;
 use crate::{
     error::Fault,
     ledger::roll_back,
@@ -28,10 +29,10 @@ impl Rollback {
         let config = Config::load(&self.home)?;
         let store = node::open_store(&self.home)?;
         let now = roll_back(store.as_ref()).map_err(Fault::from)?;
-        println!("The last block is now {} with application hash\n  {}", now.height, now.app_hash.0);
+        say!("The last block is now {} with application hash\n  {}", now.height, now.app_hash.0)?;
         if matches!(config.driver, Driver::Cometbft { .. }) {
             let home = self.home.display();
-            println!("If CometBFT has kept a wrong result, also run:\n  cometbft rollback --home {home}");
+            say!("If CometBFT has kept a wrong result, also run:\n  cometbft rollback --home {home}")?;
         }
         Ok(())
     }

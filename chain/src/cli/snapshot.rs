@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use clap::Subcommand;
 use serde_json::json;
 
+use super::say::say;
 use crate::{
     error::Fault,
     node::{self, Config, NodeError},
@@ -55,8 +56,8 @@ fn list(home: &Path, json: bool) -> Result<(), NodeError> {
     for manifest in folder(home)?.list().map_err(Fault::from)? {
         let (height, chunks) = (manifest.height, manifest.chunks.len());
         match json {
-            true => println!("{}", json!({ "height": height, "app_hash": manifest.app_hash.0, "chunks": chunks })),
-            false => println!("block {height}  {chunks} chunks\n  {}", manifest.app_hash.0),
+            true => say!("{}", json!({ "height": height, "app_hash": manifest.app_hash.0, "chunks": chunks }))?,
+            false => say!("block {height}  {}\n  {}", counted(chunks), manifest.app_hash.0)?,
         }
     }
     Ok(())
@@ -66,8 +67,7 @@ fn make(home: &Path) -> Result<(), NodeError> {
     let ledger = node::open(home)?.1;
     let head = ledger.head().ok_or_else(|| NodeError::Setup(format!("{} has no block yet", home.display())))?;
     let made = folder(home)?.make(&head).map_err(Fault::from)?;
-    println!("block {}  {} chunks\n  {}", made.height, made.chunks.len(), made.app_hash.0);
-    Ok(())
+    say!("block {}  {}\n  {}", made.height, counted(made.chunks.len()), made.app_hash.0)
 }
 
 fn restore(home: &Path, height: Option<u64>) -> Result<(), NodeError> {
@@ -78,12 +78,15 @@ fn restore(home: &Path, height: Option<u64>) -> Result<(), NodeError> {
     let manifest = manifest.ok_or_else(|| NodeError::Setup(format!("there is no snapshot of block {height}")))?;
     let aside = node::set_data_aside(home)?;
     if let Some(aside) = aside {
-        println!("The old database is in {}", aside.display());
+        say!("The old database is in {}", aside.display())?;
     }
     let store = node::open_store(home)?;
     folder.restore(store, manifest.clone()).map_err(Fault::from)?;
-    println!("Restored block {height}\n  {}", manifest.app_hash.0);
-    Ok(())
+    say!("Restored block {height}\n  {}", manifest.app_hash.0)
+}
+
+fn counted(chunks: usize) -> String {
+    if chunks == 1 { "1 chunk".to_owned() } else { format!("{chunks} chunks") }
 }
 
 fn folder(home: &Path) -> Result<Folder, NodeError> {

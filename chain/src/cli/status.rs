@@ -1,13 +1,17 @@
 //! `chain status`: how far a node is, from its database-free front: JSON-RPC.
 
-use std::{net::SocketAddr, path::PathBuf};
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+};
 
 use clap::Args;
 use serde_json::{Value, json};
 
+use super::say::say;
 use crate::{
     comet::Client,
-    node::{Config, NodeError},
+    node::{Config, NodeError, is_running},
 };
 
 /// Show how far a node is.
@@ -31,7 +35,10 @@ impl Status {
         })?;
         let config = Config::load(&home)?;
         let client = Client::new(config.rpc);
-        let block = latest(config.rpc).await.map_err(NodeError::Setup)?;
+        let block = latest(config.rpc).await.map_err(|why| not_running(&home, &why))?;
+        if !is_running(&home) {
+            return Err(not_running(&home, &format!("another program answers at {}", config.rpc)));
+        }
         let peers = client.ask("net_peerCount", json!([])).await;
         let chain_id = client.ask("eth_chainId", json!([])).await;
         let chain_id = chain_id.ok().and_then(|id| quantity(&id));
@@ -49,23 +56,27 @@ impl Status {
                 "peers": peers.ok().and_then(|peers| quantity(&peers)),
                 "syncing": syncing.unwrap_or_default(),
             });
-            println!("{status}");
+            say!("{status}")?;
         } else {
-            println!("height    {}", number.unwrap_or_default());
-            println!("block     {}", block["hash"].as_str().unwrap_or("?"));
-            println!("chain id  {}", chain_id.map_or_else(|| "?".into(), |id| id.to_string()));
-            println!("JSON-RPC  {rpc}");
-            println!("driver    {driver}");
+            say!("height    {}", number.unwrap_or_default())?;
+            say!("block     {}", block["hash"].as_str().unwrap_or("?"))?;
+            say!("chain id  {}", chain_id.map_or_else(|| "?".into(), |id| id.to_string()))?;
+            say!("JSON-RPC  {rpc}")?;
+            say!("driver    {driver}")?;
             match peers {
-                Ok(peers) => println!("peers     {}", quantity(&peers).unwrap_or_default()),
-                Err(why) => println!("peers     unknown: {why}"),
+                Ok(peers) => say!("peers     {}", quantity(&peers).unwrap_or_default())?,
+                Err(why) => say!("peers     unknown: {why}")?,
             }
             if let Some(highest) = syncing.ok().and_then(|syncing| quantity(&syncing["highestBlock"])) {
-                println!("syncing   up to block {highest} at least");
+                say!("syncing   up to block {highest} at least")?;
             }
         }
         Ok(())
     }
+}
+
+fn not_running(home: &Path, why: &str) -> NodeError {
+    NodeError::Setup(format!("the node of {} does not answer ({why}): is it running?", home.display()))
 }
 
 fn quantity(value: &Value) -> Option<u64> {

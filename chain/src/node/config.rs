@@ -175,11 +175,7 @@ impl Config {
     pub fn load(home: &Path) -> Result<Self, NodeError> {
         let path = home.join(CONFIG_FILE);
         let text = std::fs::read_to_string(&path).map_err(|cause| match cause.kind() {
-            std::io::ErrorKind::NotFound => NodeError::Setup(format!(
-                "{} is not the home of a node: make one with `chain init --home {}`",
-                home.display(),
-                home.display()
-            )),
+            std::io::ErrorKind::NotFound => NodeError::Setup(no_home(home)),
             _ => NodeError::File { doing: "read", path: path.display().to_string(), cause },
         })?;
         let config: Self = toml::from_str(&text).map_err(|e| NodeError::Setup(format!("{}: {e}", path.display())))?;
@@ -195,6 +191,19 @@ impl Config {
         let text = text.replace("[keep]\n", KEEP_HELP).replace("[web]\n", WEB_HELP);
         write(&home.join(CONFIG_FILE), text.as_bytes())
     }
+}
+
+/// What is wrong with a folder that is no node's home, and what was meant perhaps.
+fn no_home(home: &Path) -> String {
+    let shown = home.display();
+    let first = home.join("node0");
+    if first.join(CONFIG_FILE).exists() {
+        return format!(
+            "{shown} holds a network of several nodes: give the home of one of them, such as {}",
+            first.display()
+        );
+    }
+    format!("{shown} is not the home of a node: make one with `chain init --home {shown}`")
 }
 
 /// Writes a file and the folders above it: the whole of it, durably, or nothing.
@@ -262,5 +271,14 @@ mod tests {
         assert!(loaded("keep = 'all'").unwrap_err().to_string().contains("archive"));
         assert!(loaded("[keep]\nstaets = 5").unwrap_err().to_string().contains("staets"));
         assert!(wrong(&|keep| keep.snapshots = 0).contains("keep.snapshots"));
+    }
+
+    #[test]
+    fn a_folder_that_is_no_home_says_what_is_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let said = || Config::load(folder.path()).unwrap_err().to_string();
+        assert!(said().contains("chain init"), "{}", said());
+        config().save(&folder.path().join("node0")).unwrap();
+        assert!(said().contains("several nodes") && said().contains("node0"), "{}", said());
     }
 }

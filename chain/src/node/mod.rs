@@ -51,6 +51,9 @@ pub enum NodeError {
         /// What the system said.
         cause: std::io::Error,
     },
+    /// Whoever read standard output has gone; nothing is wrong.
+    #[error("the reader of standard output has gone")]
+    ReaderGone,
     /// The ledger cannot go on.
     #[error(transparent)]
     Fault(#[from] Fault),
@@ -124,7 +127,19 @@ fn check_chain(home: &Path, config: &Config, ledger: &Ledger) -> Result<(), Node
 
 /// The database of the node in `home`, which must not be running.
 pub fn open_store(home: &Path) -> Result<Arc<DiskStore>, NodeError> {
-    Ok(Arc::new(DiskStore::open(&home.join(DATA)).map_err(Fault::from)?))
+    match DiskStore::open(&home.join(DATA)) {
+        Ok(store) => Ok(Arc::new(store)),
+        Err(_) if is_running(home) => Err(NodeError::Setup(format!(
+            "open {}: another process is using it: stop the node first",
+            home.join(DATA).display()
+        ))),
+        Err(e) => Err(Fault::from(e).into()),
+    }
+}
+
+/// Whether the node in `home` is running: it has its database for itself.
+pub fn is_running(home: &Path) -> bool {
+    DiskStore::is_in_use(&home.join(DATA))
 }
 
 /// The database and the ledger of the node in `home`, which must not be running.

@@ -34,6 +34,13 @@ impl DiskStore {
         Ok(store)
     }
 
+    /// Whether a process has the store in `folder` open, as a running node does.
+    pub fn is_in_use(folder: &Path) -> bool {
+        let Ok(file) = std::fs::File::open(folder.join(FILE)) else { return false };
+        // The database's library locks the file; the lock that is got here goes with it at once.
+        matches!(file.try_lock_shared(), Err(std::fs::TryLockError::WouldBlock))
+    }
+
     fn check_format(&self) -> Result<(), StoreError> {
         let read = self.database.begin_read().map_err(|e| StoreError::new("begin to read", e))?;
         let meta = match read.open_table(definition(Table::Meta)) {

@@ -20,6 +20,7 @@ mod workshop;
 
 mod a_beacon_goes_on;
 mod a_beacon_that_no_proposer_chooses;
+mod a_command_tells_of_its_own_node_only;
 mod a_contract_settles_what_its_committee_signed;
 mod a_damaged_database_says_so_and_is_restored;
 mod a_further_node_joins_by_one_command;
