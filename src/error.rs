@@ -15,6 +15,10 @@ pub enum Blame {
     User,
     /// No connection to the network: the person can start it or wait. Exit code 2.
     Unreachable,
+    /// The model that was asked for is not there, or not for whoever asked: the person can name another. Exit code 2.
+    Missing,
+    /// The model has another version than the one that was asked: the person can ask again. Exit code 2.
+    Changed,
     /// The program or the network. Exit code 1.
     Fault,
     /// Nobody: the reader of standard output has gone. Exit code 0.
@@ -40,6 +44,16 @@ impl Error {
     /// The network cannot be reached; the message is one line and says what to do.
     pub fn unreachable(message: impl Into<String>) -> Self {
         Self { blame: Blame::Unreachable, message: message.into(), source: None }
+    }
+
+    /// There is no such model for whoever asked; the message is one line and says what to do.
+    pub fn missing(message: impl Into<String>) -> Self {
+        Self { blame: Blame::Missing, message: message.into(), source: None }
+    }
+
+    /// The model has another version meanwhile; the message is one line and says what to do.
+    pub fn changed(message: impl Into<String>) -> Self {
+        Self { blame: Blame::Changed, message: message.into(), source: None }
     }
 
     /// A fault of the program or the network.
@@ -121,7 +135,7 @@ impl Error {
     /// Exit code of the program: 2 for the person's errors, 1 for faults, 130 for what was interrupted.
     pub fn exit_code(&self) -> u8 {
         match self.blame {
-            Blame::User | Blame::Unreachable => 2,
+            Blame::User | Blame::Unreachable | Blame::Missing | Blame::Changed => 2,
             Blame::Fault => 1,
             Blame::Quiet => 0,
             Blame::Stopped => 130,

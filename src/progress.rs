@@ -58,12 +58,20 @@ impl Progress {
             (Shown::Lines, None) => eprintln!("{message}"),
             (Shown::Lines, Some(what)) => eprintln!("{what} {} of {}: {message}", self.done(), self.total()),
             (Shown::Terminal(bar), None) => {
-                bar.set_length(0);
+                // The look comes first: each change is drawn.
                 bar.set_style(style("{spinner} {wide_msg}"));
                 bar.set_message(message.to_owned());
+                bar.set_length(0);
                 bar.enable_steady_tick(Duration::from_millis(100));
             }
             (Shown::Terminal(bar), Some(_)) => bar.set_message(message.to_owned()),
+        }
+    }
+
+    /// How far a step is. Where lines stay, only some of them are said.
+    pub fn percent(&self, message: &str, percent: u64) {
+        if !matches!(self.0.shown, Shown::Lines) || percent.is_multiple_of(25) {
+            self.step(&format!("{message}: {percent} %"));
         }
     }
 
@@ -76,11 +84,14 @@ impl Progress {
             Shown::Quiet => {}
             Shown::Lines => eprintln!("{message} ({total})"),
             Shown::Terminal(bar) => {
+                // Each change is drawn: nothing is a bar before it has its numbers.
+                bar.set_style(style("{spinner} {wide_msg}"));
+                bar.set_message(message.to_owned());
                 bar.reset();
                 bar.set_length(total);
-                bar.set_style(style("{prefix} {bar:16} {pos}/{len} {eta} {wide_msg}"));
                 bar.set_prefix(message.to_owned());
                 bar.set_message("");
+                bar.set_style(style("{prefix} {bar:16} {pos}/{len} {eta} {wide_msg}"));
                 bar.enable_steady_tick(Duration::from_millis(200));
             }
         }
@@ -142,9 +153,9 @@ mod tests {
     use super::*;
     use indicatif::TermLike;
 
-    /// A terminal of 80 columns that remembers the last line drawn.
+    /// A terminal of 80 columns that remembers the lines drawn.
     #[derive(Clone, Debug, Default)]
-    struct Screen(Arc<Mutex<String>>);
+    struct Screen(Arc<Mutex<Vec<String>>>);
 
     impl TermLike for Screen {
         fn width(&self) -> u16 {
@@ -167,7 +178,7 @@ mod tests {
         }
         fn write_str(&self, line: &str) -> std::io::Result<()> {
             if !line.trim().is_empty() {
-                *self.0.lock().unwrap() = line.to_owned();
+                self.0.lock().unwrap().push(line.to_owned());
             }
             Ok(())
         }
@@ -186,7 +197,7 @@ mod tests {
         let shown = || {
             let Shown::Terminal(bar) = &progress.0.shown else { panic!() };
             bar.force_draw();
-            screen.0.lock().unwrap().clone()
+            screen.0.lock().unwrap().last().cloned().unwrap_or_default()
         };
         progress.step("connecting");
         assert!(shown().contains("connecting"), "{}", shown());
@@ -200,5 +211,7 @@ mod tests {
         (17..40).for_each(|_| progress.tick());
         progress.step("stopping the nodes");
         assert!(!shown().contains("40/40"), "the count is over: {}", shown());
+        let drawn = screen.0.lock().unwrap().clone();
+        assert!(drawn.iter().all(|line| !line.contains("0/0")), "no bar of nothing: {drawn:#?}");
     }
 }

@@ -48,12 +48,18 @@ fn journey() {
     assert_eq!((first.code, first.stdout.as_str()), (Some(0), expected.as_str()), "{first}");
     let fetched = consumer.json(&["model", "get", &sharing, "--committee", committee, "--json"]);
     assert_eq!(fetched["fetched"], Value::from(false), "it is here already");
+    for name in ["small", &sharing] {
+        let about = consumer.json(&["model", "show", name, "--json"]);
+        assert_eq!((&about["sharing"], &about["version"]), (&Value::from(sharing.as_str()), &Value::from(1)));
+    }
     let by_name = ask(&["--model", "small"]);
     assert_eq!((by_name.code, by_name.stdout.as_str()), (Some(0), expected.as_str()), "{by_name}");
     let pinned = ask(&["--model", shared["manifest"].as_str().expect("an id")]);
     assert_eq!((pinned.code, pinned.stdout.as_str()), (Some(0), expected.as_str()), "{pinned}");
 
-    through_the_gateway(&consumer, committee, &sharing, &expected);
+    let gateway = Gateway::start(&consumer, committee, &sharing);
+    gateway.answers("small", &expected);
+    gateway.answers(&sharing, &expected);
     no_weight_is_in(&consumer, &owner.home);
     for flag in ["--plain", "--float"] {
         let refused = consumer.run(&["embed", flag, "--model", "small", TEXTS[0]]);
@@ -72,18 +78,31 @@ fn journey() {
     assert_ne!(fresh, expected);
     let second = ask(&["--model", "small"]);
     assert_eq!((second.code, second.stdout.as_str()), (Some(0), fresh.as_str()), "{second}");
+    gateway.answers(&sharing, &fresh);
     let pinned = ask(&["--model", shared["manifest"].as_str().expect("an id")]);
     assert_eq!(pinned.code, Some(2), "the version that was meant is gone: {pinned}");
 
     // Off the list; and taken back altogether.
     let nobody = "00".repeat(32);
-    owner.home.output(&["model", "share", "small", "--access", &nobody]);
+    let own = owner.home.json(&["whoami", "--json"])["key"].clone();
+    let listed = owner.home.json(&["model", "share", "small", "--access", &nobody, "--json"]);
+    let mut both = vec![Value::from(nobody.as_str()), own];
+    both.sort_by_key(ToString::to_string);
+    assert_eq!(listed["consumers"], Value::from(both), "the owner stays on its own list");
+    let others = owner.home.json(&["model", "share", "small", "--access", &nobody, "--others-only", "--json"]);
+    assert_eq!(others["consumers"], Value::from(vec![nobody]));
     let refused = ask(&["--model", &sharing]);
     assert_eq!(refused.code, Some(2), "{refused}");
     assert!(refused.stderr.contains("put your key on its list") && refused.stderr.contains(&key), "{refused}");
+    gateway.has_no_model(&sharing);
+    owner.home.output(&["model", "share", "small", "--access", &key]);
+    gateway.answers(&sharing, &fresh);
     owner.home.output(&["model", "unshare", "small"]);
+    gateway.has_no_model(&sharing);
     let left = owner.home.json(&["model", "shared", "--json"]);
     assert_eq!(left, Value::Array(Vec::new()));
+    assert!(consumer.output(&["model", "rm", "small"]).starts_with(&sharing), "by the name that asks it");
+    assert_eq!(consumer.json(&["model", "ls", "--json"]), Value::Array(Vec::new()));
 }
 
 /// Adds a key to the consumers of all three nodes and starts them again.
@@ -98,29 +117,55 @@ fn admit(devnet: &Devnet, key: &str) {
     devnet.start();
 }
 
-fn through_the_gateway(consumer: &Home, committee: &str, sharing: &str, expected: &str) {
-    let address: SocketAddr = ([127, 0, 0, 1], free_port_block()).into();
-    let listen = address.to_string();
-    let arguments = ["gateway", "--listen", &listen, "--committee", committee, "--model", sharing];
-    let _gateway = Started::new(&mut consumer.sahara(&arguments));
-    wait_for_port(address, PATIENCE);
-    let body = serde_json::json!({"model": "small", "input": TEXTS}).to_string();
-    let mut stream = TcpStream::connect(address).expect("the gateway listens");
-    stream.set_read_timeout(Some(PATIENCE)).expect("a socket");
-    write!(
-        stream,
-        "POST /v1/embeddings HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
-        body.len()
-    )
-    .expect("the gateway reads");
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).expect("the gateway answers");
-    let start = answer.find('{').unwrap_or_else(|| panic!("no JSON in {answer}"));
-    let end = answer.rfind('}').expect("an end") + 1;
-    let answer: Value = serde_json::from_str(&answer[start..end]).unwrap_or_else(|error| panic!("{error}: {answer}"));
-    for (index, vector) in embeddings(expected).into_iter().enumerate() {
-        let got: Vec<f64> = serde_json::from_value(answer["data"][index]["embedding"].clone()).expect("a vector");
-        assert_eq!(got, vector);
+/// A gateway of the consumer's.
+struct Gateway {
+    address: SocketAddr,
+    _runs: Started,
+}
+
+impl Gateway {
+    fn start(consumer: &Home, committee: &str, sharing: &str) -> Self {
+        let address: SocketAddr = ([127, 0, 0, 1], free_port_block()).into();
+        let listen = address.to_string();
+        let arguments = ["gateway", "--listen", &listen, "--committee", committee, "--model", sharing];
+        let runs = Started::new(&mut consumer.sahara(&arguments));
+        wait_for_port(address, PATIENCE);
+        Self { address, _runs: runs }
+    }
+
+    /// Status and body of the answer to the texts.
+    fn ask(&self, model: &str) -> (u16, Value) {
+        let body = serde_json::json!({"model": model, "input": TEXTS}).to_string();
+        let mut stream = TcpStream::connect(self.address).expect("the gateway listens");
+        stream.set_read_timeout(Some(PATIENCE)).expect("a socket");
+        write!(
+            stream,
+            "POST /v1/embeddings HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
+            body.len()
+        )
+        .expect("the gateway reads");
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).expect("the gateway answers");
+        let status = answer.split(' ').nth(1).and_then(|code| code.parse().ok()).expect("a status");
+        let start = answer.find('{').unwrap_or_else(|| panic!("no JSON in {answer}"));
+        let end = answer.rfind('}').expect("an end") + 1;
+        let body = serde_json::from_str(&answer[start..end]).unwrap_or_else(|error| panic!("{error}: {answer}"));
+        (status, body)
+    }
+
+    /// Fails unless it answers with these very numbers.
+    fn answers(&self, model: &str, expected: &str) {
+        let (status, answer) = self.ask(model);
+        assert_eq!(status, 200, "{answer}");
+        for (index, vector) in embeddings(expected).into_iter().enumerate() {
+            let got: Vec<f64> = serde_json::from_value(answer["data"][index]["embedding"].clone()).expect("a vector");
+            assert_eq!(got, vector);
+        }
+    }
+
+    fn has_no_model(&self, model: &str) {
+        let (status, answer) = self.ask(model);
+        assert_eq!((status, &answer["error"]["code"]), (404, &Value::from("model_not_found")), "{answer}");
     }
 }
 

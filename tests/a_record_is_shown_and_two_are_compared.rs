@@ -80,6 +80,8 @@ fn records_that_agree_and_records_that_part() {
         (&shown["rounds"], &shown["signed_by_both"], &shown["failure"]),
         (&17.into(), &16.into(), &"the lane broke".into())
     );
+    let told = home.output(&["transcript", "show", first]);
+    assert!(told.contains("ended      1970-01-01 00:00:00 UTC"), "{told}");
     assert_eq!(home.run(&["transcript", "show", dealt]).code, Some(0));
     let verdict = home.json(&["transcript", "verify", second, first, dealt, "--json"]);
     assert_eq!((&verdict["agree"], &verdict["contradicted"]), (&true.into(), &serde_json::json!([])));

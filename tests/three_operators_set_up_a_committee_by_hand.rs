@@ -6,6 +6,7 @@ mod common;
 use std::fmt::Write as _;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
@@ -48,6 +49,14 @@ fn journey() {
         let again = operator.run(&["operator", "init"]);
         assert_eq!(again.code, Some(2), "a node's folder is never overwritten: {again}");
     }
+
+    // A node in a folder of its own admits the keys by which its operator asks and shares everywhere else.
+    let elsewhere = operators[0].path().join("elsewhere").display().to_string();
+    let made = operators[0].json(&["operator", "init", "--json", "--home", &elsewhere]);
+    let who = operators[0].json(&["whoami", "--json"]);
+    assert_eq!((&made["consumers"][0], &made["owners"][0]), (&who["key"], &who["owner"]));
+    assert_eq!(made["keys"], Value::String(operators[0].path().display().to_string()));
+    assert!(!Path::new(&elsewhere).join("consumer.key").exists(), "keys of a person are in one place");
 
     let early = operators[0].run(&["operator", "run"]);
     assert_eq!(early.code, Some(2), "without a committee: {early}");

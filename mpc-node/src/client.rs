@@ -146,6 +146,11 @@ impl Client {
         }
     }
 
+    /// What this client's requests look at: see [`Client::until`].
+    pub fn stop(&self) -> &Stop {
+        &self.stop
+    }
+
     /// This client's public key.
     pub fn key(&self) -> PublicKey {
         self.identity.public()

@@ -16,8 +16,9 @@ pub fn run(command: Command, home: &Home) -> Result<()> {
     let done = runtime.block_on(command.run(&["chain"]));
     // A thread may be blocked in a read for ever; the process ends all the same.
     runtime.shutdown_background();
-    done.map_err(|error| {
-        let blame = if matches!(error, NodeError::Fault(_)) { Blame::Fault } else { Blame::User };
-        Error::wrap("chain", blame, error)
+    done.map_err(|error| match error {
+        NodeError::ReaderGone => Error::reader_gone(),
+        NodeError::Fault(_) => Error::wrap("chain", Blame::Fault, error),
+        _ => Error::wrap("chain", Blame::User, error),
     })
 }

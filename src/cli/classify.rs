@@ -6,7 +6,7 @@ use clap::Args;
 use serde::Serialize;
 
 use super::Context;
-use super::embed::{EngineArgs, engine, read_lines};
+use super::embed::{EngineArgs, engine, given, how_far};
 use super::signals::stop_when_interrupted;
 use crate::embedding::{Classes, Query, check_queries};
 use crate::error::{Error, Result};
@@ -24,8 +24,8 @@ text nor the scores; what makes scores of the classifier's outputs (softmax or
 sigmoid) runs here. With --json, each line is an object with index, tokens,
 label, scores and outputs.")]
 pub struct ClassifyArgs {
-    /// Texts
-    #[arg(value_name = "TEXT", conflicts_with = "file", required_unless_present = "file")]
+    /// Texts; without any, standard input is read, one a line
+    #[arg(value_name = "TEXT", conflicts_with = "file")]
     texts: Vec<String>,
     /// Read texts from a file, one a line ('-' for standard input)
     #[arg(long, value_name = "FILE")]
@@ -56,10 +56,7 @@ struct Score<'a> {
 }
 
 pub fn run(args: ClassifyArgs, context: &mut Context) -> Result<()> {
-    let texts = match &args.file {
-        Some(file) => read_lines(file)?,
-        None => args.texts.clone(),
-    };
+    let texts = given(&args.texts, args.file.as_deref())?;
     let query = |text: &String| Query { pair: args.pair.as_deref().map(Into::into), ..Query::from(text) };
     let queries: Vec<Query> = texts.iter().map(query).collect();
     check_queries(&queries)?;
@@ -74,7 +71,7 @@ pub fn run(args: ClassifyArgs, context: &mut Context) -> Result<()> {
     let stop = stop_when_interrupted();
     context.progress.count("classifying", texts.len() as u64);
     let (out, progress) = (&mut context.out, &context.progress);
-    engine.answer_until(&queries, &stop, &mut |answer| {
+    let done = engine.answer_until(&queries, &stop, &mut |answer| {
         if answer.truncated {
             progress.note(&format!(
                 "text {} is longer than the model reads: only {} of its tokens count",
@@ -97,7 +94,8 @@ pub fn run(args: ClassifyArgs, context: &mut Context) -> Result<()> {
         out.flush()?;
         progress.tick();
         Ok(())
-    })
+    });
+    done.map_err(|error| how_far(error, progress.done(), texts.len()))
 }
 
 /// The labels with their scores, highest first.

@@ -1,10 +1,11 @@
 //! `sahara completions` and `sahara man`: made from the commands themselves, so that they cannot go stale.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use clap::{Args, CommandFactory};
+use clap::{Args, Command, CommandFactory};
 use clap_complete::Shell;
+use clap_mangen::Man;
 use serde_json::json;
 
 use super::{Cli, Context};
@@ -45,15 +46,30 @@ pub fn completions(args: &CompletionsArgs, context: &mut Context) -> Result<()> 
 /// Writes one page for each command.
 pub fn man(args: &ManArgs, context: &mut Context) -> Result<()> {
     fs::create_dir_all(&args.folder).map_err(|e| Error::io("creating", &args.folder, e))?;
-    clap_mangen::generate_to(Cli::command(), &args.folder).map_err(|e| Error::io("writing to", &args.folder, e))?;
-    let entries = fs::read_dir(&args.folder).map_err(|e| Error::io("reading", &args.folder, e))?;
-    let mut pages: Vec<String> = entries.flatten().filter_map(|entry| entry.file_name().into_string().ok()).collect();
-    pages.retain(|name| name.starts_with("sahara"));
-    pages.sort();
+    let pages = pages(&args.folder).map_err(|e| Error::io("writing to", &args.folder, e))?;
     if context.out.json() {
         return context.out.value(&json!({"folder": args.folder, "pages": pages}));
     }
     context.out.line(&format!("{} pages are in {}", pages.len(), args.folder.display()))
+}
+
+/// Writes the pages of all commands to a folder; their names, in order.
+fn pages(folder: &Path) -> std::io::Result<Vec<String>> {
+    fn page(command: &Command, folder: &Path, pages: &mut Vec<String>) -> std::io::Result<()> {
+        // As --help has it: the library's own leaves out which options take a value.
+        let usage = command.clone().render_usage().to_string();
+        let usage = usage.trim_start_matches("Usage:").trim().to_owned();
+        let man = Man::new(command.clone().override_usage(usage)).source(concat!("sahara ", env!("CARGO_PKG_VERSION")));
+        pages.push(man.get_filename());
+        man.generate_to(folder)?;
+        command.get_subcommands().filter(|sub| !sub.is_hide_set()).try_for_each(|sub| page(sub, folder, pages))
+    }
+    let mut command = Cli::command().disable_help_subcommand(true);
+    command.build();
+    let mut names = Vec::new();
+    page(&command, folder, &mut names)?;
+    names.sort();
+    Ok(names)
 }
 
 #[cfg(test)]
@@ -73,9 +89,19 @@ mod tests {
             );
         }
         let folder = tempfile::tempdir().unwrap();
-        clap_mangen::generate_to(Cli::command(), folder.path()).unwrap();
-        for page in ["sahara.1", "sahara-embed.1", "sahara-chain-join.1", "sahara-operator-doctor.1"] {
-            assert!(folder.path().join(page).metadata().unwrap().len() > 100, "{page}");
+        let written = pages(folder.path()).unwrap();
+        assert!(written.len() > 40, "{written:?}");
+        for (name, synopsis) in [
+            ("sahara.1", r"\fBsahara\fR [OPTIONS] <COMMAND>"),
+            ("sahara-embed.1", r"\fBsahara embed\fR [OPTIONS] [TEXT]..."),
+            ("sahara-chain-join.1", r"\fBsahara chain join\fR [OPTIONS] \-\-home <HOME> <SOURCE>"),
+            ("sahara-operator-doctor.1", r"\fBsahara operator doctor\fR [OPTIONS]"),
+            ("sahara-transcript-verify.1", r"\fBsahara transcript verify\fR [OPTIONS] <FILE> <FILE>..."),
+        ] {
+            assert!(written.iter().any(|page| page == name), "{name}");
+            let page = fs::read_to_string(folder.path().join(name)).unwrap();
+            assert!(page.lines().any(|line| line == synopsis), "{name}: {page}");
+            assert!(page.contains(concat!("\"sahara ", env!("CARGO_PKG_VERSION"), "\"")), "{name}: {page}");
         }
     }
 }

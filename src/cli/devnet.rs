@@ -34,7 +34,7 @@ pub enum DevnetCommand {
     /// Show the end of the logs
     Logs {
         /// Only this node (1, 2 or 3), or the chain
-        #[arg(value_parser = ["1", "2", "3", "chain"])]
+        #[arg(value_name = "WHICH", value_parser = ["1", "2", "3", "chain"])]
         of: Option<String>,
         /// Lines of each
         #[arg(long, short = 'n', default_value_t = 20)]

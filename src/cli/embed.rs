@@ -85,14 +85,7 @@ struct Line<'a> {
 }
 
 pub fn run(args: EmbedArgs, context: &mut Context) -> Result<()> {
-    let texts = match &args.file {
-        Some(file) => read_lines(file)?,
-        None if !args.texts.is_empty() => args.texts.clone(),
-        None if std::io::stdin().is_terminal() => {
-            return Err(Error::user("no text: give at least one, e.g. sahara embed \"good morning\""));
-        }
-        None => read_lines(Path::new("-"))?,
-    };
+    let texts = given(&args.texts, args.file.as_deref())?;
     let query = |text: &String| Query { prompt: args.prompt.clone(), ..Query::from(text) };
     let queries: Vec<Query> = texts.iter().map(query).collect();
     check_queries(&queries)?;
@@ -126,13 +119,16 @@ pub fn run(args: EmbedArgs, context: &mut Context) -> Result<()> {
         progress.tick();
         Ok(())
     });
-    match done {
-        Err(error) if error.blame() == Blame::Stopped => {
-            let (done, all) = (progress.done(), texts.len());
-            Err(error
-                .saying(format!("interrupted: {done} of {all} texts are done and printed, go on from text {done}")))
+    done.map_err(|error| how_far(error, progress.done(), texts.len()))
+}
+
+/// Says of an interruption how far it had come.
+pub(super) fn how_far(error: Error, done: u64, all: usize) -> Error {
+    match error.blame() {
+        Blame::Stopped => {
+            error.saying(format!("interrupted: {done} of {all} texts are done and printed, go on from text {done}"))
         }
-        done => done,
+        _ => error,
     }
 }
 
@@ -180,7 +176,19 @@ fn shown(answer: &Embedding, text: &str) -> String {
     format!("{:>4}  {:>3} tokens  [{}, …]  {start}", answer.index, answer.tokens, numbers.join(", "))
 }
 
-pub(super) fn read_lines(file: &Path) -> Result<Vec<String>> {
+/// The texts of the command line, of a file, or of whatever is piped in.
+pub(super) fn given(texts: &[String], file: Option<&Path>) -> Result<Vec<String>> {
+    match file {
+        Some(file) => read_lines(file),
+        None if !texts.is_empty() => Ok(texts.to_vec()),
+        None if std::io::stdin().is_terminal() => {
+            Err(Error::user("no text: give at least one, e.g. \"good morning\", or --file FILE"))
+        }
+        None => read_lines(Path::new("-")),
+    }
+}
+
+fn read_lines(file: &Path) -> Result<Vec<String>> {
     let mut bytes = Vec::new();
     let reading = |e| Error::io("reading", file, e);
     if file == Path::new("-") {

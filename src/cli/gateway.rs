@@ -9,9 +9,11 @@ use serde_json::json;
 
 use super::signals::stopped;
 use super::{Context, ProtocolArgs};
+use crate::embedding::Engine;
 use crate::error::{Error, Result};
-use crate::gateway::{GatewayConfig, Origins, REQUESTS_PER_CLIENT, TokenArrays, bind};
-use crate::models::{self, DEFAULT_MODEL};
+use crate::gateway::{GatewayConfig, Origins, REQUESTS_PER_CLIENT, Served, TokenArrays, bind};
+use crate::home::Home;
+use crate::models::{self, DEFAULT_MODEL, Model, PINNED};
 use crate::network::{NetworkEngine, NetworkOptions};
 use crate::progress::Progress;
 
@@ -65,8 +67,19 @@ enum TokenArraysArg {
 }
 
 pub fn run(args: GatewayArgs, context: &mut Context) -> Result<()> {
-    let committee = args.committee.as_deref();
-    let model = Arc::new(models::open(&context.home, &args.model, committee, &context.progress)?);
+    let asked = Arc::new(Asked {
+        home: context.home.clone(),
+        model: args.model,
+        committee: args.committee,
+        options: NetworkOptions {
+            rounding: args.protocol.mode.into(),
+            visibility: args.protocol.weights.map(Into::into),
+            ..NetworkOptions::default()
+        },
+    });
+    let model = asked.open(&context.progress)?;
+    let name = model.info.name.clone();
+    let runtime = tokio::runtime::Runtime::new().map_err(|e| Error::fault_from("starting the gateway", e))?;
     let config = GatewayConfig {
         listen: args.listen,
         allow_remote: args.allow_remote,
@@ -76,33 +89,62 @@ pub fn run(args: GatewayArgs, context: &mut Context) -> Result<()> {
             TokenArraysArg::Model => TokenArrays::Model,
         },
         requests_per_client: args.requests_per_client,
-        model: model.info.name.clone(),
+        model: name.clone(),
+        also: Vec::new(),
     };
-    let options = NetworkOptions {
-        rounding: args.protocol.mode.into(),
-        visibility: args.protocol.weights.map(Into::into),
-        ..NetworkOptions::default()
-    };
-    let runtime = tokio::runtime::Runtime::new().map_err(|e| Error::fault_from("starting the gateway", e))?;
-    let listening = runtime.block_on(bind(config))?;
-    let quiet = Progress::silent();
-    let committee = args.committee.as_deref();
-    let engine = NetworkEngine::connect(&context.home, committee, model.clone(), options, &quiet)?;
-    context.progress.step(&format!("sharing {} among the nodes", args.model));
+    let mut listening = runtime.block_on(bind(config))?;
+    let engine = asked.connect(model)?;
+    context.progress.step(&format!("making sure that the nodes have {}", asked.model));
     engine.register()?;
     context.progress.clear();
+    listening.also_as(asked.names(&engine));
     if !listening.address().ip().is_loopback() {
         eprintln!("warning: other machines can reach this gateway; it sees every text they send");
     }
     let url = format!("http://{}/v1", listening.address());
     if context.out.json() {
-        context.out.value(&json!({"listening": url, "model": model.info.name}))?;
+        context.out.value(&json!({"listening": url, "model": name}))?;
     } else {
-        context.out.line(&format!("serving {} at {url} (stop with Ctrl-C)", model.info.name))?;
+        context.out.line(&format!("serving {name} at {url} (stop with Ctrl-C)"))?;
     }
     context.out.flush()?;
-    runtime.block_on(listening.serve(Arc::new(engine), stopped()));
+    let renew = move || asked.renewed();
+    let served = Served::renewed_by(Arc::new(engine), Box::new(renew));
+    runtime.block_on(listening.serve(served, stopped()));
     // Work that did not end in time must not keep the process.
     runtime.shutdown_background();
     Ok(())
+}
+
+/// What the gateway was asked to serve.
+struct Asked {
+    home: Home,
+    model: String,
+    committee: Option<PathBuf>,
+    options: NetworkOptions,
+}
+
+impl Asked {
+    fn open(&self, progress: &Progress) -> Result<Arc<Model>> {
+        models::open(&self.home, &self.model, self.committee.as_deref(), progress).map(Arc::new)
+    }
+
+    fn connect(&self, model: Arc<Model>) -> Result<NetworkEngine> {
+        let quiet = Progress::silent();
+        NetworkEngine::connect(&self.home, self.committee.as_deref(), model, self.options.clone(), &quiet)
+    }
+
+    /// Other names for it: the one that it was asked for by, the nodes', the hub's.
+    fn names(&self, engine: &NetworkEngine) -> Vec<String> {
+        let hub = PINNED.iter().filter(|known| known.name.eq_ignore_ascii_case(&self.model));
+        let hub = hub.map(|known| format!("{}/{}", known.hub.0, known.hub.1));
+        [self.model.clone(), engine.sharing()].into_iter().chain(hub).collect()
+    }
+
+    /// An engine for the version that is current now.
+    fn renewed(&self) -> Result<Arc<dyn Engine>> {
+        let engine = self.connect(self.open(&Progress::silent())?)?;
+        engine.register()?;
+        Ok(Arc::new(engine))
+    }
 }

@@ -102,7 +102,7 @@ enum Command {
 /// What every command gets.
 struct Context {
     home: Home,
-    /// Folder of the operator's node: `--home` itself, else `node` in Sahara's folder.
+    /// Folder of the operator's node: `--home` of its commands, else `node` in Sahara's folder.
     node_home: PathBuf,
     progress: Progress,
     out: Output,
@@ -169,14 +169,9 @@ pub fn main() -> ExitCode {
 }
 
 fn run(cli: Cli) -> Result<()> {
-    let explicit = cli.global.home.is_some();
-    let home = Home::locate(cli.global.home)?;
-    let mut context = Context {
-        node_home: if explicit { home.path().to_owned() } else { home.path().join("node") },
-        home,
-        progress: Progress::new(cli.global.quiet),
-        out: Output::new(cli.global.json),
-    };
+    let (home, node_home) = folders(cli.global.home, matches!(cli.command, Command::Operator(_)))?;
+    let mut context =
+        Context { home, node_home, progress: Progress::new(cli.global.quiet), out: Output::new(cli.global.json) };
     let done = match cli.command {
         Command::Model(command) => model::run(command, &mut context),
         Command::Devnet(command) => devnet::run(command, &mut context),
@@ -193,6 +188,24 @@ fn run(cli: Cli) -> Result<()> {
     };
     context.progress.clear();
     done.and_then(|()| context.out.flush())
+}
+
+/// Sahara's folder and that of the operator's node. For `operator` a folder that is given is the node's: whoever
+/// operates it has their own keys where all other commands look for them.
+fn folders(given: Option<PathBuf>, operator: bool) -> Result<(Home, PathBuf)> {
+    match given {
+        Some(node) if operator => {
+            let node = Home::locate(Some(node))?;
+            let folder = node.path().to_owned();
+            // A service may have no place for Sahara's files; its node needs none.
+            Ok((Home::locate(None).unwrap_or(node), folder))
+        }
+        given => {
+            let home = Home::locate(given)?;
+            let folder = home.path().join("node");
+            Ok((home, folder))
+        }
+    }
 }
 
 #[cfg(test)]

@@ -1,8 +1,10 @@
 //! `sahara model pull | ls | show | rm`; `share.rs` has the commands about models on share nodes.
 
 use clap::{Args, Subcommand, ValueEnum};
+use sahara_mpc::client::SharingRef;
 use serde_json::{Value, json};
 
+use super::output::grouped;
 use super::{Context, share};
 use crate::error::{Error, Result};
 use crate::models::{DEFAULT_MODEL, ModelInfo, Origin, SharedStore, Store};
@@ -15,7 +17,7 @@ pub enum ModelCommand {
     Ls,
     /// Show one model: files, digests, graphs
     Show {
-        /// Name of the model
+        /// Name of the model, or OWNER/NAME of somebody else's
         #[arg(default_value = DEFAULT_MODEL)]
         name: String,
     },
@@ -73,7 +75,10 @@ pub fn run(command: ModelCommand, context: &mut Context) -> Result<()> {
     match command {
         ModelCommand::Pull(args) => pull(&store, &args, context),
         ModelCommand::Ls => list(&store, context),
-        ModelCommand::Show { name } => show(&store, &name, context),
+        ModelCommand::Show { name } => match another(&store, &name, context)? {
+            Some(which) => show_shared(&which, context),
+            None => show(&store, &name, context),
+        },
         ModelCommand::Share(args) => share::share(&args, context),
         ModelCommand::Unshare(args) => share::unshare(&args, context),
         ModelCommand::Shared(args) => share::shared(&args, context),
@@ -95,20 +100,58 @@ fn pull(store: &Store, args: &PullArgs, context: &mut Context) -> Result<()> {
         value["already_here"] = json!(was_here);
         return context.out.value(&value);
     }
-    let what = if was_here { "is already here" } else { "is ready" };
-    context.out.line(&format!("{} {what} (from {})", info.name, info.source))
+    let (what, more) = if was_here { ("is already here", "; --force brings it in again") } else { ("is ready", "") };
+    context.out.folded("", &format!("{} {what} (from {}){more}", info.name, info.source))
 }
 
 fn remove(store: &Store, name: &str, context: &mut Context) -> Result<()> {
-    let (name, bytes) = match name.contains('/') {
-        true => SharedStore::new(&context.home).remove(&name.parse().map_err(Error::user)?)?,
-        false => store.remove(name, &context.progress)?,
+    let (name, bytes) = match another(store, name, context)? {
+        Some(which) => SharedStore::new(&context.home).remove(&which)?,
+        None => store.remove(name, &context.progress)?,
     };
     context.progress.clear();
     if context.out.json() {
         return context.out.value(&json!({"removed": name, "bytes": bytes}));
     }
     context.out.line(&format!("{name} is removed ({:.1} MB)", bytes as f64 / 1e6))
+}
+
+/// Somebody else's model that is meant by a name: OWNER/NAME, or a name that no model of this machine has.
+fn another(store: &Store, name: &str, context: &Context) -> Result<Option<SharingRef>> {
+    if name.contains('/') {
+        return name.parse().map(Some).map_err(Error::user);
+    }
+    if store.has(name) { Ok(None) } else { SharedStore::new(&context.home).named(name) }
+}
+
+/// Shows what is here of somebody else's model; the nodes are not asked.
+fn show_shared(which: &SharingRef, context: &mut Context) -> Result<()> {
+    let (info, folder, compiled) = SharedStore::new(&context.home).here(which)?;
+    let graphs = compiled.buckets().into_iter().map(|bucket| {
+        let graph = compiled.graph(bucket).map_err(|e| Error::fault_from("building a graph of the model", e))?;
+        Ok((bucket, graph.id().to_string(), graph.nodes.len()))
+    });
+    let graphs = graphs.collect::<Result<Vec<_>>>()?;
+    let out = &mut context.out;
+    if out.json() {
+        let listed: Vec<Value> =
+            graphs.iter().map(|(tokens, id, nodes)| json!({"tokens": tokens, "id": id, "nodes": nodes})).collect();
+        return out.value(&json!({
+            "name": info.name, "source": format!("shared by {}", info.owner), "files": [],
+            "sharing": which.to_string(), "version": info.version, "manifest": info.manifest, "folder": folder,
+            "max_tokens": compiled.frontend.max_tokens(), "graphs": listed,
+        }));
+    }
+    out.line(&format!("{}  without weights, version {}", info.name, info.version))?;
+    out.line(&format!("owner    {}", info.owner))?;
+    out.line(&format!("manifest {}", info.manifest))?;
+    out.line(&format!("folder   {}", folder.display()))?;
+    out.line(&format!("reads    {} tokens of a text", compiled.frontend.max_tokens()))?;
+    for (tokens, id, nodes) in &graphs {
+        out.line(&format!("graph    {tokens:>4} tokens  {:>6} nodes", grouped(*nodes as u64)))?;
+        out.line(&format!("         {id}"))?;
+    }
+    Ok(())
 }
 
 fn list(store: &Store, context: &mut Context) -> Result<()> {
@@ -163,7 +206,7 @@ fn show(store: &Store, name: &str, context: &mut Context) -> Result<()> {
     context.out.line(&format!("{}  from {}", model.info.name, model.info.source))?;
     context.out.line(&format!("folder  {}", model.folder.display()))?;
     for file in &model.info.files {
-        context.out.line(&format!("file    {:18} {:>11} bytes", file.name, file.bytes))?;
+        context.out.line(&format!("file    {:34} {:>13} bytes", file.name, grouped(file.bytes)))?;
         context.out.line(&format!("        sha256 {}", file.sha256))?;
     }
     let frontend = &model.compiled.frontend;
@@ -177,9 +220,9 @@ fn show(store: &Store, name: &str, context: &mut Context) -> Result<()> {
         let labels: Vec<String> = classes.labels.iter().map(|label| label.0.escape_debug().to_string()).collect();
         context.out.folded("labels  ", &labels.join(", "))?;
     }
-    context.out.line(&format!("weights {parameters} integers on the share nodes"))?;
+    context.out.line(&format!("weights {} integers on the share nodes", grouped(parameters as u64)))?;
     for (tokens, id, nodes) in &graphs {
-        context.out.line(&format!("graph   {tokens:>4} tokens  {nodes:>5} nodes"))?;
+        context.out.line(&format!("graph   {tokens:>4} tokens  {nodes:>6} nodes", nodes = grouped(*nodes as u64)))?;
         context.out.line(&format!("        {id}"))?;
     }
     Ok(())

@@ -22,11 +22,13 @@ use crate::keys;
 
 #[derive(Subcommand, Debug)]
 #[command(after_help = "\
-The node's folder is --home, else $SAHARA_HOME/node. To set up a node with two
-other operators:
+The node's folder is --home, else $SAHARA_HOME/node. Your own keys, which a new
+node admits, are in both cases those of $SAHARA_HOME, else ~/.sahara, as
+`sahara whoami` prints them. To set up a node with two other operators:
   1. sahara operator init --home ./node --listen 203.0.113.7:7700
   2. exchange the lines that it prints; all three write the same committee.toml
-  3. sahara operator doctor --home ./node
+  3. sahara operator doctor --home ./node     peers that do not run yet are a
+                                              problem until they do
   4. sahara operator run --home ./node")]
 pub enum OperatorCommand {
     /// Make a node's folder: configuration with comments and a key
@@ -147,6 +149,7 @@ fn init(args: &InitArgs, folder: PathBuf, context: &mut Context) -> Result<()> {
             "key": key.to_string(),
             "owners": listed(&config.owners),
             "consumers": listed(&config.consumers),
+            "keys": context.home.path(),
         }));
     }
     context.out.folded("", &format!("the node's folder is {}; look through {FILE} there", folder.display()))?;
@@ -161,7 +164,8 @@ fn init(args: &InitArgs, folder: PathBuf, context: &mut Context) -> Result<()> {
     context.out.line(&format!("key = \"{key}\""))?;
     context.out.line("")?;
     context.out.line(&format!("`owners` in {FILE} says who may share models ({}),", counted(&config.owners)))?;
-    context.out.line(&format!("`consumers` who may ask ({})", counted(&config.consumers)))
+    context.out.line(&format!("`consumers` who may ask ({});", counted(&config.consumers)))?;
+    context.out.folded("", &format!("your own keys are in {}", context.home.path().display()))
 }
 
 fn listed(admission: &Admission) -> Value {

@@ -4,13 +4,16 @@ use std::path::PathBuf;
 
 use clap::Args;
 use sahara_mpc::client::{Assignment, Client, Consumers, Offer, Sharing, SharingName, SharingRef, Visibility};
+use sahara_mpc::identity::PublicKey;
 use serde_json::{Value, json};
 
+use super::signals::stop_when_interrupted;
 use super::{Context, WeightsArg};
-use crate::error::{Error, Result};
+use crate::embedding::wanted;
+use crate::error::{Blame, Error, Result};
 use crate::keys::{self, Role};
 use crate::models::{DEFAULT_MODEL, SharedStore, Store, client_part};
-use crate::network::{self, find_error, sharing_error, sharing_name};
+use crate::network::{self, find_error, percent_of, sharing_error, sharing_name};
 
 #[derive(Args, Debug)]
 #[command(after_help = "\
@@ -22,7 +25,9 @@ Examples:
 The nodes get the weights (masked, unless --weights open) and what a consumer
 needs who never has them. Sharing again under the same name replaces the
 version before; with the same model it only changes who may use it. A
-consumer's key is what `sahara whoami` prints on its machine.")]
+consumer's key is what `sahara whoami` prints on its machine; your own stays on
+the list unless you say --others-only. Ctrl-C before the end leaves the nodes
+with what they had before.")]
 pub struct ShareArgs {
     /// Name of the model
     #[arg(default_value = DEFAULT_MODEL)]
@@ -30,9 +35,12 @@ pub struct ShareArgs {
     /// Whether the share nodes may know the weights
     #[arg(long, value_enum, default_value_t = WeightsArg::Private)]
     weights: WeightsArg,
-    /// Key of a consumer, or 'everyone' [repeatable; default: as before, at first your own]
+    /// Key of a consumer besides your own, or 'everyone' [repeatable; default: as before, at first nobody else]
     #[arg(long, value_name = "KEY")]
     access: Vec<String>,
+    /// Leave your own key off the list of --access
+    #[arg(long, requires = "access")]
+    others_only: bool,
     /// Name to share it under [default: the model's, with `.open` for open weights]
     #[arg(long = "as", value_name = "NAME")]
     name: Option<String>,
@@ -87,17 +95,20 @@ pub fn share(args: &ShareArgs, context: &mut Context) -> Result<()> {
         Some(name) => name.parse().map_err(Error::user)?,
         None => sharing_name(&model.info.name, visibility)?,
     };
+    let own = keys::load(&context.home, Role::Consumer)?.public();
+    let named = consumers(&args.access, own, args.others_only)?;
     let owner = args.nodes.client(context, Role::Owner)?;
+    let stop = stop_when_interrupted();
     context.progress.step("asking the nodes for your model");
     let before = match owner.shared_with(&name) {
         Ok(before) => before,
         Err(sahara_mpc::client::ClientError::Answer(_)) => None, // half an upload: it is replaced
         Err(error) => return Err(sharing_error(&owner, "asking the nodes for your model", error)),
     };
-    let consumers = match (consumers(&args.access)?, &before) {
+    let consumers = match (named, &before) {
         (Some(named), _) => named,
         (None, Some((_, before))) => before.clone(),
-        (None, None) => Consumers::only([keys::load(&context.home, Role::Consumer)?.public()]),
+        (None, None) => Consumers::only([own]),
     };
     let (ids, graphs) = network::graphs(&model)?;
     let root = graphs.first().map_or([0; 32], |graph| graph.weights_root);
@@ -107,6 +118,7 @@ pub fn share(args: &ShareArgs, context: &mut Context) -> Result<()> {
     };
     let (sharing, sent) = match before {
         Some((sharing, listed)) if !args.force && same(&sharing) => {
+            wanted(&stop)?;
             if listed != consumers {
                 let changing = "changing who may use your model";
                 owner.set_consumers(&name, consumers.clone()).map_err(|e| sharing_error(&owner, changing, e))?;
@@ -126,15 +138,25 @@ pub fn share(args: &ShareArgs, context: &mut Context) -> Result<()> {
                 client_part: Some(&part),
             };
             let doing = format!("sharing {} among the nodes", model.info.name);
-            context.progress.step(&doing);
-            (owner.share(&offer, &|_, _| ()).map_err(|e| sharing_error(&owner, &doing, e))?, true)
+            let report = percent_of(&context.progress, &doing);
+            let done = owner.until(stop).share(&offer, &report);
+            let done = done.map_err(|e| sharing_error(&owner, &doing, e)).map_err(|error| match error.blame() {
+                Blame::Stopped => error.saying("interrupted: the nodes have what they had before"),
+                _ => error,
+            });
+            (done?, true)
         }
     };
     context.progress.clear();
-    shown(&sharing, &consumers, sent, context)
+    shown(&sharing, (&consumers, own), sent, context)
 }
 
-fn shown(sharing: &Sharing, consumers: &Consumers, sent: bool, context: &mut Context) -> Result<()> {
+fn shown(
+    sharing: &Sharing,
+    (consumers, own): (&Consumers, PublicKey),
+    sent: bool,
+    context: &mut Context,
+) -> Result<()> {
     let manifest = sharing.manifest();
     let which = SharingRef::Named(manifest.owner, manifest.name.clone());
     if context.out.json() {
@@ -155,32 +177,46 @@ fn shown(sharing: &Sharing, consumers: &Consumers, sent: bool, context: &mut Con
     }
     let what = if sent { "is shared" } else { "is shared already" };
     context.out.line(&format!("{} {what}, version {}", manifest.name, manifest.version))?;
-    let who = match consumers {
-        Consumers::Everyone => "whoever the nodes serve".to_owned(),
-        Consumers::Only(keys) if keys.len() == 1 => "one key".to_owned(),
-        Consumers::Only(keys) => format!("{} keys", keys.len()),
-    };
-    context.out.line(&format!("for {who}, who ask it with"))?;
+    context.out.line(&format!("for {}; it is asked by", listed(consumers, own)))?;
     context.out.line("")?;
-    context.out.line(&format!("sahara embed --model \\\n  {which} \\\n  --committee FILE \"good morning\""))
+    context.out.line("sahara embed --committee FILE \"good morning\" --model \\")?;
+    context.out.line(&which.to_string())
 }
 
-fn consumers(named: &[String]) -> Result<Option<Consumers>> {
+/// Who may ask, in words for the owner.
+fn listed(consumers: &Consumers, own: PublicKey) -> String {
+    let Consumers::Only(keys) = consumers else { return "whoever the nodes serve".to_owned() };
+    let others = keys.iter().filter(|key| **key != own).count();
+    let text = |count: usize, one: &str, many: &str| match count {
+        1 => format!("one {one}"),
+        count => format!("{count} {many}"),
+    };
+    match (keys.contains(&own), others) {
+        (true, 0) => "your own key only".to_owned(),
+        (true, others) => format!("your own key and {}", text(others, "other", "others")),
+        (false, others) => format!("{}, your own not among them", text(others, "key", "keys")),
+    }
+}
+
+/// The consumers that were named, if any were. The owner's `own` key is among them unless that is not wanted: who shares a
+/// model with others does not mean to lose it.
+fn consumers(named: &[String], own: PublicKey, others_only: bool) -> Result<Option<Consumers>> {
     if named.is_empty() {
         return Ok(None);
     }
     if named.iter().any(|name| name == "everyone") {
-        return if named.len() == 1 {
+        return if named.len() == 1 && !others_only {
             Ok(Some(Consumers::Everyone))
         } else {
-            Err(Error::user("--access everyone leaves no room for further keys"))
+            Err(Error::user("--access everyone leaves no room for further keys, nor for --others-only"))
         };
     }
     let keys: Result<Vec<_>> = named
         .iter()
         .map(|name| name.parse().map_err(|why| Error::user(format!("--access: {why}, or `everyone`"))))
         .collect();
-    Ok(Some(Consumers::only(keys?)))
+    let listed = Consumers::only(keys?);
+    Ok(Some(if others_only { listed } else { listed.with(own) }))
 }
 
 /// Takes a model back from the nodes.
@@ -241,8 +277,8 @@ pub fn shared(args: &SharedArgs, context: &mut Context) -> Result<()> {
         let whose = if entry.owner == own { "yours" } else { "for you" };
         let weights = if entry.visibility == Visibility::Open { "open" } else { "private" };
         let what = format!("version {}, {weights} weights, {whose}", entry.version);
-        context.out.line(&format!("{}  {what}", entry.name))?;
-        context.out.line(&format!("  {}/{}", entry.owner, entry.name))?;
+        context.out.line(&format!("{}/{}", entry.owner, entry.name))?;
+        context.out.line(&format!("    {what}"))?;
     }
     Ok(())
 }
@@ -266,13 +302,25 @@ mod tests {
     use super::*;
 
     #[test]
-    fn access_is_keys_or_everyone() {
-        let key = "11".repeat(32);
-        assert_eq!(consumers(&[]).unwrap(), None);
-        assert_eq!(consumers(&["everyone".into()]).unwrap(), Some(Consumers::Everyone));
-        assert_eq!(consumers(&[key.clone(), key.clone()]).unwrap(), Some(Consumers::only([key.parse().unwrap()])));
-        for wrong in [vec!["everyone".to_owned(), key], vec!["bob".to_owned()]] {
-            assert_eq!(consumers(&wrong).unwrap_err().exit_code(), 2);
+    fn access_is_keys_or_everyone_and_the_owner_keeps_its_own() {
+        let [key, own] = [PublicKey([0x11; 32]), PublicKey([0x22; 32])];
+        let text = key.to_string();
+        let read = |named: &[&str], others_only| {
+            consumers(&named.iter().map(|&name| name.to_owned()).collect::<Vec<_>>(), own, others_only)
+        };
+        assert_eq!(read(&[], false).unwrap(), None);
+        assert_eq!(read(&["everyone"], false).unwrap(), Some(Consumers::Everyone));
+        assert_eq!(read(&[&text, &text], false).unwrap(), Some(Consumers::only([key, own])));
+        assert_eq!(read(&[&text], true).unwrap(), Some(Consumers::only([key])));
+        for (wrong, others_only) in [(&["everyone", &text][..], false), (&["bob"], false), (&["everyone"], true)] {
+            assert_eq!(read(wrong, others_only).unwrap_err().exit_code(), 2);
+        }
+        for (keys, words) in [
+            (vec![own], "your own key only"),
+            (vec![own, key], "your own key and one other"),
+            (vec![key], "one key, your own not among them"),
+        ] {
+            assert_eq!(listed(&Consumers::only(keys), own), words);
         }
     }
 }

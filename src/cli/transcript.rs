@@ -8,6 +8,7 @@ use sahara_mpc::transcript::{DIRECTIONS, DealtRecord, JobRecord, Verdict, verify
 use serde_json::{Value, json};
 
 use super::Context;
+use super::output::{grouped, moment};
 use crate::error::{Error, Result};
 
 /// A record is a few dozen kilobytes; nothing longer is read.
@@ -93,7 +94,7 @@ fn show_job(record: &JobRecord, context: &mut Context) -> Result<()> {
         out.line(&format!("job        {}", session.job))?;
         out.line(&format!("record of  {}", role(record.owner())))?;
         out.folded("outcome    ", record.failure.as_deref().unwrap_or("answered"))?;
-        out.line(&format!("ended      {} ms after 1970", record.at_millis))?;
+        out.line(&format!("ended      {}", moment(record.at_millis)))?;
         out.line(&format!("manifest   {}", session.task.manifest))?;
         out.line(&format!("graph      {}", session.task.graph))?;
         out.line(&format!("committee  {}", hex(&session.committee)))?;
@@ -105,7 +106,7 @@ fn show_job(record: &JobRecord, context: &mut Context) -> Result<()> {
         out.line(&format!("pack       {}", session.pack))?;
         out.line(&format!("rounds     {}, of which both have signed {}", end.rounds, record.signed_by_both()))?;
         for (direction, name) in DIRECTIONS.iter().enumerate() {
-            out.line(&format!("{name:<16} {} bytes", end.bytes[direction]))?;
+            out.line(&format!("{name:<16} {} bytes", grouped(end.bytes[direction])))?;
             out.line(&format!("  head     {}", hex(&end.heads[direction])))?;
         }
         let verdict = if faults.is_empty() { "all hold".to_owned() } else { faults.join("; ") };

@@ -15,11 +15,16 @@ pub fn run(context: &mut Context) -> Result<()> {
     }
     context.out.line(&consumer)?;
     context.out.line("")?;
-    context.out.line("That is the key you ask with. The operator of a node admits it by this line of")?;
-    context.out.line("node.toml (beside others' keys), and you to share models by the second one:")?;
+    context.out.line("That is the key you ask with. The operator of a node admits it by the first of")?;
+    context.out.line("these lists in node.toml (beside others' keys), and the key you share models")?;
+    context.out.line("with by the second:")?;
     context.out.line("")?;
-    context.out.line(&asks)?;
-    context.out.line(&shares)
+    for (list, key) in [("consumers", &consumer), ("owners", &owner)] {
+        context.out.line(&format!("{list} = ["))?;
+        context.out.line(&format!("    \"{key}\","))?;
+        context.out.line("]")?;
+    }
+    Ok(())
 }
 
 /// The line of a node's configuration that admits a key.

@@ -4,8 +4,9 @@ use std::time::Instant;
 
 use super::load::work;
 use super::openai::{EmbeddingRequest, EmbeddingResponse, Input, parse_request};
+use super::served::Failure;
 use super::*;
-use crate::embedding::{Embedding, Query, Stop};
+use crate::embedding::{Embedding, Engine, Query, Stop};
 
 /// Most tokens of one request, as with OpenAI: bounds what one request can make the nodes do.
 pub(super) const MAX_TOKENS: usize = 300_000;
@@ -41,30 +42,35 @@ async fn embed(gateway: &Arc<Gateway>, client: SocketAddr, body: Body) -> Result
     let body = read_body(body).await?;
     let request = parse_request(&body)?;
     drop(body);
-    if request.model != gateway.model {
-        return Err(ApiError::unknown_model(&request.model, &gateway.model));
-    }
+    gateway.check_model(&request.model)?;
     let gateway = gateway.clone();
     work(place, move |stop| {
-        let EmbeddingRequest { inputs, format, ignored, dimensions, .. } = request;
-        if gateway.engine.classes().is_some() {
-            let why = format!("'{}' is a classifier, it has no embeddings: ask /v1/rerank.", gateway.model);
-            return Err(ApiError::invalid("model", why));
-        }
-        check_dimensions(dimensions, gateway.engine.dimensions())?;
-        let texts = texts(&gateway, inputs, stop)?;
-        let mut answers: Vec<Embedding> = Vec::with_capacity(texts.len());
-        gateway
-            .engine
-            .embed_until(&texts, stop, &mut |answer| {
-                answers.push(answer);
-                Ok(())
-            })
-            .map_err(|error| engine_error(&error))?;
+        let answers = gateway.served.answer(|engine| answers(&gateway, engine, &request, stop))?;
         let (texts, tokens) = (answers.len(), answers.iter().map(|answer| answer.tokens).sum());
-        Ok(Answered { body: EmbeddingResponse::new(&gateway.model, answers, format), texts, tokens, ignored })
+        let body = EmbeddingResponse::new(&gateway.model, answers, request.format);
+        Ok(Answered { body, texts, tokens, ignored: request.ignored })
     })
     .await
+}
+
+fn answers(
+    gateway: &Gateway,
+    engine: &dyn Engine,
+    request: &EmbeddingRequest,
+    stop: &Stop,
+) -> Result<Vec<Embedding>, Failure> {
+    if engine.classes().is_some() {
+        let why = format!("'{}' is a classifier, it has no embeddings: ask /v1/rerank.", gateway.model);
+        return Err(ApiError::invalid("model", why).into());
+    }
+    check_dimensions(request.dimensions, engine.dimensions())?;
+    let texts = texts(engine, &request.inputs, gateway.token_arrays, stop)?;
+    let mut answers: Vec<Embedding> = Vec::with_capacity(texts.len());
+    engine.embed_until(&texts, stop, &mut |answer| {
+        answers.push(answer);
+        Ok(())
+    })?;
+    Ok(answers)
 }
 
 fn check_dimensions(asked: Option<u64>, own: usize) -> Result<(), ApiError> {
@@ -78,27 +84,32 @@ fn check_dimensions(asked: Option<u64>, own: usize) -> Result<(), ApiError> {
 }
 
 /// The texts of the inputs, none of them longer than the model reads.
-fn texts(gateway: &Gateway, inputs: Vec<Input>, stop: &Stop) -> Result<Vec<String>, ApiError> {
+fn texts(
+    engine: &dyn Engine,
+    inputs: &[Input],
+    token_arrays: TokenArrays,
+    stop: &Stop,
+) -> Result<Vec<String>, Failure> {
     let mut tokens = 0;
     let mut texts = Vec::with_capacity(inputs.len());
-    for (index, input) in inputs.into_iter().enumerate() {
-        crate::embedding::wanted(stop).map_err(|error| engine_error(&error))?;
+    for (index, input) in inputs.iter().enumerate() {
+        crate::embedding::wanted(stop)?;
         let text = match input {
-            Input::Text(text) => text,
-            Input::Tokens(ids) => tokens::text_of(index, &ids, gateway.token_arrays, gateway.engine.as_ref())?,
+            Input::Text(text) => text.clone(),
+            Input::Tokens(ids) => tokens::text_of(index, ids, token_arrays, engine)?,
         };
-        let length = gateway.engine.length(index, &Query::from(&text)).map_err(|error| engine_error(&error))?;
+        let length = engine.length(index, &Query::from(&text))?;
         if length.truncated {
             let why = format!(
                 "This model's maximum context length is {} tokens, and 'input' {index} is longer: split it into passages.",
                 length.tokens
             );
-            return Err(ApiError { code: Some("context_length_exceeded"), ..ApiError::invalid("input", why) });
+            return Err(ApiError { code: Some("context_length_exceeded"), ..ApiError::invalid("input", why) }.into());
         }
         tokens += length.tokens;
         if tokens > MAX_TOKENS {
             let why = format!("'input' has more than {MAX_TOKENS} tokens in all: send fewer texts at once.");
-            return Err(ApiError { code: Some("max_tokens_per_request"), ..ApiError::invalid("input", why) });
+            return Err(ApiError { code: Some("max_tokens_per_request"), ..ApiError::invalid("input", why) }.into());
         }
         texts.push(text);
     }
@@ -121,6 +132,9 @@ pub(super) fn with_warning(mut response: Response, ignored: &[String]) -> Respon
 pub fn engine_error(error: &Error) -> ApiError {
     match error.blame() {
         Blame::User => ApiError::invalid("input", error.report()),
+        Blame::Missing => ApiError::no_model(error.report()),
+        // A client that asks again is answered by the other version.
+        Blame::Changed => ApiError::plain(503, "model_changed", error.report()),
         Blame::Unreachable => ApiError::plain(503, "network_unavailable", error.report()),
         // Nobody is there to read this one.
         Blame::Stopped => ApiError::plain(499, "client_closed_request", "The client has hung up."),

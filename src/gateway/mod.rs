@@ -7,7 +7,9 @@ mod embeddings;
 mod load;
 mod metrics;
 mod openai;
+mod page;
 mod rerank;
+mod served;
 mod sockets;
 mod tokens;
 
@@ -27,9 +29,9 @@ use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 
 pub use access::Origins;
+pub use served::{Renew, Served};
 pub use tokens::TokenArrays;
 
-use crate::embedding::Engine;
 use crate::error::{Blame, Error, Result};
 use access::Sender;
 use load::Load;
@@ -63,11 +65,14 @@ pub struct GatewayConfig {
     pub requests_per_client: u16,
     /// Name of the model that is served.
     pub model: String,
+    /// Other names by which clients may ask for it: see [`Listening::also_as`].
+    pub also: Vec<String>,
 }
 
 struct Gateway {
-    engine: Arc<dyn Engine>,
+    served: Served,
     model: String,
+    also: Vec<String>,
     created: u64,
     origins: Origins,
     token_arrays: TokenArrays,
@@ -91,9 +96,14 @@ impl Listening {
         self.address
     }
 
+    /// Lets clients ask for the model by these names, too.
+    pub fn also_as(&mut self, names: Vec<String>) {
+        self.config.also.extend(names);
+    }
+
     /// Serves until `stop` resolves; what is running then gets a while to end.
-    pub async fn serve(self, engine: Arc<dyn Engine>, stop: impl Future<Output = ()>) {
-        let router = router(engine, self.config, self.address.ip().is_loopback());
+    pub async fn serve(self, served: Served, stop: impl Future<Output = ()>) {
+        let router = router(served, self.config, self.address.ip().is_loopback());
         let connections = sockets::serve(self.listener, router, sockets::Limits::default(), stop).await;
         // Whoever is not done by then is left.
         let _ = tokio::time::timeout(GRACE, connections.ended()).await;
@@ -124,11 +134,22 @@ fn check_address(listen: SocketAddr, allow_remote: bool) -> Result<()> {
     )))
 }
 
-fn router(engine: Arc<dyn Engine>, config: GatewayConfig, loopback_only: bool) -> Router {
+impl Gateway {
+    /// Whether a client that asks for `model` asks for the one that is served.
+    fn check_model(&self, model: &str) -> Result<(), ApiError> {
+        match model == self.model || self.also.iter().any(|name| name == model) {
+            true => Ok(()),
+            false => Err(ApiError::unknown_model(model, &self.model)),
+        }
+    }
+}
+
+fn router(served: Served, config: GatewayConfig, loopback_only: bool) -> Router {
     let metrics = Arc::new(Metrics::default());
     let gateway = Arc::new(Gateway {
-        engine,
+        served,
         model: config.model,
+        also: config.also,
         created: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs()),
         origins: config.origins,
         token_arrays: config.token_arrays,
@@ -138,8 +159,10 @@ fn router(engine: Arc<dyn Engine>, config: GatewayConfig, loopback_only: bool) -
         loopback_only,
     });
     Router::new()
+        .route("/", get(page::show))
         .route("/v1/models", get(list_models))
-        .route("/v1/models/{id}", get(show_model))
+        // A name may have an owner in front, with a slash between.
+        .route("/v1/models/{*id}", get(show_model))
         .route("/v1/embeddings", post(embeddings::answer))
         .route("/v1/rerank", post(rerank::answer))
         .route("/v2/rerank", post(rerank::answer))
@@ -196,8 +219,8 @@ async fn list_models(State(gateway): State<Arc<Gateway>>) -> Response {
 }
 
 async fn show_model(State(gateway): State<Arc<Gateway>>, Path(id): Path<String>) -> Response {
-    if id != gateway.model {
-        return refuse(&ApiError::unknown_model(&id, &gateway.model));
+    if let Err(error) = gateway.check_model(&id) {
+        return refuse(&error);
     }
     axum::Json(openai::model_object(&gateway.model, gateway.created)).into_response()
 }
@@ -207,7 +230,7 @@ async fn healthz(State(gateway): State<Arc<Gateway>>) -> Response {
     let Ok(turn) = gateway.health_checks.clone().acquire_owned().await else {
         return unhealthy("the gateway is closing");
     };
-    let engine = gateway.engine.clone();
+    let engine = gateway.served.engine();
     // The turn lasts as long as the question: whoever hangs up has still asked it.
     let health = tokio::task::spawn_blocking(move || {
         let _turn = turn;

@@ -76,13 +76,13 @@ impl ApiError {
 
     /// The model asked for is not served here.
     pub fn unknown_model(asked: &str, served: &str) -> Self {
-        let asked: String = asked.chars().take(100).collect();
-        Self {
-            status: 404,
-            message: format!("The model '{asked}' does not exist here; this gateway serves '{served}'."),
-            param: Some("model".to_owned()),
-            code: Some("model_not_found"),
-        }
+        let asked: String = asked.chars().take(200).collect();
+        Self::no_model(format!("The model '{asked}' does not exist here; this gateway serves '{served}'."))
+    }
+
+    /// The model asked for is not to be had.
+    pub fn no_model(message: impl Into<String>) -> Self {
+        Self { status: 404, message: message.into(), param: Some("model".to_owned()), code: Some("model_not_found") }
     }
 
     /// The body to send.

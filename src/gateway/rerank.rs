@@ -5,11 +5,12 @@ use std::time::Instant;
 
 use serde_json::{Value, json};
 
-use super::embeddings::{MAX_TOKENS, engine_error, with_warning};
+use super::embeddings::{MAX_TOKENS, with_warning};
 use super::load::work;
 use super::openai::shown;
+use super::served::Failure;
 use super::*;
-use crate::embedding::{MAX_TEXT_BYTES, Query, Stop};
+use crate::embedding::{Engine, MAX_TEXT_BYTES, Query, Stop};
 
 /// Most documents of one request, as with Cohere.
 const MAX_DOCUMENTS: usize = 1000;
@@ -53,52 +54,49 @@ type Ranked = (Value, usize, usize, Vec<String>);
 async fn rank(gateway: &Arc<Gateway>, client: SocketAddr, body: Body) -> Result<Ranked, ApiError> {
     let place = gateway.load.enter(client.ip())?;
     let request = parse(&read_body(body).await?)?;
-    if let Some(model) = request.model.as_ref().filter(|model| ***model != *gateway.model) {
-        return Err(ApiError::unknown_model(model, &gateway.model));
+    if let Some(model) = &request.model {
+        gateway.check_model(model)?;
     }
     let gateway = gateway.clone();
-    work(place, move |stop| ranked(&gateway, request, stop)).await
+    work(place, move |stop| gateway.served.answer(|engine| ranked(&gateway, engine, &request, stop))).await
 }
 
-fn ranked(gateway: &Gateway, request: Request, stop: &Stop) -> Result<Ranked, ApiError> {
-    let engine = gateway.engine.as_ref();
+fn ranked(gateway: &Gateway, engine: &dyn Engine, request: &Request, stop: &Stop) -> Result<Ranked, Failure> {
     let Some(classes) = engine.classes().filter(|classes| classes.labels.len() == 1) else {
         let why = format!("'{}' is no cross-encoder with one output, so it cannot rank documents.", gateway.model);
-        return Err(ApiError::invalid("model", why));
+        return Err(ApiError::invalid("model", why).into());
     };
     let Request { query, documents, top, return_documents, ignored, .. } = request;
     let pair = |document: &Arc<str>| Query { text: query.clone(), pair: Some(document.clone()), prompt: None };
     let pairs: Vec<Query> = documents.iter().map(pair).collect();
     let mut tokens = 0;
     for (index, pair) in pairs.iter().enumerate() {
-        crate::embedding::wanted(stop).map_err(|error| engine_error(&error))?;
-        tokens += engine.length(index, pair).map_err(|error| engine_error(&error))?.tokens;
+        crate::embedding::wanted(stop)?;
+        tokens += engine.length(index, pair)?.tokens;
         if tokens > MAX_TOKENS {
             let why = format!("'documents' have more than {MAX_TOKENS} tokens in all: send fewer at once.");
-            return Err(ApiError { code: Some("max_tokens_per_request"), ..ApiError::invalid("documents", why) });
+            return Err(ApiError { code: Some("max_tokens_per_request"), ..ApiError::invalid("documents", why) }.into());
         }
     }
     let mut scores = Vec::with_capacity(pairs.len());
     let mut cut = Vec::new();
-    engine
-        .answer_until(&pairs, stop, &mut |answer| {
-            if answer.truncated {
-                cut.push(answer.index);
-            }
-            scores.push((answer.index, classes.relevance(&answer.vector).unwrap_or_default()));
-            Ok(())
-        })
-        .map_err(|error| engine_error(&error))?;
+    engine.answer_until(&pairs, stop, &mut |answer| {
+        if answer.truncated {
+            cut.push(answer.index);
+        }
+        scores.push((answer.index, classes.relevance(&answer.vector).unwrap_or_default()));
+        Ok(())
+    })?;
     // Equal scores keep the order of the documents.
     scores.sort_by(|a, b| b.1.total_cmp(&a.1));
     let result = |&(index, score): &(usize, f32)| {
         let mut result = json!({"index": index, "relevance_score": score});
-        if return_documents {
+        if *return_documents {
             result["document"] = json!({"text": documents[index].as_ref()});
         }
         result
     };
-    let results: Vec<Value> = scores.iter().take(top).map(result).collect();
+    let results: Vec<Value> = scores.iter().take(*top).map(result).collect();
     let said = |index: &usize| {
         format!("document {index} is longer than the model reads with this query: its end was left out")
     };
@@ -113,7 +111,7 @@ fn ranked(gateway: &Gateway, request: Request, stop: &Stop) -> Result<Ranked, Ap
         "id": id, "object": "list", "model": gateway.model, "results": results, "meta": meta,
         "usage": {"prompt_tokens": tokens, "total_tokens": tokens},
     });
-    Ok((value, documents.len(), tokens, ignored))
+    Ok((value, documents.len(), tokens, ignored.clone()))
 }
 
 /// Fields that other servers have and that would change the answer.

@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::*;
-use crate::embedding::{Embedding, Length, Query, Sink, Stop, check_queries, wanted};
+use crate::embedding::{Embedding, Engine, Length, Query, Sink, Stop, check_queries, wanted};
 use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -24,6 +24,7 @@ impl Engine for Lengths {
             match text.as_ref() {
                 "away" => return Err(Error::unreachable("cannot connect to node 1")),
                 "down" => return Err(Error::fault("node 2 did not answer in round 7")),
+                "gone" => return Err(Error::missing("m is not on the nodes any more")),
                 "slow" => {
                     while !stop.is_set() {
                         std::thread::sleep(Duration::from_millis(2));
@@ -61,13 +62,14 @@ fn config(listen: SocketAddr) -> GatewayConfig {
         token_arrays: TokenArrays::Model,
         requests_per_client: 4,
         model: "m".into(),
+        also: vec!["owner/m".into()],
     }
 }
 
 async fn start_with(engine: Arc<Lengths>) -> SocketAddr {
     let listening = bind(config(([127, 0, 0, 1], 0).into())).await.unwrap();
     let address = listening.address();
-    tokio::spawn(listening.serve(engine, std::future::pending()));
+    tokio::spawn(listening.serve(Served::only(engine), std::future::pending()));
     address
 }
 
@@ -145,6 +147,7 @@ async fn refusals_have_openais_shape() {
         (r#"{"model":"m","input":[[3],[77]]}"#, 400, "invalid_value", Some("input")),
         (r#"{"model":"m","input":"a","input_type":"query"}"#, 400, "unsupported_parameter", Some("input_type")),
         (r#"{"model":"other","input":"a"}"#, 404, "model_not_found", Some("model")),
+        (r#"{"model":"owner/m","input":"gone"}"#, 404, "model_not_found", Some("model")),
         (r#"{"model":"m","input":"down"}"#, 502, "network_error", None),
         (r#"{"model":"m","input":"away"}"#, 503, "network_unavailable", None),
     ] {
@@ -263,8 +266,13 @@ async fn models_health_and_unknown_pages() {
     let address = start().await;
     let (status, body) = fetch(address, "/v1/models", "127.0.0.1:9").await;
     assert!(status == 200 && body.contains("\"id\":\"m\""));
-    assert_eq!(fetch(address, "/v1/models/m", "localhost").await.0, 200);
+    for name in ["m", "owner/m", "owner%2Fm"] {
+        assert_eq!(fetch(address, &format!("/v1/models/{name}"), "localhost").await.0, 200, "{name}");
+    }
     assert_eq!(fetch(address, "/v1/models/x", "localhost").await.0, 404);
+    let (status, page) = fetch(address, "/", "localhost:8321").await;
+    assert!(status == 200 && page.contains("http://localhost:8321/v1") && page.contains("<code>m</code>"), "{page}");
+    assert_eq!(fetch(address, "/", "evil.example").await.0, 403);
     assert_eq!(fetch(address, "/healthz", "[::1]:80").await.0, 200);
     assert_eq!(fetch(address, "/nothing", "localhost").await.0, 404);
     assert_eq!(fetch(address, "/v1/embeddings", "localhost").await.0, 405);
@@ -320,7 +328,7 @@ async fn health_is_asked_a_few_times_at_once_whoever_hangs_up() {
     let engine = Arc::<Ailing>::default();
     let listening = bind(config(([127, 0, 0, 1], 0).into())).await.unwrap();
     let address = listening.address();
-    tokio::spawn(listening.serve(engine.clone(), std::future::pending()));
+    tokio::spawn(listening.serve(Served::only(engine.clone()), std::future::pending()));
     for round in 0..3 {
         let mut clients = Vec::new();
         for _ in 0..HEALTH_CHECKS {
@@ -379,7 +387,7 @@ impl Engine for Relevance {
 async fn documents_are_ranked_by_a_cross_encoder_and_by_nothing_else() {
     let listening = bind(config(([127, 0, 0, 1], 0).into())).await.unwrap();
     let address = listening.address();
-    tokio::spawn(listening.serve(Arc::new(Relevance::default()), std::future::pending()));
+    tokio::spawn(listening.serve(Served::only(Arc::new(Relevance::default())), std::future::pending()));
     let rerank = |body: &str| post(body, "").replacen("/v1/embeddings", "/v1/rerank", 1);
     let body = r#"{"model":"m","query":"q","documents":["ab","a",{"text":"abcd"}],"top_n":2,"return_documents":true}"#;
     let (status, _, answer) = send(address, rerank(body)).await;
@@ -394,4 +402,68 @@ async fn documents_are_ranked_by_a_cross_encoder_and_by_nothing_else() {
     let embeddings_only = start().await;
     let (status, _, answer) = send(embeddings_only, rerank(r#"{"query":"q","documents":["a"]}"#)).await;
     assert!(status == 400 && answer.contains("no cross-encoder"), "{answer}");
+}
+
+/// Answers with the number of its version, as long as it is the one that is current.
+struct Version {
+    number: usize,
+    current: Arc<AtomicUsize>,
+}
+
+impl Engine for Version {
+    fn answer_until(&self, queries: &[Query], _: &Stop, sink: Sink<'_>) -> Result<()> {
+        for index in 0..queries.len() {
+            // The last text of a request finds another version than the first.
+            if self.number < self.current.load(Ordering::SeqCst) && index + 1 == queries.len() {
+                return Err(Error::changed("the owner has shared another version of m meanwhile"));
+            }
+            sink(Embedding { index, tokens: 3, truncated: false, vector: vec![self.number as f32], integers: vec![] })?;
+        }
+        Ok(())
+    }
+
+    fn length(&self, _: usize, _: &Query) -> Result<Length> {
+        Ok(Length { tokens: 3, truncated: false })
+    }
+
+    fn text_of(&self, _: &[u32]) -> Option<String> {
+        None
+    }
+
+    fn dimensions(&self) -> usize {
+        1
+    }
+}
+
+#[tokio::test]
+async fn another_version_of_the_model_is_served_without_a_new_start() {
+    let current = Arc::new(AtomicUsize::new(1));
+    let renewals = Arc::new(AtomicUsize::new(0));
+    let version = |current: &Arc<AtomicUsize>, number| Arc::new(Version { number, current: current.clone() });
+    let first = version(&current, 1);
+    let renew = {
+        let (current, renewals) = (current.clone(), renewals.clone());
+        move || -> Result<Arc<dyn Engine>> {
+            renewals.fetch_add(1, Ordering::SeqCst);
+            match current.load(Ordering::SeqCst) {
+                3 => Err(Error::missing("the nodes have no m for your key")),
+                number => Ok(version(&current, number)),
+            }
+        }
+    };
+    let listening = bind(config(([127, 0, 0, 1], 0).into())).await.unwrap();
+    let address = listening.address();
+    tokio::spawn(listening.serve(Served::renewed_by(first, Box::new(renew)), std::future::pending()));
+    let ask = || embed(address, r#"{"model":"m","input":["a","b"]}"#);
+    let numbers = |value: &Value| [0, 1].map(|i| value["data"][i]["embedding"][0].as_f64().unwrap());
+    assert_eq!(numbers(&ask().await.1), [1.0, 1.0]);
+    current.store(2, Ordering::SeqCst);
+    assert_eq!(numbers(&ask().await.1), [2.0, 2.0], "a request is answered by one version");
+    assert_eq!(numbers(&ask().await.1), [2.0, 2.0]);
+    assert_eq!(renewals.load(Ordering::SeqCst), 1, "once for all requests");
+    current.store(3, Ordering::SeqCst);
+    let (status, value) = ask().await;
+    assert_eq!((status, value["error"]["code"].as_str()), (404, Some("model_not_found")), "taken back");
+    current.store(4, Ordering::SeqCst);
+    assert_eq!(numbers(&ask().await.1), [4.0, 4.0], "and shared again");
 }

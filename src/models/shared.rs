@@ -3,20 +3,23 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use sahara_circuits::model::CompiledModel;
 use sahara_mpc::client::{Client, Committee, GraphId, OwnerKey, Sharing, SharingName, SharingRef};
 use sahara_mpc::manifest::{MAX_MANIFEST, SignedManifest};
 
 use super::{Model, ModelInfo, SOURCE_FORMAT, SharedModel, TEMPORARY, bytes_below, client_part, replace};
-use crate::error::{Error, Result};
+use crate::error::{Blame, Error, Result};
 use crate::home::{Home, create_private_dir, write_atomic};
 use crate::keys::{self, Role};
-use crate::network::find_error;
+use crate::network::{find_error, not_for_us};
 use crate::progress::Progress;
 
 /// File of the signed manifest beside the client part's files.
 const MANIFEST: &str = "manifest";
+/// After how long a temporary folder is nobody's any more.
+const ABANDONED: Duration = Duration::from_secs(3600);
 
 /// What is known of somebody else's model here.
 #[derive(Clone, Debug)]
@@ -52,14 +55,7 @@ impl SharedStore {
         for owner in entries(&self.folder)? {
             for place in entries(&owner)? {
                 // What cannot be read is fetched again when it is asked for.
-                let Some(signed) = stored(&place) else { continue };
-                let manifest = signed.manifest();
-                found.push(SharedInfo {
-                    owner: manifest.owner,
-                    name: manifest.name.to_string(),
-                    version: manifest.version,
-                    manifest: signed.id().to_string(),
-                });
+                found.extend(stored(&place).as_ref().map(about));
             }
         }
         found.sort_by(|a, b| (a.owner, &a.name).cmp(&(b.owner, &b.name)));
@@ -102,6 +98,20 @@ impl SharedStore {
         Ok((load(&place, &sharing, which)?, true))
     }
 
+    /// What is here of somebody else's model: what is known of it, its folder and its client part.
+    ///
+    /// # Errors
+    /// When it is not here, or cannot be read.
+    pub fn here(&self, which: &SharingRef) -> Result<(SharedInfo, PathBuf, CompiledModel)> {
+        let missing = || Error::user(format!("nothing is here of {which}: fetch it with `sahara model get {which}`"));
+        let SharingRef::Named(owner, name) = which else { return Err(missing()) };
+        let place = self.place(owner, name);
+        let signed = stored(&place).ok_or_else(missing)?;
+        let compiled = CompiledModel::load_client(&place)
+            .map_err(|e| Error::wrap(&format!("opening the client part of {which}"), Blame::User, e))?;
+        Ok((about(&signed), place, compiled))
+    }
+
     /// Removes what is here of somebody else's model. Its name, and how many bytes it had.
     ///
     /// # Errors
@@ -125,6 +135,7 @@ impl SharedStore {
     fn fetch(&self, client: &Client, sharing: &Sharing, place: &Path, progress: &Progress) -> Result<()> {
         let owner = place.parent().unwrap_or(&self.folder);
         create_private_dir(owner)?;
+        remove_abandoned(owner);
         let doing = format!("fetching what is needed to ask {}", sharing.manifest().name);
         progress.step(&doing);
         let bytes = client.client_part(sharing, &mut |_, _| ()).map_err(|e| find_error(client, e))?;
@@ -145,9 +156,8 @@ impl SharedStore {
 /// Loads a client part and compares it with what the owner has signed.
 fn load(folder: &Path, sharing: &Sharing, which: &SharingRef) -> Result<Model> {
     let manifest = sharing.manifest();
-    let compiled = CompiledModel::load_client(folder).map_err(|e| {
-        Error::wrap(&format!("opening the client part of {}", manifest.name), crate::error::Blame::User, e)
-    })?;
+    let compiled = CompiledModel::load_client(folder)
+        .map_err(|e| Error::wrap(&format!("opening the client part of {}", manifest.name), Blame::User, e))?;
     let source = format!("shared by {}", manifest.owner);
     let info = ModelInfo { format: SOURCE_FORMAT, name: manifest.name.to_string(), source, files: Vec::new() };
     let shared = Some(SharedModel { which: which.clone(), visibility: manifest.visibility() });
@@ -161,6 +171,28 @@ fn load(folder: &Path, sharing: &Sharing, which: &SharingRef) -> Result<Model> {
         "the client part of {} does not fit its manifest: its owner has to share it again",
         manifest.name
     )))
+}
+
+/// Removes what interrupted processes left. One that is still at work has touched its folder a moment ago.
+fn remove_abandoned(owner: &Path) {
+    for entry in fs::read_dir(owner).into_iter().flatten().flatten() {
+        let modified = entry.metadata().and_then(|about| about.modified()).ok();
+        let old = modified.and_then(|time| time.elapsed().ok()).is_some_and(|age| age > ABANDONED);
+        if old && entry.file_name().to_string_lossy().starts_with(TEMPORARY) {
+            // Left for the next time if it cannot be removed now.
+            let _ = fs::remove_dir_all(entry.path());
+        }
+    }
+}
+
+fn about(signed: &SignedManifest) -> SharedInfo {
+    let manifest = signed.manifest();
+    SharedInfo {
+        owner: manifest.owner,
+        name: manifest.name.to_string(),
+        version: manifest.version,
+        manifest: signed.id().to_string(),
+    }
 }
 
 fn stored(place: &Path) -> Option<SignedManifest> {
@@ -181,9 +213,23 @@ fn entries(folder: &Path) -> Result<Vec<PathBuf>> {
     Ok(found.filter_map(|entry| Some(entry.ok()?.path())).filter(visible).collect())
 }
 
-fn not_for_us(which: &SharingRef, client: &Client) -> Error {
-    Error::user(format!(
-        "the nodes have no {which} for your key: its owner has to share it with this committee and put your key on its list: {}",
-        client.key()
-    ))
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_was_left_long_ago_is_swept() {
+        let owner = tempfile::tempdir().unwrap();
+        let long_ago = std::time::SystemTime::now() - 2 * ABANDONED;
+        for (name, old) in [(".incoming-old", true), (".incoming-new", false), ("small", true)] {
+            let place = owner.path().join(name);
+            fs::create_dir(&place).unwrap();
+            if old {
+                fs::File::open(&place).unwrap().set_modified(long_ago).unwrap();
+            }
+        }
+        remove_abandoned(owner.path());
+        let left = |name: &str| owner.path().join(name).exists();
+        assert_eq!((left(".incoming-old"), left(".incoming-new"), left("small")), (false, true, true));
+    }
 }

@@ -34,7 +34,7 @@ use crate::models::Model;
 use crate::progress::Progress;
 use ordered::in_order;
 use shared::Shared;
-pub(crate) use shared::{graphs, sharing_error, sharing_name};
+pub(crate) use shared::{graphs, not_for_us, percent_of, sharing_error, sharing_name};
 
 /// Most padded tokens in a window; bounds the packs that lie on the nodes' disks.
 const WINDOW_TOKENS: usize = 1024;
@@ -175,6 +175,11 @@ impl NetworkEngine {
             *counts.entry(encode(&self.model, index, &text.into())?.bucket).or_insert(0) += 1;
         }
         Ok(counts.into_iter().collect())
+    }
+
+    /// Under which name the nodes hold the model: `OWNER/NAME`, or a manifest's id.
+    pub fn sharing(&self) -> String {
+        self.shared.which().to_string()
     }
 
     /// Hands the model to the nodes unless they have it; whether it had to be handed over.
@@ -407,5 +412,7 @@ fn network_error(client: &Client, doing: &str, error: ClientError) -> Error {
             client.key()
         ));
     }
-    Error::wrap(doing, Blame::Fault, error)
+    // What a node cannot do now it can do later.
+    let later = matches!(error.code(), Some(FailCode::Busy | FailCode::Stopping));
+    Error::wrap(doing, if later { Blame::Unreachable } else { Blame::Fault }, error)
 }

@@ -1,7 +1,7 @@
 //! Which sharing a model is used through: the local user's own, which is handed over when the nodes do not have it, or
 //! somebody else's.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use sahara_circuits::graph::Graph;
@@ -22,6 +22,8 @@ pub(super) struct Shared {
     /// How the local user hands the model over, if it is the owner.
     own: Option<Own>,
     found: Mutex<Option<Sharing>>,
+    /// Whether it was ever found: what is gone afterwards was taken back.
+    known: AtomicBool,
     /// One hand-over of the model at a time.
     handing_over: Mutex<()>,
 }
@@ -44,7 +46,7 @@ impl Shared {
             )));
         }
         let which = shared.which.clone();
-        Ok(Self { which, own: None, found: Mutex::default(), handing_over: Mutex::default() })
+        Ok(Self::new(which, None))
     }
 
     /// The local user's own sharing of a model.
@@ -52,7 +54,16 @@ impl Shared {
         let name = sharing_name(&model.info.name, visibility)?;
         let which = SharingRef::Named(owner.owner_key(), name.clone());
         let own = Some(Own { owner, name, visibility });
-        Ok(Self { which, own, found: Mutex::default(), handing_over: Mutex::default() })
+        Ok(Self::new(which, own))
+    }
+
+    fn new(which: SharingRef, own: Option<Own>) -> Self {
+        Self { which, own, found: Mutex::default(), known: AtomicBool::new(false), handing_over: Mutex::default() }
+    }
+
+    /// How the sharing is named.
+    pub(super) fn which(&self) -> &SharingRef {
+        &self.which
     }
 
     /// The sharing as all three nodes hold it; handed over first when they do not and it is the local user's. And
@@ -69,10 +80,13 @@ impl Shared {
         let root = graphs.first().map_or([0; 32], |graph| graph.weights_root);
         let asking = |e| network_error(consumer, "asking the nodes for the model", e);
         let mut handed_over = false;
-        let mut sharing = match (consumer.find(&self.which), &self.own) {
+        // A model of one's own is handed over at the beginning. What is not on the nodes later, its owner has taken back;
+        // what is another one later, its owner has put there.
+        let own = self.own.as_ref().filter(|_| !self.known.load(Ordering::Relaxed));
+        let mut sharing = match (consumer.find(&self.which), own) {
             (Ok(Some(sharing)), None) if !sharing.is_of(&ids, &root) => {
-                return Err(Error::user(format!(
-                    "the owner has shared another version of {} meanwhile: ask again, and a gateway has to be started again",
+                return Err(Error::changed(format!(
+                    "the owner has shared another version of {} meanwhile: ask again",
                     self.which
                 )));
             }
@@ -81,19 +95,24 @@ impl Shared {
             (Err(ClientError::Answer(_)), Some(_)) => None,
             (Err(error), _) => return Err(asking(error)),
         };
-        if let (None, Some(own)) = (&sharing, &self.own) {
+        if let (None, Some(own)) = (&sharing, own) {
             sharing = Some(own.hand_over(consumer, model, (&ids, &graphs), progress)?);
             handed_over = true;
         }
-        let sharing = sharing.ok_or_else(|| {
-            Error::user(format!(
-                "the nodes have no {} for your key: its owner has to share it with this committee and put your key on its list: {}",
-                self.which,
-                consumer.key()
-            ))
-        })?;
+        let sharing = sharing.ok_or_else(|| self.missing(consumer))?;
+        self.known.store(true, Ordering::Relaxed);
         *self.found.lock().unwrap_or_else(PoisonError::into_inner) = Some(sharing.clone());
         Ok((sharing, handed_over))
+    }
+
+    fn missing(&self, consumer: &Client) -> Error {
+        match &self.own {
+            Some(own) => Error::missing(format!(
+                "{} is not on the nodes any more, or no longer for your own key: `sahara model share` hands it over again",
+                own.name
+            )),
+            None => not_for_us(&self.which, consumer),
+        }
     }
 
     fn found(&self) -> Option<Sharing> {
@@ -141,16 +160,33 @@ impl Own {
             client_part: None,
         };
         let doing = format!("sharing {} among the nodes", model.info.name);
-        progress.step(&doing);
-        let shown = AtomicU64::new(0);
-        let report = |sent: u64, total: u64| {
-            let percent = 100 * sent / total.max(1);
-            if shown.fetch_max(percent, Ordering::Relaxed) < percent {
-                progress.step(&format!("{doing}: {percent} %"));
-            }
-        };
-        owner.share(&offer, &report).map_err(|e| sharing_error(owner, &doing, e))
+        // Given up with the question that needs it.
+        let owner = owner.until(consumer.stop().clone());
+        owner.share(&offer, &percent_of(progress, &doing)).map_err(|e| sharing_error(&owner, &doing, e))
     }
+}
+
+/// Shows how far an upload is.
+pub(crate) fn percent_of<'a>(progress: &'a Progress, doing: &'a str) -> impl Fn(u64, u64) + Sync + 'a {
+    progress.step(doing);
+    // Held while it is shown: three uploads report, and the number only grows.
+    let shown = Mutex::new(0);
+    move |sent, total| {
+        let percent = 100 * sent / total.max(1);
+        let mut shown = shown.lock().unwrap_or_else(PoisonError::into_inner);
+        if *shown < percent {
+            *shown = percent;
+            progress.percent(doing, percent);
+        }
+    }
+}
+
+/// There is no such sharing for the key of `consumer`.
+pub(crate) fn not_for_us(which: &SharingRef, consumer: &Client) -> Error {
+    Error::missing(format!(
+        "the nodes have no {which} for your key: its owner has to share it with this committee and put your key on its list: {}",
+        consumer.key()
+    ))
 }
 
 /// What the local user's sharing of a model is called: private and open weights are two sharings.

@@ -47,8 +47,8 @@ impl Client {
     /// twice.
     ///
     /// # Errors
-    /// When the offer does not fit together, a node refuses or cannot be reached; then nothing has changed, unless a node
-    /// failed at the very end, which the next attempt puts right.
+    /// When the offer does not fit together, a node refuses or cannot be reached, or it is given up (see [`Client::until`]);
+    /// then nothing has changed, unless a node failed at the very end, which the next attempt puts right.
     pub fn share(&self, offer: &Offer<'_>, progress: &(dyn Fn(u64, u64) + Sync)) -> Result<Sharing, ClientError> {
         let first = offer.graphs.first().ok_or_else(|| ClientError::Request("no graph to share".into()))?;
         if !offer.weights.matches(&first.weights) {
@@ -82,7 +82,10 @@ impl Client {
             })
         });
         let [a, b, c] = lanes;
-        for (node, mut lane) in [(0, a?), (1, b?), (2, c?)] {
+        let lanes = [(0, a?), (1, b?), (2, c?)];
+        // The last moment for that: from here on it is with all three or with none.
+        self.stop.check()?;
+        for (node, mut lane) in lanes {
             lane.begin("while it put the model in place", Traffic::Setup, self.options.prepare_timeout);
             lane.send_frame(Kind::Commit, &[])?;
             lane.receive_frame(Kind::Done)?;
@@ -106,6 +109,7 @@ impl Client {
         for piece in pieces {
             lane.send(&Piece { len: length(piece) })?;
             for chunk in piece.iter().flat_map(|part| part.chunks(crate::wire::CHUNK)) {
+                self.stop.check()?;
                 lane.send_frame(Kind::Chunk, chunk)?;
                 report(chunk.len());
             }
@@ -149,6 +153,7 @@ impl Client {
                 assignments.dedup();
                 let mut shares = Vec::new();
                 for assignment in assignments {
+                    self.stop.check()?;
                     let (share, part) = masked_part(offer.weights, &manifest, assignment)?;
                     shares.push(share);
                     parts.push(part);
