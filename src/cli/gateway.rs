@@ -97,7 +97,7 @@ pub fn run(args: GatewayArgs, context: &mut Context) -> Result<()> {
     context.progress.step(&format!("making sure that the nodes have {}", asked.model));
     engine.register()?;
     context.progress.clear();
-    listening.also_as(asked.names(&engine));
+    listening.also_as(asked.names(&name, &engine));
     if !listening.address().ip().is_loopback() {
         eprintln!("warning: other machines can reach this gateway; it sees every text they send");
     }
@@ -135,8 +135,8 @@ impl Asked {
     }
 
     /// Other names for it: the one that it was asked for by, the nodes', the hub's.
-    fn names(&self, engine: &NetworkEngine) -> Vec<String> {
-        let hub = PINNED.iter().filter(|known| known.name.eq_ignore_ascii_case(&self.model));
+    fn names(&self, model: &str, engine: &NetworkEngine) -> Vec<String> {
+        let hub = PINNED.iter().filter(|known| known.name == model);
         let hub = hub.map(|known| format!("{}/{}", known.hub.0, known.hub.1));
         [self.model.clone(), engine.sharing()].into_iter().chain(hub).collect()
     }

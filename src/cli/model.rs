@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::output::grouped;
 use super::{Context, share};
 use crate::error::{Error, Result};
-use crate::models::{DEFAULT_MODEL, ModelInfo, Origin, SharedStore, Store};
+use crate::models::{DEFAULT_MODEL, ModelInfo, Origin, SharedStore, Store, owned_name};
 
 #[derive(Subcommand, Debug)]
 pub enum ModelCommand {
@@ -118,8 +118,8 @@ fn remove(store: &Store, name: &str, context: &mut Context) -> Result<()> {
 
 /// Somebody else's model that is meant by a name: OWNER/NAME, or a name that no model of this machine has.
 fn another(store: &Store, name: &str, context: &Context) -> Result<Option<SharingRef>> {
-    if name.contains('/') {
-        return name.parse().map(Some).map_err(Error::user);
+    if let Some(which) = owned_name(name)? {
+        return Ok(Some(which));
     }
     if store.has(name) { Ok(None) } else { SharedStore::new(&context.home).named(name) }
 }

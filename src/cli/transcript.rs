@@ -24,20 +24,21 @@ pub enum TranscriptCommand {
 
 #[derive(Args, Debug)]
 #[command(after_help = "\
-Records lie in `transcripts` in a node's home, one a job: JOB.transcript of an
-evaluator, PACK.dealt of a helper. Exit code 1 when a signature does not hold.")]
+Records lie in `transcripts` in a node's home: JOB-CONSUMER.transcript of a job
+at each evaluator, PACK.dealt of a pack at its helper (what is named .openings
+there is for the node itself). Exit code 1 when a signature does not hold.")]
 pub struct ShowArgs {
-    /// JOB.transcript or PACK.dealt
+    /// JOB-CONSUMER.transcript or PACK.dealt
     #[arg(value_name = "FILE")]
     file: PathBuf,
 }
 
 #[derive(Args, Debug)]
 #[command(after_help = "\
-Give JOB.transcript of both evaluators, in any order, and PACK.dealt of the
-helper if there is one. Each names the round and the direction from which the
-records part, and whoever has signed two stories. What one record says and no
-signature of the other side confirms blames nobody.
+Give JOB-CONSUMER.transcript of both evaluators, in any order, and PACK.dealt
+of the helper if there is one. The answer names the round and the direction from
+which the records part, and whoever has signed two stories. What one record says
+and no signature of the other side confirms blames nobody.
 
 Exit codes: 0 they agree, 1 they do not, 2 they cannot be compared.")]
 pub struct VerifyArgs {

@@ -159,7 +159,12 @@ fn hub_file(owner: &str, name: &str, file: &str, dir: &Path, patience: Option<Du
     match answer {
         Ok(path) => Ok(Some(path)),
         Err(hf_hub::HFError::EntryNotFound { .. }) => Ok(None),
-        Err(error) => Err(Error::wrap(&doing, Blame::Unreachable, error)),
+        Err(error) => {
+            let what = "check the network connection and the name, or give a model folder: sahara model pull FOLDER";
+            let error = Error::wrap(&doing, Blame::Unreachable, error);
+            let said = error.to_string();
+            Err(error.saying(format!("{said}: {what}")))
+        }
     }
 }
 

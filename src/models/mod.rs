@@ -104,13 +104,23 @@ pub fn open_whole(home: &Home, name: &str, progress: &Progress) -> Result<Model>
 /// What a name means if it is somebody else's model: an owner and a name, a manifest, or a name that only one of the
 /// models of others has.
 fn shared_name(home: &Home, name: &str) -> Result<Option<SharingRef>> {
-    if name.contains('/') {
-        return name.parse().map(Some).map_err(Error::user);
+    if let Some(which) = owned_name(name)? {
+        return Ok(Some(which));
     }
     if let Ok(id) = name.parse() {
         return Ok(Some(SharingRef::Manifest(id)));
     }
     if Store::new(home).has(name) { Ok(None) } else { SharedStore::new(home).named(name) }
+}
+
+/// OWNER/NAME of somebody else's model, if a name is of that form; a known model may have its hub's name.
+pub fn owned_name(name: &str) -> Result<Option<SharingRef>> {
+    if !name.contains('/') || pinned::pinned(name).is_some() {
+        return Ok(None);
+    }
+    name.parse().map(Some).map_err(|why: String| {
+        Error::user(format!("{why}; a model of the hub or a folder is pulled first (`sahara model pull {name}`) and then has a name of its own"))
+    })
 }
 
 /// The folder of models.
@@ -313,9 +323,6 @@ impl Wanted {
             return Ok(Self::Folder(path.to_owned()));
         }
         if let Some(model) = pinned::pinned(what) {
-            return Ok(Self::Pinned(model));
-        }
-        if let Some(model) = PINNED.iter().find(|model| what == format!("{}/{}", model.hub.0, model.hub.1)) {
             return Ok(Self::Pinned(model));
         }
         if origin == Origin::Package {
@@ -605,6 +612,17 @@ mod tests {
         let left: Vec<_> = fs::read_dir(&store.folder).unwrap().flatten().map(|e| e.file_name()).collect();
         assert_eq!(left, [".lock"]);
         assert!(store.list().unwrap().is_empty());
+    }
+
+    #[test]
+    fn a_name_with_a_slash_is_an_owners_or_a_known_models_of_the_hub() {
+        let key = "11".repeat(32);
+        assert!(matches!(owned_name(&format!("{key}/mine")), Ok(Some(SharingRef::Named(..)))));
+        for name in ["mine", "sentence-transformers/all-MiniLM-L6-v2", "Sentence-Transformers/all-minilm-l6-v2"] {
+            assert_eq!(owned_name(name).unwrap(), None, "{name}");
+        }
+        let error = owned_name("cross-encoder/other").unwrap_err();
+        assert!(error.exit_code() == 2 && error.report().contains("sahara model pull cross-encoder/other"), "{error}");
     }
 
     #[test]

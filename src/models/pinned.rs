@@ -64,7 +64,12 @@ pub const PINNED: [PinnedModel; 1] = [PinnedModel {
 /// The model that commands use when none is named.
 pub const DEFAULT_MODEL: &str = PINNED[0].name;
 
-/// The pinned model of this name, whatever the case.
+/// The pinned model of this name, ours or the hub's, whatever the case.
 pub fn pinned(name: &str) -> Option<&'static PinnedModel> {
-    PINNED.iter().find(|model| model.name.eq_ignore_ascii_case(name))
+    PINNED.iter().find(|model| {
+        let hub = name.split_once('/').is_some_and(|(owner, name)| {
+            model.hub.0.eq_ignore_ascii_case(owner) && model.hub.1.eq_ignore_ascii_case(name)
+        });
+        hub || model.name.eq_ignore_ascii_case(name)
+    })
 }
