@@ -13,6 +13,7 @@ mod testnet;
 use std::{path::PathBuf, time::Duration};
 
 use clap::Subcommand;
+use serde_json::json;
 
 pub use init::Init;
 use say::say;
@@ -35,6 +36,9 @@ pub enum Command {
         /// Run its CometBFT too, and stop it at the end
         #[arg(long)]
         cometbft: bool,
+        /// Say where it listens as one JSON object
+        #[arg(long)]
+        json: bool,
         /// Stop when standard input ends, so that no process outlives the one that started it
         #[arg(long, hide = true)]
         until_stdin_ends: bool,
@@ -76,8 +80,8 @@ impl Command {
         node::explain_damage();
         match self {
             Self::Init(init) => init.run(own),
-            Self::Start { home, cometbft: false, until_stdin_ends } => start(&home, until_stdin_ends).await,
-            Self::Start { home, cometbft: true, .. } => start_both(&home).await,
+            Self::Start { home, cometbft: false, json, until_stdin_ends } => start(&home, json, until_stdin_ends).await,
+            Self::Start { home, cometbft: true, json, .. } => start_both(&home, json).await,
             Self::Join(join) => join.run(own).await,
             Self::Invite(invite) => invite.run().await,
             Self::Testnet(testnet) => testnet.run(own).await,
@@ -90,10 +94,14 @@ impl Command {
     }
 }
 
-async fn start(home: &std::path::Path, until_stdin_ends: bool) -> Result<(), NodeError> {
+async fn start(home: &std::path::Path, json: bool, until_stdin_ends: bool) -> Result<(), NodeError> {
     let node = node::run(home, |config, rpc| {
+        let driver = config.driver.describe();
         // Whoever read the lines may have gone: the node stays.
-        let _ = say!("driver: {}", config.driver.describe()).and_then(|()| say!("JSON-RPC: http://{rpc}"));
+        let _ = match json {
+            true => say!("{}", json!({ "driver": driver, "rpc": format!("http://{rpc}") })),
+            false => say!("driver: {driver}").and_then(|()| say!("JSON-RPC: http://{rpc}")),
+        };
     });
     if !until_stdin_ends {
         return node.await;
@@ -108,7 +116,7 @@ async fn start(home: &std::path::Path, until_stdin_ends: bool) -> Result<(), Nod
 const GLANCE: Duration = Duration::from_millis(100);
 
 /// Runs the node of a home with its CometBFT.
-async fn start_both(home: &std::path::Path) -> Result<(), NodeError> {
+async fn start_both(home: &std::path::Path, json: bool) -> Result<(), NodeError> {
     let Driver::Cometbft { abci, .. } = Config::load(home)?.driver else {
         return Err(NodeError::Setup(format!("{} has no CometBFT: leave --cometbft out", home.display())));
     };
@@ -127,7 +135,7 @@ async fn start_both(home: &std::path::Path) -> Result<(), NodeError> {
         }
     };
     let ended = tokio::select! {
-        ended = start(home, false) => ended,
+        ended = start(home, json, false) => ended,
         ended = watched => ended,
     };
     if let Some(mut process) = running {

@@ -210,7 +210,7 @@ impl Report {
         writeln!(
             to,
             "  in the clear: {:.3} CPU-seconds with the float model,\n  so privacy costs {times:.0} times as much here",
-            self.plaintext_cpu_seconds
+            self.plaintext_cpu_seconds / self.sentences.max(1) as f64
         )?;
         writeln!(
             to,

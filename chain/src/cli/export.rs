@@ -28,6 +28,9 @@ pub struct Export {
     /// Name of the new chain in its headers, where CometBFT keeps it
     #[arg(long)]
     chain_id: Option<String>,
+    /// Say where it is as one JSON object
+    #[arg(long)]
+    json: bool,
 }
 
 impl Export {
@@ -47,6 +50,10 @@ impl Export {
         match &self.out {
             Some(path) => node::write(path, text.as_bytes())?,
             None => say!("{text}")?,
+        }
+        if self.json {
+            let told = |path| say!("{}", json!({ "out": path, "height": head.height, "first_block": head.height + 1 }));
+            return self.out.as_ref().map_or(Ok(()), told);
         }
         eprintln!(
             "Exported the state after block {}; the new chain begins with block {}",

@@ -66,6 +66,9 @@ pub struct Invite {
     /// The file to write; standard output if it is not given
     #[arg(long)]
     out: Option<PathBuf>,
+    /// Say where it is as one JSON object
+    #[arg(long)]
+    json: bool,
 }
 
 impl Join {
@@ -174,13 +177,14 @@ impl Invite {
         };
         let invitation = Invitation::of(&format!("http://{comet_rpc}")).await?;
         let text = serde_json::to_string_pretty(&invitation).map_err(|e| NodeError::Setup(e.to_string()))?;
-        match &self.out {
-            Some(path) => crate::node::write(path, text.as_bytes()),
-            None => {
-                say!("{text}")?;
-                Ok(())
-            }
+        let Some(path) = &self.out else { return say!("{text}") };
+        crate::node::write(path, text.as_bytes())?;
+        if self.json {
+            return say!("{}", json!({ "out": path, "peers": invitation.peers.len(), "trust": invitation.trust }));
         }
+        let path = path.display();
+        eprintln!("Wrote {path}; whoever has it joins with `chain join {path} --home HOME`");
+        Ok(())
     }
 }
 

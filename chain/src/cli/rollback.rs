@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Args;
+use serde_json::json;
 
 use super::say::say;
 use crate::{
@@ -21,6 +22,9 @@ pub struct Rollback {
     /// Folder of the node
     #[arg(long)]
     home: PathBuf,
+    /// Say it as one JSON object
+    #[arg(long)]
+    json: bool,
 }
 
 impl Rollback {
@@ -29,6 +33,9 @@ impl Rollback {
         let config = Config::load(&self.home)?;
         let store = node::open_store(&self.home)?;
         let now = roll_back(store.as_ref()).map_err(Fault::from)?;
+        if self.json {
+            return say!("{}", json!({ "height": now.height, "app_hash": now.app_hash.0 }));
+        }
         say!("The last block is now {} with application hash\n  {}", now.height, now.app_hash.0)?;
         if matches!(config.driver, Driver::Cometbft { .. }) {
             let home = self.home.display();

@@ -9,7 +9,7 @@ use super::say::say;
 use crate::{
     error::Fault,
     node::{self, Config, NodeError},
-    snapshot::Folder,
+    snapshot::{Folder, Manifest},
 };
 
 /// Snapshots of a node's state, from which others can start.
@@ -29,6 +29,9 @@ pub enum Snapshot {
         /// Folder of the node
         #[arg(long)]
         home: PathBuf,
+        /// Say it as one JSON object
+        #[arg(long)]
+        json: bool,
     },
     /// Replace a damaged database by the newest snapshot; CometBFT then replays the blocks after it
     Restore {
@@ -38,6 +41,9 @@ pub enum Snapshot {
         /// Take the snapshot of this block
         #[arg(long)]
         height: Option<u64>,
+        /// Say it as one JSON object
+        #[arg(long)]
+        json: bool,
     },
 }
 
@@ -46,42 +52,45 @@ impl Snapshot {
     pub fn run(self) -> Result<(), NodeError> {
         match self {
             Self::List { home, json } => list(&home, json),
-            Self::Make { home } => make(&home),
-            Self::Restore { home, height } => restore(&home, height),
+            Self::Make { home, json } => make(&home, json),
+            Self::Restore { home, height, json } => restore(&home, height, json),
         }
     }
 }
 
 fn list(home: &Path, json: bool) -> Result<(), NodeError> {
-    for manifest in folder(home)?.list().map_err(Fault::from)? {
-        let (height, chunks) = (manifest.height, manifest.chunks.len());
-        match json {
-            true => say!("{}", json!({ "height": height, "app_hash": manifest.app_hash.0, "chunks": chunks }))?,
-            false => say!("block {height}  {}\n  {}", counted(chunks), manifest.app_hash.0)?,
-        }
-    }
-    Ok(())
+    folder(home)?.list().map_err(Fault::from)?.iter().try_for_each(|manifest| shown(manifest, json))
 }
 
-fn make(home: &Path) -> Result<(), NodeError> {
+fn make(home: &Path, json: bool) -> Result<(), NodeError> {
     let ledger = node::open(home)?.1;
     let head = ledger.head().ok_or_else(|| NodeError::Setup(format!("{} has no block yet", home.display())))?;
-    let made = folder(home)?.make(&head).map_err(Fault::from)?;
-    say!("block {}  {}\n  {}", made.height, counted(made.chunks.len()), made.app_hash.0)
+    shown(&folder(home)?.make(&head).map_err(Fault::from)?, json)
 }
 
-fn restore(home: &Path, height: Option<u64>) -> Result<(), NodeError> {
+fn shown(manifest: &Manifest, json: bool) -> Result<(), NodeError> {
+    let (height, chunks) = (manifest.height, manifest.chunks.len());
+    match json {
+        true => say!("{}", json!({ "height": height, "app_hash": manifest.app_hash.0, "chunks": chunks })),
+        false => say!("block {height}  {}\n  {}", counted(chunks), manifest.app_hash.0),
+    }
+}
+
+fn restore(home: &Path, height: Option<u64>, json: bool) -> Result<(), NodeError> {
     let folder = folder(home)?;
     let newest = folder.heights().map_err(Fault::from)?.first().copied();
     let height = height.or(newest).ok_or_else(|| NodeError::Setup(format!("{} has no snapshot", home.display())))?;
     let manifest = folder.manifest(height).map_err(Fault::from)?;
     let manifest = manifest.ok_or_else(|| NodeError::Setup(format!("there is no snapshot of block {height}")))?;
     let aside = node::set_data_aside(home)?;
-    if let Some(aside) = aside {
+    if let Some(aside) = aside.as_ref().filter(|_| !json) {
         say!("The old database is in {}", aside.display())?;
     }
     let store = node::open_store(home)?;
     folder.restore(store, manifest.clone()).map_err(Fault::from)?;
+    if json {
+        return say!("{}", json!({ "height": height, "app_hash": manifest.app_hash.0, "old_database": aside }));
+    }
     say!("Restored block {height}\n  {}", manifest.app_hash.0)
 }
 

@@ -6,6 +6,8 @@ use std::{
     process::{Command, Output},
 };
 
+use serde_json::Value;
+
 use crate::{
     a_node_that_dies_anywhere_goes_on_where_it_was::{Node, init},
     network::PROGRAM,
@@ -42,6 +44,23 @@ fn a_command_tells_of_its_own_node_only() {
     node.end("-TERM");
     let (code, said) = run(&["status"], &own);
     assert!(code == Some(2) && said.contains("is it running?"), "{said}");
+
+    // Programs read what each command did.
+    let json = |arguments: &[&str]| -> Value {
+        let (code, said) = run(&[arguments, &["--json"]].concat(), &own);
+        assert_eq!(code, Some(0), "{arguments:?}: {said}");
+        serde_json::from_str(&said).unwrap_or_else(|why| panic!("{arguments:?}: {why}: {said}"))
+    };
+    let height = json(&["rollback"])["height"].as_u64().unwrap();
+    let out = folder.path().join("genesis.json");
+    let exported = json(&["export", "--out", out.to_str().unwrap()]);
+    assert_eq!((&exported["height"], &exported["first_block"]), (&height.into(), &(height + 1).into()));
+    assert_eq!(json(&["export"]), serde_json::from_slice::<Value>(&std::fs::read(out).unwrap()).unwrap());
+    let made = json(&["snapshot", "make"]);
+    assert_eq!(made["height"], height);
+    let restored = json(&["snapshot", "restore", "--height", &height.to_string()]);
+    assert_eq!((&restored["height"], &restored["app_hash"]), (&height.into(), &made["app_hash"]));
+    assert!(restored["old_database"].as_str().unwrap().contains("chain-data-old"), "{restored}");
 }
 
 #[test]
