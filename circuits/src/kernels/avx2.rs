@@ -1,10 +1,14 @@
 //! The AVX2 kernel: a 5 × 16 register tile, one `vpmulld` and one `vpaddd` for eight products.
 
-use super::{Block, MR, NR};
+use super::{Block, NR};
 use std::arch::x86_64::{
     __m256i, _mm256_add_epi32, _mm256_loadu_si256, _mm256_mullo_epi32, _mm256_set1_epi32, _mm256_setzero_si256,
     _mm256_storeu_si256,
 };
+
+/// Rows of a register tile: ten sums, two vectors of `B`, a word of `A` and a product fit sixteen registers; a sixth
+/// row would spill.
+pub(super) const ROWS: usize = 5;
 
 /// Adds the product of the block's depth slice with one packed panel to every row of `c`.
 ///
@@ -15,7 +19,7 @@ pub(super) unsafe fn panel(block: &Block<'_>, packed: &[u32], c: &mut [u32]) {
     let rows = block.a.len() / block.k;
     let mut row = 0;
     while row < rows {
-        let take = MR.min(rows - row);
+        let take = ROWS.min(rows - row);
         // SAFETY: AVX2 by this function's contract; `row + take <= rows`.
         unsafe {
             match take {

@@ -1,24 +1,24 @@
 //! Matrix products modulo 2^32: the one hot loop of every executor.
 //!
 //! `C += A·B`, row-major, wrapping. `B` is packed once into panels of 16 columns and depth blocks of 256 rows
-//! ([`PackedB`]); `A` is read in place. An AVX2 kernel is chosen at run time; [`gemm_scalar`] is its twin and gives
-//! the same bytes. This is the only module of the crate with `unsafe` code.
+//! ([`PackedB`]); `A` is read in place. An AVX-512 or AVX2 kernel is chosen at run time; [`gemm_scalar`] is their twin
+//! and gives the same bytes. This is the only module of the crate with `unsafe` code.
 #![allow(unsafe_code)]
 
 #[cfg(target_arch = "x86_64")]
 mod avx2;
+#[cfg(target_arch = "x86_64")]
+mod avx512;
 mod scalar;
 #[cfg(test)]
 mod tests;
 
-/// Rows of a register tile: ten sums, two vectors of `B`, a word of `A` and a product fit sixteen registers; a sixth
-/// row would spill.
-const MR: usize = 5;
-/// Columns of a register tile and of a packed panel.
+/// Columns of a packed panel.
 const NR: usize = 16;
 /// Depth of a packed block: a panel of `KC × NR` words is 16 KiB and stays in the first-level cache.
 const KC: usize = 256;
-/// Rows taken per pass over the panels, so that this part of `A` stays in the second-level cache.
+/// Rows taken per pass over the panels, so that this part of `A` stays in the second-level cache: whole tiles of each
+/// kernel.
 const MC: usize = 240;
 
 /// A right-hand side `k × n` in the order the kernels read it: depth blocks, in each the column panels, padded with zeros.
@@ -49,10 +49,10 @@ impl PackedB {
         self.n.div_ceil(NR)
     }
 
-    /// The panel of columns `panel·NR..` in the depth block starting at `k0`.
-    fn panel(&self, k0: usize, kc: usize, panel: usize) -> &[u32] {
+    /// `take` panels, of columns `panel·NR..`, in the depth block starting at `k0`.
+    fn panel(&self, k0: usize, kc: usize, panel: usize, take: usize) -> &[u32] {
         let start = (k0 * self.panels() + panel * kc) * NR;
-        &self.words[start..start + kc * NR]
+        &self.words[start..start + take * kc * NR]
     }
 }
 
@@ -135,40 +135,102 @@ pub fn gemm_threads(threads: usize, simd: Simd, m: usize, a: &[u32], b: &PackedB
     if m == 0 || b.k == 0 || b.n == 0 {
         return;
     }
-    let avx2 = simd == Simd::Auto && avx2_available();
-    let rows = m.div_ceil(threads.max(1)).next_multiple_of(MR);
+    let kernel = match simd {
+        Simd::Auto => Kernel::best(),
+        Simd::Scalar => Kernel::Scalar,
+    };
+    split_rows(threads, kernel, m, a, b, c);
+}
+
+fn split_rows(threads: usize, kernel: Kernel, m: usize, a: &[u32], b: &PackedB, c: &mut [u32]) {
+    let rows = m.div_ceil(threads.max(1)).next_multiple_of(kernel.rows());
     if rows >= m {
-        return rows_into(avx2, a, b, c);
+        return rows_into(kernel, a, b, c);
     }
     std::thread::scope(|scope| {
         for (a, c) in a.chunks(rows * b.k).zip(c.chunks_mut(rows * b.n)) {
-            scope.spawn(move || rows_into(avx2, a, b, c));
+            scope.spawn(move || rows_into(kernel, a, b, c));
         }
     });
 }
 
-fn rows_into(avx2: bool, a: &[u32], b: &PackedB, c: &mut [u32]) {
+fn rows_into(kernel: Kernel, a: &[u32], b: &PackedB, c: &mut [u32]) {
     let parts = a.chunks(MC * b.k).zip(c.chunks_mut(MC * b.n));
     for (a, c) in parts {
         for k0 in (0..b.k).step_by(KC) {
             let kc = KC.min(b.k - k0);
-            for panel in 0..b.panels() {
+            let mut panel = 0;
+            while panel < b.panels() {
+                let take = kernel.panels().min(b.panels() - panel);
                 let block = Block { a, k: b.k, k0, kc, n: b.n, col: panel * NR };
-                let packed = b.panel(k0, kc, panel);
-                #[cfg(target_arch = "x86_64")]
-                if avx2 {
-                    // SAFETY: `avx2` is true only if the processor has AVX2.
-                    unsafe { avx2::panel(&block, packed, c) };
-                    continue;
-                }
-                let _ = avx2;
-                scalar::panel(&block, packed, c);
+                kernel.multiply(&block, b.panel(k0, kc, panel, take), c);
+                panel += take;
             }
         }
     }
 }
 
-/// One column panel of one depth block: where to read `A` and write `C`.
+/// How a block is multiplied.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kernel {
+    #[cfg(target_arch = "x86_64")]
+    Avx512,
+    #[cfg(target_arch = "x86_64")]
+    Avx2,
+    Scalar,
+}
+
+impl Kernel {
+    /// What this machine has, the best first.
+    fn available() -> impl Iterator<Item = Self> {
+        #[cfg(target_arch = "x86_64")]
+        let vector = [
+            std::arch::is_x86_feature_detected!("avx512f").then_some(Self::Avx512),
+            std::arch::is_x86_feature_detected!("avx2").then_some(Self::Avx2),
+        ];
+        #[cfg(not(target_arch = "x86_64"))]
+        let vector: [Option<Self>; 0] = [];
+        vector.into_iter().flatten().chain([Self::Scalar])
+    }
+
+    fn best() -> Self {
+        Self::available().next().unwrap_or(Self::Scalar)
+    }
+
+    /// Rows of a register tile.
+    const fn rows(self) -> usize {
+        match self {
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx512 => avx512::ROWS,
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx2 => avx2::ROWS,
+            Self::Scalar => 1,
+        }
+    }
+
+    /// Panels taken at a time.
+    const fn panels(self) -> usize {
+        match self {
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx512 => 2,
+            _ => 1,
+        }
+    }
+
+    fn multiply(self, block: &Block<'_>, packed: &[u32], c: &mut [u32]) {
+        match self {
+            #[cfg(target_arch = "x86_64")]
+            // SAFETY: the kernel is offered only where AVX-512F was detected.
+            Self::Avx512 => unsafe { avx512::panels(block, packed, c) },
+            #[cfg(target_arch = "x86_64")]
+            // SAFETY: the kernel is offered only where AVX2 was detected.
+            Self::Avx2 => unsafe { avx2::panel(block, packed, c) },
+            Self::Scalar => scalar::panel(block, packed, c),
+        }
+    }
+}
+
+/// Column panels of one depth block: where to read `A` and write `C`.
 struct Block<'a> {
     /// Rows of `A`, `k` words each.
     a: &'a [u32],
@@ -179,20 +241,15 @@ struct Block<'a> {
     col: usize,
 }
 
-fn avx2_available() -> bool {
-    #[cfg(target_arch = "x86_64")]
-    {
-        std::arch::is_x86_feature_detected!("avx2")
-    }
-    #[cfg(not(target_arch = "x86_64"))]
-    {
-        false
-    }
-}
-
-/// The kernel that [`Simd::Auto`] chooses here, for reports: `avx2` or `scalar`.
+/// The kernel that [`Simd::Auto`] chooses here, for reports: `avx512`, `avx2` or `scalar`.
 pub fn kernel_name() -> &'static str {
-    if avx2_available() { "avx2" } else { "scalar" }
+    match Kernel::best() {
+        #[cfg(target_arch = "x86_64")]
+        Kernel::Avx512 => "avx512",
+        #[cfg(target_arch = "x86_64")]
+        Kernel::Avx2 => "avx2",
+        Kernel::Scalar => "scalar",
+    }
 }
 
 /// Signed words seen as ring elements, without a copy.

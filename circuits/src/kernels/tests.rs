@@ -38,12 +38,17 @@ fn every_kernel_and_thread_count_equals_the_triple_loop() {
         let packed = pack_b(k, n, &b);
         let transposed: Vec<u32> = (0..n * k).map(|i| b[(i % k) * n + i / k]).collect();
         assert_eq!(pack_b_transposed(k, n, &transposed).words, packed.words);
-        for simd in [Simd::Auto, Simd::Scalar] {
+        for kernel in Kernel::available() {
             for threads in [0, 1, 2, 7] {
                 let mut c = start.clone();
-                gemm_threads(threads, simd, m, &a, &packed, &mut c);
-                assert_eq!(c, expected, "{m}x{k}x{n} {simd:?} {threads}");
+                split_rows(threads, kernel, m, &a, &packed, &mut c);
+                assert_eq!(c, expected, "{m}x{k}x{n} {kernel:?} {threads}");
             }
+        }
+        for simd in [Simd::Auto, Simd::Scalar] {
+            let mut c = start.clone();
+            gemm_threads(1, simd, m, &a, &packed, &mut c);
+            assert_eq!(c, expected, "{m}x{k}x{n} {simd:?}");
         }
     }
 }
@@ -64,14 +69,14 @@ fn gemm_speed() {
         let (a, b) = (words(1, m * k), words(2, k * n));
         let packed = pack_b(k, n, &b);
         let mut c = vec![0; m * n];
-        for (name, simd) in [("auto", Simd::Auto), ("scalar", Simd::Scalar)] {
+        for kernel in Kernel::available() {
             let mut best = f64::MAX;
             for _ in 0..20 {
                 let start = std::time::Instant::now();
-                gemm_threads(1, simd, m, &a, &packed, &mut c);
+                split_rows(1, kernel, m, &a, &packed, &mut c);
                 best = best.min(start.elapsed().as_secs_f64());
             }
-            println!("{m}x{k}x{n} {name}: {:.1} GMAC/s", (m * k * n) as f64 / best / 1e9);
+            println!("{m}x{k}x{n} {kernel:?}: {:.1} GMAC/s", (m * k * n) as f64 / best / 1e9);
         }
     }
 }
