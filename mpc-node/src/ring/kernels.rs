@@ -6,15 +6,22 @@ use super::bits::Plane;
 /// Bit `bit` of each value as a plane; values past the end count as zero.
 pub fn plane(values: &[u32], bit: u8, out: &mut Plane) {
     #[cfg(target_arch = "x86_64")]
-    if is_x86_feature_detected!("avx2") {
-        // SAFETY: AVX2 was detected.
-        unsafe { avx2::plane(values, bit, out) };
-        return;
+    {
+        if is_x86_feature_detected!("avx512f") {
+            // SAFETY: AVX-512F was detected.
+            unsafe { avx512::plane(values, bit, out) };
+            return;
+        }
+        if is_x86_feature_detected!("avx2") {
+            // SAFETY: AVX2 was detected.
+            unsafe { avx2::plane(values, bit, out) };
+            return;
+        }
     }
     plane_scalar(values, bit, out);
 }
 
-fn plane_scalar(values: &[u32], bit: u8, out: &mut Plane) {
+fn plane_scalar(values: &[u32], bit: u8, out: &mut [u64]) {
     out.fill(0);
     for (word, part) in out.iter_mut().zip(values.chunks(64)) {
         for (i, v) in part.iter().enumerate() {
@@ -55,18 +62,18 @@ mod avx2 {
     #[target_feature(enable = "avx2")]
     pub(super) fn plane(values: &[u32], bit: u8, out: &mut Plane) {
         let left = _mm_cvtsi32_si128(31 - i32::from(bit));
-        out.fill(0);
-        let (blocks, tail) = values.as_chunks::<8>();
-        for (i, block) in blocks.iter().enumerate() {
-            // SAFETY: `block` is eight u32, read unaligned.
-            let v = unsafe { _mm256_loadu_si256(block.as_ptr().cast()) };
-            let bits = _mm256_movemask_ps(_mm256_castsi256_ps(_mm256_sll_epi32(v, left)));
-            out[i / 8] |= u64::from(bits as u8) << (8 * (i % 8));
+        let (blocks, tail) = values.as_chunks::<64>();
+        let (words, rest) = out.split_at_mut(blocks.len());
+        for (word, block) in words.iter_mut().zip(blocks) {
+            *word = 0;
+            for i in 0..8 {
+                // SAFETY: `block` is sixty-four u32, read unaligned.
+                let v = unsafe { _mm256_loadu_si256(block.as_ptr().add(8 * i).cast()) };
+                let bits = _mm256_movemask_ps(_mm256_castsi256_ps(_mm256_sll_epi32(v, left)));
+                *word |= u64::from(bits as u8) << (8 * i);
+            }
         }
-        for (j, v) in tail.iter().enumerate() {
-            let at = blocks.len() * 8 + j;
-            out[at / 64] |= u64::from(v >> bit & 1) << (at % 64);
-        }
+        super::plane_scalar(tail, bit, rest);
     }
 
     #[target_feature(enable = "avx2")]
@@ -93,7 +100,24 @@ mod avx2 {
 
 #[cfg(target_arch = "x86_64")]
 mod avx512 {
+    use super::Plane;
     use std::arch::x86_64::*;
+
+    #[target_feature(enable = "avx512f")]
+    pub(super) fn plane(values: &[u32], bit: u8, out: &mut Plane) {
+        let select = _mm512_set1_epi32(1 << bit);
+        let (blocks, tail) = values.as_chunks::<64>();
+        let (words, rest) = out.split_at_mut(blocks.len());
+        for (word, block) in words.iter_mut().zip(blocks) {
+            let part = |i: usize| {
+                // SAFETY: `block` is sixty-four u32, read unaligned.
+                let v = unsafe { _mm512_loadu_si512(block.as_ptr().add(16 * i).cast()) };
+                u64::from(_mm512_test_epi32_mask(v, select)) << (16 * i)
+            };
+            *word = part(0) | part(1) | part(2) | part(3);
+        }
+        super::plane_scalar(tail, bit, rest);
+    }
 
     #[target_feature(enable = "avx512f")]
     pub(super) fn selected_sum(bits: &[u8], window: &[u32]) -> u32 {
@@ -115,7 +139,7 @@ mod avx512 {
 
 #[cfg(test)]
 mod tests {
-    use super::super::bits::{CHUNK, ZERO};
+    use super::super::bits::{CHUNK, WORDS};
     use super::*;
 
     fn noise(n: usize, seed: u32) -> Vec<u32> {
@@ -135,10 +159,16 @@ mod tests {
         for n in [0, 1, 7, 8, 63, 64, 65, 1000, CHUNK - 1, CHUNK] {
             let values = noise(n, 1 + n as u32);
             for bit in 0..32 {
-                let (mut fast, mut slow) = (ZERO, ZERO);
+                let (mut fast, mut slow) = ([7; WORDS], [9; WORDS]);
                 plane(&values, bit, &mut fast);
                 plane_scalar(&values, bit, &mut slow);
                 assert_eq!(fast, slow, "{n} values, bit {bit}");
+                #[cfg(target_arch = "x86_64")]
+                if is_x86_feature_detected!("avx2") {
+                    // SAFETY: AVX2 was detected.
+                    unsafe { avx2::plane(&values, bit, &mut fast) };
+                    assert_eq!(fast, slow, "{n} values, bit {bit}, AVX2");
+                }
             }
         }
     }
