@@ -111,7 +111,7 @@ pub struct Limits {
     pub cache_megabytes: u64,
     /// Most megabytes dealt for one job of a graph.
     pub graph_deal_megabytes: u64,
-    /// Most multiplications of one job of a graph, in units of 10^9.
+    /// Most multiplications, and elements read and written, of one job of a graph, in units of 10^9.
     pub graph_giga_products: u64,
     /// Most rounds of one job of a graph.
     pub graph_rounds: u64,
@@ -129,7 +129,9 @@ pub struct Limits {
     pub model_megabytes: u64,
     /// Of these, megabytes of one owner.
     pub owner_megabytes: u64,
-    /// Sharings of one owner, deleted ones included.
+    /// Sharings in all, deleted ones included.
+    pub sharings: u32,
+    /// Of these, sharings of one owner.
     pub owner_sharings: u32,
 }
 
@@ -155,6 +157,7 @@ impl Default for Limits {
             pack_memory_megabytes: 1 << 10,
             model_megabytes: 8 << 10,
             owner_megabytes: 2 << 10,
+            sharings: 16 << 10,
             owner_sharings: 64,
         }
     }
@@ -174,7 +177,7 @@ impl Limits {
     pub fn cost(&self) -> CostLimits {
         CostLimits {
             dealt: self.graph_deal_megabytes << 20,
-            products: self.graph_giga_products * 1_000_000_000,
+            operations: self.graph_giga_products * 1_000_000_000,
             rounds: self.graph_rounds,
             share: Kind::Input.limit() as u64,
             job_memory: self.job_megabytes << 20,
@@ -340,6 +343,7 @@ impl Config {
             ("limits.dealing_seconds", u64::from(limits.dealing_seconds)),
             ("limits.upload_megabytes", limits.upload_megabytes),
             ("limits.packs", u64::from(limits.packs)),
+            ("limits.sharings", u64::from(limits.sharings)),
             ("limits.owner_sharings", u64::from(limits.owner_sharings)),
             ("transcript_days", u64::from(file.transcript_days)),
             ("transcript_megabytes", file.transcript_megabytes),
@@ -523,9 +527,10 @@ pack_megabytes = {pack_mb}        # packs in all
 pack_memory_megabytes = {pack_memory}  # of these, in memory; further packs go to disk
 model_megabytes = {model_mb}        # models in all
 owner_megabytes = {owner_mb}       # of these, of one owner
-owner_sharings = {owner_sharings}          # models of one owner, deleted ones included
+sharings = {sharings}              # models in all, deleted ones included: their names stay for ever
+owner_sharings = {owner_sharings}          # of these, of one owner
 graph_deal_megabytes = {deal_mb}   # what one job of a graph may be dealt
-graph_giga_products = {products}     # multiplications (10^9) of one job of a graph
+graph_giga_products = {products}     # multiplications, and elements moved (10^9), of one job of a graph
 graph_rounds = {rounds}          # rounds of one job of a graph
 dealing_seconds = {dealing}         # of dealing that one key may cause in ten minutes
 upload_megabytes = {upload}      # that one key may upload in an hour
@@ -560,6 +565,7 @@ shutdown = {shutdown} # what running jobs get when the node is stopped
         pack_memory = l.pack_memory_megabytes,
         model_mb = l.model_megabytes,
         owner_mb = l.owner_megabytes,
+        sharings = l.sharings,
         owner_sharings = l.owner_sharings,
         owners = listed(&parties.owners),
         consumers = listed(&parties.consumers),

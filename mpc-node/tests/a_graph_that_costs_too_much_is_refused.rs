@@ -70,6 +70,15 @@ fn huge_product() -> Case {
     with_weight(g)
 }
 
+/// Sums of one long row, over and over: little is written, and much is read.
+fn many_sums() -> Case {
+    let mut g = graph(&[Shape::new(1, 1, 1 << 23)]);
+    for _ in 0..40_000 {
+        g.nodes.push(node(Op::RowSum { x: NodeId(0) }, Shape::new(1, 1, 1)));
+    }
+    with_weight(g)
+}
+
 /// Adds a weight to the last node, so that there is something to share.
 fn with_weight(mut g: Graph) -> Case {
     let x = NodeId(g.nodes.len() as u32 - 1);
@@ -111,6 +120,7 @@ fn each_limit_is_named() {
     let cases = [
         (many_lookups(120), "limits.graph_deal_megabytes"),
         (huge_product(), "limits.graph_giga_products"),
+        (many_sums(), "limits.graph_giga_products"),
         (long_chain(), "limits.graph_rounds"),
         (huge_inputs(), "the largest frame"),
     ];
@@ -184,7 +194,7 @@ fn twelve_layers_as_wide_as_bert_base_fit_the_default_limits() {
         let twelve = Cost {
             dealt: 12 * one.dealt,
             prepared: 12 * one.prepared,
-            products: 12 * one.products,
+            operations: 12 * one.operations,
             rounds: 12 * one.rounds,
             plan_memory: 12 * one.plan_memory,
             material_memory: one.material_memory.map(|bytes| 12 * bytes),

@@ -27,8 +27,8 @@ pub struct Cost {
     pub dealt: u64,
     /// Bytes that each evaluator prepares by itself.
     pub prepared: u64,
-    /// Multiplications of one evaluator, online.
-    pub products: u64,
+    /// Multiplications of one evaluator, online, and the elements that its operators read and write.
+    pub operations: u64,
     /// Rounds between the evaluators.
     pub rounds: u64,
     /// Bytes of the inputs' shares.
@@ -50,8 +50,8 @@ pub struct Cost {
 pub struct CostLimits {
     /// Bytes dealt.
     pub dealt: u64,
-    /// Multiplications.
-    pub products: u64,
+    /// Multiplications, and elements read and written.
+    pub operations: u64,
     /// Rounds.
     pub rounds: u64,
     /// Bytes of a share of all inputs, or of all outputs.
@@ -91,7 +91,7 @@ impl Cost {
             if plan::is_prepared(node, visibility) {
                 cost.prepared = cost.prepared.saturating_add(4 * elements);
             }
-            cost.products = cost.products.saturating_add(products(graph, node));
+            cost.operations = cost.operations.saturating_add(operations(graph, node));
             cost.plan_memory += PLAN_BYTES + gate_memory(node);
 
             let begin = begin(node, visibility, &evaluated);
@@ -147,8 +147,8 @@ impl Cost {
         if self.dealt > limits.dealt {
             return too("is dealt", megabytes(self.dealt), megabytes(limits.dealt), "limits.graph_deal_megabytes");
         }
-        if self.products > limits.products {
-            let (cost, limit) = (format!("{} products", self.products), limits.products.to_string());
+        if self.operations > limits.operations {
+            let (cost, limit) = (format!("{} operations", self.operations), limits.operations.to_string());
             return too("takes", cost, limit, "limits.graph_giga_products");
         }
         if self.rounds > limits.rounds {
@@ -219,7 +219,14 @@ fn gate_memory(node: &Node) -> u64 {
     }
 }
 
-/// Multiplications of one evaluator.
+/// What one evaluator does for a node: multiplications, and every element that it reads or writes.
+fn operations(graph: &Graph, node: &Node) -> u64 {
+    let mut moved = node.shape.len() as u64;
+    node.op.operands(|x| moved = moved.saturating_add(graph.nodes[x.0 as usize].shape.len() as u64));
+    products(graph, node).saturating_add(moved)
+}
+
+/// Multiplications of one evaluator. What is only moved, added or compared is counted by [`operations`].
 fn products(graph: &Graph, node: &Node) -> u64 {
     let shape = |x: &NodeId| graph.nodes[x.0 as usize].shape;
     let Shape { batch, rows, cols } = node.shape;
@@ -232,8 +239,22 @@ fn products(graph: &Graph, node: &Node) -> u64 {
         Op::SquareSum { x } => 2 * shape(x).len() as u64,
         Op::Step { steps, .. } => results.saturating_mul(steps.len() as u64),
         // A selected sum over all entries.
-        Op::Lookup { table, .. } => results.saturating_mul(graph.tables[table.0 as usize].entries.len() as u64 / 16),
-        _ => results,
+        Op::Lookup { table, .. } => {
+            results.saturating_mul((graph.tables[table.0 as usize].entries.len() as u64).div_ceil(16))
+        }
+        Op::MulPublic { .. } => results,
+        Op::Input(_)
+        | Op::AddWeight { .. }
+        | Op::Add { .. }
+        | Op::Sub { .. }
+        | Op::RowSum { .. }
+        | Op::RowMax { .. }
+        | Op::Rescale { .. }
+        | Op::ClampIndex { .. }
+        | Op::SliceCols { .. }
+        | Op::ConcatCols { .. }
+        | Op::SplitHeads { .. }
+        | Op::MergeHeads { .. } => 0,
     }
 }
 
@@ -280,7 +301,60 @@ impl Timeline {
 
 #[cfg(test)]
 mod tests {
+    use sahara_circuits::graph::{BoundOrigin, RescaleUse, Table, TableId, WeightId, WeightSpec};
+
     use super::*;
+
+    #[test]
+    fn every_operator_is_charged_for_what_it_reads_and_what_it_writes() {
+        let (x, y, w, table) = (NodeId(0), NodeId(1), WeightId(0), TableId(0));
+        let (one, wide) = (Shape::new(1, 2, 1), Shape::new(1, 2, 1000));
+        let swapped = Shape::new(2, 1, 1000);
+        let usage = RescaleUse::Value;
+        let ops = [
+            (Op::Input(0), wide, 0),
+            (Op::MatMulWeight { x, w }, Shape::new(1, 2, 3), 2),
+            (Op::ScaleWeight { x, w }, wide, 2),
+            (Op::AddWeight { x, w }, wide, 2),
+            (Op::MatMul { a: x, b: y, transpose_b: true }, Shape::new(1, 2, 2), 4),
+            (Op::Add { a: x, b: y }, wide, 4),
+            (Op::Sub { a: x, b: y }, wide, 4),
+            (Op::MulPublic { x, k: 3 }, wide, 2),
+            (Op::Mul { a: x, b: y }, wide, 4),
+            (Op::SquareSum { x }, one, 2),
+            (Op::RowSum { x }, one, 2),
+            (Op::RowMax { x }, one, 2),
+            (Op::Rescale { x, shift: 1, usage }, wide, 2),
+            (Op::ClampIndex { x, index_bits: 3 }, wide, 2),
+            (Op::Lookup { x, table }, wide, 2),
+            (Op::Step { x, base: 0, steps: vec![] }, wide, 2),
+            (Op::SliceCols { x, from: 999 }, one, 2),
+            (Op::ConcatCols { parts: vec![x, y] }, Shape::new(1, 2, 2000), 4),
+            (Op::SplitHeads { x }, swapped, 2),
+            (Op::MergeHeads { x }, swapped, 2),
+        ];
+        let node =
+            |op, shape| Node { name: "n".into(), op, shape, bits: 32, bound: 1, origin: BoundOrigin::Calibrated };
+        for (op, shape, thousands) in ops {
+            let graph = Graph {
+                model: "m".into(),
+                seq_len: 1,
+                layers: 0,
+                weights_root: [0; 32],
+                inputs: vec![],
+                weights: vec![WeightSpec { name: "w".into(), rows: 1000, cols: 3 }],
+                tables: vec![Table { name: "t".into(), entries: vec![0; 8] }],
+                nodes: vec![node(Op::Input(0), wide), node(Op::Input(1), wide), node(op.clone(), shape)],
+                outputs: vec![NodeId(2)],
+            };
+            let least = 1000 * thousands + shape.len() as u64;
+            let charged = operations(&graph, &graph.nodes[2]);
+            assert!(charged >= least, "{}: {charged} for {least}", op.name());
+            let inputs = 2 * wide.len() as u64;
+            let of = |rounding| Cost::of(&graph, rounding, Visibility::Private).operations;
+            assert_eq!([of(Rounding::Exact), of(Rounding::Faithful)], [inputs + charged; 2], "{}", op.name());
+        }
+    }
 
     #[test]
     fn a_task_is_as_small_as_said() {
