@@ -75,17 +75,19 @@ fn version_4_pack_is_taken_once_and_only_if_its_name_is_given_back() {
 }
 
 #[test]
-fn version_2_weight_part_and_version_1_manifest_and_record() {
+fn version_2_weight_part_and_record_and_version_1_manifest() {
     let part = PartHeader::decode(&read("v2/part.bin")).expect("a version 2 weight part");
     assert_eq!((part.len, part.masked_for), (77, Some(Assignment::ALL[2])));
     assert_eq!(part.encode(), read("v2/part.bin"));
     let signed = SignedManifest::decode(&read("v1/manifest.bin")).expect("a version 1 manifest, its signature too");
     assert_eq!(signed.id(), part.manifest, "the identity of a manifest never changes");
     assert_eq!((signed.manifest().name.as_str(), signed.manifest().version), ("model", 3));
-    let record = SharingRecord::decode(&read("v1/sharing.bin")).expect("a version 1 record");
+    let record = SharingRecord::decode(&read("v2/sharing.bin")).expect("a version 2 record");
     assert_eq!((record.last_version, record.last_serial, record.current), (3, 4, Some(signed.id())));
     assert_eq!(record.sharing(), signed.manifest().sharing(), "nor does that of a sharing");
-    assert_eq!(record.encode(), read("v1/sharing.bin"));
+    assert_eq!(record.encode(), read("v2/sharing.bin"));
+    let old = SharingRecord::decode_version_1(&read("v1/sharing.bin")).expect("a version 1 record, without checksum");
+    assert_eq!(old, record);
 }
 
 #[test]
@@ -115,7 +117,7 @@ fn version_1_configuration_and_committee() {
 
 #[test]
 fn unknown_versions_are_refused_by_name() {
-    for (file, position) in [("v1/graph.bin", 7), ("v1/weights.bin", 8), ("v1/manifest.bin", 8), ("v1/sharing.bin", 8)]
+    for (file, position) in [("v1/graph.bin", 7), ("v1/weights.bin", 8), ("v1/manifest.bin", 8), ("v2/sharing.bin", 8)]
         .into_iter()
         .chain([("v3/transcript.bin", 8), ("v4/pack.bin", 8), ("v2/part.bin", 8)])
     {
@@ -136,7 +138,7 @@ fn unknown_versions_are_refused_by_name() {
 #[test]
 fn every_cut_and_every_flipped_byte_is_an_answer_not_a_panic() {
     for file in
-        ["v1/graph.bin", "v1/weights.bin", "v1/manifest.bin", "v1/sharing.bin", "v3/transcript.bin", "v2/part.bin"]
+        ["v1/graph.bin", "v1/weights.bin", "v1/manifest.bin", "v2/sharing.bin", "v3/transcript.bin", "v2/part.bin"]
     {
         let bytes = read(file);
         for end in (0..bytes.len()).step_by(1 + bytes.len() / 300) {
@@ -249,7 +251,7 @@ fn write_this_versions_bytes() {
         current: Some(signed.id()),
         access: Some(later.sign(key, sharing, &own).expect("a list")),
     };
-    keep("v1/sharing.bin", &record.encode());
+    keep("v2/sharing.bin", &record.encode());
     let task = Task {
         manifest: signed.id(),
         graph: GraphId([3; 32]),

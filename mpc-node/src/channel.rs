@@ -127,6 +127,14 @@ pub struct Channel {
     allowance: u64,
     /// When the whole of the present step must be over.
     limit: Option<Instant>,
+    pace: Option<Pace>,
+}
+
+/// How long may still be waited for the other side, and how many bytes buy a second more.
+#[derive(Clone, Copy)]
+struct Pace {
+    left: Duration,
+    rate: u64,
 }
 
 /// What a handshake under way waits for.
@@ -284,6 +292,7 @@ impl Channel {
             received: 0,
             allowance: STRANGER_BYTES,
             limit: None,
+            pace: None,
         })
     }
 
@@ -336,6 +345,18 @@ impl Channel {
     /// Bounds everything from now on by one deadline, which no arriving byte renews; `None` lifts it.
     pub fn set_limit(&mut self, limit: Option<Instant>) {
         self.limit = limit;
+    }
+
+    /// Bounds all waiting from now on: `grace` in all, and a second more for each `rate` bytes of [`Channel::credit`].
+    pub fn set_pace(&mut self, pace: Option<(Duration, u64)>) {
+        self.pace = pace.map(|(grace, rate)| Pace { left: grace, rate: rate.max(1) });
+    }
+
+    /// Bytes have come that are worth waiting for.
+    pub fn credit(&mut self, bytes: u64) {
+        if let Some(pace) = &mut self.pace {
+            pace.left = pace.left.saturating_add(Duration::from_secs_f64(bytes as f64 / pace.rate as f64));
+        }
     }
 
     /// The socket, to wait for many at once.
@@ -500,16 +521,22 @@ impl Channel {
     }
 
     /// Waits until the socket can go on; looks at least once.
-    fn wait(&self, send: bool, receive: bool, deadline: Instant, timeout: Duration) -> Result<(), ChannelError> {
+    fn wait(&mut self, send: bool, receive: bool, deadline: Instant, timeout: Duration) -> Result<(), ChannelError> {
         let mut flags = PollFlags::empty();
         flags.set(PollFlags::OUT, send);
         flags.set(PollFlags::IN, receive);
         loop {
-            let until = self.limit.map_or(deadline, |limit| limit.min(deadline));
-            let left = until.saturating_duration_since(Instant::now());
+            let began = Instant::now();
+            let limits = [self.limit, self.pace.map(|pace| began + pace.left)];
+            let until = limits.into_iter().flatten().fold(deadline, Instant::min);
+            let left = until.saturating_duration_since(began);
             let time = Timespec { tv_sec: left.as_secs() as i64, tv_nsec: i64::from(left.subsec_nanos()) };
-            match poll(&mut [PollFd::new(&self.tcp, flags)], Some(&time)) {
-                Ok(0) if self.limit.is_some_and(|limit| limit < deadline) => return Err(ChannelError::TooSlow),
+            let polled = poll(&mut [PollFd::new(&self.tcp, flags)], Some(&time));
+            if let Some(pace) = &mut self.pace {
+                pace.left = pace.left.saturating_sub(began.elapsed());
+            }
+            match polled {
+                Ok(0) if until < deadline => return Err(ChannelError::TooSlow),
                 Ok(0) => return Err(ChannelError::TimedOut(timeout)),
                 Ok(_) => return Ok(()),
                 Err(Errno::INTR) => {}

@@ -30,8 +30,3 @@ pub fn read_graph(bytes: &[u8], id: GraphId) -> Result<Arc<Graph>, GraphRefused>
 pub fn weight_words(graph: &Graph) -> u64 {
     graph.weights.iter().map(|w| u64::from(w.rows) * u64::from(w.cols)).sum()
 }
-
-/// Whether a share has one tensor of the right length for each input of the graph.
-pub fn fits_inputs(graph: &Graph, share: &[Vec<u32>]) -> bool {
-    share.len() == graph.inputs.len() && share.iter().zip(&graph.inputs).all(|(s, i)| s.len() == i.shape.len())
-}

@@ -1,6 +1,6 @@
 //! A lane: one persistent TLS connection that carries one request at a time, as frames.
 //!
-//! Every error says who failed and in which step, because that line travels to the consumer.
+//! Every error says who failed and in which step, because that line travels to the consumer ([`LaneError::told`]).
 
 use std::net::{TcpStream, ToSocketAddrs};
 use std::sync::Arc;
@@ -91,6 +91,17 @@ impl LaneError {
         match self {
             Self::Failed { fail, .. } => Some(fail),
             _ => None,
+        }
+    }
+
+    /// What others are told: the error without what this machine's operating system says.
+    pub fn told(&self) -> String {
+        match self {
+            Self::Connect { who, .. } => format!("cannot connect to {who}"),
+            Self::Channel { who, step, source: ChannelError::Io(_) } => {
+                format!("{who} cannot be reached any more, {step}")
+            }
+            other => other.to_string(),
         }
     }
 
@@ -203,6 +214,12 @@ impl Lane {
     /// Bounds everything until the next call by one deadline from now, which no arriving byte renews; `None` lifts it.
     pub fn limit(&mut self, time: Option<Duration>) {
         self.channel.set_limit(time.map(|time| Instant::now() + time));
+    }
+
+    /// From now on waiting for the other side counts: `grace` in all, and what bulk data of so many bytes a second takes
+    /// for what has come of it. `None` lifts it.
+    pub fn pace(&mut self, pace: Option<(Duration, u64)>) {
+        self.channel.set_pace(pace);
     }
 
     /// Renames the step.
@@ -336,6 +353,7 @@ impl Lane {
             }
             chunk.resize(n, 0);
             self.fill(&mut chunk[..n])?;
+            self.channel.credit(n as u64);
             if !take(&chunk[..n]) {
                 return Ok(());
             }

@@ -3,16 +3,17 @@
 //! Every sharing has a small record file (`<sharing>.sharing`) that says which version is current, and each version a
 //! folder named by its manifest. A version appears by renaming its folder and then replacing the record; what a crash
 //! leaves without a record is removed at the next start. A record outlives its deletion, so that an old version, or an
-//! old access list, never comes back.
+//! old access list, never comes back; there are so many of them at most (`limits.sharings`), and none is forgotten.
 //!
 //! **Whoever wants weight material has to name the key that asks**: [`ModelStore::permit`] is the only way to it.
 
 mod entry;
 mod files;
+mod opening;
 mod ready;
 mod upload;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -31,6 +32,9 @@ pub use files::{ModelError, PartHeader, SharingRecord, write_file};
 use ready::Ready;
 pub use upload::{Begun, Committed, Upload};
 
+/// How far the next version or serial may be above the last one.
+pub const MAX_JUMP: u64 = 1 << 32;
+
 /// How much owners may keep on a node.
 #[derive(Clone, Copy, Debug)]
 pub struct ModelLimits {
@@ -38,7 +42,9 @@ pub struct ModelLimits {
     pub bytes: u64,
     /// Bytes of one owner's sharings.
     pub owner_bytes: u64,
-    /// Sharings of one owner, deleted ones included.
+    /// Sharings in all, deleted ones included: what is left of these stays for ever.
+    pub sharings: usize,
+    /// Of these, sharings of one owner.
     pub owner_sharings: usize,
     /// What a job of a graph may cost, and what is kept ready in memory.
     pub cost: CostLimits,
@@ -53,6 +59,7 @@ pub struct ModelStore {
     limits: ModelLimits,
     ready: Arc<Ready>,
     state: Mutex<State>,
+    damage: Vec<String>,
 }
 
 #[derive(Default)]
@@ -61,12 +68,17 @@ struct State {
     current: HashMap<ManifestId, SharingId>,
     /// Bytes announced by uploads under way, by owner.
     uploading: HashMap<PublicKey, u64>,
+    /// Sharings whose record cannot be read: which versions they had is not known, so nothing is taken for them.
+    unreadable: BTreeSet<SharingId>,
 }
 
 /// One sharing, or what is left of a deleted one.
 struct Sharing {
     record: SharingRecord,
+    /// The current version; `None` also when its files cannot be read.
     entry: Option<Arc<Entry>>,
+    /// Bytes of files that cannot be read.
+    damaged: u64,
 }
 
 impl State {
@@ -78,11 +90,20 @@ impl State {
     /// Bytes of the sharings of `owner`, or of all.
     fn bytes(&self, owner: Option<&PublicKey>) -> u64 {
         let of = |s: &&Sharing| owner.is_none_or(|owner| s.record.owner.lane_key() == *owner);
-        self.sharings.values().filter(of).filter_map(|s| s.entry.as_ref()).map(|e| e.bytes).sum()
+        self.sharings.values().filter(of).map(Sharing::bytes).sum()
     }
 }
 
 impl Sharing {
+    fn new(record: SharingRecord, entry: Option<Arc<Entry>>) -> Self {
+        Self { record, entry, damaged: 0 }
+    }
+
+    /// Bytes of the current version's files.
+    fn bytes(&self) -> u64 {
+        self.entry.as_ref().map_or(self.damaged, |entry| entry.bytes)
+    }
+
     /// Whether `key` may use it: the owner; and whoever is among the node's `consumers` and on the latest access list.
     /// (A key that may share models is no consumer for that.)
     fn admits(&self, entry: &Entry, key: &PublicKey, consumers: &Admission) -> bool {
@@ -133,8 +154,8 @@ impl Permit {
 }
 
 impl ModelStore {
-    /// Opens the store of node `node` of a committee in `dir`. Records that cannot be read are left alone and not
-    /// served; what belongs to no record is removed.
+    /// Opens the store of node `node` of a committee in `dir`; what belongs to no record is removed. What cannot be read is
+    /// left alone, not served, said in the log by name, and still bars the versions and serials before it.
     ///
     /// # Errors
     /// When the folder cannot be read.
@@ -147,39 +168,17 @@ impl ModelStore {
     ) -> Result<Self, ModelError> {
         fs::create_dir_all(dir).map_err(at("create", dir))?;
         let ready = Ready::new(limits.cost);
-        let mut state = State::default();
-        let mut folders = Vec::new();
-        let mut damaged = false;
-        for found in fs::read_dir(dir).map_err(at("list", dir))? {
-            let path = found.map_err(at("list", dir))?.path();
-            match path.extension().and_then(|e| e.to_str()) {
-                Some("sharing") => match Sharing::load(dir, &path, &ready) {
-                    Ok(sharing) => {
-                        let id = sharing.record.sharing();
-                        if let Some(entry) = &sharing.entry {
-                            state.current.insert(entry.id(), id);
-                        }
-                        state.sharings.insert(id, sharing);
-                    }
-                    Err(error) => {
-                        damaged = true;
-                        tracing::warn!(%error, "a sharing cannot be used");
-                    }
-                },
-                Some("partial") => fs::remove_file(&path).map_err(at("remove", &path))?,
-                _ if path.is_dir() => folders.push(path),
-                _ => {}
-            }
+        let found = opening::read(dir, &committee, &ready)?;
+        for damage in &found.damage {
+            tracing::error!("{damage}");
         }
-        for folder in folders {
-            let named = folder.file_name().and_then(|n| n.to_str()).and_then(|n| n.parse().ok());
-            let current = named.is_some_and(|id: ManifestId| state.current.contains_key(&id));
-            // A folder may belong to a record that cannot be read: then everything stays for its operator to look at.
-            if !current && (named.is_none() || !damaged) {
-                fs::remove_dir_all(&folder).map_err(at("remove", &folder))?;
-            }
-        }
-        Ok(Self { dir: dir.into(), node, committee, parties, limits, ready, state: Mutex::new(state) })
+        let (state, damage) = (Mutex::new(found.state), found.damage);
+        Ok(Self { dir: dir.into(), node, committee, parties, limits, ready, state, damage })
+    }
+
+    /// What was found at the start that cannot be read, each by its name, with what follows from it.
+    pub fn damage(&self) -> &[String] {
+        &self.damage
     }
 
     /// Leave for `key` to have a task computed.
@@ -275,6 +274,7 @@ impl ModelStore {
             );
             return Err(ModelError::Refused(text));
         }
+        upload::no_jump("serial", serial, sharing.record.last_serial)?;
         let record = SharingRecord { last_serial: serial, access: Some(access), ..sharing.record.clone() };
         record.save(&self.dir)?;
         sharing.record = record;
@@ -292,15 +292,15 @@ impl ModelStore {
             let Some(sharing) = state.sharings.get_mut(id).filter(|s| s.record.owner.lane_key() == *key) else {
                 return Ok(false);
             };
-            let Some(entry) = sharing.entry.clone() else { return Ok(false) };
+            // Also a version whose files cannot be read.
+            let Some(gone) = sharing.record.current else { return Ok(false) };
             let record = SharingRecord { current: None, access: None, ..sharing.record.clone() };
             record.save(&self.dir)?;
-            sharing.record = record;
-            sharing.entry = None;
-            state.current.remove(&entry.id());
-            entry
+            *sharing = Sharing::new(record, None);
+            state.current.remove(&gone);
+            gone
         };
-        remove_folder(gone.folder());
+        remove_folder(&self.dir.join(gone.to_string()));
         Ok(true)
     }
 
@@ -329,15 +329,6 @@ impl ModelStore {
 }
 
 impl Sharing {
-    fn load(dir: &Path, path: &Path, ready: &Arc<Ready>) -> Result<Self, ModelError> {
-        let record = SharingRecord::load(path)?;
-        let entry = match record.current {
-            Some(id) => Some(Arc::new(Entry::load(&dir.join(id.to_string()), id, ready)?)),
-            None => None,
-        };
-        Ok(Self { record, entry })
-    }
-
     fn shown(&self) -> Option<SharingEntry> {
         let entry = self.entry.as_ref()?;
         let manifest = entry.manifest();
@@ -351,6 +342,12 @@ impl Sharing {
             bytes: entry.bytes,
         })
     }
+}
+
+/// Nothing is taken for a sharing of which this node has lost the memory.
+fn unreadable() -> ModelError {
+    let text = "what this node remembers of the sharing is damaged, so that no version can be told to be newer: its operator has to put that right, or share under another name";
+    ModelError::Refused(text.into())
 }
 
 fn not_for(manifest: &ManifestId) -> ModelError {

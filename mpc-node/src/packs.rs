@@ -131,22 +131,47 @@ impl PackStore {
     }
 
     /// Reserves a pack for the job of a consumer; waits at most `time` for one that is being made.
+    ///
+    /// # Errors
+    /// None.
     pub fn reserve(
         self: &Arc<Self>,
         key: &PackKey,
         wanted: &Purpose,
         time: Duration,
     ) -> Result<Option<Reserved>, PackError> {
+        self.reserve_while(key, wanted, time, time, || Ok(()))
+    }
+
+    /// The same; asks every `glance` whether the pack is still wanted, and again when there is one: it goes back then.
+    ///
+    /// # Errors
+    /// What `still_wanted` says.
+    pub fn reserve_while<E>(
+        self: &Arc<Self>,
+        key: &PackKey,
+        wanted: &Purpose,
+        time: Duration,
+        glance: Duration,
+        mut still_wanted: impl FnMut() -> Result<(), E>,
+    ) -> Result<Option<Reserved>, E> {
         let end = Instant::now() + time;
-        let mut index = self.lock();
         loop {
+            still_wanted()?;
+            let mut index = self.lock();
             let now = Instant::now();
             match index.choose(key, wanted, now) {
-                Choice::Pack(pack) => return Ok(Some(Reserved::new(self, *pack))),
+                Choice::Pack(pack) => {
+                    drop(index);
+                    let reserved = Reserved::new(self, *pack);
+                    still_wanted()?;
+                    return Ok(Some(reserved));
+                }
                 Choice::Wait if now < end => {}
                 Choice::Wait | Choice::None => return Ok(None),
             }
-            index = self.changed.wait_timeout(index, end - now).unwrap_or_else(PoisonError::into_inner).0;
+            let wait = (end - now).min(glance);
+            drop(self.changed.wait_timeout(index, wait).unwrap_or_else(PoisonError::into_inner));
         }
     }
 
@@ -347,9 +372,14 @@ impl Reserved {
         Ok(())
     }
 
-    /// Before the pack is named to the node that has its other half.
-    pub fn offer(self) -> Offered {
-        Offered(Some(self))
+    /// Before the pack is named to the node that has its other half, if it is still wanted: this is the last moment at
+    /// which it goes back as it was.
+    ///
+    /// # Errors
+    /// What `still_wanted` says.
+    pub fn offer<E>(self, still_wanted: impl FnOnce() -> Result<(), E>) -> Result<Offered, E> {
+        still_wanted()?;
+        Ok(Offered(Some(self)))
     }
 
     /// Takes the pack for good: its file is gone before this returns.

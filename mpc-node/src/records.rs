@@ -17,12 +17,13 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use crate::identity::{PublicKey, private_file};
 use crate::transcript::{DealtRecord, JobRecord, Openings};
 use crate::wire::JobId;
+pub use names::Claim;
 use names::JobNames;
 
 /// Where accepted jobs are listed.
 const JOBS: &str = "jobs";
-/// Most names that are remembered.
-const MAX_JOBS: u64 = 1 << 20;
+/// Most names that are remembered; each takes some 80 bytes of memory.
+const MAX_JOBS: u64 = 1 << 22;
 /// What else belongs to a record of this name.
 const COMPANIONS: [&str; 2] = ["openings", "countersigned"];
 
@@ -33,6 +34,13 @@ pub struct RecordLimits {
     pub retention: Duration,
     /// Bytes in all; beyond that the oldest go before their time.
     pub bytes: u64,
+}
+
+impl RecordLimits {
+    /// Names of jobs: a quarter of the room at most.
+    fn names(&self) -> usize {
+        (self.bytes / 4 / JobNames::room(1)).clamp(1, MAX_JOBS) as usize
+    }
 }
 
 /// The records of one node.
@@ -73,9 +81,7 @@ impl RecordStore {
             }
         }
         kept.sort_by(|a, b| (a.at, &a.name).cmp(&(b.at, &b.name)));
-        // A quarter of the room at most.
-        let most = (limits.bytes / 4 / JobNames::room(1)).clamp(1, MAX_JOBS) as usize;
-        let names = JobNames::open(&dir.join(JOBS), limits.retention, most, millis(now))?;
+        let names = JobNames::open(&dir.join(JOBS), limits.retention, limits.names(), millis(now))?;
         let bytes = kept.iter().map(|k| k.bytes).sum();
         let index = Index { kept: kept.into(), bytes, warned: false, names };
         let store = Self { dir: dir.into(), limits, index: Mutex::new(index) };
@@ -88,11 +94,11 @@ impl RecordStore {
         self.lock().names.is_taken(consumer, job, millis(now))
     }
 
-    /// Takes the name of a consumer's job for good: false when it was taken before, within the time that records are kept.
+    /// Takes the name of a consumer's job for good, unless it was taken before, within the time that records are kept.
     ///
     /// # Errors
     /// When the list cannot be written: then the job must not begin.
-    pub fn claim(&self, consumer: PublicKey, job: JobId, now: SystemTime) -> io::Result<bool> {
+    pub fn claim(&self, consumer: PublicKey, job: JobId, now: SystemTime) -> io::Result<Claim> {
         self.lock().names.claim(consumer, job, millis(now))
     }
 
@@ -217,18 +223,18 @@ mod tests {
         let (one, two) = (JobId([1; 16]), JobId([2; 16]));
         let first = store(dir.path(), 1 << 20, now);
         assert!(!first.is_taken(&WHO, &one, now));
-        assert!(first.claim(WHO, one, now).unwrap());
-        assert!(first.is_taken(&WHO, &one, now) && !first.claim(WHO, one, now).unwrap());
+        assert!(first.claim(WHO, one, now).unwrap() == Claim::New);
+        assert!(first.is_taken(&WHO, &one, now) && first.claim(WHO, one, now).unwrap() == Claim::Taken);
         drop(first);
         // Cut short in the middle of a line.
         fs::OpenOptions::new().append(true).open(dir.path().join(JOBS)).unwrap().write_all(&[9; 7]).unwrap();
         let second = store(dir.path(), 1 << 20, now + DAY);
-        assert!(!second.claim(WHO, one, now + DAY).unwrap());
-        assert!(second.claim(WHO, two, now + DAY).unwrap());
+        assert!(second.claim(WHO, one, now + DAY).unwrap() == Claim::Taken);
+        assert!(second.claim(WHO, two, now + DAY).unwrap() == Claim::New);
         drop(second);
         let third = store(dir.path(), 1 << 20, now + 2 * DAY);
-        assert!(!third.claim(WHO, two, now + 2 * DAY).unwrap());
-        assert!(third.claim(WHO, one, now + 31 * DAY).unwrap(), "forgotten with the records of its time");
+        assert!(third.claim(WHO, two, now + 2 * DAY).unwrap() == Claim::Taken);
+        assert!(third.claim(WHO, one, now + 31 * DAY).unwrap() == Claim::New, "forgotten with the records of its time");
     }
 
     #[test]
@@ -263,11 +269,11 @@ mod tests {
         let now = SystemTime::now();
         let store = store(dir.path(), 1000, now);
         store.keep_dealt(&dealt(1), now).unwrap();
-        assert!(store.claim(WHO, JobId([1; 16]), now).unwrap());
+        assert!(store.claim(WHO, JobId([1; 16]), now).unwrap() == Claim::New);
         let free = 1000 - store.lock().bytes - JobNames::room(1) / 2;
         store.added("more.dealt".into(), free, now).unwrap();
         assert_eq!(listed(dir.path()).len(), 2, "exactly as much as there may be");
-        assert!(store.claim(WHO, JobId([2; 16]), now).unwrap());
+        assert!(store.claim(WHO, JobId([2; 16]), now).unwrap() == Claim::New);
         store.added("none.dealt".into(), 0, now).unwrap();
         assert_eq!(listed(dir.path()), [JOBS], "a second name takes the room of the oldest record");
     }

@@ -14,7 +14,7 @@ use sahara_mpc::identity::{self, Identity};
 use sahara_mpc::lane::Lane;
 use sahara_mpc::meter::Traffic;
 use sahara_mpc::transcript::sign_requests;
-use sahara_mpc::wire::{JobId, Run, Share};
+use sahara_mpc::wire::{AskJob, JobId, OpenJob, OpenReply, PackId, Presence, Run, Share};
 
 /// Far above what anything here takes, far below the time that the nodes would wait.
 const SOON: Duration = Duration::from_secs(40);
@@ -79,4 +79,40 @@ fn a_client_that_was_told_to_stop_asks_for_nothing_more() {
 
 fn run(case: &common::Case, client: &Client, task: Task) -> Vec<Vec<i32>> {
     case.run(client, task, true).unwrap().outputs
+}
+
+/// The first evaluator is played by the test: it opens a job whose consumer has gone in that moment.
+#[test]
+fn a_pack_is_not_burnt_for_a_consumer_that_has_gone() {
+    let network = Network::start(|toml| toml.replacen("pack_memory_megabytes = 1024", "pack_memory_megabytes = 0", 1));
+    let client = network.client();
+    let case = case(53);
+    case.register(&client, Visibility::Private);
+    let task = case.task(0, Rounding::Exact, Visibility::Private);
+    client.prepare(&task, 1, &mut |_| ()).unwrap();
+    let packs = common::files(&network.home(2).join("packs"));
+    let name = packs[0].file_stem().unwrap().to_str().unwrap();
+    let pack = PackId(sahara_mpc::codec::unhex(name).unwrap());
+    let first = identity::load(&network.home(1).join("key")).unwrap();
+    let consumer = identity::generate().unwrap();
+    for _ in 0..5 {
+        let shares = share_inputs(&case.inputs, &Seed::random().unwrap()).map(Share);
+        let job = JobId::random().unwrap();
+        let runs = sign_requests(&consumer, &network.committee.digest(), job, task, &shares).unwrap();
+        let asker = ask(&network, &consumer, 2, &runs[1], &shares[1]);
+        let mut lane = Lane::connect(&first, &network.committee, 2, Duration::from_secs(5), Arc::default()).unwrap();
+        lane.begin("opening", Traffic::Online, SOON);
+        let question = AskJob { job, task, consumer: consumer.public().0 };
+        while {
+            lane.send(&question).unwrap();
+            lane.receive::<Presence>().unwrap() != Presence::Here
+        } {}
+        drop(asker);
+        let (held, secret) = (vec![pack], Seed::from_bytes([0; 32]));
+        let consumer = consumer.public().0;
+        lane.send(&OpenJob { job, task, consumer, pack, held, secret, signature: [0; 64] }).unwrap();
+        assert!(matches!(lane.receive().unwrap(), OpenReply::Gone));
+    }
+    assert_eq!(network.status(&client).map(|status| status.packs_for(&task)), [0, 1, 1]);
+    assert_eq!(case.run(&client, task, false).unwrap().outputs, case.expected);
 }

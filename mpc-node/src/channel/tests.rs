@@ -121,3 +121,40 @@ fn a_limit_is_not_renewed_by_what_arrives() {
     drop(a);
     dripping.join().unwrap();
 }
+
+#[test]
+fn whoever_waits_at_a_pace_waits_for_what_comes_and_not_for_a_trickle() {
+    let (mut a, mut b) = good_pair();
+    let grace = Duration::from_millis(300);
+    a.set_pace(Some((grace, 1000)));
+    let sending = std::thread::spawn(move || {
+        for _ in 0..200 {
+            std::thread::sleep(Duration::from_millis(20));
+            if b.send_all([&[1], &[]], TIME).is_err() {
+                break;
+            }
+        }
+    });
+    let began = Instant::now();
+    // Each byte comes well within its own time, and is worth a millisecond.
+    let error = loop {
+        match a.receive_exact(&mut [0; 1], TIME) {
+            Ok(()) => a.credit(1),
+            Err(error) => break error,
+        }
+    };
+    assert!(matches!(error, ChannelError::TooSlow), "{error}");
+    assert!((grace..TIME).contains(&began.elapsed()), "{:?}", began.elapsed());
+    // What is worth waiting for is waited for; and so is everything when no pace is asked.
+    a.set_pace(Some((grace, 1000)));
+    let more = Duration::from_millis(600);
+    let began = Instant::now();
+    while began.elapsed() < more {
+        a.receive_exact(&mut [0; 1], TIME).unwrap();
+        a.credit(1000);
+    }
+    a.set_pace(None);
+    a.receive_exact(&mut [0; 1], TIME).unwrap();
+    drop(a);
+    sending.join().unwrap();
+}

@@ -8,7 +8,6 @@ use sahara_circuits::graph::Graph;
 use sahara_circuits::weights::Weights;
 use zeroize::{Zeroize, Zeroizing};
 
-use super::sharing::next;
 use super::{Client, ClientError, Sharing};
 use crate::codec::extend_words;
 use crate::engine::{Assignment, EvaluatorRole, GraphId, Seed, Visibility, mask_weights};
@@ -55,8 +54,7 @@ impl Client {
             return Err(ClientError::Request("the graphs and the weights are not of one model".into()));
         }
         let seen = self.seen(SharingId::of(&self.owner_key(), &offer.name))?;
-        let version = next(seen.iter().map(|reply| reply.last_version))?;
-        let serial = next(seen.iter().map(|reply| reply.last_serial))?;
+        let (version, serial) = (seen.next_version(&self.committee)?, seen.next_serial(&self.committee)?);
         let (signed, parts) = self.signed(offer, version, serial)?;
         let mut graphs: Vec<(GraphId, Vec<u8>)> = offer.graphs.iter().map(|g| (g.id(), g.to_bytes())).collect();
         graphs.sort_unstable_by_key(|(id, _)| *id);

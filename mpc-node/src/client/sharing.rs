@@ -3,7 +3,7 @@
 
 use sahara_circuits::graph::Graph;
 
-use super::{Client, ClientError};
+use super::{Client, ClientError, Committee};
 use crate::engine::{Assignment, GraphId, Rounding};
 use crate::manifest::{
     AccessList, ClientPart, Consumers, MAX_CLIENT_PART, Manifest, ManifestId, OwnerKey, SharingId, SharingName,
@@ -80,10 +80,15 @@ impl Client {
         OwnerKey::Ed25519(self.identity.public())
     }
 
-    pub(super) fn seen(&self, sharing: SharingId) -> Result<[SharingReply; 3], ClientError> {
+    fn replies(&self, sharing: SharingId) -> Result<[SharingReply; 3], ClientError> {
         let question = FindSharing::Current(sharing);
         let [a, b, c] = [0, 1, 2].map(|node| self.find_on(node, question));
         Ok([a?, b?, c?])
+    }
+
+    /// What the nodes have seen of a sharing of this key.
+    pub(super) fn seen(&self, sharing: SharingId) -> Result<Seen, ClientError> {
+        Ok(Seen::new(&self.replies(sharing)?, self.owner_key(), sharing, &self.committee.digest()))
     }
 
     fn find_on(&self, node: u8, question: FindSharing) -> Result<SharingReply, ClientError> {
@@ -204,7 +209,7 @@ impl Client {
     pub fn shared_with(&self, name: &SharingName) -> Result<Option<(Sharing, Consumers)>, ClientError> {
         let owner = self.owner_key();
         let Some(sharing) = self.find(&SharingRef::Named(owner, name.clone()))? else { return Ok(None) };
-        let seen = self.seen(sharing.manifest().sharing())?;
+        let seen = self.replies(sharing.manifest().sharing())?;
         let later = seen.iter().filter_map(|reply| reply.access.as_ref());
         let own = |access: &&SignedAccess| access.owner() == owner && access.sharing() == sharing.manifest().sharing();
         let lists = later.filter(own).map(SignedAccess::list).chain(sharing.manifest().access.list());
@@ -219,8 +224,7 @@ impl Client {
     pub fn set_consumers(&self, name: &SharingName, consumers: Consumers) -> Result<(), ClientError> {
         let owner = self.owner_key();
         let sharing = SharingId::of(&owner, name);
-        let seen = self.seen(sharing)?;
-        let serial = next(seen.iter().map(|reply| reply.last_serial))?;
+        let serial = self.seen(sharing)?.next_serial(&self.committee)?;
         let refused = |e| ClientError::Request(format!("the list cannot be signed: {e}"));
         let access = AccessList { serial, consumers }.sign(owner, sharing, &self.identity).map_err(refused)?;
         for node in 0..3 {
@@ -258,9 +262,94 @@ impl Client {
     }
 }
 
-/// The number after all that nodes have seen. One that claims to have seen the last there is cannot be served.
-pub(super) fn next(seen: impl Iterator<Item = u64>) -> Result<u64, ClientError> {
-    let most = seen.max().unwrap_or(0);
-    most.checked_add(1)
-        .ok_or_else(|| ClientError::Answer("a node claims to have seen the last version there is".into()))
+/// How far the claim of one node may be above what the others say and what the owner itself has signed.
+const MAX_LEAD: u64 = 1 << 16;
+
+/// The number after all that the nodes claim to have seen. `signed` is the highest that is known by this owner's own
+/// signature. A claim far above that and above both others is not followed: numbers never go back, so a node that lies would
+/// use up all there are.
+///
+/// # Errors
+/// Names the node.
+fn next(committee: &Committee, what: &str, claims: [u64; 3], signed: u64) -> Result<u64, ClientError> {
+    let [(_, _), (_, middle), (node, most)] = {
+        let mut sorted = [0, 1, 2].map(|node: usize| (node, claims[node]));
+        sorted.sort_by_key(|(_, claim)| *claim);
+        sorted
+    };
+    let known = middle.max(signed);
+    if most.saturating_sub(known) > MAX_LEAD {
+        let text = format!(
+            "{} claims to have seen {what} {most} of this sharing, and nobody else more than {known}: that is not followed, ask its operator",
+            committee.label(node as u8)
+        );
+        return Err(ClientError::Answer(text));
+    }
+    most.max(known).checked_add(1).ok_or_else(|| ClientError::Answer(format!("no {what} is left for this sharing")))
+}
+
+/// What the nodes have seen of a sharing of this client's own key.
+pub(super) struct Seen {
+    versions: [u64; 3],
+    serials: [u64; 3],
+    /// The highest version and serial among those that this owner has signed.
+    signed: [u64; 2],
+}
+
+impl Seen {
+    fn new(replies: &[SharingReply; 3], owner: OwnerKey, sharing: SharingId, committee: &[u8; 32]) -> Self {
+        let manifests = replies.iter().filter_map(|reply| reply.manifest.as_ref()).map(SignedManifest::manifest);
+        // The signatures are genuine; whose they are, and of what, is asked here.
+        let own: Vec<&Manifest> = manifests.filter(|m| m.sharing() == sharing && m.committee == *committee).collect();
+        let later = replies.iter().filter_map(|reply| reply.access.as_ref());
+        let later = later.filter(|access| access.owner() == owner && access.sharing() == sharing);
+        let lists = own.iter().filter_map(|manifest| manifest.access.list()).chain(later.map(SignedAccess::list));
+        let version = own.iter().map(|manifest| manifest.version).max();
+        let serial = lists.map(|list| list.serial).max();
+        Self {
+            versions: [0, 1, 2].map(|node: usize| replies[node].last_version),
+            serials: [0, 1, 2].map(|node: usize| replies[node].last_serial),
+            signed: [version.unwrap_or(0), serial.unwrap_or(0)],
+        }
+    }
+
+    /// The version that comes next.
+    pub(super) fn next_version(&self, committee: &Committee) -> Result<u64, ClientError> {
+        next(committee, "version", self.versions, self.signed[0])
+    }
+
+    /// The serial that comes next.
+    pub(super) fn next_serial(&self, committee: &Committee) -> Result<u64, ClientError> {
+        next(committee, "serial", self.serials, self.signed[1])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::committee::Member;
+    use crate::identity::generate;
+
+    #[test]
+    fn one_node_cannot_use_up_the_numbers_of_a_sharing() {
+        let member = |n: u8| Member {
+            name: format!("node {n}"),
+            address: format!("127.0.0.1:700{n}"),
+            key: generate().unwrap().public(),
+        };
+        let committee = Committee::new([1, 2, 3].map(member)).unwrap();
+        let next = |claims, signed| next(&committee, "version", claims, signed);
+        assert_eq!(next([0; 3], 0).unwrap(), 1);
+        assert_eq!(next([3, 5, 4], 0).unwrap(), 6, "half an upload: one is ahead");
+        assert_eq!(next([0, MAX_LEAD, 0], 0).unwrap(), MAX_LEAD + 1);
+        for (claims, liar) in
+            [([u64::MAX, 7, 7], "node 1"), ([7, 8 + MAX_LEAD, 7], "node 2"), ([0, 0, 1 << 60], "node 3")]
+        {
+            let error = next(claims, 7).unwrap_err().to_string();
+            assert!(error.contains(liar) && error.contains("is not followed"), "{error}");
+        }
+        assert_eq!(next([0, 0, 200_000], 199_999).unwrap(), 200_001, "its owner has signed as much");
+        assert_eq!(next([5, 5, 5], 9).unwrap(), 10, "what was signed is never signed again");
+        assert!(next([u64::MAX; 3], u64::MAX).unwrap_err().to_string().contains("no version is left"));
+    }
 }

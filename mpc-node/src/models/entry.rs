@@ -105,7 +105,9 @@ impl Entry {
         };
         let [evaluator, helper] = cost.material_memory;
         let bytes = if role.is_some() { evaluator } else { helper };
-        self.ready.material(self.id(), masked_for, bytes, || self.part(graph, masked_for, role))
+        // The part as it is read, and its words.
+        let scratch = part_len(graph, self.manifest().visibility(), role.is_some()).saturating_mul(2);
+        self.ready.material(self.id(), masked_for, [bytes, scratch], || self.part(graph, masked_for, role))
     }
 
     fn part(

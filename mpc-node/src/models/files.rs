@@ -44,6 +44,11 @@ pub enum ModelError {
     /// Not acceptable.
     #[error("{0}")]
     Refused(String),
+    /// What is in use leaves no room for more.
+    #[error(
+        "the plans and weights of running jobs take all the memory there is for them (limits.cache_megabytes), try again"
+    )]
+    Busy,
     /// A graph from outside.
     #[error(transparent)]
     Graph(#[from] GraphRefused),
@@ -113,7 +118,8 @@ impl PartHeader {
 }
 
 const RECORD_MAGIC: &[u8; 8] = b"SHSHARE\0";
-const RECORD_VERSION: u16 = 1;
+/// The first version had no checksum.
+const RECORD_VERSION: u16 = 2;
 const RECORD: &str = "record of a sharing";
 const MAX_RECORD: u64 = 2 * MAX_MANIFEST as u64;
 
@@ -140,7 +146,7 @@ impl SharingRecord {
         SharingId::of(&self.owner, &self.name)
     }
 
-    /// The byte form.
+    /// The byte form: what it says, and a hash of that.
     pub fn encode(&self) -> Vec<u8> {
         let mut w = Writer::with_header(RECORD_MAGIC, RECORD_VERSION);
         self.owner.write(&mut w);
@@ -151,6 +157,8 @@ impl SharingRecord {
         };
         let access = self.access.as_ref().map(SignedAccess::encode).unwrap_or_default();
         w.u32(access.len() as u32).bytes(&access);
+        let checksum = blake3::hash(&w.0);
+        w.bytes(checksum.as_bytes());
         w.0
     }
 
@@ -161,6 +169,24 @@ impl SharingRecord {
     pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
         let mut r = Reader::new(RECORD, bytes);
         r.header(RECORD_MAGIC, RECORD_VERSION)?;
+        let (body, checksum) = bytes.split_last_chunk::<32>().ok_or(DecodeError::Truncated(RECORD))?;
+        if blake3::hash(body) != *checksum {
+            return Err(r.field("checksum"));
+        }
+        Self::read(body, RECORD_VERSION)
+    }
+
+    /// Reads the byte form of the first version.
+    ///
+    /// # Errors
+    /// When the bytes are not one.
+    pub fn decode_version_1(bytes: &[u8]) -> Result<Self, DecodeError> {
+        Self::read(bytes, 1)
+    }
+
+    fn read(bytes: &[u8], version: u16) -> Result<Self, DecodeError> {
+        let mut r = Reader::new(RECORD, bytes);
+        r.header(RECORD_MAGIC, version)?;
         let mut record = Self {
             owner: OwnerKey::read(&mut r)?,
             name: r.text("name", SharingName::LIMIT)?.parse().map_err(|_| r.field("name"))?,
@@ -187,7 +213,11 @@ impl SharingRecord {
 
     pub(super) fn load(path: &Path) -> Result<Self, ModelError> {
         let bytes = read_limited(path, MAX_RECORD)?;
-        let record = Self::decode(&bytes).map_err(damaged(path))?;
+        let record = match Self::decode(&bytes) {
+            Err(DecodeError::Version { found: 1, .. }) => Self::decode_version_1(&bytes),
+            result => result,
+        };
+        let record = record.map_err(damaged(path))?;
         if path.file_stem().and_then(|s| s.to_str()) != Some(&record.sharing().to_string()) {
             return Err(damaged(path)(DecodeError::Field { what: RECORD, field: "name" }));
         }

@@ -1,12 +1,13 @@
-//! What was made ready in memory of all sharings together: graphs, plans, weight material. Bounded in bytes; what was not
-//! used for longest goes first. What a graph costs is asked before anything is made of it.
+//! What was made ready in memory of all sharings together: graphs, plans, weight material. Bounded in bytes, of which
+//! everything takes its part that is alive, in use or in the making; what was not used for longest goes first. What a graph
+//! costs is asked before anything is made of it.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use sahara_circuits::graph::{Graph, Node, Op};
 
 use super::ModelError;
-use crate::cache::Cache;
+use crate::cache::{Cache, Room, Shared};
 use crate::engine::{Assignment, Cost, CostLimits, GraphId, Plan, Rounding, Visibility, WeightMaterial};
 use crate::manifest::ManifestId;
 
@@ -14,8 +15,10 @@ use crate::manifest::ManifestId;
 pub(super) struct Ready {
     limits: CostLimits,
     cache: Cache<Key, Made>,
-    /// One thing is made at a time, so that many who want the same make it once.
-    making: Mutex<()>,
+    /// One thing of a kind is made at a time, so that many who want the same make it once. Material is read from disk, and
+    /// nobody who wants a plan waits for that.
+    planning: Mutex<()>,
+    reading: Mutex<()>,
 }
 
 #[derive(Clone, PartialEq, Eq, Hash)]
@@ -32,14 +35,41 @@ enum Made {
     Material(Arc<WeightMaterial>),
 }
 
+impl Shared for Made {
+    fn is_in_use(&self) -> bool {
+        match self {
+            Self::Graph(graph) => graph.is_in_use(),
+            Self::Plan(plan, _) => plan.is_in_use(),
+            Self::Material(material) => material.is_in_use(),
+        }
+    }
+}
+
 impl Ready {
     pub(super) fn new(limits: CostLimits) -> Arc<Self> {
-        Arc::new(Self { limits, cache: Cache::new(limits.cache_memory), making: Mutex::new(()) })
+        let cache = Cache::new(limits.cache_memory);
+        Arc::new(Self { limits, cache, planning: Mutex::default(), reading: Mutex::default() })
     }
 
     /// Refuses a graph that costs too much even in the cheapest way to run it.
     pub(super) fn admit(&self, graph: &Graph, visibility: Visibility) -> Result<(), ModelError> {
-        Ok(Cost::of(graph, Rounding::Faithful, visibility).check(&graph.model, &self.limits)?)
+        self.check(graph, &Cost::of(graph, Rounding::Faithful, visibility))
+    }
+
+    fn check(&self, graph: &Graph, cost: &Cost) -> Result<(), ModelError> {
+        cost.check(&graph.model, &self.limits)?;
+        // What a job holds at once has room, if nobody else holds anything: the graph is there for itself and in the plan.
+        let weights = cost.material_memory[0].max(cost.material_memory[1]);
+        let held = cost.plan_memory.saturating_add(2 * graph_memory(graph)).saturating_add(weights);
+        if held > self.limits.cache_memory {
+            let [held, limit] = [held, self.limits.cache_memory].map(|bytes| bytes.div_ceil(1 << 20));
+            let text = format!(
+                "graph `{}` needs {held} MB for itself, its plan and its weights, more than this node's limit of {limit} (limits.cache_megabytes)",
+                graph.model
+            );
+            return Err(ModelError::Refused(text));
+        }
+        Ok(())
     }
 
     pub(super) fn graph(
@@ -48,8 +78,13 @@ impl Ready {
         id: GraphId,
         make: impl FnOnce() -> Result<Arc<Graph>, ModelError>,
     ) -> Result<Arc<Graph>, ModelError> {
-        let make = || make().map(|graph| (graph_memory(&graph), Made::Graph(graph)));
-        match self.get(Key::Graph(manifest, id), make)? {
+        let made = self.get(&self.planning, Key::Graph(manifest, id), |key| {
+            let graph = make()?;
+            let bytes = graph_memory(&graph);
+            self.room(bytes)?.keep(key, Made::Graph(graph.clone()), bytes);
+            Ok(Made::Graph(graph))
+        })?;
+        match made {
             Made::Graph(graph) => Ok(graph),
             _ => unreachable!("a graph's key has a graph"),
         }
@@ -64,32 +99,47 @@ impl Ready {
         rounding: Rounding,
         visibility: Visibility,
     ) -> Result<(Arc<Plan>, Cost), ModelError> {
-        let make = || {
+        let made = self.get(&self.planning, Key::Plan(manifest, id, rounding), |key| {
             let cost = Cost::of(graph, rounding, visibility);
-            cost.check(&graph.model, &self.limits)?;
-            let plan =
-                Plan::new(graph.clone(), rounding, visibility).map_err(|e| ModelError::Refused(e.to_string()))?;
-            Ok((cost.plan_memory + graph_memory(graph), Made::Plan(Arc::new(plan), cost)))
-        };
-        match self.get(Key::Plan(manifest, id, rounding), make)? {
+            self.check(graph, &cost)?;
+            let bytes = cost.plan_memory.saturating_add(graph_memory(graph));
+            let room = self.room(bytes)?;
+            // A graph of its own: else a plan that nobody uses would keep the graph in use.
+            let own = Arc::new(Graph::clone(graph));
+            let plan = Plan::new(own, rounding, visibility).map_err(|e| ModelError::Refused(e.to_string()))?;
+            let made = Made::Plan(Arc::new(plan), cost);
+            room.keep(key, made.clone(), bytes);
+            Ok(made)
+        })?;
+        match made {
             Made::Plan(plan, cost) => Ok((plan, cost)),
             _ => unreachable!("a plan's key has a plan"),
         }
     }
 
-    /// Weight material of `bytes` bytes.
+    /// Weight material of `bytes` bytes; making it takes `scratch` bytes more for a while.
     pub(super) fn material(
         &self,
         manifest: ManifestId,
         masked_for: Option<Assignment>,
-        bytes: u64,
+        [bytes, scratch]: [u64; 2],
         make: impl FnOnce() -> Result<WeightMaterial, ModelError>,
     ) -> Result<Arc<WeightMaterial>, ModelError> {
-        let make = || make().map(|material| (bytes, Made::Material(Arc::new(material))));
-        match self.get(Key::Material(manifest, masked_for), make)? {
+        let made = self.get(&self.reading, Key::Material(manifest, masked_for), |key| {
+            // What may be kept may be made, also where there is no room for the scratch: it is one at a time.
+            let room = self.cache.room(bytes.saturating_add(scratch)).map_or_else(|| self.room(bytes), Ok)?;
+            let made = Made::Material(Arc::new(make()?));
+            room.keep(key, made.clone(), bytes);
+            Ok(made)
+        })?;
+        match made {
             Made::Material(material) => Ok(material),
             _ => unreachable!("a material's key has material"),
         }
+    }
+
+    fn room(&self, bytes: u64) -> Result<Room<'_, Key, Made>, ModelError> {
+        self.cache.room(bytes).ok_or(ModelError::Busy)
     }
 
     /// Forgets everything of a version.
@@ -100,17 +150,20 @@ impl Ready {
         });
     }
 
-    fn get(&self, key: Key, make: impl FnOnce() -> Result<(u64, Made), ModelError>) -> Result<Made, ModelError> {
+    fn get(
+        &self,
+        making: &Mutex<()>,
+        key: Key,
+        make: impl FnOnce(Key) -> Result<Made, ModelError>,
+    ) -> Result<Made, ModelError> {
         if let Some(made) = self.cache.get(&key) {
             return Ok(made);
         }
-        let _making = self.making.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(made) = self.cache.get(&key) {
-            return Ok(made);
+        let _making: MutexGuard<'_, ()> = making.lock().unwrap_or_else(PoisonError::into_inner);
+        match self.cache.get(&key) {
+            Some(made) => Ok(made),
+            None => make(key),
         }
-        let (bytes, made) = make()?;
-        self.cache.put(key, made.clone(), bytes);
-        Ok(made)
     }
 }
 

@@ -1,8 +1,8 @@
 //! Taking a version of a sharing: pieces go to a folder of their own and are checked against the manifest as they come;
 //! at the end everything that could have changed meanwhile is asked again, and one rename puts the version in place.
 
-use std::fs;
-use std::io::Write;
+use std::fs::{self, File};
+use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -11,7 +11,7 @@ use zeroize::Zeroizing;
 
 use super::entry::{Entry, check_part};
 use super::files::{CLIENT, MANIFEST, PartHeader, SharingRecord, at, graph_file, part_file, sync_dir, write_file};
-use super::{ModelError, ModelStore, Sharing, State, part_len, remove_folder};
+use super::{MAX_JUMP, ModelError, ModelStore, Sharing, State, part_len, remove_folder, unreadable};
 use crate::engine::{Assignment, EvaluatorRole, GraphId, MAX_GRAPH_BYTES, read_graph};
 use crate::identity::{PublicKey, private_file};
 use crate::manifest::{AccessRule, ManifestId, Shares, SharingId, SignedManifest};
@@ -37,7 +37,19 @@ pub struct Upload<'a> {
     /// Bytes that the owner has announced and not yet sent.
     left: u64,
     taken: u64,
+    /// The piece that came last, until it is checked.
+    unchecked: Option<Unchecked>,
     committed: bool,
+}
+
+/// A piece on disk that nobody has looked at.
+struct Unchecked {
+    piece: Expected,
+    path: PathBuf,
+    /// Bytes before it in its file.
+    front: u64,
+    len: u64,
+    hash: blake3::Hash,
 }
 
 /// A piece of an upload.
@@ -104,6 +116,7 @@ impl ModelStore {
             graph: None,
             left: bytes,
             taken: 0,
+            unchecked: None,
             committed: false,
         };
         upload.open()?;
@@ -114,14 +127,25 @@ impl ModelStore {
     fn check(&self, state: &State, signed: &SignedManifest, owner: &PublicKey, bytes: u64) -> Result<(), ModelError> {
         let manifest = signed.manifest();
         let id = manifest.sharing();
+        if state.unreadable.contains(&id) {
+            return Err(unreadable());
+        }
         let sharing = state.sharings.get(&id);
         let mut replaced = 0;
         match sharing {
-            Some(Sharing { record, entry }) => {
-                newer(record, signed)?;
-                replaced = entry.as_ref().map_or(0, |entry| entry.bytes);
+            Some(sharing) => {
+                newer([sharing.record.last_version, sharing.record.last_serial], signed)?;
+                replaced = sharing.bytes();
             }
             None => {
+                newer([0; 2], signed)?;
+                let all = state.sharings.len() + state.unreadable.len();
+                if all >= self.limits.sharings {
+                    let text = format!(
+                        "this node has {all} sharings, deleted ones included, as many as it may (limits.sharings): use a name again, or ask its operator"
+                    );
+                    return Err(ModelError::Refused(text));
+                }
                 let own = state.sharings.values().filter(|s| s.record.owner.lane_key() == *owner).count();
                 if own >= self.limits.owner_sharings {
                     let text = format!(
@@ -166,20 +190,33 @@ impl ModelStore {
     }
 }
 
-fn newer(record: &SharingRecord, signed: &SignedManifest) -> Result<(), ModelError> {
+/// Whether a version follows what was seen of its sharing.
+fn newer(seen: [u64; 2], signed: &SignedManifest) -> Result<(), ModelError> {
     let manifest = signed.manifest();
-    if manifest.version <= record.last_version {
+    let [last_version, last_serial] = seen;
+    if manifest.version <= last_version {
         let text = format!(
-            "version {} of this sharing is not newer than version {}, which this node has seen",
-            manifest.version, record.last_version
+            "version {} of this sharing is not newer than version {last_version}, which this node has seen",
+            manifest.version
         );
         return Err(ModelError::Refused(text));
     }
+    no_jump("version", manifest.version, last_version)?;
     let serial = manifest.access.list().map_or(0, |list| list.serial);
-    if serial <= record.last_serial {
+    if serial <= last_serial {
         let text = format!(
-            "the manifest's access list has serial {serial}, this node has seen {}: sign one with a higher serial",
-            record.last_serial
+            "the manifest's access list has serial {serial}, this node has seen {last_serial}: sign one with a higher serial"
+        );
+        return Err(ModelError::Refused(text));
+    }
+    no_jump("serial", serial, last_serial)
+}
+
+/// Refuses a number that leaves so many out that nobody can have used them: soon none would be left.
+pub(super) fn no_jump(what: &str, next: u64, last: u64) -> Result<(), ModelError> {
+    if next - last.min(next) > MAX_JUMP {
+        let text = format!(
+            "{what} {next} is more than {MAX_JUMP} above {last}, the last that this node has seen: sign one that is nearer"
         );
         return Err(ModelError::Refused(text));
     }
@@ -197,16 +234,17 @@ impl Upload<'_> {
         write_file(&self.folder.join(MANIFEST), &[manifest])
     }
 
-    /// Whether a piece is still missing.
+    /// Whether all pieces are here and checked.
     pub fn is_complete(&self) -> bool {
-        self.missing.is_empty()
+        self.missing.is_empty() && self.unchecked.is_none()
     }
 
-    /// Takes the next piece, of which `len` bytes were announced; `receive` hands them over in order.
+    /// Takes the next piece to disk, of which `len` bytes were announced; `receive` hands them over in order.
+    /// [`Upload::check`] comes next.
     ///
     /// # Errors
-    /// When the piece is not the one that the manifest names, and with whatever `receive` fails with.
-    pub fn piece<E: From<ModelError>>(
+    /// When the piece is not as long as the manifest and the announcement say, and with whatever `receive` fails with.
+    pub fn receive<E: From<ModelError>>(
         &mut self,
         len: u64,
         receive: impl FnOnce(&mut dyn FnMut(&[u8]) -> Result<(), ModelError>) -> Result<(), E>,
@@ -223,10 +261,6 @@ impl Upload<'_> {
         let path = self.folder.join(name);
         let mut file = private_file(&path).map_err(at("create", &path))?;
         file.write_all(&front).map_err(at("write", &path))?;
-        // Graphs and parts are looked at as a whole; the client part may be large and is only hashed.
-        // Claimed at once, so that growing leaves no copies behind; the system gives it as it is written.
-        let room = if next == Expected::Client { 0 } else { len as usize };
-        let mut whole = Zeroizing::new(Vec::with_capacity(room));
         let mut hasher = blake3::Hasher::new();
         let mut got = 0u64;
         receive(&mut |bytes| {
@@ -234,11 +268,8 @@ impl Upload<'_> {
             if got > len {
                 return Err(ModelError::Refused("a piece is longer than it was announced".into()));
             }
-            match next {
-                Expected::Client => {
-                    hasher.update(bytes);
-                }
-                _ => whole.extend_from_slice(bytes),
+            if next == Expected::Client {
+                hasher.update(bytes);
             }
             file.write_all(bytes).map_err(at("write", &path))
         })?;
@@ -246,11 +277,36 @@ impl Upload<'_> {
             return Err(ModelError::Refused("a piece is not as long as it was announced".into()).into());
         }
         file.sync_all().map_err(at("sync", &path))?;
-        self.verify(next, &whole, &hasher)?;
         self.taken += front.len() as u64 + len;
         self.left -= len;
         self.missing.pop();
+        self.unchecked = Some(Unchecked { piece: next, path, front: front.len() as u64, len, hash: hasher.finalize() });
         Ok(())
+    }
+
+    /// Bytes of memory that [`Upload::check`] takes: graphs and parts are looked at as a whole, the client part was hashed.
+    pub fn scratch(&self) -> u64 {
+        match &self.unchecked {
+            Some(Unchecked { piece: Expected::Client, .. }) | None => 0,
+            Some(unchecked) => unchecked.len.saturating_mul(2),
+        }
+    }
+
+    /// Compares the piece that came last with what the manifest names.
+    ///
+    /// # Errors
+    /// When it is another one.
+    pub fn check(&mut self) -> Result<(), ModelError> {
+        let Some(Unchecked { piece, path, front, len, hash }) = self.unchecked.take() else { return Ok(()) };
+        let mut whole = Zeroizing::new(Vec::new());
+        if piece != Expected::Client {
+            let mut file = File::open(&path).map_err(at("open", &path))?;
+            file.seek(SeekFrom::Start(front)).map_err(at("read", &path))?;
+            // Claimed at once, so that growing leaves no copies behind.
+            whole.reserve_exact(len as usize);
+            file.take(len).read_to_end(&mut whole).map_err(at("read", &path))?;
+        }
+        self.verify(piece, &whole, &hash)
     }
 
     fn next_piece(&self, len: u64) -> Result<Expected, ModelError> {
@@ -279,7 +335,7 @@ impl Upload<'_> {
         self.graph.as_ref().ok_or_else(|| ModelError::Refused("the graphs come before the weights".into()))
     }
 
-    fn verify(&mut self, piece: Expected, whole: &[u8], hasher: &blake3::Hasher) -> Result<(), ModelError> {
+    fn verify(&mut self, piece: Expected, whole: &[u8], hash: &blake3::Hash) -> Result<(), ModelError> {
         let manifest = self.signed.manifest();
         match piece {
             Expected::Graph(id) => {
@@ -300,7 +356,7 @@ impl Upload<'_> {
                 check_part(manifest, self.graph()?, masked_for, role, whole)?;
             }
             Expected::Client => {
-                if manifest.client_part.map(|part| part.digest) != Some(*hasher.finalize().as_bytes()) {
+                if manifest.client_part.map(|part| part.digest) != Some(*hash.as_bytes()) {
                     let text = "the client part is not the one that the manifest commits to";
                     return Err(ModelError::Refused(text.into()));
                 }
@@ -344,19 +400,18 @@ impl Upload<'_> {
                 return Err(error);
             }
             let entry = Arc::new(Entry::new(place, self.signed.clone(), self.taken, store.ready.clone()));
-            let old = state.sharings.insert(sharing, Sharing { record, entry: Some(entry) });
-            let old = old.and_then(|sharing| sharing.entry);
+            let old = state.sharings.insert(sharing, Sharing::new(record, Some(entry)));
+            let old = old.and_then(|sharing| sharing.record.current);
             if let Some(old) = &old {
-                state.current.remove(&old.id());
+                state.current.remove(old);
             }
             state.current.insert(id, sharing);
             old
         };
-        let replaced = old.as_ref().map(|old| old.id());
-        if let Some(old) = old {
-            remove_folder(old.folder());
+        if let Some(old) = &old {
+            remove_folder(&store.dir.join(old.to_string()));
         }
-        Ok(Committed { id, replaced })
+        Ok(Committed { id, replaced: old })
     }
 }
 

@@ -12,12 +12,10 @@ use std::time::{Instant, SystemTime};
 
 use zeroize::Zeroizing;
 
-use super::jobs::{slot, still_wanted};
-use super::serve::{Refusal, Trouble, own, peer};
+use super::jobs::{model, patiently, slot, slot_of, still_wanted};
+use super::serve::{Refusal, Trouble, no_random, own, peer};
 use super::state::Node;
-use crate::engine::{
-    EvaluatorRole, PackContents, Plan, ProtocolError, Seed, WeightMaterial, deal, prepare as prepare_pack,
-};
+use crate::engine::{EvaluatorRole, PackContents, Plan, Seed, WeightMaterial, deal, prepare as prepare_pack};
 use crate::identity::PublicKey;
 use crate::lane::{Lane, LaneError};
 use crate::meter::{Traffic, thread_cpu_time};
@@ -42,25 +40,26 @@ pub(super) fn prepare(node: &Node, lane: &mut Lane, caller: Option<u8>, request:
         let text = format!("{} packs were asked for, from 1 to {} can be", request.count, node.config.limits.packs);
         return Err(Refusal::new(FailCode::Refused, text).into());
     }
-    let permit = node.models.permit(&task, &request.consumer)?;
-    let (plan, cost) = permit.plan()?;
-    let weights = permit.material()?;
-    let busy = || Refusal::new(FailCode::Busy, "this node is dealing as many packs as it can, try again");
     let patience = node.config.timeouts.request();
+    // Whoever asks for it, a member that works ahead included: it is done for this key, and counts as that key's.
+    let payer = request.consumer;
+    let (_, cost) = patiently(lane, patience, || node.models.permit(&task, &payer)?.plan())?;
+    let busy = || Refusal::new(FailCode::Busy, "this node is dealing as many packs as it can, try again");
     for done in 1..=request.count {
         if node.is_stopping() {
             return Err(Refusal::new(FailCode::Stopping, "this node is shutting down").into());
         }
         still_wanted(lane)?;
-        if caller.is_none() {
-            node.quotas.may_deal(lane.peer(), node.uptime())?;
-        }
+        node.quotas.may_deal(payer, node.uptime())?;
         // For each pack anew, so that who wants many does not keep out who wants one.
-        let _slot = slot(&node.deal_slots, 1, lane, patience)?.ok_or_else(busy)?;
-        let _memory = slot(&node.job_memory, cost.helper_memory, lane, patience)?.ok_or_else(busy)?;
+        let _slot = slot_of(payer, &node.deal_slots, 1, lane, patience)?.ok_or_else(busy)?;
+        let _memory = slot_of(payer, &node.job_memory, cost.helper_memory, lane, patience)?.ok_or_else(busy)?;
+        let (plan, weights) = patiently(lane, patience, || model(node, &task, &payer))?;
         let before = thread_cpu_time();
-        deal_pack(node, &request, &plan, &weights)?;
-        node.quotas.dealt(lane.peer(), thread_cpu_time().saturating_sub(before), node.uptime());
+        let dealt = deal_pack(node, &request, &plan, &weights);
+        // Also what an evaluator broke off was done.
+        node.quotas.dealt(payer, thread_cpu_time().saturating_sub(before), node.uptime());
+        dealt?;
         node.stats.dealt.fetch_add(1, Ordering::Relaxed);
         lane.send(&Progress { done, total: request.count }).map_err(own)?;
     }
@@ -69,9 +68,8 @@ pub(super) fn prepare(node: &Node, lane: &mut Lane, caller: Option<u8>, request:
 
 fn deal_pack(node: &Node, request: &Prepare, plan: &Plan, weights: &WeightMaterial) -> Result<(), Trouble> {
     let task = request.task;
-    let random = |e: getrandom::Error| Refusal::new(FailCode::Internal, format!("no random bytes: {e}"));
-    let pack = PackId::random().map_err(random)?;
-    let seeds = [Seed::random().map_err(random)?, Seed::random().map_err(random)?];
+    let pack = PackId::random().map_err(no_random)?;
+    let seeds = [Seed::random().map_err(no_random)?, Seed::random().map_err(no_random)?];
     let [first, second] = task.assignment.evaluators();
     let mut first_lane = open(node, first)?;
     let mut second_lane = open(node, second)?;
@@ -228,10 +226,9 @@ pub(super) fn receive(node: &Node, lane: &mut Lane, caller: Option<u8>, dealt: D
         return Err(refuse("only the helper of the assignment deals packs"));
     }
     let role = task.assignment.role(node.index).ok_or_else(|| refuse("this node is the helper itself"))?;
-    let permit = node.models.permit(&task, &dealt.consumer)?;
-    let (plan, cost) = permit.plan()?;
-    let weights = permit.material()?;
-    let expected = if role == EvaluatorRole::Second { plan.correction_len() } else { 0 };
+    let (_, cost) =
+        patiently(lane, node.config.timeouts.round(), || node.models.permit(&task, &dealt.consumer)?.plan())?;
+    let expected = if role == EvaluatorRole::Second { cost.dealt } else { 0 };
     if dealt.corrections != expected {
         return Err(refuse("the corrections do not have the length that the graph asks for"));
     }
@@ -242,7 +239,7 @@ pub(super) fn receive(node: &Node, lane: &mut Lane, caller: Option<u8>, dealt: D
         incarnation: dealt.incarnation,
         role,
         corrections: expected,
-        prepared: plan.prepared_len(),
+        prepared: cost.prepared,
         seal: SignedSeal::AWAITED,
     };
     let bytes = header.file_len().ok_or_else(|| refuse("the pack is too large"))?;
@@ -251,6 +248,7 @@ pub(super) fn receive(node: &Node, lane: &mut Lane, caller: Option<u8>, dealt: D
     let busy = || Refusal::new(FailCode::Busy, "this node has no memory for a pack right now, try again");
     let claimed = bytes.saturating_add(cost.inputs);
     let _memory = slot(&node.job_memory, claimed, lane, node.config.timeouts.round())?.ok_or_else(busy)?;
+    let (plan, weights) = patiently(lane, node.config.timeouts.round(), || model(node, &task, &dealt.consumer))?;
     lane.send_frame(Kind::DealAccept, &[]).map_err(own)?;
 
     lane.enter("while it dealt a pack", Traffic::Offline, node.config.timeouts.request());
@@ -294,12 +292,6 @@ fn check_seal(
         return Err("the helper's seal of the pack commits to other corrections than were dealt");
     }
     Ok(())
-}
-
-impl From<ProtocolError> for Refusal {
-    fn from(error: ProtocolError) -> Self {
-        Self::new(FailCode::Internal, error.to_string())
-    }
 }
 
 #[cfg(test)]

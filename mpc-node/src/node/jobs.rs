@@ -8,37 +8,35 @@
 use std::fmt::Write;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::mpsc::RecvTimeoutError;
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use super::meeting;
-use super::serve::{Refusal, Trouble, own, peer};
+use super::meeting::{self, Opened};
+use super::serve::{Refusal, Trouble, no_random, own, peer};
 use super::slots::{Slot, Slots};
 use super::state::Node;
-use crate::engine::{
-    Evaluator, EvaluatorRole, PackContents, Plan, Seed, Step, WeightMaterial, ZeroSharing, fits_inputs,
-};
+use crate::engine::{Evaluator, EvaluatorRole, PackContents, Plan, Seed, Step, WeightMaterial, ZeroSharing};
 use crate::identity::PublicKey;
 use crate::lane::Lane;
 use crate::meter::Traffic;
+use crate::models::ModelError;
 use crate::packs::{PackKey, Purpose};
+use crate::records::Claim;
 use crate::transcript::{
     Contradiction, JobRecord, Opening, Openings, Session, SignedRecord, SignedSeal, Transcript, input_commitment,
     request_digest,
 };
-use crate::wire::{FailCode, JobFigures, Kind, Message, OpenJob, OpenReply, PackId, Run, RunReply, Share};
+use crate::wire::{FailCode, JobFigures, Kind, Message, OpenJob, OpenReply, PackId, Run, RunReply, Share, Task};
 
 /// What the first evaluator waits longer for an answer than the second waits for its consumer.
 const OPENING: Duration = Duration::from_secs(2);
 
-/// Everything a job needs besides its pack and the lane to the other evaluator.
+/// Everything that a job holds while it waits: nothing of the model, which has room for those that run.
 struct Job {
     run: Run,
     role: EvaluatorRole,
     other: u8,
     key: PackKey,
-    plan: Arc<Plan>,
-    weights: Arc<WeightMaterial>,
     inputs: Share,
     /// Bytes of memory that it takes.
     memory: u64,
@@ -63,7 +61,6 @@ pub(super) fn run(node: &Arc<Node>, lane: &mut Lane, run: Run) -> Result<(), Tro
     })?;
     let consumer = lane.peer();
     let permit = node.models.permit(&task, &consumer)?;
-    let graph = permit.graph().clone();
     let request = request_digest(&node.committee.digest(), &run.job, &task, &run.inputs);
     if !consumer.verifies(&request, &run.signature) {
         return Err(Refusal::new(FailCode::Refused, "the request is not signed by the key that sends it").into());
@@ -71,8 +68,14 @@ pub(super) fn run(node: &Arc<Node>, lane: &mut Lane, run: Run) -> Result<(), Tro
     if node.records.is_taken(&consumer, &run.job, SystemTime::now()) {
         return Err(taken().into());
     }
-    let (plan, cost) = permit.plan()?;
-    let weights = permit.material()?;
+    let (_, cost) = patiently(lane, node.config.timeouts.request(), || permit.plan())?;
+    let sizes: Vec<usize> = permit.graph().inputs.iter().map(|input| input.shape.len()).collect();
+    // Read now, so that the job does not wait for it once it is open; held only when it runs.
+    match permit.material() {
+        Ok(_) | Err(ModelError::Busy) => {}
+        Err(error) => return Err(error.into()),
+    }
+    drop(permit);
     let registered = match role {
         EvaluatorRole::First => {
             // Lets the second evaluator know that this one was asked, too; the answer does not matter yet.
@@ -83,12 +86,12 @@ pub(super) fn run(node: &Arc<Node>, lane: &mut Lane, run: Run) -> Result<(), Tro
     };
     let _inputs = node.job_memory.take(consumer, cost.inputs).ok_or_else(busy)?;
     lane.enter("while it sent the input", Traffic::Client, node.config.timeouts.request());
-    let expected = graph.inputs.iter().map(|i| i.shape.len() * 4 + 4).sum::<usize>() + 4;
+    let expected = sizes.iter().map(|len| len * 4 + 4).sum::<usize>() + 4;
     lane.limit(Some(node.config.timeouts.request()));
     let payload = lane.receive_frame_of(Kind::Input, expected).map_err(own)?;
     lane.limit(None);
     let inputs: Share = lane.decode(&payload).map_err(own)?;
-    if !fits_inputs(&graph, &inputs.0) {
+    if !inputs.0.iter().map(Vec::len).eq(sizes) {
         return Err(Refusal::new(FailCode::Refused, "the input share does not have the shapes of the graph").into());
     }
     if input_commitment(run.salt.as_bytes(), role as usize, &inputs) != run.inputs[role as usize] {
@@ -98,7 +101,7 @@ pub(super) fn run(node: &Arc<Node>, lane: &mut Lane, run: Run) -> Result<(), Tro
     let other = if role == EvaluatorRole::First { second } else { first };
     let key = task;
     let id = run.job;
-    let job = Job { run, role, other, key, plan, weights, inputs, memory: cost.evaluator_memory };
+    let job = Job { run, role, other, key, inputs, memory: cost.evaluator_memory };
 
     let result = match &registered {
         None => as_first(node, lane, job),
@@ -146,7 +149,7 @@ fn keep(node: &Node, record: &JobRecord, openings: Option<&Openings>) {
 fn keep_failed(node: &Node, transcript: Transcript, end: Option<SignedRecord>, trouble: &Trouble) {
     let why = match trouble {
         Trouble::Refusal(refusal) => refusal.text.clone(),
-        Trouble::Lane(error) => error.to_string(),
+        Trouble::Lane(error) => error.told(),
     };
     let (record, openings) = transcript.close(end, Some(&why), now_millis(), &node.identity);
     keep(node, &record, openings.as_ref());
@@ -180,9 +183,15 @@ fn taken() -> Refusal {
 /// Takes the job's name for good, now that both evaluators were asked for it.
 fn claim(node: &Node, job: &Job, consumer: PublicKey) -> Result<(), Refusal> {
     match node.records.claim(consumer, job.run.job, SystemTime::now()) {
-        Ok(true) => Ok(()),
-        Ok(false) => Err(taken()),
-        Err(error) => Err(Refusal::new(FailCode::Internal, format!("cannot write down the job: {error}"))),
+        Ok(Claim::New) => Ok(()),
+        Ok(Claim::Taken) => Err(taken()),
+        Ok(Claim::Full(seconds)) => {
+            let text = format!(
+                "this node remembers as many names of this key's jobs as it can (transcript_days, transcript_megabytes), the next is accepted in {seconds} s"
+            );
+            Err(Refusal::new(FailCode::Busy, text))
+        }
+        Err(error) => Err(Refusal::fault("write the job down", error)),
     }
 }
 
@@ -208,8 +217,46 @@ pub(super) fn slot(
     consumer: &mut Lane,
     patience: Duration,
 ) -> Result<Option<Slot>, Trouble> {
-    let key = consumer.peer();
-    slots.take_while(key, size, patience, GLANCE, || still_wanted(consumer))
+    slot_of(consumer.peer(), slots, size, consumer, patience)
+}
+
+/// A slot that counts as this key's, for whoever waits on the lane.
+pub(super) fn slot_of(
+    key: PublicKey,
+    slots: &Arc<Slots>,
+    size: u64,
+    asker: &mut Lane,
+    patience: Duration,
+) -> Result<Option<Slot>, Trouble> {
+    slots.take_while(key, size, patience, GLANCE, || still_wanted(asker))
+}
+
+/// What a job runs with.
+pub(super) type Model = (Arc<Plan>, Arc<WeightMaterial>);
+
+/// Plan and weights of a task, if the key may still use them and there is room: both, or nothing is held.
+pub(super) fn model(node: &Node, task: &Task, key: &PublicKey) -> Result<Model, ModelError> {
+    let permit = node.models.permit(task, key)?;
+    let weights = permit.material()?;
+    Ok((permit.plan()?.0, weights))
+}
+
+/// Makes something ready as soon as running jobs leave room for it, if the asker waits so long.
+pub(super) fn patiently<T>(
+    asker: &mut Lane,
+    patience: Duration,
+    mut make: impl FnMut() -> Result<T, ModelError>,
+) -> Result<T, Trouble> {
+    let end = Instant::now() + patience;
+    loop {
+        match make() {
+            Err(ModelError::Busy) if Instant::now() < end => {
+                still_wanted(asker)?;
+                std::thread::sleep(GLANCE);
+            }
+            result => return Ok(result?),
+        }
+    }
 }
 
 fn as_first(node: &Arc<Node>, consumer: &mut Lane, job: Job) -> Result<Outcome, Trouble> {
@@ -220,15 +267,16 @@ fn as_first(node: &Arc<Node>, consumer: &mut Lane, job: Job) -> Result<Outcome, 
     let _slot = slot(&node.first_slots, 1, consumer, patience)?.ok_or_else(busy)?;
     let end = Instant::now() + patience;
     loop {
-        still_wanted(consumer)?;
         let no_pack = || {
             let text = "no preprocessing pack is left for this graph, assignment and mode: prepare some";
             Refusal::new(FailCode::NoPack, text)
         };
-        let mut reserved = node.packs.reserve(&job.key, &wanted, patience)?.ok_or_else(no_pack)?;
+        let reserved = node.packs.reserve_while(&job.key, &wanted, patience, GLANCE, || still_wanted(consumer))?;
+        let mut reserved = reserved.ok_or_else(no_pack)?;
         let id = reserved.id();
         // Only now: a job that waits for its pack must not hold the memory in which the pack is made.
         let _memory = slot(&node.job_memory, job.memory, consumer, patience)?.ok_or_else(busy)?;
+        let model = patiently(consumer, patience, || model(node, &job.run.task, &wanted.asked_by))?;
         if let Err(error) = reserved.load(EvaluatorRole::First) {
             tracing::warn!(%error, "an unusable pack is destroyed");
             reserved.destroy()?;
@@ -237,7 +285,6 @@ fn as_first(node: &Arc<Node>, consumer: &mut Lane, job: Job) -> Result<Outcome, 
         let Some(seal) = reserved.header().map(|header| header.seal) else { continue };
         let mut transcript = transcript(node, &job, consumer.peer(), id, &seal)?;
         let mut lane = node.peer_lane(job.other).map_err(peer)?;
-        lane.begin("while the job was opened", Traffic::Online, node.config.timeouts.round() + OPENING);
         let open = OpenJob {
             job: job.run.job,
             task: job.run.task,
@@ -248,8 +295,8 @@ fn as_first(node: &Arc<Node>, consumer: &mut Lane, job: Job) -> Result<Outcome, 
             signature: transcript.signature(),
         };
         let start = (Instant::now(), lane.bytes());
-        let offered = reserved.offer();
-        match ask_to_open(node, &mut lane, consumer, &open) {
+        let offered = reserved.offer(|| still_wanted(consumer))?;
+        match ask_to_open(node, &mut lane, &open) {
             Ok(OpenReply::Go(second, signature)) => {
                 let (pack, in_use) = offered.take(EvaluatorRole::First)?;
                 let zero = match transcript.join([&open.secret, &second], signature) {
@@ -261,7 +308,7 @@ fn as_first(node: &Arc<Node>, consumer: &mut Lane, job: Job) -> Result<Outcome, 
                     }
                 };
                 let other = job.other;
-                let outcome = evaluate(node, &mut lane, consumer, job, pack, (transcript, zero), start)?;
+                let outcome = evaluate(node, &mut lane, consumer, job, model, pack, (transcript, zero), start)?;
                 node.put_back(other, lane);
                 drop(in_use);
                 return Ok(outcome);
@@ -327,12 +374,10 @@ fn transcript(
     Ok(Transcript::open(opening, job.role as usize, signatures, salts, &node.identity))
 }
 
-fn ask_to_open(node: &Node, lane: &mut Lane, consumer: &mut Lane, open: &OpenJob) -> Result<OpenReply, Trouble> {
+/// Also for a consumer that goes meanwhile: the second evaluator answers at once, and may say that the pack is untouched.
+fn ask_to_open(node: &Node, lane: &mut Lane, open: &OpenJob) -> Result<OpenReply, Trouble> {
+    lane.begin("while the job was opened", Traffic::Online, node.config.timeouts.round() + OPENING);
     lane.send(open).map_err(peer)?;
-    let patience = Instant::now() + node.config.timeouts.round() + OPENING;
-    while !lane.readable(GLANCE).map_err(peer)? && Instant::now() < patience {
-        still_wanted(consumer)?;
-    }
     lane.receive().map_err(peer)
 }
 
@@ -343,6 +388,27 @@ fn as_second(
     registered: &meeting::Registered<'_>,
 ) -> Result<Outcome, Trouble> {
     let ready = registered.ready();
+    let outcome = opened_by_first(node, consumer, job, registered, &ready);
+    // What was opened in the last moment: nothing of it was touched.
+    ready.try_iter().for_each(|opened| answer(opened, &OpenReply::Gone));
+    outcome
+}
+
+/// Answers an opening without having touched its pack; the lane's thread goes on waiting for requests.
+fn answer(mut opened: Opened, reply: &OpenReply) {
+    match opened.lane.send(reply) {
+        Ok(()) => drop(opened.give_back.send(opened.lane)),
+        Err(error) => tracing::info!(%error, "the first evaluator did not wait for an answer"),
+    }
+}
+
+fn opened_by_first(
+    node: &Arc<Node>,
+    consumer: &mut Lane,
+    job: Job,
+    registered: &meeting::Registered<'_>,
+    ready: &Receiver<Opened>,
+) -> Result<Outcome, Trouble> {
     let began = Instant::now();
     let mut claimed = false;
     loop {
@@ -364,11 +430,13 @@ fn as_second(
             }
             still_wanted(consumer)?;
         };
-        let lane = &mut opened.lane;
-        if !std::mem::replace(&mut claimed, true) {
-            claim(node, &job, consumer.peer()).inspect_err(|refusal| lane.refuse(refusal.code, &refusal.text))?;
+        if !std::mem::replace(&mut claimed, true)
+            && let Err(refusal) = claim(node, &job, consumer.peer())
+        {
+            answer(opened, &OpenReply::Gone);
+            return Err(refusal.into());
         }
-        lane.begin("while the job was opened", Traffic::Online, node.config.timeouts.round());
+        opened.lane.begin("while the job was opened", Traffic::Online, node.config.timeouts.round());
         node.packs.keep_only(&job.key, &opened.open.held)?;
         let whole = match node.packs.reserve_this(&job.key, &opened.open.pack) {
             Some(mut reserved) => match reserved.load(EvaluatorRole::Second) {
@@ -382,18 +450,35 @@ fn as_second(
             None => None,
         };
         let Some(reserved) = whole else {
-            lane.send(&OpenReply::NoSuchPack).map_err(peer)?;
-            let _ = opened.give_back.send(opened.lane); // its thread goes on waiting for requests
+            answer(opened, &OpenReply::NoSuchPack);
             continue;
         };
         let key = consumer.peer();
         let room = (node.second_slots.take(key, 1), node.job_memory.take(key, job.memory));
         let (Some(_slot), Some(_memory)) = room else {
             drop(reserved); // before the first evaluator may ask for it again
-            lane.send(&OpenReply::Busy).map_err(peer)?;
-            let _ = opened.give_back.send(opened.lane);
+            answer(opened, &OpenReply::Busy);
             continue;
         };
+        let model = match model(node, &job.run.task, &key) {
+            Ok(model) => model,
+            Err(error) => {
+                drop(reserved);
+                if matches!(error, ModelError::Busy) {
+                    answer(opened, &OpenReply::Busy);
+                    continue;
+                }
+                answer(opened, &OpenReply::Gone);
+                return Err(error.into());
+            }
+        };
+        // The last moment at which both halves of the pack go back as they were.
+        if let Err(trouble) = still_wanted(consumer) {
+            drop(reserved);
+            answer(opened, &OpenReply::Gone);
+            return Err(trouble);
+        }
+        let lane = &mut opened.lane;
         let seal = reserved.header().map(|header| header.seal);
         let (pack, in_use) = reserved.take(EvaluatorRole::Second)?;
         let seal = seal.ok_or_else(|| Refusal::new(FailCode::Internal, "a pack without its seal"))?;
@@ -412,7 +497,7 @@ fn as_second(
                 return Err(trouble);
             }
         };
-        let outcome = evaluate(node, lane, consumer, job, pack, (transcript, zero), start)?;
+        let outcome = evaluate(node, lane, consumer, job, model, pack, (transcript, zero), start)?;
         drop(in_use);
         let _ = opened.give_back.send(opened.lane); // its thread goes on waiting for requests
         return Ok(outcome);
@@ -421,7 +506,7 @@ fn as_second(
 
 /// An evaluator's fresh contribution to a job's secret.
 fn contribution() -> Result<Seed, Refusal> {
-    Seed::random().map_err(|e| Refusal::new(FailCode::Internal, format!("no random bytes: {e}")))
+    Seed::random().map_err(no_random)
 }
 
 /// When a job began, and what its lane had sent and received by then.
@@ -433,6 +518,7 @@ fn evaluate(
     lane: &mut Lane,
     consumer: &mut Lane,
     job: Job,
+    (plan, weights): Model,
     pack: PackContents,
     (mut transcript, zero): (Transcript, ZeroSharing),
     (start, before): Start,
@@ -443,7 +529,7 @@ fn evaluate(
         lane.begin("before the first round", Traffic::Online, node.config.timeouts.round());
         let mut waiting = Duration::ZERO;
         let mut round = 0;
-        let mut evaluator = Evaluator::new(job.plan, job.weights, job.role, pack, job.inputs.into_tensors(), zero)?;
+        let mut evaluator = Evaluator::new(plan, weights, job.role, pack, job.inputs.into_tensors(), zero)?;
         let mut step = evaluator.step(None)?;
         let (outputs, rounds) = loop {
             match step {

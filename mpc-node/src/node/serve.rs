@@ -1,5 +1,6 @@
 //! One lane from its handshake to its end: reads requests and answers them.
 
+use std::fmt::Display;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -12,16 +13,29 @@ use crate::packs::PackError;
 use crate::protocol::ProtocolError;
 use crate::wire::{Caller, FailCode, Kind, Message};
 
-/// Why a request failed: what the other side is told.
+/// Why a request failed: what the other side is told, and what only this node's log says.
 #[derive(Debug)]
 pub(super) struct Refusal {
     pub(super) code: FailCode,
     pub(super) text: String,
+    /// The reason with file names and what the operating system says.
+    log: Option<String>,
 }
 
 impl Refusal {
     pub(super) fn new(code: FailCode, text: impl Into<String>) -> Self {
-        Self { code, text: text.into() }
+        Self { code, text: text.into(), log: None }
+    }
+
+    /// Something of this node's own failed. Others learn what it was doing; why it failed names this node's files, or is
+    /// what its operating system says, and goes to the log.
+    pub(super) fn fault(doing: &str, why: impl Display) -> Self {
+        let text = format!("this node cannot {doing}: its operator finds the reason in the node's log");
+        Self { code: FailCode::Internal, text, log: Some(why.to_string()) }
+    }
+
+    fn why(&self) -> &str {
+        self.log.as_deref().unwrap_or("as told")
     }
 }
 
@@ -39,29 +53,49 @@ impl From<Refusal> for Trouble {
     }
 }
 
+impl From<ModelError> for Refusal {
+    fn from(error: ModelError) -> Self {
+        let code = match error {
+            ModelError::Missing(_) => FailCode::NoModel,
+            ModelError::Busy => FailCode::Busy,
+            ModelError::Refused(_) | ModelError::TooCostly(_) | ModelError::Graph(_) => FailCode::Refused,
+            ModelError::Protocol(error) => return Self { code: FailCode::Refused, ..error.into() },
+            ModelError::Io { .. } | ModelError::Damaged { .. } => {
+                return Self::fault("use its files of this sharing", error);
+            }
+        };
+        Self::new(code, error.to_string())
+    }
+}
+
 impl From<ModelError> for Trouble {
     fn from(error: ModelError) -> Self {
-        let code = match &error {
-            ModelError::Missing(_) => FailCode::NoModel,
-            ModelError::Refused(_) | ModelError::TooCostly(_) | ModelError::Graph(_) | ModelError::Protocol(_) => {
-                FailCode::Refused
-            }
-            ModelError::Io { .. } | ModelError::Damaged { .. } => FailCode::Internal,
-        };
-        Refusal::new(code, error.to_string()).into()
+        Refusal::from(error).into()
     }
 }
 
 impl From<PackError> for Trouble {
     fn from(error: PackError) -> Self {
-        let code = if matches!(error, PackError::Full(_)) { FailCode::Refused } else { FailCode::Internal };
-        Refusal::new(code, error.to_string()).into()
+        let refusal = match error {
+            PackError::Full(text) => Refusal::new(FailCode::Refused, text),
+            PackError::Io { .. } | PackError::Damaged { .. } => Refusal::fault("keep or read a pack", error),
+        };
+        refusal.into()
+    }
+}
+
+impl From<ProtocolError> for Refusal {
+    fn from(error: ProtocolError) -> Self {
+        match error {
+            ProtocolError::Sink(error) => Self::fault("hand on what was dealt", error),
+            error => Self::new(FailCode::Internal, error.to_string()),
+        }
     }
 }
 
 impl From<ProtocolError> for Trouble {
     fn from(error: ProtocolError) -> Self {
-        Refusal::new(FailCode::Internal, error.to_string()).into()
+        Refusal::from(error).into()
     }
 }
 
@@ -72,7 +106,12 @@ pub(super) fn own(error: LaneError) -> Trouble {
 
 /// Trouble with another node, reported to whoever asked.
 pub(super) fn peer(error: LaneError) -> Trouble {
-    Refusal::new(FailCode::Peer, error.to_string()).into()
+    Refusal { log: Some(error.to_string()), ..Refusal::new(FailCode::Peer, error.told()) }.into()
+}
+
+/// The operating system gives no random bytes.
+pub(super) fn no_random(error: getrandom::Error) -> Refusal {
+    Refusal::fault("draw random bytes", error)
 }
 
 /// Serves a lane in a thread of its own.
@@ -122,7 +161,7 @@ fn serve(node: &Arc<Node>, mut lane: Lane, peer: &Peer, place: &Place) -> Result
             Ok(request) => request,
             Err(error) if error.is_stale() => return Ok(()),
             Err(error) => {
-                lane.refuse(FailCode::Refused, &error.to_string());
+                lane.refuse(FailCode::Refused, &error.told());
                 return Err(error);
             }
         };
@@ -161,18 +200,19 @@ impl Ended {
 
 fn end(node: &Node, lane: Option<Lane>, trouble: Trouble) -> Result<(), LaneError> {
     match (lane, trouble) {
-        (Some(mut lane), Trouble::Refusal(Refusal { code, text })) => {
+        (Some(mut lane), Trouble::Refusal(refusal)) => {
             node.stats.refused.fetch_add(1, Ordering::Relaxed);
-            tracing::warn!(to = lane.who(), ?code, %text, "a request failed");
-            lane.refuse(code, &text);
+            let (code, why) = (refusal.code, refusal.why());
+            tracing::warn!(to = lane.who(), ?code, text = %refusal.text, why, "a request failed");
+            lane.refuse(code, &refusal.text);
             Ok(())
         }
-        (None, Trouble::Refusal(Refusal { code, text })) => {
-            tracing::warn!(?code, %text, "a request failed");
+        (None, Trouble::Refusal(refusal)) => {
+            tracing::warn!(code = ?refusal.code, text = %refusal.text, why = refusal.why(), "a request failed");
             Ok(())
         }
         (Some(mut lane), Trouble::Lane(error)) => {
-            lane.refuse(FailCode::Refused, &error.to_string());
+            lane.refuse(FailCode::Refused, &error.told());
             Err(error)
         }
         (None, Trouble::Lane(error)) => Err(error),
@@ -213,4 +253,59 @@ fn answer(node: &Arc<Node>, lane: &mut Lane, caller: Option<u8>, kind: Kind, pay
 
 fn lane_message<M: Message>(lane: &Lane, payload: &[u8]) -> Result<M, Trouble> {
     lane.decode(payload).map_err(own)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+    use std::path::{Path, PathBuf};
+
+    use super::*;
+    use crate::channel::ChannelError;
+    use crate::codec::DecodeError;
+
+    /// What an operating system might say, with a path as some of its errors have.
+    fn os_error() -> io::Error {
+        io::Error::other("/srv/node/key: Permission denied (os error 13)")
+    }
+
+    fn path() -> PathBuf {
+        Path::new("/srv/node/sharings/file").into()
+    }
+
+    fn refusal(trouble: Trouble) -> Refusal {
+        match trouble {
+            Trouble::Refusal(refusal) => refusal,
+            Trouble::Lane(error) => Refusal::new(FailCode::Refused, error.told()),
+        }
+    }
+
+    #[test]
+    fn nobody_is_told_of_files_and_of_what_the_operating_system_says() {
+        let damaged = || DecodeError::Truncated("part");
+        let channel = |source| LaneError::Channel { who: "node 2".into(), step: "in a step".into(), source };
+        let connect = || LaneError::Connect { who: "node 2".into(), source: os_error() };
+        let faults: Vec<Trouble> = vec![
+            ModelError::Io { action: "open", path: path(), source: os_error() }.into(),
+            ModelError::Damaged { path: path(), source: damaged() }.into(),
+            ModelError::Protocol(ProtocolError::Sink(os_error())).into(),
+            PackError::Io { action: "open", path: path(), source: os_error() }.into(),
+            PackError::Damaged { path: path(), source: damaged() }.into(),
+            ProtocolError::Sink(os_error()).into(),
+            Refusal::fault("write the job down", os_error()).into(),
+            peer(connect()),
+            peer(channel(ChannelError::Io(os_error()))),
+        ];
+        for trouble in faults {
+            let refusal = refusal(trouble);
+            assert!(!refusal.text.contains("/srv") && !refusal.text.contains("os error"), "{}", refusal.text);
+            assert!(refusal.why().contains("/srv"), "the log has it: {}", refusal.why());
+        }
+        for lost in [connect(), channel(ChannelError::Io(os_error()))] {
+            let told = refusal(own(lost)).text;
+            assert!(told.contains("node 2") && !told.contains("/srv") && !told.contains("os error"), "{told}");
+        }
+        let other = channel(ChannelError::Closed);
+        assert_eq!(other.told(), other.to_string(), "what is no system's error is told as it is");
+    }
 }

@@ -1,7 +1,6 @@
 //! Requests about sharings: owners upload, replace and delete theirs, consumers find what they may use.
 
 use std::io::Read;
-use std::time::Duration;
 
 use super::serve::{Refusal, Trouble, own};
 use super::state::Node;
@@ -38,7 +37,7 @@ fn find(node: &Node, lane: &mut Lane, payload: &[u8]) -> Result<(), Trouble> {
     lane.send(&node.models.find(&question, &lane.peer())).map_err(own)
 }
 
-/// Slowest upload that is waited for, in bytes a second.
+/// Slowest upload that is waited for, in bytes a second on average; `timeouts.request` may be waited besides.
 const SLOWEST: u64 = 256 << 10;
 
 fn upload(node: &Node, lane: &mut Lane, caller: Option<u8>, payload: &[u8]) -> Result<(), Trouble> {
@@ -52,15 +51,14 @@ fn upload(node: &Node, lane: &mut Lane, caller: Option<u8>, payload: &[u8]) -> R
         Begun::Upload(upload) => upload,
     };
     lane.enter("while it sent a model", Traffic::Setup, node.config.timeouts.request());
-    // However slowly the bytes come, they are not waited for longer than this in all.
-    lane.limit(Some(node.config.timeouts.request() + Duration::from_secs(bytes / SLOWEST)));
+    lane.pace(Some((node.config.timeouts.request(), SLOWEST)));
     lane.send_frame(Kind::GoOn, &[]).map_err(own)?;
     while !upload.is_complete() {
         if node.is_stopping() {
             return Err(Refusal::new(FailCode::Stopping, "this node is shutting down").into());
         }
         let piece: Piece = lane.receive().map_err(own)?;
-        upload.piece::<Trouble>(piece.len, |write| {
+        upload.receive::<Trouble>(piece.len, |write| {
             let mut written = Ok(());
             lane.receive_chunks(piece.len, &mut |chunk| {
                 if written.is_ok() {
@@ -71,9 +69,15 @@ fn upload(node: &Node, lane: &mut Lane, caller: Option<u8>, payload: &[u8]) -> R
             .map_err(own)?;
             Ok(written?)
         })?;
+        // Memory is taken once everything is here, and never while an owner sends.
+        let (key, patience) = (lane.peer(), node.config.timeouts.request());
+        let room = node.job_memory.take_while(key, upload.scratch(), patience, patience, || Ok::<_, Trouble>(()))?;
+        let busy = || Refusal::new(FailCode::Busy, "this node has no memory to check a model right now, try again");
+        let _memory = room.ok_or_else(busy)?;
+        upload.check()?;
     }
     lane.receive_frame(Kind::Commit).map_err(own)?;
-    lane.limit(None);
+    lane.pace(None);
     let done = upload.commit()?;
     let destroyed = destroy_stale_packs(node)?;
     tracing::info!(
@@ -117,8 +121,7 @@ fn client_part(node: &Node, lane: &mut Lane, payload: &[u8]) -> Result<(), Troub
     let mut buffer = vec![0; CHUNK];
     while left > 0 {
         let chunk = &mut buffer[..left.min(CHUNK as u64) as usize];
-        file.read_exact(chunk)
-            .map_err(|e| Refusal::new(FailCode::Internal, format!("the client part cannot be read: {e}")))?;
+        file.read_exact(chunk).map_err(|error| Refusal::fault("read the client part", error))?;
         lane.send_frame(Kind::Chunk, chunk).map_err(own)?;
         left -= chunk.len() as u64;
     }

@@ -89,6 +89,7 @@ impl Node {
         let model_limits = ModelLimits {
             bytes: limits.model_megabytes << 20,
             owner_bytes: limits.owner_megabytes << 20,
+            sharings: limits.sharings as usize,
             owner_sharings: limits.owner_sharings as usize,
             cost: limits.cost(),
         };

@@ -310,12 +310,54 @@ fn a_pack_that_was_offered_goes_unless_it_is_given_back() {
     let dir = tempfile::tempdir().unwrap();
     let store = open(dir.path(), LIMITS);
     let (one, two) = (add(&store, 1), add(&store, 2));
-    store.reserve_this(&key(), &one).unwrap().offer().give_back();
+    store.reserve_this(&key(), &one).unwrap().offer(wanted).unwrap().give_back();
     assert_eq!(store.count(&key()), 2);
-    drop(store.reserve_this(&key(), &one).unwrap().offer());
+    drop(store.reserve_this(&key(), &one).unwrap().offer(wanted).unwrap());
     assert_eq!((store.held(&key()), files(dir.path())), (vec![two], vec![format!("{two}.pack")]));
-    let (_, in_use) = store.reserve_this(&key(), &two).unwrap().offer().take(EvaluatorRole::Second).unwrap();
+    let (_, in_use) =
+        store.reserve_this(&key(), &two).unwrap().offer(wanted).unwrap().take(EvaluatorRole::Second).unwrap();
     assert_eq!((store.held(&key()), store.count(&key())), (vec![two], 0));
     drop(in_use);
     assert!(store.held(&key()).is_empty() && files(dir.path()).is_empty());
+}
+
+fn wanted() -> Result<(), &'static str> {
+    Ok(())
+}
+
+#[test]
+fn a_pack_that_is_not_wanted_any_more_goes_back_as_it_was() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path(), LIMITS);
+    let (one, two) = (add(&store, 1), add(&store, 2));
+    let untouched = |when: &str| {
+        assert_eq!((store.count(&key()), store.held(&key())), (2, vec![one, two]), "{when}");
+        assert_eq!(files(dir.path()).len(), 2, "{when}");
+    };
+    let reserve = |asked: &mut u32, gone_at: u32| {
+        store.reserve_while(&key(), &for_job(JOB), NOW, NOW, || {
+            *asked += 1;
+            if *asked == gone_at { Err("gone") } else { Ok(()) }
+        })
+    };
+    for gone_at in [1, 2] {
+        assert_eq!(reserve(&mut 0, gone_at).map(|_| ()), Err("gone"), "asked before a pack is chosen, and after");
+        untouched("while it was chosen");
+    }
+    let reserved = reserve(&mut 0, 3).unwrap().unwrap();
+    assert_eq!(reserved.offer(|| Err("gone")).map(|_| ()), Err("gone"));
+    untouched("before it was offered");
+}
+
+#[test]
+fn whoever_waits_for_a_pack_is_asked_whether_it_is_wanted() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path(), LIMITS);
+    let _promised = store.promise(key(), header(1).file_len().unwrap(), purpose(1, None)).unwrap();
+    let (long, glance, mut asked) = (Duration::from_secs(60), Duration::from_millis(1), 0);
+    let gone = store.reserve_while(&key(), &for_job(JOB), long, glance, || {
+        asked += 1;
+        if asked == 5 { Err("gone") } else { Ok(()) }
+    });
+    assert_eq!(gone.map(|_| ()), Err("gone"));
 }

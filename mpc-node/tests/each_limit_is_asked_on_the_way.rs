@@ -1,0 +1,281 @@
+//! Each limit is asked for by the request that it is there for: a test for each call, which fails when the call is gone.
+#![allow(clippy::unwrap_used)] // a panic is the failure report
+
+mod common;
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use common::upload::{ByHand, lane};
+use common::{Case, Network, case};
+use sahara_circuits::graph::{
+    BoundOrigin, Graph, InputSpec, Node, NodeId, Op, Shape, Table, TableId, WeightId, WeightSpec,
+};
+use sahara_circuits::weights::Weights;
+use sahara_mpc::client::{Client, JobId, Rounding, Task, Visibility};
+use sahara_mpc::engine::{Cost, Seed, share_inputs};
+use sahara_mpc::identity::{self, Identity, generate};
+use sahara_mpc::lane::{Lane, LaneError};
+use sahara_mpc::meter::Traffic;
+use sahara_mpc::transcript::sign_requests;
+use sahara_mpc::wire::{
+    AskJob, Begin, FailCode, HandBack, Incarnation, Kind, Message, PackNames, Piece, Prepare, Reclaim, Run, Share,
+};
+
+const TIME: Duration = Duration::from_secs(20);
+
+fn identity() -> Arc<Identity> {
+    Arc::new(generate().unwrap())
+}
+
+/// A network with one changed line, and what a model that everybody may use is shared as.
+fn setting(case: &Case, from: &str, to: &str) -> (Network, Client, Task) {
+    let network = Network::start(|toml| {
+        assert!(toml.contains(from), "{from}");
+        toml.replacen(from, to, 1)
+    });
+    let owner = network.client();
+    case.register(&owner, Visibility::Private);
+    let task = case.task(0, Rounding::Exact, Visibility::Private);
+    (network, owner, task)
+}
+
+/// Asks the second evaluator for a job and keeps it waiting for the input.
+fn ask_without_input(network: &Network, who: &Identity, case: &Case, task: Task) -> Result<Lane, LaneError> {
+    let mut lane = Lane::connect(who, &network.committee, 2, TIME, Arc::default())?;
+    lane.begin("in the test", Traffic::Client, TIME);
+    lane.send(&run(network, who, case, task).0)?;
+    Ok(lane)
+}
+
+/// The second evaluator's half of a fresh job.
+fn run(network: &Network, who: &Identity, case: &Case, task: Task) -> (Run, Share) {
+    let [a, b] = share_inputs(&case.inputs, &Seed::random().unwrap()).map(Share);
+    let shares = [a, b];
+    let job = JobId::random().unwrap();
+    let [_, run] = sign_requests(who, &network.committee.digest(), job, task, &shares).unwrap();
+    let [_, share] = shares;
+    (run, share)
+}
+
+/// What a lane that carries a request is told before it is asked for more; `None` when it is kept waiting.
+fn told(lane: &mut Lane) -> Option<String> {
+    let said = lane.readable(Duration::from_millis(500)).unwrap();
+    said.then(|| lane.receive_frame(Kind::RunReply).unwrap_err().to_string())
+}
+
+#[test]
+fn jobs_of_one_key() {
+    let case = case(71);
+    let (network, _, task) = setting(&case, "jobs_per_key = 32", "jobs_per_key = 2");
+    let (one, other) = (identity(), identity());
+    let mut lanes: Vec<Lane> = (0..3).map(|_| ask_without_input(&network, &one, &case, task).unwrap()).collect();
+    let refused: Vec<String> = lanes.iter_mut().filter_map(told).collect();
+    assert!(refused.len() == 1 && refused[0].contains("limits.jobs_per_key"), "{refused:?}");
+    assert_eq!(told(&mut ask_without_input(&network, &other, &case, task).unwrap()), None);
+}
+
+#[test]
+fn memory_of_inputs_that_are_awaited() {
+    let wide = Shape::new(1, 1, 200_000);
+    let case = graph_of(&[wide], vec![], |g| {
+        g.nodes.push(node(Op::RowSum { x: NodeId(0) }, Shape::new(1, 1, 1)));
+    });
+    let cost = Cost::of(&case.graph, Rounding::Exact, Visibility::Private);
+    let megabytes = cost.evaluator_memory.max(cost.helper_memory).div_ceil(1 << 20);
+    let (network, _, task) = setting(&case, "job_megabytes = 8192", &format!("job_megabytes = {megabytes}"));
+    let count = (megabytes << 20) / cost.inputs + 2;
+    let who = identity();
+    let mut lanes: Vec<Lane> = (0..count).map(|_| ask_without_input(&network, &who, &case, task).unwrap()).collect();
+    let refused: Vec<String> = lanes.iter_mut().filter_map(told).collect();
+    assert!(!refused.is_empty() && refused.iter().all(|why| why.contains("as many jobs as it can")), "{refused:?}");
+}
+
+#[test]
+fn requests_of_one_key() {
+    let network = Network::start(|toml| toml);
+    let mut lane = lane(&network, &identity(), 0);
+    let began = Instant::now();
+    for _ in 0..500 {
+        lane.send_frame(Kind::Status, &[]).unwrap();
+        lane.receive_frame(Kind::StatusReply).unwrap();
+    }
+    // 400 at once, then a hundred a second.
+    assert!(began.elapsed() >= Duration::from_millis(950), "{:?}", began.elapsed());
+}
+
+#[test]
+fn bytes_that_one_key_uploads() {
+    let case = case(72);
+    let (network, _, _) = setting(&case, "upload_megabytes = 16384", "upload_megabytes = 1");
+    let begin = |who: &Identity, bytes| {
+        let signed = ByHand::new(&network, who, "model", 1, &case).manifest.sign(who).unwrap();
+        let mut lane = lane(&network, who, 0);
+        lane.send(&Begin { manifest: signed, bytes }).unwrap();
+        lane.receive_frame(Kind::GoOn).map(|_| ())
+    };
+    let (one, other) = (identity(), identity());
+    begin(&one, 700 << 10).unwrap();
+    let error = begin(&one, 700 << 10).unwrap_err();
+    assert!(error.to_string().contains("limits.upload_megabytes"), "{error}");
+    begin(&other, 700 << 10).unwrap();
+}
+
+#[test]
+fn an_upload_that_trickles_does_not_keep_its_place() {
+    let case = case(73);
+    let (network, _, _) = setting(&case, "request = 60", "request = 1");
+    let owner = identity();
+    let signed = ByHand::new(&network, &owner, "model", 1, &case).manifest.sign(&owner).unwrap();
+    let mut slow = lane(&network, &owner, 0);
+    // As much as may be announced: however long that would take at the slowest, nothing of it comes.
+    slow.send(&Begin { manifest: signed, bytes: 1 << 30 }).unwrap();
+    slow.receive_frame(Kind::GoOn).unwrap();
+    slow.send(&Piece { len: 1 << 20 }).unwrap();
+    let began = Instant::now();
+    // A byte now and then: each arrives well within the time for one frame.
+    while !slow.readable(Duration::from_millis(100)).unwrap_or(true) {
+        assert!(began.elapsed() < TIME, "still waited for");
+        if slow.send_frame(Kind::Chunk, &[0]).is_err() {
+            break;
+        }
+    }
+    let error = slow.receive_frame(Kind::Done).unwrap_err().to_string();
+    assert!(error.contains("was too slow"), "{error}");
+    // Its place is free again, and an upload at an honest pace is taken whatever it announces.
+    let honest = ByHand::new(&network, &owner, "model", 1, &case);
+    let end = Instant::now() + TIME;
+    while let Err(error) = honest.upload(&network, &owner, 0) {
+        assert!(Instant::now() < end, "{error}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+#[test]
+fn time_of_dealing_also_for_packs_that_a_node_has_made_ahead() {
+    let side = 640;
+    let case = graph_of(&[Shape::new(1, side, side)], vec![], |g| {
+        for _ in 0..3 {
+            g.nodes
+                .push(node(Op::MatMul { a: NodeId(0), b: NodeId(0), transpose_b: false }, Shape::new(1, side, side)));
+            let x = NodeId(g.nodes.len() as u32 - 1);
+            g.nodes.push(node(Op::RowSum { x }, Shape::new(1, side, 1)));
+        }
+    });
+    let (network, owner, task) = setting(&case, "dealing_seconds = 300", "dealing_seconds = 1");
+    let (one, other) = (identity(), identity());
+    let member = identity::load(&network.home(1).join("key")).unwrap();
+    // As the first evaluator has packs made ahead for a consumer: one after the other.
+    let ahead = || {
+        let mut lane = lane(&network, &member, 0);
+        lane.send(&Prepare { task, count: 1, consumer: one.public(), job: None })?;
+        lane.receive_frame(Kind::Progress)?;
+        lane.receive_frame(Kind::Done).map(|_| ())
+    };
+    let refused = (0..60).find_map(|_| ahead().err()).expect("dealing for the consumer has no end").to_string();
+    assert!(refused.contains("limits.dealing_seconds"), "{refused}");
+    let error = network.client_of(&one).prepare(&task, 1, &mut |_| ()).unwrap_err();
+    assert!(error.code() == Some(FailCode::Busy) && error.to_string().contains("limits.dealing_seconds"), "{error}");
+    network.client_of(&other).prepare(&task, 1, &mut |_| ()).unwrap();
+    // Neither may a consumer have it done in somebody else's name.
+    let mut lane = lane(&network, &other, 0);
+    lane.send(&Prepare { task, count: 1, consumer: owner.key(), job: None }).unwrap();
+    let error = lane.receive_frame(Kind::Progress).unwrap_err().to_string();
+    assert!(error.contains("for whoever asks for them only"), "{error}");
+}
+
+#[test]
+fn numbers_and_bytes_of_packs() {
+    let wide = Shape::new(1, 1, 1 << 14);
+    let case = graph_of(&[wide], vec![Table { name: "t".into(), entries: vec![0; 1024] }], |g| {
+        g.nodes.push(node(Op::Lookup { x: NodeId(0), table: TableId(0) }, wide));
+        g.nodes.push(node(Op::RowSum { x: NodeId(1) }, Shape::new(1, 1, 1)));
+    });
+    let (network, client, task) = setting(&case, "\npack_megabytes = 16384", "\npack_megabytes = 1");
+    let error = client.prepare(&task, 1, &mut |_| ()).unwrap_err().to_string();
+    assert!(error.contains("limits.pack_megabytes"), "{error}");
+    assert_eq!(network.status(&client)[0].packs_dealt, 0);
+    let error = client.prepare(&task, 65, &mut |_| ()).unwrap_err().to_string();
+    assert!(error.contains("65 packs were asked for, from 1 to 64 can be"), "{error}");
+}
+
+#[test]
+fn places_by_key_by_address_and_in_all_and_the_members_own() {
+    let case = case(74);
+    for (limit, value, one_key) in
+        [("lanes_per_key", 64, true), ("lanes_per_address", 192, false), ("lanes", 256, false)]
+    {
+        let (from, to) = (format!("\n{limit} = {value}"), format!("\n{limit} = 3"));
+        let (network, owner, task) = setting(&case, &from, &to);
+        drop(owner);
+        let mut busy: Vec<(Arc<Identity>, Lane)> = Vec::new();
+        for _ in 0..3 {
+            let who = busy.first().map(|(who, _)| who.clone()).filter(|_| one_key).unwrap_or_else(identity);
+            let lane = ask_without_input(&network, &who, &case, task).unwrap();
+            busy.push((who, lane));
+        }
+        assert!(busy.iter_mut().all(|(_, lane)| told(lane).is_none()), "all three are in the middle of a request");
+        let next = if one_key { busy[0].0.clone() } else { identity() };
+        let error = match ask_without_input(&network, &next, &case, task) {
+            Err(error) => error.to_string(),
+            Ok(mut lane) => told(&mut lane).expect("a fourth has no place"),
+        };
+        assert!(error.contains(&format!("(limits.{limit})")), "{limit}: {error}");
+        // Members have places of their own, whatever consumers hold.
+        let member = identity::load(&network.home(1).join("key")).unwrap();
+        let mut lane = lane(&network, &member, 2);
+        lane.send_frame(Kind::Status, &[]).unwrap();
+        lane.receive_frame(Kind::StatusReply).unwrap();
+    }
+}
+
+#[test]
+fn what_only_members_may_ask() {
+    let case = case(75);
+    let (network, _, task) = setting(&case, "jobs = 4", "jobs = 4");
+    let names = || PackNames { incarnation: Incarnation([0; 16]), packs: vec![] };
+    let consumer = identity();
+    let refused = |kind: Kind, payload: Vec<u8>| {
+        let mut lane = lane(&network, &consumer, 2);
+        lane.send_frame(kind, &payload).unwrap();
+        let error = lane.receive_frame(Kind::Done).unwrap_err().to_string();
+        assert!(error.contains("does not belong there"), "{kind:?}: {error}");
+    };
+    refused(Kind::HandBack, HandBack(names()).encode().to_vec());
+    refused(Kind::Reclaim, Reclaim(names()).encode().to_vec());
+    let ask = AskJob { job: JobId([1; 16]), task, consumer: consumer.public().0 };
+    refused(Kind::AskJob, ask.encode().to_vec());
+    refused(Kind::OpenJob, vec![0; 100]);
+    refused(Kind::Deal, vec![0; 100]);
+}
+
+fn node(op: Op, shape: Shape) -> Node {
+    Node { name: "n".into(), op, shape, bits: 32, bound: 1, origin: BoundOrigin::Calibrated }
+}
+
+/// A graph with these inputs, all zero, and something to share at its end.
+fn graph_of(shapes: &[Shape], tables: Vec<Table>, build: impl FnOnce(&mut Graph)) -> Case {
+    let input = |shape: &Shape| InputSpec { name: "i".into(), shape: *shape, bits: 32, max_abs: 1, max_row_norm: 1 };
+    let mut g = Graph {
+        model: "limits".into(),
+        seq_len: 1,
+        layers: 0,
+        weights_root: [0; 32],
+        inputs: shapes.iter().map(input).collect(),
+        weights: vec![],
+        tables,
+        nodes: shapes.iter().zip(0..).map(|(shape, i)| node(Op::Input(i), *shape)).collect(),
+        outputs: vec![],
+    };
+    build(&mut g);
+    let x = NodeId(g.nodes.len() as u32 - 1);
+    let shape = g.nodes[x.0 as usize].shape;
+    g.weights.push(WeightSpec { name: "w".into(), rows: 1, cols: shape.cols });
+    g.nodes.push(node(Op::AddWeight { x, w: WeightId(0) }, shape));
+    g.outputs = vec![NodeId(x.0 + 1)];
+    let weights = Weights { tensors: vec![vec![1; shape.cols as usize]] };
+    g.weights_root = weights.root(&g.weights);
+    g.check().unwrap();
+    let inputs = shapes.iter().map(|shape| vec![0; shape.len()]).collect();
+    Case { graph: Arc::new(g), weights, inputs, expected: vec![], shared: Default::default() }
+}
