@@ -11,11 +11,22 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 pub trait Shared: Clone {
     /// Whether there is another handle than this one.
     fn is_in_use(&self) -> bool;
+
+    /// Tells whether the value is alive, without keeping it so.
+    fn watch(&self) -> Watch;
 }
 
-impl<T> Shared for Arc<T> {
+/// Whether a value is alive.
+pub type Watch = Box<dyn Fn() -> bool + Send + Sync>;
+
+impl<T: Send + Sync + 'static> Shared for Arc<T> {
     fn is_in_use(&self) -> bool {
         Self::strong_count(self) > 1
+    }
+
+    fn watch(&self) -> Watch {
+        let weak = Self::downgrade(self);
+        Box::new(move || weak.strong_count() > 0)
     }
 }
 
@@ -27,8 +38,8 @@ pub struct Cache<K, V> {
 
 struct State<K, V> {
     held: HashMap<K, Held<V>>,
-    /// Forgotten, and perhaps still in use.
-    leaving: Vec<(V, u64)>,
+    /// Forgotten, and perhaps still in somebody's hands; nothing here keeps them alive.
+    leaving: Vec<(Watch, u64)>,
     /// Bytes of all of these, and of what is being made.
     bytes: u64,
     clock: u64,
@@ -116,6 +127,9 @@ impl<K: Eq + Hash + Clone, V: Shared> State<K, V> {
     /// Lets values go until at most `most` bytes are taken; false, and none has gone, if too many are in use.
     fn make_room(&mut self, most: u64) -> bool {
         self.let_go();
+        if self.bytes <= most {
+            return true;
+        }
         let mut idle: Vec<_> = self.held.iter().filter(|(_, held)| !held.value.is_in_use()).collect();
         let idle_bytes: u64 = idle.iter().map(|(_, held)| held.bytes).sum();
         if self.bytes - idle_bytes > most {
@@ -139,15 +153,15 @@ impl<K: Eq + Hash + Clone, V: Shared> State<K, V> {
 
     fn forget(&mut self, key: &K) {
         if let Some(held) = self.held.remove(key) {
-            self.leaving.push((held.value, held.bytes));
+            self.leaving.push((held.value.watch(), held.bytes));
         }
     }
 
-    /// Drops what was forgotten and is not in use any more.
+    /// What was forgotten and is gone does not count any more.
     fn let_go(&mut self) {
         let bytes = &mut self.bytes;
-        self.leaving.retain(|(value, size)| {
-            let stays = value.is_in_use();
+        self.leaving.retain(|(is_alive, size)| {
+            let stays = is_alive();
             *bytes -= if stays { 0 } else { *size };
             stays
         });
@@ -200,7 +214,9 @@ mod tests {
         assert_eq!((get(&cache, "a"), cache.bytes()), (None, 9), "forgotten, and still in somebody's hands");
         assert!(put(&cache, "a", 7, 4), "under the same key again, beside the old one");
         assert_eq!(cache.bytes(), 8);
+        let watched = in_use.watch();
         drop(in_use);
+        assert!(!watched(), "the last who used it lets it go");
         assert_eq!(cache.bytes(), 4);
     }
 }

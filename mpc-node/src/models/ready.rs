@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use sahara_circuits::graph::{Graph, Node, Op};
 
 use super::ModelError;
-use crate::cache::{Cache, Room, Shared};
+use crate::cache::{Cache, Room, Shared, Watch};
 use crate::engine::{Assignment, Cost, CostLimits, GraphId, Plan, Rounding, Visibility, WeightMaterial};
 use crate::manifest::ManifestId;
 
@@ -41,6 +41,14 @@ impl Shared for Made {
             Self::Graph(graph) => graph.is_in_use(),
             Self::Plan(plan, _) => plan.is_in_use(),
             Self::Material(material) => material.is_in_use(),
+        }
+    }
+
+    fn watch(&self) -> Watch {
+        match self {
+            Self::Graph(graph) => graph.watch(),
+            Self::Plan(plan, _) => plan.watch(),
+            Self::Material(material) => material.watch(),
         }
     }
 }

@@ -71,9 +71,13 @@ fn upload(node: &Node, lane: &mut Lane, caller: Option<u8>, payload: &[u8]) -> R
         })?;
         // Memory is taken once everything is here, and never while an owner sends.
         let (key, patience) = (lane.peer(), node.config.timeouts.request());
-        let room = node.job_memory.take_while(key, upload.scratch(), patience, patience, || Ok::<_, Trouble>(()))?;
-        let busy = || Refusal::new(FailCode::Busy, "this node has no memory to check a model right now, try again");
-        let _memory = room.ok_or_else(busy)?;
+        let scratch = upload.scratch();
+        let room = node.job_memory.take_while(key, scratch, patience, patience, || Ok::<_, Trouble>(()))?;
+        let _memory = room.ok_or_else(|| {
+            let megabytes = scratch.div_ceil(1 << 20);
+            let text = format!("this node has no {megabytes} MB to check a piece in (limits.job_megabytes), try again");
+            Refusal::new(FailCode::Busy, text)
+        })?;
         upload.check()?;
     }
     lane.receive_frame(Kind::Commit).map_err(own)?;
