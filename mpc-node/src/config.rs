@@ -501,14 +501,15 @@ committee = "committee.toml"
 # Who may share models with this committee: a list of public keys (`sahara whoami` prints them), or "any".
 owners = {owners}
 
-# Who may connect and ask, as far as the owner of a model lets them: a list of public keys, or "any".
+# Who may connect and ask, as far as the owner of a model lets them: a list of public keys, or "any". Owners may ask
+# their own models without being listed.
 consumers = {consumers}
 
 # Preprocessing packs made ahead for each task that this node has served as first evaluator.
 packs_ahead = 0
 
-# Signed records of jobs are kept for so long, and the names of jobs, so that none is accepted twice.
-# Beyond the megabytes the oldest records go before their time.
+# Signed records of jobs are kept for so long. Beyond the megabytes the consumer with most loses its oldest before
+# their time. (Keep the clock right: jobs are named with their time, and refused when it is more than an hour off.)
 transcript_days = {days}
 transcript_megabytes = {megabytes}
 

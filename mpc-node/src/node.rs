@@ -122,7 +122,7 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<(
         stock::reclaim(&stocking, &found);
         stocking.stocked();
     });
-    let mut chores = tokio::time::interval(CHORES);
+    let mut chores = tokio::time::interval(node.config.timeouts.pack().clamp(Duration::from_secs(1), CHORES));
     tokio::pin!(shutdown);
     let failed = loop {
         tokio::select! {
@@ -162,7 +162,7 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<(
     Ok(())
 }
 
-/// How often old packs are looked for.
+/// How seldom old packs are looked for at most.
 const CHORES: Duration = Duration::from_secs(10);
 
 /// Destroys packs that no job has taken for long.

@@ -1,29 +1,34 @@
-//! Records of jobs on disk, kept by time, and the names of the jobs that were ever asked for within that time.
+//! Records of jobs on disk, kept by time, and the names of the jobs that were asked for lately.
 //!
 //! `<job>-<consumer>.transcript` is this node's record of a job, finished or failed, which may be shown to others;
-//! `<job>-<consumer>.openings` opens the commitments in it and stays here. `<pack>.dealt` is what a helper keeps of a pack.
-//! `jobs` lists each job that was accepted, with its consumer and time, so that no consumer's name is accepted twice,
-//! whatever is restarted in between; it counts as records do, and takes a quarter of their room at most. Nothing is synced to the disk: a power failure loses a job's record and its name together.
+//! `<job>-<consumer>.openings` opens the commitments in it and stays here. `<pack>-<consumer>.dealt` is what a helper keeps of
+//! a pack. When there is no room, whoever has most loses its oldest record. A power failure may lose records.
+//!
+//! `jobs` lists each job that was accepted, so that no consumer's name is accepted twice, whatever is restarted in between or
+//! loses its power: a job begins once its name is on the disk. The list counts as records do, and takes a quarter of their
+//! room at most.
 
 mod names;
+mod piles;
 
-use std::collections::VecDeque;
 use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime};
 
+use crate::codec::unhex;
 use crate::identity::{PublicKey, private_file};
 use crate::transcript::{DealtRecord, JobRecord, Openings};
-use crate::wire::JobId;
-pub use names::Claim;
+use crate::wire::{JobId, seconds};
 use names::JobNames;
+pub use names::NameError;
+use piles::{Kept, Owner, Piles};
 
 /// Where accepted jobs are listed.
 const JOBS: &str = "jobs";
-/// Most names that are remembered; each takes some 80 bytes of memory.
-const MAX_JOBS: u64 = 1 << 22;
+/// Most names that are remembered: of 145 jobs a second. Each takes about 80 bytes of memory.
+const MAX_JOBS: u64 = 1 << 20;
 /// What else belongs to a record of this name.
 const COMPANIONS: [&str; 2] = ["openings", "countersigned"];
 
@@ -32,7 +37,7 @@ const COMPANIONS: [&str; 2] = ["openings", "countersigned"];
 pub struct RecordLimits {
     /// For how long.
     pub retention: Duration,
-    /// Bytes in all; beyond that the oldest go before their time.
+    /// Bytes in all; beyond that whoever has most loses its oldest before their time.
     pub bytes: u64,
 }
 
@@ -51,17 +56,10 @@ pub struct RecordStore {
 }
 
 struct Index {
-    kept: VecDeque<Kept>,
-    bytes: u64,
+    piles: Piles,
     /// Whether the log has said that records go before their time.
     warned: bool,
     names: JobNames,
-}
-
-struct Kept {
-    at: SystemTime,
-    name: String,
-    bytes: u64,
 }
 
 impl RecordStore {
@@ -81,25 +79,31 @@ impl RecordStore {
             }
         }
         kept.sort_by(|a, b| (a.at, &a.name).cmp(&(b.at, &b.name)));
-        let names = JobNames::open(&dir.join(JOBS), limits.retention, limits.names(), millis(now))?;
-        let bytes = kept.iter().map(|k| k.bytes).sum();
-        let index = Index { kept: kept.into(), bytes, warned: false, names };
+        let mut piles = Piles::default();
+        kept.into_iter().for_each(|kept| piles.add(owner(&kept.name), kept));
+        let names = JobNames::open(&dir.join(JOBS), limits.names(), seconds(now))?;
+        let index = Index { piles, warned: false, names };
         let store = Self { dir: dir.into(), limits, index: Mutex::new(index) };
         store.evict(&mut store.lock(), now)?;
         Ok(store)
     }
 
-    /// Whether the name of a consumer's job was taken, within the time that records are kept.
-    pub fn is_taken(&self, consumer: &PublicKey, job: &JobId, now: SystemTime) -> bool {
-        self.lock().names.is_taken(consumer, job, millis(now))
-    }
-
-    /// Takes the name of a consumer's job for good, unless it was taken before, within the time that records are kept.
+    /// Whether a consumer's name for a job may be taken now: it is of this time, and was not taken before.
     ///
     /// # Errors
-    /// When the list cannot be written: then the job must not begin.
-    pub fn claim(&self, consumer: PublicKey, job: JobId, now: SystemTime) -> io::Result<Claim> {
-        self.lock().names.claim(consumer, job, millis(now))
+    /// Why not.
+    pub fn check(&self, consumer: &PublicKey, job: &JobId, now: SystemTime) -> Result<(), NameError> {
+        self.lock().names.check(consumer, job, seconds(now))
+    }
+
+    /// Takes the name of a consumer's job for good, on the disk too.
+    ///
+    /// # Errors
+    /// When it may not be taken, or not be written down: then the job must not begin.
+    pub fn claim(&self, consumer: PublicKey, job: JobId, now: SystemTime) -> Result<(), NameError> {
+        let list = self.lock().names.claim(consumer, job, seconds(now))?;
+        // Not under the lock: several jobs wait for the disk together.
+        Ok(list.sync_data()?)
     }
 
     /// Keeps the record of a job.
@@ -117,43 +121,45 @@ impl RecordStore {
             private_file(&self.dir.join(format!("{name}.openings")))?.write_all(&bytes)?;
             len += bytes.len() as u64;
         }
-        self.added(format!("{name}.transcript"), len, now)
+        self.added(Some(session.consumer), format!("{name}.transcript"), len, now)
     }
 
-    /// Keeps what a helper signed of a pack.
+    /// Keeps what a helper signed of a pack that was dealt for a consumer.
     ///
     /// # Errors
     /// When the file cannot be written or an old one not removed.
-    pub fn keep_dealt(&self, record: &DealtRecord, now: SystemTime) -> io::Result<()> {
-        let (name, bytes) = (format!("{}.dealt", record.pack), record.encode());
+    pub fn keep_dealt(&self, record: &DealtRecord, consumer: PublicKey, now: SystemTime) -> io::Result<()> {
+        let (name, bytes) = (format!("{}-{consumer}.dealt", record.pack), record.encode());
         private_file(&self.dir.join(&name))?.write_all(&bytes)?;
-        self.added(name, bytes.len() as u64, now)
+        self.added(Some(consumer), name, bytes.len() as u64, now)
     }
 
-    fn added(&self, name: String, bytes: u64, now: SystemTime) -> io::Result<()> {
+    fn added(&self, owner: Owner, name: String, bytes: u64, now: SystemTime) -> io::Result<()> {
         let mut index = self.lock();
-        index.bytes += bytes;
-        index.kept.push_back(Kept { at: now, name, bytes });
+        index.piles.add(owner, Kept { at: now, name, bytes });
         self.evict(&mut index, now)
     }
 
-    /// Removes what is too old, and the oldest while there is too much.
+    /// Removes what is too old, and while there is too much the oldest of whoever has most.
     fn evict(&self, index: &mut Index, now: SystemTime) -> io::Result<()> {
         loop {
-            let Some(oldest) = index.kept.front() else { return Ok(()) };
             // A clock that went back makes nothing older.
-            let expired = now.duration_since(oldest.at).is_ok_and(|age| age > self.limits.retention);
-            if !expired && index.bytes + index.names.bytes() <= self.limits.bytes {
-                return Ok(());
-            }
-            if !expired && !std::mem::replace(&mut index.warned, true) {
-                tracing::warn!(
-                    limit = self.limits.bytes,
-                    "records of jobs take all the room they may: the oldest go before their time (transcript_megabytes)"
-                );
-            }
-            let Some(Kept { name, bytes, .. }) = index.kept.pop_front() else { return Ok(()) };
-            index.bytes -= bytes;
+            let expired = |at| now.duration_since(at).is_ok_and(|age| age > self.limits.retention);
+            let gone = if index.piles.oldest().is_some_and(expired) {
+                index.piles.pop_oldest()
+            } else if index.piles.bytes() + index.names.bytes() > self.limits.bytes {
+                if !std::mem::replace(&mut index.warned, true) {
+                    tracing::warn!(
+                        limit = self.limits.bytes,
+                        "records of jobs take all the room they may: whoever has most loses its oldest before their time \
+                         (transcript_megabytes)"
+                    );
+                }
+                index.piles.pop_of_largest()
+            } else {
+                None
+            };
+            let Some(Kept { name, .. }) = gone else { return Ok(()) };
             remove(&self.dir.join(&name))?;
             for companion in COMPANIONS {
                 remove(&self.dir.join(&name).with_extension(companion))?;
@@ -178,8 +184,11 @@ fn remove(path: &Path) -> io::Result<()> {
     }
 }
 
-fn millis(time: SystemTime) -> u64 {
-    time.duration_since(UNIX_EPOCH).map_or(0, |t| t.as_millis() as u64)
+/// Whose a record is, by its file's name.
+fn owner(name: &str) -> Owner {
+    let (stem, _) = name.rsplit_once('.')?;
+    let (_, consumer) = stem.rsplit_once('-')?;
+    unhex(consumer).map(PublicKey)
 }
 
 #[cfg(test)]
@@ -187,8 +196,11 @@ mod tests {
     use super::*;
     use crate::transcript::PackSeal;
 
+    const MINUTE: Duration = Duration::from_secs(60);
     const DAY: Duration = Duration::from_secs(24 * 3600);
     const WHO: PublicKey = PublicKey([8; 32]);
+
+    const OTHER: PublicKey = PublicKey([9; 32]);
 
     fn task() -> crate::wire::Task {
         crate::wire::Task {
@@ -220,21 +232,29 @@ mod tests {
     fn a_job_is_accepted_once_also_after_a_restart_and_a_torn_list() {
         let dir = tempfile::tempdir().unwrap();
         let now = SystemTime::now();
-        let (one, two) = (JobId([1; 16]), JobId([2; 16]));
+        let (one, two) = (JobId([1; 16]).of(seconds(now)), JobId([2; 16]).of(seconds(now)));
         let first = store(dir.path(), 1 << 20, now);
-        assert!(!first.is_taken(&WHO, &one, now));
-        assert!(first.claim(WHO, one, now).unwrap() == Claim::New);
-        assert!(first.is_taken(&WHO, &one, now) && first.claim(WHO, one, now).unwrap() == Claim::Taken);
+        first.check(&WHO, &one, now).unwrap();
+        first.claim(WHO, one, now).unwrap();
+        assert!(matches!(first.check(&WHO, &one, now), Err(NameError::Taken)));
+        assert!(matches!(first.claim(WHO, one, now), Err(NameError::Taken)));
         drop(first);
         // Cut short in the middle of a line.
         fs::OpenOptions::new().append(true).open(dir.path().join(JOBS)).unwrap().write_all(&[9; 7]).unwrap();
-        let second = store(dir.path(), 1 << 20, now + DAY);
-        assert!(second.claim(WHO, one, now + DAY).unwrap() == Claim::Taken);
-        assert!(second.claim(WHO, two, now + DAY).unwrap() == Claim::New);
+        let second = store(dir.path(), 1 << 20, now + MINUTE);
+        assert!(matches!(second.claim(WHO, one, now + MINUTE), Err(NameError::Taken)));
+        second.claim(WHO, two, now + MINUTE).unwrap();
         drop(second);
-        let third = store(dir.path(), 1 << 20, now + 2 * DAY);
-        assert!(third.claim(WHO, two, now + 2 * DAY).unwrap() == Claim::Taken);
-        assert!(third.claim(WHO, one, now + 31 * DAY).unwrap() == Claim::New, "forgotten with the records of its time");
+        let third = store(dir.path(), 1 << 20, now + 2 * MINUTE);
+        assert!(matches!(third.claim(WHO, two, now + 2 * MINUTE), Err(NameError::Taken)));
+        drop(third);
+        // Long after its record is gone, with a list that has forgotten it or never knew it.
+        for _ in 0..2 {
+            let later = store(dir.path(), 1 << 20, now + 31 * DAY);
+            assert!(matches!(later.claim(WHO, one, now + 31 * DAY), Err(NameError::Time { .. })));
+            drop(later);
+            fs::remove_file(dir.path().join(JOBS)).unwrap();
+        }
     }
 
     #[test]
@@ -250,32 +270,60 @@ mod tests {
         };
         let first = store(dir.path(), 3 * len, now);
         for n in 0..5 {
-            first.keep_dealt(&dealt(n), now).unwrap();
+            first.keep_dealt(&dealt(n), WHO, now).unwrap();
         }
-        let name = |n: u8| format!("{}.dealt", crate::wire::PackId([n; 16]));
-        assert_eq!(names(), [name(2), name(3), name(4)]);
-        fs::write(dir.path().join(name(2)).with_extension("openings"), [0; 8]).unwrap();
+        let name = |n: u8, who: PublicKey| format!("{}-{who}.dealt", crate::wire::PackId([n; 16]));
+        assert_eq!(names(), [name(2, WHO), name(3, WHO), name(4, WHO)]);
+        fs::write(dir.path().join(name(2, WHO)).with_extension("openings"), [0; 8]).unwrap();
         drop(first);
         // Counted and removed with what belongs to them.
         let second = store(dir.path(), 3 * len, now);
-        assert_eq!(names(), [name(3), name(4)]);
-        second.keep_dealt(&dealt(9), now + 31 * DAY).unwrap();
-        assert_eq!(names(), [name(9)]);
+        assert_eq!(names(), [name(3, WHO), name(4, WHO)]);
+        second.keep_dealt(&dealt(9), WHO, now + 31 * DAY).unwrap();
+        assert_eq!(names(), [name(9, WHO)]);
+    }
+
+    #[test]
+    fn whoever_fills_the_room_loses_its_own_records_and_nobody_elses() {
+        let dir = tempfile::tempdir().unwrap();
+        let now = SystemTime::now();
+        let len = dealt(0).encode().len() as u64;
+        let keep = |store: &RecordStore, n: u8, who| store.keep_dealt(&dealt(n), who, now + u32::from(n) * MINUTE);
+        let there = |n: u8, who: PublicKey| dir.path().join(format!("{}-{who}.dealt", crate::wire::PackId([n; 16])));
+        let first = store(dir.path(), 4 * len, now);
+        keep(&first, 0, OTHER).unwrap();
+        for n in 1..9 {
+            keep(&first, n, WHO).unwrap();
+        }
+        drop(first);
+        // A restart knows whose they are.
+        let second = store(dir.path(), 4 * len, now + 9 * MINUTE);
+        for n in 9..17 {
+            keep(&second, n, WHO).unwrap();
+        }
+        assert!(there(0, OTHER).exists(), "the oldest of all, and of somebody else");
+        assert_eq!(listed(dir.path()).len(), 4 + 1);
+        assert!((14..17).all(|n| there(n, WHO).exists()), "the newest of whoever has most");
+        // Time takes from everybody.
+        second.keep_dealt(&dealt(99), WHO, now + 30 * DAY + MINUTE / 2).unwrap();
+        assert!(!there(0, OTHER).exists() && there(16, WHO).exists());
     }
 
     #[test]
     fn the_list_of_jobs_counts_as_records_do() {
         let dir = tempfile::tempdir().unwrap();
         let now = SystemTime::now();
+        let job = |n| JobId([n; 16]).of(seconds(now));
         let store = store(dir.path(), 1000, now);
-        store.keep_dealt(&dealt(1), now).unwrap();
-        assert!(store.claim(WHO, JobId([1; 16]), now).unwrap() == Claim::New);
-        let free = 1000 - store.lock().bytes - JobNames::room(1) / 2;
-        store.added("more.dealt".into(), free, now).unwrap();
+        store.keep_dealt(&dealt(1), WHO, now).unwrap();
+        store.claim(WHO, job(1), now).unwrap();
+        let free = 1000 - store.lock().piles.bytes() - JobNames::room(1) / 2;
+        store.added(None, "more.dealt".into(), free, now).unwrap();
         assert_eq!(listed(dir.path()).len(), 2, "exactly as much as there may be");
-        assert!(store.claim(WHO, JobId([2; 16]), now).unwrap() == Claim::New);
-        store.added("none.dealt".into(), 0, now).unwrap();
-        assert_eq!(listed(dir.path()), [JOBS], "a second name takes the room of the oldest record");
+        store.claim(WHO, job(2), now).unwrap();
+        store.added(None, "none.dealt".into(), 0, now).unwrap();
+        assert_eq!(store.lock().names.bytes(), JobNames::room(1));
+        assert!(store.lock().piles.bytes() < free, "a second name takes the room of the largest record");
     }
 
     fn listed(dir: &Path) -> Vec<String> {

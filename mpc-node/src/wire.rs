@@ -8,6 +8,7 @@
 
 mod jobs;
 mod models;
+mod names;
 mod packs;
 
 use crate::codec::{DecodeError, Reader, Writer};
@@ -19,7 +20,7 @@ pub use models::{
     Begin, Deal, DeleteSharing, FindSharing, GetClientPart, ListSharings, MAX_SHARINGS, Piece, Prepare, PutAccess,
     SharingEntry, SharingList, SharingReply,
 };
-
+pub(crate) use names::seconds;
 pub use packs::{AskJob, HandBack, Incarnation, MAX_NAMES, PackNames, Presence, Reclaim, Reclaimed};
 
 /// Version of the lane's language, in the [`Hello`].
@@ -264,7 +265,12 @@ macro_rules! id_type {
                 write!(f, concat!(stringify!($name), "({})"), self)
             }
         }
+    };
+}
+pub(crate) use id_type;
 
+macro_rules! random_id {
+    ($name:ident, $size:literal) => {
         impl $name {
             /// A random one.
             pub fn random() -> Result<Self, getrandom::Error> {
@@ -275,16 +281,18 @@ macro_rules! id_type {
         }
     };
 }
-pub(crate) use id_type;
+pub(crate) use random_id;
 
 id_type!(
-    /// Names one job; chosen by the consumer.
+    /// Names one job; chosen by the consumer. Its first four bytes say when ([`JobId::seconds`]).
     JobId, 16
 );
 id_type!(
     /// Names one preprocessing pack; chosen by the helper.
     PackId, 16
 );
+random_id!(PackId, 16);
+
 /// What a pack is for and what a job computes. The manifest says whose weights, and who may know them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Task {

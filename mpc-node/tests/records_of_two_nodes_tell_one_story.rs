@@ -6,7 +6,7 @@ mod common;
 
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use common::{Network, case, deep_case, files};
 use sahara_mpc::client::{Client, ClientOptions, Rounding, Task, Visibility};
@@ -101,15 +101,22 @@ fn a_job_is_asked_for_once_and_exactly_as_it_was_signed() {
     let shares = share_inputs(&case.inputs, &Seed::from_bytes([3; 32])).map(Share);
     let asker = Asker { network: &network, identity: identity.clone(), task, shares: shares.clone() };
 
-    let unsigned = asker.ask(JobId([1; 16]), |run| run.signature[0] ^= 1);
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs() as u32;
+    let job = JobId([1; 16]).of(now);
+    let unsigned = asker.ask(job, |run| run.signature[0] ^= 1);
     assert!(unsigned.contains("not signed by the key that sends it"), "{unsigned}");
-    let renamed = asker.ask(JobId([1; 16]), |run| run.job = JobId([2; 16]));
+    let renamed = asker.ask(job, |run| run.job = JobId([2; 16]).of(now));
     assert!(renamed.contains("not signed by the key that sends it"), "{renamed}");
-    let swapped = asker.ask(JobId([1; 16]), |run| run.salt = Seed::from_bytes([6; 32]));
+    // A name that the node may have forgotten, and one that it would have to remember for ever.
+    for at in [now - 7200, now + 7200] {
+        let other_time = asker.ask(job.of(at), |_| ());
+        assert!(other_time.contains("away from this node's clock"), "{other_time}");
+    }
+    let swapped = asker.ask(job, |run| run.salt = Seed::from_bytes([6; 32]));
     assert!(swapped.contains("not the one that the request names"), "{swapped}");
     // The first evaluator was never asked, so the job fails; its name is used up only once both have met.
     for _ in 0..2 {
-        let alone = asker.ask(JobId([1; 16]), |_| ());
+        let alone = asker.ask(job, |_| ());
         assert!(alone.contains("was not asked for the job"), "{alone}");
     }
     let answer = case.run(&client, task, true).unwrap();

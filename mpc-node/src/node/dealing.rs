@@ -116,7 +116,7 @@ fn deal_pack(node: &Node, request: &Prepare, plan: &Plan, weights: &WeightMateri
         node.put_back(index, lane);
     }
     let record = DealtRecord { committee, pack, task, helper: node.identity.public(), seal };
-    if let Err(error) = node.records.keep_dealt(&record, SystemTime::now()) {
+    if let Err(error) = node.records.keep_dealt(&record, request.consumer, SystemTime::now()) {
         tracing::warn!(%error, "what was signed of a pack could not be kept");
     }
     Ok(())

@@ -21,7 +21,7 @@ use crate::lane::Lane;
 use crate::meter::Traffic;
 use crate::models::ModelError;
 use crate::packs::{PackKey, Purpose};
-use crate::records::Claim;
+use crate::records::NameError;
 use crate::transcript::{
     Contradiction, JobRecord, Opening, Openings, Session, SignedRecord, SignedSeal, Transcript, input_commitment,
     request_digest,
@@ -65,9 +65,7 @@ pub(super) fn run(node: &Arc<Node>, lane: &mut Lane, run: Run) -> Result<(), Tro
     if !consumer.verifies(&request, &run.signature) {
         return Err(Refusal::new(FailCode::Refused, "the request is not signed by the key that sends it").into());
     }
-    if node.records.is_taken(&consumer, &run.job, SystemTime::now()) {
-        return Err(taken().into());
-    }
+    node.records.check(&consumer, &run.job, SystemTime::now()).map_err(unnamed)?;
     let (_, cost) = patiently(lane, node.config.timeouts.request(), || permit.plan())?;
     let sizes: Vec<usize> = permit.graph().inputs.iter().map(|input| input.shape.len()).collect();
     // Read now, so that the job does not wait for it once it is open; held only when it runs.
@@ -175,24 +173,18 @@ impl Drop for Running<'_> {
     }
 }
 
-fn taken() -> Refusal {
-    let text = "a job of this name was asked for before: each job needs a name of its own";
-    Refusal::new(FailCode::Refused, text)
+fn unnamed(error: NameError) -> Refusal {
+    let code = match error {
+        NameError::Taken | NameError::Time { .. } | NameError::Forgotten { .. } => FailCode::Refused,
+        NameError::Full { .. } => FailCode::Busy,
+        NameError::Io(error) => return Refusal::fault("write the job down", error),
+    };
+    Refusal::new(code, error.to_string())
 }
 
 /// Takes the job's name for good, now that both evaluators were asked for it.
 fn claim(node: &Node, job: &Job, consumer: PublicKey) -> Result<(), Refusal> {
-    match node.records.claim(consumer, job.run.job, SystemTime::now()) {
-        Ok(Claim::New) => Ok(()),
-        Ok(Claim::Taken) => Err(taken()),
-        Ok(Claim::Full(seconds)) => {
-            let text = format!(
-                "this node remembers as many names of this key's jobs as it can (transcript_days, transcript_megabytes), the next is accepted in {seconds} s"
-            );
-            Err(Refusal::new(FailCode::Busy, text))
-        }
-        Err(error) => Err(Refusal::fault("write the job down", error)),
-    }
+    node.records.claim(consumer, job.run.job, SystemTime::now()).map_err(unnamed)
 }
 
 fn busy() -> Refusal {

@@ -1,274 +1,261 @@
 //! The names of jobs that were accepted, by consumer: in memory, and on disk in a list that a restart reads.
 //!
-//! The list only grows by lines at its end, until it has twice as many as may be remembered; then it is written anew.
-//!
-//! **No name comes back within the retention**: whoever runs a job twice under one name makes its evaluators sign two stories
-//! of it. So one consumer's names are bounded by refusing further ones. If many consumers fill the list together, whoever has
-//! most makes room, and then gets no further job until what was forgotten would have expired.
+//! A name says when it was chosen. It is accepted within [`SKEW`] of this node's clock only, so it has to be remembered
+//! until then and may be forgotten after: whatever was forgotten is refused by its age. The list also says up to when names
+//! were forgotten, so that this holds for a clock that went wrong, too. It only grows by lines at its end, until it has twice
+//! as many as may be remembered; then it is written anew.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{BTreeSet, HashMap};
 use std::fs::{self, File};
 use std::io::{self, BufReader, BufWriter, Read, Write};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::sync::Arc;
 
 use super::remove;
 use crate::identity::{PublicKey, private_file};
 use crate::wire::JobId;
 
-const HEADER: &[u8; 10] = b"SHNAMES\0\x02\0";
-/// Bytes of a line: when (milliseconds since 1970), whose, which job.
-const LINE: usize = 8 + 32 + 16;
-/// Bytes of a line of the first version, which had no header and no consumers.
-const OLD_LINE: usize = 8 + 16;
-/// Stands for the consumer of a name from such a list: it is taken for everybody.
+const MAGIC: &[u8; 8] = b"SHNAMES\0";
+const VERSION: u16 = 3;
+/// Bytes of the list before its first line: magic, version, up to when names were forgotten.
+const HEADER: usize = 8 + 2 + 4;
+/// Bytes of a line: whose, which job.
+const LINE: usize = 32 + 16;
+/// Bytes of a line of the second version, which began with when the name was accepted.
+const LINE_2: usize = 8 + LINE;
+/// Bytes of a line of the first version, which had no header and no consumers either.
+const LINE_1: usize = 8 + 16;
+/// Stands for the consumer of a name from the first version: it is taken for everybody.
 const ANYBODY: PublicKey = PublicKey([0; 32]);
-/// Stands for all names of a consumer that were forgotten before their time, the last of them at this line's.
-const FORGOTTEN: JobId = JobId([0xff; 16]);
+/// Seconds by which the clocks of a consumer and a node may be apart.
+pub(super) const SKEW: u32 = 3600;
+/// Names of earlier versions are random: what seems to be of a time later than this never comes to be accepted.
+const FAR: u32 = 100 * 366 * 24 * 3600;
 
-/// What becomes of a name that is asked for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Claim {
-    /// It is the consumer's now.
-    New,
+/// Why the name of a job is not taken.
+#[derive(Debug, thiserror::Error)]
+pub enum NameError {
     /// It was taken before.
+    #[error("a job of this name was asked for before: each job needs a name of its own")]
     Taken,
-    /// This consumer may have no further one for so many seconds.
-    Full(u64),
+    /// It is of another time than now.
+    #[error(
+        "the job's name is of a time {apart} s away from this node's clock, at most {most} are accepted: set the clock of \
+         the machine that asks, or the node's",
+        most = SKEW
+    )]
+    Time {
+        /// Seconds between both clocks.
+        apart: u32,
+    },
+    /// It is of a time whose names were forgotten, when the node's clock was later.
+    #[error("this node forgot jobs of as late as the job's name when its clock was wrong: try again in {wait} s")]
+    Forgotten {
+        /// Seconds until names are new enough.
+        wait: u32,
+    },
+    /// There is no room for another of this consumer.
+    #[error(
+        "this node remembers as many names of this key's jobs as it can (transcript_megabytes), the next is accepted in \
+         {wait} s"
+    )]
+    Full {
+        /// Seconds until a name is too old to be remembered.
+        wait: u32,
+    },
+    /// The list cannot be written.
+    #[error("cannot write down the job: {0}")]
+    Io(#[from] io::Error),
 }
 
 /// Names of jobs, each of one consumer.
 pub(super) struct JobNames {
     path: PathBuf,
-    retention: Duration,
     most: usize,
-    of: HashMap<PublicKey, Names>,
-    count: usize,
-    list: File,
-    /// Lines of the list; more than there can be when its end is not known to be whole.
+    /// Oldest first, since a name begins with its time.
+    known: BTreeSet<(JobId, PublicKey)>,
+    /// How many of them each consumer has.
+    count: HashMap<PublicKey, usize>,
+    /// Names of before this second were perhaps forgotten.
+    forgotten: u32,
+    list: Arc<File>,
     lines: usize,
-    /// No room can be made before this moment.
-    full_until: u64,
+    /// Whether the end of the list is known to be a whole line.
+    whole: bool,
     warned: bool,
 }
 
-#[derive(Default)]
-struct Names {
-    /// Oldest first.
-    order: VecDeque<(u64, JobId)>,
-    known: HashSet<JobId>,
-    /// When the last one was taken that was forgotten before its time.
-    forgotten: Option<u64>,
-}
-
 impl JobNames {
-    /// Bytes on disk for at most `most` names, with what has expired or been forgotten since the list was written anew.
+    /// Bytes on disk for at most `most` names, with what was forgotten since the list was written anew.
     pub(super) fn room(most: usize) -> u64 {
         2 * most as u64 * LINE as u64
     }
 
-    /// Reads the list as far as it is not older than `retention`, and writes it anew.
+    /// Reads the list and writes it anew.
     ///
     /// # Errors
     /// When it cannot be read or written, or is of a version that is not known.
-    pub(super) fn open(path: &Path, retention: Duration, most: usize, now_millis: u64) -> io::Result<Self> {
-        let of = HashMap::new();
+    pub(super) fn open(path: &Path, most: usize, now: u32) -> io::Result<Self> {
         let new = path.with_extension("new");
         remove(&new)?;
         // Replaced at once by the list that is written.
-        let list = private_file(&new)?;
+        let list = Arc::new(private_file(&new)?);
+        let (known, count) = Default::default();
         let mut names =
-            Self { path: path.into(), retention, most, of, count: 0, list, lines: 0, full_until: 0, warned: false };
+            Self { path: path.into(), most, known, count, forgotten: 0, list, lines: 0, whole: false, warned: false };
         match File::open(path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            file => names.read(BufReader::new(file?), names.oldest(now_millis))?,
+            file => names.read(BufReader::new(file?), now)?,
         }
-        names.make_room(0);
-        names.rewrite()?;
+        names.rewrite(now)?;
         Ok(names)
     }
 
-    /// Whether the name was taken before.
-    pub(super) fn is_taken(&self, consumer: &PublicKey, job: &JobId, now_millis: u64) -> bool {
-        let oldest = self.oldest(now_millis);
-        [consumer, &ANYBODY].into_iter().filter_map(|key| self.of.get(key)).any(|names| {
-            let expired = names.order.iter().take_while(|(at, _)| *at < oldest);
-            names.known.contains(job) && !expired.into_iter().any(|(_, old)| old == job)
-        })
-    }
-
-    /// Takes a name for good.
+    /// Whether a consumer's name may be taken now.
     ///
     /// # Errors
-    /// When the list cannot be written: then nothing was taken.
-    pub(super) fn claim(&mut self, consumer: PublicKey, job: JobId, now_millis: u64) -> io::Result<Claim> {
-        if self.is_taken(&consumer, &job, now_millis) || job == FORGOTTEN {
-            return Ok(Claim::Taken);
+    /// Why not.
+    pub(super) fn check(&self, consumer: &PublicKey, job: &JobId, now: u32) -> Result<(), NameError> {
+        let (at, apart) = (job.seconds(), job.seconds().abs_diff(now));
+        if apart > SKEW {
+            return Err(NameError::Time { apart });
         }
-        let oldest = self.oldest(now_millis);
-        self.expire(&consumer, oldest);
-        if let Some(names) = self.of.get(&consumer) {
-            let first = names.order.front().filter(|_| names.order.len() >= self.most_of_one()).map(|(at, _)| *at);
-            if let Some(at) = names.forgotten.max(first) {
-                return Ok(Claim::Full((at.saturating_sub(oldest) / 1000) + 1));
-            }
+        if at < self.forgotten {
+            return Err(NameError::Forgotten { wait: self.forgotten - at });
         }
-        if self.count >= self.most {
-            if now_millis < self.full_until {
-                return Ok(Claim::Full((self.full_until - now_millis) / 1000 + 1));
-            }
-            let keys: Vec<_> = self.of.keys().copied().collect();
-            keys.iter().for_each(|key| self.expire(key, oldest));
-            self.make_room(1);
-            if self.count >= self.most {
-                // So many consumers that nobody has more than one: until the first of these expires.
-                let first = self.of.values().filter_map(|names| names.order.front()).map(|(at, _)| *at).min();
-                let left = first.unwrap_or(oldest).saturating_sub(oldest) + 1;
-                self.full_until = now_millis.saturating_add(left);
-                return Ok(Claim::Full(left / 1000 + 1));
-            }
-            // Whoever had most may be the one that asks.
-            if let Some(at) = self.of.get(&consumer).and_then(|names| names.forgotten) {
-                return Ok(Claim::Full(at.saturating_sub(oldest) / 1000 + 1));
-            }
+        if [*consumer, ANYBODY].iter().any(|key| self.known.contains(&(*job, *key))) {
+            return Err(NameError::Taken);
         }
-        if self.lines >= 2 * self.most {
-            self.rewrite()?;
-        }
-        let lines = std::mem::replace(&mut self.lines, usize::MAX); // until the line is there as a whole
-        self.list.write_all(&line(now_millis, &consumer, &job))?;
-        self.lines = lines + 1;
-        self.add(now_millis, consumer, job);
-        Ok(Claim::New)
+        Ok(())
     }
 
-    /// Names that one consumer may have.
-    fn most_of_one(&self) -> usize {
-        (self.most.div_ceil(4) * 3).min(self.most)
+    /// Takes a name for good. It counts once the list that is returned has been synced.
+    ///
+    /// # Errors
+    /// When it may not be taken or the list cannot be written: then nothing was taken.
+    pub(super) fn claim(&mut self, consumer: PublicKey, job: JobId, now: u32) -> Result<Arc<File>, NameError> {
+        self.check(&consumer, &job, now)?;
+        if self.is_full_for(&consumer) {
+            self.forget(now);
+        }
+        if self.is_full_for(&consumer) {
+            if !std::mem::replace(&mut self.warned, true) {
+                tracing::warn!(
+                    most = self.most,
+                    "as many jobs within the hour as can be remembered: further ones are refused"
+                );
+            }
+            // The oldest is perhaps another's: then this one is told to come again too early.
+            let oldest = self.known.first().map_or(now, |(job, _)| job.seconds());
+            return Err(NameError::Full { wait: oldest.saturating_add(SKEW + 1).saturating_sub(now) });
+        }
+        if !self.whole || self.lines >= 2 * self.most {
+            self.rewrite(now)?;
+        }
+        self.whole = false;
+        (&*self.list).write_all(&line(&job, &consumer))?;
+        self.whole = true;
+        self.lines += 1;
+        self.add(job, consumer);
+        Ok(self.list.clone())
+    }
+
+    /// Whether a consumer may have no further name: there are as many as can be, or it has three quarters of them.
+    fn is_full_for(&self, consumer: &PublicKey) -> bool {
+        let own = self.count.get(consumer).copied().unwrap_or(0);
+        self.known.len() >= self.most || own >= (self.most.div_ceil(4) * 3).min(self.most)
+    }
+
+    fn add(&mut self, job: JobId, consumer: PublicKey) {
+        if self.known.insert((job, consumer)) {
+            *self.count.entry(consumer).or_default() += 1;
+        }
     }
 
     /// Bytes of the list.
     pub(super) fn bytes(&self) -> u64 {
-        self.lines.min(2 * self.most) as u64 * LINE as u64
+        self.lines as u64 * LINE as u64
     }
 
-    fn oldest(&self, now_millis: u64) -> u64 {
-        now_millis.saturating_sub(self.retention.as_millis() as u64)
-    }
-
-    fn add(&mut self, at: u64, consumer: PublicKey, job: JobId) {
-        let names = self.of.entry(consumer).or_default();
-        if job == FORGOTTEN {
-            names.forgotten = names.forgotten.max(Some(at));
-            return;
-        }
-        if names.known.insert(job) {
-            names.order.push_back((at, job));
-            self.count += 1;
-        }
-    }
-
-    fn read(&mut self, mut list: impl Read, oldest: u64) -> io::Result<()> {
-        let mut start = [0; HEADER.len()];
-        let found = fill(&mut list, &mut start)?;
-        let old = !start.starts_with(&HEADER[..8]);
-        if !old && start != *HEADER {
-            return Err(io::Error::other("the list of jobs is of a version that this program does not know"));
-        }
-        let before = if old { &start[..found] } else { &[] };
-        let mut list = before.chain(list);
-        let (mut line, mut most) = ([0; LINE], 2 * self.most);
-        let line = if old { &mut line[..OLD_LINE] } else { &mut line[..] };
-        // A line that was cut short is the last.
-        while fill(&mut list, line)? == line.len() {
-            let (at, name) = line.split_at(8);
-            let (consumer, job) = name.split_at(name.len() - 16);
-            let at = u64::from_le_bytes(at.try_into().unwrap_or([0; 8]));
-            let consumer = consumer.try_into().map_or(ANYBODY, PublicKey);
-            if at >= oldest {
-                self.add(at, consumer, JobId(job.try_into().unwrap_or([0; 16])));
+    fn read(&mut self, mut list: impl Read, now: u32) -> io::Result<()> {
+        let mut header = [0; HEADER];
+        let start = fill(&mut list, &mut header[..10])?;
+        let version = match header.strip_prefix(MAGIC) {
+            None => 1,
+            Some(rest) => u16::from_le_bytes([rest[0], rest[1]]),
+        };
+        let (before, len) = match version {
+            1 => (&header[..start], LINE_1),
+            2 => (&[][..], LINE_2),
+            VERSION => {
+                fill(&mut list, &mut header[10..])?;
+                self.forgotten = u32::from_le_bytes([header[10], header[11], header[12], header[13]]);
+                (&[][..], LINE)
             }
-            if self.count > most {
-                self.make_room(0);
-                most = self.count.max(self.most) + self.most;
+            _ => return Err(io::Error::other("the list of jobs is of a version that this program does not know")),
+        };
+        let mut list = before.chain(list);
+        let mut line = [0; LINE_2];
+        let line = &mut line[..len];
+        // A line that was cut short is the last.
+        while fill(&mut list, line)? == len {
+            let (rest, job) = line.split_at(len - 16);
+            let job = JobId(job.try_into().unwrap_or([0; 16]));
+            let consumer = match version {
+                1 => ANYBODY,
+                _ => rest[rest.len() - 32..].try_into().map_or(ANYBODY, PublicKey),
+            };
+            let at = job.seconds();
+            if version == VERSION || at >= now.saturating_sub(SKEW) && at <= now.saturating_add(FAR) {
+                self.add(job, consumer);
             }
         }
         Ok(())
     }
 
-    fn expire(&mut self, consumer: &PublicKey, oldest: u64) {
-        let Some(names) = self.of.get_mut(consumer) else { return };
-        while names.order.front().is_some_and(|(at, _)| *at < oldest) {
-            self.count -= usize::from(names.forget());
-        }
-        names.forgotten = names.forgotten.filter(|at| *at >= oldest);
-        if names.order.is_empty() && names.forgotten.is_none() {
-            self.of.remove(consumer);
-        }
-    }
-
-    /// Forgets names until `more` have room: the oldest of whoever has most, and an eighth at once, so that it is seldom.
-    /// Everybody keeps one, so that it is remembered what was forgotten.
-    fn make_room(&mut self, more: usize) {
-        if self.count + more <= self.most {
-            return;
-        }
-        if !std::mem::replace(&mut self.warned, true) {
-            let most = self.most;
-            tracing::warn!(
-                "{most} names of jobs within the retention (transcript_days, transcript_megabytes): who has most gets no further job until its oldest expire"
-            );
-        }
-        let target = self.most - (self.most / 8).max(more).min(self.most);
-        let (mut low, mut high) = (1, self.most.max(1));
-        while low < high {
-            let middle = (low + high).div_ceil(2);
-            let left: usize = self.of.values().map(|names| names.order.len().min(middle)).sum();
-            (low, high) = if left <= target { (middle, high) } else { (low, middle - 1) };
-        }
-        for names in self.of.values_mut() {
-            while names.order.len() > low {
-                self.count -= usize::from(names.forget_before_its_time());
+    /// Forgets names that are too old to be accepted.
+    fn forget(&mut self, now: u32) {
+        let oldest = now.saturating_sub(SKEW);
+        while self.known.first().is_some_and(|(job, _)| job.seconds() < oldest) {
+            let Some((job, consumer)) = self.known.pop_first() else { return };
+            self.forgotten = self.forgotten.max(job.seconds() + 1);
+            if let Some(own) = self.count.get_mut(&consumer) {
+                *own -= 1;
+                if *own == 0 {
+                    self.count.remove(&consumer);
+                }
             }
         }
     }
 
-    fn rewrite(&mut self) -> io::Result<()> {
+    fn rewrite(&mut self, now: u32) -> io::Result<()> {
+        self.forget(now);
         let new = self.path.with_extension("new");
         remove(&new)?;
         let mut file = BufWriter::new(private_file(&new)?);
-        file.write_all(HEADER)?;
-        let mut lines = 0;
-        for (consumer, names) in &self.of {
-            for (at, job) in names.forgotten.map(|at| (at, FORGOTTEN)).iter().chain(&names.order) {
-                file.write_all(&line(*at, consumer, job))?;
-                lines += 1;
-            }
+        file.write_all(MAGIC)?;
+        file.write_all(&VERSION.to_le_bytes())?;
+        file.write_all(&self.forgotten.to_le_bytes())?;
+        for (job, consumer) in &self.known {
+            file.write_all(&line(job, consumer))?;
         }
-        self.list = file.into_inner().map_err(io::IntoInnerError::into_error)?;
-        self.list.sync_all()?;
+        let file = file.into_inner().map_err(io::IntoInnerError::into_error)?;
+        file.sync_all()?;
         fs::rename(&new, &self.path)?;
-        self.lines = lines;
+        if let Some(folder) = self.path.parent() {
+            File::open(folder)?.sync_all()?;
+        }
+        self.list = Arc::new(file);
+        self.lines = self.known.len();
+        self.whole = true;
         Ok(())
     }
 }
 
-impl Names {
-    fn forget(&mut self) -> bool {
-        self.order.pop_front().is_some_and(|(_, job)| self.known.remove(&job))
-    }
-
-    fn forget_before_its_time(&mut self) -> bool {
-        self.forgotten = self.forgotten.max(self.order.front().map(|(at, _)| *at));
-        self.forget()
-    }
-}
-
-fn line(at: u64, consumer: &PublicKey, job: &JobId) -> [u8; LINE] {
+fn line(job: &JobId, consumer: &PublicKey) -> [u8; LINE] {
     let mut line = [0; LINE];
-    line[..8].copy_from_slice(&at.to_le_bytes());
-    line[8..40].copy_from_slice(&consumer.0);
-    line[40..].copy_from_slice(&job.0);
+    line[..32].copy_from_slice(&consumer.0);
+    line[32..].copy_from_slice(&job.0);
     line
 }
 
@@ -290,120 +277,115 @@ fn fill(from: &mut impl Read, to: &mut [u8]) -> io::Result<usize> {
 mod tests {
     use super::*;
 
-    const DAY: Duration = Duration::from_secs(24 * 3600);
-    const NOW: u64 = 1_800_000_000_000;
+    const NOW: u32 = 1_800_000_000;
+    const DAY: u32 = 24 * 3600;
 
     fn key(n: u8) -> PublicKey {
         PublicKey([n; 32])
     }
 
-    fn job(n: u64) -> JobId {
+    fn job(n: u64, at: u32) -> JobId {
         let mut name = [0; 16];
-        name[..8].copy_from_slice(&n.to_le_bytes());
-        JobId(name)
+        name[4..12].copy_from_slice(&n.to_le_bytes());
+        JobId(name).of(at)
     }
 
     fn open(path: &Path, most: usize) -> JobNames {
-        JobNames::open(path, 30 * DAY, most, NOW).unwrap()
+        JobNames::open(path, most, NOW).unwrap()
     }
 
     fn len(path: &Path) -> u64 {
-        fs::metadata(path).unwrap().len() - HEADER.len() as u64
+        fs::metadata(path).unwrap().len() - HEADER as u64
+    }
+
+    fn refused<T>(result: Result<T, NameError>) -> String {
+        result.map(|_| ()).unwrap_err().to_string()
     }
 
     #[test]
-    fn the_list_of_jobs_is_bounded_in_memory_and_on_disk_also_when_it_is_read() {
+    fn a_full_list_forgets_nobody_who_could_come_again_and_refuses_whoever_comes() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("jobs");
         let mut names = open(&path, 64);
-        for n in 0..1000 {
-            names.claim(key(1 + (n % 200) as u8), job(n), NOW + n).unwrap();
-            assert!(names.count <= 64 && len(&path) <= JobNames::room(64) && names.bytes() == len(&path), "after {n}");
+        for n in 0..64 {
+            names.claim(key(1 + n as u8), job(n, NOW), NOW).unwrap();
+        }
+        for late in [0, SKEW] {
+            let full = refused(names.claim(key(200), job(100, NOW), NOW + late));
+            assert!(full.contains(&format!("the next is accepted in {} s", SKEW + 1 - late)), "{full}");
+        }
+        for n in 0..64 {
+            assert!(refused(names.claim(key(1 + n as u8), job(n, NOW), NOW)).contains("asked for before"), "{n}");
         }
         drop(names);
+        // A smaller limit forgets nobody either.
         let mut names = open(&path, 16);
-        assert!(names.count <= 64 && len(&path) <= 64 * LINE as u64);
-        assert!(matches!(names.claim(key(250), job(1), NOW).unwrap(), Claim::Full(_)), "a smaller limit holds at once");
-        let (mut names, path) = (open(&dir.path().join("one"), 64), dir.path().join("one"));
-        (0..40).for_each(|n| assert_eq!(names.claim(key(1), job(n), NOW).unwrap(), Claim::New));
-        drop(names);
-        let mut names = open(&path, 16);
-        assert!(names.count <= 16 && len(&path) <= 17 * LINE as u64, "{}", names.count);
-        assert_eq!(names.claim(key(1), job(39), NOW).unwrap(), Claim::Taken, "the newest are remembered");
+        assert_eq!(names.known.len(), 64);
+        assert!(matches!(names.claim(key(1), job(100, NOW), NOW), Err(NameError::Full { .. })));
+        names.claim(key(1), job(100, NOW + SKEW), NOW + SKEW + 1).unwrap();
+        assert_eq!(names.known.len(), 1, "all others are too old to be accepted again");
     }
 
     #[test]
-    fn one_consumer_is_refused_before_a_name_of_its_own_is_forgotten() {
+    fn one_consumer_leaves_room_for_others() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("jobs");
         let mut names = open(&path, 64);
-        let millis = |days: u64| days * DAY.as_millis() as u64;
         for n in 0..48 {
-            assert_eq!(names.claim(key(1), job(n), NOW + n).unwrap(), Claim::New);
+            names.claim(key(1), job(n, NOW), NOW).unwrap();
         }
-        for reopened in [false, true] {
-            if reopened {
-                names = open(&path, 64);
-            }
-            assert_eq!(names.claim(key(1), job(99), NOW + millis(29)).unwrap(), Claim::Full(24 * 3600 + 1));
+        for _ in 0..2 {
+            assert!(matches!(names.claim(key(1), job(99, NOW), NOW), Err(NameError::Full { .. })));
             for n in 0..48 {
-                assert_eq!(names.claim(key(1), job(n), NOW + 100).unwrap(), Claim::Taken, "name {n} runs twice");
+                assert!(matches!(names.claim(key(1), job(n, NOW), NOW), Err(NameError::Taken)), "name {n} runs twice");
             }
+            drop(names);
+            names = open(&path, 64);
         }
-        assert_eq!(names.claim(key(2), job(99), NOW + 100).unwrap(), Claim::New, "others are not concerned");
-        assert_eq!(names.claim(key(1), job(99), NOW + millis(30) + 1).unwrap(), Claim::New);
+        (0..16).for_each(|n| drop(names.claim(key(2), job(n, NOW), NOW).unwrap()));
+        let late = NOW + SKEW + 1;
+        names.claim(key(1), job(99, late), late).unwrap();
+        assert_eq!((names.count[&key(1)], names.count.len()), (1, 1));
     }
 
     #[test]
-    fn many_consumers_together_bring_no_name_back() {
+    fn a_name_is_accepted_once_for_all_times() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("jobs");
         let mut names = open(&path, 64);
-        for n in 0..40 {
-            assert_eq!(names.claim(key(1), job(n), NOW + n).unwrap(), Claim::New);
-        }
-        for n in 0..30 {
-            assert_eq!(names.claim(key(2 + (n % 3) as u8), job(n), NOW + 100 + n).unwrap(), Claim::New);
-        }
-        for reopened in [false, true] {
-            if reopened {
-                names.rewrite().unwrap();
-                names = open(&path, 64);
-            }
-            assert!(names.of[&key(1)].order.len() < 40, "the first consumer had most, and lost some");
-            for n in (0..40).chain([1000]) {
-                let claim = names.claim(key(1), job(n), NOW + 200).unwrap();
-                assert!(claim != Claim::New, "name {n} is accepted for whoever lost some");
+        names.claim(key(1), job(1, NOW), NOW).unwrap();
+        names.claim(key(1), job(2, NOW + SKEW), NOW).unwrap();
+        assert!(refused(names.claim(key(1), job(3, NOW + SKEW + 1), NOW)).contains("3601 s away"));
+        assert!(refused(names.claim(key(1), job(3, NOW - SKEW - 1), NOW)).contains("3601 s away"));
+        drop(names);
+        for late in [0, 1, SKEW, SKEW + 1, 2 * SKEW, 2 * SKEW + 1, 31 * DAY] {
+            let mut names = JobNames::open(&path, 64, NOW + late).unwrap();
+            for (n, at) in [(1, NOW), (2, NOW + SKEW)] {
+                assert!(names.claim(key(1), job(n, at), NOW + late).is_err(), "{n} after {late} s");
             }
         }
-        let later = NOW + 30 * DAY.as_millis() as u64 + 40;
-        assert_eq!(names.claim(key(1), job(0), later).unwrap(), Claim::New, "when it would have expired anyway");
+        // Nor when the list is empty, nor when the clock comes back from where they were forgotten.
+        let mut names = open(&path, 64);
+        assert_eq!(names.known.len(), 0);
+        assert!(refused(names.claim(key(1), job(1, NOW), NOW)).contains("try again in 3601 s"));
+        assert!(names.claim(key(1), job(2, NOW + SKEW), NOW).is_err());
+        names.claim(key(1), job(1, NOW + SKEW + 1), NOW + 1).unwrap();
+        fs::remove_file(&path).unwrap();
+        let names = open(&path, 64);
+        assert!(matches!(names.check(&key(1), &job(1, NOW), NOW + 31 * DAY), Err(NameError::Time { .. })));
     }
 
     #[test]
-    fn who_has_most_loses_its_oldest_names_and_nobody_else_any() {
+    fn the_list_is_bounded_in_memory_and_on_disk() {
         let dir = tempfile::tempdir().unwrap();
-        let mut names = open(&dir.path().join("jobs"), 64);
-        for n in 0..5 {
-            assert_eq!(names.claim(key(2), job(n), NOW).unwrap(), Claim::New);
+        let path = dir.path().join("jobs");
+        let mut names = open(&path, 64);
+        for n in 0..3000 {
+            let now = NOW + 64 * n; // 56 names an hour
+            names.claim(key(1 + (n % 2) as u8), job(u64::from(n), now), now).unwrap();
+            assert!(names.known.len() <= 64 && len(&path) <= JobNames::room(64), "after {n}");
+            assert_eq!(names.bytes(), len(&path));
         }
-        for n in 0..1000 {
-            names.claim(key(1), job(n), NOW).unwrap();
-        }
-        for n in 0..100 {
-            names.claim(key(3), job(n), NOW).unwrap();
-        }
-        for n in 0..5 {
-            assert_eq!(names.claim(key(2), job(n), NOW).unwrap(), Claim::Taken, "name {n} of another was forgotten");
-        }
-        // More consumers than names: further ones have to wait.
-        let mut last = Claim::New;
-        for n in 10..200 {
-            last = names.claim(key(n), job(7), NOW + u64::from(n)).unwrap();
-            assert!(names.count <= 64);
-        }
-        assert_eq!(last, Claim::Full(30 * 24 * 3600));
-        assert_eq!(names.claim(key(10), job(7), NOW + 200).unwrap(), Claim::Taken);
     }
 
     #[test]
@@ -411,37 +393,36 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("jobs");
         let mut names = open(&path, 64);
-        assert_eq!(names.claim(key(1), job(1), NOW).unwrap(), Claim::New);
-        assert_eq!(names.claim(key(2), job(1), NOW).unwrap(), Claim::New, "another consumer cannot take a name away");
+        names.claim(key(1), job(1, NOW), NOW).unwrap();
+        names.claim(key(2), job(1, NOW), NOW).unwrap(); // another consumer cannot take a name away
         drop(names);
         let mut names = open(&path, 64);
-        for (n, claim) in [(1, Claim::Taken), (2, Claim::Taken), (3, Claim::New)] {
-            assert_eq!(names.claim(key(n), job(1), NOW).unwrap(), claim);
-        }
-        let late = NOW + 31 * DAY.as_millis() as u64;
-        assert!(!names.is_taken(&key(1), &job(1), late));
-        assert_eq!(names.claim(key(1), job(1), late).unwrap(), Claim::New);
+        assert!(names.claim(key(1), job(1, NOW), NOW).is_err() && names.claim(key(2), job(1, NOW), NOW).is_err());
+        names.claim(key(3), job(1, NOW), NOW).unwrap();
     }
 
-    /// Bytes that the first version wrote.
+    /// Bytes that the first two versions wrote.
     #[test]
-    fn version_1_list_of_jobs_holds_for_everybody_and_unknown_versions_are_refused() {
+    fn lists_of_versions_1_and_2_hold_for_names_that_could_come_again_and_unknown_versions_are_refused() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("jobs");
-        let mut old = Vec::new();
-        for n in [1, 2] {
-            old.extend(NOW.to_le_bytes());
-            old.extend([n; 16]);
+        let names = [job(1, NOW), job(2, NOW + 30 * DAY), job(3, NOW - DAY), JobId([0xFF; 16])];
+        let list = |consumer: &[u8]| {
+            let lines = names.iter().map(|job| [&u64::from(NOW).to_le_bytes()[..], consumer, &job.0].concat());
+            lines.collect::<Vec<_>>().concat()
+        };
+        for (version, old) in [(1, list(&[])), (2, [&MAGIC[..], &[2, 0], &list(&[7; 32])].concat())] {
+            fs::write(&path, [&old[..], &[9; 7]].concat()).unwrap();
+            for _ in 0..2 {
+                let mut names = open(&path, 64);
+                assert_eq!(names.known.len(), 2, "version {version}");
+                assert!(names.claim(key(7), job(1, NOW), NOW).is_err(), "the second reading is of version 3");
+                assert!(names.claim(key(7), job(2, NOW + 30 * DAY), NOW + 30 * DAY).is_err());
+                assert_eq!(names.check(&key(1), &job(1, NOW), NOW).is_ok(), version == 2);
+            }
         }
-        fs::write(&path, [&old[..], &[9; 7]].concat()).unwrap();
-        for _ in 0..2 {
-            let mut names = open(&path, 64);
-            assert_eq!(names.count, 2);
-            let claim = names.claim(key(1), JobId([2; 16]), NOW).unwrap();
-            assert_eq!(claim, Claim::Taken, "the second reading is of version 2");
-        }
-        fs::write(&path, b"SHNAMES\0\x03\0").unwrap();
-        let error = JobNames::open(&path, 30 * DAY, 64, NOW).err().unwrap().to_string();
+        fs::write(&path, b"SHNAMES\0\x04\0").unwrap();
+        let error = JobNames::open(&path, 64, NOW).err().unwrap().to_string();
         assert!(error.contains("version"), "{error}");
     }
 }

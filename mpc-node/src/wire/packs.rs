@@ -1,6 +1,6 @@
 //! Messages about unused packs between an evaluator and a helper, and the question whether a job's consumer is here.
 
-use super::{JobId, Kind, Message, PackId, Task, id_type};
+use super::{JobId, Kind, Message, PackId, Task, id_type, random_id};
 use crate::codec::{DecodeError, Reader, Writer};
 
 /// Most names in one message.
@@ -10,6 +10,7 @@ id_type!(
     /// Names one run of a helper: drawn when it starts, so that packs dealt before are void.
     Incarnation, 16
 );
+random_id!(Incarnation, 16);
 
 /// Names of packs that one helper dealt to one evaluator.
 #[derive(Clone, Debug, PartialEq, Eq)]
