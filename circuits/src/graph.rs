@@ -317,3 +317,38 @@ pub struct Graph {
     /// Result tensors, revealed to the consumer only.
     pub outputs: Vec<NodeId>,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Two rows of three, values to 100, rows to a norm of 120.
+    fn spec() -> InputSpec {
+        InputSpec { name: "x".into(), shape: Shape::new(1, 2, 3), bits: 16, max_abs: 100, max_row_norm: 120 }
+    }
+
+    #[test]
+    fn an_input_has_the_length_the_values_and_the_row_norms_that_the_bounds_rely_on() {
+        for right in [[0; 6], [100, 66, 0, -100, 0, -66], [-69, 69, 69, 0, 0, 0], [0, 0, 100, 100, 0, 0]] {
+            assert_eq!(spec().check(&right), Ok(()), "{right:?}");
+        }
+        for found in [0, 3, 5, 7] {
+            let length = InputError::Length { name: "x".into(), expected: 6, found };
+            assert_eq!(spec().check(&vec![0; found]), Err(length));
+        }
+        for wrong in [101, -101, i32::MAX, i32::MIN] {
+            let value = InputError::Value { name: "x".into(), max_abs: 100 };
+            assert_eq!(spec().check(&[0, 0, 0, 0, 0, wrong]), Err(value), "{wrong}");
+        }
+        for (wrong, row) in [([100, 67, 0, 0, 0, 0], 0), ([0, 0, 0, -100, 0, -67], 1), ([70, 70, 70, 0, 0, 0], 0)] {
+            let norm = InputError::RowNorm { name: "x".into(), row, max_row_norm: 120 };
+            assert_eq!(spec().check(&wrong), Err(norm), "{wrong:?}");
+        }
+        // No sum of squares is too large to be compared.
+        let wide = InputSpec { max_abs: u32::MAX, max_row_norm: u32::MAX, ..spec() };
+        assert_eq!(wide.check(&[i32::MIN, 0, 0, 0, 0, i32::MIN]), Ok(()));
+        assert!(wide.check(&[i32::MIN, i32::MIN, i32::MIN, i32::MIN, i32::MIN, i32::MIN]).is_ok());
+        let tight = InputSpec { max_row_norm: i32::MAX as u32, ..wide };
+        assert!(matches!(tight.check(&[i32::MIN, 0, 0, 0, 0, 0]), Err(InputError::RowNorm { row: 0, .. })));
+    }
+}

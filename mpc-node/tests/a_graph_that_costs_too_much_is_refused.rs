@@ -129,6 +129,19 @@ fn each_limit_is_named() {
         assert_eq!(error.code(), Some(FailCode::Refused), "{error}");
         assert!(error.to_string().contains(limit), "{limit}: {error}");
     }
+    // What a job takes in memory, and what is kept ready of a model, has limits of its own.
+    for (setting, limit) in
+        [("\njob_megabytes = 8192", "job_megabytes"), ("\ncache_megabytes = 4096", "cache_megabytes")]
+    {
+        let small = Network::start(|toml| {
+            assert!(toml.contains(setting));
+            toml.replacen(setting, &format!("\n{limit} = 8"), 1)
+        });
+        let weighty = with_weight(graph(&[Shape::new(1, 1, 1 << 21)])); // 8 MB a share, 16 MB ready
+        let error = small.client().share(&weighty.offer(Visibility::Private), &|_, _| ()).map(|_| ()).unwrap_err();
+        assert_eq!(error.code(), Some(FailCode::Refused), "{error}");
+        assert!(error.to_string().contains(&format!("(limits.{limit})")), "{limit}: {error}");
+    }
     // A neighbour that costs little is taken.
     network.client().share(&many_lookups(2).offer(Visibility::Private), &|_, _| ()).unwrap();
 }

@@ -4,26 +4,21 @@
 
 mod common;
 
-use std::net::{Shutdown, TcpListener, TcpStream};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
+use common::rogue::{self, Rogue};
 use common::{Case, Network, case};
-use sahara_mpc::channel::Channel;
 use sahara_mpc::client::{Assignment, ClientError, Rounding, Visibility};
 use sahara_mpc::committee::Committee;
 use sahara_mpc::engine::Seed;
-use sahara_mpc::identity::{self, Identity, PublicKey};
+use sahara_mpc::identity::{Identity, PublicKey};
 use sahara_mpc::lane::{Lane, LaneError};
-use sahara_mpc::meter::{Meter, Traffic};
-use sahara_mpc::tls::{Admission, server_config};
-use sahara_mpc::transcript::{JobRecord, Opening, Session, SignedSeal, Transcript};
+use sahara_mpc::transcript::{JobRecord, Opening, Session, SignedRecord, SignedSeal, Transcript};
 use sahara_mpc::wire::{
-    Begin, Caller, Deal, FailCode, Kind, Message, OpenJob, OpenReply, PackId, Piece, Presence, Run, Share, SharingReply,
+    Begin, Caller, Deal, FailCode, JobFigures, Kind, Message, OpenJob, OpenReply, PackId, Piece, Presence, Run,
+    RunReply, Share, SharingReply,
 };
-
-const TIME: Duration = Duration::from_secs(20);
 
 #[derive(Clone, Copy, PartialEq, Debug)]
 enum Act {
@@ -37,6 +32,20 @@ enum Act {
     OtherWindow,
     OtherTranscript,
     NoPack,
+    // Towards the consumer alone, after a job in good order:
+    AnswersOtherwise,
+    AnswersShorter,
+    SignsAnotherJob,
+    SignsAnotherEnd,
+    SignsNothing,
+}
+
+impl Act {
+    /// The other evaluator sees nothing of it.
+    fn is_towards_the_consumer(self) -> bool {
+        use Act::{AnswersOtherwise, AnswersShorter, SignsAnotherEnd, SignsAnotherJob, SignsNothing};
+        [AnswersOtherwise, AnswersShorter, SignsAnotherEnd, SignsAnotherJob, SignsNothing].contains(&self)
+    }
 }
 
 #[test]
@@ -99,6 +108,36 @@ fn has_lost_all_its_packs() {
     assert_eq!(error.code(), Some(FailCode::NoPack), "{error}");
 }
 
+#[test]
+fn gives_the_consumer_another_answer_than_it_signed() {
+    assert_refused(Act::AnswersOtherwise, "gave another answer than it signed");
+}
+
+#[test]
+fn gives_the_consumer_an_answer_of_another_shape() {
+    assert_refused(Act::AnswersShorter, "output shares have wrong shapes");
+}
+
+#[test]
+fn gives_the_consumer_the_end_of_another_job() {
+    assert_refused(Act::SignsAnotherJob, "signed the transcript of another job");
+}
+
+#[test]
+fn gives_the_consumer_another_end_than_the_other_evaluator() {
+    assert_refused(Act::SignsAnotherEnd, "transcripts of the job do not agree");
+}
+
+#[test]
+fn gives_the_consumer_an_end_that_it_did_not_sign() {
+    assert_refused(Act::SignsNothing, "sent a transcript with a wrong signature");
+}
+
+fn assert_refused(act: Act, say: &str) {
+    let error = provoke(act);
+    assert!(matches!(error, ClientError::Answer(_)) && error.to_string().contains(say), "{error}");
+}
+
 fn assert_named(error: &ClientError, parts: &[&str]) {
     let text = error.to_string();
     assert!(parts.iter().all(|part| text.contains(part)), "{text}");
@@ -110,10 +149,14 @@ fn provoke(act: Act) -> ClientError {
     let mut network = Network::start(|toml| toml.replacen("round = 10", "round = 1", 1));
     network.stop_node(2);
     let case = if act == Act::OtherWindow { common::deep_case() } else { case(11) };
-    let rogue = Rogue::start(&network, act);
+    let identity = rogue::key(&network, 2);
+    let lengths = case.expected.iter().map(Vec::len).collect();
+    let committee = network.committee.clone();
+    let play = Play { committee, lengths, run: Mutex::default(), seals: Mutex::default(), end: Mutex::default() };
+    let rogue = Rogue::start(&network, 2, move |lane| drop(serve(lane, act, &identity, &play)));
     let error = run_with_rogue(&network, &case);
     rogue.stop();
-    if act != Act::NoPack {
+    if act != Act::NoPack && !act.is_towards_the_consumer() {
         // The honest evaluator keeps a record of the failed job, signed as far as it came.
         let kept: Vec<JobRecord> = common::files(&network.home(1).join("transcripts"))
             .iter()
@@ -148,60 +191,8 @@ fn run_with_rogue(network: &Network, case: &Case) -> ClientError {
     error
 }
 
-struct Rogue {
-    stop: Arc<AtomicBool>,
-    open: Arc<Mutex<Vec<TcpStream>>>,
-    address: String,
-    thread: std::thread::JoinHandle<()>,
-}
-
-impl Rogue {
-    fn start(network: &Network, act: Act) -> Self {
-        let committee = network.committee.clone();
-        let address = committee.members[2].address.clone();
-        let listener = TcpListener::bind(&address).unwrap();
-        let identity = Arc::new(identity::load(&network.home(2).join("key")).unwrap());
-        let server = server_config(&identity, Admission::Any).unwrap();
-        let stop = Arc::new(AtomicBool::new(false));
-        let stopped = stop.clone();
-        let (run, seals) = Default::default();
-        let play = Arc::new(Play { committee: committee.clone(), run, seals });
-        let open = Arc::new(Mutex::new(Vec::new()));
-        let all = open.clone();
-        let thread = std::thread::spawn(move || {
-            for tcp in listener.incoming() {
-                if stopped.load(Ordering::Relaxed) {
-                    return;
-                }
-                let tcp: TcpStream = tcp.unwrap();
-                let handle = tcp.try_clone().unwrap();
-                all.lock().unwrap().push(tcp.try_clone().unwrap());
-                let (server, committee, identity) = (server.clone(), committee.clone(), identity.clone());
-                let play = play.clone();
-                std::thread::spawn(move || {
-                    let channel = Channel::accept(tcp, server, TIME).unwrap();
-                    let lane = Lane::accept(channel, "caller".into(), &committee, TIME, Arc::new(Meter::default()));
-                    let _ = serve(lane.unwrap(), act, &identity, &play);
-                    let _ = handle.shutdown(Shutdown::Both);
-                });
-            }
-        });
-        Self { stop, open, address, thread }
-    }
-
-    fn stop(self) {
-        self.stop.store(true, Ordering::Relaxed);
-        let _ = TcpStream::connect(&self.address);
-        self.thread.join().unwrap();
-        for tcp in self.open.lock().unwrap().iter() {
-            let _ = tcp.shutdown(Shutdown::Both);
-        }
-    }
-}
-
 /// Plays along until the job's third round.
 fn serve(mut lane: Lane, act: Act, identity: &Identity, play: &Play) -> Result<(), LaneError> {
-    lane.begin("rogue", Traffic::Setup, TIME);
     loop {
         let (kind, payload) = lane.receive_request(Caller::Member)?;
         match kind {
@@ -226,6 +217,10 @@ fn serve(mut lane: Lane, act: Act, identity: &Identity, play: &Play) -> Result<(
             Kind::Run => {
                 *play.run.lock().unwrap() = Some(Run::decode(&payload).unwrap());
                 lane.receive_frame(Kind::Input)?;
+                if act.is_towards_the_consumer() {
+                    lane.send(&play.reply(act, identity))?;
+                    continue;
+                }
                 std::thread::sleep(Duration::from_secs(8)); // the consumer is kept waiting
             }
             Kind::AskJob => lane.send(&Presence::Here)?,
@@ -250,6 +245,12 @@ fn job(lane: &mut Lane, open: &OpenJob, act: Act, identity: &Identity, play: &Pl
     lane.send(&OpenReply::Go(second, signature))?;
     for round in 1.. {
         let (kind, frame) = lane.receive_one_of(&[Kind::Round, Kind::Transcript])?;
+        if kind == Kind::Transcript && act.is_towards_the_consumer() {
+            let end = transcript.finish(&play.answer(), identity);
+            *play.end.lock().unwrap() = Some((end, transcript.output_salt().clone()));
+            lane.send(&end)?;
+            continue;
+        }
         if kind == Kind::Transcript {
             let mut end = transcript.finish(&Share(vec![]), identity).record;
             end.heads[0][0] ^= 1;
@@ -259,7 +260,7 @@ fn job(lane: &mut Lane, open: &OpenJob, act: Act, identity: &Identity, play: &Pl
         let front = transcript.checkpoint(identity);
         let opened = &frame[front.map_or(0, |front| front.len())..];
         let answer = vec![0; opened.len()];
-        if round < 3 || matches!(act, Act::OtherTranscript | Act::OtherWindow) {
+        if round < 3 || matches!(act, Act::OtherTranscript | Act::OtherWindow) || act.is_towards_the_consumer() {
             let front =
                 front.map_or(vec![], |front| if act == Act::OtherWindow { vec![1; 64] } else { front.to_vec() });
             lane.send_frame(Kind::Round, &[&front[..], &answer].concat())?;
@@ -274,7 +275,7 @@ fn job(lane: &mut Lane, open: &OpenJob, act: Act, identity: &Identity, play: &Pl
             // The header alone: the limit is checked before anything is allocated or read.
             Act::OversizedFrame => lane.send_frame(Kind::Input, &vec![0; (64 << 20) + 1])?,
             Act::SayWhy => lane.refuse(FailCode::Internal, "the disk burns"),
-            Act::OtherOpening | Act::OtherWindow | Act::OtherTranscript | Act::NoPack => {}
+            _ => {}
         }
         return Ok(());
     }
@@ -284,18 +285,41 @@ fn job(lane: &mut Lane, open: &OpenJob, act: Act, identity: &Identity, play: &Pl
 /// What the rogue needs to sign what an honest second evaluator would.
 struct Play {
     committee: Committee,
+    /// Of the outputs.
+    lengths: Vec<usize>,
     run: Mutex<Option<Run>>,
     seals: Mutex<Vec<(PackId, SignedSeal)>>,
+    end: Mutex<Option<(SignedRecord, Seed)>>,
 }
 
 impl Play {
-    fn transcript(&self, open: &OpenJob, identity: &Identity) -> Transcript {
-        let run = loop {
-            if let Some(run) = self.run.lock().unwrap().clone() {
-                break run;
+    /// Its share of the answer, as far as it is honest.
+    fn answer(&self) -> Share {
+        Share(self.lengths.iter().map(|len| vec![7; *len]).collect())
+    }
+
+    /// What it tells the consumer.
+    fn reply(&self, act: Act, identity: &Identity) -> RunReply {
+        let (mut end, salt) = soon(&self.end);
+        let mut outputs = self.answer();
+        match act {
+            Act::AnswersOtherwise => outputs.0[0][0] += 1,
+            Act::AnswersShorter => drop(outputs.0[0].pop()),
+            Act::SignsAnotherJob => {
+                end.record.opening.session.job.0[15] ^= 1;
+                end = end.record.sign(identity);
             }
-            std::thread::sleep(Duration::from_millis(5));
-        };
+            Act::SignsAnotherEnd => {
+                end.record.heads[1][0] ^= 1;
+                end = end.record.sign(identity);
+            }
+            _ => end.signature[0] ^= 1,
+        }
+        RunReply { figures: JobFigures::default(), transcript: end.encode(), salt, outputs }
+    }
+
+    fn transcript(&self, open: &OpenJob, identity: &Identity) -> Transcript {
+        let run = soon(&self.run);
         let seal = self.seals.lock().unwrap().iter().find(|(pack, _)| *pack == open.pack).unwrap().1;
         let key = |i: usize| self.committee.members[i].key;
         let session = Session {
@@ -310,5 +334,15 @@ impl Play {
         let opening = Opening { session, inputs: run.inputs, seal: seal.seal };
         let salts = [run.salt.clone(), Seed::from_bytes([0; 32])];
         Transcript::open(opening, 1, [run.signature, seal.signature], salts, identity)
+    }
+}
+
+/// What another lane will bring.
+fn soon<T: Clone>(place: &Mutex<Option<T>>) -> T {
+    loop {
+        if let Some(value) = place.lock().unwrap().clone() {
+            return value;
+        }
+        std::thread::sleep(Duration::from_millis(5));
     }
 }

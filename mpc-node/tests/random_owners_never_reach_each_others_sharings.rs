@@ -3,18 +3,19 @@
 
 mod common;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use common::upload::{ByHand, ask};
+use common::upload::{ByHand, ask, lane};
 use common::{Case, Network, case};
 use sahara_circuits::testgraph::Rng;
 use sahara_mpc::client::{
     Assignment, Client, Consumers, Offer, OwnerKey, Rounding, Sharing, SharingName, SharingRef, Task, Visibility,
 };
 use sahara_mpc::identity::{Identity, generate};
+use sahara_mpc::lane::LaneError;
 use sahara_mpc::manifest::{AccessList, SharingId};
-use sahara_mpc::wire::{DeleteSharing, FailCode, PutAccess};
+use sahara_mpc::wire::{DeleteSharing, FailCode, GetClientPart, Kind, ListSharings, Prepare, PutAccess, SharingList};
 
 const KEYS: usize = 3;
 const NAMES: [&str; 2] = ["one", "two"];
@@ -55,15 +56,21 @@ impl World {
     }
 
     fn share(&mut self, owner: usize, name: usize, model: usize, list: Vec<usize>) {
+        let client_part = self.client_part(owner, name, model);
         let offer = Offer {
             name: NAMES[name].parse().unwrap(),
             assignments: &Assignment::ALL[..1],
             consumers: self.consumers(&list),
+            client_part: Some(&client_part),
             ..self.models[model].offer(Visibility::Private)
         };
         let sharing = self.clients[owner].share(&offer, &|_, _| ()).unwrap();
         self.past.push((model, sharing.clone()));
         self.expected.insert((owner, name), Expected { model, sharing, consumers: list });
+    }
+
+    fn client_part(&self, owner: usize, name: usize, model: usize) -> Vec<u8> {
+        format!("what consumers of model {model} need, {} of {owner}", NAMES[name]).into_bytes()
     }
 
     fn admit(&mut self, owner: usize, name: usize, list: Vec<usize>) {
@@ -88,14 +95,42 @@ impl World {
         let found = self.clients[key].find(&SharingRef::Named(self.owner(owner), NAMES[name].parse().unwrap()));
         let Some(sharing) = found.unwrap() else {
             assert!(!self.may(key, owner, name), "{key} finds nothing of {owner}/{name}");
+            self.learns_nothing(key, owner, name);
             return;
         };
         let expected = &self.expected[&(owner, name)];
         assert!(self.may(key, owner, name), "{key} finds {owner}/{name}");
         assert_eq!(sharing, expected.sharing, "what the owner shared last");
+        let part = self.clients[key].client_part(&sharing, &mut |_, _| ()).unwrap();
+        assert_eq!(part, self.client_part(owner, name, expected.model));
         let model = &self.models[expected.model];
         let task = sharing.task(&model.graph, Assignment::ALL[0], Rounding::Exact).unwrap();
         assert_eq!(model.run(&self.clients[key], task, true).unwrap().outputs, model.expected);
+    }
+
+    /// Whoever may not use a sharing cannot tell from any node's answers that it is there, even if it knows its name.
+    fn learns_nothing(&self, key: usize, owner: usize, name: usize) {
+        let of = (0..KEYS).flat_map(|owner| [(owner, 0), (owner, 1)]);
+        let mine: Vec<_> = of.filter(|(owner, name)| self.may(key, *owner, *name)).collect();
+        for node in 0..3 {
+            let mut lane = lane(&self.network, &self.keys[key], node);
+            lane.send(&ListSharings).unwrap();
+            let SharingList(list) = lane.receive().unwrap();
+            let ids: BTreeSet<_> = list.iter().map(|entry| entry.manifest).collect();
+            assert_eq!(ids, mine.iter().map(|at| self.expected[at].sharing.id()).collect(), "node {node} to {key}");
+            let status = self.clients[key].node_status(node).unwrap();
+            assert_eq!(status.sharings as usize, mine.len());
+            assert!(status.packs.iter().all(|(task, _)| ids.contains(&task.manifest)), "packs of others are told");
+        }
+        let Some(Expected { model, sharing, .. }) = self.expected.get(&(owner, name)) else { return };
+        for node in 0..3 {
+            let mut lane = lane(&self.network, &self.keys[key], node);
+            lane.send(&GetClientPart(sharing.id())).unwrap();
+            missing(lane.receive_frame(Kind::Piece).map(|_| ()));
+        }
+        let task = sharing.task(&self.models[*model].graph, Assignment::ALL[0], Rounding::Exact).unwrap();
+        let consumer = self.keys[key].public();
+        missing(ask(&self.network, &self.keys[key], 0, &Prepare { task, count: 1, consumer, job: None }));
     }
 
     fn may(&self, key: usize, owner: usize, name: usize) -> bool {
@@ -148,6 +183,12 @@ impl World {
         let error = result.unwrap_err();
         assert!(matches!(error.fail().map(|f| f.code), Some(FailCode::Refused | FailCode::NoModel)), "{error}");
     }
+}
+
+/// As if it did not exist.
+fn missing(result: Result<(), LaneError>) {
+    let error = result.unwrap_err();
+    assert_eq!(error.fail().map(|fail| fail.code), Some(FailCode::NoModel), "{error}");
 }
 
 #[test]

@@ -1,5 +1,5 @@
-//! The allocator of this program looks into every block that is freed: pieces of prepared products, shares and opened
-//! frames must not be in it. One job runs from its dealing to its answer.
+//! The allocator of this program looks into every block that is freed: pieces of prepared products, dealt masks, shares,
+//! frames and opened values must not be in it. One job runs from its dealing to its answer.
 #![allow(clippy::unwrap_used, unsafe_code)] // a panic is the failure report; an allocator cannot be written without
 
 use std::alloc::{GlobalAlloc, Layout, System};
@@ -12,10 +12,11 @@ use sahara_mpc::protocol::{
     Assignment, Evaluator, EvaluatorRole, JobSecret, MaskDomain, PackContents, Plan, Rounding, Seed, Step, Visibility,
     WeightMaterial, deal, mask_weights, prepare, share_inputs,
 };
+use sahara_mpc::ring::prg::{Label, Prg};
 use sahara_mpc::wire::{Message, RunReply, Share};
 
 const PIECE: usize = 12;
-const MAX: usize = 64;
+const MAX: usize = 256;
 
 /// What is looked for, and what has been found.
 static PIECES: Mutex<([[u8; PIECE]; MAX], usize)> = Mutex::new(([[0; PIECE]; MAX], 0));
@@ -74,6 +75,15 @@ fn watch(names: &mut Vec<String>, name: &str, bytes: &[u8]) {
     names.push(name.into());
 }
 
+/// What opening two frames gives: sums of words, or of bits.
+fn opened(names: &mut Vec<String>, a: &[u8], b: &[u8]) {
+    let words =
+        |frame: &[u8]| -> Vec<u32> { frame.as_chunks::<4>().0.iter().map(|word| u32::from_le_bytes(*word)).collect() };
+    let both: Vec<(u32, u32)> = words(a).into_iter().zip(words(b)).collect();
+    watch(names, "opened words", &bytes(&both.iter().map(|(a, b)| a.wrapping_add(*b)).collect::<Vec<_>>()));
+    watch(names, "opened bits", &bytes(&both.iter().map(|(a, b)| a ^ b).collect::<Vec<_>>()));
+}
+
 fn bytes(words: &[u32]) -> Vec<u8> {
     words.iter().flat_map(|w| w.to_le_bytes()).collect()
 }
@@ -93,6 +103,15 @@ fn no_piece_of_a_pack_a_share_or_a_frame_is_in_freed_memory() {
         .map(Arc::new);
     let helper = WeightMaterial::helper_private(&graph, &domain, &w1, &w2);
     let mut names = Vec::new();
+
+    for task in 0..graph.nodes.len() as u32 {
+        // The first evaluator's half; the second's is noise to whoever has not this.
+        for (name, label) in [("dealt mask", Label::Dealt(task)), ("operand's mask", Label::Operand(task))] {
+            let mut mask = [0; 2 * PIECE];
+            Prg::new(&seed(3), label).fill(&mut mask);
+            watch(&mut names, name, &mask);
+        }
+    }
 
     // Once to learn what there will be to look for, once looked at.
     for looked_at in [false, true] {
@@ -126,6 +145,7 @@ fn no_piece_of_a_pack_a_share_or_a_frame_is_in_freed_memory() {
                     if !looked_at {
                         watch(&mut names, "frame", &a);
                         watch(&mut names, "frame", &b);
+                        opened(&mut names, &a, &b);
                     }
                     received = [Some(b), Some(a)];
                 }
@@ -151,7 +171,10 @@ fn no_piece_of_a_pack_a_share_or_a_frame_is_in_freed_memory() {
         drop(machines);
         LOOKING.store(false, Ordering::Relaxed);
     }
-    for kind in ["prepared products", "input share", "frame", "output share"] {
+    assert!(names.len() < MAX, "there is more to look for");
+    let kinds =
+        ["prepared products", "dealt mask", "operand's mask", "input share", "frame", "opened words", "opened bits"];
+    for kind in kinds.into_iter().chain(["output share"]) {
         assert!(names.iter().any(|name| name == kind), "nothing of the {kind} was looked for");
     }
     assert!(FREED.load(Ordering::Relaxed) > 100);

@@ -1,6 +1,7 @@
 //! A committee of three nodes inside the test process, on loopback.
 #![allow(dead_code)] // each test file uses its own part
 
+pub mod rogue;
 pub mod upload;
 
 use std::path::{Path, PathBuf};
