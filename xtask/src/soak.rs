@@ -1,4 +1,4 @@
-//! `cargo xtask soak`: runs that are too long for every change: load, attacks, mutants, long fuzzing.
+//! `cargo xtask soak`: runs that are too long for every change: mutants, load, owners, attacks.
 //!
 //! Each area is one function in a file of its own, prints its conditions and its figures, and fails when a bar is missed.
 

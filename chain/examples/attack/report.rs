@@ -11,6 +11,9 @@ pub const BAR: f64 = 99.0;
 /// See [`BAR`].
 pub const SOON: f64 = 5.0;
 
+/// Gas that every executed transaction uses at least.
+const CHEAPEST: f64 = 21_000.0;
+
 /// What became of one kind of attack.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Tried {
@@ -54,8 +57,30 @@ impl Report {
         100.0 * soon as f64 / self.honest_sent.max(1) as f64
     }
 
-    pub fn passed(&self) -> bool {
-        self.honest_sent > 0 && self.in_time() >= BAR
+    /// What was missed: honest transfers in time, or attackers who pay for what they get.
+    pub fn missed(&self) -> Vec<String> {
+        let mut missed = Vec::new();
+        if self.honest_sent == 0 || self.in_time() < BAR {
+            let percent = self.in_time();
+            missed.push(format!("{percent:.2} % of the honest transfers were final within {SOON} s, {BAR} % must be"));
+        }
+        let lowest = self.base_fees.map_or(0, |(low, _)| low);
+        for (kind, tried) in &self.tried {
+            let least = tried.executed as f64 * CHEAPEST * lowest as f64 / 1e18;
+            if tried.paid < least * (1.0 - 1e-9) {
+                let Tried { executed, paid, .. } = tried;
+                missed.push(format!(
+                    "{kind}: {executed} in blocks for {paid} tokens, {least} is the least that they cost"
+                ));
+            }
+        }
+        if self.tried.get(&Kind::OversizedCreation).is_some_and(|tried| tried.executed > 0) {
+            missed.push(format!("{}: some are in blocks", Kind::OversizedCreation));
+        }
+        if self.tried.values().map(|tried| tried.paid).sum::<f64>() <= 0.0 {
+            missed.push("no attacker has paid anything".into());
+        }
+        missed
     }
 
     pub fn print(&self, as_json: bool) {
@@ -75,7 +100,8 @@ impl Report {
                 })
                 .collect();
             let all = json!({
-                "seed": self.seed, "blocks": self.blocks, "seconds": self.seconds, "passed": self.passed(),
+                "seed": self.seed, "blocks": self.blocks, "seconds": self.seconds, "passed": self.missed().is_empty(),
+                "missed": self.missed(),
                 "honest": { "sent": self.honest_sent, "refused": self.honest_refused, "seen": sorted.len(),
                     "percent_in_time": self.in_time(), "p50": quantile(0.5), "p99": quantile(0.99), "max": quantile(1.0),
                     "paid": self.honest_paid },
@@ -109,5 +135,42 @@ impl Report {
             self.pending,
             self.queued,
         );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A hundred honest transfers in time; two calls of an attacker at a base fee of 1 gwei.
+    fn good() -> Report {
+        let paid = Tried { offered: 9, refused: 0, executed: 2, paid: 2.0 * 21_000.0 * 1e-9 };
+        let refused = Tried { offered: 9, refused: 9, ..Tried::default() };
+        Report {
+            honest_sent: 100,
+            finality: vec![1.0; 99],
+            base_fees: Some((1_000_000_000, 3_000_000_000)),
+            tried: BTreeMap::from([(Kind::CallData, paid), (Kind::OversizedCreation, refused)]),
+            ..Report::default()
+        }
+    }
+
+    #[test]
+    fn a_run_passes_when_honest_transfers_are_in_time_and_attackers_pay() {
+        assert_eq!(good().missed(), [""; 0]);
+        let missed = |change: &dyn Fn(&mut Report), say: &str| {
+            let mut report = good();
+            change(&mut report);
+            let missed = report.missed().join("; ");
+            assert!(missed.contains(say), "{missed}");
+        };
+        missed(&|r| r.finality[0] = 6.0, "98.00 % of the honest");
+        missed(&|r| r.honest_sent = 0, "of the honest");
+        let set = |kind, change: fn(&mut Tried)| move |r: &mut Report| change(r.tried.get_mut(&kind).expect("tried"));
+        missed(&set(Kind::CallData, |t| t.executed = 3), "128 KB of call data: 3 in blocks");
+        missed(&set(Kind::CallData, |t| t.paid = 0.0), "no attacker has paid anything");
+        missed(&set(Kind::CallData, |t| t.paid = 0.0), "128 KB of call data: 2 in blocks for 0 tokens");
+        missed(&set(Kind::OversizedCreation, |t| (t.executed, t.paid) = (1, 1.0)), "some are in blocks");
+        missed(&|r| r.tried.clear(), "no attacker has paid anything");
     }
 }
