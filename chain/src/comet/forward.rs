@@ -166,3 +166,6 @@ async fn hand_on(client: Client, ledger: Arc<Ledger>, queue: Arc<Queue>, mut hei
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

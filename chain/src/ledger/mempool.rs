@@ -61,31 +61,41 @@ struct Kept {
 
 /// Keeps `bytes` in the pool, unless they wait there already.
 fn keep(ledger: &Ledger, bytes: &[u8]) -> Result<Kept, Refusal> {
-    let refuse = |code, reason: String| Refusal { code, reason };
     loop {
-        let head = ledger.base().ok_or_else(|| refuse(NOT_READY, "the chain has not begun".into()))?;
-        let tx = ledger.decode(bytes, &head).map_err(|e| refuse(MALFORMED, e.to_string()))?;
-        {
-            // What waits was looked at when it came, and is whenever its account changes.
-            let pool = ledger.pool();
-            if pool.contains(tx.hash) {
-                return Ok(Kept { held_back: pool.held_back(tx.hash), tx, new: false });
-            }
+        let head = ledger.base().ok_or_else(|| refuse(NOT_READY, "the chain has not begun"))?;
+        if let Some(kept) = keep_at(ledger, &head, bytes)? {
+            return Ok(kept);
         }
-        let standing = admission(&head, &tx).map_err(|e| refuse(NOT_READY, e.to_string()))?;
-        let standing = standing.map_err(|reason| refuse(IMPLAUSIBLE, reason))?;
-        let mut pool = ledger.pool();
-        if pool.height() > head.height {
-            // A block was committed meanwhile: the account may have moved on.
-            continue;
-        }
-        // A mempool that has forgotten a transaction may ask again: the answer must not change.
-        match pool.insert(tx.clone(), standing) {
-            Ok(()) | Err(PoolError::Known) => {}
-            Err(e) => return Err(refuse(NOT_KEPT, e.to_string())),
-        }
-        return Ok(Kept { held_back: pool.held_back(tx.hash), tx, new: true });
     }
+}
+
+/// The same for an account as it is after `head`. Nothing happens if a block was committed meanwhile.
+fn keep_at(ledger: &Ledger, head: &Head, bytes: &[u8]) -> Result<Option<Kept>, Refusal> {
+    let tx = ledger.decode(bytes, head).map_err(|e| refuse(MALFORMED, e))?;
+    {
+        // What waits was looked at when it came, and is whenever its account changes.
+        let pool = ledger.pool();
+        if pool.contains(tx.hash) {
+            return Ok(Some(Kept { held_back: pool.held_back(tx.hash), tx, new: false }));
+        }
+    }
+    let standing = admission(head, &tx).map_err(|e| refuse(NOT_READY, e))?;
+    let standing = standing.map_err(|reason| refuse(IMPLAUSIBLE, reason))?;
+    let mut pool = ledger.pool();
+    if pool.height() > head.height {
+        // The account may have moved on.
+        return Ok(None);
+    }
+    // A mempool that has forgotten a transaction may ask again: the answer must not change.
+    match pool.insert(tx.clone(), standing) {
+        Ok(()) | Err(PoolError::Known) => {}
+        Err(e) => return Err(refuse(NOT_KEPT, e)),
+    }
+    Ok(Some(Kept { held_back: pool.held_back(tx.hash), tx, new: true }))
+}
+
+fn refuse(code: u32, reason: impl ToString) -> Refusal {
+    Refusal { code, reason: reason.to_string() }
 }
 
 /// Whether a block on top of `head` could hold `tx` once its turn comes, by the rules of execution itself: its sender,
@@ -129,3 +139,6 @@ pub fn after_block(ledger: &Ledger, head: &Head, batch: &Batch, refused: Refused
     pool.turn(head.height, head.next_base_fee(), now?);
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

@@ -14,6 +14,8 @@ mod replay;
 mod reveal;
 mod rollback;
 mod snapshots;
+#[cfg(test)]
+pub(crate) mod trial;
 
 use std::sync::{
     Arc, Mutex, MutexGuard, PoisonError, RwLock,

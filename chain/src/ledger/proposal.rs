@@ -127,3 +127,6 @@ fn keep(ledger: &Ledger, run: Run) {
     }
     pending.runs.push(run);
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,37 @@
+//! The check of a transaction and the blocks that are committed meanwhile.
+
+use super::*;
+use crate::ledger::trial::{Chain, transfer};
+
+#[test]
+fn an_account_is_looked_at_again_if_a_block_was_committed_meanwhile() {
+    let mut chain = Chain::new();
+    chain.block(&[]);
+    let before = chain.ledger.head().unwrap();
+    let executed = transfer(1, 0, 5);
+    assert_eq!(chain.block(std::slice::from_ref(&executed)).results.len(), 1);
+    // Both would be right after the block before: of another account, and in the place of what was executed.
+    for tx in [transfer(2, 0, 5), transfer(1, 0, 900)] {
+        assert!(keep_at(&chain.ledger, &before, &tx).is_ok_and(|kept| kept.is_none()));
+        assert!(chain.ledger.pool().is_empty(), "nobody waits whose account was not looked at");
+    }
+    assert!(chain.ledger.admit(&transfer(2, 0, 5)).is_ok());
+    let refused = chain.ledger.admit(&transfer(1, 0, 900)).unwrap_err();
+    assert!(refused.starts_with("nonce too low"), "{refused}");
+}
+
+#[test]
+fn a_client_hears_that_its_transaction_waits_and_the_engine_gets_the_same_answer_again() {
+    let mut chain = Chain::new();
+    chain.block(&[]);
+    let (ready, gapped) = (transfer(1, 0, 5), transfer(2, 1, 5));
+    for tx in [&ready, &gapped] {
+        chain.ledger.admit(tx).unwrap();
+        assert_eq!(chain.ledger.admit(tx).unwrap_err(), PoolError::Known.to_string());
+    }
+    let kept = check(&chain.ledger, &ready, Check::New);
+    assert_eq!((kept.code, kept.gas), (KEPT, 21_000));
+    let held = check(&chain.ledger, &gapped, Check::New);
+    assert_eq!((held.code, held.reason.as_str()), (NOT_KEPT, "an earlier nonce is missing"));
+    assert_eq!(check(&chain.ledger, b"junk", Check::New).code, MALFORMED);
+}

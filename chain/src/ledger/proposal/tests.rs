@@ -1,0 +1,87 @@
+//! The bounds of a block, to the byte and to the gas.
+
+use alloy_primitives::Address;
+
+use super::*;
+use crate::{
+    application::Application,
+    ledger::trial::{Chain, pay, transfer},
+    wallet::Payment,
+};
+
+fn proposal(txs: &[Bytes], max_bytes: u64) -> Proposal<'_> {
+    Proposal { height: 2, time: 1_800_000_000, txs, max_bytes, ..Proposal::default() }
+}
+
+#[test]
+fn a_proposal_of_one_byte_too_many_is_refused_and_none_is_made() {
+    let mut chain = Chain::new();
+    chain.block(&[]);
+    let txs = [transfer(1, 0, 7), transfer(2, 0, 5)];
+    let bytes: u64 = txs.iter().map(|tx| tx.len() as u64 + FRAME).sum();
+    assert_eq!(chain.ledger.process(&proposal(&txs, bytes - 1)), Verdict::Reject);
+    assert!(chain.ledger.pending().runs.is_empty(), "what is refused is not kept");
+    assert_eq!(chain.ledger.process(&proposal(&txs, bytes)), Verdict::Accept);
+    assert_eq!(chain.ledger.prepare(&proposal(&txs, bytes - 1)), txs[..1]);
+    assert_eq!(chain.ledger.prepare(&proposal(&txs, bytes)), txs);
+}
+
+#[test]
+fn a_proposal_of_another_height_is_neither_made_nor_accepted() {
+    let mut chain = Chain::new();
+    chain.block(&[]);
+    let txs = [transfer(1, 0, 7)];
+    for height in [0, 1, 3] {
+        let other = Proposal { height, ..proposal(&txs, u64::MAX) };
+        assert_eq!(chain.ledger.process(&other), Verdict::Reject);
+        assert!(chain.ledger.prepare(&other).is_empty());
+    }
+}
+
+#[test]
+fn large_transactions_have_half_of_the_bytes_and_one_byte_decides_who_is_large() {
+    let mut chain = Chain::new();
+    chain.block(&[]);
+    let of = |from, length: u64| {
+        let sized = |zeros: usize| {
+            let (to, input) = (Some(Address::ZERO), vec![0; zeros].into());
+            pay(
+                from,
+                Payment { to, input, gas_limit: 1_000_000, max_fee: 10_000_000_000, tip: 1, ..Payment::default() },
+            )
+        };
+        let zeros = usize::try_from(length).unwrap();
+        let around = sized(zeros).len() - zeros;
+        let tx = sized(zeros - around);
+        assert_eq!(tx.len(), zeros);
+        tx
+    };
+    let size = LARGE + 1;
+    let large: Vec<Bytes> = (1..=2).map(|from| of(from, size - FRAME)).collect();
+    let small: Vec<Bytes> = (3..=4).map(|from| of(from, LARGE - FRAME)).collect();
+    let room = 4 * size;
+    assert_eq!(chain.ledger.prepare(&proposal(&large, room)).len(), 2, "together they are half");
+    assert_eq!(chain.ledger.prepare(&proposal(&[], room - 2)).len(), 1, "and a byte more than half");
+    let txs = chain.ledger.prepare(&proposal(&small, room - 2));
+    assert_eq!(txs.len(), 3);
+    assert!(small.iter().all(|tx| txs.contains(tx)), "those that are not large have all of it");
+}
+
+#[test]
+fn what_is_executed_for_a_proposal_is_kept_for_the_last_two() {
+    let mut chain = Chain::new();
+    chain.block(&[]);
+    let txs = [transfer(1, 0, 7)];
+    let blocks: Vec<DecidedBlock> = (0..3)
+        .map(|later| {
+            let proposal = Proposal { time: 1_800_000_000 + later, ..proposal(&txs, u64::MAX) };
+            assert_eq!(chain.ledger.process(&proposal), Verdict::Accept);
+            proposal.block(txs.to_vec())
+        })
+        .collect();
+    let kept = |chain: &Chain| chain.ledger.pending().runs.iter().map(|run| run.block.time).collect::<Vec<_>>();
+    assert_eq!(kept(&chain), [1_800_000_001, 1_800_000_002]);
+    assert!(take(&chain.ledger, &blocks[0]).is_none());
+    assert!(take(&chain.ledger, &blocks[2]).is_some_and(|run| run.block == blocks[2]));
+    assert_eq!(kept(&chain), [1_800_000_001]);
+}
