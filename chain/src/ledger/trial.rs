@@ -7,11 +7,12 @@ use ed25519_dalek::SigningKey;
 
 use super::Ledger;
 use crate::{
+    beacon::Secret,
     consensus::Time,
     embedded::{Embedded, SignedBlock},
     genesis::{DEV_ACCOUNTS, DEV_CHAIN_ID, Genesis, GenesisValidator},
     store::{MemoryStore, Store},
-    validator::ConsensusKey,
+    validator::{ConsensusAddress, ConsensusKey},
     wallet::{Payment, Wallet},
 };
 
@@ -21,20 +22,32 @@ const SECOND: u64 = 1_000_000_000;
 /// A chain that has begun.
 pub struct Chain {
     pub ledger: Arc<Ledger>,
+    /// Its validator.
+    pub proposer: ConsensusAddress,
     driver: Embedded<Ledger>,
     now: u64,
 }
 
 impl Chain {
     pub fn new() -> Self {
+        Self::with(None)
+    }
+
+    /// A chain whose validator begins its blocks with what this secret shows.
+    pub fn with(secret: Option<Secret>) -> Self {
         let key = SigningKey::from_bytes(&[9; 32]);
         let consensus_key = ConsensusKey(key.verifying_key().to_bytes().into());
         let validator = GenesisValidator { operator: DEV_ACCOUNTS[9].0, consensus_key, power: 10 };
-        let genesis = serde_json::to_vec(&Genesis::development(vec![validator])).unwrap();
+        let mut genesis = Genesis::development(vec![validator]);
         let store: Arc<dyn Store> = Arc::new(MemoryStore::default());
-        let ledger = Arc::new(Ledger::open(store.clone()).unwrap());
+        let mut ledger = Ledger::open(store.clone()).unwrap();
+        if let Some(mut secret) = secret {
+            genesis.beacon.chains.insert(DEV_ACCOUNTS[9].0, secret.commitment(0));
+            ledger = ledger.with_beacon(secret);
+        }
+        let (ledger, genesis) = (Arc::new(ledger), serde_json::to_vec(&genesis).unwrap());
         let driver = Embedded::start(ledger.clone(), store, key, "sahara-test", &genesis, Time(START)).unwrap();
-        Self { ledger, driver, now: START }
+        Self { ledger, proposer: consensus_key.address(), driver, now: START }
     }
 
     /// The next block, with these candidates.

@@ -5,6 +5,7 @@ use alloy_primitives::Address;
 use super::*;
 use crate::{
     application::Application,
+    beacon::{Item, Secret},
     ledger::trial::{Chain, pay, transfer},
     wallet::Payment,
 };
@@ -84,4 +85,26 @@ fn what_is_executed_for_a_proposal_is_kept_for_the_last_two() {
     assert!(take(&chain.ledger, &blocks[0]).is_none());
     assert!(take(&chain.ledger, &blocks[2]).is_some_and(|run| run.block == blocks[2]));
     assert_eq!(kept(&chain), [1_800_000_001]);
+}
+
+#[test]
+fn what_a_proposal_shows_counts_with_the_most_bytes_that_it_can_have() {
+    let mut chain = Chain::with(Some(Secret::new([7; 32].into()).with_length(64)));
+    chain.block(&[]);
+    let tx = transfer(1, 0, 7);
+    chain.ledger.admit(&tx).unwrap();
+    let bytes = item::MAX_BYTES + tx.len() as u64 + 2 * FRAME;
+    let offer = |txs, later: u64, max_bytes| {
+        let proposer = Some(chain.proposer);
+        chain.ledger.process(&Proposal { proposer, time: 1_800_000_000 + later, ..proposal(txs, max_bytes) })
+    };
+    let make =
+        |max_bytes| chain.ledger.prepare(&Proposal { proposer: Some(chain.proposer), ..proposal(&[], max_bytes) });
+    assert_eq!(make(bytes - 1).len(), 1, "no room beside the item");
+    let made = make(bytes);
+    assert!(made.len() == 2 && Item::decode(&made[0]).is_some() && made[1] == tx);
+    // At another time, so that it is not known yet.
+    assert_eq!(offer(&made, 1, bytes - 1), Verdict::Reject);
+    assert_eq!(offer(&made, 1, bytes), Verdict::Accept);
+    assert_eq!(offer(&made[1..], 2, bytes), Verdict::Reject, "it must be shown");
 }
