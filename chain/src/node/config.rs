@@ -1,15 +1,10 @@
 //! The files in a node's home that people read and write.
 
-use std::{
-    fs::File,
-    io::Write,
-    net::SocketAddr,
-    path::{Path, PathBuf},
-};
+use std::{net::SocketAddr, path::Path};
 
 use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
 
-use super::NodeError;
+use super::{NodeError, write};
 use crate::{
     ledger::{NEEDED_HEADERS, Retention},
     rpc::Door,
@@ -205,22 +200,6 @@ fn no_home(home: &Path) -> String {
     }
     format!("{shown} is not the home of a node: make one with `chain init --home {shown}`")
 }
-
-/// Writes a file and the folders above it: the whole of it, durably, or nothing.
-pub fn write(path: &Path, bytes: &[u8]) -> Result<(), NodeError> {
-    let folder: PathBuf = path.parent().map(Path::to_path_buf).unwrap_or_default();
-    let mut draft = path.as_os_str().to_owned();
-    draft.push(".draft");
-    let written = std::fs::create_dir_all(&folder).and_then(|()| {
-        let mut file = File::create(&draft)?;
-        file.write_all(bytes)?;
-        file.sync_all()?;
-        std::fs::rename(&draft, path)?;
-        File::open(&folder)?.sync_all()
-    });
-    written.map_err(|cause| NodeError::File { doing: "write", path: path.display().to_string(), cause })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

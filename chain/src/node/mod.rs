@@ -7,6 +7,7 @@ mod clock;
 mod config;
 mod damage;
 mod drive;
+mod file;
 mod key;
 
 use std::{
@@ -17,9 +18,10 @@ use std::{
 use tokio::sync::watch;
 
 pub use beacon::{BEACON_FILE, ensure_beacon, load_beacon};
-pub use config::{CONFIG_FILE, Config, Driver, GENESIS_FILE, KEY_FILE, Keep, write};
+pub use config::{CONFIG_FILE, Config, Driver, GENESIS_FILE, KEY_FILE, Keep};
 pub use damage::explain_damage;
 use drive::Started;
+pub use file::write;
 pub use key::{ensure_key, load_key, validator_key};
 
 use crate::{
