@@ -120,11 +120,19 @@ pub fn ask(url: &str, method: &str, params: Value) -> Result<Value, String> {
     runtime.block_on(Client::new(address).ask(method, params))
 }
 
+pub fn eventually(what: &str, holds: impl FnMut() -> bool) {
+    assert!(within(60, holds), "waited a minute for {what}");
+}
+
+/// Whether something came to hold within some seconds.
 #[expect(clippy::disallowed_methods, reason = "a test waits for real processes")]
-pub fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
+pub fn within(seconds: u64, mut holds: impl FnMut() -> bool) -> bool {
     let begun = Instant::now();
-    while !holds() {
-        assert!(begun.elapsed() < Duration::from_secs(60), "waited a minute for {what}");
+    while begun.elapsed() < Duration::from_secs(seconds) {
+        if holds() {
+            return true;
+        }
         std::thread::sleep(Duration::from_millis(100));
     }
+    false
 }
