@@ -158,7 +158,7 @@ fn what_the_hub_does_not_have_or_show_is_said() {
     let many: Vec<(&str, &str)> = many.iter().map(|name| (name.as_str(), "{}")).collect();
     let (_, text, heard) = said(repository(&many));
     assert!(text.contains("65 files of settings") && heard.len() == 1, "{text}");
-    let large = "x".repeat(2 << 20);
+    let large = "x".repeat(folder::limit(Path::new("config.json")) as usize + 1);
     let (_, text, _) = said(repository(&[("config.json", &large), ("model.safetensors", "w")]));
     assert!(text.contains("larger than"), "{text}");
 }
