@@ -108,7 +108,9 @@ impl Hub {
             request = request.header("Authorization", format!("Bearer {}", token.as_str()));
         }
         request.call().map_err(|e| {
-            Error::unreachable(format!("{doing}: {e}: check the network connection, or give a model folder: sahara model pull FOLDER"))
+            Error::unreachable(format!(
+                "{doing}: {e}: check the network connection, or give a model folder: sahara model pull FOLDER"
+            ))
         })
     }
 
