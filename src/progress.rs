@@ -1,6 +1,6 @@
 //! Progress on standard error: a moving line on a terminal, plain lines elsewhere, nothing when quiet.
 
-use std::io::IsTerminal;
+use std::io::{IsTerminal, Write};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -55,8 +55,10 @@ impl Progress {
         let counted = self.0.counted.lock().unwrap_or_else(PoisonError::into_inner);
         match (&self.0.shown, &*counted) {
             (Shown::Quiet, _) => {}
-            (Shown::Lines, None) => eprintln!("{message}"),
-            (Shown::Lines, Some(what)) => eprintln!("{what} {} of {}: {message}", self.done(), self.total()),
+            (Shown::Lines, None) => tell(message),
+            (Shown::Lines, Some(what)) => {
+                tell(&format!("{what} {} of {}: {message}", self.done(), self.total()));
+            }
             (Shown::Terminal(bar), None) => {
                 // The look comes first: each change is drawn.
                 bar.set_style(style("{spinner} {wide_msg}"));
@@ -82,7 +84,7 @@ impl Progress {
         self.0.total.store(total, Ordering::Relaxed);
         match &self.0.shown {
             Shown::Quiet => {}
-            Shown::Lines => eprintln!("{message} ({total})"),
+            Shown::Lines => tell(&format!("{message} ({total})")),
             Shown::Terminal(bar) => {
                 // Each change is drawn: nothing is a bar before it has its numbers.
                 bar.set_style(style("{spinner} {wide_msg}"));
@@ -121,8 +123,8 @@ impl Progress {
     pub fn note(&self, message: &str) {
         match &self.0.shown {
             Shown::Quiet => {}
-            Shown::Lines => eprintln!("{message}"),
-            Shown::Terminal(bar) => bar.suspend(|| eprintln!("{message}")),
+            Shown::Lines => tell(message),
+            Shown::Terminal(bar) => bar.suspend(|| tell(message)),
         }
     }
 
@@ -134,6 +136,11 @@ impl Progress {
             bar.finish_and_clear();
         }
     }
+}
+
+/// Says a line on standard error. Whoever read it may have gone: the work goes on.
+pub(crate) fn tell(line: &str) {
+    let _ = writeln!(std::io::stderr(), "{line}");
 }
 
 impl Drop for Shown {

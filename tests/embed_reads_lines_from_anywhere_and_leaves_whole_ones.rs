@@ -59,3 +59,18 @@ fn an_interrupted_run_says_how_far_it_came() {
     let whole = embeddings(&printed).len();
     assert!(said.contains(&format!("interrupted: {whole} of 100000 texts are done and printed")), "{said}");
 }
+
+#[test]
+fn whoever_does_not_read_the_progress_gets_the_answer_all_the_same() {
+    let home = Home::with_model();
+    let gone = || {
+        let (reader, writer) = std::io::pipe().expect("a pipe");
+        drop(reader);
+        writer
+    };
+    let answered = home.sahara(&["embed", "--plain", "--json", "one"]).stderr(gone()).output().expect("an end");
+    assert_eq!(answered.status.code(), Some(0));
+    assert_eq!(embeddings(&String::from_utf8_lossy(&answered.stdout)).len(), 1);
+    let refused = home.sahara(&["embed", "--plain", "--model", "none", "one"]).stderr(gone()).output().expect("an end");
+    assert_eq!(refused.status.code(), Some(2), "and the code of an error");
+}

@@ -15,7 +15,7 @@ use crate::gateway::{GatewayConfig, Origins, REQUESTS_PER_CLIENT, Served, TokenA
 use crate::home::Home;
 use crate::models::{self, DEFAULT_MODEL, Model, PINNED};
 use crate::network::{NetworkEngine, NetworkOptions};
-use crate::progress::Progress;
+use crate::progress::{Progress, tell};
 
 #[derive(Args, Debug)]
 #[command(after_help = "\
@@ -99,7 +99,7 @@ pub fn run(args: GatewayArgs, context: &mut Context) -> Result<()> {
     context.progress.clear();
     listening.also_as(asked.names(&name, &engine));
     if !listening.address().ip().is_loopback() {
-        eprintln!("warning: other machines can reach this gateway; it sees every text they send");
+        tell("warning: other machines can reach this gateway; it sees every text they send");
     }
     let url = format!("http://{}/v1", listening.address());
     if context.out.json() {

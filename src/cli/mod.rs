@@ -23,7 +23,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use crate::error::Result;
 use crate::home::Home;
 use crate::network::{Rounding, Visibility};
-use crate::progress::Progress;
+use crate::progress::{Progress, tell};
 use output::Output;
 
 /// Private inference: a real model answers on three share nodes that never see your text.
@@ -162,7 +162,7 @@ pub fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) if error.is_reader_gone() => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("error: {}", error.report());
+            tell(&format!("error: {}", error.report()));
             ExitCode::from(error.exit_code())
         }
     }

@@ -4,7 +4,10 @@
 use std::process::ExitCode;
 
 use clap::Parser;
-use sahara_chain::{cli::Command, node::NodeError};
+use sahara_chain::{
+    cli::Command,
+    node::{NodeError, tell},
+};
 
 #[derive(Parser)]
 #[command(version, about = "Run a chain: one validator for development, or real CometBFT validators")]
@@ -18,7 +21,7 @@ fn main() -> ExitCode {
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(e) => {
-            eprintln!("error: start the runtime: {e}");
+            tell(format_args!("error: start the runtime: {e}"));
             return ExitCode::FAILURE;
         }
     };
@@ -28,7 +31,7 @@ fn main() -> ExitCode {
     match ended {
         Ok(()) | Err(NodeError::ReaderGone) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("error: {error}");
+            tell(format_args!("error: {error}"));
             ExitCode::from(if matches!(error, NodeError::Fault(_)) { 1 } else { 2 })
         }
     }

@@ -55,11 +55,11 @@ impl Export {
             let told = |path| say!("{}", json!({ "out": path, "height": head.height, "first_block": head.height + 1 }));
             return self.out.as_ref().map_or(Ok(()), told);
         }
-        eprintln!(
+        node::tell(format_args!(
             "Exported the state after block {}; the new chain begins with block {}",
             head.height,
             head.height + 1
-        );
+        ));
         Ok(())
     }
 

@@ -13,7 +13,7 @@ use super::say::say;
 use crate::{
     failpoint,
     genesis::{DEV_ACCOUNTS, DEV_CHAIN_ID, Genesis, GenesisValidator},
-    node::{CONFIG_FILE, Config, Driver, GENESIS_FILE, NodeError, ensure_beacon, ensure_key},
+    node::{CONFIG_FILE, Config, Driver, GENESIS_FILE, NodeError, ensure_beacon, ensure_key, tell},
     validator::ConsensusKey,
 };
 
@@ -70,14 +70,14 @@ impl Init {
         self.make()?;
         match (self.rpc.ip().is_loopback(), self.development) {
             (true, _) => {}
-            (false, true) => eprintln!(
+            (false, true) => tell(format_args!(
                 "warning: whoever reaches {} may move time, change accounts and act for any of them",
                 self.rpc
-            ),
-            (false, false) => eprintln!(
+            )),
+            (false, false) => tell(format_args!(
                 "note: others may reach {}, so the methods for development are off; --development puts them on",
                 self.rpc
-            ),
+            )),
         }
         if self.json {
             say!("{}", json!({ "home": self.home.to_string_lossy(), "rpc": format!("http://{}", self.rpc) }))?;

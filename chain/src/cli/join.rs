@@ -16,7 +16,7 @@ use crate::{
         self, Invitation, Trust,
         settings::{self, Addresses, Sync},
     },
-    node::{CONFIG_FILE, Config, Driver, NodeError, ensure_beacon, validator_key},
+    node::{CONFIG_FILE, Config, Driver, NodeError, ensure_beacon, tell, validator_key},
 };
 
 /// Make the home of a further node of a chain that runs.
@@ -183,7 +183,7 @@ impl Invite {
             return say!("{}", json!({ "out": path, "peers": invitation.peers.len(), "trust": invitation.trust }));
         }
         let path = path.display();
-        eprintln!("Wrote {path}; whoever has it joins with `chain join {path} --home HOME`");
+        tell(format_args!("Wrote {path}; whoever has it joins with `chain join {path} --home HOME`"));
         Ok(())
     }
 }

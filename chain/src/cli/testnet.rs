@@ -13,7 +13,7 @@ use serde_json::json;
 use super::status::latest;
 use crate::{
     comet::{self, Launch, Layout, Processes, Validator, stop_all},
-    node::{Config, Driver, NodeError, stop_signal},
+    node::{Config, Driver, NodeError, stop_signal, tell},
 };
 
 /// How long the first block may take.
@@ -195,9 +195,4 @@ where
         () = &mut signal => Ok(None),
         done = work => done.map(|value| Some((value, signal))),
     }
-}
-
-/// Progress goes to standard error: standard output is for programs.
-fn tell(line: &str) {
-    let _ = writeln!(std::io::stderr(), "{line}");
 }

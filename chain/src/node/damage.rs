@@ -12,7 +12,7 @@ pub fn explain_damage() {
             return before(info);
         }
         let cause = info.payload_as_str().unwrap_or("unknown");
-        eprintln!("error: database: read chain.redb: {cause}. {DAMAGED}");
+        super::tell(format_args!("error: database: read chain.redb: {cause}. {DAMAGED}"));
         std::process::exit(1);
     }));
 }

@@ -134,7 +134,7 @@ impl Events for Shell {
     }
 
     fn fault(&self, fault: &Fault) -> ! {
-        eprintln!("error: {fault}");
+        super::tell(format_args!("error: {fault}"));
         std::process::exit(1)
     }
 }

@@ -9,6 +9,7 @@ mod damage;
 mod drive;
 mod file;
 mod key;
+mod tell;
 
 use std::{
     path::{Path, PathBuf},
@@ -23,6 +24,7 @@ pub use damage::explain_damage;
 use drive::Started;
 pub use file::write;
 pub use key::{ensure_key, load_key, validator_key};
+pub use tell::tell;
 
 use crate::{
     error::Fault,

@@ -65,12 +65,21 @@ fn a_command_tells_of_its_own_node_only() {
 
 #[test]
 fn a_reader_that_has_gone_ends_a_command_quietly() {
-    let (reader, writer) = std::io::pipe().unwrap();
-    drop(reader);
-    let ended = Command::new(PROGRAM).arg("keys").stdout(writer).output().unwrap();
+    let gone = || {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        writer
+    };
+    let ended = Command::new(PROGRAM).arg("keys").stdout(gone()).output().unwrap();
     assert_eq!((ended.status.code(), String::from_utf8_lossy(&ended.stderr).as_ref()), (Some(0), ""));
     let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
     let ended = Command::new(PROGRAM).arg("keys").stdout(full).output().unwrap();
     let said = String::from_utf8_lossy(&ended.stderr).into_owned();
     assert!(ended.status.code() == Some(2) && said.contains("standard output"), "{said}");
+    // What is said beside the result may have no reader either.
+    let folder = tempfile::tempdir().unwrap();
+    let mut init = Command::new(PROGRAM);
+    init.args(["init", "--rpc", "0.0.0.0:0", "--home"]).arg(folder.path().join("home")).stderr(gone());
+    let ended = init.output().unwrap();
+    assert!(ended.status.code() == Some(0) && ended.stdout.starts_with(b"Made "), "{ended:?}");
 }
