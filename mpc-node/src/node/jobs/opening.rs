@@ -1,0 +1,273 @@
+//! Opening a job: the first evaluator names a pack, the second takes its half, and both sign what they see.
+
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::time::{Duration, Instant};
+
+use super::super::meeting::{self, Opened};
+use super::super::serve::{Refusal, Trouble, no_random, peer};
+use super::super::state::Node;
+use super::patience::{GLANCE, model, patiently, slot, still_wanted};
+use super::rounds::{evaluate, signed_otherwise};
+use super::{Job, Outcome, busy, claim, keep_failed};
+use crate::engine::{EvaluatorRole, Seed};
+use crate::identity::PublicKey;
+use crate::lane::Lane;
+use crate::meter::Traffic;
+use crate::models::ModelError;
+use crate::packs::Purpose;
+use crate::transcript::{Contradiction, Opening, Session, SignedSeal, Transcript};
+use crate::wire::{FailCode, OpenJob, OpenReply, PackId};
+
+/// What the first evaluator waits longer for an answer than the second waits for its consumer.
+const OPENING: Duration = Duration::from_secs(2);
+
+pub(super) fn as_first(node: &Arc<Node>, consumer: &mut Lane, job: Job) -> Result<Outcome, Trouble> {
+    meeting::meet(node, consumer, &job.run)?;
+    claim(node, &job, consumer.peer())?;
+    let wanted = Purpose { asked_by: consumer.peer(), job: Some(job.run.job) };
+    let patience = node.config.timeouts.request();
+    let _slot = slot(&node.first_slots, 1, consumer, patience)?.ok_or_else(busy)?;
+    let end = Instant::now() + patience;
+    loop {
+        let no_pack = || {
+            let text = "no preprocessing pack is left for this graph, assignment and mode: prepare some";
+            Refusal::new(FailCode::NoPack, text)
+        };
+        let reserved = node.packs.reserve_while(&job.key, &wanted, patience, GLANCE, || still_wanted(consumer))?;
+        let mut reserved = reserved.ok_or_else(no_pack)?;
+        let id = reserved.id();
+        // Only now: a job that waits for its pack must not hold the memory in which the pack is made.
+        let _memory = slot(&node.job_memory, job.memory, consumer, patience)?.ok_or_else(busy)?;
+        let model = patiently(consumer, patience, || model(node, &job.run.task, &wanted.asked_by))?;
+        if let Err(error) = reserved.load(EvaluatorRole::First) {
+            tracing::warn!(%error, "an unusable pack is destroyed");
+            reserved.destroy()?;
+            continue;
+        }
+        let Some(seal) = reserved.header().map(|header| header.seal) else { continue };
+        let mut transcript = transcript(node, &job, consumer.peer(), id, &seal)?;
+        let mut lane = node.peer_lane(job.other).map_err(peer)?;
+        let open = OpenJob {
+            job: job.run.job,
+            task: job.run.task,
+            consumer: consumer.peer().0,
+            pack: id,
+            held: node.packs.held(&job.key),
+            secret: contribution()?,
+            signature: transcript.signature(),
+        };
+        let start = (Instant::now(), lane.bytes());
+        let offered = reserved.offer(|| still_wanted(consumer))?;
+        match ask_to_open(node, &mut lane, &open) {
+            Ok(OpenReply::Go(second, signature)) => {
+                let (pack, in_use) = offered.take(EvaluatorRole::First)?;
+                let zero = match transcript.join([&open.secret, &second], signature) {
+                    Ok(zero) => zero,
+                    Err(contradiction) => {
+                        let trouble = contradicted(&mut lane, &contradiction).into();
+                        keep_failed(node, transcript, None, &trouble);
+                        return Err(trouble);
+                    }
+                };
+                let other = job.other;
+                let outcome = evaluate(node, &mut lane, consumer, job, model, pack, (transcript, zero), start)?;
+                node.put_back(other, lane);
+                drop(in_use);
+                return Ok(outcome);
+            }
+            Ok(OpenReply::NoSuchPack) => {
+                tracing::info!(pack = %id, "the other evaluator does not hold this pack, it is destroyed");
+                drop(offered);
+                node.put_back(job.other, lane);
+            }
+            Ok(OpenReply::Busy) if Instant::now() < end => {
+                offered.give_back(); // untouched on both sides
+                node.put_back(job.other, lane);
+                std::thread::sleep(GLANCE);
+            }
+            Ok(OpenReply::Busy) => {
+                offered.give_back();
+                return Err(busy().into());
+            }
+            Ok(OpenReply::Gone) => {
+                offered.give_back();
+                node.put_back(job.other, lane);
+                return Err(Refusal::new(FailCode::Refused, "the job was given up at the other evaluator").into());
+            }
+            Err(trouble) => {
+                // Nobody knows whether the second has begun to use its half.
+                drop(offered);
+                keep_failed(node, transcript, None, &trouble);
+                return Err(trouble);
+            }
+        }
+    }
+}
+
+/// The other evaluator signed something else than this node saw: it is told so, and so is the consumer.
+fn contradicted(lane: &mut Lane, contradiction: &Contradiction) -> Refusal {
+    let refusal = signed_otherwise(lane, contradiction);
+    lane.refuse(FailCode::Peer, &refusal.text);
+    refusal
+}
+
+/// Begins the transcript of a job: signs the opening as this evaluator holds it.
+fn transcript(
+    node: &Node,
+    job: &Job,
+    consumer: PublicKey,
+    pack: PackId,
+    seal: &SignedSeal,
+) -> Result<Transcript, Refusal> {
+    let task = job.run.task;
+    let key = |index: u8| node.committee.members[usize::from(index)].key;
+    let session = Session {
+        committee: node.committee.digest(),
+        job: job.run.job,
+        pack,
+        task,
+        consumer,
+        evaluators: task.assignment.evaluators().map(key),
+        helper: key(task.assignment.helper()),
+    };
+    let opening = Opening { session, inputs: job.run.inputs, seal: seal.seal };
+    let signatures = [job.run.signature, seal.signature];
+    let salts = [job.run.salt.clone(), contribution()?];
+    Ok(Transcript::open(opening, job.role as usize, signatures, salts, &node.identity))
+}
+
+/// Also for a consumer that goes meanwhile: the second evaluator answers at once, and may say that the pack is untouched.
+fn ask_to_open(node: &Node, lane: &mut Lane, open: &OpenJob) -> Result<OpenReply, Trouble> {
+    lane.begin("while the job was opened", Traffic::Online, node.config.timeouts.round() + OPENING);
+    lane.send(open).map_err(peer)?;
+    lane.receive().map_err(peer)
+}
+
+pub(super) fn as_second(
+    node: &Arc<Node>,
+    consumer: &mut Lane,
+    job: Job,
+    registered: &meeting::Registered<'_>,
+) -> Result<Outcome, Trouble> {
+    let ready = registered.ready();
+    let outcome = opened_by_first(node, consumer, job, registered, &ready);
+    // What was opened in the last moment: nothing of it was touched.
+    ready.try_iter().for_each(|opened| answer(opened, &OpenReply::Gone));
+    outcome
+}
+
+/// Answers an opening without having touched its pack; the lane's thread goes on waiting for requests.
+fn answer(mut opened: Opened, reply: &OpenReply) {
+    match opened.lane.send(reply) {
+        Ok(()) => drop(opened.give_back.send(opened.lane)),
+        Err(error) => tracing::info!(%error, "the first evaluator did not wait for an answer"),
+    }
+}
+
+fn opened_by_first(
+    node: &Arc<Node>,
+    consumer: &mut Lane,
+    job: Job,
+    registered: &meeting::Registered<'_>,
+    ready: &Receiver<Opened>,
+) -> Result<Outcome, Trouble> {
+    let began = Instant::now();
+    let mut claimed = false;
+    loop {
+        let mut opened = loop {
+            // The first evaluator asks about the job as soon as it is asked for it.
+            let timeouts = &node.config.timeouts;
+            let patience = if registered.was_asked() { timeouts.request() } else { timeouts.meet() };
+            match ready.recv_timeout(GLANCE) {
+                Ok(opened) => break opened,
+                Err(RecvTimeoutError::Timeout) if began.elapsed() < patience => {}
+                Err(_) => {
+                    let text =
+                        format!("{} was not asked for the job, or did not open it", node.committee.label(job.other));
+                    return Err(Refusal::new(FailCode::Refused, text).into());
+                }
+            }
+            if node.is_stopping() {
+                return Err(Refusal::new(FailCode::Stopping, "this node is shutting down").into());
+            }
+            still_wanted(consumer)?;
+        };
+        if !std::mem::replace(&mut claimed, true)
+            && let Err(refusal) = claim(node, &job, consumer.peer())
+        {
+            answer(opened, &OpenReply::Gone);
+            return Err(refusal.into());
+        }
+        opened.lane.begin("while the job was opened", Traffic::Online, node.config.timeouts.round());
+        node.packs.keep_only(&job.key, &opened.open.held)?;
+        let whole = match node.packs.reserve_this(&job.key, &opened.open.pack) {
+            Some(mut reserved) => match reserved.load(EvaluatorRole::Second) {
+                Ok(()) => Some(reserved),
+                Err(error) => {
+                    tracing::warn!(%error, "an unusable pack is destroyed");
+                    reserved.destroy()?;
+                    None
+                }
+            },
+            None => None,
+        };
+        let Some(reserved) = whole else {
+            answer(opened, &OpenReply::NoSuchPack);
+            continue;
+        };
+        let key = consumer.peer();
+        let room = (node.second_slots.take(key, 1), node.job_memory.take(key, job.memory));
+        let (Some(_slot), Some(_memory)) = room else {
+            drop(reserved); // before the first evaluator may ask for it again
+            answer(opened, &OpenReply::Busy);
+            continue;
+        };
+        let model = match model(node, &job.run.task, &key) {
+            Ok(model) => model,
+            Err(error) => {
+                drop(reserved);
+                if matches!(error, ModelError::Busy) {
+                    answer(opened, &OpenReply::Busy);
+                    continue;
+                }
+                answer(opened, &OpenReply::Gone);
+                return Err(error.into());
+            }
+        };
+        // The last moment at which both halves of the pack go back as they were.
+        if let Err(trouble) = still_wanted(consumer) {
+            drop(reserved);
+            answer(opened, &OpenReply::Gone);
+            return Err(trouble);
+        }
+        let lane = &mut opened.lane;
+        let seal = reserved.header().map(|header| header.seal);
+        let (pack, in_use) = reserved.take(EvaluatorRole::Second)?;
+        let seal = seal.ok_or_else(|| Refusal::new(FailCode::Internal, "a pack without its seal"))?;
+        let start = (Instant::now(), lane.bytes());
+        let mut transcript = transcript(node, &job, consumer.peer(), opened.open.pack, &seal)?;
+        let second = contribution()?;
+        let joined = transcript.join([&opened.open.secret, &second], opened.open.signature);
+        let joined = joined.map_err(|c| contradicted(lane, &c).into()).and_then(|zero| {
+            lane.send(&OpenReply::Go(second, transcript.signature())).map_err(peer)?;
+            Ok(zero)
+        });
+        let zero = match joined {
+            Ok(zero) => zero,
+            Err(trouble) => {
+                keep_failed(node, transcript, None, &trouble);
+                return Err(trouble);
+            }
+        };
+        let outcome = evaluate(node, lane, consumer, job, model, pack, (transcript, zero), start)?;
+        drop(in_use);
+        let _ = opened.give_back.send(opened.lane); // its thread goes on waiting for requests
+        return Ok(outcome);
+    }
+}
+
+/// An evaluator's fresh contribution to a job's secret.
+fn contribution() -> Result<Seed, Refusal> {
+    Seed::random().map_err(no_random)
+}

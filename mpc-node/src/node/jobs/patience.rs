@@ -1,0 +1,73 @@
+//! Waiting on behalf of somebody who may go: for a slot, or for room for a model.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::super::serve::{Refusal, Trouble, own};
+use super::super::slots::{Slot, Slots};
+use super::super::state::Node;
+use crate::engine::{Plan, WeightMaterial};
+use crate::identity::PublicKey;
+use crate::lane::Lane;
+use crate::models::ModelError;
+use crate::wire::{FailCode, Task};
+
+/// How often whoever waits for something else looks whether its consumer is still there.
+pub(super) const GLANCE: Duration = Duration::from_millis(50);
+
+/// A consumer that says something, or hangs up, before it has its answer has given the job up.
+pub(in crate::node) fn still_wanted(consumer: &mut Lane) -> Result<(), Trouble> {
+    if consumer.readable(Duration::ZERO).map_err(own)? {
+        return Err(Refusal::new(FailCode::Refused, "the request was given up").into());
+    }
+    Ok(())
+}
+
+/// A slot for a job whose consumer still waits.
+pub(in crate::node) fn slot(
+    slots: &Arc<Slots>,
+    size: u64,
+    consumer: &mut Lane,
+    patience: Duration,
+) -> Result<Option<Slot>, Trouble> {
+    slot_of(consumer.peer(), slots, size, consumer, patience)
+}
+
+/// A slot that counts as this key's, for whoever waits on the lane.
+pub(in crate::node) fn slot_of(
+    key: PublicKey,
+    slots: &Arc<Slots>,
+    size: u64,
+    asker: &mut Lane,
+    patience: Duration,
+) -> Result<Option<Slot>, Trouble> {
+    slots.take_while(key, size, patience, GLANCE, || still_wanted(asker))
+}
+
+/// What a job runs with.
+pub(in crate::node) type Model = (Arc<Plan>, Arc<WeightMaterial>);
+
+/// Plan and weights of a task, if the key may still use them and there is room: both, or nothing is held.
+pub(in crate::node) fn model(node: &Node, task: &Task, key: &PublicKey) -> Result<Model, ModelError> {
+    let permit = node.models.permit(task, key)?;
+    let weights = permit.material()?;
+    Ok((permit.plan()?.0, weights))
+}
+
+/// Makes something ready as soon as running jobs leave room for it, if the asker waits so long.
+pub(in crate::node) fn patiently<T>(
+    asker: &mut Lane,
+    patience: Duration,
+    mut make: impl FnMut() -> Result<T, ModelError>,
+) -> Result<T, Trouble> {
+    let end = Instant::now() + patience;
+    loop {
+        match make() {
+            Err(ModelError::Busy) if Instant::now() < end => {
+                still_wanted(asker)?;
+                std::thread::sleep(GLANCE);
+            }
+            result => return Ok(result?),
+        }
+    }
+}

@@ -1,0 +1,114 @@
+//! The rounds of an open job, and how it ends.
+
+use std::fmt::Write;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use super::super::serve::{Refusal, Trouble, peer};
+use super::super::state::Node;
+use super::patience::{Model, still_wanted};
+use super::{Job, Outcome, keep_failed, now_millis};
+use crate::engine::{Evaluator, PackContents, Step, ZeroSharing};
+use crate::lane::Lane;
+use crate::meter::Traffic;
+use crate::transcript::{Contradiction, SignedRecord, Transcript};
+use crate::wire::{FailCode, JobFigures, Share};
+
+/// Counts a running job.
+struct Running<'a>(&'a Node);
+
+impl<'a> Running<'a> {
+    fn new(node: &'a Node) -> Self {
+        node.stats.running.fetch_add(1, Ordering::Relaxed);
+        Self(node)
+    }
+}
+
+impl Drop for Running<'_> {
+    fn drop(&mut self) {
+        self.0.stats.running.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// When a job began, and what its lane had sent and received by then.
+pub(super) type Start = (Instant, (u64, u64));
+
+/// The rounds of a job, in this thread, on this lane; they end early when nobody waits for the answer any more.
+pub(super) fn evaluate(
+    node: &Node,
+    lane: &mut Lane,
+    consumer: &mut Lane,
+    job: Job,
+    (plan, weights): Model,
+    pack: PackContents,
+    (mut transcript, zero): (Transcript, ZeroSharing),
+    (start, before): Start,
+) -> Result<Outcome, Trouble> {
+    let _running = Running::new(node);
+    let mut end = None;
+    let result = (|| {
+        lane.begin("before the first round", Traffic::Online, node.config.timeouts.round());
+        let mut waiting = Duration::ZERO;
+        let mut round = 0;
+        let mut evaluator = Evaluator::new(plan, weights, job.role, pack, job.inputs.into_tensors(), zero)?;
+        let mut step = evaluator.step(None)?;
+        let (outputs, rounds) = loop {
+            match step {
+                Step::Exchange { send, name } => {
+                    round += 1;
+                    still_wanted(consumer)?;
+                    lane.set_step(|text| {
+                        let _ = write!(text, "in round {round} ({name})"); // a String takes everything
+                    });
+                    let signature = transcript.checkpoint(&node.identity);
+                    let began = Instant::now();
+                    let (theirs, received) = lane.exchange(signature.as_ref(), &send).map_err(peer)?;
+                    waiting += began.elapsed();
+                    if signature.is_some() {
+                        transcript.countersigned(theirs).map_err(|c| signed_otherwise(lane, &c))?;
+                    }
+                    transcript.round(&send, &received);
+                    step = evaluator.step(Some(received))?;
+                }
+                Step::Done { outputs, rounds } => break (Share(outputs), rounds),
+            }
+        };
+        let wall = start.elapsed();
+        let own = *end.insert(transcript.finish(&outputs, &node.identity));
+        lane.set_step(|text| text.push_str("when transcripts were compared"));
+        lane.send(&own).map_err(peer)?;
+        let other: SignedRecord = lane.receive().map_err(peer)?;
+        transcript.compare(&own, other).map_err(|c| signed_otherwise(lane, &c))?;
+        let after = lane.bytes();
+        let figures = JobFigures {
+            rounds,
+            sent: after.0 - before.0,
+            received: after.1 - before.1,
+            wall_micros: wall.as_micros() as u64,
+            waiting_micros: waiting.as_micros() as u64,
+        };
+        Ok((outputs, figures, own))
+    })();
+    // Before the consumer hears of the end: it may ask for the counters at once.
+    lane.count();
+    match result {
+        Ok((outputs, figures, own)) => {
+            let salt = transcript.output_salt().clone();
+            let (record, openings) = transcript.close(Some(own), None, now_millis(), &node.identity);
+            Ok(Outcome { outputs, figures, end: own, salt, record, openings })
+        }
+        Err(trouble) => {
+            if let Trouble::Refusal(refusal) = &trouble {
+                // The other evaluator may be waiting for the next frame: tell it instead of letting it time out.
+                lane.refuse(FailCode::Peer, &refusal.text);
+            }
+            keep_failed(node, transcript, end, &trouble);
+            Err(trouble)
+        }
+    }
+}
+
+/// Why the job ends when the other evaluator signed something else than this node saw.
+pub(super) fn signed_otherwise(lane: &Lane, contradiction: &Contradiction) -> Refusal {
+    Refusal::new(FailCode::Peer, format!("{} {contradiction}", lane.who()))
+}
