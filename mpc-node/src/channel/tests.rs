@@ -80,7 +80,7 @@ fn random_bytes_are_refused() {
     let server = server_config(&identity, Admission::Any).unwrap();
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let mut tcp = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
-    io::Write::write_all(&mut tcp, &[0x55; 4000]).unwrap();
+    std::io::Write::write_all(&mut tcp, &[0x55; 4000]).unwrap();
     assert!(Channel::accept(listener.accept().unwrap().0, server, TIME).is_err());
 }
 

@@ -26,6 +26,7 @@ use crate::records::NameError;
 use crate::transcript::{JobRecord, Openings, SignedRecord, Transcript, input_commitment, request_digest};
 use crate::wire::{FailCode, JobFigures, Kind, Message, Run, RunReply, Share};
 use opening::{as_first, as_second};
+use patience::patiently_while;
 pub(super) use patience::{model, patiently, slot, slot_of, still_wanted};
 
 /// Everything that a job holds while it waits: nothing of the model, which has room for those that run.
@@ -57,20 +58,27 @@ pub(super) fn run(node: &Arc<Node>, lane: &mut Lane, run: Run) -> Result<(), Tro
         Refusal::new(FailCode::Refused, "this node is the helper of the assignment, not an evaluator")
     })?;
     let consumer = lane.peer();
-    let permit = node.models.permit(&task, &consumer)?;
+    // Nothing of the model is held while others have to make room for it. The input may be on its way already, so the lane
+    // does not tell whether the consumer is still there.
+    let (cost, sizes) = patiently_while(
+        node.config.timeouts.round(),
+        || Ok(()),
+        || {
+            let permit = node.models.permit(&task, &consumer)?;
+            let sizes: Vec<usize> = permit.graph().inputs.iter().map(|input| input.shape.len()).collect();
+            Ok((permit.plan()?.1, sizes))
+        },
+    )?;
     let request = request_digest(&node.committee.digest(), &run.job, &task, &run.inputs);
     if !consumer.verifies(&request, &run.signature) {
         return Err(Refusal::new(FailCode::Refused, "the request is not signed by the key that sends it").into());
     }
     node.records.check(&consumer, &run.job, SystemTime::now()).map_err(unnamed)?;
-    let (_, cost) = patiently(lane, node.config.timeouts.request(), || permit.plan())?;
-    let sizes: Vec<usize> = permit.graph().inputs.iter().map(|input| input.shape.len()).collect();
     // Read now, so that the job does not wait for it once it is open; held only when it runs.
-    match permit.material() {
+    match node.models.permit(&task, &consumer).and_then(|permit| permit.material()) {
         Ok(_) | Err(ModelError::Busy) => {}
         Err(error) => return Err(error.into()),
     }
-    drop(permit);
     let registered = match role {
         EvaluatorRole::First => {
             // Lets the second evaluator know that this one was asked, too; the answer does not matter yet.

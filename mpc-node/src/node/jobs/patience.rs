@@ -58,13 +58,22 @@ pub(in crate::node) fn model(node: &Node, task: &Task, key: &PublicKey) -> Resul
 pub(in crate::node) fn patiently<T>(
     asker: &mut Lane,
     patience: Duration,
+    make: impl FnMut() -> Result<T, ModelError>,
+) -> Result<T, Trouble> {
+    patiently_while(patience, || still_wanted(asker), make)
+}
+
+/// The same, as long as `wanted` says so.
+pub(super) fn patiently_while<T>(
+    patience: Duration,
+    mut wanted: impl FnMut() -> Result<(), Trouble>,
     mut make: impl FnMut() -> Result<T, ModelError>,
 ) -> Result<T, Trouble> {
     let end = Instant::now() + patience;
     loop {
         match make() {
             Err(ModelError::Busy) if Instant::now() < end => {
-                still_wanted(asker)?;
+                wanted()?;
                 std::thread::sleep(GLANCE);
             }
             result => return Ok(result?),
