@@ -146,8 +146,11 @@ fn an_evaluator_is_asked_for_its_role_with_a_share_of_the_graphs_shapes() {
         lane.receive_frame(Kind::RunReply)
     };
     refused(ask(0, &shares), "is the helper of the assignment, not an evaluator");
-    // Signed and committed to as it is sent: only the shapes are wrong.
-    shares.iter_mut().for_each(|share| drop(share.0[0].pop()));
+    // Signed and committed to as it is sent, and as long: only the shapes are wrong.
+    for share in &mut shares {
+        share.0[0].pop().unwrap();
+        share.0.push(vec![]);
+    }
     for node in [1, 2] {
         refused(ask(node, &shares), "does not have the shapes of the graph");
     }

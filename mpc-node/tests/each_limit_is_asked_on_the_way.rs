@@ -19,7 +19,8 @@ use sahara_mpc::lane::{Lane, LaneError};
 use sahara_mpc::meter::Traffic;
 use sahara_mpc::transcript::sign_requests;
 use sahara_mpc::wire::{
-    AskJob, Begin, FailCode, HandBack, Incarnation, Kind, Message, PackNames, Piece, Prepare, Reclaim, Run, Share,
+    AskJob, Begin, FailCode, HandBack, Incarnation, Kind, Message, PackNames, Piece, Prepare, Presence, Reclaim, Run,
+    Share,
 };
 
 const TIME: Duration = Duration::from_secs(20);
@@ -42,10 +43,30 @@ fn setting(case: &Case, from: &str, to: &str) -> (Network, Client, Task) {
 
 /// Asks the second evaluator for a job and keeps it waiting for the input.
 fn ask_without_input(network: &Network, who: &Identity, case: &Case, task: Task) -> Result<Lane, LaneError> {
+    ask_for_job(network, who, case, task).map(|(lane, _)| lane)
+}
+
+fn ask_for_job(network: &Network, who: &Identity, case: &Case, task: Task) -> Result<(Lane, JobId), LaneError> {
     let mut lane = Lane::connect(who, &network.committee, 2, TIME, Arc::default())?;
     lane.begin("in the test", Traffic::Client, TIME);
-    lane.send(&run(network, who, case, task).0)?;
-    Ok(lane)
+    let (run, _) = run(network, who, case, task);
+    lane.send(&run)?;
+    Ok((lane, run.job))
+}
+
+/// Waits until the second evaluator is in the middle of a job's request: a lane without one makes room for others.
+fn wait_until_it_carries(network: &Network, who: &Identity, job: JobId, task: Task) {
+    let member = identity::load(&network.home(1).join("key")).unwrap();
+    let mut lane = lane(network, &member, 2);
+    let end = Instant::now() + TIME;
+    loop {
+        lane.send(&AskJob { job, task, consumer: who.public().0 }).unwrap();
+        if lane.receive::<Presence>().unwrap() != Presence::Unknown {
+            return;
+        }
+        assert!(Instant::now() < end, "the job is not asked for");
+        std::thread::sleep(Duration::from_millis(10));
+    }
 }
 
 /// The second evaluator's half of a fresh job.
@@ -153,7 +174,7 @@ fn an_upload_that_trickles_does_not_keep_its_place() {
 
 #[test]
 fn time_of_dealing_also_for_packs_that_a_node_has_made_ahead() {
-    let side = 640;
+    let side = 1024;
     let case = graph_of(&[Shape::new(1, side, side)], vec![], |g| {
         for _ in 0..3 {
             g.nodes
@@ -172,7 +193,7 @@ fn time_of_dealing_also_for_packs_that_a_node_has_made_ahead() {
         lane.receive_frame(Kind::Progress)?;
         lane.receive_frame(Kind::Done).map(|_| ())
     };
-    let refused = (0..60).find_map(|_| ahead().err()).expect("dealing for the consumer has no end").to_string();
+    let refused = (0..400).find_map(|_| ahead().err()).expect("dealing for the consumer has no end").to_string();
     assert!(refused.contains("limits.dealing_seconds"), "{refused}");
     let error = network.client_of(&one).prepare(&task, 1, &mut |_| ()).unwrap_err();
     assert!(error.code() == Some(FailCode::Busy) && error.to_string().contains("limits.dealing_seconds"), "{error}");
@@ -211,7 +232,8 @@ fn places_by_key_by_address_and_in_all_and_the_members_own() {
         let mut busy: Vec<(Arc<Identity>, Lane)> = Vec::new();
         for _ in 0..3 {
             let who = busy.first().map(|(who, _)| who.clone()).filter(|_| one_key).unwrap_or_else(identity);
-            let lane = ask_without_input(&network, &who, &case, task).unwrap();
+            let (lane, job) = ask_for_job(&network, &who, &case, task).unwrap();
+            wait_until_it_carries(&network, &who, job, task);
             busy.push((who, lane));
         }
         assert!(busy.iter_mut().all(|(_, lane)| told(lane).is_none()), "all three are in the middle of a request");
