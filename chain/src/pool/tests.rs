@@ -1,6 +1,9 @@
 //! What the pool promises: whatever has a place can be paid for, gives it up to who pays better, to time or to a block,
 //! and everything is counted.
 
+mod bounds;
+mod places;
+
 use std::sync::Arc;
 
 use alloy_consensus::{Transaction as _, TxEip7702};

@@ -395,4 +395,40 @@ mod tests {
         drop(first);
         assert_eq!((all.left(), own.left()), (1_000, 400));
     }
+
+    #[test]
+    fn what_is_reserved_grows_by_half_and_not_before_it_must() {
+        let limits = limits(8 << 20, 16 << 20);
+        let flight = Flight::new(limits.total);
+        let taken = || limits.total - flight.left();
+        let mut budget = Budget::new(vec![flight.clone()], &limits);
+        budget.text(&"x".repeat(STEP)).unwrap();
+        budget.text("").unwrap();
+        assert_eq!(taken(), STEP);
+        budget.text(&"x".repeat(1 << 20)).unwrap();
+        let long = STEP + (1 << 20);
+        assert_eq!(taken(), long);
+        budget.text("x").unwrap();
+        assert_eq!(taken(), long + long / 2);
+        let lent = budget.borrow().unwrap();
+        assert_eq!(lent.bytes(), (8 << 20) - long - 1, "all the room that is left");
+        assert_eq!(taken(), long + long / 2 + lent.bytes());
+        let mut part = budget.reserved.another();
+        part.grow(10).unwrap();
+        part.shrink(4);
+        assert_eq!(part.bytes(), 6);
+        part.shrink(100);
+        drop((part, lent, budget));
+        assert_eq!(taken(), 0, "nobody gives back more than it had");
+    }
+
+    #[test]
+    fn a_list_is_json_and_a_frame_goes_beyond_the_limit() {
+        let limits = limits(7, 1 << 20);
+        let mut budget = Budget::new(vec![Flight::new(limits.total)], &limits);
+        budget.list([1, 2, 3], |budget, one| budget.json(&one)).unwrap();
+        assert!(budget.text("x").is_err());
+        budget.frame("}");
+        assert_eq!(budget.finish().text, b"[1,2,3]}");
+    }
 }

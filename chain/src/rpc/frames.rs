@@ -278,4 +278,12 @@ mod tests {
         intake.take(&frame(0x01, 1), begun).unwrap();
         assert!(intake.until().is_some(), "a message whose last frame is missing has not come");
     }
+
+    #[test]
+    fn a_frame_without_a_mask_has_a_shorter_head() {
+        let (all, mut intake) = intake(1_000);
+        intake.take(&[&[TEXT, 3, 1, 2, 3], frame(TEXT, 5).as_slice()].concat(), now()).unwrap();
+        assert_eq!([intake.pop(), intake.pop()].map(|message| message.bytes()), [3, 5]);
+        assert_eq!(all.left(), 1_000);
+    }
 }

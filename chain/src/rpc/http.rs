@@ -406,3 +406,6 @@ impl Body for Pieces {
 pub fn time_for(bytes: usize, patience: Duration) -> Duration {
     patience + Duration::from_secs((bytes / SLOWEST) as u64)
 }
+
+#[cfg(test)]
+mod tests;

@@ -136,6 +136,9 @@ impl Drop for Session {
 
 #[cfg(test)]
 mod tests {
+    use alloy_primitives::Address;
+    use alloy_rpc_types_eth::Filter;
+
     use super::{super::subscribe::Topic, *};
 
     fn heads() -> Followed {
@@ -178,5 +181,41 @@ mod tests {
         let (_clients, count, refusal) = greedy([127, 0, 0, 1], &Arc::default(), false);
         assert_eq!(count, MAX_ALL);
         assert!(refusal.contains("10000 subscriptions"), "{refusal}");
+    }
+
+    fn naming(words: u64) -> Followed {
+        let addresses = (0..words).map(|n| Address::left_padding_from(&n.to_be_bytes())).collect::<Vec<_>>();
+        Followed { topic: Topic::Logs(Box::new(Filter::new().address(addresses))), ..heads() }
+    }
+
+    #[test]
+    fn one_client_names_so_much_in_all_that_it_follows() {
+        let client = Session::new([10, 0, 0, 1].into(), true, Arc::default(), None);
+        client.follow("a".into(), naming(3_000)).unwrap();
+        client.follow("b".into(), naming(1_000)).unwrap();
+        let refusal = client.follow("c".into(), naming(1)).unwrap_err().message;
+        assert!(refusal.contains("may name 4000 addresses"), "{refusal}");
+        client.follow("d".into(), heads()).unwrap();
+        assert!(client.leave("b") && !client.leave("b") && !client.leave("c"));
+        client.follow("c".into(), naming(1)).unwrap();
+    }
+
+    #[test]
+    fn all_clients_name_so_much_together_and_one_address_a_part_of_what_is_left() {
+        let at = |last| IpAddr::from([10, 0, 0, last]);
+        let all = Following::default();
+        all.take(at(1), true, 150_000).unwrap();
+        all.take(at(2), true, 50_000).unwrap();
+        assert!(all.take(at(3), true, 1).unwrap_err().message.contains("200000 addresses"));
+        all.take(at(3), true, 0).unwrap();
+        let all = Following::default();
+        all.take(at(1), false, 20_000).unwrap();
+        for (words, fits) in [(25_001, false), (25_000, true), (1, false)] {
+            assert_eq!(all.take(at(1), false, words).is_ok(), fits, "{words}");
+        }
+        all.give_back(at(1), 1, 25_000);
+        assert_eq!(all.0.lock().unwrap().get(&at(1)), Some(&(1, 20_000)));
+        all.take(at(1), false, 25_000).unwrap();
+        assert!(Following::default().take(at(1), false, 50_001).is_err());
     }
 }

@@ -61,7 +61,7 @@ pub fn begin_block(words: &mut impl Words, facts: &BlockFacts<'_>) -> Result<U25
 }
 
 /// Shares `reward` among the delegators, after the operator's commission. Gives what was really credited.
-fn pay(validator: &mut Validator, reward: U256) -> U256 {
+pub(super) fn pay(validator: &mut Validator, reward: U256) -> U256 {
     let commission = validator::share(reward, validator.commission);
     let each = (reward - commission) * SCALE / validator.shares;
     validator.earned += each;

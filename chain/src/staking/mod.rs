@@ -17,6 +17,8 @@ mod identity;
 mod params;
 mod sentence;
 mod stake;
+#[cfg(test)]
+mod tests;
 mod unbonding;
 mod validator;
 pub(crate) mod words;

@@ -108,3 +108,28 @@ fn what_a_proposal_shows_counts_with_the_most_bytes_that_it_can_have() {
     assert_eq!(offer(&made, 1, bytes), Verdict::Accept);
     assert_eq!(offer(&made[1..], 2, bytes), Verdict::Reject, "it must be shown");
 }
+
+#[test]
+fn gas_may_be_used_up_to_the_last_one_and_what_asks_for_more_waits() {
+    let mut chain = Chain::new();
+    chain.block(&[]);
+    let limit = chain.ledger.head().unwrap().params.fees.block_gas_limit;
+    // Init code that burns what it gets: JUMPDEST, PUSH0, JUMP.
+    let burn = |from, gas_limit, tip| {
+        let input = vec![0x5b, 0x5f, 0x56].into();
+        pay(from, Payment { input, gas_limit, max_fee: 10_000_000_000, tip, ..Payment::default() })
+    };
+    let most = 1 << 24;
+    let rest = limit % most;
+    let (full, exact, more) = (limit / most, burn(7, rest, 5), burn(8, rest + 1, 7));
+    for from in 1..=full {
+        chain.ledger.admit(&burn(usize::try_from(from).unwrap(), most, 9)).unwrap();
+    }
+    for tx in [&exact, &more] {
+        chain.ledger.admit(tx).unwrap();
+    }
+    let txs = chain.ledger.prepare(&proposal(&[], u64::MAX));
+    assert_eq!(txs.len() as u64, full + 1);
+    assert_eq!(txs.last(), Some(&exact));
+    assert!(chain.ledger.pool().len() as u64 == full + 2, "what does not fit is not forgotten");
+}

@@ -1,0 +1,75 @@
+//! What is taken for a transaction, of whom, and how many are remembered.
+
+use super::*;
+use crate::wallet::{Payment, Wallet};
+
+const CHAIN: u64 = 7;
+
+fn fields(nonce: u64) -> TxEip1559 {
+    TxEip1559 {
+        chain_id: CHAIN,
+        nonce,
+        gas_limit: 21_000,
+        max_fee_per_gas: 5,
+        value: U256::from(3),
+        ..TxEip1559::default()
+    }
+}
+
+fn signed(nonce: u64) -> Bytes {
+    let to = Some(Address::ZERO);
+    Wallet::new(B256::repeat_byte(1), CHAIN).unwrap().pay(&Payment { nonce, to, ..Payment::default() }).unwrap()
+}
+
+#[test]
+fn what_is_too_long_is_refused_before_it_is_looked_at() {
+    let cache = TxCache::new(1 << 20);
+    for (length, too_long) in [(MAX_TX_BYTES, false), (MAX_TX_BYTES + 1, true)] {
+        let bytes = vec![0xff; length];
+        for refused in [Tx::decode(&bytes, CHAIN).unwrap_err(), cache.decode(&bytes, CHAIN).unwrap_err()] {
+            assert_eq!(matches!(refused, TxError::TooLong(_)), too_long, "{refused}");
+        }
+    }
+}
+
+#[test]
+fn a_transaction_that_nobody_signed_is_taken_on_a_chain_for_development_only() {
+    let sender = Address::repeat_byte(9);
+    let bytes = unsigned(fields(0), sender).encoded_2718();
+    let taken = TxCache::new(1 << 20).for_development().decode(&bytes, CHAIN).unwrap();
+    assert!(taken.sender == sender && taken.is_unsigned());
+    assert_eq!(taken.max_cost(), U256::from(21_000 * 5 + 3));
+    // Elsewhere it is whatever its signature says, if anything: not whom it names.
+    for other in [TxCache::new(1 << 20).decode(&bytes, CHAIN), Tx::decode(&bytes, CHAIN).map(Arc::new)] {
+        assert!(other.is_err_and(|e| e == TxError::Signature) || Tx::decode(&bytes, CHAIN).unwrap().sender != sender);
+    }
+    let real = TxCache::new(1 << 20).for_development().decode(&signed(0), CHAIN).unwrap();
+    assert!(!real.is_unsigned(), "whoever signs is not named");
+}
+
+#[test]
+fn only_one_form_names_a_sender() {
+    let word = |bytes: &[u8]| U256::from_be_slice(bytes);
+    let address = Address::repeat_byte(9);
+    let named = |r, s, v| named_sender(&TxEnvelope::Eip1559(fields(0).into_signed(Signature::new(r, s, v))));
+    let own = word(address.as_slice());
+    assert_eq!(named(own, U256::ONE, false), Some(address));
+    assert_eq!(named(own, U256::from(2), false), None);
+    assert_eq!(named(own, U256::ONE, true), None);
+    assert_eq!(named(own | U256::ONE << 160, U256::ONE, false), None, "longer than an address");
+}
+
+#[test]
+fn the_memory_of_decoded_transactions_is_bounded() {
+    let weight = 2 * signed(0).len() + OVERHEAD;
+    let cache = TxCache::new(2 * weight);
+    for nonce in 0..10 {
+        cache.decode(&signed(nonce), CHAIN).unwrap();
+        cache.decode(&signed(nonce), CHAIN).unwrap();
+        let inner = cache.lock();
+        let kept = usize::try_from(nonce).unwrap().min(1) + 1;
+        let weighed: usize = inner.by_hash.values().map(|tx| 2 * tx.bytes.len() + OVERHEAD).sum();
+        assert_eq!((inner.by_hash.len(), inner.order.len(), inner.bytes), (kept, kept, weighed), "{nonce}");
+    }
+    assert!(cache.lock().by_hash.contains_key(&keccak256(signed(9))), "the last are remembered");
+}
