@@ -322,24 +322,27 @@ impl Lane {
 
     /// Receives exactly `len` bytes of bulk data. `len` has been checked against a limit by the caller.
     pub fn receive_stream(&mut self, len: usize) -> Result<Vec<u8>, LaneError> {
-        self.receive_stream_with(len, &mut |_| ())
-    }
-
-    /// The same, each chunk shown to `each` as it comes: a hash reads it while it is still in the cache.
-    pub fn receive_stream_with(&mut self, len: usize, each: &mut dyn FnMut(&[u8])) -> Result<Vec<u8>, LaneError> {
         // Memory of this size is claimed by the system only as it is written.
         let mut bytes = vec![0; len];
-        let mut filled = 0;
-        while filled < len {
+        self.receive_stream_into(&mut bytes, &mut |_| ())?;
+        Ok(bytes)
+    }
+
+    /// Fills `bytes` with bulk data, each chunk shown to `each` as it comes: a hash reads it while it is still in the
+    /// cache.
+    pub fn receive_stream_into(&mut self, bytes: &mut [u8], each: &mut dyn FnMut(&[u8])) -> Result<(), LaneError> {
+        let mut rest = bytes;
+        while !rest.is_empty() {
             let (kind, n) = self.receive_header()?;
-            if kind != Kind::Chunk || n == 0 || n > len - filled {
+            if kind != Kind::Chunk || n == 0 || n > rest.len() {
                 return Err(self.unexpected(kind, n));
             }
-            self.fill(&mut bytes[filled..filled + n])?;
-            each(&bytes[filled..filled + n]);
-            filled += n;
+            let (chunk, after) = rest.split_at_mut(n);
+            self.fill(chunk)?;
+            each(chunk);
+            rest = after;
         }
-        Ok(bytes)
+        Ok(())
     }
 
     /// Receives exactly `len` bytes of bulk data, a chunk at a time; ends early when `take` has had enough.

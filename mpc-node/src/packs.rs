@@ -14,6 +14,7 @@
 mod file;
 mod header;
 mod index;
+mod spare;
 #[cfg(test)]
 mod tests;
 
@@ -221,8 +222,21 @@ impl PackStore {
         self.remove_where(|pack| !keep(&pack.header.key))
     }
 
-    /// Destroys the packs that have waited for `age` or longer.
+    /// A buffer of `len` bytes, of whatever contents, for the corrections of a pack that is about to come: one that a
+    /// used pack has left, if there is one, for fresh memory costs more than what is received into it.
+    pub fn buffer(&self, len: usize) -> Vec<u8> {
+        let spare = self.lock().spares.take(len);
+        spare.unwrap_or_else(|| vec![0; len])
+    }
+
+    /// Takes back the buffer of a pack's corrections after a job, for the next; within the limit of packs in memory.
+    pub fn recycle(&self, buffer: Vec<u8>, now: Instant) {
+        self.lock().recycle(&self.limits, buffer, now);
+    }
+
+    /// Destroys the packs that have waited for `age` or longer, and frees buffers that have.
     pub fn expire(&self, age: Duration, now: Instant) -> Result<usize, PackError> {
+        self.lock().spares.expire(age, now);
         self.remove_where(|pack| now.saturating_duration_since(pack.made) >= age)
     }
 
@@ -266,13 +280,10 @@ impl<'a> Promised<'a> {
     /// Keeps the pack, not yet ready for use: in memory if there is room, else on disk.
     pub fn stage(self, header: PackHeader, contents: PackContents) -> Result<StagedPack<'a>, PackError> {
         let len = header.file_len().unwrap_or(u64::MAX);
-        let mut index = self.store.lock();
-        if index.memory.saturating_add(len) <= self.store.limits.memory {
-            index.memory += len;
-            drop(index);
+        let enters = self.store.lock().enters_memory(&self.store.limits, len);
+        if enters {
             return Ok(StagedPack { promised: self, header, contents: Some(contents), committed: false });
         }
-        drop(index);
         let staged = StagedPack { promised: self, header, contents: None, committed: false };
         staged.promised.store.write_file(&header, &contents)?;
         Ok(staged)
@@ -444,7 +455,7 @@ impl Drop for Offered {
 impl Drop for Reserved {
     fn drop(&mut self) {
         if let Some(pack) = self.pack.take() {
-            self.store.lock().put_back(pack);
+            self.store.lock().put_back(&self.store.limits, pack);
             self.store.changed.notify_all();
         }
     }

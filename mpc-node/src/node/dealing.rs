@@ -253,8 +253,8 @@ pub(super) fn receive(node: &Node, lane: &mut Lane, caller: Option<u8>, dealt: D
 
     lane.enter("while it dealt a pack", Traffic::Offline, node.config.timeouts.request());
     let mut hash = CorrectionsHash::default();
-    let received = lane.receive_stream_with(expected as usize, &mut |chunk| hash.update(chunk));
-    let corrections = received.map_err(own)?;
+    let mut corrections = node.packs.buffer(expected as usize);
+    lane.receive_stream_into(&mut corrections, &mut |chunk| hash.update(chunk)).map_err(own)?;
     let seed = Seed::from_bytes(*dealt.seed);
     let seal: SignedSeal = lane.receive().map_err(own)?;
     let helper = node.committee.members[usize::from(task.assignment.helper())].key;

@@ -4,6 +4,7 @@ use std::collections::{HashMap, HashSet, VecDeque};
 use std::time::{Duration, Instant};
 
 use super::header::{PackHeader, PackKey};
+use super::spare::Spares;
 use super::{PackError, PackLimits};
 use crate::engine::PackContents;
 use crate::identity::PublicKey;
@@ -70,6 +71,8 @@ pub(super) struct Index {
     bytes: u64,
     /// Bytes of packs in memory, ready or not.
     pub(super) memory: u64,
+    /// Within the same limit: what used packs have left.
+    pub(super) spares: Spares,
     /// The node stops: nothing is handed out any more.
     closed: bool,
 }
@@ -166,17 +169,36 @@ impl Index {
         mine.min_by_key(|pack| pack.made)
     }
 
+    /// Whether a pack of `bytes` bytes may stay in memory; spare buffers give way to it.
+    pub(super) fn enters_memory(&mut self, limits: &PackLimits, bytes: u64) -> bool {
+        let enters = self.memory.saturating_add(bytes) <= limits.memory;
+        if enters {
+            self.memory += bytes;
+            self.spares.shrink(limits.memory - self.memory);
+        }
+        enters
+    }
+
+    /// Keeps the buffer of a used pack if there is room for it.
+    pub(super) fn recycle(&mut self, limits: &PackLimits, buffer: Vec<u8>, now: Instant) {
+        if !self.closed {
+            self.spares.keep(buffer, now);
+            self.spares.shrink(limits.memory.saturating_sub(self.memory));
+        }
+    }
+
     pub(super) fn add(&mut self, pack: Ready) {
         self.bytes += pack.len();
         self.ready.entry(pack.header.key).or_default().push_back(pack);
     }
 
     /// Puts a pack back that was chosen and not used; it is the oldest again.
-    pub(super) fn put_back(&mut self, pack: Ready) {
+    pub(super) fn put_back(&mut self, limits: &PackLimits, pack: Ready) {
         self.release(&pack.header.key, &pack.header.id);
         self.bytes += pack.len();
         if pack.contents.is_some() {
             self.memory += pack.len();
+            self.spares.shrink(limits.memory.saturating_sub(self.memory));
         }
         self.ready.entry(pack.header.key).or_default().push_front(pack);
     }
@@ -245,6 +267,7 @@ impl Index {
     /// Hands nothing out from now on, and gives the headers of what is ready.
     pub(super) fn close(&mut self) -> Vec<PackHeader> {
         self.closed = true;
+        self.spares = Spares::default();
         self.ready.values().flatten().map(|pack| pack.header).collect()
     }
 

@@ -361,3 +361,32 @@ fn whoever_waits_for_a_pack_is_asked_whether_it_is_wanted() {
     });
     assert_eq!(gone.map(|_| ()), Err("gone"));
 }
+
+#[test]
+fn the_buffer_of_a_used_pack_serves_the_next_and_gives_way_to_packs() {
+    const LEN: usize = 2 << 20;
+    let dir = tempfile::tempdir().unwrap();
+    let pack = header(1).file_len().unwrap();
+    let store = open(dir.path(), PackLimits { memory: LEN as u64 + pack, ..LIMITS });
+    let used = vec![7; LEN];
+    let place = used.as_ptr();
+    store.recycle(used, Instant::now());
+    let small = store.buffer(LEN / 2);
+    assert!(small.as_ptr() != place, "too large for half of it");
+    let buffer = store.buffer(LEN);
+    assert_eq!((buffer.as_ptr(), buffer.len()), (place, LEN), "the same memory");
+    assert!(store.buffer(LEN).iter().all(|b| *b == 0), "there is no other");
+
+    store.recycle(buffer, Instant::now());
+    add(&store, 1);
+    let buffer = store.buffer(LEN);
+    assert_eq!(buffer.as_ptr(), place, "there was room for both");
+    store.recycle(buffer, Instant::now());
+    add(&store, 2);
+    assert!(store.buffer(LEN).iter().all(|b| *b == 0), "it went for the second pack");
+    store.recycle(vec![7; LEN], Instant::now());
+    assert!(store.buffer(LEN).iter().all(|b| *b == 0), "no room is left for it");
+    store.close();
+    store.recycle(vec![7; LEN], Instant::now());
+    assert!(store.buffer(LEN).iter().all(|b| *b == 0), "nothing is made any more");
+}

@@ -154,6 +154,13 @@ impl Evaluator {
         Ok(Step::Done { outputs, rounds: self.shared.exchange.rounds() })
     }
 
+    /// Gives the memory of the pack's corrections back when the job is done, for the next pack's; all else is wiped.
+    pub fn into_corrections(self) -> Vec<u8> {
+        let Self { shared, tasks, .. } = self;
+        drop(tasks);
+        Arc::into_inner(shared).and_then(|shared| Arc::into_inner(shared.corrections)).unwrap_or_default()
+    }
+
     fn poll(&mut self) {
         let mut context = Context::from_waker(Waker::noop());
         for slot in &mut self.tasks[self.first_open..] {

@@ -87,6 +87,7 @@ pub(super) fn evaluate(
             wall_micros: wall.as_micros() as u64,
             waiting_micros: waiting.as_micros() as u64,
         };
+        node.packs.recycle(evaluator.into_corrections(), Instant::now());
         Ok((outputs, figures, own))
     })();
     // Before the consumer hears of the end: it may ask for the counters at once.
