@@ -6,6 +6,7 @@ use super::plan::{GateKind, Plan, Task};
 use super::section::{Dealer, Sink};
 use super::weights::{Kind, Tensor, WeightMaterial};
 use super::{ProtocolError, Visibility, linear, products};
+use crate::ring::kernels;
 use crate::ring::prg::{Label, Prg, Seed};
 use crate::ring::secret::Secret;
 use crate::ring::words;
@@ -16,7 +17,7 @@ pub(super) fn mask_words(masks: &mut [Prg; 2], width: usize, n: usize) -> Secret
     masks[0].fill_words(width, &mut a);
     masks[1].fill_words(width, &mut b);
     let low = words::mask(8 * width as u8);
-    a.iter_mut().zip(b.iter()).for_each(|(a, b)| *a = a.wrapping_add(*b) & low);
+    kernels::add_masked(&mut a, &b, low);
     a
 }
 

@@ -114,10 +114,7 @@ impl Lookup {
             if self.narrow {
                 gate.dealt.additive(2, wrap);
             }
-            for (((u, s), m), w) in part.iter_mut().zip(sign.iter()).zip(mu.iter()).zip(wrap.iter()) {
-                let lifted = (1 - (*u >> 15 & 1)).wrapping_mul(w << 16);
-                *u = u.wrapping_mul(*s).wrapping_sub(*m).wrapping_add(lifted);
-            }
+            kernels::looked_up(part, sign, mu, wrap);
         }
         opened.into_vec()
     }

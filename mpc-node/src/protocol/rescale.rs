@@ -10,6 +10,7 @@ use super::Rounding;
 use super::compare::{self, Circuit, Gate};
 use super::section::Dealer;
 use crate::ring::bits::{self, CHUNK};
+use crate::ring::kernels;
 use crate::ring::prg::Prg;
 use crate::ring::secret::Secret;
 use crate::ring::words;
@@ -114,6 +115,7 @@ impl Rescale {
             None => Secret::default(),
         };
         let unit = if self.wide() { HALF_RANGE >> self.shift } else { 0 };
+        let known = if gate.first { u32::MAX } else { 0 };
         let (mut base, mut twice, mut v) = ([0; CHUNK], [0; CHUNK], [0; CHUNK]);
         for (c, part) in m.chunks_mut(CHUNK).enumerate() {
             let n = part.len();
@@ -122,22 +124,14 @@ impl Rescale {
             if self.carry.is_some() {
                 gate.dealt.additive(self.result(), twice);
                 bits::spread(&carry[c], v);
-                for ((x, t), v) in base.iter_mut().zip(twice.iter()).zip(v.iter()) {
-                    *x = x.wrapping_add(v.wrapping_mul(*t));
-                }
+                kernels::add_where(base, twice, v);
             }
             if self.wide() {
                 gate.dealt.additive(self.wrap(), twice);
-                for ((x, t), m) in base.iter_mut().zip(twice.iter()).zip(part.iter()) {
-                    let no_msb = 1 - (m >> 31);
-                    *x = x.wrapping_add(no_msb.wrapping_mul(t << (32 - self.shift)));
-                }
+                kernels::add_where_low(base, twice, 32 - self.shift, part);
             }
-            let carried = u32::from(self.carry.is_some());
-            for ((m, x), v) in part.iter_mut().zip(base.iter()).zip(v.iter()) {
-                let public = (*m >> self.shift).wrapping_sub(unit).wrapping_sub(carried * v);
-                *m = if gate.first { x.wrapping_add(public) } else { *x };
-            }
+            // Without a carry `v` is zero.
+            kernels::rescaled(part, base, v, self.shift, unit, known);
         }
         m.into_vec()
     }

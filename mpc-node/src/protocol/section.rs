@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 
+use crate::ring::kernels;
 use crate::ring::prg::Prg;
 use crate::ring::secret::{make_room, wipe_whole};
 use crate::ring::words;
@@ -35,9 +36,7 @@ impl<'a, 'b> Dealer<'a, 'b> {
         make_room(&mut self.words, values.len());
         self.words.resize(values.len(), 0);
         self.first.fill_words(width, &mut self.words);
-        for (half, value) in self.words.iter_mut().zip(values) {
-            *half = value.wrapping_sub(*half);
-        }
+        kernels::subtract_from(&mut self.words, values);
         make_room(&mut self.buffer, width * values.len());
         words::encode(width, &self.words, &mut self.buffer);
         self.flush_if(FLUSH)

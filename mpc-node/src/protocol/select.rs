@@ -5,6 +5,7 @@
 use super::compare::{self, Circuit, Gate};
 use super::section::Dealer;
 use crate::ring::bits::{self, CHUNK, Plane};
+use crate::ring::kernels;
 use crate::ring::prg::Prg;
 use crate::ring::secret::Secret;
 use crate::ring::words;
@@ -24,22 +25,19 @@ fn deal_product(dealer: &mut Dealer<'_, '_>, masks: &mut [Prg; 2], width: usize,
 
 /// Shares of `b·(u - ρ)`; `v` is the opened bit, `mask` the own share of `ρ`.
 fn product(gate: &mut Gate, width: usize, v: &[Plane], public: &[u32], mask: &[u32]) -> Vec<u32> {
-    let mut out = Vec::with_capacity(public.len());
+    let mut all = vec![0; public.len()];
     let (mut gamma, mut cross, mut bit) = ([0; CHUNK], [0; CHUNK], [0; CHUNK]);
-    for ((c, part), mask) in public.chunks(CHUNK).enumerate().zip(mask.chunks(CHUNK)) {
-        let n = part.len();
-        gate.dealt.additive(width, &mut gamma[..n]);
-        gate.dealt.additive(width, &mut cross[..n]);
-        bits::spread(&v[c], &mut bit[..n]);
-        for i in 0..n {
-            let (u, v) = (part[i], bit[i]);
-            let flip = 1u32.wrapping_sub(2 * v);
-            let known = v.wrapping_mul(if gate.first { u } else { 0 }.wrapping_sub(mask[i]));
-            let shared = u.wrapping_mul(gamma[i]).wrapping_sub(cross[i]);
-            out.push(known.wrapping_add(flip.wrapping_mul(shared)));
-        }
+    let known = if gate.first { u32::MAX } else { 0 };
+    let parts = all.chunks_mut(CHUNK).zip(public.chunks(CHUNK)).zip(mask.chunks(CHUNK));
+    for (((out, public), mask), v) in parts.zip(v) {
+        let n = out.len();
+        let (gamma, cross, bit) = (&mut gamma[..n], &mut cross[..n], &mut bit[..n]);
+        gate.dealt.additive(width, gamma);
+        gate.dealt.additive(width, cross);
+        bits::spread(v, bit);
+        kernels::chosen(out, public, mask, bit, gamma, cross, known);
     }
-    out
+    all
 }
 
 /// Row maximum by a tournament: each level halves the row.

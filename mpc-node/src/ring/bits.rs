@@ -20,11 +20,7 @@ pub fn plane(values: &[u32], bit: u8) -> Plane {
 
 /// The bits of a plane as integers 0 or 1, for at most a chunk of elements.
 pub fn spread(plane: &Plane, out: &mut [u32]) {
-    for (word, part) in plane.iter().zip(out.chunks_mut(64)) {
-        for (i, o) in part.iter_mut().enumerate() {
-            *o = (word >> i) as u32 & 1;
-        }
-    }
+    kernels::spread(plane, out);
 }
 
 /// `a ^= b`.

@@ -1,5 +1,7 @@
 //! Words on the wire: ring elements as little-endian integers of 1 to 4 bytes, XOR words of 8.
 
+use super::kernels;
+
 /// Bytes that hold one element of `Z_2^bits`.
 pub const fn width(bits: u8) -> usize {
     bits.div_ceil(8) as usize
@@ -12,15 +14,20 @@ pub const fn mask(bits: u8) -> u32 {
 
 /// Appends each value's low `width` bytes to `out`.
 pub fn encode(width: usize, values: &[u32], out: &mut Vec<u8>) {
+    if width == 4 && cfg!(target_endian = "little") {
+        out.extend_from_slice(bytemuck::cast_slice(values));
+        return;
+    }
+    let start = out.len();
+    out.resize(start + values.len() * width, 0);
+    let bytes = &mut out[start..];
     match width {
-        1 => out.extend(values.iter().map(|v| *v as u8)),
-        2 => out.extend(values.iter().flat_map(|v| (*v as u16).to_le_bytes())),
-        4 if cfg!(target_endian = "little") => out.extend_from_slice(bytemuck::cast_slice(values)),
+        1 => kernels::encode1(values, bytes),
+        2 => kernels::encode2(values, bytes),
+        3 => kernels::encode3(values, bytes),
         _ => {
-            let start = out.len();
-            out.resize(start + values.len() * width, 0);
-            for (bytes, value) in out[start..].chunks_exact_mut(width).zip(values) {
-                bytes.copy_from_slice(&value.to_le_bytes()[..width]);
+            for (bytes, value) in bytes.chunks_exact_mut(4).zip(values) {
+                bytes.copy_from_slice(&value.to_le_bytes());
             }
         }
     }
@@ -30,17 +37,9 @@ pub fn encode(width: usize, values: &[u32], out: &mut Vec<u8>) {
 pub fn decode(width: usize, bytes: &[u8], out: &mut [u32]) {
     debug_assert_eq!(bytes.len(), out.len() * width);
     match width {
-        1 => out.iter_mut().zip(bytes).for_each(|(o, b)| *o = u32::from(*b)),
-        2 => {
-            for (o, b) in out.iter_mut().zip(bytes.chunks_exact(2)) {
-                *o = u32::from(u16::from_le_bytes([b[0], b[1]]));
-            }
-        }
-        3 => {
-            for (o, b) in out.iter_mut().zip(bytes.chunks_exact(3)) {
-                *o = u32::from_le_bytes([b[0], b[1], b[2], 0]);
-            }
-        }
+        1 => kernels::decode1(bytes, out),
+        2 => kernels::decode2(bytes, out),
+        3 => kernels::decode3(bytes, out),
         _ => {
             for (o, b) in out.iter_mut().zip(bytes.chunks_exact(4)) {
                 *o = u32::from_le_bytes([b[0], b[1], b[2], b[3]]);
@@ -54,14 +53,16 @@ pub fn decode_add(width: usize, bytes: &[u8], acc: &mut [u32]) {
     let mut part = [0; 1024];
     for (out, bytes) in acc.chunks_mut(1024).zip(bytes.chunks(1024 * width)) {
         decode(width, bytes, &mut part[..out.len()]);
-        for (o, p) in out.iter_mut().zip(&part) {
-            *o = o.wrapping_add(*p);
-        }
+        kernels::add_masked(out, &part, u32::MAX);
     }
 }
 
 /// Appends XOR words to `out`.
 pub fn encode_u64(values: &[u64], out: &mut Vec<u8>) {
+    if cfg!(target_endian = "little") {
+        out.extend_from_slice(bytemuck::cast_slice(values));
+        return;
+    }
     out.extend(values.iter().flat_map(|v| v.to_le_bytes()));
 }
 
