@@ -10,8 +10,9 @@ use std::sync::OnceLock;
 use super::exchange::Exchange;
 use super::section::{Dealer, Dealt};
 use crate::ring::bits::{self, CHUNK, Plane, ZERO};
+use crate::ring::kernels::{self, Entry};
 use crate::ring::prg::Prg;
-use crate::ring::secret::{Secret, wipe_whole};
+use crate::ring::secret::{Secret, wipe, wipe_whole};
 use crate::ring::words;
 
 /// Combines `k` neighbouring groups into one.
@@ -184,10 +185,10 @@ pub(super) struct Gate {
 impl Gate {
     /// XOR shares of `[u mod 2^k < ρ mod 2^k]` for each public `u`, a plane a chunk.
     pub(super) async fn less_than(&mut self, circuit: &Circuit, public: &[u32]) -> Secret<Plane> {
-        let mut entries = Vec::with_capacity(32);
-        let mut pairs: Vec<Vec<Pair>> =
-            public.chunks(CHUNK).map(|part| self.leaves(circuit, part, &mut entries)).collect();
-        wipe_whole(&mut entries, Entry::default());
+        let mut pairs: Vec<Vec<Pair>> = {
+            let mut scratch = Scratch::new(circuit);
+            public.chunks(CHUNK).map(|part| self.leaves(circuit, part, &mut scratch)).collect()
+        };
         for level in &circuit.levels {
             self.combine(level, public.len(), &mut pairs).await;
         }
@@ -196,35 +197,31 @@ impl Gate {
         less.into()
     }
 
-    fn leaves(&mut self, circuit: &Circuit, public: &[u32], entries: &mut Vec<Entry>) -> Vec<Pair> {
+    fn leaves(&mut self, circuit: &Circuit, public: &[u32], scratch: &mut Scratch) -> Vec<Pair> {
         let active = public.len().div_ceil(64);
+        let Scratch { one_hot, entries, fewer } = scratch;
+        let (mut entries, mut fewer) = (entries, fewer);
         let mut bit = 0;
-        circuit
-            .groups
-            .iter()
-            .map(|group| {
-                entries.clear();
-                let mut zeroth = if self.first { [u64::MAX; bits::WORDS] } else { ZERO };
-                entries.push(Entry::default());
-                for _ in 1..1usize << group {
-                    let mut plane = ZERO;
-                    self.dealt.xor(&mut plane[..active]);
-                    bits::xor(&mut zeroth, &plane);
-                    entries.push(Entry::leaf(plane));
-                }
-                entries[0] = Entry::leaf(zeroth);
-                for b in bit..bit + group {
-                    let on = bits::plane(public, b);
-                    let half = entries.len() / 2;
-                    for i in 0..half {
-                        entries[i] = Entry::select(&on, &entries[2 * i], &entries[2 * i + 1]);
-                    }
-                    entries.truncate(half);
-                }
-                bit += group;
-                Pair { less: entries[0].less, equal: entries[0].equal }
-            })
-            .collect()
+        let mut pairs = Vec::with_capacity(circuit.groups.len());
+        for group in &circuit.groups {
+            let one_hot = &mut one_hot[..1 << group];
+            self.dealt.xor_planes(&mut one_hot[1..], active);
+            // The vector has one bit set.
+            let (zeroth, others) = one_hot.split_at_mut(1);
+            zeroth[0] = if self.first { [u64::MAX; bits::WORDS] } else { ZERO };
+            kernels::xor_all(&mut zeroth[0], others);
+            let mut len = one_hot.len() / 2;
+            kernels::join_leaves(&mut entries[..len], &bits::plane(public, bit), one_hot);
+            for b in bit + 1..bit + group {
+                kernels::join(&mut fewer[..len / 2], &bits::plane(public, b), &entries[..len]);
+                len /= 2;
+                std::mem::swap(&mut entries, &mut fewer);
+            }
+            bit += group;
+            let [_, equal, less] = entries[0];
+            pairs.push(Pair { less, equal });
+        }
+        pairs
     }
 
     async fn combine(&mut self, level: &[Stage], n: usize, pairs: &mut [Vec<Pair>]) {
@@ -310,12 +307,34 @@ impl Gate {
         opened
     }
 
+    /// Opens additive shares modulo `2^(8·width)` with fresh masks that are not needed any more; gives the public sums.
+    pub(super) async fn open(&mut self, width: usize, shares: &[u32]) -> Secret<u32> {
+        let masked = self.mask(width, shares);
+        self.open_masked(width, masked).await
+    }
+
+    /// Shares under fresh masks, of which nothing is left.
+    fn mask(&mut self, width: usize, shares: &[u32]) -> Secret<u32> {
+        let mut masked = Secret::from(shares.to_vec());
+        let mut mask = [0; CHUNK];
+        for part in masked.chunks_mut(CHUNK) {
+            self.masks.fill_words(width, &mut mask[..part.len()]);
+            kernels::add_masked(part, &mask, u32::MAX);
+        }
+        wipe(&mut mask);
+        masked
+    }
+
     /// Opens additive shares modulo `2^(8·width)` with fresh masks; gives the public sums and the own masks.
     pub(super) async fn open_words(&mut self, width: usize, shares: &[u32]) -> (Secret<u32>, Secret<u32>) {
         let mut mask = Secret::from(vec![0; shares.len()]);
         self.masks.fill_words(width, &mut mask);
-        let sum = shares.iter().zip(mask.iter()).map(|(s, r)| s.wrapping_add(*r));
-        let mut public = Secret::from(sum.collect::<Vec<u32>>());
+        let mut masked = Secret::from(shares.to_vec());
+        kernels::add_masked(&mut masked, &mask, u32::MAX);
+        (self.open_masked(width, masked).await, mask)
+    }
+
+    async fn open_masked(&mut self, width: usize, mut public: Secret<u32>) -> Secret<u32> {
         let received =
             self.exchange.round(self.task, width * public.len(), |out| words::encode(width, &public, out)).await;
         words::decode_add(width, &received, &mut public);
@@ -323,7 +342,7 @@ impl Gate {
         if width < 4 {
             public.iter_mut().for_each(|m| *m &= low);
         }
-        (public, mask)
+        public
     }
 
     /// XOR shares of the top bit of `x = u - ρ mod 2^w`, for public `u`.
@@ -388,34 +407,21 @@ fn multiply(first: bool, stage: &Stage, opened: &[[Plane; 2]], products: &[Plane
     terms[0]
 }
 
-/// A range of entries of a shared one-hot vector, while a public index narrows it down.
-#[derive(Clone, Copy)]
-struct Entry {
-    sum: Plane,
-    equal: Plane,
-    less: Plane,
+/// What the groups of one comparison are worked out in.
+struct Scratch {
+    one_hot: Secret<Plane>,
+    /// Ranges of a one-hot vector, while a public index narrows them down.
+    entries: Secret<Entry>,
+    fewer: Secret<Entry>,
 }
 
-impl Default for Entry {
-    fn default() -> Self {
-        Self::leaf(ZERO)
-    }
-}
-
-impl Entry {
-    fn leaf(plane: Plane) -> Self {
-        Self { sum: plane, equal: plane, less: ZERO }
-    }
-
-    /// Joins two neighbouring ranges; `on` tells whether the public index lies in the upper one.
-    fn select(on: &Plane, low: &Self, high: &Self) -> Self {
-        let mut out = Self::default();
-        for (i, b) in on.iter().enumerate() {
-            out.sum[i] = low.sum[i] ^ high.sum[i];
-            out.equal[i] = low.equal[i] ^ (b & (low.equal[i] ^ high.equal[i]));
-            let below = low.less[i] ^ high.sum[i];
-            out.less[i] = below ^ (b & (below ^ high.less[i]));
+impl Scratch {
+    fn new(circuit: &Circuit) -> Self {
+        let most = circuit.groups.iter().max().map_or(1, |group| 1 << group);
+        Self {
+            one_hot: vec![ZERO; most].into(),
+            entries: vec![[ZERO; 3]; most / 2].into(),
+            fewer: vec![[ZERO; 3]; most / 2].into(),
         }
-        out
     }
 }

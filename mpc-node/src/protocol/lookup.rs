@@ -86,7 +86,7 @@ impl Lookup {
     /// The evaluators' part: shares of the index in, shares of the entry out.
     pub(super) async fn evaluate(&self, gate: &mut Gate, shares: &[u32]) -> Vec<u32> {
         let entries = self.reversed.len() / 2;
-        let (index, _) = gate.open_words(words::width(self.bits), shares).await;
+        let index = gate.open(words::width(self.bits), shares).await;
         let mut sums = Vec::with_capacity(index.len());
         let (bytes, first) = (self.vector(), gate.first);
         let mut buffer = Vec::new();
@@ -104,7 +104,7 @@ impl Lookup {
             sums.iter_mut().for_each(|u| *u = u.wrapping_add(offset));
         }
         let sums = Secret::from(sums);
-        let (mut opened, _) = gate.open_words(width, &sums).await;
+        let mut opened = gate.open(width, &sums).await;
         let (mut sign, mut mu, mut wrap) = ([0; CHUNK], [0; CHUNK], [0; CHUNK]);
         for part in opened.chunks_mut(CHUNK) {
             let n = part.len();

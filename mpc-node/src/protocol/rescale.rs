@@ -103,8 +103,7 @@ impl Rescale {
         // Without the carry the result is rounded up as often as the dropped bits ask: half a unit more would be a bias.
         let half = if self.carry.is_some() { 1u32 << (self.shift - 1) } else { 0 };
         let offset = if self.wide() { HALF_RANGE + half } else { half };
-        let (mut m, mask) = gate.open_words(self.opened(), shares).await;
-        drop(mask);
+        let mut m = gate.open(self.opened(), shares).await;
         let low = words::mask(8 * self.opened() as u8);
         m.iter_mut().for_each(|m| *m = m.wrapping_add(offset) & low);
         let carry = match self.carry {

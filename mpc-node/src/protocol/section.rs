@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 
+use crate::ring::bits::{self, Plane};
 use crate::ring::kernels;
 use crate::ring::prg::Prg;
 use crate::ring::secret::{make_room, wipe_whole};
@@ -129,6 +130,16 @@ impl Dealt {
                 words::decode_xor_u64(&bytes[*at..end], out);
                 *at = end;
             }
+        }
+    }
+
+    /// The next planes of XOR shares, the first `active` words of each.
+    pub(super) fn xor_planes(&mut self, planes: &mut [Plane], active: usize) {
+        if active == bits::WORDS {
+            return self.xor(planes.as_flattened_mut());
+        }
+        for plane in planes {
+            self.xor(&mut plane[..active]);
         }
     }
 

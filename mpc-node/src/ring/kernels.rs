@@ -40,6 +40,9 @@ macro_rules! widened {
         }
 
         mod $name {
+            #[allow(unused_imports)] // not every function has planes
+            use super::{Entry, Plane};
+
             #[inline(always)]
             #[allow(clippy::too_many_arguments)]
             pub(super) fn plain($($arg: $type),*) $body
@@ -127,6 +130,47 @@ widened! {
         for (((u, s), m), w) in u.iter_mut().zip(sign).zip(mu).zip(wrap) {
             let lifted = (w << 16) & (*u >> 15 & 1).wrapping_sub(1);
             *u = u.wrapping_mul(*s).wrapping_sub(*m).wrapping_add(lifted);
+        }
+    }
+}
+
+/// A range of a shared one-hot vector at a public index: the sum of the range, its entry at the index, and the sum of
+/// those above the index.
+pub type Entry = [Plane; 3];
+
+widened! {
+    /// `a` plus all of `planes`, bit by bit.
+    xor_all(a: &mut Plane, planes: &[Plane]) {
+        for plane in planes {
+            a.iter_mut().zip(plane).for_each(|(a, p)| *a ^= p);
+        }
+    }
+}
+
+widened! {
+    /// Joins neighbouring entries of a one-hot vector; `on` tells whether the public index lies at the upper one.
+    join_leaves(out: &mut [Entry], on: &Plane, leaves: &[Plane]) {
+        for ([sum, equal, less], [low, high]) in out.iter_mut().zip(leaves.as_chunks::<2>().0) {
+            for (i, b) in on.iter().enumerate() {
+                let both = low[i] ^ high[i];
+                sum[i] = both;
+                equal[i] = low[i] ^ (b & both);
+                less[i] = high[i] & !b;
+            }
+        }
+    }
+}
+
+widened! {
+    /// Joins neighbouring ranges; `on` tells whether the public index lies in the upper one.
+    join(out: &mut [Entry], on: &Plane, ranges: &[Entry]) {
+        for ([sum, equal, less], [low, high]) in out.iter_mut().zip(ranges.as_chunks::<2>().0) {
+            for (i, b) in on.iter().enumerate() {
+                sum[i] = low[0][i] ^ high[0][i];
+                equal[i] = low[1][i] ^ (b & (low[1][i] ^ high[1][i]));
+                let below = low[2][i] ^ high[0][i];
+                less[i] = below ^ (b & (below ^ high[2][i]));
+            }
         }
     }
 }
@@ -476,6 +520,43 @@ mod tests {
                 }
             });
         }
+    }
+
+    #[test]
+    fn joining_ranges_of_a_one_hot_vector_equals_looking() {
+        // Bit by bit: the vector with a one at `hot`, public index `at`.
+        for size in [2usize, 4, 8, 16, 32] {
+            for hot in 0..size {
+                let vector: Vec<Plane> = (0..size).map(|i| [if i == hot { u64::MAX } else { 0 }; WORDS]).collect();
+                for at in 0..size {
+                    let on = |bit: u32| [if at >> bit & 1 == 1 { u64::MAX } else { 0 }; WORDS];
+                    let mut entries = vec![[[7; WORDS]; 3]; size / 2];
+                    join_leaves(&mut entries, &on(0), &vector);
+                    for bit in 1..size.ilog2() {
+                        let mut fewer = vec![[[9; WORDS]; 3]; entries.len() / 2];
+                        join(&mut fewer, &on(bit), &entries);
+                        entries = fewer;
+                    }
+                    let want = [true, hot == at, hot > at].map(|b| [if b { u64::MAX } else { 0 }; WORDS]);
+                    assert_eq!(entries, [want], "size {size}, hot {hot}, at {at}");
+                }
+                let mut sum = [0; WORDS];
+                xor_all(&mut sum, &vector[1..]);
+                assert_eq!(sum, [if hot == 0 { 0 } else { u64::MAX }; WORDS]);
+            }
+        }
+        let planes: Vec<u64> =
+            noise(2 * 32 * WORDS, 3).chunks_exact(2).map(|w| u64::from(w[0]) << 32 | u64::from(w[1])).collect();
+        let (planes, _) = planes.as_chunks::<WORDS>();
+        let on = planes[31];
+        let (mut fast, mut plain) = (vec![[[0; WORDS]; 3]; 8], vec![[[0; WORDS]; 3]; 8]);
+        join_leaves(&mut fast, &on, &planes[..16]);
+        join_leaves::plain(&mut plain, &on, &planes[..16]);
+        assert_eq!(fast, plain);
+        let (mut fewer, mut plainer) = (vec![[[0; WORDS]; 3]; 4], vec![[[0; WORDS]; 3]; 4]);
+        join(&mut fewer, &on, &fast);
+        join::plain(&mut plainer, &on, &plain);
+        assert_eq!(fewer, plainer);
     }
 
     #[test]
