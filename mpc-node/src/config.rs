@@ -123,7 +123,7 @@ pub struct Limits {
     pub packs: u32,
     /// Megabytes of packs in all.
     pub pack_megabytes: u64,
-    /// Of these, megabytes in memory; further packs go to disk.
+    /// Of these, megabytes in memory, with what used packs have left for the next; further packs go to disk.
     pub pack_memory_megabytes: u64,
     /// Megabytes of registered models in all.
     pub model_megabytes: u64,
