@@ -89,7 +89,7 @@ impl Lookup {
         let index = gate.open(words::width(self.bits), shares).await;
         let mut sums = Vec::with_capacity(index.len());
         let (bytes, first) = (self.vector(), gate.first);
-        let mut buffer = Vec::new();
+        let mut buffer = Secret::default();
         for part in index.chunks(CHUNK) {
             gate.dealt.one_hot(part.len() * bytes, &mut buffer, |vectors| {
                 for (vector, u) in vectors.chunks_exact(bytes).zip(part) {
@@ -99,6 +99,7 @@ impl Lookup {
                 }
             });
         }
+        drop(buffer);
         let (width, offset) = self.opened();
         if first {
             sums.iter_mut().for_each(|u| *u = u.wrapping_add(offset));

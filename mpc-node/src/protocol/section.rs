@@ -8,7 +8,7 @@ use std::sync::Arc;
 use crate::ring::bits::{self, Plane};
 use crate::ring::kernels;
 use crate::ring::prg::Prg;
-use crate::ring::secret::{make_room, wipe_whole};
+use crate::ring::secret::{Secret, make_room, wipe_whole};
 use crate::ring::words;
 
 /// Receives the corrections as they are made.
@@ -144,12 +144,14 @@ impl Dealt {
     }
 
     /// The next `len` bytes of XOR-shared one-hot vectors, handed to `read`.
-    pub(super) fn one_hot<R>(&mut self, len: usize, buffer: &mut Vec<u8>, read: impl FnOnce(&[u8]) -> R) -> R {
+    pub(super) fn one_hot<R>(&mut self, len: usize, buffer: &mut Secret<u8>, read: impl FnOnce(&[u8]) -> R) -> R {
         match self {
             Self::First(prg) => {
-                buffer.resize(len, 0);
-                prg.fill(buffer);
-                read(buffer)
+                if buffer.len() < len {
+                    *buffer = vec![0; len].into();
+                }
+                prg.fill(&mut buffer[..len]);
+                read(&buffer[..len])
             }
             Self::Second(bytes, at) => {
                 let part = &bytes[*at..*at + len];
