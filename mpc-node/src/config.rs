@@ -19,8 +19,10 @@ use crate::wire::Kind;
 const VERSION: u32 = 1;
 /// Megabytes that a node takes with nothing to do.
 const PROGRAM_MEGABYTES: u64 = 64;
-/// Bytes of a lane's thread and of the frames it handles, besides its buffers.
-const LANE_MEMORY: u64 = 256 << 10;
+/// Bytes of a lane's thread and of the frames it handles, besides its buffers: the longest answer, its parts and its bytes.
+const LANE_MEMORY: u64 = 1 << 20;
+/// Bytes of a job's record of what was said, for each round: two links of the chain, as they are and as they are written.
+const ROUND_MEMORY: u64 = 256;
 /// The configuration's file name in a node's home.
 pub const FILE: &str = "node.toml";
 
@@ -119,6 +121,8 @@ pub struct Limits {
     pub dealing_seconds: u32,
     /// Megabytes that one key may upload in an hour.
     pub upload_megabytes: u64,
+    /// Megabytes that one key may fetch in an hour.
+    pub download_megabytes: u64,
     /// Packs for one task.
     pub packs: u32,
     /// Megabytes of packs in all.
@@ -152,6 +156,7 @@ impl Default for Limits {
             graph_rounds: 1 << 14,
             dealing_seconds: 300,
             upload_megabytes: 16 << 10,
+            download_megabytes: 4 << 10,
             packs: 64,
             pack_megabytes: 16 << 10,
             pack_memory_megabytes: 1 << 10,
@@ -164,13 +169,14 @@ impl Default for Limits {
 }
 
 impl Limits {
-    /// The most memory that a node takes under these limits, in bytes: caches, jobs, packs in memory, a thread and buffers
-    /// for each connection, and what the program itself needs.
+    /// The most memory that a node takes under these limits, in bytes: caches, jobs and their records, packs in memory, a
+    /// thread and buffers for each connection, and what the program itself needs.
     pub fn memory(&self) -> u64 {
         let megabytes = self.cache_megabytes + self.job_megabytes + self.pack_memory_megabytes + PROGRAM_MEGABYTES;
         let lanes = u64::from(self.lanes) + 2 * crate::node::MEMBER_LANES as u64;
         let doors = u64::from(self.handshakes) * crate::channel::STRANGER_BYTES;
-        (megabytes << 20) + lanes * (crate::channel::CHANNEL_MEMORY + LANE_MEMORY) + doors
+        let transcripts = 3 * u64::from(self.jobs) * self.graph_rounds * ROUND_MEMORY;
+        (megabytes << 20) + lanes * (crate::channel::CHANNEL_MEMORY + LANE_MEMORY) + doors + transcripts
     }
 
     /// What a job of a graph may cost.
@@ -180,7 +186,7 @@ impl Limits {
             operations: self.graph_giga_products * 1_000_000_000,
             rounds: self.graph_rounds,
             share: Kind::Input.limit() as u64,
-            job_memory: self.job_megabytes << 20,
+            job_memory: crate::node::largest(self.job_megabytes << 20),
             cache_memory: self.cache_megabytes << 20,
         }
     }
@@ -342,6 +348,7 @@ impl Config {
             ("limits.graph_rounds", limits.graph_rounds),
             ("limits.dealing_seconds", u64::from(limits.dealing_seconds)),
             ("limits.upload_megabytes", limits.upload_megabytes),
+            ("limits.download_megabytes", limits.download_megabytes),
             ("limits.packs", u64::from(limits.packs)),
             ("limits.sharings", u64::from(limits.sharings)),
             ("limits.owner_sharings", u64::from(limits.owner_sharings)),
@@ -513,6 +520,8 @@ packs_ahead = 0
 transcript_days = {days}
 transcript_megabytes = {megabytes}
 
+# All memory that a node takes under these limits: {memory} MB at most. `sahara operator doctor` adds up yours, and
+# compares them with what this machine has. Lower job_megabytes, cache_megabytes and pack_memory_megabytes on a small one.
 [limits]
 handshakes = {handshakes}              # connections whose key is not known yet
 handshakes_per_address = {handshakes_address}
@@ -521,7 +530,7 @@ lanes_per_key = {lanes_key}
 lanes_per_address = {lanes_address}
 jobs = {jobs}                      # jobs at a time, in each evaluator role
 jobs_per_key = {jobs_key}             # running or waiting
-job_megabytes = {job_mb}          # memory of running jobs and of dealing
+job_megabytes = {job_mb}          # memory of running jobs and of dealing; three quarters at most for one job
 cache_megabytes = {cache_mb}        # memory of plans, graphs and weights kept ready
 packs = {packs}                    # packs for one task
 pack_megabytes = {pack_mb}        # packs in all
@@ -535,6 +544,7 @@ graph_giga_products = {products}     # multiplications, and elements moved (10^9
 graph_rounds = {rounds}          # rounds of one job of a graph
 dealing_seconds = {dealing}         # of dealing that one key may cause in ten minutes
 upload_megabytes = {upload}      # that one key may upload in an hour
+download_megabytes = {download}    # that one key may fetch in an hour: client parts of models
 
 [timeouts]    # seconds
 connect = {connect}   # connecting, handshake and greeting together
@@ -547,6 +557,7 @@ shutdown = {shutdown} # what running jobs get when the node is stopped
 "#,
         days = default_transcript_days(),
         megabytes = default_transcript_megabytes(),
+        memory = l.memory().div_ceil(1 << 20),
         handshakes = l.handshakes,
         handshakes_address = l.handshakes_per_address,
         lanes = l.lanes,
@@ -561,6 +572,7 @@ shutdown = {shutdown} # what running jobs get when the node is stopped
         rounds = l.graph_rounds,
         dealing = l.dealing_seconds,
         upload = l.upload_megabytes,
+        download = l.download_megabytes,
         packs = l.packs,
         pack_mb = l.pack_megabytes,
         pack_memory = l.pack_memory_megabytes,

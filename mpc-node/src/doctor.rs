@@ -17,8 +17,6 @@ use crate::wire::FailCode;
 
 /// Clocks further apart than this make logs and certificates of other tools hard to compare.
 const CLOCK_TOLERANCE: Duration = Duration::from_secs(5);
-/// Free memory that a node of a small model needs.
-const MIN_MEMORY_MB: u64 = 1024;
 
 /// How bad a finding is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -187,16 +185,18 @@ fn memory(config: &Config) -> Option<Finding> {
     let text = std::fs::read_to_string("/proc/meminfo").ok()?;
     let line = text.lines().find_map(|l| l.strip_prefix("MemAvailable:"))?;
     let free = line.trim().strip_suffix(" kB")?.parse::<u64>().ok()? >> 10;
-    let wanted = config.limits.pack_memory_megabytes + MIN_MEMORY_MB;
-    Some(if free >= wanted {
-        Finding::good("memory", format!("{free} MB available"))
-    } else {
-        Finding::warning(
-            "memory",
-            format!("{free} MB available, packs alone may take {} MB", config.limits.pack_memory_megabytes),
-            "lower limits.pack_memory_megabytes (packs then go to disk), or add memory",
-        )
-    })
+    Some(enough(free, config.limits.memory().div_ceil(1 << 20)))
+}
+
+/// Whether what is free is what the limits allow the node to take.
+fn enough(free: u64, wanted: u64) -> Finding {
+    let found = format!("{free} MB available, the limits allow the node {wanted} MB");
+    if free >= wanted {
+        return Finding::good("memory", found);
+    }
+    let fix = "lower limits.job_megabytes, limits.cache_megabytes (models and jobs then have to be smaller) and \
+               limits.pack_memory_megabytes (packs then go to disk), or add memory";
+    Finding::warning("memory", found, fix)
 }
 
 fn network(config: &Config, identity: Arc<Identity>, committee: &Committee, own: u8) -> Vec<Finding> {
@@ -325,6 +325,16 @@ mod tests {
             "{findings:?}"
         );
         assert!(findings.iter().any(|f| f.what == "disk") && findings.iter().any(|f| f.what == "cpu"));
+        let memory = findings.iter().find(|f| f.what == "memory").unwrap();
+        let said = format!("the limits allow the node {} MB", config.limits.memory().div_ceil(1 << 20));
+        assert!(memory.found.contains(&said), "{memory:?}");
+    }
+
+    #[test]
+    fn memory_is_enough_when_it_is_all_that_the_limits_allow() {
+        assert_eq!(enough(13_000, 13_000).level, Level::Good);
+        let little = enough(12_999, 13_000);
+        assert!(little.level == Level::Warning && little.fix.unwrap().contains("limits.cache_megabytes"));
     }
 
     #[test]

@@ -22,6 +22,9 @@ use crate::wire::{
 pub(crate) const OTHER_COMMITTEE: &str =
     "the committee files of both sides differ (compare the three keys and their order)";
 
+/// Bulk data that is only passed on is in memory by so many bytes at a time, whatever its chunks.
+pub const PORTION: usize = 64 << 10;
+
 /// Why a lane failed.
 #[derive(Debug, Error)]
 pub enum LaneError {
@@ -345,21 +348,23 @@ impl Lane {
         Ok(())
     }
 
-    /// Receives exactly `len` bytes of bulk data, a chunk at a time; ends early when `take` has had enough.
+    /// Receives exactly `len` bytes of bulk data, a portion at a time; ends early when `take` has had enough.
     pub fn receive_chunks(&mut self, len: u64, take: &mut dyn FnMut(&[u8]) -> bool) -> Result<(), LaneError> {
         let mut left = len;
-        let mut chunk = zeroize::Zeroizing::new(Vec::new());
+        let mut portion = zeroize::Zeroizing::new(vec![0; PORTION.min(len as usize)]);
         while left > 0 {
             let (kind, n) = self.receive_header()?;
             if kind != Kind::Chunk || n == 0 || n as u64 > left {
                 return Err(self.unexpected(kind, n));
             }
-            chunk.resize(n, 0);
-            self.fill(&mut chunk[..n])?;
-            self.channel.credit(n as u64);
-            if !take(&chunk[..n]) {
-                return Ok(());
+            for start in (0..n).step_by(PORTION) {
+                let part = &mut portion[..PORTION.min(n - start)];
+                self.fill(part)?;
+                if !take(part) {
+                    return Ok(());
+                }
             }
+            self.channel.credit(n as u64);
             left -= n as u64;
         }
         Ok(())

@@ -240,10 +240,10 @@ impl ModelStore {
         let seen = |s: &&Sharing| {
             s.entry.as_ref().is_some_and(|entry| operator || s.admits(entry, key, &self.parties.consumers))
         };
-        let mut list: Vec<SharingEntry> = state.sharings.values().filter(seen).filter_map(Sharing::shown).collect();
-        list.sort_by(|a, b| (a.owner, &a.name).cmp(&(b.owner, &b.name)));
+        let mut list: Vec<&Sharing> = state.sharings.values().filter(seen).collect();
+        list.sort_by_cached_key(|s| (s.record.owner.lane_key(), s.record.name.clone()));
         list.truncate(crate::wire::MAX_SHARINGS);
-        SharingList(list)
+        SharingList(list.into_iter().filter_map(Sharing::shown).collect())
     }
 
     /// How many sharings are here, or how many of them `key` owns or may use.

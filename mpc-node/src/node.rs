@@ -179,4 +179,5 @@ async fn listen(address: SocketAddr, what: &'static str) -> Result<TcpListener, 
 }
 
 pub(crate) use lanes::MEMBER_LANES;
+pub(crate) use slots::largest;
 pub use state::Node as NodeState;

@@ -104,3 +104,20 @@ fn a_client_part_is_the_one_that_the_owner_has_signed() {
     let without = client.share(&model.offer(Visibility::Open), &|_, _| ()).unwrap();
     assert!(client.client_part(&without, &mut |_, _| ()).is_err());
 }
+
+#[test]
+fn what_a_key_fetches_in_an_hour_is_limited_on_each_node() {
+    let little = |toml: String| toml.replacen("download_megabytes = 4096", "download_megabytes = 4", 1);
+    let network = Network::start(little);
+    let (one, two, model) = (network.client(), network.client(), case(24));
+    let part = vec![7; 3 << 20];
+    let offer = Offer { client_part: Some(&part), ..model.offer(Visibility::Private) };
+    let sharing = one.share(&offer, &|_, _| ()).unwrap();
+    for _ in 0..3 {
+        assert_eq!(one.client_part(&sharing, &mut |_, _| ()).unwrap(), part, "a node that refuses is passed over");
+    }
+    let error = one.client_part(&sharing, &mut |_, _| ()).unwrap_err();
+    assert_eq!(error.code(), Some(FailCode::Busy), "{error}");
+    assert!(error.to_string().contains("limits.download_megabytes"), "{error}");
+    assert_eq!(two.client_part(&sharing, &mut |_, _| ()).unwrap(), part, "another key is not concerned");
+}

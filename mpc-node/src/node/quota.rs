@@ -1,4 +1,4 @@
-//! What one key may use: jobs at a time, bytes uploaded, time of dealing, requests. No clock in here: callers say how late
+//! What one key may use: jobs at a time, bytes uploaded and fetched, time of dealing, requests. No clock in here: callers say how late
 //! it is.
 
 use std::collections::HashMap;
@@ -67,6 +67,8 @@ struct Usage {
     requests: Bucket,
     /// Bytes.
     upload: Bucket,
+    /// Bytes.
+    download: Bucket,
     /// Seconds.
     dealing: Bucket,
 }
@@ -80,11 +82,13 @@ pub(super) struct JobOf {
 impl Quotas {
     pub(super) fn new(limits: &Limits) -> Arc<Self> {
         let upload = (limits.upload_megabytes << 20) as f64;
+        let download = (limits.download_megabytes << 20) as f64;
         let dealing = f64::from(limits.dealing_seconds);
         let fresh = Usage {
             jobs: 0,
             requests: REQUESTS,
             upload: Bucket::new(upload, upload / 3600.0),
+            download: Bucket::new(download, download / 3600.0),
             dealing: Bucket::new(dealing, dealing / 600.0),
         };
         Arc::new(Self { fresh, jobs: limits.jobs_per_key, keys: Mutex::default() })
@@ -124,6 +128,22 @@ impl Quotas {
             let text = format!(
                 "this key has uploaded as much as it may ({} MB in an hour, limits.upload_megabytes), try again in {wait} s",
                 usage.upload.capacity as u64 >> 20
+            );
+            Err(Refusal::new(FailCode::Busy, text))
+        })
+    }
+
+    /// This key wants to fetch so many bytes. What is larger than the limit takes all of it.
+    pub(super) fn download(&self, key: PublicKey, bytes: u64, now: Duration) -> Result<(), Refusal> {
+        self.with(key, now, |usage| {
+            let amount = usage.download.capacity.min(bytes as f64);
+            if usage.download.take(amount, now) {
+                return Ok(());
+            }
+            let wait = usage.download.wait(amount, now).as_secs() + 1;
+            let text = format!(
+                "this key has fetched as much as it may ({} MB in an hour, limits.download_megabytes), try again in {wait} s",
+                usage.download.capacity as u64 >> 20
             );
             Err(Refusal::new(FailCode::Busy, text))
         })
@@ -169,7 +189,7 @@ impl Quotas {
 fn forget(keys: &mut HashMap<PublicKey, Usage>, now: Duration) {
     let mut least: Option<(f64, PublicKey)> = None;
     keys.retain(|key, usage| {
-        let buckets = [&mut usage.requests, &mut usage.upload, &mut usage.dealing];
+        let buckets = [&mut usage.requests, &mut usage.upload, &mut usage.download, &mut usage.dealing];
         let used: f64 = buckets.into_iter().map(|bucket| 1.0 - bucket.level(now) / bucket.capacity).sum();
         if usage.jobs > 0 {
             return true;
@@ -205,7 +225,14 @@ mod tests {
     }
 
     fn quotas() -> Arc<Quotas> {
-        Quotas::new(&Limits { jobs_per_key: 2, upload_megabytes: 36, dealing_seconds: 60, ..Limits::default() })
+        let limits = Limits::default();
+        Quotas::new(&Limits {
+            jobs_per_key: 2,
+            upload_megabytes: 36,
+            download_megabytes: 72,
+            dealing_seconds: 60,
+            ..limits
+        })
     }
 
     #[test]
@@ -231,6 +258,26 @@ mod tests {
         );
         assert!(quotas.upload(key(1), 10 << 20, NOW + Duration::from_secs(399)).is_err());
         quotas.upload(key(1), 10 << 20, NOW + Duration::from_secs(401)).unwrap();
+    }
+
+    #[test]
+    fn what_was_fetched_is_counted_apart_and_comes_back_with_time() {
+        let quotas = quotas();
+        quotas.upload(key(1), 36 << 20, NOW).unwrap();
+        quotas.download(key(1), 60 << 20, NOW).unwrap();
+        let refusal = quotas.download(key(1), 20 << 20, NOW).unwrap_err();
+        assert!(
+            refusal.code == FailCode::Busy && refusal.text.contains("limits.download_megabytes"),
+            "{}",
+            refusal.text
+        );
+        assert!(refusal.text.contains("in 401 s"), "{}", refusal.text);
+        quotas.download(key(2), 60 << 20, NOW).unwrap();
+        let later = NOW + Duration::from_secs(401);
+        quotas.download(key(1), 20 << 20, later).unwrap();
+        assert!(quotas.download(key(1), 500 << 20, later).is_err(), "more than the limit takes all of it");
+        quotas.download(key(1), 500 << 20, later + Duration::from_secs(3600)).unwrap();
+        assert!(quotas.download(key(1), 1, later + Duration::from_secs(3600)).is_err());
     }
 
     #[test]

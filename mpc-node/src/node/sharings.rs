@@ -4,10 +4,10 @@ use std::io::Read;
 
 use super::serve::{Refusal, Trouble, own};
 use super::state::Node;
-use crate::lane::Lane;
+use crate::lane::{Lane, PORTION};
 use crate::meter::Traffic;
 use crate::models::Begun;
-use crate::wire::{Begin, CHUNK, DeleteSharing, FailCode, FindSharing, GetClientPart, Kind, Message, Piece, PutAccess};
+use crate::wire::{Begin, DeleteSharing, FailCode, FindSharing, GetClientPart, Kind, Message, Piece, PutAccess};
 
 /// Answers requests about sharings; `None` when it is another kind of request.
 pub(super) fn answer(
@@ -23,7 +23,7 @@ pub(super) fn answer(
         Kind::Begin => upload(node, lane, caller, payload),
         Kind::PutAccess => put_access(node, lane, payload),
         Kind::DeleteSharing => delete(node, lane, payload),
-        Kind::ClientPart => client_part(node, lane, payload),
+        Kind::ClientPart => client_part(node, lane, caller, payload),
         _ => return None,
     })
 }
@@ -116,15 +116,18 @@ fn delete(node: &Node, lane: &mut Lane, payload: &[u8]) -> Result<(), Trouble> {
     lane.send_frame(Kind::Done, &[]).map_err(own)
 }
 
-fn client_part(node: &Node, lane: &mut Lane, payload: &[u8]) -> Result<(), Trouble> {
+fn client_part(node: &Node, lane: &mut Lane, caller: Option<u8>, payload: &[u8]) -> Result<(), Trouble> {
     let GetClientPart(manifest) = message(lane, payload)?;
     let (mut file, len) = node.models.client_part(&manifest, &lane.peer())?;
+    if caller.is_none() {
+        node.quotas.download(lane.peer(), len, node.uptime())?;
+    }
     lane.enter("while it fetched a client part", Traffic::Setup, node.config.timeouts.request());
     lane.send(&Piece { len }).map_err(own)?;
     let mut left = len;
-    let mut buffer = vec![0; CHUNK];
+    let mut buffer = vec![0; PORTION];
     while left > 0 {
-        let chunk = &mut buffer[..left.min(CHUNK as u64) as usize];
+        let chunk = &mut buffer[..left.min(PORTION as u64) as usize];
         file.read_exact(chunk).map_err(|error| Refusal::fault("read the client part", error))?;
         lane.send_frame(Kind::Chunk, chunk).map_err(own)?;
         left -= chunk.len() as u64;

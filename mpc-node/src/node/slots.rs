@@ -1,4 +1,8 @@
 //! A bounded number of things at a time, handed out fairly: of those that wait, the key that holds fewest is next.
+//!
+//! Of memory a quarter is for what takes at most a quarter of it: nothing large is ever given that, and while something large
+//! waits its turn, others go on within the quarter. So a large job keeps no small one waiting until it ends, and many small
+//! ones keep out no large one.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -9,6 +13,8 @@ use crate::identity::PublicKey;
 /// Hands out a fixed amount: slots, or bytes.
 pub struct Slots {
     all: u64,
+    /// What is for those that take no more than this.
+    spared: u64,
     state: Mutex<State>,
     changed: Condvar,
 }
@@ -16,6 +22,8 @@ pub struct Slots {
 #[derive(Default)]
 struct State {
     taken: u64,
+    /// Of these, by things that take no more than is spared for such.
+    small: u64,
     /// Slots (not their sizes) that each key holds.
     held: HashMap<PublicKey, u32>,
     waiting: Vec<Waiting>,
@@ -26,6 +34,7 @@ struct State {
 struct Waiting {
     ticket: u64,
     key: PublicKey,
+    size: u64,
 }
 
 /// What was handed out; free again when dropped.
@@ -38,18 +47,21 @@ pub struct Slot {
 impl Slots {
     /// `all` in all, free.
     pub fn new(all: u64) -> Arc<Self> {
-        Arc::new(Self { all, state: Mutex::default(), changed: Condvar::new() })
+        Arc::new(Self { all, spared: 0, state: Mutex::default(), changed: Condvar::new() })
+    }
+
+    /// `all` bytes, of which nothing gets more than [`largest`].
+    pub fn of_memory(all: u64) -> Arc<Self> {
+        Arc::new(Self { all, spared: all - largest(all), state: Mutex::default(), changed: Condvar::new() })
     }
 
     /// Takes `size` of them if they are free, before those that wait: for what holds others up if it does not go on.
     pub fn take(self: &Arc<Self>, key: PublicKey, size: u64) -> Option<Slot> {
         let mut state = self.lock();
-        if size > self.all - state.taken {
+        if !self.fits(&state, size) {
             return None;
         }
-        state.taken += size;
-        *state.held.entry(key).or_default() += 1;
-        Some(Slot { slots: self.clone(), key, size })
+        Some(self.give(&mut state, key, size))
     }
 
     /// Waits at most `time` until `size` of them are free and it is this key's turn; asks every `glance` whether it is
@@ -65,17 +77,17 @@ impl Slots {
         glance: Duration,
         mut wanted: impl FnMut() -> Result<(), E>,
     ) -> Result<Option<Slot>, E> {
-        if size > self.all {
+        if !self.fits(&State::default(), size) {
             return Ok(None);
         }
         let end = Instant::now() + time;
         let mut state = self.lock();
         state.tickets += 1;
         let ticket = state.tickets;
-        state.waiting.push(Waiting { ticket, key });
+        state.waiting.push(Waiting { ticket, key, size });
         let mut looked = Instant::now();
         let served = loop {
-            if state.next().is_some_and(|next| next.ticket == ticket) && self.all - state.taken >= size {
+            if self.next(&state) == Some(ticket) {
                 break Ok(true);
             }
             let now = Instant::now();
@@ -96,13 +108,50 @@ impl Slots {
             state = self.changed.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
         };
         state.waiting.retain(|waiting| waiting.ticket != ticket);
-        if matches!(served, Ok(true)) {
-            state.taken += size;
-            *state.held.entry(key).or_default() += 1;
-        }
+        let slot = matches!(served, Ok(true)).then(|| self.give(&mut state, key, size));
         drop(state);
         self.changed.notify_all(); // the next one may fit, too
-        Ok(served?.then(|| Slot { slots: self.clone(), key, size }))
+        served.map(|_| slot)
+    }
+
+    fn is_small(&self, size: u64) -> bool {
+        size <= self.spared
+    }
+
+    /// Whether so much is free for something of this size.
+    fn fits(&self, state: &State, size: u64) -> bool {
+        let (all, taken) = match self.is_small(size) {
+            true => (self.all, state.taken),
+            // What small things take beyond what is spared for them is not free, either.
+            false => (self.all - self.spared, state.taken - state.small.min(self.spared)),
+        };
+        size <= all.saturating_sub(taken)
+    }
+
+    fn give(self: &Arc<Self>, state: &mut State, key: PublicKey, size: u64) -> Slot {
+        state.taken += size;
+        if self.is_small(size) {
+            state.small += size;
+        }
+        *state.held.entry(key).or_default() += 1;
+        Slot { slots: self.clone(), key, size }
+    }
+
+    /// Who is served now: the key that holds fewest, and of those who came first, if it fits. If that is something large,
+    /// the first small one after it that is within what is spared.
+    fn next(&self, state: &State) -> Option<u64> {
+        let mut waiting: Vec<&Waiting> = state.waiting.iter().collect();
+        waiting.sort_unstable_by_key(|w| (state.held.get(&w.key).copied().unwrap_or(0), w.ticket));
+        let first = waiting.first()?;
+        if self.fits(state, first.size) {
+            return Some(first.ticket);
+        }
+        if self.is_small(first.size) {
+            return None;
+        }
+        let small = waiting.iter().find(|w| self.is_small(w.size))?;
+        let passes = self.fits(state, small.size) && state.small + small.size <= self.spared;
+        passes.then_some(small.ticket)
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -110,17 +159,18 @@ impl Slots {
     }
 }
 
-impl State {
-    /// Whose turn it is: the key that holds fewest, and of those who came first.
-    fn next(&self) -> Option<&Waiting> {
-        self.waiting.iter().min_by_key(|w| (self.held.get(&w.key).copied().unwrap_or(0), w.ticket))
-    }
+/// The most that one thing gets of so much memory.
+pub fn largest(all: u64) -> u64 {
+    all - all / 4
 }
 
 impl Drop for Slot {
     fn drop(&mut self) {
         let mut state = self.slots.lock();
         state.taken -= self.size;
+        if self.slots.is_small(self.size) {
+            state.small -= self.size;
+        }
         if let Some(held) = state.held.get_mut(&self.key) {
             *held -= 1;
             if *held == 0 {
@@ -173,6 +223,42 @@ mod tests {
         assert!(wait_for(&slots, 1, 11, LONG).is_none(), "more than there are");
         assert!(slots.take(key(1), 10).is_some());
         assert!(slots.lock().waiting.is_empty() && slots.lock().held.is_empty());
+    }
+
+    #[test]
+    fn what_is_large_leaves_a_quarter_to_what_is_small() {
+        let slots = Slots::of_memory(100);
+        assert!(slots.take(key(1), 76).is_none(), "nothing is given more than three quarters");
+        let large = slots.take(key(1), 75).unwrap();
+        assert!(slots.take(key(2), 26).is_none(), "what is spared is for at most a quarter at a time");
+        let small = slots.take(key(2), 20).unwrap();
+        drop((large, small));
+
+        // Small things may take everything, and then something large waits for what is not spared.
+        let many: Vec<Slot> = (0..5).map(|_| slots.take(key(2), 20).unwrap()).collect();
+        assert!(slots.take(key(1), 26).is_none());
+        drop(many);
+        assert_eq!((slots.lock().taken, slots.lock().small), (0, 0));
+    }
+
+    #[test]
+    fn small_things_pass_what_is_large_and_waits_but_do_not_keep_it_out() {
+        let slots = Slots::of_memory(100);
+        let large = slots.take(key(1), 60).unwrap();
+        let queue = |n: u8, size: u64| {
+            let (thread_slots, queued) = (slots.clone(), slots.lock().tickets);
+            let thread = std::thread::spawn(move || wait_for(&thread_slots, n, size, LONG).unwrap());
+            while slots.lock().tickets == queued {
+                std::thread::yield_now();
+            }
+            thread
+        };
+        let waiting = queue(2, 60);
+        let small = wait_for(&slots, 3, 20, LONG).expect("it came later and does not wait");
+        assert!(wait_for(&slots, 4, 10, Duration::from_millis(20)).is_none(), "but only within the quarter");
+        assert!(!waiting.is_finished());
+        drop(large);
+        drop((waiting.join().unwrap(), small));
     }
 
     #[test]

@@ -124,7 +124,7 @@ impl Node {
             first_slots: Slots::new(u64::from(limits.jobs)),
             second_slots: Slots::new(2 * u64::from(limits.jobs)),
             deal_slots: Slots::new(2),
-            job_memory: Slots::new(limits.job_megabytes << 20),
+            job_memory: Slots::of_memory(limits.job_megabytes << 20),
             deposits: Deposits::new().map_err(NodeError::Random)?,
             config,
             identity,

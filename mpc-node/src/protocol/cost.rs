@@ -56,7 +56,7 @@ pub struct CostLimits {
     pub rounds: u64,
     /// Bytes of a share of all inputs, or of all outputs.
     pub share: u64,
-    /// Bytes of memory of a job or of dealing.
+    /// Bytes of memory of a job or of dealing: three quarters of what all of them have together.
     pub job_memory: u64,
     /// Bytes of plan and weight material.
     pub cache_memory: u64,
@@ -160,7 +160,8 @@ impl Cost {
             return too("has inputs or outputs of", megabytes(share), megabytes(limits.share), "the largest frame");
         }
         if memory > limits.job_memory {
-            return too("takes memory of", megabytes(memory), megabytes(limits.job_memory), "limits.job_megabytes");
+            let (cost, limit) = (megabytes(memory), megabytes(limits.job_memory));
+            return too("takes memory of", cost, limit, "three quarters of limits.job_megabytes");
         }
         if kept > limits.cache_memory {
             let (cost, limit) = (megabytes(kept), megabytes(limits.cache_memory));
