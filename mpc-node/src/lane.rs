@@ -360,11 +360,11 @@ impl Lane {
             for start in (0..n).step_by(PORTION) {
                 let part = &mut portion[..PORTION.min(n - start)];
                 self.fill(part)?;
+                self.channel.credit(part.len() as u64);
                 if !take(part) {
                     return Ok(());
                 }
             }
-            self.channel.credit(n as u64);
             left -= n as u64;
         }
         Ok(())

@@ -10,6 +10,7 @@
 mod entry;
 mod files;
 mod opening;
+mod part;
 mod ready;
 mod upload;
 
@@ -21,7 +22,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use sahara_circuits::graph::Graph;
 
 use crate::config::Parties;
-use crate::engine::{Cost, CostLimits, Plan, Visibility, WeightMaterial};
+use crate::engine::{Cost, CostLimits, Plan, WeightMaterial};
 use crate::identity::PublicKey;
 use crate::manifest::{ManifestId, SharingId, SignedAccess};
 use crate::tls::Admission;
@@ -30,7 +31,7 @@ use entry::Entry;
 use files::{CLIENT, at, sync_dir};
 pub use files::{ModelError, PartHeader, SharingRecord, write_file};
 use ready::Ready;
-pub use upload::{Begun, Committed, Upload};
+pub use upload::{Begun, Committed, Upload, graph_scratch};
 
 /// How far the next version or serial may be above the last one.
 pub const MAX_JUMP: u64 = 1 << 32;
@@ -361,16 +362,5 @@ fn remove_folder(folder: &Path) {
     }
     if let Some(Err(error)) = folder.parent().map(sync_dir) {
         tracing::warn!(%error, "a folder may be found again at the next start");
-    }
-}
-
-/// Bytes that a node's part of the weights must have, before its body.
-fn part_len(graph: &Graph, visibility: Visibility, evaluator: bool) -> u64 {
-    let words = 4 * crate::engine::weight_words(graph);
-    match (visibility, evaluator) {
-        (Visibility::Private, true) => 32 + words,
-        (Visibility::Private, false) => 64,
-        (Visibility::Open, true) => words,
-        (Visibility::Open, false) => 0,
     }
 }

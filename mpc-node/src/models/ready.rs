@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use sahara_circuits::graph::{Graph, Node, Op};
 
 use super::ModelError;
+use super::part::scratch;
 use crate::cache::{Cache, Room, Shared, Watch};
 use crate::engine::{Assignment, Cost, CostLimits, GraphId, Plan, Rounding, Visibility, WeightMaterial};
 use crate::manifest::ManifestId;
@@ -61,18 +62,22 @@ impl Ready {
 
     /// Refuses a graph that costs too much even in the cheapest way to run it.
     pub(super) fn admit(&self, graph: &Graph, visibility: Visibility) -> Result<(), ModelError> {
-        self.check(graph, &Cost::of(graph, Rounding::Faithful, visibility))
+        self.check(graph, visibility, &Cost::of(graph, Rounding::Faithful, visibility))
     }
 
-    fn check(&self, graph: &Graph, cost: &Cost) -> Result<(), ModelError> {
+    fn check(&self, graph: &Graph, visibility: Visibility, cost: &Cost) -> Result<(), ModelError> {
         cost.check(&graph.model, &self.limits)?;
         // What a job holds at once has room, if nobody else holds anything: the graph is there for itself and in the plan.
-        let weights = cost.material_memory[0].max(cost.material_memory[1]);
+        let weights = [true, false]
+            .into_iter()
+            .zip(cost.material_memory)
+            .map(|(evaluator, bytes)| bytes.saturating_add(scratch(graph, visibility, evaluator)))
+            .fold(0, u64::max);
         let held = cost.plan_memory.saturating_add(2 * graph_memory(graph)).saturating_add(weights);
         if held > self.limits.cache_memory {
             let [held, limit] = [held, self.limits.cache_memory].map(|bytes| bytes.div_ceil(1 << 20));
             let text = format!(
-                "graph `{}` needs {held} MB for itself, its plan and its weights, more than this node's limit of {limit} (limits.cache_megabytes)",
+                "graph `{}` needs {held} MB for itself, its plan and its weights while they are read, more than this node's limit of {limit} (limits.cache_megabytes)",
                 graph.model
             );
             return Err(ModelError::Refused(text));
@@ -109,7 +114,7 @@ impl Ready {
     ) -> Result<(Arc<Plan>, Cost), ModelError> {
         let made = self.get(&self.planning, Key::Plan(manifest, id, rounding), |key| {
             let cost = Cost::of(graph, rounding, visibility);
-            self.check(graph, &cost)?;
+            self.check(graph, visibility, &cost)?;
             let bytes = cost.plan_memory.saturating_add(graph_memory(graph));
             let room = self.room(bytes)?;
             // A graph of its own: else a plan that nobody uses would keep the graph in use.
@@ -134,8 +139,7 @@ impl Ready {
         make: impl FnOnce() -> Result<WeightMaterial, ModelError>,
     ) -> Result<Arc<WeightMaterial>, ModelError> {
         let made = self.get(&self.reading, Key::Material(manifest, masked_for), |key| {
-            // What may be kept may be made, also where there is no room for the scratch: it is one at a time.
-            let room = self.cache.room(bytes.saturating_add(scratch)).map_or_else(|| self.room(bytes), Ok)?;
+            let room = self.room(bytes.saturating_add(scratch))?;
             let made = Made::Material(Arc::new(make()?));
             room.keep(key, made.clone(), bytes);
             Ok(made)

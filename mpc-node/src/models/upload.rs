@@ -1,18 +1,20 @@
 //! Taking a version of a sharing: pieces go to a folder of their own and are checked against the manifest as they come;
 //! at the end everything that could have changed meanwhile is asked again, and one rename puts the version in place.
 
-use std::fs::{self, File};
-use std::io::{Read, Seek, SeekFrom, Write};
+use std::fs;
+use std::io::Write;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use sahara_circuits::graph::Graph;
-use zeroize::Zeroizing;
+use sahara_circuits::check::MAX_NODES;
 
-use super::entry::{Entry, check_part};
-use super::files::{CLIENT, MANIFEST, PartHeader, SharingRecord, at, graph_file, part_file, sync_dir, write_file};
-use super::{MAX_JUMP, ModelError, ModelStore, Sharing, State, part_len, remove_folder, unreadable};
-use crate::engine::{Assignment, EvaluatorRole, GraphId, MAX_GRAPH_BYTES, read_graph};
+use super::entry::Entry;
+use super::files::{
+    CLIENT, MANIFEST, PartHeader, SharingRecord, at, graph_file, part_file, read_limited, sync_dir, write_file,
+};
+use super::part::{PrivatePart, check_open_file, open_scratch, part_len};
+use super::{MAX_JUMP, ModelError, ModelStore, Sharing, State, remove_folder, unreadable};
+use crate::engine::{Assignment, GraphId, MAX_GRAPH_BYTES, read_graph};
 use crate::identity::{PublicKey, private_file};
 use crate::manifest::{AccessRule, ManifestId, Shares, SharingId, SignedManifest};
 
@@ -32,8 +34,8 @@ pub struct Upload<'a> {
     folder: PathBuf,
     /// The pieces that are still to come, the next one last.
     missing: Vec<Expected>,
-    /// One of the graphs: it has the shapes of the weights.
-    graph: Option<Arc<Graph>>,
+    /// Of one of the graphs: it has the shapes of the weights.
+    layout: Option<Layout>,
     /// Bytes that the owner has announced and not yet sent.
     left: u64,
     taken: u64,
@@ -42,14 +44,37 @@ pub struct Upload<'a> {
     committed: bool,
 }
 
-/// A piece on disk that nobody has looked at.
+/// A piece on disk that was not compared with the manifest yet.
 struct Unchecked {
-    piece: Expected,
     path: PathBuf,
-    /// Bytes before it in its file.
-    front: u64,
     len: u64,
-    hash: blake3::Hash,
+    came: Came,
+}
+
+/// What came: graphs and open weights are looked at as a whole, of the rest what it is compared by was derived as it came.
+enum Came {
+    Graph(GraphId),
+    Open,
+    Private(Assignment, PrivatePart),
+    Client(blake3::Hasher),
+}
+
+/// What all graphs of an upload have alike, taken from one of them; the graphs themselves stay on the disk.
+struct Layout {
+    graph: GraphId,
+    /// Bytes of the graph's file.
+    bytes: u64,
+    /// Bytes of an evaluator's part, and of the helper's.
+    parts: [u64; 2],
+    /// Bytes that open weights take to be compared.
+    open: u64,
+}
+
+/// Bytes of memory that it takes to read and look at a graph of so many bytes.
+pub fn graph_scratch(bytes: u64) -> u64 {
+    // The shortest node has more bytes than this. The bytes as they are read, and once more what they say.
+    let nodes = (bytes / 32).min(MAX_NODES as u64);
+    4 * bytes + 1024 * nodes
 }
 
 /// A piece of an upload.
@@ -113,7 +138,7 @@ impl ModelStore {
             folder: self.dir.join(format!("upload-{owner}")),
             missing: self.pieces(&signed),
             signed,
-            graph: None,
+            layout: None,
             left: bytes,
             taken: 0,
             unchecked: None,
@@ -261,15 +286,26 @@ impl Upload<'_> {
         let path = self.folder.join(name);
         let mut file = private_file(&path).map_err(at("create", &path))?;
         file.write_all(&front).map_err(at("write", &path))?;
-        let mut hasher = blake3::Hasher::new();
+        let mut came = match next {
+            Expected::Graph(id) => Came::Graph(id),
+            Expected::Part(None) => Came::Open,
+            Expected::Part(Some(assignment)) => {
+                Came::Private(assignment, PrivatePart::new(assignment.role(self.store.node)))
+            }
+            Expected::Client => Came::Client(blake3::Hasher::new()),
+        };
         let mut got = 0u64;
         receive(&mut |bytes| {
             got += bytes.len() as u64;
             if got > len {
                 return Err(ModelError::Refused("a piece is longer than it was announced".into()));
             }
-            if next == Expected::Client {
-                hasher.update(bytes);
+            match &mut came {
+                Came::Client(hasher) => {
+                    hasher.update(bytes);
+                }
+                Came::Private(_, part) => part.take(bytes),
+                Came::Graph(_) | Came::Open => {}
             }
             file.write_all(bytes).map_err(at("write", &path))
         })?;
@@ -280,15 +316,20 @@ impl Upload<'_> {
         self.taken += front.len() as u64 + len;
         self.left -= len;
         self.missing.pop();
-        self.unchecked = Some(Unchecked { piece: next, path, front: front.len() as u64, len, hash: hasher.finalize() });
+        self.unchecked = Some(Unchecked { path, len, came });
         Ok(())
     }
 
-    /// Bytes of memory that [`Upload::check`] takes: graphs and parts are looked at as a whole, the client part was hashed.
+    /// Bytes of memory that [`Upload::check`] takes: graphs and open weights are looked at as a whole, the rest was compared
+    /// as it came.
     pub fn scratch(&self) -> u64 {
         match &self.unchecked {
-            Some(Unchecked { piece: Expected::Client, .. }) | None => 0,
-            Some(unchecked) => unchecked.len.saturating_mul(2),
+            Some(Unchecked { came: Came::Graph(_), len, .. }) => graph_scratch(*len),
+            Some(Unchecked { came: Came::Open, len, .. }) => {
+                let (graph, open) = self.layout.as_ref().map_or((0, 0), |layout| (layout.bytes, layout.open));
+                len.saturating_add(open).saturating_add(graph_scratch(graph))
+            }
+            _ => 0,
         }
     }
 
@@ -297,26 +338,48 @@ impl Upload<'_> {
     /// # Errors
     /// When it is another one.
     pub fn check(&mut self) -> Result<(), ModelError> {
-        let Some(Unchecked { piece, path, front, len, hash }) = self.unchecked.take() else { return Ok(()) };
-        let mut whole = Zeroizing::new(Vec::new());
-        if piece != Expected::Client {
-            let mut file = File::open(&path).map_err(at("open", &path))?;
-            file.seek(SeekFrom::Start(front)).map_err(at("read", &path))?;
-            // Claimed at once, so that growing leaves no copies behind.
-            whole.reserve_exact(len as usize);
-            file.take(len).read_to_end(&mut whole).map_err(at("read", &path))?;
+        let Some(Unchecked { path, len, came }) = self.unchecked.take() else { return Ok(()) };
+        let manifest = self.signed.manifest();
+        match came {
+            Came::Graph(id) => {
+                let graph = read_graph(&read_limited(&path, len)?, id)?;
+                let visibility = manifest.visibility();
+                self.store.ready.admit(&graph, visibility)?;
+                if !manifest.permits(id, &graph) {
+                    let text =
+                        "all graphs of a sharing must have the weights root and the weight layout of its manifest";
+                    return Err(ModelError::Refused(text.into()));
+                }
+                let parts = [true, false].map(|evaluator| part_len(&graph, visibility, evaluator));
+                self.layout = Some(Layout { graph: id, bytes: len, parts, open: open_scratch(&graph) });
+            }
+            Came::Private(assignment, part) => {
+                part.finish(manifest, assignment)?;
+            }
+            Came::Open => {
+                let layout = self.layout()?;
+                let file = self.folder.join(graph_file(&layout.graph));
+                let graph = read_graph(&read_limited(&file, layout.bytes)?, layout.graph)?;
+                let header = PartHeader { manifest: self.signed.id(), masked_for: None, len };
+                check_open_file(&path, &header, manifest, &graph)?;
+            }
+            Came::Client(hasher) => {
+                if manifest.client_part.map(|part| part.digest) != Some(*hasher.finalize().as_bytes()) {
+                    let text = "the client part is not the one that the manifest commits to";
+                    return Err(ModelError::Refused(text.into()));
+                }
+            }
         }
-        self.verify(piece, &whole, &hash)
+        Ok(())
     }
 
     fn next_piece(&self, len: u64) -> Result<Expected, ModelError> {
         let next = *self.missing.last().ok_or_else(|| ModelError::Refused("no further piece is expected".into()))?;
-        let visibility = self.signed.manifest().visibility();
         let fits = match next {
             Expected::Graph(_) => len <= MAX_GRAPH_BYTES as u64,
             Expected::Part(masked_for) => {
-                let graph = self.graph()?;
-                len == part_len(graph, visibility, self.is_evaluator(masked_for))
+                let [evaluator, helper] = self.layout()?.parts;
+                len == if self.is_evaluator(masked_for) { evaluator } else { helper }
             }
             Expected::Client => self.signed.manifest().client_part.is_some_and(|part| part.len == len),
         };
@@ -331,38 +394,8 @@ impl Upload<'_> {
         masked_for.is_none_or(|assignment| assignment.role(self.store.node).is_some())
     }
 
-    fn graph(&self) -> Result<&Arc<Graph>, ModelError> {
-        self.graph.as_ref().ok_or_else(|| ModelError::Refused("the graphs come before the weights".into()))
-    }
-
-    fn verify(&mut self, piece: Expected, whole: &[u8], hash: &blake3::Hash) -> Result<(), ModelError> {
-        let manifest = self.signed.manifest();
-        match piece {
-            Expected::Graph(id) => {
-                let graph = read_graph(whole, id)?;
-                self.store.ready.admit(&graph, manifest.visibility())?;
-                if !manifest.permits(id, &graph) {
-                    let text =
-                        "all graphs of a sharing must have the weights root and the weight layout of its manifest";
-                    return Err(ModelError::Refused(text.into()));
-                }
-                self.graph = Some(graph);
-            }
-            Expected::Part(masked_for) => {
-                let role = match masked_for {
-                    Some(assignment) => assignment.role(self.store.node),
-                    None => Some(EvaluatorRole::First), // open weights are one for both
-                };
-                check_part(manifest, self.graph()?, masked_for, role, whole)?;
-            }
-            Expected::Client => {
-                if manifest.client_part.map(|part| part.digest) != Some(*hash.as_bytes()) {
-                    let text = "the client part is not the one that the manifest commits to";
-                    return Err(ModelError::Refused(text.into()));
-                }
-            }
-        }
-        Ok(())
+    fn layout(&self) -> Result<&Layout, ModelError> {
+        self.layout.as_ref().ok_or_else(|| ModelError::Refused("the graphs come before the weights".into()))
     }
 
     /// Puts the version in place, after asking again what was asked at the beginning.
