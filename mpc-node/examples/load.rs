@@ -122,7 +122,7 @@ fn measure(crowd: Crowd, jobs: usize) -> bool {
     let memory: Vec<u64> = nodes.iter().map(Node::peak_megabytes).collect();
     let (seconds, connections) = (began.elapsed().as_secs_f64(), hostile.stop());
 
-    let limit = Config::load(&homes[0]).unwrap().limits.memory() >> 20;
+    let limit = Config::load(&homes[0]).unwrap().memory() >> 20;
     let factor = quantile(&beside, 0.99) / quantile(&alone, 0.99);
     println!("{} strangers and {} hostile keys, {jobs} honest jobs, one after the other", crowd.strangers, crowd.keys);
     println!("{connections} hostile connections in {seconds:.0} s");

@@ -12,6 +12,7 @@ use thiserror::Error;
 use crate::committee::{Committee, CommitteeError};
 use crate::engine::CostLimits;
 use crate::identity::{self, Identity, IdentityError, PublicKey};
+use crate::records::RecordLimits;
 use crate::tls::Admission;
 use crate::wire::Kind;
 
@@ -23,6 +24,10 @@ const PROGRAM_MEGABYTES: u64 = 64;
 const LANE_MEMORY: u64 = 1 << 20;
 /// Bytes of a job's record of what was said, for each round: two links of the chain, as they are and as they are written.
 const ROUND_MEMORY: u64 = 256;
+/// Bytes of a sharing's manifest and record without its lists of keys.
+const SHARING_MEMORY: u64 = 8 << 10;
+/// Bytes of a key on an access list.
+const KEY_MEMORY: u64 = 32;
 /// The configuration's file name in a node's home.
 pub const FILE: &str = "node.toml";
 
@@ -137,6 +142,8 @@ pub struct Limits {
     pub sharings: u32,
     /// Of these, sharings of one owner.
     pub owner_sharings: u32,
+    /// Keys on the access lists of all sharings.
+    pub access_keys: u32,
 }
 
 impl Default for Limits {
@@ -164,19 +171,23 @@ impl Default for Limits {
             owner_megabytes: 2 << 10,
             sharings: 16 << 10,
             owner_sharings: 64,
+            access_keys: 1 << 20,
         }
     }
 }
 
 impl Limits {
-    /// The most memory that a node takes under these limits, in bytes: caches, jobs and their records, packs in memory, a
-    /// thread and buffers for each connection, and what the program itself needs.
-    pub fn memory(&self) -> u64 {
+    /// The most memory that a node takes under these limits, in bytes: caches, one graph that is read, jobs and what they sign,
+    /// packs in memory, sharings, a thread and buffers for each connection, and what the program itself needs.
+    fn memory(&self) -> u64 {
         let megabytes = self.cache_megabytes + self.job_megabytes + self.pack_memory_megabytes + PROGRAM_MEGABYTES;
         let lanes = u64::from(self.lanes) + 2 * crate::node::MEMBER_LANES as u64;
         let doors = u64::from(self.handshakes) * crate::channel::STRANGER_BYTES;
         let transcripts = 3 * u64::from(self.jobs) * self.graph_rounds * ROUND_MEMORY;
-        (megabytes << 20) + lanes * (crate::channel::CHANNEL_MEMORY + LANE_MEMORY) + doors + transcripts
+        let sharings = u64::from(self.sharings) * SHARING_MEMORY + u64::from(self.access_keys) * KEY_MEMORY;
+        let graph = crate::models::graph_scratch(crate::engine::MAX_GRAPH_BYTES as u64);
+        let lanes = lanes * (crate::channel::CHANNEL_MEMORY + LANE_MEMORY);
+        (megabytes << 20) + lanes + doors + transcripts + sharings + graph
     }
 
     /// What a job of a graph may cost.
@@ -352,6 +363,7 @@ impl Config {
             ("limits.packs", u64::from(limits.packs)),
             ("limits.sharings", u64::from(limits.sharings)),
             ("limits.owner_sharings", u64::from(limits.owner_sharings)),
+            ("limits.access_keys", u64::from(limits.access_keys)),
             ("transcript_days", u64::from(file.transcript_days)),
             ("transcript_megabytes", file.transcript_megabytes),
             ("timeouts.connect", timeouts.connect),
@@ -382,6 +394,16 @@ impl Config {
             limits,
             timeouts,
         })
+    }
+
+    /// The most memory that the node takes, in bytes: what all its limits add up to.
+    pub fn memory(&self) -> u64 {
+        self.limits.memory() + self.record_limits().memory()
+    }
+
+    /// How many records of jobs are kept.
+    pub fn record_limits(&self) -> RecordLimits {
+        record_limits(self.transcript_days, self.transcript_megabytes)
     }
 
     /// The node's key.
@@ -477,6 +499,10 @@ fn default_committee() -> PathBuf {
     "committee.toml".into()
 }
 
+fn record_limits(days: u32, megabytes: u64) -> RecordLimits {
+    RecordLimits { retention: Duration::from_secs(24 * 3600 * u64::from(days)), bytes: megabytes << 20 }
+}
+
 fn default_transcript_days() -> u32 {
     30
 }
@@ -491,6 +517,8 @@ fn template(listen: impl Display, metrics: Option<SocketAddr>, parties: &Parties
         None => "# metrics = \"127.0.0.1:9101\"".into(),
     };
     let (l, t) = (Limits::default(), Timeouts::default());
+    let records = record_limits(default_transcript_days(), default_transcript_megabytes());
+    let memory = l.memory() + records.memory();
     format!(
         r#"# Configuration of a Sahara share node. Relative paths are relative to this directory.
 version = {VERSION}
@@ -539,6 +567,7 @@ model_megabytes = {model_mb}        # models in all
 owner_megabytes = {owner_mb}       # of these, of one owner
 sharings = {sharings}              # models in all, deleted ones included: their names stay for ever
 owner_sharings = {owner_sharings}          # of these, of one owner
+access_keys = {access_keys}        # keys on the access lists of all models
 graph_deal_megabytes = {deal_mb}   # what one job of a graph may be dealt
 graph_giga_products = {products}     # multiplications, and elements moved (10^9), of one job of a graph
 graph_rounds = {rounds}          # rounds of one job of a graph
@@ -557,7 +586,7 @@ shutdown = {shutdown} # what running jobs get when the node is stopped
 "#,
         days = default_transcript_days(),
         megabytes = default_transcript_megabytes(),
-        memory = l.memory().div_ceil(1 << 20),
+        memory = memory.div_ceil(1 << 20),
         handshakes = l.handshakes,
         handshakes_address = l.handshakes_per_address,
         lanes = l.lanes,
@@ -580,6 +609,7 @@ shutdown = {shutdown} # what running jobs get when the node is stopped
         owner_mb = l.owner_megabytes,
         sharings = l.sharings,
         owner_sharings = l.owner_sharings,
+        access_keys = l.access_keys,
         owners = listed(&parties.owners),
         consumers = listed(&parties.consumers),
         connect = t.connect,
@@ -610,6 +640,11 @@ mod tests {
         assert_eq!((&config.owners, &config.consumers), (&ours.owners, &ours.consumers));
         assert_eq!(config.limits, Limits::default());
         assert_eq!(config.timeouts, Timeouts::default());
+        let text = std::fs::read_to_string(home.join(FILE)).unwrap();
+        let memory = config.memory().div_ceil(1 << 20);
+        assert!(text.contains(&format!("under these limits: {memory} MB at most")), "{text}");
+        let larger = Config { transcript_megabytes: 2 * config.transcript_megabytes, ..config.clone() };
+        assert!(larger.memory() > config.memory() && config.memory() > 13 << 30);
         assert_eq!((config.listen, config.metrics), (address(7001), Some(address(9101))));
         let key = config.load_identity().unwrap().public();
         let nobody = Parties::default();

@@ -185,7 +185,7 @@ fn memory(config: &Config) -> Option<Finding> {
     let text = std::fs::read_to_string("/proc/meminfo").ok()?;
     let line = text.lines().find_map(|l| l.strip_prefix("MemAvailable:"))?;
     let free = line.trim().strip_suffix(" kB")?.parse::<u64>().ok()? >> 10;
-    Some(enough(free, config.limits.memory().div_ceil(1 << 20)))
+    Some(enough(free, config.memory().div_ceil(1 << 20)))
 }
 
 /// Whether what is free is what the limits allow the node to take.
@@ -326,7 +326,7 @@ mod tests {
         );
         assert!(findings.iter().any(|f| f.what == "disk") && findings.iter().any(|f| f.what == "cpu"));
         let memory = findings.iter().find(|f| f.what == "memory").unwrap();
-        let said = format!("the limits allow the node {} MB", config.limits.memory().div_ceil(1 << 20));
+        let said = format!("the limits allow the node {} MB", config.memory().div_ceil(1 << 20));
         assert!(memory.found.contains(&said), "{memory:?}");
     }
 

@@ -24,7 +24,7 @@ use sahara_circuits::graph::Graph;
 use crate::config::Parties;
 use crate::engine::{Cost, CostLimits, Plan, WeightMaterial};
 use crate::identity::PublicKey;
-use crate::manifest::{ManifestId, SharingId, SignedAccess};
+use crate::manifest::{AccessList, ManifestId, SharingId, SignedAccess};
 use crate::tls::Admission;
 use crate::wire::{FindSharing, SharingEntry, SharingList, SharingReply, Task};
 use entry::Entry;
@@ -47,6 +47,8 @@ pub struct ModelLimits {
     pub sharings: usize,
     /// Of these, sharings of one owner.
     pub owner_sharings: usize,
+    /// Keys on all access lists.
+    pub access_keys: usize,
     /// What a job of a graph may cost, and what is kept ready in memory.
     pub cost: CostLimits,
 }
@@ -103,6 +105,13 @@ impl Sharing {
     /// Bytes of the current version's files.
     fn bytes(&self) -> u64 {
         self.entry.as_ref().map_or(self.damaged, |entry| entry.bytes)
+    }
+
+    /// Keys on its access lists: that of the current manifest, and a later one.
+    fn listed(&self) -> usize {
+        let first = self.entry.as_ref().and_then(|entry| entry.manifest().access.list());
+        let later = self.record.access.as_ref().map(SignedAccess::list);
+        first.into_iter().chain(later).map(AccessList::len).sum()
     }
 
     /// Whether `key` may use it: the owner; and whoever is among the node's `consumers` and on the latest access list.
@@ -262,11 +271,12 @@ impl ModelStore {
     /// When it is not the owner's, no such sharing is here, or a list with this serial or a later one was.
     pub fn put_access(&self, key: &PublicKey, access: SignedAccess) -> Result<(), ModelError> {
         let mut state = self.lock();
+        let none = || ModelError::Missing("such a sharing of yours".into());
         let sharing = state
             .sharings
-            .get_mut(&access.sharing())
+            .get(&access.sharing())
             .filter(|s| s.record.owner == access.owner() && s.record.owner.lane_key() == *key && s.entry.is_some())
-            .ok_or_else(|| ModelError::Missing("such a sharing of yours".into()))?;
+            .ok_or_else(none)?;
         let serial = access.list().serial;
         if serial <= sharing.record.last_serial {
             let text = format!(
@@ -276,9 +286,25 @@ impl ModelStore {
             return Err(ModelError::Refused(text));
         }
         upload::no_jump("serial", serial, sharing.record.last_serial)?;
+        let replaced = sharing.record.access.as_ref().map_or(0, |later| later.list().len());
+        self.room_for_keys(&state, access.list().len(), replaced)?;
+        let sharing = state.sharings.get_mut(&access.sharing()).ok_or_else(none)?;
         let record = SharingRecord { last_serial: serial, access: Some(access), ..sharing.record.clone() };
         record.save(&self.dir)?;
         sharing.record = record;
+        Ok(())
+    }
+
+    /// Whether access lists may have so many keys more, where so many are replaced.
+    fn room_for_keys(&self, state: &State, more: usize, replaced: usize) -> Result<(), ModelError> {
+        let listed = state.sharings.values().map(Sharing::listed).sum::<usize>() - replaced;
+        if listed + more > self.limits.access_keys && more > 0 {
+            let text = format!(
+                "the access lists here have {listed} keys, with {more} more they would have more than {} (limits.access_keys): share with fewer, or ask the node's operator",
+                self.limits.access_keys
+            );
+            return Err(ModelError::Refused(text));
+        }
         Ok(())
     }
 

@@ -27,7 +27,13 @@ use piles::{Kept, Owner, Piles};
 
 /// Where accepted jobs are listed.
 const JOBS: &str = "jobs";
-/// Most names that are remembered: of 145 jobs a second. Each takes about 80 bytes of memory.
+/// Bytes of a remembered name in memory.
+const NAME_MEMORY: u64 = 96;
+/// Bytes of a record's place in the index.
+const INDEX_MEMORY: u64 = 384;
+/// Files take up whole blocks; so small records cannot be without number, either.
+const BLOCK: u64 = 4096;
+/// Most names that are remembered: of 145 jobs a second.
 const MAX_JOBS: u64 = 1 << 20;
 /// What else belongs to a record of this name.
 const COMPANIONS: [&str; 2] = ["openings", "countersigned"];
@@ -41,7 +47,17 @@ pub struct RecordLimits {
     pub bytes: u64,
 }
 
+/// Room that a file takes.
+fn room(len: u64) -> u64 {
+    len.next_multiple_of(BLOCK)
+}
+
 impl RecordLimits {
+    /// Bytes of memory for the names of jobs and the index of records.
+    pub fn memory(&self) -> u64 {
+        self.names() as u64 * NAME_MEMORY + self.bytes / BLOCK * INDEX_MEMORY
+    }
+
     /// Names of jobs: a quarter of the room at most.
     fn names(&self) -> usize {
         (self.bytes / 4 / JobNames::room(1)).clamp(1, MAX_JOBS) as usize
@@ -74,7 +90,7 @@ impl RecordStore {
             let Ok(name) = entry.file_name().into_string() else { continue };
             if name.ends_with(".transcript") || name.ends_with(".dealt") {
                 let metadata = entry.metadata()?;
-                let bytes = metadata.len() + companions(dir, &name);
+                let bytes = room(metadata.len()) + companions(dir, &name);
                 kept.push(Kept { at: metadata.modified()?, name, bytes });
             }
         }
@@ -114,12 +130,12 @@ impl RecordStore {
         let session = record.end.record.opening.session;
         let name = format!("{}-{}", session.job, session.consumer);
         let bytes = record.encode();
-        let mut len = bytes.len() as u64;
+        let mut len = room(bytes.len() as u64);
         private_file(&self.dir.join(format!("{name}.transcript")))?.write_all(&bytes)?;
         if let Some(openings) = openings {
             let bytes = openings.encode();
             private_file(&self.dir.join(format!("{name}.openings")))?.write_all(&bytes)?;
-            len += bytes.len() as u64;
+            len += room(bytes.len() as u64);
         }
         self.added(Some(session.consumer), format!("{name}.transcript"), len, now)
     }
@@ -131,7 +147,7 @@ impl RecordStore {
     pub fn keep_dealt(&self, record: &DealtRecord, consumer: PublicKey, now: SystemTime) -> io::Result<()> {
         let (name, bytes) = (format!("{}-{consumer}.dealt", record.pack), record.encode());
         private_file(&self.dir.join(&name))?.write_all(&bytes)?;
-        self.added(Some(consumer), name, bytes.len() as u64, now)
+        self.added(Some(consumer), name, room(bytes.len() as u64), now)
     }
 
     fn added(&self, owner: Owner, name: String, bytes: u64, now: SystemTime) -> io::Result<()> {
@@ -174,7 +190,7 @@ impl RecordStore {
 
 fn companions(dir: &Path, name: &str) -> u64 {
     let path = dir.join(name);
-    COMPANIONS.iter().filter_map(|c| fs::metadata(path.with_extension(c)).ok()).map(|m| m.len()).sum()
+    COMPANIONS.iter().filter_map(|c| fs::metadata(path.with_extension(c)).ok()).map(|m| room(m.len())).sum()
 }
 
 fn remove(path: &Path) -> io::Result<()> {
@@ -261,14 +277,13 @@ mod tests {
     fn records_go_by_age_and_the_oldest_first_when_there_is_no_room() {
         let dir = tempfile::tempdir().unwrap();
         let now = SystemTime::now();
-        let len = dealt(0).encode().len() as u64;
         let names = || {
             let mut names: Vec<_> = listed(dir.path());
             names.retain(|name| name != JOBS);
             names.sort();
             names
         };
-        let first = store(dir.path(), 3 * len, now);
+        let first = store(dir.path(), 3 * BLOCK, now);
         for n in 0..5 {
             first.keep_dealt(&dealt(n), WHO, now).unwrap();
         }
@@ -277,7 +292,7 @@ mod tests {
         fs::write(dir.path().join(name(2, WHO)).with_extension("openings"), [0; 8]).unwrap();
         drop(first);
         // Counted and removed with what belongs to them.
-        let second = store(dir.path(), 3 * len, now);
+        let second = store(dir.path(), 3 * BLOCK, now);
         assert_eq!(names(), [name(3, WHO), name(4, WHO)]);
         second.keep_dealt(&dealt(9), WHO, now + 31 * DAY).unwrap();
         assert_eq!(names(), [name(9, WHO)]);
@@ -287,17 +302,16 @@ mod tests {
     fn whoever_fills_the_room_loses_its_own_records_and_nobody_elses() {
         let dir = tempfile::tempdir().unwrap();
         let now = SystemTime::now();
-        let len = dealt(0).encode().len() as u64;
         let keep = |store: &RecordStore, n: u8, who| store.keep_dealt(&dealt(n), who, now + u32::from(n) * MINUTE);
         let there = |n: u8, who: PublicKey| dir.path().join(format!("{}-{who}.dealt", crate::wire::PackId([n; 16])));
-        let first = store(dir.path(), 4 * len, now);
+        let first = store(dir.path(), 4 * BLOCK, now);
         keep(&first, 0, OTHER).unwrap();
         for n in 1..9 {
             keep(&first, n, WHO).unwrap();
         }
         drop(first);
         // A restart knows whose they are.
-        let second = store(dir.path(), 4 * len, now + 9 * MINUTE);
+        let second = store(dir.path(), 4 * BLOCK, now + 9 * MINUTE);
         for n in 9..17 {
             keep(&second, n, WHO).unwrap();
         }
@@ -314,10 +328,10 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let now = SystemTime::now();
         let job = |n| JobId([n; 16]).of(seconds(now));
-        let store = store(dir.path(), 1000, now);
+        let store = store(dir.path(), 10_000, now);
         store.keep_dealt(&dealt(1), WHO, now).unwrap();
         store.claim(WHO, job(1), now).unwrap();
-        let free = 1000 - store.lock().piles.bytes() - JobNames::room(1) / 2;
+        let free = 10_000 - store.lock().piles.bytes() - JobNames::room(1) / 2;
         store.added(None, "more.dealt".into(), free, now).unwrap();
         assert_eq!(listed(dir.path()).len(), 2, "exactly as much as there may be");
         store.claim(WHO, job(2), now).unwrap();

@@ -40,6 +40,21 @@ pub struct AccessList {
     pub consumers: Consumers,
 }
 
+impl AccessList {
+    /// Keys on it.
+    pub fn len(&self) -> usize {
+        match &self.consumers {
+            Consumers::Everyone => 0,
+            Consumers::Only(keys) => keys.len(),
+        }
+    }
+
+    /// Whether no key is on it.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
 /// The consumers of a list. The owner may always use what is its own.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Consumers {

@@ -16,7 +16,7 @@ use super::part::{PrivatePart, check_open_file, open_scratch, part_len};
 use super::{MAX_JUMP, ModelError, ModelStore, Sharing, State, remove_folder, unreadable};
 use crate::engine::{Assignment, GraphId, MAX_GRAPH_BYTES, read_graph};
 use crate::identity::{PublicKey, private_file};
-use crate::manifest::{AccessRule, ManifestId, Shares, SharingId, SignedManifest};
+use crate::manifest::{AccessList, AccessRule, ManifestId, Shares, SharingId, SignedManifest};
 
 /// What the beginning of an upload comes to.
 pub enum Begun<'a> {
@@ -156,11 +156,11 @@ impl ModelStore {
             return Err(unreadable());
         }
         let sharing = state.sharings.get(&id);
-        let mut replaced = 0;
+        let (mut replaced, mut unlisted) = (0, 0);
         match sharing {
             Some(sharing) => {
                 newer([sharing.record.last_version, sharing.record.last_serial], signed)?;
-                replaced = sharing.bytes();
+                (replaced, unlisted) = (sharing.bytes(), sharing.listed());
             }
             None => {
                 newer([0; 2], signed)?;
@@ -180,6 +180,7 @@ impl ModelStore {
                 }
             }
         }
+        self.room_for_keys(state, manifest.access.list().map_or(0, AccessList::len), unlisted)?;
         let megabytes = |limit: u64| limit >> 20;
         let own = state.bytes(Some(owner)) - replaced;
         if own.saturating_add(bytes) > self.limits.owner_bytes {

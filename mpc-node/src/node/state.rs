@@ -20,7 +20,7 @@ use crate::lane::{Lane, LaneError};
 use crate::meter::{Meter, process_cpu_nanos};
 use crate::models::{ModelLimits, ModelStore};
 use crate::packs::{Deposits, PackHeader, PackKey, PackLimits, PackStore};
-use crate::records::{RecordLimits, RecordStore};
+use crate::records::RecordStore;
 use crate::status::NodeStatus;
 use crate::tls::Admission;
 
@@ -91,6 +91,7 @@ impl Node {
             owner_bytes: limits.owner_megabytes << 20,
             sharings: limits.sharings as usize,
             owner_sharings: limits.owner_sharings as usize,
+            access_keys: limits.access_keys as usize,
             cost: limits.cost(),
         };
         if config.home.join("models").exists() {
@@ -107,13 +108,9 @@ impl Node {
         if let Some(retired) = config.retired {
             tracing::warn!("{}: {retired}", crate::config::FILE);
         }
-        let record_limits = RecordLimits {
-            retention: Duration::from_secs(24 * 3600 * u64::from(config.transcript_days)),
-            bytes: config.transcript_megabytes << 20,
-        };
         let transcripts = config.home.join("transcripts");
         fs::create_dir_all(&transcripts).map_err(home)?;
-        let records = RecordStore::open(&transcripts, record_limits, SystemTime::now()).map_err(home)?;
+        let records = RecordStore::open(&transcripts, config.record_limits(), SystemTime::now()).map_err(home)?;
         let node = Self {
             lanes: Lanes::new(LaneLimits {
                 all: limits.lanes as usize,
