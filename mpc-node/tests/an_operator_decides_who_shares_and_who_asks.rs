@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use common::upload::{ByHand, lane};
 use common::{Network, case};
-use sahara_mpc::client::{Assignment, Offer, Rounding, SharingRef, Visibility};
+use sahara_mpc::client::{Assignment, Consumers, Offer, Rounding, SharingRef, Visibility};
 use sahara_mpc::identity::{Identity, generate};
 use sahara_mpc::wire::{Begin, FailCode, Kind};
 
@@ -120,4 +120,28 @@ fn what_a_key_fetches_in_an_hour_is_limited_on_each_node() {
     assert_eq!(error.code(), Some(FailCode::Busy), "{error}");
     assert!(error.to_string().contains("limits.download_megabytes"), "{error}");
     assert_eq!(two.client_part(&sharing, &mut |_, _| ()).unwrap(), part, "another key is not concerned");
+}
+
+#[test]
+fn the_keys_on_all_access_lists_are_limited() {
+    let network = Network::start(|toml| toml.replacen("access_keys = 1048576", "access_keys = 4", 1));
+    let (client, model) = (network.client(), case(25));
+    let some = |n: usize| Consumers::only((0..n).map(|_| identity().public()));
+    let share = |name: &str, consumers: Consumers| {
+        let offer = Offer { name: name.parse().unwrap(), consumers, ..model.offer(Visibility::Open) };
+        client.share(&offer, &|_, _| ())
+    };
+    share("one", some(2)).unwrap();
+    share("two", some(2)).unwrap();
+    let error = share("three", some(1)).unwrap_err();
+    assert_eq!(error.code(), Some(FailCode::Refused), "{error}");
+    assert!(error.to_string().contains("limits.access_keys"), "{error}");
+    share("three", Consumers::Everyone).unwrap();
+    share("two", some(2)).unwrap();
+    let (one, two) = ("one".parse().unwrap(), "two".parse().unwrap());
+    let error = client.set_consumers(&one, some(1)).unwrap_err().to_string();
+    assert!(error.contains("limits.access_keys"), "the signed list stays beside the later one: {error}");
+    client.unshare(&two).unwrap();
+    client.set_consumers(&one, some(1)).unwrap();
+    client.set_consumers(&one, some(2)).unwrap();
 }

@@ -198,3 +198,39 @@ fn read_words(file: &mut impl Read, len: u64, mut each: impl FnMut(&[u8])) -> io
     }
     Ok(words)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bytes_are_the_same_however_they_come() {
+        let bytes: Vec<u8> = (0..200).collect();
+        let whole = |role| {
+            let mut part = PrivatePart::new(role);
+            part.take(&bytes);
+            part
+        };
+        for role in [Some(EvaluatorRole::First), None] {
+            for step in [1, 7, 31, 32, 33, 64, 199] {
+                let mut part = PrivatePart::new(role);
+                bytes.chunks(step).for_each(|piece| part.take(piece));
+                assert_eq!(part.seeds[..], bytes[..PrivatePart::front(role)]);
+                assert_eq!(part.masked.finalize(), whole(role).masked.finalize(), "pieces of {step}");
+            }
+        }
+    }
+
+    #[test]
+    fn words_are_read_by_portions() {
+        let bytes: Vec<u8> = (0..2 * PORTION + 12).map(|n| (n % 251) as u8).collect();
+        let mut seen = Vec::new();
+        let words = read_words(&mut &bytes[..], bytes.len() as u64, |portion| {
+            assert!(portion.len() <= PORTION);
+            seen.extend_from_slice(portion);
+        });
+        assert_eq!(seen, bytes);
+        assert_eq!(words.unwrap()[..], crate::codec::words_from_bytes(&bytes));
+        assert!(read_words(&mut &bytes[..5], 8, |_| ()).is_err());
+    }
+}
