@@ -193,6 +193,38 @@ fn resident() -> i64 {
     line.split_whitespace().nth(1).unwrap().parse::<i64>().unwrap() / 1024
 }
 
+/// The cost of a model whose layers all cost what its only one does.
+fn layered(one: Cost, layers: u64) -> Cost {
+    let packs = one.dealt + one.prepared;
+    Cost {
+        dealt: layers * one.dealt,
+        prepared: layers * one.prepared,
+        operations: layers * one.operations,
+        rounds: layers * one.rounds,
+        plan_memory: layers * one.plan_memory,
+        material_memory: one.material_memory.map(|bytes| layers * bytes),
+        evaluator_memory: one.evaluator_memory + (layers - 1) * packs,
+        ..one
+    }
+}
+
+/// One layer as wide as MiniLM, six times, at its longest: a job that keeps no other waiting.
+#[test]
+fn six_layers_as_wide_as_minilm_take_what_is_for_small_jobs() {
+    let folder = tempfile::tempdir().unwrap();
+    let shape = TestModel { layers: 1, hidden: 384, heads: 12, ffn: 1536, positions: 512 };
+    shape.write(folder.path(), 1).unwrap();
+    let model = CompiledModel::compile(folder.path(), "mini", &mut |_| ()).unwrap();
+    let quarter = Limits::default().job_megabytes << 18;
+    for (tokens, rounding) in [(512, Rounding::Exact), (512, Rounding::Faithful), (128, Rounding::Exact)] {
+        for visibility in [Visibility::Private, Visibility::Open] {
+            let six = layered(Cost::of(&model.graph(tokens).unwrap(), rounding, visibility), 6);
+            six.check("mini", &Limits::default().cost()).unwrap();
+            assert!(six.evaluator_memory.max(six.helper_memory) <= quarter, "{tokens}: {six:?}");
+        }
+    }
+}
+
 /// One layer as wide as BERT-base, twelve times: what the default limits must let pass.
 #[test]
 fn twelve_layers_as_wide_as_bert_base_fit_the_default_limits() {
@@ -202,18 +234,7 @@ fn twelve_layers_as_wide_as_bert_base_fit_the_default_limits() {
     let model = CompiledModel::compile(folder.path(), "base", &mut |_| ()).unwrap();
     let graph = model.graph(512).unwrap();
     for visibility in [Visibility::Private, Visibility::Open] {
-        let one = Cost::of(&graph, Rounding::Exact, visibility);
-        let packs = one.dealt + one.prepared;
-        let twelve = Cost {
-            dealt: 12 * one.dealt,
-            prepared: 12 * one.prepared,
-            operations: 12 * one.operations,
-            rounds: 12 * one.rounds,
-            plan_memory: 12 * one.plan_memory,
-            material_memory: one.material_memory.map(|bytes| 12 * bytes),
-            evaluator_memory: one.evaluator_memory + 11 * packs,
-            ..one
-        };
+        let twelve = layered(Cost::of(&graph, Rounding::Exact, visibility), 12);
         twelve.check("base", &Limits::default().cost()).unwrap_or_else(|error| panic!("{error}: {twelve:?}"));
     }
 }

@@ -3,7 +3,9 @@
 use std::io::Read;
 
 use super::serve::{Refusal, Trouble, own};
+use super::slots::{Slot, largest};
 use super::state::Node;
+use crate::identity::PublicKey;
 use crate::lane::{Lane, PORTION};
 use crate::meter::Traffic;
 use crate::models::Begun;
@@ -70,14 +72,7 @@ fn upload(node: &Node, lane: &mut Lane, caller: Option<u8>, payload: &[u8]) -> R
             Ok(written?)
         })?;
         // Memory is taken once everything is here, and never while an owner sends.
-        let (key, patience) = (lane.peer(), node.config.timeouts.request());
-        let scratch = upload.scratch();
-        let room = node.job_memory.take_while(key, scratch, patience, patience, || Ok::<_, Trouble>(()))?;
-        let _memory = room.ok_or_else(|| {
-            let megabytes = scratch.div_ceil(1 << 20);
-            let text = format!("this node has no {megabytes} MB to check a piece in (limits.job_megabytes), try again");
-            Refusal::new(FailCode::Busy, text)
-        })?;
+        let _memory = room_to_check(node, lane.peer(), upload.scratch())?;
         upload.check()?;
     }
     lane.receive_frame(Kind::Commit).map_err(own)?;
@@ -96,6 +91,24 @@ fn upload(node: &Node, lane: &mut Lane, caller: Option<u8>, payload: &[u8]) -> R
         "a model was shared"
     );
     lane.send_frame(Kind::Done, &[]).map_err(own)
+}
+
+/// Memory to look at a piece in, if it is not compared already.
+fn room_to_check(node: &Node, key: PublicKey, bytes: u64) -> Result<Option<Slot>, Trouble> {
+    if bytes == 0 {
+        return Ok(None);
+    }
+    let patience = node.config.timeouts.request();
+    let room = node.job_memory.take_while(key, bytes, patience, patience, || Ok::<_, Trouble>(()))?;
+    let refusal = || {
+        let megabytes = bytes.div_ceil(1 << 20);
+        let (code, text) = match bytes > largest(node.config.limits.job_megabytes << 20) {
+            true => (FailCode::Refused, "more than a job may have here (three quarters of limits.job_megabytes)"),
+            false => (FailCode::Busy, "which this node does not have right now (limits.job_megabytes), try again"),
+        };
+        Refusal::new(code, format!("checking a piece of the upload takes {megabytes} MB, {text}"))
+    };
+    Ok(Some(room.ok_or_else(refusal)?))
 }
 
 fn put_access(node: &Node, lane: &mut Lane, payload: &[u8]) -> Result<(), Trouble> {

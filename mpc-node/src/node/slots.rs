@@ -238,7 +238,8 @@ mod tests {
         let many: Vec<Slot> = (0..5).map(|_| slots.take(key(2), 20).unwrap()).collect();
         assert!(slots.take(key(1), 26).is_none());
         drop(many);
-        assert_eq!((slots.lock().taken, slots.lock().small), (0, 0));
+        let state = slots.lock();
+        assert_eq!((state.taken, state.small), (0, 0));
     }
 
     #[test]
