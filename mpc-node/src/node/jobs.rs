@@ -87,13 +87,15 @@ pub(super) fn run(node: &Arc<Node>, lane: &mut Lane, run: Run) -> Result<(), Tro
         }
         EvaluatorRole::Second => Some(meeting::Registered::new(&node.waiting, &run, consumer)?),
     };
-    let _inputs = node.job_memory.take(consumer, cost.inputs).ok_or_else(busy)?;
+    // The bytes as they come, and the words that they are.
+    let _inputs = node.job_memory.take(consumer, 2 * cost.inputs).ok_or_else(busy)?;
     lane.enter("while it sent the input", Traffic::Client, node.config.timeouts.request());
     let expected = sizes.iter().map(|len| len * 4 + 4).sum::<usize>() + 4;
     lane.limit(Some(node.config.timeouts.request()));
     let payload = lane.receive_frame_of(Kind::Input, expected).map_err(own)?;
     lane.limit(None);
     let inputs: Share = lane.decode(&payload).map_err(own)?;
+    drop(payload);
     if !inputs.0.iter().map(Vec::len).eq(sizes) {
         return Err(Refusal::new(FailCode::Refused, "the input share does not have the shapes of the graph").into());
     }
