@@ -26,8 +26,8 @@ const LANE_MEMORY: u64 = 1 << 20;
 const ROUND_MEMORY: u64 = 256;
 /// Bytes of a sharing's manifest and record without its lists of keys.
 const SHARING_MEMORY: u64 = 8 << 10;
-/// Bytes of a key on an access list.
-const KEY_MEMORY: u64 = 32;
+/// Bytes of a key on an access list: as it is, and as its owner has signed it.
+const KEY_MEMORY: u64 = 64;
 /// The configuration's file name in a node's home.
 pub const FILE: &str = "node.toml";
 
