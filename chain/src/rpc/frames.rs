@@ -286,4 +286,31 @@ mod tests {
         assert_eq!([intake.pop(), intake.pop()].map(|message| message.bytes()), [3, 5]);
         assert_eq!(all.left(), 1_000);
     }
+
+    #[test]
+    fn no_bytes_make_the_intake_panic_or_keep_what_it_had() {
+        let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+        let mut byte = || {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            state.to_be_bytes()[0]
+        };
+        for _ in 0..2_000 {
+            let (all, mut intake) = intake(1 << 16);
+            let mut stream = Vec::new();
+            for _ in 0..byte() % 4 {
+                let first = [0x01, 0, 0x80, TEXT, PONG][usize::from(byte() % 5)];
+                stream.extend(frame(first, usize::from(byte())));
+            }
+            for _ in 0..byte() % 4 {
+                let place = usize::from(byte()) % (stream.len() + 1);
+                stream.insert(place, byte());
+            }
+            stream.extend((0..byte() % 20).map(|_| byte()).collect::<Vec<_>>());
+            let step = 1 + usize::from(byte() % 40);
+            let taken = stream.chunks(step).try_for_each(|piece| intake.take(piece, now()));
+            assert!(all.left() <= 1 << 16, "{taken:?}");
+            drop(intake);
+            assert_eq!(all.left(), 1 << 16, "what a client announced is free again when it goes");
+        }
+    }
 }
