@@ -30,7 +30,7 @@ const ANYBODY: PublicKey = PublicKey([0; 32]);
 /// Seconds by which the clocks of a consumer and a node may be apart.
 pub(super) const SKEW: u32 = 3600;
 /// Names of earlier versions are random: what seems to be of a time later than this never comes to be accepted.
-const FAR: u32 = 100 * 366 * 24 * 3600;
+const FAR: u32 = 50 * 366 * 24 * 3600;
 
 /// Why the name of a job is not taken.
 #[derive(Debug, thiserror::Error)]
