@@ -77,7 +77,7 @@ impl Ready {
         if held > self.limits.cache_memory {
             let [held, limit] = [held, self.limits.cache_memory].map(|bytes| bytes.div_ceil(1 << 20));
             let text = format!(
-                "graph `{}` needs {held} MB for itself, its plan and its weights while they are read, more than this node's limit of {limit} (limits.cache_megabytes)",
+                "graph `{}` needs {held} MB for itself, its plan and its weights while they are read, more than this node's limit of {limit} MB (limits.cache_megabytes)",
                 graph.model
             );
             return Err(ModelError::Refused(text));
