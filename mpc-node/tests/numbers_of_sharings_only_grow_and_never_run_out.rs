@@ -133,6 +133,7 @@ fn damage(network: &Network) -> Vec<String> {
         owner_bytes: 1 << 30,
         sharings: 10,
         owner_sharings: 10,
+        access_keys: 10,
         cost: Limits::default().cost(),
     };
     let (folder, committee) = (network.home(0).join("sharings"), network.committee.digest());
