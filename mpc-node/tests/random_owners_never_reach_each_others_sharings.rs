@@ -106,6 +106,10 @@ impl World {
         let model = &self.models[expected.model];
         let task = sharing.task(&model.graph, Assignment::ALL[0], Rounding::Exact).unwrap();
         assert_eq!(model.run(&self.clients[key], task, true).unwrap().outputs, model.expected);
+        // One is left for others to hear of.
+        if self.clients[key].node_status(1).unwrap().packs_for(&task) == 0 {
+            self.clients[key].prepare(&task, 1, &mut |_| ()).unwrap();
+        }
     }
 
     /// Whoever may not use a sharing cannot tell from any node's answers that it is there, even if it knows its name.

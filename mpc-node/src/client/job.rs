@@ -195,3 +195,24 @@ fn fits_outputs(graph: &Graph, outputs: &[Vec<i32>]) -> bool {
             .zip(&graph.outputs)
             .all(|(out, id)| graph.nodes.get(id.0 as usize).is_some_and(|node| node.shape.len() == out.len()))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Of one evaluator alone the shapes would not fit the other's; this is for two that agree.
+    #[test]
+    fn an_answer_has_the_graphs_outputs() {
+        let (graph, weights, inputs) = sahara_circuits::testgraph::random(5);
+        let options = sahara_circuits::reference::ExecOptions::default();
+        let outputs = sahara_circuits::reference::execute(&graph, &weights, &inputs, &options).unwrap().outputs;
+        assert!(fits_outputs(&graph, &outputs));
+        let (mut longer, mut shorter, mut more) = (outputs.clone(), outputs.clone(), outputs.clone());
+        longer[0].push(0);
+        shorter[0].truncate(outputs[0].len() - 1);
+        more.push(Vec::new());
+        for wrong in [&longer[..], &shorter, &more, &outputs[1..]] {
+            assert!(!fits_outputs(&graph, wrong));
+        }
+    }
+}

@@ -64,7 +64,9 @@ impl Lookup {
         let mut hot = super::helper::mask_words(masks, words::width(self.bits), n);
         hot.iter_mut().for_each(|h| *h &= low);
         let mut flipped = Vec::with_capacity(n);
-        dealer.one_hot(self.vector(), &hot, &mut flipped)?;
+        let dealt = dealer.one_hot(self.vector(), &hot, &mut flipped);
+        let flipped = Secret::from(flipped);
+        dealt?;
         let (width, offset) = self.opened();
         for part in flipped.chunks(CHUNK) {
             let signs = part.iter().map(|f| if *f { u32::MAX } else { 1 });
