@@ -55,11 +55,14 @@ pub fn run(arguments: &[String]) -> Result<(), Failure> {
             continue;
         }
         let count = output(mutants(&program, room).args(options).arg("--list"))?.lines().count();
+        let share = match count.div_ceil(60) {
+            0 | 1 => String::new(),
+            parts => format!("; --shard 0/{parts} tries about 60 of them"),
+        };
         eprintln!(
-            "xtask: mutants of {}: {count}, some {} min on two cores; --shard 0/{} tries about 60 of them",
+            "xtask: mutants of {}: {count}, some {} min on two cores{share}",
             room.name,
-            count * SECONDS / 60 + 1,
-            count.div_ceil(60).max(1)
+            count * SECONDS / 60 + 1
         );
         let tally = try_room(&program, room, options, &accepted)?;
         if !tally.survivors.is_empty() {

@@ -1,7 +1,10 @@
 //! The check of a transaction and the blocks that are committed meanwhile.
 
 use super::*;
-use crate::ledger::trial::{Chain, transfer};
+use crate::{
+    ledger::trial::{Chain, pay, transfer},
+    wallet::Payment,
+};
 
 #[test]
 fn an_account_is_looked_at_again_if_a_block_was_committed_meanwhile() {
@@ -34,4 +37,19 @@ fn a_client_hears_that_its_transaction_waits_and_the_engine_gets_the_same_answer
     let held = check(&chain.ledger, &gapped, Check::New);
     assert_eq!((held.code, held.reason.as_str()), (NOT_KEPT, "an earlier nonce is missing"));
     assert_eq!(check(&chain.ledger, b"junk", Check::New).code, MALFORMED);
+}
+
+#[test]
+fn the_lowest_base_fee_there_can_be_is_enough_to_wait() {
+    let mut chain = Chain::new();
+    chain.block(&[]);
+    let least = u128::from(chain.ledger.head().unwrap().params.fees.min_base_fee);
+    let offer = |max_fee| {
+        let to = Some(Address::ZERO);
+        pay(1, Payment { to, gas_limit: 21_000, max_fee, ..Payment::default() })
+    };
+    let refused = chain.ledger.admit(&offer(least - 1)).unwrap_err();
+    let (have, want) = (least - 1, u64::try_from(least).unwrap());
+    assert_eq!(refused, PoolError::FeeFloor { have, want }.to_string());
+    chain.ledger.admit(&offer(least)).unwrap();
 }

@@ -46,20 +46,19 @@ fn a_replacement_takes_the_place_of_the_other_and_of_nobody_else() {
 
 #[test]
 fn of_all_that_wait_the_least_go_however_deep_they_are() {
-    // Room for three; what comes needs the bytes of two.
-    let limit = 3 * length(&tx(1, 0, 100));
-    let large = || tx_with(9, 0, 10_000, 5_000, 80);
-    let two = 2 * length(&tx(1, 0, 100));
-    assert!(length(&large()) > two / 2 && length(&large()) <= two);
     let left = |tips: [u128; 2], other: u128| {
-        let mut pool = pool(Limits { bytes: limit, ..Limits::default() });
-        for tx in [tx(1, 0, tips[0]), tx(1, 1, tips[1]), tx(2, 0, other)] {
-            pool.insert(tx, RICH).unwrap();
+        let all = [tx(1, 0, tips[0]), tx(1, 1, tips[1]), tx(2, 0, other)];
+        let bytes = all.iter().map(|tx| length(tx)).sum();
+        let mut pool = pool(Limits { bytes, ..Limits::default() });
+        for tx in &all {
+            pool.insert(tx.clone(), RICH).unwrap();
         }
-        pool.insert(large(), RICH).unwrap();
+        // It needs more than one of them has, and not more than two.
+        let large = tx_with(9, 0, 10_000, 5_000, 80);
+        pool.insert(large.clone(), RICH).unwrap();
         counted(&pool);
-        assert!(pool.bytes <= limit && pool.contains(large().hash) && pool.len() == 2);
-        [tx(1, 0, tips[0]), tx(2, 0, other)].map(|tx| pool.contains(tx.hash))
+        assert!(pool.bytes <= bytes && pool.contains(large.hash) && pool.len() == 2);
+        [&all[0], &all[2]].map(|tx| pool.contains(tx.hash))
     };
     assert_eq!(left([110, 120], 200), [false, true], "both of one sender are worth less than the other's");
     assert_eq!(left([500, 110], 200), [true, false], "only its last is");

@@ -116,10 +116,11 @@ fn one_account_has_so_many_parts_on_their_way() {
     assert_eq!(world.must(DELEGATOR, U256::ZERO, "withdraw()", &[]).payout, tokens(16));
     assert_eq!(unbonding::entries(&mut world.words, DELEGATOR).unwrap(), []);
     world.words = half;
-    assert_eq!(world.must(DELEGATOR, U256::ZERO, UNDELEGATE_NONE, &[arg(DELEGATOR)]).output.len(), 32 * (2 + 3 * 16));
+    assert_eq!(
+        world.must(DELEGATOR, U256::ZERO, "unbondingOf(address)", &[arg(DELEGATOR)]).output.len(),
+        32 * (2 + 3 * 16)
+    );
 }
-
-const UNDELEGATE_NONE: &str = "unbondingOf(address)";
 
 #[test]
 fn what_left_before_an_offence_was_proven_pays_its_part_and_what_left_before_it_was_made_nothing() {
@@ -222,6 +223,7 @@ fn only_governance_changes_parameters_and_takes_what_was_slashed() {
     assert_eq!(world.pool(), U256::ZERO);
     world.must(GOVERNANCE, U256::ZERO, "setGovernance(address)", &[U256::ZERO]);
     assert!(world.refused(Address::ZERO, U256::ZERO, take, &[U256::ZERO]).contains("only governance"), "nobody has it");
+    assert!(world.refused(GOVERNANCE, U256::ZERO, take, &[U256::ZERO]).contains("only governance"), "any more");
 }
 
 #[test]
@@ -333,5 +335,37 @@ fn a_validator_is_read_as_it_was_written() {
         };
         wanted.store(&mut world.words).unwrap();
         assert_eq!(world.validator(1), wanted);
+    }
+}
+
+#[test]
+fn a_call_costs_what_it_may_do() {
+    let price = |name| price(&selector(name));
+    assert_eq!(price("pool()"), 20_000);
+    assert_eq!(price("delegate(address)"), 120_000);
+    assert_eq!([UNDELEGATE, REDELEGATE].map(price), [250_000; 2]);
+    assert_eq!(price(CREATE), 400_000 + crate::evm::committee::SIGNATURE_GAS);
+    assert_eq!(price("drain()"), 2_000);
+}
+
+#[test]
+fn what_is_taken_out_is_free_first_and_says_for_whom_the_rest_answers() {
+    let origin = |n| unbonding::Origin { validator: operator(n), height: 5, power: 0 };
+    let moved = |n, shares: u64| delegation::Move { origin: origin(n), shares: U256::from(shares), until: 9 };
+    let all = || {
+        let mut own = Delegation::default();
+        (own.shares, own.moves) = (U256::from(10), vec![moved(1, 3), moved(2, 4)]);
+        own
+    };
+    let part = |shares: u64, n: Option<u8>| (U256::from(shares), n.map(origin));
+    for (taken, parts, left) in [
+        (3, vec![part(3, None)], vec![moved(1, 3), moved(2, 4)]),
+        (5, vec![part(3, None), part(2, Some(1))], vec![moved(1, 1), moved(2, 4)]),
+        (8, vec![part(3, None), part(3, Some(1)), part(2, Some(2))], vec![moved(2, 2)]),
+        (10, vec![part(3, None), part(3, Some(1)), part(4, Some(2))], vec![]),
+    ] {
+        let mut own = all();
+        assert_eq!(own.split_off(U256::from(taken)), parts, "{taken}");
+        assert_eq!((own.shares, own.moves), (U256::from(10 - taken), left), "{taken}");
     }
 }
