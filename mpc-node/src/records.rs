@@ -343,4 +343,13 @@ mod tests {
     fn listed(dir: &Path) -> Vec<String> {
         fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
     }
+
+    #[test]
+    fn a_record_that_cannot_be_removed_is_an_error_and_one_that_is_gone_is_none() {
+        let dir = tempfile::tempdir().unwrap();
+        let place = dir.path().join("a.dealt");
+        remove(&place).unwrap();
+        fs::create_dir(&place).unwrap();
+        remove(&place).unwrap_err();
+    }
 }

@@ -129,3 +129,71 @@ fn names_of_sharings_cannot_be_paths_or_commands() {
     assert_eq!(text.parse::<SharingRef>().unwrap().to_string(), text);
     assert!("all-MiniLM-L6-v2".parse::<SharingRef>().unwrap_err().contains("OWNER/NAME"));
 }
+
+/// A manifest as it is, signed, without being put in order.
+fn raw(manifest: &Manifest, owner: &Identity) -> Result<SignedManifest, DecodeError> {
+    let bytes = manifest.canonical();
+    SignedManifest::decode(&[&bytes[..], &owner.sign(&bytes)].concat())
+}
+
+#[test]
+fn what_is_twice_in_a_list_out_of_order_or_too_long_is_refused_though_it_is_signed() {
+    let owner = generate().unwrap();
+    let good = manifest(&owner, &graph(1));
+    let Shares::Private(shares) = good.shares.clone() else { panic!("it is private") };
+    assert!(raw(&good, &owner).is_ok());
+    let with = |shares: Vec<AssignmentShare>| Manifest { shares: Shares::Private(shares), ..good.clone() };
+    let part = |len| Some(ClientPart { digest: [4; 32], len });
+    let [one, two] = [[3; 32], [9; 32]].map(GraphId);
+    for (wrong, field) in [
+        (Manifest { graphs: vec![one, one], ..good.clone() }, "list of graphs"),
+        (Manifest { graphs: vec![two, one], ..good.clone() }, "list of graphs"),
+        (with(vec![]), "list of assignments"),
+        (with(vec![shares[0].clone(), shares[0].clone()]), "list of assignments"),
+        (with(vec![shares[1].clone(), shares[0].clone()]), "list of assignments"),
+        (Manifest { client_part: part(0), ..good.clone() }, "length of the client part"),
+        (Manifest { client_part: part(MAX_CLIENT_PART + 1), ..good.clone() }, "length of the client part"),
+    ] {
+        assert_eq!(raw(&wrong, &owner).unwrap_err(), DecodeError::Field { what: WHAT, field });
+    }
+    for right in [part(1), part(MAX_CLIENT_PART), None] {
+        assert!(raw(&Manifest { client_part: right, ..good.clone() }, &owner).is_ok());
+    }
+    let list = |keys: Vec<PublicKey>| AccessRule::Keys(AccessList { serial: 1, consumers: Consumers::Only(keys) });
+    let [low, high] = [[2; 32], [9; 32]].map(PublicKey);
+    for (keys, right) in [(vec![low, high], true), (vec![low, low], false), (vec![high, low], false)] {
+        let manifest = Manifest { access: list(keys), ..good.clone() };
+        assert_eq!(raw(&manifest, &owner).is_ok(), right);
+        assert!(manifest.access.list().is_some());
+    }
+}
+
+#[test]
+fn a_sharing_serves_the_assignments_that_it_has_and_no_graph_that_it_does_not_name() {
+    let (owner, one) = (generate().unwrap(), graph(1));
+    let good = manifest(&owner, &one);
+    let Shares::Private(shares) = good.shares.clone() else { panic!("it is private") };
+    let single = Manifest { shares: Shares::Private(vec![shares[1].clone()]), ..good.clone() };
+    let open = Manifest { shares: Shares::Open, ..good.clone() };
+    for (n, assignment) in Assignment::ALL.into_iter().enumerate() {
+        assert!(good.serves(assignment) && open.serves(assignment) && open.share(assignment).is_none());
+        assert_eq!(good.share(assignment), Some(&shares[n]));
+        assert_eq!(single.serves(assignment), n == 1);
+    }
+    let unnamed = Manifest { graphs: vec![GraphId([9; 32])], ..good };
+    assert!(!unnamed.permits(one.id(), &one), "the right root and layout are not enough");
+}
+
+#[test]
+fn commitments_tell_words_parts_and_seeds_apart() {
+    let words: Vec<u32> = (0..9_000).collect();
+    let digest = commit::masked_digest(&words);
+    for at in [0, 4_095, 4_096, 8_999] {
+        let mut other = words.clone();
+        other[at] += 1;
+        assert_ne!(commit::masked_digest(&other), digest, "word {at}");
+    }
+    let bytes: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
+    assert_eq!(*commit::masked_hasher().update(&bytes).finalize().as_bytes(), digest, "as it is hashed in pieces");
+    assert_ne!(*blake3::hash(&bytes).as_bytes(), digest, "a domain of its own");
+}

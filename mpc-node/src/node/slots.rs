@@ -289,4 +289,29 @@ mod tests {
         drop((greedy.join().unwrap(), kept));
         assert_eq!(*order.lock().unwrap(), [2, 1]);
     }
+
+    #[test]
+    fn of_keys_that_hold_nothing_whoever_came_first_is_served_first() {
+        let slots = Slots::new(1);
+        let held = slots.take(key(9), 1).unwrap();
+        let order = Arc::new(Mutex::new(Vec::new()));
+        let threads: Vec<_> = (1..=4)
+            .map(|n| {
+                let (own, order) = (slots.clone(), order.clone());
+                let queued = slots.lock().waiting.len();
+                let thread = std::thread::spawn(move || {
+                    let slot = wait_for(&own, n, 1, LONG).unwrap();
+                    order.lock().unwrap().push(n);
+                    drop(slot);
+                });
+                while slots.lock().waiting.len() == queued {
+                    std::thread::yield_now();
+                }
+                thread
+            })
+            .collect();
+        drop(held);
+        threads.into_iter().for_each(|thread| thread.join().unwrap());
+        assert_eq!(*order.lock().unwrap(), [1, 2, 3, 4]);
+    }
 }

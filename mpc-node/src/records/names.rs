@@ -425,4 +425,18 @@ mod tests {
         let error = JobNames::open(&path, 64, NOW).err().unwrap().to_string();
         assert!(error.contains("version"), "{error}");
     }
+
+    #[test]
+    fn what_is_forgotten_of_a_consumer_is_counted_and_the_rest_still_counts() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut names = open(&dir.path().join("jobs"), 64);
+        for n in 0..5 {
+            let at = if n < 3 { NOW } else { NOW + SKEW };
+            names.claim(key(1), job(n, at), at).unwrap();
+        }
+        names.forget(NOW + SKEW + 1);
+        assert_eq!((names.count.get(&key(1)), names.known.len()), (Some(&2), 2));
+        names.forget(NOW + 3 * SKEW);
+        assert_eq!((names.count.get(&key(1)), names.known.len()), (None, 0));
+    }
 }

@@ -271,10 +271,10 @@ fn each_parameter_has_its_bounds() {
         governance: GOVERNANCE,
         evidence_blocks: 7,
         evidence_seconds: 8,
-        ..good.with_numbers([1, 2, 3, 4, 5, 6, 7, 8])
+        ..good.with_numbers([9, 2, 3, 4, 5, 6, 7, 8])
     };
     odd.store(&mut words).unwrap();
-    assert_eq!((StakingParams::load(&mut words).unwrap(), odd.numbers()), (odd, [1, 2, 3, 4, 5, 6, 7, 8]));
+    assert_eq!((StakingParams::load(&mut words).unwrap(), odd.numbers()), (odd, [9, 2, 3, 4, 5, 6, 7, 8]));
 }
 
 #[test]
@@ -311,6 +311,8 @@ fn shares_are_worth_their_part_and_their_number_is_bounded() {
     let of = |tokens: U256, shares: U256| Validator { tokens, shares, ..validator.clone() };
     assert!(of(U256::ONE, most - U256::from(2)).add(U256::ONE).is_err(), "too many shares");
     assert!(of(most, most - U256::from(2)).add(U256::from(2)).is_ok());
+    let last = most - U256::ONE;
+    assert!(of(last, last).add(U256::ONE).is_err() && of(last, last - U256::ONE).add(U256::ONE).is_err());
     assert!(of(U256::ZERO, tokens(1)).add(tokens(1)).unwrap_err().to_string().contains("all of its stake was slashed"));
     assert!(of(tokens(10), U256::from(10)).add(U256::from(5)).is_err(), "worth no share");
     assert!(
@@ -368,4 +370,48 @@ fn what_is_taken_out_is_free_first_and_says_for_whom_the_rest_answers() {
         assert_eq!(own.split_off(U256::from(taken)), parts, "{taken}");
         assert_eq!((own.shares, own.moves), (U256::from(10 - taken), left), "{taken}");
     }
+}
+
+#[test]
+fn the_least_that_an_operator_bonds_is_a_parameter() {
+    let mut world = World::with(&[10], StakingParams { min_self_bond: 3, ..StakingParams::default() });
+    let wanted = registration(operator(9), 9, 0, 1);
+    assert!(world.refused(operator(9), tokens(3) - U256::ONE, CREATE, &wanted).contains("must bond more"));
+    world.must(operator(9), tokens(3), CREATE, &wanted);
+}
+
+#[test]
+fn half_of_what_is_on_its_way_can_be_lost() {
+    let mut world = World::with(&[100], StakingParams { double_sign_slash: 5_000, ..StakingParams::default() });
+    world.must(DELEGATOR, tokens(20), DELEGATE, &[arg(operator(1))]);
+    world.must(DELEGATOR, U256::ZERO, UNDELEGATE, &[arg(operator(1)), tokens(20)]);
+    world.begin(&[], &[double(1, 999, 100)]);
+    world.time += StakingParams::default().unbonding_seconds;
+    world.height += 200;
+    assert_eq!(world.must(DELEGATOR, U256::ZERO, "withdraw()", &[]).payout, tokens(10));
+    assert_eq!(world.pool(), tokens(60));
+}
+
+#[test]
+fn calls_say_what_they_did() {
+    use alloy_primitives::keccak256;
+    let mut world = World::new(&[100]);
+    let to = operator(1);
+    for (value, name, arguments, event) in [
+        (tokens(5), DELEGATE, vec![arg(to)], "Delegated(address,address,uint256)"),
+        (U256::ZERO, UNDELEGATE, vec![arg(to), tokens(5)], "Undelegated(address,address,uint256)"),
+    ] {
+        let answer = world.must(DELEGATOR, value, name, &arguments);
+        assert_eq!(answer.logs[0].topics, [keccak256(event), to.into_word(), DELEGATOR.into_word()]);
+        assert_eq!(U256::from_be_slice(&answer.logs[0].data), tokens(5));
+    }
+    world.begin(&[], &[double(1, 990, 100)]);
+    let set = "setParameters((uint256,uint256,uint256,uint256,uint256,uint256,uint256,uint256))";
+    let numbers = StakingParams::default().numbers().map(U256::from);
+    let answer = world.must(GOVERNANCE, U256::ZERO, set, &numbers);
+    assert_eq!(answer.logs[0].topics, [keccak256("ParametersChanged()")]);
+    let said = world.must(GOVERNANCE, U256::ZERO, "takePool(uint256)", &[tokens(1)]).output;
+    assert_eq!(U256::from_be_slice(&said), tokens(1));
+    let said = world.must(to, U256::ZERO, "announceBeaconChain(bytes32,uint256)", &[U256::ONE, U256::ONE]).output;
+    assert!(!U256::from_be_slice(&said).is_zero(), "the epoch from which on it counts");
 }

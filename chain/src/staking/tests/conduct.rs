@@ -173,6 +173,10 @@ fn a_key_is_forgotten_when_nothing_of_it_can_be_proven_any_more() {
     assert_eq!(forgotten(&mut world, height + 102, time + later - 1, &[]), [], "a second too early");
     assert_eq!(forgotten(&mut world, height + 102, time + later, &[]), [key(1)]);
     assert_eq!(forgotten(&mut world, height + 103, time + later, &[]), [], "once");
+    let next = vec![GenesisValidator { operator: operator(2), consensus_key: key(2), power: 0 }];
+    validator::set_active(&mut world.words, operator(2), 0).unwrap();
+    assert_eq!(forgotten(&mut world, height + 104, time + later, &next), []);
+    assert_eq!(forgotten(&mut world, height + 300, time + 2 * later, &[]), [key(2)]);
     // A few at once; and who came back is remembered.
     let mut world = World::new(&[1; 7]);
     let all: Vec<_> = world.known.values().cloned().map(|known| GenesisValidator { power: 0, ..known }).collect();
@@ -181,5 +185,21 @@ fn a_key_is_forgotten_when_nothing_of_it_can_be_proven_any_more() {
     }
     forgotten(&mut world, height, time, &all);
     let (height, time) = (height + 200, time + 2 * later);
-    assert_eq!(forgotten(&mut world, height, time, &[]).len() + forgotten(&mut world, height, time, &[]).len(), 6);
+    assert_eq!(
+        [forgotten(&mut world, height, time, &[]), forgotten(&mut world, height, time, &[])].map(|keys| keys.len()),
+        [4, 2]
+    );
+}
+
+#[test]
+fn a_place_that_was_filled_from_the_end_makes_nobody_older() {
+    let mut world = World::with(&[10, 10, 10], StakingParams { max_validators: 1, ..StakingParams::default() });
+    world.must(operator(1), U256::ZERO, UNDELEGATE, &[arg(operator(1)), tokens(10)]);
+    end_block(&mut world.words).unwrap();
+    assert_eq!(candidates::at(&mut world.words, 0).unwrap().operator, operator(3), "the last one fills the gap");
+    for n in [3, 2] {
+        world.must(DELEGATOR, tokens(1), DELEGATE, &[arg(operator(n))]);
+    }
+    let changes = end_block(&mut world.words).unwrap();
+    assert_eq!(changes.iter().map(|change| (change.operator, change.power)).collect::<Vec<_>>(), [(operator(2), 11)]);
 }
