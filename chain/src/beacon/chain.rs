@@ -333,4 +333,15 @@ mod tests {
         let strange = Chain { tip: B256::repeat_byte(9), left: 4, number: 100, ..Chain::default() };
         assert_eq!(unused(strange), 0, "another secret's");
     }
+
+    #[test]
+    fn one_question_computes_so_many_chains_and_another_length_is_another_chain() {
+        let mut secret = Secret::new([7; 32].into()).with_length(8);
+        assert_eq!(secret.number_of(B256::repeat_byte(1), 1, 1_000), None);
+        assert_eq!(secret.search.tried, AT_ONCE);
+        let long = secret.commitment(0);
+        let mut secret = secret.with_length(4);
+        assert_eq!((secret.commitment(0).length, long.length), (4, 8));
+        assert_ne!(secret.commitment(0).tip, long.tip);
+    }
 }

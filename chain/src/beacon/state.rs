@@ -276,4 +276,25 @@ mod tests {
         };
         assert_eq!(run(Some(B256::with_last_byte(1))), run(None));
     }
+
+    #[test]
+    fn a_chain_at_its_end_accepts_nothing_even_if_it_could_go_on() {
+        let (_, all) = values(3);
+        let chain = |left| Chain { tip: step(&all[0]), left, ..Chain::default() };
+        let item = Item { preimage: all[0], next: None };
+        assert!(chain(1).accepts(&item) && !chain(0).accepts(&item));
+    }
+
+    #[test]
+    fn values_are_kept_for_so_many_epochs() {
+        let mut words = begun();
+        let now = HISTORY + 5;
+        for epoch in 6..=now {
+            words.store(value_slot(epoch), U256::from(epoch)).unwrap();
+        }
+        let of = |words: &mut Memory, epoch| value(words, epoch, now).unwrap();
+        assert_eq!(of(&mut words, 6), Some(U256::from(6).into()));
+        assert_eq!(of(&mut words, now), Some(U256::from(now).into()));
+        assert_eq!((of(&mut words, 5), of(&mut words, now + 1)), (None, None));
+    }
 }
