@@ -71,7 +71,7 @@ pub(super) fn as_first(node: &Arc<Node>, consumer: &mut Lane, job: Job) -> Resul
                     }
                 };
                 let other = job.other;
-                let outcome = evaluate(node, &mut lane, consumer, job, model, pack, (transcript, zero), start)?;
+                let outcome = evaluate(node, &mut lane, consumer, job, model, (pack, transcript, zero), start)?;
                 node.put_back(other, lane);
                 drop(in_use);
                 return Ok(outcome);
@@ -260,7 +260,7 @@ fn opened_by_first(
                 return Err(trouble);
             }
         };
-        let outcome = evaluate(node, lane, consumer, job, model, pack, (transcript, zero), start)?;
+        let outcome = evaluate(node, lane, consumer, job, model, (pack, transcript, zero), start)?;
         drop(in_use);
         let _ = opened.give_back.send(opened.lane); // its thread goes on waiting for requests
         return Ok(outcome);

@@ -33,6 +33,9 @@ impl Drop for Running<'_> {
 /// When a job began, and what its lane had sent and received by then.
 pub(super) type Start = (Instant, (u64, u64));
 
+/// What both evaluators opened a job with.
+pub(super) type Opened = (PackContents, Transcript, ZeroSharing);
+
 /// The rounds of a job, in this thread, on this lane; they end early when nobody waits for the answer any more.
 pub(super) fn evaluate(
     node: &Node,
@@ -40,8 +43,7 @@ pub(super) fn evaluate(
     consumer: &mut Lane,
     job: Job,
     (plan, weights): Model,
-    pack: PackContents,
-    (mut transcript, zero): (Transcript, ZeroSharing),
+    (pack, mut transcript, zero): Opened,
     (start, before): Start,
 ) -> Result<Outcome, Trouble> {
     let _running = Running::new(node);
