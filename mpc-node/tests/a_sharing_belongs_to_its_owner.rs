@@ -454,3 +454,23 @@ fn a_client_uses_what_its_owner_permits_and_all_nodes_hold() {
     assert!(error.contains("different versions") && error.contains("node 2: version 2"), "{error}");
     assert!(client.find(&exactly).is_err(), "and the version that was meant is not everywhere");
 }
+
+#[test]
+fn a_node_that_does_not_answer_keeps_no_model_and_no_key_with_the_others() {
+    let mut network = Network::start(|toml| toml);
+    let (owner, friend) = (network.client(), identity());
+    let sharing = case(6).register_for(&owner, Visibility::Private, &Assignment::ALL);
+    let name = sharing.manifest().name.clone();
+    owner.set_consumers(&name, Consumers::only([friend.public()])).unwrap();
+    network.stop_node(0);
+    owner.set_consumers(&name, Consumers::Only(Vec::new())).unwrap_err();
+    let (_, listed) = owner.shared_with(&name).unwrap().unwrap();
+    assert_eq!(listed, Consumers::Only(Vec::new()), "the others were told");
+    owner.unshare(&name).unwrap_err();
+    network.start_node(0);
+    let which = SharingRef::Named(owner.owner_key(), name.clone());
+    let held = owner.find(&which).unwrap_err().to_string();
+    assert!(held.contains("node 2: nothing") && held.contains("node 3: nothing"), "{held}");
+    assert!(owner.unshare(&name).unwrap(), "the next attempt puts it right");
+    assert!(owner.find(&which).unwrap().is_none());
+}

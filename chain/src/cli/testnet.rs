@@ -74,8 +74,8 @@ impl Testnet {
         let cometbft = comet::find()?;
         let Layout { validators, ports } = comet::layout(&cometbft, folder, self.count, &self.chain_id)?;
         match ports {
-            Some(_) => tell(&format!("made a network of {} in {}", validators.len(), folder.display())),
-            None => tell(&format!("continuing the network of {} in {}", validators.len(), folder.display())),
+            Some(_) => tell(format!("made a network of {} in {}", validators.len(), folder.display())),
+            None => tell(format!("continuing the network of {} in {}", validators.len(), folder.display())),
         }
         let ledger = std::env::current_exe().map_err(|cause| NodeError::File {
             doing: "find",
@@ -92,7 +92,7 @@ impl Testnet {
             let processes = Processes { cometbft, ledger };
             running.0.push(Member { validator, config, processes, reported: [false; 2] });
         }
-        tell(&format!("started {} ledgers and CometBFT processes, waiting for a block", running.0.len()));
+        tell(format!("started {} ledgers and CometBFT processes, waiting for a block", running.0.len()));
         for index in 0..running.0.len() {
             running.wait_for_block(index).await?;
             self.print(&running.0[index]);
@@ -152,7 +152,7 @@ impl Running {
     async fn watch(&mut self) -> Result<(), NodeError> {
         loop {
             let deaths = self.deaths();
-            deaths.iter().for_each(|death| tell(death));
+            deaths.iter().for_each(tell);
             if !deaths.is_empty() {
                 let (left, all) = (self.0.iter().filter(|m| m.reported == [false; 2]).count(), self.0.len());
                 if left == 0 {
@@ -162,7 +162,7 @@ impl Running {
                     true => "the chain goes on",
                     false => "too few to decide on a block, the chain stands still",
                 };
-                tell(&format!("{left} of {all} validators are whole: {chain}"));
+                tell(format!("{left} of {all} validators are whole: {chain}"));
             }
             tokio::time::sleep(GLANCE).await;
         }

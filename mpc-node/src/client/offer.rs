@@ -54,7 +54,7 @@ impl Client {
             return Err(ClientError::Request("the graphs and the weights are not of one model".into()));
         }
         let seen = self.seen(SharingId::of(&self.owner_key(), &offer.name))?;
-        let (version, serial) = (seen.next_version(&self.committee)?, seen.next_serial(&self.committee)?);
+        let (version, serial) = (seen.next_version(&self.committee)?, seen.next_serial()?);
         let (signed, parts) = self.signed(offer, version, serial)?;
         let mut graphs: Vec<(GraphId, Vec<u8>)> = offer.graphs.iter().map(|g| (g.id(), g.to_bytes())).collect();
         graphs.sort_unstable_by_key(|(id, _)| *id);

@@ -91,6 +91,26 @@ impl Client {
         Ok(Seen::new(&self.replies(sharing)?, self.owner_key(), sharing, &self.committee.digest()))
     }
 
+    /// What each node says of a sharing of this key; of one that could not be asked, nothing, and the first reason. A node
+    /// that does not answer must not keep its owner from telling the others.
+    fn answers(&self, sharing: SharingId) -> Result<([SharingReply; 3], Option<ClientError>), ClientError> {
+        let (mut answered, mut failed) = (false, None);
+        let replies = [0, 1, 2].map(|node| match self.find_on(node, FindSharing::Current(sharing)) {
+            Ok(reply) => {
+                answered = true;
+                reply
+            }
+            Err(error) => {
+                failed.get_or_insert(error);
+                SharingReply::default()
+            }
+        });
+        match failed {
+            Some(error) if !answered => Err(error),
+            failed => Ok((replies, failed)),
+        }
+    }
+
     fn find_on(&self, node: u8, question: FindSharing) -> Result<SharingReply, ClientError> {
         self.on_lane(node, |lane| {
             lane.begin("when asked for a sharing", Traffic::Setup, self.options.connect_timeout);
@@ -202,14 +222,25 @@ impl Client {
         })
     }
 
-    /// A sharing of this key, and who may use it by the latest list that a node has.
+    /// A sharing of this key, and who may use it by the latest list that a node has; of the nodes that answer, if one does
+    /// not.
     ///
     /// # Errors
-    /// As [`Client::find`].
+    /// When those that answer do not agree, or do not have it while another does not answer.
     pub fn shared_with(&self, name: &SharingName) -> Result<Option<(Sharing, Consumers)>, ClientError> {
         let owner = self.owner_key();
-        let Some(sharing) = self.find(&SharingRef::Named(owner, name.clone()))? else { return Ok(None) };
-        let seen = self.replies(sharing.manifest().sharing())?;
+        let which = SharingRef::Named(owner, name.clone());
+        let (seen, failed) = self.answers(SharingId::of(&owner, name))?;
+        let sharing = match failed {
+            None => self.find(&which)?,
+            Some(error) => {
+                let meant =
+                    seen.iter().filter_map(|reply| reply.manifest.as_ref()).filter(|m| self.is_meant(&which, m));
+                let newest = meant.max_by_key(|signed| signed.manifest().version).cloned();
+                Some(Sharing(newest.ok_or(error)?))
+            }
+        };
+        let Some(sharing) = sharing else { return Ok(None) };
         let later = seen.iter().filter_map(|reply| reply.access.as_ref());
         let own = |access: &&SignedAccess| access.owner() == owner && access.sharing() == sharing.manifest().sharing();
         let lists = later.filter(own).map(SignedAccess::list).chain(sharing.manifest().access.list());
@@ -220,32 +251,34 @@ impl Client {
     /// Lets other consumers use a sharing of this key, without a new version.
     ///
     /// # Errors
-    /// When a node refuses or cannot be reached; it keeps the old list then, and the next attempt puts it right.
+    /// When a node refuses or cannot be reached, after the others have the list; it keeps the old one then, and the next
+    /// attempt puts it right.
     pub fn set_consumers(&self, name: &SharingName, consumers: Consumers) -> Result<(), ClientError> {
         let owner = self.owner_key();
         let sharing = SharingId::of(&owner, name);
-        let serial = self.seen(sharing)?.next_serial(&self.committee)?;
+        let (replies, _) = self.answers(sharing)?;
+        let serial = Seen::new(&replies, owner, sharing, &self.committee.digest()).next_serial()?;
         let refused = |e| ClientError::Request(format!("the list cannot be signed: {e}"));
         let access = AccessList { serial, consumers }.sign(owner, sharing, &self.identity).map_err(refused)?;
-        for node in 0..3 {
+        let told = [0, 1, 2].map(|node| {
             self.on_lane(node, |lane| {
                 lane.begin("while it was given an access list", Traffic::Setup, self.options.connect_timeout);
                 lane.send(&PutAccess(access.clone()))?;
                 lane.receive_frame(Kind::Done)?;
                 Ok(())
-            })?;
-        }
-        Ok(())
+            })
+        });
+        told.into_iter().collect()
     }
 
     /// Deletes a sharing of this key on all nodes; whether any had it.
     ///
     /// # Errors
-    /// When a node cannot be reached.
+    /// When a node cannot be reached, after the others have deleted it.
     pub fn unshare(&self, name: &SharingName) -> Result<bool, ClientError> {
         let sharing = SharingId::of(&self.owner_key(), name);
-        let mut any = false;
-        for node in 0..3 {
+        // All are told before the first error is: one node that fails must not keep a model with the others.
+        let told = [0, 1, 2].map(|node| {
             let done = self.on_lane(node, |lane| {
                 lane.begin("while it deleted a sharing", Traffic::Setup, self.options.connect_timeout);
                 lane.send(&DeleteSharing(sharing))?;
@@ -253,12 +286,12 @@ impl Client {
                 Ok(())
             });
             match done {
-                Ok(()) => any = true,
-                Err(error) if error.code() == Some(FailCode::NoModel) => {}
-                Err(error) => return Err(error),
+                Ok(()) => Ok(true),
+                Err(error) if error.code() == Some(FailCode::NoModel) => Ok(false),
+                Err(error) => Err(error),
             }
-        }
-        Ok(any)
+        });
+        told.into_iter().try_fold(false, |any, here| Ok(any | here?))
     }
 }
 
@@ -318,9 +351,14 @@ impl Seen {
         next(committee, "version", self.versions, self.signed[0])
     }
 
-    /// The serial that comes next.
-    pub(super) fn next_serial(&self, committee: &Committee) -> Result<u64, ClientError> {
-        next(committee, "serial", self.serials, self.signed[1])
+    /// The serial that comes next: after what all claim, but for a claim that is not followed. It does not keep the list from
+    /// the other nodes; the one that makes it will refuse.
+    pub(super) fn next_serial(&self) -> Result<u64, ClientError> {
+        let mut sorted = self.serials;
+        sorted.sort_unstable();
+        let (known, most) = (sorted[1].max(self.signed[1]), sorted[2]);
+        let last = if most.saturating_sub(known) > MAX_LEAD { known } else { most.max(known) };
+        last.checked_add(1).ok_or_else(|| ClientError::Answer("no serial is left for this sharing".into()))
     }
 }
 
@@ -351,5 +389,11 @@ mod tests {
         assert_eq!(next([0, 0, 200_000], 199_999).unwrap(), 200_001, "its owner has signed as much");
         assert_eq!(next([5, 5, 5], 9).unwrap(), 10, "what was signed is never signed again");
         assert!(next([u64::MAX; 3], u64::MAX).unwrap_err().to_string().contains("no version is left"));
+        // A list of who may ask reaches the others whatever one claims.
+        let serial = |serials, signed| Seen { versions: [0; 3], serials, signed: [0, signed] }.next_serial();
+        assert_eq!(serial([4, 6, 5], 0).unwrap(), 7);
+        assert_eq!(serial([u64::MAX, 6, 5], 0).unwrap(), 7);
+        assert_eq!(serial([0, 0, 1 << 40], 9).unwrap(), 10);
+        assert!(serial([u64::MAX; 3], 0).is_err());
     }
 }

@@ -112,7 +112,7 @@ pub(super) fn run(node: &Arc<Node>, lane: &mut Lane, run: Run) -> Result<(), Tro
         None => as_first(node, lane, job),
         Some(registered) => as_second(node, lane, job, registered),
     };
-    let outcome = result.inspect_err(|trouble| {
+    let (outcome, memory) = result.inspect_err(|trouble| {
         let broken = match trouble {
             Trouble::Refusal(refusal) => matches!(refusal.code, FailCode::Peer | FailCode::Internal),
             Trouble::Lane(_) => true,
@@ -135,12 +135,17 @@ pub(super) fn run(node: &Arc<Node>, lane: &mut Lane, run: Run) -> Result<(), Tro
         salt: outcome.salt,
         outputs: outcome.outputs,
     };
+    // Before the answer: whoever hangs up now must not leave this node without its record.
+    keep(node, &outcome.record, outcome.openings.as_ref());
+    let bytes: usize = reply.outputs.0.iter().map(|words| words.len() * 4).sum();
+    lane.limit(Some(node.config.timeouts.request() + super::sharings::time_for(bytes as u64)));
     lane.send(&reply).map_err(own)?;
+    lane.limit(None);
+    drop((reply, memory));
     lane.count();
     if role == EvaluatorRole::First {
         super::dealing::refill(node, key, consumer);
     }
-    keep(node, &outcome.record, outcome.openings.as_ref());
     Ok(())
 }
 

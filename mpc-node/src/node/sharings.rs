@@ -1,6 +1,7 @@
 //! Requests about sharings: owners upload, replace and delete theirs, consumers find what they may use.
 
 use std::io::Read;
+use std::time::Duration;
 
 use super::serve::{Refusal, Trouble, own};
 use super::slots::{Slot, largest};
@@ -39,8 +40,13 @@ fn find(node: &Node, lane: &mut Lane, payload: &[u8]) -> Result<(), Trouble> {
     lane.send(&node.models.find(&question, &lane.peer())).map_err(own)
 }
 
-/// Slowest upload that is waited for, in bytes a second on average; `timeouts.request` may be waited besides.
+/// Slowest transfer that is waited for, in bytes a second on average; `timeouts.request` may be waited besides.
 const SLOWEST: u64 = 256 << 10;
+
+/// How long the slowest transfer of so many bytes takes.
+pub(super) fn time_for(bytes: u64) -> Duration {
+    Duration::from_secs(bytes.div_ceil(SLOWEST))
+}
 
 fn upload(node: &Node, lane: &mut Lane, caller: Option<u8>, payload: &[u8]) -> Result<(), Trouble> {
     let Begin { manifest, bytes } = message(lane, payload)?;
@@ -136,6 +142,7 @@ fn client_part(node: &Node, lane: &mut Lane, caller: Option<u8>, payload: &[u8])
         node.quotas.download(lane.peer(), len, node.uptime())?;
     }
     lane.enter("while it fetched a client part", Traffic::Setup, node.config.timeouts.request());
+    lane.limit(Some(node.config.timeouts.request() + time_for(len)));
     lane.send(&Piece { len }).map_err(own)?;
     let mut left = len;
     let mut buffer = vec![0; PORTION];
@@ -145,6 +152,7 @@ fn client_part(node: &Node, lane: &mut Lane, caller: Option<u8>, payload: &[u8])
         lane.send_frame(Kind::Chunk, chunk).map_err(own)?;
         left -= chunk.len() as u64;
     }
+    lane.limit(None);
     Ok(())
 }
 

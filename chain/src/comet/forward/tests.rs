@@ -75,7 +75,7 @@ async fn only_what_can_be_in_the_next_block_is_handed_on() {
     }
     assert_eq!(next(&mut handed).await, [other], "an earlier nonce of the other is missing");
     forward.submit(first.clone()).await.unwrap();
-    assert_eq!(next(&mut handed).await, [first.clone()]);
+    assert_eq!(next(&mut handed).await, std::slice::from_ref(&first));
     // The answer is taken, and the heights are looked at again.
     tokio::time::sleep(Duration::from_millis(100)).await;
     // It is looked at again after some blocks, and so is what was handed on and is in none of them.
@@ -93,14 +93,14 @@ async fn what_has_left_the_pool_is_not_handed_on_again() {
     let (chain, forward, mut handed, heights) = way(1).await;
     let (gone, late, last) = (transfer(1, 0, 5), transfer(2, 0, 5), transfer(3, 0, 5));
     forward.submit(gone.clone()).await.unwrap();
-    assert_eq!(next(&mut handed).await, [gone.clone()], "there was no room for it");
+    assert_eq!(next(&mut handed).await, std::slice::from_ref(&gone), "there was no room for it");
     let forget = |bytes: &Bytes| {
         let tx = chain.ledger.decode(bytes, &chain.ledger.head().unwrap()).unwrap();
         chain.ledger.pool().remove(&tx);
     };
     forget(&gone);
     forward.submit(late.clone()).await.unwrap();
-    assert_eq!(next(&mut handed).await, [late.clone()]);
+    assert_eq!(next(&mut handed).await, std::slice::from_ref(&late));
     forget(&late);
     heights.send(1 + AGAIN_AFTER).unwrap();
     forward.submit(last.clone()).await.unwrap();

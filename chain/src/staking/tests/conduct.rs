@@ -179,7 +179,7 @@ fn a_key_is_forgotten_when_nothing_of_it_can_be_proven_any_more() {
     assert_eq!(forgotten(&mut world, height + 300, time + 2 * later, &[]), [key(2)]);
     // A few at once; and who came back is remembered.
     let mut world = World::new(&[1; 7]);
-    let all: Vec<_> = world.known.values().cloned().map(|known| GenesisValidator { power: 0, ..known }).collect();
+    let all: Vec<_> = world.known.values().map(|known| GenesisValidator { power: 0, ..known.clone() }).collect();
     for n in 1..=6 {
         validator::set_active(&mut world.words, operator(n), 0).unwrap();
     }

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::super::meeting::{self, Opened};
 use super::super::serve::{Refusal, Trouble, no_random, peer};
+use super::super::slots::Slot;
 use super::super::state::Node;
 use super::patience::{GLANCE, model, patiently, slot, still_wanted};
 use super::rounds::{evaluate, signed_otherwise};
@@ -22,7 +23,7 @@ use crate::wire::{FailCode, OpenJob, OpenReply, PackId};
 /// What the first evaluator waits longer for an answer than the second waits for its consumer.
 const OPENING: Duration = Duration::from_secs(2);
 
-pub(super) fn as_first(node: &Arc<Node>, consumer: &mut Lane, job: Job) -> Result<Outcome, Trouble> {
+pub(super) fn as_first(node: &Arc<Node>, consumer: &mut Lane, job: Job) -> Result<(Outcome, Slot), Trouble> {
     meeting::meet(node, consumer, &job.run)?;
     claim(node, &job, consumer.peer())?;
     let wanted = Purpose { asked_by: consumer.peer(), job: Some(job.run.job) };
@@ -38,7 +39,7 @@ pub(super) fn as_first(node: &Arc<Node>, consumer: &mut Lane, job: Job) -> Resul
         let mut reserved = reserved.ok_or_else(no_pack)?;
         let id = reserved.id();
         // Only now: a job that waits for its pack must not hold the memory in which the pack is made.
-        let _memory = slot(&node.job_memory, job.memory, consumer, patience)?.ok_or_else(busy)?;
+        let memory = slot(&node.job_memory, job.memory, consumer, patience)?.ok_or_else(busy)?;
         let model = patiently(consumer, patience, || model(node, &job.run.task, &wanted.asked_by))?;
         if let Err(error) = reserved.load(EvaluatorRole::First) {
             tracing::warn!(%error, "an unusable pack is destroyed");
@@ -74,7 +75,7 @@ pub(super) fn as_first(node: &Arc<Node>, consumer: &mut Lane, job: Job) -> Resul
                 let outcome = evaluate(node, &mut lane, consumer, job, model, (pack, transcript, zero), start)?;
                 node.put_back(other, lane);
                 drop(in_use);
-                return Ok(outcome);
+                return Ok((outcome, memory));
             }
             Ok(OpenReply::NoSuchPack) => {
                 tracing::info!(pack = %id, "the other evaluator does not hold this pack, it is destroyed");
@@ -149,7 +150,7 @@ pub(super) fn as_second(
     consumer: &mut Lane,
     job: Job,
     registered: &meeting::Registered<'_>,
-) -> Result<Outcome, Trouble> {
+) -> Result<(Outcome, Slot), Trouble> {
     let ready = registered.ready();
     let outcome = opened_by_first(node, consumer, job, registered, &ready);
     // What was opened in the last moment: nothing of it was touched.
@@ -171,7 +172,7 @@ fn opened_by_first(
     job: Job,
     registered: &meeting::Registered<'_>,
     ready: &Receiver<Opened>,
-) -> Result<Outcome, Trouble> {
+) -> Result<(Outcome, Slot), Trouble> {
     let began = Instant::now();
     let mut claimed = false;
     loop {
@@ -218,7 +219,7 @@ fn opened_by_first(
         };
         let key = consumer.peer();
         let room = (node.second_slots.take(key, 1), node.job_memory.take(key, job.memory));
-        let (Some(_slot), Some(_memory)) = room else {
+        let (Some(_slot), Some(memory)) = room else {
             drop(reserved); // before the first evaluator may ask for it again
             answer(opened, &OpenReply::Busy);
             continue;
@@ -263,7 +264,7 @@ fn opened_by_first(
         let outcome = evaluate(node, lane, consumer, job, model, (pack, transcript, zero), start)?;
         drop(in_use);
         let _ = opened.give_back.send(opened.lane); // its thread goes on waiting for requests
-        return Ok(outcome);
+        return Ok((outcome, memory));
     }
 }
 
