@@ -7,12 +7,11 @@ use std::collections::BTreeSet;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustls::crypto::aws_lc_rs;
 use sahara_circuits::hf::folder;
 use serde::Deserialize;
-use ureq::config::RedirectAuthHeaders;
 use ureq::http::{Response, StatusCode};
 use ureq::tls::{RootCerts, TlsConfig, TlsProvider};
 use ureq::{Agent, Body};
@@ -30,6 +29,10 @@ const PATIENCE: Duration = Duration::from_secs(15);
 const STALLED: Duration = Duration::from_secs(60);
 /// Largest list of a repository's files, in bytes.
 const MAX_LISTING: u64 = 8 << 20;
+/// Most times that the hub may point elsewhere for one file.
+const MAX_REDIRECTS: usize = 5;
+/// Slowest download that is waited for, in bytes a second on average, after [`STALLED`].
+const SLOWEST: u64 = 1 << 10;
 /// Most small files of a model.
 const MAX_FILES: usize = 64;
 /// A download says how far it is at most once for so many bytes.
@@ -92,7 +95,8 @@ impl Hub {
             .tls_config(tls)
             .https_only(endpoint.starts_with("https://"))
             .http_status_as_error(false)
-            .redirect_auth_headers(RedirectAuthHeaders::Never)
+            .max_redirects(0)
+            .max_redirects_will_error(false)
             .user_agent(concat!("sahara/", env!("CARGO_PKG_VERSION")))
             .timeout_resolve(Some(PATIENCE))
             .timeout_connect(Some(PATIENCE))
@@ -102,16 +106,38 @@ impl Hub {
         Ok(Self { agent: config.into(), endpoint: endpoint.to_owned(), token })
     }
 
+    /// An answer, of where the hub points to if it does; what comes with a pointer is not read. The token goes to the hub only.
     fn get(&self, path: &str, doing: &str) -> Result<Response<Body>> {
-        let mut request = self.agent.get(format!("{}/{path}", self.endpoint));
-        if let Some(token) = &self.token {
-            request = request.header("Authorization", format!("Bearer {}", token.as_str()));
-        }
-        request.call().map_err(|e| {
+        let failed = |why: &dyn std::fmt::Display| {
             Error::unreachable(format!(
-                "{doing}: {e}: check the network connection, or give a model folder: sahara model pull FOLDER"
+                "{doing}: {why}: check the network connection, or give a model folder: sahara model pull FOLDER"
             ))
-        })
+        };
+        let mut place = format!("{}/{path}", self.endpoint);
+        for _ in 0..=MAX_REDIRECTS {
+            let mut request = self.agent.get(&place);
+            let at_hub = place.strip_prefix(&self.endpoint).is_some_and(|rest| rest.starts_with('/'));
+            if let Some(token) = self.token.as_ref().filter(|_| at_hub) {
+                request = request.header("Authorization", format!("Bearer {}", token.as_str()));
+            }
+            let response = request.call().map_err(|e| failed(&e))?;
+            if !response.status().is_redirection() {
+                return Ok(response);
+            }
+            let location = response.headers().get("location").and_then(|to| to.to_str().ok()).unwrap_or_default();
+            place = match location {
+                path if path.starts_with('/') && !path.starts_with("//") => format!("{}{path}", self.origin()),
+                place if place.starts_with("https://") || place.starts_with("http://") => place.to_owned(),
+                _ => return Err(failed(&"it points to no address")),
+            };
+        }
+        Err(failed(&format_args!("it points on more than {MAX_REDIRECTS} times")))
+    }
+
+    /// The hub's scheme and host.
+    fn origin(&self) -> &str {
+        let host = self.endpoint.find("://").map_or(0, |at| at + 3);
+        self.endpoint[host..].find('/').map_or(self.endpoint.as_str(), |at| &self.endpoint[..host + at])
     }
 
     /// The files of `owner/name` that may change an answer, written into a folder; a model that cannot be used is refused
@@ -216,7 +242,8 @@ impl<'a> Repository<'a> {
         let body = self
             .answer(response, &doing)?
             .ok_or_else(|| Error::user(format!("{} on the Hugging Face hub has no {file}", self.id)))?;
-        let told = Told { body, doing: &doing, progress: self.progress, length, read: 0, next: TOLD_EVERY };
+        let (doing, progress, since) = (&doing, self.progress, Instant::now());
+        let told = Told { body, doing, progress, length, read: 0, next: TOLD_EVERY, since };
         self.fetched.push(copy(told, Path::new(&self.id), file, folder::limit(Path::new(file)), self.into)?);
         Ok(())
     }
@@ -271,12 +298,16 @@ struct Told<'a, R> {
     length: Option<u64>,
     read: u64,
     next: u64,
+    since: Instant,
 }
 
 impl<R: Read> Read for Told<'_, R> {
     fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
         let n = self.body.read(buffer)?;
         self.read += n as u64;
+        if self.since.elapsed() > STALLED + Duration::from_secs(self.read / SLOWEST) {
+            return Err(std::io::Error::new(std::io::ErrorKind::TimedOut, "less than a kilobyte a second"));
+        }
         if self.read >= self.next {
             self.next = self.read + TOLD_EVERY.max(self.length.unwrap_or_default() / 20);
             let of = self.length.map(|length| format!(" of {}", length / 1_000_000)).unwrap_or_default();

@@ -111,6 +111,29 @@ fn a_sharded_model_with_modules_comes_whole_and_the_token_stays_with_the_hub() {
 }
 
 #[test]
+fn pointers_are_followed_without_what_comes_with_them_and_the_token_stays_at_the_hub() {
+    let files = [("config.json", "{}"), ("tokenizer.json", "{}"), ("model.safetensors", "w")];
+    let mut answers = repository(&files);
+    let config = format!("/owner/model/resolve/{SHA}/config.json");
+    answers.insert("/moved".to_owned(), ("200 OK".to_owned(), b"{}".to_vec()));
+    answers.insert(config.clone(), ("307 Moved\r\nLocation: /moved".to_owned(), vec![b'x'; 1 << 20]));
+    let hub = Server::start(answers.clone());
+    pull(&hub.hub()).0.unwrap();
+    assert!(hub.heard().contains(&"/moved with the token".to_owned()), "a place of the hub itself: {:?}", hub.heard());
+
+    for nowhere in ["ftp://elsewhere/", "//elsewhere/x", "", &config] {
+        answers.insert(config.clone(), (format!("302 Found\r\nLocation: {nowhere}"), Vec::new()));
+        let hub = Server::start(answers.clone());
+        let error = pull(&hub.hub()).0.unwrap_err();
+        assert!(error.blame() == Blame::Unreachable && error.report().contains("points"), "{}", error.report());
+        assert!(hub.heard().len() < 12, "not for ever");
+    }
+    let odd = Server::start(repository(&[&files[..], &[("\u{1b}[2Kx.json", "{}")]].concat()));
+    let names: Vec<String> = pull(&odd.hub()).0.unwrap().into_iter().map(|file| file.name).collect();
+    assert!(names.len() == 3 && names.iter().all(|name| !name.contains('\u{1b}')), "{names:?}");
+}
+
+#[test]
 fn what_would_be_refused_in_a_folder_is_fetched_so_that_it_is_refused() {
     let base = [("config.json", "{}"), ("tokenizer.json", "{}"), ("model.safetensors", "w")];
     for odd in ["adapter_config.json", "something_else.json"] {

@@ -255,7 +255,9 @@ fn entries(path: &Path) -> Result<Vec<Entry>, CompileError> {
 /// Whether a name is one of something directly in a folder.
 fn plain(name: &str) -> bool {
     let mut parts = Path::new(name).components();
-    matches!((parts.next(), parts.next()), (Some(Component::Normal(_)), None)) && name.len() <= 200
+    let one = matches!((parts.next(), parts.next()), (Some(Component::Normal(_)), None));
+    // A name is shown to people, too.
+    one && name.len() <= 200 && !name.chars().any(char::is_control)
 }
 
 /// The files of weights, one or several.
