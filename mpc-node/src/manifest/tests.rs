@@ -149,8 +149,8 @@ fn what_is_twice_in_a_list_out_of_order_or_too_long_is_refused_though_it_is_sign
         (Manifest { graphs: vec![one, one], ..good.clone() }, "list of graphs"),
         (Manifest { graphs: vec![two, one], ..good.clone() }, "list of graphs"),
         (with(vec![]), "list of assignments"),
-        (with(vec![shares[0].clone(), shares[0].clone()]), "list of assignments"),
-        (with(vec![shares[1].clone(), shares[0].clone()]), "list of assignments"),
+        (with(vec![shares[0], shares[0]]), "list of assignments"),
+        (with(vec![shares[1], shares[0]]), "list of assignments"),
         (Manifest { client_part: part(0), ..good.clone() }, "length of the client part"),
         (Manifest { client_part: part(MAX_CLIENT_PART + 1), ..good.clone() }, "length of the client part"),
     ] {
@@ -173,7 +173,7 @@ fn a_sharing_serves_the_assignments_that_it_has_and_no_graph_that_it_does_not_na
     let (owner, one) = (generate().unwrap(), graph(1));
     let good = manifest(&owner, &one);
     let Shares::Private(shares) = good.shares.clone() else { panic!("it is private") };
-    let single = Manifest { shares: Shares::Private(vec![shares[1].clone()]), ..good.clone() };
+    let single = Manifest { shares: Shares::Private(vec![shares[1]]), ..good.clone() };
     let open = Manifest { shares: Shares::Open, ..good.clone() };
     for (n, assignment) in Assignment::ALL.into_iter().enumerate() {
         assert!(good.serves(assignment) && open.serves(assignment) && open.share(assignment).is_none());
