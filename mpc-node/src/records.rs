@@ -352,4 +352,16 @@ mod tests {
         fs::create_dir(&place).unwrap();
         remove(&place).unwrap_err();
     }
+
+    #[test]
+    fn names_have_a_quarter_of_the_room_and_both_have_memory() {
+        let of = |bytes| RecordLimits { retention: DAY, bytes };
+        let quarter = 4 * JobNames::room(1);
+        for (bytes, names) in [(0, 1), (2 * quarter - 1, 1), (2 * quarter, 2), (1 << 50, MAX_JOBS as usize)] {
+            assert_eq!(of(bytes).names(), names, "{bytes}");
+        }
+        assert_eq!(of(0).memory(), NAME_MEMORY);
+        let large = of(quarter * BLOCK);
+        assert_eq!(large.memory(), BLOCK * NAME_MEMORY + quarter * INDEX_MEMORY);
+    }
 }

@@ -267,9 +267,8 @@ impl Client {
         drop((body, reserved));
         match answer {
             Some(answer) => {
-                let slowest = Duration::from_secs((answer.text.len() / SLOWEST) as u64);
-                self.deadline.within(self.patience() * 2 + slowest);
                 let length = answer.text.len();
+                self.deadline.within(time_for(length, self.patience() * 2));
                 let pieces = Pieces::new(answer, self.deadline.clone());
                 let mut reply = Response::new(pieces.boxed_unsync());
                 put(&mut reply, header::CONTENT_TYPE, "application/json");
