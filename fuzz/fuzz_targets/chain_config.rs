@@ -8,6 +8,6 @@ fuzz_target!(|bytes: &[u8]| {
     let home = tempfile::tempdir().expect("a folder");
     std::fs::write(home.path().join(CONFIG_FILE), bytes).expect("a file");
     if let Ok(config) = Config::load(home.path()) {
-        let _ = config.describe();
+        let _ = config.driver.describe();
     }
 });
