@@ -1,10 +1,12 @@
 //! The cost that is computed from a graph's shapes is the cost of running it: bytes and rounds exactly, memory as a bound.
 #![allow(clippy::unwrap_used)] // a panic is the failure report
 
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+#[path = "common/counting.rs"]
+mod counting;
 
+use std::sync::Arc;
+
+use counting::peak;
 use sahara_circuits::graph::Graph;
 use sahara_circuits::testgraph;
 use sahara_circuits::weights::Weights;
@@ -12,37 +14,6 @@ use sahara_mpc::protocol::{
     Assignment, Cost, Evaluator, EvaluatorRole, JobSecret, MaskDomain, PackContents, Plan, Rounding, Seed, Step,
     Visibility, WeightMaterial, deal, mask_weights, prepare, share_inputs,
 };
-
-/// The system's allocator, counting what is held and the most that ever was.
-struct Counting;
-
-static HELD: AtomicU64 = AtomicU64::new(0);
-static PEAK: AtomicU64 = AtomicU64::new(0);
-
-// SAFETY: every call is handed on unchanged.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        let held = HELD.fetch_add(layout.size() as u64, Ordering::Relaxed) + layout.size() as u64;
-        PEAK.fetch_max(held, Ordering::Relaxed);
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, at: *mut u8, layout: Layout) {
-        HELD.fetch_sub(layout.size() as u64, Ordering::Relaxed);
-        unsafe { System.dealloc(at, layout) }
-    }
-}
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
-
-/// The most bytes that `work` holds at a time beyond what is held before.
-fn peak<R>(work: impl FnOnce() -> R) -> (R, u64) {
-    let before = HELD.load(Ordering::Relaxed);
-    PEAK.store(before, Ordering::Relaxed);
-    let result = work();
-    (result, PEAK.load(Ordering::Relaxed) - before)
-}
 
 /// Pads rows, so that tensors and not bookkeeping decide.
 fn costs(seed: u64, rounding: Rounding, visibility: Visibility) {

@@ -2,9 +2,9 @@
 #![allow(clippy::unwrap_used)] // a panic is the failure report
 
 mod common;
+#[path = "common/counting.rs"]
+mod counting;
 
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -23,37 +23,13 @@ use sahara_mpc::wire::Share;
 
 const TIME: Duration = Duration::from_secs(60);
 
-/// The system's allocator, counting what is held and the most that ever was.
-struct Counting;
-
-static HELD: AtomicU64 = AtomicU64::new(0);
-static PEAK: AtomicU64 = AtomicU64::new(0);
 /// One test at a time is counted.
 static ALONE: Mutex<()> = Mutex::new(());
 
-// SAFETY: every call is handed on unchanged.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        let held = HELD.fetch_add(layout.size() as u64, Ordering::Relaxed) + layout.size() as u64;
-        PEAK.fetch_max(held, Ordering::Relaxed);
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, at: *mut u8, layout: Layout) {
-        HELD.fetch_sub(layout.size() as u64, Ordering::Relaxed);
-        unsafe { System.dealloc(at, layout) }
-    }
-}
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
-
 /// The most megabytes that this process, with all its nodes, holds at a time beyond what it holds before.
 fn peak<R>(work: impl FnOnce() -> R) -> (R, u64) {
-    let before = HELD.load(Ordering::Relaxed);
-    PEAK.store(before, Ordering::Relaxed);
-    let result = work();
-    (result, (PEAK.load(Ordering::Relaxed) - before) >> 20)
+    let (result, bytes) = counting::peak(work);
+    (result, bytes >> 20)
 }
 
 /// A product with a square matrix of weights.
