@@ -146,7 +146,7 @@ impl Hub {
     /// # Errors
     /// The hub cannot be reached, has no such repository or does not show it, or the model is not one that is read.
     pub fn model(&self, owner: &str, name: &str, into: &Path, progress: &Progress) -> Result<Vec<FetchedFile>> {
-        let mut repository = Repository::new(self, owner, name, "main", into, progress);
+        let mut repository = Repository::new(self, owner, name, into, progress);
         let names = repository.list()?;
         let unusable = |e| Error::wrap(&format!("{owner}/{name} cannot be used"), Blame::User, e);
         let small: Vec<&String> = names.iter().filter(|name| folder::is_setting(Path::new(name))).collect();
@@ -198,7 +198,7 @@ impl Hub {
         into: &Path,
         progress: &Progress,
     ) -> Result<Vec<FetchedFile>> {
-        let mut repository = Repository::new(self, owner, name, "main", into, progress);
+        let mut repository = Repository::new(self, owner, name, into, progress);
         for file in files {
             repository.fetch(file)?;
         }
@@ -207,8 +207,8 @@ impl Hub {
 }
 
 impl<'a> Repository<'a> {
-    fn new(hub: &'a Hub, owner: &str, name: &str, revision: &str, into: &'a Path, progress: &'a Progress) -> Self {
-        let (id, revision) = (format!("{owner}/{name}"), revision.to_owned());
+    fn new(hub: &'a Hub, owner: &str, name: &str, into: &'a Path, progress: &'a Progress) -> Self {
+        let (id, revision) = (format!("{owner}/{name}"), "main".to_owned());
         Self { hub, id, revision, into, progress, fetched: Vec::new() }
     }
 

@@ -80,15 +80,14 @@ impl Client {
         OwnerKey::Ed25519(self.identity.public())
     }
 
-    fn replies(&self, sharing: SharingId) -> Result<[SharingReply; 3], ClientError> {
-        let question = FindSharing::Current(sharing);
-        let [a, b, c] = [0, 1, 2].map(|node| self.find_on(node, question));
-        Ok([a?, b?, c?])
+    /// What all nodes have seen of a sharing of this key.
+    pub(super) fn seen(&self, sharing: SharingId) -> Result<Seen, ClientError> {
+        let (replies, failed) = self.answers(sharing)?;
+        failed.map_or_else(|| Ok(self.seen_in(&replies, sharing)), Err)
     }
 
-    /// What the nodes have seen of a sharing of this key.
-    pub(super) fn seen(&self, sharing: SharingId) -> Result<Seen, ClientError> {
-        Ok(Seen::new(&self.replies(sharing)?, self.owner_key(), sharing, &self.committee.digest()))
+    fn seen_in(&self, replies: &[SharingReply; 3], sharing: SharingId) -> Seen {
+        Seen::new(replies, self.owner_key(), sharing, &self.committee.digest())
     }
 
     /// What each node says of a sharing of this key; of one that could not be asked, nothing, and the first reason. A node
@@ -257,7 +256,7 @@ impl Client {
         let owner = self.owner_key();
         let sharing = SharingId::of(&owner, name);
         let (replies, _) = self.answers(sharing)?;
-        let serial = Seen::new(&replies, owner, sharing, &self.committee.digest()).next_serial()?;
+        let serial = self.seen_in(&replies, sharing).next_serial()?;
         let refused = |e| ClientError::Request(format!("the list cannot be signed: {e}"));
         let access = AccessList { serial, consumers }.sign(owner, sharing, &self.identity).map_err(refused)?;
         let told = [0, 1, 2].map(|node| {
@@ -298,27 +297,34 @@ impl Client {
 /// How far the claim of one node may be above what the others say and what the owner itself has signed.
 const MAX_LEAD: u64 = 1 << 16;
 
-/// The number after all that the nodes claim to have seen. `signed` is the highest that is known by this owner's own
-/// signature. A claim far above that and above both others is not followed: numbers never go back, so a node that lies would
-/// use up all there are.
-///
-/// # Errors
-/// Names the node.
-fn next(committee: &Committee, what: &str, claims: [u64; 3], signed: u64) -> Result<u64, ClientError> {
-    let [(_, _), (_, middle), (node, most)] = {
-        let mut sorted = [0, 1, 2].map(|node: usize| (node, claims[node]));
-        sorted.sort_by_key(|(_, claim)| *claim);
-        sorted
-    };
-    let known = middle.max(signed);
-    if most.saturating_sub(known) > MAX_LEAD {
-        let text = format!(
-            "{} claims to have seen {what} {most} of this sharing, and nobody else more than {known}: that is not followed, ask its operator",
-            committee.label(node as u8)
-        );
-        return Err(ClientError::Answer(text));
+/// What the nodes claim to have seen, beside what is known without the highest claim. Numbers never go back: who followed a
+/// claim far above all others would let a node that lies use up all there are.
+struct Claims {
+    /// By two nodes, or by this owner's own signature.
+    known: u64,
+    most: u64,
+    /// Who claims the most.
+    node: u8,
+}
+
+impl Claims {
+    /// `signed` is the highest that is known by this owner's own signature.
+    fn new(claims: [u64; 3], signed: u64) -> Self {
+        let mut sorted = [0, 1, 2].map(|node: u8| (claims[usize::from(node)], node));
+        sorted.sort_unstable();
+        let [_, (middle, _), (most, node)] = sorted;
+        Self { known: middle.max(signed), most, node }
     }
-    most.max(known).checked_add(1).ok_or_else(|| ClientError::Answer(format!("no {what} is left for this sharing")))
+
+    /// Whether the highest claim is one to follow.
+    fn is_followed(&self) -> bool {
+        self.most.saturating_sub(self.known) <= MAX_LEAD
+    }
+}
+
+/// The number after a last one.
+fn after(what: &str, last: u64) -> Result<u64, ClientError> {
+    last.checked_add(1).ok_or_else(|| ClientError::Answer(format!("no {what} is left for this sharing")))
 }
 
 /// What the nodes have seen of a sharing of this client's own key.
@@ -347,18 +353,27 @@ impl Seen {
     }
 
     /// The version that comes next.
+    ///
+    /// # Errors
+    /// Names the node whose claim is not followed.
     pub(super) fn next_version(&self, committee: &Committee) -> Result<u64, ClientError> {
-        next(committee, "version", self.versions, self.signed[0])
+        let claims = Claims::new(self.versions, self.signed[0]);
+        let Claims { known, most, node } = claims;
+        if !claims.is_followed() {
+            let text = format!(
+                "{} claims to have seen version {most} of this sharing, and nobody else more than {known}: that is not followed, ask its operator",
+                committee.label(node)
+            );
+            return Err(ClientError::Answer(text));
+        }
+        after("version", most.max(known))
     }
 
     /// The serial that comes next: after what all claim, but for a claim that is not followed. It does not keep the list from
     /// the other nodes; the one that makes it will refuse.
     pub(super) fn next_serial(&self) -> Result<u64, ClientError> {
-        let mut sorted = self.serials;
-        sorted.sort_unstable();
-        let (known, most) = (sorted[1].max(self.signed[1]), sorted[2]);
-        let last = if most.saturating_sub(known) > MAX_LEAD { known } else { most.max(known) };
-        last.checked_add(1).ok_or_else(|| ClientError::Answer("no serial is left for this sharing".into()))
+        let claims = Claims::new(self.serials, self.signed[1]);
+        after("serial", if claims.is_followed() { claims.most.max(claims.known) } else { claims.known })
     }
 }
 
@@ -376,7 +391,7 @@ mod tests {
             key: generate().unwrap().public(),
         };
         let committee = Committee::new([1, 2, 3].map(member)).unwrap();
-        let next = |claims, signed| next(&committee, "version", claims, signed);
+        let next = |versions, signed| Seen { versions, serials: [0; 3], signed: [signed, 0] }.next_version(&committee);
         assert_eq!(next([0; 3], 0).unwrap(), 1);
         assert_eq!(next([3, 5, 4], 0).unwrap(), 6, "half an upload: one is ahead");
         assert_eq!(next([0, MAX_LEAD, 0], 0).unwrap(), MAX_LEAD + 1);
