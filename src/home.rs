@@ -2,14 +2,17 @@
 //!
 //! ```text
 //! owner.key          the key that models are shared with
+//! owner.lock         held by whoever shares a model just now
 //! consumer.key       the key that questions are asked with
 //! models/<name>/     files of the model, source.json, compiled/
 //! devnet/            the local network: node-1, node-2, node-3, client, devnet.json
 //! ```
 
 use std::env;
-use std::fs;
+use std::fs::{self, File, TryLockError};
 use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::Duration;
 
 use crate::error::{Error, Result};
 
@@ -69,9 +72,42 @@ pub fn write_atomic(path: &Path, bytes: &[u8]) -> Result<()> {
     Ok(())
 }
 
+/// Has the file locked for this process until what is returned is dropped. While another process holds it, `waiting` is
+/// called every now and then, and may give up.
+///
+/// # Errors
+/// When the file cannot be made or locked, and what `waiting` gives.
+pub fn turn(path: &Path, mut waiting: impl FnMut() -> Result<()>) -> Result<File> {
+    let opened = File::options().create(true).truncate(false).write(true).open(path);
+    let file = opened.map_err(|e| Error::io("opening", path, e))?;
+    loop {
+        match file.try_lock() {
+            Ok(()) => return Ok(file),
+            Err(TryLockError::WouldBlock) => waiting()?,
+            Err(TryLockError::Error(e)) => return Err(Error::io("locking", path, e)),
+        }
+        thread::sleep(Duration::from_millis(50));
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn one_has_its_turn_at_a_time() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a.lock");
+        let first = turn(&path, || panic!("nobody holds it")).unwrap();
+        let mut asked = 0;
+        let given_up = turn(&path, || {
+            asked += 1;
+            if asked < 3 { Ok(()) } else { Err(Error::stopped()) }
+        });
+        assert!(given_up.is_err() && asked == 3);
+        drop(first);
+        turn(&path, || panic!("nobody holds it any more")).unwrap();
+    }
 
     #[test]
     fn a_given_folder_wins_and_is_absolute() {

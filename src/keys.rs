@@ -3,15 +3,17 @@
 //! They are two, so that nodes and other consumers do not learn from a question whose models somebody owns. Both are
 //! made when first needed and never leave the home.
 
+use std::fs::File;
 use std::path::PathBuf;
 
-use sahara_mpc::client::{Client, ClientOptions, Committee};
+use sahara_mpc::client::{Client, ClientOptions, Committee, Stop};
 use sahara_mpc::config::Parties;
 use sahara_mpc::identity::{self, Identity};
 use sahara_mpc::tls::Admission;
 
 use crate::error::{Blame, Error, Result};
-use crate::home::{Home, create_private_dir};
+use crate::home::{Home, create_private_dir, turn};
+use crate::progress::Progress;
 
 /// What a key is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,6 +49,22 @@ pub fn load(home: &Home, role: Role) -> Result<Identity> {
 /// When the key's file cannot be read or written.
 pub fn client(home: &Home, role: Role, committee: Committee) -> Result<Client> {
     Ok(Client::new(load(home, role)?, committee, ClientOptions::default()))
+}
+
+/// The turn to share models of this home's owner, until it is dropped: of two processes that shared the same model at
+/// once, the nodes would refuse one, because versions only grow.
+///
+/// # Errors
+/// When the lock's file cannot be made, and when `stop` is set meanwhile.
+pub fn turn_to_share(home: &Home, stop: &Stop, progress: &Progress) -> Result<File> {
+    create_private_dir(home.path())?;
+    let mut told = false;
+    turn(&home.path().join("owner.lock"), || {
+        if !std::mem::replace(&mut told, true) {
+            progress.step("waiting for another sahara that is sharing a model");
+        }
+        stop.check().map_err(|_| Error::stopped())
+    })
 }
 
 /// Both keys of this home, as the owners and consumers that a node of the same person serves.

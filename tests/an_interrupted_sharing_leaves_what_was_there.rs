@@ -31,6 +31,21 @@ fn journey() {
     }
 }
 
+#[test]
+fn two_processes_that_ask_first_share_once() {
+    let _turn = one_at_a_time();
+    let devnet = Devnet::up();
+    let asked = [(); 2].map(|()| Started::new(&mut devnet.home.sahara(&["embed", "the first question"])));
+    let answers = asked.map(|one| one.finish(PATIENCE));
+    for answer in &answers {
+        assert_eq!(answer.code, Some(0), "{answer}");
+        assert_eq!(answer.stdout, answers[0].stdout);
+    }
+    let list = devnet.home.json(&["model", "shared", "--json"]);
+    let versions: Vec<_> = list.as_array().expect("a list").iter().map(|entry| &entry["version"]).collect();
+    assert_eq!(versions, [1], "{list}");
+}
+
 /// Folders of uploads that nodes have begun.
 fn uploads(devnet: &Devnet) -> Vec<PathBuf> {
     let folders = (1..=3).map(|node| devnet.node_folder(node).join("sharings"));

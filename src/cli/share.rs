@@ -99,6 +99,7 @@ pub fn share(args: &ShareArgs, context: &mut Context) -> Result<()> {
     let named = consumers(&args.access, own, args.others_only)?;
     let owner = args.nodes.client(context, Role::Owner)?;
     let stop = stop_when_interrupted();
+    let _turn = keys::turn_to_share(&context.home, &stop, &context.progress)?;
     context.progress.step("asking the nodes for your model");
     let before = match owner.shared_with(&name) {
         Ok(before) => before,

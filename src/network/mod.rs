@@ -135,7 +135,7 @@ impl NetworkEngine {
             Some(shared) => Shared::of_another(shared, options.visibility)?,
             None => {
                 let visibility = options.visibility.unwrap_or(Visibility::Private);
-                Shared::own(keys::client(home, Role::Owner, committee)?, &model, visibility)?
+                Shared::own(home, committee, &model, visibility)?
             }
         };
         let engine = Self {

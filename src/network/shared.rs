@@ -6,11 +6,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use sahara_circuits::graph::Graph;
 use sahara_mpc::client::{
-    Assignment, Client, ClientError, Consumers, GraphId, Offer, Sharing, SharingName, SharingRef, Visibility,
+    Assignment, Client, ClientError, Committee, Consumers, GraphId, Offer, Sharing, SharingName, SharingRef, Visibility,
 };
 use sahara_mpc::wire::FailCode;
 
 use crate::error::{Blame, Error, Result};
+use crate::home::Home;
+use crate::keys::{self, Role};
 use crate::models::{Model, SharedModel};
 use crate::progress::Progress;
 
@@ -30,6 +32,7 @@ pub(super) struct Shared {
 
 /// A sharing of the local user's.
 struct Own {
+    home: Home,
     owner: Client,
     name: SharingName,
     visibility: Visibility,
@@ -50,10 +53,14 @@ impl Shared {
     }
 
     /// The local user's own sharing of a model.
-    pub(super) fn own(owner: Client, model: &Model, visibility: Visibility) -> Result<Self> {
+    ///
+    /// # Errors
+    /// When the owner's key cannot be read, or the model's name is none for a sharing.
+    pub(super) fn own(home: &Home, committee: Committee, model: &Model, visibility: Visibility) -> Result<Self> {
+        let owner = keys::client(home, Role::Owner, committee)?;
         let name = sharing_name(&model.info.name, visibility)?;
         let which = SharingRef::Named(owner.owner_key(), name.clone());
-        let own = Some(Own { owner, name, visibility });
+        let own = Some(Own { home: home.clone(), owner, name, visibility });
         Ok(Self::new(which, own))
     }
 
@@ -96,8 +103,9 @@ impl Shared {
             (Err(error), _) => return Err(asking(error)),
         };
         if let (None, Some(own)) = (&sharing, own) {
-            sharing = Some(own.hand_over(consumer, model, (&ids, &graphs), progress)?);
-            handed_over = true;
+            let _turn = keys::turn_to_share(&own.home, consumer.stop(), progress)?;
+            let (had, now) = own.hand_over(consumer, model, (&ids, &graphs), progress)?;
+            (sharing, handed_over) = (Some(now), !had);
         }
         let sharing = sharing.ok_or_else(|| self.missing(consumer))?;
         self.known.store(true, Ordering::Relaxed);
@@ -126,14 +134,14 @@ impl Shared {
 }
 
 impl Own {
-    /// Has the nodes take the model, or only lets `consumer` use what they have.
+    /// Has the nodes take the model, or only lets `consumer` use what they have; whether they had it.
     fn hand_over(
         &self,
         consumer: &Client,
         model: &Model,
         (ids, graphs): (&[GraphId], &[Arc<Graph>]),
         progress: &Progress,
-    ) -> Result<Sharing> {
+    ) -> Result<(bool, Sharing)> {
         let (owner, asker) = (&self.owner, consumer.key());
         let mut consumers = Consumers::only([asker]);
         let root = graphs.first().map_or([0; 32], |graph| graph.weights_root);
@@ -143,7 +151,7 @@ impl Own {
                 if sharing.is_of(ids, &root) && sharing.manifest().visibility() == self.visibility {
                     let doing = "letting your own key use your model";
                     owner.set_consumers(&self.name, consumers).map_err(|e| sharing_error(owner, doing, e))?;
-                    return Ok(sharing);
+                    return Ok((true, sharing));
                 }
             }
             Ok(None) => {}
@@ -162,7 +170,8 @@ impl Own {
         let doing = format!("sharing {} among the nodes", model.info.name);
         // Given up with the question that needs it.
         let owner = owner.until(consumer.stop().clone());
-        owner.share(&offer, &percent_of(progress, &doing)).map_err(|e| sharing_error(&owner, &doing, e))
+        let shared = owner.share(&offer, &percent_of(progress, &doing));
+        shared.map(|sharing| (false, sharing)).map_err(|e| sharing_error(&owner, &doing, e))
     }
 }
 

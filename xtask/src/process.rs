@@ -8,9 +8,10 @@ use std::time::Instant;
 
 use crate::Failure;
 
-/// The root of the checkout.
+/// The root of the checkout: of the one that cargo runs this in, which need not be where it was compiled.
 pub fn root() -> PathBuf {
-    let here = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
+    let here = std::env::var_os("CARGO_MANIFEST_DIR").unwrap_or_else(|| env!("CARGO_MANIFEST_DIR").into());
+    let here = PathBuf::from(here);
     here.parent().map_or(here.clone(), PathBuf::from)
 }
 
