@@ -319,6 +319,8 @@ fn shares_are_worth_their_part_and_their_number_is_bounded() {
         of(tokens(10), U256::from(10)).add(tokens(1) + TOKEN / U256::from(2)).is_err(),
         "rounding would take too much"
     );
+    // Less than a whole share, of which nearly half would go: also of amounts below a token.
+    assert!(of(U256::from(4_000_000), U256::from(10)).add(U256::from(799_999)).is_err());
 }
 
 #[test]
