@@ -27,7 +27,7 @@ use super::{
     frames::Intake,
     http::{Guest, Here, MAX_REQUEST, bare, plain, time_for},
     session::Session,
-    subscribe::{self, Topic},
+    subscribe::{self, Followed, Topic},
 };
 
 /// Requests of one client that are worked on at once; the next ones wait to be read.
@@ -83,6 +83,7 @@ pub fn upgrade(
 }
 
 /// Why a WebSocket ends.
+#[derive(Debug)]
 struct End;
 
 impl From<Broken> for End {
@@ -198,26 +199,11 @@ async fn news(backend: &Arc<Backend>, session: &Session, sender: &mut Sender) ->
     loop {
         let newest = *backend.heights.borrow();
         let due = {
-            let mut followed = session.followed();
             let mut due = None;
-            for (id, topic) in followed.iter_mut().filter(|(_, followed)| followed.announced) {
-                match topic.topic {
-                    // What is answered here is committed: there is nothing to catch up with.
-                    Topic::Syncing if topic.told == 0 => {
-                        topic.told = 1;
-                        due = Some((id.clone(), topic.topic.clone(), 0));
-                    }
-                    Topic::Heads | Topic::Logs(_) if topic.told > newest => topic.told = newest,
-                    Topic::Heads | Topic::Logs(_) if topic.told < newest => {
-                        if newest - topic.told > BEHIND {
-                            return Err(End);
-                        }
-                        topic.told += 1;
-                        due = Some((id.clone(), topic.topic.clone(), topic.told));
-                    }
-                    _ => continue,
-                }
-                if due.is_some() {
+            let mut followed = session.followed();
+            for (id, followed) in followed.iter_mut().filter(|(_, followed)| followed.announced) {
+                if let Some(height) = next_of(followed, newest)? {
+                    due = Some((id.clone(), followed.topic.clone(), height));
                     break;
                 }
             }
@@ -240,6 +226,28 @@ async fn news(backend: &Arc<Backend>, session: &Session, sender: &mut Sender) ->
         let (told, ends) = told.await.map_err(|_| End)?.map_err(|_| End)?;
         drop(place);
         send_each(backend, sender, &told, &ends).await?;
+    }
+}
+
+/// The block whose news of what is `followed` are due, of those up to the `newest`: it counts as told from now on.
+fn next_of(followed: &mut Followed, newest: u64) -> Result<Option<u64>, End> {
+    match followed.topic {
+        // What is answered here is committed: there is nothing to catch up with.
+        Topic::Syncing if followed.told == 0 => {
+            followed.told = 1;
+            Ok(Some(0))
+        }
+        Topic::Heads | Topic::Logs(_) => {
+            // Blocks were taken back: those that come in their place are news.
+            followed.told = followed.told.min(newest);
+            if newest - followed.told > BEHIND {
+                return Err(End);
+            }
+            let due = followed.told < newest;
+            followed.told += u64::from(due);
+            Ok(due.then_some(followed.told))
+        }
+        Topic::Syncing | Topic::Pending { .. } => Ok(None),
     }
 }
 
@@ -322,5 +330,42 @@ impl AsyncWrite for Metered {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
         Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What is told of `topic`, of which `told` was, while the newest block is each of `heights`; `None` is the end.
+    fn told(topic: Topic, told: u64, heights: &[u64]) -> Option<Vec<u64>> {
+        let mut followed = Followed { topic, told, announced: true };
+        let mut all = vec![];
+        for newest in heights {
+            while let Some(height) = next_of(&mut followed, *newest).ok()? {
+                all.push(height);
+                assert!(all.len() < 5_000, "the same is told again and again");
+            }
+        }
+        Some(all)
+    }
+
+    #[test]
+    fn each_block_is_told_once_and_those_in_the_place_of_others_again() {
+        for topic in [Topic::Heads, Topic::Logs(Box::default())] {
+            let told = |told_before, heights: &[u64]| told(topic.clone(), told_before, heights);
+            assert_eq!(told(3, &[3, 4, 4, 6]), Some(vec![4, 5, 6]));
+            assert_eq!(told(3, &[5, 2, 4]), Some(vec![4, 5, 3, 4]), "three blocks were taken back");
+            assert_eq!(told(0, &[BEHIND]).map(|all| all.len()), Some(1_000));
+            assert_eq!(told(7, &[7 + BEHIND + 1]), None, "whoever is too far behind is left");
+            assert_eq!(told(u64::MAX, &[0, 1]), Some(vec![1]));
+        }
+    }
+
+    #[test]
+    fn that_nothing_is_caught_up_with_is_told_once_and_waiting_transactions_are_not_in_blocks() {
+        assert_eq!(told(Topic::Syncing, 0, &[9, 10]), Some(vec![0]));
+        assert_eq!(told(Topic::Syncing, 1, &[9]), Some(vec![]));
+        assert_eq!(told(Topic::Pending { full: true }, 0, &[9_999]), Some(vec![]));
     }
 }
