@@ -15,6 +15,8 @@ mod sharings;
 mod slots;
 mod state;
 mod stock;
+#[cfg(test)]
+mod trial;
 
 use std::future::Future;
 use std::io;

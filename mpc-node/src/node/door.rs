@@ -49,7 +49,7 @@ pub(super) fn serve(
         }
         door.advance(&ready.guests);
         if ready.listener {
-            door.accept(listener);
+            door.accept(|| listener.accept());
         }
     }
 }
@@ -126,9 +126,10 @@ impl Door<'_> {
         })
     }
 
-    fn accept(&mut self, listener: &TcpListener) {
+    /// Lets in who waits, as far as `next` gives them.
+    fn accept(&mut self, mut next: impl FnMut() -> io::Result<(TcpStream, SocketAddr)>) {
         for _ in 0..CROWD {
-            match listener.accept() {
+            match next() {
                 Ok((tcp, from)) => self.let_in(tcp, from),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
                 Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
@@ -319,20 +320,4 @@ fn who_leaves(guests: &[IpAddr], newcomer: IpAddr, all: usize, per_address: usiz
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn addresses(last: &[u8]) -> Vec<IpAddr> {
-        last.iter().map(|n| IpAddr::from([10, 0, 0, *n])).collect()
-    }
-
-    #[test]
-    fn the_oldest_of_the_address_with_most_guests_makes_room() {
-        let leaves = |guests: &[u8], newcomer| who_leaves(&addresses(guests), addresses(&[newcomer])[0], 6, 3);
-        assert_eq!(leaves(&[1, 2, 2, 3], 9), None);
-        assert_eq!(leaves(&[1, 2, 3, 2, 2], 2), Some(1), "an address that is full gives up its own oldest");
-        assert_eq!(leaves(&[1, 2, 3, 2, 2], 3), None);
-        assert_eq!(leaves(&[1, 3, 2, 3, 2, 2], 9), Some(2), "a crowd gives way to one who comes alone");
-        assert_eq!(leaves(&[1, 2, 3, 4, 5, 6], 9), Some(0));
-    }
-}
+mod tests;

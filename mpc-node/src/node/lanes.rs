@@ -200,6 +200,9 @@ pub(super) fn origin(address: IpAddr) -> IpAddr {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Read;
+    use std::net::TcpListener;
+
     use super::*;
 
     const LIMITS: LaneLimits = LaneLimits { all: 4, per_key: 3, per_address: 3 };
@@ -258,5 +261,50 @@ mod tests {
         assert_eq!(origin(ip("2001:db8:1:2:3::4")), origin(ip("2001:db8:1:2:ffff::1")));
         assert_ne!(origin(ip("2001:db8:1:2::1")), origin(ip("2001:db8:1:3::1")));
         assert_eq!(origin(ip("::ffff:10.0.0.1")), ip("10.0.0.1"));
+    }
+
+    /// A lane of `peer`, and its other end.
+    fn lane(lanes: &Arc<Lanes>, peer: Peer) -> (Result<Place, &'static str>, TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let other_end = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        other_end.set_nonblocking(true).unwrap();
+        (lanes.enter(peer, Arc::new(listener.accept().unwrap().0)), other_end)
+    }
+
+    fn is_closed(mut other_end: &TcpStream) -> bool {
+        other_end.read(&mut [0; 1]).is_ok_and(|read| read == 0)
+    }
+
+    #[test]
+    fn the_longest_idle_lane_is_closed_for_a_newcomer_and_places_come_back() {
+        let lanes = Lanes::new(LaneLimits { per_key: 2, ..LIMITS });
+        let (one, one_end) = lane(&lanes, consumer(7, 1));
+        let (two, two_end) = lane(&lanes, consumer(7, 2));
+        let (one, two) = (one.unwrap(), two.unwrap());
+        assert_eq!(lane(&lanes, consumer(7, 3)).0.err(), Some("limits.lanes_per_key"));
+        assert_eq!(lanes.len(), 2);
+        assert!(two.rest() && one.rest() && one.begin() && one.rest(), "two is idle for longer");
+        let (three, three_end) = lane(&lanes, consumer(7, 3));
+        let three = three.unwrap();
+        assert!(is_closed(&two_end) && !is_closed(&one_end) && !is_closed(&three_end));
+        assert!(!two.begin() && !two.rest(), "it was closed, and takes no request any more");
+        assert!(one.begin());
+        drop(two);
+        assert_eq!(lane(&lanes, consumer(7, 2)).0.err(), Some("limits.lanes_per_key"), "both carry a request");
+        assert_eq!(lanes.len(), 2);
+        drop(three);
+        assert_eq!(lanes.len(), 1);
+        assert!(lane(&lanes, consumer(7, 2)).0.is_ok());
+    }
+
+    #[test]
+    fn when_the_node_stops_idle_lanes_end_and_the_others_when_they_fall_idle() {
+        let lanes = Lanes::new(LIMITS);
+        let [(idle, idle_end), (busy, busy_end)] = [1, 2].map(|key| lane(&lanes, consumer(key, 1)));
+        let (idle, busy) = (idle.unwrap(), busy.unwrap());
+        assert!(idle.rest());
+        lanes.close_idle();
+        assert!(is_closed(&idle_end) && !is_closed(&busy_end));
+        assert!(!busy.rest());
     }
 }

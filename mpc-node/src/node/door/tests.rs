@@ -1,0 +1,263 @@
+//! Tests of the door: one step after the other, and as a whole.
+
+use std::io::{Read, Write};
+use std::net::Ipv4Addr;
+
+use super::super::trial::{self, Trial};
+use super::*;
+use crate::identity::{Identity, generate};
+
+const TIME: Duration = Duration::from_secs(10);
+const NEAR: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 0, 0, 1));
+
+fn addresses(last: &[u8]) -> Vec<IpAddr> {
+    last.iter().map(|n| IpAddr::from([10, 0, 0, *n])).collect()
+}
+
+#[test]
+fn the_oldest_of_the_address_with_most_guests_makes_room() {
+    let leaves = |guests: &[u8], newcomer| who_leaves(&addresses(guests), addresses(&[newcomer])[0], 6, 3);
+    assert_eq!(leaves(&[1, 2, 2, 3], 9), None);
+    assert_eq!(leaves(&[1, 2, 3, 2, 2], 2), Some(1), "an address that is full gives up its own oldest");
+    assert_eq!(leaves(&[1, 2, 3, 2, 2], 3), None);
+    assert_eq!(leaves(&[1, 3, 2, 3, 2, 2], 9), Some(2), "a crowd gives way to one who comes alone");
+    assert_eq!(leaves(&[1, 2, 3, 4, 5, 6], 9), Some(0));
+}
+
+fn tls(node: &Node) -> Arc<ServerConfig> {
+    crate::tls::server_config(&node.identity, node.admission()).unwrap()
+}
+
+fn door<'a>(trial: &'a Trial, tls: &'a Arc<ServerConfig>) -> Door<'a> {
+    Door { node: &trial.node, tls, guests: Vec::new(), arrivals: HashMap::new(), closed_until: None }
+}
+
+fn listener() -> TcpListener {
+    TcpListener::bind("127.0.0.1:0").unwrap()
+}
+
+/// A connection, and who made it.
+fn connection(listener: &TcpListener) -> (TcpStream, TcpStream) {
+    let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    (listener.accept().unwrap().0, client)
+}
+
+fn refused(trial: &Trial) -> u64 {
+    trial.node.stats.refused.load(Ordering::Relaxed)
+}
+
+#[test]
+fn an_address_arrives_so_often_and_who_came_once_is_forgotten_first() {
+    let trial = trial::node(|_| ());
+    let tls = tls(&trial.node);
+    let mut door = door(&trial, &tls);
+    let at = |n: usize| IpAddr::from([10, 1, (n >> 8) as u8, n as u8]);
+    let came = (0..2_000).filter(|_| door.arrives(NEAR)).count();
+    assert!((512..1_500).contains(&came), "{came}");
+    assert!((1..MAX_ADDRESSES).all(|n| door.arrives(at(n))), "other addresses are not concerned");
+    door.arrives(at(1));
+    assert_eq!(door.arrivals.len(), MAX_ADDRESSES, "one that is known needs no room");
+    assert!(door.arrives(at(0)));
+    assert!(door.arrivals.contains_key(&NEAR) && door.arrivals.len() <= 3, "only who came often is remembered");
+    // So many that came often are not held back one by one.
+    door.arrivals.clear();
+    for n in 0..MAX_ADDRESSES {
+        let mut bucket = ARRIVALS;
+        assert!(bucket.take(500.0, trial.node.uptime()));
+        door.arrivals.insert(at(n), bucket);
+    }
+    assert!(door.arrives(IpAddr::from([10, 0, 0, 2])));
+    assert_eq!(door.arrivals.len(), 1);
+}
+
+#[test]
+fn a_newcomer_takes_the_place_of_another_and_whoever_comes_too_often_has_none() {
+    let trial = trial::node(|config| (config.limits.handshakes, config.limits.handshakes_per_address) = (3, 2));
+    let (tls, listener) = (tls(&trial.node), listener());
+    let mut door = door(&trial, &tls);
+    let mut clients = Vec::new();
+    let mut comes = |door: &mut Door<'_>, last| {
+        let (tcp, client) = connection(&listener);
+        door.let_in(tcp, (Ipv4Addr::new(10, 0, 0, last), 7).into());
+        clients.push(client);
+    };
+    let inside = |door: &Door<'_>| {
+        let now = Instant::now();
+        assert!(door.guests.iter().all(|guest| guest.deadline > now && guest.deadline <= now + TIME));
+        let last = |guest: &Guest| match guest.from.ip() {
+            IpAddr::V4(address) => address.octets()[3],
+            IpAddr::V6(_) => 0,
+        };
+        door.guests.iter().map(last).collect::<Vec<_>>()
+    };
+    [1, 1, 1].into_iter().for_each(|last| comes(&mut door, last));
+    assert_eq!((inside(&door), refused(&trial)), (vec![1, 1], 1));
+    [2, 3].into_iter().for_each(|last| comes(&mut door, last));
+    assert_eq!((inside(&door), refused(&trial)), (vec![1, 2, 3], 2));
+    while door.arrives(IpAddr::from([10, 0, 0, 4])) {}
+    comes(&mut door, 4);
+    assert_eq!(inside(&door), [1, 2, 3], "it is not even looked at");
+    assert_eq!(clients[0].read(&mut [0; 1]).unwrap(), 0, "who made room is left");
+}
+
+#[test]
+fn who_takes_too_long_leaves_and_nobody_else() {
+    let trial = trial::node(|_| ());
+    let (tls, listener) = (tls(&trial.node), listener());
+    let mut door = door(&trial, &tls);
+    let (stop, mut other_end) = UnixStream::pair().unwrap();
+    let clients: Vec<_> = (0..3)
+        .map(|_| {
+            let (tcp, client) = connection(&listener);
+            door.let_in(tcp, client.local_addr().unwrap());
+            client
+        })
+        .collect();
+    let from: Vec<_> = door.guests.iter().map(|guest| guest.from).collect();
+    door.guests[1].deadline = Instant::now() - Duration::from_secs(1);
+    let ready = door.wait(&listener, &stop).unwrap();
+    assert_eq!((ready.stop, ready.listener, &ready.guests[..]), (false, false, &[false; 3][..]));
+    door.advance(&ready.guests);
+    assert_eq!(door.guests.iter().map(|guest| guest.from).collect::<Vec<_>>(), [from[0], from[2]]);
+    assert_eq!(refused(&trial), 1);
+    // What is no greeting ends as soon as it comes.
+    (&clients[2]).write_all(b"GET / HTTP/1.1\r\n\r\n").unwrap();
+    let ready = door.wait(&listener, &stop).unwrap();
+    assert_eq!(ready.guests, [false, true]);
+    door.advance(&ready.guests);
+    assert_eq!((door.guests.len(), door.guests[0].from, refused(&trial)), (1, from[0], 2));
+    other_end.write_all(&[1]).unwrap();
+    assert!(door.wait(&listener, &stop).unwrap().stop);
+}
+
+#[test]
+fn a_system_that_refuses_to_accept_is_left_alone_for_a_moment() {
+    let trial = trial::node(|_| ());
+    let (tls, listener) = (tls(&trial.node), listener());
+    let mut door = door(&trial, &tls);
+    let come = || {
+        let (tcp, client) = connection(&listener);
+        let from = client.local_addr().unwrap();
+        Ok((tcp, from))
+    };
+    let fails = |kind: io::ErrorKind| Err(io::Error::from(kind));
+    let mut crowd = vec![come(), fails(io::ErrorKind::WouldBlock), come(), fails(io::ErrorKind::ConnectionAborted)];
+    door.accept(|| crowd.pop().unwrap());
+    assert_eq!((door.guests.len(), crowd.len()), (1, 1), "until nobody is there");
+    assert!(door.closed_until.is_none());
+    let mut crowd = vec![come(), fails(io::ErrorKind::Other), come()];
+    door.accept(|| crowd.pop().unwrap());
+    assert_eq!((door.guests.len(), crowd.len()), (2, 1));
+    assert!(door.closed_until.is_some_and(|until| until > Instant::now() - REFUSED / 2));
+    let mut asked = 0;
+    door.accept(|| {
+        asked += 1;
+        fails(io::ErrorKind::ConnectionAborted)
+    });
+    assert_eq!(asked, CROWD);
+
+    // Somebody is at the door, and the node stops, so that nothing is waited for.
+    let (stop, _) = UnixStream::pair().unwrap();
+    let _client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    door.closed_until = Some(Instant::now() + TIME);
+    let ready = door.wait(&listener, &stop).unwrap();
+    assert!(ready.stop && !ready.listener && door.closed_until.is_some());
+    door.closed_until = Some(Instant::now() - REFUSED);
+    let ready = door.wait(&listener, &stop).unwrap();
+    assert!(ready.stop && ready.listener && door.closed_until.is_none());
+}
+
+/// What a client with a key of its own is told after the handshake when it says `pieces`, one after the other, and whether
+/// it gets a lane.
+fn greeted(trial: &Trial, identity: &Identity, pieces: &[&[u8]]) -> (String, bool) {
+    let (tls, listener) = (tls(&trial.node), listener());
+    let (stop, _other_end) = UnixStream::pair().unwrap();
+    let mut door = door(trial, &tls);
+    let (tcp, client) = connection(&listener);
+    door.let_in(tcp, client.local_addr().unwrap());
+    let began = Instant::now();
+    let turn = |door: &mut Door<'_>| {
+        assert!(began.elapsed() < TIME);
+        let ready = door.wait(&listener, &stop).unwrap();
+        door.advance(&ready.guests);
+    };
+    let pinned = crate::tls::client_config(identity, trial.node.identity.public()).unwrap();
+    let mut client = std::thread::scope(|scope| {
+        let client = scope.spawn(|| Channel::connect(client, pinned, TIME).unwrap());
+        while matches!(door.guests[0].stage, Stage::Handshake) {
+            turn(&mut door);
+        }
+        client.join().unwrap()
+    });
+    for piece in pieces {
+        assert!(!door.guests[0].sending, "nothing is left to be written");
+        client.send_all([piece, &[]], TIME).unwrap();
+        turn(&mut door);
+    }
+    while !door.guests.is_empty() {
+        turn(&mut door);
+    }
+    let entered = trial.node.lanes.len() == 1;
+    let mut said = vec![0; hello(trial).len()];
+    client.receive_exact(&mut said, TIME).unwrap();
+    assert_eq!(said, hello(trial), "it says first which committee it belongs to");
+    let mut told = Vec::new();
+    if entered {
+        client.send_all([&header(Kind::Status, 0), &[]], TIME).unwrap();
+        let mut head = [0; HEADER];
+        client.receive_exact(&mut head, TIME).unwrap();
+        told = format!("{:?}", parse_header(head).unwrap().0).into_bytes();
+        drop(client);
+        while trial.node.lanes.len() > 0 {
+            assert!(began.elapsed() < TIME, "the lane of a client that is gone stays");
+            std::thread::yield_now();
+        }
+    } else {
+        let mut byte = [0];
+        while client.receive_exact(&mut byte, TIME).is_ok() {
+            told.push(byte[0]);
+        }
+    }
+    (String::from_utf8_lossy(&told).into_owned(), entered)
+}
+
+fn hello(trial: &Trial) -> Vec<u8> {
+    frame(&Hello { committee: trial.node.committee.digest() }.encode())
+}
+
+fn frame(payload: &[u8]) -> Vec<u8> {
+    [&header(Kind::Hello, payload.len())[..], payload].concat()
+}
+
+#[test]
+fn a_greeting_of_this_committee_opens_a_lane_and_anything_else_is_told_why_not() {
+    let trial = trial::node(|_| ());
+    let consumer = generate().unwrap();
+    let hello = hello(&trial);
+    for pieces in
+        [&[&hello[..]][..], &[&hello[..HEADER], &hello[HEADER..]], &[&hello[..3], &hello[3..20], &hello[20..]]]
+    {
+        assert_eq!(greeted(&trial, &consumer, pieces), ("StatusReply".into(), true));
+    }
+    assert_eq!(greeted(&trial, &trial.others[1], &[&hello]), ("StatusReply".into(), true));
+    let other = frame(&Hello { committee: [7; 32] }.encode());
+    let short = frame(&[7; 10]);
+    for (said, why) in [
+        (&other[..], crate::lane::OTHER_COMMITTEE),
+        (&short, "the greeting is wrong"),
+        (&header(Kind::Status, 0), "a Status frame came where the greeting belongs"),
+        (&[0xff; HEADER], "in the greeting the other side"),
+    ] {
+        let (told, entered) = greeted(&trial, &consumer, &[said]);
+        assert!(told.contains(why) && !entered, "{told}");
+    }
+}
+
+#[test]
+fn whoever_may_have_no_further_lane_is_told_which_limit_that_is() {
+    let trial = trial::node(|config| config.limits.lanes_per_key = 0);
+    let (told, entered) = greeted(&trial, &generate().unwrap(), &[&hello(&trial)]);
+    assert!(told.contains("as many connections as it may have (limits.lanes_per_key)") && !entered, "{told}");
+    assert_eq!(refused(&trial), 1);
+    assert!(greeted(&trial, &trial.others[0], &[&hello(&trial)]).1, "members have places of their own");
+}
