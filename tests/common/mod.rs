@@ -2,6 +2,8 @@
 //! taken down.
 #![allow(dead_code)] // each test program uses a part of it
 
+pub mod clients;
+
 use std::collections::BTreeMap;
 use std::io::Read;
 use std::net::{SocketAddr, TcpListener};

@@ -7,8 +7,9 @@ use crate::{Failure, process};
 
 type Peer = (&'static str, &'static str, fn() -> Result<(), Failure>);
 
-const PEERS: [Peer; 2] = [
+const PEERS: [Peer; 3] = [
     ("llama-index", "its embedding class against the gateway (installs ~250 MB)", llama_index),
+    ("rerank", "the rerankers of Cohere's client and of LlamaIndex for Jina (installs ~320 MB)", rerank),
     (
         "models",
         "sentence-transformers and transformers on our model folders (installs ~5 GB)",
@@ -17,8 +18,16 @@ const PEERS: [Peer; 2] = [
 ];
 
 fn llama_index() -> Result<(), Failure> {
-    let test = "the_openai_client_gets_the_embeddings_of_sahara_embed";
-    let own = ["test", "--release", "--package", "sahara", "--test", test, "--", "--ignored", "llama_index"];
+    ignored_test("the_openai_client_gets_the_embeddings_of_sahara_embed", "llama_index")
+}
+
+fn rerank() -> Result<(), Failure> {
+    ignored_test("models_of_other_families_answer_on_the_network_as_in_the_clear", "rerankers")
+}
+
+/// Runs a test that the ordinary suite leaves out.
+fn ignored_test(program: &str, test: &str) -> Result<(), Failure> {
+    let own = ["test", "--release", "--package", "sahara", "--test", program, "--", "--ignored", test];
     process::run(process::cargo().args(own))
 }
 
