@@ -390,3 +390,6 @@ fn remove_folder(folder: &Path) {
         tracing::warn!(%error, "a folder may be found again at the next start");
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -197,3 +197,18 @@ fn commitments_tell_words_parts_and_seeds_apart() {
     assert_eq!(*commit::masked_hasher().update(&bytes).finalize().as_bytes(), digest, "as it is hashed in pieces");
     assert_ne!(*blake3::hash(&bytes).as_bytes(), digest, "a domain of its own");
 }
+
+#[test]
+fn what_is_longer_than_a_manifest_may_be_is_not_read() {
+    let too_long = DecodeError::Field { what: "manifest", field: "length" };
+    assert_eq!(SignedManifest::decode(&vec![0; MAX_MANIFEST + 1]).unwrap_err(), too_long);
+    assert_ne!(SignedManifest::decode(&vec![0; MAX_MANIFEST]).unwrap_err(), too_long);
+}
+
+#[test]
+fn the_keys_of_a_list_are_counted() {
+    let of = |consumers| AccessList { serial: 1, consumers };
+    let [none, two] = [0, 2].map(|count| of(Consumers::only((0..count).map(|n| PublicKey([n; 32])))));
+    assert_eq!((none.len(), none.is_empty(), two.len(), two.is_empty()), (0, true, 2, false));
+    assert_eq!((of(Consumers::Everyone).len(), of(Consumers::Everyone).is_empty()), (0, true));
+}

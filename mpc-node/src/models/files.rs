@@ -274,3 +274,72 @@ pub(super) fn damaged(path: &Path) -> impl FnOnce(DecodeError) -> ModelError {
     let path = path.to_path_buf();
     move |source| ModelError::Damaged { path, source }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::identity::{Identity, generate};
+    use crate::manifest::{AccessList, Consumers};
+
+    fn record(owner: &Identity, name: &str) -> SharingRecord {
+        let owner = OwnerKey::Ed25519(owner.public());
+        SharingRecord {
+            owner,
+            name: name.parse().unwrap(),
+            last_version: 3,
+            last_serial: 4,
+            current: None,
+            access: None,
+        }
+    }
+
+    #[test]
+    fn a_record_has_only_a_list_of_its_own_sharing_and_owner() {
+        let (owner, other) = (generate().unwrap(), generate().unwrap());
+        let own = record(&owner, "a");
+        let listed = |who: &Identity, of: &SharingRecord| {
+            let list = AccessList { serial: 4, consumers: Consumers::Everyone };
+            let access = Some(list.sign(OwnerKey::Ed25519(who.public()), of.sharing(), who).unwrap());
+            SharingRecord { access, ..own.clone() }
+        };
+        for good in [own.clone(), SharingRecord { current: Some(ManifestId([5; 32])), ..listed(&owner, &own) }] {
+            assert_eq!(SharingRecord::decode(&good.encode()).unwrap(), good);
+        }
+        for wrong in [listed(&owner, &record(&owner, "b")), listed(&other, &own)] {
+            assert_eq!(
+                SharingRecord::decode(&wrong.encode()).unwrap_err(),
+                DecodeError::Field { what: RECORD, field: "access list" }
+            );
+        }
+    }
+
+    #[test]
+    fn a_record_is_read_under_its_own_name_and_a_file_up_to_its_limit() {
+        let dir = tempfile::tempdir().unwrap();
+        let record = record(&generate().unwrap(), "a");
+        record.save(dir.path()).unwrap();
+        let path = dir.path().join(format!("{}.sharing", record.sharing()));
+        assert_eq!(SharingRecord::load(&path).unwrap(), record);
+        let other = dir.path().join(format!("{}.sharing", SharingId([1; 32])));
+        fs::rename(&path, &other).unwrap();
+        assert!(matches!(SharingRecord::load(&other), Err(ModelError::Damaged { .. })));
+        let len = record.encode().len() as u64;
+        assert_eq!(read_limited(&other, len).unwrap(), record.encode());
+        for less in [len - 1, len / 2] {
+            assert!(matches!(read_limited(&other, less), Err(ModelError::Damaged { .. })), "{less}");
+        }
+    }
+
+    #[test]
+    fn a_file_is_replaced_whole_or_not_at_all() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("file");
+        for parts in [[b"one".as_slice(), b"two"], [b"th", b"ree"]] {
+            write_file(&path, &parts).unwrap();
+            assert_eq!(fs::read(&path).unwrap(), parts.concat());
+        }
+        let missing = dir.path().join("missing").join("file");
+        assert!(matches!(write_file(&missing, &[]), Err(ModelError::Io { action: "write", .. })));
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1, "nothing partial stays");
+    }
+}

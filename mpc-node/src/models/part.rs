@@ -233,4 +233,21 @@ mod tests {
         assert_eq!(words.unwrap()[..], crate::codec::words_from_bytes(&bytes));
         assert!(read_words(&mut &bytes[..5], 8, |_| ()).is_err());
     }
+
+    #[test]
+    fn a_part_has_the_length_of_what_is_in_it_and_reading_it_takes_so_much() {
+        let spec = |rows, cols| WeightSpec { name: "w".into(), rows, cols };
+        let (mut graph, ..) = sahara_circuits::testgraph::random(1);
+        graph.weights = vec![spec(2, 3), spec(1, 5)];
+        assert_eq!(open_scratch(&graph), 4 * 11 + 64 * 5);
+        for (visibility, evaluator, len, more) in [
+            (Visibility::Private, true, 32 + 44, 44 + 3 * 24),
+            (Visibility::Private, false, 64, 2 * 24),
+            (Visibility::Open, true, 44, 44 + 44 + 320),
+            (Visibility::Open, false, 0, 0),
+        ] {
+            assert_eq!(part_len(&graph, visibility, evaluator), len, "{visibility:?} {evaluator}");
+            assert_eq!(scratch(&graph, visibility, evaluator), more, "{visibility:?} {evaluator}");
+        }
+    }
 }

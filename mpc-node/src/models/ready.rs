@@ -162,6 +162,12 @@ impl Ready {
         });
     }
 
+    /// Bytes of everything that was made ready.
+    #[cfg(test)]
+    pub(super) fn bytes(&self) -> u64 {
+        self.cache.bytes()
+    }
+
     fn get(
         &self,
         making: &Mutex<()>,

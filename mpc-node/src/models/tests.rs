@@ -1,0 +1,522 @@
+//! Tests of a node's store of sharings by itself: how much owners may keep, what a restart finds, what is whose.
+
+use tempfile::TempDir;
+
+use sahara_circuits::testgraph;
+use sahara_circuits::weights::Weights;
+
+use super::files::PartHeader;
+use super::*;
+use crate::config::Limits;
+use crate::engine::{Assignment, GraphId, Rounding, Seed, mask_weights};
+use crate::identity::{Identity, generate};
+use crate::manifest::{
+    AccessRule, AssignmentShare, ClientPart, Consumers, Manifest, OwnerKey, Shares, SignedManifest, layout_digest,
+    masked_digest, seed_commitment,
+};
+
+const COMMITTEE: [u8; 32] = [8; 32];
+
+struct Model {
+    graphs: Vec<Arc<Graph>>,
+    weights: Weights,
+}
+
+/// A small random model; of several graphs all but the first differ from it by their name only.
+fn model(seed: u64, graphs: usize) -> Model {
+    let (mut graph, weights, _) = testgraph::random(seed);
+    graph.weights_root = weights.root(&graph.weights);
+    let mut graphs: Vec<_> =
+        (0..graphs).map(|n| Arc::new(Graph { model: format!("model {n}"), ..graph.clone() })).collect();
+    graphs.sort_by_key(|graph| graph.id());
+    Model { graphs, weights }
+}
+
+/// What an owner sends to one node.
+struct Version {
+    signed: SignedManifest,
+    pieces: Vec<Vec<u8>>,
+}
+
+impl Version {
+    /// Bytes that the owner announces.
+    fn announced(&self) -> u64 {
+        self.pieces.iter().map(|piece| piece.len() as u64).sum()
+    }
+
+    /// Bytes that it takes on the disk.
+    fn kept(&self) -> u64 {
+        (self.signed.encode().len() + PartHeader::LEN) as u64 + self.announced()
+    }
+
+    fn id(&self) -> ManifestId {
+        self.signed.id()
+    }
+
+    fn sharing(&self) -> SharingId {
+        self.signed.manifest().sharing()
+    }
+
+    fn task(&self, graph: GraphId, helper: u8) -> Task {
+        let assignment = Assignment::new(helper).unwrap();
+        Task { manifest: self.id(), graph, assignment, rounding: Rounding::Exact }
+    }
+}
+
+fn keys(count: u8) -> Consumers {
+    Consumers::only((0..count).map(|n| PublicKey([n; 32])))
+}
+
+/// A version with private weights for the first assignment, as the first node gets it: as the helper.
+fn version(owner: &Identity, name: &str, version: u64, model: &Model, consumers: Consumers) -> Version {
+    let mut manifest = manifest(owner, name, version, model, consumers);
+    let assignment = Assignment::ALL[0];
+    let domain = manifest.masks(assignment);
+    let seeds = [[1; 32], [2; 32]].map(Seed::from_bytes);
+    manifest.shares = Shares::Private(vec![AssignmentShare {
+        assignment,
+        masked: masked_digest(&mask_weights(&model.weights, &domain, &seeds[0], &seeds[1])),
+        seeds: [0, 1].map(|role| seed_commitment(&domain, role, &seeds[role])),
+    }]);
+    let both = [*seeds[0].as_bytes(), *seeds[1].as_bytes()].concat();
+    signed(owner, manifest, model, both)
+}
+
+/// A version with open weights.
+fn open_version(owner: &Identity, name: &str, version: u64, model: &Model) -> Version {
+    let manifest = manifest(owner, name, version, model, Consumers::Everyone);
+    let words = model.weights.tensors.iter().flatten().flat_map(|word| word.to_le_bytes()).collect();
+    signed(owner, manifest, model, words)
+}
+
+fn manifest(owner: &Identity, name: &str, version: u64, model: &Model, consumers: Consumers) -> Manifest {
+    Manifest {
+        owner: OwnerKey::Ed25519(owner.public()),
+        name: name.parse().unwrap(),
+        version,
+        weights_root: model.graphs[0].weights_root,
+        layout: layout_digest(&model.graphs[0]),
+        graphs: model.graphs.iter().map(|graph| graph.id()).collect(),
+        committee: COMMITTEE,
+        shares: Shares::Open,
+        client_part: None,
+        access: AccessRule::Keys(AccessList { serial: version, consumers }),
+    }
+}
+
+fn signed(owner: &Identity, manifest: Manifest, model: &Model, part: Vec<u8>) -> Version {
+    let mut pieces: Vec<Vec<u8>> = model.graphs.iter().map(|graph| graph.to_bytes()).collect();
+    pieces.push(part);
+    Version { signed: manifest.sign(owner).unwrap(), pieces }
+}
+
+fn limits() -> ModelLimits {
+    let cost = Limits::default().cost();
+    ModelLimits { bytes: u64::MAX, owner_bytes: u64::MAX, sharings: 99, owner_sharings: 99, access_keys: 99, cost }
+}
+
+fn store(dir: &TempDir, limits: ModelLimits) -> ModelStore {
+    let parties = Parties { owners: Admission::Any, consumers: Admission::Any };
+    ModelStore::open(dir.path(), 0, COMMITTEE, parties, limits).unwrap()
+}
+
+fn begin<'a>(store: &'a ModelStore, version: &Version) -> Result<Box<Upload<'a>>, ModelError> {
+    let owner = version.signed.manifest().owner.lane_key();
+    match store.begin(owner, version.signed.clone(), version.announced())? {
+        Begun::Upload(upload) => Ok(upload),
+        Begun::Here => Err(ModelError::Refused("it is here already".into())),
+    }
+}
+
+fn upload(store: &ModelStore, version: &Version) -> Result<Committed, ModelError> {
+    let mut upload = begin(store, version)?;
+    for piece in &version.pieces {
+        upload.receive(piece.len() as u64, |write| piece.chunks(1_000).try_for_each(|bytes| write(bytes)))?;
+        upload.check()?;
+    }
+    upload.commit()
+}
+
+fn refused<T>(result: Result<T, ModelError>, say: &str) {
+    match result {
+        Err(ModelError::Refused(text)) => assert!(text.contains(say), "{text}"),
+        Err(error) => panic!("{error}"),
+        Ok(_) => panic!("it was taken"),
+    }
+}
+
+/// Spoils one byte of a file.
+fn spoil(path: &Path, at: usize) {
+    let mut bytes = fs::read(path).unwrap();
+    bytes[at] ^= 4;
+    fs::write(path, bytes).unwrap();
+}
+
+#[test]
+fn an_owner_keeps_so_many_bytes_also_over_a_restart_and_over_damage() {
+    let (owner, other, model) = (generate().unwrap(), generate().unwrap(), model(1, 1));
+    let [first, again, second] =
+        [("a", 1), ("a", 2), ("b", 1)].map(|(name, number)| version(&owner, name, number, &model, Consumers::Everyone));
+    let theirs = version(&other, "a", 1, &model, Consumers::Everyone);
+    let (announced, kept) = (first.announced(), first.kept());
+    let dir = tempfile::tempdir().unwrap();
+    let with = |owner_bytes| store(&dir, ModelLimits { owner_bytes, ..limits() });
+    refused(begin(&with(announced - 1), &first), "limits.owner_megabytes");
+    refused(upload(&with(kept - 1), &first), "limits.owner_megabytes");
+    assert!(files(&dir).is_empty(), "nothing of that stays");
+    let tight = with(kept);
+    assert_eq!(upload(&tight, &first).unwrap().replaced, None);
+    assert_eq!(upload(&tight, &again).unwrap().replaced, Some(first.id()), "what is replaced makes room");
+    refused(begin(&tight, &second), "limits.owner_megabytes");
+    upload(&tight, &theirs).unwrap();
+    assert_eq!(tight.list(&owner.public(), false).0.iter().map(|entry| entry.bytes).collect::<Vec<_>>(), [kept; 2]);
+    drop(tight);
+    for damage in [false, true] {
+        if damage {
+            spoil(&dir.path().join(again.id().to_string()).join("manifest"), 20);
+        }
+        let (less, enough) = (with(kept + announced - 1), with(kept + announced));
+        assert_eq!(less.damage().len(), usize::from(damage), "{:?}", less.damage());
+        refused(begin(&less, &second), "limits.owner_megabytes");
+        begin(&enough, &second).unwrap();
+        assert_eq!(enough.count(Some(&owner.public())), if damage { 1 } else { 2 }, "the other's is for everyone");
+    }
+    let text = with(kept).damage()[0].clone();
+    assert!(text.contains(&format!("version 2 of {}/a", owner.public())), "{text}");
+    upload(&with(kept), &version(&owner, "a", 3, &model, Consumers::Everyone)).unwrap();
+}
+
+#[test]
+fn all_owners_keep_so_many_bytes_together_and_what_is_under_way_counts() {
+    let owners = [(); 3].map(|()| generate().unwrap());
+    let model = model(2, 1);
+    let versions = owners.each_ref().map(|owner| version(owner, "a", 1, &model, Consumers::Everyone));
+    let (announced, kept) = (versions[0].announced(), versions[0].kept());
+    let dir = tempfile::tempdir().unwrap();
+    let with = |bytes| store(&dir, ModelLimits { bytes, ..limits() });
+    refused(begin(&with(announced - 1), &versions[0]), "limits.model_megabytes");
+    let tight = with(kept + 2 * announced - 1);
+    upload(&tight, &versions[0]).unwrap();
+    let under_way = begin(&tight, &versions[1]).unwrap();
+    refused(begin(&tight, &versions[1]), "another upload of this owner is under way");
+    refused(begin(&tight, &versions[2]), "limits.model_megabytes");
+    drop(under_way);
+    begin(&tight, &versions[2]).unwrap();
+    drop(tight);
+    let enough = with(kept + 2 * announced);
+    let under_way = begin(&enough, &versions[1]).unwrap();
+    begin(&enough, &versions[2]).unwrap();
+    drop(under_way);
+    drop(enough);
+    let exact = with(2 * kept);
+    upload(&exact, &versions[1]).unwrap();
+    assert_eq!(exact.count(None), 2);
+    refused(upload(&with(3 * kept - 1), &versions[2]), "limits.model_megabytes");
+}
+
+#[test]
+fn there_are_so_many_sharings_in_all_and_of_one_owner_deleted_and_unreadable_ones_included() {
+    let (owner, other, model) = (generate().unwrap(), generate().unwrap(), model(3, 1));
+    let of = |owner, name| version(owner, name, 1, &model, Consumers::Everyone);
+    let [a, b, c] = ["a", "b", "c"].map(|name| of(&owner, name));
+    let theirs = of(&other, "a");
+    let dir = tempfile::tempdir().unwrap();
+    let open = || store(&dir, ModelLimits { sharings: 3, owner_sharings: 2, ..limits() });
+    let first = open();
+    upload(&first, &a).unwrap();
+    upload(&first, &b).unwrap();
+    assert!(first.delete(&owner.public(), &a.sharing()).unwrap());
+    refused(begin(&first, &c), "an owner may have 2 sharings here, deleted ones included");
+    refused(begin(&first, &a), "not newer than version 1");
+    begin(&first, &theirs).unwrap();
+    upload(&first, &version(&owner, "a", 2, &model, Consumers::Everyone)).unwrap();
+    drop(first);
+    spoil(&dir.path().join(format!("{}.sharing", a.sharing())), 60);
+    let second = open();
+    assert!(second.damage()[0].contains(&a.sharing().to_string()), "{:?}", second.damage());
+    refused(begin(&second, &version(&owner, "a", 9, &model, Consumers::Everyone)), "is damaged");
+    upload(&second, &theirs).unwrap();
+    refused(begin(&second, &of(&other, "b")), "has 3 sharings");
+}
+
+fn list(owner: &Identity, of: &Version, serial: u64, consumers: Consumers) -> SignedAccess {
+    let manifest = of.signed.manifest();
+    AccessList { serial, consumers }.sign(manifest.owner, manifest.sharing(), owner).unwrap()
+}
+
+#[test]
+fn access_lists_have_so_many_keys_together_and_those_of_a_deleted_sharing_go_with_it() {
+    let (owner, model) = (generate().unwrap(), model(4, 1));
+    let key = owner.public();
+    let dir = tempfile::tempdir().unwrap();
+    let with = |access_keys| store(&dir, ModelLimits { access_keys, ..limits() });
+    let tight = with(5);
+    let [a, b, c] = [("a", 2), ("b", 1), ("c", 2)].map(|(name, count)| version(&owner, name, 1, &model, keys(count)));
+    upload(&tight, &a).unwrap();
+    upload(&tight, &b).unwrap();
+    tight.put_access(&key, list(&owner, &a, 2, keys(2))).unwrap();
+    let full = "the access lists here have 5 keys, with 1 more";
+    refused(tight.put_access(&key, list(&owner, &b, 2, keys(1))), full);
+    tight.put_access(&key, list(&owner, &a, 3, keys(2))).unwrap();
+    refused(tight.put_access(&key, list(&owner, &a, 4, keys(3))), "limits.access_keys");
+    assert!(
+        tight.find(&FindSharing::Current(a.sharing()), &key).access.is_some_and(|access| access.list().serial == 3)
+    );
+    refused(begin(&tight, &c), "limits.access_keys");
+    let everyone = version(&owner, "c", 1, &model, Consumers::Everyone);
+    upload(&tight, &everyone).unwrap();
+    drop(tight);
+    // Whoever lists nobody takes no place, also where there are too many already.
+    with(4).put_access(&key, list(&owner, &everyone, 2, Consumers::Everyone)).unwrap();
+    // A new version brings its own list in place of both.
+    let tight = with(5);
+    upload(&tight, &version(&owner, "a", 4, &model, keys(4))).unwrap();
+    tight.put_access(&key, list(&owner, &a, 5, keys(0))).unwrap();
+    tight.delete(&key, &a.sharing()).unwrap();
+    tight.put_access(&key, list(&owner, &b, 3, keys(4))).unwrap();
+    tight.delete(&key, &b.sharing()).unwrap();
+    upload(&tight, &version(&owner, "c", 3, &model, keys(5))).unwrap();
+}
+
+#[test]
+fn a_version_is_current_until_another_is_or_its_owner_deletes_it() {
+    let (owner, stranger, model) = (generate().unwrap(), generate().unwrap(), model(5, 1));
+    let [first, second] = [1, 2].map(|number| version(&owner, "a", number, &model, keys(1)));
+    let dir = tempfile::tempdir().unwrap();
+    let store = store(&dir, limits());
+    let current = || [&first, &second].map(|version| store.is_current(&version.id()));
+    assert_eq!(current(), [false, false]);
+    upload(&store, &first).unwrap();
+    assert!(matches!(store.begin(owner.public(), first.signed.clone(), 1), Ok(Begun::Here)));
+    assert_eq!(current(), [true, false]);
+    let task = first.task(model.graphs[0].id(), 0);
+    let permit = store.permit(&task, &owner.public()).unwrap();
+    permit.material().unwrap();
+    drop(permit);
+    assert!(store.ready.bytes() > 0);
+    upload(&store, &second).unwrap();
+    assert_eq!(current(), [false, true]);
+    assert_eq!(store.ready.bytes(), 0, "what was made of the other version is forgotten");
+    assert!(!dir.path().join(first.id().to_string()).exists());
+    for (who, may) in [(owner.public(), true), (PublicKey([0; 32]), true), (stranger.public(), false)] {
+        assert_eq!(store.admits(&second.id(), &who), may);
+        assert_eq!(store.permit(&second.task(model.graphs[0].id(), 0), &who).is_ok(), may);
+        assert_eq!(store.list(&who, false).0.len(), usize::from(may));
+    }
+    assert_eq!(store.list(&stranger.public(), true).0.len(), 1, "an operator sees all");
+    assert!(!store.delete(&stranger.public(), &second.sharing()).unwrap());
+    assert_eq!(current(), [false, true]);
+    assert!(store.delete(&owner.public(), &second.sharing()).unwrap());
+    assert!(!store.delete(&owner.public(), &second.sharing()).unwrap(), "there is none any more");
+    assert_eq!(current(), [false, false]);
+    assert!(!store.admits(&second.id(), &owner.public()));
+    assert!(!dir.path().join(second.id().to_string()).exists());
+}
+
+#[test]
+fn all_graphs_of_a_sharing_are_there_and_open_weights_are_read_by_evaluators_only() {
+    let (owner, model) = (generate().unwrap(), model(6, 2));
+    let dir = tempfile::tempdir().unwrap();
+    let version = open_version(&owner, "a", 1, &model);
+    upload(&store(&dir, limits()), &version).unwrap();
+    let permit = |store: &ModelStore, graph: &Graph, helper| {
+        store.permit(&version.task(graph.id(), helper), &PublicKey([7; 32])).unwrap()
+    };
+    let read = store(&dir, limits());
+    for graph in &model.graphs {
+        let found = permit(&read, graph, 0);
+        assert_eq!((found.graph().id(), found.plan().is_ok()), (graph.id(), true));
+        found.material().unwrap();
+        permit(&read, graph, 1).material().unwrap();
+    }
+    // Without the file of the weights there is nothing to evaluate with; a helper needs none.
+    fs::remove_file(dir.path().join(version.id().to_string()).join("part-open")).unwrap();
+    let without = store(&dir, limits());
+    permit(&without, &model.graphs[0], 0).material().unwrap();
+    assert!(matches!(permit(&without, &model.graphs[0], 1).material(), Err(ModelError::Io { .. })));
+    let unknown = version.task(GraphId([1; 32]), 0);
+    refused(read.permit(&unknown, &owner.public()), "not one that the owner of the sharing permits");
+}
+
+#[test]
+fn a_start_removes_what_belongs_to_no_record_and_leaves_what_is_not_its_own() {
+    let (owner, model) = (generate().unwrap(), model(7, 1));
+    let [first, second] = [1, 2].map(|number| version(&owner, "a", number, &model, Consumers::Everyone));
+    let dir = tempfile::tempdir().unwrap();
+    upload(&store(&dir, limits()), &second).unwrap();
+    let before = files(&dir);
+    let folder = |id: &str| {
+        let folder = dir.path().join(id);
+        fs::create_dir(&folder).unwrap();
+        fs::write(folder.join("manifest"), first.signed.encode()).unwrap();
+        folder
+    };
+    let (older, half) = (folder(&first.id().to_string()), folder("upload-of-somebody"));
+    fs::write(dir.path().join("x.partial"), [1]).unwrap();
+    fs::write(dir.path().join("notes"), [1]).unwrap();
+    let opened = store(&dir, limits());
+    assert!(!older.exists() && !half.exists() && opened.damage().is_empty());
+    assert!(fs::remove_file(dir.path().join("notes")).is_ok(), "no file of a store");
+    assert_eq!(files(&dir), before);
+    assert!(opened.is_current(&second.id()));
+    drop(opened);
+    // Without its record a version is not served, and bars what came before it all the same; one of another committee, or
+    // under another name, says nothing.
+    let record = dir.path().join(format!("{}.sharing", second.sharing()));
+    fs::remove_file(&record).unwrap();
+    let other = Manifest { committee: [9; 32], version: 7, ..first.signed.manifest().clone() }.sign(&owner).unwrap();
+    for name in [other.id().to_string(), ManifestId([3; 32]).to_string()] {
+        let folder = folder(&name);
+        fs::write(folder.join("manifest"), other.encode()).unwrap();
+    }
+    let opened = store(&dir, limits());
+    assert_eq!(opened.damage().len(), 1, "{:?}", opened.damage());
+    assert!(opened.damage()[0].contains("version 2 of") && record.exists() && !opened.is_current(&second.id()));
+    assert_eq!(files(&dir), [record.clone()]);
+    refused(begin(&opened, &second), "not newer than version 2");
+    drop(opened);
+    // What may belong to a record that cannot be read stays.
+    spoil(&record, 60);
+    let older = folder(&first.id().to_string());
+    let strange = folder("upload-of-nobody");
+    assert_eq!(store(&dir, limits()).damage().len(), 1);
+    assert!(older.exists() && !strange.exists());
+}
+
+#[test]
+fn pieces_have_their_order_and_their_length_and_are_checked_before_the_next() {
+    let (owner, model) = (generate().unwrap(), model(8, 1));
+    let mut version = version(&owner, "a", 1, &model, Consumers::Everyone);
+    let part = b"tokenizer".to_vec();
+    let mut manifest = version.signed.manifest().clone();
+    manifest.client_part = Some(ClientPart { digest: *blake3::hash(&part).as_bytes(), len: part.len() as u64 });
+    version.signed = manifest.sign(&owner).unwrap();
+    version.pieces.push(part);
+    let dir = tempfile::tempdir().unwrap();
+    let store = store(&dir, limits());
+    let [graph, weights, client] = &version.pieces[..] else { panic!("three pieces") };
+    let send = |upload: &mut Upload<'_>, len: usize, bytes: &[u8]| {
+        upload.receive::<ModelError>(len as u64, |write| bytes.chunks(7).try_for_each(|bytes| write(bytes)))
+    };
+    // Of each piece one byte too few and one too many, said so or not.
+    let mut taken = begin(&store, &version).unwrap();
+    assert_eq!(taken.scratch(), 0);
+    for piece in [graph, weights, client] {
+        let mut attempt = begin_again(&store, taken, &version, piece);
+        refused(send(&mut attempt, piece.len(), &piece[1..]), "not as long as it was announced");
+        let mut attempt = begin_again(&store, attempt, &version, piece);
+        refused(send(&mut attempt, piece.len(), &[&piece[..], &[0]].concat()), "longer than it was announced");
+        let mut attempt = begin_again(&store, attempt, &version, piece);
+        if piece != graph {
+            refused(send(&mut attempt, piece.len() - 1, &piece[1..]), "does not fit");
+            refused(send(&mut attempt, piece.len() + 1, &[&piece[..], &[0]].concat()), "does not fit");
+        }
+        send(&mut attempt, piece.len(), piece).unwrap();
+        assert!(!attempt.is_complete(), "it is not checked");
+        assert_eq!(attempt.scratch() > 0, piece == graph);
+        attempt.check().unwrap();
+        assert_eq!((attempt.is_complete(), attempt.scratch()), (piece == client, 0));
+        taken = attempt;
+    }
+    refused(send(&mut taken, 0, &[]), "no further piece");
+    taken.commit().unwrap();
+    let (file, len) = store.client_part(&version.id(), &owner.public()).unwrap();
+    assert_eq!((len, file.metadata().unwrap().len()), (9, 9));
+    let unfinished = begin(&store, &self::version(&owner, "b", 1, &model, Consumers::Everyone)).unwrap();
+    refused(unfinished.commit(), "the upload is not complete");
+}
+
+/// A new upload in place of one that was spoilt, as far as `next`.
+fn begin_again<'a>(
+    store: &'a ModelStore,
+    before: Box<Upload<'a>>,
+    version: &Version,
+    next: &Vec<u8>,
+) -> Box<Upload<'a>> {
+    drop(before);
+    let mut upload = begin(store, version).unwrap();
+    for piece in version.pieces.iter().take_while(|piece| *piece != next) {
+        upload.receive::<ModelError>(piece.len() as u64, |write| write(piece)).unwrap();
+        upload.check().unwrap();
+    }
+    upload
+}
+
+#[test]
+fn more_than_was_announced_is_not_taken() {
+    let (owner, model) = (generate().unwrap(), model(9, 1));
+    let version = version(&owner, "a", 1, &model, Consumers::Everyone);
+    let dir = tempfile::tempdir().unwrap();
+    let store = store(&dir, limits());
+    let announced = version.announced() - 1;
+    let Ok(Begun::Upload(mut upload)) = store.begin(owner.public(), version.signed.clone(), announced) else {
+        panic!("it is not begun")
+    };
+    let [graph, weights] = &version.pieces[..] else { panic!("two pieces") };
+    upload.receive::<ModelError>(graph.len() as u64, |write| write(graph)).unwrap();
+    upload.check().unwrap();
+    refused(upload.receive::<ModelError>(weights.len() as u64, |write| write(weights)), "does not fit");
+}
+
+#[test]
+fn open_weights_are_those_of_the_root_when_they_come_and_when_they_are_read() {
+    let (owner, model) = (generate().unwrap(), model(10, 1));
+    let dir = tempfile::tempdir().unwrap();
+    let good = open_version(&owner, "a", 1, &model);
+    let mut other = open_version(&owner, "a", 1, &model);
+    other.pieces[1][0] ^= 1;
+    refused(upload(&store(&dir, limits()), &other), "not those that the manifest commits to");
+    upload(&store(&dir, limits()), &good).unwrap();
+    let part = dir.path().join(good.id().to_string()).join("part-open");
+    let whole = fs::read(&part).unwrap();
+    let read = |bytes: &[u8]| {
+        fs::write(&part, bytes).unwrap();
+        let store = store(&dir, limits());
+        let permit = store.permit(&good.task(model.graphs[0].id(), 1), &owner.public()).unwrap();
+        permit.material().map(|_| ())
+    };
+    read(&whole).unwrap();
+    for (at, of_the_weights) in [(10, false), (PartHeader::LEN - 9, false), (PartHeader::LEN, true)] {
+        let mut changed = whole.clone();
+        changed[at] ^= 1;
+        match read(&changed) {
+            Err(ModelError::Refused(text)) if of_the_weights => assert!(text.contains("not those that"), "{text}"),
+            Err(ModelError::Damaged { .. }) if !of_the_weights => {}
+            other => panic!("byte {at}: {other:?}"),
+        }
+    }
+    for wrong in [&[&whole[..], &[0]].concat(), &whole[..whole.len() - 1]] {
+        assert!(matches!(read(wrong), Err(ModelError::Damaged { .. })), "another length");
+    }
+}
+
+#[test]
+fn whoever_looks_at_a_piece_says_before_how_much_memory_that_takes() {
+    let (owner, model) = (generate().unwrap(), model(11, 1));
+    let dir = tempfile::tempdir().unwrap();
+    let store = store(&dir, limits());
+    let version = open_version(&owner, "a", 1, &model);
+    let mut upload = begin(&store, &version).unwrap();
+    let columns = model.graphs[0].weights.iter().map(|spec| u64::from(spec.cols)).max().unwrap();
+    let [graph, words] = [0, 1].map(|piece| version.pieces[piece].len() as u64);
+    let look = 4 * graph + 1024 * (graph / 32);
+    for (piece, bytes) in version.pieces.iter().zip([look, look + 2 * words + 64 * columns]) {
+        upload.receive::<ModelError>(piece.len() as u64, |write| write(piece)).unwrap();
+        assert_eq!(upload.scratch(), bytes);
+        upload.check().unwrap();
+    }
+}
+
+/// All files below the store's folder.
+fn files(dir: &TempDir) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    let mut folders = vec![dir.path().to_path_buf()];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() { folders.push(path) } else { found.push(path) }
+        }
+    }
+    found.sort();
+    found
+}
