@@ -204,7 +204,7 @@ impl Client {
     ) -> Result<(), ClientError> {
         self.on_lane(task.assignment.helper(), |lane| {
             lane.begin("while packs were prepared", Traffic::Setup, self.options.prepare_timeout);
-            lane.send(&Prepare { task: *task, count, consumer: self.identity.public(), job })?;
+            lane.send(&Prepare { task: *task, count, consumer: self.identity.public(), job, asked: None })?;
             loop {
                 let patience = Instant::now() + self.options.prepare_timeout;
                 while !lane.readable(LOOK)? && Instant::now() < patience {

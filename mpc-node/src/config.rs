@@ -80,7 +80,8 @@ pub struct Config {
     pub owners: Admission,
     /// Who may ask questions, as far as the owners of the models let them.
     pub consumers: Admission,
-    /// Packs that this node, as first evaluator, has made ahead for each task it has served.
+    /// Packs that this node, as first evaluator, has made ahead for each task it has served; also the most that it makes as
+    /// helper for one job that a first evaluator shows it (one at least).
     pub packs_ahead: u32,
     /// What the operator should know of a setting of an older version that has no effect any more.
     pub retired: Option<&'static str>,
@@ -540,7 +541,8 @@ owners = {owners}
 # their own models without being listed.
 consumers = {consumers}
 
-# Preprocessing packs made ahead for each task that this node has served as first evaluator.
+# Preprocessing packs made ahead for each task that this node has served as first evaluator; as helper it makes no more
+# than so many (one at least) for one job of a consumer.
 packs_ahead = 0
 
 # Signed records of jobs are kept for so long. Beyond the megabytes the consumer with most loses its oldest before

@@ -4,6 +4,7 @@
 //! from its first to its last round in one thread: a round trip wakes nobody else. Tokio only serves metrics and waits for
 //! the end.
 
+mod ahead;
 mod dealing;
 mod door;
 mod jobs;

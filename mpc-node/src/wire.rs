@@ -17,14 +17,14 @@ use crate::manifest::MAX_MANIFEST;
 pub use crate::manifest::{ManifestId, SharingId};
 pub use jobs::{JobFigures, MAX_PACKS, OpenJob, OpenReply, Run, RunReply, Share};
 pub use models::{
-    Begin, Deal, DeleteSharing, FindSharing, GetClientPart, ListSharings, MAX_SHARINGS, Piece, Prepare, PutAccess,
-    SharingEntry, SharingList, SharingReply,
+    Asked, Begin, Deal, DeleteSharing, FindSharing, GetClientPart, ListSharings, MAX_SHARINGS, Piece, Prepare,
+    PutAccess, SharingEntry, SharingList, SharingReply,
 };
 pub(crate) use names::seconds;
 pub use packs::{AskJob, HandBack, Incarnation, MAX_NAMES, PackNames, Presence, Reclaim, Reclaimed};
 
 /// Version of the lane's language, in the [`Hello`].
-pub const VERSION: u16 = 3;
+pub const VERSION: u16 = 4;
 /// Bytes of a frame's header.
 pub const HEADER: usize = 8;
 /// Largest frame that begins a request.
@@ -189,7 +189,8 @@ impl Kind {
             Self::Begin | Self::PutAccess => MAX_MANIFEST + 64,
             Self::SharingReply => 2 * MAX_MANIFEST,
             Self::SharingList => 256 << 10,
-            Self::Prepare | Self::Deal | Self::Seal | Self::Run | Self::OpenReply | Self::Progress => 256,
+            Self::Prepare => 512,
+            Self::Deal | Self::Seal | Self::Run | Self::OpenReply | Self::Progress => 256,
             Self::Fail | Self::Transcript => 2048,
             Self::AskJob | Self::Presence => 256,
             Self::HandBack | Self::Reclaim | Self::Reclaimed => 48 << 10,

@@ -117,7 +117,7 @@ fn an_evaluator_takes_a_pack_from_the_helper_only_and_under_a_seal_that_fits() {
 fn a_helper_deals_what_was_asked_for_in_order() {
     let s = setting(|toml| toml.replacen("\npacks = 64", "\npacks = 2", 1));
     let key = generate().unwrap();
-    let right = Prepare { task: s.task, count: 1, consumer: key.public(), job: None };
+    let right = Prepare { task: s.task, count: 1, consumer: key.public(), job: None, asked: None };
     refused(ask(&s.network, &key, 1, &right), "not the helper of assignment 1");
     for count in [0, 3, u32::MAX] {
         refused(ask(&s.network, &key, 0, &Prepare { count, ..right }), "from 1 to 2 can be");
@@ -128,6 +128,60 @@ fn a_helper_deals_what_was_asked_for_in_order() {
     let mut lane = lane(&s.network, &key, 0);
     lane.send(&right).unwrap();
     assert_eq!(lane.receive_one_of(&[Kind::Progress, Kind::Done]).unwrap().0, Kind::Progress);
+}
+
+/// How many packs a helper makes at this request, as the asker hears.
+fn made(s: &Setting, as_whom: &Identity, prepare: &Prepare) -> Result<u32, LaneError> {
+    let mut lane = lane(&s.network, as_whom, 0);
+    lane.send(prepare)?;
+    let mut made = 0;
+    while lane.receive_one_of(&[Kind::Progress, Kind::Done])?.0 == Kind::Progress {
+        made += 1;
+    }
+    Ok(made)
+}
+
+/// Dealing is the consumer's, and so is the room for what the helper keeps of it: a node spends it for jobs only that the
+/// consumer has asked for.
+#[test]
+fn a_node_has_packs_made_in_the_name_of_a_consumer_that_asked_and_once_for_each_job() {
+    let s = setting(|toml| toml.replacen("packs_ahead = 0", "packs_ahead = 2", 1));
+    let (first, second, victim) = (rogue::key(&s.network, 1), rogue::key(&s.network, 2), generate().unwrap());
+    let committee = s.network.committee.digest();
+    let shares = share_inputs(&s.case.inputs, &Seed::from_bytes([3; 32])).map(Share);
+    let asked = |who: &Identity, task: Task, ago: u32| {
+        let job = JobId::random().unwrap();
+        let job = job.of(job.seconds() - ago);
+        Some(sign_requests(who, &committee, job, task, &shares).unwrap()[0].asked())
+    };
+    let other = Task { rounding: Rounding::Faithful, ..s.task };
+    let plain = Prepare { task: s.task, count: 64, consumer: victim.public(), job: None, asked: None };
+    let right = Prepare { asked: asked(&victim, s.task, 0), ..plain };
+    let for_a_job = Prepare { count: 1, job: Some(JobId([9; 16])), ..right };
+    let wrong = [
+        (&first, plain, "shows the consumer's request"),
+        (&second, right, "the first evaluator"),
+        (&victim, Prepare { consumer: first.public(), ..right }, "whoever asks for them only"),
+        (&first, for_a_job, "shows the consumer's request"),
+        (&first, Prepare { asked: asked(&first, s.task, 0), ..plain }, "not signed by its consumer"),
+        (&first, Prepare { asked: asked(&victim, other, 0), ..plain }, "not signed by its consumer"),
+        (&first, Prepare { asked: asked(&victim, s.task, 7200), ..plain }, "this node's clock"),
+    ];
+    for (as_whom, prepare, say) in wrong {
+        refused(made(&s, as_whom, &prepare), say);
+    }
+    let kept = || {
+        let names = common::files(&s.network.home(0).join("transcripts"));
+        names.iter().filter(|path| path.to_string_lossy().ends_with(&format!("-{}.dealt", victim.public()))).count()
+    };
+    assert_eq!((s.network.status(&s.client)[0].packs_dealt, kept()), (0, 0), "nothing in the victim's name");
+    // As many as the helper would have made ahead, whatever is asked for; and each request serves once.
+    assert_eq!(made(&s, &first, &right).unwrap(), 2);
+    refused(made(&s, &first, &right), "for this job of the consumer before");
+    assert_eq!(kept(), 2);
+    assert_eq!(made(&s, &first, &Prepare { count: 1, asked: asked(&victim, s.task, 0), ..plain }).unwrap(), 1);
+    assert_eq!(made(&s, &victim, &Prepare { count: 3, ..plain }).unwrap(), 3, "for itself as it likes");
+    assert_eq!(kept(), 6);
 }
 
 #[test]

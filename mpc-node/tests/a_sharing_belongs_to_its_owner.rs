@@ -113,7 +113,7 @@ fn who_is_not_on_the_list_is_refused_by_every_node_before_anything_is_done() {
     assert_eq!(packs(&client), [0; 3], "nor is the stranger told of packs");
     assert!(network.status(&client).iter().all(|status| status.sharings == 0));
     let job = sahara_mpc::wire::JobId([1; 16]);
-    let prepare = Prepare { task, count: 1, consumer: stranger.public(), job: None };
+    let prepare = Prepare { task, count: 1, consumer: stranger.public(), job: None, asked: None };
     // Each is refused at once: the input share is never asked for.
     refused(ask(&network, &stranger, 0, &prepare), "is not here");
     for evaluator in [1, 2] {

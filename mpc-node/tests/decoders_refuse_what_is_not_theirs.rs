@@ -29,7 +29,7 @@ fn message<M: Message>(bytes: &[u8]) -> Option<Vec<u8>> {
     M::decode(bytes).ok().map(|m| m.encode())
 }
 
-const DECODERS: [(&str, Decoder); 31] = [
+const DECODERS: [(&str, Decoder); 32] = [
     ("Hello", message::<Hello>),
     ("HandBack", message::<HandBack>),
     ("Reclaim", message::<Reclaim>),
@@ -45,6 +45,7 @@ const DECODERS: [(&str, Decoder); 31] = [
     ("PutAccess", message::<PutAccess>),
     ("DeleteSharing", message::<DeleteSharing>),
     ("GetClientPart", message::<GetClientPart>),
+    ("Prepare", message::<Prepare>),
     ("Prepare", message::<Prepare>),
     ("Deal", message::<Deal>),
     ("Run", message::<Run>),
@@ -125,6 +126,7 @@ fn examples() -> Vec<(&'static str, Vec<u8>)> {
     let dealt =
         DealtRecord { committee: [7; 32], pack: PackId([3; 16]), task: task(), helper: identity.public(), seal };
     let consumer = identity.public();
+    let run = Run { job: JobId([2; 16]), task: task(), inputs: opening.inputs, salt: salt(), signature: [3; 64] };
     let seed = zeroize::Zeroizing::new([4; 32]);
     let pack = PackHeader {
         id: PackId([3; 16]),
@@ -176,7 +178,8 @@ fn examples() -> Vec<(&'static str, Vec<u8>)> {
         ("PutAccess", PutAccess(access).encode()),
         ("DeleteSharing", DeleteSharing(sharing).encode()),
         ("GetClientPart", GetClientPart(ManifestId([1; 32])).encode()),
-        ("Prepare", Prepare { task: task(), count: 3, consumer, job: Some(JobId([2; 16])) }.encode()),
+        ("Prepare", Prepare { task: task(), count: 3, consumer, job: Some(JobId([2; 16])), asked: None }.encode()),
+        ("Prepare", Prepare { task: task(), count: 3, consumer, job: None, asked: Some(run.asked()) }.encode()),
         (
             "Deal",
             Deal {
@@ -190,11 +193,7 @@ fn examples() -> Vec<(&'static str, Vec<u8>)> {
             }
             .encode(),
         ),
-        (
-            "Run",
-            Run { job: JobId([2; 16]), task: task(), inputs: opening.inputs, salt: salt(), signature: [3; 64] }
-                .encode(),
-        ),
+        ("Run", run.encode()),
         ("Share", Share(share.clone()).encode()),
         (
             "RunReply",

@@ -190,7 +190,7 @@ fn time_of_dealing_also_for_packs_that_a_node_has_made_ahead() {
     // As the first evaluator has packs made ahead for a consumer: one after the other.
     let ahead = || {
         let mut lane = lane(&network, &member, 0);
-        lane.send(&Prepare { task, count: 1, consumer: one.public(), job: None })?;
+        lane.send(&Prepare { task, count: 1, consumer: one.public(), job: None, asked: None })?;
         lane.receive_frame(Kind::Progress)?;
         lane.receive_frame(Kind::Done).map(|_| ())
     };
@@ -201,7 +201,7 @@ fn time_of_dealing_also_for_packs_that_a_node_has_made_ahead() {
     network.client_of(&other).prepare(&task, 1, &mut |_| ()).unwrap();
     // Neither may a consumer have it done in somebody else's name.
     let mut lane = lane(&network, &other, 0);
-    lane.send(&Prepare { task, count: 1, consumer: owner.key(), job: None }).unwrap();
+    lane.send(&Prepare { task, count: 1, consumer: owner.key(), job: None, asked: None }).unwrap();
     let error = lane.receive_frame(Kind::Progress).unwrap_err().to_string();
     assert!(error.contains("for whoever asks for them only"), "{error}");
 }

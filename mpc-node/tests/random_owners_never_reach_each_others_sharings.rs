@@ -134,7 +134,7 @@ impl World {
         }
         let task = sharing.task(&self.models[*model].graph, Assignment::ALL[0], Rounding::Exact).unwrap();
         let consumer = self.keys[key].public();
-        missing(ask(&self.network, &self.keys[key], 0, &Prepare { task, count: 1, consumer, job: None }));
+        missing(ask(&self.network, &self.keys[key], 0, &Prepare { task, count: 1, consumer, job: None, asked: None }));
     }
 
     fn may(&self, key: usize, owner: usize, name: usize) -> bool {

@@ -7,11 +7,11 @@
 
 use std::io;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, PoisonError};
 use std::time::{Instant, SystemTime};
 
 use zeroize::Zeroizing;
 
+use super::ahead;
 use super::jobs::{model, patiently, slot, slot_of, still_wanted};
 use super::serve::{Refusal, Trouble, no_random, own, peer};
 use super::state::Node;
@@ -19,16 +19,16 @@ use crate::engine::{EvaluatorRole, PackContents, Plan, Seed, WeightMaterial, dea
 use crate::identity::PublicKey;
 use crate::lane::{Lane, LaneError};
 use crate::meter::{Traffic, thread_cpu_time};
-use crate::packs::{PackHeader, PackKey, Purpose};
+use crate::packs::{PackHeader, Purpose};
 use crate::transcript::{CorrectionsHash, DealtRecord, PackSeal, SignedSeal, seed_commitment};
-use crate::wire::{CHUNK, Deal, FailCode, Kind, PackId, Prepare, Progress, Task};
+use crate::wire::{CHUNK, Deal, FailCode, Kind, PackId, Prepare, Progress};
 
 /// As the helper: deals packs one after the other and reports each.
 pub(super) fn prepare(node: &Node, lane: &mut Lane, caller: Option<u8>, request: Prepare) -> Result<(), Trouble> {
     let task = request.task;
-    if caller.is_none() && request.consumer != lane.peer() {
-        return Err(Refusal::new(FailCode::Refused, "packs are prepared for whoever asks for them only").into());
-    }
+    // Before anything else: what a stranger asks in another's name must not tell it whom an owner has let in.
+    let is_own = request.consumer == lane.peer();
+    let asked = if is_own { None } else { Some(ahead::shown(node, caller, &request)?) };
     if task.assignment.helper() != node.index {
         let text = format!("this node is not the helper of assignment {}", task.assignment.helper() + 1);
         return Err(Refusal::new(FailCode::Refused, text).into());
@@ -41,11 +41,12 @@ pub(super) fn prepare(node: &Node, lane: &mut Lane, caller: Option<u8>, request:
         return Err(Refusal::new(FailCode::Refused, text).into());
     }
     let patience = node.config.timeouts.request();
-    // Whoever asks for it, a member that works ahead included: it is done for this key, and counts as that key's.
+    // It is done for this key, and counts as that key's: a member that works ahead shows that this key has asked.
     let payer = request.consumer;
     let (_, cost) = patiently(lane, patience, || node.models.permit(&task, &payer)?.plan())?;
+    let total = asked.map_or(Ok(request.count), |asked| ahead::granted(node, &request, &asked))?;
     let busy = || Refusal::new(FailCode::Busy, "this node is dealing as many packs as it can, try again");
-    for done in 1..=request.count {
+    for done in 1..=total {
         if node.is_stopping() {
             return Err(Refusal::new(FailCode::Stopping, "this node is shutting down").into());
         }
@@ -61,7 +62,7 @@ pub(super) fn prepare(node: &Node, lane: &mut Lane, caller: Option<u8>, request:
         node.quotas.dealt(payer, thread_cpu_time().saturating_sub(before), node.uptime());
         dealt?;
         node.stats.dealt.fetch_add(1, Ordering::Relaxed);
-        lane.send(&Progress { done, total: request.count }).map_err(own)?;
+        lane.send(&Progress { done, total }).map_err(own)?;
     }
     lane.send_frame(Kind::Done, &[]).map_err(own)
 }
@@ -174,50 +175,6 @@ impl Stream<'_> {
     }
 }
 
-/// As the first evaluator, after a job: has the helper make packs until `packs_ahead` are ready again.
-pub(super) fn refill(node: &Arc<Node>, key: PackKey, consumer: PublicKey) {
-    let wanted = node.config.packs_ahead;
-    let refilling = || node.refilling.lock().unwrap_or_else(PoisonError::into_inner);
-    if node.packs.count(&key) >= wanted || !refilling().insert(key) {
-        return;
-    }
-    let thread_node = node.clone();
-    let work = move || {
-        let node = thread_node;
-        loop {
-            let missing = wanted.saturating_sub(node.packs.count(&key));
-            if missing == 0 || node.is_stopping() {
-                break;
-            }
-            if let Err(error) = ask_helper(&node, &key, missing, consumer) {
-                tracing::warn!(%error, "packs could not be made ahead");
-                break;
-            }
-        }
-        node.refilling.lock().unwrap_or_else(PoisonError::into_inner).remove(&key);
-    };
-    if let Err(error) = std::thread::Builder::new().name("packs ahead".into()).spawn(work) {
-        tracing::error!(%error, "cannot start a thread");
-        refilling().remove(&key);
-    }
-}
-
-fn ask_helper(node: &Node, task: &Task, count: u32, consumer: PublicKey) -> Result<(), LaneError> {
-    let helper = task.assignment.helper();
-    let mut lane = node.peer_lane(helper)?;
-    lane.begin("while packs were made ahead", Traffic::Setup, node.config.timeouts.request());
-    lane.send(&Prepare { task: *task, count, consumer, job: None })?;
-    loop {
-        match lane.receive_one_of(&[Kind::Done, Kind::Progress])? {
-            (Kind::Progress, _) if !node.is_stopping() => {}
-            (Kind::Progress, _) => return Ok(()),
-            _ => break,
-        }
-    }
-    node.put_back(helper, lane);
-    Ok(())
-}
-
 /// As an evaluator: receives a pack, prepares it and keeps it.
 pub(super) fn receive(node: &Node, lane: &mut Lane, caller: Option<u8>, dealt: Deal) -> Result<(), Trouble> {
     let refuse = |text: &str| Trouble::from(Refusal::new(FailCode::Refused, text));
@@ -299,7 +256,7 @@ mod tests {
     use super::*;
     use crate::engine::{Assignment, GraphId, Rounding};
     use crate::identity::generate;
-    use crate::wire::{Incarnation, ManifestId};
+    use crate::wire::{Incarnation, ManifestId, Task};
 
     #[test]
     fn a_seal_is_the_helpers_and_of_this_pack_this_seed_and_these_corrections() {

@@ -106,6 +106,7 @@ pub(super) fn run(node: &Arc<Node>, lane: &mut Lane, run: Run) -> Result<(), Tro
     let other = if role == EvaluatorRole::First { second } else { first };
     let key = task;
     let id = run.job;
+    let asked = run.asked();
     let job = Job { run, role, other, key, inputs, memory: cost.evaluator_memory };
 
     let result = match &registered {
@@ -144,7 +145,7 @@ pub(super) fn run(node: &Arc<Node>, lane: &mut Lane, run: Run) -> Result<(), Tro
     drop((reply, memory));
     lane.count();
     if role == EvaluatorRole::First {
-        super::dealing::refill(node, key, consumer);
+        super::ahead::refill(node, key, consumer, asked);
     }
     Ok(())
 }
@@ -169,7 +170,7 @@ fn now_millis() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |t| t.as_millis() as u64)
 }
 
-fn unnamed(error: NameError) -> Refusal {
+pub(super) fn unnamed(error: NameError) -> Refusal {
     let code = match error {
         NameError::Taken | NameError::Time { .. } | NameError::Forgotten { .. } => FailCode::Refused,
         NameError::Full { .. } => FailCode::Busy,

@@ -1,6 +1,6 @@
 //! What all lanes of a node share.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
@@ -9,6 +9,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use rustix::fs::{FlockOperation, flock};
 
 use super::NodeError;
+use super::ahead::Refilling;
 use super::lanes::{LaneLimits, Lanes};
 use super::meeting::Waiting;
 use super::quota::Quotas;
@@ -19,7 +20,7 @@ use crate::identity::{Identity, PublicKey};
 use crate::lane::{Lane, LaneError};
 use crate::meter::{Meter, process_cpu_nanos};
 use crate::models::{ModelLimits, ModelStore};
-use crate::packs::{Deposits, PackHeader, PackKey, PackLimits, PackStore};
+use crate::packs::{Deposits, PackHeader, PackLimits, PackStore};
 use crate::records::RecordStore;
 use crate::status::NodeStatus;
 use crate::tls::Admission;
@@ -49,7 +50,7 @@ pub struct Node {
     /// Jobs that consumers have asked this node for as the second evaluator.
     pub(super) waiting: Waiting,
     /// Tasks for which packs are being made ahead.
-    pub(super) refilling: Mutex<HashSet<PackKey>>,
+    pub(super) refilling: Refilling,
     /// Whether the packs found at the start have been looked after: jobs wait for that.
     stocked: (Mutex<bool>, Condvar),
     peers: [Mutex<Vec<Lane>>; 3],
@@ -134,7 +135,7 @@ impl Node {
             stats: Stats::default(),
             stopping: AtomicBool::new(false),
             waiting: Waiting::default(),
-            refilling: Mutex::default(),
+            refilling: Refilling::default(),
             stocked: Default::default(),
             peers: Default::default(),
             started: Instant::now(),

@@ -1,6 +1,6 @@
 //! Messages about jobs.
 
-use super::{JobId, Kind, Message, PackId, Task};
+use super::{Asked, JobId, Kind, Message, PackId, Task};
 use crate::codec::{DecodeError, Reader, Writer};
 use crate::engine::Seed;
 use crate::ring::secret::wipe;
@@ -21,6 +21,13 @@ pub struct Run {
     pub salt: Seed,
     /// The consumer's signature on job, task and commitments, [`crate::transcript::request_digest`].
     pub signature: [u8; 64],
+}
+
+impl Run {
+    /// What its consumer signed.
+    pub fn asked(&self) -> Asked {
+        Asked { job: self.job, inputs: self.inputs, signature: self.signature }
+    }
 }
 
 impl Message for Run {

@@ -257,10 +257,12 @@ pub struct Prepare {
     pub task: Task,
     /// How many.
     pub count: u32,
-    /// For which consumer: the asker itself, unless a node of the committee asks.
+    /// For which consumer: the asker itself, unless a node of the committee shows what that consumer has `asked` for.
     pub consumer: PublicKey,
     /// The job that the (one) pack is for: it is kept for that job for a while.
     pub job: Option<JobId>,
+    /// The consumer's request for a job of this task, when a node has packs made ahead.
+    pub asked: Option<Asked>,
 }
 
 impl Message for Prepare {
@@ -271,11 +273,33 @@ impl Message for Prepare {
         self.task.write(w);
         w.u32(self.count).bytes(&self.consumer.0);
         write_job(w, self.job);
+        w.u8(u8::from(self.asked.is_some()));
+        if let Some(Asked { job, inputs, signature }) = &self.asked {
+            w.bytes(&job.0).bytes(&inputs[0]).bytes(&inputs[1]).bytes(signature);
+        }
     }
 
     fn read(r: &mut Reader<'_>) -> Result<Self, DecodeError> {
-        Ok(Self { task: Task::read(r)?, count: r.u32()?, consumer: PublicKey(r.array()?), job: read_job(r)? })
+        let (task, count, consumer, job) = (Task::read(r)?, r.u32()?, PublicKey(r.array()?), read_job(r)?);
+        let asked = if flag(r, "request")? {
+            Some(Asked { job: JobId(r.array()?), inputs: [r.array()?, r.array()?], signature: r.array()? })
+        } else {
+            None
+        };
+        Ok(Self { task, count, consumer, job, asked })
     }
+}
+
+/// What a consumer signed when it asked for a job: it shows others that this consumer did ask. It tells them nothing of the
+/// input, whose commitments have salts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Asked {
+    /// The job.
+    pub job: JobId,
+    /// Commitments to both evaluators' input shares.
+    pub inputs: [[u8; 32]; 2],
+    /// The consumer's signature on job, task and commitments, [`crate::transcript::request_digest`].
+    pub signature: [u8; 64],
 }
 
 fn write_job(w: &mut Writer, job: Option<JobId>) {

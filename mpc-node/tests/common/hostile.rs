@@ -183,7 +183,7 @@ impl Connection {
         let helper = usize::from(task.assignment.helper());
         Ok(match self.turns % 4 {
             0 if self.number % committee.members.len() == helper => {
-                let prepare = Prepare { task: *task, count: 64, consumer: identity.public(), job: None };
+                let prepare = Prepare { task: *task, count: 64, consumer: identity.public(), job: None, asked: None };
                 (Kind::Prepare, prepare.encode())
             }
             1 if self.number % committee.members.len() != helper => {
