@@ -546,7 +546,8 @@ consumers = {consumers}
 packs_ahead = 0
 
 # Signed records of jobs are kept for so long. Beyond the megabytes the consumer with most loses its oldest before
-# their time. (Keep the clock right: jobs are named with their time, and refused when it is more than an hour off.)
+# their time. (Keep the clock right: jobs are named with their time by the consumer's clock, and refused when that is more
+# than a minute ahead of this one, or an hour behind it.)
 transcript_days = {days}
 transcript_megabytes = {megabytes}
 

@@ -1,9 +1,13 @@
 //! The names of jobs that were accepted, by consumer: in memory, and on disk in a list that a restart reads.
 //!
-//! A name says when it was chosen. It is accepted within [`SKEW`] of this node's clock only, so it has to be remembered
-//! until then and may be forgotten after: whatever was forgotten is refused by its age. The list also says up to when names
-//! were forgotten, so that this holds for a clock that went wrong, too. It only grows by lines at its end, until it has twice
-//! as many as may be remembered; then it is written anew.
+//! A name says when it was chosen. It is accepted until it is [`SKEW`] old by this node's clock and no more than [`AHEAD`]
+//! before its time, so it has to be remembered for little longer than an hour and may be forgotten after: whatever was
+//! forgotten is refused by its age. The list also says up to when names were forgotten, so that this holds for a clock that
+//! went wrong, too. It only grows by lines at its end, until it has twice as many as may be remembered; then it is written
+//! anew.
+//!
+//! The list has an end, and no few keys reach it for all: a key may not have more names than there are free places, so the
+//! first has half of them at most, the next half of what is left, and whoever has none yet finds one.
 
 use std::collections::{BTreeSet, HashMap};
 use std::fs::{self, File};
@@ -27,8 +31,10 @@ const LINE_2: usize = 8 + LINE;
 const LINE_1: usize = 8 + 16;
 /// Stands for the consumer of a name from the first version: it is taken for everybody.
 const ANYBODY: PublicKey = PublicKey([0; 32]);
-/// Seconds by which the clocks of a consumer and a node may be apart.
-pub(super) const SKEW: u32 = 3600;
+/// Seconds by which a consumer's clock may be behind a node's, with the time that a job may take to reach it.
+const SKEW: u32 = 3600;
+/// Seconds by which it may be ahead: a name keeps its place for so much longer.
+const AHEAD: u32 = 60;
 /// Names of earlier versions are random: what seems to be of a time later than this never comes to be accepted.
 const FAR: u32 = 50 * 366 * 24 * 3600;
 
@@ -40,13 +46,15 @@ pub enum NameError {
     Taken,
     /// It is of another time than now.
     #[error(
-        "the job's name is of a time {apart} s away from this node's clock, at most {most} are accepted: set the clock of \
-         the machine that asks, or the node's",
-        most = SKEW
+        "the job's name is of a time {apart} s {side} this node's clock, and at most {AHEAD} s ahead of it or {SKEW} s behind \
+         it are accepted: the clocks of both machines differ, set that of the one that asks, or the node's",
+        side = if *ahead { "ahead of" } else { "behind" }
     )]
     Time {
-        /// Seconds between both clocks.
+        /// Seconds between the name and the clock.
         apart: u32,
+        /// Whether the name is of a later time.
+        ahead: bool,
     },
     /// It is of a time whose names were forgotten, when the node's clock was later.
     #[error("this node forgot jobs of as late as the job's name when its clock was wrong: try again in {wait} s")]
@@ -117,8 +125,9 @@ impl JobNames {
     /// Why not.
     pub(super) fn check(&self, consumer: &PublicKey, job: &JobId, now: u32) -> Result<(), NameError> {
         let (at, apart) = (job.seconds(), job.seconds().abs_diff(now));
-        if apart > SKEW {
-            return Err(NameError::Time { apart });
+        let ahead = at > now;
+        if apart > if ahead { AHEAD } else { SKEW } {
+            return Err(NameError::Time { apart, ahead });
         }
         if at < self.forgotten {
             return Err(NameError::Forgotten { wait: self.forgotten - at });
@@ -160,10 +169,10 @@ impl JobNames {
         Ok(self.list.clone())
     }
 
-    /// Whether a consumer may have no further name: there are as many as can be, or it has three quarters of them.
+    /// Whether a consumer may have no further name: it would have more than there are free places.
     fn is_full_for(&self, consumer: &PublicKey) -> bool {
         let own = self.count.get(consumer).copied().unwrap_or(0);
-        self.known.len() >= self.most || own >= (self.most.div_ceil(4) * 3).min(self.most)
+        own >= self.most.saturating_sub(self.known.len())
     }
 
     fn add(&mut self, job: JobId, consumer: PublicKey) {
@@ -327,25 +336,47 @@ mod tests {
     }
 
     #[test]
-    fn one_consumer_leaves_room_for_others() {
+    fn each_consumer_leaves_as_much_as_it_has_and_a_newcomer_finds_a_place() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("jobs");
         let mut names = open(&path, 64);
-        for n in 0..48 {
-            names.claim(key(1), job(n, NOW), NOW).unwrap();
-        }
-        for _ in 0..2 {
-            assert!(matches!(names.claim(key(1), job(99, NOW), NOW), Err(NameError::Full { .. })));
-            for n in 0..48 {
-                assert!(matches!(names.claim(key(1), job(n, NOW), NOW), Err(NameError::Taken)), "name {n} runs twice");
+        // Each takes all that it is given.
+        for (greedy, most) in [(1, 32), (2, 16), (3, 8), (4, 4)] {
+            for n in 0..most {
+                names.claim(key(greedy), job(n, NOW), NOW).unwrap();
             }
-            drop(names);
-            names = open(&path, 64);
+            for _ in 0..2 {
+                let full = names.claim(key(greedy), job(99, NOW), NOW);
+                assert!(matches!(full, Err(NameError::Full { .. })), "key {greedy}");
+                for n in 0..most {
+                    let again = names.claim(key(greedy), job(n, NOW), NOW);
+                    assert!(matches!(again, Err(NameError::Taken)), "name {n} runs twice");
+                }
+                drop(names);
+                names = open(&path, 64);
+            }
         }
-        (0..16).for_each(|n| drop(names.claim(key(2), job(n, NOW), NOW).unwrap()));
+        for newcomer in 5..9 {
+            names.claim(key(newcomer), job(1, NOW), NOW).unwrap();
+        }
         let late = NOW + SKEW + 1;
         names.claim(key(1), job(99, late), late).unwrap();
         assert_eq!((names.count[&key(1)], names.count.len()), (1, 1));
+    }
+
+    #[test]
+    fn a_clock_that_is_off_is_told_which_way_and_by_how_much() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut names = open(&dir.path().join("jobs"), 64);
+        for (n, at) in [(1, NOW - SKEW), (2, NOW + AHEAD)] {
+            names.claim(key(1), job(n, at), NOW).unwrap();
+        }
+        for (at, said) in
+            [(NOW - SKEW - 1, "3601 s behind this node's clock"), (NOW + 61, "61 s ahead of this node's clock")]
+        {
+            let error = refused(names.claim(key(1), job(3, at), NOW));
+            assert!(error.contains(said) && error.contains("clocks of both machines differ"), "{error}");
+        }
     }
 
     #[test]
@@ -354,22 +385,20 @@ mod tests {
         let path = dir.path().join("jobs");
         let mut names = open(&path, 64);
         names.claim(key(1), job(1, NOW), NOW).unwrap();
-        names.claim(key(1), job(2, NOW + SKEW), NOW).unwrap();
-        assert!(refused(names.claim(key(1), job(3, NOW + SKEW + 1), NOW)).contains("3601 s away"));
-        assert!(refused(names.claim(key(1), job(3, NOW - SKEW - 1), NOW)).contains("3601 s away"));
+        names.claim(key(1), job(2, NOW + AHEAD), NOW).unwrap();
         drop(names);
-        for late in [0, 1, SKEW, SKEW + 1, 2 * SKEW, 2 * SKEW + 1, 31 * DAY] {
+        for late in [0, 1, SKEW, SKEW + 1, SKEW + AHEAD, SKEW + AHEAD + 1, 31 * DAY] {
             let mut names = JobNames::open(&path, 64, NOW + late).unwrap();
-            for (n, at) in [(1, NOW), (2, NOW + SKEW)] {
+            for (n, at) in [(1, NOW), (2, NOW + AHEAD)] {
                 assert!(names.claim(key(1), job(n, at), NOW + late).is_err(), "{n} after {late} s");
             }
         }
         // Nor when the list is empty, nor when the clock comes back from where they were forgotten.
         let mut names = open(&path, 64);
         assert_eq!(names.known.len(), 0);
-        assert!(refused(names.claim(key(1), job(1, NOW), NOW)).contains("try again in 3601 s"));
-        assert!(names.claim(key(1), job(2, NOW + SKEW), NOW).is_err());
-        names.claim(key(1), job(1, NOW + SKEW + 1), NOW + 1).unwrap();
+        assert!(refused(names.claim(key(1), job(1, NOW), NOW)).contains("try again in 61 s"));
+        assert!(names.claim(key(1), job(2, NOW + AHEAD), NOW).is_err());
+        names.claim(key(1), job(1, NOW + AHEAD + 1), NOW + 1).unwrap();
         fs::remove_file(&path).unwrap();
         let names = open(&path, 64);
         assert!(matches!(names.check(&key(1), &job(1, NOW), NOW + 31 * DAY), Err(NameError::Time { .. })));
@@ -381,7 +410,7 @@ mod tests {
         let path = dir.path().join("jobs");
         let mut names = open(&path, 64);
         for n in 0..3000 {
-            let now = NOW + 64 * n; // 56 names an hour
+            let now = NOW + 90 * n; // 40 names an hour
             names.claim(key(1 + (n % 2) as u8), job(u64::from(n), now), now).unwrap();
             assert!(names.known.len() <= 64 && len(&path) <= JobNames::room(64), "after {n}");
             assert_eq!(names.bytes(), len(&path));
