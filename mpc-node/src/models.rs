@@ -331,23 +331,23 @@ impl ModelStore {
         Ok(true)
     }
 
-    /// The client part of a version, open for reading, and its length.
+    /// The client part of a version, open for reading, its length, and whose it is.
     ///
     /// # Errors
     /// When `key` may not use it, or it has none.
-    pub fn client_part(&self, manifest: &ManifestId, key: &PublicKey) -> Result<(File, u64), ModelError> {
-        let (path, part) = {
+    pub fn client_part(&self, manifest: &ManifestId, key: &PublicKey) -> Result<(File, u64, PublicKey), ModelError> {
+        let (path, part, owner) = {
             let state = self.lock();
             let Some((_, entry)) =
                 state.entry(manifest).filter(|(s, entry)| s.admits(entry, key, &self.parties.consumers))
             else {
                 return Err(not_for(manifest));
             };
-            (entry.folder().join(CLIENT), entry.manifest().client_part)
+            (entry.folder().join(CLIENT), entry.manifest().client_part, entry.manifest().owner.lane_key())
         };
         let part = part.ok_or_else(|| ModelError::Refused("the sharing has no client part".into()))?;
         let file = File::open(&path).map_err(at("open", &path))?;
-        Ok((file, part.len))
+        Ok((file, part.len, owner))
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {

@@ -120,6 +120,8 @@ fn what_a_key_fetches_in_an_hour_is_limited_on_each_node() {
     assert_eq!(error.code(), Some(FailCode::Busy), "{error}");
     assert!(error.to_string().contains("limits.download_megabytes"), "{error}");
     assert_eq!(two.client_part(&sharing, &mut |_, _| ()).unwrap(), part, "another key is not concerned");
+    let other = two.share(&offer, &|_, _| ()).unwrap();
+    assert_eq!(one.client_part(&other, &mut |_, _| ()).unwrap(), part, "nor is what others own");
 }
 
 #[test]

@@ -1,5 +1,8 @@
 //! What one key may use: jobs at a time, bytes uploaded and fetched, time of dealing, requests. No clock in here: callers say how late
 //! it is.
+//!
+//! What is fetched counts for each owner's models apart: a gateway fetches new versions by itself, so an owner who makes many would
+//! else use up what the consumer may fetch of others.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -58,8 +61,11 @@ impl Bucket {
 pub(super) struct Quotas {
     fresh: Usage,
     jobs: u32,
-    keys: Mutex<HashMap<PublicKey, Usage>>,
+    keys: Mutex<HashMap<Whose, Usage>>,
 }
+
+/// A key; for what it fetches, with the key of the models' owner.
+type Whose = (PublicKey, Option<PublicKey>);
 
 #[derive(Clone, Copy)]
 struct Usage {
@@ -133,16 +139,17 @@ impl Quotas {
         })
     }
 
-    /// This key wants to fetch so many bytes. What is larger than the limit takes all of it.
-    pub(super) fn download(&self, key: PublicKey, bytes: u64, now: Duration) -> Result<(), Refusal> {
-        self.with(key, now, |usage| {
+    /// This key wants to fetch so many bytes of an owner's. What is larger than the limit takes all of it.
+    pub(super) fn download(&self, key: PublicKey, owner: PublicKey, bytes: u64, now: Duration) -> Result<(), Refusal> {
+        self.with_whose((key, Some(owner)), now, |usage| {
             let amount = usage.download.capacity.min(bytes as f64);
             if usage.download.take(amount, now) {
                 return Ok(());
             }
             let wait = usage.download.wait(amount, now).as_secs() + 1;
             let text = format!(
-                "this key has fetched as much as it may ({} MB in an hour, limits.download_megabytes), try again in {wait} s",
+                "this key has fetched as much of this owner's as it may ({} MB in an hour, limits.download_megabytes), try \
+                 again in {wait} s",
                 usage.download.capacity as u64 >> 20
             );
             Err(Refusal::new(FailCode::Busy, text))
@@ -173,21 +180,25 @@ impl Quotas {
     }
 
     fn with<R>(&self, key: PublicKey, now: Duration, work: impl FnOnce(&mut Usage) -> R) -> R {
-        let mut keys = self.lock();
-        if !keys.contains_key(&key) && keys.len() >= MAX_KEYS {
-            forget(&mut keys, now);
-        }
-        work(keys.entry(key).or_insert(self.fresh))
+        self.with_whose((key, None), now, work)
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<PublicKey, Usage>> {
+    fn with_whose<R>(&self, whose: Whose, now: Duration, work: impl FnOnce(&mut Usage) -> R) -> R {
+        let mut keys = self.lock();
+        if !keys.contains_key(&whose) && keys.len() >= MAX_KEYS {
+            forget(&mut keys, now);
+        }
+        work(keys.entry(whose).or_insert(self.fresh))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<Whose, Usage>> {
         self.keys.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// Makes room for another key: those that have nothing to remember go, else the one that has used least.
-fn forget(keys: &mut HashMap<PublicKey, Usage>, now: Duration) {
-    let mut least: Option<(f64, PublicKey)> = None;
+fn forget(keys: &mut HashMap<Whose, Usage>, now: Duration) {
+    let mut least: Option<(f64, Whose)> = None;
     keys.retain(|key, usage| {
         let buckets = [&mut usage.requests, &mut usage.upload, &mut usage.download, &mut usage.dealing];
         let used: f64 = buckets.into_iter().map(|bucket| 1.0 - bucket.level(now) / bucket.capacity).sum();
@@ -206,7 +217,7 @@ fn forget(keys: &mut HashMap<PublicKey, Usage>, now: Duration) {
 
 impl Drop for JobOf {
     fn drop(&mut self) {
-        if let Some(usage) = self.quotas.lock().get_mut(&self.key) {
+        if let Some(usage) = self.quotas.lock().get_mut(&(self.key, None)) {
             usage.jobs = usage.jobs.saturating_sub(1);
         }
     }
@@ -261,23 +272,25 @@ mod tests {
     }
 
     #[test]
-    fn what_was_fetched_is_counted_apart_and_comes_back_with_time() {
+    fn what_was_fetched_is_counted_for_each_owner_apart_and_comes_back_with_time() {
         let quotas = quotas();
+        let download = |of: u32, bytes, now| quotas.download(key(of), key(9), bytes, now);
         quotas.upload(key(1), 36 << 20, NOW).unwrap();
-        quotas.download(key(1), 60 << 20, NOW).unwrap();
-        let refusal = quotas.download(key(1), 20 << 20, NOW).unwrap_err();
+        download(1, 60 << 20, NOW).unwrap();
+        let refusal = download(1, 20 << 20, NOW).unwrap_err();
         assert!(
             refusal.code == FailCode::Busy && refusal.text.contains("limits.download_megabytes"),
             "{}",
             refusal.text
         );
         assert!(refusal.text.contains("in 401 s"), "{}", refusal.text);
-        quotas.download(key(2), 60 << 20, NOW).unwrap();
+        download(2, 60 << 20, NOW).unwrap();
+        quotas.download(key(1), key(8), 60 << 20, NOW).expect("another owner's models are not concerned");
         let later = NOW + Duration::from_secs(401);
-        quotas.download(key(1), 20 << 20, later).unwrap();
-        assert!(quotas.download(key(1), 500 << 20, later).is_err(), "more than the limit takes all of it");
-        quotas.download(key(1), 500 << 20, later + Duration::from_secs(3600)).unwrap();
-        assert!(quotas.download(key(1), 1, later + Duration::from_secs(3600)).is_err());
+        download(1, 20 << 20, later).unwrap();
+        assert!(download(1, 500 << 20, later).is_err(), "more than the limit takes all of it");
+        download(1, 500 << 20, later + Duration::from_secs(3600)).unwrap();
+        assert!(download(1, 1, later + Duration::from_secs(3600)).is_err());
     }
 
     #[test]

@@ -137,9 +137,9 @@ fn delete(node: &Node, lane: &mut Lane, payload: &[u8]) -> Result<(), Trouble> {
 
 fn client_part(node: &Node, lane: &mut Lane, caller: Option<u8>, payload: &[u8]) -> Result<(), Trouble> {
     let GetClientPart(manifest) = message(lane, payload)?;
-    let (mut file, len) = node.models.client_part(&manifest, &lane.peer())?;
+    let (mut file, len, owner) = node.models.client_part(&manifest, &lane.peer())?;
     if caller.is_none() {
-        node.quotas.download(lane.peer(), len, node.uptime())?;
+        node.quotas.download(lane.peer(), owner, len, node.uptime())?;
     }
     lane.enter("while it fetched a client part", Traffic::Setup, node.config.timeouts.request());
     lane.limit(Some(node.config.timeouts.request() + time_for(len)));
