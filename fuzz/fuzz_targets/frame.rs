@@ -5,7 +5,7 @@ use libfuzzer_sys::fuzz_target;
 use sahara_mpc::status::NodeStatus;
 use sahara_mpc::transcript::{SignedRecord, SignedSeal};
 use sahara_mpc::wire::{
-    AskJob, Begin, Deal, DeleteSharing, Fail, FindSharing, GetClientPart, HandBack, Hello, Kind, Message, OpenJob, OpenReply, Piece,
+    AskJob, Begin, CountPacks, Deal, DeleteSharing, Fail, FindSharing, GetClientPart, HandBack, Hello, Kind, Message, OpenJob, OpenReply, PackCount, Piece,
     Prepare, Presence, Progress, PutAccess, Reclaim, Reclaimed, Run, RunReply, Share, SharingList, SharingReply, parse_header,
 };
 
@@ -18,6 +18,8 @@ fuzz_target!(|bytes: &[u8]| {
         Kind::Fail => drop(Fail::decode(payload)),
         Kind::Progress => drop(Progress::decode(payload)),
         Kind::StatusReply => drop(NodeStatus::decode(payload)),
+        Kind::CountPacks => drop(CountPacks::decode(payload)),
+        Kind::PackCount => drop(PackCount::decode(payload)),
         Kind::FindSharing => drop(FindSharing::decode(payload)),
         Kind::SharingReply => drop(SharingReply::decode(payload)),
         Kind::SharingList => drop(SharingList::decode(payload)),

@@ -22,7 +22,7 @@ use crate::lane::{Lane, LaneError};
 pub use crate::manifest::{Consumers, ManifestId, OwnerKey, SharingName, SharingRef};
 use crate::meter::{ByteCounts, Meter, Traffic};
 pub use crate::status::NodeStatus;
-use crate::wire::{FailCode, Kind, Prepare, Progress};
+use crate::wire::{CountPacks, FailCode, Kind, PackCount, Prepare, Progress};
 pub use crate::wire::{JobId, Task};
 pub use job::{Inference, Job, JobStats};
 pub use offer::Offer;
@@ -186,6 +186,21 @@ impl Client {
             lane.begin("when asked for its status", Traffic::Setup, self.options.connect_timeout);
             lane.send_frame(Kind::Status, &[])?;
             Ok(lane.receive()?)
+        })
+    }
+
+    /// How many packs for `task` are ready at both its evaluators, as each says; none for a task that this client may not use.
+    pub fn packs_ready(&self, task: &Task) -> Result<u32, ClientError> {
+        let [first, second] = task.assignment.evaluators();
+        Ok(self.packs_ready_at(first, task)?.min(self.packs_ready_at(second, task)?))
+    }
+
+    fn packs_ready_at(&self, node: u8, task: &Task) -> Result<u32, ClientError> {
+        self.on_lane(node, |lane| {
+            lane.begin("when asked how many packs are ready", Traffic::Setup, self.options.connect_timeout);
+            lane.send(&CountPacks(*task))?;
+            let PackCount(count) = lane.receive()?;
+            Ok(count)
         })
     }
 

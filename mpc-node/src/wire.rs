@@ -21,7 +21,9 @@ pub use models::{
     PutAccess, SharingEntry, SharingList, SharingReply,
 };
 pub(crate) use names::seconds;
-pub use packs::{AskJob, HandBack, Incarnation, MAX_NAMES, PackNames, Presence, Reclaim, Reclaimed};
+pub use packs::{
+    AskJob, CountPacks, HandBack, Incarnation, MAX_NAMES, PackCount, PackNames, Presence, Reclaim, Reclaimed,
+};
 
 /// Version of the lane's language, in the [`Hello`].
 pub const VERSION: u16 = 4;
@@ -53,6 +55,10 @@ pub enum Kind {
     Status = 10,
     /// Answer to `Status`.
     StatusReply = 11,
+    /// Request: how many packs are ready for one task, [`CountPacks`].
+    CountPacks = 12,
+    /// Answer to `CountPacks`: [`PackCount`].
+    PackCount = 13,
     /// Request: one sharing's manifest, [`FindSharing`].
     FindSharing = 50,
     /// Answer to `FindSharing`: [`SharingReply`].
@@ -117,10 +123,10 @@ impl Kind {
     /// The kind with this code.
     pub fn from_code(code: u8) -> Option<Self> {
         use Kind::{
-            AskJob, Begin, Chunk, ClientPart, Commit, Deal, DealAccept, DealCommit, DealReady, DeleteSharing, Done,
-            Fail, FindSharing, GoOn, HandBack, Hello, Input, ListSharings, OpenJob, OpenReply, Piece, Prepare,
-            Presence, Progress, PutAccess, Reclaim, Reclaimed, Round, Run, RunReply, Seal, SharingList, SharingReply,
-            Status, StatusReply, Transcript,
+            AskJob, Begin, Chunk, ClientPart, Commit, CountPacks, Deal, DealAccept, DealCommit, DealReady,
+            DeleteSharing, Done, Fail, FindSharing, GoOn, HandBack, Hello, Input, ListSharings, OpenJob, OpenReply,
+            PackCount, Piece, Prepare, Presence, Progress, PutAccess, Reclaim, Reclaimed, Round, Run, RunReply, Seal,
+            SharingList, SharingReply, Status, StatusReply, Transcript,
         };
         [
             Hello,
@@ -130,6 +136,8 @@ impl Kind {
             Progress,
             Status,
             StatusReply,
+            CountPacks,
+            PackCount,
             FindSharing,
             SharingReply,
             ListSharings,
@@ -167,7 +175,9 @@ impl Kind {
     /// Whether a frame of this kind begins a request that this caller may make.
     pub fn may_ask(self, caller: Caller) -> bool {
         match self {
-            Self::Status | Self::Prepare | Self::Run | Self::FindSharing | Self::ListSharings => true,
+            Self::Status | Self::CountPacks | Self::Prepare | Self::Run | Self::FindSharing | Self::ListSharings => {
+                true
+            }
             Self::Begin | Self::PutAccess | Self::DeleteSharing | Self::ClientPart => true,
             Self::Deal | Self::HandBack | Self::Reclaim | Self::AskJob | Self::OpenJob => caller == Caller::Member,
             _ => false,
@@ -192,7 +202,7 @@ impl Kind {
             Self::Prepare => 512,
             Self::Deal | Self::Seal | Self::Run | Self::OpenReply | Self::Progress => 256,
             Self::Fail | Self::Transcript => 2048,
-            Self::AskJob | Self::Presence => 256,
+            Self::AskJob | Self::Presence | Self::CountPacks | Self::PackCount => 256,
             Self::HandBack | Self::Reclaim | Self::Reclaimed => 48 << 10,
             Self::OpenJob => 64 << 10,
             Self::Chunk => CHUNK,

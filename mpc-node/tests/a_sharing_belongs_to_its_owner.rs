@@ -106,6 +106,8 @@ fn who_is_not_on_the_list_is_refused_by_every_node_before_anything_is_done() {
     owner.prepare(&task, 2, &mut |_| ()).unwrap();
     let packs = |client: &Client| network.status(client).map(|status| status.packs_for(&task));
     assert_eq!(packs(&owner), [0, 2, 2]);
+    let ready = |client: &Client| client.packs_ready(&task).unwrap();
+    assert_eq!((ready(&owner), ready(&network.client_of(&stranger))), (2, 0));
 
     let client = network.client_of(&stranger);
     assert_eq!(client.find(&SharingRef::Manifest(sharing.id())).unwrap(), None);

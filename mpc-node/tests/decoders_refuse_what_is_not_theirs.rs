@@ -17,9 +17,10 @@ use sahara_mpc::transcript::{
     DealtRecord, JobRecord, Opening, Openings, PackSeal, Session, SignedRecord, SignedSeal, Transcript,
 };
 use sahara_mpc::wire::{
-    AskJob, Begin, Deal, DeleteSharing, Fail, FailCode, FindSharing, GetClientPart, HandBack, Hello, Incarnation,
-    JobId, Kind, ManifestId, Message, OpenJob, OpenReply, PackId, PackNames, Piece, Prepare, Presence, Progress,
-    PutAccess, Reclaim, Reclaimed, Run, RunReply, Share, SharingEntry, SharingList, SharingReply, Task, parse_header,
+    AskJob, Begin, CountPacks, Deal, DeleteSharing, Fail, FailCode, FindSharing, GetClientPart, HandBack, Hello,
+    Incarnation, JobId, Kind, ManifestId, Message, OpenJob, OpenReply, PackCount, PackId, PackNames, Piece, Prepare,
+    Presence, Progress, PutAccess, Reclaim, Reclaimed, Run, RunReply, Share, SharingEntry, SharingList, SharingReply,
+    Task, parse_header,
 };
 
 /// What a decoder makes of bytes: the bytes it would write, or nothing when it refuses.
@@ -29,7 +30,7 @@ fn message<M: Message>(bytes: &[u8]) -> Option<Vec<u8>> {
     M::decode(bytes).ok().map(|m| m.encode())
 }
 
-const DECODERS: [(&str, Decoder); 32] = [
+const DECODERS: [(&str, Decoder); 34] = [
     ("Hello", message::<Hello>),
     ("HandBack", message::<HandBack>),
     ("Reclaim", message::<Reclaim>),
@@ -45,6 +46,8 @@ const DECODERS: [(&str, Decoder); 32] = [
     ("PutAccess", message::<PutAccess>),
     ("DeleteSharing", message::<DeleteSharing>),
     ("GetClientPart", message::<GetClientPart>),
+    ("CountPacks", message::<CountPacks>),
+    ("PackCount", message::<PackCount>),
     ("Prepare", message::<Prepare>),
     ("Prepare", message::<Prepare>),
     ("Deal", message::<Deal>),
@@ -178,6 +181,8 @@ fn examples() -> Vec<(&'static str, Vec<u8>)> {
         ("PutAccess", PutAccess(access).encode()),
         ("DeleteSharing", DeleteSharing(sharing).encode()),
         ("GetClientPart", GetClientPart(ManifestId([1; 32])).encode()),
+        ("CountPacks", CountPacks(task()).encode()),
+        ("PackCount", PackCount(7).encode()),
         ("Prepare", Prepare { task: task(), count: 3, consumer, job: Some(JobId([2; 16])), asked: None }.encode()),
         ("Prepare", Prepare { task: task(), count: 3, consumer, job: None, asked: Some(run.asked()) }.encode()),
         (

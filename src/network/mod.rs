@@ -230,7 +230,7 @@ impl NetworkEngine {
             let ((bucket, assignment), count) = wanted[index];
             self.ask("preparing masks on the nodes", || {
                 let task = self.task(client, bucket, assignment)?;
-                let missing = count.min(most).saturating_sub(packs_ready(client, &task)?);
+                let missing = count.min(most).saturating_sub(client.packs_ready(&task)?);
                 if missing == 0 {
                     return Ok(());
                 }
@@ -364,13 +364,6 @@ impl Engine for NetworkEngine {
 /// Whether a node says that it makes no pack now; what else is wrong, the job itself hears.
 fn no_room(code: FailCode) -> bool {
     matches!(code, FailCode::Busy | FailCode::Peer | FailCode::Refused)
-}
-
-/// Packs for a task that both evaluators hold.
-fn packs_ready(client: &Client, task: &Task) -> Result<u32, ClientError> {
-    let [first, second] = task.assignment.evaluators();
-    let held = client.node_status(first)?.packs_for(task);
-    Ok(held.min(client.node_status(second)?.packs_for(task)))
 }
 
 /// Why a request failed: at the nodes, or before it was made.

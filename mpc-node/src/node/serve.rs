@@ -240,6 +240,7 @@ fn request(
 fn answer(node: &Arc<Node>, lane: &mut Lane, caller: Option<u8>, kind: Kind, payload: &[u8]) -> Result<(), Trouble> {
     match kind {
         Kind::Status => lane.send(&node.status_for(caller.is_none().then(|| lane.peer()))).map_err(own),
+        Kind::CountPacks => super::stock::count(node, lane, caller, lane_message(lane, payload)?),
         Kind::Prepare => super::dealing::prepare(node, lane, caller, lane_message(lane, payload)?),
         Kind::Deal => super::dealing::receive(node, lane, caller, lane_message(lane, payload)?),
         Kind::HandBack => super::stock::take_back(node, lane, caller, lane_message(lane, payload)?),

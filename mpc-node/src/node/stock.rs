@@ -10,7 +10,9 @@ use super::state::Node;
 use crate::lane::{Lane, LaneError};
 use crate::meter::Traffic;
 use crate::packs::{PackError, PackHeader, Purpose};
-use crate::wire::{FailCode, HandBack, Incarnation, Kind, MAX_NAMES, PackId, PackNames, Reclaim, Reclaimed};
+use crate::wire::{
+    CountPacks, FailCode, HandBack, Incarnation, Kind, MAX_NAMES, PackCount, PackId, PackNames, Reclaim, Reclaimed,
+};
 
 /// How long a starting evaluator looks for a helper that does not answer yet.
 const PATIENCE: Duration = Duration::from_secs(600);
@@ -132,6 +134,13 @@ pub(super) fn give_out(node: &Node, lane: &mut Lane, caller: Option<u8>, message
     let Reclaim(PackNames { incarnation, packs }) = message;
     let packs = node.deposits.reclaim(evaluator, incarnation, &packs);
     lane.send(&Reclaimed(PackNames { incarnation, packs })).map_err(own)
+}
+
+/// As an evaluator: says how many packs are ready for a task, to whoever may use it.
+pub(super) fn count(node: &Node, lane: &mut Lane, caller: Option<u8>, question: CountPacks) -> Result<(), Trouble> {
+    let CountPacks(task) = question;
+    let shown = caller.is_some() || node.models.admits(&task.manifest, &lane.peer());
+    lane.send(&PackCount(if shown { node.packs.count(&task) } else { 0 })).map_err(own)
 }
 
 fn member(caller: Option<u8>) -> Result<u8, Refusal> {

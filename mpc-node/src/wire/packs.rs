@@ -1,4 +1,4 @@
-//! Messages about unused packs between an evaluator and a helper, and the question whether a job's consumer is here.
+//! Messages about unused packs between an evaluator and a helper, how many there are, and whether a job's consumer is here.
 
 use super::{JobId, Kind, Message, PackId, Task, id_type, random_id};
 use crate::codec::{DecodeError, Reader, Writer};
@@ -84,6 +84,40 @@ impl Message for Reclaimed {
 
     fn read(r: &mut Reader<'_>) -> Result<Self, DecodeError> {
         PackNames::read_from(r).map(Self)
+    }
+}
+
+/// Asks an evaluator how many packs are ready for one task: its status lists tasks of others too, and not all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CountPacks(pub Task);
+
+impl Message for CountPacks {
+    const KIND: Kind = Kind::CountPacks;
+    const NAME: &'static str = "question for packs";
+
+    fn write(&self, w: &mut Writer) {
+        self.0.write(w);
+    }
+
+    fn read(r: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        Task::read(r).map(Self)
+    }
+}
+
+/// The answer to [`CountPacks`]: none also for whoever may not use the task.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PackCount(pub u32);
+
+impl Message for PackCount {
+    const KIND: Kind = Kind::PackCount;
+    const NAME: &'static str = "number of packs";
+
+    fn write(&self, w: &mut Writer) {
+        w.u32(self.0);
+    }
+
+    fn read(r: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        r.u32().map(Self)
     }
 }
 
