@@ -59,7 +59,7 @@ fn version_4_pack_is_taken_once_and_only_if_its_name_is_given_back() {
     let (header, _) = PackHeader::decode(&bytes[..PACK_PREFIX]).expect("a version 4 pack");
     assert_eq!((header.corrections, header.prepared), (5, 8));
     fs::write(home.path().join(format!("{}.pack", header.id)), bytes).expect("a writable folder");
-    let limits = PackLimits { per_key: 4, bytes: 1 << 20, memory: 1 << 20 };
+    let limits = PackLimits { per_key: 4, all: 4, bytes: 1 << 20, memory: 1 << 20 };
     let (store, found) = PackStore::open(home.path(), limits).expect("an old store opens");
     let store = Arc::new(store);
     assert_eq!((&found[..], store.counts().len()), (&[header][..], 0), "found, and of no use yet");
@@ -302,7 +302,7 @@ fn write_this_versions_bytes() {
     let front = pack.encode(&Seed::from_bytes([9; 32]));
     assert_eq!(front.len(), PACK_PREFIX);
     let folder = tempfile::tempdir().expect("a temporary folder");
-    let limits = PackLimits { per_key: 1, bytes: 1 << 20, memory: 0 };
+    let limits = PackLimits { per_key: 1, all: 4, bytes: 1 << 20, memory: 0 };
     let (store, _) = PackStore::open(folder.path(), limits).expect("a new store");
     let purpose = Purpose { asked_by: PublicKey([1; 32]), job: None };
     let promised = store.promise(task, pack.file_len().expect("a small pack"), purpose).expect("room");

@@ -127,11 +127,11 @@ pub struct Limits {
     pub dealing_seconds: u32,
     /// Megabytes that one key may upload in an hour.
     pub upload_megabytes: u64,
-    /// Megabytes that one key may fetch in an hour.
+    /// Megabytes that one key may fetch of one owner's in an hour.
     pub download_megabytes: u64,
     /// Packs for one task.
     pub packs: u32,
-    /// Megabytes of packs in all.
+    /// Megabytes of packs in all; a file takes whole blocks, and there are 16,384 packs at most.
     pub pack_megabytes: u64,
     /// Of these, megabytes in memory, with what used packs have left for the next; further packs go to disk.
     pub pack_memory_megabytes: u64,
@@ -179,7 +179,7 @@ impl Default for Limits {
 
 impl Limits {
     /// The most memory that a node takes under these limits, in bytes: caches, one graph that is read, jobs and what they sign,
-    /// packs in memory, sharings, a thread and buffers for each connection, and what the program itself needs.
+    /// packs in memory and what is remembered of all, sharings, a thread and buffers for each connection, and what the program itself needs.
     fn memory(&self) -> u64 {
         let megabytes = self.cache_megabytes + self.job_megabytes + self.pack_memory_megabytes + PROGRAM_MEGABYTES;
         let lanes = u64::from(self.lanes) + 2 * crate::node::MEMBER_LANES as u64;
@@ -188,7 +188,8 @@ impl Limits {
         let sharings = u64::from(self.sharings) * SHARING_MEMORY + u64::from(self.access_keys) * KEY_MEMORY;
         let graph = crate::models::graph_scratch(crate::engine::MAX_GRAPH_BYTES as u64);
         let lanes = lanes * (crate::channel::CHANNEL_MEMORY + LANE_MEMORY);
-        (megabytes << 20) + lanes + doors + transcripts + sharings + graph
+        let packs = crate::packs::MOST_PACKS as u64 * crate::packs::PACK_MEMORY;
+        (megabytes << 20) + packs + lanes + doors + transcripts + sharings + graph
     }
 
     /// What a job of a graph may cost.
@@ -564,7 +565,7 @@ jobs_per_key = {jobs_key}             # running or waiting
 job_megabytes = {job_mb}          # memory of running jobs and of dealing; three quarters at most for one job
 cache_megabytes = {cache_mb}        # memory of plans, graphs and weights kept ready
 packs = {packs}                    # packs for one task
-pack_megabytes = {pack_mb}        # packs in all
+pack_megabytes = {pack_mb}        # packs in all ({most_packs} at most)
 pack_memory_megabytes = {pack_memory}  # of these, in memory; further packs go to disk
 model_megabytes = {model_mb}        # models in all
 owner_megabytes = {owner_mb}       # of these, of one owner
@@ -576,7 +577,7 @@ graph_giga_products = {products}     # multiplications, and elements moved (10^9
 graph_rounds = {rounds}          # rounds of one job of a graph
 dealing_seconds = {dealing}         # of dealing that one key may cause in ten minutes
 upload_megabytes = {upload}      # that one key may upload in an hour
-download_megabytes = {download}    # that one key may fetch in an hour: client parts of models
+download_megabytes = {download}    # that one key may fetch of one owner's in an hour: client parts of models
 
 [timeouts]    # seconds
 connect = {connect}   # connecting, handshake and greeting together
@@ -607,6 +608,7 @@ shutdown = {shutdown} # what running jobs get when the node is stopped
         download = l.download_megabytes,
         packs = l.packs,
         pack_mb = l.pack_megabytes,
+        most_packs = crate::packs::MOST_PACKS,
         pack_memory = l.pack_memory_megabytes,
         model_mb = l.model_megabytes,
         owner_mb = l.owner_megabytes,

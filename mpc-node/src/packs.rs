@@ -32,7 +32,8 @@ use crate::wire::{Incarnation, PackId};
 use file::{at, destroy, sync_dir};
 pub use header::{PackHeader, PackKey};
 pub use index::Purpose;
-use index::{Choice, Index, Promise, Ready};
+use index::{Choice, Index, Promise, Ready, room};
+pub(crate) use index::{MOST_PACKS, PACK_MEMORY};
 
 /// A pack that cannot be kept or used.
 #[derive(Debug, Error)]
@@ -73,7 +74,9 @@ pub struct PackStore {
 pub struct PackLimits {
     /// Packs for one key.
     pub per_key: usize,
-    /// Bytes in all.
+    /// Packs in all.
+    pub all: usize,
+    /// Bytes in all: of files, in whole blocks.
     pub bytes: u64,
     /// Of these, bytes in memory.
     pub memory: u64,
@@ -125,7 +128,7 @@ impl PackStore {
     /// # Errors
     /// When there is none, and nobody has more than whoever asks for it.
     pub fn promise(&self, key: PackKey, bytes: u64, purpose: Purpose) -> Result<Promised<'_>, PackError> {
-        let promise = Promise { key, bytes, purpose };
+        let promise = Promise { key, bytes: room(bytes), purpose };
         let gone = self.lock().promise(&self.limits, promise, Instant::now())?;
         self.destroy_all(&gone)?;
         Ok(Promised { store: self, promise })

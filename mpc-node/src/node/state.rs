@@ -84,6 +84,7 @@ impl Node {
         let limits = &config.limits;
         let pack_limits = PackLimits {
             per_key: limits.packs as usize,
+            all: crate::packs::MOST_PACKS,
             bytes: limits.pack_megabytes << 20,
             memory: limits.pack_memory_megabytes << 20,
         };

@@ -13,6 +13,18 @@ use crate::wire::{JobId, PackId};
 /// How long a pack waits for the job that it was made for; then any job may have it.
 pub(super) const RESERVED: Duration = Duration::from_secs(60);
 
+/// Most packs in all, of all tasks: so many tiny ones take no memory to speak of.
+pub(crate) const MOST_PACKS: usize = 1 << 14;
+/// Bytes of memory that a pack takes besides its contents, with its task's place and room to grow.
+pub(crate) const PACK_MEMORY: u64 = 3 << 10;
+/// Files take up whole blocks.
+pub(super) const BLOCK: u64 = 4096;
+
+/// Room that a pack's file of so many bytes takes.
+pub(super) fn room(len: u64) -> u64 {
+    len.checked_next_multiple_of(BLOCK).unwrap_or(u64::MAX)
+}
+
 /// For whom a pack is made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Purpose {
@@ -32,8 +44,14 @@ pub(super) struct Ready {
 }
 
 impl Ready {
-    pub(super) fn len(&self) -> u64 {
+    /// Bytes of memory of its contents.
+    fn len(&self) -> u64 {
         self.header.file_len().unwrap_or(u64::MAX)
+    }
+
+    /// Bytes of its file, on the disk or to be written there when the node stops.
+    fn room(&self) -> u64 {
+        room(self.len())
     }
 
     fn is_free(&self, now: Instant) -> bool {
@@ -45,6 +63,7 @@ impl Ready {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Promise {
     pub(super) key: PackKey,
+    /// Room that its file will take.
     pub(super) bytes: u64,
     pub(super) purpose: Purpose,
 }
@@ -67,7 +86,7 @@ pub(super) struct Index {
     ready: HashMap<PackKey, VecDeque<Ready>>,
     in_use: HashMap<PackKey, Vec<PackId>>,
     promised: Vec<Promise>,
-    /// Bytes of all packs that are ready or promised.
+    /// Room of all packs that are ready or promised.
     bytes: u64,
     /// Bytes of packs in memory, ready or not.
     pub(super) memory: u64,
@@ -123,13 +142,21 @@ impl Index {
                         format!("{} packs are ready for this task already, the limit (limits.packs)", limits.per_key);
                     PackError::Full(text)
                 })?
+            } else if self.promised.len() + self.ready.values().map(VecDeque::len).sum::<usize>() - gone.len()
+                >= limits.all
+            {
+                let victim = largest(&self.holdings(&gone, |_| true, |_| 1), &who, 1);
+                let chosen = victim.and_then(|victim| self.oldest(&gone, &victim, None, now));
+                chosen.ok_or_else(|| {
+                    PackError::Full(format!("{} packs are ready already, the most of all tasks", limits.all))
+                })?
             } else if total.saturating_add(bytes) > limits.bytes {
                 let victim = largest(&self.holdings(&gone, |_| true, |bytes| bytes), &who, bytes);
                 victim.and_then(|victim| self.oldest(&gone, &victim, None, now)).ok_or_else(no_room)?
             } else {
                 return Ok(gone);
             };
-            total -= chosen.len();
+            total -= chosen.room();
             gone.insert((chosen.header.key, chosen.header.id));
         }
     }
@@ -143,7 +170,7 @@ impl Index {
     }
 
     /// How much each key has, of packs for keys that `of` selects: ready ones without those in `gone` and promised ones,
-    /// each by `measure` of its bytes.
+    /// each by `measure` of its room.
     fn holdings(
         &self,
         gone: &Gone,
@@ -153,7 +180,7 @@ impl Index {
         let mut held: HashMap<PublicKey, u64> = HashMap::new();
         let ready = self.ready.iter().filter(|(key, _)| of(key)).flat_map(|(_, ready)| ready);
         for pack in ready.filter(|pack| !gone.contains(&(pack.header.key, pack.header.id))) {
-            *held.entry(pack.purpose.asked_by).or_default() += measure(pack.len());
+            *held.entry(pack.purpose.asked_by).or_default() += measure(pack.room());
         }
         for promise in self.promised.iter().filter(|promise| of(&promise.key)) {
             *held.entry(promise.purpose.asked_by).or_default() += measure(promise.bytes);
@@ -188,14 +215,14 @@ impl Index {
     }
 
     pub(super) fn add(&mut self, pack: Ready) {
-        self.bytes += pack.len();
+        self.bytes += pack.room();
         self.ready.entry(pack.header.key).or_default().push_back(pack);
     }
 
     /// Puts a pack back that was chosen and not used; it is the oldest again.
     pub(super) fn put_back(&mut self, limits: &PackLimits, pack: Ready) {
         self.release(&pack.header.key, &pack.header.id);
-        self.bytes += pack.len();
+        self.bytes += pack.room();
         if pack.contents.is_some() {
             self.memory += pack.len();
             self.spares.shrink(limits.memory.saturating_sub(self.memory));
@@ -235,7 +262,7 @@ impl Index {
         if ready.is_empty() {
             self.ready.remove(key);
         }
-        self.bytes -= pack.len();
+        self.bytes -= pack.room();
         if pack.contents.is_some() {
             self.memory -= pack.len();
         }

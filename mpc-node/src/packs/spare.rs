@@ -13,10 +13,10 @@ const MOST: usize = 4;
 pub(super) struct Spares(Vec<(Vec<u8>, Instant)>);
 
 impl Spares {
-    /// A buffer of `len` bytes, from one that is at most an eighth larger.
+    /// A buffer of `len` bytes. It is of that size and no larger: what a pack takes is counted by its length, before it is
+    /// here and while it waits.
     pub(super) fn take(&mut self, len: usize) -> Option<Vec<u8>> {
-        let fits = |buffer: &Vec<u8>| (len..=len.saturating_add(len / 8)).contains(&buffer.capacity());
-        let at = self.0.iter().rposition(|(buffer, _)| fits(buffer))?;
+        let at = self.0.iter().rposition(|(buffer, _)| buffer.capacity() == len)?;
         let mut buffer = self.0.swap_remove(at).0;
         buffer.resize(len, 0);
         Some(buffer)
@@ -74,8 +74,9 @@ mod tests {
         }
         assert_eq!(spares.bytes(), (18 * MB) as u64, "the first of five made room");
         assert!(spares.take(2 * MB).is_none() && spares.take(7 * MB).is_none());
-        let taken = spares.take(4 * MB - 9).expect("a little smaller");
-        assert_eq!((taken.len(), taken[0]), (4 * MB - 9, 4), "the memory itself");
+        assert!(spares.take(4 * MB - 9).is_none(), "nothing larger than what is counted for it");
+        let taken = spares.take(4 * MB).expect("of this size");
+        assert_eq!((taken.len(), taken[0]), (4 * MB, 4), "the memory itself");
         spares.shrink((12 * MB) as u64);
         assert_eq!(spares.bytes(), (11 * MB) as u64, "3 MB were the oldest");
         spares.expire(Duration::from_secs(4), at(9));

@@ -6,8 +6,9 @@ use crate::identity::PublicKey;
 use crate::transcript::{PackSeal, SignedSeal};
 use crate::wire::{JobId, ManifestId, Task};
 use header::{CHECKSUM, PREFIX};
+use index::BLOCK;
 
-const LIMITS: PackLimits = PackLimits { per_key: 3, bytes: 10_000, memory: 0 };
+const LIMITS: PackLimits = PackLimits { per_key: 3, all: 100, bytes: 5 * BLOCK, memory: 0 };
 const JOB: JobId = JobId([40; 16]);
 const NOW: Duration = Duration::ZERO;
 
@@ -224,15 +225,15 @@ fn limits_hold_and_who_has_most_makes_room_for_who_has_less() {
     assert_eq!(files(dir.path()).len(), 3);
 
     let other = PackKey { graph: GraphId([8; 32]), ..key() };
-    let error = store.promise(other, 9_800, purpose(2, None)).err().unwrap().to_string();
+    let error = store.promise(other, 5 * BLOCK - 99, purpose(2, None)).err().unwrap().to_string();
     assert!(error.contains("limits.pack_megabytes"), "{error}");
     assert_eq!(store.held(&key()).len(), 3, "nobody lost a pack for what is refused");
-    let promised = store.promise(other, 9_400, purpose(3, None));
+    let promised = store.promise(other, 4 * BLOCK, purpose(3, None));
     assert!(promised.is_err(), "nobody has more than that");
     assert_eq!(store.keep_only(&key(), &ids[2..]).unwrap(), 2);
     assert_eq!(store.retain(|_| false).unwrap(), 1);
     assert!(files(dir.path()).is_empty());
-    let promised = store.promise(other, 9_800, purpose(2, None)).unwrap();
+    let promised = store.promise(other, 5 * BLOCK - 99, purpose(2, None)).unwrap();
     assert!(make(&store, 6, purpose(1, None)).is_err(), "room is kept for what is being made");
     drop(promised);
     make(&store, 6, purpose(1, None)).unwrap();
@@ -287,21 +288,20 @@ fn packs_are_private_files() {
 #[test]
 fn a_newcomer_that_is_refused_costs_nobody_a_pack() {
     let dir = tempfile::tempdir().unwrap();
-    let len = header(1).file_len().unwrap();
-    let store = open(dir.path(), PackLimits { per_key: 3, bytes: 3 * len, memory: 0 });
+    let store = open(dir.path(), PackLimits { bytes: 3 * BLOCK, ..LIMITS });
     for n in 1..=3 {
         make(&store, n, purpose(1, None)).unwrap();
     }
     let before = files(dir.path());
     // Larger than everything together; and one for which the first of two victims alone would be found.
-    for bytes in [4 * len, 2 * len] {
+    for bytes in [4 * BLOCK, 2 * BLOCK] {
         for _ in 0..3 {
             assert!(store.promise(key(), bytes, purpose(2, None)).is_err());
         }
         assert_eq!(store.count(&key()), 3, "packs of others went for nothing");
         assert_eq!(files(dir.path()), before, "what the index counts is what lies there");
     }
-    store.promise(key(), len, purpose(2, None)).map(drop).unwrap();
+    store.promise(key(), BLOCK, purpose(2, None)).map(drop).unwrap();
     assert_eq!((store.count(&key()), files(dir.path()).len()), (2, 2));
 }
 
@@ -389,4 +389,31 @@ fn the_buffer_of_a_used_pack_serves_the_next_and_gives_way_to_packs() {
     store.close();
     store.recycle(vec![7; LEN], Instant::now());
     assert!(store.buffer(LEN).iter().all(|b| *b == 0), "nothing is made any more");
+}
+
+/// A tiny pack takes a block of the disk and a place of the index, whatever its length.
+#[test]
+fn tiny_packs_count_for_what_they_take_and_whoever_has_most_of_all_makes_room() {
+    let dir = tempfile::tempdir().unwrap();
+    assert!(header(1).file_len().unwrap() < BLOCK / 4);
+    let store = open(dir.path(), PackLimits { bytes: 2 * BLOCK, ..LIMITS });
+    let _ = (add(&store, 1), add(&store, 2));
+    assert!(make(&store, 3, purpose(1, None)).is_err(), "two blocks are two files");
+
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path(), PackLimits { all: 3, ..LIMITS });
+    let other = PackKey { graph: GraphId([8; 32]), ..key() };
+    let ids: Vec<_> = (1..=2).map(|n| add(&store, n)).collect();
+    let promised = store.promise(other, 1, purpose(2, None)).unwrap();
+    let error = store.promise(other, 1, purpose(2, None)).err().unwrap().to_string();
+    assert!(error.contains("3 packs are ready already"), "both have two then: {error}");
+    assert_eq!(store.held(&key()), ids);
+    let newcomer = store.promise(other, 1, purpose(3, None)).unwrap();
+    assert_eq!(store.held(&key()), ids[1..], "the oldest of whoever has most");
+    drop((promised, newcomer));
+    add(&store, 3);
+
+    // A task with one pack takes most for each: a queue begins with four places, a table has twice as many as it needs.
+    let place = size_of::<(PackKey, std::collections::VecDeque<Ready>)>();
+    assert!((4 * size_of::<Ready>() + 3 * place + 64) as u64 <= index::PACK_MEMORY, "{}", size_of::<Ready>());
 }
