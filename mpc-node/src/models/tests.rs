@@ -420,7 +420,8 @@ fn pieces_have_their_order_and_their_length_and_are_checked_before_the_next() {
     }
     refused(send(&mut taken, 0, &[]), "no further piece");
     taken.commit().unwrap();
-    let (file, len) = store.client_part(&version.id(), &owner.public()).unwrap();
+    let (file, len, whose) = store.client_part(&version.id(), &owner.public()).unwrap();
+    assert_eq!(whose, owner.public());
     assert_eq!((len, file.metadata().unwrap().len()), (9, 9));
     let unfinished = begin(&store, &self::version(&owner, "b", 1, &model, Consumers::Everyone)).unwrap();
     refused(unfinished.commit(), "the upload is not complete");
