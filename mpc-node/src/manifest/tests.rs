@@ -212,3 +212,20 @@ fn the_keys_of_a_list_are_counted() {
     assert_eq!((none.len(), none.is_empty(), two.len(), two.is_empty()), (0, true, 2, false));
     assert_eq!((of(Consumers::Everyone).len(), of(Consumers::Everyone).is_empty()), (0, true));
 }
+
+#[test]
+fn a_commitment_to_a_seed_tells_sharings_roles_and_seeds_apart() {
+    let owner = generate().unwrap();
+    let manifest = manifest(&owner, &graph(1));
+    let [one, other] = [0, 1].map(|n| manifest.masks(Assignment::ALL[n]));
+    let seeds = [[1; 32], [2; 32]].map(Seed::from_bytes);
+    let mut all = Vec::new();
+    for domain in [&one, &other] {
+        for role in 0..2 {
+            all.extend(seeds.iter().map(|seed| seed_commitment(domain, role, seed)));
+        }
+    }
+    let different: std::collections::BTreeSet<_> = all.iter().collect();
+    assert_eq!(different.len(), 8);
+    assert_eq!(all[0], seed_commitment(&one, 0, &seeds[0]));
+}

@@ -137,6 +137,15 @@ fn upload(store: &ModelStore, version: &Version) -> Result<Committed, ModelError
     upload.commit()
 }
 
+fn permit(store: &ModelStore, task: &Task, key: &PublicKey) -> Result<Permit, ModelError> {
+    store.permit(task, key)
+}
+
+/// Makes the weights of a task ready.
+fn material(store: &ModelStore, task: &Task, key: &PublicKey) -> Result<(), ModelError> {
+    permit(store, task, key)?.material().map(|_| ())
+}
+
 fn refused<T>(result: Result<T, ModelError>, say: &str) {
     match result {
         Err(ModelError::Refused(text)) => assert!(text.contains(say), "{text}"),
@@ -161,7 +170,7 @@ fn an_owner_keeps_so_many_bytes_also_over_a_restart_and_over_damage() {
     let (announced, kept) = (first.announced(), first.kept());
     let dir = tempfile::tempdir().unwrap();
     let with = |owner_bytes| store(&dir, ModelLimits { owner_bytes, ..limits() });
-    refused(begin(&with(announced - 1), &first), "limits.owner_megabytes");
+    refused(begin(&with(announced - 1), &first), "more than 0 MB (limits.owner_megabytes)");
     refused(upload(&with(kept - 1), &first), "limits.owner_megabytes");
     assert!(files(&dir).is_empty(), "nothing of that stays");
     let tight = with(kept);
@@ -194,7 +203,7 @@ fn all_owners_keep_so_many_bytes_together_and_what_is_under_way_counts() {
     let (announced, kept) = (versions[0].announced(), versions[0].kept());
     let dir = tempfile::tempdir().unwrap();
     let with = |bytes| store(&dir, ModelLimits { bytes, ..limits() });
-    refused(begin(&with(announced - 1), &versions[0]), "limits.model_megabytes");
+    refused(begin(&with(announced - 1), &versions[0]), "limit of 0 MB (limits.model_megabytes)");
     let tight = with(kept + 2 * announced - 1);
     upload(&tight, &versions[0]).unwrap();
     let under_way = begin(&tight, &versions[1]).unwrap();
@@ -289,10 +298,8 @@ fn a_version_is_current_until_another_is_or_its_owner_deletes_it() {
     upload(&store, &first).unwrap();
     assert!(matches!(store.begin(owner.public(), first.signed.clone(), 1), Ok(Begun::Here)));
     assert_eq!(current(), [true, false]);
-    let task = first.task(model.graphs[0].id(), 0);
-    let permit = store.permit(&task, &owner.public()).unwrap();
-    permit.material().unwrap();
-    drop(permit);
+    let task = |version: &Version| version.task(model.graphs[0].id(), 0);
+    material(&store, &task(&first), &owner.public()).unwrap();
     assert!(store.ready.bytes() > 0);
     upload(&store, &second).unwrap();
     assert_eq!(current(), [false, true]);
@@ -300,7 +307,7 @@ fn a_version_is_current_until_another_is_or_its_owner_deletes_it() {
     assert!(!dir.path().join(first.id().to_string()).exists());
     for (who, may) in [(owner.public(), true), (PublicKey([0; 32]), true), (stranger.public(), false)] {
         assert_eq!(store.admits(&second.id(), &who), may);
-        assert_eq!(store.permit(&second.task(model.graphs[0].id(), 0), &who).is_ok(), may);
+        assert_eq!(permit(&store, &task(&second), &who).is_ok(), may);
         assert_eq!(store.list(&who, false).0.len(), usize::from(may));
     }
     assert_eq!(store.list(&stranger.public(), true).0.len(), 1, "an operator sees all");
@@ -319,23 +326,21 @@ fn all_graphs_of_a_sharing_are_there_and_open_weights_are_read_by_evaluators_onl
     let dir = tempfile::tempdir().unwrap();
     let version = open_version(&owner, "a", 1, &model);
     upload(&store(&dir, limits()), &version).unwrap();
-    let permit = |store: &ModelStore, graph: &Graph, helper| {
-        store.permit(&version.task(graph.id(), helper), &PublicKey([7; 32])).unwrap()
-    };
+    let task = |graph: &Graph, helper| version.task(graph.id(), helper);
+    let key = PublicKey([7; 32]);
     let read = store(&dir, limits());
     for graph in &model.graphs {
-        let found = permit(&read, graph, 0);
+        let found = permit(&read, &task(graph, 0), &key).unwrap();
         assert_eq!((found.graph().id(), found.plan().is_ok()), (graph.id(), true));
-        found.material().unwrap();
-        permit(&read, graph, 1).material().unwrap();
+        (0..2).for_each(|helper| material(&read, &task(graph, helper), &key).unwrap());
     }
     // Without the file of the weights there is nothing to evaluate with; a helper needs none.
     fs::remove_file(dir.path().join(version.id().to_string()).join("part-open")).unwrap();
     let without = store(&dir, limits());
-    permit(&without, &model.graphs[0], 0).material().unwrap();
-    assert!(matches!(permit(&without, &model.graphs[0], 1).material(), Err(ModelError::Io { .. })));
+    material(&without, &task(&model.graphs[0], 0), &key).unwrap();
+    assert!(matches!(material(&without, &task(&model.graphs[0], 1), &key), Err(ModelError::Io { .. })));
     let unknown = version.task(GraphId([1; 32]), 0);
-    refused(read.permit(&unknown, &owner.public()), "not one that the owner of the sharing permits");
+    refused(permit(&read, &unknown, &owner.public()), "not one that the owner of the sharing permits");
 }
 
 #[test]
@@ -421,8 +426,7 @@ fn pieces_have_their_order_and_their_length_and_are_checked_before_the_next() {
     refused(send(&mut taken, 0, &[]), "no further piece");
     taken.commit().unwrap();
     let (file, len, whose) = store.client_part(&version.id(), &owner.public()).unwrap();
-    assert_eq!(whose, owner.public());
-    assert_eq!((len, file.metadata().unwrap().len()), (9, 9));
+    assert_eq!((len, file.metadata().unwrap().len(), whose), (9, 9, owner.public()));
     let unfinished = begin(&store, &self::version(&owner, "b", 1, &model, Consumers::Everyone)).unwrap();
     refused(unfinished.commit(), "the upload is not complete");
 }
@@ -473,8 +477,7 @@ fn open_weights_are_those_of_the_root_when_they_come_and_when_they_are_read() {
     let read = |bytes: &[u8]| {
         fs::write(&part, bytes).unwrap();
         let store = store(&dir, limits());
-        let permit = store.permit(&good.task(model.graphs[0].id(), 1), &owner.public()).unwrap();
-        permit.material().map(|_| ())
+        material(&store, &good.task(model.graphs[0].id(), 1), &owner.public())
     };
     read(&whole).unwrap();
     for (at, of_the_weights) in [(10, false), (PartHeader::LEN - 9, false), (PartHeader::LEN, true)] {
@@ -505,6 +508,76 @@ fn whoever_looks_at_a_piece_says_before_how_much_memory_that_takes() {
         upload.receive::<ModelError>(piece.len() as u64, |write| write(piece)).unwrap();
         assert_eq!(upload.scratch(), bytes);
         upload.check().unwrap();
+    }
+}
+
+#[test]
+fn only_the_owner_replaces_a_list_of_what_is_here_by_a_later_one() {
+    let (owner, thief, model) = (generate().unwrap(), generate().unwrap(), model(12, 1));
+    let dir = tempfile::tempdir().unwrap();
+    let store = store(&dir, limits());
+    let version = version(&owner, "a", 1, &model, keys(1));
+    upload(&store, &version).unwrap();
+    let (mine, theirs) = (list(&owner, &version, 3, keys(2)), {
+        let list = AccessList { serial: 3, consumers: Consumers::Everyone };
+        list.sign(OwnerKey::Ed25519(thief.public()), version.sharing(), &thief).unwrap()
+    });
+    for (key, access) in [(&thief, &mine), (&thief, &theirs), (&owner, &theirs)] {
+        let taken = store.put_access(&key.public(), access.clone());
+        assert!(matches!(taken, Err(ModelError::Missing(_))), "{taken:?}");
+    }
+    let put = |serial| store.put_access(&owner.public(), list(&owner, &version, serial, keys(2)));
+    put(3).unwrap();
+    refused(put(3), "serial 3, this node has seen 3");
+    refused(put(2), "serial 2, this node has seen 3");
+    refused(put(4 + MAX_JUMP), "more than 4294967296 above 3");
+    put(3 + MAX_JUMP).unwrap();
+    store.delete(&owner.public(), &version.sharing()).unwrap();
+    assert!(matches!(put(4 + MAX_JUMP), Err(ModelError::Missing(_))), "there is nothing to have a list");
+}
+
+#[test]
+fn numbers_of_versions_grow_and_do_not_jump() {
+    let (owner, model) = (generate().unwrap(), model(13, 1));
+    let dir = tempfile::tempdir().unwrap();
+    let store = store(&dir, limits());
+    let begins = |number| begin(&store, &version(&owner, "a", number, &model, Consumers::Everyone)).map(|_| ());
+    refused(begins(MAX_JUMP + 1), "version 4294967297 is more than 4294967296 above 0");
+    begins(MAX_JUMP).unwrap();
+    upload(&store, &version(&owner, "a", 7, &model, Consumers::Everyone)).unwrap();
+    refused(begins(6), "not newer than version 7");
+    refused(begins(8 + MAX_JUMP), "is more than 4294967296 above 7");
+    begins(7 + MAX_JUMP).unwrap();
+}
+
+#[test]
+fn an_evaluator_reads_the_weights_that_were_masked_for_it() {
+    let (owner, model) = (generate().unwrap(), model(14, 1));
+    let helpers = version(&owner, "a", 1, &model, Consumers::Everyone);
+    let seeds = [[1; 32], [2; 32]].map(Seed::from_bytes);
+    let masked =
+        mask_weights(&model.weights, &helpers.signed.manifest().masks(Assignment::ALL[0]), &seeds[0], &seeds[1]);
+    let words: Vec<u8> = masked.iter().flat_map(|word| word.to_le_bytes()).collect();
+    for node in [1, 2] {
+        let own = [&seeds[node - 1].as_bytes()[..], &words].concat();
+        let version = Version { signed: helpers.signed.clone(), pieces: vec![helpers.pieces[0].clone(), own] };
+        let dir = tempfile::tempdir().unwrap();
+        let open = || {
+            let parties = Parties { owners: Admission::Any, consumers: Admission::Any };
+            ModelStore::open(dir.path(), node as u8, COMMITTEE, parties, limits()).unwrap()
+        };
+        refused(upload(&open(), &helpers), "does not fit");
+        upload(&open(), &version).unwrap();
+        let task = version.task(model.graphs[0].id(), 0);
+        material(&open(), &task, &owner.public()).unwrap();
+        // One byte of the seed, and one of the words, changed on the disk.
+        let part = dir.path().join(version.id().to_string()).join("part-0");
+        for at in [PartHeader::LEN, PartHeader::LEN + 32] {
+            spoil(&part, at);
+            refused(material(&open(), &task, &owner.public()), "not those that the manifest commits to");
+            spoil(&part, at);
+        }
+        refused(permit(&open(), &version.task(model.graphs[0].id(), 1), &owner.public()), "not for jobs with node 2");
     }
 }
 
