@@ -218,7 +218,7 @@ fn a_commitment_to_a_seed_tells_sharings_roles_and_seeds_apart() {
     let owner = generate().unwrap();
     let manifest = manifest(&owner, &graph(1));
     let [one, other] = [0, 1].map(|n| manifest.masks(Assignment::ALL[n]));
-    let seeds = [[1; 32], [2; 32]].map(Seed::from_bytes);
+    let seeds = [[1; 32], [2; 32]].map(crate::engine::Seed::from_bytes);
     let mut all = Vec::new();
     for domain in [&one, &other] {
         for role in 0..2 {
