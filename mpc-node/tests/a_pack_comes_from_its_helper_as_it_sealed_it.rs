@@ -4,18 +4,17 @@
 
 mod common;
 
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use common::upload::{ask, lane};
 use common::{Case, Network, case, rogue};
-use sahara_mpc::client::{Assignment, Client, JobId, Offer, Rounding, Task, Visibility};
+use sahara_mpc::client::{Client, JobId, Rounding, Task, Visibility};
 use sahara_mpc::engine::{Plan, Seed, share_inputs};
 use sahara_mpc::identity::{Identity, generate};
 use sahara_mpc::lane::LaneError;
 use sahara_mpc::protocol::EvaluatorRole;
 use sahara_mpc::transcript::{CorrectionsHash, PackSeal, SignedSeal, seed_commitment, sign_requests};
-use sahara_mpc::wire::{Deal, FailCode, Incarnation, Kind, PackId, Prepare, Share};
+use sahara_mpc::wire::{CountPacks, Deal, FailCode, Incarnation, Kind, PackCount, PackId, Prepare, Share};
 
 struct Setting {
     network: Network,
@@ -212,42 +211,25 @@ fn an_evaluator_is_asked_for_its_role_with_a_share_of_the_graphs_shapes() {
     assert_eq!(s.case.run(&s.client, s.task, false).unwrap().outputs, s.case.expected, "the pack is there");
 }
 
-/// An owner lets anybody in unasked, and what it has made would crowd a status that lists all that its reader may use.
+/// A status lists what its reader may use as far as it has room, and an owner lets anybody in unasked: tasks of others
+/// crowd it. So the packs of a task are asked for by its name.
 #[test]
-fn whoever_uses_a_task_is_told_its_packs_however_many_others_there_are() {
-    let s = setting(|toml| toml);
-    let modes = [Rounding::Exact, Rounding::Faithful];
-    let tasks = [0, 1, 2].map(|helper| modes.map(|mode| s.case.task(helper, mode, Visibility::Private)));
-    for task in tasks.as_flattened() {
-        s.client.prepare(task, 2, &mut |_| ()).unwrap();
-    }
-    let crowd = s.network.client();
-    let graphs: Vec<_> = (0..64)
-        .map(|n| {
-            let mut graph = (*s.case.graph).clone();
-            graph.model = format!("crowd {n}");
-            Arc::new(graph)
-        })
-        .collect();
-    let sharings = ["one", "two", "three"].map(|name| {
-        let offer = Offer { name: name.parse().unwrap(), graphs: &graphs, ..s.case.offer(Visibility::Open) };
-        crowd.share(&offer, &|_, _| ()).unwrap()
-    });
-    let prepare = |helper| {
-        for (sharing, graph) in sharings.iter().flat_map(|sharing| graphs.iter().map(move |graph| (sharing, graph))) {
-            for rounding in modes {
-                let task = sharing.task(graph, helper, rounding).unwrap();
-                crowd.prepare(&task, 1, &mut |_| ()).unwrap();
+fn a_client_asks_for_the_packs_of_its_task_and_goes_by_the_fewer() {
+    let mut s = setting(|toml| toml);
+    let (task, mut rogues) = (s.task, Vec::new());
+    for (node, count) in [(1, 5), (2, 3)] {
+        s.network.stop_node(node);
+        let rogue = rogue::Rogue::start(&s.network, node, move |mut lane| {
+            while let Ok(payload) = lane.receive_frame(Kind::CountPacks) {
+                let CountPacks(asked) = lane.decode(&payload).unwrap();
+                lane.send(&PackCount(if asked == task { count } else { 9 })).unwrap();
             }
-        }
-    };
-    std::thread::scope(|scope| {
-        Assignment::ALL.map(|helper| scope.spawn(move || prepare(helper))).map(|t| t.join().unwrap())
-    });
-    // Half as many again as a status tells, in no order.
-    let listed = s.network.status(&s.client).map(|status| status.packs.len());
-    assert_eq!(listed, [512; 3]);
-    assert!(tasks.as_flattened().iter().all(|task| s.client.packs_ready(task).unwrap() == 2));
+        });
+        rogues.push(rogue);
+    }
+    let client = s.network.client();
+    assert_eq!(client.packs_ready(&task).unwrap(), 3);
+    rogues.into_iter().for_each(rogue::Rogue::stop);
 }
 
 #[test]

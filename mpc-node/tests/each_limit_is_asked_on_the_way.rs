@@ -190,7 +190,9 @@ fn time_of_dealing_also_for_packs_that_a_node_has_made_ahead() {
     // As the first evaluator has packs made ahead for a consumer: one after the other.
     let ahead = || {
         let mut lane = lane(&network, &member, 0);
-        lane.send(&Prepare { task, count: 1, consumer: one.public(), job: None, asked: None })?;
+        let (job, shares) = (JobId::random().unwrap(), [Share(Vec::new()), Share(Vec::new())]);
+        let [run, _] = sign_requests(&one, &network.committee.digest(), job, task, &shares).unwrap();
+        lane.send(&Prepare { task, count: 1, consumer: one.public(), job: None, asked: Some(run.asked()) })?;
         lane.receive_frame(Kind::Progress)?;
         lane.receive_frame(Kind::Done).map(|_| ())
     };
