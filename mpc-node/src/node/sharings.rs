@@ -160,3 +160,40 @@ fn client_part(node: &Node, lane: &mut Lane, caller: Option<u8>, payload: &[u8])
 pub(super) fn destroy_stale_packs(node: &Node) -> Result<usize, Trouble> {
     Ok(node.packs.retain(|task| node.models.is_current(&task.manifest))?)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::trial;
+    use super::*;
+
+    #[test]
+    fn a_transfer_has_its_time_by_its_length() {
+        for (bytes, seconds) in [(0, 0), (1, 1), (SLOWEST, 1), (SLOWEST + 1, 2), (10 * SLOWEST, 10)] {
+            assert_eq!(time_for(bytes), Duration::from_secs(seconds), "{bytes}");
+        }
+    }
+
+    #[test]
+    fn whoever_checks_a_piece_takes_memory_for_it_or_is_told_whether_to_come_again() {
+        // Nobody is waited for.
+        let trial = trial::node(|config| (config.limits.job_megabytes, config.timeouts.request) = (4, 0));
+        let (node, key) = (&trial.node, trial.others[0].public());
+        let told = |bytes| match room_to_check(node, key, bytes) {
+            Err(Trouble::Refusal(refusal)) => (refusal.code, refusal.text),
+            Err(Trouble::Lane(error)) => panic!("{error}"),
+            Ok(_) => panic!("there is room"),
+        };
+        assert!(room_to_check(node, key, 0).is_ok_and(|room| room.is_none()), "what is compared already takes nothing");
+        let room = room_to_check(node, key, 3 << 20).ok().flatten().expect("three quarters are free");
+        assert!(node.job_memory.take(key, (1 << 20) + 1).is_none(), "it is taken");
+        let (code, text) = told(3 << 20);
+        assert!(
+            code == FailCode::Busy && text.contains("takes 3 MB, which this node does not have right now"),
+            "{text}"
+        );
+        drop(room);
+        let (code, text) = told((3 << 20) + 1);
+        assert!(code == FailCode::Refused && text.contains("takes 4 MB, more than a job may have here"), "{text}");
+        assert!(room_to_check(node, key, 3 << 20).is_ok());
+    }
+}
