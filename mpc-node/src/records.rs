@@ -210,7 +210,8 @@ fn owner(name: &str) -> Owner {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::transcript::PackSeal;
+    use crate::engine::Seed;
+    use crate::transcript::{Opening, PackSeal, Session, Transcript};
 
     const MINUTE: Duration = Duration::from_secs(60);
     const DAY: Duration = Duration::from_secs(24 * 3600);
@@ -363,5 +364,49 @@ mod tests {
         assert_eq!(of(0).memory(), NAME_MEMORY);
         let large = of(quarter * BLOCK);
         assert_eq!(large.memory(), BLOCK * NAME_MEMORY + quarter * INDEX_MEMORY);
+    }
+
+    /// The record of a job that failed after both evaluators had joined it.
+    fn job(n: u8) -> (JobRecord, Openings) {
+        let [first, second, helper, consumer] = [(); 4].map(|()| crate::identity::generate().unwrap());
+        let session = Session {
+            committee: [3; 32],
+            job: JobId([n; 16]),
+            pack: crate::wire::PackId([5; 16]),
+            task: task(),
+            consumer: consumer.public(),
+            evaluators: [first.public(), second.public()],
+            helper: helper.public(),
+        };
+        let seal = PackSeal { seeds: [[6; 32], [7; 32]], corrections: [8; 32] };
+        let opening = Opening { session, inputs: [[9; 32], [10; 32]], seal };
+        let signed = [consumer.sign(&opening.request_digest()), helper.sign(&opening.seal_digest())];
+        let seed = |n| Seed::from_bytes([n; 32]);
+        let of = |own, identity| Transcript::open(opening, own, signed, [seed(1), seed(2)], identity);
+        let (mut own, other) = (of(0, &first), of(1, &second));
+        own.join([&seed(3), &seed(4)], other.signature()).unwrap();
+        let (record, openings) = own.close(None, Some("it failed"), 5, &first);
+        (record, openings.unwrap())
+    }
+
+    #[test]
+    fn the_record_of_a_job_is_kept_with_its_openings_and_both_count() {
+        let dir = tempfile::tempdir().unwrap();
+        let now = SystemTime::now();
+        let kept = store(dir.path(), 1 << 20, now);
+        let [(alone, _), (record, openings), (later, more)] = [4, 5, 6].map(job);
+        kept.keep(&alone, None, now).unwrap();
+        assert_eq!((kept.lock().piles.bytes(), listed(dir.path()).len()), (BLOCK, 1 + 1));
+        kept.keep(&record, Some(&openings), now).unwrap();
+        assert_eq!(kept.lock().piles.bytes(), 3 * BLOCK);
+        let name = format!("{}-{}", JobId([5; 16]), record.end.record.opening.session.consumer);
+        let file = |end: &str| fs::read(dir.path().join(format!("{name}.{end}"))).unwrap();
+        assert_eq!(file("transcript"), record.encode());
+        assert_eq!(file("openings"), *openings.encode());
+        drop(kept);
+        let kept = store(dir.path(), 1 << 20, now);
+        assert_eq!(kept.lock().piles.bytes(), 3 * BLOCK, "with what belongs to them");
+        kept.keep(&later, Some(&more), now).unwrap();
+        assert_eq!(kept.lock().piles.bytes(), 5 * BLOCK);
     }
 }

@@ -2,13 +2,15 @@
 
 use tempfile::TempDir;
 
+use sahara_circuits::graph::Op;
 use sahara_circuits::testgraph;
 use sahara_circuits::weights::Weights;
 
 use super::files::PartHeader;
+use super::part::scratch;
 use super::*;
 use crate::config::Limits;
-use crate::engine::{Assignment, GraphId, Rounding, Seed, mask_weights};
+use crate::engine::{Assignment, GraphId, Rounding, Seed, Visibility, mask_weights};
 use crate::identity::{Identity, generate};
 use crate::manifest::{
     AccessRule, AssignmentShare, ClientPart, Consumers, Manifest, OwnerKey, Shares, SignedManifest, layout_digest,
@@ -579,6 +581,70 @@ fn an_evaluator_reads_the_weights_that_were_masked_for_it() {
         }
         refused(permit(&open(), &version.task(model.graphs[0].id(), 1), &owner.public()), "not for jobs with node 2");
     }
+}
+
+/// Bytes that a job of a graph holds in memory with what it takes to make that ready, by the parts of a graph.
+fn held(graph: &Graph, visibility: Visibility) -> u64 {
+    let own = |op: &Op| match op {
+        Op::Step { steps, .. } => size_of_val(&steps[..]),
+        Op::ConcatCols { parts } => size_of_val(&parts[..]),
+        _ => 0,
+    };
+    let nodes: usize = graph.nodes.iter().map(|node| size_of_val(node) + node.name.len() + own(&node.op)).sum();
+    let tables: usize = graph.tables.iter().map(|table| table.entries.len() * 4 + 64).sum();
+    let weights: usize = graph.weights.iter().map(|weight| weight.name.len() + 64).sum();
+    let cost = Cost::of(graph, Rounding::Faithful, visibility);
+    let [evaluator, helper] = cost.material_memory;
+    let most = (evaluator + scratch(graph, visibility, true)).max(helper + scratch(graph, visibility, false));
+    cost.plan_memory + 2 * (nodes + tables + weights) as u64 + most
+}
+
+#[test]
+fn a_graph_is_taken_only_if_a_job_of_it_has_room_in_memory() {
+    let mut seen = [false; 2];
+    for seed in 0..24 {
+        let graph = &model(seed, 1).graphs[0];
+        for (seen, op) in seen.iter_mut().zip(["Step", "ConcatCols"]) {
+            *seen |= graph.nodes.iter().any(|node| format!("{:?}", node.op).starts_with(op));
+        }
+        for visibility in [Visibility::Private, Visibility::Open] {
+            let held = held(graph, visibility);
+            let with = |cache_memory| Ready::new(CostLimits { cache_memory, ..limits().cost });
+            with(held).admit(graph, visibility).unwrap();
+            let [needs, limit] = [held, held - 1].map(|bytes| bytes.div_ceil(1 << 20));
+            let refusal = with(held - 1).admit(graph, visibility).unwrap_err().to_string();
+            assert!(refusal.contains(&format!("needs {needs} MB for itself")), "{refusal}");
+            assert!(refusal.contains(&format!("limit of {limit} MB (limits.cache_megabytes)")), "{refusal}");
+        }
+    }
+    assert_eq!(seen, [true; 2], "graphs with lists in their nodes are among them");
+    let dear = CostLimits { rounds: 0, ..limits().cost };
+    assert!(matches!(Ready::new(dear).admit(&model(1, 1).graphs[0], Visibility::Open), Err(ModelError::TooCostly(_))));
+}
+
+#[test]
+fn what_is_in_use_makes_no_room_and_what_is_not_does() {
+    let (owner, model) = (generate().unwrap(), model(1, 1));
+    let [one, other] = ["a", "b"].map(|name| version(&owner, name, 1, &model, Consumers::Everyone));
+    let dir = tempfile::tempdir().unwrap();
+    let cache_memory = held(&model.graphs[0], Visibility::Private);
+    let store = store(&dir, ModelLimits { cost: CostLimits { cache_memory, ..limits().cost }, ..limits() });
+    let [one, other] = [one, other].map(|version| {
+        upload(&store, &version).unwrap();
+        version.task(model.graphs[0].id(), 0)
+    });
+    let key = owner.public();
+    material(&store, &one, &key).unwrap();
+    material(&store, &other, &key).unwrap();
+    let (in_use, weights) = {
+        material(&store, &one, &key).unwrap();
+        let permit = permit(&store, &one, &key).unwrap();
+        let made = (permit.plan().unwrap(), permit.material().unwrap());
+        (permit, made)
+    };
+    assert!(matches!(material(&store, &other, &key), Err(ModelError::Busy)));
+    drop((in_use, weights));
+    material(&store, &other, &key).unwrap();
 }
 
 /// All files below the store's folder.

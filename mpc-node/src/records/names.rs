@@ -468,4 +468,40 @@ mod tests {
         names.forget(NOW + 3 * SKEW);
         assert_eq!((names.count.get(&key(1)), names.known.len()), (None, 0));
     }
+
+    #[test]
+    fn a_list_that_cannot_be_read_is_not_taken_for_none() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("jobs");
+        std::os::unix::fs::symlink(&path, &path).unwrap();
+        assert!(JobNames::open(&path, 64, NOW).is_err());
+        assert!(fs::symlink_metadata(&path).unwrap().is_symlink(), "it is left as it is");
+    }
+
+    /// Gives a byte, or fails, at each turn.
+    struct Turns(Vec<Result<u8, io::ErrorKind>>);
+
+    impl Read for Turns {
+        fn read(&mut self, to: &mut [u8]) -> io::Result<usize> {
+            match self.0.pop() {
+                None => Ok(0),
+                Some(turn) => turn.map_err(io::Error::from).map(|byte| {
+                    to[0] = byte;
+                    1
+                }),
+            }
+        }
+    }
+
+    #[test]
+    fn reading_goes_on_after_an_interruption_and_after_nothing_else() {
+        let read = |turns: &[Result<u8, io::ErrorKind>]| {
+            let mut to = [0; 3];
+            let turns = turns.iter().rev().copied().collect();
+            fill(&mut Turns(turns), &mut to).map(|at| to[..at].to_vec()).map_err(|error| error.kind())
+        };
+        assert_eq!(read(&[Ok(1), Err(io::ErrorKind::Interrupted), Ok(2), Ok(3), Ok(4)]), Ok(vec![1, 2, 3]));
+        assert_eq!(read(&[Ok(1), Ok(2)]), Ok(vec![1, 2]));
+        assert_eq!(read(&[Ok(1), Err(io::ErrorKind::BrokenPipe), Ok(2)]), Err(io::ErrorKind::BrokenPipe));
+    }
 }
