@@ -5,8 +5,9 @@ use libfuzzer_sys::fuzz_target;
 use sahara_mpc::status::NodeStatus;
 use sahara_mpc::transcript::{SignedRecord, SignedSeal};
 use sahara_mpc::wire::{
-    AskJob, Begin, CountPacks, Deal, DeleteSharing, Fail, FindSharing, GetClientPart, HandBack, Hello, Kind, Message, OpenJob, OpenReply, PackCount, Piece,
-    Prepare, Presence, Progress, PutAccess, Reclaim, Reclaimed, Run, RunReply, Share, SharingList, SharingReply, parse_header,
+    AskJob, Begin, CountPacks, Deal, DeleteSharing, Fail, FindSharing, GetClientPart, HandBack, Hello, Kind, Message, OpenJob,
+    OpenReply, PackCount, Piece, Prepare, Presence, Progress, PutAccess, Reclaim, Reclaimed, Run, RunReply, Share, SharingList,
+    SharingReply, parse_header,
 };
 
 fuzz_target!(|bytes: &[u8]| {
