@@ -136,8 +136,7 @@ impl Asked {
 
     /// Other names for it: the one that it was asked for by, the nodes', the hub's.
     fn names(&self, model: &str, engine: &NetworkEngine) -> Vec<String> {
-        let hub = PINNED.iter().filter(|known| known.name == model);
-        let hub = hub.map(|known| format!("{}/{}", known.hub.0, known.hub.1));
+        let hub = PINNED.iter().filter(|known| known.name == model).map(|known| known.hub.to_owned());
         [self.model.clone(), engine.sharing()].into_iter().chain(hub).collect()
     }
 

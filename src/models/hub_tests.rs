@@ -64,7 +64,7 @@ fn repository(files: &[(&str, &str)]) -> BTreeMap<String, (String, Vec<u8>)> {
 
 fn pull(hub: &Hub) -> (Result<Vec<FetchedFile>>, tempfile::TempDir) {
     let into = tempfile::tempdir().unwrap();
-    (hub.model("owner", "model", into.path(), &Progress::silent()), into)
+    (hub.model("owner/model", into.path(), &Progress::silent()), into)
 }
 
 const MODULES: &str = r#"[

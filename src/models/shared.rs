@@ -3,23 +3,21 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use sahara_circuits::model::CompiledModel;
 use sahara_mpc::client::{Client, Committee, GraphId, OwnerKey, Sharing, SharingName, SharingRef};
 use sahara_mpc::manifest::{MAX_MANIFEST, SignedManifest};
 
-use super::{Model, ModelInfo, SOURCE_FORMAT, SharedModel, TEMPORARY, bytes_below, client_part, replace};
+use super::incoming::Lock;
+use super::{Model, ModelInfo, SOURCE_FORMAT, SharedModel, bytes_below, client_part};
 use crate::error::{Blame, Error, Result};
-use crate::home::{Home, create_private_dir, write_atomic};
+use crate::home::{Home, write_atomic};
 use crate::keys::{self, Role};
 use crate::network::{find_error, not_for_us};
 use crate::progress::Progress;
 
 /// File of the signed manifest beside the client part's files.
 const MANIFEST: &str = "manifest";
-/// After how long a temporary folder is nobody's any more.
-const ABANDONED: Duration = Duration::from_secs(3600);
 
 /// What is known of somebody else's model here.
 #[derive(Clone, Debug)]
@@ -123,8 +121,12 @@ impl SharedStore {
         if !place.is_dir() {
             return Err(missing());
         }
+        let lock = Lock::wait(place.parent().unwrap_or(&self.folder), &Progress::silent())?;
         let bytes = bytes_below(&place);
-        fs::remove_dir_all(&place).map_err(|e| Error::io("removing", &place, e))?;
+        let taken = lock.incoming()?;
+        taken.take(&place, &lock)?;
+        drop(lock);
+        taken.remove()?;
         Ok((which.to_string(), bytes))
     }
 
@@ -134,22 +136,15 @@ impl SharedStore {
 
     fn fetch(&self, client: &Client, sharing: &Sharing, place: &Path, progress: &Progress) -> Result<()> {
         let owner = place.parent().unwrap_or(&self.folder);
-        create_private_dir(owner)?;
-        remove_abandoned(owner);
         let doing = format!("fetching what is needed to ask {}", sharing.manifest().name);
         progress.step(&doing);
         let bytes = client.client_part(sharing, &mut |_, _| ()).map_err(|e| find_error(client, e))?;
-        let incoming = tempfile::Builder::new()
-            .prefix(TEMPORARY)
-            .tempdir_in(owner)
-            .map_err(|e| Error::io("creating a folder in", owner, e))?;
+        let incoming = Lock::wait(owner, progress)?.incoming()?;
         client_part::unpack(&bytes, incoming.path())?;
         write_atomic(&incoming.path().join(MANIFEST), sharing.signed().encode())?;
         let which = SharingRef::Manifest(sharing.id());
         load(incoming.path(), sharing, &which)?; // before anything takes its place
-        replace(incoming.path(), place)?;
-        let _ = incoming.keep(); // it has moved: there is nothing left to delete at the old place
-        Ok(())
+        incoming.put(place, &Lock::wait(owner, progress)?)
     }
 }
 
@@ -171,18 +166,6 @@ fn load(folder: &Path, sharing: &Sharing, which: &SharingRef) -> Result<Model> {
         "the client part of {} does not fit its manifest: its owner has to share it again",
         manifest.name
     )))
-}
-
-/// Removes what interrupted processes left. One that is still at work has touched its folder a moment ago.
-fn remove_abandoned(owner: &Path) {
-    for entry in fs::read_dir(owner).into_iter().flatten().flatten() {
-        let modified = entry.metadata().and_then(|about| about.modified()).ok();
-        let old = modified.and_then(|time| time.elapsed().ok()).is_some_and(|age| age > ABANDONED);
-        if old && entry.file_name().to_string_lossy().starts_with(TEMPORARY) {
-            // Left for the next time if it cannot be removed now.
-            let _ = fs::remove_dir_all(entry.path());
-        }
-    }
 }
 
 fn about(signed: &SignedManifest) -> SharedInfo {
@@ -211,25 +194,4 @@ fn entries(folder: &Path) -> Result<Vec<PathBuf>> {
     };
     let visible = |path: &PathBuf| !path.file_name().is_some_and(|name| name.to_string_lossy().starts_with('.'));
     Ok(found.filter_map(|entry| Some(entry.ok()?.path())).filter(visible).collect())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_what_was_left_long_ago_is_swept() {
-        let owner = tempfile::tempdir().unwrap();
-        let long_ago = std::time::SystemTime::now() - 2 * ABANDONED;
-        for (name, old) in [(".incoming-old", true), (".incoming-new", false), ("small", true)] {
-            let place = owner.path().join(name);
-            fs::create_dir(&place).unwrap();
-            if old {
-                fs::File::open(&place).unwrap().set_modified(long_ago).unwrap();
-            }
-        }
-        remove_abandoned(owner.path());
-        let left = |name: &str| owner.path().join(name).exists();
-        assert_eq!((left(".incoming-old"), left(".incoming-new"), left("small")), (false, true, true));
-    }
 }
