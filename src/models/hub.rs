@@ -1,10 +1,10 @@
 //! The Hugging Face hub: which files a repository has, and each of those that may change an answer, at one revision.
 //!
 //! `HF_ENDPOINT` names a mirror; `HF_TOKEN`, or the file in which the hub's own tools keep it, opens repositories that are not
-//! public. The token goes to that one host and to no place that it points to.
+//! public. The token goes to that one host and to no other that it points to.
 
 use std::collections::BTreeSet;
-use std::io::Read;
+use std::io::{self, ErrorKind, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use rustls::crypto::aws_lc_rs;
 use sahara_circuits::hf::folder;
 use serde::Deserialize;
-use ureq::http::{Response, StatusCode};
+use ureq::http::{Response, StatusCode, Uri};
 use ureq::tls::{RootCerts, TlsConfig, TlsProvider};
 use ureq::{Agent, Body};
 use zeroize::Zeroizing;
@@ -68,6 +68,8 @@ pub struct Repository<'a> {
     into: &'a Path,
     progress: &'a Progress,
     fetched: Vec<FetchedFile>,
+    /// Bytes that files of weights may have from now on, all together.
+    weights_left: u64,
 }
 
 impl Hub {
@@ -82,7 +84,7 @@ impl Hub {
 
     fn at(endpoint: &str, token: Option<Zeroizing<String>>) -> Result<Self> {
         let endpoint = endpoint.trim_end_matches('/');
-        if !endpoint.starts_with("https://") && !endpoint.starts_with("http://") {
+        if !is_web(endpoint) || origin(endpoint).is_none() {
             return Err(Error::user(format!(
                 "HF_ENDPOINT is {endpoint:?}: give an address that begins with https://, or leave it out"
             )));
@@ -107,7 +109,8 @@ impl Hub {
         Ok(Self { agent: config.into(), endpoint: endpoint.to_owned(), token })
     }
 
-    /// An answer, of where the hub points to if it does; what comes with a pointer is not read. The token goes to the hub only.
+    /// An answer, of where the hub points to if it does; what comes with a pointer is not read. The token goes to the hub's
+    /// own host only, at each step.
     fn get(&self, path: &str, doing: &str) -> Result<Response<Body>> {
         let failed = |why: &dyn std::fmt::Display| {
             Error::unreachable(format!(
@@ -117,7 +120,7 @@ impl Hub {
         let mut place = format!("{}/{path}", self.endpoint);
         for _ in 0..=MAX_REDIRECTS {
             let mut request = self.agent.get(&place);
-            let at_hub = place.strip_prefix(&self.endpoint).is_some_and(|rest| rest.starts_with('/'));
+            let at_hub = origin(&place).is_some_and(|host| origin(&self.endpoint) == Some(host));
             if let Some(token) = self.token.as_ref().filter(|_| at_hub) {
                 request = request.header("Authorization", format!("Bearer {}", token.as_str()));
             }
@@ -127,18 +130,12 @@ impl Hub {
             }
             let location = response.headers().get("location").and_then(|to| to.to_str().ok()).unwrap_or_default();
             place = match location {
-                path if path.starts_with('/') && !path.starts_with("//") => format!("{}{path}", self.origin()),
-                place if place.starts_with("https://") || place.starts_with("http://") => place.to_owned(),
+                path if path.starts_with('/') && !path.starts_with("//") => format!("{}{path}", host_of(&place)),
+                place if is_web(place) => place.to_owned(),
                 _ => return Err(failed(&"it points to no address")),
             };
         }
         Err(failed(&format_args!("it points on more than {MAX_REDIRECTS} times")))
-    }
-
-    /// The hub's scheme and host.
-    fn origin(&self) -> &str {
-        let host = self.endpoint.find("://").map_or(0, |at| at + 3);
-        self.endpoint[host..].find('/').map_or(self.endpoint.as_str(), |at| &self.endpoint[..host + at])
     }
 
     /// The files of `owner/name` (`id`) that may change an answer, written into a folder; a model that cannot be used is refused
@@ -160,23 +157,24 @@ impl Hub {
         for file in small {
             repository.fetch(file)?;
         }
+        repository.weights_left = folder::most_weights(into).map_err(unusable)?;
         let modules = into.join("modules.json");
         let modules = if modules.exists() { folder::module_folders(&modules).map_err(unusable)? } else { Vec::new() };
         let transformer = modules.first().cloned().unwrap_or_default();
         for module in modules.iter().skip(1) {
             let weights = module.join("model.safetensors").display().to_string();
             if names.contains(&weights) {
-                repository.fetch(&weights)?;
+                repository.fetch_weights(&weights)?;
             }
         }
         let within = |file: &str| transformer.join(file).display().to_string();
         let (whole, index) = (within("model.safetensors"), within("model.safetensors.index.json"));
         if names.contains(&whole) {
-            repository.fetch(&whole)?;
+            repository.fetch_weights(&whole)?;
         } else if names.contains(&index) {
             repository.fetch(&index)?;
             for shard in folder::shards(&into.join(&index)).map_err(unusable)? {
-                repository.fetch(&within(&shard))?;
+                repository.fetch_weights(&within(&shard))?;
             }
         } else {
             return Err(Error::user(format!(
@@ -195,7 +193,7 @@ impl Hub {
     pub fn files(&self, id: &str, files: &[PinnedFile], into: &Path, progress: &Progress) -> Result<Vec<FetchedFile>> {
         let mut repository = Repository::new(self, id, into, progress);
         for file in files {
-            repository.fetch(file.name)?;
+            repository.fetch_at_most(file.name, file.bytes, "not the pinned file")?;
         }
         Ok(repository.fetched)
     }
@@ -203,7 +201,15 @@ impl Hub {
 
 impl<'a> Repository<'a> {
     fn new(hub: &'a Hub, id: &str, into: &'a Path, progress: &'a Progress) -> Self {
-        Self { hub, id: id.to_owned(), revision: "main".to_owned(), into, progress, fetched: Vec::new() }
+        Self {
+            hub,
+            id: id.to_owned(),
+            revision: "main".to_owned(),
+            into,
+            progress,
+            fetched: Vec::new(),
+            weights_left: 0,
+        }
     }
 
     /// The names of all files. What is fetched from now on is of the commit that has them.
@@ -213,7 +219,7 @@ impl<'a> Repository<'a> {
         let response = self.hub.get(&format!("api/models/{}/revision/{}", self.id, self.revision), &doing)?;
         let body = self.answer(response, &doing)?.ok_or_else(|| self.unknown())?;
         let mut bytes = Vec::new();
-        let read = body.take(MAX_LISTING + 1).read_to_end(&mut bytes);
+        let read = Told::new(body, None, &doing, self.progress).take(MAX_LISTING + 1).read_to_end(&mut bytes);
         read.map_err(|e| Error::unreachable(format!("{doing}: {e}: try again")))?;
         let wrong = |why: String| Error::fault(format!("{doing}: {why}: is HF_ENDPOINT a hub?"));
         if bytes.len() as u64 > MAX_LISTING {
@@ -227,8 +233,25 @@ impl<'a> Repository<'a> {
         Ok(listing.siblings.into_iter().map(|sibling| sibling.rfilename).collect())
     }
 
-    /// Fetches a file that must be there.
+    /// Fetches a small file that must be there.
     fn fetch(&mut self, file: &str) -> Result<()> {
+        self.fetch_at_most(file, folder::limit(Path::new(file)), "not a model this program reads").map(drop)
+    }
+
+    /// Fetches a file of weights that must be there.
+    fn fetch_weights(&mut self, file: &str) -> Result<()> {
+        let (left, one) = (self.weights_left, folder::limit(Path::new(file)));
+        let why = if left < one {
+            "all weights together are larger than config.json asks for"
+        } else {
+            "not a model this program reads"
+        };
+        self.weights_left -= self.fetch_at_most(file, left.min(one), why)?;
+        Ok(())
+    }
+
+    /// Fetches a file that must be there, and not larger than so many bytes; how many it has.
+    fn fetch_at_most(&mut self, file: &str, limit: u64, why: &str) -> Result<u64> {
         let doing = format!("downloading {file} of {} from the Hugging Face hub", self.id);
         self.progress.step(&doing);
         let response = self.hub.get(&format!("{}/resolve/{}/{}", self.id, self.revision, in_url(file)), &doing)?;
@@ -236,10 +259,20 @@ impl<'a> Repository<'a> {
         let body = self
             .answer(response, &doing)?
             .ok_or_else(|| Error::user(format!("{} on the Hugging Face hub has no {file}", self.id)))?;
-        let (doing, progress, since) = (&doing, self.progress, Instant::now());
-        let told = Told { body, doing, progress, length, read: 0, next: TOLD_EVERY, since };
-        self.fetched.push(copy(told, Path::new(&self.id), file, folder::limit(Path::new(file)), self.into)?);
-        Ok(())
+        let failed = |e: io::Error| match e.kind() {
+            ErrorKind::FileTooLarge => {
+                Error::user(format!("{} cannot be used: {file} is larger than {limit} bytes: {why}", self.id))
+            }
+            _ => Error::unreachable(format!("{doing}: {e}: try again")),
+        };
+        if length.is_some_and(|length| length > limit) {
+            return Err(failed(ErrorKind::FileTooLarge.into()));
+        }
+        let told = Told::new(body, length, &doing, self.progress);
+        let fetched = copy(told, file, limit, self.into, &failed)?;
+        let bytes = fetched.bytes;
+        self.fetched.push(fetched);
+        Ok(bytes)
     }
 
     /// The body of an answer; none if what was asked for is not there.
@@ -262,6 +295,26 @@ impl<'a> Repository<'a> {
             self.id
         ))
     }
+}
+
+/// Whether this is an address of the web.
+fn is_web(address: &str) -> bool {
+    address.starts_with("https://") || address.starts_with("http://")
+}
+
+/// What makes an address one of the same host (RFC 6454): scheme, host and port.
+fn origin(address: &str) -> Option<(String, String, u16)> {
+    let uri: Uri = address.parse().ok()?;
+    let usual = |scheme: &str| if scheme == "https" { 443 } else { 80 };
+    let scheme = uri.scheme_str()?.to_ascii_lowercase();
+    let port = uri.port_u16().unwrap_or_else(|| usual(&scheme));
+    Some((scheme, uri.host()?.to_ascii_lowercase(), port))
+}
+
+/// The part of an address before its path.
+fn host_of(address: &str) -> &str {
+    let host = address.find("://").map_or(0, |at| at + 3);
+    address[host..].find('/').map_or(address, |at| &address[..host + at])
 }
 
 /// A path as a part of an address (RFC 3986, section 2.3).
@@ -295,12 +348,18 @@ struct Told<'a, R> {
     since: Instant,
 }
 
+impl<'a, R> Told<'a, R> {
+    fn new(body: R, length: Option<u64>, doing: &'a str, progress: &'a Progress) -> Self {
+        Self { body, doing, progress, length, read: 0, next: TOLD_EVERY, since: Instant::now() }
+    }
+}
+
 impl<R: Read> Read for Told<'_, R> {
-    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let n = self.body.read(buffer)?;
         self.read += n as u64;
         if self.since.elapsed() > STALLED + Duration::from_secs(self.read / SLOWEST) {
-            return Err(std::io::Error::new(std::io::ErrorKind::TimedOut, "less than a kilobyte a second"));
+            return Err(io::Error::new(ErrorKind::TimedOut, "less than a kilobyte a second"));
         }
         if self.read >= self.next {
             self.next = self.read + TOLD_EVERY.max(self.length.unwrap_or_default() / 20);

@@ -59,6 +59,10 @@ impl Family for Bert {
     fn unused(&self) -> &'static [&'static str] {
         &["pooler.", "cls.", "classifier.", "embeddings.position_ids", "embeddings.token_type_ids"]
     }
+
+    fn sizes(&self) -> (&Dimensions, usize) {
+        (&self.dimensions, self.positions + self.token_types)
+    }
 }
 
 /// One layer under the names that BERT and RoBERTa share.

@@ -1,12 +1,12 @@
 //! `config.json`: which family, which sizes, which head. The families' own keys are read by their files.
 
-use super::folder::Contents;
 use super::json::Fields;
 use super::pipeline::{Dense, Label, LabelFunction};
 use super::tensors::Tensors;
 use super::{CompileError, Dimensions, Encoder, MAX_JSON, bert, distilbert, mpnet, roberta};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
+use std::path::Path;
 
 /// Most labels of a classifier.
 const MAX_LABELS: usize = 1 << 10;
@@ -22,6 +22,18 @@ pub(crate) trait Family {
 
     /// Beginnings of the names of tensors that have no part in an answer.
     fn unused(&self) -> &'static [&'static str];
+
+    /// Its sizes, and the rows of its tables beside the vocabulary's.
+    fn sizes(&self) -> (&Dimensions, usize);
+}
+
+/// How many numbers the tensors of an encoder hold.
+pub(crate) fn numbers(family: &dyn Family) -> u64 {
+    let (size, rows) = family.sizes();
+    let [d, ffn, layers] = [size.hidden, size.ffn, size.layers].map(|n| n as u64);
+    // Four square matrices and two long ones with their biases, two norms.
+    let layer = 4 * d * d + 2 * d * ffn + 9 * d + ffn;
+    (size.vocabulary as u64 + rows as u64 + 2) * d + layers * layer
 }
 
 /// A classifier's labels, and what makes scores of its outputs.
@@ -70,12 +82,12 @@ impl Activation {
     }
 }
 
-/// Reads `config.json`.
-pub(crate) fn read(contents: &Contents) -> Result<(Box<dyn Family>, Option<Head>), CompileError> {
-    let path = contents.transformer.join("config.json");
+/// Reads `config.json` in the transformer's folder; `pipeline` says whether modules follow it.
+pub(crate) fn read(transformer: &Path, pipeline: bool) -> Result<(Box<dyn Family>, Option<Head>), CompileError> {
+    let path = transformer.join("config.json");
     let mut fields = Fields::read(&path, MAX_JSON)?;
     let family = fields.text("model_type")?.unwrap_or_default();
-    let head = head(&mut fields, contents.modules.is_some())?;
+    let head = head(&mut fields, pipeline)?;
     common(&mut fields)?;
     let family: Box<dyn Family> = match family.as_str() {
         "bert" => Box::new(bert::Bert::read(&mut fields)?),

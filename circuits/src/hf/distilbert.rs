@@ -68,6 +68,10 @@ impl Family for DistilBert {
     fn unused(&self) -> &'static [&'static str] {
         &["vocab_", "pre_classifier.", "classifier.", "embeddings.position_ids"]
     }
+
+    fn sizes(&self) -> (&Dimensions, usize) {
+        (&self.dimensions, self.positions)
+    }
 }
 
 fn layer(tensors: &mut Tensors, size: &Dimensions, l: usize) -> Result<Layer, CompileError> {

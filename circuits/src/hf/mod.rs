@@ -215,7 +215,7 @@ pub(crate) struct Parameters {
 impl Parameters {
     pub(crate) fn read(folder: &Path) -> Result<Self, CompileError> {
         let contents = folder::Contents::list(folder)?;
-        let (mut family, head) = config::read(&contents)?;
+        let (mut family, head) = config::read(&contents.transformer, contents.modules.is_some())?;
         let mut tensors = tensors::Tensors::open(&contents.weights)?;
         let (encoder, classifier) = family.encoder(&mut tensors, head.as_ref())?;
         tensors.finish(family.unused())?;

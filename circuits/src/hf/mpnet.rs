@@ -61,6 +61,10 @@ impl Family for MpNet {
     fn unused(&self) -> &'static [&'static str] {
         &["pooler.", "lm_head.", "classifier.", "embeddings.position_ids"]
     }
+
+    fn sizes(&self) -> (&Dimensions, usize) {
+        (&self.dimensions, self.positions + self.buckets)
+    }
 }
 
 fn layer(tensors: &mut Tensors, size: &Dimensions, l: usize) -> Result<Layer, CompileError> {

@@ -277,9 +277,14 @@ fn pooling(folder: &Path, hidden: usize, text: &mut Text) -> Result<Vec<Pool>, C
     Ok(pools)
 }
 
+/// How many values go into a Dense module and come out of it.
+pub(super) fn dense_sizes(fields: &mut Fields) -> Result<(usize, usize), CompileError> {
+    Ok((fields.size("in_features", 1 << 15)?, fields.size("out_features", 1 << 13)?))
+}
+
 fn dense_module(folder: &Path, width: usize) -> Result<Dense, CompileError> {
     let mut fields = Fields::read(&folder.join("config.json"), MAX_JSON)?;
-    let (inputs, outputs) = (fields.size("in_features", 1 << 15)?, fields.size("out_features", 1 << 13)?);
+    let (inputs, outputs) = dense_sizes(&mut fields)?;
     if inputs != width {
         return Err(fields.bad(format!("in_features is {inputs}, what comes in is {width} wide")));
     }

@@ -61,4 +61,8 @@ impl Family for Roberta {
     fn unused(&self) -> &'static [&'static str] {
         &["pooler.", "lm_head.", "classifier.", "embeddings.position_ids", "embeddings.token_type_ids"]
     }
+
+    fn sizes(&self) -> (&Dimensions, usize) {
+        (&self.dimensions, self.positions + self.token_types)
+    }
 }
