@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 
 use crate::error::{Error, Result};
-use crate::home::create_private_dir;
+use crate::home::{create_private_dir, turn};
 use crate::progress::Progress;
 
 /// Temporary folders begin with this.
@@ -31,11 +31,13 @@ impl Lock {
     pub fn wait(folder: &Path, progress: &Progress) -> Result<Self> {
         create_private_dir(folder)?;
         let path = folder.join(".lock");
-        let file = File::create(&path).map_err(|e| Error::io("opening", &path, e))?;
-        if file.try_lock().is_err() {
-            progress.step("waiting for another sahara that is changing the models");
-            file.lock().map_err(|e| Error::io("locking", &path, e))?;
-        }
+        let mut told = false;
+        let file = turn(&path, || {
+            if !std::mem::replace(&mut told, true) {
+                progress.step("waiting for another sahara that is changing the models");
+            }
+            Ok(())
+        })?;
         Ok(Self { folder: folder.to_owned(), _file: file })
     }
 
