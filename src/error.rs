@@ -5,6 +5,8 @@ use std::fmt;
 use std::io;
 use std::path::Path;
 
+use crate::progress::shown;
+
 /// Result with the SDK's [`Error`].
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
@@ -162,7 +164,8 @@ impl Error {
 
 /// A message on one line, and never a flood.
 fn one_line(error: &dyn fmt::Display) -> String {
-    let mut line = error.to_string().split_whitespace().collect::<Vec<_>>().join(" ");
+    let line = error.to_string().split_whitespace().collect::<Vec<_>>().join(" ");
+    let mut line = shown(&line).into_owned();
     if line.chars().count() > 600 {
         line = line.chars().take(600).collect();
         line.push('…');
@@ -209,5 +212,6 @@ mod tests {
     #[test]
     fn a_user_error_is_one_line() {
         assert_eq!(Error::user("a\n b\tc").report(), "a b c");
+        assert_eq!(Error::user("a\u{1b}[2Kb").report(), "a\\u{1b}[2Kb");
     }
 }

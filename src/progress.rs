@@ -1,5 +1,6 @@
 //! Progress on standard error: a moving line on a terminal, plain lines elsewhere, nothing when quiet.
 
+use std::borrow::Cow;
 use std::io::{IsTerminal, Write};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -62,11 +63,11 @@ impl Progress {
             (Shown::Terminal(bar), None) => {
                 // The look comes first: each change is drawn.
                 bar.set_style(style("{spinner} {wide_msg}"));
-                bar.set_message(message.to_owned());
+                bar.set_message(shown(message).into_owned());
                 bar.set_length(0);
                 bar.enable_steady_tick(Duration::from_millis(100));
             }
-            (Shown::Terminal(bar), Some(_)) => bar.set_message(message.to_owned()),
+            (Shown::Terminal(bar), Some(_)) => bar.set_message(shown(message).into_owned()),
         }
     }
 
@@ -140,7 +141,19 @@ impl Progress {
 
 /// Says a line on standard error. Whoever read it may have gone: the work goes on.
 pub(crate) fn tell(line: &str) {
-    let _ = writeln!(std::io::stderr(), "{line}");
+    let _ = writeln!(std::io::stderr(), "{}", shown(line));
+}
+
+/// A text as people see it: names and reasons come from elsewhere, and what would steer the terminal or turn the order of
+/// the letters around is written out.
+pub(crate) fn shown(text: &str) -> Cow<'_, str> {
+    let steers =
+        |c: char| (c.is_control() && c != '\n') || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    if !text.contains(steers) {
+        return Cow::Borrowed(text);
+    }
+    let one = |c: char| if steers(c) { c.escape_unicode().to_string() } else { c.to_string() };
+    Cow::Owned(text.chars().map(one).collect())
 }
 
 impl Drop for Shown {
@@ -195,6 +208,19 @@ mod tests {
         fn flush(&self) -> std::io::Result<()> {
             Ok(())
         }
+    }
+
+    #[test]
+    fn what_steers_a_terminal_is_written_out() {
+        assert_eq!(shown("a\u{1b}]0;x\u{7}b\r\u{202e}\nc"), "a\\u{1b}]0;x\\u{7}b\\u{d}\\u{202e}\nc");
+        assert!(matches!(shown("Grüße — 你好\n  caused by"), Cow::Borrowed(_)));
+        let screen = Screen::default();
+        let progress = Progress::on(ProgressDrawTarget::term_like_with_hz(Box::new(screen.clone()), 255));
+        progress.step("downloading \u{1b}[2Kx.json");
+        let Shown::Terminal(bar) = &progress.0.shown else { panic!() };
+        bar.force_draw();
+        let drawn = screen.0.lock().unwrap().clone();
+        assert!(drawn.last().is_some_and(|line| line.contains("\\u{1b}[2Kx.json")), "{drawn:?}");
     }
 
     #[test]
