@@ -63,9 +63,22 @@ pub enum Command {
 }
 
 impl Command {
+    /// The home of a node that is there, for the commands that are about one.
+    fn home(&mut self) -> Option<&mut Option<PathBuf>> {
+        match self {
+            Self::Status(status::Status { home, .. })
+            | Self::Keys(keys::Keys { home, .. })
+            | Self::Export(export::Export { home, .. })
+            | Self::Rollback(rollback::Rollback { home, .. })
+            | Self::Invite(join::Invite { home, .. }) => Some(home),
+            Self::Snapshot(snapshot) => Some(snapshot.home()),
+            Self::Init(_) | Self::Start { .. } | Self::Testnet(_) | Self::Join(_) => None,
+        }
+    }
+
     /// Where the home of a node is not given, or holds no node but a local network, the node of that network is meant.
     pub fn or_home(mut self, devnet: impl Fn(Option<&std::path::Path>) -> PathBuf) -> Self {
-        if let Self::Status(status::Status { home, .. }) | Self::Keys(keys::Keys { home, .. }) = &mut self {
+        if let Some(home) = self.home() {
             let is_node = |home: &std::path::Path| home.join(CONFIG_FILE).exists();
             if !home.as_deref().is_some_and(is_node) {
                 let found = devnet(home.as_deref());
@@ -92,6 +105,13 @@ impl Command {
             Self::Keys(keys) => keys.run().await,
         }
     }
+}
+
+/// The home that is meant, given or found by [`Command::or_home`].
+fn found(home: Option<PathBuf>) -> Result<PathBuf, NodeError> {
+    home.ok_or_else(|| {
+        NodeError::Setup("no local network was started yet: start one, or give the folder of a node by --home".into())
+    })
 }
 
 async fn start(home: &std::path::Path, json: bool, until_stdin_ends: bool) -> Result<(), NodeError> {
@@ -153,4 +173,47 @@ async fn stdin_end() {
         let _ = tell.send(());
     });
     let _ = told.await;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::Parser;
+
+    #[derive(Parser)]
+    struct Program {
+        #[command(subcommand)]
+        command: Command,
+    }
+
+    #[test]
+    fn the_commands_about_a_node_that_is_there_find_the_local_networks() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join(CONFIG_FILE), "").unwrap();
+        let other = folder.path().join("other").display().to_string();
+        let found = |words: &str, home: &[&str]| {
+            let words = std::iter::once("chain").chain(words.split(' ')).chain(home.iter().copied());
+            let mut command = Program::try_parse_from(words).unwrap().command.or_home(|_| folder.path().to_owned());
+            command.home().and_then(|home| home.clone())
+        };
+        for words in
+            ["status", "keys", "export", "rollback", "invite", "snapshot list", "snapshot make", "snapshot restore"]
+        {
+            assert_eq!(found(words, &[]).as_deref(), Some(folder.path()), "{words}");
+            let given = found(words, &["--home", &folder.path().display().to_string()]);
+            assert_eq!(given.as_deref(), Some(folder.path()), "{words}");
+            assert_eq!(
+                found(words, &["--home", &other]).as_deref(),
+                Some(folder.path()),
+                "{words}: a network's folder"
+            );
+        }
+        for words in ["init", "start", "join http://x"] {
+            let words = std::iter::once("chain").chain(words.split(' '));
+            assert!(Program::try_parse_from(words).is_err(), "a home to be made, or run, is named");
+        }
+        let nowhere = Program::try_parse_from(["chain", "export"]).unwrap().command.or_home(|_| other.clone().into());
+        let Command::Export(export) = nowhere else { panic!("another command") };
+        assert!(export.run().unwrap_err().to_string().contains("--home"));
+    }
 }

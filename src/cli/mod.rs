@@ -271,6 +271,8 @@ mod tests {
             "sahara chain testnet 4 --home /x --json",
             "sahara chain status --home /x --json",
             "sahara chain keys",
+            "sahara chain export",
+            "sahara chain snapshot restore",
             "sahara embed one two --json --mode faithful --weights open",
             "sahara embed --file f.txt --plain",
             "sahara embed one --float",

@@ -19,9 +19,9 @@ use crate::{
 /// home without, it is genesis.json.
 #[derive(Debug, Args)]
 pub struct Export {
-    /// Folder of the node
+    /// Folder of the node [default: the local network's]
     #[arg(long)]
-    home: PathBuf,
+    pub(super) home: Option<PathBuf>,
     /// The file to write; standard output if it is not given
     #[arg(long)]
     out: Option<PathBuf>,
@@ -36,15 +36,16 @@ pub struct Export {
 impl Export {
     /// Does it.
     pub fn run(self) -> Result<(), NodeError> {
-        let config = Config::load(&self.home)?;
-        let (_store, ledger) = node::open(&self.home)?;
+        let home = super::found(self.home.clone())?;
+        let config = Config::load(&home)?;
+        let (_store, ledger) = node::open(&home)?;
         let head = ledger.head();
-        let head = head.ok_or_else(|| NodeError::Setup(format!("{} has no block yet", self.home.display())))?;
+        let head = head.ok_or_else(|| NodeError::Setup(format!("{} has no block yet", home.display())))?;
         let state = export(&head).map_err(Fault::from)?;
         let state = serde_json::to_value(&state).map_err(|e| NodeError::Setup(e.to_string()))?;
         let genesis = match config.driver {
             Driver::Embedded { .. } => state,
-            Driver::Cometbft { .. } => self.comet(&head, state)?,
+            Driver::Cometbft { .. } => self.comet(&home, &head, state)?,
         };
         let text = serde_json::to_string_pretty(&genesis).map_err(|e| NodeError::Setup(e.to_string()))?;
         match &self.out {
@@ -64,8 +65,8 @@ impl Export {
     }
 
     /// CometBFT's genesis file around `state`. The ledger names the validators when the chain begins.
-    fn comet(&self, head: &Head, state: Value) -> Result<Value, NodeError> {
-        let path = self.home.join("config/genesis.json");
+    fn comet(&self, home: &Path, head: &Head, state: Value) -> Result<Value, NodeError> {
+        let path = home.join("config/genesis.json");
         let mut genesis = read(&path)?;
         if let Some(chain_id) = &self.chain_id {
             genesis["chain_id"] = json!(chain_id);

@@ -60,9 +60,9 @@ pub struct Join {
 /// Write what another node needs to join this chain.
 #[derive(Debug, Args)]
 pub struct Invite {
-    /// Folder of a node that runs under CometBFT
+    /// Folder of a node that runs under CometBFT [default: the local network's]
     #[arg(long)]
-    home: PathBuf,
+    pub(super) home: Option<PathBuf>,
     /// The file to write; standard output if it is not given
     #[arg(long)]
     out: Option<PathBuf>,
@@ -169,10 +169,11 @@ impl Join {
 impl Invite {
     /// Does it.
     pub async fn run(self) -> Result<(), NodeError> {
-        let Driver::Cometbft { comet_rpc, .. } = Config::load(&self.home)?.driver else {
-            let home = self.home.display();
+        let home = super::found(self.home)?;
+        let Driver::Cometbft { comet_rpc, .. } = Config::load(&home)?.driver else {
             return Err(NodeError::Setup(format!(
-                "the chain of {home} has one embedded validator: nobody can join it"
+                "the chain of {} has one embedded validator: nobody can join it",
+                home.display()
             )));
         };
         let invitation = Invitation::of(&format!("http://{comet_rpc}")).await?;

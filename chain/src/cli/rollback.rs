@@ -19,9 +19,9 @@ use crate::{
 /// result too, run `cometbft rollback --home HOME` as well, before the next start; both go back by one block.
 #[derive(Debug, Args)]
 pub struct Rollback {
-    /// Folder of the node
+    /// Folder of the node [default: the local network's]
     #[arg(long)]
-    home: PathBuf,
+    pub(super) home: Option<PathBuf>,
     /// Say it as one JSON object
     #[arg(long)]
     json: bool,
@@ -30,15 +30,16 @@ pub struct Rollback {
 impl Rollback {
     /// Does it.
     pub fn run(self) -> Result<(), NodeError> {
-        let config = Config::load(&self.home)?;
-        let store = node::open_store(&self.home)?;
+        let home = super::found(self.home)?;
+        let config = Config::load(&home)?;
+        let store = node::open_store(&home)?;
         let now = roll_back(store.as_ref()).map_err(Fault::from)?;
         if self.json {
             return say!("{}", json!({ "height": now.height, "app_hash": now.app_hash.0 }));
         }
         say!("The last block is now {} with application hash\n  {}", now.height, now.app_hash.0)?;
         if matches!(config.driver, Driver::Cometbft { .. }) {
-            let home = self.home.display();
+            let home = home.display();
             say!("If CometBFT has kept a wrong result, also run:\n  cometbft rollback --home {home}")?;
         }
         Ok(())

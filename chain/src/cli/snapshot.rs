@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use clap::Subcommand;
 use serde_json::json;
 
-use super::say::say;
+use super::{found, say::say};
 use crate::{
     error::Fault,
     node::{self, Config, NodeError},
@@ -17,27 +17,27 @@ use crate::{
 pub enum Snapshot {
     /// Show the snapshots in a home
     List {
-        /// Folder of the node
+        /// Folder of the node [default: the local network's]
         #[arg(long)]
-        home: PathBuf,
+        home: Option<PathBuf>,
         /// One JSON object a line
         #[arg(long)]
         json: bool,
     },
     /// Make a snapshot of the newest state; the node must be stopped (a running one makes its own, see chain.toml)
     Make {
-        /// Folder of the node
+        /// Folder of the node [default: the local network's]
         #[arg(long)]
-        home: PathBuf,
+        home: Option<PathBuf>,
         /// Say it as one JSON object
         #[arg(long)]
         json: bool,
     },
     /// Replace a damaged database by the newest snapshot; CometBFT then replays the blocks after it
     Restore {
-        /// Folder of the node
+        /// Folder of the node [default: the local network's]
         #[arg(long)]
-        home: PathBuf,
+        home: Option<PathBuf>,
         /// Take the snapshot of this block
         #[arg(long)]
         height: Option<u64>,
@@ -48,12 +48,19 @@ pub enum Snapshot {
 }
 
 impl Snapshot {
+    /// The home of the node.
+    pub(super) fn home(&mut self) -> &mut Option<PathBuf> {
+        match self {
+            Self::List { home, .. } | Self::Make { home, .. } | Self::Restore { home, .. } => home,
+        }
+    }
+
     /// Does it.
     pub fn run(self) -> Result<(), NodeError> {
         match self {
-            Self::List { home, json } => list(&home, json),
-            Self::Make { home, json } => make(&home, json),
-            Self::Restore { home, height, json } => restore(&home, height, json),
+            Self::List { home, json } => list(&found(home)?, json),
+            Self::Make { home, json } => make(&found(home)?, json),
+            Self::Restore { home, height, json } => restore(&found(home)?, height, json),
         }
     }
 }

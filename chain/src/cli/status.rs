@@ -28,11 +28,7 @@ pub struct Status {
 impl Status {
     /// Asks and prints.
     pub async fn run(self) -> Result<(), NodeError> {
-        let home = self.home.ok_or_else(|| {
-            NodeError::Setup(
-                "no local network was started yet: start one, or give the folder of a node by --home".into(),
-            )
-        })?;
+        let home = super::found(self.home)?;
         let config = Config::load(&home)?;
         let client = Client::new(config.rpc);
         let block = latest(config.rpc).await.map_err(|why| not_running(&home, &why))?;
