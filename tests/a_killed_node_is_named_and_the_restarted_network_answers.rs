@@ -65,9 +65,14 @@ fn journey(number: usize) {
     let without = devnet.home.run(&["embed", "-q", "--json", question[0]]);
     assert!(matches!(without.code, Some(1 | 2)), "two nodes do not answer: {without}");
     assert!(without.stderr.contains(&format!("node {number}")), "{without}");
+    let status = devnet.home.run(&["devnet", "status"]);
+    assert_eq!(status.code, Some(1), "scripts see that it is down: {status}");
+    let line = status.stderr.lines().last().unwrap_or_default();
+    assert!(line.starts_with(&format!("error: not ready: node {number};")), "which one: {status}");
+    assert!(status.stdout.contains("not ready"), "the table is there all the same: {status}");
     devnet.start();
     assert_ne!(devnet.pids()[number - 1], victim);
-    // Three in one command, because the helper changes from job to job there; each command begins with the same one.
+    // Three in one command, because the helper changes from job to job there.
     let thrice = [question[0]; 3];
     assert_eq!(devnet.embed_output(&thrice, &[]), devnet.embed_output(&thrice, &["--plain"]), "after the restart");
     no_pack_served_twice(&devnet);

@@ -69,16 +69,23 @@ fn what_fails_half_way_leaves_nothing_running() {
     let _turn = one_at_a_time();
     let home = common::Home::with_model();
     let port = common::free_port_block();
-    // The nodes come up; then the chain finds its port taken.
+    // A port that is taken, the chain's too, is found before anything is started.
     let taken = std::net::TcpListener::bind(("127.0.0.1", port + 8)).expect("a free port");
     let up = ["devnet", "up", "--port", &port.to_string()];
     let finished = home.run(&up);
     assert_eq!(finished.code, Some(2), "{finished}");
     assert!(finished.stderr.contains(&(port + 8).to_string()), "the port is named: {finished}");
+    assert!(!finished.stderr.contains("starting three share nodes"), "the nodes had been started: {finished}");
+    drop(taken);
+    // The nodes come up; then the chain finds no place for its log.
+    let log = home.path().join("devnet/chain/log");
+    std::fs::create_dir_all(&log).expect("a writable home");
+    let finished = home.run(&up);
+    assert_eq!(finished.code, Some(2), "{finished}");
     assert!(finished.stderr.contains("starting three share nodes"), "the nodes had been started: {finished}");
     assert_eq!(processes_of(&home.path().join("devnet")), Vec::<u32>::new());
-    // Nodes that ran before are not what this failed start began: they stay.
-    drop(taken);
+    std::fs::remove_dir(&log).expect("an empty folder");
+    // Nodes that ran before are not what a failed start began: they stay.
     let devnet = Devnet { home, port };
     devnet.start();
     let (nodes, chain) = (devnet.pids(), devnet.status()["chain"]["pid"].as_u64().expect("a chain") as u32);

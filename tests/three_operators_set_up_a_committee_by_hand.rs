@@ -108,10 +108,21 @@ fn journey() {
         assert!(metrics.lines().any(|line| line.starts_with("# TYPE ")), "{metrics}");
     }
 
-    for node in nodes {
+    for (number, node) in nodes.into_iter().enumerate() {
         assert!(Command::new("kill").arg(node.pid().to_string()).status().is_ok_and(|status| status.success()));
         let finished = node.finish(Duration::from_secs(60));
         assert_eq!(finished.code, Some(0), "SIGTERM is a graceful end: {finished}");
+        if number == 0 {
+            let status = operators[1].run(&["operator", "status", "--json"]);
+            assert_eq!(status.code, Some(1), "one of three has stopped: {status}");
+            let seen: Value = serde_json::from_str(&status.stdout).expect("JSON all the same");
+            assert_eq!(
+                (&seen["nodes"][0]["ready"], &seen["nodes"][2]["ready"]),
+                (&Value::Bool(false), &Value::Bool(true))
+            );
+            let label = seen["nodes"][0]["label"].as_str().expect("a label");
+            assert!(status.stderr.contains(&format!("not ready: {label};")), "which one: {status}");
+        }
         for line in finished.stdout.lines() {
             let parsed: Result<Value, _> = serde_json::from_str(line);
             assert!(parsed.is_ok_and(|line| line.is_object()), "a log line is a JSON object: {line}");

@@ -29,7 +29,7 @@ pub enum DevnetCommand {
         #[arg(long, value_name = "PORT")]
         chain_port: Option<u16>,
     },
-    /// Show whether the nodes and the chain are ready and what they did
+    /// Show whether the nodes and the chain are ready and what they did; exit code 1 when one is not
     Status,
     /// Show the end of the logs
     Logs {
@@ -50,7 +50,13 @@ pub fn run(command: DevnetCommand, context: &mut Context) -> Result<()> {
         DevnetCommand::Up { port, chain_port } => up(&devnet, port, chain_port, context),
         DevnetCommand::Status => {
             let status = devnet.status()?;
-            show(&status, context)
+            show(&status, context)?;
+            context.out.flush()?;
+            let down = status.down();
+            if down.is_empty() {
+                return Ok(());
+            }
+            Err(Error::fault(format!("not ready: {}; `sahara devnet up` starts what does not run", down.join(", "))))
         }
         DevnetCommand::Logs { of, lines } => logs(&devnet, of.as_deref(), lines as usize, context),
         DevnetCommand::Down => {

@@ -35,7 +35,7 @@ pub enum OperatorCommand {
     Init(InitArgs),
     /// Run the node until Ctrl-C or SIGTERM; logs go to standard output as JSON lines
     Run,
-    /// Show what this node and its two peers say of themselves
+    /// Show what this node and its two peers say of themselves; exit code 1 when one is not ready
     Status,
     /// Look at everything the node needs, and say the fix for what is missing
     Doctor,
@@ -211,9 +211,12 @@ fn status(config: &Config, context: &mut Context) -> Result<()> {
     let committee = config.load_committee().map_err(config_error)?;
     let identity = config.load_identity().map_err(config_error)?;
     let client = Client::new(identity, committee.clone(), ClientOptions::default());
-    let mut answers = Vec::new();
+    let (mut answers, mut down) = (Vec::new(), Vec::new());
     for (index, answer) in client.status().into_iter().enumerate() {
         let label = committee.label(index as u8);
+        if !answer.as_ref().is_ok_and(|status| status.ready) {
+            down.push(label.clone());
+        }
         answers.push(match answer {
             Ok(status) => (summary(&label, &status), label, described(&status)),
             Err(error) => {
@@ -224,12 +227,18 @@ fn status(config: &Config, context: &mut Context) -> Result<()> {
     }
     if context.out.json() {
         let nodes: Vec<Value> = answers.into_iter().map(|(value, ..)| value).collect();
-        return context.out.value(&json!({ "nodes": nodes }));
+        context.out.value(&json!({ "nodes": nodes }))?;
+    } else {
+        answers.iter().try_for_each(|(_, label, text)| {
+            context.out.line(label)?;
+            context.out.folded("  ", text)
+        })?;
     }
-    answers.iter().try_for_each(|(_, label, text)| {
-        context.out.line(label)?;
-        context.out.folded("  ", text)
-    })
+    context.out.flush()?;
+    match down.is_empty() {
+        true => Ok(()),
+        false => Err(Error::fault(format!("not ready: {}; `sahara operator doctor` looks why", down.join(", ")))),
+    }
 }
 
 fn examine(folder: &Path, context: &mut Context) -> Result<()> {

@@ -52,23 +52,30 @@ impl Chain {
         Self { folder, program }
     }
 
-    /// Starts it, at `port` if one is asked for, else as last time, else at `otherwise`. Whether it had to be started.
-    pub fn up(&self, port: Option<u16>, otherwise: u16, stop: &Stop) -> Result<bool> {
+    /// Where it is to be started: at `port` if one is asked for, else as last time, else at `otherwise`; nowhere if it runs.
+    pub fn place(&self, port: Option<u16>, otherwise: u16) -> Result<Option<SocketAddr>> {
         let running = self.process().is_some();
-        let known = self.config()?;
-        let before = known.as_ref().map(|config| config.rpc.port());
+        let before = self.config()?.map(|config| config.rpc.port());
         if let (true, Some(before), Some(port)) = (running, before, port.filter(|port| Some(*port) != before)) {
             return Err(Error::user(format!(
                 "the local chain runs at port {before}, not {port}: stop it first with `sahara devnet down`"
             )));
         }
         if running {
-            self.wait_until_ready(stop)?;
-            return Ok(false);
+            return Ok(None);
         }
         let rpc = SocketAddr::from((Ipv4Addr::LOCALHOST, port.or(before).unwrap_or(otherwise)));
         check_port_free(rpc, "--chain-port")?;
-        match known {
+        Ok(Some(rpc))
+    }
+
+    /// Starts it at a place that [`Chain::place`] found, and waits until it answers. Whether it had to be started.
+    pub fn up(&self, place: Option<SocketAddr>, stop: &Stop) -> Result<bool> {
+        let Some(rpc) = place else {
+            self.wait_until_ready(stop)?;
+            return Ok(false);
+        };
+        match self.config()? {
             None => self.make(rpc)?,
             Some(config) if config.rpc != rpc => {
                 Config { rpc, ..config }.save(&self.folder).map_err(|e| self.broken("changing the port of", e))?;

@@ -86,6 +86,15 @@ pub struct Status {
     pub chain: Option<ChainState>,
 }
 
+impl Status {
+    /// What of it is not ready.
+    pub fn down(&self) -> Vec<String> {
+        let nodes = self.nodes.iter().filter(|node| !node.ready).map(|node| format!("node {}", node.node));
+        let chain = self.chain.iter().filter(|chain| !chain.ready).map(|_| "the chain".to_owned());
+        nodes.chain(chain).collect()
+    }
+}
+
 /// What was not running before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Started {
@@ -125,9 +134,11 @@ impl Devnet {
         create_private_dir(&self.folder)?;
         let _lock = self.lock()?;
         let before: Vec<usize> = (0..3).filter(|&node| self.process(node).is_some()).collect();
+        // All ports are looked at before anything is started.
+        let place = self.chain_place(port, chain_port)?;
         let nodes = self.up_nodes(port, stop, progress)?;
-        let chain = self.up_chain(chain_port, stop, progress);
-        match chain {
+        progress.step("starting the chain");
+        match self.chain().up(place, stop) {
             Ok(chain) => Ok(Started { nodes, chain }),
             Err(error) => {
                 progress.step("stopping what was started");
@@ -170,14 +181,19 @@ impl Devnet {
         Ok(true)
     }
 
-    /// The nodes must be set up: their ports decide the chain's, unless they are the usual ones.
-    fn up_chain(&self, port: Option<u16>, stop: &Stop, progress: &Progress) -> Result<bool> {
-        let otherwise = match self.stored_layout()? {
-            Some(layout) if layout.port != DEFAULT_PORT => layout.port + CHAIN_OFFSET,
-            _ => chain::DEFAULT_PORT,
-        };
-        progress.step("starting the chain");
-        self.chain().up(port, otherwise, stop)
+    /// Where the chain is to be started. The nodes' ports decide its own, unless they are the usual ones.
+    fn chain_place(&self, nodes: Option<u16>, chain: Option<u16>) -> Result<Option<SocketAddr>> {
+        let layout = self.layout(nodes)?;
+        let usual = layout.port == DEFAULT_PORT;
+        let place = self.chain().place(chain, if usual { chain::DEFAULT_PORT } else { layout.port + CHAIN_OFFSET })?;
+        let taken = layout.addresses().into_iter().flat_map(|(node, metrics)| [node, metrics]);
+        match place.filter(|place| taken.into_iter().any(|address| address == *place)) {
+            Some(place) => Err(Error::user(format!(
+                "port {} is one of the share nodes': choose another with `sahara devnet up --chain-port N`",
+                place.port()
+            ))),
+            None => Ok(place),
+        }
     }
 
     /// Stops the nodes and the chain; whether any was running.
@@ -214,8 +230,9 @@ impl Devnet {
         let client = self.client();
         let nodes: Vec<NodeState> = (0..3).map(|node| self.node_state(&layout, node, client.as_ref().ok())).collect();
         let chain = self.chain().state()?;
-        let up = nodes.iter().all(|node| node.ready) && chain.as_ref().is_none_or(|chain| chain.ready);
-        Ok(Status { up, port: layout.port, nodes, chain })
+        let mut status = Status { up: false, port: layout.port, nodes, chain };
+        status.up = status.down().is_empty();
+        Ok(status)
     }
 
     /// The last lines of the nodes' logs, each with the node's number.
@@ -471,6 +488,13 @@ mod tests {
         assert!(error.report().contains("--port"), "{}", error.report());
         assert!(!devnet.folder.join("devnet.json").exists());
         assert_eq!(devnet.up(Some(80), &Progress::silent()).unwrap_err().exit_code(), 2);
+        // The chain's too, and where it would be one of the nodes' own.
+        for chain in [port, port + 20] {
+            let all = devnet.up_all(Some(port + 20), Some(chain), &Stop::default(), &Progress::silent());
+            let error = all.unwrap_err();
+            assert!(error.exit_code() == 2 && error.report().contains("--chain-port"), "{}", error.report());
+            assert!(!devnet.folder.join("devnet.json").exists() && !devnet.node_folder(0).exists());
+        }
     }
 
     #[test]

@@ -240,7 +240,11 @@ impl Devnet {
     }
 
     pub fn status(&self) -> Value {
-        self.home.json(&["devnet", "status", "--json"])
+        let finished = self.home.run(&["devnet", "status", "--json"]);
+        let status: Value = serde_json::from_str(&finished.stdout).unwrap_or_else(|_| panic!("JSON: {finished}"));
+        let code = if status["up"] == true { 0 } else { 1 };
+        assert_eq!(finished.code, Some(code), "scripts see whether it is up: {finished}");
+        status
     }
 
     /// Process ids of the three nodes, in order.
