@@ -82,6 +82,15 @@ fn journey() {
     let pinned = ask(&["--model", shared["manifest"].as_str().expect("an id")]);
     assert_eq!(pinned.code, Some(2), "the version that was meant is gone: {pinned}");
 
+    // A node loses what it had: the owner's next question hands the model over again, to whom it was given before.
+    owner.home.output(&["devnet", "down"]);
+    std::fs::remove_dir_all(owner.node_folder(2).join("sharings")).expect("a folder of a node");
+    owner.start();
+    assert_eq!(owner.home.output(&["embed", "--json", "--model", "small", TEXTS[0], TEXTS[1]]), fresh);
+    assert_eq!(owner.home.json(&["model", "share", "small", "--json"])["uploaded"], Value::from(false));
+    let third = ask(&["--model", "small"]);
+    assert_eq!((third.code, third.stdout.as_str()), (Some(0), fresh.as_str()), "{third}");
+
     // Off the list; and taken back altogether.
     let nobody = "00".repeat(32);
     let own = owner.home.json(&["whoami", "--json"])["key"].clone();

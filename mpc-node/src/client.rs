@@ -3,6 +3,7 @@
 //! All calls block; a [`Client`] can be shared among threads (each call takes lanes of its own from a pool). The client
 //! makes the shares itself: an input leaves this process only as two uniform halves, each to one node.
 
+mod held;
 mod job;
 mod offer;
 mod sharing;
@@ -24,6 +25,7 @@ use crate::meter::{ByteCounts, Meter, Traffic};
 pub use crate::status::NodeStatus;
 use crate::wire::{CountPacks, FailCode, Kind, PackCount, Prepare, Progress};
 pub use crate::wire::{JobId, Task};
+pub use held::Held;
 pub use job::{Inference, Job, JobStats};
 pub use offer::Offer;
 pub use sharing::Sharing;

@@ -6,20 +6,10 @@ mod common;
 
 use std::collections::HashSet;
 use std::fs;
-use std::path::Path;
 
-use common::{Case, Network, case, files};
+use common::{Case, Network, case, copy_folder, files};
 use sahara_mpc::client::{Client, Rounding, Task, Visibility};
 use sahara_mpc::wire::{FailCode, PackId};
-
-fn copy(from: &Path, to: &Path) {
-    fs::create_dir_all(to).unwrap();
-    for entry in fs::read_dir(from).unwrap() {
-        let path = entry.unwrap().path();
-        let name = to.join(path.file_name().unwrap());
-        if path.is_dir() { copy(&path, &name) } else { assert!(fs::copy(&path, &name).is_ok()) }
-    }
-}
 
 struct Setting {
     network: Network,
@@ -67,14 +57,14 @@ impl Setting {
 
     fn backup(&self, nodes: &[usize]) {
         for node in nodes {
-            copy(&self.network.home(*node), &self.network.dir.path().join(format!("backup{node}")));
+            copy_folder(&self.network.home(*node), &self.network.dir.path().join(format!("backup{node}")));
         }
     }
 
     fn restore(&self, nodes: &[usize]) {
         for node in nodes {
             fs::remove_dir_all(self.network.home(*node)).unwrap();
-            copy(&self.network.dir.path().join(format!("backup{node}")), &self.network.home(*node));
+            copy_folder(&self.network.dir.path().join(format!("backup{node}")), &self.network.home(*node));
         }
     }
 

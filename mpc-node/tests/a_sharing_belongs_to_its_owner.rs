@@ -6,7 +6,7 @@ mod common;
 use std::sync::Arc;
 
 use common::upload::{ByHand, ask, commit, lane};
-use common::{Case, Network, case, files};
+use common::{Case, Network, case, copy_folder, files};
 use sahara_circuits::graph::{BoundOrigin, Graph, InputSpec, Node, NodeId, Op, Shape, WeightId};
 use sahara_mpc::client::{Assignment, Client, Consumers, Job, Rounding, SharingRef, Task, Visibility};
 use sahara_mpc::identity::{Identity, generate};
@@ -466,13 +466,53 @@ fn a_node_that_does_not_answer_keeps_no_model_and_no_key_with_the_others() {
     owner.set_consumers(&name, Consumers::only([friend.public()])).unwrap();
     network.stop_node(0);
     owner.set_consumers(&name, Consumers::Only(Vec::new())).unwrap_err();
-    let (_, listed) = owner.shared_with(&name).unwrap().unwrap();
-    assert_eq!(listed, Consumers::Only(Vec::new()), "the others were told");
+    let held = owner.held(&name).unwrap().unwrap();
+    assert_eq!((held.consumers, held.settled), (Consumers::Only(Vec::new()), true), "the others were told");
     owner.unshare(&name).unwrap_err();
     network.start_node(0);
     let which = SharingRef::Named(owner.owner_key(), name.clone());
     let held = owner.find(&which).unwrap_err().to_string();
     assert!(held.contains("node 2: nothing") && held.contains("node 3: nothing"), "{held}");
+    let held = owner.held(&name).unwrap().unwrap();
+    assert_eq!((held.sharing, held.settled), (None, false));
     assert!(owner.unshare(&name).unwrap(), "the next attempt puts it right");
     assert!(owner.find(&which).unwrap().is_none());
+}
+
+/// What an owner would let in again, or leave in, if it believed the first node that it asked.
+#[test]
+fn an_owner_sees_the_latest_list_and_who_does_not_go_by_it() {
+    let mut network = Network::start(|toml| toml);
+    let (owner, friend) = (network.client(), identity());
+    let case = case(6);
+    let sharing = case.register_for(&owner, Visibility::Private, &Assignment::ALL);
+    let name = sharing.manifest().name.clone();
+    let folder = |network: &Network, node| network.home(node).join("sharings");
+    let let_in = Consumers::only([friend.public()]);
+    owner.set_consumers(&name, let_in.clone()).unwrap();
+    let older = tempfile::tempdir().unwrap();
+    network.stop_node(2);
+    copy_folder(&folder(&network, 2), older.path());
+    network.start_node(2);
+    let now = Consumers::only([owner.key(), friend.public()]);
+    owner.set_consumers(&name, now.clone()).unwrap();
+    let held = owner.held(&name).unwrap().unwrap();
+    assert_eq!((held.sharing.as_ref(), &held.consumers, held.settled), (Some(&sharing), &now, true));
+
+    // The third node goes back to what it had before.
+    network.stop_node(2);
+    std::fs::remove_dir_all(folder(&network, 2)).unwrap();
+    copy_folder(older.path(), &folder(&network, 2));
+    network.start_node(2);
+    let held = owner.held(&name).unwrap().unwrap();
+    assert_eq!((held.sharing.as_ref(), &held.consumers, held.settled), (Some(&sharing), &now, false));
+    owner.set_consumers(&name, now.clone()).unwrap();
+    assert!(owner.held(&name).unwrap().unwrap().settled);
+
+    // It loses everything: the model has to be shared again, and the list is known from the others.
+    network.stop_node(2);
+    std::fs::remove_dir_all(folder(&network, 2)).unwrap();
+    network.start_node(2);
+    let held = owner.held(&name).unwrap().unwrap();
+    assert_eq!((held.sharing, held.consumers, held.settled), (None, now, false));
 }

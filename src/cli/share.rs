@@ -101,14 +101,10 @@ pub fn share(args: &ShareArgs, context: &mut Context) -> Result<()> {
     let stop = stop_when_interrupted();
     let _turn = keys::turn_to_share(&context.home, &stop, &context.progress)?;
     context.progress.step("asking the nodes for your model");
-    let before = match owner.shared_with(&name) {
-        Ok(before) => before,
-        Err(sahara_mpc::client::ClientError::Answer(_)) => None, // half an upload: it is replaced
-        Err(error) => return Err(sharing_error(&owner, "asking the nodes for your model", error)),
-    };
-    let consumers = match (named, &before) {
+    let held = owner.held(&name).map_err(|e| sharing_error(&owner, "asking the nodes for your model", e))?;
+    let consumers = match (named, &held) {
         (Some(named), _) => named,
-        (None, Some((_, before))) => before.clone(),
+        (None, Some(held)) => held.consumers.clone(),
         (None, None) => Consumers::only([own]),
     };
     let (ids, graphs) = network::graphs(&model)?;
@@ -117,10 +113,11 @@ pub fn share(args: &ShareArgs, context: &mut Context) -> Result<()> {
         let manifest = sharing.manifest();
         sharing.is_of(&ids, &root) && manifest.visibility() == visibility && manifest.client_part.is_some()
     };
-    let (sharing, sent) = match before {
-        Some((sharing, listed)) if !args.force && same(&sharing) => {
+    let unchanged = held.as_ref().is_some_and(|held| held.settled && held.consumers == consumers);
+    let (sharing, sent) = match held.and_then(|held| held.sharing) {
+        Some(sharing) if !args.force && same(&sharing) => {
             wanted(&stop)?;
-            if listed != consumers {
+            if !unchanged {
                 let changing = "changing who may use your model";
                 owner.set_consumers(&name, consumers.clone()).map_err(|e| sharing_error(&owner, changing, e))?;
             }

@@ -13,7 +13,7 @@ use sahara_mpc::wire::FailCode;
 use crate::error::{Blame, Error, Result};
 use crate::home::Home;
 use crate::keys::{self, Role};
-use crate::models::{Model, SharedModel};
+use crate::models::{Model, SharedModel, client_part};
 use crate::progress::Progress;
 
 use super::network_error;
@@ -143,20 +143,21 @@ impl Own {
         progress: &Progress,
     ) -> Result<(bool, Sharing)> {
         let (owner, asker) = (&self.owner, consumer.key());
-        let mut consumers = Consumers::only([asker]);
         let root = graphs.first().map_or([0; 32], |graph| graph.weights_root);
-        match owner.shared_with(&self.name) {
-            Ok(Some((sharing, before))) => {
-                consumers = before.with(asker);
-                if sharing.is_of(ids, &root) && sharing.manifest().visibility() == self.visibility {
-                    let doing = "letting your own key use your model";
-                    owner.set_consumers(&self.name, consumers).map_err(|e| sharing_error(owner, doing, e))?;
-                    return Ok((true, sharing));
-                }
+        let held = owner.held(&self.name).map_err(|e| sharing_error(owner, "asking the nodes for your model", e))?;
+        // Whoever was let in before still is, and needs a client part as before.
+        let before = held.as_ref().map(|held| held.consumers.clone());
+        let consumers = before.map_or(Consumers::only([asker]), |before| before.with(asker));
+        let mut client_part = None;
+        if let Some(held) = held {
+            let same =
+                |sharing: &Sharing| sharing.is_of(ids, &root) && sharing.manifest().visibility() == self.visibility;
+            if let Some(sharing) = held.sharing.filter(same) {
+                let doing = "letting your own key use your model";
+                owner.set_consumers(&self.name, consumers).map_err(|e| sharing_error(owner, doing, e))?;
+                return Ok((true, sharing));
             }
-            Ok(None) => {}
-            Err(ClientError::Answer(_)) => {} // half an upload: it is replaced
-            Err(error) => return Err(sharing_error(owner, "asking the nodes for your model", error)),
+            client_part = held.client_part.then(|| client_part::pack(&model.compiled)).transpose()?;
         }
         let offer = Offer {
             name: self.name.clone(),
@@ -165,7 +166,7 @@ impl Own {
             visibility: self.visibility,
             assignments: &Assignment::ALL,
             consumers,
-            client_part: None,
+            client_part: client_part.as_deref(),
         };
         let doing = format!("sharing {} among the nodes", model.info.name);
         // Given up with the question that needs it.

@@ -74,6 +74,9 @@ impl Sharing {
     }
 }
 
+/// What each node says of a sharing, and why the first that could not be asked could not.
+pub(super) type Answers = ([Option<SharingReply>; 3], Option<ClientError>);
+
 impl Client {
     /// The key of this client, as owners are named.
     pub fn owner_key(&self) -> OwnerKey {
@@ -83,29 +86,27 @@ impl Client {
     /// What all nodes have seen of a sharing of this key.
     pub(super) fn seen(&self, sharing: SharingId) -> Result<Seen, ClientError> {
         let (replies, failed) = self.answers(sharing)?;
-        failed.map_or_else(|| Ok(self.seen_in(&replies, sharing)), Err)
+        failed.map_or_else(|| Ok(self.seen_in(replies, sharing)), Err)
     }
 
-    fn seen_in(&self, replies: &[SharingReply; 3], sharing: SharingId) -> Seen {
-        Seen::new(replies, self.owner_key(), sharing, &self.committee.digest())
+    fn seen_in(&self, replies: [Option<SharingReply>; 3], sharing: SharingId) -> Seen {
+        let replies = replies.map(Option::unwrap_or_default);
+        Seen::new(&replies, self.owner_key(), sharing, &self.committee.digest())
     }
 
     /// What each node says of a sharing of this key; of one that could not be asked, nothing, and the first reason. A node
     /// that does not answer must not keep its owner from telling the others.
-    fn answers(&self, sharing: SharingId) -> Result<([SharingReply; 3], Option<ClientError>), ClientError> {
-        let (mut answered, mut failed) = (false, None);
+    pub(super) fn answers(&self, sharing: SharingId) -> Result<Answers, ClientError> {
+        let mut failed = None;
         let replies = [0, 1, 2].map(|node| match self.find_on(node, FindSharing::Current(sharing)) {
-            Ok(reply) => {
-                answered = true;
-                reply
-            }
+            Ok(reply) => Some(reply),
             Err(error) => {
                 failed.get_or_insert(error);
-                SharingReply::default()
+                None
             }
         });
         match failed {
-            Some(error) if !answered => Err(error),
+            Some(error) if replies.iter().all(Option::is_none) => Err(error),
             failed => Ok((replies, failed)),
         }
     }
@@ -133,8 +134,15 @@ impl Client {
         for (node, signed) in replies.iter().enumerate() {
             let meant = signed.as_ref().is_none_or(|signed| self.is_meant(which, signed));
             if !meant {
-                let text = format!("{} answers with another sharing than {which}", self.committee.label(node as u8));
-                return Err(ClientError::Answer(text));
+                let elsewhere = signed.as_ref().is_some_and(|s| s.manifest().committee != self.committee.digest());
+                return Err(ClientError::Answer(if elsewhere {
+                    format!(
+                        "{which} was shared with another committee than this one, as before a member was replaced: its owner \
+                         has to share it again"
+                    )
+                } else {
+                    format!("{} answers with another sharing than {which}", self.committee.label(node as u8))
+                }));
             }
         }
         match replies {
@@ -221,32 +229,6 @@ impl Client {
         })
     }
 
-    /// A sharing of this key, and who may use it by the latest list that a node has; of the nodes that answer, if one does
-    /// not.
-    ///
-    /// # Errors
-    /// When those that answer do not agree, or do not have it while another does not answer.
-    pub fn shared_with(&self, name: &SharingName) -> Result<Option<(Sharing, Consumers)>, ClientError> {
-        let owner = self.owner_key();
-        let which = SharingRef::Named(owner, name.clone());
-        let (seen, failed) = self.answers(SharingId::of(&owner, name))?;
-        let sharing = match failed {
-            None => self.find(&which)?,
-            Some(error) => {
-                let meant =
-                    seen.iter().filter_map(|reply| reply.manifest.as_ref()).filter(|m| self.is_meant(&which, m));
-                let newest = meant.max_by_key(|signed| signed.manifest().version).cloned();
-                Some(Sharing(newest.ok_or(error)?))
-            }
-        };
-        let Some(sharing) = sharing else { return Ok(None) };
-        let later = seen.iter().filter_map(|reply| reply.access.as_ref());
-        let own = |access: &&SignedAccess| access.owner() == owner && access.sharing() == sharing.manifest().sharing();
-        let lists = later.filter(own).map(SignedAccess::list).chain(sharing.manifest().access.list());
-        let latest = lists.max_by_key(|list| list.serial).map(|list| list.consumers.clone());
-        Ok(Some((sharing, latest.unwrap_or(Consumers::Only(Vec::new())))))
-    }
-
     /// Lets other consumers use a sharing of this key, without a new version.
     ///
     /// # Errors
@@ -256,7 +238,7 @@ impl Client {
         let owner = self.owner_key();
         let sharing = SharingId::of(&owner, name);
         let (replies, _) = self.answers(sharing)?;
-        let serial = self.seen_in(&replies, sharing).next_serial()?;
+        let serial = self.seen_in(replies, sharing).next_serial()?;
         let refused = |e| ClientError::Request(format!("the list cannot be signed: {e}"));
         let access = AccessList { serial, consumers }.sign(owner, sharing, &self.identity).map_err(refused)?;
         let told = [0, 1, 2].map(|node| {

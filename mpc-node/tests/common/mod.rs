@@ -216,6 +216,16 @@ impl Case {
     }
 }
 
+/// Copies what is in a folder, with all below it.
+pub fn copy_folder(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap() {
+        let path = entry.unwrap().path();
+        let name = to.join(path.file_name().unwrap());
+        if path.is_dir() { copy_folder(&path, &name) } else { assert!(std::fs::copy(&path, &name).is_ok()) }
+    }
+}
+
 /// All files below a directory.
 pub fn files(dir: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
