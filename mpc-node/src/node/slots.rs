@@ -314,4 +314,30 @@ mod tests {
         threads.into_iter().for_each(|thread| thread.join().unwrap());
         assert_eq!(*order.lock().unwrap(), [1, 2, 3, 4]);
     }
+
+    #[test]
+    fn nobody_asks_whether_it_is_wanted_before_a_glance_is_due() {
+        let slots = Slots::new(1);
+        let _held = slots.take(key(1), 1).unwrap();
+        let none = slots.take_while(key(2), 1, Duration::from_millis(20), LONG, || Err("asked too early"));
+        assert!(none.is_ok_and(|slot| slot.is_none()));
+    }
+
+    #[test]
+    fn what_is_spared_is_for_so_many_bytes_of_small_things_whatever_their_number() {
+        let slots = Slots::of_memory(100);
+        let (large, small) = (slots.take(key(1), 60).unwrap(), slots.take(key(2), 25).unwrap());
+        std::thread::scope(|scope| {
+            let waiting = scope.spawn(|| wait_for(&slots, 3, 60, LONG).unwrap());
+            while slots.lock().waiting.is_empty() {
+                std::thread::yield_now();
+            }
+            assert!(wait_for(&slots, 4, 1, Duration::from_millis(20)).is_none(), "all that is spared is taken");
+            drop(small);
+            assert_eq!(slots.lock().small, 0);
+            assert!(wait_for(&slots, 4, 25, LONG).is_some());
+            drop(large);
+            drop(waiting.join().unwrap());
+        });
+    }
 }
