@@ -504,4 +504,16 @@ mod tests {
         assert_eq!(read(&[Ok(1), Ok(2)]), Ok(vec![1, 2]));
         assert_eq!(read(&[Ok(1), Err(io::ErrorKind::BrokenPipe), Ok(2)]), Err(io::ErrorKind::BrokenPipe));
     }
+
+    #[test]
+    fn a_list_for_one_name_has_two_lines_at_most() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("jobs");
+        let mut names = open(&path, 1);
+        for n in 0..9 {
+            let now = NOW + n * (SKEW + 1);
+            names.claim(key(1), job(u64::from(n), now), now).unwrap();
+            assert!(len(&path) <= JobNames::room(1), "after {n}");
+        }
+    }
 }

@@ -1,0 +1,177 @@
+//! Tests of what is told to whom, and of a lane from its first request to its end.
+
+use std::io;
+use std::net::{TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use super::super::trial::{self, Trial};
+use super::*;
+use crate::channel::{Channel, ChannelError};
+use crate::codec::DecodeError;
+use crate::identity::{Identity, generate};
+use crate::manifest::SharingId;
+use crate::wire::{DeleteSharing, HEADER, header, parse_header};
+
+/// What an operating system might say, with a path as some of its errors have.
+fn os_error() -> io::Error {
+    io::Error::other("/srv/node/key: Permission denied (os error 13)")
+}
+
+fn path() -> PathBuf {
+    Path::new("/srv/node/sharings/file").into()
+}
+
+fn refusal(trouble: Trouble) -> Refusal {
+    match trouble {
+        Trouble::Refusal(refusal) => refusal,
+        Trouble::Lane(error) => Refusal::new(FailCode::Refused, error.told()),
+    }
+}
+
+#[test]
+fn nobody_is_told_of_files_and_of_what_the_operating_system_says() {
+    let damaged = || DecodeError::Truncated("part");
+    let channel = |source| LaneError::Channel { who: "node 2".into(), step: "in a step".into(), source };
+    let connect = || LaneError::Connect { who: "node 2".into(), source: os_error() };
+    let faults: Vec<Trouble> = vec![
+        ModelError::Io { action: "open", path: path(), source: os_error() }.into(),
+        ModelError::Damaged { path: path(), source: damaged() }.into(),
+        ModelError::Protocol(ProtocolError::Sink(os_error())).into(),
+        PackError::Io { action: "open", path: path(), source: os_error() }.into(),
+        PackError::Damaged { path: path(), source: damaged() }.into(),
+        ProtocolError::Sink(os_error()).into(),
+        Refusal::fault("write the job down", os_error()).into(),
+        peer(connect()),
+        peer(channel(ChannelError::Io(os_error()))),
+    ];
+    for trouble in faults {
+        let refusal = refusal(trouble);
+        assert!(!refusal.text.contains("/srv") && !refusal.text.contains("os error"), "{}", refusal.text);
+        assert!(refusal.why().contains("/srv"), "the log has it: {}", refusal.why());
+    }
+    for lost in [connect(), channel(ChannelError::Io(os_error()))] {
+        let told = refusal(own(lost)).text;
+        assert!(told.contains("node 2") && !told.contains("/srv") && !told.contains("os error"), "{told}");
+    }
+    let other = channel(ChannelError::Closed);
+    assert_eq!(other.told(), other.to_string(), "what is no system's error is told as it is");
+}
+
+#[test]
+fn what_a_protocol_cannot_do_with_a_model_is_refused_and_no_fault() {
+    let refusal = Refusal::from(ModelError::Protocol(ProtocolError::WeightLength));
+    assert_eq!((refusal.code, refusal.why()), (FailCode::Refused, "as told"));
+}
+
+const TIME: Duration = Duration::from_secs(10);
+
+/// A client's end of a lane, and the node's: the lane itself and its place.
+fn lane(trial: &Trial, identity: &Identity, caller: Caller) -> (Channel, Lane, Peer, Place) {
+    let node = &trial.node;
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let tcp = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    let accepted = listener.accept().unwrap().0;
+    let client = crate::tls::client_config(identity, node.identity.public()).unwrap();
+    let server = crate::tls::server_config(&node.identity, node.admission()).unwrap();
+    let (client, own) = std::thread::scope(|scope| {
+        let client = scope.spawn(|| Channel::connect(tcp, client, TIME).unwrap());
+        let own = Channel::accept(accepted, server, TIME).unwrap();
+        (client.join().unwrap(), own)
+    });
+    let peer = Peer { key: own.peer(), address: [127, 0, 0, 1].into(), caller };
+    let place = node.lanes.enter(peer, own.socket().clone()).ok().unwrap();
+    (client, Lane::greeted(own, "a client".into(), TIME, node.meter.clone()), peer, place)
+}
+
+fn ask(client: &mut Channel, kind: Kind, payload: &[u8]) {
+    client.send_all([&header(kind, payload.len()), payload], TIME).unwrap();
+}
+
+/// The frame that comes next; nothing when the lane ends before.
+fn told(client: &mut Channel) -> Option<(Kind, String)> {
+    let mut head = [0; HEADER];
+    client.receive_exact(&mut head, TIME).ok()?;
+    let (kind, len) = parse_header(head).unwrap();
+    let mut payload = vec![0; len];
+    client.receive_exact(&mut payload, TIME).ok()?;
+    Some((kind, String::from_utf8_lossy(&payload).into_owned()))
+}
+
+#[test]
+fn requests_are_answered_one_after_the_other_until_one_fails_or_the_client_goes() {
+    let trial = trial::node(|_| ());
+    let (node, consumer) = (&trial.node, generate().unwrap());
+    let serving = |work: &dyn Fn(&mut Channel)| {
+        let (mut client, lane, peer, place) = lane(&trial, &consumer, Caller::Consumer);
+        std::thread::scope(|scope| {
+            let served = scope.spawn(move || {
+                let place = place; // goes with the lane
+                serve(node, lane, &peer, &place)
+            });
+            for _ in 0..2 {
+                ask(&mut client, Kind::Status, &[]);
+                assert_eq!(told(&mut client).unwrap().0, Kind::StatusReply);
+            }
+            work(&mut client);
+            drop(client);
+            served.join().unwrap()
+        })
+    };
+    assert!(serving(&|_| ()).is_ok(), "a client that goes is no failure");
+    let refused = || node.stats.refused.load(Ordering::Relaxed);
+    let unknown = DeleteSharing(SharingId([1; 32])).encode();
+    let failed = serving(&|client| {
+        ask(client, Kind::DeleteSharing, &unknown);
+        let (kind, text) = told(client).unwrap();
+        assert!(kind == Kind::Fail && text.contains("no such sharing of yours is here"), "{text}");
+        assert_eq!(told(client), None);
+    });
+    assert!(failed.is_ok() && refused() == 1, "the request failed, not the lane");
+    let strange = serving(&|client| {
+        ask(client, Kind::StatusReply, &[]);
+        let (kind, text) = told(client).unwrap();
+        assert!(kind == Kind::Fail && text.contains("sent a StatusReply frame"), "{text}");
+    });
+    assert!(strange.unwrap_err().to_string().contains("does not belong there"));
+    assert_eq!(node.stats.busy.load(Ordering::Relaxed), 0);
+}
+
+#[test]
+fn a_lane_ends_without_an_answer_when_the_node_stops_and_when_nobody_asks_for_long() {
+    let ends = |trial: &Trial| {
+        let (mut client, lane, peer, place) = lane(trial, &trial.others[0], Caller::Member);
+        ask(&mut client, Kind::Status, &[]);
+        serve(&trial.node, lane, &peer, &place).unwrap();
+        drop(place); // as its thread does
+        assert_eq!(told(&mut client), None);
+    };
+    let trial = trial::node(|_| ());
+    trial.node.stopping.store(true, Ordering::Relaxed);
+    ends(&trial);
+    let trial = trial::node(|_| ());
+    trial.node.lanes.close_idle();
+    ends(&trial);
+    let trial = trial::node(|config| config.timeouts.idle = 0);
+    let (mut client, lane, peer, place) = lane(&trial, &trial.others[0], Caller::Member);
+    serve(&trial.node, lane, &peer, &place).unwrap();
+    drop(place); // as its thread does
+    assert_eq!(told(&mut client), None);
+}
+
+#[test]
+fn a_consumer_that_asks_too_often_waits_for_its_answer() {
+    let trial = trial::node(|_| ());
+    let (node, consumer) = (&trial.node, generate().unwrap());
+    let (mut client, lane, peer, place) = lane(&trial, &consumer, Caller::Consumer);
+    let began = Instant::now();
+    (0..440).for_each(|_| drop(node.quotas.request(peer.key, node.uptime())));
+    ask(&mut client, Kind::Status, &[]);
+    std::thread::scope(|scope| {
+        let served = scope.spawn(|| serve(node, lane, &peer, &place));
+        assert_eq!(told(&mut client).unwrap().0, Kind::StatusReply);
+        assert!(began.elapsed() >= Duration::from_millis(350), "{:?}", began.elapsed());
+        drop(client);
+        served.join().unwrap().unwrap();
+    });
+}
