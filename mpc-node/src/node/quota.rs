@@ -329,4 +329,41 @@ mod tests {
         assert!(quotas.lock().len() <= MAX_KEYS);
         assert!(quotas.may_deal(key(0), NOW).is_err(), "who used most is remembered");
     }
+
+    #[test]
+    fn who_has_used_all_its_dealing_to_the_second_has_none_left() {
+        let quotas = quotas();
+        quotas.dealt(key(1), Duration::from_secs(60), NOW);
+        assert!(quotas.may_deal(key(1), NOW).is_err());
+        quotas.may_deal(key(1), NOW + Duration::from_millis(1)).unwrap();
+    }
+
+    #[test]
+    fn whoever_has_nothing_to_remember_is_forgotten_first_and_then_who_has_used_least() {
+        let quotas = quotas();
+        let _job = quotas.job(key(0), NOW).unwrap();
+        for n in 1..=30 {
+            quotas.upload(key(n), u64::from(1 + n * 7 % 31) << 20, NOW).unwrap();
+        }
+        (31..=35).for_each(|n| quotas.may_deal(key(n), NOW).unwrap());
+        let left = |times: usize| {
+            let mut keys = quotas.lock().clone();
+            (0..times).for_each(|_| forget(&mut keys, NOW));
+            keys
+        };
+        assert_eq!(quotas.lock().len(), 36);
+        assert_eq!(left(1).len(), 31, "all five that have used nothing");
+        for times in 2..=31 {
+            let keys = left(times);
+            assert!(keys.contains_key(&(key(0), None)), "a job that runs is remembered");
+            let mut used: Vec<u32> =
+                (1..=30).filter(|n| keys.contains_key(&(key(*n), None))).map(|n| n * 7 % 31).collect();
+            used.sort_unstable();
+            assert_eq!(used, (times as u32..=30).collect::<Vec<_>>(), "{times}");
+        }
+        // What comes back with time is not remembered either.
+        let mut keys = quotas.lock().clone();
+        forget(&mut keys, NOW + Duration::from_secs(3600));
+        assert_eq!(keys.len(), 1);
+    }
 }
