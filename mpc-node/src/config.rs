@@ -123,7 +123,7 @@ pub struct Limits {
     pub graph_giga_products: u64,
     /// Most rounds of one job of a graph.
     pub graph_rounds: u64,
-    /// Seconds of dealing that one key may cause in ten minutes.
+    /// Seconds of dealing, and of reading models into memory, that one key may cause in ten minutes.
     pub dealing_seconds: u32,
     /// Megabytes that one key may upload in an hour.
     pub upload_megabytes: u64,
@@ -575,7 +575,7 @@ access_keys = {access_keys}        # keys on the access lists of all models
 graph_deal_megabytes = {deal_mb}   # what one job of a graph may be dealt
 graph_giga_products = {products}     # multiplications, and elements moved (10^9), of one job of a graph
 graph_rounds = {rounds}          # rounds of one job of a graph
-dealing_seconds = {dealing}         # of dealing that one key may cause in ten minutes
+dealing_seconds = {dealing}         # of dealing, and of reading models, that one key may cause in ten minutes
 upload_megabytes = {upload}      # that one key may upload in an hour
 download_megabytes = {download}    # that one key may fetch of one owner's in an hour: client parts of models
 

@@ -253,6 +253,11 @@ impl Lane {
         self.channel.readable(time).map_err(|source| self.channel_error(source))
     }
 
+    /// Whether the other side has closed the connection, whatever it has sent before.
+    pub fn has_hung_up(&self) -> bool {
+        self.channel.has_hung_up()
+    }
+
     /// Sends a message.
     pub fn send<M: Message>(&mut self, message: &M) -> Result<(), LaneError> {
         let payload = Secret::from(message.encode());

@@ -31,6 +31,7 @@ use entry::Entry;
 use files::{CLIENT, at, sync_dir};
 pub use files::{ModelError, PartHeader, SharingRecord, write_file};
 use ready::Ready;
+pub use ready::Work;
 pub use upload::{Begun, Committed, Upload, graph_scratch};
 
 /// How far the next version or serial may be above the last one.
@@ -137,6 +138,7 @@ pub struct Permit {
     graph: Arc<Graph>,
     task: Task,
     node: u8,
+    leave: Option<Work>,
 }
 
 impl Permit {
@@ -148,18 +150,20 @@ impl Permit {
     /// The plan for the task, and what a job costs.
     ///
     /// # Errors
-    /// When that is more than this node allows, or the protocol does not evaluate the graph.
+    /// When that is more than this node allows, or the protocol does not evaluate the graph; [`ModelError::Unready`] when it
+    /// is to be made first, without leave.
     pub fn plan(&self) -> Result<(Arc<Plan>, Cost), ModelError> {
-        self.entry.plan(&self.graph, &self.task)
+        self.entry.plan(&self.graph, &self.task, self.leave)
     }
 
     /// This node's weight material for the task.
     ///
     /// # Errors
-    /// When the part on disk cannot be read, or is not the one that the manifest commits to.
+    /// When the part on disk cannot be read, or is not the one that the manifest commits to; [`ModelError::Unready`] when it
+    /// is to be read first, without leave.
     pub fn material(&self) -> Result<Arc<WeightMaterial>, ModelError> {
         let (_, cost) = self.plan()?;
-        self.entry.material(&self.graph, &cost, self.task.assignment, self.node)
+        self.entry.material(&self.graph, &cost, self.task.assignment, self.node, self.leave)
     }
 }
 
@@ -191,12 +195,13 @@ impl ModelStore {
         &self.damage
     }
 
-    /// Leave for `key` to have a task computed.
+    /// Leave for `key` to have a task computed. What of it is not in memory is made ready only with `leave` for that work, which
+    /// one at a time has: [`ModelError::Unready`] asks for it.
     ///
     /// # Errors
     /// [`ModelError::Missing`] alike for what is not here and for what `key` may not use, so that nobody finds out what
     /// others share; [`ModelError::Refused`] when the manifest does not permit the graph or the assignment.
-    pub fn permit(&self, task: &Task, key: &PublicKey) -> Result<Permit, ModelError> {
+    pub fn permit(&self, task: &Task, key: &PublicKey, leave: Option<Work>) -> Result<Permit, ModelError> {
         let entry = {
             let state = self.lock();
             match state.entry(&task.manifest) {
@@ -208,8 +213,8 @@ impl ModelStore {
             let text = format!("the sharing is not for jobs with node {} as helper", task.assignment.helper() + 1);
             return Err(ModelError::Refused(text));
         }
-        let graph = entry.graph(task.graph)?;
-        Ok(Permit { entry, graph, task: *task, node: self.node })
+        let graph = entry.graph(task.graph, leave)?;
+        Ok(Permit { entry, graph, task: *task, node: self.node, leave })
     }
 
     /// Whether a version is current: packs of others are of no use.

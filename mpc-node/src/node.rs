@@ -9,6 +9,7 @@ mod dealing;
 mod door;
 mod jobs;
 mod lanes;
+mod making;
 mod meeting;
 mod quota;
 mod serve;

@@ -9,10 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use common::upload::ByHand;
-use common::{Case, Network};
-use sahara_circuits::graph::{BoundOrigin, Graph, InputSpec, Node, NodeId, Op, Shape, WeightId, WeightSpec};
-use sahara_circuits::reference::{ExecOptions, execute};
-use sahara_circuits::weights::Weights;
+use common::{Case, Network, product};
 use sahara_mpc::client::{Assignment, JobId, Offer, Rounding, Task, Visibility};
 use sahara_mpc::engine::{Seed, share_inputs};
 use sahara_mpc::identity;
@@ -32,35 +29,12 @@ fn peak<R>(work: impl FnOnce() -> R) -> (R, u64) {
     (result, bytes >> 20)
 }
 
-/// A product with a square matrix of weights.
-fn product(side: u32) -> Case {
-    let shape = Shape::new(1, 1, side);
-    let node = |op| Node { name: "n".into(), op, shape, bits: 32, bound: 1 << 20, origin: BoundOrigin::Calibrated };
-    let input = InputSpec { name: "x".into(), shape, bits: 32, max_abs: 16, max_row_norm: u32::MAX };
-    let weights = Weights { tensors: vec![(0..side * side).map(|i| (i % 7) as i32 - 3).collect()] };
-    let mut graph = Graph {
-        model: "product".into(),
-        seq_len: 1,
-        layers: 1,
-        weights_root: [0; 32],
-        inputs: vec![input],
-        weights: vec![WeightSpec { name: "w".into(), rows: side, cols: side }],
-        tables: vec![],
-        nodes: vec![node(Op::Input(0)), node(Op::MatMulWeight { x: NodeId(0), w: WeightId(0) })],
-        outputs: vec![NodeId(1)],
-    };
-    graph.weights_root = weights.root(&graph.weights);
-    let inputs = vec![(0..side).map(|i| (i % 5) as i32 - 2).collect()];
-    let expected = execute(&graph, &weights, &inputs, &ExecOptions::default()).unwrap().outputs;
-    Case { graph: Arc::new(graph), weights, inputs, expected, shared: Default::default() }
-}
-
 #[test]
 fn an_upload_of_64_megabytes_takes_few() {
     let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
     let network = Network::start(|toml| toml);
     let owner = identity::generate().unwrap();
-    let model = ByHand::new(&network, &owner, "large", 1, &product(1 << 12));
+    let model = ByHand::new(&network, &owner, "large", 1, &product(1 << 12, 1 << 12));
     assert_eq!(model.bytes(1) >> 20, 64);
     let (done, megabytes) = peak(|| model.upload(&network, &owner, 1));
     done.unwrap();
@@ -88,7 +62,7 @@ fn jobs_that_wait_hold_no_weights_and_keep_nobody_out() {
         Network::start(|toml| toml.replacen("cache_megabytes = 4096", &format!("cache_megabytes = {CACHE}"), 1));
     let client = network.client();
     // Material of 8 MB at each evaluator, and 16 more while it is read: one at a time.
-    let case = product(1 << 10);
+    let case = product(1 << 10, 1 << 10);
     let tasks: Vec<Task> = (0..4)
         .map(|n| {
             let offer = Offer { name: format!("model-{n}").parse().unwrap(), ..case.offer(Visibility::Private) };

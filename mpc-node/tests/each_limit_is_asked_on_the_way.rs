@@ -7,12 +7,12 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use common::upload::{ByHand, lane};
-use common::{Case, Network, case};
+use common::{Case, Network, case, product};
 use sahara_circuits::graph::{
     BoundOrigin, Graph, InputSpec, Node, NodeId, Op, Shape, Table, TableId, WeightId, WeightSpec,
 };
 use sahara_circuits::weights::Weights;
-use sahara_mpc::client::{Client, JobId, Rounding, Task, Visibility};
+use sahara_mpc::client::{Assignment, Client, JobId, Offer, Rounding, Task, Visibility};
 use sahara_mpc::engine::{Cost, Seed, share_inputs};
 use sahara_mpc::identity::{self, Identity, generate};
 use sahara_mpc::lane::{Lane, LaneError};
@@ -206,6 +206,37 @@ fn time_of_dealing_also_for_packs_that_a_node_has_made_ahead() {
     lane.send(&Prepare { task, count: 1, consumer: owner.key(), job: None, asked: None }).unwrap();
     let error = lane.receive_frame(Kind::Progress).unwrap_err().to_string();
     assert!(error.contains("for whoever asks for them only"), "{error}");
+}
+
+/// Asks the second evaluator for a job, with an input of a wrong length: what it says when it has read the weights.
+fn ask_in_vain(network: &Network, who: &Identity, case: &Case, task: Task) -> String {
+    let (mut lane, _) = ask_for_job(network, who, case, task).unwrap();
+    lane.send_frame(Kind::Input, &[0; 3]).unwrap();
+    lane.receive_frame(Kind::RunReply).unwrap_err().to_string()
+}
+
+#[test]
+fn time_of_reading_weights_that_are_not_in_memory() {
+    // Material of 32 MB at each evaluator, and as much again while it is read: of two models one is in memory.
+    let case = product(1 << 11, 1 << 11);
+    let network = Network::start(|toml| {
+        let toml = toml.replacen("cache_megabytes = 4096", "cache_megabytes = 100", 1);
+        toml.replacen("dealing_seconds = 300", "dealing_seconds = 1", 1)
+    });
+    let owner = network.client();
+    let tasks = ["one", "two"].map(|name| {
+        let offer = Offer { name: name.parse().unwrap(), ..case.offer(Visibility::Private) };
+        let sharing = owner.share(&offer, &|_, _| ()).unwrap();
+        sharing.task(&case.graph, Assignment::new(0).unwrap(), Rounding::Exact).unwrap()
+    });
+    let (one, other) = (identity(), identity());
+    let refused = |why: &String| why.contains("limits.dealing_seconds");
+    let mut turns = (0..400).map(|n| (n, ask_in_vain(&network, &one, &case, tasks[n % 2])));
+    let (last, _) = turns.find(|(_, why)| refused(why)).expect("reading has no end");
+    let there = ask_in_vain(&network, &one, &case, tasks[(last + 1) % 2]);
+    assert!(there.contains("does not belong there"), "in memory, it is free: {there}");
+    let others = ask_in_vain(&network, &other, &case, tasks[last % 2]);
+    assert!(others.contains("does not belong there"), "{others}");
 }
 
 #[test]

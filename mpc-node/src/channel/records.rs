@@ -173,6 +173,17 @@ impl Channel {
         }
     }
 
+    /// Whether the other side has closed the connection, also when there is something to read before its end. Where a system
+    /// tells only of resets, only whether it was reset.
+    pub fn has_hung_up(&self) -> bool {
+        #[cfg(target_os = "linux")]
+        let flags = PollFlags::RDHUP;
+        #[cfg(not(target_os = "linux"))]
+        let flags = PollFlags::empty();
+        let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+        poll(&mut [PollFd::new(&self.tcp, flags)], Some(&now)).is_ok_and(|told| told > 0)
+    }
+
     /// Waits until the socket can go on; looks at least once.
     pub(super) fn wait(
         &mut self,

@@ -64,6 +64,21 @@ fn a_silent_peer_times_out() {
 }
 
 #[test]
+fn who_has_hung_up_is_noticed_behind_what_it_has_sent() {
+    let (a, mut b) = good_pair();
+    assert!(!a.has_hung_up());
+    b.send_all([&[7; 1000], &[]], TIME).unwrap();
+    std::thread::sleep(Duration::from_millis(20));
+    assert!(!a.has_hung_up(), "something to read is no end");
+    drop(b);
+    let end = Instant::now() + TIME;
+    while !a.has_hung_up() {
+        assert!(Instant::now() < end);
+        std::thread::yield_now();
+    }
+}
+
+#[test]
 fn another_key_is_refused_on_either_side() {
     let (client, server) = pair(|_| Admission::Only(BTreeSet::new()), Identity::public);
     assert!(matches!(server, Err(ChannelError::WrongKey)));

@@ -10,7 +10,7 @@ use sahara_circuits::graph::Graph;
 use super::ModelError;
 use super::files::{MANIFEST, PartHeader, at, damaged, graph_file, part_file, read_limited};
 use super::part::{part_len, read_material, scratch};
-use super::ready::Ready;
+use super::ready::{Ready, Work};
 use crate::codec::DecodeError;
 use crate::engine::{
     Assignment, Cost, EvaluatorRole, GraphId, MAX_GRAPH_BYTES, Plan, Visibility, WeightMaterial, read_graph,
@@ -70,11 +70,11 @@ impl Entry {
     }
 
     /// A graph that the manifest permits.
-    pub(super) fn graph(&self, id: GraphId) -> Result<Arc<Graph>, ModelError> {
+    pub(super) fn graph(&self, id: GraphId, leave: Option<Work>) -> Result<Arc<Graph>, ModelError> {
         if self.manifest().graphs.binary_search(&id).is_err() {
             return Err(not_permitted(&id));
         }
-        self.ready.graph(self.id(), id, || {
+        self.ready.graph(self.id(), id, leave, || {
             let graph = read_graph(&read_limited(&self.folder.join(graph_file(&id)), MAX_GRAPH_BYTES as u64)?, id)?;
             // The upload has checked it; this is where a bug there would end.
             if self.manifest().permits(id, &graph) { Ok(graph) } else { Err(not_permitted(&id)) }
@@ -82,8 +82,13 @@ impl Entry {
     }
 
     /// The plan of a permitted graph, and what a job costs.
-    pub(super) fn plan(&self, graph: &Arc<Graph>, task: &Task) -> Result<(Arc<Plan>, Cost), ModelError> {
-        self.ready.plan(self.id(), task.graph, graph, task.rounding, self.manifest().visibility())
+    pub(super) fn plan(
+        &self,
+        graph: &Arc<Graph>,
+        task: &Task,
+        leave: Option<Work>,
+    ) -> Result<(Arc<Plan>, Cost), ModelError> {
+        self.ready.plan((self.id(), task.graph, task.rounding), graph, self.manifest().visibility(), leave)
     }
 
     /// The weight material of node `node`, one for all graphs: they have one layout. `cost` is that of one of them.
@@ -93,6 +98,7 @@ impl Entry {
         cost: &Cost,
         assignment: Assignment,
         node: u8,
+        leave: Option<Work>,
     ) -> Result<Arc<WeightMaterial>, ModelError> {
         let role = assignment.role(node);
         let masked_for = match self.manifest().visibility() {
@@ -103,7 +109,7 @@ impl Entry {
         let [evaluator, helper] = cost.material_memory;
         let bytes = if role.is_some() { evaluator } else { helper };
         let scratch = scratch(graph, self.manifest().visibility(), role.is_some());
-        self.ready.material(self.id(), masked_for, [bytes, scratch], || self.part(graph, masked_for, role))
+        self.ready.material((self.id(), masked_for), [bytes, scratch], leave, || self.part(graph, masked_for, role))
     }
 
     fn part(

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use thiserror::Error;
 
+use super::ready::Work;
 use crate::codec::{DecodeError, Reader, Writer};
 use crate::engine::{Assignment, GraphId, GraphRefused, ProtocolError, TooCostly};
 use crate::identity::private_file;
@@ -49,6 +50,9 @@ pub enum ModelError {
         "the plans and weights of running jobs take all the memory there is for them (limits.cache_megabytes), try again"
     )]
     Busy,
+    /// Not in memory, and whoever asks has no leave to make it ready.
+    #[error("this node makes {0} ready for others right now, try again")]
+    Unready(Work),
     /// A graph from outside.
     #[error(transparent)]
     Graph(#[from] GraphRefused),

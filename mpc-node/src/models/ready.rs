@@ -2,7 +2,8 @@
 //! everything takes its part that is alive, in use or in the making; what was not used for longest goes first. What a graph
 //! costs is asked before anything is made of it.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::fmt;
+use std::sync::Arc;
 
 use sahara_circuits::graph::{Graph, Node, Op};
 
@@ -16,10 +17,25 @@ use crate::manifest::ManifestId;
 pub(super) struct Ready {
     limits: CostLimits,
     cache: Cache<Key, Made>,
-    /// One thing of a kind is made at a time, so that many who want the same make it once. Material is read from disk, and
-    /// nobody who wants a plan waits for that.
-    planning: Mutex<()>,
-    reading: Mutex<()>,
+}
+
+/// What there is to do for what is not in memory. One at a time has leave to do each, so that many who want the same make it
+/// once; weights are read from disk, and nobody who wants a plan waits for that.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Work {
+    /// To read a graph, or to make its plan.
+    Plan,
+    /// To read weights and prepare them.
+    Weights,
+}
+
+impl fmt::Display for Work {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Plan => "plans",
+            Self::Weights => "weights",
+        })
+    }
 }
 
 #[derive(Clone, PartialEq, Eq, Hash)]
@@ -57,7 +73,7 @@ impl Shared for Made {
 impl Ready {
     pub(super) fn new(limits: CostLimits) -> Arc<Self> {
         let cache = Cache::new(limits.cache_memory);
-        Arc::new(Self { limits, cache, planning: Mutex::default(), reading: Mutex::default() })
+        Arc::new(Self { limits, cache })
     }
 
     /// Refuses a graph that costs too much even in the cheapest way to run it.
@@ -89,9 +105,10 @@ impl Ready {
         &self,
         manifest: ManifestId,
         id: GraphId,
+        leave: Option<Work>,
         make: impl FnOnce() -> Result<Arc<Graph>, ModelError>,
     ) -> Result<Arc<Graph>, ModelError> {
-        let made = self.get(&self.planning, Key::Graph(manifest, id), |key| {
+        let made = self.get(Key::Graph(manifest, id), leave, |key| {
             let graph = make()?;
             let bytes = graph_memory(&graph);
             self.room(bytes)?.keep(key, Made::Graph(graph.clone()), bytes);
@@ -106,13 +123,12 @@ impl Ready {
     /// The plan, and what a job costs; refused before it is made if that is too much.
     pub(super) fn plan(
         &self,
-        manifest: ManifestId,
-        id: GraphId,
+        (manifest, id, rounding): (ManifestId, GraphId, Rounding),
         graph: &Arc<Graph>,
-        rounding: Rounding,
         visibility: Visibility,
+        leave: Option<Work>,
     ) -> Result<(Arc<Plan>, Cost), ModelError> {
-        let made = self.get(&self.planning, Key::Plan(manifest, id, rounding), |key| {
+        let made = self.get(Key::Plan(manifest, id, rounding), leave, |key| {
             let cost = Cost::of(graph, rounding, visibility);
             self.check(graph, visibility, &cost)?;
             let bytes = cost.plan_memory.saturating_add(graph_memory(graph));
@@ -133,12 +149,12 @@ impl Ready {
     /// Weight material of `bytes` bytes; making it takes `scratch` bytes more for a while.
     pub(super) fn material(
         &self,
-        manifest: ManifestId,
-        masked_for: Option<Assignment>,
+        (manifest, masked_for): (ManifestId, Option<Assignment>),
         [bytes, scratch]: [u64; 2],
+        leave: Option<Work>,
         make: impl FnOnce() -> Result<WeightMaterial, ModelError>,
     ) -> Result<Arc<WeightMaterial>, ModelError> {
-        let made = self.get(&self.reading, Key::Material(manifest, masked_for), |key| {
+        let made = self.get(Key::Material(manifest, masked_for), leave, |key| {
             let room = self.room(bytes.saturating_add(scratch))?;
             let made = Made::Material(Arc::new(make()?));
             room.keep(key, made.clone(), bytes);
@@ -170,17 +186,25 @@ impl Ready {
 
     fn get(
         &self,
-        making: &Mutex<()>,
         key: Key,
+        leave: Option<Work>,
         make: impl FnOnce(Key) -> Result<Made, ModelError>,
     ) -> Result<Made, ModelError> {
-        if let Some(made) = self.cache.get(&key) {
-            return Ok(made);
-        }
-        let _making: MutexGuard<'_, ()> = making.lock().unwrap_or_else(PoisonError::into_inner);
+        let work = key.work();
         match self.cache.get(&key) {
             Some(made) => Ok(made),
-            None => make(key),
+            None if leave == Some(work) => make(key),
+            None => Err(ModelError::Unready(work)),
+        }
+    }
+}
+
+impl Key {
+    /// What makes it.
+    fn work(&self) -> Work {
+        match self {
+            Self::Graph(..) | Self::Plan(..) => Work::Plan,
+            Self::Material(..) => Work::Weights,
         }
     }
 }

@@ -140,12 +140,13 @@ fn upload(store: &ModelStore, version: &Version) -> Result<Committed, ModelError
 }
 
 fn permit(store: &ModelStore, task: &Task, key: &PublicKey) -> Result<Permit, ModelError> {
-    store.permit(task, key)
+    store.permit(task, key, Some(Work::Plan))
 }
 
 /// Makes the weights of a task ready.
 fn material(store: &ModelStore, task: &Task, key: &PublicKey) -> Result<(), ModelError> {
-    permit(store, task, key)?.material().map(|_| ())
+    permit(store, task, key)?.plan()?;
+    store.permit(task, key, Some(Work::Weights))?.material().map(drop)
 }
 
 fn refused<T>(result: Result<T, ModelError>, say: &str) {

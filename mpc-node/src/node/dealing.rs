@@ -43,7 +43,7 @@ pub(super) fn prepare(node: &Node, lane: &mut Lane, caller: Option<u8>, request:
     let patience = node.config.timeouts.request();
     // It is done for this key, and counts as that key's: a member that works ahead shows that this key has asked.
     let payer = request.consumer;
-    let (_, cost) = patiently(lane, patience, || node.models.permit(&task, &payer)?.plan())?;
+    let (_, cost) = patiently(node, payer, lane, patience, |leave| node.models.permit(&task, &payer, leave)?.plan())?;
     let total = asked.map_or(Ok(request.count), |asked| ahead::granted(node, &request, &asked))?;
     let busy = || Refusal::new(FailCode::Busy, "this node is dealing as many packs as it can, try again");
     for done in 1..=total {
@@ -55,7 +55,7 @@ pub(super) fn prepare(node: &Node, lane: &mut Lane, caller: Option<u8>, request:
         // For each pack anew, so that who wants many does not keep out who wants one.
         let _slot = slot_of(payer, &node.deal_slots, 1, lane, patience)?.ok_or_else(busy)?;
         let _memory = slot_of(payer, &node.job_memory, cost.helper_memory, lane, patience)?.ok_or_else(busy)?;
-        let (plan, weights) = patiently(lane, patience, || model(node, &task, &payer))?;
+        let (plan, weights) = patiently(node, payer, lane, patience, |leave| model(node, &task, &payer, leave))?;
         let before = thread_cpu_time();
         let dealt = deal_pack(node, &request, &plan, &weights);
         // Also what an evaluator broke off was done.
@@ -183,8 +183,8 @@ pub(super) fn receive(node: &Node, lane: &mut Lane, caller: Option<u8>, dealt: D
         return Err(refuse("only the helper of the assignment deals packs"));
     }
     let role = task.assignment.role(node.index).ok_or_else(|| refuse("this node is the helper itself"))?;
-    let (_, cost) =
-        patiently(lane, node.config.timeouts.round(), || node.models.permit(&task, &dealt.consumer)?.plan())?;
+    let (payer, patience) = (dealt.consumer, node.config.timeouts.round());
+    let (_, cost) = patiently(node, payer, lane, patience, |leave| node.models.permit(&task, &payer, leave)?.plan())?;
     let expected = if role == EvaluatorRole::Second { cost.dealt } else { 0 };
     if dealt.corrections != expected {
         return Err(refuse("the corrections do not have the length that the graph asks for"));
@@ -204,8 +204,8 @@ pub(super) fn receive(node: &Node, lane: &mut Lane, caller: Option<u8>, dealt: D
     let promised = node.packs.promise(key, bytes, purpose)?;
     let busy = || Refusal::new(FailCode::Busy, "this node has no memory for a pack right now, try again");
     let claimed = bytes.saturating_add(cost.inputs);
-    let _memory = slot(&node.job_memory, claimed, lane, node.config.timeouts.round())?.ok_or_else(busy)?;
-    let (plan, weights) = patiently(lane, node.config.timeouts.round(), || model(node, &task, &dealt.consumer))?;
+    let _memory = slot(&node.job_memory, claimed, lane, patience)?.ok_or_else(busy)?;
+    let (plan, weights) = patiently(node, payer, lane, patience, |leave| model(node, &task, &payer, leave))?;
     lane.send_frame(Kind::DealAccept, &[]).map_err(own)?;
 
     lane.enter("while it dealt a pack", Traffic::Offline, node.config.timeouts.request());

@@ -11,7 +11,7 @@ mod rounds;
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use super::meeting;
 use super::serve::{Refusal, Trouble, own};
@@ -24,10 +24,10 @@ use crate::models::ModelError;
 use crate::packs::PackKey;
 use crate::records::NameError;
 use crate::transcript::{JobRecord, Openings, SignedRecord, Transcript, input_commitment, request_digest};
-use crate::wire::{FailCode, JobFigures, Kind, Message, Run, RunReply, Share};
+use crate::wire::{FailCode, JobFigures, Kind, Message, Presence, Run, RunReply, Share};
 use opening::{as_first, as_second};
-use patience::patiently_while;
-pub(super) use patience::{model, patiently, slot, slot_of, still_wanted};
+pub(super) use patience::{GLANCE, model, patiently, slot, slot_of, still_wanted};
+use patience::{patiently_while, still_there};
 
 /// Everything that a job holds while it waits: nothing of the model, which has room for those that run.
 struct Job {
@@ -58,13 +58,16 @@ pub(super) fn run(node: &Arc<Node>, lane: &mut Lane, run: Run) -> Result<(), Tro
         Refusal::new(FailCode::Refused, "this node is the helper of the assignment, not an evaluator")
     })?;
     let consumer = lane.peer();
-    // Nothing of the model is held while others have to make room for it. The input may be on its way already, so the lane
-    // does not tell whether the consumer is still there.
+    // Nothing of the model is held while others have to make room for it. The input may be on its way already, so that
+    // something to read does not mean that the consumer has given it up.
+    let round = node.config.timeouts.round();
     let (cost, sizes) = patiently_while(
-        node.config.timeouts.round(),
-        || Ok(()),
-        || {
-            let permit = node.models.permit(&task, &consumer)?;
+        node,
+        consumer,
+        round,
+        || still_there(lane),
+        |leave| {
+            let permit = node.models.permit(&task, &consumer, leave)?;
             let sizes: Vec<usize> = permit.graph().inputs.iter().map(|input| input.shape.len()).collect();
             Ok((permit.plan()?.1, sizes))
         },
@@ -74,19 +77,31 @@ pub(super) fn run(node: &Arc<Node>, lane: &mut Lane, run: Run) -> Result<(), Tro
         return Err(Refusal::new(FailCode::Refused, "the request is not signed by the key that sends it").into());
     }
     node.records.check(&consumer, &run.job, SystemTime::now()).map_err(unnamed)?;
-    // Read now, so that the job does not wait for it once it is open; held only when it runs.
-    match node.models.permit(&task, &consumer).and_then(|permit| permit.material()) {
-        Ok(_) | Err(ModelError::Busy) => {}
-        Err(error) => return Err(error.into()),
-    }
     let registered = match role {
-        EvaluatorRole::First => {
-            // Lets the second evaluator know that this one was asked, too; the answer does not matter yet.
-            meeting::ask(node, &run, consumer)?;
-            None
-        }
+        EvaluatorRole::First => None,
         EvaluatorRole::Second => Some(meeting::Registered::new(&node.waiting, &run, consumer)?),
     };
+    let (mut presence, asking) = (Presence::Unknown, Instant::now());
+    let mut wanted = || {
+        still_there(lane)?;
+        // Lets the second evaluator know that this one was asked, too, while either reads weights.
+        if role == EvaluatorRole::First
+            && presence == Presence::Unknown
+            && asking.elapsed() < node.config.timeouts.meet()
+        {
+            presence = meeting::ask(node, &run, consumer)?;
+        }
+        Ok(())
+    };
+    wanted()?;
+    // Read now, so that the job does not wait for it once it is open; held only when it runs.
+    let read = node.making.ready(consumer, node.config.timeouts.request(), &mut wanted, &mut |leave| {
+        node.models.permit(&task, &consumer, leave)?.material().map(drop)
+    })?;
+    match read {
+        Ok(()) | Err(ModelError::Busy) => {}
+        Err(error) => return Err(error.into()),
+    }
     // The bytes as they come, and the words that they are.
     let _inputs = node.job_memory.take(consumer, 2 * cost.inputs).ok_or_else(busy)?;
     lane.enter("while it sent the input", Traffic::Client, node.config.timeouts.request());

@@ -156,7 +156,7 @@ impl Quotas {
         })
     }
 
-    /// Whether this key may have another pack dealt.
+    /// Whether this key may have another pack dealt, or something of a model made ready.
     pub(super) fn may_deal(&self, key: PublicKey, now: Duration) -> Result<(), Refusal> {
         self.with(key, now, |usage| {
             if usage.dealing.level(now) > 0.0 {
@@ -164,14 +164,14 @@ impl Quotas {
             }
             let wait = usage.dealing.wait(0.0, now).as_secs() + 1;
             let text = format!(
-                "this key has used its {} s of dealing in ten minutes (limits.dealing_seconds), try again in {wait} s",
+                "this key has used its {} s of dealing, and of making models ready, in ten minutes (limits.dealing_seconds), try again in {wait} s",
                 usage.dealing.capacity
             );
             Err(Refusal::new(FailCode::Busy, text))
         })
     }
 
-    /// So much dealing was done for this key.
+    /// So much dealing, or making ready, was done for this key.
     pub(super) fn dealt(&self, key: PublicKey, time: Duration, now: Duration) {
         self.with(key, now, |usage| {
             usage.dealing.level(now);

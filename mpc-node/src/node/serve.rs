@@ -57,7 +57,7 @@ impl From<ModelError> for Refusal {
     fn from(error: ModelError) -> Self {
         let code = match error {
             ModelError::Missing(_) => FailCode::NoModel,
-            ModelError::Busy => FailCode::Busy,
+            ModelError::Busy | ModelError::Unready(_) => FailCode::Busy,
             ModelError::Refused(_) | ModelError::TooCostly(_) | ModelError::Graph(_) => FailCode::Refused,
             ModelError::Protocol(error) => return Self { code: FailCode::Refused, ..error.into() },
             ModelError::Io { .. } | ModelError::Damaged { .. } => {

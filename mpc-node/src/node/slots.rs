@@ -1,4 +1,5 @@
-//! A bounded number of things at a time, handed out fairly: of those that wait, the key that holds fewest is next.
+//! A bounded number of things at a time, handed out fairly: of those that wait, the key that holds fewest is next, and of
+//! keys that hold as many each is served once before one is served twice.
 //!
 //! Of memory a quarter is for what takes at most a quarter of it: nothing large is ever given that, and while something large
 //! waits its turn, others go on within the quarter. So a large job keeps no small one waiting until it ends, and many small
@@ -33,6 +34,8 @@ struct State {
 #[derive(Clone, Copy)]
 struct Waiting {
     ticket: u64,
+    /// Its own ticket, or when its key was served since.
+    place: u64,
     key: PublicKey,
     size: u64,
 }
@@ -84,7 +87,7 @@ impl Slots {
         let mut state = self.lock();
         state.tickets += 1;
         let ticket = state.tickets;
-        state.waiting.push(Waiting { ticket, key, size });
+        state.waiting.push(Waiting { ticket, place: ticket, key, size });
         let mut looked = Instant::now();
         let served = loop {
             if self.next(&state) == Some(ticket) {
@@ -108,7 +111,10 @@ impl Slots {
             state = self.changed.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
         };
         state.waiting.retain(|waiting| waiting.ticket != ticket);
-        let slot = matches!(served, Ok(true)).then(|| self.give(&mut state, key, size));
+        let slot = matches!(served, Ok(true)).then(|| {
+            state.pass(&key);
+            self.give(&mut state, key, size)
+        });
         drop(state);
         self.changed.notify_all(); // the next one may fit, too
         served.map(|_| slot)
@@ -137,11 +143,11 @@ impl Slots {
         Slot { slots: self.clone(), key, size }
     }
 
-    /// Who is served now: the key that holds fewest, and of those who came first, if it fits. If that is something large,
+    /// Who is served now: the key that holds fewest, and of those who came first (or was served first), if it fits. If that is something large,
     /// the first small one after it that is within what is spared.
     fn next(&self, state: &State) -> Option<u64> {
         let mut waiting: Vec<&Waiting> = state.waiting.iter().collect();
-        waiting.sort_unstable_by_key(|w| (state.held.get(&w.key).copied().unwrap_or(0), w.ticket));
+        waiting.sort_unstable_by_key(|w| (state.held.get(&w.key).copied().unwrap_or(0), w.place, w.ticket));
         let first = waiting.first()?;
         if self.fits(state, first.size) {
             return Some(first.ticket);
@@ -156,6 +162,15 @@ impl Slots {
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    /// The key is served: what else it waits for goes behind all that wait now.
+    fn pass(&mut self, key: &PublicKey) {
+        self.tickets += 1;
+        let behind = self.tickets;
+        self.waiting.iter_mut().filter(|waiting| waiting.key == *key).for_each(|waiting| waiting.place = behind);
     }
 }
 

@@ -11,6 +11,7 @@ use rustix::fs::{FlockOperation, flock};
 use super::NodeError;
 use super::ahead::Refilling;
 use super::lanes::{LaneLimits, Lanes};
+use super::making::Making;
 use super::meeting::Waiting;
 use super::quota::Quotas;
 use super::slots::Slots;
@@ -38,6 +39,8 @@ pub struct Node {
     pub(super) stats: Stats,
     pub(super) lanes: Arc<Lanes>,
     pub(super) quotas: Arc<Quotas>,
+    /// Graphs, plans and weights that are not in memory, one after the other.
+    pub(super) making: Making,
     pub(super) stopping: AtomicBool,
     /// Jobs as first and as second evaluator: apart, so that nodes waiting for each other cannot form a circle.
     pub(super) first_slots: Arc<Slots>,
@@ -113,13 +116,15 @@ impl Node {
         let transcripts = config.home.join("transcripts");
         fs::create_dir_all(&transcripts).map_err(home)?;
         let records = RecordStore::open(&transcripts, config.record_limits(), SystemTime::now()).map_err(home)?;
+        let (quotas, started) = (Quotas::new(limits), Instant::now());
         let node = Self {
             lanes: Lanes::new(LaneLimits {
                 all: limits.lanes as usize,
                 per_key: limits.lanes_per_key as usize,
                 per_address: limits.lanes_per_address as usize,
             }),
-            quotas: Quotas::new(limits),
+            making: Making::new(quotas.clone(), started),
+            quotas,
             first_slots: Slots::new(u64::from(limits.jobs)),
             second_slots: Slots::new(2 * u64::from(limits.jobs)),
             deal_slots: Slots::new(2),
@@ -139,7 +144,7 @@ impl Node {
             refilling: Refilling::default(),
             stocked: Default::default(),
             peers: Default::default(),
-            started: Instant::now(),
+            started,
             lock,
         };
         Ok((node, found))

@@ -40,7 +40,9 @@ pub(super) fn as_first(node: &Arc<Node>, consumer: &mut Lane, job: Job) -> Resul
         let id = reserved.id();
         // Only now: a job that waits for its pack must not hold the memory in which the pack is made.
         let memory = slot(&node.job_memory, job.memory, consumer, patience)?.ok_or_else(busy)?;
-        let model = patiently(consumer, patience, || model(node, &job.run.task, &wanted.asked_by))?;
+        let model = patiently(node, wanted.asked_by, consumer, patience, |leave| {
+            model(node, &job.run.task, &wanted.asked_by, leave)
+        })?;
         if let Err(error) = reserved.load(EvaluatorRole::First) {
             tracing::warn!(%error, "an unusable pack is destroyed");
             reserved.destroy()?;
@@ -224,16 +226,27 @@ fn opened_by_first(
             answer(opened, &OpenReply::Busy);
             continue;
         };
-        let model = match model(node, &job.run.task, &key) {
-            Ok(model) => model,
-            Err(error) => {
+        // The first evaluator waits for the answer meanwhile, and asks again if there is none in half its time.
+        let patience = node.config.timeouts.round() / 2;
+        let made = node
+            .making
+            .ready(key, patience, &mut || still_wanted(consumer), &mut |leave| model(node, &job.run.task, &key, leave));
+        let model = match made {
+            Ok(Ok(model)) => model,
+            Ok(Err(ModelError::Busy | ModelError::Unready(_))) => {
                 drop(reserved);
-                if matches!(error, ModelError::Busy) {
-                    answer(opened, &OpenReply::Busy);
-                    continue;
-                }
+                answer(opened, &OpenReply::Busy);
+                continue;
+            }
+            Ok(Err(error)) => {
+                drop(reserved);
                 answer(opened, &OpenReply::Gone);
                 return Err(error.into());
+            }
+            Err(trouble) => {
+                drop(reserved);
+                answer(opened, &OpenReply::Gone);
+                return Err(trouble);
             }
         };
         // The last moment at which both halves of the pack go back as they were.

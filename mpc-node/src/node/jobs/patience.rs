@@ -9,15 +9,23 @@ use super::super::state::Node;
 use crate::engine::{Plan, WeightMaterial};
 use crate::identity::PublicKey;
 use crate::lane::Lane;
-use crate::models::ModelError;
+use crate::models::{ModelError, Work};
 use crate::wire::{FailCode, Task};
 
 /// How often whoever waits for something else looks whether its consumer is still there.
-pub(super) const GLANCE: Duration = Duration::from_millis(50);
+pub(in crate::node) const GLANCE: Duration = Duration::from_millis(50);
 
 /// A consumer that says something, or hangs up, before it has its answer has given the job up.
 pub(in crate::node) fn still_wanted(consumer: &mut Lane) -> Result<(), Trouble> {
     if consumer.readable(Duration::ZERO).map_err(own)? {
+        return Err(Refusal::new(FailCode::Refused, "the request was given up").into());
+    }
+    Ok(())
+}
+
+/// The same before the consumer has sent all of its request, which may be on its way: only whether it is there at all.
+pub(super) fn still_there(consumer: &mut Lane) -> Result<(), Trouble> {
+    if consumer.has_hung_up() {
         return Err(Refusal::new(FailCode::Refused, "the request was given up").into());
     }
     Ok(())
@@ -48,30 +56,40 @@ pub(in crate::node) fn slot_of(
 pub(in crate::node) type Model = (Arc<Plan>, Arc<WeightMaterial>);
 
 /// Plan and weights of a task, if the key may still use them and there is room: both, or nothing is held.
-pub(in crate::node) fn model(node: &Node, task: &Task, key: &PublicKey) -> Result<Model, ModelError> {
-    let permit = node.models.permit(task, key)?;
+pub(in crate::node) fn model(
+    node: &Node,
+    task: &Task,
+    key: &PublicKey,
+    leave: Option<Work>,
+) -> Result<Model, ModelError> {
+    let permit = node.models.permit(task, key, leave)?;
     let weights = permit.material()?;
     Ok((permit.plan()?.0, weights))
 }
 
-/// Makes something ready as soon as running jobs leave room for it, if the asker waits so long.
+/// Makes something ready for `payer` in its turn, as soon as running jobs leave room for it, if the asker waits so long.
 pub(in crate::node) fn patiently<T>(
+    node: &Node,
+    payer: PublicKey,
     asker: &mut Lane,
     patience: Duration,
-    make: impl FnMut() -> Result<T, ModelError>,
+    make: impl FnMut(Option<Work>) -> Result<T, ModelError>,
 ) -> Result<T, Trouble> {
-    patiently_while(patience, || still_wanted(asker), make)
+    patiently_while(node, payer, patience, || still_wanted(asker), make)
 }
 
 /// The same, as long as `wanted` says so.
 pub(super) fn patiently_while<T>(
+    node: &Node,
+    payer: PublicKey,
     patience: Duration,
     mut wanted: impl FnMut() -> Result<(), Trouble>,
-    mut make: impl FnMut() -> Result<T, ModelError>,
+    mut make: impl FnMut(Option<Work>) -> Result<T, ModelError>,
 ) -> Result<T, Trouble> {
     let end = Instant::now() + patience;
     loop {
-        match make() {
+        let left = end.saturating_duration_since(Instant::now());
+        match node.making.ready(payer, left, &mut wanted, &mut make)? {
             Err(ModelError::Busy) if Instant::now() < end => {
                 wanted()?;
                 std::thread::sleep(GLANCE);
