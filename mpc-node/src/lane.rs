@@ -312,14 +312,22 @@ impl Lane {
         Ok((kind, payload))
     }
 
-    /// Receives a frame of one kind and of exactly this length.
-    pub fn receive_frame_of(&mut self, kind: Kind, expected: usize) -> Result<Secret<u8>, LaneError> {
+    /// Receives the header of a frame of one kind and of exactly this length; [`Lane::receive_payload`] goes on.
+    pub fn receive_header_of(&mut self, kind: Kind, expected: usize) -> Result<(), LaneError> {
         let (got, len) = self.receive_header()?;
         if got != kind || len != expected {
             return Err(self.unexpected(got, len));
         }
+        Ok(())
+    }
+
+    /// Receives the payload of a frame whose header has come; at a pace, each portion counts.
+    pub fn receive_payload(&mut self, len: usize) -> Result<Secret<u8>, LaneError> {
         let mut payload = Secret::from(vec![0; len]);
-        self.fill(&mut payload)?;
+        for portion in payload.chunks_mut(PORTION) {
+            self.fill(portion)?;
+            self.channel.credit(portion.len() as u64);
+        }
         Ok(payload)
     }
 

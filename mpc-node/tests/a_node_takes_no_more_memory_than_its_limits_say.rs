@@ -34,7 +34,7 @@ fn an_upload_of_64_megabytes_takes_few() {
     let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
     let network = Network::start(|toml| toml);
     let owner = identity::generate().unwrap();
-    let model = ByHand::new(&network, &owner, "large", 1, &product(1 << 12, 1 << 12));
+    let model = ByHand::new(&network, &owner, "large", 1, &product([1, 1 << 12, 1 << 12]));
     assert_eq!(model.bytes(1) >> 20, 64);
     let (done, megabytes) = peak(|| model.upload(&network, &owner, 1));
     done.unwrap();
@@ -62,7 +62,7 @@ fn jobs_that_wait_hold_no_weights_and_keep_nobody_out() {
         Network::start(|toml| toml.replacen("cache_megabytes = 4096", &format!("cache_megabytes = {CACHE}"), 1));
     let client = network.client();
     // Material of 8 MB at each evaluator, and 16 more while it is read: one at a time.
-    let case = product(1 << 10, 1 << 10);
+    let case = product([1, 1 << 10, 1 << 10]);
     let tasks: Vec<Task> = (0..4)
         .map(|n| {
             let offer = Offer { name: format!("model-{n}").parse().unwrap(), ..case.offer(Visibility::Private) };

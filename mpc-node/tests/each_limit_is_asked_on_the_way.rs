@@ -2,12 +2,17 @@
 #![allow(clippy::unwrap_used)] // a panic is the failure report
 
 mod common;
+#[path = "common/raw.rs"]
+mod raw;
 
+use std::io::{ErrorKind, Read};
+use std::net::TcpStream;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use common::upload::{ByHand, lane};
 use common::{Case, Network, case, product};
+use raw::{dial, frame};
 use sahara_circuits::graph::{
     BoundOrigin, Graph, InputSpec, Node, NodeId, Op, Shape, Table, TableId, WeightId, WeightSpec,
 };
@@ -20,7 +25,7 @@ use sahara_mpc::meter::Traffic;
 use sahara_mpc::transcript::sign_requests;
 use sahara_mpc::wire::{
     AskJob, Begin, FailCode, HandBack, Incarnation, Kind, Message, PackNames, Piece, Prepare, Presence, Reclaim, Run,
-    Share,
+    Share, header,
 };
 
 const TIME: Duration = Duration::from_secs(20);
@@ -96,21 +101,57 @@ fn jobs_of_one_key() {
     assert_eq!(told(&mut ask_without_input(&network, &other, &case, task).unwrap()), None);
 }
 
-#[test]
-fn memory_of_inputs_that_are_awaited() {
-    let wide = Shape::new(1, 1, 200_000);
-    let case = graph_of(&[wide], vec![], |g| {
-        g.nodes.push(node(Op::RowSum { x: NodeId(0) }, Shape::new(1, 1, 1)));
-    });
+/// A network whose second evaluator has room for so many inputs, or for a job and its input; a pack is ready for `honest`.
+fn room_for_inputs(case: &Case, round: u32) -> (Network, Client, Task, u64) {
     let cost = Cost::of(&case.graph, Rounding::Exact, Visibility::Private);
-    // One job may have three quarters. An input is there twice while it is read.
-    let megabytes = (cost.evaluator_memory.max(cost.helper_memory).div_ceil(1 << 20) * 4).div_ceil(3);
-    let (network, _, task) = setting(&case, "job_megabytes = 8192", &format!("job_megabytes = {megabytes}"));
-    let count = (megabytes << 20) / (2 * cost.inputs) + 2;
+    // An input is there twice while it is read.
+    let megabytes = (2 * (cost.evaluator_memory.max(cost.helper_memory) + 2 * cost.inputs)).div_ceil(1 << 20);
+    let network = Network::start(|toml| {
+        let toml = toml.replacen("job_megabytes = 8192", &format!("job_megabytes = {megabytes}"), 1);
+        toml.replacen("round = 10", &format!("round = {round}"), 1)
+    });
+    case.register(&network.client(), Visibility::Private);
+    let task = case.task(0, Rounding::Exact, Visibility::Private);
+    let honest = network.client();
+    honest.prepare(&task, 1, &mut |_| ()).unwrap();
+    (network, honest, task, (megabytes << 20) / (2 * cost.inputs))
+}
+
+fn wide_sum() -> Case {
+    graph_of(&[Shape::new(1, 1, 200_000)], vec![], |g| {
+        g.nodes.push(node(Op::RowSum { x: NodeId(0) }, Shape::new(1, 1, 1)));
+    })
+}
+
+#[test]
+fn inputs_of_which_nothing_has_come_take_no_memory() {
+    let case = wide_sum();
+    let (network, honest, task, room) = room_for_inputs(&case, 10);
     let who = identity();
-    let mut lanes: Vec<Lane> = (0..count).map(|_| ask_without_input(&network, &who, &case, task).unwrap()).collect();
-    let refused: Vec<String> = lanes.iter_mut().filter_map(told).collect();
-    assert!(!refused.is_empty() && refused.iter().all(|why| why.contains("as many jobs as it can")), "{refused:?}");
+    let mut lanes: Vec<Lane> = (0..room + 2).map(|_| ask_without_input(&network, &who, &case, task).unwrap()).collect();
+    case.run(&honest, task, false).unwrap();
+    assert!(lanes.iter_mut().all(|lane| !lane.readable(Duration::ZERO).unwrap()), "they are waited for meanwhile");
+}
+
+#[test]
+fn inputs_that_are_announced_and_do_not_come_lose_their_memory_to_whoever_waits() {
+    let case = wide_sum();
+    let (network, honest, task, room) = room_for_inputs(&case, 3);
+    let who = identity();
+    let announced = header(Kind::Input, case.inputs[0].len() * 4 + 8);
+    let began = Instant::now();
+    let mut held: Vec<TcpStream> = (0..room + 2)
+        .map(|_| dial(&network, &who, 2, &[&frame(&run(&network, &who, &case, task).0)[..], &announced].concat()))
+        .collect();
+    std::thread::sleep(Duration::from_millis(300));
+    case.run(&honest, task, false).unwrap();
+    assert!(began.elapsed() < TIME, "{:?}", began.elapsed());
+    // Whoever announces and sends nothing is told, and loses its place.
+    for socket in &mut held {
+        socket.set_read_timeout(Some(TIME)).unwrap();
+        let ended = socket.read_to_end(&mut Vec::new());
+        assert!(ended.is_ok() || ended.is_err_and(|e| e.kind() == ErrorKind::ConnectionReset), "still waited for");
+    }
 }
 
 #[test]
@@ -218,7 +259,7 @@ fn ask_in_vain(network: &Network, who: &Identity, case: &Case, task: Task) -> St
 #[test]
 fn time_of_reading_weights_that_are_not_in_memory() {
     // Material of 32 MB at each evaluator, and as much again while it is read: of two models one is in memory.
-    let case = product(1 << 11, 1 << 11);
+    let case = product([1, 1 << 11, 1 << 11]);
     let network = Network::start(|toml| {
         let toml = toml.replacen("cache_megabytes = 4096", "cache_megabytes = 100", 1);
         toml.replacen("dealing_seconds = 300", "dealing_seconds = 1", 1)

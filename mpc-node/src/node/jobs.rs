@@ -15,6 +15,7 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use super::meeting;
 use super::serve::{Refusal, Trouble, own};
+use super::sharings::SLOWEST;
 use super::state::Node;
 use crate::engine::{EvaluatorRole, Seed};
 use crate::identity::PublicKey;
@@ -102,13 +103,19 @@ pub(super) fn run(node: &Arc<Node>, lane: &mut Lane, run: Run) -> Result<(), Tro
         Ok(()) | Err(ModelError::Busy) => {}
         Err(error) => return Err(error.into()),
     }
-    // The bytes as they come, and the words that they are.
-    let _inputs = node.job_memory.take(consumer, 2 * cost.inputs).ok_or_else(busy)?;
-    lane.enter("while it sent the input", Traffic::Client, node.config.timeouts.request());
+    let request = node.config.timeouts.request();
+    lane.enter("while it sent the input", Traffic::Client, request);
     let expected = sizes.iter().map(|len| len * 4 + 4).sum::<usize>() + 4;
-    lane.limit(Some(node.config.timeouts.request()));
-    let payload = lane.receive_frame_of(Kind::Input, expected).map_err(own)?;
+    lane.limit(Some(request));
+    lane.receive_header_of(Kind::Input, expected).map_err(own)?;
     lane.limit(None);
+    // Only now: the bytes as they come, and the words that they are. It does not count as something that the key has, so that
+    // the job waits for its own memory no longer than those that come after it wait for this.
+    let inputs = node.job_memory.take_while(consumer, 2 * cost.inputs, request, GLANCE, || still_there(lane))?;
+    let _inputs = inputs.ok_or_else(busy)?.uncounted();
+    lane.pace(Some((round, SLOWEST)));
+    let payload = lane.receive_payload(expected).map_err(own)?;
+    lane.pace(None);
     let inputs: Share = lane.decode(&payload).map_err(own)?;
     drop(payload);
     if !inputs.0.iter().map(Vec::len).eq(sizes) {

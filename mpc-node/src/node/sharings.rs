@@ -41,7 +41,7 @@ fn find(node: &Node, lane: &mut Lane, payload: &[u8]) -> Result<(), Trouble> {
 }
 
 /// Slowest transfer that is waited for, in bytes a second on average; `timeouts.request` may be waited besides.
-const SLOWEST: u64 = 256 << 10;
+pub(super) const SLOWEST: u64 = 256 << 10;
 
 /// How long the slowest transfer of so many bytes takes.
 pub(super) fn time_for(bytes: u64) -> Duration {

@@ -45,6 +45,7 @@ pub struct Slot {
     slots: Arc<Slots>,
     key: PublicKey,
     size: u64,
+    counted: bool,
 }
 
 impl Slots {
@@ -140,7 +141,7 @@ impl Slots {
             state.small += size;
         }
         *state.held.entry(key).or_default() += 1;
-        Slot { slots: self.clone(), key, size }
+        Slot { slots: self.clone(), key, size, counted: true }
     }
 
     /// Who is served now: the key that holds fewest, and of those who came first (or was served first), if it fits. If that is something large,
@@ -166,6 +167,16 @@ impl Slots {
 }
 
 impl State {
+    /// The key holds one thing less.
+    fn release(&mut self, key: &PublicKey) {
+        if let Some(held) = self.held.get_mut(key) {
+            *held -= 1;
+            if *held == 0 {
+                self.held.remove(key);
+            }
+        }
+    }
+
     /// The key is served: what else it waits for goes behind all that wait now.
     fn pass(&mut self, key: &PublicKey) {
         self.tickets += 1;
@@ -179,6 +190,18 @@ pub fn largest(all: u64) -> u64 {
     all - all / 4
 }
 
+impl Slot {
+    /// From now on it does not count among the things that its key holds, only its size is taken: for what somebody must
+    /// have before it can wait for the thing itself.
+    pub fn uncounted(mut self) -> Self {
+        if std::mem::take(&mut self.counted) {
+            self.slots.lock().release(&self.key);
+        }
+        self.slots.changed.notify_all();
+        self
+    }
+}
+
 impl Drop for Slot {
     fn drop(&mut self) {
         let mut state = self.slots.lock();
@@ -186,11 +209,8 @@ impl Drop for Slot {
         if self.slots.is_small(self.size) {
             state.small -= self.size;
         }
-        if let Some(held) = state.held.get_mut(&self.key) {
-            *held -= 1;
-            if *held == 0 {
-                state.held.remove(&self.key);
-            }
+        if self.counted {
+            state.release(&self.key);
         }
         drop(state);
         self.slots.changed.notify_all();
@@ -303,6 +323,55 @@ mod tests {
         drop(two);
         drop((greedy.join().unwrap(), kept));
         assert_eq!(*order.lock().unwrap(), [2, 1]);
+    }
+
+    #[test]
+    fn what_does_not_count_takes_its_size_and_makes_nobody_wait() {
+        let slots = Slots::new(2);
+        let aside = slots.take(key(1), 1).unwrap().uncounted();
+        let held = slots.take(key(9), 1).unwrap();
+        assert!(slots.take(key(2), 1).is_none());
+        let order = Mutex::new(Vec::new());
+        std::thread::scope(|scope| {
+            for n in [1, 2] {
+                let (slots, order) = (&slots, &order);
+                scope.spawn(move || {
+                    let slot = wait_for(slots, n, 1, LONG).unwrap();
+                    order.lock().unwrap().push(n);
+                    drop(slot);
+                });
+                while slots.lock().waiting.len() < usize::from(n) {
+                    std::thread::yield_now();
+                }
+            }
+            drop(held);
+        });
+        assert_eq!(order.into_inner().unwrap(), [1, 2], "key 1 came first, and what it has does not count");
+        drop(aside);
+        let state = slots.lock();
+        assert!(state.taken == 0 && state.held.is_empty());
+    }
+
+    #[test]
+    fn who_was_served_goes_behind_who_waits() {
+        let slots = Slots::new(1);
+        let held = slots.take(key(9), 1).unwrap();
+        let order = Mutex::new(Vec::new());
+        std::thread::scope(|scope| {
+            for (n, waiting) in [1, 1, 1, 2].into_iter().zip(1..) {
+                let (slots, order) = (&slots, &order);
+                scope.spawn(move || {
+                    let slot = wait_for(slots, n, 1, LONG).unwrap();
+                    order.lock().unwrap().push(n);
+                    drop(slot);
+                });
+                while slots.lock().waiting.len() < waiting {
+                    std::thread::yield_now();
+                }
+            }
+            drop(held);
+        });
+        assert_eq!(order.into_inner().unwrap(), [1, 2, 1, 1]);
     }
 
     #[test]

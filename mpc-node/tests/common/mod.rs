@@ -178,28 +178,28 @@ pub fn deep_case() -> Case {
     Case { graph: Arc::new(graph), weights, inputs, expected, shared: Default::default() }
 }
 
-/// A product of one row of `rows` numbers with a matrix of weights.
-pub fn product(rows: u32, cols: u32) -> Case {
+/// A product of `m` rows of `k` numbers with a matrix of weights of `n` columns.
+pub fn product([m, k, n]: [u32; 3]) -> Case {
     let node = |op, cols| {
-        let shape = Shape::new(1, 1, cols);
+        let shape = Shape::new(1, m, cols);
         Node { name: "n".into(), op, shape, bits: 32, bound: 1 << 20, origin: BoundOrigin::Calibrated }
     };
-    let shape = Shape::new(1, 1, rows);
+    let shape = Shape::new(1, m, k);
     let input = InputSpec { name: "x".into(), shape, bits: 32, max_abs: 16, max_row_norm: u32::MAX };
-    let weights = Weights { tensors: vec![(0..rows * cols).map(|i| (i % 7) as i32 - 3).collect()] };
+    let weights = Weights { tensors: vec![(0..k * n).map(|i| (i % 7) as i32 - 3).collect()] };
     let mut graph = Graph {
         model: "product".into(),
         seq_len: 1,
         layers: 1,
         weights_root: [0; 32],
         inputs: vec![input],
-        weights: vec![WeightSpec { name: "w".into(), rows, cols }],
+        weights: vec![WeightSpec { name: "w".into(), rows: k, cols: n }],
         tables: vec![],
-        nodes: vec![node(Op::Input(0), rows), node(Op::MatMulWeight { x: NodeId(0), w: WeightId(0) }, cols)],
+        nodes: vec![node(Op::Input(0), k), node(Op::MatMulWeight { x: NodeId(0), w: WeightId(0) }, n)],
         outputs: vec![NodeId(1)],
     };
     graph.weights_root = weights.root(&graph.weights);
-    let inputs = vec![(0..rows).map(|i| (i % 5) as i32 - 2).collect()];
+    let inputs = vec![(0..m * k).map(|i| (i % 5) as i32 - 2).collect()];
     let expected = execute(&graph, &weights, &inputs, &ExecOptions::default()).unwrap().outputs;
     Case { graph: Arc::new(graph), weights, inputs, expected, shared: Default::default() }
 }
