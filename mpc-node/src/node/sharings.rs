@@ -163,8 +163,14 @@ pub(super) fn destroy_stale_packs(node: &Node) -> Result<usize, Trouble> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Instant;
+
     use super::super::trial;
     use super::*;
+    use crate::engine::{Assignment, EvaluatorRole, GraphId, PackContents, Rounding, Seed};
+    use crate::packs::{PackHeader, Purpose};
+    use crate::transcript::{PackSeal, SignedSeal};
+    use crate::wire::{Incarnation, ManifestId, PackId, Task};
 
     #[test]
     fn a_transfer_has_its_time_by_its_length() {
@@ -195,5 +201,37 @@ mod tests {
         let (code, text) = told((3 << 20) + 1);
         assert!(code == FailCode::Refused && text.contains("takes 4 MB, more than a job may have here"), "{text}");
         assert!(room_to_check(node, key, 3 << 20).is_ok());
+    }
+
+    #[test]
+    fn packs_of_versions_that_are_not_current_are_destroyed() {
+        let trial = trial::node(|_| ());
+        let packs = &trial.node.packs;
+        let key = Task {
+            manifest: ManifestId([5; 32]),
+            graph: GraphId([3; 32]),
+            assignment: Assignment::ALL[1],
+            rounding: Rounding::Exact,
+        };
+        let seal = PackSeal { seeds: [[1; 32], [2; 32]], corrections: [3; 32] };
+        let header = PackHeader {
+            id: PackId([1; 16]),
+            key,
+            incarnation: Incarnation([9; 16]),
+            role: EvaluatorRole::First,
+            corrections: 100,
+            prepared: 8,
+            seal: SignedSeal { seal, signature: [4; 64] },
+        };
+        let contents =
+            PackContents { seed: Seed::from_bytes([1; 32]), corrections: vec![1; 100], prepared: vec![1; 8] };
+        let purpose = Purpose { asked_by: trial.others[0].public(), job: None };
+        let promised = packs.promise(key, header.file_len().unwrap(), purpose).unwrap();
+        promised.stage(header, contents).unwrap().commit(Instant::now());
+        assert_eq!(packs.count(&key), 1);
+        for destroyed in [1, 0] {
+            assert_eq!(destroy_stale_packs(&trial.node).ok(), Some(destroyed));
+            assert_eq!(packs.count(&key), 0);
+        }
     }
 }
