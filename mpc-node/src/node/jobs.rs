@@ -209,3 +209,36 @@ fn claim(node: &Node, job: &Job, consumer: PublicKey) -> Result<(), Refusal> {
 fn busy() -> Refusal {
     Refusal::new(FailCode::Busy, "this node runs as many jobs as it can, try again")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::{Assignment, GraphId, Rounding};
+    use crate::wire::{JobId, ManifestId};
+
+    #[test]
+    fn a_job_ends_at_a_time_in_milliseconds_since_1970() {
+        let before = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis();
+        assert!(u128::from(now_millis()) >= before);
+    }
+
+    #[test]
+    fn a_consumer_takes_a_name_once_and_another_may_take_the_same() {
+        let trial = super::super::trial::node(|_| ());
+        let [one, other] = trial.others.each_ref().map(|identity| identity.public());
+        let task = PackKey {
+            manifest: ManifestId([5; 32]),
+            graph: GraphId([3; 32]),
+            assignment: Assignment::ALL[0],
+            rounding: Rounding::Exact,
+        };
+        let salt = Seed::from_bytes([1; 32]);
+        let run = Run { job: JobId::random().unwrap(), task, inputs: [[1; 32]; 2], salt, signature: [2; 64] };
+        let job = Job { run, role: EvaluatorRole::First, other: 2, key: task, inputs: Share(Vec::new()), memory: 0 };
+        claim(&trial.node, &job, one).unwrap();
+        let again = claim(&trial.node, &job, one).unwrap_err();
+        assert!(again.code == FailCode::Refused && again.text.contains("was asked for before"), "{}", again.text);
+        assert!(trial.node.records.check(&one, &job.run.job, SystemTime::now()).is_err());
+        claim(&trial.node, &job, other).unwrap();
+    }
+}
