@@ -368,4 +368,11 @@ mod tests {
         assert_eq!(told(Topic::Syncing, 1, &[9]), Some(vec![]));
         assert_eq!(told(Topic::Pending { full: true }, 0, &[9_999]), Some(vec![]));
     }
+
+    #[tokio::test]
+    async fn nothing_is_read_any_more_once_nobody_listens() {
+        let reading = tokio::spawn(std::future::pending::<()>());
+        drop(AbortOnDrop(reading.abort_handle()));
+        assert!(reading.await.is_err_and(|why| why.is_cancelled()));
+    }
 }

@@ -166,3 +166,19 @@ async fn each_method_has_its_answer_until_the_server_stops() {
     let ended = tokio::time::timeout(Duration::from_secs(20), ended).await;
     assert!(ended.is_ok(), "who is there is left, and nobody comes in");
 }
+
+#[tokio::test]
+async fn a_client_may_take_a_while_before_it_asks_and_while_it_does() {
+    let any = SocketAddr::from(([127, 0, 0, 1], 0));
+    let (address, _server) = serve(backend(Limits::default()), Door::open(), any).await.unwrap();
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    let body = r#"{"jsonrpc":"2.0","id":1,"method":"eth_chainId","params":[]}"#;
+    let head = format!("{JSON}\r\nHost: localhost\r\nConnection: close\r\nContent-Length: {}\r\n\r\n", body.len());
+    for part in [head.as_bytes(), &body.as_bytes()[..9], &body.as_bytes()[9..]] {
+        tokio::time::sleep(Duration::from_millis(250)).await;
+        stream.write_all(part).await.unwrap();
+    }
+    let mut told = String::new();
+    stream.read_to_string(&mut told).await.unwrap();
+    assert!(told.starts_with("HTTP/1.1 200 OK") && told.contains("result"), "{told}");
+}
