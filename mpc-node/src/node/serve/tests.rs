@@ -165,7 +165,9 @@ fn a_consumer_that_asks_too_often_waits_for_its_answer() {
     let (node, consumer) = (&trial.node, generate().unwrap());
     let (mut client, lane, peer, place) = lane(&trial, &consumer, Caller::Consumer);
     let began = Instant::now();
-    (0..440).for_each(|_| drop(node.quotas.request(peer.key, node.uptime())));
+    for _ in 0..440 {
+        node.quotas.request(peer.key, node.uptime());
+    }
     ask(&mut client, Kind::Status, &[]);
     std::thread::scope(|scope| {
         let served = scope.spawn(|| serve(node, lane, &peer, &place));
