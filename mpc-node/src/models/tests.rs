@@ -435,15 +435,10 @@ fn pieces_have_their_order_and_their_length_and_are_checked_before_the_next() {
 }
 
 /// A new upload in place of one that was spoilt, as far as `next`.
-fn begin_again<'a>(
-    store: &'a ModelStore,
-    before: Box<Upload<'a>>,
-    version: &Version,
-    next: &Vec<u8>,
-) -> Box<Upload<'a>> {
+fn begin_again<'a>(store: &'a ModelStore, before: Box<Upload<'a>>, version: &Version, next: &[u8]) -> Box<Upload<'a>> {
     drop(before);
     let mut upload = begin(store, version).unwrap();
-    for piece in version.pieces.iter().take_while(|piece| *piece != next) {
+    for piece in version.pieces.iter().take_while(|piece| piece[..] != *next) {
         upload.receive::<ModelError>(piece.len() as u64, |write| write(piece)).unwrap();
         upload.check().unwrap();
     }
