@@ -11,7 +11,7 @@ pub struct StoreError {
 }
 
 /// What to do about a damaged database.
-pub const DAMAGED: &str = "The database is damaged: restore the newest snapshot with `chain snapshot restore --home HOME`, or \
+pub const DAMAGED: &str = "The database is damaged: restore the newest snapshot with `sahara chain snapshot restore --home HOME`, or \
      remove the folder chain-data and let the node sync again";
 
 impl StoreError {

@@ -164,7 +164,7 @@ impl Genesis {
         for validator in self.validators.iter().filter(|_| self.exported.is_none() && !none) {
             let field = format!("beacon.chains.{}", validator.operator);
             let known = self.beacon.chains.contains_key(&validator.operator);
-            need(known, &field, "is missing: each validator has a beacon chain (`chain keys --operator`)")?;
+            need(known, &field, "is missing: each validator has a beacon chain (`sahara chain keys --operator`)")?;
         }
         let total = self.validators.iter().fold(0u64, |sum, validator| sum.saturating_add(validator.power));
         need(total <= MAX_TOTAL_POWER, "validators", "their power is too large together")?;

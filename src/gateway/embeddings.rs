@@ -23,10 +23,7 @@ pub async fn answer(
             gateway.metrics.served(answered.texts, answered.tokens, started.elapsed());
             with_warning(axum::Json(answered.body).into_response(), &answered.ignored)
         }
-        Err(error) => {
-            gateway.metrics.error(error.status);
-            refuse(&error)
-        }
+        Err(error) => refuse(&error),
     }
 }
 

@@ -55,15 +55,25 @@ impl Metrics {
         family(
             "sahara_gateway_requests_total",
             "counter",
-            "Requests for embeddings by outcome.",
+            "Requests for work (embeddings, rerank) that were served, and whatever was refused or failed.",
             &[
                 ("{outcome=\"served\"}", get(&self.served).to_string()),
                 ("{outcome=\"refused\"}", get(&self.refused).to_string()),
                 ("{outcome=\"failed\"}", get(&self.failed).to_string()),
             ],
         );
-        family("sahara_gateway_texts_total", "counter", "Texts embedded.", &[("", get(&self.texts).to_string())]);
-        family("sahara_gateway_tokens_total", "counter", "Tokens embedded.", &[("", get(&self.tokens).to_string())]);
+        family(
+            "sahara_gateway_texts_total",
+            "counter",
+            "Texts of served requests.",
+            &[("", get(&self.texts).to_string())],
+        );
+        family(
+            "sahara_gateway_tokens_total",
+            "counter",
+            "Tokens of served requests.",
+            &[("", get(&self.tokens).to_string())],
+        );
         family(
             "sahara_gateway_request_seconds_total",
             "counter",

@@ -183,7 +183,18 @@ fn router(served: Served, config: GatewayConfig, loopback_only: bool) -> Router 
             ))
         })
         .layer(middleware::from_fn_with_state(gateway.clone(), check_head))
+        .layer(middleware::from_fn_with_state(gateway.clone(), count_errors))
         .with_state(gateway)
+}
+
+/// Counts what is refused or fails, wherever that happens. The pages of whoever watches the gateway do not count.
+async fn count_errors(State(gateway): State<Arc<Gateway>>, request: Request<Body>, next: Next) -> Response {
+    let watching = matches!(request.uri().path(), "/healthz" | "/metrics");
+    let response = next.run(request).await;
+    if response.status().as_u16() >= 400 && !watching {
+        gateway.metrics.error(response.status().as_u16());
+    }
+    response
 }
 
 /// Refuses by the request's head, before its body is read.

@@ -42,10 +42,7 @@ pub async fn answer(
             gateway.metrics.served(texts, tokens, started.elapsed());
             with_warning(axum::Json(value).into_response(), &ignored)
         }
-        Err(error) => {
-            gateway.metrics.error(error.status);
-            refuse(&error)
-        }
+        Err(error) => refuse(&error),
     }
 }
 

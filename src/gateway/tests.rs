@@ -139,6 +139,21 @@ async fn texts_are_answered_in_order_with_usage() {
 }
 
 #[tokio::test]
+async fn what_is_refused_is_counted_wherever_that_happens() {
+    let address = start().await;
+    assert_eq!(fetch(address, "/v1/other", "localhost").await.0, 404);
+    let text = post("{}", "").replace("application/json", "text/plain");
+    assert_eq!(send(address, text).await.0, 415);
+    assert_eq!(embed(address, r#"{"model":"other","input":"a"}"#).await.0, 404);
+    assert_eq!(embed(address, r#"{"model":"m","input":"down"}"#).await.0, 502);
+    let (_, metrics) = fetch(address, "/metrics", "localhost").await;
+    let has = |outcome: &str, count: u8| {
+        metrics.contains(&format!("sahara_gateway_requests_total{{outcome=\"{outcome}\"}} {count}\n"))
+    };
+    assert!(has("refused", 3) && has("failed", 1) && has("served", 0), "{metrics}");
+}
+
+#[tokio::test]
 async fn refusals_have_openais_shape() {
     let address = start().await;
     for (body, status, code, param) in [

@@ -184,7 +184,7 @@ impl Invite {
             return say!("{}", json!({ "out": path, "peers": invitation.peers.len(), "trust": invitation.trust }));
         }
         let path = path.display();
-        tell(format_args!("Wrote {path}; whoever has it joins with `chain join {path} --home HOME`"));
+        tell(format_args!("Wrote {path}; whoever has it joins with `sahara chain join {path} --home HOME`"));
         Ok(())
     }
 }

@@ -59,7 +59,7 @@ impl Reveals {
 }
 
 /// What an operator can do.
-const HELP: &str = "put the right beacon-secret back, or announce another chain (`chain keys --help`)";
+const HELP: &str = "put the right beacon-secret back, or announce another chain (`sahara chain keys --help`)";
 
 /// Whether a proposal of `proposer` after `head` may begin with `item`: it shows the preimage that is due. A validator
 /// without a chain, or at the end of it, proposes without: it has nothing to withhold, and by what another one has left it

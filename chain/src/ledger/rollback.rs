@@ -18,7 +18,8 @@ use crate::{
 pub fn roll_back(store: &dyn Store) -> Result<Info, StoreError> {
     let no = |why: &str| StoreError::new("roll back", why);
     let reader = store.reader()?;
-    let head = Head::load(reader.clone())?.ok_or_else(|| no("there is no block"))?;
+    let head = Head::load(reader.clone())?
+        .ok_or_else(|| no("there is no block yet: start the node first (`sahara chain start`)"))?;
     let before = head.height.saturating_sub(1);
     let first = block::header_at(reader.as_ref(), before)?.is_none_or(|header| header.parent_hash.is_zero());
     if first {

@@ -198,7 +198,7 @@ fn no_home(home: &Path) -> String {
             first.display()
         );
     }
-    format!("{shown} is not the home of a node: make one with `chain init --home {shown}`")
+    format!("{shown} is not the home of a node: make one with `sahara chain init --home {shown}`")
 }
 
 #[cfg(test)]

@@ -45,5 +45,5 @@ pub fn check(words: &mut impl Words, operator: Address, key: ConsensusKey, proof
     need(known.is_some(), "not an ed25519 key")?;
     let proof = Signature::from_slice(proof).ok();
     let holds = known.zip(proof).is_some_and(|(known, proof)| known.verify_strict(&signed, &proof).is_ok());
-    need(holds, "the proof does not show that this key is yours: see `chain keys --help`")
+    need(holds, "the proof does not show that this key is yours: see `sahara chain keys --help`")
 }
