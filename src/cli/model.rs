@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::output::grouped;
 use super::{Context, share};
 use crate::error::{Error, Result};
-use crate::models::{DEFAULT_MODEL, ModelInfo, Origin, SharedStore, Store, owned_name};
+use crate::models::{DEFAULT_MODEL, ModelInfo, Origin, SharedStore, Store, changed, owned_name};
 
 #[derive(Subcommand, Debug)]
 pub enum ModelCommand {
@@ -188,10 +188,12 @@ fn show(store: &Store, name: &str, context: &mut Context) -> Result<()> {
         let graph = crate::embedding::graph(&model, bucket)?;
         graphs.push((bucket, graph.id().to_string(), graph.nodes.len()));
     }
+    let changed = changed(&model.info, &model.folder)?;
     let parameters: usize = model.compiled.weights.tensors.iter().map(Vec::len).sum();
     if context.out.json() {
         let mut value = summary(&model.info);
         value["folder"] = json!(model.folder);
+        value["changed"] = json!(changed);
         value["integer_weights"] = json!(parameters);
         let frontend = &model.compiled.frontend;
         value["max_tokens"] = json!(frontend.max_tokens());
@@ -208,6 +210,9 @@ fn show(store: &Store, name: &str, context: &mut Context) -> Result<()> {
     for file in &model.info.files {
         context.out.line(&format!("file    {:34} {:>13} bytes", file.name, grouped(file.bytes)))?;
         context.out.line(&format!("        sha256 {}", file.sha256))?;
+        if changed.contains(&file.name.as_str()) {
+            context.out.folded("        ", "is another file now; answers come from what was pulled")?;
+        }
     }
     let frontend = &model.compiled.frontend;
     context.out.line(&format!("reads   {} tokens of a text", frontend.max_tokens()))?;

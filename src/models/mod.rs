@@ -1,6 +1,7 @@
 //! The models that this machine can use: its own, kept whole in `models/<name>/` (`store`), and those of others, of
 //! which only the client part is here (`shared`). This file says what a model is and what its name may mean.
 
+mod changed;
 pub mod client_part;
 mod fetch;
 mod hub;
@@ -17,6 +18,7 @@ use sahara_circuits::model::CompiledModel;
 use sahara_mpc::client::{SharingRef, Visibility};
 use serde::{Deserialize, Serialize};
 
+pub use changed::changed;
 pub use fetch::FetchedFile;
 pub use origin::Origin;
 pub use pinned::{DEFAULT_MODEL, PINNED};
@@ -72,10 +74,25 @@ pub struct SharedModel {
 pub fn open(home: &Home, name: &str, committee: Option<&Path>, progress: &Progress) -> Result<Model> {
     let which = match shared_name(home, name)? {
         Some(which) => which,
-        None => return Store::new(home).open(name, progress),
+        None => {
+            let store = Store::new(home);
+            if let (Some(committee), false) = (committee, store.has(name)) {
+                return Err(not_here(name, committee));
+            }
+            return store.open(name, progress);
+        }
     };
     let committee = crate::network::committee(home, committee)?;
     SharedStore::new(home).open(&which, &committee, progress).map(|(model, _)| model)
+}
+
+/// Whoever asks a committee means one of its models, more often than one that is still to be pulled.
+fn not_here(name: &str, committee: &Path) -> Error {
+    let committee = committee.display();
+    Error::user(format!(
+        "no model named '{name}' here: name one of the committee's with --model OWNER/NAME (`sahara model shared \
+         --committee {committee}` lists yours and those for you), or pull it first (`sahara model pull`)"
+    ))
 }
 
 /// Opens a model to compute here in the clear.
@@ -151,6 +168,16 @@ mod tests {
             assert!(check_name(name).is_err(), "{name}");
         }
         assert!(check_name("all-MiniLM-L6-v2").is_ok());
+    }
+
+    #[test]
+    fn whoever_asks_a_committee_for_a_model_that_is_not_here_hears_of_its_models() {
+        let folder = tempfile::tempdir().unwrap();
+        let home = Home::locate(Some(folder.path().to_owned())).unwrap();
+        let open = |committee| open(&home, pinned::PINNED[0].name, committee, &Progress::silent()).err().unwrap();
+        let error = open(Some(Path::new("c.toml")));
+        assert!(error.exit_code() == 2 && error.report().contains("sahara model shared --committee c.toml"), "{error}");
+        assert!(!open(None).report().contains("shared"), "{}", open(None));
     }
 
     #[test]

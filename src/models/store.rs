@@ -10,7 +10,7 @@ use sahara_circuits::model::CompiledModel;
 
 use super::incoming::Lock;
 use super::origin::{Origin, Wanted};
-use super::{Model, ModelInfo, SOURCE_FORMAT, bytes_below, check_name, fetch, pinned};
+use super::{Model, ModelInfo, SOURCE_FORMAT, bytes_below, changed, check_name, fetch, pinned};
 use crate::error::{Blame, Error, Result};
 use crate::home::{Home, write_atomic};
 use crate::progress::Progress;
@@ -164,7 +164,8 @@ impl Store {
         }
         let incoming = lock.incoming()?;
         drop(lock);
-        let compiled = compile(folder, &info.name, incoming.path(), progress);
+        let compiled =
+            changed::check(info, folder).and_then(|()| compile(folder, &info.name, incoming.path(), progress));
         let lock = self.lock(progress)?;
         if !same()? {
             return Ok(None);
