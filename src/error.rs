@@ -15,7 +15,8 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 pub enum Blame {
     /// The input, the settings or the machine: the person can fix it. Exit code 2.
     User,
-    /// No connection to the network: the person can start it or wait. Exit code 2.
+    /// No connection to the network of the committee file: the person can start it, wait, or settle it with its
+    /// operators. Exit code 2.
     Unreachable,
     /// The model that was asked for is not there, or not for whoever asked: the person can name another. Exit code 2.
     Missing,

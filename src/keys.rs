@@ -13,6 +13,7 @@ use sahara_mpc::tls::Admission;
 
 use crate::error::{Blame, Error, Result};
 use crate::home::{Home, create_private_dir, turn};
+use crate::network::devnet_committee;
 use crate::progress::Progress;
 
 /// What a key is for.
@@ -43,12 +44,26 @@ pub fn load(home: &Home, role: Role) -> Result<Identity> {
         .map_err(|e| Error::wrap(&format!("reading the key {}", path.display()), Blame::User, e))
 }
 
+/// A key of this home if there is one; none is made.
+///
+/// # Errors
+/// When its file cannot be read.
+pub fn existing(home: &Home, role: Role) -> Result<Option<Identity>> {
+    let path = path(home, role);
+    if !path.exists() {
+        return Ok(None);
+    }
+    let identity = identity::load(&path);
+    identity.map(Some).map_err(|e| Error::wrap(&format!("reading the key {}", path.display()), Blame::User, e))
+}
+
 /// A connection to a committee with a key of this home.
 ///
 /// # Errors
 /// When the key's file cannot be read or written.
 pub fn client(home: &Home, role: Role, committee: Committee) -> Result<Client> {
-    Ok(Client::new(load(home, role)?, committee, ClientOptions::default()))
+    let local = Committee::load(&devnet_committee(home)).is_ok_and(|local| local == committee);
+    Ok(Client::new(load(home, role)?, committee, ClientOptions::default()).local(local))
 }
 
 /// The turn to share models of this home's owner, until it is dropped: of two processes that shared the same model at

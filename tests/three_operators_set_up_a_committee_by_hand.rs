@@ -43,6 +43,9 @@ fn journey() {
         assert_eq!((listed("owners"), listed("consumers")), (Some(2), Some(2)), "the operator's own and the named");
         assert_eq!(made["listen"], Value::String(name.clone()));
         assert_eq!(made["address"], Value::String(listen.clone()));
+        assert_eq!(made["fingerprint"], Value::Null, "there is no committee yet");
+        let shown = operator.json(&["operator", "show", "--json"]);
+        assert_eq!((&shown["address"], &shown["key"]), (&made["address"], &made["key"]), "as `init` has said it");
         let key = made["key"].as_str().expect("a key");
         write!(committee, "\n[[node]]\nname = \"operator {}\"\naddress = \"{listen}\"\nkey = \"{key}\"\n", index + 1)
             .expect("writing to memory");
@@ -89,17 +92,36 @@ fn journey() {
     assert_ne!(refused.code, Some(0), "a key that no operator listed: {refused}");
     assert!(refused.stderr.contains("does not admit this key"), "{refused}");
     let expected = consumer.output(&["embed", "--json", "--plain", QUESTION[0]]);
-    for _ in 0..3 {
-        let answer = consumer.output(&["embed", "--json", "--committee", file, QUESTION[0]]);
-        assert_eq!(answer, expected);
+    for first in [true, false, false] {
+        let answer = consumer.run(&["embed", "--json", "--committee", file, QUESTION[0]]);
+        assert!(answer.code == Some(0) && answer.stdout == expected, "{answer}");
+        let told = answer.stderr.contains("the nodes hold") && answer.stderr.contains(&owner);
+        assert_eq!(told, first, "a hand-over is said, with the name that it got: {answer}");
     }
     let status = operators[1].json(&["operator", "status", "--json"]);
+    let fingerprints = operators.each_ref().map(|o| o.json(&["operator", "show", "--json"])["fingerprint"].clone());
+    assert!(fingerprints.iter().all(|f| f.is_string() && *f == status["fingerprint"]), "{fingerprints:?}");
+    let fingerprint = status["fingerprint"].as_str().expect("a fingerprint");
     let seen = status["nodes"].as_array().expect("three nodes");
     assert!(seen.len() == 3 && seen.iter().all(|node| node["ready"] == Value::Bool(true)), "{status}");
 
     let doctor = operators[0].run(&["operator", "doctor", "--json"]);
     assert_eq!(doctor.code, Some(0), "a node that serves is well: {doctor}");
-    assert!(!doctor.stdout.contains("\"problem\""), "{doctor}");
+    assert!(!doctor.stdout.contains("\"problem\"") && doctor.stdout.contains(fingerprint), "{doctor}");
+    // The others do not have this operator's own keys in their lists.
+    assert!(doctor.stdout.contains("is not admitted by node 2"), "{doctor}");
+
+    // What a consumer can put right is no fault: nodes in another order, and two that have changed their addresses.
+    let parts: Vec<&str> = committee.split("[[node]]").collect();
+    let swapped = [parts[0], parts[2], parts[1], parts[3]].join("[[node]]");
+    let [first, second] = [0, 1].map(|n| format!("127.0.0.1:{}", port + n));
+    let moved = committee.replace(&first, "first").replace(&second, &first).replace("first", &second);
+    for other in [swapped, moved] {
+        let file = consumer.path().join("other.toml");
+        std::fs::write(&file, &other).expect("a writable home");
+        let refused = consumer.run(&["embed", "-q", "--committee", file.to_str().expect("a plain path"), QUESTION[0]]);
+        assert!(refused.code == Some(2) && refused.stderr.contains("operator show"), "{refused}");
+    }
 
     for number in 0..3 {
         let health = get(address(5 + number), "/healthz");
@@ -122,6 +144,9 @@ fn journey() {
             );
             let label = seen["nodes"][0]["label"].as_str().expect("a label");
             assert!(status.stderr.contains(&format!("not ready: {label};")), "which one: {status}");
+            let away = consumer.run(&["embed", "-q", "--committee", file, QUESTION[0]]);
+            assert!(away.code == Some(2) && away.stderr.contains(label), "{away}");
+            assert!(away.stderr.contains("ask its operator") && !away.stderr.contains("devnet"), "{away}");
         }
         for line in finished.stdout.lines() {
             let parsed: Result<Value, _> = serde_json::from_str(line);

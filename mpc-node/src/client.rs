@@ -80,6 +80,18 @@ impl ClientError {
         matches!(self, Self::Node(error) if not_admitted(error))
     }
 
+    /// Whether a node has another committee than this client's committee file.
+    pub fn is_other_committee(&self) -> bool {
+        let other = |e: &LaneError| e.fail().is_some_and(|fail| fail.text == crate::lane::OTHER_COMMITTEE);
+        matches!(self, Self::Node(error) if other(error))
+    }
+
+    /// Whether another key answers at a node's address than the committee file has for it.
+    pub fn is_wrong_key(&self) -> bool {
+        let wrong = |e: &LaneError| matches!(e, LaneError::Channel { source: ChannelError::WrongKey, .. });
+        matches!(self, Self::Node(error) if wrong(error))
+    }
+
     /// How much the error tells about what went wrong inside the network.
     fn depth(&self) -> u8 {
         match (self, self.code()) {
@@ -121,6 +133,7 @@ pub struct Client {
     idle: Arc<[Mutex<Vec<Lane>>; 3]>,
     meter: Arc<Meter>,
     stop: Stop,
+    local: bool,
 }
 
 impl Client {
@@ -131,8 +144,19 @@ impl Client {
 
     /// A client with a key that others use, too.
     pub fn shared(identity: Arc<Identity>, committee: Committee, options: ClientOptions) -> Self {
-        let (idle, meter, stop) = Default::default();
-        Self { identity, committee, options, idle, meter, stop }
+        let (idle, meter, stop, local) = Default::default();
+        Self { identity, committee, options, idle, meter, stop, local }
+    }
+
+    /// Remembers whether the nodes are of this machine's own network, which whoever asks can start: see
+    /// [`Client::is_local`].
+    pub fn local(self, local: bool) -> Self {
+        Self { local, ..self }
+    }
+
+    /// Whether the nodes are of this machine's own network: what to do about one that is away depends on it.
+    pub fn is_local(&self) -> bool {
+        self.local
     }
 
     /// The same client (its lanes, its counters) whose requests end with [`ClientError::Stopped`] once `stop` is set:
@@ -145,6 +169,7 @@ impl Client {
             idle: self.idle.clone(),
             meter: self.meter.clone(),
             stop,
+            local: self.local,
         }
     }
 

@@ -59,7 +59,7 @@ impl Committee {
             if name.is_empty() || name.len() > 64 || name.chars().any(|c| c.is_control()) {
                 return Err(format!("node {} needs a name of 1 to 64 printable characters", i + 1));
             }
-            if !a.address.rsplit_once(':').is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok()) {
+            if !is_place(&a.address) {
                 return Err(format!("the address `{}` of node `{name}` is not of the form host:port", a.address));
             }
             for b in &members[..i] {
@@ -139,6 +139,13 @@ impl Committee {
         *hasher.finalize().as_bytes()
     }
 
+    /// The digest as people compare it by telephone: its first half, in groups of four digits. It is of the keys and
+    /// their order; names and addresses do not count.
+    pub fn fingerprint(&self) -> String {
+        let half = crate::codec::hex(&self.digest()[..16]);
+        half.as_bytes().chunks(4).map(String::from_utf8_lossy).collect::<Vec<_>>().join(" ")
+    }
+
     /// How errors and logs call a node: `node 2 (127.0.0.1:7002)`.
     pub fn label(&self, index: u8) -> String {
         match self.members.get(usize::from(index)) {
@@ -147,6 +154,11 @@ impl Committee {
             None => format!("node {}", u32::from(index) + 1),
         }
     }
+}
+
+/// Whether an address has the form host:port.
+pub(crate) fn is_place(address: &str) -> bool {
+    address.rsplit_once(':').is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok())
 }
 
 #[derive(Serialize, Deserialize)]
@@ -182,6 +194,18 @@ mod tests {
         assert_eq!(Committee::load(&path).unwrap(), committee());
         assert_eq!(committee().index_of(&PublicKey([2; 32])), Some(1));
         assert_eq!(committee().label(1), "node 2 (127.0.0.1:7002)");
+    }
+
+    #[test]
+    fn a_fingerprint_is_of_the_keys_and_their_order() {
+        let fingerprint = committee().fingerprint();
+        assert!(fingerprint.len() == 39 && fingerprint.split(' ').all(|group| group.len() == 4), "{fingerprint}");
+        let mut other = committee();
+        other.members[0].address = "node.example:1".into();
+        other.members[1].name = "bert".into();
+        assert_eq!(other.fingerprint(), fingerprint, "what people call the nodes does not count");
+        other.members.swap(0, 1);
+        assert_ne!(other.fingerprint(), fingerprint);
     }
 
     #[test]

@@ -70,6 +70,8 @@ pub struct Config {
     pub home: PathBuf,
     /// Where lanes connect to.
     pub listen: SocketAddr,
+    /// Where the others connect to, as committee files have it: `listen` as it is written, unless another place is named.
+    pub advertise: String,
     /// Where metrics and `/healthz` are served, if anywhere.
     pub metrics: Option<SocketAddr>,
     /// The key file.
@@ -293,13 +295,15 @@ impl Config {
         metrics: Option<SocketAddr>,
         parties: &Parties,
     ) -> Result<Self, ConfigError> {
-        Self::init_at(home, &listen.to_string(), metrics, parties)
+        Self::init_at(home, &listen.to_string(), None, metrics, parties)
     }
 
-    /// As [`Self::init`], where `listen` may be a name of this machine with a port.
+    /// As [`Self::init`], where `listen` may be a name of this machine with a port, and the others connect to
+    /// `advertise` if that is another place.
     pub fn init_at(
         home: &Path,
         listen: &str,
+        advertise: Option<&str>,
         metrics: Option<SocketAddr>,
         parties: &Parties,
     ) -> Result<Self, ConfigError> {
@@ -315,7 +319,7 @@ impl Config {
         }
         identity::load_or_generate(&home.join("key"))?;
         let partial = home.join("node.toml.partial");
-        let text = template(listen, metrics, parties);
+        let text = template(listen, advertise, metrics, parties);
         // Refused before it stands in a file.
         Self::parse(&text, home).map_err(|reason| ConfigError::Content { path: path.clone(), reason })?;
         std::fs::write(&partial, text).map_err(io(&partial))?;
@@ -339,6 +343,9 @@ impl Config {
         let file: File = toml::from_str(text).map_err(|e| e.to_string().trim_end().to_owned())?;
         if file.version != VERSION {
             return Err(format!("version {} is not known (this program knows {VERSION})", file.version));
+        }
+        if let Some(address) = file.advertise.as_deref().filter(|address| !crate::committee::is_place(address)) {
+            return Err(format!("advertise = \"{}\" is not of the form host:port", address.escape_debug()));
         }
         let owners = file.owners.admission("owners")?;
         let consumers = file.consumers.admission("consumers")?;
@@ -384,6 +391,7 @@ impl Config {
         Ok(Self {
             home: home.into(),
             listen: resolve(&file.listen)?,
+            advertise: file.advertise.unwrap_or(file.listen),
             metrics: file.metrics,
             key: home.join(file.key),
             committee: home.join(file.committee),
@@ -424,6 +432,7 @@ impl Config {
 struct File {
     version: u32,
     listen: String,
+    advertise: Option<String>,
     metrics: Option<SocketAddr>,
     #[serde(default = "default_key")]
     key: PathBuf,
@@ -513,20 +522,90 @@ fn default_transcript_megabytes() -> u64 {
     4096
 }
 
-fn template(listen: impl Display, metrics: Option<SocketAddr>, parties: &Parties) -> String {
+/// Settings, one a line, with their comments in one column.
+fn settings(lines: &[(&str, &dyn Display, &str)]) -> String {
+    let lines: Vec<(String, &str)> =
+        lines.iter().map(|(name, value, comment)| (format!("{name} = {value}"), *comment)).collect();
+    let width = lines.iter().map(|(setting, _)| setting.len()).max().unwrap_or(0);
+    let line = |(setting, comment): &(String, &str)| match comment.is_empty() {
+        true => format!("{setting}\n"),
+        false => format!("{setting:width$}  # {comment}\n"),
+    };
+    lines.iter().map(line).collect()
+}
+
+fn template(listen: impl Display, advertise: Option<&str>, metrics: Option<SocketAddr>, parties: &Parties) -> String {
+    let advertise = match advertise {
+        Some(address) => format!("advertise = \"{address}\""),
+        None => "# advertise = \"node.example:7700\"".into(),
+    };
     let metrics = match metrics {
         Some(address) => format!("metrics = \"{address}\""),
         None => "# metrics = \"127.0.0.1:9101\"".into(),
     };
     let (l, t) = (Limits::default(), Timeouts::default());
     let records = record_limits(default_transcript_days(), default_transcript_megabytes());
-    let memory = l.memory() + records.memory();
+    let memory = (l.memory() + records.memory()).div_ceil(1 << 20);
+    let most_packs = format!("packs in all ({} at most)", crate::packs::MOST_PACKS);
+    let limits = settings(&[
+        ("handshakes", &l.handshakes, "connections whose key is not known yet"),
+        ("handshakes_per_address", &l.handshakes_per_address, ""),
+        ("lanes", &l.lanes, "consumers' connections at a time"),
+        ("lanes_per_key", &l.lanes_per_key, ""),
+        ("lanes_per_address", &l.lanes_per_address, ""),
+        ("jobs", &l.jobs, "jobs at a time, in each evaluator role"),
+        ("jobs_per_key", &l.jobs_per_key, "running or waiting"),
+        (
+            "job_megabytes",
+            &l.job_megabytes,
+            "memory of running jobs and of dealing; three quarters at most for one job",
+        ),
+        ("cache_megabytes", &l.cache_megabytes, "memory of plans, graphs and weights kept ready"),
+        ("packs", &l.packs, "packs for one task"),
+        ("pack_megabytes", &l.pack_megabytes, &most_packs),
+        ("pack_memory_megabytes", &l.pack_memory_megabytes, "of these, in memory; further packs go to disk"),
+        ("model_megabytes", &l.model_megabytes, "models in all"),
+        ("owner_megabytes", &l.owner_megabytes, "of these, of one owner"),
+        ("sharings", &l.sharings, "models in all, deleted ones included: their names stay for ever"),
+        ("owner_sharings", &l.owner_sharings, "of these, of one owner"),
+        ("access_keys", &l.access_keys, "keys on the access lists of all models"),
+        ("graph_deal_megabytes", &l.graph_deal_megabytes, "what one job of a graph may be dealt"),
+        (
+            "graph_giga_products",
+            &l.graph_giga_products,
+            "multiplications, and elements moved (10^9), of one job of a graph",
+        ),
+        ("graph_rounds", &l.graph_rounds, "rounds of one job of a graph"),
+        (
+            "dealing_seconds",
+            &l.dealing_seconds,
+            "of dealing, and of reading models, that one key may cause in ten minutes",
+        ),
+        ("upload_megabytes", &l.upload_megabytes, "that one key may upload in an hour"),
+        (
+            "download_megabytes",
+            &l.download_megabytes,
+            "that one key may fetch of one owner's in an hour: client parts of models",
+        ),
+    ]);
+    let timeouts = settings(&[
+        ("connect", &t.connect, "connecting, handshake and greeting together"),
+        ("round", &t.round, "the other evaluator's next frame"),
+        ("meet", &t.meet, "for a job's consumer to ask the second evaluator, too"),
+        ("request", &t.request, "the rest of a request"),
+        ("idle", &t.idle, "an unused connection"),
+        ("pack", &t.pack, "a pack that no job takes"),
+        ("shutdown", &t.shutdown, "what running jobs get when the node is stopped"),
+    ]);
     format!(
         r#"# Configuration of a Sahara share node. Relative paths are relative to this directory.
 version = {VERSION}
 
 # Where the other nodes and consumers connect (TLS 1.3, both sides prove their key): an address or name of this machine.
 listen = "{listen}"
+
+# What committee files say instead, if the others connect to another place (behind a router, or on all addresses).
+{advertise}
 
 # Where Prometheus metrics and /healthz are served. No authentication: keep it on a private address.
 {metrics}
@@ -535,11 +614,13 @@ listen = "{listen}"
 key = "key"
 committee = "committee.toml"
 
+# Whoever is to be served must be in the lists of all three nodes of the committee.
+
 # Who may share models with this committee: a list of public keys (`sahara whoami` prints them), or "any".
 owners = {owners}
 
-# Who may connect and ask, as far as the owner of a model lets them: a list of public keys, or "any". Owners may ask
-# their own models without being listed.
+# Who may connect and ask, as far as the owner of a model lets them: a list of public keys, or "any". An owner shares
+# with one key and asks with another (`sahara whoami` prints both): one who asks, too, needs that key here.
 consumers = {consumers}
 
 # Preprocessing packs made ahead for each task that this node has served as first evaluator; as helper it makes no more
@@ -555,75 +636,13 @@ transcript_megabytes = {megabytes}
 # All memory that a node takes under these limits: {memory} MB at most. `sahara operator doctor` adds up yours, and
 # compares them with what this machine has. Lower job_megabytes, cache_megabytes and pack_memory_megabytes on a small one.
 [limits]
-handshakes = {handshakes}              # connections whose key is not known yet
-handshakes_per_address = {handshakes_address}
-lanes = {lanes}                   # consumers' connections at a time
-lanes_per_key = {lanes_key}
-lanes_per_address = {lanes_address}
-jobs = {jobs}                      # jobs at a time, in each evaluator role
-jobs_per_key = {jobs_key}             # running or waiting
-job_megabytes = {job_mb}          # memory of running jobs and of dealing; three quarters at most for one job
-cache_megabytes = {cache_mb}        # memory of plans, graphs and weights kept ready
-packs = {packs}                    # packs for one task
-pack_megabytes = {pack_mb}        # packs in all ({most_packs} at most)
-pack_memory_megabytes = {pack_memory}  # of these, in memory; further packs go to disk
-model_megabytes = {model_mb}        # models in all
-owner_megabytes = {owner_mb}       # of these, of one owner
-sharings = {sharings}              # models in all, deleted ones included: their names stay for ever
-owner_sharings = {owner_sharings}          # of these, of one owner
-access_keys = {access_keys}        # keys on the access lists of all models
-graph_deal_megabytes = {deal_mb}   # what one job of a graph may be dealt
-graph_giga_products = {products}     # multiplications, and elements moved (10^9), of one job of a graph
-graph_rounds = {rounds}          # rounds of one job of a graph
-dealing_seconds = {dealing}         # of dealing, and of reading models, that one key may cause in ten minutes
-upload_megabytes = {upload}      # that one key may upload in an hour
-download_megabytes = {download}    # that one key may fetch of one owner's in an hour: client parts of models
-
+{limits}
 [timeouts]    # seconds
-connect = {connect}   # connecting, handshake and greeting together
-round = {round}    # the other evaluator's next frame
-meet = {meet}      # for a job's consumer to ask the second evaluator, too
-request = {request}  # the rest of a request
-idle = {idle}    # an unused connection
-pack = {pack}  # a pack that no job takes
-shutdown = {shutdown} # what running jobs get when the node is stopped
-"#,
-        days = default_transcript_days(),
-        megabytes = default_transcript_megabytes(),
-        memory = memory.div_ceil(1 << 20),
-        handshakes = l.handshakes,
-        handshakes_address = l.handshakes_per_address,
-        lanes = l.lanes,
-        lanes_key = l.lanes_per_key,
-        lanes_address = l.lanes_per_address,
-        jobs = l.jobs,
-        jobs_key = l.jobs_per_key,
-        job_mb = l.job_megabytes,
-        cache_mb = l.cache_megabytes,
-        deal_mb = l.graph_deal_megabytes,
-        products = l.graph_giga_products,
-        rounds = l.graph_rounds,
-        dealing = l.dealing_seconds,
-        upload = l.upload_megabytes,
-        download = l.download_megabytes,
-        packs = l.packs,
-        pack_mb = l.pack_megabytes,
-        most_packs = crate::packs::MOST_PACKS,
-        pack_memory = l.pack_memory_megabytes,
-        model_mb = l.model_megabytes,
-        owner_mb = l.owner_megabytes,
-        sharings = l.sharings,
-        owner_sharings = l.owner_sharings,
-        access_keys = l.access_keys,
+{timeouts}"#,
         owners = listed(&parties.owners),
         consumers = listed(&parties.consumers),
-        connect = t.connect,
-        round = t.round,
-        meet = t.meet,
-        pack = t.pack,
-        request = t.request,
-        idle = t.idle,
-        shutdown = t.shutdown,
+        days = default_transcript_days(),
+        megabytes = default_transcript_megabytes(),
     )
 }
 
@@ -666,18 +685,32 @@ mod tests {
     #[test]
     fn a_name_of_this_machine_is_a_place_to_listen() {
         let dir = tempfile::tempdir().unwrap();
-        let config = Config::init_at(dir.path(), "localhost:7001", None, &Parties::default()).unwrap();
+        let config = Config::init_at(dir.path(), "localhost:7001", None, None, &Parties::default()).unwrap();
+        assert_eq!(config.advertise, "localhost:7001", "what is not said is as it is written");
         assert!(config.listen.ip().is_loopback() && config.listen.port() == 7001);
         let unknown = dir.path().join("unknown");
-        let error =
-            Config::init_at(&unknown, "no-such-host.invalid:7001", None, &Parties::default()).unwrap_err().to_string();
+        let error = Config::init_at(&unknown, "no-such-host.invalid:7001", None, None, &Parties::default())
+            .unwrap_err()
+            .to_string();
         assert!(error.contains("no-such-host.invalid") && !unknown.join(FILE).exists(), "{error}");
+    }
+
+    #[test]
+    fn the_address_that_others_use_is_kept_and_comments_stand_in_one_column() {
+        let dir = tempfile::tempdir().unwrap();
+        let advertised = Some("node.example:7700");
+        let config = Config::init_at(dir.path(), "0.0.0.0:7700", advertised, None, &Parties::default()).unwrap();
+        assert_eq!(Some(config.advertise.as_str()), advertised);
+        let text = std::fs::read_to_string(dir.path().join(FILE)).unwrap();
+        let limits = text.split("[limits]").nth(1).unwrap().split("[timeouts]").next().unwrap();
+        let columns: BTreeSet<usize> = limits.lines().filter_map(|line| line.find('#')).collect();
+        assert_eq!(columns.len(), 1, "{limits}");
     }
 
     #[test]
     fn wrong_settings_are_named() {
         let anybody = Parties { owners: Admission::Any, consumers: Admission::Any };
-        let text = template(address(7001), None, &anybody);
+        let text = template(address(7001), None, None, &anybody);
         for (from, to, say) in [
             ("version = 1", "version = 2", "version 2"),
             ("consumers = \"any\"", "consumers = \"some\"", "neither"),
@@ -687,6 +720,7 @@ mod tests {
             ("jobs = 4", "jbos = 4", "jbos"),
             ("packs = 64", "packs = 100000", "limits.packs"),
             ("listen = \"127.0.0.1:7001\"", "listen = \"here\"", "listen"),
+            ("# advertise = \"node.example:7700\"", "advertise = \"node.example\"", "host:port"),
         ] {
             let error = Config::parse(&text.replacen(from, to, 1), Path::new("/n")).unwrap_err();
             assert!(error.contains(say), "{error}");

@@ -1,22 +1,16 @@
 //! `doctor`: looks at everything a node needs before it can serve, and says the fix for what is missing.
 
+mod peers;
+
 use std::io::ErrorKind;
-use std::net::TcpListener;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use crate::channel::ChannelError;
-use crate::client::{Client, ClientError, ClientOptions};
-use crate::committee::Committee;
-use crate::config::Config;
-use crate::identity::Identity;
-use crate::lane::LaneError;
+use crate::config::{Config, ConfigError};
+use crate::identity::IdentityError;
 use crate::tls::Admission;
-use crate::wire::FailCode;
 
-/// Clocks further apart than this make logs and certificates of other tools hard to compare.
-const CLOCK_TOLERANCE: Duration = Duration::from_secs(5);
+pub use peers::admitted;
 
 /// How bad a finding is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -32,7 +26,8 @@ pub enum Level {
 /// One thing that was looked at.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Finding {
-    /// What was looked at: `config`, `key`, `committee`, `clock`, `port`, `peer`, `cpu`, `disk`, `memory`.
+    /// What was looked at: `config`, `key`, `committee`, `owners`, `consumers`, `clock`, `port`, `metrics`,
+    /// `peer`, `cpu`, `disk`, `memory`.
     pub what: &'static str,
     /// How bad it is.
     pub level: Level,
@@ -60,8 +55,14 @@ impl Finding {
 pub fn examine(home: &Path) -> Vec<Finding> {
     let config = match Config::load(home) {
         Ok(config) => config,
+        Err(ConfigError::Missing(_)) => {
+            let found = format!("{} is not a node's home (no {})", home.display(), crate::config::FILE);
+            let fix =
+                format!("name the node's folder with --home, or run `sahara operator init --home {}`", home.display());
+            return vec![Finding::problem("config", found, fix)];
+        }
         Err(error) => {
-            let fix = format!("correct the file, or run `sahara operator init --home {}`", home.display());
+            let fix = "correct the file; the comments in a new one explain each setting";
             return vec![Finding::problem("config", error.to_string(), fix)];
         }
     };
@@ -72,11 +73,7 @@ pub fn examine(home: &Path) -> Vec<Finding> {
     let identity = match config.load_identity() {
         Ok(identity) => identity,
         Err(error) => {
-            findings.push(Finding::problem(
-                "key",
-                error.to_string(),
-                "restore the key file, or make a new node with `sahara operator init`",
-            ));
+            findings.push(unusable(error));
             return findings;
         }
     };
@@ -86,15 +83,19 @@ pub fn examine(home: &Path) -> Vec<Finding> {
     let committee = match config.load_committee() {
         Ok(committee) => committee,
         Err(error) => {
-            let fix = "write the three nodes' names, addresses and keys there; all three operators need the same file";
+            let fix = "write the three nodes' names, addresses and keys there (`sahara operator show` prints this one's); all \
+                       three operators need the same file";
             findings.push(Finding::problem("committee", error.to_string(), fix));
             return findings;
         }
     };
     match committee.index_of(&identity.public()) {
         Some(index) => {
-            findings.push(Finding::good("committee", format!("this is {}", committee.label(index))));
-            findings.extend(network(&config, Arc::new(identity), &committee, index));
+            findings.push(Finding::good(
+                "committee",
+                format!("fingerprint {}; this is {}", committee.fingerprint(), committee.label(index)),
+            ));
+            findings.extend(peers::network(&config, Arc::new(identity), &committee, index));
         }
         None => findings.push(Finding::problem(
             "committee",
@@ -103,6 +104,27 @@ pub fn examine(home: &Path) -> Vec<Finding> {
         )),
     }
     findings
+}
+
+/// A key file that cannot be used, and the one thing to do about it.
+fn unusable(error: ConfigError) -> Finding {
+    let missing = |source: &std::io::Error| source.kind() == ErrorKind::NotFound;
+    let fix = match &error {
+        ConfigError::Identity(IdentityError::Permissions(path)) => {
+            let found = format!("key file {} can be read by other users", path.display());
+            let fix =
+                format!("run `chmod 600 {}`; if one of them may have read it, replace this member", path.display());
+            return Finding::problem("key", found, fix);
+        }
+        ConfigError::Identity(IdentityError::Io { source, .. }) if !missing(source) => {
+            "let the user that runs the node read the file"
+        }
+        _ => {
+            "restore the key file from its backup; without one, `sahara operator init --home NEW` in another folder makes \
+             another node, and that is another committee"
+        }
+    };
+    Finding::problem("key", error.to_string(), fix)
 }
 
 /// Whom the node serves: nobody is no fault, but hardly what its operator wants.
@@ -161,17 +183,17 @@ fn disk(config: &Config) -> Finding {
             "check owner, permissions and free space of the directory",
         );
     }
-    let wanted = config.limits.pack_megabytes + config.limits.model_megabytes;
+    let wanted = config.limits.pack_megabytes + config.limits.model_megabytes + config.transcript_megabytes;
     match rustix::fs::statvfs(&config.home) {
         Ok(stat) => {
             let free = stat.f_bavail.saturating_mul(stat.f_frsize) >> 20;
             if free >= wanted {
-                Finding::good("disk", format!("{free} MB free"))
+                Finding::good("disk", format!("{free} MB free, the limits allow {wanted} MB"))
             } else {
                 Finding::warning(
                     "disk",
-                    format!("{free} MB free, the limits allow packs and models of {wanted} MB"),
-                    "free some space, or lower limits.pack_megabytes and limits.model_megabytes",
+                    format!("{free} MB free, the limits allow packs, models and records of {wanted} MB"),
+                    "free some space, or lower limits.pack_megabytes, limits.model_megabytes and transcript_megabytes",
                 )
             }
         }
@@ -199,102 +221,10 @@ fn enough(free: u64, wanted: u64) -> Finding {
     Finding::warning("memory", found, fix)
 }
 
-fn network(config: &Config, identity: Arc<Identity>, committee: &Committee, own: u8) -> Vec<Finding> {
-    let client = Client::shared(identity, committee.clone(), ClientOptions::default());
-    let mut findings = Vec::new();
-    for index in 0..3 {
-        let label = committee.label(index);
-        let began = Instant::now();
-        let answer = client.node_status(index);
-        let micros = began.elapsed().as_micros();
-        match answer {
-            Ok(status) => {
-                let what = if index == own { "port" } else { "peer" };
-                findings.push(Finding::good(
-                    what,
-                    format!("{label} answers ({:.1} ms with the handshake)", micros as f64 / 1e3),
-                ));
-                if index != own {
-                    findings.push(clock(&label, status.clock_millis, Duration::from_micros(micros as u64)));
-                }
-            }
-            Err(_) if index == own => findings.push(port(config)),
-            Err(error) => findings.push(Finding::problem("peer", error.to_string(), fix(&error, &label))),
-        }
-    }
-    findings
-}
-
-/// What to do about a node that cannot be talked to: silence, a closed door and a quarrel about keys have other causes.
-fn fix(error: &ClientError, label: &str) -> String {
-    let lane = match error {
-        ClientError::Node(lane) => &**lane,
-        _ => return format!("look at the log of {label}"),
-    };
-    match lane {
-        LaneError::Connect { source, .. } => match source.kind() {
-            ErrorKind::ConnectionRefused => format!(
-                "the machine answers, but nothing listens there: check that {label} is running, and its port in the \
-                 committee file"
-            ),
-            ErrorKind::TimedOut
-            | ErrorKind::WouldBlock
-            | ErrorKind::HostUnreachable
-            | ErrorKind::NetworkUnreachable => {
-                format!(
-                    "nothing comes back: check the address of {label} in the committee file, and that the firewalls \
-                     between let its port through"
-                )
-            }
-            _ => format!("check the address of {label} in the committee file"),
-        },
-        LaneError::Channel { source: ChannelError::WrongKey, .. } => format!(
-            "committee mismatch: another key answers at this address than your committee file has for {label}; compare \
-             the file with that operator's"
-        ),
-        LaneError::Channel { source: ChannelError::NotAdmitted, .. } => format!(
-            "committee mismatch: {label} does not know this node's key; compare the committee files, all three keys and \
-             their order"
-        ),
-        LaneError::Failed { fail, .. } if fail.code == FailCode::Refused => {
-            format!("committee mismatch: {label} has another committee file; compare all three keys and their order")
-        }
-        LaneError::Channel { source: ChannelError::TimedOut(_), .. } => format!(
-            "the connection stands but {label} says nothing: check that a share node listens there, not another program, \
-             and look at its log"
-        ),
-        _ => format!("what answers at this address is no share node of this version: ask the operator of {label}"),
-    }
-}
-
-fn port(config: &Config) -> Finding {
-    match TcpListener::bind(config.listen) {
-        Ok(_) => Finding::good("port", format!("{} is free (the node is not running)", config.listen)),
-        Err(error) => Finding::problem(
-            "port",
-            format!("cannot listen on {}: {error}", config.listen),
-            "stop what uses the port (see `ss -ltnp`), or change `listen` in node.toml and the committee files",
-        ),
-    }
-}
-
-fn clock(label: &str, theirs: u64, took: Duration) -> Finding {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |t| t.as_millis() as u64);
-    let apart = Duration::from_millis(now.abs_diff(theirs)).saturating_sub(took);
-    if apart <= CLOCK_TOLERANCE {
-        Finding::good("clock", format!("agrees with {label}"))
-    } else {
-        Finding::warning(
-            "clock",
-            format!("differs from that of {label} by {} s", apart.as_secs()),
-            "switch on time synchronisation on both machines (`timedatectl set-ntp true`)",
-        )
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::committee::Committee;
 
     #[test]
     fn each_finding_has_a_fix_unless_it_is_good() {
@@ -306,6 +236,7 @@ mod tests {
         };
         let findings = all(examine(&home));
         assert_eq!((findings.len(), findings[0].what, findings[0].level), (1, "config", Level::Problem));
+        assert!(!findings[0].found.contains("operator init"), "the fix is said once: {findings:?}");
 
         let config =
             Config::init(&home, "127.0.0.1:1".parse().unwrap(), None, &crate::config::Parties::default()).unwrap();
@@ -325,9 +256,30 @@ mod tests {
             "{findings:?}"
         );
         assert!(findings.iter().any(|f| f.what == "disk") && findings.iter().any(|f| f.what == "cpu"));
+        let disk = findings.iter().find(|f| f.what == "disk").unwrap();
+        let allowed = 16_384 + 8_192 + 4_096;
+        assert!(disk.found.contains(&format!("{allowed} MB")), "packs, models and records: {disk:?}");
+        let said = committee.fingerprint();
+        assert!(findings.iter().any(|f| f.what == "committee" && f.found.contains(&said)), "{findings:?}");
         let memory = findings.iter().find(|f| f.what == "memory").unwrap();
         let said = format!("the limits allow the node {} MB", config.memory().div_ceil(1 << 20));
         assert!(memory.found.contains(&said), "{memory:?}");
+    }
+
+    #[test]
+    fn a_key_that_others_may_read_and_one_that_is_gone_have_their_own_fixes() {
+        let dir = tempfile::tempdir().unwrap();
+        let listen = "127.0.0.1:1".parse().unwrap();
+        let config = Config::init(dir.path(), listen, None, &crate::config::Parties::default()).unwrap();
+        let fix = || {
+            let findings = examine(dir.path());
+            findings.into_iter().find(|f| f.what == "key").and_then(|f| f.fix).unwrap()
+        };
+        let open = std::os::unix::fs::PermissionsExt::from_mode(0o644);
+        std::fs::set_permissions(&config.key, open).unwrap();
+        assert!(fix().contains("chmod 600") && !fix().contains("init"), "{}", fix());
+        std::fs::remove_file(&config.key).unwrap();
+        assert!(fix().contains("restore") && fix().contains("another folder"), "{}", fix());
     }
 
     #[test]
@@ -335,18 +287,5 @@ mod tests {
         assert_eq!(enough(13_000, 13_000).level, Level::Good);
         let little = enough(12_999, 13_000);
         assert!(little.level == Level::Warning && little.fix.unwrap().contains("limits.cache_megabytes"));
-    }
-
-    #[test]
-    fn silence_is_a_firewall_and_a_closed_door_is_none() {
-        let connect = |kind: ErrorKind| {
-            let who = "node 2 (198.51.100.2:7700)".to_owned();
-            fix(&ClientError::from(LaneError::Connect { who, source: kind.into() }), "node 2")
-        };
-        for kind in [ErrorKind::TimedOut, ErrorKind::HostUnreachable] {
-            assert!(connect(kind).contains("firewalls"), "{kind}");
-        }
-        let closed = connect(ErrorKind::ConnectionRefused);
-        assert!(closed.contains("nothing listens there") && !closed.contains("firewall"), "{closed}");
     }
 }

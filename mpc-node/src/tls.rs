@@ -3,6 +3,7 @@
 //! aws-lc-rs is named explicitly as the provider (other crates link `ring`), with the hybrid X25519MLKEM768 key
 //! exchange first. Sessions are never resumed, so every connection proves both keys afresh.
 
+use std::cell::Cell;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -40,6 +41,16 @@ impl Admission {
             Self::Only(keys) => keys.contains(key),
         }
     }
+}
+
+thread_local! {
+    /// The key that a handshake on this thread was last refused for: rustls has no place for it in its error.
+    static REFUSED: Cell<Option<PublicKey>> = const { Cell::new(None) };
+}
+
+/// The key that the handshake which has just failed on this thread was refused for, if it was for its key.
+pub(crate) fn take_refused() -> Option<PublicKey> {
+    REFUSED.take()
 }
 
 /// Configuration of a connection to the holder of `peer`.
@@ -177,10 +188,12 @@ impl ClientCertVerifier for AdmittedClient {
         _intermediates: &[CertificateDer<'_>],
         _now: UnixTime,
     ) -> Result<ClientCertVerified, Error> {
-        match public_key_of(end_entity) {
-            Some(key) if self.admission.admits(&key) => Ok(ClientCertVerified::assertion()),
-            _ => Err(CertificateError::ApplicationVerificationFailure.into()),
+        let key = public_key_of(end_entity);
+        if key.is_some_and(|key| self.admission.admits(&key)) {
+            return Ok(ClientCertVerified::assertion());
         }
+        REFUSED.set(key);
+        Err(CertificateError::ApplicationVerificationFailure.into())
     }
 
     fn verify_tls12_signature(

@@ -28,6 +28,9 @@ Examples:
   sahara embed --prompt query \"is it late?\"     the authors' prompt of this name
 
 The network must be up (`sahara devnet up`) unless --plain or --float is given.
+A model of your own that the nodes do not have under its name is shared under
+it first, for your own key; one that you shared --as another name is asked with
+--model OWNER/NAME (`sahara model shared`).
 With --json, each line is an object with index, tokens and embedding. The share
 nodes learn the length class of a text (16, 32, 64, … tokens) and the time, not
 the text. The client knows the embedding table

@@ -95,7 +95,9 @@ pub fn run(args: GatewayArgs, context: &mut Context) -> Result<()> {
     let mut listening = runtime.block_on(bind(config))?;
     let engine = asked.connect(model)?;
     context.progress.step(&format!("making sure that the nodes have {}", asked.model));
-    engine.register()?;
+    if engine.register()? {
+        context.progress.note(&engine.handed_over());
+    }
     context.progress.clear();
     listening.also_as(asked.names(&name, &engine));
     if !listening.address().ip().is_loopback() {

@@ -4,6 +4,7 @@
 //! Texts are worked on in windows: packs for a window are made ahead, then its jobs run side by side. The node that
 //! helps changes from job to job, so that all three carry the same load.
 
+mod advice;
 mod figures;
 mod ordered;
 mod shared;
@@ -18,10 +19,14 @@ use std::time::{Duration, Instant};
 
 use sahara_circuits::frontend::Encoded;
 use sahara_circuits::graph::Graph;
-use sahara_mpc::client::{Assignment, Client, ClientError, Committee, GraphId, Inference, Job, NodeStatus, Task};
+use sahara_mpc::client::{
+    Assignment, Client, ClientError, Committee, GraphId, Inference, Job, NodeStatus, Sharing, Task,
+};
 pub use sahara_mpc::client::{Rounding, Visibility};
 use sahara_mpc::wire::FailCode;
 
+pub(crate) use advice::find_error;
+use advice::network_error;
 pub use figures::Figures;
 
 use crate::embedding::{
@@ -185,7 +190,21 @@ impl NetworkEngine {
 
     /// Hands the model to the nodes unless they have it; whether it had to be handed over.
     pub fn register(&self) -> Result<bool> {
-        self.shared.get(&self.client, &self.model, &self.progress).map(|(_, handed_over)| handed_over)
+        self.sharing_for(&self.client).map(|(_, handed_over)| handed_over)
+    }
+
+    /// The sharing that is asked, and whether the model had to be handed over for it: whoever asked hears of that.
+    fn sharing_for(&self, client: &Client) -> Result<(Sharing, bool)> {
+        let (sharing, handed_over) = self.shared.get(client, &self.model, &self.progress)?;
+        if handed_over {
+            self.progress.note(&self.handed_over());
+        }
+        Ok((sharing, handed_over))
+    }
+
+    /// What is to be known after the model was handed over: as what the nodes hold it now.
+    pub fn handed_over(&self) -> String {
+        format!("the nodes hold {} now, for your own key, as {}", self.model.info.name, self.shared.which())
     }
 
     /// Encodes the texts from `start` on, as many as fit a window.
@@ -209,7 +228,7 @@ impl NetworkEngine {
 
     /// The task of one text, on the version of the sharing that is current.
     fn task(&self, client: &Client, bucket: u32, assignment: Assignment) -> Result<Task> {
-        let (sharing, _) = self.shared.get(client, &self.model, &self.progress)?;
+        let (sharing, _) = self.sharing_for(client)?;
         let length = self.length(bucket)?;
         let task = sharing.task_of(length.id, &length.graph, assignment, self.options.rounding);
         task.map_err(|e| network_error(client, "choosing what to compute", e))
@@ -388,32 +407,6 @@ impl From<Error> for Failed {
     fn from(error: Error) -> Self {
         Self::Other(error)
     }
-}
-
-/// An error of asking for somebody's model, in words for whoever asked.
-pub(crate) fn find_error(client: &Client, error: ClientError) -> Error {
-    network_error(client, "asking the nodes for the model", error)
-}
-
-/// An error of the nodes in words for whoever asked.
-fn network_error(client: &Client, doing: &str, error: ClientError) -> Error {
-    if matches!(error, ClientError::Stopped) {
-        return Error::stopped();
-    }
-    if error.is_unreachable() {
-        return Error::unreachable(format!(
-            "{doing}: {error}: is the network up? See `sahara devnet status`, or start it with `sahara devnet up`"
-        ));
-    }
-    if error.is_not_admitted() {
-        return Error::user(format!(
-            "{doing}: {error}: its operator must add your key to the list `consumers` in its node.toml: {}",
-            client.key()
-        ));
-    }
-    // What a node cannot do now it can do later.
-    let later = matches!(error.code(), Some(FailCode::Busy | FailCode::Stopping));
-    Error::wrap(doing, if later { Blame::Unreachable } else { Blame::Fault }, error)
 }
 
 #[cfg(test)]

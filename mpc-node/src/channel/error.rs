@@ -6,6 +6,8 @@ use std::time::Duration;
 use thiserror::Error;
 
 use super::STRANGER_BYTES;
+use crate::identity::PublicKey;
+use crate::tls::take_refused;
 
 /// Why a channel stopped working.
 #[derive(Debug, Error)]
@@ -23,11 +25,14 @@ pub enum ChannelError {
     #[error("sent more than {} KiB before its key was known", STRANGER_BYTES >> 10)]
     TooMuch,
     /// The other side knows this side's key, and does not let it in.
-    #[error("does not admit this key (its list of consumers or its committee file lacks it)")]
+    #[error("does not admit this key (neither its lists nor its committee file have it)")]
     NotAdmitted,
     /// The other side holds another key than the one it is pinned by.
     #[error("does not hold the key in the committee file")]
     WrongKey,
+    /// The other side shows a key (it has not proved that it holds it) that this side does not let in.
+    #[error("shows a key that is in neither of the lists `owners` and `consumers`, nor in the committee file: {0}")]
+    Stranger(PublicKey),
     /// The socket failed.
     #[error("connection failed: {0}")]
     Io(io::Error),
@@ -50,7 +55,7 @@ impl From<rustls::Error> for ChannelError {
     fn from(error: rustls::Error) -> Self {
         match error {
             rustls::Error::AlertReceived(rustls::AlertDescription::AccessDenied) => Self::NotAdmitted,
-            rustls::Error::InvalidCertificate(_) => Self::WrongKey,
+            rustls::Error::InvalidCertificate(_) => take_refused().map_or(Self::WrongKey, Self::Stranger),
             other => Self::Tls(other),
         }
     }

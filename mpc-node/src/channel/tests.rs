@@ -80,8 +80,14 @@ fn who_has_hung_up_is_noticed_behind_what_it_has_sent() {
 
 #[test]
 fn another_key_is_refused_on_either_side() {
-    let (client, server) = pair(|_| Admission::Only(BTreeSet::new()), Identity::public);
-    assert!(matches!(server, Err(ChannelError::WrongKey)));
+    let mut shown = None;
+    let admission = |a: &Identity| {
+        shown = Some(a.public());
+        Admission::Only(BTreeSet::new())
+    };
+    let (client, server) = pair(admission, Identity::public);
+    let refused = server.err().unwrap();
+    assert!(matches!(refused, ChannelError::Stranger(key) if Some(key) == shown), "whom to admit: {refused:?}");
     assert!(matches!(client, Err(ChannelError::NotAdmitted)), "{:?}", client.err());
 
     let (client, server) = pair(|_| Admission::Any, |_| generate().unwrap().public());

@@ -20,8 +20,11 @@ use super::quota::Bucket;
 use super::serve;
 use super::state::Node;
 use crate::channel::{Channel, ChannelError, Handshaking};
+use crate::config::Config;
+use crate::identity::PublicKey;
 use crate::lane::Lane;
 use crate::meter::Traffic;
+use crate::tls::Admission;
 use crate::wire::{Caller, Fail, FailCode, HEADER, Hello, Kind, Message, header, parse_header};
 
 /// Connections accepted in one turn, so that those inside are served between two crowds.
@@ -223,7 +226,10 @@ impl Door<'_> {
         guest.channel.trust();
         let who = match self.node.committee.index_of(&peer.key) {
             Some(index) => self.node.committee.label(index),
-            None => format!("consumer {:.8} ({})", peer.key.to_string(), guest.from),
+            None => {
+                let role = role(&self.node.config, &peer.key);
+                format!("{role} {:.8} ({})", peer.key.to_string(), guest.from)
+            }
         };
         let timeout = self.node.config.timeouts.connect();
         let lane = Lane::greeted(guest.channel, who, timeout, self.node.meter.clone());
@@ -235,6 +241,10 @@ impl Guest {
     fn advance(&mut self, node: &Node) -> Turn {
         match self.try_advance(node) {
             Ok(turn) => turn,
+            // As it says of this node: the log is its operator's.
+            Err(ChannelError::NotAdmitted) => Turn::Leaves(
+                "expects another key at this address than this node's: its committee file is another".into(),
+            ),
             Err(error) => Turn::Leaves(error.to_string()),
         }
     }
@@ -302,6 +312,12 @@ impl Greeting {
         }
         Err(crate::lane::OTHER_COMMITTEE.into())
     }
+}
+
+/// What a caller is called by the list that has its key: people share with one key and ask with another.
+fn role(config: &Config, key: &PublicKey) -> &'static str {
+    let named = matches!(&config.owners, Admission::Only(keys) if keys.contains(key));
+    if named || !config.consumers.admits(key) { "owner" } else { "consumer" }
 }
 
 /// Who among the guests (by address, oldest first) makes room for a newcomer, if somebody must.

@@ -90,7 +90,7 @@ fn upload(node: &Node, lane: &mut Lane, caller: Option<u8>, payload: &[u8]) -> R
         name = %described.name,
         version = described.version,
         manifest = %done.id,
-        replaced = ?done.replaced,
+        replaced = done.replaced.map(|id| id.to_string()),
         visibility = ?described.visibility(),
         bytes,
         packs_destroyed = destroyed,

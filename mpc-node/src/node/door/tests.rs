@@ -261,3 +261,16 @@ fn whoever_may_have_no_further_lane_is_told_which_limit_that_is() {
     assert_eq!(refused(&trial), 1);
     assert!(greeted(&trial, &trial.others[0], &[&hello(&trial)]).1, "members have places of their own");
 }
+
+#[test]
+fn a_caller_is_called_by_the_list_that_has_its_key() {
+    let mut config = trial::node(|_| ()).node.config.clone();
+    let [owner, consumer, other] = [1, 2, 3].map(|n| PublicKey([n; 32]));
+    config.owners = Admission::Only([owner].into());
+    config.consumers = Admission::Only([consumer].into());
+    assert_eq!([owner, consumer].map(|key| role(&config, &key)), ["owner", "consumer"]);
+    config.consumers = Admission::Any;
+    assert_eq!([owner, consumer, other].map(|key| role(&config, &key)), ["owner", "consumer", "consumer"]);
+    config.owners = Admission::Any;
+    assert_eq!(role(&config, &other), "consumer", "whoever is in neither list asks, as a rule");
+}
