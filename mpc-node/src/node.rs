@@ -113,7 +113,7 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<(
         node = node.index + 1,
         key = %node.identity.public(),
         listen = %node.config.listen,
-        metrics = ?node.config.metrics,
+        metrics = node.config.metrics.map(tracing::field::display),
         "ready"
     );
     let metrics = metrics.map(|listener| tokio::spawn(crate::metrics::serve(listener, node.clone())));
