@@ -110,8 +110,34 @@ fn journey() {
     gateway.has_no_model(&sharing);
     let left = owner.home.json(&["model", "shared", "--json"]);
     assert_eq!(left, Value::Array(Vec::new()));
+
+    // A node that kept what it should have deleted brings nobody back with the owner's next question.
+    owner.home.output(&["model", "share", "small", "--access", &key]);
+    let (kept, folder) = (owner.home.path().join("kept"), owner.node_folder(1).join("sharings"));
+    owner.home.output(&["devnet", "down"]);
+    copy_folder(&folder, &kept);
+    owner.start();
+    owner.home.output(&["model", "unshare", "small"]);
+    owner.home.output(&["devnet", "down"]);
+    std::fs::remove_dir_all(&folder).expect("a folder of a node");
+    std::fs::rename(&kept, &folder).expect("a folder of a node");
+    owner.start();
+    let own = owner.home.run(&["embed", "--model", "small", TEXTS[0]]);
+    assert!(own.code == Some(0) && own.stderr.contains("was taken back, and node 1 still has it"), "{own}");
+    let refused = ask(&["--model", &sharing]);
+    assert_eq!(refused.code, Some(2), "{refused}");
+    owner.home.output(&["model", "unshare", "small"]);
     assert!(consumer.output(&["model", "rm", "small"]).starts_with(&sharing), "by the name that asks it");
     assert_eq!(consumer.json(&["model", "ls", "--json"]), Value::Array(Vec::new()));
+}
+
+fn copy_folder(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).expect("a writable home");
+    for entry in std::fs::read_dir(from).expect("a folder") {
+        let path = entry.expect("an entry").path();
+        let copy = to.join(path.file_name().expect("a name"));
+        if path.is_dir() { copy_folder(&path, &copy) } else { assert!(std::fs::copy(&path, &copy).is_ok()) }
+    }
 }
 
 /// Adds a key to the consumers of all three nodes and starts them again.

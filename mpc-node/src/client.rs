@@ -25,7 +25,7 @@ use crate::meter::{ByteCounts, Meter, Traffic};
 pub use crate::status::NodeStatus;
 use crate::wire::{CountPacks, FailCode, Kind, PackCount, Prepare, Progress};
 pub use crate::wire::{JobId, Task};
-pub use held::Held;
+pub use held::{Held, Listed};
 pub use job::{Inference, Job, JobStats};
 pub use offer::Offer;
 pub use sharing::Sharing;

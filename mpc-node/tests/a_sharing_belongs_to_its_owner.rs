@@ -8,7 +8,7 @@ use std::sync::Arc;
 use common::upload::{ByHand, ask, commit, lane};
 use common::{Case, Network, case, copy_folder, files};
 use sahara_circuits::graph::{BoundOrigin, Graph, InputSpec, Node, NodeId, Op, Shape, WeightId};
-use sahara_mpc::client::{Assignment, Client, Consumers, Job, Rounding, SharingRef, Task, Visibility};
+use sahara_mpc::client::{Assignment, Client, Consumers, Job, Listed, Rounding, SharingRef, Task, Visibility};
 use sahara_mpc::identity::{Identity, generate};
 use sahara_mpc::lane::LaneError;
 use sahara_mpc::manifest::{AccessList, AccessRule, Asset, ClientPart, SharingId};
@@ -467,7 +467,8 @@ fn a_node_that_does_not_answer_keeps_no_model_and_no_key_with_the_others() {
     network.stop_node(0);
     owner.set_consumers(&name, Consumers::Only(Vec::new())).unwrap_err();
     let held = owner.held(&name).unwrap().unwrap();
-    assert_eq!((held.consumers, held.settled), (Consumers::Only(Vec::new()), true), "the others were told");
+    let nobody = Listed::Keys(Consumers::Only(Vec::new()));
+    assert_eq!((held.listed, held.settled), (nobody, true), "the others were told");
     owner.unshare(&name).unwrap_err();
     network.start_node(0);
     let which = SharingRef::Named(owner.owner_key(), name.clone());
@@ -475,6 +476,7 @@ fn a_node_that_does_not_answer_keeps_no_model_and_no_key_with_the_others() {
     assert!(held.contains("node 2: nothing") && held.contains("node 3: nothing"), "{held}");
     let held = owner.held(&name).unwrap().unwrap();
     assert_eq!((held.sharing, held.settled), (None, false));
+    assert_eq!(held.listed, Listed::TakenBack { shown_by: vec![1] }, "what one node kept lets nobody in again");
     assert!(owner.unshare(&name).unwrap(), "the next attempt puts it right");
     assert!(owner.find(&which).unwrap().is_none());
 }
@@ -497,7 +499,7 @@ fn an_owner_sees_the_latest_list_and_who_does_not_go_by_it() {
     let now = Consumers::only([owner.key(), friend.public()]);
     owner.set_consumers(&name, now.clone()).unwrap();
     let held = owner.held(&name).unwrap().unwrap();
-    assert_eq!((held.sharing.as_ref(), &held.consumers, held.settled), (Some(&sharing), &now, true));
+    assert_eq!((held.sharing.as_ref(), held.listed.keys(), held.settled), (Some(&sharing), Some(&now), true));
 
     // The third node goes back to what it had before.
     network.stop_node(2);
@@ -505,7 +507,7 @@ fn an_owner_sees_the_latest_list_and_who_does_not_go_by_it() {
     copy_folder(older.path(), &folder(&network, 2));
     network.start_node(2);
     let held = owner.held(&name).unwrap().unwrap();
-    assert_eq!((held.sharing.as_ref(), &held.consumers, held.settled), (Some(&sharing), &now, false));
+    assert_eq!((held.sharing.as_ref(), held.listed.keys(), held.settled), (Some(&sharing), Some(&now), false));
     owner.set_consumers(&name, now.clone()).unwrap();
     assert!(owner.held(&name).unwrap().unwrap().settled);
 
@@ -514,5 +516,5 @@ fn an_owner_sees_the_latest_list_and_who_does_not_go_by_it() {
     std::fs::remove_dir_all(folder(&network, 2)).unwrap();
     network.start_node(2);
     let held = owner.held(&name).unwrap().unwrap();
-    assert_eq!((held.sharing, held.consumers, held.settled), (None, now, false));
+    assert_eq!((held.sharing, held.listed, held.settled), (None, Listed::Keys(now), false));
 }

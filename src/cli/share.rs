@@ -104,23 +104,31 @@ pub fn share(args: &ShareArgs, context: &mut Context) -> Result<()> {
     let held = owner.held(&name).map_err(|e| sharing_error(&owner, "asking the nodes for your model", e))?;
     let consumers = match (named, &held) {
         (Some(named), _) => named,
-        (None, Some(held)) => held.consumers.clone(),
+        (None, Some(held)) => held.listed.keys().cloned().unwrap_or_else(|| Consumers::only([own])),
         (None, None) => Consumers::only([own]),
     };
+    if let Some(why) = held.as_ref().and_then(|held| held.listed.why()) {
+        context.progress.note(&why);
+    }
     let (ids, graphs) = network::graphs(&model)?;
     let root = graphs.first().map_or([0; 32], |graph| graph.weights_root);
     let same = |sharing: &Sharing| {
         let manifest = sharing.manifest();
         sharing.is_of(&ids, &root) && manifest.visibility() == visibility && manifest.client_part.is_some()
     };
-    let unchanged = held.as_ref().is_some_and(|held| held.settled && held.consumers == consumers);
+    let unchanged = held.as_ref().is_some_and(|held| held.settled && held.listed.keys() == Some(&consumers));
+    // Before anything is uploaded: who is taken off the list is off it at the nodes that have the model, whatever becomes of
+    // the upload.
+    let listed = match &held {
+        Some(_) if !unchanged => {
+            wanted(&stop)?;
+            owner.set_consumers(&name, consumers.clone())
+        }
+        _ => Ok(()),
+    };
     let (sharing, sent) = match held.and_then(|held| held.sharing) {
         Some(sharing) if !args.force && same(&sharing) => {
-            wanted(&stop)?;
-            if !unchanged {
-                let changing = "changing who may use your model";
-                owner.set_consumers(&name, consumers.clone()).map_err(|e| sharing_error(&owner, changing, e))?;
-            }
+            listed.map_err(|e| sharing_error(&owner, "changing who may use your model", e))?;
             (sharing, false)
         }
         _ => {

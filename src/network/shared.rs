@@ -146,10 +146,13 @@ impl Own {
         let root = graphs.first().map_or([0; 32], |graph| graph.weights_root);
         let held = owner.held(&self.name).map_err(|e| sharing_error(owner, "asking the nodes for your model", e))?;
         // Whoever was let in before still is, and needs a client part as before.
-        let before = held.as_ref().map(|held| held.consumers.clone());
+        let before = held.as_ref().and_then(|held| held.listed.keys()).cloned();
         let consumers = before.map_or(Consumers::only([asker]), |before| before.with(asker));
         let mut client_part = None;
         if let Some(held) = held {
+            if let Some(why) = held.listed.why() {
+                progress.note(&why);
+            }
             let same =
                 |sharing: &Sharing| sharing.is_of(ids, &root) && sharing.manifest().visibility() == self.visibility;
             if let Some(sharing) = held.sharing.filter(same) {

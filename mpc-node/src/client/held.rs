@@ -1,6 +1,7 @@
 //! What the nodes hold of a sharing, as its owner sees it: also when they do not agree, because a node lost it, an upload
-//! did not come to its end, or a node went back to an older list. Whom the owner has let in is never taken from what is
-//! missing: the latest list that any node shows under the owner's signature counts.
+//! did not come to its end, or a node went back to an older list. The latest list that any node shows under the owner's
+//! signature counts, so that a node that lost it takes nobody off; but not once a node says that the owner took the model
+//! back, nor for another committee: no node that kept what it should have deleted brings anybody back.
 
 use super::{Client, ClientError, Sharing};
 use crate::manifest::{AccessList, Consumers, OwnerKey, SharingId, SharingName, SignedAccess, SignedManifest};
@@ -12,12 +13,54 @@ pub struct Held {
     /// The version that all of them hold; `None` when they hold different ones, one holds none, or it is for another
     /// committee: then the model has to be shared again.
     pub sharing: Option<Sharing>,
-    /// Who may use it, by the latest list.
-    pub consumers: Consumers,
-    /// Whether all of them go by that list: otherwise it has to be given to them again.
+    /// Who may use it.
+    pub listed: Listed,
+    /// Whether all of them go by the latest list: otherwise it has to be given to them again.
     pub settled: bool,
     /// Whether the newest version has a client part, for consumers who do not hold the model.
     pub client_part: bool,
+}
+
+/// Who may use a sharing, as far as its nodes can be believed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Listed {
+    /// The latest list.
+    Keys(Consumers),
+    /// It was taken back, says one node at least, though another still shows it: its list does not count any more.
+    TakenBack {
+        /// The numbers, from 1, of the nodes that still show it.
+        shown_by: Vec<u8>,
+    },
+    /// It was shared with another committee; whoever could use it there has to be named anew.
+    Elsewhere,
+}
+
+impl Listed {
+    /// The keys that count: none after it was taken back, or for another committee.
+    pub fn keys(&self) -> Option<&Consumers> {
+        match self {
+            Self::Keys(keys) => Some(keys),
+            Self::TakenBack { .. } | Self::Elsewhere => None,
+        }
+    }
+
+    /// What the owner has to be told when no keys count.
+    pub fn why(&self) -> Option<String> {
+        match self {
+            Self::Keys(_) => None,
+            Self::TakenBack { shown_by } => {
+                let nodes: Vec<String> = shown_by.iter().map(ToString::to_string).collect();
+                Some(format!(
+                    "this model was taken back, and node {} still has it: whoever could use it before has to be named anew",
+                    nodes.join(" and ")
+                ))
+            }
+            Self::Elsewhere => Some(
+                "this model was shared with another committee: whoever could use it there has to be named anew"
+                    .to_owned(),
+            ),
+        }
+    }
 }
 
 impl Client {
@@ -28,8 +71,7 @@ impl Client {
     pub fn held(&self, name: &SharingName) -> Result<Option<Held>, ClientError> {
         let owner = self.owner_key();
         let (replies, failed) = self.answers(SharingId::of(&owner, name))?;
-        let answered: Vec<&SharingReply> = replies.iter().flatten().collect();
-        match (Held::new(&answered, &owner, name, &self.committee.digest()), failed) {
+        match (Held::new(&replies, &owner, name, &self.committee.digest()), failed) {
             (None, Some(error)) => Err(error),
             (held, _) => Ok(held),
         }
@@ -38,26 +80,49 @@ impl Client {
 
 impl Held {
     /// The signatures in `replies` are genuine; whose they are, and of what, is asked here.
-    fn new(replies: &[&SharingReply], owner: &OwnerKey, name: &SharingName, committee: &[u8; 32]) -> Option<Self> {
+    fn new(
+        replies: &[Option<SharingReply>; 3],
+        owner: &OwnerKey,
+        name: &SharingName,
+        committee: &[u8; 32],
+    ) -> Option<Self> {
         let id = SharingId::of(owner, name);
-        let nodes: Vec<(Option<&SignedManifest>, Option<&AccessList>)> = replies
-            .iter()
-            .map(|reply| {
-                let signed = reply.manifest.as_ref().filter(|signed| signed.manifest().sharing() == id);
-                let own = |access: &&SignedAccess| access.sharing() == id && access.owner() == *owner;
-                let later = reply.access.as_ref().filter(own).map(SignedAccess::list);
-                let first = signed.and_then(|signed| signed.manifest().access.list());
-                (signed, first.into_iter().chain(later).max_by_key(|list| list.serial))
+        let own = |reply: &&SharingReply| reply.manifest.as_ref().is_some_and(|m| m.manifest().sharing() == id);
+        let elsewhere = replies.iter().flatten().any(|reply| own(&reply));
+        let nodes: Vec<(u8, &SignedManifest, Option<&AccessList>)> = (1..)
+            .zip(replies)
+            .filter_map(|(number, reply)| {
+                let reply = reply.as_ref()?;
+                let signed = reply.manifest.as_ref().filter(|_| own(&reply));
+                let signed = signed.filter(|signed| signed.manifest().committee == *committee)?;
+                let later = reply.access.as_ref();
+                let later = later.filter(|access| access.sharing() == id && access.owner() == *owner);
+                let lists = signed.manifest().access.list().into_iter().chain(later.map(SignedAccess::list));
+                Some((number, signed, lists.max_by_key(|list| list.serial)))
             })
             .collect();
-        let newest = nodes.iter().filter_map(|(signed, _)| *signed).max_by_key(|signed| signed.manifest().version)?;
-        let latest = nodes.iter().filter_map(|(_, list)| *list).max_by_key(|list| list.serial);
-        let whole = newest.manifest().committee == *committee
-            && nodes.iter().all(|(signed, _)| signed.is_some_and(|signed| signed.id() == newest.id()));
+        let answered = replies.iter().flatten().count();
+        let Some(newest) = nodes.iter().map(|(_, signed, _)| *signed).max_by_key(|s| s.manifest().version) else {
+            return elsewhere.then_some(Self {
+                sharing: None,
+                listed: Listed::Elsewhere,
+                settled: false,
+                client_part: false,
+            });
+        };
+        let latest = nodes.iter().filter_map(|(.., list)| *list).max_by_key(|list| list.serial);
+        // Whoever had this version, or a later one, and shows none has deleted it; whoever lost it knows of none.
+        let deleted =
+            |reply: &SharingReply| reply.manifest.is_none() && reply.last_version >= newest.manifest().version;
+        let same = nodes.iter().all(|(_, signed, _)| signed.id() == newest.id());
         Some(Self {
-            sharing: whole.then(|| Sharing(newest.clone())),
-            consumers: latest.map_or(Consumers::Only(Vec::new()), |list| list.consumers.clone()),
-            settled: nodes.iter().all(|(_, list)| *list == latest),
+            sharing: (same && nodes.len() == answered).then(|| Sharing(newest.clone())),
+            listed: if replies.iter().flatten().any(deleted) {
+                Listed::TakenBack { shown_by: nodes.iter().map(|(number, ..)| *number).collect() }
+            } else {
+                Listed::Keys(latest.map_or(Consumers::Only(Vec::new()), |list| list.consumers.clone()))
+            },
+            settled: nodes.len() == answered && nodes.iter().all(|(.., list)| *list == latest),
             client_part: newest.manifest().client_part.is_some(),
         })
     }
