@@ -1,5 +1,6 @@
 //! `sahara transcript show` and `verify`: what share nodes have written down of a job, and whether it fits together.
 
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
@@ -62,11 +63,13 @@ enum Record {
 
 fn read(path: &Path) -> Result<Record> {
     let io = |e| Error::io("reading", path, e);
-    let len = std::fs::metadata(path).map_err(io)?.len();
-    if len > MAX_BYTES {
-        return Err(Error::user(format!("{} has {len} bytes: too many for a record of a job", path.display())));
+    // Not by what the file says of its length: a pipe or a device says nothing.
+    let mut bytes = Vec::new();
+    std::fs::File::open(path).map_err(io)?.take(MAX_BYTES + 1).read_to_end(&mut bytes).map_err(io)?;
+    if bytes.len() as u64 > MAX_BYTES {
+        let text = format!("{} has more than {MAX_BYTES} bytes: too many for a record of a job", path.display());
+        return Err(Error::user(text));
     }
-    let bytes = std::fs::read(path).map_err(io)?;
     let record = if DealtRecord::is_one(&bytes) {
         DealtRecord::decode(&bytes).map(|record| Record::Dealt(Box::new(record)))
     } else {

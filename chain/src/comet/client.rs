@@ -1,6 +1,6 @@
 //! A JSON-RPC client over HTTP, as CometBFT and our own nodes speak it, on connections that are kept.
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, time::Duration};
 
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::{Method, Request, body::Bytes, header::CONTENT_TYPE};
@@ -12,12 +12,15 @@ use serde_json::{Value, json};
 
 /// Longer answers are refused.
 const MAX_ANSWER: usize = 64 << 20;
+/// A server that has not answered in full by then is given up.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Asks one server.
 #[derive(Clone)]
 pub struct Client {
     address: SocketAddr,
     http: Http<HttpConnector, Full<Bytes>>,
+    patience: Duration,
 }
 
 /// The answer to one question: a result, or the server's words.
@@ -29,7 +32,7 @@ impl Client {
         let mut connector = HttpConnector::new();
         // Without this each small request waits for an acknowledgement.
         connector.set_nodelay(true);
-        Self { address, http: Http::builder(TokioExecutor::new()).build(connector) }
+        Self { address, http: Http::builder(TokioExecutor::new()).build(connector), patience: PATIENCE }
     }
 
     /// Asks `method` with `params`.
@@ -54,6 +57,11 @@ impl Client {
     }
 
     async fn exchange(&self, body: &Value) -> Answer {
+        let late = |_| Err(format!("{} did not answer within {} s", self.address, self.patience.as_secs()));
+        tokio::time::timeout(self.patience, self.exchange_patiently(body)).await.unwrap_or_else(late)
+    }
+
+    async fn exchange_patiently(&self, body: &Value) -> Answer {
         let failed = |doing: &str, cause: &dyn std::error::Error| {
             let cause = cause.source().map_or_else(|| cause.to_string(), ToString::to_string);
             format!("{doing} {}: {cause}", self.address)
@@ -79,5 +87,19 @@ fn result(mut answer: Value) -> Answer {
     match answer.get("error") {
         Some(error) => Err(error["data"].as_str().or(error["message"].as_str()).unwrap_or("unknown").to_owned()),
         None => Ok(answer["result"].take()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_server_that_says_nothing_is_given_up() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let client = Client { patience: Duration::from_millis(50), ..Client::new(address) };
+        let error = client.ask("status", json!({})).await.unwrap_err();
+        assert!(error.contains("did not answer within 0 s"), "{error}");
     }
 }

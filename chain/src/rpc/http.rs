@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeMap,
     convert::Infallible,
-    net::{IpAddr, SocketAddr},
+    net::{IpAddr, Ipv6Addr, SocketAddr},
     pin::Pin,
     sync::{Arc, Mutex, PoisonError},
     task::{Context, Poll},
@@ -104,6 +104,7 @@ pub struct Guest {
 
 impl Guest {
     fn enter(here: &Arc<Here>, address: IpAddr) -> Option<Self> {
+        let address = one_holder(address);
         let limits = &here.backend.limits;
         let mut guests = here.guests.lock().unwrap_or_else(PoisonError::into_inner);
         let all: usize = guests.values().map(|(count, _)| count).sum();
@@ -116,6 +117,14 @@ impl Guest {
         let (count, account) = guests.entry(address).or_insert_with(|| (0, account()));
         *count += 1;
         Some(Self { here: here.clone(), address, account: counts.then(|| account.clone()) })
+    }
+}
+
+/// What one holder of addresses is counted by: of IPv6 the network of 64 bits, because whoever has one address has all of its network.
+fn one_holder(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(v6) if !v6.is_loopback() => IpAddr::V6(Ipv6Addr::from_bits(v6.to_bits() >> 64 << 64)),
+        address => address,
     }
 }
 

@@ -182,3 +182,15 @@ async fn a_client_may_take_a_while_before_it_asks_and_while_it_does() {
     stream.read_to_string(&mut told).await.unwrap();
     assert!(told.starts_with("HTTP/1.1 200 OK") && told.contains("result"), "{told}");
 }
+
+#[test]
+fn whoever_has_a_network_of_ipv6_is_one_and_others_are_others() {
+    let holder = |address: &str| one_holder(address.parse().unwrap()).to_string();
+    assert_eq!(holder("2001:db8:1:2:3:4:5:6"), "2001:db8:1:2::");
+    assert_eq!(holder("2001:db8:1:2:ffff::1"), holder("2001:db8:1:2::9"));
+    assert_ne!(holder("2001:db8:1:3::9"), holder("2001:db8:1:2::9"));
+    assert_eq!(
+        (holder("192.0.2.7"), holder("::ffff:192.0.2.7"), holder("::1")),
+        ("192.0.2.7".into(), "192.0.2.7".into(), "::1".into())
+    );
+}
