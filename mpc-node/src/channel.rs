@@ -77,11 +77,18 @@ pub struct Channel {
     pace: Option<Pace>,
 }
 
-/// How long may still be waited for the other side, and how many bytes buy a second more.
+/// How long may still be waited for the other side, at first `grace`, and how many bytes buy a second more.
 #[derive(Clone, Copy)]
 struct Pace {
+    grace: Duration,
     left: Duration,
     rate: u64,
+}
+
+impl Pace {
+    fn time(&self, bytes: u64) -> Duration {
+        Duration::from_secs_f64(bytes as f64 / self.rate as f64)
+    }
 }
 
 /// What a handshake under way waits for.
@@ -296,13 +303,20 @@ impl Channel {
 
     /// Bounds all waiting from now on: `grace` in all, and a second more for each `rate` bytes of [`Channel::credit`].
     pub fn set_pace(&mut self, pace: Option<(Duration, u64)>) {
-        self.pace = pace.map(|(grace, rate)| Pace { left: grace, rate: rate.max(1) });
+        self.pace = pace.map(|(grace, rate)| Pace { grace, left: grace, rate: rate.max(1) });
     }
 
     /// Bytes have come that are worth waiting for.
     pub fn credit(&mut self, bytes: u64) {
         if let Some(pace) = &mut self.pace {
-            pace.left = pace.left.saturating_add(Duration::from_secs_f64(bytes as f64 / pace.rate as f64));
+            pace.left = pace.left.saturating_add(pace.time(bytes));
+        }
+    }
+
+    /// Bytes have gone out. The system takes many for a reader that reads nothing, so they buy no more than the first grace.
+    pub fn repay(&mut self, bytes: u64) {
+        if let Some(pace) = &mut self.pace {
+            pace.left = pace.left.saturating_add(pace.time(bytes)).min(pace.grace.max(pace.left));
         }
     }
 

@@ -220,7 +220,7 @@ impl Lane {
     }
 
     /// From now on waiting for the other side counts: `grace` in all, and what bulk data of so many bytes a second takes
-    /// for what has come of it. `None` lifts it.
+    /// for what has come of it, or has gone out ([`Lane::send_bulk`]: never more than `grace` at a time). `None` lifts it.
     pub fn pace(&mut self, pace: Option<(Duration, u64)>) {
         self.channel.set_pace(pace);
     }
@@ -262,6 +262,18 @@ impl Lane {
     pub fn send<M: Message>(&mut self, message: &M) -> Result<(), LaneError> {
         let payload = Secret::from(message.encode());
         self.send_frame(M::KIND, &payload)
+    }
+
+    /// Sends a message with bulk data; at a pace, each portion counts.
+    pub fn send_bulk<M: Message>(&mut self, message: &M) -> Result<(), LaneError> {
+        let payload = Secret::from(message.encode());
+        let head = header(M::KIND, payload.len());
+        let (first, rest) = payload.split_at(payload.len().min(PORTION));
+        for parts in std::iter::once([&head[..], first]).chain(rest.chunks(PORTION).map(|portion| [portion, &[]])) {
+            self.channel.send_all(parts, self.timeout).map_err(|source| self.channel_error(source))?;
+            self.channel.repay((parts[0].len() + parts[1].len()) as u64);
+        }
+        Ok(())
     }
 
     /// Sends a frame.

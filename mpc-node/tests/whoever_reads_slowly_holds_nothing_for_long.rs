@@ -123,3 +123,18 @@ fn whoever_takes_an_answer_or_a_client_part_at_a_trickle_loses_the_connection() 
     }
     slow.into_iter().for_each(|((what, socket), got)| check_cut(what, socket, got, BYTES));
 }
+
+#[test]
+fn an_answer_of_which_nothing_is_taken_is_given_up_after_the_time_of_a_round() {
+    let case = product([512, 1, 4096]);
+    let network = Network::start(|toml| toml.replacen("round = 10", "round = 3", 1));
+    let task = shared(&network, &case, None);
+    let who = generate().unwrap();
+    network.client().prepare(&task, 1, &mut |_| ()).unwrap();
+    let unread = ask(&network, &who, &case, task);
+    let next = network.client();
+    until("the job is not done", || [1, 2].iter().all(|&i| network.status(&next)[i].jobs_done == 1));
+    // A request has sixty seconds, and the slowest answer of this length half as many.
+    std::thread::sleep(Duration::from_secs(7));
+    unread.into_iter().for_each(|socket| check_cut("an evaluator", socket, 0, 8 << 20));
+}

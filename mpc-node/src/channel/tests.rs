@@ -179,3 +179,36 @@ fn whoever_waits_at_a_pace_waits_for_what_comes_and_not_for_a_trickle() {
     drop(a);
     sending.join().unwrap();
 }
+
+#[test]
+fn what_goes_out_at_a_pace_buys_no_more_than_the_first_grace() {
+    let (mut a, b) = good_pair();
+    let grace = Duration::from_millis(300);
+    a.set_pace(Some((grace, 1000)));
+    // The system takes some of it for a reader that reads nothing.
+    let began = Instant::now();
+    let error = loop {
+        match a.send_all([&[0; 100_000], &[]], TIME) {
+            Ok(()) => a.repay(100_000),
+            Err(error) => break error,
+        }
+    };
+    assert!(matches!(error, ChannelError::TooSlow), "{error}");
+    assert!((grace..TIME / 2).contains(&began.elapsed()), "{:?}", began.elapsed());
+    drop(b);
+    // Whoever takes something now and then is waited for, far beyond it.
+    let (mut a, mut b) = good_pair();
+    a.set_pace(Some((grace, 100_000_000)));
+    let reading = std::thread::spawn(move || {
+        let mut buffer = vec![0; 10_000_000];
+        (0..8).for_each(|_| {
+            std::thread::sleep(Duration::from_millis(90));
+            b.receive_exact(&mut buffer, TIME).unwrap();
+        });
+    });
+    for _ in 0..800 {
+        a.send_all([&[0; 100_000], &[]], TIME).unwrap();
+        a.repay(100_000);
+    }
+    reading.join().unwrap();
+}

@@ -111,8 +111,8 @@ pub(super) fn run(node: &Arc<Node>, lane: &mut Lane, run: Run) -> Result<(), Tro
     lane.limit(None);
     // Only now: the bytes as they come, and the words that they are. It does not count as something that the key has, so that
     // the job waits for its own memory no longer than those that come after it wait for this.
-    let inputs = node.job_memory.take_while(consumer, 2 * cost.inputs, request, GLANCE, || still_there(lane))?;
-    let _inputs = inputs.ok_or_else(busy)?.uncounted();
+    let inputs = node.job_memory.take_aside_while(consumer, 2 * cost.inputs, request, GLANCE, || still_there(lane))?;
+    let _inputs = inputs.ok_or_else(busy)?;
     lane.pace(Some((round, SLOWEST)));
     let payload = lane.receive_payload(expected).map_err(own)?;
     lane.pace(None);
@@ -160,10 +160,10 @@ pub(super) fn run(node: &Arc<Node>, lane: &mut Lane, run: Run) -> Result<(), Tro
     };
     // Before the answer: whoever hangs up now must not leave this node without its record.
     keep(node, &outcome.record, outcome.openings.as_ref());
-    let bytes: usize = reply.outputs.0.iter().map(|words| words.len() * 4).sum();
-    lane.limit(Some(node.config.timeouts.request() + super::sharings::time_for(bytes as u64)));
-    lane.send(&reply).map_err(own)?;
-    lane.limit(None);
+    // Whoever reads nothing of it keeps its memory from others for so long only.
+    lane.pace(Some((round, SLOWEST)));
+    lane.send_bulk(&reply).map_err(own)?;
+    lane.pace(None);
     drop((reply, memory));
     lane.count();
     if role == EvaluatorRole::First {

@@ -3,7 +3,8 @@
 //!
 //! Of memory a quarter is for what takes at most a quarter of it: nothing large is ever given that, and while something large
 //! waits its turn, others go on within the quarter. So a large job keeps no small one waiting until it ends, and many small
-//! ones keep out no large one.
+//! ones keep out no large one. And of memory a key that has some gets more only as long as it leaves as much as it then has:
+//! no number of its jobs, however slowly it takes their answers, has all of it.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -25,10 +26,18 @@ struct State {
     taken: u64,
     /// Of these, by things that take no more than is spared for such.
     small: u64,
-    /// Slots (not their sizes) that each key holds.
-    held: HashMap<PublicKey, u32>,
+    /// What each key has.
+    held: HashMap<PublicKey, Holding>,
     waiting: Vec<Waiting>,
     tickets: u64,
+}
+
+#[derive(Clone, Copy, Default)]
+struct Holding {
+    /// Things that count.
+    count: u32,
+    /// The sizes of all.
+    size: u64,
 }
 
 #[derive(Clone, Copy)]
@@ -38,6 +47,7 @@ struct Waiting {
     place: u64,
     key: PublicKey,
     size: u64,
+    aside: bool,
 }
 
 /// What was handed out; free again when dropped.
@@ -62,10 +72,10 @@ impl Slots {
     /// Takes `size` of them if they are free, before those that wait: for what holds others up if it does not go on.
     pub fn take(self: &Arc<Self>, key: PublicKey, size: u64) -> Option<Slot> {
         let mut state = self.lock();
-        if !self.fits(&state, size) {
+        if !self.fits(&state, size) || !self.leaves_enough(&state, &key, size, false) {
             return None;
         }
-        Some(self.give(&mut state, key, size))
+        Some(self.give(&mut state, key, size, false))
     }
 
     /// Waits at most `time` until `size` of them are free and it is this key's turn; asks every `glance` whether it is
@@ -79,6 +89,32 @@ impl Slots {
         size: u64,
         time: Duration,
         glance: Duration,
+        wanted: impl FnMut() -> Result<(), E>,
+    ) -> Result<Option<Slot>, E> {
+        self.wait_for((key, size, false), time, glance, wanted)
+    }
+
+    /// The same, for what somebody must have before it can wait for the thing itself: it does not count among the things that
+    /// its key holds, only its size is taken.
+    ///
+    /// # Errors
+    /// What `wanted` says.
+    pub fn take_aside_while<E>(
+        self: &Arc<Self>,
+        key: PublicKey,
+        size: u64,
+        time: Duration,
+        glance: Duration,
+        wanted: impl FnMut() -> Result<(), E>,
+    ) -> Result<Option<Slot>, E> {
+        self.wait_for((key, size, true), time, glance, wanted)
+    }
+
+    fn wait_for<E>(
+        self: &Arc<Self>,
+        (key, size, aside): (PublicKey, u64, bool),
+        time: Duration,
+        glance: Duration,
         mut wanted: impl FnMut() -> Result<(), E>,
     ) -> Result<Option<Slot>, E> {
         if !self.fits(&State::default(), size) {
@@ -88,7 +124,7 @@ impl Slots {
         let mut state = self.lock();
         state.tickets += 1;
         let ticket = state.tickets;
-        state.waiting.push(Waiting { ticket, place: ticket, key, size });
+        state.waiting.push(Waiting { ticket, place: ticket, key, size, aside });
         let mut looked = Instant::now();
         let served = loop {
             if self.next(&state) == Some(ticket) {
@@ -114,7 +150,7 @@ impl Slots {
         state.waiting.retain(|waiting| waiting.ticket != ticket);
         let slot = matches!(served, Ok(true)).then(|| {
             state.pass(&key);
-            self.give(&mut state, key, size)
+            self.give(&mut state, key, size, aside)
         });
         drop(state);
         self.changed.notify_all(); // the next one may fit, too
@@ -135,20 +171,32 @@ impl Slots {
         size <= all.saturating_sub(taken)
     }
 
-    fn give(self: &Arc<Self>, state: &mut State, key: PublicKey, size: u64) -> Slot {
+    /// Whether a key may have so much more: of memory, if it has nothing yet, or if as much is left free as it has then. What it
+    /// has aside keeps it from no first thing, for which it may be waiting with that.
+    fn leaves_enough(&self, state: &State, key: &PublicKey, size: u64, aside: bool) -> bool {
+        let holding = state.held.get(key).copied().unwrap_or_default();
+        let has_none = if aside { holding.size == 0 } else { holding.count == 0 };
+        let after = self.all.saturating_sub(state.taken).saturating_sub(size);
+        self.spared == 0 || has_none || holding.size + size <= after
+    }
+
+    fn give(self: &Arc<Self>, state: &mut State, key: PublicKey, size: u64, aside: bool) -> Slot {
         state.taken += size;
         if self.is_small(size) {
             state.small += size;
         }
-        *state.held.entry(key).or_default() += 1;
-        Slot { slots: self.clone(), key, size, counted: true }
+        let holding = state.held.entry(key).or_default();
+        holding.size += size;
+        holding.count += u32::from(!aside);
+        Slot { slots: self.clone(), key, size, counted: !aside }
     }
 
     /// Who is served now: the key that holds fewest, and of those who came first (or was served first), if it fits. If that is something large,
     /// the first small one after it that is within what is spared.
     fn next(&self, state: &State) -> Option<u64> {
-        let mut waiting: Vec<&Waiting> = state.waiting.iter().collect();
-        waiting.sort_unstable_by_key(|w| (state.held.get(&w.key).copied().unwrap_or(0), w.place, w.ticket));
+        let may = |w: &&Waiting| self.leaves_enough(state, &w.key, w.size, w.aside);
+        let mut waiting: Vec<&Waiting> = state.waiting.iter().filter(may).collect();
+        waiting.sort_unstable_by_key(|w| (state.held.get(&w.key).map_or(0, |held| held.count), w.place, w.ticket));
         let first = waiting.first()?;
         if self.fits(state, first.size) {
             return Some(first.ticket);
@@ -167,11 +215,12 @@ impl Slots {
 }
 
 impl State {
-    /// The key holds one thing less.
-    fn release(&mut self, key: &PublicKey) {
+    /// The key holds a thing of this size less.
+    fn release(&mut self, key: &PublicKey, size: u64, counted: bool) {
         if let Some(held) = self.held.get_mut(key) {
-            *held -= 1;
-            if *held == 0 {
+            held.count -= u32::from(counted);
+            held.size -= size;
+            if held.count == 0 && held.size == 0 {
                 self.held.remove(key);
             }
         }
@@ -190,18 +239,6 @@ pub fn largest(all: u64) -> u64 {
     all - all / 4
 }
 
-impl Slot {
-    /// From now on it does not count among the things that its key holds, only its size is taken: for what somebody must
-    /// have before it can wait for the thing itself.
-    pub fn uncounted(mut self) -> Self {
-        if std::mem::take(&mut self.counted) {
-            self.slots.lock().release(&self.key);
-        }
-        self.slots.changed.notify_all();
-        self
-    }
-}
-
 impl Drop for Slot {
     fn drop(&mut self) {
         let mut state = self.slots.lock();
@@ -209,9 +246,7 @@ impl Drop for Slot {
         if self.slots.is_small(self.size) {
             state.small -= self.size;
         }
-        if self.counted {
-            state.release(&self.key);
-        }
+        state.release(&self.key, self.size, self.counted);
         drop(state);
         self.slots.changed.notify_all();
     }
@@ -270,7 +305,7 @@ mod tests {
         drop((large, small));
 
         // Small things may take everything, and then something large waits for what is not spared.
-        let many: Vec<Slot> = (0..5).map(|_| slots.take(key(2), 20).unwrap()).collect();
+        let many: Vec<Slot> = (2..7).map(|n| slots.take(key(n), 20).unwrap()).collect();
         assert!(slots.take(key(1), 26).is_none());
         drop(many);
         let state = slots.lock();
@@ -328,7 +363,7 @@ mod tests {
     #[test]
     fn what_does_not_count_takes_its_size_and_makes_nobody_wait() {
         let slots = Slots::new(2);
-        let aside = slots.take(key(1), 1).unwrap().uncounted();
+        let aside = slots.take_aside_while(key(1), 1, LONG, LONG, || Ok::<_, Infallible>(())).unwrap().unwrap();
         let held = slots.take(key(9), 1).unwrap();
         assert!(slots.take(key(2), 1).is_none());
         let order = Mutex::new(Vec::new());
@@ -348,6 +383,36 @@ mod tests {
         });
         assert_eq!(order.into_inner().unwrap(), [1, 2], "key 1 came first, and what it has does not count");
         drop(aside);
+        let state = slots.lock();
+        assert!(state.taken == 0 && state.held.is_empty());
+    }
+
+    #[test]
+    fn of_memory_a_key_that_has_some_gets_more_only_as_long_as_it_leaves_as_much_as_it_then_has() {
+        let slots = Slots::of_memory(100);
+        let aside = |n: u8, size| {
+            let (wait, wanted) = (Duration::from_millis(5), || Ok::<_, Infallible>(()));
+            slots.take_aside_while(key(n), size, wait, wait, wanted).unwrap()
+        };
+        let mut one: Vec<Slot> = (0..2).map(|_| slots.take(key(1), 20).unwrap()).collect();
+        one.push(aside(1, 10).unwrap());
+        let more = [slots.take(key(1), 1), wait_for(&slots, 1, 1, Duration::from_millis(5)), aside(1, 1)];
+        assert!(more.iter().all(Option::is_none), "it has half of all");
+        // Others are served past it, and keep as much from each other.
+        std::thread::scope(|scope| {
+            let waiting = scope.spawn(|| wait_for(&slots, 1, 1, LONG).unwrap());
+            while slots.lock().waiting.is_empty() {
+                std::thread::yield_now();
+            }
+            let two = aside(2, 25).expect("what it takes at first is not asked");
+            assert!(aside(2, 1).is_none());
+            let first = wait_for(&slots, 2, 20, LONG).expect("and its first thing may have all that is left");
+            assert!(!waiting.is_finished());
+            drop((one, two, first));
+            drop(waiting.join().unwrap());
+        });
+        // One thing at a time may have three quarters.
+        drop(slots.take(key(1), 75).unwrap());
         let state = slots.lock();
         assert!(state.taken == 0 && state.held.is_empty());
     }
