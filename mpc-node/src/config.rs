@@ -145,7 +145,7 @@ pub struct Limits {
     pub sharings: u32,
     /// Of these, sharings of one owner.
     pub owner_sharings: u32,
-    /// Keys on the access lists of all sharings.
+    /// Keys on the access lists of all sharings; each first list counts twice, once for a later one.
     pub access_keys: u32,
 }
 
@@ -568,7 +568,7 @@ fn template(listen: impl Display, advertise: Option<&str>, metrics: Option<Socke
         ("owner_megabytes", &l.owner_megabytes, "of these, of one owner"),
         ("sharings", &l.sharings, "models in all, deleted ones included: their names stay for ever"),
         ("owner_sharings", &l.owner_sharings, "of these, of one owner"),
-        ("access_keys", &l.access_keys, "keys on the access lists of all models"),
+        ("access_keys", &l.access_keys, "keys on the access lists of all models; each first list counts twice"),
         ("graph_deal_megabytes", &l.graph_deal_megabytes, "what one job of a graph may be dealt"),
         (
             "graph_giga_products",

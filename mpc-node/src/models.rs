@@ -110,9 +110,18 @@ impl Sharing {
 
     /// Keys on its access lists: that of the current manifest, and a later one.
     fn listed(&self) -> usize {
+        self.first() + self.later(self.record.access.as_ref().map_or(0, |later| later.list().len()))
+    }
+
+    fn first(&self) -> usize {
         let first = self.entry.as_ref().and_then(|entry| entry.manifest().access.list());
-        let later = self.record.access.as_ref().map(SignedAccess::list);
-        first.into_iter().chain(later).map(AccessList::len).sum()
+        first.map_or(0, AccessList::len)
+    }
+
+    /// What a later list of so many keys counts. There is a place for one as long as the first from the beginning: its owner can
+    /// always take keys off.
+    fn later(&self, keys: usize) -> usize {
+        keys.max(self.first())
     }
 
     /// Whether `key` may use it: the owner; and whoever is among the node's `consumers` and on the latest access list.
@@ -291,8 +300,8 @@ impl ModelStore {
             return Err(ModelError::Refused(text));
         }
         upload::no_jump("serial", serial, sharing.record.last_serial)?;
-        let replaced = sharing.record.access.as_ref().map_or(0, |later| later.list().len());
-        self.room_for_keys(&state, access.list().len(), replaced)?;
+        let first = sharing.first();
+        self.room_for_keys(&state, first + sharing.later(access.list().len()), sharing.listed())?;
         let sharing = state.sharings.get_mut(&access.sharing()).ok_or_else(none)?;
         let record = SharingRecord { last_serial: serial, access: Some(access), ..sharing.record.clone() };
         record.save(&self.dir)?;
@@ -300,10 +309,10 @@ impl ModelStore {
         Ok(())
     }
 
-    /// Whether access lists may have so many keys more, where so many are replaced.
+    /// Whether access lists may have so many keys more, where so many are replaced: always, if these are as many.
     fn room_for_keys(&self, state: &State, more: usize, replaced: usize) -> Result<(), ModelError> {
         let listed = state.sharings.values().map(Sharing::listed).sum::<usize>() - replaced;
-        if listed + more > self.limits.access_keys && more > 0 {
+        if listed + more > self.limits.access_keys && more > replaced {
             let text = format!(
                 "the access lists here have {listed} keys, with {more} more they would have more than {} (limits.access_keys): share with fewer, or ask the node's operator",
                 self.limits.access_keys

@@ -262,14 +262,17 @@ fn access_lists_have_so_many_keys_together_and_those_of_a_deleted_sharing_go_wit
     let key = owner.public();
     let dir = tempfile::tempdir().unwrap();
     let with = |access_keys| store(&dir, ModelLimits { access_keys, ..limits() });
-    let tight = with(5);
-    let [a, b, c] = [("a", 2), ("b", 1), ("c", 2)].map(|(name, count)| version(&owner, name, 1, &model, keys(count)));
+    // The first list of each counts twice.
+    let tight = with(6);
+    let [a, b, c] = [("a", 2), ("b", 1), ("c", 1)].map(|(name, count)| version(&owner, name, 1, &model, keys(count)));
     upload(&tight, &a).unwrap();
     upload(&tight, &b).unwrap();
+    // Nothing is left, and each list may be replaced by one that is no longer.
     tight.put_access(&key, list(&owner, &a, 2, keys(2))).unwrap();
-    let full = "the access lists here have 5 keys, with 1 more";
-    refused(tight.put_access(&key, list(&owner, &b, 2, keys(1))), full);
-    tight.put_access(&key, list(&owner, &a, 3, keys(2))).unwrap();
+    tight.put_access(&key, list(&owner, &b, 2, keys(1))).unwrap();
+    let full = "the access lists here have 4 keys, with 3 more";
+    refused(tight.put_access(&key, list(&owner, &b, 3, keys(2))), full);
+    tight.put_access(&key, list(&owner, &a, 3, keys(1))).unwrap();
     refused(tight.put_access(&key, list(&owner, &a, 4, keys(3))), "limits.access_keys");
     assert!(
         tight.find(&FindSharing::Current(a.sharing()), &key).access.is_some_and(|access| access.list().serial == 3)
@@ -278,16 +281,21 @@ fn access_lists_have_so_many_keys_together_and_those_of_a_deleted_sharing_go_wit
     let everyone = version(&owner, "c", 1, &model, Consumers::Everyone);
     upload(&tight, &everyone).unwrap();
     drop(tight);
-    // Whoever lists nobody takes no place, also where there are too many already.
-    with(4).put_access(&key, list(&owner, &everyone, 2, Consumers::Everyone)).unwrap();
+    // Also where there are too many already.
+    let less = with(4);
+    less.put_access(&key, list(&owner, &everyone, 2, Consumers::Everyone)).unwrap();
+    less.put_access(&key, list(&owner, &a, 4, keys(2))).unwrap();
+    refused(less.put_access(&key, list(&owner, &a, 5, keys(3))), "limits.access_keys");
+    less.put_access(&key, list(&owner, &a, 5, keys(0))).unwrap();
+    drop(less);
     // A new version brings its own list in place of both.
-    let tight = with(5);
-    upload(&tight, &version(&owner, "a", 4, &model, keys(4))).unwrap();
-    tight.put_access(&key, list(&owner, &a, 5, keys(0))).unwrap();
+    let tight = with(6);
+    refused(begin(&tight, &version(&owner, "a", 6, &model, keys(3))), "limits.access_keys");
+    upload(&tight, &version(&owner, "a", 6, &model, keys(2))).unwrap();
     tight.delete(&key, &a.sharing()).unwrap();
-    tight.put_access(&key, list(&owner, &b, 3, keys(4))).unwrap();
+    tight.put_access(&key, list(&owner, &b, 3, keys(5))).unwrap();
     tight.delete(&key, &b.sharing()).unwrap();
-    upload(&tight, &version(&owner, "c", 3, &model, keys(5))).unwrap();
+    upload(&tight, &version(&owner, "c", 3, &model, keys(3))).unwrap();
 }
 
 #[test]

@@ -180,7 +180,8 @@ impl ModelStore {
                 }
             }
         }
-        self.room_for_keys(state, manifest.access.list().map_or(0, AccessList::len), unlisted)?;
+        // Twice: its owner can replace it without asking for room.
+        self.room_for_keys(state, 2 * manifest.access.list().map_or(0, AccessList::len), unlisted)?;
         let megabytes = |limit: u64| limit >> 20;
         let own = state.bytes(Some(owner)) - replaced;
         if own.saturating_add(bytes) > self.limits.owner_bytes {
