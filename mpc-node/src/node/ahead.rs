@@ -9,7 +9,6 @@
 //! The alternative, to charge the node that asks, would let one greedy consumer use up what that node has at the helper, for
 //! all other consumers, and hide from the helper for whom it works.
 
-use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
@@ -22,65 +21,125 @@ use crate::meter::Traffic;
 use crate::packs::PackKey;
 use crate::records::NameError;
 use crate::transcript::request_digest;
-use crate::wire::{Asked, FailCode, Kind, Prepare, Task};
+use crate::wire::{Asked, FailCode, Kind, Prepare};
 
-/// Tasks for which packs are being made ahead, with the requests that wait to be shown for them, oldest first.
+/// Threads that have packs made ahead by one helper, each with one lane there: far fewer than a member may have.
+const WORKERS: usize = 4;
+/// Requests of one consumer that wait to be shown; the oldest make room.
+const MOST_REQUESTS: usize = 64;
+
+/// Packs that are to be made ahead.
 #[derive(Default)]
-pub(super) struct Refilling(Mutex<HashMap<PackKey, VecDeque<(PublicKey, Asked)>>>);
+pub(super) struct Refilling(Mutex<Requests>);
+
+/// A consumer's request of a job that a helper is shown.
+#[derive(Clone, Copy)]
+struct Request {
+    task: PackKey,
+    consumer: PublicKey,
+    asked: Asked,
+}
+
+#[derive(Default)]
+struct Requests {
+    /// Oldest first.
+    waiting: Vec<Request>,
+    /// What is being made; a worker for each, or one that looks for more.
+    working: Vec<Request>,
+    workers: [usize; 3],
+}
+
+impl Requests {
+    /// One more, of which so many may wait for one task: more than there are packs to be made are not needed, and the newest
+    /// are taken for the longest. Whether a further worker is to be started.
+    fn add(&mut self, request: Request, wanted: usize) -> bool {
+        let drop_oldest = |waiting: &mut Vec<Request>, most: usize, same: &dyn Fn(&Request) -> bool| {
+            if waiting.iter().filter(|other| same(other)).count() >= most
+                && let Some(oldest) = waiting.iter().position(same)
+            {
+                waiting.remove(oldest);
+            }
+        };
+        drop_oldest(&mut self.waiting, wanted, &|other| other.task == request.task);
+        drop_oldest(&mut self.waiting, MOST_REQUESTS, &|other| other.consumer == request.consumer);
+        self.waiting.push(request);
+        let workers = &mut self.workers[usize::from(request.task.assignment.helper())];
+        let start = *workers < WORKERS;
+        *workers += usize::from(start);
+        start
+    }
+
+    /// What a worker for this helper does next: of the consumers for whom nothing is being made there, the one for whom the least
+    /// waits; each of its tasks once at a time. Without any, the worker ends.
+    fn next(&mut self, helper: u8, missing: impl Fn(&PackKey) -> u32) -> Option<(u32, Request)> {
+        self.waiting.retain(|request| missing(&request.task) > 0);
+        let of_helper = |request: &&Request| request.task.assignment.helper() == helper;
+        let is_free = |request: &&Request| {
+            let mut working = self.working.iter().filter(of_helper);
+            !working.any(|other| other.consumer == request.consumer || other.task == request.task)
+        };
+        let waits = |consumer| self.waiting.iter().filter(of_helper).filter(|other| other.consumer == consumer).count();
+        let next = self.waiting.iter().enumerate().filter(|(_, request)| of_helper(request) && is_free(request));
+        let next = next.min_by_key(|(at, request)| (waits(request.consumer), *at)).map(|(at, _)| at);
+        let Some(at) = next else {
+            self.workers[usize::from(helper)] -= 1;
+            return None;
+        };
+        let request = self.waiting.remove(at);
+        self.working.push(request);
+        Some((missing(&request.task), request))
+    }
+
+    /// A worker is done with a request.
+    fn done(&mut self, request: &Request) {
+        self.working.retain(|other| other.task != request.task);
+    }
+}
 
 impl Refilling {
-    fn lock(&self) -> MutexGuard<'_, HashMap<PackKey, VecDeque<(PublicKey, Asked)>>> {
+    fn lock(&self) -> MutexGuard<'_, Requests> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// As the first evaluator, after a job that its consumer asked for: has the helper make packs until `packs_ahead` are ready.
-pub(super) fn refill(node: &Arc<Node>, key: PackKey, consumer: PublicKey, asked: Asked) {
+pub(super) fn refill(node: &Arc<Node>, task: PackKey, consumer: PublicKey, asked: Asked) {
     let wanted = node.config.packs_ahead;
-    if node.packs.count(&key) >= wanted {
+    if node.packs.count(&task) >= wanted
+        || !node.refilling.lock().add(Request { task, consumer, asked }, wanted as usize)
+    {
         return;
     }
-    let mut refilling = node.refilling.lock();
-    if let Some(waiting) = refilling.get_mut(&key) {
-        // More than there are packs to be made are not needed, and the newest are taken for the longest.
-        if waiting.len() >= wanted as usize {
-            waiting.pop_front();
-        }
-        waiting.push_back((consumer, asked));
-        return;
-    }
-    refilling.insert(key, VecDeque::from([(consumer, asked)]));
-    drop(refilling);
+    let helper = task.assignment.helper();
     let thread_node = node.clone();
     let work = move || {
-        while let Some((missing, consumer, asked)) = next(&thread_node, &key, wanted) {
-            if let Err(error) = ask_helper(&thread_node, &key, missing, consumer, asked) {
+        while let Some((missing, request)) = next(&thread_node, helper) {
+            if let Err(error) = ask_helper(&thread_node, missing, &request) {
                 tracing::warn!(%error, "packs could not be made ahead");
             }
+            thread_node.refilling.lock().done(&request);
         }
     };
     if let Err(error) = std::thread::Builder::new().name("packs ahead".into()).spawn(work) {
         tracing::error!(%error, "cannot start a thread");
-        node.refilling.lock().remove(&key);
+        node.refilling.lock().workers[usize::from(helper)] -= 1;
     }
 }
 
-/// How many packs are missing, and the request to show for them; without one the task is off the list.
-fn next(node: &Node, key: &PackKey, wanted: u32) -> Option<(u32, PublicKey, Asked)> {
-    let mut refilling = node.refilling.lock();
-    let missing = wanted.saturating_sub(node.packs.count(key));
-    let request = refilling.get_mut(key).and_then(VecDeque::pop_front).filter(|_| missing > 0 && !node.is_stopping());
-    if request.is_none() {
-        refilling.remove(key);
-    }
-    request.map(|(consumer, asked)| (missing, consumer, asked))
+fn next(node: &Node, helper: u8) -> Option<(u32, Request)> {
+    let missing = |task: &PackKey| match node.is_stopping() {
+        true => 0,
+        false => node.config.packs_ahead.saturating_sub(node.packs.count(task)),
+    };
+    node.refilling.lock().next(helper, missing)
 }
 
-fn ask_helper(node: &Node, task: &Task, count: u32, consumer: PublicKey, asked: Asked) -> Result<(), LaneError> {
+fn ask_helper(node: &Node, count: u32, request: &Request) -> Result<(), LaneError> {
+    let Request { task, consumer, asked } = *request;
     let helper = task.assignment.helper();
     let mut lane = node.peer_lane(helper)?;
     lane.begin("while packs were made ahead", Traffic::Setup, node.config.timeouts.request());
-    lane.send(&Prepare { task: *task, count, consumer, job: None, asked: Some(asked) })?;
+    lane.send(&Prepare { task, count, consumer, job: None, asked: Some(asked) })?;
     loop {
         match lane.receive_one_of(&[Kind::Done, Kind::Progress])? {
             (Kind::Progress, _) if !node.is_stopping() => {}
@@ -123,5 +182,63 @@ pub(super) fn granted(node: &Node, request: &Prepare, asked: &Asked) -> Result<u
             Err(Refusal::new(FailCode::Refused, "packs were made ahead for this job of the consumer before"))
         }
         Err(error) => Err(unnamed(error)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::{Assignment, GraphId, Rounding};
+    use crate::wire::{JobId, ManifestId};
+
+    fn request(helper: u8, graph: u8, consumer: u8) -> Request {
+        let task = PackKey {
+            manifest: ManifestId([5; 32]),
+            graph: GraphId([graph; 32]),
+            assignment: Assignment::new(helper).unwrap(),
+            rounding: Rounding::Exact,
+        };
+        let asked = Asked { job: JobId([graph; 16]), inputs: [[0; 32]; 2], signature: [0; 64] };
+        Request { task, consumer: PublicKey([consumer; 32]), asked }
+    }
+
+    #[test]
+    fn one_consumer_with_many_tasks_has_one_worker_and_all_together_a_few() {
+        let mut requests = Requests::default();
+        let started = (0..96).filter(|graph| requests.add(request(0, *graph, 1), 2)).count();
+        assert_eq!((started, requests.waiting.len()), (WORKERS, MOST_REQUESTS));
+        let mut next = || requests.next(0, |_| 2).map(|(missing, request)| (missing, request.task.graph.0[0]));
+        assert_eq!(next(), Some((2, 96 - MOST_REQUESTS as u8)), "its oldest");
+        // The other workers have nothing to do for it, and end; with others' requests they begin again.
+        assert_eq!([next(), next(), next()], [None; 3]);
+        assert_eq!(requests.workers, [1, 0, 0]);
+        for consumer in 2..9 {
+            assert_eq!(requests.add(request(0, 100 + consumer, consumer), 2), consumer < 2 + WORKERS as u8 - 1);
+        }
+        for consumer in 2..5 {
+            assert_eq!(requests.next(0, |_| 2).map(|(_, request)| request.consumer.0[0]), Some(consumer));
+        }
+        // Who has much to do waits for those that have little.
+        let first = requests.working[0];
+        requests.done(&first);
+        assert_eq!(requests.next(0, |_| 2).map(|(_, request)| request.consumer.0[0]), Some(5));
+        // Another helper's workers are its own.
+        assert!(requests.add(request(1, 7, 1), 2));
+        assert_eq!(requests.next(1, |_| 1).map(|(_, request)| request.task.graph.0[0]), Some(7));
+        assert_eq!(requests.workers, [WORKERS, 1, 0]);
+    }
+
+    #[test]
+    fn of_one_task_as_many_requests_wait_as_packs_are_wanted_and_none_when_they_are_there() {
+        let mut requests = Requests::default();
+        assert_eq!([1, 2, 3].map(|consumer| requests.add(request(0, 1, consumer), 2)), [true; 3]);
+        let consumers = |requests: &Requests| requests.waiting.iter().map(|r| r.consumer.0[0]).collect::<Vec<_>>();
+        assert_eq!(consumers(&requests), [2, 3], "the newest");
+        let (_, working) = requests.next(0, |_| 2).unwrap();
+        assert_eq!(requests.next(0, |_| 2).map(|_| ()), None, "a task is refilled by one at a time");
+        requests.done(&working);
+        assert_eq!(requests.next(0, |_| 0).map(|_| ()), None);
+        assert!(requests.waiting.is_empty() && requests.working.is_empty());
+        assert_eq!(requests.workers, [1, 0, 0]);
     }
 }
