@@ -8,8 +8,10 @@ mod raw;
 use std::io::{ErrorKind, Read};
 use std::net::TcpStream;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
+use common::rogue::Rogue;
 use common::upload::{ByHand, lane};
 use common::{Case, Network, case, product};
 use raw::{dial, frame};
@@ -24,9 +26,10 @@ use sahara_mpc::lane::{Lane, LaneError};
 use sahara_mpc::meter::Traffic;
 use sahara_mpc::transcript::sign_requests;
 use sahara_mpc::wire::{
-    AskJob, Begin, FailCode, HandBack, Incarnation, Kind, Message, PackNames, Piece, Prepare, Presence, Reclaim, Run,
-    Share, header,
+    AskJob, Begin, Caller, Deal, FailCode, HandBack, Incarnation, Kind, Message, PackId, PackNames, Piece, Prepare,
+    Presence, Reclaim, Run, Share, header,
 };
+use zeroize::Zeroizing;
 
 const TIME: Duration = Duration::from_secs(20);
 
@@ -52,7 +55,8 @@ fn ask_without_input(network: &Network, who: &Identity, case: &Case, task: Task)
 }
 
 fn ask_for_job(network: &Network, who: &Identity, case: &Case, task: Task) -> Result<(Lane, JobId), LaneError> {
-    let mut lane = Lane::connect(who, &network.committee, 2, TIME, Arc::default())?;
+    let [_, second] = task.assignment.evaluators();
+    let mut lane = Lane::connect(who, &network.committee, second, TIME, Arc::default())?;
     lane.begin("in the test", Traffic::Client, TIME);
     let (run, _) = run(network, who, case, task);
     lane.send(&run)?;
@@ -264,12 +268,7 @@ fn time_of_reading_weights_that_are_not_in_memory() {
         let toml = toml.replacen("cache_megabytes = 4096", "cache_megabytes = 100", 1);
         toml.replacen("dealing_seconds = 300", "dealing_seconds = 1", 1)
     });
-    let owner = network.client();
-    let tasks = ["one", "two"].map(|name| {
-        let offer = Offer { name: name.parse().unwrap(), ..case.offer(Visibility::Private) };
-        let sharing = owner.share(&offer, &|_, _| ()).unwrap();
-        sharing.task(&case.graph, Assignment::new(0).unwrap(), Rounding::Exact).unwrap()
-    });
+    let tasks = two_models(&network.client(), &case, [0, 0]);
     let (one, other) = (identity(), identity());
     let refused = |why: &String| why.contains("limits.dealing_seconds");
     let mut turns = (0..400).map(|n| (n, ask_in_vain(&network, &one, &case, tasks[n % 2])));
@@ -278,6 +277,95 @@ fn time_of_reading_weights_that_are_not_in_memory() {
     assert!(there.contains("does not belong there"), "in memory, it is free: {there}");
     let others = ask_in_vain(&network, &other, &case, tasks[last % 2]);
     assert!(others.contains("does not belong there"), "{others}");
+}
+
+/// Two models of one case that are not in memory, each for one assignment.
+fn two_models(owner: &Client, case: &Case, helpers: [u8; 2]) -> [Task; 2] {
+    [("one", helpers[0]), ("two", helpers[1])].map(|(name, helper)| {
+        let offer = Offer { name: name.parse().unwrap(), ..case.offer(Visibility::Private) };
+        let sharing = owner.share(&offer, &|_, _| ()).unwrap();
+        sharing.task(&case.graph, Assignment::new(helper).unwrap(), Rounding::Exact).unwrap()
+    })
+}
+
+#[test]
+fn whoever_asks_another_node_stands_in_no_line_of_those_that_read() {
+    let case = product([1, 1 << 9, 1 << 9]);
+    let mut network = Network::start(|toml| toml);
+    let [slow, quick] = two_models(&network.client(), &case, [0, 2]);
+    assert_eq!((slow.assignment.evaluators(), quick.assignment.evaluators()), ([1, 2], [0, 1]));
+    network.stop_node(2);
+    // It says at once that it was not asked for the job; and then for a long time nothing.
+    let asked = Arc::new(AtomicU32::new(0));
+    let count = asked.clone();
+    let rogue = Rogue::start(&network, 2, move |mut lane| {
+        while let Ok((Kind::AskJob, _)) = lane.receive_request(Caller::Member) {
+            if count.fetch_add(1, Ordering::SeqCst) > 0 {
+                std::thread::sleep(Duration::from_secs(8));
+            }
+            if lane.send(&Presence::Unknown).is_err() {
+                return;
+            }
+        }
+    });
+    let shares = share_inputs(&case.inputs, &Seed::random().unwrap()).map(Share);
+    let who = identity();
+    let job = JobId::random().unwrap();
+    let [run, _] = sign_requests(&who, &network.committee.digest(), job, slow, &shares).unwrap();
+    let mut waits = lane(&network, &who, 1);
+    waits.send(&run).unwrap();
+    let end = Instant::now() + TIME;
+    while asked.load(Ordering::SeqCst) < 2 {
+        assert!(Instant::now() < end, "the second evaluator is not asked again");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    let began = Instant::now();
+    let told = ask_in_vain(&network, &identity(), &case, quick);
+    assert!(told.contains("does not belong there"), "{told}");
+    assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
+    rogue.stop();
+}
+
+#[test]
+fn what_a_helper_has_read_is_its_own_use_and_not_that_of_the_consumer_that_it_names() {
+    let case = product([1, 1 << 11, 1 << 11]);
+    let network = Network::start(|toml| {
+        let toml = toml.replacen("cache_megabytes = 4096", "cache_megabytes = 100", 1);
+        toml.replacen("dealing_seconds = 300", "dealing_seconds = 1", 1)
+    });
+    let tasks = two_models(&network.client(), &case, [0, 0]);
+    let (victim, other) = (identity(), identity());
+    let helper = identity::load(&network.home(0).join("key")).unwrap();
+    let deal = |who: &Identity, n: usize| {
+        let mut lane = lane(&network, &helper, 1);
+        let mut pack = [0; 16];
+        pack[..8].copy_from_slice(&n.to_le_bytes());
+        let deal = Deal {
+            pack: PackId(pack),
+            task: tasks[n % 2],
+            consumer: who.public(),
+            job: None,
+            incarnation: Incarnation([1; 16]),
+            seed: Zeroizing::new([1; 32]),
+            corrections: 0,
+        };
+        lane.send(&deal)?;
+        // Then it breaks off.
+        lane.receive_frame(Kind::DealAccept).map(|_| ())
+    };
+    let (n, error) = (0..400).find_map(|n| deal(&victim, n).err().map(|error| (n, error))).expect("it has no end");
+    let error = error.to_string();
+    assert!(error.contains("limits.dealing_seconds"), "{error}");
+    // Others have weights read there, the same helper for another consumer and that consumer itself.
+    deal(&other, n).unwrap();
+    let mut own = lane(&network, &victim, 1);
+    let shares = share_inputs(&case.inputs, &Seed::random().unwrap()).map(Share);
+    let job = JobId::random().unwrap();
+    let [run, _] = sign_requests(&victim, &network.committee.digest(), job, tasks[(n + 1) % 2], &shares).unwrap();
+    own.send(&run).unwrap();
+    own.send_frame(Kind::Input, &[0; 3]).unwrap();
+    let told = own.receive_frame(Kind::RunReply).unwrap_err().to_string();
+    assert!(told.contains("does not belong there"), "{told}");
 }
 
 #[test]

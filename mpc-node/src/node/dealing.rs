@@ -13,6 +13,7 @@ use zeroize::Zeroizing;
 
 use super::ahead;
 use super::jobs::{model, patiently, slot, slot_of, still_wanted};
+use super::quota::Payer;
 use super::serve::{Refusal, Trouble, no_random, own, peer};
 use super::state::Node;
 use crate::engine::{EvaluatorRole, PackContents, Plan, Seed, WeightMaterial, deal, prepare as prepare_pack};
@@ -183,8 +184,11 @@ pub(super) fn receive(node: &Node, lane: &mut Lane, caller: Option<u8>, dealt: D
         return Err(refuse("only the helper of the assignment deals packs"));
     }
     let role = task.assignment.role(node.index).ok_or_else(|| refuse("this node is the helper itself"))?;
-    let (payer, patience) = (dealt.consumer, node.config.timeouts.round());
-    let (_, cost) = patiently(node, payer, lane, patience, |leave| node.models.permit(&task, &payer, leave)?.plan())?;
+    let (consumer, patience) = (dealt.consumer, node.config.timeouts.round());
+    // Nothing shows that this consumer has asked the helper: what is made ready is the helper's own use.
+    let payer = Payer::helper(lane.peer(), consumer);
+    let (_, cost) =
+        patiently(node, payer, lane, patience, |leave| node.models.permit(&task, &consumer, leave)?.plan())?;
     let expected = if role == EvaluatorRole::Second { cost.dealt } else { 0 };
     if dealt.corrections != expected {
         return Err(refuse("the corrections do not have the length that the graph asks for"));
@@ -200,12 +204,12 @@ pub(super) fn receive(node: &Node, lane: &mut Lane, caller: Option<u8>, dealt: D
         seal: SignedSeal::AWAITED,
     };
     let bytes = header.file_len().ok_or_else(|| refuse("the pack is too large"))?;
-    let purpose = Purpose { asked_by: dealt.consumer, job: dealt.job };
+    let purpose = Purpose { asked_by: consumer, job: dealt.job };
     let promised = node.packs.promise(key, bytes, purpose)?;
     let busy = || Refusal::new(FailCode::Busy, "this node has no memory for a pack right now, try again");
     let claimed = bytes.saturating_add(cost.inputs);
     let _memory = slot(&node.job_memory, claimed, lane, patience)?.ok_or_else(busy)?;
-    let (plan, weights) = patiently(node, payer, lane, patience, |leave| model(node, &task, &payer, leave))?;
+    let (plan, weights) = patiently(node, payer, lane, patience, |leave| model(node, &task, &consumer, leave))?;
     lane.send_frame(Kind::DealAccept, &[]).map_err(own)?;
 
     lane.enter("while it dealt a pack", Traffic::Offline, node.config.timeouts.request());

@@ -11,7 +11,7 @@ mod rounds;
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::meeting;
 use super::serve::{Refusal, Trouble, own};
@@ -25,10 +25,9 @@ use crate::models::ModelError;
 use crate::packs::PackKey;
 use crate::records::NameError;
 use crate::transcript::{JobRecord, Openings, SignedRecord, Transcript, input_commitment, request_digest};
-use crate::wire::{FailCode, JobFigures, Kind, Message, Presence, Run, RunReply, Share};
+use crate::wire::{FailCode, JobFigures, Kind, Message, Run, RunReply, Share};
 use opening::{as_first, as_second};
-pub(super) use patience::{GLANCE, model, patiently, slot, slot_of, still_wanted};
-use patience::{patiently_while, still_there};
+pub(super) use patience::{GLANCE, model, patiently, patiently_while, slot, slot_of, still_there, still_wanted};
 
 /// Everything that a job holds while it waits: nothing of the model, which has room for those that run.
 struct Job {
@@ -82,28 +81,19 @@ pub(super) fn run(node: &Arc<Node>, lane: &mut Lane, run: Run) -> Result<(), Tro
         EvaluatorRole::First => None,
         EvaluatorRole::Second => Some(meeting::Registered::new(&node.waiting, &run, consumer)?),
     };
-    let (mut presence, asking) = (Presence::Unknown, Instant::now());
-    let mut wanted = || {
-        still_there(lane)?;
-        // Lets the second evaluator know that this one was asked, too, while either reads weights.
-        if role == EvaluatorRole::First
-            && presence == Presence::Unknown
-            && asking.elapsed() < node.config.timeouts.meet()
-        {
-            presence = meeting::ask(node, &run, consumer)?;
-        }
-        Ok(())
-    };
-    wanted()?;
+    let material = |leave| node.models.permit(&task, &consumer, leave)?.material().map(drop);
+    if role == EvaluatorRole::First {
+        let in_memory = || !matches!(material(None), Err(ModelError::Unready(_)));
+        meeting::announce(node, lane, &run, in_memory)?;
+    }
     // Read now, so that the job does not wait for it once it is open; held only when it runs.
-    let read = node.making.ready(consumer, node.config.timeouts.request(), &mut wanted, &mut |leave| {
-        node.models.permit(&task, &consumer, leave)?.material().map(drop)
-    })?;
+    // Nobody who waits in line for that, or has its turn, asks another node.
+    let request = node.config.timeouts.request();
+    let read = node.making.ready(consumer, request, &mut || still_there(lane), &mut |leave| material(leave))?;
     match read {
         Ok(()) | Err(ModelError::Busy) => {}
         Err(error) => return Err(error.into()),
     }
-    let request = node.config.timeouts.request();
     lane.enter("while it sent the input", Traffic::Client, request);
     let expected = sizes.iter().map(|len| len * 4 + 4).sum::<usize>() + 4;
     lane.limit(Some(request));

@@ -8,10 +8,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::jobs::GLANCE;
-use super::quota::Quotas;
+use super::quota::{Payer, Quotas};
 use super::serve::Trouble;
 use super::slots::Slots;
-use crate::identity::PublicKey;
 use crate::meter::thread_cpu_time;
 use crate::models::{ModelError, Work};
 
@@ -29,31 +28,31 @@ impl Making {
         Self { plan: Slots::new(1), weights: Slots::new(1), quotas, started }
     }
 
-    /// What `make` gives. What it would have to make first it makes for `key` in its turn, for which `patience` is waited at
+    /// What `make` gives. What it would have to make first it makes for `payer` in its turn, for which `patience` is waited at
     /// most: then, and when it has no room, its own error is the answer.
     ///
     /// # Errors
-    /// What `wanted` says, and when the key has used its time.
+    /// What `wanted` says, and when the payer has used its time.
     pub(super) fn ready<T>(
         &self,
-        key: PublicKey,
+        payer: impl Into<Payer>,
         patience: Duration,
         wanted: &mut dyn FnMut() -> Result<(), Trouble>,
         make: &mut dyn FnMut(Option<Work>) -> Result<T, ModelError>,
     ) -> Result<Result<T, ModelError>, Trouble> {
-        let end = Instant::now() + patience;
+        let (payer, end) = (payer.into(), Instant::now() + patience);
         loop {
             let work = match make(None) {
                 Err(ModelError::Unready(work)) => work,
                 there => return Ok(there),
             };
-            self.quotas.may_deal(key, self.started.elapsed())?;
+            self.quotas.may_deal(payer, self.started.elapsed())?;
             let left = end.saturating_duration_since(Instant::now());
             let line = match work {
                 Work::Plan => &self.plan,
                 Work::Weights => &self.weights,
             };
-            let turn = line.take_while(key, 1, left, GLANCE, || {
+            let turn = line.take_while(payer.key(), 1, left, GLANCE, || {
                 wanted().map_err(Some)?;
                 match make(None) {
                     Err(ModelError::Unready(other)) if other == work => Ok(()),
@@ -67,11 +66,11 @@ impl Making {
                 Err(Some(trouble)) => return Err(trouble),
             };
             wanted()?;
-            // Others of the key may have used it up meanwhile.
-            self.quotas.may_deal(key, self.started.elapsed())?;
+            // Others of the payer's may have used it up meanwhile.
+            self.quotas.may_deal(payer, self.started.elapsed())?;
             let before = thread_cpu_time();
             let made = make(Some(work));
-            self.quotas.dealt(key, thread_cpu_time().saturating_sub(before), self.started.elapsed());
+            self.quotas.dealt(payer, thread_cpu_time().saturating_sub(before), self.started.elapsed());
             match made {
                 Err(ModelError::Unready(_)) if Instant::now() < end => {}
                 made => return Ok(made),
@@ -87,6 +86,7 @@ mod tests {
 
     use super::*;
     use crate::config::Limits;
+    use crate::identity::PublicKey;
     use crate::node::serve::Refusal;
     use crate::wire::FailCode;
 

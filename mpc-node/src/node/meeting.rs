@@ -8,7 +8,7 @@ use std::sync::mpsc::{self, Sender};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::jobs::still_wanted;
+use super::jobs::{still_there, still_wanted};
 use super::serve::{Ended, Refusal, Trouble, own, peer};
 use super::state::Node;
 use crate::engine::Assignment;
@@ -129,6 +129,30 @@ pub(super) fn ask(node: &Node, run: &Run, consumer: PublicKey) -> Result<Presenc
     let presence = lane.receive().map_err(peer)?;
     node.put_back(second, lane);
     Ok(presence)
+}
+
+/// As the first evaluator: lets the second know that this one was asked, too, as soon as the consumer has asked the second; waits
+/// for that only if there is something to read first, and no longer than [`meet`] does.
+pub(super) fn announce(
+    node: &Node,
+    consumer: &mut Lane,
+    run: &Run,
+    in_memory: impl Fn() -> bool,
+) -> Result<(), Trouble> {
+    let began = Instant::now();
+    let mut pause = Duration::from_millis(1);
+    loop {
+        still_there(consumer)?;
+        let presence = ask(node, run, consumer.peer())?;
+        if presence != Presence::Unknown || began.elapsed() >= node.config.timeouts.meet() || in_memory() {
+            return Ok(());
+        }
+        if node.is_stopping() {
+            return Err(Refusal::new(FailCode::Stopping, "this node is shutting down").into());
+        }
+        std::thread::sleep(pause);
+        pause = (2 * pause).min(PAUSE);
+    }
 }
 
 /// As the first evaluator: waits until the second has the consumer's input, too.

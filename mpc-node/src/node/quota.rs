@@ -64,8 +64,31 @@ pub(super) struct Quotas {
     keys: Mutex<HashMap<Whose, Usage>>,
 }
 
-/// A key; for what it fetches, with the key of the models' owner.
+/// A key; for what it fetches, with the key of the models' owner, and for what it deals to this node, with the consumer's.
 type Whose = (PublicKey, Option<PublicKey>);
+
+/// Whose dealing time something takes.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Payer(Whose);
+
+impl Payer {
+    /// A helper that says it deals for this consumer: the consumer's own time is not the helper's to spend, and one consumer does
+    /// not use up what the helper has for others.
+    pub(super) fn helper(key: PublicKey, consumer: PublicKey) -> Self {
+        Self((key, Some(consumer)))
+    }
+
+    /// Whose turn it is when it waits in line.
+    pub(super) fn key(self) -> PublicKey {
+        self.0.0
+    }
+}
+
+impl From<PublicKey> for Payer {
+    fn from(key: PublicKey) -> Self {
+        Self((key, None))
+    }
+}
 
 #[derive(Clone, Copy)]
 struct Usage {
@@ -156,9 +179,9 @@ impl Quotas {
         })
     }
 
-    /// Whether this key may have another pack dealt, or something of a model made ready.
-    pub(super) fn may_deal(&self, key: PublicKey, now: Duration) -> Result<(), Refusal> {
-        self.with(key, now, |usage| {
+    /// Whether this payer may have another pack dealt, or something of a model made ready.
+    pub(super) fn may_deal(&self, payer: impl Into<Payer>, now: Duration) -> Result<(), Refusal> {
+        self.with_whose(payer.into().0, now, |usage| {
             if usage.dealing.level(now) > 0.0 {
                 return Ok(());
             }
@@ -171,9 +194,9 @@ impl Quotas {
         })
     }
 
-    /// So much dealing, or making ready, was done for this key.
-    pub(super) fn dealt(&self, key: PublicKey, time: Duration, now: Duration) {
-        self.with(key, now, |usage| {
+    /// So much dealing, or making ready, was done for this payer.
+    pub(super) fn dealt(&self, payer: impl Into<Payer>, time: Duration, now: Duration) {
+        self.with_whose(payer.into().0, now, |usage| {
             usage.dealing.level(now);
             usage.dealing.level -= time.as_secs_f64();
         });

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::super::quota::Payer;
 use super::super::serve::{Refusal, Trouble, own};
 use super::super::slots::{Slot, Slots};
 use super::super::state::Node;
@@ -24,7 +25,7 @@ pub(in crate::node) fn still_wanted(consumer: &mut Lane) -> Result<(), Trouble> 
 }
 
 /// The same before the consumer has sent all of its request, which may be on its way: only whether it is there at all.
-pub(super) fn still_there(consumer: &mut Lane) -> Result<(), Trouble> {
+pub(in crate::node) fn still_there(consumer: &mut Lane) -> Result<(), Trouble> {
     if consumer.has_hung_up() {
         return Err(Refusal::new(FailCode::Refused, "the request was given up").into());
     }
@@ -70,7 +71,7 @@ pub(in crate::node) fn model(
 /// Makes something ready for `payer` in its turn, as soon as running jobs leave room for it, if the asker waits so long.
 pub(in crate::node) fn patiently<T>(
     node: &Node,
-    payer: PublicKey,
+    payer: impl Into<Payer>,
     asker: &mut Lane,
     patience: Duration,
     make: impl FnMut(Option<Work>) -> Result<T, ModelError>,
@@ -79,14 +80,14 @@ pub(in crate::node) fn patiently<T>(
 }
 
 /// The same, as long as `wanted` says so.
-pub(super) fn patiently_while<T>(
+pub(in crate::node) fn patiently_while<T>(
     node: &Node,
-    payer: PublicKey,
+    payer: impl Into<Payer>,
     patience: Duration,
     mut wanted: impl FnMut() -> Result<(), Trouble>,
     mut make: impl FnMut(Option<Work>) -> Result<T, ModelError>,
 ) -> Result<T, Trouble> {
-    let end = Instant::now() + patience;
+    let (payer, end) = (payer.into(), Instant::now() + patience);
     loop {
         let left = end.saturating_duration_since(Instant::now());
         match node.making.ready(payer, left, &mut wanted, &mut make)? {
