@@ -147,6 +147,11 @@ impl Deadline {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = now() + time;
     }
 
+    /// In what time to look again: a deadline may be set to an earlier time meanwhile.
+    fn look(&self) -> Duration {
+        self.left().clamp(Duration::from_millis(100), Duration::from_secs(1))
+    }
+
     fn left(&self) -> Duration {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).saturating_duration_since(now())
     }
@@ -179,7 +184,7 @@ async fn connection(here: Arc<Here>, guest: Guest, stream: TcpStream) {
         tokio::select! {
             _ = &mut served => return,
             _ = stop.changed() => return,
-            () = tokio::time::sleep(deadline.left().max(Duration::from_millis(100))) => {
+            () = tokio::time::sleep(deadline.look()) => {
                 if deadline.left().is_zero() {
                     return;
                 }

@@ -133,6 +133,11 @@ impl Cost {
         cost
     }
 
+    /// Bytes that the input's share takes while it arrives: as it came, and as the words that it is.
+    pub fn input_memory(&self) -> u64 {
+        self.inputs.saturating_mul(2)
+    }
+
     /// Whether a graph called `model` of this cost may be used.
     ///
     /// # Errors
@@ -305,6 +310,11 @@ mod tests {
     use sahara_circuits::graph::{BoundOrigin, RescaleUse, Table, TableId, WeightId, WeightSpec};
 
     use super::*;
+
+    #[test]
+    fn an_input_takes_its_bytes_and_its_words() {
+        assert_eq!(Cost { inputs: 1 << 20, ..Cost::default() }.input_memory(), 2 << 20);
+    }
 
     #[test]
     fn every_operator_is_charged_for_what_it_reads_and_what_it_writes() {

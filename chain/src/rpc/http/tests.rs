@@ -194,3 +194,11 @@ fn whoever_has_a_network_of_ipv6_is_one_and_others_are_others() {
         ("192.0.2.7".into(), "192.0.2.7".into(), "::1".into())
     );
 }
+
+#[test]
+fn a_deadline_that_comes_nearer_is_seen_within_a_second() {
+    let deadline = Deadline(Arc::new(Mutex::new(now() + IDLE)));
+    assert_eq!(deadline.look(), Duration::from_secs(1));
+    deadline.within(Duration::ZERO);
+    assert_eq!(deadline.look(), Duration::from_millis(100));
+}

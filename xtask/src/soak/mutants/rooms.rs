@@ -150,6 +150,8 @@ pub const ROOMS: [Room; 5] = [
             "--test",
             "records_of_two_nodes_tell_one_story",
             "--test",
+            "a_misbehaving_evaluator_is_named",
+            "--test",
             "hostile_connections_stop_no_honest_consumer",
             "--test",
             "only_admitted_keys_are_served",
