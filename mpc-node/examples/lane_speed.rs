@@ -5,7 +5,7 @@
 use std::net::{TcpListener, TcpStream};
 use std::time::{Duration, Instant};
 
-use sahara_mpc::channel::{Channel, Until};
+use sahara_mpc::channel::{Channel, Patience, Until};
 use sahara_mpc::identity::generate;
 use sahara_mpc::meter::process_cpu_nanos;
 use sahara_mpc::tls::{Admission, client_config, server_config};
@@ -58,7 +58,9 @@ fn run(channel: &mut Channel, size: usize, rounds: usize, sends: bool, receives:
     let send = vec![7; if sends { size } else { 0 }];
     let mut receive = vec![0; if receives { size } else { 0 }];
     for _ in 0..rounds {
-        channel.pump([&[], &send], &mut 0, &mut receive, &mut 0, Until::Both, TIME).map_err(|e| e.to_string())?;
+        channel
+            .pump([&[], &send], &mut 0, &mut receive, &mut 0, Until::Both, &mut Patience::new(TIME))
+            .map_err(|e| e.to_string())?;
     }
     Ok(())
 }

@@ -6,6 +6,7 @@
 //! the input buffer, a quarter of a megabyte a system call.
 
 mod error;
+mod patience;
 mod records;
 #[cfg(test)]
 mod tests;
@@ -13,6 +14,7 @@ mod window;
 
 use std::net::TcpStream;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use rustix::io::Errno;
@@ -25,6 +27,7 @@ use rustls::{ClientConfig, ServerConfig};
 use crate::identity::PublicKey;
 use crate::tls::public_key_of;
 pub use error::ChannelError;
+pub use patience::{Patience, SLOWEST, time_for};
 use records::Turn;
 use window::Window;
 
@@ -39,6 +42,8 @@ const OUT_CAPACITY: usize = SEND_CHUNK + (SEND_CHUNK / MAX_RECORD + 2) * RECORD_
 const IN_CAPACITY: usize = 256 << 10;
 /// Ciphertext buffers before that: one record and what surrounds it.
 const SMALL: usize = MAX_RECORD + (4 << 10);
+/// How often a wait looks whether it is still wanted.
+const LOOK: Duration = Duration::from_millis(20);
 /// Bytes taken from a peer whose key is not known yet.
 pub const STRANGER_BYTES: u64 = 64 << 10;
 /// Most memory that the buffers of one channel take.
@@ -74,21 +79,9 @@ pub struct Channel {
     allowance: u64,
     /// When the whole of the present step must be over.
     limit: Option<Instant>,
-    pace: Option<Pace>,
-}
-
-/// How long may still be waited for the other side, at first `grace`, and how many bytes buy a second more.
-#[derive(Clone, Copy)]
-struct Pace {
-    grace: Duration,
-    left: Duration,
-    rate: u64,
-}
-
-impl Pace {
-    fn time(&self, bytes: u64) -> Duration {
-        Duration::from_secs_f64(bytes as f64 / self.rate as f64)
-    }
+    pace: Option<Patience>,
+    /// Set by whoever does not want the present step any more.
+    stop: Option<Arc<AtomicBool>>,
 }
 
 /// What a handshake under way waits for.
@@ -147,7 +140,8 @@ impl Channel {
     }
 
     /// Sends `parts[0] ++ parts[1]` from position `*position` on while filling `receive` from `*filled` on, until
-    /// the goal is met. Both positions are advanced, so a second call goes on where the first stopped.
+    /// the goal is met. Both positions are advanced, so a second call goes on where the first stopped; with the same
+    /// `patience`, which is used up by the time that passes here and grows by what crosses, not by each byte anew.
     pub fn pump(
         &mut self,
         parts: [&[u8]; 2],
@@ -155,25 +149,40 @@ impl Channel {
         receive: &mut [u8],
         filled: &mut usize,
         until: Until,
-        timeout: Duration,
+        patience: &mut Patience,
     ) -> Result<(), ChannelError> {
-        let mut deadline = None;
+        let mut last = Instant::now();
         loop {
-            let now = self.move_some(parts, position, receive, filled)?;
+            let before = (*position, *filled);
+            let moved = self.move_some(parts, position, receive, filled)?;
+            let (sent, received) = ((*position - before.0) as u64, (*filled - before.1) as u64);
+            let now = Instant::now();
+            let passed = now - last;
+            last = now;
+            patience.pass(passed, sent, received);
+            if let Some(pace) = &mut self.pace {
+                pace.pass(passed, sent, received);
+            }
             let sending = *position < parts[0].len() + parts[1].len() || !self.outgoing.is_empty();
             let receiving = *filled < receive.len();
             if !receiving && (until == Until::Received || !sending) {
                 return Ok(());
             }
-            if self.limit.is_some_and(|limit| Instant::now() >= limit) {
+            if self.limit.is_some_and(|limit| now >= limit) || self.pace.is_some_and(|pace| pace.is_over()) {
                 return Err(ChannelError::TooSlow);
             }
-            if now {
-                deadline = None;
-                continue;
+            if patience.is_over() {
+                return Err(patience.error());
             }
-            let deadline = *deadline.get_or_insert_with(|| Instant::now() + timeout);
-            self.wait(sending, receiving, deadline, timeout)?;
+            if self.stop.as_ref().is_some_and(|stop| stop.load(Ordering::Relaxed)) {
+                return Err(ChannelError::GivenUp);
+            }
+            if !moved {
+                let pace = self.pace.map(|pace| now + pace.left());
+                let look = self.stop.as_ref().map(|_| now + LOOK);
+                let until = [self.limit, pace, look].into_iter().flatten();
+                self.wait(sending, receiving, until.fold(now + patience.left(), Instant::min))?;
+            }
         }
     }
 
@@ -210,12 +219,12 @@ impl Channel {
 
     /// Sends all of `parts`.
     pub fn send_all(&mut self, parts: [&[u8]; 2], timeout: Duration) -> Result<(), ChannelError> {
-        self.pump(parts, &mut 0, &mut [], &mut 0, Until::Both, timeout)
+        self.pump(parts, &mut 0, &mut [], &mut 0, Until::Both, &mut Patience::new(timeout))
     }
 
     /// Fills `receive`.
     pub fn receive_exact(&mut self, receive: &mut [u8], timeout: Duration) -> Result<(), ChannelError> {
-        self.pump([&[], &[]], &mut 0, receive, &mut 0, Until::Received, timeout)
+        self.pump([&[], &[]], &mut 0, receive, &mut 0, Until::Received, &mut Patience::new(timeout))
     }
 
     /// Waits at most `timeout` for something to read; says whether there is.
@@ -223,11 +232,7 @@ impl Channel {
         if !self.plain.is_empty() || !self.incoming.is_empty() {
             return Ok(true);
         }
-        match self.wait(false, true, Instant::now() + timeout, timeout) {
-            Ok(()) => Ok(true),
-            Err(ChannelError::TimedOut(_)) => Ok(false),
-            Err(error) => Err(error),
-        }
+        self.wait(false, true, Instant::now() + timeout)
     }
 
     fn new(tcp: TcpStream, connection: Connection) -> Result<Self, ChannelError> {
@@ -247,6 +252,7 @@ impl Channel {
             allowance: STRANGER_BYTES,
             limit: None,
             pace: None,
+            stop: None,
         })
     }
 
@@ -256,7 +262,7 @@ impl Channel {
             if Instant::now() >= deadline {
                 return Err(ChannelError::TimedOut(timeout));
             }
-            self.wait(send, true, deadline, timeout)?;
+            self.wait(send, true, deadline)?;
         }
         self.trust();
         Ok(self)
@@ -301,23 +307,20 @@ impl Channel {
         self.limit = limit;
     }
 
-    /// Bounds all waiting from now on: `grace` in all, and a second more for each `rate` bytes of [`Channel::credit`].
+    /// Bounds the time that sending and receiving take from now on, all together: `grace`, and a second more for each `rate`
+    /// bytes that cross (of those that go out never more than `grace` at a time).
     pub fn set_pace(&mut self, pace: Option<(Duration, u64)>) {
-        self.pace = pace.map(|(grace, rate)| Pace { grace, left: grace, rate: rate.max(1) });
+        self.pace = pace.map(|(grace, rate)| Patience::at(grace, rate));
     }
 
-    /// Bytes have come that are worth waiting for.
-    pub fn credit(&mut self, bytes: u64) {
-        if let Some(pace) = &mut self.pace {
-            pace.left = pace.left.saturating_add(pace.time(bytes));
-        }
+    /// What is left of the time that [`Channel::set_pace`] gave.
+    pub fn pace_left(&self) -> Option<Duration> {
+        self.pace.map(|pace| pace.left())
     }
 
-    /// Bytes have gone out. The system takes many for a reader that reads nothing, so they buy no more than the first grace.
-    pub fn repay(&mut self, bytes: u64) {
-        if let Some(pace) = &mut self.pace {
-            pace.left = pace.left.saturating_add(pace.time(bytes)).min(pace.grace.max(pace.left));
-        }
+    /// From now on sending and receiving end with [`ChannelError::GivenUp`] soon after the flag is set.
+    pub fn set_stop(&mut self, stop: Option<Arc<AtomicBool>>) {
+        self.stop = stop;
     }
 
     /// The socket, to wait for many at once.

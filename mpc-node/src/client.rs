@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 
 use thiserror::Error;
 
-use crate::channel::ChannelError;
+use crate::channel::{ChannelError, SLOWEST};
 pub use crate::committee::{Committee, Member};
 pub use crate::engine::{Assignment, GraphId, Rounding, Visibility};
 use crate::identity::{Identity, PublicKey};
@@ -56,7 +56,10 @@ pub enum ClientError {
 
 impl From<LaneError> for ClientError {
     fn from(error: LaneError) -> Self {
-        Self::Node(Box::new(error))
+        match error {
+            LaneError::Channel { source: ChannelError::GivenUp, .. } => Self::Stopped,
+            error => Self::Node(Box::new(error)),
+        }
     }
 }
 
@@ -107,11 +110,11 @@ impl ClientError {
 /// How long a client waits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ClientOptions {
-    /// For connecting and the handshake.
+    /// For connecting, the handshake and the greeting together, and for a request with a small answer.
     pub connect_timeout: Duration,
-    /// For a job to end.
+    /// For a job to end, besides what the slowest transfer of its input and its answer takes.
     pub job_timeout: Duration,
-    /// For one pack to be prepared, or one piece of a model to be taken.
+    /// For one pack to be prepared, or one piece of a model to be taken or given, besides what its slowest transfer takes.
     pub prepare_timeout: Duration,
 }
 
@@ -200,17 +203,12 @@ impl Client {
 
     /// Asks all nodes for their status, in the order of the committee.
     pub fn status(&self) -> [Result<NodeStatus, ClientError>; 3] {
-        std::thread::scope(|scope| {
-            [0, 1, 2].map(|index| scope.spawn(move || self.node_status(index))).map(|thread| {
-                thread.join().unwrap_or_else(|_| Err(ClientError::Answer("internal: the status thread died".into())))
-            })
-        })
+        at_all(|index| self.node_status(index))
     }
 
     /// Asks one node for its status.
     pub fn node_status(&self, index: u8) -> Result<NodeStatus, ClientError> {
-        self.on_lane(index, |lane| {
-            lane.begin("when asked for its status", Traffic::Setup, self.options.connect_timeout);
+        self.ask(index, "when asked for its status", |lane| {
             lane.send_frame(Kind::Status, &[])?;
             Ok(lane.receive()?)
         })
@@ -223,8 +221,7 @@ impl Client {
     }
 
     fn packs_ready_at(&self, node: u8, task: &Task) -> Result<u32, ClientError> {
-        self.on_lane(node, |lane| {
-            lane.begin("when asked how many packs are ready", Traffic::Setup, self.options.connect_timeout);
+        self.ask(node, "when asked how many packs are ready", |lane| {
             lane.send(&CountPacks(*task))?;
             let PackCount(count) = lane.receive()?;
             Ok(count)
@@ -247,16 +244,36 @@ impl Client {
         self.on_lane(task.assignment.helper(), |lane| {
             lane.begin("while packs were prepared", Traffic::Setup, self.options.prepare_timeout);
             lane.send(&Prepare { task: *task, count, consumer: self.identity.public(), job, asked: None })?;
+            let mut last = 0;
             loop {
-                let patience = Instant::now() + self.options.prepare_timeout;
-                while !lane.readable(LOOK)? && Instant::now() < patience {
-                    self.stop.check()?;
+                // Each pack has the time for one, and is told of once.
+                lane.limit(Some(self.options.prepare_timeout));
+                let (Kind::Progress, payload) = lane.receive_one_of(&[Kind::Done, Kind::Progress])? else {
+                    return Ok(());
+                };
+                let Progress { done, .. } = lane.decode(&payload)?;
+                if done <= last || done > count {
+                    let text = format!("{} says that {done} of {count} packs are done, after {last}", lane.who());
+                    return Err(ClientError::Answer(text));
                 }
-                match lane.receive_one_of(&[Kind::Done, Kind::Progress])? {
-                    (Kind::Progress, payload) => progress(lane.decode::<Progress>(&payload)?.done),
-                    _ => return Ok(()),
-                }
+                last = done;
+                progress(done);
             }
+        })
+    }
+
+    /// A request with a small answer, which has the time of a connection in all.
+    fn ask<T>(
+        &self,
+        index: u8,
+        step: &str,
+        mut work: impl FnMut(&mut Lane) -> Result<T, ClientError>,
+    ) -> Result<T, ClientError> {
+        let time = self.options.connect_timeout;
+        self.on_lane(index, |lane| {
+            lane.begin(step, Traffic::Setup, time);
+            lane.limit(Some(time));
+            work(lane)
         })
     }
 
@@ -277,20 +294,42 @@ impl Client {
 
     fn lane(&self, index: u8) -> Result<Lane, ClientError> {
         let mut idle = self.idle[usize::from(index)].lock().unwrap_or_else(PoisonError::into_inner);
-        while let Some(lane) = idle.pop() {
+        while let Some(mut lane) = idle.pop() {
             if lane.is_idle() {
+                lane.stop_with(Some(self.stop.flag()));
                 return Ok(lane);
             }
         }
         drop(idle);
         let timeout = self.options.connect_timeout;
-        Ok(Lane::connect(&self.identity, &self.committee, index, timeout, self.meter.clone())?)
+        let mut lane = Lane::connect(&self.identity, &self.committee, index, timeout, self.meter.clone())?;
+        lane.stop_with(Some(self.stop.flag()));
+        Ok(lane)
     }
 
     fn put_back(&self, index: u8, mut lane: Lane) {
         lane.count();
+        lane.limit(None);
+        lane.pace(None);
+        lane.stop_with(None);
         self.idle[usize::from(index)].lock().unwrap_or_else(PoisonError::into_inner).push(lane);
     }
+}
+
+/// Asks all three nodes at the same time, so that one that is slow keeps nothing from the others.
+fn at_all<T: Send>(ask: impl Fn(u8) -> Result<T, ClientError> + Sync) -> [Result<T, ClientError>; 3] {
+    std::thread::scope(|scope| {
+        [0, 1, 2]
+            .map(|index| {
+                scope.spawn({
+                    let ask = &ask;
+                    move || ask(index)
+                })
+            })
+            .map(|thread| {
+                thread.join().unwrap_or_else(|_| Err(ClientError::Answer("internal: a thread that asked died".into())))
+            })
+    })
 }
 
 /// How often a waiting request looks whether it is still wanted.

@@ -213,7 +213,7 @@ impl Limits {
 pub struct Timeouts {
     /// Seconds from connecting to the end of the greeting, and for the frame that begins a request.
     pub connect: u64,
-    /// Seconds for the other evaluator's next frame.
+    /// Seconds for the other evaluator's next frame, besides what its bytes take at 256 KiB a second.
     pub round: u64,
     /// Seconds for a consumer who has asked one evaluator for a job to ask the other one, too.
     pub meet: u64,

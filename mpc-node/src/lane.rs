@@ -4,11 +4,12 @@
 
 use std::net::{TcpStream, ToSocketAddrs};
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
 use thiserror::Error;
 
-use crate::channel::{Channel, ChannelError, Until};
+use crate::channel::{Channel, ChannelError, Patience, Until};
 use crate::codec::DecodeError;
 use crate::committee::Committee;
 use crate::identity::{Identity, PublicKey};
@@ -126,7 +127,7 @@ pub struct Lane {
 }
 
 impl Lane {
-    /// Connects to member `index` of the committee.
+    /// Connects to member `index` of the committee; all that together may take `timeout`.
     pub fn connect(
         identity: &Identity,
         committee: &Committee,
@@ -134,16 +135,20 @@ impl Lane {
         timeout: Duration,
         meter: Arc<Meter>,
     ) -> Result<Self, LaneError> {
+        let end = Instant::now() + timeout;
+        let left = || end.saturating_duration_since(Instant::now());
         let who = committee.label(index);
         let member = &committee.members[usize::from(index)];
         let tcp =
             connect_tcp(&member.address, timeout).map_err(|source| LaneError::Connect { who: who.clone(), source })?;
         let channel = crate::tls::client_config(identity, member.key)
             .map_err(ChannelError::from)
-            .and_then(|config| Channel::connect(tcp, config, timeout))
+            .and_then(|config| Channel::connect(tcp, config, left()))
             .map_err(|source| LaneError::Channel { who: who.clone(), step: "in the handshake".into(), source })?;
-        let mut lane = Self::greet(channel, who, committee, timeout, meter)?;
+        let mut lane = Self::greet(channel, who, committee, left(), meter)?;
+        lane.limit(Some(left()));
         lane.receive_hello(committee)?;
+        lane.limit(None);
         Ok(lane)
     }
 
@@ -199,7 +204,8 @@ impl Lane {
         &self.who
     }
 
-    /// Begins a step: what errors say from now on, for which purpose bytes count, how long one wait may take.
+    /// Begins a step: what errors say from now on, for which purpose bytes count, how long each frame (or stream of chunks)
+    /// may take besides what its bytes take at [`crate::channel::SLOWEST`].
     pub fn begin(&mut self, step: impl Into<String>, traffic: Traffic, timeout: Duration) {
         self.count();
         self.step = step.into();
@@ -219,10 +225,20 @@ impl Lane {
         self.channel.set_limit(time.map(|time| Instant::now() + time));
     }
 
-    /// From now on waiting for the other side counts: `grace` in all, and what bulk data of so many bytes a second takes
-    /// for what has come of it, or has gone out ([`Lane::send_bulk`]: never more than `grace` at a time). `None` lifts it.
+    /// From now on sending and receiving may take `grace` in all, and what so many bytes a second take for what has crossed.
+    /// `None` lifts it.
     pub fn pace(&mut self, pace: Option<(Duration, u64)>) {
         self.channel.set_pace(pace);
+    }
+
+    /// What is left of the time that [`Lane::pace`] gave.
+    pub fn pace_left(&self) -> Option<Duration> {
+        self.channel.pace_left()
+    }
+
+    /// From now on whatever is sent and received ends soon after the flag is set; `None` lifts it.
+    pub fn stop_with(&mut self, stop: Option<Arc<AtomicBool>>) {
+        self.channel.set_stop(stop);
     }
 
     /// Renames the step.
@@ -264,18 +280,6 @@ impl Lane {
         self.send_frame(M::KIND, &payload)
     }
 
-    /// Sends a message with bulk data; at a pace, each portion counts.
-    pub fn send_bulk<M: Message>(&mut self, message: &M) -> Result<(), LaneError> {
-        let payload = Secret::from(message.encode());
-        let head = header(M::KIND, payload.len());
-        let (first, rest) = payload.split_at(payload.len().min(PORTION));
-        for parts in std::iter::once([&head[..], first]).chain(rest.chunks(PORTION).map(|portion| [portion, &[]])) {
-            self.channel.send_all(parts, self.timeout).map_err(|source| self.channel_error(source))?;
-            self.channel.repay((parts[0].len() + parts[1].len()) as u64);
-        }
-        Ok(())
-    }
-
     /// Sends a frame.
     pub fn send_frame(&mut self, kind: Kind, payload: &[u8]) -> Result<(), LaneError> {
         self.channel
@@ -315,31 +319,29 @@ impl Lane {
     }
 
     fn receive_if(&mut self, accept: impl Fn(Kind, usize) -> bool) -> Result<(Kind, Secret<u8>), LaneError> {
-        let (kind, len) = self.receive_header()?;
+        let mut patience = Patience::new(self.timeout);
+        let (kind, len) = self.receive_header(&mut patience)?;
         if !accept(kind, len) {
             return Err(self.unexpected(kind, len));
         }
         let mut payload = Secret::from(vec![0; len]);
-        self.fill(&mut payload)?;
+        self.fill(&mut payload, &mut patience)?;
         Ok((kind, payload))
     }
 
     /// Receives the header of a frame of one kind and of exactly this length; [`Lane::receive_payload`] goes on.
     pub fn receive_header_of(&mut self, kind: Kind, expected: usize) -> Result<(), LaneError> {
-        let (got, len) = self.receive_header()?;
+        let (got, len) = self.receive_header(&mut Patience::new(self.timeout))?;
         if got != kind || len != expected {
             return Err(self.unexpected(got, len));
         }
         Ok(())
     }
 
-    /// Receives the payload of a frame whose header has come; at a pace, each portion counts.
+    /// Receives the payload of a frame whose header has come.
     pub fn receive_payload(&mut self, len: usize) -> Result<Secret<u8>, LaneError> {
         let mut payload = Secret::from(vec![0; len]);
-        for portion in payload.chunks_mut(PORTION) {
-            self.fill(portion)?;
-            self.channel.credit(portion.len() as u64);
-        }
+        self.fill(&mut payload, &mut Patience::new(self.timeout))?;
         Ok(payload)
     }
 
@@ -360,13 +362,14 @@ impl Lane {
     /// cache.
     pub fn receive_stream_into(&mut self, bytes: &mut [u8], each: &mut dyn FnMut(&[u8])) -> Result<(), LaneError> {
         let mut rest = bytes;
+        let mut patience = Patience::new(self.timeout);
         while !rest.is_empty() {
-            let (kind, n) = self.receive_header()?;
+            let (kind, n) = self.receive_header(&mut patience)?;
             if kind != Kind::Chunk || n == 0 || n > rest.len() {
                 return Err(self.unexpected(kind, n));
             }
             let (chunk, after) = rest.split_at_mut(n);
-            self.fill(chunk)?;
+            self.fill(chunk, &mut patience)?;
             each(chunk);
             rest = after;
         }
@@ -377,15 +380,15 @@ impl Lane {
     pub fn receive_chunks(&mut self, len: u64, take: &mut dyn FnMut(&[u8]) -> bool) -> Result<(), LaneError> {
         let mut left = len;
         let mut portion = zeroize::Zeroizing::new(vec![0; PORTION.min(len as usize)]);
+        let mut patience = Patience::new(self.timeout);
         while left > 0 {
-            let (kind, n) = self.receive_header()?;
+            let (kind, n) = self.receive_header(&mut patience)?;
             if kind != Kind::Chunk || n == 0 || n as u64 > left {
                 return Err(self.unexpected(kind, n));
             }
             for start in (0..n).step_by(PORTION) {
                 let part = &mut portion[..PORTION.min(n - start)];
-                self.fill(part)?;
-                self.channel.credit(part.len() as u64);
+                self.fill(part, &mut patience)?;
                 if !take(part) {
                     return Ok(());
                 }
@@ -406,16 +409,17 @@ impl Lane {
         }
         let head = &head[..HEADER + front_len];
         let (mut position, mut got, mut theirs) = (0, [0; HEADER], [0; 64]);
-        self.pump([head, send], &mut position, &mut got, Until::Received)?;
-        let (kind, len) = self.check_header(got)?;
+        let mut patience = Patience::new(self.timeout);
+        self.pump([head, send], &mut position, &mut got, Until::Received, &mut patience)?;
+        let (kind, len) = self.check_header(got, &mut patience)?;
         if kind != Kind::Round || len != front_len + send.len() {
             return Err(self.unexpected(kind, len));
         }
         if front.is_some() {
-            self.pump([head, send], &mut position, &mut theirs, Until::Received)?;
+            self.pump([head, send], &mut position, &mut theirs, Until::Received, &mut patience)?;
         }
         let mut receive = Secret::from(vec![0; send.len()]);
-        self.pump([head, send], &mut position, &mut receive, Until::Both)?;
+        self.pump([head, send], &mut position, &mut receive, Until::Both, &mut patience)?;
         Ok((theirs, receive))
     }
 
@@ -423,6 +427,7 @@ impl Lane {
     pub fn refuse(&mut self, code: FailCode, text: &str) {
         self.timeout = Duration::from_millis(500);
         self.limit(Some(self.timeout));
+        self.pace(None);
         let _ = self.send(&Fail { code, text: text.into() });
         // Unread data would make the system reset the connection and throw the report away.
         let end = Instant::now() + Duration::from_millis(200);
@@ -431,13 +436,13 @@ impl Lane {
         self.count();
     }
 
-    fn receive_header(&mut self) -> Result<(Kind, usize), LaneError> {
+    fn receive_header(&mut self, patience: &mut Patience) -> Result<(Kind, usize), LaneError> {
         let mut head = [0; HEADER];
-        self.fill(&mut head)?;
-        self.check_header(head)
+        self.fill(&mut head, patience)?;
+        self.check_header(head, patience)
     }
 
-    fn check_header(&mut self, head: [u8; HEADER]) -> Result<(Kind, usize), LaneError> {
+    fn check_header(&mut self, head: [u8; HEADER], patience: &mut Patience) -> Result<(Kind, usize), LaneError> {
         let (kind, len) = parse_header(head).map_err(|source| LaneError::Frame {
             who: self.who.clone(),
             step: self.step.clone(),
@@ -445,14 +450,14 @@ impl Lane {
         })?;
         if kind == Kind::Fail {
             let mut payload = vec![0; len];
-            self.fill(&mut payload)?;
+            self.fill(&mut payload, patience)?;
             return Err(LaneError::Failed { who: self.who.clone(), fail: self.decode(&payload)? });
         }
         Ok((kind, len))
     }
 
-    fn fill(&mut self, bytes: &mut [u8]) -> Result<(), LaneError> {
-        self.channel.receive_exact(bytes, self.timeout).map_err(|source| self.channel_error(source))
+    fn fill(&mut self, bytes: &mut [u8], patience: &mut Patience) -> Result<(), LaneError> {
+        self.pump([&[], &[]], &mut 0, bytes, Until::Received, patience)
     }
 
     fn pump(
@@ -461,9 +466,10 @@ impl Lane {
         position: &mut usize,
         receive: &mut [u8],
         until: Until,
+        patience: &mut Patience,
     ) -> Result<(), LaneError> {
         self.channel
-            .pump(parts, position, receive, &mut 0, until, self.timeout)
+            .pump(parts, position, receive, &mut 0, until, patience)
             .map_err(|source| self.channel_error(source))
     }
 

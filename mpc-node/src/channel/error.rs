@@ -21,6 +21,9 @@ pub enum ChannelError {
     /// The time for the whole of a step is over, however much has arrived.
     #[error("was too slow")]
     TooSlow,
+    /// Whoever asked does not want it any more.
+    #[error("was given up")]
+    GivenUp,
     /// More came than an unknown peer may send.
     #[error("sent more than {} KiB before its key was known", STRANGER_BYTES >> 10)]
     TooMuch,

@@ -42,7 +42,7 @@ fn large_frames_cross_without_deadlock() {
     let run = |channel: &mut Channel, mine: u8| {
         let send = vec![mine; size];
         let mut receive = vec![0; size + 8];
-        channel.pump([&[mine; 8], &send], &mut 0, &mut receive, &mut 0, Until::Both, TIME).unwrap();
+        channel.pump([&[mine; 8], &send], &mut 0, &mut receive, &mut 0, Until::Both, &mut Patience::new(TIME)).unwrap();
         receive
     };
     std::thread::scope(|scope| {
@@ -159,20 +159,18 @@ fn whoever_waits_at_a_pace_waits_for_what_comes_and_not_for_a_trickle() {
     let began = Instant::now();
     // Each byte comes well within its own time, and is worth a millisecond.
     let error = loop {
-        match a.receive_exact(&mut [0; 1], TIME) {
-            Ok(()) => a.credit(1),
-            Err(error) => break error,
+        if let Err(error) = a.receive_exact(&mut [0; 1], TIME) {
+            break error;
         }
     };
     assert!(matches!(error, ChannelError::TooSlow), "{error}");
     assert!((grace..TIME).contains(&began.elapsed()), "{:?}", began.elapsed());
     // What is worth waiting for is waited for; and so is everything when no pace is asked.
-    a.set_pace(Some((grace, 1000)));
+    a.set_pace(Some((grace, 1)));
     let more = Duration::from_millis(600);
     let began = Instant::now();
     while began.elapsed() < more {
         a.receive_exact(&mut [0; 1], TIME).unwrap();
-        a.credit(1000);
     }
     a.set_pace(None);
     a.receive_exact(&mut [0; 1], TIME).unwrap();
@@ -188,9 +186,8 @@ fn what_goes_out_at_a_pace_buys_no_more_than_the_first_grace() {
     // The system takes some of it for a reader that reads nothing.
     let began = Instant::now();
     let error = loop {
-        match a.send_all([&[0; 100_000], &[]], TIME) {
-            Ok(()) => a.repay(100_000),
-            Err(error) => break error,
+        if let Err(error) = a.send_all([&[0; 100_000], &[]], TIME) {
+            break error;
         }
     };
     assert!(matches!(error, ChannelError::TooSlow), "{error}");
@@ -208,7 +205,36 @@ fn what_goes_out_at_a_pace_buys_no_more_than_the_first_grace() {
     });
     for _ in 0..800 {
         a.send_all([&[0; 100_000], &[]], TIME).unwrap();
-        a.repay(100_000);
     }
     reading.join().unwrap();
+}
+
+#[test]
+fn no_byte_begins_the_time_anew() {
+    let (mut a, mut b) = good_pair();
+    let sending = std::thread::spawn(move || {
+        while !b.has_hung_up() {
+            let _ = b.send_all([&[1], &[]], TIME);
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    });
+    let time = Duration::from_millis(300);
+    let began = Instant::now();
+    let error = a.receive_exact(&mut [0; 10_000], time).unwrap_err();
+    assert!(matches!(error, ChannelError::TooSlow), "{error}");
+    assert!((time..TIME).contains(&began.elapsed()), "{:?}", began.elapsed());
+    // The next one has its own time; and it ends when it is given up.
+    a.receive_exact(&mut [0; 2], time).unwrap();
+    let stop = Arc::new(AtomicBool::new(false));
+    a.set_stop(Some(stop.clone()));
+    let error = std::thread::scope(|scope| {
+        scope.spawn(|| {
+            std::thread::sleep(time);
+            stop.store(true, Ordering::Relaxed);
+        });
+        a.receive_exact(&mut [0; 10_000], TIME).unwrap_err()
+    });
+    assert!(matches!(error, ChannelError::GivenUp), "{error}");
+    drop(a);
+    sending.join().unwrap();
 }

@@ -1,10 +1,11 @@
 //! Running one job: share the input, give each evaluator its half, add the halves of the answer.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use sahara_circuits::graph::Graph;
 
 use super::{Client, ClientError, Pair};
+use crate::channel::time_for;
 use crate::engine::{Seed, combine_outputs, share_inputs};
 use crate::lane::Lane;
 use crate::meter::Traffic;
@@ -88,10 +89,11 @@ impl Client {
         let shares = share_inputs(job.inputs, &Seed::random()?).map(Share);
         let runs = sign_requests(&self.identity, &self.committee.digest(), id, job.task, &shares)?;
         let pair = Pair::new(self.options.job_timeout, self.stop.clone());
+        let time = self.options.job_timeout + time_for(transferred(job.graph));
         let [first, second] = job.task.assignment.evaluators();
         let (a, b) = std::thread::scope(|scope| {
-            let other = scope.spawn(|| pair.note(self.run_half(second, &runs[1], &shares[1], &pair)));
-            let a = pair.note(self.run_half(first, &runs[0], &shares[0], &pair));
+            let other = scope.spawn(|| pair.note(self.run_half(second, &runs[1], &shares[1], &pair, time)));
+            let a = pair.note(self.run_half(first, &runs[0], &shares[0], &pair, time));
             (a, other.join().unwrap_or_else(|_| Err(ClientError::Answer("internal: a job thread died".into()))))
         });
         let (a, b) = match (a, b) {
@@ -146,10 +148,11 @@ impl Client {
         Ok(())
     }
 
-    fn run_half(&self, node: u8, run: &Run, share: &Share, pair: &Pair) -> Result<Half, ClientError> {
+    fn run_half(&self, node: u8, run: &Run, share: &Share, pair: &Pair, time: Duration) -> Result<Half, ClientError> {
         self.on_lane(node, |lane| {
             let before = lane.bytes();
             lane.begin("while it ran the job", Traffic::Client, self.options.job_timeout);
+            lane.limit(Some(time));
             lane.send(run)?;
             lane.send(share)?;
             pair.wait(lane)?;
@@ -175,6 +178,13 @@ fn read_transcript(lane: &Lane, reply: &RunReply) -> Result<SignedRecord, Client
     } else {
         Err(ClientError::Answer(format!("{} sent a transcript with a wrong signature", lane.who())))
     }
+}
+
+/// Bytes of a half of the inputs and of the outputs.
+fn transferred(graph: &Graph) -> u64 {
+    let inputs = graph.inputs.iter().map(|input| input.shape.len());
+    let outputs = graph.outputs.iter().filter_map(|id| graph.nodes.get(id.0 as usize)).map(|node| node.shape.len());
+    inputs.chain(outputs).map(|len| len as u64 * 4).sum()
 }
 
 fn check_inputs(graph: &Graph, inputs: &[Vec<i32>]) -> Result<(), ClientError> {

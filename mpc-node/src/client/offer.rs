@@ -8,7 +8,7 @@ use sahara_circuits::graph::Graph;
 use sahara_circuits::weights::Weights;
 use zeroize::{Zeroize, Zeroizing};
 
-use super::{Client, ClientError, Sharing};
+use super::{Client, ClientError, SLOWEST, Sharing};
 use crate::codec::extend_words;
 use crate::engine::{Assignment, EvaluatorRole, GraphId, Seed, Visibility, mask_weights};
 use crate::lane::Lane;
@@ -85,6 +85,7 @@ impl Client {
         self.stop.check()?;
         for (node, mut lane) in lanes {
             lane.begin("while it put the model in place", Traffic::Setup, self.options.prepare_timeout);
+            lane.pace(Some((self.options.prepare_timeout, SLOWEST)));
             lane.send_frame(Kind::Commit, &[])?;
             lane.receive_frame(Kind::Done)?;
             self.put_back(node, lane);
@@ -105,6 +106,7 @@ impl Client {
         lane.send(&Begin { manifest: signed.clone(), bytes })?;
         lane.receive_frame(Kind::GoOn)?;
         for piece in pieces {
+            lane.pace(Some((self.options.prepare_timeout, SLOWEST)));
             lane.send(&Piece { len: length(piece) })?;
             for chunk in piece.iter().flat_map(|part| part.chunks(crate::wire::CHUNK)) {
                 self.stop.check()?;

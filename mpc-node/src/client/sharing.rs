@@ -3,7 +3,7 @@
 
 use sahara_circuits::graph::Graph;
 
-use super::{Client, ClientError, Committee};
+use super::{Client, ClientError, Committee, SLOWEST, at_all};
 use crate::engine::{Assignment, GraphId, Rounding};
 use crate::manifest::{
     AccessList, ClientPart, Consumers, MAX_CLIENT_PART, Manifest, ManifestId, OwnerKey, SharingId, SharingName,
@@ -98,7 +98,7 @@ impl Client {
     /// that does not answer must not keep its owner from telling the others.
     pub(super) fn answers(&self, sharing: SharingId) -> Result<Answers, ClientError> {
         let mut failed = None;
-        let replies = [0, 1, 2].map(|node| match self.find_on(node, FindSharing::Current(sharing)) {
+        let replies = at_all(|node| self.find_on(node, FindSharing::Current(sharing))).map(|told| match told {
             Ok(reply) => Some(reply),
             Err(error) => {
                 failed.get_or_insert(error);
@@ -112,8 +112,7 @@ impl Client {
     }
 
     fn find_on(&self, node: u8, question: FindSharing) -> Result<SharingReply, ClientError> {
-        self.on_lane(node, |lane| {
-            lane.begin("when asked for a sharing", Traffic::Setup, self.options.connect_timeout);
+        self.ask(node, "when asked for a sharing", |lane| {
             lane.send(&question)?;
             Ok(lane.receive()?)
         })
@@ -129,7 +128,7 @@ impl Client {
             SharingRef::Named(owner, name) => FindSharing::Current(SharingId::of(owner, name)),
             SharingRef::Manifest(id) => FindSharing::Exactly(*id),
         };
-        let [a, b, c] = [0, 1, 2].map(|node| self.find_on(node, question).map(|reply| reply.manifest));
+        let [a, b, c] = at_all(|node| self.find_on(node, question).map(|reply| reply.manifest));
         let replies = [a?, b?, c?];
         for (node, signed) in replies.iter().enumerate() {
             let meant = signed.as_ref().is_none_or(|signed| self.is_meant(which, signed));
@@ -177,8 +176,7 @@ impl Client {
     /// # Errors
     /// When the node cannot be reached.
     pub fn sharings(&self) -> Result<Vec<SharingEntry>, ClientError> {
-        self.on_lane(0, |lane| {
-            lane.begin("when asked for the sharings", Traffic::Setup, self.options.connect_timeout);
+        self.ask(0, "when asked for the sharings", |lane| {
             lane.send(&ListSharings)?;
             Ok(lane.receive::<SharingList>()?.0)
         })
@@ -211,6 +209,7 @@ impl Client {
     ) -> Result<Vec<u8>, ClientError> {
         self.on_lane(node, |lane| {
             lane.begin("while it sent the client part", Traffic::Setup, self.options.prepare_timeout);
+            lane.pace(Some((self.options.prepare_timeout, SLOWEST)));
             lane.send(&GetClientPart(manifest))?;
             let piece: Piece = lane.receive()?;
             if piece.len != part.len || piece.len > MAX_CLIENT_PART {
@@ -241,9 +240,8 @@ impl Client {
         let serial = self.seen_in(replies, sharing).next_serial()?;
         let refused = |e| ClientError::Request(format!("the list cannot be signed: {e}"));
         let access = AccessList { serial, consumers }.sign(owner, sharing, &self.identity).map_err(refused)?;
-        let told = [0, 1, 2].map(|node| {
-            self.on_lane(node, |lane| {
-                lane.begin("while it was given an access list", Traffic::Setup, self.options.connect_timeout);
+        let told = at_all(|node| {
+            self.ask(node, "while it was given an access list", |lane| {
                 lane.send(&PutAccess(access.clone()))?;
                 lane.receive_frame(Kind::Done)?;
                 Ok(())
@@ -259,9 +257,8 @@ impl Client {
     pub fn unshare(&self, name: &SharingName) -> Result<bool, ClientError> {
         let sharing = SharingId::of(&self.owner_key(), name);
         // All are told before the first error is: one node that fails must not keep a model with the others.
-        let told = [0, 1, 2].map(|node| {
-            let done = self.on_lane(node, |lane| {
-                lane.begin("while it deleted a sharing", Traffic::Setup, self.options.connect_timeout);
+        let told = at_all(|node| {
+            let done = self.ask(node, "while it deleted a sharing", |lane| {
                 lane.send(&DeleteSharing(sharing))?;
                 lane.receive_frame(Kind::Done)?;
                 Ok(())

@@ -20,6 +20,11 @@ impl Stop {
         self.0.load(Ordering::Relaxed)
     }
 
+    /// The flag itself, for a lane to look at.
+    pub(super) fn flag(&self) -> Arc<AtomicBool> {
+        self.0.clone()
+    }
+
     /// An error once it was given up.
     pub fn check(&self) -> Result<(), ClientError> {
         if self.is_set() { Err(ClientError::Stopped) } else { Ok(()) }

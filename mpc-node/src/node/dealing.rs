@@ -90,6 +90,7 @@ fn deal_pack(node: &Node, request: &Prepare, plan: &Plan, weights: &WeightMateri
         lane.begin("when asked for room for a pack", Traffic::Offline, node.config.timeouts.request());
         lane.receive_frame(Kind::DealAccept).map_err(peer)?;
         lane.begin("while a pack was dealt", Traffic::Offline, node.config.timeouts.round());
+        lane.pace(Some((node.config.timeouts.round(), super::sharings::SLOWEST)));
     }
 
     let mut hash = CorrectionsHash::default();
@@ -112,6 +113,7 @@ fn deal_pack(node: &Node, request: &Prepare, plan: &Plan, weights: &WeightMateri
     second_lane.send(&seal).map_err(peer)?;
     for (index, mut lane) in [(first, first_lane), (second, second_lane)] {
         lane.begin("while it prepared a pack", Traffic::Offline, node.config.timeouts.request());
+        lane.pace(None);
         lane.receive_frame(Kind::DealReady).map_err(peer)?;
         lane.send_frame(Kind::DealCommit, &[]).map_err(peer)?;
         lane.receive_frame(Kind::Done).map_err(peer)?;

@@ -153,7 +153,7 @@ pub(super) fn run(node: &Arc<Node>, lane: &mut Lane, run: Run) -> Result<(), Tro
     keep(node, &outcome.record, outcome.openings.as_ref());
     // Whoever reads nothing of it keeps its memory from others for so long only.
     lane.pace(Some((round, SLOWEST)));
-    lane.send_bulk(&reply).map_err(own)?;
+    lane.send(&reply).map_err(own)?;
     lane.pace(None);
     drop((reply, memory));
     lane.count();

@@ -3,8 +3,10 @@
 use std::fmt::Display;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Instant;
 
 use super::lanes::{Peer, Place};
+use super::sharings::SLOWEST;
 use super::state::Node;
 use crate::lane::{Lane, LaneError};
 use crate::meter::Traffic;
@@ -149,13 +151,18 @@ impl Drop for Busy<'_> {
 fn serve(node: &Arc<Node>, mut lane: Lane, peer: &Peer, place: &Place) -> Result<(), LaneError> {
     let timeouts = &node.config.timeouts;
     let caller = node.committee.index_of(&peer.key);
+    // How long the asker may still take over its small answers; it has back as much as it leaves the lane at rest.
+    let mut patience = timeouts.connect();
     loop {
         lane.limit(None);
+        lane.pace(None);
         lane.begin("between requests", Traffic::Setup, timeouts.connect());
+        let resting = Instant::now();
         if node.is_stopping() || !place.rest() || !matches!(lane.readable(timeouts.idle()), Ok(true)) || !place.begin()
         {
             return Ok(());
         }
+        patience = (patience + resting.elapsed()).min(timeouts.connect());
         lane.limit(Some(timeouts.connect()));
         let (kind, payload) = match lane.receive_request(peer.caller) {
             Ok(request) => request,
@@ -172,6 +179,8 @@ fn serve(node: &Arc<Node>, mut lane: Lane, peer: &Peer, place: &Place) -> Result
         if matches!(kind, Kind::Run | Kind::AskJob | Kind::OpenJob) {
             node.wait_until_stocked();
         }
+        let small = has_small_answer(kind);
+        lane.pace(small.then_some((patience, SLOWEST)));
         let busy = Busy::new(node);
         let result = if node.is_stopping() {
             Err(Ended::new(Some(lane), Refusal::new(FailCode::Stopping, "this node is shutting down")))
@@ -183,7 +192,16 @@ fn serve(node: &Arc<Node>, mut lane: Lane, peer: &Peer, place: &Place) -> Result
             Ok(lane) => lane,
             Err(ended) => return end(node, ended.lane, ended.trouble),
         };
+        if small {
+            patience = lane.pace_left().unwrap_or_default();
+        }
     }
+}
+
+/// Whether a request has one answer, of no bulk data: the lane does not wait long for an asker that does not read it. The
+/// others have their own time.
+fn has_small_answer(kind: Kind) -> bool {
+    !matches!(kind, Kind::Begin | Kind::ClientPart | Kind::Prepare | Kind::Deal | Kind::Run | Kind::OpenJob)
 }
 
 /// A request that failed, with the lane it came on (if that still exists).

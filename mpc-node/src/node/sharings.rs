@@ -1,11 +1,11 @@
 //! Requests about sharings: owners upload, replace and delete theirs, consumers find what they may use.
 
 use std::io::Read;
-use std::time::Duration;
 
 use super::serve::{Refusal, Trouble, own};
 use super::slots::{Slot, largest};
 use super::state::Node;
+pub(super) use crate::channel::{SLOWEST, time_for};
 use crate::identity::PublicKey;
 use crate::lane::{Lane, PORTION};
 use crate::meter::Traffic;
@@ -38,14 +38,6 @@ fn message<M: Message>(lane: &Lane, payload: &[u8]) -> Result<M, Trouble> {
 fn find(node: &Node, lane: &mut Lane, payload: &[u8]) -> Result<(), Trouble> {
     let question: FindSharing = message(lane, payload)?;
     lane.send(&node.models.find(&question, &lane.peer())).map_err(own)
-}
-
-/// Slowest transfer that is waited for, in bytes a second on average; `timeouts.request` may be waited besides.
-pub(super) const SLOWEST: u64 = 256 << 10;
-
-/// How long the slowest transfer of so many bytes takes.
-pub(super) fn time_for(bytes: u64) -> Duration {
-    Duration::from_secs(bytes.div_ceil(SLOWEST))
 }
 
 fn upload(node: &Node, lane: &mut Lane, caller: Option<u8>, payload: &[u8]) -> Result<(), Trouble> {
@@ -171,13 +163,6 @@ mod tests {
     use crate::packs::{PackHeader, Purpose};
     use crate::transcript::{PackSeal, SignedSeal};
     use crate::wire::{Incarnation, ManifestId, PackId, Task};
-
-    #[test]
-    fn a_transfer_has_its_time_by_its_length() {
-        for (bytes, seconds) in [(0, 0), (1, 1), (SLOWEST, 1), (SLOWEST + 1, 2), (10 * SLOWEST, 10)] {
-            assert_eq!(time_for(bytes), Duration::from_secs(seconds), "{bytes}");
-        }
-    }
 
     #[test]
     fn whoever_checks_a_piece_takes_memory_for_it_or_is_told_whether_to_come_again() {

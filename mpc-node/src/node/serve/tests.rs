@@ -5,6 +5,8 @@ use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use rustix::net::sockopt;
+
 use super::super::trial::{self, Trial};
 use super::*;
 use crate::channel::{Channel, ChannelError};
@@ -72,6 +74,8 @@ fn lane(trial: &Trial, identity: &Identity, caller: Caller) -> (Channel, Lane, P
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let tcp = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
     let accepted = listener.accept().unwrap().0;
+    // The system keeps little of what is not read.
+    sockopt::set_socket_send_buffer_size(&accepted, 4 << 10).unwrap();
     let client = crate::tls::client_config(identity, node.identity.public()).unwrap();
     let server = crate::tls::server_config(&node.identity, node.admission()).unwrap();
     let (client, own) = std::thread::scope(|scope| {
@@ -175,5 +179,32 @@ fn a_consumer_that_asks_too_often_waits_for_its_answer() {
         assert!(began.elapsed() >= Duration::from_millis(350), "{:?}", began.elapsed());
         drop(client);
         served.join().unwrap().unwrap();
+    });
+}
+
+#[test]
+fn answers_that_are_taken_slowly_hold_a_lane_for_the_time_of_a_connection_in_all() {
+    let trial = trial::node(|config| config.timeouts.connect = 1);
+    let (mut client, lane, peer, place) = lane(&trial, &trial.others[0], Caller::Consumer);
+    let raw = client.socket().clone();
+    sockopt::set_socket_recv_buffer_size(&raw, 2 << 10).unwrap();
+    for _ in 0..300 {
+        ask(&mut client, Kind::Status, &[]);
+    }
+    let node = &trial.node;
+    std::thread::scope(|scope| {
+        let served = scope.spawn(move || {
+            let place = place; // goes with the lane
+            serve(node, lane, &peer, &place)
+        });
+        // Each answer is taken well within a second.
+        let began = Instant::now();
+        let mut buffer = [0; 400];
+        while !served.is_finished() {
+            assert!(began.elapsed() < Duration::from_secs(4), "still served");
+            let _ = std::io::Read::read(&mut &*raw, &mut buffer);
+            std::thread::sleep(Duration::from_millis(40));
+        }
+        assert!(served.join().unwrap().unwrap_err().to_string().contains("was too slow"));
     });
 }
