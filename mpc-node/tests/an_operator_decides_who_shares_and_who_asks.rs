@@ -126,13 +126,14 @@ fn what_a_key_fetches_in_an_hour_is_limited_on_each_node() {
 
 #[test]
 fn the_keys_on_all_access_lists_are_limited() {
-    let network = Network::start(|toml| toml.replacen("access_keys = 1048576", "access_keys = 4", 1));
+    let network = Network::start(|toml| toml.replacen("access_keys = 1048576", "access_keys = 8", 1));
     let (client, model) = (network.client(), case(25));
     let some = |n: usize| Consumers::only((0..n).map(|_| identity().public()));
     let share = |name: &str, consumers: Consumers| {
         let offer = Offer { name: name.parse().unwrap(), consumers, ..model.offer(Visibility::Open) };
         client.share(&offer, &|_, _| ())
     };
+    // Each first list has a place for a later one of its length.
     share("one", some(2)).unwrap();
     share("two", some(2)).unwrap();
     let error = share("three", some(1)).unwrap_err();
@@ -141,9 +142,10 @@ fn the_keys_on_all_access_lists_are_limited() {
     share("three", Consumers::Everyone).unwrap();
     share("two", some(2)).unwrap();
     let (one, two) = ("one".parse().unwrap(), "two".parse().unwrap());
-    let error = client.set_consumers(&one, some(1)).unwrap_err().to_string();
+    let error = client.set_consumers(&one, some(3)).unwrap_err().to_string();
     assert!(error.contains("limits.access_keys"), "the signed list stays beside the later one: {error}");
-    client.unshare(&two).unwrap();
     client.set_consumers(&one, some(1)).unwrap();
     client.set_consumers(&one, some(2)).unwrap();
+    client.unshare(&two).unwrap();
+    client.set_consumers(&one, some(3)).unwrap();
 }

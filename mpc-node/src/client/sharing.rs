@@ -134,14 +134,13 @@ impl Client {
             let meant = signed.as_ref().is_none_or(|signed| self.is_meant(which, signed));
             if !meant {
                 let elsewhere = signed.as_ref().is_some_and(|s| s.manifest().committee != self.committee.digest());
-                return Err(ClientError::Answer(if elsewhere {
-                    format!(
-                        "{which} was shared with another committee than this one, as before a member was replaced: its owner \
-                         has to share it again"
-                    )
+                let why = if elsewhere {
+                    ": it is for another committee, as from before a member was replaced, and its owner has to share it again"
                 } else {
-                    format!("{} answers with another sharing than {which}", self.committee.label(node as u8))
-                }));
+                    ""
+                };
+                let who = self.committee.label(node as u8);
+                return Err(ClientError::Answer(format!("{who} answers with another sharing than {which}{why}")));
             }
         }
         match replies {
