@@ -133,7 +133,7 @@ fn begin<'a>(store: &'a ModelStore, version: &Version) -> Result<Box<Upload<'a>>
 fn upload(store: &ModelStore, version: &Version) -> Result<Committed, ModelError> {
     let mut upload = begin(store, version)?;
     for piece in &version.pieces {
-        upload.receive(piece.len() as u64, |write| piece.chunks(1_000).try_for_each(|bytes| write(bytes)))?;
+        upload.receive(piece.len() as u64, |write| piece.chunks(1_000).try_for_each(write))?;
         upload.check()?;
     }
     upload.commit()
@@ -388,7 +388,7 @@ fn a_start_removes_what_belongs_to_no_record_and_leaves_what_is_not_its_own() {
     let opened = store(&dir, limits());
     assert_eq!(opened.damage().len(), 1, "{:?}", opened.damage());
     assert!(opened.damage()[0].contains("version 2 of") && record.exists() && !opened.is_current(&second.id()));
-    assert_eq!(files(&dir), [record.clone()]);
+    assert_eq!(files(&dir), std::slice::from_ref(&record));
     refused(begin(&opened, &second), "not newer than version 2");
     drop(opened);
     // What may belong to a record that cannot be read stays.
@@ -412,7 +412,7 @@ fn pieces_have_their_order_and_their_length_and_are_checked_before_the_next() {
     let store = store(&dir, limits());
     let [graph, weights, client] = &version.pieces[..] else { panic!("three pieces") };
     let send = |upload: &mut Upload<'_>, len: usize, bytes: &[u8]| {
-        upload.receive::<ModelError>(len as u64, |write| bytes.chunks(7).try_for_each(|bytes| write(bytes)))
+        upload.receive::<ModelError>(len as u64, |write| bytes.chunks(7).try_for_each(write))
     };
     // Of each piece one byte too few and one too many, said so or not.
     let mut taken = begin(&store, &version).unwrap();
