@@ -122,8 +122,14 @@ fn journey() {
     std::fs::remove_dir_all(&folder).expect("a folder of a node");
     std::fs::rename(&kept, &folder).expect("a folder of a node");
     owner.start();
-    let own = owner.home.run(&["embed", "--model", "small", TEXTS[0]]);
-    assert!(own.code == Some(0) && own.stderr.contains("was taken back, and node 1 still has it"), "{own}");
+    for again in [&["embed", "--model", "small", TEXTS[0]][..], &["model", "share", "small"]] {
+        let own = owner.home.run(again);
+        assert!(own.code == Some(2) && own.stderr.contains("was taken back") && own.stderr.contains("node 1"), "{own}");
+    }
+    let refused = ask(&["--model", &sharing]);
+    assert!(refused.code != Some(0), "{refused}");
+    owner.home.output(&["model", "unshare", "small"]);
+    owner.home.output(&["embed", "--model", "small", TEXTS[0]]);
     let refused = ask(&["--model", &sharing]);
     assert_eq!(refused.code, Some(2), "{refused}");
     owner.home.output(&["model", "unshare", "small"]);

@@ -248,6 +248,7 @@ impl ModelStore {
         let mut reply = SharingReply::default();
         if own {
             (reply.last_version, reply.last_serial) = (sharing.record.last_version, sharing.record.last_serial);
+            reply.deleted = sharing.record.current.is_none();
         }
         if let Some(entry) = sharing.entry.as_ref().filter(|entry| sharing.admits(entry, key, &self.parties.consumers))
         {

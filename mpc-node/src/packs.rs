@@ -28,6 +28,7 @@ use thiserror::Error;
 
 use crate::codec::DecodeError;
 use crate::engine::{EvaluatorRole, PackContents};
+use crate::identity::PublicKey;
 use crate::wire::{Incarnation, PackId};
 use file::{at, destroy, sync_dir};
 pub use header::{PackHeader, PackKey};
@@ -112,7 +113,7 @@ impl PackStore {
     pub fn readmit(&self, packs: &[PackHeader], purpose: Purpose, now: Instant) {
         let mut index = self.lock();
         for header in packs {
-            index.add(Ready { header: *header, contents: None, purpose, made: now });
+            index.add(Ready { header: *header, contents: None, purpose, for_anybody: true, made: now });
         }
         drop(index);
         self.changed.notify_all();
@@ -264,6 +265,11 @@ impl PackStore {
         self.lock().count(key)
     }
 
+    /// Packs ready for a consumer's next job: not those that are others' for now.
+    pub fn count_for(&self, key: &PackKey, consumer: PublicKey, now: Instant) -> u32 {
+        self.lock().count_for(key, consumer, now)
+    }
+
     fn path(&self, id: &PackId, extension: &str) -> PathBuf {
         self.dir.join(format!("{id}.{extension}"))
     }
@@ -313,7 +319,8 @@ impl StagedPack<'_> {
     pub fn commit(mut self, now: Instant) {
         self.committed = true;
         let Promise { purpose, .. } = self.promised.promise;
-        let ready = Ready { header: self.header, contents: self.contents.take(), purpose, made: now };
+        let (header, contents) = (self.header, self.contents.take());
+        let ready = Ready { header, contents, purpose, for_anybody: false, made: now };
         // In one step with the end of the promise, so that nobody who waits for it sees neither.
         let mut index = self.promised.store.lock();
         index.keep_or_break(&self.promised.promise);

@@ -153,7 +153,8 @@ fn who_is_not_on_the_list_is_refused_by_every_node_before_anything_is_done() {
     assert_eq!(packs(&owner), [0, 2, 2], "nothing was used up or made");
 
     let friend = network.client_of(&friend);
-    assert_eq!(model.run(&friend, task, false).unwrap().outputs, model.expected);
+    assert_eq!(ready(&friend), 0, "for a while they are the owner's");
+    assert_eq!(model.run(&friend, task, true).unwrap().outputs, model.expected);
     assert_eq!(model.run(&owner, task, false).unwrap().outputs, model.expected, "the owner needs no list");
     assert_eq!(friend.sharings().unwrap().len(), 1);
 

@@ -162,8 +162,13 @@ fn examples() -> Vec<(&'static str, Vec<u8>)> {
         current: Some(signed.id()),
         access: Some(access.clone()),
     };
-    let reply =
-        SharingReply { last_version: 3, last_serial: 4, manifest: Some(signed.clone()), access: Some(access.clone()) };
+    let reply = SharingReply {
+        last_version: 3,
+        last_serial: 4,
+        deleted: true,
+        manifest: Some(signed.clone()),
+        access: Some(access.clone()),
+    };
     let share = vec![vec![1, 2, 3], vec![], vec![4]];
     vec![
         ("Hello", Hello { committee: [7; 32] }.encode()),

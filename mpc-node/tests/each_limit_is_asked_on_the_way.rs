@@ -106,13 +106,13 @@ fn jobs_of_one_key() {
 }
 
 /// A network whose second evaluator has room for so many inputs, or for a job and its input; a pack is ready for `honest`.
-fn room_for_inputs(case: &Case, round: u32) -> (Network, Client, Task, u64) {
+fn room_for_inputs(case: &Case, request: u32) -> (Network, Client, Task, u64) {
     let cost = Cost::of(&case.graph, Rounding::Exact, Visibility::Private);
     // An input is there twice while it is read.
     let megabytes = (2 * (cost.evaluator_memory.max(cost.helper_memory) + 2 * cost.inputs)).div_ceil(1 << 20);
     let network = Network::start(|toml| {
         let toml = toml.replacen("job_megabytes = 8192", &format!("job_megabytes = {megabytes}"), 1);
-        toml.replacen("round = 10", &format!("round = {round}"), 1)
+        toml.replacen("request = 60", &format!("request = {request}"), 1)
     });
     case.register(&network.client(), Visibility::Private);
     let task = case.task(0, Rounding::Exact, Visibility::Private);
@@ -130,7 +130,7 @@ fn wide_sum() -> Case {
 #[test]
 fn inputs_of_which_nothing_has_come_take_no_memory() {
     let case = wide_sum();
-    let (network, honest, task, room) = room_for_inputs(&case, 10);
+    let (network, honest, task, room) = room_for_inputs(&case, 60);
     let who = identity();
     let mut lanes: Vec<Lane> = (0..room + 2).map(|_| ask_without_input(&network, &who, &case, task).unwrap()).collect();
     case.run(&honest, task, false).unwrap();
@@ -140,7 +140,7 @@ fn inputs_of_which_nothing_has_come_take_no_memory() {
 #[test]
 fn inputs_that_are_announced_and_do_not_come_lose_their_memory_to_whoever_waits() {
     let case = wide_sum();
-    let (network, honest, task, room) = room_for_inputs(&case, 3);
+    let (network, honest, task, room) = room_for_inputs(&case, 5);
     let who = identity();
     let announced = header(Kind::Input, case.inputs[0].len() * 4 + 8);
     let began = Instant::now();

@@ -8,6 +8,7 @@ mod raw;
 
 use std::io::{ErrorKind, Read};
 use std::net::TcpStream;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use common::{Case, Network, files, product};
@@ -74,8 +75,10 @@ fn an_answer_is_on_record_before_it_leaves_and_counts_as_memory_until_it_has_lef
     let task = shared(&network, &case, None);
     let next = network.client();
     // One for each of the two jobs.
-    next.prepare(&task, 2, &mut |_| ()).unwrap();
-    let unread = ask(&network, &generate().unwrap(), &case, task);
+    let slow = Arc::new(generate().unwrap());
+    network.client_of(&slow).prepare(&task, 1, &mut |_| ()).unwrap();
+    next.prepare(&task, 1, &mut |_| ()).unwrap();
+    let unread = ask(&network, &slow, &case, task);
     let both = [1, 2];
     until("the job is not done", || both.iter().all(|&i| network.status(&next)[i].jobs_done == 1));
     let recorded = |i: usize| {
@@ -106,8 +109,8 @@ fn whoever_takes_an_answer_or_a_client_part_at_a_trickle_loses_the_connection() 
     let case = product([BYTES as u32 / 4096, 1, 1024]);
     let network = Network::start(|toml| toml.replacen("request = 60", &format!("request = {REQUEST}"), 1));
     let task = shared(&network, &case, Some(&vec![7; BYTES]));
-    network.client().prepare(&task, 1, &mut |_| ()).unwrap();
-    let who = generate().unwrap();
+    let who = Arc::new(generate().unwrap());
+    network.client_of(&who).prepare(&task, 1, &mut |_| ()).unwrap();
     let [first, second] = ask(&network, &who, &case, task);
     let part = dial(&network, &who, 0, &frame(&GetClientPart(task.manifest)));
     let mut slow = [("first evaluator", first), ("second evaluator", second), ("client part", part)].map(|s| (s, 0));
@@ -129,8 +132,8 @@ fn an_answer_of_which_nothing_is_taken_is_given_up_after_the_time_of_a_round() {
     let case = product([512, 1, 4096]);
     let network = Network::start(|toml| toml.replacen("round = 10", "round = 3", 1));
     let task = shared(&network, &case, None);
-    let who = generate().unwrap();
-    network.client().prepare(&task, 1, &mut |_| ()).unwrap();
+    let who = Arc::new(generate().unwrap());
+    network.client_of(&who).prepare(&task, 1, &mut |_| ()).unwrap();
     let unread = ask(&network, &who, &case, task);
     let next = network.client();
     until("the job is not done", || [1, 2].iter().all(|&i| network.status(&next)[i].jobs_done == 1));

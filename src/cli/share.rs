@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use sahara_mpc::client::{Assignment, Client, Consumers, Offer, Sharing, SharingName, SharingRef, Visibility};
+use sahara_mpc::client::{Assignment, Client, Consumers, Listed, Offer, Sharing, SharingName, SharingRef, Visibility};
 use sahara_mpc::identity::PublicKey;
 use serde_json::{Value, json};
 
@@ -14,6 +14,7 @@ use crate::error::{Blame, Error, Result};
 use crate::keys::{self, Role};
 use crate::models::{DEFAULT_MODEL, SharedStore, Store, client_part};
 use crate::network::{self, find_error, percent_of, sharing_error, sharing_name};
+use crate::progress::Progress;
 
 #[derive(Args, Debug)]
 #[command(after_help = "\
@@ -104,12 +105,9 @@ pub fn share(args: &ShareArgs, context: &mut Context) -> Result<()> {
     let held = owner.held(&name).map_err(|e| sharing_error(&owner, "asking the nodes for your model", e))?;
     let consumers = match (named, &held) {
         (Some(named), _) => named,
-        (None, Some(held)) => held.listed.keys().cloned().unwrap_or_else(|| Consumers::only([own])),
+        (None, Some(held)) => as_before(&held.listed, own, &context.progress)?,
         (None, None) => Consumers::only([own]),
     };
-    if let Some(why) = held.as_ref().and_then(|held| held.listed.why()) {
-        context.progress.note(&why);
-    }
     let (ids, graphs) = network::graphs(&model)?;
     let root = graphs.first().map_or([0; 32], |graph| graph.weights_root);
     let same = |sharing: &Sharing| {
@@ -117,21 +115,23 @@ pub fn share(args: &ShareArgs, context: &mut Context) -> Result<()> {
         sharing.is_of(&ids, &root) && manifest.visibility() == visibility && manifest.client_part.is_some()
     };
     let unchanged = held.as_ref().is_some_and(|held| held.settled && held.listed.keys() == Some(&consumers));
-    // Before anything is uploaded: who is taken off the list is off it at the nodes that have the model, whatever becomes of
-    // the upload.
-    let listed = match &held {
-        Some(_) if !unchanged => {
-            wanted(&stop)?;
-            owner.set_consumers(&name, consumers.clone())
-        }
-        _ => Ok(()),
-    };
+    let before = held.as_ref().map(|held| held.listed.keys().cloned().unwrap_or(Consumers::Only(Vec::new())));
     let (sharing, sent) = match held.and_then(|held| held.sharing) {
         Some(sharing) if !args.force && same(&sharing) => {
-            listed.map_err(|e| sharing_error(&owner, "changing who may use your model", e))?;
+            wanted(&stop)?;
+            if !unchanged {
+                let changing = "changing who may use your model";
+                owner.set_consumers(&name, consumers.clone()).map_err(|e| sharing_error(&owner, changing, e))?;
+            }
             (sharing, false)
         }
         _ => {
+            // Who is taken off the list is off it at the nodes that have an earlier version, whatever becomes of the upload; who
+            // is new on it comes with the new version. A node that refuses is given the list with the upload.
+            if let Some(before) = before.filter(|_| !unchanged) {
+                wanted(&stop)?;
+                let _ = owner.set_consumers(&name, before.both(&consumers));
+            }
             context.progress.step("packing what consumers need");
             let part = client_part::pack(&model.compiled)?;
             let offer = Offer {
@@ -147,7 +147,7 @@ pub fn share(args: &ShareArgs, context: &mut Context) -> Result<()> {
             let report = percent_of(&context.progress, &doing);
             let done = owner.until(stop).share(&offer, &report);
             let done = done.map_err(|e| sharing_error(&owner, &doing, e)).map_err(|error| match error.blame() {
-                Blame::Stopped => error.saying("interrupted: the nodes have what they had before"),
+                Blame::Stopped => error.saying("interrupted: the nodes have the version that they had before"),
                 _ => error,
             });
             (done?, true)
@@ -155,6 +155,21 @@ pub fn share(args: &ShareArgs, context: &mut Context) -> Result<()> {
     };
     context.progress.clear();
     shown(&sharing, (&consumers, own), sent, context)
+}
+
+/// Who may use a model as before.
+///
+/// # Errors
+/// When a node says that it was taken back, though another still has it: then only the owner can say.
+fn as_before(listed: &Listed, own: PublicKey, progress: &Progress) -> Result<Consumers> {
+    match (listed, listed.why()) {
+        (Listed::Keys(keys), _) => Ok(keys.clone()),
+        (Listed::TakenBack { .. }, Some(why)) => Err(Error::user(why)),
+        (_, why) => {
+            why.iter().for_each(|why| progress.note(why));
+            Ok(Consumers::only([own]))
+        }
+    }
 }
 
 fn shown(

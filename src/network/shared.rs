@@ -6,7 +6,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use sahara_circuits::graph::Graph;
 use sahara_mpc::client::{
-    Assignment, Client, ClientError, Committee, Consumers, GraphId, Offer, Sharing, SharingName, SharingRef, Visibility,
+    Assignment, Client, ClientError, Committee, Consumers, GraphId, Listed, Offer, Sharing, SharingName, SharingRef,
+    Visibility,
 };
 use sahara_mpc::wire::FailCode;
 
@@ -150,8 +151,9 @@ impl Own {
         let consumers = before.map_or(Consumers::only([asker]), |before| before.with(asker));
         let mut client_part = None;
         if let Some(held) = held {
-            if let Some(why) = held.listed.why() {
-                progress.note(&why);
+            match (&held.listed, held.listed.why()) {
+                (Listed::TakenBack { .. }, Some(why)) => return Err(Error::user(why)),
+                (_, why) => why.iter().for_each(|why| progress.note(why)),
             }
             let same =
                 |sharing: &Sharing| sharing.is_of(ids, &root) && sharing.manifest().visibility() == self.visibility;

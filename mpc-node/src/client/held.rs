@@ -51,7 +51,8 @@ impl Listed {
             Self::TakenBack { shown_by } => {
                 let nodes: Vec<String> = shown_by.iter().map(ToString::to_string).collect();
                 Some(format!(
-                    "this model was taken back, and node {} still has it: whoever could use it before has to be named anew",
+                    "this model was taken back, says a node, and node {} still has it: take it back there with `sahara model \
+                     unshare`, or name those who may use it with `sahara model share NAME --access KEY`",
                     nodes.join(" and ")
                 ))
             }
@@ -111,9 +112,10 @@ impl Held {
             });
         };
         let latest = nodes.iter().filter_map(|(.., list)| *list).max_by_key(|list| list.serial);
-        // Whoever had this version, or a later one, and shows none has deleted it; whoever lost it knows of none.
-        let deleted =
-            |reply: &SharingReply| reply.manifest.is_none() && reply.last_version >= newest.manifest().version;
+        // Not of an earlier version: a new one is being put in place. Whoever lost it, or cannot read it, does not say so.
+        let deleted = |reply: &SharingReply| {
+            reply.deleted && reply.manifest.is_none() && reply.last_version >= newest.manifest().version
+        };
         let same = nodes.iter().all(|(_, signed, _)| signed.id() == newest.id());
         Some(Self {
             sharing: (same && nodes.len() == answered).then(|| Sharing(newest.clone())),

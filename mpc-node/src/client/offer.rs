@@ -84,6 +84,8 @@ impl Client {
         // The last moment for that: from here on it is with all three or with none.
         self.stop.check()?;
         for (node, mut lane) in lanes {
+            // Whoever gives it up now would leave a new version at one node and the old one at another.
+            lane.stop_with(None);
             lane.begin("while it put the model in place", Traffic::Setup, self.options.prepare_timeout);
             lane.pace(Some((self.options.prepare_timeout, SLOWEST)));
             lane.send_frame(Kind::Commit, &[])?;

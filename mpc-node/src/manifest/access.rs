@@ -83,6 +83,15 @@ impl Consumers {
             Self::Only(keys) => Self::only(keys.into_iter().chain([key])),
         }
     }
+
+    /// Those who are among both.
+    #[must_use]
+    pub fn both(&self, other: &Self) -> Self {
+        match (self, other) {
+            (Self::Everyone, these) | (these, Self::Everyone) => these.clone(),
+            (Self::Only(a), Self::Only(b)) => Self::Only(a.iter().filter(|key| b.contains(key)).copied().collect()),
+        }
+    }
 }
 
 impl AccessList {

@@ -104,7 +104,7 @@ pub(super) fn run(node: &Arc<Node>, lane: &mut Lane, run: Run) -> Result<(), Tro
     let inputs =
         node.job_memory.take_aside_while(consumer, cost.input_memory(), request, GLANCE, || still_there(lane))?;
     let _inputs = inputs.ok_or_else(busy)?;
-    lane.pace(Some((round, SLOWEST)));
+    lane.pace(Some((request, SLOWEST)));
     let payload = lane.receive_payload(expected).map_err(own)?;
     lane.pace(None);
     let inputs: Share = lane.decode(&payload).map_err(own)?;

@@ -136,11 +136,16 @@ pub(super) fn give_out(node: &Node, lane: &mut Lane, caller: Option<u8>, message
     lane.send(&Reclaimed(PackNames { incarnation, packs })).map_err(own)
 }
 
-/// As an evaluator: says how many packs are ready for a task, to whoever may use it.
+/// As an evaluator: says how many packs are ready for a task, to a consumer that may use it for its next job.
 pub(super) fn count(node: &Node, lane: &mut Lane, caller: Option<u8>, question: CountPacks) -> Result<(), Trouble> {
     let CountPacks(task) = question;
-    let shown = caller.is_some() || node.models.admits(&task.manifest, &lane.peer());
-    lane.send(&PackCount(if shown { node.packs.count(&task) } else { 0 })).map_err(own)
+    let asker = lane.peer();
+    let count = match caller {
+        Some(_) => node.packs.count(&task),
+        None if node.models.admits(&task.manifest, &asker) => node.packs.count_for(&task, asker, Instant::now()),
+        None => 0,
+    };
+    lane.send(&PackCount(count)).map_err(own)
 }
 
 fn member(caller: Option<u8>) -> Result<u8, Refusal> {

@@ -10,7 +10,7 @@ use crate::engine::PackContents;
 use crate::identity::PublicKey;
 use crate::wire::{JobId, PackId};
 
-/// How long a pack waits for the job that it was made for; then any job may have it.
+/// How long a pack waits for the job that it was made for, or for one of whoever had it made; then any job may have it.
 pub(super) const RESERVED: Duration = Duration::from_secs(60);
 
 /// Most packs in all, of all tasks: so many tiny ones take no memory to speak of.
@@ -34,12 +34,21 @@ pub struct Purpose {
     pub job: Option<JobId>,
 }
 
+impl Purpose {
+    /// Whether a pack of this purpose is for a consumer's job: no other consumer's, which might only open it and go.
+    fn is_for(&self, wanted: &Self) -> bool {
+        self.asked_by == wanted.asked_by && (self.job.is_none() || self.job == wanted.job)
+    }
+}
+
 /// A pack that waits for its job.
 pub(super) struct Ready {
     pub(super) header: PackHeader,
     /// `None` when it is on disk.
     pub(super) contents: Option<PackContents>,
     pub(super) purpose: Purpose,
+    /// Nobody remembers for whom it was made.
+    pub(super) for_anybody: bool,
     pub(super) made: Instant,
 }
 
@@ -54,8 +63,17 @@ impl Ready {
         room(self.len())
     }
 
+    /// How well it serves a job of a consumer: made for it, made for any job of the consumer's, or for nobody in particular.
+    fn serves(&self, wanted: &Purpose, now: Instant) -> Option<u8> {
+        match self.purpose {
+            purpose if purpose == *wanted => Some(0),
+            purpose if purpose.is_for(wanted) => Some(1),
+            _ => self.is_free(now).then_some(2),
+        }
+    }
+
     fn is_free(&self, now: Instant) -> bool {
-        self.purpose.job.is_none() || now.saturating_duration_since(self.made) >= RESERVED
+        self.for_anybody || now.saturating_duration_since(self.made) >= RESERVED
     }
 }
 
@@ -230,18 +248,19 @@ impl Index {
         self.ready.entry(pack.header.key).or_default().push_front(pack);
     }
 
-    /// A pack for the job of a consumer: the one made for it, else the oldest that is for nobody in particular.
+    /// A pack for the job of a consumer: the one made for it, else the oldest that the consumer has for any job, else the oldest
+    /// that is for nobody in particular.
     pub(super) fn choose(&mut self, key: &PackKey, wanted: &Purpose, now: Instant) -> Choice {
         if self.closed {
             return Choice::None;
         }
-        let ready = self.ready.get(key).into_iter().flatten();
-        let own = ready.clone().find(|pack| pack.purpose == *wanted);
-        let id = own.or_else(|| ready.clone().find(|pack| pack.is_free(now))).map(|pack| pack.header.id);
+        let serving = self.ready.get(key).into_iter().flatten();
+        let serving = serving.filter_map(|pack| Some((pack.serves(wanted, now)?, pack.header.id)));
+        let id = serving.min_by_key(|(rank, _)| *rank).map(|(_, id)| id);
         if let Some(pack) = id.and_then(|id| self.choose_this(key, &id)) {
             return Choice::Pack(Box::new(pack));
         }
-        let promised = |p: &Promise| p.key == *key && (p.purpose.job.is_none() || p.purpose == *wanted);
+        let promised = |p: &Promise| p.key == *key && p.purpose.is_for(wanted);
         if self.promised.iter().any(promised) { Choice::Wait } else { Choice::None }
     }
 
@@ -311,6 +330,13 @@ impl Index {
 
     pub(super) fn counts(&self) -> Vec<(PackKey, u32)> {
         self.ready.iter().map(|(key, ready)| (*key, ready.len() as u32)).collect()
+    }
+
+    /// How many serve a consumer's next job.
+    pub(super) fn count_for(&self, key: &PackKey, consumer: PublicKey, now: Instant) -> u32 {
+        let wanted = Purpose { asked_by: consumer, job: None };
+        let ready = self.ready.get(key).into_iter().flatten();
+        ready.filter(|pack| pack.serves(&wanted, now).is_some()).count() as u32
     }
 
     pub(super) fn count(&self, key: &PackKey) -> u32 {

@@ -212,6 +212,37 @@ fn a_pack_made_for_a_job_waits_for_it_and_a_job_waits_for_one_that_is_being_made
 }
 
 #[test]
+fn a_pack_made_for_no_job_in_particular_is_its_consumers_for_a_while() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path(), PackLimits { memory: 10_000, ..LIMITS });
+    let (one, other) = (for_job(JOB), purpose(2, Some(JOB)));
+    let counts = |now| [1, 2].map(|n| store.count_for(&key(), PublicKey([n; 32]), now));
+    let promised = store.promise(key(), header(1).file_len().unwrap(), purpose(1, None)).unwrap();
+    let choose = |wanted: &Purpose, now| store.lock().choose(&key(), wanted, now);
+    let now = Instant::now();
+    assert!(matches!(choose(&one, now), Choice::Wait));
+    assert!(matches!(choose(&other, now), Choice::None), "another consumer does not wait for it");
+    promised.stage(header(1), contents(1)).unwrap().commit(now);
+    assert!(matches!(choose(&other, now), Choice::None), "nor is given it");
+    assert_eq!(counts(now), [1, 0]);
+    let late = now + index::RESERVED;
+    assert_eq!(counts(late), [1, 1]);
+    assert!(matches!(choose(&other, late), Choice::Pack(_)));
+    // What it has for any job goes before what is for nobody, and what was made for the job before both.
+    store.lock().release(&key(), &PackId([1; 16]));
+    make(&store, 2, purpose(2, None)).unwrap();
+    make(&store, 3, purpose(1, None)).unwrap();
+    make(&store, 4, one).unwrap();
+    let late = Instant::now() + index::RESERVED;
+    for expected in [4, 3, 2] {
+        assert!(matches!(choose(&one, late), Choice::Pack(pack) if pack.header.id == PackId([expected; 16])));
+    }
+    // Whose a pack was is not known after a restart.
+    store.readmit(&[header(5)], purpose(9, None), now);
+    assert_eq!(counts(now), [1, 1]);
+}
+
+#[test]
 fn limits_hold_and_who_has_most_makes_room_for_who_has_less() {
     let dir = tempfile::tempdir().unwrap();
     let store = open(dir.path(), LIMITS);

@@ -48,6 +48,8 @@ pub struct SharingReply {
     pub last_version: u64,
     /// The highest serial number of an access list that was ever here. Told to the owner only.
     pub last_serial: u64,
+    /// Whether the owner deleted it, which is not the same as having lost it. Told to the owner only.
+    pub deleted: bool,
     /// The current version.
     pub manifest: Option<SignedManifest>,
     /// A later access list than the manifest's.
@@ -59,7 +61,7 @@ impl Message for SharingReply {
     const NAME: &'static str = "answer about a sharing";
 
     fn write(&self, w: &mut Writer) {
-        w.u64(self.last_version).u64(self.last_serial);
+        w.u64(self.last_version).u64(self.last_serial).u8(self.deleted.into());
         let manifest = self.manifest.as_ref().map_or(&[][..], SignedManifest::encode);
         w.u32(manifest.len() as u32).bytes(manifest);
         let access = self.access.as_ref().map(SignedAccess::encode).unwrap_or_default();
@@ -67,7 +69,15 @@ impl Message for SharingReply {
     }
 
     fn read(r: &mut Reader<'_>) -> Result<Self, DecodeError> {
-        let (last_version, last_serial) = (r.u64()?, r.u64()?);
+        let (last_version, last_serial, deleted) = (
+            r.u64()?,
+            r.u64()?,
+            match r.u8()? {
+                0 => false,
+                1 => true,
+                _ => return Err(r.field("deletion")),
+            },
+        );
         let len = r.len("manifest", MAX_MANIFEST)?;
         let manifest = r.take(len)?;
         let len = r.len("access list", MAX_MANIFEST)?;
@@ -76,6 +86,7 @@ impl Message for SharingReply {
         Ok(Self {
             last_version,
             last_serial,
+            deleted,
             manifest: some(manifest).then(|| SignedManifest::decode(manifest)).transpose()?,
             access: some(access).then(|| SignedAccess::decode(access)).transpose()?,
         })

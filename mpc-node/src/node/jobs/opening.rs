@@ -87,7 +87,10 @@ pub(super) fn as_first(node: &Arc<Node>, consumer: &mut Lane, job: Job) -> Resul
             Ok(OpenReply::Busy) if Instant::now() < end => {
                 offered.give_back(); // untouched on both sides
                 node.put_back(job.other, lane);
-                std::thread::sleep(GLANCE);
+                // Meanwhile the memory is for others, such as the second half of a job whose first waits at the other node; and not
+                // all that wait come back at the same time.
+                drop((memory, model));
+                std::thread::sleep(GLANCE + Duration::from_millis(u64::from(job.run.job.0[15]) % 50));
             }
             Ok(OpenReply::Busy) => {
                 offered.give_back();
