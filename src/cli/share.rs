@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use sahara_mpc::client::{Assignment, Client, Consumers, Listed, Offer, Sharing, SharingName, SharingRef, Visibility};
+use sahara_mpc::client::{Assignment, Client, Consumers, Offer, Sharing, SharingName, SharingRef, Visibility};
 use sahara_mpc::identity::PublicKey;
 use serde_json::{Value, json};
 
@@ -13,8 +13,7 @@ use crate::embedding::wanted;
 use crate::error::{Blame, Error, Result};
 use crate::keys::{self, Role};
 use crate::models::{DEFAULT_MODEL, SharedStore, Store, client_part};
-use crate::network::{self, find_error, percent_of, sharing_error, sharing_name};
-use crate::progress::Progress;
+use crate::network::{self, find_error, listed_before, percent_of, sharing_error, sharing_name};
 
 #[derive(Args, Debug)]
 #[command(after_help = "\
@@ -105,7 +104,7 @@ pub fn share(args: &ShareArgs, context: &mut Context) -> Result<()> {
     let held = owner.held(&name).map_err(|e| sharing_error(&owner, "asking the nodes for your model", e))?;
     let consumers = match (named, &held) {
         (Some(named), _) => named,
-        (None, Some(held)) => as_before(&held.listed, own, &context.progress)?,
+        (None, Some(held)) => listed_before(&held.listed, own, &context.progress)?,
         (None, None) => Consumers::only([own]),
     };
     let (ids, graphs) = network::graphs(&model)?;
@@ -155,21 +154,6 @@ pub fn share(args: &ShareArgs, context: &mut Context) -> Result<()> {
     };
     context.progress.clear();
     shown(&sharing, (&consumers, own), sent, context)
-}
-
-/// Who may use a model as before.
-///
-/// # Errors
-/// When a node says that it was taken back, though another still has it: then only the owner can say.
-fn as_before(listed: &Listed, own: PublicKey, progress: &Progress) -> Result<Consumers> {
-    match (listed, listed.why()) {
-        (Listed::Keys(keys), _) => Ok(keys.clone()),
-        (Listed::TakenBack { .. }, Some(why)) => Err(Error::user(why)),
-        (_, why) => {
-            why.iter().for_each(|why| progress.note(why));
-            Ok(Consumers::only([own]))
-        }
-    }
 }
 
 fn shown(

@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
 
+use super::bytes_below;
 use crate::error::{Error, Result};
 use crate::home::{create_private_dir, turn};
 use crate::progress::Progress;
@@ -53,6 +54,20 @@ impl Lock {
         Ok(Incoming { new, outer, _held: held })
     }
 
+    /// Removes what is in a place; how many bytes it had. Whoever opens it meanwhile sees all of it or nothing, and the lock is
+    /// held only until it is gone from there.
+    pub fn remove(self, place: &Path) -> Result<u64> {
+        let bytes = bytes_below(place);
+        let taken = self.incoming()?;
+        taken.set_aside(place)?;
+        drop(self);
+        let path = taken.outer.path().to_owned();
+        match taken.outer.close() {
+            Err(e) if e.kind() != ErrorKind::NotFound => Err(Error::io("removing", &path, e)),
+            _ => Ok(bytes),
+        }
+    }
+
     /// Temporary folders are made under this lock: one without a locked file is nobody's.
     fn sweep(&self) {
         for entry in fs::read_dir(&self.folder).into_iter().flatten().flatten() {
@@ -89,20 +104,6 @@ impl Incoming {
             }
             Error::io("moving the new files to", place, e)
         })
-    }
-
-    /// Takes away what is in a place; it is gone for everybody else, and here until this is dropped.
-    pub fn take(&self, place: &Path, _lock: &Lock) -> Result<()> {
-        self.set_aside(place).map(drop)
-    }
-
-    /// Removes what was taken.
-    pub fn remove(self) -> Result<()> {
-        let path = self.outer.path().to_owned();
-        match self.outer.close() {
-            Err(e) if e.kind() != ErrorKind::NotFound => Err(Error::io("removing", &path, e)),
-            _ => Ok(()),
-        }
     }
 
     fn set_aside(&self, place: &Path) -> Result<bool> {
@@ -147,9 +148,10 @@ mod tests {
         assert_eq!(names(dir.path()), expected);
         living.put(&dir.path().join("mine"), &lock).unwrap();
         assert_eq!(names(&dir.path().join("mine")), ["weights"]);
-        next.take(&dir.path().join("mine"), &lock).unwrap();
+        assert_eq!(lock.remove(&dir.path().join("mine")).unwrap(), 4, "the bytes that it had");
         assert!(!dir.path().join("mine").exists());
-        next.remove().unwrap();
+        assert_eq!(names(dir.path()), [name(&next), ".lock".to_owned()], "and nobody else's are gone");
+        drop(next);
         assert_eq!(names(dir.path()), [".lock"]);
     }
 }

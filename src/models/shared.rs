@@ -9,7 +9,7 @@ use sahara_mpc::client::{Client, Committee, GraphId, OwnerKey, Sharing, SharingN
 use sahara_mpc::manifest::{MAX_MANIFEST, SignedManifest};
 
 use super::incoming::Lock;
-use super::{Model, ModelInfo, SOURCE_FORMAT, SharedModel, bytes_below, client_part};
+use super::{Model, ModelInfo, SOURCE_FORMAT, SharedModel, client_part};
 use crate::error::{Blame, Error, Result};
 use crate::home::{Home, write_atomic};
 use crate::keys::{self, Role};
@@ -122,11 +122,7 @@ impl SharedStore {
             return Err(missing());
         }
         let lock = Lock::wait(place.parent().unwrap_or(&self.folder), &Progress::silent())?;
-        let bytes = bytes_below(&place);
-        let taken = lock.incoming()?;
-        taken.take(&place, &lock)?;
-        drop(lock);
-        taken.remove()?;
+        let bytes = lock.remove(&place)?;
         Ok((which.to_string(), bytes))
     }
 

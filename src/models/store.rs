@@ -10,7 +10,7 @@ use sahara_circuits::model::CompiledModel;
 
 use super::incoming::Lock;
 use super::origin::{Origin, Wanted};
-use super::{Model, ModelInfo, SOURCE_FORMAT, bytes_below, changed, check_name, fetch, pinned};
+use super::{Model, ModelInfo, SOURCE_FORMAT, changed, check_name, fetch, pinned};
 use crate::error::{Blame, Error, Result};
 use crate::home::{Home, write_atomic};
 use crate::progress::Progress;
@@ -122,13 +122,7 @@ impl Store {
         if !place.is_dir() {
             return Err(Error::user(format!("no model named '{name}' here: see `sahara model ls`")));
         }
-        let lock = self.lock(progress)?;
-        let bytes = bytes_below(&place);
-        // Whoever opens it meanwhile sees the whole model or none.
-        let taken = lock.incoming()?;
-        taken.take(&place, &lock)?;
-        drop(lock);
-        taken.remove()?;
+        let bytes = self.lock(progress)?.remove(&place)?;
         Ok((name.to_owned(), bytes))
     }
 

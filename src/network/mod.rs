@@ -40,7 +40,7 @@ use crate::models::Model;
 use crate::progress::Progress;
 use ordered::in_order;
 use shared::Shared;
-pub(crate) use shared::{graphs, not_for_us, percent_of, sharing_error, sharing_name};
+pub(crate) use shared::{graphs, listed_before, not_for_us, percent_of, sharing_error, sharing_name};
 
 /// Most padded tokens in a window; bounds the packs that lie on the nodes' disks.
 const WINDOW_TOKENS: usize = 1024;

@@ -9,6 +9,7 @@ use sahara_mpc::client::{
     Assignment, Client, ClientError, Committee, Consumers, GraphId, Listed, Offer, Sharing, SharingName, SharingRef,
     Visibility,
 };
+use sahara_mpc::identity::PublicKey;
 use sahara_mpc::wire::FailCode;
 
 use crate::error::{Blame, Error, Result};
@@ -147,14 +148,10 @@ impl Own {
         let root = graphs.first().map_or([0; 32], |graph| graph.weights_root);
         let held = owner.held(&self.name).map_err(|e| sharing_error(owner, "asking the nodes for your model", e))?;
         // Whoever was let in before still is, and needs a client part as before.
-        let before = held.as_ref().and_then(|held| held.listed.keys()).cloned();
-        let consumers = before.map_or(Consumers::only([asker]), |before| before.with(asker));
+        let mut consumers = Consumers::only([asker]);
         let mut client_part = None;
         if let Some(held) = held {
-            match (&held.listed, held.listed.why()) {
-                (Listed::TakenBack { .. }, Some(why)) => return Err(Error::user(why)),
-                (_, why) => why.iter().for_each(|why| progress.note(why)),
-            }
+            consumers = listed_before(&held.listed, asker, progress)?.with(asker);
             let same =
                 |sharing: &Sharing| sharing.is_of(ids, &root) && sharing.manifest().visibility() == self.visibility;
             if let Some(sharing) = held.sharing.filter(same) {
@@ -178,6 +175,21 @@ impl Own {
         let owner = owner.until(consumer.stop().clone());
         let shared = owner.share(&offer, &percent_of(progress, &doing));
         shared.map(|sharing| (false, sharing)).map_err(|e| sharing_error(&owner, &doing, e))
+    }
+}
+
+/// Who may use a model as before; `own` alone where it was shared with another committee, which is told.
+///
+/// # Errors
+/// When a node says that it was taken back, though another still has it: then only the owner can say.
+pub(crate) fn listed_before(listed: &Listed, own: PublicKey, progress: &Progress) -> Result<Consumers> {
+    match (listed, listed.why()) {
+        (Listed::Keys(keys), _) => Ok(keys.clone()),
+        (Listed::TakenBack { .. }, Some(why)) => Err(Error::user(why)),
+        (_, why) => {
+            why.iter().for_each(|why| progress.note(why));
+            Ok(Consumers::only([own]))
+        }
     }
 }
 
