@@ -3,7 +3,7 @@
 //! A graph that passes has consistent shapes, widths and references within stated limits, so an executor needs no
 //! further checks and cannot be made to panic or to allocate without bound by a graph from outside.
 
-use crate::graph::{Graph, Node, NodeId, Op, Shape, TableId, WeightId};
+use crate::graph::{Graph, Node, NodeId, Op, Shape, TableId, WeightId, rescale_limit};
 
 /// Most nodes of a graph.
 pub const MAX_NODES: usize = 1 << 16;
@@ -148,7 +148,9 @@ impl<'a> Checker<'a> {
         match &self.node.op {
             Op::Input(i) => {
                 let spec = self.graph.inputs.get(*i as usize).ok_or_else(|| format!("no input {i}"))?;
-                ensure(spec.shape == shape && spec.bits == bits, || "differs from its input's shape or width".into())
+                ensure(spec.shape == shape && spec.bits == bits, || "differs from its input's shape or width".into())?;
+                let most = u64::from(spec.max_abs);
+                ensure(self.node.bound >= most, || format!("its bound {} is below its input's {most}", self.node.bound))
             }
             Op::MatMulWeight { x, w } => {
                 let x = self.full(*x)?;
@@ -201,6 +203,9 @@ impl<'a> Checker<'a> {
                 let x = self.full(*x)?;
                 ensure((1..=20).contains(shift), || format!("shift {shift}, not 1 to 20"))?;
                 ensure(bits == 32 || bits <= 32 - shift, || format!("{bits} bits after a shift of {shift}"))?;
+                let most = rescale_limit(*shift);
+                let fits = bits < 32 || x.bound <= most;
+                ensure(fits, || format!("its operand can reach {}, over {most} at a shift of {shift}", x.bound))?;
                 self.result(x.shape, bits)
             }
             Op::ClampIndex { x, index_bits } => {
@@ -301,4 +306,50 @@ fn broadcasts(small: Shape, large: Shape) -> bool {
 
 fn ensure(holds: bool, problem: impl FnOnce() -> String) -> Result<(), String> {
     if holds { Ok(()) } else { Err(problem()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::graph::{BoundOrigin, InputSpec, RescaleUse};
+
+    /// An input with a largest value, rescaled.
+    fn rescaled(max_abs: u32, shift: u8, bits: u8) -> Graph {
+        let shape = Shape::new(1, 1, 1);
+        let node = |op, bits, bound| Node { name: "n".into(), op, shape, bits, bound, origin: BoundOrigin::Proven };
+        let x = NodeId(0);
+        let rescale = Op::Rescale { x, shift, usage: RescaleUse::Index };
+        let read = Op::Lookup { x: NodeId(1), table: TableId(0) };
+        Graph {
+            model: "m".into(),
+            seq_len: 1,
+            layers: 1,
+            weights_root: [0; 32],
+            inputs: vec![InputSpec { name: "x".into(), shape, bits: 32, max_abs, max_row_norm: max_abs }],
+            weights: vec![],
+            tables: vec![crate::graph::Table { name: "t".into(), entries: vec![0; 16] }],
+            nodes: vec![node(Op::Input(0), 32, max_abs.into()), node(rescale, bits, 1), node(read, 32, 1)],
+            outputs: vec![NodeId(2)],
+        }
+    }
+
+    #[test]
+    fn what_a_rescale_could_not_carry_is_refused() {
+        for shift in 1..=20 {
+            let most = rescale_limit(shift) as u32;
+            rescaled(most, shift, 32).check().unwrap();
+            let error = rescaled(most + 1, shift, 32).check().unwrap_err().to_string();
+            assert!(error.contains(&format!("can reach {}, over {most} at a shift of {shift}", most + 1)), "{error}");
+            // A narrower result is taken modulo its width.
+            rescaled(most + 1, shift, 12).check().unwrap();
+        }
+    }
+
+    #[test]
+    fn an_input_cannot_reach_beyond_its_nodes_bound() {
+        let mut graph = rescaled(100, 1, 32);
+        graph.nodes[0].bound = 99;
+        let error = graph.check().unwrap_err().to_string();
+        assert!(error.contains("its bound 99 is below its input's 100"), "{error}");
+    }
 }

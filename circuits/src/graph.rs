@@ -190,8 +190,8 @@ pub enum Op {
     RowSum { x: NodeId },
     /// Maximum of each row: `[b,r,c] → [b,r,1]`, same width. Values of one row differ by less than `2^(bits-1)`.
     RowMax { x: NodeId },
-    /// `⌊(x + 2^(shift-1)) / 2^shift⌋` (round half up). The operand has width 32. With node width 32 the operand's
-    /// absolute value stays below 2^30; a narrower result (`bits ≤ 32 - shift`) is taken modulo its width. `1 ≤ shift ≤ 20`.
+    /// `⌊(x + 2^(shift-1)) / 2^shift⌋` (round half up). The operand has width 32. With node width 32 the operand's bound
+    /// is at most [`rescale_limit`]; a narrower result (`bits ≤ 32 - shift`) is taken modulo its width. `1 ≤ shift ≤ 20`.
     Rescale { x: NodeId, shift: u8, usage: RescaleUse },
     /// `min(x, 2^index_bits - 1)` for `0 ≤ x < 2^(w-1)`, `w` the operand's width; node width is `index_bits`.
     ClampIndex { x: NodeId, index_bits: u8 },
@@ -207,6 +207,12 @@ pub enum Op {
     SplitHeads { x: NodeId },
     /// `[heads, r, d] → [1, r, heads·d]`.
     MergeHeads { x: NodeId },
+}
+
+/// The largest absolute value that can be rescaled by `shift` to 32 bits: `2^30 - 2^(shift-1) - 1`, so that a value
+/// with the half that rounds it stays below `2^30`. Share nodes recognise a wrap by the top bit, which needs that.
+pub const fn rescale_limit(shift: u8) -> u64 {
+    (1 << 30) - (1 << (shift - 1)) - 1
 }
 
 impl Op {

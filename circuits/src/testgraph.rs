@@ -11,7 +11,8 @@ mod tests;
 pub use rng::Rng;
 
 use crate::graph::{
-    BoundOrigin, Graph, InputSpec, Node, NodeId, Op, RescaleUse, Shape, Table, TableId, WeightId, WeightSpec, wrap,
+    BoundOrigin, Graph, InputSpec, Node, NodeId, Op, RescaleUse, Shape, Table, TableId, WeightId, WeightSpec,
+    rescale_limit, wrap,
 };
 use crate::weights::Weights;
 use kind::Kind;
@@ -75,7 +76,7 @@ impl Maker {
         let cols = 2 * self.rng.up_to(6);
         self.graph.seq_len = rows;
         for (name, shape, bits, max_abs) in [
-            ("large", Shape::new(1, rows, cols), 32, (1 << 30) - 1),
+            ("large", Shape::new(1, rows, cols), 32, rescale_limit(1 + self.rng.below(20) as u8) as u32),
             ("small", Shape::new(1, rows, cols), 32, 1 << (4 + self.rng.below(14))),
             ("narrow", Shape::new(1, rows, cols), 16, (1 << 14) - 1),
             ("row", Shape::new(1, 1, cols), 32, 1 << 20),
@@ -200,17 +201,18 @@ impl Maker {
                 self.row_max()?;
             }
             Kind::RescaleValue => {
-                let limit = 1i128 << 30;
-                let x = self.pick(|m, id| m.bits(id) == 32 && largest(m.range(id)) < limit && !m.constant(id))?;
-                self.rescale(x, RescaleUse::Value, None);
+                let shift = 1 + self.rng.below(20) as u8;
+                let limit = i128::from(rescale_limit(shift));
+                let x = self.pick(|m, id| m.bits(id) == 32 && largest(m.range(id)) <= limit && !m.constant(id))?;
+                self.rescale(x, RescaleUse::Value, shift, 32);
             }
             Kind::RescaleIndex => {
                 let x = self.pick(|m, id| m.bits(id) == 32)?;
-                let wide = largest(self.range(x)) < 1 << 30 && self.rng.below(4) == 0;
                 let shift = 1 + self.rng.below(20) as u8;
+                let wide = largest(self.range(x)) <= rescale_limit(shift).into() && self.rng.below(4) == 0;
                 let bits = if wide { 32 } else { 2 + self.rng.below(u64::from(31 - shift)) as u8 };
                 let usage = if self.rng.below(5) == 0 { RescaleUse::Value } else { RescaleUse::Index };
-                self.rescale(x, usage, Some((shift, bits)));
+                self.rescale(x, usage, shift, bits);
             }
             Kind::ClampIndex => {
                 // Distances from a maximum are never negative, and as wide as the values.
@@ -313,8 +315,7 @@ impl Maker {
         self.push("row_max", Op::RowMax { x }, Shape { cols: 1, ..s }, self.bits(x), self.range(x))
     }
 
-    fn rescale(&mut self, x: NodeId, usage: RescaleUse, fixed: Option<(u8, u8)>) {
-        let (shift, bits) = fixed.unwrap_or_else(|| (1 + self.rng.below(20) as u8, 32));
+    fn rescale(&mut self, x: NodeId, usage: RescaleUse, shift: u8, bits: u8) {
         let (lo, hi) = self.range(x);
         let half = 1i128 << (shift - 1);
         let range = ((lo + half) >> shift, (hi + half) >> shift);

@@ -99,7 +99,9 @@ pub(super) fn product_norm(gram_q: &Matrix, mut gram_k: Matrix) -> f64 {
 pub(super) fn within(what: &str, bound: f64) -> Result<(), CompileError> {
     match bound < LIMIT {
         true => Ok(()),
-        false => Err(CompileError::Range { what: what.to_owned(), problem: format!("{bound:.0} is not below 2^30") }),
+        false => {
+            Err(CompileError::Range { what: what.to_owned(), problem: format!("{bound:.0} is not below {LIMIT:.0}") })
+        }
     }
 }
 

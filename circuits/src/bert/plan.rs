@@ -10,7 +10,7 @@ use super::fold::{
 };
 use super::residual::{Attended, Operand, Residual};
 use super::{CompileOptions, Size, tables};
-use crate::graph::{WeightId, WeightSpec};
+use crate::graph::{WeightId, WeightSpec, rescale_limit};
 use crate::hf::{Activation, CompileError, Layer, Norm};
 use crate::linalg::{Matrix, largest_eigenvalue_bound, norm};
 
@@ -18,8 +18,8 @@ use crate::linalg::{Matrix, largest_eigenvalue_bound, norm};
 pub(super) const UNIT: i32 = 13;
 /// Largest error of a rescaled value, in units of its last place.
 pub(super) const SLACK: f64 = 1.5;
-/// What a 32-bit value that is rescaled stays below.
-pub(super) const LIMIT: f64 = (1u64 << 30) as f64;
+/// What a 32-bit value stays below that is rescaled, by whichever shift.
+pub(super) const LIMIT: f64 = rescale_limit(20) as f64;
 /// Fractional bits of queries and keys.
 pub(super) const QUERY_FRACTION: i32 = 9;
 pub(super) const KEY_FRACTION: i32 = 7;

@@ -155,7 +155,7 @@ fn grow(graph: &mut Graph, rng: &mut Rng) {
         _ => (shape(0), 32),
     };
     let origin = sahara_circuits::graph::BoundOrigin::Proven;
-    graph.nodes.push(Node { name: "grown".into(), op, shape, bits, bound: rng.below(1 << 40), origin });
+    graph.nodes.push(Node { name: "grown".into(), op, shape, bits, bound: rng.below(1 << 30), origin });
     if bits == 32 && graph.outputs.len() < 8 {
         graph.outputs.push(NodeId(graph.nodes.len() as u32 - 1));
     }
