@@ -10,7 +10,7 @@ use sahara_circuits::graph::{
     BoundOrigin, Graph, InputSpec, Node, NodeId, Op, RescaleUse, Shape, Table, TableId, WeightId, WeightSpec,
 };
 use sahara_circuits::weights::Weights;
-use sahara_mpc::protocol::{
+use sahara_protocol::{
     Assignment, Evaluator, EvaluatorRole, JobSecret, MaskDomain, PackContents, Plan, Rounding, Seed, Step, Visibility,
     WeightMaterial, deal, mask_weights, prepare, share_inputs,
 };

@@ -11,7 +11,7 @@ use std::time::Duration;
 use sahara_circuits::graph::Op;
 use sahara_circuits::model::CompiledModel;
 use sahara_circuits::reference;
-use sahara_mpc::protocol::{
+use sahara_protocol::{
     Assignment, Evaluator, EvaluatorRole, JobSecret, MaskDomain, PackContents, Plan, Rounding, Seed, Step, Visibility,
     WeightMaterial, combine_outputs, deal, mask_weights, prepare, share_inputs,
 };

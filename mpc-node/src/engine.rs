@@ -5,12 +5,12 @@ use std::sync::Arc;
 use sahara_circuits::graph::Graph;
 use thiserror::Error;
 
-pub use crate::protocol::{
+pub use sahara_circuits::codec::{GraphId, MAX_GRAPH_BYTES};
+pub use sahara_protocol::{
     Assignment, Cost, CostLimits, Evaluator, EvaluatorRole, JobSecret, MaskDomain, PackContents, Plan, ProtocolError,
     Rounding, Seed, Step, TooCostly, Visibility, WeightMaterial, ZeroSharing, combine_outputs, deal, mask_weights,
     prepare, share_inputs,
 };
-pub use sahara_circuits::codec::{GraphId, MAX_GRAPH_BYTES};
 
 /// A graph from outside that cannot be used.
 #[derive(Debug, Error)]

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
+use sahara_protocol::ring::secret::Secret;
 use thiserror::Error;
 
 use crate::channel::{Channel, ChannelError, Patience, Until};
@@ -14,7 +15,6 @@ use crate::codec::DecodeError;
 use crate::committee::Committee;
 use crate::identity::{Identity, PublicKey};
 use crate::meter::{Meter, Traffic};
-use crate::ring::secret::Secret;
 use crate::wire::{
     CHUNK, Caller, Fail, FailCode, FrameError, HEADER, Hello, Kind, MAX_REQUEST, Message, header, parse_header,
 };

@@ -1,7 +1,7 @@
-//! Share arithmetic, protocols, transport and the share node.
+//! The share node: it brings the bytes of [`protocol`]'s machines from process to process.
 //!
-//! [`protocol`] computes an integer graph on shares as pure state machines; everything else brings its bytes from
-//! process to process: identities and TLS, frames, packs on disk, transcripts, the node itself and its client.
+//! Identities and TLS, frames, packs on disk, transcripts, sharings, the node itself and its client. What is computed on
+//! shares, and why nobody learns from it, is in `sahara-protocol`.
 
 pub mod cache;
 pub mod channel;
@@ -19,10 +19,10 @@ mod metrics;
 pub mod models;
 pub mod node;
 pub mod packs;
-pub mod protocol;
 pub mod records;
-pub mod ring;
 pub mod status;
 pub mod tls;
 pub mod transcript;
 pub mod wire;
+
+pub use sahara_protocol as protocol;

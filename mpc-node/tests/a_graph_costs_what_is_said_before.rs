@@ -10,7 +10,7 @@ use counting::peak;
 use sahara_circuits::graph::Graph;
 use sahara_circuits::testgraph;
 use sahara_circuits::weights::Weights;
-use sahara_mpc::protocol::{
+use sahara_protocol::{
     Assignment, Cost, Evaluator, EvaluatorRole, JobSecret, MaskDomain, PackContents, Plan, Rounding, Seed, Step,
     Visibility, WeightMaterial, deal, mask_weights, prepare, share_inputs,
 };

@@ -15,8 +15,8 @@ use sahara_circuits::testmodel::TestModel;
 use sahara_circuits::weights::Weights;
 use sahara_mpc::client::{Rounding, Visibility};
 use sahara_mpc::config::Limits;
-use sahara_mpc::protocol::{Cost, Plan};
 use sahara_mpc::wire::FailCode;
+use sahara_protocol::{Cost, Plan};
 
 fn node(op: Op, shape: Shape) -> Node {
     Node { name: "n".into(), op, shape, bits: 32, bound: 1, origin: BoundOrigin::Calibrated }

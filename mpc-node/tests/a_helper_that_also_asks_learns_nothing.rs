@@ -9,11 +9,11 @@ use sahara_circuits::graph::{
     BoundOrigin, Graph, InputSpec, Node, NodeId, Op, RescaleUse, Shape, WeightId, WeightSpec,
 };
 use sahara_circuits::weights::Weights;
-use sahara_mpc::protocol::{
+use sahara_protocol::ring::prg::{Label, Prg};
+use sahara_protocol::{
     Assignment, Evaluator, EvaluatorRole, JobSecret, MaskDomain, PackContents, Plan, Rounding, Seed, Step, Visibility,
     WeightMaterial, deal, mask_weights, prepare, share_inputs,
 };
-use sahara_mpc::ring::prg::{Label, Prg};
 
 const WIDTH: usize = 8;
 const QUESTIONS: usize = 12;

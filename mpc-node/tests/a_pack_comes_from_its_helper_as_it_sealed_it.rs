@@ -12,9 +12,9 @@ use sahara_mpc::client::{Client, JobId, Rounding, Task, Visibility};
 use sahara_mpc::engine::{Plan, Seed, share_inputs};
 use sahara_mpc::identity::{Identity, generate};
 use sahara_mpc::lane::LaneError;
-use sahara_mpc::protocol::EvaluatorRole;
 use sahara_mpc::transcript::{CorrectionsHash, PackSeal, SignedSeal, seed_commitment, sign_requests};
 use sahara_mpc::wire::{CountPacks, Deal, FailCode, Incarnation, Kind, PackCount, PackId, Prepare, Share};
+use sahara_protocol::EvaluatorRole;
 
 struct Setting {
     network: Network,

@@ -8,12 +8,12 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use sahara_circuits::testgraph;
-use sahara_mpc::protocol::{
+use sahara_mpc::wire::{Message, RunReply, Share};
+use sahara_protocol::ring::prg::{Label, Prg};
+use sahara_protocol::{
     Assignment, Evaluator, EvaluatorRole, JobSecret, MaskDomain, PackContents, Plan, Rounding, Seed, Step, Visibility,
     WeightMaterial, deal, mask_weights, prepare, share_inputs,
 };
-use sahara_mpc::ring::prg::{Label, Prg};
-use sahara_mpc::wire::{Message, RunReply, Share};
 
 const PIECE: usize = 12;
 const MAX: usize = 256;
@@ -161,7 +161,7 @@ fn no_piece_of_a_pack_a_share_or_a_frame_is_in_freed_memory() {
                             salt: seed(7),
                             outputs: Share(outputs),
                         };
-                        drop(sahara_mpc::ring::secret::Secret::from(reply.encode()));
+                        drop(sahara_protocol::ring::secret::Secret::from(reply.encode()));
                     }
                     break;
                 }

@@ -5,6 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
+use sahara_protocol::ProtocolError;
+
 use super::lanes::{Peer, Place};
 use super::sharings::SLOWEST;
 use super::state::Node;
@@ -12,7 +14,6 @@ use crate::lane::{Lane, LaneError};
 use crate::meter::Traffic;
 use crate::models::ModelError;
 use crate::packs::PackError;
-use crate::protocol::ProtocolError;
 use crate::wire::{Caller, FailCode, Kind, Message};
 
 /// Why a request failed: what the other side is told, and what only this node's log says.

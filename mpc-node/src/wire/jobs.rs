@@ -1,9 +1,10 @@
 //! Messages about jobs.
 
+use sahara_protocol::ring::secret::wipe;
+
 use super::{Asked, JobId, Kind, Message, PackId, Task};
 use crate::codec::{DecodeError, Reader, Writer};
 use crate::engine::Seed;
-use crate::ring::secret::wipe;
 
 /// Most tensors in one share.
 const MAX_TENSORS: usize = 1 << 12;

@@ -1,6 +1,6 @@
 //! Masked evaluation of an integer graph by two evaluators and a helper, as pure state machines.
 //!
-//! `PROTOCOL.md` beside this crate has the correctness and the simulation argument of every gate. A wire `x` is held
+//! `PROTOCOL.md` in the folder above this crate has the correctness and the simulation argument of every gate. A wire `x` is held
 //! as additive shares of the two evaluators; where a product or a table needs it, `m = x + r` is opened to both, under
 //! a mask `r = r_1 + r_2` of which each evaluator knows its part and the helper knows all. The helper never meets a
 //! value: [`deal`] runs ahead of any input. [`prepare`] is what an evaluator can compute ahead by itself, and
@@ -18,6 +18,7 @@ mod lookup;
 mod plan;
 mod products;
 mod rescale;
+pub mod ring;
 mod secret;
 mod section;
 mod select;
