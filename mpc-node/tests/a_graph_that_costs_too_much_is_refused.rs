@@ -23,13 +23,8 @@ fn node(op: Op, shape: Shape) -> Node {
 }
 
 fn graph(shapes: &[Shape]) -> Graph {
-    let input = |shape: &Shape| InputSpec {
-        name: "i".into(),
-        shape: *shape,
-        bits: 32,
-        max_abs: i32::MAX as u32,
-        max_row_norm: u32::MAX,
-    };
+    let input =
+        |shape: &Shape| InputSpec { name: "i".into(), shape: *shape, bits: 32, max_abs: 1, max_row_norm: u32::MAX };
     Graph {
         model: "costly".into(),
         seq_len: 1,
