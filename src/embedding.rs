@@ -7,6 +7,7 @@ use std::thread;
 use sahara_circuits::float::FloatModel;
 use sahara_circuits::frontend::Encoded;
 pub use sahara_circuits::frontend::{Classes, Length};
+pub use sahara_circuits::hf::{Label, LabelFunction};
 use sahara_circuits::reference::ExecOptions;
 pub use sahara_mpc::client::Stop;
 
@@ -224,12 +225,12 @@ pub fn embed_all(engine: &dyn Engine, texts: &[String]) -> Result<Vec<Embedding>
 }
 
 /// An error once the work was given up.
-pub(crate) fn wanted(stop: &Stop) -> Result<()> {
+pub fn wanted(stop: &Stop) -> Result<()> {
     if stop.is_set() { Err(Error::stopped()) } else { Ok(()) }
 }
 
 /// How long a text is for a model.
-pub(crate) fn length(model: &Model, index: usize, query: &Query) -> Result<Length> {
+pub fn length(model: &Model, index: usize, query: &Query) -> Result<Length> {
     let frontend = &model.compiled.frontend;
     let length = match &query.pair {
         Some(pair) => frontend.length_of_pair(&query.text, pair),
@@ -255,7 +256,7 @@ pub(crate) fn decode(model: &Model, index: usize, encoded: &Encoded, integers: V
 }
 
 /// The model's graph for a padded length.
-pub(crate) fn graph(model: &Model, bucket: u32) -> Result<Arc<sahara_circuits::graph::Graph>> {
+pub fn graph(model: &Model, bucket: u32) -> Result<Arc<sahara_circuits::graph::Graph>> {
     model
         .compiled
         .graph(bucket)

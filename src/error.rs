@@ -1,11 +1,10 @@
 //! Errors of the SDK and the command line: what was being done, with what, and what to do.
 
+use std::borrow::Cow;
 use std::error::Error as StdError;
 use std::fmt;
 use std::io;
 use std::path::Path;
-
-use crate::progress::shown;
 
 /// Result with the SDK's [`Error`].
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -103,12 +102,12 @@ impl Error {
     }
 
     /// Whoever read standard output has gone; nothing is wrong.
-    pub(crate) fn reader_gone() -> Self {
+    pub fn reader_gone() -> Self {
         Self { blame: Blame::Quiet, message: "the reader has gone".to_owned(), source: None }
     }
 
     /// Whether this is only a reader that has gone.
-    pub(crate) fn is_reader_gone(&self) -> bool {
+    pub fn is_reader_gone(&self) -> bool {
         self.blame == Blame::Quiet
     }
 
@@ -172,6 +171,18 @@ fn one_line(error: &dyn fmt::Display) -> String {
         line.push('…');
     }
     line
+}
+
+/// A text as people see it: names and reasons come from elsewhere, and what would steer the terminal or turn the order of
+/// the letters around is written out.
+pub fn shown(text: &str) -> Cow<'_, str> {
+    let steers =
+        |c: char| (c.is_control() && c != '\n') || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    if !text.contains(steers) {
+        return Cow::Borrowed(text);
+    }
+    let one = |c: char| if steers(c) { c.escape_unicode().to_string() } else { c.to_string() };
+    Cow::Owned(text.chars().map(one).collect())
 }
 
 impl fmt::Display for Error {

@@ -7,9 +7,7 @@ use std::fs::File;
 use std::path::PathBuf;
 
 use sahara_mpc::client::{Client, ClientOptions, Committee, Stop};
-use sahara_mpc::config::Parties;
 use sahara_mpc::identity::{self, Identity};
-use sahara_mpc::tls::Admission;
 
 use crate::error::{Blame, Error, Result};
 use crate::home::{Home, create_private_dir, turn};
@@ -80,13 +78,4 @@ pub fn turn_to_share(home: &Home, stop: &Stop, progress: &Progress) -> Result<Fi
         }
         stop.check().map_err(|_| Error::stopped())
     })
-}
-
-/// Both keys of this home, as the owners and consumers that a node of the same person serves.
-///
-/// # Errors
-/// When a key's file cannot be read or written.
-pub fn parties(home: &Home) -> Result<Parties> {
-    let only = |role| Ok::<_, Error>(Admission::Only([load(home, role)?.public()].into()));
-    Ok(Parties { owners: only(Role::Owner)?, consumers: only(Role::Consumer)? })
 }

@@ -181,7 +181,7 @@ fn member(number: u8) -> Member {
 }
 
 fn folder() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests").join("compat")
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/compat")
 }
 
 fn read(name: &str) -> Vec<u8> {

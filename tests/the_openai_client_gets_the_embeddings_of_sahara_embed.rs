@@ -164,7 +164,7 @@ fn python() -> PathBuf {
 
 /// A folder with the client for JavaScript and the script that drives it.
 fn javascript() -> PathBuf {
-    let (source, home) = (Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/js"), beside_the_build("js"));
+    let (source, home) = (common::tests().join("js"), beside_the_build("js"));
     std::fs::create_dir_all(&home).expect("a writable target");
     let lock = |folder: &Path| std::fs::read(folder.join("package-lock.json")).ok();
     let installed = home.join("node_modules/openai").is_dir() && lock(&source) == lock(&home);

@@ -7,7 +7,7 @@ use sahara_mpc::wire::FailCode;
 use crate::error::{Blame, Error};
 
 /// An error of asking for somebody's model, in words for whoever asked.
-pub(crate) fn find_error(client: &Client, error: ClientError) -> Error {
+pub fn find_error(client: &Client, error: ClientError) -> Error {
     network_error(client, "asking the nodes for the model", error)
 }
 

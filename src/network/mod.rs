@@ -25,7 +25,7 @@ use sahara_mpc::client::{
 pub use sahara_mpc::client::{Rounding, Visibility};
 use sahara_mpc::wire::FailCode;
 
-pub(crate) use advice::find_error;
+pub use advice::find_error;
 use advice::network_error;
 pub use figures::Figures;
 
@@ -40,7 +40,8 @@ use crate::models::Model;
 use crate::progress::Progress;
 use ordered::in_order;
 use shared::Shared;
-pub(crate) use shared::{graphs, listed_before, not_for_us, percent_of, sharing_error, sharing_name};
+pub(crate) use shared::not_for_us;
+pub use shared::{graphs, listed_before, percent_of, sharing_error, sharing_name};
 
 /// Most padded tokens in a window; bounds the packs that lie on the nodes' disks.
 const WINDOW_TOKENS: usize = 1024;

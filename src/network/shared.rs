@@ -182,7 +182,7 @@ impl Own {
 ///
 /// # Errors
 /// When a node says that it was taken back, though another still has it: then only the owner can say.
-pub(crate) fn listed_before(listed: &Listed, own: PublicKey, progress: &Progress) -> Result<Consumers> {
+pub fn listed_before(listed: &Listed, own: PublicKey, progress: &Progress) -> Result<Consumers> {
     match (listed, listed.why()) {
         (Listed::Keys(keys), _) => Ok(keys.clone()),
         (Listed::TakenBack { .. }, Some(why)) => Err(Error::user(why)),
@@ -194,7 +194,7 @@ pub(crate) fn listed_before(listed: &Listed, own: PublicKey, progress: &Progress
 }
 
 /// Shows how far an upload is.
-pub(crate) fn percent_of<'a>(progress: &'a Progress, doing: &'a str) -> impl Fn(u64, u64) + Sync + 'a {
+pub fn percent_of<'a>(progress: &'a Progress, doing: &'a str) -> impl Fn(u64, u64) + Sync + 'a {
     progress.step(doing);
     // Held while it is shown: three uploads report, and the number only grows.
     let shown = Mutex::new(0);
@@ -217,7 +217,7 @@ pub(crate) fn not_for_us(which: &SharingRef, consumer: &Client) -> Error {
 }
 
 /// What the local user's sharing of a model is called: private and open weights are two sharings.
-pub(crate) fn sharing_name(model: &str, visibility: Visibility) -> Result<SharingName> {
+pub fn sharing_name(model: &str, visibility: Visibility) -> Result<SharingName> {
     let name = match visibility {
         Visibility::Private => model.to_owned(),
         Visibility::Open => format!("{model}.open"),
@@ -227,7 +227,7 @@ pub(crate) fn sharing_name(model: &str, visibility: Visibility) -> Result<Sharin
 }
 
 /// The graphs of a model for all lengths, and their ids.
-pub(crate) fn graphs(model: &Model) -> Result<(Vec<GraphId>, Vec<Arc<Graph>>)> {
+pub fn graphs(model: &Model) -> Result<(Vec<GraphId>, Vec<Arc<Graph>>)> {
     let graphs: Vec<Arc<Graph>> = model
         .compiled
         .buckets()
@@ -238,7 +238,7 @@ pub(crate) fn graphs(model: &Model) -> Result<(Vec<GraphId>, Vec<Arc<Graph>>)> {
 }
 
 /// An error of sharing in words for the owner: what a node refuses is for a person to settle.
-pub(crate) fn sharing_error(owner: &Client, doing: &str, error: ClientError) -> Error {
+pub fn sharing_error(owner: &Client, doing: &str, error: ClientError) -> Error {
     if error.is_not_admitted() {
         return Error::user(format!(
             "{doing}: {error}: its operator must add your key to the list `owners` in its node.toml: {}",

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::{Devnet, PATIENCE, Started, wait_for_port};
+use super::{Devnet, PATIENCE, Started, tests, wait_for_port};
 
 /// A gateway of this devnet, and where it listens.
 pub fn gateway_with(devnet: &Devnet, options: &[&str]) -> (Started, SocketAddr) {
@@ -24,7 +24,7 @@ pub fn gateway_with(devnet: &Devnet, options: &[&str]) -> (Started, SocketAddr) 
 /// Runs a script of `tests/python` on the gateway and a model, with the texts as its input; the JSON that it prints.
 pub fn python_client(python: &Path, script: &str, address: SocketAddr, model: &str, texts: &[&str]) -> Value {
     let mut command = Command::new(python);
-    command.arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/python").join(script));
+    command.arg(tests().join("python").join(script));
     client(command, address, model, texts)
 }
 
@@ -80,7 +80,7 @@ pub fn python_with(name: &str, requirements: &str, import: &str) -> PathBuf {
     };
     if !works(&python) {
         let venv = Command::new("python3").args(["-m", "venv", "--clear"]).arg(&home).status();
-        let requirements = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/python").join(requirements);
+        let requirements = tests().join("python").join(requirements);
         let pip = Command::new(&python).args(["-m", "pip", "install", "--quiet", "-r"]).arg(requirements).status();
         let done = venv.is_ok_and(|status| status.success()) && pip.is_ok_and(|status| status.success());
         assert!(

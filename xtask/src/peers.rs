@@ -27,7 +27,7 @@ fn rerank() -> Result<(), Failure> {
 
 /// Runs a test that the ordinary suite leaves out.
 fn ignored_test(program: &str, test: &str) -> Result<(), Failure> {
-    let own = ["test", "--release", "--package", "sahara", "--test", program, "--", "--ignored", test];
+    let own = ["test", "--release", "--workspace", "--test", program, "--", "--ignored", test];
     process::run(process::cargo().args(own))
 }
 

@@ -50,7 +50,7 @@ pub fn sahara_path() -> PathBuf {
 pub fn build_sahara() -> Result<(), Failure> {
     eprintln!("xtask: building sahara (the first time takes some minutes)");
     let started = Instant::now();
-    run(cargo().args(["build", "--release", "--package", "sahara", "--bin", "sahara"]))?;
+    run(cargo().args(["build", "--release", "--workspace", "--bin", "sahara"]))?;
     eprintln!("xtask: built in {:.0} s", started.elapsed().as_secs_f64());
     Ok(())
 }

@@ -130,7 +130,27 @@ impl Tally {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::Tally;
+    use crate::process::root;
+
+    #[test]
+    fn every_journey_is_one_of_the_programs_tests() {
+        let manifest = fs::read_to_string(root().join("cli/Cargo.toml")).unwrap();
+        let mut journeys = 0;
+        for entry in fs::read_dir(root().join("tests")).unwrap() {
+            let name = entry.unwrap().file_name().into_string().unwrap();
+            if name.ends_with(".rs") {
+                journeys += 1;
+                assert!(
+                    manifest.contains(&format!("path = \"../tests/{name}\"")),
+                    "cli/Cargo.toml does not name {name}"
+                );
+            }
+        }
+        assert!(journeys > 20, "{journeys}");
+    }
 
     #[test]
     fn adds_up_what_the_test_programs_print() {

@@ -1,0 +1,159 @@
+//! `sahara devnet up | status | logs | down`.
+
+use std::path::PathBuf;
+
+use clap::Subcommand;
+use serde_json::json;
+
+use super::Context;
+use super::signals::stop_when_interrupted;
+use crate::devnet::{Devnet, Started, Status};
+use sahara::error::{Error, Result};
+
+#[derive(Subcommand, Debug)]
+#[command(after_help = "\
+Examples:
+  sahara devnet up                   nodes at ports 7700 to 7702, their metrics
+                                     at 7705 to 7707, and a chain whose JSON-RPC
+                                     is at 8545: `cast block` just works
+  sahara devnet up --port 9100       at other ports, the chain's at 9108
+  sahara devnet logs 2 --lines 20    the last lines of node 2's log
+  sahara devnet down")]
+pub enum DevnetCommand {
+    /// Start the nodes and the chain; those that run are left alone
+    Up {
+        /// First of the nodes' ports [default: as last time, else 7700]
+        #[arg(long, value_name = "PORT")]
+        port: Option<u16>,
+        /// Port of the chain's JSON-RPC [default: as last time, else 8545, or PORT + 8]
+        #[arg(long, value_name = "PORT")]
+        chain_port: Option<u16>,
+    },
+    /// Show whether the nodes and the chain are ready and what they did; exit code 1 when one is not
+    Status,
+    /// Show the end of the logs
+    Logs {
+        /// Only this node (1, 2 or 3), or the chain
+        #[arg(value_name = "WHICH", value_parser = ["1", "2", "3", "chain"])]
+        of: Option<String>,
+        /// Lines of each
+        #[arg(long, short = 'n', default_value_t = 20)]
+        lines: u32,
+    },
+    /// Stop the nodes and the chain
+    Down,
+}
+
+pub fn run(command: DevnetCommand, context: &mut Context) -> Result<()> {
+    let devnet = Devnet::new(&context.home, program()?);
+    match command {
+        DevnetCommand::Up { port, chain_port } => up(&devnet, port, chain_port, context),
+        DevnetCommand::Status => {
+            let status = devnet.status()?;
+            show(&status, context)?;
+            context.out.flush()?;
+            let down = status.down();
+            if down.is_empty() {
+                return Ok(());
+            }
+            Err(Error::fault(format!("not ready: {}; `sahara devnet up` starts what does not run", down.join(", "))))
+        }
+        DevnetCommand::Logs { of, lines } => logs(&devnet, of.as_deref(), lines as usize, context),
+        DevnetCommand::Down => {
+            let was_up = devnet.down(&context.progress)?;
+            context.progress.clear();
+            if context.out.json() {
+                return context.out.value(&json!({"up": false, "was_up": was_up}));
+            }
+            context.out.line(if was_up { "the local network is stopped" } else { "the local network was not running" })
+        }
+    }
+}
+
+/// The program that nodes are started with: this one.
+pub fn program() -> Result<PathBuf> {
+    std::env::current_exe().map_err(|e| Error::fault_from("finding the path of this program", e))
+}
+
+fn logs(devnet: &Devnet, of: Option<&str>, lines: usize, context: &mut Context) -> Result<()> {
+    let mut all: Vec<(String, String)> = Vec::new();
+    if of != Some("chain") {
+        let node = of.and_then(|number| number.parse().ok());
+        all.extend(devnet.logs(node, lines)?.into_iter().map(|(node, line)| (node.to_string(), line)));
+    }
+    match (of, devnet.chain_logs(lines)) {
+        (Some("chain"), lines) => all.extend(lines?.into_iter().map(|line| ("chain".to_owned(), line))),
+        // Without a chain the nodes' logs are all there is.
+        (None, Ok(lines)) => all.extend(lines.into_iter().map(|line| ("chain".to_owned(), line))),
+        _ => {}
+    }
+    for (of, line) in all {
+        match (context.out.json(), of.parse::<usize>()) {
+            (true, Ok(node)) => context.out.value(&json!({"node": node, "line": line}))?,
+            (true, Err(_)) => context.out.value(&json!({"node": of, "line": line}))?,
+            (false, Ok(node)) => context.out.line(&format!("node {node}  {line}"))?,
+            (false, Err(_)) => context.out.line(&format!("{of}   {line}"))?,
+        }
+    }
+    Ok(())
+}
+
+fn up(devnet: &Devnet, port: Option<u16>, chain_port: Option<u16>, context: &mut Context) -> Result<()> {
+    let stop = stop_when_interrupted();
+    let Started { nodes: nodes_started, chain: chain_started } =
+        devnet.up_all(port, chain_port, &stop, &context.progress)?;
+    let status = devnet.status()?;
+    context.progress.clear();
+    if context.out.json() {
+        let mut value = json!(status);
+        value["started"] = json!(nodes_started || chain_started);
+        return context.out.value(&value);
+    }
+    let ports = format!("ports {} to {}", status.port, status.port + 2);
+    if nodes_started {
+        context.out.line(&format!("three share nodes are ready ({ports})"))?;
+        context.out.line("  try: sahara embed \"good morning\"")?;
+    } else {
+        context.out.line(&format!("three share nodes are already running ({ports}); nothing changed"))?;
+    }
+    let Some(chain) = status.chain else { return Ok(()) };
+    let state = if chain_started { "is ready" } else { "is already running" };
+    context.out.line(&format!("the chain {state} at {}", chain.rpc))?;
+    context.out.line(&format!("  try: cast block --rpc-url {}", chain.rpc))?;
+    context.out.folded("  its driver is ", &chain.driver)
+}
+
+fn show(status: &Status, context: &mut Context) -> Result<()> {
+    if context.out.json() {
+        return context.out.value(status);
+    }
+    let or_dash = |value: Option<String>| value.unwrap_or_else(|| "-".to_owned());
+    let number = |value: Option<u64>| or_dash(value.map(|value| value.to_string()));
+    let pid = |pid: Option<i32>| or_dash(pid.map(|pid| pid.to_string()));
+    context.out.line("node  address             process   jobs  packs     CPU s  state")?;
+    for node in &status.nodes {
+        context.out.line(&format!(
+            "{:<5} {:<18} {:>8} {:>6} {:>6} {:>9}  {}",
+            node.node,
+            node.address,
+            pid(node.pid),
+            number(node.jobs_done),
+            number(node.packs),
+            or_dash(node.cpu_seconds.map(|seconds| format!("{seconds:.2}"))),
+            if node.ready { "ready" } else { "not ready" },
+        ))?;
+        if let Some(problem) = node.problem.as_ref().filter(|_| !node.ready) {
+            context.out.folded("      ", problem)?;
+        }
+    }
+    let Some(chain) = &status.chain else { return Ok(()) };
+    let address = chain.rpc.trim_start_matches("http://");
+    context.out.line(&format!(
+        "{:<5} {address:<18} {:>8} {:>23}  {}",
+        "chain",
+        pid(chain.pid),
+        format!("block {}", number(chain.height)),
+        if chain.ready { "ready" } else { "not ready" },
+    ))?;
+    context.out.folded("      ", &chain.driver)
+}

@@ -1,0 +1,321 @@
+//! The commands of `sahara`, one file each; this file says what they are and how to run them.
+
+mod chain;
+mod classify;
+mod completions;
+mod demo;
+mod devnet;
+mod embed;
+mod gateway;
+mod model;
+mod operator;
+mod output;
+mod share;
+mod signals;
+mod transcript;
+mod whoami;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::progress::{Indicator, tell};
+use output::Output;
+use sahara::error::Result;
+use sahara::home::Home;
+use sahara::network::{Rounding, Visibility};
+
+/// Private inference: a real model answers on three share nodes that never see your text.
+#[derive(Parser, Debug)]
+#[command(
+    name = "sahara",
+    version,
+    propagate_version = true,
+    arg_required_else_help = true,
+    max_term_width = output::WIDTH,
+    after_help = "\
+First steps:
+  sahara demo                           see the whole thing work on this machine
+  sahara model pull all-MiniLM-L6-v2    bring a model in
+  sahara devnet up                      three share nodes and a chain, here
+  sahara embed \"good morning\" --json    embed a sentence nobody gets to see
+  sahara gateway                        an OpenAI server at 127.0.0.1:8321/v1
+  sahara devnet down                    stop the nodes
+
+Files live in $SAHARA_HOME, or ~/.sahara. Exit codes: 0 done, 1 a fault,
+2 something for you to fix, 130 interrupted."
+)]
+pub struct Cli {
+    #[command(flatten)]
+    global: Global,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Args, Debug)]
+struct Global {
+    /// Folder for models, keys and the local network [default: $SAHARA_HOME, else ~/.sahara]
+    #[arg(long, global = true, value_name = "DIR")]
+    home: Option<PathBuf>,
+    /// Print results as JSON
+    #[arg(long, global = true)]
+    json: bool,
+    /// No progress on standard error
+    #[arg(long, short, global = true)]
+    quiet: bool,
+}
+
+#[derive(Subcommand, Debug)]
+enum Command {
+    /// Bring models in and look at them
+    #[command(subcommand)]
+    Model(model::ModelCommand),
+    /// Three share nodes and a chain on this machine, for trying and testing
+    #[command(subcommand)]
+    Devnet(devnet::DevnetCommand),
+    /// Turn sentences into vectors, privately
+    Embed(embed::EmbedArgs),
+    /// Sort texts into the classes of a classifier, privately
+    Classify(classify::ClassifyArgs),
+    /// Serve OpenAI clients on this machine
+    Gateway(gateway::GatewayArgs),
+    /// Everything at once: model, network, private answers, and what they cost
+    Demo(demo::DemoArgs),
+    /// Run the ledger: a development chain, a validator, a network of them
+    #[command(subcommand)]
+    Chain(sahara_chain::cli::Command),
+    /// Run a share node
+    #[command(subcommand)]
+    Operator(operator::OperatorCommand),
+    /// What share nodes have written down of a job, and who is contradicted by it
+    #[command(subcommand)]
+    Transcript(transcript::TranscriptCommand),
+    /// Show this machine's public key, and how an operator admits it
+    Whoami,
+    /// Print what makes a shell complete these commands
+    Completions(completions::CompletionsArgs),
+    /// Write the manual pages of all commands
+    Man(completions::ManArgs),
+}
+
+/// What every command gets.
+struct Context {
+    home: Home,
+    /// Folder of the operator's node: `--home` of its commands, else `node` in Sahara's folder.
+    node_home: PathBuf,
+    progress: Indicator,
+    out: Output,
+}
+
+/// How exactly the network rounds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum ModeArg {
+    /// The same integers as the plain reference, bit for bit
+    Exact,
+    /// Faster; the last place of a rescaled value may be off by one
+    Faithful,
+}
+
+impl From<ModeArg> for Rounding {
+    fn from(mode: ModeArg) -> Self {
+        match mode {
+            ModeArg::Exact => Self::Exact,
+            ModeArg::Faithful => Self::Faithful,
+        }
+    }
+}
+
+/// Who may know the weights.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum WeightsArg {
+    /// No share node learns the weights
+    Private,
+    /// The share nodes know the weights (an open model); faster
+    Open,
+}
+
+impl From<WeightsArg> for Visibility {
+    fn from(weights: WeightsArg) -> Self {
+        match weights {
+            WeightsArg::Private => Self::Private,
+            WeightsArg::Open => Self::Open,
+        }
+    }
+}
+
+/// How the network computes, shared by `embed`, `gateway` and `demo`.
+#[derive(Args, Debug)]
+struct ProtocolArgs {
+    /// How exactly the network rounds
+    #[arg(long, value_enum, default_value_t = ModeArg::Exact)]
+    mode: ModeArg,
+    /// Whether the share nodes may know the weights [default: private; for somebody else's model, its owner's choice]
+    #[arg(long, value_enum)]
+    weights: Option<WeightsArg>,
+}
+
+/// Reads the arguments, runs the command, prints the error; the exit code.
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    match run(cli) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) if error.is_reader_gone() => ExitCode::SUCCESS,
+        Err(error) => {
+            tell(&format!("error: {}", error.report()));
+            ExitCode::from(error.exit_code())
+        }
+    }
+}
+
+fn run(cli: Cli) -> Result<()> {
+    let (home, node_home) = folders(cli.global.home, matches!(cli.command, Command::Operator(_)))?;
+    let mut context =
+        Context { home, node_home, progress: Indicator::new(cli.global.quiet), out: Output::new(cli.global.json) };
+    let done = match cli.command {
+        Command::Model(command) => model::run(command, &mut context),
+        Command::Devnet(command) => devnet::run(command, &mut context),
+        Command::Embed(args) => embed::run(args, &mut context),
+        Command::Classify(args) => classify::run(args, &mut context),
+        Command::Gateway(args) => gateway::run(args, &mut context),
+        Command::Demo(args) => demo::run(args, &mut context),
+        Command::Chain(command) => chain::run(command, &context.home),
+        Command::Operator(command) => operator::run(command, &mut context),
+        Command::Transcript(command) => transcript::run(command, &mut context),
+        Command::Whoami => whoami::run(&mut context),
+        Command::Completions(args) => completions::completions(&args, &mut context),
+        Command::Man(args) => completions::man(&args, &mut context),
+    };
+    context.progress.clear();
+    done.and_then(|()| context.out.flush())
+}
+
+/// Sahara's folder and that of the operator's node. For `operator` a folder that is given is the node's: whoever
+/// operates it has their own keys where all other commands look for them.
+fn folders(given: Option<PathBuf>, operator: bool) -> Result<(Home, PathBuf)> {
+    match given {
+        Some(node) if operator => {
+            let node = Home::locate(Some(node))?;
+            let folder = node.path().to_owned();
+            // A service may have no place for Sahara's files; its node needs none.
+            Ok((Home::locate(None).unwrap_or(node), folder))
+        }
+        given => {
+            let home = Home::locate(given)?;
+            let folder = home.path().join("node");
+            Ok((home, folder))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+    use clap::error::ErrorKind;
+
+    fn parse(line: &str) -> std::result::Result<Cli, clap::Error> {
+        Cli::try_parse_from(line.split_whitespace())
+    }
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    /// Every command with the words that lead to it.
+    fn all(command: &clap::Command, words: &str) -> Vec<(String, clap::Command)> {
+        let below = command.get_subcommands().flat_map(|sub| all(sub, &format!("{words} {}", sub.get_name())));
+        std::iter::once((words.to_owned(), command.clone())).chain(below).collect()
+    }
+
+    #[test]
+    fn every_help_fits_eighty_columns_and_nothing_written_by_hand_is_folded() {
+        let mut root = Cli::command();
+        root.build();
+        let commands = all(&root, "sahara");
+        assert!(commands.len() > 30, "all commands are looked at, not {}", commands.len());
+        for (words, mut command) in commands {
+            for help in [command.render_long_help(), command.render_help()] {
+                let wide: Vec<String> =
+                    help.to_string().lines().filter(|l| l.chars().count() > 80).map(str::to_owned).collect();
+                assert!(wide.is_empty(), "{words} --help: {wide:#?}");
+            }
+            for text in [command.get_after_help(), command.get_after_long_help()].into_iter().flatten() {
+                let wide = text.to_string().lines().find(|line| line.chars().count() > 80).map(str::to_owned);
+                assert_eq!(wide, None, "{words} --help, its examples");
+            }
+        }
+    }
+
+    #[test]
+    fn the_commands_of_the_readme_are_understood() {
+        for line in [
+            "sahara model pull all-MiniLM-L6-v2",
+            "sahara model pull ./folder --name mine --force",
+            "sahara model pull x --from hub --json",
+            "sahara model ls --json",
+            "sahara model show all-MiniLM-L6-v2",
+            "sahara model share all-MiniLM-L6-v2 --access everyone --weights open --as mine",
+            "sahara model unshare mine --committee c.toml",
+            "sahara model shared --json",
+            "sahara model get 1111111111111111111111111111111111111111111111111111111111111111/mine",
+            "sahara devnet up --port 9000",
+            "sahara devnet status --json",
+            "sahara devnet logs 2 --lines 5",
+            "sahara devnet down",
+            "sahara devnet up --port 9000 --chain-port 9008",
+            "sahara devnet logs chain",
+            "sahara chain init --home /x",
+            "sahara chain start --home /x",
+            "sahara chain testnet 4 --home /x --json",
+            "sahara chain status --home /x --json",
+            "sahara chain keys",
+            "sahara chain export",
+            "sahara chain snapshot restore",
+            "sahara embed one two --json --mode faithful --weights open",
+            "sahara embed --file f.txt --plain",
+            "sahara embed one --float",
+            "sahara gateway --listen 127.0.0.1:9",
+            "sahara demo --tokens 128 --mode exact --weights private --json",
+            "sahara demo --sentences 200",
+            "sahara operator init --home /x",
+            "sahara operator run --home /x",
+            "sahara operator doctor --json",
+            "sahara operator status",
+            "sahara operator init --listen node.example:7700 --advertise node.example:443",
+            "sahara embed",
+            "sahara model rm mine",
+            "sahara whoami --json",
+            "sahara transcript show JOB.transcript --json",
+            "sahara transcript verify A.transcript B.transcript PACK.dealt",
+            "sahara completions zsh",
+            "sahara man pages",
+            "sahara chain status",
+            "sahara chain init --home /x --evm-chain-id 4242",
+            "sahara chain join http://203.0.113.7:26657 --home /x --snapshot",
+            "sahara chain invite --home /x --out join.json",
+            "sahara chain start --cometbft --home /x",
+        ] {
+            parse(line).unwrap_or_else(|error| panic!("{line}: {error}"));
+        }
+    }
+
+    #[test]
+    fn contradictions_are_refused() {
+        for line in [
+            "sahara embed a --plain --float",
+            "sahara embed a --plain --mode exact",
+            "sahara embed a --file f",
+            "sahara demo --tokens 0",
+            "sahara transcript verify one",
+            "sahara transcript verify a b c d",
+            "sahara demo --tokens 100000",
+            "sahara embed a --mode sloppy",
+        ] {
+            let error = parse(line).unwrap_err();
+            assert_ne!(error.kind(), ErrorKind::DisplayHelp, "{line}");
+            assert_eq!(error.exit_code(), 2, "{line}");
+        }
+    }
+}

@@ -1,0 +1,153 @@
+//! Standard output: results only, as text or as JSON. A reader that goes away ends the program quietly.
+
+use std::io::{self, Write};
+
+use serde::Serialize;
+
+use sahara::error::{Error, Result};
+
+/// Columns of a terminal that everything fits.
+pub const WIDTH: usize = 80;
+
+/// Writes results to standard output.
+pub struct Output {
+    json: bool,
+    to: io::BufWriter<io::Stdout>,
+}
+
+impl Output {
+    /// Text or JSON.
+    pub fn new(json: bool) -> Self {
+        Self { json, to: io::BufWriter::new(io::stdout()) }
+    }
+
+    /// Whether JSON was asked for.
+    pub fn json(&self) -> bool {
+        self.json
+    }
+
+    /// One line of text.
+    pub fn line(&mut self, line: &str) -> Result<()> {
+        // One write, so that a program that is killed leaves whole lines.
+        let done = self.to.write_all(format!("{line}\n").as_bytes());
+        check(done)
+    }
+
+    /// Text after the beginning of a line, folded between words so that no line is wider than a terminal; what follows
+    /// stands below where the text began.
+    pub fn folded(&mut self, start: &str, text: &str) -> Result<()> {
+        fold(start, text).iter().try_for_each(|line| self.line(line))
+    }
+
+    /// One JSON value on one line.
+    pub fn value(&mut self, value: &impl Serialize) -> Result<()> {
+        let line = serde_json::to_string(value).map_err(|e| Error::fault_from("encoding the result", e))?;
+        self.line(&line)
+    }
+
+    /// Pushes what was written so far to the reader.
+    pub fn flush(&mut self) -> Result<()> {
+        let done = self.to.flush();
+        check(done)
+    }
+}
+
+fn fold(start: &str, text: &str) -> Vec<String> {
+    let indent = start.chars().count();
+    let mut lines = vec![start.to_owned()];
+    let mut column = indent;
+    for word in text.split_whitespace() {
+        let length = word.chars().count();
+        let fresh = column == indent;
+        if !fresh && column + 1 + length > WIDTH {
+            lines.push(" ".repeat(indent));
+            column = indent;
+        } else if !fresh {
+            push(&mut lines, " ");
+            column += 1;
+        }
+        push(&mut lines, word);
+        column += length;
+    }
+    lines.iter().map(|line| line.trim_end().to_owned()).collect()
+}
+
+fn push(lines: &mut [String], text: &str) {
+    if let Some(last) = lines.last_mut() {
+        last.push_str(text);
+    }
+}
+
+/// A number for people: its digits in groups of three.
+pub fn grouped(number: impl Into<u128>) -> String {
+    let digits = number.into().to_string();
+    let mut text = String::with_capacity(digits.len() + digits.len() / 3);
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+/// A moment for people: date and time of day in UTC, from milliseconds since 1970.
+pub fn moment(millis: u64) -> String {
+    let (days, second) = (millis / 86_400_000, millis / 1000 % 86_400);
+    let (year, month, day) = date(days);
+    format!("{year:04}-{month:02}-{day:02} {:02}:{:02}:{:02} UTC", second / 3600, second / 60 % 60, second % 60)
+}
+
+/// Year, month and day of a day since 1970, in the Gregorian calendar.
+fn date(days: u64) -> (u64, u64, u64) {
+    // Counted from the first of March of the year 0, so that the leap day is the last of its year.
+    let days = days + 719_468;
+    let (era, of_era) = (days / 146_097, days % 146_097);
+    let year_of_era = (of_era - of_era / 1460 + of_era / 36_524 - of_era / 146_096) / 365;
+    let of_year = of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let month_from_march = (5 * of_year + 2) / 153;
+    let day = of_year - (153 * month_from_march + 2) / 5 + 1;
+    let month = if month_from_march < 10 { month_from_march + 3 } else { month_from_march - 9 };
+    (era * 400 + year_of_era + u64::from(month <= 2), month, day)
+}
+
+fn check(done: io::Result<()>) -> Result<()> {
+    done.map_err(|e| match e.kind() {
+        io::ErrorKind::BrokenPipe => Error::reader_gone(),
+        _ => Error::wrap("writing to standard output", sahara::error::Blame::User, e),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_text_is_folded_below_where_it_began() {
+        let lines = fold("good     port   ", &"word ".repeat(30));
+        assert!(lines.len() == 3 && lines.iter().all(|line| line.chars().count() <= WIDTH), "{lines:#?}");
+        assert!(lines[1].starts_with(&format!("{}word", " ".repeat(16))));
+        let long = "x".repeat(100);
+        assert_eq!(fold("a ", &format!("b {long}")), ["a b".to_owned(), format!("  {long}")], "a word is never cut");
+        assert_eq!(fold("a ", ""), ["a"]);
+    }
+
+    #[test]
+    fn numbers_and_moments_are_for_people() {
+        for (number, text) in [(0_u64, "0"), (999, "999"), (1000, "1,000"), (1_234_567, "1,234,567")] {
+            assert_eq!(grouped(number), text);
+        }
+        // As `date -u -d @SECONDS` says them: a leap day, its eve and its morrow, a century that has none.
+        for (seconds, text) in [
+            (0, "1970-01-01 00:00:00 UTC"),
+            (951_782_399, "2000-02-28 23:59:59 UTC"),
+            (951_782_400, "2000-02-29 00:00:00 UTC"),
+            (951_868_800, "2000-03-01 00:00:00 UTC"),
+            (1_767_225_599, "2025-12-31 23:59:59 UTC"),
+            (4_107_542_400, "2100-03-01 00:00:00 UTC"),
+        ] {
+            assert_eq!(moment(seconds * 1000 + 999), text);
+        }
+        assert!(moment(u64::MAX).ends_with("UTC"), "whatever a record says");
+    }
+}

@@ -1,0 +1,333 @@
+//! `sahara model share | unshare | shared | get`: models on share nodes, as their owners and consumers see them.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use sahara_mpc::client::{Assignment, Client, Consumers, Offer, Sharing, SharingName, SharingRef, Visibility};
+use sahara_mpc::identity::PublicKey;
+use serde_json::{Value, json};
+
+use super::signals::stop_when_interrupted;
+use super::{Context, WeightsArg};
+use sahara::embedding::wanted;
+use sahara::error::{Blame, Error, Result};
+use sahara::keys::{self, Role};
+use sahara::models::{DEFAULT_MODEL, SharedStore, Store, client_part};
+use sahara::network::{self, find_error, listed_before, percent_of, sharing_error, sharing_name};
+
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  sahara model share all-MiniLM-L6-v2                for your own key only
+  sahara model share mine --access KEY --access KEY  for these consumers, too
+  sahara model share mine --access everyone          for all the nodes serve
+
+The nodes get the weights (masked, unless --weights open) and what a consumer
+needs who never has them. Sharing again under the same name replaces the
+version before; with the same model it only changes who may use it. A
+consumer's key is what `sahara whoami` prints on its machine; your own stays on
+the list unless you say --others-only. Ctrl-C before the end leaves the nodes
+with what they had before.")]
+pub struct ShareArgs {
+    /// Name of the model
+    #[arg(default_value = DEFAULT_MODEL)]
+    model: String,
+    /// Whether the share nodes may know the weights
+    #[arg(long, value_enum, default_value_t = WeightsArg::Private)]
+    weights: WeightsArg,
+    /// Key of a consumer besides your own, or 'everyone' [repeatable; default: as before, at first nobody else]
+    #[arg(long, value_name = "KEY")]
+    access: Vec<String>,
+    /// Leave your own key off the list of --access
+    #[arg(long, requires = "access")]
+    others_only: bool,
+    /// Name to share it under [default: the model's, with `.open` for open weights]
+    #[arg(long = "as", value_name = "NAME")]
+    name: Option<String>,
+    /// Share it again even if the nodes have it
+    #[arg(long)]
+    force: bool,
+    #[command(flatten)]
+    nodes: NodesArgs,
+}
+
+/// Which nodes.
+#[derive(Args, Debug)]
+pub struct NodesArgs {
+    /// Committee file of the share nodes [default: the devnet's]
+    #[arg(long, value_name = "FILE")]
+    committee: Option<PathBuf>,
+}
+
+impl NodesArgs {
+    fn client(&self, context: &Context, role: Role) -> Result<Client> {
+        keys::client(&context.home, role, network::committee(&context.home, self.committee.as_deref())?)
+    }
+}
+
+#[derive(Args, Debug)]
+pub struct UnshareArgs {
+    /// Name it was shared under
+    name: String,
+    #[command(flatten)]
+    nodes: NodesArgs,
+}
+
+#[derive(Args, Debug)]
+pub struct SharedArgs {
+    #[command(flatten)]
+    nodes: NodesArgs,
+}
+
+#[derive(Args, Debug)]
+pub struct GetArgs {
+    /// OWNER/NAME as its owner tells it, or the id of a manifest
+    sharing: SharingRef,
+    #[command(flatten)]
+    nodes: NodesArgs,
+}
+
+/// Hands a model to the nodes, or changes who may use it.
+pub fn share(args: &ShareArgs, context: &mut Context) -> Result<()> {
+    let model = Store::new(&context.home).open(&args.model, &context.progress.events())?;
+    let visibility = Visibility::from(args.weights);
+    let name: SharingName = match &args.name {
+        Some(name) => name.parse().map_err(Error::user)?,
+        None => sharing_name(&model.info.name, visibility)?,
+    };
+    let own = keys::load(&context.home, Role::Consumer)?.public();
+    let named = consumers(&args.access, own, args.others_only)?;
+    let owner = args.nodes.client(context, Role::Owner)?;
+    let stop = stop_when_interrupted();
+    let _turn = keys::turn_to_share(&context.home, &stop, &context.progress.events())?;
+    context.progress.step("asking the nodes for your model");
+    let held = owner.held(&name).map_err(|e| sharing_error(&owner, "asking the nodes for your model", e))?;
+    let consumers = match (named, &held) {
+        (Some(named), _) => named,
+        (None, Some(held)) => listed_before(&held.listed, own, &context.progress.events())?,
+        (None, None) => Consumers::only([own]),
+    };
+    let (ids, graphs) = network::graphs(&model)?;
+    let root = graphs.first().map_or([0; 32], |graph| graph.weights_root);
+    let same = |sharing: &Sharing| {
+        let manifest = sharing.manifest();
+        sharing.is_of(&ids, &root) && manifest.visibility() == visibility && manifest.client_part.is_some()
+    };
+    let unchanged = held.as_ref().is_some_and(|held| held.settled && held.listed.keys() == Some(&consumers));
+    let before = held.as_ref().map(|held| held.listed.keys().cloned().unwrap_or(Consumers::Only(Vec::new())));
+    let (sharing, sent) = match held.and_then(|held| held.sharing) {
+        Some(sharing) if !args.force && same(&sharing) => {
+            wanted(&stop)?;
+            if !unchanged {
+                let changing = "changing who may use your model";
+                owner.set_consumers(&name, consumers.clone()).map_err(|e| sharing_error(&owner, changing, e))?;
+            }
+            (sharing, false)
+        }
+        _ => {
+            // Who is taken off the list is off it at the nodes that have an earlier version, whatever becomes of the upload; who
+            // is new on it comes with the new version. A node that refuses is given the list with the upload.
+            if let Some(before) = before.filter(|_| !unchanged) {
+                wanted(&stop)?;
+                let _ = owner.set_consumers(&name, before.both(&consumers));
+            }
+            context.progress.step("packing what consumers need");
+            let part = client_part::pack(&model.compiled)?;
+            let offer = Offer {
+                name,
+                graphs: &graphs,
+                weights: &model.compiled.weights,
+                visibility,
+                assignments: &Assignment::ALL,
+                consumers: consumers.clone(),
+                client_part: Some(&part),
+            };
+            let doing = format!("sharing {} among the nodes", model.info.name);
+            let progress = context.progress.events();
+            let report = percent_of(&progress, &doing);
+            let done = owner.until(stop).share(&offer, &report);
+            let done = done.map_err(|e| sharing_error(&owner, &doing, e)).map_err(|error| match error.blame() {
+                Blame::Stopped => error.saying("interrupted: the nodes have the version that they had before"),
+                _ => error,
+            });
+            (done?, true)
+        }
+    };
+    context.progress.clear();
+    shown(&sharing, (&consumers, own), sent, context)
+}
+
+fn shown(
+    sharing: &Sharing,
+    (consumers, own): (&Consumers, PublicKey),
+    sent: bool,
+    context: &mut Context,
+) -> Result<()> {
+    let manifest = sharing.manifest();
+    let which = SharingRef::Named(manifest.owner, manifest.name.clone());
+    if context.out.json() {
+        let listed: Value = match consumers {
+            Consumers::Everyone => json!("everyone"),
+            Consumers::Only(keys) => keys.iter().map(ToString::to_string).collect(),
+        };
+        return context.out.value(&json!({
+            "sharing": which.to_string(),
+            "owner": manifest.owner.to_string(),
+            "name": manifest.name.as_str(),
+            "version": manifest.version,
+            "manifest": sharing.id().to_string(),
+            "client_part_bytes": manifest.client_part.map(|part| part.len),
+            "consumers": listed,
+            "uploaded": sent,
+        }));
+    }
+    let what = if sent { "is shared" } else { "is shared already" };
+    context.out.line(&format!("{} {what}, version {}", manifest.name, manifest.version))?;
+    context.out.line(&format!("for {}; it is asked by", listed(consumers, own)))?;
+    context.out.line("")?;
+    context.out.line("sahara embed --committee FILE \"good morning\" --model \\")?;
+    context.out.line(&which.to_string())
+}
+
+/// Who may ask, in words for the owner.
+fn listed(consumers: &Consumers, own: PublicKey) -> String {
+    let Consumers::Only(keys) = consumers else { return "whoever the nodes serve".to_owned() };
+    let others = keys.iter().filter(|key| **key != own).count();
+    let text = |count: usize, one: &str, many: &str| match count {
+        1 => format!("one {one}"),
+        count => format!("{count} {many}"),
+    };
+    match (keys.contains(&own), others) {
+        (true, 0) => "your own key only".to_owned(),
+        (true, others) => format!("your own key and {}", text(others, "other", "others")),
+        (false, others) => format!("{}, your own not among them", text(others, "key", "keys")),
+    }
+}
+
+/// The consumers that were named, if any were. The owner's `own` key is among them unless that is not wanted: who shares a
+/// model with others does not mean to lose it.
+fn consumers(named: &[String], own: PublicKey, others_only: bool) -> Result<Option<Consumers>> {
+    if named.is_empty() {
+        return Ok(None);
+    }
+    if named.iter().any(|name| name == "everyone") {
+        return if named.len() == 1 && !others_only {
+            Ok(Some(Consumers::Everyone))
+        } else {
+            Err(Error::user("--access everyone leaves no room for further keys, nor for --others-only"))
+        };
+    }
+    let keys: Result<Vec<_>> = named
+        .iter()
+        .map(|name| name.parse().map_err(|why| Error::user(format!("--access: {why}, or `everyone`"))))
+        .collect();
+    let listed = Consumers::only(keys?);
+    Ok(Some(if others_only { listed } else { listed.with(own) }))
+}
+
+/// Takes a model back from the nodes.
+pub fn unshare(args: &UnshareArgs, context: &mut Context) -> Result<()> {
+    let name: SharingName = args.name.parse().map_err(Error::user)?;
+    let owner = args.nodes.client(context, Role::Owner)?;
+    let gone = owner.unshare(&name).map_err(|e| sharing_error(&owner, "taking the model back", e))?;
+    if !gone {
+        return Err(Error::user(format!(
+            "you share no model named '{name}' with these nodes: see `sahara model shared`"
+        )));
+    }
+    context.progress.clear();
+    if context.out.json() {
+        return context.out.value(&json!({"name": name.as_str(), "unshared": true}));
+    }
+    context.out.folded("", &format!("{name} is no longer shared; its versions and packs are gone from the nodes"))
+}
+
+/// Lists the models on the nodes that this machine's user owns or may ask.
+pub fn shared(args: &SharedArgs, context: &mut Context) -> Result<()> {
+    let mut seen = Vec::new();
+    let own = keys::load(&context.home, Role::Owner)?.public();
+    for role in [Role::Consumer, Role::Owner] {
+        let client = args.nodes.client(context, role)?;
+        match client.sharings() {
+            Ok(list) => seen.extend(list),
+            // A key that no node admits owns nothing there.
+            Err(error) if role == Role::Owner && error.is_not_admitted() => {}
+            Err(error) => return Err(find_error(&client, error)),
+        }
+    }
+    seen.sort_by(|a, b| (a.owner, &a.name).cmp(&(b.owner, &b.name)));
+    seen.dedup();
+    context.progress.clear();
+    if context.out.json() {
+        let list: Vec<Value> = seen
+            .iter()
+            .map(|entry| {
+                json!({
+                    "sharing": format!("{}/{}", entry.owner, entry.name),
+                    "name": entry.name.as_str(),
+                    "version": entry.version,
+                    "manifest": entry.manifest.to_string(),
+                    "own": entry.owner == own,
+                    "weights": if entry.visibility == Visibility::Open { "open" } else { "private" },
+                    "client_part_bytes": entry.client_part,
+                    "bytes": entry.bytes,
+                })
+            })
+            .collect();
+        return context.out.value(&list);
+    }
+    if seen.is_empty() {
+        return context.out.line("no model on these nodes is yours or for you");
+    }
+    for entry in &seen {
+        let whose = if entry.owner == own { "yours" } else { "for you" };
+        let weights = if entry.visibility == Visibility::Open { "open" } else { "private" };
+        let what = format!("version {}, {weights} weights, {whose}", entry.version);
+        context.out.line(&format!("{}/{}", entry.owner, entry.name))?;
+        context.out.line(&format!("    {what}"))?;
+    }
+    Ok(())
+}
+
+/// Fetches what is needed to ask somebody else's model.
+pub fn get(args: &GetArgs, context: &mut Context) -> Result<()> {
+    let committee = network::committee(&context.home, args.nodes.committee.as_deref())?;
+    let progress = context.progress.events();
+    let (model, fetched) = SharedStore::new(&context.home).open(&args.sharing, &committee, &progress)?;
+    context.progress.clear();
+    if context.out.json() {
+        let value =
+            json!({"name": model.info.name, "source": model.info.source, "folder": model.folder, "fetched": fetched});
+        return context.out.value(&value);
+    }
+    let what = if fetched { "is ready" } else { "is already here" };
+    context.out.line(&format!("{} {what} ({}), without its weights", model.info.name, model.info.source))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn access_is_keys_or_everyone_and_the_owner_keeps_its_own() {
+        let [key, own] = [PublicKey([0x11; 32]), PublicKey([0x22; 32])];
+        let text = key.to_string();
+        let read = |named: &[&str], others_only| {
+            consumers(&named.iter().map(|&name| name.to_owned()).collect::<Vec<_>>(), own, others_only)
+        };
+        assert_eq!(read(&[], false).unwrap(), None);
+        assert_eq!(read(&["everyone"], false).unwrap(), Some(Consumers::Everyone));
+        assert_eq!(read(&[&text, &text], false).unwrap(), Some(Consumers::only([key, own])));
+        assert_eq!(read(&[&text], true).unwrap(), Some(Consumers::only([key])));
+        for (wrong, others_only) in [(&["everyone", &text][..], false), (&["bob"], false), (&["everyone"], true)] {
+            assert_eq!(read(wrong, others_only).unwrap_err().exit_code(), 2);
+        }
+        for (keys, words) in [
+            (vec![own], "your own key only"),
+            (vec![own, key], "your own key and one other"),
+            (vec![key], "one key, your own not among them"),
+        ] {
+            assert_eq!(listed(&Consumers::only(keys), own), words);
+        }
+    }
+}

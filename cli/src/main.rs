@@ -1,0 +1,17 @@
+//! The program `sahara`: commands for everybody, and the only place where all crates meet.
+
+#![deny(unsafe_code)] // one call to the allocator's parameters opts out
+
+mod commands;
+mod cpu;
+mod demo;
+mod devnet;
+mod memory;
+mod parties;
+mod progress;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    commands::main()
+}

@@ -1,0 +1,142 @@
+//! `POST /v1/embeddings`: everything that can be refused is refused before anything is computed.
+
+use std::time::Instant;
+
+use super::*;
+use crate::load::work;
+use crate::openai::{EmbeddingRequest, EmbeddingResponse, Input, parse_request};
+use crate::served::Failure;
+use sahara::embedding::{Embedding, Engine, Query, Stop};
+
+/// Most tokens of one request, as with OpenAI: bounds what one request can make the nodes do.
+pub(super) const MAX_TOKENS: usize = 300_000;
+
+/// Answers a request for embeddings.
+pub async fn answer(
+    State(gateway): State<Arc<Gateway>>,
+    ConnectInfo(client): ConnectInfo<SocketAddr>,
+    body: Body,
+) -> Response {
+    let started = Instant::now();
+    match embed(&gateway, client, body).await {
+        Ok(answered) => {
+            gateway.metrics.served(answered.texts, answered.tokens, started.elapsed());
+            with_warning(axum::Json(answered.body).into_response(), &answered.ignored)
+        }
+        Err(error) => refuse(&error),
+    }
+}
+
+struct Answered {
+    body: EmbeddingResponse,
+    texts: usize,
+    tokens: usize,
+    ignored: Vec<String>,
+}
+
+async fn embed(gateway: &Arc<Gateway>, client: SocketAddr, body: Body) -> Result<Answered, ApiError> {
+    let place = gateway.load.enter(client.ip())?;
+    let body = read_body(body).await?;
+    let request = parse_request(&body)?;
+    drop(body);
+    gateway.check_model(&request.model)?;
+    let gateway = gateway.clone();
+    work(place, move |stop| {
+        let answers = gateway.served.answer(|engine| answers(&gateway, engine, &request, stop))?;
+        let (texts, tokens) = (answers.len(), answers.iter().map(|answer| answer.tokens).sum());
+        let body = EmbeddingResponse::new(&gateway.model, answers, request.format);
+        Ok(Answered { body, texts, tokens, ignored: request.ignored })
+    })
+    .await
+}
+
+fn answers(
+    gateway: &Gateway,
+    engine: &dyn Engine,
+    request: &EmbeddingRequest,
+    stop: &Stop,
+) -> Result<Vec<Embedding>, Failure> {
+    if engine.classes().is_some() {
+        let why = format!("'{}' is a classifier, it has no embeddings: ask /v1/rerank.", gateway.model);
+        return Err(ApiError::invalid("model", why).into());
+    }
+    check_dimensions(request.dimensions, engine.dimensions())?;
+    let texts = texts(engine, &request.inputs, gateway.token_arrays, stop)?;
+    let mut answers: Vec<Embedding> = Vec::with_capacity(texts.len());
+    engine.embed_until(&texts, stop, &mut |answer| {
+        answers.push(answer);
+        Ok(())
+    })?;
+    Ok(answers)
+}
+
+fn check_dimensions(asked: Option<u64>, own: usize) -> Result<(), ApiError> {
+    match asked {
+        Some(asked) if asked != own as u64 => {
+            let why = format!("'dimensions' {asked} is not supported: the model's embeddings have {own} numbers.");
+            Err(ApiError::unsupported("dimensions", why))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// The texts of the inputs, none of them longer than the model reads.
+fn texts(
+    engine: &dyn Engine,
+    inputs: &[Input],
+    token_arrays: TokenArrays,
+    stop: &Stop,
+) -> Result<Vec<String>, Failure> {
+    let mut tokens = 0;
+    let mut texts = Vec::with_capacity(inputs.len());
+    for (index, input) in inputs.iter().enumerate() {
+        sahara::embedding::wanted(stop)?;
+        let text = match input {
+            Input::Text(text) => text.clone(),
+            Input::Tokens(ids) => tokens::text_of(index, ids, token_arrays, engine)?,
+        };
+        let length = engine.length(index, &Query::from(&text))?;
+        if length.truncated {
+            let why = format!(
+                "This model's maximum context length is {} tokens, and 'input' {index} is longer: split it into passages.",
+                length.tokens
+            );
+            return Err(ApiError { code: Some("context_length_exceeded"), ..ApiError::invalid("input", why) }.into());
+        }
+        tokens += length.tokens;
+        if tokens > MAX_TOKENS {
+            let why = format!("'input' has more than {MAX_TOKENS} tokens in all: send fewer texts at once.");
+            return Err(ApiError { code: Some("max_tokens_per_request"), ..ApiError::invalid("input", why) }.into());
+        }
+        texts.push(text);
+    }
+    Ok(texts)
+}
+
+pub(super) fn with_warning(mut response: Response, ignored: &[String]) -> Response {
+    if ignored.is_empty() {
+        return response;
+    }
+    let text = format!("ignored fields: {}", ignored.join(", "));
+    // The names were made of printable ASCII when they were read.
+    if let Ok(value) = HeaderValue::from_str(&text) {
+        response.headers_mut().insert("x-sahara-warning", value);
+    }
+    response
+}
+
+/// An engine's error in OpenAI's shape.
+pub fn engine_error(error: &Error) -> ApiError {
+    match error.blame() {
+        Blame::User => ApiError::invalid("input", error.report()),
+        Blame::Missing => ApiError::no_model(error.report()),
+        // A client that asks again is answered by the other version.
+        Blame::Changed => ApiError::plain(503, "model_changed", error.report()),
+        Blame::Unreachable => ApiError::plain(503, "network_unavailable", error.report()),
+        // Nobody is there to read this one.
+        Blame::Stopped => ApiError::plain(499, "client_closed_request", "The client has hung up."),
+        Blame::Fault | Blame::Quiet => {
+            ApiError::plain(502, "network_error", format!("The share nodes did not answer: {error}"))
+        }
+    }
+}
