@@ -37,6 +37,27 @@ impl Value {
         }
     }
 
+    /// A member that is a string.
+    pub fn text(&self, key: &str) -> Option<&str> {
+        self.get(key)?.as_text()
+    }
+
+    /// What a string says.
+    pub fn as_text(&self) -> Option<&str> {
+        match self {
+            Value::Text(text) => Some(text),
+            _ => None,
+        }
+    }
+
+    /// The values of a list.
+    pub fn list(&self) -> Option<&[Value]> {
+        match self {
+            Value::List(items) => Some(items),
+            _ => None,
+        }
+    }
+
     /// A member that is a number.
     pub fn number(&self, key: &str) -> Option<f64> {
         match self.get(key)? {
@@ -54,8 +75,21 @@ impl Value {
     }
 }
 
+/// In one line; with `{:#}`, each member of an object on its own.
 impl fmt::Display for Value {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let indent = out.alternate().then_some(0);
+        self.write(out, indent)
+    }
+}
+
+impl Value {
+    fn write(&self, out: &mut fmt::Formatter<'_>, indent: Option<usize>) -> fmt::Result {
+        let within = indent.map(|depth| depth + 2);
+        let line = |out: &mut fmt::Formatter<'_>, depth: Option<usize>| match depth {
+            Some(depth) => write!(out, "\n{:depth$}", ""),
+            None => Ok(()),
+        };
         match self {
             Value::Null => out.write_str("null"),
             Value::Bool(truth) => write!(out, "{truth}"),
@@ -64,17 +98,23 @@ impl fmt::Display for Value {
             Value::List(items) => {
                 out.write_str("[")?;
                 for (index, item) in items.iter().enumerate() {
-                    write!(out, "{}{item}", if index == 0 { "" } else { "," })?;
+                    out.write_str(if index == 0 { "" } else { "," })?;
+                    line(out, within)?;
+                    item.write(out, within)?;
                 }
+                line(out, indent.filter(|_| !items.is_empty()))?;
                 out.write_str("]")
             }
             Value::Object(members) => {
                 out.write_str("{")?;
                 for (index, (name, value)) in members.iter().enumerate() {
                     out.write_str(if index == 0 { "" } else { "," })?;
+                    line(out, within)?;
                     write_text(out, name)?;
-                    write!(out, ":{value}")?;
+                    out.write_str(if indent.is_some() { ": " } else { ":" })?;
+                    value.write(out, within)?;
                 }
+                line(out, indent.filter(|_| !members.is_empty()))?;
                 out.write_str("}")
             }
         }
@@ -238,6 +278,9 @@ mod tests {
         assert_eq!(value.number("a"), Some(1.5));
         assert_eq!(value.get("c").and_then(|c| c.get("d")), Some(&Value::Text("x\"y".into())));
         assert_eq!(value.to_string(), text);
+        let lines = format!("{value:#}");
+        assert!(lines.starts_with("{\n  \"a\": 1.5,\n  \"b\": [\n    true,\n") && lines.ends_with("\n  \"e\": []\n}"));
+        assert_eq!(Value::parse(&lines), Ok(value));
     }
 
     #[test]

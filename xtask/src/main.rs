@@ -9,6 +9,7 @@ use std::process::ExitCode;
 mod bench;
 mod chain;
 mod demo;
+mod dist;
 mod json;
 mod peers;
 mod peers_models;
@@ -26,7 +27,7 @@ usage: cargo xtask <command> [arguments]
 
   demo [arguments]   check what is needed, build, run `sahara demo` with the arguments
   test [step…]       run the whole test suite, or only the steps named:
-                     fmt, clippy, test, doc, deny
+                     fmt, test, dist, clippy, doc, deny
       --peers [name…]
                      results beside other people's programs, run live
                      (downloads much; not part of the suite)
@@ -42,6 +43,7 @@ usage: cargo xtask <command> [arguments]
       --seconds N    of load for each (60)
       --rate N       transfers offered each second (2500)
       --json         print one object instead of a table; --help tells the rest
+  dist [--check]     make a tarball to install, and try it (--help)
   statetest DIR      run Ethereum's state tests in a folder through the chain's EVM
   help               this text
 ";
@@ -58,6 +60,7 @@ fn main() -> ExitCode {
         "ci" => test::run(&[]).and_then(|()| demo::run(&[])),
         "bench" if rest.first().is_some_and(|what| what == "chain") => chain::bench(&rest[1..]),
         "bench" => bench::run(&rest),
+        "dist" => dist::run(&rest),
         "statetest" => statetest::run(&rest),
         "help" | "--help" | "-h" => {
             print!("{HELP}");

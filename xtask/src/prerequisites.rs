@@ -10,7 +10,7 @@ use crate::process::{run, succeeds};
 const OLDEST_RUSTC: (u32, u32) = (1, 95);
 
 /// The version that the ledger is written for.
-const COMETBFT: &str = "go install github.com/cometbft/cometbft/cmd/cometbft@v0.38.25";
+pub const COMETBFT: &str = "go install github.com/cometbft/cometbft/cmd/cometbft@v0.38.25";
 /// Where Go comes from.
 const GO: &str = "https://go.dev/dl, or `sudo apt-get install -y golang` where that is new enough";
 
