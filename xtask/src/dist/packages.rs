@@ -9,8 +9,8 @@ use crate::Failure;
 use crate::json::Value;
 use crate::process::{cargo, output, root};
 
-/// The package of the program.
-pub const PROGRAM: &str = "sahara";
+/// The package of the program. It alone is built, so that nobody else's features are in it.
+pub const PACKAGE: &str = "sahara-cli";
 
 /// One package that the program is built from.
 #[derive(Clone, Debug)]
@@ -65,7 +65,7 @@ pub fn of_the_program() -> Result<Vec<Package>, Failure> {
 fn in_tree(edges: &str) -> Result<BTreeSet<String>, Failure> {
     let tree = output(
         cargo()
-            .args(["tree", "--locked", "--package", PROGRAM, "--target", TARGET, "--edges", edges])
+            .args(["tree", "--locked", "--package", PACKAGE, "--target", TARGET, "--edges", edges])
             .args(["--prefix", "none", "--format", "{p}"]),
     )?;
     Ok(named(&tree))

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Instant;
 
+use super::packages::PACKAGE;
 use super::{TARGET, doing};
 use crate::process::{self, cargo, output, root, run};
 use crate::{Failure, process::sahara_path};
@@ -30,7 +31,7 @@ pub fn build(target: &Path) -> Result<PathBuf, Failure> {
         .env_remove("CARGO_ENCODED_RUSTFLAGS")
         .arg("--config")
         .arg(format!("target.{TARGET}.rustflags=[{}]", flags.join(",")))
-        .args(["build", "--locked", "--release", "--package", "sahara", "--bin", "sahara"]))?;
+        .args(["build", "--locked", "--release", "--package", PACKAGE, "--bin", "sahara"]))?;
     eprintln!("xtask: built in {:.0} s", started.elapsed().as_secs_f64());
     Ok(target.join("release").join("sahara"))
 }

@@ -2,18 +2,19 @@
 
 use std::collections::BTreeSet;
 
-use super::packages::{PROGRAM, Package};
+use super::packages::{PACKAGE, Package};
 use super::source::Source;
 use crate::Failure;
 use crate::json::Value;
 
 /// Writes the bill; `compiler` is named, because its library is in the program too.
 pub fn write(packages: &[Package], source: &Source, compiler: &str) -> Result<String, Failure> {
-    let program = packages.iter().find(|package| package.name == PROGRAM);
+    let program = packages.iter().find(|package| package.name == PACKAGE);
     let program = program.ok_or_else(|| Failure::fault("the program is not among its packages"))?;
     let mut about = component(program, "application");
-    about.retain(|(key, _)| *key != "scope");
-    let components = packages.iter().filter(|package| package.name != PROGRAM);
+    about.retain(|(key, _)| !["scope", "name"].contains(key));
+    about.push(("name", text("sahara")));
+    let components = packages.iter().filter(|package| package.name != PACKAGE);
     let components = components.map(|package| object(component(package, "library"))).chain([standard(compiler)]);
     let dependencies = packages.iter().map(|package| {
         let needs = package.needs.iter().map(|id| text(id)).collect();
@@ -140,7 +141,7 @@ mod tests {
             authors: Vec::new(),
             repository: Some("https://example.org/x".into()),
             folder: "/".into(),
-            checksum: (name != PROGRAM).then(|| "ab".into()),
+            checksum: (name != PACKAGE).then(|| "ab".into()),
             linked,
             needs: needs.iter().map(|id| (*id).to_owned()).collect(),
         }
@@ -150,14 +151,14 @@ mod tests {
     fn a_bill_lists_each_package_once_and_nothing_is_needed_that_is_not_listed() {
         let source = Source { commit: "0123456789abcdef0123456789abcdef01234567".into(), changed: false, time: 0 };
         let packages = [
-            package(PROGRAM, true, &["used@1.0.0"]),
+            package(PACKAGE, true, &["used@1.0.0"]),
             package("used", true, &["builds@1.0.0"]),
             package("builds", false, &[]),
         ];
         let bill = write(&packages, &source, "rustc 1.95.0 (abc 2026-01-01)").unwrap();
         assert_eq!(read(&bill).unwrap(), (2, 1), "the standard library is in the program too");
         assert!(bill.contains("urn:uuid:01234567-89ab-5def-8123-456789abcdef"), "{bill}");
-        assert!(bill.contains("\"purl\": \"pkg:cargo/used@1.0.0\"") && !bill.contains("pkg:cargo/sahara@"), "{bill}");
+        assert!(bill.contains("\"purl\": \"pkg:cargo/used@1.0.0\"") && !bill.contains("pkg:cargo/sahara"), "{bill}");
         let missing = write(&packages[..2], &source, "rustc 1.95.0").unwrap();
         assert!(read(&missing).unwrap_err().message.contains("builds@1.0.0"));
     }
