@@ -128,8 +128,8 @@ async fn run(folder: &Path) -> Result<u64> {
 struct Straight(Arc<Ledger>);
 
 impl Submit for Straight {
-    fn submit(&self, tx: Bytes) -> Submitted<'_> {
-        let admitted = self.0.admit(&tx).map(|_| ());
+    fn submit(&self, tx: Arc<Tx>) -> Submitted<'_> {
+        let admitted = self.0.admit(tx);
         Box::pin(async move { admitted })
     }
 }

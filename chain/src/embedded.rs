@@ -133,7 +133,7 @@ impl<A: Application> Embedded<A> {
         let block = self.assemble(height, time, txs);
         let id = hashes::block_id(&block);
         let commit = self.sign(height, &id, time);
-        let finalized = self.app.finalize(&self.decided(&block))?;
+        let finalized = self.app.finalize(&self.decided(&block, txs.to_vec()))?;
         let tip = self.after(&block, &id, commit.clone(), &finalized);
         // Kept before the ledger commits: after a crash in between, this very block is executed again.
         failpoint::reach("keep");
@@ -199,14 +199,15 @@ impl<A: Application> Embedded<A> {
         commit.signatures.iter().map(|_| Vote { validator, power, signed: true }).collect()
     }
 
-    fn decided(&self, block: &Block) -> DecidedBlock {
+    /// `block` as the ledger hears of it, with its transactions as they came from the ledger.
+    fn decided(&self, block: &Block, txs: Vec<Bytes>) -> DecidedBlock {
         let header = block.header.clone().unwrap_or_default();
         let last = block.last_commit.clone().unwrap_or_default();
         DecidedBlock {
             height: u64::try_from(header.height).unwrap_or_default(),
             time: Time::from(header.time.unwrap_or_default()).seconds(),
             proposer: Some(self.own_key().address()),
-            txs: block.data.clone().unwrap_or_default().txs.into_iter().map(Bytes::from).collect(),
+            txs,
             votes: self.votes(&last),
             offences: vec![],
         }
@@ -252,7 +253,8 @@ impl<A: Application> Embedded<A> {
         }
         let done = self.app.info().height;
         if done + 1 == height {
-            self.app.finalize(&self.decided(&block))?;
+            let txs = block.data.clone().unwrap_or_default().txs.into_iter().map(Bytes::from).collect();
+            self.app.finalize(&self.decided(&block, txs))?;
             self.app.commit()?;
         } else if done != height {
             return Err(Fault::Height { asked: height, expected: done + 1 });

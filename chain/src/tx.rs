@@ -1,17 +1,21 @@
-//! A transaction: its canonical bytes, its hash and its sender, which is recovered once.
+//! A transaction: its canonical bytes, its hash and its sender. Bytes become a [`Tx`] once, at whichever door they come
+//! in first; from there on the value travels, and the same bytes at another door are known by comparing them.
 #![expect(
     clippy::disallowed_types,
     reason = "the cache is only looked up, never walked through: its order decides nothing"
 )]
 
 use std::{
-    collections::VecDeque,
-    sync::{Arc, Mutex, PoisonError},
+    collections::{HashMap, VecDeque},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use alloy_consensus::{SignableTransaction, Transaction as _, TxEip1559, TxEnvelope, transaction::SignerRecoverable};
 use alloy_eips::eip2718::{Decodable2718, Encodable2718, Typed2718};
-use alloy_primitives::{Address, B256, Bytes, Signature, U256, keccak256, map::B256Map};
+use alloy_primitives::{Address, B256, Bytes, Signature, U256, keccak256};
 
 /// Longer transactions are refused before anything is decoded. Geth has the same limit.
 pub const MAX_TX_BYTES: usize = 128 * 1024;
@@ -64,10 +68,10 @@ impl Tx {
     /// Decodes `bytes` and recovers the sender.
     pub fn decode(bytes: &[u8], chain_id: u64) -> Result<Self, TxError> {
         check_length(bytes)?;
-        Self::hashed(keccak256(bytes), bytes, chain_id, false)
+        Self::decode_with(bytes, chain_id, false)
     }
 
-    fn hashed(hash: B256, bytes: &[u8], chain_id: u64, unsigned: bool) -> Result<Self, TxError> {
+    fn decode_with(bytes: &[u8], chain_id: u64, unsigned: bool) -> Result<Self, TxError> {
         let mut rest = bytes;
         let envelope = TxEnvelope::decode_2718(&mut rest).map_err(|e| TxError::Malformed(e.to_string()))?;
         if !rest.is_empty() {
@@ -89,7 +93,7 @@ impl Tx {
             Some(sender) => sender,
             None => envelope.recover_signer().map_err(|_| TxError::Signature)?,
         };
-        Ok(Self { hash, sender, envelope, bytes: Bytes::copy_from_slice(bytes) })
+        Ok(Self { hash: keccak256(bytes), sender, envelope, bytes: Bytes::copy_from_slice(bytes) })
     }
 
     /// Decodes bytes that were executed before, whose sender is known.
@@ -140,20 +144,22 @@ fn check_length(bytes: &[u8]) -> Result<(), TxError> {
     Ok(())
 }
 
-/// Decoded transactions by hash of their bytes: what the mempool has checked is not recovered again in a proposal, in
-/// a vote on it, and in its execution.
+/// Decoded transactions by their bytes: what one door has decoded is neither hashed nor recovered again at another, in a
+/// proposal, in a vote on it, or in its execution.
 pub struct TxCache {
     max_bytes: usize,
     /// Transactions that nobody signed are taken.
     unsigned: bool,
+    decodings: AtomicU64,
     inner: Mutex<CacheInner>,
 }
 
 #[derive(Default)]
 struct CacheInner {
-    by_hash: B256Map<Arc<Tx>>,
+    /// The key is the transaction's own [`Tx::bytes`]. Anybody may choose it, so the table's hash has a secret.
+    by_bytes: HashMap<Bytes, Arc<Tx>>,
     /// Oldest first, each with what it weighs.
-    order: VecDeque<(B256, usize)>,
+    order: VecDeque<(Bytes, usize)>,
     bytes: usize,
 }
 
@@ -163,7 +169,7 @@ const OVERHEAD: usize = 500;
 impl TxCache {
     /// Remembers the last transactions that fit into `max_bytes` of memory.
     pub fn new(max_bytes: usize) -> Self {
-        Self { max_bytes, unsigned: false, inner: Mutex::default() }
+        Self { max_bytes, unsigned: false, decodings: AtomicU64::new(0), inner: Mutex::default() }
     }
 
     /// The same for a chain for development, which takes transactions that nobody signed.
@@ -174,24 +180,29 @@ impl TxCache {
     /// The decoded form of `bytes`.
     pub fn decode(&self, bytes: &[u8], chain_id: u64) -> Result<Arc<Tx>, TxError> {
         check_length(bytes)?;
-        let hash = keccak256(bytes);
-        if let Some(known) = self.lock().by_hash.get(&hash) {
+        if let Some(known) = self.lock().by_bytes.get(bytes) {
             return Ok(known.clone());
         }
-        let tx = Arc::new(Tx::hashed(hash, bytes, chain_id, self.unsigned)?);
+        self.decodings.fetch_add(1, Ordering::Relaxed);
+        let tx = Arc::new(Tx::decode_with(bytes, chain_id, self.unsigned)?);
         let mut inner = self.lock();
-        if inner.by_hash.insert(hash, tx.clone()).is_none() {
+        if inner.by_bytes.insert(tx.bytes.clone(), tx.clone()).is_none() {
             let weight = 2 * bytes.len() + OVERHEAD;
-            inner.order.push_back((hash, weight));
+            inner.order.push_back((tx.bytes.clone(), weight));
             inner.bytes += weight;
         }
         while inner.bytes > self.max_bytes
             && let Some((oldest, weight)) = inner.order.pop_front()
         {
-            inner.by_hash.remove(&oldest);
+            inner.by_bytes.remove(&oldest);
             inner.bytes -= weight;
         }
         Ok(tx)
+    }
+
+    /// How often bytes were decoded that were not known.
+    pub fn decodings(&self) -> u64 {
+        self.decodings.load(Ordering::Relaxed)
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, CacheInner> {

@@ -12,6 +12,7 @@ use sahara_chain::{
     ledger::Ledger,
     rpc::{self, Backend, Session, Submit, Submitted},
     store::{MemoryStore, Store},
+    tx::Tx,
     validator::ConsensusKey,
     wallet::{Payment, Wallet},
 };
@@ -20,7 +21,7 @@ use tokio::{runtime::Runtime, sync::watch};
 struct Refuse;
 
 impl Submit for Refuse {
-    fn submit(&self, _: alloy_primitives::Bytes) -> Submitted<'_> {
+    fn submit(&self, _: Arc<Tx>) -> Submitted<'_> {
         Box::pin(async { Err("this chain stands still".into()) })
     }
 }

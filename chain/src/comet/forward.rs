@@ -11,7 +11,6 @@ use std::{
 };
 
 use alloy_consensus::Transaction as _;
-use alloy_primitives::Bytes;
 use base64::{Engine, engine::general_purpose::STANDARD};
 use serde_json::{Value, json};
 use tokio::sync::{Notify, watch};
@@ -89,9 +88,9 @@ impl Forward {
 }
 
 impl Submit for Forward {
-    fn submit(&self, tx: Bytes) -> Submitted<'_> {
+    fn submit(&self, tx: Arc<Tx>) -> Submitted<'_> {
         Box::pin(async move {
-            let tx = self.ledger.admit(&tx)?;
+            self.ledger.admit(tx.clone())?;
             let mut waiting = self.queue.waiting();
             if waiting.len() >= MAX_TXS {
                 // As many as the pool can hold: some of them have left it since.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use alloy_consensus::{
     EMPTY_OMMER_ROOT_HASH, EMPTY_ROOT_HASH, Header, Receipt, ReceiptEnvelope, Transaction as _, TxType,
-    proofs::{calculate_receipt_root, calculate_transaction_root},
+    proofs::{calculate_receipt_root, ordered_trie_root_encoded},
 };
 use alloy_eips::{
     eip2718::Typed2718,
@@ -339,12 +339,12 @@ impl Body {
     }
 
     fn block(self, base: &Head, context: &BlockContext, state_root: B256) -> Block {
-        let envelopes: Vec<_> = self.txs.iter().map(|tx| &tx.envelope).collect();
+        let txs: Vec<&Bytes> = self.txs.iter().map(|tx| &tx.bytes).collect();
         let header = Header {
             parent_hash: base.hash,
             beneficiary: context.beneficiary,
             state_root,
-            transactions_root: calculate_transaction_root(&envelopes),
+            transactions_root: ordered_trie_root_encoded(&txs),
             receipts_root: calculate_receipt_root(&self.receipts),
             logs_bloom: self.bloom,
             number: context.number,

@@ -33,7 +33,8 @@ pub struct Refusal {
 /// it can pay for the next block. A mempool that is full of what cannot be executed would stay full for ever. Others
 /// wait in this node's own pool.
 pub fn check(ledger: &Ledger, bytes: &[u8], _check: Check) -> TxVerdict {
-    match keep(ledger, bytes) {
+    let kept = decode(ledger, bytes).and_then(|tx| keep(ledger, tx));
+    match kept {
         Ok(Kept { tx, held_back: None, .. }) => {
             TxVerdict { code: KEPT, reason: String::new(), gas: tx.envelope.gas_limit() }
         }
@@ -42,12 +43,27 @@ pub fn check(ledger: &Ledger, bytes: &[u8], _check: Check) -> TxVerdict {
     }
 }
 
-/// Keeps `bytes` of a client, who hears of it if they wait already.
-pub fn admit(ledger: &Ledger, bytes: &[u8]) -> Result<Arc<Tx>, Refusal> {
-    match keep(ledger, bytes)? {
-        Kept { tx, new: true, .. } => Ok(tx),
-        _ => Err(Refusal { code: NOT_KEPT, reason: PoolError::Known.to_string() }),
+/// Keeps `tx` of a client, who hears of it if it waits already.
+pub fn admit(ledger: &Ledger, tx: Arc<Tx>) -> Result<(), Refusal> {
+    match keep(ledger, tx)?.new {
+        true => Ok(()),
+        false => Err(refuse(NOT_KEPT, PoolError::Known)),
     }
+}
+
+/// The same for its bytes.
+pub fn receive(ledger: &Ledger, bytes: &[u8]) -> Result<Arc<Tx>, Refusal> {
+    let tx = decode(ledger, bytes)?;
+    admit(ledger, tx.clone())?;
+    Ok(tx)
+}
+
+fn decode(ledger: &Ledger, bytes: &[u8]) -> Result<Arc<Tx>, Refusal> {
+    ledger.decode(bytes, base(ledger)?.as_ref()).map_err(|e| refuse(MALFORMED, e))
+}
+
+fn base(ledger: &Ledger) -> Result<Arc<Head>, Refusal> {
+    ledger.base().ok_or_else(|| refuse(NOT_READY, "the chain has not begun"))
 }
 
 /// A transaction that waits now.
@@ -59,19 +75,18 @@ struct Kept {
     held_back: Option<&'static str>,
 }
 
-/// Keeps `bytes` in the pool, unless they wait there already.
-fn keep(ledger: &Ledger, bytes: &[u8]) -> Result<Kept, Refusal> {
+/// Keeps `tx` in the pool, unless it waits there already.
+fn keep(ledger: &Ledger, tx: Arc<Tx>) -> Result<Kept, Refusal> {
     loop {
-        let head = ledger.base().ok_or_else(|| refuse(NOT_READY, "the chain has not begun"))?;
-        if let Some(kept) = keep_at(ledger, &head, bytes)? {
+        let head = base(ledger)?;
+        if let Some(kept) = keep_at(ledger, &head, tx.clone())? {
             return Ok(kept);
         }
     }
 }
 
 /// The same for an account as it is after `head`. Nothing happens if a block was committed meanwhile.
-fn keep_at(ledger: &Ledger, head: &Head, bytes: &[u8]) -> Result<Option<Kept>, Refusal> {
-    let tx = ledger.decode(bytes, head).map_err(|e| refuse(MALFORMED, e))?;
+fn keep_at(ledger: &Ledger, head: &Head, tx: Arc<Tx>) -> Result<Option<Kept>, Refusal> {
     {
         // What waits was looked at when it came, and is whenever its account changes.
         let pool = ledger.pool();

@@ -258,14 +258,25 @@ impl Ledger {
         self.pending.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The decoded form of `bytes`; the sender is recovered once, however often this is asked.
+    /// The decoded form of `bytes`; they are hashed and the sender is recovered once, however often this is asked.
     pub fn decode(&self, bytes: &[u8], head: &Head) -> Result<Arc<Tx>, TxError> {
         self.txs.decode(bytes, head.params.chain_id)
     }
 
-    /// Takes a transaction from a client of this node into the pool, or says why not in Ethereum's words.
-    pub fn admit(&self, bytes: &[u8]) -> Result<Arc<Tx>, String> {
-        mempool::admit(self, bytes).map_err(|refusal| refusal.reason)
+    /// Takes a transaction from a client of this node into the pool, or says why not in Ethereum's words. It comes from
+    /// [`Self::decode`].
+    pub fn admit(&self, tx: Arc<Tx>) -> Result<(), String> {
+        mempool::admit(self, tx).map_err(|refusal| refusal.reason)
+    }
+
+    /// The same for whoever has bytes: decodes and admits them.
+    pub fn receive(&self, bytes: &[u8]) -> Result<Arc<Tx>, String> {
+        mempool::receive(self, bytes).map_err(|refusal| refusal.reason)
+    }
+
+    /// How often this process made a transaction of bytes: once for each, whichever doors it came in by.
+    pub fn decodings(&self) -> u64 {
+        self.txs.decodings()
     }
 
     /// How often this process executed the transactions of a block: once for each block, unless consensus decided on

@@ -7,7 +7,6 @@ use std::{
     time::Duration,
 };
 
-use alloy_primitives::Bytes;
 use tokio::sync::{oneshot, watch};
 
 use super::{
@@ -23,6 +22,7 @@ use crate::{
     ledger::Ledger,
     rpc::{Command, Develop, Doing, Submit, Submitted},
     store::{DiskStore, Store},
+    tx::Tx,
 };
 
 /// What the node waits for: a fault.
@@ -104,9 +104,9 @@ struct Own {
 }
 
 impl Submit for Own {
-    fn submit(&self, tx: Bytes) -> Submitted<'_> {
+    fn submit(&self, tx: Arc<Tx>) -> Submitted<'_> {
         Box::pin(async move {
-            self.ledger.admit(&tx)?;
+            self.ledger.admit(tx)?;
             let _ = self.wake.send(Wake::Tx);
             Ok(())
         })

@@ -245,7 +245,7 @@ mod tests {
             let txs = std::slice::from_ref(&unsigned);
             let offer = Proposal { height: 1, time: 2, txs, max_bytes: 100_000, ..Proposal::default() };
             assert_eq!(ledger.check_tx(&unsigned, Check::New).code == 0, taken, "CheckTx: {said}");
-            assert!(ledger.admit(&change).is_err(), "{said}");
+            assert!(ledger.receive(&change).is_err(), "{said}");
             assert_eq!(ledger.process(&offer) == Verdict::Accept, taken, "ProcessProposal: {said}");
             assert_eq!(ledger.prepare(&offer).contains(&unsigned), taken, "PrepareProposal: {said}");
             let txs = vec![unsigned.clone(), change.clone()];

@@ -10,7 +10,7 @@ use std::{
 
 use alloy_consensus::Header;
 use alloy_eips::{BlockId, BlockNumberOrTag};
-use alloy_primitives::{Address, Bytes, U256};
+use alloy_primitives::{Address, U256};
 use tokio::sync::{Semaphore, watch};
 
 use super::{
@@ -26,6 +26,7 @@ use crate::{
     block::{self, Block},
     evm::{BlockContext, FORK},
     ledger::{Head, Ledger},
+    tx::Tx,
 };
 
 /// The outcome of handing in a transaction, later.
@@ -33,8 +34,8 @@ pub type Submitted<'a> = Pin<Box<dyn Future<Output = Result<(), String>> + Send 
 
 /// The way into the mempool: the ledger's own, or CometBFT's.
 pub trait Submit: Send + Sync {
-    /// Hands in `tx`; the error is Ethereum's.
-    fn submit(&self, tx: Bytes) -> Submitted<'_>;
+    /// Hands in `tx`, which the ledger has decoded; the error is Ethereum's.
+    fn submit(&self, tx: Arc<Tx>) -> Submitted<'_>;
 
     /// What is known of other nodes. A driver in this process has none.
     fn neighbours(&self) -> Asked<'_> {

@@ -1,7 +1,7 @@
 //! Questions to contracts, estimates of gas, access lists, and transactions that are handed in.
 
 use alloy_eips::BlockId;
-use alloy_primitives::{Bytes, U256, keccak256};
+use alloy_primitives::{Bytes, U256};
 use alloy_rpc_types_eth::{BlockOverrides, TransactionRequest};
 use serde_json::{Value, json};
 
@@ -101,20 +101,20 @@ pub fn create_access_list(backend: &Backend, params: Params<'_>, budget: &mut Bu
 pub async fn send_raw(backend: &Backend, params: Params<'_>) -> RpcResult<Value> {
     let bytes: Bytes = params.one()?;
     let head = backend.head()?;
-    let hash = keccak256(&bytes);
-    if backend.ledger.pool().contains(hash) {
-        return Err(error::server("already known"));
-    }
     // Before anything is passed on: what cannot be a transaction gets Ethereum's own words.
-    let decoded = backend.ledger.decode(&bytes, &head).map_err(|e| match e {
+    let tx = backend.ledger.decode(&bytes, &head).map_err(|e| match e {
         TxError::Malformed(_) => error::invalid(e.to_string()),
         _ => error::server(e.to_string()),
     })?;
-    if decoded.is_unsigned() {
+    let hash = tx.hash;
+    if backend.ledger.pool().contains(hash) {
+        return Err(error::server("already known"));
+    }
+    if tx.is_unsigned() {
         return Err(error::server(format!("{}: eth_sendTransaction is for whom one acts for", TxError::Signature)));
     }
     drop(head);
-    backend.submit.submit(bytes).await.map_err(error::server)?;
+    backend.submit.submit(tx).await.map_err(error::server)?;
     Ok(json!(hash))
 }
 

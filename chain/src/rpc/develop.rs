@@ -9,7 +9,7 @@ use std::{
 
 use alloy_consensus::TxEip1559;
 use alloy_eips::{BlockId, eip2718::Encodable2718};
-use alloy_primitives::{Address, B256, Bytes, TxKind, U64, U256};
+use alloy_primitives::{Address, B256, TxKind, U64, U256};
 use alloy_rpc_types_eth::TransactionRequest;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -352,9 +352,11 @@ pub fn send_transaction<'a>(backend: &'a Arc<Backend>, params: Params<'a>) -> To
             access_list: request.access_list.clone().unwrap_or_default(),
             input: request.input.input().cloned().unwrap_or_default(),
         };
-        let bytes = Bytes::from(tx::unsigned(fields, from).encoded_2718());
-        let hash = alloy_primitives::keccak256(&bytes);
-        backend.submit.submit(bytes).await.map_err(error::server)?;
+        let bytes = tx::unsigned(fields, from).encoded_2718();
+        let tx = backend.ledger.decode(&bytes, &head).map_err(|e| error::server(e.to_string()))?;
+        drop(head);
+        let hash = tx.hash;
+        backend.submit.submit(tx).await.map_err(error::server)?;
         Ok(json!(hash))
     })
 }

@@ -347,6 +347,6 @@ fn an_item_in_a_mempool_is_refused() {
     let mut chain = Chain::new();
     chain.block(&[]);
     let item = Item { preimage: B256::repeat_byte(1), next: None }.encode();
-    assert!(chain.ledger.admit(&item).is_err());
+    assert!(chain.ledger.receive(&item).is_err());
     assert!(item::split(&[item]).0.is_some());
 }

@@ -16,6 +16,7 @@ use sahara_chain::{
     genesis::GenesisAccount,
     rpc::{self, Asked, Backend, Limits, Neighbours, Session, Submit, Submitted},
     store::{Batch, Entry, MemoryStore, Reader, Store, Table},
+    tx::Tx,
 };
 use serde_json::{Value, json};
 use tokio::{runtime::Runtime, sync::watch};
@@ -170,7 +171,7 @@ fn one_address_has_so_many_connections_and_bytes() {
 struct Peers(AtomicUsize);
 
 impl Submit for Peers {
-    fn submit(&self, _: Bytes) -> Submitted<'_> {
+    fn submit(&self, _: Arc<Tx>) -> Submitted<'_> {
         Box::pin(async { Err("nothing is taken".to_owned()) })
     }
 

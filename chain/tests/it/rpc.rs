@@ -6,6 +6,7 @@ use alloy_primitives::{Address, Bytes, U256};
 use sahara_chain::{
     ledger::Ledger,
     rpc::{self, Backend, Door, Limits, Session, Submit, Submitted},
+    tx::Tx,
     wallet::Payment,
 };
 use serde_json::{Value, json};
@@ -24,8 +25,8 @@ pub struct Rpc {
 struct Straight(Arc<Ledger>);
 
 impl Submit for Straight {
-    fn submit(&self, tx: Bytes) -> Submitted<'_> {
-        let admitted = self.0.admit(&tx).map(|_| ());
+    fn submit(&self, tx: Arc<Tx>) -> Submitted<'_> {
+        let admitted = self.0.admit(tx);
         Box::pin(async move { admitted })
     }
 }

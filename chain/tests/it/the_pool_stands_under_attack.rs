@@ -74,7 +74,7 @@ fn attack(seed: u64) {
             let (kind, txs) = tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(next);
             for tx in txs {
                 kinds.insert(keccak256(&tx), kind);
-                let _ = chain.ledger.admit(&tx);
+                let _ = chain.ledger.receive(&tx);
             }
         }
         for (number, wallet) in (0u64..).zip(&honest) {
@@ -88,7 +88,7 @@ fn attack(seed: u64) {
                 ..Payment::default()
             };
             let tx = wallet.pay(&payment).unwrap();
-            chain.ledger.admit(&tx).unwrap_or_else(|e| panic!("seed {seed}, round {round}: {e}"));
+            chain.ledger.receive(&tx).unwrap_or_else(|e| panic!("seed {seed}, round {round}: {e}"));
             waiting.insert(keccak256(&tx), round);
         }
         let block = chain.block(&[]);
@@ -180,7 +180,7 @@ fn a_block_is_full_when_its_gas_is_used() {
         assert_eq!(chain.ledger.check_tx(&huge, Check::New).code, 0);
     }
     for nonce in 0..30 {
-        chain.ledger.admit(&transfer(8, nonce, Address::repeat_byte(2), 1)).unwrap();
+        chain.ledger.receive(&transfer(8, nonce, Address::repeat_byte(2), 1)).unwrap();
     }
     assert!(7 * (1 << 24) > limit, "they ask for more than there is");
     assert_eq!(chain.block(&[]).results.len(), 37, "and use little");
@@ -194,9 +194,9 @@ fn what_does_not_fit_waits_and_smaller_ones_go() {
         // Init code that burns what it gets: JUMPDEST, PUSH0, JUMP.
         let input = vec![0x5b, 0x5f, 0x56].into();
         let burn = Payment { input, gas_limit: 1 << 24, max_fee: 100 * GWEI, tip: 50 * GWEI, ..Payment::default() };
-        chain.ledger.admit(&pay(from, burn)).unwrap();
+        chain.ledger.receive(&pay(from, burn)).unwrap();
     }
-    chain.ledger.admit(&transfer(8, 0, Address::repeat_byte(2), 1)).unwrap();
+    chain.ledger.receive(&transfer(8, 0, Address::repeat_byte(2), 1)).unwrap();
     let base_fee = chain.head().next_base_fee();
     let (to, max_fee) = (Some(Address::ZERO), base_fee.into());
     let barely = pay(7, Payment { to, gas_limit: 1 << 24, max_fee, ..Payment::default() });
@@ -218,8 +218,8 @@ fn what_one_account_has_waiting_must_be_paid_for_together() {
         let payment = Payment { nonce, to, value, gas_limit: 21_000, max_fee: 10 * GWEI, ..Payment::default() };
         wallet.pay(&payment).unwrap()
     };
-    chain.ledger.admit(&of(0)).unwrap();
-    let refused = chain.ledger.admit(&of(1)).unwrap_err();
+    chain.ledger.receive(&of(0)).unwrap();
+    let refused = chain.ledger.receive(&of(1)).unwrap_err();
     assert!(
         refused.starts_with("insufficient funds for gas * price + value: balance 10000000000000000000"),
         "{refused}"
@@ -238,11 +238,11 @@ fn large_transactions_leave_half_of_the_block_to_others() {
             let (input, to) = (vec![0; 120_000].into(), Some(Address::ZERO));
             let (max_fee, tip) = (100 * GWEI, 50 * GWEI);
             let large = Payment { nonce, to, input, gas_limit: 1_300_000, max_fee, tip, ..Payment::default() };
-            chain.ledger.admit(&pay(from, large)).unwrap();
+            chain.ledger.receive(&pay(from, large)).unwrap();
         }
     }
     for nonce in 0..200 {
-        chain.ledger.admit(&transfer(8, nonce, Address::repeat_byte(2), 1)).unwrap();
+        chain.ledger.receive(&transfer(8, nonce, Address::repeat_byte(2), 1)).unwrap();
     }
     let txs = chain.block(&[]).block.data.unwrap().txs;
     assert_eq!(txs.iter().filter(|tx| tx.len() < 1_000).count(), 200);
@@ -287,7 +287,7 @@ fn a_proposer_cannot_take_a_transaction_out_of_the_pool_by_its_order() {
     chain.block(&[]);
     let [first, second] = [0, 1].map(|nonce| transfer(1, nonce, Address::repeat_byte(1), 1));
     for tx in [&first, &second] {
-        chain.ledger.admit(tx).unwrap();
+        chain.ledger.receive(tx).unwrap();
     }
     let wrong = [second, first];
     let proposal = Proposal { height: 2, txs: &wrong, max_bytes: u64::MAX, ..Proposal::default() };
@@ -317,11 +317,11 @@ fn what_another_takes_within_the_block_leaves_the_pool_and_does_not_come_back_at
     let promise = victim.0.pay(&payment).unwrap();
     let second = victim.0.pay(&Payment { nonce: 2, ..payment.clone() }).unwrap();
     let take = Payment { nonce: 0, to: Some(victim.1), gas_limit: 100_000, tip: GWEI, ..payment };
-    chain.ledger.admit(&promise).unwrap();
-    assert!(chain.ledger.admit(&second).unwrap_err().contains("in-flight transaction limit"));
-    chain.ledger.admit(&taker.0.pay(&take).unwrap()).unwrap();
+    chain.ledger.receive(&promise).unwrap();
+    assert!(chain.ledger.receive(&second).unwrap_err().contains("in-flight transaction limit"));
+    chain.ledger.receive(&taker.0.pay(&take).unwrap()).unwrap();
     let block = chain.block(&[]);
     assert_eq!(block.results.iter().map(|result| result.code).collect::<Vec<_>>(), [0], "the promise is not in it");
     assert!(chain.ledger.pool().is_empty());
-    assert!(chain.ledger.admit(&promise).unwrap_err().contains("insufficient funds"));
+    assert!(chain.ledger.receive(&promise).unwrap_err().contains("insufficient funds"));
 }

@@ -1,5 +1,6 @@
 //! What is handed on to CometBFT, when, and what is not.
 
+use alloy_primitives::Bytes;
 use http_body_util::{BodyExt, Full};
 use hyper::{Request, Response, body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::TokioIo;
@@ -65,23 +66,28 @@ async fn way(refused: usize) -> (Chain, Forward, Handed, watch::Sender<u64>) {
     (chain, forward, handed, heights)
 }
 
+async fn hand_in(forward: &Forward, bytes: &Bytes) {
+    let tx = forward.ledger.decode(bytes, &forward.ledger.head().unwrap()).unwrap();
+    forward.submit(tx).await.unwrap();
+}
+
 #[tokio::test]
 async fn only_what_can_be_in_the_next_block_is_handed_on() {
     let (_chain, forward, mut handed, heights) = way(0).await;
     let (first, second, other) = (transfer(1, 0, 5), transfer(1, 1, 5), transfer(2, 0, 5));
     // One batch: nothing is handed on before this test waits.
     for tx in [&second, &other] {
-        forward.submit(tx.clone()).await.unwrap();
+        hand_in(&forward, tx).await;
     }
     assert_eq!(next(&mut handed).await, [other], "an earlier nonce of the other is missing");
-    forward.submit(first.clone()).await.unwrap();
+    hand_in(&forward, &first).await;
     assert_eq!(next(&mut handed).await, std::slice::from_ref(&first));
     // The answer is taken, and the heights are looked at again.
     tokio::time::sleep(Duration::from_millis(100)).await;
     // It is looked at again after some blocks, and so is what was handed on and is in none of them.
     heights.send(1 + AGAIN_AFTER - 1).unwrap();
     let soon = transfer(3, 0, 5);
-    forward.submit(soon.clone()).await.unwrap();
+    hand_in(&forward, &soon).await;
     assert_eq!(next(&mut handed).await, [soon], "not before");
     heights.send(1 + AGAIN_AFTER).unwrap();
     let again = next(&mut handed).await;
@@ -92,18 +98,18 @@ async fn only_what_can_be_in_the_next_block_is_handed_on() {
 async fn what_has_left_the_pool_is_not_handed_on_again() {
     let (chain, forward, mut handed, heights) = way(1).await;
     let (gone, late, last) = (transfer(1, 0, 5), transfer(2, 0, 5), transfer(3, 0, 5));
-    forward.submit(gone.clone()).await.unwrap();
+    hand_in(&forward, &gone).await;
     assert_eq!(next(&mut handed).await, std::slice::from_ref(&gone), "there was no room for it");
     let forget = |bytes: &Bytes| {
         let tx = chain.ledger.decode(bytes, &chain.ledger.head().unwrap()).unwrap();
         chain.ledger.pool().remove(&tx);
     };
     forget(&gone);
-    forward.submit(late.clone()).await.unwrap();
+    hand_in(&forward, &late).await;
     assert_eq!(next(&mut handed).await, std::slice::from_ref(&late));
     forget(&late);
     heights.send(1 + AGAIN_AFTER).unwrap();
-    forward.submit(last.clone()).await.unwrap();
+    hand_in(&forward, &last).await;
     assert_eq!(next(&mut handed).await, [last]);
 }
 
@@ -112,7 +118,7 @@ async fn what_finds_no_room_is_handed_on_again_the_best_payers_first() {
     let (_chain, forward, mut handed, _heights) = way(2).await;
     let txs = [transfer(1, 0, 5), transfer(2, 0, 500), transfer(3, 0, 50)];
     for tx in &txs {
-        forward.submit(tx.clone()).await.unwrap();
+        hand_in(&forward, tx).await;
     }
     assert_eq!(next(&mut handed).await, txs);
     assert_eq!(next(&mut handed).await, [txs[1].clone(), txs[0].clone()], "the third was taken");
@@ -144,7 +150,7 @@ async fn a_queue_that_is_longer_than_the_pool_forgets_what_has_left_it() {
         let client = Client::new("127.0.0.1:1".parse().unwrap());
         let forward = Forward { ledger: chain.ledger.clone(), queue: Arc::new(queue), client, began: 1 };
         let waiting = transfer(2, 0, 5);
-        forward.submit(waiting.clone()).await.unwrap();
+        hand_in(&forward, &waiting).await;
         assert_eq!(forward.queue.waiting().len(), left);
         assert_eq!(forward.queue.waiting().back().map(|tx| tx.bytes.clone()), Some(waiting));
     }

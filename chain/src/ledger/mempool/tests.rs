@@ -15,11 +15,12 @@ fn an_account_is_looked_at_again_if_a_block_was_committed_meanwhile() {
     assert_eq!(chain.block(std::slice::from_ref(&executed)).results.len(), 1);
     // Both would be right after the block before: of another account, and in the place of what was executed.
     for tx in [transfer(2, 0, 5), transfer(1, 0, 900)] {
-        assert!(keep_at(&chain.ledger, &before, &tx).is_ok_and(|kept| kept.is_none()));
+        let tx = chain.ledger.decode(&tx, &before).unwrap();
+        assert!(keep_at(&chain.ledger, &before, tx).is_ok_and(|kept| kept.is_none()));
         assert!(chain.ledger.pool().is_empty(), "nobody waits whose account was not looked at");
     }
-    assert!(chain.ledger.admit(&transfer(2, 0, 5)).is_ok());
-    let refused = chain.ledger.admit(&transfer(1, 0, 900)).unwrap_err();
+    assert!(chain.ledger.receive(&transfer(2, 0, 5)).is_ok());
+    let refused = chain.ledger.receive(&transfer(1, 0, 900)).unwrap_err();
     assert!(refused.starts_with("nonce too low"), "{refused}");
 }
 
@@ -29,8 +30,8 @@ fn a_client_hears_that_its_transaction_waits_and_the_engine_gets_the_same_answer
     chain.block(&[]);
     let (ready, gapped) = (transfer(1, 0, 5), transfer(2, 1, 5));
     for tx in [&ready, &gapped] {
-        chain.ledger.admit(tx).unwrap();
-        assert_eq!(chain.ledger.admit(tx).unwrap_err(), PoolError::Known.to_string());
+        chain.ledger.receive(tx).unwrap();
+        assert_eq!(chain.ledger.receive(tx).unwrap_err(), PoolError::Known.to_string());
     }
     let kept = check(&chain.ledger, &ready, Check::New);
     assert_eq!((kept.code, kept.gas), (KEPT, 21_000));
@@ -48,8 +49,8 @@ fn the_lowest_base_fee_there_can_be_is_enough_to_wait() {
         let to = Some(Address::ZERO);
         pay(1, Payment { to, gas_limit: 21_000, max_fee, ..Payment::default() })
     };
-    let refused = chain.ledger.admit(&offer(least - 1)).unwrap_err();
+    let refused = chain.ledger.receive(&offer(least - 1)).unwrap_err();
     let (have, want) = (least - 1, u64::try_from(least).unwrap());
     assert_eq!(refused, PoolError::FeeFloor { have, want }.to_string());
-    chain.ledger.admit(&offer(least)).unwrap();
+    chain.ledger.receive(&offer(least)).unwrap();
 }

@@ -92,7 +92,7 @@ fn what_a_proposal_shows_counts_with_the_most_bytes_that_it_can_have() {
     let mut chain = Chain::with(Some(Secret::new([7; 32].into()).with_length(64)));
     chain.block(&[]);
     let tx = transfer(1, 0, 7);
-    chain.ledger.admit(&tx).unwrap();
+    chain.ledger.receive(&tx).unwrap();
     let bytes = item::MAX_BYTES + tx.len() as u64 + 2 * FRAME;
     let offer = |txs, later: u64, max_bytes| {
         let proposer = Some(chain.proposer);
@@ -123,10 +123,10 @@ fn gas_may_be_used_up_to_the_last_one_and_what_asks_for_more_waits() {
     let rest = limit % most;
     let (full, exact, more) = (limit / most, burn(7, rest, 5), burn(8, rest + 1, 7));
     for from in 1..=full {
-        chain.ledger.admit(&burn(usize::try_from(from).unwrap(), most, 9)).unwrap();
+        chain.ledger.receive(&burn(usize::try_from(from).unwrap(), most, 9)).unwrap();
     }
     for tx in [&exact, &more] {
-        chain.ledger.admit(tx).unwrap();
+        chain.ledger.receive(tx).unwrap();
     }
     let txs = chain.ledger.prepare(&proposal(&[], u64::MAX));
     assert_eq!(txs.len() as u64, full + 1);

@@ -6,6 +6,7 @@ use super::*;
 use crate::{
     ledger::{Ledger, trial::Chain},
     rpc::{Limits, Submit, Submitted},
+    tx::Tx,
 };
 
 fn told(kind: Option<&'static str>, packed: Option<&'static str>) -> HeaderMap {
@@ -61,8 +62,8 @@ fn a_page_is_told_that_it_may_ask() {
 struct Straight(Arc<Ledger>);
 
 impl Submit for Straight {
-    fn submit(&self, tx: alloy_primitives::Bytes) -> Submitted<'_> {
-        let admitted = self.0.admit(&tx).map(|_| ());
+    fn submit(&self, tx: Arc<Tx>) -> Submitted<'_> {
+        let admitted = self.0.admit(tx);
         Box::pin(async move { admitted })
     }
 }
