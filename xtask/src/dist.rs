@@ -19,6 +19,7 @@ use std::path::{Path, PathBuf};
 use crate::process::target_dir;
 use crate::{Failure, prerequisites};
 
+pub use check::model_folder;
 use source::Source;
 
 /// What the tarball is for, as compilers name it.
@@ -79,6 +80,11 @@ pub fn run(arguments: &[String]) -> Result<(), Failure> {
     }
     println!("{}", made.display());
     Ok(())
+}
+
+/// A tarball of the program that tests use.
+pub fn pack() -> Result<PathBuf, Failure> {
+    make(true)
 }
 
 /// As a step of the suite: quick, from what its tests have built.
@@ -143,13 +149,13 @@ fn make(as_built: bool) -> Result<PathBuf, Failure> {
 }
 
 /// Makes a folder, empty whatever was there.
-fn empty(folder: &Path) -> Result<(), Failure> {
+pub fn empty(folder: &Path) -> Result<(), Failure> {
     remove(folder)?;
     std::fs::create_dir_all(folder).map_err(|error| doing("creating", folder, &error))
 }
 
 /// Removes a folder if there is one.
-fn remove(folder: &Path) -> Result<(), Failure> {
+pub fn remove(folder: &Path) -> Result<(), Failure> {
     match std::fs::remove_dir_all(folder) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(doing("removing", folder, &error)),
         _ => Ok(()),

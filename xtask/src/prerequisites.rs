@@ -70,11 +70,24 @@ pub fn ensure_cometbft() -> Result<(), Failure> {
     run(Command::new("go").args(COMETBFT.split_whitespace().skip(1)))
 }
 
+/// Where the program is: on the path, or where Go puts programs.
+pub fn cometbft() -> Result<PathBuf, Failure> {
+    cometbft_places()
+        .find(|place| place.is_file())
+        .ok_or_else(|| Failure::user(format!("cometbft is missing: {COMETBFT}")))
+}
+
 /// Where the ledger's programs look for it too.
 fn cometbft_is_here() -> bool {
+    cometbft_places().any(|place| place.is_file())
+}
+
+fn cometbft_places() -> impl Iterator<Item = PathBuf> {
     let folder = |name: &str, below: &str| std::env::var_os(name).map(|value| PathBuf::from(value).join(below));
     let go = [folder("GOBIN", ""), folder("GOPATH", "bin"), folder("HOME", "go/bin")];
-    succeeds("cometbft", &["version"]) || go.into_iter().flatten().any(|bin| bin.join("cometbft").is_file())
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let path: Vec<PathBuf> = std::env::split_paths(&path).collect();
+    path.into_iter().chain(go.into_iter().flatten()).map(|folder| folder.join("cometbft"))
 }
 
 /// Fails when there is no Node.js with npm, which the tests of Ethereum's tools run on.

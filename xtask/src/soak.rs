@@ -1,4 +1,4 @@
-//! `cargo xtask soak`: runs that are too long for every change: mutants, load, owners, attacks.
+//! `cargo xtask soak`: runs that are too long for every change: mutants, load, owners, attacks, services.
 //!
 //! Each area is one function in a file of its own, prints its conditions and its figures, and fails when a bar is missed.
 
@@ -6,6 +6,7 @@ mod attack;
 mod load;
 mod mutants;
 mod owners;
+mod services;
 
 use std::time::Instant;
 
@@ -18,6 +19,7 @@ const AREAS: &[Area] = &[
     ("load", "1,200 hostile connections beside an honest consumer of share nodes", load::run),
     ("owners", "three keys share, use, replace, delete and steal at random, thousands of times", owners::run),
     ("attack", "attacks four validators for 1,000 blocks beside honest transfers", attack::run),
+    ("services", "docs/install.md under a systemd of its own, in a container (needs root)", services::run),
 ];
 
 /// Runs the named area with its arguments, or all of them.

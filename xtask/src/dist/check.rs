@@ -8,7 +8,7 @@ use std::time::Instant;
 use super::{archive, completions, doing, empty, parts, program, remove, sbom, units};
 use crate::Failure;
 use crate::json::Value;
-use crate::process::{output, run, target_dir};
+use crate::process::{self, output, run, target_dir};
 
 /// The model of the demo.
 const MODEL: &str = "all-MiniLM-L6-v2";
@@ -79,12 +79,7 @@ fn demo(installed: &Path, scratch: &Path) -> Result<(), Failure> {
         command.env_clear().env("PATH", PATH).env("HOME", &home).env("LC_ALL", "C.UTF-8").current_dir(&home);
         command
     };
-    let cache = target_dir().join("test-cache");
-    if !cache.join("models").join(MODEL).is_dir() {
-        // With the ordinary environment: it may say where packages come from.
-        run(Command::new(installed).args(["model", "pull", MODEL]).env("SAHARA_HOME", &cache))?;
-    }
-    output(program().args(["--quiet", "model", "pull"]).arg(cache.join("models").join(MODEL)))?;
+    output(program().args(["--quiet", "model", "pull"]).arg(model_folder()?))?;
     let port = free_ports()?;
     let report =
         output(program().args(["--quiet", "demo", "--json", "--sentences", "3", "--port", &port.to_string()]))?;
@@ -94,6 +89,17 @@ fn demo(installed: &Path, scratch: &Path) -> Result<(), Failure> {
     }
     eprintln!("xtask: the installed program's demo gave three exact answers");
     left_nothing_running(program().args(["devnet", "status", "--json"]))
+}
+
+/// The model's folder in the cache of the suite; it is pulled there first if need be.
+pub fn model_folder() -> Result<PathBuf, Failure> {
+    let cache = target_dir().join("test-cache");
+    let folder = cache.join("models").join(MODEL);
+    if !folder.is_dir() {
+        // With the ordinary environment: it may say where packages come from.
+        run(process::sahara().args(["model", "pull", MODEL]).env("SAHARA_HOME", &cache))?;
+    }
+    Ok(folder)
 }
 
 /// The exit code says only that not all nodes are ready, which is how it has to be.
