@@ -53,7 +53,30 @@ fn in_scratch(tarball: &Path, as_built: bool, scratch: &Path) -> Result<(), Fail
                 .map_err(|why| Failure::fault(format!("{}: {why}", file.display())))?;
         }
     }
+    memory(&prefix, &installed, scratch)?;
     demo(&installed, scratch)
+}
+
+/// What the share node's unit may take is what the limits of a new `node.toml` add up to, and something for the allocator.
+fn memory(prefix: &Path, installed: &Path, scratch: &Path) -> Result<(), Failure> {
+    let home = scratch.join("node");
+    let mut init = Command::new(installed);
+    output(init.args(["operator", "init", "--json"]).env_clear().env("HOME", scratch).env("SAHARA_HOME", &home))?;
+    let settings = read(&home.join("node/node.toml"))?;
+    let unit = read(&prefix.join(parts::UNITS).join("sahara-operator.service"))?;
+    let (needed, allowed) = (number_after(&settings, "under these limits: "), number_after(&unit, "MemoryMax="));
+    match (needed, allowed.map(|gigabytes| gigabytes << 10)) {
+        (Some(needed), Some(allowed)) if (needed + 1_000..needed + 2_000).contains(&allowed) => Ok(()),
+        (needed, allowed) => Err(Failure::fault(format!(
+            "limits of {needed:?} MB in a new node.toml, MemoryMax of {allowed:?} MB in the share node's unit"
+        ))),
+    }
+}
+
+/// The number that stands after a word.
+fn number_after(text: &str, word: &str) -> Option<u64> {
+    let rest = &text[text.find(word)? + word.len()..];
+    rest.split(|letter: char| !letter.is_ascii_digit()).next()?.parse().ok()
 }
 
 /// Names of this machine's folders have no place in a program that is given away.
