@@ -1,6 +1,7 @@
 //! `chain …`: the commands around a node, for this crate's own program and for `sahara chain …`.
 
 mod export;
+mod home;
 mod init;
 mod join;
 mod keys;
@@ -105,13 +106,6 @@ impl Command {
             Self::Keys(keys) => keys.run().await,
         }
     }
-}
-
-/// The home that is meant, given or found by [`Command::or_home`].
-fn found(home: Option<PathBuf>) -> Result<PathBuf, NodeError> {
-    home.ok_or_else(|| {
-        NodeError::Setup("no local network was started yet: start one, or give the folder of a node by --home".into())
-    })
 }
 
 async fn start(home: &std::path::Path, json: bool, until_stdin_ends: bool) -> Result<(), NodeError> {

@@ -13,7 +13,7 @@ use tendermint_proto::v0_38::{
 
 use crate::{
     application::{Application, ChainStart, DecidedBlock, Finalized, Proposal, TxResult, Verdict, Vote},
-    consensus::{BLOCK_PROTOCOL, Block, BlockId, Commit, CommitSig, Header, Time, hashes},
+    consensus::{BLOCK_PROTOCOL, Block, BlockId, Commit, CommitSig, DRIVER_KEY, Header, Time, hashes},
     error::{Fault, StoreError},
     failpoint,
     genesis::Genesis,
@@ -24,9 +24,6 @@ use crate::{
 
 /// Bytes of transactions in a block, as under CometBFT.
 pub const MAX_BLOCK_BYTES: u64 = 4 * 1024 * 1024;
-
-/// Where the driver keeps its last block, beside the ledger.
-pub const KEY: &[u8] = b"embedded";
 
 const REJECTED: &str = "the ledger rejects its own proposal. If it says above that the beacon secret is missing or another \
      one, put the file beacon-secret of this validator back into its home";
@@ -83,7 +80,7 @@ impl<A: Application> Embedded<A> {
             Self { app, store, key, chain_id: chain_id.to_owned(), validators: vec![own], tip: Tip::default() };
         // Whoever died before the first block was committed begins again: nobody has seen it.
         let begun = driver.app.info().height > 0;
-        let stored = driver.store.reader()?.get(Table::Meta, KEY)?.filter(|_| begun);
+        let stored = driver.store.reader()?.get(Table::Meta, DRIVER_KEY)?.filter(|_| begun);
         match stored {
             Some(bytes) => driver.resume(&bytes)?,
             None => {
@@ -236,7 +233,7 @@ impl<A: Application> Embedded<A> {
         }
         record.extend(block.encode_to_vec());
         let mut batch = Batch::default();
-        batch.put(Table::Meta, KEY, record);
+        batch.put(Table::Meta, DRIVER_KEY, record);
         self.store.write(&batch)
     }
 
@@ -281,7 +278,7 @@ impl Embedded<Ledger> {
 
     /// The chain as it is, to go back to.
     pub fn kept(&self) -> Result<Kept, StoreError> {
-        let record = self.store.reader()?.get(Table::Meta, KEY)?;
+        let record = self.store.reader()?.get(Table::Meta, DRIVER_KEY)?;
         let record = record.ok_or_else(|| StoreError::new("remember the chain", "it has no block yet"))?;
         Ok(Kept { record, tip: self.tip.clone() })
     }
@@ -290,7 +287,7 @@ impl Embedded<Ledger> {
     pub fn go_back(&mut self, kept: Kept) -> Result<(), Fault> {
         // The driver first: a node that dies on the way finishes it when it starts.
         let mut batch = Batch::default();
-        batch.put(Table::Meta, KEY, kept.record);
+        batch.put(Table::Meta, DRIVER_KEY, kept.record);
         self.store.write(&batch)?;
         self.app.rewind(kept.tip.height)?;
         self.tip = kept.tip;
@@ -314,7 +311,7 @@ impl Kept {
 
 /// The height of the driver's last block in `store`, if it has one.
 pub fn kept_height(store: &dyn Store) -> Result<Option<u64>, StoreError> {
-    let record = store.reader()?.get(Table::Meta, KEY)?;
+    let record = store.reader()?.get(Table::Meta, DRIVER_KEY)?;
     let header = record.and_then(|record| read_record(&record)?.3.header);
     Ok(header.and_then(|header| u64::try_from(header.height).ok()))
 }

@@ -54,7 +54,7 @@ pub enum Fault {
     },
     /// The genesis file is not usable.
     #[error("genesis: {0}")]
-    Genesis(#[from] crate::genesis::GenesisError),
+    Genesis(#[from] crate::genesis::error::GenesisError),
     /// The EVM refused to run a block at all.
     #[error("evm: {0}")]
     Evm(String),

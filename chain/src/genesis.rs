@@ -1,6 +1,7 @@
 //! The first state of a chain: a JSON file that people write. What is wrong in it is said by the name of the field.
 
 mod dev;
+pub mod error;
 
 use std::collections::BTreeMap;
 
@@ -10,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use dev::CREATE2_FACTORY_CODE;
 pub use dev::{CREATE2_FACTORY, DEV_ACCOUNTS};
+pub use error::GenesisError;
 
 use crate::{
     application::EvidenceAge,
@@ -19,14 +21,13 @@ use crate::{
     fees::FeeParams,
     staking::{self, StakeError, StakingParams},
     state::{Account, StateView},
-    validator::{ConsensusKey, ValidatorUpdate},
+    validator::ValidatorUpdate,
 };
+
+pub use crate::validator::{GenesisValidator, TOKEN};
 
 /// Chain id of networks for development.
 pub const DEV_CHAIN_ID: u64 = 1337;
-
-/// Units in one whole token.
-pub const TOKEN: U256 = U256::from_limbs([1_000_000_000_000_000_000, 0, 0, 0]);
 
 /// The genesis file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -81,28 +82,6 @@ pub struct GenesisAccount {
     /// Contract storage.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub storage: BTreeMap<U256, U256>,
-}
-
-/// A validator of the first blocks.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct GenesisValidator {
-    /// The account that controls it.
-    pub operator: Address,
-    /// The ed25519 key that signs its blocks. Never the operator's.
-    pub consensus_key: ConsensusKey,
-    /// Its weight, and the whole tokens it bonds for that.
-    pub power: u64,
-}
-
-/// What is wrong, and where.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{field}: {why}")]
-pub struct GenesisError {
-    /// The field, as in the file.
-    pub field: String,
-    /// What is wrong with it.
-    pub why: String,
 }
 
 /// The longest epoch: a chain that is announced at half is in force within three epochs, and even whoever proposes every
@@ -324,7 +303,7 @@ mod tests {
     use alloy_primitives::B256;
 
     use super::*;
-    use crate::beacon::Commitment;
+    use crate::{beacon::Commitment, validator::ConsensusKey};
 
     fn good() -> Genesis {
         let key = ed25519_dalek::SigningKey::from_bytes(&[1; 32]).verifying_key().to_bytes();

@@ -1,6 +1,6 @@
-//! A validator as the consensus engine sees it: a key and a weight.
+//! A validator as the consensus engine and genesis see it: a key, a weight, and who is behind them.
 
-use alloy_primitives::{Address, B256, hex};
+use alloy_primitives::{Address, B256, U256, hex};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
@@ -33,6 +33,21 @@ impl ConsensusAddress {
     pub fn as_account(&self) -> Address {
         Address::from(self.0)
     }
+}
+
+/// Units in one whole token, which is what one unit of weight stands for.
+pub const TOKEN: U256 = U256::from_limbs([1_000_000_000_000_000_000, 0, 0, 0]);
+
+/// A validator of the first blocks; and who is behind a consensus key, as the ledger remembers it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct GenesisValidator {
+    /// The account that controls it.
+    pub operator: Address,
+    /// The ed25519 key that signs its blocks. Never the operator's.
+    pub consensus_key: ConsensusKey,
+    /// Its weight, and the whole tokens it bonds for that.
+    pub power: u64,
 }
 
 /// A change of a validator's weight; zero removes it.

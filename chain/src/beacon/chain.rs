@@ -1,11 +1,12 @@
-//! Chains of hashes: one step, the commitment to a chain, and the secret that all chains of a node come from.
+//! Chains of hashes: the secret that all chains of a node come from.
 
 use alloy_primitives::B256;
-use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
-use super::MAX_LENGTH;
+use super::{
+    commitment::{Commitment, MAX_LENGTH, hash, step},
+    state::Chain,
+};
 
 /// Steps in the chains that this program makes: with the last half begins the next chain.
 pub const LENGTH: u64 = 1 << 16;
@@ -18,35 +19,6 @@ const AT_ONCE: u64 = 8;
 
 /// How far above the ledger's number a chain is looked for: whoever announces a chain by hand may skip numbers.
 const ABOVE: u64 = 64;
-
-/// What a value is the preimage of.
-pub fn step(value: &B256) -> B256 {
-    hash(b"sahara beacon chain 1", &[value.as_slice()])
-}
-
-/// SHA-256 of parts, in a domain of its own.
-pub(super) fn hash(domain: &[u8], parts: &[&[u8]]) -> B256 {
-    let mut hasher = Sha256::new_with_prefix(domain);
-    parts.iter().for_each(|part| hasher.update(part));
-    B256::from(<[u8; 32]>::from(hasher.finalize()))
-}
-
-/// What a validator commits to: how the last step of its chain ends, and how many preimages it can show.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Commitment {
-    /// The end of the chain.
-    pub tip: B256,
-    /// Steps from its beginning.
-    pub length: u64,
-}
-
-impl Commitment {
-    /// Whether it can be one at all; nobody knows a preimage of zero.
-    pub fn is_sound(&self) -> bool {
-        !self.tip.is_zero() && (1..=MAX_LENGTH).contains(&self.length)
-    }
-}
 
 /// The secret of a node: each of its chains begins with a hash of it and the chain's number. It is never printed.
 pub struct Secret {
@@ -177,7 +149,7 @@ impl Secret {
 
     /// The first of this node's chains that its validator, whose chain the ledger knows as `chain`, has not announced: a
     /// chain of which something was shown would show it again.
-    pub fn unused(&mut self, chain: &super::state::Chain) -> u64 {
+    pub fn unused(&mut self, chain: &Chain) -> u64 {
         let next = chain.next.map(|(next, _)| (next.tip, next.length));
         let announced = [Some((chain.tip, chain.left)), next].into_iter().flatten();
         let found = announced.filter_map(|(tip, left)| self.find(tip, left, chain.number)).max();
@@ -315,7 +287,6 @@ mod tests {
 
     #[test]
     fn no_chain_is_offered_of_which_anything_was_announced() {
-        use crate::beacon::state::Chain;
         let unused = |chain: Chain| short(8).unused(&chain);
         let at = |number: u64, left: u64| {
             let mut own = short(8);

@@ -2,7 +2,7 @@
 
 use alloy_primitives::{B256, Bytes};
 
-use super::Commitment;
+use super::commitment::Commitment;
 
 /// First byte: no transaction begins with it. A typed one begins with at most 0x7f, any other with 0xc0 at least.
 const TAG: u8 = 0xb5;

@@ -4,12 +4,13 @@
 use alloy_primitives::{Address, B256, U256};
 
 use super::{
-    BeaconParams, Commitment, DELAY, HISTORY, Item,
-    chain::{hash, step},
+    commitment::{Commitment, hash, step},
+    item::Item,
+    params::{BeaconParams, DELAY, HISTORY},
 };
 use crate::{
     error::StoreError,
-    staking::words::{Words, field, of, slot},
+    staking::words::{Words, field, of, slot, small},
 };
 
 type Result<T> = std::result::Result<T, StoreError>;
@@ -117,7 +118,7 @@ pub fn register_next(words: &mut impl Words, operator: Address, next: Commitment
 
 /// Blocks in an epoch.
 pub fn epoch_blocks(words: &mut impl Words) -> Result<u64> {
-    Ok(crate::staking::words::small(words.load(slot("beacon", &[]))?).max(1))
+    Ok(small(words.load(slot("beacon", &[]))?).max(1))
 }
 
 /// The epoch of the block at `height`.

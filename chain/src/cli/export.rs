@@ -36,7 +36,7 @@ pub struct Export {
 impl Export {
     /// Does it.
     pub fn run(self) -> Result<(), NodeError> {
-        let home = super::found(self.home.clone())?;
+        let home = super::home::found(self.home.clone())?;
         let config = Config::load(&home)?;
         let (_store, ledger) = node::open(&home)?;
         let head = ledger.head();

@@ -169,7 +169,7 @@ impl Join {
 impl Invite {
     /// Does it.
     pub async fn run(self) -> Result<(), NodeError> {
-        let home = super::found(self.home)?;
+        let home = super::home::found(self.home)?;
         let Driver::Cometbft { comet_rpc, .. } = Config::load(&home)?.driver else {
             return Err(NodeError::Setup(format!(
                 "the chain of {} has one embedded validator: nobody can join it",

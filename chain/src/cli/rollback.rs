@@ -30,7 +30,7 @@ pub struct Rollback {
 impl Rollback {
     /// Does it.
     pub fn run(self) -> Result<(), NodeError> {
-        let home = super::found(self.home)?;
+        let home = super::home::found(self.home)?;
         let config = Config::load(&home)?;
         let store = node::open_store(&home)?;
         let now = roll_back(store.as_ref()).map_err(Fault::from)?;

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use clap::Subcommand;
 use serde_json::json;
 
-use super::{found, say::say};
+use super::{home::found, say::say};
 use crate::{
     error::Fault,
     node::{self, Config, NodeError},

@@ -28,7 +28,7 @@ pub struct Status {
 impl Status {
     /// Asks and prints.
     pub async fn run(self) -> Result<(), NodeError> {
-        let home = super::found(self.home)?;
+        let home = super::home::found(self.home)?;
         let config = Config::load(&home)?;
         let client = Client::new(config.rpc);
         let block = latest(config.rpc).await.map_err(|why| not_running(&home, &why))?;

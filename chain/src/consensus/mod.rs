@@ -9,3 +9,6 @@ pub use time::Time;
 
 /// The version of the block format that these hashes belong to.
 pub const BLOCK_PROTOCOL: u64 = 11;
+
+/// Where the embedded driver keeps its last block, beside the ledger, in the table of names.
+pub const DRIVER_KEY: &[u8] = b"embedded";

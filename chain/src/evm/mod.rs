@@ -7,6 +7,7 @@ mod machine;
 pub mod native;
 mod provider;
 mod refusal;
+mod stateless;
 pub mod trace;
 
 pub use machine::{BlockContext, Call, CallResult, Machine, Outcome, admits, check_code};

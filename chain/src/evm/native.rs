@@ -1,13 +1,11 @@
-//! Native contracts without state: a table, and the steps that every call of one takes, written once.
+//! A native contract without state: what it says of itself, and the steps that every call of one takes, written once.
 //!
-//! A new one is a file with a [`Native`] in it and a line in [`ALL`]. The pattern is explained in `provider`.
+//! A new one is a file with a [`Native`] in it and a line in [`stateless::ALL`](super::stateless::ALL). The pattern is
+//! explained in `provider`.
 
 use alloy_primitives::{Address, Bytes, U256};
 
-use super::{abi::AbiError, committee};
-
-/// Native contracts without state.
-pub const ALL: &[Native] = &[committee::NATIVE];
+use super::abi::AbiError;
 
 /// A native contract without state.
 #[derive(Debug)]
@@ -58,11 +56,6 @@ pub enum Ending {
     OutOfGas,
 }
 
-/// The native contract at `address`.
-pub fn at(address: Address) -> Option<&'static Native> {
-    ALL.iter().find(|contract| contract.address == address)
-}
-
 impl Native {
     /// Whether a call of `length` bytes with `gas_limit` is worth reading; if not, how it ends.
     pub fn refuse(&self, frame: &Frame, length: usize, gas_limit: u64) -> Option<(u64, Ending)> {
@@ -103,8 +96,6 @@ impl Native {
 
 #[cfg(test)]
 mod tests {
-    use proptest::prelude::*;
-
     use super::*;
 
     const HUNDRED: Native = Native {
@@ -128,25 +119,5 @@ mod tests {
         assert_eq!(call(b"yes", 9), (0, Ending::OutOfGas));
         let paid = Frame { value: U256::ONE, ..frame };
         assert_eq!(HUNDRED.call(&paid, b"yes", 100), (10, Ending::Revert("hundred: takes no value".into())));
-    }
-
-    #[test]
-    fn addresses_are_in_our_range_and_none_occurs_twice() {
-        for (i, contract) in ALL.iter().enumerate() {
-            let number = U256::from_be_bytes(contract.address.into_word().0);
-            assert!((U256::from(0x0a00)..U256::from(0x0b00)).contains(&number), "{}", contract.name);
-            assert!(ALL[..i].iter().all(|other| other.address != contract.address), "{}", contract.name);
-            assert!(contract.base_gas > 0 && contract.max_input > 0);
-        }
-    }
-
-    proptest! {
-        #[test]
-        fn any_bytes_end_in_order(input in proptest::collection::vec(any::<u8>(), 0..1000), gas in 0u64..200_000) {
-            for contract in ALL {
-                let (used, _) = contract.call(&Frame::default(), &input, gas);
-                prop_assert!(used <= gas, "{}", contract.name);
-            }
-        }
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! # The pattern of a native contract
 //!
-//! A contract without state is a [`native::Native`]: one file, one line in [`native::ALL`]. The steps are the same for
+//! A contract without state is a [`Native`](super::native::Native): one file, one line in [`stateless::ALL`]. The steps are the same for
 //! each, in this order, and `native` takes them so that no contract can forget one:
 //!
 //! 1. **Its own name.** `DELEGATECALL` and `CALLCODE` revert: the contract would act in another's name.
@@ -21,7 +21,7 @@
 //! here. Nothing that a native contract does may depend on the machine: no clock, no thread, no floating point.
 //!
 //! Each has a Solidity interface in `contracts/src/`, a test against a running node, and is fuzzed through
-//! [`native::Native::call`].
+//! [`Native::call`](super::native::Native::call).
 #![expect(
     clippy::disallowed_types,
     reason = "revm asks for its own set, which is only looked up: its order decides nothing"
@@ -41,7 +41,8 @@ use revm::{
 
 use super::{
     abi,
-    native::{self, Ending, Frame},
+    native::{Ending, Frame},
+    stateless,
 };
 use crate::{beacon, error::StoreError, staking};
 
@@ -49,9 +50,9 @@ use crate::{beacon, error::StoreError, staking};
 pub const SYSTEM_CODE: Bytes = Bytes::from_static(&[0xfe]);
 
 /// Addresses of this chain's native contracts.
-pub fn system_contracts() -> [Address; native::ALL.len() + 2] {
+pub fn system_contracts() -> [Address; stateless::ALL.len() + 2] {
     let stateful = [staking::ADDRESS, beacon::contract::ADDRESS];
-    let mut all = native::ALL.iter().map(|contract| contract.address).chain(stateful);
+    let mut all = stateless::ALL.iter().map(|contract| contract.address).chain(stateful);
     std::array::from_fn(|_| all.next().unwrap_or_default())
 }
 
@@ -76,7 +77,7 @@ impl Natives {
     /// If there is none at `from`, or it cannot be moved; the words are geth's.
     pub fn relocate(&mut self, from: Address, to: Address, spec: SpecId) -> Result<(), String> {
         // The stake keeps its words under its own address.
-        if !ethereum_contracts(spec).contains(&from) && native::at(from).is_none() {
+        if !ethereum_contracts(spec).contains(&from) && stateless::at(from).is_none() {
             return Err(format!("account {from} is not a precompile"));
         }
         self.gone.insert(from);
@@ -147,14 +148,14 @@ impl<C: ContextTr<Cfg: Cfg<Spec = SpecId>>> PrecompileProvider<C> for Precompile
                 &here
             }
         };
-        let stateless = native::at(call.bytecode_address);
+        let known = stateless::at(call.bytecode_address);
         let stateful = [staking::ADDRESS, beacon::contract::ADDRESS].contains(&call.bytecode_address);
-        if stateless.is_none() && !stateful {
+        if known.is_none() && !stateful {
             return self.ethereum.run(context, call);
         }
         let (gas, ending) = if foreign_frame(call) {
             (0, Ending::Revert("native contract: call it, do not delegate to it".into()))
-        } else if let Some(contract) = stateless {
+        } else if let Some(contract) = known {
             let frame = Frame { caller: call.caller, chain_id: context.cfg().chain_id(), value: call.value.get() };
             match contract.refuse(&frame, call.input.len(), call.gas_limit) {
                 Some(refused) => refused,

@@ -16,8 +16,8 @@ use alloy_primitives::{Address, B64, B256, Bloom, Bytes, U256};
 use super::{
     change::Change,
     head::{Head, validator_entry, validator_key},
+    opening::Opening,
     params::{self, Params},
-    replay::Opening,
     reveal,
 };
 use crate::{

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use alloy_primitives::{Address, U256};
 
-use super::Head;
+use super::head::Head;
 use crate::{
     beacon::{BeaconParams, state::epoch_blocks},
     error::StoreError,

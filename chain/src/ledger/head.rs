@@ -9,10 +9,9 @@ use super::params::{self, Params};
 use crate::{
     block,
     error::StoreError,
-    genesis::GenesisValidator,
-    state::{AppHash, StoreRoots, chain_store},
+    state::{AppHash, StateView, StoreRoots, chain_store},
     store::{Batch, Reader, Table},
-    validator::{ConsensusAddress, ConsensusKey},
+    validator::{ConsensusAddress, ConsensusKey, GenesisValidator},
 };
 
 /// Key in the table of names.
@@ -62,6 +61,11 @@ impl Head {
             validators: Arc::new(validators),
             reader,
         }))
+    }
+
+    /// A view of committed state that can be changed without harm.
+    pub fn view(&self) -> StateView {
+        StateView::new(self.reader.clone())
     }
 
     /// Puts the head into `batch`.

@@ -5,7 +5,11 @@ use std::sync::Arc;
 use alloy_consensus::Transaction as _;
 use alloy_primitives::{Address, B256};
 
-use super::{Head, Ledger, execute::RefusedTxs, standing};
+use super::{
+    execute::RefusedTxs,
+    head::Head,
+    state::{Ledger, standing},
+};
 use crate::{
     application::{Check, TxVerdict},
     error::{Fault, StoreError},
@@ -44,7 +48,7 @@ pub fn check(ledger: &Ledger, bytes: &[u8], _check: Check) -> TxVerdict {
 }
 
 /// Keeps `tx` of a client, who hears of it if it waits already.
-pub fn admit(ledger: &Ledger, tx: Arc<Tx>) -> Result<(), Refusal> {
+fn admit(ledger: &Ledger, tx: Arc<Tx>) -> Result<(), Refusal> {
     match keep(ledger, tx)?.new {
         true => Ok(()),
         false => Err(refuse(NOT_KEPT, PoolError::Known)),
@@ -52,7 +56,7 @@ pub fn admit(ledger: &Ledger, tx: Arc<Tx>) -> Result<(), Refusal> {
 }
 
 /// The same for its bytes.
-pub fn receive(ledger: &Ledger, bytes: &[u8]) -> Result<Arc<Tx>, Refusal> {
+fn receive(ledger: &Ledger, bytes: &[u8]) -> Result<Arc<Tx>, Refusal> {
     let tx = decode(ledger, bytes)?;
     admit(ledger, tx.clone())?;
     Ok(tx)
@@ -64,6 +68,19 @@ fn decode(ledger: &Ledger, bytes: &[u8]) -> Result<Arc<Tx>, Refusal> {
 
 fn base(ledger: &Ledger) -> Result<Arc<Head>, Refusal> {
     ledger.base().ok_or_else(|| refuse(NOT_READY, "the chain has not begun"))
+}
+
+impl Ledger {
+    /// Takes a transaction from a client of this node into the pool, or says why not in Ethereum's words. It comes from
+    /// [`Self::decode`].
+    pub fn admit(&self, tx: Arc<Tx>) -> Result<(), String> {
+        admit(self, tx).map_err(|refusal| refusal.reason)
+    }
+
+    /// The same for whoever has bytes: decodes and admits them.
+    pub fn receive(&self, bytes: &[u8]) -> Result<Arc<Tx>, String> {
+        receive(self, bytes).map_err(|refusal| refusal.reason)
+    }
 }
 
 /// A transaction that waits now.

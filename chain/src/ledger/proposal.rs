@@ -4,7 +4,7 @@
 use alloy_consensus::Transaction as _;
 use alloy_primitives::Bytes;
 
-use super::{Ledger, execute::Run, mempool, reveal};
+use super::{change::Change, execute::Run, head::Head, mempool, reveal, state::Ledger};
 use crate::{
     application::{Check, DecidedBlock, Proposal, Verdict},
     beacon::item,
@@ -118,6 +118,24 @@ pub fn take(ledger: &Ledger, block: &DecidedBlock) -> Option<Run> {
     let mut pending = ledger.pending();
     let place = pending.runs.iter().position(|run| run.block == *block)?;
     Some(pending.runs.swap_remove(place))
+}
+
+/// Executes a decided block that was never seen as a proposal.
+pub fn execute(ledger: &Ledger, base: &Head, block: &DecidedBlock) -> Result<Run, Fault> {
+    let mut run = Run::begin(base, DecidedBlock { txs: Vec::with_capacity(block.txs.len()), ..block.clone() })?;
+    ledger.count_execution();
+    let (item, txs) = item::split(&block.txs);
+    if let Some(item) = item {
+        run.show(item);
+    }
+    run.fill(|filling| {
+        let mut txs = txs.iter();
+        txs.try_for_each(|bytes| match Change::decode(bytes).filter(|_| ledger.developed) {
+            Some(change) => filling.change(bytes.clone(), &change),
+            None => filling.run_decided(bytes.clone(), ledger.decode(bytes, base)),
+        })
+    })?;
+    Ok(run)
 }
 
 fn keep(ledger: &Ledger, run: Run) {

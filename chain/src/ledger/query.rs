@@ -9,7 +9,7 @@
 
 use prost::Message;
 
-use super::Head;
+use super::head::Head;
 use crate::{
     application::{Answer, Proof, Query},
     error::StoreError,

@@ -4,7 +4,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use alloy_primitives::{Address, Bytes};
 
-use super::Head;
+use super::head::Head;
 use crate::{
     application::TxResult,
     beacon::{

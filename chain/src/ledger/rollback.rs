@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use alloy_primitives::{Address, U256};
 
-use super::{Head, archive, execute::BLOCK_KEY, history::Replaced};
+use super::{archive, execute::BLOCK_KEY, head::Head, history::Replaced};
 use crate::{
     application::Info,
     block,

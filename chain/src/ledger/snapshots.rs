@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use sha2::{Digest, Sha256};
 
-use super::Head;
+use super::head::Head;
 use crate::{
     application::{ChunkVerdict, Offer, Snapshot},
     error::{Fault, StoreError},

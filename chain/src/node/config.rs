@@ -4,7 +4,7 @@ use std::{net::SocketAddr, path::Path};
 
 use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
 
-use super::{NodeError, write};
+use super::{error::NodeError, file::write};
 use crate::{
     ledger::{NEEDED_HEADERS, Retention},
     rpc::Door,

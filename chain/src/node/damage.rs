@@ -2,6 +2,7 @@
 
 use std::panic;
 
+use super::tell::tell;
 use crate::error::DAMAGED;
 
 /// From now on a panic inside the database's library ends the process and says what to do.
@@ -12,7 +13,7 @@ pub fn explain_damage() {
             return before(info);
         }
         let cause = info.payload_as_str().unwrap_or("unknown");
-        super::tell(format_args!("error: database: read chain.redb: {cause}. {DAMAGED}"));
+        tell(format_args!("error: database: read chain.redb: {cause}. {DAMAGED}"));
         std::process::exit(1);
     }));
 }

@@ -10,9 +10,11 @@ use std::{
 use tokio::sync::{oneshot, watch};
 
 use super::{
-    Config, Driver, GENESIS_FILE, NodeError,
     blocks::{Maker, Rhythm, Wake, now},
+    config::{Config, Driver, GENESIS_FILE},
+    error::NodeError,
     key::load_key,
+    tell::tell,
 };
 use crate::{
     abci::{Adapter, Events},
@@ -134,7 +136,7 @@ impl Events for Shell {
     }
 
     fn fault(&self, fault: &Fault) -> ! {
-        super::tell(format_args!("error: {fault}"));
+        tell(format_args!("error: {fault}"));
         std::process::exit(1)
     }
 }

@@ -4,7 +4,7 @@ use std::fs::{self, File};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
-use super::NodeError;
+use super::error::NodeError;
 
 /// Writes a file and the folders above it: the whole of it, durably, or nothing. A link stays, and the file that it names
 /// is replaced; what is no file (`/dev/null`, a pipe) is written to and stays what it is.

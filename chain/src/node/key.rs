@@ -12,7 +12,7 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use ed25519_dalek::SigningKey;
 use zeroize::Zeroizing;
 
-use super::{KEY_FILE, NodeError};
+use super::{config::KEY_FILE, error::NodeError};
 use crate::failpoint;
 
 /// The key in `home`, which is made if there is none.

@@ -7,6 +7,7 @@ mod clock;
 mod config;
 mod damage;
 mod drive;
+mod error;
 mod file;
 mod key;
 mod tell;
@@ -22,6 +23,7 @@ pub use beacon::{BEACON_FILE, ensure_beacon, load_beacon};
 pub use config::{CONFIG_FILE, Config, Driver, GENESIS_FILE, KEY_FILE, Keep};
 pub use damage::explain_damage;
 use drive::Started;
+pub use error::NodeError;
 pub use file::write;
 pub use key::{ensure_key, load_key, validator_key};
 pub use tell::tell;
@@ -38,38 +40,6 @@ use crate::{
 pub const DATA: &str = "chain-data";
 /// Folder of snapshots inside a home.
 pub const SNAPSHOTS: &str = "snapshots";
-
-/// Why a node does not start or stops.
-#[derive(Debug, thiserror::Error)]
-pub enum NodeError {
-    /// The user can put it right.
-    #[error("{0}")]
-    Setup(String),
-    /// A file cannot be read or written.
-    #[error("{doing} {path}: {cause}")]
-    File {
-        /// What was being done.
-        doing: &'static str,
-        /// To which file.
-        path: String,
-        /// What the system said.
-        cause: std::io::Error,
-    },
-    /// Whoever read standard output has gone; nothing is wrong.
-    #[error("the reader of standard output has gone")]
-    ReaderGone,
-    /// The ledger cannot go on.
-    #[error(transparent)]
-    Fault(#[from] Fault),
-    /// A socket failed.
-    #[error("{doing}: {cause}")]
-    Socket {
-        /// What was being done.
-        doing: String,
-        /// What the system said.
-        cause: String,
-    },
-}
 
 /// Runs the node in `home` until it is told to stop. `ready` gets the address of JSON-RPC.
 pub async fn run(home: &Path, ready: impl FnOnce(&Config, std::net::SocketAddr)) -> Result<(), NodeError> {

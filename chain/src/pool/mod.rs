@@ -3,9 +3,11 @@
 
 mod best;
 mod error;
+mod price;
 mod refused;
 mod room;
 mod sender;
+mod standing;
 #[cfg(test)]
 mod tests;
 mod turn;
@@ -21,8 +23,11 @@ use alloy_primitives::{Address, B256, U256};
 pub use self::{
     best::Best,
     error::{PoolError, Shortfall},
+    price::PRICE_BUMP_PERCENT,
+    standing::Standing,
 };
 use self::{
+    price::replaces,
     refused::Refused,
     sender::{Entry, Sender, Worth},
 };
@@ -33,9 +38,6 @@ pub const MAX_TXS: usize = 50_000;
 
 /// How far ahead of its account a transaction may be: later ones wait for those before them.
 pub const MAX_NONCE_GAP: u64 = 1_024;
-
-/// A replacement pays this many percent more at least, and so does what takes another's place in a full pool.
-pub const PRICE_BUMP_PERCENT: u128 = 10;
 
 /// After so many blocks a transaction that was not executed is forgotten: three hours at a block a second, as in geth.
 pub const LIFE: u64 = 10_800;
@@ -80,17 +82,6 @@ impl Default for Limits {
             gapped_bytes: 16 << 20,
         }
     }
-}
-
-/// What an account may do next.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Standing {
-    /// The nonce of its next transaction.
-    pub nonce: u64,
-    /// What it owns.
-    pub balance: U256,
-    /// Whether it runs code (EIP-7702): others can then spend its money and its nonces.
-    pub delegated: bool,
 }
 
 /// Number and bytes of transactions.
@@ -350,15 +341,4 @@ impl Pool {
     pub fn is_empty(&self) -> bool {
         self.places.is_empty()
     }
-}
-
-/// What a gas must pay to take the place of one that pays `old`.
-fn bumped(old: u128) -> u128 {
-    old.saturating_add((old.saturating_mul(PRICE_BUMP_PERCENT) / 100).max(1))
-}
-
-fn replaces(new: &Tx, old: &Tx) -> bool {
-    let fee = |tx: &Tx| tx.envelope.max_fee_per_gas();
-    let tip = |tx: &Tx| tx.envelope.priority_fee_or_price();
-    fee(new) >= bumped(fee(old)) && tip(new) >= bumped(tip(old))
 }

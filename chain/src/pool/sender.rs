@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use alloy_consensus::Transaction as _;
 use alloy_primitives::{Address, U256};
 
-use super::Standing;
+use super::{price::bumped, standing::Standing};
 use crate::tx::Tx;
 
 /// A transaction that waits.
@@ -48,7 +48,7 @@ impl Worth {
         match (self, other) {
             (Self::Ready(new), Self::Ready(old))
             | (Self::Unpayable(new), Self::Unpayable(old))
-            | (Self::Gapped(new), Self::Gapped(old)) => new >= super::bumped(old),
+            | (Self::Gapped(new), Self::Gapped(old)) => new >= bumped(old),
             _ => self > other,
         }
     }

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::{
     Backend,
     error::{self, RpcResult},
-    hex,
+    numbers::hex,
     params::Params,
 };
 use crate::block;

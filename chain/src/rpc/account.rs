@@ -9,10 +9,9 @@ use serde_json::{Value, json};
 
 use super::{
     Backend,
-    backend::quantity,
     budget::{Budget, VALUE},
     error::{self, RpcResult},
-    hex as number,
+    numbers::{hex as number, quantity},
     params::{List, Params},
 };
 use crate::state::{

@@ -10,17 +10,17 @@ use std::{
 
 use alloy_consensus::Header;
 use alloy_eips::{BlockId, BlockNumberOrTag};
-use alloy_primitives::{Address, U256};
+use alloy_primitives::{Address, B256};
 use tokio::sync::{Semaphore, watch};
 
 use super::{
-    budget::{Budget, Flight, HEADER, Limits, VALUE, now},
-    develop::Develop,
-    dispatch::{Turn, Turns},
+    budget::{BLOCK, Budget, Flight, HEADER, Limits, VALUE, now},
+    command::Develop,
     error::{self, RpcResult},
-    log::{Filters, read_block},
-    network::{Asked, Neighbours},
+    filters::Filters,
+    neighbours::{Asked, Neighbours},
     session::{Following, Session},
+    turn::{Turn, Turns},
 };
 use crate::{
     block::{self, Block},
@@ -173,6 +173,14 @@ impl Backend {
         read_block(&head, height, budget)
     }
 
+    /// The block and the place of the transaction with `hash`.
+    pub(super) fn find(&self, hash: B256) -> RpcResult<Option<(Block, usize)>> {
+        let Some(head) = self.ledger.head() else { return Ok(None) };
+        let reader = head.reader.as_ref();
+        let Some((height, index)) = block::place_of(reader, hash).map_err(error::store)? else { return Ok(None) };
+        Ok(block::block_at(reader, height).map_err(error::store)?.map(|block| (block, index)))
+    }
+
     /// The header of the block that `id` means, if it is there.
     pub(super) fn header(&self, id: BlockId) -> RpcResult<Option<Header>> {
         let head = self.head()?;
@@ -227,11 +235,17 @@ impl Backend {
 const ROW: u64 = 1_000;
 const ROW_BYTES: u64 = 4;
 
-fn turns(limits: &Limits) -> Turns {
-    Turns { light: Turn::new(limits.light), heavy: Turn::new(limits.heavy), news: Semaphore::new(limits.heavy) }
+/// Reads a block and charges for it.
+pub fn read_block(head: &Head, height: u64, budget: &mut Budget) -> RpcResult<Option<Block>> {
+    budget.work(BLOCK)?;
+    let block = block::block_at(head.reader.as_ref(), height).map_err(error::store)?;
+    if let Some(block) = &block {
+        // A block takes as long to read as what it holds has bytes, and gas paid for those.
+        budget.work(block.header.gas_used / 20)?;
+    }
+    Ok(block)
 }
 
-/// A number as Ethereum writes it.
-pub(super) fn quantity(number: U256) -> serde_json::Value {
-    serde_json::Value::String(format!("{number:#x}"))
+fn turns(limits: &Limits) -> Turns {
+    Turns { light: Turn::new(limits.light), heavy: Turn::new(limits.heavy), news: Semaphore::new(limits.heavy) }
 }

@@ -9,14 +9,11 @@ use super::{
     Backend,
     budget::{BLOCK, Budget},
     error::{self, RpcError, RpcResult},
-    hex,
+    numbers::hex,
     params::Params,
     raw::encode,
 };
-use crate::{
-    block::{self as blocks, Block},
-    tx::Tx,
-};
+use crate::{block::Block, tx::Tx};
 
 pub fn number(backend: &Backend, _: Params<'_>) -> RpcResult<Value> {
     Ok(hex(backend.ledger.head().map_or(0, |head| head.height)))
@@ -103,7 +100,7 @@ fn nth(block: Option<Block>, index: U64) -> RpcResult<Value> {
 pub fn transaction(backend: &Backend, params: Params<'_>, budget: &mut Budget) -> RpcResult<()> {
     let hash: B256 = params.one()?;
     budget.work(BLOCK)?;
-    if let Some((block, index)) = find(backend, hash)? {
+    if let Some((block, index)) = backend.find(hash)? {
         let tx = block.txs.get(index).map_or(Ok(Value::Null), |tx| tx_json(tx, Some((&block, index))));
         return budget.json(&tx?);
     }
@@ -113,17 +110,9 @@ pub fn transaction(backend: &Backend, params: Params<'_>, budget: &mut Budget) -
 
 pub fn receipt(backend: &Backend, params: Params<'_>, budget: &mut Budget) -> RpcResult<()> {
     budget.work(BLOCK)?;
-    let Some((block, index)) = find(backend, params.one()?)? else { return budget.json(&Value::Null) };
+    let Some((block, index)) = backend.find(params.one()?)? else { return budget.json(&Value::Null) };
     let before = block.receipts.iter().take(index).map(|receipt| receipt.logs().len()).sum();
     budget.json(&receipt_json(&block, index, before)?)
-}
-
-/// The block and the place of the transaction with `hash`.
-pub fn find(backend: &Backend, hash: B256) -> RpcResult<Option<(Block, usize)>> {
-    let Some(head) = backend.ledger.head() else { return Ok(None) };
-    let reader = head.reader.as_ref();
-    let Some((height, index)) = blocks::place_of(reader, hash).map_err(error::store)? else { return Ok(None) };
-    Ok(blocks::block_at(reader, height).map_err(error::store)?.map(|block| (block, index)))
 }
 
 /// A header with its hash, as `newHeads` sends it.

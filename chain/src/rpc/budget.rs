@@ -14,6 +14,9 @@ use serde::Serialize;
 
 use super::error::{self, RpcError, RpcResult};
 
+/// Larger requests are refused: a transaction has 128 kB, as hexadecimal twice that, and batches exist. Geth has the same.
+pub const MAX_REQUEST: usize = 5 << 20;
+
 /// What the node grants.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {

@@ -9,7 +9,7 @@ use super::{
     Backend,
     budget::Budget,
     error::{self, RpcError, RpcResult},
-    hex,
+    numbers::hex,
     params::Params,
     question::{Overrides, Question},
 };

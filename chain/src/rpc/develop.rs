@@ -1,11 +1,7 @@
 //! What developers of contracts expect of a chain for development: time, snapshots, accounts as they need them, and
 //! transactions of accounts whose keys nobody has. The names and answers are those of anvil and Hardhat.
 
-use std::{
-    future::Future,
-    pin::Pin,
-    sync::{Arc, PoisonError},
-};
+use std::sync::{Arc, PoisonError};
 
 use alloy_consensus::TxEip1559;
 use alloy_eips::{BlockId, eip2718::Encodable2718};
@@ -16,9 +12,9 @@ use serde_json::{Value, json};
 
 use super::{
     Backend,
-    error::{self, RpcResult},
-    hex,
-    network::Told,
+    command::{Command, Develop, Done},
+    error::{self, RpcResult, Told},
+    numbers::hex,
     params::Params,
     question::Question,
 };
@@ -28,52 +24,6 @@ use crate::{genesis::DEV_ACCOUNTS, ledger::Change, tx};
 const MAX_BLOCKS: u64 = 10_000;
 /// Accounts without a key that one may act for at once.
 const MAX_IMPERSONATED: usize = 1_000;
-
-/// What is done to the chain.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Command {
-    /// Makes blocks, the first at `time`, the others `interval` seconds after one another.
-    Mine {
-        /// How many.
-        blocks: u64,
-        /// Seconds since the epoch.
-        time: Option<u64>,
-        /// Seconds.
-        interval: u64,
-    },
-    /// From now on time is so many seconds later. Gives by how much it is later in all.
-    IncreaseTime(u64),
-    /// The next block has this time, in seconds since the epoch.
-    SetNextTime(u64),
-    /// Remembers the state as it is, and gives it a number.
-    Snapshot,
-    /// Goes back to the state with this number.
-    Revert(u64),
-    /// Changes an account.
-    Change(Change),
-    /// A block for each transaction, or only when it is asked for.
-    Automine(bool),
-}
-
-/// What was done.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Done {
-    /// It.
-    It,
-    /// It, and this is its number.
-    Number(u64),
-    /// Nothing: there is no such thing.
-    Nothing,
-}
-
-/// The outcome of a command, later.
-pub type Doing<'a> = Pin<Box<dyn Future<Output = Result<Done, String>> + Send + 'a>>;
-
-/// Who makes blocks on a chain for development.
-pub trait Develop: Send + Sync {
-    /// Does it; the error says why not.
-    fn develop(&self, command: Command) -> Doing<'_>;
-}
 
 async fn develop(backend: &Backend, command: Command) -> RpcResult<Done> {
     let develop = allowed(backend)?;

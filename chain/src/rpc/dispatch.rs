@@ -1,10 +1,9 @@
 //! From the bytes of a request to the bytes of its answer: JSON-RPC 2.0, one request or a batch.
 
-use std::{borrow::Cow, sync::Arc, time::Duration};
+use std::{borrow::Cow, sync::Arc};
 
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
-use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::{
     Backend,
@@ -13,15 +12,13 @@ use super::{
     methods::{Method, find},
     params::{List, Params},
     session::Session,
+    turn::turn,
 };
 
 /// Requests in one batch; geth takes as many.
 const MAX_BATCH: usize = 1_000;
 /// Bytes of an id. It is sent back as it came.
 const MAX_ID: usize = 1_024;
-/// How long a question waits for its turn.
-const TURN: Duration = Duration::from_secs(10);
-
 /// A request; the parts that it has.
 #[derive(Deserialize)]
 struct Request<'a> {
@@ -189,43 +186,6 @@ async fn run(
             budget.json(&value)
         }
     }
-}
-
-/// Questions at once, and those that wait for their turn.
-pub struct Turns {
-    pub light: Turn,
-    pub heavy: Turn,
-    /// News for who follows: whoever is connected waits, however many they are.
-    pub news: Semaphore,
-}
-
-/// Places for questions of one kind.
-pub struct Turn {
-    places: Semaphore,
-    /// Who is at work or waits.
-    queue: Semaphore,
-    count: usize,
-}
-
-/// Questions that wait for each one that is at work.
-const QUEUE: usize = 16;
-
-impl Turn {
-    pub fn new(count: usize) -> Self {
-        Self { places: Semaphore::new(count), queue: Semaphore::new(count * (QUEUE + 1)), count }
-    }
-}
-
-async fn turn(turn: &Turn) -> RpcResult<(SemaphorePermit<'_>, SemaphorePermit<'_>)> {
-    let busy = || {
-        error::limit(format!(
-            "the node is busy: it works on {} questions of this kind at once, ask again later",
-            turn.count
-        ))
-    };
-    let queued = turn.queue.try_acquire().map_err(|_| busy())?;
-    let place = tokio::time::timeout(TURN, turn.places.acquire()).await.map_err(|_| busy())?;
-    Ok((queued, place.map_err(|_| busy())?))
 }
 
 /// Does what takes its time without keeping others waiting, where the runtime can.

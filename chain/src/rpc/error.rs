@@ -1,7 +1,10 @@
 //! Errors with Ethereum's codes and words: tools look for both.
 
+use std::{future::Future, pin::Pin};
+
 use alloy_primitives::{Bytes, hex};
 use serde::Serialize;
+use serde_json::Value;
 
 use crate::{
     error::{Fault, StoreError},
@@ -41,6 +44,9 @@ pub struct RpcError {
 
 /// An answer or an error.
 pub type RpcResult<T> = Result<T, RpcError>;
+
+/// An answer, later.
+pub type Told<'a> = Pin<Box<dyn Future<Output = RpcResult<Value>> + Send + 'a>>;
 
 pub fn coded(code: i32, message: impl Into<String>) -> RpcError {
     RpcError { code, message: message.into(), data: None }

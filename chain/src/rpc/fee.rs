@@ -8,10 +8,10 @@ use serde_json::{Value, json};
 
 use super::{
     Backend,
+    backend::read_block,
     budget::Budget,
     error::{self, RpcResult},
-    hex,
-    log::read_block,
+    numbers::hex,
     params::{List, Params},
 };
 use crate::block::Block;

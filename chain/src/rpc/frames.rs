@@ -8,9 +8,8 @@ use std::{
 };
 
 use super::{
-    budget::{Flight, Reserved},
+    budget::{Flight, MAX_REQUEST, Reserved},
     error::{self, RpcResult},
-    http::MAX_REQUEST,
 };
 
 /// Pings and pongs of one client within [`SPAN`].

@@ -1,16 +1,15 @@
 //! The server: connections, what of HTTP is understood, and how long anybody may take.
 
 use std::{
-    collections::BTreeMap,
     convert::Infallible,
-    net::{IpAddr, Ipv6Addr, SocketAddr},
+    net::SocketAddr,
     pin::Pin,
     sync::{Arc, Mutex, PoisonError},
     task::{Context, Poll},
     time::{Duration, Instant},
 };
 
-use http_body_util::{BodyExt, Full, combinators::UnsyncBoxBody};
+use http_body_util::BodyExt;
 use hyper::{
     Method, Request, Response, StatusCode,
     body::{Body, Bytes, Frame, Incoming},
@@ -26,25 +25,21 @@ use tokio::{
 
 use super::{
     Answer, Backend, Door,
-    budget::{Flight, Reserved, now},
+    budget::{MAX_REQUEST, Reserved, now},
     dispatch::answer,
+    guest::{Guest, Here, time_for},
     page::page,
+    reply::{Reply, plain, put, whole},
     session::Session,
     ws,
 };
 
-/// Larger requests are refused: a transaction has 128 kB, as hexadecimal twice that, and batches exist. Geth has the same.
-pub const MAX_REQUEST: usize = 5 << 20;
 /// A connection that says nothing is closed after this time.
 const IDLE: Duration = Duration::from_secs(120);
 /// How long a request may be worked on: every limit inside is shorter.
 const WORK: Duration = Duration::from_secs(300);
-/// An answer must be taken at this many bytes a second, or the client is left.
-const SLOWEST: usize = 256 << 10;
 /// Bytes of an answer that are handed over at once.
 const PIECE: usize = 64 << 10;
-
-type Reply = Response<UnsyncBoxBody<Bytes, Infallible>>;
 
 /// A running server. It stops when this is dropped.
 pub struct Server {
@@ -83,59 +78,6 @@ pub async fn serve(backend: Arc<Backend>, door: Door, address: SocketAddr) -> st
         }
     });
     Ok((bound, Server { stop }))
-}
-
-/// What every connection needs.
-pub struct Here {
-    pub backend: Arc<Backend>,
-    door: Door,
-    /// Connections by address, and the bytes that requests and answers of each may have under way.
-    guests: Mutex<BTreeMap<IpAddr, (usize, Arc<Flight>)>>,
-    pub stop: watch::Receiver<bool>,
-}
-
-/// One connection in the count.
-pub struct Guest {
-    here: Arc<Here>,
-    pub address: IpAddr,
-    /// What its address draws on; nothing of its own on a machine that speaks for many.
-    pub account: Option<Arc<Flight>>,
-}
-
-impl Guest {
-    fn enter(here: &Arc<Here>, address: IpAddr) -> Option<Self> {
-        let address = one_holder(address);
-        let limits = &here.backend.limits;
-        let mut guests = here.guests.lock().unwrap_or_else(PoisonError::into_inner);
-        let all: usize = guests.values().map(|(count, _)| count).sum();
-        let counts = limits.loopback_counts || !address.is_loopback();
-        let own = guests.get(&address).map_or(0, |(count, _)| *count);
-        if all >= limits.connections || (own >= limits.connections_of_one && counts) {
-            return None;
-        }
-        let account = || Flight::of("one address", limits.total_of_one);
-        let (count, account) = guests.entry(address).or_insert_with(|| (0, account()));
-        *count += 1;
-        Some(Self { here: here.clone(), address, account: counts.then(|| account.clone()) })
-    }
-}
-
-/// What one holder of addresses is counted by: of IPv6 the network of 64 bits, because whoever has one address has all of its network.
-fn one_holder(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
-        IpAddr::V6(v6) if !v6.is_loopback() => IpAddr::V6(Ipv6Addr::from_bits(v6.to_bits() >> 64 << 64)),
-        address => address,
-    }
-}
-
-impl Drop for Guest {
-    fn drop(&mut self) {
-        let mut guests = self.here.guests.lock().unwrap_or_else(PoisonError::into_inner);
-        match guests.get_mut(&self.address) {
-            Some((count, _)) if *count > 1 => *count -= 1,
-            _ => drop(guests.remove(&self.address)),
-        }
-    }
 }
 
 /// When a connection is left, unless it gets further.
@@ -355,27 +297,6 @@ fn allow(headers: &mut HeaderMap, origin: HeaderValue, private: bool) {
     }
 }
 
-fn put(reply: &mut Reply, name: HeaderName, value: &'static str) {
-    reply.headers_mut().insert(name, HeaderValue::from_static(value));
-}
-
-pub fn plain(status: StatusCode, why: String) -> Reply {
-    let mut reply = whole(status, format!("{why}\n").into());
-    put(&mut reply, header::CONTENT_TYPE, "text/plain; charset=utf-8");
-    reply
-}
-
-fn whole(status: StatusCode, body: Bytes) -> Reply {
-    let mut reply = Response::new(Full::new(body).boxed_unsync());
-    *reply.status_mut() = status;
-    reply
-}
-
-/// An empty answer with the headers of `from`.
-pub fn bare(from: Response<()>) -> Reply {
-    from.map(|()| Full::new(Bytes::new()).boxed_unsync())
-}
-
 /// An answer, piece by piece: it counts as under way until the last one is taken.
 struct Pieces {
     text: Bytes,
@@ -413,11 +334,6 @@ impl Body for Pieces {
     fn size_hint(&self) -> hyper::body::SizeHint {
         hyper::body::SizeHint::with_exact(self.text.len() as u64)
     }
-}
-
-/// How long a client may take for `bytes`.
-pub fn time_for(bytes: usize, patience: Duration) -> Duration {
-    patience + Duration::from_secs((bytes / SLOWEST) as u64)
 }
 
 #[cfg(test)]

@@ -1,10 +1,8 @@
 //! Logs, and filters that remember where a client stopped.
 
 use std::{
-    collections::BTreeMap,
-    net::IpAddr,
     sync::{MutexGuard, PoisonError},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use alloy_eips::BlockNumberOrTag;
@@ -14,10 +12,12 @@ use serde_json::Value;
 
 use super::{
     Backend,
-    backend::quantity,
+    backend::read_block,
     block::log_json,
-    budget::{BLOCK, Budget, HEADER, now},
+    budget::{Budget, HEADER, now},
     error::{self, RpcResult},
+    filters::{FilterKind, Filters, Installed, words},
+    numbers::quantity,
     params::Params,
     session::Session,
 };
@@ -30,45 +30,10 @@ use crate::{
 const MAX_BLOCKS: u64 = 10_000;
 /// Logs in one answer.
 const MAX_LOGS: usize = 20_000;
-/// Filters at once, and addresses and topics in all of them. Beyond, filters of the client that has most of them go,
-/// those first that were asked least lately.
-const MAX_FILTERS: usize = 1_000;
-const MAX_FILTER_WORDS: usize = 100_000;
 /// A filter that nobody asks goes after this time, as with geth.
 const FILTER_LIFE: Duration = Duration::from_secs(300);
 /// Addresses in one filter, and topics at one place of it.
 const MAX_ADDRESSES: usize = 1_000;
-
-/// Installed filters.
-#[derive(Default)]
-pub struct Filters {
-    all: BTreeMap<U256, Installed>,
-}
-
-struct Installed {
-    kind: Kind,
-    /// Who installed it.
-    owner: IpAddr,
-    /// When it was asked last.
-    asked: Instant,
-}
-
-/// What is asked for, and how far it was told: a height, or how many transactions had come.
-#[derive(Clone)]
-enum Kind {
-    Logs(Box<Filter>, u64),
-    Blocks(u64),
-    Pending(u64),
-}
-
-impl Kind {
-    fn words(&self) -> usize {
-        match self {
-            Self::Logs(filter, _) => words(filter),
-            _ => 0,
-        }
-    }
-}
 
 pub fn logs(backend: &Backend, params: Params<'_>, budget: &mut Budget) -> RpcResult<()> {
     let filter: Filter = params.one()?;
@@ -78,16 +43,16 @@ pub fn logs(backend: &Backend, params: Params<'_>, budget: &mut Budget) -> RpcRe
 pub fn new_filter(backend: &Backend, session: &Session, params: Params<'_>, budget: &mut Budget) -> RpcResult<()> {
     let filter: Filter = params.one()?;
     check(&filter)?;
-    budget.json(&install(backend, session, Kind::Logs(Box::new(filter), backend.head()?.height))?)
+    budget.json(&install(backend, session, FilterKind::Logs(Box::new(filter), backend.head()?.height))?)
 }
 
 pub fn new_block_filter(backend: &Backend, session: &Session, _: Params<'_>, budget: &mut Budget) -> RpcResult<()> {
-    budget.json(&install(backend, session, Kind::Blocks(backend.head()?.height))?)
+    budget.json(&install(backend, session, FilterKind::Blocks(backend.head()?.height))?)
 }
 
 pub fn new_pending_filter(backend: &Backend, session: &Session, _: Params<'_>, budget: &mut Budget) -> RpcResult<()> {
     let arrived = backend.ledger.pool().arrived();
-    budget.json(&install(backend, session, Kind::Pending(arrived))?)
+    budget.json(&install(backend, session, FilterKind::Pending(arrived))?)
 }
 
 pub fn uninstall_filter(backend: &Backend, params: Params<'_>) -> RpcResult<Value> {
@@ -97,7 +62,7 @@ pub fn uninstall_filter(backend: &Backend, params: Params<'_>) -> RpcResult<Valu
 
 pub fn filter_logs(backend: &Backend, params: Params<'_>, budget: &mut Budget) -> RpcResult<()> {
     match installed(backend, params.one()?)? {
-        Kind::Logs(filter, _) => matching(backend, &filter, budget),
+        FilterKind::Logs(filter, _) => matching(backend, &filter, budget),
         _ => Err(error::server("filter not found")),
     }
 }
@@ -113,25 +78,25 @@ pub fn filter_changes(backend: &Backend, params: Params<'_>, budget: &mut Budget
         Ok(told + 1..=head.height)
     };
     let kind = match kind {
-        Kind::Logs(filter, told) => {
+        FilterKind::Logs(filter, told) => {
             in_range(&head, &filter, news(told)?, budget)?;
-            Kind::Logs(filter, head.height)
+            FilterKind::Logs(filter, head.height)
         }
-        Kind::Blocks(told) => {
+        FilterKind::Blocks(told) => {
             budget.list(news(told)?, |budget, height| {
                 budget.work(HEADER)?;
                 let hash = block::hash_at(head.reader.as_ref(), height).map_err(error::store)?;
                 budget.json(&hash)
             })?;
-            Kind::Blocks(head.height)
+            FilterKind::Blocks(head.height)
         }
-        Kind::Pending(seen) => {
+        FilterKind::Pending(seen) => {
             let (hashes, arrived) = {
                 let pool = backend.ledger.pool();
                 (pool.since(seen), pool.arrived())
             };
             budget.json(&hashes)?;
-            Kind::Pending(arrived)
+            FilterKind::Pending(arrived)
         }
     };
     // Nobody brings back a filter that was taken away meanwhile.
@@ -145,7 +110,7 @@ fn filters(backend: &Backend) -> MutexGuard<'_, Filters> {
     backend.filters.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn install(backend: &Backend, session: &Session, kind: Kind) -> RpcResult<Value> {
+fn install(backend: &Backend, session: &Session, kind: FilterKind) -> RpcResult<Value> {
     // A client must not guess the filters of another.
     let mut id = [0; 16];
     getrandom::fill(&mut id).map_err(|e| error::server(format!("the system gives no randomness: {e}")))?;
@@ -158,40 +123,13 @@ fn install(backend: &Backend, session: &Session, kind: Kind) -> RpcResult<Value>
     Ok(quantity(id))
 }
 
-impl Filters {
-    /// Removes filters of whoever has most until the others have their place.
-    fn make_room(&mut self) {
-        loop {
-            // What a filter takes: itself, and what it names.
-            let mut taken: BTreeMap<IpAddr, usize> = BTreeMap::new();
-            let mut words = 0;
-            for filter in self.all.values() {
-                *taken.entry(filter.owner).or_default() += 100 + filter.kind.words();
-                words += filter.kind.words();
-            }
-            if self.all.len() <= MAX_FILTERS && words <= MAX_FILTER_WORDS {
-                return;
-            }
-            let greedy = taken.into_iter().max_by_key(|(_, taken)| *taken).map(|(owner, _)| owner);
-            let of_greedy = self.all.iter().filter(|(_, filter)| Some(filter.owner) == greedy);
-            let Some(oldest) = of_greedy.min_by_key(|(_, filter)| filter.asked).map(|(id, _)| *id) else { return };
-            self.all.remove(&oldest);
-        }
-    }
-}
-
-fn installed(backend: &Backend, id: U256) -> RpcResult<Kind> {
+fn installed(backend: &Backend, id: U256) -> RpcResult<FilterKind> {
     let now = now();
     let mut filters = filters(backend);
     filters.all.retain(|_, filter| now.duration_since(filter.asked) < FILTER_LIFE);
     let found = filters.all.get_mut(&id).ok_or_else(|| error::server("filter not found"))?;
     found.asked = now;
     Ok(found.kind.clone())
-}
-
-/// Addresses and topics that `filter` names.
-pub fn words(filter: &Filter) -> usize {
-    filter.address.len() + filter.topics.iter().map(|topics| topics.len()).sum::<usize>()
 }
 
 /// Refuses a filter that names too much.
@@ -259,17 +197,6 @@ fn in_range(head: &Head, filter: &Filter, range: std::ops::RangeInclusive<u64>, 
     budget.text("]")
 }
 
-/// Reads a block and charges for it.
-pub fn read_block(head: &Head, height: u64, budget: &mut Budget) -> RpcResult<Option<Block>> {
-    budget.work(BLOCK)?;
-    let block = block::block_at(head.reader.as_ref(), height).map_err(error::store)?;
-    if let Some(block) = &block {
-        // A block takes as long to read as what it holds has bytes, and gas paid for those.
-        budget.work(block.header.gas_used / 20)?;
-    }
-    Ok(block)
-}
-
 /// Gives each log of `block` that `filter` asks for to `take`.
 pub fn each(block: &Block, filter: &Filter, mut take: impl FnMut(Value) -> RpcResult<()>) -> RpcResult<()> {
     let mut number = 0;
@@ -282,30 +209,4 @@ pub fn each(block: &Block, filter: &Filter, mut take: impl FnMut(Value) -> RpcRe
         }
     }
     Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn whoever_has_most_filters_makes_room_for_the_others() {
-        let mut filters = Filters::default();
-        let begun = now();
-        let install = |filters: &mut Filters, id: u64, owner: u8| {
-            let asked = begun + Duration::from_millis(id);
-            let owner = IpAddr::from([10, 0, 0, owner]);
-            filters.all.insert(U256::from(id), Installed { kind: Kind::Blocks(0), owner, asked });
-            filters.make_room();
-        };
-        for id in 0..3 {
-            install(&mut filters, id, 1);
-        }
-        for id in 3..3_000 {
-            install(&mut filters, id, 2);
-        }
-        assert_eq!(filters.all.len(), MAX_FILTERS);
-        assert!((0..3).all(|id| filters.all.contains_key(&U256::from(id))), "the modest client keeps its filters");
-        assert!(filters.all.contains_key(&U256::from(2_999)), "the newest stays");
-    }
 }

@@ -5,8 +5,16 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use super::{
-    Backend, about, account, block, budget::Budget, call, develop, error::RpcResult, fee, hex, log, network,
-    params::Params, raw, session::Session, simulate, subscribe, trace, txpool,
+    Backend, about, account, block,
+    budget::Budget,
+    call, develop,
+    error::{RpcResult, Told},
+    fee, log, network,
+    numbers::hex,
+    params::Params,
+    raw,
+    session::Session,
+    simulate, subscribe, trace, txpool,
 };
 
 /// Answers with few bytes, whatever is asked.
@@ -16,7 +24,7 @@ pub type Written = fn(&Backend, Params<'_>, &mut Budget) -> RpcResult<()>;
 /// The same, of the client that asks.
 pub type OfSession = fn(&Backend, &Session, Params<'_>, &mut Budget) -> RpcResult<()>;
 /// Answers when something has happened.
-pub type Later = for<'a> fn(&'a Arc<Backend>, Params<'a>) -> network::Told<'a>;
+pub type Later = for<'a> fn(&'a Arc<Backend>, Params<'a>) -> Told<'a>;
 
 /// How a method is answered.
 #[derive(Clone, Copy)]

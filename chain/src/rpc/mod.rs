@@ -7,42 +7,43 @@ mod backend;
 mod block;
 mod budget;
 mod call;
+mod command;
 mod develop;
 mod dispatch;
 mod door;
 mod error;
 mod fee;
+mod filters;
 mod frames;
+mod guest;
 mod http;
 mod log;
 mod methods;
+mod neighbours;
 mod network;
+mod numbers;
 mod page;
 mod params;
 mod question;
 mod raw;
+mod reply;
 mod session;
 mod simulate;
 mod subscribe;
 mod supposed;
+mod topic;
 mod trace;
+mod turn;
 mod txpool;
 mod ws;
 
-use serde_json::Value;
-
 pub use backend::{Backend, Submit, Submitted};
 pub use budget::{Answer, Limits};
-pub use develop::{Command, Develop, Doing, Done};
+pub use command::{Command, Develop, Doing, Done};
 pub use dispatch::answer;
 pub use door::Door;
 pub use error::{RpcError, RpcResult};
 pub use http::{Server, serve};
 pub use methods::names as methods;
-pub use network::{Asked, Neighbours};
+pub use neighbours::{Asked, Neighbours};
 pub use session::Session;
-
-/// A number as Ethereum writes it.
-fn hex(number: impl TryInto<u64>) -> Value {
-    Value::String(format!("{:#x}", number.try_into().unwrap_or(u64::MAX)))
-}

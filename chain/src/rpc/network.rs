@@ -1,22 +1,10 @@
 //! What the node knows of other nodes: peers, and whether it still catches up with them.
 
-use std::{future::Future, pin::Pin, sync::Arc};
+use std::sync::Arc;
 
 use serde_json::{Value, json};
 
-use super::{Backend, error::RpcResult, hex, params::Params};
-
-/// What consensus says about other nodes.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Neighbours {
-    /// Nodes that it is connected to.
-    pub peers: u64,
-    /// While the node catches up: the height it began at, and the highest it knows of.
-    pub syncing: Option<(u64, u64)>,
-}
-
-/// An answer about other nodes, later.
-pub type Asked<'a> = Pin<Box<dyn Future<Output = Result<Neighbours, String>> + Send + 'a>>;
+use super::{Backend, error::Told, numbers::hex, params::Params};
 
 pub fn syncing<'a>(backend: &'a Arc<Backend>, _: Params<'a>) -> Told<'a> {
     Box::pin(async move {
@@ -36,6 +24,3 @@ pub fn syncing<'a>(backend: &'a Arc<Backend>, _: Params<'a>) -> Told<'a> {
 pub fn peer_count<'a>(backend: &'a Arc<Backend>, _: Params<'a>) -> Told<'a> {
     Box::pin(async move { Ok(hex(backend.neighbours().await?.peers)) })
 }
-
-/// An answer, later.
-pub type Told<'a> = Pin<Box<dyn Future<Output = RpcResult<Value>> + Send + 'a>>;

@@ -7,7 +7,6 @@ use serde_json::json;
 
 use super::{
     Backend,
-    block::find,
     budget::{BLOCK, Budget},
     error::{self, RpcResult},
     params::Params,
@@ -37,7 +36,7 @@ pub fn raw_receipts(backend: &Backend, params: Params<'_>, budget: &mut Budget) 
 pub fn raw_transaction(backend: &Backend, params: Params<'_>, budget: &mut Budget) -> RpcResult<()> {
     let hash: B256 = params.one()?;
     budget.work(BLOCK)?;
-    if let Some((block, index)) = find(backend, hash)? {
+    if let Some((block, index)) = backend.find(hash)? {
         return budget.json(&block.txs.get(index).map_or(json!("0x"), |tx| json!(tx.bytes)));
     }
     let waiting = backend.ledger.pool().find(hash);

@@ -11,7 +11,7 @@ use tokio::sync::Notify;
 use super::{
     budget::Flight,
     error::{self, RpcResult},
-    subscribe::Followed,
+    topic::Followed,
 };
 
 /// Subscriptions of one client.
@@ -139,7 +139,7 @@ mod tests {
     use alloy_primitives::Address;
     use alloy_rpc_types_eth::Filter;
 
-    use super::{super::subscribe::Topic, *};
+    use super::{super::topic::Topic, *};
 
     fn heads() -> Followed {
         Followed { topic: Topic::Heads, told: 0, announced: false }

@@ -25,7 +25,7 @@ use super::{
     block::{block_json, tx_json},
     budget::{BLOCK, Budget, VALUE},
     error::{self, RpcError, RpcResult},
-    hex as number,
+    numbers::hex as number,
     params::{List, Params},
     question::{CALL_GAS, Overrides, override_accounts},
     supposed,

@@ -9,7 +9,7 @@ use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::value::RawValue;
 
 use super::{
-    Backend, block,
+    Backend,
     budget::{BLOCK, Borrowed, Budget},
     error::{self, RpcError, RpcResult},
     params::Params,
@@ -112,7 +112,7 @@ pub fn transaction(backend: &Backend, params: Params<'_>, budget: &mut Budget) -
     let mut params = params.sequence();
     let (hash, options): (B256, Option<Options>) = (params.next()?, params.optional_next()?);
     let tracer = options.unwrap_or_default().tracer()?;
-    let (block, index) = block::find(backend, hash)?.ok_or_else(|| error::server("transaction not found"))?;
+    let (block, index) = backend.find(hash)?.ok_or_else(|| error::server("transaction not found"))?;
     let mut replay = Replay::begin(backend, &block, budget)?;
     for tx in block.txs.iter().take(index) {
         replay.next(tx, &Tracer::Noop, budget)?;

@@ -11,7 +11,7 @@ use super::{
     block::tx_json,
     budget::{Budget, VALUE},
     error::{self, RpcResult},
-    hex,
+    numbers::hex,
     params::Params,
 };
 use crate::tx::Tx;

@@ -21,13 +21,15 @@ use tokio_util::compat::{Compat, TokioAsyncReadCompatExt};
 
 use super::{
     Answer, Backend,
-    budget::{Budget, Flight, Reserved, now},
+    budget::{Budget, Flight, MAX_REQUEST, Reserved, now},
     dispatch::answer,
     error::RpcResult,
     frames::Intake,
-    http::{Guest, Here, MAX_REQUEST, bare, plain, time_for},
+    guest::{Guest, Here, time_for},
+    reply::{Reply, bare, plain},
     session::Session,
-    subscribe::{self, Followed, Topic},
+    subscribe,
+    topic::{Followed, Topic},
 };
 
 /// Requests of one client that are worked on at once; the next ones wait to be read.
@@ -50,12 +52,7 @@ pub fn wanted(request: &Request<Incoming>) -> bool {
 }
 
 /// Answers the handshake, and goes on with the WebSocket beside it.
-pub fn upgrade(
-    here: Arc<Here>,
-    guest: Arc<Guest>,
-    session: Session,
-    mut request: Request<Incoming>,
-) -> hyper::Response<http_body_util::combinators::UnsyncBoxBody<hyper::body::Bytes, std::convert::Infallible>> {
+pub fn upgrade(here: Arc<Here>, guest: Arc<Guest>, session: Session, mut request: Request<Incoming>) -> Reply {
     let mut server = handshake::Server::new();
     let reply = match server.receive_request(&request) {
         Ok(reply) => reply,

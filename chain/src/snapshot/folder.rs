@@ -10,7 +10,7 @@ use std::{
 use super::{FORMAT, MAX_CHUNK, Manifest, Restore, make::make};
 use crate::{
     application::ChunkVerdict,
-    embedded,
+    consensus::DRIVER_KEY,
     error::StoreError,
     failpoint,
     ledger::Head,
@@ -60,7 +60,7 @@ impl Folder {
             write(&partial.join(index.to_string()), chunk).map_err(failed)
         })?;
         // A chain without consensus has nobody to ask for its last block.
-        if let Some(record) = head.reader.get(Table::Meta, embedded::KEY)? {
+        if let Some(record) = head.reader.get(Table::Meta, DRIVER_KEY)? {
             write(&partial.join(DRIVER), &record).map_err(failed)?;
         }
         write(&partial.join(MANIFEST), &manifest.encode()).map_err(failed)?;
@@ -96,7 +96,7 @@ impl Folder {
         }
         let Some(record) = self.read(manifest.height, DRIVER)? else { return Ok(()) };
         let mut batch = Batch::default();
-        batch.put(Table::Meta, embedded::KEY, record);
+        batch.put(Table::Meta, DRIVER_KEY, record);
         store.write(&batch)
     }
 

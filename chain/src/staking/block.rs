@@ -1,44 +1,23 @@
 //! What every block does to stake: rewards, offences, absence, and the set of validators that follows.
 
-use std::collections::BTreeMap;
-
 use alloy_primitives::{Address, U256};
 
 use super::{
-    Result, StakeError, candidates,
-    params::StakingParams,
-    unbonding,
+    candidates,
+    error::{Result, StakeError},
+    facts::BlockFacts,
+    origin,
+    params::{StakingParams, share},
     validator::{self, SCALE, Status, Validator},
     words::{Words, slot},
 };
-use crate::{
-    application::{Offence, Vote},
-    genesis::GenesisValidator,
-    validator::ConsensusAddress,
-};
-
-/// What consensus says about a block.
-#[derive(Clone, Copy, Debug)]
-pub struct BlockFacts<'a> {
-    /// Its height.
-    pub height: u64,
-    /// Seconds since the epoch.
-    pub time: u64,
-    /// The time of the block before.
-    pub before: u64,
-    /// Who signed the block before.
-    pub votes: &'a [Vote],
-    /// Proven misbehaviour.
-    pub offences: &'a [Offence],
-    /// Who is behind the addresses in votes and offences.
-    pub known: &'a BTreeMap<ConsensusAddress, GenesisValidator>,
-}
+use crate::{application::Offence, validator::GenesisValidator};
 
 /// Rewards whoever signed, counts who did not, punishes offences. Gives the tokens that were made: the caller credits
 /// the contract with them.
 pub fn begin_block(words: &mut impl Words, facts: &BlockFacts<'_>) -> Result<U256> {
     let params = StakingParams::load(words)?;
-    unbonding::note_pause(words, facts)?;
+    origin::note_pause(words, facts)?;
     for offence in facts.offences {
         if let Some(known) = facts.known.get(&offence.validator) {
             punish(words, &params, known.operator, offence, facts)?;
@@ -62,7 +41,7 @@ pub fn begin_block(words: &mut impl Words, facts: &BlockFacts<'_>) -> Result<U25
 
 /// Shares `reward` among the delegators, after the operator's commission. Gives what was really credited.
 pub(super) fn pay(validator: &mut Validator, reward: U256) -> U256 {
-    let commission = validator::share(reward, validator.commission);
+    let commission = share(reward, validator.commission);
     let each = (reward - commission) * SCALE / validator.shares;
     validator.earned += each;
     validator.owed += commission;

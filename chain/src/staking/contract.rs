@@ -2,12 +2,15 @@
 
 use std::{collections::BTreeMap, sync::LazyLock};
 
-use alloy_primitives::{Address, B256, Bytes, U256, keccak256};
+use alloy_primitives::U256;
 
 use super::{
-    Result, StakeError, block, candidates,
+    block,
+    call::{Answer, Env, ok, paid, said},
+    candidates,
     delegation::Delegation,
-    governance, need,
+    error::{Result, StakeError, need},
+    governance,
     params::{StakingParams, WHOLE},
     stake::{self, Registration},
     unbonding,
@@ -17,10 +20,7 @@ use super::{
 use crate::{
     beacon::Commitment,
     error::StoreError,
-    evm::{
-        abi::{self, AbiError, words_out},
-        committee::SIGNATURE_GAS,
-    },
+    evm::{abi, committee::SIGNATURE_GAS},
     validator::ConsensusKey,
 };
 
@@ -33,41 +33,6 @@ const CREATE_GAS: u64 = 400_000;
 
 /// Longer calls are refused before they are copied: the longest has eight words.
 pub const MAX_INPUT: usize = 1024;
-
-/// Who calls, when.
-#[derive(Clone, Copy, Debug)]
-pub struct Env {
-    /// The caller.
-    pub caller: Address,
-    /// Value that came with the call, already credited.
-    pub value: U256,
-    /// Whether nothing may change.
-    pub read_only: bool,
-    /// Height of the block.
-    pub height: u64,
-    /// Seconds since the epoch.
-    pub time: u64,
-}
-
-/// An event.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Log {
-    /// Hash of its signature, and indexed arguments.
-    pub topics: Vec<B256>,
-    /// Other arguments.
-    pub data: Bytes,
-}
-
-/// How a call ends.
-#[derive(Clone, Debug, Default)]
-pub struct Answer {
-    /// What it returns.
-    pub output: Bytes,
-    /// What the contract pays the caller.
-    pub payout: U256,
-    /// What it logs.
-    pub logs: Vec<Log>,
-}
 
 /// Gas of the call, and of one that is not known.
 pub fn price(input: &[u8]) -> u64 {
@@ -260,21 +225,4 @@ fn answer(words: &mut impl Words, env: &Env, input: &[u8]) -> Result<Answer> {
         Function::Parameters => Ok(said(&StakingParams::load(words)?.numbers().map(U256::from))),
         Function::Governance => Ok(said(&[word(StakingParams::load(words)?.governance)])),
     }
-}
-
-pub(super) fn ok<T>(argument: std::result::Result<T, AbiError>) -> Result<T> {
-    argument.map_err(|e| StakeError::Refused(e.reason()))
-}
-
-fn said(words: &[U256]) -> Answer {
-    Answer { output: words_out(words), ..Answer::default() }
-}
-
-fn paid(payout: U256) -> Answer {
-    Answer { payout, output: words_out(&[payout]), ..Answer::default() }
-}
-
-pub(super) fn logged(event: &str, validator: Address, delegator: Address, tokens: U256) -> Answer {
-    let topics = vec![keccak256(event), validator.into_word(), delegator.into_word()];
-    Answer { logs: vec![Log { topics, data: words_out(&[tokens]) }], ..Answer::default() }
 }

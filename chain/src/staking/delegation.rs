@@ -3,8 +3,9 @@
 use alloy_primitives::{Address, U256};
 
 use super::{
-    Result, need, params,
-    unbonding::Origin,
+    error::{Result, need},
+    origin::Origin,
+    params,
     validator::{SCALE, Status, Validator},
     words::{Words, address, between, field, word},
 };

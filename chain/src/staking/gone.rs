@@ -4,13 +4,13 @@
 use alloy_primitives::U256;
 
 use super::{
-    Result,
+    error::Result,
+    origin::Origin,
     params::StakingParams,
-    unbonding::Origin,
     validator::{self, Validator},
     words::{Words, address, field, of, slot, small, word},
 };
-use crate::{genesis::GenesisValidator, validator::ConsensusKey};
+use crate::validator::{ConsensusKey, GenesisValidator};
 
 /// Keys that one block forgets at most.
 const AT_ONCE: usize = 4;

@@ -3,9 +3,9 @@
 use alloy_primitives::{Address, U256, keccak256};
 
 use super::{
-    Result, block,
-    contract::{Answer, Log, ok},
-    need,
+    block,
+    call::{Answer, Log, ok},
+    error::{Result, need},
     params::StakingParams,
     words::{Words, slot},
 };

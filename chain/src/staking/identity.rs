@@ -4,8 +4,8 @@ use alloy_primitives::{Address, B256, U256, keccak256};
 use ed25519_dalek::{Signature, VerifyingKey};
 
 use super::{
-    Result, need,
-    words::{Words, field, slot},
+    error::{Result, need},
+    words::{Words, field, slot, small},
 };
 use crate::{error::StoreError, validator::ConsensusKey};
 
@@ -39,7 +39,7 @@ fn message(chain: B256, evm_chain_id: u64, operator: Address, key: ConsensusKey)
 /// Whether `proof` shows that `operator` has the secret of `key`, for this chain and nothing else.
 pub fn check(words: &mut impl Words, operator: Address, key: ConsensusKey, proof: &[u8]) -> Result<()> {
     let chain = words.load(slot("chain", &[]))?;
-    let evm_chain_id = super::words::small(words.load(field(slot("chain", &[]), 1))?);
+    let evm_chain_id = small(words.load(field(slot("chain", &[]), 1))?);
     let signed = message(chain.into(), evm_chain_id, operator, key);
     let known = VerifyingKey::from_bytes(&key.0.0).ok().filter(|known| !known.is_weak());
     need(known.is_some(), "not an ed25519 key")?;

@@ -8,12 +8,17 @@
 //! share has earned since the beginning, and a delegation remembers up to where it was paid.
 
 mod block;
+mod call;
 mod candidates;
 mod contract;
 mod delegation;
+mod error;
+mod facts;
+mod genesis;
 mod gone;
 mod governance;
 mod identity;
+mod origin;
 mod params;
 mod sentence;
 mod stake;
@@ -23,35 +28,15 @@ mod unbonding;
 mod validator;
 pub(crate) mod words;
 
-use alloy_primitives::{Address, address};
-
-pub use block::{BlockFacts, begin_block, end_block};
-pub use contract::{Answer, Env, Log, MAX_INPUT, price, run};
+pub use block::{begin_block, end_block};
+pub use call::{Answer, Env, Log};
+pub use contract::{MAX_INPUT, price, run};
+pub use error::StakeError;
+pub use facts::BlockFacts;
+pub use genesis::bond_genesis;
 pub use gone::forget;
 pub use identity::{FORMAT, format_slot, identify, possession};
 pub use params::StakingParams;
 pub use sentence::Sentence;
-pub use validator::{Status, Validator, bond_genesis};
-pub use words::Words;
-
-use crate::error::StoreError;
-
-/// Where the native contract lives.
-pub const ADDRESS: Address = address!("0x0000000000000000000000000000000000000A10");
-
-/// Why a stake operation does not happen.
-#[derive(Debug, thiserror::Error)]
-pub enum StakeError {
-    /// The caller did something that is not allowed; this is the revert's reason.
-    #[error("staking: {0}")]
-    Refused(&'static str),
-    /// The database failed.
-    #[error(transparent)]
-    Store(#[from] StoreError),
-}
-
-type Result<T> = std::result::Result<T, StakeError>;
-
-fn need(holds: bool, why: &'static str) -> Result<()> {
-    if holds { Ok(()) } else { Err(StakeError::Refused(why)) }
-}
+pub use validator::{Status, Validator};
+pub use words::{ADDRESS, Words};

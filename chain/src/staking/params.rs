@@ -14,6 +14,11 @@ pub const MARGIN_SECONDS: u64 = 3600;
 /// Ten years.
 const MOST_SECONDS: u64 = 10 * 365 * 24 * 3600;
 
+/// `part` of ten thousand of `tokens`, rounded down.
+pub fn share(tokens: U256, part: u64) -> U256 {
+    tokens * U256::from(part) / U256::from(WHOLE)
+}
+
 /// Parameters of staking.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]

@@ -6,8 +6,12 @@
 
 use alloy_primitives::U256;
 
-use super::{BlockFacts, params::WHOLE, unbonding::Origin, validator::share};
-use crate::{application::Offence, genesis::TOKEN};
+use super::{
+    facts::BlockFacts,
+    origin::Origin,
+    params::{WHOLE, share},
+};
+use crate::{application::Offence, validator::TOKEN};
 
 /// A sentence.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,7 +82,7 @@ mod tests {
         Offence { validator: ConsensusAddress([1; 20]), height, power, kind: OffenceKind::DoubleSign }
     }
 
-    fn facts(known: &BTreeMap<ConsensusAddress, crate::genesis::GenesisValidator>) -> BlockFacts<'_> {
+    fn facts(known: &BTreeMap<ConsensusAddress, crate::validator::GenesisValidator>) -> BlockFacts<'_> {
         BlockFacts { height: 1_000, time: 5_000, before: 4_999, votes: &[], offences: &[], known }
     }
 

@@ -3,20 +3,21 @@
 use alloy_primitives::{Address, U256};
 
 use super::{
-    Result, StakeError, block, candidates,
-    contract::{Answer, Env, logged},
+    block,
+    call::{Answer, Env, logged},
+    candidates,
     delegation::{Delegation, MAX_MOVES, Move, shares_for},
-    identity, need,
+    error::{Result, StakeError, need},
+    identity,
     params::StakingParams,
-    unbonding::{self, Entry, Origin},
+    unbonding::{self, Entry},
     validator::{Status, Validator},
     words::Words,
 };
 use crate::{
     beacon::{self, Commitment},
     evm::abi::words_out,
-    genesis::TOKEN,
-    validator::ConsensusKey,
+    validator::{ConsensusKey, TOKEN},
 };
 
 /// What a new validator brings.
@@ -106,7 +107,7 @@ pub fn undelegate(words: &mut impl Words, env: &Env, validator: Address, tokens:
     let (mut validator, mut own) = settled(words, env, validator, env.caller)?;
     let shares = shares_for(&validator, tokens, own.shares, "not that much is delegated")?;
     let due = env.time.saturating_add(StakingParams::load(words)?.unbonding_seconds);
-    let left = Origin::of(&validator, env.height);
+    let left = validator.origin(env.height);
     let mut taken = U256::ZERO;
     for (part, before) in own.split_off(shares) {
         let tokens = validator.take(part);
@@ -139,7 +140,7 @@ pub fn redelegate(words: &mut impl Words, env: &Env, from: Address, to: Address,
     let shares = new.add(tokens)?;
     let until = env.time.saturating_add(StakingParams::load(words)?.unbonding_seconds);
     own.shares += shares;
-    own.moves.push(Move { origin: Origin::of(&old, env.height), shares, until });
+    own.moves.push(Move { origin: old.origin(env.height), shares, until });
     own.store(words, to, env.caller)?;
     keep(words, &mut new)?;
     Ok(logged(DELEGATED, to, env.caller, tokens))

@@ -8,16 +8,12 @@ use std::collections::BTreeMap;
 use alloy_primitives::{Address, B256, U256};
 use ed25519_dalek::{Signer, SigningKey};
 
-use super::{
-    contract::{Answer, Env},
-    validator::{Status, Validator},
-    *,
-};
+use super::*;
 use crate::{
     application::{Offence, OffenceKind, Vote},
+    error::StoreError,
     evm::abi::selector,
-    genesis::{GenesisValidator, TOKEN},
-    validator::{ConsensusAddress, ConsensusKey},
+    validator::{ConsensusAddress, ConsensusKey, GenesisValidator, TOKEN},
 };
 
 const GOVERNANCE: Address = Address::repeat_byte(0xee);

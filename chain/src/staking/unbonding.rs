@@ -3,8 +3,9 @@
 use alloy_primitives::{Address, U256};
 
 use super::{
-    BlockFacts, Result, need,
-    params::{self, MARGIN_SECONDS},
+    error::{Result, need},
+    origin::Origin,
+    params,
     validator::{Status, Validator},
     words::{Words, address, field, of, slot, small, word},
 };
@@ -12,50 +13,6 @@ use crate::error::StoreError;
 
 /// Entries an account can have at once: paying out is bounded work.
 pub const MAX_ENTRIES: u64 = 16;
-
-/// Which validator stake was with, and until which height.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Origin {
-    /// The validator.
-    pub validator: Address,
-    /// The height at which the stake left it.
-    pub height: u64,
-    /// The weight of offences that it had paid for by then: that of a sentence, zero of who had none.
-    pub power: u64,
-}
-
-impl Origin {
-    /// Of stake that leaves `validator` at `height`.
-    pub fn of(validator: &Validator, height: u64) -> Self {
-        let power = match validator.status {
-            Status::Tombstoned(sentence) => sentence.power,
-            _ => 0,
-        };
-        Self { validator: validator.operator, height, power }
-    }
-
-    /// Whether something can still be proven, at this height and time, of what the stake stood behind: the engine takes
-    /// evidence for as long as it is young in seconds *or* in blocks (`evidence` of them).
-    pub fn answers(&self, until: u64, evidence: u64, height: u64, time: u64) -> bool {
-        until > time || height <= self.height.saturating_add(evidence).saturating_add(1)
-    }
-
-    /// The time until which stake answers that was to answer until `until`, had no time passed before the next block.
-    pub fn until(&self, words: &mut impl Words, until: u64) -> std::result::Result<u64, StoreError> {
-        Ok(until.saturating_add(small(words.load(pause(self.height))?)))
-    }
-
-    /// What of `tokens`, which answer until the time `until`, is lost to offences of the validator.
-    fn cut(&self, words: &mut impl Words, tokens: U256, until: u64) -> Result<U256> {
-        Ok(match Validator::load(words, self.validator)?.status {
-            Status::Tombstoned(sentence) => {
-                let (until, evidence) = (self.until(words, until)?, params::evidence_blocks(words)?);
-                sentence.cut(tokens, self, until, evidence)
-            }
-            _ => U256::ZERO,
-        })
-    }
-}
 
 /// Tokens on their way out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -98,24 +55,21 @@ impl Entry {
     fn payable(&self, words: &mut impl Words) -> Result<U256> {
         let mut tokens = self.tokens;
         for origin in [Some(self.left), self.before].into_iter().flatten() {
-            tokens -= origin.cut(words, tokens, self.due)?;
+            tokens -= lost(words, &origin, tokens, self.due)?;
         }
         Ok(tokens)
     }
 }
 
-/// Remembers that a chain stood still: what left in the block before has weight in this one, and answers for it as long
-/// as if it had left now.
-pub fn note_pause(words: &mut impl Words, facts: &BlockFacts<'_>) -> std::result::Result<(), StoreError> {
-    let paused = facts.time.saturating_sub(facts.before);
-    match facts.height.checked_sub(1) {
-        Some(last) if paused >= MARGIN_SECONDS => words.store(pause(last), U256::from(paused)),
-        _ => Ok(()),
-    }
-}
-
-fn pause(height: u64) -> U256 {
-    slot("pause", &[&height.to_be_bytes()])
+/// What of `tokens`, which answer until the time `until`, is lost to offences of the validator that they were with.
+fn lost(words: &mut impl Words, origin: &Origin, tokens: U256, until: u64) -> Result<U256> {
+    Ok(match Validator::load(words, origin.validator)?.status {
+        Status::Tombstoned(sentence) => {
+            let (until, evidence) = (origin.until(words, until)?, params::evidence_blocks(words)?);
+            sentence.cut(tokens, origin, until, evidence)
+        }
+        _ => U256::ZERO,
+    })
 }
 
 /// Where nothing comes from.

@@ -3,18 +3,17 @@
 use alloy_primitives::{Address, B256, U256};
 
 use super::{
-    BlockFacts, Result, StakeError, candidates,
-    delegation::Delegation,
-    need,
-    params::WHOLE,
+    error::{Result, StakeError, need},
+    facts::BlockFacts,
+    origin::Origin,
+    params::{WHOLE, share},
     sentence::Sentence,
     words::{Words, address, field, of, slot, small, word},
 };
 use crate::{
     application::Offence,
     error::StoreError,
-    genesis::{GenesisValidator, TOKEN},
-    validator::ConsensusKey,
+    validator::{ConsensusKey, TOKEN},
 };
 
 /// Whether a validator may make blocks.
@@ -208,6 +207,15 @@ impl Validator {
         taken
     }
 
+    /// Where stake was that leaves it at `height`.
+    pub fn origin(&self, height: u64) -> Origin {
+        let power = match self.status {
+            Status::Tombstoned(sentence) => sentence.power,
+            _ => 0,
+        };
+        Origin { validator: self.operator, height, power }
+    }
+
     /// Weight in consensus: whole tokens, if it may make blocks at all.
     pub fn power(&self) -> u64 {
         match self.status {
@@ -215,11 +223,6 @@ impl Validator {
             _ => 0,
         }
     }
-}
-
-/// `part` of ten thousand of `tokens`, rounded down.
-pub fn share(tokens: U256, part: u64) -> U256 {
-    tokens * U256::from(part) / U256::from(WHOLE)
 }
 
 /// Who operates the validator with `key`.
@@ -236,18 +239,4 @@ pub fn active(words: &mut impl Words, operator: Address) -> std::result::Result<
 /// Remembers what consensus is told.
 pub fn set_active(words: &mut impl Words, operator: Address, power: u64) -> std::result::Result<(), StoreError> {
     words.store(field(of("validator", operator), ACTIVE), U256::from(power))
-}
-
-/// A validator of the first block, whose operator bonds `power` tokens. The caller credits the contract with them.
-pub fn bond_genesis(words: &mut impl Words, genesis: &GenesisValidator) -> Result<U256> {
-    let tokens = TOKEN * U256::from(genesis.power);
-    let mut validator = Validator::create(words, genesis.operator, genesis.consensus_key, 0)?;
-    let shares = validator.add(tokens)?;
-    let mut own = Delegation::load(words, genesis.operator, genesis.operator)?;
-    own.shares += shares;
-    own.store(words, genesis.operator, genesis.operator)?;
-    validator.store(words)?;
-    candidates::enter(words, genesis.operator)?;
-    set_active(words, genesis.operator, genesis.power)?;
-    Ok(tokens)
 }

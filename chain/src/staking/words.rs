@@ -3,9 +3,12 @@
 //! A record lies at the hash of its name and the accounts it belongs to, one word after the other, like a struct in a
 //! Solidity mapping: one hash finds all of it.
 
-use alloy_primitives::{Address, B256, U256, keccak256};
+use alloy_primitives::{Address, B256, U256, address, keccak256};
 
 use crate::{error::StoreError, state::StateView};
+
+/// Where the native contract lives.
+pub const ADDRESS: Address = address!("0x0000000000000000000000000000000000000A10");
 
 /// The storage of the staking contract.
 pub trait Words {
@@ -19,12 +22,12 @@ pub trait Words {
 /// Between transactions, the contract's storage is just state. A word that stays as it was costs no hash.
 impl Words for StateView {
     fn load(&mut self, slot: U256) -> Result<U256, StoreError> {
-        self.slot(super::ADDRESS, slot)
+        self.slot(ADDRESS, slot)
     }
 
     fn store(&mut self, slot: U256, value: U256) -> Result<(), StoreError> {
-        if self.slot(super::ADDRESS, slot)? != value {
-            self.set_slot(super::ADDRESS, slot, value);
+        if self.slot(ADDRESS, slot)? != value {
+            self.set_slot(ADDRESS, slot, value);
         }
         Ok(())
     }

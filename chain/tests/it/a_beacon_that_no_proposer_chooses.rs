@@ -6,7 +6,7 @@ use std::sync::Arc;
 use alloy_primitives::{Address, B256, Bytes, U256};
 use sahara_chain::{
     application::{Application, ChainStart, DecidedBlock, Proposal, Verdict},
-    beacon::{Commitment, Item, Secret, chain::step, contract, item, state},
+    beacon::{Commitment, Item, Secret, contract, item, state, step},
     evm::{BlockContext, Call, FORK, Machine, abi::selector},
     genesis::{DEV_CHAIN_ID, Genesis, GenesisValidator},
     ledger::{Head, Ledger},

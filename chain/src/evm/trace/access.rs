@@ -17,7 +17,7 @@ use revm::{
     },
 };
 
-use super::{Subject, watch};
+use super::watch::{Subject, watch};
 use crate::{
     error::Fault,
     evm::{

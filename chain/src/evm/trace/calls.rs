@@ -10,7 +10,7 @@ use revm::{
     interpreter::{CallInputs, CallOutcome, CallScheme, CreateInputs, CreateOutcome, InterpreterResult},
 };
 
-use super::{hex, words};
+use super::{place::hex, words};
 use crate::evm::abi;
 
 /// What is written of the calls.

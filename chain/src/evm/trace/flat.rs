@@ -9,7 +9,10 @@ use revm::{
     interpreter::{CallInputs, CallOutcome, CallScheme, CreateInputs, CreateOutcome, InterpreterResult},
 };
 
-use super::{Place, hex, words};
+use super::{
+    place::{Place, hex},
+    words,
+};
 
 /// What is written of the calls.
 #[derive(Clone, Copy, Debug, Default)]

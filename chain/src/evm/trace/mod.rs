@@ -4,41 +4,32 @@
 mod access;
 mod calls;
 mod flat;
+mod place;
 mod prestate;
 mod selectors;
 mod steps;
 mod transfers;
+mod watch;
 mod words;
 
-use alloy_primitives::{B256, Bytes};
-use revm::{
-    DatabaseCommit, ExecuteEvm, InspectEvm, Inspector, MainBuilder, context::TxEnv, context_interface::ContextTr,
-    inspector::NoOpInspector, state::EvmState as Changes,
-};
+use revm::inspector::NoOpInspector;
 
+use self::watch::watch;
 pub use self::{
     access::access_list,
     calls::CallOptions,
     flat::FlatOptions,
+    place::Place,
     prestate::PrestateOptions,
     steps::StepOptions,
     transfers::{Supposed, Supposition, suppose},
+    watch::Subject,
 };
 use super::{
-    BlockContext, Call, CallResult, Outcome,
-    machine::{Ctx, Rules, call_env, context, settle, tx_env},
-    provider::{Natives, Precompiles, ethereum_contracts},
+    BlockContext, Outcome,
+    provider::{Natives, ethereum_contracts},
 };
-use crate::{error::Fault, state::StateView, tx::Tx};
-
-/// What is executed.
-#[derive(Clone, Copy)]
-pub enum Subject<'a> {
-    /// A transaction of the block; its effects stay in the view.
-    Tx(&'a Tx),
-    /// A question; the view stays as it is.
-    Call(&'a Call),
-}
+use crate::{error::Fault, state::StateView};
 
 /// What is watched.
 #[derive(Clone, Debug)]
@@ -57,19 +48,6 @@ pub enum Tracer {
     Mux(Vec<(String, Tracer)>),
     /// Nothing.
     Noop,
-}
-
-/// Where in the chain an execution is.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Place {
-    /// The block, if it is one of the chain's.
-    pub block_hash: Option<B256>,
-    /// Its height.
-    pub number: u64,
-    /// The index of the transaction in it.
-    pub index: usize,
-    /// How many logs the block has before.
-    pub first_log: usize,
 }
 
 /// An execution that was watched.
@@ -173,47 +151,4 @@ fn mux(
     // The effects go into the view itself at the end.
     let result = watch(view, block, natives, subject, NoOpInspector)?.result;
     Ok(result.map(|outcome| Traced { outcome, seen: (!long).then_some(all) }))
-}
-
-struct Watched<I> {
-    inspector: I,
-    result: CallResult,
-    changes: Changes,
-}
-
-fn watch<'a, I>(
-    view: &'a mut StateView,
-    block: &BlockContext,
-    natives: &Natives,
-    subject: Subject<'_>,
-    inspector: I,
-) -> Result<Watched<I>, Fault>
-where
-    I: Inspector<Ctx<'a>>,
-{
-    let (rules, env): (Rules, TxEnv) = match subject {
-        Subject::Tx(tx) => (Rules::Block, tx_env(tx.sender, &tx.envelope)),
-        Subject::Call(call) => (Rules::Question, call_env(call)),
-    };
-    let sender = env.caller;
-    let mut context = context(view, block, rules);
-    if let Subject::Tx(tx) = subject {
-        context.cfg.disable_eip3607 = tx.is_unsigned();
-    }
-    let mut evm = context
-        .build_mainnet_with_inspector(inspector)
-        .with_precompiles(Precompiles::with(block.spec, natives.clone()));
-    let result = evm.inspect_one_tx(env);
-    let changes = evm.finalize();
-    let result = settle(result, sender, block.base_fee)?;
-    if matches!(subject, Subject::Tx(_)) && result.is_ok() {
-        evm.ctx.db_mut().commit(changes.clone());
-    }
-    evm.ctx.db_mut().failure()?;
-    Ok(Watched { inspector: evm.inspector, result, changes })
-}
-
-/// Bytes as JSON.
-fn hex(bytes: &Bytes) -> String {
-    format!("\"{}\"", alloy_primitives::hex::encode_prefixed(bytes))
 }

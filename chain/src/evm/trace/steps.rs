@@ -14,7 +14,7 @@ use revm::{
     },
 };
 
-use super::{hex, words};
+use super::{place::hex, words};
 use crate::evm::Outcome;
 
 /// What is written of a step.

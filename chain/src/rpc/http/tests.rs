@@ -1,8 +1,13 @@
 //! What of HTTP is understood, without a connection.
 
+use std::net::IpAddr;
+
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use super::*;
+use super::{
+    super::guest::{SLOWEST, one_holder},
+    *,
+};
 use crate::{
     ledger::{Ledger, trial::Chain},
     rpc::{Limits, Submit, Submitted},

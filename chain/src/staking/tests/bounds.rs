@@ -3,6 +3,7 @@
 use super::*;
 use crate::staking::{
     delegation::{Delegation, MAX_MOVES, shares_for},
+    origin,
     params::{MARGIN_SECONDS, WHOLE},
     unbonding::{self, MAX_ENTRIES},
 };
@@ -354,7 +355,7 @@ fn a_call_costs_what_it_may_do() {
 
 #[test]
 fn what_is_taken_out_is_free_first_and_says_for_whom_the_rest_answers() {
-    let origin = |n| unbonding::Origin { validator: operator(n), height: 5, power: 0 };
+    let origin = |n| origin::Origin { validator: operator(n), height: 5, power: 0 };
     let moved = |n, shares: u64| delegation::Move { origin: origin(n), shares: U256::from(shares), until: 9 };
     let all = || {
         let mut own = Delegation::default();

@@ -79,6 +79,7 @@ pub const ROOMS: [Room; 5] = [
             "chain/src/rpc/budget.rs",
             "chain/src/rpc/door.rs",
             "chain/src/rpc/frames.rs",
+            "chain/src/rpc/guest.rs",
             "chain/src/rpc/http.rs",
             "chain/src/rpc/session.rs",
             "chain/src/rpc/ws.rs",
