@@ -81,5 +81,5 @@ fn quantity(value: &Value) -> Option<u64> {
 
 /// The newest block, by the node's JSON-RPC at `address`.
 pub async fn latest(address: SocketAddr) -> Result<Value, String> {
-    Client::new(address).ask("eth_getBlockByNumber", json!(["latest", false])).await
+    Ok(Client::new(address).ask("eth_getBlockByNumber", json!(["latest", false])).await?)
 }

@@ -305,12 +305,12 @@ impl Body {
         }
         let outcome = match machine.execute(&tx)? {
             Ok(outcome) => outcome,
-            Err(refusal) => return Ok(skipped(REFUSED, refusal.0, wanted)),
+            Err(refusal) => return Ok(skipped(REFUSED, refusal.to_string(), wanted)),
         };
         let result = TxResult {
             code: if outcome.success { 0 } else { REVERTED },
             reason: match (&outcome.halt, outcome.success) {
-                (Some(halt), _) => halt.clone(),
+                (Some(halt), _) => halt.to_string(),
                 (None, true) => String::new(),
                 (None, false) => "execution reverted".into(),
             },

@@ -26,6 +26,7 @@ pub use self::{
     export::export,
     head::{Head, store as store_head},
     history::{NEEDED_HEADERS, Retention, record as record_past},
+    mempool::AdmitError,
     opening::Opening,
     params::Params,
     rollback::roll_back,

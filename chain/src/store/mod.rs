@@ -1,12 +1,14 @@
 //! Where bytes are kept: tables of keys and values, snapshots for reading, one atomic batch for a block.
 
 mod disk;
+mod inside;
 mod layered;
 mod memory;
 
 use std::{collections::BTreeMap, sync::Arc};
 
 pub use disk::{DiskStore, FORMAT_KEY};
+pub use inside::inside_database;
 pub use layered::Layered;
 pub use memory::MemoryStore;
 
