@@ -194,7 +194,7 @@ impl Replay {
             return Err(error::server("genesis is not traceable"));
         }
         budget.work(BLOCK)?;
-        let opened = backend.ledger.opened(block).map_err(error::fault)?;
+        let opened = backend.ledger.replay(block).map_err(error::fault)?;
         let (view, context) = opened.ok_or_else(|| {
             error::server(format!(
                 "required historical state unavailable: this node does not keep the state before block {}",

@@ -46,8 +46,8 @@ pub fn ok<T>(argument: std::result::Result<T, AbiError>) -> Result<T> {
 }
 
 /// An answer in these words.
-pub fn said(words: &[U256]) -> Answer {
-    Answer { output: words_out(words), ..Answer::default() }
+pub fn said(storage: &[U256]) -> Answer {
+    Answer { output: words_out(storage), ..Answer::default() }
 }
 
 /// The answer to a call that is paid `payout`.

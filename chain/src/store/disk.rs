@@ -124,8 +124,8 @@ fn definition(table: Table) -> TableDefinition<'static, Bytes, Bytes> {
         Table::BlockHeights => "block-heights",
         Table::Transactions => "transactions",
         Table::Headers => "headers",
-        Table::History => "history",
-        Table::Openings => "openings",
+        Table::ChangeSets => "history",
+        Table::BeginBlocks => "openings",
         Table::Archive => "archive",
     })
 }

@@ -13,7 +13,7 @@ use sahara_chain::{
 use std::{collections::BTreeMap, sync::Arc};
 
 use crate::{
-    attacks::{Attackers, Facts, Kind, SWEEPER, account},
+    attacks::{AttackKind, Attackers, Facts, SWEEPER, account},
     common::{Chain, START, genesis, pay, transfer, wallet},
 };
 
@@ -64,7 +64,7 @@ fn attack(seed: u64) {
     let (mut chain, sweeper) = field();
     let mut attackers = Attackers::new(seed, ATTACKERS, DEV_CHAIN_ID, sweeper);
     let honest: Vec<_> = (0..5).map(|n| account("honest", n, DEV_CHAIN_ID).0).collect();
-    let mut kinds: BTreeMap<B256, Kind> = BTreeMap::new();
+    let mut kinds: BTreeMap<B256, AttackKind> = BTreeMap::new();
     let mut waiting: BTreeMap<B256, u64> = BTreeMap::new();
     for round in 0..BLOCKS {
         let base_fee = chain.head().next_base_fee();
@@ -101,15 +101,15 @@ fn attack(seed: u64) {
         assert_eq!(late, 0, "seed {seed}, round {round}: {late} honest transfers wait for more than a block");
     }
     assert_eq!(chain.ledger.executions(), chain.head().height, "seed {seed}: each block is executed once");
-    let mut executed: BTreeMap<Kind, usize> = BTreeMap::new();
+    let mut executed: BTreeMap<AttackKind, usize> = BTreeMap::new();
     for (hash, cost) in paid(&chain) {
         assert!(cost >= U256::from(21_000u64 * 10_000_000), "seed {seed}: {hash} paid {cost}");
         if let Some(kind) = kinds.get(&hash) {
             *executed.entry(*kind).or_default() += 1;
         }
     }
-    assert!(!executed.contains_key(&Kind::OversizedCreation), "seed {seed}");
-    assert!(executed.contains_key(&Kind::HugeGasLimits), "seed {seed}: the attack took place: {executed:?}");
+    assert!(!executed.contains_key(&AttackKind::OversizedCreation), "seed {seed}");
+    assert!(executed.contains_key(&AttackKind::HugeGasLimits), "seed {seed}: the attack took place: {executed:?}");
 }
 
 #[test]
