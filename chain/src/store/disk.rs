@@ -8,7 +8,7 @@ use super::{
     Batch, Entry, Reader, Store, TABLES, Table,
     inside::{Leave, enter, inside},
 };
-use crate::{error::StoreError, failpoint};
+use crate::{durable, error::StoreError, failpoint};
 
 /// Version of what the tables mean. Another number is refused by name.
 const FORMAT: u8 = 3;
@@ -97,8 +97,7 @@ fn make(folder: &Path, place: &Path) -> Result<(), StoreError> {
     write.commit().map_err(|e| StoreError::new("create the tables", e))?;
     drop(database);
     failpoint::reach("database-whole");
-    std::fs::rename(&draft, place).map_err(failed)?;
-    std::fs::File::open(folder).and_then(|folder| folder.sync_all()).map_err(failed)?;
+    durable::rename(&draft, place).map_err(failed)?;
     failpoint::reach("database-made");
     Ok(())
 }
