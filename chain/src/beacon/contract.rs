@@ -1,6 +1,7 @@
 //! The beacon as Solidity asks it: a native contract that only answers. Its state is the staking contract's.
 
-use alloy_primitives::{Address, Bytes, U256, address, hex};
+use alloy_primitives::{Address, Bytes, U256, address};
+use alloy_sol_types::{SolCall, sol};
 
 use super::state::{self, Chain};
 use crate::{
@@ -18,10 +19,20 @@ pub const GAS: u64 = 12_000;
 /// Longer calls are refused before they are copied.
 pub const MAX_INPUT: usize = 4 + 32;
 
-const CURRENT: [u8; 4] = hex!("9fa6a6e3");
-const VALUE_OF: [u8; 4] = hex!("cadf338f");
-const EPOCH_BLOCKS: [u8; 4] = hex!("4e4b3bef");
-const CHAIN_OF: [u8; 4] = hex!("0d6814ff");
+sol! {
+    /// `contracts/src/IBeacon.sol` has the same with explanations.
+    interface IBeacon {
+        function current() external view;
+        function valueOf(uint256 epoch) external view;
+        function epochBlocks() external view;
+        function chainOf(address operator) external view;
+    }
+}
+
+const CURRENT: [u8; 4] = IBeacon::currentCall::SELECTOR;
+const VALUE_OF: [u8; 4] = IBeacon::valueOfCall::SELECTOR;
+const EPOCH_BLOCKS: [u8; 4] = IBeacon::epochBlocksCall::SELECTOR;
+const CHAIN_OF: [u8; 4] = IBeacon::chainOfCall::SELECTOR;
 
 /// Answers a call in the block at `height`, or says why not.
 pub fn run(

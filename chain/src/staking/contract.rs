@@ -1,8 +1,7 @@
 //! The staking contract as Solidity calls it.
 
-use std::{collections::BTreeMap, sync::LazyLock};
-
 use alloy_primitives::U256;
+use alloy_sol_types::SolCall;
 
 use super::{
     block,
@@ -11,6 +10,7 @@ use super::{
     delegation::Delegation,
     error::{Result, StakeError, need},
     governance,
+    interface::IStaking as calls,
     params::{StakingParams, WHOLE},
     stake::{self, Registration},
     storage::{Storage, slot, word},
@@ -80,41 +80,33 @@ enum Function {
 
 type Known = (Mutability, Function);
 
-/// Every function by its selector, computed once.
-static FUNCTIONS: LazyLock<BTreeMap<[u8; 4], Known>> = LazyLock::new(|| {
-    let all = [
-        ("createValidator(bytes32,uint256,bytes,bytes32,uint256)", Mutability::Payable, Function::CreateValidator),
-        ("announceBeaconChain(bytes32,uint256)", Mutability::NonPayable, Function::AnnounceChain),
-        ("setCommission(uint256)", Mutability::NonPayable, Function::SetCommission),
-        ("unjail()", Mutability::NonPayable, Function::Unjail),
-        ("delegate(address)", Mutability::Payable, Function::Delegate),
-        ("undelegate(address,uint256)", Mutability::NonPayable, Function::Undelegate),
-        ("redelegate(address,address,uint256)", Mutability::NonPayable, Function::Redelegate),
-        ("settle(address,address)", Mutability::NonPayable, Function::Settle),
-        ("withdraw()", Mutability::NonPayable, Function::Withdraw),
-        ("claim(address)", Mutability::NonPayable, Function::Claim),
-        ("claimCommission()", Mutability::NonPayable, Function::ClaimCommission),
-        (
-            "setParameters((uint256,uint256,uint256,uint256,uint256,uint256,uint256,uint256))",
-            Mutability::NonPayable,
-            Function::SetParameters,
-        ),
-        ("setGovernance(address)", Mutability::NonPayable, Function::SetGovernance),
-        ("takePool(uint256)", Mutability::NonPayable, Function::TakePool),
-        ("validatorOf(address)", Mutability::View, Function::ValidatorOf),
-        ("delegationOf(address,address)", Mutability::View, Function::DelegationOf),
-        ("unbondingOf(address)", Mutability::View, Function::UnbondingOf),
-        ("validatorCount()", Mutability::View, Function::Count),
-        ("validatorAt(uint256)", Mutability::View, Function::At),
-        ("pool()", Mutability::View, Function::Pool),
-        ("parameters()", Mutability::View, Function::Parameters),
-        ("governance()", Mutability::View, Function::Governance),
-    ];
-    all.into_iter().map(|(name, mutability, function)| (abi::selector(name), (mutability, function))).collect()
-});
-
+/// The function with this selector.
 fn function(selector: [u8; 4]) -> Option<Known> {
-    FUNCTIONS.get(&selector).copied()
+    Some(match selector {
+        calls::createValidatorCall::SELECTOR => (Mutability::Payable, Function::CreateValidator),
+        calls::announceBeaconChainCall::SELECTOR => (Mutability::NonPayable, Function::AnnounceChain),
+        calls::setCommissionCall::SELECTOR => (Mutability::NonPayable, Function::SetCommission),
+        calls::unjailCall::SELECTOR => (Mutability::NonPayable, Function::Unjail),
+        calls::delegateCall::SELECTOR => (Mutability::Payable, Function::Delegate),
+        calls::undelegateCall::SELECTOR => (Mutability::NonPayable, Function::Undelegate),
+        calls::redelegateCall::SELECTOR => (Mutability::NonPayable, Function::Redelegate),
+        calls::settleCall::SELECTOR => (Mutability::NonPayable, Function::Settle),
+        calls::withdrawCall::SELECTOR => (Mutability::NonPayable, Function::Withdraw),
+        calls::claimCall::SELECTOR => (Mutability::NonPayable, Function::Claim),
+        calls::claimCommissionCall::SELECTOR => (Mutability::NonPayable, Function::ClaimCommission),
+        calls::setParametersCall::SELECTOR => (Mutability::NonPayable, Function::SetParameters),
+        calls::setGovernanceCall::SELECTOR => (Mutability::NonPayable, Function::SetGovernance),
+        calls::takePoolCall::SELECTOR => (Mutability::NonPayable, Function::TakePool),
+        calls::validatorOfCall::SELECTOR => (Mutability::View, Function::ValidatorOf),
+        calls::delegationOfCall::SELECTOR => (Mutability::View, Function::DelegationOf),
+        calls::unbondingOfCall::SELECTOR => (Mutability::View, Function::UnbondingOf),
+        calls::validatorCountCall::SELECTOR => (Mutability::View, Function::Count),
+        calls::validatorAtCall::SELECTOR => (Mutability::View, Function::At),
+        calls::poolCall::SELECTOR => (Mutability::View, Function::Pool),
+        calls::parametersCall::SELECTOR => (Mutability::View, Function::Parameters),
+        calls::governanceCall::SELECTOR => (Mutability::View, Function::Governance),
+        _ => return None,
+    })
 }
 
 /// Runs a call. A refusal is a revert with that reason; an error is the database's.

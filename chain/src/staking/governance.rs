@@ -1,11 +1,13 @@
 //! What only the governance address may do. Genesis names it; without one the parameters stay as they are.
 
-use alloy_primitives::{Address, U256, keccak256};
+use alloy_primitives::{Address, U256};
+use alloy_sol_types::SolEvent;
 
 use super::{
     block,
     call::{Answer, Log, ok},
     error::{Result, need},
+    interface::IStaking,
     params::StakingParams,
     storage::{Storage, slot},
 };
@@ -29,7 +31,7 @@ pub fn set_parameters(storage: &mut impl Storage, caller: Address, arguments: Ar
     new.store(storage)?;
     // Another number of validators is another set of them.
     block::mark_changed(storage)?;
-    let log = Log { topics: vec![keccak256("ParametersChanged()")], data: words_out(&[]) };
+    let log = Log { topics: vec![IStaking::ParametersChanged::SIGNATURE_HASH], data: words_out(&[]) };
     Ok(Answer { logs: vec![log], ..Answer::default() })
 }
 

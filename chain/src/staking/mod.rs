@@ -18,6 +18,7 @@ mod genesis;
 mod gone;
 mod governance;
 mod identity;
+mod interface;
 mod origin;
 mod params;
 mod penalty;

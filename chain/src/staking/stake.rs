@@ -1,6 +1,7 @@
 //! The calls that move stake: into a validator, out of it, and from one to another.
 
-use alloy_primitives::{Address, U256};
+use alloy_primitives::{Address, B256, U256};
+use alloy_sol_types::SolEvent;
 
 use super::{
     block,
@@ -9,6 +10,7 @@ use super::{
     delegation::{Delegation, MAX_MOVES, Move, shares_for},
     error::{Result, StakeError, need},
     identity,
+    interface::IStaking,
     params::StakingParams,
     storage::Storage,
     unbonding::{self, Entry},
@@ -32,8 +34,8 @@ pub struct Registration<'a> {
     pub beacon: Commitment,
 }
 
-const DELEGATED: &str = "Delegated(address,address,uint256)";
-const UNDELEGATED: &str = "Undelegated(address,address,uint256)";
+const DELEGATED: B256 = IStaking::Delegated::SIGNATURE_HASH;
+const UNDELEGATED: B256 = IStaking::Undelegated::SIGNATURE_HASH;
 
 /// A validator and `delegator`'s part of it, with everything counted and taken that is due.
 pub fn settled(
