@@ -9,8 +9,8 @@ use std::sync::Arc;
 use common::{Home, MODEL};
 use sahara_circuits::model::CompiledModel;
 use sahara_mpc::protocol::{
-    Assignment, Evaluator, EvaluatorRole, JobSecret, MaskDomain, PackContents, Plan, Rounding, Seed, Step, Visibility,
-    WeightMaterial, combine_outputs, deal, mask_weights, prepare, share_inputs,
+    Assignment, Dealing, Evaluator, EvaluatorRole, JobSecret, MaskDomain, PackContents, Plan, Rounding, Seed, Step,
+    Visibility, WeightMaterial, combine_outputs, mask_weights, prepare, share_inputs,
 };
 
 /// Bytes that one kind of message carries, all together, and the length of each message.
@@ -65,13 +65,8 @@ fn run(model: &CompiledModel, prompt: &str, rounding: Rounding, first_seed: u8) 
     let masked = mask_weights(&model.weights, &masks, &weight_seeds[0], &weight_seeds[1]);
     job.masked_weights.words(&masked);
     let helper = WeightMaterial::helper_private(&graph, &masks, &weight_seeds[0], &weight_seeds[1]);
-    let mut corrections = Vec::new();
     let [one, two] = pack_seeds();
-    let mut sink = |bytes: &[u8]| {
-        corrections.extend_from_slice(bytes);
-        Ok(())
-    };
-    deal(&plan, &helper, &one, &two, &mut sink).expect("dealing");
+    let corrections = Dealing::new(&plan, &helper, [&one, &two]).expect("a dealing").collect().expect("dealing");
     job.corrections.message(&corrections);
 
     let mut shares = share_inputs(&encoded.inputs, &seed(first_seed + 4)).into_iter();

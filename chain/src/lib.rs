@@ -15,7 +15,6 @@ pub mod block;
 pub mod cli;
 pub mod comet;
 pub mod consensus;
-mod durable;
 pub mod embedded;
 pub mod error;
 pub mod evm;

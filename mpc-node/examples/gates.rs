@@ -11,8 +11,8 @@ use sahara_circuits::graph::{
 };
 use sahara_circuits::weights::Weights;
 use sahara_protocol::{
-    Assignment, Evaluator, EvaluatorRole, JobSecret, MaskDomain, PackContents, Plan, Rounding, Seed, Step, Visibility,
-    WeightMaterial, deal, mask_weights, prepare, share_inputs,
+    Assignment, Dealing, Evaluator, EvaluatorRole, JobSecret, MaskDomain, PackContents, Plan, Rounding, Seed, Step,
+    Visibility, WeightMaterial, mask_weights, prepare, share_inputs,
 };
 
 fn node(name: &str, op: Op, shape: Shape, bits: u8) -> Node {
@@ -93,12 +93,8 @@ fn measure(graph: Graph) -> Result<(), Box<dyn Error>> {
     let mut sizes = (0, 0, 0);
     for _ in 0..7 {
         let (s1, s2) = (Seed::random()?, Seed::random()?);
-        let mut corrections = Vec::with_capacity(plan.correction_len() as usize);
         let start = cpu()?;
-        deal(&plan, &helper, &s1, &s2, &mut |bytes: &[u8]| {
-            corrections.extend_from_slice(bytes);
-            Ok(())
-        })?;
+        let corrections = Dealing::new(&plan, &helper, [&s1, &s2])?.collect()?;
         let dealing = cpu()? - start;
         let dealt = corrections.len();
         let start = cpu()?;

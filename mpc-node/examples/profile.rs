@@ -12,8 +12,8 @@ use sahara_circuits::graph::Op;
 use sahara_circuits::model::CompiledModel;
 use sahara_circuits::reference;
 use sahara_protocol::{
-    Assignment, Evaluator, EvaluatorRole, JobSecret, MaskDomain, PackContents, Plan, Rounding, Seed, Step, Visibility,
-    WeightMaterial, combine_outputs, deal, mask_weights, prepare, share_inputs,
+    Assignment, Dealing, Evaluator, EvaluatorRole, JobSecret, MaskDomain, PackContents, Plan, Rounding, Seed, Step,
+    Visibility, WeightMaterial, combine_outputs, mask_weights, prepare, share_inputs,
 };
 
 fn cpu() -> Result<Duration, Box<dyn Error>> {
@@ -62,10 +62,11 @@ fn main() -> Result<(), Box<dyn Error>> {
         let mut corrections = std::mem::take(&mut buffer);
         corrections.clear();
         let t0 = cpu()?;
-        deal(&plan, &helper, &s1, &s2, &mut |bytes: &[u8]| {
-            corrections.extend_from_slice(bytes);
-            Ok(())
-        })?;
+        let mut dealing = Dealing::new(&plan, &helper, [&s1, &s2])?;
+        while let Some(chunk) = dealing.next_chunk()? {
+            corrections.extend_from_slice(chunk);
+        }
+        drop(dealing);
         let t1 = cpu()?;
         let p1 = prepare(&plan, &material[0], roles[0], &s1, &[])?;
         let t2 = cpu()?;

@@ -7,9 +7,9 @@ use thiserror::Error;
 
 pub use sahara_circuits::codec::{GraphId, MAX_GRAPH_BYTES};
 pub use sahara_protocol::{
-    Assignment, Cost, CostLimits, Evaluator, EvaluatorRole, JobSecret, MaskDomain, PackContents, Plan, ProtocolError,
-    Rounding, Seed, Step, TooCostly, Visibility, WeightMaterial, ZeroSharing, combine_outputs, deal, mask_weights,
-    prepare, share_inputs,
+    Assignment, CHUNK_BYTES, Cost, CostLimits, Dealing, Evaluator, EvaluatorRole, JobSecret, MaskDomain, PackContents,
+    Plan, ProtocolError, Rounding, Seed, Step, TooCostly, Visibility, WeightMaterial, ZeroSharing, combine_outputs,
+    mask_weights, prepare, share_inputs,
 };
 
 /// A graph from outside that cannot be used.

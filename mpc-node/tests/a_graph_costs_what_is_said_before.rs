@@ -11,8 +11,8 @@ use sahara_circuits::graph::Graph;
 use sahara_circuits::testgraph;
 use sahara_circuits::weights::Weights;
 use sahara_protocol::{
-    Assignment, Cost, Evaluator, EvaluatorRole, JobSecret, MaskDomain, PackContents, Plan, Rounding, Seed, Step,
-    Visibility, WeightMaterial, deal, mask_weights, prepare, share_inputs,
+    Assignment, Cost, Dealing, Evaluator, EvaluatorRole, JobSecret, MaskDomain, PackContents, Plan, Rounding, Seed,
+    Step, Visibility, WeightMaterial, mask_weights, prepare, share_inputs,
 };
 
 /// Pads rows, so that tensors and not bookkeeping decide.
@@ -29,11 +29,10 @@ fn costs(seed: u64, rounding: Rounding, visibility: Visibility) {
     let (helper, evaluators) = material(&graph, &weights, visibility);
     let mut corrections = Vec::with_capacity(cost.dealt as usize);
     let (_, helper_memory) = peak(|| {
-        deal(&plan, &helper, &seeds[0], &seeds[1], &mut |bytes| {
-            corrections.extend_from_slice(bytes);
-            Ok(())
-        })
-        .unwrap();
+        let mut dealing = Dealing::new(&plan, &helper, seeds.each_ref()).unwrap();
+        while let Some(chunk) = dealing.next_chunk().unwrap() {
+            corrections.extend_from_slice(chunk);
+        }
     });
     assert!(helper_memory <= cost.helper_memory, "seed {seed}: dealing took {helper_memory}, {cost:?}");
 

@@ -11,8 +11,8 @@ use sahara_circuits::graph::{
 use sahara_circuits::weights::Weights;
 use sahara_protocol::ring::prg::{Label, Prg};
 use sahara_protocol::{
-    Assignment, Evaluator, EvaluatorRole, JobSecret, MaskDomain, PackContents, Plan, Rounding, Seed, Step, Visibility,
-    WeightMaterial, deal, mask_weights, prepare, share_inputs,
+    Assignment, Dealing, Evaluator, EvaluatorRole, JobSecret, MaskDomain, PackContents, Plan, Rounding, Seed, Step,
+    Visibility, WeightMaterial, mask_weights, prepare, share_inputs,
 };
 
 const WIDTH: usize = 8;
@@ -108,12 +108,7 @@ fn output_shares_do_not_tell_the_helper_a_private_scale() {
 
     let ask = || {
         let (s1, s2) = (Seed::random().unwrap(), Seed::random().unwrap());
-        let mut corrections = Vec::new();
-        deal(&plan, &helper, &s1, &s2, &mut |bytes| {
-            corrections.extend_from_slice(bytes);
-            Ok(())
-        })
-        .unwrap();
+        let corrections = Dealing::new(&plan, &helper, [&s1, &s2]).unwrap().collect().unwrap();
         let secret =
             JobSecret::combine(&[1; 32], Seed::random().unwrap().as_bytes(), Seed::random().unwrap().as_bytes());
         let mut machines: Vec<Evaluator> = [(s1.clone(), Vec::new()), (s2.clone(), corrections)]

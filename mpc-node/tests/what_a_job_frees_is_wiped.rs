@@ -11,8 +11,8 @@ use sahara_circuits::testgraph;
 use sahara_mpc::wire::{Message, RunReply, Share};
 use sahara_protocol::ring::prg::{Label, Prg};
 use sahara_protocol::{
-    Assignment, Evaluator, EvaluatorRole, JobSecret, MaskDomain, PackContents, Plan, Rounding, Seed, Step, Visibility,
-    WeightMaterial, deal, mask_weights, prepare, share_inputs,
+    Assignment, Dealing, Evaluator, EvaluatorRole, JobSecret, MaskDomain, PackContents, Plan, Rounding, Seed, Step,
+    Visibility, WeightMaterial, mask_weights, prepare, share_inputs,
 };
 
 const PIECE: usize = 12;
@@ -115,13 +115,8 @@ fn no_piece_of_a_pack_a_share_or_a_frame_is_in_freed_memory() {
 
     // Once to learn what there will be to look for, once looked at.
     for looked_at in [false, true] {
-        let mut corrections = Vec::with_capacity(plan.correction_len() as usize);
         LOOKING.store(looked_at, Ordering::Relaxed);
-        deal(&plan, &helper, &seed(3), &seed(4), &mut |bytes| {
-            corrections.extend_from_slice(bytes);
-            Ok(())
-        })
-        .unwrap();
+        let corrections = Dealing::new(&plan, &helper, [&seed(3), &seed(4)]).unwrap().collect().unwrap();
         let shares = share_inputs(&inputs, &seed(5)).map(Share);
         let packs = [(seed(3), Vec::new()), (seed(4), corrections)];
         let mut machines = Vec::new();

@@ -1,7 +1,8 @@
 //! Snapshots on disk: a folder each, named by the height, with a file a chunk. A folder appears when it is complete.
 
 use std::{
-    fs, io,
+    fs::{self, File},
+    io::{self, Write},
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -10,7 +11,6 @@ use super::{FORMAT, MAX_CHUNK, Manifest, Restore, make::make};
 use crate::{
     application::ChunkVerdict,
     consensus::DRIVER_KEY,
-    durable,
     error::StoreError,
     failpoint,
     ledger::Head,
@@ -57,16 +57,17 @@ impl Folder {
         fs::create_dir_all(&partial).map_err(failed)?;
         let manifest = make(head, |index, chunk| {
             failpoint::reach("snapshot-chunk");
-            durable::write_new(&partial.join(index.to_string()), chunk).map_err(failed)
+            write(&partial.join(index.to_string()), chunk).map_err(failed)
         })?;
         // A chain without consensus has nobody to ask for its last block.
         if let Some(record) = head.reader.get(Table::Meta, DRIVER_KEY)? {
-            durable::write_new(&partial.join(DRIVER), &record).map_err(failed)?;
+            write(&partial.join(DRIVER), &record).map_err(failed)?;
         }
-        durable::write_new(&partial.join(MANIFEST), &manifest.encode()).map_err(failed)?;
+        write(&partial.join(MANIFEST), &manifest.encode()).map_err(failed)?;
         failpoint::reach("snapshot-written");
-        durable::sync(&partial).map_err(failed)?;
-        durable::rename(&partial, &place).map_err(failed)?;
+        sync(&partial).map_err(failed)?;
+        fs::rename(&partial, &place).map_err(failed)?;
+        sync(&self.path).map_err(failed)?;
         failpoint::reach("snapshot-complete");
         for old in self.heights()?.into_iter().skip(self.keep.max(1)) {
             self.remove(&self.path.join(old.to_string()))?;
@@ -158,4 +159,14 @@ impl Folder {
     fn failed(&self, doing: &'static str, cause: &io::Error) -> StoreError {
         StoreError::new(doing, format!("{}: {cause}", self.path.display()))
     }
+}
+
+fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let mut file = File::create(path)?;
+    file.write_all(bytes)?;
+    file.sync_all()
+}
+
+fn sync(folder: &Path) -> io::Result<()> {
+    File::open(folder)?.sync_all()
 }

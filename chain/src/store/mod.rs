@@ -1,14 +1,12 @@
 //! Where bytes are kept: tables of keys and values, snapshots for reading, one atomic batch for a block.
 
 mod disk;
-mod inside;
 mod layered;
 mod memory;
 
 use std::{collections::BTreeMap, sync::Arc};
 
 pub use disk::{DiskStore, FORMAT_KEY};
-pub use inside::inside_database;
 pub use layered::Layered;
 pub use memory::MemoryStore;
 
@@ -41,10 +39,10 @@ pub enum Table {
     Transactions = 10,
     /// Header of a block by height.
     Headers = 11,
-    /// Change set of a block: the values that it replaced, by height.
-    ChangeSets = 12,
-    /// What the engine told at the beginning of a block, by height.
-    BeginBlocks = 13,
+    /// What a block replaced, by height.
+    History = 12,
+    /// What the engine told of a block beside its transactions, by height.
+    Openings = 13,
     /// What blocks replaced, by key and height, on a node that keeps all of the past.
     Archive = 14,
 }
@@ -63,8 +61,8 @@ pub const TABLES: [Table; 15] = [
     Table::BlockHeights,
     Table::Transactions,
     Table::Headers,
-    Table::ChangeSets,
-    Table::BeginBlocks,
+    Table::History,
+    Table::Openings,
     Table::Archive,
 ];
 

@@ -1,18 +1,17 @@
 //! What a graph costs, from its declared shapes alone: known before a plan is built, a byte is dealt or memory is claimed.
 //!
 //! The bytes dealt and the rounds are exact. Memory is bounded from above by replaying when each tensor comes and goes:
-//! for an evaluator by rounds (all tasks that can go on do so in the same round), for the helper by nodes.
+//! for an evaluator by rounds (all gates that can go on do so in the same round), for the helper by nodes.
 
-use sahara_circuits::graph::{Graph, Node, NodeId, Op, Shape};
+use sahara_circuits::graph::{Graph, Node, NodeId};
 
-use super::lookup::Lookup;
-use super::plan::{self, Flow, GateKind};
-use super::{Rounding, Visibility, evaluator};
+use crate::evaluator;
+use crate::gate::{Form, Gate, GateCost};
+use crate::gates::{Tables, gate_of};
+use crate::outgoing::BUFFER_BYTES;
+use crate::plan::{Flow, flows};
+use crate::roles::{Rounding, Visibility};
 
-/// Bytes that a gate's evaluation claims for each element besides its operands.
-const GATE_BYTES: u64 = 40;
-/// The same for each of a step function's comparisons.
-const STEP_BYTES: u64 = 32;
 /// Bytes that a job claims whatever its graph.
 const JOB_BYTES: u64 = 128 << 10;
 /// Bytes of a plan for each node.
@@ -76,33 +75,31 @@ pub struct TooCostly {
 impl Cost {
     /// The cost of a graph that passed [`Graph::check`]; sums that do not fit 64 bits count as the largest number.
     pub fn of(graph: &Graph, rounding: Rounding, visibility: Visibility) -> Self {
-        let lookups: Vec<Lookup> = graph.tables.iter().map(Lookup::sized).collect();
+        let tables = Tables::sized(graph);
+        let gates: Vec<Box<dyn Gate>> =
+            graph.nodes.iter().map(|node| gate_of(graph, node, rounding, visibility, &tables)).collect();
+        let flows = flows(graph, &gates);
         let mut cost = Self { material_memory: material(graph, visibility), ..Self::default() };
         let mut evaluator = Timeline::default();
         let mut helper = Timeline::default();
-        let flows = plan::flows(graph, visibility);
-        let mut seen: Vec<Seen> = Vec::with_capacity(graph.nodes.len());
-        let mut evaluated: Vec<Seen> = Vec::with_capacity(graph.nodes.len());
-        for (index, (node, flow)) in graph.nodes.iter().zip(&flows).enumerate() {
-            let gate = GateKind::of(graph, node, rounding, &lookups);
-            let (n, elements) = (node.shape.len(), node.shape.len() as u64);
-            let settled = if flow.settle { 4 * elements } else { 0 };
-            cost.dealt = cost.dealt.saturating_add(gate.corrections(n)).saturating_add(settled);
-            if plan::is_prepared(node, visibility) {
-                cost.prepared = cost.prepared.saturating_add(4 * elements);
-            }
-            cost.operations = cost.operations.saturating_add(operations(graph, node));
-            cost.plan_memory += PLAN_BYTES + gate_memory(node);
+        let mut seen: Vec<Lifetime> = Vec::with_capacity(graph.nodes.len());
+        let mut evaluated: Vec<Lifetime> = Vec::with_capacity(graph.nodes.len());
+        for (index, ((node, gate), flow)) in graph.nodes.iter().zip(&gates).zip(&flows).enumerate() {
+            let GateCost { corrections, prepared, rounds, products, scratch: claimed, plan } = gate.cost();
+            let settled = if flow.settle { 4 * node.shape.len() as u64 } else { 0 };
+            cost.dealt = cost.dealt.saturating_add(corrections).saturating_add(settled);
+            cost.prepared = cost.prepared.saturating_add(prepared);
+            cost.operations = cost.operations.saturating_add(products).saturating_add(moved(graph, node));
+            cost.plan_memory += PLAN_BYTES + plan;
 
-            let begin = begin(node, visibility, &evaluated);
-            let end = begin + gate.rounds();
-            let claimed = claims(graph, node, &gate);
+            let begin = begin(node, gate.reads(), &evaluated);
+            let end = begin + rounds;
             evaluator.holds(claimed, begin, end);
             helper.holds(claimed, index as u64, index as u64);
             let opened = end + u64::from(flow.open);
             cost.rounds = cost.rounds.max(opened);
-            evaluated.push(Seen { shared: end, opened, last: opened });
-            seen.push(Seen { shared: index as u64, opened: index as u64, last: index as u64 });
+            evaluated.push(Lifetime { shared: end, opened, last: opened });
+            seen.push(Lifetime { shared: index as u64, opened: index as u64, last: index as u64 });
             node.op.operands(|x| {
                 let x = x.0 as usize;
                 evaluated[x].last = evaluated[x].last.max(end);
@@ -125,11 +122,11 @@ impl Cost {
         cost.outputs = outputs.sum::<u64>() + 4;
         let tables: u64 = graph.tables.iter().map(|table| 8 * table.entries.len() as u64).sum();
         cost.plan_memory = cost.plan_memory.saturating_add(tables);
-        let machine = JOB_BYTES + graph.nodes.len() as u64 * evaluator::TASK_BYTES;
+        let machine = JOB_BYTES + graph.nodes.len() as u64 * evaluator::GATE_BYTES;
         let pack = cost.dealt.saturating_add(cost.prepared);
         let held = pack.saturating_add(machine).saturating_add(2 * (cost.inputs + cost.outputs));
         cost.evaluator_memory = evaluator.peak().saturating_add(held);
-        cost.helper_memory = helper.peak().saturating_add(machine);
+        cost.helper_memory = helper.peak().saturating_add(machine).saturating_add(cost.dealt.min(BUFFER_BYTES as u64));
         cost
     }
 
@@ -178,19 +175,18 @@ impl Cost {
 
 /// When a tensor's shares and its opened form are there, and until when they are needed.
 #[derive(Clone, Copy)]
-struct Seen {
+struct Lifetime {
     shared: u64,
     opened: u64,
     last: u64,
 }
 
 /// The round in which a node's operands are there.
-fn begin(node: &Node, visibility: Visibility, seen: &[Seen]) -> u64 {
-    let opened = plan::reads_opened(&node.op, visibility);
+fn begin(node: &Node, form: Form, seen: &[Lifetime]) -> u64 {
     let mut begin = 0;
     node.op.operands(|x| {
         let seen = &seen[x.0 as usize];
-        begin = begin.max(if opened { seen.opened } else { seen.shared });
+        begin = begin.max(if form == Form::Masked { seen.opened } else { seen.shared });
     });
     begin
 }
@@ -199,69 +195,11 @@ fn held_by_helper(flow: &Flow) -> u64 {
     u64::from(flow.open) + u64::from(flow.lacks)
 }
 
-/// Bytes that evaluating or dealing a node claims for a while.
-fn claims(graph: &Graph, node: &Node, gate: &GateKind) -> u64 {
-    let len = |x: &NodeId| graph.nodes[x.0 as usize].shape.len() as u64;
-    let elements = node.shape.len() as u64;
-    match (&node.op, gate) {
-        (Op::RowMax { x }, _) => GATE_BYTES * len(x),
-        (Op::Step { steps, .. }, _) => elements.saturating_mul(STEP_BYTES).saturating_mul(1 + steps.len() as u64),
-        (Op::MatMul { a, b, .. }, _) => {
-            // One batch of the right-hand side is packed at a time.
-            let (inner, cols) = (u64::from(graph.nodes[a.0 as usize].shape.cols), u64::from(node.shape.cols));
-            8 * (len(a) + len(b) + elements) + 4 * inner.saturating_mul(cols.next_multiple_of(PANEL))
-        }
-        (Op::Mul { a, b }, _) => 8 * (len(a) + len(b) + elements),
-        (_, GateKind::Plain) => 8 * elements,
-        _ => GATE_BYTES * elements,
-    }
-}
-
-/// Bytes of a gate beyond its place in the plan.
-fn gate_memory(node: &Node) -> u64 {
-    match &node.op {
-        Op::Step { steps, .. } => 8 * steps.len() as u64,
-        _ => 0,
-    }
-}
-
-/// What one evaluator does for a node: multiplications, and every element that it reads or writes.
-fn operations(graph: &Graph, node: &Node) -> u64 {
+/// Every element that one evaluator reads or writes for a node.
+fn moved(graph: &Graph, node: &Node) -> u64 {
     let mut moved = node.shape.len() as u64;
     node.op.operands(|x| moved = moved.saturating_add(graph.nodes[x.0 as usize].shape.len() as u64));
-    products(graph, node).saturating_add(moved)
-}
-
-/// Multiplications of one evaluator. What is only moved, added or compared is counted by [`operations`].
-fn products(graph: &Graph, node: &Node) -> u64 {
-    let shape = |x: &NodeId| graph.nodes[x.0 as usize].shape;
-    let Shape { batch, rows, cols } = node.shape;
-    let results = u64::from(batch).saturating_mul(u64::from(rows)).saturating_mul(u64::from(cols));
-    match &node.op {
-        Op::MatMulWeight { x, .. } => results.saturating_mul(u64::from(shape(x).cols)),
-        // Each secret factor with the public form of the other.
-        Op::MatMul { a, .. } => results.saturating_mul(u64::from(shape(a).cols)).saturating_mul(2),
-        Op::Mul { .. } | Op::ScaleWeight { .. } => results.saturating_mul(2),
-        Op::SquareSum { x } => 2 * shape(x).len() as u64,
-        Op::Step { steps, .. } => results.saturating_mul(steps.len() as u64),
-        // A selected sum over all entries.
-        Op::Lookup { table, .. } => {
-            results.saturating_mul((graph.tables[table.0 as usize].entries.len() as u64).div_ceil(16))
-        }
-        Op::MulPublic { .. } => results,
-        Op::Input(_)
-        | Op::AddWeight { .. }
-        | Op::Add { .. }
-        | Op::Sub { .. }
-        | Op::RowSum { .. }
-        | Op::RowMax { .. }
-        | Op::Rescale { .. }
-        | Op::ClampIndex { .. }
-        | Op::SliceCols { .. }
-        | Op::ConcatCols { .. }
-        | Op::SplitHeads { .. }
-        | Op::MergeHeads { .. } => 0,
-    }
+    moved
 }
 
 /// Bytes of an evaluator's and of the helper's weight material.
@@ -307,7 +245,7 @@ impl Timeline {
 
 #[cfg(test)]
 mod tests {
-    use sahara_circuits::graph::{BoundOrigin, RescaleUse, Table, TableId, WeightId, WeightSpec};
+    use sahara_circuits::graph::{BoundOrigin, Op, RescaleUse, Shape, Table, TableId, WeightId, WeightSpec};
 
     use super::*;
 
@@ -359,18 +297,14 @@ mod tests {
                 outputs: vec![NodeId(2)],
             };
             let least = 1000 * thousands + shape.len() as u64;
-            let charged = operations(&graph, &graph.nodes[2]);
+            let tables = Tables::sized(&graph);
+            let gate = gate_of(&graph, &graph.nodes[2], Rounding::Exact, Visibility::Private, &tables);
+            let charged = gate.cost().products + moved(&graph, &graph.nodes[2]);
             assert!(charged >= least, "{}: {charged} for {least}", op.name());
             let inputs = 2 * wide.len() as u64;
             let of = |rounding| Cost::of(&graph, rounding, Visibility::Private).operations;
             assert_eq!([of(Rounding::Exact), of(Rounding::Faithful)], [inputs + charged; 2], "{}", op.name());
         }
-    }
-
-    #[test]
-    fn a_task_is_as_small_as_said() {
-        // Its future, the boxes around it, and its places in the tables of wires.
-        assert!(evaluator::size_of_task() as u64 + 512 <= evaluator::TASK_BYTES, "{}", evaluator::size_of_task());
     }
 
     #[test]

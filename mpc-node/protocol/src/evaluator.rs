@@ -1,23 +1,26 @@
 //! An evaluator: a deterministic state machine that exchanges one frame a round with its peer.
 
-use std::future::{Future, poll_fn};
+use std::future::Future;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll, Waker};
+use std::sync::Arc;
+use std::task::{Context, Waker};
 
-use sahara_circuits::graph::{NodeId, Op};
+use sahara_circuits::graph::NodeId;
 
-use super::compare::Gate;
-use super::exchange::Exchange;
-use super::plan::{GateKind, Plan};
-use super::products::{self, Opened};
-use super::secret::ZeroSharing;
-use super::section::Dealt;
-use super::weights::{Kind, WeightMaterial};
-use super::{EvaluatorRole, PackContents, ProtocolError, Visibility, linear};
+use crate::dealt::Dealt;
+use crate::error::ProtocolError;
+use crate::eval_context::EvalContext;
+use crate::exchange::Exchange;
+use crate::job_secret::ZeroSharing;
+use crate::pack::PackContents;
+use crate::plan::Plan;
+use crate::prepare_context::PrepareContext;
 use crate::ring::prg::{Label, Prg, Seed};
 use crate::ring::secret::Secret;
 use crate::ring::words;
+use crate::roles::EvaluatorRole;
+use crate::weights::WeightMaterial;
+use crate::wires::Wires;
 
 /// What an evaluator wants next.
 #[derive(Debug)]
@@ -38,36 +41,33 @@ pub enum Step {
     },
 }
 
-/// Bytes that a job claims for each task, besides tensors.
-pub(super) const TASK_BYTES: u64 = 4096;
+/// Bytes that a job claims for each gate, besides tensors.
+pub(crate) const GATE_BYTES: u64 = 4096;
 
 /// One evaluator of one job. It owns its pack, so no mask can serve a second job.
 pub struct Evaluator {
-    shared: Arc<Shared>,
-    tasks: Vec<Option<Pin<Box<dyn Future<Output = ()> + Send>>>>,
-    first_open: usize,
+    job: Arc<Job>,
+    /// One for each node; `None` when it is done.
+    gates: Vec<Option<Pin<Box<dyn Future<Output = ()> + Send>>>>,
+    /// All before are done.
+    first_running: usize,
+    /// Bytes that the peer's next frame has.
     expected: Option<usize>,
     /// Gone once the outputs have been given out.
     zero: Option<ZeroSharing>,
 }
 
-struct Shared {
+/// What all gates of a job share.
+struct Job {
     plan: Arc<Plan>,
     weights: Arc<WeightMaterial>,
     first: bool,
     seed: Seed,
     /// Not wiped: each byte is masked by the stream of the first evaluator's seed, which is (SECURITY.md).
-    corrections: Arc<Vec<u8>>,
+    corrections: Vec<u8>,
     prepared: Secret<u8>,
     exchange: Exchange,
-    wires: Mutex<Wires>,
-}
-
-struct Wires {
-    inputs: Vec<Option<Secret<u32>>>,
-    shares: Vec<Option<Arc<Secret<u32>>>>,
-    opened: Vec<Option<Arc<Opened>>>,
-    left: Vec<u32>,
+    wires: Wires,
 }
 
 impl Evaluator {
@@ -85,10 +85,9 @@ impl Evaluator {
         zero: ZeroSharing,
     ) -> Result<Self, ProtocolError> {
         let inputs: Vec<Secret<u32>> = inputs.into_iter().map(Secret::from).collect();
-        check_weights(&plan, &weights, role)?;
+        check_material(&plan, &weights, role, &pack.corrections)?;
         let first = role == EvaluatorRole::First;
-        let corrections = if first { 0 } else { plan.correction_len() };
-        if pack.corrections.len() as u64 != corrections || pack.prepared.len() as u64 != plan.prepared_len() {
+        if pack.prepared.len() as u64 != plan.prepared_len() {
             return Err(ProtocolError::PackLength);
         }
         let graph = plan.graph();
@@ -97,29 +96,24 @@ impl Evaluator {
         {
             return Err(ProtocolError::Inputs);
         }
-        let n = plan.tasks.len();
-        let shared = Arc::new(Shared {
+        let readers = plan.gates.iter().map(|planned| planned.flow.readers).collect();
+        let job = Arc::new(Job {
             first,
             seed: pack.seed.clone(),
-            corrections: Arc::new(std::mem::take(&mut pack.corrections)),
+            corrections: std::mem::take(&mut pack.corrections),
             prepared: std::mem::take(&mut pack.prepared).into(),
             exchange: Exchange::default(),
-            wires: Mutex::new(Wires {
-                inputs: inputs.into_iter().map(Some).collect(),
-                shares: vec![None; n],
-                opened: (0..n).map(|_| None).collect(),
-                left: plan.tasks.iter().map(|t| t.uses).collect(),
-            }),
+            wires: Wires::new(inputs, readers),
             plan,
             weights,
         });
-        let tasks = (0..n)
-            .map(|i| {
-                let task: Pin<Box<dyn Future<Output = ()> + Send>> = Box::pin(run(shared.clone(), i));
-                Some(task)
+        let gates = (0..job.plan.gates.len())
+            .map(|index| {
+                let gate: Pin<Box<dyn Future<Output = ()> + Send>> = Box::pin(run(job.clone(), index));
+                Some(gate)
             })
             .collect();
-        Ok(Self { shared, tasks, first_open: 0, expected: None, zero: Some(zero) })
+        Ok(Self { job, gates, first_running: 0, expected: None, zero: Some(zero) })
     }
 
     /// Advances as far as possible: the first call without a frame, each later one with the peer's frame.
@@ -129,7 +123,7 @@ impl Evaluator {
     pub fn step(&mut self, received: Option<Secret<u8>>) -> Result<Step, ProtocolError> {
         match (self.expected.take(), received) {
             (None, None) => {}
-            (Some(expected), Some(bytes)) if bytes.len() == expected => self.shared.exchange.deliver(bytes),
+            (Some(expected), Some(bytes)) if bytes.len() == expected => self.job.exchange.deliver(bytes),
             (expected, received) => {
                 return Err(ProtocolError::FrameLength {
                     expected: expected.unwrap_or(0),
@@ -138,38 +132,37 @@ impl Evaluator {
             }
         }
         self.poll();
-        if let Some((send, task)) = self.shared.exchange.take() {
+        if let Some((send, node)) = self.job.exchange.take() {
             self.expected = Some(send.len());
-            return Ok(Step::Exchange { send, name: self.shared.plan.name(task).to_owned() });
+            return Ok(Step::Exchange { send, name: self.job.plan.name(node).to_owned() });
         }
-        let outputs = &self.shared.plan.graph().outputs;
-        let wires = self.shared.wires();
+        let outputs = self.job.plan.graph().outputs.iter();
         let outputs: Option<Vec<Vec<u32>>> =
-            outputs.iter().map(|id| wires.shares[id.0 as usize].as_ref().map(|share| share.to_vec())).collect();
+            outputs.map(|id| self.job.wires.get(*id).map(|share| share.to_vec())).collect();
         let mut outputs = outputs.ok_or(ProtocolError::Finished)?;
         let zero = self.zero.take().ok_or(ProtocolError::Finished)?;
         for (index, share) in outputs.iter_mut().enumerate() {
-            zero.apply(self.shared.first, index as u32, share);
+            zero.apply(self.job.first, index as u32, share);
         }
-        Ok(Step::Done { outputs, rounds: self.shared.exchange.rounds() })
+        Ok(Step::Done { outputs, rounds: self.job.exchange.rounds() })
     }
 
     /// Gives the memory of the pack's corrections back when the job is done, for the next pack's; all else is wiped.
     pub fn into_corrections(self) -> Vec<u8> {
-        let Self { shared, tasks, .. } = self;
-        drop(tasks);
-        Arc::into_inner(shared).and_then(|shared| Arc::into_inner(shared.corrections)).unwrap_or_default()
+        let Self { job, gates, .. } = self;
+        drop(gates);
+        Arc::into_inner(job).map(|job| job.corrections).unwrap_or_default()
     }
 
     fn poll(&mut self) {
         let mut context = Context::from_waker(Waker::noop());
-        for slot in &mut self.tasks[self.first_open..] {
-            if slot.as_mut().is_some_and(|task| task.as_mut().poll(&mut context).is_ready()) {
+        for slot in &mut self.gates[self.first_running..] {
+            if slot.as_mut().is_some_and(|gate| gate.as_mut().poll(&mut context).is_ready()) {
                 *slot = None;
             }
         }
-        while self.tasks.get(self.first_open).is_some_and(Option::is_none) {
-            self.first_open += 1;
+        while self.gates.get(self.first_running).is_some_and(Option::is_none) {
+            self.first_running += 1;
         }
     }
 }
@@ -186,195 +179,108 @@ pub fn prepare(
     seed: &Seed,
     corrections: &[u8],
 ) -> Result<Vec<u8>, ProtocolError> {
-    check_weights(plan, weights, role)?;
-    let expected = if role == EvaluatorRole::First { 0 } else { plan.correction_len() };
-    if corrections.len() as u64 != expected {
-        return Err(ProtocolError::PackLength);
-    }
+    check_material(plan, weights, role, corrections)?;
     let mut out = Vec::with_capacity(plan.prepared_len() as usize);
-    let Kind::EvaluatorPrivate { masked, .. } = &weights.0 else {
-        return Ok(out);
-    };
-    for node in &plan.graph().nodes {
-        if let Op::MatMulWeight { x, w } = &node.op {
-            let mut mask = Secret::from(vec![0; plan.graph().nodes[x.0 as usize].shape.len()]);
-            Prg::new(seed, Label::Operand(x.0)).fill_words(4, &mut mask);
-            let product = Secret::from(products::matmul_packed(&mask, masked[w.0 as usize].matrix()));
-            words::encode(4, &product, &mut out);
+    for (index, planned) in plan.gates.iter().enumerate() {
+        let context = PrepareContext { seed, weights, operands: &planned.operands };
+        words::encode(4, &planned.gate.prepare(&context), &mut out);
+        if out.len() != planned.prepared.end {
+            return Err(ProtocolError::Layout(plan.name(index as u32).to_owned()));
         }
     }
     Ok(out)
 }
 
-fn check_weights(plan: &Plan, weights: &WeightMaterial, role: EvaluatorRole) -> Result<(), ProtocolError> {
-    match (&weights.0, plan.visibility()) {
-        (Kind::EvaluatorPrivate { role: held, .. }, Visibility::Private) if *held == role => Ok(()),
-        (Kind::Open(_), Visibility::Open) => Ok(()),
-        _ => Err(ProtocolError::WeightKind),
+/// Whether weights and corrections are what an evaluator of this role needs for the plan.
+fn check_material(
+    plan: &Plan,
+    weights: &WeightMaterial,
+    role: EvaluatorRole,
+    corrections: &[u8],
+) -> Result<(), ProtocolError> {
+    if !weights.is_evaluators(role, plan.visibility()) {
+        return Err(ProtocolError::WeightKind);
     }
+    let expected = if role == EvaluatorRole::First { 0 } else { plan.correction_len() };
+    if corrections.len() as u64 == expected { Ok(()) } else { Err(ProtocolError::PackLength) }
 }
 
-impl Shared {
-    fn wires(&self) -> MutexGuard<'_, Wires> {
-        self.wires.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    async fn share(&self, id: NodeId) -> Arc<Secret<u32>> {
-        poll_fn(|_| match &self.wires().shares[id.0 as usize] {
-            Some(share) => Poll::Ready(share.clone()),
-            None => Poll::Pending,
-        })
-        .await
-    }
-
-    async fn opened(&self, id: NodeId) -> Arc<Opened> {
-        poll_fn(|_| match &self.wires().opened[id.0 as usize] {
-            Some(opened) => Poll::Ready(opened.clone()),
-            None => Poll::Pending,
-        })
-        .await
-    }
-
-    fn release(&self, operands: &[NodeId]) {
-        let mut wires = self.wires();
-        for id in operands {
-            let i = id.0 as usize;
-            wires.left[i] -= 1;
-            if wires.left[i] == 0 {
-                wires.shares[i] = None;
-                wires.opened[i] = None;
-            }
-        }
-    }
-}
-
-/// Bytes of a task's future.
-#[cfg(test)]
-pub(super) fn size_of_task() -> usize {
-    fn size<F>(_: impl Fn(Arc<Shared>, usize) -> F) -> usize {
-        size_of::<F>()
-    }
-    size(run)
-}
-
-/// One task: the node's gate, then settling its deficit and opening it if the plan says so.
-async fn run(shared: Arc<Shared>, index: usize) {
-    let task = &shared.plan.tasks[index];
-    let id = index as u32;
-    let operands = linear::operands(&shared.plan.graph.nodes[index].op);
-    let mut gate = Gate {
-        task: id,
-        first: shared.first,
-        exchange: shared.exchange.clone(),
-        masks: Prg::new(&shared.seed, Label::Mask(id)),
-        dealt: if shared.first {
-            Dealt::First(Box::new(Prg::new(&shared.seed, Label::Dealt(id))))
-        } else {
-            Dealt::Second(shared.corrections.clone(), task.corrections.start)
-        },
-    };
-    let mut share = evaluate(&shared, &mut gate, NodeId(id), &operands).await;
-    shared.release(&operands);
-    if task.settle {
+/// One node: its gate, then settling its deficit and opening its value if the plan says so.
+async fn run(job: Arc<Job>, index: usize) {
+    let planned = &job.plan.gates[index];
+    let mut context = context(&job, index);
+    let mut share = planned.gate.evaluate(&mut context).await;
+    job.wires.release(&planned.operands);
+    if planned.flow.settle {
         let mut deficit = Secret::from(vec![0; share.len()]);
-        gate.dealt.additive(4, &mut deficit);
+        context.dealt.additive(4, &mut deficit);
         share.iter_mut().zip(deficit.iter()).for_each(|(s, g)| *s = s.wrapping_add(*g));
     }
-    if task.open {
-        gate.masks = Prg::new(&shared.seed, Label::Operand(id));
-        // Tasks that read the shares need not wait for the opening.
-        let share = Arc::new(Secret::from(share));
-        shared.wires().shares[index] = Some(share.clone());
-        let (public, mask) = gate.open_words(4, &share).await;
-        shared.wires().opened[index] = Some(Arc::new(Opened { public, mask }));
-    } else {
-        shared.wires().shares[index] = Some(Arc::new(share.into()));
+    let share = Arc::new(Secret::from(share));
+    let id = NodeId(index as u32);
+    job.wires.put_shares(id, share.clone());
+    // Gates that read the shares need not wait for the opening.
+    if planned.flow.open {
+        context.masks = Prg::new(&job.seed, Label::Operand(id.0));
+        let masked = context.open_masked(4, &share).await;
+        job.wires.put_masked(id, masked);
     }
 }
 
-async fn evaluate(shared: &Shared, gate: &mut Gate, id: NodeId, operands: &[NodeId]) -> Vec<u32> {
-    let graph = shared.plan.graph();
-    let node = &graph.nodes[id.0 as usize];
-    let task = &shared.plan.tasks[id.0 as usize];
-    let shape = |id: &NodeId| graph.nodes[id.0 as usize].shape;
-    let first = shared.first;
-    match (&task.gate, &node.op) {
-        (GateKind::Rescale(rescale), _) => {
-            let x = shared.share(operands[0]).await;
-            rescale.evaluate(gate, &x).await
-        }
-        (GateKind::Lookup(lookup), _) => {
-            let x = shared.share(operands[0]).await;
-            lookup.evaluate(gate, &x).await
-        }
-        (GateKind::RowMax(row_max), _) => {
-            let x = shared.share(operands[0]).await;
-            row_max.evaluate(gate, &x).await
-        }
-        (GateKind::Clamp(clamp), _) => {
-            let x = shared.share(operands[0]).await;
-            clamp.evaluate(gate, &x).await
-        }
-        (GateKind::Step(step), _) => {
-            let x = shared.opened(operands[0]).await;
-            step.evaluate(gate, &x.public).await
-        }
-        (_, Op::Input(index)) => shared.wires().inputs[*index as usize].take().unwrap_or_default().to_vec(),
-        (_, Op::MatMulWeight { x, w }) => match &shared.weights.0 {
-            Kind::EvaluatorPrivate { own, .. } => {
-                let x = shared.opened(*x).await;
-                let mut out = products::matmul_packed(&x.public, own[w.0 as usize].matrix());
-                let ahead = &shared.prepared[task.prepared.clone()];
-                for (o, p) in out.iter_mut().zip(ahead.chunks_exact(4)) {
-                    *o = o.wrapping_sub(u32::from_le_bytes([p[0], p[1], p[2], p[3]]));
-                }
-                out
-            }
-            Kind::Open(plain) => products::matmul_packed(&shared.share(*x).await, plain[w.0 as usize].matrix()),
-            _ => Vec::new(),
+fn context(job: &Job, index: usize) -> EvalContext<'_> {
+    let (planned, node) = (&job.plan.gates[index], index as u32);
+    EvalContext {
+        node,
+        first: job.first,
+        masks: Prg::new(&job.seed, Label::Mask(node)),
+        dealt: if job.first {
+            Dealt::First(Box::new(Prg::new(&job.seed, Label::Dealt(node))))
+        } else {
+            Dealt::Second(&job.corrections[planned.corrections.clone()])
         },
-        (_, Op::ScaleWeight { x, w }) => match &shared.weights.0 {
-            Kind::EvaluatorPrivate { own, masked, .. } => {
-                let x = shared.opened(*x).await;
-                let mut out = products::scale(&x.public, own[w.0 as usize].vector());
-                let cross = Secret::from(products::scale(&x.mask, masked[w.0 as usize].vector()));
-                out.iter_mut().zip(cross.iter()).for_each(|(o, c)| *o = o.wrapping_sub(*c));
-                out
-            }
-            Kind::Open(plain) => products::scale(&shared.share(*x).await, plain[w.0 as usize].vector()),
-            _ => Vec::new(),
-        },
-        (_, Op::AddWeight { x, w }) => {
-            let mut out = shared.share(*x).await.to_vec();
-            let vector = match &shared.weights.0 {
-                Kind::EvaluatorPrivate { own, .. } => own[w.0 as usize].vector(),
-                Kind::Open(plain) if first => plain[w.0 as usize].vector(),
-                _ => return out,
+        prepared: &job.prepared[planned.prepared.clone()],
+        weights: &job.weights,
+        operands: &planned.operands,
+        wires: &job.wires,
+        exchange: &job.exchange,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use sahara_circuits::testgraph;
+
+    use super::*;
+    use crate::roles::{Rounding, Visibility};
+
+    #[test]
+    fn a_gate_is_as_small_as_said() {
+        fn size<F>(_: impl Fn(Arc<Job>, usize) -> F) -> usize {
+            size_of::<F>()
+        }
+        let mut seen = std::collections::BTreeSet::new();
+        for number in 0..40 {
+            let graph = Arc::new(testgraph::random(number).0);
+            let plan = Arc::new(Plan::new(graph.clone(), Rounding::Exact, Visibility::Private).unwrap());
+            let job = Job {
+                weights: Arc::new(WeightMaterial::helper_open()),
+                first: true,
+                seed: Seed::from_bytes([1; 32]),
+                corrections: Vec::new(),
+                prepared: vec![0; plan.prepared_len() as usize].into(),
+                exchange: Exchange::default(),
+                wires: Wires::new(Vec::new(), vec![0; plan.gates.len()]),
+                plan,
             };
-            for row in out.chunks_exact_mut(vector.len()) {
-                row.iter_mut().zip(vector).for_each(|(o, b)| *o = o.wrapping_add(*b));
+            for (index, node) in graph.nodes.iter().enumerate() {
+                let mut context = context(&job, index);
+                let gate = size_of_val(&*job.plan.gates[index].gate.evaluate(&mut context));
+                let both = gate + size(run) + size_of::<Prg>();
+                // The boxes around them, and its places in the tables of wires.
+                assert!(both as u64 + 512 <= GATE_BYTES, "{}: {gate} and {}", node.op.name(), size(run));
+                seen.insert(node.op.name());
             }
-            out
         }
-        (_, Op::MatMul { a, b, transpose_b }) => {
-            let (x, y) = (shared.opened(*a).await, shared.opened(*b).await);
-            products::bilinear(first, &x, &y, |x, y| products::matmul(shape(a), shape(b), *transpose_b, x, y))
-        }
-        (_, Op::Mul { a, b }) => {
-            let (x, y) = (shared.opened(*a).await, shared.opened(*b).await);
-            products::bilinear(first, &x, &y, |x, y| products::mul(shape(a), shape(b), x, y))
-        }
-        (_, Op::SquareSum { x }) => {
-            let cols = shape(x).cols as usize;
-            products::square_sum(first, &*shared.opened(*x).await, cols)
-        }
-        _ => {
-            let mut values = Vec::with_capacity(operands.len());
-            for x in operands {
-                values.push(shared.share(*x).await);
-            }
-            let values: Vec<&[u32]> = values.iter().map(|v| &v[..]).collect();
-            linear::apply(graph, id, &values)
-        }
+        assert!(seen.len() > 15, "{seen:?}");
     }
 }

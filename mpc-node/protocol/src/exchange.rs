@@ -1,6 +1,6 @@
-//! Rounds: everything that the tasks of an evaluator want opened at the same time travels in one frame.
+//! Rounds: everything that the gates of an evaluator want opened at the same time travels in one frame.
 //!
-//! A task posts its bytes and awaits the peer's bytes at the same place. The awaiting is an ordinary `async`
+//! A gate posts its bytes and awaits the peer's bytes at the same place. The awaiting is an ordinary `async`
 //! function polled by hand, so a gate reads as straight-line code and stays a deterministic state machine.
 
 use std::future::poll_fn;
@@ -15,15 +15,16 @@ struct State {
     outbox: Vec<u8>,
     round: u32,
     received: Option<Arc<Secret<u8>>>,
-    name: Option<u32>,
+    /// The node whose gate posted first.
+    waiting: Option<u32>,
 }
 
 /// The rounds of one evaluator.
-#[derive(Clone, Default)]
-pub(super) struct Exchange(Arc<Mutex<State>>);
+#[derive(Default)]
+pub(crate) struct Exchange(Mutex<State>);
 
 /// The peer's bytes for what was posted.
-pub(super) struct Received(Arc<Secret<u8>>, Range<usize>);
+pub(crate) struct Received(Arc<Secret<u8>>, Range<usize>);
 
 impl Deref for Received {
     type Target = [u8];
@@ -38,15 +39,15 @@ impl Exchange {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Posts the `len` bytes that `write` appends on behalf of task `task`, and waits for as many from the peer.
-    pub(super) async fn round(&self, task: u32, len: usize, write: impl FnOnce(&mut Vec<u8>)) -> Received {
+    /// Posts the `len` bytes that `write` appends on behalf of node `node`, and waits for as many from the peer.
+    pub(crate) async fn round(&self, node: u32, len: usize, write: impl FnOnce(&mut Vec<u8>)) -> Received {
         let (round, range) = {
             let mut state = self.lock();
             let start = state.outbox.len();
             make_room(&mut state.outbox, len);
             write(&mut state.outbox);
             debug_assert_eq!(state.outbox.len(), start + len);
-            state.name.get_or_insert(task);
+            state.waiting.get_or_insert(node);
             (state.round, start..state.outbox.len())
         };
         poll_fn(move |_| {
@@ -59,15 +60,15 @@ impl Exchange {
         .await
     }
 
-    /// Takes the frame of this round, if anything was posted, with the task that posted first.
-    pub(super) fn take(&self) -> Option<(Secret<u8>, u32)> {
+    /// Takes the frame of this round, if anything was posted, with the node whose gate posted first.
+    pub(crate) fn take(&self) -> Option<(Secret<u8>, u32)> {
         let mut state = self.lock();
-        let name = state.name.take()?;
-        Some((std::mem::take(&mut state.outbox).into(), name))
+        let node = state.waiting.take()?;
+        Some((std::mem::take(&mut state.outbox).into(), node))
     }
 
     /// Delivers the peer's frame and opens the next round.
-    pub(super) fn deliver(&self, bytes: Secret<u8>) {
+    pub(crate) fn deliver(&self, bytes: Secret<u8>) {
         let mut state = self.lock();
         state.outbox.reserve(bytes.len() / 2);
         state.received = Some(Arc::new(bytes));
@@ -75,7 +76,7 @@ impl Exchange {
     }
 
     /// Rounds delivered so far.
-    pub(super) fn rounds(&self) -> u32 {
+    pub(crate) fn rounds(&self) -> u32 {
         self.lock().round
     }
 }

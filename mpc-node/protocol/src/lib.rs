@@ -1,187 +1,104 @@
-//! Masked evaluation of an integer graph by two evaluators and a helper, as pure state machines.
+//! An integer graph on shares: two evaluators and a helper, as pure state machines.
 //!
-//! `PROTOCOL.md` in the folder above this crate has the correctness and the simulation argument of every gate. A wire `x` is held
-//! as additive shares of the two evaluators; where a product or a table needs it, `m = x + r` is opened to both, under
-//! a mask `r = r_1 + r_2` of which each evaluator knows its part and the helper knows all. The helper never meets a
-//! value: [`deal`] runs ahead of any input. [`prepare`] is what an evaluator can compute ahead by itself, and
-//! [`Evaluator`] is the online phase. None of them has a clock, a socket or a source of randomness but its seeds.
+//! A wire `x` is held as additive shares of the two **evaluators**, words modulo 2^32. Where a product or a table needs
+//! it, `m = x + r` is opened to both, under a mask `r = r_1 + r_2` of which each evaluator knows its part and the
+//! **helper** knows all. The helper meets no value, so its work is done ahead of any input. One of the three may be
+//! curious; two together learn everything. `PROTOCOL.md`, in the folder above this crate, has the correctness and the
+//! simulation argument of every gate.
+//!
+//! 1. [`Plan`] fixes the protocol for a graph, a [`Rounding`] and a [`Visibility`]; [`Cost`] tells before what it takes.
+//! 2. [`mask_weights`] and [`WeightMaterial`]: a private model becomes masked weights for the evaluators, and seeds.
+//! 3. [`Dealing`] is the helper's part: chunks of *corrections* for the second evaluator. [`prepare`] is what an
+//!    evaluator computes ahead by itself. Both make a pack ([`PackContents`]), which serves one job.
+//! 4. [`share_inputs`] splits the consumer's input, [`Evaluator::step`] goes from frame to frame,
+//!    [`combine_outputs`] adds what comes out.
+//!
+//! None of these has a clock, a socket, a thread or randomness but its seeds: bytes in, bytes out. So three parties run
+//! in one process, and whoever has the seeds can run a job again:
+//!
+//! ```
+//! use std::sync::Arc;
+//!
+//! use sahara_circuits::{reference, testgraph};
+//! use sahara_protocol::*;
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! // A small random graph, with open weights and with inputs that suit it.
+//! let (graph, weights, inputs) = testgraph::random(4);
+//! let graph = Arc::new(graph);
+//! let plan = Arc::new(Plan::new(graph.clone(), Rounding::Exact, Visibility::Open)?);
+//! let seed = |n| Seed::from_bytes([n; 32]); // fresh and random elsewhere
+//!
+//! // The helper deals, each evaluator prepares.
+//! let corrections = Dealing::new(&plan, &WeightMaterial::helper_open(), [&seed(1), &seed(2)])?.collect()?;
+//! let words: Vec<u32> = weights.tensors.iter().flatten().map(|w| *w as u32).collect();
+//! let open = Arc::new(WeightMaterial::evaluator_open(&graph, &words)?);
+//! let [mine, yours] = share_inputs(&inputs, &seed(3));
+//! let evaluator = |role, seed, corrections: Vec<u8>, share| {
+//!     let prepared = prepare(&plan, &open, role, &seed, &corrections)?;
+//!     let zero = JobSecret::from_bytes([4; 32]).zero_sharing(0); // both have drawn it
+//!     Evaluator::new(plan.clone(), open.clone(), role, PackContents { seed, corrections, prepared }, share, zero)
+//! };
+//! let mut first = evaluator(EvaluatorRole::First, seed(1), vec![], mine)?;
+//! let mut second = evaluator(EvaluatorRole::Second, seed(2), corrections, yours)?;
+//!
+//! // They exchange one frame a round, until both have their shares of the answer.
+//! let (mut to_first, mut to_second) = (None, None);
+//! let answer = loop {
+//!     match (first.step(to_first.take())?, second.step(to_second.take())?) {
+//!         (Step::Exchange { send: a, .. }, Step::Exchange { send: b, .. }) => (to_second, to_first) = (Some(a), Some(b)),
+//!         (Step::Done { outputs: a, .. }, Step::Done { outputs: b, .. }) => break combine_outputs(&a, &b).unwrap(),
+//!         _ => unreachable!("both follow the same plan"),
+//!     }
+//! };
+//! assert_eq!(answer, reference::execute(&graph, &weights, &inputs, &Default::default())?.outputs);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! How it is built, from the bottom up: [`ring`] has words, bit planes and the streams that masks come from. A gate finds
+//! what it needs in a context (`deal_context`, `prepare_context`, `eval_context`); `compare` and `select` are what gates
+//! are made of; `gates/` has one file for each, behind the trait in `gate`. `plan` lines gates up, `helper` and
+//! `evaluator` run them, and `cost` adds up what they say they take.
 
 mod compare;
+mod consumer;
 mod cost;
+mod deal_context;
+mod dealt;
+mod error;
+mod eval_context;
 mod evaluator;
 mod exchange;
+mod gate;
+mod gates;
 mod helper;
 #[cfg(test)]
 mod hostile;
-mod linear;
-mod lookup;
+mod job_secret;
+mod masked;
+mod outgoing;
+mod pack;
 mod plan;
-mod products;
-mod rescale;
+mod prepare_context;
 pub mod ring;
-mod secret;
-mod section;
+mod roles;
 mod select;
+mod tensor;
 #[cfg(test)]
 mod tests;
 mod weights;
+mod wires;
 
-pub use crate::ring::prg::Seed;
+pub use consumer::{combine_outputs, share_inputs};
 pub use cost::{Cost, CostLimits, TooCostly};
+pub use error::{PlanError, ProtocolError};
 pub use evaluator::{Evaluator, Step, prepare};
-pub use helper::deal;
+pub use helper::Dealing;
+pub use job_secret::{JobSecret, ZeroSharing};
+pub use outgoing::CHUNK_BYTES;
+pub use pack::PackContents;
 pub use plan::Plan;
-pub use secret::{JobSecret, ZeroSharing};
+pub use ring::prg::Seed;
+pub use roles::{Assignment, EvaluatorRole, Rounding, Visibility};
 pub use weights::{MaskDomain, WeightMaterial, mask_weights};
-
-use crate::ring::prg::{Label, Prg};
-use crate::ring::secret::wipe;
-
-/// How values are rescaled.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Rounding {
-    /// Bit for bit the reference executor.
-    Exact,
-    /// Values may be one off in the last place, without bias; indices and comparisons stay exact.
-    Faithful,
-}
-
-/// Who may see the weights.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Visibility {
-    /// Secret-shared among the nodes.
-    Private,
-    /// Known to the evaluators; only the consumer's input is secret.
-    Open,
-}
-
-/// Which of the two evaluators.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum EvaluatorRole {
-    /// Derives everything it is dealt from its seed.
-    First,
-    /// Receives the helper's corrections.
-    Second,
-}
-
-/// Which of three nodes helps; the other two evaluate, in ascending order of index.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Assignment(u8);
-
-impl Assignment {
-    /// The three assignments of a committee.
-    pub const ALL: [Self; 3] = [Self(0), Self(1), Self(2)];
-
-    /// The assignment with this node (0 to 2) as helper.
-    pub const fn new(helper: u8) -> Option<Self> {
-        if helper < 3 { Some(Self(helper)) } else { None }
-    }
-
-    /// The helper's index.
-    pub const fn helper(self) -> u8 {
-        self.0
-    }
-
-    /// The evaluators' indices: first, second.
-    pub const fn evaluators(self) -> [u8; 2] {
-        match self.0 {
-            0 => [1, 2],
-            1 => [0, 2],
-            _ => [0, 1],
-        }
-    }
-
-    /// The role of a node as evaluator, or `None` for the helper and strangers.
-    pub fn role(self, node: u8) -> Option<EvaluatorRole> {
-        let [first, second] = self.evaluators();
-        match node {
-            n if n == first => Some(EvaluatorRole::First),
-            n if n == second => Some(EvaluatorRole::Second),
-            _ => None,
-        }
-    }
-}
-
-/// One evaluator's preprocessing for one job. Not `Clone`, and consumed by [`Evaluator::new`]: a mask serves once.
-/// Wiped when dropped.
-pub struct PackContents {
-    /// The seed shared with the helper.
-    pub seed: Seed,
-    /// What the helper dealt; empty for the first evaluator.
-    pub corrections: Vec<u8>,
-    /// What [`prepare`] made.
-    pub prepared: Vec<u8>,
-}
-
-impl Drop for PackContents {
-    fn drop(&mut self) {
-        wipe(&mut self.corrections);
-        wipe(&mut self.prepared);
-    }
-}
-
-/// Splits an input into the shares of the first and the second evaluator; `seed` is fresh for each job.
-pub fn share_inputs(inputs: &[Vec<i32>], seed: &Seed) -> [Vec<Vec<u32>>; 2] {
-    let mut shares = [Vec::new(), Vec::new()];
-    for (index, input) in inputs.iter().enumerate() {
-        let mut mask = vec![0; input.len()];
-        Prg::new(seed, Label::Input(index as u32)).fill_words(4, &mut mask);
-        shares[1].push(input.iter().zip(&mask).map(|(x, r)| (*x as u32).wrapping_sub(*r)).collect());
-        shares[0].push(mask);
-    }
-    shares
-}
-
-/// Adds both evaluators' shares of the outputs; `None` when their shapes differ.
-pub fn combine_outputs(first: &[Vec<u32>], second: &[Vec<u32>]) -> Option<Vec<Vec<i32>>> {
-    if first.len() != second.len() || first.iter().zip(second).any(|(a, b)| a.len() != b.len()) {
-        return None;
-    }
-    let add = |(a, b): (&Vec<u32>, &Vec<u32>)| a.iter().zip(b).map(|(a, b)| a.wrapping_add(*b) as i32).collect();
-    Some(first.iter().zip(second).map(add).collect())
-}
-
-/// Why a graph has no plan.
-#[derive(Debug, thiserror::Error)]
-pub enum PlanError {
-    /// The graph is not well-formed.
-    #[error("cannot plan the graph: {0}")]
-    Graph(String),
-    /// A weight is read in two ways.
-    #[error("cannot plan the graph: weight `{0}` is used both as a matrix of products and as a vector")]
-    WeightUse(String),
-}
-
-/// Why a party of the protocol stopped.
-#[derive(Debug, thiserror::Error)]
-pub enum ProtocolError {
-    /// Weights of another length.
-    #[error("the shared weights do not have the number of words that the graph asks for")]
-    WeightLength,
-    /// Weights shared for another role or visibility.
-    #[error("the shared weights are for another role or another visibility than the plan")]
-    WeightKind,
-    /// A pack made for another plan.
-    #[error("the pack does not have the length that the plan asks for")]
-    PackLength,
-    /// Inputs of another shape.
-    #[error("the input shares do not have the shapes that the graph asks for")]
-    Inputs,
-    /// The peer's frame has another length.
-    #[error("the peer's frame has {received} bytes, {expected} were expected")]
-    FrameLength {
-        /// Bytes sent and so expected.
-        expected: usize,
-        /// Bytes received.
-        received: usize,
-    },
-    /// Called again after the end.
-    #[error("the job has already ended")]
-    Finished,
-    /// The helper dealt another number of bytes than planned.
-    #[error("internal: dealt another number of bytes than planned at node `{0}`")]
-    Layout(String),
-    /// The corrections could not be delivered.
-    #[error("cannot deliver the corrections: {0}")]
-    Sink(#[from] std::io::Error),
-}

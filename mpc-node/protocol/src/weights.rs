@@ -3,14 +3,15 @@
 //! helper's index is part of the derivation of every mask. So are the sharing and its version: another version under
 //! the seeds of an earlier one would give the evaluators the difference of the weights.
 
-use sahara_circuits::graph::{Graph, Op};
+use sahara_circuits::graph::{Graph, Op, WeightId};
 use sahara_circuits::kernels::{PackedB, pack_b};
 use sahara_circuits::weights::Weights;
 use zeroize::Zeroize;
 
-use super::products::own_share;
-use super::{Assignment, EvaluatorRole, ProtocolError};
+use crate::error::ProtocolError;
+use crate::masked::own_share;
 use crate::ring::prg::{Prg, Seed, WEIGHT_DOMAIN};
+use crate::roles::{Assignment, EvaluatorRole, Visibility};
 
 /// What the masks of private weights are derived from, besides their seeds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,18 +35,34 @@ impl MaskDomain {
     }
 }
 
-/// A weight tensor in the form its operator reads.
-pub(super) enum Tensor {
+/// The form in which an operator reads its weight.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum WeightForm {
     /// Right-hand side of a product.
-    Matrix(PackedB),
+    Matrix,
     /// Vector along the columns.
+    Vector,
+}
+
+/// The weight that an operator reads, if it reads one, and its form.
+pub(crate) fn weight_form(op: &Op) -> Option<(WeightId, WeightForm)> {
+    match op {
+        Op::MatMulWeight { w, .. } => Some((*w, WeightForm::Matrix)),
+        Op::ScaleWeight { w, .. } | Op::AddWeight { w, .. } => Some((*w, WeightForm::Vector)),
+        _ => None,
+    }
+}
+
+/// A weight tensor in the form its operator reads.
+pub(crate) enum Tensor {
+    Matrix(PackedB),
     Vector(Vec<u32>),
 }
 
 /// What one node holds of a model's weights, ready for use.
-pub struct WeightMaterial(pub(super) Kind);
+pub struct WeightMaterial(Held);
 
-pub(super) enum Kind {
+enum Held {
     EvaluatorPrivate {
         role: EvaluatorRole,
         /// `w + r`, known to both evaluators.
@@ -103,7 +120,7 @@ impl WeightMaterial {
             })
             .collect();
         let masked = parts.iter().enumerate().map(|(i, part)| tensor(graph, i, part)).collect();
-        Ok(Self(Kind::EvaluatorPrivate { role, masked, own }))
+        Ok(Self(Held::EvaluatorPrivate { role, masked, own }))
     }
 
     /// Weights that their owner registered as open: all tensors one after the other.
@@ -112,7 +129,7 @@ impl WeightMaterial {
     /// When the number of words does not fit the graph.
     pub fn evaluator_open(graph: &Graph, plain: &[u32]) -> Result<Self, ProtocolError> {
         let parts = split(graph, plain)?;
-        Ok(Self(Kind::Open(parts.iter().enumerate().map(|(i, part)| tensor(graph, i, part)).collect())))
+        Ok(Self(Held::Open(parts.iter().enumerate().map(|(i, part)| tensor(graph, i, part)).collect())))
     }
 
     /// The helper's knowledge of private weights: only their masks.
@@ -121,12 +138,58 @@ impl WeightMaterial {
             let len = spec.rows as usize * spec.cols as usize;
             tensor(graph, i, &weight_mask(domain, [seed1, seed2], i as u32, len))
         });
-        Self(Kind::HelperPrivate(masks.collect()))
+        Self(Held::HelperPrivate(masks.collect()))
     }
 
     /// A helper needs nothing of open weights.
     pub fn helper_open() -> Self {
-        Self(Kind::HelperOpen)
+        Self(Held::HelperOpen)
+    }
+
+    /// Whether this is what an evaluator of this role needs of weights of this visibility.
+    pub(crate) fn is_evaluators(&self, role: EvaluatorRole, visibility: Visibility) -> bool {
+        match (&self.0, visibility) {
+            (Held::EvaluatorPrivate { role: held, .. }, Visibility::Private) => *held == role,
+            (Held::Open(_), Visibility::Open) => true,
+            _ => false,
+        }
+    }
+
+    /// What the helper knows of weights of this visibility: the masks of private ones.
+    ///
+    /// # Errors
+    /// When this is another party's, or of another visibility.
+    pub(crate) fn helpers(&self, visibility: Visibility) -> Result<Option<&[Tensor]>, ProtocolError> {
+        match (&self.0, visibility) {
+            (Held::HelperPrivate(masks), Visibility::Private) => Ok(Some(masks)),
+            (Held::HelperOpen, Visibility::Open) => Ok(None),
+            _ => Err(ProtocolError::WeightKind),
+        }
+    }
+
+    /// A private weight under its mask, which both evaluators know.
+    pub(crate) fn masked(&self, weight: usize) -> Option<&Tensor> {
+        match &self.0 {
+            Held::EvaluatorPrivate { masked, .. } => masked.get(weight),
+            _ => None,
+        }
+    }
+
+    /// What an evaluator multiplies by: its share of a private weight, or an open weight.
+    pub(crate) fn factor(&self, weight: usize) -> Option<&Tensor> {
+        match &self.0 {
+            Held::EvaluatorPrivate { own, .. } => own.get(weight),
+            Held::Open(plain) => plain.get(weight),
+            _ => None,
+        }
+    }
+
+    /// What an evaluator adds: its share of a private weight; an open one is added by the first evaluator alone.
+    pub(crate) fn addend(&self, weight: usize, first: bool) -> Option<&Tensor> {
+        match &self.0 {
+            Held::Open(_) if !first => None,
+            _ => self.factor(weight),
+        }
     }
 }
 
@@ -144,18 +207,16 @@ fn split<'a>(graph: &Graph, words: &'a [u32]) -> Result<Vec<&'a [u32]>, Protocol
 
 fn tensor(graph: &Graph, index: usize, values: &[u32]) -> Tensor {
     let spec = &graph.weights[index];
-    let product =
-        graph.nodes.iter().any(|node| matches!(&node.op, Op::MatMulWeight { w, .. } if w.0 as usize == index));
-    if product {
-        Tensor::Matrix(pack_b(spec.rows as usize, spec.cols as usize, values))
-    } else {
-        Tensor::Vector(values.to_vec())
+    let mut forms = graph.nodes.iter().filter_map(|node| weight_form(&node.op));
+    match forms.find(|(w, form)| w.0 as usize == index && *form == WeightForm::Matrix) {
+        Some(_) => Tensor::Matrix(pack_b(spec.rows as usize, spec.cols as usize, values)),
+        None => Tensor::Vector(values.to_vec()),
     }
 }
 
 impl Tensor {
     /// The packed matrix; the plan has checked that products read matrices.
-    pub(super) fn matrix(&self) -> &PackedB {
+    pub(crate) fn matrix(&self) -> &PackedB {
         match self {
             Self::Matrix(packed) => packed,
             Self::Vector(_) => unreachable!("a weight of a product is stored as a matrix"),
@@ -163,7 +224,7 @@ impl Tensor {
     }
 
     /// The vector; the plan has checked that no product reads it.
-    pub(super) fn vector(&self) -> &[u32] {
+    pub(crate) fn vector(&self) -> &[u32] {
         match self {
             Self::Vector(values) => values,
             Self::Matrix(_) => unreachable!("a weight is either a matrix or a vector, checked by the plan"),

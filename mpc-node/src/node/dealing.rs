@@ -5,7 +5,6 @@
 //! The first evaluator keeps its half before the second: whatever the second holds, the first holds too or has used, so a
 //! half without its twin is found when a job is opened.
 
-use std::io;
 use std::sync::atomic::Ordering;
 use std::time::{Instant, SystemTime};
 
@@ -16,13 +15,18 @@ use super::jobs::{model, patiently, slot, slot_of, still_wanted};
 use super::quota::Payer;
 use super::serve::{Refusal, Trouble, no_random, own, peer};
 use super::state::Node;
-use crate::engine::{EvaluatorRole, PackContents, Plan, Seed, WeightMaterial, deal, prepare as prepare_pack};
+use crate::engine::{
+    CHUNK_BYTES, Dealing, EvaluatorRole, PackContents, Plan, Seed, WeightMaterial, prepare as prepare_pack,
+};
 use crate::identity::PublicKey;
-use crate::lane::{Lane, LaneError};
+use crate::lane::Lane;
 use crate::meter::{Traffic, thread_cpu_time};
 use crate::packs::{PackHeader, Purpose};
 use crate::transcript::{CorrectionsHash, DealtRecord, PackSeal, SignedSeal, seed_commitment};
 use crate::wire::{CHUNK, Deal, FailCode, Kind, PackId, Prepare, Progress};
+
+/// Frames of corrections are full, but for the last.
+const _: () = assert!(CHUNK.is_multiple_of(CHUNK_BYTES));
 
 /// As the helper: deals packs one after the other and reports each.
 pub(super) fn prepare(node: &Node, lane: &mut Lane, caller: Option<u8>, request: Prepare) -> Result<(), Trouble> {
@@ -94,17 +98,20 @@ fn deal_pack(node: &Node, request: &Prepare, plan: &Plan, weights: &WeightMateri
     }
 
     let mut hash = CorrectionsHash::default();
-    let mut stream = Stream { lane: &mut second_lane, buffer: Vec::with_capacity(CHUNK), error: None };
-    let dealt = deal(plan, weights, &seeds[0], &seeds[1], &mut |bytes| {
-        hash.update(bytes);
-        stream.push(bytes)
-    })
-    .and_then(|()| Ok(stream.flush()?));
-    match (dealt, stream.error.take()) {
-        (Ok(()), _) => {}
-        (Err(_), Some(error)) => return Err(peer(error)),
-        (Err(error), None) => return Err(error.into()),
+    let mut dealing = Dealing::new(plan, weights, [&seeds[0], &seeds[1]])?;
+    let mut frame = Vec::with_capacity(CHUNK);
+    while let Some(chunk) = dealing.next_chunk()? {
+        hash.update(chunk);
+        frame.extend_from_slice(chunk);
+        if frame.len() == CHUNK {
+            second_lane.send_frame(Kind::Chunk, &frame).map_err(peer)?;
+            frame.clear();
+        }
     }
+    if !frame.is_empty() {
+        second_lane.send_frame(Kind::Chunk, &frame).map_err(peer)?;
+    }
+    drop(dealing);
     let commitment = |i: usize| seed_commitment(&pack, i, &seeds[i]);
     let seal = PackSeal { seeds: [commitment(0), commitment(1)], corrections: hash.finish() };
     let committee = node.committee.digest();
@@ -130,52 +137,6 @@ fn open(node: &Node, index: u8) -> Result<Lane, Trouble> {
     let mut lane = node.peer_lane(index).map_err(peer)?;
     lane.begin("while a pack was dealt", Traffic::Offline, node.config.timeouts.round());
     Ok(lane)
-}
-
-/// Gathers corrections into full chunks.
-struct Stream<'a> {
-    lane: &'a mut Lane,
-    buffer: Vec<u8>,
-    error: Option<LaneError>,
-}
-
-impl Stream<'_> {
-    fn push(&mut self, mut bytes: &[u8]) -> io::Result<()> {
-        while !bytes.is_empty() {
-            if self.buffer.is_empty() && bytes.len() >= CHUNK {
-                let (chunk, rest) = bytes.split_at(CHUNK);
-                self.send(chunk)?;
-                bytes = rest;
-                continue;
-            }
-            let n = bytes.len().min(CHUNK - self.buffer.len());
-            self.buffer.extend_from_slice(&bytes[..n]);
-            bytes = &bytes[n..];
-            if self.buffer.len() == CHUNK {
-                self.flush()?;
-            }
-        }
-        Ok(())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        if self.buffer.is_empty() {
-            return Ok(());
-        }
-        let mut buffer = std::mem::take(&mut self.buffer);
-        let result = self.send(&buffer);
-        buffer.clear();
-        self.buffer = buffer;
-        result
-    }
-
-    fn send(&mut self, chunk: &[u8]) -> io::Result<()> {
-        self.lane.send_frame(Kind::Chunk, chunk).map_err(|error| {
-            let text = io::Error::other(error.to_string());
-            self.error = Some(error);
-            text
-        })
-    }
 }
 
 /// As an evaluator: receives a pack, prepares it and keeps it.
@@ -220,7 +181,7 @@ pub(super) fn receive(node: &Node, lane: &mut Lane, caller: Option<u8>, dealt: D
     lane.receive_stream_into(&mut corrections, &mut |chunk| hash.update(chunk)).map_err(own)?;
     let seed = Seed::from_bytes(*dealt.seed);
     let seal: SignedSeal = lane.receive().map_err(own)?;
-    let helper = node.committee.roles(task.assignment).map_err(Refusal::from)?.helper.key;
+    let helper = node.committee.members[usize::from(task.assignment.helper())].key;
     check_seal((&node.committee.digest(), &helper), &dealt, role, &seed, &hash, &seal).map_err(refuse)?;
     let prepared = prepare_pack(&plan, &weights, role, &seed, &corrections)?;
     header.prepared = prepared.len() as u64;

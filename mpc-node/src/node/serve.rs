@@ -10,7 +10,6 @@ use sahara_protocol::ProtocolError;
 use super::lanes::{Peer, Place};
 use super::sharings::SLOWEST;
 use super::state::Node;
-use crate::committee::NoProtocol;
 use crate::lane::{Lane, LaneError};
 use crate::meter::Traffic;
 use crate::models::ModelError;
@@ -57,12 +56,6 @@ impl From<Refusal> for Trouble {
     }
 }
 
-impl From<NoProtocol> for Refusal {
-    fn from(error: NoProtocol) -> Self {
-        Self::new(FailCode::Internal, error.to_string())
-    }
-}
-
 impl From<ModelError> for Refusal {
     fn from(error: ModelError) -> Self {
         let code = match error {
@@ -96,10 +89,7 @@ impl From<PackError> for Trouble {
 
 impl From<ProtocolError> for Refusal {
     fn from(error: ProtocolError) -> Self {
-        match error {
-            ProtocolError::Sink(error) => Self::fault("hand on what was dealt", error),
-            error => Self::new(FailCode::Internal, error.to_string()),
-        }
+        Self::new(FailCode::Internal, error.to_string())
     }
 }
 

@@ -3,7 +3,6 @@
 
 mod access;
 mod calls;
-mod failure;
 mod flat;
 mod place;
 mod prestate;
@@ -11,6 +10,7 @@ mod selectors;
 mod steps;
 mod transfers;
 mod watch;
+mod words;
 
 use revm::inspector::NoOpInspector;
 

@@ -48,11 +48,11 @@ impl std::fmt::Debug for Seed {
 /// What a stream is for. Two different labels give independent streams.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Label {
-    /// Masks that a party adds to what it opens inside a task of the plan.
+    /// Masks that a party adds to what it opens inside the gate of a node.
     Mask(u32),
-    /// Masks of a whole tensor that is opened as an operand of products.
+    /// Masks under which the value of a node is opened, as an operand of products.
     Operand(u32),
-    /// The first evaluator's half of what the helper deals in a task of the plan.
+    /// The first evaluator's half of what the helper deals for the gate of a node.
     Dealt(u32),
     /// A consumer's half of an input.
     Input(u32),
@@ -63,9 +63,9 @@ pub enum Label {
 impl Label {
     fn encode(self) -> [u8; 6] {
         let (tag, b) = match self {
-            Self::Mask(task) => (0, task),
-            Self::Operand(task) => (4, task),
-            Self::Dealt(task) => (1, task),
+            Self::Mask(node) => (0, node),
+            Self::Operand(node) => (4, node),
+            Self::Dealt(node) => (1, node),
             Self::Input(index) => (3, index),
             Self::Zero(output) => (5, output),
         };

@@ -8,7 +8,7 @@ pub const fn width(bits: u8) -> usize {
 }
 
 /// The low `bits` bits set.
-pub const fn mask(bits: u8) -> u32 {
+pub const fn low_bits(bits: u8) -> u32 {
     if bits >= 32 { u32::MAX } else { (1 << bits) - 1 }
 }
 
@@ -80,7 +80,7 @@ mod tests {
     #[test]
     fn every_width_round_trips() {
         for w in 1..=4 {
-            let values: Vec<u32> = (0..3000u32).map(|i| i.wrapping_mul(0x9e37_79b9) & mask(8 * w as u8)).collect();
+            let values: Vec<u32> = (0..3000u32).map(|i| i.wrapping_mul(0x9e37_79b9) & low_bits(8 * w as u8)).collect();
             let mut bytes = Vec::new();
             encode(w, &values, &mut bytes);
             assert_eq!(bytes.len(), values.len() * w);

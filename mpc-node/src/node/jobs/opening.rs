@@ -127,15 +127,15 @@ fn transcript(
     seal: &SignedSeal,
 ) -> Result<Transcript, Refusal> {
     let task = job.run.task;
-    let roles = node.committee.roles(task.assignment)?;
+    let key = |index: u8| node.committee.members[usize::from(index)].key;
     let session = Session {
         committee: node.committee.digest(),
         job: job.run.job,
         pack,
         task,
         consumer,
-        evaluators: roles.evaluators.map(|member| member.key),
-        helper: roles.helper.key,
+        evaluators: task.assignment.evaluators().map(key),
+        helper: key(task.assignment.helper()),
     };
     let opening = Opening { session, inputs: job.run.inputs, seal: seal.seal };
     let signatures = [job.run.signature, seal.signature];

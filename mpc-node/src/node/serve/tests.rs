@@ -39,10 +39,8 @@ fn nobody_is_told_of_files_and_of_what_the_operating_system_says() {
     let faults: Vec<Trouble> = vec![
         ModelError::Io { action: "open", path: path(), source: os_error() }.into(),
         ModelError::Damaged { path: path(), source: damaged() }.into(),
-        ModelError::Protocol(ProtocolError::Sink(os_error())).into(),
         PackError::Io { action: "open", path: path(), source: os_error() }.into(),
         PackError::Damaged { path: path(), source: damaged() }.into(),
-        ProtocolError::Sink(os_error()).into(),
         Refusal::fault("write the job down", os_error()).into(),
         peer(connect()),
         peer(channel(ChannelError::Io(os_error()))),

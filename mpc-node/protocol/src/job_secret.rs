@@ -67,7 +67,7 @@ pub struct ZeroSharing(Seed);
 
 impl ZeroSharing {
     /// Adds the first evaluator's half to its share of an output, or the second's: the halves add up to zero.
-    pub(super) fn apply(&self, first: bool, output: u32, share: &mut [u32]) {
+    pub(crate) fn apply(&self, first: bool, output: u32, share: &mut [u32]) {
         let mut half = Zeroizing::new(vec![0; share.len()]);
         Prg::new(&self.0, Label::Zero(output)).fill_words(4, &mut half);
         for (s, z) in share.iter_mut().zip(half.iter()) {

@@ -11,7 +11,7 @@ use crate::{error::StoreError, state::StateView};
 pub const ADDRESS: Address = address!("0x0000000000000000000000000000000000000A10");
 
 /// The storage of the staking contract.
-pub trait Storage {
+pub trait Words {
     /// The word in `slot`.
     fn load(&mut self, slot: U256) -> Result<U256, StoreError>;
 
@@ -20,7 +20,7 @@ pub trait Storage {
 }
 
 /// Between transactions, the contract's storage is just state. A word that stays as it was costs no hash.
-impl Storage for StateView {
+impl Words for StateView {
     fn load(&mut self, slot: U256) -> Result<U256, StoreError> {
         self.slot(ADDRESS, slot)
     }
