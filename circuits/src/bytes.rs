@@ -1,6 +1,8 @@
 //! Canonical bytes: little-endian, explicit lengths, a magic and a version in front. Every length is checked against
 //! its limit and against the bytes that are left before anything is allocated.
 
+use std::ops::RangeInclusive;
+
 /// Why stored or received bytes were refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum DecodeError {
@@ -139,15 +141,25 @@ pub(crate) struct Reader<'a> {
 impl<'a> Reader<'a> {
     /// Checks magic and version.
     pub(crate) fn new(what: &'static str, bytes: &'a [u8], magic: &[u8], version: u16) -> Result<Self, DecodeError> {
+        Ok(Self::up_to(what, bytes, magic, version..=version)?.0)
+    }
+
+    /// Checks magic and version, where several are read; and which it is.
+    pub(crate) fn up_to(
+        what: &'static str,
+        bytes: &'a [u8],
+        magic: &[u8],
+        versions: RangeInclusive<u16>,
+    ) -> Result<(Self, u16), DecodeError> {
         if !bytes.starts_with(magic) {
             return Err(DecodeError::Magic { what, magic: String::from_utf8_lossy(magic).into_owned() });
         }
         let mut reader = Self { what, bytes, at: magic.len() };
         let found = reader.u16()?;
-        if found != version {
-            return Err(DecodeError::Version { what, found, known: version });
+        if !versions.contains(&found) {
+            return Err(DecodeError::Version { what, found, known: *versions.end() });
         }
-        Ok(reader)
+        Ok((reader, found))
     }
 
     /// [`Reader::new`], and the digest at the end.

@@ -1,9 +1,11 @@
 //! Structural validation: what every executor relies on, checked before anything is run.
 //!
 //! A graph that passes has consistent shapes, widths and references within stated limits, so an executor needs no
-//! further checks and cannot be made to panic or to allocate without bound by a graph from outside.
+//! further checks and cannot be made to panic or to allocate without bound by a graph from outside. Bounds are what its
+//! compiler says: they are held against each other and against what operators need, as far as that goes without the
+//! weights. Whoever writes false ones gets answers that share nodes and the plain executor may give differently.
 
-use crate::graph::{Graph, Node, NodeId, Op, Shape, TableId, WeightId, rescale_limit};
+use crate::graph::{Graph, InputRange, Node, NodeId, Op, Shape, TableId, WeightId, rescale_limit};
 
 /// Most nodes of a graph.
 pub const MAX_NODES: usize = 1 << 16;
@@ -197,6 +199,13 @@ impl<'a> Checker<'a> {
             Op::RowMax { x } => {
                 let x = self.operand(*x)?;
                 ensure(bits >= 2, || "a maximum needs at least 2 bits".into())?;
+                if let Op::Input(i) = x.op {
+                    // Of other operands only the compiler knows how far apart they are.
+                    let input = &self.graph.inputs[i as usize];
+                    let sides = if input.range == InputRange::Mask { 1 } else { 2 };
+                    let apart = sides * u64::from(input.max_abs);
+                    ensure(apart < 1 << (x.bits - 1), || format!("its operand's values can be {apart} apart"))?;
+                }
                 self.result(Shape { cols: 1, ..x.shape }, x.bits)
             }
             Op::Rescale { x, shift, .. } => {
@@ -212,6 +221,7 @@ impl<'a> Checker<'a> {
                 let x = self.any(*x)?;
                 let below = *index_bits >= 1 && *index_bits < x.bits;
                 ensure(below, || format!("cannot clamp {} bits to {index_bits}", x.bits))?;
+                not_negative(x)?;
                 self.result(x.shape, *index_bits)
             }
             Op::Lookup { x, table } => {
@@ -224,13 +234,19 @@ impl<'a> Checker<'a> {
             Op::Step { x, steps, .. } => {
                 let x = self.any(*x)?;
                 ensure((1..=MAX_STEPS).contains(&steps.len()), || format!("{} thresholds", steps.len()))?;
+                not_negative(x)?;
                 let half = 1u64 << (x.bits - 1);
                 let fits = steps.iter().all(|&(t, _)| t > 0 && u64::from(t) < half);
                 ensure(fits, || format!("a threshold is not between 0 and 2^{}", x.bits - 1))?;
                 self.result(x.shape, 32)
             }
             Op::SliceCols { x, from } => {
-                let x = self.operand(*x)?.shape;
+                let x = self.operand(*x)?;
+                if matches!(x.op, Op::Input(_)) {
+                    // Of other operands each column may have a bound of its own, which only the compiler knows.
+                    self.at_least(x)?;
+                }
+                let x = x.shape;
                 let end = u64::from(*from) + u64::from(shape.cols);
                 ensure(end <= u64::from(x.cols), || format!("columns {from}..{end} of {}", x.cols))?;
                 self.result(Shape { cols: shape.cols, ..x }, bits)
@@ -240,7 +256,9 @@ impl<'a> Checker<'a> {
                 let first = self.operand(parts[0])?.shape;
                 let mut cols = 0u64;
                 for part in parts {
-                    let part = self.operand(*part)?.shape;
+                    let part = self.operand(*part)?;
+                    self.at_least(part)?;
+                    let part = part.shape;
                     ensure((part.batch, part.rows) == (first.batch, first.rows), || format!("{part} beside {first}"))?;
                     cols += u64::from(part.cols);
                 }
@@ -248,12 +266,16 @@ impl<'a> Checker<'a> {
                 self.result(Shape { cols: shape.cols, ..first }, bits)
             }
             Op::SplitHeads { x } => {
-                let x = self.operand(*x)?.shape;
+                let x = self.operand(*x)?;
+                self.at_least(x)?;
+                let x = x.shape;
                 let fits = x.batch == 1 && u64::from(shape.batch) * u64::from(shape.cols) == u64::from(x.cols);
                 ensure(fits && shape.rows == x.rows, || format!("cannot split {x} into {shape}"))
             }
             Op::MergeHeads { x } => {
-                let x = self.operand(*x)?.shape;
+                let x = self.operand(*x)?;
+                self.at_least(x)?;
+                let x = x.shape;
                 let fits = shape.batch == 1 && u64::from(x.batch) * u64::from(x.cols) == u64::from(shape.cols);
                 ensure(fits && shape.rows == x.rows, || format!("cannot merge {x} into {shape}"))
             }
@@ -292,10 +314,22 @@ impl<'a> Checker<'a> {
         ensure(rows == 1 && cols == x.shape.cols, || format!("weight [{rows}, {cols}] along {} columns", x.shape.cols))
     }
 
+    /// The bound of a node whose elements are those of `x`.
+    fn at_least(&self, x: &Node) -> Result<(), String> {
+        let least = x.bound.min(1 << (self.node.bits - 1));
+        ensure(self.node.bound >= least, || format!("its bound {} is below its operand's {least}", self.node.bound))
+    }
+
     fn result(&self, shape: Shape, bits: u8) -> Result<(), String> {
         ensure(self.node.shape == shape, || format!("shape {} should be {shape}", self.node.shape))?;
         ensure(self.node.bits == bits, || format!("{} bits should be {bits}", self.node.bits))
     }
+}
+
+/// What an operator needs that takes its operand as not negative, as far as it shows: an input may be negative.
+fn not_negative(x: &Node) -> Result<(), String> {
+    ensure(!matches!(x.op, Op::Input(_)), || "its operand is an input, which may be negative".into())?;
+    ensure(x.bound < 1 << (x.bits - 1), || format!("its operand can reach {}, too much for {} bits", x.bound, x.bits))
 }
 
 /// Whether each dimension of `small` is that of `large` or 1.
@@ -312,6 +346,7 @@ fn ensure(holds: bool, problem: impl FnOnce() -> String) -> Result<(), String> {
 mod tests {
     use super::*;
     use crate::graph::{BoundOrigin, InputSpec, RescaleUse};
+    use crate::testgraph;
 
     /// An input with a largest value, rescaled.
     fn rescaled(max_abs: u32, shift: u8, bits: u8) -> Graph {
@@ -325,7 +360,14 @@ mod tests {
             seq_len: 1,
             layers: 1,
             weights_root: [0; 32],
-            inputs: vec![InputSpec { name: "x".into(), shape, bits: 32, max_abs, max_row_norm: max_abs }],
+            inputs: vec![InputSpec {
+                name: "x".into(),
+                shape,
+                bits: 32,
+                range: InputRange::Symmetric,
+                max_abs,
+                max_row_norm: max_abs,
+            }],
             weights: vec![],
             tables: vec![crate::graph::Table { name: "t".into(), entries: vec![0; 16] }],
             nodes: vec![node(Op::Input(0), 32, max_abs.into()), node(rescale, bits, 1), node(read, 32, 1)],
@@ -351,5 +393,48 @@ mod tests {
         graph.nodes[0].bound = 99;
         let error = graph.check().unwrap_err().to_string();
         assert!(error.contains("its bound 99 is below its input's 100"), "{error}");
+    }
+
+    #[test]
+    fn an_operand_that_may_be_negative_or_too_far_apart_is_refused() {
+        let of = |op: Op, bits: u8| {
+            let mut graph = rescaled(100, 1, 12);
+            (graph.nodes[1].op, graph.nodes[1].bits) = (op, bits);
+            graph.check().map_err(|error| error.to_string())
+        };
+        let x = NodeId(0);
+        for op in [Op::Step { x, base: 0, steps: vec![(1, 1)] }, Op::ClampIndex { x, index_bits: 4 }] {
+            let error = of(op.clone(), if matches!(op, Op::Step { .. }) { 32 } else { 4 }).unwrap_err();
+            assert!(error.contains("an input, which may be negative"), "{error}");
+        }
+        of(Op::RowMax { x }, 32).unwrap();
+        let mut wide = rescaled(1 << 30, 1, 12);
+        (wide.nodes[1].op, wide.nodes[1].bits) = (Op::RowMax { x }, 32);
+        let error = wide.check().unwrap_err().to_string();
+        assert!(error.contains("values can be 2147483648 apart"), "{error}");
+        wide.inputs[0].range = InputRange::Mask;
+        wide.check().unwrap();
+    }
+
+    /// Of the operators that only move elements, a bound below that of an operand is false.
+    #[test]
+    fn what_moves_elements_bounds_them_as_its_operand_does() {
+        let mut found = 0;
+        for seed in 0..40 {
+            let (graph, ..) = testgraph::random(seed);
+            for (index, node) in graph.nodes.iter().enumerate() {
+                let moves = matches!(node.op, Op::ConcatCols { .. } | Op::SplitHeads { .. } | Op::MergeHeads { .. });
+                let mut operands = Vec::new();
+                node.op.operands(|x| operands.push(graph.nodes[x.0 as usize].bound));
+                if moves && operands.iter().any(|bound| *bound > 0) {
+                    let mut lower = graph.clone();
+                    lower.nodes[index].bound = 0;
+                    let error = lower.check().unwrap_err().to_string();
+                    assert!(error.contains("its bound 0 is below"), "{error}");
+                    found += 1;
+                }
+            }
+        }
+        assert!(found > 100, "{found}");
     }
 }

@@ -6,14 +6,17 @@
 use crate::bytes::{DecodeError, Reader, Writer};
 use crate::check::{CheckError, MAX_INPUTS, MAX_NAME, MAX_NODES, MAX_PARTS, MAX_STEPS, MAX_TABLES};
 use crate::graph::{
-    BoundOrigin, Graph, InputSpec, Node, NodeId, Op, RescaleUse, Shape, Table, TableId, WeightId, WeightSpec,
+    BoundOrigin, Graph, InputRange, InputSpec, Node, NodeId, Op, RescaleUse, Shape, Table, TableId, WeightId,
+    WeightSpec,
 };
 use crate::weights::MAX_TENSORS;
 
 /// First bytes of a graph file.
 const MAGIC: &[u8; 7] = b"SHGRAPH";
-/// The version this program writes.
+/// The version of a graph with nothing but symmetric inputs, so that those of older programs keep their ids.
 const VERSION: u16 = 1;
+/// The version in which each input has a range.
+const WITH_RANGES: u16 = 2;
 /// Longest encoding that is read.
 pub const MAX_GRAPH_BYTES: usize = 16 << 20;
 
@@ -69,7 +72,8 @@ pub enum GraphDecodeError {
 impl Graph {
     /// The canonical bytes.
     pub fn to_bytes(&self) -> Vec<u8> {
-        let mut out = Writer::new(MAGIC, VERSION);
+        let ranges = self.inputs.iter().any(|input| input.range != InputRange::Symmetric);
+        let mut out = Writer::new(MAGIC, if ranges { WITH_RANGES } else { VERSION });
         out.text(&self.model);
         out.u32(self.seq_len);
         out.u32(self.layers);
@@ -81,6 +85,9 @@ impl Graph {
             out.u8(input.bits);
             out.u32(input.max_abs);
             out.u32(input.max_row_norm);
+            if ranges {
+                out.u8(u8::from(input.range == InputRange::Mask));
+            }
         }
         out.u32(self.weights.len() as u32);
         for weight in &self.weights {
@@ -129,7 +136,7 @@ fn decode(bytes: &[u8]) -> Result<Graph, DecodeError> {
         let (found, limit) = (bytes.len() as u64, MAX_GRAPH_BYTES as u64);
         return Err(DecodeError::Limit { what: "graph", items: "bytes", found, limit });
     }
-    let mut input = Reader::new("graph", bytes, MAGIC, VERSION)?;
+    let (mut input, version) = Reader::up_to("graph", bytes, MAGIC, VERSION..=WITH_RANGES)?;
     let graph = Graph {
         model: input.text("model name", MAX_NAME)?,
         seq_len: input.u32()?,
@@ -142,6 +149,10 @@ fn decode(bytes: &[u8]) -> Result<Graph, DecodeError> {
                 bits: input.u8()?,
                 max_abs: input.u32()?,
                 max_row_norm: input.u32()?,
+                range: match version {
+                    VERSION => InputRange::Symmetric,
+                    _ => read_range(input)?,
+                },
             })
         })?,
         weights: list(&mut input, "weights", MAX_TENSORS, |input| {
@@ -169,7 +180,19 @@ fn decode(bytes: &[u8]) -> Result<Graph, DecodeError> {
         outputs: list(&mut input, "outputs", MAX_INPUTS, node)?,
     };
     input.finish()?;
+    if version == WITH_RANGES && graph.inputs.iter().all(|input| input.range == InputRange::Symmetric) {
+        // One graph has one encoding.
+        return Err(DecodeError::Version { what: "graph without ranges", found: version, known: VERSION });
+    }
     Ok(graph)
+}
+
+fn read_range(input: &mut Reader<'_>) -> Result<InputRange, DecodeError> {
+    match input.u8()? {
+        0 => Ok(InputRange::Symmetric),
+        1 => Ok(InputRange::Mask),
+        _ => Err(input.invalid("input range")),
+    }
 }
 
 fn list<T>(
@@ -302,7 +325,7 @@ mod tests {
         let mut bytes = random(1).0.to_bytes();
         bytes[7] = 9;
         let error = Graph::from_bytes(&bytes).unwrap_err().to_string();
-        assert_eq!(error, "graph has version 9; this program reads version 1: update it, or make the file again");
+        assert_eq!(error, "graph has version 9; this program reads version 2: update it, or make the file again");
     }
 
     #[test]

@@ -151,6 +151,11 @@ impl Frontend {
         Self::new(p, compiled)
     }
 
+    /// Whether an answer takes the largest value of each channel.
+    pub(crate) fn pools_largest(&self) -> bool {
+        self.pools.iter().any(|pool| matches!(pool, PoolInput::Max(_)))
+    }
+
     /// The padded lengths, ascending.
     pub fn buckets(&self) -> Vec<u32> {
         buckets(self.text.max_tokens).collect()

@@ -53,8 +53,18 @@ impl std::fmt::Display for Shape {
     }
 }
 
-/// A private input of the consumer. Values must lie in `[-max_abs, max_abs]`, rows within `max_row_norm` (L2),
-/// or the proven bounds of the graph do not hold; the client checks this before sharing.
+/// Which values an input may have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum InputRange {
+    /// `[-max_abs, max_abs]`, rows within `max_row_norm` (L2).
+    Symmetric,
+    /// `[-max_abs, 0]` with a 0 in each row: what is added to hide places of a row, never all of them. The length of
+    /// a row follows from its values and is not looked at.
+    Mask,
+}
+
+/// A private input of the consumer. Values must lie in `range`, or the proven bounds of the graph do not hold;
+/// `Client::infer` of the share nodes' crate checks this before anything is shared.
 #[derive(Clone, Debug, PartialEq)]
 pub struct InputSpec {
     /// What the input is, e.g. `embedding`.
@@ -63,6 +73,8 @@ pub struct InputSpec {
     pub shape: Shape,
     /// Width in bits.
     pub bits: u8,
+    /// Which values it may have.
+    pub range: InputRange,
     /// Largest absolute value.
     pub max_abs: u32,
     /// Largest L2 norm of a row, rounded up.
@@ -81,6 +93,14 @@ impl InputSpec {
         }
         if values.iter().any(|v| v.unsigned_abs() > self.max_abs) {
             return Err(InputError::Value { name: name(), max_abs: self.max_abs });
+        }
+        if self.range == InputRange::Mask {
+            let rows = values.chunks(self.shape.cols.max(1) as usize);
+            let hides = |row: &[i32]| row.iter().max() == Some(&0);
+            return match rows.enumerate().find(|(_, row)| !hides(row)) {
+                Some((row, _)) => Err(InputError::Mask { name: name(), row }),
+                None => Ok(()),
+            };
         }
         let longest = u128::from(self.max_row_norm) * u128::from(self.max_row_norm);
         let square = |v: &i32| u128::from(v.unsigned_abs()) * u128::from(v.unsigned_abs());
@@ -112,6 +132,14 @@ pub enum InputError {
         name: String,
         /// The largest absolute value allowed.
         max_abs: u32,
+    },
+    /// A mask that hides all, or adds something.
+    #[error("row {row} of the mask `{name}` needs a 0 and has to be negative elsewhere")]
+    Mask {
+        /// The input.
+        name: String,
+        /// The row.
+        row: usize,
     },
     /// A row too long.
     #[error("row {row} of input `{name}` is longer (L2 norm) than {max_row_norm}")]
@@ -330,7 +358,8 @@ mod tests {
 
     /// Two rows of three, values to 100, rows to a norm of 120.
     fn spec() -> InputSpec {
-        InputSpec { name: "x".into(), shape: Shape::new(1, 2, 3), bits: 16, max_abs: 100, max_row_norm: 120 }
+        let (shape, range) = (Shape::new(1, 2, 3), InputRange::Symmetric);
+        InputSpec { name: "x".into(), shape, bits: 16, range, max_abs: 100, max_row_norm: 120 }
     }
 
     #[test]
@@ -356,5 +385,18 @@ mod tests {
         assert!(wide.check(&[i32::MIN, i32::MIN, i32::MIN, i32::MIN, i32::MIN, i32::MIN]).is_ok());
         let tight = InputSpec { max_row_norm: i32::MAX as u32, ..wide };
         assert!(matches!(tight.check(&[i32::MIN, 0, 0, 0, 0, 0]), Err(InputError::RowNorm { row: 0, .. })));
+    }
+
+    #[test]
+    fn a_mask_hides_some_of_a_row_and_adds_nothing() {
+        let mask = InputSpec { range: InputRange::Mask, max_row_norm: 0, ..spec() };
+        for fine in [[0, 0, 0, 0, 0, 0], [-100, 0, -100, -1, -100, 0]] {
+            assert_eq!(mask.check(&fine), Ok(()));
+        }
+        for (wrong, row) in [([0, 1, 0, 0, 0, 0], 0), ([0, 0, 0, -1, -1, -1], 1), ([100, -100, 0, 0, 0, 0], 0)] {
+            assert_eq!(mask.check(&wrong), Err(InputError::Mask { name: "x".into(), row }));
+        }
+        let value = InputError::Value { name: "x".into(), max_abs: 100 };
+        assert_eq!(mask.check(&[0, -101, 0, 0, 0, 0]), Err(value));
     }
 }

@@ -14,8 +14,11 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
-/// The version of the folder's layout.
-const FORMAT: u32 = 2;
+/// The version of the folder's layout, and of the compiler: what an older one stored is compiled again.
+const FORMAT: u32 = 3;
+/// Of somebody else's model, which only its owner compiles, these are read, too; but for the largest value of each
+/// channel, whose bounds were not right before format 3.
+const CLIENT_FORMATS: [u32; 2] = [2, 3];
 
 /// Why a compiled model cannot be stored or loaded.
 #[derive(Debug, thiserror::Error)]
@@ -50,7 +53,7 @@ pub enum ModelError {
     #[error(transparent)]
     Tokenizer(CompileError),
     /// The files do not belong together.
-    #[error("{path}: {problem}; pull the model again")]
+    #[error("{path}: {problem}")]
     Inconsistent {
         /// The folder or file.
         path: PathBuf,
@@ -232,7 +235,8 @@ impl CompiledModel {
         let manifest: serde_json::Value =
             serde_json::from_slice(&bytes).map_err(|e| inconsistent(&path, format!("not a model manifest: {e}")))?;
         let format = manifest.get("format").and_then(serde_json::Value::as_u64).unwrap_or(0);
-        if format != u64::from(FORMAT) {
+        let known = |known: &u32| u64::from(*known) == format;
+        if !(known(&FORMAT) || !with_weights && CLIENT_FORMATS.iter().any(known)) {
             let problem = format!("stored in format {format}, this program reads format {FORMAT}");
             return Err(inconsistent(&path, problem));
         }
@@ -271,6 +275,11 @@ impl CompiledModel {
             FrontendError::Bytes(source) => ModelError::Bytes { path: path.clone(), source },
             FrontendError::Tokenizer(error) => ModelError::Tokenizer(error),
         })?;
+        if !known(&FORMAT) && frontend.pools_largest() {
+            let problem =
+                "its bounds are not right for the largest value of each channel: its owner has to share it again";
+            return Err(inconsistent(dir, problem.into()));
+        }
         if frontend.buckets() != graphs.keys().copied().collect::<Vec<_>>() {
             return Err(inconsistent(&path, "the frontend does not fit the graphs".into()));
         }

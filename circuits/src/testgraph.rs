@@ -11,8 +11,8 @@ mod tests;
 pub use rng::Rng;
 
 use crate::graph::{
-    BoundOrigin, Graph, InputSpec, Node, NodeId, Op, RescaleUse, Shape, Table, TableId, WeightId, WeightSpec,
-    rescale_limit, wrap,
+    BoundOrigin, Graph, InputRange, InputSpec, Node, NodeId, Op, RescaleUse, Shape, Table, TableId, WeightId,
+    WeightSpec, rescale_limit, wrap,
 };
 use crate::weights::Weights;
 use kind::Kind;
@@ -84,7 +84,8 @@ impl Maker {
         ] {
             let max_row_norm = (f64::from(max_abs) * f64::from(shape.cols).sqrt()).ceil() as u32;
             let index = self.graph.inputs.len() as u32;
-            self.graph.inputs.push(InputSpec { name: name.into(), shape, bits, max_abs, max_row_norm });
+            let range = InputRange::Symmetric;
+            self.graph.inputs.push(InputSpec { name: name.into(), shape, bits, range, max_abs, max_row_norm });
             let max = i128::from(max_abs);
             self.push(name, Op::Input(index), shape, bits, (-max, max));
         }

@@ -2,13 +2,15 @@
 //! answers follow the float model.
 #![allow(clippy::unwrap_used)]
 
+use safetensors::tensor::{Dtype, TensorView};
 use sahara_circuits::float::FloatModel;
-use sahara_circuits::graph::{Graph, InputSpec};
+use sahara_circuits::graph::{Graph, InputRange, InputSpec};
 use sahara_circuits::kernels::Simd;
 use sahara_circuits::model::CompiledModel;
 use sahara_circuits::reference::ExecOptions;
 use sahara_circuits::testgraph::Rng;
-use sahara_circuits::testmodel::{TestModel, catalogue};
+use sahara_circuits::testmodel::{SEED, TEXTS as LONGER, TestFolder, TestModel, catalogue};
+use serde_json::json;
 
 const TEXTS: [&str; 4] =
     ["hello world", "the quick brown fox", "a", "private network private network hello hello quick quick abc xyz"];
@@ -73,15 +75,20 @@ fn bounds_hold_for_hostile_inputs() {
 }
 
 /// Inputs within their limits that a client who follows no other rule might send: rows as long as allowed, in few or
-/// all channels; only the masks of keys and of the largest value are such that some token is left.
+/// all channels; masks of any strength that leave some token.
 fn hostile(graph: &Graph, seed: u64) -> Vec<Vec<i32>> {
     let mut rng = Rng::new(seed);
     let real = 1 + rng.below(u64::from(graph.seq_len)) as usize;
     let input = |spec: &InputSpec| -> Vec<i32> {
         let cols = spec.shape.cols as usize;
         let most = spec.max_abs as i32;
-        if most > 1 && f64::from(spec.max_row_norm) >= f64::from(spec.max_abs) * (cols as f64).sqrt() {
-            return (0..cols).map(|i| if i < real { 0 } else { -most }).collect();
+        if spec.range == InputRange::Mask {
+            let mut mask: Vec<i32> = (0..cols).map(|i| if i < real { 0 } else { -most }).collect();
+            if seed % 2 == 1 {
+                mask.iter_mut().for_each(|x| *x = -(rng.below(most as u64 + 1) as i32));
+                mask[rng.below(cols as u64) as usize] = 0;
+            }
+            return mask;
         }
         let norm = f64::from(spec.max_row_norm);
         let mut out = vec![0; spec.shape.len()];
@@ -95,7 +102,48 @@ fn hostile(graph: &Graph, seed: u64) -> Vec<Vec<i32>> {
         }
         out
     };
-    graph.inputs.iter().map(input).collect()
+    let inputs: Vec<Vec<i32>> = graph.inputs.iter().map(input).collect();
+    graph.inputs.iter().zip(&inputs).for_each(|(spec, input)| spec.check(input).unwrap());
+    inputs
+}
+
+/// The largest values of the channels may come from as many rows: their length is not that of a row. A layer whose
+/// weights have one sign shows it.
+#[test]
+fn what_follows_the_largest_values_has_room_for_all_of_them() {
+    for (name, function) in [("Tanh", "Tanh"), ("ReLU", "ReLU"), ("GELU", "GELU")] {
+        let pooling = json!({"word_embedding_dimension": 64, "pooling_mode_max_tokens": true,
+            "pooling_mode_mean_tokens": false});
+        let dense = |inputs: usize, outputs: usize, class: &str| {
+            let class = format!("torch.nn.modules.{class}");
+            let config =
+                json!({"in_features": inputs, "out_features": outputs, "bias": true, "activation_function": class});
+            ("Dense", config)
+        };
+        let modules = vec![
+            ("Pooling", pooling),
+            dense(64, 32, &format!("activation.{function}")),
+            dense(32, 8, "linear.Identity"),
+        ];
+        let folder = tempfile::tempdir().unwrap();
+        TestFolder { modules, ..TestFolder::default() }.write(folder.path(), SEED).unwrap();
+        let values = |value: f32, n: usize| vec![value; n].iter().flat_map(|x| x.to_le_bytes()).collect::<Vec<u8>>();
+        let (weight, bias) = (values(0.02, 32 * 64), values(0.0, 32));
+        let tensors = [("linear.weight", vec![32, 64], &weight), ("linear.bias", vec![32], &bias)];
+        let views = tensors.map(|(name, shape, bytes)| (name, TensorView::new(Dtype::F32, shape, bytes).unwrap()));
+        let path = folder.path().join("2_Dense/model.safetensors");
+        assert!(path.exists());
+        std::fs::write(path, safetensors::serialize(views, None).unwrap()).unwrap();
+        let model = CompiledModel::compile(folder.path(), name, &mut |_| {}).unwrap();
+        let float = FloatModel::load(folder.path()).unwrap();
+        for text in TEXTS.iter().chain(&LONGER) {
+            let encoded = model.frontend.encode(text).unwrap();
+            let run = model.execute(encoded.bucket, &encoded.inputs, &ExecOptions::default()).unwrap();
+            assert_eq!(run.out_of_range, [], "{name} {text}");
+            let close = cosine(&model.frontend.decode(&encoded, &run.outputs), &float.embed(text).unwrap());
+            assert!(close > 0.999, "{name} {text:?}: cosine {close}");
+        }
+    }
 }
 
 #[test]

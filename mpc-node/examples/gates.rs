@@ -7,7 +7,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sahara_circuits::graph::{
-    BoundOrigin, Graph, InputSpec, Node, NodeId, Op, RescaleUse, Shape, Table, TableId, WeightId, WeightSpec,
+    BoundOrigin, Graph, InputRange, InputSpec, Node, NodeId, Op, RescaleUse, Shape, Table, TableId, WeightId,
+    WeightSpec,
 };
 use sahara_circuits::weights::Weights;
 use sahara_protocol::{
@@ -23,7 +24,14 @@ fn node(name: &str, op: Op, shape: Shape, bits: u8) -> Node {
 fn graph(name: &str, input: Shape, input_bits: u8, op: Op, output: Shape, bits: u8) -> Graph {
     // A second input is the result, whatever the width of the operator's.
     let one = Shape::new(1, 1, 1);
-    let input_spec = |shape, bits| InputSpec { name: "x".to_owned(), shape, bits, max_abs: 31, max_row_norm: u32::MAX };
+    let input_spec = |shape, bits| InputSpec {
+        name: "x".to_owned(),
+        shape,
+        bits,
+        range: InputRange::Symmetric,
+        max_abs: 31,
+        max_row_norm: u32::MAX,
+    };
     let table = |bits: u8| Table { name: format!("table/{bits}"), entries: (0..1 << bits).collect() };
     Graph {
         model: name.to_owned(),

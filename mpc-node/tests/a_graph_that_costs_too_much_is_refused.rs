@@ -8,7 +8,8 @@ use std::sync::{Arc, Mutex};
 
 use common::{Case, Network, case};
 use sahara_circuits::graph::{
-    BoundOrigin, Graph, InputSpec, Node, NodeId, Op, RescaleUse, Shape, Table, TableId, WeightId, WeightSpec,
+    BoundOrigin, Graph, InputRange, InputSpec, Node, NodeId, Op, RescaleUse, Shape, Table, TableId, WeightId,
+    WeightSpec,
 };
 use sahara_circuits::model::CompiledModel;
 use sahara_circuits::testmodel::TestModel;
@@ -23,8 +24,14 @@ fn node(op: Op, shape: Shape) -> Node {
 }
 
 fn graph(shapes: &[Shape]) -> Graph {
-    let input =
-        |shape: &Shape| InputSpec { name: "i".into(), shape: *shape, bits: 32, max_abs: 1, max_row_norm: u32::MAX };
+    let input = |shape: &Shape| InputSpec {
+        name: "i".into(),
+        shape: *shape,
+        bits: 32,
+        range: InputRange::Symmetric,
+        max_abs: 1,
+        max_row_norm: u32::MAX,
+    };
     Graph {
         model: "costly".into(),
         seq_len: 1,

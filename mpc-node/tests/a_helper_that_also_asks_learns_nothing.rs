@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use sahara_circuits::graph::{
-    BoundOrigin, Graph, InputSpec, Node, NodeId, Op, RescaleUse, Shape, WeightId, WeightSpec,
+    BoundOrigin, Graph, InputRange, InputSpec, Node, NodeId, Op, RescaleUse, Shape, WeightId, WeightSpec,
 };
 use sahara_circuits::weights::Weights;
 use sahara_protocol::ring::prg::{Label, Prg};
@@ -30,7 +30,14 @@ fn graph() -> Graph {
         seq_len: 1,
         layers: 1,
         weights_root: [0; 32],
-        inputs: vec![InputSpec { name: "x".into(), shape, bits: 32, max_abs: 1000, max_row_norm: 3000 }],
+        inputs: vec![InputSpec {
+            name: "x".into(),
+            shape,
+            bits: 32,
+            range: InputRange::Symmetric,
+            max_abs: 1000,
+            max_row_norm: 3000,
+        }],
         weights: vec![
             WeightSpec { name: "W".into(), rows: WIDTH as u32, cols: WIDTH as u32 },
             WeightSpec { name: "gamma".into(), rows: 1, cols: WIDTH as u32 },

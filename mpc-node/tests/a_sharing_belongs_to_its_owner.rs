@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use common::upload::{ByHand, ask, commit, lane};
 use common::{Case, Network, case, copy_folder, files};
-use sahara_circuits::graph::{BoundOrigin, Graph, InputSpec, Node, NodeId, Op, Shape, WeightId};
+use sahara_circuits::graph::{BoundOrigin, Graph, InputRange, InputSpec, Node, NodeId, Op, Shape, WeightId};
 use sahara_mpc::client::{Assignment, Client, Consumers, Job, Listed, Rounding, SharingRef, Task, Visibility};
 use sahara_mpc::identity::{Identity, generate};
 use sahara_mpc::lane::LaneError;
@@ -40,7 +40,14 @@ fn reading_graph(of: &Graph) -> (Arc<Graph>, Vec<Vec<i32>>) {
         inputs.push((0..rows * cols).map(|i| i32::from(product && i / cols == i % cols)).collect());
         let name = format!("input {}", graph.inputs.len());
         let input = Op::Input(graph.inputs.len() as u32);
-        graph.inputs.push(InputSpec { name, shape, bits: 32, max_abs: 1, max_row_norm: 1 });
+        graph.inputs.push(InputSpec {
+            name,
+            shape,
+            bits: 32,
+            range: InputRange::Symmetric,
+            max_abs: 1,
+            max_row_norm: 1,
+        });
         for (op, cols) in [(input, cols), (op, spec.cols)] {
             let shape = Shape::new(1, rows, cols);
             let (name, origin) = (format!("node {}", graph.nodes.len()), BoundOrigin::Calibrated);

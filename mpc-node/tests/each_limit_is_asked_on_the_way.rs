@@ -16,7 +16,7 @@ use common::upload::{ByHand, lane};
 use common::{Case, Network, case, product};
 use raw::{dial, frame};
 use sahara_circuits::graph::{
-    BoundOrigin, Graph, InputSpec, Node, NodeId, Op, Shape, Table, TableId, WeightId, WeightSpec,
+    BoundOrigin, Graph, InputRange, InputSpec, Node, NodeId, Op, Shape, Table, TableId, WeightId, WeightSpec,
 };
 use sahara_circuits::weights::Weights;
 use sahara_mpc::client::{Assignment, Client, JobId, Offer, Rounding, Task, Visibility};
@@ -440,7 +440,14 @@ fn node(op: Op, shape: Shape) -> Node {
 
 /// A graph with these inputs, all zero, and something to share at its end.
 fn graph_of(shapes: &[Shape], tables: Vec<Table>, build: impl FnOnce(&mut Graph)) -> Case {
-    let input = |shape: &Shape| InputSpec { name: "i".into(), shape: *shape, bits: 32, max_abs: 1, max_row_norm: 1 };
+    let input = |shape: &Shape| InputSpec {
+        name: "i".into(),
+        shape: *shape,
+        bits: 32,
+        range: InputRange::Symmetric,
+        max_abs: 1,
+        max_row_norm: 1,
+    };
     let mut g = Graph {
         model: "limits".into(),
         seq_len: 1,

@@ -6,7 +6,7 @@ use super::relative::RelativePlan;
 use super::residual::Residual;
 use super::{Compiler, tables};
 use crate::builder::Builder;
-use crate::graph::{Graph, InputSpec, NodeId, Shape};
+use crate::graph::{Graph, InputRange, InputSpec, NodeId, Shape};
 use crate::hf::CompileError;
 
 /// Largest fractional bits of a softmax exponential.
@@ -34,6 +34,7 @@ pub(super) fn graph(compiler: &Compiler, tokens: u32) -> Result<Graph, CompileEr
         name: "embedding".into(),
         shape: Shape::new(1, tokens, d),
         bits: 32,
+        range: InputRange::Symmetric,
         max_abs: unit,
         max_row_norm: unit + f64::from(d).sqrt().ceil() as u32,
     });
@@ -41,6 +42,7 @@ pub(super) fn graph(compiler: &Compiler, tokens: u32) -> Result<Graph, CompileEr
         name: "key_mask".into(),
         shape: Shape::new(1, 1, tokens),
         bits: compiler.scores.bits,
+        range: InputRange::Mask,
         max_abs: compiler.scores.mask,
         max_row_norm: row_length(compiler.scores.mask, tokens),
     });
@@ -78,6 +80,7 @@ impl Emit<'_> {
             name: "places".into(),
             shape: Shape::new(1, tokens, width),
             bits: 32,
+            range: InputRange::Symmetric,
             max_abs: 1,
             max_row_norm: 1,
         });

@@ -4,7 +4,7 @@ use super::emit::{Emit, row_length};
 use super::ffn::FeedForward;
 use super::tail::{Affine, DensePlan, PoolForm, PoolPlan, TailPlan};
 use crate::frontend::PoolInput;
-use crate::graph::{InputSpec, NodeId, Shape};
+use crate::graph::{InputRange, InputSpec, NodeId, Shape};
 
 impl Emit<'_> {
     /// Everything from the last layer's rows to the output.
@@ -37,7 +37,8 @@ impl Emit<'_> {
         match (&plan.form, plan.input) {
             (PoolForm::Sum { sum, shift, row, affine }, PoolInput::Weights(weighting)) => {
                 let limits = weighting.limits(self.tokens);
-                let weights = self.pool_input(&format!("{name}mask"), 32, self.tokens, limits.max, limits.norm);
+                let (range, limits) = (InputRange::Symmetric, (limits.max, limits.norm));
+                let weights = self.pool_input(&format!("{name}mask"), self.tokens, range, limits);
                 let b = &mut self.b;
                 let mut pooled = b.matmul("rows", weights, x, false, *sum);
                 if *shift > 0 {
@@ -50,9 +51,9 @@ impl Emit<'_> {
             }
             (&PoolForm::Max { scale, bias, scaled, biased, shift, value, mask }, _) => {
                 let d = self.compiler.size.hidden as u32;
-                let padding =
-                    self.pool_input(&format!("{name}mask"), 32, self.tokens, mask, row_length(mask, self.tokens));
-                let ones = self.pool_input(&format!("{name}ones"), 32, d, 1, row_length(1, d));
+                let limits = (mask, row_length(mask, self.tokens));
+                let padding = self.pool_input(&format!("{name}mask"), self.tokens, InputRange::Mask, limits);
+                let ones = self.pool_input(&format!("{name}ones"), d, InputRange::Symmetric, (1, row_length(1, d)));
                 let b = &mut self.b;
                 let values = b.scale_weight("scaled", x, scale, scaled);
                 let values = b.add_weight("values.acc", values, bias, biased);
@@ -82,8 +83,9 @@ impl Emit<'_> {
         }
     }
 
-    fn pool_input(&mut self, name: &str, bits: u8, cols: u32, max_abs: u32, max_row_norm: u32) -> NodeId {
+    fn pool_input(&mut self, name: &str, cols: u32, range: InputRange, (max_abs, max_row_norm): (u32, u32)) -> NodeId {
         let name = name.replace("pool.mask", "pool_mask");
-        self.b.unprefixed_input(InputSpec { name, shape: Shape::new(1, 1, cols), bits, max_abs, max_row_norm })
+        let shape = Shape::new(1, 1, cols);
+        self.b.unprefixed_input(InputSpec { name, shape, bits: 32, range, max_abs, max_row_norm })
     }
 }

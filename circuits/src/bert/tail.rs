@@ -225,6 +225,8 @@ struct Pooled {
     length: f64,
     /// Largest sum of the weights, or 1.
     total: f64,
+    /// From how many rows at most the elements come: all from one, but for the largest of each channel.
+    rows: f64,
     fraction: i32,
     gamma: Vec<i32>,
     beta: Vec<i32>,
@@ -266,6 +268,7 @@ impl Pooled {
             row,
             length,
             total: limits.sum,
+            rows: 1.0,
             fraction: 0,
             gamma: Vec::new(),
             beta: Vec::new(),
@@ -287,6 +290,7 @@ impl Pooled {
             row: x,
             length: x,
             total: 1.0,
+            rows: f64::from(size.longest),
             fraction: 0,
             gamma: Vec::new(),
             beta: Vec::new(),
@@ -296,6 +300,12 @@ impl Pooled {
         };
         let mut pooled = pooled.quantise(last, (d as f64).sqrt() * 2f64.powi(-UNIT), 1.0, d)?;
         pooled.drop = (pooled.fraction - MAX_FRACTION).max(1) as u8;
+        let (value, _) = pooled.left();
+        // Hidden values are compared with the others: differences of 32 bits.
+        if 2.0 * value + f64::from(padding(value)) >= 2f64.powi(31) {
+            let problem = "values before the largest is taken are too large".into();
+            return Err(CompileError::Range { what: "the pooling".into(), problem });
+        }
         Ok(pooled)
     }
 
@@ -313,7 +323,7 @@ impl Pooled {
                 .fold(0.0, f64::max);
             if most < LIMIT {
                 let length = largest(&gamma) * self.length + norm(&floats(&beta)) * self.total;
-                self.values = length.min(most * (d as f64).sqrt());
+                self.values = (length * self.rows.sqrt()).min(most * (d as f64).sqrt());
                 (self.fraction, self.gamma, self.beta, self.most) = (fraction, gamma, beta, most);
                 return Ok(self);
             }
@@ -345,8 +355,7 @@ impl Pooled {
         let (gamma, beta) = (std::mem::take(&mut self.gamma), std::mem::take(&mut self.beta));
         if let PoolInput::Max(_) = self.input {
             let (scale, bias) = norm(gamma, beta);
-            // Padding loses against every value.
-            let mask = (2.0 * value + 2.0).ceil() as u32;
+            let mask = padding(value);
             let (scaled, shift) = (gamma_max * self.row, self.drop);
             let form = PoolForm::Max { scale, bias, scaled, biased: self.most, shift, value, mask };
             return PoolPlan { input: PoolInput::Max(mask), form };
@@ -366,6 +375,11 @@ impl Pooled {
         });
         PoolPlan { input: self.input, form: PoolForm::Sum { sum: self.sum, shift: self.shift, row: self.row, affine } }
     }
+}
+
+/// What is added to padding, so that it loses against every value.
+fn padding(value: f64) -> u32 {
+    (2.0 * value + 2.0).ceil() as u32
 }
 
 /// Brings poolings to one number of fractional bits, and below [`VALUES`] unless they are the answer.

@@ -5,7 +5,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use sahara_circuits::graph::{
-    Graph, InputSpec, Node, NodeId, Op, RescaleUse, Shape, Table, TableId, WeightId, WeightSpec,
+    Graph, InputRange, InputSpec, Node, NodeId, Op, RescaleUse, Shape, Table, TableId, WeightId, WeightSpec,
 };
 use sahara_circuits::reference;
 use sahara_circuits::testgraph::{self, Rng};
@@ -99,7 +99,8 @@ fn mutate(graph: &mut Graph, rng: &mut Rng) {
         6 => graph.nodes.swap(node, other.0 as usize),
         7 => {
             let i = rng.below(graph.inputs.len() as u64) as usize;
-            let InputSpec { shape, bits, max_abs, .. } = &mut graph.inputs[i];
+            let InputSpec { shape, bits, max_abs, range, .. } = &mut graph.inputs[i];
+            *range = if rng.below(2) == 0 { InputRange::Symmetric } else { InputRange::Mask };
             (*shape, *bits, *max_abs) = (Shape::new(1, small(rng), small(rng)), rng.below(34) as u8, small(rng));
         }
         8 if !graph.weights.is_empty() => {

@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use sahara_circuits::graph::{BoundOrigin, Graph, InputSpec, Node, NodeId, Op, RescaleUse, Shape, rescale_limit};
+use sahara_circuits::graph::{
+    BoundOrigin, Graph, InputRange, InputSpec, Node, NodeId, Op, RescaleUse, Shape, rescale_limit,
+};
 use sahara_circuits::reference;
 use sahara_circuits::testgraph;
 use sahara_circuits::weights::Weights;
@@ -185,6 +187,7 @@ fn rescale_graph(n: u32, shift: u8, bits: u8, usage: RescaleUse) -> Graph {
             name: "x".to_owned(),
             shape,
             bits: 32,
+            range: InputRange::Symmetric,
             max_abs: rescale_limit(shift) as u32,
             max_row_norm: u32::MAX,
         }],

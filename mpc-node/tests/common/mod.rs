@@ -10,7 +10,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use sahara_circuits::graph::{
-    BoundOrigin, Graph, InputSpec, Node, NodeId, Op, RescaleUse, Shape, WeightId, WeightSpec,
+    BoundOrigin, Graph, InputRange, InputSpec, Node, NodeId, Op, RescaleUse, Shape, WeightId, WeightSpec,
 };
 use sahara_circuits::reference::{ExecOptions, execute};
 use sahara_circuits::testgraph;
@@ -160,7 +160,14 @@ pub fn deep_case() -> Case {
         nodes.push(node(Op::Rescale { x: NodeId(x), shift: 1, usage: RescaleUse::Value }));
     }
     let weights = Weights { tensors: vec![vec![9, -8, 7, -6, 5]] };
-    let input = InputSpec { name: "x".into(), shape, bits: 32, max_abs: 1 << 26, max_row_norm: u32::MAX };
+    let input = InputSpec {
+        name: "x".into(),
+        shape,
+        bits: 32,
+        range: InputRange::Symmetric,
+        max_abs: 1 << 26,
+        max_row_norm: u32::MAX,
+    };
     let mut graph = Graph {
         model: "deep".into(),
         seq_len: 2,
@@ -185,7 +192,14 @@ pub fn product([m, k, n]: [u32; 3]) -> Case {
         Node { name: "n".into(), op, shape, bits: 32, bound: 1 << 20, origin: BoundOrigin::Calibrated }
     };
     let shape = Shape::new(1, m, k);
-    let input = InputSpec { name: "x".into(), shape, bits: 32, max_abs: 16, max_row_norm: u32::MAX };
+    let input = InputSpec {
+        name: "x".into(),
+        shape,
+        bits: 32,
+        range: InputRange::Symmetric,
+        max_abs: 16,
+        max_row_norm: u32::MAX,
+    };
     let weights = Weights { tensors: vec![(0..k * n).map(|i| (i % 7) as i32 - 3).collect()] };
     let mut graph = Graph {
         model: "product".into(),
