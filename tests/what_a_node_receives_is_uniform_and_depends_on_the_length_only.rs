@@ -66,7 +66,7 @@ fn run(model: &CompiledModel, prompt: &str, rounding: Rounding, first_seed: u8) 
     job.masked_weights.words(&masked);
     let helper = WeightMaterial::helper_private(&graph, &masks, &weight_seeds[0], &weight_seeds[1]);
     let [one, two] = pack_seeds();
-    let corrections = Dealing::new(&plan, &helper, [&one, &two]).expect("a dealing").collect().expect("dealing");
+    let mut corrections = Dealing::new(&plan, &helper, [&one, &two]).expect("a dealing").collect().expect("dealing");
     job.corrections.message(&corrections);
 
     let mut shares = share_inputs(&encoded.inputs, &seed(first_seed + 4)).into_iter();
