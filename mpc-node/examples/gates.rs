@@ -11,8 +11,9 @@ use sahara_circuits::graph::{
     WeightSpec,
 };
 use sahara_circuits::weights::Weights;
+use sahara_mpc::engine::random_seed;
 use sahara_protocol::{
-    Assignment, Dealing, Evaluator, EvaluatorRole, JobSecret, MaskDomain, PackContents, Plan, Rounding, Seed, Step,
+    Assignment, Dealing, Evaluator, EvaluatorRole, JobSecret, MaskDomain, PackContents, Plan, Rounding, Step,
     Visibility, WeightMaterial, mask_weights, prepare, share_inputs,
 };
 
@@ -91,7 +92,7 @@ fn measure(graph: Graph) -> Result<(), Box<dyn Error>> {
     let graph = Arc::new(graph);
     let plan = Arc::new(Plan::new(graph.clone(), Rounding::Exact, Visibility::Private)?);
     let weights = Weights { tensors: vec![vec![3; 384 * 384]] };
-    let (w1, w2, assignment) = (Seed::random()?, Seed::random()?, Assignment::ALL[0]);
+    let (w1, w2, assignment) = (random_seed()?, random_seed()?, Assignment::ALL[0]);
     let domain = MaskDomain { sharing: [0; 32], version: 1, assignment };
     let masked = mask_weights(&weights, &domain, &w1, &w2);
     let helper = WeightMaterial::helper_private(&graph, &domain, &w1, &w2);
@@ -100,7 +101,7 @@ fn measure(graph: Graph) -> Result<(), Box<dyn Error>> {
     let mut times = Vec::new();
     let mut sizes = (0, 0, 0);
     for _ in 0..7 {
-        let (s1, s2) = (Seed::random()?, Seed::random()?);
+        let (s1, s2) = (random_seed()?, random_seed()?);
         let start = cpu()?;
         let corrections = Dealing::new(&plan, &helper, [&s1, &s2])?.collect()?;
         let dealing = cpu()? - start;
@@ -110,11 +111,11 @@ fn measure(graph: Graph) -> Result<(), Box<dyn Error>> {
         let preparing = cpu()? - start;
         let p2 = prepare(&plan, &material[1], EvaluatorRole::Second, &s2, &corrections)?;
         let input: Vec<i32> = (0..n as i32).map(|i| i % 31).collect();
-        let [i1, i2] = share_inputs(&[input, vec![0]], &Seed::random()?);
+        let [i1, i2] = share_inputs(&[input, vec![0]], &random_seed()?);
         let pack = |seed, corrections, prepared| PackContents { seed, corrections, prepared };
         let first = pack(s1, Vec::new(), p1);
         let second = pack(s2, corrections, p2);
-        let secret = JobSecret::from_bytes(*Seed::random()?.as_bytes());
+        let secret = JobSecret::from_bytes(*random_seed()?.as_bytes());
         let start = cpu()?;
         let mut a =
             Evaluator::new(plan.clone(), material[0].clone(), EvaluatorRole::First, first, i1, secret.zero_sharing(0))?;

@@ -11,8 +11,9 @@ use std::time::Duration;
 use sahara_circuits::graph::Op;
 use sahara_circuits::model::CompiledModel;
 use sahara_circuits::reference;
+use sahara_mpc::engine::random_seed;
 use sahara_protocol::{
-    Assignment, Dealing, Evaluator, EvaluatorRole, JobSecret, MaskDomain, PackContents, Plan, Rounding, Seed, Step,
+    Assignment, Dealing, Evaluator, EvaluatorRole, JobSecret, MaskDomain, PackContents, Plan, Rounding, Step,
     Visibility, WeightMaterial, combine_outputs, mask_weights, prepare, share_inputs,
 };
 
@@ -38,7 +39,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let encoded = model.frontend.encode(&"word ".repeat(tokens - 2))?;
     let graph = model.graph(encoded.bucket)?;
     let plan = Arc::new(Plan::new(graph.clone(), rounding, visibility)?);
-    let (w1, w2, assignment) = (Seed::random()?, Seed::random()?, Assignment::ALL[0]);
+    let (w1, w2, assignment) = (random_seed()?, random_seed()?, Assignment::ALL[0]);
     let roles = [EvaluatorRole::First, EvaluatorRole::Second];
     let (helper, material) = if visibility == Visibility::Private {
         let domain = MaskDomain { sharing: [0; 32], version: 1, assignment };
@@ -58,7 +59,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut buffer = vec![0; plan.correction_len() as usize];
     buffer.fill(1);
     for repeat in 0..3 {
-        let (s1, s2) = (Seed::random()?, Seed::random()?);
+        let (s1, s2) = (random_seed()?, random_seed()?);
         let mut corrections = std::mem::take(&mut buffer);
         corrections.clear();
         let t0 = cpu()?;
@@ -72,11 +73,11 @@ fn main() -> Result<(), Box<dyn Error>> {
         let t2 = cpu()?;
         let p2 = prepare(&plan, &material[1], roles[1], &s2, &corrections)?;
         let dealt = corrections.len();
-        let [i1, i2] = share_inputs(&encoded.inputs, &Seed::random()?);
+        let [i1, i2] = share_inputs(&encoded.inputs, &random_seed()?);
         let first = PackContents { seed: s1, corrections: Vec::new(), prepared: p1 };
         let second = PackContents { seed: s2, corrections, prepared: p2 };
         let t3 = cpu()?;
-        let secret = JobSecret::from_bytes(*Seed::random()?.as_bytes());
+        let secret = JobSecret::from_bytes(*random_seed()?.as_bytes());
         let mut a = Evaluator::new(plan.clone(), material[0].clone(), roles[0], first, i1, secret.zero_sharing(0))?;
         let mut b = Evaluator::new(plan.clone(), material[1].clone(), roles[1], second, i2, secret.zero_sharing(0))?;
         let (mut to_a, mut to_b) = (None, None);

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use sahara_circuits::graph::Graph;
 use thiserror::Error;
+use zeroize::Zeroizing;
 
 pub use sahara_circuits::codec::{GraphId, MAX_GRAPH_BYTES};
 pub use sahara_protocol::{
@@ -11,6 +12,16 @@ pub use sahara_protocol::{
     Plan, ProtocolError, Rounding, Seed, Step, TooCostly, Visibility, WeightMaterial, ZeroSharing, combine_outputs,
     mask_weights, prepare, share_inputs,
 };
+
+/// A fresh seed from the operating system's generator.
+///
+/// # Errors
+/// When the operating system has no randomness to give.
+pub fn random_seed() -> Result<Seed, getrandom::Error> {
+    let mut bytes = Zeroizing::new([0; 32]);
+    getrandom::fill(&mut bytes[..])?;
+    Ok(Seed::from_bytes(*bytes))
+}
 
 /// A graph from outside that cannot be used.
 #[derive(Debug, Error)]

@@ -15,7 +15,7 @@ mod tests;
 mod verify;
 
 use crate::codec::{DecodeError, Reader, Writer};
-use crate::engine::Seed;
+use crate::engine::random_seed;
 use crate::identity::{Identity, PublicKey};
 use crate::wire::{JobId, PackId, Run, Share, Task};
 use zeroize::Zeroizing;
@@ -151,7 +151,7 @@ pub fn sign_requests(
     task: Task,
     shares: &[Share; 2],
 ) -> Result<[Run; 2], getrandom::Error> {
-    let salts = [Seed::random()?, Seed::random()?];
+    let salts = [random_seed()?, random_seed()?];
     let inputs = [0, 1].map(|i| input_commitment(salts[i].as_bytes(), i, &shares[i]));
     let signature = identity.sign(&request_digest(committee, &job, &task, &inputs));
     Ok(salts.map(|salt| Run { job, task, inputs, salt, signature }))

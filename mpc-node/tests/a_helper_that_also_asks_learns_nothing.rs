@@ -9,6 +9,7 @@ use sahara_circuits::graph::{
     BoundOrigin, Graph, InputRange, InputSpec, Node, NodeId, Op, RescaleUse, Shape, WeightId, WeightSpec,
 };
 use sahara_circuits::weights::Weights;
+use sahara_mpc::engine::random_seed;
 use sahara_protocol::ring::prg::{Label, Prg};
 use sahara_protocol::{
     Assignment, Dealing, Evaluator, EvaluatorRole, JobSecret, MaskDomain, PackContents, Plan, Rounding, Seed, Step,
@@ -103,7 +104,7 @@ fn output_shares_do_not_tell_the_helper_a_private_scale() {
     let weights = Weights { tensors: vec![(0..64).map(|i| (i * 37 % 101) - 50).collect(), gamma.clone()] };
     let plan = Arc::new(Plan::new(graph.clone(), Rounding::Exact, Visibility::Private).unwrap());
     let domain = MaskDomain { sharing: [7; 32], version: 1, assignment: Assignment::ALL[0] };
-    let (w1, w2) = (Seed::random().unwrap(), Seed::random().unwrap());
+    let (w1, w2) = (random_seed().unwrap(), random_seed().unwrap());
     let masked = mask_weights(&weights, &domain, &w1, &w2);
     let roles = [EvaluatorRole::First, EvaluatorRole::Second];
     let material = [(roles[0], &w1), (roles[1], &w2)]
@@ -114,13 +115,12 @@ fn output_shares_do_not_tell_the_helper_a_private_scale() {
     let question = vec![vec![5, -3, 8, 100, -20, 7, 1, 0]];
 
     let ask = || {
-        let (s1, s2) = (Seed::random().unwrap(), Seed::random().unwrap());
+        let (s1, s2) = (random_seed().unwrap(), random_seed().unwrap());
         let corrections = Dealing::new(&plan, &helper, [&s1, &s2]).unwrap().collect().unwrap();
-        let secret =
-            JobSecret::combine(&[1; 32], Seed::random().unwrap().as_bytes(), Seed::random().unwrap().as_bytes());
+        let secret = JobSecret::combine(&[1; 32], random_seed().unwrap().as_bytes(), random_seed().unwrap().as_bytes());
         let mut machines: Vec<Evaluator> = [(s1.clone(), Vec::new()), (s2.clone(), corrections)]
             .into_iter()
-            .zip(share_inputs(&question, &Seed::random().unwrap()))
+            .zip(share_inputs(&question, &random_seed().unwrap()))
             .zip(roles.into_iter().zip(&material))
             .map(|(((seed, corrections), inputs), (role, material))| {
                 let prepared = prepare(&plan, material, role, &seed, &corrections).unwrap();

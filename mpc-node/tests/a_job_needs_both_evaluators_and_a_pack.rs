@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use common::{Case, Network, case, files};
 use sahara_mpc::client::{Client, JobId, Rounding, Task, Visibility};
-use sahara_mpc::engine::{Seed, share_inputs};
+use sahara_mpc::engine::{random_seed, share_inputs};
 use sahara_mpc::identity;
 use sahara_mpc::lane::Lane;
 use sahara_mpc::meter::{Meter, Traffic};
@@ -34,7 +34,7 @@ fn ask_one(network: &Network, case: &Case, task: Task, node: u8) -> Lane {
     let id = identity::generate().unwrap();
     let mut lane = Lane::connect(&id, &network.committee, node, TIME, Arc::new(Meter::default())).unwrap();
     lane.begin("in the test", Traffic::Client, TIME);
-    let shares = share_inputs(&case.inputs, &Seed::random().unwrap()).map(Share);
+    let shares = share_inputs(&case.inputs, &random_seed().unwrap()).map(Share);
     let job = JobId::random().unwrap();
     let runs = sign_requests(&id, &network.committee.digest(), job, task, &shares).unwrap();
     let evaluator = usize::from(node != task.assignment.evaluators()[0]);

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use common::{Network, case};
 use sahara_mpc::client::{Client, ClientError, ClientOptions, Rounding, Stop, Task, Visibility};
-use sahara_mpc::engine::{Seed, share_inputs};
+use sahara_mpc::engine::{Seed, random_seed, share_inputs};
 use sahara_mpc::identity::{self, Identity};
 use sahara_mpc::lane::Lane;
 use sahara_mpc::meter::Traffic;
@@ -32,7 +32,7 @@ fn hung_up_jobs_hold_no_slot_and_are_never_done() {
     client.prepare(&task, 6, &mut |_| ()).unwrap();
 
     let began = Instant::now();
-    let shares = share_inputs(&case.inputs, &Seed::random().unwrap()).map(Share);
+    let shares = share_inputs(&case.inputs, &random_seed().unwrap()).map(Share);
     for _ in 0..3 {
         let [first, second] = task.assignment.evaluators();
         // The first evaluator would wait for the second, the second for the first.
@@ -96,7 +96,7 @@ fn a_pack_is_not_burnt_for_a_consumer_that_has_gone() {
     let first = identity::load(&network.home(1).join("key")).unwrap();
     let consumer = identity::generate().unwrap();
     for _ in 0..5 {
-        let shares = share_inputs(&case.inputs, &Seed::random().unwrap()).map(Share);
+        let shares = share_inputs(&case.inputs, &random_seed().unwrap()).map(Share);
         let job = JobId::random().unwrap();
         let runs = sign_requests(&consumer, &network.committee.digest(), job, task, &shares).unwrap();
         let asker = ask(&network, &consumer, 2, &runs[1], &shares[1]);

@@ -11,7 +11,7 @@ use std::time::Duration;
 use common::upload::ByHand;
 use common::{Case, Network, product};
 use sahara_mpc::client::{Assignment, JobId, Offer, Rounding, Task, Visibility};
-use sahara_mpc::engine::{Seed, share_inputs};
+use sahara_mpc::engine::{random_seed, share_inputs};
 use sahara_mpc::identity;
 use sahara_mpc::lane::Lane;
 use sahara_mpc::meter::{Meter, Traffic};
@@ -47,7 +47,7 @@ fn park(network: &Network, case: &Case, task: Task) -> Lane {
     let first = task.assignment.evaluators()[0];
     let mut lane = Lane::connect(&id, &network.committee, first, TIME, Arc::new(Meter::default())).unwrap();
     lane.begin("in the test", Traffic::Client, TIME);
-    let shares = share_inputs(&case.inputs, &Seed::random().unwrap()).map(Share);
+    let shares = share_inputs(&case.inputs, &random_seed().unwrap()).map(Share);
     let runs = sign_requests(&id, &network.committee.digest(), JobId::random().unwrap(), task, &shares).unwrap();
     lane.send(&runs[0]).unwrap();
     lane

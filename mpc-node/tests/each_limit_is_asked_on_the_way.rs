@@ -20,7 +20,7 @@ use sahara_circuits::graph::{
 };
 use sahara_circuits::weights::Weights;
 use sahara_mpc::client::{Assignment, Client, JobId, Offer, Rounding, Task, Visibility};
-use sahara_mpc::engine::{Cost, Seed, share_inputs};
+use sahara_mpc::engine::{Cost, random_seed, share_inputs};
 use sahara_mpc::identity::{self, Identity, generate};
 use sahara_mpc::lane::{Lane, LaneError};
 use sahara_mpc::meter::Traffic;
@@ -80,7 +80,7 @@ fn wait_until_it_carries(network: &Network, who: &Identity, job: JobId, task: Ta
 
 /// The second evaluator's half of a fresh job.
 fn run(network: &Network, who: &Identity, case: &Case, task: Task) -> (Run, Share) {
-    let [a, b] = share_inputs(&case.inputs, &Seed::random().unwrap()).map(Share);
+    let [a, b] = share_inputs(&case.inputs, &random_seed().unwrap()).map(Share);
     let shares = [a, b];
     let job = JobId::random().unwrap();
     let [_, run] = sign_requests(who, &network.committee.digest(), job, task, &shares).unwrap();
@@ -308,7 +308,7 @@ fn whoever_asks_another_node_stands_in_no_line_of_those_that_read() {
             }
         }
     });
-    let shares = share_inputs(&case.inputs, &Seed::random().unwrap()).map(Share);
+    let shares = share_inputs(&case.inputs, &random_seed().unwrap()).map(Share);
     let who = identity();
     let job = JobId::random().unwrap();
     let [run, _] = sign_requests(&who, &network.committee.digest(), job, slow, &shares).unwrap();
@@ -359,7 +359,7 @@ fn what_a_helper_has_read_is_its_own_use_and_not_that_of_the_consumer_that_it_na
     // Others have weights read there, the same helper for another consumer and that consumer itself.
     deal(&other, n).unwrap();
     let mut own = lane(&network, &victim, 1);
-    let shares = share_inputs(&case.inputs, &Seed::random().unwrap()).map(Share);
+    let shares = share_inputs(&case.inputs, &random_seed().unwrap()).map(Share);
     let job = JobId::random().unwrap();
     let [run, _] = sign_requests(&victim, &network.committee.digest(), job, tasks[(n + 1) % 2], &shares).unwrap();
     own.send(&run).unwrap();

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use common::{Case, Network, files, product};
 use raw::{dial, frame};
 use sahara_mpc::client::{Assignment, JobId, Offer, Rounding, Task, Visibility};
-use sahara_mpc::engine::{Cost, Seed, share_inputs};
+use sahara_mpc::engine::{Cost, random_seed, share_inputs};
 use sahara_mpc::identity::{Identity, generate};
 use sahara_mpc::transcript::sign_requests;
 use sahara_mpc::wire::{GetClientPart, Share};
@@ -23,7 +23,7 @@ const TIME: Duration = Duration::from_secs(20);
 
 /// Asks both evaluators for a job by hand: the sockets, of which nothing is read.
 fn ask(network: &Network, who: &Identity, case: &Case, task: Task) -> [TcpStream; 2] {
-    let shares = share_inputs(&case.inputs, &Seed::random().unwrap()).map(Share);
+    let shares = share_inputs(&case.inputs, &random_seed().unwrap()).map(Share);
     let job = JobId::random().unwrap();
     let runs = sign_requests(who, &network.committee.digest(), job, task, &shares).unwrap();
     let evaluators = task.assignment.evaluators();

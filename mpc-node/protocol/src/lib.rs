@@ -61,6 +61,8 @@
 //! are made of; `gates/` has one file for each, behind the trait in `gate`. `plan` lines gates up, `helper` and
 //! `evaluator` run them, and `cost` adds up what they say they take.
 
+#![deny(unsafe_code)] // the kernels alone opt out
+
 mod compare;
 mod consumer;
 mod cost;

@@ -3,6 +3,7 @@
 pub mod bits;
 pub(crate) mod kernels;
 mod keystream;
+mod planes;
 pub mod prg;
 pub mod secret;
 pub mod words;

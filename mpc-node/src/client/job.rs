@@ -6,7 +6,7 @@ use sahara_circuits::graph::Graph;
 
 use super::{Client, ClientError, Pair};
 use crate::channel::time_for;
-use crate::engine::{Seed, combine_outputs, share_inputs};
+use crate::engine::{combine_outputs, random_seed, share_inputs};
 use crate::lane::Lane;
 use crate::meter::Traffic;
 use crate::transcript::{SignedRecord, output_commitment, sign_requests};
@@ -86,7 +86,7 @@ impl Client {
 
     fn infer_once(&self, job: &Job<'_>, id: JobId) -> Result<Inference, ClientError> {
         let start = Instant::now();
-        let shares = share_inputs(job.inputs, &Seed::random()?).map(Share);
+        let shares = share_inputs(job.inputs, &random_seed()?).map(Share);
         let runs = sign_requests(&self.identity, &self.committee.digest(), id, job.task, &shares)?;
         let pair = Pair::new(self.options.job_timeout, self.stop.clone());
         let time = self.options.job_timeout + time_for(transferred(job.graph));

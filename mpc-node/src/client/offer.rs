@@ -10,7 +10,7 @@ use zeroize::{Zeroize, Zeroizing};
 
 use super::{Client, ClientError, SLOWEST, Sharing};
 use crate::codec::extend_words;
-use crate::engine::{Assignment, EvaluatorRole, GraphId, Seed, Visibility, mask_weights};
+use crate::engine::{Assignment, EvaluatorRole, GraphId, Visibility, mask_weights, random_seed};
 use crate::lane::Lane;
 use crate::manifest::{
     AccessList, AccessRule, AssignmentShare, ClientPart, Consumers, Manifest, Shares, SharingId, SharingName,
@@ -203,7 +203,7 @@ fn masked_part(
     assignment: Assignment,
 ) -> Result<(AssignmentShare, WeightPart), ClientError> {
     let domain = manifest.masks(assignment);
-    let seeds = [Seed::random()?, Seed::random()?];
+    let seeds = [random_seed()?, random_seed()?];
     let mut masked = mask_weights(weights, &domain, &seeds[0], &seeds[1]);
     let commitments = [0, 1].map(|role| seed_commitment(&domain, role, &seeds[role]));
     let share = AssignmentShare { assignment, masked: masked_digest(&masked), seeds: commitments };

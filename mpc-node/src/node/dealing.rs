@@ -16,7 +16,7 @@ use super::quota::Payer;
 use super::serve::{Refusal, Trouble, no_random, own, peer};
 use super::state::Node;
 use crate::engine::{
-    CHUNK_BYTES, Dealing, EvaluatorRole, PackContents, Plan, Seed, WeightMaterial, prepare as prepare_pack,
+    CHUNK_BYTES, Dealing, EvaluatorRole, PackContents, Plan, Seed, WeightMaterial, prepare as prepare_pack, random_seed,
 };
 use crate::identity::PublicKey;
 use crate::lane::Lane;
@@ -75,7 +75,7 @@ pub(super) fn prepare(node: &Node, lane: &mut Lane, caller: Option<u8>, request:
 fn deal_pack(node: &Node, request: &Prepare, plan: &Plan, weights: &WeightMaterial) -> Result<(), Trouble> {
     let task = request.task;
     let pack = PackId::random().map_err(no_random)?;
-    let seeds = [Seed::random().map_err(no_random)?, Seed::random().map_err(no_random)?];
+    let seeds = [random_seed().map_err(no_random)?, random_seed().map_err(no_random)?];
     let [first, second] = task.assignment.evaluators();
     let mut first_lane = open(node, first)?;
     let mut second_lane = open(node, second)?;

@@ -1,15 +1,7 @@
-//! Bit planes: 64 elements a word, one plane a bit, worked on in chunks that stay in the first-level cache.
+//! Operations on bit planes.
 
 use super::kernels;
-
-/// Words of one plane of one chunk.
-pub const WORDS: usize = 32;
-/// Elements of one chunk.
-pub const CHUNK: usize = 64 * WORDS;
-/// One bit of each element of a chunk.
-pub type Plane = [u64; WORDS];
-/// A plane of zeros.
-pub const ZERO: Plane = [0; WORDS];
+pub use super::planes::{CHUNK, Plane, WORDS, ZERO};
 
 /// Bit `bit` of each of `values` (at most a chunk) as a plane.
 pub fn plane(values: &[u32], bit: u8) -> Plane {

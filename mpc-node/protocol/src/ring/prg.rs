@@ -18,17 +18,7 @@ pub const WEIGHT_DOMAIN: usize = 32 + 8 + 1;
 pub struct Seed([u8; 32]);
 
 impl Seed {
-    /// A fresh seed from the operating system's generator.
-    ///
-    /// # Errors
-    /// When the operating system has no randomness to give.
-    pub fn random() -> Result<Self, getrandom::Error> {
-        let mut bytes = [0; 32];
-        getrandom::fill(&mut bytes)?;
-        Ok(Self(bytes))
-    }
-
-    /// A seed received from the party that drew it.
+    /// A seed from its bytes: uniform, from whoever drew it.
     pub const fn from_bytes(bytes: [u8; 32]) -> Self {
         Self(bytes)
     }

@@ -11,7 +11,7 @@ use super::super::state::Node;
 use super::patience::{GLANCE, model, patiently, slot, still_wanted};
 use super::rounds::{evaluate, signed_otherwise};
 use super::{Job, Outcome, busy, claim, keep_failed};
-use crate::engine::{EvaluatorRole, Seed};
+use crate::engine::{EvaluatorRole, Seed, random_seed};
 use crate::identity::PublicKey;
 use crate::lane::Lane;
 use crate::meter::Traffic;
@@ -286,5 +286,5 @@ fn opened_by_first(
 
 /// An evaluator's fresh contribution to a job's secret.
 fn contribution() -> Result<Seed, Refusal> {
-    Seed::random().map_err(no_random)
+    random_seed().map_err(no_random)
 }
