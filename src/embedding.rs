@@ -1,15 +1,19 @@
 //! Text in, answers out (vectors, or the outputs of a classifier): the same interface for the network, the plain
 //! reference and the float model.
 
+#[cfg(feature = "float")]
+mod float;
+
 use std::sync::Arc;
 use std::thread;
 
-use sahara_circuits::float::FloatModel;
 use sahara_circuits::frontend::Encoded;
-pub use sahara_circuits::frontend::{Classes, Length};
-pub use sahara_circuits::hf::{Label, LabelFunction};
+pub use sahara_circuits::frontend::{Classes, Label, LabelFunction, Length};
 use sahara_circuits::reference::ExecOptions;
 pub use sahara_mpc::client::Stop;
+
+#[cfg(feature = "float")]
+pub use float::FloatEngine;
 
 use crate::error::{Blame, Error, Result};
 use crate::models::Model;
@@ -161,56 +165,6 @@ impl PlainEngine {
             .execute(encoded.bucket, &encoded.inputs, &options)
             .map_err(|e| Error::fault_from("running the graph in the clear", e))?;
         Ok(done.outputs)
-    }
-}
-
-/// The float model, as published.
-pub struct FloatEngine {
-    float: FloatModel,
-    model: Arc<Model>,
-}
-
-impl FloatEngine {
-    /// Loads the float weights of a model.
-    pub fn new(model: Arc<Model>) -> Result<Self> {
-        let float =
-            FloatModel::load(&model.folder).map_err(|e| Error::wrap("loading the float model", Blame::User, e))?;
-        Ok(Self { float, model })
-    }
-}
-
-impl Engine for FloatEngine {
-    fn answer_until(&self, queries: &[Query], stop: &Stop, sink: Sink<'_>) -> Result<()> {
-        check_queries(queries)?;
-        for (index, query) in queries.iter().enumerate() {
-            wanted(stop)?;
-            let encoded = encode(&self.model, index, query)?;
-            let vector = match &query.pair {
-                Some(pair) => self.float.embed_pair(&query.text, pair),
-                None => self.float.embed_prompted(&query.text, query.prompt.as_deref()),
-            };
-            let vector = vector.map_err(|e| Error::fault_from("running the float model", e))?;
-            let answer =
-                Embedding { index, tokens: encoded.tokens, truncated: encoded.truncated, vector, integers: Vec::new() };
-            sink(answer)?;
-        }
-        Ok(())
-    }
-
-    fn length(&self, index: usize, query: &Query) -> Result<Length> {
-        length(&self.model, index, query)
-    }
-
-    fn classes(&self) -> Option<&Classes> {
-        self.model.compiled.frontend.classes()
-    }
-
-    fn text_of(&self, tokens: &[u32]) -> Option<String> {
-        self.model.compiled.frontend.text_of(tokens)
-    }
-
-    fn dimensions(&self) -> usize {
-        self.model.compiled.frontend.dimensions()
     }
 }
 

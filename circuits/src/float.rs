@@ -1,8 +1,9 @@
 //! The float model: the same folder in f32 through candle, as its authors' library computes it. The yardstick for
 //! quality.
 
-use crate::frontend::{EncodeError, Frontend};
-use crate::hf::{Activation, CompileError, Dense, Finish, Linear, Norm, Parameters, Pool, RelativeBias};
+use crate::frontend::settings::Activation;
+use crate::frontend::{Answer, Compiled, Divisor, EncodeError, Frontend, Output};
+use crate::hf::{CompileError, Dense, Finish, Linear, Norm, Parameters, Pool, RelativeBias};
 use candle_core::{D, Device, Tensor};
 use std::path::Path;
 
@@ -98,7 +99,7 @@ impl FloatModel {
             pools: p.tail.pools.clone(),
             dense: p.tail.dense.iter().map(dense).collect::<Result<_>>()?,
             normalize: matches!(p.tail.finish, Finish::Embedding { normalize: true }),
-            frontend: Frontend::tokenizing(p),
+            frontend: tokenizing(p),
         })
     }
 
@@ -154,6 +155,16 @@ impl FloatModel {
         let length = out.sqr()?.sum_all()?.sqrt()?;
         out.broadcast_div(&length)?.to_vec1()
     }
+}
+
+/// The tokenizer's part alone.
+fn tokenizing(p: Parameters) -> Frontend {
+    let answer = Answer::Vector { normalize: false };
+    let output = Output { width: 1, scale: 1.0, divisor: Divisor::One, activation: Activation::Identity, answer };
+    let (mut p, compiled) = (p, Compiled { mask: 0, relative: None, pools: Vec::new(), output });
+    let encoder = &mut p.encoder;
+    (encoder.words, encoder.positions, encoder.segments) = (Vec::new(), Vec::new(), Vec::new());
+    Frontend::new(p, compiled)
 }
 
 impl Pool {
@@ -230,6 +241,12 @@ impl LayerNorm {
     }
 }
 
+/// Over the last dimension.
+fn softmax(x: &Tensor) -> Result<Tensor> {
+    let powers = x.broadcast_sub(&x.max_keepdim(D::Minus1)?)?.exp()?;
+    powers.broadcast_div(&powers.sum_keepdim(D::Minus1)?)
+}
+
 impl FloatLayer {
     fn forward(&self, x: &Tensor, heads: usize, bias: Option<&Tensor>) -> Result<Tensor> {
         let (tokens, d) = x.dims2()?;
@@ -241,7 +258,7 @@ impl FloatLayer {
         if let Some(bias) = bias {
             scores = (scores + bias)?;
         }
-        let context = candle_nn::ops::softmax(&scores, D::Minus1)?.matmul(&value)?;
+        let context = softmax(&scores)?.matmul(&value)?;
         let context = context.transpose(0, 1)?.contiguous()?.reshape((tokens, d))?;
         let x = self.attention_norm.forward(&(x + self.output.forward(&context)?)?)?;
         let hidden = self.activation.forward(&self.up.forward(&x)?)?;

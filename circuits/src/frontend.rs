@@ -4,13 +4,19 @@
 //! plain run and a run on shares print the same bytes on every machine.
 
 mod answer;
+#[cfg(feature = "compile")]
+mod compiled;
 mod pooling;
+pub(crate) mod settings;
 mod stored;
 
-use crate::hf::{Activation, Parameters, PositionRule, Prompt, Text};
 pub use answer::{Answer, Classes};
 pub(crate) use answer::{Divisor, Output};
+#[cfg(feature = "compile")]
+pub(crate) use compiled::Compiled;
 pub(crate) use pooling::{PoolInput, Weighting};
+pub use settings::{Label, LabelFunction, Prompt};
+use settings::{PositionRule, Text};
 use std::borrow::Cow;
 pub(crate) use stored::FrontendError;
 use tokenizers::Encoding;
@@ -109,48 +115,7 @@ pub(crate) fn longest_bucket(max_tokens: usize) -> u32 {
     buckets(max_tokens).next_back().unwrap_or(BUCKETS[0])
 }
 
-/// What the compiler tells the frontend.
-pub(crate) struct Compiled {
-    pub mask: u32,
-    pub relative: Option<u32>,
-    pub pools: Vec<PoolInput>,
-    pub output: Output,
-}
-
 impl Frontend {
-    pub(crate) fn new(p: Parameters, compiled: Compiled) -> Self {
-        let encoder = p.encoder;
-        let tables = [&encoder.words, &encoder.positions, &encoder.segments];
-        let largest = tables.iter().flat_map(|t| t.iter()).fold(0f32, |m, x| m.max(x.abs()));
-        // As many fractional bits as fit 16-bit words; the first norm removes the scale again.
-        let fraction = (0..=20).rev().find(|&f| f64::from(largest) * 2f64.powi(f) < 32767.0).unwrap_or(0);
-        let ints = |t: &[f32]| t.iter().map(|&x| (f64::from(x) * 2f64.powi(fraction)).round() as i16).collect();
-        Self {
-            tokenizer: p.tokenizer,
-            tokenizer_json: p.tokenizer_json,
-            hidden: encoder.dimensions.hidden,
-            text: p.text,
-            position_rule: encoder.position_rule,
-            mask: compiled.mask,
-            relative: compiled.relative,
-            pools: compiled.pools,
-            output: compiled.output,
-            words: ints(&encoder.words),
-            positions: ints(&encoder.positions),
-            segments: ints(&encoder.segments),
-        }
-    }
-
-    /// The tokenizer's part alone, for the float model.
-    pub(crate) fn tokenizing(p: Parameters) -> Self {
-        let answer = Answer::Vector { normalize: false };
-        let output = Output { width: 1, scale: 1.0, divisor: Divisor::One, activation: Activation::Identity, answer };
-        let (mut p, compiled) = (p, Compiled { mask: 0, relative: None, pools: Vec::new(), output });
-        let encoder = &mut p.encoder;
-        (encoder.words, encoder.positions, encoder.segments) = (Vec::new(), Vec::new(), Vec::new());
-        Self::new(p, compiled)
-    }
-
     /// Whether an answer takes the largest value of each channel.
     pub(crate) fn pools_largest(&self) -> bool {
         self.pools.iter().any(|pool| matches!(pool, PoolInput::Max(_)))
@@ -297,6 +262,7 @@ impl Frontend {
         }
     }
 
+    #[cfg(feature = "float")]
     pub(crate) fn position_rule(&self) -> PositionRule {
         self.position_rule
     }

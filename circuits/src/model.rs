@@ -1,11 +1,12 @@
 //! A compiled model: weights, a graph for each padded length, and the frontend; in memory and in a folder.
 
-use crate::bert::{CompileOptions, Compiler};
+#[cfg(feature = "compile")]
+mod compile;
+
 use crate::bytes::DecodeError;
 use crate::codec::{GraphDecodeError, GraphId};
 use crate::frontend::{Frontend, FrontendError};
 use crate::graph::Graph;
-use crate::hf::{CompileError, Parameters};
 use crate::reference::{ExecError, ExecOptions, Execution, Executor, PackedWeights};
 use crate::weights::Weights;
 use serde::{Deserialize, Serialize};
@@ -50,8 +51,13 @@ pub enum ModelError {
         source: GraphDecodeError,
     },
     /// The tokenizer was refused.
-    #[error(transparent)]
-    Tokenizer(CompileError),
+    #[error("{path} is not a usable tokenizer: {problem}")]
+    Tokenizer {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        problem: String,
+    },
     /// The files do not belong together.
     #[error("{path}: {problem}")]
     Inconsistent {
@@ -97,29 +103,6 @@ struct Manifest {
 }
 
 impl CompiledModel {
-    /// Compiles a Hugging Face folder; `progress` is told what is being done.
-    pub fn compile(folder: &Path, name: &str, progress: &mut dyn FnMut(&str)) -> Result<Self, CompileError> {
-        Self::compile_with(folder, name, CompileOptions::default(), progress)
-    }
-
-    /// [`CompiledModel::compile`] with other choices than the default ones.
-    pub fn compile_with(
-        folder: &Path,
-        name: &str,
-        options: CompileOptions,
-        progress: &mut dyn FnMut(&str),
-    ) -> Result<Self, CompileError> {
-        progress("reading the model");
-        let parameters = Parameters::read(folder)?;
-        let compiler = Compiler::new(name, &parameters, options, progress)?;
-        let frontend = Frontend::new(parameters, compiler.compiled());
-        let mut graphs = BTreeMap::new();
-        for bucket in frontend.buckets() {
-            graphs.insert(bucket, Arc::new(compiler.graph(bucket)?));
-        }
-        Ok(Self { name: name.to_owned(), weights: compiler.weights, frontend, graphs, packed: OnceLock::new() })
-    }
-
     /// The padded lengths, ascending.
     pub fn buckets(&self) -> Vec<u32> {
         self.graphs.keys().copied().collect()
@@ -271,9 +254,9 @@ impl CompiledModel {
         }
         let (path, bytes) = read("frontend.bin")?;
         let (tokenizer_path, tokenizer_json) = read("tokenizer.json")?;
-        let frontend = Frontend::from_bytes(&bytes, &tokenizer_path, tokenizer_json).map_err(|e| match e {
+        let frontend = Frontend::from_bytes(&bytes, tokenizer_json).map_err(|e| match e {
             FrontendError::Bytes(source) => ModelError::Bytes { path: path.clone(), source },
-            FrontendError::Tokenizer(error) => ModelError::Tokenizer(error),
+            FrontendError::Tokenizer(problem) => ModelError::Tokenizer { path: tokenizer_path, problem },
         })?;
         if !known(&FORMAT) && frontend.pools_largest() {
             let problem =

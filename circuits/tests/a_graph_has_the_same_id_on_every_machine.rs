@@ -1,5 +1,6 @@
 //! The ids of small graphs, written down: whatever machine compiles them, whatever its `exp` and `erf`, gives these. A
 //! change of the compiler changes them too; then they are written down anew, with the sentence in the changelog.
+#![cfg(feature = "compile")]
 #![allow(clippy::unwrap_used)]
 
 use sahara_circuits::model::CompiledModel;

@@ -1,4 +1,5 @@
 //! Model folders and stored models that are broken: one clear line that names the file, never a panic.
+#![cfg(feature = "compile")]
 #![allow(clippy::unwrap_used)]
 
 use sahara_circuits::frontend::EncodeError;

@@ -10,6 +10,7 @@
 //! ```
 //!
 //! `SAHARA_MODEL_VECTORS` names another file of answers; `cargo xtask test --peers models` makes one and compares with it.
+#![cfg(feature = "float")]
 #![allow(clippy::unwrap_used)]
 
 use sahara_circuits::float::FloatModel;

@@ -1,5 +1,6 @@
 //! Random BERT folders, compiled, stored, loaded and run: the proven bounds hold for any input in range, and the
 //! answers follow the float model.
+#![cfg(feature = "float")]
 #![allow(clippy::unwrap_used)]
 
 use safetensors::tensor::{Dtype, TensorView};

@@ -6,6 +6,7 @@
 //! The folder was made by `cargo test -p sahara-circuits --test stored_models_are_read_or_refused_by_name -- --ignored`,
 //! which writes it once and refuses to overwrite it.
 
+#![cfg(feature = "compile")]
 #![allow(clippy::unwrap_used)]
 
 use sahara_circuits::graph::InputRange;

@@ -1,5 +1,6 @@
 //! Quality on a real model: set `SAHARA_TEST_MODEL` to a Hugging Face folder to run it.
 
+#![cfg(feature = "float")]
 #![allow(clippy::unwrap_used)]
 
 use sahara_circuits::float::FloatModel;

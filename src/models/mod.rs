@@ -4,9 +4,12 @@
 mod changed;
 pub mod client_part;
 mod fetch;
+#[cfg(feature = "hub")]
 mod hub;
 mod incoming;
 mod origin;
+#[cfg(feature = "hub")]
+mod package;
 mod pinned;
 mod shared;
 mod store;

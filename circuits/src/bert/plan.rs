@@ -10,8 +10,9 @@ use super::fold::{
 };
 use super::residual::{Attended, Operand, Residual};
 use super::{CompileOptions, Size, tables};
+use crate::frontend::settings::Activation;
 use crate::graph::{WeightId, WeightSpec, rescale_limit};
-use crate::hf::{Activation, CompileError, Layer, Norm};
+use crate::hf::{CompileError, Layer, Norm};
 use crate::linalg::{Matrix, largest_eigenvalue_bound, norm};
 
 /// Fractional bits of a normalised row of unit length.

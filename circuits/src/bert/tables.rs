@@ -1,8 +1,8 @@
 //! The lookup tables of a graph. Nobody calls `exp` or `erf` at run time: the entries are part of the graph, and are made
 //! with the functions of `libm`, which are the same on every machine.
 
+use crate::frontend::settings::Activation;
 use crate::graph::Table;
-use crate::hf::Activation;
 
 /// A normalised sum of squares lies in `[2^28, 2^30)` and is indexed in steps of `2^20`: 256 to 1024.
 pub(crate) const NORM_SHIFT: u8 = 20;

@@ -8,9 +8,10 @@ use super::ffn::{Effort, FeedForward};
 use super::fold::{floats, folded, int_vector, ints, offset, permute_rows, round, scaled, transposed};
 use super::plan::{LIMIT, Projection, SLACK, UNIT, WeightList, projection, row_norm};
 use super::{CompileOptions, Size, tables};
+use crate::frontend::settings::Activation;
 use crate::frontend::{Answer, Classes, Divisor, Output, PoolInput, Weighting};
 use crate::graph::WeightId;
-use crate::hf::{Activation, CompileError, Dense, Finish, Linear, Norm, Pool, Tail};
+use crate::hf::{CompileError, Dense, Finish, Linear, Norm, Pool, Tail};
 use crate::linalg::{Matrix, norm};
 
 /// Fractional bits of the weights of an average: what is exact enough, and keeps the sum of 512 rows below 2^30.

@@ -1,7 +1,7 @@
 //! From a graph's integers to the answer: scale, the last function, unit length or the scores of labels. The functions
 //! are those of `libm`, so that every machine prints the same numbers.
 
-use crate::hf::{Activation, Label, LabelFunction};
+use super::settings::{Activation, Label, LabelFunction};
 
 /// What a graph's output is divided by, besides its scale.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -67,6 +67,7 @@ impl Weighting {
     }
 
     /// The largest sum of absolute values, and the largest L2 norm, of a row of `padded` weights.
+    #[cfg(feature = "compile")]
     pub(crate) fn limits(self, padded: u32) -> Limits {
         let root = f64::from(padded).sqrt();
         match self {
@@ -81,6 +82,7 @@ impl Weighting {
 }
 
 /// What a row of weights keeps to.
+#[cfg(feature = "compile")]
 pub(crate) struct Limits {
     /// Largest weight.
     pub max: u32,
@@ -102,7 +104,7 @@ fn parts(row: &mut [i32], whole: u64, shares: &[u64]) {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, feature = "compile"))]
 mod tests {
     use super::*;
 

@@ -1,9 +1,9 @@
 //! A frontend as bytes: settings first, then the tables.
 
+use super::settings::{Activation, Label, LabelFunction, PositionRule, Prompt, Text};
 use super::{Answer, Classes, Divisor, Frontend, LONGEST, Output, PoolInput, Weighting};
 use crate::bytes::{DecodeError, Reader, Writer};
-use crate::hf::{Activation, CompileError, Label, LabelFunction, PositionRule, Prompt, Text, load_tokenizer};
-use std::path::Path;
+use tokenizers::Tokenizer;
 
 const MAGIC: &[u8; 8] = b"SHFRONT\0";
 const VERSION: u16 = 2;
@@ -17,8 +17,8 @@ const MAX_ITEMS: usize = 1 << 10;
 pub(crate) enum FrontendError {
     #[error(transparent)]
     Bytes(#[from] DecodeError),
-    #[error(transparent)]
-    Tokenizer(#[from] CompileError),
+    #[error("{0}")]
+    Tokenizer(String),
 }
 
 impl Frontend {
@@ -72,7 +72,7 @@ impl Frontend {
         out.text(text.default_prompt.as_deref().unwrap_or_default());
     }
 
-    pub(crate) fn from_bytes(bytes: &[u8], path: &Path, tokenizer_json: Vec<u8>) -> Result<Self, FrontendError> {
+    pub(crate) fn from_bytes(bytes: &[u8], tokenizer_json: Vec<u8>) -> Result<Self, FrontendError> {
         let mut input = Reader::with_digest("frontend file", bytes, MAGIC, VERSION)?;
         let hidden = input.count("hidden channels", 4096)?.max(1);
         let text = read_text(&mut input)?;
@@ -106,7 +106,7 @@ impl Frontend {
             return Err(input.invalid("width of the distances").into());
         }
         input.finish()?;
-        let tokenizer = load_tokenizer(path, &tokenizer_json)?;
+        let tokenizer = Tokenizer::from_bytes(&tokenizer_json).map_err(|e| FrontendError::Tokenizer(e.to_string()))?;
         Ok(Self {
             tokenizer,
             tokenizer_json,
@@ -221,7 +221,7 @@ fn choice<T: Copy>(input: &mut Reader<'_>, among: &[T]) -> Result<T, DecodeError
     among.get(usize::from(at)).copied().ok_or_else(|| input.invalid("choice"))
 }
 
-#[cfg(test)]
+#[cfg(all(test, feature = "compile"))]
 mod tests {
     use super::*;
     use crate::model::CompiledModel;
@@ -237,8 +237,7 @@ mod tests {
             case.folder.write(folder.path(), SEED).unwrap();
             let model = CompiledModel::compile(folder.path(), case.name, &mut |_| {}).unwrap();
             let (whole, json) = (model.frontend.to_bytes(), model.frontend.tokenizer_json().to_vec());
-            let path = folder.path().join("tokenizer.json");
-            let same = Frontend::from_bytes(&whole, &path, json.clone()).unwrap();
+            let same = Frontend::from_bytes(&whole, json.clone()).unwrap();
             assert_eq!(same.to_bytes(), whole);
             let mut rng = Rng::new(7);
             for seed in 0..60 {
@@ -248,7 +247,7 @@ mod tests {
                 bytes[at] = rng.below(256) as u8;
                 let digest = *blake3::hash(&bytes).as_bytes();
                 bytes.extend_from_slice(&digest);
-                if let Ok(frontend) = Frontend::from_bytes(&bytes, &path, json.clone())
+                if let Ok(frontend) = Frontend::from_bytes(&bytes, json.clone())
                     && let Ok(encoded) = frontend.encode("hello private world")
                 {
                     let answer = frontend.decode(&encoded, &[vec![1; frontend.dimensions()]]);

@@ -58,7 +58,7 @@ impl Added {
                 }
             }
         }
-        tokenizer.add_special_tokens(&missing);
+        tokenizer.add_special_tokens(missing).map_err(|e| fields.bad(format!("special tokens: {e}")))?;
         match fields.take("added_tokens_decoder") {
             Some(Value::Object(added)) => {
                 added.into_iter().try_for_each(|(id, asked)| self.compare(fields, &id, asked, tokenizer))

@@ -1,11 +1,11 @@
 //! BERT: token, position and token-type embeddings, layers with norms after the residual sums; a classifier on the
 //! first token behind a `tanh` layer.
 
-use super::config::{Activation, Family, Head, dimensions, positions};
+use super::config::{Family, Head, dimensions, positions};
 use super::json::Fields;
 use super::pipeline::Dense;
 use super::tensors::Tensors;
-use super::{CompileError, Dimensions, Encoder, Layer, PositionRule};
+use super::{Activation, CompileError, Dimensions, Encoder, Layer, PositionRule};
 
 pub(crate) struct Bert {
     dimensions: Dimensions,

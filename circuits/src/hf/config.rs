@@ -1,9 +1,10 @@
 //! `config.json`: which family, which sizes, which head. The families' own keys are read by their files.
 
 use super::json::Fields;
-use super::pipeline::{Dense, Label, LabelFunction};
+use super::pipeline::Dense;
 use super::tensors::Tensors;
 use super::{CompileError, Dimensions, Encoder, MAX_JSON, bert, distilbert, mpnet, roberta};
+use crate::frontend::settings::{Activation, Label, LabelFunction};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -44,18 +45,6 @@ pub(crate) struct Head {
     pub function: LabelFunction,
     /// What sentence-transformers' cross-encoder applies.
     pub relevance: LabelFunction,
-}
-
-/// An elementwise function between layers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Activation {
-    Identity,
-    /// With the error function.
-    Gelu,
-    /// With the hyperbolic tangent, as GPT-2 and BERT's first code have it.
-    GeluTanh,
-    Relu,
-    Tanh,
 }
 
 impl Activation {

@@ -1,10 +1,10 @@
 //! DistilBERT: BERT's layers under other names, without token types; a classifier behind a `relu` layer.
 
-use super::config::{Activation, Family, Head, activation, checked, positions};
+use super::config::{Family, Head, activation, checked, positions};
 use super::json::Fields;
 use super::pipeline::Dense;
 use super::tensors::Tensors;
-use super::{CompileError, Dimensions, Encoder, Layer, PositionRule};
+use super::{Activation, CompileError, Dimensions, Encoder, Layer, PositionRule};
 
 pub(crate) struct DistilBert {
     dimensions: Dimensions,

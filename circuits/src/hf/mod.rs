@@ -16,11 +16,8 @@ mod roberta;
 mod tensors;
 mod tokenizer;
 
-pub(crate) use config::Activation;
-pub(crate) use pipeline::{Dense, Finish, Pool, Tail, Text};
-pub use pipeline::{Label, LabelFunction, Prompt};
-pub(crate) use tokenizer::load as load_tokenizer;
-
+use crate::frontend::settings::{Activation, PositionRule, Text};
+pub(crate) use pipeline::{Dense, Finish, Pool, Tail};
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
@@ -131,43 +128,6 @@ pub(crate) struct Layer {
     pub output_norm: Norm,
 }
 
-/// Which row of the position table belongs to a token.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum PositionRule {
-    /// Its place, from 0.
-    Place,
-    /// `padding + 1` for the first token and one more for each that is not the padding token; that one has `padding`.
-    AfterPadding(u32),
-}
-
-impl PositionRule {
-    /// The rows of the position table for these tokens.
-    pub(crate) fn rows(self, ids: &[u32]) -> Vec<usize> {
-        match self {
-            Self::Place => (0..ids.len()).collect(),
-            Self::AfterPadding(padding) => {
-                let mut next = padding as usize;
-                let row = |&id: &u32| match id == padding {
-                    true => padding as usize,
-                    false => {
-                        next += 1;
-                        next
-                    }
-                };
-                ids.iter().map(row).collect()
-            }
-        }
-    }
-
-    /// Tokens that a table of so many rows serves.
-    pub(crate) fn reach(self, rows: usize) -> usize {
-        match self {
-            Self::Place => rows,
-            Self::AfterPadding(padding) => rows.saturating_sub(padding as usize + 1),
-        }
-    }
-}
-
 /// A bias of the attention scores by the distance of query and key, the same in every layer.
 #[derive(Clone, Debug)]
 pub(crate) struct RelativeBias {
@@ -185,6 +145,7 @@ pub(crate) struct Dimensions {
     pub ffn: usize,
     pub vocabulary: usize,
     pub activation: Activation,
+    #[cfg_attr(not(feature = "float"), expect(dead_code, reason = "the float model's alone"))]
     pub norm_eps: f64,
 }
 

@@ -1,11 +1,11 @@
 //! MPNet: BERT's layers under other names, positions counted from 2, and a bias of the attention scores that depends
 //! on the distance of query and key; a classifier like RoBERTa's.
 
-use super::config::{Activation, Family, Head, dimensions, positions};
+use super::config::{Family, Head, dimensions, positions};
 use super::json::Fields;
 use super::pipeline::Dense;
 use super::tensors::Tensors;
-use super::{CompileError, Dimensions, Encoder, Layer, PositionRule, RelativeBias};
+use super::{Activation, CompileError, Dimensions, Encoder, Layer, PositionRule, RelativeBias};
 
 /// Where the position table begins; the same in every MPNet.
 const PADDING: u32 = 1;

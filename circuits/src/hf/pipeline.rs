@@ -1,10 +1,11 @@
 //! What happens around the encoder: sentence-transformers' modules, prompts and limits, or a classifier's head.
 
-use super::config::{Activation, Head};
+use super::config::Head;
 use super::folder::{Contents, Module, SENTENCE_CONFIGS};
 use super::json::Fields;
 use super::tensors::Tensors;
 use super::{CompileError, Encoder, Linear, MAX_JSON};
+use crate::frontend::settings::{Activation, Prompt, Text};
 use serde_json::{Value, json};
 use std::path::Path;
 
@@ -40,30 +41,6 @@ impl Dense {
     }
 }
 
-/// Name of a class of a classifier.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Label(pub String);
-
-/// What makes scores of a classifier's outputs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum LabelFunction {
-    /// The outputs themselves.
-    Identity,
-    /// Each output for itself.
-    Sigmoid,
-    /// All outputs together.
-    Softmax,
-}
-
-/// A text that is put before another one, and its name.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Prompt {
-    /// Its name, e.g. `query`.
-    pub name: String,
-    /// What is put before the text.
-    pub text: String,
-}
-
 /// What the last linear layer's result is.
 #[derive(Clone, Debug)]
 pub(crate) enum Finish {
@@ -78,21 +55,6 @@ pub(crate) struct Tail {
     pub pools: Vec<Pool>,
     pub dense: Vec<Dense>,
     pub finish: Finish,
-}
-
-/// What is done to a text before and by the tokenizer.
-#[derive(Clone, Debug)]
-pub(crate) struct Text {
-    pub strip: bool,
-    pub lower_case: bool,
-    /// Most tokens that are read.
-    pub max_tokens: usize,
-    pub prompts: Vec<Prompt>,
-    pub default_prompt: Option<String>,
-    /// Whether the prompt's tokens take part in pooling.
-    pub include_prompt: bool,
-    /// Whether the second text of a pair has a token type of its own.
-    pub segments: bool,
 }
 
 pub(crate) struct Pipeline {

@@ -2,11 +2,11 @@
 //! of its own form.
 
 use super::bert::layer;
-use super::config::{Activation, Family, Head, dimensions, positions};
+use super::config::{Family, Head, dimensions, positions};
 use super::json::Fields;
 use super::pipeline::Dense;
 use super::tensors::Tensors;
-use super::{CompileError, Dimensions, Encoder, PositionRule};
+use super::{Activation, CompileError, Dimensions, Encoder, PositionRule};
 
 pub(crate) struct Roberta {
     dimensions: Dimensions,

@@ -26,11 +26,6 @@ pub(crate) struct Built {
     pub token_types: bool,
 }
 
-/// Reads a tokenizer that [`build`] has made.
-pub(crate) fn load(path: &Path, bytes: &[u8]) -> Result<Tokenizer, CompileError> {
-    Tokenizer::from_bytes(bytes).map_err(|e| broken(path, e.to_string()))
-}
-
 /// Reads the tokenizer of a folder.
 pub(crate) fn build(contents: &Contents, text: &Text, encoder: &Encoder) -> Result<Built, CompileError> {
     let folder = &contents.transformer;
@@ -124,7 +119,7 @@ impl Letters {
                     self.strip_accents,
                     self.lower_case.unwrap_or(true),
                 );
-                tokenizer.with_normalizer(Some(changed));
+                tokenizer.with_normalizer(Some(changed)).map_err(|e| broken(path, e.to_string()))?;
             }
             _ if asked && !class.is_empty() => {
                 return Err(refuse(format!(
@@ -184,12 +179,13 @@ fn word_pieces(folder: &Path, class: &str, letters: &Letters) -> Result<Tokenize
         .build()
         .map_err(|e| bad(e.to_string()))?;
     let mut tokenizer = Tokenizer::new(model);
-    tokenizer.with_normalizer(Some(BertNormalizer::new(
+    let normalizer = BertNormalizer::new(
         true,
         letters.chinese.unwrap_or(true),
         letters.strip_accents,
         letters.lower_case.unwrap_or(true),
-    )));
+    );
+    tokenizer.with_normalizer(Some(normalizer)).map_err(|e| bad(e.to_string()))?;
     tokenizer.with_pre_tokenizer(Some(BertPreTokenizer));
     tokenizer.with_post_processor(Some(template));
     let special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"];
@@ -198,7 +194,7 @@ fn word_pieces(folder: &Path, class: &str, letters: &Letters) -> Result<Tokenize
         .filter(|token| tokenizer.token_to_id(token).is_some())
         .map(|token| AddedToken::from(token, true))
         .collect();
-    tokenizer.add_special_tokens(&there);
+    tokenizer.add_special_tokens(there).map_err(|e| bad(e.to_string()))?;
     Ok(tokenizer)
 }
 
@@ -243,6 +239,10 @@ fn check_vocabulary(tokenizer: &Tokenizer, encoder: &Encoder, path: &Path) -> Re
             format!("token {largest} has no embedding, the model has {}", encoder.dimensions.vocabulary),
         )),
     }
+}
+
+fn load(path: &Path, bytes: &[u8]) -> Result<Tokenizer, CompileError> {
+    Tokenizer::from_bytes(bytes).map_err(|e| broken(path, e.to_string()))
 }
 
 fn broken(path: &Path, problem: String) -> CompileError {

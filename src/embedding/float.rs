@@ -1,0 +1,60 @@
+//! The engine of the original model, in floating point: the yardstick of quality.
+
+use std::sync::Arc;
+
+use sahara_circuits::float::FloatModel;
+use sahara_circuits::frontend::{Classes, Length};
+
+use super::{Embedding, Engine, Query, Sink, Stop, check_queries, encode, length, wanted};
+use crate::error::{Blame, Error, Result};
+use crate::models::Model;
+
+/// The float model, as published.
+pub struct FloatEngine {
+    float: FloatModel,
+    model: Arc<Model>,
+}
+
+impl FloatEngine {
+    /// Loads the float weights of a model.
+    pub fn new(model: Arc<Model>) -> Result<Self> {
+        let float =
+            FloatModel::load(&model.folder).map_err(|e| Error::wrap("loading the float model", Blame::User, e))?;
+        Ok(Self { float, model })
+    }
+}
+
+impl Engine for FloatEngine {
+    fn answer_until(&self, queries: &[Query], stop: &Stop, sink: Sink<'_>) -> Result<()> {
+        check_queries(queries)?;
+        for (index, query) in queries.iter().enumerate() {
+            wanted(stop)?;
+            let encoded = encode(&self.model, index, query)?;
+            let vector = match &query.pair {
+                Some(pair) => self.float.embed_pair(&query.text, pair),
+                None => self.float.embed_prompted(&query.text, query.prompt.as_deref()),
+            };
+            let vector = vector.map_err(|e| Error::fault_from("running the float model", e))?;
+            let answer =
+                Embedding { index, tokens: encoded.tokens, truncated: encoded.truncated, vector, integers: Vec::new() };
+            sink(answer)?;
+        }
+        Ok(())
+    }
+
+    fn length(&self, index: usize, query: &Query) -> Result<Length> {
+        length(&self.model, index, query)
+    }
+
+    fn classes(&self) -> Option<&Classes> {
+        self.model.compiled.frontend.classes()
+    }
+
+    fn text_of(&self, tokens: &[u32]) -> Option<String> {
+        self.model.compiled.frontend.text_of(tokens)
+    }
+
+    fn dimensions(&self) -> usize {
+        self.model.compiled.frontend.dimensions()
+    }
+}
