@@ -74,16 +74,18 @@ fn needles(devnet: &Devnet) -> Vec<(String, Vec<u8>)> {
 /// Starts the three nodes so that they and the client reach each other through recorders only.
 /// The committee file for the client, and the nodes.
 fn tap(devnet: &Devnet, recorder: &Arc<Recorder>) -> (String, Vec<Started>) {
-    let mut committee = Committee::load(&devnet.committee_file()).expect("the devnet's committee");
+    let committee = Committee::load(&devnet.committee_file()).expect("the devnet's committee");
+    let mut members = committee.members().to_vec();
     let base = free_port_block();
     let mut behind = Vec::new();
-    for (number, member) in committee.members.iter_mut().enumerate() {
+    for (number, member) in members.iter_mut().enumerate() {
         let node: SocketAddr = member.address.parse().expect("an address");
         let front: SocketAddr = format!("127.0.0.1:{}", base as usize + number).parse().expect("an address");
         record(front, node, recorder.clone());
         member.address = front.to_string();
         behind.push(node);
     }
+    let committee = Committee::new(members.try_into().expect("three nodes")).expect("the same nodes elsewhere");
     let tapped = devnet.home.path().join("tapped.toml");
     committee.save(&tapped).expect("a writable home");
     let nodes: Vec<Started> = (1..=3)

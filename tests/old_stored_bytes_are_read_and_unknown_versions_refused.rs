@@ -112,7 +112,7 @@ fn version_1_configuration_and_committee() {
     assert_eq!(config.listen.to_string(), "127.0.0.1:7001");
     assert_eq!(config.key, Path::new("/node/key"));
     let committee = Committee::parse(&text("v1/committee.toml")).expect("a version 1 committee");
-    assert_eq!(committee.members[2], member(3));
+    assert_eq!(committee.members()[2], member(3));
 }
 
 #[test]

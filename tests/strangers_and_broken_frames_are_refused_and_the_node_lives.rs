@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use common::{Devnet, is_alive, one_at_a_time};
 use sahara_mpc::channel::Channel;
-use sahara_mpc::committee::Committee;
+use sahara_mpc::committee::{Committee, Member};
 use sahara_mpc::identity::{self, Identity};
 use sahara_mpc::tls;
 use sahara_mpc::wire::{HEADER, Hello, Kind, Message, header};
@@ -21,7 +21,7 @@ const QUESTION: [&str; 1] = ["Is anyone home?"];
 fn bytes_that_are_no_tls() {
     let _turn = one_at_a_time();
     let network = Network::up();
-    for member in &network.committee.members {
+    for member in network.committee.members() {
         for bytes in [
             random(64 << 10, 1),
             b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n".to_vec(),
@@ -48,9 +48,10 @@ fn bytes_that_are_no_tls() {
 fn a_node_that_does_not_hold_its_pinned_key() {
     let _turn = one_at_a_time();
     let network = Network::up();
-    let mut wrong = network.committee.clone();
-    let [one, two, _] = &mut wrong.members;
+    let mut members: [Member; 3] = network.committee.members().to_vec().try_into().expect("three nodes");
+    let [one, two, _] = &mut members;
     std::mem::swap(&mut one.key, &mut two.key);
+    let wrong = Committee::new(members).expect("three keys");
     let file = network.devnet.home.path().join("wrong.toml");
     wrong.save(&file).expect("a writable home");
     let file = file.to_str().expect("a plain path");
@@ -156,7 +157,7 @@ impl Network {
     }
 
     fn says_as(&self, who: &Identity, node: usize, bytes: &[u8]) {
-        let member = &self.committee.members[node];
+        let member = &self.committee.members()[node];
         let tcp = TcpStream::connect(&member.address).expect("the node listens");
         let config = tls::client_config(who, member.key).expect("a TLS configuration");
         let Ok(mut channel) = Channel::connect(tcp, config, WAIT) else { return };

@@ -29,7 +29,7 @@ use sahara_chain::{
     block::{Block, TxFacts},
     evm::{Machine, Outcome, SpecId},
     fees::FeeParams,
-    ledger::{Head, Ledger, Opening, Params, record_past},
+    ledger::{BeginBlock, Head, Ledger, Params, record_past},
     rpc::{self, Backend, Session, Submit, Submitted},
     state::{Account, StateView, StoreRoots},
     store::{Batch, MemoryStore, Store},
@@ -328,7 +328,7 @@ fn seal(view: StateView, block: Block, params: Params, mut batch: Batch, store: 
         validators: Arc::default(),
     };
     head.store(&mut batch);
-    Opening::store(&[], &[], None, height, &mut batch);
+    BeginBlock::store(&[], &[], None, height, &mut batch);
     record_past(before.as_ref(), height, &mut batch)?;
     store.write(&batch)?;
     Ok(head)

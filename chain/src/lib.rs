@@ -15,6 +15,7 @@ pub mod block;
 pub mod cli;
 pub mod comet;
 pub mod consensus;
+mod durable;
 pub mod embedded;
 pub mod error;
 pub mod evm;

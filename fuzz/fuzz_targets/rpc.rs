@@ -9,7 +9,7 @@ use sahara_chain::{
     consensus::Time,
     embedded::Embedded,
     genesis::{DEV_ACCOUNTS, Genesis, GenesisValidator},
-    ledger::Ledger,
+    ledger::{AdmitError, Ledger},
     rpc::{self, Backend, Session, Submit, Submitted},
     store::{MemoryStore, Store},
     tx::Tx,
@@ -22,7 +22,7 @@ struct Refuse;
 
 impl Submit for Refuse {
     fn submit(&self, _: Arc<Tx>) -> Submitted<'_> {
-        Box::pin(async { Err("this chain stands still".into()) })
+        Box::pin(async { Err(AdmitError::NotBegun) })
     }
 }
 

@@ -16,6 +16,7 @@ use std::time::{Duration, Instant};
 use thiserror::Error;
 
 use crate::channel::{ChannelError, SLOWEST};
+use crate::committee::NoProtocol;
 pub use crate::committee::{Committee, Member};
 pub use crate::engine::{Assignment, GraphId, Rounding, Visibility};
 use crate::identity::{Identity, PublicKey};
@@ -46,6 +47,9 @@ pub enum ClientError {
     /// A node did not answer in time, or was given up because the other one failed.
     #[error("{0}")]
     Unanswered(String),
+    /// The committee is of a kind that this version does not compute with; nothing was sent.
+    #[error(transparent)]
+    NoProtocol(#[from] NoProtocol),
     /// Whoever asked has given the request up (see [`Client::until`]).
     #[error("the request was given up")]
     Stopped,
@@ -133,7 +137,8 @@ pub struct Client {
     identity: Arc<Identity>,
     committee: Committee,
     options: ClientOptions,
-    idle: Arc<[Mutex<Vec<Lane>>; 3]>,
+    /// Lanes to each node that carry no request.
+    idle: Arc<[Mutex<Vec<Lane>>]>,
     meter: Arc<Meter>,
     stop: Stop,
     local: bool,
@@ -147,7 +152,8 @@ impl Client {
 
     /// A client with a key that others use, too.
     pub fn shared(identity: Arc<Identity>, committee: Committee, options: ClientOptions) -> Self {
-        let (idle, meter, stop, local) = Default::default();
+        let idle = committee.indices().map(|_| Mutex::default()).collect();
+        let (meter, stop, local) = Default::default();
         Self { identity, committee, options, idle, meter, stop, local }
     }
 
@@ -202,8 +208,8 @@ impl Client {
     }
 
     /// Asks all nodes for their status, in the order of the committee.
-    pub fn status(&self) -> [Result<NodeStatus, ClientError>; 3] {
-        at_all(|index| self.node_status(index))
+    pub fn status(&self) -> Vec<Result<NodeStatus, ClientError>> {
+        self.at_all(|index| self.node_status(index))
     }
 
     /// Asks one node for its status.
@@ -293,7 +299,8 @@ impl Client {
     }
 
     fn lane(&self, index: u8) -> Result<Lane, ClientError> {
-        let mut idle = self.idle[usize::from(index)].lock().unwrap_or_else(PoisonError::into_inner);
+        self.committee.runnable()?;
+        let mut idle = self.pool(index)?.lock().unwrap_or_else(PoisonError::into_inner);
         while let Some(mut lane) = idle.pop() {
             if lane.is_idle() {
                 lane.stop_with(Some(self.stop.flag()));
@@ -312,24 +319,25 @@ impl Client {
         lane.limit(None);
         lane.pace(None);
         lane.stop_with(None);
-        self.idle[usize::from(index)].lock().unwrap_or_else(PoisonError::into_inner).push(lane);
+        if let Ok(pool) = self.pool(index) {
+            pool.lock().unwrap_or_else(PoisonError::into_inner).push(lane);
+        }
     }
-}
 
-/// Asks all three nodes at the same time, so that one that is slow keeps nothing from the others.
-fn at_all<T: Send>(ask: impl Fn(u8) -> Result<T, ClientError> + Sync) -> [Result<T, ClientError>; 3] {
-    std::thread::scope(|scope| {
-        [0, 1, 2]
-            .map(|index| {
-                scope.spawn({
-                    let ask = &ask;
-                    move || ask(index)
-                })
-            })
-            .map(|thread| {
-                thread.join().unwrap_or_else(|_| Err(ClientError::Answer("internal: a thread that asked died".into())))
-            })
-    })
+    fn pool(&self, index: u8) -> Result<&Mutex<Vec<Lane>>, ClientError> {
+        let none = || ClientError::Request(format!("the committee has no node {}", u32::from(index) + 1));
+        self.idle.get(usize::from(index)).ok_or_else(none)
+    }
+
+    /// Asks all nodes at the same time, so that one that is slow keeps nothing from the others; in the order of the committee.
+    fn at_all<T: Send>(&self, ask: impl Fn(u8) -> Result<T, ClientError> + Sync) -> Vec<Result<T, ClientError>> {
+        let died = || ClientError::Answer("internal: a thread that asked died".into());
+        let ask = &ask;
+        std::thread::scope(|scope| {
+            let threads: Vec<_> = self.committee.indices().map(|index| scope.spawn(move || ask(index))).collect();
+            threads.into_iter().map(|thread| thread.join().unwrap_or_else(|_| Err(died()))).collect()
+        })
+    }
 }
 
 /// How often a waiting request looks whether it is still wanted.

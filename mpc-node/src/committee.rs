@@ -1,14 +1,17 @@
-//! The committee file: the three share nodes, where they listen and the keys they are pinned by.
+//! A committee: the share nodes that compute together, in which roles, and the digest that names them.
+//!
+//! A committee is a value: it is made whole ([`Committee::new`], [`Committee::two`], or read from its file) and not changed
+//! after. A node may have a place in several; whatever belongs to one is bound to its digest.
 
-use std::path::{Path, PathBuf};
+mod file;
 
-use serde::{Deserialize, Serialize};
+use std::fmt;
+use std::path::PathBuf;
+
 use thiserror::Error;
 
+use crate::engine::Assignment;
 use crate::identity::PublicKey;
-
-/// Version of the file format.
-const VERSION: u32 = 1;
 
 /// A committee file that cannot be used.
 #[derive(Debug, Error)]
@@ -33,6 +36,17 @@ pub enum CommitteeError {
     },
 }
 
+/// A committee that this version cannot compute with.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error(
+    "committee {fingerprint} has two nodes and no helper (kind = \"two\"): this version computes with two evaluators and a \
+     helper only; use a committee of three"
+)]
+pub struct NoProtocol {
+    /// Which committee.
+    fingerprint: String,
+}
+
 /// One share node as the others see it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Member {
@@ -44,16 +58,80 @@ pub struct Member {
     pub key: PublicKey,
 }
 
-/// Three share nodes; the position in the list is the index used by assignments.
+/// How many members a committee has, and which roles they take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CommitteeKind {
+    /// Two evaluators and a helper; who is what rotates from job to job.
+    Three,
+    /// Two evaluators, and no helper.
+    Two,
+}
+
+impl CommitteeKind {
+    /// How many members it has.
+    pub const fn size(self) -> usize {
+        match self {
+            Self::Three => 3,
+            Self::Two => 2,
+        }
+    }
+}
+
+impl fmt::Display for CommitteeKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Three => "three",
+            Self::Two => "two",
+        })
+    }
+}
+
+/// Who is what in a job.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Roles<'a> {
+    /// The first and the second evaluator.
+    pub evaluators: [&'a Member; 2],
+    /// The helper.
+    pub helper: &'a Member,
+}
+
+/// Share nodes that compute together; the position in the list is the index used by assignments.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Committee {
-    /// The nodes, by index.
-    pub members: [Member; 3],
+    kind: CommitteeKind,
+    epoch: u32,
+    /// As many as its kind says.
+    members: Vec<Member>,
 }
 
 impl Committee {
-    /// A committee of three nodes with different keys and addresses.
+    /// A committee of three, of epoch 0, with different keys and addresses.
+    ///
+    /// # Errors
+    /// What is wrong with a member.
     pub fn new(members: [Member; 3]) -> Result<Self, String> {
+        Self::of(CommitteeKind::Three, members.into())
+    }
+
+    /// A committee of two without a helper, of epoch 0. It can be named and written down; nothing computes with it yet
+    /// ([`Committee::runnable`]).
+    ///
+    /// # Errors
+    /// What is wrong with a member.
+    pub fn two(members: [Member; 2]) -> Result<Self, String> {
+        Self::of(CommitteeKind::Two, members.into())
+    }
+
+    /// The same members in another epoch: another committee, with which nothing is shared yet.
+    #[must_use]
+    pub fn in_epoch(self, epoch: u32) -> Self {
+        Self { epoch, ..self }
+    }
+
+    fn of(kind: CommitteeKind, members: Vec<Member>) -> Result<Self, String> {
+        if members.len() != kind.size() {
+            return Err(format!("{} nodes are listed, a committee of kind \"{kind}\" has {kind}", members.len()));
+        }
         for (i, a) in members.iter().enumerate() {
             let name = &a.name;
             if name.is_empty() || name.len() > 64 || name.chars().any(|c| c.is_control()) {
@@ -62,7 +140,7 @@ impl Committee {
             if !is_place(&a.address) {
                 return Err(format!("the address `{}` of node `{name}` is not of the form host:port", a.address));
             }
-            for b in &members[..i] {
+            for b in members.iter().take(i) {
                 if a.key == b.key {
                     return Err(format!(
                         "nodes `{}` and `{name}` have the same key: one operator must not be two nodes",
@@ -74,65 +152,70 @@ impl Committee {
                 }
             }
         }
-        Ok(Self { members })
+        Ok(Self { kind, epoch: 0, members })
     }
 
-    /// Reads a committee file.
-    pub fn load(path: &Path) -> Result<Self, CommitteeError> {
-        let text = std::fs::read_to_string(path).map_err(|source| CommitteeError::Io {
-            action: "read",
-            path: path.into(),
-            source,
-        })?;
-        Self::parse(&text).map_err(|reason| CommitteeError::Content { path: path.into(), reason })
+    /// Which roles its members take.
+    pub fn kind(&self) -> CommitteeKind {
+        self.kind
     }
 
-    /// Writes a committee file (replacing it in one step).
-    pub fn save(&self, path: &Path) -> Result<(), CommitteeError> {
-        let temporary = path.with_extension("partial");
-        std::fs::write(&temporary, self.to_toml())
-            .and_then(|()| std::fs::rename(&temporary, path))
-            .map_err(|source| CommitteeError::Io { action: "write", path: path.into(), source })
+    /// Counts the committees that the same members have formed; 0 where the file says nothing.
+    pub fn epoch(&self) -> u32 {
+        self.epoch
     }
 
-    /// Reads the text of a committee file.
-    pub fn parse(text: &str) -> Result<Self, String> {
-        let file: File = toml::from_str(text).map_err(|e| e.to_string().trim_end().to_owned())?;
-        if file.version != VERSION {
-            return Err(format!("version {} is not known (this program knows {VERSION})", file.version));
+    /// The nodes, by index.
+    pub fn members(&self) -> &[Member] {
+        &self.members
+    }
+
+    /// The node with this index, if there is one.
+    pub fn member(&self, index: u8) -> Option<&Member> {
+        self.members.get(usize::from(index))
+    }
+
+    /// All indices, ascending.
+    pub fn indices(&self) -> impl Iterator<Item = u8> + Clone + use<> {
+        0..self.members.len() as u8 // three at most
+    }
+
+    /// Whether this version computes with such a committee. Whoever starts a node of one, or asks one, asks this first.
+    ///
+    /// # Errors
+    /// Says that it does not, and what to do.
+    pub fn runnable(&self) -> Result<(), NoProtocol> {
+        match self.kind {
+            CommitteeKind::Three => Ok(()),
+            CommitteeKind::Two => Err(NoProtocol { fingerprint: self.fingerprint() }),
         }
-        let count = file.node.len();
-        let members: Vec<Member> = file
-            .node
-            .into_iter()
-            .map(|node| Ok(Member { key: node.key.parse()?, name: node.name, address: node.address }))
-            .collect::<Result<_, String>>()?;
-        let members = members.try_into().map_err(|_| format!("{count} nodes are listed, a committee has three"))?;
-        Self::new(members)
     }
 
-    /// The text of a committee file.
-    pub fn to_toml(&self) -> String {
-        let file = File {
-            version: VERSION,
-            node: self
-                .members
-                .iter()
-                .map(|m| Node { name: m.name.clone(), address: m.address.clone(), key: m.key.to_string() })
-                .collect(),
-        };
-        let body = toml::to_string(&file).unwrap_or_default(); // plain strings and an integer always serialise
-        format!("# The committee: three share nodes, in the order that assignments count them.\n{body}")
+    /// Who is what in the jobs of an assignment.
+    ///
+    /// # Errors
+    /// When this version does not compute with such a committee.
+    pub fn roles(&self, assignment: Assignment) -> Result<Roles<'_>, NoProtocol> {
+        self.runnable()?;
+        let member = |index| self.member(index).ok_or_else(|| NoProtocol { fingerprint: self.fingerprint() });
+        let [first, second] = assignment.evaluators();
+        Ok(Roles { evaluators: [member(first)?, member(second)?], helper: member(assignment.helper())? })
     }
 
     /// Position of the node with this key.
     pub fn index_of(&self, key: &PublicKey) -> Option<u8> {
-        self.members.iter().position(|m| m.key == *key).map(|i| i as u8)
+        self.indices().zip(&self.members).find(|(_, member)| member.key == *key).map(|(index, _)| index)
     }
 
-    /// Hash of the three keys in order: both ends of a lane must mean the same committee.
+    /// Hash of what the committee is: its kind, its epoch and its keys in their order. Both ends of a lane must mean the same.
     pub fn digest(&self) -> [u8; 32] {
-        let mut hasher = blake3::Hasher::new_derive_key("sahara committee v1");
+        // Committees of three without an epoch keep the digest that they had before there was anything else.
+        let plain = self.kind == CommitteeKind::Three && self.epoch == 0;
+        let mut hasher =
+            blake3::Hasher::new_derive_key(if plain { "sahara committee v1" } else { "sahara committee v2" });
+        if !plain {
+            hasher.update(&[self.kind.size() as u8]).update(&u64::from(self.epoch).to_le_bytes());
+        }
         for member in &self.members {
             hasher.update(&member.key.0);
         }
@@ -140,15 +223,20 @@ impl Committee {
     }
 
     /// The digest as people compare it by telephone: its first half, in groups of four digits. It is of the keys and
-    /// their order; names and addresses do not count.
+    /// their order, the kind and the epoch; names and addresses do not count.
     pub fn fingerprint(&self) -> String {
         let half = crate::codec::hex(&self.digest()[..16]);
         half.as_bytes().chunks(4).map(String::from_utf8_lossy).collect::<Vec<_>>().join(" ")
     }
 
+    /// The digest's first 16 digits: what folders and logs call the committee.
+    pub fn short(&self) -> String {
+        crate::codec::hex(&self.digest()[..8])
+    }
+
     /// How errors and logs call a node: `node 2 (127.0.0.1:7002)`.
     pub fn label(&self, index: u8) -> String {
-        match self.members.get(usize::from(index)) {
+        match self.member(index) {
             Some(m) if m.name == format!("node {}", index + 1) => format!("{} ({})", m.name, m.address),
             Some(m) => format!("node {} `{}` ({})", index + 1, m.name, m.address),
             None => format!("node {}", u32::from(index) + 1),
@@ -161,69 +249,62 @@ pub(crate) fn is_place(address: &str) -> bool {
     address.rsplit_once(':').is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok())
 }
 
-#[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct File {
-    version: u32,
-    node: Vec<Node>,
-}
-
-#[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Node {
-    name: String,
-    address: String,
-    key: String,
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn committee() -> Committee {
-        let member =
-            |i: u8| Member { name: format!("node {i}"), address: format!("127.0.0.1:700{i}"), key: PublicKey([i; 32]) };
-        Committee::new([member(1), member(2), member(3)]).unwrap()
+    pub(super) fn member(i: u8) -> Member {
+        Member { name: format!("node {i}"), address: format!("127.0.0.1:700{i}"), key: PublicKey([i; 32]) }
     }
 
-    #[test]
-    fn file_round_trip() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("committee.toml");
-        committee().save(&path).unwrap();
-        assert_eq!(Committee::load(&path).unwrap(), committee());
-        assert_eq!(committee().index_of(&PublicKey([2; 32])), Some(1));
-        assert_eq!(committee().label(1), "node 2 (127.0.0.1:7002)");
+    pub(super) fn committee() -> Committee {
+        Committee::new([1, 2, 3].map(member)).unwrap()
     }
 
     #[test]
     fn a_fingerprint_is_of_the_keys_and_their_order() {
         let fingerprint = committee().fingerprint();
         assert!(fingerprint.len() == 39 && fingerprint.split(' ').all(|group| group.len() == 4), "{fingerprint}");
-        let mut other = committee();
-        other.members[0].address = "node.example:1".into();
-        other.members[1].name = "bert".into();
-        assert_eq!(other.fingerprint(), fingerprint, "what people call the nodes does not count");
-        other.members.swap(0, 1);
-        assert_ne!(other.fingerprint(), fingerprint);
+        let mut others = [1, 2, 3].map(member);
+        others[0].address = "node.example:1".into();
+        others[1].name = "bert".into();
+        let named = Committee::new(others.clone()).unwrap();
+        assert_eq!(named.fingerprint(), fingerprint, "what people call the nodes does not count");
+        others.swap(0, 1);
+        assert_ne!(Committee::new(others).unwrap().fingerprint(), fingerprint);
     }
 
     #[test]
-    fn wrong_files_are_named() {
-        let text = committee().to_toml();
-        for (from, to, say) in [
-            ("version = 1", "version = 9", "version 9"),
-            ("127.0.0.1:7001", "127.0.0.1", "host:port"),
-            ("127.0.0.1:7001", "127.0.0.1:7002", "same address"),
-            ("0101", "0z01", "64 hexadecimal"),
-            ("name = \"node 1\"", "name = \"\"", "needs a name"),
-        ] {
-            let error = Committee::parse(&text.replacen(from, to, 1)).unwrap_err();
-            assert!(error.contains(say), "{error}");
+    fn kind_and_epoch_are_part_of_the_digest_and_a_plain_committee_keeps_the_one_it_had() {
+        // Of Python's blake3, with derive_key_context="sahara committee v1": what older programs hash. And "… v2".
+        let digest = |committee: &Committee| crate::codec::hex(&committee.digest());
+        assert_eq!(digest(&committee()), "68bb0cc9ffc3af586370eb0b290888b6e5539190a755a9978abefd4eaeaf62dd");
+        let second = Committee::two([member(1), member(2)]).unwrap().in_epoch(1);
+        assert_eq!(digest(&second), "17e22bc47f68fbb189b0b69b0468a61068d8b21d8a689a32d9d4338e8df02d5b");
+        assert_eq!(committee().in_epoch(0), committee());
+        let two = |a, b| Committee::two([member(a), member(b)]).unwrap();
+        let mut all: Vec<_> = [0, 1, 2, 256].map(|epoch| committee().in_epoch(epoch)).into();
+        all.extend([two(1, 2), two(2, 1), two(2, 3), two(1, 2).in_epoch(1)]);
+        let digests: std::collections::BTreeSet<_> = all.iter().map(Committee::digest).collect();
+        assert_eq!(digests.len(), all.len());
+    }
+
+    #[test]
+    fn roles_are_those_of_the_assignment_and_a_committee_of_two_has_none_yet() {
+        let committee = committee();
+        for assignment in Assignment::ALL {
+            let roles = committee.roles(assignment).unwrap();
+            assert_eq!(Some(roles.helper), committee.member(assignment.helper()));
+            for (member, index) in roles.evaluators.into_iter().zip(assignment.evaluators()) {
+                assert_eq!(Some(member), committee.member(index));
+            }
         }
-        let mut two = committee();
-        two.members[2].key = two.members[0].key;
-        assert!(Committee::parse(&two.to_toml()).unwrap_err().contains("same key"));
-        assert!(Committee::parse("version = 1\nnode = []").unwrap_err().contains("three"));
+        assert_eq!((committee.member(3), committee.indices().count()), (None, 3));
+        let two = Committee::two([member(1), member(2)]).unwrap();
+        assert_eq!((two.members().len(), two.member(2), two.label(2)), (2, None, "node 3".into()));
+        let refused = two.runnable().unwrap_err();
+        let said = refused.to_string();
+        assert!(said.contains(&two.fingerprint()) && said.contains("no helper") && said.contains("three"), "{said}");
+        assert!(Assignment::ALL.iter().all(|assignment| two.roles(*assignment) == Err(refused.clone())));
     }
 }

@@ -89,6 +89,11 @@ pub fn examine(home: &Path) -> Vec<Finding> {
             return findings;
         }
     };
+    if let Err(error) = committee.runnable() {
+        let fix = "agree on a committee of three with the other operators, and write that file";
+        findings.push(Finding::problem("committee", error.to_string(), fix));
+        return findings;
+    }
     match committee.index_of(&identity.public()) {
         Some(index) => {
             findings.push(Finding::good(

@@ -138,9 +138,10 @@ impl Lane {
         let end = Instant::now() + timeout;
         let left = || end.saturating_duration_since(Instant::now());
         let who = committee.label(index);
-        let member = &committee.members[usize::from(index)];
-        let tcp =
-            connect_tcp(&member.address, timeout).map_err(|source| LaneError::Connect { who: who.clone(), source })?;
+        let cannot = |source| LaneError::Connect { who: who.clone(), source };
+        let nobody = || cannot(std::io::Error::new(std::io::ErrorKind::NotFound, "the committee has no such node"));
+        let member = committee.member(index).ok_or_else(nobody)?;
+        let tcp = connect_tcp(&member.address, timeout).map_err(cannot)?;
         let channel = crate::tls::client_config(identity, member.key)
             .map_err(ChannelError::from)
             .and_then(|config| Channel::connect(tcp, config, left()))

@@ -32,6 +32,7 @@ use std::time::{Duration, Instant};
 use thiserror::Error;
 use tokio::net::TcpListener;
 
+use crate::committee::NoProtocol;
 use crate::config::{Config, ConfigError};
 use crate::identity::PublicKey;
 use crate::models::ModelError;
@@ -51,6 +52,14 @@ pub enum NodeError {
         key: PublicKey,
         /// The committee file.
         committee: PathBuf,
+    },
+    /// The committee is of a kind that this version does not compute with.
+    #[error("{}: {source}", committee.display())]
+    NoProtocol {
+        /// The committee file.
+        committee: PathBuf,
+        /// Which kind.
+        source: NoProtocol,
     },
     /// The address is taken or not of this machine.
     #[error("cannot listen on {address} ({what}): {source}{}", port_advice(source))]

@@ -321,7 +321,7 @@ impl Play {
     fn transcript(&self, open: &OpenJob, identity: &Identity) -> Transcript {
         let run = soon(&self.run);
         let seal = self.seals.lock().unwrap().iter().find(|(pack, _)| *pack == open.pack).unwrap().1;
-        let key = |i: usize| self.committee.members[i].key;
+        let key = |i: usize| self.committee.members()[i].key;
         let session = Session {
             committee: self.committee.digest(),
             job: open.job,

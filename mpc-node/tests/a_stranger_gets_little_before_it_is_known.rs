@@ -25,7 +25,7 @@ fn lane(id: &Identity, network: &Network, node: u8) -> Result<Lane, LaneError> {
 
 /// A channel whose TLS handshake is done, without a greeting.
 fn channel(id: &Identity, network: &Network, node: usize) -> Channel {
-    let member = &network.committee.members[node];
+    let member = &network.committee.members()[node];
     let tcp = TcpStream::connect(&member.address).unwrap();
     Channel::connect(tcp, sahara_mpc::tls::client_config(id, member.key).unwrap(), TIME).unwrap()
 }
@@ -51,7 +51,7 @@ fn until_closed(channel: &mut Channel) -> Vec<u8> {
 fn silent_and_dripping_connections_keep_no_member_out() {
     let network = Network::start(|toml| toml.replacen("connect = 5", "connect = 2", 1));
     let member = identity::load(&network.home(1).join("key")).unwrap();
-    let address = network.committee.members[0].address.clone();
+    let address = network.committee.members()[0].address.clone();
     let silent: Vec<_> = (0..192).map(|_| TcpStream::connect(&address).unwrap()).collect();
     lane(&member, &network, 0).unwrap();
 

@@ -29,8 +29,8 @@ const TIME: Duration = Duration::from_secs(20);
 
 /// A client that reaches one node only through somebody else's hands; it has a lane to each already.
 fn through(network: &Network, node: usize, identity: &Arc<Identity>, options: ClientOptions) -> (Client, Trickle) {
-    let trickle = Trickle::start(&network.committee.members[node].address);
-    let mut members = network.committee.members.clone();
+    let trickle = Trickle::start(&network.committee.members()[node].address);
+    let mut members: [Member; 3] = network.committee.members().to_vec().try_into().unwrap();
     members[node].address = trickle.address.clone();
     let client = Client::shared(identity.clone(), Committee::new(members).unwrap(), options);
     for status in client.status() {
@@ -139,8 +139,8 @@ fn a_round_that_comes_byte_by_byte_ends_the_job_in_its_time() {
     let mut network = Network::start(|toml| toml.replacen("round = 10", "round = 2", 1));
     // The first evaluator hears the second one through somebody else's hands.
     network.stop_node(1);
-    let trickle = Trickle::start(&network.committee.members[2].address);
-    let mut members = network.committee.members.clone();
+    let trickle = Trickle::start(&network.committee.members()[2].address);
+    let mut members: [Member; 3] = network.committee.members().to_vec().try_into().unwrap();
     members[2].address = trickle.address.clone();
     Committee::new(members).unwrap().save(&network.home(1).join("committee.toml")).unwrap();
     network.start_node(1);

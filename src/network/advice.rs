@@ -16,6 +16,9 @@ pub(super) fn network_error(client: &Client, doing: &str, error: ClientError) ->
     if matches!(error, ClientError::Stopped) {
         return Error::stopped();
     }
+    if matches!(error, ClientError::NoProtocol(_)) {
+        return Error::user(format!("{doing}: {error}"));
+    }
     if error.is_not_admitted() {
         return Error::unreachable(format!(
             "{doing}: {error}: its operator must add your key to the list `consumers` in its node.toml: {}",
@@ -83,6 +86,26 @@ mod tests {
         let client = client.local(true);
         let said = network_error(&client, "asking", error);
         assert!(said.report().contains("sahara devnet up") && !said.report().contains("operator"), "{said}");
+    }
+
+    #[test]
+    fn a_committee_of_two_is_named_and_no_node_of_it_is_asked() {
+        let member = |n: u8| Member {
+            name: format!("n{n}"),
+            address: "127.0.0.1:1".into(),
+            key: identity::generate().unwrap().public(),
+        };
+        let two = Committee::two([member(1), Member { address: "127.0.0.1:2".into(), ..member(2) }]).unwrap();
+        let client = Client::new(identity::generate().unwrap(), two.clone(), ClientOptions::default());
+        let answers = client.status();
+        assert_eq!(answers.len(), 2);
+        for answer in answers {
+            let said = network_error(&client, "asking", answer.unwrap_err());
+            assert_eq!(said.exit_code(), 2, "{said}");
+            let report = said.report();
+            assert!(report.contains(&two.fingerprint()) && report.contains("no helper"), "{report}");
+        }
+        assert!(client.node_status(2).is_err(), "nor is there a third");
     }
 
     #[test]

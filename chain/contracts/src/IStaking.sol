@@ -66,7 +66,7 @@ interface IStaking {
     /// Pays part of what was slashed to the caller.
     function takePool(uint256 amount) external returns (uint256 paid);
 
-    /// `status`: 0 free, 1 jailed until that time, 2 tombstoned for ever. `power`: weight in consensus.
+    /// `status`: 0 active, 1 jailed until that time, 2 tombstoned for ever. `power`: weight in consensus.
     function validatorOf(address operator)
         external
         view

@@ -18,7 +18,7 @@ const GWEI: u128 = 1_000_000_000;
 
 /// What is tried.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Kind {
+pub enum AttackKind {
     /// Creation code that execution refuses at no cost.
     OversizedCreation,
     /// Large transactions that cannot pay the base fee.
@@ -40,19 +40,19 @@ pub enum Kind {
 }
 
 /// All of them.
-pub const KINDS: [Kind; 9] = [
-    Kind::OversizedCreation,
-    Kind::BelowBaseFee,
-    Kind::Gaps,
-    Kind::Overdraft,
-    Kind::HugeGasLimits,
-    Kind::Delegation,
-    Kind::CallData,
-    Kind::Replacements,
-    Kind::Junk,
+pub const KINDS: [AttackKind; 9] = [
+    AttackKind::OversizedCreation,
+    AttackKind::BelowBaseFee,
+    AttackKind::Gaps,
+    AttackKind::Overdraft,
+    AttackKind::HugeGasLimits,
+    AttackKind::Delegation,
+    AttackKind::CallData,
+    AttackKind::Replacements,
+    AttackKind::Junk,
 ];
 
-impl fmt::Display for Kind {
+impl fmt::Display for AttackKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::OversizedCreation => "creation code over the limit",
@@ -129,7 +129,7 @@ impl Attackers {
         &mut self,
         base_fee: u64,
         facts: impl Fn(Address) -> F,
-    ) -> (Kind, Vec<Bytes>) {
+    ) -> (AttackKind, Vec<Bytes>) {
         let place = self.draw.within(0, KINDS.len() as u64);
         let kind = KINDS[usize::try_from(place).unwrap_or(0)];
         let (wallet, address) = self.any();
@@ -147,44 +147,44 @@ impl Attackers {
         let pay = |payment: &Payment| wallet.pay(payment).unwrap_or_default();
         let count = self.draw.within(1, 20);
         let txs = match kind {
-            Kind::OversizedCreation => {
+            AttackKind::OversizedCreation => {
                 let length = self.draw.within(INIT_CODE_LIMIT + 1, LARGEST - 300);
                 let input = self.bytes(length);
                 let gas_limit = self.draw.within(5_500_000, 1 << 24);
                 let create = Payment { to: None, input, gas_limit, ..payment };
                 (0..count.min(6)).map(|n| pay(&Payment { nonce: own.nonce + n, ..create.clone() })).collect()
             }
-            Kind::BelowBaseFee => {
+            AttackKind::BelowBaseFee => {
                 let length = self.draw.within(100_000, LARGEST - 300);
                 let input = self.bytes(length);
                 let max_fee = base * u128::from(self.draw.within(10, 100)) / 100;
                 let low = Payment { input, gas_limit: 5_500_000, max_fee, tip: max_fee.min(tip), ..payment };
                 (0..count.min(8)).map(|n| pay(&Payment { nonce: own.nonce + n, ..low.clone() })).collect()
             }
-            Kind::Gaps => {
+            AttackKind::Gaps => {
                 let first = own.nonce + self.draw.within(1, 40);
                 (0..count * 3).map(|n| pay(&Payment { nonce: first + n, ..payment.clone() })).collect()
             }
-            Kind::Overdraft => {
+            AttackKind::Overdraft => {
                 // All of it goes to another of them, who goes on; the rest is promised from nothing.
                 let (_, heir) = self.any();
                 let cost = U256::from(21_000) * U256::from(payment.max_fee);
                 let all = Payment { to: Some(heir), value: own.balance.saturating_sub(cost), ..payment };
                 (0..count * 3).map(|n| pay(&Payment { nonce: own.nonce + n, ..all.clone() })).collect()
             }
-            Kind::HugeGasLimits => {
+            AttackKind::HugeGasLimits => {
                 let gas_limit = self.draw.within(10_000_000, (1 << 24) + 1);
                 let huge = Payment { gas_limit, tip: tip * 3, max_fee: payment.max_fee + tip * 3, ..payment };
                 (0..count).map(|n| pay(&Payment { nonce: own.nonce + n, ..huge.clone() })).collect()
             }
-            Kind::Delegation => self.delegation(payment, own, &facts).await,
-            Kind::CallData => {
+            AttackKind::Delegation => self.delegation(payment, own, &facts).await,
+            AttackKind::CallData => {
                 let length = self.draw.within(100_000, LARGEST - 300);
                 let input = self.bytes(length);
                 let large = Payment { input, gas_limit: 5_500_000, ..payment };
                 (0..count.min(4)).map(|n| pay(&Payment { nonce: own.nonce + n, ..large.clone() })).collect()
             }
-            Kind::Replacements => {
+            AttackKind::Replacements => {
                 let bump = |n: u64, fee: u128| fee + fee * u128::from(n) / 9 + u128::from(n);
                 (0..count)
                     .map(|n| {
@@ -193,7 +193,7 @@ impl Attackers {
                     })
                     .collect()
             }
-            Kind::Junk => self.junk(&wallet, payment, own),
+            AttackKind::Junk => self.junk(&wallet, payment, own),
         };
         (kind, txs)
     }

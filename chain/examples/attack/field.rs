@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 
 use super::{
     Options, Result,
-    attacks::{Attackers, Draw, Facts, Kind, SWEEPER, account},
+    attacks::{AttackKind, Attackers, Draw, Facts, SWEEPER, account},
     report::{Report, Tried},
 };
 
@@ -43,7 +43,7 @@ pub struct Field {
 
 enum Sent {
     Honest(Duration),
-    Attack(Kind),
+    Attack(AttackKind),
 }
 
 impl Field {
@@ -148,8 +148,8 @@ impl Field {
         Ok(refused)
     }
 
-    async fn attack(&self, rate: u64, mut attackers: Attackers) -> Result<BTreeMap<Kind, Tried>> {
-        let mut tried: BTreeMap<Kind, Tried> = BTreeMap::new();
+    async fn attack(&self, rate: u64, mut attackers: Attackers) -> Result<BTreeMap<AttackKind, Tried>> {
+        let mut tried: BTreeMap<AttackKind, Tried> = BTreeMap::new();
         let mut choose = Draw(self.seed ^ 1);
         while !*self.over.borrow() {
             let node = &self.nodes[choose.within(0, self.nodes.len() as u64) as usize];

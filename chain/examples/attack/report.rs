@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::json;
 
-use super::attacks::Kind;
+use super::attacks::AttackKind;
 
 /// Percent of the honest transfers that must be final within [`SOON`] seconds.
 pub const BAR: f64 = 99.0;
@@ -37,7 +37,7 @@ pub struct Report {
     pub honest_paid: f64,
     /// Seconds from handing in to being seen in a block.
     pub finality: Vec<f64>,
-    pub tried: BTreeMap<Kind, Tried>,
+    pub tried: BTreeMap<AttackKind, Tried>,
     pub gas_used: Vec<u64>,
     /// Lowest and highest, in the smallest unit.
     pub base_fees: Option<(u64, u64)>,
@@ -74,8 +74,8 @@ impl Report {
                 ));
             }
         }
-        if self.tried.get(&Kind::OversizedCreation).is_some_and(|tried| tried.executed > 0) {
-            missed.push(format!("{}: some are in blocks", Kind::OversizedCreation));
+        if self.tried.get(&AttackKind::OversizedCreation).is_some_and(|tried| tried.executed > 0) {
+            missed.push(format!("{}: some are in blocks", AttackKind::OversizedCreation));
         }
         if self.tried.values().map(|tried| tried.paid).sum::<f64>() <= 0.0 {
             missed.push("no attacker has paid anything".into());
@@ -150,7 +150,7 @@ mod tests {
             honest_sent: 100,
             finality: vec![1.0; 99],
             base_fees: Some((1_000_000_000, 3_000_000_000)),
-            tried: BTreeMap::from([(Kind::CallData, paid), (Kind::OversizedCreation, refused)]),
+            tried: BTreeMap::from([(AttackKind::CallData, paid), (AttackKind::OversizedCreation, refused)]),
             ..Report::default()
         }
     }
@@ -167,10 +167,10 @@ mod tests {
         missed(&|r| r.finality[0] = 6.0, "98.00 % of the honest");
         missed(&|r| r.honest_sent = 0, "of the honest");
         let set = |kind, change: fn(&mut Tried)| move |r: &mut Report| change(r.tried.get_mut(&kind).expect("tried"));
-        missed(&set(Kind::CallData, |t| t.executed = 3), "128 KB of call data: 3 in blocks");
-        missed(&set(Kind::CallData, |t| t.paid = 0.0), "no attacker has paid anything");
-        missed(&set(Kind::CallData, |t| t.paid = 0.0), "128 KB of call data: 2 in blocks for 0 tokens");
-        missed(&set(Kind::OversizedCreation, |t| (t.executed, t.paid) = (1, 1.0)), "some are in blocks");
+        missed(&set(AttackKind::CallData, |t| t.executed = 3), "128 KB of call data: 3 in blocks");
+        missed(&set(AttackKind::CallData, |t| t.paid = 0.0), "no attacker has paid anything");
+        missed(&set(AttackKind::CallData, |t| t.paid = 0.0), "128 KB of call data: 2 in blocks for 0 tokens");
+        missed(&set(AttackKind::OversizedCreation, |t| (t.executed, t.paid) = (1, 1.0)), "some are in blocks");
         missed(&|r| r.tried.clear(), "no attacker has paid anything");
     }
 }

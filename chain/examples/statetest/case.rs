@@ -173,7 +173,7 @@ pub fn run(test: &Test, fork: &str, spec: SpecId, post: &Post) -> Result<(), Str
                 cfg.max_blobs_per_tx = Some(blobs.0);
             });
             match machine.transact(tx) {
-                Ok(result) => result.map_err(|e| e.0),
+                Ok(result) => result.map_err(|e| e.to_string()),
                 Err(fault) => return Err(format!("fault: {fault}")),
             }
         }

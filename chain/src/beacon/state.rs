@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     error::StoreError,
-    staking::words::{Words, field, of, slot, small},
+    staking::storage::{Storage, field, of, slot, small},
 };
 
 type Result<T> = std::result::Result<T, StoreError>;
@@ -32,10 +32,10 @@ pub struct Chain {
 
 impl Chain {
     /// The chain of `operator`'s validator.
-    pub fn load(words: &mut impl Words, operator: Address) -> Result<Self> {
+    pub fn load(storage: &mut impl Storage, operator: Address) -> Result<Self> {
         let mut found = [U256::ZERO; 4];
         for (found, slot) in found.iter_mut().zip(Self::slots(operator)) {
-            *found = words.load(slot)?;
+            *found = storage.load(slot)?;
         }
         Ok(Self::from_words(found))
     }
@@ -54,13 +54,13 @@ impl Chain {
         Self { tip: tip.into(), left, counts_from, number, next: next.is_sound().then_some((next, from)) }
     }
 
-    fn store(&self, words: &mut impl Words, operator: Address) -> Result<()> {
+    fn store(&self, storage: &mut impl Storage, operator: Address) -> Result<()> {
         let base = of("beacon.chain", operator);
         let (next, from) = self.next.unwrap_or((Commitment { tip: B256::ZERO, length: 0 }, 0));
-        words.store(base, self.tip.into())?;
-        words.store(field(base, 1), U256::from_limbs([self.left, self.counts_from, self.number, 0]))?;
-        words.store(field(base, 2), next.tip.into())?;
-        words.store(field(base, 3), U256::from_limbs([next.length, from, 0, 0]))
+        storage.store(base, self.tip.into())?;
+        storage.store(field(base, 1), U256::from_limbs([self.left, self.counts_from, self.number, 0]))?;
+        storage.store(field(base, 2), next.tip.into())?;
+        storage.store(field(base, 3), U256::from_limbs([next.length, from, 0, 0]))
     }
 
     /// The chain that is in force in `epoch`.
@@ -84,90 +84,95 @@ impl Chain {
 }
 
 /// Begins the beacon of a new chain, or takes over that of an exported one, whose storage is there already.
-pub fn begin(words: &mut impl Words, params: &BeaconParams, chain_name: &str, fresh: bool) -> Result<()> {
-    words.store(slot("beacon", &[]), U256::from(params.epoch_blocks))?;
+pub fn begin(storage: &mut impl Storage, params: &BeaconParams, chain_name: &str, fresh: bool) -> Result<()> {
+    storage.store(slot("beacon", &[]), U256::from(params.epoch_blocks))?;
     if !fresh {
         return Ok(());
     }
     // Known to everybody before the chain begins, and so is what follows from it in the first epoch.
     let first = hash(b"sahara beacon genesis 1", &[chain_name.as_bytes()]);
-    words.store(value_slot(0), first.into())?;
+    storage.store(value_slot(0), first.into())?;
     for (operator, commitment) in &params.chains {
         let chain = Chain { tip: commitment.tip, left: commitment.length, ..Chain::default() };
-        chain.store(words, *operator)?;
+        chain.store(storage, *operator)?;
     }
     Ok(())
 }
 
 /// The chain that a new validator brings: it has to show preimages at once, and they count later.
-pub fn register_first(words: &mut impl Words, operator: Address, commitment: Commitment, height: u64) -> Result<()> {
-    let counts_from = epoch_of(words, height)?.saturating_add(DELAY);
+pub fn register_first(
+    storage: &mut impl Storage,
+    operator: Address,
+    commitment: Commitment,
+    height: u64,
+) -> Result<()> {
+    let counts_from = epoch_of(storage, height)?.saturating_add(DELAY);
     let chain = Chain { tip: commitment.tip, left: commitment.length, counts_from, number: 0, next: None };
-    chain.store(words, operator)
+    chain.store(storage, operator)
 }
 
 /// Another chain for a validator, instead of the one that may have been announced before. Gives the epoch in which it
 /// replaces the one in force.
-pub fn register_next(words: &mut impl Words, operator: Address, next: Commitment, height: u64) -> Result<u64> {
-    let epoch = epoch_of(words, height)?;
+pub fn register_next(storage: &mut impl Storage, operator: Address, next: Commitment, height: u64) -> Result<u64> {
+    let epoch = epoch_of(storage, height)?;
     let from = epoch.saturating_add(DELAY);
-    let chain = Chain::load(words, operator)?.at(epoch);
-    Chain { next: Some((next, from)), ..chain }.store(words, operator)?;
+    let chain = Chain::load(storage, operator)?.at(epoch);
+    Chain { next: Some((next, from)), ..chain }.store(storage, operator)?;
     Ok(from)
 }
 
 /// Blocks in an epoch.
-pub fn epoch_blocks(words: &mut impl Words) -> Result<u64> {
-    Ok(small(words.load(slot("beacon", &[]))?).max(1))
+pub fn epoch_blocks(storage: &mut impl Storage) -> Result<u64> {
+    Ok(small(storage.load(slot("beacon", &[]))?).max(1))
 }
 
 /// The epoch of the block at `height`.
-pub fn epoch_of(words: &mut impl Words, height: u64) -> Result<u64> {
-    Ok(height / epoch_blocks(words)?)
+pub fn epoch_of(storage: &mut impl Storage, height: u64) -> Result<u64> {
+    Ok(height / epoch_blocks(storage)?)
 }
 
 /// The value of `epoch`, seen from a block of the epoch `now`: nothing if it is not there yet, or no longer.
-pub fn value(words: &mut impl Words, epoch: u64, now: u64) -> Result<Option<B256>> {
+pub fn value(storage: &mut impl Storage, epoch: u64, now: u64) -> Result<Option<B256>> {
     if epoch > now || now - epoch >= HISTORY {
         return Ok(None);
     }
-    let value = words.load(value_slot(epoch))?;
+    let value = storage.load(value_slot(epoch))?;
     Ok((!value.is_zero()).then(|| value.into()))
 }
 
 /// What `PREVRANDAO` gives in the block at `height`, by the state before it: known to everybody from the epoch's
 /// beginning on, and chosen by nobody.
-pub fn random(words: &mut impl Words, height: u64) -> Result<B256> {
-    let epoch = epoch_of(words, height)?;
-    let value = value(words, epoch, epoch)?.unwrap_or_default();
+pub fn random(storage: &mut impl Storage, height: u64) -> Result<B256> {
+    let epoch = epoch_of(storage, height)?;
+    let value = value(storage, epoch, epoch)?.unwrap_or_default();
     Ok(hash(b"sahara prevrandao 1", &[value.as_slice(), &height.to_be_bytes()]))
 }
 
 /// Ends the block at `height`: takes what its proposer showed, and closes the epoch with its last block. An item that no
 /// honest validator would have let through has no effect.
-pub fn end_block(words: &mut impl Words, height: u64, proposer: Option<Address>, item: Option<Item>) -> Result<()> {
-    let epoch = epoch_of(words, height)?;
+pub fn end_block(storage: &mut impl Storage, height: u64, proposer: Option<Address>, item: Option<Item>) -> Result<()> {
+    let epoch = epoch_of(storage, height)?;
     if let (Some(operator), Some(item)) = (proposer, item) {
-        let chain = Chain::load(words, operator)?.at(epoch);
+        let chain = Chain::load(storage, operator)?.at(epoch);
         if chain.accepts(&item) {
             if chain.counts_from <= epoch {
-                let mixed = words.load(shown())?;
+                let mixed = storage.load(shown())?;
                 let mixed = hash(b"sahara beacon mix 1", &[&mixed.to_be_bytes::<32>(), item.preimage.as_slice()]);
-                words.store(shown(), mixed.into())?;
+                storage.store(shown(), mixed.into())?;
             }
-            Chain { tip: item.preimage, left: chain.left - 1, ..chain }.store(words, operator)?;
+            Chain { tip: item.preimage, left: chain.left - 1, ..chain }.store(storage, operator)?;
             if let Some(next) = item.next {
-                register_next(words, operator, next, height)?;
+                register_next(storage, operator, next, height)?;
             }
         }
     }
-    let next = height.saturating_add(1) / epoch_blocks(words)?;
+    let next = height.saturating_add(1) / epoch_blocks(storage)?;
     if next != epoch {
-        let parts = [words.load(value_slot(epoch))?, words.load(shown())?, U256::from(next)];
+        let parts = [storage.load(value_slot(epoch))?, storage.load(shown())?, U256::from(next)];
         let parts = parts.map(|part| part.to_be_bytes::<32>());
         let value = hash(b"sahara beacon value 1", &parts.each_ref().map(|part| part.as_slice()));
-        words.store(value_slot(next), value.into())?;
-        words.store(shown(), U256::ZERO)?;
+        storage.store(value_slot(next), value.into())?;
+        storage.store(shown(), U256::ZERO)?;
     }
     Ok(())
 }
@@ -190,7 +195,7 @@ mod tests {
     #[derive(Clone, Default)]
     struct Memory(BTreeMap<U256, U256>);
 
-    impl Words for Memory {
+    impl Storage for Memory {
         fn load(&mut self, slot: U256) -> Result<U256> {
             Ok(self.0.get(&slot).copied().unwrap_or_default())
         }
@@ -211,14 +216,14 @@ mod tests {
     }
 
     fn begun() -> Memory {
-        let mut words = Memory::default();
-        begin(&mut words, &BeaconParams { epoch_blocks: 4, ..BeaconParams::default() }, "c", true).unwrap();
-        words
+        let mut storage = Memory::default();
+        begin(&mut storage, &BeaconParams { epoch_blocks: 4, ..BeaconParams::default() }, "c", true).unwrap();
+        storage
     }
 
-    fn end(words: &mut Memory, height: u64, preimage: Option<B256>) {
+    fn end(storage: &mut Memory, height: u64, preimage: Option<B256>) {
         let item = preimage.map(|preimage| Item { preimage, next: None });
-        end_block(words, height, Some(OPERATOR), item).unwrap();
+        end_block(storage, height, Some(OPERATOR), item).unwrap();
     }
 
     #[test]
@@ -226,15 +231,15 @@ mod tests {
         // In blocks 1 and 4 it is new, in block 8 no longer; each time with and without what it shows.
         for (shown_at, counts) in [(1, false), (4, false), (7, false), (8, true)] {
             let run = |shows: bool| {
-                let mut words = begun();
+                let mut storage = begun();
                 let (commitment, all) = values(3);
-                register_first(&mut words, OPERATOR, commitment, 1).unwrap();
+                register_first(&mut storage, OPERATOR, commitment, 1).unwrap();
                 for height in 1..=11 {
-                    end(&mut words, height, Some(all[0]).filter(|_| shows && height == shown_at));
+                    end(&mut storage, height, Some(all[0]).filter(|_| shows && height == shown_at));
                 }
-                let left = Chain::load(&mut words, OPERATOR).unwrap().left;
+                let left = Chain::load(&mut storage, OPERATOR).unwrap().left;
                 assert_eq!(left, if shows { 7 } else { 8 });
-                value(&mut words, shown_at / 4 + 1, 3).unwrap()
+                value(&mut storage, shown_at / 4 + 1, 3).unwrap()
             };
             assert_eq!(run(true) != run(false), counts, "shown in block {shown_at}");
         }
@@ -242,26 +247,26 @@ mod tests {
 
     #[test]
     fn another_chain_replaces_the_first_two_epochs_after_it_was_announced_and_not_before() {
-        let mut words = begun();
+        let mut storage = begun();
         let ((first, old), (next, new), (other, _)) = (values(3), values(4), values(5));
-        register_first(&mut words, OPERATOR, first, 1).unwrap();
-        assert_eq!(register_next(&mut words, OPERATOR, other, 2).unwrap(), 2);
+        register_first(&mut storage, OPERATOR, first, 1).unwrap();
+        assert_eq!(register_next(&mut storage, OPERATOR, other, 2).unwrap(), 2);
         // The last announcement counts, from its own time on.
-        assert_eq!(register_next(&mut words, OPERATOR, next, 4).unwrap(), 3);
-        let accepts = |words: &mut Memory, preimage, height: u64| {
+        assert_eq!(register_next(&mut storage, OPERATOR, next, 4).unwrap(), 3);
+        let accepts = |storage: &mut Memory, preimage, height: u64| {
             let item = Item { preimage, next: None };
-            Chain::load(words, OPERATOR).unwrap().at(height / 4).accepts(&item)
+            Chain::load(storage, OPERATOR).unwrap().at(height / 4).accepts(&item)
         };
         for height in [5, 11] {
-            assert!(accepts(&mut words, old[0], height) && !accepts(&mut words, new[0], height), "{height}");
+            assert!(accepts(&mut storage, old[0], height) && !accepts(&mut storage, new[0], height), "{height}");
         }
-        assert!(!accepts(&mut words, old[0], 12) && accepts(&mut words, new[0], 12));
-        end(&mut words, 12, Some(new[0]));
-        let chain = Chain::load(&mut words, OPERATOR).unwrap();
+        assert!(!accepts(&mut storage, old[0], 12) && accepts(&mut storage, new[0], 12));
+        end(&mut storage, 12, Some(new[0]));
+        let chain = Chain::load(&mut storage, OPERATOR).unwrap();
         assert_eq!((chain.tip, chain.left, chain.number, chain.next), (new[0], 7, 1, None));
         // A chain at its end shows nothing more.
-        (1u64..8).for_each(|i| end(&mut words, 12 + i, Some(new[usize::try_from(i).unwrap()])));
-        let chain = Chain::load(&mut words, OPERATOR).unwrap();
+        (1u64..8).for_each(|i| end(&mut storage, 12 + i, Some(new[usize::try_from(i).unwrap()])));
+        let chain = Chain::load(&mut storage, OPERATOR).unwrap();
         assert_eq!(chain.left, 0);
         assert!(!chain.accepts(&Item { preimage: chain.tip, next: None }));
     }
@@ -269,11 +274,11 @@ mod tests {
     #[test]
     fn a_wrong_preimage_in_a_decided_block_has_no_effect() {
         let run = |preimage: Option<B256>| {
-            let mut words = begun();
+            let mut storage = begun();
             let (commitment, all) = values(3);
-            register_first(&mut words, OPERATOR, commitment, 0).unwrap();
-            end(&mut words, 9, preimage.map(|wrong| wrong ^ all[0]));
-            words.0
+            register_first(&mut storage, OPERATOR, commitment, 0).unwrap();
+            end(&mut storage, 9, preimage.map(|wrong| wrong ^ all[0]));
+            storage.0
         };
         assert_eq!(run(Some(B256::with_last_byte(1))), run(None));
     }
@@ -288,14 +293,14 @@ mod tests {
 
     #[test]
     fn values_are_kept_for_so_many_epochs() {
-        let mut words = begun();
+        let mut storage = begun();
         let now = HISTORY + 5;
         for epoch in 6..=now {
-            words.store(value_slot(epoch), U256::from(epoch)).unwrap();
+            storage.store(value_slot(epoch), U256::from(epoch)).unwrap();
         }
-        let of = |words: &mut Memory, epoch| value(words, epoch, now).unwrap();
-        assert_eq!(of(&mut words, 6), Some(U256::from(6).into()));
-        assert_eq!(of(&mut words, now), Some(U256::from(now).into()));
-        assert_eq!((of(&mut words, 5), of(&mut words, now + 1)), (None, None));
+        let of = |storage: &mut Memory, epoch| value(storage, epoch, now).unwrap();
+        assert_eq!(of(&mut storage, 6), Some(U256::from(6).into()));
+        assert_eq!(of(&mut storage, now), Some(U256::from(now).into()));
+        assert_eq!((of(&mut storage, 5), of(&mut storage, now + 1)), (None, None));
     }
 }

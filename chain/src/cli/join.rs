@@ -16,6 +16,7 @@ use crate::{
         self, Invitation, Trust,
         settings::{self, Addresses, Sync},
     },
+    durable,
     node::{CONFIG_FILE, Config, Driver, NodeError, ensure_beacon, tell, validator_key},
 };
 
@@ -128,7 +129,8 @@ impl Join {
             // Only an empty folder gives way to the new one.
             std::fs::remove_dir(&self.home).map_err(failed("use", &self.home))?;
         }
-        std::fs::rename(&draft, &self.home).map_err(failed("make", &self.home))
+        durable::sync_tree(&draft).map_err(failed("write", &draft))?;
+        durable::rename(&draft, &self.home).map_err(failed("make", &self.home))
     }
 
     fn tell(&self, own: &[&str], invitation: &Invitation) -> Result<(), NodeError> {

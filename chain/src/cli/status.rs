@@ -5,7 +5,9 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use alloy_primitives::U64;
 use clap::Args;
+use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::say::say;
@@ -76,10 +78,10 @@ fn not_running(home: &Path, why: &str) -> NodeError {
 }
 
 fn quantity(value: &Value) -> Option<u64> {
-    value.as_str().and_then(|text| u64::from_str_radix(text.trim_start_matches("0x"), 16).ok())
+    U64::deserialize(value).ok().map(|number| number.to())
 }
 
 /// The newest block, by the node's JSON-RPC at `address`.
 pub async fn latest(address: SocketAddr) -> Result<Value, String> {
-    Client::new(address).ask("eth_getBlockByNumber", json!(["latest", false])).await
+    Ok(Client::new(address).ask("eth_getBlockByNumber", json!(["latest", false])).await?)
 }

@@ -23,8 +23,33 @@ pub struct Client {
     patience: Duration,
 }
 
-/// The answer to one question: a result, or the server's words.
-pub type Answer = Result<Value, String>;
+/// The answer to one question.
+pub type Answer = Result<Value, AskError>;
+
+/// Why there is no answer.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum AskError {
+    /// The server was not reached, or what it said is no answer.
+    #[error("{0}")]
+    NoAnswer(String),
+    /// CometBFT's mempool has no room for a transaction now.
+    #[error("{0}")]
+    MempoolFull(String),
+    /// The server refuses, in these words.
+    #[error("{0}")]
+    Refused(String),
+}
+
+/// For whoever only tells it.
+impl From<AskError> for String {
+    fn from(error: AskError) -> Self {
+        error.to_string()
+    }
+}
+
+/// How CometBFT's words begin if its mempool is full: it has one code for everything.
+const MEMPOOL_FULL: &str = "mempool is full";
 
 impl Client {
     /// A client of the server at `address`.
@@ -41,12 +66,13 @@ impl Client {
     }
 
     /// Asks `method` once for each of `params`, in one batch; the answers are in that order.
-    pub async fn ask_all(&self, method: &str, params: &[Value]) -> Result<Vec<Answer>, String> {
+    pub async fn ask_all(&self, method: &str, params: &[Value]) -> Result<Vec<Answer>, AskError> {
         let batch: Vec<Value> = params.iter().enumerate().map(|(id, params)| request(id, method, params)).collect();
         let Value::Array(answers) = self.exchange(&Value::Array(batch)).await? else {
-            return Err(format!("{} did not answer a batch with a batch", self.address));
+            let why = format!("{} did not answer a batch with a batch", self.address);
+            return Err(AskError::NoAnswer(why));
         };
-        let mut sorted: Vec<Answer> = params.iter().map(|_| Err("no answer".to_owned())).collect();
+        let mut sorted: Vec<Answer> = params.iter().map(|_| Err(AskError::NoAnswer("no answer".to_owned()))).collect();
         for answer in answers {
             let place = answer["id"].as_u64().and_then(|id| sorted.get_mut(usize::try_from(id).ok()?));
             if let Some(place) = place {
@@ -58,10 +84,11 @@ impl Client {
 
     async fn exchange(&self, body: &Value) -> Answer {
         let late = |_| Err(format!("{} did not answer within {} s", self.address, self.patience.as_secs()));
-        tokio::time::timeout(self.patience, self.exchange_patiently(body)).await.unwrap_or_else(late)
+        let answer = tokio::time::timeout(self.patience, self.exchange_patiently(body)).await;
+        answer.unwrap_or_else(late).map_err(AskError::NoAnswer)
     }
 
-    async fn exchange_patiently(&self, body: &Value) -> Answer {
+    async fn exchange_patiently(&self, body: &Value) -> Result<Value, String> {
         let failed = |doing: &str, cause: &dyn std::error::Error| {
             let cause = cause.source().map_or_else(|| cause.to_string(), ToString::to_string);
             format!("{doing} {}: {cause}", self.address)
@@ -85,7 +112,13 @@ fn request(id: usize, method: &str, params: &Value) -> Value {
 
 fn result(mut answer: Value) -> Answer {
     match answer.get("error") {
-        Some(error) => Err(error["data"].as_str().or(error["message"].as_str()).unwrap_or("unknown").to_owned()),
+        Some(error) => {
+            let words = error["data"].as_str().or(error["message"].as_str()).unwrap_or("unknown");
+            Err(match words.starts_with(MEMPOOL_FULL) {
+                true => AskError::MempoolFull(words.to_owned()),
+                false => AskError::Refused(words.to_owned()),
+            })
+        }
         None => Ok(answer["result"].take()),
     }
 }
@@ -100,6 +133,17 @@ mod tests {
         let address = listener.local_addr().unwrap();
         let client = Client { patience: Duration::from_millis(50), ..Client::new(address) };
         let error = client.ask("status", json!({})).await.unwrap_err();
-        assert!(error.contains("did not answer within 0 s"), "{error}");
+        assert!(error.to_string().contains("did not answer within 0 s"), "{error}");
+    }
+
+    #[test]
+    fn a_full_mempool_is_told_from_other_refusals() {
+        let refused = |data: &str| {
+            let error = json!({ "code": -32603, "message": "Internal error", "data": data });
+            result(json!({ "jsonrpc": "2.0", "id": 1, "error": error })).unwrap_err()
+        };
+        let full = "mempool is full: number of txs 2 (max: 2), total txs bytes 228 (max: 1073741824)";
+        assert_eq!(refused(full), AskError::MempoolFull(full.into()));
+        assert_eq!(refused("tx already exists in cache"), AskError::Refused("tx already exists in cache".into()));
     }
 }

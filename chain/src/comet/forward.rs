@@ -15,7 +15,10 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use serde_json::{Value, json};
 use tokio::sync::{Notify, watch};
 
-use super::{Client, neighbours};
+use super::{
+    client::{Answer, AskError, Client},
+    neighbours,
+};
 use crate::{
     ledger::Ledger,
     pool::MAX_TXS,
@@ -146,7 +149,7 @@ async fn hand_on(client: Client, ledger: Arc<Ledger>, queue: Arc<Queue>, mut hei
             let params: Vec<Value> = batch.iter().map(|tx| json!({ "tx": STANDARD.encode(&tx.bytes) })).collect();
             match client.ask_all("broadcast_tx_async", &params).await {
                 Ok(answers) => {
-                    let full = |answer: &Result<Value, String>| answer.as_ref().is_err_and(|e| e.contains("is full"));
+                    let full = |answer: &Answer| matches!(answer, Err(AskError::MempoolFull(_)));
                     let (later, taken): (Vec<_>, Vec<_>) = batch.into_iter().zip(&answers).partition(|(_, a)| full(a));
                     handed.extend(taken.into_iter().map(|(tx, _)| (height, tx)));
                     if !later.is_empty() {

@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 
 use super::{PortBlock, settings};
 use crate::{
+    durable,
     embedded::MAX_BLOCK_BYTES,
     genesis::{DEV_ACCOUNTS, Genesis, GenesisValidator},
     node::{Config, Driver, NodeError, ensure_beacon},
@@ -86,23 +87,13 @@ pub fn layout(cometbft: &Path, folder: &Path, count: usize, chain_id: &str) -> R
     }
     let ports = PortBlock::reserve(folder)?;
     draw(cometbft, &draft, &homes(&draft), &ports, chain_id)?;
-    sync(&draft).map_err(file("write", &draft))?;
+    durable::sync_tree(&draft).map_err(file("write", &draft))?;
     for (from, to) in homes(&draft).iter().zip(&validators).rev() {
-        std::fs::rename(&from.home, &to.home).map_err(file("make", &to.home))?;
+        durable::rename(&from.home, &to.home).map_err(file("make", &to.home))?;
     }
     std::fs::remove_dir_all(&draft).map_err(file("remove", &draft))?;
-    std::fs::File::open(folder).and_then(|folder| folder.sync_all()).map_err(file("write", folder))?;
+    durable::sync(folder).map_err(file("write", folder))?;
     Ok(Layout { validators, ports: Some(ports) })
-}
-
-/// Makes everything below `place` durable.
-fn sync(place: &Path) -> std::io::Result<()> {
-    if place.is_dir() {
-        for entry in std::fs::read_dir(place)? {
-            sync(&entry?.path())?;
-        }
-    }
-    std::fs::File::open(place)?.sync_all()
 }
 
 /// Says which port another program has, before processes fail for it one by one.

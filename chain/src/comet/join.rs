@@ -10,7 +10,7 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::Client;
+use super::client::{AskError, Client};
 use crate::node::NodeError;
 
 /// Version of the file.
@@ -123,16 +123,17 @@ impl Invitation {
 
     async fn ask(at: &str) -> Result<Self, NodeError> {
         let failed = |why: String| NodeError::Setup(format!("asking the node at {at}: {why}"));
+        let unanswered = |e: AskError| failed(e.into());
         let host = at.rsplit_once(':').map_or(at, |(host, _)| host);
         let address = at.to_socket_addrs().ok().and_then(|mut all| all.next());
         let address = address.ok_or_else(|| failed("there is no such host and port".into()))?;
         let client = Client::new(address);
-        let status = client.ask("status", json!({})).await.map_err(failed)?;
+        let status = client.ask("status", json!({})).await.map_err(unanswered)?;
         if status["sync_info"]["catching_up"] == true {
             return Err(failed("it has not caught up itself yet: choose another, or wait".into()));
         }
         let genesis = genesis(&client).await.map_err(failed)?;
-        let network = client.ask("net_info", json!({})).await.map_err(failed)?;
+        let network = client.ask("net_info", json!({})).await.map_err(unanswered)?;
         let mut peers: Vec<String> = peer(&status["node_info"], host, address.ip()).into_iter().collect();
         for other in network["peers"].as_array().into_iter().flatten() {
             let remote = other["remote_ip"].as_str().unwrap_or_default();
@@ -142,7 +143,7 @@ impl Invitation {
         let latest = status["sync_info"]["latest_block_height"].as_str().and_then(|height| height.parse::<u64>().ok());
         // The newest block has no commit that everybody agrees on yet.
         let height = latest.unwrap_or(0).saturating_sub(1).max(1);
-        let commit = client.ask("commit", json!({ "height": height.to_string() })).await.map_err(failed)?;
+        let commit = client.ask("commit", json!({ "height": height.to_string() })).await.map_err(unanswered)?;
         let hash = commit["signed_header"]["commit"]["block_id"]["hash"].as_str().unwrap_or_default().to_owned();
         let servers = vec![format!("http://{at}")];
         let invitation = Self { version: VERSION, genesis, peers, servers, trust: Trust { height, hash } };

@@ -1,6 +1,7 @@
 //! Solidity's call encoding, as much of it as native contracts need, read without allocating.
 
-use alloy_primitives::{Address, B256, Bytes, U256, hex, keccak256};
+use alloy_primitives::{Address, B256, Bytes, U256, keccak256};
+use alloy_sol_types::{Panic, Revert, SolError};
 
 /// Arguments of a call, behind its selector.
 #[derive(Clone, Copy, Debug)]
@@ -30,12 +31,12 @@ impl AbiError {
 
 /// What a contract said when it reverted: the text of `Error(string)`, or the meaning of Solidity's `Panic(uint256)`.
 pub fn read_reason(output: &[u8]) -> Option<String> {
-    if let Some(code) = output.strip_prefix(&hex!("4e487b71")) {
+    if let Some(code) = output.strip_prefix(&Panic::SELECTOR) {
         let code = U256::from_be_bytes(*code.first_chunk::<32>()?);
         let known = PANICS.iter().find(|(known, _)| U256::from(*known) == code);
         return Some(known.map_or_else(|| format!("unknown panic code: {code:#x}"), |(_, words)| (*words).to_owned()));
     }
-    let rest = output.strip_prefix(&hex!("08c379a0"))?;
+    let rest = output.strip_prefix(&Revert::SELECTOR)?;
     let length = usize::try_from(U256::from_be_slice(rest.get(32..64)?)).ok()?;
     let text = rest.get(64..)?.get(..length)?;
     Some(String::from_utf8_lossy(text).into_owned())
@@ -118,7 +119,7 @@ impl<'a> Arguments<'a> {
 
 /// `Error(string)`, what `revert("why")` gives in Solidity.
 pub fn revert_reason(why: &str) -> Bytes {
-    let mut out = hex!("08c379a0").to_vec();
+    let mut out = Revert::SELECTOR.to_vec();
     out.extend(U256::from(32).to_be_bytes::<32>());
     out.extend(U256::from(why.len()).to_be_bytes::<32>());
     out.extend(why.as_bytes());

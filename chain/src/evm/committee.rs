@@ -8,7 +8,8 @@
 //! bit, lowest first. The answer is `true` if at least `threshold` signed and every signature holds. A key that occurs
 //! twice reverts, or one member could count for two.
 
-use alloy_primitives::{Address, B256, Bytes, U256, address, hex};
+use alloy_primitives::{Address, B256, Bytes, U256, address};
+use alloy_sol_types::{SolCall, sol};
 use ed25519_dalek::{Signature, VerifyingKey};
 
 use super::{
@@ -45,8 +46,33 @@ pub const RECEIPT_GAS: u64 = 400;
 pub const NATIVE: Native =
     Native { address: ADDRESS, name: "committee", base_gas: BASE_GAS, max_input: MAX_INPUT, price, run };
 
-const VERIFY: [u8; 4] = hex!("e75ad023");
-const VERIFY_RECEIPT: [u8; 4] = hex!("6ffa8dda");
+sol! {
+    struct InferenceReceipt {
+        bytes32 job;
+        bytes32 graph;
+        bytes32 weights;
+        bytes32 input;
+        bytes32 output;
+        bytes32 transcript;
+        bytes32 committee;
+        uint64 epoch;
+        uint256 price;
+        uint64 time;
+    }
+
+    /// `contracts/src/ICommittee.sol` has the same with explanations.
+    interface ICommittee {
+        function verify(
+            bytes32 digest, bytes32[] keys, uint256 signers, bytes signatures, uint256 threshold
+        ) external view;
+        function verifyReceipt(
+            InferenceReceipt receipt, bytes32[] keys, uint256 signers, bytes signatures, uint256 threshold
+        ) external view;
+    }
+}
+
+const VERIFY: [u8; 4] = ICommittee::verifyCall::SELECTOR;
+const VERIFY_RECEIPT: [u8; 4] = ICommittee::verifyReceiptCall::SELECTOR;
 const SIGNATURE_BYTES: usize = 64;
 /// A selector, a receipt, the other arguments with two lengths, and the longest lists.
 const MAX_INPUT: usize = 4 + 32 * (receipt::WORDS + 6) + MAX_KEYS * (32 + SIGNATURE_BYTES);

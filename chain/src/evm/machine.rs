@@ -20,7 +20,7 @@ use revm::{
 use super::{
     database::EvmState,
     provider::{Natives, Precompiles},
-    refusal::{Refusal, words},
+    refusal::Refusal,
 };
 use crate::{
     error::{Fault, StoreError},
@@ -62,8 +62,18 @@ pub struct Outcome {
     pub logs: Vec<Log>,
     /// The contract it made.
     pub contract: Option<Address>,
-    /// Why it stopped, in words, if neither success nor revert.
-    pub halt: Option<String>,
+    /// Why it stopped, if neither success nor revert.
+    pub halt: Option<Halt>,
+}
+
+/// Why the machine stopped in the middle: what it could not do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Halt(HaltReason);
+
+impl std::fmt::Display for Halt {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.fmt(f)
+    }
 }
 
 /// A question to a contract, without a signature.
@@ -182,7 +192,7 @@ pub fn admits(view: &mut StateView, block: &BlockContext, tx: &Tx) -> Result<Res
     context.set_tx(tx_env(tx.sender, &tx.envelope));
     match validate(&mut context) {
         Ok(()) => Ok(Ok(())),
-        Err(EVMError::Transaction(why)) => Ok(Err(Refusal(words(&why, tx.sender, block.base_fee)))),
+        Err(EVMError::Transaction(why)) => Ok(Err(Refusal::new(&why, tx.sender, block.base_fee))),
         Err(other) => Err(fault(other)),
     }
 }
@@ -244,7 +254,7 @@ pub(super) fn settle(
 ) -> Result<CallResult, Fault> {
     match result {
         Ok(result) => Ok(Ok(outcome(result))),
-        Err(EVMError::Transaction(why)) => Ok(Err(Refusal(words(&why, sender, base_fee)))),
+        Err(EVMError::Transaction(why)) => Ok(Err(Refusal::new(&why, sender, base_fee))),
         Err(other) => Err(fault(other)),
     }
 }
@@ -275,7 +285,7 @@ fn outcome(result: ExecutionResult<HaltReason>) -> Outcome {
             output: Bytes::new(),
             logs: vec![],
             contract: None,
-            halt: Some(reason.to_string()),
+            halt: Some(Halt(reason)),
         },
     }
 }

@@ -10,9 +10,9 @@ mod refusal;
 mod stateless;
 pub mod trace;
 
-pub use machine::{BlockContext, Call, CallResult, Machine, Outcome, admits, check_code};
+pub use machine::{BlockContext, Call, CallResult, Halt, Machine, Outcome, admits, check_code};
 pub use provider::{Natives, SYSTEM_CODE, system_contracts};
-pub use refusal::Refusal;
+pub use refusal::{Refusal, Rule};
 pub use revm::primitives::hardfork::SpecId;
 
 /// The fork of Ethereum whose rules this chain follows.

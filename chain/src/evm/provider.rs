@@ -202,7 +202,7 @@ fn stake<C: ContextTr>(context: &mut C, call: &CallInputs, input: &[u8]) -> Resu
     // The journal wants an account loaded before its slots, and touched if they are to be kept.
     context.journal_mut().load_account(staking::ADDRESS).map_err(failed)?;
     context.journal_mut().touch_account(staking::ADDRESS);
-    let answer = match staking::run(&mut JournalWords(context), &env, input)? {
+    let answer = match staking::run(&mut JournalStorage(context), &env, input)? {
         Ok(answer) => answer,
         Err(why) => return Ok((gas, Ending::Revert(why))),
     };
@@ -236,15 +236,15 @@ fn draw<C: ContextTr>(context: &mut C, call: &CallInputs) -> Result<(u64, Ending
     let height = context.block().number().saturating_to();
     let failed = |e| StoreError::new("ask the beacon in a transaction", e);
     context.journal_mut().load_account(staking::ADDRESS).map_err(failed)?;
-    match beacon::contract::run(&mut JournalWords(context), height, &input)? {
+    match beacon::contract::run(&mut JournalStorage(context), height, &input)? {
         Ok(output) => Ok((gas, Ending::Return(output))),
         Err(why) => refused(why),
     }
 }
 
-struct JournalWords<'a, C>(&'a mut C);
+struct JournalStorage<'a, C>(&'a mut C);
 
-impl<C: ContextTr> staking::Words for JournalWords<'_, C> {
+impl<C: ContextTr> staking::Storage for JournalStorage<'_, C> {
     fn load(&mut self, slot: U256) -> Result<U256, StoreError> {
         let loaded = self.0.journal_mut().sload(staking::ADDRESS, slot);
         loaded.map(|loaded| loaded.data).map_err(|e| StoreError::new("read stake", e))

@@ -5,11 +5,63 @@ use revm::context_interface::result::InvalidTransaction;
 
 /// Why a transaction was not executed at all: it leaves no trace and pays nothing.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0}")]
-pub struct Refusal(pub String);
+#[error("{words}")]
+pub struct Refusal {
+    /// Which rule refuses it.
+    pub rule: Rule,
+    /// In the words of geth.
+    words: String,
+}
+
+/// The rules that clients tell apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Rule {
+    /// The nonce was used before.
+    NonceTooLow,
+    /// Earlier nonces are missing.
+    NonceTooHigh,
+    /// The fee is below that of the block.
+    BaseFee,
+    /// The gas does not suffice for what every transaction costs.
+    IntrinsicGas,
+    /// The sender cannot pay.
+    Funds,
+    /// The sender runs code.
+    SenderIsContract,
+    /// The code that makes a contract is too long.
+    InitCodeSize,
+    /// Any other.
+    Other,
+}
+
+impl Refusal {
+    /// That of a transaction of `sender` in a block at `base_fee`.
+    pub(super) fn new(why: &InvalidTransaction, sender: Address, base_fee: u64) -> Self {
+        Self { rule: Rule::of(why), words: words(why, sender, base_fee) }
+    }
+}
+
+impl Rule {
+    fn of(why: &InvalidTransaction) -> Self {
+        match why {
+            InvalidTransaction::NonceTooLow { .. } => Self::NonceTooLow,
+            InvalidTransaction::NonceTooHigh { .. } => Self::NonceTooHigh,
+            InvalidTransaction::GasPriceLessThanBasefee => Self::BaseFee,
+            InvalidTransaction::CallGasCostMoreThanGasLimit { .. }
+            | InvalidTransaction::GasFloorMoreThanGasLimit { .. } => Self::IntrinsicGas,
+            InvalidTransaction::LackOfFundForMaxFee { .. } | InvalidTransaction::OverflowPaymentInTransaction => {
+                Self::Funds
+            }
+            InvalidTransaction::RejectCallerWithCode => Self::SenderIsContract,
+            InvalidTransaction::CreateInitCodeSizeLimit => Self::InitCodeSize,
+            _ => Self::Other,
+        }
+    }
+}
 
 /// What `why` says of a transaction of `sender` in a block at `base_fee`.
-pub fn words(why: &InvalidTransaction, sender: Address, base_fee: u64) -> String {
+fn words(why: &InvalidTransaction, sender: Address, base_fee: u64) -> String {
     match why {
         InvalidTransaction::LackOfFundForMaxFee { fee, balance } => {
             format!("insufficient funds for gas * price + value: address {sender} have {balance} want {fee}")

@@ -49,14 +49,14 @@ pub fn first(reader: &dyn Reader) -> Result<Option<u64>, StoreError> {
 }
 
 /// The state at `height`, from the newest one and the archive.
-pub struct Archived {
+pub struct ArchivedState {
     /// The newest state.
     pub now: Arc<dyn Reader>,
     /// The height of this state.
     pub height: u64,
 }
 
-impl Reader for Archived {
+impl Reader for ArchivedState {
     fn get(&self, table: Table, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
         match table {
             _ if KEPT.contains(&table) => {
@@ -180,7 +180,7 @@ mod tests {
             }
             let now = readers[blocks.len()].clone();
             for (height, was) in (0u64..).zip(&readers) {
-                let past = Archived { now: now.clone(), height };
+                let past = ArchivedState { now: now.clone(), height };
                 for prefix in [&[][..], &[0], &[1], &[0, 0], &[0, 1], &[1, 0, 0]] {
                     prop_assert_eq!(past.scan(Table::ChainState, prefix).unwrap(), was.scan(Table::ChainState, prefix).unwrap());
                     prop_assert_eq!(past.get(Table::ChainState, prefix).unwrap(), was.get(Table::ChainState, prefix).unwrap());

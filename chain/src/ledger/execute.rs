@@ -14,9 +14,9 @@ use alloy_eips::{
 use alloy_primitives::{Address, B64, B256, Bloom, Bytes, U256};
 
 use super::{
+    begin_block::BeginBlock,
     change::Change,
     head::{Head, validator_entry, validator_key},
-    opening::Opening,
     params::{self, Params},
     reveal,
 };
@@ -120,7 +120,7 @@ impl Run {
             spec: FORK,
         };
         let mut view = base.view();
-        open(&mut view, base, block.height, block.time, &block.votes, &block.offences)?;
+        begin_block(&mut view, base, block.height, block.time, &block.votes, &block.offences)?;
         Ok(Self { block, item: None, context, view, body: Body::default(), results: vec![], refused: vec![] })
     }
 
@@ -158,7 +158,7 @@ impl Run {
         let (evm, batch) = view.evm_root()?;
         let sealed = body.block(base, &context, evm);
         let (mut head, mut batch) = seal(base, view, sealed, evm, batch)?;
-        Opening::store(&block.votes, &block.offences, item, block.height, &mut batch);
+        BeginBlock::store(&block.votes, &block.offences, item, block.height, &mut batch);
         let updates = changes.iter().map(|v| ValidatorUpdate { key: v.consensus_key, power: v.power }).collect();
         if !changes.is_empty() || !forgotten.is_empty() {
             // Those that left stay known for as long as an offence of theirs can be proven.
@@ -232,7 +232,7 @@ fn remember_parent(view: &mut StateView, base: &Head, height: u64) -> Result<(),
 }
 
 /// What happens in a block before its first transaction.
-pub fn open(
+pub fn begin_block(
     view: &mut StateView,
     base: &Head,
     height: u64,
@@ -305,12 +305,12 @@ impl Body {
         }
         let outcome = match machine.execute(&tx)? {
             Ok(outcome) => outcome,
-            Err(refusal) => return Ok(skipped(REFUSED, refusal.0, wanted)),
+            Err(refusal) => return Ok(skipped(REFUSED, refusal.to_string(), wanted)),
         };
         let result = TxResult {
             code: if outcome.success { 0 } else { REVERTED },
             reason: match (&outcome.halt, outcome.success) {
-                (Some(halt), _) => halt.clone(),
+                (Some(halt), _) => halt.to_string(),
                 (None, true) => String::new(),
                 (None, false) => "execution reverted".into(),
             },

@@ -1,5 +1,5 @@
-//! States of the past: each block keeps the values that it replaced, so a recent state is the newest one seen through
-//! what the blocks since then replaced. One row a block to write, one to forget.
+//! States of the past: each block keeps its change set, the values that it replaced, so a recent state is the newest one
+//! seen through the change sets of the blocks since then. One row a block to write, one to forget.
 
 use std::{
     collections::BTreeMap,
@@ -37,7 +37,7 @@ pub struct Retention {
     pub states: u64,
     /// Blocks with their receipts; zero keeps all. A block that a kept state needs is never forgotten.
     pub blocks: u64,
-    /// Every state since this began, and what blocks opened with, so that any height can be asked.
+    /// Every state since this began, and what blocks began with, so that any height can be asked.
     pub archive: bool,
 }
 
@@ -95,7 +95,7 @@ pub fn record_with(before: &dyn Reader, height: u64, archive: bool, batch: &mut 
     row.extend(length(ends.len())?.to_be_bytes());
     row.extend(ends.iter().flat_map(|end| end.to_be_bytes()));
     row.extend(body);
-    batch.put(Table::History, height.to_be_bytes(), row);
+    batch.put(Table::ChangeSets, height.to_be_bytes(), row);
     archive::mark(before, height, archive, &mut kept)?;
     batch.extend(kept);
     Ok(())
@@ -104,10 +104,10 @@ pub fn record_with(before: &dyn Reader, height: u64, archive: bool, batch: &mut 
 /// Adds to `batch`, which commits `height`, the removal of what need not be kept any more.
 pub fn prune(before: &dyn Reader, height: u64, keep: Retention, batch: &mut Batch) -> Result<(), StoreError> {
     let lowest_state = (height + 1).saturating_sub(keep.states.max(1));
-    for old in outdated(before, Table::History, lowest_state)? {
-        batch.delete(Table::History, old.to_be_bytes());
+    for old in outdated(before, Table::ChangeSets, lowest_state)? {
+        batch.delete(Table::ChangeSets, old.to_be_bytes());
         if !keep.archive {
-            batch.delete(Table::Openings, old.to_be_bytes());
+            batch.delete(Table::BeginBlocks, old.to_be_bytes());
         }
     }
     for old in outdated(before, Table::Headers, keep.lowest_block(height))? {
@@ -132,8 +132,8 @@ pub fn lowest_height(reader: &dyn Reader, table: Table) -> Result<Option<u64>, S
     Ok(Some(u64::from_be_bytes(key)))
 }
 
-/// The values that one block replaced, searched in the bytes of their row.
-pub struct Replaced {
+/// The change set of a block: the values that it replaced, searched in the bytes of their row.
+pub struct ChangeSet {
     row: Vec<u8>,
     count: usize,
 }
@@ -141,7 +141,7 @@ pub struct Replaced {
 /// Table, key, value before the block.
 type Old<'a> = (u8, &'a [u8], Option<&'a [u8]>);
 
-impl Replaced {
+impl ChangeSet {
     /// Reads a row and checks its form.
     pub fn read(row: Vec<u8>) -> Result<Self, StoreError> {
         let bad = || StoreError::corrupt("read what a block replaced", "wrong form");
@@ -154,16 +154,16 @@ impl Replaced {
         if count > row.len() / 4 {
             return Err(bad());
         }
-        let replaced = Self { row, count };
-        match replaced.entries().count() == count {
-            true => Ok(replaced),
+        let changes = Self { row, count };
+        match changes.entries().count() == count {
+            true => Ok(changes),
             false => Err(bad()),
         }
     }
 
     /// The row of block `height` in `reader`, if it is kept.
     pub fn at(reader: &dyn Reader, height: u64) -> Result<Option<Self>, StoreError> {
-        reader.get(Table::History, &height.to_be_bytes())?.map(Self::read).transpose()
+        reader.get(Table::ChangeSets, &height.to_be_bytes())?.map(Self::read).transpose()
     }
 
     /// All values, in order of table and key.
@@ -211,17 +211,17 @@ impl Replaced {
     }
 }
 
-/// A state of the past: the newest one, and what the blocks since then replaced.
-pub struct Past {
+/// A state of the past: the newest one, and the change sets of the blocks since then.
+pub struct HistoricalState {
     /// The newest state.
     pub now: Arc<dyn Reader>,
     /// The height of this state.
     pub height: u64,
     /// What the blocks above it replaced, lowest first.
-    pub since: Vec<Arc<Replaced>>,
+    pub since: Vec<Arc<ChangeSet>>,
 }
 
-impl Reader for Past {
+impl Reader for HistoricalState {
     fn get(&self, table: Table, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
         match table {
             Table::TrieNodes => Err(StoreError::new("read a trie node", "only the newest state has its tries")),
@@ -252,31 +252,31 @@ impl Reader for Past {
     }
 }
 
-/// Rows that were read lately.
+/// Change sets that were read lately.
 #[derive(Default)]
-pub struct Rows(Mutex<Lately>);
+pub struct ChangeSetCache(Mutex<Cached>);
 
 #[derive(Default)]
-struct Lately {
+struct Cached {
     /// For the next question.
-    kept: BTreeMap<u64, Arc<Replaced>>,
+    kept: BTreeMap<u64, Arc<ChangeSet>>,
     /// Whatever any question works with, kept or not: two of them share one copy.
-    lent: BTreeMap<u64, Weak<Replaced>>,
+    lent: BTreeMap<u64, Weak<ChangeSet>>,
     /// Bytes of those that are kept.
     bytes: usize,
 }
 
-impl Rows {
+impl ChangeSetCache {
     /// The state at `height` below `newest`, whose state is `now`; nothing if it is not kept.
     /// `read` is told the bytes of each row, and may refuse to go on.
-    pub fn past<E: From<StoreError>>(
+    pub fn state_at<E: From<StoreError>>(
         &self,
         now: Arc<dyn Reader>,
         newest: u64,
         height: u64,
         mut read: impl FnMut(usize) -> Result<(), E>,
-    ) -> Result<Option<Past>, E> {
-        let kept = lowest_height(now.as_ref(), Table::History)?.is_some_and(|first| first <= height + 1);
+    ) -> Result<Option<HistoricalState>, E> {
+        let kept = lowest_height(now.as_ref(), Table::ChangeSets)?.is_some_and(|first| first <= height + 1);
         if !kept || height >= newest {
             return Ok(None);
         }
@@ -290,37 +290,37 @@ impl Rows {
                 None => return Ok(None),
             }
         }
-        Ok(Some(Past { now, height, since }))
+        Ok(Some(HistoricalState { now, height, since }))
     }
 
     /// Forgets the rows of blocks from `height` on: there will be others.
     pub fn forget_from(&self, height: u64) {
-        let mut lately = self.lately();
-        let gone = lately.kept.split_off(&height);
-        lately.bytes -= gone.values().map(|row| row.row.len()).sum::<usize>();
-        lately.lent.split_off(&height);
+        let mut cached = self.cached();
+        let gone = cached.kept.split_off(&height);
+        cached.bytes -= gone.values().map(|row| row.row.len()).sum::<usize>();
+        cached.lent.split_off(&height);
     }
 
-    fn lately(&self) -> MutexGuard<'_, Lately> {
+    fn cached(&self) -> MutexGuard<'_, Cached> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn row(&self, reader: &dyn Reader, height: u64) -> Result<Option<Arc<Replaced>>, StoreError> {
-        if let Some(row) = self.lately().find(height) {
+    fn row(&self, reader: &dyn Reader, height: u64) -> Result<Option<Arc<ChangeSet>>, StoreError> {
+        if let Some(row) = self.cached().find(height) {
             return Ok(Some(row));
         }
-        let Some(row) = Replaced::at(reader, height)? else { return Ok(None) };
-        Ok(Some(self.lately().keep(height, row, CACHED)))
+        let Some(row) = ChangeSet::at(reader, height)? else { return Ok(None) };
+        Ok(Some(self.cached().keep(height, row, CACHED)))
     }
 }
 
-impl Lately {
-    fn find(&self, height: u64) -> Option<Arc<Replaced>> {
+impl Cached {
+    fn find(&self, height: u64) -> Option<Arc<ChangeSet>> {
         self.kept.get(&height).cloned().or_else(|| self.lent.get(&height)?.upgrade())
     }
 
     /// Keeps `row`, unless somebody was faster, and lets those go that are too much for `room` bytes.
-    fn keep(&mut self, height: u64, row: Replaced, room: usize) -> Arc<Replaced> {
+    fn keep(&mut self, height: u64, row: ChangeSet, room: usize) -> Arc<ChangeSet> {
         if let Some(row) = self.find(height) {
             return row;
         }
@@ -344,30 +344,30 @@ mod tests {
     use super::*;
     use crate::store::{MemoryStore, Store};
 
-    fn row(length: usize) -> Replaced {
-        Replaced { row: vec![0; length], count: 0 }
+    fn row(length: usize) -> ChangeSet {
+        ChangeSet { row: vec![0; length], count: 0 }
     }
 
     #[test]
     fn rows_that_are_kept_have_a_bound_and_questions_share_them() {
-        let mut lately = Lately::default();
-        let first = lately.keep(1, row(40), 100);
+        let mut cached = Cached::default();
+        let first = cached.keep(1, row(40), 100);
         for height in 2..10 {
-            lately.keep(height, row(40), 100);
-            let bytes: usize = lately.kept.values().map(|row| row.row.len()).sum();
-            assert!(bytes <= 100 && bytes == lately.bytes, "{bytes} bytes are kept");
+            cached.keep(height, row(40), 100);
+            let bytes: usize = cached.kept.values().map(|row| row.row.len()).sum();
+            assert!(bytes <= 100 && bytes == cached.bytes, "{bytes} bytes are kept");
         }
-        assert_eq!(lately.kept.keys().copied().collect::<Vec<_>>(), [8, 9]);
+        assert_eq!(cached.kept.keys().copied().collect::<Vec<_>>(), [8, 9]);
         // A question works with the first row still: the next one does not read it anew.
-        assert!(Arc::ptr_eq(&first, &lately.find(1).unwrap()));
-        assert!(Arc::ptr_eq(&first, &lately.keep(1, row(40), 100)), "nor does one that read it at the same time");
+        assert!(Arc::ptr_eq(&first, &cached.find(1).unwrap()));
+        assert!(Arc::ptr_eq(&first, &cached.keep(1, row(40), 100)), "nor does one that read it at the same time");
         drop(first);
-        assert!(lately.find(1).is_none());
-        lately.keep(10, row(40), 100);
-        assert_eq!(lately.lent.len(), 2, "what nobody works with is forgotten");
-        let rows = Rows(Mutex::new(lately));
+        assert!(cached.find(1).is_none());
+        cached.keep(10, row(40), 100);
+        assert_eq!(cached.lent.len(), 2, "what nobody works with is forgotten");
+        let rows = ChangeSetCache(Mutex::new(cached));
         rows.forget_from(10);
-        assert_eq!(rows.lately().bytes, 40);
+        assert_eq!(rows.cached().bytes, 40);
     }
 
     #[test]
@@ -379,14 +379,14 @@ mod tests {
             record(store.reader().unwrap().as_ref(), height, &mut batch).unwrap();
             store.write(&batch).unwrap();
         }
-        let (rows, mut read) = (Rows::default(), vec![]);
-        let asked = rows.past(store.reader().unwrap(), 5, 0, |bytes| {
+        let (rows, mut read) = (ChangeSetCache::default(), vec![]);
+        let asked = rows.state_at(store.reader().unwrap(), 5, 0, |bytes| {
             read.push(bytes);
             if read.len() < 3 { Ok(()) } else { Err(StoreError::new("read", "enough")) }
         });
         assert!(asked.is_err());
         assert!(read.len() == 3 && read.is_sorted() && read[2] > 200, "{read:?}");
-        assert_eq!(rows.lately().kept.len(), 3, "no further row is read");
+        assert_eq!(rows.cached().kept.len(), 3, "no further row is read");
     }
 
     proptest! {
@@ -409,9 +409,9 @@ mod tests {
                 readers.push(store.reader().unwrap());
             }
             let newest = blocks.len() as u64;
-            let rows = Rows::default();
+            let rows = ChangeSetCache::default();
             for (height, was) in (0u64..newest).zip(&readers) {
-                let past = rows.past(readers[blocks.len()].clone(), newest, height, |_| Ok::<_, StoreError>(())).unwrap().unwrap();
+                let past = rows.state_at(readers[blocks.len()].clone(), newest, height, |_| Ok::<_, StoreError>(())).unwrap().unwrap();
                 for prefix in [&[][..], &[0], &[1], &[0, 2]] {
                     prop_assert_eq!(past.scan(Table::Accounts, prefix).unwrap(), was.scan(Table::Accounts, prefix).unwrap());
                 }
@@ -425,7 +425,7 @@ mod tests {
         #[test]
         fn nonsense_is_refused(row in proptest::collection::vec(any::<u8>(), 0..60)) {
             let row = [&[VERSION, 0, 0, 0], row.as_slice()].concat();
-            if let Ok(replaced) = Replaced::read(row) {
+            if let Ok(replaced) = ChangeSet::read(row) {
                 let _ = replaced.entries().count();
                 let _ = replaced.find(Table::Accounts, b"key");
             }

@@ -13,11 +13,11 @@ use super::{
 use crate::{
     application::{Check, TxVerdict},
     error::{Fault, StoreError},
-    evm::{BlockContext, FORK, admits},
+    evm::{BlockContext, FORK, Refusal, admits},
     pool::{PoolError, Standing},
     state::Account,
     store::{Batch, Table},
-    tx::Tx,
+    tx::{Tx, TxError},
 };
 
 /// Verdict codes: kept, and why not.
@@ -27,10 +27,37 @@ const IMPLAUSIBLE: u32 = 2;
 const NOT_KEPT: u32 = 3;
 const NOT_READY: u32 = 4;
 
-/// Why a transaction may not wait.
-pub struct Refusal {
-    code: u32,
-    pub reason: String,
+/// Why a transaction may not wait. The words are those of Ethereum's nodes.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum AdmitError {
+    /// There is no state to look at yet.
+    #[error("the chain has not begun")]
+    NotBegun,
+    /// It is no transaction of this chain.
+    #[error(transparent)]
+    Tx(#[from] TxError),
+    /// No block could hold it.
+    #[error(transparent)]
+    Rules(#[from] Refusal),
+    /// The pool does not take it.
+    #[error(transparent)]
+    Pool(#[from] PoolError),
+    /// The database failed.
+    #[error(transparent)]
+    Fault(#[from] Fault),
+}
+
+impl AdmitError {
+    /// What the consensus engine is told.
+    fn code(&self) -> u32 {
+        match self {
+            Self::Tx(_) => MALFORMED,
+            Self::Rules(_) | Self::Pool(PoolError::FeeFloor { .. }) => IMPLAUSIBLE,
+            Self::Pool(_) => NOT_KEPT,
+            Self::NotBegun | Self::Fault(_) => NOT_READY,
+        }
+    }
 }
 
 /// Whether `bytes` may wait in the mempool of the consensus engine: only if what comes before it waits too, and all of
@@ -43,44 +70,39 @@ pub fn check(ledger: &Ledger, bytes: &[u8], _check: Check) -> TxVerdict {
             TxVerdict { code: KEPT, reason: String::new(), gas: tx.envelope.gas_limit() }
         }
         Ok(Kept { held_back: Some(why), .. }) => TxVerdict { code: NOT_KEPT, reason: why.into(), gas: 0 },
-        Err(Refusal { code, reason }) => TxVerdict { code, reason, gas: 0 },
+        Err(e) => TxVerdict { code: e.code(), reason: e.to_string(), gas: 0 },
     }
-}
-
-/// Keeps `tx` of a client, who hears of it if it waits already.
-fn admit(ledger: &Ledger, tx: Arc<Tx>) -> Result<(), Refusal> {
-    match keep(ledger, tx)?.new {
-        true => Ok(()),
-        false => Err(refuse(NOT_KEPT, PoolError::Known)),
-    }
-}
-
-/// The same for its bytes.
-fn receive(ledger: &Ledger, bytes: &[u8]) -> Result<Arc<Tx>, Refusal> {
-    let tx = decode(ledger, bytes)?;
-    admit(ledger, tx.clone())?;
-    Ok(tx)
-}
-
-fn decode(ledger: &Ledger, bytes: &[u8]) -> Result<Arc<Tx>, Refusal> {
-    ledger.decode(bytes, base(ledger)?.as_ref()).map_err(|e| refuse(MALFORMED, e))
-}
-
-fn base(ledger: &Ledger) -> Result<Arc<Head>, Refusal> {
-    ledger.base().ok_or_else(|| refuse(NOT_READY, "the chain has not begun"))
 }
 
 impl Ledger {
-    /// Takes a transaction from a client of this node into the pool, or says why not in Ethereum's words. It comes from
-    /// [`Self::decode`].
-    pub fn admit(&self, tx: Arc<Tx>) -> Result<(), String> {
-        admit(self, tx).map_err(|refusal| refusal.reason)
+    /// Takes a transaction of a client into the pool; it comes from [`Self::decode`].
+    ///
+    /// # Errors
+    /// It may not wait, or waits already.
+    pub fn admit(&self, tx: Arc<Tx>) -> Result<(), AdmitError> {
+        match keep(self, tx)?.new {
+            true => Ok(()),
+            false => Err(PoolError::Known.into()),
+        }
     }
 
     /// The same for whoever has bytes: decodes and admits them.
-    pub fn receive(&self, bytes: &[u8]) -> Result<Arc<Tx>, String> {
-        receive(self, bytes).map_err(|refusal| refusal.reason)
+    ///
+    /// # Errors
+    /// They are no transaction, or one that may not wait.
+    pub fn receive(&self, bytes: &[u8]) -> Result<Arc<Tx>, AdmitError> {
+        let tx = decode(self, bytes)?;
+        self.admit(tx.clone())?;
+        Ok(tx)
     }
+}
+
+fn decode(ledger: &Ledger, bytes: &[u8]) -> Result<Arc<Tx>, AdmitError> {
+    Ok(ledger.decode(bytes, base(ledger)?.as_ref())?)
+}
+
+fn base(ledger: &Ledger) -> Result<Arc<Head>, AdmitError> {
+    ledger.base().ok_or(AdmitError::NotBegun)
 }
 
 /// A transaction that waits now.
@@ -93,7 +115,7 @@ struct Kept {
 }
 
 /// Keeps `tx` in the pool, unless it waits there already.
-fn keep(ledger: &Ledger, tx: Arc<Tx>) -> Result<Kept, Refusal> {
+fn keep(ledger: &Ledger, tx: Arc<Tx>) -> Result<Kept, AdmitError> {
     loop {
         let head = base(ledger)?;
         if let Some(kept) = keep_at(ledger, &head, tx.clone())? {
@@ -103,7 +125,7 @@ fn keep(ledger: &Ledger, tx: Arc<Tx>) -> Result<Kept, Refusal> {
 }
 
 /// The same for an account as it is after `head`. Nothing happens if a block was committed meanwhile.
-fn keep_at(ledger: &Ledger, head: &Head, tx: Arc<Tx>) -> Result<Option<Kept>, Refusal> {
+fn keep_at(ledger: &Ledger, head: &Head, tx: Arc<Tx>) -> Result<Option<Kept>, AdmitError> {
     {
         // What waits was looked at when it came, and is whenever its account changes.
         let pool = ledger.pool();
@@ -111,8 +133,7 @@ fn keep_at(ledger: &Ledger, head: &Head, tx: Arc<Tx>) -> Result<Option<Kept>, Re
             return Ok(Some(Kept { held_back: pool.held_back(tx.hash), tx, new: false }));
         }
     }
-    let standing = admission(head, &tx).map_err(|e| refuse(NOT_READY, e))?;
-    let standing = standing.map_err(|reason| refuse(IMPLAUSIBLE, reason))?;
+    let standing = admission(head, &tx)?;
     let mut pool = ledger.pool();
     if pool.height() > head.height {
         // The account may have moved on.
@@ -121,27 +142,24 @@ fn keep_at(ledger: &Ledger, head: &Head, tx: Arc<Tx>) -> Result<Option<Kept>, Re
     // A mempool that has forgotten a transaction may ask again: the answer must not change.
     match pool.insert(tx.clone(), standing) {
         Ok(()) | Err(PoolError::Known) => {}
-        Err(e) => return Err(refuse(NOT_KEPT, e)),
+        Err(e) => return Err(e.into()),
     }
     Ok(Some(Kept { held_back: pool.held_back(tx.hash), tx, new: true }))
 }
 
-fn refuse(code: u32, reason: impl ToString) -> Refusal {
-    Refusal { code, reason: reason.to_string() }
-}
-
 /// Whether a block on top of `head` could hold `tx` once its turn comes, by the rules of execution itself: its sender,
 /// or why not. What it must pay is the lowest base fee that there can be.
-pub fn admission(head: &Head, tx: &Tx) -> Result<Result<Standing, String>, Fault> {
+fn admission(head: &Head, tx: &Tx) -> Result<Standing, AdmitError> {
     let fees = &head.params.fees;
     let (have, want) = (tx.envelope.max_fee_per_gas(), fees.min_base_fee);
     if have < u128::from(want) {
-        return Ok(Err(PoolError::FeeFloor { have, want }.to_string()));
+        return Err(PoolError::FeeFloor { have, want }.into());
     }
     let mut view = head.view();
-    let account = view.account(tx.sender)?.unwrap_or_default();
+    let account = view.account(tx.sender).map_err(Fault::from)?.unwrap_or_default();
     // Earlier ones may wait too: this one is looked at as if they had been executed.
-    view.set_account(tx.sender, Account { nonce: account.nonce.max(tx.envelope.nonce()), ..account.clone() })?;
+    view.set_account(tx.sender, Account { nonce: account.nonce.max(tx.envelope.nonce()), ..account.clone() })
+        .map_err(Fault::from)?;
     let block = BlockContext {
         chain_id: head.params.chain_id,
         number: head.height + 1,
@@ -152,8 +170,8 @@ pub fn admission(head: &Head, tx: &Tx) -> Result<Result<Standing, String>, Fault
         random: B256::ZERO,
         spec: FORK,
     };
-    let admitted = admits(&mut view, &block, tx)?;
-    Ok(admitted.map(|()| Standing::from(&account)).map_err(|refusal| refusal.0))
+    admits(&mut view, &block, tx)??;
+    Ok(Standing::from(&account))
 }
 
 /// Looks again at whoever a block changed, and forgets what its execution refused.

@@ -2,7 +2,7 @@
 
 use alloy_primitives::B256;
 
-use super::{execute, opening::Opening, state::Ledger};
+use super::{begin_block::BeginBlock, execute, state::Ledger};
 use crate::{
     block::Block,
     error::Fault,
@@ -13,13 +13,13 @@ use crate::{
 impl Ledger {
     /// The state in which the first transaction of `block` was executed, and what the block told it; nothing if the
     /// state before the block is not kept.
-    pub fn opened(&self, block: &Block) -> Result<Option<(StateView, BlockContext)>, Fault> {
+    pub fn replay(&self, block: &Block) -> Result<Option<(StateView, BlockContext)>, Fault> {
         let header = &block.header;
         let Some(before) = header.number.checked_sub(1) else { return Ok(None) };
         let (Some(base), Some(head)) = (self.state_at(before)?, self.head()) else { return Ok(None) };
-        let Some(opening) = Opening::at(head.reader.as_ref(), header.number)? else { return Ok(None) };
+        let Some(begun) = BeginBlock::at(head.reader.as_ref(), header.number)? else { return Ok(None) };
         let mut view = base.view();
-        execute::open(&mut view, &base, header.number, header.timestamp, &opening.votes, &opening.offences)?;
+        execute::begin_block(&mut view, &base, header.number, header.timestamp, &begun.votes, &begun.offences)?;
         let context = BlockContext {
             chain_id: base.params.chain_id,
             number: header.number,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use alloy_primitives::{Address, U256};
 
-use super::{archive, execute::BLOCK_KEY, head::Head, history::Replaced};
+use super::{archive, execute::BLOCK_KEY, head::Head, history::ChangeSet};
 use crate::{
     application::Info,
     block,
@@ -25,13 +25,13 @@ pub fn roll_back(store: &dyn Store) -> Result<Info, StoreError> {
     if first {
         return Err(no("the first block follows from genesis: remove the data folder to begin again"));
     }
-    let replaced = Replaced::at(reader.as_ref(), head.height)?;
-    let replaced =
-        replaced.ok_or_else(|| no("what the last block replaced is not kept, so its state cannot be undone"))?;
+    let changes = ChangeSet::at(reader.as_ref(), head.height)?;
+    let changes =
+        changes.ok_or_else(|| no("what the last block replaced is not kept, so its state cannot be undone"))?;
 
     let mut view = StateView::new(reader.clone());
     let mut batch = Batch::default();
-    for (table, key, old) in replaced.entries() {
+    for (table, key, old) in changes.entries() {
         archive::forget(table, key, head.height, &mut batch);
         match table {
             Table::Accounts => undo_account(&mut view, key, old)?,
@@ -45,8 +45,8 @@ pub fn roll_back(store: &dyn Store) -> Result<Info, StoreError> {
     let (evm, values) = view.evm_root()?;
     batch.extend(values);
     block::forget(reader.as_ref(), head.height, &mut batch)?;
-    batch.delete(Table::History, head.height.to_be_bytes());
-    batch.delete(Table::Openings, head.height.to_be_bytes());
+    batch.delete(Table::ChangeSets, head.height.to_be_bytes());
+    batch.delete(Table::BeginBlocks, head.height.to_be_bytes());
 
     let layered = Layered { base: reader, batch };
     let chain = chain_store::root(&layered, before)?;

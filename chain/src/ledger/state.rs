@@ -47,7 +47,7 @@ pub struct Ledger {
     /// A height that a developer wants to go back to: what that needs is not forgotten.
     pub(super) pinned: Mutex<Option<u64>>,
     pub(super) keep: Retention,
-    rows: history::Rows,
+    change_sets: history::ChangeSetCache,
     pub(super) snapshots: snapshots::Snapshots,
     pub(super) reveals: reveal::Reveals,
 }
@@ -81,7 +81,7 @@ impl Ledger {
             developed: false,
             pinned: Mutex::default(),
             keep: Retention::default(),
-            rows: history::Rows::default(),
+            change_sets: history::ChangeSetCache::default(),
             snapshots: snapshots::Snapshots::default(),
             reveals: reveal::Reveals::default(),
         })
@@ -111,7 +111,7 @@ impl Ledger {
 
     /// Goes back to the state after block `height`, block by block. What waits is forgotten.
     pub fn rewind(&self, height: u64) -> Result<(), Fault> {
-        let rows = history::lowest_height(self.store.reader()?.as_ref(), Table::History)?;
+        let rows = history::lowest_height(self.store.reader()?.as_ref(), Table::ChangeSets)?;
         let oldest = rows.map_or(u64::MAX, |first| first.saturating_sub(1));
         if height < oldest && self.head().is_some_and(|head| head.height > height) {
             let why = format!("state of block {height} is not kept, this node has those from block {oldest} on");
@@ -122,7 +122,7 @@ impl Ledger {
         while self.head().is_some_and(|head| head.height > height) {
             rollback::roll_back(self.store.as_ref())?;
             let head = Head::load(self.store.reader()?)?.map(Arc::new);
-            self.rows.forget_from(head.as_ref().map_or(0, |head| head.height + 1));
+            self.change_sets.forget_from(head.as_ref().map_or(0, |head| head.height + 1));
             *self.head.write().unwrap_or_else(PoisonError::into_inner) = head;
         }
         *pending = Pending::default();
@@ -171,8 +171,8 @@ impl Ledger {
         }
         let past: Arc<dyn Reader> = match archive::first(head.reader.as_ref())?.is_some_and(|first| first <= height + 1)
         {
-            true => Arc::new(archive::Archived { now: head.reader.clone(), height }),
-            false => match self.rows.past(head.reader.clone(), head.height, height, read)? {
+            true => Arc::new(archive::ArchivedState { now: head.reader.clone(), height }),
+            false => match self.change_sets.state_at(head.reader.clone(), head.height, height, read)? {
                 Some(past) => Arc::new(past),
                 None => return Ok(None),
             },
@@ -183,7 +183,7 @@ impl Ledger {
     /// The lowest height whose state is kept.
     pub fn oldest_state(&self) -> Result<u64, StoreError> {
         let Some(head) = self.head() else { return Ok(0) };
-        let rows = history::lowest_height(head.reader.as_ref(), Table::History)?;
+        let rows = history::lowest_height(head.reader.as_ref(), Table::ChangeSets)?;
         let archived = archive::first(head.reader.as_ref())?;
         let first = [rows, archived].into_iter().flatten().min();
         Ok(first.map_or(head.height, |first| first.saturating_sub(1)))

@@ -5,7 +5,7 @@ use std::path::Path;
 use alloy_primitives::hex;
 use zeroize::Zeroizing;
 
-use super::{error::NodeError, key::write_secret};
+use super::{error::NodeError, file::write_secret};
 use crate::beacon::Secret;
 
 /// The file in a node's home.

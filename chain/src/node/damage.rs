@@ -3,13 +3,13 @@
 use std::panic;
 
 use super::tell::tell;
-use crate::error::DAMAGED;
+use crate::{error::DAMAGED, store::inside_database};
 
 /// From now on a panic inside the database's library ends the process and says what to do.
 pub fn explain_damage() {
     let before = panic::take_hook();
     panic::set_hook(Box::new(move |info| {
-        if info.location().is_none_or(|place| !place.file().contains("redb")) {
+        if !inside_database() {
             return before(info);
         }
         let cause = info.payload_as_str().unwrap_or("unknown");

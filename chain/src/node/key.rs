@@ -1,19 +1,13 @@
 //! The embedded driver's validator key on disk: 32 bytes as hexadecimal, readable by its owner only.
 
-use std::{
-    fs::{File, OpenOptions},
-    io::Write,
-    os::unix::fs::OpenOptionsExt,
-    path::Path,
-};
+use std::path::Path;
 
 use alloy_primitives::hex;
 use base64::{Engine, engine::general_purpose::STANDARD};
 use ed25519_dalek::SigningKey;
 use zeroize::Zeroizing;
 
-use super::{config::KEY_FILE, error::NodeError};
-use crate::failpoint;
+use super::{config::KEY_FILE, error::NodeError, file::write_secret};
 
 /// The key in `home`, which is made if there is none.
 pub fn ensure_key(home: &Path) -> Result<SigningKey, NodeError> {
@@ -66,26 +60,4 @@ pub fn load_key(home: &Path) -> Result<SigningKey, NodeError> {
     let bytes: [u8; 32] = hex::decode_to_array(text.trim())
         .map_err(|e| NodeError::Setup(format!("{}: not a key ({e})", path.display())))?;
     Ok(SigningKey::from_bytes(&bytes))
-}
-
-/// Writes a file that only its owner can read, where none is yet: the whole of it, durably, or nothing.
-pub fn write_secret(path: &Path, doing: &'static str, bytes: &[u8]) -> Result<(), NodeError> {
-    let failed = |cause| NodeError::File { doing, path: path.display().to_string(), cause };
-    let folder = path.parent().unwrap_or(path);
-    std::fs::create_dir_all(folder).map_err(failed)?;
-    let mut draft = path.as_os_str().to_owned();
-    draft.push(".draft");
-    let mut options = OpenOptions::new();
-    options.write(true).create(true).truncate(true).mode(0o600);
-    let written = options.open(&draft).and_then(|mut file| {
-        file.write_all(bytes)?;
-        file.sync_all()?;
-        failpoint::reach("secret-draft");
-        // A link fails where a file is already; a rename would replace it.
-        std::fs::hard_link(&draft, path)?;
-        failpoint::reach("secret-linked");
-        File::open(folder)?.sync_all()
-    });
-    let _ = std::fs::remove_file(&draft);
-    written.map_err(failed)
 }

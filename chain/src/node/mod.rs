@@ -29,6 +29,7 @@ pub use key::{ensure_key, load_key, validator_key};
 pub use tell::tell;
 
 use crate::{
+    durable,
     error::Fault,
     ledger::Ledger,
     rpc::{self, Backend},
@@ -132,7 +133,7 @@ pub fn set_data_aside(home: &Path) -> Result<Option<PathBuf>, NodeError> {
     }
     let free = |n: u32| home.join(format!("{DATA}-old-{n}"));
     let aside = (1..).map(free).find(|place| !place.exists()).unwrap_or_else(|| free(0));
-    std::fs::rename(&data, &aside).map_err(|cause| NodeError::File {
+    durable::rename(&data, &aside).map_err(|cause| NodeError::File {
         doing: "set aside",
         path: data.display().to_string(),
         cause,

@@ -25,12 +25,12 @@ use super::{
 use crate::{
     block::{self, Block},
     evm::{BlockContext, FORK},
-    ledger::{Head, Ledger},
+    ledger::{AdmitError, Head, Ledger},
     tx::Tx,
 };
 
 /// The outcome of handing in a transaction, later.
-pub type Submitted<'a> = Pin<Box<dyn Future<Output = Result<(), String>> + Send + 'a>>;
+pub type Submitted<'a> = Pin<Box<dyn Future<Output = Result<(), AdmitError>> + Send + 'a>>;
 
 /// The way into the mempool: the ledger's own, or CometBFT's.
 pub trait Submit: Send + Sync {

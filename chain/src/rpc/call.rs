@@ -15,6 +15,7 @@ use super::{
 };
 use crate::{
     evm::{Outcome, TX_GAS_CAP, trace},
+    pool::PoolError,
     tx::TxError,
 };
 
@@ -56,9 +57,8 @@ pub fn estimate_gas(backend: &Backend, params: Params<'_>, budget: &mut Budget) 
     }
     let allowance = question.call.gas_limit;
     let first = question.ask(budget)?;
-    if first.halt.is_some() {
-        let what = format!("gas required exceeds allowance ({allowance})");
-        return Err(error::server(first.halt.filter(|halt| !halt.contains("OutOfGas")).unwrap_or(what)));
+    if let Some(halt) = &first.halt {
+        return Err(error::server(halt.to_string()));
     }
     let first = finish(first)?;
     // Between what it used, which can be too little on the way (63/64 stay with the caller), and what sufficed.
@@ -88,10 +88,10 @@ pub fn create_access_list(backend: &Backend, params: Params<'_>, budget: &mut Bu
     let mut spent = 0u64;
     let (list, outcome) = trace::access_list(view, block, natives, call, &mut spent).map_err(error::fault)?;
     budget.work(spent)?;
-    let outcome = outcome.map_err(|refusal| error::server(refusal.0))?;
+    let outcome = outcome.map_err(|refusal| error::server(refusal.to_string()))?;
     let mut out = json!({ "accessList": list, "gasUsed": hex(outcome.gas_used) });
     match &outcome.halt {
-        Some(halt) => out["error"] = json!(halt),
+        Some(halt) => out["error"] = json!(halt.to_string()),
         None if !outcome.success => out["error"] = json!("execution reverted"),
         None => {}
     }
@@ -108,13 +108,13 @@ pub async fn send_raw(backend: &Backend, params: Params<'_>) -> RpcResult<Value>
     })?;
     let hash = tx.hash;
     if backend.ledger.pool().contains(hash) {
-        return Err(error::server("already known"));
+        return Err(error::server(PoolError::Known.to_string()));
     }
     if tx.is_unsigned() {
         return Err(error::server(format!("{}: eth_sendTransaction is for whom one acts for", TxError::Signature)));
     }
     drop(head);
-    backend.submit.submit(tx).await.map_err(error::server)?;
+    backend.submit.submit(tx).await.map_err(|e| error::server(e.to_string()))?;
     Ok(json!(hash))
 }
 
@@ -126,7 +126,7 @@ fn enough(question: &mut Question, gas: u64, budget: &mut Budget) -> RpcResult<b
 
 pub fn finish(outcome: Outcome) -> Result<Outcome, RpcError> {
     match (&outcome.halt, outcome.success) {
-        (Some(halt), _) => Err(error::server(halt.clone())),
+        (Some(halt), _) => Err(error::server(halt.to_string())),
         (None, false) => Err(error::reverted(&outcome.output)),
         (None, true) => Ok(outcome),
     }

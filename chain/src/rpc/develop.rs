@@ -306,7 +306,7 @@ pub fn send_transaction<'a>(backend: &'a Arc<Backend>, params: Params<'a>) -> To
         let tx = backend.ledger.decode(&bytes, &head).map_err(|e| error::server(e.to_string()))?;
         drop(head);
         let hash = tx.hash;
-        backend.submit.submit(tx).await.map_err(error::server)?;
+        backend.submit.submit(tx).await.map_err(|e| error::server(e.to_string()))?;
         Ok(json!(hash))
     })
 }

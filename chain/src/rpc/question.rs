@@ -70,7 +70,7 @@ impl Question {
         budget.work(VALUE)?;
         let outcome =
             Machine::for_question(&mut self.view, &self.block, &self.natives).call(&self.call).map_err(error::fault)?;
-        let outcome = outcome.map_err(|refusal| error::server(refusal.0))?;
+        let outcome = outcome.map_err(|refusal| error::server(refusal.to_string()))?;
         budget.work(outcome.gas_used)?;
         Ok(outcome)
     }

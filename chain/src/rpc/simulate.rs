@@ -33,7 +33,7 @@ use super::{
 use crate::{
     block::{Block, TxFacts},
     evm::{
-        BlockContext, FORK, Natives,
+        BlockContext, FORK, Natives, Rule,
         trace::{Supposed, Supposition, suppose},
     },
     ledger::Head,
@@ -269,11 +269,14 @@ impl Simulation {
         let nonce = call.nonce.unwrap_or(next);
         // As with geth, nonces are looked at before fees.
         if self.validate && nonce != next {
-            let what = if nonce < next { "low" } else { "high" };
-            return Err(refused(format!("nonce too {what}: address {from}, tx: {nonce} state: {next}")));
+            let (rule, what) = match nonce < next {
+                true => (Rule::NonceTooLow, "low"),
+                false => (Rule::NonceTooHigh, "high"),
+            };
+            return Err(refused(rule, format!("nonce too {what}: address {from}, tx: {nonce} state: {next}")));
         }
         if self.validate && nonce == u64::MAX {
-            return Err(refused(format!("nonce has max value: address {from}, nonce: {nonce}")));
+            return Err(refused(Rule::Other, format!("nonce has max value: address {from}, nonce: {nonce}")));
         }
         let wanted = call.gas.unwrap_or(left);
         if wanted > left {
@@ -296,7 +299,7 @@ impl Simulation {
         let (validate, transfers) = (self.validate, self.transfers);
         let how = Supposition { natives, validate, transfers, first_log: body.logs, room };
         let done = suppose(&mut self.view, block, &tx, &how).map_err(error::fault)?;
-        let done = done.map_err(|refusal| refused(refusal.0))?;
+        let done = done.map_err(|refusal| refused(refusal.rule, refusal.to_string()))?;
         let used = done.outcome.gas_used;
         budget.work(used.saturating_add(VALUE))?;
         self.gas = self.gas.saturating_sub(used);
@@ -360,25 +363,24 @@ fn told(block: &Block, index: usize, call: &Supposed) -> Value {
         out["error"] = match &call.outcome.halt {
             None => json!({ "code": REVERTED, "message": error::revert_words(output),
                 "data": hex::encode_prefixed(output) }),
-            Some(halt) => json!({ "code": MACHINE, "message": call.failure.unwrap_or(halt) }),
+            Some(halt) => json!({ "code": MACHINE,
+                "message": call.failure.map_or_else(|| halt.to_string(), str::to_owned) }),
         };
     }
     out
 }
 
-/// A transaction that the rules refuse, with the code of the specification.
-fn refused(why: String) -> RpcError {
-    const CODES: [(&str, i32); 9] = [
-        ("nonce too low", -38010),
-        ("nonce too high", -38011),
-        ("max fee per gas less than block base fee", BASE_FEE_TOO_LOW),
-        ("intrinsic gas too low", -38013),
-        ("insufficient gas for floor", -38013),
-        ("insufficient funds", -38014),
-        ("max initcode size exceeded", -38025),
-        ("sender not an eoa", -38024),
-        ("priority fee", error::INVALID),
-    ];
-    let code = CODES.iter().find(|(words, _)| why.starts_with(words)).map_or(INTERNAL, |(_, code)| *code);
+/// A transaction that a rule refuses, with the code of the specification.
+fn refused(rule: Rule, why: String) -> RpcError {
+    let code = match rule {
+        Rule::NonceTooLow => -38010,
+        Rule::NonceTooHigh => -38011,
+        Rule::BaseFee => BASE_FEE_TOO_LOW,
+        Rule::IntrinsicGas => -38013,
+        Rule::Funds => -38014,
+        Rule::SenderIsContract => -38024,
+        Rule::InitCodeSize => -38025,
+        _ => INTERNAL,
+    };
     error::coded(code, why)
 }

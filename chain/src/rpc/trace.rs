@@ -166,7 +166,7 @@ pub fn call(backend: &Backend, params: Params<'_>, budget: &mut Budget) -> RpcRe
         &place,
         &question.natives,
     );
-    let traced = traced.map_err(error::fault)?.map_err(|refusal| error::server(refusal.0))?;
+    let traced = traced.map_err(error::fault)?.map_err(|refusal| error::server(refusal.to_string()))?;
     budget.work(spent(&tracer, traced.outcome.gas_used))?;
     let seen = traced.seen.ok_or_else(|| too_long(borrowed.bytes()))?;
     drop(borrowed);
@@ -194,7 +194,7 @@ impl Replay {
             return Err(error::server("genesis is not traceable"));
         }
         budget.work(BLOCK)?;
-        let opened = backend.ledger.opened(block).map_err(error::fault)?;
+        let opened = backend.ledger.replay(block).map_err(error::fault)?;
         let (view, context) = opened.ok_or_else(|| {
             error::server(format!(
                 "required historical state unavailable: this node does not keep the state before block {}",
@@ -216,7 +216,7 @@ impl Replay {
             tracing::trace(&mut self.view, &self.context, subject, tracer, room, &self.place, &Natives::default());
         let traced = traced
             .map_err(error::fault)?
-            .map_err(|refusal| error::server(format!("executing transaction {} again: {}", tx.hash, refusal.0)))?;
+            .map_err(|refusal| error::server(format!("executing transaction {} again: {}", tx.hash, refusal)))?;
         budget.work(spent(tracer, traced.outcome.gas_used))?;
         self.place.first_log += traced.outcome.logs.len();
         self.place.index += 1;

@@ -1,8 +1,7 @@
 //! Snapshots on disk: a folder each, named by the height, with a file a chunk. A folder appears when it is complete.
 
 use std::{
-    fs::{self, File},
-    io::{self, Write},
+    fs, io,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -11,6 +10,7 @@ use super::{FORMAT, MAX_CHUNK, Manifest, Restore, make::make};
 use crate::{
     application::ChunkVerdict,
     consensus::DRIVER_KEY,
+    durable,
     error::StoreError,
     failpoint,
     ledger::Head,
@@ -57,17 +57,16 @@ impl Folder {
         fs::create_dir_all(&partial).map_err(failed)?;
         let manifest = make(head, |index, chunk| {
             failpoint::reach("snapshot-chunk");
-            write(&partial.join(index.to_string()), chunk).map_err(failed)
+            durable::write_new(&partial.join(index.to_string()), chunk).map_err(failed)
         })?;
         // A chain without consensus has nobody to ask for its last block.
         if let Some(record) = head.reader.get(Table::Meta, DRIVER_KEY)? {
-            write(&partial.join(DRIVER), &record).map_err(failed)?;
+            durable::write_new(&partial.join(DRIVER), &record).map_err(failed)?;
         }
-        write(&partial.join(MANIFEST), &manifest.encode()).map_err(failed)?;
+        durable::write_new(&partial.join(MANIFEST), &manifest.encode()).map_err(failed)?;
         failpoint::reach("snapshot-written");
-        sync(&partial).map_err(failed)?;
-        fs::rename(&partial, &place).map_err(failed)?;
-        sync(&self.path).map_err(failed)?;
+        durable::sync(&partial).map_err(failed)?;
+        durable::rename(&partial, &place).map_err(failed)?;
         failpoint::reach("snapshot-complete");
         for old in self.heights()?.into_iter().skip(self.keep.max(1)) {
             self.remove(&self.path.join(old.to_string()))?;
@@ -159,14 +158,4 @@ impl Folder {
     fn failed(&self, doing: &'static str, cause: &io::Error) -> StoreError {
         StoreError::new(doing, format!("{}: {cause}", self.path.display()))
     }
-}
-
-fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let mut file = File::create(path)?;
-    file.write_all(bytes)?;
-    file.sync_all()
-}
-
-fn sync(folder: &Path) -> io::Result<()> {
-    File::open(folder)?.sync_all()
 }

@@ -8,19 +8,19 @@ use super::{
     facts::BlockFacts,
     origin,
     params::{StakingParams, share},
+    storage::{Storage, slot},
     validator::{self, SCALE, Status, Validator},
-    words::{Words, slot},
 };
 use crate::{application::Offence, validator::GenesisValidator};
 
 /// Rewards whoever signed, counts who did not, punishes offences. Gives the tokens that were made: the caller credits
 /// the contract with them.
-pub fn begin_block(words: &mut impl Words, facts: &BlockFacts<'_>) -> Result<U256> {
-    let params = StakingParams::load(words)?;
-    origin::note_pause(words, facts)?;
+pub fn begin_block(storage: &mut impl Storage, facts: &BlockFacts<'_>) -> Result<U256> {
+    let params = StakingParams::load(storage)?;
+    origin::note_pause(storage, facts)?;
     for offence in facts.offences {
         if let Some(known) = facts.known.get(&offence.validator) {
-            punish(words, &params, known.operator, offence, facts)?;
+            punish(storage, &params, known.operator, offence, facts)?;
         }
     }
     // Of all weight, not of what signed: who leaves votes out of a block gains nothing by it.
@@ -28,13 +28,13 @@ pub fn begin_block(words: &mut impl Words, facts: &BlockFacts<'_>) -> Result<U25
     let mut made = U256::ZERO;
     for vote in facts.votes {
         let Some(known) = facts.known.get(&vote.validator) else { continue };
-        let mut validator = Validator::load(words, known.operator)?;
-        watch(words, &params, &mut validator, vote.signed, facts)?;
+        let mut validator = Validator::load(storage, known.operator)?;
+        watch(storage, &params, &mut validator, vote.signed, facts)?;
         if vote.signed && total > 0 && !validator.shares.is_zero() {
             let reward = U256::from(params.block_reward) * U256::from(vote.power) / U256::from(total);
             made += pay(&mut validator, reward);
         }
-        validator.store(words)?;
+        validator.store(storage)?;
     }
     Ok(made)
 }
@@ -50,7 +50,7 @@ pub(super) fn pay(validator: &mut Validator, reward: U256) -> U256 {
 }
 
 fn watch(
-    words: &mut impl Words,
+    storage: &mut impl Storage,
     params: &StakingParams,
     validator: &mut Validator,
     signed: bool,
@@ -60,12 +60,12 @@ fn watch(
     validator.expected = validator.expected.wrapping_add(1);
     validator.missed = if signed { validator.missed & !bit } else { validator.missed | bit };
     let missed = u64::try_from(validator.missed.count_ones()).unwrap_or(0);
-    if validator.status == Status::Free && missed > params.max_missed {
+    if validator.status == Status::Active && missed > params.max_missed {
         let taken = validator.slash(params.downtime_slash);
         validator.status = Status::Jailed(facts.time.saturating_add(params.jail_seconds));
         validator.missed = U256::ZERO;
-        to_pool(words, taken)?;
-        mark_changed(words)?;
+        to_pool(storage, taken)?;
+        mark_changed(storage)?;
     }
     Ok(())
 }
@@ -73,67 +73,67 @@ fn watch(
 /// The stake that is there pays for as much of it as stood behind the offence; what left since pays when it is settled or
 /// withdrawn. Once, for the worst of all offences: a further proof only adds what is missing.
 fn punish(
-    words: &mut impl Words,
+    storage: &mut impl Storage,
     params: &StakingParams,
     operator: Address,
     offence: &Offence,
     now: &BlockFacts<'_>,
 ) -> Result<()> {
-    let mut validator = match Validator::load(words, operator) {
+    let mut validator = match Validator::load(storage, operator) {
         Ok(validator) => validator,
         Err(StakeError::Refused(_)) => return Ok(()),
         Err(e) => return Err(e),
     };
-    let taken = validator.sentence(offence, params.double_sign_slash, now);
-    validator.store(words)?;
-    to_pool(words, taken)?;
-    mark_changed(words)
+    let taken = validator.penalise(offence, params.double_sign_slash, now);
+    validator.store(storage)?;
+    to_pool(storage, taken)?;
+    mark_changed(storage)
 }
 
 /// What was slashed stays in the contract, for governance to decide.
-pub fn to_pool(words: &mut impl Words, tokens: U256) -> Result<()> {
+pub fn to_pool(storage: &mut impl Storage, tokens: U256) -> Result<()> {
     if !tokens.is_zero() {
-        let pool = words.load(slot("pool", &[]))?;
-        words.store(slot("pool", &[]), pool + tokens)?;
+        let pool = storage.load(slot("pool", &[]))?;
+        storage.store(slot("pool", &[]), pool + tokens)?;
     }
     Ok(())
 }
 
 /// Remembers that the set of validators may have changed.
-pub fn mark_changed(words: &mut impl Words) -> Result<()> {
-    words.store(slot("changed", &[]), U256::from(1))?;
+pub fn mark_changed(storage: &mut impl Storage) -> Result<()> {
+    storage.store(slot("changed", &[]), U256::from(1))?;
     Ok(())
 }
 
 /// The validators whose weight changes with this block.
-pub fn end_block(words: &mut impl Words) -> Result<Vec<GenesisValidator>> {
-    if words.load(slot("changed", &[]))?.is_zero() {
+pub fn end_block(storage: &mut impl Storage) -> Result<Vec<GenesisValidator>> {
+    if storage.load(slot("changed", &[]))?.is_zero() {
         return Ok(vec![]);
     }
-    words.store(slot("changed", &[]), U256::ZERO)?;
-    let limit = usize::try_from(StakingParams::load(words)?.max_validators).unwrap_or(usize::MAX);
+    storage.store(slot("changed", &[]), U256::ZERO)?;
+    let limit = usize::try_from(StakingParams::load(storage)?.max_validators).unwrap_or(usize::MAX);
     let mut all = Vec::new();
-    for index in 0..candidates::count(words)? {
-        let candidate = candidates::at(words, index)?;
-        all.push((Validator::load(words, candidate.operator)?, candidate.since));
+    for index in 0..candidates::count(storage)? {
+        let candidate = candidates::at(storage, index)?;
+        all.push((Validator::load(storage, candidate.operator)?, candidate.since));
     }
     // The most powerful; among equals, whoever came first.
     all.sort_by_key(|(validator, since)| (u64::MAX - validator.power(), *since));
     if all.first().is_none_or(|(strongest, _)| strongest.power() == 0) {
         // A chain without validators is over: the last ones stay, whatever they did, until there are others.
-        mark_changed(words)?;
+        mark_changed(storage)?;
         return Ok(vec![]);
     }
     let mut changes = Vec::new();
     for (rank, (validator, _)) in all.iter().enumerate() {
         let power = if rank < limit { validator.power() } else { 0 };
-        if validator::active(words, validator.operator)? != power {
-            validator::set_active(words, validator.operator, power)?;
+        if validator::last_power(storage, validator.operator)? != power {
+            validator::set_last_power(storage, validator.operator, power)?;
             changes.push(GenesisValidator { operator: validator.operator, consensus_key: validator.key, power });
         }
         if rank >= candidates::PLACES || validator.shares.is_zero() || matches!(validator.status, Status::Tombstoned(_))
         {
-            candidates::leave(words, validator.operator)?;
+            candidates::leave(storage, validator.operator)?;
         }
     }
     Ok(changes)

@@ -1,6 +1,6 @@
 //! A call of the staking contract: who asks, and what the answer is made of.
 
-use alloy_primitives::{Address, B256, Bytes, U256, keccak256};
+use alloy_primitives::{Address, B256, Bytes, U256};
 
 use super::error::{Result, StakeError};
 use crate::evm::abi::{AbiError, words_out};
@@ -46,8 +46,8 @@ pub fn ok<T>(argument: std::result::Result<T, AbiError>) -> Result<T> {
 }
 
 /// An answer in these words.
-pub fn said(words: &[U256]) -> Answer {
-    Answer { output: words_out(words), ..Answer::default() }
+pub fn said(storage: &[U256]) -> Answer {
+    Answer { output: words_out(storage), ..Answer::default() }
 }
 
 /// The answer to a call that is paid `payout`.
@@ -56,7 +56,7 @@ pub fn paid(payout: U256) -> Answer {
 }
 
 /// The answer to a call that moved `tokens`, and tells it by `event`.
-pub fn logged(event: &str, validator: Address, delegator: Address, tokens: U256) -> Answer {
-    let topics = vec![keccak256(event), validator.into_word(), delegator.into_word()];
+pub fn logged(event: B256, validator: Address, delegator: Address, tokens: U256) -> Answer {
+    let topics = vec![event, validator.into_word(), delegator.into_word()];
     Answer { logs: vec![Log { topics, data: words_out(&[tokens]) }], ..Answer::default() }
 }

@@ -4,7 +4,7 @@
 
 use alloy_primitives::{Address, U256};
 
-use super::words::{Words, address, field, of, slot, small, word};
+use super::storage::{Storage, address, field, of, slot, small, word};
 use crate::error::StoreError;
 
 type Result<T> = std::result::Result<T, StoreError>;
@@ -22,36 +22,36 @@ pub struct Candidate {
 }
 
 /// How many there are.
-pub fn count(words: &mut impl Words) -> Result<u64> {
-    words.load(slot("count", &[])).map(small)
+pub fn count(storage: &mut impl Storage) -> Result<u64> {
+    storage.load(slot("count", &[])).map(small)
 }
 
 /// The one in place `index`.
-pub fn at(words: &mut impl Words, index: u64) -> Result<Candidate> {
-    let found = words.load(place(index))?;
+pub fn at(storage: &mut impl Storage, index: u64) -> Result<Candidate> {
+    let found = storage.load(place(index))?;
     Ok(Candidate { operator: address(found & MASK), since: small(found >> BITS) })
 }
 
 /// Gives `operator` a place, if it has none.
-pub fn enter(words: &mut impl Words, operator: Address) -> Result<()> {
-    if !words.load(of("place", operator))?.is_zero() {
+pub fn enter(storage: &mut impl Storage, operator: Address) -> Result<()> {
+    if !storage.load(of("place", operator))?.is_zero() {
         return Ok(());
     }
-    let (count, since) = (count(words)?, words.load(slot("since", &[]))?);
-    words.store(slot("since", &[]), since + U256::from(1))?;
-    words.store(slot("count", &[]), U256::from(count + 1))?;
-    put(words, count, word(operator) | since << BITS)
+    let (count, since) = (count(storage)?, storage.load(slot("since", &[]))?);
+    storage.store(slot("since", &[]), since + U256::from(1))?;
+    storage.store(slot("count", &[]), U256::from(count + 1))?;
+    put(storage, count, word(operator) | since << BITS)
 }
 
 /// Takes the place of `operator`, if it has one; the last one fills the gap.
-pub fn leave(words: &mut impl Words, operator: Address) -> Result<()> {
-    let Some(index) = small(words.load(of("place", operator))?).checked_sub(1) else { return Ok(()) };
-    let last = count(words)?.saturating_sub(1);
-    let moved = words.load(place(last))?;
-    put(words, index, moved)?;
-    words.store(place(last), U256::ZERO)?;
-    words.store(slot("count", &[]), U256::from(last))?;
-    words.store(of("place", operator), U256::ZERO)
+pub fn leave(storage: &mut impl Storage, operator: Address) -> Result<()> {
+    let Some(index) = small(storage.load(of("place", operator))?).checked_sub(1) else { return Ok(()) };
+    let last = count(storage)?.saturating_sub(1);
+    let moved = storage.load(place(last))?;
+    put(storage, index, moved)?;
+    storage.store(place(last), U256::ZERO)?;
+    storage.store(slot("count", &[]), U256::from(last))?;
+    storage.store(of("place", operator), U256::ZERO)
 }
 
 const BITS: usize = 160;
@@ -61,7 +61,7 @@ fn place(index: u64) -> U256 {
     field(slot("all", &[]), index)
 }
 
-fn put(words: &mut impl Words, index: u64, candidate: U256) -> Result<()> {
-    words.store(place(index), candidate)?;
-    words.store(of("place", address(candidate & MASK)), U256::from(index + 1))
+fn put(storage: &mut impl Storage, index: u64, candidate: U256) -> Result<()> {
+    storage.store(place(index), candidate)?;
+    storage.store(of("place", address(candidate & MASK)), U256::from(index + 1))
 }

@@ -6,8 +6,8 @@ use super::{
     error::{Result, need},
     origin::Origin,
     params,
+    storage::{Storage, address, between, field, word},
     validator::{SCALE, Status, Validator},
-    words::{Words, address, between, field, word},
 };
 use crate::error::StoreError;
 
@@ -46,25 +46,25 @@ const MOVE_WORDS: u64 = 3;
 impl Delegation {
     /// What `delegator` has at `validator`, nothing if never seen.
     pub fn load(
-        words: &mut impl Words,
+        storage: &mut impl Storage,
         validator: Address,
         delegator: Address,
     ) -> std::result::Result<Self, StoreError> {
         let base = between("delegation", validator, delegator);
         let mut moves = Vec::new();
         for place in places(base) {
-            let from = words.load(place)?;
+            let from = storage.load(place)?;
             if from.is_zero() {
                 break;
             }
-            let shares = words.load(field(place, 1))?;
-            let [height, until, power, _] = words.load(field(place, 2))?.into_limbs();
+            let shares = storage.load(field(place, 1))?;
+            let [height, until, power, _] = storage.load(field(place, 2))?.into_limbs();
             moves.push(Move { origin: Origin { validator: address(from), height, power }, shares, until });
         }
         Ok(Self {
-            shares: words.load(base)?,
-            settled: words.load(field(base, 1))?,
-            owed: words.load(field(base, 2))?,
+            shares: storage.load(base)?,
+            settled: storage.load(field(base, 1))?,
+            owed: storage.load(field(base, 2))?,
             stored: moves.len(),
             moves,
         })
@@ -73,14 +73,14 @@ impl Delegation {
     /// Writes it back.
     pub fn store(
         &self,
-        words: &mut impl Words,
+        storage: &mut impl Storage,
         validator: Address,
         delegator: Address,
     ) -> std::result::Result<(), StoreError> {
         let base = between("delegation", validator, delegator);
-        words.store(base, self.shares)?;
-        words.store(field(base, 1), self.settled)?;
-        words.store(field(base, 2), self.owed)?;
+        storage.store(base, self.shares)?;
+        storage.store(field(base, 1), self.settled)?;
+        storage.store(field(base, 2), self.owed)?;
         let touched = self.stored.max(self.moves.len());
         for (place, index) in places(base).zip(0..touched) {
             let (from, shares, times) = match self.moves.get(index) {
@@ -89,9 +89,9 @@ impl Delegation {
                 }
                 None => Default::default(),
             };
-            words.store(place, from)?;
-            words.store(field(place, 1), shares)?;
-            words.store(field(place, 2), times)?;
+            storage.store(place, from)?;
+            storage.store(field(place, 1), shares)?;
+            storage.store(field(place, 2), times)?;
         }
         Ok(())
     }
@@ -101,28 +101,28 @@ impl Delegation {
     /// caller puts it into the pool.
     pub fn settle(
         &mut self,
-        words: &mut impl Words,
+        storage: &mut impl Storage,
         validator: &mut Validator,
         height: u64,
         time: u64,
     ) -> Result<U256> {
         self.owed += self.shares * (validator.earned - self.settled) / SCALE;
         self.settled = validator.earned;
-        let evidence = if self.moves.is_empty() { 0 } else { params::evidence_blocks(words)? };
+        let evidence = if self.moves.is_empty() { 0 } else { params::evidence_blocks(storage)? };
         let mut taken = U256::ZERO;
         for mut open in std::mem::take(&mut self.moves) {
-            let until = open.origin.until(words, open.until)?;
+            let until = open.origin.until(storage, open.until)?;
             let mut answers = open.origin.answers(until, evidence, height, time);
-            if let Status::Tombstoned(sentence) = Validator::load(words, open.origin.validator)?.status {
-                let shares = sentence.cut(open.shares, &open.origin, until, evidence);
+            if let Status::Tombstoned(penalty) = Validator::load(storage, open.origin.validator)?.status {
+                let shares = penalty.cut(open.shares, &open.origin, until, evidence);
                 self.shares -= shares;
                 open.shares -= shares;
                 taken += validator.take(shares);
                 // What was gone before the first proof pays once; the rest may still owe for a stronger offence.
-                if sentence.was_there(&open.origin) {
-                    open.origin.power = sentence.power;
+                if penalty.was_there(&open.origin) {
+                    open.origin.power = penalty.power;
                 } else {
-                    answers &= !sentence.is_liable(&open.origin, until, evidence);
+                    answers &= !penalty.is_liable(&open.origin, until, evidence);
                 }
             }
             if answers && !open.shares.is_zero() {

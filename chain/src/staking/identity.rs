@@ -5,7 +5,7 @@ use ed25519_dalek::{Signature, VerifyingKey};
 
 use super::{
     error::{Result, need},
-    words::{Words, field, slot, small},
+    storage::{Storage, field, slot, small},
 };
 use crate::{error::StoreError, validator::ConsensusKey};
 
@@ -21,10 +21,14 @@ pub fn format_slot() -> U256 {
 }
 
 /// Remembers which chain this is.
-pub fn identify(words: &mut impl Words, chain_name: &str, evm_chain_id: u64) -> std::result::Result<(), StoreError> {
-    words.store(format_slot(), U256::from(FORMAT))?;
-    words.store(slot("chain", &[]), keccak256(chain_name).into())?;
-    words.store(field(slot("chain", &[]), 1), U256::from(evm_chain_id))
+pub fn identify(
+    storage: &mut impl Storage,
+    chain_name: &str,
+    evm_chain_id: u64,
+) -> std::result::Result<(), StoreError> {
+    storage.store(format_slot(), U256::from(FORMAT))?;
+    storage.store(slot("chain", &[]), keccak256(chain_name).into())?;
+    storage.store(field(slot("chain", &[]), 1), U256::from(evm_chain_id))
 }
 
 /// What `key` signs so that `operator` may register it on the chain with this name and EVM chain id.
@@ -37,9 +41,9 @@ fn message(chain: B256, evm_chain_id: u64, operator: Address, key: ConsensusKey)
 }
 
 /// Whether `proof` shows that `operator` has the secret of `key`, for this chain and nothing else.
-pub fn check(words: &mut impl Words, operator: Address, key: ConsensusKey, proof: &[u8]) -> Result<()> {
-    let chain = words.load(slot("chain", &[]))?;
-    let evm_chain_id = small(words.load(field(slot("chain", &[]), 1))?);
+pub fn check(storage: &mut impl Storage, operator: Address, key: ConsensusKey, proof: &[u8]) -> Result<()> {
+    let chain = storage.load(slot("chain", &[]))?;
+    let evm_chain_id = small(storage.load(field(slot("chain", &[]), 1))?);
     let signed = message(chain.into(), evm_chain_id, operator, key);
     let known = VerifyingKey::from_bytes(&key.0.0).ok().filter(|known| !known.is_weak());
     need(known.is_some(), "not an ed25519 key")?;

@@ -1,7 +1,7 @@
 //! Stake: who validates, who stands behind them, what they earn and lose.
 //!
 //! Everything is integers in the storage of one native contract, so a transaction that reverts takes its stake changes
-//! with it, and `eth_getProof` shows anybody's stake. The logic sees storage as [`Words`] and knows neither EVM nor
+//! with it, and `eth_getProof` shows anybody's stake. The logic sees storage as [`Storage`] and knows neither EVM nor
 //! consensus.
 //!
 //! A validator has `tokens` and `shares`; a delegator owns shares. Rewards are lazy: the validator counts what one
@@ -18,15 +18,16 @@ mod genesis;
 mod gone;
 mod governance;
 mod identity;
+mod interface;
 mod origin;
 mod params;
-mod sentence;
+mod penalty;
 mod stake;
+pub(crate) mod storage;
 #[cfg(test)]
 mod tests;
 mod unbonding;
 mod validator;
-pub(crate) mod words;
 
 pub use block::{begin_block, end_block};
 pub use call::{Answer, Env, Log};
@@ -37,6 +38,6 @@ pub use genesis::bond_genesis;
 pub use gone::forget;
 pub use identity::{FORMAT, format_slot, identify, possession};
 pub use params::StakingParams;
-pub use sentence::Sentence;
+pub use penalty::Penalty;
+pub use storage::{ADDRESS, Storage};
 pub use validator::{Status, Validator};
-pub use words::{ADDRESS, Words};

@@ -5,7 +5,7 @@ use alloy_primitives::{Address, U256};
 use super::{
     facts::BlockFacts,
     params::MARGIN_SECONDS,
-    words::{Words, slot, small},
+    storage::{Storage, slot, small},
 };
 use crate::error::StoreError;
 
@@ -16,7 +16,7 @@ pub struct Origin {
     pub validator: Address,
     /// The height at which the stake left it.
     pub height: u64,
-    /// The weight of offences that it had paid for by then: that of a sentence, zero of who had none.
+    /// The weight of offences that it had paid for by then: that of a penalty, zero of who had none.
     pub power: u64,
 }
 
@@ -28,17 +28,17 @@ impl Origin {
     }
 
     /// The time until which stake answers that was to answer until `until`, had no time passed before the next block.
-    pub fn until(&self, words: &mut impl Words, until: u64) -> std::result::Result<u64, StoreError> {
-        Ok(until.saturating_add(small(words.load(pause(self.height))?)))
+    pub fn until(&self, storage: &mut impl Storage, until: u64) -> std::result::Result<u64, StoreError> {
+        Ok(until.saturating_add(small(storage.load(pause(self.height))?)))
     }
 }
 
 /// Remembers that a chain stood still: what left in the block before has weight in this one, and answers for it as long
 /// as if it had left now.
-pub fn note_pause(words: &mut impl Words, facts: &BlockFacts<'_>) -> std::result::Result<(), StoreError> {
+pub fn note_pause(storage: &mut impl Storage, facts: &BlockFacts<'_>) -> std::result::Result<(), StoreError> {
     let paused = facts.time.saturating_sub(facts.before);
     match facts.height.checked_sub(1) {
-        Some(last) if paused >= MARGIN_SECONDS => words.store(pause(last), U256::from(paused)),
+        Some(last) if paused >= MARGIN_SECONDS => storage.store(pause(last), U256::from(paused)),
         _ => Ok(()),
     }
 }

@@ -3,7 +3,7 @@
 use alloy_primitives::{Address, U256};
 use serde::{Deserialize, Serialize};
 
-use super::words::{Words, address, field, slot, word};
+use super::storage::{Storage, address, field, slot, word};
 use crate::error::StoreError;
 
 /// One hundred percent.
@@ -126,25 +126,25 @@ impl StakingParams {
     }
 
     /// Puts them into storage: four numbers a word.
-    pub fn store(&self, words: &mut impl Words) -> Result<(), StoreError> {
+    pub fn store(&self, storage: &mut impl Storage) -> Result<(), StoreError> {
         let base = slot("params", &[]);
         let [a, b, c, d, e, f, g, h] = self.numbers();
-        words.store(field(base, 0), U256::from_limbs([a, b, c, d]))?;
-        words.store(field(base, 1), U256::from_limbs([e, f, g, h]))?;
-        words.store(field(base, 2), U256::from_limbs([self.evidence_seconds, self.evidence_blocks, 0, 0]))?;
-        words.store(field(base, 3), word(self.governance))
+        storage.store(field(base, 0), U256::from_limbs([a, b, c, d]))?;
+        storage.store(field(base, 1), U256::from_limbs([e, f, g, h]))?;
+        storage.store(field(base, 2), U256::from_limbs([self.evidence_seconds, self.evidence_blocks, 0, 0]))?;
+        storage.store(field(base, 3), word(self.governance))
     }
 
     /// Reads them from storage.
-    pub fn load(words: &mut impl Words) -> Result<Self, StoreError> {
+    pub fn load(storage: &mut impl Storage) -> Result<Self, StoreError> {
         let base = slot("params", &[]);
-        let [a, b, c, d] = words.load(field(base, 0))?.into_limbs();
-        let [e, f, g, h] = words.load(field(base, 1))?.into_limbs();
-        let [evidence_seconds, evidence_blocks, _, _] = words.load(field(base, 2))?.into_limbs();
+        let [a, b, c, d] = storage.load(field(base, 0))?.into_limbs();
+        let [e, f, g, h] = storage.load(field(base, 1))?.into_limbs();
+        let [evidence_seconds, evidence_blocks, _, _] = storage.load(field(base, 2))?.into_limbs();
         let fixed = Self {
             evidence_seconds,
             evidence_blocks,
-            governance: address(words.load(field(base, 3))?),
+            governance: address(storage.load(field(base, 3))?),
             ..Self::default()
         };
         Ok(fixed.with_numbers([a, b, c, d, e, f, g, h]))
@@ -152,7 +152,7 @@ impl StakingParams {
 }
 
 /// Blocks for which an offence can be proven, however long they take.
-pub fn evidence_blocks(words: &mut impl Words) -> Result<u64, StoreError> {
-    let [_, blocks, _, _] = words.load(field(slot("params", &[]), 2))?.into_limbs();
+pub fn evidence_blocks(storage: &mut impl Storage) -> Result<u64, StoreError> {
+    let [_, blocks, _, _] = storage.load(field(slot("params", &[]), 2))?.into_limbs();
     Ok(blocks)
 }

@@ -25,7 +25,7 @@ const CHAIN_ID: u64 = 7;
 #[derive(Clone, Default)]
 struct Memory(BTreeMap<U256, U256>);
 
-impl Words for Memory {
+impl Storage for Memory {
     fn load(&mut self, slot: U256) -> std::result::Result<U256, StoreError> {
         Ok(self.0.get(&slot).copied().unwrap_or_default())
     }
@@ -54,7 +54,7 @@ fn tokens(whole: u64) -> U256 {
 
 /// Validators with numbers from 1 on, of these weights.
 struct World {
-    words: Memory,
+    storage: Memory,
     known: BTreeMap<ConsensusAddress, GenesisValidator>,
     height: u64,
     time: u64,
@@ -66,20 +66,20 @@ impl World {
     }
 
     fn with(powers: &[u64], params: StakingParams) -> Self {
-        let mut words = Memory::default();
-        StakingParams { governance: GOVERNANCE, ..params }.store(&mut words).unwrap();
-        identify(&mut words, CHAIN, CHAIN_ID).unwrap();
+        let mut storage = Memory::default();
+        StakingParams { governance: GOVERNANCE, ..params }.store(&mut storage).unwrap();
+        identify(&mut storage, CHAIN, CHAIN_ID).unwrap();
         let mut known = BTreeMap::new();
         for (n, power) in (1..).zip(powers) {
             let genesis = GenesisValidator { operator: operator(n), consensus_key: key(n), power: *power };
-            bond_genesis(&mut words, &genesis).unwrap();
+            bond_genesis(&mut storage, &genesis).unwrap();
             known.insert(key(n).address(), genesis);
         }
-        Self { words, known, height: 1_000, time: 1_000_000 }
+        Self { storage, known, height: 1_000, time: 1_000_000 }
     }
 
     fn validator(&mut self, n: u8) -> Validator {
-        Validator::load(&mut self.words, operator(n)).unwrap()
+        Validator::load(&mut self.storage, operator(n)).unwrap()
     }
 
     /// The beginning of the next block. Gives what was made.
@@ -87,7 +87,7 @@ impl World {
         let (height, before) = (self.height + 1, self.time);
         (self.height, self.time) = (height, before + 1);
         let facts = BlockFacts { height, time: self.time, before, votes, offences, known: &self.known };
-        begin_block(&mut self.words, &facts).unwrap()
+        begin_block(&mut self.storage, &facts).unwrap()
     }
 
     fn call(
@@ -100,7 +100,7 @@ impl World {
         let mut input = selector(name).to_vec();
         arguments.iter().for_each(|word| input.extend(word.to_be_bytes::<32>()));
         let env = Env { caller, value, read_only: false, height: self.height, time: self.time };
-        run(&mut self.words, &env, &input).unwrap()
+        run(&mut self.storage, &env, &input).unwrap()
     }
 
     fn must(&mut self, caller: Address, value: U256, name: &str, arguments: &[U256]) -> Answer {
@@ -109,14 +109,14 @@ impl World {
 
     /// Why a call is refused; what it wrote is taken back, as a revert does.
     fn refused(&mut self, caller: Address, value: U256, name: &str, arguments: &[U256]) -> String {
-        let before = self.words.clone();
+        let before = self.storage.clone();
         let why = self.call(caller, value, name, arguments).expect_err(name);
-        self.words = before;
+        self.storage = before;
         why
     }
 
     fn pool(&mut self) -> U256 {
-        self.words.load(words::slot("pool", &[])).unwrap()
+        self.storage.load(storage::slot("pool", &[])).unwrap()
     }
 }
 
@@ -129,7 +129,7 @@ fn double(n: u8, height: u64, power: u64) -> Offence {
 }
 
 fn arg(address: Address) -> U256 {
-    words::word(address)
+    storage::word(address)
 }
 
 /// What `createValidator` is told by `caller`, whose key is number `n`.

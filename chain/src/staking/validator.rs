@@ -7,8 +7,8 @@ use super::{
     facts::BlockFacts,
     origin::Origin,
     params::{WHOLE, share},
-    sentence::Sentence,
-    words::{Words, address, field, of, slot, small, word},
+    penalty::Penalty,
+    storage::{Storage, address, field, of, slot, small, word},
 };
 use crate::{
     application::Offence,
@@ -20,11 +20,11 @@ use crate::{
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Status {
     /// It may.
-    Free,
+    Active,
     /// It was away, or its operator took its own stake back; it may return after this time.
     Jailed(u64),
     /// It signed two blocks of one height. It never returns.
-    Tombstoned(Sentence),
+    Tombstoned(Penalty),
 }
 
 /// A validator.
@@ -65,91 +65,91 @@ const MOST_LOST: U256 = U256::from_limbs([1_000_000, 0, 0, 0]);
 const KEY: u64 = 0;
 const TOKENS: u64 = 1;
 const SHARES: u64 = 2;
-/// Commission, the sentence's part, the kind of status and the count of expected blocks in 64 bits; a time; the
-/// sentence's two heights.
+/// Commission, the penalty's part, the kind of status and the count of expected blocks in 64 bits; a time; the
+/// penalty's two heights.
 const CONDUCT: u64 = 3;
 const EARNED: u64 = 4;
 const MISSED: u64 = 5;
 const OWED: u64 = 6;
 /// Weight that consensus was told last.
-const ACTIVE: u64 = 7;
-/// The sentence's stake and power.
-const SENTENCED: u64 = 8;
-const OFFENDED: u64 = 9;
+const LAST_POWER: u64 = 7;
+/// The penalty's stake and power.
+const PENALTY_STAKE: u64 = 8;
+const PENALTY_POWER: u64 = 9;
 
 /// Kinds of status.
-const FREE: u64 = 0;
+const ACTIVE: u64 = 0;
 const JAILED: u64 = 1;
 
 impl Validator {
     /// The validator that `operator` controls.
-    pub fn load(words: &mut impl Words, operator: Address) -> Result<Self> {
+    pub fn load(storage: &mut impl Storage, operator: Address) -> Result<Self> {
         let base = of("validator", operator);
-        let key = words.load(field(base, KEY))?;
+        let key = storage.load(field(base, KEY))?;
         need(!key.is_zero(), "no such validator")?;
-        let [parts, time, height, proven] = words.load(field(base, CONDUCT))?.into_limbs();
+        let [parts, time, height, proven] = storage.load(field(base, CONDUCT))?.into_limbs();
         let status = match parts >> 32 & 0xff {
-            FREE => Status::Free,
+            ACTIVE => Status::Active,
             JAILED => Status::Jailed(time),
-            _ => Status::Tombstoned(Sentence {
+            _ => Status::Tombstoned(Penalty {
                 height,
                 proven,
                 time,
                 part: parts >> 16 & 0xffff,
-                stake: words.load(field(base, SENTENCED))?,
-                power: small(words.load(field(base, OFFENDED))?),
+                stake: storage.load(field(base, PENALTY_STAKE))?,
+                power: small(storage.load(field(base, PENALTY_POWER))?),
             }),
         };
         Ok(Self {
             operator,
             key: ConsensusKey(B256::from(key)),
-            tokens: words.load(field(base, TOKENS))?,
-            shares: words.load(field(base, SHARES))?,
+            tokens: storage.load(field(base, TOKENS))?,
+            shares: storage.load(field(base, SHARES))?,
             commission: parts & 0xffff,
             status,
-            earned: words.load(field(base, EARNED))?,
-            missed: words.load(field(base, MISSED))?,
+            earned: storage.load(field(base, EARNED))?,
+            missed: storage.load(field(base, MISSED))?,
             expected: parts.to_be_bytes()[2],
-            owed: words.load(field(base, OWED))?,
+            owed: storage.load(field(base, OWED))?,
         })
     }
 
     /// Writes it back.
-    pub fn store(&self, words: &mut impl Words) -> std::result::Result<(), StoreError> {
+    pub fn store(&self, storage: &mut impl Storage) -> std::result::Result<(), StoreError> {
         let base = of("validator", self.operator);
         let [kind, time, part, height, proven] = match self.status {
-            Status::Free => [FREE, 0, 0, 0, 0],
+            Status::Active => [ACTIVE, 0, 0, 0, 0],
             Status::Jailed(until) => [JAILED, until, 0, 0, 0],
             Status::Tombstoned(s) => [JAILED + 1, s.time, s.part, s.height, s.proven],
         };
         if let Status::Tombstoned(s) = self.status {
-            words.store(field(base, SENTENCED), s.stake)?;
-            words.store(field(base, OFFENDED), U256::from(s.power))?;
+            storage.store(field(base, PENALTY_STAKE), s.stake)?;
+            storage.store(field(base, PENALTY_POWER), U256::from(s.power))?;
         }
         let parts = self.commission | part << 16 | kind << 32 | u64::from(self.expected) << 40;
-        words.store(field(base, KEY), U256::from_be_bytes(self.key.0.0))?;
-        words.store(field(base, TOKENS), self.tokens)?;
-        words.store(field(base, SHARES), self.shares)?;
-        words.store(field(base, CONDUCT), U256::from_limbs([parts, time, height, proven]))?;
-        words.store(field(base, EARNED), self.earned)?;
-        words.store(field(base, MISSED), self.missed)?;
-        words.store(field(base, OWED), self.owed)
+        storage.store(field(base, KEY), U256::from_be_bytes(self.key.0.0))?;
+        storage.store(field(base, TOKENS), self.tokens)?;
+        storage.store(field(base, SHARES), self.shares)?;
+        storage.store(field(base, CONDUCT), U256::from_limbs([parts, time, height, proven]))?;
+        storage.store(field(base, EARNED), self.earned)?;
+        storage.store(field(base, MISSED), self.missed)?;
+        storage.store(field(base, OWED), self.owed)
     }
 
     /// A new validator, without stake.
-    pub fn create(words: &mut impl Words, operator: Address, key: ConsensusKey, commission: u64) -> Result<Self> {
-        need(words.load(of("validator", operator))?.is_zero(), "this account already operates a validator")?;
-        need(operator_of(words, key)?.is_none(), "another validator has this key")?;
+    pub fn create(storage: &mut impl Storage, operator: Address, key: ConsensusKey, commission: u64) -> Result<Self> {
+        need(storage.load(of("validator", operator))?.is_zero(), "this account already operates a validator")?;
+        need(operator_of(storage, key)?.is_none(), "another validator has this key")?;
         need(ed25519_dalek::VerifyingKey::from_bytes(&key.0.0).is_ok_and(|k| !k.is_weak()), "not an ed25519 key")?;
         need(commission <= WHOLE, "commission above 100 percent")?;
-        words.store(slot("operator", &[key.0.as_slice()]), word(operator))?;
+        storage.store(slot("operator", &[key.0.as_slice()]), word(operator))?;
         Ok(Self {
             operator,
             key,
             tokens: U256::ZERO,
             shares: U256::ZERO,
             commission,
-            status: Status::Free,
+            status: Status::Active,
             earned: U256::ZERO,
             missed: U256::ZERO,
             expected: 0,
@@ -195,22 +195,22 @@ impl Validator {
         taken
     }
 
-    /// Sentences it for an offence, or widens the sentence that it has. Gives what was taken of the stake that is there.
-    pub fn sentence(&mut self, offence: &Offence, part: u64, now: &BlockFacts<'_>) -> U256 {
-        let (sentence, paid) = match self.status {
+    /// Penalises it for an offence, or widens the penalty that it has. Gives what was taken of the stake that is there.
+    pub fn penalise(&mut self, offence: &Offence, part: u64, now: &BlockFacts<'_>) -> U256 {
+        let (penalty, paid) = match self.status {
             Status::Tombstoned(old) => (old.widened(offence), old.power),
-            _ => (Sentence::first(offence, part, self.tokens, now), 0),
+            _ => (Penalty::first(offence, part, self.tokens, now), 0),
         };
-        let taken = sentence.rest(self.tokens, paid);
+        let taken = penalty.rest(self.tokens, paid);
         self.tokens -= taken;
-        self.status = Status::Tombstoned(sentence);
+        self.status = Status::Tombstoned(penalty);
         taken
     }
 
     /// Where stake was that leaves it at `height`.
     pub fn origin(&self, height: u64) -> Origin {
         let power = match self.status {
-            Status::Tombstoned(sentence) => sentence.power,
+            Status::Tombstoned(penalty) => penalty.power,
             _ => 0,
         };
         Origin { validator: self.operator, height, power }
@@ -219,24 +219,28 @@ impl Validator {
     /// Weight in consensus: whole tokens, if it may make blocks at all.
     pub fn power(&self) -> u64 {
         match self.status {
-            Status::Free => small(self.tokens / TOKEN),
+            Status::Active => small(self.tokens / TOKEN),
             _ => 0,
         }
     }
 }
 
 /// Who operates the validator with `key`.
-pub fn operator_of(words: &mut impl Words, key: ConsensusKey) -> std::result::Result<Option<Address>, StoreError> {
-    let word = words.load(slot("operator", &[key.0.as_slice()]))?;
+pub fn operator_of(storage: &mut impl Storage, key: ConsensusKey) -> std::result::Result<Option<Address>, StoreError> {
+    let word = storage.load(slot("operator", &[key.0.as_slice()]))?;
     Ok((!word.is_zero()).then(|| address(word)))
 }
 
 /// Weight of `operator`'s validator that consensus was told last.
-pub fn active(words: &mut impl Words, operator: Address) -> std::result::Result<u64, StoreError> {
-    words.load(field(of("validator", operator), ACTIVE)).map(small)
+pub fn last_power(storage: &mut impl Storage, operator: Address) -> std::result::Result<u64, StoreError> {
+    storage.load(field(of("validator", operator), LAST_POWER)).map(small)
 }
 
 /// Remembers what consensus is told.
-pub fn set_active(words: &mut impl Words, operator: Address, power: u64) -> std::result::Result<(), StoreError> {
-    words.store(field(of("validator", operator), ACTIVE), U256::from(power))
+pub fn set_last_power(
+    storage: &mut impl Storage,
+    operator: Address,
+    power: u64,
+) -> std::result::Result<(), StoreError> {
+    storage.store(field(of("validator", operator), LAST_POWER), U256::from(power))
 }

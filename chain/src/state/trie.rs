@@ -5,13 +5,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use alloy_primitives::{B256, Bytes, b256, keccak256};
-use alloy_rlp::{EMPTY_STRING_CODE, Encodable, Header};
+use alloy_primitives::{B256, Bytes, keccak256};
+use alloy_rlp::Decodable;
+pub use alloy_trie::EMPTY_ROOT_HASH as EMPTY_ROOT;
+use alloy_trie::{
+    Nibbles, TrieMask,
+    nodes::{BranchNodeRef, ExtensionNodeRef, LeafNodeRef, RlpNode, TrieNode},
+};
 
 use crate::error::StoreError;
-
-/// Root of the trie without keys.
-pub const EMPTY_ROOT: B256 = b256!("56e81f171bcc55a6ff8345e692c0f86e5b48e01b996cadc001622fb5e363b421");
 
 /// Where stored nodes come from. A path is one nibble a byte.
 pub trait NodeSource {
@@ -44,13 +46,9 @@ pub fn update(source: &dyn NodeSource, changes: &BTreeMap<B256, Option<Vec<u8>>>
     let root = work.load(&[])?.unwrap_or(Node::Empty);
     let root = work.apply(root, &mut Vec::new(), &changes)?;
     let mut nodes = BTreeMap::new();
-    let hash = match &root {
-        Node::Empty => EMPTY_ROOT,
-        node => {
-            encode(node, &mut Vec::new(), &mut nodes);
-            nodes.get([].as_slice()).and_then(Option::as_ref).map_or(EMPTY_ROOT, keccak256)
-        }
-    };
+    // A root is named by its hash, however short it is.
+    encode(&root, &mut Vec::new(), &mut nodes);
+    let hash = nodes.get([].as_slice()).and_then(Option::as_ref).map_or(EMPTY_ROOT, keccak256);
     for path in work.loaded {
         nodes.entry(path).or_insert(None);
     }
@@ -93,8 +91,8 @@ enum Node {
 
 enum Link {
     None,
-    /// A child that is only in the store: the bytes by which its parent refers to it.
-    Stored(Vec<u8>),
+    /// A child that is only in the store: what its parent refers to it by.
+    Stored(RlpNode),
     Fresh(Box<Node>),
 }
 
@@ -251,102 +249,62 @@ fn build(depth: usize, entries: &[(&[u8; 64], &[u8])]) -> Node {
     }
 }
 
-/// Writes `node` and its fresh children into `nodes`; gives the bytes by which a parent refers to it.
-fn encode(node: &Node, path: &mut Vec<u8>, nodes: &mut BTreeMap<Vec<u8>, Option<Vec<u8>>>) -> Vec<u8> {
-    let mut payload = Vec::new();
-    match node {
-        Node::Empty => return vec![EMPTY_STRING_CODE],
-        Node::Leaf(rest, value) => {
-            compact(rest, true).as_slice().encode(&mut payload);
-            value.as_slice().encode(&mut payload);
-        }
+/// Writes `node` and its fresh children into `nodes`; gives what a parent refers to it by, if there is a node.
+fn encode(node: &Node, path: &mut Vec<u8>, nodes: &mut BTreeMap<Vec<u8>, Option<Vec<u8>>>) -> Option<RlpNode> {
+    let mut raw = Vec::new();
+    let reference = match node {
+        Node::Empty => return None,
+        Node::Leaf(rest, value) => LeafNodeRef::new(&Nibbles::from_nibbles_unchecked(rest), value).rlp(&mut raw),
         Node::Extension(part, child) => {
-            compact(part, false).as_slice().encode(&mut payload);
             let depth = path.len();
             path.extend_from_slice(part);
-            payload.extend(encode_link(child, path, nodes));
+            let child = encode_link(child, path, nodes)?;
             path.truncate(depth);
+            ExtensionNodeRef::new(&Nibbles::from_nibbles_unchecked(part), &child).rlp(&mut raw)
         }
         Node::Branch(children) => {
+            let (mut stack, mut mask) = (Vec::with_capacity(children.len()), TrieMask::default());
             for (nibble, child) in (0u8..).zip(children.iter()) {
                 path.push(nibble);
-                payload.extend(encode_link(child, path, nodes));
+                if let Some(child) = encode_link(child, path, nodes) {
+                    stack.push(child);
+                    mask.set_bit(nibble);
+                }
                 path.pop();
             }
-            payload.push(EMPTY_STRING_CODE);
+            BranchNodeRef::new(&stack, mask).rlp(&mut raw)
         }
-    }
-    let mut raw = Vec::with_capacity(payload.len() + 3);
-    Header { list: true, payload_length: payload.len() }.encode(&mut raw);
-    raw.extend(payload);
-    let reference = if raw.len() < 32 { raw.clone() } else { alloy_rlp::encode(keccak256(&raw)) };
+    };
     nodes.insert(path.clone(), Some(raw));
-    reference
+    Some(reference)
 }
 
-fn encode_link(link: &Link, path: &mut Vec<u8>, nodes: &mut BTreeMap<Vec<u8>, Option<Vec<u8>>>) -> Vec<u8> {
+fn encode_link(link: &Link, path: &mut Vec<u8>, nodes: &mut BTreeMap<Vec<u8>, Option<Vec<u8>>>) -> Option<RlpNode> {
     match link {
-        Link::None => vec![EMPTY_STRING_CODE],
-        Link::Stored(reference) => reference.clone(),
+        Link::None => None,
+        Link::Stored(reference) => Some(reference.clone()),
         Link::Fresh(node) => encode(node, path, nodes),
     }
 }
 
-/// Hex-prefix encoding: whether it is a leaf and whether the count is odd, then the nibbles in pairs.
-fn compact(nibbles: &[u8], leaf: bool) -> Vec<u8> {
-    let flag = if leaf { 0x20 } else { 0 };
-    let (mut out, rest) = match nibbles {
-        [first, rest @ ..] if nibbles.len() % 2 == 1 => (vec![flag | 0x10 | first], rest),
-        even => (vec![flag], even),
-    };
-    out.extend(rest.chunks_exact(2).map(|pair| pair[0] << 4 | pair[1]));
-    out
-}
-
 fn decode(mut raw: &[u8]) -> Result<Node, StoreError> {
-    let bad = |e: alloy_rlp::Error| StoreError::corrupt("read a trie node", e);
-    let mut list = Header::decode_bytes(&mut raw, true).map_err(bad)?;
-    let mut items: Vec<&[u8]> = Vec::with_capacity(17);
-    while !list.is_empty() {
-        let mut rest = list;
-        let header = Header::decode(&mut rest).map_err(bad)?;
-        let length = list.len() - rest.len() + header.payload_length;
-        if length > list.len() {
-            return Err(bad(alloy_rlp::Error::InputTooShort));
-        }
-        let (item, after) = list.split_at(length);
-        items.push(item);
-        list = after;
-    }
-    match items.as_slice() {
-        [path, value] => {
-            let mut path = *path;
-            let path = Header::decode_bytes(&mut path, false).map_err(bad)?;
-            let [first, rest @ ..] = path else { return Err(bad(alloy_rlp::Error::InputTooShort)) };
-            let odd = (first & 0x10 != 0).then_some(first & 15);
-            let nibbles = odd.into_iter().chain(rest.iter().flat_map(|b| [b >> 4, b & 15])).collect();
-            if first & 0x20 == 0 {
-                return Ok(Node::Extension(nibbles, Link::Stored(value.to_vec())));
+    match TrieNode::decode(&mut raw).map_err(|e| StoreError::corrupt("read a trie node", e))? {
+        TrieNode::EmptyRoot => Err(StoreError::corrupt("read a trie node", "it is empty")),
+        TrieNode::Leaf(leaf) => Ok(Node::Leaf(leaf.key.to_vec(), leaf.value)),
+        TrieNode::Extension(extension) => Ok(Node::Extension(extension.key.to_vec(), Link::Stored(extension.child))),
+        TrieNode::Branch(branch) => {
+            let mut children = empty_branch();
+            for (nibble, child) in branch.state_mask.iter().zip(branch.stack) {
+                children[usize::from(nibble)] = Link::Stored(child);
             }
-            let mut value = *value;
-            Ok(Node::Leaf(nibbles, Header::decode_bytes(&mut value, false).map_err(bad)?.to_vec()))
+            Ok(Node::Branch(children))
         }
-        children if children.len() == 17 => {
-            let mut branch = empty_branch();
-            for (slot, item) in branch.iter_mut().zip(children) {
-                if *item != [EMPTY_STRING_CODE] {
-                    *slot = Link::Stored(item.to_vec());
-                }
-            }
-            Ok(Node::Branch(branch))
-        }
-        other => Err(StoreError::corrupt("read a trie node", format!("it has {} items", other.len()))),
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use alloy_trie::{HashBuilder, Nibbles, proof::verify_proof};
+    use alloy_trie::{HashBuilder, proof::verify_proof};
     use proptest::prelude::*;
 
     use super::*;

@@ -4,8 +4,11 @@ use std::{collections::BTreeMap, ops::Bound, path::Path, sync::Arc};
 
 use redb::{Database, DatabaseError, ReadOnlyTable, ReadableDatabase, ReadableTable, TableDefinition, TableError};
 
-use super::{Batch, Entry, Reader, Store, TABLES, Table};
-use crate::{error::StoreError, failpoint};
+use super::{
+    Batch, Entry, Reader, Store, TABLES, Table,
+    inside::{Leave, enter, inside},
+};
+use crate::{durable, error::StoreError, failpoint};
 
 /// Version of what the tables mean. Another number is refused by name.
 const FORMAT: u8 = 3;
@@ -20,6 +23,14 @@ type Bytes = &'static [u8];
 /// Tables in a file.
 pub struct DiskStore {
     database: Database,
+    _leave: Leave,
+}
+
+/// The library has work to do when a database is closed.
+impl Drop for DiskStore {
+    fn drop(&mut self) {
+        enter();
+    }
 }
 
 impl DiskStore {
@@ -29,9 +40,11 @@ impl DiskStore {
         if !place.try_exists().map_err(|e| StoreError::new("look for chain.redb", e))? {
             make(folder, &place)?;
         }
-        let store = Self { database: Database::open(&place).map_err(refused)? };
-        store.check_format()?;
-        Ok(store)
+        inside(|| {
+            let store = Self { database: Database::open(&place).map_err(refused)?, _leave: Leave };
+            store.check_format()?;
+            Ok(store)
+        })
     }
 
     /// Whether a process has the store in `folder` open, as a running node does.
@@ -84,8 +97,7 @@ fn make(folder: &Path, place: &Path) -> Result<(), StoreError> {
     write.commit().map_err(|e| StoreError::new("create the tables", e))?;
     drop(database);
     failpoint::reach("database-whole");
-    std::fs::rename(&draft, place).map_err(failed)?;
-    std::fs::File::open(folder).and_then(|folder| folder.sync_all()).map_err(failed)?;
+    durable::rename(&draft, place).map_err(failed)?;
     failpoint::reach("database-made");
     Ok(())
 }
@@ -111,24 +123,34 @@ fn definition(table: Table) -> TableDefinition<'static, Bytes, Bytes> {
         Table::BlockHeights => "block-heights",
         Table::Transactions => "transactions",
         Table::Headers => "headers",
-        Table::History => "history",
-        Table::Openings => "openings",
+        Table::ChangeSets => "history",
+        Table::BeginBlocks => "openings",
         Table::Archive => "archive",
     })
 }
 
 impl Store for DiskStore {
     fn reader(&self) -> Result<Arc<dyn Reader>, StoreError> {
+        inside(|| self.begin_read())
+    }
+
+    fn write(&self, batch: &Batch) -> Result<(), StoreError> {
+        inside(|| self.write_batch(batch))
+    }
+}
+
+impl DiskStore {
+    fn begin_read(&self) -> Result<Arc<dyn Reader>, StoreError> {
         let read = self.database.begin_read().map_err(|e| StoreError::new("begin to read", e))?;
         let mut tables = BTreeMap::new();
         for table in TABLES {
             let open = read.open_table(definition(table)).map_err(|e| StoreError::new("open a table", e))?;
             tables.insert(table, open);
         }
-        Ok(Arc::new(Snapshot { tables }))
+        Ok(Arc::new(Snapshot { tables, _leave: Leave }))
     }
 
-    fn write(&self, batch: &Batch) -> Result<(), StoreError> {
+    fn write_batch(&self, batch: &Batch) -> Result<(), StoreError> {
         let write = self.database.begin_write().map_err(|e| StoreError::new("begin a batch", e))?;
         // In order of tables and keys: neighbours of the tree are written one after the other.
         let mut changes = batch.iter().peekable();
@@ -147,6 +169,13 @@ impl Store for DiskStore {
 
 struct Snapshot {
     tables: BTreeMap<Table, ReadOnlyTable<Bytes, Bytes>>,
+    _leave: Leave,
+}
+
+impl Drop for Snapshot {
+    fn drop(&mut self) {
+        enter();
+    }
 }
 
 impl Snapshot {
@@ -157,11 +186,29 @@ impl Snapshot {
 
 impl Reader for Snapshot {
     fn get(&self, table: Table, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+        inside(|| self.read(table, key))
+    }
+
+    fn scan(&self, table: Table, prefix: &[u8]) -> Result<Vec<Entry>, StoreError> {
+        inside(|| self.read_all(table, prefix))
+    }
+
+    fn page(&self, table: Table, after: Option<&[u8]>, limit: usize) -> Result<Vec<Entry>, StoreError> {
+        inside(|| self.read_page(table, after, limit))
+    }
+
+    fn first_key(&self, table: Table) -> Result<Option<Vec<u8>>, StoreError> {
+        inside(|| self.read_first(table))
+    }
+}
+
+impl Snapshot {
+    fn read(&self, table: Table, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
         let value = self.table(table)?.get(key).map_err(|e| StoreError::new("get", e))?;
         Ok(value.map(|guard| guard.value().to_vec()))
     }
 
-    fn scan(&self, table: Table, prefix: &[u8]) -> Result<Vec<Entry>, StoreError> {
+    fn read_all(&self, table: Table, prefix: &[u8]) -> Result<Vec<Entry>, StoreError> {
         let mut found = Vec::new();
         for entry in self.table(table)?.range(prefix..).map_err(|e| StoreError::new("scan", e))? {
             let (key, value) = entry.map_err(|e| StoreError::new("scan", e))?;
@@ -172,7 +219,8 @@ impl Reader for Snapshot {
         }
         Ok(found)
     }
-    fn page(&self, table: Table, after: Option<&[u8]>, limit: usize) -> Result<Vec<Entry>, StoreError> {
+
+    fn read_page(&self, table: Table, after: Option<&[u8]>, limit: usize) -> Result<Vec<Entry>, StoreError> {
         let from = after.map_or(Bound::Unbounded, Bound::Excluded);
         let range =
             self.table(table)?.range::<&[u8]>((from, Bound::Unbounded)).map_err(|e| StoreError::new("page", e))?;
@@ -185,7 +233,7 @@ impl Reader for Snapshot {
             .collect()
     }
 
-    fn first_key(&self, table: Table) -> Result<Option<Vec<u8>>, StoreError> {
+    fn read_first(&self, table: Table) -> Result<Option<Vec<u8>>, StoreError> {
         let first = self.table(table)?.first().map_err(|e| StoreError::new("find the first key", e))?;
         Ok(first.map(|(key, _)| key.value().to_vec()))
     }

@@ -1,12 +1,14 @@
 //! Where bytes are kept: tables of keys and values, snapshots for reading, one atomic batch for a block.
 
 mod disk;
+mod inside;
 mod layered;
 mod memory;
 
 use std::{collections::BTreeMap, sync::Arc};
 
 pub use disk::{DiskStore, FORMAT_KEY};
+pub use inside::inside_database;
 pub use layered::Layered;
 pub use memory::MemoryStore;
 
@@ -39,10 +41,10 @@ pub enum Table {
     Transactions = 10,
     /// Header of a block by height.
     Headers = 11,
-    /// What a block replaced, by height.
-    History = 12,
-    /// What the engine told of a block beside its transactions, by height.
-    Openings = 13,
+    /// Change set of a block: the values that it replaced, by height.
+    ChangeSets = 12,
+    /// What the engine told at the beginning of a block, by height.
+    BeginBlocks = 13,
     /// What blocks replaced, by key and height, on a node that keeps all of the past.
     Archive = 14,
 }
@@ -61,8 +63,8 @@ pub const TABLES: [Table; 15] = [
     Table::BlockHeights,
     Table::Transactions,
     Table::Headers,
-    Table::History,
-    Table::Openings,
+    Table::ChangeSets,
+    Table::BeginBlocks,
     Table::Archive,
 ];
 

@@ -14,7 +14,7 @@ use sahara_chain::{
     block::block_at,
     error::StoreError,
     genesis::Genesis,
-    ledger::{Ledger, Opening},
+    ledger::{BeginBlock, Ledger},
     node::open,
     store::{Batch, MemoryStore, Reader, Store},
 };
@@ -114,7 +114,7 @@ fn replay(home: &Path) {
     for height in 1..=head.height {
         let block = block_at(head.reader.as_ref(), height).unwrap().unwrap();
         let validator = own.consensus_key.address();
-        let item = Opening::at(head.reader.as_ref(), height).unwrap().unwrap().item;
+        let item = BeginBlock::at(head.reader.as_ref(), height).unwrap().unwrap().item;
         assert!(item.is_some());
         let vote = Vote { validator, power: own.power, signed: true };
         new.finalize(&DecidedBlock {

@@ -19,7 +19,7 @@ use sahara_chain::{
     },
     genesis::{DEV_ACCOUNTS, DEV_CHAIN_ID, Genesis, GenesisValidator},
     ledger::Ledger,
-    staking::{self, Env, StakingParams, Words},
+    staking::{self, Env, StakingParams, Storage},
     store::{Batch, MemoryStore, Store, Table},
     validator::ConsensusKey,
     wallet::{Payment, Wallet},
@@ -154,7 +154,7 @@ pub fn committee(bytes: &[u8]) {
 #[derive(Clone, Default)]
 struct Memory(BTreeMap<U256, U256>);
 
-impl Words for Memory {
+impl Storage for Memory {
     fn load(&mut self, slot: U256) -> Result<U256, StoreError> {
         Ok(self.0.get(&slot).copied().unwrap_or_default())
     }
@@ -167,9 +167,9 @@ impl Words for Memory {
 
 /// The staking contract: several calls one after the other, each byte string as it is. What it pays, it was given.
 pub fn staking(bytes: &[u8]) {
-    let mut words = Memory::default();
-    StakingParams { governance: DEV_ACCOUNTS[1].0, ..StakingParams::default() }.store(&mut words).unwrap();
-    let mut balance = staking::bond_genesis(&mut words, &validator()).unwrap();
+    let mut storage = Memory::default();
+    StakingParams { governance: DEV_ACCOUNTS[1].0, ..StakingParams::default() }.store(&mut storage).unwrap();
+    let mut balance = staking::bond_genesis(&mut storage, &validator()).unwrap();
     let mut rest = bytes;
     while let [who, value, length, after @ ..] = rest {
         let (input, later) = after.split_at(usize::from(*length).min(after.len()));
@@ -178,17 +178,17 @@ pub fn staking(bytes: &[u8]) {
         let caller = DEV_ACCOUNTS[usize::from(who % 10)].0;
         let env = Env { caller, value, read_only: who & 64 != 0, height: 5, time: TIME + u64::from(*length) };
         assert!(staking::price(input) > 0);
-        let before = words.clone();
-        match staking::run(&mut words, &env, input).unwrap() {
+        let before = storage.clone();
+        match staking::run(&mut storage, &env, input).unwrap() {
             Ok(answer) => {
                 balance += value;
                 assert!(answer.payout <= balance);
                 balance -= answer.payout;
-                assert!(!env.read_only || words.0 == before.0, "a static call changed something");
+                assert!(!env.read_only || storage.0 == before.0, "a static call changed something");
             }
             Err(why) => {
                 assert!(!why.is_empty());
-                words = before;
+                storage = before;
             }
         }
     }

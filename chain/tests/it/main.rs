@@ -34,7 +34,7 @@ mod a_transaction_is_decoded_once;
 mod a_validator_continues_wherever_cometbft_died;
 mod a_validator_that_signs_twice_is_slashed_once_and_for_ever;
 mod an_archive_answers_at_every_height;
-mod an_earlier_offence_widens_a_sentence;
+mod an_earlier_offence_widens_a_penalty;
 mod an_exported_chain_goes_on;
 mod answers_have_a_budget;
 mod arbitrary_bytes_end_in_order;

@@ -117,7 +117,7 @@ fn signal(name: &str, pid: u64) {
 pub fn ask(url: &str, method: &str, params: Value) -> Result<Value, String> {
     let address = url.trim_start_matches("http://").parse().unwrap();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    runtime.block_on(Client::new(address).ask(method, params))
+    Ok(runtime.block_on(Client::new(address).ask(method, params))?)
 }
 
 pub fn eventually(what: &str, holds: impl FnMut() -> bool) {

@@ -14,6 +14,7 @@ use alloy_primitives::{Address, Bytes, U256};
 use sahara_chain::{
     error::StoreError,
     genesis::GenesisAccount,
+    ledger::AdmitError,
     rpc::{self, Asked, Backend, Limits, Neighbours, Session, Submit, Submitted},
     store::{Batch, Entry, MemoryStore, Reader, Store, Table},
     tx::Tx,
@@ -172,7 +173,7 @@ struct Peers(AtomicUsize);
 
 impl Submit for Peers {
     fn submit(&self, _: Arc<Tx>) -> Submitted<'_> {
-        Box::pin(async { Err("nothing is taken".to_owned()) })
+        Box::pin(async { Err(AdmitError::NotBegun) })
     }
 
     fn neighbours(&self) -> Asked<'_> {

@@ -44,14 +44,14 @@ fn absence_is_remembered_by_who_leaves_and_comes_back() {
     let away = DecidedBlock { votes: votes(false), ..DecidedBlock::default() };
     (0..190).for_each(|_| drop(net.block(away.clone())));
     let status = |net: &Net| Validator::load(&mut net.chain.head().view(), address(1)).unwrap().status;
-    assert_eq!(status(&net), Status::Free);
+    assert_eq!(status(&net), Status::Active);
     // It takes its own stake back, which sends it to a jail without an end, and bonds it again at once.
     net.must(1, NONE, "undelegate(address,uint256)", &[word(address(1)), tokens(5)]);
     net.must(1, tokens(5), "delegate(address)", &[word(address(1))]);
     net.must(1, NONE, "unjail()", &[]);
-    assert_eq!(status(&net), Status::Free);
+    assert_eq!(status(&net), Status::Active);
     (0..2).for_each(|_| drop(net.block(away.clone())));
-    assert_eq!(status(&net), Status::Free);
+    assert_eq!(status(&net), Status::Active);
     net.block(away.clone());
     assert!(matches!(status(&net), Status::Jailed(_)), "193 of the last blocks that it should have signed");
 }
@@ -64,7 +64,7 @@ fn blocks_without_it_neither_count_nor_forgive() {
     let others = DecidedBlock { votes: votes(true)[..1].to_vec(), ..DecidedBlock::default() };
     (0..300).for_each(|_| drop(net.block(others.clone())));
     let load = |net: &Net| Validator::load(&mut net.chain.head().view(), address(1)).unwrap();
-    assert_eq!((load(&net).status, load(&net).missed.count_ones()), (Status::Free, 192));
+    assert_eq!((load(&net).status, load(&net).missed.count_ones()), (Status::Active, 192));
     // Signing does: after 64 blocks the window begins to forget.
     (0..64 + 20).for_each(|_| drop(net.block(DecidedBlock { votes: votes(true), ..DecidedBlock::default() })));
     assert_eq!(load(&net).missed.count_ones(), 172);

@@ -13,7 +13,7 @@ use sahara_chain::{
     error::StoreError,
     evm::abi::selector,
     genesis::{DEV_CHAIN_ID, GenesisValidator, TOKEN},
-    staking::{self, BlockFacts, Env, StakingParams, Status, Validator, Words},
+    staking::{self, BlockFacts, Env, StakingParams, Status, Storage, Validator},
     validator::{ConsensusAddress, ConsensusKey},
 };
 
@@ -26,7 +26,7 @@ use crate::{
 #[derive(Clone, Default, PartialEq)]
 pub struct Memory(BTreeMap<U256, U256>);
 
-impl Words for Memory {
+impl Storage for Memory {
     fn load(&mut self, slot: U256) -> Result<U256, StoreError> {
         Ok(self.0.get(&slot).copied().unwrap_or_default())
     }
@@ -51,7 +51,7 @@ fn word(i: u8) -> U256 {
 
 /// The contract, its money, and what consensus was told.
 struct World {
-    words: Memory,
+    storage: Memory,
     balance: U256,
     made: U256,
     rewarded: U256,
@@ -64,7 +64,7 @@ struct World {
 impl World {
     fn new() -> Self {
         let mut world = Self {
-            words: Memory::default(),
+            storage: Memory::default(),
             balance: U256::ZERO,
             made: U256::ZERO,
             rewarded: U256::ZERO,
@@ -74,11 +74,11 @@ impl World {
             steps: 0,
         };
         let params = StakingParams { max_validators: 3, evidence_blocks: EVIDENCE, ..StakingParams::default() };
-        params.store(&mut world.words).unwrap();
-        staking::identify(&mut world.words, CHAIN, DEV_CHAIN_ID).unwrap();
+        params.store(&mut world.storage).unwrap();
+        staking::identify(&mut world.storage, CHAIN, DEV_CHAIN_ID).unwrap();
         for i in 0..2 {
             let validator = GenesisValidator { operator: actor(i), consensus_key: key(i), power: 10 };
-            world.balance += staking::bond_genesis(&mut world.words, &validator).unwrap();
+            world.balance += staking::bond_genesis(&mut world.storage, &validator).unwrap();
             world.known.insert(validator.consensus_key.address(), validator);
         }
         world
@@ -89,8 +89,8 @@ impl World {
         let mut input = selector(name).to_vec();
         arguments.iter().for_each(|word| input.extend(word.to_be_bytes::<32>()));
         let env = Env { caller: actor(from), value, read_only: false, height: self.height, time: self.time };
-        let before = self.words.clone();
-        match staking::run(&mut self.words, &env, &input).unwrap() {
+        let before = self.storage.clone();
+        match staking::run(&mut self.storage, &env, &input).unwrap() {
             Ok(answer) => {
                 self.balance += value;
                 assert!(answer.payout <= self.balance, "{name} pays more than there is");
@@ -98,7 +98,7 @@ impl World {
                 Some((answer.output.chunks_exact(32).map(U256::from_be_slice).collect(), answer.payout))
             }
             Err(_) => {
-                self.words = before;
+                self.storage = before;
                 None
             }
         }
@@ -151,7 +151,7 @@ impl World {
             }
             Step::Away(who) => {
                 let free = |world: &mut Self| {
-                    Validator::load(&mut world.words, actor(who)).is_ok_and(|v| v.status == Status::Free)
+                    Validator::load(&mut world.storage, actor(who)).is_ok_and(|v| v.status == Status::Active)
                 };
                 while free(self) {
                     self.block(&[Vote { validator: key(who).address(), power: 1, signed: false }], &[]);
@@ -188,9 +188,9 @@ impl World {
         }
         let changes = self.end();
         assert!(changes.len() <= usize::from(ACTORS));
-        let before = self.words.clone();
+        let before = self.storage.clone();
         self.block(&[], &[offence]);
-        assert!(self.words == before, "punished twice");
+        assert!(self.storage == before, "punished twice");
     }
 
     fn block(&mut self, votes: &[Vote], offences: &[Offence]) {
@@ -200,13 +200,13 @@ impl World {
         // Whoever ever registered, also those that were never strong enough.
         let mut known = BTreeMap::new();
         for i in 0..ACTORS {
-            if Validator::load(&mut self.words, actor(i)).is_ok() {
+            if Validator::load(&mut self.storage, actor(i)).is_ok() {
                 let validator = GenesisValidator { operator: actor(i), consensus_key: key(i), power: 1 };
                 known.insert(key(i).address(), validator);
             }
         }
         let facts = BlockFacts { height: self.height, time: self.time, before, votes, offences, known: &known };
-        let made = staking::begin_block(&mut self.words, &facts).unwrap();
+        let made = staking::begin_block(&mut self.storage, &facts).unwrap();
         self.balance += made;
         self.made += made;
         assert!(made <= U256::from(StakingParams::default().block_reward) + U256::from(ACTORS));
@@ -214,7 +214,7 @@ impl World {
     }
 
     fn end(&mut self) -> Vec<GenesisValidator> {
-        let changes = staking::end_block(&mut self.words).unwrap();
+        let changes = staking::end_block(&mut self.storage).unwrap();
         for change in &changes {
             let old = self.known.insert(change.consensus_key.address(), change.clone());
             let told = old.map_or(0, |old| old.power);
@@ -230,12 +230,12 @@ impl World {
         let mut owed = self.ask("pool()", &[]).unwrap()[0];
         let mut rewards = self.rewarded;
         for v in 0..ACTORS {
-            let Ok(validator) = Validator::load(&mut self.words, actor(v)) else {
+            let Ok(validator) = Validator::load(&mut self.storage, actor(v)) else {
                 assert!(!model.validators.contains_key(&v));
                 continue;
             };
             match (validator.status, model.validators[&v]) {
-                (Status::Free, Standing::Free) | (Status::Tombstoned(_), Standing::Tombstoned(_)) => {}
+                (Status::Active, Standing::Active) | (Status::Tombstoned(_), Standing::Tombstoned(_)) => {}
                 (Status::Jailed(a), Standing::Jailed(b)) if a == b => {}
                 (found, expected) => panic!("validator {v} is {found:?}, not {expected:?}"),
             }

@@ -80,14 +80,14 @@ pub fn step() -> impl Strategy<Value = Step> {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Standing {
-    Free,
+    Active,
     Jailed(u64),
-    Tombstoned(Sentence),
+    Tombstoned(Penalty),
 }
 
 /// All proven offences of a validator: the earliest height, the most weight, and what was true at the first proof.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Sentence {
+pub struct Penalty {
     height: u64,
     power: u64,
     proven: u64,
@@ -157,7 +157,7 @@ impl Model {
             asked: U256::ZERO,
         };
         for who in 0..2 {
-            model.validators.insert(who, Standing::Free);
+            model.validators.insert(who, Standing::Active);
             model.put(who, who, TOKEN * U256::from(10), None);
         }
         model
@@ -210,7 +210,7 @@ impl Model {
                 if self.validators.contains_key(&who) {
                     return None;
                 }
-                self.validators.insert(who, Standing::Free);
+                self.validators.insert(who, Standing::Active);
                 self.put(who, who, TOKEN * U256::from(2), None);
                 nothing
             }
@@ -264,7 +264,7 @@ impl Model {
                 if until > self.time || self.worth(who, who) < TOKEN {
                     return None;
                 }
-                self.validators.insert(who, Standing::Free);
+                self.validators.insert(who, Standing::Active);
                 nothing
             }
             Step::Block(_) => {
@@ -272,7 +272,7 @@ impl Model {
                 nothing
             }
             Step::Away(who) => {
-                if self.validators.get(&who) == Some(&Standing::Free) {
+                if self.validators.get(&who) == Some(&Standing::Active) {
                     (0..193).for_each(|_| self.advance());
                     let taken = cut(self.stake(who), 1);
                     self.slash(who, taken);
@@ -334,7 +334,7 @@ impl Model {
     }
 
     fn stand_down(&mut self, who: u8, from: u8) {
-        if who == from && self.validators[&who] == Standing::Free && self.worth(who, who) < TOKEN {
+        if who == from && self.validators[&who] == Standing::Active && self.worth(who, who) < TOKEN {
             self.validators.insert(who, Standing::Jailed(self.time));
         }
     }
@@ -353,9 +353,9 @@ impl Model {
         let Some(standing) = self.validators.get_mut(&who) else { return };
         let (old, new) = match *standing {
             Standing::Tombstoned(old) => {
-                (old.power, Sentence { height: old.height.min(height), power: old.power.max(power), ..old })
+                (old.power, Penalty { height: old.height.min(height), power: old.power.max(power), ..old })
             }
-            _ => (0, Sentence { height, power, proven: self.height, time: self.time, stake }),
+            _ => (0, Penalty { height, power, proven: self.height, time: self.time, stake }),
         };
         *standing = Standing::Tombstoned(new);
         // Of each token that was there: the part that is gone before, and after.

@@ -13,7 +13,7 @@ use sahara_chain::{
 use std::{collections::BTreeMap, sync::Arc};
 
 use crate::{
-    attacks::{Attackers, Facts, Kind, SWEEPER, account},
+    attacks::{AttackKind, Attackers, Facts, SWEEPER, account},
     common::{Chain, START, genesis, pay, transfer, wallet},
 };
 
@@ -64,7 +64,7 @@ fn attack(seed: u64) {
     let (mut chain, sweeper) = field();
     let mut attackers = Attackers::new(seed, ATTACKERS, DEV_CHAIN_ID, sweeper);
     let honest: Vec<_> = (0..5).map(|n| account("honest", n, DEV_CHAIN_ID).0).collect();
-    let mut kinds: BTreeMap<B256, Kind> = BTreeMap::new();
+    let mut kinds: BTreeMap<B256, AttackKind> = BTreeMap::new();
     let mut waiting: BTreeMap<B256, u64> = BTreeMap::new();
     for round in 0..BLOCKS {
         let base_fee = chain.head().next_base_fee();
@@ -101,15 +101,15 @@ fn attack(seed: u64) {
         assert_eq!(late, 0, "seed {seed}, round {round}: {late} honest transfers wait for more than a block");
     }
     assert_eq!(chain.ledger.executions(), chain.head().height, "seed {seed}: each block is executed once");
-    let mut executed: BTreeMap<Kind, usize> = BTreeMap::new();
+    let mut executed: BTreeMap<AttackKind, usize> = BTreeMap::new();
     for (hash, cost) in paid(&chain) {
         assert!(cost >= U256::from(21_000u64 * 10_000_000), "seed {seed}: {hash} paid {cost}");
         if let Some(kind) = kinds.get(&hash) {
             *executed.entry(*kind).or_default() += 1;
         }
     }
-    assert!(!executed.contains_key(&Kind::OversizedCreation), "seed {seed}");
-    assert!(executed.contains_key(&Kind::HugeGasLimits), "seed {seed}: the attack took place: {executed:?}");
+    assert!(!executed.contains_key(&AttackKind::OversizedCreation), "seed {seed}");
+    assert!(executed.contains_key(&AttackKind::HugeGasLimits), "seed {seed}: the attack took place: {executed:?}");
 }
 
 #[test]
@@ -219,7 +219,7 @@ fn what_one_account_has_waiting_must_be_paid_for_together() {
         wallet.pay(&payment).unwrap()
     };
     chain.ledger.receive(&of(0)).unwrap();
-    let refused = chain.ledger.receive(&of(1)).unwrap_err();
+    let refused = chain.ledger.receive(&of(1)).unwrap_err().to_string();
     assert!(
         refused.starts_with("insufficient funds for gas * price + value: balance 10000000000000000000"),
         "{refused}"
@@ -318,10 +318,10 @@ fn what_another_takes_within_the_block_leaves_the_pool_and_does_not_come_back_at
     let second = victim.0.pay(&Payment { nonce: 2, ..payment.clone() }).unwrap();
     let take = Payment { nonce: 0, to: Some(victim.1), gas_limit: 100_000, tip: GWEI, ..payment };
     chain.ledger.receive(&promise).unwrap();
-    assert!(chain.ledger.receive(&second).unwrap_err().contains("in-flight transaction limit"));
+    assert!(chain.ledger.receive(&second).unwrap_err().to_string().contains("in-flight transaction limit"));
     chain.ledger.receive(&taker.0.pay(&take).unwrap()).unwrap();
     let block = chain.block(&[]);
     assert_eq!(block.results.iter().map(|result| result.code).collect::<Vec<_>>(), [0], "the promise is not in it");
     assert!(chain.ledger.pool().is_empty());
-    assert!(chain.ledger.receive(&promise).unwrap_err().contains("insufficient funds"));
+    assert!(chain.ledger.receive(&promise).unwrap_err().to_string().contains("insufficient funds"));
 }

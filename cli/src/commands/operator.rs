@@ -95,9 +95,10 @@ fn serve(config: Config) -> Result<()> {
 fn node_error(error: NodeError) -> Error {
     match error {
         NodeError::Config(error) => config_error(error),
-        NodeError::NotAMember { .. } | NodeError::Listen { .. } | NodeError::Locked(_) => {
-            Error::user(error.to_string())
-        }
+        NodeError::NotAMember { .. }
+        | NodeError::NoProtocol { .. }
+        | NodeError::Listen { .. }
+        | NodeError::Locked(_) => Error::user(error.to_string()),
         other => Error::wrap("running the node", Blame::Fault, other),
     }
 }

@@ -93,7 +93,7 @@ mod tests {
         let other = Parties { owners: key(1), consumers: key(3) };
         write_homes(dir.path(), &addresses(9000), &other).unwrap();
         let moved = Committee::load(&dir.path().join("node-3/committee.toml")).unwrap();
-        assert_eq!(moved.members[2].address, "127.0.0.1:9002");
+        assert_eq!(moved.members()[2].address, "127.0.0.1:9002");
         assert_eq!(moved.digest(), first.digest(), "the keys stay");
         let config = Config::load(&dir.path().join("node-1")).unwrap();
         assert_eq!((config.listen.port(), config.owners), (9000, key(1)));

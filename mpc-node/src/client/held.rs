@@ -82,7 +82,7 @@ impl Client {
 impl Held {
     /// The signatures in `replies` are genuine; whose they are, and of what, is asked here.
     fn new(
-        replies: &[Option<SharingReply>; 3],
+        replies: &[Option<SharingReply>],
         owner: &OwnerKey,
         name: &SharingName,
         committee: &[u8; 32],

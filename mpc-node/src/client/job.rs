@@ -131,11 +131,11 @@ impl Client {
         let record = &half.transcript.record;
         let session = &record.opening.session;
         let [first, second] = run.task.assignment.evaluators();
-        let key = |node: u8| self.committee.members[usize::from(node)].key;
+        let evaluators = self.committee.roles(run.task.assignment)?.evaluators.map(|member| member.key);
         let named = usize::from(record.signer) == index
             && (session.committee, session.job, session.task) == (self.committee.digest(), run.job, run.task)
             && session.consumer == self.identity.public()
-            && session.evaluators == [key(first), key(second)]
+            && session.evaluators == evaluators
             && record.opening.inputs == run.inputs;
         let who = || self.committee.label([first, second][index]);
         if !named {

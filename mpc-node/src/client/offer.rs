@@ -1,4 +1,4 @@
-//! Handing a model to a committee: masks the weights, signs the manifest, and has all three nodes take the pieces before
+//! Handing a model to a committee: masks the weights, signs the manifest, and has all nodes take the pieces before
 //! the first puts them in place.
 
 use std::sync::Arc;
@@ -8,7 +8,7 @@ use sahara_circuits::graph::Graph;
 use sahara_circuits::weights::Weights;
 use zeroize::{Zeroize, Zeroizing};
 
-use super::{Client, ClientError, SLOWEST, Sharing};
+use super::{Client, ClientError, Committee, SLOWEST, Sharing};
 use crate::codec::extend_words;
 use crate::engine::{Assignment, EvaluatorRole, GraphId, Visibility, mask_weights, random_seed};
 use crate::lane::Lane;
@@ -39,7 +39,7 @@ pub struct Offer<'a> {
 }
 
 impl Client {
-    /// Hands a model to the committee as a new version, in one step: all three nodes take the pieces, then each puts them in
+    /// Hands a model to the committee as a new version, in one step: all nodes take the pieces, then each puts them in
     /// place. `progress` hears bytes sent and bytes in all.
     ///
     /// Private weights are masked afresh for each assignment and version, so that no node ever meets the same mask
@@ -59,29 +59,30 @@ impl Client {
         let mut graphs: Vec<(GraphId, Vec<u8>)> = offer.graphs.iter().map(|g| (g.id(), g.to_bytes())).collect();
         graphs.sort_unstable_by_key(|(id, _)| *id);
         graphs.dedup_by_key(|(id, _)| *id);
-        let pieces: [Vec<Pieces<'_>>; 3] = [0, 1, 2].map(|node| {
+        let pieces_of = |node| {
             let graphs = graphs.iter().map(|(_, bytes)| [&[][..], bytes.as_slice()]);
             let parts = parts.iter().map(|part| part.of(node));
             graphs.chain(parts).chain(offer.client_part.map(|part| [&[][..], part])).collect()
-        });
-        let total = pieces.iter().flatten().map(length).sum();
+        };
+        let pieces: Vec<(u8, Vec<Pieces<'_>>)> = self.committee.indices().map(|node| (node, pieces_of(node))).collect();
+        let total = pieces.iter().flat_map(|(_, pieces)| pieces).map(length).sum();
         let sent = AtomicU64::new(0);
         let report = |bytes: usize| {
             progress(sent.fetch_add(bytes as u64, Ordering::Relaxed) + bytes as u64, total);
         };
-        // All three hold everything before the first puts it in place.
+        // All hold everything before the first puts it in place.
         let lanes = std::thread::scope(|scope| {
-            let upload = |node: u8| {
-                let (signed, pieces, report) = (&signed, &pieces[usize::from(node)], &report);
-                scope.spawn(move || self.upload(node, signed, pieces, report))
-            };
-            [0, 1, 2].map(upload).map(|thread| {
-                thread.join().unwrap_or_else(|_| Err(ClientError::Answer("internal: an upload thread died".into())))
-            })
-        });
-        let [a, b, c] = lanes;
-        let lanes = [(0, a?), (1, b?), (2, c?)];
-        // The last moment for that: from here on it is with all three or with none.
+            let (signed, report) = (&signed, &report);
+            let died = || ClientError::Answer("internal: an upload thread died".into());
+            let threads: Vec<_> = pieces
+                .iter()
+                .map(|(node, pieces)| scope.spawn(move || Ok((*node, self.upload(*node, signed, pieces, report)?))))
+                .collect();
+            let lanes: Vec<_> =
+                threads.into_iter().map(|thread| thread.join().unwrap_or_else(|_| Err(died()))).collect();
+            lanes.into_iter().collect::<Result<Vec<(u8, Lane)>, ClientError>>()
+        })?;
+        // The last moment for that: from here on it is with all or with none.
         self.stop.check()?;
         for (node, mut lane) in lanes {
             // Whoever gives it up now would leave a new version at one node and the old one at another.
@@ -156,7 +157,7 @@ impl Client {
                 let mut shares = Vec::new();
                 for assignment in assignments {
                     self.stop.check()?;
-                    let (share, part) = masked_part(offer.weights, &manifest, assignment)?;
+                    let (share, part) = masked_part(offer.weights, &manifest, assignment, &self.committee)?;
                     shares.push(share);
                     parts.push(part);
                 }
@@ -164,7 +165,7 @@ impl Client {
             }
             Visibility::Open => {
                 let words: Vec<u32> = offer.weights.tensors.iter().flatten().map(|w| *w as u32).collect();
-                parts.push(WeightPart { seeds: Default::default(), words: word_bytes(&words), helper: None });
+                parts.push(WeightPart { seeds: Vec::new(), words: word_bytes(&words), helper: None });
             }
         }
         let refused = |e| ClientError::Request(format!("the offer cannot be signed: {e}"));
@@ -181,8 +182,8 @@ fn length(piece: &Pieces<'_>) -> u64 {
 
 /// One part of the weights. The words are the same for both evaluators and are kept once.
 struct WeightPart {
-    /// For each node the seeds that it gets.
-    seeds: [Zeroizing<Vec<u8>>; 3],
+    /// For each node the seeds that it gets; for none, if there are none.
+    seeds: Vec<Zeroizing<Vec<u8>>>,
     words: Zeroizing<Vec<u8>>,
     /// The node that gets seeds only.
     helper: Option<u8>,
@@ -191,7 +192,7 @@ struct WeightPart {
 impl WeightPart {
     fn of(&self, node: u8) -> Pieces<'_> {
         let words = if self.helper == Some(node) { &[][..] } else { &self.words };
-        [&self.seeds[usize::from(node)], words]
+        [self.seeds.get(usize::from(node)).map_or(&[], |seeds| seeds), words]
     }
 }
 
@@ -201,6 +202,7 @@ fn masked_part(
     weights: &Weights,
     manifest: &Manifest,
     assignment: Assignment,
+    committee: &Committee,
 ) -> Result<(AssignmentShare, WeightPart), ClientError> {
     let domain = manifest.masks(assignment);
     let seeds = [random_seed()?, random_seed()?];
@@ -214,7 +216,7 @@ fn masked_part(
     };
     let words = word_bytes(&masked);
     masked.zeroize();
-    Ok((share, WeightPart { seeds: [0, 1, 2].map(of), words, helper: Some(assignment.helper()) }))
+    Ok((share, WeightPart { seeds: committee.indices().map(of).collect(), words, helper: Some(assignment.helper()) }))
 }
 
 fn word_bytes(words: &[u32]) -> Zeroizing<Vec<u8>> {

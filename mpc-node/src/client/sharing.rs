@@ -3,7 +3,7 @@
 
 use sahara_circuits::graph::Graph;
 
-use super::{Client, ClientError, Committee, SLOWEST, at_all};
+use super::{Client, ClientError, Committee, SLOWEST};
 use crate::engine::{Assignment, GraphId, Rounding};
 use crate::manifest::{
     AccessList, ClientPart, Consumers, MAX_CLIENT_PART, Manifest, ManifestId, OwnerKey, SharingId, SharingName,
@@ -75,7 +75,7 @@ impl Sharing {
 }
 
 /// What each node says of a sharing, and why the first that could not be asked could not.
-pub(super) type Answers = ([Option<SharingReply>; 3], Option<ClientError>);
+pub(super) type Answers = (Vec<Option<SharingReply>>, Option<ClientError>);
 
 impl Client {
     /// The key of this client, as owners are named.
@@ -89,8 +89,8 @@ impl Client {
         failed.map_or_else(|| Ok(self.seen_in(replies, sharing)), Err)
     }
 
-    fn seen_in(&self, replies: [Option<SharingReply>; 3], sharing: SharingId) -> Seen {
-        let replies = replies.map(Option::unwrap_or_default);
+    fn seen_in(&self, replies: Vec<Option<SharingReply>>, sharing: SharingId) -> Seen {
+        let replies: Vec<_> = replies.into_iter().map(Option::unwrap_or_default).collect();
         Seen::new(&replies, self.owner_key(), sharing, &self.committee.digest())
     }
 
@@ -98,13 +98,17 @@ impl Client {
     /// that does not answer must not keep its owner from telling the others.
     pub(super) fn answers(&self, sharing: SharingId) -> Result<Answers, ClientError> {
         let mut failed = None;
-        let replies = at_all(|node| self.find_on(node, FindSharing::Current(sharing))).map(|told| match told {
-            Ok(reply) => Some(reply),
-            Err(error) => {
-                failed.get_or_insert(error);
-                None
-            }
-        });
+        let told = self.at_all(|node| self.find_on(node, FindSharing::Current(sharing)));
+        let replies: Vec<_> = told
+            .into_iter()
+            .map(|told| match told {
+                Ok(reply) => Some(reply),
+                Err(error) => {
+                    failed.get_or_insert(error);
+                    None
+                }
+            })
+            .collect();
         match failed {
             Some(error) if replies.iter().all(Option::is_none) => Err(error),
             failed => Ok((replies, failed)),
@@ -118,7 +122,7 @@ impl Client {
         })
     }
 
-    /// Finds a sharing: all three nodes must hold the version that is meant, signed by the owner that is meant.
+    /// Finds a sharing: all nodes must hold the version that is meant, signed by the owner that is meant.
     /// `None` when no node has it, or none has it for this key.
     ///
     /// # Errors
@@ -128,8 +132,8 @@ impl Client {
             SharingRef::Named(owner, name) => FindSharing::Current(SharingId::of(owner, name)),
             SharingRef::Manifest(id) => FindSharing::Exactly(*id),
         };
-        let [a, b, c] = at_all(|node| self.find_on(node, question).map(|reply| reply.manifest));
-        let replies = [a?, b?, c?];
+        let told = self.at_all(|node| self.find_on(node, question).map(|reply| reply.manifest));
+        let replies = told.into_iter().collect::<Result<Vec<_>, _>>()?;
         for (node, signed) in replies.iter().enumerate() {
             let meant = signed.as_ref().is_none_or(|signed| self.is_meant(which, signed));
             if !meant {
@@ -143,22 +147,23 @@ impl Client {
                 return Err(ClientError::Answer(format!("{who} answers with another sharing than {which}{why}")));
             }
         }
-        match replies {
-            [None, None, None] => Ok(None),
-            [Some(a), Some(b), Some(c)] if a.id() == b.id() && b.id() == c.id() => Ok(Some(Sharing(a))),
-            replies => {
-                let held = replies.iter().enumerate().map(|(node, signed)| {
-                    let version =
-                        signed.as_ref().map_or("nothing".into(), |s| format!("version {}", s.manifest().version));
-                    format!("node {}: {version}", node + 1)
-                });
-                let text = format!(
-                    "the nodes hold different versions of {which} ({}): its owner is sharing it now, or has to share it again",
-                    held.collect::<Vec<_>>().join(", ")
-                );
-                Err(ClientError::Answer(text))
-            }
+        if replies.iter().all(Option::is_none) {
+            return Ok(None);
         }
+        let mut ids = replies.iter().map(|signed| signed.as_ref().map(SignedManifest::id));
+        let first = ids.next().flatten();
+        if first.is_some() && ids.all(|id| id == first) {
+            return Ok(replies.into_iter().flatten().next().map(Sharing));
+        }
+        let held = replies.iter().enumerate().map(|(node, signed)| {
+            let version = signed.as_ref().map_or("nothing".into(), |s| format!("version {}", s.manifest().version));
+            format!("node {}: {version}", node + 1)
+        });
+        let text = format!(
+            "the nodes hold different versions of {which} ({}): its owner is sharing it now, or has to share it again",
+            held.collect::<Vec<_>>().join(", ")
+        );
+        Err(ClientError::Answer(text))
     }
 
     fn is_meant(&self, which: &SharingRef, signed: &SignedManifest) -> bool {
@@ -190,7 +195,7 @@ impl Client {
             ClientError::Request("the sharing has no client part: only who has the model can use it".into())
         })?;
         let mut last = None;
-        for node in 0..3 {
+        for node in self.committee.indices() {
             match self.client_part_from(node, sharing.id(), part, progress) {
                 Ok(bytes) => return Ok(bytes),
                 Err(error) => last = Some(error),
@@ -239,7 +244,7 @@ impl Client {
         let serial = self.seen_in(replies, sharing).next_serial()?;
         let refused = |e| ClientError::Request(format!("the list cannot be signed: {e}"));
         let access = AccessList { serial, consumers }.sign(owner, sharing, &self.identity).map_err(refused)?;
-        let told = at_all(|node| {
+        let told = self.at_all(|node| {
             self.ask(node, "while it was given an access list", |lane| {
                 lane.send(&PutAccess(access.clone()))?;
                 lane.receive_frame(Kind::Done)?;
@@ -256,7 +261,7 @@ impl Client {
     pub fn unshare(&self, name: &SharingName) -> Result<bool, ClientError> {
         let sharing = SharingId::of(&self.owner_key(), name);
         // All are told before the first error is: one node that fails must not keep a model with the others.
-        let told = at_all(|node| {
+        let told = self.at_all(|node| {
             let done = self.ask(node, "while it deleted a sharing", |lane| {
                 lane.send(&DeleteSharing(sharing))?;
                 lane.receive_frame(Kind::Done)?;
@@ -287,11 +292,12 @@ struct Claims {
 
 impl Claims {
     /// `signed` is the highest that is known by this owner's own signature.
-    fn new(claims: [u64; 3], signed: u64) -> Self {
-        let mut sorted = [0, 1, 2].map(|node: u8| (claims[usize::from(node)], node));
+    fn new(claims: &[u64], signed: u64) -> Self {
+        let mut sorted: Vec<(u64, u8)> = claims.iter().copied().zip(0..).collect();
         sorted.sort_unstable();
-        let [_, (middle, _), (most, node)] = sorted;
-        Self { known: middle.max(signed), most, node }
+        let (most, node) = sorted.pop().unwrap_or_default();
+        let by_two = sorted.pop().map_or(0, |(claim, _)| claim);
+        Self { known: by_two.max(signed), most, node }
     }
 
     /// Whether the highest claim is one to follow.
@@ -307,14 +313,14 @@ fn after(what: &str, last: u64) -> Result<u64, ClientError> {
 
 /// What the nodes have seen of a sharing of this client's own key.
 pub(super) struct Seen {
-    versions: [u64; 3],
-    serials: [u64; 3],
+    versions: Vec<u64>,
+    serials: Vec<u64>,
     /// The highest version and serial among those that this owner has signed.
     signed: [u64; 2],
 }
 
 impl Seen {
-    fn new(replies: &[SharingReply; 3], owner: OwnerKey, sharing: SharingId, committee: &[u8; 32]) -> Self {
+    fn new(replies: &[SharingReply], owner: OwnerKey, sharing: SharingId, committee: &[u8; 32]) -> Self {
         let manifests = replies.iter().filter_map(|reply| reply.manifest.as_ref()).map(SignedManifest::manifest);
         // The signatures are genuine; whose they are, and of what, is asked here.
         let own: Vec<&Manifest> = manifests.filter(|m| m.sharing() == sharing && m.committee == *committee).collect();
@@ -324,8 +330,8 @@ impl Seen {
         let version = own.iter().map(|manifest| manifest.version).max();
         let serial = lists.map(|list| list.serial).max();
         Self {
-            versions: [0, 1, 2].map(|node: usize| replies[node].last_version),
-            serials: [0, 1, 2].map(|node: usize| replies[node].last_serial),
+            versions: replies.iter().map(|reply| reply.last_version).collect(),
+            serials: replies.iter().map(|reply| reply.last_serial).collect(),
             signed: [version.unwrap_or(0), serial.unwrap_or(0)],
         }
     }
@@ -335,7 +341,7 @@ impl Seen {
     /// # Errors
     /// Names the node whose claim is not followed.
     pub(super) fn next_version(&self, committee: &Committee) -> Result<u64, ClientError> {
-        let claims = Claims::new(self.versions, self.signed[0]);
+        let claims = Claims::new(&self.versions, self.signed[0]);
         let Claims { known, most, node } = claims;
         if !claims.is_followed() {
             let text = format!(
@@ -350,7 +356,7 @@ impl Seen {
     /// The serial that comes next: after what all claim, but for a claim that is not followed. It does not keep the list from
     /// the other nodes; the one that makes it will refuse.
     pub(super) fn next_serial(&self) -> Result<u64, ClientError> {
-        let claims = Claims::new(self.serials, self.signed[1]);
+        let claims = Claims::new(&self.serials, self.signed[1]);
         after("serial", if claims.is_followed() { claims.most.max(claims.known) } else { claims.known })
     }
 }
@@ -369,7 +375,9 @@ mod tests {
             key: generate().unwrap().public(),
         };
         let committee = Committee::new([1, 2, 3].map(member)).unwrap();
-        let next = |versions, signed| Seen { versions, serials: [0; 3], signed: [signed, 0] }.next_version(&committee);
+        let next = |versions: [u64; 3], signed| {
+            Seen { versions: versions.into(), serials: vec![0; 3], signed: [signed, 0] }.next_version(&committee)
+        };
         assert_eq!(next([0; 3], 0).unwrap(), 1);
         assert_eq!(next([3, 5, 4], 0).unwrap(), 6, "half an upload: one is ahead");
         assert_eq!(next([0, MAX_LEAD, 0], 0).unwrap(), MAX_LEAD + 1);
@@ -383,7 +391,9 @@ mod tests {
         assert_eq!(next([5, 5, 5], 9).unwrap(), 10, "what was signed is never signed again");
         assert!(next([u64::MAX; 3], u64::MAX).unwrap_err().to_string().contains("no version is left"));
         // A list of who may ask reaches the others whatever one claims.
-        let serial = |serials, signed| Seen { versions: [0; 3], serials, signed: [0, signed] }.next_serial();
+        let serial = |serials: [u64; 3], signed| {
+            Seen { versions: vec![0; 3], serials: serials.into(), signed: [0, signed] }.next_serial()
+        };
         assert_eq!(serial([4, 6, 5], 0).unwrap(), 7);
         assert_eq!(serial([u64::MAX, 6, 5], 0).unwrap(), 7);
         assert_eq!(serial([0, 0, 1 << 40], 9).unwrap(), 10);

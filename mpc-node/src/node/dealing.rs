@@ -181,7 +181,7 @@ pub(super) fn receive(node: &Node, lane: &mut Lane, caller: Option<u8>, dealt: D
     lane.receive_stream_into(&mut corrections, &mut |chunk| hash.update(chunk)).map_err(own)?;
     let seed = Seed::from_bytes(*dealt.seed);
     let seal: SignedSeal = lane.receive().map_err(own)?;
-    let helper = node.committee.members[usize::from(task.assignment.helper())].key;
+    let helper = node.committee.roles(task.assignment).map_err(Refusal::from)?.helper.key;
     check_seal((&node.committee.digest(), &helper), &dealt, role, &seed, &hash, &seal).map_err(refuse)?;
     let prepared = prepare_pack(&plan, &weights, role, &seed, &corrections)?;
     header.prepared = prepared.len() as u64;

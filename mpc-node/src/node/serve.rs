@@ -10,6 +10,7 @@ use sahara_protocol::ProtocolError;
 use super::lanes::{Peer, Place};
 use super::sharings::SLOWEST;
 use super::state::Node;
+use crate::committee::NoProtocol;
 use crate::lane::{Lane, LaneError};
 use crate::meter::Traffic;
 use crate::models::ModelError;
@@ -53,6 +54,12 @@ pub(super) enum Trouble {
 impl From<Refusal> for Trouble {
     fn from(refusal: Refusal) -> Self {
         Self::Refusal(refusal)
+    }
+}
+
+impl From<NoProtocol> for Refusal {
+    fn from(error: NoProtocol) -> Self {
+        Self::new(FailCode::Internal, error.to_string())
     }
 }
 

@@ -79,6 +79,7 @@ impl Node {
         let home = |source| NodeError::Home { path: config.home.clone(), source };
         let identity = config.load_identity()?;
         let committee = config.load_committee()?;
+        committee.runnable().map_err(|source| NodeError::NoProtocol { committee: config.committee.clone(), source })?;
         let index = committee
             .index_of(&identity.public())
             .ok_or_else(|| NodeError::NotAMember { key: identity.public(), committee: config.committee.clone() })?;
@@ -159,7 +160,7 @@ impl Node {
 
     /// The keys that may connect: the committee's, the owners' and the consumers'.
     pub(super) fn admission(&self) -> Admission {
-        let mut keys: BTreeSet<_> = self.committee.members.iter().map(|m| m.key).collect();
+        let mut keys: BTreeSet<_> = self.committee.members().iter().map(|m| m.key).collect();
         for list in [&self.config.owners, &self.config.consumers] {
             match list {
                 Admission::Any => return Admission::Any,

@@ -118,7 +118,7 @@ impl Connection {
     }
 
     fn connect(&self, committee: &Committee) -> io::Result<Open> {
-        let member = &committee.members[self.number % 3];
+        let member = &committee.members()[self.number % 3];
         let to: SocketAddr = member.address.parse().map_err(io::Error::other)?;
         let mut tcp = connect_from(self.address, to)?;
         tcp.set_nonblocking(true)?;
@@ -182,11 +182,11 @@ impl Connection {
         let Deed::Pester(identity, _) = &self.deed else { return Ok((Kind::Status, Vec::new())) };
         let helper = usize::from(task.assignment.helper());
         Ok(match self.turns % 4 {
-            0 if self.number % committee.members.len() == helper => {
+            0 if self.number % committee.members().len() == helper => {
                 let prepare = Prepare { task: *task, count: 64, consumer: identity.public(), job: None, asked: None };
                 (Kind::Prepare, prepare.encode())
             }
-            1 if self.number % committee.members.len() != helper => {
+            1 if self.number % committee.members().len() != helper => {
                 let job = JobId::random().map_err(io::Error::other)?;
                 let shares = [Share(Vec::new()), Share(Vec::new())];
                 let runs =

@@ -113,7 +113,7 @@ impl Network {
     }
 
     pub fn status(&self, client: &Client) -> [NodeStatus; 3] {
-        client.status().map(Result::unwrap)
+        client.status().into_iter().map(Result::unwrap).collect::<Vec<_>>().try_into().unwrap()
     }
 }
 

@@ -41,7 +41,7 @@ pub fn frame<M: Message>(message: &M) -> Vec<u8> {
 
 /// Connects to a node with this key, says hello and then `say`; what the node answers waits on the socket, encrypted.
 pub fn dial(network: &Network, who: &Identity, node: u8, say: &[u8]) -> TcpStream {
-    let member = &network.committee.members[usize::from(node)];
+    let member = &network.committee.members()[usize::from(node)];
     let tcp = socket(AddressFamily::INET, SocketType::STREAM, None).unwrap();
     small_segments(&tcp);
     sockopt::set_socket_recv_buffer_size(&tcp, ROOM).unwrap();

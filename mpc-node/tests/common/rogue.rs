@@ -33,7 +33,7 @@ impl Rogue {
     /// Plays a node that has been stopped: each lane is handed to `serve` in a thread of its own, and closed after.
     pub fn start(network: &Network, node: usize, serve: impl Fn(Lane) + Send + Sync + 'static) -> Self {
         let committee = network.committee.clone();
-        let address = committee.members[node].address.clone();
+        let address = committee.members()[node].address.clone();
         let listener = TcpListener::bind(&address).unwrap();
         let server = server_config(&key(network, node), Admission::Any).unwrap();
         let stop = Arc::new(AtomicBool::new(false));

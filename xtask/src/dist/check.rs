@@ -8,7 +8,7 @@ use std::time::Instant;
 use super::{archive, completions, doing, empty, parts, program, remove, sbom, units};
 use crate::Failure;
 use crate::json::Value;
-use crate::process::{self, output, run, target_dir};
+use crate::process::{output, run, target_dir};
 
 /// The model of the demo.
 const MODEL: &str = "all-MiniLM-L6-v2";
@@ -82,9 +82,7 @@ fn number_after(text: &str, word: &str) -> Option<u64> {
 /// Names of this machine's folders have no place in a program that is given away.
 fn names_no_folder(installed: &Path) -> Result<(), Failure> {
     let bytes = std::fs::read(installed).map_err(|error| doing("reading", installed, &error))?;
-    let mut folders: Vec<PathBuf> = program::folders(&target_dir())?.into_iter().map(|(folder, _)| folder).collect();
-    folders.extend(std::env::var_os("HOME").map(PathBuf::from).filter(|home| home.components().count() > 1));
-    for folder in folders {
+    for (folder, _) in program::folders(&target_dir())? {
         let name = format!("{}/", folder.display());
         if bytes.windows(name.len()).any(|window| window == name.as_bytes()) {
             return Err(Failure::fault(format!("the program names {name}, a folder of this machine")));
@@ -102,7 +100,7 @@ fn demo(installed: &Path, scratch: &Path) -> Result<(), Failure> {
         command.env_clear().env("PATH", PATH).env("HOME", &home).env("LC_ALL", "C.UTF-8").current_dir(&home);
         command
     };
-    output(program().args(["--quiet", "model", "pull"]).arg(model_folder()?))?;
+    output(program().args(["--quiet", "model", "pull"]).arg(model_folder(installed)?))?;
     let port = free_ports()?;
     let report =
         output(program().args(["--quiet", "demo", "--json", "--sentences", "3", "--port", &port.to_string()]))?;
@@ -114,13 +112,13 @@ fn demo(installed: &Path, scratch: &Path) -> Result<(), Failure> {
     left_nothing_running(program().args(["devnet", "status", "--json"]))
 }
 
-/// The model's folder in the cache of the suite; it is pulled there first if need be.
-pub fn model_folder() -> Result<PathBuf, Failure> {
+/// The model's folder in the cache of the suite; the program pulls it there first if need be.
+pub fn model_folder(program: &Path) -> Result<PathBuf, Failure> {
     let cache = target_dir().join("test-cache");
     let folder = cache.join("models").join(MODEL);
     if !folder.is_dir() {
         // With the ordinary environment: it may say where packages come from.
-        run(process::sahara().args(["model", "pull", MODEL]).env("SAHARA_HOME", &cache))?;
+        run(Command::new(program).args(["model", "pull", MODEL]).env("SAHARA_HOME", &cache))?;
     }
     Ok(folder)
 }

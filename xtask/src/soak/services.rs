@@ -5,7 +5,7 @@
 use std::path::Path;
 use std::process::Command;
 
-use crate::process::{output, run as run_program, succeeds, target_dir};
+use crate::process::{self, output, run as run_program, succeeds, target_dir};
 use crate::{Failure, dist, prerequisites};
 
 const INSIDE: &str = include_str!("services/inside.sh");
@@ -51,7 +51,7 @@ pub fn run(arguments: &[String]) -> Result<(), Failure> {
     copy(&base, &root)?;
     copy(&tarball, &share)?;
     copy(&prerequisites::cometbft()?, &share.join("cometbft"))?;
-    copy(&dist::model_folder()?, &share.join("model"))?;
+    copy(&dist::model_folder(&process::sahara_path())?, &share.join("model"))?;
     // As the hub has it: without what this program made of it.
     dist::remove(&share.join("model/compiled"))?;
     write(&share.join("inside.sh"), INSIDE)?;

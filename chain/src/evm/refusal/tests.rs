@@ -10,7 +10,10 @@ use revm::context_interface::result::{EVMError, InvalidTransaction};
 
 use crate::{
     application::{Application, ChainStart, Check, DecidedBlock, Proposal, Verdict},
-    evm::{BlockContext, FORK, Machine, TX_GAS_CAP},
+    evm::{
+        BlockContext, FORK, Machine, TX_GAS_CAP,
+        refusal::{Refusal, Rule},
+    },
     genesis::{DEV_ACCOUNTS, DEV_CHAIN_ID, Genesis, GenesisAccount, GenesisValidator},
     ledger::Ledger,
     store::MemoryStore,
@@ -270,5 +273,39 @@ fn what_the_evm_refuses_is_refused_before_it_waits() {
     // And what nothing is wrong with is taken.
     for bytes in [sign(|_| {}), delegating(true)] {
         assert_eq!(ledger.check_tx(&bytes, Check::New).code, 0);
+    }
+}
+
+#[test]
+fn clients_are_told_the_rule_that_the_words_are_about() {
+    let number = Box::new(U256::from(1));
+    let told = [
+        (InvalidTransaction::NonceTooLow { tx: 1, state: 2 }, Rule::NonceTooLow, "nonce too low"),
+        (InvalidTransaction::NonceTooHigh { tx: 2, state: 1 }, Rule::NonceTooHigh, "nonce too high"),
+        (InvalidTransaction::GasPriceLessThanBasefee, Rule::BaseFee, "max fee per gas less than block base fee"),
+        (
+            InvalidTransaction::CallGasCostMoreThanGasLimit { initial_gas: 2, gas_limit: 1 },
+            Rule::IntrinsicGas,
+            "intrinsic gas too low",
+        ),
+        (
+            InvalidTransaction::GasFloorMoreThanGasLimit { gas_floor: 2, gas_limit: 1 },
+            Rule::IntrinsicGas,
+            "insufficient gas for floor",
+        ),
+        (
+            InvalidTransaction::LackOfFundForMaxFee { fee: number.clone(), balance: number },
+            Rule::Funds,
+            "insufficient funds",
+        ),
+        (InvalidTransaction::OverflowPaymentInTransaction, Rule::Funds, "insufficient funds"),
+        (InvalidTransaction::CreateInitCodeSizeLimit, Rule::InitCodeSize, "max initcode size exceeded"),
+        (InvalidTransaction::RejectCallerWithCode, Rule::SenderIsContract, "sender not an eoa"),
+        (InvalidTransaction::NonceOverflowInTransaction, Rule::Other, "nonce has max value"),
+        (InvalidTransaction::PriorityFeeGreaterThanMaxFee, Rule::Other, "max priority fee"),
+    ];
+    for (why, rule, words) in told {
+        let refusal = Refusal::new(&why, DEV_ACCOUNTS[0].0, 7);
+        assert!(refusal.rule == rule && refusal.to_string().starts_with(words), "{refusal:?}");
     }
 }

@@ -10,7 +10,7 @@ use revm::{
     interpreter::{CallInputs, CallOutcome, CallScheme, CreateInputs, CreateOutcome, InterpreterResult},
 };
 
-use super::{place::hex, words};
+use super::{failure, place::hex};
 use crate::evm::abi;
 
 /// What is written of the calls.
@@ -123,7 +123,7 @@ impl Calls {
         if frame.children > 0 {
             self.out.push(']');
         }
-        let error = words::failure(result.result);
+        let error = failure::failure(result.result);
         if error.is_some() {
             self.logs.truncate(frame.logs_before);
         } else if !frame.own_logs.is_empty() {

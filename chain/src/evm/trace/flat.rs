@@ -10,8 +10,8 @@ use revm::{
 };
 
 use super::{
+    failure,
     place::{Place, hex},
-    words,
 };
 
 /// What is written of the calls.
@@ -162,7 +162,7 @@ impl Flat {
         if self.length > self.budget {
             return;
         }
-        let error = words::failure(result.result);
+        let error = failure::failure(result.result);
         let dropped = match self.frames.get_mut(at) {
             Some(frame) => {
                 frame.error = error;

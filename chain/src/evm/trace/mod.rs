@@ -3,6 +3,7 @@
 
 mod access;
 mod calls;
+mod failure;
 mod flat;
 mod place;
 mod prestate;
@@ -10,7 +11,6 @@ mod selectors;
 mod steps;
 mod transfers;
 mod watch;
-mod words;
 
 use revm::inspector::NoOpInspector;
 

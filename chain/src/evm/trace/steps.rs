@@ -14,7 +14,7 @@ use revm::{
     },
 };
 
-use super::{place::hex, words};
+use super::{failure, place::hex};
 use crate::evm::Outcome;
 
 /// What is written of a step.
@@ -135,7 +135,7 @@ impl<C: ContextTr> Inspector<C> for Steps {
             Some(InterpreterAction::NewFrame(FrameInput::Create(inputs))) => {
                 cost = cost.saturating_sub(inputs.gas_limit());
             }
-            Some(InterpreterAction::Return(result)) => error = words::failure(result.result),
+            Some(InterpreterAction::Return(result)) => error = failure::failure(result.result),
             _ => {}
         }
         if self.count > 0 {

@@ -8,7 +8,7 @@ use revm::{
     interpreter::{CallInputs, CallOutcome, CallScheme, CreateInputs, CreateOutcome, InterpreterResult},
 };
 
-use super::words;
+use super::failure;
 use crate::{
     error::Fault,
     evm::{
@@ -127,7 +127,7 @@ impl Transfers {
 
     fn end(&mut self, result: &InterpreterResult) {
         let Some(begun) = self.begun.pop() else { return };
-        let failure = words::failure(result.result);
+        let failure = failure::failure(result.result);
         if failure.is_some() {
             self.logs.truncate(begun);
         }

@@ -30,9 +30,9 @@ fn a_new_validator_brings_stake_a_key_of_its_own_and_a_beacon_chain() {
     world.must(newcomer, tokens(1), CREATE, &good);
     let made = world.validator(9);
     assert_eq!((made.key, made.tokens, made.shares, made.commission), (key(9), tokens(1), tokens(1), WHOLE));
-    assert_eq!((made.status, made.power()), (Status::Free, 1));
-    assert_eq!(end_block(&mut world.words).unwrap().len(), 1);
-    assert_eq!(Validator::load(&mut world.words, operator(7)).unwrap_err().to_string(), "staking: no such validator");
+    assert_eq!((made.status, made.power()), (Status::Active, 1));
+    assert_eq!(end_block(&mut world.storage).unwrap().len(), 1);
+    assert_eq!(Validator::load(&mut world.storage, operator(7)).unwrap_err().to_string(), "staking: no such validator");
 }
 
 #[test]
@@ -108,15 +108,15 @@ fn one_account_has_so_many_parts_on_their_way() {
         world.must(DELEGATOR, U256::ZERO, UNDELEGATE, &[arg(operator(1)), tokens(1)]);
     }
     assert!(world.refused(DELEGATOR, U256::ZERO, UNDELEGATE, &[arg(operator(1)), tokens(1)]).contains("too many"));
-    let all = unbonding::entries(&mut world.words, DELEGATOR).unwrap();
+    let all = unbonding::entries(&mut world.storage, DELEGATOR).unwrap();
     assert_eq!(all.len(), 16);
     // Those that are due leave, the others stay in order.
-    let half = world.words.clone();
+    let half = world.storage.clone();
     world.time += StakingParams::default().unbonding_seconds;
     world.height += 200;
     assert_eq!(world.must(DELEGATOR, U256::ZERO, "withdraw()", &[]).payout, tokens(16));
-    assert_eq!(unbonding::entries(&mut world.words, DELEGATOR).unwrap(), []);
-    world.words = half;
+    assert_eq!(unbonding::entries(&mut world.storage, DELEGATOR).unwrap(), []);
+    world.storage = half;
     assert_eq!(
         world.must(DELEGATOR, U256::ZERO, "unbondingOf(address)", &[arg(DELEGATOR)]).output.len(),
         32 * (2 + 3 * 16)
@@ -158,7 +158,7 @@ fn moved_stake_stays_where_it_is_for_a_while_and_answers_for_where_it_was() {
             assert!(world.refused(DELEGATOR, U256::ZERO, REDELEGATE, &arguments).contains("too many recent moves"));
         }
     }
-    let own = Delegation::load(&mut world.words, operator(5), DELEGATOR).unwrap();
+    let own = Delegation::load(&mut world.storage, operator(5), DELEGATOR).unwrap();
     assert_eq!((own.shares, own.free(), own.moves.len()), (tokens(22), U256::ZERO, MAX_MOVES));
     // An offence from before the move costs them their part.
     world.begin(&[], &[double(1, 999, 100)]);
@@ -166,7 +166,7 @@ fn moved_stake_stays_where_it_is_for_a_while_and_answers_for_where_it_was() {
         |world: &mut World| world.must(DELEGATOR, U256::ZERO, "settle(address,address)", &[to, arg(DELEGATOR)]);
     let before = world.pool();
     settle(&mut world);
-    let own = Delegation::load(&mut world.words, operator(5), DELEGATOR).unwrap();
+    let own = Delegation::load(&mut world.storage, operator(5), DELEGATOR).unwrap();
     assert_eq!((own.shares, world.pool() - before), (tokens(21), tokens(1)));
     settle(&mut world);
     assert_eq!(world.pool() - before, tokens(1), "once");
@@ -174,7 +174,7 @@ fn moved_stake_stays_where_it_is_for_a_while_and_answers_for_where_it_was() {
     world.time += StakingParams::default().unbonding_seconds;
     world.height += 200;
     settle(&mut world);
-    let own = Delegation::load(&mut world.words, operator(5), DELEGATOR).unwrap();
+    let own = Delegation::load(&mut world.storage, operator(5), DELEGATOR).unwrap();
     assert_eq!((own.free(), own.moves.len()), (tokens(21), 0));
     world.must(DELEGATOR, U256::ZERO, REDELEGATE, &[to, arg(operator(2)), tokens(21)]);
 }
@@ -189,7 +189,7 @@ fn a_pause_of_the_chain_is_added_from_its_bound_on() {
         world.time += pause - 1;
         let (height, before) = (world.height + 1, world.time + 1 - pause);
         let facts = BlockFacts { height, time: world.time + 1, before, votes: &[], offences: &[], known: &world.known };
-        begin_block(&mut world.words, &facts).unwrap();
+        begin_block(&mut world.storage, &facts).unwrap();
         (world.height, world.time) = (height + 200, due + added);
         if added > 0 {
             world.time -= 1;
@@ -215,7 +215,7 @@ fn only_governance_changes_parameters_and_takes_what_was_slashed() {
         }
     }
     world.must(GOVERNANCE, U256::ZERO, set, &numbers);
-    assert_eq!(StakingParams::load(&mut world.words).unwrap().max_validators, 3);
+    assert_eq!(StakingParams::load(&mut world.storage).unwrap().max_validators, 3);
     let mut wrong = numbers;
     wrong[2] = U256::ZERO;
     assert!(world.refused(GOVERNANCE, U256::ZERO, set, &wrong).contains("max_validators"));
@@ -267,15 +267,15 @@ fn each_parameter_has_its_bounds() {
         assert_eq!(wrong(&|params| params.double_sign_slash = n), bad.then_some("staking.double_sign_slash"));
         assert_eq!(wrong(&|params| params.downtime_slash = n), bad.then_some("staking.downtime_slash"));
     }
-    let mut words = Memory::default();
+    let mut storage = Memory::default();
     let odd = StakingParams {
         governance: GOVERNANCE,
         evidence_blocks: 7,
         evidence_seconds: 8,
         ..good.with_numbers([9, 2, 3, 4, 5, 6, 7, 8])
     };
-    odd.store(&mut words).unwrap();
-    assert_eq!((StakingParams::load(&mut words).unwrap(), odd.numbers()), (odd, [9, 2, 3, 4, 5, 6, 7, 8]));
+    odd.store(&mut storage).unwrap();
+    assert_eq!((StakingParams::load(&mut storage).unwrap(), odd.numbers()), (odd, [9, 2, 3, 4, 5, 6, 7, 8]));
 }
 
 #[test]
@@ -287,7 +287,7 @@ fn a_call_takes_value_only_where_it_is_meant_and_changes_nothing_in_a_question()
     assert!(world.refused(DELEGATOR, U256::ZERO, "drain()", &[]).contains("no such function"));
     for (name, allowed) in [("pool()", true), ("validatorCount()", true), ("claimCommission()", false)] {
         let env = Env { caller: operator(1), value: U256::ZERO, read_only: true, height: 1, time: 1 };
-        assert_eq!(run(&mut world.words, &env, &selector(name)).unwrap().is_ok(), allowed, "{name}");
+        assert_eq!(run(&mut world.storage, &env, &selector(name)).unwrap().is_ok(), allowed, "{name}");
     }
     let at = "validatorAt(uint256)";
     assert!(world.refused(DELEGATOR, U256::ZERO, at, &[U256::ONE]).contains("no such validator"));
@@ -327,8 +327,8 @@ fn shares_are_worth_their_part_and_their_number_is_bounded() {
 #[test]
 fn a_validator_is_read_as_it_was_written() {
     let mut world = World::new(&[10]);
-    let sentence = sentence::Sentence { height: 3, proven: 4, time: 5, part: 600, stake: tokens(7), power: 8 };
-    for status in [Status::Free, Status::Jailed(77), Status::Tombstoned(sentence)] {
+    let penalty = penalty::Penalty { height: 3, proven: 4, time: 5, part: 600, stake: tokens(7), power: 8 };
+    for status in [Status::Active, Status::Jailed(77), Status::Tombstoned(penalty)] {
         let wanted = Validator {
             status,
             commission: 9_999,
@@ -338,7 +338,7 @@ fn a_validator_is_read_as_it_was_written() {
             owed: U256::from(12),
             ..world.validator(1)
         };
-        wanted.store(&mut world.words).unwrap();
+        wanted.store(&mut world.storage).unwrap();
         assert_eq!(world.validator(1), wanted);
     }
 }

@@ -101,7 +101,7 @@ fn tell(folder: &Path, config: &Config, listen: Option<&str>, context: &mut Cont
     let committee = config.load_committee().ok();
     let fingerprint = committee.as_ref().map(Committee::fingerprint);
     // Where the file has this node already, it is as the others know it.
-    let member = committee.as_ref().and_then(|committee| committee.members.iter().find(|member| member.key == key));
+    let member = committee.as_ref().and_then(|committee| committee.members().iter().find(|member| member.key == key));
     let (name, address) = match member {
         Some(member) => (member.name.as_str(), member.address.as_str()),
         None => ("a name", config.advertise.as_str()),

@@ -127,15 +127,15 @@ fn transcript(
     seal: &SignedSeal,
 ) -> Result<Transcript, Refusal> {
     let task = job.run.task;
-    let key = |index: u8| node.committee.members[usize::from(index)].key;
+    let roles = node.committee.roles(task.assignment)?;
     let session = Session {
         committee: node.committee.digest(),
         job: job.run.job,
         pack,
         task,
         consumer,
-        evaluators: task.assignment.evaluators().map(key),
-        helper: key(task.assignment.helper()),
+        evaluators: roles.evaluators.map(|member| member.key),
+        helper: roles.helper.key,
     };
     let opening = Opening { session, inputs: job.run.inputs, seal: seal.seal };
     let signatures = [job.run.signature, seal.signature];

@@ -1,5 +1,5 @@
-//! How a block began: what the engine said of votes and offences opens a block and is in no Ethereum header, so it is kept
-//! beside the state that it changed.
+//! How a block began: what the engine said of votes and offences is in no Ethereum header, so it is kept beside the state
+//! that it changed.
 
 use crate::{
     application::{Offence, OffenceKind, Vote},
@@ -11,9 +11,9 @@ use crate::{
 
 const VERSION: u8 = 2;
 
-/// What the engine told of a block beside its transactions.
+/// What the engine told at the beginning of a block, beside its transactions.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Opening {
+pub struct BeginBlock {
     /// Who signed the block before.
     pub votes: Vec<Vote>,
     /// Proven misbehaviour.
@@ -22,7 +22,7 @@ pub struct Opening {
     pub item: Option<Item>,
 }
 
-impl Opening {
+impl BeginBlock {
     /// Puts it into `batch`.
     pub fn store(votes: &[Vote], offences: &[Offence], item: Option<Item>, height: u64, batch: &mut Batch) {
         let item = item.map(|item| item.encode()).unwrap_or_default();
@@ -35,14 +35,13 @@ impl Opening {
         for offence in offences {
             row.extend(entry(offence.validator, offence.height, offence.power, offence.kind as u8));
         }
-        batch.put(Table::Openings, height.to_be_bytes(), row);
+        batch.put(Table::BeginBlocks, height.to_be_bytes(), row);
     }
 
-    /// The opening of block `height`, if it is kept.
+    /// That of block `height`, if it is kept.
     pub fn at(reader: &dyn Reader, height: u64) -> Result<Option<Self>, StoreError> {
-        let Some(row) = reader.get(Table::Openings, &height.to_be_bytes())? else { return Ok(None) };
-        let opening = Self::read(&row);
-        opening.map(Some).ok_or_else(|| StoreError::corrupt("read how a block opened", "wrong form"))
+        let Some(row) = reader.get(Table::BeginBlocks, &height.to_be_bytes())? else { return Ok(None) };
+        Self::read(&row).map(Some).ok_or_else(|| StoreError::corrupt("read how a block opened", "wrong form"))
     }
 
     fn read(row: &[u8]) -> Option<Self> {
@@ -102,22 +101,22 @@ mod tests {
     use crate::store::{MemoryStore, Store};
 
     #[test]
-    fn an_opening_survives_the_store() {
+    fn what_a_block_began_with_survives_the_store() {
         let validator = ConsensusAddress([7; 20]);
         let votes = vec![Vote { validator, power: 9, signed: true }, Vote { validator, power: 1, signed: false }];
         let offences = vec![Offence { validator, height: 3, power: 8, kind: OffenceKind::DoubleSign }];
         let (store, mut batch) = (MemoryStore::default(), Batch::default());
         let item = Some(Item { preimage: B256::repeat_byte(4), next: None });
-        Opening::store(&votes, &offences, item, 5, &mut batch);
+        BeginBlock::store(&votes, &offences, item, 5, &mut batch);
         store.write(&batch).unwrap();
-        let read = Opening::at(store.reader().unwrap().as_ref(), 5).unwrap();
-        assert_eq!(read, Some(Opening { votes, offences, item }));
+        let read = BeginBlock::at(store.reader().unwrap().as_ref(), 5).unwrap();
+        assert_eq!(read, Some(BeginBlock { votes, offences, item }));
     }
 
     proptest! {
         #[test]
         fn nonsense_is_refused(row in proptest::collection::vec(any::<u8>(), 0..100)) {
-            let _ = Opening::read(&[&[VERSION, 0, 0, 0, 0], row.as_slice()].concat());
+            let _ = BeginBlock::read(&[&[VERSION, 0, 0, 0, 0], row.as_slice()].concat());
         }
     }
 }

@@ -13,9 +13,9 @@ use super::{
 };
 use crate::{application::Offence, validator::TOKEN};
 
-/// A sentence.
+/// A penalty.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Sentence {
+pub struct Penalty {
     /// Height of the earliest offence that is proven.
     pub height: u64,
     /// Height of the block that brought the first proof.
@@ -30,7 +30,7 @@ pub struct Sentence {
     pub power: u64,
 }
 
-impl Sentence {
+impl Penalty {
     /// For the first offence that is proven, of a validator with this stake.
     pub fn first(offence: &Offence, part: u64, stake: U256, now: &BlockFacts<'_>) -> Self {
         Self { height: offence.height, proven: now.height, time: now.time, part, stake, power: offence.power }
@@ -94,14 +94,14 @@ mod tests {
         let left = |height| Origin { validator: Default::default(), height, power: 0 };
         let outcome = |order: [usize; 3]| {
             let mut tokens = stake;
-            let mut sentence = Sentence::first(&offences[order[0]], 500, stake, &facts(&known));
-            tokens -= sentence.rest(tokens, 0);
+            let mut penalty = Penalty::first(&offences[order[0]], 500, stake, &facts(&known));
+            tokens -= penalty.rest(tokens, 0);
             for next in &order[1..] {
-                let wider = sentence.widened(&offences[*next]);
-                tokens -= wider.rest(tokens, sentence.power);
-                sentence = wider;
+                let wider = penalty.widened(&offences[*next]);
+                tokens -= wider.rest(tokens, penalty.power);
+                penalty = wider;
             }
-            let gone = [498, 499, 600, 899, 999].map(|at| sentence.cut(stake, &left(at), 9_000, 100));
+            let gone = [498, 499, 600, 899, 999].map(|at| penalty.cut(stake, &left(at), 9_000, 100));
             (tokens, gone)
         };
         let part = stake / U256::from(20);
@@ -117,7 +117,7 @@ mod tests {
     fn what_left_between_two_proofs_pays_the_difference() {
         let known = BTreeMap::new();
         let stake = TOKEN * U256::from(100);
-        let first = Sentence::first(&offence(900, 10), 500, stake, &facts(&known));
+        let first = Penalty::first(&offence(900, 10), 500, stake, &facts(&known));
         let ten = stake / U256::from(10);
         let kept = ten - first.rest(ten, 0);
         let left = Origin { validator: Default::default(), height: 1_001, power: 10 };

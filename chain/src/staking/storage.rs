@@ -11,7 +11,7 @@ use crate::{error::StoreError, state::StateView};
 pub const ADDRESS: Address = address!("0x0000000000000000000000000000000000000A10");
 
 /// The storage of the staking contract.
-pub trait Words {
+pub trait Storage {
     /// The word in `slot`.
     fn load(&mut self, slot: U256) -> Result<U256, StoreError>;
 
@@ -20,7 +20,7 @@ pub trait Words {
 }
 
 /// Between transactions, the contract's storage is just state. A word that stays as it was costs no hash.
-impl Words for StateView {
+impl Storage for StateView {
     fn load(&mut self, slot: U256) -> Result<U256, StoreError> {
         self.slot(ADDRESS, slot)
     }
