@@ -4,6 +4,7 @@
 
 mod commands;
 mod cpu;
+mod dashboard;
 mod demo;
 mod devnet;
 mod memory;

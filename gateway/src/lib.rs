@@ -5,6 +5,7 @@ mod access;
 mod body;
 mod embeddings;
 mod load;
+pub mod local;
 mod metrics;
 mod openai;
 mod page;

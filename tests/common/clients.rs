@@ -60,7 +60,8 @@ pub fn post(address: SocketAddr, path: &str, body: &str) -> (u16, String) {
     )
 }
 
-fn http(address: SocketAddr, request: &str) -> (u16, String) {
+/// One request as it is written: status and body.
+pub fn http(address: SocketAddr, request: &str) -> (u16, String) {
     let mut stream = TcpStream::connect(address).expect("the gateway listens");
     stream.set_read_timeout(Some(Duration::from_secs(120))).expect("a socket");
     stream.write_all(request.as_bytes()).expect("the gateway reads");

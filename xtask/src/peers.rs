@@ -7,9 +7,10 @@ use crate::{Failure, process};
 
 type Peer = (&'static str, &'static str, fn() -> Result<(), Failure>);
 
-const PEERS: [Peer; 3] = [
+const PEERS: [Peer; 4] = [
     ("llama-index", "its embedding class against the gateway (installs ~250 MB)", llama_index),
     ("rerank", "the rerankers of Cohere's client and of LlamaIndex for Jina (installs ~320 MB)", rerank),
+    ("dashboard", "Chromium draws the dashboard (apt-get install chromium)", dashboard),
     (
         "models",
         "sentence-transformers and transformers on our model folders (installs ~5 GB)",
@@ -23,6 +24,10 @@ fn llama_index() -> Result<(), Failure> {
 
 fn rerank() -> Result<(), Failure> {
     ignored_test("models_of_other_families_answer_on_the_network_as_in_the_clear", "rerankers")
+}
+
+fn dashboard() -> Result<(), Failure> {
+    ignored_test("a_dashboard_shows_what_the_nodes_say", "a_browser_draws_it")
 }
 
 /// Runs a test that the ordinary suite leaves out.

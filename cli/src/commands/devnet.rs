@@ -1,12 +1,15 @@
 //! `sahara devnet up | status | logs | down`.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::Subcommand;
 use serde_json::json;
+use tokio::net::TcpListener;
 
 use super::Context;
-use super::signals::stop_when_interrupted;
+use super::signals::{stop_when_interrupted, stopped};
+use crate::dashboard;
 use crate::devnet::{Devnet, Started, Status};
 use sahara::error::{Error, Result};
 
@@ -17,6 +20,8 @@ Examples:
                                      at 7705 to 7707, and a chain whose JSON-RPC
                                      is at 8545: `cast block` just works
   sahara devnet up --port 9100       at other ports, the chain's at 9108
+  sahara devnet up --dashboard       and a page about it, until Ctrl-C; the
+                                     network goes on
   sahara devnet logs 2 --lines 20    the last lines of node 2's log
   sahara devnet down")]
 pub enum DevnetCommand {
@@ -28,6 +33,9 @@ pub enum DevnetCommand {
         /// Port of the chain's JSON-RPC [default: as last time, else 8545, or PORT + 8]
         #[arg(long, value_name = "PORT")]
         chain_port: Option<u16>,
+        /// Then show the network on a page, at an address of this machine
+        #[arg(long, value_name = "ADDR", num_args = 0..=1, default_missing_value = dashboard::ADDRESS)]
+        dashboard: Option<SocketAddr>,
     },
     /// Show whether the nodes and the chain are ready and what they did; exit code 1 when one is not
     Status,
@@ -47,7 +55,12 @@ pub enum DevnetCommand {
 pub fn run(command: DevnetCommand, context: &mut Context) -> Result<()> {
     let devnet = Devnet::new(&context.home, program()?);
     match command {
-        DevnetCommand::Up { port, chain_port } => up(&devnet, port, chain_port, context),
+        DevnetCommand::Up { port, chain_port, dashboard } => {
+            // Its address is looked at before anything is started.
+            let page = dashboard.map(Page::bind).transpose()?;
+            up(&devnet, port, chain_port, page.as_ref(), context)?;
+            page.map_or(Ok(()), |page| page.show(&devnet, context))
+        }
         DevnetCommand::Status => {
             let status = devnet.status()?;
             show(&status, context)?;
@@ -98,7 +111,40 @@ fn logs(devnet: &Devnet, of: Option<&str>, lines: usize, context: &mut Context) 
     Ok(())
 }
 
-fn up(devnet: &Devnet, port: Option<u16>, chain_port: Option<u16>, context: &mut Context) -> Result<()> {
+/// The page about the network.
+struct Page {
+    runtime: tokio::runtime::Runtime,
+    listener: TcpListener,
+    url: String,
+}
+
+impl Page {
+    fn bind(address: SocketAddr) -> Result<Self> {
+        let starting = |e| Error::fault_from("starting the dashboard", e);
+        let runtime = tokio::runtime::Runtime::new().map_err(starting)?;
+        let listener = runtime.block_on(dashboard::bind(address))?;
+        let url = format!("http://{}/", listener.local_addr().map_err(starting)?);
+        Ok(Self { runtime, listener, url })
+    }
+
+    fn show(self, devnet: &Devnet, context: &mut Context) -> Result<()> {
+        if !context.out.json() {
+            context.out.line(&format!("dashboard at {} (Ctrl-C ends it; the network goes on)", self.url))?;
+        }
+        context.out.flush()?;
+        self.runtime.block_on(dashboard::serve(self.listener, devnet.watched()?, stopped()));
+        self.runtime.shutdown_background();
+        Ok(())
+    }
+}
+
+fn up(
+    devnet: &Devnet,
+    port: Option<u16>,
+    chain_port: Option<u16>,
+    page: Option<&Page>,
+    context: &mut Context,
+) -> Result<()> {
     let stop = stop_when_interrupted();
     let Started { nodes: nodes_started, chain: chain_started } =
         devnet.up_all(port, chain_port, &stop, &context.progress)?;
@@ -107,6 +153,9 @@ fn up(devnet: &Devnet, port: Option<u16>, chain_port: Option<u16>, context: &mut
     if context.out.json() {
         let mut value = json!(status);
         value["started"] = json!(nodes_started || chain_started);
+        if let Some(page) = page {
+            value["dashboard"] = json!(page.url);
+        }
         return context.out.value(&value);
     }
     let ports = format!("ports {} to {}", status.port, status.port + 2);

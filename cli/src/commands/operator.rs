@@ -3,6 +3,7 @@
 mod setup;
 
 use std::io::ErrorKind;
+use std::net::SocketAddr;
 use std::path::Path;
 
 use clap::Subcommand;
@@ -16,6 +17,7 @@ use tracing_subscriber::EnvFilter;
 
 use super::Context;
 use super::signals::stopped;
+use crate::dashboard::{self, Watched};
 use sahara::error::{Blame, Error, Result};
 use sahara::keys::{self, Role};
 use setup::{InitArgs, init, show};
@@ -39,7 +41,11 @@ pub enum OperatorCommand {
     /// Print again what `init` printed for the other operators, and the committee's fingerprint
     Show,
     /// Run the node until Ctrl-C or SIGTERM; logs go to standard output as JSON lines
-    Run,
+    Run {
+        /// Show this node and its peers on a page, at an address of this machine
+        #[arg(long, value_name = "ADDR", num_args = 0..=1, default_missing_value = dashboard::ADDRESS)]
+        dashboard: Option<SocketAddr>,
+    },
     /// Show what this node and its two peers say of themselves; exit code 1 when one is not ready
     Status,
     /// Look at everything the node needs, and say the fix for what is missing
@@ -51,9 +57,9 @@ pub fn run(command: OperatorCommand, context: &mut Context) -> Result<()> {
     match command {
         OperatorCommand::Init(args) => init(&args, folder, context),
         OperatorCommand::Show => show(&folder, &load(&folder)?, context),
-        OperatorCommand::Run => {
+        OperatorCommand::Run { dashboard } => {
             crate::memory::keep_freed_pages();
-            serve(load(&folder)?)
+            serve(load(&folder)?, dashboard)
         }
         OperatorCommand::Status => status(&load(&folder)?, context),
         OperatorCommand::Doctor => examine(&folder, context),
@@ -78,7 +84,7 @@ fn config_error(error: ConfigError) -> Error {
     }
 }
 
-fn serve(config: Config) -> Result<()> {
+fn serve(config: Config, dashboard: Option<SocketAddr>) -> Result<()> {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
     tracing_subscriber::fmt().json().with_env_filter(filter).with_writer(std::io::stdout).init();
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -86,10 +92,26 @@ fn serve(config: Config) -> Result<()> {
         .enable_all()
         .build()
         .map_err(|e| Error::fault_from("starting the node", e))?;
-    let done = runtime.block_on(node::run(config, stopped())).map_err(node_error);
+    let done = runtime.block_on(async {
+        let Some(address) = dashboard else { return node::run(config, stopped()).await.map_err(node_error) };
+        let (listener, watched) = (dashboard::bind(address).await?, watched(&config)?);
+        tracing::info!(%address, "the dashboard is there");
+        tokio::select! {
+            done = node::run(config, stopped()) => done.map_err(node_error),
+            () = dashboard::serve(listener, watched, std::future::pending()) => Ok(()),
+        }
+    });
     // Threads of jobs that did not end in time must not keep the process.
     runtime.shutdown_background();
     done
+}
+
+/// This node's committee, asked with its own key.
+fn watched(config: &Config) -> Result<Watched> {
+    let committee = config.load_committee().map_err(config_error)?;
+    let identity = config.load_identity().map_err(config_error)?;
+    let title = format!("committee {}", committee.fingerprint());
+    Ok(Watched { title, client: Client::new(identity, committee, ClientOptions::default()), chain: None })
 }
 
 fn node_error(error: NodeError) -> Error {

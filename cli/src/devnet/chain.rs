@@ -117,6 +117,11 @@ impl Chain {
         }))
     }
 
+    /// Its JSON-RPC; none if there never was one.
+    pub fn rpc(&self) -> Result<Option<SocketAddr>> {
+        Ok(self.config()?.map(|config| config.rpc))
+    }
+
     /// Its log.
     pub fn log(&self) -> PathBuf {
         self.folder.join("log")

@@ -17,6 +17,7 @@ use std::time::{Duration, Instant};
 use sahara_mpc::client::{Client, Committee};
 use serde::{Deserialize, Serialize};
 
+use crate::dashboard::Watched;
 use crate::parties::parties;
 use crate::progress::Indicator;
 use chain::Chain;
@@ -336,6 +337,12 @@ impl Devnet {
             Err(error) => state.problem = Some(error.to_string()),
         }
         state
+    }
+
+    /// The network for its dashboard.
+    pub fn watched(&self) -> Result<Watched> {
+        let chain = self.chain().rpc()?;
+        Ok(Watched { title: "three share nodes and a chain on this machine".to_owned(), client: self.client()?, chain })
     }
 
     fn client(&self) -> Result<Client> {
