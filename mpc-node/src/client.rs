@@ -9,7 +9,7 @@ mod offer;
 mod sharing;
 mod stop;
 
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -140,6 +140,7 @@ pub struct Client {
     /// Lanes to each node that carry no request.
     idle: Arc<[Mutex<Vec<Lane>>]>,
     meter: Arc<Meter>,
+    requests: Arc<AtomicU64>,
     stop: Stop,
     local: bool,
 }
@@ -153,8 +154,8 @@ impl Client {
     /// A client with a key that others use, too.
     pub fn shared(identity: Arc<Identity>, committee: Committee, options: ClientOptions) -> Self {
         let idle = committee.indices().map(|_| Mutex::default()).collect();
-        let (meter, stop, local) = Default::default();
-        Self { identity, committee, options, idle, meter, stop, local }
+        let (meter, requests, stop, local) = Default::default();
+        Self { identity, committee, options, idle, meter, requests, stop, local }
     }
 
     /// Remembers whether the nodes are of this machine's own network, which whoever asks can start: see
@@ -177,6 +178,7 @@ impl Client {
             options: self.options,
             idle: self.idle.clone(),
             meter: self.meter.clone(),
+            requests: self.requests.clone(),
             stop,
             local: self.local,
         }
@@ -205,6 +207,11 @@ impl Client {
     /// Bytes this client has received so far.
     pub fn received(&self) -> ByteCounts {
         self.meter.received()
+    }
+
+    /// Requests that this client has made so far, to all nodes together.
+    pub fn requests(&self) -> u64 {
+        self.requests.load(Ordering::Relaxed)
     }
 
     /// Asks all nodes for their status, in the order of the committee.
@@ -290,6 +297,7 @@ impl Client {
         mut work: impl FnMut(&mut Lane) -> Result<T, ClientError>,
     ) -> Result<T, ClientError> {
         self.stop.check()?;
+        self.requests.fetch_add(1, Ordering::Relaxed);
         let mut lane = self.lane(index)?;
         let result = work(&mut lane);
         if result.is_ok() {

@@ -75,6 +75,28 @@ impl Shared {
         &self.which
     }
 
+    /// Asks the nodes for the sharing, and keeps it if they have it; what is to be done otherwise, [`Shared::get`] decides.
+    ///
+    /// # Errors
+    /// When a node cannot be asked.
+    pub(super) fn look(&self, consumer: &Client, model: &Model) -> Result<()> {
+        let (ids, graphs) = graphs(model)?;
+        let root = graphs.first().map_or([0; 32], |graph| graph.weights_root);
+        match consumer.find(&self.which) {
+            Ok(found) => {
+                found.filter(|sharing| sharing.is_of(&ids, &root)).into_iter().for_each(|found| self.keep(found))
+            }
+            Err(ClientError::Answer(_)) => {}
+            Err(error) => return Err(network_error(consumer, "asking the nodes for the model", error)),
+        }
+        Ok(())
+    }
+
+    fn keep(&self, sharing: Sharing) {
+        self.known.store(true, Ordering::Relaxed);
+        *self.found.lock().unwrap_or_else(PoisonError::into_inner) = Some(sharing);
+    }
+
     /// The sharing as all three nodes hold it; handed over first when they do not and it is the local user's. And
     /// whether it was handed over.
     pub(super) fn get(&self, consumer: &Client, model: &Model, progress: &Progress) -> Result<(Sharing, bool)> {
@@ -110,8 +132,7 @@ impl Shared {
             (sharing, handed_over) = (Some(now), !had);
         }
         let sharing = sharing.ok_or_else(|| self.missing(consumer))?;
-        self.known.store(true, Ordering::Relaxed);
-        *self.found.lock().unwrap_or_else(PoisonError::into_inner) = Some(sharing.clone());
+        self.keep(sharing.clone());
         Ok((sharing, handed_over))
     }
 
