@@ -1,12 +1,9 @@
-//! How often a question goes to the nodes: twice when this process has asked before and a pack waits (a half of the input to
-//! each evaluator), three times more when it is new (where the model is, at each node), three times more when a pack has
-//! to be made first (both find none, the helper makes one).
+//! How often a question goes to the nodes: twice where a pack waits (a half of the input to each evaluator), three times
+//! where one is made for it; a new process asks each node for the model before.
 
 mod common;
 
 use std::sync::Arc;
-use std::thread;
-use std::time::{Duration, Instant};
 
 use common::{Devnet, one_at_a_time};
 use sahara::embedding::{Engine, Query, Stop};
@@ -19,7 +16,7 @@ use sahara::progress::Progress;
 fn a_question_takes_few_requests() {
     let _turn = one_at_a_time();
     let devnet = Devnet::up();
-    // Hands the model over; the nodes make packs of this length ahead afterwards.
+    // Hands the model over.
     devnet.embed(&["a private sentence"], &[]);
     let home = Home::locate(Some(devnet.home.path().to_owned())).expect("the home");
     let progress = Progress::silent();
@@ -28,21 +25,20 @@ fn a_question_takes_few_requests() {
         let options = NetworkOptions::default();
         NetworkEngine::connect(&home, None, model.clone(), options, &progress).expect("a network")
     };
-    let ask = |engine: &NetworkEngine, text: &str| {
+    let ask = |engine: &NetworkEngine| {
         let before = engine.requests();
-        engine.answer_until(&[Query::from(&text.to_owned())], &Stop::default(), &mut |_| Ok(())).expect("an answer");
+        engine
+            .answer_until(&[Query::from(&"another private sentence".to_owned())], &Stop::default(), &mut |_| Ok(()))
+            .expect("an answer");
         engine.requests() - before
     };
     let new = connect();
     assert_eq!(new.requests(), 3, "each node is asked for the model");
-    let counts: Vec<u64> = (0..6).map(|_| ask(&new, "another private sentence")).collect();
-    assert!(counts.iter().all(|count| [2, 5].contains(count)), "with a pack, or without: {counts:?}");
-    // Packs are made ahead for whoever asked.
-    let until = Instant::now() + Duration::from_secs(60);
-    while ask(&new, "one more") != 2 {
-        assert!(Instant::now() < until, "packs are there after a while");
-        thread::sleep(Duration::from_millis(200));
-    }
-    // A text of another length, for which there is no pack.
-    assert_eq!(ask(&connect(), &"long ".repeat(40)), 5, "eight in all with those of a new process");
+    assert_eq!(ask(&new), 5, "both evaluators have no pack, the helper makes one, both have it");
+    assert_eq!((ask(&new), ask(&new)), (3, 3), "it is made first");
+    // One for each node as the helper.
+    let three = ["a", "b", "c"].map(|text| Query::from(&text.to_owned()));
+    new.prepare(&new.window(&three, 0).expect("a window")).expect("packs");
+    let another = connect();
+    assert_eq!((ask(&another), another.requests()), (2, 5), "both evaluators take the one that is there");
 }

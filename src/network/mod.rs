@@ -48,6 +48,8 @@ const WINDOW_TOKENS: usize = 1024;
 /// Pause before a busy node is asked again, and how long that goes on.
 const BUSY_PAUSE: Duration = Duration::from_millis(20);
 const BUSY_PATIENCE: Duration = Duration::from_secs(120);
+/// So many texts alone have a pack made for each, once there was none ready, until one asks for a ready one again.
+const LOOK_AGAIN: u32 = 16;
 /// Packs of a kind that a request has made before its first job.
 const PACKS_AHEAD: u32 = 4;
 
@@ -80,6 +82,8 @@ pub struct NetworkEngine {
     /// Graphs by padded length.
     lengths: Mutex<BTreeMap<u32, Length>>,
     shared: Shared,
+    /// Texts alone since one of them found a pack that was made ahead.
+    without_pack: AtomicU32,
 }
 
 /// A padded length in use.
@@ -153,6 +157,7 @@ impl NetworkEngine {
             turn: AtomicUsize::new(first_turn()),
             lengths: Mutex::default(),
             shared,
+            without_pack: AtomicU32::new(0),
         };
         // What every question needs to know tells that the nodes are there, too.
         engine.shared.look(&engine.client, &engine.model)?;
@@ -296,7 +301,7 @@ impl NetworkEngine {
         let job = |offset: usize| {
             let index = window.first + offset;
             let (encoded, assignment) = &window.items[offset];
-            let (integers, rounds) = self.infer(client, *assignment, encoded, index)?;
+            let (integers, rounds) = self.infer(client, *assignment, encoded, (index, window.len() == 1))?;
             most.fetch_max(rounds, Ordering::Relaxed);
             Ok(decode(&self.model, index, encoded, integers))
         };
@@ -309,14 +314,21 @@ impl NetworkEngine {
         client: &Client,
         assignment: Assignment,
         encoded: &Encoded,
-        index: usize,
+        (index, alone): (usize, bool),
     ) -> Result<(Vec<Vec<i32>>, u32)> {
         let length = self.length(encoded.bucket)?;
         let doing = format!("answering for text {index} on the network");
         let Inference { outputs, stats, .. } = self.ask(&doing, || {
             let task = self.task(client, encoded.bucket, assignment)?;
             let job = Job { graph: &length.graph, task, inputs: &encoded.inputs, auto_prepare: true };
-            Ok(client.infer(&job)?)
+            // Where none was ready before, none is expected; now and then that is looked at again.
+            let before = if alone { self.without_pack.load(Ordering::Relaxed) } else { 0 };
+            let inference = if before % LOOK_AGAIN == 0 { client.infer(&job)? } else { client.infer_prepared(&job)? };
+            if alone {
+                let now = if inference.stats.prepared { before.wrapping_add(1) } else { 0 };
+                self.without_pack.store(now, Ordering::Relaxed);
+            }
+            Ok(inference)
         })?;
         Ok((outputs, stats.rounds))
     }
@@ -353,7 +365,7 @@ impl Engine for NetworkEngine {
             wanted(stop)?;
             let window = self.window(queries, start)?;
             start += window.len();
-            // One alone has its pack made when there is none, which the evaluators find out anyway.
+            // One alone needs no count of packs: the evaluators find out whether they have one.
             if window.len() == 1 {
                 self.run_by(&client, window, sink)?;
                 continue;

@@ -64,8 +64,18 @@ impl Client {
     /// Runs a job.
     pub fn infer(&self, job: &Job<'_>) -> Result<Inference, ClientError> {
         check_inputs(job.graph, job.inputs)?;
-        let mut prepared = 0;
-        let mut id = JobId::random()?;
+        self.infer_with(job, JobId::random()?, 0)
+    }
+
+    /// Runs a job with a pack that is made for it first: a request less where none is expected to be ready.
+    pub fn infer_prepared(&self, job: &Job<'_>) -> Result<Inference, ClientError> {
+        check_inputs(job.graph, job.inputs)?;
+        let id = JobId::random()?;
+        self.prepare_for(&job.task, 1, Some(id), &mut |_| ())?;
+        self.infer_with(job, id, 1)
+    }
+
+    fn infer_with(&self, job: &Job<'_>, mut id: JobId, mut prepared: u32) -> Result<Inference, ClientError> {
         loop {
             match self.infer_once(job, id) {
                 Err(error) if job.auto_prepare && error.code() == Some(FailCode::NoPack) && prepared < ATTEMPTS => {
