@@ -60,7 +60,7 @@ pub async fn serve(listener: TcpListener, watched: Watched, stop: impl Future<Ou
     let committee = watched.client.committee();
     let shown = Shown {
         title: watched.title.clone(),
-        names: (0..).take(committee.members.len()).map(|index| committee.label(index)).collect(),
+        names: committee.indices().map(|index| committee.label(index)).collect(),
         samples: Samples::of(watched),
     };
     let pages = Router::new().route("/", get(page)).route("/data", get(data)).with_state(Arc::new(shown));
