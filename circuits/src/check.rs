@@ -3,7 +3,8 @@
 //! A graph that passes has consistent shapes, widths and references within stated limits, so an executor needs no
 //! further checks and cannot be made to panic or to allocate without bound by a graph from outside. Bounds are what its
 //! compiler says: they are held against each other and against what operators need, as far as that goes without the
-//! weights. Whoever writes false ones gets answers that share nodes and the plain executor may give differently.
+//! weights. Whoever writes false ones, or takes the maximum of values that are too far apart, gets answers that share
+//! nodes and the plain executor may give differently.
 
 use crate::graph::{Graph, InputRange, Node, NodeId, Op, Shape, TableId, WeightId, rescale_limit};
 
@@ -48,9 +49,10 @@ impl Graph {
         self.check_lists().map_err(CheckError::Graph)?;
         let mut total = 0u64;
         let mut read = vec![false; self.inputs.len()];
+        let facts = &facts(self);
         for (index, node) in self.nodes.iter().enumerate() {
             let fail = |problem| CheckError::Node { index, name: node.name.clone(), problem };
-            Checker { graph: self, index, node }.check().map_err(fail)?;
+            Checker { graph: self, facts, index, node }.check().map_err(fail)?;
             // An executor hands each input over once.
             if let Op::Input(i) = node.op
                 && std::mem::replace(&mut read[i as usize], true)
@@ -125,6 +127,54 @@ impl Graph {
     }
 }
 
+/// What follows from the operators up to a node.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Fact {
+    /// It is not negative, as long as no value leaves its bound.
+    pub never_negative: bool,
+    /// The input whose elements it only moves, at the width of the input.
+    input: Option<u32>,
+}
+
+/// A fact for each node, in one pass; of an operand that is no earlier node nothing is known.
+pub(crate) fn facts(graph: &Graph) -> Vec<Fact> {
+    let mut facts: Vec<Fact> = Vec::with_capacity(graph.nodes.len());
+    for node in &graph.nodes {
+        let of = |id: &NodeId| facts.get(id.0 as usize).copied().unwrap_or_default();
+        let all = |ids: &[NodeId]| ids.iter().all(|id| of(id).never_negative);
+        let holds = match &node.op {
+            Op::SquareSum { .. } => true,
+            Op::Lookup { table, .. } => {
+                graph.tables.get(table.0 as usize).is_some_and(|table| table.entries.iter().all(|e| *e >= 0))
+            }
+            Op::Step { base, steps, .. } => {
+                i64::from(*base) + steps.iter().map(|(_, weight)| i64::from(*weight).min(0)).sum::<i64>() >= 0
+            }
+            Op::Mul { a, b } | Op::MatMul { a, b, .. } | Op::Add { a, b } => all(&[*a, *b]),
+            Op::MulPublic { x, k } => *k >= 0 && all(&[*x]),
+            Op::RowSum { x } | Op::RowMax { x } | Op::SliceCols { x, .. } => all(&[*x]),
+            Op::SplitHeads { x } | Op::MergeHeads { x } => all(&[*x]),
+            Op::Rescale { x, .. } => node.bits == 32 && all(&[*x]),
+            Op::ConcatCols { parts } => all(parts),
+            // How far each element is below the largest of its row.
+            Op::Sub { a, b } => {
+                matches!(graph.nodes.get(a.0 as usize).map(|a| &a.op), Some(Op::RowMax { x }) if x == b)
+            }
+            _ => false,
+        };
+        let input = match &node.op {
+            Op::Input(i) => Some(*i),
+            Op::SliceCols { x, .. } | Op::SplitHeads { x } | Op::MergeHeads { x } => {
+                of(x).input.filter(|i| graph.inputs.get(*i as usize).is_some_and(|input| input.bits == node.bits))
+            }
+            _ => None,
+        };
+        let fits = (1..=32).contains(&node.bits) && node.bound < 1 << (node.bits - 1);
+        facts.push(Fact { never_negative: holds && fits, input });
+    }
+    facts
+}
+
 fn check_shape(shape: Shape) -> Result<(), String> {
     let len = u64::from(shape.batch).checked_mul(u64::from(shape.rows) * u64::from(shape.cols));
     match len {
@@ -136,6 +186,7 @@ fn check_shape(shape: Shape) -> Result<(), String> {
 
 struct Checker<'a> {
     graph: &'a Graph,
+    facts: &'a [Fact],
     index: usize,
     node: &'a Node,
 }
@@ -196,10 +247,10 @@ impl<'a> Checker<'a> {
             }
             Op::SquareSum { x } => self.result(Shape { cols: 1, ..self.full(*x)?.shape }, 32),
             Op::RowSum { x } => self.result(Shape { cols: 1, ..self.operand(*x)?.shape }, bits),
-            Op::RowMax { x } => {
-                let x = self.operand(*x)?;
+            Op::RowMax { x: id } => {
+                let x = self.operand(*id)?;
                 ensure(bits >= 2, || "a maximum needs at least 2 bits".into())?;
-                if let Op::Input(i) = x.op {
+                if let Some(i) = self.facts[id.0 as usize].input {
                     // Of other operands only the compiler knows how far apart they are.
                     let input = &self.graph.inputs[i as usize];
                     let sides = if input.range == InputRange::Mask { 1 } else { 2 };
@@ -217,11 +268,11 @@ impl<'a> Checker<'a> {
                 ensure(fits, || format!("its operand can reach {}, over {most} at a shift of {shift}", x.bound))?;
                 self.result(x.shape, bits)
             }
-            Op::ClampIndex { x, index_bits } => {
-                let x = self.any(*x)?;
+            Op::ClampIndex { x: id, index_bits } => {
+                let x = self.any(*id)?;
                 let below = *index_bits >= 1 && *index_bits < x.bits;
                 ensure(below, || format!("cannot clamp {} bits to {index_bits}", x.bits))?;
-                not_negative(x)?;
+                self.not_negative(*id)?;
                 self.result(x.shape, *index_bits)
             }
             Op::Lookup { x, table } => {
@@ -231,10 +282,10 @@ impl<'a> Checker<'a> {
                 ensure(x.bits >= table.bits(), || format!("{} bits index {}", x.bits, table.name))?;
                 self.result(x.shape, 32)
             }
-            Op::Step { x, steps, .. } => {
-                let x = self.any(*x)?;
+            Op::Step { x: id, steps, .. } => {
+                let x = self.any(*id)?;
                 ensure((1..=MAX_STEPS).contains(&steps.len()), || format!("{} thresholds", steps.len()))?;
-                not_negative(x)?;
+                self.not_negative(*id)?;
                 let half = 1u64 << (x.bits - 1);
                 let fits = steps.iter().all(|&(t, _)| t > 0 && u64::from(t) < half);
                 ensure(fits, || format!("a threshold is not between 0 and 2^{}", x.bits - 1))?;
@@ -314,6 +365,12 @@ impl<'a> Checker<'a> {
         ensure(rows == 1 && cols == x.shape.cols, || format!("weight [{rows}, {cols}] along {} columns", x.shape.cols))
     }
 
+    /// What an operator needs that takes its operand as not negative.
+    fn not_negative(&self, id: NodeId) -> Result<(), String> {
+        let fact = self.facts.get(id.0 as usize).copied().unwrap_or_default();
+        ensure(fact.never_negative, || "its operand may be negative, or too large for its width".into())
+    }
+
     /// The bound of a node whose elements are those of `x`.
     fn at_least(&self, x: &Node) -> Result<(), String> {
         let least = x.bound.min(1 << (self.node.bits - 1));
@@ -324,12 +381,6 @@ impl<'a> Checker<'a> {
         ensure(self.node.shape == shape, || format!("shape {} should be {shape}", self.node.shape))?;
         ensure(self.node.bits == bits, || format!("{} bits should be {bits}", self.node.bits))
     }
-}
-
-/// What an operator needs that takes its operand as not negative, as far as it shows: an input may be negative.
-fn not_negative(x: &Node) -> Result<(), String> {
-    ensure(!matches!(x.op, Op::Input(_)), || "its operand is an input, which may be negative".into())?;
-    ensure(x.bound < 1 << (x.bits - 1), || format!("its operand can reach {}, too much for {} bits", x.bound, x.bits))
 }
 
 /// Whether each dimension of `small` is that of `large` or 1.
@@ -405,7 +456,7 @@ mod tests {
         let x = NodeId(0);
         for op in [Op::Step { x, base: 0, steps: vec![(1, 1)] }, Op::ClampIndex { x, index_bits: 4 }] {
             let error = of(op.clone(), if matches!(op, Op::Step { .. }) { 32 } else { 4 }).unwrap_err();
-            assert!(error.contains("an input, which may be negative"), "{error}");
+            assert!(error.contains("its operand may be negative"), "{error}");
         }
         of(Op::RowMax { x }, 32).unwrap();
         let mut wide = rescaled(1 << 30, 1, 12);
@@ -414,6 +465,26 @@ mod tests {
         assert!(error.contains("values can be 2147483648 apart"), "{error}");
         wide.inputs[0].range = InputRange::Mask;
         wide.check().unwrap();
+    }
+
+    #[test]
+    fn a_moved_input_is_still_one() {
+        let x = NodeId(0);
+        let with = |max_abs: u32, bits: u8, op: fn(NodeId) -> Op, result: u8| {
+            let mut graph = rescaled(max_abs, 1, 12);
+            (graph.inputs[0].bits, graph.nodes[0].bits) = (bits, bits);
+            let moved = Node { op: Op::SplitHeads { x }, ..graph.nodes[0].clone() };
+            let node = Node { op: op(NodeId(1)), bits: result, ..graph.nodes[1].clone() };
+            graph.nodes.splice(1..2, [moved, node]);
+            graph.nodes[3].op = Op::Lookup { x: NodeId(2), table: TableId(0) };
+            graph.outputs = vec![NodeId(3)];
+            graph.check().map_err(|error| error.to_string())
+        };
+        let clamp = |x| Op::ClampIndex { x, index_bits: 4 };
+        assert!(with(100, 8, clamp, 4).unwrap_err().contains("may be negative"));
+        let maximum = |x| Op::RowMax { x };
+        assert!(with(100, 8, maximum, 8).unwrap_err().contains("values can be 200 apart"));
+        with(63, 8, maximum, 8).unwrap();
     }
 
     /// Of the operators that only move elements, a bound below that of an operand is false.

@@ -182,7 +182,8 @@ fn decode(bytes: &[u8]) -> Result<Graph, DecodeError> {
     input.finish()?;
     if version == WITH_RANGES && graph.inputs.iter().all(|input| input.range == InputRange::Symmetric) {
         // One graph has one encoding.
-        return Err(DecodeError::Version { what: "graph without ranges", found: version, known: VERSION });
+        let at = MAGIC.len();
+        return Err(DecodeError::Invalid { what: "graph", item: "version without a mask", at });
     }
     Ok(graph)
 }

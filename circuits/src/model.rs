@@ -4,14 +4,14 @@
 mod compile;
 
 use crate::bytes::DecodeError;
-use crate::codec::{GraphDecodeError, GraphId};
+use crate::codec::{GraphDecodeError, GraphId, MAX_GRAPH_BYTES};
 use crate::frontend::{Frontend, FrontendError};
 use crate::graph::Graph;
 use crate::reference::{ExecError, ExecOptions, Execution, Executor, PackedWeights};
 use crate::weights::Weights;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use std::io::Write as _;
+use std::io::{Read as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
@@ -206,33 +206,42 @@ impl CompiledModel {
     }
 
     fn load_files(dir: &Path, with_weights: bool) -> Result<Self, ModelError> {
-        let read = |file: &str| {
+        let read = |file: &str, most: u64| {
             let path = dir.join(file);
-            match std::fs::read(&path) {
-                Ok(bytes) => Ok((path, bytes)),
+            match read_at_most(&path, most) {
+                Ok(Some(bytes)) => Ok((path, bytes)),
+                Ok(None) => {
+                    let problem = format!("it is larger than {most} bytes, more than such a file can be");
+                    Err(ModelError::Inconsistent { path, problem })
+                }
                 Err(source) => Err(ModelError::Io { action: "read", path, source }),
             }
         };
-        let (path, bytes) = read("model.json")?;
+        let (path, bytes) = read("model.json", MAX_MANIFEST)?;
         let inconsistent = |path: &Path, problem: String| ModelError::Inconsistent { path: path.to_owned(), problem };
         let manifest: serde_json::Value =
             serde_json::from_slice(&bytes).map_err(|e| inconsistent(&path, format!("not a model manifest: {e}")))?;
         let format = manifest.get("format").and_then(serde_json::Value::as_u64).unwrap_or(0);
         let known = |known: &u32| u64::from(*known) == format;
         if !(known(&FORMAT) || !with_weights && CLIENT_FORMATS.iter().any(known)) {
-            let problem = format!("stored in format {format}, this program reads format {FORMAT}");
+            let what = match format > u64::from(FORMAT) {
+                true => "a newer program is needed",
+                false if with_weights => "it has to be compiled again",
+                false => "its owner has to share it again, with a program of today",
+            };
+            let problem = format!("stored in format {format}, this program reads format {FORMAT}: {what}");
             return Err(inconsistent(&path, problem));
         }
         let manifest: Manifest =
             serde_json::from_value(manifest).map_err(|e| inconsistent(&path, format!("not a model manifest: {e}")))?;
         let mut weights = Weights::default();
         if with_weights {
-            let (path, bytes) = read(WEIGHTS)?;
+            let (path, bytes) = read(WEIGHTS, u64::MAX)?;
             weights = Weights::from_bytes(&bytes).map_err(|source| ModelError::Bytes { path, source })?;
         }
         let mut graphs: BTreeMap<u32, Arc<Graph>> = BTreeMap::new();
         for (&bucket, id) in &manifest.graphs {
-            let (path, bytes) = read(&graph_file(bucket))?;
+            let (path, bytes) = read(&graph_file(bucket), MAX_GRAPH_BYTES as u64)?;
             if GraphId(*blake3::hash(&bytes).as_bytes()).to_string() != *id {
                 return Err(inconsistent(&path, "the graph is not the one that model.json names".into()));
             }
@@ -252,16 +261,24 @@ impl CompiledModel {
         if graphs.values().any(|g| Some(g.weights_root) != graphs.values().next().map(|first| first.weights_root)) {
             return Err(inconsistent(dir, "the graphs are for different weights".into()));
         }
-        let (path, bytes) = read("frontend.bin")?;
-        let (tokenizer_path, tokenizer_json) = read("tokenizer.json")?;
+        let (path, bytes) = read("frontend.bin", MAX_FRONTEND)?;
+        let (tokenizer_path, tokenizer_json) = read("tokenizer.json", MAX_TOKENIZER)?;
         let frontend = Frontend::from_bytes(&bytes, tokenizer_json).map_err(|e| match e {
             FrontendError::Bytes(source) => ModelError::Bytes { path: path.clone(), source },
             FrontendError::Tokenizer(problem) => ModelError::Tokenizer { path: tokenizer_path, problem },
         })?;
-        if !known(&FORMAT) && frontend.pools_largest() {
-            let problem =
-                "its bounds are not right for the largest value of each channel: its owner has to share it again";
+        let layers_follow = |graph: &Arc<Graph>| graph.nodes.iter().any(|node| node.name.starts_with("head.0."));
+        if !known(&FORMAT) && frontend.pools_largest() && graphs.values().any(layers_follow) {
+            let problem = "its bounds are not right for the largest value of each channel: its owner has to share it \
+                           again, with a program of today";
             return Err(inconsistent(dir, problem.into()));
+        }
+        let width = |graph: &Arc<Graph>| match graph.outputs[..] {
+            [id] => graph.nodes[id.0 as usize].shape.len(),
+            _ => 0,
+        };
+        if graphs.values().any(|graph| width(graph) != frontend.dimensions()) {
+            return Err(inconsistent(&path, "the graphs give other answers than the frontend reads".into()));
         }
         if frontend.buckets() != graphs.keys().copied().collect::<Vec<_>>() {
             return Err(inconsistent(&path, "the frontend does not fit the graphs".into()));
@@ -270,6 +287,23 @@ impl CompiledModel {
     }
 }
 
+/// A whole file; nothing if it is larger than `most` bytes.
+fn read_at_most(path: &Path, most: u64) -> std::io::Result<Option<Vec<u8>>> {
+    let file = std::fs::File::open(path)?;
+    let len = file.metadata()?.len();
+    let mut bytes = Vec::new();
+    if len > most {
+        return Ok(None);
+    }
+    bytes.reserve_exact(len as usize);
+    file.take(most.saturating_add(1)).read_to_end(&mut bytes)?;
+    Ok((bytes.len() as u64 <= most).then_some(bytes))
+}
+
+/// Most bytes of `model.json`, of a frontend and of its tokenizer: somebody else may have written them.
+const MAX_MANIFEST: u64 = 64 << 10;
+const MAX_FRONTEND: u64 = 1 << 30;
+const MAX_TOKENIZER: u64 = 64 << 20;
 /// The file of the weights.
 const WEIGHTS: &str = "weights.bin";
 

@@ -80,14 +80,16 @@ impl Maker {
             ("small", Shape::new(1, rows, cols), 32, 1 << (4 + self.rng.below(14))),
             ("narrow", Shape::new(1, rows, cols), 16, (1 << 14) - 1),
             ("row", Shape::new(1, 1, cols), 32, 1 << 20),
+            ("mask", Shape::new(1, rows, cols), 16, (1 << 14) + self.rng.below(1 << 14) as u32),
             ("odd", Shape::new(1, rows, 2 * self.rng.up_to(3) + 1), 12, (1 << 10) - 1),
         ] {
             let max_row_norm = (f64::from(max_abs) * f64::from(shape.cols).sqrt()).ceil() as u32;
             let index = self.graph.inputs.len() as u32;
-            let range = InputRange::Symmetric;
+            let range = if name == "mask" { InputRange::Mask } else { InputRange::Symmetric };
             self.graph.inputs.push(InputSpec { name: name.into(), shape, bits, range, max_abs, max_row_norm });
             let max = i128::from(max_abs);
-            self.push(name, Op::Input(index), shape, bits, (-max, max));
+            let highest = if range == InputRange::Mask { 0 } else { max };
+            self.push(name, Op::Input(index), shape, bits, (-max, highest));
         }
     }
 
@@ -236,7 +238,9 @@ impl Maker {
                 self.step(distance);
             }
             Kind::StepWide => {
-                let x = self.pick(|m, id| m.bits(id) == 32 && m.range(id).0 >= 0 && !m.constant(id))?;
+                let facts = crate::check::facts(&self.graph);
+                let x =
+                    self.pick(|m, id| m.bits(id) == 32 && facts[id.0 as usize].never_negative && !m.constant(id))?;
                 self.step(x);
             }
             Kind::SliceCols => {
@@ -449,15 +453,21 @@ fn largest((lo, hi): Range) -> i128 {
 /// Uniform values, with the extremes, zero and small values more often.
 fn input_values(rng: &mut Rng, spec: &InputSpec) -> Vec<i32> {
     let max = i64::from(spec.max_abs);
-    (0..spec.shape.len())
+    let highest = if spec.range == InputRange::Mask { 0 } else { max };
+    let mut values: Vec<i32> = (0..spec.shape.len())
         .map(|_| {
             let value = match rng.below(8) {
-                0 => max,
+                0 => highest,
                 1 => -max,
-                2 => rng.between(-1, 1).clamp(-max, max),
-                _ => rng.between(-max, max),
+                2 => rng.between(-1, 1).clamp(-max, highest),
+                _ => rng.between(-max, highest),
             };
             wrap(value, 32)
         })
-        .collect()
+        .collect();
+    if spec.range == InputRange::Mask {
+        let cols = spec.shape.cols as usize;
+        values.chunks_exact_mut(cols).for_each(|row| row[rng.below(cols as u64) as usize] = 0);
+    }
+    values
 }

@@ -319,12 +319,12 @@ impl Pooled {
             let beta = int_vector(&beta, unit);
             let largest = |v: &[i32]| v.iter().map(|g| f64::from(*g).abs()).fold(0.0, f64::max);
             let each = gamma.iter().zip(&beta);
-            let most = each
-                .map(|(g, b)| f64::from(*g).abs() * self.row + f64::from(*b).abs() * self.total)
-                .fold(0.0, f64::max);
+            let each: Vec<f64> =
+                each.map(|(g, b)| f64::from(*g).abs() * self.row + f64::from(*b).abs() * self.total).collect();
+            let most = each.iter().copied().fold(0.0, f64::max);
             if most < LIMIT {
                 let length = largest(&gamma) * self.length + norm(&floats(&beta)) * self.total;
-                self.values = (length * self.rows.sqrt()).min(most * (d as f64).sqrt());
+                self.values = (length * self.rows.sqrt()).min(norm(&each));
                 (self.fraction, self.gamma, self.beta, self.most) = (fraction, gamma, beta, most);
                 return Ok(self);
             }

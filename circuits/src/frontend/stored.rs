@@ -3,7 +3,7 @@
 use super::settings::{Activation, Label, LabelFunction, PositionRule, Prompt, Text};
 use super::{Answer, Classes, Divisor, Frontend, LONGEST, Output, PoolInput, Weighting};
 use crate::bytes::{DecodeError, Reader, Writer};
-use tokenizers::Tokenizer;
+use tokenizers::{PostProcessor, Tokenizer, TruncationStrategy};
 
 const MAGIC: &[u8; 8] = b"SHFRONT\0";
 const VERSION: u16 = 2;
@@ -107,6 +107,7 @@ impl Frontend {
         }
         input.finish()?;
         let tokenizer = Tokenizer::from_bytes(&tokenizer_json).map_err(|e| FrontendError::Tokenizer(e.to_string()))?;
+        check_cut(&tokenizer, text.max_tokens)?;
         Ok(Self {
             tokenizer,
             tokenizer_json,
@@ -122,6 +123,25 @@ impl Frontend {
             segments,
         })
     }
+}
+
+/// Refuses what no program of ours writes: the tokenizer's own library takes any numbers from its file, and ends the
+/// process, or fills its memory, when it works by them.
+fn check_cut(tokenizer: &Tokenizer, max_tokens: usize) -> Result<(), FrontendError> {
+    let refused = |what: &str| Err(FrontendError::Tokenizer(format!("{what}: its owner has to share the model again")));
+    if tokenizer.get_padding().is_some() {
+        return refused("it pads texts itself");
+    }
+    let Some(cut) = tokenizer.get_truncation() else { return refused("it cuts no text that is too long") };
+    let plain = cut.max_length == max_tokens && cut.stride == 0 && cut.strategy == TruncationStrategy::LongestFirst;
+    if !plain {
+        return refused("it cuts texts in another way than the model needs");
+    }
+    let special = tokenizer.get_post_processor().map_or(0, |processor| processor.added_tokens(true));
+    if special >= max_tokens {
+        return refused("it adds more tokens to a text than fit");
+    }
+    Ok(())
 }
 
 fn flag(input: &mut Reader<'_>) -> Result<bool, DecodeError> {
@@ -254,6 +274,39 @@ mod tests {
                     assert_eq!(answer.len(), frontend.dimensions(), "{} seed {seed}", case.name);
                 }
             }
+        }
+    }
+
+    #[test]
+    fn a_tokenizer_that_would_end_the_process_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let case = catalogue().into_iter().find(|case| case.name == "bert-mean").unwrap();
+        case.folder.write(folder.path(), SEED).unwrap();
+        let model = CompiledModel::compile(folder.path(), case.name, &mut |_| {}).unwrap();
+        let (bytes, json) = (model.frontend.to_bytes(), model.frontend.tokenizer_json());
+        let tokenizer: serde_json::Value = serde_json::from_slice(json).unwrap();
+        for (part, key, value, say) in [
+            ("truncation", "stride", serde_json::json!(9), "another way"),
+            ("truncation", "max_length", serde_json::json!(1), "another way"),
+            ("truncation", "strategy", serde_json::json!("OnlyFirst"), "another way"),
+            ("truncation", "", serde_json::Value::Null, "cuts no text"),
+            (
+                "padding",
+                "",
+                serde_json::json!({"strategy": {"Fixed": 1u64 << 40}, "direction": "Right", "pad_to_multiple_of": null,
+                    "pad_id": 0, "pad_type_id": 0, "pad_token": "[PAD]"}),
+                "pads texts",
+            ),
+        ] {
+            let mut wrong = tokenizer.clone();
+            if key.is_empty() {
+                wrong[part] = value
+            } else {
+                wrong[part][key] = value
+            }
+            let error =
+                Frontend::from_bytes(&bytes, wrong.to_string().into_bytes()).err().expect("refused").to_string();
+            assert!(error.contains(say), "{part} {key}: {error}");
         }
     }
 }
