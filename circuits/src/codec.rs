@@ -356,4 +356,23 @@ mod tests {
             assert!(Graph::from_bytes(&noise).is_err());
         }
     }
+
+    #[test]
+    fn a_graph_with_a_mask_has_one_encoding_too() {
+        let (mut graph, ..) = crate::testgraph::random(3);
+        let mask = graph.inputs.iter().position(|input| input.range == InputRange::Mask).unwrap();
+        let bytes = graph.to_bytes();
+        assert_eq!(Graph::from_bytes(&bytes).unwrap(), graph);
+        // Where the mask's range stands: the other difference to a graph whose first input is the mask instead.
+        (graph.inputs[0].range, graph.inputs[mask].range) = (InputRange::Mask, InputRange::Symmetric);
+        let swapped = graph.to_bytes();
+        let differences: Vec<usize> = (0..bytes.len()).filter(|&at| bytes[at] != swapped[at]).collect();
+        let [_, at] = differences[..] else { panic!("{differences:?}") };
+        for (range, say) in [(0, "version without a mask"), (2, "input range")] {
+            let mut wrong = bytes.clone();
+            wrong[at] = range;
+            let error = Graph::from_bytes(&wrong).unwrap_err().to_string();
+            assert!(error.contains(say), "{error}");
+        }
+    }
 }

@@ -12,7 +12,7 @@
 use sahara_circuits::graph::InputRange;
 use sahara_circuits::model::CompiledModel;
 use sahara_circuits::reference::ExecOptions;
-use sahara_circuits::testmodel::TestModel;
+use sahara_circuits::testmodel::{TestModel, catalogue};
 use std::path::{Path, PathBuf};
 
 const TEXT: &str = "The quick brown fox: hello, private network!";
@@ -78,6 +78,47 @@ fn unknown_versions_are_refused_by_name() {
         let error = CompiledModel::load(home.path()).err().expect("an unknown version").to_string();
         assert!(error.contains(file) && error.contains('9'), "{error}");
     }
+}
+
+fn copied() -> tempfile::TempDir {
+    let home = tempfile::tempdir().unwrap();
+    for entry in std::fs::read_dir(stored()).unwrap() {
+        let entry = entry.unwrap();
+        std::fs::copy(entry.path(), home.path().join(entry.file_name())).unwrap();
+    }
+    home
+}
+
+/// Somebody else may have written them: nothing is read that cannot be one.
+#[test]
+fn files_that_are_too_large_are_refused_before_they_are_read() {
+    for (file, most) in [("model.json", 64 << 10), ("graph-16.bin", 16 << 20), ("tokenizer.json", 64 << 20)] {
+        let home = copied();
+        let path = home.path().join(file);
+        let written = std::fs::read(&path).unwrap();
+        // A hole: no disk is filled.
+        std::fs::OpenOptions::new().write(true).open(&path).unwrap().set_len(most + 1).unwrap();
+        let error = CompiledModel::load_client(home.path()).err().expect("too large").to_string();
+        assert!(error.contains(file) && error.contains("larger than"), "{error}");
+        std::fs::write(&path, written).unwrap();
+        CompiledModel::load_client(home.path()).unwrap();
+    }
+}
+
+#[test]
+fn graphs_that_give_other_answers_than_the_frontend_reads_are_refused() {
+    let models = tempfile::tempdir().unwrap();
+    for case in catalogue().into_iter().filter(|case| ["bert-mean", "bert-mean-dense-tanh"].contains(&case.name)) {
+        let folder = tempfile::tempdir().unwrap();
+        case.folder.write(folder.path(), 1).unwrap();
+        let model = CompiledModel::compile(folder.path(), case.name, &mut |_| {}).unwrap();
+        model.save(&models.path().join(case.name)).unwrap();
+    }
+    let [one, other] = ["bert-mean", "bert-mean-dense-tanh"].map(|name| models.path().join(name));
+    CompiledModel::load_client(&one).unwrap();
+    std::fs::copy(other.join("frontend.bin"), one.join("frontend.bin")).unwrap();
+    let error = CompiledModel::load_client(&one).err().expect("another width").to_string();
+    assert!(error.contains("other answers than the frontend reads"), "{error}");
 }
 
 #[test]

@@ -278,7 +278,7 @@ impl Pooled {
             drop: 0,
         };
         let scale = root * 2f64.powi(-UNIT) / unit;
-        pooled.quantise(last, scale, 1.0 / whole, d)
+        pooled.quantise(last, scale, 1.0 / whole)
     }
 
     fn largest(last: &Norm, size: Size) -> Result<Self, CompileError> {
@@ -299,7 +299,7 @@ impl Pooled {
             values: 0.0,
             drop: 0,
         };
-        let mut pooled = pooled.quantise(last, (d as f64).sqrt() * 2f64.powi(-UNIT), 1.0, d)?;
+        let mut pooled = pooled.quantise(last, (d as f64).sqrt() * 2f64.powi(-UNIT), 1.0)?;
         pooled.drop = (pooled.fraction - MAX_FRACTION).max(1) as u8;
         let (value, _) = pooled.left();
         // Hidden values are compared with the others: differences of 32 bits.
@@ -311,7 +311,7 @@ impl Pooled {
     }
 
     /// The last layer norm's scale and bias with as many fractional bits as the bounds allow.
-    fn quantise(mut self, last: &Norm, scale: f64, offset: f64, d: usize) -> Result<Self, CompileError> {
+    fn quantise(mut self, last: &Norm, scale: f64, offset: f64) -> Result<Self, CompileError> {
         let beta: Vec<f64> = last.beta.iter().map(|&b| f64::from(b) * offset).collect();
         for fraction in (4..=RESULT_FRACTION).rev() {
             let unit = 2f64.powi(fraction);
