@@ -239,7 +239,7 @@ struct Pooled {
 
 impl Pooled {
     fn new(pool: Pool, alone: bool, last: &Norm, size: Size) -> Result<Self, CompileError> {
-        let (d, root, x) = (size.hidden, (size.hidden as f64).sqrt(), row_norm(size.hidden));
+        let (root, x) = ((size.hidden as f64).sqrt(), row_norm(size.hidden));
         let weighting = match pool {
             Pool::Cls => Weighting::First,
             Pool::LastToken => Weighting::Last,
