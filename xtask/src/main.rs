@@ -33,7 +33,7 @@ usage: cargo xtask <command> [arguments]
                      results beside other people's programs, run live
                      (downloads much; not part of the suite)
   soak [area …]      what takes long: mutants, load, owners, attack,
-                     services (--help)
+                     arm, services (--help)
   ci                 `test`, then `demo`: what a clean machine must pass
   bench [options]    measure and print the tables of the README
       --peers        run SecretFlow SPU on the same shape beside it (downloads ~400 MB)

@@ -1,7 +1,8 @@
-//! `cargo xtask soak`: runs that are too long for every change: mutants, load, owners, attacks, services.
+//! `cargo xtask soak`: runs that are too long for every change: mutants, load, owners, attacks, services, ARM.
 //!
 //! Each area is one function in a file of its own, prints its conditions and its figures, and fails when a bar is missed.
 
+mod arm;
 mod attack;
 mod load;
 mod mutants;
@@ -19,6 +20,7 @@ const AREAS: &[Area] = &[
     ("load", "1,200 hostile connections beside an honest consumer of share nodes", load::run),
     ("owners", "three keys share, use, replace, delete and steal at random, thousands of times", owners::run),
     ("attack", "attacks four validators for 1,000 blocks beside honest transfers", attack::run),
+    ("arm", "unit tests of circuits and protocol on 64-bit ARM, in an emulator (some minutes)", arm::run),
     ("services", "docs/install.md under a systemd of its own, in a container (needs root)", services::run),
 ];
 

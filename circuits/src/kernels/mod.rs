@@ -1,14 +1,16 @@
 //! Matrix products modulo 2^32: the one hot loop of every executor.
 //!
 //! `C += A·B`, row-major, wrapping. `B` is packed once into panels of 16 columns and depth blocks of 256 rows
-//! ([`PackedB`]); `A` is read in place. An AVX-512 or AVX2 kernel is chosen at run time; [`gemm_scalar`] is their twin
-//! and gives the same bytes. This is the only module of the crate with `unsafe` code.
+//! ([`PackedB`]); `A` is read in place. On x86 an AVX-512 or AVX2 kernel is chosen at run time, on 64-bit ARM there is
+//! one for NEON; [`gemm_scalar`] is their twin and gives the same bytes. This is the only module of the crate with `unsafe` code.
 #![allow(unsafe_code)]
 
 #[cfg(target_arch = "x86_64")]
 mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
+#[cfg(target_arch = "aarch64")]
+mod neon;
 mod scalar;
 #[cfg(test)]
 mod tests;
@@ -177,6 +179,8 @@ enum Kernel {
     Avx512,
     #[cfg(target_arch = "x86_64")]
     Avx2,
+    #[cfg(target_arch = "aarch64")]
+    Neon,
     Scalar,
 }
 
@@ -188,7 +192,9 @@ impl Kernel {
             std::arch::is_x86_feature_detected!("avx512f").then_some(Self::Avx512),
             std::arch::is_x86_feature_detected!("avx2").then_some(Self::Avx2),
         ];
-        #[cfg(not(target_arch = "x86_64"))]
+        #[cfg(target_arch = "aarch64")]
+        let vector = [Some(Self::Neon)];
+        #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
         let vector: [Option<Self>; 0] = [];
         vector.into_iter().flatten().chain([Self::Scalar])
     }
@@ -204,6 +210,8 @@ impl Kernel {
             Self::Avx512 => avx512::ROWS,
             #[cfg(target_arch = "x86_64")]
             Self::Avx2 => avx2::ROWS,
+            #[cfg(target_arch = "aarch64")]
+            Self::Neon => neon::ROWS,
             Self::Scalar => 1,
         }
     }
@@ -225,6 +233,9 @@ impl Kernel {
             #[cfg(target_arch = "x86_64")]
             // SAFETY: the kernel is offered only where AVX2 was detected.
             Self::Avx2 => unsafe { avx2::panel(block, packed, c) },
+            #[cfg(target_arch = "aarch64")]
+            // SAFETY: every 64-bit ARM processor has NEON.
+            Self::Neon => unsafe { neon::panel(block, packed, c) },
             Self::Scalar => scalar::panel(block, packed, c),
         }
     }
@@ -241,13 +252,15 @@ struct Block<'a> {
     col: usize,
 }
 
-/// The kernel that [`Simd::Auto`] chooses here, for reports: `avx512`, `avx2` or `scalar`.
+/// The kernel that [`Simd::Auto`] chooses here, for reports: `avx512`, `avx2`, `neon` or `scalar`.
 pub fn kernel_name() -> &'static str {
     match Kernel::best() {
         #[cfg(target_arch = "x86_64")]
         Kernel::Avx512 => "avx512",
         #[cfg(target_arch = "x86_64")]
         Kernel::Avx2 => "avx2",
+        #[cfg(target_arch = "aarch64")]
+        Kernel::Neon => "neon",
         Kernel::Scalar => "scalar",
     }
 }

@@ -9,10 +9,12 @@ use super::planes::Plane;
 mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
+#[cfg(all(target_arch = "aarch64", target_endian = "little"))]
+mod neon;
 mod scalar;
 
-/// Defines a function over slices that is compiled for AVX-512, for AVX2 and for any processor; the call takes the best
-/// that this machine has. `plain` is the last of the three, for tests.
+/// Defines a function over slices that is compiled for AVX-512, for AVX2 and for any processor (which on 64-bit ARM has
+/// NEON); the call takes the best that this machine has. `plain` is the last of the three, for tests.
 macro_rules! widened {
     ($(#[$doc:meta])* $name:ident($($arg:ident: $type:ty),*) $body:block) => {
         $(#[$doc])*
@@ -222,6 +224,9 @@ pub fn decode3(bytes: &[u8], out: &mut [u32]) {
         scalar::decode3(&bytes[3 * done..], &mut out[done..]);
         return;
     }
+    #[cfg(all(target_arch = "aarch64", target_endian = "little"))]
+    // SAFETY: every 64-bit ARM processor has NEON.
+    let (bytes, out) = unsafe { neon::decode3(bytes, out) };
     scalar::decode3(bytes, out);
 }
 
@@ -234,6 +239,9 @@ pub fn encode3(values: &[u32], out: &mut [u8]) {
         scalar::encode3(&values[done..], &mut out[3 * done..]);
         return;
     }
+    #[cfg(all(target_arch = "aarch64", target_endian = "little"))]
+    // SAFETY: every 64-bit ARM processor has NEON.
+    let (values, out) = unsafe { neon::encode3(values, out) };
     scalar::encode3(values, out);
 }
 
@@ -252,6 +260,12 @@ pub fn plane(values: &[u32], bit: u8, out: &mut Plane) {
             return;
         }
     }
+    #[cfg(all(target_arch = "aarch64", target_endian = "little"))]
+    // SAFETY: every 64-bit ARM processor has NEON.
+    unsafe {
+        neon::plane(values, bit, out);
+    }
+    #[cfg(not(all(target_arch = "aarch64", target_endian = "little")))]
     scalar::plane(values, bit, out);
 }
 
@@ -269,6 +283,11 @@ pub fn selected_sum(bits: &[u8], table: &[u32], start: usize) -> u32 {
             // SAFETY: AVX2 was detected; the window has 8 entries a byte of `bits`.
             return unsafe { avx2::selected_sum(bits, window) };
         }
+    }
+    #[cfg(all(target_arch = "aarch64", target_endian = "little"))]
+    if bits.len().is_multiple_of(2) {
+        // SAFETY: every 64-bit ARM processor has NEON; the window has 8 entries a byte of `bits`.
+        return unsafe { neon::selected_sum(bits, window) };
     }
     scalar::selected_sum(bits, window)
 }
