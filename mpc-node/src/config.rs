@@ -1,5 +1,7 @@
 //! A node's configuration: `node.toml` in its home directory, written with comments by `init`.
 
+mod committees;
+
 use std::collections::BTreeSet;
 use std::fmt::Display;
 use std::net::{SocketAddr, ToSocketAddrs};
@@ -9,12 +11,14 @@ use std::time::Duration;
 use serde::Deserialize;
 use thiserror::Error;
 
-use crate::committee::{Committee, CommitteeError};
+use crate::committee::CommitteeError;
 use crate::engine::CostLimits;
 use crate::identity::{self, Identity, IdentityError, PublicKey};
 use crate::records::RecordLimits;
 use crate::tls::Admission;
 use crate::wire::Kind;
+pub(crate) use committees::FOLDERS;
+pub use committees::ServedCommittee;
 
 /// Version of the file format.
 const VERSION: u32 = 1;
@@ -28,6 +32,10 @@ const ROUND_MEMORY: u64 = 256;
 const SHARING_MEMORY: u64 = 8 << 10;
 /// Bytes of a key on an access list: as it is, and as its owner has signed it.
 const KEY_MEMORY: u64 = 64;
+/// Bytes that a further committee takes besides its members' lanes: names of packs that they may hand back, and its files' lists.
+const COMMITTEE_MEMORY: u64 = 16 << 20;
+/// Most committees that one node serves.
+const MOST_COMMITTEES: usize = 64;
 /// The configuration's file name in a node's home.
 pub const FILE: &str = "node.toml";
 
@@ -76,8 +84,10 @@ pub struct Config {
     pub metrics: Option<SocketAddr>,
     /// The key file.
     pub key: PathBuf,
-    /// The committee file.
-    pub committee: PathBuf,
+    /// The committee file whose folders are those of the home itself, unless all have their own.
+    pub committee: Option<PathBuf>,
+    /// Further committee files; what belongs to each committee is in a folder of its own below the home.
+    pub committees: Vec<PathBuf>,
     /// Who may share models.
     pub owners: Admission,
     /// Who may ask questions, as far as the owners of the models let them.
@@ -182,16 +192,18 @@ impl Default for Limits {
 impl Limits {
     /// The most memory that a node takes under these limits, in bytes: caches, one graph that is read, jobs and what they sign,
     /// packs in memory and what is remembered of all, sharings, a thread and buffers for each connection, and what the program itself needs.
-    fn memory(&self) -> u64 {
+    /// All of that is for all `committees` together, but for the lanes of each one's other members.
+    fn memory(&self, committees: u64) -> u64 {
         let megabytes = self.cache_megabytes + self.job_megabytes + self.pack_memory_megabytes + PROGRAM_MEGABYTES;
-        let lanes = u64::from(self.lanes) + 2 * crate::node::MEMBER_LANES as u64;
+        let lanes = u64::from(self.lanes) + 2 * committees * crate::node::MEMBER_LANES as u64;
         let doors = u64::from(self.handshakes) * crate::channel::STRANGER_BYTES;
         let transcripts = 3 * u64::from(self.jobs) * self.graph_rounds * ROUND_MEMORY;
         let sharings = u64::from(self.sharings) * SHARING_MEMORY + u64::from(self.access_keys) * KEY_MEMORY;
         let graph = crate::models::graph_scratch(crate::engine::MAX_GRAPH_BYTES as u64);
         let lanes = lanes * (crate::channel::CHANNEL_MEMORY + LANE_MEMORY);
         let packs = crate::packs::MOST_PACKS as u64 * crate::packs::PACK_MEMORY;
-        (megabytes << 20) + packs + lanes + doors + transcripts + sharings + graph
+        let further = committees.saturating_sub(1) * COMMITTEE_MEMORY;
+        (megabytes << 20) + packs + lanes + doors + transcripts + sharings + graph + further
     }
 
     /// What a job of a graph may cost.
@@ -388,13 +400,19 @@ impl Config {
         if limits.packs as usize > crate::wire::MAX_PACKS / 2 {
             return Err(format!("limits.packs must be at most {}", crate::wire::MAX_PACKS / 2));
         }
+        // Whoever lists committees need not have one whose folders are those of the home.
+        let committee = file.committee.or_else(|| file.committees.is_empty().then(default_committee));
+        if file.committees.len() + usize::from(committee.is_some()) > MOST_COMMITTEES {
+            return Err(format!("{} committees are listed, {MOST_COMMITTEES} at most", file.committees.len()));
+        }
         Ok(Self {
             home: home.into(),
             listen: resolve(&file.listen)?,
             advertise: file.advertise.unwrap_or(file.listen),
             metrics: file.metrics,
             key: home.join(file.key),
-            committee: home.join(file.committee),
+            committee: committee.map(|file| home.join(file)),
+            committees: file.committees.into_iter().map(|file| home.join(file)).collect(),
             owners,
             consumers,
             packs_ahead: file.packs_ahead.min(limits.packs),
@@ -408,7 +426,7 @@ impl Config {
 
     /// The most memory that the node takes, in bytes: what all its limits add up to.
     pub fn memory(&self) -> u64 {
-        self.limits.memory() + self.record_limits().memory()
+        self.limits.memory(self.committee_files().count() as u64) + self.record_limits().memory()
     }
 
     /// How many records of jobs are kept.
@@ -419,11 +437,6 @@ impl Config {
     /// The node's key.
     pub fn load_identity(&self) -> Result<Identity, ConfigError> {
         Ok(identity::load(&self.key)?)
-    }
-
-    /// The committee.
-    pub fn load_committee(&self) -> Result<Committee, ConfigError> {
-        Ok(Committee::load(&self.committee)?)
     }
 }
 
@@ -436,8 +449,9 @@ struct File {
     metrics: Option<SocketAddr>,
     #[serde(default = "default_key")]
     key: PathBuf,
-    #[serde(default = "default_committee")]
-    committee: PathBuf,
+    committee: Option<PathBuf>,
+    #[serde(default)]
+    committees: Vec<PathBuf>,
     #[serde(default)]
     owners: Keys,
     #[serde(default)]
@@ -545,7 +559,7 @@ fn template(listen: impl Display, advertise: Option<&str>, metrics: Option<Socke
     };
     let (l, t) = (Limits::default(), Timeouts::default());
     let records = record_limits(default_transcript_days(), default_transcript_megabytes());
-    let memory = (l.memory() + records.memory()).div_ceil(1 << 20);
+    let memory = (l.memory(1) + records.memory()).div_ceil(1 << 20);
     let most_packs = format!("packs in all ({} at most)", crate::packs::MOST_PACKS);
     let limits = settings(&[
         ("handshakes", &l.handshakes, "connections whose key is not known yet"),
@@ -614,9 +628,14 @@ listen = "{listen}"
 key = "key"
 committee = "committee.toml"
 
-# Whoever is to be served must be in the lists of all three nodes of the committee.
+# Further committees of which this node is a member, with the same key, address, owners, consumers and limits: what the
+# limits say is for all committees together. What belongs to a further committee is in a folder of its own, committees/…,
+# which can be removed once the node has left it.
+# committees = ["second.toml"]
 
-# Who may share models with this committee: a list of public keys (`sahara whoami` prints them), or "any".
+# Whoever is to be served must be in the lists of all three nodes of a committee.
+
+# Who may share models with this node's committees: a list of public keys (`sahara whoami` prints them), or "any".
 owners = {owners}
 
 # Who may connect and ask, as far as the owner of a model lets them: a list of public keys, or "any". An owner shares

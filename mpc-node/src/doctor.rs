@@ -6,8 +6,8 @@ use std::io::ErrorKind;
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::config::{Config, ConfigError};
-use crate::identity::IdentityError;
+use crate::config::{Config, ConfigError, ServedCommittee};
+use crate::identity::{Identity, IdentityError};
 use crate::tls::Admission;
 
 pub use peers::admitted;
@@ -27,8 +27,10 @@ pub enum Level {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Finding {
     /// What was looked at: `config`, `key`, `committee`, `owners`, `consumers`, `clock`, `port`, `metrics`,
-    /// `peer`, `cpu`, `disk`, `memory`.
+    /// `peer`, `cpu`, `disk`, `memory`, `folders`.
     pub what: &'static str,
+    /// Of which committee, by its short name and its file, where the node has several.
+    pub committee: Option<String>,
     /// How bad it is.
     pub level: Level,
     /// What was found.
@@ -39,15 +41,15 @@ pub struct Finding {
 
 impl Finding {
     fn good(what: &'static str, found: impl Into<String>) -> Self {
-        Self { what, level: Level::Good, found: found.into(), fix: None }
+        Self { what, committee: None, level: Level::Good, found: found.into(), fix: None }
     }
 
     fn warning(what: &'static str, found: impl Into<String>, fix: impl Into<String>) -> Self {
-        Self { what, level: Level::Warning, found: found.into(), fix: Some(fix.into()) }
+        Self { what, committee: None, level: Level::Warning, found: found.into(), fix: Some(fix.into()) }
     }
 
     fn problem(what: &'static str, found: impl Into<String>, fix: impl Into<String>) -> Self {
-        Self { what, level: Level::Problem, found: found.into(), fix: Some(fix.into()) }
+        Self { what, committee: None, level: Level::Problem, found: found.into(), fix: Some(fix.into()) }
     }
 }
 
@@ -80,35 +82,61 @@ pub fn examine(home: &Path) -> Vec<Finding> {
     findings.push(Finding::good("key", format!("public key {}", identity.public())));
     findings.push(served("owners", "share models", &config.owners));
     findings.push(served("consumers", "ask", &config.consumers));
-    let committee = match config.load_committee() {
-        Ok(committee) => committee,
+    let served = match config.load_committees() {
+        Ok(served) => served,
         Err(error) => {
-            let fix = "write the three nodes' names, addresses and keys there (`sahara operator show` prints this one's); all \
-                       three operators need the same file";
+            let fix = "write the nodes' names, addresses and keys there (`sahara operator show` prints this one's); all operators \
+                       of a committee need the same file";
             findings.push(Finding::problem("committee", error.to_string(), fix));
             return findings;
         }
     };
+    findings.extend(config.left_folders(&served).iter().map(|folder| left(folder)));
+    let identity = Arc::new(identity);
+    let mut ports = Vec::new();
+    for one in &served {
+        let found = committee(&config, &identity, one, &mut ports);
+        findings.extend(of_committee(found, one, served.len()));
+    }
+    findings.extend(ports);
+    findings
+}
+
+/// What there is to say of a committee, and of the members that do not run; of this node's own ports once for all.
+fn committee(
+    config: &Config,
+    identity: &Arc<Identity>,
+    served: &ServedCommittee,
+    ports: &mut Vec<Finding>,
+) -> Vec<Finding> {
+    let committee = &served.committee;
     if let Err(error) = committee.runnable() {
         let fix = "agree on a committee of three with the other operators, and write that file";
-        findings.push(Finding::problem("committee", error.to_string(), fix));
-        return findings;
+        return vec![Finding::problem("committee", error.to_string(), fix)];
     }
-    match committee.index_of(&identity.public()) {
-        Some(index) => {
-            findings.push(Finding::good(
-                "committee",
-                format!("fingerprint {}; this is {}", committee.fingerprint(), committee.label(index)),
-            ));
-            findings.extend(peers::network(&config, Arc::new(identity), &committee, index));
-        }
-        None => findings.push(Finding::problem(
-            "committee",
-            format!("this node's key is not in {}", config.committee.display()),
-            "add this node's public key there, or use the key file that belongs to the committee",
-        )),
-    }
+    let Some(index) = committee.index_of(&identity.public()) else {
+        let found = format!("this node's key is not in {}", served.file.display());
+        let fix = "add this node's public key there, or use the key file that belongs to the committee";
+        return vec![Finding::problem("committee", found, fix)];
+    };
+    let said = format!("fingerprint {}; this is {}", committee.fingerprint(), committee.label(index));
+    let mut findings = vec![Finding::good("committee", said)];
+    findings.extend(peers::network(config, identity.clone(), committee, index, ports));
     findings
+}
+
+/// Findings say of which committee they are where a node has several.
+fn of_committee(findings: Vec<Finding>, served: &ServedCommittee, several: usize) -> Vec<Finding> {
+    let name = (several > 1).then(|| format!("{} ({})", served.committee.short(), served.file.display()));
+    findings.into_iter().map(|finding| Finding { committee: name.clone(), ..finding }).collect()
+}
+
+/// What a committee has left that is not served any more.
+fn left(folder: &Path) -> Finding {
+    let found = format!("{} is of a committee that this node does not serve", folder.display());
+    let fix = "remove it: it holds masked weights and seeds; or, if the node is to serve the committee again, name its file in \
+               `committees`";
+    Finding::warning("folders", found, fix)
 }
 
 /// A key file that cannot be used, and the one thing to do about it.
@@ -253,7 +281,7 @@ mod tests {
         let other = || crate::identity::generate().unwrap().public();
         let own = config.load_identity().unwrap().public();
         let committee = Committee::new([member(1, own), member(2, other()), member(3, other())]).unwrap();
-        committee.save(&config.committee).unwrap();
+        committee.save(config.committee.as_ref().unwrap()).unwrap();
         let findings = all(examine(&home));
         assert_eq!(
             findings.iter().filter(|f| f.what == "peer" && f.level == Level::Problem).count(),
@@ -269,6 +297,46 @@ mod tests {
         let memory = findings.iter().find(|f| f.what == "memory").unwrap();
         let said = format!("the limits allow the node {} MB", config.memory().div_ceil(1 << 20));
         assert!(memory.found.contains(&said), "{memory:?}");
+        assert!(findings.iter().all(|f| f.committee.is_none()), "there is one only: {findings:?}");
+
+        // A second committee has a section of its own, and what is left of a third is to go.
+        let second = Committee::new([member(4, other()), member(5, own), member(6, other())]).unwrap();
+        second.save(&home.join("second.toml")).unwrap();
+        let file = home.join(crate::config::FILE);
+        let text = std::fs::read_to_string(&file).unwrap();
+        let text = text.replacen("# committees =", "committees =", 1);
+        std::fs::write(&file, &text).unwrap();
+        std::fs::create_dir_all(home.join("committees/0123456789abcdef")).unwrap();
+        let findings = all(examine(&home));
+        for (committee, file) in [(&committee, "committee.toml"), (&second, "second.toml")] {
+            let section: Vec<_> = findings
+                .iter()
+                .filter(|f| f.committee.as_ref().is_some_and(|name| name.contains(&committee.short())))
+                .collect();
+            assert!(
+                section.iter().all(|f| f.committee.as_ref().is_some_and(|name| name.contains(file))),
+                "{section:?}"
+            );
+            let whats: Vec<_> = section.iter().map(|f| f.what).collect();
+            assert_eq!(whats, ["committee", "peer", "peer"]);
+            assert!(section[0].found.contains(&committee.fingerprint()), "{section:?}");
+        }
+        assert_eq!(findings.iter().filter(|f| f.what == "port").count(), 1, "{findings:?}");
+        let left = findings.iter().find(|f| f.what == "folders").unwrap();
+        assert!(left.found.contains("0123456789abcdef") && left.level == Level::Warning, "{left:?}");
+
+        // One of two, and one that this node is no member of, are problems of their own; the other is looked at all the same.
+        Committee::two([member(4, own), member(5, other())]).unwrap().save(&home.join("second.toml")).unwrap();
+        let problem = |findings: &[Finding]| {
+            let found = findings.iter().find(|f| f.what == "committee" && f.level == Level::Problem);
+            found.map(|f| f.found.clone()).unwrap_or_default()
+        };
+        let findings = all(examine(&home));
+        assert!(problem(&findings).contains("no helper"), "{findings:?}");
+        assert_eq!(findings.iter().filter(|f| f.what == "peer").count(), 2, "{findings:?}");
+        let foreign = Committee::new([member(4, other()), member(5, other()), member(6, other())]).unwrap();
+        foreign.save(&home.join("second.toml")).unwrap();
+        assert!(problem(&all(examine(&home))).contains("key is not in"));
     }
 
     #[test]

@@ -46,6 +46,19 @@ impl ByteCounts {
     }
 }
 
+impl std::ops::Add for ByteCounts {
+    type Output = Self;
+
+    fn add(self, other: Self) -> Self {
+        Self {
+            setup: self.setup + other.setup,
+            offline: self.offline + other.offline,
+            online: self.online + other.online,
+            client: self.client + other.client,
+        }
+    }
+}
+
 impl std::ops::Sub for ByteCounts {
     type Output = Self;
 

@@ -5,6 +5,9 @@
 //! leaves without a record is removed at the next start. A record outlives its deletion, so that an old version, or an
 //! old access list, never comes back; there are so many of them at most (`limits.sharings`), and none is forgotten.
 //!
+//! A node has a store for each of its committees, with a folder of its own, and nothing in one is found by way of another: the
+//! limits alone are for all of them together, and so is the memory for what was made ready.
+//!
 //! **Whoever wants weight material has to name the key that asks**: [`ModelStore::permit`] is the only way to it.
 
 mod entry;
@@ -16,6 +19,7 @@ mod upload;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs::{self, File};
+use std::ops::{Deref, DerefMut};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -54,16 +58,70 @@ pub struct ModelLimits {
     pub cost: CostLimits,
 }
 
-/// The sharings of one node.
+/// A node's place in a committee, and where it keeps what it is given there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ModelPlace {
+    /// The folder.
+    pub dir: PathBuf,
+    /// The node's index.
+    pub node: u8,
+    /// Digest of the committee.
+    pub committee: [u8; 32],
+}
+
+/// The sharings of one committee at one node.
 pub struct ModelStore {
-    dir: PathBuf,
-    node: u8,
-    committee: [u8; 32],
+    place: ModelPlace,
     parties: Parties,
+    shelf: usize,
+    shared: Arc<Shared>,
+    damage: Vec<String>,
+}
+
+/// What the stores of a node share.
+struct Shared {
     limits: ModelLimits,
     ready: Arc<Ready>,
-    state: Mutex<State>,
-    damage: Vec<String>,
+    /// For each store.
+    states: Mutex<Vec<State>>,
+}
+
+/// The state of one store, while the others stand still, too.
+struct Locked<'a> {
+    all: MutexGuard<'a, Vec<State>>,
+    shelf: usize,
+}
+
+impl Deref for Locked<'_> {
+    type Target = State;
+
+    fn deref(&self) -> &State {
+        &self.all[self.shelf]
+    }
+}
+
+impl DerefMut for Locked<'_> {
+    fn deref_mut(&mut self) -> &mut State {
+        &mut self.all[self.shelf]
+    }
+}
+
+impl Locked<'_> {
+    /// Bytes of the sharings of `owner` in all stores, or of all owners.
+    fn bytes_in_all(&self, owner: Option<&PublicKey>) -> u64 {
+        self.all.iter().map(|state| state.bytes(owner)).sum()
+    }
+
+    /// Bytes announced by uploads under way in all stores, but for that of `owner` in this one; and those of `owner` among them.
+    fn uploading_elsewhere(&self, owner: &PublicKey) -> [u64; 2] {
+        let uploads = self.all.iter().enumerate().flat_map(|(at, state)| state.uploading.iter().map(move |u| (at, u)));
+        uploads.filter(|(at, (key, _))| *at != self.shelf || *key != owner).fold(
+            [0; 2],
+            |[all, own], (_, (key, bytes))| {
+                [all.saturating_add(*bytes), if key == owner { own.saturating_add(*bytes) } else { own }]
+            },
+        )
+    }
 }
 
 #[derive(Default)]
@@ -189,14 +247,32 @@ impl ModelStore {
         parties: Parties,
         limits: ModelLimits,
     ) -> Result<Self, ModelError> {
-        fs::create_dir_all(dir).map_err(at("create", dir))?;
+        let place = ModelPlace { dir: dir.into(), node, committee };
+        let mut stores = Self::open_all(vec![place.clone()], &parties, limits)?;
+        stores.pop().ok_or_else(|| at("open", &place.dir)(std::io::ErrorKind::NotFound.into()))
+    }
+
+    /// [`ModelStore::open`] for the committees of a node, each with its folder: the limits are for all together.
+    ///
+    /// # Errors
+    /// When a folder cannot be read.
+    pub fn open_all(places: Vec<ModelPlace>, parties: &Parties, limits: ModelLimits) -> Result<Vec<Self>, ModelError> {
         let ready = Ready::new(limits.cost);
-        let found = opening::read(dir, &committee, &ready)?;
-        for damage in &found.damage {
-            tracing::error!("{damage}");
+        let (mut states, mut damages) = (Vec::new(), Vec::new());
+        for ModelPlace { dir, committee, .. } in &places {
+            fs::create_dir_all(dir).map_err(at("create", dir))?;
+            let found = opening::read(dir, committee, &ready)?;
+            for damage in &found.damage {
+                tracing::error!("{damage}");
+            }
+            states.push(found.state);
+            damages.push(found.damage);
         }
-        let (state, damage) = (Mutex::new(found.state), found.damage);
-        Ok(Self { dir: dir.into(), node, committee, parties, limits, ready, state, damage })
+        let shared = Arc::new(Shared { limits, ready, states: Mutex::new(states) });
+        let stores = places.into_iter().zip(damages).enumerate();
+        let store =
+            |(shelf, (place, damage))| Self { place, parties: parties.clone(), shelf, shared: shared.clone(), damage };
+        Ok(stores.map(store).collect())
     }
 
     /// What was found at the start that cannot be read, each by its name, with what follows from it.
@@ -223,7 +299,7 @@ impl ModelStore {
             return Err(ModelError::Refused(text));
         }
         let graph = entry.graph(task.graph, leave)?;
-        Ok(Permit { entry, graph, task: *task, node: self.node, leave })
+        Ok(Permit { entry, graph, task: *task, node: self.place.node, leave })
     }
 
     /// Whether a version is current: packs of others are of no use.
@@ -305,18 +381,19 @@ impl ModelStore {
         self.room_for_keys(&state, first + sharing.later(access.list().len()), sharing.listed())?;
         let sharing = state.sharings.get_mut(&access.sharing()).ok_or_else(none)?;
         let record = SharingRecord { last_serial: serial, access: Some(access), ..sharing.record.clone() };
-        record.save(&self.dir)?;
+        record.save(&self.place.dir)?;
         sharing.record = record;
         Ok(())
     }
 
     /// Whether access lists may have so many keys more, where so many are replaced: always, if these are as many.
-    fn room_for_keys(&self, state: &State, more: usize, replaced: usize) -> Result<(), ModelError> {
-        let listed = state.sharings.values().map(Sharing::listed).sum::<usize>() - replaced;
-        if listed + more > self.limits.access_keys && more > replaced {
+    fn room_for_keys(&self, state: &Locked<'_>, more: usize, replaced: usize) -> Result<(), ModelError> {
+        let sharings = state.all.iter().flat_map(|state| state.sharings.values());
+        let listed = sharings.map(Sharing::listed).sum::<usize>() - replaced;
+        if listed + more > self.shared.limits.access_keys && more > replaced {
             let text = format!(
                 "the access lists here have {listed} keys, with {more} more they would have more than {} (limits.access_keys): share with fewer, or ask the node's operator",
-                self.limits.access_keys
+                self.shared.limits.access_keys
             );
             return Err(ModelError::Refused(text));
         }
@@ -337,12 +414,12 @@ impl ModelStore {
             // Also a version whose files cannot be read.
             let Some(gone) = sharing.record.current else { return Ok(false) };
             let record = SharingRecord { current: None, access: None, ..sharing.record.clone() };
-            record.save(&self.dir)?;
+            record.save(&self.place.dir)?;
             *sharing = Sharing::new(record, None);
             state.current.remove(&gone);
             gone
         };
-        remove_folder(&self.dir.join(gone.to_string()));
+        remove_folder(&self.place.dir.join(gone.to_string()));
         Ok(true)
     }
 
@@ -365,8 +442,8 @@ impl ModelStore {
         Ok((file, part.len, owner))
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> Locked<'_> {
+        Locked { all: self.shared.states.lock().unwrap_or_else(PoisonError::into_inner), shelf: self.shelf }
     }
 }
 

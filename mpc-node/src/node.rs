@@ -3,15 +3,20 @@
 //! One thread serves all connections whose key is not known yet (the door); then each lane has a thread, and a job runs
 //! from its first to its last round in one thread: a round trip wakes nobody else. Tokio only serves metrics and waits for
 //! the end.
+//!
+//! A node may serve several committees. What it has once and what protects it is its `machine`; what belongs to a committee is a
+//! `seat`, which each lane's greeting chooses.
 
 mod ahead;
 mod dealing;
 mod door;
 mod jobs;
 mod lanes;
+mod machine;
 mod making;
 mod meeting;
 mod quota;
+mod seat;
 mod serve;
 mod sharings;
 mod slots;
@@ -37,6 +42,7 @@ use crate::config::{Config, ConfigError};
 use crate::identity::PublicKey;
 use crate::models::ModelError;
 use crate::packs::PackError;
+use seat::Seat;
 use state::Node;
 
 /// Why a node cannot run.
@@ -112,65 +118,73 @@ fn port_advice(error: &std::io::Error) -> &'static str {
 pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<(), NodeError> {
     let (node, found) = Node::open(config)?;
     let node = Arc::new(node);
-    let listener = listen(node.config.listen, "listen").await?;
-    let metrics = match node.config.metrics {
+    let machine = &node.machine;
+    let listener = listen(machine.config.listen, "listen").await?;
+    let metrics = match machine.config.metrics {
         Some(address) => Some(listen(address, "metrics").await?),
         None => None,
     };
-    let server = crate::tls::server_config(&node.identity, node.admission())?;
-    tracing::info!(
-        node = node.index + 1,
-        key = %node.identity.public(),
-        listen = %node.config.listen,
-        metrics = node.config.metrics.map(tracing::field::display),
-        "ready"
-    );
+    let server = crate::tls::server_config(&machine.identity, node.admission())?;
+    for seat in &node.seats {
+        tracing::info!(
+            node = seat.index + 1,
+            committee = %seat.committee.short(),
+            key = %machine.identity.public(),
+            listen = %machine.config.listen,
+            metrics = machine.config.metrics.map(tracing::field::display),
+            "ready"
+        );
+    }
     let metrics = metrics.map(|listener| tokio::spawn(crate::metrics::serve(listener, node.clone())));
     let (stop, stopped) = UnixStream::pair().map_err(NodeError::Door)?;
     let listener = listener.into_std().map_err(NodeError::Door)?;
     let door_node = node.clone();
     let mut door = tokio::task::spawn_blocking(move || door::serve(&door_node, &listener, &server, &stopped));
-    let stocking = node.clone();
-    tokio::task::spawn_blocking(move || {
-        stock::reclaim(&stocking, &found);
-        stocking.stocked();
-    });
-    let mut chores = tokio::time::interval(node.config.timeouts.pack().clamp(Duration::from_secs(1), CHORES));
+    for (seat, found) in found {
+        tokio::task::spawn_blocking(move || {
+            let _span = seat.span().entered();
+            stock::reclaim(&seat, &found);
+            seat.stocked();
+        });
+    }
+    let mut chores = tokio::time::interval(machine.config.timeouts.pack().clamp(Duration::from_secs(1), CHORES));
     tokio::pin!(shutdown);
     let failed = loop {
         tokio::select! {
             () = &mut shutdown => break None,
             ended = &mut door => break Some(ended),
-            _ = chores.tick() => expire(&node),
+            _ = chores.tick() => node.seats.iter().for_each(|seat| expire(seat)),
         }
     };
-    node.stopping.store(true, Ordering::Relaxed);
+    machine.stopping.store(true, Ordering::Relaxed);
     drop(stop);
     let ended = match failed {
         Some(ended) => ended,
         None => door.await,
     };
     ended.map_err(io::Error::other).flatten().map_err(NodeError::Door)?;
-    node.lanes.close_idle();
-    tracing::info!(running = node.stats.running.load(Ordering::Relaxed), "stopping");
-    let end = Instant::now() + node.config.timeouts.shutdown();
-    while node.stats.busy.load(Ordering::Relaxed) > 0 && Instant::now() < end {
+    machine.lanes.close_idle();
+    let running = |seat: &Arc<Seat>| seat.stats.running.load(Ordering::Relaxed);
+    tracing::info!(running = node.seats.iter().map(running).sum::<u32>(), "stopping");
+    let end = Instant::now() + machine.config.timeouts.shutdown();
+    while machine.busy.load(Ordering::Relaxed) > 0 && Instant::now() < end {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     // Idle lanes end by themselves within a moment; then the home is free for the next start.
     let end = Instant::now() + Duration::from_millis(500);
-    while node.lanes.len() > 0 && Instant::now() < end {
+    while machine.lanes.len() > 0 && Instant::now() < end {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     let stopping = node.clone();
-    let spilled = tokio::task::spawn_blocking(move || stock::hand_back(&stopping)).await.map_err(io::Error::other);
+    let hand_back = move || stock::hand_back_all(&stopping.seats);
+    let spilled = tokio::task::spawn_blocking(hand_back).await.map_err(io::Error::other);
     let spilled = spilled.map_err(NodeError::Door)??;
     if let Some(task) = metrics {
         task.abort();
         let _ = task.await; // frees the port
     }
     // A process with much memory takes a while to vanish: whoever waits for it may start the next one meanwhile.
-    node.unlock();
+    machine.unlock();
     tracing::info!(packs_written = spilled, "stopped");
     Ok(())
 }
@@ -179,8 +193,9 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<(
 const CHORES: Duration = Duration::from_secs(10);
 
 /// Destroys packs that no job has taken for long.
-fn expire(node: &Node) {
-    match node.packs.expire(node.config.timeouts.pack(), Instant::now()) {
+fn expire(seat: &Seat) {
+    let _span = seat.span().entered();
+    match seat.packs.expire(seat.machine.config.timeouts.pack(), Instant::now()) {
         Ok(0) => {}
         Ok(packs) => tracing::info!(packs, "packs that nobody asked for are destroyed"),
         Err(error) => tracing::warn!(%error, "old packs could not be destroyed"),

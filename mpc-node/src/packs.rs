@@ -10,6 +10,9 @@
 //! A pack is *reserved* for a job and loaded before the job is opened, and destroyed (its file is gone) before anything
 //! masked by it leaves the node. Until then the job can give it back. A file has a checksum, and is synced together with its
 //! directory before a stopped node ends; a damaged one is a lone half, and the next pack serves.
+//!
+//! A node has a store for each of its committees, with a folder of its own: no store finds a pack of another. Limits are for all
+//! of them together, and whoever has most makes room wherever it has it.
 
 mod file;
 mod header;
@@ -18,6 +21,7 @@ mod spare;
 #[cfg(test)]
 mod tests;
 
+use std::collections::HashSet;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -33,7 +37,7 @@ use crate::wire::{Incarnation, PackId};
 use file::{at, destroy, sync_dir};
 pub use header::{PackHeader, PackKey};
 pub use index::Purpose;
-use index::{Choice, Index, Promise, Ready, room};
+use index::{Choice, Index, Promise, Ready, Spot, room};
 pub(crate) use index::{MOST_PACKS, PACK_MEMORY};
 
 /// A pack that cannot be kept or used.
@@ -62,9 +66,16 @@ pub enum PackError {
     Full(String),
 }
 
-/// The packs of one node.
+/// The packs of one committee at one node.
 pub struct PackStore {
-    dir: PathBuf,
+    shelf: usize,
+    shared: Arc<Shared>,
+}
+
+/// What the stores of a node share.
+struct Shared {
+    /// The folder of each store.
+    dirs: Vec<PathBuf>,
     index: Mutex<Index>,
     changed: Condvar,
     limits: PackLimits,
@@ -86,37 +97,35 @@ pub struct PackLimits {
 impl PackStore {
     /// Opens the store in `dir`, without a pack; gives the packs found there, of which none may be used unless its helper
     /// gives its name back ([`PackStore::readmit`]). What cannot be read is destroyed.
+    ///
+    /// # Errors
+    /// When the folder cannot be read.
     pub fn open(dir: &Path, limits: PackLimits) -> Result<(Self, Vec<PackHeader>), PackError> {
-        fs::create_dir_all(dir).map_err(at("create", dir))?;
-        let mut found = Vec::new();
-        for entry in fs::read_dir(dir).map_err(at("list", dir))? {
-            let path = entry.map_err(at("list", dir))?.path();
-            match path.extension().and_then(|e| e.to_str()) {
-                Some("pack") => match file::read_header(&path) {
-                    Ok(header) => found.push(header),
-                    Err(error) => {
-                        tracing::warn!(%error, "destroying an unusable pack");
-                        destroy(&path)?;
-                    }
-                },
-                // Not finished, or in use by an earlier version of this program.
-                Some("partial" | "taken") => destroy(&path)?,
-                _ => {}
-            }
-        }
-        found.sort_by_key(|header| header.id);
-        let store = Self { dir: dir.into(), index: Mutex::default(), changed: Condvar::new(), limits };
-        Ok((store, found))
+        let found = find(dir)?;
+        let shared = Shared::new(vec![dir.into()], limits);
+        Ok((Self { shelf: 0, shared }, found))
+    }
+
+    /// [`PackStore::open`] for the committees of a node, each with its folder: the limits are for all together.
+    ///
+    /// # Errors
+    /// When a folder cannot be read.
+    pub fn open_all(dirs: Vec<PathBuf>, limits: PackLimits) -> Result<Vec<(Self, Vec<PackHeader>)>, PackError> {
+        let found = dirs.iter().map(|dir| find(dir)).collect::<Result<Vec<_>, _>>()?;
+        let shared = Shared::new(dirs, limits);
+        let stores = found.into_iter().enumerate();
+        Ok(stores.map(|(shelf, found)| (Self { shelf, shared: shared.clone() }, found)).collect())
     }
 
     /// Makes packs found at the start usable: exactly those whose names their helper has just given back.
     pub fn readmit(&self, packs: &[PackHeader], purpose: Purpose, now: Instant) {
         let mut index = self.lock();
         for header in packs {
-            index.add(Ready { header: *header, contents: None, purpose, for_anybody: true, made: now });
+            let (header, shelf) = (*header, self.shelf);
+            index.add(Ready { header, shelf, contents: None, purpose, for_anybody: true, made: now });
         }
         drop(index);
-        self.changed.notify_all();
+        self.shared.changed.notify_all();
     }
 
     /// Destroys packs found at the start.
@@ -129,8 +138,8 @@ impl PackStore {
     /// # Errors
     /// When there is none, and nobody has more than whoever asks for it.
     pub fn promise(&self, key: PackKey, bytes: u64, purpose: Purpose) -> Result<Promised<'_>, PackError> {
-        let promise = Promise { key, bytes: room(bytes), purpose };
-        let gone = self.lock().promise(&self.limits, promise, Instant::now())?;
+        let promise = Promise { spot: self.spot(&key), bytes: room(bytes), purpose };
+        let gone = self.lock().promise(&self.shared.limits, promise, Instant::now())?;
         self.destroy_all(&gone)?;
         Ok(Promised { store: self, promise })
     }
@@ -165,7 +174,7 @@ impl PackStore {
             still_wanted()?;
             let mut index = self.lock();
             let now = Instant::now();
-            match index.choose(key, wanted, now) {
+            match index.choose(&self.spot(key), wanted, now) {
                 Choice::Pack(pack) => {
                     drop(index);
                     let reserved = Reserved::new(self, *pack);
@@ -176,32 +185,32 @@ impl PackStore {
                 Choice::Wait | Choice::None => return Ok(None),
             }
             let wait = (end - now).min(glance);
-            drop(self.changed.wait_timeout(index, wait).unwrap_or_else(PoisonError::into_inner));
+            drop(self.shared.changed.wait_timeout(index, wait).unwrap_or_else(PoisonError::into_inner));
         }
     }
 
     /// Reserves the pack with this name.
     pub fn reserve_this(self: &Arc<Self>, key: &PackKey, id: &PackId) -> Option<Reserved> {
-        self.lock().choose_this(key, id).map(|pack| Reserved::new(self, pack))
+        self.lock().choose_this(&self.spot(key), id).map(|pack| Reserved::new(self, pack))
     }
 
-    /// Stops handing out packs, and gives the headers of those that are ready: their names can be handed back.
+    /// Stops handing out packs (of any store of the node), and gives the headers of those that are ready here: their names can
+    /// be handed back.
     pub fn close(&self) -> Vec<PackHeader> {
-        let ready = self.lock().close();
-        self.changed.notify_all();
+        let ready = self.lock().close(self.shelf);
+        self.shared.changed.notify_all();
         ready
     }
 
     /// Writes the packs in memory to disk, as far as `keep` wants them, and destroys the other files. After
     /// [`PackStore::close`].
     pub fn spill(&self, keep: impl Fn(&PackHeader) -> bool) -> Result<usize, PackError> {
-        let gone = self.lock().remove_where(|pack| !keep(&pack.header));
-        self.destroy_all(&gone)?;
-        let in_memory = self.lock().take_contents();
+        self.remove_where(|pack| !keep(&pack.header))?;
+        let in_memory = self.lock().take_contents(self.shelf);
         for (header, contents) in &in_memory {
             self.write_file(header, contents)?;
         }
-        sync_dir(&self.dir)?;
+        sync_dir(self.dir())?;
         Ok(in_memory.len())
     }
 
@@ -213,7 +222,7 @@ impl PackStore {
 
     /// All packs for `key` that are ready or in use.
     pub fn held(&self, key: &PackKey) -> Vec<PackId> {
-        self.lock().held(key)
+        self.lock().held(&self.spot(key))
     }
 
     /// Destroys the ready packs for `key` that the other evaluator does not hold.
@@ -235,48 +244,90 @@ impl PackStore {
 
     /// Takes back the buffer of a pack's corrections after a job, for the next; within the limit of packs in memory.
     pub fn recycle(&self, buffer: Vec<u8>, now: Instant) {
-        self.lock().recycle(&self.limits, buffer, now);
+        self.lock().recycle(&self.shared.limits, buffer, now);
     }
 
-    /// Destroys the packs that have waited for `age` or longer, and frees buffers that have.
+    /// Destroys the packs here that have waited for `age` or longer, and frees buffers that have.
     pub fn expire(&self, age: Duration, now: Instant) -> Result<usize, PackError> {
         self.lock().spares.expire(age, now);
         self.remove_where(|pack| now.saturating_duration_since(pack.made) >= age)
     }
 
     fn remove_where(&self, doomed: impl Fn(&Ready) -> bool) -> Result<usize, PackError> {
-        let gone = self.lock().remove_where(doomed);
+        let gone = self.lock().remove_where(|pack| pack.shelf == self.shelf && doomed(pack));
         self.destroy_all(&gone)?;
         Ok(gone.len())
     }
 
-    fn destroy_all(&self, packs: &[PackId]) -> Result<(), PackError> {
+    /// Also of other committees: whoever has most makes room there.
+    fn destroy_all(&self, packs: &[(usize, PackId)]) -> Result<(), PackError> {
         // All of them, also after one that cannot be removed: nobody counts them any more.
-        packs.iter().map(|id| destroy(&self.path(id, "pack"))).fold(Ok(()), Result::and)
+        packs.iter().map(|(shelf, id)| destroy(&self.shared.path(*shelf, id, "pack"))).fold(Ok(()), Result::and)
     }
 
     /// Packs ready, by key.
     pub fn counts(&self) -> Vec<(PackKey, u32)> {
-        self.lock().counts()
+        self.lock().counts(self.shelf)
     }
 
     /// Packs ready for a key.
     pub fn count(&self, key: &PackKey) -> u32 {
-        self.lock().count(key)
+        self.lock().count(&self.spot(key))
     }
 
     /// Packs ready for a consumer's next job: not those that are others' for now.
     pub fn count_for(&self, key: &PackKey, consumer: PublicKey, now: Instant) -> u32 {
-        self.lock().count_for(key, consumer, now)
+        self.lock().count_for(&self.spot(key), consumer, now)
+    }
+
+    fn spot(&self, key: &PackKey) -> Spot {
+        Spot { shelf: self.shelf, key: *key }
+    }
+
+    fn dir(&self) -> &Path {
+        &self.shared.dirs[self.shelf]
     }
 
     fn path(&self, id: &PackId, extension: &str) -> PathBuf {
-        self.dir.join(format!("{id}.{extension}"))
+        self.shared.path(self.shelf, id, extension)
     }
 
     fn lock(&self) -> MutexGuard<'_, Index> {
-        self.index.lock().unwrap_or_else(PoisonError::into_inner)
+        self.shared.index.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+impl Shared {
+    fn new(dirs: Vec<PathBuf>, limits: PackLimits) -> Arc<Self> {
+        Arc::new(Self { dirs, index: Mutex::default(), changed: Condvar::new(), limits })
+    }
+
+    fn path(&self, shelf: usize, id: &PackId, extension: &str) -> PathBuf {
+        self.dirs[shelf].join(format!("{id}.{extension}"))
+    }
+}
+
+/// The packs in a folder; what cannot be read is destroyed.
+fn find(dir: &Path) -> Result<Vec<PackHeader>, PackError> {
+    fs::create_dir_all(dir).map_err(at("create", dir))?;
+    let mut found = Vec::new();
+    for entry in fs::read_dir(dir).map_err(at("list", dir))? {
+        let path = entry.map_err(at("list", dir))?.path();
+        match path.extension().and_then(|e| e.to_str()) {
+            Some("pack") => match file::read_header(&path) {
+                Ok(header) => found.push(header),
+                Err(error) => {
+                    tracing::warn!(%error, "destroying an unusable pack");
+                    destroy(&path)?;
+                }
+            },
+            // Not finished, or in use by an earlier version of this program.
+            Some("partial" | "taken") => destroy(&path)?,
+            _ => {}
+        }
+    }
+    found.sort_by_key(|header| header.id);
+    Ok(found)
 }
 
 /// Room for a pack that is being made; free again when dropped.
@@ -289,7 +340,7 @@ impl<'a> Promised<'a> {
     /// Keeps the pack, not yet ready for use: in memory if there is room, else on disk.
     pub fn stage(self, header: PackHeader, contents: PackContents) -> Result<StagedPack<'a>, PackError> {
         let len = header.file_len().unwrap_or(u64::MAX);
-        let enters = self.store.lock().enters_memory(&self.store.limits, len);
+        let enters = self.store.lock().enters_memory(&self.store.shared.limits, len);
         if enters {
             return Ok(StagedPack { promised: self, header, contents: Some(contents), committed: false });
         }
@@ -302,7 +353,7 @@ impl<'a> Promised<'a> {
 impl Drop for Promised<'_> {
     fn drop(&mut self) {
         self.store.lock().keep_or_break(&self.promise);
-        self.store.changed.notify_all(); // who waits for it finds it ready, or learns that there is none
+        self.store.shared.changed.notify_all(); // who waits for it finds it ready, or learns that there is none
     }
 }
 
@@ -319,8 +370,8 @@ impl StagedPack<'_> {
     pub fn commit(mut self, now: Instant) {
         self.committed = true;
         let Promise { purpose, .. } = self.promised.promise;
-        let (header, contents) = (self.header, self.contents.take());
-        let ready = Ready { header, contents, purpose, for_anybody: false, made: now };
+        let (header, contents, shelf) = (self.header, self.contents.take(), self.promised.store.shelf);
+        let ready = Ready { header, shelf, contents, purpose, for_anybody: false, made: now };
         // In one step with the end of the promise, so that nobody who waits for it sees neither.
         let mut index = self.promised.store.lock();
         index.keep_or_break(&self.promised.promise);
@@ -354,7 +405,7 @@ pub struct Reserved {
 /// Keeps a used pack's name on the list of held packs until the job has ended.
 pub struct InUse {
     store: Arc<PackStore>,
-    key: PackKey,
+    spot: Spot,
     id: PackId,
 }
 
@@ -413,12 +464,12 @@ impl Reserved {
         let contents = self.loaded.take().or_else(|| self.pack.as_mut().and_then(|pack| pack.contents.take()));
         let (Some(pack), Some(contents)) = (self.pack.take(), contents) else {
             let what = DecodeError::Field { what: "pack", field: "contents" };
-            return Err(file::damaged(&self.store.dir)(what));
+            return Err(file::damaged(self.store.dir())(what));
         };
-        let in_use = InUse { store: self.store.clone(), key: pack.header.key, id: pack.header.id };
+        let in_use = InUse { store: self.store.clone(), spot: pack.spot(), id: pack.header.id };
         if on_disk {
             destroy(&self.store.path(&pack.header.id, "pack"))?;
-            sync_dir(&self.store.dir)?;
+            sync_dir(self.store.dir())?;
         }
         Ok((contents, in_use))
     }
@@ -429,7 +480,7 @@ impl Reserved {
     /// When its file cannot be removed; the running node does not use it any more all the same.
     pub fn destroy(mut self) -> Result<(), PackError> {
         let Some(pack) = self.pack.take() else { return Ok(()) };
-        self.store.lock().release(&pack.header.key, &pack.header.id);
+        self.store.lock().release(&pack.spot(), &pack.header.id);
         destroy(&self.store.path(&pack.header.id, "pack"))
     }
 }
@@ -465,34 +516,36 @@ impl Drop for Offered {
 impl Drop for Reserved {
     fn drop(&mut self) {
         if let Some(pack) = self.pack.take() {
-            self.store.lock().put_back(&self.store.limits, pack);
-            self.store.changed.notify_all();
+            self.store.lock().put_back(&self.store.shared.limits, pack);
+            self.store.shared.changed.notify_all();
         }
     }
 }
 
 impl Drop for InUse {
     fn drop(&mut self) {
-        self.store.lock().release(&self.key, &self.id);
+        self.store.lock().release(&self.spot, &self.id);
     }
 }
 
 /// What a helper remembers of the packs that its evaluators have handed back: in memory only.
 pub struct Deposits {
     incarnation: Incarnation,
-    handed_back: [Mutex<std::collections::HashSet<PackId>>; 3],
+    /// By evaluator.
+    handed_back: Vec<Mutex<HashSet<PackId>>>,
 }
 
 impl Deposits {
     /// Most names that one evaluator may have handed back.
     const MOST: usize = 1 << 16;
 
-    /// Empty, under a fresh incarnation.
+    /// Empty, under a fresh incarnation, for a committee of so many members.
     ///
     /// # Errors
     /// When the system has no random bytes to give.
-    pub fn new() -> Result<Self, getrandom::Error> {
-        Ok(Self { incarnation: Incarnation::random()?, handed_back: Default::default() })
+    pub fn new(members: usize) -> Result<Self, getrandom::Error> {
+        let handed_back = (0..members).map(|_| Mutex::default()).collect();
+        Ok(Self { incarnation: Incarnation::random()?, handed_back })
     }
 
     /// Names this run of the helper.
@@ -505,7 +558,7 @@ impl Deposits {
         if incarnation != self.incarnation {
             return 0;
         }
-        let mut names = self.names(evaluator);
+        let Some(mut names) = self.names(evaluator) else { return 0 };
         let before = names.len();
         names.extend(packs.iter().take(Self::MOST.saturating_sub(before)));
         names.len() - before
@@ -516,11 +569,12 @@ impl Deposits {
         if incarnation != self.incarnation {
             return Vec::new();
         }
-        let mut names = self.names(evaluator);
+        let Some(mut names) = self.names(evaluator) else { return Vec::new() };
         packs.iter().filter(|pack| names.remove(pack)).copied().collect()
     }
 
-    fn names(&self, evaluator: u8) -> MutexGuard<'_, std::collections::HashSet<PackId>> {
-        self.handed_back[usize::from(evaluator % 3)].lock().unwrap_or_else(PoisonError::into_inner)
+    fn names(&self, evaluator: u8) -> Option<MutexGuard<'_, HashSet<PackId>>> {
+        let names = self.handed_back.get(usize::from(evaluator))?;
+        Some(names.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }

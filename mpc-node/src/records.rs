@@ -7,6 +7,8 @@
 //! `jobs` lists each job that was accepted, so that no consumer's name is accepted twice, whatever is restarted in between or
 //! loses its power: a job begins once its name is on the disk. The list counts as records do, and takes a quarter of their
 //! room at most.
+//!
+//! A node has a store for each of its committees, with a folder of its own; the limits are for all of them together.
 
 mod names;
 mod piles;
@@ -14,15 +16,15 @@ mod piles;
 use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use crate::codec::unhex;
 use crate::identity::{PublicKey, private_file};
 use crate::transcript::{DealtRecord, JobRecord, Openings};
 use crate::wire::{JobId, seconds};
-use names::JobNames;
 pub use names::NameError;
+use names::{Elsewhere, JobNames};
 use piles::{Kept, Owner, Piles};
 
 /// Where accepted jobs are listed.
@@ -64,9 +66,16 @@ impl RecordLimits {
     }
 }
 
-/// The records of one node.
+/// The records of one committee at one node.
 pub struct RecordStore {
-    dir: PathBuf,
+    shelf: usize,
+    shared: Arc<Shared>,
+}
+
+/// What the stores of a node share.
+struct Shared {
+    /// The folder of each store.
+    dirs: Vec<PathBuf>,
     limits: RecordLimits,
     index: Mutex<Index>,
 }
@@ -75,7 +84,34 @@ struct Index {
     piles: Piles,
     /// Whether the log has said that records go before their time.
     warned: bool,
-    names: JobNames,
+    /// For each store.
+    names: Vec<JobNames>,
+}
+
+impl Index {
+    /// What the other stores have of names.
+    fn elsewhere(&self, shelf: usize, consumer: &PublicKey) -> Elsewhere {
+        let others = self.names.iter().enumerate().filter(|(other, _)| *other != shelf);
+        others.fold(Elsewhere::default(), |sum, (_, names)| {
+            let (all, own) = names.taken(consumer);
+            Elsewhere { all: sum.all + all, own: sum.own + own }
+        })
+    }
+
+    /// Takes a name in a store.
+    fn claim(&mut self, shelf: usize, who: PublicKey, job: JobId, now: u32) -> Result<Arc<fs::File>, NameError> {
+        let mut elsewhere = self.elsewhere(shelf, &who);
+        if self.names[shelf].is_full_for(&who, elsewhere) {
+            self.names.iter_mut().for_each(|names| names.forget(now));
+            elsewhere = self.elsewhere(shelf, &who);
+        }
+        self.names[shelf].claim(who, job, elsewhere, now)
+    }
+
+    /// Bytes of records and lists.
+    fn bytes(&self) -> u64 {
+        self.piles.bytes() + self.names.iter().map(JobNames::bytes).sum::<u64>()
+    }
 }
 
 impl RecordStore {
@@ -84,24 +120,17 @@ impl RecordStore {
     /// # Errors
     /// When the directory or the list of jobs cannot be read or written.
     pub fn open(dir: &Path, limits: RecordLimits, now: SystemTime) -> io::Result<Self> {
-        let mut kept = Vec::new();
-        for entry in fs::read_dir(dir)? {
-            let entry = entry?;
-            let Ok(name) = entry.file_name().into_string() else { continue };
-            if name.ends_with(".transcript") || name.ends_with(".dealt") {
-                let metadata = entry.metadata()?;
-                let bytes = room(metadata.len()) + companions(dir, &name);
-                kept.push(Kept { at: metadata.modified()?, name, bytes });
-            }
-        }
-        kept.sort_by(|a, b| (a.at, &a.name).cmp(&(b.at, &b.name)));
-        let mut piles = Piles::default();
-        kept.into_iter().for_each(|kept| piles.add(owner(&kept.name), kept));
-        let names = JobNames::open(&dir.join(JOBS), limits.names(), seconds(now))?;
-        let index = Index { piles, warned: false, names };
-        let store = Self { dir: dir.into(), limits, index: Mutex::new(index) };
-        store.evict(&mut store.lock(), now)?;
-        Ok(store)
+        Ok(Self { shelf: 0, shared: Shared::open(vec![dir.into()], limits, now)? })
+    }
+
+    /// [`RecordStore::open`] for the committees of a node, each with its folder: the limits are for all together.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn open_all(dirs: Vec<PathBuf>, limits: RecordLimits, now: SystemTime) -> io::Result<Vec<Self>> {
+        let stores = 0..dirs.len();
+        let shared = Shared::open(dirs, limits, now)?;
+        Ok(stores.map(|shelf| Self { shelf, shared: shared.clone() }).collect())
     }
 
     /// Whether a consumer's name for a job may be taken now: it is of this time, and was not taken before.
@@ -109,7 +138,7 @@ impl RecordStore {
     /// # Errors
     /// Why not.
     pub fn check(&self, consumer: &PublicKey, job: &JobId, now: SystemTime) -> Result<(), NameError> {
-        self.lock().names.check(consumer, job, seconds(now))
+        self.lock().names[self.shelf].check(consumer, job, seconds(now))
     }
 
     /// Takes the name of a consumer's job for good, on the disk too.
@@ -117,7 +146,7 @@ impl RecordStore {
     /// # Errors
     /// When it may not be taken, or not be written down: then the job must not begin.
     pub fn claim(&self, consumer: PublicKey, job: JobId, now: SystemTime) -> Result<(), NameError> {
-        let list = self.lock().names.claim(consumer, job, seconds(now))?;
+        let list = self.lock().claim(self.shelf, consumer, job, seconds(now))?;
         // Not under the lock: several jobs wait for the disk together.
         Ok(list.sync_data()?)
     }
@@ -131,10 +160,10 @@ impl RecordStore {
         let name = format!("{}-{}", session.job, session.consumer);
         let bytes = record.encode();
         let mut len = room(bytes.len() as u64);
-        private_file(&self.dir.join(format!("{name}.transcript")))?.write_all(&bytes)?;
+        private_file(&self.dir().join(format!("{name}.transcript")))?.write_all(&bytes)?;
         if let Some(openings) = openings {
             let bytes = openings.encode();
-            private_file(&self.dir.join(format!("{name}.openings")))?.write_all(&bytes)?;
+            private_file(&self.dir().join(format!("{name}.openings")))?.write_all(&bytes)?;
             len += room(bytes.len() as u64);
         }
         self.added(Some(session.consumer), format!("{name}.transcript"), len, now)
@@ -146,14 +175,48 @@ impl RecordStore {
     /// When the file cannot be written or an old one not removed.
     pub fn keep_dealt(&self, record: &DealtRecord, consumer: PublicKey, now: SystemTime) -> io::Result<()> {
         let (name, bytes) = (format!("{}-{consumer}.dealt", record.pack), record.encode());
-        private_file(&self.dir.join(&name))?.write_all(&bytes)?;
+        private_file(&self.dir().join(&name))?.write_all(&bytes)?;
         self.added(Some(consumer), name, room(bytes.len() as u64), now)
     }
 
     fn added(&self, owner: Owner, name: String, bytes: u64, now: SystemTime) -> io::Result<()> {
         let mut index = self.lock();
-        index.piles.add(owner, Kept { at: now, name, bytes });
-        self.evict(&mut index, now)
+        index.piles.add(owner, Kept { shelf: self.shelf, at: now, name, bytes });
+        self.shared.evict(&mut index, now)
+    }
+
+    fn dir(&self) -> &Path {
+        &self.shared.dirs[self.shelf]
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Index> {
+        self.shared.lock()
+    }
+}
+
+impl Shared {
+    fn open(dirs: Vec<PathBuf>, limits: RecordLimits, now: SystemTime) -> io::Result<Arc<Self>> {
+        let mut kept = Vec::new();
+        for (shelf, dir) in dirs.iter().enumerate() {
+            for entry in fs::read_dir(dir)? {
+                let entry = entry?;
+                let Ok(name) = entry.file_name().into_string() else { continue };
+                if name.ends_with(".transcript") || name.ends_with(".dealt") {
+                    let metadata = entry.metadata()?;
+                    let bytes = room(metadata.len()) + companions(dir, &name);
+                    kept.push(Kept { shelf, at: metadata.modified()?, name, bytes });
+                }
+            }
+        }
+        kept.sort_by(|a, b| (a.at, &a.name).cmp(&(b.at, &b.name)));
+        let mut piles = Piles::default();
+        kept.into_iter().for_each(|kept| piles.add(owner(&kept.name), kept));
+        let open = |dir: &PathBuf| JobNames::open(&dir.join(JOBS), limits.names(), dirs.len(), seconds(now));
+        let names = dirs.iter().map(open).collect::<io::Result<_>>()?;
+        let index = Index { piles, warned: false, names };
+        let shared = Self { dirs, limits, index: Mutex::new(index) };
+        shared.evict(&mut shared.lock(), now)?;
+        Ok(Arc::new(shared))
     }
 
     /// Removes what is too old, and while there is too much the oldest of whoever has most.
@@ -163,7 +226,7 @@ impl RecordStore {
             let expired = |at| now.duration_since(at).is_ok_and(|age| age > self.limits.retention);
             let gone = if index.piles.oldest().is_some_and(expired) {
                 index.piles.pop_oldest()
-            } else if index.piles.bytes() + index.names.bytes() > self.limits.bytes {
+            } else if index.bytes() > self.limits.bytes {
                 if !std::mem::replace(&mut index.warned, true) {
                     tracing::warn!(
                         limit = self.limits.bytes,
@@ -175,10 +238,11 @@ impl RecordStore {
             } else {
                 None
             };
-            let Some(Kept { name, .. }) = gone else { return Ok(()) };
-            remove(&self.dir.join(&name))?;
+            let Some(Kept { shelf, name, .. }) = gone else { return Ok(()) };
+            let file = self.dirs[shelf].join(&name);
+            remove(&file)?;
             for companion in COMPANIONS {
-                remove(&self.dir.join(&name).with_extension(companion))?;
+                remove(&file.with_extension(companion))?;
             }
         }
     }
@@ -337,12 +401,36 @@ mod tests {
         assert_eq!(listed(dir.path()).len(), 2, "exactly as much as there may be");
         store.claim(WHO, job(2), now).unwrap();
         store.added(None, "none.dealt".into(), 0, now).unwrap();
-        assert_eq!(store.lock().names.bytes(), JobNames::room(1));
+        assert_eq!(store.lock().names[0].bytes(), JobNames::room(1));
         assert!(store.lock().piles.bytes() < free, "a second name takes the room of the largest record");
     }
 
     fn listed(dir: &Path) -> Vec<String> {
         fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
+    }
+
+    #[test]
+    fn committees_have_folders_of_their_own_and_the_room_of_one() {
+        let (one, two) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let (now, dirs) = (SystemTime::now(), vec![one.path().to_path_buf(), two.path().to_path_buf()]);
+        let limits = RecordLimits { retention: 30 * DAY, bytes: 4 * BLOCK };
+        let open = |at| RecordStore::open_all(dirs.clone(), limits, at).unwrap();
+        let dealt_in = |dir: &Path| listed(dir).into_iter().filter(|name| name.ends_with(".dealt")).count();
+        let stores = open(now);
+        let job = JobId([1; 16]).of(seconds(now));
+        stores[0].claim(WHO, job, now).unwrap();
+        stores[1].check(&WHO, &job, now).unwrap();
+        stores[0].keep_dealt(&dealt(0), OTHER, now).unwrap();
+        for n in 1..9 {
+            stores[usize::from(n % 2)].keep_dealt(&dealt(n), WHO, now + u32::from(n) * MINUTE).unwrap();
+        }
+        assert_eq!((dealt_in(one.path()), dealt_in(two.path())), (2, 1), "three with the list of names");
+        drop(stores);
+        let stores = open(now + 9 * MINUTE);
+        assert!(matches!(stores[0].claim(WHO, job, now + 9 * MINUTE), Err(NameError::Taken)));
+        stores[1].claim(WHO, job, now + 9 * MINUTE).unwrap();
+        let of_other = format!("{}-{OTHER}.dealt", crate::wire::PackId([0; 16]));
+        assert!(one.path().join(of_other).exists(), "whoever has most lost its oldest, in either folder");
     }
 
     #[test]

@@ -20,7 +20,7 @@ fn get(port: u16, path: &str) -> String {
 
 #[test]
 fn metrics_health_and_packs_ahead() {
-    let [port, ..] = ports();
+    let [port] = ports();
     let mut network = Network::start(|toml| toml.replacen("packs_ahead = 0", "packs_ahead = 2", 1));
     network.stop_node(1);
     let file = network.home(1).join("node.toml");

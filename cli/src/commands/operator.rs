@@ -5,12 +5,14 @@ mod setup;
 use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::path::Path;
+use std::sync::Arc;
 
 use clap::Subcommand;
-use sahara_mpc::client::{Client, ClientOptions, NodeStatus};
+use sahara_mpc::client::{Client, ClientError, ClientOptions, Committee, NodeStatus};
 use sahara_mpc::committee::CommitteeError;
-use sahara_mpc::config::{Config, ConfigError};
+use sahara_mpc::config::{Config, ConfigError, ServedCommittee};
 use sahara_mpc::doctor::{self, Finding, Level};
+use sahara_mpc::identity::Identity;
 use sahara_mpc::node::{self, NodeError};
 use serde_json::{Value, json};
 use tracing_subscriber::EnvFilter;
@@ -42,7 +44,7 @@ pub enum OperatorCommand {
     Show,
     /// Run the node until Ctrl-C or SIGTERM; logs go to standard output as JSON lines
     Run {
-        /// Show this node and its peers on a page, at an address of this machine
+        /// Show this node and its peers (of its first committee) on a page, at an address of this machine
         #[arg(long, value_name = "ADDR", num_args = 0..=1, default_missing_value = dashboard::ADDRESS)]
         dashboard: Option<SocketAddr>,
     },
@@ -106,11 +108,13 @@ fn serve(config: Config, dashboard: Option<SocketAddr>) -> Result<()> {
     done
 }
 
-/// This node's committee, asked with its own key.
+/// This node's committee, asked with its own key; where it has several, the first.
 fn watched(config: &Config) -> Result<Watched> {
-    let committee = config.load_committee().map_err(config_error)?;
-    let identity = config.load_identity().map_err(config_error)?;
-    let title = format!("committee {}", committee.fingerprint());
+    let served = config.load_committees().map_err(config_error)?;
+    let which = if served.len() > 1 { format!(", the first of {}", served.len()) } else { String::new() };
+    let first = served.into_iter().next().ok_or_else(|| Error::fault("a node without a committee"))?;
+    let (committee, identity) = (first.committee, config.load_identity().map_err(config_error)?);
+    let title = format!("committee {}{which}", committee.fingerprint());
     Ok(Watched { title, client: Client::new(identity, committee, ClientOptions::default()), chain: None })
 }
 
@@ -125,33 +129,57 @@ fn node_error(error: NodeError) -> Error {
     }
 }
 
-fn status(config: &Config, context: &mut Context) -> Result<()> {
-    let committee = config.load_committee().map_err(config_error)?;
-    let identity = config.load_identity().map_err(config_error)?;
-    let client = Client::new(identity, committee.clone(), ClientOptions::default());
-    let (mut answers, mut down) = (Vec::new(), Vec::new());
-    for (index, answer) in client.status().into_iter().enumerate() {
-        let label = committee.label(index as u8);
-        if !answer.as_ref().is_ok_and(|status| status.ready) {
-            down.push(label.clone());
-        }
-        answers.push(match answer {
-            Ok(status) => (summary(&label, &status), label, described(&status)),
+/// What one node of a committee says of itself.
+struct Said {
+    label: String,
+    text: String,
+    value: Value,
+    ready: bool,
+}
+
+/// What the nodes of a committee say.
+fn asked(identity: &Arc<Identity>, committee: &Committee) -> Vec<Said> {
+    let client = Client::shared(identity.clone(), committee.clone(), ClientOptions::default());
+    let said = |(index, answer): (u8, std::result::Result<NodeStatus, ClientError>)| {
+        let label = committee.label(index);
+        let ready = answer.as_ref().is_ok_and(|status| status.ready);
+        let (mut value, text) = match answer {
+            Ok(status) => (summary(&label, &status), described(&status)),
             Err(error) => {
                 let problem = error.to_string();
-                (json!({"node": index + 1, "label": label, "ready": false, "problem": problem}), label, problem)
+                (json!({"node": index + 1, "label": label, "ready": false, "problem": problem}), problem)
             }
-        });
+        };
+        value["committee"] = committee.fingerprint().into();
+        Said { label, text, value, ready }
+    };
+    (0..).zip(client.status()).map(said).collect()
+}
+
+fn status(config: &Config, context: &mut Context) -> Result<()> {
+    let served = config.load_committees().map_err(config_error)?;
+    let identity = Arc::new(config.load_identity().map_err(config_error)?);
+    let (mut nodes, mut down) = (Vec::new(), Vec::new());
+    for ServedCommittee { file, committee, .. } in &served {
+        let said = asked(&identity, committee);
+        let which = if served.len() > 1 { format!(" of {}", file.display()) } else { String::new() };
+        down.extend(said.iter().filter(|said| !said.ready).map(|said| format!("{}{which}", said.label)));
+        if !context.out.json() {
+            context.out.folded("", &format!("committee {}{which}", committee.fingerprint()))?;
+            said.iter().try_for_each(|Said { label, text, .. }| {
+                context.out.line(label)?;
+                context.out.folded("  ", text)
+            })?;
+        }
+        nodes.extend(said.into_iter().map(|said| said.value));
     }
     if context.out.json() {
-        let nodes: Vec<Value> = answers.into_iter().map(|(value, ..)| value).collect();
-        context.out.value(&json!({ "fingerprint": committee.fingerprint(), "nodes": nodes }))?;
-    } else {
-        context.out.line(&format!("committee {}", committee.fingerprint()))?;
-        answers.iter().try_for_each(|(_, label, text)| {
-            context.out.line(label)?;
-            context.out.folded("  ", text)
-        })?;
+        let committees: Vec<Value> = served
+            .iter()
+            .map(|served| json!({"file": served.file, "fingerprint": served.committee.fingerprint()}))
+            .collect();
+        let fingerprint = committees.first().map(|first| first["fingerprint"].clone());
+        context.out.value(&json!({"fingerprint": fingerprint, "committees": committees, "nodes": nodes}))?;
     }
     context.out.flush()?;
     match down.is_empty() {
@@ -172,7 +200,13 @@ fn examine(folder: &Path, context: &mut Context) -> Result<()> {
         let list: Vec<Value> = findings.iter().map(finding_value).collect();
         context.out.value(&json!({"ready": problems == 0, "findings": list}))?;
     } else {
+        let mut section = None;
         for finding in &findings {
+            // What is of one committee of several stands under its name.
+            if finding.committee.is_some() && section != finding.committee {
+                context.out.folded("", &format!("committee {}", finding.committee.as_deref().unwrap_or_default()))?;
+            }
+            section.clone_from(&finding.committee);
             context.out.folded(&format!("{:8} {:10} ", level_name(finding.level), finding.what), &finding.found)?;
             if let Some(fix) = &finding.fix {
                 context.out.folded(&format!("{:8} {:10} → ", "", ""), fix)?;
@@ -188,7 +222,13 @@ fn examine(folder: &Path, context: &mut Context) -> Result<()> {
 }
 
 fn finding_value(finding: &Finding) -> Value {
-    json!({"what": finding.what, "level": level_name(finding.level), "found": finding.found, "fix": finding.fix})
+    json!({
+        "what": finding.what,
+        "committee": finding.committee,
+        "level": level_name(finding.level),
+        "found": finding.found,
+        "fix": finding.fix,
+    })
 }
 
 fn level_name(level: Level) -> &'static str {

@@ -10,35 +10,47 @@ use super::Finding;
 use crate::channel::ChannelError;
 use crate::client::{Client, ClientError, ClientOptions};
 use crate::committee::Committee;
-use crate::config::Config;
+use crate::config::{Config, ServedCommittee};
 use crate::identity::Identity;
 use crate::lane::LaneError;
-use crate::wire::FailCode;
 
 /// Clocks further apart than this make logs and certificates of other tools hard to compare.
 const CLOCK_TOLERANCE: Duration = Duration::from_secs(5);
 
-/// What the three nodes of the committee say, and if this one is not running, whether it could listen.
-pub(super) fn network(config: &Config, identity: Arc<Identity>, committee: &Committee, own: u8) -> Vec<Finding> {
+/// What the nodes of the committee say. About this one's own port, and if it is not running, whether it could listen, is said in
+/// `ports`, unless it was there.
+pub(super) fn network(
+    config: &Config,
+    identity: Arc<Identity>,
+    committee: &Committee,
+    own: u8,
+    ports: &mut Vec<Finding>,
+) -> Vec<Finding> {
     let client = Client::shared(identity, committee.clone(), ClientOptions::default());
     let mut findings = Vec::new();
-    for index in 0..3 {
+    for index in committee.indices() {
         let label = committee.label(index);
         let began = Instant::now();
         let answer = client.node_status(index);
         let micros = began.elapsed().as_micros();
         match answer {
             Ok(status) => {
-                let what = if index == own { "port" } else { "peer" };
-                findings.push(Finding::good(
-                    what,
-                    format!("{label} answers ({:.1} ms with the handshake)", micros as f64 / 1e3),
-                ));
-                if index != own {
+                let found = format!("{label} answers ({:.1} ms with the handshake)", micros as f64 / 1e3);
+                if index == own {
+                    *ports = vec![Finding::good("port", found)];
+                } else {
+                    findings.push(Finding::good("peer", found));
                     findings.push(clock(&label, status.clock_millis, Duration::from_micros(micros as u64)));
                 }
             }
-            Err(_) if index == own => findings.extend(ports(config)),
+            Err(error) if index == own && error.is_other_committee() => {
+                *ports = vec![Finding::good("port", format!("{} answers", config.listen))];
+                let found = "this node runs without this committee";
+                let fix = "restart it: it reads its committee files when it starts";
+                findings.push(Finding::problem("committee", found, fix));
+            }
+            Err(_) if index == own && ports.is_empty() => *ports = free_ports(config),
+            Err(_) if index == own => {}
             Err(error) => findings.push(Finding::problem("peer", error.to_string(), fix(&error, &label))),
         }
     }
@@ -76,9 +88,11 @@ fn fix(error: &ClientError, label: &str) -> String {
             "committee mismatch: {label} does not know this node's key; compare the committee files, all three keys and \
              their order"
         ),
-        LaneError::Failed { fail, .. } if fail.code == FailCode::Refused => {
-            format!("committee mismatch: {label} has another committee file; compare all three keys and their order")
-        }
+        LaneError::Failed { .. } if error.is_other_committee() => format!(
+            "committee mismatch: {label} has another committee file; compare all keys and their order, and the epoch if the \
+             file has one"
+        ),
+        LaneError::Failed { .. } => format!("{label} runs and says what is wrong: try again, or ask its operator"),
         LaneError::Channel { source: ChannelError::TimedOut(_), .. } => format!(
             "the connection stands but {label} says nothing: check that a share node listens there, not another program, \
              and look at its log"
@@ -88,7 +102,7 @@ fn fix(error: &ClientError, label: &str) -> String {
 }
 
 /// Whether a node that does not run could take its ports.
-fn ports(config: &Config) -> Vec<Finding> {
+fn free_ports(config: &Config) -> Vec<Finding> {
     let listener = TcpListener::bind(config.listen);
     let taken = |setting: &str, address: SocketAddr, error: &std::io::Error| {
         let fix = match setting {
@@ -118,12 +132,20 @@ fn ports(config: &Config) -> Vec<Finding> {
     findings
 }
 
-/// Whether the nodes of this home's committee let a key of its operator in, which belongs in the list `list`. Nothing
+/// Whether the nodes of this home's committees let a key of its operator in, which belongs in the list `list`. Nothing
 /// where there is no committee yet or a node is away: [`super::examine`] says that.
 pub fn admitted(home: &Path, list: &'static str, identity: Identity) -> Vec<Finding> {
-    let Ok(committee) = Config::load(home).and_then(|config| config.load_committee()) else { return Vec::new() };
+    let Ok(served) = Config::load(home).and_then(|config| config.load_committees()) else { return Vec::new() };
+    let identity = Arc::new(identity);
+    let found = |one: &ServedCommittee| {
+        super::of_committee(admitted_by(&one.committee, list, identity.clone()), one, served.len())
+    };
+    served.iter().flat_map(found).collect()
+}
+
+fn admitted_by(committee: &Committee, list: &'static str, identity: Arc<Identity>) -> Vec<Finding> {
     let key = identity.public();
-    let client = Client::new(identity, committee.clone(), ClientOptions::default());
+    let client = Client::shared(identity, committee.clone(), ClientOptions::default());
     let (mut refusing, mut answering) = (Vec::new(), 0);
     for (index, answer) in client.status().into_iter().enumerate() {
         match answer {
@@ -171,7 +193,7 @@ mod tests {
         let other = taken.local_addr().unwrap();
         let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
         let config = Config::init(dir.path(), free, Some(other), &Parties::default()).unwrap();
-        let found = |config: &Config| -> Vec<_> { ports(config).iter().map(|f| (f.what, f.level)).collect() };
+        let found = |config: &Config| -> Vec<_> { free_ports(config).iter().map(|f| (f.what, f.level)).collect() };
         assert_eq!(found(&config), [("port", Level::Good), ("metrics", Level::Problem)]);
         let twice = Config { metrics: Some(free), ..config.clone() };
         assert_eq!(found(&twice), [("port", Level::Good), ("metrics", Level::Problem)]);

@@ -27,7 +27,7 @@ pub(super) fn read(dir: &Path, committee: &[u8; 32], ready: &Arc<Ready>) -> Resu
     for file in fs::read_dir(dir).map_err(at("list", dir))? {
         let path = file.map_err(at("list", dir))?.path();
         match path.extension().and_then(|e| e.to_str()) {
-            Some("sharing") => found.record(dir, &path, ready),
+            Some("sharing") => found.record(dir, &path, committee, ready),
             Some("partial") => fs::remove_file(&path).map_err(at("remove", &path))?,
             _ if path.is_dir() => folders.push(path),
             _ => {}
@@ -40,7 +40,7 @@ pub(super) fn read(dir: &Path, committee: &[u8; 32], ready: &Arc<Ready>) -> Resu
 }
 
 impl Found {
-    fn record(&mut self, dir: &Path, path: &Path, ready: &Arc<Ready>) {
+    fn record(&mut self, dir: &Path, path: &Path, committee: &[u8; 32], ready: &Arc<Ready>) {
         let record = match SharingRecord::load(path) {
             Ok(record) => record,
             Err(error) => {
@@ -68,7 +68,10 @@ impl Found {
                     let serial = lists.into_iter().flatten().map(|list| list.serial).max();
                     record.last_version = record.last_version.max(manifest.version);
                     record.last_serial = record.last_serial.max(serial.unwrap_or(0));
-                    self.state.current.insert(current, id);
+                    // One for a committee of before is shown to whoever could use it, and nothing is computed with it.
+                    if manifest.committee == *committee {
+                        self.state.current.insert(current, id);
+                    }
                     sharing.entry = Some(Arc::new(entry));
                 }
                 Err(error) => {

@@ -311,10 +311,10 @@ fn a_version_is_current_until_another_is_or_its_owner_deletes_it() {
     assert_eq!(current(), [true, false]);
     let task = |version: &Version| version.task(model.graphs[0].id(), 0);
     material(&store, &task(&first), &owner.public()).unwrap();
-    assert!(store.ready.bytes() > 0);
+    assert!(store.shared.ready.bytes() > 0);
     upload(&store, &second).unwrap();
     assert_eq!(current(), [false, true]);
-    assert_eq!(store.ready.bytes(), 0, "what was made of the other version is forgotten");
+    assert_eq!(store.shared.ready.bytes(), 0, "what was made of the other version is forgotten");
     assert!(!dir.path().join(first.id().to_string()).exists());
     for (who, may) in [(owner.public(), true), (PublicKey([0; 32]), true), (stranger.public(), false)] {
         assert_eq!(store.admits(&second.id(), &who), may);
@@ -663,4 +663,99 @@ fn files(dir: &TempDir) -> Vec<PathBuf> {
     }
     found.sort();
     found
+}
+
+/// A version as it is shared with another committee, under the same seeds.
+fn for_committee(committee: [u8; 32], owner: &Identity, name: &str, number: u64, model: &Model) -> Version {
+    let mut manifest = Manifest { committee, ..manifest(owner, name, number, model, Consumers::Everyone) };
+    let assignment = Assignment::ALL[0];
+    let domain = manifest.masks(assignment);
+    let seeds = [[1; 32], [2; 32]].map(Seed::from_bytes);
+    manifest.shares = Shares::Private(vec![AssignmentShare {
+        assignment,
+        masked: masked_digest(&mask_weights(&model.weights, &domain, &seeds[0], &seeds[1])),
+        seeds: [0, 1].map(|role| seed_commitment(&domain, role, &seeds[role])),
+    }]);
+    signed(owner, manifest, model, [*seeds[0].as_bytes(), *seeds[1].as_bytes()].concat())
+}
+
+#[test]
+fn committees_find_nothing_of_each_other_and_share_all_limits() {
+    const OTHER: [u8; 32] = [9; 32];
+    let (owner, friend, model) = (generate().unwrap(), generate().unwrap(), model(1, 1));
+    let graph = model.graphs[0].id();
+    let (dir, other_dir) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let open = |limits| {
+        let place = |dir: &TempDir, committee| ModelPlace { dir: dir.path().into(), node: 0, committee };
+        let parties = Parties { owners: Admission::Any, consumers: Admission::Any };
+        let places = vec![place(&dir, COMMITTEE), place(&other_dir, OTHER)];
+        <[ModelStore; 2]>::try_from(ModelStore::open_all(places, &parties, limits).unwrap()).ok().unwrap()
+    };
+    let [here, there] = [COMMITTEE, OTHER].map(|committee| for_committee(committee, &owner, "a", 1, &model));
+    assert_eq!(here.sharing(), there.sharing(), "its owner calls it the same");
+    let [one, two] = open(limits());
+    refused(begin(&one, &there), "for another committee");
+    upload(&one, &here).unwrap();
+    upload(&two, &there).unwrap();
+    let key = friend.public();
+    for (store, own, foreign) in [(&one, &here, &there), (&two, &there, &here)] {
+        material(store, &own.task(graph, 0), &key).unwrap();
+        assert!(matches!(permit(store, &foreign.task(graph, 0), &key), Err(ModelError::Missing(_))));
+        assert!(matches!(permit(store, &foreign.task(graph, 0), &owner.public()), Err(ModelError::Missing(_))));
+        assert!(matches!(store.client_part(&foreign.id(), &key), Err(ModelError::Missing(_))));
+        assert!(store.is_current(&own.id()) && !store.is_current(&foreign.id()));
+        assert!(store.admits(&own.id(), &key) && !store.admits(&foreign.id(), &key));
+        assert_eq!(store.find(&FindSharing::Exactly(foreign.id()), &owner.public()), SharingReply::default());
+        let found = store.find(&FindSharing::Current(own.sharing()), &key).manifest.unwrap();
+        assert_eq!(found.id(), own.id());
+        assert_eq!(store.list(&key, true).0.iter().map(|entry| entry.manifest).collect::<Vec<_>>(), [own.id()]);
+        assert_eq!(store.count(None), 1);
+    }
+    // Its owner takes it back in one, and has it in the other.
+    assert!(one.delete(&owner.public(), &here.sharing()).unwrap());
+    assert_eq!((one.count(None), two.count(None)), (0, 1));
+    material(&two, &there.task(graph, 0), &key).unwrap();
+    drop((one, two));
+
+    let again = for_committee(COMMITTEE, &owner, "a", 2, &model);
+    let more = for_committee(COMMITTEE, &owner, "b", 1, &model);
+    let kept = there.kept();
+    let with = |limits| open(limits)[0].begin(owner.public(), more.signed.clone(), more.announced()).map(drop);
+    refused(with(ModelLimits { sharings: 2, ..limits() }), "limits.sharings");
+    refused(with(ModelLimits { owner_sharings: 2, ..limits() }), "limits.owner_sharings");
+    refused(with(ModelLimits { owner_bytes: kept + more.announced() - 1, ..limits() }), "limits.owner_megabytes");
+    refused(with(ModelLimits { bytes: kept + more.announced() - 1, ..limits() }), "limits.model_megabytes");
+    with(limits()).unwrap();
+    // What is announced in one counts in the other while it comes.
+    let [one, two] = open(ModelLimits { owner_bytes: kept + 2 * more.announced(), ..limits() });
+    let coming = begin(&one, &again).unwrap();
+    let second = for_committee(OTHER, &owner, "b", 1, &model);
+    let under_way = begin(&two, &second).unwrap();
+    drop(coming);
+    refused(begin(&two, &for_committee(OTHER, &owner, "c", 1, &model)), "another upload of this owner is under way");
+    let third = for_committee(COMMITTEE, &owner, "c", 1, &model);
+    begin(&one, &third).unwrap();
+    drop(under_way);
+    let [one, two] = open(ModelLimits { owner_bytes: kept + 2 * more.announced() - 1, ..limits() });
+    let _coming = begin(&one, &again).unwrap();
+    refused(begin(&two, &second), "limits.owner_megabytes");
+}
+
+#[test]
+fn what_a_committee_of_before_has_left_is_shown_to_its_owner_and_computed_with_by_nobody() {
+    let (owner, model, dir) = (generate().unwrap(), model(1, 1), tempfile::tempdir().unwrap());
+    let graph = model.graphs[0].id();
+    let old = version(&owner, "a", 1, &model, Consumers::Everyone);
+    upload(&store(&dir, limits()), &old).unwrap();
+    let parties = Parties { owners: Admission::Any, consumers: Admission::Any };
+    let replaced = ModelStore::open(dir.path(), 0, [9; 32], parties, limits()).unwrap();
+    let shown = replaced.find(&FindSharing::Current(old.sharing()), &owner.public());
+    assert_eq!(shown.manifest.map(|signed| signed.id()), Some(old.id()));
+    assert!(matches!(permit(&replaced, &old.task(graph, 0), &owner.public()), Err(ModelError::Missing(_))));
+    assert!(!replaced.is_current(&old.id()), "nor is a pack of it of any use");
+    let next = for_committee([9; 32], &owner, "a", 1, &model);
+    refused(begin(&replaced, &next), "not newer than version 1");
+    let next = for_committee([9; 32], &owner, "a", 2, &model);
+    assert_eq!(upload(&replaced, &next).unwrap().replaced, Some(old.id()));
+    material(&replaced, &next.task(graph, 0), &owner.public()).unwrap();
 }

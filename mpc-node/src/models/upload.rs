@@ -13,7 +13,7 @@ use super::files::{
     CLIENT, MANIFEST, PartHeader, SharingRecord, at, graph_file, part_file, read_limited, sync_dir, write_file,
 };
 use super::part::{PrivatePart, check_open_file, open_scratch, part_len};
-use super::{MAX_JUMP, ModelError, ModelStore, Sharing, State, remove_folder, unreadable};
+use super::{Locked, MAX_JUMP, ModelError, ModelStore, Sharing, remove_folder, unreadable};
 use crate::engine::{Assignment, GraphId, MAX_GRAPH_BYTES, read_graph};
 use crate::identity::{PublicKey, private_file};
 use crate::manifest::{AccessList, AccessRule, ManifestId, Shares, SharingId, SignedManifest};
@@ -110,7 +110,7 @@ impl ModelStore {
             let text = format!("this node takes no models from {owner}: its operator has to add the key to `owners`");
             return Err(ModelError::Refused(text));
         }
-        if manifest.committee != self.committee {
+        if manifest.committee != self.place.committee {
             return Err(ModelError::Refused("the manifest is for another committee".into()));
         }
         if let AccessRule::Chain(asset) = &manifest.access {
@@ -135,7 +135,7 @@ impl ModelStore {
         let mut upload = Upload {
             store: self,
             owner,
-            folder: self.dir.join(format!("upload-{owner}")),
+            folder: self.place.dir.join(format!("upload-{owner}")),
             missing: self.pieces(&signed),
             signed,
             layout: None,
@@ -149,7 +149,14 @@ impl ModelStore {
     }
 
     /// What is asked at the beginning of an upload and again at its end: is it newer, is there room.
-    fn check(&self, state: &State, signed: &SignedManifest, owner: &PublicKey, bytes: u64) -> Result<(), ModelError> {
+    fn check(
+        &self,
+        state: &Locked<'_>,
+        signed: &SignedManifest,
+        owner: &PublicKey,
+        bytes: u64,
+    ) -> Result<(), ModelError> {
+        let limits = &self.shared.limits;
         let manifest = signed.manifest();
         let id = manifest.sharing();
         if state.unreadable.contains(&id) {
@@ -164,15 +171,16 @@ impl ModelStore {
             }
             None => {
                 newer([0; 2], signed)?;
-                let all = state.sharings.len() + state.unreadable.len();
-                if all >= self.limits.sharings {
+                let all: usize = state.all.iter().map(|state| state.sharings.len() + state.unreadable.len()).sum();
+                if all >= limits.sharings {
                     let text = format!(
                         "this node has {all} sharings, deleted ones included, as many as it may (limits.sharings): use a name again, or ask its operator"
                     );
                     return Err(ModelError::Refused(text));
                 }
-                let own = state.sharings.values().filter(|s| s.record.owner.lane_key() == *owner).count();
-                if own >= self.limits.owner_sharings {
+                let sharings = state.all.iter().flat_map(|state| state.sharings.values());
+                let own = sharings.filter(|s| s.record.owner.lane_key() == *owner).count();
+                if own >= limits.owner_sharings {
                     let text = format!(
                         "an owner may have {own} sharings here, deleted ones included (limits.owner_sharings): use a name again"
                     );
@@ -183,20 +191,20 @@ impl ModelStore {
         // Twice: its owner can replace it without asking for room.
         self.room_for_keys(state, 2 * manifest.access.list().map_or(0, AccessList::len), unlisted)?;
         let megabytes = |limit: u64| limit >> 20;
-        let own = state.bytes(Some(owner)) - replaced;
-        if own.saturating_add(bytes) > self.limits.owner_bytes {
+        let [others_announced, own_announced] = state.uploading_elsewhere(owner);
+        let own = (state.bytes_in_all(Some(owner)) - replaced).saturating_add(own_announced);
+        if own.saturating_add(bytes) > limits.owner_bytes {
             let text = format!(
                 "this owner's models would take more than {} MB (limits.owner_megabytes)",
-                megabytes(self.limits.owner_bytes)
+                megabytes(limits.owner_bytes)
             );
             return Err(ModelError::Refused(text));
         }
-        let others = state.uploading.iter().filter(|(key, _)| *key != owner).map(|(_, bytes)| bytes);
-        let all = others.fold(state.bytes(None), |sum, bytes| sum.saturating_add(*bytes));
-        if all.saturating_add(bytes) > self.limits.bytes {
+        let all = state.bytes_in_all(None).saturating_add(others_announced);
+        if all.saturating_add(bytes) > limits.bytes {
             let text = format!(
                 "registered models would take more than the limit of {} MB (limits.model_megabytes)",
-                megabytes(self.limits.bytes)
+                megabytes(limits.bytes)
             );
             return Err(ModelError::Refused(text));
         }
@@ -292,7 +300,7 @@ impl Upload<'_> {
             Expected::Graph(id) => Came::Graph(id),
             Expected::Part(None) => Came::Open,
             Expected::Part(Some(assignment)) => {
-                Came::Private(assignment, PrivatePart::new(assignment.role(self.store.node)))
+                Came::Private(assignment, PrivatePart::new(assignment.role(self.store.place.node)))
             }
             Expected::Client => Came::Client(blake3::Hasher::new()),
         };
@@ -346,7 +354,7 @@ impl Upload<'_> {
             Came::Graph(id) => {
                 let graph = read_graph(&read_limited(&path, len)?, id)?;
                 let visibility = manifest.visibility();
-                self.store.ready.admit(&graph, visibility)?;
+                self.store.shared.ready.admit(&graph, visibility)?;
                 if !manifest.permits(id, &graph) {
                     let text =
                         "all graphs of a sharing must have the weights root and the weight layout of its manifest";
@@ -393,7 +401,7 @@ impl Upload<'_> {
     }
 
     fn is_evaluator(&self, masked_for: Option<Assignment>) -> bool {
-        masked_for.is_none_or(|assignment| assignment.role(self.store.node).is_some())
+        masked_for.is_none_or(|assignment| assignment.role(self.store.place.node).is_some())
     }
 
     fn layout(&self) -> Result<&Layout, ModelError> {
@@ -412,14 +420,14 @@ impl Upload<'_> {
         let (store, id) = (self.store, self.signed.id());
         let manifest = self.signed.manifest();
         let sharing: SharingId = manifest.sharing();
-        let place = store.dir.join(id.to_string());
+        let place = store.place.dir.join(id.to_string());
         let old = {
             let mut guard = store.lock();
-            let state = &mut *guard;
-            if state.current.contains_key(&id) {
+            if guard.current.contains_key(&id) {
                 return Err(ModelError::Refused("this version is in place already".into()));
             }
-            store.check(state, &self.signed, &self.owner, self.taken)?;
+            store.check(&guard, &self.signed, &self.owner, self.taken)?;
+            let state = &mut *guard;
             fs::rename(&self.folder, &place).map_err(at("rename", &self.folder))?;
             self.committed = true;
             let record = SharingRecord {
@@ -430,11 +438,11 @@ impl Upload<'_> {
                 current: Some(id),
                 access: None,
             };
-            if let Err(error) = record.save(&store.dir) {
+            if let Err(error) = record.save(&store.place.dir) {
                 remove_folder(&place);
                 return Err(error);
             }
-            let entry = Arc::new(Entry::new(place, self.signed.clone(), self.taken, store.ready.clone()));
+            let entry = Arc::new(Entry::new(place, self.signed.clone(), self.taken, store.shared.ready.clone()));
             let old = state.sharings.insert(sharing, Sharing::new(record, Some(entry)));
             let old = old.and_then(|sharing| sharing.record.current);
             if let Some(old) = &old {
@@ -444,7 +452,7 @@ impl Upload<'_> {
             old
         };
         if let Some(old) = &old {
-            remove_folder(&store.dir.join(old.to_string()));
+            remove_folder(&store.place.dir.join(old.to_string()));
         }
         Ok(Committed { id, replaced: old })
     }

@@ -13,8 +13,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
 use super::jobs::unnamed;
+use super::seat::Seat;
 use super::serve::Refusal;
-use super::state::Node;
 use crate::identity::PublicKey;
 use crate::lane::LaneError;
 use crate::meter::Traffic;
@@ -29,7 +29,6 @@ const WORKERS: usize = 4;
 const MOST_REQUESTS: usize = 64;
 
 /// Packs that are to be made ahead.
-#[derive(Default)]
 pub(super) struct Refilling(Mutex<Requests>);
 
 /// A consumer's request of a job that a helper is shown.
@@ -40,16 +39,20 @@ struct Request {
     asked: Asked,
 }
 
-#[derive(Default)]
 struct Requests {
     /// Oldest first.
     waiting: Vec<Request>,
     /// What is being made; a worker for each, or one that looks for more.
     working: Vec<Request>,
-    workers: [usize; 3],
+    /// For each helper.
+    workers: Vec<usize>,
 }
 
 impl Requests {
+    fn new(members: usize) -> Self {
+        Self { waiting: Vec::new(), working: Vec::new(), workers: vec![0; members] }
+    }
+
     /// One more, of which so many may wait for one task: more than there are packs to be made are not needed, and the newest
     /// are taken for the longest. Whether a further worker is to be started.
     fn add(&mut self, request: Request, wanted: usize) -> bool {
@@ -97,57 +100,63 @@ impl Requests {
 }
 
 impl Refilling {
+    /// Nothing yet, in a committee of so many members.
+    pub(super) fn new(members: usize) -> Self {
+        Self(Mutex::new(Requests::new(members)))
+    }
+
     fn lock(&self) -> MutexGuard<'_, Requests> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// As the first evaluator, after a job that its consumer asked for: has the helper make packs until `packs_ahead` are ready.
-pub(super) fn refill(node: &Arc<Node>, task: PackKey, consumer: PublicKey, asked: Asked) {
-    let wanted = node.config.packs_ahead;
-    if node.packs.count(&task) >= wanted
-        || !node.refilling.lock().add(Request { task, consumer, asked }, wanted as usize)
+pub(super) fn refill(seat: &Arc<Seat>, task: PackKey, consumer: PublicKey, asked: Asked) {
+    let wanted = seat.machine.config.packs_ahead;
+    if seat.packs.count(&task) >= wanted
+        || !seat.refilling.lock().add(Request { task, consumer, asked }, wanted as usize)
     {
         return;
     }
     let helper = task.assignment.helper();
-    let thread_node = node.clone();
+    let thread_seat = seat.clone();
     let work = move || {
-        while let Some((missing, request)) = next(&thread_node, helper) {
-            if let Err(error) = ask_helper(&thread_node, missing, &request) {
+        let _span = thread_seat.span().entered();
+        while let Some((missing, request)) = next(&thread_seat, helper) {
+            if let Err(error) = ask_helper(&thread_seat, missing, &request) {
                 tracing::warn!(%error, "packs could not be made ahead");
             }
-            thread_node.refilling.lock().done(&request);
+            thread_seat.refilling.lock().done(&request);
         }
     };
     if let Err(error) = std::thread::Builder::new().name("packs ahead".into()).spawn(work) {
         tracing::error!(%error, "cannot start a thread");
-        node.refilling.lock().workers[usize::from(helper)] -= 1;
+        seat.refilling.lock().workers[usize::from(helper)] -= 1;
     }
 }
 
-fn next(node: &Node, helper: u8) -> Option<(u32, Request)> {
-    let missing = |task: &PackKey| match node.is_stopping() {
+fn next(seat: &Seat, helper: u8) -> Option<(u32, Request)> {
+    let missing = |task: &PackKey| match seat.machine.is_stopping() {
         true => 0,
-        false => node.config.packs_ahead.saturating_sub(node.packs.count(task)),
+        false => seat.machine.config.packs_ahead.saturating_sub(seat.packs.count(task)),
     };
-    node.refilling.lock().next(helper, missing)
+    seat.refilling.lock().next(helper, missing)
 }
 
-fn ask_helper(node: &Node, count: u32, request: &Request) -> Result<(), LaneError> {
+fn ask_helper(seat: &Seat, count: u32, request: &Request) -> Result<(), LaneError> {
     let Request { task, consumer, asked } = *request;
     let helper = task.assignment.helper();
-    let mut lane = node.peer_lane(helper)?;
-    lane.begin("while packs were made ahead", Traffic::Setup, node.config.timeouts.request());
+    let mut lane = seat.peer_lane(helper)?;
+    lane.begin("while packs were made ahead", Traffic::Setup, seat.machine.config.timeouts.request());
     lane.send(&Prepare { task, count, consumer, job: None, asked: Some(asked) })?;
     loop {
         match lane.receive_one_of(&[Kind::Done, Kind::Progress])? {
-            (Kind::Progress, _) if !node.is_stopping() => {}
+            (Kind::Progress, _) if !seat.machine.is_stopping() => {}
             (Kind::Progress, _) => return Ok(()),
             _ => break,
         }
     }
-    node.put_back(helper, lane);
+    seat.put_back(helper, lane);
     Ok(())
 }
 
@@ -155,7 +164,7 @@ fn ask_helper(node: &Node, count: u32, request: &Request) -> Result<(), LaneErro
 ///
 /// # Errors
 /// When it is not the first evaluator of the task, or shows nothing that this consumer signed for it.
-pub(super) fn shown(node: &Node, caller: Option<u8>, request: &Prepare) -> Result<Asked, Refusal> {
+pub(super) fn shown(seat: &Seat, caller: Option<u8>, request: &Prepare) -> Result<Asked, Refusal> {
     let refuse = |text: &str| Err(Refusal::new(FailCode::Refused, text));
     let [first, _] = request.task.assignment.evaluators();
     let Some(asked) = request.asked.filter(|_| caller == Some(first) && request.job.is_none()) else {
@@ -164,7 +173,7 @@ pub(super) fn shown(node: &Node, caller: Option<u8>, request: &Prepare) -> Resul
              consumer's request of a job",
         );
     };
-    let digest = request_digest(&node.committee.digest(), &asked.job, &request.task, &asked.inputs);
+    let digest = request_digest(&seat.committee.digest(), &asked.job, &request.task, &asked.inputs);
     if !request.consumer.verifies(&digest, &asked.signature) {
         return refuse("the request of a job that packs are to be made for is not signed by its consumer");
     }
@@ -175,9 +184,9 @@ pub(super) fn shown(node: &Node, caller: Option<u8>, request: &Prepare) -> Resul
 ///
 /// # Errors
 /// When it is not of this time, or packs were made for it before.
-pub(super) fn granted(node: &Node, request: &Prepare, asked: &Asked) -> Result<u32, Refusal> {
-    match node.records.claim(request.consumer, asked.job, SystemTime::now()) {
-        Ok(()) => Ok(request.count.min(node.config.packs_ahead.max(1))),
+pub(super) fn granted(seat: &Seat, request: &Prepare, asked: &Asked) -> Result<u32, Refusal> {
+    match seat.records.claim(request.consumer, asked.job, SystemTime::now()) {
+        Ok(()) => Ok(request.count.min(seat.machine.config.packs_ahead.max(1))),
         Err(NameError::Taken) => {
             Err(Refusal::new(FailCode::Refused, "packs were made ahead for this job of the consumer before"))
         }
@@ -204,7 +213,7 @@ mod tests {
 
     #[test]
     fn one_consumer_with_many_tasks_has_one_worker_and_all_together_a_few() {
-        let mut requests = Requests::default();
+        let mut requests = Requests::new(3);
         let started = (0..96).filter(|graph| requests.add(request(0, *graph, 1), 2)).count();
         assert_eq!((started, requests.waiting.len()), (WORKERS, MOST_REQUESTS));
         let mut next = || requests.next(0, |_| 2).map(|(missing, request)| (missing, request.task.graph.0[0]));
@@ -230,7 +239,7 @@ mod tests {
 
     #[test]
     fn of_one_task_as_many_requests_wait_as_packs_are_wanted_and_none_when_they_are_there() {
-        let mut requests = Requests::default();
+        let mut requests = Requests::new(3);
         assert_eq!([1, 2, 3].map(|consumer| requests.add(request(0, 1, consumer), 2)), [true; 3]);
         let consumers = |requests: &Requests| requests.waiting.iter().map(|r| r.consumer.0[0]).collect::<Vec<_>>();
         assert_eq!(consumers(&requests), [2, 3], "the newest");

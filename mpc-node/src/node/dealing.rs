@@ -13,8 +13,8 @@ use zeroize::Zeroizing;
 use super::ahead;
 use super::jobs::{model, patiently, slot, slot_of, still_wanted};
 use super::quota::Payer;
+use super::seat::Seat;
 use super::serve::{Refusal, Trouble, no_random, own, peer};
-use super::state::Node;
 use crate::engine::{
     CHUNK_BYTES, Dealing, EvaluatorRole, PackContents, Plan, Seed, WeightMaterial, prepare as prepare_pack, random_seed,
 };
@@ -29,72 +29,73 @@ use crate::wire::{CHUNK, Deal, FailCode, Kind, PackId, Prepare, Progress};
 const _: () = assert!(CHUNK.is_multiple_of(CHUNK_BYTES));
 
 /// As the helper: deals packs one after the other and reports each.
-pub(super) fn prepare(node: &Node, lane: &mut Lane, caller: Option<u8>, request: Prepare) -> Result<(), Trouble> {
+pub(super) fn prepare(seat: &Seat, lane: &mut Lane, caller: Option<u8>, request: Prepare) -> Result<(), Trouble> {
     let task = request.task;
     // Before anything else: what a stranger asks in another's name must not tell it whom an owner has let in.
     let is_own = request.consumer == lane.peer();
-    let asked = if is_own { None } else { Some(ahead::shown(node, caller, &request)?) };
-    if task.assignment.helper() != node.index {
+    let asked = if is_own { None } else { Some(ahead::shown(seat, caller, &request)?) };
+    if task.assignment.helper() != seat.index {
         let text = format!("this node is not the helper of assignment {}", task.assignment.helper() + 1);
         return Err(Refusal::new(FailCode::Refused, text).into());
     }
     if request.job.is_some() && request.count != 1 {
         return Err(Refusal::new(FailCode::Refused, "one pack is made for a job, not more").into());
     }
-    if request.count == 0 || request.count > node.config.limits.packs {
-        let text = format!("{} packs were asked for, from 1 to {} can be", request.count, node.config.limits.packs);
+    if request.count == 0 || request.count > seat.machine.config.limits.packs {
+        let text =
+            format!("{} packs were asked for, from 1 to {} can be", request.count, seat.machine.config.limits.packs);
         return Err(Refusal::new(FailCode::Refused, text).into());
     }
-    let patience = node.config.timeouts.request();
+    let patience = seat.machine.config.timeouts.request();
     // It is done for this key, and counts as that key's: a member that works ahead shows that this key has asked.
     let payer = request.consumer;
-    let (_, cost) = patiently(node, payer, lane, patience, |leave| node.models.permit(&task, &payer, leave)?.plan())?;
-    let total = asked.map_or(Ok(request.count), |asked| ahead::granted(node, &request, &asked))?;
+    let (_, cost) = patiently(seat, payer, lane, patience, |leave| seat.models.permit(&task, &payer, leave)?.plan())?;
+    let total = asked.map_or(Ok(request.count), |asked| ahead::granted(seat, &request, &asked))?;
     let busy = || Refusal::new(FailCode::Busy, "this node is dealing as many packs as it can, try again");
     for done in 1..=total {
-        if node.is_stopping() {
+        if seat.machine.is_stopping() {
             return Err(Refusal::new(FailCode::Stopping, "this node is shutting down").into());
         }
         still_wanted(lane)?;
-        node.quotas.may_deal(payer, node.uptime())?;
+        seat.machine.quotas.may_deal(payer, seat.machine.uptime())?;
         // For each pack anew, so that who wants many does not keep out who wants one.
-        let _slot = slot_of(payer, &node.deal_slots, 1, lane, patience)?.ok_or_else(busy)?;
-        let _memory = slot_of(payer, &node.job_memory, cost.helper_memory, lane, patience)?.ok_or_else(busy)?;
-        let (plan, weights) = patiently(node, payer, lane, patience, |leave| model(node, &task, &payer, leave))?;
+        let _slot = slot_of(payer, &seat.machine.deal_slots, 1, lane, patience)?.ok_or_else(busy)?;
+        let _memory = slot_of(payer, &seat.machine.job_memory, cost.helper_memory, lane, patience)?.ok_or_else(busy)?;
+        let (plan, weights) = patiently(seat, payer, lane, patience, |leave| model(seat, &task, &payer, leave))?;
         let before = thread_cpu_time();
-        let dealt = deal_pack(node, &request, &plan, &weights);
+        let dealt = deal_pack(seat, &request, &plan, &weights);
         // Also what an evaluator broke off was done.
-        node.quotas.dealt(payer, thread_cpu_time().saturating_sub(before), node.uptime());
+        seat.machine.quotas.dealt(payer, thread_cpu_time().saturating_sub(before), seat.machine.uptime());
         dealt?;
-        node.stats.dealt.fetch_add(1, Ordering::Relaxed);
+        seat.stats.dealt.fetch_add(1, Ordering::Relaxed);
         lane.send(&Progress { done, total }).map_err(own)?;
     }
     lane.send_frame(Kind::Done, &[]).map_err(own)
 }
 
-fn deal_pack(node: &Node, request: &Prepare, plan: &Plan, weights: &WeightMaterial) -> Result<(), Trouble> {
+fn deal_pack(seat: &Seat, request: &Prepare, plan: &Plan, weights: &WeightMaterial) -> Result<(), Trouble> {
     let task = request.task;
     let pack = PackId::random().map_err(no_random)?;
     let seeds = [random_seed().map_err(no_random)?, random_seed().map_err(no_random)?];
     let [first, second] = task.assignment.evaluators();
-    let mut first_lane = open(node, first)?;
-    let mut second_lane = open(node, second)?;
+    let mut first_lane = open(seat, first)?;
+    let mut second_lane = open(seat, second)?;
     let announce = |seed: &Seed, corrections: u64| Deal {
         pack,
         task,
         consumer: request.consumer,
         job: request.job,
-        incarnation: node.deposits.incarnation(),
+        incarnation: seat.deposits.incarnation(),
         seed: Zeroizing::new(*seed.as_bytes()),
         corrections,
     };
     first_lane.send(&announce(&seeds[0], 0)).map_err(peer)?;
     second_lane.send(&announce(&seeds[1], plan.correction_len())).map_err(peer)?;
     for lane in [&mut first_lane, &mut second_lane] {
-        lane.begin("when asked for room for a pack", Traffic::Offline, node.config.timeouts.request());
+        lane.begin("when asked for room for a pack", Traffic::Offline, seat.machine.config.timeouts.request());
         lane.receive_frame(Kind::DealAccept).map_err(peer)?;
-        lane.begin("while a pack was dealt", Traffic::Offline, node.config.timeouts.round());
-        lane.pace(Some((node.config.timeouts.round(), super::sharings::SLOWEST)));
+        lane.begin("while a pack was dealt", Traffic::Offline, seat.machine.config.timeouts.round());
+        lane.pace(Some((seat.machine.config.timeouts.round(), super::sharings::SLOWEST)));
     }
 
     let mut hash = CorrectionsHash::default();
@@ -114,44 +115,44 @@ fn deal_pack(node: &Node, request: &Prepare, plan: &Plan, weights: &WeightMateri
     drop(dealing);
     let commitment = |i: usize| seed_commitment(&pack, i, &seeds[i]);
     let seal = PackSeal { seeds: [commitment(0), commitment(1)], corrections: hash.finish() };
-    let committee = node.committee.digest();
-    let seal = seal.sign(&committee, &pack, &task, &node.identity);
+    let committee = seat.committee.digest();
+    let seal = seal.sign(&committee, &pack, &task, &seat.machine.identity);
     first_lane.send(&seal).map_err(peer)?;
     second_lane.send(&seal).map_err(peer)?;
     for (index, mut lane) in [(first, first_lane), (second, second_lane)] {
-        lane.begin("while it prepared a pack", Traffic::Offline, node.config.timeouts.request());
+        lane.begin("while it prepared a pack", Traffic::Offline, seat.machine.config.timeouts.request());
         lane.pace(None);
         lane.receive_frame(Kind::DealReady).map_err(peer)?;
         lane.send_frame(Kind::DealCommit, &[]).map_err(peer)?;
         lane.receive_frame(Kind::Done).map_err(peer)?;
-        node.put_back(index, lane);
+        seat.put_back(index, lane);
     }
-    let record = DealtRecord { committee, pack, task, helper: node.identity.public(), seal };
-    if let Err(error) = node.records.keep_dealt(&record, request.consumer, SystemTime::now()) {
+    let record = DealtRecord { committee, pack, task, helper: seat.machine.identity.public(), seal };
+    if let Err(error) = seat.records.keep_dealt(&record, request.consumer, SystemTime::now()) {
         tracing::warn!(%error, "what was signed of a pack could not be kept");
     }
     Ok(())
 }
 
-fn open(node: &Node, index: u8) -> Result<Lane, Trouble> {
-    let mut lane = node.peer_lane(index).map_err(peer)?;
-    lane.begin("while a pack was dealt", Traffic::Offline, node.config.timeouts.round());
+fn open(seat: &Seat, index: u8) -> Result<Lane, Trouble> {
+    let mut lane = seat.peer_lane(index).map_err(peer)?;
+    lane.begin("while a pack was dealt", Traffic::Offline, seat.machine.config.timeouts.round());
     Ok(lane)
 }
 
 /// As an evaluator: receives a pack, prepares it and keeps it.
-pub(super) fn receive(node: &Node, lane: &mut Lane, caller: Option<u8>, dealt: Deal) -> Result<(), Trouble> {
+pub(super) fn receive(seat: &Seat, lane: &mut Lane, caller: Option<u8>, dealt: Deal) -> Result<(), Trouble> {
     let refuse = |text: &str| Trouble::from(Refusal::new(FailCode::Refused, text));
     let task = dealt.task;
     if caller != Some(task.assignment.helper()) {
         return Err(refuse("only the helper of the assignment deals packs"));
     }
-    let role = task.assignment.role(node.index).ok_or_else(|| refuse("this node is the helper itself"))?;
-    let (consumer, patience) = (dealt.consumer, node.config.timeouts.round());
+    let role = task.assignment.role(seat.index).ok_or_else(|| refuse("this node is the helper itself"))?;
+    let (consumer, patience) = (dealt.consumer, seat.machine.config.timeouts.round());
     // Nothing shows that this consumer has asked the helper: what is made ready is the helper's own use.
     let payer = Payer::helper(lane.peer(), consumer);
     let (_, cost) =
-        patiently(node, payer, lane, patience, |leave| node.models.permit(&task, &consumer, leave)?.plan())?;
+        patiently(seat, payer, lane, patience, |leave| seat.models.permit(&task, &consumer, leave)?.plan())?;
     let expected = if role == EvaluatorRole::Second { cost.dealt } else { 0 };
     if dealt.corrections != expected {
         return Err(refuse("the corrections do not have the length that the graph asks for"));
@@ -168,21 +169,21 @@ pub(super) fn receive(node: &Node, lane: &mut Lane, caller: Option<u8>, dealt: D
     };
     let bytes = header.file_len().ok_or_else(|| refuse("the pack is too large"))?;
     let purpose = Purpose { asked_by: consumer, job: dealt.job };
-    let promised = node.packs.promise(key, bytes, purpose)?;
+    let promised = seat.packs.promise(key, bytes, purpose)?;
     let busy = || Refusal::new(FailCode::Busy, "this node has no memory for a pack right now, try again");
     let claimed = bytes.saturating_add(cost.inputs);
-    let _memory = slot(&node.job_memory, claimed, lane, patience)?.ok_or_else(busy)?;
-    let (plan, weights) = patiently(node, payer, lane, patience, |leave| model(node, &task, &consumer, leave))?;
+    let _memory = slot(&seat.machine.job_memory, claimed, lane, patience)?.ok_or_else(busy)?;
+    let (plan, weights) = patiently(seat, payer, lane, patience, |leave| model(seat, &task, &consumer, leave))?;
     lane.send_frame(Kind::DealAccept, &[]).map_err(own)?;
 
-    lane.enter("while it dealt a pack", Traffic::Offline, node.config.timeouts.request());
+    lane.enter("while it dealt a pack", Traffic::Offline, seat.machine.config.timeouts.request());
     let mut hash = CorrectionsHash::default();
-    let mut corrections = node.packs.buffer(expected as usize);
+    let mut corrections = seat.packs.buffer(expected as usize);
     lane.receive_stream_into(&mut corrections, &mut |chunk| hash.update(chunk)).map_err(own)?;
     let seed = Seed::from_bytes(*dealt.seed);
     let seal: SignedSeal = lane.receive().map_err(own)?;
-    let helper = node.committee.roles(task.assignment).map_err(Refusal::from)?.helper.key;
-    check_seal((&node.committee.digest(), &helper), &dealt, role, &seed, &hash, &seal).map_err(refuse)?;
+    let helper = seat.committee.roles(task.assignment).map_err(Refusal::from)?.helper.key;
+    check_seal((&seat.committee.digest(), &helper), &dealt, role, &seed, &hash, &seal).map_err(refuse)?;
     let prepared = prepare_pack(&plan, &weights, role, &seed, &corrections)?;
     header.prepared = prepared.len() as u64;
     header.seal = seal;
@@ -190,9 +191,9 @@ pub(super) fn receive(node: &Node, lane: &mut Lane, caller: Option<u8>, dealt: D
     lane.send_frame(Kind::DealReady, &[]).map_err(own)?;
     lane.receive_frame(Kind::DealCommit).map_err(own)?;
     staged.commit(Instant::now());
-    if !node.models.is_current(&task.manifest) {
+    if !seat.models.is_current(&task.manifest) {
         // Replaced or deleted while the pack was being made, after the packs of that version were destroyed.
-        super::sharings::destroy_stale_packs(node)?;
+        super::sharings::destroy_stale_packs(seat)?;
     }
     lane.send_frame(Kind::Done, &[]).map_err(own)
 }

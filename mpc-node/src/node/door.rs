@@ -2,14 +2,15 @@
 //!
 //! From accepting to the end of the greeting a connection has one deadline, which no byte renews, and may send 64 KiB.
 //! There is room for a fixed number of them in all and from one address; a newcomer takes the place of the oldest one of
-//! the address that has most, so silence keeps nobody out. What leaves the door is a lane with a proved, admitted key.
+//! the address that has most, so silence keeps nobody out. What leaves the door is a lane with a proved, admitted key, to the
+//! seat in the committee that its greeting named. Whoever names another hears the same, whether the node has no seat there or the
+//! key is a stranger's there: nobody is told which committees a node serves.
 
 use std::collections::HashMap;
 use std::io;
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -17,6 +18,7 @@ use rustls::ServerConfig;
 
 use super::lanes::{Peer, origin};
 use super::quota::Bucket;
+use super::seat::Seat;
 use super::serve;
 use super::state::Node;
 use crate::channel::{Channel, ChannelError, Handshaking};
@@ -81,18 +83,33 @@ enum Stage {
     Greeting(Greeting),
 }
 
-/// The greeting each way; the other side's frame is read in two steps, first its header.
+/// The other side's greeting, whose frame is read in two steps, first its header; then this side's, of the same committee.
 struct Greeting {
     send: Vec<u8>,
     sent: usize,
     received: Vec<u8>,
     filled: usize,
+    /// For which seat, once that is known.
+    seat: Option<Arc<Seat>>,
+}
+
+/// What a greeting comes to that opens no lane.
+struct Unwelcome {
+    told: String,
+    /// What the log says, if that is more.
+    log: Option<String>,
+}
+
+impl From<String> for Unwelcome {
+    fn from(told: String) -> Self {
+        Self { told, log: None }
+    }
 }
 
 /// What became of a guest.
 enum Turn {
     Stays,
-    Enters(Caller),
+    Enters(Arc<Seat>, Caller),
     /// Was told why, or is not worth it.
     Leaves(String),
 }
@@ -151,7 +168,7 @@ impl Door<'_> {
             tracing::debug!(%from, "too many connections from this address, one is dropped");
             return;
         }
-        let limits = &self.node.config.limits;
+        let limits = &self.node.machine.config.limits;
         let (all, near) = (limits.handshakes as usize, limits.handshakes_per_address as usize);
         let addresses: Vec<IpAddr> = self.guests.iter().map(|guest| origin(guest.from.ip())).collect();
         if let Some(at) = who_leaves(&addresses, origin(from.ip()), all, near) {
@@ -161,7 +178,7 @@ impl Door<'_> {
         match Channel::begin(tcp, self.tls.clone()) {
             Ok(channel) => self.guests.push(Guest {
                 from,
-                deadline: Instant::now() + self.node.config.timeouts.connect(),
+                deadline: Instant::now() + self.node.machine.config.timeouts.connect(),
                 channel,
                 stage: Stage::Handshake,
                 sending: false,
@@ -172,7 +189,7 @@ impl Door<'_> {
 
     /// One more connection from this address; false if there are too many.
     fn arrives(&mut self, address: IpAddr) -> bool {
-        let now = self.node.uptime();
+        let now = self.node.machine.uptime();
         if self.arrivals.len() >= MAX_ADDRESSES && !self.arrivals.contains_key(&address) {
             self.arrivals.retain(|_, bucket| bucket.level(now) < 511.0);
             if self.arrivals.len() >= MAX_ADDRESSES {
@@ -198,24 +215,25 @@ impl Door<'_> {
                     let guest = self.guests.remove(at);
                     self.leave(&guest, &why);
                 }
-                Turn::Enters(caller) => {
+                Turn::Enters(seat, caller) => {
                     let guest = self.guests.remove(at);
-                    self.enter(guest, caller);
+                    self.enter(guest, &seat, caller);
                 }
             }
         }
     }
 
     fn leave(&self, guest: &Guest, why: &str) {
-        self.node.stats.refused.fetch_add(1, Ordering::Relaxed);
-        self.node.meter.add(Traffic::Setup, guest.channel.sent(), guest.channel.received());
+        self.node.machine.refused();
+        self.node.machine.meter.add(Traffic::Setup, guest.channel.sent(), guest.channel.received());
         tracing::info!(from = %guest.from, why, "a connection ended at the door");
     }
 
     /// Gives a guest whose key is known a place among the lanes, and a thread.
-    fn enter(&self, mut guest: Guest, caller: Caller) {
+    fn enter(&self, mut guest: Guest, seat: &Arc<Seat>, caller: Caller) {
         let peer = Peer { key: guest.channel.peer(), address: guest.from.ip(), caller };
-        let place = match self.node.lanes.enter(peer, guest.channel.socket().clone()) {
+        let config = &self.node.machine.config;
+        let place = match self.node.machine.lanes.enter(peer, guest.channel.socket().clone()) {
             Ok(place) => place,
             Err(limit) => {
                 let text = format!("this node has as many connections as it may have ({limit}), try again");
@@ -224,16 +242,15 @@ impl Door<'_> {
             }
         };
         guest.channel.trust();
-        let who = match self.node.committee.index_of(&peer.key) {
-            Some(index) => self.node.committee.label(index),
+        let who = match seat.committee.index_of(&peer.key) {
+            Some(index) => seat.committee.label(index),
             None => {
-                let role = role(&self.node.config, &peer.key);
+                let role = role(config, &peer.key);
                 format!("{role} {:.8} ({})", peer.key.to_string(), guest.from)
             }
         };
-        let timeout = self.node.config.timeouts.connect();
-        let lane = Lane::greeted(guest.channel, who, timeout, self.node.meter.clone());
-        serve::start(self.node, lane, peer, place);
+        let lane = Lane::greeted(guest.channel, who, config.timeouts.connect(), seat.meter.clone());
+        serve::start(seat, lane, peer, place);
     }
 }
 
@@ -256,28 +273,27 @@ impl Guest {
                     self.sending = send;
                     return Ok(Turn::Stays);
                 }
-                Handshaking::Done => self.stage = Stage::Greeting(Greeting::new(node)),
+                Handshaking::Done => self.stage = Stage::Greeting(Greeting::new()),
             }
         }
         let Stage::Greeting(greeting) = &mut self.stage else { return Ok(Turn::Stays) };
+        let key = self.channel.peer();
         loop {
-            let Greeting { send, sent, received, filled } = greeting;
+            let Greeting { send, sent, received, filled, seat } = greeting;
             let done = self.channel.advance(send, sent, received, filled)?;
             self.sending = *sent < send.len();
             if !done {
                 return Ok(Turn::Stays);
             }
-            match greeting.look(node) {
-                Ok(true) => break,
-                Ok(false) => {}
-                Err(text) => {
-                    self.say(FailCode::Refused, &text);
-                    return Ok(Turn::Leaves(text));
-                }
+            if let Some(seat) = seat.take() {
+                let member = seat.committee.index_of(&key).is_some();
+                return Ok(Turn::Enters(seat, if member { Caller::Member } else { Caller::Consumer }));
+            }
+            if let Err(Unwelcome { told, log }) = greeting.look(node, &key) {
+                self.say(FailCode::Refused, &told);
+                return Ok(Turn::Leaves(log.unwrap_or(told)));
             }
         }
-        let member = node.committee.index_of(&self.channel.peer()).is_some();
-        Ok(Turn::Enters(if member { Caller::Member } else { Caller::Consumer }))
     }
 
     /// Says why, as far as the socket takes it at once.
@@ -289,28 +305,35 @@ impl Guest {
 }
 
 impl Greeting {
-    fn new(node: &Node) -> Self {
-        let hello = Hello { committee: node.committee.digest() }.encode();
-        let send = [&header(Kind::Hello, hello.len())[..], &hello].concat();
-        Self { send, sent: 0, received: vec![0; HEADER], filled: 0 }
+    fn new() -> Self {
+        Self { send: Vec::new(), sent: 0, received: vec![0; HEADER], filled: 0, seat: None }
     }
 
-    /// Looks at what has arrived; false if more must come, an error if it is no greeting of this committee.
-    fn look(&mut self, node: &Node) -> Result<bool, String> {
-        let Some((head, body)) = self.received.split_first_chunk::<HEADER>() else { return Ok(false) };
+    /// Looks at what has arrived; either more must come, or the seat is known and this side greets, too.
+    ///
+    /// # Errors
+    /// When it is no greeting, or of no committee in which this key is served here.
+    fn look(&mut self, node: &Node, key: &PublicKey) -> Result<(), Unwelcome> {
+        let Some((head, body)) = self.received.split_first_chunk::<HEADER>() else { return Ok(()) };
         let (kind, len) = parse_header(*head).map_err(|e| format!("in the greeting the other side {e}"))?;
         if kind != Kind::Hello {
-            return Err(format!("a {kind:?} frame came where the greeting belongs"));
+            return Err(format!("a {kind:?} frame came where the greeting belongs").into());
         }
         if body.len() < len {
             self.received.resize(HEADER + len, 0);
-            return Ok(false);
+            return Ok(());
         }
         let hello = Hello::decode(body).map_err(|e| format!("the greeting is wrong: {e}"))?;
-        if hello.committee == node.committee.digest() {
-            return Ok(true);
+        let other = |log| Unwelcome { told: crate::lane::OTHER_COMMITTEE.into(), log };
+        let seat = node.seat(&hello.committee).ok_or_else(|| other(None))?;
+        if !seat.admits(key) {
+            let text = format!("key {key} is neither a member of committee {} nor in a list", seat.committee.short());
+            return Err(other(Some(text)));
         }
-        Err(crate::lane::OTHER_COMMITTEE.into())
+        let hello = hello.encode();
+        self.send = [&header(Kind::Hello, hello.len())[..], &hello].concat();
+        self.seat = Some(seat.clone());
+        Ok(())
     }
 }
 

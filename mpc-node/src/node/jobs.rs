@@ -14,9 +14,9 @@ use std::sync::atomic::Ordering;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::meeting;
+use super::seat::Seat;
 use super::serve::{Refusal, Trouble, own};
 use super::sharings::SLOWEST;
-use super::state::Node;
 use crate::engine::{EvaluatorRole, Seed};
 use crate::identity::PublicKey;
 use crate::lane::Lane;
@@ -51,45 +51,45 @@ struct Outcome {
 }
 
 /// Runs a job for a consumer, as the first or the second evaluator.
-pub(super) fn run(node: &Arc<Node>, lane: &mut Lane, run: Run) -> Result<(), Trouble> {
+pub(super) fn run(seat: &Arc<Seat>, lane: &mut Lane, run: Run) -> Result<(), Trouble> {
     let task = run.task;
-    let _quota = node.quotas.job(lane.peer(), node.uptime())?;
-    let role = task.assignment.role(node.index).ok_or_else(|| {
+    let _quota = seat.machine.quotas.job(lane.peer(), seat.machine.uptime())?;
+    let role = task.assignment.role(seat.index).ok_or_else(|| {
         Refusal::new(FailCode::Refused, "this node is the helper of the assignment, not an evaluator")
     })?;
     let consumer = lane.peer();
     // Nothing of the model is held while others have to make room for it. The input may be on its way already, so that
     // something to read does not mean that the consumer has given it up.
-    let round = node.config.timeouts.round();
+    let round = seat.machine.config.timeouts.round();
     let (cost, sizes) = patiently_while(
-        node,
+        seat,
         consumer,
         round,
         || still_there(lane),
         |leave| {
-            let permit = node.models.permit(&task, &consumer, leave)?;
+            let permit = seat.models.permit(&task, &consumer, leave)?;
             let sizes: Vec<usize> = permit.graph().inputs.iter().map(|input| input.shape.len()).collect();
             Ok((permit.plan()?.1, sizes))
         },
     )?;
-    let request = request_digest(&node.committee.digest(), &run.job, &task, &run.inputs);
+    let request = request_digest(&seat.committee.digest(), &run.job, &task, &run.inputs);
     if !consumer.verifies(&request, &run.signature) {
         return Err(Refusal::new(FailCode::Refused, "the request is not signed by the key that sends it").into());
     }
-    node.records.check(&consumer, &run.job, SystemTime::now()).map_err(unnamed)?;
+    seat.records.check(&consumer, &run.job, SystemTime::now()).map_err(unnamed)?;
     let registered = match role {
         EvaluatorRole::First => None,
-        EvaluatorRole::Second => Some(meeting::Registered::new(&node.waiting, &run, consumer)?),
+        EvaluatorRole::Second => Some(meeting::Registered::new(&seat.waiting, &run, consumer)?),
     };
-    let material = |leave| node.models.permit(&task, &consumer, leave)?.material().map(drop);
+    let material = |leave| seat.models.permit(&task, &consumer, leave)?.material().map(drop);
     if role == EvaluatorRole::First {
         let in_memory = || !matches!(material(None), Err(ModelError::Unready(_)));
-        meeting::announce(node, lane, &run, in_memory)?;
+        meeting::announce(seat, lane, &run, in_memory)?;
     }
     // Read now, so that the job does not wait for it once it is open; held only when it runs.
     // Nobody who waits in line for that, or has its turn, asks another node.
-    let request = node.config.timeouts.request();
-    let read = node.making.ready(consumer, request, &mut || still_there(lane), &mut |leave| material(leave))?;
+    let request = seat.machine.config.timeouts.request();
+    let read = seat.machine.making.ready(consumer, request, &mut || still_there(lane), &mut |leave| material(leave))?;
     match read {
         Ok(()) | Err(ModelError::Busy) => {}
         Err(error) => return Err(error.into()),
@@ -101,8 +101,10 @@ pub(super) fn run(node: &Arc<Node>, lane: &mut Lane, run: Run) -> Result<(), Tro
     lane.limit(None);
     // Only now: the bytes as they come, and the words that they are. It does not count as something that the key has, so that
     // the job waits for its own memory no longer than those that come after it wait for this.
-    let inputs =
-        node.job_memory.take_aside_while(consumer, cost.input_memory(), request, GLANCE, || still_there(lane))?;
+    let inputs = seat
+        .machine
+        .job_memory
+        .take_aside_while(consumer, cost.input_memory(), request, GLANCE, || still_there(lane))?;
     let _inputs = inputs.ok_or_else(busy)?;
     lane.pace(Some((request, SLOWEST)));
     let payload = lane.receive_payload(expected).map_err(own)?;
@@ -123,18 +125,18 @@ pub(super) fn run(node: &Arc<Node>, lane: &mut Lane, run: Run) -> Result<(), Tro
     let job = Job { run, role, other, key, inputs, memory: cost.evaluator_memory };
 
     let result = match &registered {
-        None => as_first(node, lane, job),
-        Some(registered) => as_second(node, lane, job, registered),
+        None => as_first(seat, lane, job),
+        Some(registered) => as_second(seat, lane, job, registered),
     };
     let (outcome, memory) = result.inspect_err(|trouble| {
         let broken = match trouble {
             Trouble::Refusal(refusal) => matches!(refusal.code, FailCode::Peer | FailCode::Internal),
             Trouble::Lane(_) => true,
         };
-        node.stats.failed.fetch_add(u64::from(broken), Ordering::Relaxed);
+        seat.stats.failed.fetch_add(u64::from(broken), Ordering::Relaxed);
     })?;
-    node.stats.done.fetch_add(1, Ordering::Relaxed);
-    node.stats.rounds.fetch_add(u64::from(outcome.figures.rounds), Ordering::Relaxed);
+    seat.stats.done.fetch_add(1, Ordering::Relaxed);
+    seat.stats.rounds.fetch_add(u64::from(outcome.figures.rounds), Ordering::Relaxed);
     tracing::info!(
         job = %id,
         role = ?role,
@@ -150,7 +152,7 @@ pub(super) fn run(node: &Arc<Node>, lane: &mut Lane, run: Run) -> Result<(), Tro
         outputs: outcome.outputs,
     };
     // Before the answer: whoever hangs up now must not leave this node without its record.
-    keep(node, &outcome.record, outcome.openings.as_ref());
+    keep(seat, &outcome.record, outcome.openings.as_ref());
     // Whoever reads nothing of it keeps its memory from others for so long only.
     lane.pace(Some((round, SLOWEST)));
     lane.send(&reply).map_err(own)?;
@@ -158,25 +160,25 @@ pub(super) fn run(node: &Arc<Node>, lane: &mut Lane, run: Run) -> Result<(), Tro
     drop((reply, memory));
     lane.count();
     if role == EvaluatorRole::First {
-        super::ahead::refill(node, key, consumer, asked);
+        super::ahead::refill(seat, key, consumer, asked);
     }
     Ok(())
 }
 
-fn keep(node: &Node, record: &JobRecord, openings: Option<&Openings>) {
-    if let Err(error) = node.records.keep(record, openings, SystemTime::now()) {
+fn keep(seat: &Seat, record: &JobRecord, openings: Option<&Openings>) {
+    if let Err(error) = seat.records.keep(record, openings, SystemTime::now()) {
         tracing::warn!(%error, "the record of a job could not be kept");
     }
 }
 
 /// Keeps the record of a job that failed, signed as far as it came.
-fn keep_failed(node: &Node, transcript: Transcript, end: Option<SignedRecord>, trouble: &Trouble) {
+fn keep_failed(seat: &Seat, transcript: Transcript, end: Option<SignedRecord>, trouble: &Trouble) {
     let why = match trouble {
         Trouble::Refusal(refusal) => refusal.text.clone(),
         Trouble::Lane(error) => error.told(),
     };
-    let (record, openings) = transcript.close(end, Some(&why), now_millis(), &node.identity);
-    keep(node, &record, openings.as_ref());
+    let (record, openings) = transcript.close(end, Some(&why), now_millis(), &seat.machine.identity);
+    keep(seat, &record, openings.as_ref());
 }
 
 fn now_millis() -> u64 {
@@ -193,8 +195,8 @@ pub(super) fn unnamed(error: NameError) -> Refusal {
 }
 
 /// Takes the job's name for good, now that both evaluators were asked for it.
-fn claim(node: &Node, job: &Job, consumer: PublicKey) -> Result<(), Refusal> {
-    node.records.claim(consumer, job.run.job, SystemTime::now()).map_err(unnamed)
+fn claim(seat: &Seat, job: &Job, consumer: PublicKey) -> Result<(), Refusal> {
+    seat.records.claim(consumer, job.run.job, SystemTime::now()).map_err(unnamed)
 }
 
 fn busy() -> Refusal {
@@ -226,10 +228,10 @@ mod tests {
         let salt = Seed::from_bytes([1; 32]);
         let run = Run { job: JobId::random().unwrap(), task, inputs: [[1; 32]; 2], salt, signature: [2; 64] };
         let job = Job { run, role: EvaluatorRole::First, other: 2, key: task, inputs: Share(Vec::new()), memory: 0 };
-        claim(&trial.node, &job, one).unwrap();
-        let again = claim(&trial.node, &job, one).unwrap_err();
+        claim(&trial.seat, &job, one).unwrap();
+        let again = claim(&trial.seat, &job, one).unwrap_err();
         assert!(again.code == FailCode::Refused && again.text.contains("was asked for before"), "{}", again.text);
-        assert!(trial.node.records.check(&one, &job.run.job, SystemTime::now()).is_err());
-        claim(&trial.node, &job, other).unwrap();
+        assert!(trial.seat.records.check(&one, &job.run.job, SystemTime::now()).is_err());
+        claim(&trial.seat, &job, other).unwrap();
     }
 }

@@ -1,6 +1,7 @@
 //! Who is connected: lanes are counted by key and address once both are proved, and an idle one makes room for a newcomer.
 //!
-//! The other nodes of the committee have places of their own, which no number of consumers can take.
+//! The other nodes of the committees have places of their own, which no number of consumers can take. All lanes of a key count
+//! together, of whichever committee they are; those of a member apart from those that it has as a consumer elsewhere.
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::{IpAddr, Ipv6Addr, Shutdown, TcpStream};
@@ -9,7 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use crate::identity::PublicKey;
 use crate::wire::Caller;
 
-/// Lanes that each other node of the committee may have.
+/// Lanes that each other node of a committee may have.
 pub(crate) const MEMBER_LANES: usize = 96;
 
 /// How many lanes there may be.
@@ -161,7 +162,7 @@ fn verdict(
     let close = |rivals: &mut dyn Iterator<Item = (u64, Peer, Option<u64>)>, limit| {
         longest_idle(rivals).map_or(Verdict::Refuse(limit), Verdict::Close)
     };
-    let own = lanes.clone().filter(|(_, peer, _)| peer.key == newcomer.key);
+    let own = lanes.clone().filter(|(_, peer, _)| (peer.key, peer.caller) == (newcomer.key, newcomer.caller));
     if newcomer.caller == Caller::Member {
         return match own.clone().count() < MEMBER_LANES {
             true => Verdict::Enter,
@@ -253,6 +254,20 @@ mod tests {
         lanes[7].2 = Some(1);
         assert_eq!(ask(&lanes, member), Verdict::Close(lanes[7].0));
         assert_eq!(ask(&lanes[..3], consumer(9, 9)), Verdict::Enter);
+    }
+
+    #[test]
+    fn a_member_that_asks_in_another_committee_is_a_consumer_there_and_has_its_own_share_of_both() {
+        let (member, asker) = (peer(5, 1, Caller::Member), consumer(5, 1));
+        let lanes: Vec<_> = (0..3).map(|n| (n, member, Some(n))).collect();
+        assert_eq!(ask(&lanes, asker), Verdict::Enter, "lanes of a member are none of a consumer's");
+        let lanes: Vec<_> = lanes.into_iter().chain((3..6).map(|n| (n, asker, None))).collect();
+        assert_eq!(
+            ask(&lanes, asker),
+            Verdict::Refuse("limits.lanes_per_key"),
+            "and no member's lane is closed for it"
+        );
+        assert_eq!(ask(&lanes, member), Verdict::Enter);
     }
 
     #[test]

@@ -9,8 +9,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::jobs::{still_there, still_wanted};
+use super::seat::Seat;
 use super::serve::{Ended, Refusal, Trouble, own, peer};
-use super::state::Node;
 use crate::engine::Assignment;
 use crate::identity::PublicKey;
 use crate::lane::Lane;
@@ -106,9 +106,9 @@ impl Drop for Registered<'_> {
 }
 
 /// As the second evaluator: answers whether a job's consumer is here.
-pub(super) fn answer(node: &Node, lane: &mut Lane, caller: Option<u8>, question: AskJob) -> Result<(), Trouble> {
-    check_roles(node.index, caller, question.task.assignment)?;
-    lane.send(&node.waiting.presence(&question)).map_err(own)
+pub(super) fn answer(seat: &Seat, lane: &mut Lane, caller: Option<u8>, question: AskJob) -> Result<(), Trouble> {
+    check_roles(seat.index, caller, question.task.assignment)?;
+    lane.send(&seat.waiting.presence(&question)).map_err(own)
 }
 
 fn check_roles(own: u8, caller: Option<u8>, assignment: Assignment) -> Result<(), Refusal> {
@@ -121,20 +121,20 @@ fn check_roles(own: u8, caller: Option<u8>, assignment: Assignment) -> Result<()
 }
 
 /// As the first evaluator: asks the second about the job once.
-pub(super) fn ask(node: &Node, run: &Run, consumer: PublicKey) -> Result<Presence, Trouble> {
+pub(super) fn ask(seat: &Seat, run: &Run, consumer: PublicKey) -> Result<Presence, Trouble> {
     let [_, second] = run.task.assignment.evaluators();
-    let mut lane = node.peer_lane(second).map_err(peer)?;
-    lane.begin("when asked whether the job's consumer is there", Traffic::Setup, node.config.timeouts.round());
+    let mut lane = seat.peer_lane(second).map_err(peer)?;
+    lane.begin("when asked whether the job's consumer is there", Traffic::Setup, seat.machine.config.timeouts.round());
     lane.send(&AskJob { job: run.job, task: run.task, consumer: consumer.0 }).map_err(peer)?;
     let presence = lane.receive().map_err(peer)?;
-    node.put_back(second, lane);
+    seat.put_back(second, lane);
     Ok(presence)
 }
 
 /// As the first evaluator: lets the second know that this one was asked, too, as soon as the consumer has asked the second; waits
 /// for that only if there is something to read first, and no longer than [`meet`] does.
 pub(super) fn announce(
-    node: &Node,
+    seat: &Seat,
     consumer: &mut Lane,
     run: &Run,
     in_memory: impl Fn() -> bool,
@@ -143,11 +143,11 @@ pub(super) fn announce(
     let mut pause = Duration::from_millis(1);
     loop {
         still_there(consumer)?;
-        let presence = ask(node, run, consumer.peer())?;
-        if presence != Presence::Unknown || began.elapsed() >= node.config.timeouts.meet() || in_memory() {
+        let presence = ask(seat, run, consumer.peer())?;
+        if presence != Presence::Unknown || began.elapsed() >= seat.machine.config.timeouts.meet() || in_memory() {
             return Ok(());
         }
-        if node.is_stopping() {
+        if seat.machine.is_stopping() {
             return Err(Refusal::new(FailCode::Stopping, "this node is shutting down").into());
         }
         std::thread::sleep(pause);
@@ -159,13 +159,13 @@ pub(super) fn announce(
 ///
 /// # Errors
 /// When the consumer has not asked the second evaluator in time, or has given up.
-pub(super) fn meet(node: &Node, consumer: &mut Lane, run: &Run) -> Result<(), Trouble> {
+pub(super) fn meet(seat: &Seat, consumer: &mut Lane, run: &Run) -> Result<(), Trouble> {
     let began = Instant::now();
-    let timeouts = &node.config.timeouts;
+    let timeouts = &seat.machine.config.timeouts;
     let mut pause = Duration::from_millis(1);
     loop {
-        let label = || node.committee.label(run.task.assignment.evaluators()[1]);
-        match ask(node, run, consumer.peer())? {
+        let label = || seat.committee.label(run.task.assignment.evaluators()[1]);
+        match ask(seat, run, consumer.peer())? {
             Presence::Here => return Ok(()),
             Presence::Unknown if began.elapsed() < timeouts.meet() => {}
             Presence::Coming if began.elapsed() < timeouts.request() => {}
@@ -178,7 +178,7 @@ pub(super) fn meet(node: &Node, consumer: &mut Lane, run: &Run) -> Result<(), Tr
                 return Err(Refusal::new(FailCode::Refused, text).into());
             }
         }
-        if node.is_stopping() {
+        if seat.machine.is_stopping() {
             return Err(Refusal::new(FailCode::Stopping, "this node is shutting down").into());
         }
         still_wanted(consumer)?;
@@ -188,16 +188,16 @@ pub(super) fn meet(node: &Node, consumer: &mut Lane, run: &Run) -> Result<(), Tr
 }
 
 /// As the second evaluator: lends a lane on which the first opens a job to the thread of that job's consumer.
-pub(super) fn lend(node: &Node, mut lane: Lane, caller: Option<u8>, payload: &[u8]) -> Result<Lane, Box<Ended>> {
-    lane.enter("while the job was opened", Traffic::Online, node.config.timeouts.round());
+pub(super) fn lend(seat: &Seat, mut lane: Lane, caller: Option<u8>, payload: &[u8]) -> Result<Lane, Box<Ended>> {
+    lane.enter("while the job was opened", Traffic::Online, seat.machine.config.timeouts.round());
     let open: OpenJob = match lane.decode(payload) {
         Ok(open) => open,
         Err(error) => return Err(Ended::new(Some(lane), own(error))),
     };
-    if let Err(refusal) = check_roles(node.index, caller, open.task.assignment) {
+    if let Err(refusal) = check_roles(seat.index, caller, open.task.assignment) {
         return Err(Ended::new(Some(lane), refusal));
     }
-    let job = node.waiting.place(&open);
+    let job = seat.waiting.place(&open);
     let (give_back, back) = mpsc::channel();
     let lent = match job {
         Some(job) => job.send(Opened { lane, open, give_back }).map_err(|mpsc::SendError(opened)| opened.lane),

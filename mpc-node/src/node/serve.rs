@@ -1,4 +1,4 @@
-//! One lane from its handshake to its end: reads requests and answers them.
+//! One lane from its greeting to its end: reads requests and answers them, from the seat in the committee that it greeted for.
 
 use std::fmt::Display;
 use std::sync::Arc;
@@ -8,8 +8,9 @@ use std::time::Instant;
 use sahara_protocol::ProtocolError;
 
 use super::lanes::{Peer, Place};
+use super::machine::Machine;
+use super::seat::Seat;
 use super::sharings::SLOWEST;
-use super::state::Node;
 use crate::committee::NoProtocol;
 use crate::lane::{Lane, LaneError};
 use crate::meter::Traffic;
@@ -111,7 +112,7 @@ pub(super) fn own(error: LaneError) -> Trouble {
     Trouble::Lane(error)
 }
 
-/// Trouble with another node, reported to whoever asked.
+/// Trouble with another seat, reported to whoever asked.
 pub(super) fn peer(error: LaneError) -> Trouble {
     Refusal { log: Some(error.to_string()), ..Refusal::new(FailCode::Peer, error.told()) }.into()
 }
@@ -122,13 +123,14 @@ pub(super) fn no_random(error: getrandom::Error) -> Refusal {
 }
 
 /// Serves a lane in a thread of its own.
-pub(super) fn start(node: &Arc<Node>, lane: Lane, peer: Peer, place: Place) {
-    let node = node.clone();
+pub(super) fn start(seat: &Arc<Seat>, lane: Lane, peer: Peer, place: Place) {
+    let seat = seat.clone();
     let name = format!("lane {}", peer.address);
     let serving = move || {
+        let _span = seat.span().entered();
         let who = lane.who().to_owned();
-        if let Err(error) = serve(&node, lane, &peer, &place) {
-            node.stats.refused.fetch_add(1, Ordering::Relaxed);
+        if let Err(error) = serve(&seat, lane, &peer, &place) {
+            seat.machine.refused();
             tracing::info!(who, %error, "a connection ended");
         }
     };
@@ -138,24 +140,24 @@ pub(super) fn start(node: &Arc<Node>, lane: Lane, peer: Peer, place: Place) {
 }
 
 /// Counts a request being worked on.
-struct Busy<'a>(&'a Node);
+struct Busy<'a>(&'a Machine);
 
 impl<'a> Busy<'a> {
-    fn new(node: &'a Node) -> Self {
-        node.stats.busy.fetch_add(1, Ordering::Relaxed);
-        Self(node)
+    fn new(machine: &'a Machine) -> Self {
+        machine.busy.fetch_add(1, Ordering::Relaxed);
+        Self(machine)
     }
 }
 
 impl Drop for Busy<'_> {
     fn drop(&mut self) {
-        self.0.stats.busy.fetch_sub(1, Ordering::Relaxed);
+        self.0.busy.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
-fn serve(node: &Arc<Node>, mut lane: Lane, peer: &Peer, place: &Place) -> Result<(), LaneError> {
-    let timeouts = &node.config.timeouts;
-    let caller = node.committee.index_of(&peer.key);
+fn serve(seat: &Arc<Seat>, mut lane: Lane, peer: &Peer, place: &Place) -> Result<(), LaneError> {
+    let timeouts = &seat.machine.config.timeouts;
+    let caller = seat.committee.index_of(&peer.key);
     // How long the asker may still take over its small answers; it has back as much as it leaves the lane at rest.
     let mut patience = timeouts.connect();
     loop {
@@ -163,7 +165,10 @@ fn serve(node: &Arc<Node>, mut lane: Lane, peer: &Peer, place: &Place) -> Result
         lane.pace(None);
         lane.begin("between requests", Traffic::Setup, timeouts.connect());
         let resting = Instant::now();
-        if node.is_stopping() || !place.rest() || !matches!(lane.readable(timeouts.idle()), Ok(true)) || !place.begin()
+        if seat.machine.is_stopping()
+            || !place.rest()
+            || !matches!(lane.readable(timeouts.idle()), Ok(true))
+            || !place.begin()
         {
             return Ok(());
         }
@@ -179,23 +184,23 @@ fn serve(node: &Arc<Node>, mut lane: Lane, peer: &Peer, place: &Place) -> Result
         };
         lane.limit(None);
         if peer.caller == Caller::Consumer {
-            std::thread::sleep(node.quotas.request(peer.key, node.uptime()));
+            std::thread::sleep(seat.machine.quotas.request(peer.key, seat.machine.uptime()));
         }
         if matches!(kind, Kind::Run | Kind::AskJob | Kind::OpenJob) {
-            node.wait_until_stocked();
+            seat.wait_until_stocked();
         }
         let small = has_small_answer(kind);
         lane.pace(small.then_some((patience, SLOWEST)));
-        let busy = Busy::new(node);
-        let result = if node.is_stopping() {
+        let busy = Busy::new(&seat.machine);
+        let result = if seat.machine.is_stopping() {
             Err(Ended::new(Some(lane), Refusal::new(FailCode::Stopping, "this node is shutting down")))
         } else {
-            request(node, lane, caller, kind, &payload)
+            request(seat, lane, caller, kind, &payload)
         };
         drop(busy);
         lane = match result {
             Ok(lane) => lane,
-            Err(ended) => return end(node, ended.lane, ended.trouble),
+            Err(ended) => return end(seat, ended.lane, ended.trouble),
         };
         if small {
             patience = lane.pace_left().unwrap_or_default();
@@ -221,10 +226,10 @@ impl Ended {
     }
 }
 
-fn end(node: &Node, lane: Option<Lane>, trouble: Trouble) -> Result<(), LaneError> {
+fn end(seat: &Seat, lane: Option<Lane>, trouble: Trouble) -> Result<(), LaneError> {
     match (lane, trouble) {
         (Some(mut lane), Trouble::Refusal(refusal)) => {
-            node.stats.refused.fetch_add(1, Ordering::Relaxed);
+            seat.machine.refused();
             let (code, why) = (refusal.code, refusal.why());
             tracing::warn!(to = lane.who(), ?code, text = %refusal.text, why, "a request failed");
             lane.refuse(code, &refusal.text);
@@ -244,7 +249,7 @@ fn end(node: &Node, lane: Option<Lane>, trouble: Trouble) -> Result<(), LaneErro
 
 /// Answers one request; gives the lane back for the next.
 fn request(
-    node: &Arc<Node>,
+    seat: &Arc<Seat>,
     mut lane: Lane,
     caller: Option<u8>,
     kind: Kind,
@@ -252,25 +257,25 @@ fn request(
 ) -> Result<Lane, Box<Ended>> {
     if kind == Kind::OpenJob {
         // The job's own thread borrows the lane.
-        return super::meeting::lend(node, lane, caller, payload);
+        return super::meeting::lend(seat, lane, caller, payload);
     }
-    match answer(node, &mut lane, caller, kind, payload) {
+    match answer(seat, &mut lane, caller, kind, payload) {
         Ok(()) => Ok(lane),
         Err(trouble) => Err(Ended::new(Some(lane), trouble)),
     }
 }
 
-fn answer(node: &Arc<Node>, lane: &mut Lane, caller: Option<u8>, kind: Kind, payload: &[u8]) -> Result<(), Trouble> {
+fn answer(seat: &Arc<Seat>, lane: &mut Lane, caller: Option<u8>, kind: Kind, payload: &[u8]) -> Result<(), Trouble> {
     match kind {
-        Kind::Status => lane.send(&node.status_for(caller.is_none().then(|| lane.peer()))).map_err(own),
-        Kind::CountPacks => super::stock::count(node, lane, caller, lane_message(lane, payload)?),
-        Kind::Prepare => super::dealing::prepare(node, lane, caller, lane_message(lane, payload)?),
-        Kind::Deal => super::dealing::receive(node, lane, caller, lane_message(lane, payload)?),
-        Kind::HandBack => super::stock::take_back(node, lane, caller, lane_message(lane, payload)?),
-        Kind::Reclaim => super::stock::give_out(node, lane, caller, lane_message(lane, payload)?),
-        Kind::AskJob => super::meeting::answer(node, lane, caller, lane_message(lane, payload)?),
-        Kind::Run => super::jobs::run(node, lane, lane_message(lane, payload)?),
-        other => super::sharings::answer(node, lane, caller, other, payload)
+        Kind::Status => lane.send(&seat.status_for(caller.is_none().then(|| lane.peer()))).map_err(own),
+        Kind::CountPacks => super::stock::count(seat, lane, caller, lane_message(lane, payload)?),
+        Kind::Prepare => super::dealing::prepare(seat, lane, caller, lane_message(lane, payload)?),
+        Kind::Deal => super::dealing::receive(seat, lane, caller, lane_message(lane, payload)?),
+        Kind::HandBack => super::stock::take_back(seat, lane, caller, lane_message(lane, payload)?),
+        Kind::Reclaim => super::stock::give_out(seat, lane, caller, lane_message(lane, payload)?),
+        Kind::AskJob => super::meeting::answer(seat, lane, caller, lane_message(lane, payload)?),
+        Kind::Run => super::jobs::run(seat, lane, lane_message(lane, payload)?),
+        other => super::sharings::answer(seat, lane, caller, other, payload)
             .unwrap_or_else(|| Err(own(lane.unexpected(other, payload.len())))),
     }
 }

@@ -2,9 +2,9 @@
 
 use std::io::Read;
 
+use super::seat::Seat;
 use super::serve::{Refusal, Trouble, own};
 use super::slots::{Slot, largest};
-use super::state::Node;
 pub(super) use crate::channel::{SLOWEST, time_for};
 use crate::identity::PublicKey;
 use crate::lane::{Lane, PORTION};
@@ -14,19 +14,19 @@ use crate::wire::{Begin, DeleteSharing, FailCode, FindSharing, GetClientPart, Ki
 
 /// Answers requests about sharings; `None` when it is another kind of request.
 pub(super) fn answer(
-    node: &Node,
+    seat: &Seat,
     lane: &mut Lane,
     caller: Option<u8>,
     kind: Kind,
     payload: &[u8],
 ) -> Option<Result<(), Trouble>> {
     Some(match kind {
-        Kind::FindSharing => find(node, lane, payload),
-        Kind::ListSharings => lane.send(&node.models.list(&lane.peer(), caller.is_some())).map_err(own),
-        Kind::Begin => upload(node, lane, caller, payload),
-        Kind::PutAccess => put_access(node, lane, payload),
-        Kind::DeleteSharing => delete(node, lane, payload),
-        Kind::ClientPart => client_part(node, lane, caller, payload),
+        Kind::FindSharing => find(seat, lane, payload),
+        Kind::ListSharings => lane.send(&seat.models.list(&lane.peer(), caller.is_some())).map_err(own),
+        Kind::Begin => upload(seat, lane, caller, payload),
+        Kind::PutAccess => put_access(seat, lane, payload),
+        Kind::DeleteSharing => delete(seat, lane, payload),
+        Kind::ClientPart => client_part(seat, lane, caller, payload),
         _ => return None,
     })
 }
@@ -35,26 +35,26 @@ fn message<M: Message>(lane: &Lane, payload: &[u8]) -> Result<M, Trouble> {
     lane.decode(payload).map_err(own)
 }
 
-fn find(node: &Node, lane: &mut Lane, payload: &[u8]) -> Result<(), Trouble> {
+fn find(seat: &Seat, lane: &mut Lane, payload: &[u8]) -> Result<(), Trouble> {
     let question: FindSharing = message(lane, payload)?;
-    lane.send(&node.models.find(&question, &lane.peer())).map_err(own)
+    lane.send(&seat.models.find(&question, &lane.peer())).map_err(own)
 }
 
-fn upload(node: &Node, lane: &mut Lane, caller: Option<u8>, payload: &[u8]) -> Result<(), Trouble> {
+fn upload(seat: &Seat, lane: &mut Lane, caller: Option<u8>, payload: &[u8]) -> Result<(), Trouble> {
     let Begin { manifest, bytes } = message(lane, payload)?;
     if caller.is_none() {
-        node.quotas.upload(lane.peer(), bytes, node.uptime())?;
+        seat.machine.quotas.upload(lane.peer(), bytes, seat.machine.uptime())?;
     }
     let described = manifest.manifest().clone();
-    let mut upload = match node.models.begin(lane.peer(), manifest, bytes)? {
+    let mut upload = match seat.models.begin(lane.peer(), manifest, bytes)? {
         Begun::Here => return lane.send_frame(Kind::Done, &[]).map_err(own),
         Begun::Upload(upload) => upload,
     };
-    lane.enter("while it sent a model", Traffic::Setup, node.config.timeouts.request());
-    lane.pace(Some((node.config.timeouts.request(), SLOWEST)));
+    lane.enter("while it sent a model", Traffic::Setup, seat.machine.config.timeouts.request());
+    lane.pace(Some((seat.machine.config.timeouts.request(), SLOWEST)));
     lane.send_frame(Kind::GoOn, &[]).map_err(own)?;
     while !upload.is_complete() {
-        if node.is_stopping() {
+        if seat.machine.is_stopping() {
             return Err(Refusal::new(FailCode::Stopping, "this node is shutting down").into());
         }
         let piece: Piece = lane.receive().map_err(own)?;
@@ -70,13 +70,13 @@ fn upload(node: &Node, lane: &mut Lane, caller: Option<u8>, payload: &[u8]) -> R
             Ok(written?)
         })?;
         // Memory is taken once everything is here, and never while an owner sends.
-        let _memory = room_to_check(node, lane.peer(), upload.scratch())?;
+        let _memory = room_to_check(seat, lane.peer(), upload.scratch())?;
         upload.check()?;
     }
     lane.receive_frame(Kind::Commit).map_err(own)?;
     lane.pace(None);
     let done = upload.commit()?;
-    let destroyed = destroy_stale_packs(node)?;
+    let destroyed = destroy_stale_packs(seat)?;
     tracing::info!(
         owner = %described.owner,
         name = %described.name,
@@ -92,15 +92,15 @@ fn upload(node: &Node, lane: &mut Lane, caller: Option<u8>, payload: &[u8]) -> R
 }
 
 /// Memory to look at a piece in, if it is not compared already.
-fn room_to_check(node: &Node, key: PublicKey, bytes: u64) -> Result<Option<Slot>, Trouble> {
+fn room_to_check(seat: &Seat, key: PublicKey, bytes: u64) -> Result<Option<Slot>, Trouble> {
     if bytes == 0 {
         return Ok(None);
     }
-    let patience = node.config.timeouts.request();
-    let room = node.job_memory.take_while(key, bytes, patience, patience, || Ok::<_, Trouble>(()))?;
+    let patience = seat.machine.config.timeouts.request();
+    let room = seat.machine.job_memory.take_while(key, bytes, patience, patience, || Ok::<_, Trouble>(()))?;
     let refusal = || {
         let megabytes = bytes.div_ceil(1 << 20);
-        let (code, text) = match bytes > largest(node.config.limits.job_megabytes << 20) {
+        let (code, text) = match bytes > largest(seat.machine.config.limits.job_megabytes << 20) {
             true => (FailCode::Refused, "more than a job may have here (three quarters of limits.job_megabytes)"),
             false => (FailCode::Busy, "which this node does not have right now (limits.job_megabytes), try again"),
         };
@@ -109,32 +109,32 @@ fn room_to_check(node: &Node, key: PublicKey, bytes: u64) -> Result<Option<Slot>
     Ok(Some(room.ok_or_else(refusal)?))
 }
 
-fn put_access(node: &Node, lane: &mut Lane, payload: &[u8]) -> Result<(), Trouble> {
+fn put_access(seat: &Seat, lane: &mut Lane, payload: &[u8]) -> Result<(), Trouble> {
     let PutAccess(access) = message(lane, payload)?;
     let (sharing, serial) = (access.sharing(), access.list().serial);
-    node.models.put_access(&lane.peer(), access)?;
+    seat.models.put_access(&lane.peer(), access)?;
     tracing::info!(%sharing, serial, "an access list was replaced");
     lane.send_frame(Kind::Done, &[]).map_err(own)
 }
 
-fn delete(node: &Node, lane: &mut Lane, payload: &[u8]) -> Result<(), Trouble> {
+fn delete(seat: &Seat, lane: &mut Lane, payload: &[u8]) -> Result<(), Trouble> {
     let DeleteSharing(sharing) = message(lane, payload)?;
-    if !node.models.delete(&lane.peer(), &sharing)? {
+    if !seat.models.delete(&lane.peer(), &sharing)? {
         return Err(Refusal::new(FailCode::NoModel, "no such sharing of yours is here").into());
     }
-    let destroyed = destroy_stale_packs(node)?;
+    let destroyed = destroy_stale_packs(seat)?;
     tracing::info!(%sharing, packs_destroyed = destroyed, "a sharing was deleted");
     lane.send_frame(Kind::Done, &[]).map_err(own)
 }
 
-fn client_part(node: &Node, lane: &mut Lane, caller: Option<u8>, payload: &[u8]) -> Result<(), Trouble> {
+fn client_part(seat: &Seat, lane: &mut Lane, caller: Option<u8>, payload: &[u8]) -> Result<(), Trouble> {
     let GetClientPart(manifest) = message(lane, payload)?;
-    let (mut file, len, owner) = node.models.client_part(&manifest, &lane.peer())?;
+    let (mut file, len, owner) = seat.models.client_part(&manifest, &lane.peer())?;
     if caller.is_none() {
-        node.quotas.download(lane.peer(), owner, len, node.uptime())?;
+        seat.machine.quotas.download(lane.peer(), owner, len, seat.machine.uptime())?;
     }
-    lane.enter("while it fetched a client part", Traffic::Setup, node.config.timeouts.request());
-    lane.limit(Some(node.config.timeouts.request() + time_for(len)));
+    lane.enter("while it fetched a client part", Traffic::Setup, seat.machine.config.timeouts.request());
+    lane.limit(Some(seat.machine.config.timeouts.request() + time_for(len)));
     lane.send(&Piece { len }).map_err(own)?;
     let mut left = len;
     let mut buffer = vec![0; PORTION];
@@ -149,8 +149,8 @@ fn client_part(node: &Node, lane: &mut Lane, caller: Option<u8>, payload: &[u8])
 }
 
 /// Destroys the packs of versions that are not current: they fit no job that will be taken.
-pub(super) fn destroy_stale_packs(node: &Node) -> Result<usize, Trouble> {
-    Ok(node.packs.retain(|task| node.models.is_current(&task.manifest))?)
+pub(super) fn destroy_stale_packs(seat: &Seat) -> Result<usize, Trouble> {
+    Ok(seat.packs.retain(|task| seat.models.is_current(&task.manifest))?)
 }
 
 #[cfg(test)]
@@ -168,15 +168,15 @@ mod tests {
     fn whoever_checks_a_piece_takes_memory_for_it_or_is_told_whether_to_come_again() {
         // Nobody is waited for.
         let trial = trial::node(|config| (config.limits.job_megabytes, config.timeouts.request) = (4, 0));
-        let (node, key) = (&trial.node, trial.others[0].public());
-        let told = |bytes| match room_to_check(node, key, bytes) {
+        let (seat, key) = (&trial.seat, trial.others[0].public());
+        let told = |bytes| match room_to_check(seat, key, bytes) {
             Err(Trouble::Refusal(refusal)) => (refusal.code, refusal.text),
             Err(Trouble::Lane(error)) => panic!("{error}"),
             Ok(_) => panic!("there is room"),
         };
-        assert!(room_to_check(node, key, 0).is_ok_and(|room| room.is_none()), "what is compared already takes nothing");
-        let room = room_to_check(node, key, 3 << 20).ok().flatten().expect("three quarters are free");
-        assert!(node.job_memory.take(key, (1 << 20) + 1).is_none(), "it is taken");
+        assert!(room_to_check(seat, key, 0).is_ok_and(|room| room.is_none()), "what is compared already takes nothing");
+        let room = room_to_check(seat, key, 3 << 20).ok().flatten().expect("three quarters are free");
+        assert!(seat.machine.job_memory.take(key, (1 << 20) + 1).is_none(), "it is taken");
         let (code, text) = told(3 << 20);
         assert!(
             code == FailCode::Busy && text.contains("takes 3 MB, which this node does not have right now"),
@@ -185,13 +185,13 @@ mod tests {
         drop(room);
         let (code, text) = told((3 << 20) + 1);
         assert!(code == FailCode::Refused && text.contains("takes 4 MB, more than a job may have here"), "{text}");
-        assert!(room_to_check(node, key, 3 << 20).is_ok());
+        assert!(room_to_check(seat, key, 3 << 20).is_ok());
     }
 
     #[test]
     fn packs_of_versions_that_are_not_current_are_destroyed() {
         let trial = trial::node(|_| ());
-        let packs = &trial.node.packs;
+        let packs = &trial.seat.packs;
         let key = Task {
             manifest: ManifestId([5; 32]),
             graph: GraphId([3; 32]),
@@ -215,7 +215,7 @@ mod tests {
         promised.stage(header, contents).unwrap().commit(Instant::now());
         assert_eq!(packs.count(&key), 1);
         for destroyed in [1, 0] {
-            assert_eq!(destroy_stale_packs(&trial.node).ok(), Some(destroyed));
+            assert_eq!(destroy_stale_packs(&trial.seat).ok(), Some(destroyed));
             assert_eq!(packs.count(&key), 0);
         }
     }

@@ -1,261 +1,152 @@
-//! What all lanes of a node share.
+//! A node: what it has once, and its seats in committees.
 
-use std::collections::BTreeSet;
-use std::fs::{self, File};
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
-
-use rustix::fs::{FlockOperation, flock};
+use std::fs;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::SystemTime;
 
 use super::NodeError;
-use super::ahead::Refilling;
-use super::lanes::{LaneLimits, Lanes};
-use super::making::Making;
-use super::meeting::Waiting;
-use super::quota::Quotas;
-use super::slots::Slots;
-use crate::committee::Committee;
-use crate::config::{Config, Parties};
-use crate::identity::{Identity, PublicKey};
-use crate::lane::{Lane, LaneError};
-use crate::meter::{Meter, process_cpu_nanos};
-use crate::models::{ModelLimits, ModelStore};
-use crate::packs::{Deposits, PackHeader, PackLimits, PackStore};
+use super::machine::Machine;
+use super::seat::Seat;
+use crate::config::{Config, FOLDERS, Parties, ServedCommittee};
+use crate::identity::PublicKey;
+use crate::models::{ModelLimits, ModelPlace, ModelStore};
+use crate::packs::{PackHeader, PackLimits, PackStore};
 use crate::records::RecordStore;
 use crate::status::NodeStatus;
 use crate::tls::Admission;
 
-/// A node: configuration, stores and counters.
+/// A node with its seats, one at least.
 pub struct Node {
-    pub(super) config: Config,
-    pub(super) identity: Identity,
-    pub(super) committee: Committee,
-    pub(super) index: u8,
-    pub(super) models: ModelStore,
-    pub(super) packs: Arc<PackStore>,
-    pub(super) records: RecordStore,
-    pub(super) meter: Arc<Meter>,
-    pub(super) stats: Stats,
-    pub(super) lanes: Arc<Lanes>,
-    pub(super) quotas: Arc<Quotas>,
-    /// Graphs, plans and weights that are not in memory, one after the other.
-    pub(super) making: Making,
-    pub(super) stopping: AtomicBool,
-    /// Jobs as first and as second evaluator: apart, so that nodes waiting for each other cannot form a circle.
-    pub(super) first_slots: Arc<Slots>,
-    pub(super) second_slots: Arc<Slots>,
-    pub(super) deal_slots: Arc<Slots>,
-    /// Bytes of memory of running jobs and of dealing.
-    pub(super) job_memory: Arc<Slots>,
-    /// Names of unused packs that evaluators have handed back to this node as their helper.
-    pub(super) deposits: Deposits,
-    /// Jobs that consumers have asked this node for as the second evaluator.
-    pub(super) waiting: Waiting,
-    /// Tasks for which packs are being made ahead.
-    pub(super) refilling: Refilling,
-    /// Whether the packs found at the start have been looked after: jobs wait for that.
-    stocked: (Mutex<bool>, Condvar),
-    peers: [Mutex<Vec<Lane>>; 3],
-    started: Instant,
-    lock: File,
+    pub(super) machine: Arc<Machine>,
+    pub(super) seats: Vec<Arc<Seat>>,
 }
 
-/// Counters.
-#[derive(Default)]
-pub(super) struct Stats {
-    /// Requests being worked on.
-    pub(super) busy: AtomicU32,
-    pub(super) running: AtomicU32,
-    pub(super) done: AtomicU64,
-    pub(super) failed: AtomicU64,
-    pub(super) rounds: AtomicU64,
-    pub(super) dealt: AtomicU64,
-    pub(super) refused: AtomicU64,
-}
+/// A seat, and the packs found on its disk.
+pub(super) type Found = (Arc<Seat>, Vec<PackHeader>);
 
 impl Node {
-    pub(super) fn open(config: Config) -> Result<(Self, Vec<PackHeader>), NodeError> {
-        let home = |source| NodeError::Home { path: config.home.clone(), source };
+    pub(super) fn open(config: Config) -> Result<(Self, Vec<Found>), NodeError> {
         let identity = config.load_identity()?;
-        let committee = config.load_committee()?;
-        committee.runnable().map_err(|source| NodeError::NoProtocol { committee: config.committee.clone(), source })?;
-        let index = committee
-            .index_of(&identity.public())
-            .ok_or_else(|| NodeError::NotAMember { key: identity.public(), committee: config.committee.clone() })?;
-        let lock = File::create(config.home.join("lock")).map_err(home)?;
-        flock(&lock, FlockOperation::NonBlockingLockExclusive).map_err(|_| NodeError::Locked(config.home.clone()))?;
-        let limits = &config.limits;
-        let pack_limits = PackLimits {
-            per_key: limits.packs as usize,
-            all: crate::packs::MOST_PACKS,
-            bytes: limits.pack_megabytes << 20,
-            memory: limits.pack_memory_megabytes << 20,
-        };
-        let model_limits = ModelLimits {
-            bytes: limits.model_megabytes << 20,
-            owner_bytes: limits.owner_megabytes << 20,
-            sharings: limits.sharings as usize,
-            owner_sharings: limits.owner_sharings as usize,
-            access_keys: limits.access_keys as usize,
-            cost: limits.cost(),
-        };
+        let served = config.load_committees()?;
+        let indices = served.iter().map(|served| seat_of(served, identity.public())).collect::<Result<Vec<_>, _>>()?;
+        let machine = Machine::open(config, identity)?;
+        let config = &machine.config;
         if config.home.join("models").exists() {
             tracing::warn!(
                 folder = %config.home.join("models").display(),
                 "models that were registered with an earlier version are not used: have their owners share them again, and remove the folder"
             );
         }
-        let sharings = config.home.join("sharings");
-        let parties = Parties { owners: config.owners.clone(), consumers: config.consumers.clone() };
-        let models = ModelStore::open(&sharings, index, committee.digest(), parties, model_limits)?;
-        let (packs, found) = PackStore::open(&config.home.join("packs"), pack_limits)?;
-        let packs = Arc::new(packs);
         if let Some(retired) = config.retired {
             tracing::warn!("{}: {retired}", crate::config::FILE);
         }
-        let transcripts = config.home.join("transcripts");
-        fs::create_dir_all(&transcripts).map_err(home)?;
-        let records = RecordStore::open(&transcripts, config.record_limits(), SystemTime::now()).map_err(home)?;
-        let (quotas, started) = (Quotas::new(limits), Instant::now());
-        let node = Self {
-            lanes: Lanes::new(LaneLimits {
-                all: limits.lanes as usize,
-                per_key: limits.lanes_per_key as usize,
-                per_address: limits.lanes_per_address as usize,
-            }),
-            making: Making::new(quotas.clone(), started),
-            quotas,
-            first_slots: Slots::new(u64::from(limits.jobs)),
-            second_slots: Slots::new(2 * u64::from(limits.jobs)),
-            deal_slots: Slots::new(2),
-            job_memory: Slots::of_memory(limits.job_megabytes << 20),
-            deposits: Deposits::new().map_err(NodeError::Random)?,
-            config,
-            identity,
-            committee,
-            index,
-            models,
-            packs,
-            records,
-            meter: Arc::default(),
-            stats: Stats::default(),
-            stopping: AtomicBool::new(false),
-            waiting: Waiting::default(),
-            refilling: Refilling::default(),
-            stocked: Default::default(),
-            peers: Default::default(),
-            started,
-            lock,
-        };
-        Ok((node, found))
-    }
-
-    /// Lets another process use the home.
-    pub(super) fn unlock(&self) {
-        if let Err(error) = flock(&self.lock, FlockOperation::Unlock) {
-            tracing::warn!(%error, "cannot unlock the home");
+        for folder in config.left_folders(&served) {
+            tracing::warn!(
+                folder = %folder.display(),
+                "a folder of a committee that this node does not serve: remove it, unless the node is to serve it again"
+            );
         }
+        let folders = |name| -> Vec<PathBuf> { served.iter().map(|served| served.folder.join(name)).collect() };
+        for served in &served {
+            create(&served.folder)?;
+        }
+        let [sharings, packs, transcripts] = FOLDERS.map(folders);
+        let places = sharings.into_iter().zip(&served).zip(&indices);
+        let places =
+            places.map(|((dir, served), node)| ModelPlace { dir, node: *node, committee: served.committee.digest() });
+        let parties = Parties { owners: config.owners.clone(), consumers: config.consumers.clone() };
+        let models = ModelStore::open_all(places.collect(), &parties, model_limits(config))?;
+        let packs = PackStore::open_all(packs, pack_limits(config))?;
+        for folder in &transcripts {
+            create(folder)?;
+        }
+        let records = RecordStore::open_all(transcripts, config.record_limits(), SystemTime::now());
+        let records = records.map_err(|source| NodeError::Home { path: config.home.clone(), source })?;
+        let stores = models.into_iter().zip(packs).zip(records);
+        let found = served.into_iter().zip(indices).zip(stores).map(|((served, index), ((models, packs), records))| {
+            let (packs, found) = packs;
+            Ok((Seat::new(&machine, (served.committee, index), models, packs, records)?, found))
+        });
+        let found = found.collect::<Result<Vec<Found>, NodeError>>()?;
+        let seats = found.iter().map(|(seat, _)| seat.clone()).collect();
+        Ok((Self { machine, seats }, found))
     }
 
-    /// The keys that may connect: the committee's, the owners' and the consumers'.
+    /// The keys that may connect: the members' of all committees, the owners' and the consumers'.
     pub(super) fn admission(&self) -> Admission {
-        let mut keys: BTreeSet<_> = self.committee.members().iter().map(|m| m.key).collect();
-        for list in [&self.config.owners, &self.config.consumers] {
-            match list {
-                Admission::Any => return Admission::Any,
-                Admission::Only(more) => keys.extend(more),
-            }
-        }
-        Admission::Only(keys)
+        let members = self.seats.iter().flat_map(|seat| seat.committee.members());
+        self.machine.admission(members.map(|member| member.key))
     }
 
-    /// A lane to another node, idle or new.
-    pub(super) fn peer_lane(&self, index: u8) -> Result<Lane, LaneError> {
-        let mut idle = self.peers[usize::from(index)].lock().unwrap_or_else(PoisonError::into_inner);
-        while let Some(lane) = idle.pop() {
-            if lane.is_idle() {
-                return Ok(lane);
-            }
-        }
-        drop(idle);
-        let timeout = self.config.timeouts.connect();
-        Lane::connect(&self.identity, &self.committee, index, timeout, self.meter.clone())
+    /// The seat in the committee of this digest, if there is one.
+    pub(super) fn seat(&self, committee: &[u8; 32]) -> Option<&Arc<Seat>> {
+        self.seats.iter().find(|seat| seat.digest == *committee)
     }
 
-    /// Keeps a lane for the next request.
-    pub(super) fn put_back(&self, index: u8, mut lane: Lane) {
-        lane.count();
-        self.peers[usize::from(index)].lock().unwrap_or_else(PoisonError::into_inner).push(lane);
-    }
-
-    /// Time since the node was started.
-    pub(super) fn uptime(&self) -> Duration {
-        self.started.elapsed()
-    }
-
-    /// The packs found at the start have been looked after.
-    pub(super) fn stocked(&self) {
-        *self.stocked.0.lock().unwrap_or_else(PoisonError::into_inner) = true;
-        self.stocked.1.notify_all();
-    }
-
-    /// Waits until the packs found at the start have been looked after.
-    pub(super) fn wait_until_stocked(&self) {
-        let stocked = self.stocked.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let (wait, time) = (&self.stocked.1, 2 * self.config.timeouts.connect());
-        drop(wait.wait_timeout_while(stocked, time, |stocked| !*stocked));
-    }
-
-    pub(super) fn is_stopping(&self) -> bool {
-        self.stopping.load(Ordering::Relaxed)
-    }
-
-    /// State and counters, as the metrics and the operators of the committee see them.
+    /// State and counters of all committees together, as the metrics show them.
     pub fn status(&self) -> NodeStatus {
-        self.status_for(None)
-    }
-
-    /// State and counters; of models and packs only what `consumer` may use, if one is named.
-    pub(super) fn status_for(&self, consumer: Option<PublicKey>) -> NodeStatus {
-        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-        let mut packs = Vec::new();
-        for (task, count) in self.packs.counts() {
-            let shown = match &consumer {
-                Some(key) => self.models.admits(&task.manifest, key),
-                None => self.models.is_current(&task.manifest),
-            };
-            if shown {
-                packs.push((task, count));
+        let (sent, received) = (self.machine.meter.sent(), self.machine.meter.received());
+        let begin = NodeStatus { sent, received, ..NodeStatus::default() };
+        self.seats.iter().fold(begin, |mut sum, seat| {
+            let one = seat.status_for(None);
+            sum.packs.extend(one.packs);
+            NodeStatus {
+                sent: sum.sent + one.sent,
+                received: sum.received + one.received,
+                jobs_done: sum.jobs_done + one.jobs_done,
+                jobs_failed: sum.jobs_failed + one.jobs_failed,
+                jobs_running: sum.jobs_running + one.jobs_running,
+                rounds: sum.rounds + one.rounds,
+                packs_dealt: sum.packs_dealt + one.packs_dealt,
+                sharings: sum.sharings + one.sharings,
+                packs: sum.packs,
+                ..one
             }
-        }
-        NodeStatus {
-            index: self.index,
-            program: env!("CARGO_PKG_VERSION").into(),
-            ready: !self.is_stopping(),
-            uptime_seconds: self.started.elapsed().as_secs(),
-            clock_millis: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |t| t.as_millis() as u64),
-            process: std::process::id(),
-            cpu_nanos: process_cpu_nanos(),
-            sent: self.meter.sent(),
-            received: self.meter.received(),
-            jobs_done: read(&self.stats.done),
-            jobs_failed: read(&self.stats.failed),
-            jobs_running: self.stats.running.load(Ordering::Relaxed),
-            rounds: read(&self.stats.rounds),
-            packs_dealt: read(&self.stats.dealt),
-            sharings: self.models.count(consumer.as_ref()),
-            packs,
-        }
+        })
     }
 
     /// Whether the node takes jobs.
     pub fn is_ready(&self) -> bool {
-        !self.is_stopping()
+        !self.machine.is_stopping()
     }
 
     /// Connections now, and requests refused so far.
     pub fn lanes_and_refusals(&self) -> (u32, u64) {
-        (self.lanes.len() as u32, self.stats.refused.load(Ordering::Relaxed))
+        (self.machine.lanes.len() as u32, self.machine.refused.load(Ordering::Relaxed))
+    }
+}
+
+/// This node's index in a committee that this version can serve.
+fn seat_of(served: &ServedCommittee, key: PublicKey) -> Result<u8, NodeError> {
+    let file = || served.file.clone();
+    served.committee.runnable().map_err(|source| NodeError::NoProtocol { committee: file(), source })?;
+    served.committee.index_of(&key).ok_or_else(|| NodeError::NotAMember { key, committee: file() })
+}
+
+fn create(folder: &PathBuf) -> Result<(), NodeError> {
+    fs::create_dir_all(folder).map_err(|source| NodeError::Home { path: folder.clone(), source })
+}
+
+fn pack_limits(config: &Config) -> PackLimits {
+    let limits = &config.limits;
+    PackLimits {
+        per_key: limits.packs as usize,
+        all: crate::packs::MOST_PACKS,
+        bytes: limits.pack_megabytes << 20,
+        memory: limits.pack_memory_megabytes << 20,
+    }
+}
+
+fn model_limits(config: &Config) -> ModelLimits {
+    let limits = &config.limits;
+    ModelLimits {
+        bytes: limits.model_megabytes << 20,
+        owner_bytes: limits.owner_megabytes << 20,
+        sharings: limits.sharings as usize,
+        owner_sharings: limits.owner_sharings as usize,
+        access_keys: limits.access_keys as usize,
+        cost: limits.cost(),
     }
 }

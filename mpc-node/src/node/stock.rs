@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::seat::Seat;
 use super::serve::{Refusal, Trouble, own};
-use super::state::Node;
 use crate::lane::{Lane, LaneError};
 use crate::meter::Traffic;
 use crate::packs::{PackError, PackHeader, Purpose};
@@ -19,31 +19,52 @@ const PATIENCE: Duration = Duration::from_secs(600);
 /// Between two attempts.
 const PAUSE: Duration = Duration::from_secs(1);
 
+/// As an evaluator that stops: [`hand_back`] for each seat, at the same time.
+pub(super) fn hand_back_all(seats: &[Arc<Seat>]) -> Result<usize, PackError> {
+    std::thread::scope(|scope| {
+        let hand_back = |seat: &'_ Arc<Seat>| {
+            let seat = seat.clone();
+            scope.spawn(move || {
+                let _span = seat.span().entered();
+                hand_back(&seat)
+            })
+        };
+        let threads: Vec<_> = seats.iter().map(hand_back).collect();
+        threads.into_iter().try_fold(0, |sum, thread| match thread.join() {
+            Ok(spilled) => Ok(sum + spilled?),
+            Err(_) => {
+                tracing::error!("internal: a thread that hands packs back died");
+                Ok(sum)
+            }
+        })
+    })
+}
+
 /// As an evaluator that stops: hands back the names of unused packs and writes those to disk that were taken back. Gives
 /// the number of packs written.
-pub(super) fn hand_back(node: &Node) -> Result<usize, PackError> {
+fn hand_back(seat: &Seat) -> Result<usize, PackError> {
     let mut kept: BTreeSet<PackId> = BTreeSet::new();
-    for ((helper, incarnation), packs) in by_helper(&node.packs.close()) {
+    for ((helper, incarnation), packs) in by_helper(&seat.packs.close()) {
         for packs in packs.chunks(MAX_NAMES) {
             let packs: Vec<PackId> = packs.iter().map(|header| header.id).collect();
             let names = PackNames { incarnation, packs: packs.clone() };
             let give = |lane: &mut Lane| lane.send(&HandBack(names)).and_then(|()| lane.receive_frame(Kind::Done));
-            match node.peer_lane(helper).and_then(|lane| on_lane(node, helper, lane, give)) {
+            match seat.peer_lane(helper).and_then(|lane| on_lane(seat, helper, lane, give)) {
                 Ok(_) => kept.extend(packs),
                 Err(error) => tracing::info!(%error, packs = packs.len(), "unused packs are destroyed"),
             }
         }
     }
-    node.packs.spill(|header| kept.contains(&header.id))
+    seat.packs.spill(|header| kept.contains(&header.id))
 }
 
 /// As an evaluator that starts: reclaims the packs found on disk from those helpers that answer at once; the others are
 /// asked again in a thread of its own.
-pub(super) fn reclaim(node: &Arc<Node>, found: &[PackHeader]) {
+pub(super) fn reclaim(seat: &Arc<Seat>, found: &[PackHeader]) {
     let mut later = Vec::new();
     for ((helper, incarnation), packs) in by_helper(found) {
         for packs in packs.chunks(MAX_NAMES) {
-            if !try_reclaim(node, helper, incarnation, packs) {
+            if !try_reclaim(seat, helper, incarnation, packs) {
                 later.push((helper, incarnation, packs.to_vec()));
             }
         }
@@ -51,14 +72,15 @@ pub(super) fn reclaim(node: &Arc<Node>, found: &[PackHeader]) {
     if later.is_empty() {
         return;
     }
-    let thread_node = node.clone();
+    let thread_seat = seat.clone();
     let work = move || {
+        let _span = thread_seat.span().entered();
         let end = Instant::now() + PATIENCE;
-        while !later.is_empty() && !thread_node.is_stopping() {
+        while !later.is_empty() && !thread_seat.machine.is_stopping() {
             std::thread::sleep(PAUSE);
-            later.retain(|(helper, incarnation, packs)| !try_reclaim(&thread_node, *helper, *incarnation, packs));
+            later.retain(|(helper, incarnation, packs)| !try_reclaim(&thread_seat, *helper, *incarnation, packs));
             if Instant::now() >= end {
-                later.drain(..).for_each(|(.., packs)| discard(&thread_node, &packs));
+                later.drain(..).for_each(|(.., packs)| discard(&thread_seat, &packs));
             }
         }
     };
@@ -68,10 +90,10 @@ pub(super) fn reclaim(node: &Arc<Node>, found: &[PackHeader]) {
 }
 
 /// Asks a helper for the names of packs; false if it cannot be reached, and so was not asked.
-fn try_reclaim(node: &Node, helper: u8, incarnation: Incarnation, found: &[PackHeader]) -> bool {
-    let Ok(lane) = node.peer_lane(helper) else { return false };
+fn try_reclaim(seat: &Seat, helper: u8, incarnation: Incarnation, found: &[PackHeader]) -> bool {
+    let Ok(lane) = seat.peer_lane(helper) else { return false };
     let claim = Reclaim(PackNames { incarnation, packs: found.iter().map(|header| header.id).collect() });
-    let answer = on_lane(node, helper, lane, |lane| lane.send(&claim).and_then(|()| lane.receive::<Reclaimed>()));
+    let answer = on_lane(seat, helper, lane, |lane| lane.send(&claim).and_then(|()| lane.receive::<Reclaimed>()));
     let granted = match answer {
         Ok(Reclaimed(granted)) => granted.packs,
         Err(error) => {
@@ -80,31 +102,31 @@ fn try_reclaim(node: &Node, helper: u8, incarnation: Incarnation, found: &[PackH
         }
     };
     let (back, gone): (Vec<PackHeader>, Vec<PackHeader>) = found.iter().partition(|h| granted.contains(&h.id));
-    discard(node, &gone);
-    let purpose = Purpose { asked_by: node.identity.public(), job: None };
-    node.packs.readmit(&back, purpose, Instant::now());
-    if let Err(error) = node.packs.retain(|task| node.models.is_current(&task.manifest)) {
+    discard(seat, &gone);
+    let purpose = Purpose { asked_by: seat.machine.identity.public(), job: None };
+    seat.packs.readmit(&back, purpose, Instant::now());
+    if let Err(error) = seat.packs.retain(|task| seat.models.is_current(&task.manifest)) {
         tracing::warn!(%error, "packs of replaced models could not be destroyed");
     }
     tracing::info!(packs = back.len(), destroyed = gone.len(), "packs reclaimed from disk");
     true
 }
 
-fn discard(node: &Node, packs: &[PackHeader]) {
-    if let Err(error) = node.packs.discard(packs) {
+fn discard(seat: &Seat, packs: &[PackHeader]) {
+    if let Err(error) = seat.packs.discard(packs) {
         tracing::warn!(%error, "packs that are void could not be destroyed");
     }
 }
 
 fn on_lane<R>(
-    node: &Node,
+    seat: &Seat,
     helper: u8,
     mut lane: Lane,
     work: impl FnOnce(&mut Lane) -> Result<R, LaneError>,
 ) -> Result<R, LaneError> {
-    lane.begin("when asked about unused packs", Traffic::Setup, node.config.timeouts.connect());
+    lane.begin("when asked about unused packs", Traffic::Setup, seat.machine.config.timeouts.connect());
     let answer = work(&mut lane)?;
-    node.put_back(helper, lane);
+    seat.put_back(helper, lane);
     Ok(answer)
 }
 
@@ -117,32 +139,32 @@ fn by_helper(packs: &[PackHeader]) -> BTreeMap<(u8, Incarnation), Vec<PackHeader
 }
 
 /// As the helper: takes names back.
-pub(super) fn take_back(node: &Node, lane: &mut Lane, caller: Option<u8>, message: HandBack) -> Result<(), Trouble> {
+pub(super) fn take_back(seat: &Seat, lane: &mut Lane, caller: Option<u8>, message: HandBack) -> Result<(), Trouble> {
     let evaluator = member(caller)?;
     let HandBack(PackNames { incarnation, packs }) = message;
-    if incarnation != node.deposits.incarnation() {
+    if incarnation != seat.deposits.incarnation() {
         return Err(Refusal::new(FailCode::Refused, "these packs were dealt before this node was started").into());
     }
-    let taken = node.deposits.hand_back(evaluator, incarnation, &packs);
+    let taken = seat.deposits.hand_back(evaluator, incarnation, &packs);
     tracing::info!(from = lane.who(), packs = taken, "unused packs handed back");
     lane.send_frame(Kind::Done, &[]).map_err(own)
 }
 
 /// As the helper: gives names out again, each once.
-pub(super) fn give_out(node: &Node, lane: &mut Lane, caller: Option<u8>, message: Reclaim) -> Result<(), Trouble> {
+pub(super) fn give_out(seat: &Seat, lane: &mut Lane, caller: Option<u8>, message: Reclaim) -> Result<(), Trouble> {
     let evaluator = member(caller)?;
     let Reclaim(PackNames { incarnation, packs }) = message;
-    let packs = node.deposits.reclaim(evaluator, incarnation, &packs);
+    let packs = seat.deposits.reclaim(evaluator, incarnation, &packs);
     lane.send(&Reclaimed(PackNames { incarnation, packs })).map_err(own)
 }
 
 /// As an evaluator: says how many packs are ready for a task, to a consumer that may use it for its next job.
-pub(super) fn count(node: &Node, lane: &mut Lane, caller: Option<u8>, question: CountPacks) -> Result<(), Trouble> {
+pub(super) fn count(seat: &Seat, lane: &mut Lane, caller: Option<u8>, question: CountPacks) -> Result<(), Trouble> {
     let CountPacks(task) = question;
     let asker = lane.peer();
     let count = match caller {
-        Some(_) => node.packs.count(&task),
-        None if node.models.admits(&task.manifest, &asker) => node.packs.count_for(&task, asker, Instant::now()),
+        Some(_) => seat.packs.count(&task),
+        None if seat.models.admits(&task.manifest, &asker) => seat.packs.count_for(&task, asker, Instant::now()),
         None => 0,
     };
     lane.send(&PackCount(count)).map_err(own)

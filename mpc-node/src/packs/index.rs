@@ -25,6 +25,13 @@ pub(super) fn room(len: u64) -> u64 {
     len.checked_next_multiple_of(BLOCK).unwrap_or(u64::MAX)
 }
 
+/// Where packs lie: in which store, and for what. Nothing that names one finds packs of another store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Spot {
+    pub(super) shelf: usize,
+    pub(super) key: PackKey,
+}
+
 /// For whom a pack is made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Purpose {
@@ -44,6 +51,8 @@ impl Purpose {
 /// A pack that waits for its job.
 pub(super) struct Ready {
     pub(super) header: PackHeader,
+    /// In which store.
+    pub(super) shelf: usize,
     /// `None` when it is on disk.
     pub(super) contents: Option<PackContents>,
     pub(super) purpose: Purpose,
@@ -53,6 +62,15 @@ pub(super) struct Ready {
 }
 
 impl Ready {
+    pub(super) fn spot(&self) -> Spot {
+        Spot { shelf: self.shelf, key: self.header.key }
+    }
+
+    /// What it is called among all.
+    fn name(&self) -> (Spot, PackId) {
+        (self.spot(), self.header.id)
+    }
+
     /// Bytes of memory of its contents.
     fn len(&self) -> u64 {
         self.header.file_len().unwrap_or(u64::MAX)
@@ -80,7 +98,7 @@ impl Ready {
 /// A pack that is being made.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Promise {
-    pub(super) key: PackKey,
+    pub(super) spot: Spot,
     /// Room that its file will take.
     pub(super) bytes: u64,
     pub(super) purpose: Purpose,
@@ -97,12 +115,12 @@ pub(super) enum Choice {
 }
 
 /// Packs that make room.
-type Gone = HashSet<(PackKey, PackId)>;
+type Gone = HashSet<(Spot, PackId)>;
 
 #[derive(Default)]
 pub(super) struct Index {
-    ready: HashMap<PackKey, VecDeque<Ready>>,
-    in_use: HashMap<PackKey, Vec<PackId>>,
+    ready: HashMap<Spot, VecDeque<Ready>>,
+    in_use: HashMap<Spot, Vec<PackId>>,
     promised: Vec<Promise>,
     /// Room of all packs that are ready or promised.
     bytes: u64,
@@ -124,20 +142,20 @@ impl Index {
         limits: &PackLimits,
         promise: Promise,
         now: Instant,
-    ) -> Result<Vec<PackId>, PackError> {
+    ) -> Result<Vec<(usize, PackId)>, PackError> {
         // Nothing is removed before it is known that the newcomer will have room.
         let gone = self.victims(limits, &promise, now)?;
-        for (key, id) in &gone {
-            self.remove(key, id);
+        for (spot, id) in &gone {
+            self.remove(spot, id);
         }
         self.bytes += promise.bytes;
         self.promised.push(promise);
-        Ok(gone.into_iter().map(|(_, id)| id).collect())
+        Ok(gone.into_iter().map(|(spot, id)| (spot.shelf, id)).collect())
     }
 
     /// The packs that make room for a newcomer.
     fn victims(&self, limits: &PackLimits, promise: &Promise, now: Instant) -> Result<Gone, PackError> {
-        let Promise { key, bytes, purpose } = *promise;
+        let Promise { spot, bytes, purpose } = *promise;
         let who = purpose.asked_by;
         let no_room = || {
             let limit = limits.bytes >> 20;
@@ -149,11 +167,11 @@ impl Index {
         let mut gone = Gone::new();
         let mut total = self.bytes;
         loop {
-            let packs = self.holdings(&gone, |k| *k == key, |_| 1);
+            let packs = self.holdings(&gone, |other| *other == spot, |_| 1);
             let chosen = if packs.values().sum::<u64>() >= limits.per_key as u64 {
                 let chosen = match largest(&packs, &who, 1) {
-                    Some(victim) => self.oldest(&gone, &victim, Some(&key), now),
-                    None => now.checked_sub(RESERVED).and_then(|by| self.oldest(&gone, &who, Some(&key), by)),
+                    Some(victim) => self.oldest(&gone, &victim, Some(&spot), now),
+                    None => now.checked_sub(RESERVED).and_then(|by| self.oldest(&gone, &who, Some(&spot), by)),
                 };
                 chosen.ok_or_else(|| {
                     let text =
@@ -175,42 +193,42 @@ impl Index {
                 return Ok(gone);
             };
             total -= chosen.room();
-            gone.insert((chosen.header.key, chosen.header.id));
+            gone.insert(chosen.name());
         }
     }
 
     /// Takes a promise back: the pack is ready, or was not made.
     pub(super) fn keep_or_break(&mut self, promise: &Promise) {
-        if let Some(at) = self.promised.iter().position(|p| p.key == promise.key && p.purpose == promise.purpose) {
+        if let Some(at) = self.promised.iter().position(|p| p.spot == promise.spot && p.purpose == promise.purpose) {
             self.promised.swap_remove(at);
             self.bytes -= promise.bytes;
         }
     }
 
-    /// How much each key has, of packs for keys that `of` selects: ready ones without those in `gone` and promised ones,
+    /// How much each key has, of packs at spots that `of` selects: ready ones without those in `gone` and promised ones,
     /// each by `measure` of its room.
     fn holdings(
         &self,
         gone: &Gone,
-        of: impl Fn(&PackKey) -> bool,
+        of: impl Fn(&Spot) -> bool,
         measure: impl Fn(u64) -> u64,
     ) -> HashMap<PublicKey, u64> {
         let mut held: HashMap<PublicKey, u64> = HashMap::new();
-        let ready = self.ready.iter().filter(|(key, _)| of(key)).flat_map(|(_, ready)| ready);
-        for pack in ready.filter(|pack| !gone.contains(&(pack.header.key, pack.header.id))) {
+        let ready = self.ready.iter().filter(|(spot, _)| of(spot)).flat_map(|(_, ready)| ready);
+        for pack in ready.filter(|pack| !gone.contains(&pack.name())) {
             *held.entry(pack.purpose.asked_by).or_default() += measure(pack.room());
         }
-        for promise in self.promised.iter().filter(|promise| of(&promise.key)) {
+        for promise in self.promised.iter().filter(|promise| of(&promise.spot)) {
             *held.entry(promise.purpose.asked_by).or_default() += measure(promise.bytes);
         }
         held
     }
 
     /// The oldest ready pack of a key, without those in `gone`, that was made by then.
-    fn oldest(&self, gone: &Gone, of: &PublicKey, only: Option<&PackKey>, by: Instant) -> Option<&Ready> {
-        let candidates = self.ready.iter().filter(|(key, _)| only.is_none_or(|only| only == *key));
+    fn oldest(&self, gone: &Gone, of: &PublicKey, only: Option<&Spot>, by: Instant) -> Option<&Ready> {
+        let candidates = self.ready.iter().filter(|(spot, _)| only.is_none_or(|only| only == *spot));
         let mine = candidates.flat_map(|(_, ready)| ready).filter(|pack| pack.purpose.asked_by == *of);
-        let mine = mine.filter(|pack| pack.made <= by && !gone.contains(&(pack.header.key, pack.header.id)));
+        let mine = mine.filter(|pack| pack.made <= by && !gone.contains(&pack.name()));
         mine.min_by_key(|pack| pack.made)
     }
 
@@ -234,52 +252,52 @@ impl Index {
 
     pub(super) fn add(&mut self, pack: Ready) {
         self.bytes += pack.room();
-        self.ready.entry(pack.header.key).or_default().push_back(pack);
+        self.ready.entry(pack.spot()).or_default().push_back(pack);
     }
 
     /// Puts a pack back that was chosen and not used; it is the oldest again.
     pub(super) fn put_back(&mut self, limits: &PackLimits, pack: Ready) {
-        self.release(&pack.header.key, &pack.header.id);
+        self.release(&pack.spot(), &pack.header.id);
         self.bytes += pack.room();
         if pack.contents.is_some() {
             self.memory += pack.len();
             self.spares.shrink(limits.memory.saturating_sub(self.memory));
         }
-        self.ready.entry(pack.header.key).or_default().push_front(pack);
+        self.ready.entry(pack.spot()).or_default().push_front(pack);
     }
 
     /// A pack for the job of a consumer: the one made for it, else the oldest that the consumer has for any job, else the oldest
     /// that is for nobody in particular.
-    pub(super) fn choose(&mut self, key: &PackKey, wanted: &Purpose, now: Instant) -> Choice {
+    pub(super) fn choose(&mut self, spot: &Spot, wanted: &Purpose, now: Instant) -> Choice {
         if self.closed {
             return Choice::None;
         }
-        let serving = self.ready.get(key).into_iter().flatten();
+        let serving = self.ready.get(spot).into_iter().flatten();
         let serving = serving.filter_map(|pack| Some((pack.serves(wanted, now)?, pack.header.id)));
         let id = serving.min_by_key(|(rank, _)| *rank).map(|(_, id)| id);
-        if let Some(pack) = id.and_then(|id| self.choose_this(key, &id)) {
+        if let Some(pack) = id.and_then(|id| self.choose_this(spot, &id)) {
             return Choice::Pack(Box::new(pack));
         }
-        let promised = |p: &Promise| p.key == *key && p.purpose.is_for(wanted);
+        let promised = |p: &Promise| p.spot == *spot && p.purpose.is_for(wanted);
         if self.promised.iter().any(promised) { Choice::Wait } else { Choice::None }
     }
 
     /// The pack with this name; it counts as in use.
-    pub(super) fn choose_this(&mut self, key: &PackKey, id: &PackId) -> Option<Ready> {
+    pub(super) fn choose_this(&mut self, spot: &Spot, id: &PackId) -> Option<Ready> {
         if self.closed {
             return None;
         }
-        let pack = self.remove(key, id)?;
-        self.in_use.entry(*key).or_default().push(*id);
+        let pack = self.remove(spot, id)?;
+        self.in_use.entry(*spot).or_default().push(*id);
         Some(pack)
     }
 
-    fn remove(&mut self, key: &PackKey, id: &PackId) -> Option<Ready> {
-        let ready = self.ready.get_mut(key)?;
+    fn remove(&mut self, spot: &Spot, id: &PackId) -> Option<Ready> {
+        let ready = self.ready.get_mut(spot)?;
         let at = ready.iter().position(|pack| pack.header.id == *id)?;
         let pack = ready.remove(at)?;
         if ready.is_empty() {
-            self.ready.remove(key);
+            self.ready.remove(spot);
         }
         self.bytes -= pack.room();
         if pack.contents.is_some() {
@@ -288,38 +306,38 @@ impl Index {
         Some(pack)
     }
 
-    pub(super) fn release(&mut self, key: &PackKey, id: &PackId) {
-        if let Some(list) = self.in_use.get_mut(key) {
+    pub(super) fn release(&mut self, spot: &Spot, id: &PackId) {
+        if let Some(list) = self.in_use.get_mut(spot) {
             list.retain(|used| used != id);
             if list.is_empty() {
-                self.in_use.remove(key);
+                self.in_use.remove(spot);
             }
         }
     }
 
-    /// All packs for `key` that are ready or in use.
-    pub(super) fn held(&self, key: &PackKey) -> Vec<PackId> {
-        let ready = self.ready.get(key).into_iter().flatten().map(|ready| ready.header.id);
-        ready.chain(self.in_use.get(key).into_iter().flatten().copied()).collect()
+    /// All packs at a spot that are ready or in use.
+    pub(super) fn held(&self, spot: &Spot) -> Vec<PackId> {
+        let ready = self.ready.get(spot).into_iter().flatten().map(|ready| ready.header.id);
+        ready.chain(self.in_use.get(spot).into_iter().flatten().copied()).collect()
     }
 
     /// Removes the ready packs that `doomed` names.
-    pub(super) fn remove_where(&mut self, doomed: impl Fn(&Ready) -> bool) -> Vec<PackId> {
+    pub(super) fn remove_where(&mut self, doomed: impl Fn(&Ready) -> bool) -> Vec<(usize, PackId)> {
         let all = self.ready.values().flatten();
-        let gone: Vec<_> = all.filter(|pack| doomed(pack)).map(|pack| (pack.header.key, pack.header.id)).collect();
-        gone.iter().filter_map(|(key, id)| self.remove(key, id)).map(|pack| pack.header.id).collect()
+        let gone: Vec<_> = all.filter(|pack| doomed(pack)).map(Ready::name).collect();
+        gone.iter().filter_map(|(spot, id)| self.remove(spot, id)).map(|pack| (pack.shelf, pack.header.id)).collect()
     }
 
-    /// Hands nothing out from now on, and gives the headers of what is ready.
-    pub(super) fn close(&mut self) -> Vec<PackHeader> {
+    /// Hands nothing out from now on, and gives the headers of what is ready in a store.
+    pub(super) fn close(&mut self, shelf: usize) -> Vec<PackHeader> {
         self.closed = true;
         self.spares = Spares::default();
-        self.ready.values().flatten().map(|pack| pack.header).collect()
+        self.ready.values().flatten().filter(|pack| pack.shelf == shelf).map(|pack| pack.header).collect()
     }
 
-    pub(super) fn take_contents(&mut self) -> Vec<(PackHeader, PackContents)> {
+    pub(super) fn take_contents(&mut self, shelf: usize) -> Vec<(PackHeader, PackContents)> {
         let mut taken = Vec::new();
-        for pack in self.ready.values_mut().flatten() {
+        for pack in self.ready.values_mut().flatten().filter(|pack| pack.shelf == shelf) {
             if let Some(contents) = pack.contents.take() {
                 self.memory -= pack.header.file_len().unwrap_or(u64::MAX);
                 taken.push((pack.header, contents));
@@ -328,19 +346,21 @@ impl Index {
         taken
     }
 
-    pub(super) fn counts(&self) -> Vec<(PackKey, u32)> {
-        self.ready.iter().map(|(key, ready)| (*key, ready.len() as u32)).collect()
+    /// How many there are in a store, by task.
+    pub(super) fn counts(&self, shelf: usize) -> Vec<(PackKey, u32)> {
+        let here = self.ready.iter().filter(|(spot, _)| spot.shelf == shelf);
+        here.map(|(spot, ready)| (spot.key, ready.len() as u32)).collect()
     }
 
     /// How many serve a consumer's next job.
-    pub(super) fn count_for(&self, key: &PackKey, consumer: PublicKey, now: Instant) -> u32 {
+    pub(super) fn count_for(&self, spot: &Spot, consumer: PublicKey, now: Instant) -> u32 {
         let wanted = Purpose { asked_by: consumer, job: None };
-        let ready = self.ready.get(key).into_iter().flatten();
+        let ready = self.ready.get(spot).into_iter().flatten();
         ready.filter(|pack| pack.serves(&wanted, now).is_some()).count() as u32
     }
 
-    pub(super) fn count(&self, key: &PackKey) -> u32 {
-        self.ready.get(key).map_or(0, |ready| ready.len() as u32)
+    pub(super) fn count(&self, spot: &Spot) -> u32 {
+        self.ready.get(spot).map_or(0, |ready| ready.len() as u32)
     }
 }
 

@@ -12,6 +12,10 @@ const LIMITS: PackLimits = PackLimits { per_key: 3, all: 100, bytes: 5 * BLOCK, 
 const JOB: JobId = JobId([40; 16]);
 const NOW: Duration = Duration::ZERO;
 
+fn spot() -> Spot {
+    Spot { shelf: 0, key: key() }
+}
+
 fn key() -> PackKey {
     Task {
         manifest: ManifestId([5; 32]),
@@ -127,7 +131,7 @@ fn files_found_at_the_start_are_used_only_if_their_names_are_given_back() {
 
 #[test]
 fn a_helper_gives_each_name_back_once_to_its_evaluator_and_only_in_its_own_incarnation() {
-    let helper = Deposits::new().unwrap();
+    let helper = Deposits::new(3).unwrap();
     let (now, names) = (helper.incarnation(), [1, 2, 3].map(|n| PackId([n; 16])));
     assert_eq!(helper.hand_back(1, now, &names[..2]), 2);
     assert_eq!(helper.reclaim(2, now, &names), vec![], "another evaluator's");
@@ -135,7 +139,7 @@ fn a_helper_gives_each_name_back_once_to_its_evaluator_and_only_in_its_own_incar
     assert_eq!(helper.reclaim(1, now, &names), names[..2].to_vec(), "the third was never handed back");
     assert_eq!(helper.reclaim(1, now, &names), vec![], "each once");
     assert_eq!(helper.hand_back(1, Incarnation([7; 16]), &names), 0);
-    assert_ne!(Deposits::new().unwrap().incarnation(), now);
+    assert_ne!(Deposits::new(3).unwrap().incarnation(), now);
 }
 
 #[test]
@@ -186,8 +190,8 @@ fn a_pack_made_for_a_job_waits_for_it_and_a_job_waits_for_one_that_is_being_made
     let namesake = purpose(2, Some(JOB));
     assert!(store.reserve(&key(), &namesake, NOW).unwrap().is_none(), "it is for another consumer's job of that name");
     let late = Instant::now() + index::RESERVED;
-    assert!(matches!(store.lock().choose(&key(), &for_job(other), late), Choice::Pack(pack) if pack.header.id == own));
-    store.lock().release(&key(), &own);
+    assert!(matches!(store.lock().choose(&spot(), &for_job(other), late), Choice::Pack(pack) if pack.header.id == own));
+    store.lock().release(&spot(), &own);
 
     let promised = store.promise(key(), header(2).file_len().unwrap(), purpose(1, None)).unwrap();
     let waiting = {
@@ -202,13 +206,13 @@ fn a_pack_made_for_a_job_waits_for_it_and_a_job_waits_for_one_that_is_being_made
 
     let two = store.reserve_this(&key(), &PackId([2; 16])).unwrap();
     let promised = store.promise(key(), 200, purpose(1, Some(other))).unwrap();
-    assert!(matches!(store.lock().choose(&key(), &for_job(other), Instant::now()), Choice::Wait));
+    assert!(matches!(store.lock().choose(&spot(), &for_job(other), Instant::now()), Choice::Wait));
     assert!(
-        matches!(store.lock().choose(&key(), &for_job(JOB), Instant::now()), Choice::None),
+        matches!(store.lock().choose(&spot(), &for_job(JOB), Instant::now()), Choice::None),
         "that one is for another job"
     );
     drop((promised, two));
-    assert!(matches!(store.lock().choose(&key(), &for_job(other), Instant::now()), Choice::Pack(_)));
+    assert!(matches!(store.lock().choose(&spot(), &for_job(other), Instant::now()), Choice::Pack(_)));
 }
 
 #[test]
@@ -218,7 +222,7 @@ fn a_pack_made_for_no_job_in_particular_is_its_consumers_for_a_while() {
     let (one, other) = (for_job(JOB), purpose(2, Some(JOB)));
     let counts = |now| [1, 2].map(|n| store.count_for(&key(), PublicKey([n; 32]), now));
     let promised = store.promise(key(), header(1).file_len().unwrap(), purpose(1, None)).unwrap();
-    let choose = |wanted: &Purpose, now| store.lock().choose(&key(), wanted, now);
+    let choose = |wanted: &Purpose, now| store.lock().choose(&spot(), wanted, now);
     let now = Instant::now();
     assert!(matches!(choose(&one, now), Choice::Wait));
     assert!(matches!(choose(&other, now), Choice::None), "another consumer does not wait for it");
@@ -229,7 +233,7 @@ fn a_pack_made_for_no_job_in_particular_is_its_consumers_for_a_while() {
     assert_eq!(counts(late), [1, 1]);
     assert!(matches!(choose(&other, late), Choice::Pack(_)));
     // What it has for any job goes before what is for nobody, and what was made for the job before both.
-    store.lock().release(&key(), &PackId([1; 16]));
+    store.lock().release(&spot(), &PackId([1; 16]));
     make(&store, 2, purpose(2, None)).unwrap();
     make(&store, 3, purpose(1, None)).unwrap();
     make(&store, 4, one).unwrap();
@@ -278,10 +282,10 @@ fn a_pack_of_ones_own_that_has_lain_for_a_while_makes_room() {
     let dir = tempfile::tempdir().unwrap();
     let store = open(dir.path(), PackLimits { memory: 10_000, ..LIMITS });
     let ids: Vec<_> = (1..=3).map(|n| add(&store, n)).collect();
-    let own = Promise { key: key(), bytes: 1, purpose: purpose(1, None) };
+    let own = Promise { spot: spot(), bytes: 1, purpose: purpose(1, None) };
     let (soon, late) = (Instant::now(), Instant::now() + index::RESERVED);
     assert!(store.lock().promise(&LIMITS, own, soon).is_err());
-    assert_eq!(store.lock().promise(&LIMITS, own, late).unwrap(), [ids[0]]);
+    assert_eq!(store.lock().promise(&LIMITS, own, late).unwrap(), [(0, ids[0])]);
     assert_eq!(store.held(&key()), ids[1..]);
 }
 
@@ -445,6 +449,62 @@ fn tiny_packs_count_for_what_they_take_and_whoever_has_most_of_all_makes_room() 
     add(&store, 3);
 
     // A task with one pack takes most for each: a queue begins with four places, a table has twice as many as it needs.
-    let place = size_of::<(PackKey, std::collections::VecDeque<Ready>)>();
+    let place = size_of::<(Spot, std::collections::VecDeque<Ready>)>();
     assert!((4 * size_of::<Ready>() + 3 * place + 64) as u64 <= index::PACK_MEMORY, "{}", size_of::<Ready>());
+}
+
+#[test]
+fn committees_have_packs_and_folders_of_their_own_and_share_their_room() {
+    let (one, two) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let limits = PackLimits { bytes: 3 * BLOCK, ..LIMITS };
+    let dirs = vec![one.path().to_path_buf(), two.path().to_path_buf()];
+    let open = || PackStore::open_all(dirs.clone(), limits).unwrap();
+    let [a, b] = <[_; 2]>::try_from(open()).ok().unwrap().map(|(store, found)| {
+        assert_eq!(found, []);
+        Arc::new(store)
+    });
+    let ids: Vec<_> = [1, 2].map(|n| add(&a, n)).into();
+    let own = add(&b, 3);
+    assert_eq!((a.count(&key()), b.count(&key())), (2, 1));
+    assert_eq!((a.held(&key()), b.held(&key())), (ids.clone(), vec![own]));
+    assert_eq!((a.counts(), b.counts()), (vec![(key(), 2)], vec![(key(), 1)]));
+    // The same task, and a name that is known: still nothing of the other committee's.
+    assert!(a.reserve_this(&key(), &own).is_none() && b.reserve_this(&key(), &ids[0]).is_none());
+    assert_eq!((b.keep_only(&key(), &[own]).unwrap(), b.expire(NOW, Instant::now()).unwrap()), (0, 1));
+    assert_eq!((files(one.path()).len(), files(two.path()).len()), (2, 0));
+    assert_eq!(b.retain(|_| false).unwrap(), 0);
+    assert_eq!((a.count(&key()), a.count_for(&key(), PublicKey([1; 32]), Instant::now())), (2, 2));
+    // There is room for three in all; whoever has most makes room where it has it, and gets no more by asking twice.
+    add(&b, 4);
+    let other = make(&b, 5, purpose(2, None)).unwrap();
+    assert_eq!(files(one.path()), [format!("{}.pack", ids[1])], "the oldest of the key with most");
+    assert_eq!(b.held(&key()), [PackId([4; 16]), other]);
+    assert!(matches!(make(&a, 6, purpose(1, None)), Err(PackError::Full(_))), "it would have more than anybody");
+    // A pack of one is taken for good in its own folder.
+    let (_, in_use) = take(&b, &other);
+    assert_eq!((files(two.path()).len(), b.held(&key()).len()), (1, 2));
+    drop(in_use);
+    // The node stops: each hands its own names back, and finds its own again.
+    let (left, there) = (a.close(), b.close());
+    assert_eq!((left.len(), there.len(), left[0].id, there[0].id), (1, 1, ids[1], PackId([4; 16])));
+    assert!(b.reserve_this(&key(), &there[0].id).is_none(), "one closes both");
+    a.spill(|_| true).unwrap();
+    b.spill(|_| false).unwrap();
+    drop((a, b));
+    let found: Vec<_> = open().into_iter().map(|(_, found)| found.len()).collect();
+    assert_eq!(found, [1, 0]);
+}
+
+#[test]
+fn a_job_waits_for_a_pack_of_its_own_committee_only() {
+    let (one, two) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let dirs = vec![one.path().to_path_buf(), two.path().to_path_buf()];
+    let [a, b] = <[_; 2]>::try_from(PackStore::open_all(dirs, LIMITS).unwrap()).ok().unwrap().map(|(s, _)| Arc::new(s));
+    let promised = a.promise(key(), header(1).file_len().unwrap(), for_job(JOB)).unwrap();
+    let began = Instant::now();
+    assert!(b.reserve(&key(), &for_job(JOB), Duration::from_secs(20)).unwrap().is_none());
+    assert!(began.elapsed() < Duration::from_secs(5), "nothing is being made there");
+    promised.stage(header(1), contents(1)).unwrap().commit(Instant::now());
+    assert!(b.reserve(&key(), &for_job(JOB), NOW).unwrap().is_none());
+    assert!(a.reserve(&key(), &for_job(JOB), NOW).unwrap().is_some());
 }

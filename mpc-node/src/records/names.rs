@@ -7,7 +7,8 @@
 //! anew.
 //!
 //! The list has an end, and no few keys reach it for all: a key may not have more names than there are free places, so the
-//! first has half of them at most, the next half of what is left, and whoever has none yet finds one.
+//! first has half of them at most, the next half of what is left, and whoever has none yet finds one. A node has a list for each
+//! of its committees, and there are so many places for the names of all.
 
 use std::collections::{BTreeSet, HashMap};
 use std::fs::{self, File};
@@ -76,10 +77,19 @@ pub enum NameError {
     Io(#[from] io::Error),
 }
 
+/// Names that the lists of other committees have: all, and those of the consumer who asks.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Elsewhere {
+    pub(super) all: usize,
+    pub(super) own: usize,
+}
+
 /// Names of jobs, each of one consumer.
 pub(super) struct JobNames {
     path: PathBuf,
     most: usize,
+    /// Most lines of names that are forgotten.
+    stale: usize,
     /// Oldest first, since a name begins with its time.
     known: BTreeSet<(JobId, PublicKey)>,
     /// How many of them each consumer has.
@@ -94,23 +104,25 @@ pub(super) struct JobNames {
 }
 
 impl JobNames {
-    /// Bytes on disk for at most `most` names, with what was forgotten since the list was written anew.
+    /// Bytes on disk for at most `most` names, with what was forgotten since the lists were written anew.
     pub(super) fn room(most: usize) -> u64 {
         2 * most as u64 * LINE as u64
     }
 
-    /// Reads the list and writes it anew.
+    /// Reads the list, one of `lists` that have `most` places together, and writes it anew.
     ///
     /// # Errors
     /// When it cannot be read or written, or is of a version that is not known.
-    pub(super) fn open(path: &Path, most: usize, now: u32) -> io::Result<Self> {
+    pub(super) fn open(path: &Path, most: usize, lists: usize, now: u32) -> io::Result<Self> {
+        let stale = (most / lists.max(1)).max(1);
         let new = path.with_extension("new");
         remove(&new)?;
         // Replaced at once by the list that is written.
         let list = Arc::new(private_file(&new)?);
         let (known, count) = Default::default();
+        let (path_buf, forgotten, lines) = (path.to_path_buf(), 0, 0);
         let mut names =
-            Self { path: path.into(), most, known, count, forgotten: 0, list, lines: 0, whole: false, warned: false };
+            Self { path: path_buf, most, stale, known, count, forgotten, list, lines, whole: false, warned: false };
         match File::open(path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             file => names.read(BufReader::new(file?), now)?,
@@ -142,12 +154,18 @@ impl JobNames {
     ///
     /// # Errors
     /// When it may not be taken or the list cannot be written: then nothing was taken.
-    pub(super) fn claim(&mut self, consumer: PublicKey, job: JobId, now: u32) -> Result<Arc<File>, NameError> {
+    pub(super) fn claim(
+        &mut self,
+        consumer: PublicKey,
+        job: JobId,
+        elsewhere: Elsewhere,
+        now: u32,
+    ) -> Result<Arc<File>, NameError> {
         self.check(&consumer, &job, now)?;
-        if self.is_full_for(&consumer) {
+        if self.is_full_for(&consumer, elsewhere) {
             self.forget(now);
         }
-        if self.is_full_for(&consumer) {
+        if self.is_full_for(&consumer, elsewhere) {
             if !std::mem::replace(&mut self.warned, true) {
                 tracing::warn!(
                     most = self.most,
@@ -158,7 +176,7 @@ impl JobNames {
             let oldest = self.known.first().map_or(now, |(job, _)| job.seconds());
             return Err(NameError::Full { wait: oldest.saturating_add(SKEW + 1).saturating_sub(now) });
         }
-        if !self.whole || self.lines >= 2 * self.most {
+        if !self.whole || self.lines >= self.known.len() + self.stale {
             self.rewrite(now)?;
         }
         self.whole = false;
@@ -170,9 +188,14 @@ impl JobNames {
     }
 
     /// Whether a consumer may have no further name: it would have more than there are free places.
-    fn is_full_for(&self, consumer: &PublicKey) -> bool {
-        let own = self.count.get(consumer).copied().unwrap_or(0);
-        own >= self.most.saturating_sub(self.known.len())
+    pub(super) fn is_full_for(&self, consumer: &PublicKey, elsewhere: Elsewhere) -> bool {
+        let (all, own) = self.taken(consumer);
+        own + elsewhere.own >= self.most.saturating_sub(all + elsewhere.all)
+    }
+
+    /// Names on the list, and those of a consumer.
+    pub(super) fn taken(&self, consumer: &PublicKey) -> (usize, usize) {
+        (self.known.len(), self.count.get(consumer).copied().unwrap_or(0))
     }
 
     fn add(&mut self, job: JobId, consumer: PublicKey) {
@@ -223,7 +246,7 @@ impl JobNames {
     }
 
     /// Forgets names that are too old to be accepted.
-    fn forget(&mut self, now: u32) {
+    pub(super) fn forget(&mut self, now: u32) {
         let oldest = now.saturating_sub(SKEW);
         while self.known.first().is_some_and(|(job, _)| job.seconds() < oldest) {
             let Some((job, consumer)) = self.known.pop_first() else { return };
@@ -288,6 +311,7 @@ mod tests {
 
     const NOW: u32 = 1_800_000_000;
     const DAY: u32 = 24 * 3600;
+    const ALONE: Elsewhere = Elsewhere { all: 0, own: 0 };
 
     fn key(n: u8) -> PublicKey {
         PublicKey([n; 32])
@@ -300,7 +324,7 @@ mod tests {
     }
 
     fn open(path: &Path, most: usize) -> JobNames {
-        JobNames::open(path, most, NOW).unwrap()
+        JobNames::open(path, most, 1, NOW).unwrap()
     }
 
     fn len(path: &Path) -> u64 {
@@ -317,21 +341,24 @@ mod tests {
         let path = dir.path().join("jobs");
         let mut names = open(&path, 64);
         for n in 0..64 {
-            names.claim(key(1 + n as u8), job(n, NOW), NOW).unwrap();
+            names.claim(key(1 + n as u8), job(n, NOW), ALONE, NOW).unwrap();
         }
         for late in [0, SKEW] {
-            let full = refused(names.claim(key(200), job(100, NOW), NOW + late));
+            let full = refused(names.claim(key(200), job(100, NOW), ALONE, NOW + late));
             assert!(full.contains(&format!("the next is accepted in {} s", SKEW + 1 - late)), "{full}");
         }
         for n in 0..64 {
-            assert!(refused(names.claim(key(1 + n as u8), job(n, NOW), NOW)).contains("asked for before"), "{n}");
+            assert!(
+                refused(names.claim(key(1 + n as u8), job(n, NOW), ALONE, NOW)).contains("asked for before"),
+                "{n}"
+            );
         }
         drop(names);
         // A smaller limit forgets nobody either.
         let mut names = open(&path, 16);
         assert_eq!(names.known.len(), 64);
-        assert!(matches!(names.claim(key(1), job(100, NOW), NOW), Err(NameError::Full { .. })));
-        names.claim(key(1), job(100, NOW + SKEW), NOW + SKEW + 1).unwrap();
+        assert!(matches!(names.claim(key(1), job(100, NOW), ALONE, NOW), Err(NameError::Full { .. })));
+        names.claim(key(1), job(100, NOW + SKEW), ALONE, NOW + SKEW + 1).unwrap();
         assert_eq!(names.known.len(), 1, "all others are too old to be accepted again");
     }
 
@@ -343,13 +370,13 @@ mod tests {
         // Each takes all that it is given.
         for (greedy, most) in [(1, 32), (2, 16), (3, 8), (4, 4)] {
             for n in 0..most {
-                names.claim(key(greedy), job(n, NOW), NOW).unwrap();
+                names.claim(key(greedy), job(n, NOW), ALONE, NOW).unwrap();
             }
             for _ in 0..2 {
-                let full = names.claim(key(greedy), job(99, NOW), NOW);
+                let full = names.claim(key(greedy), job(99, NOW), ALONE, NOW);
                 assert!(matches!(full, Err(NameError::Full { .. })), "key {greedy}");
                 for n in 0..most {
-                    let again = names.claim(key(greedy), job(n, NOW), NOW);
+                    let again = names.claim(key(greedy), job(n, NOW), ALONE, NOW);
                     assert!(matches!(again, Err(NameError::Taken)), "name {n} runs twice");
                 }
                 drop(names);
@@ -357,10 +384,10 @@ mod tests {
             }
         }
         for newcomer in 5..9 {
-            names.claim(key(newcomer), job(1, NOW), NOW).unwrap();
+            names.claim(key(newcomer), job(1, NOW), ALONE, NOW).unwrap();
         }
         let late = NOW + SKEW + 1;
-        names.claim(key(1), job(99, late), late).unwrap();
+        names.claim(key(1), job(99, late), ALONE, late).unwrap();
         assert_eq!((names.count[&key(1)], names.count.len()), (1, 1));
     }
 
@@ -369,12 +396,12 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let mut names = open(&dir.path().join("jobs"), 64);
         for (n, at) in [(1, NOW - SKEW), (2, NOW + AHEAD)] {
-            names.claim(key(1), job(n, at), NOW).unwrap();
+            names.claim(key(1), job(n, at), ALONE, NOW).unwrap();
         }
         for (at, said) in
             [(NOW - SKEW - 1, "3601 s behind this node's clock"), (NOW + 61, "61 s ahead of this node's clock")]
         {
-            let error = refused(names.claim(key(1), job(3, at), NOW));
+            let error = refused(names.claim(key(1), job(3, at), ALONE, NOW));
             assert!(error.contains(said) && error.contains("clocks of both machines differ"), "{error}");
         }
     }
@@ -384,21 +411,21 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("jobs");
         let mut names = open(&path, 64);
-        names.claim(key(1), job(1, NOW), NOW).unwrap();
-        names.claim(key(1), job(2, NOW + AHEAD), NOW).unwrap();
+        names.claim(key(1), job(1, NOW), ALONE, NOW).unwrap();
+        names.claim(key(1), job(2, NOW + AHEAD), ALONE, NOW).unwrap();
         drop(names);
         for late in [0, 1, SKEW, SKEW + 1, SKEW + AHEAD, SKEW + AHEAD + 1, 31 * DAY] {
-            let mut names = JobNames::open(&path, 64, NOW + late).unwrap();
+            let mut names = JobNames::open(&path, 64, 1, NOW + late).unwrap();
             for (n, at) in [(1, NOW), (2, NOW + AHEAD)] {
-                assert!(names.claim(key(1), job(n, at), NOW + late).is_err(), "{n} after {late} s");
+                assert!(names.claim(key(1), job(n, at), ALONE, NOW + late).is_err(), "{n} after {late} s");
             }
         }
         // Nor when the list is empty, nor when the clock comes back from where they were forgotten.
         let mut names = open(&path, 64);
         assert_eq!(names.known.len(), 0);
-        assert!(refused(names.claim(key(1), job(1, NOW), NOW)).contains("try again in 61 s"));
-        assert!(names.claim(key(1), job(2, NOW + AHEAD), NOW).is_err());
-        names.claim(key(1), job(1, NOW + AHEAD + 1), NOW + 1).unwrap();
+        assert!(refused(names.claim(key(1), job(1, NOW), ALONE, NOW)).contains("try again in 61 s"));
+        assert!(names.claim(key(1), job(2, NOW + AHEAD), ALONE, NOW).is_err());
+        names.claim(key(1), job(1, NOW + AHEAD + 1), ALONE, NOW + 1).unwrap();
         fs::remove_file(&path).unwrap();
         let names = open(&path, 64);
         assert!(matches!(names.check(&key(1), &job(1, NOW), NOW + 31 * DAY), Err(NameError::Time { .. })));
@@ -411,7 +438,7 @@ mod tests {
         let mut names = open(&path, 64);
         for n in 0..3000 {
             let now = NOW + 90 * n; // 40 names an hour
-            names.claim(key(1 + (n % 2) as u8), job(u64::from(n), now), now).unwrap();
+            names.claim(key(1 + (n % 2) as u8), job(u64::from(n), now), ALONE, now).unwrap();
             assert!(names.known.len() <= 64 && len(&path) <= JobNames::room(64), "after {n}");
             assert_eq!(names.bytes(), len(&path));
         }
@@ -422,12 +449,15 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("jobs");
         let mut names = open(&path, 64);
-        names.claim(key(1), job(1, NOW), NOW).unwrap();
-        names.claim(key(2), job(1, NOW), NOW).unwrap(); // another consumer cannot take a name away
+        names.claim(key(1), job(1, NOW), ALONE, NOW).unwrap();
+        names.claim(key(2), job(1, NOW), ALONE, NOW).unwrap(); // another consumer cannot take a name away
         drop(names);
         let mut names = open(&path, 64);
-        assert!(names.claim(key(1), job(1, NOW), NOW).is_err() && names.claim(key(2), job(1, NOW), NOW).is_err());
-        names.claim(key(3), job(1, NOW), NOW).unwrap();
+        assert!(
+            names.claim(key(1), job(1, NOW), ALONE, NOW).is_err()
+                && names.claim(key(2), job(1, NOW), ALONE, NOW).is_err()
+        );
+        names.claim(key(3), job(1, NOW), ALONE, NOW).unwrap();
     }
 
     /// Bytes that the first two versions wrote.
@@ -445,13 +475,13 @@ mod tests {
             for _ in 0..2 {
                 let mut names = open(&path, 64);
                 assert_eq!(names.known.len(), 2, "version {version}");
-                assert!(names.claim(key(7), job(1, NOW), NOW).is_err(), "the second reading is of version 3");
-                assert!(names.claim(key(7), job(2, NOW + 30 * DAY), NOW + 30 * DAY).is_err());
+                assert!(names.claim(key(7), job(1, NOW), ALONE, NOW).is_err(), "the second reading is of version 3");
+                assert!(names.claim(key(7), job(2, NOW + 30 * DAY), ALONE, NOW + 30 * DAY).is_err());
                 assert_eq!(names.check(&key(1), &job(1, NOW), NOW).is_ok(), version == 2);
             }
         }
         fs::write(&path, b"SHNAMES\0\x04\0").unwrap();
-        let error = JobNames::open(&path, 64, NOW).err().unwrap().to_string();
+        let error = JobNames::open(&path, 64, 1, NOW).err().unwrap().to_string();
         assert!(error.contains("version"), "{error}");
     }
 
@@ -461,7 +491,7 @@ mod tests {
         let mut names = open(&dir.path().join("jobs"), 64);
         for n in 0..5 {
             let at = if n < 3 { NOW } else { NOW + SKEW };
-            names.claim(key(1), job(n, at), at).unwrap();
+            names.claim(key(1), job(n, at), ALONE, at).unwrap();
         }
         names.forget(NOW + SKEW + 1);
         assert_eq!((names.count.get(&key(1)), names.known.len()), (Some(&2), 2));
@@ -474,7 +504,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("jobs");
         std::os::unix::fs::symlink(&path, &path).unwrap();
-        assert!(JobNames::open(&path, 64, NOW).is_err());
+        assert!(JobNames::open(&path, 64, 1, NOW).is_err());
         assert!(fs::symlink_metadata(&path).unwrap().is_symlink(), "it is left as it is");
     }
 
@@ -512,8 +542,31 @@ mod tests {
         let mut names = open(&path, 1);
         for n in 0..9 {
             let now = NOW + n * (SKEW + 1);
-            names.claim(key(1), job(u64::from(n), now), now).unwrap();
+            names.claim(key(1), job(u64::from(n), now), ALONE, now).unwrap();
             assert!(len(&path) <= JobNames::room(1), "after {n}");
+        }
+    }
+
+    #[test]
+    fn names_of_other_committees_take_places_too_and_their_lists_stay_within_the_room_of_all() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut lists = [0, 1].map(|n| JobNames::open(&dir.path().join(n.to_string()), 64, 2, NOW).unwrap());
+        let mut claim = |list: usize, who: u8, n: u64, now: u32| {
+            let (all, own) = lists[1 - list].taken(&key(who));
+            let claimed = lists[list].claim(key(who), job(n, now), Elsewhere { all, own }, now).map(|_| ());
+            assert!(lists[0].bytes() + lists[1].bytes() <= JobNames::room(64), "after {n} of {who}");
+            claimed
+        };
+        // Half of all places, wherever it asks.
+        let taken = (0..64).filter(|n| claim((*n % 2) as usize, 1, *n, NOW).is_ok()).count();
+        assert_eq!(taken, 32);
+        assert_eq!((0..64).filter(|n| claim((*n % 2) as usize, 2, *n, NOW).is_ok()).count(), 16);
+        // One name may be taken in each: they are names of different jobs.
+        claim(0, 3, 99, NOW).unwrap();
+        claim(1, 3, 99, NOW).unwrap();
+        for n in 0..2000 {
+            let now = NOW + SKEW + 200 * n;
+            let _ = claim((n % 3 / 2) as usize, 4, u64::from(1000 + n), now); // room is what counts here
         }
     }
 }

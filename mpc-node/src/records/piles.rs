@@ -11,6 +11,8 @@ pub(super) type Owner = Option<PublicKey>;
 
 /// A record with what belongs to it.
 pub(super) struct Kept {
+    /// In which store.
+    pub(super) shelf: usize,
     pub(super) at: SystemTime,
     pub(super) name: String,
     pub(super) bytes: u64,

@@ -36,9 +36,37 @@ pub struct Running {
     thread: JoinHandle<()>,
 }
 
-/// Three free ports on loopback.
-pub fn ports() -> [u16; 3] {
-    let listeners = [(); 3].map(|()| std::net::TcpListener::bind("127.0.0.1:0").unwrap());
+impl Running {
+    /// Runs the node whose home this is.
+    pub fn start(home: &Path) -> Self {
+        let config = Config::load(home).unwrap();
+        let (stop, stopped) = oneshot::channel();
+        let thread = std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            runtime.block_on(sahara_mpc::node::run(config, async { stopped.await.unwrap_or(()) })).unwrap();
+        });
+        Self { stop, thread }
+    }
+
+    /// Stops it and waits until it has stopped.
+    pub fn stop(self) {
+        self.stop.send(()).unwrap();
+        self.thread.join().unwrap();
+    }
+}
+
+/// Waits until a node answers this client.
+pub fn wait_for(client: &Client, index: u8) {
+    let end = Instant::now() + Duration::from_secs(10);
+    while client.node_status(index).is_err() {
+        assert!(Instant::now() < end, "node {index} does not come up");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+/// So many free ports on loopback.
+pub fn ports<const N: usize>() -> [u16; N] {
+    let listeners = [(); N].map(|()| std::net::TcpListener::bind("127.0.0.1:0").unwrap());
     listeners.map(|l| l.local_addr().unwrap().port())
 }
 
@@ -52,7 +80,7 @@ impl Network {
     /// As [`Network::start`], for nodes that serve `identity` but perhaps not everybody.
     pub fn start_as(identity: &Arc<Identity>, edit: impl Fn(String) -> String) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let ports = ports();
+        let ports = ports::<3>();
         let members = [0, 1, 2].map(|i| {
             let home = dir.path().join(format!("node{i}"));
             let address = format!("127.0.0.1:{}", ports[i]);
@@ -83,25 +111,13 @@ impl Network {
 
     /// Starts a node and waits until it answers this client.
     pub fn start_node_for(&mut self, index: usize, client: &Client) {
-        let config = Config::load(&self.home(index)).unwrap();
-        let (stop, stopped) = oneshot::channel();
-        let thread = std::thread::spawn(move || {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-            runtime.block_on(sahara_mpc::node::run(config, async { stopped.await.unwrap_or(()) })).unwrap();
-        });
-        self.nodes[index] = Some(Running { stop, thread });
-        let end = Instant::now() + Duration::from_secs(10);
-        while client.node_status(index as u8).is_err() {
-            assert!(Instant::now() < end, "node {index} does not come up");
-            std::thread::sleep(Duration::from_millis(10));
-        }
+        self.nodes[index] = Some(Running::start(&self.home(index)));
+        wait_for(client, index as u8);
     }
 
     /// Stops a node and waits until it has stopped.
     pub fn stop_node(&mut self, index: usize) {
-        let Running { stop, thread } = self.nodes[index].take().unwrap();
-        stop.send(()).unwrap();
-        thread.join().unwrap();
+        self.nodes[index].take().unwrap().stop();
     }
 
     pub fn client(&self) -> Client {

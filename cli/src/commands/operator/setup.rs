@@ -6,11 +6,13 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use sahara_mpc::client::Committee;
 use sahara_mpc::config::{Config, FILE, Parties};
+use sahara_mpc::identity::PublicKey;
 use sahara_mpc::tls::Admission;
 use serde_json::{Value, json};
 
 use super::config_error;
 use crate::commands::Context;
+use crate::commands::output::Output;
 use crate::parties::parties;
 use sahara::error::{Error, Result};
 use sahara::home::{Home, create_private_dir};
@@ -95,42 +97,80 @@ pub(super) fn show(folder: &Path, config: &Config, context: &mut Context) -> Res
     tell(folder, config, None, context)
 }
 
-/// The lines for the committee file, the keys that all three nodes need, and the fingerprint once the file is whole.
+/// A committee of this node, as far as its file is written, and how it knows the node.
+struct Seat<'a> {
+    file: &'a Path,
+    committee: Option<Committee>,
+    name: String,
+    address: String,
+}
+
+impl<'a> Seat<'a> {
+    fn new(file: &'a Path, key: &PublicKey, config: &Config) -> Self {
+        let committee = Committee::load(file).ok();
+        // Where the file has this node already, it is as the others know it.
+        let member = committee.as_ref().and_then(|committee| committee.member(committee.index_of(key)?));
+        let (name, address) = match member {
+            Some(member) => (member.name.clone(), member.address.clone()),
+            None => ("a name".to_owned(), config.advertise.clone()),
+        };
+        Self { file, committee, name, address }
+    }
+
+    fn fingerprint(&self) -> Option<String> {
+        self.committee.as_ref().map(Committee::fingerprint)
+    }
+
+    fn value(&self) -> Value {
+        json!({
+            "file": self.file,
+            "fingerprint": self.fingerprint(),
+            "epoch": self.committee.as_ref().map(Committee::epoch),
+            "name": self.name,
+            "address": self.address,
+        })
+    }
+
+    /// The lines for the committee file.
+    fn tell(&self, key: &PublicKey, out: &mut Output) -> Result<()> {
+        let words = "give these lines to the other two operators, and put theirs beside them in";
+        out.folded("", &format!("{words} {}:", self.file.display()))?;
+        out.line("")?;
+        out.line("version = 1          # once, at the top")?;
+        if let Some(committee) = self.committee.as_ref().filter(|committee| committee.epoch() != 0) {
+            out.line(&format!("epoch = {:<12} # once, below", committee.epoch()))?;
+        }
+        out.line("")?;
+        out.line("[[node]]             # three of these, in the same order in all files")?;
+        out.line(&format!("name = {}", Value::from(self.name.as_str())))?;
+        out.line(&format!("address = \"{}\"", self.address))?;
+        out.line(&format!("key = \"{key}\""))?;
+        out.line("")
+    }
+}
+
+/// The lines for the committee files, the keys that all nodes need, and the fingerprint of each file that is whole.
 fn tell(folder: &Path, config: &Config, listen: Option<&str>, context: &mut Context) -> Result<()> {
     let key = config.load_identity().map_err(config_error)?.public();
-    let committee = config.load_committee().ok();
-    let fingerprint = committee.as_ref().map(Committee::fingerprint);
-    // Where the file has this node already, it is as the others know it.
-    let member = committee.as_ref().and_then(|committee| committee.members().iter().find(|member| member.key == key));
-    let (name, address) = match member {
-        Some(member) => (member.name.as_str(), member.address.as_str()),
-        None => ("a name", config.advertise.as_str()),
-    };
+    let seats: Vec<Seat<'_>> = config.committee_files().map(|file| Seat::new(file, &key, config)).collect();
     if context.out.json() {
+        let first = seats.first();
         return context.out.value(&json!({
             "home": folder,
             "config": folder.join(FILE),
-            "committee": config.committee,
+            "committee": first.map(|seat| seat.file),
             "listen": listen.map_or_else(|| config.listen.to_string(), str::to_owned),
-            "address": address,
+            "address": first.map(|seat| seat.address.as_str()),
             "key": key.to_string(),
-            "fingerprint": fingerprint,
+            "fingerprint": first.and_then(Seat::fingerprint),
+            "committees": seats.iter().map(Seat::value).collect::<Vec<_>>(),
             "owners": listed(&config.owners),
             "consumers": listed(&config.consumers),
             "keys": context.home.path(),
         }));
     }
     let out = &mut context.out;
-    let words = "give these lines to the other two operators, and put theirs beside them in";
-    out.folded("", &format!("{words} {}:", config.committee.display()))?;
-    out.line("")?;
-    out.line("version = 1          # once, at the top")?;
-    out.line("")?;
-    out.line("[[node]]             # three of these, in the same order in all files")?;
-    out.line(&format!("name = {}", Value::from(name)))?;
-    out.line(&format!("address = \"{address}\""))?;
-    out.line(&format!("key = \"{key}\""))?;
-    out.line("")?;
+    seats.iter().try_for_each(|seat| seat.tell(&key, out))?;
     out.line(&format!("`owners` in {FILE} says who may share models ({}),", counted(&config.owners)))?;
     out.line(&format!("`consumers` who may ask ({}).", counted(&config.consumers)))?;
     let words =
@@ -143,16 +183,21 @@ fn tell(folder: &Path, config: &Config, listen: Option<&str>, context: &mut Cont
         }
     }
     out.line("")?;
-    match fingerprint {
-        Some(fingerprint) => {
-            out.folded("", "The committee file is whole. Compare its fingerprint with the others by telephone:")?;
-            out.line(&fingerprint)
+    for seat in &seats {
+        let which = if seats.len() > 1 { format!(" {}", seat.file.display()) } else { String::new() };
+        match seat.fingerprint() {
+            Some(fingerprint) => {
+                let words = "is whole. Compare its fingerprint with the others by telephone:";
+                out.folded("", &format!("The committee file{which} {words}"))?;
+                out.line(&fingerprint)?;
+            }
+            None => {
+                let words = "is whole, `sahara operator show` prints its fingerprint, to compare by telephone.";
+                out.folded("", &format!("When the committee file{which} {words}"))?;
+            }
         }
-        None => out.folded(
-            "",
-            "When the committee file is whole, `sahara operator show` prints its fingerprint, to compare by telephone.",
-        ),
     }
+    Ok(())
 }
 
 fn listed(admission: &Admission) -> Value {

@@ -2,6 +2,7 @@
 
 use std::io::{Read, Write};
 use std::net::Ipv4Addr;
+use std::sync::atomic::Ordering;
 
 use super::super::trial::{self, Trial};
 use super::*;
@@ -25,7 +26,7 @@ fn the_oldest_of_the_address_with_most_guests_makes_room() {
 }
 
 fn tls(node: &Node) -> Arc<ServerConfig> {
-    crate::tls::server_config(&node.identity, node.admission()).unwrap()
+    crate::tls::server_config(&node.machine.identity, node.admission()).unwrap()
 }
 
 fn door<'a>(trial: &'a Trial, tls: &'a Arc<ServerConfig>) -> Door<'a> {
@@ -43,7 +44,7 @@ fn connection(listener: &TcpListener) -> (TcpStream, TcpStream) {
 }
 
 fn refused(trial: &Trial) -> u64 {
-    trial.node.stats.refused.load(Ordering::Relaxed)
+    trial.node.machine.refused.load(Ordering::Relaxed)
 }
 
 #[test]
@@ -63,7 +64,7 @@ fn an_address_arrives_so_often_and_who_came_once_is_forgotten_first() {
     door.arrivals.clear();
     for n in 0..MAX_ADDRESSES {
         let mut bucket = ARRIVALS;
-        assert!(bucket.take(500.0, trial.node.uptime()));
+        assert!(bucket.take(500.0, trial.node.machine.uptime()));
         door.arrivals.insert(at(n), bucket);
     }
     assert!(door.arrives(IpAddr::from([10, 0, 0, 2])));
@@ -181,7 +182,7 @@ fn greeted(trial: &Trial, identity: &Identity, pieces: &[&[u8]]) -> (String, boo
         let ready = door.wait(&listener, &stop).unwrap();
         door.advance(&ready.guests);
     };
-    let pinned = crate::tls::client_config(identity, trial.node.identity.public()).unwrap();
+    let pinned = crate::tls::client_config(identity, trial.node.machine.identity.public()).unwrap();
     let mut client = std::thread::scope(|scope| {
         let client = scope.spawn(|| Channel::connect(client, pinned, TIME).unwrap());
         while matches!(door.guests[0].stage, Stage::Handshake) {
@@ -197,18 +198,19 @@ fn greeted(trial: &Trial, identity: &Identity, pieces: &[&[u8]]) -> (String, boo
     while !door.guests.is_empty() {
         turn(&mut door);
     }
-    let entered = trial.node.lanes.len() == 1;
-    let mut said = vec![0; hello(trial).len()];
-    client.receive_exact(&mut said, TIME).unwrap();
-    assert_eq!(said, hello(trial), "it says first which committee it belongs to");
+    let entered = trial.node.machine.lanes.len() == 1;
     let mut told = Vec::new();
     if entered {
+        let meant = pieces.concat();
+        let mut said = vec![0; meant.len()];
+        client.receive_exact(&mut said, TIME).unwrap();
+        assert_eq!(said, meant, "it greets for the committee that was meant");
         client.send_all([&header(Kind::Status, 0), &[]], TIME).unwrap();
         let mut head = [0; HEADER];
         client.receive_exact(&mut head, TIME).unwrap();
         told = format!("{:?}", parse_header(head).unwrap().0).into_bytes();
         drop(client);
-        while trial.node.lanes.len() > 0 {
+        while trial.node.machine.lanes.len() > 0 {
             assert!(began.elapsed() < TIME, "the lane of a client that is gone stays");
             std::thread::yield_now();
         }
@@ -222,7 +224,11 @@ fn greeted(trial: &Trial, identity: &Identity, pieces: &[&[u8]]) -> (String, boo
 }
 
 fn hello(trial: &Trial) -> Vec<u8> {
-    frame(&Hello { committee: trial.node.committee.digest() }.encode())
+    hello_for(trial.seat.digest)
+}
+
+fn hello_for(committee: [u8; 32]) -> Vec<u8> {
+    frame(&Hello { committee }.encode())
 }
 
 fn frame(payload: &[u8]) -> Vec<u8> {
@@ -250,7 +256,46 @@ fn a_greeting_of_this_committee_opens_a_lane_and_anything_else_is_told_why_not()
     ] {
         let (told, entered) = greeted(&trial, &consumer, &[said]);
         assert!(told.contains(why) && !entered, "{told}");
+        assert_eq!(
+            told.as_bytes()[0],
+            Kind::Fail as u8,
+            "that first, and nothing of the node's committee before: {told}"
+        );
     }
+}
+
+#[test]
+fn a_greeting_chooses_the_committee_and_a_member_of_another_one_is_a_stranger() {
+    let nobody = Admission::Only(Default::default());
+    let listed = generate().unwrap();
+    let (trial, further) = trial::node_in_two(|config| {
+        config.owners = nobody;
+        config.consumers = Admission::Only([listed.public()].into());
+    });
+    let [one, two] = [0, 1].map(|seat: usize| trial.node.seats[seat].digest);
+    assert_eq!((trial.node.seats.len(), trial.seat.digest), (2, one));
+    let (both, only_one) = (&trial.others[0], &trial.others[1]);
+    let opens = |who: &Identity, committee| {
+        let (told, entered) = greeted(&trial, who, &[&hello_for(committee)]);
+        assert_eq!(entered, told == "StatusReply");
+        if !entered {
+            let refusal = Fail { code: FailCode::Refused, text: crate::lane::OTHER_COMMITTEE.into() }.encode();
+            let refusal = [&header(Kind::Fail, refusal.len())[..], &refusal].concat();
+            assert_eq!(told.as_bytes(), String::from_utf8_lossy(&refusal).as_bytes(), "the same to all, and no more");
+        }
+        entered
+    };
+    for (who, expected) in
+        [(both, [true, true]), (only_one, [true, false]), (&further, [false, true]), (&listed, [true, true])]
+    {
+        assert_eq!([one, two].map(|committee| opens(who, committee)), expected);
+        assert!(!opens(who, [7; 32]));
+    }
+    assert_eq!(trial.node.admission(), {
+        let mut keys: std::collections::BTreeSet<_> = trial.others.iter().map(Identity::public).collect();
+        keys.extend([further.public(), listed.public(), trial.node.machine.identity.public()]);
+        Admission::Only(keys)
+    });
 }
 
 #[test]
@@ -264,7 +309,7 @@ fn whoever_may_have_no_further_lane_is_told_which_limit_that_is() {
 
 #[test]
 fn a_caller_is_called_by_the_list_that_has_its_key() {
-    let mut config = trial::node(|_| ()).node.config.clone();
+    let mut config = trial::node(|_| ()).node.machine.config.clone();
     let [owner, consumer, other] = [1, 2, 3].map(|n| PublicKey([n; 32]));
     config.owners = Admission::Only([owner].into());
     config.consumers = Admission::Only([consumer].into());

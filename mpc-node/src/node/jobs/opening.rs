@@ -5,9 +5,9 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
 use super::super::meeting::{self, Opened};
+use super::super::seat::Seat;
 use super::super::serve::{Refusal, Trouble, no_random, peer};
 use super::super::slots::Slot;
-use super::super::state::Node;
 use super::patience::{GLANCE, model, patiently, slot, still_wanted};
 use super::rounds::{evaluate, signed_otherwise};
 use super::{Job, Outcome, busy, claim, keep_failed};
@@ -23,25 +23,25 @@ use crate::wire::{FailCode, OpenJob, OpenReply, PackId};
 /// What the first evaluator waits longer for an answer than the second waits for its consumer.
 const OPENING: Duration = Duration::from_secs(2);
 
-pub(super) fn as_first(node: &Arc<Node>, consumer: &mut Lane, job: Job) -> Result<(Outcome, Slot), Trouble> {
-    meeting::meet(node, consumer, &job.run)?;
-    claim(node, &job, consumer.peer())?;
+pub(super) fn as_first(seat: &Arc<Seat>, consumer: &mut Lane, job: Job) -> Result<(Outcome, Slot), Trouble> {
+    meeting::meet(seat, consumer, &job.run)?;
+    claim(seat, &job, consumer.peer())?;
     let wanted = Purpose { asked_by: consumer.peer(), job: Some(job.run.job) };
-    let patience = node.config.timeouts.request();
-    let _slot = slot(&node.first_slots, 1, consumer, patience)?.ok_or_else(busy)?;
+    let patience = seat.machine.config.timeouts.request();
+    let _slot = slot(&seat.machine.first_slots, 1, consumer, patience)?.ok_or_else(busy)?;
     let end = Instant::now() + patience;
     loop {
         let no_pack = || {
             let text = "no preprocessing pack is left for this graph, assignment and mode: prepare some";
             Refusal::new(FailCode::NoPack, text)
         };
-        let reserved = node.packs.reserve_while(&job.key, &wanted, patience, GLANCE, || still_wanted(consumer))?;
+        let reserved = seat.packs.reserve_while(&job.key, &wanted, patience, GLANCE, || still_wanted(consumer))?;
         let mut reserved = reserved.ok_or_else(no_pack)?;
         let id = reserved.id();
         // Only now: a job that waits for its pack must not hold the memory in which the pack is made.
-        let memory = slot(&node.job_memory, job.memory, consumer, patience)?.ok_or_else(busy)?;
-        let model = patiently(node, wanted.asked_by, consumer, patience, |leave| {
-            model(node, &job.run.task, &wanted.asked_by, leave)
+        let memory = slot(&seat.machine.job_memory, job.memory, consumer, patience)?.ok_or_else(busy)?;
+        let model = patiently(seat, wanted.asked_by, consumer, patience, |leave| {
+            model(seat, &job.run.task, &wanted.asked_by, leave)
         })?;
         if let Err(error) = reserved.load(EvaluatorRole::First) {
             tracing::warn!(%error, "an unusable pack is destroyed");
@@ -49,44 +49,44 @@ pub(super) fn as_first(node: &Arc<Node>, consumer: &mut Lane, job: Job) -> Resul
             continue;
         }
         let Some(seal) = reserved.header().map(|header| header.seal) else { continue };
-        let mut transcript = transcript(node, &job, consumer.peer(), id, &seal)?;
-        let mut lane = node.peer_lane(job.other).map_err(peer)?;
+        let mut transcript = transcript(seat, &job, consumer.peer(), id, &seal)?;
+        let mut lane = seat.peer_lane(job.other).map_err(peer)?;
         let open = OpenJob {
             job: job.run.job,
             task: job.run.task,
             consumer: consumer.peer().0,
             pack: id,
-            held: node.packs.held(&job.key),
+            held: seat.packs.held(&job.key),
             secret: contribution()?,
             signature: transcript.signature(),
         };
         let start = (Instant::now(), lane.bytes());
         let offered = reserved.offer(|| still_wanted(consumer))?;
-        match ask_to_open(node, &mut lane, &open) {
+        match ask_to_open(seat, &mut lane, &open) {
             Ok(OpenReply::Go(second, signature)) => {
                 let (pack, in_use) = offered.take(EvaluatorRole::First)?;
                 let zero = match transcript.join([&open.secret, &second], signature) {
                     Ok(zero) => zero,
                     Err(contradiction) => {
                         let trouble = contradicted(&mut lane, &contradiction).into();
-                        keep_failed(node, transcript, None, &trouble);
+                        keep_failed(seat, transcript, None, &trouble);
                         return Err(trouble);
                     }
                 };
                 let other = job.other;
-                let outcome = evaluate(node, &mut lane, consumer, job, model, (pack, transcript, zero), start)?;
-                node.put_back(other, lane);
+                let outcome = evaluate(seat, &mut lane, consumer, job, model, (pack, transcript, zero), start)?;
+                seat.put_back(other, lane);
                 drop(in_use);
                 return Ok((outcome, memory));
             }
             Ok(OpenReply::NoSuchPack) => {
                 tracing::info!(pack = %id, "the other evaluator does not hold this pack, it is destroyed");
                 drop(offered);
-                node.put_back(job.other, lane);
+                seat.put_back(job.other, lane);
             }
             Ok(OpenReply::Busy) if Instant::now() < end => {
                 offered.give_back(); // untouched on both sides
-                node.put_back(job.other, lane);
+                seat.put_back(job.other, lane);
                 // Meanwhile the memory is for others, such as the second half of a job whose first waits at the other node; and not
                 // all that wait come back at the same time.
                 drop((memory, model));
@@ -98,13 +98,13 @@ pub(super) fn as_first(node: &Arc<Node>, consumer: &mut Lane, job: Job) -> Resul
             }
             Ok(OpenReply::Gone) => {
                 offered.give_back();
-                node.put_back(job.other, lane);
+                seat.put_back(job.other, lane);
                 return Err(Refusal::new(FailCode::Refused, "the job was given up at the other evaluator").into());
             }
             Err(trouble) => {
                 // Nobody knows whether the second has begun to use its half.
                 drop(offered);
-                keep_failed(node, transcript, None, &trouble);
+                keep_failed(seat, transcript, None, &trouble);
                 return Err(trouble);
             }
         }
@@ -120,16 +120,16 @@ fn contradicted(lane: &mut Lane, contradiction: &Contradiction) -> Refusal {
 
 /// Begins the transcript of a job: signs the opening as this evaluator holds it.
 fn transcript(
-    node: &Node,
+    seat: &Seat,
     job: &Job,
     consumer: PublicKey,
     pack: PackId,
     seal: &SignedSeal,
 ) -> Result<Transcript, Refusal> {
     let task = job.run.task;
-    let roles = node.committee.roles(task.assignment)?;
+    let roles = seat.committee.roles(task.assignment)?;
     let session = Session {
-        committee: node.committee.digest(),
+        committee: seat.committee.digest(),
         job: job.run.job,
         pack,
         task,
@@ -140,24 +140,24 @@ fn transcript(
     let opening = Opening { session, inputs: job.run.inputs, seal: seal.seal };
     let signatures = [job.run.signature, seal.signature];
     let salts = [job.run.salt.clone(), contribution()?];
-    Ok(Transcript::open(opening, job.role as usize, signatures, salts, &node.identity))
+    Ok(Transcript::open(opening, job.role as usize, signatures, salts, &seat.machine.identity))
 }
 
 /// Also for a consumer that goes meanwhile: the second evaluator answers at once, and may say that the pack is untouched.
-fn ask_to_open(node: &Node, lane: &mut Lane, open: &OpenJob) -> Result<OpenReply, Trouble> {
-    lane.begin("while the job was opened", Traffic::Online, node.config.timeouts.round() + OPENING);
+fn ask_to_open(seat: &Seat, lane: &mut Lane, open: &OpenJob) -> Result<OpenReply, Trouble> {
+    lane.begin("while the job was opened", Traffic::Online, seat.machine.config.timeouts.round() + OPENING);
     lane.send(open).map_err(peer)?;
     lane.receive().map_err(peer)
 }
 
 pub(super) fn as_second(
-    node: &Arc<Node>,
+    seat: &Arc<Seat>,
     consumer: &mut Lane,
     job: Job,
     registered: &meeting::Registered<'_>,
 ) -> Result<(Outcome, Slot), Trouble> {
     let ready = registered.ready();
-    let outcome = opened_by_first(node, consumer, job, registered, &ready);
+    let outcome = opened_by_first(seat, consumer, job, registered, &ready);
     // What was opened in the last moment: nothing of it was touched.
     ready.try_iter().for_each(|opened| answer(opened, &OpenReply::Gone));
     outcome
@@ -172,7 +172,7 @@ fn answer(mut opened: Opened, reply: &OpenReply) {
 }
 
 fn opened_by_first(
-    node: &Arc<Node>,
+    seat: &Arc<Seat>,
     consumer: &mut Lane,
     job: Job,
     registered: &meeting::Registered<'_>,
@@ -183,31 +183,31 @@ fn opened_by_first(
     loop {
         let mut opened = loop {
             // The first evaluator asks about the job as soon as it is asked for it.
-            let timeouts = &node.config.timeouts;
+            let timeouts = &seat.machine.config.timeouts;
             let patience = if registered.was_asked() { timeouts.request() } else { timeouts.meet() };
             match ready.recv_timeout(GLANCE) {
                 Ok(opened) => break opened,
                 Err(RecvTimeoutError::Timeout) if began.elapsed() < patience => {}
                 Err(_) => {
                     let text =
-                        format!("{} was not asked for the job, or did not open it", node.committee.label(job.other));
+                        format!("{} was not asked for the job, or did not open it", seat.committee.label(job.other));
                     return Err(Refusal::new(FailCode::Refused, text).into());
                 }
             }
-            if node.is_stopping() {
+            if seat.machine.is_stopping() {
                 return Err(Refusal::new(FailCode::Stopping, "this node is shutting down").into());
             }
             still_wanted(consumer)?;
         };
         if !std::mem::replace(&mut claimed, true)
-            && let Err(refusal) = claim(node, &job, consumer.peer())
+            && let Err(refusal) = claim(seat, &job, consumer.peer())
         {
             answer(opened, &OpenReply::Gone);
             return Err(refusal.into());
         }
-        opened.lane.begin("while the job was opened", Traffic::Online, node.config.timeouts.round());
-        node.packs.keep_only(&job.key, &opened.open.held)?;
-        let whole = match node.packs.reserve_this(&job.key, &opened.open.pack) {
+        opened.lane.begin("while the job was opened", Traffic::Online, seat.machine.config.timeouts.round());
+        seat.packs.keep_only(&job.key, &opened.open.held)?;
+        let whole = match seat.packs.reserve_this(&job.key, &opened.open.pack) {
             Some(mut reserved) => match reserved.load(EvaluatorRole::Second) {
                 Ok(()) => Some(reserved),
                 Err(error) => {
@@ -223,17 +223,18 @@ fn opened_by_first(
             continue;
         };
         let key = consumer.peer();
-        let room = (node.second_slots.take(key, 1), node.job_memory.take(key, job.memory));
+        let room = (seat.machine.second_slots.take(key, 1), seat.machine.job_memory.take(key, job.memory));
         let (Some(_slot), Some(memory)) = room else {
             drop(reserved); // before the first evaluator may ask for it again
             answer(opened, &OpenReply::Busy);
             continue;
         };
         // The first evaluator waits for the answer meanwhile, and asks again if there is none in half its time.
-        let patience = node.config.timeouts.round() / 2;
-        let made = node
+        let patience = seat.machine.config.timeouts.round() / 2;
+        let made = seat
+            .machine
             .making
-            .ready(key, patience, &mut || still_wanted(consumer), &mut |leave| model(node, &job.run.task, &key, leave));
+            .ready(key, patience, &mut || still_wanted(consumer), &mut |leave| model(seat, &job.run.task, &key, leave));
         let model = match made {
             Ok(Ok(model)) => model,
             Ok(Err(ModelError::Busy | ModelError::Unready(_))) => {
@@ -263,7 +264,7 @@ fn opened_by_first(
         let (pack, in_use) = reserved.take(EvaluatorRole::Second)?;
         let seal = seal.ok_or_else(|| Refusal::new(FailCode::Internal, "a pack without its seal"))?;
         let start = (Instant::now(), lane.bytes());
-        let mut transcript = transcript(node, &job, consumer.peer(), opened.open.pack, &seal)?;
+        let mut transcript = transcript(seat, &job, consumer.peer(), opened.open.pack, &seal)?;
         let second = contribution()?;
         let joined = transcript.join([&opened.open.secret, &second], opened.open.signature);
         let joined = joined.map_err(|c| contradicted(lane, &c).into()).and_then(|zero| {
@@ -273,11 +274,11 @@ fn opened_by_first(
         let zero = match joined {
             Ok(zero) => zero,
             Err(trouble) => {
-                keep_failed(node, transcript, None, &trouble);
+                keep_failed(seat, transcript, None, &trouble);
                 return Err(trouble);
             }
         };
-        let outcome = evaluate(node, lane, consumer, job, model, (pack, transcript, zero), start)?;
+        let outcome = evaluate(seat, lane, consumer, job, model, (pack, transcript, zero), start)?;
         drop(in_use);
         let _ = opened.give_back.send(opened.lane); // its thread goes on waiting for requests
         return Ok((outcome, memory));

@@ -4,9 +4,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::super::quota::Payer;
+use super::super::seat::Seat;
 use super::super::serve::{Refusal, Trouble, own};
 use super::super::slots::{Slot, Slots};
-use super::super::state::Node;
 use crate::engine::{Plan, WeightMaterial};
 use crate::identity::PublicKey;
 use crate::lane::Lane;
@@ -58,30 +58,30 @@ pub(in crate::node) type Model = (Arc<Plan>, Arc<WeightMaterial>);
 
 /// Plan and weights of a task, if the key may still use them and there is room: both, or nothing is held.
 pub(in crate::node) fn model(
-    node: &Node,
+    seat: &Seat,
     task: &Task,
     key: &PublicKey,
     leave: Option<Work>,
 ) -> Result<Model, ModelError> {
-    let permit = node.models.permit(task, key, leave)?;
+    let permit = seat.models.permit(task, key, leave)?;
     let weights = permit.material()?;
     Ok((permit.plan()?.0, weights))
 }
 
 /// Makes something ready for `payer` in its turn, as soon as running jobs leave room for it, if the asker waits so long.
 pub(in crate::node) fn patiently<T>(
-    node: &Node,
+    seat: &Seat,
     payer: impl Into<Payer>,
     asker: &mut Lane,
     patience: Duration,
     make: impl FnMut(Option<Work>) -> Result<T, ModelError>,
 ) -> Result<T, Trouble> {
-    patiently_while(node, payer, patience, || still_wanted(asker), make)
+    patiently_while(seat, payer, patience, || still_wanted(asker), make)
 }
 
 /// The same, as long as `wanted` says so.
 pub(in crate::node) fn patiently_while<T>(
-    node: &Node,
+    seat: &Seat,
     payer: impl Into<Payer>,
     patience: Duration,
     mut wanted: impl FnMut() -> Result<(), Trouble>,
@@ -90,7 +90,7 @@ pub(in crate::node) fn patiently_while<T>(
     let (payer, end) = (payer.into(), Instant::now() + patience);
     loop {
         let left = end.saturating_duration_since(Instant::now());
-        match node.making.ready(payer, left, &mut wanted, &mut make)? {
+        match seat.machine.making.ready(payer, left, &mut wanted, &mut make)? {
             Err(ModelError::Busy) if Instant::now() < end => {
                 wanted()?;
                 std::thread::sleep(GLANCE);

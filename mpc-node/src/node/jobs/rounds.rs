@@ -4,8 +4,8 @@ use std::fmt::Write;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
+use super::super::seat::Seat;
 use super::super::serve::{Refusal, Trouble, peer};
-use super::super::state::Node;
 use super::patience::{Model, still_wanted};
 use super::{Job, Outcome, keep_failed, now_millis};
 use crate::engine::{Evaluator, PackContents, Step, ZeroSharing};
@@ -15,12 +15,12 @@ use crate::transcript::{Contradiction, SignedRecord, Transcript};
 use crate::wire::{FailCode, JobFigures, Share};
 
 /// Counts a running job.
-struct Running<'a>(&'a Node);
+struct Running<'a>(&'a Seat);
 
 impl<'a> Running<'a> {
-    fn new(node: &'a Node) -> Self {
-        node.stats.running.fetch_add(1, Ordering::Relaxed);
-        Self(node)
+    fn new(seat: &'a Seat) -> Self {
+        seat.stats.running.fetch_add(1, Ordering::Relaxed);
+        Self(seat)
     }
 }
 
@@ -38,7 +38,7 @@ pub(super) type Opened = (PackContents, Transcript, ZeroSharing);
 
 /// The rounds of a job, in this thread, on this lane; they end early when nobody waits for the answer any more.
 pub(super) fn evaluate(
-    node: &Node,
+    seat: &Seat,
     lane: &mut Lane,
     consumer: &mut Lane,
     job: Job,
@@ -46,10 +46,10 @@ pub(super) fn evaluate(
     (pack, mut transcript, zero): Opened,
     (start, before): Start,
 ) -> Result<Outcome, Trouble> {
-    let _running = Running::new(node);
+    let _running = Running::new(seat);
     let mut end = None;
     let result = (|| {
-        lane.begin("before the first round", Traffic::Online, node.config.timeouts.round());
+        lane.begin("before the first round", Traffic::Online, seat.machine.config.timeouts.round());
         let mut waiting = Duration::ZERO;
         let mut round = 0;
         let mut evaluator = Evaluator::new(plan, weights, job.role, pack, job.inputs.into_tensors(), zero)?;
@@ -62,7 +62,7 @@ pub(super) fn evaluate(
                     lane.set_step(|text| {
                         let _ = write!(text, "in round {round} ({name})"); // a String takes everything
                     });
-                    let signature = transcript.checkpoint(&node.identity);
+                    let signature = transcript.checkpoint(&seat.machine.identity);
                     let began = Instant::now();
                     let (theirs, received) = lane.exchange(signature.as_ref(), &send).map_err(peer)?;
                     waiting += began.elapsed();
@@ -76,7 +76,7 @@ pub(super) fn evaluate(
             }
         };
         let wall = start.elapsed();
-        let own = *end.insert(transcript.finish(&outputs, &node.identity));
+        let own = *end.insert(transcript.finish(&outputs, &seat.machine.identity));
         lane.set_step(|text| text.push_str("when transcripts were compared"));
         lane.send(&own).map_err(peer)?;
         let other: SignedRecord = lane.receive().map_err(peer)?;
@@ -89,7 +89,7 @@ pub(super) fn evaluate(
             wall_micros: wall.as_micros() as u64,
             waiting_micros: waiting.as_micros() as u64,
         };
-        node.packs.recycle(evaluator.into_corrections(), Instant::now());
+        seat.packs.recycle(evaluator.into_corrections(), Instant::now());
         Ok((outputs, figures, own))
     })();
     // Before the consumer hears of the end: it may ask for the counters at once.
@@ -97,7 +97,7 @@ pub(super) fn evaluate(
     match result {
         Ok((outputs, figures, own)) => {
             let salt = transcript.output_salt().clone();
-            let (record, openings) = transcript.close(Some(own), None, now_millis(), &node.identity);
+            let (record, openings) = transcript.close(Some(own), None, now_millis(), &seat.machine.identity);
             Ok(Outcome { outputs, figures, end: own, salt, record, openings })
         }
         Err(trouble) => {
@@ -105,7 +105,7 @@ pub(super) fn evaluate(
                 // The other evaluator may be waiting for the next frame: tell it instead of letting it time out.
                 lane.refuse(FailCode::Peer, &refusal.text);
             }
-            keep_failed(node, transcript, end, &trouble);
+            keep_failed(seat, transcript, end, &trouble);
             Err(trouble)
         }
     }

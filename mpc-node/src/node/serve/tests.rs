@@ -74,16 +74,16 @@ fn lane(trial: &Trial, identity: &Identity, caller: Caller) -> (Channel, Lane, P
     let accepted = listener.accept().unwrap().0;
     // The system keeps little of what is not read.
     sockopt::set_socket_send_buffer_size(&accepted, 4 << 10).unwrap();
-    let client = crate::tls::client_config(identity, node.identity.public()).unwrap();
-    let server = crate::tls::server_config(&node.identity, node.admission()).unwrap();
+    let client = crate::tls::client_config(identity, node.machine.identity.public()).unwrap();
+    let server = crate::tls::server_config(&node.machine.identity, node.admission()).unwrap();
     let (client, own) = std::thread::scope(|scope| {
         let client = scope.spawn(|| Channel::connect(tcp, client, TIME).unwrap());
         let own = Channel::accept(accepted, server, TIME).unwrap();
         (client.join().unwrap(), own)
     });
     let peer = Peer { key: own.peer(), address: [127, 0, 0, 1].into(), caller };
-    let place = node.lanes.enter(peer, own.socket().clone()).ok().unwrap();
-    (client, Lane::greeted(own, "a client".into(), TIME, node.meter.clone()), peer, place)
+    let place = node.machine.lanes.enter(peer, own.socket().clone()).ok().unwrap();
+    (client, Lane::greeted(own, "a client".into(), TIME, trial.seat.meter.clone()), peer, place)
 }
 
 fn ask(client: &mut Channel, kind: Kind, payload: &[u8]) {
@@ -103,13 +103,13 @@ fn told(client: &mut Channel) -> Option<(Kind, String)> {
 #[test]
 fn requests_are_answered_one_after_the_other_until_one_fails_or_the_client_goes() {
     let trial = trial::node(|_| ());
-    let (node, consumer) = (&trial.node, generate().unwrap());
+    let (seat, consumer) = (&trial.seat, generate().unwrap());
     let serving = |work: &dyn Fn(&mut Channel)| {
         let (mut client, lane, peer, place) = lane(&trial, &consumer, Caller::Consumer);
         std::thread::scope(|scope| {
             let served = scope.spawn(move || {
                 let place = place; // goes with the lane
-                serve(node, lane, &peer, &place)
+                serve(seat, lane, &peer, &place)
             });
             for _ in 0..2 {
                 ask(&mut client, Kind::Status, &[]);
@@ -121,7 +121,7 @@ fn requests_are_answered_one_after_the_other_until_one_fails_or_the_client_goes(
         })
     };
     assert!(serving(&|_| ()).is_ok(), "a client that goes is no failure");
-    let refused = || node.stats.refused.load(Ordering::Relaxed);
+    let refused = || seat.machine.refused.load(Ordering::Relaxed);
     let unknown = DeleteSharing(SharingId([1; 32])).encode();
     let failed = serving(&|client| {
         ask(client, Kind::DeleteSharing, &unknown);
@@ -136,7 +136,7 @@ fn requests_are_answered_one_after_the_other_until_one_fails_or_the_client_goes(
         assert!(kind == Kind::Fail && text.contains("sent a StatusReply frame"), "{text}");
     });
     assert!(strange.unwrap_err().to_string().contains("does not belong there"));
-    assert_eq!(node.stats.busy.load(Ordering::Relaxed), 0);
+    assert_eq!(seat.machine.busy.load(Ordering::Relaxed), 0);
 }
 
 #[test]
@@ -144,19 +144,19 @@ fn a_lane_ends_without_an_answer_when_the_node_stops_and_when_nobody_asks_for_lo
     let ends = |trial: &Trial| {
         let (mut client, lane, peer, place) = lane(trial, &trial.others[0], Caller::Member);
         ask(&mut client, Kind::Status, &[]);
-        serve(&trial.node, lane, &peer, &place).unwrap();
+        serve(&trial.seat, lane, &peer, &place).unwrap();
         drop(place); // as its thread does
         assert_eq!(told(&mut client), None);
     };
     let trial = trial::node(|_| ());
-    trial.node.stopping.store(true, Ordering::Relaxed);
+    trial.node.machine.stopping.store(true, Ordering::Relaxed);
     ends(&trial);
     let trial = trial::node(|_| ());
-    trial.node.lanes.close_idle();
+    trial.node.machine.lanes.close_idle();
     ends(&trial);
     let trial = trial::node(|config| config.timeouts.idle = 0);
     let (mut client, lane, peer, place) = lane(&trial, &trial.others[0], Caller::Member);
-    serve(&trial.node, lane, &peer, &place).unwrap();
+    serve(&trial.seat, lane, &peer, &place).unwrap();
     drop(place); // as its thread does
     assert_eq!(told(&mut client), None);
 }
@@ -164,15 +164,15 @@ fn a_lane_ends_without_an_answer_when_the_node_stops_and_when_nobody_asks_for_lo
 #[test]
 fn a_consumer_that_asks_too_often_waits_for_its_answer() {
     let trial = trial::node(|_| ());
-    let (node, consumer) = (&trial.node, generate().unwrap());
+    let (seat, consumer) = (&trial.seat, generate().unwrap());
     let (mut client, lane, peer, place) = lane(&trial, &consumer, Caller::Consumer);
     let began = Instant::now();
     for _ in 0..440 {
-        node.quotas.request(peer.key, node.uptime());
+        seat.machine.quotas.request(peer.key, seat.machine.uptime());
     }
     ask(&mut client, Kind::Status, &[]);
     std::thread::scope(|scope| {
-        let served = scope.spawn(|| serve(node, lane, &peer, &place));
+        let served = scope.spawn(|| serve(seat, lane, &peer, &place));
         assert_eq!(told(&mut client).unwrap().0, Kind::StatusReply);
         assert!(began.elapsed() >= Duration::from_millis(350), "{:?}", began.elapsed());
         drop(client);
@@ -189,11 +189,11 @@ fn answers_that_are_taken_slowly_hold_a_lane_for_the_time_of_a_connection_in_all
     for _ in 0..300 {
         ask(&mut client, Kind::Status, &[]);
     }
-    let node = &trial.node;
+    let seat = &trial.seat;
     std::thread::scope(|scope| {
         let served = scope.spawn(move || {
             let place = place; // goes with the lane
-            serve(node, lane, &peer, &place)
+            serve(seat, lane, &peer, &place)
         });
         // Each answer is taken well within a second.
         let began = Instant::now();

@@ -1,0 +1,115 @@
+//! What a node has once, however many committees it serves: its key, its configuration, and what protects the machine. A key
+//! that asks in two committees gets no more than in one.
+
+use std::collections::BTreeSet;
+use std::fs::File;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use rustix::fs::{FlockOperation, flock};
+
+use super::NodeError;
+use super::lanes::{LaneLimits, Lanes};
+use super::making::Making;
+use super::quota::Quotas;
+use super::slots::Slots;
+use crate::config::Config;
+use crate::identity::{Identity, PublicKey};
+use crate::meter::Meter;
+use crate::tls::Admission;
+
+/// Key, configuration, limits and counters of a node.
+pub(super) struct Machine {
+    pub(super) config: Config,
+    pub(super) identity: Identity,
+    /// Of connections that have not said yet which committee they mean.
+    pub(super) meter: Meter,
+    /// Requests being worked on.
+    pub(super) busy: AtomicU32,
+    /// Requests and connections refused so far.
+    pub(super) refused: AtomicU64,
+    pub(super) lanes: Arc<Lanes>,
+    pub(super) quotas: Arc<Quotas>,
+    /// Graphs, plans and weights that are not in memory, one after the other.
+    pub(super) making: Making,
+    pub(super) stopping: AtomicBool,
+    /// Jobs as first and as second evaluator: apart, so that nodes waiting for each other cannot form a circle.
+    pub(super) first_slots: Arc<Slots>,
+    pub(super) second_slots: Arc<Slots>,
+    pub(super) deal_slots: Arc<Slots>,
+    /// Bytes of memory of running jobs and of dealing.
+    pub(super) job_memory: Arc<Slots>,
+    started: Instant,
+    lock: File,
+}
+
+impl Machine {
+    /// Takes the home for this process.
+    pub(super) fn open(config: Config, identity: Identity) -> Result<Arc<Self>, NodeError> {
+        let lock = File::create(config.home.join("lock"))
+            .map_err(|source| NodeError::Home { path: config.home.clone(), source })?;
+        flock(&lock, FlockOperation::NonBlockingLockExclusive).map_err(|_| NodeError::Locked(config.home.clone()))?;
+        let limits = &config.limits;
+        let (quotas, started) = (Quotas::new(limits), Instant::now());
+        Ok(Arc::new(Self {
+            lanes: Lanes::new(LaneLimits {
+                all: limits.lanes as usize,
+                per_key: limits.lanes_per_key as usize,
+                per_address: limits.lanes_per_address as usize,
+            }),
+            making: Making::new(quotas.clone(), started),
+            quotas,
+            first_slots: Slots::new(u64::from(limits.jobs)),
+            second_slots: Slots::new(2 * u64::from(limits.jobs)),
+            deal_slots: Slots::new(2),
+            job_memory: Slots::of_memory(limits.job_megabytes << 20),
+            config,
+            identity,
+            meter: Meter::default(),
+            busy: AtomicU32::default(),
+            refused: AtomicU64::default(),
+            stopping: AtomicBool::new(false),
+            started,
+            lock,
+        }))
+    }
+
+    /// Lets another process use the home.
+    pub(super) fn unlock(&self) {
+        if let Err(error) = flock(&self.lock, FlockOperation::Unlock) {
+            tracing::warn!(%error, "cannot unlock the home");
+        }
+    }
+
+    /// Time since the node was started.
+    pub(super) fn uptime(&self) -> Duration {
+        self.started.elapsed()
+    }
+
+    pub(super) fn is_stopping(&self) -> bool {
+        self.stopping.load(Ordering::Relaxed)
+    }
+
+    /// Something or somebody was refused.
+    pub(super) fn refused(&self) {
+        self.refused.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Whether a key is one of those that the node serves in each of its committees: an owner's or a consumer's.
+    pub(super) fn serves(&self, key: &PublicKey) -> bool {
+        self.config.owners.admits(key) || self.config.consumers.admits(key)
+    }
+
+    /// The keys that may connect: the members' of all committees, the owners' and the consumers'.
+    pub(super) fn admission(&self, members: impl Iterator<Item = PublicKey>) -> Admission {
+        let mut keys: BTreeSet<_> = members.collect();
+        for list in [&self.config.owners, &self.config.consumers] {
+            match list {
+                Admission::Any => return Admission::Any,
+                Admission::Only(more) => keys.extend(more),
+            }
+        }
+        Admission::Only(keys)
+    }
+}
