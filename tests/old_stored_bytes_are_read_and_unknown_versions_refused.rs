@@ -13,8 +13,9 @@ use sahara_circuits::weights::Weights;
 use sahara_mpc::client::Assignment;
 use sahara_mpc::committee::{Committee, Member};
 use sahara_mpc::config::Config;
+use sahara_mpc::engine::MaskDomain;
 use sahara_mpc::identity::PublicKey;
-use sahara_mpc::manifest::SignedManifest;
+use sahara_mpc::manifest::{Shares, SignedManifest};
 use sahara_mpc::models::{PartHeader, SharingRecord};
 use sahara_mpc::packs::{PackHeader, PackLimits, PackStore, Purpose};
 use sahara_mpc::protocol::EvaluatorRole;
@@ -82,6 +83,13 @@ fn version_2_weight_part_and_record_and_version_1_manifest() {
     let signed = SignedManifest::decode(&read("v1/manifest.bin")).expect("a version 1 manifest, its signature too");
     assert_eq!(signed.id(), part.manifest, "the identity of a manifest never changes");
     assert_eq!((signed.manifest().name.as_str(), signed.manifest().version), ("model", 3));
+    let (helper, sharing) = (Assignment::ALL[2], signed.manifest().sharing().0);
+    assert!(matches!(signed.manifest().shares, Shares::OldPrivate(_)), "of before masks knew committees");
+    assert_eq!(signed.manifest().masks(helper), MaskDomain::old(sharing, 3, helper), "and they stay as they were");
+    let bound =
+        SignedManifest::decode(&read("v1/manifest-bound.bin")).expect("a manifest whose masks know the committee");
+    let sharing = bound.manifest().sharing().0;
+    assert_eq!(bound.manifest().masks(helper), MaskDomain::new(sharing, [8; 32], 3, helper));
     let record = SharingRecord::decode(&read("v2/sharing.bin")).expect("a version 2 record");
     assert_eq!((record.last_version, record.last_serial, record.current), (3, 4, Some(signed.id())));
     assert_eq!(record.sharing(), signed.manifest().sharing(), "nor does that of a sharing");
@@ -117,9 +125,15 @@ fn version_1_configuration_and_committee() {
 
 #[test]
 fn unknown_versions_are_refused_by_name() {
-    for (file, position) in [("v1/graph.bin", 7), ("v1/weights.bin", 8), ("v1/manifest.bin", 8), ("v2/sharing.bin", 8)]
-        .into_iter()
-        .chain([("v3/transcript.bin", 8), ("v4/pack.bin", 8), ("v2/part.bin", 8)])
+    for (file, position) in [
+        ("v1/graph.bin", 7),
+        ("v1/weights.bin", 8),
+        ("v1/manifest.bin", 8),
+        ("v1/manifest-bound.bin", 8),
+        ("v2/sharing.bin", 8),
+    ]
+    .into_iter()
+    .chain([("v3/transcript.bin", 8), ("v4/pack.bin", 8), ("v2/part.bin", 8)])
     {
         let mut bytes = read(file);
         let version = file.as_bytes()[1] - b'0';
@@ -137,9 +151,15 @@ fn unknown_versions_are_refused_by_name() {
 
 #[test]
 fn every_cut_and_every_flipped_byte_is_an_answer_not_a_panic() {
-    for file in
-        ["v1/graph.bin", "v1/weights.bin", "v1/manifest.bin", "v2/sharing.bin", "v3/transcript.bin", "v2/part.bin"]
-    {
+    for file in [
+        "v1/graph.bin",
+        "v1/weights.bin",
+        "v1/manifest.bin",
+        "v1/manifest-bound.bin",
+        "v2/sharing.bin",
+        "v3/transcript.bin",
+        "v2/part.bin",
+    ] {
         let bytes = read(file);
         for end in (0..bytes.len()).step_by(1 + bytes.len() / 300) {
             assert_ne!(refusal(file, &bytes[..end]), "", "{file} cut at {end} was accepted");
@@ -161,7 +181,7 @@ fn refusal(file: &str, bytes: &[u8]) -> String {
         "transcript.bin" => JobRecord::decode(bytes).err().map(|error| error.to_string()),
         "pack.bin" => PackHeader::decode(&bytes[..bytes.len().min(PACK_PREFIX)]).err().map(|error| error.to_string()),
         "part.bin" => PartHeader::decode(bytes).err().map(|error| error.to_string()),
-        "manifest.bin" => SignedManifest::decode(bytes).err().map(|error| error.to_string()),
+        "manifest.bin" | "manifest-bound.bin" => SignedManifest::decode(bytes).err().map(|error| error.to_string()),
         "sharing.bin" => SharingRecord::decode(bytes).err().map(|error| error.to_string()),
         other => panic!("no reader for {other}"),
     };
@@ -200,7 +220,7 @@ fn write_this_versions_bytes() {
     use sahara_mpc::client::{Consumers, GraphId, JobId, OwnerKey, Rounding, Task};
     use sahara_mpc::config::Parties;
     use sahara_mpc::identity::generate;
-    use sahara_mpc::manifest::{AccessList, AccessRule, AssignmentShare, ClientPart, Manifest, Shares, layout_digest};
+    use sahara_mpc::manifest::{AccessList, AccessRule, AssignmentShare, ClientPart, Manifest, layout_digest};
     use sahara_mpc::protocol::{PackContents, Seed};
     use sahara_mpc::transcript::{Opening, PackSeal, Session, SignedSeal, Transcript};
     use sahara_mpc::wire::{Incarnation, PackId};
@@ -231,7 +251,7 @@ fn write_this_versions_bytes() {
         layout: layout_digest(&graph),
         graphs: vec![graph.id()],
         committee: [8; 32],
-        shares: Shares::Private(vec![AssignmentShare {
+        shares: Shares::OldPrivate(vec![AssignmentShare {
             assignment: Assignment::ALL[2],
             masked: [1; 32],
             seeds: [[2; 32], [3; 32]],
@@ -239,6 +259,8 @@ fn write_this_versions_bytes() {
         client_part: Some(ClientPart { digest: [9; 32], len: 1234 }),
         access: AccessRule::Keys(AccessList { serial: 1, consumers: Consumers::only([other.public()]) }),
     };
+    let bound = Manifest { shares: Shares::Private(manifest.shares.private().to_vec()), ..manifest.clone() };
+    keep("v1/manifest-bound.bin", bound.sign(&own).expect("a manifest").encode());
     let signed = manifest.sign(&own).expect("a manifest");
     keep("v1/manifest.bin", signed.encode());
     let sharing = signed.manifest().sharing();

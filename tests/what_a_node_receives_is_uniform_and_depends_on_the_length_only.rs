@@ -61,7 +61,7 @@ fn run(model: &CompiledModel, prompt: &str, rounding: Rounding, first_seed: u8) 
     let weight_seeds = [seed(first_seed), seed(first_seed + 1)];
     let pack_seeds = || [seed(first_seed + 2), seed(first_seed + 3)];
 
-    let masks = MaskDomain { sharing: [7; 32], version: 1, assignment };
+    let masks = MaskDomain::new([7; 32], [8; 32], 1, assignment);
     let masked = mask_weights(&model.weights, &masks, &weight_seeds[0], &weight_seeds[1]);
     job.masked_weights.words(&masked);
     let helper = WeightMaterial::helper_private(&graph, &masks, &weight_seeds[0], &weight_seeds[1]);

@@ -93,7 +93,7 @@ fn measure(graph: Graph) -> Result<(), Box<dyn Error>> {
     let plan = Arc::new(Plan::new(graph.clone(), Rounding::Exact, Visibility::Private)?);
     let weights = Weights { tensors: vec![vec![3; 384 * 384]] };
     let (w1, w2, assignment) = (random_seed()?, random_seed()?, Assignment::ALL[0]);
-    let domain = MaskDomain { sharing: [0; 32], version: 1, assignment };
+    let domain = MaskDomain::new([0; 32], [0; 32], 1, assignment);
     let masked = mask_weights(&weights, &domain, &w1, &w2);
     let helper = WeightMaterial::helper_private(&graph, &domain, &w1, &w2);
     let material = |role, seed| WeightMaterial::evaluator_private(&graph, &domain, role, &masked, seed);

@@ -42,7 +42,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let (w1, w2, assignment) = (random_seed()?, random_seed()?, Assignment::ALL[0]);
     let roles = [EvaluatorRole::First, EvaluatorRole::Second];
     let (helper, material) = if visibility == Visibility::Private {
-        let domain = MaskDomain { sharing: [0; 32], version: 1, assignment };
+        let domain = MaskDomain::new([0; 32], [0; 32], 1, assignment);
         let masked = mask_weights(&model.weights, &domain, &w1, &w2);
         let make = |role, seed| WeightMaterial::evaluator_private(&graph, &domain, role, &masked, seed);
         let material = [Arc::new(make(roles[0], &w1)?), Arc::new(make(roles[1], &w2)?)];

@@ -122,6 +122,9 @@ pub struct AssignmentShare {
 pub enum Shares {
     /// Masked, once for each assignment that can be used; in the order of the assignments.
     Private(Vec<AssignmentShare>),
+    /// The same as programs shared that did not bind masks to the committee: such sharings go on as they are, and the next
+    /// version of each is bound.
+    OldPrivate(Vec<AssignmentShare>),
     /// Given to the evaluators as they are; the weights root commits to them.
     Open,
 }
@@ -169,14 +172,18 @@ impl Manifest {
     /// Who knows the weights.
     pub fn visibility(&self) -> Visibility {
         match self.shares {
-            Shares::Private(_) => Visibility::Private,
+            Shares::Private(_) | Shares::OldPrivate(_) => Visibility::Private,
             Shares::Open => Visibility::Open,
         }
     }
 
     /// What the masks of an assignment are derived from, besides their seeds.
     pub fn masks(&self, assignment: Assignment) -> MaskDomain {
-        MaskDomain { sharing: self.sharing().0, version: self.version, assignment }
+        let sharing = self.sharing().0;
+        match self.shares {
+            Shares::OldPrivate(_) => MaskDomain::old(sharing, self.version, assignment),
+            Shares::Private(_) | Shares::Open => MaskDomain::new(sharing, self.committee, self.version, assignment),
+        }
     }
 
     /// Whether a graph is one of those that may be run: named here, with these weights and in this layout.
@@ -188,10 +195,7 @@ impl Manifest {
 
     /// What the manifest says of private weights in an assignment; nothing for open weights.
     pub fn share(&self, assignment: Assignment) -> Option<&AssignmentShare> {
-        match &self.shares {
-            Shares::Private(shares) => shares.iter().find(|share| share.assignment == assignment),
-            Shares::Open => None,
-        }
+        self.shares.private().iter().find(|share| share.assignment == assignment)
     }
 
     /// Whether the sharing can be used in an assignment.
@@ -206,7 +210,7 @@ impl Manifest {
     pub fn sign(mut self, identity: &Identity) -> Result<SignedManifest, DecodeError> {
         self.graphs.sort_unstable();
         self.graphs.dedup();
-        if let Shares::Private(shares) = &mut self.shares {
+        if let Shares::Private(shares) | Shares::OldPrivate(shares) = &mut self.shares {
             shares.sort_by_key(|share| share.assignment.helper());
         }
         let mut bytes = self.canonical();
@@ -223,16 +227,13 @@ impl Manifest {
         for graph in &self.graphs {
             w.bytes(&graph.0);
         }
-        match &self.shares {
-            Shares::Private(shares) => {
-                w.u8(0).u8(shares.len() as u8);
-                for share in shares {
-                    w.u8(share.assignment.helper()).bytes(&share.masked);
-                    w.bytes(&share.seeds[0]).bytes(&share.seeds[1]);
-                }
-            }
-            Shares::Open => {
-                w.u8(1);
+        w.u8(self.shares.code());
+        if self.visibility() == Visibility::Private {
+            let shares = self.shares.private();
+            w.u8(shares.len() as u8);
+            for share in shares {
+                w.u8(share.assignment.helper()).bytes(&share.masked);
+                w.bytes(&share.seeds[0]).bytes(&share.seeds[1]);
             }
         }
         match &self.client_part {
@@ -276,12 +277,35 @@ impl Manifest {
     }
 }
 
-fn read_shares(r: &mut Reader<'_>) -> Result<Shares, DecodeError> {
-    match r.u8()? {
-        0 => {}
-        1 => return Ok(Shares::Open),
-        other => return Err(r.unknown("way of sharing", other)),
+impl Shares {
+    const OLD_PRIVATE: u8 = 0;
+    const OPEN: u8 = 1;
+    const PRIVATE: u8 = 2;
+
+    fn code(&self) -> u8 {
+        match self {
+            Self::OldPrivate(_) => Self::OLD_PRIVATE,
+            Self::Open => Self::OPEN,
+            Self::Private(_) => Self::PRIVATE,
+        }
     }
+
+    /// What is said of each assignment of private weights; nothing for open ones.
+    pub fn private(&self) -> &[AssignmentShare] {
+        match self {
+            Self::Private(shares) | Self::OldPrivate(shares) => shares,
+            Self::Open => &[],
+        }
+    }
+}
+
+fn read_shares(r: &mut Reader<'_>) -> Result<Shares, DecodeError> {
+    let private = match r.u8()? {
+        Shares::OLD_PRIVATE => Shares::OldPrivate,
+        Shares::PRIVATE => Shares::Private,
+        Shares::OPEN => return Ok(Shares::Open),
+        other => return Err(r.unknown("way of sharing", other)),
+    };
     let count = r.u8()?;
     let shares = (0..count)
         .map(|_| {
@@ -295,7 +319,7 @@ fn read_shares(r: &mut Reader<'_>) -> Result<Shares, DecodeError> {
     if shares.is_empty() || !shares.is_sorted_by(|a, b| a.assignment.helper() < b.assignment.helper()) {
         return Err(r.field("list of assignments"));
     }
-    Ok(Shares::Private(shares))
+    Ok(private(shares))
 }
 
 /// A manifest with its owner's signature, which has been checked: there is no other way to have one.

@@ -50,7 +50,7 @@ fn costs(seed: u64, rounding: Rounding, visibility: Visibility) {
 }
 
 fn material(graph: &Graph, weights: &Weights, visibility: Visibility) -> (WeightMaterial, [Arc<WeightMaterial>; 2]) {
-    let domain = MaskDomain { sharing: [7; 32], version: 1, assignment: Assignment::ALL[0] };
+    let domain = MaskDomain::new([7; 32], [8; 32], 1, Assignment::ALL[0]);
     let seeds = [1, 2].map(|n| Seed::from_bytes([n; 32]));
     let roles = [EvaluatorRole::First, EvaluatorRole::Second];
     match visibility {

@@ -103,7 +103,7 @@ fn output_shares_do_not_tell_the_helper_a_private_scale() {
     let gamma = vec![91, -77, 123, 45, -6, 250, -199, 13];
     let weights = Weights { tensors: vec![(0..64).map(|i| (i * 37 % 101) - 50).collect(), gamma.clone()] };
     let plan = Arc::new(Plan::new(graph.clone(), Rounding::Exact, Visibility::Private).unwrap());
-    let domain = MaskDomain { sharing: [7; 32], version: 1, assignment: Assignment::ALL[0] };
+    let domain = MaskDomain::new([7; 32], [8; 32], 1, Assignment::ALL[0]);
     let (w1, w2) = (random_seed().unwrap(), random_seed().unwrap());
     let masked = mask_weights(&weights, &domain, &w1, &w2);
     let roles = [EvaluatorRole::First, EvaluatorRole::Second];

@@ -14,10 +14,12 @@ use std::time::Duration;
 
 use common::{Case, case};
 use four::{BOTH, Four, TURNED};
-use sahara_mpc::client::{Assignment, Client, Job, Rounding, Sharing, Task, Visibility};
+use sahara_mpc::client::{Assignment, Client, Consumers, Job, OwnerKey, Rounding, Sharing, Task, Visibility};
 use sahara_mpc::doctor::{Level, examine};
+use sahara_mpc::engine::{Seed, mask_weights};
 use sahara_mpc::identity;
 use sahara_mpc::lane::Lane;
+use sahara_mpc::manifest::{AccessList, AccessRule, Manifest, Shares, layout_digest};
 use sahara_mpc::models::PartHeader;
 use sahara_mpc::wire::FailCode;
 
@@ -94,6 +96,29 @@ fn no_mask_is_in_both_committees() {
         }
         assert_eq!(seeds.len(), 8);
     }
+}
+
+#[test]
+fn the_same_seeds_give_other_masks_in_another_committee() {
+    let case = case(42);
+    let owner = identity::generate().unwrap();
+    let masked = [[1; 32], [2; 32]].map(|committee| {
+        let manifest = Manifest {
+            owner: OwnerKey::Ed25519(owner.public()),
+            name: "model".parse().unwrap(),
+            version: 1,
+            weights_root: case.graph.weights_root,
+            layout: layout_digest(&case.graph),
+            graphs: vec![case.graph.id()],
+            committee,
+            shares: Shares::Private(Vec::new()),
+            client_part: None,
+            access: AccessRule::Keys(AccessList { serial: 1, consumers: Consumers::Everyone }),
+        };
+        let seeds = [[3; 32], [4; 32]].map(Seed::from_bytes);
+        mask_weights(&case.weights, &manifest.masks(Assignment::ALL[0]), &seeds[0], &seeds[1])
+    });
+    assert_eq!(masked[0].iter().zip(&masked[1]).filter(|(a, b)| a == b).count(), 0);
 }
 
 #[test]

@@ -93,7 +93,7 @@ fn no_piece_of_a_pack_a_share_or_a_frame_is_in_freed_memory() {
     let (graph, weights, inputs) = testgraph::random(3);
     let graph = Arc::new(graph);
     let plan = Arc::new(Plan::new(graph.clone(), Rounding::Exact, Visibility::Private).unwrap());
-    let domain = MaskDomain { sharing: [7; 32], version: 1, assignment: Assignment::ALL[0] };
+    let domain = MaskDomain::new([7; 32], [8; 32], 1, Assignment::ALL[0]);
     let seed = |n: u8| Seed::from_bytes([n; 32]);
     let (w1, w2) = (seed(1), seed(2));
     let masked = mask_weights(&weights, &domain, &w1, &w2);

@@ -101,6 +101,6 @@ pub use job_secret::{JobSecret, ZeroSharing};
 pub use outgoing::CHUNK_BYTES;
 pub use pack::PackContents;
 pub use plan::Plan;
-pub use ring::prg::Seed;
+pub use ring::prg::{Seed, WeightDomain};
 pub use roles::{Assignment, EvaluatorRole, Rounding, Visibility};
 pub use weights::{MaskDomain, WeightMaterial, mask_weights};

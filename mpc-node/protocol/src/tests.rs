@@ -313,20 +313,46 @@ fn wrong_material_and_frames_are_refused() {
 
 /// A version of a sharing.
 fn domain(assignment: Assignment, version: u64) -> MaskDomain {
-    MaskDomain { sharing: [7; 32], version, assignment }
+    MaskDomain::new([7; 32], [9; 32], version, assignment)
 }
 
 #[test]
-fn each_assignment_version_and_sharing_has_its_own_weight_masks() {
+fn each_assignment_version_committee_and_sharing_has_its_own_weight_masks() {
     let (_, weights, _) = testgraph::random(2);
     let [a, b, c] = Assignment::ALL;
-    let other = MaskDomain { sharing: [8; 32], ..domain(a, 1) };
-    let domains = [domain(a, 1), domain(b, 1), domain(c, 1), domain(a, 2), other];
+    let domains = [
+        domain(a, 1),
+        domain(b, 1),
+        domain(c, 1),
+        domain(a, 2),
+        MaskDomain::new([8; 32], [9; 32], 1, a),
+        MaskDomain::new([7; 32], [8; 32], 1, a),
+        MaskDomain::new([9; 32], [7; 32], 1, a),
+        MaskDomain::old([7; 32], 1, a),
+        MaskDomain::old([9; 32], 1, a),
+    ];
     // The same seeds everywhere, which never happens, so that only the derivation keeps the masks apart.
     let masked = domains.map(|domain| mask_weights(&weights, &domain, &seed(1), &seed(2)));
     for (i, one) in masked.iter().enumerate() {
         for two in &masked[..i] {
             assert_eq!(one.iter().zip(two).filter(|(x, y)| x == y).count(), 0, "two domains share masks");
         }
+    }
+}
+
+/// Golden words of `tests/python/weight_masks.py`: what is on nodes' disks was masked like this.
+#[test]
+fn weight_masks_are_those_of_an_independent_program() {
+    let weights = Weights { tensors: vec![vec![5, -6, 7, -8, 9], vec![1_000_000]] };
+    let assignment = Assignment::ALL[2];
+    let seeds = [1, 2].map(|n| Seed::from_bytes([n; 32]));
+    let bound = MaskDomain::new([7; 32], [9; 32], 3, assignment);
+    let old = MaskDomain::old([7; 32], 3, assignment);
+    let words = [
+        (bound, [0x8233_c1b7, 0x679c_84d4, 0x87f0_ccbd, 0x509f_423b, 0x80e9_54c8, 0x0213_2ed2]),
+        (old, [0xf7d9_7831, 0x114a_dc02, 0x0cfa_b322, 0x615c_2724, 0xe496_3594, 0x8200_a57c]),
+    ];
+    for (domain, masked) in words {
+        assert_eq!(mask_weights(&weights, &domain, &seeds[0], &seeds[1]), masked, "{domain:?}");
     }
 }

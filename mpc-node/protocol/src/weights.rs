@@ -1,7 +1,8 @@
 //! Weights as each node holds them. A private model is masked once for each assignment of roles, with independent
 //! masks: a node that helps in one assignment and evaluates in another never meets the same mask twice, because the
 //! helper's index is part of the derivation of every mask. So are the sharing and its version: another version under
-//! the seeds of an earlier one would give the evaluators the difference of the weights.
+//! the seeds of an earlier one would give the evaluators the difference of the weights. And so is the committee: a node that
+//! has a place in two would otherwise be two parties to one mask.
 
 use sahara_circuits::graph::{Graph, Op, WeightId};
 use sahara_circuits::kernels::{PackedB, pack_b};
@@ -10,29 +11,48 @@ use zeroize::Zeroize;
 
 use crate::error::ProtocolError;
 use crate::masked::own_share;
-use crate::ring::prg::{Prg, Seed, WEIGHT_DOMAIN};
+use crate::ring::prg::{Prg, Seed, WeightDomain};
 use crate::roles::{Assignment, EvaluatorRole, Visibility};
 
 /// What the masks of private weights are derived from, besides their seeds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MaskDomain {
-    /// The sharing.
-    pub sharing: [u8; 32],
-    /// Its version.
-    pub version: u64,
-    /// Which node is helper.
-    pub assignment: Assignment,
+    sharing: [u8; 32],
+    /// `None` of before it was part of the derivation.
+    committee: Option<[u8; 32]>,
+    version: u64,
+    assignment: Assignment,
 }
 
 impl MaskDomain {
-    /// The byte form, of one length.
-    pub fn encode(&self) -> [u8; WEIGHT_DOMAIN] {
-        let mut bytes = [0; WEIGHT_DOMAIN];
-        bytes[..32].copy_from_slice(&self.sharing);
-        bytes[32..40].copy_from_slice(&self.version.to_le_bytes());
-        bytes[40] = self.assignment.helper();
-        bytes
+    /// Of one version of a sharing with one committee, in an assignment.
+    pub const fn new(sharing: [u8; 32], committee: [u8; 32], version: u64, assignment: Assignment) -> Self {
+        Self { sharing, committee: Some(committee), version, assignment }
     }
+
+    /// Of a sharing that was made before masks were bound to the committee. Nothing is masked like this any more.
+    pub const fn old(sharing: [u8; 32], version: u64, assignment: Assignment) -> Self {
+        Self { sharing, committee: None, version, assignment }
+    }
+
+    /// The byte form.
+    pub fn encode(&self) -> WeightDomain {
+        let (version, helper) = (self.version.to_le_bytes(), [self.assignment.helper()]);
+        let Some(committee) = &self.committee else {
+            let mut bytes = [0; WeightDomain::OLD_LEN];
+            fill(&mut bytes, &[&self.sharing, &version, &helper]);
+            return WeightDomain::Old(bytes);
+        };
+        let mut bytes = [0; WeightDomain::LEN];
+        fill(&mut bytes, &[&self.sharing, committee, &version, &helper]);
+        WeightDomain::Bound(bytes)
+    }
+}
+
+/// Writes parts one after the other; they are as long as `to`.
+fn fill(to: &mut [u8], parts: &[&[u8]]) {
+    let bytes = parts.iter().copied().flatten();
+    to.iter_mut().zip(bytes).for_each(|(to, byte)| *to = *byte);
 }
 
 /// The form in which an operator reads its weight.
@@ -75,7 +95,7 @@ enum Held {
     HelperOpen,
 }
 
-/// Masks weights for one version of a sharing and one assignment: all tensors one after the other, plus the masks of both seeds.
+/// Masks weights for one version of a sharing with a committee, and one assignment: all tensors one after the other, plus the masks of both seeds.
 /// The result goes to both evaluators, `seed1` to the helper and the first evaluator, `seed2` to the helper and the second.
 pub fn mask_weights(weights: &Weights, domain: &MaskDomain, seed1: &Seed, seed2: &Seed) -> Vec<u32> {
     let mut out = Vec::with_capacity(weights.elements());

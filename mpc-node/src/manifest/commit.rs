@@ -3,7 +3,7 @@
 use sahara_circuits::graph::{Graph, Op};
 
 use crate::codec::Writer;
-use crate::engine::{MaskDomain, Seed};
+use crate::engine::{MaskDomain, Seed, WeightDomain};
 
 /// Digest of the weight tensors that a graph reads: their names and shapes, and whether each is the side of a product
 /// or a vector. Material that was made for one graph serves another only if both have the same.
@@ -27,8 +27,12 @@ pub fn layout_digest(graph: &Graph) -> [u8; 32] {
 /// Commitment to one seed of masks. A seed is 256 uniform bits, so its hash hides it as well as any commitment: whoever
 /// guesses the seed to test the hash would have guessed the mask. The domain makes equal seeds of two sharings differ.
 pub fn seed_commitment(domain: &MaskDomain, role: usize, seed: &Seed) -> [u8; 32] {
-    let mut hasher = blake3::Hasher::new_derive_key("sahara 2026 weight seed commitment v1");
-    hasher.update(&domain.encode()).update(&[role as u8]).update(seed.as_bytes());
+    let domain = domain.encode();
+    let mut hasher = blake3::Hasher::new_derive_key(match domain {
+        WeightDomain::Bound(_) => "sahara 2026 weight seed commitment v2",
+        WeightDomain::Old(_) => "sahara 2026 weight seed commitment v1",
+    });
+    hasher.update(domain.as_bytes()).update(&[role as u8]).update(seed.as_bytes());
     *hasher.finalize().as_bytes()
 }
 
@@ -47,4 +51,26 @@ pub fn masked_digest(words: &[u32]) -> [u8; 32] {
         hasher.update(&bytes);
     }
     *hasher.finalize().as_bytes()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::codec::hex;
+    use crate::engine::Assignment;
+
+    /// Golden hashes of `tests/python/weight_masks.py`: manifests on nodes' disks have such.
+    #[test]
+    fn seed_commitments_are_those_of_an_independent_program() {
+        let (assignment, seed) = (Assignment::ALL[2], Seed::from_bytes([2; 32]));
+        let commitment = |domain| hex(&seed_commitment(&domain, 1, &seed));
+        assert_eq!(
+            commitment(MaskDomain::new([7; 32], [9; 32], 3, assignment)),
+            "c9527481ac07d364ed7d83b2ded533e725b2cc1c127c28094ed291ff2dd28505"
+        );
+        assert_eq!(
+            commitment(MaskDomain::old([7; 32], 3, assignment)),
+            "110bbfb0b24d7de492580f9d1fd11283befabd059a422c19bc14fec2e8fba1cf"
+        );
+    }
 }

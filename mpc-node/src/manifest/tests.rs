@@ -169,6 +169,26 @@ fn what_is_twice_in_a_list_out_of_order_or_too_long_is_refused_though_it_is_sign
 }
 
 #[test]
+fn masks_are_bound_to_the_committee_unless_the_manifest_says_that_they_are_old() {
+    let owner = generate().unwrap();
+    let bound = manifest(&owner, &graph(1));
+    let old = Manifest { shares: Shares::OldPrivate(bound.shares.private().to_vec()), ..bound.clone() };
+    let elsewhere = Manifest { committee: [9; 32], ..bound.clone() };
+    for assignment in Assignment::ALL {
+        let sharing = bound.sharing().0;
+        assert_eq!(bound.masks(assignment), MaskDomain::new(sharing, [8; 32], 1, assignment));
+        assert_eq!(elsewhere.masks(assignment), MaskDomain::new(sharing, [9; 32], 1, assignment));
+        assert_eq!(old.masks(assignment), MaskDomain::old(sharing, 1, assignment));
+    }
+    for manifest in [&bound, &old] {
+        let signed = manifest.clone().sign(&owner).unwrap();
+        assert_eq!(signed.manifest(), manifest, "it says which");
+        assert_eq!((manifest.visibility(), manifest.shares.private().len()), (Visibility::Private, 3));
+        assert!(manifest.serves(Assignment::ALL[2]) && manifest.share(Assignment::ALL[2]).is_some());
+    }
+}
+
+#[test]
 fn a_sharing_serves_the_assignments_that_it_has_and_no_graph_that_it_does_not_name() {
     let (owner, one) = (generate().unwrap(), graph(1));
     let good = manifest(&owner, &one);

@@ -216,7 +216,9 @@ impl ModelStore {
         let manifest = signed.manifest();
         let mut pieces: Vec<Expected> = manifest.graphs.iter().copied().map(Expected::Graph).collect();
         match &manifest.shares {
-            Shares::Private(shares) => pieces.extend(shares.iter().map(|s| Expected::Part(Some(s.assignment)))),
+            Shares::Private(shares) | Shares::OldPrivate(shares) => {
+                pieces.extend(shares.iter().map(|s| Expected::Part(Some(s.assignment))));
+            }
             Shares::Open => pieces.push(Expected::Part(None)),
         }
         pieces.extend(manifest.client_part.map(|_| Expected::Client));

@@ -46,11 +46,27 @@ impl ByHand {
         Self::with_graphs(network, owner, name, version, case, std::slice::from_ref(&case.graph))
     }
 
+    /// The same as a program of before masks were bound to the committee made it.
+    pub fn old(network: &Network, owner: &Identity, name: &str, version: u64, case: &Case) -> Self {
+        let graphs = std::slice::from_ref(&case.graph);
+        Self::shared_as(Shares::OldPrivate, (network, owner), (name, version), case, graphs)
+    }
+
     pub fn with_graphs(
         network: &Network,
         owner: &Identity,
         name: &str,
         version: u64,
+        case: &Case,
+        graphs: &[Arc<Graph>],
+    ) -> Self {
+        Self::shared_as(Shares::Private, (network, owner), (name, version), case, graphs)
+    }
+
+    fn shared_as(
+        private: fn(Vec<AssignmentShare>) -> Shares,
+        (network, owner): (&Network, &Identity),
+        (name, version): (&str, u64),
         case: &Case,
         graphs: &[Arc<Graph>],
     ) -> Self {
@@ -62,7 +78,7 @@ impl ByHand {
             layout: layout_digest(&case.graph),
             graphs: graphs.iter().map(|graph| graph.id()).collect(),
             committee: network.committee.digest(),
-            shares: Shares::Open,
+            shares: private(Vec::new()),
             client_part: None,
             access: AccessRule::Keys(AccessList { serial: version, consumers: Consumers::Everyone }),
         };
@@ -70,7 +86,7 @@ impl ByHand {
         let domain = manifest.masks(assignment);
         let seeds = [[1; 32], [2; 32]].map(Seed::from_bytes);
         let masked = mask_weights(&case.weights, &domain, &seeds[0], &seeds[1]);
-        manifest.shares = Shares::Private(vec![AssignmentShare {
+        manifest.shares = private(vec![AssignmentShare {
             assignment,
             masked: masked_digest(&masked),
             seeds: [0, 1].map(|role| seed_commitment(&domain, role, &seeds[role])),

@@ -8,10 +8,36 @@ use zeroize::{Zeroize, ZeroizeOnDrop};
 use super::keystream::{BLOCK, Keystream};
 
 const CONTEXT: &str = "sahara 2026 mpc mask stream v1";
-const WEIGHT_CONTEXT: &str = "sahara 2026 mpc weight mask stream v2";
+const WEIGHT_CONTEXT: &str = "sahara 2026 mpc weight mask stream v3";
+/// Of sharings of before the committee was part of the derivation.
+const OLD_WEIGHT_CONTEXT: &str = "sahara 2026 mpc weight mask stream v2";
 
-/// Bytes of what a stream of weight masks is bound to.
-pub const WEIGHT_DOMAIN: usize = 32 + 8 + 1;
+/// Bytes of the longest label.
+const LONGEST: usize = WeightDomain::LEN + 4;
+
+/// What a stream of weight masks is bound to, in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WeightDomain {
+    /// Sharing, committee, version and assignment.
+    Bound([u8; Self::LEN]),
+    /// Of a sharing of before the committee was part of it: sharing, version and assignment.
+    Old([u8; Self::OLD_LEN]),
+}
+
+impl WeightDomain {
+    /// Bytes with the committee.
+    pub const LEN: usize = 32 + 32 + 8 + 1;
+    /// Bytes without.
+    pub const OLD_LEN: usize = 32 + 8 + 1;
+
+    /// The bytes; those with a committee are longer than all without.
+    pub fn as_bytes(&self) -> &[u8] {
+        match self {
+            Self::Bound(bytes) => bytes,
+            Self::Old(bytes) => bytes,
+        }
+    }
+}
 
 /// A secret 256-bit seed shared by two parties. Zeroised on drop; its bytes never appear in `Debug`.
 #[derive(Clone, PartialEq, Eq, Zeroize, ZeroizeOnDrop)]
@@ -79,20 +105,26 @@ impl Prg {
         Self::derive(CONTEXT, seed, &label.encode())
     }
 
-    /// The stream that masks weight tensor `tensor`. `domain` says of which sharing, version and assignment: weights
+    /// The stream that masks weight tensor `tensor`. `domain` says of which sharing, committee, version and assignment: weights
     /// have no label of their own, so a stream for them cannot be had without it.
-    pub fn of_weights(seed: &Seed, domain: &[u8; WEIGHT_DOMAIN], tensor: u32) -> Self {
-        let mut label = [0; WEIGHT_DOMAIN + 4];
-        label[..WEIGHT_DOMAIN].copy_from_slice(domain);
-        label[WEIGHT_DOMAIN..].copy_from_slice(&tensor.to_le_bytes());
-        Self::derive(WEIGHT_CONTEXT, seed, &label)
+    pub fn of_weights(seed: &Seed, domain: &WeightDomain, tensor: u32) -> Self {
+        let context = match domain {
+            WeightDomain::Bound(_) => WEIGHT_CONTEXT,
+            WeightDomain::Old(_) => OLD_WEIGHT_CONTEXT,
+        };
+        let domain = domain.as_bytes();
+        let mut label = [0; LONGEST];
+        label[..domain.len()].copy_from_slice(domain);
+        label[domain.len()..domain.len() + 4].copy_from_slice(&tensor.to_le_bytes());
+        Self::derive(context, seed, &label[..domain.len() + 4])
     }
 
-    fn derive<const N: usize>(context: &str, seed: &Seed, label: &[u8; N]) -> Self {
-        let mut input = [0; 32 + WEIGHT_DOMAIN + 4];
+    /// A label has at most [`LONGEST`] bytes.
+    fn derive(context: &str, seed: &Seed, label: &[u8]) -> Self {
+        let mut input = [0; 32 + LONGEST];
         input[..32].copy_from_slice(&seed.0);
-        input[32..32 + N].copy_from_slice(label);
-        let mut key = blake3::derive_key(context, &input[..32 + N]);
+        input[32..32 + label.len()].copy_from_slice(label);
+        let mut key = blake3::derive_key(context, &input[..32 + label.len()]);
         let mut half = [0; 16];
         half.copy_from_slice(&key[..16]);
         let keystream = Keystream::new(half);
@@ -166,13 +198,21 @@ mod tests {
                 Prg::new(&Seed::from_bytes(seed), label).fill(&mut out);
                 assert!(seen.insert(out), "{label:?} repeats a stream");
             }
-            for changed in 0..WEIGHT_DOMAIN {
-                let mut domain = [0; WEIGHT_DOMAIN];
+            let bound = (0..WeightDomain::LEN).map(|changed| {
+                let mut domain = [0; WeightDomain::LEN];
                 domain[changed] = 1;
+                WeightDomain::Bound(domain)
+            });
+            let old = (0..WeightDomain::OLD_LEN).map(|changed| {
+                let mut domain = [0; WeightDomain::OLD_LEN];
+                domain[changed] = 1;
+                WeightDomain::Old(domain)
+            });
+            for domain in bound.chain(old) {
                 for tensor in [1, 2] {
                     let mut out = [0; 32];
                     Prg::of_weights(&Seed::from_bytes(seed), &domain, tensor).fill(&mut out);
-                    assert!(seen.insert(out), "byte {changed} of the domain or tensor {tensor} repeats a stream");
+                    assert!(seen.insert(out), "{domain:?} or tensor {tensor} repeats a stream");
                 }
             }
         }
