@@ -27,9 +27,8 @@ fn refused_told_and_admitted() {
     assert!(lines[0].contains(&key), "the key to add is in the line: {refused}");
     assert_eq!(embeddings(&devnet.embed_output(&["hello"], &[])).len(), 1, "its own user is served");
 
-    devnet.home.output(&["devnet", "down"]);
-    for node in 1..=3 {
-        let file = devnet.node_folder(node).join("node.toml");
+    let admit = |node: u8| {
+        let file = devnet.node_folder(usize::from(node)).join("node.toml");
         let text = fs::read_to_string(&file).expect("node.toml");
         let wider = text.replacen("\nconsumers = [", &format!("\nconsumers = [\"{key}\", "), 1).replacen(
             "\nowners = [",
@@ -38,8 +37,22 @@ fn refused_told_and_admitted() {
         );
         assert!(wider.len() > text.len() + 128, "both lists are there: {text}");
         fs::write(file, wider).expect("a writable home");
-    }
-    devnet.start();
+    };
+    let restarted_with = |nodes: &[u8]| {
+        devnet.home.output(&["devnet", "down"]);
+        nodes.iter().for_each(|node| admit(*node));
+        devnet.start();
+    };
+    // Two of three: what they list is nothing, but that nothing is there the third does not say.
+    restarted_with(&[1, 2]);
+    let list = || stranger.run(&["model", "shared", "-q", "--committee", &committee]);
+    let listed = list();
+    assert_eq!(listed.code, Some(2), "{listed}");
+    assert!(listed.stderr.contains("node 3") && listed.stderr.contains(&key) && listed.stdout.is_empty(), "{listed}");
+    restarted_with(&[3]);
     let served = ask();
     assert_eq!(served.code, Some(0), "{served}");
+    let listed = list();
+    assert_eq!(listed.code, Some(0), "{listed}");
+    assert!(listed.stdout.contains("no model on these nodes is yours or for you"), "{listed}");
 }

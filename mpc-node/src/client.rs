@@ -29,7 +29,7 @@ pub use crate::wire::{JobId, Task};
 pub use held::{Held, Listed};
 pub use job::{Inference, Job, JobStats};
 pub use offer::Offer;
-pub use sharing::Sharing;
+pub use sharing::{Listing, Sharing};
 pub use stop::Stop;
 
 /// Why a request failed.

@@ -2,7 +2,6 @@
 //!
 //! Every error says who failed and in which step, because that line travels to the consumer ([`LaneError::told`]).
 
-use std::net::{TcpStream, ToSocketAddrs};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
@@ -141,7 +140,7 @@ impl Lane {
         let cannot = |source| LaneError::Connect { who: who.clone(), source };
         let nobody = || cannot(std::io::Error::new(std::io::ErrorKind::NotFound, "the committee has no such node"));
         let member = committee.member(index).ok_or_else(nobody)?;
-        let tcp = connect_tcp(&member.address, timeout).map_err(cannot)?;
+        let tcp = crate::dial::dial(&member.address, timeout).map_err(cannot)?;
         let channel = crate::tls::client_config(identity, member.key)
             .map_err(ChannelError::from)
             .and_then(|config| Channel::connect(tcp, config, left()))
@@ -488,15 +487,4 @@ impl Drop for Lane {
     fn drop(&mut self) {
         self.count();
     }
-}
-
-fn connect_tcp(address: &str, timeout: Duration) -> std::io::Result<TcpStream> {
-    let mut last = std::io::Error::new(std::io::ErrorKind::NotFound, "the address resolves to nothing");
-    for address in address.to_socket_addrs()? {
-        match TcpStream::connect_timeout(&address, timeout) {
-            Ok(tcp) => return Ok(tcp),
-            Err(error) => last = error,
-        }
-    }
-    Err(last)
 }

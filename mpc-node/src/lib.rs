@@ -9,6 +9,7 @@ pub mod client;
 pub mod codec;
 pub mod committee;
 pub mod config;
+mod dial;
 pub mod doctor;
 pub mod engine;
 pub mod identity;

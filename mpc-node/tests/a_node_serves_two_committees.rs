@@ -65,7 +65,7 @@ fn both_answer_equal_to_the_reference_at_the_same_time_and_count_their_own_jobs(
         told.map(|status| (status.jobs_done, status.packs_dealt)).collect::<Vec<_>>()
     });
     assert_eq!(done, [vec![(4, 2); 3], vec![(4, 3), (5, 2), (5, 2)]], "each committee its own jobs and packs");
-    assert!(clients.iter().all(|client| client.sharings().unwrap().len() == 1));
+    assert!(clients.iter().all(|client| client.sharings().unwrap().sharings.len() == 1));
 }
 
 /// What a node keeps of private weights in a folder, without the front: for each helper.

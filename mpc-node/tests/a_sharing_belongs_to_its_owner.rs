@@ -118,7 +118,7 @@ fn who_is_not_on_the_list_is_refused_by_every_node_before_anything_is_done() {
 
     let client = network.client_of(&stranger);
     assert_eq!(client.find(&SharingRef::Manifest(sharing.id())).unwrap(), None);
-    assert_eq!(client.sharings().unwrap(), []);
+    assert_eq!(client.sharings().unwrap().sharings, []);
     assert_eq!(packs(&client), [0; 3], "nor is the stranger told of packs");
     assert!(network.status(&client).iter().all(|status| status.sharings == 0));
     let job = sahara_mpc::wire::JobId([1; 16]);
@@ -163,7 +163,7 @@ fn who_is_not_on_the_list_is_refused_by_every_node_before_anything_is_done() {
     assert_eq!(ready(&friend), 0, "for a while they are the owner's");
     assert_eq!(model.run(&friend, task, true).unwrap().outputs, model.expected);
     assert_eq!(model.run(&owner, task, false).unwrap().outputs, model.expected, "the owner needs no list");
-    assert_eq!(friend.sharings().unwrap().len(), 1);
+    assert_eq!(friend.sharings().unwrap().sharings.len(), 1);
 
     // The owner takes the friend off the list and puts the stranger on it.
     owner.set_consumers(&offer.name, Consumers::only([stranger.public()])).unwrap();

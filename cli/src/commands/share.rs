@@ -245,19 +245,30 @@ pub fn unshare(args: &UnshareArgs, context: &mut Context) -> Result<()> {
 /// Lists the models on the nodes that this machine's user owns or may ask.
 pub fn shared(args: &SharedArgs, context: &mut Context) -> Result<()> {
     let mut seen = Vec::new();
+    let mut silent: Vec<Error> = Vec::new();
     let own = keys::load(&context.home, Role::Owner)?.public();
     for role in [Role::Consumer, Role::Owner] {
         let client = args.nodes.client(context, role)?;
         match client.sharings() {
-            Ok(list) => seen.extend(list),
+            Ok(listing) => {
+                seen.extend(listing.sharings);
+                silent.extend(listing.failed.into_iter().map(|error| find_error(&client, error)));
+            }
             // A key that no node admits owns nothing there.
             Err(error) if role == Role::Owner && error.is_not_admitted() => {}
             Err(error) => return Err(find_error(&client, error)),
         }
     }
     seen.sort_by(|a, b| (a.owner, &a.name).cmp(&(b.owner, &b.name)));
-    seen.dedup();
+    seen.dedup_by(|a, b| (a.owner, &a.name) == (b.owner, &b.name));
     context.progress.clear();
+    // Where a node does not say what it has, that nothing is there would be too much said.
+    if seen.is_empty() && !silent.is_empty() {
+        return Err(silent.swap_remove(0));
+    }
+    let mut told: Vec<String> = silent.iter().map(Error::report).collect();
+    told.dedup();
+    told.iter().for_each(|why| context.progress.note(why));
     if context.out.json() {
         let list: Vec<Value> = seen
             .iter()

@@ -77,6 +77,27 @@ impl Sharing {
 /// What each node says of a sharing, and why the first that could not be asked could not.
 pub(super) type Answers = (Vec<Option<SharingReply>>, Option<ClientError>);
 
+/// What the nodes list for a key.
+#[derive(Debug, Default)]
+pub struct Listing {
+    /// What at least one node lists, as the first one that does tells.
+    pub sharings: Vec<SharingEntry>,
+    /// Why other nodes list nothing: the key is not admitted there, or they are away.
+    pub failed: Vec<ClientError>,
+}
+
+impl Listing {
+    /// What one more node lists.
+    fn add(&mut self, list: Vec<SharingEntry>) {
+        for entry in list {
+            let same = |other: &SharingEntry| (other.owner, &other.name) == (entry.owner, &entry.name);
+            if !self.sharings.iter().any(same) {
+                self.sharings.push(entry);
+            }
+        }
+    }
+}
+
 impl Client {
     /// The key of this client, as owners are named.
     pub fn owner_key(&self) -> OwnerKey {
@@ -175,15 +196,28 @@ impl Client {
             }
     }
 
-    /// The sharings that this key owns or may use, as node 1 tells; [`Client::find`] verifies one.
+    /// The sharings that this key owns or may use, as any node tells, and why the others tell nothing; [`Client::find`] verifies
+    /// one.
     ///
     /// # Errors
-    /// When the node cannot be reached.
-    pub fn sharings(&self) -> Result<Vec<SharingEntry>, ClientError> {
-        self.ask(0, "when asked for the sharings", |lane| {
-            lane.send(&ListSharings)?;
-            Ok(lane.receive::<SharingList>()?.0)
-        })
+    /// When no node answers: the first reason.
+    pub fn sharings(&self) -> Result<Listing, ClientError> {
+        let told = self.at_all(|node| {
+            self.ask(node, "when asked for the sharings", |lane| {
+                lane.send(&ListSharings)?;
+                Ok(lane.receive::<SharingList>()?.0)
+            })
+        });
+        let answered = told.iter().any(Result::is_ok);
+        let mut listing = Listing::default();
+        for list in told {
+            match list {
+                Ok(list) => listing.add(list),
+                Err(error) if answered => listing.failed.push(error),
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(listing)
     }
 
     /// Fetches the client part of a sharing from the first node that has it; its digest is that of the manifest.

@@ -93,6 +93,9 @@ fn fix(error: &ClientError, label: &str) -> String {
              file has one"
         ),
         LaneError::Failed { .. } => format!("{label} runs and says what is wrong: try again, or ask its operator"),
+        LaneError::Channel { source: ChannelError::TooSlow, .. } => format!(
+            "{label} answers, but not in time: see whether its machine or the network between is overloaded, and try again"
+        ),
         LaneError::Channel { source: ChannelError::TimedOut(_), .. } => format!(
             "the connection stands but {label} says nothing: check that a share node listens there, not another program, \
              and look at its log"
@@ -185,6 +188,7 @@ mod tests {
     use super::super::Level;
     use super::*;
     use crate::config::Parties;
+    use crate::wire::{Fail, FailCode};
 
     #[test]
     fn each_port_of_a_node_that_does_not_run_is_looked_at() {
@@ -212,5 +216,24 @@ mod tests {
         }
         let closed = connect(ErrorKind::ConnectionRefused);
         assert!(closed.contains("nothing listens there") && !closed.contains("firewall"), "{closed}");
+    }
+
+    #[test]
+    fn who_is_slow_or_busy_is_no_other_program_and_no_other_committee() {
+        let who = || "node 2".to_owned();
+        let channel = |source| LaneError::Channel { who: who(), step: "when asked for its status".into(), source };
+        let failed = |code, text: &str| LaneError::Failed { who: who(), fail: Fail { code, text: text.into() } };
+        let said = |error: LaneError| fix(&ClientError::from(error), "node 2");
+        for slow in
+            [channel(ChannelError::TooSlow), failed(FailCode::Busy, "this node has as many connections as it may have")]
+        {
+            let said = said(slow);
+            assert!(said.contains("try again") && !said.contains("version") && !said.contains("mismatch"), "{said}");
+        }
+        assert!(said(channel(ChannelError::TooSlow)).contains("not in time"));
+        assert!(said(failed(FailCode::Refused, crate::lane::OTHER_COMMITTEE)).contains("committee mismatch"));
+        assert!(!said(failed(FailCode::Refused, "something else")).contains("committee mismatch"));
+        let other = ChannelError::Tls(rustls::Error::DecryptError);
+        assert!(said(channel(other)).contains("no share node of this version"));
     }
 }
