@@ -89,6 +89,8 @@ fn restore(home: &Path, height: Option<u64>, json: bool) -> Result<(), NodeError
     let height = height.or(newest).ok_or_else(|| NodeError::Setup(format!("{} has no snapshot", home.display())))?;
     let manifest = folder.manifest(height).map_err(Fault::from)?;
     let manifest = manifest.ok_or_else(|| NodeError::Setup(format!("there is no snapshot of block {height}")))?;
+    // Before the database that is there gives way.
+    Config::load(home)?.store.engine.check().map_err(|e| NodeError::Setup(e.to_string()))?;
     let aside = node::set_data_aside(home)?;
     if let Some(aside) = aside.as_ref().filter(|_| !json) {
         say!("The old database is in {}", aside.display())?;

@@ -8,6 +8,7 @@ use super::{error::NodeError, file::write};
 use crate::{
     ledger::{NEEDED_HEADERS, Retention},
     rpc::Door,
+    store::Engine,
 };
 
 /// Settings of the node.
@@ -29,6 +30,9 @@ pub struct Config {
     /// Which pages in browsers may ask, and by which names.
     #[serde(default)]
     pub web: Door,
+    /// Where all of it is kept.
+    #[serde(default)]
+    pub store: StoreSettings,
     /// Who makes blocks.
     pub driver: Driver,
 }
@@ -48,6 +52,21 @@ const WEB_HELP: &str = "\
 # of this node, beside localhost and addresses, for whoever comes through this machine, as a proxy does.
 [web]
 ";
+
+/// What the file says above the name of [`StoreSettings`].
+const STORE_HELP: &str = "\
+# The database. `engine`: \"redb\", which is part of every program, or \"rocksdb\" for a state that outgrows memory, in
+# programs that are built with it. It is chosen before the first start; docs/validators.md says how to change it.
+[store]
+";
+
+/// Where a node keeps its tables.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct StoreSettings {
+    /// The database.
+    pub engine: Engine,
+}
 
 /// What is kept of the past.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -163,7 +182,7 @@ impl Config {
             Driver::Embedded { development: true, .. } => Door::open(),
             _ => Door::default(),
         };
-        Self { rpc, keep: Keep::default(), web, driver }
+        Self { rpc, keep: Keep::default(), web, store: StoreSettings::default(), driver }
     }
 
     /// Reads the settings in `home`.
@@ -183,7 +202,7 @@ impl Config {
     /// Writes the settings into `home`.
     pub fn save(&self, home: &Path) -> Result<(), NodeError> {
         let text = toml::to_string(self).map_err(|e| NodeError::Setup(e.to_string()))?;
-        let text = text.replace("[keep]\n", KEEP_HELP).replace("[web]\n", WEB_HELP);
+        let text = text.replace("[keep]\n", KEEP_HELP).replace("[web]\n", WEB_HELP).replace("[store]\n", STORE_HELP);
         write(&home.join(CONFIG_FILE), text.as_bytes())
     }
 }

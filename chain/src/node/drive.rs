@@ -23,7 +23,7 @@ use crate::{
     error::Fault,
     ledger::Ledger,
     rpc::{Command, Develop, Doing, Submit, Submitted},
-    store::{DiskStore, Store},
+    store::Store,
     tx::Tx,
 };
 
@@ -45,7 +45,7 @@ pub fn start(
     config: &Config,
     home: &Path,
     ledger: Arc<Ledger>,
-    store: Arc<DiskStore>,
+    store: Arc<dyn Store>,
     heights: watch::Sender<u64>,
 ) -> Result<Started, NodeError> {
     let (failing, failed) = tokio::sync::mpsc::channel(1);
@@ -57,7 +57,6 @@ pub fn start(
                 path: path.display().to_string(),
                 cause,
             })?;
-            let store: Arc<dyn Store> = store;
             // A node that died while it went back is not there yet.
             let height = kept_height(store.as_ref()).map_err(Fault::from)?;
             if let (true, Some(height)) = (*development, height)

@@ -20,7 +20,7 @@ use std::{
 use tokio::sync::watch;
 
 pub use beacon::{BEACON_FILE, ensure_beacon, load_beacon};
-pub use config::{CONFIG_FILE, Config, Driver, GENESIS_FILE, KEY_FILE, Keep};
+pub use config::{CONFIG_FILE, Config, Driver, GENESIS_FILE, KEY_FILE, Keep, StoreSettings};
 pub use damage::explain_damage;
 use drive::Started;
 pub use error::NodeError;
@@ -34,7 +34,7 @@ use crate::{
     ledger::Ledger,
     rpc::{self, Backend},
     snapshot::Folder,
-    store::DiskStore,
+    store::{OpenError, Store, is_in_use},
 };
 
 /// Folder of the database inside a home.
@@ -69,7 +69,7 @@ pub async fn run(home: &Path, ready: impl FnOnce(&Config, std::net::SocketAddr))
 }
 
 /// The database, and the ledger as the settings want it. What nobody signed is taken under one setting only.
-fn assemble(home: &Path, config: &Config) -> Result<(Arc<DiskStore>, Ledger), NodeError> {
+fn assemble(home: &Path, config: &Config) -> Result<(Arc<dyn Store>, Ledger), NodeError> {
     let (store, ledger) = open(home)?;
     let snapshots = Folder::open(home.join(SNAPSHOTS), config.keep.snapshots).map_err(Fault::from)?;
     let ledger = ledger.keeping(config.keep.retention()).with_snapshots(snapshots, config.keep.snapshot_every);
@@ -101,25 +101,26 @@ fn check_chain(home: &Path, config: &Config, ledger: &Ledger) -> Result<(), Node
 }
 
 /// The database of the node in `home`, which must not be running.
-pub fn open_store(home: &Path) -> Result<Arc<DiskStore>, NodeError> {
-    match DiskStore::open(&home.join(DATA)) {
-        Ok(store) => Ok(Arc::new(store)),
+pub fn open_store(home: &Path) -> Result<Arc<dyn Store>, NodeError> {
+    let engine = Config::load(home)?.store.engine;
+    match engine.open(&home.join(DATA)) {
+        Ok(store) => Ok(store),
+        Err(e @ (OpenError::NotBuilt(_) | OpenError::Another { .. })) => Err(NodeError::Setup(e.to_string())),
         Err(_) if is_running(home) => Err(NodeError::Setup(format!(
             "open {}: another process is using it: stop the node first",
             home.join(DATA).display()
         ))),
-        Err(e) => Err(Fault::from(e).into()),
+        Err(OpenError::Store(e)) => Err(Fault::from(e).into()),
     }
 }
 
 /// Whether the node in `home` is running: it has its database for itself.
 pub fn is_running(home: &Path) -> bool {
-    DiskStore::is_in_use(&home.join(DATA))
+    is_in_use(&home.join(DATA))
 }
 
 /// The database and the ledger of the node in `home`, which must not be running.
-pub fn open(home: &Path) -> Result<(Arc<DiskStore>, Ledger), NodeError> {
-    Config::load(home)?;
+pub fn open(home: &Path) -> Result<(Arc<dyn Store>, Ledger), NodeError> {
     let store = open_store(home)?;
     let ledger = Ledger::open(store.clone())?;
     Ok((store, ledger))

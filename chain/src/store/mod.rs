@@ -1,16 +1,24 @@
 //! Where bytes are kept: tables of keys and values, snapshots for reading, one atomic batch for a block.
 
-mod disk;
+mod engine;
+mod format;
 mod inside;
 mod layered;
 mod memory;
+mod redb;
+#[cfg(feature = "rocksdb")]
+mod rocksdb;
 
 use std::{collections::BTreeMap, sync::Arc};
 
-pub use disk::{DiskStore, FORMAT_KEY};
+pub use engine::{Engine, OpenError, is_in_use};
+pub use format::FORMAT_KEY;
 pub use inside::inside_database;
 pub use layered::Layered;
 pub use memory::MemoryStore;
+pub use redb::RedbStore;
+#[cfg(feature = "rocksdb")]
+pub use rocksdb::RocksStore;
 
 use crate::error::StoreError;
 
@@ -144,6 +152,8 @@ impl Batch {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn behaves(store: &dyn Store) {
@@ -176,19 +186,79 @@ mod tests {
     }
 
     #[test]
-    fn both_stores_keep_snapshots_apart() {
+    fn every_store_keeps_snapshots_apart() {
         behaves(&MemoryStore::default());
-        let folder = tempfile::tempdir().unwrap();
-        behaves(&DiskStore::open(folder.path()).unwrap());
+        for engine in Engine::built() {
+            let folder = tempfile::tempdir().unwrap();
+            behaves(engine.open(folder.path()).unwrap().as_ref());
+        }
     }
 
     #[test]
-    fn a_reopened_disk_store_has_what_was_written() {
-        let folder = tempfile::tempdir().unwrap();
-        let mut batch = Batch::default();
-        batch.put(Table::Blocks, *b"k", *b"v");
-        DiskStore::open(folder.path()).unwrap().write(&batch).unwrap();
-        let reader = DiskStore::open(folder.path()).unwrap().reader().unwrap();
-        assert_eq!(reader.get(Table::Blocks, b"k").unwrap().unwrap(), b"v");
+    fn a_reopened_store_has_what_was_written() {
+        for engine in Engine::built() {
+            let folder = tempfile::tempdir().unwrap();
+            let mut batch = Batch::default();
+            batch.put(Table::Blocks, *b"k", *b"v");
+            engine.open(folder.path()).unwrap().write(&batch).unwrap();
+            let reader = engine.open(folder.path()).unwrap().reader().unwrap();
+            assert_eq!(reader.get(Table::Blocks, b"k").unwrap().unwrap(), b"v", "{engine}");
+        }
+    }
+
+    /// A few tables and keys, so that batches meet: some keys begin like others, some are empty.
+    fn change() -> impl Strategy<Value = (Table, Vec<u8>, Option<u8>)> {
+        let table = prop::sample::select(vec![Table::Meta, Table::Accounts, Table::Headers, Table::Archive]);
+        let key = prop::collection::vec(prop::sample::select(vec![0u8, 1, 0x7f, 0xff]), 0..4);
+        (table, key, prop::option::of(any::<u8>()))
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
+
+        #[test]
+        fn every_store_answers_as_the_one_in_memory(
+            batches in prop::collection::vec(prop::collection::vec(change(), 1..12), 1..6),
+            prefix in prop::collection::vec(prop::sample::select(vec![0u8, 1, 0xff]), 0..3),
+            limit in 0usize..5,
+        ) {
+            let memory = MemoryStore::default();
+            let folders: Vec<_> = Engine::built().iter().map(|engine| (engine, tempfile::tempdir().unwrap())).collect();
+            let disks: Vec<_> = folders.iter().map(|(engine, at)| engine.open(at.path()).unwrap()).collect();
+            let mut readers = vec![];
+            for changes in &batches {
+                let mut batch = Batch::default();
+                for (table, key, value) in changes {
+                    match value {
+                        Some(value) => batch.put(*table, key.clone(), [*value]),
+                        None => batch.delete(*table, key.clone()),
+                    }
+                }
+                memory.write(&batch).unwrap();
+                for disk in &disks {
+                    disk.write(&batch).unwrap();
+                    // Earlier readers go on to see what they saw.
+                    readers.push((memory.reader().unwrap(), disk.reader().unwrap()));
+                }
+            }
+            for (ours, theirs) in &readers {
+                for table in [Table::Meta, Table::Accounts, Table::Code, Table::Headers, Table::Archive] {
+                    // A database on disk says its format.
+                    let own = |entries: Vec<Entry>| -> Vec<Entry> {
+                        entries.into_iter().filter(|(key, _)| key != FORMAT_KEY).collect()
+                    };
+                    let all = ours.scan(table, &[]).unwrap();
+                    prop_assert_eq!(&all, &own(theirs.scan(table, &[]).unwrap()));
+                    prop_assert_eq!(ours.scan(table, &prefix).unwrap(), own(theirs.scan(table, &prefix).unwrap()));
+                    prop_assert_eq!(ours.get(table, &prefix).unwrap(), theirs.get(table, &prefix).unwrap());
+                    if table != Table::Meta {
+                        let page = |reader: &dyn Reader| reader.page(table, Some(&prefix), limit).unwrap();
+                        prop_assert_eq!(page(ours.as_ref()), page(theirs.as_ref()));
+                        prop_assert_eq!(ours.page(table, None, limit).unwrap(), theirs.page(table, None, limit).unwrap());
+                        prop_assert_eq!(ours.first_key(table).unwrap(), theirs.first_key(table).unwrap());
+                    }
+                }
+            }
+        }
     }
 }

@@ -5,7 +5,7 @@ use std::{path::Path, process::Command};
 
 use sahara_chain::{
     node::open_store,
-    store::{Batch, Store, Table},
+    store::{Batch, Engine, Table},
 };
 
 use crate::{
@@ -86,4 +86,43 @@ fn a_damaged_database_says_so_and_is_restored() {
     std::fs::write(home.join("chain.toml"), config.replace("sahara-dev", "sahara-other")).unwrap();
     let said = refusal(home);
     assert!(said.contains("another chain"), "{said}");
+}
+
+/// The database is changed by restoring a snapshot; what this program cannot open is refused by name.
+#[test]
+fn another_database_begins_from_a_snapshot() {
+    let folder = tempfile::tempdir().unwrap();
+    let home = folder.path();
+    init(home);
+    let node = Node::start(home, "").unwrap();
+    eventually("snapshots", || node.newest().is_some_and(|(height, _)| height > 10));
+    node.end("-TERM");
+    let path = home.join("chain.toml");
+    let text = std::fs::read_to_string(&path).unwrap();
+    std::fs::write(&path, text.replace("engine = \"redb\"", "engine = \"rocksdb\"")).unwrap();
+    let said = refusal(home);
+    if !Engine::built().contains(&Engine::Rocksdb) {
+        assert!(said.contains("built without rocksdb") && said.contains("--features rocksdb"), "{said}");
+        let (fine, said) = run(&["snapshot", "restore"], home);
+        assert!(!fine && said.contains("built without rocksdb"), "{said}");
+        assert!(home.join("chain-data/chain.redb").exists(), "what is there stays");
+        return;
+    }
+    assert!(said.contains("holds the files of redb") && said.contains("snapshot restore"), "{said}");
+    let (fine, said) = run(&["snapshot", "restore"], home);
+    assert!(fine && said.contains("Restored block"), "{said}");
+    let node = Node::start(home, "").map_err(|(_, said)| said).unwrap();
+    eventually("the chain to go on", || node.newest().is_some_and(|(height, _)| height > 14));
+    assert!(run(&["rollback"], home).1.contains("another process is using it"));
+    node.end("-TERM");
+    assert!(run(&["rollback"], home).1.contains("The last block is now"));
+    // Damage is told apart from everything else.
+    let tables = std::fs::read_dir(home.join("chain-data/rocksdb")).unwrap();
+    for entry in tables.map(|entry| entry.unwrap().path()) {
+        if entry.file_name().unwrap().to_str().unwrap().starts_with("MANIFEST") {
+            std::fs::write(entry, b"what is this?".repeat(1000)).unwrap();
+        }
+    }
+    let said = refusal(home);
+    assert!(said.contains("damaged") && said.contains("chain snapshot restore"), "{said}");
 }

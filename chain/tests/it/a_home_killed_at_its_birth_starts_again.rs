@@ -7,10 +7,10 @@ use std::{
     time::Duration,
 };
 
-use sahara_chain::node::load_key;
+use sahara_chain::{node::load_key, store::Engine};
 
 use crate::{
-    a_node_that_dies_anywhere_goes_on_where_it_was::Node,
+    a_node_that_dies_anywhere_goes_on_where_it_was::{Node, init_with},
     network::{PROGRAM, eventually},
 };
 
@@ -69,11 +69,11 @@ fn a_home_killed_at_any_step_starts_again() {
         is_born(&home, step);
         assert!(key.is_none_or(|key| key == load_key(&home).unwrap().to_bytes()), "{step}: another key");
     }
-    for step in later {
+    for (engine, step) in Engine::built().iter().flat_map(|engine| later.map(|step| (engine, step))) {
         let folder = tempfile::tempdir().unwrap();
         let home = folder.path().join("home");
-        assert!(init(&home).status().unwrap().success());
-        assert!(Node::start(&home, step).is_err(), "{step} was not reached");
+        init_with(&home, *engine);
+        assert!(Node::start(&home, step).is_err(), "{step} was not reached with {engine}");
         is_born(&home, step);
     }
 }

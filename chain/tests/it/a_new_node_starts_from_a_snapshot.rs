@@ -16,7 +16,7 @@ use sahara_chain::{
     ledger::Ledger,
     snapshot::{Folder, Manifest},
     state::{AppHash, size},
-    store::{Batch, DiskStore, MemoryStore, Store, TABLES, Table},
+    store::{Batch, Engine, MemoryStore, Store, TABLES, Table},
 };
 use sha2::{Digest, Sha256};
 
@@ -103,44 +103,48 @@ fn a_new_node_starts_from_a_snapshot() {
     // Who has a chain takes none.
     assert_eq!(offer(&old.ledger, &snapshot, at.app_hash), Offer::Abort);
 
-    let home = tempfile::tempdir().unwrap();
-    let store: Arc<dyn Store> = Arc::new(DiskStore::open(home.path()).unwrap());
-    let new = Ledger::open(store.clone()).unwrap();
-    assert_eq!(new.apply_chunk(0, &chunk(0)).unwrap(), ChunkVerdict::Abort);
-    assert_eq!(offer(&new, &snapshot, AppHash::default()), Offer::Reject);
-    let other = Snapshot { format: snapshot.format + 1, ..snapshot.clone() };
-    assert_eq!(offer(&new, &other, at.app_hash), Offer::RejectFormat);
-    let other = Snapshot { chunks: snapshot.chunks + 1, ..snapshot.clone() };
-    assert_eq!(offer(&new, &other, at.app_hash), Offer::Reject);
-    assert_eq!(offer(&new, &snapshot, at.app_hash), Offer::Accept);
-    for index in 0..snapshot.chunks {
-        let mut wrong = chunk(index);
-        wrong[1000] ^= 1;
-        assert_eq!(new.apply_chunk(index, &wrong).unwrap(), ChunkVerdict::Retry);
-        assert_eq!(new.apply_chunk(index + 1, &chunk(index)).unwrap(), ChunkVerdict::Retry);
-        assert_eq!(new.info().height, 0);
-        assert_eq!(new.apply_chunk(index, &chunk(index)).unwrap(), ChunkVerdict::Accept);
-    }
-    assert_eq!((new.info().height, new.info().app_hash), (EVERY, at.app_hash));
-    let restored = new.head().unwrap();
-    assert_eq!((restored.hash, &restored.params), (at.hash, &at.params));
-    assert_eq!(restored.validators, at.validators);
-    for table in [Table::Accounts, Table::Storage, Table::Code, Table::TrieNodes, Table::ChainState] {
-        assert_eq!(restored.reader.scan(table, &[]).unwrap(), at.reader.scan(table, &[]).unwrap(), "{table:?}");
-    }
-    // And it goes on, also after it was opened again.
-    drop(restored);
-    let mut new = new;
+    let first_chunks: Vec<Vec<u8>> = (0..snapshot.chunks).map(chunk).collect();
     later.extend((0..3).map(|_| old.step()));
-    for signed in &later {
-        let done = new.finalize(&decided(signed)).unwrap();
-        assert_eq!(done.results, signed.results);
-        new.commit().unwrap();
-        drop(new);
-        new = Ledger::open(store.clone()).unwrap();
-        assert_eq!(new.info().app_hash, done.app_hash);
+    let chunk = |index: u32| first_chunks.get(index as usize).cloned().unwrap_or_default();
+    for engine in Engine::built() {
+        let home = tempfile::tempdir().unwrap();
+        let store = engine.open(home.path()).unwrap();
+        let new = Ledger::open(store.clone()).unwrap();
+        assert_eq!(new.apply_chunk(0, &chunk(0)).unwrap(), ChunkVerdict::Abort);
+        assert_eq!(offer(&new, &snapshot, AppHash::default()), Offer::Reject);
+        let other = Snapshot { format: snapshot.format + 1, ..snapshot.clone() };
+        assert_eq!(offer(&new, &other, at.app_hash), Offer::RejectFormat);
+        let other = Snapshot { chunks: snapshot.chunks + 1, ..snapshot.clone() };
+        assert_eq!(offer(&new, &other, at.app_hash), Offer::Reject);
+        assert_eq!(offer(&new, &snapshot, at.app_hash), Offer::Accept);
+        for index in 0..snapshot.chunks {
+            let mut wrong = chunk(index);
+            wrong[1000] ^= 1;
+            assert_eq!(new.apply_chunk(index, &wrong).unwrap(), ChunkVerdict::Retry);
+            assert_eq!(new.apply_chunk(index + 1, &chunk(index)).unwrap(), ChunkVerdict::Retry);
+            assert_eq!(new.info().height, 0);
+            assert_eq!(new.apply_chunk(index, &chunk(index)).unwrap(), ChunkVerdict::Accept);
+        }
+        assert_eq!((new.info().height, new.info().app_hash), (EVERY, at.app_hash));
+        let restored = new.head().unwrap();
+        assert_eq!((restored.hash, &restored.params), (at.hash, &at.params));
+        assert_eq!(restored.validators, at.validators);
+        for table in [Table::Accounts, Table::Storage, Table::Code, Table::TrieNodes, Table::ChainState] {
+            assert_eq!(restored.reader.scan(table, &[]).unwrap(), at.reader.scan(table, &[]).unwrap(), "{table:?}");
+        }
+        // And it goes on, also after it was opened again.
+        drop(restored);
+        let mut new = new;
+        for signed in &later {
+            let done = new.finalize(&decided(signed)).unwrap();
+            assert_eq!(done.results, signed.results);
+            new.commit().unwrap();
+            drop(new);
+            new = Ledger::open(store.clone()).unwrap();
+            assert_eq!(new.info().app_hash, done.app_hash);
+        }
+        assert_eq!(new.info(), old.ledger.info());
     }
-    assert_eq!(new.info(), old.ledger.info());
 }
 
 #[test]

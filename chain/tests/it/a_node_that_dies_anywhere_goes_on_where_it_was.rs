@@ -16,7 +16,7 @@ use sahara_chain::{
     genesis::Genesis,
     ledger::{BeginBlock, Ledger},
     node::open,
-    store::{Batch, MemoryStore, Reader, Store},
+    store::{Batch, Engine, MemoryStore, Reader, Store},
 };
 use serde_json::{Value, json};
 
@@ -33,6 +33,11 @@ pub struct Node {
 
 /// A home that makes blocks and snapshots quickly.
 pub fn init(home: &Path) {
+    init_with(home, Engine::Redb);
+}
+
+/// The same with another database.
+pub fn init_with(home: &Path, engine: Engine) {
     let status = Command::new(PROGRAM)
         .args(["init", "--rpc", "127.0.0.1:0", "--block-time-ms", "20", "--home"])
         .arg(home)
@@ -43,7 +48,8 @@ pub fn init(home: &Path) {
     let path = home.join("chain.toml");
     let text = std::fs::read_to_string(&path).unwrap();
     let text = text.replace("snapshot_every = 1000", "snapshot_every = 3");
-    assert!(text.contains("snapshot_every = 3"), "{text}");
+    let text = text.replace("engine = \"redb\"", &format!("engine = \"{engine}\""));
+    assert!(text.contains("snapshot_every = 3") && text.contains(&format!("engine = \"{engine}\"")), "{text}");
     std::fs::write(path, text).unwrap();
 }
 
@@ -138,9 +144,13 @@ fn replay(home: &Path) {
 
 #[test]
 fn a_node_that_dies_anywhere_goes_on_where_it_was() {
+    Engine::built().iter().for_each(|engine| dies_anywhere(*engine));
+}
+
+fn dies_anywhere(engine: Engine) {
     let folder = tempfile::tempdir().unwrap();
     let home = folder.path();
-    init(home);
+    init_with(home, engine);
     let mut seen = (0, Value::Null);
     let mut nonce = 0;
     let places = ["keep", "kept", "commit", "committed", "done"].map(|place| format!("{place}:1"));

@@ -9,7 +9,7 @@ use sahara_chain::{
     embedded::Embedded,
     ledger::{Ledger, Retention},
     rpc::Limits,
-    store::{DiskStore, MemoryStore, Store},
+    store::{Engine, MemoryStore, Store},
 };
 use serde_json::{Value, json};
 
@@ -108,8 +108,10 @@ fn every_height(store: Arc<dyn Store>) {
 #[test]
 fn an_archive_answers_at_every_height() {
     every_height(Arc::new(MemoryStore::default()));
-    let folder = tempfile::tempdir().unwrap();
-    every_height(Arc::new(DiskStore::open(folder.path()).unwrap()));
+    for engine in Engine::built() {
+        let folder = tempfile::tempdir().unwrap();
+        every_height(engine.open(folder.path()).unwrap());
+    }
 }
 
 #[test]

@@ -9,7 +9,7 @@ use sahara_chain::{
     comet,
     genesis::{Genesis, GenesisAccount},
     ledger::{Ledger, roll_back},
-    store::{DiskStore, MemoryStore, Store, TABLES, Table},
+    store::{Engine, MemoryStore, Store, TABLES, Table},
     wallet::Payment,
 };
 
@@ -111,12 +111,14 @@ proptest! {
 
 #[test]
 fn the_last_block_can_be_taken_back() {
-    let folder = tempfile::tempdir().unwrap();
     let blocks = [
         vec![Step::Create(true), Step::Transfer(1)],
         vec![Step::Keep(1, 0), Step::Keep(4, 2), Step::Create(false), Step::Create(true), Step::Transfer(2)],
     ];
-    there_and_back(Arc::new(DiskStore::open(folder.path()).unwrap()), &blocks);
+    for engine in Engine::built() {
+        let folder = tempfile::tempdir().unwrap();
+        there_and_back(engine.open(folder.path()).unwrap(), &blocks);
+    }
 }
 
 #[test]

@@ -12,7 +12,7 @@ use sahara_chain::{
     application::{Application, ChainStart, Check, DecidedBlock, Finalized, Offence, OffenceKind, Proposal, Vote},
     ledger::Ledger,
     staking,
-    store::{DiskStore, MemoryStore, Store},
+    store::{Engine, MemoryStore, Store},
     validator::ConsensusKey,
 };
 
@@ -81,9 +81,9 @@ proptest! {
         let quiet = open(Arc::new(MemoryStore::default()));
         let expected = run(&quiet, &blocks);
         let txs: Vec<Bytes> = blocks.iter().flat_map(|block| block.txs.clone()).collect();
-        for threads in [0, 3] {
+        for (engine, threads) in Engine::built().iter().flat_map(|engine| [(engine, 0), (engine, 3)]) {
             let folder = tempfile::tempdir().unwrap();
-            let busy = open(Arc::new(DiskStore::open(folder.path()).unwrap()));
+            let busy = open(engine.open(folder.path()).unwrap());
             let stop = AtomicBool::new(false);
             let found = std::thread::scope(|scope| {
                 for _ in 0..threads {

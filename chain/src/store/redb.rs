@@ -1,4 +1,4 @@
-//! The store of a node: one file of copy-on-write B-trees (redb). A crash leaves the last committed batch.
+//! The store of a node that needs nothing beside this program: one file of copy-on-write B-trees (redb). A crash leaves the last committed batch.
 
 use std::{collections::BTreeMap, ops::Bound, path::Path, sync::Arc};
 
@@ -6,34 +6,32 @@ use redb::{Database, DatabaseError, ReadOnlyTable, ReadableDatabase, ReadableTab
 
 use super::{
     Batch, Entry, Reader, Store, TABLES, Table,
+    format::{self, FORMAT, FORMAT_KEY},
     inside::{Leave, enter, inside},
 };
 use crate::{durable, error::StoreError, failpoint};
 
-/// Version of what the tables mean. Another number is refused by name.
-const FORMAT: u8 = 3;
-/// Its name in the table of names.
-pub const FORMAT_KEY: &[u8] = b"format";
-const FILE: &str = "chain.redb";
+/// The file in a node's data folder.
+pub const FILE: &str = "chain.redb";
 /// Its name while it is made.
 const DRAFT: &str = "chain.redb.draft";
 
 type Bytes = &'static [u8];
 
 /// Tables in a file.
-pub struct DiskStore {
+pub struct RedbStore {
     database: Database,
     _leave: Leave,
 }
 
 /// The library has work to do when a database is closed.
-impl Drop for DiskStore {
+impl Drop for RedbStore {
     fn drop(&mut self) {
         enter();
     }
 }
 
-impl DiskStore {
+impl RedbStore {
     /// Opens the store in `folder`, or makes an empty one there.
     pub fn open(folder: &Path) -> Result<Self, StoreError> {
         let place = folder.join(FILE);
@@ -63,15 +61,7 @@ impl DiskStore {
             Err(e) => return Err(StoreError::new("open a table", e)),
         };
         let found = meta.get(FORMAT_KEY).map_err(|e| StoreError::new("read the format", e))?;
-        let found = found.and_then(|found| found.value().first().copied()).unwrap_or_default();
-        if found == FORMAT {
-            return Ok(());
-        }
-        let why = format!(
-            "it has format {found}, this program reads format {FORMAT}. Use the program that wrote it, or remove the data \
-             folder and let the node sync again"
-        );
-        Err(StoreError::new("open chain.redb", why))
+        format::check("open chain.redb", found.and_then(|found| found.value().first().copied()))
     }
 }
 
@@ -129,7 +119,7 @@ fn definition(table: Table) -> TableDefinition<'static, Bytes, Bytes> {
     })
 }
 
-impl Store for DiskStore {
+impl Store for RedbStore {
     fn reader(&self) -> Result<Arc<dyn Reader>, StoreError> {
         inside(|| self.begin_read())
     }
@@ -139,7 +129,7 @@ impl Store for DiskStore {
     }
 }
 
-impl DiskStore {
+impl RedbStore {
     fn begin_read(&self) -> Result<Arc<dyn Reader>, StoreError> {
         let read = self.database.begin_read().map_err(|e| StoreError::new("begin to read", e))?;
         let mut tables = BTreeMap::new();
