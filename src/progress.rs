@@ -19,9 +19,12 @@ pub enum Event<'a> {
     Note(&'a str),
 }
 
+/// Hears of events.
+type Tell = dyn Fn(Event<'_>) + Send + Sync;
+
 /// Where events go: to a function, or nowhere. Clones share it.
 #[derive(Clone, Default)]
-pub struct Progress(Option<Arc<dyn Fn(Event<'_>) + Send + Sync>>);
+pub struct Progress(Option<Arc<Tell>>);
 
 impl Progress {
     /// Tells a function, on whichever thread something happens.

@@ -19,10 +19,8 @@ use std::time::{Duration, Instant};
 
 use sahara_circuits::frontend::Encoded;
 use sahara_circuits::graph::Graph;
-use sahara_mpc::client::{
-    Assignment, Client, ClientError, Committee, GraphId, Inference, Job, NodeStatus, Sharing, Task,
-};
-pub use sahara_mpc::client::{Rounding, Visibility};
+use sahara_mpc::client::{Assignment, Client, ClientError, Committee, GraphId, Inference, Job, Sharing, Task};
+pub use sahara_mpc::client::{NodeStatus, Rounding, Visibility};
 use sahara_mpc::wire::FailCode;
 
 pub use advice::find_error;
@@ -339,11 +337,14 @@ impl NetworkEngine {
     }
 
     fn statuses(&self) -> Result<Vec<NodeStatus>> {
-        self.client
-            .status()
-            .into_iter()
-            .map(|status| status.map_err(|e| network_error(&self.client, "asking the nodes for their status", e)))
-            .collect()
+        self.nodes().into_iter().map(|(_, status)| status).collect()
+    }
+
+    /// What each node is called in the committee, and what it says of itself or why it says nothing.
+    pub fn nodes(&self) -> Vec<(String, Result<NodeStatus>)> {
+        let asking = |e| network_error(&self.client, "asking the nodes for their status", e);
+        let nodes = (0..).zip(self.client.status());
+        nodes.map(|(index, status)| (self.client.committee().label(index), status.map_err(asking))).collect()
     }
 
     /// What the nodes have used and sent so far.

@@ -63,6 +63,16 @@ impl Home {
         home
     }
 
+    /// As [`Home::with_model`], and other models have room beside it.
+    pub fn with_model_and_room() -> Self {
+        let home = Self::empty();
+        let models = home.path().join("models");
+        std::fs::create_dir(&models).expect("a folder for models");
+        let cached = model_cache().join("models").join(MODEL);
+        std::os::unix::fs::symlink(cached, models.join(MODEL)).expect("a link to the model cache");
+        home
+    }
+
     pub fn path(&self) -> &Path {
         self.folder.path()
     }

@@ -9,7 +9,7 @@ mod dashboards;
 mod licences;
 mod packages;
 mod parts;
-mod program;
+pub mod program;
 mod sbom;
 mod source;
 mod units;
@@ -146,6 +146,21 @@ fn make(as_built: bool) -> Result<PathBuf, Failure> {
     let bytes = std::fs::metadata(&tarball).map_or(0, |about| about.len());
     eprintln!("xtask: {} is {:.1} MB", tarball.display(), bytes as f64 / 1e6);
     Ok(tarball)
+}
+
+/// Puts the bill of a package of the workspace and the licences of others into an empty folder; the two files.
+pub fn papers(package: &str, what: &str, folder: &Path) -> Result<Vec<PathBuf>, Failure> {
+    empty(folder)?;
+    let packages = packages::of(package)?;
+    let texts = [
+        ("sahara.cdx.json", sbom::write(package, &packages, &Source::read()?, &program::compiler()?)?),
+        ("THIRD-PARTY.txt", licences::write(what, &packages)?),
+    ];
+    let written = texts.into_iter().map(|(name, text)| {
+        let path = folder.join(name);
+        std::fs::write(&path, text).map_err(|error| doing("writing", &path, &error)).map(|()| path)
+    });
+    written.collect()
 }
 
 /// Makes a folder, empty whatever was there.

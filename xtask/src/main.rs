@@ -16,6 +16,7 @@ mod peers;
 mod peers_models;
 mod prerequisites;
 mod process;
+mod python;
 mod soak;
 mod statetest;
 mod test;
@@ -46,29 +47,18 @@ usage: cargo xtask <command> [arguments]
       --rate N       transfers offered each second (2500)
       --json         print one object instead of a table; --help tells the rest
   dist [--check]     make a tarball to install, and try it (--help)
+  python [--for-others]
+                     make the wheel of the Python package (--help)
   statetest DIR      run Ethereum's state tests in a folder through the chain's EVM
   help               this text
 ";
 
 fn main() -> ExitCode {
-    let mut arguments = std::env::args().skip(1);
-    let command = arguments.next().unwrap_or_else(|| "help".to_owned());
-    let rest: Vec<String> = arguments.collect();
-    let outcome = match command.as_str() {
-        "demo" => demo::run(&rest),
-        "test" if rest.first().is_some_and(|flag| flag == "--peers") => peers::run(&rest[1..]),
-        "test" => test::run(&rest),
-        "soak" => soak::run(&rest),
-        "ci" => test::run(&[]).and_then(|()| demo::run(&[])),
-        "bench" if rest.first().is_some_and(|what| what == "chain") => chain::bench(&rest[1..]),
-        "bench" => bench::run(&rest),
-        "dist" => dist::run(&rest),
-        "statetest" => statetest::run(&rest),
-        "help" | "--help" | "-h" => {
-            print!("{HELP}");
-            Ok(())
-        }
-        other => Err(Failure::user(format!("no chore is called {other:?}; try `cargo xtask help`"))),
+    let mut rest: Vec<String> = std::env::args().skip(1).collect();
+    let outcome = match python::as_cargo(&rest) {
+        Some(outcome) => outcome,
+        None if rest.is_empty() => chore("help", &[]),
+        None => chore(&rest.remove(0), &rest),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
@@ -76,6 +66,26 @@ fn main() -> ExitCode {
             eprintln!("xtask: {}", failure.message);
             ExitCode::from(failure.code)
         }
+    }
+}
+
+fn chore(command: &str, rest: &[String]) -> Result<(), Failure> {
+    match command {
+        "demo" => demo::run(rest),
+        "test" if rest.first().is_some_and(|flag| flag == "--peers") => peers::run(&rest[1..]),
+        "test" => test::run(rest),
+        "soak" => soak::run(rest),
+        "ci" => test::run(&[]).and_then(|()| demo::run(&[])),
+        "bench" if rest.first().is_some_and(|what| what == "chain") => chain::bench(&rest[1..]),
+        "bench" => bench::run(rest),
+        "dist" => dist::run(rest),
+        "python" => python::run(rest),
+        "statetest" => statetest::run(rest),
+        "help" | "--help" | "-h" => {
+            print!("{HELP}");
+            Ok(())
+        }
+        other => Err(Failure::user(format!("no chore is called {other:?}; try `cargo xtask help`"))),
     }
 }
 

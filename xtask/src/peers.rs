@@ -8,7 +8,11 @@ use crate::{Failure, process};
 type Peer = (&'static str, &'static str, fn() -> Result<(), Failure>);
 
 const PEERS: [Peer; 4] = [
-    ("llama-index", "its embedding class against the gateway (installs ~250 MB)", llama_index),
+    (
+        "llama-index",
+        "its embedding class against the gateway, and over the Python package (installs ~500 MB)",
+        llama_index,
+    ),
     ("rerank", "the rerankers of Cohere's client and of LlamaIndex for Jina (installs ~320 MB)", rerank),
     ("dashboard", "Chromium draws the dashboard (apt-get install chromium)", dashboard),
     (
@@ -19,7 +23,8 @@ const PEERS: [Peer; 4] = [
 ];
 
 fn llama_index() -> Result<(), Failure> {
-    ignored_test("the_openai_client_gets_the_embeddings_of_sahara_embed", "llama_index")
+    ignored_test("the_openai_client_gets_the_embeddings_of_sahara_embed", "llama_index")?;
+    ignored_test("the_python_package_gives_the_vectors_of_sahara_embed", "llama_index")
 }
 
 fn rerank() -> Result<(), Failure> {

@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use crate::process::{self, cargo, run as run_program, succeeds};
-use crate::{Failure, crates, dist, prerequisites, venv};
+use crate::{Failure, crates, dist, prerequisites, python, venv};
 
 /// The model of the journeys.
 const MODEL: &str = "all-MiniLM-L6-v2";
@@ -79,14 +79,16 @@ fn test() -> Result<(), Failure> {
     prerequisites::ensure_cometbft()?;
     process::build_sahara()?;
     let requirements = process::root().join("tests/python/requirements.txt").display().to_string();
-    let python = venv::ensure("openai", &["-r", &requirements], CLIENTS)?;
+    let clients = venv::ensure("openai", &["-r", &requirements], CLIENTS)?;
     let cache = process::target_dir().join("test-cache");
     run_program(process::sahara().args(["model", "pull", MODEL]).env("SAHARA_HOME", &cache))?;
+    let wheel = python::as_built()?;
     let mut tally = Tally::default();
     let green = process::tee(
         cargo()
             .args(["test", "--release", "--workspace", "--no-fail-fast"])
-            .env("SAHARA_TEST_PYTHON", python)
+            .env("SAHARA_TEST_PYTHON", clients)
+            .env("SAHARA_TEST_WHEEL", wheel)
             .env("SAHARA_TEST_MODEL", cache.join("models").join(MODEL))
             .env("SAHARA_TEST_CACHE", cache),
         |line| tally.read(line),

@@ -14,8 +14,8 @@ const BEGINNINGS: [&str; 7] = ["LICENSE", "LICENCE", "COPYING", "COPYRIGHT", "NO
 const DEPTH: usize = 4;
 const RULE: &str = "------------------------------------------------------------------------------";
 
-/// The file of all licences of others.
-pub fn write(packages: &[Package]) -> Result<String, Failure> {
+/// The file of all licences of others, in what is built from these packages.
+pub fn write(what: &str, packages: &[Package]) -> Result<String, Failure> {
     let others: Vec<&Package> = packages.iter().filter(|package| !package.ours()).collect();
     let mut texts: BTreeMap<String, Vec<String>> = BTreeMap::new();
     let mut without = Vec::new();
@@ -29,14 +29,14 @@ pub fn write(packages: &[Package]) -> Result<String, Failure> {
         }
     }
     let mut page = String::new();
-    page.push_str(
-        "Licences of what the program `sahara` is made of, besides its own (LICENSE-APACHE,\n\
+    page.push_str(&format!(
+        "Licences of what {what} is made of, besides its own (LICENSE-APACHE,\n\
          LICENSE-MIT): first the packages, each with its licence as its makers name it,\n\
          then every text that they carry, once, below the names of those that carry it.\n\
-         The program also holds Rust's standard library (MIT OR Apache-2.0).\n\n",
-    );
+         Rust's standard library (MIT OR Apache-2.0) is part of it, too.\n\n",
+    ));
     list(&mut page, others.iter().filter(|package| package.linked));
-    page.push_str("\nPackages that only run while the program is built, and are no part of it:\n\n");
+    page.push_str("\nPackages that only run while it is built, and are no part of it:\n\n");
     list(&mut page, others.iter().filter(|package| !package.linked));
     if !without.is_empty() {
         page.push_str("\nThese carry no text of their licence; their authors as their packages name them:\n\n");
@@ -117,7 +117,7 @@ mod tests {
             package("bare", true, None),
             package("builds", false, Some("another text")),
         ];
-        let page = write(&packages).unwrap();
+        let page = write("the program", &packages).unwrap();
         assert_eq!(page.matches("the text\nof it\n").count(), 1, "{page}");
         assert!(page.contains("one 1.0.0: deep/License.md\ntwo 1.0.0: deep/License.md\n"), "{page}");
         assert!(page.contains("  bare (MIT): Anna\n") && page.contains("  builds 1.0.0: MIT\n"), "{page}");

@@ -49,23 +49,23 @@ impl Package {
     }
 }
 
-/// All packages of the program and of what builds it, sorted.
-pub fn of_the_program() -> Result<Vec<Package>, Failure> {
+/// All packages of the program, or of another package of the workspace, and of what builds it, sorted.
+pub fn of(package: &str) -> Result<Vec<Package>, Failure> {
     let metadata =
         output(cargo().args(["metadata", "--format-version", "1", "--locked"]).args(["--filter-platform", TARGET]))?;
     let metadata = Value::parse(&metadata).map_err(|error| Failure::fault(format!("cargo metadata: {error}")))?;
     let lock = root().join("Cargo.lock");
     let lock = std::fs::read_to_string(&lock).map_err(|error| doing("reading", &lock, &error))?;
-    let linked = in_tree("normal,no-proc-macro")?;
-    let all = in_tree("normal,build")?;
+    let linked = in_tree(package, "normal,no-proc-macro")?;
+    let all = in_tree(package, "normal,build")?;
     select(&metadata, &checksums(&lock), &all, &linked)
 }
 
-/// Names and versions of what the program depends on by these kinds of edges, with its features.
-fn in_tree(edges: &str) -> Result<BTreeSet<String>, Failure> {
+/// Names and versions of what a package depends on by these kinds of edges, with its features.
+fn in_tree(package: &str, edges: &str) -> Result<BTreeSet<String>, Failure> {
     let tree = output(
         cargo()
-            .args(["tree", "--locked", "--package", PACKAGE, "--target", TARGET, "--edges", edges])
+            .args(["tree", "--locked", "--package", package, "--target", TARGET, "--edges", edges])
             .args(["--prefix", "none", "--format", "{p}"]),
     )?;
     Ok(named(&tree))

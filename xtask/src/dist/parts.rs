@@ -57,9 +57,9 @@ pub fn lay(stage: &Path, built: &Path, source: &Source) -> Result<(), Failure> {
     }
     guides(stage)?;
     let compiler = program::compiler()?;
-    let packages = packages::of_the_program()?;
-    write(&stage.join(SBOM), &sbom::write(&packages, source, &compiler)?)?;
-    write(&stage.join(DOCUMENTS).join("THIRD-PARTY.txt"), &licences::write(&packages)?)?;
+    let packages = packages::of(packages::PACKAGE)?;
+    write(&stage.join(SBOM), &sbom::write(packages::PACKAGE, &packages, source, &compiler)?)?;
+    write(&stage.join(DOCUMENTS).join("THIRD-PARTY.txt"), &licences::write("the program `sahara`", &packages)?)?;
     write(&stage.join(DOCUMENTS).join("BUILD.txt"), &about(&place, source, &compiler)?)
 }
 

@@ -19,21 +19,30 @@ pub fn as_built() -> Result<PathBuf, Failure> {
 pub fn build(target: &Path) -> Result<PathBuf, Failure> {
     eprintln!("xtask: building sahara for others (the first time takes some minutes)");
     let started = Instant::now();
+    let mut command = cargo();
+    command.arg("build");
+    for_others(&mut command, target)?;
+    run(command.args(["--locked", "--release", "--package", PACKAGE, "--bin", "sahara"]))?;
+    eprintln!("xtask: built in {:.0} s", started.elapsed().as_secs_f64());
+    Ok(target.join("release").join("sahara"))
+}
+
+/// Has a build of cargo, or of a program that takes its options, go to a target directory of its own and leave names of
+/// folders of this machine out.
+pub fn for_others(command: &mut Command, target: &Path) -> Result<(), Failure> {
     let flags: Vec<String> = folders(target)?
         .iter()
         .map(|(from, to)| format!("{:?}", format!("--remap-path-prefix={}={to}", from.display())))
         .collect();
     // As a setting of cargo, so that the flags of .cargo/config.toml stay; the variables would replace both.
-    run(cargo()
+    command
         .env("CARGO_TARGET_DIR", target)
         .env("CARGO_INCREMENTAL", "0")
         .env_remove("RUSTFLAGS")
         .env_remove("CARGO_ENCODED_RUSTFLAGS")
         .arg("--config")
-        .arg(format!("target.{TARGET}.rustflags=[{}]", flags.join(",")))
-        .args(["build", "--locked", "--release", "--package", PACKAGE, "--bin", "sahara"]))?;
-    eprintln!("xtask: built in {:.0} s", started.elapsed().as_secs_f64());
-    Ok(target.join("release").join("sahara"))
+        .arg(format!("target.{TARGET}.rustflags=[{}]", flags.join(",")));
+    Ok(())
 }
 
 /// Folders of this machine that compilers write into programs, and what stands there instead.

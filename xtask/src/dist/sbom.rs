@@ -2,19 +2,19 @@
 
 use std::collections::BTreeSet;
 
-use super::packages::{PACKAGE, Package};
+use super::packages::Package;
 use super::source::Source;
 use crate::Failure;
 use crate::json::Value;
 
-/// Writes the bill; `compiler` is named, because its library is in the program too.
-pub fn write(packages: &[Package], source: &Source, compiler: &str) -> Result<String, Failure> {
-    let program = packages.iter().find(|package| package.name == PACKAGE);
+/// Writes the bill of a package and those that it is built from; `compiler` is named, because its library is in the program too.
+pub fn write(name: &str, packages: &[Package], source: &Source, compiler: &str) -> Result<String, Failure> {
+    let program = packages.iter().find(|package| package.name == name);
     let program = program.ok_or_else(|| Failure::fault("the program is not among its packages"))?;
     let mut about = component(program, "application");
     about.retain(|(key, _)| !["scope", "name"].contains(key));
     about.push(("name", text("sahara")));
-    let components = packages.iter().filter(|package| package.name != PACKAGE);
+    let components = packages.iter().filter(|package| package.name != name);
     let components = components.map(|package| object(component(package, "library"))).chain([standard(compiler)]);
     let dependencies = packages.iter().map(|package| {
         let needs = package.needs.iter().map(|id| text(id)).collect();
@@ -130,6 +130,7 @@ fn object(members: Vec<(&'static str, Value)>) -> Value {
 
 #[cfg(test)]
 mod tests {
+    use super::super::packages::PACKAGE;
     use super::*;
 
     fn package(name: &str, linked: bool, needs: &[&str]) -> Package {
@@ -155,11 +156,11 @@ mod tests {
             package("used", true, &["builds@1.0.0"]),
             package("builds", false, &[]),
         ];
-        let bill = write(&packages, &source, "rustc 1.95.0 (abc 2026-01-01)").unwrap();
+        let bill = write(PACKAGE, &packages, &source, "rustc 1.95.0 (abc 2026-01-01)").unwrap();
         assert_eq!(read(&bill).unwrap(), (2, 1), "the standard library is in the program too");
         assert!(bill.contains("urn:uuid:01234567-89ab-5def-8123-456789abcdef"), "{bill}");
         assert!(bill.contains("\"purl\": \"pkg:cargo/used@1.0.0\"") && !bill.contains("pkg:cargo/sahara"), "{bill}");
-        let missing = write(&packages[..2], &source, "rustc 1.95.0").unwrap();
+        let missing = write(PACKAGE, &packages[..2], &source, "rustc 1.95.0").unwrap();
         assert!(read(&missing).unwrap_err().message.contains("builds@1.0.0"));
     }
 }
