@@ -68,7 +68,7 @@ fn measure(crowd: Crowd, jobs: usize) -> bool {
         owners: Admission::Only([owner.public()].into()),
         consumers: Admission::Only(identities.iter().map(|id| id.public()).collect()),
     };
-    let ports = common::ports();
+    let ports: [u16; 3] = common::ports();
     let homes = [0, 1, 2].map(|i| dir.path().join(format!("node{i}")));
     let members = [0, 1, 2].map(|i| {
         let address = format!("127.0.0.1:{}", ports[i]);
