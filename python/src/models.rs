@@ -97,7 +97,12 @@ pub fn shared_models(committee: Option<PathBuf>, home: Option<PathBuf>) -> PyRes
         let home = Home::locate(home)?;
         let committee = network::committee(&home, committee.as_deref())?;
         let client = keys::client(&home, Role::Consumer, committee)?;
-        let found = client.sharings().map_err(|e| find_error(&client, e))?;
+        let listing = client.sharings().map_err(|e| find_error(&client, e))?;
+        // Nothing anywhere, and a node that says nothing: that is no empty list.
+        let found = match listing.failed.into_iter().next().filter(|_| listing.sharings.is_empty()) {
+            Some(error) => return Err(find_error(&client, error).into()),
+            None => listing.sharings,
+        };
         Ok(Box::new(move |py: Python<'_>| {
             let entry = found.into_iter().map(|entry| Shared {
                 name: format!("{}/{}", entry.owner, entry.name),
