@@ -9,15 +9,15 @@ use std::time::{Duration, Instant};
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
 use sahara::embedding::Stop;
-use sahara::error::{Error, Result};
+use sahara::error::Result;
 use sahara::progress::{Event, Progress};
 
-use crate::errors::raised;
+use crate::errors::{fault, raised};
 
 /// Longest wait at a time; who waits longer asks again.
 const LONGEST_WAIT: Duration = Duration::from_secs(3600);
 
-/// Makes a value of Python of what a job has found, once somebody takes it.
+/// Makes a value of Python of what a job has found, or an exception, once somebody takes it.
 pub type Found = Box<dyn for<'py> FnOnce(Python<'py>) -> PyResult<Bound<'py, PyAny>> + Send>;
 
 /// Something that takes long and goes on without Python's lock.
@@ -41,7 +41,7 @@ struct State {
     all: u64,
     notes: Vec<String>,
     ended: bool,
-    found: Option<Result<Found>>,
+    found: Option<Found>,
     /// Called once at the end.
     listener: Option<Py<PyAny>>,
 }
@@ -66,8 +66,11 @@ impl Job {
         let thread = thread::Builder::new().name("sahara-job".to_owned());
         let started = thread.spawn(move || {
             // Whoever waits must hear of the end, however it comes; the message of a panic is on standard error.
-            let found = catch_unwind(AssertUnwindSafe(|| work(&own)));
-            own.end(found.unwrap_or_else(|_| Err(Error::fault("a job of the SDK panicked, see standard error"))));
+            own.end(match catch_unwind(AssertUnwindSafe(|| work(&own))) {
+                Ok(Ok(found)) => found,
+                Ok(Err(error)) => Box::new(|_| Err(raised(error))),
+                Err(_) => Box::new(|_| Err(fault("a job panicked, see standard error: this is a fault of Sahara"))),
+            });
         });
         started.map_err(|e| PyRuntimeError::new_err(format!("starting a thread for a job: {e}")))?;
         Ok(Self(shared))
@@ -110,7 +113,7 @@ impl Work {
         (state.done, state.all) = (done as u64, all as u64);
     }
 
-    fn end(&self, found: Result<Found>) {
+    fn end(&self, found: Found) {
         let mut state = self.state();
         state.ended = true;
         state.found = Some(found);
@@ -221,8 +224,7 @@ impl Job {
     fn result<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         let found = self.0.state().found.take();
         match found {
-            Some(Ok(found)) => found(py),
-            Some(Err(error)) => Err(raised(error)),
+            Some(found) => found(py),
             None => Err(PyRuntimeError::new_err("the job has not ended, or its result was taken")),
         }
     }

@@ -3,13 +3,13 @@
 use std::path::PathBuf;
 
 use pyo3::prelude::*;
-use sahara::error::{Error, Result};
+use sahara::error::Result;
 use sahara::home::Home;
 use sahara::keys::{self, Role};
 use sahara::models::{ModelInfo, Origin, SharedStore, Store, owned_name};
 use sahara::network::{self, Visibility, find_error};
 
-use crate::errors::raised;
+use crate::errors::{input, raised};
 use crate::job::Job;
 
 /// A model on this machine.
@@ -47,7 +47,7 @@ pub fn pull_model(
     force: bool,
     home: Option<PathBuf>,
 ) -> PyResult<Job> {
-    let origin = origin(source).map_err(raised)?;
+    let origin = origin(source)?;
     Job::start("pulling the model", 0, move |work| {
         let store = Store::new(&Home::locate(home)?);
         let (info, was_here) = store.pull(&model, name.as_deref(), origin, force, &work.progress())?;
@@ -114,11 +114,11 @@ pub fn shared_models(committee: Option<PathBuf>, home: Option<PathBuf>) -> PyRes
     })
 }
 
-fn origin(source: Option<&str>) -> Result<Origin> {
+fn origin(source: Option<&str>) -> PyResult<Origin> {
     match source {
         None => Ok(Origin::Any),
         Some("hub") => Ok(Origin::Hub),
         Some("package") => Ok(Origin::Package),
-        Some(other) => Err(Error::user(format!("source={other:?} is unknown: give \"hub\", \"package\" or nothing"))),
+        Some(other) => Err(input(&format!("source={other:?} is unknown: give \"hub\", \"package\" or nothing"))),
     }
 }

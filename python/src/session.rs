@@ -6,12 +6,12 @@ use std::sync::Arc;
 use pyo3::prelude::*;
 use pyo3::types::PyByteArray;
 use sahara::embedding::{Embedding, Engine, PlainEngine, Query};
-use sahara::error::{Error, Result};
+use sahara::error::Result;
 use sahara::home::Home;
 use sahara::models::{self, Model};
 use sahara::network::{NetworkEngine, NetworkOptions, NodeStatus, Rounding, Visibility};
 
-use crate::errors::raised;
+use crate::errors::{input, sentence};
 use crate::job::{Found, Job, Running};
 
 /// Numbers of all answers in the machine's byte order, of a classifier their scores, the tokens of each text, and which texts
@@ -37,7 +37,7 @@ impl From<(String, Result<NodeStatus>)> for Node {
     fn from((name, status): (String, Result<NodeStatus>)) -> Self {
         let (status, error) = match status {
             Ok(status) => (status, None),
-            Err(error) => (NodeStatus::default(), Some(error.report())),
+            Err(error) => (NodeStatus::default(), Some(sentence(&error))),
         };
         Self {
             name,
@@ -90,14 +90,14 @@ impl Session {
         jobs: Option<usize>,
     ) -> PyResult<Job> {
         let mut options = NetworkOptions {
-            rounding: rounding(mode).map_err(raised)?,
-            visibility: weights.map(visibility).transpose().map_err(raised)?,
+            rounding: rounding(mode)?,
+            visibility: weights.map(visibility).transpose()?,
             ..NetworkOptions::default()
         };
         if let Some(jobs) = jobs {
-            options.jobs = Some(jobs).filter(|jobs| (1..=64).contains(jobs)).ok_or_else(|| {
-                raised(Error::user(format!("jobs={jobs} is out of range: give a number from 1 to 64")))
-            })?;
+            options.jobs = Some(jobs)
+                .filter(|jobs| (1..=64).contains(jobs))
+                .ok_or_else(|| input(&format!("jobs={jobs} is out of range: give a number from 1 to 64")))?;
         }
         Job::start("opening the model", 0, move |work| {
             let (home, running) = (Home::locate(home)?, Running::default());
@@ -242,18 +242,18 @@ fn packed<'a, 'py>(
     })
 }
 
-fn rounding(mode: &str) -> Result<Rounding> {
+fn rounding(mode: &str) -> PyResult<Rounding> {
     match mode {
         "exact" => Ok(Rounding::Exact),
         "faithful" => Ok(Rounding::Faithful),
-        other => Err(Error::user(format!("mode={other:?} is unknown: give \"exact\" or \"faithful\""))),
+        other => Err(input(&format!("mode={other:?} is unknown: give \"exact\" or \"faithful\""))),
     }
 }
 
-fn visibility(weights: &str) -> Result<Visibility> {
+fn visibility(weights: &str) -> PyResult<Visibility> {
     match weights {
         "private" => Ok(Visibility::Private),
         "open" => Ok(Visibility::Open),
-        other => Err(Error::user(format!("weights={other:?} is unknown: give \"private\" or \"open\""))),
+        other => Err(input(&format!("weights={other:?} is unknown: give \"private\" or \"open\""))),
     }
 }

@@ -88,20 +88,15 @@ fn maturin(folder: &Path) -> Result<Command, Failure> {
     Ok(command)
 }
 
-/// Runs maturin; the only wheel in the folder then.
+/// Runs maturin; the newest wheel in the folder then. Others may run it at the same time.
 fn made(mut maturin: Command, folder: &Path) -> Result<PathBuf, Failure> {
-    let doing = |what: &str, error: std::io::Error| Failure::fault(format!("{what} {}: {error}", folder.display()));
-    if folder.exists() {
-        std::fs::remove_dir_all(folder).map_err(|e| doing("removing", e))?;
-    }
     run_program(&mut maturin)?;
-    let found = std::fs::read_dir(folder).map_err(|e| doing("reading", e))?;
-    let mut wheels =
-        found.filter_map(|entry| Some(entry.ok()?.path())).filter(|p| p.extension() == Some("whl".as_ref()));
-    match (wheels.next(), wheels.next()) {
-        (Some(wheel), None) => Ok(wheel),
-        _ => Err(Failure::fault(format!("maturin left no wheel, or several, in {}", folder.display()))),
-    }
+    let found = std::fs::read_dir(folder)
+        .map_err(|error| Failure::fault(format!("reading {}: {error}", folder.display())))?
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .filter(|path| path.extension() == Some("whl".as_ref()))
+        .max_by_key(|path| std::fs::metadata(path).and_then(|about| about.modified()).ok());
+    found.ok_or_else(|| Failure::fault(format!("maturin left no wheel in {}", folder.display())))
 }
 
 /// Whether maturin runs this program in cargo's place; then does what cargo would, for the whole workspace.
