@@ -50,9 +50,12 @@ fn refused_told_and_admitted() {
     assert_eq!(listed.code, Some(2), "{listed}");
     assert!(listed.stderr.contains("node 3") && listed.stderr.contains(&key) && listed.stdout.is_empty(), "{listed}");
     restarted_with(&[3]);
-    let served = ask();
-    assert_eq!(served.code, Some(0), "{served}");
     let listed = list();
     assert_eq!(listed.code, Some(0), "{listed}");
     assert!(listed.stdout.contains("no model on these nodes is yours or for you"), "{listed}");
+    // Whoever asks with a model of its own hands it over first.
+    let served = ask();
+    assert_eq!(served.code, Some(0), "{served}");
+    let listed = list();
+    assert!(listed.code == Some(0) && listed.stdout.contains("yours"), "{listed}");
 }
