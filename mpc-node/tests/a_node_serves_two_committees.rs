@@ -146,6 +146,10 @@ fn a_key_gets_no_more_by_asking_in_two_committees() {
     std::thread::sleep(Duration::from_millis(50));
     assert!(first.is_idle() && second.is_idle());
     let third = lane(1);
+    let until = std::time::Instant::now() + Duration::from_secs(10);
+    while !first.has_hung_up() && std::time::Instant::now() < until {
+        std::thread::sleep(Duration::from_millis(10));
+    }
     assert!(first.has_hung_up() && !second.has_hung_up() && !third.has_hung_up());
 }
 
