@@ -1,6 +1,6 @@
 //! The native part of the Python package `sahara`: the SDK as a module that Python loads.
 //!
-//! Whatever takes long is a [`job::Job`] with a thread of its own, which holds no lock of Python's; the Python side
+//! Whatever takes long is a `job::Job` with a thread of its own, which holds no lock of Python's; the Python side
 //! (`sahara/`) waits for it, shows how far it is and stops it. Here are only the parts that need the SDK:
 //!
 //! * `job`: work that goes on beside Python;

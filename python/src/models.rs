@@ -100,7 +100,7 @@ pub fn shared_models(committee: Option<PathBuf>, home: Option<PathBuf>) -> PyRes
         let listing = client.sharings().map_err(|e| find_error(&client, e))?;
         // Nothing anywhere, and a node that says nothing: that is no empty list.
         let found = match listing.failed.into_iter().next().filter(|_| listing.sharings.is_empty()) {
-            Some(error) => return Err(find_error(&client, error).into()),
+            Some(error) => return Err(find_error(&client, error)),
             None => listing.sharings,
         };
         Ok(Box::new(move |py: Python<'_>| {

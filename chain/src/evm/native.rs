@@ -1,6 +1,6 @@
 //! A native contract without state: what it says of itself, and the steps that every call of one takes, written once.
 //!
-//! A new one is a file with a [`Native`] in it and a line in [`stateless::ALL`](super::stateless::ALL). The pattern is
+//! A new one is a file with a [`Native`] in it and a line in `stateless::ALL`. The pattern is
 //! explained in `provider`.
 
 use alloy_primitives::{Address, Bytes, U256};

@@ -31,7 +31,7 @@ pub const NAME: &[u8] = b"chain";
 /// Memory for decoded transactions: some hundred thousand transfers.
 const CACHED_TX_BYTES: usize = 256 << 20;
 
-/// The state machine behind the [`Application`] port.
+/// The state machine behind the [`Application`](crate::application::Application) port.
 pub struct Ledger {
     pub(super) store: Arc<dyn Store>,
     txs: TxCache,

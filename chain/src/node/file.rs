@@ -5,7 +5,7 @@ use std::path::Path;
 use super::error::NodeError;
 use crate::durable;
 
-/// Writes a file and the folders above it, as [`durable::write`] does.
+/// Writes a file and the folders above it, as `durable::write` does.
 ///
 /// # Errors
 /// The place cannot be written.

@@ -116,7 +116,7 @@ mod tests {
         assert!(Config::parse(&many, home).unwrap_err().contains("64 at most"));
 
         std::fs::create_dir_all(folder(&two)).unwrap();
-        assert_eq!(both.left_folders(&both.load_committees().unwrap()), [PathBuf::new(); 0]);
+        assert!(both.left_folders(&both.load_committees().unwrap()).is_empty());
         std::fs::create_dir_all(home.join("packs")).unwrap();
         assert_eq!(alone.left_folders(&alone.load_committees().unwrap()), [folder(&two)]);
         let second = config("committees = [\"second.toml\"]");
