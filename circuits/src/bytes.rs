@@ -1,7 +1,11 @@
 //! Canonical bytes: little-endian, explicit lengths, a magic and a version in front. Every length is checked against
 //! its limit and against the bytes that are left before anything is allocated.
 
+#[cfg(feature = "frontend")]
+use std::io::Read as _;
 use std::ops::RangeInclusive;
+#[cfg(feature = "frontend")]
+use std::path::Path;
 
 /// Why stored or received bytes were refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -68,6 +72,23 @@ pub enum DecodeError {
         /// Kind of file.
         what: &'static str,
     },
+}
+
+/// A whole file; nothing if it is larger than `most` bytes.
+///
+/// # Errors
+/// When it cannot be read.
+#[cfg(feature = "frontend")]
+pub(crate) fn read_at_most(path: &Path, most: u64) -> std::io::Result<Option<Vec<u8>>> {
+    let file = std::fs::File::open(path)?;
+    let len = file.metadata()?.len();
+    let mut bytes = Vec::new();
+    if len > most {
+        return Ok(None);
+    }
+    bytes.reserve_exact(len as usize);
+    file.take(most.saturating_add(1)).read_to_end(&mut bytes)?;
+    Ok((bytes.len() as u64 <= most).then_some(bytes))
 }
 
 /// Appends canonical bytes.

@@ -3,7 +3,7 @@
 #[cfg(feature = "compile")]
 mod compile;
 
-use crate::bytes::DecodeError;
+use crate::bytes::{DecodeError, read_at_most};
 use crate::codec::{GraphDecodeError, GraphId, MAX_GRAPH_BYTES};
 use crate::frontend::{Frontend, FrontendError};
 use crate::graph::Graph;
@@ -11,7 +11,7 @@ use crate::reference::{ExecError, ExecOptions, Execution, Executor, PackedWeight
 use crate::weights::Weights;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use std::io::{Read as _, Write as _};
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
@@ -287,23 +287,11 @@ impl CompiledModel {
     }
 }
 
-/// A whole file; nothing if it is larger than `most` bytes.
-fn read_at_most(path: &Path, most: u64) -> std::io::Result<Option<Vec<u8>>> {
-    let file = std::fs::File::open(path)?;
-    let len = file.metadata()?.len();
-    let mut bytes = Vec::new();
-    if len > most {
-        return Ok(None);
-    }
-    bytes.reserve_exact(len as usize);
-    file.take(most.saturating_add(1)).read_to_end(&mut bytes)?;
-    Ok((bytes.len() as u64 <= most).then_some(bytes))
-}
-
-/// Most bytes of `model.json`, of a frontend and of its tokenizer: somebody else may have written them.
+/// Most bytes of `model.json` and of a frontend: somebody else may have written them.
 const MAX_MANIFEST: u64 = 64 << 10;
 const MAX_FRONTEND: u64 = 1 << 30;
-const MAX_TOKENIZER: u64 = 64 << 20;
+/// Most bytes of a tokenizer, of somebody else's and in a folder of Hugging Face's.
+pub(crate) const MAX_TOKENIZER: u64 = 64 << 20;
 /// The file of the weights.
 const WEIGHTS: &str = "weights.bin";
 

@@ -3,14 +3,13 @@
 
 use super::json::{Fields, value};
 use super::{CompileError, MAX_JSON, config, pipeline};
+use crate::model::MAX_TOKENIZER;
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::path::{Component, Path, PathBuf};
 
 /// Largest file of weights.
 pub const MAX_WEIGHTS: u64 = 8 << 30;
-/// Largest file of a tokenizer.
-pub const MAX_TOKENIZER: u64 = 64 << 20;
 /// Most bytes of all files of weights together.
 const MAX_ALL_WEIGHTS: u64 = 32 << 30;
 /// Bytes beyond the tensors' own that files of weights may have together: their headers, tables of positions.

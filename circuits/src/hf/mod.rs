@@ -16,9 +16,9 @@ mod roberta;
 mod tensors;
 mod tokenizer;
 
+use crate::bytes::read_at_most;
 use crate::frontend::settings::{Activation, PositionRule, Text};
 pub(crate) use pipeline::{Dense, Finish, Pool, Tail};
-use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 /// Largest JSON file of settings that is read.
@@ -191,13 +191,7 @@ impl Parameters {
 
 /// Reads a file of at most `limit` bytes.
 pub(crate) fn read(path: &Path, limit: u64) -> Result<Vec<u8>, CompileError> {
-    let failed = |source| CompileError::Read { path: path.to_owned(), source };
-    let file = std::fs::File::open(path).map_err(failed)?;
-    let mut bytes = Vec::new();
-    file.take(limit + 1).read_to_end(&mut bytes).map_err(failed)?;
-    if bytes.len() as u64 > limit {
-        let problem = format!("larger than the limit of {limit} bytes");
-        return Err(CompileError::Config { path: path.to_owned(), problem });
-    }
-    Ok(bytes)
+    let read = read_at_most(path, limit).map_err(|source| CompileError::Read { path: path.to_owned(), source })?;
+    let problem = || format!("larger than the limit of {limit} bytes");
+    read.ok_or_else(|| CompileError::Config { path: path.to_owned(), problem: problem() })
 }

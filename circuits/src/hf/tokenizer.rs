@@ -14,7 +14,7 @@ use tokenizers::pre_tokenizers::bert::BertPreTokenizer;
 use tokenizers::processors::template::TemplateProcessing;
 use tokenizers::{AddedToken, NormalizerWrapper, PostProcessor, Tokenizer, TruncationDirection, TruncationParams};
 
-use super::folder::MAX_TOKENIZER;
+use crate::model::MAX_TOKENIZER;
 
 /// A tokenizer, ready.
 pub(crate) struct Built {
