@@ -9,7 +9,7 @@ use std::{
 
 use alloy_primitives::{Address, B256, Bytes, U256, keccak256};
 use sahara_chain::{
-    comet::Client,
+    comet::{Client, quantity},
     genesis::{DEV_ACCOUNTS, DEV_CHAIN_ID, TOKEN},
     wallet::{Payment, Wallet},
 };
@@ -228,7 +228,7 @@ impl Field {
     }
 
     async fn height(&self, node: &Client) -> Option<u64> {
-        quantity(&node.ask("eth_blockNumber", json!([])).await.ok()?)
+        node.quantity("eth_blockNumber", json!([])).await
     }
 
     async fn facts(&self, node: &Client, address: Address) -> Facts {
@@ -237,13 +237,9 @@ impl Field {
         let balance = ask("eth_getBalance").await;
         let balance = balance.as_str().and_then(|text| U256::from_str_radix(text.trim_start_matches("0x"), 16).ok());
         Facts {
-            nonce: quantity(&ask("eth_getTransactionCount").await).unwrap_or_default(),
+            nonce: node.quantity("eth_getTransactionCount", at.clone()).await.unwrap_or_default(),
             balance: balance.unwrap_or_default(),
             delegated: ask("eth_getCode").await.as_str().is_some_and(|code| code.len() > 2),
         }
     }
-}
-
-fn quantity(value: &Value) -> Option<u64> {
-    u64::from_str_radix(value.as_str()?.trim_start_matches("0x"), 16).ok()
 }

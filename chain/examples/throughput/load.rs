@@ -47,10 +47,10 @@ struct Offer {
 /// Transfers among many accounts, by Ethereum's JSON-RPC.
 pub async fn transfers(network: &Network, rate: u64, seconds: u64) -> Result<Outcome> {
     let node = Client::new(network.targets[0]);
-    eventually("a first block", || async { height(&node, "eth_blockNumber").await }).await?;
+    eventually("a first block", || async { node.quantity("eth_blockNumber", json!([])).await }).await?;
     let senders = fund(&node).await?;
     let lanes = sign(&senders, rate * seconds, network.targets.len())?;
-    let first = height(&node, "eth_blockNumber").await.ok_or("no height")?;
+    let first = node.quantity("eth_blockNumber", json!([])).await.ok_or("no height")?;
     let before = network.cpu();
     let begun = Instant::now();
     let sending = offer(network, "eth_sendRawTransaction", lanes, rate, begun);
@@ -164,7 +164,7 @@ async fn watch(node: &Client, first: u64, begun: Instant, wanted: usize) -> Resu
     let mut seen = Seen { at: BTreeMap::new(), height: first, ended: begun.elapsed() };
     let mut last = Instant::now();
     while seen.at.len() < wanted && last.elapsed() < Duration::from_secs(10) {
-        let now = height(node, "eth_blockNumber").await.unwrap_or(seen.height);
+        let now = node.quantity("eth_blockNumber", json!([])).await.unwrap_or(seen.height);
         while seen.height < now {
             seen.height += 1;
             let block = node.ask("eth_getBlockByNumber", json!([format!("{:#x}", seen.height), false])).await?;
@@ -177,11 +177,6 @@ async fn watch(node: &Client, first: u64, begun: Instant, wanted: usize) -> Resu
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     Ok(seen)
-}
-
-async fn height(node: &Client, method: &str) -> Option<u64> {
-    let answer = node.ask(method, json!([])).await.ok()?;
-    u64::from_str_radix(answer.as_str()?.trim_start_matches("0x"), 16).ok()
 }
 
 async fn comet_height(node: &Client) -> Option<u64> {

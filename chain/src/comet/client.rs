@@ -15,6 +15,11 @@ const MAX_ANSWER: usize = 64 << 20;
 /// A server that has not answered in full by then is given up.
 const PATIENCE: Duration = Duration::from_secs(60);
 
+/// A number as Ethereum writes them in JSON: `0x` and hexadecimal digits.
+pub fn quantity(value: &Value) -> Option<u64> {
+    u64::from_str_radix(value.as_str()?.trim_start_matches("0x"), 16).ok()
+}
+
 /// Asks one server.
 #[derive(Clone)]
 pub struct Client {
@@ -63,6 +68,11 @@ impl Client {
     /// Asks `method` with `params`.
     pub async fn ask(&self, method: &str, params: Value) -> Answer {
         result(self.exchange(&request(0, method, &params)).await?)
+    }
+
+    /// The number that `method` answers, as [`quantity`] reads it. None for any other answer.
+    pub async fn quantity(&self, method: &str, params: Value) -> Option<u64> {
+        quantity(&self.ask(method, params).await.ok()?)
     }
 
     /// Asks `method` once for each of `params`, in one batch; the answers are in that order.

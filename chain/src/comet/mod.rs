@@ -9,7 +9,7 @@ mod ports;
 mod process;
 pub mod settings;
 
-pub use client::{Answer, AskError, Client};
+pub use client::{Answer, AskError, Client, quantity};
 pub use forward::Forward;
 pub use home::{Layout, Validator, find, layout, run};
 pub use join::{Invitation, Trust, on_this_machine};

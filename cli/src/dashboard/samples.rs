@@ -151,11 +151,8 @@ impl Node {
 
 impl Chain {
     async fn ask(client: &ChainClient) -> Option<Self> {
-        let number = |answer: Option<serde_json::Value>| {
-            u64::from_str_radix(answer?.as_str()?.trim_start_matches("0x"), 16).ok()
-        };
-        let height = number(client.ask("eth_blockNumber", json!([])).await.ok())?;
-        let peers = number(client.ask("net_peerCount", json!([])).await.ok()).unwrap_or(0);
+        let height = client.quantity("eth_blockNumber", json!([])).await?;
+        let peers = client.quantity("net_peerCount", json!([])).await.unwrap_or(0);
         Some(Self { height, peers })
     }
 }

@@ -176,9 +176,8 @@ impl Chain {
 fn height(rpc: SocketAddr) -> Option<u64> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().ok()?;
     let client = Client::new(rpc);
-    let answer = async { tokio::time::timeout(Duration::from_secs(1), client.ask("eth_blockNumber", json!([]))).await };
-    let number = runtime.block_on(answer).ok()?.ok()?;
-    u64::from_str_radix(number.as_str()?.trim_start_matches("0x"), 16).ok()
+    let number = client.quantity("eth_blockNumber", json!([]));
+    runtime.block_on(async { tokio::time::timeout(Duration::from_secs(1), number).await }).ok()?
 }
 
 /// The chain's home below the folder of the local network.
