@@ -153,9 +153,9 @@ fn load(folder: &Path, sharing: &Sharing, which: &SharingRef) -> Result<Model> {
     let info = ModelInfo { format: SOURCE_FORMAT, name: manifest.name.to_string(), source, files: Vec::new() };
     let shared = Some(SharedModel { which: which.clone(), visibility: manifest.visibility() });
     let model = Model { info, folder: folder.to_owned(), compiled, shared };
-    let (ids, graphs) = crate::network::graphs(&model)?;
+    let crate::network::Graphs { all, ids, .. } = crate::network::graphs(&model)?;
     let fits = |(id, graph): (&GraphId, &std::sync::Arc<_>)| manifest.permits(*id, graph);
-    if ids.len() == manifest.graphs.len() && ids.iter().zip(&graphs).all(fits) {
+    if ids.len() == manifest.graphs.len() && ids.iter().zip(&all).all(fits) {
         return Ok(model);
     }
     Err(Error::user(format!(

@@ -39,7 +39,7 @@ use crate::progress::Progress;
 use ordered::in_order;
 use shared::Shared;
 pub(crate) use shared::not_for_us;
-pub use shared::{graphs, listed_before, percent_of, sharing_error, sharing_name};
+pub use shared::{Graphs, graphs, listed_before, percent_of, sharing_error, sharing_name};
 
 /// Most padded tokens in a window; bounds the packs that lie on the nodes' disks.
 const WINDOW_TOKENS: usize = 1024;

@@ -80,14 +80,11 @@ impl Shared {
     /// # Errors
     /// When a node cannot be asked.
     pub(super) fn look(&self, consumer: &Client, model: &Model) -> Result<()> {
-        let (ids, graphs) = graphs(model)?;
-        let root = graphs.first().map_or([0; 32], |graph| graph.weights_root);
+        let graphs = graphs(model)?;
         match consumer.find(&self.which) {
-            Ok(found) => {
-                found.filter(|sharing| sharing.is_of(&ids, &root)).into_iter().for_each(|found| self.keep(found))
-            }
-            Err(ClientError::Answer(_)) => {}
-            Err(error) => return Err(network_error(consumer, "asking the nodes for the model", error)),
+            Ok(Some(sharing)) if graphs.are_in(&sharing) => self.keep(sharing),
+            Ok(_) | Err(ClientError::Answer(_)) => {}
+            Err(error) => return Err(asking(consumer, error)),
         }
         Ok(())
     }
@@ -107,28 +104,26 @@ impl Shared {
         if let Some(sharing) = self.found() {
             return Ok((sharing, false));
         }
-        let (ids, graphs) = graphs(model)?;
-        let root = graphs.first().map_or([0; 32], |graph| graph.weights_root);
-        let asking = |e| network_error(consumer, "asking the nodes for the model", e);
+        let graphs = graphs(model)?;
         let mut handed_over = false;
         // A model of one's own is handed over at the beginning. What is not on the nodes later, its owner has taken back;
         // what is another one later, its owner has put there.
         let own = self.own.as_ref().filter(|_| !self.known.load(Ordering::Relaxed));
         let mut sharing = match (consumer.find(&self.which), own) {
-            (Ok(Some(sharing)), None) if !sharing.is_of(&ids, &root) => {
+            (Ok(Some(sharing)), None) if !graphs.are_in(&sharing) => {
                 return Err(Error::changed(format!(
                     "the owner has shared another version of {} meanwhile: ask again",
                     self.which
                 )));
             }
-            (Ok(found), _) => found.filter(|sharing| sharing.is_of(&ids, &root)),
+            (Ok(found), _) => found.filter(|sharing| graphs.are_in(sharing)),
             // Half an upload of one's own is put right by another.
             (Err(ClientError::Answer(_)), Some(_)) => None,
-            (Err(error), _) => return Err(asking(error)),
+            (Err(error), _) => return Err(asking(consumer, error)),
         };
         if let (None, Some(own)) = (&sharing, own) {
             let _turn = keys::turn_to_share(&own.home, consumer.stop(), progress)?;
-            let (had, now) = own.hand_over(consumer, model, (&ids, &graphs), progress)?;
+            let (had, now) = own.hand_over(consumer, model, &graphs, progress)?;
             (sharing, handed_over) = (Some(now), !had);
         }
         let sharing = sharing.ok_or_else(|| self.missing(consumer))?;
@@ -156,25 +151,27 @@ impl Shared {
     }
 }
 
+fn asking(consumer: &Client, error: ClientError) -> Error {
+    network_error(consumer, "asking the nodes for the model", error)
+}
+
 impl Own {
     /// Has the nodes take the model, or only lets `consumer` use what they have; whether they had it.
     fn hand_over(
         &self,
         consumer: &Client,
         model: &Model,
-        (ids, graphs): (&[GraphId], &[Arc<Graph>]),
+        graphs: &Graphs,
         progress: &Progress,
     ) -> Result<(bool, Sharing)> {
         let (owner, asker) = (&self.owner, consumer.key());
-        let root = graphs.first().map_or([0; 32], |graph| graph.weights_root);
         let held = owner.held(&self.name).map_err(|e| sharing_error(owner, "asking the nodes for your model", e))?;
         // Whoever was let in before still is, and needs a client part as before.
         let mut consumers = Consumers::only([asker]);
         let mut client_part = None;
         if let Some(held) = held {
             consumers = listed_before(&held.listed, asker, progress)?.with(asker);
-            let same =
-                |sharing: &Sharing| sharing.is_of(ids, &root) && sharing.manifest().visibility() == self.visibility;
+            let same = |sharing: &Sharing| graphs.are_in(sharing) && sharing.manifest().visibility() == self.visibility;
             if let Some(sharing) = held.sharing.filter(same) {
                 let doing = "letting your own key use your model";
                 owner.set_consumers(&self.name, consumers).map_err(|e| sharing_error(owner, doing, e))?;
@@ -184,7 +181,7 @@ impl Own {
         }
         let offer = Offer {
             name: self.name.clone(),
-            graphs,
+            graphs: &graphs.all,
             weights: &model.compiled.weights,
             visibility: self.visibility,
             assignments: &Assignment::ALL,
@@ -247,15 +244,32 @@ pub fn sharing_name(model: &str, visibility: Visibility) -> Result<SharingName> 
         .map_err(|why| Error::user(format!("{why}: give the model another name with `sahara model pull --name`")))
 }
 
-/// The graphs of a model for all lengths, and their ids.
-pub fn graphs(model: &Model) -> Result<(Vec<GraphId>, Vec<Arc<Graph>>)> {
-    let graphs: Vec<Arc<Graph>> = model
-        .compiled
-        .buckets()
-        .into_iter()
-        .map(|bucket| crate::embedding::graph(model, bucket))
-        .collect::<Result<_>>()?;
-    Ok((graphs.iter().map(|graph| graph.id()).collect(), graphs))
+/// The graphs of a model for all lengths.
+pub struct Graphs {
+    /// Shortest first.
+    pub all: Vec<Arc<Graph>>,
+    /// Their ids, in the same order.
+    pub ids: Vec<GraphId>,
+    /// The commitment to the weights that they have in common.
+    weights_root: [u8; 32],
+}
+
+impl Graphs {
+    /// Whether a sharing has these graphs and weights.
+    pub fn are_in(&self, sharing: &Sharing) -> bool {
+        sharing.is_of(&self.ids, &self.weights_root)
+    }
+}
+
+/// The graphs of a model.
+///
+/// # Errors
+/// When it has none of a length that it names.
+pub fn graphs(model: &Model) -> Result<Graphs> {
+    let buckets = model.compiled.buckets().into_iter();
+    let all: Vec<Arc<Graph>> = buckets.map(|bucket| crate::embedding::graph(model, bucket)).collect::<Result<_>>()?;
+    let weights_root = all.first().map_or([0; 32], |graph| graph.weights_root);
+    Ok(Graphs { ids: all.iter().map(|graph| graph.id()).collect(), all, weights_root })
 }
 
 /// An error of sharing in words for the owner: what a node refuses is for a person to settle.

@@ -107,11 +107,10 @@ pub fn share(args: &ShareArgs, context: &mut Context) -> Result<()> {
         (None, Some(held)) => listed_before(&held.listed, own, &context.progress.events())?,
         (None, None) => Consumers::only([own]),
     };
-    let (ids, graphs) = network::graphs(&model)?;
-    let root = graphs.first().map_or([0; 32], |graph| graph.weights_root);
+    let graphs = network::graphs(&model)?;
     let same = |sharing: &Sharing| {
         let manifest = sharing.manifest();
-        sharing.is_of(&ids, &root) && manifest.visibility() == visibility && manifest.client_part.is_some()
+        graphs.are_in(sharing) && manifest.visibility() == visibility && manifest.client_part.is_some()
     };
     let unchanged = held.as_ref().is_some_and(|held| held.settled && held.listed.keys() == Some(&consumers));
     let before = held.as_ref().map(|held| held.listed.keys().cloned().unwrap_or(Consumers::Only(Vec::new())));
@@ -135,7 +134,7 @@ pub fn share(args: &ShareArgs, context: &mut Context) -> Result<()> {
             let part = client_part::pack(&model.compiled)?;
             let offer = Offer {
                 name,
-                graphs: &graphs,
+                graphs: &graphs.all,
                 weights: &model.compiled.weights,
                 visibility,
                 assignments: &Assignment::ALL,
