@@ -330,12 +330,10 @@ impl Config {
             return Err(ConfigError::Content { path, reason });
         }
         identity::load_or_generate(&home.join("key"))?;
-        let partial = home.join("node.toml.partial");
         let text = template(listen, advertise, metrics, parties);
         // Refused before it stands in a file.
         Self::parse(&text, home).map_err(|reason| ConfigError::Content { path: path.clone(), reason })?;
-        std::fs::write(&partial, text).map_err(io(&partial))?;
-        std::fs::rename(&partial, &path).map_err(io(&path))?;
+        crate::durable::write(&path, |place| std::fs::File::create(place), &[text.as_bytes()]).map_err(io(&path))?;
         Self::load(home)
     }
 

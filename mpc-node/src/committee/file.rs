@@ -49,9 +49,7 @@ impl Committee {
     /// # Errors
     /// When the file system refuses.
     pub fn save(&self, path: &Path) -> Result<(), CommitteeError> {
-        let temporary = path.with_extension("partial");
-        std::fs::write(&temporary, self.to_toml())
-            .and_then(|()| std::fs::rename(&temporary, path))
+        crate::durable::write(path, |place| std::fs::File::create(place), &[self.to_toml().as_bytes()])
             .map_err(|source| CommitteeError::Io { action: "write", path: path.into(), source })
     }
 

@@ -1,8 +1,8 @@
 //! What lies on disk: a record for each sharing, and for each version a folder with its manifest, graphs, this node's
 //! parts of the weights and the client part. Files are private, written in one step and synced.
 
-use std::fs::{self, File};
-use std::io::{self, Read, Write};
+use std::fs::File;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use thiserror::Error;
@@ -239,18 +239,7 @@ impl SharingRecord {
 /// # Errors
 /// When the file system refuses.
 pub fn write_file(path: &Path, parts: &[&[u8]]) -> Result<(), ModelError> {
-    let partial = path.with_extension("partial");
-    let _ = fs::remove_file(&partial); // of an earlier attempt, if any
-    let write = || -> io::Result<()> {
-        let mut file = private_file(&partial)?;
-        parts.iter().try_for_each(|part| file.write_all(part))?;
-        file.sync_all()?;
-        fs::rename(&partial, path)
-    };
-    write().map_err(|source| {
-        let _ = fs::remove_file(&partial); // what matters is the first error
-        ModelError::Io { action: "write", path: path.into(), source }
-    })
+    crate::durable::write(path, private_file, parts).map_err(at("write", path))
 }
 
 /// Reads a file of at most `limit` bytes.
@@ -281,6 +270,8 @@ pub(super) fn damaged(path: &Path) -> impl FnOnce(DecodeError) -> ModelError {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
     use crate::identity::{Identity, generate};
     use crate::manifest::{AccessList, Consumers};
