@@ -11,6 +11,7 @@ mod shared;
 
 use std::collections::BTreeMap;
 use std::hash::{BuildHasher, RandomState};
+use std::mem;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -316,12 +317,15 @@ impl NetworkEngine {
     ) -> Result<(Vec<Vec<i32>>, u32)> {
         let length = self.length(encoded.bucket)?;
         let doing = format!("answering for text {index} on the network");
+        // Where none was ready before, none is expected; now and then that is looked at again.
+        let before = if alone { self.without_pack.load(Ordering::Relaxed) } else { 0 };
+        // Only at the first try: a pack that was made before the nodes were too busy waits for the next one.
+        let mut make_first = before % LOOK_AGAIN != 0;
         let Inference { outputs, stats, .. } = self.ask(&doing, || {
             let task = self.task(client, encoded.bucket, assignment)?;
             let job = Job { graph: &length.graph, task, inputs: &encoded.inputs, auto_prepare: true };
-            // Where none was ready before, none is expected; now and then that is looked at again.
-            let before = if alone { self.without_pack.load(Ordering::Relaxed) } else { 0 };
-            let inference = if before % LOOK_AGAIN == 0 { client.infer(&job)? } else { client.infer_prepared(&job)? };
+            let make_first = mem::take(&mut make_first);
+            let inference = if make_first { client.infer_prepared(&job)? } else { client.infer(&job)? };
             if alone {
                 let now = if inference.stats.prepared { before.wrapping_add(1) } else { 0 };
                 self.without_pack.store(now, Ordering::Relaxed);
