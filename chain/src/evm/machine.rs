@@ -70,6 +70,13 @@ pub struct Outcome {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Halt(HaltReason);
 
+impl Halt {
+    /// Whether more gas might have been enough.
+    pub fn is_out_of_gas(&self) -> bool {
+        matches!(self.0, HaltReason::OutOfGas(_))
+    }
+}
+
 impl std::fmt::Display for Halt {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         self.0.fmt(f)

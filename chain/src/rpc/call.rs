@@ -57,8 +57,12 @@ pub fn estimate_gas(backend: &Backend, params: Params<'_>, budget: &mut Budget) 
     }
     let allowance = question.call.gas_limit;
     let first = question.ask(budget)?;
-    if let Some(halt) = &first.halt {
-        return Err(error::server(halt.to_string()));
+    match &first.halt {
+        Some(halt) if halt.is_out_of_gas() => {
+            return Err(error::server(format!("gas required exceeds allowance ({allowance})")));
+        }
+        Some(halt) => return Err(error::server(halt.to_string())),
+        None => {}
     }
     let first = finish(first)?;
     // Between what it used, which can be too little on the way (63/64 stay with the caller), and what sufficed.

@@ -26,7 +26,9 @@ fn refusals_have_ethereums_codes() {
     assert!(error["data"].as_str().unwrap().starts_with("0x08c379a0"), "{error}");
     assert_eq!(rpc.refuses("eth_estimateGas", json!([{ "to": says_no }])).0, 3);
     let endless = rpc.refuses("eth_estimateGas", json!([{ "to": loops }]));
-    assert_eq!(endless.0, -32000);
+    assert_eq!(endless, (-32000, "gas required exceeds allowance (16777216)".into()));
+    let little = rpc.refuses("eth_estimateGas", json!([{ "to": loops, "gas": "0x7530" }]));
+    assert_eq!(little, (-32000, "gas required exceeds allowance (30000)".into()));
 
     let code = |method: &str, params: Value| rpc.refuses(method, params).0;
     assert_eq!(code("eth_noSuchThing", json!([])), -32601);
