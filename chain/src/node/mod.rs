@@ -126,11 +126,18 @@ pub fn open(home: &Path) -> Result<(Arc<dyn Store>, Ledger), NodeError> {
     Ok((store, ledger))
 }
 
-/// Renames the database of the node in `home` and gives its new place, if there is one.
+/// Renames the database of the node in `home`, which must not be running, and gives its new place, if there is one.
 pub fn set_data_aside(home: &Path) -> Result<Option<PathBuf>, NodeError> {
     let data = home.join(DATA);
     if !data.exists() {
         return Ok(None);
+    }
+    // It would go on writing into the folder under its new name.
+    if is_running(home) {
+        return Err(NodeError::Setup(format!(
+            "set aside {}: a running node is using it: stop the node first",
+            data.display()
+        )));
     }
     let free = |n: u32| home.join(format!("{DATA}-old-{n}"));
     let aside = (1..).map(free).find(|place| !place.exists()).unwrap_or_else(|| free(0));
@@ -192,6 +199,20 @@ mod tests {
         let start = ChainStart { chain_id: "c".into(), time: 1, app_state, initial_height: 1, evidence: None };
         ledger.init_chain(&start).unwrap();
         ledger
+    }
+
+    #[test]
+    fn the_database_of_a_running_node_stays_where_it_is() {
+        let folder = tempfile::tempdir().unwrap();
+        let home = folder.path();
+        let ledger = begun(home, Driver::Embedded { chain_id: "c".into(), block_time_ms: 0, development: true });
+        let refused = set_data_aside(home).unwrap_err().to_string();
+        assert!(refused.contains("stop the node first"), "{refused}");
+        assert!(home.join(DATA).exists());
+        drop(ledger);
+        let aside = set_data_aside(home).unwrap().unwrap();
+        assert!(aside.exists() && !home.join(DATA).exists());
+        assert_eq!(set_data_aside(home).unwrap(), None, "there is nothing left");
     }
 
     #[test]
