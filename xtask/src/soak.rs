@@ -1,9 +1,10 @@
-//! `cargo xtask soak`: runs that are too long for every change: mutants, load, owners, attacks, services, ARM.
+//! `cargo xtask soak`: runs that are too long for every change: mutants, load, owners, attacks, fuzzing, services, ARM.
 //!
 //! Each area is one function in a file of its own, prints its conditions and its figures, and fails when a bar is missed.
 
 mod arm;
 mod attack;
+mod fuzz;
 mod load;
 mod mutants;
 mod owners;
@@ -21,6 +22,7 @@ const AREAS: &[Area] = &[
     ("owners", "three keys share, use, replace, delete and steal at random, thousands of times", owners::run),
     ("attack", "attacks four validators for 1,000 blocks beside honest transfers", attack::run),
     ("arm", "unit tests of circuits and protocol on 64-bit ARM, in an emulator (some minutes)", arm::run),
+    ("fuzz", "each target of fuzz/ for a minute; --seconds N, names (needs nightly and cargo-fuzz)", fuzz::run),
     ("services", "docs/install.md under a systemd of its own, in a container (needs root)", services::run),
 ];
 

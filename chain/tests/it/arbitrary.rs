@@ -10,7 +10,7 @@ use std::{
 use alloy_primitives::{Address, Bytes, U256};
 use ed25519_dalek::SigningKey;
 use sahara_chain::{
-    application::{Application, ChainStart, Check, DecidedBlock, Offence, OffenceKind, Proposal, Verdict, Vote},
+    application::{Application, ChainStart, Check, DecidedBlock, Offence, OffenceKind, Offer, Proposal, Verdict, Vote},
     block,
     error::StoreError,
     evm::{
@@ -19,11 +19,13 @@ use sahara_chain::{
     },
     genesis::{DEV_ACCOUNTS, DEV_CHAIN_ID, Genesis, GenesisValidator},
     ledger::Ledger,
+    snapshot::{Manifest, StateSize},
     staking::{self, Env, StakingParams, Storage},
     store::{Batch, MemoryStore, Store, Table},
     validator::ConsensusKey,
     wallet::{Payment, Wallet},
 };
+use sha2::{Digest, Sha256};
 
 const TIME: u64 = 1_800_000_000;
 const MOST: usize = 12;
@@ -207,6 +209,23 @@ pub fn genesis(bytes: &[u8]) {
         initial_height: 1,
         evidence: None,
     });
+}
+
+/// A manifest and a chunk of a snapshot, as a peer may send them: nothing becomes a state.
+pub fn snapshot(bytes: &[u8]) {
+    if let Some(manifest) = Manifest::decode(bytes) {
+        assert_eq!(manifest.encode(), bytes);
+    }
+    // The chunk is what the manifest says, and the manifest is of a state that the chain has.
+    let head = LEDGER.head().unwrap();
+    let size = StateSize::of(&head).unwrap();
+    let chunks = vec![Sha256::digest(bytes).into()];
+    let manifest = Manifest { height: head.height, app_hash: head.app_hash, chunks, size };
+    let joining = Ledger::open(Arc::new(MemoryStore::default())).unwrap();
+    let offered = joining.offer_snapshot(&manifest.announce(), head.app_hash.0.as_slice()).unwrap();
+    assert!(matches!(offered, Offer::Accept));
+    assert!(joining.apply_chunk(0, bytes).is_ok());
+    assert_eq!(joining.info().height, 0);
 }
 
 /// A stored block whose bytes are damaged.

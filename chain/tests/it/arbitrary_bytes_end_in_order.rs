@@ -78,6 +78,9 @@ proptest! {
     }
 
     #[test]
+    fn in_a_snapshot(input in bytes(600)) { arbitrary::snapshot(&input) }
+
+    #[test]
     fn in_a_stored_block(input in bytes(600), at in any::<prop::sample::Index>(), to in any::<u8>()) {
         arbitrary::stored_block(&input);
         let mut chain = common::Chain::new();
