@@ -17,6 +17,7 @@ mod peers_models;
 mod prerequisites;
 mod process;
 mod python;
+mod record;
 mod soak;
 mod statetest;
 mod test;
@@ -29,12 +30,15 @@ usage: cargo xtask <command> [arguments]
 
   demo [arguments]   check what is needed, build, run `sahara demo` with the arguments
   test [step…]       run the whole test suite, or only the steps named:
-                     fmt, crates, test, dist, clippy, alone, doc, deny
+                     fmt, sizes, crates, test, dist, clippy, alone, doc, deny
+      --one NAME     the journey tests/NAME.rs, or the tests whose names have NAME
+                     in them; what follows goes to the test program
       --peers [name…]
-                     results beside other people's programs, run live
+                     results beside other people's programs, run live;
+                     `--one`: the one whose turn it is at this commit
                      (downloads much; not part of the suite)
   soak [area …]      what takes long: mutants, load, owners, attack,
-                     arm, services (--help)
+                     arm, fuzz, services (--help)
   ci                 `test`, then `demo`: what a clean machine must pass
   bench [options]    measure and print the tables of the README
       --peers        run SecretFlow SPU on the same shape beside it (downloads ~400 MB)
@@ -49,6 +53,7 @@ usage: cargo xtask <command> [arguments]
   dist [--check]     make a tarball to install, and try it (--help)
   python [--for-others]
                      make the wheel of the Python package (--help)
+  record [FILE]      run a session and draw it: the picture of the README
   statetest DIR      run Ethereum's state tests in a folder through the chain's EVM
   help               this text
 ";
@@ -73,6 +78,7 @@ fn chore(command: &str, rest: &[String]) -> Result<(), Failure> {
     match command {
         "demo" => demo::run(rest),
         "test" if rest.first().is_some_and(|flag| flag == "--peers") => peers::run(&rest[1..]),
+        "test" if rest.first().is_some_and(|flag| flag == "--one") => test::one(&rest[1..]),
         "test" => test::run(rest),
         "soak" => soak::run(rest),
         "ci" => test::run(&[]).and_then(|()| demo::run(&[])),
@@ -80,6 +86,7 @@ fn chore(command: &str, rest: &[String]) -> Result<(), Failure> {
         "bench" => bench::run(rest),
         "dist" => dist::run(rest),
         "python" => python::run(rest),
+        "record" => record::run(rest),
         "statetest" => statetest::run(rest),
         "help" | "--help" | "-h" => {
             print!("{HELP}");

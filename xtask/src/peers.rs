@@ -1,6 +1,7 @@
 //! `cargo xtask test --peers`: our results beside those of other people's programs, run live, each in an environment of
 //! its own. They install much, so they are not part of the ordinary suite, which has committed vectors instead.
 
+use std::process::Command;
 use std::time::Instant;
 
 use crate::{Failure, process};
@@ -35,14 +36,25 @@ fn dashboard() -> Result<(), Failure> {
     ignored_test("a_dashboard_shows_what_the_nodes_say", "a_browser_draws_it")
 }
 
+/// The name of the commit chooses, so that each has its turn and a run can be repeated.
+fn at_turn() -> Result<&'static str, Failure> {
+    let commit = process::output(Command::new("git").args(["rev-parse", "HEAD"]).current_dir(process::root()))?;
+    let drawn = commit.get(..8).and_then(|hex| usize::from_str_radix(hex, 16).ok());
+    let drawn = drawn.ok_or_else(|| Failure::fault(format!("git gives no commit but {commit:?}")))?;
+    Ok(PEERS[drawn % PEERS.len()].0)
+}
+
 /// Runs a test that the ordinary suite leaves out.
 fn ignored_test(program: &str, test: &str) -> Result<(), Failure> {
     let own = ["test", "--release", "--workspace", "--test", program, "--", "--ignored", test];
     process::run(process::cargo().args(own))
 }
 
-/// Runs the named peers, or all of them.
+/// Runs the named peers, or all of them; `--one` runs the one whose turn it is at this commit.
 pub fn run(names: &[String]) -> Result<(), Failure> {
+    if names == ["--one"] {
+        return run(&[at_turn()?.to_owned()]);
+    }
     for name in names {
         if !PEERS.iter().any(|(peer, ..)| peer == name) {
             let all: Vec<&str> = PEERS.iter().map(|(peer, ..)| *peer).collect();

@@ -17,15 +17,15 @@ pub fn compare() -> Result<(), Failure> {
         std::fs::remove_dir_all(&folder).map_err(|e| written("removing", e))?;
     }
     std::fs::create_dir_all(&folder).map_err(|e| written("creating", e))?;
-    run(cargo()
-        .args(["run", "--release", "--quiet", "-p", "sahara-circuits", "--example", "test_models", "--"])
-        .arg(&folder))?;
+    // Built with all else, as the suite builds it: alone it would have the dependencies with other features.
+    run(cargo().args(["build", "--release", "--workspace", "--example", "test_models"]))?;
+    run(Command::new(target_dir().join("release/examples/test_models")).arg(&folder))?;
     let mut ask = Command::new(python);
     ask.arg(root().join("tests/python/model_vectors.py")).arg(&folder).env("HF_HUB_OFFLINE", "1");
     let vectors = folder.join("vectors.json");
     std::fs::write(&vectors, output(&mut ask)?).map_err(|e| written("writing to", e))?;
     run(cargo()
-        .args(["test", "--release", "-p", "sahara-circuits", "--test", "models_answer_as_their_authors_libraries_do"])
+        .args(["test", "--release", "--workspace", "--test", "models_answer_as_their_authors_libraries_do"])
         .args(["--", "--nocapture"])
         .env("SAHARA_MODEL_VECTORS", vectors))
 }

@@ -1,5 +1,6 @@
 //! `cargo xtask test`: everything that must be green, in the order that fails soonest.
 
+use std::process::Command;
 use std::time::Instant;
 
 use crate::process::{self, cargo, run as run_program, succeeds};
@@ -12,10 +13,15 @@ const CLIENTS: &str = "import openai, langchain_openai, tiktoken_ext.offline_enc
 /// The version of cargo-deny that `deny.toml` was written for.
 const CARGO_DENY: &str = "cargo install --locked cargo-deny@0.20.2";
 
+/// Bytes of a file that is committed, and of all of them.
+const LARGEST_FILE: u64 = 300_000;
+const LARGEST_TREE: u64 = 12_000_000;
+
 type Step = (&'static str, fn() -> Result<(), Failure>);
 
-const STEPS: [Step; 8] = [
+const STEPS: [Step; 9] = [
     ("fmt", fmt),
+    ("sizes", sizes),
     ("crates", crates::count),
     ("test", test),
     ("dist", dist::test),
@@ -50,6 +56,29 @@ fn fmt() -> Result<(), Failure> {
         .map_err(|_| Failure::fault("the code is not formatted: run `cargo fmt --all`"))
 }
 
+/// What is committed stays small: whoever clones the project gets all of it.
+fn sizes() -> Result<(), Failure> {
+    let root = process::root();
+    if !root.join(".git").exists() {
+        eprintln!("xtask: SKIPPED: this is not a clone of the repository");
+        return Ok(());
+    }
+    let names = process::output(Command::new("git").args(["ls-files", "-z"]).current_dir(&root))?;
+    let mut all = 0;
+    for name in names.split_terminator('\0') {
+        // A file that is removed and not yet committed has no size.
+        let bytes = root.join(name).symlink_metadata().map_or(0, |file| file.len());
+        if bytes > LARGEST_FILE {
+            return Err(Failure::fault(format!("{name} has {bytes} bytes: nothing over {LARGEST_FILE} is committed")));
+        }
+        all += bytes;
+    }
+    if all > LARGEST_TREE {
+        return Err(Failure::fault(format!("the files have {all} bytes together: at most {LARGEST_TREE}")));
+    }
+    Ok(())
+}
+
 fn clippy() -> Result<(), Failure> {
     run_program(
         cargo().args(["clippy", "--release", "--workspace", "--all-targets"]).args(["--", "--deny", "warnings"]),
@@ -75,6 +104,26 @@ fn deny() -> Result<(), Failure> {
 
 /// Unit tests, property tests and the journeys with real processes.
 fn test() -> Result<(), Failure> {
+    tests(&["--no-fail-fast"])
+}
+
+/// `--one NAME [arguments]`: the journey `tests/NAME.rs`, or every test whose name has NAME in it; arguments go to the
+/// test program.
+pub fn one(arguments: &[String]) -> Result<(), Failure> {
+    let (name, rest) = arguments.split_first().ok_or_else(|| {
+        Failure::user("which test? `cargo xtask test --one NAME`: a file in tests/ without `.rs`, or a part of a name")
+    })?;
+    let rest = rest.iter().map(String::as_str);
+    let arguments: Vec<&str> = if process::root().join("tests").join(format!("{name}.rs")).exists() {
+        ["--test", name, "--"].into_iter().chain(rest).collect()
+    } else {
+        ["--", name].into_iter().chain(rest).collect()
+    };
+    tests(&arguments)
+}
+
+/// `cargo test` with these arguments, and with all that the journeys need at hand.
+fn tests(arguments: &[&str]) -> Result<(), Failure> {
     prerequisites::check_node()?;
     prerequisites::ensure_cometbft()?;
     process::build_sahara()?;
@@ -86,7 +135,8 @@ fn test() -> Result<(), Failure> {
     let mut tally = Tally::default();
     let green = process::tee(
         cargo()
-            .args(["test", "--release", "--workspace", "--no-fail-fast"])
+            .args(["test", "--release", "--workspace"])
+            .args(arguments)
             .env("SAHARA_TEST_PYTHON", clients)
             .env("SAHARA_TEST_WHEEL", wheel)
             .env("SAHARA_TEST_MODEL", cache.join("models").join(MODEL))
@@ -101,7 +151,7 @@ fn test() -> Result<(), Failure> {
         return Err(Failure::fault("some tests failed; their names are above"));
     }
     if tally.passed == 0 {
-        return Err(Failure::fault("no test ran at all"));
+        return Err(Failure::fault("no test ran at all: is the name right?"));
     }
     Ok(())
 }
