@@ -4,11 +4,13 @@
 //! plain run and a run on shares print the same bytes on every machine.
 
 mod answer;
+mod charsmap;
 #[cfg(feature = "compile")]
 mod compiled;
 mod pooling;
 pub(crate) mod settings;
 mod stored;
+pub(crate) mod tokenizer;
 
 pub use answer::{Answer, Classes};
 pub(crate) use answer::{Divisor, Output};
@@ -19,7 +21,7 @@ pub use settings::{Label, LabelFunction, Prompt};
 use settings::{PositionRule, Text};
 use std::borrow::Cow;
 pub(crate) use stored::FrontendError;
-use tokenizers::Encoding;
+use tokenizers::{EncodeInput, Encoding};
 
 /// Padded lengths a model is compiled for, as far as it reads.
 pub const BUCKETS: [u32; 6] = [16, 32, 64, 128, 256, 512];
@@ -205,7 +207,8 @@ impl Frontend {
         check(text)?;
         check(pair)?;
         let (text, pair) = (self.cleaned(text), self.cleaned(pair));
-        self.tokenizer.encode((text, pair), true).map_err(|e| EncodeError::Tokenizer(e.to_string()))
+        let most = tokenizer::most_tokens(&text) + tokenizer::most_tokens(&pair);
+        self.tokens((text, pair).into(), most)
     }
 
     /// The tokens of a text, and how many of them are the prompt's where those are left out of pooling.
@@ -217,7 +220,9 @@ impl Frontend {
             prompt => Cow::Owned(format!("{prompt}{text}")),
         };
         let tokens = |text: &str| {
-            self.tokenizer.encode(self.cleaned(text), true).map_err(|e| EncodeError::Tokenizer(e.to_string()))
+            let text = self.cleaned(text);
+            let most = tokenizer::most_tokens(&text);
+            self.tokens(text.into(), most)
         };
         let skip = match self.text.include_prompt || prompt.is_empty() {
             true => 0,
@@ -228,6 +233,18 @@ impl Frontend {
             }
         };
         Ok((tokens(&whole)?, skip))
+    }
+
+    /// The tokens of a text or of a pair, of which at most so many are not special ones.
+    fn tokens(&self, input: EncodeInput<'_>, most: usize) -> Result<Encoding, EncodeError> {
+        let encoding = self.tokenizer.encode(input, true).map_err(|e| EncodeError::Tokenizer(e.to_string()))?;
+        let made = encoding.get_special_tokens_mask().iter().filter(|special| **special == 0).count();
+        if made > most {
+            return Err(EncodeError::Tokenizer(format!(
+                "the model's tokenizer makes {made} tokens where {most} can be"
+            )));
+        }
+        Ok(encoding)
     }
 
     fn prompt(&self, name: Option<&str>) -> Result<&str, EncodeError> {

@@ -1,9 +1,10 @@
 //! A frontend as bytes: settings first, then the tables.
 
 use super::settings::{Activation, Label, LabelFunction, PositionRule, Prompt, Text};
+use super::tokenizer::{check, check_cut};
 use super::{Answer, Classes, Divisor, Frontend, LONGEST, Output, PoolInput, Weighting};
 use crate::bytes::{DecodeError, Reader, Writer};
-use tokenizers::{PostProcessor, Tokenizer, TruncationStrategy};
+use tokenizers::Tokenizer;
 
 const MAGIC: &[u8; 8] = b"SHFRONT\0";
 const VERSION: u16 = 2;
@@ -107,7 +108,9 @@ impl Frontend {
         }
         input.finish()?;
         let tokenizer = Tokenizer::from_bytes(&tokenizer_json).map_err(|e| FrontendError::Tokenizer(e.to_string()))?;
-        check_cut(&tokenizer, text.max_tokens)?;
+        check(&tokenizer).and_then(|()| check_cut(&tokenizer, text.max_tokens)).map_err(|what| {
+            FrontendError::Tokenizer(format!("{what} is refused: its owner has to share the model without it"))
+        })?;
         Ok(Self {
             tokenizer,
             tokenizer_json,
@@ -123,25 +126,6 @@ impl Frontend {
             segments,
         })
     }
-}
-
-/// Refuses what no program of ours writes: the tokenizer's own library takes any numbers from its file, and ends the
-/// process, or fills its memory, when it works by them.
-fn check_cut(tokenizer: &Tokenizer, max_tokens: usize) -> Result<(), FrontendError> {
-    let refused = |what: &str| Err(FrontendError::Tokenizer(format!("{what}: its owner has to share the model again")));
-    if tokenizer.get_padding().is_some() {
-        return refused("it pads texts itself");
-    }
-    let Some(cut) = tokenizer.get_truncation() else { return refused("it cuts no text that is too long") };
-    let plain = cut.max_length == max_tokens && cut.stride == 0 && cut.strategy == TruncationStrategy::LongestFirst;
-    if !plain {
-        return refused("it cuts texts in another way than the model needs");
-    }
-    let special = tokenizer.get_post_processor().map_or(0, |processor| processor.added_tokens(true));
-    if special >= max_tokens {
-        return refused("it adds more tokens to a text than fit");
-    }
-    Ok(())
 }
 
 fn flag(input: &mut Reader<'_>) -> Result<bool, DecodeError> {
@@ -243,6 +227,9 @@ fn choice<T: Copy>(input: &mut Reader<'_>, among: &[T]) -> Result<T, DecodeError
 
 #[cfg(all(test, feature = "compile"))]
 mod tests {
+    use serde_json::{Value, json};
+
+    use super::super::charsmap::table;
     use super::*;
     use crate::model::CompiledModel;
     use crate::testgraph::Rng;
@@ -308,5 +295,83 @@ mod tests {
                 Frontend::from_bytes(&bytes, wrong.to_string().into_bytes()).err().expect("refused").to_string();
             assert!(error.contains(say), "{part} {key}: {error}");
         }
+    }
+
+    #[test]
+    fn a_tokenizer_that_rewrites_texts_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let case = catalogue().into_iter().find(|case| case.name == "bert-mean").unwrap();
+        case.folder.write(folder.path(), SEED).unwrap();
+        let model = CompiledModel::compile(folder.path(), case.name, &mut |_| {}).unwrap();
+        let (bytes, json) = (model.frontend.to_bytes(), model.frontend.tokenizer_json());
+        let tokenizer: serde_json::Value = serde_json::from_slice(json).unwrap();
+        let replace = json!({"type": "Replace", "pattern": {"Regex": "(?i)cancer"}, "content": " x".repeat(200)});
+        let bert = tokenizer["normalizer"].clone();
+        let sequence = |steps: Vec<Value>| json!({"type": "Sequence", "normalizers": steps});
+        let split = json!({"type": "Split", "pattern": {"Regex": "(a+)+$"}, "behavior": "Isolated", "invert": false});
+        let splits = |steps: Vec<Value>| json!({"type": "Sequence", "pretokenizers": steps});
+        for (part, value, say) in [
+            ("normalizer", replace.clone(), "Replace"),
+            ("normalizer", sequence(vec![replace.clone(), bert.clone()]), "Replace"),
+            ("normalizer", sequence(vec![sequence(vec![replace])]), "within a sequence"),
+            ("normalizer", sequence(vec![bert.clone(); 9]), "9 steps"),
+            ("normalizer", json!({"type": "Prepend", "prepend": "x".repeat(1000)}), "Prepend"),
+            ("normalizer", json!({"type": "ByteLevel"}), "ByteLevel"),
+            ("normalizer", json!({"type": "Replace", "pattern": {"String": "a"}, "content": "aa"}), "Replace"),
+            ("normalizer", json!({"type": "Replace", "pattern": {"Regex": " {2,}"}, "content": "xx"}), "Replace"),
+            ("normalizer", json!({"type": "Precompiled", "precompiled_charsmap": "CAAAAAAABAAAAAAA"}), "Precompiled"),
+            ("pre_tokenizer", split.clone(), "Split"),
+            ("pre_tokenizer", splits(vec![split]), "Split"),
+            ("pre_tokenizer", splits(vec![json!({"type": "Whitespace"}); 9]), "9 steps"),
+        ] {
+            let mut wrong = tokenizer.clone();
+            wrong[part] = value.clone();
+            let wrong = wrong.to_string().into_bytes();
+            let error = Frontend::from_bytes(&bytes, wrong.clone()).err().expect("refused").to_string();
+            assert!(error.contains(say), "{value}: {error}");
+            // An owner hears of it before anybody is given the model.
+            std::fs::write(folder.path().join("tokenizer.json"), wrong).unwrap();
+            let error =
+                CompiledModel::compile(folder.path(), case.name, &mut |_| {}).err().expect("refused").to_string();
+            assert!(error.contains(say), "{value}: {error}");
+        }
+        let mut wrong = tokenizer.clone();
+        wrong["model"]["max_input_chars_per_word"] = json!(1u64 << 40);
+        let error = Frontend::from_bytes(&bytes, wrong.to_string().into_bytes()).err().expect("refused").to_string();
+        assert!(error.contains("max_input_chars_per_word"), "{error}");
+        let with = |normalizer: Value| {
+            let mut other = tokenizer.clone();
+            other["normalizer"] = normalizer;
+            Frontend::from_bytes(&bytes, other.to_string().into_bytes()).unwrap()
+        };
+        let spaces = json!({"type": "Replace", "pattern": {"Regex": " {2,}"}, "content": " "});
+        let quotes = json!({"type": "Replace", "pattern": {"String": "``"}, "content": "\""});
+        let written = |text: &str| {
+            let map = base64::Engine::encode(&base64::engine::general_purpose::STANDARD, table(text));
+            json!({"type": "Precompiled", "precompiled_charsmap": map})
+        };
+        let harmless = sequence(vec![json!({"type": "NFC"}), spaces, quotes, written("b"), bert.clone()]);
+        for harmless in [harmless, json!({"type": "Lowercase"}), Value::Null] {
+            assert!(with(harmless).encode("hello private world").is_ok());
+        }
+        // Short as each replacement is, together they may not count for more than the text has.
+        let lengthens = with(sequence(vec![written("b b b b b b"), bert]));
+        assert!(lengthens.encode("hello").is_ok());
+        let error = lengthens.encode("a").unwrap_err().to_string();
+        assert!(error.contains("makes 6 tokens where 3 can be"), "{error}");
+        assert!(lengthens.encode_pair("a", "a").is_err());
+    }
+
+    #[test]
+    fn a_tokenizer_that_answers_by_chance_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let case = catalogue().into_iter().find(|case| case.name.starts_with("roberta")).unwrap();
+        case.folder.write(folder.path(), SEED).unwrap();
+        let path = folder.path().join("tokenizer.json");
+        let mut tokenizer: Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+        tokenizer["model"]["dropout"] = json!(0.1);
+        std::fs::write(&path, tokenizer.to_string()).unwrap();
+        let error = CompiledModel::compile(folder.path(), case.name, &mut |_| {}).err().expect("refused").to_string();
+        assert!(error.contains("by chance"), "{error}");
     }
 }

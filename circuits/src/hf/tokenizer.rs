@@ -6,6 +6,7 @@ use super::folder::Contents;
 use super::json::Fields;
 use super::{CompileError, Encoder, Text, read};
 use crate::frontend::LONGEST;
+use crate::frontend::tokenizer::check;
 use serde_json::{Value, json};
 use std::path::Path;
 use tokenizers::models::wordpiece::WordPiece;
@@ -37,6 +38,7 @@ pub(crate) fn build(contents: &Contents, text: &Text, encoder: &Encoder) -> Resu
         true => load(&json_path, &read(&json_path, MAX_TOKENIZER)?)?,
         false => word_pieces(folder, &class, &letters)?,
     };
+    check(&tokenizer).map_err(|what| CompileError::Unsupported { path: json_path.clone(), what })?;
     if json_path.exists() {
         letters.apply(&mut tokenizer, &class, &json_path)?;
     }
