@@ -57,7 +57,7 @@ pub fn pack(stage: &Path, source: &Source) -> Result<PathBuf, Failure> {
 /// Unpacks a tarball into a prefix, as docs/install.md says.
 pub fn unpack(tarball: &Path, prefix: &Path) -> Result<(), Failure> {
     run(Command::new("tar")
-        .args(["--extract", "--gzip", "--strip-components=1", "--no-same-owner", "--file"])
+        .args(["--extract", "--gzip", "--strip-components=1", "--no-same-owner", "--no-overwrite-dir", "--file"])
         .arg(tarball)
         .arg("--directory")
         .arg(prefix))
@@ -80,6 +80,8 @@ pub fn verify(prefix: &Path) -> Result<usize, Failure> {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
     use super::*;
 
     /// The same files, whenever and by whom they were written, are the same bytes; another file or a changed one is seen.
@@ -100,7 +102,12 @@ mod tests {
         assert_eq!(std::fs::read(&one).unwrap(), std::fs::read(&two).unwrap());
         let prefix = folder.join("prefix");
         super::super::empty(&prefix).unwrap();
+        // A folder that was there before keeps its mode.
+        let share = prefix.join("share");
+        std::fs::create_dir(&share).unwrap();
+        std::fs::set_permissions(&share, std::fs::Permissions::from_mode(0o700)).unwrap();
         unpack(&one, &prefix).unwrap();
+        assert_eq!(share.metadata().unwrap().permissions().mode() & 0o7777, 0o700);
         assert_eq!(verify(&prefix).unwrap(), 2);
         std::fs::write(prefix.join("more"), "x").unwrap();
         assert!(verify(&prefix).unwrap_err().message.contains("more"));

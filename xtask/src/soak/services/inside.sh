@@ -6,7 +6,7 @@ set -euxo pipefail
 say() { echo "$*"; }
 
 tarball=$(ls /share/sahara-*.tar.gz)
-install() { tar -xzf "$tarball" -C /usr/local --strip-components=1 --no-same-owner; }
+install() { tar -xzf "$tarball" -C /usr/local --strip-components=1 --no-same-owner --no-overwrite-dir; }
 take_away() {
     (cd /usr/local && cut -c67- share/doc/sahara/SHA256SUMS | xargs -d '\n' rm && rm share/doc/sahara/SHA256SUMS)
 }
