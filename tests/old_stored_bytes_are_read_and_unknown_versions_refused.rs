@@ -15,7 +15,7 @@ use sahara_mpc::committee::{Committee, Member};
 use sahara_mpc::config::Config;
 use sahara_mpc::engine::MaskDomain;
 use sahara_mpc::identity::PublicKey;
-use sahara_mpc::manifest::{Shares, SignedManifest};
+use sahara_mpc::manifest::{Shares, SignedAccess, SignedManifest};
 use sahara_mpc::models::{PartHeader, SharingRecord};
 use sahara_mpc::packs::{PackHeader, PackLimits, PackStore, Purpose};
 use sahara_mpc::protocol::EvaluatorRole;
@@ -96,6 +96,10 @@ fn version_2_weight_part_and_record_and_version_1_manifest() {
     assert_eq!(record.encode(), read("v2/sharing.bin"));
     let old = SharingRecord::decode_version_1(&read("v1/sharing.bin")).expect("a version 1 record, without checksum");
     assert_eq!(old, record);
+    assert_eq!(record.access.and_then(|list| list.committee()), None, "its list is of the time before");
+    let bound = SharingRecord::decode(&read("v2/sharing-bound.bin")).expect("a record whose list names the committee");
+    assert_eq!(bound.access.as_ref().and_then(SignedAccess::committee), Some([8; 32]));
+    assert_eq!(bound.encode(), read("v2/sharing-bound.bin"));
 }
 
 #[test]
@@ -131,6 +135,7 @@ fn unknown_versions_are_refused_by_name() {
         ("v1/manifest.bin", 8),
         ("v1/manifest-bound.bin", 8),
         ("v2/sharing.bin", 8),
+        ("v2/sharing-bound.bin", 8),
     ]
     .into_iter()
     .chain([("v3/transcript.bin", 8), ("v4/pack.bin", 8), ("v2/part.bin", 8)])
@@ -157,6 +162,7 @@ fn every_cut_and_every_flipped_byte_is_an_answer_not_a_panic() {
         "v1/manifest.bin",
         "v1/manifest-bound.bin",
         "v2/sharing.bin",
+        "v2/sharing-bound.bin",
         "v3/transcript.bin",
         "v2/part.bin",
     ] {
@@ -182,7 +188,7 @@ fn refusal(file: &str, bytes: &[u8]) -> String {
         "pack.bin" => PackHeader::decode(&bytes[..bytes.len().min(PACK_PREFIX)]).err().map(|error| error.to_string()),
         "part.bin" => PartHeader::decode(bytes).err().map(|error| error.to_string()),
         "manifest.bin" | "manifest-bound.bin" => SignedManifest::decode(bytes).err().map(|error| error.to_string()),
-        "sharing.bin" => SharingRecord::decode(bytes).err().map(|error| error.to_string()),
+        "sharing.bin" | "sharing-bound.bin" => SharingRecord::decode(bytes).err().map(|error| error.to_string()),
         other => panic!("no reader for {other}"),
     };
     said.unwrap_or_default()
@@ -261,6 +267,7 @@ fn write_this_versions_bytes() {
     };
     let bound = Manifest { shares: Shares::Private(manifest.shares.private().to_vec()), ..manifest.clone() };
     keep("v1/manifest-bound.bin", bound.sign(&own).expect("a manifest").encode());
+    let committee = manifest.committee;
     let signed = manifest.sign(&own).expect("a manifest");
     keep("v1/manifest.bin", signed.encode());
     let sharing = signed.manifest().sharing();
@@ -271,9 +278,9 @@ fn write_this_versions_bytes() {
         last_version: 3,
         last_serial: 4,
         current: Some(signed.id()),
-        access: Some(later.sign(key, sharing, &own).expect("a list")),
+        access: Some(later.sign(key, sharing, committee, &own).expect("a list")),
     };
-    keep("v2/sharing.bin", &record.encode());
+    keep("v2/sharing-bound.bin", &record.encode());
     let task = Task {
         manifest: signed.id(),
         graph: GraphId([3; 32]),

@@ -9,7 +9,7 @@ mod access;
 mod commit;
 mod name;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::fmt;
 use std::str::FromStr;

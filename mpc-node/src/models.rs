@@ -368,6 +368,11 @@ impl ModelStore {
             .get(&access.sharing())
             .filter(|s| s.record.owner == access.owner() && s.record.owner.lane_key() == *key && s.entry.is_some())
             .ok_or_else(none)?;
+        // One for another committee says nothing about this one, whoever brings it here.
+        if sharing.entry.as_ref().is_none_or(|entry| access.committee() != Some(entry.manifest().committee)) {
+            let text = "the access list was not signed for this committee: sign one that names it";
+            return Err(ModelError::Refused(text.into()));
+        }
         let serial = access.list().serial;
         if serial <= sharing.record.last_serial {
             let text = format!(

@@ -121,7 +121,8 @@ fn no_sharing_is_found_fetched_changed_or_taken_back() {
         assert!(error.to_string().contains("for another committee"), "{error}");
         assert_eq!(s.answered(owner, node, 1, &begin).unwrap(), Kind::Done, "it is there");
         let key = OwnerKey::Ed25519(owner.public());
-        let list = AccessList { serial: 2, consumers: Consumers::Only(Vec::new()) }.sign(key, id, owner).unwrap();
+        let list = AccessList { serial: 2, consumers: Consumers::Only(Vec::new()) };
+        let list = list.sign(key, id, s.sharing.manifest().committee, owner).unwrap();
         assert_eq!(code(s.answered(owner, node, 0, &PutAccess(list.clone()))), FailCode::NoModel);
         assert_eq!(code(s.answered(owner, node, 0, &DeleteSharing(id))), FailCode::NoModel);
         let found: SharingReply = s.ask(owner, node, 1, &FindSharing::Current(id)).unwrap();

@@ -182,10 +182,10 @@ fn access_lists_and_versions_never_go_back() {
         first.upload(&network, &owner, node).unwrap();
         second.upload(&network, &owner, node).unwrap();
     }
-    let (key, sharing) = (first.manifest.owner, first.manifest.sharing());
+    let (key, sharing, committee) = (first.manifest.owner, first.manifest.sharing(), first.manifest.committee);
     let list = |serial| {
         let list = AccessList { serial, consumers: Consumers::only([stranger.public()]) };
-        PutAccess(list.sign(key, sharing, &owner).unwrap())
+        PutAccess(list.sign(key, sharing, committee, &owner).unwrap())
     };
     ask(&network, &owner, 1, &list(5)).unwrap();
     for serial in [2, 4, 5] {
@@ -312,7 +312,7 @@ fn an_interrupted_upload_vanishes_and_what_changed_meanwhile_counts() {
     let third = ByHand::new(&network, &owner, "model", 3, &model);
     refused(third.upload(&network, &owner, 1), "another upload of this owner is under way");
     let list = AccessList { serial: 9, consumers: Consumers::Everyone };
-    let list = list.sign(first.manifest.owner, first.manifest.sharing(), &owner).unwrap();
+    let list = list.sign(first.manifest.owner, first.manifest.sharing(), first.manifest.committee, &owner).unwrap();
     ask(&network, &owner, 1, &PutAccess(list)).unwrap();
     refused(commit(parked), "higher serial");
     // A node that dies in the middle of an upload starts without it, and serves what was there.

@@ -144,7 +144,7 @@ fn examples() -> Vec<(&'static str, Vec<u8>)> {
     let part = PartHeader { manifest: ManifestId([1; 32]), masked_for: Some(Assignment::ALL[1]), len: 64 };
     let signed = manifest(&identity);
     let (owner, sharing) = (signed.manifest().owner, signed.manifest().sharing());
-    let access = access(4).sign(owner, sharing, &identity).unwrap();
+    let access = access(4).sign(owner, sharing, signed.manifest().committee, &identity).unwrap();
     let entry = SharingEntry {
         owner: identity.public(),
         name: signed.manifest().name.clone(),

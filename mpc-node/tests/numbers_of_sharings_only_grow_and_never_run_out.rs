@@ -47,7 +47,7 @@ fn versions_and_serials_do_not_jump() {
     let first = version(&network, &owner, &model, 1, 1).manifest;
     let list = |serial| {
         let list = AccessList { serial, consumers: Consumers::Everyone };
-        ask(&network, &owner, 0, &PutAccess(list.sign(first.owner, first.sharing(), &owner).unwrap()))
+        ask(&network, &owner, 0, &PutAccess(list.sign(first.owner, first.sharing(), first.committee, &owner).unwrap()))
     };
     refused(list(MAX_JUMP + 2), "serial 4294967298 is more than 4294967296 above 1");
     refused(list(u64::MAX), "sign one that is nearer");

@@ -175,7 +175,9 @@ impl World {
             0 => ask(&self.network, thief, node, &DeleteSharing(sharing)),
             1 => {
                 let list = AccessList { serial: 1 << 40, consumers: Consumers::only([thief.public()]) };
-                let own = list.sign(OwnerKey::Ed25519(thief.public()), sharing, thief).unwrap();
+                let own = list
+                    .sign(OwnerKey::Ed25519(thief.public()), sharing, self.network.committee.digest(), thief)
+                    .unwrap();
                 ask(&self.network, thief, node, &PutAccess(own))
             }
             _ => {

@@ -1,7 +1,8 @@
 //! What the nodes hold of a sharing, as its owner sees it: also when they do not agree, because a node lost it, an upload
 //! did not come to its end, or a node went back to an older list. The latest list that any node shows under the owner's
 //! signature counts, so that a node that lost it takes nobody off; but not once a node says that the owner took the model
-//! back, nor for another committee: no node that kept what it should have deleted brings anybody back.
+//! back, nor for another committee: no node that kept what it should have deleted, or that sits in two committees, brings
+//! anybody in.
 
 use super::{Client, ClientError, Sharing};
 use crate::manifest::{AccessList, Consumers, OwnerKey, SharingId, SharingName, SignedAccess, SignedManifest};
@@ -33,6 +34,8 @@ pub enum Listed {
     },
     /// It was shared with another committee; whoever could use it there has to be named anew.
     Elsewhere,
+    /// A node shows a later list that names no committee, as earlier programs signed them: it may be of another one.
+    Unbound,
 }
 
 impl Listed {
@@ -40,7 +43,7 @@ impl Listed {
     pub fn keys(&self) -> Option<&Consumers> {
         match self {
             Self::Keys(keys) => Some(keys),
-            Self::TakenBack { .. } | Self::Elsewhere => None,
+            Self::TakenBack { .. } | Self::Elsewhere | Self::Unbound => None,
         }
     }
 
@@ -58,6 +61,11 @@ impl Listed {
             }
             Self::Elsewhere => Some(
                 "this model was shared with another committee: whoever could use it there has to be named anew"
+                    .to_owned(),
+            ),
+            Self::Unbound => Some(
+                "who may use this model was signed by an earlier program, for no committee in particular: name them anew with \
+                 `sahara model share NAME --access KEY`"
                     .to_owned(),
             ),
         }
@@ -90,14 +98,18 @@ impl Held {
         let id = SharingId::of(owner, name);
         let own = |reply: &&SharingReply| reply.manifest.as_ref().is_some_and(|m| m.manifest().sharing() == id);
         let elsewhere = replies.iter().flatten().any(|reply| own(&reply));
+        let mut unbound = false;
         let nodes: Vec<(u8, &SignedManifest, Option<&AccessList>)> = (1..)
             .zip(replies)
             .filter_map(|(number, reply)| {
                 let reply = reply.as_ref()?;
                 let signed = reply.manifest.as_ref().filter(|_| own(&reply));
                 let signed = signed.filter(|signed| signed.manifest().committee == *committee)?;
-                let later = reply.access.as_ref();
-                let later = later.filter(|access| access.sharing() == id && access.owner() == *owner);
+                let own = |access: &&SignedAccess| access.sharing() == id && access.owner() == *owner;
+                let later = reply.access.as_ref().filter(own);
+                let first = signed.manifest().access.list().map_or(0, |list| list.serial);
+                unbound |= later.is_some_and(|access| access.committee().is_none() && access.list().serial > first);
+                let later = later.filter(|access| access.committee() == Some(*committee));
                 let lists = signed.manifest().access.list().into_iter().chain(later.map(SignedAccess::list));
                 Some((number, signed, lists.max_by_key(|list| list.serial)))
             })
@@ -121,11 +133,79 @@ impl Held {
             sharing: (same && nodes.len() == answered).then(|| Sharing(newest.clone())),
             listed: if replies.iter().flatten().any(deleted) {
                 Listed::TakenBack { shown_by: nodes.iter().map(|(number, ..)| *number).collect() }
+            } else if unbound {
+                Listed::Unbound
             } else {
                 Listed::Keys(latest.map_or(Consumers::Only(Vec::new()), |list| list.consumers.clone()))
             },
-            settled: nodes.len() == answered && nodes.iter().all(|(.., list)| *list == latest),
+            settled: !unbound && nodes.len() == answered && nodes.iter().all(|(.., list)| *list == latest),
             client_part: newest.manifest().client_part.is_some(),
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::identity::{Identity, PublicKey, generate};
+    use crate::manifest::{AccessRule, tests};
+
+    const HERE: [u8; 32] = [1; 32];
+    const ELSEWHERE: [u8; 32] = [2; 32];
+
+    fn only(key: u8) -> Consumers {
+        Consumers::only([PublicKey([key; 32])])
+    }
+
+    /// What three nodes of a committee say, the second one with a later list beside the manifest.
+    fn held(owner: &Identity, later: impl Fn(&SignedManifest) -> Option<SignedAccess>) -> Held {
+        let mut manifest = tests::manifest(owner, &tests::graph(1));
+        manifest.committee = HERE;
+        manifest.access = AccessRule::Keys(AccessList { serial: 4, consumers: only(5) });
+        let signed = manifest.sign(owner).unwrap();
+        let reply = SharingReply { last_version: 1, manifest: Some(signed.clone()), ..SharingReply::default() };
+        let mut replies = [const { None }; 3].map(|_: Option<()>| Some(reply.clone()));
+        replies[1].as_mut().unwrap().access = later(&signed);
+        let manifest = signed.manifest();
+        Held::new(&replies, &manifest.owner, &manifest.name, &HERE).unwrap()
+    }
+
+    #[test]
+    fn a_list_counts_in_the_committee_that_it_was_signed_for() {
+        let owner = generate().unwrap();
+        let later = |committee| {
+            held(&owner, |signed| {
+                let (of, sharing) = (signed.manifest().owner, signed.manifest().sharing());
+                Some(AccessList { serial: 9, consumers: only(6) }.sign(of, sharing, committee, &owner).unwrap())
+            })
+        };
+        let here = later(HERE);
+        assert_eq!((here.listed, here.settled), (Listed::Keys(only(6)), false), "the others have to be given it");
+        // A node of both committees brings the list of the other one.
+        let elsewhere = later(ELSEWHERE);
+        assert_eq!((elsewhere.listed, elsewhere.settled), (Listed::Keys(only(5)), true));
+    }
+
+    #[test]
+    fn a_list_that_names_no_committee_has_to_be_made_anew() {
+        let owner = generate().unwrap();
+        let unbound = |serial| {
+            held(&owner, |signed| {
+                let (of, sharing) = (signed.manifest().owner, signed.manifest().sharing());
+                let list = AccessList { serial, consumers: only(6) }.sign(of, sharing, ELSEWHERE, &owner).unwrap();
+                // As programs before this version signed it.
+                let bytes = list.encode();
+                let at = bytes.windows(32).position(|bytes| bytes == ELSEWHERE).unwrap();
+                let mut body = [&bytes[..at], &bytes[at + 32..bytes.len() - 64]].concat();
+                body[8] = 1;
+                let signature = owner.sign(&body);
+                Some(SignedAccess::decode(&[&body[..], &signature].concat()).unwrap())
+            })
+        };
+        let later = unbound(9);
+        assert_eq!((later.listed.clone(), later.settled), (Listed::Unbound, false));
+        assert!(later.listed.keys().is_none() && later.listed.why().unwrap().contains("--access"));
+        let earlier = unbound(3);
+        assert_eq!((earlier.listed, earlier.settled), (Listed::Keys(only(5)), true), "the manifest's own is later");
     }
 }

@@ -277,7 +277,8 @@ impl Client {
         let (replies, _) = self.answers(sharing)?;
         let serial = self.seen_in(replies, sharing).next_serial()?;
         let refused = |e| ClientError::Request(format!("the list cannot be signed: {e}"));
-        let access = AccessList { serial, consumers }.sign(owner, sharing, &self.identity).map_err(refused)?;
+        let access = AccessList { serial, consumers };
+        let access = access.sign(owner, sharing, self.committee.digest(), &self.identity).map_err(refused)?;
         let told = self.at_all(|node| {
             self.ask(node, "while it was given an access list", |lane| {
                 lane.send(&PutAccess(access.clone()))?;
@@ -360,6 +361,7 @@ impl Seen {
         let own: Vec<&Manifest> = manifests.filter(|m| m.sharing() == sharing && m.committee == *committee).collect();
         let later = replies.iter().filter_map(|reply| reply.access.as_ref());
         let later = later.filter(|access| access.owner() == owner && access.sharing() == sharing);
+        let later = later.filter(|access| access.committee().is_none_or(|of| of == *committee));
         let lists = own.iter().filter_map(|manifest| manifest.access.list()).chain(later.map(SignedAccess::list));
         let version = own.iter().map(|manifest| manifest.version).max();
         let serial = lists.map(|list| list.serial).max();

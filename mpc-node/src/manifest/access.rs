@@ -6,7 +6,9 @@ use crate::identity::{Identity, PublicKey};
 use super::{OwnerKey, SharingId};
 
 const MAGIC: &[u8; 8] = b"SHACCES\0";
-const VERSION: u16 = 1;
+const VERSION: u16 = 2;
+/// Lists of the first version named no committee.
+const UNBOUND: u16 = 1;
 const WHAT: &str = "access list";
 /// Most keys on one list.
 pub const MAX_ACCESS_KEYS: usize = 1024;
@@ -103,12 +105,18 @@ impl AccessList {
         }
     }
 
-    /// Signs a new list for a sharing.
+    /// Signs a new list for a sharing with the committee that has this digest.
     ///
     /// # Errors
     /// When the list is out of its limits or out of order.
-    pub fn sign(self, owner: OwnerKey, sharing: SharingId, identity: &Identity) -> Result<SignedAccess, DecodeError> {
-        let unsigned = SignedAccess { sharing, owner, list: self, signature: [0; 64] };
+    pub fn sign(
+        self,
+        owner: OwnerKey,
+        sharing: SharingId,
+        committee: [u8; 32],
+        identity: &Identity,
+    ) -> Result<SignedAccess, DecodeError> {
+        let unsigned = SignedAccess { sharing, owner, committee: Some(committee), list: self, signature: [0; 64] };
         let body = unsigned.body();
         SignedAccess::decode(&[&body[..], &identity.sign(&body)].concat())
     }
@@ -185,6 +193,7 @@ impl AccessRule {
 pub struct SignedAccess {
     sharing: SharingId,
     owner: OwnerKey,
+    committee: Option<[u8; 32]>,
     list: AccessList,
     signature: [u8; 64],
 }
@@ -198,15 +207,17 @@ impl SignedAccess {
     pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
         let (body, signature) = bytes.split_last_chunk::<64>().ok_or(DecodeError::Truncated(WHAT))?;
         let mut r = Reader::new(WHAT, body);
-        r.header(MAGIC, VERSION)?;
+        let unbound = body.get(MAGIC.len()..MAGIC.len() + 2) == Some(&UNBOUND.to_le_bytes());
+        r.header(MAGIC, if unbound { UNBOUND } else { VERSION })?;
         let owner = OwnerKey::read(&mut r)?;
         let sharing = SharingId(r.array()?);
+        let committee = if unbound { None } else { Some(r.array()?) };
         let list = AccessList::read(&mut r)?;
         r.finish()?;
         if !owner.verifies(body, signature) {
             return Err(DecodeError::Signature(WHAT));
         }
-        Ok(Self { sharing, owner, list, signature: *signature })
+        Ok(Self { sharing, owner, committee, list, signature: *signature })
     }
 
     /// The bytes with the signature.
@@ -217,9 +228,9 @@ impl SignedAccess {
     }
 
     fn body(&self) -> Vec<u8> {
-        let mut w = Writer::with_header(MAGIC, VERSION);
+        let mut w = Writer::with_header(MAGIC, if self.committee.is_some() { VERSION } else { UNBOUND });
         self.owner.write(&mut w);
-        w.bytes(&self.sharing.0);
+        w.bytes(&self.sharing.0).bytes(self.committee.as_ref().map_or(&[][..], |digest| digest));
         self.list.write(&mut w);
         w.0
     }
@@ -232,6 +243,12 @@ impl SignedAccess {
     /// Who signed it.
     pub fn owner(&self) -> OwnerKey {
         self.owner
+    }
+
+    /// Digest of the committee at whose nodes it counts; `None` in lists that an earlier program signed, which are no
+    /// evidence of anything but to the node that has kept one.
+    pub fn committee(&self) -> Option<[u8; 32]> {
+        self.committee
     }
 
     /// The list.

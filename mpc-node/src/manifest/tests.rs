@@ -8,13 +8,13 @@ use sahara_circuits::testgraph;
 use super::*;
 use crate::identity::generate;
 
-fn graph(seed: u64) -> Arc<Graph> {
+pub(crate) fn graph(seed: u64) -> Arc<Graph> {
     let (mut graph, weights, _) = testgraph::random(seed);
     graph.weights_root = weights.root(&graph.weights);
     Arc::new(graph)
 }
 
-fn manifest(owner: &Identity, graph: &Graph) -> Manifest {
+pub(crate) fn manifest(owner: &Identity, graph: &Graph) -> Manifest {
     let share = |assignment| AssignmentShare { assignment, masked: [1; 32], seeds: [[2; 32], [3; 32]] };
     Manifest {
         owner: OwnerKey::Ed25519(owner.public()),
@@ -107,8 +107,10 @@ fn an_access_list_is_bound_to_its_sharing_and_owner() {
     let key = OwnerKey::Ed25519(owner.public());
     let sharing = manifest(&owner, &graph(1)).sharing();
     let list = AccessList { serial: 5, consumers: Consumers::only([PublicKey([9; 32]), PublicKey([2; 32])]) };
-    assert!(list.clone().sign(key, sharing, &other).is_err(), "signed by another key");
-    let signed = list.sign(key, sharing, &owner).unwrap();
+    let committee = [4; 32];
+    assert!(list.clone().sign(key, sharing, committee, &other).is_err(), "signed by another key");
+    let signed = list.sign(key, sharing, committee, &owner).unwrap();
+    assert_eq!(signed.committee(), Some(committee));
     assert!(signed.list().admits(&PublicKey([9; 32])) && !signed.list().admits(&PublicKey([3; 32])));
     let bytes = signed.encode();
     assert_eq!(SignedAccess::decode(&bytes).unwrap(), signed);

@@ -294,7 +294,7 @@ mod tests {
         let own = record(&owner, "a");
         let listed = |who: &Identity, of: &SharingRecord| {
             let list = AccessList { serial: 4, consumers: Consumers::Everyone };
-            let access = Some(list.sign(OwnerKey::Ed25519(who.public()), of.sharing(), who).unwrap());
+            let access = Some(list.sign(OwnerKey::Ed25519(who.public()), of.sharing(), [8; 32], who).unwrap());
             SharingRecord { access, ..own.clone() }
         };
         for good in [own.clone(), SharingRecord { current: Some(ManifestId([5; 32])), ..listed(&owner, &own) }] {

@@ -253,7 +253,7 @@ fn there_are_so_many_sharings_in_all_and_of_one_owner_deleted_and_unreadable_one
 
 fn list(owner: &Identity, of: &Version, serial: u64, consumers: Consumers) -> SignedAccess {
     let manifest = of.signed.manifest();
-    AccessList { serial, consumers }.sign(manifest.owner, manifest.sharing(), owner).unwrap()
+    AccessList { serial, consumers }.sign(manifest.owner, manifest.sharing(), manifest.committee, owner).unwrap()
 }
 
 #[test]
@@ -526,13 +526,19 @@ fn only_the_owner_replaces_a_list_of_what_is_here_by_a_later_one() {
     upload(&store, &version).unwrap();
     let (mine, theirs) = (list(&owner, &version, 3, keys(2)), {
         let list = AccessList { serial: 3, consumers: Consumers::Everyone };
-        list.sign(OwnerKey::Ed25519(thief.public()), version.sharing(), &thief).unwrap()
+        let committee = version.signed.manifest().committee;
+        list.sign(OwnerKey::Ed25519(thief.public()), version.sharing(), committee, &thief).unwrap()
     });
     for (key, access) in [(&thief, &mine), (&thief, &theirs), (&owner, &theirs)] {
         let taken = store.put_access(&key.public(), access.clone());
         assert!(matches!(taken, Err(ModelError::Missing(_))), "{taken:?}");
     }
     let put = |serial| store.put_access(&owner.public(), list(&owner, &version, serial, keys(2)));
+    // The owner's own list, and its own lane, but of another committee.
+    let elsewhere = AccessList { serial: 3, consumers: Consumers::Everyone };
+    let manifest = version.signed.manifest();
+    let elsewhere = elsewhere.sign(manifest.owner, manifest.sharing(), [7; 32], &owner).unwrap();
+    refused(store.put_access(&owner.public(), elsewhere), "not signed for this committee");
     put(3).unwrap();
     refused(put(3), "serial 3, this node has seen 3");
     refused(put(2), "serial 2, this node has seen 3");
