@@ -73,49 +73,37 @@ impl Graph {
     /// The canonical bytes.
     pub fn to_bytes(&self) -> Vec<u8> {
         let ranges = self.inputs.iter().any(|input| input.range != InputRange::Symmetric);
-        let mut out = Writer::new(MAGIC, if ranges { WITH_RANGES } else { VERSION });
-        out.text(&self.model);
-        out.u32(self.seq_len);
-        out.u32(self.layers);
-        out.raw(&self.weights_root);
+        let mut out = Writer::with_header(MAGIC, if ranges { WITH_RANGES } else { VERSION });
+        out.text(&self.model).u32(self.seq_len).u32(self.layers).bytes(&self.weights_root);
         out.u32(self.inputs.len() as u32);
         for input in &self.inputs {
             out.text(&input.name);
             write_shape(&mut out, input.shape);
-            out.u8(input.bits);
-            out.u32(input.max_abs);
-            out.u32(input.max_row_norm);
+            out.u8(input.bits).u32(input.max_abs).u32(input.max_row_norm);
             if ranges {
                 out.u8(u8::from(input.range == InputRange::Mask));
             }
         }
         out.u32(self.weights.len() as u32);
         for weight in &self.weights {
-            out.text(&weight.name);
-            out.u32(weight.rows);
-            out.u32(weight.cols);
+            out.text(&weight.name).u32(weight.rows).u32(weight.cols);
         }
         out.u32(self.tables.len() as u32);
         for table in &self.tables {
-            out.text(&table.name);
-            out.u32(table.entries.len() as u32);
-            out.words(&table.entries);
+            out.text(&table.name).u32(table.entries.len() as u32).words(&table.entries);
         }
         out.u32(self.nodes.len() as u32);
         for node in &self.nodes {
             out.text(&node.name);
             write_op(&mut out, &node.op);
             write_shape(&mut out, node.shape);
-            out.u8(node.bits);
-            out.u64(node.bound);
-            out.u8(match node.origin {
+            out.u8(node.bits).u64(node.bound).u8(match node.origin {
                 BoundOrigin::Proven => 0,
                 BoundOrigin::Calibrated => 1,
             });
         }
-        out.u32(self.outputs.len() as u32);
-        self.outputs.iter().for_each(|id| out.u32(id.0));
-        out.finish()
+        write_nodes(&mut out, &self.outputs);
+        out.0
     }
 
     /// Reads the bytes of [`Graph::to_bytes`] and checks the graph.
@@ -136,12 +124,13 @@ fn decode(bytes: &[u8]) -> Result<Graph, DecodeError> {
         let (found, limit) = (bytes.len() as u64, MAX_GRAPH_BYTES as u64);
         return Err(DecodeError::Limit { what: "graph", items: "bytes", found, limit });
     }
-    let (mut input, version) = Reader::up_to("graph", bytes, MAGIC, VERSION..=WITH_RANGES)?;
+    let mut input = Reader::new("graph", bytes);
+    let version = input.header_of(MAGIC, VERSION..=WITH_RANGES)?;
     let graph = Graph {
         model: input.text("model name", MAX_NAME)?,
         seq_len: input.u32()?,
         layers: input.u32()?,
-        weights_root: input.take()?,
+        weights_root: input.array()?,
         inputs: list(&mut input, "inputs", MAX_INPUTS, |input| {
             Ok(InputSpec {
                 name: input.text("input name", MAX_NAME)?,
@@ -173,7 +162,7 @@ fn decode(bytes: &[u8]) -> Result<Graph, DecodeError> {
                 origin: match input.u8()? {
                     0 => BoundOrigin::Proven,
                     1 => BoundOrigin::Calibrated,
-                    _ => return Err(input.invalid("bound origin")),
+                    _ => return Err(input.field("bound origin")),
                 },
             })
         })?,
@@ -182,8 +171,7 @@ fn decode(bytes: &[u8]) -> Result<Graph, DecodeError> {
     input.finish()?;
     if version == WITH_RANGES && graph.inputs.iter().all(|input| input.range == InputRange::Symmetric) {
         // One graph has one encoding.
-        let at = MAGIC.len();
-        return Err(DecodeError::Invalid { what: "graph", item: "version without a mask", at });
+        return Err(DecodeError::Field { what: "graph", field: "version without a mask" });
     }
     Ok(graph)
 }
@@ -192,7 +180,7 @@ fn read_range(input: &mut Reader<'_>) -> Result<InputRange, DecodeError> {
     match input.u8()? {
         0 => Ok(InputRange::Symmetric),
         1 => Ok(InputRange::Mask),
-        _ => Err(input.invalid("input range")),
+        _ => Err(input.field("input range")),
     }
 }
 
@@ -207,9 +195,15 @@ fn list<T>(
 }
 
 fn write_shape(out: &mut Writer, shape: Shape) {
-    out.u32(shape.batch);
-    out.u32(shape.rows);
-    out.u32(shape.cols);
+    out.u32(shape.batch).u32(shape.rows).u32(shape.cols);
+}
+
+/// Their number, then the nodes.
+fn write_nodes(out: &mut Writer, nodes: &[NodeId]) {
+    out.u32(nodes.len() as u32);
+    for id in nodes {
+        out.u32(id.0);
+    }
 }
 
 fn read_shape(input: &mut Reader<'_>) -> Result<Shape, DecodeError> {
@@ -224,7 +218,9 @@ fn node(input: &mut Reader<'_>) -> Result<NodeId, DecodeError> {
 fn write_op(out: &mut Writer, op: &Op) {
     let code = |out: &mut Writer, code, operands: &[NodeId]| {
         out.u8(code);
-        operands.iter().for_each(|id| out.u32(id.0));
+        for id in operands {
+            out.u32(id.0);
+        }
     };
     match op {
         Op::Input(i) => code(out, 0, &[NodeId(*i)]),
@@ -254,18 +250,15 @@ fn write_op(out: &mut Writer, op: &Op) {
         Op::Lookup { x, table } => code(out, 16, &[*x, NodeId(table.0)]),
         Op::Step { x, base, steps } => {
             code(out, 17, &[*x]);
-            out.i32(*base);
-            out.u32(steps.len() as u32);
+            out.i32(*base).u32(steps.len() as u32);
             for (threshold, weight) in steps {
-                out.u32(*threshold);
-                out.i32(*weight);
+                out.u32(*threshold).i32(*weight);
             }
         }
         Op::SliceCols { x, from } => code(out, 18, &[*x, NodeId(*from)]),
         Op::ConcatCols { parts } => {
             code(out, 19, &[]);
-            out.u32(parts.len() as u32);
-            parts.iter().for_each(|id| out.u32(id.0));
+            write_nodes(out, parts);
         }
         Op::SplitHeads { x } => code(out, 20, &[*x]),
         Op::MergeHeads { x } => code(out, 21, &[*x]),
@@ -300,7 +293,7 @@ fn read_op(input: &mut Reader<'_>) -> Result<Op, DecodeError> {
         19 => Op::ConcatCols { parts: list(input, "parts", MAX_PARTS, node)? },
         20 => Op::SplitHeads { x: node(input)? },
         21 => Op::MergeHeads { x: node(input)? },
-        _ => return Err(input.invalid("operator")),
+        _ => return Err(input.field("operator")),
     })
 }
 
@@ -326,7 +319,10 @@ mod tests {
         let mut bytes = random(1).0.to_bytes();
         bytes[7] = 9;
         let error = Graph::from_bytes(&bytes).unwrap_err().to_string();
-        assert_eq!(error, "graph has version 9; this program reads version 2: update it, or make the file again");
+        assert_eq!(
+            error,
+            "graph has version 9, this program knows version 2: upgrade the older side, or make it again"
+        );
     }
 
     #[test]

@@ -8,6 +8,8 @@ mod builder;
 pub mod bytes;
 pub mod check;
 pub mod codec;
+#[cfg(feature = "frontend")]
+mod files;
 #[cfg(feature = "float")]
 pub mod float;
 #[cfg(feature = "frontend")]

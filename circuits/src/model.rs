@@ -3,8 +3,9 @@
 #[cfg(feature = "compile")]
 mod compile;
 
-use crate::bytes::{DecodeError, read_at_most};
+use crate::bytes::DecodeError;
 use crate::codec::{GraphDecodeError, GraphId, MAX_GRAPH_BYTES};
+use crate::files::read_at_most;
 use crate::frontend::{Frontend, FrontendError};
 use crate::graph::Graph;
 use crate::reference::{ExecError, ExecOptions, Execution, Executor, PackedWeights};

@@ -56,18 +56,19 @@ impl Weights {
 
     /// The canonical bytes of the file.
     pub fn to_bytes(&self) -> Vec<u8> {
-        let mut out = Writer::new(MAGIC, VERSION);
+        let mut out = Writer::with_header(MAGIC, VERSION);
         out.u32(self.tensors.len() as u32);
         for tensor in &self.tensors {
-            out.u32(tensor.len() as u32);
-            out.words(tensor);
+            out.u32(tensor.len() as u32).words(tensor);
         }
         out.finish_with_digest()
     }
 
     /// Reads the bytes of [`Weights::to_bytes`]; any damage is an error.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, DecodeError> {
-        let mut input = Reader::with_digest("weight file", bytes, MAGIC, VERSION)?;
+        let mut input = Reader::new("weight file", bytes);
+        input.header(MAGIC, VERSION)?;
+        input.digest()?;
         let count = input.count("tensors", MAX_TENSORS)?;
         let mut tensors = Vec::with_capacity(count);
         let mut elements = 0;

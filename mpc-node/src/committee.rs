@@ -225,13 +225,13 @@ impl Committee {
     /// The digest as people compare it by telephone: its first half, in groups of four digits. It is of the keys and
     /// their order, the kind and the epoch; names and addresses do not count.
     pub fn fingerprint(&self) -> String {
-        let half = crate::codec::hex(&self.digest()[..16]);
+        let half = sahara_circuits::bytes::hex(&self.digest()[..16]);
         half.as_bytes().chunks(4).map(String::from_utf8_lossy).collect::<Vec<_>>().join(" ")
     }
 
     /// The digest's first 16 digits: what folders and logs call the committee.
     pub fn short(&self) -> String {
-        crate::codec::hex(&self.digest()[..8])
+        sahara_circuits::bytes::hex(&self.digest()[..8])
     }
 
     /// How errors and logs call a node: `node 2 (127.0.0.1:7002)`.
@@ -277,7 +277,7 @@ mod tests {
     #[test]
     fn kind_and_epoch_are_part_of_the_digest_and_a_plain_committee_keeps_the_one_it_had() {
         // Of Python's blake3, with derive_key_context="sahara committee v1": what older programs hash. And "… v2".
-        let digest = |committee: &Committee| crate::codec::hex(&committee.digest());
+        let digest = |committee: &Committee| sahara_circuits::bytes::hex(&committee.digest());
         assert_eq!(digest(&committee()), "68bb0cc9ffc3af586370eb0b290888b6e5539190a755a9978abefd4eaeaf62dd");
         let second = Committee::two([member(1), member(2)]).unwrap().in_epoch(1);
         assert_eq!(digest(&second), "17e22bc47f68fbb189b0b69b0468a61068d8b21d8a689a32d9d4338e8df02d5b");

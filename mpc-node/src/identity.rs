@@ -11,7 +11,7 @@ use ed25519_dalek::{Signature, Signer, SigningKey, VerifyingKey};
 use thiserror::Error;
 use zeroize::Zeroizing;
 
-use crate::codec::{hex, unhex};
+use sahara_circuits::bytes::{hex, unhex};
 
 const FILE_PREFIX: &str = "sahara-ed25519-v1:";
 

@@ -10,13 +10,13 @@ use sahara_protocol::ring::secret::Secret;
 use thiserror::Error;
 
 use crate::channel::{Channel, ChannelError, Patience, Until};
-use crate::codec::DecodeError;
 use crate::committee::Committee;
 use crate::identity::{Identity, PublicKey};
 use crate::meter::{Meter, Traffic};
 use crate::wire::{
     CHUNK, Caller, Fail, FailCode, FrameError, HEADER, Hello, Kind, MAX_REQUEST, Message, header, parse_header,
 };
+use sahara_circuits::bytes::DecodeError;
 
 /// What both sides say when their committees differ.
 pub(crate) const OTHER_COMMITTEE: &str =

@@ -6,7 +6,6 @@
 pub mod cache;
 pub mod channel;
 pub mod client;
-pub mod codec;
 pub mod committee;
 pub mod config;
 mod dial;
@@ -27,4 +26,5 @@ pub mod tls;
 pub mod transcript;
 pub mod wire;
 
+pub use sahara_circuits::bytes;
 pub use sahara_protocol as protocol;

@@ -20,9 +20,9 @@ pub use access::{AccessList, AccessRule, Asset, Consumers, MAX_ACCESS_KEYS, Sign
 pub use commit::{layout_digest, masked_digest, masked_hasher, seed_commitment};
 pub use name::{SharingName, SharingRef};
 
-use crate::codec::{DecodeError, Reader, Writer, unhex};
 use crate::engine::{Assignment, GraphId, MaskDomain, Visibility};
 use crate::identity::{Identity, PublicKey};
+use sahara_circuits::bytes::{DecodeError, Reader, Writer, unhex};
 
 const MAGIC: &[u8; 8] = b"SHMANIF\0";
 const VERSION: u16 = 1;
@@ -101,7 +101,7 @@ impl SharingId {
     pub fn of(owner: &OwnerKey, name: &SharingName) -> Self {
         let mut w = Writer::default();
         owner.write(&mut w);
-        w.text(name.as_str(), SharingName::LIMIT);
+        w.text_up_to(name.as_str(), SharingName::LIMIT);
         Self(blake3::derive_key("sahara 2026 sharing id v1", &w.0))
     }
 }
@@ -221,7 +221,7 @@ impl Manifest {
     fn canonical(&self) -> Vec<u8> {
         let mut w = Writer::with_header(MAGIC, VERSION);
         self.owner.write(&mut w);
-        w.text(self.name.as_str(), SharingName::LIMIT).u64(self.version);
+        w.text_up_to(self.name.as_str(), SharingName::LIMIT).u64(self.version);
         w.bytes(&self.weights_root).bytes(&self.layout).bytes(&self.committee);
         w.u32(self.graphs.len() as u32);
         for graph in &self.graphs {
@@ -253,7 +253,7 @@ impl Manifest {
             weights_root: r.array()?,
             layout: r.array()?,
             committee: r.array()?,
-            graphs: (0..r.len("graphs", MAX_GRAPHS)?)
+            graphs: (0..r.count("graphs", MAX_GRAPHS)?)
                 .map(|_| r.array().map(GraphId))
                 .collect::<Result<_, DecodeError>>()?,
             shares: read_shares(r)?,
@@ -339,7 +339,8 @@ impl SignedManifest {
         if bytes.len() > MAX_MANIFEST {
             return Err(DecodeError::Field { what: WHAT, field: "length" });
         }
-        let (body, signature) = bytes.split_last_chunk::<64>().ok_or(DecodeError::Truncated(WHAT))?;
+        let (body, signature) =
+            bytes.split_last_chunk::<64>().ok_or(DecodeError::Truncated { what: WHAT, at: bytes.len() })?;
         let mut r = Reader::new(WHAT, body);
         let manifest = Manifest::read(&mut r)?;
         r.finish()?;

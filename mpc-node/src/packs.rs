@@ -30,7 +30,6 @@ use std::time::{Duration, Instant};
 
 use thiserror::Error;
 
-use crate::codec::DecodeError;
 use crate::engine::{EvaluatorRole, PackContents};
 use crate::identity::PublicKey;
 use crate::wire::{Incarnation, PackId};
@@ -39,6 +38,7 @@ pub use header::{PackHeader, PackKey};
 pub use index::Purpose;
 use index::{Choice, Index, Promise, Ready, Spot, room};
 pub(crate) use index::{MOST_PACKS, PACK_MEMORY};
+use sahara_circuits::bytes::DecodeError;
 
 /// A pack that cannot be kept or used.
 #[derive(Debug, Error)]

@@ -19,13 +19,13 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
-use crate::codec::unhex;
 use crate::identity::{PublicKey, private_file};
 use crate::transcript::{DealtRecord, JobRecord, Openings};
 use crate::wire::{JobId, seconds};
 pub use names::NameError;
 use names::{Elsewhere, JobNames};
 use piles::{Kept, Owner, Piles};
+use sahara_circuits::bytes::unhex;
 
 /// Where accepted jobs are listed.
 const JOBS: &str = "jobs";

@@ -1,8 +1,8 @@
 //! What a node says about itself when asked.
 
-use crate::codec::{DecodeError, Reader, Writer};
 use crate::meter::ByteCounts;
 use crate::wire::{Kind, Message, Task};
+use sahara_circuits::bytes::{DecodeError, Reader, Writer};
 
 const MAGIC: &[u8; 8] = b"SHSTATUS";
 const VERSION: u16 = 2;
@@ -62,7 +62,7 @@ impl Message for NodeStatus {
     const NAME: &'static str = "node status";
 
     fn write(&self, w: &mut Writer) {
-        w.bytes(MAGIC).u16(VERSION).u8(self.index).text(&self.program, 64).u8(u8::from(self.ready));
+        w.bytes(MAGIC).u16(VERSION).u8(self.index).text_up_to(&self.program, 64).u8(u8::from(self.ready));
         w.u64(self.uptime_seconds).u64(self.clock_millis).u32(self.process).u64(self.cpu_nanos);
         write_counts(w, &self.sent);
         write_counts(w, &self.received);
@@ -103,7 +103,7 @@ fn list<'a, T>(
     field: &'static str,
     mut item: impl FnMut(&mut Reader<'a>) -> Result<T, DecodeError>,
 ) -> Result<Vec<T>, DecodeError> {
-    (0..r.len(field, MAX_LIST)?).map(|_| item(r)).collect()
+    (0..r.count(field, MAX_LIST)?).map(|_| item(r)).collect()
 }
 
 fn write_counts(w: &mut Writer, counts: &ByteCounts) {

@@ -14,10 +14,10 @@ mod seal;
 mod tests;
 mod verify;
 
-use crate::codec::{DecodeError, Reader, Writer};
 use crate::engine::random_seed;
 use crate::identity::{Identity, PublicKey};
 use crate::wire::{JobId, PackId, Run, Share, Task};
+use sahara_circuits::bytes::{DecodeError, Reader, Writer};
 use zeroize::Zeroizing;
 
 pub use file::{Checkpoint, JobRecord, Openings, Signatures};

@@ -11,7 +11,6 @@ mod models;
 mod names;
 mod packs;
 
-use crate::codec::{DecodeError, Reader, Writer};
 use crate::engine::{Assignment, GraphId, Rounding, Visibility};
 use crate::manifest::MAX_MANIFEST;
 pub use crate::manifest::{ManifestId, SharingId};
@@ -24,6 +23,7 @@ pub(crate) use names::seconds;
 pub use packs::{
     AskJob, CountPacks, HandBack, Incarnation, MAX_NAMES, PackCount, PackNames, Presence, Reclaim, Reclaimed,
 };
+use sahara_circuits::bytes::{DecodeError, Reader, Writer};
 
 /// Version of the lane's language, in the [`Hello`].
 pub const VERSION: u16 = 4;
@@ -267,7 +267,7 @@ macro_rules! id_type {
 
         impl std::fmt::Display for $name {
             fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                f.write_str(&$crate::codec::hex(&self.0))
+                f.write_str(&sahara_circuits::bytes::hex(&self.0))
             }
         }
 
@@ -444,7 +444,7 @@ impl Message for Fail {
     const NAME: &'static str = "failure report";
 
     fn write(&self, w: &mut Writer) {
-        w.u16(self.code as u16).text(&self.text, MAX_TEXT);
+        w.u16(self.code as u16).text_up_to(&self.text, MAX_TEXT);
     }
 
     fn read(r: &mut Reader<'_>) -> Result<Self, DecodeError> {

@@ -92,7 +92,7 @@ fn a_pack_is_not_burnt_for_a_consumer_that_has_gone() {
     client.prepare(&task, 1, &mut |_| ()).unwrap();
     let packs = common::files(&network.home(2).join("packs"));
     let name = packs[0].file_stem().unwrap().to_str().unwrap();
-    let pack = PackId(sahara_mpc::codec::unhex(name).unwrap());
+    let pack = PackId(sahara_circuits::bytes::unhex(name).unwrap());
     let first = identity::load(&network.home(1).join("key")).unwrap();
     let consumer = identity::generate().unwrap();
     for _ in 0..5 {

@@ -52,7 +52,7 @@ fn digest(mut from: impl Read) -> std::io::Result<String> {
     let (mut hash, mut piece) = (Sha256::new(), vec![0; PIECE]);
     loop {
         match from.read(&mut piece)? {
-            0 => return Ok(sahara_mpc::codec::hex(&hash.finalize())),
+            0 => return Ok(sahara_circuits::bytes::hex(&hash.finalize())),
             n => hash.update(piece.get(..n).unwrap_or_default()),
         }
     }

@@ -24,16 +24,14 @@ pub(crate) enum FrontendError {
 
 impl Frontend {
     pub(crate) fn to_bytes(&self) -> Vec<u8> {
-        let mut out = Writer::new(MAGIC, VERSION);
+        let mut out = Writer::with_header(MAGIC, VERSION);
         out.u32(self.hidden as u32);
         self.write_text(&mut out);
-        match self.position_rule {
-            PositionRule::Place => out.u32(u32::MAX),
-            PositionRule::AfterPadding(padding) => out.u32(padding),
-        }
-        out.u32(self.mask);
-        out.u32(self.relative.unwrap_or(0));
-        out.u8(self.pools.len() as u8);
+        let padding = match self.position_rule {
+            PositionRule::Place => u32::MAX,
+            PositionRule::AfterPadding(padding) => padding,
+        };
+        out.u32(padding).u32(self.mask).u32(self.relative.unwrap_or(0)).u8(self.pools.len() as u8);
         for pool in &self.pools {
             let (kind, number) = match *pool {
                 PoolInput::Weights(Weighting::First) => (0, 0),
@@ -44,14 +42,13 @@ impl Frontend {
                 PoolInput::Weights(Weighting::RootMean(bits)) => (5, bits.into()),
                 PoolInput::Max(mask) => (6, mask),
             };
-            out.u8(kind);
-            out.u32(number);
+            out.u8(kind).u32(number);
         }
         write_output(&self.output, &mut out);
         for table in [&self.words, &self.positions, &self.segments] {
             out.u32((table.len() / self.hidden) as u32);
             for x in table {
-                out.raw(&x.to_le_bytes());
+                out.bytes(&x.to_le_bytes());
             }
         }
         out.finish_with_digest()
@@ -59,52 +56,50 @@ impl Frontend {
 
     fn write_text(&self, out: &mut Writer) {
         let text = &self.text;
-        out.u8(u8::from(text.strip));
-        out.u8(u8::from(text.lower_case));
-        out.u8(u8::from(text.include_prompt));
-        out.u8(u8::from(text.segments));
-        out.u32(text.max_tokens as u32);
-        out.u32(text.prompts.len() as u32);
+        out.u8(u8::from(text.strip)).u8(u8::from(text.lower_case));
+        out.u8(u8::from(text.include_prompt)).u8(u8::from(text.segments));
+        out.u32(text.max_tokens as u32).u32(text.prompts.len() as u32);
         for prompt in &text.prompts {
-            out.text(&prompt.name);
-            out.text(&prompt.text);
+            out.text(&prompt.name).text(&prompt.text);
         }
         out.u8(u8::from(text.default_prompt.is_some()));
         out.text(text.default_prompt.as_deref().unwrap_or_default());
     }
 
     pub(crate) fn from_bytes(bytes: &[u8], tokenizer_json: Vec<u8>) -> Result<Self, FrontendError> {
-        let mut input = Reader::with_digest("frontend file", bytes, MAGIC, VERSION)?;
+        let mut input = Reader::new("frontend file", bytes);
+        input.header(MAGIC, VERSION)?;
+        input.digest()?;
         let hidden = input.count("hidden channels", 4096)?.max(1);
         let text = read_text(&mut input)?;
         let position_rule = match input.u32()? {
             u32::MAX => PositionRule::Place,
             padding if padding <= 1000 => PositionRule::AfterPadding(padding),
-            _ => return Err(input.invalid("position rule").into()),
+            _ => return Err(input.field("position rule").into()),
         };
         let mask = input.u32()?;
         let relative = match input.u32()? {
             0 => None,
             width if width as usize <= LONGEST => Some(width),
-            _ => return Err(input.invalid("width of the distances").into()),
+            _ => return Err(input.field("width of the distances").into()),
         };
         let count = input.u8()?;
         if count == 0 || count > 6 || mask > i32::MAX as u32 {
-            return Err(input.invalid("pooling").into());
+            return Err(input.field("pooling").into());
         }
         let pools = (0..count).map(|_| read_pool(&mut input)).collect::<Result<Vec<_>, _>>()?;
         let output = read_output(&mut input)?;
         let mut table = || {
             let rows = input.count("rows", 1 << 20)?;
-            let bytes = input.raw(rows * hidden * 2)?;
+            let bytes = input.take(rows * hidden * 2)?;
             Ok::<Vec<i16>, DecodeError>(bytes.chunks_exact(2).map(|b| i16::from_le_bytes([b[0], b[1]])).collect())
         };
         let (words, positions, segments) = (table()?, table()?, table()?);
         if segments.len() > 2 * hidden || position_rule.reach(positions.len() / hidden) < text.max_tokens {
-            return Err(input.invalid("table size").into());
+            return Err(input.field("table size").into());
         }
         if relative.is_some_and(|width| width != super::longest_bucket(text.max_tokens)) {
-            return Err(input.invalid("width of the distances").into());
+            return Err(input.field("width of the distances").into());
         }
         input.finish()?;
         let tokenizer = Tokenizer::from_bytes(&tokenizer_json).map_err(|e| FrontendError::Tokenizer(e.to_string()))?;
@@ -132,7 +127,7 @@ fn flag(input: &mut Reader<'_>) -> Result<bool, DecodeError> {
     match input.u8()? {
         0 => Ok(false),
         1 => Ok(true),
-        _ => Err(input.invalid("flag")),
+        _ => Err(input.field("flag")),
     }
 }
 
@@ -141,7 +136,7 @@ fn read_text(input: &mut Reader<'_>) -> Result<Text, DecodeError> {
     let (include_prompt, segments) = (flag(input)?, flag(input)?);
     let max_tokens = input.u32()? as usize;
     if max_tokens == 0 || max_tokens > LONGEST {
-        return Err(input.invalid("most tokens"));
+        return Err(input.field("most tokens"));
     }
     let count = input.count("prompts", MAX_ITEMS)?;
     let mut prompts = Vec::new();
@@ -151,7 +146,7 @@ fn read_text(input: &mut Reader<'_>) -> Result<Text, DecodeError> {
     let (there, name) = (flag(input)?, input.text("name", MAX_NAME)?);
     let default_prompt = there.then_some(name);
     if default_prompt.as_ref().is_some_and(|name| !prompts.iter().any(|p| p.name == *name)) {
-        return Err(input.invalid("default prompt"));
+        return Err(input.field("default prompt"));
     }
     Ok(Text { strip, lower_case, max_tokens, prompts, default_prompt, include_prompt, segments })
 }
@@ -159,7 +154,7 @@ fn read_text(input: &mut Reader<'_>) -> Result<Text, DecodeError> {
 fn read_pool(input: &mut Reader<'_>) -> Result<PoolInput, DecodeError> {
     let (kind, number) = (input.u8()?, input.u32()?);
     let bits = u8::try_from(number).ok().filter(|bits| (1..=20).contains(bits));
-    let bits = |input: &Reader<'_>| bits.ok_or_else(|| input.invalid("pooling"));
+    let bits = |input: &Reader<'_>| bits.ok_or_else(|| input.field("pooling"));
     Ok(match kind {
         0 => PoolInput::Weights(Weighting::First),
         1 => PoolInput::Weights(Weighting::Last),
@@ -168,7 +163,7 @@ fn read_pool(input: &mut Reader<'_>) -> Result<PoolInput, DecodeError> {
         4 => PoolInput::Weights(Weighting::Places(bits(input)?)),
         5 => PoolInput::Weights(Weighting::RootMean(bits(input)?)),
         6 if number <= i32::MAX as u32 => PoolInput::Max(number),
-        _ => return Err(input.invalid("pooling")),
+        _ => return Err(input.field("pooling")),
     })
 }
 
@@ -182,20 +177,17 @@ fn place<T: PartialEq>(of: &T, among: &[T]) -> u8 {
 }
 
 fn write_output(output: &Output, out: &mut Writer) {
-    out.u32(output.width as u32);
-    out.u64(output.scale.to_bits());
-    out.u8(place(&output.divisor, &DIVISORS));
-    out.u8(place(&output.activation, &ACTIVATIONS));
+    out.u32(output.width as u32).u64(output.scale.to_bits());
+    out.u8(place(&output.divisor, &DIVISORS)).u8(place(&output.activation, &ACTIVATIONS));
     match &output.answer {
         Answer::Vector { normalize } => {
-            out.u8(0);
-            out.u8(u8::from(*normalize));
+            out.u8(0).u8(u8::from(*normalize));
         }
         Answer::Labels(classes) => {
-            out.u8(1);
-            out.u8(place(&classes.function, &FUNCTIONS));
-            out.u8(place(&classes.relevance, &FUNCTIONS));
-            classes.labels.iter().for_each(|label| out.text(&label.0));
+            out.u8(1).u8(place(&classes.function, &FUNCTIONS)).u8(place(&classes.relevance, &FUNCTIONS));
+            for label in &classes.labels {
+                out.text(&label.0);
+            }
         }
     }
 }
@@ -204,7 +196,7 @@ fn read_output(input: &mut Reader<'_>) -> Result<Output, DecodeError> {
     let width = input.u32()? as usize;
     let scale = f64::from_bits(input.u64()?);
     if width == 0 || width > 1 << 15 || !scale.is_normal() || scale < 0.0 {
-        return Err(input.invalid("output"));
+        return Err(input.field("output"));
     }
     let divisor = choice(input, &DIVISORS)?;
     let activation = choice(input, &ACTIVATIONS)?;
@@ -215,14 +207,14 @@ fn read_output(input: &mut Reader<'_>) -> Result<Output, DecodeError> {
             let labels = (0..width).map(|_| Ok(Label(input.text("label", MAX_NAME)?)));
             Answer::Labels(Classes { labels: labels.collect::<Result<_, DecodeError>>()?, function, relevance })
         }
-        _ => return Err(input.invalid("answer")),
+        _ => return Err(input.field("answer")),
     };
     Ok(Output { width, scale, divisor, activation, answer })
 }
 
 fn choice<T: Copy>(input: &mut Reader<'_>, among: &[T]) -> Result<T, DecodeError> {
     let at = input.u8()?;
-    among.get(usize::from(at)).copied().ok_or_else(|| input.invalid("choice"))
+    among.get(usize::from(at)).copied().ok_or_else(|| input.field("choice"))
 }
 
 #[cfg(all(test, feature = "compile"))]

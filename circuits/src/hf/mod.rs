@@ -16,7 +16,7 @@ mod roberta;
 mod tensors;
 mod tokenizer;
 
-use crate::bytes::read_at_most;
+use crate::files::read_at_most;
 use crate::frontend::settings::{Activation, PositionRule, Text};
 pub(crate) use pipeline::{Dense, Finish, Pool, Tail};
 use std::path::{Path, PathBuf};

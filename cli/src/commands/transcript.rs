@@ -4,7 +4,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
-use sahara_mpc::codec::hex;
+use sahara_mpc::bytes::hex;
 use sahara_mpc::transcript::{DIRECTIONS, DealtRecord, JobRecord, Verdict, verify};
 use serde_json::{Value, json};
 

@@ -9,7 +9,6 @@ use sahara_circuits::weights::Weights;
 use zeroize::{Zeroize, Zeroizing};
 
 use super::{Client, ClientError, Committee, SLOWEST, Sharing};
-use crate::codec::extend_words;
 use crate::engine::{Assignment, EvaluatorRole, GraphId, Visibility, mask_weights, random_seed};
 use crate::lane::Lane;
 use crate::manifest::{
@@ -18,6 +17,7 @@ use crate::manifest::{
 };
 use crate::meter::Traffic;
 use crate::wire::{Begin, Kind, Piece};
+use sahara_circuits::bytes::extend_words;
 
 /// What an owner hands to a committee.
 #[derive(Clone, Debug)]

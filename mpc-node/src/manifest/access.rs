@@ -1,7 +1,7 @@
 //! Who may use a sharing: a list of keys with a serial number that the owner can replace, or a place on a chain.
 
-use crate::codec::{DecodeError, Reader, Writer};
 use crate::identity::{Identity, PublicKey};
+use sahara_circuits::bytes::{DecodeError, Reader, Writer};
 
 use super::{OwnerKey, SharingId};
 
@@ -140,7 +140,7 @@ impl AccessList {
         let serial = r.u64()?;
         let consumers = match r.u8()? {
             0 => {
-                let keys = (0..r.len("consumers", MAX_ACCESS_KEYS)?)
+                let keys = (0..r.count("consumers", MAX_ACCESS_KEYS)?)
                     .map(|_| r.array().map(PublicKey))
                     .collect::<Result<Vec<_>, _>>()?;
                 if !keys.is_sorted_by(|a, b| a < b) {
@@ -205,7 +205,8 @@ impl SignedAccess {
     /// # Errors
     /// When a field is out of its range or the signature is not that of the owner named.
     pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
-        let (body, signature) = bytes.split_last_chunk::<64>().ok_or(DecodeError::Truncated(WHAT))?;
+        let (body, signature) =
+            bytes.split_last_chunk::<64>().ok_or(DecodeError::Truncated { what: WHAT, at: bytes.len() })?;
         let mut r = Reader::new(WHAT, body);
         let unbound = body.get(MAGIC.len()..MAGIC.len() + 2) == Some(&UNBOUND.to_le_bytes());
         r.header(MAGIC, if unbound { UNBOUND } else { VERSION })?;

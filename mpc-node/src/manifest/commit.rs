@@ -2,8 +2,8 @@
 
 use sahara_circuits::graph::{Graph, Op};
 
-use crate::codec::Writer;
 use crate::engine::{MaskDomain, Seed, WeightDomain};
+use sahara_circuits::bytes::Writer;
 
 /// Digest of the weight tensors that a graph reads: their names and shapes, and whether each is the side of a product
 /// or a vector. Material that was made for one graph serves another only if both have the same.
@@ -47,7 +47,7 @@ pub fn masked_digest(words: &[u32]) -> [u8; 32] {
     let mut bytes = Vec::with_capacity(4 << 12);
     for part in words.chunks(1 << 12) {
         bytes.clear();
-        crate::codec::extend_words(&mut bytes, part);
+        sahara_circuits::bytes::extend_words(&mut bytes, part);
         hasher.update(&bytes);
     }
     *hasher.finalize().as_bytes()
@@ -56,8 +56,8 @@ pub fn masked_digest(words: &[u32]) -> [u8; 32] {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::codec::hex;
     use crate::engine::Assignment;
+    use sahara_circuits::bytes::hex;
 
     /// Golden hashes of `tests/python/weight_masks.py`: manifests on nodes' disks have such.
     #[test]

@@ -11,12 +11,12 @@ use super::ModelError;
 use super::files::{MANIFEST, PartHeader, at, damaged, graph_file, part_file, read_limited};
 use super::part::{part_len, read_material, scratch};
 use super::ready::{Ready, Work};
-use crate::codec::DecodeError;
 use crate::engine::{
     Assignment, Cost, EvaluatorRole, GraphId, MAX_GRAPH_BYTES, Plan, Visibility, WeightMaterial, read_graph,
 };
 use crate::manifest::{MAX_MANIFEST, Manifest, ManifestId, SignedManifest};
 use crate::wire::Task;
+use sahara_circuits::bytes::DecodeError;
 
 /// One version of a sharing on this node.
 pub(super) struct Entry {

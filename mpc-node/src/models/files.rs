@@ -8,10 +8,10 @@ use std::path::{Path, PathBuf};
 use thiserror::Error;
 
 use super::ready::Work;
-use crate::codec::{DecodeError, Reader, Writer};
 use crate::engine::{Assignment, GraphId, GraphRefused, ProtocolError, TooCostly};
 use crate::identity::private_file;
 use crate::manifest::{MAX_MANIFEST, ManifestId, OwnerKey, SharingId, SharingName, SignedAccess};
+use sahara_circuits::bytes::{DecodeError, Reader, Writer};
 
 /// File of the signed manifest in a version's folder.
 pub(super) const MANIFEST: &str = "manifest";
@@ -154,7 +154,7 @@ impl SharingRecord {
     pub fn encode(&self) -> Vec<u8> {
         let mut w = Writer::with_header(RECORD_MAGIC, RECORD_VERSION);
         self.owner.write(&mut w);
-        w.text(self.name.as_str(), SharingName::LIMIT).u64(self.last_version).u64(self.last_serial);
+        w.text_up_to(self.name.as_str(), SharingName::LIMIT).u64(self.last_version).u64(self.last_serial);
         match &self.current {
             Some(id) => w.u8(1).bytes(&id.0),
             None => w.u8(0),
@@ -173,7 +173,8 @@ impl SharingRecord {
     pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
         let mut r = Reader::new(RECORD, bytes);
         r.header(RECORD_MAGIC, RECORD_VERSION)?;
-        let (body, checksum) = bytes.split_last_chunk::<32>().ok_or(DecodeError::Truncated(RECORD))?;
+        let (body, checksum) =
+            bytes.split_last_chunk::<32>().ok_or(DecodeError::Truncated { what: RECORD, at: bytes.len() })?;
         if blake3::hash(body) != *checksum {
             return Err(r.field("checksum"));
         }
@@ -203,7 +204,7 @@ impl SharingRecord {
             },
             access: None,
         };
-        let len = r.len("access list", MAX_MANIFEST)?;
+        let len = r.count("access list", MAX_MANIFEST)?;
         if len > 0 {
             let access = SignedAccess::decode(r.take(len)?)?;
             if access.owner() != record.owner || access.sharing() != record.sharing() {

@@ -11,8 +11,8 @@ use super::entry::Entry;
 use super::files::{MANIFEST, SharingRecord, at, damaged, read_limited};
 use super::ready::Ready;
 use super::{ModelError, Sharing, State};
-use crate::codec::{DecodeError, unhex};
 use crate::manifest::{MAX_MANIFEST, ManifestId, SharingId, SignedManifest};
+use sahara_circuits::bytes::{DecodeError, unhex};
 
 /// What is there, and what of it is damaged.
 pub(super) struct Found {

@@ -14,10 +14,10 @@ use zeroize::Zeroizing;
 
 use super::ModelError;
 use super::files::{PartHeader, at, damaged};
-use crate::codec::DecodeError;
 use crate::engine::{Assignment, EvaluatorRole, ProtocolError, Seed, Visibility, WeightMaterial, weight_words};
 use crate::lane::PORTION;
 use crate::manifest::{Manifest, masked_hasher, seed_commitment};
+use sahara_circuits::bytes::DecodeError;
 
 /// Bytes of one seed.
 const SEED: usize = 32;
@@ -230,7 +230,7 @@ mod tests {
             seen.extend_from_slice(portion);
         });
         assert_eq!(seen, bytes);
-        assert_eq!(words.unwrap()[..], crate::codec::words_from_bytes(&bytes));
+        assert_eq!(words.unwrap()[..], sahara_circuits::bytes::words_from_bytes(&bytes));
         assert!(read_words(&mut &bytes[..5], 8, |_| ()).is_err());
     }
 

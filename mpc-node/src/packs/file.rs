@@ -8,9 +8,9 @@ use zeroize::Zeroizing;
 
 use super::PackError;
 use super::header::{CHECKSUM, PREFIX, PackHeader};
-use crate::codec::{DecodeError, unhex};
 use crate::engine::PackContents;
 use crate::identity::private_file;
+use sahara_circuits::bytes::{DecodeError, unhex};
 
 /// Writes a whole file and makes its bytes lasting.
 pub(super) fn write(path: &Path, header: &PackHeader, contents: &PackContents) -> Result<(), PackError> {

@@ -2,10 +2,10 @@
 
 use zeroize::Zeroizing;
 
-use crate::codec::{DecodeError, Reader, Writer};
 use crate::engine::{EvaluatorRole, Seed};
 use crate::transcript::SignedSeal;
 use crate::wire::{Incarnation, Message, PackId, Task};
+use sahara_circuits::bytes::{DecodeError, Reader, Writer};
 
 const MAGIC: &[u8; 8] = b"SHPACK\0\0";
 const VERSION: u16 = 4;

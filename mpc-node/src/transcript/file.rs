@@ -3,9 +3,9 @@
 use zeroize::Zeroizing;
 
 use super::{Digest, SignedRecord, WINDOW, checkpoint_digest, first_heads, next_head};
-use crate::codec::{DecodeError, Reader, Writer};
 use crate::engine::{JobSecret, Seed};
 use crate::wire::{JobId, Message};
+use sahara_circuits::bytes::{DecodeError, Reader, Writer};
 
 const MAGIC: &[u8; 8] = b"SHTRANS\0";
 const VERSION: u16 = 3;
@@ -63,7 +63,7 @@ impl JobRecord {
         w.u64(self.at_millis);
         match &self.failure {
             None => w.u8(0),
-            Some(text) => w.u8(1).text(text, MAX_FAILURE),
+            Some(text) => w.u8(1).text_up_to(text, MAX_FAILURE),
         };
         self.end.write(&mut w);
         match &self.other {
@@ -111,10 +111,10 @@ impl JobRecord {
             helper: r.array()?,
             evaluators: [read_signature(&mut r)?, read_signature(&mut r)?],
         };
-        let checkpoints = (0..r.len("windows", MAX_ROUNDS / WINDOW as usize)?)
+        let checkpoints = (0..r.count("windows", MAX_ROUNDS / WINDOW as usize)?)
             .map(|_| Ok(Checkpoint { rounds: r.u32()?, own: r.array()?, other: read_signature(&mut r)? }))
             .collect::<Result<_, DecodeError>>()?;
-        let rounds = (0..r.len("rounds", MAX_ROUNDS)?)
+        let rounds = (0..r.count("rounds", MAX_ROUNDS)?)
             .map(|_| Ok([r.array()?, r.array()?]))
             .collect::<Result<_, DecodeError>>()?;
         r.finish()?;

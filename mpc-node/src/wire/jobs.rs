@@ -3,8 +3,8 @@
 use sahara_protocol::ring::secret::wipe;
 
 use super::{Asked, JobId, Kind, Message, PackId, Task};
-use crate::codec::{DecodeError, Reader, Writer};
 use crate::engine::Seed;
+use sahara_circuits::bytes::{DecodeError, Reader, Writer};
 
 /// Most tensors in one share.
 const MAX_TENSORS: usize = 1 << 12;
@@ -130,7 +130,7 @@ impl Message for OpenJob {
             task: Task::read(r)?,
             consumer: r.array()?,
             pack: PackId(r.array()?),
-            held: (0..r.len("held packs", MAX_PACKS)?).map(|_| r.array().map(PackId)).collect::<Result<_, _>>()?,
+            held: (0..r.count("held packs", MAX_PACKS)?).map(|_| r.array().map(PackId)).collect::<Result<_, _>>()?,
             secret: Seed::from_bytes(r.array()?),
             signature: r.array()?,
         })
@@ -223,7 +223,7 @@ impl Message for RunReply {
             wall_micros: r.u64()?,
             waiting_micros: r.u64()?,
         };
-        let len = r.len("transcript", Kind::Transcript.limit())?;
+        let len = r.count("transcript", Kind::Transcript.limit())?;
         let transcript = r.take(len)?.to_vec();
         Ok(Self { figures, transcript, salt: Seed::from_bytes(r.array()?), outputs: Share(r.tensors(MAX_TENSORS)?) })
     }

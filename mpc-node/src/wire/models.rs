@@ -4,10 +4,10 @@ use super::{
     Incarnation, JobId, Kind, MAX_STREAM, ManifestId, Message, PackId, SharingId, Task, flag, read_visibility,
     visibility_code,
 };
-use crate::codec::{DecodeError, Reader, Writer};
 use crate::engine::Visibility;
 use crate::identity::PublicKey;
 use crate::manifest::{MAX_MANIFEST, SharingName, SignedAccess, SignedManifest};
+use sahara_circuits::bytes::{DecodeError, Reader, Writer};
 
 /// Most sharings in one list.
 pub const MAX_SHARINGS: usize = 1024;
@@ -78,9 +78,9 @@ impl Message for SharingReply {
                 _ => return Err(r.field("deletion")),
             },
         );
-        let len = r.len("manifest", MAX_MANIFEST)?;
+        let len = r.count("manifest", MAX_MANIFEST)?;
         let manifest = r.take(len)?;
-        let len = r.len("access list", MAX_MANIFEST)?;
+        let len = r.count("access list", MAX_MANIFEST)?;
         let access = r.take(len)?;
         let some = |bytes: &[u8]| !bytes.is_empty();
         Ok(Self {
@@ -138,7 +138,7 @@ impl Message for SharingList {
     fn write(&self, w: &mut Writer) {
         w.u32(self.0.len().min(MAX_SHARINGS) as u32);
         for entry in self.0.iter().take(MAX_SHARINGS) {
-            w.bytes(&entry.owner.0).text(entry.name.as_str(), SharingName::LIMIT).u64(entry.version);
+            w.bytes(&entry.owner.0).text_up_to(entry.name.as_str(), SharingName::LIMIT).u64(entry.version);
             w.bytes(&entry.manifest.0).u8(visibility_code(entry.visibility)).u64(entry.client_part).u64(entry.bytes);
         }
     }
@@ -155,7 +155,7 @@ impl Message for SharingList {
                 bytes: r.u64()?,
             })
         };
-        (0..r.len("sharings", MAX_SHARINGS)?).map(|_| entry(r)).collect::<Result<_, _>>().map(Self)
+        (0..r.count("sharings", MAX_SHARINGS)?).map(|_| entry(r)).collect::<Result<_, _>>().map(Self)
     }
 }
 

@@ -1,7 +1,7 @@
 //! Messages about unused packs between an evaluator and a helper, how many there are, and whether a job's consumer is here.
 
 use super::{JobId, Kind, Message, PackId, Task, id_type, random_id};
-use crate::codec::{DecodeError, Reader, Writer};
+use sahara_circuits::bytes::{DecodeError, Reader, Writer};
 
 /// Most names in one message.
 pub const MAX_NAMES: usize = 2048;
@@ -31,7 +31,7 @@ impl PackNames {
 
     fn read_from(r: &mut Reader<'_>) -> Result<Self, DecodeError> {
         let incarnation = Incarnation(r.array()?);
-        let packs = (0..r.len("names", MAX_NAMES)?).map(|_| r.array().map(PackId)).collect::<Result<_, _>>()?;
+        let packs = (0..r.count("names", MAX_NAMES)?).map(|_| r.array().map(PackId)).collect::<Result<_, _>>()?;
         Ok(Self { incarnation, packs })
     }
 }

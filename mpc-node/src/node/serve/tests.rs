@@ -10,10 +10,10 @@ use rustix::net::sockopt;
 use super::super::trial::{self, Trial};
 use super::*;
 use crate::channel::{Channel, ChannelError};
-use crate::codec::DecodeError;
 use crate::identity::{Identity, generate};
 use crate::manifest::SharingId;
 use crate::wire::{DeleteSharing, HEADER, header, parse_header};
+use sahara_circuits::bytes::DecodeError;
 
 /// What an operating system might say, with a path as some of its errors have.
 fn os_error() -> io::Error {
@@ -33,7 +33,7 @@ fn refusal(trouble: Trouble) -> Refusal {
 
 #[test]
 fn nobody_is_told_of_files_and_of_what_the_operating_system_says() {
-    let damaged = || DecodeError::Truncated("part");
+    let damaged = || DecodeError::Truncated { what: "part", at: 0 };
     let channel = |source| LaneError::Channel { who: "node 2".into(), step: "in a step".into(), source };
     let connect = || LaneError::Connect { who: "node 2".into(), source: os_error() };
     let faults: Vec<Trouble> = vec![
