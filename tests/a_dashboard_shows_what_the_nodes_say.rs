@@ -73,6 +73,8 @@ fn its_figures_are_the_nodes_own_and_other_pages_get_none() {
     let later = data(address, after["time"].as_f64().expect("a time"));
     let times = later["samples"].as_array().expect("samples").iter().filter_map(|s| s["time"].as_f64());
     assert!(times.clone().all(|time| Some(time) > after["time"].as_f64()), "only what is later: {later}");
+    let age = later["now"].as_f64().zip(after["time"].as_f64()).map(|(now, time)| now - time);
+    assert!(age.is_some_and(|age| (0.0..60.0).contains(&age)), "the page knows how old its figures are: {later}");
 
     common::kill_9(devnet.pids()[1]);
     let gone = sample(address, |sample| down(sample) == [false, true, false]);

@@ -88,6 +88,7 @@ fn script() -> &'static str {
 }
 
 async fn data(State(shown): State<Arc<Shown>>, Query(asked): Query<Asked>) -> impl IntoResponse {
-    let data = json!({"title": shown.title, "names": shown.names, "samples": shown.samples.since(asked.after)});
+    let (now, samples) = (shown.samples.now(), shown.samples.since(asked.after));
+    let data = json!({"title": shown.title, "names": shown.names, "now": now, "samples": samples});
     ([(header::CACHE_CONTROL, "no-store")], Json(data))
 }

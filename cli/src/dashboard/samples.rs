@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use sahara_chain::comet::Client as ChainClient;
 use sahara_mpc::client::{Client, ClientError, NodeStatus};
@@ -20,7 +20,7 @@ const CHAIN_PATIENCE: Duration = Duration::from_secs(1);
 /// All that was asked at one moment.
 #[derive(Clone, Debug, Serialize)]
 pub struct Sample {
-    /// Seconds since 1970.
+    /// Seconds since 1970 as this process counts them: setting the machine's clock does not change the order.
     pub time: f64,
     nodes: Vec<Node>,
     chain: Option<Chain>,
@@ -69,8 +69,9 @@ pub struct Samples {
     shared: Arc<Shared>,
 }
 
-#[derive(Default)]
 struct Shared {
+    /// When the first sample was begun, and what the clock said.
+    begun: (Instant, f64),
     kept: Mutex<VecDeque<Sample>>,
     ended: Mutex<bool>,
     woken: Condvar,
@@ -79,10 +80,18 @@ struct Shared {
 impl Samples {
     /// Takes a sample now and then, until this is dropped.
     pub fn of(watched: Watched) -> Self {
-        let shared = Arc::new(Shared::default());
+        let clock = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |since| since.as_secs_f64());
+        let begun = (Instant::now(), clock);
+        let shared =
+            Arc::new(Shared { begun, kept: Mutex::default(), ended: Mutex::default(), woken: Condvar::default() });
         let theirs = shared.clone();
         std::thread::spawn(move || theirs.take(&watched));
         Self { shared }
+    }
+
+    /// The present moment, as samples count time.
+    pub fn now(&self) -> f64 {
+        self.shared.now()
     }
 
     /// Those later than `time`, the oldest first.
@@ -103,6 +112,10 @@ impl Shared {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn now(&self) -> f64 {
+        self.begun.1 + self.begun.0.elapsed().as_secs_f64()
+    }
+
     fn take(&self, watched: &Watched) {
         // Without a runtime the chain is not shown; the nodes are.
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().ok();
@@ -112,7 +125,7 @@ impl Shared {
             let chain = runtime.as_ref().zip(chain.as_ref()).and_then(|(runtime, chain)| {
                 runtime.block_on(async { tokio::time::timeout(CHAIN_PATIENCE, Chain::ask(chain)).await.ok()? })
             });
-            let time = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |since| since.as_secs_f64());
+            let time = self.now();
             let mut kept = self.kept();
             kept.push_back(Sample { time, nodes, chain });
             while kept.len() > KEPT {
