@@ -46,7 +46,7 @@ impl Config {
             }
             let folder = match at == 0 && self.committee.is_some() {
                 true => self.home.clone(),
-                false => self.home.join(COMMITTEES).join(committee.short()),
+                false => self.home.join(COMMITTEES).join(hex(&committee.digest())),
             };
             served.push(ServedCommittee { file: file.into(), committee, folder });
         }
@@ -90,7 +90,7 @@ mod tests {
         let (one, two) = (write("committee.toml", [1, 2, 3]), write("second.toml", [3, 1, 4]));
         let config =
             |lines: &str| Config::parse(&format!("version = 1\nlisten = \"127.0.0.1:7001\"\n{lines}"), home).unwrap();
-        let folder = |committee: &Committee| home.join("committees").join(committee.short());
+        let folder = |committee: &Committee| home.join("committees").join(hex(&committee.digest()));
         let served = |config: &Config| -> Vec<_> {
             let served = config.load_committees().unwrap();
             served.into_iter().map(|served| (served.committee, served.folder)).collect()

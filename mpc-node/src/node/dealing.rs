@@ -59,8 +59,8 @@ pub(super) fn prepare(seat: &Seat, lane: &mut Lane, caller: Option<u8>, request:
         still_wanted(lane)?;
         seat.machine.quotas.may_deal(payer, seat.machine.uptime())?;
         // For each pack anew, so that who wants many does not keep out who wants one.
-        let _slot = slot_of(payer, &seat.machine.deal_slots, 1, lane, patience)?.ok_or_else(busy)?;
-        let _memory = slot_of(payer, &seat.machine.job_memory, cost.helper_memory, lane, patience)?.ok_or_else(busy)?;
+        let _slot = slot_of(payer, &seat.deal_slots, 1, lane, patience)?.ok_or_else(busy)?;
+        let _memory = slot_of(payer, &seat.job_memory, cost.helper_memory, lane, patience)?.ok_or_else(busy)?;
         let (plan, weights) = patiently(seat, payer, lane, patience, |leave| model(seat, &task, &payer, leave))?;
         let before = thread_cpu_time();
         let dealt = deal_pack(seat, &request, &plan, &weights);
@@ -169,10 +169,11 @@ pub(super) fn receive(seat: &Seat, lane: &mut Lane, caller: Option<u8>, dealt: D
     };
     let bytes = header.file_len().ok_or_else(|| refuse("the pack is too large"))?;
     let purpose = Purpose { asked_by: consumer, job: dealt.job };
+    seat.machine.quotas.may_deal(payer, seat.machine.uptime())?;
     let promised = seat.packs.promise(key, bytes, purpose)?;
     let busy = || Refusal::new(FailCode::Busy, "this node has no memory for a pack right now, try again");
     let claimed = bytes.saturating_add(cost.inputs);
-    let _memory = slot(&seat.machine.job_memory, claimed, lane, patience)?.ok_or_else(busy)?;
+    let _memory = slot(&seat.job_memory, claimed, lane, patience)?.ok_or_else(busy)?;
     let (plan, weights) = patiently(seat, payer, lane, patience, |leave| model(seat, &task, &consumer, leave))?;
     lane.send_frame(Kind::DealAccept, &[]).map_err(own)?;
 
@@ -184,7 +185,9 @@ pub(super) fn receive(seat: &Seat, lane: &mut Lane, caller: Option<u8>, dealt: D
     let seal: SignedSeal = lane.receive().map_err(own)?;
     let helper = seat.committee.roles(task.assignment).map_err(Refusal::from)?.helper.key;
     check_seal((&seat.committee.digest(), &helper), &dealt, role, &seed, &hash, &seal).map_err(refuse)?;
+    let before = thread_cpu_time();
     let prepared = prepare_pack(&plan, &weights, role, &seed, &corrections)?;
+    seat.machine.quotas.dealt(payer, thread_cpu_time().saturating_sub(before), seat.machine.uptime());
     header.prepared = prepared.len() as u64;
     header.seal = seal;
     let staged = promised.stage(header, PackContents { seed, corrections, prepared })?;

@@ -101,10 +101,8 @@ pub(super) fn run(seat: &Arc<Seat>, lane: &mut Lane, run: Run) -> Result<(), Tro
     lane.limit(None);
     // Only now: the bytes as they come, and the words that they are. It does not count as something that the key has, so that
     // the job waits for its own memory no longer than those that come after it wait for this.
-    let inputs = seat
-        .machine
-        .job_memory
-        .take_aside_while(consumer, cost.input_memory(), request, GLANCE, || still_there(lane))?;
+    let inputs =
+        seat.job_memory.take_aside_while(consumer, cost.input_memory(), request, GLANCE, || still_there(lane))?;
     let _inputs = inputs.ok_or_else(busy)?;
     lane.pace(Some((request, SLOWEST)));
     let payload = lane.receive_payload(expected).map_err(own)?;

@@ -13,7 +13,6 @@ use super::NodeError;
 use super::lanes::{LaneLimits, Lanes};
 use super::making::Making;
 use super::quota::Quotas;
-use super::slots::Slots;
 use crate::config::Config;
 use crate::identity::{Identity, PublicKey};
 use crate::meter::Meter;
@@ -34,12 +33,6 @@ pub(super) struct Machine {
     /// Graphs, plans and weights that are not in memory, one after the other.
     pub(super) making: Making,
     pub(super) stopping: AtomicBool,
-    /// Jobs as first and as second evaluator: apart, so that nodes waiting for each other cannot form a circle.
-    pub(super) first_slots: Arc<Slots>,
-    pub(super) second_slots: Arc<Slots>,
-    pub(super) deal_slots: Arc<Slots>,
-    /// Bytes of memory of running jobs and of dealing.
-    pub(super) job_memory: Arc<Slots>,
     started: Instant,
     lock: File,
 }
@@ -60,10 +53,6 @@ impl Machine {
             }),
             making: Making::new(quotas.clone(), started),
             quotas,
-            first_slots: Slots::new(u64::from(limits.jobs)),
-            second_slots: Slots::new(2 * u64::from(limits.jobs)),
-            deal_slots: Slots::new(2),
-            job_memory: Slots::of_memory(limits.job_megabytes << 20),
             config,
             identity,
             meter: Meter::default(),

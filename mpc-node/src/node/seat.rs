@@ -10,6 +10,7 @@ use super::NodeError;
 use super::ahead::Refilling;
 use super::machine::Machine;
 use super::meeting::Waiting;
+use super::slots::Slots;
 use crate::committee::Committee;
 use crate::identity::PublicKey;
 use crate::lane::{Lane, LaneError};
@@ -40,6 +41,13 @@ pub(super) struct Seat {
     pub(super) refilling: Refilling,
     /// Whether the packs found at the start have been looked after: jobs wait for that.
     stocked: (Mutex<bool>, Condvar),
+    /// Jobs as first and as second evaluator: apart, so that nodes waiting for each other cannot form a circle. Each committee
+    /// has its own, as they are held while its other members are waited for.
+    pub(super) first_slots: Arc<Slots>,
+    pub(super) second_slots: Arc<Slots>,
+    pub(super) deal_slots: Arc<Slots>,
+    /// Bytes of memory of running jobs and of dealing: the machine's, of which some is kept for this committee.
+    pub(super) job_memory: Arc<Slots>,
     /// Idle lanes to each member.
     peers: Vec<Mutex<Vec<Lane>>>,
 }
@@ -62,7 +70,9 @@ impl Seat {
         models: ModelStore,
         packs: PackStore,
         records: RecordStore,
+        job_memory: Arc<Slots>,
     ) -> Result<Arc<Self>, NodeError> {
+        let jobs = u64::from(machine.config.limits.jobs);
         Ok(Arc::new(Self {
             machine: machine.clone(),
             digest: committee.digest(),
@@ -76,6 +86,10 @@ impl Seat {
             waiting: Waiting::default(),
             refilling: Refilling::new(committee.members().len()),
             stocked: Default::default(),
+            first_slots: Slots::new(jobs),
+            second_slots: Slots::new(2 * jobs),
+            deal_slots: Slots::new(2),
+            job_memory,
             peers: committee.members().iter().map(|_| Mutex::default()).collect(),
             committee,
         }))

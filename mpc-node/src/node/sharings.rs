@@ -97,7 +97,7 @@ fn room_to_check(seat: &Seat, key: PublicKey, bytes: u64) -> Result<Option<Slot>
         return Ok(None);
     }
     let patience = seat.machine.config.timeouts.request();
-    let room = seat.machine.job_memory.take_while(key, bytes, patience, patience, || Ok::<_, Trouble>(()))?;
+    let room = seat.job_memory.take_while(key, bytes, patience, patience, || Ok::<_, Trouble>(()))?;
     let refusal = || {
         let megabytes = bytes.div_ceil(1 << 20);
         let (code, text) = match bytes > largest(seat.machine.config.limits.job_megabytes << 20) {
@@ -176,7 +176,7 @@ mod tests {
         };
         assert!(room_to_check(seat, key, 0).is_ok_and(|room| room.is_none()), "what is compared already takes nothing");
         let room = room_to_check(seat, key, 3 << 20).ok().flatten().expect("three quarters are free");
-        assert!(seat.machine.job_memory.take(key, (1 << 20) + 1).is_none(), "it is taken");
+        assert!(seat.job_memory.take(key, (1 << 20) + 1).is_none(), "it is taken");
         let (code, text) = told(3 << 20);
         assert!(
             code == FailCode::Busy && text.contains("takes 3 MB, which this node does not have right now"),

@@ -5,6 +5,8 @@
 //! waits its turn, others go on within the quarter. So a large job keeps no small one waiting until it ends, and many small
 //! ones keep out no large one. And of memory a key that has some gets more only as long as it leaves as much as it then has:
 //! no number of its jobs, however slowly it takes their answers, has all of it.
+//!
+//! A node's seats share its memory, and some is kept for each of them: a committee whose members stall holds up no other one.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -12,9 +14,18 @@ use std::time::{Duration, Instant};
 
 use crate::identity::PublicKey;
 
-/// Hands out a fixed amount: slots, or bytes.
+/// Hands out a fixed amount, slots or bytes, to one of the seats that share it.
 pub struct Slots {
+    pool: Arc<Pool>,
+    /// Which seat.
+    seat: usize,
+}
+
+/// What the seats share.
+struct Pool {
     all: u64,
+    /// What is kept for each seat.
+    kept: u64,
     /// What is for those that take no more than this.
     spared: u64,
     state: Mutex<State>,
@@ -26,6 +37,8 @@ struct State {
     taken: u64,
     /// Of these, by things that take no more than is spared for such.
     small: u64,
+    /// What each seat has.
+    seats: Vec<u64>,
     /// What each key has.
     held: HashMap<PublicKey, Holding>,
     waiting: Vec<Waiting>,
@@ -46,36 +59,45 @@ struct Waiting {
     /// Its own ticket, or when its key was served since.
     place: u64,
     key: PublicKey,
+    seat: usize,
     size: u64,
     aside: bool,
 }
 
 /// What was handed out; free again when dropped.
 pub struct Slot {
-    slots: Arc<Slots>,
+    pool: Arc<Pool>,
     key: PublicKey,
+    seat: usize,
     size: u64,
     counted: bool,
 }
 
 impl Slots {
-    /// `all` in all, free.
+    /// `all` in all, free, for one seat.
     pub fn new(all: u64) -> Arc<Self> {
-        Arc::new(Self { all, spared: 0, state: Mutex::default(), changed: Condvar::new() })
+        let pool = Pool { all, kept: 0, spared: 0, state: Mutex::new(State::of(1)), changed: Condvar::new() };
+        Arc::new(Self { pool: Arc::new(pool), seat: 0 })
     }
 
-    /// `all` bytes, of which nothing gets more than [`largest`].
-    pub fn of_memory(all: u64) -> Arc<Self> {
-        Arc::new(Self { all, spared: all - largest(all), state: Mutex::default(), changed: Condvar::new() })
+    /// `all` bytes that so many seats share, of which nothing gets more than [`largest`].
+    pub fn of_memory(all: u64, seats: usize) -> Vec<Arc<Self>> {
+        let spared = all - largest(all);
+        // All that is kept is within what is spared for small things.
+        let kept = if seats > 1 { spared / seats as u64 } else { 0 };
+        let state = Mutex::new(State::of(seats));
+        let pool = Arc::new(Pool { all, kept, spared, state, changed: Condvar::new() });
+        (0..seats).map(|seat| Arc::new(Self { pool: pool.clone(), seat })).collect()
     }
 
     /// Takes `size` of them if they are free, before those that wait: for what holds others up if it does not go on.
     pub fn take(self: &Arc<Self>, key: PublicKey, size: u64) -> Option<Slot> {
-        let mut state = self.lock();
-        if !self.fits(&state, size) || !self.leaves_enough(&state, &key, size, false) {
+        let pool = &self.pool;
+        let mut state = pool.lock();
+        if !pool.fits(&state, self.seat, size) || !pool.leaves_enough(&state, &key, size, false) {
             return None;
         }
-        Some(self.give(&mut state, key, size, false))
+        Some(pool.give(&mut state, self.seat, key, size, false))
     }
 
     /// Waits at most `time` until `size` of them are free and it is this key's turn; asks every `glance` whether it is
@@ -117,17 +139,18 @@ impl Slots {
         glance: Duration,
         mut wanted: impl FnMut() -> Result<(), E>,
     ) -> Result<Option<Slot>, E> {
-        if !self.fits(&State::default(), size) {
+        let (pool, seat) = (&self.pool, self.seat);
+        if !pool.fits(&State::default(), seat, size) {
             return Ok(None);
         }
         let end = Instant::now() + time;
-        let mut state = self.lock();
+        let mut state = pool.lock();
         state.tickets += 1;
         let ticket = state.tickets;
-        state.waiting.push(Waiting { ticket, place: ticket, key, size, aside });
+        state.waiting.push(Waiting { ticket, place: ticket, key, seat, size, aside });
         let mut looked = Instant::now();
         let served = loop {
-            if self.next(&state) == Some(ticket) {
+            if pool.next(&state) == Some(ticket) {
                 break Ok(true);
             }
             let now = Instant::now();
@@ -138,33 +161,37 @@ impl Slots {
                 drop(state);
                 let answer = wanted();
                 looked = Instant::now();
-                state = self.lock();
+                state = pool.lock();
                 if let Err(error) = answer {
                     break Err(error);
                 }
                 continue;
             }
             let left = (end - now).min(looked + glance - now);
-            state = self.changed.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
+            state = pool.changed.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
         };
         state.waiting.retain(|waiting| waiting.ticket != ticket);
         let slot = matches!(served, Ok(true)).then(|| {
             state.pass(&key);
-            self.give(&mut state, key, size, aside)
+            pool.give(&mut state, seat, key, size, aside)
         });
         drop(state);
-        self.changed.notify_all(); // the next one may fit, too
+        pool.changed.notify_all(); // the next one may fit, too
         served.map(|_| slot)
     }
+}
 
+impl Pool {
     fn is_small(&self, size: u64) -> bool {
         size <= self.spared
     }
 
-    /// Whether so much is free for something of this size.
-    fn fits(&self, state: &State, size: u64) -> bool {
+    /// Whether so much is free for something of this size in a seat.
+    fn fits(&self, state: &State, seat: usize, size: u64) -> bool {
+        let others = state.seats.iter().enumerate().filter(|(other, _)| *other != seat);
+        let kept: u64 = others.map(|(_, taken)| self.kept.saturating_sub(*taken)).sum();
         let (all, taken) = match self.is_small(size) {
-            true => (self.all, state.taken),
+            true => (self.all - kept, state.taken),
             // What small things take beyond what is spared for them is not free, either.
             false => (self.all - self.spared, state.taken - state.small.min(self.spared)),
         };
@@ -180,15 +207,18 @@ impl Slots {
         self.spared == 0 || has_none || holding.size + size <= after
     }
 
-    fn give(self: &Arc<Self>, state: &mut State, key: PublicKey, size: u64, aside: bool) -> Slot {
+    fn give(self: &Arc<Self>, state: &mut State, seat: usize, key: PublicKey, size: u64, aside: bool) -> Slot {
         state.taken += size;
+        if let Some(taken) = state.seats.get_mut(seat) {
+            *taken += size;
+        }
         if self.is_small(size) {
             state.small += size;
         }
         let holding = state.held.entry(key).or_default();
         holding.size += size;
         holding.count += u32::from(!aside);
-        Slot { slots: self.clone(), key, size, counted: !aside }
+        Slot { pool: self.clone(), key, seat, size, counted: !aside }
     }
 
     /// Who is served now: the key that holds fewest, and of those who came first (or was served first), if it fits. If that is something large,
@@ -198,14 +228,14 @@ impl Slots {
         let mut waiting: Vec<&Waiting> = state.waiting.iter().filter(may).collect();
         waiting.sort_unstable_by_key(|w| (state.held.get(&w.key).map_or(0, |held| held.count), w.place, w.ticket));
         let first = waiting.first()?;
-        if self.fits(state, first.size) {
+        if self.fits(state, first.seat, first.size) {
             return Some(first.ticket);
         }
         if self.is_small(first.size) {
             return None;
         }
         let small = waiting.iter().find(|w| self.is_small(w.size))?;
-        let passes = self.fits(state, small.size) && state.small + small.size <= self.spared;
+        let passes = self.fits(state, small.seat, small.size) && state.small + small.size <= self.spared;
         passes.then_some(small.ticket)
     }
 
@@ -215,6 +245,11 @@ impl Slots {
 }
 
 impl State {
+    /// Of so many seats.
+    fn of(seats: usize) -> Self {
+        Self { seats: vec![0; seats], ..Self::default() }
+    }
+
     /// The key holds a thing of this size less.
     fn release(&mut self, key: &PublicKey, size: u64, counted: bool) {
         if let Some(held) = self.held.get_mut(key) {
@@ -241,14 +276,17 @@ pub fn largest(all: u64) -> u64 {
 
 impl Drop for Slot {
     fn drop(&mut self) {
-        let mut state = self.slots.lock();
+        let mut state = self.pool.lock();
         state.taken -= self.size;
-        if self.slots.is_small(self.size) {
+        if let Some(taken) = state.seats.get_mut(self.seat) {
+            *taken -= self.size;
+        }
+        if self.pool.is_small(self.size) {
             state.small -= self.size;
         }
         state.release(&self.key, self.size, self.counted);
         drop(state);
-        self.slots.changed.notify_all();
+        self.pool.changed.notify_all();
     }
 }
 
@@ -279,7 +317,7 @@ mod tests {
             if looks == 3 { Err("gone") } else { Ok(()) }
         });
         assert_eq!(gone.err(), Some("gone"));
-        assert!(slots.lock().waiting.is_empty());
+        assert!(slots.pool.lock().waiting.is_empty());
     }
 
     #[test]
@@ -292,12 +330,12 @@ mod tests {
         drop((slot, small));
         assert!(wait_for(&slots, 1, 11, LONG).is_none(), "more than there are");
         assert!(slots.take(key(1), 10).is_some());
-        assert!(slots.lock().waiting.is_empty() && slots.lock().held.is_empty());
+        assert!(slots.pool.lock().waiting.is_empty() && slots.pool.lock().held.is_empty());
     }
 
     #[test]
     fn what_is_large_leaves_a_quarter_to_what_is_small() {
-        let slots = Slots::of_memory(100);
+        let slots = Slots::of_memory(100, 1).remove(0);
         assert!(slots.take(key(1), 76).is_none(), "nothing is given more than three quarters");
         let large = slots.take(key(1), 75).unwrap();
         assert!(slots.take(key(2), 26).is_none(), "what is spared is for at most a quarter at a time");
@@ -308,18 +346,18 @@ mod tests {
         let many: Vec<Slot> = (2..7).map(|n| slots.take(key(n), 20).unwrap()).collect();
         assert!(slots.take(key(1), 26).is_none());
         drop(many);
-        let state = slots.lock();
+        let state = slots.pool.lock();
         assert_eq!((state.taken, state.small), (0, 0));
     }
 
     #[test]
     fn small_things_pass_what_is_large_and_waits_but_do_not_keep_it_out() {
-        let slots = Slots::of_memory(100);
+        let slots = Slots::of_memory(100, 1).remove(0);
         let large = slots.take(key(1), 60).unwrap();
         let queue = |n: u8, size: u64| {
-            let (thread_slots, queued) = (slots.clone(), slots.lock().tickets);
+            let (thread_slots, queued) = (slots.clone(), slots.pool.lock().tickets);
             let thread = std::thread::spawn(move || wait_for(&thread_slots, n, size, LONG).unwrap());
-            while slots.lock().tickets == queued {
+            while slots.pool.lock().tickets == queued {
                 std::thread::yield_now();
             }
             thread
@@ -339,13 +377,13 @@ mod tests {
         let order = Arc::new(Mutex::new(Vec::new()));
         let wait = |n: u8| {
             let (thread_slots, order) = (slots.clone(), order.clone());
-            let queued = slots.lock().tickets;
+            let queued = slots.pool.lock().tickets;
             let thread = std::thread::spawn(move || {
                 let slot = wait_for(&thread_slots, n, 1, LONG).unwrap();
                 order.lock().unwrap().push(n);
                 slot
             });
-            while slots.lock().tickets == queued {
+            while slots.pool.lock().tickets == queued {
                 std::thread::yield_now();
             }
             thread
@@ -375,7 +413,7 @@ mod tests {
                     order.lock().unwrap().push(n);
                     drop(slot);
                 });
-                while slots.lock().waiting.len() < usize::from(n) {
+                while slots.pool.lock().waiting.len() < usize::from(n) {
                     std::thread::yield_now();
                 }
             }
@@ -383,13 +421,13 @@ mod tests {
         });
         assert_eq!(order.into_inner().unwrap(), [1, 2], "key 1 came first, and what it has does not count");
         drop(aside);
-        let state = slots.lock();
+        let state = slots.pool.lock();
         assert!(state.taken == 0 && state.held.is_empty());
     }
 
     #[test]
     fn of_memory_a_key_that_has_some_gets_more_only_as_long_as_it_leaves_as_much_as_it_then_has() {
-        let slots = Slots::of_memory(100);
+        let slots = Slots::of_memory(100, 1).remove(0);
         let aside = |n: u8, size| {
             let (wait, wanted) = (Duration::from_millis(5), || Ok::<_, Infallible>(()));
             slots.take_aside_while(key(n), size, wait, wait, wanted).unwrap()
@@ -401,7 +439,7 @@ mod tests {
         // Others are served past it, and keep as much from each other.
         std::thread::scope(|scope| {
             let waiting = scope.spawn(|| wait_for(&slots, 1, 1, LONG).unwrap());
-            while slots.lock().waiting.is_empty() {
+            while slots.pool.lock().waiting.is_empty() {
                 std::thread::yield_now();
             }
             let two = aside(2, 25).expect("what it takes at first is not asked");
@@ -413,7 +451,7 @@ mod tests {
         });
         // One thing at a time may have three quarters.
         drop(slots.take(key(1), 75).unwrap());
-        let state = slots.lock();
+        let state = slots.pool.lock();
         assert!(state.taken == 0 && state.held.is_empty());
     }
 
@@ -430,7 +468,7 @@ mod tests {
                     order.lock().unwrap().push(n);
                     drop(slot);
                 });
-                while slots.lock().waiting.len() < waiting {
+                while slots.pool.lock().waiting.len() < waiting {
                     std::thread::yield_now();
                 }
             }
@@ -447,13 +485,13 @@ mod tests {
         let threads: Vec<_> = (1..=4)
             .map(|n| {
                 let (own, order) = (slots.clone(), order.clone());
-                let queued = slots.lock().waiting.len();
+                let queued = slots.pool.lock().waiting.len();
                 let thread = std::thread::spawn(move || {
                     let slot = wait_for(&own, n, 1, LONG).unwrap();
                     order.lock().unwrap().push(n);
                     drop(slot);
                 });
-                while slots.lock().waiting.len() == queued {
+                while slots.pool.lock().waiting.len() == queued {
                     std::thread::yield_now();
                 }
                 thread
@@ -462,6 +500,29 @@ mod tests {
         drop(held);
         threads.into_iter().for_each(|thread| thread.join().unwrap());
         assert_eq!(*order.lock().unwrap(), [1, 2, 3, 4]);
+    }
+
+    #[test]
+    fn a_seat_that_lets_nothing_go_leaves_the_others_what_is_kept_for_them() {
+        let seats = Slots::of_memory(120, 3);
+        let (stalled, others) = seats.split_first().unwrap();
+        let _large = stalled.take(key(1), 90).unwrap();
+        // What is small may have the last quarter, but for what is kept for the two others.
+        assert!(stalled.take(key(2), 11).is_none());
+        let _small = stalled.take(key(2), 10).unwrap();
+        assert!((3..200).all(|n| stalled.take(key(n), 1).is_none()), "however many keys ask");
+        let held = others
+            .iter()
+            .zip(250..)
+            .map(|(seat, n)| wait_for(seat, n, 10, LONG).expect("kept for it"))
+            .collect::<Vec<_>>();
+        assert!(others[0].take(key(4), 1).is_none() && stalled.pool.lock().taken == 120);
+        drop(held);
+        assert_eq!(stalled.pool.lock().seats, [100, 0, 0]);
+        // Alone a seat has all.
+        let alone = Slots::of_memory(120, 1).remove(0);
+        let _large = alone.take(key(1), 90).unwrap();
+        assert!(alone.take(key(2), 30).is_some());
     }
 
     #[test]
@@ -474,16 +535,16 @@ mod tests {
 
     #[test]
     fn what_is_spared_is_for_so_many_bytes_of_small_things_whatever_their_number() {
-        let slots = Slots::of_memory(100);
+        let slots = Slots::of_memory(100, 1).remove(0);
         let (large, small) = (slots.take(key(1), 60).unwrap(), slots.take(key(2), 25).unwrap());
         std::thread::scope(|scope| {
             let waiting = scope.spawn(|| wait_for(&slots, 3, 60, LONG).unwrap());
-            while slots.lock().waiting.is_empty() {
+            while slots.pool.lock().waiting.is_empty() {
                 std::thread::yield_now();
             }
             assert!(wait_for(&slots, 4, 1, Duration::from_millis(20)).is_none(), "all that is spared is taken");
             drop(small);
-            assert_eq!(slots.lock().small, 0);
+            assert_eq!(slots.pool.lock().small, 0);
             assert!(wait_for(&slots, 4, 25, LONG).is_some());
             drop(large);
             drop(waiting.join().unwrap());

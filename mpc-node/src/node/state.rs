@@ -9,6 +9,7 @@ use std::time::SystemTime;
 use super::NodeError;
 use super::machine::Machine;
 use super::seat::Seat;
+use super::slots::Slots;
 use crate::config::{Config, FOLDERS, Parties, ServedCommittee};
 use crate::identity::PublicKey;
 use crate::models::{ModelLimits, ModelPlace, ModelStore};
@@ -64,10 +65,11 @@ impl Node {
         }
         let records = RecordStore::open_all(transcripts, config.record_limits(), SystemTime::now());
         let records = records.map_err(|source| NodeError::Home { path: config.home.clone(), source })?;
-        let stores = models.into_iter().zip(packs).zip(records);
-        let found = served.into_iter().zip(indices).zip(stores).map(|((served, index), ((models, packs), records))| {
-            let (packs, found) = packs;
-            Ok((Seat::new(&machine, (served.committee, index), models, packs, records)?, found))
+        let memory = Slots::of_memory(config.limits.job_megabytes << 20, served.len());
+        let stores = models.into_iter().zip(packs).zip(records).zip(memory);
+        let found = served.into_iter().zip(indices).zip(stores);
+        let found = found.map(|((served, index), (((models, (packs, found)), records), memory))| {
+            Ok((Seat::new(&machine, (served.committee, index), models, packs, records, memory)?, found))
         });
         let found = found.collect::<Result<Vec<Found>, NodeError>>()?;
         let seats = found.iter().map(|(seat, _)| seat.clone()).collect();

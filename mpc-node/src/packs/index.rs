@@ -1,6 +1,7 @@
 //! Which packs are there, promised or in use, and who gets one: the bookkeeping, without files.
 
 use std::collections::{HashMap, HashSet, VecDeque};
+use std::hash::Hash;
 use std::time::{Duration, Instant};
 
 use super::header::{PackHeader, PackKey};
@@ -132,11 +133,21 @@ pub(super) struct Index {
     closed: bool,
 }
 
+/// Who deals packs: the helper of an assignment in a store's committee.
+type Dealer = (usize, u8);
+
+impl Spot {
+    fn dealer(&self) -> Dealer {
+        (self.shelf, self.key.assignment.helper())
+    }
+}
+
 impl Index {
     /// Counts a pack that is about to be made; gives the packs of others that make room for it.
     ///
-    /// Whoever has most of what is scarce loses the oldest, unless the newcomer would then have more. If nobody else has
-    /// more, a newcomer's own pack that has lain for a while makes room: its other half may be lost, and nobody would know.
+    /// Whoever has most of what is scarce loses the oldest, unless the newcomer would then have more: first the helpers are
+    /// compared, as a helper may deal in whatever name it likes, then the consumers of the one that has most. If nobody else
+    /// has more, a newcomer's own pack that has lain for a while makes room: its other half may be lost, and nobody would know.
     pub(super) fn promise(
         &mut self,
         limits: &PackLimits,
@@ -167,11 +178,12 @@ impl Index {
         let mut gone = Gone::new();
         let mut total = self.bytes;
         loop {
-            let packs = self.holdings(&gone, |other| *other == spot, |_| 1);
+            let here = |other: &Spot| *other == spot;
+            let packs = self.holdings(&gone, here, |_| 1, |_, consumer| consumer);
             let chosen = if packs.values().sum::<u64>() >= limits.per_key as u64 {
                 let chosen = match largest(&packs, &who, 1) {
-                    Some(victim) => self.oldest(&gone, &victim, Some(&spot), now),
-                    None => now.checked_sub(RESERVED).and_then(|by| self.oldest(&gone, &who, Some(&spot), by)),
+                    Some(victim) => self.oldest(&gone, &victim, here, now),
+                    None => now.checked_sub(RESERVED).and_then(|by| self.oldest(&gone, &who, here, by)),
                 };
                 chosen.ok_or_else(|| {
                     let text =
@@ -181,14 +193,11 @@ impl Index {
             } else if self.promised.len() + self.ready.values().map(VecDeque::len).sum::<usize>() - gone.len()
                 >= limits.all
             {
-                let victim = largest(&self.holdings(&gone, |_| true, |_| 1), &who, 1);
-                let chosen = victim.and_then(|victim| self.oldest(&gone, &victim, None, now));
-                chosen.ok_or_else(|| {
+                self.of_whoever_has_most(&gone, (spot.dealer(), who), |_| 1, 1, now).ok_or_else(|| {
                     PackError::Full(format!("{} packs are ready already, the most of all tasks", limits.all))
                 })?
             } else if total.saturating_add(bytes) > limits.bytes {
-                let victim = largest(&self.holdings(&gone, |_| true, |bytes| bytes), &who, bytes);
-                victim.and_then(|victim| self.oldest(&gone, &victim, None, now)).ok_or_else(no_room)?
+                self.of_whoever_has_most(&gone, (spot.dealer(), who), |bytes| bytes, bytes, now).ok_or_else(no_room)?
             } else {
                 return Ok(gone);
             };
@@ -205,28 +214,52 @@ impl Index {
         }
     }
 
-    /// How much each key has, of packs at spots that `of` selects: ready ones without those in `gone` and promised ones,
-    /// each by `measure` of its room.
-    fn holdings(
+    /// The oldest ready pack of the consumer that has most with the helper that has most; none if the newcomer, a helper and
+    /// one of its consumers, would then have more.
+    fn of_whoever_has_most(
+        &self,
+        gone: &Gone,
+        (dealer, consumer): (Dealer, PublicKey),
+        measure: impl Fn(u64) -> u64,
+        more: u64,
+        now: Instant,
+    ) -> Option<&Ready> {
+        let helpers = self.holdings(gone, |_| true, &measure, |spot, _| spot.dealer());
+        let most = largest(&helpers, &dealer, more);
+        let of = |spot: &Spot| spot.dealer() == most.unwrap_or(dealer);
+        let consumers = self.holdings(gone, of, &measure, |_, consumer| consumer);
+        let victim = match most {
+            // A newcomer there has nothing yet: whoever has most has more.
+            Some(_) => consumers.into_iter().max_by_key(|(key, size)| (*size, *key)).map(|(key, _)| key),
+            None => largest(&consumers, &consumer, more),
+        };
+        self.oldest(gone, &victim?, of, now)
+    }
+
+    /// How much each has, as `whose` tells a helper and a consumer, of packs at spots that `of` selects: ready ones without
+    /// those in `gone` and promised ones, each by `measure` of its room.
+    fn holdings<Key: Eq + Hash>(
         &self,
         gone: &Gone,
         of: impl Fn(&Spot) -> bool,
         measure: impl Fn(u64) -> u64,
-    ) -> HashMap<PublicKey, u64> {
-        let mut held: HashMap<PublicKey, u64> = HashMap::new();
-        let ready = self.ready.iter().filter(|(spot, _)| of(spot)).flat_map(|(_, ready)| ready);
-        for pack in ready.filter(|pack| !gone.contains(&pack.name())) {
-            *held.entry(pack.purpose.asked_by).or_default() += measure(pack.room());
+        whose: impl Fn(&Spot, PublicKey) -> Key,
+    ) -> HashMap<Key, u64> {
+        let mut held: HashMap<Key, u64> = HashMap::new();
+        for (spot, ready) in self.ready.iter().filter(|(spot, _)| of(spot)) {
+            for pack in ready.iter().filter(|pack| !gone.contains(&pack.name())) {
+                *held.entry(whose(spot, pack.purpose.asked_by)).or_default() += measure(pack.room());
+            }
         }
         for promise in self.promised.iter().filter(|promise| of(&promise.spot)) {
-            *held.entry(promise.purpose.asked_by).or_default() += measure(promise.bytes);
+            *held.entry(whose(&promise.spot, promise.purpose.asked_by)).or_default() += measure(promise.bytes);
         }
         held
     }
 
-    /// The oldest ready pack of a key, without those in `gone`, that was made by then.
-    fn oldest(&self, gone: &Gone, of: &PublicKey, only: Option<&Spot>, by: Instant) -> Option<&Ready> {
-        let candidates = self.ready.iter().filter(|(spot, _)| only.is_none_or(|only| only == *spot));
+    /// The oldest ready pack of a consumer at spots that `at` selects, without those in `gone`, that was made by then.
+    fn oldest(&self, gone: &Gone, of: &PublicKey, at: impl Fn(&Spot) -> bool, by: Instant) -> Option<&Ready> {
+        let candidates = self.ready.iter().filter(|(spot, _)| at(spot));
         let mine = candidates.flat_map(|(_, ready)| ready).filter(|pack| pack.purpose.asked_by == *of);
         let mine = mine.filter(|pack| pack.made <= by && !gone.contains(&pack.name()));
         mine.min_by_key(|pack| pack.made)
@@ -365,7 +398,7 @@ impl Index {
 }
 
 /// Who has most, if that is more than `who` has with `more` added.
-fn largest(held: &HashMap<PublicKey, u64>, who: &PublicKey, more: u64) -> Option<PublicKey> {
+fn largest<Key: Copy + Eq + Hash + Ord>(held: &HashMap<Key, u64>, who: &Key, more: u64) -> Option<Key> {
     let own = held.get(who).copied().unwrap_or(0).saturating_add(more);
     let (key, most) = held.iter().filter(|(key, _)| *key != who).max_by_key(|(key, most)| (**most, **key))?;
     (*most > own).then_some(*key)

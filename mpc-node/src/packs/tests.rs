@@ -508,3 +508,28 @@ fn a_job_waits_for_a_pack_of_its_own_committee_only() {
     assert!(b.reserve(&key(), &for_job(JOB), NOW).unwrap().is_none());
     assert!(a.reserve(&key(), &for_job(JOB), NOW).unwrap().is_some());
 }
+
+/// A helper says for whom it deals, and nothing shows that they have asked: what it deals in anybody's name is its own share.
+#[test]
+fn a_helper_of_one_committee_does_not_use_up_what_a_consumer_may_have_in_another() {
+    let limits = PackLimits { per_key: 10, ..LIMITS };
+    for names in [[1; 5], [1, 2, 3, 4, 5]] {
+        let dirs = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
+        let stores = PackStore::open_all(dirs.iter().map(|dir| dir.path().to_owned()).collect(), limits).unwrap();
+        let [theirs, ours] = <[_; 2]>::try_from(stores).ok().unwrap().map(|(store, _)| Arc::new(store));
+        for (n, name) in (1..).zip(names) {
+            make(&theirs, n, purpose(name, None)).unwrap();
+        }
+        let one = make(&ours, 11, purpose(1, None)).unwrap();
+        let two = make(&ours, 12, purpose(1, None)).unwrap();
+        assert_eq!((ours.held(&key()), theirs.held(&key()).len()), (vec![one, two], 3), "{names:?}");
+        // Nor does the consumer drive out the others there.
+        let full = make(&ours, 13, purpose(1, None)).unwrap_err().to_string();
+        assert!(full.contains("limits.pack_megabytes"), "{full}");
+        // And the helper gets nothing back, in whatever name.
+        for name in 1..9 {
+            let _ = make(&theirs, 20 + name, purpose(name, None));
+        }
+        assert_eq!(ours.held(&key()), vec![one, two]);
+    }
+}

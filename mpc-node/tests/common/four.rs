@@ -76,7 +76,7 @@ impl Four {
     pub fn folder(&self, node: usize, committee: usize) -> PathBuf {
         match committee {
             0 => self.home(node),
-            _ => self.home(node).join("committees").join(self.committees[1].short()),
+            _ => self.home(node).join("committees").join(sahara_circuits::bytes::hex(&self.committees[1].digest())),
         }
     }
 

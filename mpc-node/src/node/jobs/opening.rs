@@ -28,7 +28,7 @@ pub(super) fn as_first(seat: &Arc<Seat>, consumer: &mut Lane, job: Job) -> Resul
     claim(seat, &job, consumer.peer())?;
     let wanted = Purpose { asked_by: consumer.peer(), job: Some(job.run.job) };
     let patience = seat.machine.config.timeouts.request();
-    let _slot = slot(&seat.machine.first_slots, 1, consumer, patience)?.ok_or_else(busy)?;
+    let _slot = slot(&seat.first_slots, 1, consumer, patience)?.ok_or_else(busy)?;
     let end = Instant::now() + patience;
     loop {
         let no_pack = || {
@@ -39,7 +39,7 @@ pub(super) fn as_first(seat: &Arc<Seat>, consumer: &mut Lane, job: Job) -> Resul
         let mut reserved = reserved.ok_or_else(no_pack)?;
         let id = reserved.id();
         // Only now: a job that waits for its pack must not hold the memory in which the pack is made.
-        let memory = slot(&seat.machine.job_memory, job.memory, consumer, patience)?.ok_or_else(busy)?;
+        let memory = slot(&seat.job_memory, job.memory, consumer, patience)?.ok_or_else(busy)?;
         let model = patiently(seat, wanted.asked_by, consumer, patience, |leave| {
             model(seat, &job.run.task, &wanted.asked_by, leave)
         })?;
@@ -223,7 +223,7 @@ fn opened_by_first(
             continue;
         };
         let key = consumer.peer();
-        let room = (seat.machine.second_slots.take(key, 1), seat.machine.job_memory.take(key, job.memory));
+        let room = (seat.second_slots.take(key, 1), seat.job_memory.take(key, job.memory));
         let (Some(_slot), Some(memory)) = room else {
             drop(reserved); // before the first evaluator may ask for it again
             answer(opened, &OpenReply::Busy);
