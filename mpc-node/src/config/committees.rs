@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use sahara_circuits::bytes::hex;
+
 use super::{Config, ConfigError, FILE};
 use crate::committee::Committee;
 
