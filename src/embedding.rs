@@ -9,13 +9,14 @@ use std::thread;
 
 use sahara_circuits::frontend::Encoded;
 pub use sahara_circuits::frontend::{Classes, Label, LabelFunction, Length};
+use sahara_circuits::graph::Graph;
 use sahara_circuits::reference::ExecOptions;
 pub use sahara_mpc::client::Stop;
 
 #[cfg(feature = "float")]
 pub use float::FloatEngine;
 
-use crate::error::{Blame, Error, Result};
+use crate::error::{Error, Result, TextError};
 use crate::models::Model;
 
 /// Largest text that is accepted, in bytes.
@@ -64,20 +65,32 @@ pub type Sink<'a> = &'a mut dyn FnMut(Embedding) -> Result<()>;
 
 /// Whatever turns texts into embeddings.
 pub trait Engine: Send + Sync {
-    /// Answers in order, each to `sink`; ends early, with an error that says so, once `stop` is set.
+    /// Answers in order, each to `sink`; ends early once `stop` is set.
+    ///
+    /// # Errors
+    /// When a text cannot be answered; the sink's error, if it gives one; [`Error::Stopped`].
     fn answer_until(&self, queries: &[Query], stop: &Stop, sink: Sink<'_>) -> Result<()>;
 
     /// Embeds the texts with the model's default prompt, as [`Engine::answer_until`].
+    ///
+    /// # Errors
+    /// As there.
     fn embed_until(&self, texts: &[String], stop: &Stop, sink: Sink<'_>) -> Result<()> {
         self.answer_until(&texts.iter().map(Query::from).collect::<Vec<_>>(), stop, sink)
     }
 
     /// Embeds the texts, to the end.
+    ///
+    /// # Errors
+    /// As [`Engine::answer_until`].
     fn embed(&self, texts: &[String], sink: Sink<'_>) -> Result<()> {
         self.embed_until(texts, &Stop::default(), sink)
     }
 
     /// How long text number `index` is for the model; nothing is computed on it.
+    ///
+    /// # Errors
+    /// When the model cannot read it.
     fn length(&self, index: usize, query: &Query) -> Result<Length>;
 
     /// The labels, if the model is a classifier.
@@ -91,25 +104,28 @@ pub trait Engine: Send + Sync {
     /// Numbers of an embedding.
     fn dimensions(&self) -> usize;
 
-    /// Whether the engine can answer now; the reason if not.
+    /// Whether the engine can answer now.
+    ///
+    /// # Errors
+    /// The reason if it cannot.
     fn health(&self) -> Result<()> {
         Ok(())
     }
 }
 
 /// Refuses texts that no engine accepts, by position.
+///
+/// # Errors
+/// When there is none, or one is too long.
 pub fn check_queries(queries: &[Query]) -> Result<()> {
     if queries.is_empty() {
-        return Err(Error::user("no text: give at least one, e.g. sahara embed \"good morning\""));
+        return Err(TextError::None.into());
     }
     let texts = queries.iter().enumerate().flat_map(|(i, q)| [Some(&q.text), q.pair.as_ref()].map(|text| (i, text)));
     for (index, text) in texts.filter_map(|(index, text)| Some((index, text?))) {
-        let which = if queries.len() == 1 { "the text".to_owned() } else { format!("text {index}") };
         if text.len() > MAX_TEXT_BYTES {
-            return Err(Error::user(format!(
-                "{which} has {} bytes, more than {MAX_TEXT_BYTES}: split it into passages",
-                text.len()
-            )));
+            let index = (queries.len() > 1).then_some(index);
+            return Err(TextError::TooLong { index, bytes: text.len() }.into());
         }
     }
     Ok(())
@@ -163,34 +179,44 @@ impl PlainEngine {
         let compiled = &self.model.compiled;
         let done = compiled
             .execute(encoded.bucket, &encoded.inputs, &options)
-            .map_err(|e| Error::fault_from("running the graph in the clear", e))?;
+            .map_err(|e| Error::engine("running the graph in the clear", e))?;
         Ok(done.outputs)
     }
 }
 
-/// Collects all answers of an engine.
-pub fn embed_all(engine: &dyn Engine, texts: &[String]) -> Result<Vec<Embedding>> {
-    let mut all = Vec::with_capacity(texts.len());
-    engine.embed(texts, &mut |answer| {
+/// All answers of an engine to these texts, with the model's default prompt.
+///
+/// # Errors
+/// The first error of the engine.
+pub fn embed_all(engine: &dyn Engine, texts: &[impl AsRef<str>]) -> Result<Vec<Embedding>> {
+    let queries: Vec<Query> = texts.iter().map(|text| Query::from(text.as_ref())).collect();
+    let mut all = Vec::with_capacity(queries.len());
+    engine.answer_until(&queries, &Stop::default(), &mut |answer| {
         all.push(answer);
         Ok(())
     })?;
     Ok(all)
 }
 
-/// An error once the work was given up.
+/// Whether the work is still wanted.
+///
+/// # Errors
+/// [`Error::Stopped`] once it was given up.
 pub fn wanted(stop: &Stop) -> Result<()> {
-    if stop.is_set() { Err(Error::stopped()) } else { Ok(()) }
+    if stop.is_set() { Err(Error::Stopped) } else { Ok(()) }
 }
 
-/// How long a text is for a model.
+/// How long text number `index` is for a model; nothing is computed on it.
+///
+/// # Errors
+/// When the model cannot read it.
 pub fn length(model: &Model, index: usize, query: &Query) -> Result<Length> {
     let frontend = &model.compiled.frontend;
     let length = match &query.pair {
         Some(pair) => frontend.length_of_pair(&query.text, pair),
         None => frontend.length(&query.text, query.prompt.as_deref()),
     };
-    length.map_err(|e| Error::wrap(&format!("text {index}"), Blame::User, e))
+    length.map_err(|source| TextError::Unreadable { index, source }.into())
 }
 
 /// The client's part before the network: tokens, embedding lookup, first norm.
@@ -200,7 +226,7 @@ pub(crate) fn encode(model: &Model, index: usize, query: &Query) -> Result<Encod
         Some(pair) => frontend.encode_pair(&query.text, pair),
         None => frontend.encode_prompted(&query.text, query.prompt.as_deref()),
     };
-    encoded.map_err(|e| Error::wrap(&format!("text {index}"), Blame::User, e))
+    encoded.map_err(|source| TextError::Unreadable { index, source }.into())
 }
 
 /// The client's part after the network.
@@ -210,11 +236,11 @@ pub(crate) fn decode(model: &Model, index: usize, encoded: &Encoded, integers: V
 }
 
 /// The model's graph for a padded length.
-pub fn graph(model: &Model, bucket: u32) -> Result<Arc<sahara_circuits::graph::Graph>> {
-    model
-        .compiled
-        .graph(bucket)
-        .map_err(|e| Error::wrap(&format!("building the graph for {bucket} tokens"), Blame::Fault, e))
+///
+/// # Errors
+/// When it has none.
+pub fn graph(model: &Model, bucket: u32) -> Result<Arc<Graph>> {
+    model.compiled.graph(bucket).map_err(|e| Error::engine(format!("building the graph for {bucket} tokens"), e))
 }
 
 /// Cores of this machine.
@@ -231,13 +257,13 @@ mod tests {
         let huge = "x".repeat(10 << 20);
         let huge = Query::from(&huge);
         let error = check_queries(std::slice::from_ref(&huge)).unwrap_err();
-        assert!(error.report().contains("the text has 10485760 bytes"));
+        assert!(error.to_string().contains("the text has 10485760 bytes"));
         let second = check_queries(&["a".into(), huge.clone()]).unwrap_err();
-        assert!(second.report().contains("text 1 has"));
-        assert_eq!(second.exit_code(), 2);
+        assert!(second.to_string().contains("text 1 has"));
+        assert!(matches!(second, Error::Text(TextError::TooLong { index: Some(1), .. })));
         check_queries(&["".into(), " ".into()]).unwrap();
         let pair = Query { pair: Some(huge.text), ..Query::from("a") };
-        assert!(check_queries(&[pair]).unwrap_err().report().contains("10485760 bytes"));
-        assert_eq!(check_queries(&[]).unwrap_err().exit_code(), 2);
+        assert!(check_queries(&[pair]).unwrap_err().to_string().contains("10485760 bytes"));
+        assert!(matches!(check_queries(&[]), Err(Error::Text(TextError::None))));
     }
 }

@@ -1,173 +1,185 @@
-//! Errors of the SDK and the command line: what was being done, with what, and what to do.
+//! Why something could not be done: what was being done, with what, and by whom it can be put right.
+//!
+//! Nothing here knows a command line: whoever shows an error to a person adds what to type.
 
 use std::borrow::Cow;
 use std::error::Error as StdError;
 use std::fmt;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+
+use sahara_circuits::frontend::EncodeError;
+use sahara_mpc::identity::IdentityError;
+
+use crate::embedding::MAX_TEXT_BYTES;
+pub use crate::models::{DownloadError, StoreError};
+pub use crate::network::NetworkError;
+
+/// Most characters of a line for people.
+const LONGEST_LINE: usize = 600;
 
 /// Result with the SDK's [`Error`].
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// Who can put it right.
+/// An error of any cause.
+pub type Cause = Box<dyn StdError + Send + Sync>;
+
+/// Why something could not be done.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// Whoever asked has given it up.
+    #[error("interrupted")]
+    Stopped,
+    /// No place for Sahara's files is known.
+    #[error("no place for Sahara's files: neither SAHARA_HOME nor HOME is set")]
+    NoHome,
+    /// A file or folder cannot be used.
+    #[error("{doing} {}: {source}", path.display())]
+    Io {
+        /// What was being done, such as `reading`.
+        doing: &'static str,
+        /// To which file or folder.
+        path: PathBuf,
+        /// The cause.
+        source: io::Error,
+    },
+    /// A key cannot be used.
+    #[error("reading the key {}: {source}", path.display())]
+    Key {
+        /// Its file.
+        path: PathBuf,
+        /// The cause.
+        source: IdentityError,
+    },
+    /// The texts that were given.
+    #[error(transparent)]
+    Text(#[from] TextError),
+    /// The models of this machine.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// Downloading a model.
+    #[error(transparent)]
+    Download(#[from] DownloadError),
+    /// The share nodes.
+    #[error(transparent)]
+    Network(Box<NetworkError>),
+    /// An engine of this machine fails.
+    #[error("{doing}")]
+    Engine {
+        /// What was being done.
+        doing: String,
+        /// The cause.
+        source: Cause,
+    },
+    /// Whoever takes the answers refuses one, for a reason of its own.
+    #[error(transparent)]
+    Sink(Cause),
+}
+
+/// Why a text is not answered.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum TextError {
+    /// There is none.
+    #[error("no text: give at least one")]
+    None,
+    /// One is longer than any engine takes.
+    #[error("{} has {bytes} bytes, more than {MAX_TEXT_BYTES}: split it into passages", which(*.index))]
+    TooLong {
+        /// Its place among the texts given; none if it is the only one.
+        index: Option<usize>,
+        /// Its length.
+        bytes: usize,
+    },
+    /// The model cannot read one.
+    #[error("text {index}: {source}")]
+    Unreadable {
+        /// Its place among the texts given.
+        index: usize,
+        /// The cause.
+        source: EncodeError,
+    },
+}
+
+/// Who can put an error right, for programs that have to decide what to do next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Blame {
-    /// The input, the settings or the machine: the person can fix it. Exit code 2.
-    User,
-    /// No connection to the network of the committee file: the person can start it, wait, or settle it with its
-    /// operators. Exit code 2.
+#[non_exhaustive]
+pub enum ErrorKind {
+    /// Whoever asked, by asking for something else.
+    Input,
+    /// Whoever has this machine: a full disk, a missing permission.
+    Machine,
+    /// Nobody here: the network or a server is not reached, or has no time. Asking again later may do.
     Unreachable,
-    /// The model that was asked for is not there, or not for whoever asked: the person can name another. Exit code 2.
+    /// Whoever asked, by naming another model: this one is not there, or not for this key.
     Missing,
-    /// The model has another version than the one that was asked: the person can ask again. Exit code 2.
+    /// Whoever asked, by asking again: the model has another version meanwhile.
     Changed,
-    /// The program or the network. Exit code 1.
+    /// The program, or the network.
     Fault,
-    /// Nobody: the reader of standard output has gone. Exit code 0.
-    Quiet,
-    /// Nobody: whoever asked has given it up (Ctrl-C). Exit code 130, as the system's own programs.
+    /// Nobody: whoever asked has given it up.
     Stopped,
 }
 
-/// One clear line, who can fix it, and for a fault the cause.
-#[derive(Debug)]
-pub struct Error {
-    blame: Blame,
-    message: String,
-    source: Option<Box<dyn StdError + Send + Sync>>,
-}
-
 impl Error {
-    /// An error the person can fix; the message is one line and says what to do.
-    pub fn user(message: impl Into<String>) -> Self {
-        Self { blame: Blame::User, message: message.into(), source: None }
-    }
-
-    /// The network cannot be reached; the message is one line and says what to do.
-    pub fn unreachable(message: impl Into<String>) -> Self {
-        Self { blame: Blame::Unreachable, message: message.into(), source: None }
-    }
-
-    /// There is no such model for whoever asked; the message is one line and says what to do.
-    pub fn missing(message: impl Into<String>) -> Self {
-        Self { blame: Blame::Missing, message: message.into(), source: None }
-    }
-
-    /// The model has another version meanwhile; the message is one line and says what to do.
-    pub fn changed(message: impl Into<String>) -> Self {
-        Self { blame: Blame::Changed, message: message.into(), source: None }
-    }
-
-    /// A fault of the program or the network.
-    pub fn fault(message: impl Into<String>) -> Self {
-        Self { blame: Blame::Fault, message: message.into(), source: None }
-    }
-
-    /// A fault with its cause.
-    pub fn fault_from(message: impl Into<String>, source: impl StdError + Send + Sync + 'static) -> Self {
-        Self { blame: Blame::Fault, message: message.into(), source: Some(Box::new(source)) }
-    }
-
-    /// An input/output error while doing something with a path.
-    pub fn io(doing: &str, path: &Path, source: io::Error) -> Self {
-        let what = format!("{doing} {}", path.display());
-        Self::machine(&what, &source).unwrap_or_else(|| Self::fault_from(format!("{what}: {source}"), source))
-    }
-
-    /// Wraps an error of a lower layer: the person's when the cause lies in the machine (full disk, permission,
-    /// missing file, port in use), otherwise with the blame given.
-    pub fn wrap(doing: &str, blame: Blame, source: impl StdError + Send + Sync + 'static) -> Self {
-        let mut cause: Option<&(dyn StdError + 'static)> = Some(&source);
-        while let Some(inner) = cause {
-            if let Some(io) = inner.downcast_ref::<io::Error>() {
-                let what =
-                    if doing.contains('/') { doing.to_owned() } else { format!("{doing}: {}", one_line(&source)) };
-                if let Some(error) = Self::machine(&what, io) {
-                    return error;
-                }
-            }
-            cause = inner.source();
-        }
-        Self { blame, message: format!("{doing}: {}", one_line(&source)), source: Some(Box::new(source)) }
-    }
-
-    /// Whoever asked has given it up.
-    pub fn stopped() -> Self {
-        Self { blame: Blame::Stopped, message: "interrupted".to_owned(), source: None }
-    }
-
-    /// The same error with another message.
-    pub fn saying(self, message: impl Into<String>) -> Self {
-        Self { message: message.into(), ..self }
-    }
-
-    /// Whoever read standard output has gone; nothing is wrong.
-    pub fn reader_gone() -> Self {
-        Self { blame: Blame::Quiet, message: "the reader has gone".to_owned(), source: None }
-    }
-
-    /// Whether this is only a reader that has gone.
-    pub fn is_reader_gone(&self) -> bool {
-        self.blame == Blame::Quiet
-    }
-
-    fn machine(doing: &str, source: &io::Error) -> Option<Self> {
-        use io::ErrorKind as Kind;
-        let advice = match source.kind() {
-            Kind::StorageFull | Kind::QuotaExceeded => {
-                "the disk is full: free some space or choose another place with --home"
-            }
-            Kind::PermissionDenied => "permission denied: choose a place you may use with --home, or fix its owner",
-            Kind::ReadOnlyFilesystem => "the file system is read-only: choose another place with --home",
-            Kind::NotFound => "not found: check the path",
-            Kind::NotADirectory => "a part of the path is not a folder: check the path",
-            Kind::IsADirectory => "it is a folder, a file is needed: check the path",
-            Kind::AddrInUse => "the address is in use by another program: choose another port",
-            Kind::AddrNotAvailable => "this machine has no such address: check it",
-            _ => return None,
-        };
-        Some(Self::user(format!("{doing}: {advice}")))
-    }
-
     /// Who can put it right.
-    pub fn blame(&self) -> Blame {
-        self.blame
-    }
-
-    /// Exit code of the program: 2 for the person's errors, 1 for faults, 130 for what was interrupted.
-    pub fn exit_code(&self) -> u8 {
-        match self.blame {
-            Blame::User | Blame::Unreachable | Blame::Missing | Blame::Changed => 2,
-            Blame::Fault => 1,
-            Blame::Quiet => 0,
-            Blame::Stopped => 130,
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Stopped => ErrorKind::Stopped,
+            _ if self.machine().is_some() => ErrorKind::Machine,
+            Self::Io { .. } | Self::Engine { .. } | Self::Sink(_) => ErrorKind::Fault,
+            Self::NoHome | Self::Key { .. } | Self::Text(_) => ErrorKind::Input,
+            Self::Store(error) => error.kind(),
+            Self::Download(error) => error.kind(),
+            Self::Network(error) => error.kind(),
         }
     }
 
-    /// What the program prints: one line, and for a fault the causes below it.
-    pub fn report(&self) -> String {
-        let mut text = one_line(self);
-        if self.blame == Blame::Fault {
-            let mut cause = self.source();
-            while let Some(inner) = cause {
-                let line = one_line(inner);
-                if !text.contains(&line) {
-                    text.push_str("\n  caused by: ");
-                    text.push_str(&line);
-                }
-                cause = inner.source();
+    /// What this machine refuses, if that is the cause, however deep it lies: a full disk, a missing permission or file,
+    /// an address in use.
+    pub fn machine(&self) -> Option<io::ErrorKind> {
+        // What the network refuses has its own words.
+        if matches!(self, Self::Network(error) if !matches!(**error, NetworkError::Committee(_))) {
+            return None;
+        }
+        let mut cause: Option<&(dyn StdError + 'static)> = Some(self);
+        while let Some(error) = cause {
+            if let Some(kind) = error.downcast_ref::<io::Error>().map(io::Error::kind).filter(|kind| is_machine(*kind))
+            {
+                return Some(kind);
             }
+            cause = error.source();
         }
-        text
+        None
+    }
+
+    /// An error of whoever takes the answers, to end an engine's work with.
+    pub fn sink(cause: impl Into<Cause>) -> Self {
+        Self::Sink(cause.into())
+    }
+
+    pub(crate) fn io(doing: &'static str, path: &Path, source: io::Error) -> Self {
+        Self::Io { doing, path: path.to_owned(), source }
+    }
+
+    pub(crate) fn engine(doing: impl Into<String>, source: impl Into<Cause>) -> Self {
+        Self::Engine { doing: doing.into(), source: source.into() }
     }
 }
 
-/// A message on one line, and never a flood.
-fn one_line(error: &dyn fmt::Display) -> String {
-    let line = error.to_string().split_whitespace().collect::<Vec<_>>().join(" ");
+impl From<NetworkError> for Error {
+    fn from(error: NetworkError) -> Self {
+        Self::Network(Box::new(error))
+    }
+}
+
+/// A text of whatever source as one line for people, and never a flood: see [`shown`].
+pub fn one_line(text: &dyn fmt::Display) -> String {
+    let line = text.to_string().split_whitespace().collect::<Vec<_>>().join(" ");
     let mut line = shown(&line).into_owned();
-    if line.chars().count() > 600 {
-        line = line.chars().take(600).collect();
+    if line.chars().count() > LONGEST_LINE {
+        line = line.chars().take(LONGEST_LINE).collect();
         line.push('…');
     }
     line
@@ -185,16 +197,38 @@ pub fn shown(text: &str) -> Cow<'_, str> {
     Cow::Owned(text.chars().map(one).collect())
 }
 
-impl fmt::Display for Error {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.message)
+/// A line about a fault, and below it the causes that it does not name itself.
+pub fn with_causes(mut text: String, error: &dyn StdError) -> String {
+    let mut cause = error.source();
+    while let Some(inner) = cause {
+        let line = one_line(&inner);
+        if !text.contains(&line) {
+            text.push_str("\n  caused by: ");
+            text.push_str(&line);
+        }
+        cause = inner.source();
     }
+    text
 }
 
-impl StdError for Error {
-    fn source(&self) -> Option<&(dyn StdError + 'static)> {
-        self.source.as_deref().map(|source| source as &(dyn StdError + 'static))
-    }
+fn is_machine(kind: io::ErrorKind) -> bool {
+    use io::ErrorKind as Kind;
+    matches!(
+        kind,
+        Kind::StorageFull
+            | Kind::QuotaExceeded
+            | Kind::PermissionDenied
+            | Kind::ReadOnlyFilesystem
+            | Kind::NotFound
+            | Kind::NotADirectory
+            | Kind::IsADirectory
+            | Kind::AddrInUse
+            | Kind::AddrNotAvailable
+    )
+}
+
+fn which(index: Option<usize>) -> String {
+    index.map_or_else(|| "the text".to_owned(), |index| format!("text {index}"))
 }
 
 #[cfg(test)]
@@ -202,28 +236,30 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_full_disk_is_the_users_to_fix() {
-        let error = Error::io("writing", Path::new("/x/y"), io::Error::from(io::ErrorKind::StorageFull));
-        assert_eq!(error.exit_code(), 2);
-        assert!(error.report().contains("/x/y") && error.report().contains("disk is full"));
+    fn a_full_disk_is_the_machines_however_deep_it_lies_and_a_strange_cause_a_fault() {
+        let full = || io::Error::from(io::ErrorKind::StorageFull);
+        let error = Error::io("writing", Path::new("/x/y"), full());
+        assert_eq!((error.kind(), error.machine()), (ErrorKind::Machine, Some(io::ErrorKind::StorageFull)));
+        assert!(error.to_string().starts_with("writing /x/y: "));
+        let deep = Error::engine("running", Error::io("writing", Path::new("/x/y"), full()));
+        assert_eq!(deep.kind(), ErrorKind::Machine);
+        assert_eq!(Error::io("writing", Path::new("/x"), io::Error::other("strange")).kind(), ErrorKind::Fault);
     }
 
     #[test]
-    fn a_fault_reports_its_causes_below() {
-        let error = Error::fault_from("running job 7", io::Error::other("strange"));
-        assert_eq!(error.exit_code(), 1);
-        assert_eq!(error.report(), "running job 7\n  caused by: strange");
+    fn what_people_see_is_one_line_that_steers_nothing_and_a_fault_has_its_causes_below() {
+        assert_eq!(one_line(&"a\n b\tc"), "a b c");
+        assert_eq!(one_line(&"a\u{1b}[2Kb"), "a\\u{1b}[2Kb");
+        assert_eq!(one_line(&"x".repeat(1000)).chars().count(), LONGEST_LINE + 1);
+        let fault = Error::engine("running job 7", io::Error::other("strange"));
+        assert_eq!(with_causes(fault.to_string(), &fault), "running job 7\n  caused by: strange");
+        let named = Error::io("writing", Path::new("/x"), io::Error::other("strange"));
+        assert_eq!(with_causes(named.to_string(), &named), "writing /x: strange");
     }
 
     #[test]
-    fn a_wrapped_cause_is_recognised_at_depth() {
-        let inner = Error::fault_from("deep", io::Error::from(io::ErrorKind::AddrInUse));
-        assert_eq!(Error::wrap("listening on 127.0.0.1:1", Blame::Fault, inner).exit_code(), 2);
-    }
-
-    #[test]
-    fn a_user_error_is_one_line() {
-        assert_eq!(Error::user("a\n b\tc").report(), "a b c");
-        assert_eq!(Error::user("a\u{1b}[2Kb").report(), "a\\u{1b}[2Kb");
+    fn a_sinks_own_error_comes_back_as_it_was() {
+        let Error::Sink(cause) = Error::sink(io::Error::from(io::ErrorKind::BrokenPipe)) else { panic!() };
+        assert_eq!(cause.downcast::<io::Error>().unwrap().kind(), io::ErrorKind::BrokenPipe);
     }
 }

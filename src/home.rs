@@ -22,13 +22,16 @@ pub struct Home(PathBuf);
 
 impl Home {
     /// The folder given, else `$SAHARA_HOME`, else `~/.sahara`. Nothing is created yet.
+    ///
+    /// # Errors
+    /// When neither `SAHARA_HOME` nor `HOME` is set and none is given.
     pub fn locate(given: Option<PathBuf>) -> Result<Self> {
         let chosen = given
             .or_else(|| env::var_os("SAHARA_HOME").filter(|value| !value.is_empty()).map(PathBuf::from))
             .or_else(|| {
                 env::var_os("HOME").filter(|value| !value.is_empty()).map(|home| Path::new(&home).join(".sahara"))
             })
-            .ok_or_else(|| Error::user("no place for Sahara's files: set SAHARA_HOME or give --home DIR"))?;
+            .ok_or(Error::NoHome)?;
         let absolute = std::path::absolute(&chosen).map_err(|e| Error::io("resolving", &chosen, e))?;
         Ok(Self(absolute))
     }
@@ -50,6 +53,9 @@ impl Home {
 }
 
 /// Creates a folder that only its owner can read (models may be private, nodes keep keys).
+///
+/// # Errors
+/// When the folder cannot be made, or is somebody else's.
 pub fn create_private_dir(path: &Path) -> Result<()> {
     fs::create_dir_all(path).map_err(|e| Error::io("creating", path, e))?;
     #[cfg(unix)]
@@ -61,6 +67,9 @@ pub fn create_private_dir(path: &Path) -> Result<()> {
 }
 
 /// Writes a file beside its place and renames it there: a reader sees the old bytes or the new, never half.
+///
+/// # Errors
+/// When the file cannot be written.
 pub fn write_atomic(path: &Path, bytes: &[u8]) -> Result<()> {
     use std::io::Write;
     let folder = path.parent().unwrap_or_else(|| Path::new("."));
@@ -102,7 +111,7 @@ mod tests {
         let mut asked = 0;
         let given_up = turn(&path, || {
             asked += 1;
-            if asked < 3 { Ok(()) } else { Err(Error::stopped()) }
+            if asked < 3 { Ok(()) } else { Err(Error::Stopped) }
         });
         assert!(given_up.is_err() && asked == 3);
         drop(first);

@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use sahara_mpc::client::{Client, ClientOptions, Committee, Stop};
 use sahara_mpc::identity::{self, Identity};
 
-use crate::error::{Blame, Error, Result};
+use crate::error::{Error, Result};
 use crate::home::{Home, create_private_dir, turn};
 use crate::network::devnet_committee;
 use crate::progress::Progress;
@@ -38,8 +38,7 @@ pub fn path(home: &Home, role: Role) -> PathBuf {
 pub fn load(home: &Home, role: Role) -> Result<Identity> {
     create_private_dir(home.path())?;
     let path = path(home, role);
-    identity::load_or_generate(&path)
-        .map_err(|e| Error::wrap(&format!("reading the key {}", path.display()), Blame::User, e))
+    identity::load_or_generate(&path).map_err(|source| Error::Key { path, source })
 }
 
 /// A key of this home if there is one; none is made.
@@ -52,7 +51,7 @@ pub fn existing(home: &Home, role: Role) -> Result<Option<Identity>> {
         return Ok(None);
     }
     let identity = identity::load(&path);
-    identity.map(Some).map_err(|e| Error::wrap(&format!("reading the key {}", path.display()), Blame::User, e))
+    identity.map(Some).map_err(|source| Error::Key { path, source })
 }
 
 /// A connection to a committee with a key of this home.
@@ -76,6 +75,6 @@ pub fn turn_to_share(home: &Home, stop: &Stop, progress: &Progress) -> Result<Fi
         if !std::mem::replace(&mut told, true) {
             progress.step("waiting for another sahara that is sharing a model");
         }
-        stop.check().map_err(|_| Error::stopped())
+        stop.check().map_err(|_| Error::Stopped)
     })
 }

@@ -2,11 +2,13 @@
 
 #![deny(unsafe_code)] // one call to the allocator's parameters opts out
 
+mod advice;
 mod commands;
 mod cpu;
 mod dashboard;
 mod demo;
 mod devnet;
+mod error;
 mod memory;
 mod parties;
 mod progress;

@@ -1,6 +1,6 @@
 //! Whom a node of the local user serves.
 
-use sahara::error::{Error, Result};
+use crate::error::{Error, Result};
 use sahara::home::Home;
 use sahara::keys::{self, Role};
 use sahara_mpc::config::Parties;

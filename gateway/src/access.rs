@@ -9,8 +9,8 @@ use std::net::IpAddr;
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
+use crate::error::GatewayError;
 use crate::openai::ApiError;
-use sahara::error::{Error, Result};
 
 /// Most bytes of the list of headers that a preflight asks for.
 const MAX_ASKED_HEADERS: usize = 2048;
@@ -26,8 +26,8 @@ impl Origins {
     ///
     /// # Errors
     /// For what no browser would send: a path, a wildcard, capitals.
-    pub fn parse(given: &[String]) -> Result<Self> {
-        given.iter().map(|origin| check_origin(origin)).collect::<Result<_>>().map(Self)
+    pub fn parse(given: &[String]) -> Result<Self, GatewayError> {
+        given.iter().map(|origin| check_origin(origin)).collect::<Result<_, _>>().map(Self)
     }
 
     fn allow(&self, origin: &HeaderValue) -> bool {
@@ -35,17 +35,14 @@ impl Origins {
     }
 }
 
-fn check_origin(origin: &str) -> Result<String> {
+fn check_origin(origin: &str) -> Result<String, GatewayError> {
     let host = origin.strip_prefix("http://").or_else(|| origin.strip_prefix("https://"));
     let plain = |host: &str| {
         !host.is_empty() && host.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b"-.:[]".contains(&b))
     };
     match host {
         Some(host) if plain(host) => Ok(origin.to_owned()),
-        _ => Err(Error::user(format!(
-            "'{}' is no origin of a web page: give scheme, host and port alone, e.g. --allow-origin http://localhost:3000",
-            origin.escape_debug()
-        ))),
+        _ => Err(GatewayError::Origin(origin.to_owned())),
     }
 }
 
@@ -60,7 +57,7 @@ pub enum Sender {
 
 impl Sender {
     /// Tells who sends a request, or refuses it. `loopback` says whether only names of this machine are good hosts.
-    pub fn check(headers: &HeaderMap, origins: &Origins, loopback: bool) -> Result<Self, ApiError> {
+    pub fn check(headers: &HeaderMap, origins: &Origins, loopback: bool, advice: &str) -> Result<Self, ApiError> {
         if loopback && !names_this_machine(headers) {
             let why = "This gateway answers only to localhost, 127.0.0.1 and [::1].";
             return Err(ApiError::plain(403, "foreign_host", why));
@@ -70,13 +67,14 @@ impl Sender {
                 return Ok(Self::Page(origin.clone()));
             }
             if !is_own(headers, origin) {
-                return Err(foreign_page(&origin.to_str().unwrap_or("?").chars().take(100).collect::<String>()));
+                let which = origin.to_str().unwrap_or("?").chars().take(100).collect::<String>();
+                return Err(foreign_page(&which, advice));
             }
         }
         match headers.get("sec-fetch-site").map(HeaderValue::as_bytes) {
             None => Ok(Self::Direct),
             Some(b"same-origin" | b"none") if host(headers).is_none_or(cannot_be_rebound) => Ok(Self::Direct),
-            Some(_) => Err(foreign_page("of another origin")),
+            Some(_) => Err(foreign_page("of another origin", advice)),
         }
     }
 
@@ -93,10 +91,8 @@ impl Sender {
     }
 }
 
-fn foreign_page(which: &str) -> ApiError {
-    let why = format!(
-        "A web page ({which}) may not use this gateway unless it was started with --allow-origin and that page's origin."
-    );
+fn foreign_page(which: &str, advice: &str) -> ApiError {
+    let why = format!("A web page ({which}) may not use this gateway unless {advice}.");
     ApiError::plain(403, "foreign_origin", why)
 }
 
@@ -206,7 +202,7 @@ mod tests {
         let origins = Origins::parse(&["http://app.example:3000".to_owned()]).unwrap();
         let mut headers = headers(list);
         headers.entry(header::HOST).or_insert(HeaderValue::from_static("localhost:8321"));
-        Sender::check(&headers, &origins, true)
+        Sender::check(&headers, &origins, true, "let it in")
     }
 
     #[test]
@@ -240,7 +236,7 @@ mod tests {
 
     #[test]
     fn where_other_machines_may_ask_a_rebound_name_is_no_origin_of_ours() {
-        let who = |list: &[(&'static str, &'static str)]| Sender::check(&headers(list), &Origins::default(), false);
+        let who = |list: &[(&'static str, &'static str)]| Sender::check(&headers(list), &Origins::default(), false, "");
         assert!(matches!(who(&[("host", "gateway.lan:8321")]), Ok(Sender::Direct)), "a program may use a name");
         for (host, fine) in [("10.0.0.1:8321", true), ("localhost:8321", true), ("evil.example:8321", false)] {
             let origin: &'static str = format!("http://{host}").leak();
@@ -253,7 +249,7 @@ mod tests {
     fn what_is_no_origin_is_not_allowed_as_one() {
         for wrong in ["*", "app.example", "http://app.example/", "http://", "ftp://x", "HTTP://x", "http://App.example"]
         {
-            assert_eq!(Origins::parse(&[wrong.to_owned()]).unwrap_err().exit_code(), 2, "{wrong}");
+            assert!(matches!(Origins::parse(&[wrong.to_owned()]), Err(GatewayError::Origin(said)) if said == wrong));
         }
     }
 

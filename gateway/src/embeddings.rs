@@ -1,12 +1,21 @@
 //! `POST /v1/embeddings`: everything that can be refused is refused before anything is computed.
 
+use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Instant;
 
-use super::*;
+use axum::body::Body;
+use axum::extract::{ConnectInfo, State};
+use axum::http::HeaderValue;
+use axum::response::{IntoResponse, Response};
+use sahara::embedding::{Embedding, Engine, Query, Stop, wanted};
+use sahara::error::{Error, ErrorKind};
+
+use crate::error::Advice;
 use crate::load::work;
-use crate::openai::{EmbeddingRequest, EmbeddingResponse, Input, parse_request};
+use crate::openai::{ApiError, EmbeddingRequest, EmbeddingResponse, Input, parse_request};
 use crate::served::Failure;
-use sahara::embedding::{Embedding, Engine, Query, Stop};
+use crate::{Gateway, read_body, refuse, tokens};
 
 /// Most tokens of one request, as with OpenAI: bounds what one request can make the nodes do.
 pub(super) const MAX_TOKENS: usize = 300_000;
@@ -42,7 +51,7 @@ async fn embed(gateway: &Arc<Gateway>, client: SocketAddr, body: Body) -> Result
     gateway.check_model(&request.model)?;
     let gateway = gateway.clone();
     work(place, move |stop| {
-        let answers = gateway.served.answer(|engine| answers(&gateway, engine, &request, stop))?;
+        let answers = gateway.served.answer(&gateway.advice, |engine| answers(&gateway, engine, &request, stop))?;
         let (texts, tokens) = (answers.len(), answers.iter().map(|answer| answer.tokens).sum());
         let body = EmbeddingResponse::new(&gateway.model, answers, request.format);
         Ok(Answered { body, texts, tokens, ignored: request.ignored })
@@ -61,7 +70,7 @@ fn answers(
         return Err(ApiError::invalid("model", why).into());
     }
     check_dimensions(request.dimensions, engine.dimensions())?;
-    let texts = texts(engine, &request.inputs, gateway.token_arrays, stop)?;
+    let texts = texts(gateway, engine, &request.inputs, stop)?;
     let mut answers: Vec<Embedding> = Vec::with_capacity(texts.len());
     engine.embed_until(&texts, stop, &mut |answer| {
         answers.push(answer);
@@ -81,19 +90,16 @@ fn check_dimensions(asked: Option<u64>, own: usize) -> Result<(), ApiError> {
 }
 
 /// The texts of the inputs, none of them longer than the model reads.
-fn texts(
-    engine: &dyn Engine,
-    inputs: &[Input],
-    token_arrays: TokenArrays,
-    stop: &Stop,
-) -> Result<Vec<String>, Failure> {
+fn texts(gateway: &Gateway, engine: &dyn Engine, inputs: &[Input], stop: &Stop) -> Result<Vec<String>, Failure> {
     let mut tokens = 0;
     let mut texts = Vec::with_capacity(inputs.len());
     for (index, input) in inputs.iter().enumerate() {
-        sahara::embedding::wanted(stop)?;
+        wanted(stop)?;
         let text = match input {
             Input::Text(text) => text.clone(),
-            Input::Tokens(ids) => tokens::text_of(index, ids, token_arrays, engine)?,
+            Input::Tokens(ids) => {
+                tokens::text_of(index, ids, gateway.token_arrays, engine, &gateway.advice.token_arrays)?
+            }
         };
         let length = engine.length(index, &Query::from(&text))?;
         if length.truncated {
@@ -126,17 +132,17 @@ pub(super) fn with_warning(mut response: Response, ignored: &[String]) -> Respon
 }
 
 /// An engine's error in OpenAI's shape.
-pub fn engine_error(error: &Error) -> ApiError {
-    match error.blame() {
-        Blame::User => ApiError::invalid("input", error.report()),
-        Blame::Missing => ApiError::no_model(error.report()),
+pub fn engine_error(error: &Error, advice: &Advice) -> ApiError {
+    let said = (advice.explain)(error);
+    match error.kind() {
+        ErrorKind::Input => ApiError::invalid("input", said),
+        ErrorKind::Missing => ApiError::no_model(said),
         // A client that asks again is answered by the other version.
-        Blame::Changed => ApiError::plain(503, "model_changed", error.report()),
-        Blame::Unreachable => ApiError::plain(503, "network_unavailable", error.report()),
+        ErrorKind::Changed => ApiError::plain(503, "model_changed", said),
+        ErrorKind::Unreachable => ApiError::plain(503, "network_unavailable", said),
+        ErrorKind::Machine => ApiError::plain(500, "internal_error", said),
         // Nobody is there to read this one.
-        Blame::Stopped => ApiError::plain(499, "client_closed_request", "The client has hung up."),
-        Blame::Fault | Blame::Quiet => {
-            ApiError::plain(502, "network_error", format!("The share nodes did not answer: {error}"))
-        }
+        ErrorKind::Stopped => ApiError::plain(499, "client_closed_request", "The client has hung up."),
+        _ => ApiError::plain(502, "network_error", format!("The share nodes did not answer: {said}")),
     }
 }

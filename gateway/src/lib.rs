@@ -1,9 +1,13 @@
 //! An OpenAI-compatible server on the person's own machine: it reads the text, makes the shares itself, and only
 //! shares leave. Whoever runs the gateway sees the text, so it listens on loopback unless told otherwise.
 
+#![forbid(unsafe_code)]
+#![warn(clippy::missing_errors_doc)]
+
 mod access;
 mod body;
 mod embeddings;
+mod error;
 mod load;
 pub mod local;
 mod metrics;
@@ -20,7 +24,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use axum::Router;
 use axum::body::Body;
-use axum::extract::{ConnectInfo, Path, Request, State};
+use axum::extract::{Path, Request, State};
 use axum::http::{HeaderValue, Method, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
@@ -30,6 +34,7 @@ use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 
 pub use access::Origins;
+pub use error::{Advice, GatewayError};
 pub use served::{Renew, Served};
 pub use tokens::TokenArrays;
 
@@ -37,7 +42,6 @@ use access::Sender;
 use load::Load;
 use metrics::Metrics;
 use openai::ApiError;
-use sahara::error::{Blame, Error, Result};
 
 /// Largest body of a request in bytes.
 const MAX_BODY: usize = 8 << 20;
@@ -68,6 +72,8 @@ pub struct GatewayConfig {
     pub model: String,
     /// Other names by which clients may ask for it: see [`Listening::also_as`].
     pub also: Vec<String>,
+    /// What people are told who can change these settings.
+    pub advice: Advice,
 }
 
 struct Gateway {
@@ -82,6 +88,7 @@ struct Gateway {
     health_checks: Arc<Semaphore>,
     /// Only names of this machine are accepted in the Host header.
     loopback_only: bool,
+    advice: Advice,
 }
 
 /// A gateway that has its port and waits to be run.
@@ -111,28 +118,19 @@ impl Listening {
     }
 }
 
-/// Takes the port; refuses addresses that other machines reach unless that was asked for.
-pub async fn bind(config: GatewayConfig) -> Result<Listening> {
-    check_address(config.listen, config.allow_remote)?;
-    let doing = format!("listening on {}", config.listen);
-    let listener = TcpListener::bind(config.listen).await.map_err(|e| match e.kind() {
-        std::io::ErrorKind::AddrInUse => Error::user(format!(
-            "{doing}: the port is in use by another program; choose another with --listen {}:PORT",
-            config.listen.ip()
-        )),
-        _ => Error::wrap(&doing, Blame::User, e),
-    })?;
-    let address = listener.local_addr().map_err(|e| Error::fault_from(doing, e))?;
-    Ok(Listening { listener, address, config })
-}
-
-fn check_address(listen: SocketAddr, allow_remote: bool) -> Result<()> {
-    if listen.ip().is_loopback() || allow_remote {
-        return Ok(());
+/// Takes the port.
+///
+/// # Errors
+/// When it cannot be had, and for an address that other machines reach unless that was asked for.
+pub async fn bind(config: GatewayConfig) -> Result<Listening, GatewayError> {
+    let listen = config.listen;
+    if !listen.ip().is_loopback() && !config.allow_remote {
+        return Err(GatewayError::Reachable(listen));
     }
-    Err(Error::user(format!(
-        "{listen} can be reached from other machines, and a gateway sees the text it is sent: listen on 127.0.0.1, or say --allow-remote if that is what you want"
-    )))
+    let failed = |source| GatewayError::Listen { listen, source };
+    let listener = TcpListener::bind(listen).await.map_err(failed)?;
+    let address = listener.local_addr().map_err(failed)?;
+    Ok(Listening { listener, address, config })
 }
 
 impl Gateway {
@@ -158,6 +156,7 @@ fn router(served: Served, config: GatewayConfig, loopback_only: bool) -> Router 
         metrics,
         health_checks: Arc::new(Semaphore::new(HEALTH_CHECKS)),
         loopback_only,
+        advice: config.advice,
     });
     Router::new()
         .route("/", get(page::show))
@@ -201,7 +200,7 @@ async fn count_errors(State(gateway): State<Arc<Gateway>>, request: Request<Body
 /// Refuses by the request's head, before its body is read.
 async fn check_head(State(gateway): State<Arc<Gateway>>, request: Request<Body>, next: Next) -> Response {
     let headers = request.headers();
-    let sender = match Sender::check(headers, &gateway.origins, gateway.loopback_only) {
+    let sender = match Sender::check(headers, &gateway.origins, gateway.loopback_only, &gateway.advice.origins) {
         Ok(sender) => sender,
         Err(error) => return refuse(&error),
     };
@@ -251,7 +250,7 @@ async fn healthz(State(gateway): State<Arc<Gateway>>) -> Response {
     .await;
     match health {
         Ok(Ok(())) => axum::Json(json!({"status": "ok", "model": gateway.model})).into_response(),
-        Ok(Err(error)) => unhealthy(&error.to_string()),
+        Ok(Err(error)) => unhealthy(&(gateway.advice.explain)(&error)),
         Err(_) => unhealthy("the health check failed"),
     }
 }

@@ -1,16 +1,21 @@
 //! `POST /v1/rerank`: how relevant each document is to a query, in the shape that Cohere's and Jina's clients speak. The
 //! scores are those of the authors' cross-encoder, highest first.
 
-use std::time::Instant;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
+use axum::body::Body;
+use axum::extract::{ConnectInfo, State};
+use axum::response::{IntoResponse, Response};
+use sahara::embedding::{Engine, MAX_TEXT_BYTES, Query, Stop, wanted};
 use serde_json::{Value, json};
 
-use super::*;
 use crate::embeddings::{MAX_TOKENS, with_warning};
 use crate::load::work;
-use crate::openai::shown;
+use crate::openai::{ApiError, shown};
 use crate::served::Failure;
-use sahara::embedding::{Engine, MAX_TEXT_BYTES, Query, Stop};
+use crate::{Gateway, MAX_BODY, read_body, refuse};
 
 /// Most documents of one request, as with Cohere.
 const MAX_DOCUMENTS: usize = 1000;
@@ -55,7 +60,8 @@ async fn rank(gateway: &Arc<Gateway>, client: SocketAddr, body: Body) -> Result<
         gateway.check_model(model)?;
     }
     let gateway = gateway.clone();
-    work(place, move |stop| gateway.served.answer(|engine| ranked(&gateway, engine, &request, stop))).await
+    work(place, move |stop| gateway.served.answer(&gateway.advice, |engine| ranked(&gateway, engine, &request, stop)))
+        .await
 }
 
 fn ranked(gateway: &Gateway, engine: &dyn Engine, request: &Request, stop: &Stop) -> Result<Ranked, Failure> {
@@ -68,7 +74,7 @@ fn ranked(gateway: &Gateway, engine: &dyn Engine, request: &Request, stop: &Stop
     let pairs: Vec<Query> = documents.iter().map(pair).collect();
     let mut tokens = 0;
     for (index, pair) in pairs.iter().enumerate() {
-        sahara::embedding::wanted(stop)?;
+        wanted(stop)?;
         tokens += engine.length(index, pair)?.tokens;
         if tokens > MAX_TOKENS {
             let why = format!("'documents' have more than {MAX_TOKENS} tokens in all: send fewer at once.");

@@ -3,9 +3,10 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::embeddings::engine_error;
+use crate::error::Advice;
 use crate::openai::ApiError;
 use sahara::embedding::Engine;
-use sahara::error::{Blame, Error, Result};
+use sahara::error::{Error, ErrorKind, Result};
 
 /// Makes an engine for the version that is current now.
 pub type Renew = Box<dyn Fn() -> Result<Arc<dyn Engine>> + Send + Sync>;
@@ -35,14 +36,18 @@ impl Served {
     }
 
     /// Answers a whole request by one engine; once more, from the beginning, when its model has another version meanwhile.
-    pub fn answer<T>(&self, answer: impl Fn(&dyn Engine) -> Result<T, Failure>) -> Result<T, ApiError> {
+    pub(crate) fn answer<T>(
+        &self,
+        advice: &Advice,
+        answer: impl Fn(&dyn Engine) -> Result<T, Failure>,
+    ) -> Result<T, ApiError> {
         let engine = self.engine();
         match answer(engine.as_ref()) {
-            Err(Failure::Engine(error)) if error.blame() == Blame::Changed => {}
-            done => return done.map_err(ApiError::from),
+            Err(Failure::Engine(error)) if error.kind() == ErrorKind::Changed => {}
+            done => return done.map_err(|failure| failure.told(advice)),
         }
-        let fresh = self.after(&engine).map_err(|error| engine_error(&error))?;
-        answer(fresh.as_ref()).map_err(ApiError::from)
+        let fresh = self.after(&engine).map_err(|error| engine_error(&error, advice))?;
+        answer(fresh.as_ref()).map_err(|failure| failure.told(advice))
     }
 
     /// The engine after `old`, which another request may have got already.
@@ -76,11 +81,12 @@ impl From<Error> for Failure {
     }
 }
 
-impl From<Failure> for ApiError {
-    fn from(failure: Failure) -> Self {
-        match failure {
-            Failure::Api(error) => error,
-            Failure::Engine(error) => engine_error(&error),
+impl Failure {
+    /// As the client is told.
+    fn told(self, advice: &Advice) -> ApiError {
+        match self {
+            Self::Api(error) => error,
+            Self::Engine(error) => engine_error(&error, advice),
         }
     }
 }

@@ -4,9 +4,23 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::*;
 use sahara::embedding::{Embedding, Engine, Length, Query, Sink, Stop, check_queries, wanted};
+use sahara::error::{DownloadError, NetworkError};
+use sahara::{Error, Result};
 use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+
+fn away() -> Error {
+    DownloadError::Unreachable { doing: "asking".into(), why: "cannot connect to node 1".into() }.into()
+}
+
+fn broken(why: &str) -> Error {
+    Error::Engine { doing: why.into(), source: "strange".into() }
+}
+
+fn gone() -> Error {
+    NetworkError::Gone("m".parse().unwrap()).into()
+}
 
 /// Answers with the text's length as its only number; "down" fails, "away" is unreachable, "long" is longer than the
 /// model reads, "slow" waits until it is given up.
@@ -22,9 +36,9 @@ impl Engine for Lengths {
         for (index, Query { text, pair, .. }) in queries.iter().enumerate() {
             self.begun.fetch_add(1, Ordering::SeqCst);
             match text.as_ref() {
-                "away" => return Err(Error::unreachable("cannot connect to node 1")),
-                "down" => return Err(Error::fault("node 2 did not answer in round 7")),
-                "gone" => return Err(Error::missing("m is not on the nodes any more")),
+                "away" => return Err(away()),
+                "down" => return Err(broken("node 2 did not answer in round 7")),
+                "gone" => return Err(gone()),
                 "slow" => {
                     while !stop.is_set() {
                         std::thread::sleep(Duration::from_millis(2));
@@ -63,6 +77,7 @@ fn config(listen: SocketAddr) -> GatewayConfig {
         requests_per_client: 4,
         model: "m".into(),
         also: vec!["owner/m".into()],
+        advice: Advice { origins: "say --allow-page".into(), ..Advice::default() },
     }
 }
 
@@ -298,10 +313,10 @@ async fn models_health_and_unknown_pages() {
 async fn a_port_in_use_and_a_public_address_are_the_users_to_fix() {
     let address = start().await;
     let error = bind(config(address)).await.err().unwrap();
-    assert_eq!(error.exit_code(), 2);
-    assert!(error.report().contains("in use"));
+    let in_use = |source: &std::io::Error| source.kind() == std::io::ErrorKind::AddrInUse;
+    assert!(matches!(&error, GatewayError::Listen { listen, source } if *listen == address && in_use(source)));
     let error = bind(config(([0, 0, 0, 0], 0).into())).await.err().unwrap();
-    assert!(error.exit_code() == 2 && error.report().contains("--allow-remote"));
+    assert!(matches!(error, GatewayError::Reachable(_)), "{error}");
 }
 
 /// An engine whose health is asked until it is let go.
@@ -430,7 +445,7 @@ impl Engine for Version {
         for index in 0..queries.len() {
             // The last text of a request finds another version than the first.
             if self.number < self.current.load(Ordering::SeqCst) && index + 1 == queries.len() {
-                return Err(Error::changed("the owner has shared another version of m meanwhile"));
+                return Err(NetworkError::Changed("77".repeat(32).parse().unwrap()).into());
             }
             sink(Embedding { index, tokens: 3, truncated: false, vector: vec![self.number as f32], integers: vec![] })?;
         }
@@ -461,7 +476,7 @@ async fn another_version_of_the_model_is_served_without_a_new_start() {
         move || -> Result<Arc<dyn Engine>> {
             renewals.fetch_add(1, Ordering::SeqCst);
             match current.load(Ordering::SeqCst) {
-                3 => Err(Error::missing("the nodes have no m for your key")),
+                3 => Err(gone()),
                 number => Ok(version(&current, number)),
             }
         }

@@ -21,21 +21,27 @@ pub enum TokenArrays {
 }
 
 /// The text that token numbers stand for. `index` is their place among the inputs.
-pub fn text_of(index: usize, ids: &[u32], of: TokenArrays, engine: &dyn Engine) -> Result<String, ApiError> {
+pub fn text_of(
+    index: usize,
+    ids: &[u32],
+    of: TokenArrays,
+    engine: &dyn Engine,
+    advice: &str,
+) -> Result<String, ApiError> {
     match of {
         TokenArrays::Model => engine.text_of(ids).ok_or_else(|| {
             ApiError::invalid("input", format!("'input' {index} has a token number outside the model's vocabulary."))
         }),
-        TokenArrays::Cl100kBase => cl100k(index, ids),
+        TokenArrays::Cl100kBase => cl100k(index, ids, advice),
     }
 }
 
-fn cl100k(index: usize, ids: &[u32]) -> Result<String, ApiError> {
+fn cl100k(index: usize, ids: &[u32], advice: &str) -> Result<String, ApiError> {
     let wrong = |why: String| ApiError::invalid("input", format!("'input' {index} {why}"));
     if let Some(id) = ids.iter().find(|id| **id >= CL100K_TOKENS) {
         return Err(wrong(format!(
-            "has token number {id}, but cl100k_base has {CL100K_TOKENS}: send the text itself, or start the gateway \
-             with --token-arrays model if the numbers are of the model's own tokenizer."
+            "has token number {id}, but cl100k_base has {CL100K_TOKENS}: send the text itself, or {advice} if the \
+             numbers are of the model's own tokenizer."
         )));
     }
     let bytes = tiktoken_rs::cl100k_base_singleton().decode_bytes(ids);
@@ -53,12 +59,12 @@ mod tests {
     fn numbers_of_cl100k_base_become_their_text_and_others_are_refused() {
         // Python: tiktoken.get_encoding("cl100k_base").encode("hello world, it's 9:30 日本")
         let ids = [15339, 1917, 11, 433, 596, 220, 24, 25, 966, 76502, 22656];
-        assert_eq!(cl100k(0, &ids).unwrap(), "hello world, it's 9:30 日本");
+        assert_eq!(cl100k(0, &ids, "").unwrap(), "hello world, it's 9:30 日本");
         for wrong in [[100_256], [100_257], [u32::MAX]] {
-            let error = cl100k(3, &wrong).unwrap_err();
+            let error = cl100k(3, &wrong, "").unwrap_err();
             assert!(error.status == 400 && error.message.contains("'input' 3"), "{error:?}");
         }
         // Half of a character.
-        assert!(cl100k(0, &[162]).unwrap_err().message.contains("within a character"));
+        assert!(cl100k(0, &[162], "").unwrap_err().message.contains("within a character"));
     }
 }

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from . import _words
-
 
 class SaharaError(Exception):
     """Anything that Sahara reports; the classes below say what kind of thing it is."""
@@ -39,5 +37,5 @@ class TruncationWarning(UserWarning):
 
 def exception(kind: str, text: str) -> SaharaError:
     """The exception of an error of the SDK; the native module raises it."""
-    made: SaharaError = globals()[kind](_words.in_python(text))
+    made: SaharaError = globals()[kind](text)
     return made

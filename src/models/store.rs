@@ -10,8 +10,8 @@ use sahara_circuits::model::CompiledModel;
 
 use super::incoming::Lock;
 use super::origin::{Origin, Wanted};
-use super::{Model, ModelInfo, SOURCE_FORMAT, changed, check_name, fetch, pinned};
-use crate::error::{Blame, Error, Result};
+use super::{Model, ModelInfo, SOURCE_FORMAT, StoreError, changed, check_name, fetch, pinned};
+use crate::error::{Error, Result};
 use crate::home::{Home, write_atomic};
 use crate::progress::Progress;
 
@@ -27,6 +27,9 @@ impl Store {
     }
 
     /// Every model, by name.
+    ///
+    /// # Errors
+    /// When the folder, or what is known of a model in it, cannot be read.
     pub fn list(&self) -> Result<Vec<ModelInfo>> {
         let entries = match fs::read_dir(&self.folder) {
             Ok(entries) => entries,
@@ -48,26 +51,29 @@ impl Store {
     }
 
     /// What is known of one model.
+    ///
+    /// # Errors
+    /// When there is no such model, or what is known of it cannot be read.
     pub fn info(&self, name: &str) -> Result<ModelInfo> {
         check_name(name)?;
         let path = self.place(name).join("source.json");
         let bytes = fs::read(&path).map_err(|e| match e.kind() {
-            std::io::ErrorKind::NotFound => Error::user(format!(
-                "no model named '{name}' here: pull it with `sahara model pull {}`, or see `sahara model ls`",
-                pinned::pinned(name).map_or("NAME_OR_FOLDER", |model| model.name)
-            )),
+            std::io::ErrorKind::NotFound => StoreError::NotHere { name: name.to_owned(), committee: None }.into(),
             _ => Error::io("reading", &path, e),
         })?;
-        let damaged = |why: String| Error::user(format!("{} {why}: pull the model again with --force", path.display()));
+        let damaged = |problem: String| StoreError::Damaged { path: path.clone(), problem };
         let info: ModelInfo = serde_json::from_slice(&bytes).map_err(|e| damaged(format!("is damaged ({e})")))?;
         if info.format != SOURCE_FORMAT {
-            return Err(damaged(format!("has format {}, this program reads {SOURCE_FORMAT}", info.format)));
+            return Err(damaged(format!("has format {}, this program reads {SOURCE_FORMAT}", info.format)).into());
         }
         Ok(info)
     }
 
     /// Brings a model in. Returns what is known of it and whether it was already here. Others may pull the same one at
     /// the same time: whoever is ready first is.
+    ///
+    /// # Errors
+    /// When there is no such model to be had, it is not one that is compiled, or another one has its name.
     pub fn pull(
         &self,
         what: &str,
@@ -104,11 +110,7 @@ impl Store {
         if pinned::pinned(name).is_some() || wanted.came_from(&info.source)? {
             return Ok(Some(info));
         }
-        Err(Error::user(format!(
-            "another model is here as '{name}', from {}: keep the new one under another name with --name NAME, or \
-             put it in the other's place with --force",
-            info.source
-        )))
+        Err(StoreError::Taken { name: name.to_owned(), origin: info.source }.into())
     }
 
     /// Removes a model; its name and how many bytes that freed.
@@ -120,13 +122,16 @@ impl Store {
         check_name(name)?;
         let place = self.place(name);
         if !place.is_dir() {
-            return Err(Error::user(format!("no model named '{name}' here: see `sahara model ls`")));
+            return Err(StoreError::NotHere { name: name.to_owned(), committee: None }.into());
         }
         let bytes = self.lock(progress)?.remove(&place)?;
         Ok((name.to_owned(), bytes))
     }
 
     /// Opens a model for use; compiles it again when an older program compiled it.
+    ///
+    /// # Errors
+    /// When there is no such model, or it cannot be compiled again.
     pub fn open(&self, name: &str, progress: &Progress) -> Result<Model> {
         let name = pinned::pinned(name).map_or(name, |model| model.name);
         loop {
@@ -170,6 +175,9 @@ impl Store {
     }
 
     /// Opens a model; pulls it first when it is a known one and not here yet.
+    ///
+    /// # Errors
+    /// As [`Store::pull`] and [`Store::open`].
     pub fn open_or_pull(&self, name: &str, progress: &Progress) -> Result<Model> {
         if let Some(known) = pinned::pinned(name) {
             self.pull(known.name, None, Origin::Any, false, progress)?;
@@ -202,7 +210,7 @@ fn bring(wanted: &Wanted, name: &str, origin: Origin, into: &Path, progress: &Pr
     }
     compile(into, name, &into.join("compiled"), progress)?;
     let info = ModelInfo { format: SOURCE_FORMAT, name: name.to_owned(), source, files };
-    let json = serde_json::to_vec_pretty(&info).map_err(|e| Error::fault_from("encoding source.json", e))?;
+    let json = serde_json::to_vec_pretty(&info).map_err(|e| Error::engine("encoding source.json", e))?;
     write_atomic(&into.join("source.json"), &json)?;
     Ok(info)
 }
@@ -211,10 +219,8 @@ fn compile(folder: &Path, name: &str, into: &Path, progress: &Progress) -> Resul
     progress.step(&format!("compiling {name} to its integer graph"));
     let compiled =
         CompiledModel::compile(folder, name, &mut |what| progress.step(&format!("compiling {name}: {what}")))
-            .map_err(|e| Error::wrap(&format!("model '{name}' cannot be used"), Blame::User, e))?;
-    compiled
-        .save(into)
-        .map_err(|e| Error::wrap(&format!("writing the compiled model to {}", into.display()), Blame::Fault, e))?;
+            .map_err(|source| StoreError::Unusable { what: format!("model '{name}'"), source })?;
+    compiled.save(into).map_err(|source| StoreError::Save { path: into.to_owned(), source })?;
     Ok(compiled)
 }
 
@@ -222,6 +228,7 @@ fn compile(folder: &Path, name: &str, into: &Path, progress: &Progress) -> Resul
 mod tests {
     use super::super::DEFAULT_MODEL;
     use super::*;
+    use crate::error::ErrorKind;
 
     fn store() -> (tempfile::TempDir, Store) {
         let dir = tempfile::tempdir().unwrap();
@@ -233,8 +240,7 @@ mod tests {
     fn an_unknown_model_is_refused_with_the_known_ones() {
         let (_dir, store) = store();
         let error = store.pull("no-such-model", None, Origin::Any, false, &Progress::silent()).unwrap_err();
-        assert_eq!(error.exit_code(), 2);
-        assert!(error.report().contains(DEFAULT_MODEL));
+        assert!(error.to_string().contains(DEFAULT_MODEL), "{error}");
         assert!(!store.folder.exists());
     }
 
@@ -242,7 +248,7 @@ mod tests {
     fn a_model_that_is_not_here_says_how_to_get_it() {
         let (_dir, store) = store();
         let error = store.open(DEFAULT_MODEL, &Progress::silent()).err().unwrap();
-        assert!(error.report().contains("sahara model pull all-MiniLM-L6-v2"));
+        assert!(matches!(&error, Error::Store(StoreError::NotHere { name, .. }) if name == DEFAULT_MODEL), "{error}");
     }
 
     #[test]
@@ -257,7 +263,7 @@ mod tests {
         assert_eq!(left, [".lock"]);
         fs::create_dir(dir.path().join("other")).unwrap();
         for name in ["mine", "../other", "..", ""] {
-            assert_eq!(store.remove(name, &Progress::silent()).unwrap_err().exit_code(), 2, "{name}");
+            assert_eq!(store.remove(name, &Progress::silent()).unwrap_err().kind(), ErrorKind::Input, "{name}");
         }
         assert!(dir.path().join("other").exists());
     }
@@ -273,8 +279,8 @@ mod tests {
         assert!(!pull(&one, false).unwrap().1);
         assert!(pull(&one, false).unwrap().1, "it is here");
         let error = pull(&two, false).unwrap_err();
-        assert_eq!(error.exit_code(), 2);
-        assert!(["'mine'", &one, "--name", "--force"].iter().all(|word| error.report().contains(word)), "{error}");
+        let Error::Store(StoreError::Taken { name, origin }) = error else { panic!("{error}") };
+        assert_eq!((name.as_str(), origin), ("mine", fs::canonicalize(&one).unwrap().display().to_string()));
         assert_eq!(pull(&two, true).unwrap().0.source, fs::canonicalize(&two).unwrap().display().to_string());
     }
 
@@ -287,7 +293,7 @@ mod tests {
             fs::write(bad.join(name), "not what it should be").unwrap();
         }
         let error = store.pull(&bad.display().to_string(), None, Origin::Any, false, &Progress::silent()).unwrap_err();
-        assert_eq!(error.exit_code(), 2, "{}", error.report());
+        assert_eq!(error.kind(), ErrorKind::Input, "{error}");
         let left: Vec<_> = fs::read_dir(&store.folder).unwrap().flatten().map(|e| e.file_name()).collect();
         assert_eq!(left, [".lock"]);
         assert!(store.list().unwrap().is_empty());

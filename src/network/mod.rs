@@ -4,9 +4,10 @@
 //! Texts are worked on in windows: packs for a window are made ahead, then its jobs run side by side. The node that
 //! helps changes from job to job, so that all three carry the same load.
 
-mod advice;
+mod error;
 mod figures;
 mod ordered;
+mod owner;
 mod shared;
 
 use std::collections::BTreeMap;
@@ -20,27 +21,32 @@ use std::time::{Duration, Instant};
 
 use sahara_circuits::frontend::Encoded;
 use sahara_circuits::graph::Graph;
-use sahara_mpc::client::{Assignment, Client, ClientError, Committee, GraphId, Inference, Job, Sharing, Task};
-pub use sahara_mpc::client::{NodeStatus, Rounding, Visibility};
+use sahara_mpc::client::{Assignment, Client, GraphId, Inference, Job, Task};
+pub use sahara_mpc::client::{
+    ClientError, Committee, Consumers, NodeStatus, OwnerKey, Rounding, Sharing, SharingName, SharingRef, Visibility,
+};
+pub use sahara_mpc::identity::PublicKey;
 use sahara_mpc::wire::FailCode;
+pub use sahara_mpc::wire::SharingEntry;
 
-pub use advice::find_error;
-use advice::network_error;
+pub use error::NetworkError;
+use error::consumers_error;
+pub(crate) use error::{find_error, not_for_us};
 pub use figures::Figures;
+pub use owner::{Listing, OwnSharing, Owner, ShareOptions, sharings};
 
 use crate::embedding::{
     Classes, Engine, Length as TextLength, Query, Sink, Stop, check_queries, cores, decode, encode, graph, length,
     wanted,
 };
-use crate::error::{Blame, Error, Result};
+use crate::error::{Error, Result};
 use crate::home::Home;
 use crate::keys::{self, Role};
 use crate::models::Model;
 use crate::progress::Progress;
 use ordered::in_order;
 use shared::Shared;
-pub(crate) use shared::not_for_us;
-pub use shared::{Graphs, graphs, listed_before, percent_of, sharing_error, sharing_name};
+pub(crate) use shared::{Graphs, graphs};
 
 /// Most padded tokens in a window; bounds the packs that lie on the nodes' disks.
 const WINDOW_TOKENS: usize = 1024;
@@ -122,15 +128,16 @@ pub fn devnet_committee(home: &Home) -> PathBuf {
 pub fn committee(home: &Home, file: Option<&Path>) -> Result<Committee> {
     let local = devnet_committee(home);
     if file.is_none() && !local.exists() {
-        return Err(Error::user(
-            "no network is up: start one with `sahara devnet up`, or name one with --committee FILE",
-        ));
+        return Err(NetworkError::NoCommittee { local }.into());
     }
-    Committee::load(file.unwrap_or(&local)).map_err(|e| Error::wrap("reading the committee", Blame::User, e))
+    Committee::load(file.unwrap_or(&local)).map_err(|e| NetworkError::Committee(e).into())
 }
 
 impl NetworkEngine {
     /// Connects to the committee of a file, or to the local network.
+    ///
+    /// # Errors
+    /// When there is no such committee, a key cannot be read, or a node is not reached or not ready.
     pub fn connect(
         home: &Home,
         committee: Option<&Path>,
@@ -164,6 +171,9 @@ impl NetworkEngine {
     }
 
     /// Encoder layers of the model.
+    ///
+    /// # Errors
+    /// When the model has no graph.
     pub fn layers(&self) -> Result<u32> {
         let shortest = self.model.compiled.buckets().into_iter().min();
         shortest.map_or(Ok(0), |bucket| Ok(self.length(bucket)?.graph.layers))
@@ -181,6 +191,9 @@ impl NetworkEngine {
     }
 
     /// Padded lengths of the texts, and how many of each.
+    ///
+    /// # Errors
+    /// When the model cannot read a text.
     pub fn buckets_of(&self, texts: &[String]) -> Result<Vec<(u32, usize)>> {
         let mut counts = BTreeMap::new();
         for (index, text) in texts.iter().enumerate() {
@@ -195,6 +208,9 @@ impl NetworkEngine {
     }
 
     /// Hands the model to the nodes unless they have it; whether it had to be handed over.
+    ///
+    /// # Errors
+    /// When the nodes cannot be reached or refuse it.
     pub fn register(&self) -> Result<bool> {
         self.sharing_for(&self.client).map(|(_, handed_over)| handed_over)
     }
@@ -214,6 +230,9 @@ impl NetworkEngine {
     }
 
     /// Encodes the texts from `start` on, as many as fit a window.
+    ///
+    /// # Errors
+    /// When the model cannot read a text.
     pub fn window(&self, queries: &[Query], start: usize) -> Result<Window> {
         let mut window = Window { first: start, items: Vec::new() };
         let mut tokens = 0;
@@ -237,10 +256,13 @@ impl NetworkEngine {
         let (sharing, _) = self.sharing_for(client)?;
         let length = self.length(bucket)?;
         let task = sharing.task_of(length.id, &length.graph, assignment, self.options.rounding);
-        task.map_err(|e| network_error(client, "choosing what to compute", e))
+        task.map_err(|e| consumers_error(client, "choosing what to compute", e))
     }
 
     /// Has the nodes make the packs that a window uses up, as far as they are missing.
+    ///
+    /// # Errors
+    /// When the nodes cannot be reached or make none.
     pub fn prepare(&self, window: &Window) -> Result<()> {
         self.prepare_by(&self.client, window, u32::MAX, |_| false)
     }
@@ -284,13 +306,16 @@ impl NetworkEngine {
                     self.shared.forget();
                 }
                 Ok(value) => return Ok(value),
-                Err(Failed::Client(error)) => return Err(network_error(&self.client, doing, error)),
+                Err(Failed::Client(error)) => return Err(consumers_error(&self.client, doing, error)),
                 Err(Failed::Other(error)) => return Err(error),
             }
         }
     }
 
     /// Runs the jobs of a window; the most rounds that one of them took.
+    ///
+    /// # Errors
+    /// When a job fails; the sink's error, if it gives one.
     pub fn run(&self, window: Window, sink: Sink<'_>) -> Result<u32> {
         self.run_by(&self.client, window, sink)
     }
@@ -346,12 +371,15 @@ impl NetworkEngine {
 
     /// What each node is called in the committee, and what it says of itself or why it says nothing.
     pub fn nodes(&self) -> Vec<(String, Result<NodeStatus>)> {
-        let asking = |e| network_error(&self.client, "asking the nodes for their status", e);
+        let asking = |e| consumers_error(&self.client, "asking the nodes for their status", e);
         let nodes = (0..).zip(self.client.status());
         nodes.map(|(index, status)| (self.client.committee().label(index), status.map_err(asking))).collect()
     }
 
     /// What the nodes have used and sent so far.
+    ///
+    /// # Errors
+    /// When a node does not say.
     pub fn figures(&self) -> Result<Figures> {
         let mut sum = Figures::default();
         for status in self.statuses()? {
@@ -402,9 +430,7 @@ impl Engine for NetworkEngine {
     fn health(&self) -> Result<()> {
         let stopping = self.statuses()?.into_iter().find(|status| !status.ready);
         match stopping {
-            Some(status) => {
-                Err(Error::fault(format!("{} is shutting down", self.client.committee().label(status.index))))
-            }
+            Some(status) => Err(NetworkError::Stopping(self.client.committee().label(status.index)).into()),
             None => Ok(()),
         }
     }

@@ -77,11 +77,11 @@ mod tests {
         let started = AtomicUsize::new(0);
         let work = |index: usize| {
             started.fetch_add(1, Ordering::Relaxed);
-            if index == 2 { Err(Error::fault("third")) } else { Ok(index) }
+            if index == 2 { Err(Error::sink("third")) } else { Ok(index) }
         };
         assert_eq!(in_order(usize::MAX / 2, 2, work, |_| Ok(())).unwrap_err().to_string(), "third");
         assert!(started.load(Ordering::Relaxed) < usize::MAX / 2);
-        let full = in_order(10, 2, Ok, |_| Err(Error::user("full")));
+        let full = in_order(10, 2, Ok, |_| Err(Error::sink("full")));
         assert_eq!(full.unwrap_err().to_string(), "full");
         in_order(0, 4, Ok, |_: usize| Ok(())).unwrap();
     }

@@ -6,19 +6,18 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use sahara_circuits::graph::Graph;
 use sahara_mpc::client::{
-    Assignment, Client, ClientError, Committee, Consumers, GraphId, Listed, Offer, Sharing, SharingName, SharingRef,
-    Visibility,
+    Assignment, Client, ClientError, Committee, Consumers, GraphId, Offer, Sharing, SharingName, SharingRef, Visibility,
 };
-use sahara_mpc::identity::PublicKey;
-use sahara_mpc::wire::FailCode;
 
-use crate::error::{Blame, Error, Result};
+use crate::error::{Error, Result};
 use crate::home::Home;
 use crate::keys::{self, Role};
 use crate::models::{Model, SharedModel, client_part};
 use crate::progress::Progress;
 
-use super::network_error;
+use super::NetworkError;
+use super::error::{find_error, not_for_us, owners_error};
+use super::owner::{listed_before, percent_of, sharing_name};
 
 /// The sharing of one model, found once and kept until a node says that it is gone.
 pub(super) struct Shared {
@@ -44,11 +43,8 @@ impl Shared {
     /// Somebody else's sharing. Whether the nodes know the weights is its owner's choice: `wanted` may only agree.
     pub(super) fn of_another(shared: &SharedModel, wanted: Option<Visibility>) -> Result<Self> {
         if wanted.is_some_and(|wanted| wanted != shared.visibility) {
-            let chosen = if shared.visibility == Visibility::Open { "open" } else { "private" };
-            return Err(Error::user(format!(
-                "the owner of {} shares it with {chosen} weights: leave out --weights, or say --weights {chosen}",
-                shared.which
-            )));
+            let (which, chosen) = (shared.which.clone(), shared.visibility);
+            return Err(NetworkError::Weights { which, chosen }.into());
         }
         let which = shared.which.clone();
         Ok(Self::new(which, None))
@@ -84,7 +80,7 @@ impl Shared {
         match consumer.find(&self.which) {
             Ok(Some(sharing)) if graphs.are_in(&sharing) => self.keep(sharing),
             Ok(_) | Err(ClientError::Answer(_)) => {}
-            Err(error) => return Err(asking(consumer, error)),
+            Err(error) => return Err(find_error(consumer, error)),
         }
         Ok(())
     }
@@ -111,15 +107,12 @@ impl Shared {
         let own = self.own.as_ref().filter(|_| !self.known.load(Ordering::Relaxed));
         let mut sharing = match (consumer.find(&self.which), own) {
             (Ok(Some(sharing)), None) if !graphs.are_in(&sharing) => {
-                return Err(Error::changed(format!(
-                    "the owner has shared another version of {} meanwhile: ask again",
-                    self.which
-                )));
+                return Err(NetworkError::Changed(self.which.clone()).into());
             }
             (Ok(found), _) => found.filter(|sharing| graphs.are_in(sharing)),
             // Half an upload of one's own is put right by another.
             (Err(ClientError::Answer(_)), Some(_)) => None,
-            (Err(error), _) => return Err(asking(consumer, error)),
+            (Err(error), _) => return Err(find_error(consumer, error)),
         };
         if let (None, Some(own)) = (&sharing, own) {
             let _turn = keys::turn_to_share(&own.home, consumer.stop(), progress)?;
@@ -133,10 +126,7 @@ impl Shared {
 
     fn missing(&self, consumer: &Client) -> Error {
         match &self.own {
-            Some(own) => Error::missing(format!(
-                "{} is not on the nodes any more, or no longer for your own key: `sahara model share` hands it over again",
-                own.name
-            )),
+            Some(own) => NetworkError::Gone(own.name.clone()).into(),
             None => not_for_us(&self.which, consumer),
         }
     }
@@ -151,10 +141,6 @@ impl Shared {
     }
 }
 
-fn asking(consumer: &Client, error: ClientError) -> Error {
-    network_error(consumer, "asking the nodes for the model", error)
-}
-
 impl Own {
     /// Has the nodes take the model, or only lets `consumer` use what they have; whether they had it.
     fn hand_over(
@@ -165,7 +151,7 @@ impl Own {
         progress: &Progress,
     ) -> Result<(bool, Sharing)> {
         let (owner, asker) = (&self.owner, consumer.key());
-        let held = owner.held(&self.name).map_err(|e| sharing_error(owner, "asking the nodes for your model", e))?;
+        let held = owner.held(&self.name).map_err(|e| owners_error(owner, "asking the nodes for your model", e))?;
         // Whoever was let in before still is, and needs a client part as before.
         let mut consumers = Consumers::only([asker]);
         let mut client_part = None;
@@ -174,7 +160,7 @@ impl Own {
             let same = |sharing: &Sharing| graphs.are_in(sharing) && sharing.manifest().visibility() == self.visibility;
             if let Some(sharing) = held.sharing.filter(same) {
                 let doing = "letting your own key use your model";
-                owner.set_consumers(&self.name, consumers).map_err(|e| sharing_error(owner, doing, e))?;
+                owner.set_consumers(&self.name, consumers).map_err(|e| owners_error(owner, doing, e))?;
                 return Ok((true, sharing));
             }
             client_part = held.client_part.then(|| client_part::pack(&model.compiled)).transpose()?;
@@ -192,71 +178,23 @@ impl Own {
         // Given up with the question that needs it.
         let owner = owner.until(consumer.stop().clone());
         let shared = owner.share(&offer, &percent_of(progress, &doing));
-        shared.map(|sharing| (false, sharing)).map_err(|e| sharing_error(&owner, &doing, e))
+        shared.map(|sharing| (false, sharing)).map_err(|e| owners_error(&owner, &doing, e))
     }
-}
-
-/// Who may use a model as before; `own` alone where it was shared with another committee, which is told.
-///
-/// # Errors
-/// When a node says that it was taken back, though another still has it: then only the owner can say.
-pub fn listed_before(listed: &Listed, own: PublicKey, progress: &Progress) -> Result<Consumers> {
-    match (listed, listed.why()) {
-        (Listed::Keys(keys), _) => Ok(keys.clone()),
-        (Listed::TakenBack { .. }, Some(why)) => Err(Error::user(why)),
-        (_, why) => {
-            why.iter().for_each(|why| progress.note(why));
-            Ok(Consumers::only([own]))
-        }
-    }
-}
-
-/// Shows how far an upload is.
-pub fn percent_of<'a>(progress: &'a Progress, doing: &'a str) -> impl Fn(u64, u64) + Sync + 'a {
-    progress.step(doing);
-    // Held while it is shown: three uploads report, and the number only grows.
-    let shown = Mutex::new(0);
-    move |sent, total| {
-        let percent = 100 * sent / total.max(1);
-        let mut shown = shown.lock().unwrap_or_else(PoisonError::into_inner);
-        if *shown < percent {
-            *shown = percent;
-            progress.percent(doing, percent);
-        }
-    }
-}
-
-/// There is no such sharing for the key of `consumer`.
-pub(crate) fn not_for_us(which: &SharingRef, consumer: &Client) -> Error {
-    Error::missing(format!(
-        "the nodes have no {which} for your key: its owner has to share it with this committee and put your key on its list: {}",
-        consumer.key()
-    ))
-}
-
-/// What the local user's sharing of a model is called: private and open weights are two sharings.
-pub fn sharing_name(model: &str, visibility: Visibility) -> Result<SharingName> {
-    let name = match visibility {
-        Visibility::Private => model.to_owned(),
-        Visibility::Open => format!("{model}.open"),
-    };
-    name.parse()
-        .map_err(|why| Error::user(format!("{why}: give the model another name with `sahara model pull --name`")))
 }
 
 /// The graphs of a model for all lengths.
-pub struct Graphs {
+pub(crate) struct Graphs {
     /// Shortest first.
-    pub all: Vec<Arc<Graph>>,
+    pub(crate) all: Vec<Arc<Graph>>,
     /// Their ids, in the same order.
-    pub ids: Vec<GraphId>,
+    pub(crate) ids: Vec<GraphId>,
     /// The commitment to the weights that they have in common.
     weights_root: [u8; 32],
 }
 
 impl Graphs {
     /// Whether a sharing has these graphs and weights.
-    pub fn are_in(&self, sharing: &Sharing) -> bool {
+    pub(crate) fn are_in(&self, sharing: &Sharing) -> bool {
         sharing.is_of(&self.ids, &self.weights_root)
     }
 }
@@ -265,23 +203,9 @@ impl Graphs {
 ///
 /// # Errors
 /// When it has none of a length that it names.
-pub fn graphs(model: &Model) -> Result<Graphs> {
+pub(crate) fn graphs(model: &Model) -> Result<Graphs> {
     let buckets = model.compiled.buckets().into_iter();
     let all: Vec<Arc<Graph>> = buckets.map(|bucket| crate::embedding::graph(model, bucket)).collect::<Result<_>>()?;
     let weights_root = all.first().map_or([0; 32], |graph| graph.weights_root);
     Ok(Graphs { ids: all.iter().map(|graph| graph.id()).collect(), all, weights_root })
-}
-
-/// An error of sharing in words for the owner: what a node refuses is for a person to settle.
-pub fn sharing_error(owner: &Client, doing: &str, error: ClientError) -> Error {
-    if error.is_not_admitted() {
-        return Error::user(format!(
-            "{doing}: {error}: its operator must add your key to the list `owners` in its node.toml: {}",
-            owner.key()
-        ));
-    }
-    match error.code() {
-        Some(FailCode::Refused) => Error::wrap(doing, Blame::User, error),
-        _ => network_error(owner, doing, error),
-    }
 }

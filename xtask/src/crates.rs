@@ -8,8 +8,9 @@ const BARS: [(&str, usize); 2] = [("sahara", 200), ("sahara-mpc", 130)];
 /// What none of them is built with.
 const APART: &str = "sahara-chain";
 /// Builds that have other features than that of the whole workspace.
-const ALONE: [&[&str]; 6] = [
+const ALONE: [&[&str]; 7] = [
     &["--package", "sahara"],
+    &["--package", "sahara", "--no-default-features"],
     &["--package", "sahara", "--features", "hub"],
     &["--package", "sahara-mpc"],
     &["--package", "sahara-circuits", "--no-default-features"],

@@ -3,7 +3,7 @@
 use sahara_chain::cli::Command;
 use sahara_chain::node::NodeError;
 
-use sahara::error::{Blame, Error, Result};
+use crate::error::{Blame, Error, Result};
 use sahara::home::Home;
 
 /// Runs one of the ledger's commands.

@@ -8,8 +8,8 @@ use serde::Serialize;
 use super::Context;
 use super::embed::{EngineArgs, engine, given, how_far};
 use super::signals::stop_when_interrupted;
+use crate::error::{Error, Result};
 use sahara::embedding::{Classes, Query, check_queries};
-use sahara::error::{Error, Result};
 
 #[derive(Args, Debug)]
 #[command(after_help = "\
@@ -95,7 +95,7 @@ pub fn run(args: ClassifyArgs, context: &mut Context) -> Result<()> {
         progress.tick();
         Ok(())
     });
-    done.map_err(|error| how_far(error, progress.done(), texts.len()))
+    done.map_err(|error| how_far(error.into(), progress.done(), texts.len()))
 }
 
 /// The labels with their scores, highest first.

@@ -9,7 +9,7 @@ use clap_mangen::Man;
 use serde_json::json;
 
 use super::{Cli, Context};
-use sahara::error::{Error, Result};
+use crate::error::{Error, Result};
 
 #[derive(Args, Debug)]
 #[command(after_help = "\

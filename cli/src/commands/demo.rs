@@ -9,8 +9,8 @@ use super::signals::stopped;
 use super::{Context, ProtocolArgs};
 use crate::demo::{self, Texts};
 use crate::devnet::Devnet;
+use crate::error::Result;
 use crate::progress::Indicator;
-use sahara::error::Result;
 use sahara::models::{DEFAULT_MODEL, Store};
 use sahara::network::NetworkOptions;
 

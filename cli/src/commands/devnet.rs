@@ -11,7 +11,7 @@ use super::Context;
 use super::signals::{stop_when_interrupted, stopped};
 use crate::dashboard;
 use crate::devnet::{Devnet, Started, Status};
-use sahara::error::{Error, Result};
+use crate::error::{Error, Result};
 
 #[derive(Subcommand, Debug)]
 #[command(after_help = "\

@@ -9,8 +9,8 @@ use serde::Serialize;
 
 use super::signals::stop_when_interrupted;
 use super::{Context, ModeArg, WeightsArg};
+use crate::error::{Blame, Error, Result};
 use sahara::embedding::{Embedding, Engine, FloatEngine, PlainEngine, Query, check_queries};
-use sahara::error::{Blame, Error, Result};
 use sahara::models::{self, DEFAULT_MODEL, Model};
 use sahara::network::{NetworkEngine, NetworkOptions};
 
@@ -122,7 +122,7 @@ pub fn run(args: EmbedArgs, context: &mut Context) -> Result<()> {
         progress.tick();
         Ok(())
     });
-    done.map_err(|error| how_far(error, progress.done(), texts.len()))
+    done.map_err(|error| how_far(error.into(), progress.done(), texts.len()))
 }
 
 /// Says of an interruption how far it had come.

@@ -9,14 +9,16 @@ use serde_json::json;
 
 use super::signals::stopped;
 use super::{Context, ProtocolArgs};
+use crate::advice;
+use crate::error::{Error, Result};
 use crate::progress::tell;
 use sahara::embedding::Engine;
-use sahara::error::{Error, Result};
+use sahara::error::one_line;
 use sahara::home::Home;
 use sahara::models::{self, DEFAULT_MODEL, Model, PINNED};
 use sahara::network::{NetworkEngine, NetworkOptions};
 use sahara::progress::Progress;
-use sahara_gateway::{GatewayConfig, Origins, REQUESTS_PER_CLIENT, Served, TokenArrays, bind};
+use sahara_gateway::{Advice, GatewayConfig, Origins, REQUESTS_PER_CLIENT, Served, TokenArrays, bind};
 
 #[derive(Args, Debug)]
 #[command(after_help = "\
@@ -92,6 +94,11 @@ pub fn run(args: GatewayArgs, context: &mut Context) -> Result<()> {
         requests_per_client: args.requests_per_client,
         model: name.clone(),
         also: Vec::new(),
+        advice: Advice {
+            origins: "it was started with --allow-origin and that page's origin".to_owned(),
+            token_arrays: "start the gateway with --token-arrays model".to_owned(),
+            explain: Arc::new(|error| one_line(&advice::sentence(error))),
+        },
     };
     let mut listening = runtime.block_on(bind(config))?;
     let engine = asked.connect(model)?;
@@ -128,11 +135,11 @@ struct Asked {
 }
 
 impl Asked {
-    fn open(&self, progress: &Progress) -> Result<Arc<Model>> {
+    fn open(&self, progress: &Progress) -> sahara::Result<Arc<Model>> {
         models::open(&self.home, &self.model, self.committee.as_deref(), progress).map(Arc::new)
     }
 
-    fn connect(&self, model: Arc<Model>) -> Result<NetworkEngine> {
+    fn connect(&self, model: Arc<Model>) -> sahara::Result<NetworkEngine> {
         let quiet = Progress::silent();
         NetworkEngine::connect(&self.home, self.committee.as_deref(), model, self.options.clone(), &quiet)
     }
@@ -144,7 +151,7 @@ impl Asked {
     }
 
     /// An engine for the version that is current now.
-    fn renewed(&self) -> Result<Arc<dyn Engine>> {
+    fn renewed(&self) -> sahara::Result<Arc<dyn Engine>> {
         let engine = self.connect(self.open(&Progress::silent())?)?;
         engine.register()?;
         Ok(Arc::new(engine))

@@ -20,9 +20,9 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::error::Result;
 use crate::progress::{Indicator, tell};
 use output::Output;
-use sahara::error::Result;
 use sahara::home::Home;
 use sahara::network::{Rounding, Visibility};
 

@@ -6,8 +6,8 @@ use serde_json::{Value, json};
 
 use super::output::grouped;
 use super::{Context, share};
-use sahara::error::{Error, Result};
-use sahara::models::{DEFAULT_MODEL, ModelInfo, Origin, SharedStore, Store, changed, owned_name};
+use crate::error::{Error, Result};
+use sahara::models::{DEFAULT_MODEL, ModelInfo, Origin, SharedStore, Store, StoreError, changed, owned_name};
 
 #[derive(Subcommand, Debug)]
 pub enum ModelCommand {
@@ -107,8 +107,8 @@ fn pull(store: &Store, args: &PullArgs, context: &mut Context) -> Result<()> {
 
 fn remove(store: &Store, name: &str, context: &mut Context) -> Result<()> {
     let (name, bytes) = match another(store, name, context)? {
-        Some(which) => SharedStore::new(&context.home).remove(&which)?,
-        None => store.remove(name, &context.progress.events())?,
+        Some(which) => SharedStore::new(&context.home).remove(&which).map_err(see_the_list)?,
+        None => store.remove(name, &context.progress.events()).map_err(see_the_list)?,
     };
     context.progress.clear();
     if context.out.json() {
@@ -117,12 +117,22 @@ fn remove(store: &Store, name: &str, context: &mut Context) -> Result<()> {
     context.out.line(&format!("{name} is removed ({:.1} MB)", bytes as f64 / 1e6))
 }
 
+/// What is not here cannot be removed: nobody wants it pulled for that.
+fn see_the_list(error: sahara::Error) -> Error {
+    match &error {
+        sahara::Error::Store(StoreError::NotHere { .. } | StoreError::NothingOf(_)) => {
+            Error::user(format!("{error}: see `sahara model ls`"))
+        }
+        _ => error.into(),
+    }
+}
+
 /// Somebody else's model that is meant by a name: OWNER/NAME, or a name that no model of this machine has.
 fn another(store: &Store, name: &str, context: &Context) -> Result<Option<SharingRef>> {
     if let Some(which) = owned_name(name)? {
         return Ok(Some(which));
     }
-    if store.has(name) { Ok(None) } else { SharedStore::new(&context.home).named(name) }
+    if store.has(name) { Ok(None) } else { Ok(SharedStore::new(&context.home).named(name)?) }
 }
 
 /// Shows what is here of somebody else's model; the nodes are not asked.

@@ -20,7 +20,7 @@ use tracing_subscriber::EnvFilter;
 use super::Context;
 use super::signals::stopped;
 use crate::dashboard::{self, Watched};
-use sahara::error::{Blame, Error, Result};
+use crate::error::{Blame, Error, Result};
 use sahara::keys::{self, Role};
 use setup::{InitArgs, init, show};
 

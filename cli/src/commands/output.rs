@@ -4,7 +4,7 @@ use std::io::{self, Write};
 
 use serde::Serialize;
 
-use sahara::error::{Error, Result};
+use crate::error::{Error, Result};
 
 /// Columns of a terminal that everything fits.
 pub const WIDTH: usize = 80;
@@ -114,7 +114,7 @@ fn date(days: u64) -> (u64, u64, u64) {
 fn check(done: io::Result<()>) -> Result<()> {
     done.map_err(|e| match e.kind() {
         io::ErrorKind::BrokenPipe => Error::reader_gone(),
-        _ => Error::wrap("writing to standard output", sahara::error::Blame::User, e),
+        _ => Error::wrap("writing to standard output", crate::error::Blame::User, e),
     })
 }
 

@@ -3,17 +3,16 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use sahara_mpc::client::{Assignment, Client, Consumers, Offer, Sharing, SharingName, SharingRef, Visibility};
-use sahara_mpc::identity::PublicKey;
 use serde_json::{Value, json};
 
 use super::signals::stop_when_interrupted;
 use super::{Context, WeightsArg};
-use sahara::embedding::wanted;
-use sahara::error::{Blame, Error, Result};
+use crate::error::{Blame, Error, Result};
 use sahara::keys::{self, Role};
-use sahara::models::{DEFAULT_MODEL, SharedStore, Store, client_part};
-use sahara::network::{self, find_error, listed_before, percent_of, sharing_error, sharing_name};
+use sahara::models::{DEFAULT_MODEL, SharedStore, Store};
+use sahara::network::{
+    self, Consumers, OwnSharing, Owner, PublicKey, ShareOptions, SharingName, SharingRef, Visibility,
+};
 
 #[derive(Args, Debug)]
 #[command(after_help = "\
@@ -60,8 +59,8 @@ pub struct NodesArgs {
 }
 
 impl NodesArgs {
-    fn client(&self, context: &Context, role: Role) -> Result<Client> {
-        keys::client(&context.home, role, network::committee(&context.home, self.committee.as_deref())?)
+    fn owner(&self, context: &Context) -> Result<Owner> {
+        Ok(Owner::connect(&context.home, self.committee.as_deref())?)
     }
 }
 
@@ -89,79 +88,27 @@ pub struct GetArgs {
 
 /// Hands a model to the nodes, or changes who may use it.
 pub fn share(args: &ShareArgs, context: &mut Context) -> Result<()> {
-    let model = Store::new(&context.home).open(&args.model, &context.progress.events())?;
-    let visibility = Visibility::from(args.weights);
-    let name: SharingName = match &args.name {
-        Some(name) => name.parse().map_err(Error::user)?,
-        None => sharing_name(&model.info.name, visibility)?,
-    };
+    let progress = context.progress.events();
+    let model = Store::new(&context.home).open(&args.model, &progress)?;
     let own = keys::load(&context.home, Role::Consumer)?.public();
-    let named = consumers(&args.access, own, args.others_only)?;
-    let owner = args.nodes.client(context, Role::Owner)?;
-    let stop = stop_when_interrupted();
-    let _turn = keys::turn_to_share(&context.home, &stop, &context.progress.events())?;
-    context.progress.step("asking the nodes for your model");
-    let held = owner.held(&name).map_err(|e| sharing_error(&owner, "asking the nodes for your model", e))?;
-    let consumers = match (named, &held) {
-        (Some(named), _) => named,
-        (None, Some(held)) => listed_before(&held.listed, own, &context.progress.events())?,
-        (None, None) => Consumers::only([own]),
+    let options = ShareOptions {
+        name: args.name.as_ref().map(|name| name.parse().map_err(Error::user)).transpose()?,
+        visibility: args.weights.into(),
+        consumers: consumers(&args.access, own, args.others_only)?,
+        force: args.force,
     };
-    let graphs = network::graphs(&model)?;
-    let same = |sharing: &Sharing| {
-        let manifest = sharing.manifest();
-        graphs.are_in(sharing) && manifest.visibility() == visibility && manifest.client_part.is_some()
-    };
-    let unchanged = held.as_ref().is_some_and(|held| held.settled && held.listed.keys() == Some(&consumers));
-    let before = held.as_ref().map(|held| held.listed.keys().cloned().unwrap_or(Consumers::Only(Vec::new())));
-    let (sharing, sent) = match held.and_then(|held| held.sharing) {
-        Some(sharing) if !args.force && same(&sharing) => {
-            wanted(&stop)?;
-            if !unchanged {
-                let changing = "changing who may use your model";
-                owner.set_consumers(&name, consumers.clone()).map_err(|e| sharing_error(&owner, changing, e))?;
-            }
-            (sharing, false)
-        }
-        _ => {
-            // Who is taken off the list is off it at the nodes that have an earlier version, whatever becomes of the upload; who
-            // is new on it comes with the new version. A node that refuses is given the list with the upload.
-            if let Some(before) = before.filter(|_| !unchanged) {
-                wanted(&stop)?;
-                let _ = owner.set_consumers(&name, before.both(&consumers));
-            }
-            context.progress.step("packing what consumers need");
-            let part = client_part::pack(&model.compiled)?;
-            let offer = Offer {
-                name,
-                graphs: &graphs.all,
-                weights: &model.compiled.weights,
-                visibility,
-                assignments: &Assignment::ALL,
-                consumers: consumers.clone(),
-                client_part: Some(&part),
-            };
-            let doing = format!("sharing {} among the nodes", model.info.name);
-            let progress = context.progress.events();
-            let report = percent_of(&progress, &doing);
-            let done = owner.until(stop).share(&offer, &report);
-            let done = done.map_err(|e| sharing_error(&owner, &doing, e)).map_err(|error| match error.blame() {
-                Blame::Stopped => error.saying("interrupted: the nodes have the version that they had before"),
-                _ => error,
-            });
-            (done?, true)
-        }
-    };
+    let owner = args.nodes.owner(context)?;
+    let done = owner.share(&model, &options, &stop_when_interrupted(), &progress);
+    let done = done.map_err(Error::from).map_err(|error| match error.blame() {
+        Blame::Stopped => error.saying("interrupted: the nodes have the version that they had before"),
+        _ => error,
+    })?;
     context.progress.clear();
-    shown(&sharing, (&consumers, own), sent, context)
+    shown(&done, own, context)
 }
 
-fn shown(
-    sharing: &Sharing,
-    (consumers, own): (&Consumers, PublicKey),
-    sent: bool,
-    context: &mut Context,
-) -> Result<()> {
+fn shown(done: &OwnSharing, own: PublicKey, context: &mut Context) -> Result<()> {
+    let OwnSharing { sharing, consumers, uploaded, .. } = done;
     let manifest = sharing.manifest();
     let which = SharingRef::Named(manifest.owner, manifest.name.clone());
     if context.out.json() {
@@ -177,10 +124,10 @@ fn shown(
             "manifest": sharing.id().to_string(),
             "client_part_bytes": manifest.client_part.map(|part| part.len),
             "consumers": listed,
-            "uploaded": sent,
+            "uploaded": uploaded,
         }));
     }
-    let what = if sent { "is shared" } else { "is shared already" };
+    let what = if *uploaded { "is shared" } else { "is shared already" };
     context.out.line(&format!("{} {what}, version {}", manifest.name, manifest.version))?;
     context.out.line(&format!("for {}; it is asked by", listed(consumers, own)))?;
     context.out.line("")?;
@@ -227,9 +174,7 @@ fn consumers(named: &[String], own: PublicKey, others_only: bool) -> Result<Opti
 /// Takes a model back from the nodes.
 pub fn unshare(args: &UnshareArgs, context: &mut Context) -> Result<()> {
     let name: SharingName = args.name.parse().map_err(Error::user)?;
-    let owner = args.nodes.client(context, Role::Owner)?;
-    let gone = owner.unshare(&name).map_err(|e| sharing_error(&owner, "taking the model back", e))?;
-    if !gone {
+    if !args.nodes.owner(context)?.unshare(&name)? {
         return Err(Error::user(format!(
             "you share no model named '{name}' with these nodes: see `sahara model shared`"
         )));
@@ -243,29 +188,12 @@ pub fn unshare(args: &UnshareArgs, context: &mut Context) -> Result<()> {
 
 /// Lists the models on the nodes that this machine's user owns or may ask.
 pub fn shared(args: &SharedArgs, context: &mut Context) -> Result<()> {
-    let mut seen = Vec::new();
-    let mut silent: Vec<Error> = Vec::new();
     let own = keys::load(&context.home, Role::Owner)?.public();
-    for role in [Role::Consumer, Role::Owner] {
-        let client = args.nodes.client(context, role)?;
-        match client.sharings() {
-            Ok(listing) => {
-                seen.extend(listing.sharings);
-                silent.extend(listing.failed.into_iter().map(|error| find_error(&client, error)));
-            }
-            // A key that no node admits owns nothing there.
-            Err(error) if role == Role::Owner && error.is_not_admitted() => {}
-            Err(error) => return Err(find_error(&client, error)),
-        }
-    }
-    seen.sort_by(|a, b| (a.owner, &a.name).cmp(&(b.owner, &b.name)));
-    seen.dedup_by(|a, b| (a.owner, &a.name) == (b.owner, &b.name));
+    let roles = [Role::Consumer, Role::Owner];
+    let listing = network::sharings(&context.home, args.nodes.committee.as_deref(), &roles)?;
+    let seen = listing.sharings;
     context.progress.clear();
-    // Where a node does not say what it has, that nothing is there would be too much said.
-    if seen.is_empty() && !silent.is_empty() {
-        return Err(silent.swap_remove(0));
-    }
-    let mut told: Vec<String> = silent.iter().map(Error::report).collect();
+    let mut told: Vec<String> = listing.silent.into_iter().map(|error| Error::from(error).report()).collect();
     told.dedup();
     told.iter().for_each(|why| context.progress.note(why));
     if context.out.json() {

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use super::Context;
 use super::output::{grouped, moment};
-use sahara::error::{Error, Result};
+use crate::error::{Error, Result};
 
 /// A record is a few dozen kilobytes; nothing longer is read.
 const MAX_BYTES: u64 = 256 << 20;

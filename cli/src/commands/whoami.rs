@@ -3,11 +3,11 @@
 use serde_json::json;
 
 use super::Context;
-use sahara::error::Result;
+use crate::error::Result;
 use sahara::keys::{self, Role};
 
 pub fn run(context: &mut Context) -> Result<()> {
-    let key = |role| Ok(keys::load(&context.home, role)?.public().to_string());
+    let key = |role| Ok::<_, sahara::Error>(keys::load(&context.home, role)?.public().to_string());
     let (consumer, owner) = (key(Role::Consumer)?, key(Role::Owner)?);
     let (asks, shares) = (line("consumers", &consumer), line("owners", &owner));
     if context.out.json() {

@@ -18,7 +18,7 @@ use serde_json::json;
 use sha2::{Digest, Sha256};
 use tokio::net::TcpListener;
 
-use sahara::error::{Blame, Error, Result};
+use crate::error::{Blame, Error, Result};
 use samples::Samples;
 pub use samples::Watched;
 

@@ -11,9 +11,9 @@ use std::sync::Arc;
 pub use report::{Report, Row};
 
 use crate::cpu::Stopwatch;
+use crate::error::{Error, Result};
 use crate::progress::Indicator;
 use sahara::embedding::{self, Embedding, Engine, FloatEngine, PlainEngine, Query, embed_all};
-use sahara::error::{Error, Result};
 use sahara::home::Home;
 use sahara::models::Model;
 use sahara::network::{Figures, NetworkEngine, NetworkOptions, Rounding, Visibility};
@@ -152,7 +152,7 @@ impl Stretch {
     }
 
     /// Does the work and adds its costs; the nodes are asked before and after.
-    fn measure<T>(&mut self, network: &NetworkEngine, work: impl FnOnce() -> Result<T>) -> Result<T> {
+    fn measure<T>(&mut self, network: &NetworkEngine, work: impl FnOnce() -> sahara::Result<T>) -> Result<T> {
         let before = network.figures()?;
         let watch = Stopwatch::start();
         let done = work()?;
@@ -175,7 +175,7 @@ struct Measured {
 
 /// Hands the model to the nodes if they do not have it, and has each of them load it: one short text for every choice
 /// of helper. Both happen once, for the model's life and for a node's, and are counted apart.
-fn get_ready(network: &NetworkEngine) -> Result<()> {
+fn get_ready(network: &NetworkEngine) -> sahara::Result<()> {
     network.register()?;
     let texts = vec!["ready".to_owned(); 3];
     network.embed(&texts, &mut |_| Ok(()))

@@ -1,6 +1,6 @@
 //! Sentences for the demo, and texts of a wanted length made from them.
 
-use sahara::error::Result;
+use crate::error::Result;
 
 /// Everyday sentences in small families, so that a nearest neighbour is worth looking at.
 pub const SENTENCES: [&str; 40] = [

@@ -14,8 +14,8 @@ use serde_json::json;
 
 use super::process::Process;
 use super::{check_port_free, tail};
+use crate::error::{Blame, Error, Result};
 use sahara::embedding::{Stop, wanted};
-use sahara::error::{Blame, Error, Result};
 use sahara::home::create_private_dir;
 
 /// Where Ethereum tools look for a node on this machine.

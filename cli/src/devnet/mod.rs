@@ -18,13 +18,13 @@ use sahara_mpc::client::{Client, Committee};
 use serde::{Deserialize, Serialize};
 
 use crate::dashboard::Watched;
+use crate::error::{Blame, Error, Result};
 use crate::parties::parties;
 use crate::progress::Indicator;
 use chain::Chain;
 pub use chain::ChainState;
 use process::Process;
 use sahara::embedding::{Stop, wanted};
-use sahara::error::{Blame, Error, Result};
 use sahara::home::{Home, create_private_dir, write_atomic};
 
 /// First port of the nodes unless another is asked for.

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 use serde::{Deserialize, Serialize};
 
-use sahara::error::{Error, Result};
+use crate::error::{Error, Result};
 use sahara::home::write_atomic;
 
 /// How long a node may take to finish its jobs before it is killed.

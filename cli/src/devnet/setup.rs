@@ -9,7 +9,7 @@ use sahara_mpc::config::{self, Config, Parties};
 use sahara_mpc::identity;
 use sahara_mpc::tls::Admission;
 
-use sahara::error::{Blame, Error, Result};
+use crate::error::{Blame, Error, Result};
 use sahara::home::create_private_dir;
 
 /// Makes the nodes' homes and the committee file, for these addresses (of the node, of its metrics). They serve the

@@ -46,30 +46,6 @@ impl Listed {
             Self::TakenBack { .. } | Self::Elsewhere | Self::Unbound => None,
         }
     }
-
-    /// What the owner has to be told when no keys count.
-    pub fn why(&self) -> Option<String> {
-        match self {
-            Self::Keys(_) => None,
-            Self::TakenBack { shown_by } => {
-                let nodes: Vec<String> = shown_by.iter().map(ToString::to_string).collect();
-                Some(format!(
-                    "this model was taken back, says a node, and node {} still has it: take it back there with `sahara model \
-                     unshare`, or name those who may use it with `sahara model share NAME --access KEY`",
-                    nodes.join(" and ")
-                ))
-            }
-            Self::Elsewhere => Some(
-                "this model was shared with another committee: whoever could use it there has to be named anew"
-                    .to_owned(),
-            ),
-            Self::Unbound => Some(
-                "who may use this model was signed by an earlier program, for no committee in particular: name them anew with \
-                 `sahara model share NAME --access KEY`"
-                    .to_owned(),
-            ),
-        }
-    }
 }
 
 impl Client {
@@ -204,7 +180,7 @@ mod tests {
         };
         let later = unbound(9);
         assert_eq!((later.listed.clone(), later.settled), (Listed::Unbound, false));
-        assert!(later.listed.keys().is_none() && later.listed.why().unwrap().contains("--access"));
+        assert!(later.listed.keys().is_none());
         let earlier = unbound(3);
         assert_eq!((earlier.listed, earlier.settled), (Listed::Keys(only(5)), true), "the manifest's own is later");
     }

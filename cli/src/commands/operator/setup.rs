@@ -13,8 +13,8 @@ use serde_json::{Value, json};
 use super::config_error;
 use crate::commands::Context;
 use crate::commands::output::Output;
+use crate::error::{Error, Result};
 use crate::parties::parties;
-use sahara::error::{Error, Result};
 use sahara::home::{Home, create_private_dir};
 use sahara::keys::{self, Role};
 

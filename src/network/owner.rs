@@ -1,0 +1,206 @@
+//! What the owner of models does on share nodes: hands them over, says who may use them, takes them back.
+
+use std::path::Path;
+use std::sync::{Mutex, PoisonError};
+
+use sahara_mpc::client::{Assignment, Client, Consumers, Listed, Offer, Sharing, SharingName, Visibility};
+use sahara_mpc::identity::PublicKey;
+use sahara_mpc::wire::SharingEntry;
+
+use super::error::{find_error, owners_error};
+use super::{NetworkError, committee, graphs};
+use crate::embedding::{Stop, wanted};
+use crate::error::{Error, Result};
+use crate::home::Home;
+use crate::keys::{self, Role};
+use crate::models::{Model, StoreError, client_part};
+use crate::progress::Progress;
+
+/// How a model is shared.
+#[derive(Clone, Debug)]
+pub struct ShareOptions {
+    /// What it is called there; none means the model's name, with `.open` for open weights.
+    pub name: Option<SharingName>,
+    /// Whether the nodes may know the weights.
+    pub visibility: Visibility,
+    /// Who may use it; none means whoever might before, at first the local user's own key.
+    pub consumers: Option<Consumers>,
+    /// Hand it over again even if the nodes have it.
+    pub force: bool,
+}
+
+impl Default for ShareOptions {
+    fn default() -> Self {
+        Self { name: None, visibility: Visibility::Private, consumers: None, force: false }
+    }
+}
+
+/// A sharing of the local user's, as it is now.
+#[derive(Clone, Debug)]
+pub struct OwnSharing {
+    /// As all three nodes hold it.
+    pub sharing: Sharing,
+    /// Who may use it.
+    pub consumers: Consumers,
+    /// Whether the model was handed over for it.
+    pub uploaded: bool,
+}
+
+/// The local user as the owner of models on a committee's nodes.
+pub struct Owner {
+    home: Home,
+    client: Client,
+}
+
+impl Owner {
+    /// The owner of this home, on the committee of a file or the local network. No node is asked yet.
+    ///
+    /// # Errors
+    /// When there is no such committee, or the owner's key cannot be read.
+    pub fn connect(home: &Home, committee_file: Option<&Path>) -> Result<Self> {
+        let committee = committee(home, committee_file)?;
+        Ok(Self { home: home.clone(), client: keys::client(home, Role::Owner, committee)? })
+    }
+
+    /// Hands a model to the nodes, or changes who may use it where they have it.
+    ///
+    /// # Errors
+    /// When the nodes cannot be reached or refuse, or `stop` is set: then they have the version that they had before.
+    pub fn share(&self, model: &Model, options: &ShareOptions, stop: &Stop, progress: &Progress) -> Result<OwnSharing> {
+        let visibility = options.visibility;
+        let name = match &options.name {
+            Some(name) => name.clone(),
+            None => sharing_name(&model.info.name, visibility)?,
+        };
+        let owner = &self.client;
+        let own = keys::load(&self.home, Role::Consumer)?.public();
+        let _turn = keys::turn_to_share(&self.home, stop, progress)?;
+        progress.step("asking the nodes for your model");
+        let held = owner.held(&name).map_err(|e| owners_error(owner, "asking the nodes for your model", e))?;
+        let consumers = match (&options.consumers, &held) {
+            (Some(named), _) => named.clone(),
+            (None, Some(held)) => listed_before(&held.listed, own, progress)?,
+            (None, None) => Consumers::only([own]),
+        };
+        let graphs = graphs(model)?;
+        let same = |sharing: &Sharing| {
+            let manifest = sharing.manifest();
+            graphs.are_in(sharing) && manifest.visibility() == visibility && manifest.client_part.is_some()
+        };
+        let unchanged = held.as_ref().is_some_and(|held| held.settled && held.listed.keys() == Some(&consumers));
+        let before = held.as_ref().map(|held| held.listed.keys().cloned().unwrap_or(Consumers::Only(Vec::new())));
+        if let Some(sharing) = held.and_then(|held| held.sharing).filter(|sharing| !options.force && same(sharing)) {
+            wanted(stop)?;
+            if !unchanged {
+                let changing = "changing who may use your model";
+                owner.set_consumers(&name, consumers.clone()).map_err(|e| owners_error(owner, changing, e))?;
+            }
+            return Ok(OwnSharing { sharing, consumers, uploaded: false });
+        }
+        // Who is taken off the list is off it at the nodes that have an earlier version, whatever becomes of the upload; who
+        // is new on it comes with the new version. A node that refuses is given the list with the upload.
+        if let Some(before) = before.filter(|_| !unchanged) {
+            wanted(stop)?;
+            let _ = owner.set_consumers(&name, before.both(&consumers));
+        }
+        progress.step("packing what consumers need");
+        let part = client_part::pack(&model.compiled)?;
+        let offer = Offer {
+            name,
+            graphs: &graphs.all,
+            weights: &model.compiled.weights,
+            visibility,
+            assignments: &Assignment::ALL,
+            consumers: consumers.clone(),
+            client_part: Some(&part),
+        };
+        let doing = format!("sharing {} among the nodes", model.info.name);
+        let shared = owner.until(stop.clone()).share(&offer, &percent_of(progress, &doing));
+        let sharing = shared.map_err(|e| owners_error(owner, &doing, e))?;
+        Ok(OwnSharing { sharing, consumers, uploaded: true })
+    }
+
+    /// Takes a model back from the nodes; whether they had it.
+    ///
+    /// # Errors
+    /// When the nodes cannot be reached or refuse.
+    pub fn unshare(&self, name: &SharingName) -> Result<bool> {
+        self.client.unshare(name).map_err(|e| owners_error(&self.client, "taking the model back", e))
+    }
+}
+
+/// What the nodes list for the local user.
+#[derive(Debug, Default)]
+pub struct Listing {
+    /// The models, by owner and name.
+    pub sharings: Vec<SharingEntry>,
+    /// Why some nodes do not say what they have.
+    pub silent: Vec<Error>,
+}
+
+/// The models on the nodes that the local user owns or may ask, as far as these keys of theirs tell.
+///
+/// # Errors
+/// When there is no such committee, no node of it can be asked, or none lists anything and one does not say what it has.
+pub fn sharings(home: &Home, committee_file: Option<&Path>, roles: &[Role]) -> Result<Listing> {
+    let committee = committee(home, committee_file)?;
+    let mut listing = Listing::default();
+    for &role in roles {
+        let client = keys::client(home, role, committee.clone())?;
+        match client.sharings() {
+            Ok(found) => {
+                listing.sharings.extend(found.sharings);
+                listing.silent.extend(found.failed.into_iter().map(|error| find_error(&client, error)));
+            }
+            // A key that no node admits owns nothing there.
+            Err(error) if role == Role::Owner && roles.len() > 1 && error.is_not_admitted() => {}
+            Err(error) => return Err(find_error(&client, error)),
+        }
+    }
+    listing.sharings.sort_by(|a, b| (a.owner, &a.name).cmp(&(b.owner, &b.name)));
+    listing.sharings.dedup_by(|a, b| (a.owner, &a.name) == (b.owner, &b.name));
+    // Where a node does not say what it has, that nothing is there would be too much said.
+    if listing.sharings.is_empty() && !listing.silent.is_empty() {
+        return Err(listing.silent.swap_remove(0));
+    }
+    Ok(listing)
+}
+
+/// Who may use a model as before; `own` alone where no list counts here, which is told.
+///
+/// # Errors
+/// When a node says that it was taken back, though another still has it: then only the owner can say.
+pub(super) fn listed_before(listed: &Listed, own: PublicKey, progress: &Progress) -> Result<Consumers> {
+    let why = match listed {
+        Listed::Keys(keys) => return Ok(keys.clone()),
+        Listed::TakenBack { shown_by } => return Err(NetworkError::TakenBack { still: shown_by.clone() }.into()),
+        Listed::Elsewhere => "this model was shared with another committee",
+        Listed::Unbound => "an earlier program signed who may use this model, for no committee in particular",
+    };
+    progress.note(&format!("{why}: whoever could use it has to be named anew"));
+    Ok(Consumers::only([own]))
+}
+
+/// Shows how far an upload is.
+pub(super) fn percent_of<'a>(progress: &'a Progress, doing: &'a str) -> impl Fn(u64, u64) + Sync + 'a {
+    progress.step(doing);
+    // Held while it is shown: three uploads report, and the number only grows.
+    let shown = Mutex::new(0);
+    move |sent, total| {
+        let percent = 100 * sent / total.max(1);
+        let mut shown = shown.lock().unwrap_or_else(PoisonError::into_inner);
+        if *shown < percent {
+            *shown = percent;
+            progress.percent(doing, percent);
+        }
+    }
+}
+
+/// What the local user's sharing of a model is called: private and open weights are two sharings.
+pub(super) fn sharing_name(model: &str, visibility: Visibility) -> Result<SharingName> {
+    let name = match visibility {
+        Visibility::Private => model.to_owned(),
+        Visibility::Open => format!("{model}.open"),
+    };
+    name.parse().map_err(|why| StoreError::Unshareable { name, why }.into())
+}
