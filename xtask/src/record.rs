@@ -11,11 +11,11 @@ use std::time::Instant;
 use crate::{Failure, prerequisites, process};
 
 const SESSION: &[&str] = &[
-    "sahara devnet up",
-    "sahara embed \"a private sentence\" | cut -c 1-72",
-    "sahara embed \"a private sentence\" | sha256sum          # on the three nodes",
-    "sahara embed --plain \"a private sentence\" | sha256sum  # the same integers, without them",
-    "sahara transcript verify --help | head -3",
+    "sahara devnet up  # three share nodes and a chain",
+    "sahara embed \"a private sentence\"",
+    "sahara embed -q \"a private sentence\" | sha256sum          # on the three nodes",
+    "sahara embed -q --plain \"a private sentence\" | sha256sum  # without them: the same bytes",
+    "sahara devnet status",
     "sahara devnet down",
 ];
 const MODEL: &str = "sahara model pull all-MiniLM-L6-v2";
