@@ -10,6 +10,7 @@
 
 use std::env;
 use std::fs::{self, File, TryLockError};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Duration;
@@ -52,18 +53,24 @@ impl Home {
     }
 }
 
-/// Creates a folder that only its owner can read (models may be private, nodes keep keys).
+/// Creates a folder that only its owner can read (models may be private, nodes keep keys). One that is there keeps its
+/// mode: it may be somebody's for other things, too.
 ///
 /// # Errors
-/// When the folder cannot be made, or is somebody else's.
+/// When the folder cannot be made, or every user of the machine may write into the one that is there.
 pub fn create_private_dir(path: &Path) -> Result<()> {
-    fs::create_dir_all(path).map_err(|e| Error::io("creating", path, e))?;
+    let mut builder = fs::DirBuilder::new();
+    builder.recursive(true);
     #[cfg(unix)]
     {
-        use std::os::unix::fs::PermissionsExt;
-        fs::set_permissions(path, fs::Permissions::from_mode(0o700)).map_err(|e| Error::io("protecting", path, e))?;
+        use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+        builder.mode(0o700);
+        if path.metadata().is_ok_and(|there| there.mode() & 0o002 != 0) {
+            let why = "every user of this machine may write into this folder: choose one of your own";
+            return Err(Error::io("protecting", path, io::Error::new(io::ErrorKind::PermissionDenied, why)));
+        }
     }
-    Ok(())
+    builder.create(path).map_err(|e| Error::io("creating", path, e))
 }
 
 /// Writes a file beside its place and renames it there: a reader sees the old bytes or the new, never half.
@@ -116,6 +123,24 @@ mod tests {
         assert!(given_up.is_err() && asked == 3);
         drop(first);
         turn(&path, || panic!("nobody holds it any more")).unwrap();
+    }
+
+    #[test]
+    #[cfg(unix)]
+    fn a_folder_is_made_private_and_one_that_is_there_stays_as_it_is() {
+        use std::os::unix::fs::PermissionsExt;
+        let dir = tempfile::tempdir().unwrap();
+        let mode = |path: &Path| path.metadata().unwrap().permissions().mode() & 0o7777;
+        let new = dir.path().join("a/b");
+        create_private_dir(&new).unwrap();
+        assert_eq!((mode(&new), mode(&dir.path().join("a"))), (0o700, 0o700));
+        let there = dir.path().join("there");
+        fs::create_dir(&there).unwrap();
+        for (given, taken) in [(0o755, true), (0o2775, true), (0o777, false), (0o1777, false)] {
+            fs::set_permissions(&there, fs::Permissions::from_mode(given)).unwrap();
+            let made = create_private_dir(&there);
+            assert_eq!((made.is_ok(), mode(&there)), (taken, given), "{made:?}");
+        }
     }
 
     #[test]

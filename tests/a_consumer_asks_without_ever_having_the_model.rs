@@ -91,6 +91,17 @@ fn journey() {
     let third = ask(&["--model", "small"]);
     assert_eq!((third.code, third.stdout.as_str()), (Some(0), fresh.as_str()), "{third}");
 
+    // A name that the program knows stays that model's: what somebody shares under it is asked as OWNER/NAME only.
+    const KNOWN: &str = "all-MiniLM-L6-v2";
+    owner.home.output(&["model", "share", "small", "--as", KNOWN, "--access", &key]);
+    let known = sharing.replace("small", KNOWN);
+    consumer.output(&["model", "get", &known, "--committee", committee]);
+    assert_eq!(ask(&["--model", &known]).stdout, fresh);
+    let refused = ask(&["--model", KNOWN]);
+    assert!(refused.code == Some(2) && refused.stdout.is_empty(), "{refused}");
+    consumer.output(&["model", "rm", &known]);
+    owner.home.output(&["model", "unshare", KNOWN]);
+
     // Off the list; and taken back altogether.
     let nobody = "00".repeat(32);
     let own = owner.home.json(&["whoami", "--json"])["key"].clone();

@@ -1,7 +1,7 @@
 //! Who may ask, told from a request's head alone: before its body is read, anything is allocated or computed.
 //!
-//! A browser sends what any web page tells it to send. So the Host header must name this machine (a page may point its
-//! own name at loopback), a foreign Origin is refused unless it was allowed by name, and a body must announce itself as
+//! A browser sends what any web page tells it to send. So the Host header must be an address, or a name that was said to be
+//! this gateway's (a page may point its own name here, and then reads what it asks for), a foreign Origin is refused unless it was allowed by name, and a body must announce itself as
 //! JSON, which no page can send to another origin without asking first (the preflight).
 
 use std::net::IpAddr;
@@ -9,7 +9,7 @@ use std::net::IpAddr;
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
-use crate::error::GatewayError;
+use crate::error::{Advice, GatewayError};
 use crate::openai::ApiError;
 
 /// Most bytes of the list of headers that a preflight asks for.
@@ -46,6 +46,46 @@ fn check_origin(origin: &str) -> Result<String, GatewayError> {
     }
 }
 
+/// The hosts that are answered to: `localhost`, addresses (of loopback alone, if nobody else is to ask), and names.
+#[derive(Clone, Debug)]
+pub struct Hosts {
+    loopback: bool,
+    names: Vec<String>,
+}
+
+impl Hosts {
+    /// Those of this machine.
+    pub fn loopback() -> Self {
+        Self { loopback: true, names: Vec::new() }
+    }
+
+    /// Those of a gateway that listens on this address and has these names.
+    pub fn of(listen: IpAddr, names: Vec<String>) -> Self {
+        Self { loopback: listen.is_loopback(), names }
+    }
+
+    fn admit(&self, headers: &HeaderMap) -> bool {
+        let Some(host) = host(headers) else { return true };
+        host.eq_ignore_ascii_case("localhost")
+            || ip(host).is_some_and(|ip| ip.is_loopback() || !self.loopback)
+            || self.names.iter().any(|name| name.eq_ignore_ascii_case(host))
+    }
+
+    fn refused(&self, advice: &str) -> ApiError {
+        let hosts = if self.loopback { "localhost, 127.0.0.1 and [::1]" } else { "localhost and addresses" };
+        ApiError::plain(403, "foreign_host", format!("This gateway answers only to {hosts}, unless {advice}."))
+    }
+}
+
+/// Reads a name that clients may use for the gateway, without a port.
+///
+/// # Errors
+/// For what is no name in a Host header.
+pub fn check_host(name: &str) -> Result<(), GatewayError> {
+    let good = !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._".contains(&b));
+    if good { Ok(()) } else { Err(GatewayError::Host(name.to_owned())) }
+}
+
 /// What the head of a request says about who sends it.
 #[derive(Debug)]
 pub enum Sender {
@@ -56,11 +96,10 @@ pub enum Sender {
 }
 
 impl Sender {
-    /// Tells who sends a request, or refuses it. `loopback` says whether only names of this machine are good hosts.
-    pub fn check(headers: &HeaderMap, origins: &Origins, loopback: bool, advice: &str) -> Result<Self, ApiError> {
-        if loopback && !names_this_machine(headers) {
-            let why = "This gateway answers only to localhost, 127.0.0.1 and [::1].";
-            return Err(ApiError::plain(403, "foreign_host", why));
+    /// Tells who sends a request, or refuses it.
+    pub fn check(headers: &HeaderMap, origins: &Origins, hosts: &Hosts, advice: &Advice) -> Result<Self, ApiError> {
+        if !hosts.admit(headers) {
+            return Err(hosts.refused(&advice.hosts));
         }
         if let Some(origin) = headers.get(header::ORIGIN) {
             if origins.allow(origin) {
@@ -68,13 +107,13 @@ impl Sender {
             }
             if !is_own(headers, origin) {
                 let which = origin.to_str().unwrap_or("?").chars().take(100).collect::<String>();
-                return Err(foreign_page(&which, advice));
+                return Err(foreign_page(&which, &advice.origins));
             }
         }
         match headers.get("sec-fetch-site").map(HeaderValue::as_bytes) {
             None => Ok(Self::Direct),
             Some(b"same-origin" | b"none") if host(headers).is_none_or(cannot_be_rebound) => Ok(Self::Direct),
-            Some(_) => Err(foreign_page("of another origin", advice)),
+            Some(_) => Err(foreign_page("of another origin", &advice.origins)),
         }
     }
 
@@ -101,14 +140,6 @@ fn is_own(headers: &HeaderMap, origin: &HeaderValue) -> bool {
     let own = headers.get(header::HOST).map(HeaderValue::as_bytes);
     origin.as_bytes().strip_prefix(b"http://").is_some_and(|origin| Some(origin) == own)
         && host(headers).is_some_and(cannot_be_rebound)
-}
-
-fn names_this_machine(headers: &HeaderMap) -> bool {
-    if !headers.contains_key(header::HOST) {
-        return true;
-    }
-    host(headers)
-        .is_some_and(|name| name.eq_ignore_ascii_case("localhost") || ip(name).is_some_and(|ip| ip.is_loopback()))
 }
 
 /// The name or address in the Host header, without its port.
@@ -202,7 +233,7 @@ mod tests {
         let origins = Origins::parse(&["http://app.example:3000".to_owned()]).unwrap();
         let mut headers = headers(list);
         headers.entry(header::HOST).or_insert(HeaderValue::from_static("localhost:8321"));
-        Sender::check(&headers, &origins, true, "let it in")
+        Sender::check(&headers, &origins, &Hosts::loopback(), &Advice::default())
     }
 
     #[test]
@@ -236,12 +267,39 @@ mod tests {
 
     #[test]
     fn where_other_machines_may_ask_a_rebound_name_is_no_origin_of_ours() {
-        let who = |list: &[(&'static str, &'static str)]| Sender::check(&headers(list), &Origins::default(), false, "");
-        assert!(matches!(who(&[("host", "gateway.lan:8321")]), Ok(Sender::Direct)), "a program may use a name");
+        let hosts = Hosts::of([0, 0, 0, 0].into(), vec!["gateway.lan".to_owned()]);
+        let who = |list: &[(&'static str, &'static str)]| {
+            Sender::check(&headers(list), &Origins::default(), &hosts, &Advice::default())
+        };
+        for good in ["gateway.lan:8321", "GATEWAY.LAN", "10.0.0.1:8321", "localhost", "[fe80::1]:80"] {
+            assert!(
+                matches!(who(&[("host", good)]), Ok(Sender::Direct)),
+                "{good}: a program may use a name that was said"
+            );
+        }
+        // Browsers send nothing but the name to an address without a certificate.
+        let refused = who(&[("host", "evil.example:8321")]).unwrap_err();
+        assert!(
+            refused.code == Some("foreign_host") && refused.message.contains("localhost and addresses"),
+            "{refused:?}"
+        );
+        for page in [("origin", "http://gateway.lan"), ("sec-fetch-site", "same-origin")] {
+            assert!(who(&[("host", "gateway.lan"), page]).is_err(), "{page:?}: whoever owns the name");
+        }
         for (host, fine) in [("10.0.0.1:8321", true), ("localhost:8321", true), ("evil.example:8321", false)] {
             let origin: &'static str = format!("http://{host}").leak();
             assert_eq!(who(&[("host", host), ("origin", origin)]).is_ok(), fine, "{host}");
             assert_eq!(who(&[("host", host), ("sec-fetch-site", "same-origin")]).is_ok(), fine, "{host}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_name_of_a_host_is_refused() {
+        for good in ["gateway", "gateway.lan", "my_box-1.local"] {
+            check_host(good).unwrap();
+        }
+        for wrong in ["", "*", "gateway:8321", "http://gateway", "a b", "[::1]"] {
+            assert!(matches!(check_host(wrong), Err(GatewayError::Host(said)) if said == wrong), "{wrong}");
         }
     }
 

@@ -18,7 +18,7 @@ mod served;
 mod sockets;
 mod tokens;
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -33,12 +33,12 @@ use serde_json::json;
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 
-pub use access::Origins;
+pub use access::{Origins, check_host};
 pub use error::{Advice, GatewayError};
 pub use served::{Renew, Served};
 pub use tokens::TokenArrays;
 
-use access::Sender;
+use access::{Hosts, Sender};
 use load::Load;
 use metrics::Metrics;
 use openai::ApiError;
@@ -62,6 +62,8 @@ pub struct GatewayConfig {
     pub listen: SocketAddr,
     /// Accept connections from other machines, whose users' texts this machine will then see.
     pub allow_remote: bool,
+    /// Names by which clients may call this gateway, besides `localhost` and addresses: see [`check_host`].
+    pub hosts: Vec<String>,
     /// Origins of web pages that may ask.
     pub origins: Origins,
     /// Whose token numbers clients send.
@@ -86,8 +88,7 @@ struct Gateway {
     metrics: Arc<Metrics>,
     load: Arc<Load>,
     health_checks: Arc<Semaphore>,
-    /// Only names of this machine are accepted in the Host header.
-    loopback_only: bool,
+    hosts: Hosts,
     advice: Advice,
 }
 
@@ -111,7 +112,7 @@ impl Listening {
 
     /// Serves until `stop` resolves; what is running then gets a while to end.
     pub async fn serve(self, served: Served, stop: impl Future<Output = ()>) {
-        let router = router(served, self.config, self.address.ip().is_loopback());
+        let router = router(served, self.config, self.address.ip());
         let connections = sockets::serve(self.listener, router, sockets::Limits::default(), stop).await;
         // Whoever is not done by then is left.
         let _ = tokio::time::timeout(GRACE, connections.ended()).await;
@@ -143,7 +144,7 @@ impl Gateway {
     }
 }
 
-fn router(served: Served, config: GatewayConfig, loopback_only: bool) -> Router {
+fn router(served: Served, config: GatewayConfig, listen: IpAddr) -> Router {
     let metrics = Arc::new(Metrics::default());
     let gateway = Arc::new(Gateway {
         served,
@@ -155,7 +156,7 @@ fn router(served: Served, config: GatewayConfig, loopback_only: bool) -> Router 
         load: Arc::new(Load::new(MAX_RUNNING, config.requests_per_client.into(), metrics.clone())),
         metrics,
         health_checks: Arc::new(Semaphore::new(HEALTH_CHECKS)),
-        loopback_only,
+        hosts: Hosts::of(listen, config.hosts),
         advice: config.advice,
     });
     Router::new()
@@ -200,7 +201,7 @@ async fn count_errors(State(gateway): State<Arc<Gateway>>, request: Request<Body
 /// Refuses by the request's head, before its body is read.
 async fn check_head(State(gateway): State<Arc<Gateway>>, request: Request<Body>, next: Next) -> Response {
     let headers = request.headers();
-    let sender = match Sender::check(headers, &gateway.origins, gateway.loopback_only, &gateway.advice.origins) {
+    let sender = match Sender::check(headers, &gateway.origins, &gateway.hosts, &gateway.advice) {
         Ok(sender) => sender,
         Err(error) => return refuse(&error),
     };

@@ -7,7 +7,8 @@ use axum::middleware::{self, Next};
 use axum::response::Response;
 use tokio::net::TcpListener;
 
-use crate::access::{Origins, Sender};
+use crate::access::{Hosts, Origins, Sender};
+use crate::error::Advice;
 use crate::{GRACE, refuse, sockets};
 
 /// Serves `pages` until `stop` resolves; what is running then gets a while to end.
@@ -19,7 +20,8 @@ pub async fn serve(listener: TcpListener, pages: Router, stop: impl Future<Outpu
 }
 
 async fn check(request: Request, next: Next) -> Response {
-    match Sender::check(request.headers(), &Origins::default(), true, "it is one of its own") {
+    let advice = Advice { origins: "it is one of its own".to_owned(), ..Advice::default() };
+    match Sender::check(request.headers(), &Origins::default(), &Hosts::loopback(), &advice) {
         Ok(_) => next.run(request).await,
         Err(error) => refuse(&error),
     }

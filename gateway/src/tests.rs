@@ -72,6 +72,7 @@ fn config(listen: SocketAddr) -> GatewayConfig {
     GatewayConfig {
         listen,
         allow_remote: false,
+        hosts: Vec::new(),
         origins: Origins::parse(&["http://app.example".to_owned()]).unwrap(),
         token_arrays: TokenArrays::Model,
         requests_per_client: 4,

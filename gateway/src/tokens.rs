@@ -5,7 +5,7 @@
 //! turned back into the text that they stand for.
 
 use crate::openai::ApiError;
-use sahara::embedding::Engine;
+use sahara::embedding::{Engine, MAX_TEXT_BYTES};
 
 /// Token numbers of `cl100k_base` that stand for bytes; those above are marks of OpenAI's models, not text.
 const CL100K_TOKENS: u32 = 100_256;
@@ -44,8 +44,16 @@ fn cl100k(index: usize, ids: &[u32], advice: &str) -> Result<String, ApiError> {
              numbers are of the model's own tokenizer."
         )));
     }
-    let bytes = tiktoken_rs::cl100k_base_singleton().decode_bytes(ids);
-    let bytes = bytes.map_err(|_| wrong("has a token number that cl100k_base does not know.".into()))?;
+    // A token may stand for 128 bytes: so many are looked at that a text that is too long is not written down.
+    let tokens = tiktoken_rs::cl100k_base_singleton();
+    let mut bytes = Vec::new();
+    for some in ids.chunks(1024) {
+        let more = tokens.decode_bytes(some);
+        bytes.extend(more.map_err(|_| wrong("has a token number that cl100k_base does not know.".into()))?);
+        if bytes.len() > MAX_TEXT_BYTES {
+            return Err(wrong(format!("stands for more than {MAX_TEXT_BYTES} bytes, the most that a text may have.")));
+        }
+    }
     String::from_utf8(bytes).map_err(|_| {
         wrong("ends or begins within a character: its token numbers of cl100k_base are not a whole text.".into())
     })
@@ -64,6 +72,13 @@ mod tests {
             let error = cl100k(3, &wrong, "").unwrap_err();
             assert!(error.status == 400 && error.message.contains("'input' 3"), "{error:?}");
         }
+        // 128 spaces each.
+        let long = cl100k(3, &vec![58040; 8_000], "").unwrap_err();
+        assert!(
+            long.status == 400 && long.message.contains("'input' 3 stands for more than 1000000 bytes"),
+            "{long:?}"
+        );
+        assert_eq!(cl100k(0, &vec![58040; 7_000], "").unwrap().len(), 7_000 * 128);
         // Half of a character.
         assert!(cl100k(0, &[162], "").unwrap_err().message.contains("within a character"));
     }

@@ -116,7 +116,11 @@ fn shared_name(home: &Home, name: &str) -> Result<Option<SharingRef>> {
     if let Ok(id) = name.parse() {
         return Ok(Some(SharingRef::Manifest(id)));
     }
-    if Store::new(home).has(name) { Ok(None) } else { SharedStore::new(home).named(name) }
+    // People take a known name for the model whose digests the program knows: nobody else's answers to it.
+    if Store::new(home).has(name) || pinned(name).is_some() {
+        return Ok(None);
+    }
+    SharedStore::new(home).named(name)
 }
 
 /// OWNER/NAME of somebody else's model, if a name is of that form; a known model may have its hub's name.

@@ -18,7 +18,7 @@ use sahara::home::Home;
 use sahara::models::{self, DEFAULT_MODEL, Model, PINNED};
 use sahara::network::{NetworkEngine, NetworkOptions};
 use sahara::progress::Progress;
-use sahara_gateway::{Advice, GatewayConfig, Origins, REQUESTS_PER_CLIENT, Served, TokenArrays, bind};
+use sahara_gateway::{Advice, GatewayConfig, Origins, REQUESTS_PER_CLIENT, Served, TokenArrays, bind, check_host};
 
 #[derive(Args, Debug)]
 #[command(after_help = "\
@@ -40,6 +40,10 @@ pub struct GatewayArgs {
     /// Accept other machines: whoever runs this gateway then sees their texts
     #[arg(long)]
     allow_remote: bool,
+    /// Answer clients that call this gateway by this name, too: `localhost` and
+    /// addresses they may always use (may be repeated)
+    #[arg(long, value_name = "NAME")]
+    allow_host: Vec<String>,
     /// Let web pages of this origin ask, e.g. http://localhost:3000 (may be repeated)
     #[arg(long, value_name = "ORIGIN")]
     allow_origin: Vec<String>,
@@ -83,9 +87,11 @@ pub fn run(args: GatewayArgs, context: &mut Context) -> Result<()> {
     let model = asked.open(&context.progress.events())?;
     let name = model.info.name.clone();
     let runtime = tokio::runtime::Runtime::new().map_err(|e| Error::fault_from("starting the gateway", e))?;
+    args.allow_host.iter().try_for_each(|name| check_host(name))?;
     let config = GatewayConfig {
         listen: args.listen,
         allow_remote: args.allow_remote,
+        hosts: args.allow_host,
         origins: Origins::parse(&args.allow_origin)?,
         token_arrays: match args.token_arrays {
             TokenArraysArg::Cl100kBase => TokenArrays::Cl100kBase,
@@ -96,6 +102,7 @@ pub fn run(args: GatewayArgs, context: &mut Context) -> Result<()> {
         also: Vec::new(),
         advice: Advice {
             origins: "it was started with --allow-origin and that page's origin".to_owned(),
+            hosts: "it was started with --allow-host and the name that you use".to_owned(),
             token_arrays: "start the gateway with --token-arrays model".to_owned(),
             explain: Arc::new(|error| one_line(&advice::sentence(error))),
         },
