@@ -98,6 +98,10 @@ pub(crate) enum Handshaking {
 
 impl Channel {
     /// Connects as the TLS client.
+    ///
+    /// # Errors
+    /// When the other side does not end the handshake in time, has another key, does not let this one in, or hangs
+    /// up.
     pub fn connect(tcp: TcpStream, config: Arc<ClientConfig>, timeout: Duration) -> Result<Self, ChannelError> {
         // The name is never checked nor sent: the key is pinned.
         let name = ServerName::IpAddress(IpAddr::V4(Ipv4Addr::from([127, 0, 0, 1])));
@@ -106,6 +110,9 @@ impl Channel {
     }
 
     /// Accepts as the TLS server.
+    ///
+    /// # Errors
+    /// When the other side does not end the handshake in time, is not let in, or hangs up.
     pub fn accept(tcp: TcpStream, config: Arc<ServerConfig>, timeout: Duration) -> Result<Self, ChannelError> {
         Self::begin(tcp, config)?.shake_hands(timeout)
     }
@@ -142,6 +149,9 @@ impl Channel {
     /// Sends `parts[0] ++ parts[1]` from position `*position` on while filling `receive` from `*filled` on, until
     /// the goal is met. Both positions are advanced, so a second call goes on where the first stopped; with the same
     /// `patience`, which is used up by the time that passes here and grows by what crosses, not by each byte anew.
+    ///
+    /// # Errors
+    /// When the patience is used up, or the other side has gone.
     pub fn pump(
         &mut self,
         parts: [&[u8]; 2],
@@ -218,16 +228,25 @@ impl Channel {
     }
 
     /// Sends all of `parts`.
+    ///
+    /// # Errors
+    /// When the other side does not take it in time, or has gone.
     pub fn send_all(&mut self, parts: [&[u8]; 2], timeout: Duration) -> Result<(), ChannelError> {
         self.pump(parts, &mut 0, &mut [], &mut 0, Until::Both, &mut Patience::new(timeout))
     }
 
     /// Fills `receive`.
+    ///
+    /// # Errors
+    /// When it does not come in time, or the other side has gone.
     pub fn receive_exact(&mut self, receive: &mut [u8], timeout: Duration) -> Result<(), ChannelError> {
         self.pump([&[], &[]], &mut 0, receive, &mut 0, Until::Received, &mut Patience::new(timeout))
     }
 
     /// Waits at most `timeout` for something to read; says whether there is.
+    ///
+    /// # Errors
+    /// When the connection is broken.
     pub fn readable(&mut self, timeout: Duration) -> Result<bool, ChannelError> {
         if !self.plain.is_empty() || !self.incoming.is_empty() {
             return Ok(true);

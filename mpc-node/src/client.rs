@@ -220,6 +220,9 @@ impl Client {
     }
 
     /// Asks one node for its status.
+    ///
+    /// # Errors
+    /// When the node is not reached, does not let this key in, or says what makes no sense.
     pub fn node_status(&self, index: u8) -> Result<NodeStatus, ClientError> {
         self.ask(index, "when asked for its status", |lane| {
             lane.send_frame(Kind::Status, &[])?;
@@ -228,6 +231,9 @@ impl Client {
     }
 
     /// How many packs for `task` are ready at both its evaluators, as each says; none for a task that this client may not use.
+    ///
+    /// # Errors
+    /// When an evaluator is not reached, does not let this key in, or says what makes no sense.
     pub fn packs_ready(&self, task: &Task) -> Result<u32, ClientError> {
         let [first, second] = task.assignment.evaluators();
         Ok(self.packs_ready_at(first, task)?.min(self.packs_ready_at(second, task)?))
@@ -242,6 +248,10 @@ impl Client {
     }
 
     /// Has the helper of `task` make `count` packs; `progress` hears how many are done.
+    ///
+    /// # Errors
+    /// When the helper is not reached or does not let this key in, the task is not of a sharing that this key may
+    /// ask, a node has no room for the packs, or not the time; [`ClientError::Stopped`].
     pub fn prepare(&self, task: &Task, count: u32, progress: &mut dyn FnMut(u32)) -> Result<(), ClientError> {
         self.prepare_for(task, count, None, progress)
     }

@@ -301,6 +301,9 @@ impl Default for Parties {
 impl Config {
     /// Makes a node's home: `node.toml` with comments and a key. An existing key is kept; an existing
     /// `node.toml` is an error.
+    ///
+    /// # Errors
+    /// When `node.toml` exists, or the folder or a file in it cannot be written.
     pub fn init(
         home: &Path,
         listen: SocketAddr,
@@ -312,6 +315,9 @@ impl Config {
 
     /// As [`Self::init`], where `listen` may be a name of this machine with a port, and the others connect to
     /// `advertise` if that is another place.
+    ///
+    /// # Errors
+    /// When `node.toml` exists, an address is none, or the folder or a file in it cannot be written.
     pub fn init_at(
         home: &Path,
         listen: &str,
@@ -338,6 +344,9 @@ impl Config {
     }
 
     /// Reads the configuration of the node whose home this is.
+    ///
+    /// # Errors
+    /// When there is no `node.toml`, or it cannot be read or is not a configuration.
     pub fn load(home: &Path) -> Result<Self, ConfigError> {
         let path = home.join(FILE);
         let text = match std::fs::read_to_string(&path) {
@@ -349,6 +358,9 @@ impl Config {
     }
 
     /// Reads the text of a configuration; relative paths are relative to `home`.
+    ///
+    /// # Errors
+    /// The first entry that is unknown, missing or out of range, in one line.
     pub fn parse(text: &str, home: &Path) -> Result<Self, String> {
         let file: File = toml::from_str(text).map_err(|e| e.to_string().trim_end().to_owned())?;
         if file.version != VERSION {
@@ -433,6 +445,9 @@ impl Config {
     }
 
     /// The node's key.
+    ///
+    /// # Errors
+    /// When the key file cannot be read, is not one, or others may read it.
     pub fn load_identity(&self) -> Result<Identity, ConfigError> {
         Ok(identity::load(&self.key)?)
     }

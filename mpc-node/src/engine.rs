@@ -29,6 +29,9 @@ pub fn random_seed() -> Result<Seed, getrandom::Error> {
 pub struct GraphRefused(String);
 
 /// Decodes and checks a graph from outside; it must have the announced id.
+///
+/// # Errors
+/// When the bytes are not a graph that is read, it breaks a rule, or its id is another.
 pub fn read_graph(bytes: &[u8], id: GraphId) -> Result<Arc<Graph>, GraphRefused> {
     let graph = Graph::from_bytes(bytes).map_err(|e| GraphRefused(e.to_string()))?;
     if GraphId(*blake3::hash(bytes).as_bytes()) != id {

@@ -93,6 +93,9 @@ impl Identity {
     }
 
     /// Writes a new key file, readable by its owner only; refuses to overwrite.
+    ///
+    /// # Errors
+    /// When the file exists or cannot be written.
     pub fn save(&self, path: &Path) -> Result<(), IdentityError> {
         let line = Zeroizing::new(format!("{FILE_PREFIX}{}\n", *Zeroizing::new(hex(self.0.as_bytes()))));
         private_file(path)
@@ -110,6 +113,9 @@ impl Identity {
 }
 
 /// A new identity from the operating system's randomness.
+///
+/// # Errors
+/// When the operating system gives no randomness.
 pub fn generate() -> Result<Identity, IdentityError> {
     let mut secret = Zeroizing::new([0; 32]);
     getrandom::fill(secret.as_mut()).map_err(IdentityError::Random)?;
@@ -117,6 +123,9 @@ pub fn generate() -> Result<Identity, IdentityError> {
 }
 
 /// Reads a key file.
+///
+/// # Errors
+/// When the file cannot be read, is not a key file, or others than its owner may read it.
 pub fn load(path: &Path) -> Result<Identity, IdentityError> {
     let io = |source| IdentityError::Io { action: "read", path: path.into(), source };
     let metadata = std::fs::metadata(path).map_err(io)?;
@@ -138,6 +147,9 @@ pub fn load(path: &Path) -> Result<Identity, IdentityError> {
 }
 
 /// Reads a key file, or makes one when there is none.
+///
+/// # Errors
+/// As [`load`] where there is one, as [`Identity::save`] where one is made.
 pub fn load_or_generate(path: &Path) -> Result<Identity, IdentityError> {
     match load(path) {
         Err(IdentityError::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => {

@@ -127,6 +127,10 @@ pub struct Lane {
 
 impl Lane {
     /// Connects to member `index` of the committee; all that together may take `timeout`.
+    ///
+    /// # Errors
+    /// When nobody answers at the address in that time, another key than the committee's does, this key is not let
+    /// in, or the other side has another committee or version.
     pub fn connect(
         identity: &Identity,
         committee: &Committee,
@@ -153,6 +157,9 @@ impl Lane {
     }
 
     /// Greets a side that has connected to this one.
+    ///
+    /// # Errors
+    /// When the other side does not greet in that time, or has another committee or version.
     pub fn accept(
         channel: Channel,
         who: String,
@@ -265,6 +272,9 @@ impl Lane {
     }
 
     /// Waits at most `time` for the other side to say something (or to hang up).
+    ///
+    /// # Errors
+    /// When the connection is broken.
     pub fn readable(&mut self, time: Duration) -> Result<bool, LaneError> {
         self.channel.readable(time).map_err(|source| self.channel_error(source))
     }
@@ -275,12 +285,18 @@ impl Lane {
     }
 
     /// Sends a message.
+    ///
+    /// # Errors
+    /// When the other side does not take it in time, or has gone.
     pub fn send<M: Message>(&mut self, message: &M) -> Result<(), LaneError> {
         let payload = Secret::from(message.encode());
         self.send_frame(M::KIND, &payload)
     }
 
     /// Sends a frame.
+    ///
+    /// # Errors
+    /// When the other side does not take it in time, or has gone.
     pub fn send_frame(&mut self, kind: Kind, payload: &[u8]) -> Result<(), LaneError> {
         self.channel
             .send_all([&header(kind, payload.len()), payload], self.timeout)
@@ -288,12 +304,18 @@ impl Lane {
     }
 
     /// Receives a message.
+    ///
+    /// # Errors
+    /// When nothing comes in time, the frame is of another kind or too long, or it reports a failure.
     pub fn receive<M: Message>(&mut self) -> Result<M, LaneError> {
         let payload = self.receive_frame(M::KIND)?;
         self.decode(&payload)
     }
 
     /// Decodes a payload that came over this lane.
+    ///
+    /// # Errors
+    /// When the payload is not such a message.
     pub fn decode<M: Message>(&self, payload: &[u8]) -> Result<M, LaneError> {
         M::decode(payload).map_err(|source| LaneError::Decode {
             who: self.who.clone(),
@@ -303,17 +325,26 @@ impl Lane {
     }
 
     /// Receives a frame of one kind; a failure report becomes an error.
+    ///
+    /// # Errors
+    /// When nothing comes in time, the frame is of another kind or too long, or it reports a failure.
     pub fn receive_frame(&mut self, kind: Kind) -> Result<Secret<u8>, LaneError> {
         Ok(self.receive_one_of(&[kind])?.1)
     }
 
     /// Receives a frame of one of these kinds; a failure report becomes an error. Any other frame is refused before
     /// anything is allocated for it.
+    ///
+    /// # Errors
+    /// When nothing comes in time, the frame is of another kind or too long, or it reports a failure.
     pub fn receive_one_of(&mut self, kinds: &[Kind]) -> Result<(Kind, Secret<u8>), LaneError> {
         self.receive_if(|kind, _| kinds.contains(&kind))
     }
 
     /// Receives the frame that begins a request of this caller.
+    ///
+    /// # Errors
+    /// When nothing comes in time, or it is no request that this caller may make.
     pub fn receive_request(&mut self, caller: Caller) -> Result<(Kind, Secret<u8>), LaneError> {
         self.receive_if(|kind, len| kind.may_ask(caller) && len <= MAX_REQUEST)
     }
@@ -330,6 +361,9 @@ impl Lane {
     }
 
     /// Receives the header of a frame of one kind and of exactly this length; [`Lane::receive_payload`] goes on.
+    ///
+    /// # Errors
+    /// When nothing comes in time, the kind or the length is another, or it reports a failure.
     pub fn receive_header_of(&mut self, kind: Kind, expected: usize) -> Result<(), LaneError> {
         let (got, len) = self.receive_header(&mut Patience::new(self.timeout))?;
         if got != kind || len != expected {
@@ -339,6 +373,9 @@ impl Lane {
     }
 
     /// Receives the payload of a frame whose header has come.
+    ///
+    /// # Errors
+    /// When it does not come in time, or the other side has gone.
     pub fn receive_payload(&mut self, len: usize) -> Result<Secret<u8>, LaneError> {
         let mut payload = Secret::from(vec![0; len]);
         self.fill(&mut payload, &mut Patience::new(self.timeout))?;
@@ -346,11 +383,17 @@ impl Lane {
     }
 
     /// Sends bulk data in chunks.
+    ///
+    /// # Errors
+    /// When the other side does not take it in time, or has gone.
     pub fn send_stream(&mut self, bytes: &[u8]) -> Result<(), LaneError> {
         bytes.chunks(CHUNK).try_for_each(|chunk| self.send_frame(Kind::Chunk, chunk))
     }
 
     /// Receives exactly `len` bytes of bulk data. `len` has been checked against a limit by the caller.
+    ///
+    /// # Errors
+    /// When it does not come in time, or the other side has gone.
     pub fn receive_stream(&mut self, len: usize) -> Result<Vec<u8>, LaneError> {
         // Memory of this size is claimed by the system only as it is written.
         let mut bytes = vec![0; len];
@@ -360,6 +403,9 @@ impl Lane {
 
     /// Fills `bytes` with bulk data, each chunk shown to `each` as it comes: a hash reads it while it is still in the
     /// cache.
+    ///
+    /// # Errors
+    /// When it does not come in time, or the other side has gone.
     pub fn receive_stream_into(&mut self, bytes: &mut [u8], each: &mut dyn FnMut(&[u8])) -> Result<(), LaneError> {
         let mut rest = bytes;
         let mut patience = Patience::new(self.timeout);
@@ -377,6 +423,9 @@ impl Lane {
     }
 
     /// Receives exactly `len` bytes of bulk data, a portion at a time; ends early when `take` has had enough.
+    ///
+    /// # Errors
+    /// When it does not come in time, or the other side has gone.
     pub fn receive_chunks(&mut self, len: u64, take: &mut dyn FnMut(&[u8]) -> bool) -> Result<(), LaneError> {
         let mut left = len;
         let mut portion = zeroize::Zeroizing::new(vec![0; PORTION.min(len as usize)]);
@@ -400,6 +449,9 @@ impl Lane {
 
     /// One round: sends a frame and receives one of exactly the same length, both at the same time. With a `front`,
     /// both frames begin with as many bytes more, and the other side's are given, too.
+    ///
+    /// # Errors
+    /// When the other side does not take or send its frame in time, or sends one of another length or kind.
     pub fn exchange(&mut self, front: Option<&[u8; 64]>, send: &[u8]) -> Result<([u8; 64], Secret<u8>), LaneError> {
         let front_len = front.map_or(0, |front| front.len());
         let mut head = [0; HEADER + 64];

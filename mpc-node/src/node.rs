@@ -115,6 +115,10 @@ fn port_advice(error: &std::io::Error) -> &'static str {
 }
 
 /// Runs a node until `shutdown` resolves; running jobs then get `timeouts.shutdown` to end.
+///
+/// # Errors
+/// When the node cannot begin: its configuration, key, committee or files cannot be used, or its address cannot be
+/// had.
 pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<(), NodeError> {
     let (node, found) = Node::open(config)?;
     let node = Arc::new(node);

@@ -129,6 +129,9 @@ impl PackStore {
     }
 
     /// Destroys packs found at the start.
+    ///
+    /// # Errors
+    /// When a file cannot be destroyed.
     pub fn discard(&self, packs: &[PackHeader]) -> Result<(), PackError> {
         packs.iter().try_for_each(|header| destroy(&self.path(&header.id, "pack")))
     }
@@ -204,6 +207,9 @@ impl PackStore {
 
     /// Writes the packs in memory to disk, as far as `keep` wants them, and destroys the other files. After
     /// [`PackStore::close`].
+    ///
+    /// # Errors
+    /// When a file cannot be written or destroyed.
     pub fn spill(&self, keep: impl Fn(&PackHeader) -> bool) -> Result<usize, PackError> {
         self.remove_where(|pack| !keep(&pack.header))?;
         let in_memory = self.lock().take_contents(self.shelf);
@@ -226,11 +232,17 @@ impl PackStore {
     }
 
     /// Destroys the ready packs for `key` that the other evaluator does not hold.
+    ///
+    /// # Errors
+    /// When a file cannot be destroyed.
     pub fn keep_only(&self, key: &PackKey, held: &[PackId]) -> Result<usize, PackError> {
         self.remove_where(|pack| pack.header.key == *key && !held.contains(&pack.header.id))
     }
 
     /// Destroys the ready packs whose key fails `keep` (a model was registered anew).
+    ///
+    /// # Errors
+    /// When a file cannot be destroyed.
     pub fn retain(&self, keep: impl Fn(&PackKey) -> bool) -> Result<usize, PackError> {
         self.remove_where(|pack| !keep(&pack.header.key))
     }
@@ -248,6 +260,9 @@ impl PackStore {
     }
 
     /// Destroys the packs here that have waited for `age` or longer, and frees buffers that have.
+    ///
+    /// # Errors
+    /// When a file cannot be destroyed.
     pub fn expire(&self, age: Duration, now: Instant) -> Result<usize, PackError> {
         self.lock().spares.expire(age, now);
         self.remove_where(|pack| now.saturating_duration_since(pack.made) >= age)
@@ -338,6 +353,9 @@ pub struct Promised<'a> {
 
 impl<'a> Promised<'a> {
     /// Keeps the pack, not yet ready for use: in memory if there is room, else on disk.
+    ///
+    /// # Errors
+    /// When there is no room in memory and the file cannot be written.
     pub fn stage(self, header: PackHeader, contents: PackContents) -> Result<StagedPack<'a>, PackError> {
         let len = header.file_len().unwrap_or(u64::MAX);
         let enters = self.store.lock().enters_memory(&self.store.shared.limits, len);

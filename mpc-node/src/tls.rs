@@ -54,6 +54,9 @@ pub(crate) fn take_refused() -> Option<PublicKey> {
 }
 
 /// Configuration of a connection to the holder of `peer`.
+///
+/// # Errors
+/// When the key cannot be used for TLS.
 pub fn client_config(identity: &Identity, peer: PublicKey) -> Result<Arc<ClientConfig>, Error> {
     let provider = provider();
     let verifier = Arc::new(PinnedServer { peer, algorithms: provider.signature_verification_algorithms });
@@ -69,6 +72,9 @@ pub fn client_config(identity: &Identity, peer: PublicKey) -> Result<Arc<ClientC
 }
 
 /// Configuration of a server that lets `admission` in.
+///
+/// # Errors
+/// When the key cannot be used for TLS.
 pub fn server_config(identity: &Identity, admission: Admission) -> Result<Arc<ServerConfig>, Error> {
     let provider = provider();
     let verifier = Arc::new(AdmittedClient { admission, algorithms: provider.signature_verification_algorithms });

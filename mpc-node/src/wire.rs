@@ -231,6 +231,9 @@ pub fn header(kind: Kind, len: usize) -> [u8; HEADER] {
 }
 
 /// Kind and length in a header, within the kind's limit.
+///
+/// # Errors
+/// When the kind is unknown, or the length above its limit.
 pub fn parse_header(bytes: [u8; HEADER]) -> Result<(Kind, usize), FrameError> {
     let [code, a, b, c, len @ ..] = bytes;
     let kind = Kind::from_code(code).filter(|_| [a, b, c] == [0; 3]).ok_or(FrameError::Kind(code))?;
@@ -284,6 +287,9 @@ macro_rules! random_id {
     ($name:ident, $size:literal) => {
         impl $name {
             /// A random one.
+            ///
+            /// # Errors
+            /// When the operating system gives no randomness.
             pub fn random() -> Result<Self, getrandom::Error> {
                 let mut bytes = [0; $size];
                 getrandom::fill(&mut bytes)?;
@@ -366,6 +372,9 @@ pub trait Message: Sized {
     /// Appends the byte form.
     fn write(&self, w: &mut Writer);
     /// Reads the byte form.
+    ///
+    /// # Errors
+    /// When the bytes end early, or a field is out of range.
     fn read(r: &mut Reader<'_>) -> Result<Self, DecodeError>;
 
     /// The byte form.
@@ -376,6 +385,9 @@ pub trait Message: Sized {
     }
 
     /// Reads a whole payload.
+    ///
+    /// # Errors
+    /// When the bytes end early or go on, or a field is out of range.
     fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
         let mut r = Reader::new(Self::NAME, bytes);
         let message = Self::read(&mut r)?;

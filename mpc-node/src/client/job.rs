@@ -62,12 +62,19 @@ const ATTEMPTS: u32 = 3;
 
 impl Client {
     /// Runs a job.
+    ///
+    /// # Errors
+    /// When the inputs are not of the graph, a node is not reached, has too much to do, does not have the sharing or
+    /// fails, or the two evaluators contradict each other; [`ClientError::Stopped`].
     pub fn infer(&self, job: &Job<'_>) -> Result<Inference, ClientError> {
         check_inputs(job.graph, job.inputs)?;
         self.infer_with(job, JobId::random()?, 0)
     }
 
     /// Runs a job with a pack that is made for it first: a request less where none is expected to be ready.
+    ///
+    /// # Errors
+    /// As [`Client::infer`] and [`Client::prepare`].
     pub fn infer_prepared(&self, job: &Job<'_>) -> Result<Inference, ClientError> {
         check_inputs(job.graph, job.inputs)?;
         let id = JobId::random()?;

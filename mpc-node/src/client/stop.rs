@@ -26,6 +26,9 @@ impl Stop {
     }
 
     /// An error once it was given up.
+    ///
+    /// # Errors
+    /// [`ClientError::Stopped`].
     pub fn check(&self) -> Result<(), ClientError> {
         if self.is_set() { Err(ClientError::Stopped) } else { Ok(()) }
     }

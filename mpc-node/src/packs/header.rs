@@ -58,6 +58,9 @@ impl PackHeader {
     }
 
     /// Reads the byte form.
+    ///
+    /// # Errors
+    /// When the bytes are not of this format and version, or a field is out of range.
     pub fn decode(bytes: &[u8]) -> Result<(Self, Seed), DecodeError> {
         let mut r = Reader::new("pack", bytes);
         r.header(MAGIC, VERSION)?;
