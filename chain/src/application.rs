@@ -16,6 +16,9 @@ pub trait Application: Send + Sync {
     fn info(&self) -> Info;
 
     /// Begins a chain. Called once, before the first block.
+    ///
+    /// # Errors
+    /// When no chain can begin like this, one has begun here, or the store fails.
     fn init_chain(&self, chain: &ChainStart) -> Result<ChainStarted, Fault>;
 
     /// Whether the mempool should keep `tx`.
@@ -28,9 +31,15 @@ pub trait Application: Send + Sync {
     fn process(&self, proposal: &Proposal<'_>) -> Verdict;
 
     /// Executes a decided block in memory. One result for each transaction, always.
+    ///
+    /// # Errors
+    /// When the block is not the next one, or the store fails. A transaction is no cause: each has a result.
     fn finalize(&self, block: &DecidedBlock) -> Result<Finalized, Fault>;
 
     /// Makes the finalized block durable. Nothing is stored before.
+    ///
+    /// # Errors
+    /// When no block was finalized, or the store fails: then the block before is still the last one.
     fn commit(&self) -> Result<Committed, Fault>;
 
     /// Answers a question about committed state.
@@ -47,11 +56,17 @@ pub trait Application: Send + Sync {
     }
 
     /// Begins to restore a snapshot into an empty ledger. `app_hash` is what the engine trusts at its height.
+    ///
+    /// # Errors
+    /// When the store fails; a snapshot that is not taken is an [`Offer`].
     fn offer_snapshot(&self, _offered: &Snapshot, _app_hash: &[u8]) -> Result<Offer, Fault> {
         Ok(Offer::Abort)
     }
 
     /// Takes the next chunk of the snapshot that was accepted.
+    ///
+    /// # Errors
+    /// When no snapshot was accepted, or the store fails; a bad chunk is a [`ChunkVerdict`].
     fn apply_chunk(&self, _index: u32, _chunk: &[u8]) -> Result<ChunkVerdict, Fault> {
         Ok(ChunkVerdict::Abort)
     }

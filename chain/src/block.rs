@@ -66,6 +66,9 @@ impl Block {
 }
 
 /// The block at `height`.
+///
+/// # Errors
+/// When the store cannot be read, or what it holds there is damaged.
 pub fn block_at(reader: &dyn Reader, height: u64) -> Result<Option<Block>, StoreError> {
     let Some(bytes) = reader.get(Table::Blocks, &height.to_be_bytes())? else { return Ok(None) };
     let bad = |e: String| StoreError::corrupt("read a block", e);
@@ -93,6 +96,9 @@ pub fn block_at(reader: &dyn Reader, height: u64) -> Result<Option<Block>, Store
 }
 
 /// Only the header at `height`.
+///
+/// # Errors
+/// When the store cannot be read, or what it holds there is damaged.
 pub fn header_at(reader: &dyn Reader, height: u64) -> Result<Option<Header>, StoreError> {
     let Some(bytes) = reader.get(Table::Headers, &height.to_be_bytes())? else { return Ok(None) };
     decode_header(&bytes).map(Some)
@@ -107,11 +113,17 @@ pub fn store_header(header: &Header, batch: &mut Batch) {
 }
 
 /// Reads a stored header.
+///
+/// # Errors
+/// When the bytes are no header.
 pub fn decode_header(mut bytes: &[u8]) -> Result<Header, StoreError> {
     Header::decode(&mut bytes).map_err(|e| StoreError::corrupt("read a header", e))
 }
 
 /// Removes the block at `height`, its header and what points to it.
+///
+/// # Errors
+/// When the store cannot be read, or what it holds there is damaged.
 pub fn forget(reader: &dyn Reader, height: u64, batch: &mut Batch) -> Result<(), StoreError> {
     let number = height.to_be_bytes();
     if let Some(bytes) = reader.get(Table::Blocks, &number)? {
@@ -129,22 +141,34 @@ pub fn forget(reader: &dyn Reader, height: u64, batch: &mut Batch) -> Result<(),
 }
 
 /// The height of the lowest block that is kept.
+///
+/// # Errors
+/// When the store cannot be read, or what it holds there is damaged.
 pub fn lowest(reader: &dyn Reader) -> Result<Option<u64>, StoreError> {
     reader.first_key(Table::Blocks)?.map(|key| number(&key).map(u64::from_be_bytes)).transpose()
 }
 
 /// The hash of the block at `height`.
+///
+/// # Errors
+/// When the store cannot be read, or what it holds there is damaged.
 pub fn hash_at(reader: &dyn Reader, height: u64) -> Result<Option<B256>, StoreError> {
     Ok(reader.get(Table::Headers, &height.to_be_bytes())?.map(keccak256))
 }
 
 /// The height of the block with `hash`.
+///
+/// # Errors
+/// When the store cannot be read, or what it holds there is damaged.
 pub fn height_of(reader: &dyn Reader, hash: B256) -> Result<Option<u64>, StoreError> {
     let bytes = reader.get(Table::BlockHeights, hash.as_slice())?;
     bytes.map(|b| number(&b).map(u64::from_be_bytes)).transpose()
 }
 
 /// Height and index of the transaction with `hash`.
+///
+/// # Errors
+/// When the store cannot be read, or what it holds there is damaged.
 pub fn place_of(reader: &dyn Reader, hash: B256) -> Result<Option<(u64, usize)>, StoreError> {
     let Some(bytes) = reader.get(Table::Transactions, hash.as_slice())? else { return Ok(None) };
     let (height, index) = bytes.split_at_checked(8).ok_or_else(|| StoreError::corrupt("read a place", "too short"))?;

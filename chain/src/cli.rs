@@ -16,8 +16,15 @@ use std::{path::PathBuf, time::Duration};
 use clap::Subcommand;
 use serde_json::json;
 
+pub use export::Export;
 pub use init::Init;
+pub use join::{Invite, Join};
+pub use keys::Keys;
+pub use rollback::Rollback;
 use say::say;
+pub use snapshot::Snapshot;
+pub use status::Status;
+pub use testnet::Testnet;
 
 use crate::{
     comet,
@@ -90,6 +97,9 @@ impl Command {
     }
 
     /// Does it. `own` is how to reach these commands again in this program: empty, or `["chain"]`.
+    ///
+    /// # Errors
+    /// In one line, what could not be done and what to do about it.
     pub async fn run(self, own: &[&str]) -> Result<(), NodeError> {
         node::explain_damage();
         match self {

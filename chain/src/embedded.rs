@@ -67,6 +67,9 @@ struct Tip {
 
 impl<A: Application> Embedded<A> {
     /// Begins a chain with `genesis` (JSON), or continues the one in `store`.
+    ///
+    /// # Errors
+    /// When no chain can begin with this genesis, its validators do not have `key`, or the store fails.
     pub fn start(
         app: Arc<A>,
         store: Arc<dyn Store>,
@@ -103,6 +106,9 @@ impl<A: Application> Embedded<A> {
     }
 
     /// Makes the next block at `now` from what waits in the ledger's pool, and from `candidates` that it lacks.
+    ///
+    /// # Errors
+    /// When the ledger rejects the block, or the store fails: then there is no new one.
     pub fn step(&mut self, candidates: &[Bytes], now: Time) -> Result<SignedBlock, Fault> {
         let height = self.tip.height + 1;
         // Time never stands still in a chain, whatever the clock says.
@@ -269,6 +275,9 @@ impl<A: Application> Embedded<A> {
 
 impl Embedded<Ledger> {
     /// Makes a block at `now` that holds `change` and nothing else, on a ledger for development.
+    ///
+    /// # Errors
+    /// When the ledger or the store fails.
     pub fn change(&mut self, change: &Change, now: Time) -> Result<SignedBlock, Fault> {
         let time = now.max(Time(self.tip.time.0 + 1_000_000));
         let item = self.app.beacon_item(self.own_key().address())?;
@@ -277,6 +286,9 @@ impl Embedded<Ledger> {
     }
 
     /// The chain as it is, to go back to.
+    ///
+    /// # Errors
+    /// When there is no block yet, or the store cannot be read.
     pub fn kept(&self) -> Result<Kept, StoreError> {
         let record = self.store.reader()?.get(Table::Meta, DRIVER_KEY)?;
         let record = record.ok_or_else(|| StoreError::new("remember the chain", "it has no block yet"))?;
@@ -284,6 +296,9 @@ impl Embedded<Ledger> {
     }
 
     /// Goes back to `kept`.
+    ///
+    /// # Errors
+    /// When that state is not kept any more, or the store fails.
     pub fn go_back(&mut self, kept: Kept) -> Result<(), Fault> {
         // The driver first: a node that dies on the way finishes it when it starts.
         let mut batch = Batch::default();
@@ -310,6 +325,9 @@ impl Kept {
 }
 
 /// The height of the driver's last block in `store`, if it has one.
+///
+/// # Errors
+/// When the store cannot be read, or what it holds there is damaged.
 pub fn kept_height(store: &dyn Store) -> Result<Option<u64>, StoreError> {
     let record = store.reader()?.get(Table::Meta, DRIVER_KEY)?;
     let header = record.and_then(|record| read_record(&record)?.3.header);

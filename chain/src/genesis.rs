@@ -93,6 +93,9 @@ const MAX_TOTAL_POWER: u64 = i64::MAX as u64 / 8;
 
 impl Genesis {
     /// Reads and checks a genesis file.
+    ///
+    /// # Errors
+    /// When it is no genesis file, or breaks a rule.
     pub fn read(json: &[u8]) -> Result<Self, GenesisError> {
         let genesis: Self =
             serde_json::from_slice(json).map_err(|e| GenesisError { field: "(file)".into(), why: e.to_string() })?;
@@ -101,6 +104,9 @@ impl Genesis {
     }
 
     /// Whether a chain can begin like this.
+    ///
+    /// # Errors
+    /// The first rule that it breaks.
     pub fn check(&self) -> Result<(), GenesisError> {
         let need = |holds: bool, field: &str, why: &str| match holds {
             true => Ok(()),
@@ -173,6 +179,9 @@ impl Genesis {
     }
 
     /// Writes the first state into `view`.
+    ///
+    /// # Errors
+    /// When the store fails, or an amount does not fit.
     pub fn apply(&self, view: &mut StateView) -> Result<(), Fault> {
         for (address, account) in &self.accounts {
             put_account(view, *address, account)?;
@@ -199,6 +208,9 @@ impl Genesis {
     }
 
     /// Whether stake is liable for as long as the engine takes evidence.
+    ///
+    /// # Errors
+    /// When stake could leave while evidence against it still counts.
     pub fn check_evidence(&self, age: EvidenceAge) -> Result<(), GenesisError> {
         let wrong = |ours: &str, engine: &str, most: u64, found: u64| {
             let why = format!(
@@ -284,6 +296,9 @@ fn put_account(view: &mut StateView, address: Address, account: &GenesisAccount)
 }
 
 /// Makes `amount` and gives it to `address`.
+///
+/// # Errors
+/// When the store cannot be read, or what it holds there is damaged.
 pub fn credit(view: &mut StateView, address: Address, amount: U256) -> Result<(), StoreError> {
     let account = view.account(address)?.unwrap_or_default();
     view.set_account(address, Account { balance: account.balance.saturating_add(amount), ..account })

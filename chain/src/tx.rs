@@ -66,6 +66,9 @@ pub enum TxError {
 
 impl Tx {
     /// Decodes `bytes` and recovers the sender.
+    ///
+    /// # Errors
+    /// When the bytes are no transaction of this chain, or its signature is none.
     pub fn decode(bytes: &[u8], chain_id: u64) -> Result<Self, TxError> {
         check_length(bytes)?;
         Self::decode_with(bytes, chain_id, false)
@@ -97,6 +100,9 @@ impl Tx {
     }
 
     /// Decodes bytes that were executed before, whose sender is known.
+    ///
+    /// # Errors
+    /// When the bytes are no transaction.
     pub fn stored(bytes: Bytes, sender: Address) -> Result<Self, TxError> {
         let envelope = TxEnvelope::decode_2718(&mut bytes.as_ref()).map_err(|e| TxError::Malformed(e.to_string()))?;
         Ok(Self { hash: keccak256(&bytes), sender, envelope, bytes })
@@ -178,6 +184,9 @@ impl TxCache {
     }
 
     /// The decoded form of `bytes`.
+    ///
+    /// # Errors
+    /// When the bytes are no transaction of this chain, or its signature is none.
     pub fn decode(&self, bytes: &[u8], chain_id: u64) -> Result<Arc<Tx>, TxError> {
         check_length(bytes)?;
         if let Some(known) = self.lock().by_bytes.get(bytes) {

@@ -37,12 +37,18 @@ pub struct Payment {
 
 impl Wallet {
     /// A wallet with `secret` on the chain with `chain_id`.
+    ///
+    /// # Errors
+    /// When the secret is none for secp256k1.
     pub fn new(secret: B256, chain_id: u64) -> Result<Self, BadSecret> {
         sign_message(secret, B256::ZERO).map_err(|_| BadSecret)?;
         Ok(Self { secret, chain_id })
     }
 
     /// A signed EIP-1559 transaction.
+    ///
+    /// # Errors
+    /// When it cannot be signed.
     pub fn pay(&self, payment: &Payment) -> Result<Bytes, BadSecret> {
         self.sign(TxEip1559 {
             chain_id: self.chain_id,
@@ -58,6 +64,9 @@ impl Wallet {
     }
 
     /// Any transaction, signed.
+    ///
+    /// # Errors
+    /// When it cannot be signed.
     pub fn sign<T>(&self, tx: T) -> Result<Bytes, BadSecret>
     where
         T: SignableTransaction<alloy_primitives::Signature>,
@@ -68,6 +77,9 @@ impl Wallet {
     }
 
     /// A signature over `hash`.
+    ///
+    /// # Errors
+    /// When it cannot be signed.
     pub fn sign_hash(&self, hash: B256) -> Result<alloy_primitives::Signature, BadSecret> {
         sign_message(self.secret, hash).map_err(|_| BadSecret)
     }

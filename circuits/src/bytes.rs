@@ -178,12 +178,15 @@ impl<'a> Reader<'a> {
     /// Checks the magic and the version at the front.
     ///
     /// # Errors
-    /// When they are others. So it is for all that follows: what is not there, or not as it should be, is an error.
+    /// When they are others, or the bytes end.
     pub fn header(&mut self, magic: &[u8], known: u16) -> Result<(), DecodeError> {
         self.header_of(magic, known..=known).map(|_| ())
     }
 
     /// Checks the magic, and that the version is one of those that are read; gives it.
+    ///
+    /// # Errors
+    /// When it is another magic, another version, or the bytes end.
     pub fn header_of(&mut self, magic: &[u8], versions: RangeInclusive<u16>) -> Result<u16, DecodeError> {
         if !self.left_bytes().starts_with(magic) {
             let magic = String::from_utf8_lossy(magic).trim_end_matches('\0').to_owned();
@@ -198,6 +201,9 @@ impl<'a> Reader<'a> {
     }
 
     /// Checks the BLAKE3 digest at the end, over everything before it, and takes it off.
+    ///
+    /// # Errors
+    /// When the digest is another, or the bytes end.
     pub fn digest(&mut self) -> Result<(), DecodeError> {
         let body = self.bytes.len().checked_sub(32).filter(|&end| end >= self.at);
         let body = body.ok_or(DecodeError::Truncated { what: self.what, at: self.bytes.len() })?;
@@ -209,6 +215,9 @@ impl<'a> Reader<'a> {
     }
 
     /// The next `n` bytes.
+    ///
+    /// # Errors
+    /// When fewer bytes are left.
     pub fn take(&mut self, n: usize) -> Result<&'a [u8], DecodeError> {
         let (head, _) = self.left_bytes().split_at_checked(n).ok_or_else(|| self.truncated())?;
         self.at += n;
@@ -216,6 +225,9 @@ impl<'a> Reader<'a> {
     }
 
     /// A fixed number of bytes.
+    ///
+    /// # Errors
+    /// When fewer bytes are left.
     pub fn array<const N: usize>(&mut self) -> Result<[u8; N], DecodeError> {
         let head = self.left_bytes().first_chunk::<N>().ok_or_else(|| self.truncated())?;
         self.at += N;
@@ -223,31 +235,49 @@ impl<'a> Reader<'a> {
     }
 
     /// One byte.
+    ///
+    /// # Errors
+    /// When fewer bytes are left.
     pub fn u8(&mut self) -> Result<u8, DecodeError> {
         Ok(u8::from_le_bytes(self.array()?))
     }
 
     /// Two bytes.
+    ///
+    /// # Errors
+    /// When fewer bytes are left.
     pub fn u16(&mut self) -> Result<u16, DecodeError> {
         Ok(u16::from_le_bytes(self.array()?))
     }
 
     /// Four bytes.
+    ///
+    /// # Errors
+    /// When fewer bytes are left.
     pub fn u32(&mut self) -> Result<u32, DecodeError> {
         Ok(u32::from_le_bytes(self.array()?))
     }
 
     /// Four bytes of a signed number.
+    ///
+    /// # Errors
+    /// When fewer bytes are left.
     pub fn i32(&mut self) -> Result<i32, DecodeError> {
         Ok(i32::from_le_bytes(self.array()?))
     }
 
     /// Eight bytes.
+    ///
+    /// # Errors
+    /// When fewer bytes are left.
     pub fn u64(&mut self) -> Result<u64, DecodeError> {
         Ok(u64::from_le_bytes(self.array()?))
     }
 
     /// How many `items` follow, in 32 bits: at most `limit`, and at most one for each byte that is left.
+    ///
+    /// # Errors
+    /// When they are more, or the bytes end.
     pub fn count(&mut self, items: &'static str, limit: usize) -> Result<usize, DecodeError> {
         let found = self.u32()?;
         if found as usize > limit {
@@ -257,6 +287,9 @@ impl<'a> Reader<'a> {
     }
 
     /// Text of at most `limit` bytes, as `field`.
+    ///
+    /// # Errors
+    /// When it is longer or no UTF-8, or the bytes end.
     pub fn text(&mut self, field: &'static str, limit: usize) -> Result<String, DecodeError> {
         let len = self.count(field, limit)?;
         let bytes = self.take(len)?;
@@ -264,12 +297,18 @@ impl<'a> Reader<'a> {
     }
 
     /// That many signed words.
+    ///
+    /// # Errors
+    /// When fewer bytes are left.
     pub fn words(&mut self, len: usize) -> Result<Vec<i32>, DecodeError> {
         let bytes = self.take(len.saturating_mul(4))?;
         Ok(bytes.as_chunks::<4>().0.iter().map(|b| i32::from_le_bytes(*b)).collect())
     }
 
     /// At most so many tensors of 32-bit words: a count, then each length and its words.
+    ///
+    /// # Errors
+    /// When there are more than `max_tensors`, or the bytes end.
     pub fn tensors(&mut self, max_tensors: usize) -> Result<Vec<Vec<u32>>, DecodeError> {
         let count = self.count("tensors", max_tensors)?;
         let mut tensors = Vec::with_capacity(count);
@@ -309,6 +348,9 @@ impl<'a> Reader<'a> {
     }
 
     /// Checks that nothing is left.
+    ///
+    /// # Errors
+    /// When something is left.
     pub fn finish(self) -> Result<(), DecodeError> {
         match self.left() {
             0 => Ok(()),

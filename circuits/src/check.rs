@@ -49,6 +49,9 @@ pub enum CheckError {
 
 impl Graph {
     /// Checks every reference, shape, width and limit.
+    ///
+    /// # Errors
+    /// The first rule that it breaks, with the node.
     pub fn check(&self) -> Result<(), CheckError> {
         self.check_lists().map_err(CheckError::Graph)?;
         let mut total = 0u64;

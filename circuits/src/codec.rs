@@ -107,6 +107,10 @@ impl Graph {
     }
 
     /// Reads the bytes of [`Graph::to_bytes`] and checks the graph.
+    ///
+    /// # Errors
+    /// When the bytes are not of this format and version, are cut short or go on after the end, or the graph breaks a
+    /// rule.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, GraphDecodeError> {
         let graph = decode(bytes)?;
         graph.check()?;

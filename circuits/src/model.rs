@@ -110,11 +110,17 @@ impl CompiledModel {
     }
 
     /// The graph for a padded length.
+    ///
+    /// # Errors
+    /// When the model has none of this length.
     pub fn graph(&self, bucket: u32) -> Result<Arc<Graph>, ModelError> {
         self.graphs.get(&bucket).cloned().ok_or(ModelError::Bucket(bucket))
     }
 
     /// Runs the reference executor for one padded length; the weights are packed once and kept.
+    ///
+    /// # Errors
+    /// When the model has no graph of this length or no weights here, or the inputs have other sizes than its graph.
     pub fn execute(&self, bucket: u32, inputs: &[Vec<i32>], opts: &ExecOptions) -> Result<Execution, RunError> {
         let graph = self.graphs.get(&bucket).ok_or(ModelError::Bucket(bucket))?;
         let packed = match self.packed.get() {
@@ -128,6 +134,9 @@ impl CompiledModel {
     }
 
     /// Stores the model in `dir`, replacing what is there; an interruption leaves the old or the new, never a mixture.
+    ///
+    /// # Errors
+    /// When the folder, or one beside it, cannot be written.
     pub fn save(&self, dir: &Path) -> Result<(), ModelError> {
         let io = |action, path: &Path| {
             let path = path.to_owned();
@@ -192,11 +201,17 @@ impl CompiledModel {
     }
 
     /// Loads what [`CompiledModel::save`] stored, and checks that the parts belong together.
+    ///
+    /// # Errors
+    /// When a file is missing, damaged or of another version, or the parts do not belong together.
     pub fn load(dir: &Path) -> Result<Self, ModelError> {
         Self::load_files(dir, true)
     }
 
     /// Loads a folder with [`CompiledModel::client_files`]: a model that can be asked for, and not run here.
+    ///
+    /// # Errors
+    /// As [`CompiledModel::load`].
     pub fn load_client(dir: &Path) -> Result<Self, ModelError> {
         Self::load_files(dir, false)
     }

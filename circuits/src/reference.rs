@@ -68,6 +68,9 @@ pub enum ExecError {
 }
 
 /// Runs `graph` on `inputs` (one row-major tensor per input, in order).
+///
+/// # Errors
+/// When the graph breaks a rule, the weights are not its own, or the inputs have other sizes than its own.
 pub fn execute(
     graph: &Graph,
     weights: &Weights,
@@ -82,6 +85,9 @@ pub struct PackedWeights(Vec<PackedB>);
 
 impl PackedWeights {
     /// Packs every tensor.
+    ///
+    /// # Errors
+    /// When the weights do not have these tensors.
     pub fn new(weights: &Weights, specs: &[WeightSpec]) -> Result<Self, ExecError> {
         if !weights.matches(specs) {
             return Err(ExecError::Weights);
@@ -102,6 +108,9 @@ pub struct Executor<'a> {
 
 impl<'a> Executor<'a> {
     /// Checks the graph and that the weights are its own; `packed` holds the same weights.
+    ///
+    /// # Errors
+    /// When the graph breaks a rule, or the weights are not its own.
     pub fn new(graph: &'a Graph, weights: &'a Weights, packed: &'a PackedWeights) -> Result<Self, ExecError> {
         graph.check()?;
         let fits = |(p, s): (&PackedB, &WeightSpec)| (p.k(), p.n()) == (s.rows as usize, s.cols as usize);
@@ -120,12 +129,18 @@ impl<'a> Executor<'a> {
     }
 
     /// Runs the graph.
+    ///
+    /// # Errors
+    /// When the inputs are not as many, or not as large, as the graph asks for.
     pub fn run(&self, inputs: &[Vec<i32>], opts: &ExecOptions) -> Result<Execution, ExecError> {
         self.run_with(inputs, opts, None)
     }
 
     /// Runs the graph with every value rescaled up or down at random, up as often as the dropped bits ask: what the
     /// answer is worth when rescaling is faithful instead of exact. For measurements.
+    ///
+    /// # Errors
+    /// As [`Executor::run`].
     #[doc(hidden)]
     pub fn run_faithful(&self, inputs: &[Vec<i32>], opts: &ExecOptions, seed: u64) -> Result<Execution, ExecError> {
         self.run_with(inputs, opts, Some(crate::testgraph::Rng::new(seed)))

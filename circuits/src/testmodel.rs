@@ -36,6 +36,9 @@ impl Default for TestModel {
 
 impl TestModel {
     /// Writes `config.json`, `model.safetensors` and `tokenizer.json` into `folder`; the same seed gives the same bytes.
+    ///
+    /// # Errors
+    /// When the folder cannot be written.
     pub fn write(&self, folder: &Path, seed: u64) -> io::Result<()> {
         std::fs::create_dir_all(folder)?;
         let vocabulary = vocabulary();

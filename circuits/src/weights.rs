@@ -65,6 +65,9 @@ impl Weights {
     }
 
     /// Reads the bytes of [`Weights::to_bytes`]; any damage is an error.
+    ///
+    /// # Errors
+    /// When the bytes are not of this format and version, are cut short, or do not have the digest at their end.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, DecodeError> {
         let mut input = Reader::new("weight file", bytes);
         input.header(MAGIC, VERSION)?;

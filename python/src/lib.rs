@@ -9,6 +9,7 @@
 //! * `errors`: the SDK's errors as Python's exceptions, with `advice` in Python's words.
 
 #![forbid(unsafe_code)]
+#![allow(unnameable_types)] // Python names them; no other crate is built on this one
 
 mod advice;
 mod errors;

@@ -56,6 +56,9 @@ impl<A: Application + 'static> Adapter<A> {
     }
 
     /// Serves CometBFT at `address` until the process ends.
+    ///
+    /// # Errors
+    /// When the address cannot be had, or the listener fails.
     pub fn serve(self, address: SocketAddr) -> std::io::Result<()> {
         server::serve(address, &self)
     }

@@ -35,6 +35,9 @@ const EPOCH_BLOCKS: [u8; 4] = IBeacon::epochBlocksCall::SELECTOR;
 const CHAIN_OF: [u8; 4] = IBeacon::chainOfCall::SELECTOR;
 
 /// Answers a call in the block at `height`, or says why not.
+///
+/// # Errors
+/// When the store fails; what the contract refuses is the inner error, with the reason of its revert.
 pub fn run(
     storage: &mut impl Storage,
     height: u64,

@@ -32,6 +32,9 @@ pub struct Chain {
 
 impl Chain {
     /// The chain of `operator`'s validator.
+    ///
+    /// # Errors
+    /// When the store cannot be read, or what it holds there is damaged.
     pub fn load(storage: &mut impl Storage, operator: Address) -> Result<Self> {
         let mut found = [U256::ZERO; 4];
         for (found, slot) in found.iter_mut().zip(Self::slots(operator)) {
@@ -84,6 +87,9 @@ impl Chain {
 }
 
 /// Begins the beacon of a new chain, or takes over that of an exported one, whose storage is there already.
+///
+/// # Errors
+/// When the store cannot be read, or what it holds there is damaged.
 pub fn begin(storage: &mut impl Storage, params: &BeaconParams, chain_name: &str, fresh: bool) -> Result<()> {
     storage.store(slot("beacon", &[]), U256::from(params.epoch_blocks))?;
     if !fresh {
@@ -100,6 +106,9 @@ pub fn begin(storage: &mut impl Storage, params: &BeaconParams, chain_name: &str
 }
 
 /// The chain that a new validator brings: it has to show preimages at once, and they count later.
+///
+/// # Errors
+/// When the store fails.
 pub fn register_first(
     storage: &mut impl Storage,
     operator: Address,
@@ -113,6 +122,9 @@ pub fn register_first(
 
 /// Another chain for a validator, instead of the one that may have been announced before. Gives the epoch in which it
 /// replaces the one in force.
+///
+/// # Errors
+/// When the store fails.
 pub fn register_next(storage: &mut impl Storage, operator: Address, next: Commitment, height: u64) -> Result<u64> {
     let epoch = epoch_of(storage, height)?;
     let from = epoch.saturating_add(DELAY);
@@ -122,16 +134,25 @@ pub fn register_next(storage: &mut impl Storage, operator: Address, next: Commit
 }
 
 /// Blocks in an epoch.
+///
+/// # Errors
+/// When the store cannot be read, or what it holds there is damaged.
 pub fn epoch_blocks(storage: &mut impl Storage) -> Result<u64> {
     Ok(small(storage.load(slot("beacon", &[]))?).max(1))
 }
 
 /// The epoch of the block at `height`.
+///
+/// # Errors
+/// When the store cannot be read, or what it holds there is damaged.
 pub fn epoch_of(storage: &mut impl Storage, height: u64) -> Result<u64> {
     Ok(height / epoch_blocks(storage)?)
 }
 
 /// The value of `epoch`, seen from a block of the epoch `now`: nothing if it is not there yet, or no longer.
+///
+/// # Errors
+/// When the store cannot be read, or what it holds there is damaged.
 pub fn value(storage: &mut impl Storage, epoch: u64, now: u64) -> Result<Option<B256>> {
     if epoch > now || now - epoch >= HISTORY {
         return Ok(None);
@@ -142,6 +163,9 @@ pub fn value(storage: &mut impl Storage, epoch: u64, now: u64) -> Result<Option<
 
 /// What `PREVRANDAO` gives in the block at `height`, by the state before it: known to everybody from the epoch's
 /// beginning on, and chosen by nobody.
+///
+/// # Errors
+/// When the store cannot be read, or what it holds there is damaged.
 pub fn random(storage: &mut impl Storage, height: u64) -> Result<B256> {
     let epoch = epoch_of(storage, height)?;
     let value = value(storage, epoch, epoch)?.unwrap_or_default();
@@ -150,6 +174,9 @@ pub fn random(storage: &mut impl Storage, height: u64) -> Result<B256> {
 
 /// Ends the block at `height`: takes what its proposer showed, and closes the epoch with its last block. An item that no
 /// honest validator would have let through has no effect.
+///
+/// # Errors
+/// When the store cannot be read, or what it holds there is damaged.
 pub fn end_block(storage: &mut impl Storage, height: u64, proposer: Option<Address>, item: Option<Item>) -> Result<()> {
     let epoch = epoch_of(storage, height)?;
     if let (Some(operator), Some(item)) = (proposer, item) {

@@ -35,6 +35,9 @@ pub struct Export {
 
 impl Export {
     /// Does it.
+    ///
+    /// # Errors
+    /// When a node runs there, it has no block, or the file cannot be written.
     pub fn run(self) -> Result<(), NodeError> {
         let home = super::home::found(self.home.clone())?;
         let config = Config::load(&home)?;

@@ -66,6 +66,9 @@ impl Init {
     }
 
     /// Makes the home and says so. `own` are the words of this program before `start`.
+    ///
+    /// # Errors
+    /// When there is a node already, a number is out of range, or the files cannot be written.
     pub fn run(self, own: &[&str]) -> Result<(), NodeError> {
         self.make()?;
         match (self.rpc.ip().is_loopback(), self.development) {
@@ -91,6 +94,9 @@ impl Init {
     }
 
     /// Writes the files, unless there is a node already.
+    ///
+    /// # Errors
+    /// When a number is out of range, or the files cannot be written.
     pub fn make(&self) -> Result<(), NodeError> {
         if self.home.join(CONFIG_FILE).exists() {
             return Err(NodeError::Setup(format!("{} already is the home of a node", self.home.display())));

@@ -74,6 +74,9 @@ pub struct Invite {
 
 impl Join {
     /// Does it. `own` are the words of this program before `start`.
+    ///
+    /// # Errors
+    /// When the invitation is none, its chain is not reached or cannot be joined, or the home cannot be made.
     pub async fn run(self, own: &[&str]) -> Result<(), NodeError> {
         if self.home.join(CONFIG_FILE).exists() || self.home.join("config").exists() {
             return Err(NodeError::Setup(format!("{} already is the home of a node", self.home.display())));
@@ -170,6 +173,9 @@ impl Join {
 
 impl Invite {
     /// Does it.
+    ///
+    /// # Errors
+    /// When the node in the home does not run, or the file cannot be written.
     pub async fn run(self) -> Result<(), NodeError> {
         let home = super::home::found(self.home)?;
         let Driver::Cometbft { comet_rpc, .. } = Config::load(&home)?.driver else {

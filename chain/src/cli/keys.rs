@@ -58,6 +58,9 @@ pub struct Keys {
 
 impl Keys {
     /// Prints them.
+    ///
+    /// # Errors
+    /// When a file of the home cannot be read or made, or the node, which runs, does not answer.
     pub async fn run(self) -> Result<(), NodeError> {
         let validator = self.home.as_deref().map(validator_key).transpose()?.flatten();
         let validator = validator.map(hex::encode_prefixed);

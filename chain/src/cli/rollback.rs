@@ -29,6 +29,9 @@ pub struct Rollback {
 
 impl Rollback {
     /// Does it.
+    ///
+    /// # Errors
+    /// When a node runs there, or the last block cannot be undone.
     pub fn run(self) -> Result<(), NodeError> {
         let home = super::home::found(self.home)?;
         let config = Config::load(&home)?;

@@ -56,6 +56,9 @@ impl Snapshot {
     }
 
     /// Does it.
+    ///
+    /// # Errors
+    /// When there is no such home or snapshot, or a file cannot be read or written.
     pub fn run(self) -> Result<(), NodeError> {
         match self {
             Self::List { home, json } => list(&found(home)?, json),

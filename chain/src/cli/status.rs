@@ -29,6 +29,9 @@ pub struct Status {
 
 impl Status {
     /// Asks and prints.
+    ///
+    /// # Errors
+    /// When there is no such home, or its node is not reached.
     pub async fn run(self) -> Result<(), NodeError> {
         let home = super::home::found(self.home)?;
         let config = Config::load(&home)?;

@@ -56,6 +56,9 @@ impl Drop for Running {
 
 impl Testnet {
     /// Lays out, starts, prints, waits.
+    ///
+    /// # Errors
+    /// When the network cannot be laid out or started, or one of its processes dies.
     pub async fn run(self, own: &[&str]) -> Result<(), NodeError> {
         let folder = std::path::absolute(&self.home).map_err(|cause| NodeError::File {
             doing: "find",

@@ -66,6 +66,9 @@ impl Client {
     }
 
     /// Asks `method` with `params`.
+    ///
+    /// # Errors
+    /// When CometBFT is not reached in time, answers no JSON-RPC, or refuses the question.
     pub async fn ask(&self, method: &str, params: Value) -> Answer {
         result(self.exchange(&request(0, method, &params)).await?)
     }
@@ -76,6 +79,10 @@ impl Client {
     }
 
     /// Asks `method` once for each of `params`, in one batch; the answers are in that order.
+    ///
+    /// # Errors
+    /// When CometBFT is not reached in time, or does not answer each question once; what it refuses is in the
+    /// answers.
     pub async fn ask_all(&self, method: &str, params: &[Value]) -> Result<Vec<Answer>, AskError> {
         let batch: Vec<Value> = params.iter().enumerate().map(|(id, params)| request(id, method, params)).collect();
         let Value::Array(answers) = self.exchange(&Value::Array(batch)).await? else {

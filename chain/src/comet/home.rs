@@ -37,6 +37,9 @@ pub struct Validator {
 }
 
 /// The `cometbft` program: on the path, or where Go installs it.
+///
+/// # Errors
+/// When it is in none of these places.
 pub fn find() -> Result<PathBuf, NodeError> {
     let on_path = std::env::var_os("PATH").map(|path| std::env::split_paths(&path).collect()).unwrap_or_default();
     let folders: Vec<PathBuf> = on_path;
@@ -59,6 +62,10 @@ pub struct Layout {
 }
 
 /// The network of `count` validators in `folder`: the one that is there, or a new one.
+///
+/// # Errors
+/// When `count` is out of range, the folder holds another network or cannot be written, no ports are free, or
+/// `cometbft` fails.
 pub fn layout(cometbft: &Path, folder: &Path, count: usize, chain_id: &str) -> Result<Layout, NodeError> {
     let most = DEV_ACCOUNTS.len().min(PortBlock::VALIDATORS);
     if count == 0 || count > most {
@@ -144,6 +151,9 @@ fn draw(
 }
 
 /// Runs one of CometBFT's own commands to its end; what it printed.
+///
+/// # Errors
+/// When the program does not start, or ends with another code than 0: what it said is told.
 pub fn run<'a>(program: &Path, arguments: impl Iterator<Item = &'a OsStr>) -> Result<String, NodeError> {
     let mut command = Command::new(program);
     command.args(arguments);

@@ -84,6 +84,9 @@ impl Invitation {
     }
 
     /// From a file, or from the CometBFT at an address such as `http://203.0.113.7:26657`.
+    ///
+    /// # Errors
+    /// When the file cannot be read or is no invitation, or the node is not reached or its chain cannot be joined.
     pub async fn of(source: &str) -> Result<Self, NodeError> {
         let path = Path::new(source);
         if path.is_file() {

@@ -41,6 +41,9 @@ impl PortBlock {
 
     /// Reserves a block of which every port is free. The search begins at a place that depends on `folder`, so that
     /// networks that do not run at the same time seldom share ports either.
+    ///
+    /// # Errors
+    /// When no block of free ports is left.
     pub fn reserve(folder: &Path) -> Result<Self, NodeError> {
         let digest = Sha256::digest(folder.as_os_str().as_encoded_bytes());
         let begin = u16::from_be_bytes([digest[0], digest[1]]) % BLOCKS;

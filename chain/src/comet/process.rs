@@ -52,6 +52,9 @@ pub struct Processes {
 
 impl Launch {
     /// Starts the ledger of `home`.
+    ///
+    /// # Errors
+    /// When it does not start.
     pub fn ledger(&self, home: &Path) -> Result<Process, NodeError> {
         let mut command = Command::new(&self.ledger);
         // The pipe is never written to: it ends with this process, and the ledger with the pipe.
@@ -60,6 +63,9 @@ impl Launch {
     }
 
     /// Starts the CometBFT of `home`, once `ledger` listens: before, it would wait for three seconds.
+    ///
+    /// # Errors
+    /// When it does not start, or the ledger ends before it listens.
     pub fn cometbft(&self, home: &Path, ledger: &mut Process) -> Result<Process, NodeError> {
         if let Driver::Cometbft { abci, .. } = Config::load(home)?.driver {
             while TcpStream::connect(abci).is_err() {
@@ -73,6 +79,9 @@ impl Launch {
     }
 
     /// Starts both.
+    ///
+    /// # Errors
+    /// When one of them does not start.
     pub fn validator(&self, home: &Path) -> Result<Processes, NodeError> {
         let mut ledger = self.ledger(home)?;
         Ok(Processes { cometbft: self.cometbft(home, &mut ledger)?, ledger })
@@ -81,6 +90,9 @@ impl Launch {
 
 impl Process {
     /// Starts the CometBFT of `home`, whose ledger listens.
+    ///
+    /// # Errors
+    /// When it does not start.
     pub fn cometbft(program: &Path, home: &Path) -> Result<Self, NodeError> {
         let mut command = Command::new(program);
         command.args(["node", "--home"]).arg(home).stdin(Stdio::null());

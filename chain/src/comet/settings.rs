@@ -96,6 +96,9 @@ pub fn joined(at: &Addresses, external: Option<&str>, peers: &str, local: bool, 
 }
 
 /// Changes lines of the `config.toml` at `path`; its own comments stay for whoever reads it.
+///
+/// # Errors
+/// When the file cannot be read or written.
 pub fn apply(path: &Path, settings: &[Setting]) -> Result<(), NodeError> {
     let failed = |doing| move |cause| NodeError::File { doing, path: path.display().to_string(), cause };
     let text = std::fs::read_to_string(path).map_err(failed("read"))?;

@@ -70,22 +70,34 @@ pub fn selector(signature: &str) -> [u8; 4] {
 
 impl<'a> Arguments<'a> {
     /// The argument at `index` as 32 bytes.
+    ///
+    /// # Errors
+    /// When there is no such argument.
     pub fn word(&self, index: usize) -> Result<B256, AbiError> {
         let at = index.checked_mul(32).ok_or(AbiError::Range)?;
         self.0.get(at..).and_then(|rest| rest.first_chunk::<32>()).map(|word| B256::new(*word)).ok_or(AbiError::Short)
     }
 
     /// The argument at `index` as a number.
+    ///
+    /// # Errors
+    /// When there is no such argument.
     pub fn number(&self, index: usize) -> Result<U256, AbiError> {
         Ok(U256::from_be_bytes(self.word(index)?.0))
     }
 
     /// The argument at `index` as a small number.
+    ///
+    /// # Errors
+    /// When there is no such argument, or it does not fit 64 bits.
     pub fn small(&self, index: usize) -> Result<u64, AbiError> {
         self.number(index)?.try_into().map_err(|_| AbiError::Range)
     }
 
     /// The argument at `index` as an address.
+    ///
+    /// # Errors
+    /// When there is no such argument, or its upper bytes are not zero.
     pub fn address(&self, index: usize) -> Result<Address, AbiError> {
         let word = self.word(index)?;
         if word[..12].iter().any(|byte| *byte != 0) {
@@ -95,12 +107,18 @@ impl<'a> Arguments<'a> {
     }
 
     /// The `bytes` argument at `index`.
+    ///
+    /// # Errors
+    /// When there is no such argument, or it has more than `max` bytes.
     pub fn bytes(&self, index: usize, max: usize) -> Result<&'a [u8], AbiError> {
         let (length, rest) = self.tail(index, max)?;
         rest.get(..length).ok_or(AbiError::Short)
     }
 
     /// The `bytes32[]` argument at `index`.
+    ///
+    /// # Errors
+    /// When there is no such argument, or it has more than `max` words.
     pub fn words(&self, index: usize, max: usize) -> Result<&'a [[u8; 32]], AbiError> {
         let (count, rest) = self.tail(index, max)?;
         rest.as_chunks::<32>().0.get(..count).ok_or(AbiError::Short)

@@ -159,6 +159,9 @@ impl<'a> Machine<'a> {
     }
 
     /// Executes `tx` and keeps its effects in the view.
+    ///
+    /// # Errors
+    /// When the store fails; what the transaction comes to is the result.
     pub fn execute(&mut self, tx: &Tx) -> Result<CallResult, Fault> {
         self.evm.ctx.cfg.disable_eip3607 = tx.is_unsigned();
         self.transact(tx_env(tx.sender, &tx.envelope))
@@ -171,6 +174,9 @@ impl<'a> Machine<'a> {
     }
 
     /// Executes `tx`, spelled out, and keeps its effects in the view.
+    ///
+    /// # Errors
+    /// When the store fails; what the transaction comes to is the result.
     pub fn transact(&mut self, tx: TxEnv) -> Result<CallResult, Fault> {
         let (sender, base_fee) = (tx.caller, self.evm.ctx.block.basefee);
         let result = self.evm.transact_commit(tx);
@@ -179,6 +185,9 @@ impl<'a> Machine<'a> {
     }
 
     /// Asks `call`; the view stays as it is.
+    ///
+    /// # Errors
+    /// When the store fails; what the call comes to is the result.
     pub fn call(&mut self, call: &Call) -> Result<CallResult, Fault> {
         let base_fee = self.evm.ctx.block.basefee;
         settle(self.evm.transact(call_env(call)).map(|outcome| outcome.result), call.from, base_fee)
@@ -193,6 +202,9 @@ impl<'a> Machine<'a> {
 /// Whether `tx` could be the next of `block` on `view`, which is of no use afterwards: every rule that execution applies
 /// before the first instruction, by the functions that it calls for that. Without a machine, which costs more than the
 /// signature of a transaction.
+///
+/// # Errors
+/// When the store fails; the rule that it breaks is the inner error.
 pub fn admits(view: &mut StateView, block: &BlockContext, tx: &Tx) -> Result<Result<(), Refusal>, Fault> {
     let mut context = context(view, block, Rules::Block);
     context.cfg.disable_eip3607 = tx.is_unsigned();

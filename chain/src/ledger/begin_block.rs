@@ -39,6 +39,9 @@ impl BeginBlock {
     }
 
     /// That of block `height`, if it is kept.
+    ///
+    /// # Errors
+    /// When the store cannot be read, or what it holds there is damaged.
     pub fn at(reader: &dyn Reader, height: u64) -> Result<Option<Self>, StoreError> {
         let Some(row) = reader.get(Table::BeginBlocks, &height.to_be_bytes())? else { return Ok(None) };
         Self::read(&row).map(Some).ok_or_else(|| StoreError::corrupt("read how a block opened", "wrong form"))

@@ -74,6 +74,9 @@ impl Change {
     }
 
     /// Makes it.
+    ///
+    /// # Errors
+    /// When the store cannot be read, or what it holds there is damaged.
     pub fn apply(&self, view: &mut StateView) -> Result<(), StoreError> {
         let (Self::Balance(address, _) | Self::Nonce(address, _) | Self::Code(address, _) | Self::Slot(address, _, _)) =
             self;

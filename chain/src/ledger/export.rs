@@ -22,6 +22,9 @@ use crate::{
 const PAGE: usize = 1_000;
 
 /// What `head` is made of. Heights go on: what stake remembers by height stays true.
+///
+/// # Errors
+/// When the store cannot be read, or what it holds there is damaged.
 pub fn export(head: &Head) -> Result<Genesis, StoreError> {
     let reader = head.reader.as_ref();
     let mut fees = head.params.fees.clone();

@@ -40,6 +40,9 @@ pub struct Head {
 
 impl Head {
     /// The head that `reader` has, if a block was committed.
+    ///
+    /// # Errors
+    /// When the store cannot be read, or what it holds there is damaged.
     pub fn load(reader: Arc<dyn Reader>) -> Result<Option<Self>, StoreError> {
         let Some(bytes) = reader.get(Table::Meta, KEY)? else { return Ok(None) };
         let bad = |what: &str| StoreError::corrupt("read the head", what.to_owned());

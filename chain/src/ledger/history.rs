@@ -65,6 +65,9 @@ impl Retention {
 }
 
 /// Adds to `batch`, the changes of block `height`, the values in `before` that they replace.
+///
+/// # Errors
+/// When the store cannot be read, or what it holds there is damaged.
 pub fn record(before: &dyn Reader, height: u64, batch: &mut Batch) -> Result<(), StoreError> {
     record_with(before, height, false, batch)
 }

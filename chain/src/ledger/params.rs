@@ -44,6 +44,9 @@ impl Params {
     }
 
     /// Reads stored bytes.
+    ///
+    /// # Errors
+    /// When the bytes are of another form.
     pub fn decode(mut bytes: &[u8]) -> Result<Self, StoreError> {
         let bad = |e: alloy_rlp::Error| StoreError::corrupt("read the parameters", e);
         let mut list = Header::decode_bytes(&mut bytes, true).map_err(bad)?;

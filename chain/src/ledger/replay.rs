@@ -13,6 +13,9 @@ use crate::{
 impl Ledger {
     /// The state in which the first transaction of `block` was executed, and what the block told it; nothing if the
     /// state before the block is not kept.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
     pub fn replay(&self, block: &Block) -> Result<Option<(StateView, BlockContext)>, Fault> {
         let header = &block.header;
         let Some(before) = header.number.checked_sub(1) else { return Ok(None) };

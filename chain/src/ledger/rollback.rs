@@ -15,6 +15,9 @@ use crate::{
 };
 
 /// Undoes the last block in `store`, which no ledger may be using. Gives the block that is the last one now.
+///
+/// # Errors
+/// When the store has no block, does not keep the values that the last one replaced, or fails.
 pub fn roll_back(store: &dyn Store) -> Result<Info, StoreError> {
     let no = |why: &str| StoreError::new("roll back", why);
     let reader = store.reader()?;

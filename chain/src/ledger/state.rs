@@ -65,6 +65,9 @@ pub struct Pending {
 
 impl Ledger {
     /// Opens the ledger in `store`: where it was committed last, or before its beginning.
+    ///
+    /// # Errors
+    /// When the store cannot be read, or what it holds there is damaged.
     pub fn open(store: Arc<dyn Store>) -> Result<Self, Fault> {
         let head = Head::load(store.reader()?)?.map(Arc::new);
         let mut pool = Pool::default();
@@ -99,6 +102,9 @@ impl Ledger {
     }
 
     /// What begins the next block of `proposer`, this node, if it has something to show for the beacon.
+    ///
+    /// # Errors
+    /// When the store fails or what it holds is damaged; a transaction is no cause.
     pub fn beacon_item(&self, proposer: ConsensusAddress) -> Result<Option<Bytes>, Fault> {
         let Some(base) = self.base() else { return Ok(None) };
         Ok(self.reveals.item(&base, Some(proposer))?.map(|item| item.encode()))
@@ -110,6 +116,9 @@ impl Ledger {
     }
 
     /// Goes back to the state after block `height`, block by block. What waits is forgotten.
+    ///
+    /// # Errors
+    /// When the state after that block is not kept, or the store fails.
     pub fn rewind(&self, height: u64) -> Result<(), Fault> {
         let rows = history::lowest_height(self.store.reader()?.as_ref(), Table::ChangeSets)?;
         let oldest = rows.map_or(u64::MAX, |first| first.saturating_sub(1));
@@ -146,11 +155,17 @@ impl Ledger {
     }
 
     /// Makes the snapshot that is due, if one is. It takes its time and disturbs nobody.
+    ///
+    /// # Errors
+    /// When the store cannot be read, or the folder of snapshots not written.
     pub fn make_due_snapshot(&self) -> Result<Option<Manifest>, StoreError> {
         self.snapshots.make_due()
     }
 
     /// The state after block `height`, as long as it is kept. It answers everything but proofs.
+    ///
+    /// # Errors
+    /// When the store cannot be read, or what it holds there is damaged.
     pub fn state_at(&self, height: u64) -> Result<Option<Arc<Head>>, StoreError> {
         self.state_at_charged(height, |_| Ok(()))
     }
@@ -181,6 +196,9 @@ impl Ledger {
     }
 
     /// The lowest height whose state is kept.
+    ///
+    /// # Errors
+    /// When the store cannot be read, or what it holds there is damaged.
     pub fn oldest_state(&self) -> Result<u64, StoreError> {
         let Some(head) = self.head() else { return Ok(0) };
         let rows = history::lowest_height(head.reader.as_ref(), Table::ChangeSets)?;
@@ -190,6 +208,9 @@ impl Ledger {
     }
 
     /// The engine's name of the chain, if this ledger saw its beginning.
+    ///
+    /// # Errors
+    /// When the store cannot be read, or what it holds there is damaged.
     pub fn chain_name(&self) -> Result<Option<String>, StoreError> {
         let name = self.store.reader()?.get(Table::Meta, NAME)?;
         Ok(name.map(|name| String::from_utf8_lossy(&name).into_owned()))
@@ -215,6 +236,9 @@ impl Ledger {
     }
 
     /// The decoded form of `bytes`; they are hashed and the sender is recovered once, however often this is asked.
+    ///
+    /// # Errors
+    /// When the bytes are no transaction of this chain, or its signature is none.
     pub fn decode(&self, bytes: &[u8], head: &Head) -> Result<Arc<Tx>, TxError> {
         self.txs.decode(bytes, head.params.chain_id)
     }
@@ -236,6 +260,9 @@ impl Ledger {
 }
 
 /// What an account in `reader` may do next.
+///
+/// # Errors
+/// When the store cannot be read, or what it holds there is damaged.
 pub fn standing(reader: &dyn Reader, address: Address) -> Result<Standing, StoreError> {
     let account = crate::state::view::committed_account(reader, address)?;
     Ok(account.as_ref().map_or_else(Standing::default, Standing::from))

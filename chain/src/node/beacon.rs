@@ -12,6 +12,9 @@ use crate::beacon::Secret;
 pub const BEACON_FILE: &str = "beacon-secret";
 
 /// The secret in `home`, if there is one: who does not validate needs none.
+///
+/// # Errors
+/// When the file cannot be read, or is none of ours.
 pub fn load_beacon(home: &Path) -> Result<Option<Secret>, NodeError> {
     let path = home.join(BEACON_FILE);
     let text = match std::fs::read_to_string(&path) {
@@ -26,6 +29,9 @@ pub fn load_beacon(home: &Path) -> Result<Option<Secret>, NodeError> {
 }
 
 /// The secret in `home`, which is made if there is none.
+///
+/// # Errors
+/// When the file cannot be read or written, or is none of ours.
 pub fn ensure_beacon(home: &Path) -> Result<Secret, NodeError> {
     if let Some(secret) = load_beacon(home)? {
         return Ok(secret);

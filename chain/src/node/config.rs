@@ -186,6 +186,9 @@ impl Config {
     }
 
     /// Reads the settings in `home`.
+    ///
+    /// # Errors
+    /// When there is no `chain.toml`, or an entry of it is unknown, missing or out of range.
     pub fn load(home: &Path) -> Result<Self, NodeError> {
         let path = home.join(CONFIG_FILE);
         let text = std::fs::read_to_string(&path).map_err(|cause| match cause.kind() {
@@ -200,6 +203,9 @@ impl Config {
     }
 
     /// Writes the settings into `home`.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
     pub fn save(&self, home: &Path) -> Result<(), NodeError> {
         let text = toml::to_string(self).map_err(|e| NodeError::Setup(e.to_string()))?;
         let text = text.replace("[keep]\n", KEEP_HELP).replace("[web]\n", WEB_HELP).replace("[store]\n", STORE_HELP);

@@ -10,6 +10,9 @@ use zeroize::Zeroizing;
 use super::{config::KEY_FILE, error::NodeError, file::write_secret};
 
 /// The key in `home`, which is made if there is none.
+///
+/// # Errors
+/// When the file cannot be read or written, or is no key.
 pub fn ensure_key(home: &Path) -> Result<SigningKey, NodeError> {
     if home.join(KEY_FILE).exists() {
         return load_key(home);
@@ -23,6 +26,9 @@ pub fn ensure_key(home: &Path) -> Result<SigningKey, NodeError> {
 
 /// The public key that signs the blocks of the validator in `home`, if there is one: the embedded driver's, or
 /// CometBFT's.
+///
+/// # Errors
+/// When the file cannot be read, or is no key.
 pub fn validator_key(home: &Path) -> Result<Option<[u8; 32]>, NodeError> {
     if home.join(KEY_FILE).exists() {
         return load_key(home).map(|key| Some(key.verifying_key().to_bytes()));
@@ -50,6 +56,9 @@ pub fn validator_key(home: &Path) -> Result<Option<[u8; 32]>, NodeError> {
 }
 
 /// The key in `home`.
+///
+/// # Errors
+/// When there is none, the file cannot be read, or is no key.
 pub fn load_key(home: &Path) -> Result<SigningKey, NodeError> {
     let path = home.join(KEY_FILE);
     let text = std::fs::read_to_string(&path).map_err(|cause| NodeError::File {

@@ -43,6 +43,9 @@ pub const DATA: &str = "chain-data";
 pub const SNAPSHOTS: &str = "snapshots";
 
 /// Runs the node in `home` until it is told to stop. `ready` gets the address of JSON-RPC.
+///
+/// # Errors
+/// When there is no node in `home`, a port is in use, or what it runs on fails.
 pub async fn run(home: &Path, ready: impl FnOnce(&Config, std::net::SocketAddr)) -> Result<(), NodeError> {
     let config = Config::load(home)?;
     let (store, ledger) = assemble(home, &config)?;
@@ -101,6 +104,9 @@ fn check_chain(home: &Path, config: &Config, ledger: &Ledger) -> Result<(), Node
 }
 
 /// The database of the node in `home`, which must not be running.
+///
+/// # Errors
+/// When a node runs there, its settings cannot be read, or the database is of another engine or format, or damaged.
 pub fn open_store(home: &Path) -> Result<Arc<dyn Store>, NodeError> {
     let engine = Config::load(home)?.store.engine;
     match engine.open(&home.join(DATA)) {
@@ -120,6 +126,9 @@ pub fn is_running(home: &Path) -> bool {
 }
 
 /// The database and the ledger of the node in `home`, which must not be running.
+///
+/// # Errors
+/// As [`open_store`]; when what the ledger has in it is damaged.
 pub fn open(home: &Path) -> Result<(Arc<dyn Store>, Ledger), NodeError> {
     let store = open_store(home)?;
     let ledger = Ledger::open(store.clone())?;
@@ -127,6 +136,9 @@ pub fn open(home: &Path) -> Result<(Arc<dyn Store>, Ledger), NodeError> {
 }
 
 /// Renames the database of the node in `home`, which must not be running, and gives its new place, if there is one.
+///
+/// # Errors
+/// When a node runs there, or the folder cannot be renamed.
 pub fn set_data_aside(home: &Path) -> Result<Option<PathBuf>, NodeError> {
     let data = home.join(DATA);
     if !data.exists() {

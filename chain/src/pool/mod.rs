@@ -122,6 +122,9 @@ impl Pool {
     }
 
     /// Keeps `tx`, which its sender at `standing` could execute if it came next, or says why not.
+    ///
+    /// # Errors
+    /// The rule that keeps it out.
     pub fn insert(&mut self, tx: Arc<Tx>, standing: Standing) -> Result<(), PoolError> {
         let (sender, nonce, cost) = (tx.sender, tx.envelope.nonce(), tx.max_cost());
         if self.contains(tx.hash) {

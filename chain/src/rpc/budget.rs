@@ -81,6 +81,7 @@ pub struct Flight {
 }
 
 impl Flight {
+    /// Nothing is on the way yet, and `total` bytes may be.
     pub fn new(total: usize) -> Arc<Self> {
         Self::of("all together", total)
     }

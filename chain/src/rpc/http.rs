@@ -54,6 +54,9 @@ impl Server {
 }
 
 /// Serves `backend` at `address` to whom `door` lets in; gives the address that was bound.
+///
+/// # Errors
+/// When the address cannot be had.
 pub async fn serve(backend: Arc<Backend>, door: Door, address: SocketAddr) -> std::io::Result<(SocketAddr, Server)> {
     let listener = TcpListener::bind(address).await?;
     let bound = listener.local_addr()?;

@@ -38,7 +38,7 @@ mod txpool;
 mod ws;
 
 pub use backend::{Backend, Submit, Submitted};
-pub use budget::{Answer, Limits};
+pub use budget::{Answer, Flight, Limits};
 pub use command::{Command, Develop, Doing, Done};
 pub use dispatch::answer;
 pub use door::Door;
@@ -46,4 +46,5 @@ pub use error::{RpcError, RpcResult};
 pub use http::{Server, serve};
 pub use methods::names as methods;
 pub use neighbours::{Asked, Neighbours};
-pub use session::Session;
+pub use session::{Following, Session};
+pub use topic::{Followed, Topic};

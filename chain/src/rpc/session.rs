@@ -92,6 +92,9 @@ impl Session {
     }
 
     /// Follows `topic` under `id` from now on.
+    ///
+    /// # Errors
+    /// When it has no WebSocket, or follows as much as one client may.
     pub fn follow(&self, id: String, topic: Followed) -> RpcResult<()> {
         if !self.follows {
             return Err(error::coded(error::METHOD, "notifications not supported: subscriptions need a WebSocket"));

@@ -34,6 +34,9 @@ pub struct Folder {
 
 impl Folder {
     /// Snapshots in `path`, of which the newest `keep` stay. What an interrupted run left there is removed.
+    ///
+    /// # Errors
+    /// When the folder cannot be made, read or tidied.
     pub fn open(path: PathBuf, keep: usize) -> Result<Self, StoreError> {
         let folder = Self { path, keep };
         fs::create_dir_all(&folder.path).map_err(|e| folder.failed("make the folder of snapshots", &e))?;
@@ -42,6 +45,9 @@ impl Folder {
     }
 
     /// Makes a snapshot of `head` and removes the oldest ones.
+    ///
+    /// # Errors
+    /// When the store cannot be read, or the folder not written: then no snapshot is there.
     pub fn make(&self, head: &Head) -> Result<Manifest, StoreError> {
         let partial = self.path.join(PARTIAL);
         let place = self.path.join(head.height.to_string());
@@ -75,12 +81,18 @@ impl Folder {
     }
 
     /// Removes the snapshots of heights above `height`: the chain went back to it.
+    ///
+    /// # Errors
+    /// When the folder cannot be read, or one of them not removed.
     pub fn forget_above(&self, height: u64) -> Result<(), StoreError> {
         let mut above = self.heights()?.into_iter().filter(|known| *known > height);
         above.try_for_each(|known| self.remove(&self.path.join(known.to_string())))
     }
 
     /// Builds the state of a snapshot that is here in `store`, which loses what it had.
+    ///
+    /// # Errors
+    /// When a chunk is missing or damaged, or the store fails.
     pub fn restore(&self, store: Arc<dyn Store>, manifest: Manifest) -> Result<(), StoreError> {
         let bad = |what: &str| {
             let place = self.path.join(manifest.height.to_string());
@@ -100,6 +112,9 @@ impl Folder {
     }
 
     /// The heights of complete snapshots, newest first.
+    ///
+    /// # Errors
+    /// When the folder cannot be read.
     pub fn heights(&self) -> Result<Vec<u64>, StoreError> {
         let entries = fs::read_dir(&self.path).map_err(|e| self.failed("list snapshots", &e))?;
         let mut heights: Vec<u64> = entries
@@ -111,12 +126,18 @@ impl Folder {
     }
 
     /// The newest snapshots, for other nodes.
+    ///
+    /// # Errors
+    /// When the folder cannot be read.
     pub fn list(&self) -> Result<Vec<Manifest>, StoreError> {
         let newest = self.heights()?.into_iter().take(LISTED);
         newest.filter_map(|height| self.manifest(height).transpose()).collect()
     }
 
     /// What the snapshot of `height` is, if there is one.
+    ///
+    /// # Errors
+    /// When the folder cannot be read, or what is there is damaged.
     pub fn manifest(&self, height: u64) -> Result<Option<Manifest>, StoreError> {
         let Some(bytes) = self.read(height, MANIFEST)? else { return Ok(None) };
         let manifest = Manifest::decode(&bytes).filter(|manifest| manifest.height == height);
@@ -133,6 +154,9 @@ impl Folder {
     }
 
     /// A chunk of the snapshot of `height`.
+    ///
+    /// # Errors
+    /// When the folder cannot be read.
     pub fn chunk(&self, height: u64, format: u32, index: u32) -> Result<Option<Vec<u8>>, StoreError> {
         if format != FORMAT {
             return Ok(None);

@@ -67,6 +67,9 @@ const MAX_PROOF: usize = 64 << 10;
 
 impl StateSize {
     /// Of the state that `head` has.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
     pub fn of(head: &Head) -> Result<Self, StoreError> {
         let (value, proof) = prove_key(head.reader.as_ref(), head.height, size::KEY)?;
         let roots = head.roots.named().map(|(_, root)| root);

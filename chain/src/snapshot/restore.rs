@@ -38,6 +38,9 @@ type Wrong = &'static str;
 
 impl Restore {
     /// Begins to restore `manifest`, whose application hash is trusted, into `store`, whose content is removed.
+    ///
+    /// # Errors
+    /// When the store fails.
     pub fn begin(store: Arc<dyn Store>, manifest: Manifest) -> Result<Self, StoreError> {
         clear(store.as_ref())?;
         Ok(Self { store, manifest, next: 0, last: None, evm: B256::ZERO, bytes: 0, headers: 0 })
@@ -49,6 +52,9 @@ impl Restore {
     }
 
     /// Takes a chunk. After the last one the state is committed.
+    ///
+    /// # Errors
+    /// When the store fails; a chunk that is not the one of the manifest is a [`ChunkVerdict`].
     pub fn apply(&mut self, index: u32, bytes: &[u8]) -> Result<ChunkVerdict, StoreError> {
         let expected = self.needs() == Some(index) && bytes.len() <= MAX_CHUNK;
         let hash: [u8; 32] = if expected { Sha256::digest(bytes).into() } else { [0; 32] };
@@ -185,6 +191,9 @@ impl Restore {
 }
 
 /// Removes everything in `store`.
+///
+/// # Errors
+/// When the store fails.
 pub fn clear(store: &dyn Store) -> Result<(), StoreError> {
     for table in TABLES {
         loop {

@@ -15,6 +15,9 @@ use crate::{application::Offence, validator::GenesisValidator};
 
 /// Rewards whoever signed, counts who did not, punishes offences. Gives the tokens that were made: the caller credits
 /// the contract with them.
+///
+/// # Errors
+/// When the store cannot be read, or what it holds there is damaged.
 pub fn begin_block(storage: &mut impl Storage, facts: &BlockFacts<'_>) -> Result<U256> {
     let params = StakingParams::load(storage)?;
     origin::note_pause(storage, facts)?;
@@ -106,6 +109,9 @@ pub fn mark_changed(storage: &mut impl Storage) -> Result<()> {
 }
 
 /// The validators whose weight changes with this block.
+///
+/// # Errors
+/// When the store cannot be read, or what it holds there is damaged.
 pub fn end_block(storage: &mut impl Storage) -> Result<Vec<GenesisValidator>> {
     if storage.load(slot("changed", &[]))?.is_zero() {
         return Ok(vec![]);

@@ -110,6 +110,9 @@ fn function(selector: [u8; 4]) -> Option<Known> {
 }
 
 /// Runs a call. A refusal is a revert with that reason; an error is the database's.
+///
+/// # Errors
+/// When the store fails; what the contract refuses is the inner error, with the reason of its revert.
 pub fn run(
     storage: &mut impl Storage,
     env: &Env,

@@ -12,6 +12,9 @@ use super::{
 use crate::validator::{GenesisValidator, TOKEN};
 
 /// A validator of the first block, whose operator bonds `power` tokens. The caller credits the contract with them.
+///
+/// # Errors
+/// When such a validator cannot be made, or the store fails.
 pub fn bond_genesis(storage: &mut impl Storage, genesis: &GenesisValidator) -> Result<U256> {
     let tokens = TOKEN * U256::from(genesis.power);
     let mut validator = Validator::create(storage, genesis.operator, genesis.consensus_key, 0)?;

@@ -17,6 +17,9 @@ const AT_ONCE: usize = 4;
 
 /// Notes who leaves consensus with `changes` in the block at this height and time, and gives the keys that have been gone
 /// for long enough.
+///
+/// # Errors
+/// When the store cannot be read, or what it holds there is damaged.
 pub fn forget(
     storage: &mut impl Storage,
     height: u64,

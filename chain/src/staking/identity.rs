@@ -21,6 +21,9 @@ pub fn format_slot() -> U256 {
 }
 
 /// Remembers which chain this is.
+///
+/// # Errors
+/// When the store cannot be read, or what it holds there is damaged.
 pub fn identify(
     storage: &mut impl Storage,
     chain_name: &str,

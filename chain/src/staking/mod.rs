@@ -37,6 +37,7 @@ pub use facts::BlockFacts;
 pub use genesis::bond_genesis;
 pub use gone::forget;
 pub use identity::{FORMAT, format_slot, identify, possession};
+pub use origin::Origin;
 pub use params::StakingParams;
 pub use penalty::Penalty;
 pub use storage::{ADDRESS, Storage};

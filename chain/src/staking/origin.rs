@@ -28,6 +28,9 @@ impl Origin {
     }
 
     /// The time until which stake answers that was to answer until `until`, had no time passed before the next block.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
     pub fn until(&self, storage: &mut impl Storage, until: u64) -> std::result::Result<u64, StoreError> {
         Ok(until.saturating_add(small(storage.load(pause(self.height))?)))
     }

@@ -126,6 +126,9 @@ impl StakingParams {
     }
 
     /// Puts them into storage: four numbers a word.
+    ///
+    /// # Errors
+    /// When the store cannot be read, or what it holds there is damaged.
     pub fn store(&self, storage: &mut impl Storage) -> Result<(), StoreError> {
         let base = slot("params", &[]);
         let [a, b, c, d, e, f, g, h] = self.numbers();
@@ -136,6 +139,9 @@ impl StakingParams {
     }
 
     /// Reads them from storage.
+    ///
+    /// # Errors
+    /// When the store cannot be read, or what it holds there is damaged.
     pub fn load(storage: &mut impl Storage) -> Result<Self, StoreError> {
         let base = slot("params", &[]);
         let [a, b, c, d] = storage.load(field(base, 0))?.into_limbs();

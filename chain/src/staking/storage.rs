@@ -13,9 +13,15 @@ pub const ADDRESS: Address = address!("0x0000000000000000000000000000000000000A1
 /// The storage of the staking contract.
 pub trait Storage {
     /// The word in `slot`.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
     fn load(&mut self, slot: U256) -> Result<U256, StoreError>;
 
     /// Sets the word in `slot`.
+    ///
+    /// # Errors
+    /// When the store cannot be read, which tells what the word was.
     fn store(&mut self, slot: U256, value: U256) -> Result<(), StoreError>;
 }
 

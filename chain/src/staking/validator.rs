@@ -83,6 +83,9 @@ const JAILED: u64 = 1;
 
 impl Validator {
     /// The validator that `operator` controls.
+    ///
+    /// # Errors
+    /// When the operator has no validator, or the store cannot be read.
     pub fn load(storage: &mut impl Storage, operator: Address) -> Result<Self> {
         let base = of("validator", operator);
         let key = storage.load(field(base, KEY))?;
@@ -115,6 +118,9 @@ impl Validator {
     }
 
     /// Writes it back.
+    ///
+    /// # Errors
+    /// When the store cannot be read, or what it holds there is damaged.
     pub fn store(&self, storage: &mut impl Storage) -> std::result::Result<(), StoreError> {
         let base = of("validator", self.operator);
         let [kind, time, part, height, proven] = match self.status {
@@ -137,6 +143,10 @@ impl Validator {
     }
 
     /// A new validator, without stake.
+    ///
+    /// # Errors
+    /// When the account operates a validator already, another validator has the key or it is none of Ed25519, the
+    /// commission is above 100 percent, or the store fails.
     pub fn create(storage: &mut impl Storage, operator: Address, key: ConsensusKey, commission: u64) -> Result<Self> {
         need(storage.load(of("validator", operator))?.is_zero(), "this account already operates a validator")?;
         need(operator_of(storage, key)?.is_none(), "another validator has this key")?;
@@ -158,6 +168,9 @@ impl Validator {
     }
 
     /// Shares for `tokens` that are added.
+    ///
+    /// # Errors
+    /// When the sum does not fit.
     pub fn add(&mut self, tokens: U256) -> Result<U256> {
         let shares = match self.shares.is_zero() {
             true => tokens,

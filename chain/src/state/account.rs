@@ -32,6 +32,9 @@ impl Account {
     }
 
     /// Reads stored bytes.
+    ///
+    /// # Errors
+    /// When the bytes are no account.
     pub fn decode(mut bytes: &[u8]) -> Result<Self, StoreError> {
         <Self as Decodable>::decode(&mut bytes).map_err(|e| StoreError::corrupt("read an account", e))
     }

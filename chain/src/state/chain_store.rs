@@ -22,11 +22,17 @@ pub const EMPTY_TREE: B256 = B256::new(*b"SPARSE_MERKLE_PLACEHOLDER_HASH__");
 pub type Changes = BTreeMap<Vec<u8>, Option<Vec<u8>>>;
 
 /// The committed value of `key`.
+///
+/// # Errors
+/// When the store cannot be read, or what it holds there is damaged.
 pub fn get(reader: &dyn Reader, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
     reader.get(Table::ChainState, key)
 }
 
 /// Puts `changes` into `batch` as version `height` and gives the new root. Heights follow each other without gaps.
+///
+/// # Errors
+/// When the store cannot be read, or has no version before this one.
 pub fn update(reader: &dyn Reader, height: u64, changes: &Changes, batch: &mut Batch) -> Result<B256, StoreError> {
     let view = Nodes { reader };
     let tree = Sha256Jmt::new(&view);
@@ -57,6 +63,9 @@ pub fn update(reader: &dyn Reader, height: u64, changes: &Changes, batch: &mut B
 }
 
 /// The root of version `height` in `reader`.
+///
+/// # Errors
+/// When the store cannot be read, or what it holds there is damaged.
 pub fn root(reader: &dyn Reader, height: u64) -> Result<B256, StoreError> {
     let view = Nodes { reader };
     let root = Sha256Jmt::new(&view).get_root_hash(height);
@@ -64,6 +73,9 @@ pub fn root(reader: &dyn Reader, height: u64) -> Result<B256, StoreError> {
 }
 
 /// Puts the tree of all `values` into `batch` as version `height`, as if nothing had been there, and gives its root.
+///
+/// # Errors
+/// When the store cannot be read, or what it holds there is damaged.
 pub fn rebuild(height: u64, values: Vec<Entry>, batch: &mut Batch) -> Result<B256, StoreError> {
     let changes = values.into_iter().map(|(key, value)| (key, Some(value))).collect();
     update(&Nothing, height, &changes, batch)

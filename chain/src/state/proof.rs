@@ -13,6 +13,9 @@ use crate::{
 
 /// The value of `key` in the chain's own store at `height`, which must be the newest, and the proof that this is its
 /// value, or that there is none.
+///
+/// # Errors
+/// When the height is not the newest, or the store cannot be read.
 pub fn prove_key(
     reader: &dyn Reader,
     height: u64,

@@ -14,6 +14,9 @@ pub const KEY: &[u8] = b"size";
 const COUNTED: [Table; 3] = [Table::Accounts, Table::Storage, Table::Code];
 
 /// Adds the new size to `chain`, the changes of the chain's own store, after those in `batch` and the others in `chain`.
+///
+/// # Errors
+/// When the store cannot be read, or what it holds there is damaged.
 pub fn count(reader: &dyn Reader, chain: &mut Changes, batch: &Batch) -> Result<(), StoreError> {
     let mut size = i128::from(read(chain_store::get(reader, KEY)?.as_deref())?);
     let mut change = |table, key: &[u8], value: Option<&[u8]>| {
@@ -32,6 +35,9 @@ pub fn count(reader: &dyn Reader, chain: &mut Changes, batch: &Batch) -> Result<
 }
 
 /// The number in a stored size: zero before there is one.
+///
+/// # Errors
+/// When the bytes are no number.
 pub fn read(value: Option<&[u8]>) -> Result<u64, StoreError> {
     let Some(value) = value else { return Ok(0) };
     let bytes = value.try_into().map_err(|_| StoreError::corrupt("read the size of the state", "wrong length"))?;

@@ -18,6 +18,9 @@ use crate::error::StoreError;
 /// Where stored nodes come from. A path is one nibble a byte.
 pub trait NodeSource {
     /// The RLP of the node at `path`.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
     fn node(&self, path: &[u8]) -> Result<Option<Vec<u8>>, StoreError>;
 }
 
@@ -40,6 +43,9 @@ pub struct Update {
 }
 
 /// Applies `changes` (key to RLP of the value, `None` to remove) to the trie in `source`.
+///
+/// # Errors
+/// When the store cannot be read, or what it holds there is damaged.
 pub fn update(source: &dyn NodeSource, changes: &BTreeMap<B256, Option<Vec<u8>>>) -> Result<Update, StoreError> {
     let changes: Vec<Change> = changes.iter().map(|(key, value)| (nibbles(key), value.clone())).collect();
     let mut work = Work { source, loaded: BTreeSet::new() };
@@ -56,6 +62,9 @@ pub fn update(source: &dyn NodeSource, changes: &BTreeMap<B256, Option<Vec<u8>>>
 }
 
 /// The nodes from the root towards `key`, as `eth_getProof` gives them: they show its value, or that it has none.
+///
+/// # Errors
+/// When the store cannot be read, or what it holds there is damaged.
 pub fn prove(source: &dyn NodeSource, key: &B256) -> Result<Vec<Bytes>, StoreError> {
     let key = nibbles(key);
     let mut proof = Vec::new();

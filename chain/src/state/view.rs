@@ -55,6 +55,9 @@ impl StateView {
     }
 
     /// The account at `address`, if there is one.
+    ///
+    /// # Errors
+    /// When the store cannot be read, or what it holds there is damaged.
     pub fn account(&mut self, address: Address) -> Result<Option<Account>, StoreError> {
         if let Some(known) = self.accounts.get(&address) {
             return Ok(known.clone());
@@ -68,6 +71,9 @@ impl StateView {
     }
 
     /// Sets the account at `address`. Its storage root is kept, whatever `account` says: slots decide it.
+    ///
+    /// # Errors
+    /// When the store cannot be read, or what it holds there is damaged.
     pub fn set_account(&mut self, address: Address, mut account: Account) -> Result<(), StoreError> {
         account.storage_root = self.account(address)?.map_or(EMPTY_ROOT, |old| old.storage_root);
         self.accounts.insert(address, Some(account));
@@ -97,6 +103,9 @@ impl StateView {
     }
 
     /// The word in `slot` of `address`.
+    ///
+    /// # Errors
+    /// When the store cannot be read, or what it holds there is damaged.
     pub fn slot(&mut self, address: Address, slot: U256) -> Result<U256, StoreError> {
         if let Some(known) = self.slots.get(&(address, slot)) {
             return Ok(*known);
@@ -117,6 +126,9 @@ impl StateView {
     }
 
     /// The code whose hash is `hash`.
+    ///
+    /// # Errors
+    /// When the store cannot be read, or what it holds there is damaged.
     pub fn code(&self, hash: B256) -> Result<Bytes, StoreError> {
         if hash == KECCAK256_EMPTY {
             return Ok(Bytes::new());
@@ -137,6 +149,9 @@ impl StateView {
     }
 
     /// A value of the chain's own store.
+    ///
+    /// # Errors
+    /// When the store cannot be read, or what it holds there is damaged.
     pub fn chain_value(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
         match self.chain.get(key) {
             Some(value) => Ok(value.clone()),
@@ -150,6 +165,9 @@ impl StateView {
     }
 
     /// The hash of a recent block, for the `BLOCKHASH` instruction.
+    ///
+    /// # Errors
+    /// When the store cannot be read, or what it holds there is damaged.
     pub fn block_hash(&mut self, number: u64) -> Result<B256, StoreError> {
         if let Some(hash) = self.hashes.get(&number) {
             return Ok(*hash);
@@ -170,6 +188,9 @@ impl StateView {
     }
 
     /// Root of the EVM's accounts with all changes, and the batch that stores them.
+    ///
+    /// # Errors
+    /// When the store cannot be read, or what it holds there is damaged.
     pub fn evm_root(&mut self) -> Result<(B256, Batch), StoreError> {
         let mut batch = Batch::default();
         for address in &self.wiped {
@@ -185,6 +206,9 @@ impl StateView {
     }
 
     /// The same root for whoever stores nothing: what is wiped is not read to be removed.
+    ///
+    /// # Errors
+    /// When the store cannot be read, or what it holds there is damaged.
     pub fn supposed_root(&mut self) -> Result<B256, StoreError> {
         self.put_changes(&mut Batch::default())
     }
@@ -222,6 +246,9 @@ impl StateView {
     }
 
     /// Adds the chain's own store at `height` to `batch` and gives all roots.
+    ///
+    /// # Errors
+    /// When the store cannot be read, or what it holds there is damaged.
     pub fn seal(&self, height: u64, evm: B256, batch: &mut Batch) -> Result<StoreRoots, StoreError> {
         let mut chain = self.chain.clone();
         size::count(self.reader.as_ref(), &mut chain, batch)?;
@@ -230,6 +257,9 @@ impl StateView {
     }
 
     /// The same for the state before the first block, which has nothing underneath.
+    ///
+    /// # Errors
+    /// When the store cannot be read, or what it holds there is damaged.
     pub fn seal_first(&self, height: u64, evm: B256, batch: &mut Batch) -> Result<StoreRoots, StoreError> {
         let mut chain = self.chain.clone();
         size::count(self.reader.as_ref(), &mut chain, batch)?;
@@ -267,17 +297,26 @@ impl StateView {
 }
 
 /// An account as committed in `reader`.
+///
+/// # Errors
+/// When the store cannot be read, or what it holds there is damaged.
 pub fn committed_account(reader: &dyn Reader, address: Address) -> Result<Option<Account>, StoreError> {
     reader.get(Table::Accounts, address.as_slice())?.map(|bytes| Account::decode(&bytes)).transpose()
 }
 
 /// A storage word as committed in `reader`.
+///
+/// # Errors
+/// When the store cannot be read, or what it holds there is damaged.
 pub fn committed_slot(reader: &dyn Reader, address: Address, slot: U256) -> Result<U256, StoreError> {
     let word = reader.get(Table::Storage, &storage_key(address, slot))?;
     Ok(word.map_or(U256::ZERO, |bytes| U256::from_be_slice(&bytes)))
 }
 
 /// All storage of an account as committed in `reader`.
+///
+/// # Errors
+/// When the store cannot be read, or what it holds there is damaged.
 pub fn storage_of(reader: &dyn Reader, address: Address) -> Result<BTreeMap<U256, U256>, StoreError> {
     let words = reader.scan(Table::Storage, address.as_slice())?;
     let word = |(key, value): &(Vec<u8>, Vec<u8>)| {
@@ -289,6 +328,9 @@ pub fn storage_of(reader: &dyn Reader, address: Address) -> Result<BTreeMap<U256
 }
 
 /// Code as committed in `reader`.
+///
+/// # Errors
+/// When the store cannot be read, or what it holds there is damaged.
 pub fn committed_code(reader: &dyn Reader, hash: B256) -> Result<Bytes, StoreError> {
     if hash == KECCAK256_EMPTY {
         return Ok(Bytes::new());
@@ -298,12 +340,18 @@ pub fn committed_code(reader: &dyn Reader, hash: B256) -> Result<Bytes, StoreErr
 }
 
 /// Proof of an account against the EVM's root in `reader`.
+///
+/// # Errors
+/// When the store cannot be read, or what it holds there is damaged.
 pub fn prove_account(reader: &dyn Reader, address: Address) -> Result<Vec<Bytes>, StoreError> {
     let source = StoredTrie { reader, owner: vec![ACCOUNTS], empty: false };
     trie::prove(&source, &keccak256(address))
 }
 
 /// Proof of a storage word against its account's storage root in `reader`.
+///
+/// # Errors
+/// When the store cannot be read, or what it holds there is damaged.
 pub fn prove_slot(reader: &dyn Reader, address: Address, slot: U256) -> Result<Vec<Bytes>, StoreError> {
     let source = StoredTrie { reader, owner: storage_owner(address), empty: false };
     trie::prove(&source, &keccak256(slot.to_be_bytes::<32>()))

@@ -82,12 +82,21 @@ pub type Entry = (Vec<u8>, Vec<u8>);
 /// A frozen view of the store: what was committed when it was taken.
 pub trait Reader: Send + Sync {
     /// The value of `key`.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
     fn get(&self, table: Table, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError>;
 
     /// Every entry whose key begins with `prefix`, in order of keys.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
     fn scan(&self, table: Table, prefix: &[u8]) -> Result<Vec<Entry>, StoreError>;
 
     /// The first `limit` entries whose key comes after `after` (all do after `None`), in order of keys.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
     fn page(&self, table: Table, after: Option<&[u8]>, limit: usize) -> Result<Vec<Entry>, StoreError> {
         let mut found = self.scan(table, &[])?;
         if let Some(after) = after {
@@ -98,6 +107,9 @@ pub trait Reader: Send + Sync {
     }
 
     /// The lowest key.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
     fn first_key(&self, table: Table) -> Result<Option<Vec<u8>>, StoreError> {
         Ok(self.page(table, None, 1)?.pop().map(|(key, _)| key))
     }
@@ -106,9 +118,15 @@ pub trait Reader: Send + Sync {
 /// A place that keeps batches.
 pub trait Store: Send + Sync {
     /// A view of what is committed now. Later writes do not show in it.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
     fn reader(&self) -> Result<Arc<dyn Reader>, StoreError>;
 
     /// Writes the whole batch or nothing, durably before it returns.
+    ///
+    /// # Errors
+    /// When the store fails: then nothing of the batch is in it.
     fn write(&self, batch: &Batch) -> Result<(), StoreError>;
 }
 

@@ -33,6 +33,9 @@ impl Drop for RedbStore {
 
 impl RedbStore {
     /// Opens the store in `folder`, or makes an empty one there.
+    ///
+    /// # Errors
+    /// When another process has it open, or it is damaged or of another format.
     pub fn open(folder: &Path) -> Result<Self, StoreError> {
         let place = folder.join(FILE);
         if !place.try_exists().map_err(|e| StoreError::new("look for chain.redb", e))? {

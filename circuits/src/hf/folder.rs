@@ -120,6 +120,9 @@ fn is_numbered(folder: &str) -> bool {
 }
 
 /// The folders that a `modules.json` names.
+///
+/// # Errors
+/// When the file cannot be read, or is no list of modules.
 pub fn module_folders(modules_json: &Path) -> Result<Vec<PathBuf>, CompileError> {
     Ok(entries(modules_json)?.into_iter().map(|entry| PathBuf::from(entry.path)).collect())
 }
@@ -144,6 +147,9 @@ pub fn most_weights(root: &Path) -> Result<u64, CompileError> {
 }
 
 /// The files of weights that an index names.
+///
+/// # Errors
+/// When the file cannot be read, or names no file, more than are read, or one that is no plain safetensors file.
 pub fn shards(index: &Path) -> Result<Vec<String>, CompileError> {
     #[derive(Deserialize)]
     struct Index {

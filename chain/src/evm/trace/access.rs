@@ -32,6 +32,9 @@ use crate::{
 const MAX_ROUNDS: usize = 8;
 
 /// The access list of `call`, and what it does with it. Adds the gas that it took to find out to `spent`.
+///
+/// # Errors
+/// When the store fails.
 pub fn access_list(
     view: &mut StateView,
     block: &BlockContext,

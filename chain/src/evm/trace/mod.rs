@@ -60,6 +60,9 @@ pub struct Traced {
 
 /// Executes `subject` on `view` inside `block` and watches it with `tracer`, which writes `budget` bytes at most.
 /// With several tracers the subject is executed once for each of them, on the same state.
+///
+/// # Errors
+/// When the store fails; a subject that cannot be executed is the inner error.
 pub fn trace(
     view: &mut StateView,
     block: &BlockContext,

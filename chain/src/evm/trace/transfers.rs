@@ -57,6 +57,9 @@ pub struct Supposed {
 }
 
 /// Executes `tx` on `view` inside `block`; its effects stay in the view.
+///
+/// # Errors
+/// When the store fails; a transaction that cannot be executed is the inner error.
 pub fn suppose(
     view: &mut StateView,
     block: &BlockContext,
