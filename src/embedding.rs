@@ -19,7 +19,7 @@ pub use float::FloatEngine;
 use crate::error::{Error, Result, TextError};
 use crate::models::Model;
 
-/// Largest text that is accepted, in bytes.
+/// Largest text that is accepted, in bytes; of a pair, each of the two.
 pub const MAX_TEXT_BYTES: usize = 1_000_000;
 
 /// One answer.
@@ -27,13 +27,14 @@ pub const MAX_TEXT_BYTES: usize = 1_000_000;
 pub struct Embedding {
     /// Position of the text among the texts given.
     pub index: usize,
-    /// Tokens of the text, special ones included.
+    /// Tokens that the model read, special ones included and padding not.
     pub tokens: usize,
     /// The text was longer than the model reads; a part of it was left out.
     pub truncated: bool,
-    /// The embedding, or a classifier's outputs.
+    /// Of an embedding model [`Engine::dimensions`] numbers, of length 1 if its authors meant that; of a classifier one
+    /// output a label, of which [`Classes::scores`] makes scores.
     pub vector: Vec<f32>,
-    /// The integers that came out of the graph (empty for the float model).
+    /// The integers of which these were made, one row-major tensor for each output of the graph; none of the float model.
     pub integers: Vec<Vec<i32>>,
 }
 
@@ -44,7 +45,7 @@ pub struct Query {
     pub text: Arc<str>,
     /// A second text that belongs to it, for models that read two.
     pub pair: Option<Arc<str>>,
-    /// The prompt to put before it, by name; none means the model's default.
+    /// The prompt to put before the text, by its name in the model; none means the model's default.
     pub prompt: Option<String>,
 }
 
@@ -60,7 +61,7 @@ impl From<&String> for Query {
     }
 }
 
-/// Receives answers in the order of the texts.
+/// Receives answers in the order of the texts. Its error ends the work of the engine, which gives it back.
 pub type Sink<'a> = &'a mut dyn FnMut(Embedding) -> Result<()>;
 
 /// Whatever turns texts into embeddings.
@@ -131,7 +132,7 @@ pub fn check_queries(queries: &[Query]) -> Result<()> {
     Ok(())
 }
 
-/// The reference executor on this machine.
+/// The reference executor: it computes on this machine, in the clear, the integers that share nodes compute in exact mode.
 pub struct PlainEngine {
     model: Arc<Model>,
     threads: usize,

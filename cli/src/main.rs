@@ -1,6 +1,7 @@
 //! The program `sahara`: commands for everybody, and the only place where all crates meet.
 
 #![deny(unsafe_code)] // one call to the allocator's parameters opts out
+#![allow(unnameable_types)] // nothing is built on a program
 
 mod advice;
 mod commands;

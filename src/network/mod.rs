@@ -61,12 +61,12 @@ const PACKS_AHEAD: u32 = 4;
 /// How the network computes.
 #[derive(Clone, Debug)]
 pub struct NetworkOptions {
-    /// How exactly it rounds.
+    /// Exactly, as in the clear, or faithfully: a value may differ by one in its last place, for less work.
     pub rounding: Rounding,
     /// Whether the nodes may know the weights: private if nothing is said, for somebody else's model as its owner has
     /// chosen.
     pub visibility: Option<Visibility>,
-    /// Texts on the network at once.
+    /// Texts on the network at once; at first three for each core of this machine, at most 12.
     pub jobs: usize,
 }
 
