@@ -6,6 +6,7 @@ use std::ops::RangeInclusive;
 
 /// Why stored or received bytes were refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum DecodeError {
     /// Another format altogether.
     #[error("not a Sahara {what}: the first bytes are not \"{magic}\"")]

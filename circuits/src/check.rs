@@ -31,6 +31,7 @@ pub const MAX_PARTS: usize = 64;
 
 /// What is wrong with a graph, and where.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum CheckError {
     /// A node breaks a rule of its operator.
     #[error("graph node {index} ({name}): {problem}")]

@@ -60,6 +60,7 @@ pub struct GraphIdError;
 
 /// Why graph bytes were refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum GraphDecodeError {
     /// The bytes.
     #[error(transparent)]

@@ -9,6 +9,7 @@ use std::path::Path;
 
 /// Why a text could not be embedded in floating point.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum FloatError {
     /// The text was refused.
     #[error(transparent)]

@@ -34,6 +34,7 @@ const UNIT: u32 = 13;
 
 /// Why a text cannot be embedded.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum EncodeError {
     /// Nothing to embed: a model without special tokens has none for a blank text.
     #[error("the text is blank, and this model has no answer for that: give at least one word")]

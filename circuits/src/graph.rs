@@ -114,6 +114,7 @@ impl InputSpec {
 
 /// An input for which the bounds of the graph do not hold.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum InputError {
     /// Another number of values.
     #[error("input `{name}` takes {expected} values, {found} were given")]

@@ -24,6 +24,7 @@ const CLIENT_FORMATS: [u32; 2] = [2, 3];
 
 /// Why a compiled model cannot be stored or loaded.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum ModelError {
     /// A file operation failed.
     #[error("cannot {action} {path}: {source}")]
@@ -74,6 +75,7 @@ pub enum ModelError {
 
 /// Why [`CompiledModel::execute`] failed.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum RunError {
     /// No such graph.
     #[error(transparent)]

@@ -40,6 +40,7 @@ pub struct Execution {
 
 /// Why a graph cannot be run.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum ExecError {
     /// The graph is malformed.
     #[error(transparent)]

@@ -26,6 +26,7 @@ pub(crate) const MAX_JSON: u64 = 4 << 20;
 
 /// Why a model cannot be loaded or compiled.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum CompileError {
     /// A file cannot be read.
     #[error("cannot read {path}: {source}; a model folder holds config.json, model.safetensors and tokenizer.json")]
