@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
+use sahara_circuits::bytes::DecodeError;
 use sahara_protocol::ring::secret::Secret;
 use thiserror::Error;
 
@@ -16,7 +17,6 @@ use crate::meter::{Meter, Traffic};
 use crate::wire::{
     CHUNK, Caller, Fail, FailCode, FrameError, HEADER, Hello, Kind, MAX_REQUEST, Message, header, parse_header,
 };
-use sahara_circuits::bytes::DecodeError;
 
 /// What both sides say when their committees differ.
 pub(crate) const OTHER_COMMITTEE: &str =

@@ -14,6 +14,7 @@ pub(crate) mod tests;
 use std::fmt;
 use std::str::FromStr;
 
+use sahara_circuits::bytes::{DecodeError, Reader, Writer, unhex};
 use sahara_circuits::graph::Graph;
 
 pub use access::{AccessList, AccessRule, Asset, Consumers, MAX_ACCESS_KEYS, SignedAccess};
@@ -22,7 +23,6 @@ pub use name::{SharingName, SharingRef};
 
 use crate::engine::{Assignment, GraphId, MaskDomain, Visibility};
 use crate::identity::{Identity, PublicKey};
-use sahara_circuits::bytes::{DecodeError, Reader, Writer, unhex};
 
 const MAGIC: &[u8; 8] = b"SHMANIF\0";
 const VERSION: u16 = 1;

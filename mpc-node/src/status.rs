@@ -1,8 +1,9 @@
 //! What a node says about itself when asked.
 
+use sahara_circuits::bytes::{DecodeError, Reader, Writer};
+
 use crate::meter::ByteCounts;
 use crate::wire::{Kind, Message, Task};
-use sahara_circuits::bytes::{DecodeError, Reader, Writer};
 
 const MAGIC: &[u8; 8] = b"SHSTATUS";
 const VERSION: u16 = 2;

@@ -11,6 +11,8 @@ mod models;
 mod names;
 mod packs;
 
+use sahara_circuits::bytes::{DecodeError, Reader, Writer};
+
 use crate::engine::{Assignment, GraphId, Rounding, Visibility};
 use crate::manifest::MAX_MANIFEST;
 pub use crate::manifest::{ManifestId, SharingId};
@@ -23,7 +25,6 @@ pub(crate) use names::seconds;
 pub use packs::{
     AskJob, CountPacks, HandBack, Incarnation, MAX_NAMES, PackCount, PackNames, Presence, Reclaim, Reclaimed,
 };
-use sahara_circuits::bytes::{DecodeError, Reader, Writer};
 
 /// Version of the lane's language, in the [`Hello`].
 pub const VERSION: u16 = 4;

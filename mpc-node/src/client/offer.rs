@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use sahara_circuits::bytes::extend_words;
 use sahara_circuits::graph::Graph;
 use sahara_circuits::weights::Weights;
 use zeroize::{Zeroize, Zeroizing};
@@ -17,7 +18,6 @@ use crate::manifest::{
 };
 use crate::meter::Traffic;
 use crate::wire::{Begin, Kind, Piece};
-use sahara_circuits::bytes::extend_words;
 
 /// What an owner hands to a committee.
 #[derive(Clone, Debug)]

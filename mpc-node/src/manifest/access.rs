@@ -1,7 +1,8 @@
 //! Who may use a sharing: a list of keys with a serial number that the owner can replace, or a place on a chain.
 
-use crate::identity::{Identity, PublicKey};
 use sahara_circuits::bytes::{DecodeError, Reader, Writer};
+
+use crate::identity::{Identity, PublicKey};
 
 use super::{OwnerKey, SharingId};
 

@@ -1,9 +1,9 @@
 //! What a manifest commits to besides bytes that are sent as they are: the layout of weights, masked tensors, seeds.
 
+use sahara_circuits::bytes::Writer;
 use sahara_circuits::graph::{Graph, Op};
 
 use crate::engine::{MaskDomain, Seed, WeightDomain};
-use sahara_circuits::bytes::Writer;
 
 /// Digest of the weight tensors that a graph reads: their names and shapes, and whether each is the side of a product
 /// or a vector. Material that was made for one graph serves another only if both have the same.

@@ -5,6 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use sahara_circuits::bytes::DecodeError;
 use sahara_circuits::graph::Graph;
 
 use super::ModelError;
@@ -16,7 +17,6 @@ use crate::engine::{
 };
 use crate::manifest::{MAX_MANIFEST, Manifest, ManifestId, SignedManifest};
 use crate::wire::Task;
-use sahara_circuits::bytes::DecodeError;
 
 /// One version of a sharing on this node.
 pub(super) struct Entry {

@@ -7,12 +7,13 @@ use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 
+use sahara_circuits::bytes::{DecodeError, unhex};
+
 use super::entry::Entry;
 use super::files::{MANIFEST, SharingRecord, at, damaged, read_limited};
 use super::ready::Ready;
 use super::{ModelError, Sharing, State};
 use crate::manifest::{MAX_MANIFEST, ManifestId, SharingId, SignedManifest};
-use sahara_circuits::bytes::{DecodeError, unhex};
 
 /// What is there, and what of it is damaged.
 pub(super) struct Found {

@@ -8,6 +8,7 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
 
+use sahara_circuits::bytes::DecodeError;
 use sahara_circuits::graph::{Graph, WeightSpec};
 use sahara_circuits::weights::Weights;
 use zeroize::Zeroizing;
@@ -17,7 +18,6 @@ use super::files::{PartHeader, at, damaged};
 use crate::engine::{Assignment, EvaluatorRole, ProtocolError, Seed, Visibility, WeightMaterial, weight_words};
 use crate::lane::PORTION;
 use crate::manifest::{Manifest, masked_hasher, seed_commitment};
-use sahara_circuits::bytes::DecodeError;
 
 /// Bytes of one seed.
 const SEED: usize = 32;

@@ -1,11 +1,11 @@
 //! The front of a pack file: what the pack is bound to, and its seed.
 
+use sahara_circuits::bytes::{DecodeError, Reader, Writer};
 use zeroize::Zeroizing;
 
 use crate::engine::{EvaluatorRole, Seed};
 use crate::transcript::SignedSeal;
 use crate::wire::{Incarnation, Message, PackId, Task};
-use sahara_circuits::bytes::{DecodeError, Reader, Writer};
 
 const MAGIC: &[u8; 8] = b"SHPACK\0\0";
 const VERSION: u16 = 4;

@@ -1,11 +1,11 @@
 //! What an evaluator keeps of a job: its transcript, which may be shown to others, and its openings, which may not.
 
+use sahara_circuits::bytes::{DecodeError, Reader, Writer};
 use zeroize::Zeroizing;
 
 use super::{Digest, SignedRecord, WINDOW, checkpoint_digest, first_heads, next_head};
 use crate::engine::{JobSecret, Seed};
 use crate::wire::{JobId, Message};
-use sahara_circuits::bytes::{DecodeError, Reader, Writer};
 
 const MAGIC: &[u8; 8] = b"SHTRANS\0";
 const VERSION: u16 = 3;

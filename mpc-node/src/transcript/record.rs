@@ -1,9 +1,10 @@
 //! The end of a job as one evaluator saw it, signed: given to the other evaluator and to the consumer.
 
+use sahara_circuits::bytes::{DecodeError, Reader, Writer};
+
 use super::{Digest, Opening};
 use crate::identity::{Identity, PublicKey};
 use crate::wire::{Kind, Message};
-use sahara_circuits::bytes::{DecodeError, Reader, Writer};
 
 /// The end of a job as one evaluator saw it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

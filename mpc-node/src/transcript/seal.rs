@@ -1,10 +1,11 @@
 //! The helper's signed commitments to a pack: made when it is dealt, checked by each evaluator against what it holds.
 
+use sahara_circuits::bytes::{DecodeError, Reader, Writer};
+
 use super::Digest;
 use crate::engine::Seed;
 use crate::identity::{Identity, PublicKey};
 use crate::wire::{Kind, Message, PackId, Task};
-use sahara_circuits::bytes::{DecodeError, Reader, Writer};
 
 const MAGIC: &[u8; 8] = b"SHDEALT\0";
 const VERSION: u16 = 1;

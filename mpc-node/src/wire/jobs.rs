@@ -1,10 +1,10 @@
 //! Messages about jobs.
 
+use sahara_circuits::bytes::{DecodeError, Reader, Writer};
 use sahara_protocol::ring::secret::wipe;
 
 use super::{Asked, JobId, Kind, Message, PackId, Task};
 use crate::engine::Seed;
-use sahara_circuits::bytes::{DecodeError, Reader, Writer};
 
 /// Most tensors in one share.
 const MAX_TENSORS: usize = 1 << 12;

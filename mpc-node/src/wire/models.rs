@@ -1,5 +1,7 @@
 //! Messages about sharings and preprocessing packs.
 
+use sahara_circuits::bytes::{DecodeError, Reader, Writer};
+
 use super::{
     Incarnation, JobId, Kind, MAX_STREAM, ManifestId, Message, PackId, SharingId, Task, flag, read_visibility,
     visibility_code,
@@ -7,7 +9,6 @@ use super::{
 use crate::engine::Visibility;
 use crate::identity::PublicKey;
 use crate::manifest::{MAX_MANIFEST, SharingName, SignedAccess, SignedManifest};
-use sahara_circuits::bytes::{DecodeError, Reader, Writer};
 
 /// Most sharings in one list.
 pub const MAX_SHARINGS: usize = 1024;

@@ -1,7 +1,8 @@
 //! Messages about unused packs between an evaluator and a helper, how many there are, and whether a job's consumer is here.
 
-use super::{JobId, Kind, Message, PackId, Task, id_type, random_id};
 use sahara_circuits::bytes::{DecodeError, Reader, Writer};
+
+use super::{JobId, Kind, Message, PackId, Task, id_type, random_id};
 
 /// Most names in one message.
 pub const MAX_NAMES: usize = 2048;

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use rustix::net::sockopt;
+use sahara_circuits::bytes::DecodeError;
 
 use super::super::trial::{self, Trial};
 use super::*;
@@ -13,7 +14,6 @@ use crate::channel::{Channel, ChannelError};
 use crate::identity::{Identity, generate};
 use crate::manifest::SharingId;
 use crate::wire::{DeleteSharing, HEADER, header, parse_header};
-use sahara_circuits::bytes::DecodeError;
 
 /// What an operating system might say, with a path as some of its errors have.
 fn os_error() -> io::Error {
