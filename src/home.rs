@@ -15,6 +15,8 @@ use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Duration;
 
+use sahara_mpc::durable;
+
 use crate::error::{Error, Result};
 
 /// Where Sahara keeps its files.
@@ -73,19 +75,20 @@ pub fn create_private_dir(path: &Path) -> Result<()> {
     builder.create(path).map_err(|e| Error::io("creating", path, e))
 }
 
-/// Writes a file beside its place and renames it there: a reader sees the old bytes or the new, never half.
+/// Writes a file beside its place and renames it there: a reader sees the old bytes or the new, never half, also after a loss
+/// of power. (Not [`durable::replace`], because several processes may write one file at once.)
 ///
 /// # Errors
 /// When the file cannot be written.
 pub fn write_atomic(path: &Path, bytes: &[u8]) -> Result<()> {
     use std::io::Write;
-    let folder = path.parent().unwrap_or_else(|| Path::new("."));
+    let folder = durable::folder(path);
     let doing = |e| Error::io("writing", path, e);
     let mut file = tempfile::NamedTempFile::new_in(folder).map_err(doing)?;
     file.write_all(bytes).map_err(doing)?;
     file.as_file().sync_all().map_err(doing)?;
     file.persist(path).map_err(|e| doing(e.error))?;
-    Ok(())
+    durable::sync_dir(folder).map_err(doing)
 }
 
 /// Has the file locked for this process until what is returned is dropped. While another process holds it, `waiting` is
@@ -158,5 +161,12 @@ mod tests {
         write_atomic(&path, b"two").unwrap();
         assert_eq!(fs::read(&path).unwrap(), b"two");
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
+
+        let taken = dir.path().join("taken");
+        fs::create_dir(&taken).unwrap();
+        fs::write(taken.join("file"), b"there").unwrap();
+        write_atomic(&taken, b"three").unwrap_err();
+        assert_eq!(fs::read(taken.join("file")).unwrap(), b"there");
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 2, "nothing is left of what failed");
     }
 }

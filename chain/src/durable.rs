@@ -1,5 +1,6 @@
 //! Files that survive a loss of power: written beside their place, made durable, and moved there in one step. Every file
-//! and folder of a home that is read later comes to its place here.
+//! and folder of a home that is read later comes to its place here. (The chain stands alone: share nodes and the SDK have
+//! `sahara_mpc::durable`.)
 
 use std::{
     fs::{self, File, OpenOptions},

@@ -5,7 +5,7 @@ mod compile;
 
 use crate::bytes::DecodeError;
 use crate::codec::{GraphDecodeError, GraphId, MAX_GRAPH_BYTES};
-use crate::files::read_at_most;
+use crate::files::{read_at_most, sync_dir};
 use crate::frontend::{Frontend, FrontendError};
 use crate::graph::Graph;
 use crate::reference::{ExecError, ExecOptions, Execution, Executor, PackedWeights};
@@ -163,10 +163,13 @@ impl CompiledModel {
             write().map_err(io("write", &path))
         });
         let placed = written.and_then(|()| {
+            sync_dir(&partial).map_err(io("write", &partial))?;
             if dir.exists() {
                 std::fs::rename(dir, &old).map_err(io("replace", dir))?;
             }
-            std::fs::rename(&partial, dir).map_err(io("create", dir))
+            std::fs::rename(&partial, dir)
+                .and_then(|()| dir.parent().map_or(Ok(()), sync_dir))
+                .map_err(io("create", dir))
         });
         if placed.is_err() {
             // The error that matters is the first one; nothing half-written stays, and what was there comes back.

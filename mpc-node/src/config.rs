@@ -4,6 +4,7 @@ mod committees;
 
 use std::collections::BTreeSet;
 use std::fmt::Display;
+use std::io::Write;
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -12,6 +13,7 @@ use serde::Deserialize;
 use thiserror::Error;
 
 use crate::committee::CommitteeError;
+use crate::durable::{self, Readers};
 use crate::engine::CostLimits;
 use crate::identity::{self, Identity, IdentityError, PublicKey};
 use crate::records::RecordLimits;
@@ -339,7 +341,7 @@ impl Config {
         let text = template(listen, advertise, metrics, parties);
         // Refused before it stands in a file.
         Self::parse(&text, home).map_err(|reason| ConfigError::Content { path: path.clone(), reason })?;
-        crate::durable::write(&path, |place| std::fs::File::create(place), &[text.as_bytes()]).map_err(io(&path))?;
+        durable::replace(&path, Readers::Everybody, |file| file.write_all(text.as_bytes())).map_err(io(&path))?;
         Self::load(home)
     }
 

@@ -8,10 +8,11 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use ed25519_dalek::{Signature, Signer, SigningKey, VerifyingKey};
+use sahara_circuits::bytes::{hex, unhex};
 use thiserror::Error;
 use zeroize::Zeroizing;
 
-use sahara_circuits::bytes::{hex, unhex};
+use crate::durable;
 
 const FILE_PREFIX: &str = "sahara-ed25519-v1:";
 
@@ -98,9 +99,11 @@ impl Identity {
     /// When the file exists or cannot be written.
     pub fn save(&self, path: &Path) -> Result<(), IdentityError> {
         let line = Zeroizing::new(format!("{FILE_PREFIX}{}\n", *Zeroizing::new(hex(self.0.as_bytes()))));
-        private_file(path)
-            .and_then(|mut file| file.write_all(line.as_bytes()).and_then(|()| file.sync_all()))
-            .map_err(|source| IdentityError::Io { action: "write", path: path.into(), source })
+        durable::create(path, |file| file.write_all(line.as_bytes())).map_err(|source| IdentityError::Io {
+            action: "write",
+            path: path.into(),
+            source,
+        })
     }
 
     /// The key as PKCS#8, for TLS.
@@ -159,15 +162,6 @@ pub fn load_or_generate(path: &Path) -> Result<Identity, IdentityError> {
         }
         other => other,
     }
-}
-
-/// Creates a file that only its owner may read; fails when it exists.
-pub(crate) fn private_file(path: &Path) -> std::io::Result<std::fs::File> {
-    let mut options = std::fs::OpenOptions::new();
-    options.write(true).create_new(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    options.open(path)
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ pub mod committee;
 pub mod config;
 mod dial;
 pub mod doctor;
-mod durable;
+pub mod durable;
 pub mod engine;
 pub mod identity;
 pub mod lane;

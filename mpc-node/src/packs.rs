@@ -28,6 +28,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use sahara_circuits::bytes::DecodeError;
 use thiserror::Error;
 
 use crate::engine::{EvaluatorRole, PackContents};
@@ -38,7 +39,6 @@ pub use header::{PackHeader, PackKey};
 pub use index::Purpose;
 use index::{Choice, Index, Promise, Ready, Spot, room};
 pub(crate) use index::{MOST_PACKS, PACK_MEMORY};
-use sahara_circuits::bytes::DecodeError;
 
 /// A pack that cannot be kept or used.
 #[derive(Debug, Error)]
@@ -221,9 +221,7 @@ impl PackStore {
     }
 
     fn write_file(&self, header: &PackHeader, contents: &PackContents) -> Result<(), PackError> {
-        let partial = self.path(&header.id, "partial");
-        file::write(&partial, header, contents)?;
-        fs::rename(&partial, self.path(&header.id, "pack")).map_err(at("rename", &partial))
+        file::write(&self.path(&header.id, "pack"), header, contents)
     }
 
     /// All packs for `key` that are ready or in use.

@@ -19,7 +19,8 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
-use crate::identity::{PublicKey, private_file};
+use crate::durable::{private_file, remove};
+use crate::identity::PublicKey;
 use crate::transcript::{DealtRecord, JobRecord, Openings};
 use crate::wire::{JobId, seconds};
 pub use names::NameError;
@@ -255,13 +256,6 @@ impl Shared {
 fn companions(dir: &Path, name: &str) -> u64 {
     let path = dir.join(name);
     COMPANIONS.iter().filter_map(|c| fs::metadata(path.with_extension(c)).ok()).map(|m| room(m.len())).sum()
-}
-
-fn remove(path: &Path) -> io::Result<()> {
-    match fs::remove_file(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-        _ => Ok(()),
-    }
 }
 
 /// Whose a record is, by its file's name.

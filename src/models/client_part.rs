@@ -13,6 +13,7 @@ use sahara_circuits::model::CompiledModel;
 
 use super::StoreError;
 use crate::error::{Error, Result};
+use crate::home::write_atomic;
 
 const MAGIC: &[u8; 8] = b"SHCLIENT";
 const VERSION: u16 = 1;
@@ -86,8 +87,7 @@ pub fn unpack(bytes: &[u8], folder: &Path) -> Result<()> {
         if file.len() as u64 != len {
             return Err(damaged("a file in it is not as long as announced"));
         }
-        let path = folder.join(name);
-        std::fs::write(&path, file).map_err(|e| Error::io("writing", &path, e))?;
+        write_atomic(&folder.join(name), &file)?;
     }
     if rest.is_empty() { Ok(()) } else { Err(damaged("it has bytes after its end")) }
 }

@@ -9,6 +9,7 @@ use std::fs::{self, File, TryLockError};
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
+use sahara_mpc::durable;
 use tempfile::TempDir;
 
 use super::bytes_below;
@@ -97,7 +98,7 @@ impl Incoming {
     /// Puts the new files in their place. What was there is removed.
     pub fn put(self, place: &Path, _lock: &Lock) -> Result<()> {
         let moved = self.set_aside(place)?;
-        fs::rename(&self.new, place).map_err(|e| {
+        durable::place(&self.new, place).map_err(|e| {
             if moved {
                 // Best effort: the error below says what is wrong.
                 let _ = fs::rename(self.aside(), place);

@@ -1,8 +1,11 @@
 //! The committee file: where the share nodes listen and the keys they are pinned by, in the order that assignments count.
 
+use std::io::Write;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
+
+use crate::durable::{self, Readers};
 
 use super::{Committee, CommitteeError, CommitteeKind, Member};
 
@@ -49,7 +52,8 @@ impl Committee {
     /// # Errors
     /// When the file system refuses.
     pub fn save(&self, path: &Path) -> Result<(), CommitteeError> {
-        crate::durable::write(path, |place| std::fs::File::create(place), &[self.to_toml().as_bytes()])
+        durable::replace(path, Readers::Everybody, |file| file.write_all(self.to_toml().as_bytes()))
+            .map(drop)
             .map_err(|source| CommitteeError::Io { action: "write", path: path.into(), source })
     }
 

@@ -2,16 +2,16 @@
 //! parts of the weights and the client part. Files are private, written in one step and synced.
 
 use std::fs::File;
-use std::io::{self, Read};
+use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
+use sahara_circuits::bytes::{DecodeError, Reader, Writer};
 use thiserror::Error;
 
 use super::ready::Work;
+use crate::durable::{self, Readers};
 use crate::engine::{Assignment, GraphId, GraphRefused, ProtocolError, TooCostly};
-use crate::identity::private_file;
 use crate::manifest::{MAX_MANIFEST, ManifestId, OwnerKey, SharingId, SharingName, SignedAccess};
-use sahara_circuits::bytes::{DecodeError, Reader, Writer};
 
 /// File of the signed manifest in a version's folder.
 pub(super) const MANIFEST: &str = "manifest";
@@ -230,8 +230,7 @@ impl SharingRecord {
     }
 
     pub(super) fn save(&self, dir: &Path) -> Result<(), ModelError> {
-        write_file(&dir.join(format!("{}.sharing", self.sharing())), &[&self.encode()])?;
-        sync_dir(dir)
+        write_file(&dir.join(format!("{}.sharing", self.sharing())), &[&self.encode()])
     }
 }
 
@@ -240,7 +239,9 @@ impl SharingRecord {
 /// # Errors
 /// When the file system refuses.
 pub fn write_file(path: &Path, parts: &[&[u8]]) -> Result<(), ModelError> {
-    crate::durable::write(path, private_file, parts).map_err(at("write", path))
+    durable::replace(path, Readers::Owner, |file| parts.iter().try_for_each(|part| file.write_all(part)))
+        .map(drop)
+        .map_err(at("write", path))
 }
 
 /// Reads a file of at most `limit` bytes.
@@ -256,7 +257,7 @@ pub(super) fn read_limited(path: &Path, limit: u64) -> Result<Vec<u8>, ModelErro
 
 /// Makes names in a directory lasting.
 pub(super) fn sync_dir(dir: &Path) -> Result<(), ModelError> {
-    File::open(dir).and_then(|d| d.sync_all()).map_err(at("sync", dir))
+    durable::sync_dir(dir).map_err(at("sync", dir))
 }
 
 pub(super) fn at(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> ModelError {

@@ -14,8 +14,9 @@ use super::files::{
 };
 use super::part::{PrivatePart, check_open_file, open_scratch, part_len};
 use super::{Locked, MAX_JUMP, ModelError, ModelStore, Sharing, remove_folder, unreadable};
+use crate::durable::private_file;
 use crate::engine::{Assignment, GraphId, MAX_GRAPH_BYTES, read_graph};
-use crate::identity::{PublicKey, private_file};
+use crate::identity::PublicKey;
 use crate::manifest::{AccessList, AccessRule, ManifestId, Shares, SharingId, SignedManifest};
 
 /// What the beginning of an upload comes to.

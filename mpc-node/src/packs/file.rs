@@ -1,27 +1,29 @@
 //! A pack's file: the front, the corrections, the prepared products, and a checksum (BLAKE3) over all of them.
 
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
+use sahara_circuits::bytes::{DecodeError, unhex};
 use zeroize::Zeroizing;
 
 use super::PackError;
 use super::header::{CHECKSUM, PREFIX, PackHeader};
+use crate::durable::{self, Readers};
 use crate::engine::PackContents;
-use crate::identity::private_file;
-use sahara_circuits::bytes::{DecodeError, unhex};
 
-/// Writes a whole file and makes its bytes lasting.
+/// Writes a whole file and makes its bytes lasting; its name lasts after [`sync_dir`].
 pub(super) fn write(path: &Path, header: &PackHeader, contents: &PackContents) -> Result<(), PackError> {
-    let mut file = private_file(path).map_err(at("create", path))?;
-    let mut checksum = blake3::Hasher::new();
-    let front = header.encode(&contents.seed);
-    for part in [&front[..], &contents.corrections, &contents.prepared] {
-        checksum.update(part);
-        file.write_all(part).map_err(at("write", path))?;
-    }
-    file.write_all(checksum.finalize().as_bytes()).and_then(|()| file.sync_all()).map_err(at("write", path))
+    let written = durable::put(path, Readers::Owner, |file| {
+        let mut checksum = blake3::Hasher::new();
+        let front = header.encode(&contents.seed);
+        for part in [&front[..], &contents.corrections, &contents.prepared] {
+            checksum.update(part);
+            file.write_all(part)?;
+        }
+        file.write_all(checksum.finalize().as_bytes())
+    });
+    written.map(drop).map_err(at("write", path))
 }
 
 /// Reads a whole file and checks every byte of it.
@@ -65,15 +67,12 @@ fn read_front(path: &Path, file: &mut File) -> Result<(PackHeader, Front), PackE
 
 /// Removes a file if it is there.
 pub(super) fn destroy(path: &Path) -> Result<(), PackError> {
-    match fs::remove_file(path) {
-        Err(e) if e.kind() != io::ErrorKind::NotFound => Err(at("remove", path)(e)),
-        _ => Ok(()),
-    }
+    durable::remove(path).map_err(at("remove", path))
 }
 
 /// Makes names in a directory lasting.
 pub(super) fn sync_dir(dir: &Path) -> Result<(), PackError> {
-    File::open(dir).and_then(|d| d.sync_all()).map_err(at("sync", dir))
+    durable::sync_dir(dir).map_err(at("sync", dir))
 }
 
 pub(super) fn at(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> PackError {

@@ -11,13 +11,13 @@
 //! of its committees, and there are so many places for the names of all.
 
 use std::collections::{BTreeSet, HashMap};
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::{self, BufReader, BufWriter, Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::remove;
-use crate::identity::{PublicKey, private_file};
+use crate::durable::{self, Readers, private_file, remove};
+use crate::identity::PublicKey;
 use crate::wire::JobId;
 
 const MAGIC: &[u8; 8] = b"SHNAMES\0";
@@ -115,10 +115,11 @@ impl JobNames {
     /// When it cannot be read or written, or is of a version that is not known.
     pub(super) fn open(path: &Path, most: usize, lists: usize, now: u32) -> io::Result<Self> {
         let stale = (most / lists.max(1)).max(1);
-        let new = path.with_extension("new");
-        remove(&new)?;
+        let none = path.with_extension("partial");
+        remove(&none)?;
+        remove(&path.with_extension("new"))?; // of an earlier version of this program
         // Replaced at once by the list that is written.
-        let list = Arc::new(private_file(&new)?);
+        let list = Arc::new(private_file(&none)?);
         let (known, count) = Default::default();
         let (path_buf, forgotten, lines) = (path.to_path_buf(), 0, 0);
         let mut names =
@@ -262,22 +263,17 @@ impl JobNames {
 
     fn rewrite(&mut self, now: u32) -> io::Result<()> {
         self.forget(now);
-        let new = self.path.with_extension("new");
-        remove(&new)?;
-        let mut file = BufWriter::new(private_file(&new)?);
-        file.write_all(MAGIC)?;
-        file.write_all(&VERSION.to_le_bytes())?;
-        file.write_all(&self.forgotten.to_le_bytes())?;
-        for (job, consumer) in &self.known {
-            file.write_all(&line(job, consumer))?;
-        }
-        let file = file.into_inner().map_err(io::IntoInnerError::into_error)?;
-        file.sync_all()?;
-        fs::rename(&new, &self.path)?;
-        if let Some(folder) = self.path.parent() {
-            File::open(folder)?.sync_all()?;
-        }
-        self.list = Arc::new(file);
+        let list = durable::replace(&self.path, Readers::Owner, |file| {
+            let mut file = BufWriter::new(file);
+            file.write_all(MAGIC)?;
+            file.write_all(&VERSION.to_le_bytes())?;
+            file.write_all(&self.forgotten.to_le_bytes())?;
+            for (job, consumer) in &self.known {
+                file.write_all(&line(job, consumer))?;
+            }
+            file.flush()
+        })?;
+        self.list = Arc::new(list);
         self.lines = self.known.len();
         self.whole = true;
         Ok(())
@@ -307,6 +303,8 @@ fn fill(from: &mut impl Read, to: &mut [u8]) -> io::Result<usize> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     const NOW: u32 = 1_800_000_000;
