@@ -359,6 +359,21 @@ mod tests {
     }
 
     #[test]
+    fn a_bound_that_is_only_calibrated_says_so_in_the_bytes_and_in_the_id() {
+        let (mut graph, ..) = random(5);
+        let (id, bytes) = (graph.id(), graph.to_bytes());
+        graph.nodes[1].origin = BoundOrigin::Calibrated;
+        let mut calibrated = graph.to_bytes();
+        assert_eq!(Graph::from_bytes(&calibrated).unwrap(), graph);
+        assert_ne!(graph.id(), id);
+        let differences: Vec<usize> = (0..bytes.len()).filter(|&at| bytes[at] != calibrated[at]).collect();
+        let [at] = differences[..] else { panic!("{differences:?}") };
+        calibrated[at] = 2;
+        let error = Graph::from_bytes(&calibrated).unwrap_err().to_string();
+        assert!(error.contains("bound origin"), "{error}");
+    }
+
+    #[test]
     fn a_graph_with_a_mask_has_one_encoding_too() {
         let (mut graph, ..) = crate::testgraph::random(3);
         let mask = graph.inputs.iter().position(|input| input.range == InputRange::Mask).unwrap();

@@ -7,7 +7,7 @@ mod ops;
 
 use crate::check::CheckError;
 use crate::graph::{Graph, NodeId, Op, RescaleUse, WeightSpec};
-use crate::kernels::{PackedB, Simd, as_ring, pack_b};
+use crate::kernels::{PackedB, Simd, pack_b};
 use crate::weights::Weights;
 
 /// How to run.
@@ -94,7 +94,7 @@ impl PackedWeights {
             return Err(ExecError::Weights);
         }
         let tensors = weights.tensors.iter().zip(specs);
-        Ok(Self(tensors.map(|(t, s)| pack_b(s.rows as usize, s.cols as usize, as_ring(t))).collect()))
+        Ok(Self(tensors.map(|(t, s)| pack_b(s.rows as usize, s.cols as usize, bytemuck::cast_slice(t))).collect()))
     }
 }
 
@@ -192,5 +192,32 @@ impl<'a> Executor<'a> {
             }
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::graph::{BoundOrigin, InputRange, InputSpec, Node, Shape};
+
+    #[test]
+    fn a_product_with_a_public_constant_wraps_at_its_width() {
+        let (shape, bits, name) = (Shape::new(1, 1, 3), 32, String::from("x"));
+        let node = |op, bound| Node { name: "n".into(), op, shape, bits, bound, origin: BoundOrigin::Proven };
+        let graph = Graph {
+            model: "m".into(),
+            seq_len: 1,
+            layers: 1,
+            weights_root: [0; 32],
+            inputs: vec![InputSpec { name, shape, bits, range: InputRange::Symmetric, max_abs: 9, max_row_norm: 16 }],
+            weights: vec![],
+            tables: vec![],
+            nodes: vec![node(Op::Input(0), 9), node(Op::MulPublic { x: NodeId(0), k: -500_000_003 }, (1 << 31) - 1)],
+            outputs: vec![NodeId(1)],
+        };
+        let run = execute(&graph, &Weights::default(), &[vec![4, -7, 0]], &ExecOptions::default()).unwrap();
+        // 3 500 000 021 does not fit 32 bits: less 2^32.
+        assert_eq!(run.outputs, [[-2_000_000_012, -794_967_275, 0]]);
+        assert_eq!(run.out_of_range, [(NodeId(1), 1)]);
     }
 }

@@ -1,4 +1,4 @@
-//! Quality on a real model: set `SAHARA_TEST_MODEL` to a Hugging Face folder to run it.
+//! Quality on a real model: of the Hugging Face folder `SAHARA_TEST_MODEL`, or the one that tests of the program have pulled.
 
 #![cfg(feature = "float")]
 #![allow(clippy::unwrap_used)]
@@ -6,14 +6,15 @@
 use sahara_circuits::float::FloatModel;
 use sahara_circuits::model::CompiledModel;
 use sahara_circuits::reference::ExecOptions;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 #[test]
 fn cosines_on_the_committed_sentences() {
-    let Some(folder) = std::env::var_os("SAHARA_TEST_MODEL") else {
-        println!("skipped: SAHARA_TEST_MODEL is not set");
-        return;
-    };
+    let pulled = || Path::new(env!("CARGO_TARGET_TMPDIR")).with_file_name("test-cache/models/all-MiniLM-L6-v2");
+    let folder = std::env::var_os("SAHARA_TEST_MODEL").map_or_else(pulled, PathBuf::from);
+    let need =
+        "this test needs a model: `cargo xtask test` pulls it, or set SAHARA_TEST_MODEL to a Hugging Face folder";
+    assert!(folder.join("model.safetensors").exists(), "{need} (not here: {})", folder.display());
     let model = CompiledModel::compile(Path::new(&folder), "measured", &mut |_| {}).unwrap();
     let float = FloatModel::load(Path::new(&folder)).unwrap();
     let sentences = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/data/sentences.txt");

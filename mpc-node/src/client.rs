@@ -300,7 +300,7 @@ impl Client {
         })
     }
 
-    /// Runs `work` on an idle or a new lane to a node. A lane that turns out to be dead is replaced once.
+    /// Runs `work` on an idle or a new lane to a node. One that fails is not kept.
     fn on_lane<T>(
         &self,
         index: u8,

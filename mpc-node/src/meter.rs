@@ -18,14 +18,6 @@ pub enum Traffic {
     Client = 3,
 }
 
-/// The four kinds of traffic, in the order of their codes.
-pub const TRAFFIC: [(Traffic, &str); 4] = [
-    (Traffic::Setup, "setup"),
-    (Traffic::Offline, "offline"),
-    (Traffic::Online, "online"),
-    (Traffic::Client, "client"),
-];
-
 /// Bytes in one direction, by purpose.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ByteCounts {

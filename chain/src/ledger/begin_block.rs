@@ -118,8 +118,29 @@ mod tests {
 
     proptest! {
         #[test]
-        fn nonsense_is_refused(row in proptest::collection::vec(any::<u8>(), 0..100)) {
-            let _ = BeginBlock::read(&[&[VERSION, 0, 0, 0, 0], row.as_slice()].concat());
+        fn half_a_row_and_an_unknown_offence_are_refused(
+            votes in 0usize..4, offences in 1usize..4, item: bool, noise in proptest::collection::vec(any::<u8>(), 0..100),
+        ) {
+            let validator = ConsensusAddress([7; 20]);
+            let votes = vec![Vote { validator, power: 9, signed: true }; votes];
+            let offences = vec![Offence { validator, height: 3, power: 8, kind: OffenceKind::LightClientAttack }; offences];
+            let item = item.then_some(Item { preimage: B256::repeat_byte(4), next: None });
+            let mut batch = Batch::default();
+            BeginBlock::store(&votes, &offences, item, 5, &mut batch);
+            let mut row = batch.iter().next().unwrap().2.unwrap().to_vec();
+            let whole = BeginBlock { votes, offences, item };
+            prop_assert_eq!(BeginBlock::read(&row), Some(whole.clone()));
+            for length in 0..row.len() {
+                let missing = row.len() - length;
+                let fewer = missing.is_multiple_of(ENTRY) && missing / ENTRY <= whole.offences.len();
+                prop_assert_eq!(BeginBlock::read(&row[..length]).is_some(), fewer, "{} of {} bytes", length, row.len());
+            }
+            *row.last_mut().unwrap() = 3;
+            prop_assert_eq!(BeginBlock::read(&row), None);
+
+            // No bytes make it panic, and none say more than they have room for.
+            let read = BeginBlock::read(&[&[VERSION, 0, 0, 0, 0], noise.as_slice()].concat());
+            prop_assert!(read.is_none_or(|read| (read.votes.len() + read.offences.len()) * ENTRY <= noise.len()));
         }
     }
 }

@@ -125,8 +125,24 @@ mod tests {
 
     proptest! {
         #[test]
-        fn nonsense_is_refused(bytes in proptest::collection::vec(any::<u8>(), 0..100)) {
-            let _ = Change::decode(&[MAGIC, bytes.as_slice()].concat());
+        fn whatever_is_read_is_what_its_change_is_written_as(
+            kind in 0u8..5,
+            rest in prop_oneof![
+                proptest::collection::vec(any::<u8>(), 0..100),
+                prop_oneof![Just(28usize), Just(52), Just(84)].prop_flat_map(|n| proptest::collection::vec(any::<u8>(), n)),
+            ],
+        ) {
+            let bytes = [MAGIC, &[kind], rest.as_slice()].concat();
+            let fits = match kind {
+                0 => rest.len() == 52,
+                1 => rest.len() == 28,
+                2 => rest.len() >= 20 && evm::check_code(&Bytes::copy_from_slice(&rest[20..])).is_ok(),
+                3 => rest.len() == 84,
+                _ => false,
+            };
+            let change = Change::decode(&bytes);
+            prop_assert_eq!(change.is_some(), fits);
+            prop_assert!(change.is_none_or(|change| change.encode() == bytes));
         }
     }
 }

@@ -426,11 +426,33 @@ mod tests {
         }
 
         #[test]
-        fn nonsense_is_refused(row in proptest::collection::vec(any::<u8>(), 0..60)) {
-            let row = [&[VERSION, 0, 0, 0], row.as_slice()].concat();
-            if let Ok(replaced) = ChangeSet::read(row) {
-                let _ = replaced.entries().count();
-                let _ = replaced.find(Table::Accounts, b"key");
+        fn a_row_that_is_cut_short_or_of_another_version_is_refused(
+            keys in proptest::collection::btree_set(proptest::collection::vec(any::<u8>(), 1..9), 1..6),
+            noise in proptest::collection::vec(any::<u8>(), 0..60),
+        ) {
+            let store = MemoryStore::default();
+            let mut row = Vec::new();
+            for value in [3, 4] {
+                let mut batch = Batch::default();
+                keys.iter().for_each(|key| batch.put(Table::Accounts, key.clone(), [value]));
+                record(store.reader().unwrap().as_ref(), value.into(), &mut batch).unwrap();
+                store.write(&batch).unwrap();
+                row = store.reader().unwrap().get(Table::ChangeSets, &u64::from(value).to_be_bytes()).unwrap().unwrap();
+            }
+            let whole = ChangeSet::read(row.clone()).unwrap();
+            for key in &keys {
+                prop_assert_eq!(whole.find(Table::Accounts, key), Some(Some(&[3][..])));
+            }
+            for length in 0..row.len() {
+                prop_assert!(ChangeSet::read(row[..length].to_vec()).is_err(), "{} of {} bytes", length, row.len());
+            }
+            row[0] = VERSION + 1;
+            prop_assert!(ChangeSet::read(row).is_err());
+
+            // Whatever is accepted can be looked through.
+            if let Ok(read) = ChangeSet::read([&[VERSION, 0, 0, 0], noise.as_slice()].concat()) {
+                prop_assert_eq!(read.entries().count(), read.count);
+                prop_assert!(read.find(Table::Blocks, b"key").is_none_or(|old| old.is_none_or(|old| old.len() <= noise.len())));
             }
         }
     }

@@ -11,7 +11,7 @@ use super::{
     state::{Ledger, standing},
 };
 use crate::{
-    application::{Check, TxVerdict},
+    application::TxVerdict,
     error::{Fault, StoreError},
     evm::{BlockContext, FORK, Refusal, admits},
     pool::{PoolError, Standing},
@@ -63,7 +63,7 @@ impl AdmitError {
 /// Whether `bytes` may wait in the mempool of the consensus engine: only if what comes before it waits too, and all of
 /// it can pay for the next block. A mempool that is full of what cannot be executed would stay full for ever. Others
 /// wait in this node's own pool.
-pub fn check(ledger: &Ledger, bytes: &[u8], _check: Check) -> TxVerdict {
+pub fn check(ledger: &Ledger, bytes: &[u8]) -> TxVerdict {
     let kept = decode(ledger, bytes).and_then(|tx| keep(ledger, tx));
     match kept {
         Ok(Kept { tx, held_back: None, .. }) => {

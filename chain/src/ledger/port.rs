@@ -50,8 +50,8 @@ impl Application for Ledger {
         Ok(answer)
     }
 
-    fn check_tx(&self, tx: &[u8], check: Check) -> TxVerdict {
-        mempool::check(self, tx, check)
+    fn check_tx(&self, tx: &[u8], _: Check) -> TxVerdict {
+        mempool::check(self, tx)
     }
 
     fn prepare(&self, proposal: &Proposal<'_>) -> Vec<Bytes> {

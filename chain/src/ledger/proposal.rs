@@ -6,7 +6,7 @@ use alloy_primitives::Bytes;
 
 use super::{change::Change, execute::Run, head::Head, mempool, reveal, state::Ledger};
 use crate::{
-    application::{Check, DecidedBlock, Proposal, Verdict},
+    application::{DecidedBlock, Proposal, Verdict},
     beacon::item,
     error::Fault,
     pool::Best,
@@ -30,7 +30,7 @@ pub fn make(ledger: &Ledger, proposal: &Proposal<'_>) -> Result<Vec<Bytes>, Faul
     let Some(base) = ledger.base().filter(|base| base.height + 1 == proposal.height) else { return Ok(vec![]) };
     for bytes in proposal.txs {
         // The engine may know transactions that the pool does not; what the pool refuses is not proposed.
-        let _ = mempool::check(ledger, bytes, Check::New);
+        let _ = mempool::check(ledger, bytes);
     }
     let mut best = Best::of(&ledger.pool(), base.next_base_fee());
     let mut run = Run::begin(&base, proposal.block(vec![]))?;

@@ -148,17 +148,6 @@ impl StateView {
         hash
     }
 
-    /// A value of the chain's own store.
-    ///
-    /// # Errors
-    /// When the store cannot be read, or what it holds there is damaged.
-    pub fn chain_value(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
-        match self.chain.get(key) {
-            Some(value) => Ok(value.clone()),
-            None => chain_store::get(self.reader.as_ref(), key),
-        }
-    }
-
     /// Sets a value of the chain's own store; `None` removes it.
     pub fn set_chain_value(&mut self, key: &[u8], value: Option<Vec<u8>>) {
         self.chain.insert(key.to_vec(), value);

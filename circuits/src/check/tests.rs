@@ -73,6 +73,25 @@ fn an_operand_that_may_be_negative_or_too_far_apart_is_refused() {
 }
 
 #[test]
+fn a_product_with_a_public_constant_may_be_negative_if_the_constant_is() {
+    let scaled = |k: i32| {
+        let mut graph = rescaled(100, 1, 12);
+        let input = graph.nodes[0].clone();
+        let square = Node { op: Op::SquareSum { x: NodeId(0) }, bound: 10_000, ..input.clone() };
+        let product = Node { op: Op::MulPublic { x: NodeId(1), k }, bound: 30_000, ..input.clone() };
+        let index = Node { op: Op::ClampIndex { x: NodeId(2), index_bits: 4 }, bits: 4, bound: 15, ..input.clone() };
+        let read = Node { op: Op::Lookup { x: NodeId(3), table: TableId(0) }, bound: 1, ..input.clone() };
+        graph.nodes = vec![input, square, product, index, read];
+        graph.outputs = vec![NodeId(4)];
+        graph.check().map_err(|error| error.to_string())
+    };
+    scaled(3).unwrap();
+    scaled(0).unwrap();
+    let error = scaled(-3).unwrap_err();
+    assert!(error.contains("its operand may be negative"), "{error}");
+}
+
+#[test]
 fn a_moved_input_is_still_one() {
     let x = NodeId(0);
     let with = |max_abs: u32, bits: u8, op: fn(NodeId) -> Op, result: u8| {

@@ -251,28 +251,3 @@ struct Block<'a> {
     n: usize,
     col: usize,
 }
-
-/// The kernel that [`Simd::Auto`] chooses here, for reports: `avx512`, `avx2`, `neon` or `scalar`.
-pub fn kernel_name() -> &'static str {
-    match Kernel::best() {
-        #[cfg(target_arch = "x86_64")]
-        Kernel::Avx512 => "avx512",
-        #[cfg(target_arch = "x86_64")]
-        Kernel::Avx2 => "avx2",
-        #[cfg(target_arch = "aarch64")]
-        Kernel::Neon => "neon",
-        Kernel::Scalar => "scalar",
-    }
-}
-
-/// Signed words seen as ring elements, without a copy.
-pub fn as_ring(words: &[i32]) -> &[u32] {
-    // SAFETY: i32 and u32 have the same size and alignment and every bit pattern is valid for both.
-    unsafe { std::slice::from_raw_parts(words.as_ptr().cast::<u32>(), words.len()) }
-}
-
-/// Signed words seen as ring elements, mutably, without a copy.
-pub fn as_ring_mut(words: &mut [i32]) -> &mut [u32] {
-    // SAFETY: as in `as_ring`; the exclusive borrow is passed on.
-    unsafe { std::slice::from_raw_parts_mut(words.as_mut_ptr().cast::<u32>(), words.len()) }
-}

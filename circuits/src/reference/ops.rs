@@ -1,8 +1,10 @@
 //! One operator after the other, as `graph.rs` defines them.
 
+use bytemuck::{cast_slice, cast_slice_mut};
+
 use super::{ExecOptions, Executor};
 use crate::graph::{Node, NodeId, Op, Shape, WeightId, wrap};
-use crate::kernels::{as_ring, as_ring_mut, gemm_threads, pack_b, pack_b_transposed};
+use crate::kernels::{gemm_threads, pack_b, pack_b_transposed};
 
 /// Below this many elements a thread costs more than it saves.
 const PARALLEL: usize = 1 << 15;
@@ -27,8 +29,8 @@ impl Run<'_> {
             Op::MatMulWeight { x, w: WeightId(w) } => {
                 let mut out = vec![0; self.node.shape.len()];
                 let packed = &self.exec.packed.0[*w as usize];
-                let (rows, x) = (out.len() / packed.n(), as_ring(self.value(*x)));
-                gemm_threads(self.opts.threads, self.opts.simd, rows, x, packed, as_ring_mut(&mut out));
+                let (rows, x) = (out.len() / packed.n(), cast_slice(self.value(*x)));
+                gemm_threads(self.opts.threads, self.opts.simd, rows, x, packed, cast_slice_mut(&mut out));
                 self.counted(out)
             }
             Op::MatMul { a, b, transpose_b } => self.matmul(*a, *b, *transpose_b),
@@ -107,12 +109,12 @@ impl Run<'_> {
     fn matmul(&self, a: NodeId, b: NodeId, transposed: bool) -> (Vec<i32>, u64) {
         let (sa, so) = (self.shape_of(a), self.node.shape);
         let (rows, inner, cols) = (sa.rows as usize, sa.cols as usize, so.cols as usize);
-        let (a, b) = (as_ring(self.value(a)), as_ring(self.value(b)));
+        let (a, b) = (cast_slice(self.value(a)), cast_slice(self.value(b)));
         let mut out = vec![0; so.len()];
         let parts = a.chunks(rows * inner).zip(b.chunks(inner * cols)).zip(out.chunks_mut(rows * cols));
         for ((a, b), out) in parts {
             let packed = if transposed { pack_b_transposed(inner, cols, b) } else { pack_b(inner, cols, b) };
-            gemm_threads(self.opts.threads, self.opts.simd, rows, a, &packed, as_ring_mut(out));
+            gemm_threads(self.opts.threads, self.opts.simd, rows, a, &packed, cast_slice_mut(out));
         }
         self.counted(out)
     }

@@ -34,11 +34,11 @@ fn a_client_hears_that_its_transaction_waits_and_the_engine_gets_the_same_answer
         chain.ledger.receive(tx).unwrap();
         assert!(matches!(chain.ledger.receive(tx), Err(AdmitError::Pool(PoolError::Known))));
     }
-    let kept = check(&chain.ledger, &ready, Check::New);
+    let kept = check(&chain.ledger, &ready);
     assert_eq!((kept.code, kept.gas), (KEPT, 21_000));
-    let held = check(&chain.ledger, &gapped, Check::New);
+    let held = check(&chain.ledger, &gapped);
     assert_eq!((held.code, held.reason.as_str()), (NOT_KEPT, "an earlier nonce is missing"));
-    assert_eq!(check(&chain.ledger, b"junk", Check::New).code, MALFORMED);
+    assert_eq!(check(&chain.ledger, b"junk").code, MALFORMED);
 }
 
 #[test]
