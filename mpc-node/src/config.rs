@@ -14,7 +14,7 @@ use thiserror::Error;
 
 use crate::committee::CommitteeError;
 use crate::durable::{self, Readers};
-use crate::engine::CostLimits;
+use crate::engine::{CostLimits, MAX_GRAPH_BYTES, graph_scratch};
 use crate::identity::{self, Identity, IdentityError, PublicKey};
 use crate::records::RecordLimits;
 use crate::tls::Admission;
@@ -38,6 +38,8 @@ const KEY_MEMORY: u64 = 64;
 const COMMITTEE_MEMORY: u64 = 16 << 20;
 /// Most committees that one node serves.
 const MOST_COMMITTEES: usize = 64;
+/// Lanes that each other node of a committee may have.
+pub(crate) const MEMBER_LANES: usize = 96;
 /// The configuration's file name in a node's home.
 pub const FILE: &str = "node.toml";
 
@@ -197,11 +199,11 @@ impl Limits {
     /// All of that is for all `committees` together, but for the lanes of each one's other members.
     fn memory(&self, committees: u64) -> u64 {
         let megabytes = self.cache_megabytes + self.job_megabytes + self.pack_memory_megabytes + PROGRAM_MEGABYTES;
-        let lanes = u64::from(self.lanes) + 2 * committees * crate::node::MEMBER_LANES as u64;
+        let lanes = u64::from(self.lanes) + 2 * committees * MEMBER_LANES as u64;
         let doors = u64::from(self.handshakes) * crate::channel::STRANGER_BYTES;
         let transcripts = 3 * u64::from(self.jobs) * self.graph_rounds * ROUND_MEMORY;
         let sharings = u64::from(self.sharings) * SHARING_MEMORY + u64::from(self.access_keys) * KEY_MEMORY;
-        let graph = crate::models::graph_scratch(crate::engine::MAX_GRAPH_BYTES as u64);
+        let graph = graph_scratch(MAX_GRAPH_BYTES as u64);
         let lanes = lanes * (crate::channel::CHANNEL_MEMORY + LANE_MEMORY);
         let packs = crate::packs::MOST_PACKS as u64 * crate::packs::PACK_MEMORY;
         let further = committees.saturating_sub(1) * COMMITTEE_MEMORY;
@@ -215,10 +217,15 @@ impl Limits {
             operations: self.graph_giga_products * 1_000_000_000,
             rounds: self.graph_rounds,
             share: Kind::Input.limit() as u64,
-            job_memory: crate::node::largest(self.job_megabytes << 20),
+            job_memory: largest(self.job_megabytes << 20),
             cache_memory: self.cache_megabytes << 20,
         }
     }
+}
+
+/// The most that one thing gets of so much memory.
+pub(crate) fn largest(all: u64) -> u64 {
+    all - all / 4
 }
 
 /// How long a node waits.

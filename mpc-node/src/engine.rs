@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use sahara_circuits::check::MAX_NODES;
 use sahara_circuits::graph::Graph;
 use thiserror::Error;
 use zeroize::Zeroizing;
@@ -43,4 +44,11 @@ pub fn read_graph(bytes: &[u8], id: GraphId) -> Result<Arc<Graph>, GraphRefused>
 /// Words of all weight tensors of a graph.
 pub fn weight_words(graph: &Graph) -> u64 {
     graph.weights.iter().map(|w| u64::from(w.rows) * u64::from(w.cols)).sum()
+}
+
+/// Bytes of memory that it takes to read and look at a graph of so many bytes.
+pub fn graph_scratch(bytes: u64) -> u64 {
+    // The shortest node has more bytes than this. The bytes as they are read, and once more what they say.
+    let nodes = (bytes / 32).min(MAX_NODES as u64);
+    4 * bytes + 1024 * nodes
 }

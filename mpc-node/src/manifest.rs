@@ -23,6 +23,7 @@ pub use name::{SharingName, SharingRef};
 
 use crate::engine::{Assignment, GraphId, MaskDomain, Visibility};
 use crate::identity::{Identity, PublicKey};
+use crate::ids::id_type;
 
 const MAGIC: &[u8; 8] = b"SHMANIF\0";
 const VERSION: u16 = 1;
@@ -34,11 +35,11 @@ pub const MAX_CLIENT_PART: u64 = 1 << 30;
 /// Longest signed manifest, in bytes.
 pub const MAX_MANIFEST: usize = 48 << 10;
 
-crate::wire::id_type!(
+id_type!(
     /// Names a sharing for all its versions: a hash of its owner's key and its name.
     SharingId, 32
 );
-crate::wire::id_type!(
+id_type!(
     /// Names one version of a sharing: the hash of its manifest.
     ManifestId, 32
 );

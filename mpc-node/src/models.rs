@@ -11,6 +11,7 @@
 //! **Whoever wants weight material has to name the key that asks**: [`ModelStore::permit`] is the only way to it.
 
 mod entry;
+mod error;
 mod files;
 mod opening;
 mod part;
@@ -32,11 +33,11 @@ use crate::manifest::{AccessList, ManifestId, SharingId, SignedAccess};
 use crate::tls::Admission;
 use crate::wire::{FindSharing, SharingEntry, SharingList, SharingReply, Task};
 use entry::Entry;
+pub use error::{ModelError, Work};
 use files::{CLIENT, at, sync_dir};
-pub use files::{ModelError, PartHeader, SharingRecord, write_file};
+pub use files::{PartHeader, SharingRecord, write_file};
 use ready::Ready;
-pub use ready::Work;
-pub use upload::{Begun, Committed, Upload, graph_scratch};
+pub use upload::{Begun, Committed, Upload};
 
 /// How far the next version or serial may be above the last one.
 pub const MAX_JUMP: u64 = 1 << 32;

@@ -10,12 +10,17 @@
 mod ahead;
 mod dealing;
 mod door;
+mod error;
 mod jobs;
 mod lanes;
 mod machine;
 mod making;
 mod meeting;
+mod metrics;
+mod patience;
 mod quota;
+mod refilling;
+mod refusal;
 mod seat;
 mod serve;
 mod sharings;
@@ -24,95 +29,23 @@ mod state;
 mod stock;
 #[cfg(test)]
 mod trial;
+mod waiting;
 
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
 use std::os::unix::net::UnixStream;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use thiserror::Error;
 use tokio::net::TcpListener;
 
-use crate::committee::NoProtocol;
-use crate::config::{Config, ConfigError};
-use crate::identity::PublicKey;
-use crate::models::ModelError;
-use crate::packs::PackError;
+use crate::config::Config;
+pub use error::NodeError;
 use seat::Seat;
 use state::Node;
-
-/// Why a node cannot run.
-#[derive(Debug, Error)]
-pub enum NodeError {
-    /// The configuration, the key or the committee file.
-    #[error(transparent)]
-    Config(#[from] ConfigError),
-    /// The key is not in the committee file.
-    #[error("this node's key {key} is not in {}: add it, or use the key file that belongs to the committee", committee.display())]
-    NotAMember {
-        /// This node's key.
-        key: PublicKey,
-        /// The committee file.
-        committee: PathBuf,
-    },
-    /// The committee is of a kind that this version does not compute with.
-    #[error("{}: {source}", committee.display())]
-    NoProtocol {
-        /// The committee file.
-        committee: PathBuf,
-        /// Which kind.
-        source: NoProtocol,
-    },
-    /// The address is taken or not of this machine.
-    #[error("cannot listen on {address} ({what}): {source}{}", port_advice(source))]
-    Listen {
-        /// The address.
-        address: SocketAddr,
-        /// `listen` or `metrics` in the configuration.
-        what: &'static str,
-        /// Why.
-        source: std::io::Error,
-    },
-    /// Another process uses the home.
-    #[error("another node runs with the home {}: stop it first", .0.display())]
-    Locked(PathBuf),
-    /// The home directory.
-    #[error("cannot use the home {}: {source}", path.display())]
-    Home {
-        /// The directory.
-        path: PathBuf,
-        /// Why.
-        source: std::io::Error,
-    },
-    /// The packs on disk.
-    #[error(transparent)]
-    Packs(#[from] PackError),
-    /// The models on disk.
-    #[error(transparent)]
-    Models(#[from] ModelError),
-    /// The operating system gives no random bytes.
-    #[error("the operating system gives no random bytes: {0}")]
-    Random(getrandom::Error),
-    /// The thread that accepts connections.
-    #[error("cannot accept connections: {0}")]
-    Door(io::Error),
-    /// TLS cannot be set up.
-    #[error("cannot set up TLS: {0}")]
-    Tls(#[from] rustls::Error),
-}
-
-fn port_advice(error: &std::io::Error) -> &'static str {
-    match error.kind() {
-        std::io::ErrorKind::AddrInUse => "; stop what uses the port (see `ss -ltnp`) or choose another",
-        std::io::ErrorKind::AddrNotAvailable => "; the address does not belong to this machine",
-        std::io::ErrorKind::PermissionDenied => "; ports below 1024 need privileges, choose another",
-        _ => "",
-    }
-}
+pub use state::Node as NodeState;
 
 /// Runs a node until `shutdown` resolves; running jobs then get `timeouts.shutdown` to end.
 ///
@@ -139,7 +72,7 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<(
             "ready"
         );
     }
-    let metrics = metrics.map(|listener| tokio::spawn(crate::metrics::serve(listener, node.clone())));
+    let metrics = metrics.map(|listener| tokio::spawn(metrics::serve(listener, node.clone())));
     let (stop, stopped) = UnixStream::pair().map_err(NodeError::Door)?;
     let listener = listener.into_std().map_err(NodeError::Door)?;
     let door_node = node.clone();
@@ -209,7 +142,3 @@ fn expire(seat: &Seat) {
 async fn listen(address: SocketAddr, what: &'static str) -> Result<TcpListener, NodeError> {
     TcpListener::bind(address).await.map_err(|source| NodeError::Listen { address, what, source })
 }
-
-pub(crate) use lanes::MEMBER_LANES;
-pub(crate) use slots::largest;
-pub use state::Node as NodeState;

@@ -14,6 +14,7 @@ mod packs;
 use sahara_circuits::bytes::{DecodeError, Reader, Writer};
 
 use crate::engine::{Assignment, GraphId, Rounding, Visibility};
+use crate::ids::{id_type, random_id};
 use crate::manifest::MAX_MANIFEST;
 pub use crate::manifest::{ManifestId, SharingId};
 pub use jobs::{JobFigures, MAX_PACKS, OpenJob, OpenReply, Run, RunReply, Share};
@@ -262,44 +263,6 @@ pub enum FrameError {
         limit: usize,
     },
 }
-
-macro_rules! id_type {
-    ($(#[$doc:meta])* $name:ident, $size:literal) => {
-        $(#[$doc])*
-        #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-        pub struct $name(pub [u8; $size]);
-
-        impl std::fmt::Display for $name {
-            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                f.write_str(&sahara_circuits::bytes::hex(&self.0))
-            }
-        }
-
-        impl std::fmt::Debug for $name {
-            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                write!(f, concat!(stringify!($name), "({})"), self)
-            }
-        }
-    };
-}
-pub(crate) use id_type;
-
-macro_rules! random_id {
-    ($name:ident, $size:literal) => {
-        impl $name {
-            /// A random one.
-            ///
-            /// # Errors
-            /// When the operating system gives no randomness.
-            pub fn random() -> Result<Self, getrandom::Error> {
-                let mut bytes = [0; $size];
-                getrandom::fill(&mut bytes)?;
-                Ok(Self(bytes))
-            }
-        }
-    };
-}
-pub(crate) use random_id;
 
 id_type!(
     /// Names one job; chosen by the consumer. Its first four bytes say when ([`JobId::seconds`]).

@@ -1,6 +1,8 @@
-//! How much is built for those who build only a part: the counts of CONTRIBUTING.md, and each crate without the others.
+//! How much is built for those who build only a part: the counts of CONTRIBUTING.md, and each crate without the others. And
+//! that its files stand in an order.
 
 use crate::Failure;
+use crate::circles;
 use crate::process::{cargo, output, run};
 
 /// The crates that others build into their own programs, or run as operators, and the most lines of their trees.
@@ -18,7 +20,7 @@ const ALONE: [&[&str]; 7] = [
     &["--package", "sahara-gateway"],
 ];
 
-/// Refuses a tree with more than its bar, and one with the chain in it.
+/// Refuses a tree with more than its bar, one with the chain in it, and files that use each other in a circle.
 pub fn count() -> Result<(), Failure> {
     for (package, most) in BARS {
         let tree = output(cargo().args(["tree", "--edges", "no-dev", "--prefix", "none", "--package", package]))?;
@@ -31,7 +33,7 @@ pub fn count() -> Result<(), Failure> {
             return Err(Failure::fault(format!("{package} is built with {APART}, which belongs to the program alone")));
         }
     }
-    Ok(())
+    circles::check()
 }
 
 /// Checks the crates with no more features than they ask for themselves; a warning is an error.

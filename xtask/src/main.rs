@@ -8,6 +8,7 @@ use std::process::ExitCode;
 
 mod bench;
 mod chain;
+mod circles;
 mod crates;
 mod demo;
 mod dist;

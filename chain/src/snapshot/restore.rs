@@ -12,7 +12,7 @@ use crate::{
     block,
     error::StoreError,
     failpoint,
-    ledger::{self, NEEDED_HEADERS},
+    ledger::{BLOCK_KEY, NEEDED_HEADERS, store_head},
     state::{Account, StateView, StoreRoots, chain_store, size},
     store::{Batch, Store, TABLES, Table},
 };
@@ -171,7 +171,7 @@ impl Restore {
             return Ok(Err("its state has another application hash"));
         }
         let headers = reader.page(Table::Headers, None, usize::try_from(NEEDED_HEADERS + 1).unwrap_or(usize::MAX))?;
-        let mut hash = chain_store::get(reader.as_ref(), ledger::BLOCK_KEY)?.unwrap_or_default();
+        let mut hash = chain_store::get(reader.as_ref(), BLOCK_KEY)?.unwrap_or_default();
         let mut whole = false;
         for (number, (key, value)) in (0..=height).rev().zip(headers.iter().rev()) {
             if *key != number.to_be_bytes() || keccak256(value).as_slice() != hash {
@@ -185,7 +185,7 @@ impl Restore {
         if !whole && u64::try_from(headers.len()).ok() != Some(NEEDED_HEADERS) {
             return Ok(Err("it has not the headers that execution needs"));
         }
-        ledger::store_head(height, &roots, &mut batch);
+        store_head(height, &roots, &mut batch);
         Ok(Ok(batch))
     }
 }

@@ -106,7 +106,7 @@ mod tests {
         assert_eq!(served(&config("committees = [\"second.toml\"]")), [(two.clone(), folder(&two))]);
 
         // Limits are for all together; each committee has lanes of its other members.
-        let lanes = 2 * crate::node::MEMBER_LANES as u64 * (crate::channel::CHANNEL_MEMORY + LANE_MEMORY);
+        let lanes = 2 * crate::config::MEMBER_LANES as u64 * (crate::channel::CHANNEL_MEMORY + LANE_MEMORY);
         assert_eq!(both.memory() - alone.memory(), lanes + COMMITTEE_MEMORY);
 
         let twice =

@@ -8,10 +8,10 @@ use std::sync::Arc;
 use sahara_circuits::bytes::DecodeError;
 use sahara_circuits::graph::Graph;
 
-use super::ModelError;
+use super::error::{ModelError, Work};
 use super::files::{MANIFEST, PartHeader, at, damaged, graph_file, part_file, read_limited};
 use super::part::{part_len, read_material, scratch};
-use super::ready::{Ready, Work};
+use super::ready::Ready;
 use crate::engine::{
     Assignment, Cost, EvaluatorRole, GraphId, MAX_GRAPH_BYTES, Plan, Visibility, WeightMaterial, read_graph,
 };

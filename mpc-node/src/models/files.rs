@@ -3,66 +3,19 @@
 
 use std::fs::File;
 use std::io::{self, Read, Write};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use sahara_circuits::bytes::{DecodeError, Reader, Writer};
-use thiserror::Error;
 
-use super::ready::Work;
+use super::error::ModelError;
 use crate::durable::{self, Readers};
-use crate::engine::{Assignment, GraphId, GraphRefused, ProtocolError, TooCostly};
+use crate::engine::{Assignment, GraphId};
 use crate::manifest::{MAX_MANIFEST, ManifestId, OwnerKey, SharingId, SharingName, SignedAccess};
 
 /// File of the signed manifest in a version's folder.
 pub(super) const MANIFEST: &str = "manifest";
 /// File of the client part in a version's folder.
 pub(super) const CLIENT: &str = "client";
-
-/// A sharing that cannot be kept or used.
-#[derive(Debug, Error)]
-pub enum ModelError {
-    /// The file system refuses.
-    #[error("cannot {action} {}: {source}", path.display())]
-    Io {
-        /// What was being done.
-        action: &'static str,
-        /// With which file.
-        path: PathBuf,
-        /// Why.
-        source: io::Error,
-    },
-    /// A file is not what it should be.
-    #[error("{}: {source}", path.display())]
-    Damaged {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong.
-        source: DecodeError,
-    },
-    /// Not here, or not for whoever asks.
-    #[error("{0} is not here: its owner has to share it with this committee and put your key on its list")]
-    Missing(String),
-    /// Not acceptable.
-    #[error("{0}")]
-    Refused(String),
-    /// What is in use leaves no room for more.
-    #[error(
-        "the plans and weights of running jobs take all the memory there is for them (limits.cache_megabytes), try again"
-    )]
-    Busy,
-    /// Not in memory, and whoever asks has no leave to make it ready.
-    #[error("this node makes {0} ready for others right now, try again")]
-    Unready(Work),
-    /// A graph from outside.
-    #[error(transparent)]
-    Graph(#[from] GraphRefused),
-    /// It costs too much.
-    #[error(transparent)]
-    TooCostly(#[from] TooCostly),
-    /// The protocol cannot use it.
-    #[error(transparent)]
-    Protocol(#[from] ProtocolError),
-}
 
 /// File of a graph in a version's folder.
 pub(super) fn graph_file(id: &GraphId) -> String {

@@ -10,9 +10,10 @@ use std::sync::Arc;
 use sahara_circuits::bytes::{DecodeError, unhex};
 
 use super::entry::Entry;
+use super::error::ModelError;
 use super::files::{MANIFEST, SharingRecord, at, damaged, read_limited};
 use super::ready::Ready;
-use super::{ModelError, Sharing, State};
+use super::{Sharing, State};
 use crate::manifest::{MAX_MANIFEST, ManifestId, SharingId, SignedManifest};
 
 /// What is there, and what of it is damaged.

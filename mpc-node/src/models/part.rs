@@ -13,7 +13,7 @@ use sahara_circuits::graph::{Graph, WeightSpec};
 use sahara_circuits::weights::Weights;
 use zeroize::Zeroizing;
 
-use super::ModelError;
+use super::error::ModelError;
 use super::files::{PartHeader, at, damaged};
 use crate::engine::{Assignment, EvaluatorRole, ProtocolError, Seed, Visibility, WeightMaterial, weight_words};
 use crate::lane::PORTION;

@@ -2,12 +2,11 @@
 //! everything takes its part that is alive, in use or in the making; what was not used for longest goes first. What a graph
 //! costs is asked before anything is made of it.
 
-use std::fmt;
 use std::sync::Arc;
 
 use sahara_circuits::graph::{Graph, Node, Op};
 
-use super::ModelError;
+use super::error::{ModelError, Work};
 use super::part::scratch;
 use crate::cache::{Cache, Room, Shared, Watch};
 use crate::engine::{Assignment, Cost, CostLimits, GraphId, Plan, Rounding, Visibility, WeightMaterial};
@@ -17,25 +16,6 @@ use crate::manifest::ManifestId;
 pub(super) struct Ready {
     limits: CostLimits,
     cache: Cache<Key, Made>,
-}
-
-/// What there is to do for what is not in memory. One at a time has leave to do each, so that many who want the same make it
-/// once; weights are read from disk, and nobody who wants a plan waits for that.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Work {
-    /// To read a graph, or to make its plan.
-    Plan,
-    /// To read weights and prepare them.
-    Weights,
-}
-
-impl fmt::Display for Work {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Plan => "plans",
-            Self::Weights => "weights",
-        })
-    }
 }
 
 #[derive(Clone, PartialEq, Eq, Hash)]

@@ -6,16 +6,15 @@ use std::io::Write;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use sahara_circuits::check::MAX_NODES;
-
 use super::entry::Entry;
+use super::error::ModelError;
 use super::files::{
     CLIENT, MANIFEST, PartHeader, SharingRecord, at, graph_file, part_file, read_limited, sync_dir, write_file,
 };
 use super::part::{PrivatePart, check_open_file, open_scratch, part_len};
-use super::{Locked, MAX_JUMP, ModelError, ModelStore, Sharing, remove_folder, unreadable};
+use super::{Locked, MAX_JUMP, ModelStore, Sharing, remove_folder, unreadable};
 use crate::durable::private_file;
-use crate::engine::{Assignment, GraphId, MAX_GRAPH_BYTES, read_graph};
+use crate::engine::{Assignment, GraphId, MAX_GRAPH_BYTES, graph_scratch, read_graph};
 use crate::identity::PublicKey;
 use crate::manifest::{AccessList, AccessRule, ManifestId, Shares, SharingId, SignedManifest};
 
@@ -69,13 +68,6 @@ struct Layout {
     parts: [u64; 2],
     /// Bytes that open weights take to be compared.
     open: u64,
-}
-
-/// Bytes of memory that it takes to read and look at a graph of so many bytes.
-pub fn graph_scratch(bytes: u64) -> u64 {
-    // The shortest node has more bytes than this. The bytes as they are read, and once more what they say.
-    let nodes = (bytes / 32).min(MAX_NODES as u64);
-    4 * bytes + 1024 * nodes
 }
 
 /// A piece of an upload.

@@ -11,10 +11,11 @@ use std::time::{Instant, SystemTime};
 use zeroize::Zeroizing;
 
 use super::ahead;
-use super::jobs::{model, patiently, slot, slot_of, still_wanted};
+use super::patience::{model, patiently, slot, slot_of, still_wanted};
 use super::quota::Payer;
+use super::refusal::{Refusal, Trouble, no_random, own, peer};
 use super::seat::Seat;
-use super::serve::{Refusal, Trouble, no_random, own, peer};
+use crate::channel::SLOWEST;
 use crate::engine::{
     CHUNK_BYTES, Dealing, EvaluatorRole, PackContents, Plan, Seed, WeightMaterial, prepare as prepare_pack, random_seed,
 };
@@ -95,7 +96,7 @@ fn deal_pack(seat: &Seat, request: &Prepare, plan: &Plan, weights: &WeightMateri
         lane.begin("when asked for room for a pack", Traffic::Offline, seat.machine.config.timeouts.request());
         lane.receive_frame(Kind::DealAccept).map_err(peer)?;
         lane.begin("while a pack was dealt", Traffic::Offline, seat.machine.config.timeouts.round());
-        lane.pace(Some((seat.machine.config.timeouts.round(), super::sharings::SLOWEST)));
+        lane.pace(Some((seat.machine.config.timeouts.round(), SLOWEST)));
     }
 
     let mut hash = CorrectionsHash::default();

@@ -5,50 +5,30 @@
 //! consumer's half. From then on each side is one thread, one lane,
 //! one loop of rounds.
 
+mod job;
 mod opening;
-mod patience;
 mod rounds;
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::SystemTime;
 
+use super::ahead;
 use super::meeting;
+use super::patience::{patiently_while, still_there};
+use super::refusal::{Refusal, Trouble, own};
 use super::seat::Seat;
-use super::serve::{Refusal, Trouble, own};
-use super::sharings::SLOWEST;
-use crate::engine::{EvaluatorRole, Seed};
-use crate::identity::PublicKey;
+use super::slots::GLANCE;
+use super::waiting::Registered;
+use crate::channel::SLOWEST;
+use crate::engine::EvaluatorRole;
 use crate::lane::Lane;
 use crate::meter::Traffic;
 use crate::models::ModelError;
-use crate::packs::PackKey;
-use crate::records::NameError;
-use crate::transcript::{JobRecord, Openings, SignedRecord, Transcript, input_commitment, request_digest};
-use crate::wire::{FailCode, JobFigures, Kind, Message, Run, RunReply, Share};
+use crate::transcript::{input_commitment, request_digest};
+use crate::wire::{FailCode, Kind, Message, Run, RunReply, Share};
+use job::{Job, busy, keep};
 use opening::{as_first, as_second};
-pub(super) use patience::{GLANCE, model, patiently, patiently_while, slot, slot_of, still_there, still_wanted};
-
-/// Everything that a job holds while it waits: nothing of the model, which has room for those that run.
-struct Job {
-    run: Run,
-    role: EvaluatorRole,
-    other: u8,
-    key: PackKey,
-    inputs: Share,
-    /// Bytes of memory that it takes.
-    memory: u64,
-}
-
-/// What a job comes to.
-struct Outcome {
-    outputs: Share,
-    figures: JobFigures,
-    end: SignedRecord,
-    salt: Seed,
-    record: JobRecord,
-    openings: Option<Openings>,
-}
 
 /// Runs a job for a consumer, as the first or the second evaluator.
 pub(super) fn run(seat: &Arc<Seat>, lane: &mut Lane, run: Run) -> Result<(), Trouble> {
@@ -76,10 +56,10 @@ pub(super) fn run(seat: &Arc<Seat>, lane: &mut Lane, run: Run) -> Result<(), Tro
     if !consumer.verifies(&request, &run.signature) {
         return Err(Refusal::new(FailCode::Refused, "the request is not signed by the key that sends it").into());
     }
-    seat.records.check(&consumer, &run.job, SystemTime::now()).map_err(unnamed)?;
+    seat.records.check(&consumer, &run.job, SystemTime::now())?;
     let registered = match role {
         EvaluatorRole::First => None,
-        EvaluatorRole::Second => Some(meeting::Registered::new(&seat.waiting, &run, consumer)?),
+        EvaluatorRole::Second => Some(Registered::new(&seat.waiting, &run, consumer)?),
     };
     let material = |leave| seat.models.permit(&task, &consumer, leave)?.material().map(drop);
     if role == EvaluatorRole::First {
@@ -158,78 +138,7 @@ pub(super) fn run(seat: &Arc<Seat>, lane: &mut Lane, run: Run) -> Result<(), Tro
     drop((reply, memory));
     lane.count();
     if role == EvaluatorRole::First {
-        super::ahead::refill(seat, key, consumer, asked);
+        ahead::refill(seat, key, consumer, asked);
     }
     Ok(())
-}
-
-fn keep(seat: &Seat, record: &JobRecord, openings: Option<&Openings>) {
-    if let Err(error) = seat.records.keep(record, openings, SystemTime::now()) {
-        tracing::warn!(%error, "the record of a job could not be kept");
-    }
-}
-
-/// Keeps the record of a job that failed, signed as far as it came.
-fn keep_failed(seat: &Seat, transcript: Transcript, end: Option<SignedRecord>, trouble: &Trouble) {
-    let why = match trouble {
-        Trouble::Refusal(refusal) => refusal.text.clone(),
-        Trouble::Lane(error) => error.told(),
-    };
-    let (record, openings) = transcript.close(end, Some(&why), now_millis(), &seat.machine.identity);
-    keep(seat, &record, openings.as_ref());
-}
-
-fn now_millis() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |t| t.as_millis() as u64)
-}
-
-pub(super) fn unnamed(error: NameError) -> Refusal {
-    let code = match error {
-        NameError::Taken | NameError::Time { .. } | NameError::Forgotten { .. } => FailCode::Refused,
-        NameError::Full { .. } => FailCode::Busy,
-        NameError::Io(error) => return Refusal::fault("write the job down", error),
-    };
-    Refusal::new(code, error.to_string())
-}
-
-/// Takes the job's name for good, now that both evaluators were asked for it.
-fn claim(seat: &Seat, job: &Job, consumer: PublicKey) -> Result<(), Refusal> {
-    seat.records.claim(consumer, job.run.job, SystemTime::now()).map_err(unnamed)
-}
-
-fn busy() -> Refusal {
-    Refusal::new(FailCode::Busy, "this node runs as many jobs as it can, try again")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::engine::{Assignment, GraphId, Rounding};
-    use crate::wire::{JobId, ManifestId};
-
-    #[test]
-    fn a_job_ends_at_a_time_in_milliseconds_since_1970() {
-        let before = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis();
-        assert!(u128::from(now_millis()) >= before);
-    }
-
-    #[test]
-    fn a_consumer_takes_a_name_once_and_another_may_take_the_same() {
-        let trial = super::super::trial::node(|_| ());
-        let [one, other] = trial.others.each_ref().map(|identity| identity.public());
-        let task = PackKey {
-            manifest: ManifestId([5; 32]),
-            graph: GraphId([3; 32]),
-            assignment: Assignment::ALL[0],
-            rounding: Rounding::Exact,
-        };
-        let salt = Seed::from_bytes([1; 32]);
-        let run = Run { job: JobId::random().unwrap(), task, inputs: [[1; 32]; 2], salt, signature: [2; 64] };
-        let job = Job { run, role: EvaluatorRole::First, other: 2, key: task, inputs: Share(Vec::new()), memory: 0 };
-        claim(&trial.seat, &job, one).unwrap();
-        let again = claim(&trial.seat, &job, one).unwrap_err();
-        assert!(again.code == FailCode::Refused && again.text.contains("was asked for before"), "{}", again.text);
-        assert!(trial.seat.records.check(&one, &job.run.job, SystemTime::now()).is_err());
-        claim(&trial.seat, &job, other).unwrap();
-    }
 }

@@ -7,11 +7,9 @@ use std::collections::{BTreeMap, HashMap};
 use std::net::{IpAddr, Ipv6Addr, Shutdown, TcpStream};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use crate::config::MEMBER_LANES;
 use crate::identity::PublicKey;
 use crate::wire::Caller;
-
-/// Lanes that each other node of a committee may have.
-pub(crate) const MEMBER_LANES: usize = 96;
 
 /// How many lanes there may be.
 #[derive(Clone, Copy, Debug)]

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use rustix::fs::{FlockOperation, flock};
 
-use super::NodeError;
+use super::error::NodeError;
 use super::lanes::{LaneLimits, Lanes};
 use super::making::Making;
 use super::quota::Quotas;

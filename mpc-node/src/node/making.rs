@@ -7,10 +7,9 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::jobs::GLANCE;
 use super::quota::{Payer, Quotas};
-use super::serve::Trouble;
-use super::slots::Slots;
+use super::refusal::Trouble;
+use super::slots::{GLANCE, Slots};
 use crate::meter::thread_cpu_time;
 use crate::models::{ModelError, Work};
 
@@ -87,7 +86,7 @@ mod tests {
     use super::*;
     use crate::config::Limits;
     use crate::identity::PublicKey;
-    use crate::node::serve::Refusal;
+    use crate::node::refusal::Refusal;
     use crate::wire::FailCode;
 
     const LONG: Duration = Duration::from_secs(20);

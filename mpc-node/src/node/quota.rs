@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use super::serve::Refusal;
+use super::refusal::Refusal;
 use crate::config::Limits;
 use crate::identity::PublicKey;
 use crate::wire::FailCode;

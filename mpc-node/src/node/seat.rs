@@ -6,11 +6,11 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use super::NodeError;
-use super::ahead::Refilling;
+use super::error::NodeError;
 use super::machine::Machine;
-use super::meeting::Waiting;
+use super::refilling::Refilling;
 use super::slots::Slots;
+use super::waiting::Waiting;
 use crate::committee::Committee;
 use crate::identity::PublicKey;
 use crate::lane::{Lane, LaneError};

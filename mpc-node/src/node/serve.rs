@@ -1,126 +1,17 @@
 //! One lane from its greeting to its end: reads requests and answers them, from the seat in the committee that it greeted for.
 
-use std::fmt::Display;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
-use sahara_protocol::ProtocolError;
-
 use super::lanes::{Peer, Place};
 use super::machine::Machine;
+use super::refusal::{Ended, Refusal, Trouble, own};
 use super::seat::Seat;
-use super::sharings::SLOWEST;
-use crate::committee::NoProtocol;
+use crate::channel::SLOWEST;
 use crate::lane::{Lane, LaneError};
 use crate::meter::Traffic;
-use crate::models::ModelError;
-use crate::packs::PackError;
 use crate::wire::{Caller, FailCode, Kind, Message};
-
-/// Why a request failed: what the other side is told, and what only this node's log says.
-#[derive(Debug)]
-pub(super) struct Refusal {
-    pub(super) code: FailCode,
-    pub(super) text: String,
-    /// The reason with file names and what the operating system says.
-    log: Option<String>,
-}
-
-impl Refusal {
-    pub(super) fn new(code: FailCode, text: impl Into<String>) -> Self {
-        Self { code, text: text.into(), log: None }
-    }
-
-    /// Something of this node's own failed. Others learn what it was doing; why it failed names this node's files, or is
-    /// what its operating system says, and goes to the log.
-    pub(super) fn fault(doing: &str, why: impl Display) -> Self {
-        let text = format!("this node cannot {doing}: its operator finds the reason in the node's log");
-        Self { code: FailCode::Internal, text, log: Some(why.to_string()) }
-    }
-
-    fn why(&self) -> &str {
-        self.log.as_deref().unwrap_or("as told")
-    }
-}
-
-/// What ends a request early.
-pub(super) enum Trouble {
-    /// The other side is told why.
-    Refusal(Refusal),
-    /// The lane itself is gone or unusable.
-    Lane(LaneError),
-}
-
-impl From<Refusal> for Trouble {
-    fn from(refusal: Refusal) -> Self {
-        Self::Refusal(refusal)
-    }
-}
-
-impl From<NoProtocol> for Refusal {
-    fn from(error: NoProtocol) -> Self {
-        Self::new(FailCode::Internal, error.to_string())
-    }
-}
-
-impl From<ModelError> for Refusal {
-    fn from(error: ModelError) -> Self {
-        let code = match error {
-            ModelError::Missing(_) => FailCode::NoModel,
-            ModelError::Busy | ModelError::Unready(_) => FailCode::Busy,
-            ModelError::Refused(_) | ModelError::TooCostly(_) | ModelError::Graph(_) => FailCode::Refused,
-            ModelError::Protocol(error) => return Self { code: FailCode::Refused, ..error.into() },
-            ModelError::Io { .. } | ModelError::Damaged { .. } => {
-                return Self::fault("use its files of this sharing", error);
-            }
-        };
-        Self::new(code, error.to_string())
-    }
-}
-
-impl From<ModelError> for Trouble {
-    fn from(error: ModelError) -> Self {
-        Refusal::from(error).into()
-    }
-}
-
-impl From<PackError> for Trouble {
-    fn from(error: PackError) -> Self {
-        let refusal = match error {
-            PackError::Full(text) => Refusal::new(FailCode::Refused, text),
-            PackError::Io { .. } | PackError::Damaged { .. } => Refusal::fault("keep or read a pack", error),
-        };
-        refusal.into()
-    }
-}
-
-impl From<ProtocolError> for Refusal {
-    fn from(error: ProtocolError) -> Self {
-        Self::new(FailCode::Internal, error.to_string())
-    }
-}
-
-impl From<ProtocolError> for Trouble {
-    fn from(error: ProtocolError) -> Self {
-        Refusal::from(error).into()
-    }
-}
-
-/// Trouble with the lane that carries the request itself.
-pub(super) fn own(error: LaneError) -> Trouble {
-    Trouble::Lane(error)
-}
-
-/// Trouble with another seat, reported to whoever asked.
-pub(super) fn peer(error: LaneError) -> Trouble {
-    Refusal { log: Some(error.to_string()), ..Refusal::new(FailCode::Peer, error.told()) }.into()
-}
-
-/// The operating system gives no random bytes.
-pub(super) fn no_random(error: getrandom::Error) -> Refusal {
-    Refusal::fault("draw random bytes", error)
-}
 
 /// Serves a lane in a thread of its own.
 pub(super) fn start(seat: &Arc<Seat>, lane: Lane, peer: Peer, place: Place) {
@@ -212,18 +103,6 @@ fn serve(seat: &Arc<Seat>, mut lane: Lane, peer: &Peer, place: &Place) -> Result
 /// others have their own time.
 fn has_small_answer(kind: Kind) -> bool {
     !matches!(kind, Kind::Begin | Kind::ClientPart | Kind::Prepare | Kind::Deal | Kind::Run | Kind::OpenJob)
-}
-
-/// A request that failed, with the lane it came on (if that still exists).
-pub(super) struct Ended {
-    lane: Option<Lane>,
-    trouble: Trouble,
-}
-
-impl Ended {
-    pub(super) fn new(lane: Option<Lane>, trouble: impl Into<Trouble>) -> Box<Self> {
-        Box::new(Self { lane, trouble: trouble.into() })
-    }
 }
 
 fn end(seat: &Seat, lane: Option<Lane>, trouble: Trouble) -> Result<(), LaneError> {

@@ -2,10 +2,11 @@
 
 use std::io::Read;
 
+use super::refusal::{Refusal, Trouble, own};
 use super::seat::Seat;
-use super::serve::{Refusal, Trouble, own};
-use super::slots::{Slot, largest};
-pub(super) use crate::channel::{SLOWEST, time_for};
+use super::slots::Slot;
+use crate::channel::{SLOWEST, time_for};
+use crate::config::largest;
 use crate::identity::PublicKey;
 use crate::lane::{Lane, PORTION};
 use crate::meter::Traffic;

@@ -12,7 +12,11 @@ use std::collections::HashMap;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use crate::config::largest;
 use crate::identity::PublicKey;
+
+/// How often whoever waits for something else looks whether its consumer is still there.
+pub(super) const GLANCE: Duration = Duration::from_millis(50);
 
 /// Hands out a fixed amount, slots or bytes, to one of the seats that share it.
 pub struct Slots {
@@ -267,11 +271,6 @@ impl State {
         let behind = self.tickets;
         self.waiting.iter_mut().filter(|waiting| waiting.key == *key).for_each(|waiting| waiting.place = behind);
     }
-}
-
-/// The most that one thing gets of so much memory.
-pub fn largest(all: u64) -> u64 {
-    all - all / 4
 }
 
 impl Drop for Slot {

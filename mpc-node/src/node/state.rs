@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::SystemTime;
 
-use super::NodeError;
+use super::error::NodeError;
 use super::machine::Machine;
 use super::seat::Seat;
 use super::slots::Slots;

@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::refusal::{Refusal, Trouble, own};
 use super::seat::Seat;
-use super::serve::{Refusal, Trouble, own};
 use crate::lane::{Lane, LaneError};
 use crate::meter::Traffic;
 use crate::packs::{PackError, PackHeader, Purpose};

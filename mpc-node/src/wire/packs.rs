@@ -2,7 +2,8 @@
 
 use sahara_circuits::bytes::{DecodeError, Reader, Writer};
 
-use super::{JobId, Kind, Message, PackId, Task, id_type, random_id};
+use super::{JobId, Kind, Message, PackId, Task};
+use crate::ids::{id_type, random_id};
 
 /// Most names in one message.
 pub const MAX_NAMES: usize = 2048;

@@ -4,13 +4,14 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
-use super::super::meeting::{self, Opened};
+use super::super::meeting;
+use super::super::patience::{model, patiently, slot, still_wanted};
+use super::super::refusal::{Refusal, Trouble, no_random, peer};
 use super::super::seat::Seat;
-use super::super::serve::{Refusal, Trouble, no_random, peer};
-use super::super::slots::Slot;
-use super::patience::{GLANCE, model, patiently, slot, still_wanted};
+use super::super::slots::{GLANCE, Slot};
+use super::super::waiting::{Opened, Registered};
+use super::job::{Job, Outcome, busy, claim, keep_failed};
 use super::rounds::{evaluate, signed_otherwise};
-use super::{Job, Outcome, busy, claim, keep_failed};
 use crate::engine::{EvaluatorRole, Seed, random_seed};
 use crate::identity::PublicKey;
 use crate::lane::Lane;
@@ -154,7 +155,7 @@ pub(super) fn as_second(
     seat: &Arc<Seat>,
     consumer: &mut Lane,
     job: Job,
-    registered: &meeting::Registered<'_>,
+    registered: &Registered<'_>,
 ) -> Result<(Outcome, Slot), Trouble> {
     let ready = registered.ready();
     let outcome = opened_by_first(seat, consumer, job, registered, &ready);
@@ -175,7 +176,7 @@ fn opened_by_first(
     seat: &Arc<Seat>,
     consumer: &mut Lane,
     job: Job,
-    registered: &meeting::Registered<'_>,
+    registered: &Registered<'_>,
     ready: &Receiver<Opened>,
 ) -> Result<(Outcome, Slot), Trouble> {
     let began = Instant::now();

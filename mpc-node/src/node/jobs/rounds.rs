@@ -4,10 +4,10 @@ use std::fmt::Write;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
+use super::super::patience::{Model, still_wanted};
+use super::super::refusal::{Refusal, Trouble, peer};
 use super::super::seat::Seat;
-use super::super::serve::{Refusal, Trouble, peer};
-use super::patience::{Model, still_wanted};
-use super::{Job, Outcome, keep_failed, now_millis};
+use super::job::{Job, Outcome, keep_failed, now_millis};
 use crate::engine::{Evaluator, PackContents, Step, ZeroSharing};
 use crate::lane::Lane;
 use crate::meter::Traffic;

@@ -1,68 +1,16 @@
-//! Tests of what is told to whom, and of a lane from its first request to its end.
+//! Tests of a lane from its first request to its end.
 
-use std::io;
 use std::net::{TcpListener, TcpStream};
-use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use rustix::net::sockopt;
-use sahara_circuits::bytes::DecodeError;
 
 use super::super::trial::{self, Trial};
 use super::*;
-use crate::channel::{Channel, ChannelError};
+use crate::channel::Channel;
 use crate::identity::{Identity, generate};
 use crate::manifest::SharingId;
 use crate::wire::{DeleteSharing, HEADER, header, parse_header};
-
-/// What an operating system might say, with a path as some of its errors have.
-fn os_error() -> io::Error {
-    io::Error::other("/srv/node/key: Permission denied (os error 13)")
-}
-
-fn path() -> PathBuf {
-    Path::new("/srv/node/sharings/file").into()
-}
-
-fn refusal(trouble: Trouble) -> Refusal {
-    match trouble {
-        Trouble::Refusal(refusal) => refusal,
-        Trouble::Lane(error) => Refusal::new(FailCode::Refused, error.told()),
-    }
-}
-
-#[test]
-fn nobody_is_told_of_files_and_of_what_the_operating_system_says() {
-    let damaged = || DecodeError::Truncated { what: "part", at: 0 };
-    let channel = |source| LaneError::Channel { who: "node 2".into(), step: "in a step".into(), source };
-    let connect = || LaneError::Connect { who: "node 2".into(), source: os_error() };
-    let faults: Vec<Trouble> = vec![
-        ModelError::Io { action: "open", path: path(), source: os_error() }.into(),
-        ModelError::Damaged { path: path(), source: damaged() }.into(),
-        PackError::Io { action: "open", path: path(), source: os_error() }.into(),
-        PackError::Damaged { path: path(), source: damaged() }.into(),
-        Refusal::fault("write the job down", os_error()).into(),
-        peer(connect()),
-        peer(channel(ChannelError::Io(os_error()))),
-    ];
-    for trouble in faults {
-        let refusal = refusal(trouble);
-        assert!(!refusal.text.contains("/srv") && !refusal.text.contains("os error"), "{}", refusal.text);
-        assert!(refusal.why().contains("/srv"), "the log has it: {}", refusal.why());
-    }
-    for lost in [connect(), channel(ChannelError::Io(os_error()))] {
-        let told = refusal(own(lost)).text;
-        assert!(told.contains("node 2") && !told.contains("/srv") && !told.contains("os error"), "{told}");
-    }
-    let other = channel(ChannelError::Closed);
-    assert_eq!(other.told(), other.to_string(), "what is no system's error is told as it is");
-}
-
-#[test]
-fn what_a_protocol_cannot_do_with_a_model_is_refused_and_no_fault() {
-    let refusal = Refusal::from(ModelError::Protocol(ProtocolError::WeightLength));
-    assert_eq!((refusal.code, refusal.why()), (FailCode::Refused, "as told"));
-}
 
 const TIME: Duration = Duration::from_secs(10);
 

@@ -14,8 +14,8 @@ use hyper_util::rt::TokioIo;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 
+use super::state::Node;
 use crate::meter::ByteCounts;
-use crate::node::NodeState;
 
 /// Connections at once; more wait until one ends.
 const CONNECTIONS: usize = 16;
@@ -23,7 +23,7 @@ const CONNECTIONS: usize = 16;
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Serves until aborted.
-pub(crate) async fn serve(listener: TcpListener, node: Arc<NodeState>) {
+pub(super) async fn serve(listener: TcpListener, node: Arc<Node>) {
     let open = Arc::new(Semaphore::new(CONNECTIONS));
     // It is never closed.
     while let Ok(place) = open.clone().acquire_owned().await {
@@ -44,7 +44,7 @@ pub(crate) async fn serve(listener: TcpListener, node: Arc<NodeState>) {
     }
 }
 
-async fn connection(stream: TcpStream, node: &NodeState) {
+async fn connection(stream: TcpStream, node: &Node) {
     let service = service_fn(async |request: Request<Incoming>| Ok::<_, Infallible>(answer(node, &request)));
     let served = http1::Builder::new()
         .keep_alive(false)
@@ -54,7 +54,7 @@ async fn connection(stream: TcpStream, node: &NodeState) {
     let _ = tokio::time::timeout(PATIENCE, served).await;
 }
 
-fn answer(node: &NodeState, request: &Request<Incoming>) -> Response<String> {
+fn answer(node: &Node, request: &Request<Incoming>) -> Response<String> {
     let (status, kind, text) = match (request.method(), request.uri().path()) {
         (&Method::GET | &Method::HEAD, "/metrics") => (StatusCode::OK, "text/plain; version=0.0.4", render(node)),
         (&Method::GET | &Method::HEAD, "/healthz") if node.is_ready() => (StatusCode::OK, PLAIN, "ok\n".into()),
@@ -70,7 +70,7 @@ fn answer(node: &NodeState, request: &Request<Incoming>) -> Response<String> {
 
 const PLAIN: &str = "text/plain; charset=utf-8";
 
-fn render(node: &NodeState) -> String {
+fn render(node: &Node) -> String {
     let status = node.status();
     let (lanes, refused) = node.lanes_and_refusals();
     let mut page = Page(String::new());

@@ -3,21 +3,18 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::super::quota::Payer;
-use super::super::seat::Seat;
-use super::super::serve::{Refusal, Trouble, own};
-use super::super::slots::{Slot, Slots};
+use super::quota::Payer;
+use super::refusal::{Refusal, Trouble, own};
+use super::seat::Seat;
+use super::slots::{GLANCE, Slot, Slots};
 use crate::engine::{Plan, WeightMaterial};
 use crate::identity::PublicKey;
 use crate::lane::Lane;
 use crate::models::{ModelError, Work};
 use crate::wire::{FailCode, Task};
 
-/// How often whoever waits for something else looks whether its consumer is still there.
-pub(in crate::node) const GLANCE: Duration = Duration::from_millis(50);
-
 /// A consumer that says something, or hangs up, before it has its answer has given the job up.
-pub(in crate::node) fn still_wanted(consumer: &mut Lane) -> Result<(), Trouble> {
+pub(super) fn still_wanted(consumer: &mut Lane) -> Result<(), Trouble> {
     if consumer.readable(Duration::ZERO).map_err(own)? {
         return Err(Refusal::new(FailCode::Refused, "the request was given up").into());
     }
@@ -25,7 +22,7 @@ pub(in crate::node) fn still_wanted(consumer: &mut Lane) -> Result<(), Trouble> 
 }
 
 /// The same before the consumer has sent all of its request, which may be on its way: only whether it is there at all.
-pub(in crate::node) fn still_there(consumer: &mut Lane) -> Result<(), Trouble> {
+pub(super) fn still_there(consumer: &mut Lane) -> Result<(), Trouble> {
     if consumer.has_hung_up() {
         return Err(Refusal::new(FailCode::Refused, "the request was given up").into());
     }
@@ -33,7 +30,7 @@ pub(in crate::node) fn still_there(consumer: &mut Lane) -> Result<(), Trouble> {
 }
 
 /// A slot for a job whose consumer still waits.
-pub(in crate::node) fn slot(
+pub(super) fn slot(
     slots: &Arc<Slots>,
     size: u64,
     consumer: &mut Lane,
@@ -43,7 +40,7 @@ pub(in crate::node) fn slot(
 }
 
 /// A slot that counts as this key's, for whoever waits on the lane.
-pub(in crate::node) fn slot_of(
+pub(super) fn slot_of(
     key: PublicKey,
     slots: &Arc<Slots>,
     size: u64,
@@ -54,22 +51,17 @@ pub(in crate::node) fn slot_of(
 }
 
 /// What a job runs with.
-pub(in crate::node) type Model = (Arc<Plan>, Arc<WeightMaterial>);
+pub(super) type Model = (Arc<Plan>, Arc<WeightMaterial>);
 
 /// Plan and weights of a task, if the key may still use them and there is room: both, or nothing is held.
-pub(in crate::node) fn model(
-    seat: &Seat,
-    task: &Task,
-    key: &PublicKey,
-    leave: Option<Work>,
-) -> Result<Model, ModelError> {
+pub(super) fn model(seat: &Seat, task: &Task, key: &PublicKey, leave: Option<Work>) -> Result<Model, ModelError> {
     let permit = seat.models.permit(task, key, leave)?;
     let weights = permit.material()?;
     Ok((permit.plan()?.0, weights))
 }
 
 /// Makes something ready for `payer` in its turn, as soon as running jobs leave room for it, if the asker waits so long.
-pub(in crate::node) fn patiently<T>(
+pub(super) fn patiently<T>(
     seat: &Seat,
     payer: impl Into<Payer>,
     asker: &mut Lane,
@@ -80,7 +72,7 @@ pub(in crate::node) fn patiently<T>(
 }
 
 /// The same, as long as `wanted` says so.
-pub(in crate::node) fn patiently_while<T>(
+pub(super) fn patiently_while<T>(
     seat: &Seat,
     payer: impl Into<Payer>,
     patience: Duration,

@@ -1,0 +1,94 @@
+//! A job on its way through this node: what it holds, what it comes to, and the records of both.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use super::super::refusal::{Refusal, Trouble};
+use super::super::seat::Seat;
+use crate::engine::{EvaluatorRole, Seed};
+use crate::identity::PublicKey;
+use crate::packs::PackKey;
+use crate::transcript::{JobRecord, Openings, SignedRecord, Transcript};
+use crate::wire::{FailCode, JobFigures, Run, Share};
+
+/// Everything that a job holds while it waits: nothing of the model, which has room for those that run.
+pub(super) struct Job {
+    pub(super) run: Run,
+    pub(super) role: EvaluatorRole,
+    pub(super) other: u8,
+    pub(super) key: PackKey,
+    pub(super) inputs: Share,
+    /// Bytes of memory that it takes.
+    pub(super) memory: u64,
+}
+
+/// What a job comes to.
+pub(super) struct Outcome {
+    pub(super) outputs: Share,
+    pub(super) figures: JobFigures,
+    pub(super) end: SignedRecord,
+    pub(super) salt: Seed,
+    pub(super) record: JobRecord,
+    pub(super) openings: Option<Openings>,
+}
+
+pub(super) fn keep(seat: &Seat, record: &JobRecord, openings: Option<&Openings>) {
+    if let Err(error) = seat.records.keep(record, openings, SystemTime::now()) {
+        tracing::warn!(%error, "the record of a job could not be kept");
+    }
+}
+
+/// Keeps the record of a job that failed, signed as far as it came.
+pub(super) fn keep_failed(seat: &Seat, transcript: Transcript, end: Option<SignedRecord>, trouble: &Trouble) {
+    let why = match trouble {
+        Trouble::Refusal(refusal) => refusal.text.clone(),
+        Trouble::Lane(error) => error.told(),
+    };
+    let (record, openings) = transcript.close(end, Some(&why), now_millis(), &seat.machine.identity);
+    keep(seat, &record, openings.as_ref());
+}
+
+pub(super) fn now_millis() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |t| t.as_millis() as u64)
+}
+
+/// Takes the job's name for good, now that both evaluators were asked for it.
+pub(super) fn claim(seat: &Seat, job: &Job, consumer: PublicKey) -> Result<(), Refusal> {
+    Ok(seat.records.claim(consumer, job.run.job, SystemTime::now())?)
+}
+
+pub(super) fn busy() -> Refusal {
+    Refusal::new(FailCode::Busy, "this node runs as many jobs as it can, try again")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::{Assignment, GraphId, Rounding};
+    use crate::wire::{JobId, ManifestId};
+
+    #[test]
+    fn a_job_ends_at_a_time_in_milliseconds_since_1970() {
+        let before = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis();
+        assert!(u128::from(now_millis()) >= before);
+    }
+
+    #[test]
+    fn a_consumer_takes_a_name_once_and_another_may_take_the_same() {
+        let trial = crate::node::trial::node(|_| ());
+        let [one, other] = trial.others.each_ref().map(|identity| identity.public());
+        let task = PackKey {
+            manifest: ManifestId([5; 32]),
+            graph: GraphId([3; 32]),
+            assignment: Assignment::ALL[0],
+            rounding: Rounding::Exact,
+        };
+        let salt = Seed::from_bytes([1; 32]);
+        let run = Run { job: JobId::random().unwrap(), task, inputs: [[1; 32]; 2], salt, signature: [2; 64] };
+        let job = Job { run, role: EvaluatorRole::First, other: 2, key: task, inputs: Share(Vec::new()), memory: 0 };
+        claim(&trial.seat, &job, one).unwrap();
+        let again = claim(&trial.seat, &job, one).unwrap_err();
+        assert!(again.code == FailCode::Refused && again.text.contains("was asked for before"), "{}", again.text);
+        assert!(trial.seat.records.check(&one, &job.run.job, SystemTime::now()).is_err());
+        claim(&trial.seat, &job, other).unwrap();
+    }
+}
