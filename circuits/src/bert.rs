@@ -12,8 +12,10 @@ mod ffn;
 mod fold;
 mod plan;
 mod pooled;
+mod projection;
 mod relative;
 mod residual;
+mod scale;
 mod tables;
 mod tail;
 
@@ -78,7 +80,7 @@ impl Compiler {
         let dimensions = &encoder.dimensions;
         let longest = longest_bucket(parameters.text.max_tokens);
         let size = Size { hidden: dimensions.hidden, heads: dimensions.heads, longest };
-        let mut weights = plan::WeightList::default();
+        let mut weights = projection::WeightList::default();
         let mut layers = Vec::new();
         let mut before = &encoder.embedding_norm;
         for (index, layer) in encoder.layers.iter().enumerate() {
@@ -94,7 +96,7 @@ impl Compiler {
         let tail = tail::TailPlan::new(&parameters.tail, before, size, &options, &mut weights)?;
         let scores = plan::ScoreRange::new(&layers, relative.as_ref().map_or(0.0, |r| r.bound), &options)?;
         progress("committing to the weights");
-        let plan::WeightList { specs, tensors } = weights;
+        let projection::WeightList { specs, tensors } = weights;
         let weights = Weights { tensors };
         let root = weights.root(&specs);
         Ok(Self { name: name.to_owned(), specs, weights, root, options, layers, relative, tail, scores, size })

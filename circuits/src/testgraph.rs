@@ -15,19 +15,19 @@ use crate::graph::{
     WeightSpec, rescale_limit, wrap,
 };
 use crate::weights::Weights;
-use kind::Kind;
+use kind::OpKind;
 
 /// A graph that uses every operator at least once, weights for it, and inputs within its declared range.
 /// The same seed gives the same graph.
 pub fn random(seed: u64) -> (Graph, Weights, Vec<Vec<i32>>) {
     let mut maker = Maker::new(seed);
     maker.inputs();
-    let mut pending: Vec<Kind> = Kind::ALL.to_vec();
+    let mut pending: Vec<OpKind> = OpKind::ALL.to_vec();
     let mut tries = 0;
     while tries < 400 && (!pending.is_empty() || maker.graph.nodes.len() < 45) {
         tries += 1;
         let kind = if pending.is_empty() || maker.rng.below(4) == 0 {
-            Kind::ALL[maker.rng.below(Kind::ALL.len() as u64) as usize]
+            OpKind::ALL[maker.rng.below(OpKind::ALL.len() as u64) as usize]
         } else {
             pending[maker.rng.below(pending.len() as u64) as usize]
         };
@@ -94,13 +94,13 @@ impl Maker {
     }
 
     /// Adds a node of this kind if an operand for it can be found.
-    fn grow(&mut self, kind: Kind) -> bool {
+    fn grow(&mut self, kind: OpKind) -> bool {
         self.try_grow(kind).is_some()
     }
 
-    fn try_grow(&mut self, kind: Kind) -> Option<()> {
+    fn try_grow(&mut self, kind: OpKind) -> Option<()> {
         match kind {
-            Kind::MatMulWeight => {
+            OpKind::MatMulWeight => {
                 let x = self.pick(|m, id| m.bits(id) == 32)?;
                 let Shape { cols, .. } = self.shape(x);
                 let (n, max) = (self.rng.up_to(9), self.magnitude(15));
@@ -109,14 +109,14 @@ impl Maker {
                 let range = scaled(self.range(x), i128::from(max) * i128::from(cols));
                 self.push("matmul", Op::MatMulWeight { x, w }, out, 32, range);
             }
-            Kind::ScaleWeight => {
+            OpKind::ScaleWeight => {
                 let x = self.pick(|m, id| m.bits(id) == 32)?;
                 let max = self.magnitude(20);
                 let w = self.weight(1, self.shape(x).cols, max);
                 let range = scaled(self.range(x), max.into());
                 self.push("scale", Op::ScaleWeight { x, w }, self.shape(x), 32, range);
             }
-            Kind::AddWeight => {
+            OpKind::AddWeight => {
                 let x = self.pick(|_, _| true)?;
                 let max = self.magnitude(29);
                 let w = self.weight(1, self.shape(x).cols, max);
@@ -124,7 +124,7 @@ impl Maker {
                 let (bits, max) = (self.reduced(self.bits(x)), i128::from(max));
                 self.push("add_weight", Op::AddWeight { x, w }, self.shape(x), bits, (lo - max, hi + max));
             }
-            Kind::MatMul => {
+            OpKind::MatMul => {
                 let b = self.pick(|m, id| m.bits(id) == 32 && m.shape(id).len() < 300)?;
                 let sb = self.shape(b);
                 let a = self.pick(|m, id| {
@@ -135,7 +135,7 @@ impl Maker {
                 let range = scaled(self.range(a), largest(self.range(b)) * i128::from(sb.rows));
                 self.push("product", Op::MatMul { a, b, transpose_b: false }, out, 32, range);
             }
-            Kind::MatMulTransposed => {
+            OpKind::MatMulTransposed => {
                 let a = self.pick(|m, id| m.bits(id) == 32)?;
                 let sa = self.shape(a);
                 let b = self
@@ -144,12 +144,12 @@ impl Maker {
                 let range = scaled(self.range(a), largest(self.range(b)) * i128::from(sa.cols));
                 self.push("product_t", Op::MatMul { a, b, transpose_b: true }, out, 32, range);
             }
-            Kind::Add | Kind::Sub => {
+            OpKind::Add | OpKind::Sub => {
                 let a = self.pick(|_, _| true)?;
                 let b = self.pick(|m, id| m.shape(id) == m.shape(a))?;
-                self.add_or_sub(a, b, kind == Kind::Add);
+                self.add_or_sub(a, b, kind == OpKind::Add);
             }
-            Kind::AddBroadcast => {
+            OpKind::AddBroadcast => {
                 let b = self.pick(|m, id| m.shape(id).rows == 1 || m.shape(id).cols == 1)?;
                 let sb = self.shape(b);
                 let fits = |s: u32, l: u32| s == l || s == 1;
@@ -160,13 +160,13 @@ impl Maker {
                 let add = self.rng.below(2) == 0;
                 self.add_or_sub(a, b, add);
             }
-            Kind::SubColumn => {
+            OpKind::SubColumn => {
                 let b = self.pick(|m, id| m.shape(id).cols > 1)?;
                 let sb = self.shape(b);
                 let a = self.pick(|m, id| m.shape(id) == Shape { cols: 1, ..sb })?;
                 self.sub_column(a, b);
             }
-            Kind::MulPublic => {
+            OpKind::MulPublic => {
                 let x = self.pick(|_, _| true)?;
                 let max = i64::from(self.magnitude(12));
                 let k = self.rng.between(-max, max) as i32;
@@ -174,42 +174,42 @@ impl Maker {
                 let range = scaled(self.range(x), i128::from(k).abs());
                 self.push("mul_public", Op::MulPublic { x, k }, self.shape(x), bits, range);
             }
-            Kind::Mul => {
+            OpKind::Mul => {
                 let a = self.pick(|m, id| m.bits(id) == 32)?;
                 let b = self.pick(|m, id| m.bits(id) == 32 && m.shape(id) == m.shape(a))?;
                 let range = scaled(self.range(a), largest(self.range(b)));
                 self.push("mul", Op::Mul { a, b }, self.shape(a), 32, range);
             }
-            Kind::MulColumn => {
+            OpKind::MulColumn => {
                 let a = self.pick(|m, id| m.bits(id) == 32 && m.shape(id).cols > 1)?;
                 let column = Shape { cols: 1, ..self.shape(a) };
                 let b = self.pick(|m, id| m.bits(id) == 32 && m.shape(id) == column)?;
                 let range = scaled(self.range(a), largest(self.range(b)));
                 self.push("mul_column", Op::Mul { a, b }, self.shape(a), 32, range);
             }
-            Kind::SquareSum => {
+            OpKind::SquareSum => {
                 let x = self.pick(|m, id| m.bits(id) == 32)?;
                 let max = largest(self.range(x));
                 let (s, range) = (self.shape(x), (0, max * max * i128::from(self.shape(x).cols)));
                 self.push("square_sum", Op::SquareSum { x }, Shape { cols: 1, ..s }, 32, range);
             }
-            Kind::RowSum => {
+            OpKind::RowSum => {
                 let x = self.pick(|_, _| true)?;
                 let (s, bits) = (self.shape(x), self.reduced(self.bits(x)));
                 let (lo, hi) = self.range(x);
                 let range = (lo * i128::from(s.cols), hi * i128::from(s.cols));
                 self.push("row_sum", Op::RowSum { x }, Shape { cols: 1, ..s }, bits, range);
             }
-            Kind::RowMax => {
+            OpKind::RowMax => {
                 self.row_max()?;
             }
-            Kind::RescaleValue => {
+            OpKind::RescaleValue => {
                 let shift = 1 + self.rng.below(20) as u8;
                 let limit = i128::from(rescale_limit(shift));
                 let x = self.pick(|m, id| m.bits(id) == 32 && largest(m.range(id)) <= limit && !m.constant(id))?;
                 self.rescale(x, RescaleUse::Value, shift, 32);
             }
-            Kind::RescaleIndex => {
+            OpKind::RescaleIndex => {
                 let x = self.pick(|m, id| m.bits(id) == 32)?;
                 let shift = 1 + self.rng.below(20) as u8;
                 let wide = largest(self.range(x)) <= rescale_limit(shift).into() && self.rng.below(4) == 0;
@@ -217,7 +217,7 @@ impl Maker {
                 let usage = if self.rng.below(5) == 0 { RescaleUse::Value } else { RescaleUse::Index };
                 self.rescale(x, usage, shift, bits);
             }
-            Kind::ClampIndex => {
+            OpKind::ClampIndex => {
                 // Distances from a maximum are never negative, and as wide as the values.
                 let x = self.row_max_operand()?;
                 let max = self.row_max_of(x);
@@ -227,23 +227,23 @@ impl Maker {
                 let range = (0, (1i128 << index_bits) - 1);
                 self.push("clamp", Op::ClampIndex { x: distance, index_bits }, self.shape(distance), index_bits, range);
             }
-            Kind::Lookup => {
+            OpKind::Lookup => {
                 let x = self.pick(|m, id| m.bits(id) >= 4)?;
                 self.lookup(x);
             }
-            Kind::StepNarrow => {
+            OpKind::StepNarrow => {
                 let x = self.row_max_operand().filter(|&x| self.bits(x) == 16)?;
                 let max = self.row_max_of(x);
                 let distance = self.sub_column_or_self(max, x);
                 self.step(distance);
             }
-            Kind::StepWide => {
+            OpKind::StepWide => {
                 let facts = crate::check::facts(&self.graph);
                 let x =
                     self.pick(|m, id| m.bits(id) == 32 && facts[id.0 as usize].never_negative && !m.constant(id))?;
                 self.step(x);
             }
-            Kind::SliceCols => {
+            OpKind::SliceCols => {
                 let x = self.pick(|m, id| m.shape(id).cols > 1)?;
                 let s = self.shape(x);
                 let from = self.rng.below(u64::from(s.cols)) as u32;
@@ -251,7 +251,7 @@ impl Maker {
                 let bits = self.reduced(self.bits(x));
                 self.push("slice", Op::SliceCols { x, from }, Shape { cols, ..s }, bits, self.range(x));
             }
-            Kind::ConcatCols => {
+            OpKind::ConcatCols => {
                 let first = self.pick(|_, _| true)?;
                 let s = self.shape(first);
                 let fits = |m: &Self, id| (m.shape(id).batch, m.shape(id).rows) == (s.batch, s.rows);
@@ -263,14 +263,14 @@ impl Maker {
                 let range = parts.iter().map(|&p| self.range(p)).fold((0, 0), |a, b| (a.0.min(b.0), a.1.max(b.1)));
                 self.push("concat", Op::ConcatCols { parts }, Shape { cols, ..s }, bits, range);
             }
-            Kind::SplitHeads => {
+            OpKind::SplitHeads => {
                 let x = self.pick(|m, id| m.shape(id).batch == 1 && m.shape(id).cols % 2 == 0)?;
                 let Shape { rows, cols, .. } = self.shape(x);
                 let heads = if cols % 4 == 0 && self.rng.below(2) == 0 { 4 } else { 2 };
                 let bits = self.reduced(self.bits(x));
                 self.push("split", Op::SplitHeads { x }, Shape::new(heads, rows, cols / heads), bits, self.range(x));
             }
-            Kind::MergeHeads => {
+            OpKind::MergeHeads => {
                 let x = self.pick(|m, id| m.shape(id).batch > 1)?;
                 let Shape { batch, rows, cols } = self.shape(x);
                 let bits = self.reduced(self.bits(x));

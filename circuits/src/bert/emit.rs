@@ -1,9 +1,11 @@
 //! The graph of a compiled model for one padded length: one function a block, in the order of the computation.
 
 use super::ffn::GeluGroup;
-use super::plan::{GELU_SHIFT, LIMIT, LayerPlan, Projection, SLACK, UNIT};
+use super::plan::LayerPlan;
+use super::projection::Projection;
 use super::relative::RelativePlan;
 use super::residual::Residual;
+use super::scale::{GELU_SHIFT, LIMIT, SLACK, UNIT};
 use super::{Compiler, tables};
 use crate::builder::Builder;
 use crate::graph::{Graph, InputRange, InputSpec, NodeId, Shape};

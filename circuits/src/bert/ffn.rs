@@ -2,7 +2,8 @@
 //! what is then known of the activations.
 
 use super::fold::{floats, int_vector, ints, permute_columns, scaled, scaled_columns, scaled_rows};
-use super::plan::{GELU_SHIFT, Projection, WeightList, projection};
+use super::projection::{Projection, WeightList, projection};
+use super::scale::GELU_SHIFT;
 use super::{CompileOptions, tables};
 use crate::frontend::settings::Activation;
 use crate::graph::Table;
@@ -62,18 +63,18 @@ impl FeedForward {
     ) -> Result<Self, CompileError> {
         let unit = 2f64.powi(i32::from(GELU_SHIFT));
         let float = scaled(matrix, unit);
-        let kinds = kinds(name, &float, bias, x, options, effort)?;
-        let mut members: BTreeMap<Kind, Vec<usize>> = BTreeMap::new();
-        for (channel, kind) in kinds.into_iter().enumerate() {
-            members.entry(kind).or_default().push(channel);
+        let index_forms = index_forms(name, &float, bias, x, options, effort)?;
+        let mut members: BTreeMap<IndexForm, Vec<usize>> = BTreeMap::new();
+        for (channel, form) in index_forms.into_iter().enumerate() {
+            members.entry(form).or_default().push(channel);
         }
         merge_small(&mut members);
 
         let order: Vec<usize> = members.values().flatten().copied().collect();
-        let per_channel = |of: &dyn Fn(&Kind) -> f64| -> Vec<f64> {
-            members.iter().flat_map(|(kind, channels)| vec![of(kind); channels.len()]).collect()
+        let per_channel = |of: &dyn Fn(&IndexForm) -> f64| -> Vec<f64> {
+            members.iter().flat_map(|(form, channels)| vec![of(form); channels.len()]).collect()
         };
-        let rates = per_channel(&|kind| 1.0 / kind.step(options));
+        let rates = per_channel(&|form| 1.0 / form.step(options));
         let matrix = ints(&scaled_columns(&permute_columns(&float, &order), &rates));
         let bias: Vec<f64> = order.iter().zip(&rates).map(|(&j, rate)| bias[j] * rate).collect();
         let bias = int_vector(&bias, unit);
@@ -81,28 +82,28 @@ impl FeedForward {
         let reach: Vec<f64> = norms.iter().zip(&bias).map(|(&n, &b)| n * x + f64::from(b).abs()).collect();
 
         let (mut groups, mut elements, mut rounding) = (Vec::new(), Vec::new(), Vec::new());
-        for (kind, channels) in &members {
-            let (from, step) = (elements.len(), kind.step(options));
-            let table = tables::activation(activation, &kind.name(activation), step, kind.bits);
+        for (form, channels) in &members {
+            let (from, step) = (elements.len(), form.step(options));
+            let table = tables::activation(activation, &form.name(activation), step, form.bits);
             let reach = &reach[from..from + channels.len()];
             let index = |reached: f64| (reached / unit + 0.5).floor();
             let group = GeluGroup {
                 from: from as u32,
                 cols: channels.len() as u32,
-                bits: kind.bits,
+                bits: form.bits,
                 accumulator: reach.iter().copied().fold(0.0, f64::max),
                 index: reach.iter().map(|&r| index(r)).fold(0.0, f64::max),
                 value: reach.iter().map(|&r| largest_entry(&table, index(r) as usize)).fold(0.0, f64::max),
                 table,
             };
-            // `kinds` leaves room for the rounding of the weights.
-            debug_assert!(group.index < f64::from(1u32 << (kind.bits - 1)));
+            // `index_forms` leaves room for the rounding of the weights.
+            debug_assert!(group.index < f64::from(1u32 << (form.bits - 1)));
             elements.extend(reach.iter().map(|&r| largest_entry(&group.table, index(r) as usize)));
             rounding.extend(vec![entry_rounding(&group.table, step); channels.len()]);
             groups.push(group);
         }
         let up = projection(name, &matrix, Some(&bias), GELU_SHIFT, x, weights)?;
-        let gain = per_channel(&|kind| kind.step(options) * tables::GELU_ONE / unit);
+        let gain = per_channel(&|form| form.step(options) * tables::GELU_ONE / unit);
         let bias = floats(&bias).iter().zip(&gain).map(|(b, g)| b * g).collect();
         let gains = Gains { elements, matrix: scaled_columns(&matrix, &gain), bias, rounding, x };
         Ok(Self { up, groups, gains, order })
@@ -111,12 +112,12 @@ impl FeedForward {
 
 /// Index width, and step from coarse to fine.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-struct Kind {
+struct IndexForm {
     bits: u8,
     finer: i32,
 }
 
-impl Kind {
+impl IndexForm {
     /// The real value of one index step; square roots, unlike powers, are the same on every machine.
     fn step(&self, options: &CompileOptions) -> f64 {
         let octaves = self.finer.div_euclid(GRID) + i32::from(options.gelu_fraction);
@@ -131,19 +132,19 @@ impl Kind {
 
 /// For each channel the narrowest index that reaches its bound at the options' coarsest step, then the finest step that still
 /// fits that index; channels beyond 10 bits get a coarser step.
-fn kinds(
+fn index_forms(
     name: &str,
     float: &Matrix,
     bias: &[f64],
     x: f64,
     options: &CompileOptions,
     effort: Effort,
-) -> Result<Vec<Kind>, CompileError> {
+) -> Result<Vec<IndexForm>, CompileError> {
     let unit = 2f64.powi(i32::from(GELU_SHIFT));
     // Each rounded weight is off by half at most.
     let half = 0.5 * (float.rows as f64).sqrt() * x + 0.5;
-    let fits = |bound: f64, kind: Kind| {
-        bound / kind.step(options) + half / unit + 0.5 < f64::from((1u32 << (kind.bits - 1)) - 1)
+    let fits = |bound: f64, form: IndexForm| {
+        bound / form.step(options) + half / unit + 0.5 < f64::from((1u32 << (form.bits - 1)) - 1)
     };
     let channel = |(j, norm): (usize, f64)| {
         let bound = norm * x / unit + bias[j].abs();
@@ -151,9 +152,10 @@ fn kinds(
             Effort::Layer => (8, FINEST, COARSEST),
             Effort::Once => (10, FINEST_ONCE, COARSEST_ONCE),
         };
-        let bits = (narrowest..=10).find(|&bits| fits(bound, Kind { bits, finer: -i32::from(options.gelu_stretch) }));
-        let mut steps = (coarsest..=finest).rev().map(|finer| Kind { bits: bits.unwrap_or(10), finer });
-        steps.find(|&kind| fits(bound, kind)).ok_or_else(|| CompileError::Range {
+        let bits =
+            (narrowest..=10).find(|&bits| fits(bound, IndexForm { bits, finer: -i32::from(options.gelu_stretch) }));
+        let mut steps = (coarsest..=finest).rev().map(|finer| IndexForm { bits: bits.unwrap_or(10), finer });
+        steps.find(|&form| fits(bound, form)).ok_or_else(|| CompileError::Range {
             what: name.to_owned(),
             problem: format!("channel {j} can reach {bound:.0} before its activation"),
         })
@@ -162,9 +164,9 @@ fn kinds(
 }
 
 /// Moves the channels of small groups to the next coarser group of the same width.
-fn merge_small(members: &mut BTreeMap<Kind, Vec<usize>>) {
-    let kinds: Vec<Kind> = members.keys().rev().copied().collect();
-    for pair in kinds.windows(2) {
+fn merge_small(members: &mut BTreeMap<IndexForm, Vec<usize>>) {
+    let index_forms: Vec<IndexForm> = members.keys().rev().copied().collect();
+    for pair in index_forms.windows(2) {
         let (finer, coarser) = (pair[0], pair[1]);
         if finer.bits == coarser.bits && members[&finer].len() < FEWEST {
             let channels = members.remove(&finer).unwrap_or_default();

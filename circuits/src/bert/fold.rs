@@ -3,7 +3,7 @@
 use crate::hf::{CompileError, Linear, Norm};
 use crate::linalg::{Matrix, dot, largest_eigenvalue_bound};
 
-use super::plan::LIMIT;
+use super::scale::LIMIT;
 
 /// `inputs × outputs`.
 pub(super) fn transposed(linear: &Linear) -> Matrix {
@@ -56,10 +56,10 @@ pub(super) fn scaled(matrix: &Matrix, by: f64) -> Matrix {
 
 /// Rounded to integers (still as floats, exactly).
 pub(super) fn ints(matrix: &Matrix) -> Matrix {
-    Matrix::from_ints(matrix.rows, matrix.cols, &values(matrix))
+    Matrix::from_ints(matrix.rows, matrix.cols, &rounded(matrix))
 }
 
-pub(super) fn values(matrix: &Matrix) -> Vec<i32> {
+pub(super) fn rounded(matrix: &Matrix) -> Vec<i32> {
     matrix.data.iter().map(|&x| round(x)).collect()
 }
 

@@ -5,58 +5,15 @@
 
 use super::ffn::{Effort, FeedForward, GeluGroup};
 use super::fold::{
-    add, centred_outputs, folded, int_vector, ints, offset, permute_rows, product_norm, scaled, transposed, values,
-    within,
+    add, centred_outputs, folded, int_vector, ints, offset, permute_rows, product_norm, scaled, transposed,
 };
+use super::projection::{Projection, WeightList, projection};
 use super::residual::{Attended, Operand, Residual};
+use super::scale::{KEY_FRACTION, QUERY_FRACTION, SLACK, UNIT, row_norm};
 use super::{CompileOptions, Size, tables};
 use crate::frontend::settings::Activation;
-use crate::graph::{WeightId, WeightSpec, rescale_limit};
 use crate::hf::{CompileError, Layer, Norm};
 use crate::linalg::{Matrix, largest_eigenvalue_bound, norm};
-
-/// Fractional bits of a normalised row of unit length.
-pub(super) const UNIT: i32 = 13;
-/// Largest error of a rescaled value, in units of its last place.
-pub(super) const SLACK: f64 = 1.5;
-/// What a 32-bit value stays below that is rescaled, by whichever shift.
-pub(super) const LIMIT: f64 = rescale_limit(20) as f64;
-/// Fractional bits of queries and keys.
-pub(super) const QUERY_FRACTION: i32 = 9;
-pub(super) const KEY_FRACTION: i32 = 7;
-/// Shift from the feed-forward accumulator to the GELU index.
-pub(super) const GELU_SHIFT: u8 = 16;
-
-/// Longest normalised row: the table's excess and the rounding of each element.
-pub(super) fn row_norm(hidden: usize) -> f64 {
-    2f64.powi(UNIT) * tables::rsqrt_excess() + SLACK * (hidden as f64).sqrt()
-}
-
-/// Weight tensors in the order they are made.
-#[derive(Default)]
-pub(super) struct WeightList {
-    pub specs: Vec<WeightSpec>,
-    pub tensors: Vec<Vec<i32>>,
-}
-
-impl WeightList {
-    pub(super) fn push(&mut self, name: String, rows: usize, cols: usize, tensor: Vec<i32>) -> WeightId {
-        self.specs.push(WeightSpec { name, rows: rows as u32, cols: cols as u32 });
-        self.tensors.push(tensor);
-        WeightId(self.specs.len() as u32 - 1)
-    }
-}
-
-/// A product with a weight matrix, rescaled.
-pub(super) struct Projection {
-    pub weight: WeightId,
-    pub bias: Option<WeightId>,
-    pub shift: u8,
-    /// Of the accumulator before the bias, and after it.
-    pub product: f64,
-    pub accumulator: f64,
-    pub value: f64,
-}
 
 /// One encoder layer in integers.
 pub(super) struct LayerPlan {
@@ -202,25 +159,6 @@ fn score_bound(query: &Matrix, bias: &[i32], key: &Matrix, heads: usize, x: f64,
         apart.min(together) + slack * (q_norm + k_norm) + slack * slack
     };
     (0..heads).map(head).fold(0.0, f64::max)
-}
-
-pub(super) fn projection(
-    name: &str,
-    matrix: &Matrix,
-    bias: Option<&[i32]>,
-    shift: u8,
-    x: f64,
-    weights: &mut WeightList,
-) -> Result<Projection, CompileError> {
-    let columns = matrix.column_norms();
-    let product = columns.iter().fold(0.0, |m, &n| f64::max(m, n * x));
-    let with_bias = |j: usize| columns[j] * x + bias.map_or(0.0, |b| f64::from(b[j]).abs());
-    let accumulator = (0..matrix.cols).map(with_bias).fold(0.0, f64::max);
-    within(name, accumulator)?;
-    let weight = weights.push(format!("{name}.weight"), matrix.rows, matrix.cols, values(matrix));
-    let bias = bias.map(|b| weights.push(format!("{name}.bias"), 1, b.len(), b.to_vec()));
-    let value = accumulator * 2f64.powi(-i32::from(shift)) + SLACK;
-    Ok(Projection { weight, bias, shift, product, accumulator, value })
 }
 
 impl ScoreRange {

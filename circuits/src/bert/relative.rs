@@ -1,7 +1,8 @@
 //! A bias of the attention scores by distance: one weight matrix, from which a row chosen by the query's place and the
 //! columns of each head are taken. The place is one-hot, so the largest bias bounds what is added.
 
-use super::plan::{KEY_FRACTION, QUERY_FRACTION, WeightList};
+use super::projection::WeightList;
+use super::scale::{KEY_FRACTION, QUERY_FRACTION};
 use crate::graph::WeightId;
 use crate::hf::{CompileError, RelativeBias};
 

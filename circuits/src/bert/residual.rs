@@ -1,8 +1,9 @@
 //! Residual sums and the layer norms after them: integer weights, and bounds for the sum and the centred row.
 
 use super::ffn::Gains;
-use super::fold::{floats, int_vector, ints, product_norm, round, scaled, values};
-use super::plan::{LIMIT, SLACK, UNIT, WeightList};
+use super::fold::{floats, int_vector, ints, product_norm, round, rounded, scaled};
+use super::projection::WeightList;
+use super::scale::{LIMIT, SLACK, UNIT};
 use crate::graph::WeightId;
 use crate::hf::CompileError;
 use crate::linalg::{Matrix, norm};
@@ -70,7 +71,7 @@ impl Residual {
                 continue;
             };
             return Ok(Self {
-                weight: weights.push(format!("{name}.weight"), integer.rows, d, values(&integer)),
+                weight: weights.push(format!("{name}.weight"), integer.rows, d, rounded(&integer)),
                 bias: weights.push(format!("{name}.bias"), 1, d, bias_int),
                 gamma: weights.push(format!("{name}.residual_scale"), 1, d, gamma_int),
                 mean: weights.push(format!("{name}.residual_mean"), d, 1, mean),

@@ -6,7 +6,8 @@
 
 use super::ffn::{Effort, FeedForward};
 use super::fold::{floats, folded, int_vector, ints, offset, permute_rows, round, scaled, transposed};
-use super::plan::{LIMIT, Projection, SLACK, UNIT, WeightList, projection, row_norm};
+use super::projection::{Projection, WeightList, projection};
+use super::scale::{LIMIT, SLACK, UNIT, row_norm};
 use super::{CompileOptions, Size, tables};
 use crate::frontend::settings::Activation;
 use crate::frontend::{Answer, Classes, Divisor, Output, PoolInput, Weighting};

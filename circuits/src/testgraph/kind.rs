@@ -1,7 +1,7 @@
 //! What a random graph grows by: each operator, and each form of it that executors treat differently.
 
 #[derive(Clone, Copy, PartialEq)]
-pub(super) enum Kind {
+pub(super) enum OpKind {
     MatMulWeight,
     ScaleWeight,
     AddWeight,
@@ -29,32 +29,32 @@ pub(super) enum Kind {
     MergeHeads,
 }
 
-impl Kind {
-    pub(super) const ALL: [Kind; 25] = [
-        Kind::MatMulWeight,
-        Kind::ScaleWeight,
-        Kind::AddWeight,
-        Kind::MatMul,
-        Kind::MatMulTransposed,
-        Kind::Add,
-        Kind::AddBroadcast,
-        Kind::Sub,
-        Kind::SubColumn,
-        Kind::MulPublic,
-        Kind::Mul,
-        Kind::MulColumn,
-        Kind::SquareSum,
-        Kind::RowSum,
-        Kind::RowMax,
-        Kind::RescaleValue,
-        Kind::RescaleIndex,
-        Kind::ClampIndex,
-        Kind::Lookup,
-        Kind::StepNarrow,
-        Kind::StepWide,
-        Kind::SliceCols,
-        Kind::ConcatCols,
-        Kind::SplitHeads,
-        Kind::MergeHeads,
+impl OpKind {
+    pub(super) const ALL: [OpKind; 25] = [
+        OpKind::MatMulWeight,
+        OpKind::ScaleWeight,
+        OpKind::AddWeight,
+        OpKind::MatMul,
+        OpKind::MatMulTransposed,
+        OpKind::Add,
+        OpKind::AddBroadcast,
+        OpKind::Sub,
+        OpKind::SubColumn,
+        OpKind::MulPublic,
+        OpKind::Mul,
+        OpKind::MulColumn,
+        OpKind::SquareSum,
+        OpKind::RowSum,
+        OpKind::RowMax,
+        OpKind::RescaleValue,
+        OpKind::RescaleIndex,
+        OpKind::ClampIndex,
+        OpKind::Lookup,
+        OpKind::StepNarrow,
+        OpKind::StepWide,
+        OpKind::SliceCols,
+        OpKind::ConcatCols,
+        OpKind::SplitHeads,
+        OpKind::MergeHeads,
     ];
 }

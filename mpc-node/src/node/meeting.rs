@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use super::patience::{still_there, still_wanted};
 use super::refusal::{Ended, Refusal, Trouble, own, peer};
 use super::seat::Seat;
-use super::waiting::Opened;
+use super::waiting::OpenedJob;
 use crate::engine::Assignment;
 use crate::identity::PublicKey;
 use crate::lane::Lane;
@@ -114,7 +114,7 @@ pub(super) fn lend(seat: &Seat, mut lane: Lane, caller: Option<u8>, payload: &[u
     let job = seat.waiting.place(&open);
     let (give_back, back) = mpsc::channel();
     let lent = match job {
-        Some(job) => job.send(Opened { lane, open, give_back }).map_err(|mpsc::SendError(opened)| opened.lane),
+        Some(job) => job.send(OpenedJob { lane, open, give_back }).map_err(|mpsc::SendError(opened)| opened.lane),
         None => Err(lane),
     };
     match lent {

@@ -10,7 +10,7 @@ use crate::lane::Lane;
 use crate::wire::{AskJob, FailCode, JobId, OpenJob, Presence, Run, Task};
 
 /// A job opened by the first evaluator: its lane, and where to give the lane back.
-pub(super) struct Opened {
+pub(super) struct OpenedJob {
     pub(super) lane: Lane,
     pub(super) open: OpenJob,
     pub(super) give_back: Sender<Lane>,
@@ -28,7 +28,7 @@ struct Waiter {
     /// The first evaluator has asked about it.
     asked: bool,
     /// Where it is opened; present once the input is here.
-    opened: Option<Sender<Opened>>,
+    opened: Option<Sender<OpenedJob>>,
 }
 
 impl Waiting {
@@ -48,7 +48,7 @@ impl Waiting {
     }
 
     /// Where a job is opened: for the consumer and the task only that it was asked for.
-    pub(super) fn place(&self, open: &OpenJob) -> Option<Sender<Opened>> {
+    pub(super) fn place(&self, open: &OpenJob) -> Option<Sender<OpenedJob>> {
         let jobs = self.lock();
         let waiter = jobs.get(&(PublicKey(open.consumer), open.job)).filter(|waiter| waiter.task == open.task)?;
         waiter.opened.clone()
@@ -74,7 +74,7 @@ impl<'a> Registered<'a> {
     }
 
     /// The input is here: the job can be opened.
-    pub(super) fn ready(&self) -> mpsc::Receiver<Opened> {
+    pub(super) fn ready(&self) -> mpsc::Receiver<OpenedJob> {
         let (sender, opened) = mpsc::channel();
         if let Some(waiter) = self.waiting.lock().get_mut(&self.name) {
             waiter.opened = Some(sender);

@@ -9,7 +9,7 @@ use super::super::patience::{model, patiently, slot, still_wanted};
 use super::super::refusal::{Refusal, Trouble, no_random, peer};
 use super::super::seat::Seat;
 use super::super::slots::{GLANCE, Slot};
-use super::super::waiting::{Opened, Registered};
+use super::super::waiting::{OpenedJob, Registered};
 use super::job::{Job, Outcome, busy, claim, keep_failed};
 use super::rounds::{evaluate, signed_otherwise};
 use crate::engine::{EvaluatorRole, Seed, random_seed};
@@ -165,7 +165,7 @@ pub(super) fn as_second(
 }
 
 /// Answers an opening without having touched its pack; the lane's thread goes on waiting for requests.
-fn answer(mut opened: Opened, reply: &OpenReply) {
+fn answer(mut opened: OpenedJob, reply: &OpenReply) {
     match opened.lane.send(reply) {
         Ok(()) => drop(opened.give_back.send(opened.lane)),
         Err(error) => tracing::info!(%error, "the first evaluator did not wait for an answer"),
@@ -177,7 +177,7 @@ fn opened_by_first(
     consumer: &mut Lane,
     job: Job,
     registered: &Registered<'_>,
-    ready: &Receiver<Opened>,
+    ready: &Receiver<OpenedJob>,
 ) -> Result<(Outcome, Slot), Trouble> {
     let began = Instant::now();
     let mut claimed = false;

@@ -34,7 +34,7 @@ impl Drop for Running<'_> {
 pub(super) type Start = (Instant, (u64, u64));
 
 /// What both evaluators opened a job with.
-pub(super) type Opened = (PackContents, Transcript, ZeroSharing);
+pub(super) type JobMaterial = (PackContents, Transcript, ZeroSharing);
 
 /// The rounds of a job, in this thread, on this lane; they end early when nobody waits for the answer any more.
 pub(super) fn evaluate(
@@ -43,7 +43,7 @@ pub(super) fn evaluate(
     consumer: &mut Lane,
     job: Job,
     (plan, weights): Model,
-    (pack, mut transcript, zero): Opened,
+    (pack, mut transcript, zero): JobMaterial,
     (start, before): Start,
 ) -> Result<Outcome, Trouble> {
     let _running = Running::new(seat);
