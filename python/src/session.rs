@@ -119,7 +119,7 @@ impl Session {
         })
     }
 
-    /// Answers for texts, each read together with the pair of the same place if there are any; the result is [`Answers`].
+    /// Answers for texts, each read together with the pair of the same place if there are any; the result is `Answers`.
     fn answer(&self, texts: Vec<String>, pairs: Option<Vec<String>>, prompt: Option<String>) -> PyResult<Job> {
         let mut pairs = pairs.unwrap_or_default().into_iter();
         let query =

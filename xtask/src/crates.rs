@@ -10,7 +10,7 @@ const BARS: [(&str, usize); 2] = [("sahara", 200), ("sahara-mpc", 130)];
 /// What none of them is built with.
 const APART: &str = "sahara-chain";
 /// Builds that have other features than that of the whole workspace.
-const ALONE: [&[&str]; 7] = [
+const ALONE: [&[&str]; 8] = [
     &["--package", "sahara"],
     &["--package", "sahara", "--no-default-features"],
     &["--package", "sahara", "--features", "hub"],
@@ -18,6 +18,7 @@ const ALONE: [&[&str]; 7] = [
     &["--package", "sahara-circuits", "--no-default-features"],
     &["--package", "sahara-circuits", "--no-default-features", "--features", "frontend"],
     &["--package", "sahara-gateway"],
+    &["--package", "sahara-python"],
 ];
 
 /// Refuses a tree with more than its bar, one with the chain in it, and files that use each other in a circle.
