@@ -9,7 +9,7 @@ use sahara::keys::Role;
 use sahara::models::{ModelInfo, Origin, SharedStore, Store, owned_name};
 use sahara::network::{self, Visibility};
 
-use crate::errors::{input, raised};
+use crate::errors::{input, raised, sentence};
 use crate::job::Job;
 
 /// A model on this machine.
@@ -93,9 +93,13 @@ pub fn remove_model(model: String, home: Option<PathBuf>) -> PyResult<Job> {
 /// The models on the share nodes that this machine's user may ask; the result is a list.
 #[pyfunction]
 pub fn shared_models(committee: Option<PathBuf>, home: Option<PathBuf>) -> PyResult<Job> {
-    Job::start("asking the nodes for models", 0, move |_| {
+    Job::start("asking the nodes for models", 0, move |work| {
         let home = Home::locate(home)?;
-        let found = network::sharings(&home, committee.as_deref(), &[Role::Consumer])?.sharings;
+        let listing = network::sharings(&home, committee.as_deref(), &[Role::Consumer])?;
+        for error in &listing.silent {
+            work.progress().note(&sentence(error));
+        }
+        let found = listing.sharings;
         Ok(Box::new(move |py: Python<'_>| {
             let entry = found.into_iter().map(|entry| Shared {
                 name: format!("{}/{}", entry.owner, entry.name),
