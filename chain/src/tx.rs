@@ -8,13 +8,18 @@
 use std::{
     collections::{HashMap, VecDeque},
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, OnceLock, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
 };
 
-use alloy_consensus::{SignableTransaction, Transaction as _, TxEip1559, TxEnvelope, transaction::SignerRecoverable};
-use alloy_eips::eip2718::{Decodable2718, Encodable2718, Typed2718};
+use alloy_consensus::{
+    SignableTransaction, Transaction as _, TxEip1559, TxEnvelope, crypto::secp256k1, transaction::SignerRecoverable,
+};
+use alloy_eips::{
+    eip2718::{Decodable2718, Encodable2718, Typed2718},
+    eip7702::SignedAuthorization,
+};
 use alloy_primitives::{Address, B256, Bytes, Signature, U256, keccak256};
 
 /// Longer transactions are refused before anything is decoded. Geth has the same limit.
@@ -34,6 +39,17 @@ pub struct Tx {
     pub envelope: TxEnvelope,
     /// As it was sent.
     pub bytes: Bytes,
+    /// Whom its authorizations would delegate, once somebody had to know.
+    pub(crate) authorities: OnceLock<Box<[Authority]>>,
+}
+
+/// An account that a transaction would make run code in its name (EIP-7702), if the account is at this nonce then.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Authority {
+    /// Who signed the authorization.
+    pub address: Address,
+    /// The account's nonce, as the authorization has it: at any other it has no effect.
+    pub nonce: u64,
 }
 
 /// Why bytes are not a transaction of this chain. The words are those of Ethereum's nodes: tools look for them.
@@ -96,7 +112,7 @@ impl Tx {
             Some(sender) => sender,
             None => envelope.recover_signer().map_err(|_| TxError::Signature)?,
         };
-        Ok(Self { hash: keccak256(bytes), sender, envelope, bytes: Bytes::copy_from_slice(bytes) })
+        Ok(Self::new(keccak256(bytes), sender, envelope, Bytes::copy_from_slice(bytes)))
     }
 
     /// Decodes bytes that were executed before, whose sender is known.
@@ -105,7 +121,12 @@ impl Tx {
     /// When the bytes are no transaction.
     pub fn stored(bytes: Bytes, sender: Address) -> Result<Self, TxError> {
         let envelope = TxEnvelope::decode_2718(&mut bytes.as_ref()).map_err(|e| TxError::Malformed(e.to_string()))?;
-        Ok(Self { hash: keccak256(&bytes), sender, envelope, bytes })
+        Ok(Self::new(keccak256(&bytes), sender, envelope, bytes))
+    }
+
+    /// A transaction of parts that belong together.
+    pub(crate) fn new(hash: B256, sender: Address, envelope: TxEnvelope, bytes: Bytes) -> Self {
+        Self { hash, sender, envelope, bytes, authorities: OnceLock::new() }
     }
 
     /// Whether nobody signed it: its sender is whom it names. See [`unsigned`].
@@ -119,11 +140,39 @@ impl Tx {
         gas.saturating_add(self.envelope.value())
     }
 
-    /// The accounts that it would make run code in their name (EIP-7702). Each costs the recovery of a signature: ask
-    /// only of one that can pay for its gas, which bounds their number.
-    pub fn authorities(&self) -> Vec<Address> {
-        let signed = self.envelope.authorization_list().unwrap_or_default();
-        signed.iter().filter_map(|authorization| authorization.recover_authority().ok()).collect()
+    /// How many authorizations (EIP-7702) it carries, whatever they are worth.
+    pub fn authorizations(&self) -> usize {
+        self.envelope.authorization_list().map_or(0, <[_]>::len)
+    }
+
+    /// The accounts that it could delegate: those whose authorization is for this chain or for all, and can still have an
+    /// effect when its turn comes. Each costs the recovery of a signature, once however often this is asked: ask only of a
+    /// transaction whose sender can pay for its gas, and never while others wait for a lock.
+    pub fn authorities(&self) -> &[Authority] {
+        self.authorities.get_or_init(|| {
+            let signed = self.envelope.authorization_list().unwrap_or_default();
+            signed.iter().filter_map(|authorization| self.authority(authorization)).collect()
+        })
+    }
+
+    /// The same if it costs nothing: there is no authorization, or [`Self::authorities`] was asked before.
+    pub fn known_authorities(&self) -> Option<&[Authority]> {
+        match self.authorizations() {
+            0 => Some(&[]),
+            _ => self.authorities.get().map(AsRef::as_ref),
+        }
+    }
+
+    fn authority(&self, authorization: &SignedAuthorization) -> Option<Authority> {
+        let (chain_id, nonce) = (authorization.chain_id, authorization.nonce);
+        let here = chain_id.is_zero() || self.envelope.chain_id().is_some_and(|own| chain_id == U256::from(own));
+        if !here || nonce == u64::MAX {
+            return None;
+        }
+        let signature = authorization.signature().ok()?;
+        let address = secp256k1::recover_signer(&signature, authorization.signature_hash()).ok()?;
+        // Its own sender has the next nonce by then.
+        (address != self.sender || nonce > self.envelope.nonce()).then_some(Authority { address, nonce })
     }
 }
 
@@ -172,6 +221,11 @@ struct CacheInner {
 /// What a decoded transaction weighs beside its bytes, which it has twice: as they are, and in its fields.
 const OVERHEAD: usize = 500;
 
+/// What `tx` weighs, whoever its authorizations are found to be of.
+fn weight(tx: &Tx) -> usize {
+    2 * tx.bytes.len() + OVERHEAD + tx.authorizations() * size_of::<Authority>()
+}
+
 impl TxCache {
     /// Remembers the last transactions that fit into `max_bytes` of memory.
     pub fn new(max_bytes: usize) -> Self {
@@ -196,7 +250,7 @@ impl TxCache {
         let tx = Arc::new(Tx::decode_with(bytes, chain_id, self.unsigned)?);
         let mut inner = self.lock();
         if inner.by_bytes.insert(tx.bytes.clone(), tx.clone()).is_none() {
-            let weight = 2 * bytes.len() + OVERHEAD;
+            let weight = weight(&tx);
             inner.order.push_back((tx.bytes.clone(), weight));
             inner.bytes += weight;
         }

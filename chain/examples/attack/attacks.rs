@@ -4,7 +4,7 @@ use std::fmt;
 
 use alloy_consensus::{TxEip7702, TxLegacy};
 use alloy_eips::eip7702::Authorization;
-use alloy_primitives::{Address, B256, Bytes, TxKind, U256, bytes, keccak256};
+use alloy_primitives::{Address, B256, Bytes, Signature, TxKind, U256, bytes, keccak256};
 use sahara_chain::wallet::{Payment, Wallet};
 
 /// Deploys a contract that sends everything it owns to whoever calls it.
@@ -243,7 +243,21 @@ impl Attackers {
             ..payment
         };
         let next = Payment { nonce: theirs.nonce + 1, ..promise.clone() };
-        [victim.pay(&promise), victim.pay(&next), taker.pay(&take)].into_iter().flatten().collect()
+        // Signatures of nobody, in what never has its turn: whoever recovers them first has worked for nothing.
+        let nobody = Authorization { chain_id: U256::ZERO, address: self.sweeper, nonce: 0 };
+        let nobody = nobody.into_signed(Signature::new(U256::from(theirs.nonce + 1), U256::ONE, false));
+        let idle = |count: usize| {
+            victim.sign(TxEip7702 {
+                chain_id: self.chain_id,
+                nonce: theirs.nonce + 1,
+                gas_limit: 1 << 24,
+                max_fee_per_gas: fee,
+                authorization_list: vec![nobody.clone(); count],
+                ..TxEip7702::default()
+            })
+        };
+        let idle = [idle(64), idle(660)].into_iter().flatten();
+        idle.chain([victim.pay(&promise), victim.pay(&next), taker.pay(&take)].into_iter().flatten()).collect()
     }
 
     fn junk(&mut self, wallet: &Wallet, payment: Payment, own: Facts) -> Vec<Bytes> {

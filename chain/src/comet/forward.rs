@@ -22,13 +22,15 @@ use super::{
 use crate::{
     ledger::Ledger,
     pool::MAX_TXS,
-    rpc::{Asked, Submit, Submitted},
+    rpc::{Asked, Submit, Submitted, blocking},
     tx::Tx,
 };
 
 /// Transactions in one request, and their bytes: CometBFT takes 200 and 1 MB of base64 by our settings and its own.
 const BATCH: usize = 200;
 const BATCH_BYTES: usize = 600_000;
+/// Transactions that wait to be handed on, with those that have left the pool meanwhile.
+const QUEUE: usize = 2 * MAX_TXS;
 /// Pause after CometBFT could not take a batch.
 const RETRY: Duration = Duration::from_millis(250);
 /// A transaction that still waits after so many blocks is handed on again: an earlier nonce was missing, or CometBFT
@@ -93,10 +95,10 @@ impl Forward {
 impl Submit for Forward {
     fn submit(&self, tx: Arc<Tx>) -> Submitted<'_> {
         Box::pin(async move {
-            self.ledger.admit(tx.clone())?;
+            blocking(|| self.ledger.admit(tx.clone()))?;
             let mut waiting = self.queue.waiting();
-            if waiting.len() >= MAX_TXS {
-                // As many as the pool can hold: some of them have left it since.
+            if waiting.len() >= QUEUE {
+                // Twice as many as the pool can hold: half of them have left it since, so this walk is not soon again.
                 let pool = self.ledger.pool();
                 waiting.retain(|tx| pool.contains(tx.hash));
             }

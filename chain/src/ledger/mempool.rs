@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use alloy_consensus::Transaction as _;
-use alloy_primitives::{Address, B256};
+use alloy_primitives::{Address, B256, Bytes};
 
 use super::{
     execute::RefusedTxs,
@@ -14,7 +14,7 @@ use crate::{
     application::TxVerdict,
     error::{Fault, StoreError},
     evm::{BlockContext, FORK, Refusal, admits},
-    pool::{PoolError, Standing},
+    pool::{MAX_AUTHORIZATIONS, PoolError, Standing},
     state::Account,
     store::{Batch, Table},
     tx::{Tx, TxError},
@@ -26,6 +26,10 @@ const MALFORMED: u32 = 1;
 const IMPLAUSIBLE: u32 = 2;
 const NOT_KEPT: u32 = 3;
 const NOT_READY: u32 = 4;
+
+/// Of what the engine has, a proposal looks at so many that the pool refuses, and recovers so many authorities.
+const MAX_REFUSALS: usize = 1_000;
+const MAX_RECOVERIES: usize = 1_024;
 
 /// Why a transaction may not wait. The words are those of Ethereum's nodes.
 #[derive(Debug, thiserror::Error)]
@@ -53,7 +57,9 @@ impl AdmitError {
     fn code(&self) -> u32 {
         match self {
             Self::Tx(_) => MALFORMED,
-            Self::Rules(_) | Self::Pool(PoolError::FeeFloor { .. }) => IMPLAUSIBLE,
+            Self::Rules(_) | Self::Pool(PoolError::FeeFloor { .. } | PoolError::TooManyAuthorizations { .. }) => {
+                IMPLAUSIBLE
+            }
             Self::Pool(_) => NOT_KEPT,
             Self::NotBegun | Self::Fault(_) => NOT_READY,
         }
@@ -71,6 +77,27 @@ pub fn check(ledger: &Ledger, bytes: &[u8]) -> TxVerdict {
         }
         Ok(Kept { held_back: Some(why), .. }) => TxVerdict { code: NOT_KEPT, reason: why.into(), gas: 0 },
         Err(e) => TxVerdict { code: e.code(), reason: e.to_string(), gas: 0 },
+    }
+}
+
+/// What the consensus engine has of `txs` and the pool may not know, for a proposal that it waits for: what costs much
+/// until it is known whether it pays is left to the check, which keeps nobody waiting.
+pub fn offer(ledger: &Ledger, txs: &[Bytes]) {
+    let (mut refusals, mut recoveries) = (MAX_REFUSALS, MAX_RECOVERIES);
+    for bytes in txs {
+        let Ok(tx) = decode(ledger, bytes) else { continue };
+        if ledger.pool().contains(tx.hash) {
+            continue;
+        }
+        if tx.known_authorities().is_none() {
+            let Some(left) = recoveries.checked_sub(tx.authorizations()) else { continue };
+            recoveries = left;
+        }
+        // What the pool refuses is not proposed.
+        if keep(ledger, tx).is_err() {
+            let Some(left) = refusals.checked_sub(1) else { return };
+            refusals = left;
+        }
     }
 }
 
@@ -126,14 +153,34 @@ fn keep(ledger: &Ledger, tx: Arc<Tx>) -> Result<Kept, AdmitError> {
 
 /// The same for an account as it is after `head`. Nothing happens if a block was committed meanwhile.
 fn keep_at(ledger: &Ledger, head: &Head, tx: Arc<Tx>) -> Result<Option<Kept>, AdmitError> {
+    keep_with(ledger, head, tx, |tx| {
+        tx.authorities();
+    })
+}
+
+/// The same; `recover` finds the authorities of a transaction, when everything else speaks for it and nobody waits for
+/// the pool meanwhile.
+fn keep_with(ledger: &Ledger, head: &Head, tx: Arc<Tx>, recover: impl FnOnce(&Tx)) -> Result<Option<Kept>, AdmitError> {
     {
         // What waits was looked at when it came, and is whenever its account changes.
         let pool = ledger.pool();
         if pool.contains(tx.hash) {
             return Ok(Some(Kept { held_back: pool.held_back(tx.hash), tx, new: false }));
         }
+        if let Some(why) = pool.turned_away(tx.hash) {
+            return Err(why.clone().into());
+        }
     }
     let standing = admission(head, &tx)?;
+    if tx.known_authorities().is_none() {
+        let mut pool = ledger.pool();
+        if pool.height() > head.height {
+            return Ok(None);
+        }
+        pool.consider(&tx, standing)?;
+        drop(pool);
+        recover(&tx);
+    }
     let mut pool = ledger.pool();
     if pool.height() > head.height {
         // The account may have moved on.
@@ -154,6 +201,10 @@ fn admission(head: &Head, tx: &Tx) -> Result<Standing, AdmitError> {
     let (have, want) = (tx.envelope.max_fee_per_gas(), fees.min_base_fee);
     if have < u128::from(want) {
         return Err(PoolError::FeeFloor { have, want }.into());
+    }
+    let (have, limit) = (tx.authorizations(), MAX_AUTHORIZATIONS);
+    if have > limit {
+        return Err(PoolError::TooManyAuthorizations { have, limit }.into());
     }
     let mut view = head.view();
     let account = view.account(tx.sender).map_err(Fault::from)?.unwrap_or_default();

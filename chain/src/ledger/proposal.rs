@@ -28,10 +28,7 @@ const FRAME: u64 = 8;
 /// Fills a block with what pays best. Each is executed: the block is full when the gas is used, not when it is asked for.
 pub fn make(ledger: &Ledger, proposal: &Proposal<'_>) -> Result<Vec<Bytes>, Fault> {
     let Some(base) = ledger.base().filter(|base| base.height + 1 == proposal.height) else { return Ok(vec![]) };
-    for bytes in proposal.txs {
-        // The engine may know transactions that the pool does not; what the pool refuses is not proposed.
-        let _ = mempool::check(ledger, bytes);
-    }
+    mempool::offer(ledger, proposal.txs);
     let mut best = Best::of(&ledger.pool(), base.next_base_fee());
     let mut run = Run::begin(&base, proposal.block(vec![]))?;
     ledger.count_execution();

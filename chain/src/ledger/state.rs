@@ -226,6 +226,12 @@ impl Ledger {
         self.pool.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Whether nobody is at the waiting transactions, or this thread would wait for itself.
+    #[cfg(test)]
+    pub(super) fn pool_is_free(&self) -> bool {
+        self.pool.try_lock().is_ok()
+    }
+
     /// What block the next one builds on: committed, or the first state.
     pub(super) fn base(&self) -> Option<Arc<Head>> {
         self.head().or_else(|| self.pending().genesis.as_ref().map(|(head, _)| head.clone()))

@@ -22,7 +22,7 @@ use crate::{
     embedded::{Embedded, kept_height},
     error::Fault,
     ledger::Ledger,
-    rpc::{Command, Develop, Doing, Submit, Submitted},
+    rpc::{Command, Develop, Doing, Submit, Submitted, blocking},
     store::Store,
     tx::Tx,
 };
@@ -107,7 +107,7 @@ struct Own {
 impl Submit for Own {
     fn submit(&self, tx: Arc<Tx>) -> Submitted<'_> {
         Box::pin(async move {
-            self.ledger.admit(tx)?;
+            blocking(|| self.ledger.admit(tx))?;
             let _ = self.wake.send(Wake::Tx);
             Ok(())
         })

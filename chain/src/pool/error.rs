@@ -31,6 +31,16 @@ pub enum PoolError {
     DelegatedGap,
     #[error("authority already reserved")]
     AuthorityReserved,
+    /// A transaction with authorizations does not wait for an earlier one: nothing would bound how often such ones come
+    /// and go. Geth says so of blobs.
+    #[error("nonce too high: tx nonce {tx}, gapped nonce {next}")]
+    AuthorizationGap { tx: u64, next: u64 },
+    /// Each costs the recovery of a signature before anything is paid.
+    #[error("too many authorizations: set code tx has {have} authorization tuples, limit {limit}")]
+    TooManyAuthorizations { have: usize, limit: usize },
+    /// A mistake of the caller: recovering signatures is not for whoever holds the pool.
+    #[error("the authorities of the transaction were not recovered before it came to the pool")]
+    Unrecovered,
     /// Execution refused this very transaction a moment ago.
     #[error("{0}")]
     Refused(String),

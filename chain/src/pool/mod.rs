@@ -2,6 +2,7 @@
 //! takes a place here can be paid for, and gives it up to whoever pays better, to time, or to a block.
 
 mod best;
+mod delegation;
 mod error;
 mod price;
 mod refused;
@@ -22,11 +23,13 @@ use alloy_primitives::{Address, B256, U256};
 
 pub use self::{
     best::Best,
+    delegation::MAX_AUTHORIZATIONS,
     error::{PoolError, Shortfall},
     price::PRICE_BUMP_PERCENT,
     standing::Standing,
 };
 use self::{
+    delegation::Delegations,
     price::replaces,
     refused::Refused,
     sender::{Entry, Sender, Worth},
@@ -103,11 +106,14 @@ pub struct Pool {
     /// Those whose earlier nonce is missing, by what they would pay.
     gaps: BTreeSet<(u128, Address, u64)>,
     gapped_bytes: usize,
-    /// How many waiting transactions would delegate an account.
-    authorities: BTreeMap<Address, usize>,
+    /// Accounts that waiting transactions would delegate.
+    delegations: Delegations,
     /// The last of each sender by worth, once the pool was full at this base fee.
     tails: Option<BTreeSet<(Worth, Address)>>,
-    refused: Refused,
+    /// What execution refused.
+    refused: Refused<String, { refused::BLOCKS }>,
+    /// What was refused at this height after a long look.
+    turned_away: Refused<PoolError, 1>,
     height: u64,
     base_fee: u64,
     /// The last hashes that came, oldest first, and how many came in all.
@@ -121,17 +127,39 @@ impl Pool {
         Self { limits, ..Self::default() }
     }
 
-    /// Keeps `tx`, which its sender at `standing` could execute if it came next, or says why not.
+    /// Whether `tx` would be kept, as far as that can be said without recovering the signatures of its authorizations: so
+    /// far it has cost its sender's own and some reading, and from here on its sender can pay for the rest.
     ///
     /// # Errors
-    /// The rule that keeps it out.
+    /// It would not be kept.
+    pub fn consider(&mut self, tx: &Tx, standing: Standing) -> Result<(), PoolError> {
+        let considered = self.weigh(tx, standing).map(drop);
+        self.turn_away(tx, considered)
+    }
+
+    /// Keeps `tx`, which its sender at `standing` could execute if it came next, or says why not. Its authorities were
+    /// recovered before ([`Tx::authorities`]): here that would keep everybody waiting.
+    ///
+    /// # Errors
+    /// It is not kept.
     pub fn insert(&mut self, tx: Arc<Tx>, standing: Standing) -> Result<(), PoolError> {
+        let weighed = self.weigh(&tx, standing);
+        let weighed = weighed.and_then(|leaving| self.check_authorities(&tx).map(|()| leaving));
+        for (address, nonce) in self.turn_away(&tx, weighed)? {
+            self.remove_at(address, nonce);
+        }
+        self.place(Entry { cost: tx.max_cost(), since: self.height, order: self.arrived, tx }, standing);
+        Ok(())
+    }
+
+    /// Places that are given up for `tx`, if everything but its authorities speaks for it.
+    fn weigh(&mut self, tx: &Tx, standing: Standing) -> Result<Vec<(Address, u64)>, PoolError> {
         let (sender, nonce, cost) = (tx.sender, tx.envelope.nonce(), tx.max_cost());
         if self.contains(tx.hash) {
             return Err(PoolError::Known);
         }
         if let Some(reason) = self.refused.reason(tx.hash) {
-            return Err(PoolError::Refused(reason.to_owned()));
+            return Err(PoolError::Refused(reason.clone()));
         }
         let Some(gap) = nonce.checked_sub(standing.nonce) else {
             return Err(PoolError::NonceTooLow { sender, tx: nonce, state: standing.nonce });
@@ -144,7 +172,7 @@ impl Pool {
         let new = Sender { standing, missing: standing.nonce, ..Sender::default() };
         let waiting = self.by_sender.get(&sender).unwrap_or(&new);
         let old = waiting.txs.get(&nonce);
-        if old.is_some_and(|old| !replaces(&tx, &old.tx)) {
+        if old.is_some_and(|old| !replaces(tx, &old.tx)) {
             return Err(PoolError::Underpriced);
         }
         let queued = waiting.cost - old.map_or(U256::ZERO, |old| old.cost);
@@ -153,53 +181,50 @@ impl Pool {
             let shortfall = Shortfall { balance: standing.balance, queued, cost, overshot };
             return Err(PoolError::Overdraft(Box::new(shortfall)));
         }
-        // From here on its sender can pay for it: recovering signatures is bounded by its gas.
-        let authorities = tx.authorities();
-        self.check_delegation(waiting, &tx, &authorities)?;
-        let leaving = self.room(waiting, &tx)?;
-        for (address, nonce) in leaving {
-            self.remove_at(address, nonce);
-        }
-        self.place(Entry { tx, cost, since: self.height, order: self.arrived, authorities }, standing);
-        Ok(())
+        self.check_delegation(waiting, tx)?;
+        self.room(waiting, tx)
     }
 
-    /// At most one transaction waits of an account that runs code, or of one that a waiting transaction would let run
-    /// code: others can spend what pays for the rest.
-    fn check_delegation(&self, waiting: &Sender, tx: &Tx, authorities: &[Address]) -> Result<(), PoolError> {
-        let nonce = tx.envelope.nonce();
-        if (waiting.standing.delegated || self.authorities.contains_key(&tx.sender))
-            && !waiting.txs.contains_key(&nonce)
-        {
-            if !waiting.txs.is_empty() {
-                return Err(PoolError::InFlight);
-            }
-            if nonce != waiting.standing.nonce {
-                return Err(PoolError::DelegatedGap);
+    /// Why the transaction with `hash` was refused after a long look, if no block has come since: it is not looked at
+    /// again before.
+    pub fn turned_away(&self, hash: B256) -> Option<&PoolError> {
+        self.turned_away.reason(hash)
+    }
+
+    /// Remembers refusals that a block can change, of transactions that are dear to look at, and those that it took a walk
+    /// through the pool to find.
+    fn turn_away<T>(&mut self, tx: &Tx, weighed: Result<T, PoolError>) -> Result<T, PoolError> {
+        if let Err(why) = &weighed {
+            let dear = match why {
+                PoolError::Full | PoolError::AuthorityReserved => true,
+                PoolError::AccountLimit | PoolError::InFlight | PoolError::DelegatedGap => tx.authorizations() > 0,
+                _ => false,
+            };
+            if dear {
+                self.turned_away.remember(tx.hash, self.height, why.clone());
             }
         }
-        let busy = |authority| self.by_sender.get(authority).is_some_and(|other| other.txs.len() > 1);
-        match authorities.iter().any(busy) {
-            true => Err(PoolError::AuthorityReserved),
-            false => Ok(()),
-        }
+        weighed
     }
 
     fn place(&mut self, entry: Entry, standing: Standing) {
         let tx = entry.tx.clone();
         let nonce = tx.envelope.nonce();
-        self.remove_at(tx.sender, nonce);
-        for authority in &entry.authorities {
-            *self.authorities.entry(*authority).or_default() += 1;
-        }
+        self.delegations.add(&tx);
         self.places.insert(tx.hash, (tx.sender, nonce));
         self.bytes += tx.bytes.len();
-        self.change(tx.sender, |waiting| {
+        // One change: what comes after a transaction that is replaced never has a gap before it.
+        let replaced = self.change(tx.sender, |waiting| {
             if waiting.txs.is_empty() {
                 (waiting.standing, waiting.missing) = (standing, standing.nonce);
             }
+            let replaced = waiting.take(nonce);
             waiting.add(entry);
+            replaced
         });
+        if let Some(replaced) = replaced {
+            self.forget(&replaced.tx);
+        }
         if self.latest.len() >= MAX_LATEST {
             self.latest.pop_front();
         }
@@ -225,17 +250,16 @@ impl Pool {
             return;
         }
         let gone = self.change(sender, |waiting| waiting.take(nonce));
-        let Some(gone) = gone else { return };
-        self.places.remove(&gone.tx.hash);
-        self.bytes -= gone.tx.bytes.len();
-        for authority in gone.authorities {
-            if let Some(count) = self.authorities.get_mut(&authority) {
-                *count -= 1;
-                if *count == 0 {
-                    self.authorities.remove(&authority);
-                }
-            }
+        if let Some(gone) = gone {
+            self.forget(&gone.tx);
         }
+    }
+
+    /// Forgets `tx`, which its sender has no longer waiting.
+    fn forget(&mut self, tx: &Tx) {
+        self.places.remove(&tx.hash);
+        self.bytes -= tx.bytes.len();
+        self.delegations.remove(tx);
     }
 
     /// Changes what `sender` has waiting, and everything that is counted over all senders with it.

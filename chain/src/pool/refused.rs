@@ -1,25 +1,30 @@
-//! Transactions that execution refused, remembered for a while: they are not looked at again before.
+//! Transactions that were refused, remembered for a while: they are not looked at again before.
 
 use std::collections::{BTreeMap, VecDeque};
 
 use alloy_primitives::B256;
 
-/// For so many blocks. Whatever made execution refuse it may have passed by then.
+/// Blocks for which it is remembered that execution refused a transaction. Whatever made it do so may have passed by then.
 pub const BLOCKS: u64 = 20;
 
 /// So many are remembered.
 const MAX: usize = 8_192;
 
-/// Hashes and reasons, by the height of the refusal.
-#[derive(Default)]
-pub struct Refused {
-    reasons: BTreeMap<B256, (u64, String)>,
+/// Hashes and reasons, by the height of the refusal, each for `BLOCKS` blocks.
+pub struct Refused<R, const BLOCKS: u64> {
+    reasons: BTreeMap<B256, (u64, R)>,
     order: VecDeque<(u64, B256)>,
 }
 
-impl Refused {
+impl<R, const BLOCKS: u64> Default for Refused<R, BLOCKS> {
+    fn default() -> Self {
+        Self { reasons: BTreeMap::new(), order: VecDeque::new() }
+    }
+}
+
+impl<R, const BLOCKS: u64> Refused<R, BLOCKS> {
     /// Remembers that `hash` was refused at `height`.
-    pub fn remember(&mut self, hash: B256, height: u64, reason: String) {
+    pub fn remember(&mut self, hash: B256, height: u64, reason: R) {
         if self.order.len() >= MAX {
             self.forget_oldest();
         }
@@ -28,8 +33,8 @@ impl Refused {
     }
 
     /// Why `hash` was refused lately.
-    pub fn reason(&self, hash: B256) -> Option<&str> {
-        self.reasons.get(&hash).map(|(_, reason)| reason.as_str())
+    pub fn reason(&self, hash: B256) -> Option<&R> {
+        self.reasons.get(&hash).map(|(_, reason)| reason)
     }
 
     /// Forgets what is old at `height`.
@@ -53,16 +58,16 @@ mod tests {
 
     #[test]
     fn a_refusal_is_remembered_for_its_time_and_their_number_is_bounded() {
-        let mut refused = Refused::default();
+        let mut refused = Refused::<&str, BLOCKS>::default();
         let hash = B256::with_last_byte;
-        refused.remember(hash(1), 5, "why".into());
-        refused.remember(hash(1), 7, "why now".into());
+        refused.remember(hash(1), 5, "why");
+        refused.remember(hash(1), 7, "why now");
         refused.turn(5 + BLOCKS);
-        assert_eq!(refused.reason(hash(1)), Some("why now"), "refused again since");
+        assert_eq!(refused.reason(hash(1)), Some(&"why now"), "refused again since");
         refused.turn(7 + BLOCKS);
         assert_eq!(refused.reason(hash(1)), None);
         for n in 0..2 * MAX {
-            refused.remember(alloy_primitives::keccak256(n.to_be_bytes()), 9, String::new());
+            refused.remember(alloy_primitives::keccak256(n.to_be_bytes()), 9, "");
         }
         assert_eq!((refused.reasons.len(), refused.order.len()), (MAX, MAX));
     }

@@ -1,6 +1,6 @@
 //! Who must go so that a transaction can come. Decided before anybody goes: whoever is refused has moved nobody.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use alloy_consensus::Transaction as _;
 use alloy_primitives::Address;
@@ -39,6 +39,8 @@ impl Pool {
         let tails = self.tails.as_ref().ok_or(PoolError::Full)?;
         let mut first = tails.iter().filter(|(_, sender)| *sender != tx.sender).peekable();
         let mut deeper: BTreeSet<(Worth, Address, usize)> = BTreeSet::new();
+        // What each is worth is found once, however many of its places are given up.
+        let mut found: BTreeMap<Address, Vec<(Worth, u64)>> = BTreeMap::new();
         while full(leaving.freed) {
             let tail = first.peek().map(|(worth, sender)| (*worth, *sender, 0));
             let next = match (tail, deeper.first().copied()) {
@@ -57,7 +59,7 @@ impl Pool {
                 deeper.remove(&next);
             }
             let Some(other) = self.by_sender.get(&sender) else { continue };
-            let worths = other.worths(self.base_fee);
+            let worths = found.entry(sender).or_insert_with(|| other.worths(self.base_fee));
             if let Some((_, nonce)) = worths.get(depth) {
                 leaving.push(other, sender, *nonce);
             }

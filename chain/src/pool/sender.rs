@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use alloy_consensus::Transaction as _;
-use alloy_primitives::{Address, U256};
+use alloy_primitives::U256;
 
 use super::{price::bumped, standing::Standing};
 use crate::tx::Tx;
@@ -18,8 +18,6 @@ pub struct Entry {
     pub since: u64,
     /// Its number among all that ever came.
     pub order: u64,
-    /// Accounts that it would delegate.
-    pub authorities: Vec<Address>,
 }
 
 /// What a waiting transaction is worth, the least first: what cannot be executed yet; what cannot pay the base fee now,

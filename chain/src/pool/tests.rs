@@ -2,12 +2,13 @@
 //! and everything is counted.
 
 mod bounds;
+mod delegation;
 mod places;
 
 use std::sync::Arc;
 
 use alloy_consensus::{Transaction as _, TxEip7702};
-use alloy_eips::eip7702::Authorization;
+use alloy_eips::eip7702::{Authorization, SignedAuthorization};
 use alloy_primitives::{Address, B256, U256, keccak256};
 use proptest::prelude::*;
 
@@ -67,7 +68,8 @@ fn counted(pool: &Pool) {
     assert_eq!(senders().map(|sender| sender.gapped().count()).sum::<usize>(), pool.gaps.len());
     let gapped = senders().flat_map(|sender| sender.gapped());
     assert_eq!(gapped.map(|entry| entry.tx.bytes.len()).sum::<usize>(), pool.gapped_bytes);
-    assert_eq!(entries().map(|entry| entry.authorities.len()).sum::<usize>(), pool.authorities.values().sum::<usize>());
+    let authorities = |entry: &Entry| entry.tx.known_authorities().expect("they were recovered before").len();
+    assert_eq!(entries().map(authorities).sum::<usize>(), pool.delegations.count());
     for (address, sender) in &pool.by_sender {
         assert!(!sender.txs.is_empty() && sender.missing >= sender.standing.nonce);
         assert!(sender.txs.keys().all(|nonce| *nonce >= sender.standing.nonce));
@@ -229,9 +231,15 @@ fn whoever_finds_no_room_has_moved_nobody() {
     counted(&pool);
 }
 
-fn delegating(from: u64, nonce: u64, authority: u64) -> Arc<Tx> {
-    let authorization = Authorization { chain_id: U256::from(DEV_CHAIN_ID), address: Address::ZERO, nonce: 0 };
+/// What `authority` signed for `chain` and its own `nonce`.
+fn authorization(authority: u64, chain: u64, nonce: u64) -> SignedAuthorization {
+    let authorization = Authorization { chain_id: U256::from(chain), address: Address::ZERO, nonce };
     let signature = wallet(authority).sign_hash(authorization.signature_hash()).unwrap();
+    authorization.into_signed(signature)
+}
+
+/// A transaction with `authorization_list`, whose signatures nobody has recovered.
+fn unrecovered(from: u64, nonce: u64, authorization_list: Vec<SignedAuthorization>) -> Arc<Tx> {
     let tx = TxEip7702 {
         chain_id: DEV_CHAIN_ID,
         nonce,
@@ -239,37 +247,20 @@ fn delegating(from: u64, nonce: u64, authority: u64) -> Arc<Tx> {
         max_fee_per_gas: 5_000,
         max_priority_fee_per_gas: 10,
         to: Address::ZERO,
-        authorization_list: vec![authorization.into_signed(signature)],
+        authorization_list,
         ..TxEip7702::default()
     };
     Arc::new(Tx::decode(&wallet(from).sign(tx).unwrap(), DEV_CHAIN_ID).unwrap())
 }
 
-#[test]
-fn one_transaction_waits_of_an_account_that_others_can_spend() {
-    let mut pool = pool(Limits::default());
-    let delegated = Standing { delegated: true, ..RICH };
-    assert_eq!(pool.insert(tx(1, 1, 10), delegated), Err(PoolError::DelegatedGap));
-    pool.insert(tx(1, 0, 10), delegated).unwrap();
-    assert_eq!(pool.insert(tx(1, 1, 10), delegated), Err(PoolError::InFlight));
-    pool.insert(tx(1, 0, 200), delegated).unwrap();
+fn authorized(from: u64, nonce: u64, authorization_list: Vec<SignedAuthorization>) -> Arc<Tx> {
+    let tx = unrecovered(from, nonce, authorization_list);
+    tx.authorities();
+    tx
+}
 
-    // The same of an account that a waiting transaction would delegate; and one that has more is not delegated.
-    pool.insert(delegating(2, 0, 3), RICH).unwrap();
-    pool.insert(tx(3, 0, 10), RICH).unwrap();
-    assert_eq!(pool.insert(tx(3, 1, 10), RICH), Err(PoolError::InFlight));
-    for nonce in [0, 1] {
-        pool.insert(tx(4, nonce, 10), RICH).unwrap();
-    }
-    assert_eq!(pool.insert(delegating(5, 0, 4), RICH), Err(PoolError::AuthorityReserved));
-    counted(&pool);
-    pool.remove(&delegating(2, 0, 3));
-    pool.insert(tx(3, 1, 10), RICH).unwrap();
-
-    // Delegated by a block meanwhile: one of two stays.
-    pool.turn(2, BASE_FEE, [(tx(4, 0, 10).sender, delegated)]);
-    assert!(pool.contains(tx(4, 0, 10).hash) && !pool.contains(tx(4, 1, 10).hash));
-    counted(&pool);
+fn delegating(from: u64, nonce: u64, authority: u64) -> Arc<Tx> {
+    authorized(from, nonce, vec![authorization(authority, DEV_CHAIN_ID, 0)])
 }
 
 #[test]

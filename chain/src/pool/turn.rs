@@ -10,6 +10,7 @@ impl Pool {
     pub fn turn(&mut self, height: u64, base_fee: u64, changed: impl IntoIterator<Item = (Address, Standing)>) {
         (self.height, self.base_fee, self.tails) = (height, base_fee, None);
         self.refused.turn(height);
+        self.turned_away.turn(height);
         for (sender, standing) in changed {
             self.settle(sender, standing);
         }

@@ -1,22 +1,26 @@
 //! Questions to contracts, estimates of gas, access lists, and transactions that are handed in.
 
+use std::sync::Arc;
+
 use alloy_eips::BlockId;
 use alloy_primitives::{Bytes, U256};
 use alloy_rpc_types_eth::{BlockOverrides, TransactionRequest};
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::{
     Backend,
     budget::Budget,
+    dispatch::blocking,
     error::{self, RpcError, RpcResult},
     numbers::hex,
     params::Params,
     question::{Overrides, Question},
+    turn::turn,
 };
 use crate::{
     evm::{Outcome, TX_GAS_CAP, trace},
     pool::PoolError,
-    tx::TxError,
+    tx::{Tx, TxError},
 };
 
 /// No transaction needs less.
@@ -102,24 +106,37 @@ pub fn create_access_list(backend: &Backend, params: Params<'_>, budget: &mut Bu
     budget.json(&out)
 }
 
-pub async fn send_raw(backend: &Backend, params: Params<'_>) -> RpcResult<Value> {
+/// Work of recovering one signature and of looking at what it signs, in gas. A transaction has one, and one more for each
+/// account that it would delegate, whether it is taken or not.
+const SIGNATURE: u64 = 25_000;
+/// The same of each byte, which is hashed.
+const BYTE: u64 = 16;
+
+pub async fn send_raw(backend: &Backend, params: Params<'_>, budget: &mut Budget) -> RpcResult<()> {
+    let _turn = turn(&backend.turns.light).await?;
     let bytes: Bytes = params.one()?;
+    budget.work(SIGNATURE.saturating_add(BYTE.saturating_mul(bytes.len() as u64)))?;
+    let tx = blocking(|| decode(backend, &bytes))?;
+    budget.work(SIGNATURE.saturating_mul(tx.authorizations() as u64))?;
+    let hash = tx.hash;
+    backend.submit.submit(tx).await.map_err(|e| error::server(e.to_string()))?;
+    budget.json(&hash)
+}
+
+/// What is handed in, before it is passed on: what cannot be a transaction gets Ethereum's own words.
+fn decode(backend: &Backend, bytes: &Bytes) -> RpcResult<Arc<Tx>> {
     let head = backend.head()?;
-    // Before anything is passed on: what cannot be a transaction gets Ethereum's own words.
-    let tx = backend.ledger.decode(&bytes, &head).map_err(|e| match e {
+    let tx = backend.ledger.decode(bytes, &head).map_err(|e| match e {
         TxError::Malformed(_) => error::invalid(e.to_string()),
         _ => error::server(e.to_string()),
     })?;
-    let hash = tx.hash;
-    if backend.ledger.pool().contains(hash) {
+    if backend.ledger.pool().contains(tx.hash) {
         return Err(error::server(PoolError::Known.to_string()));
     }
     if tx.is_unsigned() {
         return Err(error::server(format!("{}: eth_sendTransaction is for whom one acts for", TxError::Signature)));
     }
-    drop(head);
-    backend.submit.submit(tx).await.map_err(|e| error::server(e.to_string()))?;
-    Ok(json!(hash))
+    Ok(tx)
 }
 
 fn enough(question: &mut Question, gas: u64, budget: &mut Budget) -> RpcResult<bool> {

@@ -176,10 +176,7 @@ async fn run(
             blocking(|| handler(backend, params, budget))
         }
         Method::Session(handler) => blocking(|| handler(backend, session, params, budget)),
-        Method::Submit => {
-            let value = super::call::send_raw(backend, params).await?;
-            budget.json(&value)
-        }
+        Method::Submit => super::call::send_raw(backend, params, budget).await,
         Method::Later(handler) => {
             budget.work(super::budget::VALUE)?;
             let value = handler(backend, params).await?;
@@ -189,7 +186,7 @@ async fn run(
 }
 
 /// Does what takes its time without keeping others waiting, where the runtime can.
-fn blocking<T>(work: impl FnOnce() -> T) -> T {
+pub fn blocking<T>(work: impl FnOnce() -> T) -> T {
     use tokio::runtime::{Handle, RuntimeFlavor};
     match Handle::current().runtime_flavor() {
         RuntimeFlavor::MultiThread => tokio::task::block_in_place(work),

@@ -41,6 +41,7 @@ pub use backend::{Backend, Submit, Submitted};
 pub use budget::{Answer, Flight, Limits};
 pub use command::{Command, Develop, Doing, Done};
 pub use dispatch::answer;
+pub(crate) use dispatch::blocking;
 pub use door::Door;
 pub use error::{RpcError, RpcResult};
 pub use http::{Server, serve};

@@ -74,7 +74,7 @@ pub fn transaction(call: &TransactionRequest, chain_id: u64, nonce: u64, gas_lim
     };
     let bytes = Bytes::from(envelope.encoded_2718());
     let hash = hash.unwrap_or_else(|| keccak256(&bytes));
-    Ok(Tx { hash, sender: call.from.unwrap_or_default(), envelope, bytes })
+    Ok(Tx::new(hash, call.from.unwrap_or_default(), envelope, bytes))
 }
 
 /// Geth hashes a legacy transaction that nobody signed with three zeros for the signature.

@@ -1,5 +1,8 @@
 //! What is taken for a transaction, of whom, and how many are remembered.
 
+use alloy_consensus::TxEip7702;
+use alloy_eips::eip7702::Authorization;
+
 use super::*;
 use crate::wallet::{Payment, Wallet};
 
@@ -57,6 +60,53 @@ fn only_one_form_names_a_sender() {
     assert_eq!(named(own, U256::from(2), false), None);
     assert_eq!(named(own, U256::ONE, true), None);
     assert_eq!(named(own | U256::ONE << 160, U256::ONE, false), None, "longer than an address");
+}
+
+fn authorizing(authorization_list: Vec<SignedAuthorization>) -> Tx {
+    let fields = TxEip7702 { chain_id: CHAIN, nonce: 4, authorization_list, ..TxEip7702::default() };
+    Tx::decode(&Wallet::new(B256::repeat_byte(1), CHAIN).unwrap().sign(fields).unwrap(), CHAIN).unwrap()
+}
+
+#[test]
+fn authorities_are_those_that_the_machine_would_find_and_are_recovered_once() {
+    let authorization = |key, chain_id, nonce| {
+        let authorization = Authorization { chain_id: U256::from(chain_id), address: Address::ZERO, nonce };
+        let signature = Wallet::new(B256::repeat_byte(key), CHAIN).unwrap().sign_hash(authorization.signature_hash());
+        authorization.into_signed(signature.unwrap())
+    };
+    let good = [authorization(2, CHAIN, 5), authorization(3, 0, u64::MAX - 1), authorization(1, CHAIN, 5)];
+    let (r, s) = (good[0].r(), good[0].s());
+    let order = U256::from_str_radix("fffffffffffffffffffffffffffffffebaaedce6af48a03bbfd25e8cd0364141", 16).unwrap();
+    let with = |parity, r, s| SignedAuthorization::new_unchecked(good[0].inner().clone(), parity, r, s);
+    let bad = [
+        authorization(2, CHAIN + 1, 5),
+        authorization(2, 0, u64::MAX),
+        authorization(1, CHAIN, 4),
+        with(2, r, s),
+        with(1 - good[0].y_parity(), r, order - s),
+        with(0, U256::ZERO, s),
+        with(0, r, U256::ZERO),
+        with(0, order, s),
+    ];
+    let tx = authorizing([good.as_slice(), &bad].concat());
+    assert_eq!((tx.authorizations(), tx.known_authorities()), (good.len() + bad.len(), None));
+    let machine = |one: &SignedAuthorization| Authority { address: one.recover_authority().unwrap(), nonce: one.nonce };
+    assert_eq!(tx.authorities(), good.each_ref().map(machine));
+    assert!(bad[3..].iter().all(|one| one.recover_authority().is_err()), "the machine takes none of them either");
+    let (first, again) = (tx.authorities().as_ptr(), tx.clone());
+    assert_eq!((first, tx.known_authorities().map(<[_]>::as_ptr)), (tx.authorities().as_ptr(), Some(first)));
+    assert_eq!(again.known_authorities(), Some(tx.authorities()));
+    let none = Tx::decode(&signed(0), CHAIN).unwrap();
+    assert_eq!((none.authorizations(), none.known_authorities()), (0, Some([].as_slice())));
+}
+
+#[test]
+fn whom_a_transaction_would_delegate_is_weighed_before_it_is_known() {
+    let cache = TxCache::new(1 << 20);
+    let signed = Authorization { chain_id: U256::ZERO, address: Address::ZERO, nonce: 0 };
+    let list = vec![signed.into_signed(Signature::new(U256::ONE, U256::ONE, false)); 20];
+    let tx = cache.decode(&authorizing(list).bytes, CHAIN).unwrap();
+    assert_eq!(cache.lock().bytes, 2 * tx.bytes.len() + OVERHEAD + 20 * size_of::<Authority>());
 }
 
 #[test]

@@ -3,12 +3,17 @@
 
 use std::time::Duration;
 
-use alloy_primitives::{Address, Bytes, bytes};
-use sahara_chain::rpc::{Limits, Session};
+use alloy_consensus::TxEip7702;
+use alloy_eips::eip7702::Authorization;
+use alloy_primitives::{Address, Bytes, U256, bytes};
+use sahara_chain::{
+    genesis::DEV_CHAIN_ID,
+    rpc::{Limits, Session},
+};
 use serde_json::{Value, json};
 
 use crate::{
-    common::{Chain, address, transfer},
+    common::{Chain, address, transfer, wallet},
     rpc::{Rpc, invoke},
     socket::{Ws, post},
 };
@@ -264,4 +269,37 @@ fn one_question_has_so_many_slots_and_so_much_gas() {
     let told = rpc.raw(&json!([ask(0), ask(1), ask(2)]).to_string()).unwrap();
     assert!(told[0].get("result").is_some(), "{told}");
     assert!(refused(&told[1]["error"]).1.contains("60000000 gas"), "{told}");
+}
+
+#[test]
+fn what_is_handed_in_is_charged_by_its_signatures_and_waits_for_its_turn() {
+    let signed = |nonce, count| {
+        let authorization = Authorization { chain_id: U256::ZERO, address: Address::ZERO, nonce: 7 };
+        let signature = wallet(3).sign_hash(authorization.signature_hash()).unwrap();
+        let tx = TxEip7702 {
+            chain_id: DEV_CHAIN_ID,
+            nonce,
+            gas_limit: 2_000_000,
+            max_fee_per_gas: 10_000_000_000,
+            authorization_list: vec![authorization.into_signed(signature); count],
+            ..TxEip7702::default()
+        };
+        wallet(1).sign(tx).unwrap()
+    };
+    let rpc = Rpc::with(Chain::new(), Limits { work: 1_000_000, ..Limits::default() });
+    let error = rpc.try_ask("eth_sendRawTransaction", json!([signed(0, 64)])).unwrap_err();
+    let (code, words) = refused(&error);
+    assert!(code == -32005 && words.contains("more work than the 1000000 gas"), "{error}");
+    assert!(rpc.chain.ledger.pool().is_empty());
+    // A batch has as much as one; what is left of it is refused unasked.
+    let of = |nonce| json!({ "jsonrpc": "2.0", "id": nonce, "method": "eth_sendRawTransaction", "params": [signed(nonce, 20)] });
+    let answers = rpc.raw(&json!([of(0), of(1)]).to_string()).unwrap();
+    assert!(answers[0]["result"].is_string(), "{answers}");
+    assert_eq!(answers[1]["error"]["code"], json!(-32005), "{answers}");
+    assert_eq!(rpc.chain.ledger.pool().len(), 1);
+
+    let rpc = Rpc::with(Chain::new(), Limits { light: 0, ..Limits::default() });
+    let error = rpc.try_ask("eth_sendRawTransaction", json!([signed(0, 1)])).unwrap_err();
+    assert!(refused(&error).1.contains("the node is busy"), "{error}");
+    assert_eq!(rpc.chain.ledger.decodings(), 0, "nothing is decoded before");
 }

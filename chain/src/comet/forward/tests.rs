@@ -145,7 +145,7 @@ fn a_batch_has_a_number_and_bytes_that_it_does_not_exceed() {
 
 #[tokio::test]
 async fn a_queue_that_is_longer_than_the_pool_forgets_what_has_left_it() {
-    for (length, left) in [(MAX_TXS, 1), (MAX_TXS - 1, MAX_TXS)] {
+    for (length, left) in [(QUEUE, 1), (QUEUE - 1, QUEUE)] {
         let (queue, chain) = queued(&vec![0; length]);
         let client = Client::new("127.0.0.1:1".parse().unwrap());
         let forward = Forward { ledger: chain.ledger.clone(), queue: Arc::new(queue), client, began: 1 };
