@@ -139,6 +139,9 @@ fn nobody_waits_for_the_pool_while_signatures_of_authorizations_are_recovered() 
         let refused = keep(reserved.clone()).err().unwrap().to_string();
         assert_eq!(refused, "authority already reserved");
     }
+    // It is not looked at again before the next block, whatever has left the pool.
+    chain.ledger.pool().remove(&decode(&transfer(3, 1, 5)));
+    assert!(keep(reserved.clone()).is_err());
     let kept = decode(&set_code(&wallet(1), 0, vec![authorization(4, 0)]));
     for _ in 0..5 {
         assert!(keep(kept.clone()).unwrap().is_some());

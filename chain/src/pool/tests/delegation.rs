@@ -177,16 +177,3 @@ fn what_was_refused_after_a_long_look_is_not_looked_at_again_before_the_next_blo
     let late = unrecovered(7, 1, vec![authorization(9, DEV_CHAIN_ID, 0)]);
     assert!(pool.consider(&late, RICH).is_err() && pool.turned_away(late.hash).is_none());
 }
-
-#[test]
-fn a_replacement_leaves_what_comes_after_it_without_a_gap() {
-    let mut pool = pool(Limits { gapped_txs: 0, gapped_bytes: 0, ..Limits::default() });
-    for nonce in 0..4 {
-        pool.insert(tx(1, nonce, 10), RICH).unwrap();
-    }
-    let better = tx_with(1, 0, 2_000, 20, 0);
-    pool.insert(better.clone(), RICH).unwrap();
-    assert!(pool.gaps.is_empty() && pool.len() == 4 && pool.contains(better.hash));
-    assert_eq!(pool.held_back(tx(1, 3, 10).hash), None);
-    counted(&pool);
-}

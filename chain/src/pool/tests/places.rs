@@ -79,3 +79,23 @@ fn a_pool_that_was_full_before_a_block_is_full_after_it() {
         counted(&pool);
     }
 }
+
+#[test]
+fn what_a_sender_has_is_walked_through_once_for_all_the_places_that_it_may_lose() {
+    let small: Vec<_> = (0..40).map(|nonce| tx(1, nonce, 10)).collect();
+    let (middle, best) = (tx(2, 0, 500), tx(3, 0, 1_000));
+    let bytes = small.iter().chain([&middle, &best]).map(|tx| length(tx)).sum();
+    let mut pool = pool(Limits { bytes, ..Limits::default() });
+    for tx in small.iter().chain([&middle, &best]) {
+        pool.insert(tx.clone(), RICH).unwrap();
+    }
+    // It outbids all but the last, whose place it needs.
+    let large = tx_with(9, 0, 10_000, 600, bytes - 150);
+    assert!((bytes - length(&best)..bytes).contains(&length(&large)), "{} of {bytes}", length(&large));
+    let _ = pool.consider(&large, RICH);
+    let before = sender::FOUND.get();
+    assert_eq!(pool.insert(large.clone(), RICH), Err(PoolError::Full));
+    assert_eq!(sender::FOUND.get() - before, 2, "one of each that could go");
+    assert_eq!(pool.turned_away(large.hash), Some(&PoolError::Full));
+    counted(&pool);
+}
