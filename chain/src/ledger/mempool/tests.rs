@@ -98,8 +98,8 @@ fn what_a_delegated_account_is_refused_costs_no_recovery_however_often_it_comes(
     for _ in 0..50 {
         for refused in [
             chain.ledger.receive(&gapped).unwrap_err().to_string(),
-            check(&chain.ledger, &gapped, Check::New).reason,
-            check(&chain.ledger, &gapped, Check::Again).reason,
+            check(&chain.ledger, &gapped).reason,
+            check(&chain.ledger, &gapped).reason,
         ] {
             assert_eq!(refused, "gapped-nonce tx from delegated accounts");
         }
@@ -165,21 +165,24 @@ fn signatures_of_authorizations_are_recovered_of_whoever_can_pay_for_them_and_of
         (set_code(&wallet(1), 0, junk(limit + 1)), "too many authorizations: set code tx has 65 authorization tuples"),
         (set_code(&wallet(1), 1, junk(limit)), "nonce too high: tx nonce 1, gapped nonce 0"),
     ] {
-        let verdict = check(&chain.ledger, &bytes, Check::New);
+        let verdict = check(&chain.ledger, &bytes);
         assert!(verdict.code != KEPT && verdict.reason.starts_with(why), "{verdict:?}");
         let tx = chain.ledger.decode(&bytes, &chain.ledger.head().unwrap()).unwrap();
         assert_eq!(tx.known_authorities(), None, "{why}");
     }
-    assert_eq!(check(&chain.ledger, &set_code(&wallet(1), 0, junk(limit)), Check::New).code, KEPT);
+    assert_eq!(check(&chain.ledger, &set_code(&wallet(1), 0, junk(limit))).code, KEPT);
 }
 
 #[test]
 fn what_somebody_signed_long_ago_or_for_another_chain_does_not_hold_up_its_account() {
     let mut chain = Chain::new();
     chain.block(&[transfer(2, 0, 5), transfer(2, 1, 5)]);
-    let foreign = Authorization { chain_id: U256::from(10), address: Address::ZERO, nonce: 77 };
-    let signature = wallet(2).sign_hash(foreign.signature_hash()).unwrap();
-    let shown = [authorization(2, 0), authorization(2, 1), foreign.into_signed(signature)];
+    let foreign = |nonce| {
+        let authorization = Authorization { chain_id: U256::from(10), address: Address::ZERO, nonce };
+        let signature = wallet(2).sign_hash(authorization.signature_hash()).unwrap();
+        authorization.into_signed(signature)
+    };
+    let shown = [authorization(2, 0), authorization(2, 1), foreign(2), foreign(77)];
     chain.ledger.receive(&set_code(&wallet(1), 0, shown.to_vec())).unwrap();
     assert!(chain.ledger.receive(&set_code(&wallet(3), 1, shown.to_vec())).is_err(), "it waits for another");
     for nonce in 2..20 {

@@ -70,32 +70,36 @@ fn a_pool_recovers_nothing_and_refuses_all_it_can_before_somebody_does() {
     counted(&pool);
 }
 
-#[test]
-fn an_authorization_that_can_have_no_effect_holds_nobody_up() {
-    let mut pool = pool(Limits::default());
-    let standing = Standing { nonce: 5, ..RICH };
-    let victim = |nonce| tx(3, nonce, 10);
-    // For another chain, for a nonce that is used, for none that an account has, and signed by nobody.
-    let junk = SignedAuthorization::new_unchecked(
-        Authorization { chain_id: U256::ZERO, address: Address::ZERO, nonce: 5 },
-        7,
-        U256::from(1),
-        U256::from(1),
-    );
-    let list = vec![
+/// For another chain, for a nonce that is used, for none that an account has, and signed by nobody.
+fn without_effect() -> Vec<SignedAuthorization> {
+    let fields = Authorization { chain_id: U256::ZERO, address: Address::ZERO, nonce: 5 };
+    vec![
         authorization(3, 10, 77),
         authorization(3, 10, 5),
         authorization(3, DEV_CHAIN_ID, 4),
         authorization(3, 0, 0),
         authorization(3, 0, u64::MAX),
-        junk,
-    ];
-    pool.insert(authorized(2, 0, list.clone()), RICH).unwrap();
+        SignedAuthorization::new_unchecked(fields, 7, U256::from(1), U256::from(1)),
+    ]
+}
+
+#[test]
+fn an_authorization_that_can_have_no_effect_holds_nobody_up() {
+    let mut pool = pool(Limits::default());
+    pool.insert(authorized(2, 0, without_effect()), RICH).unwrap();
     for nonce in 5..9 {
-        pool.insert(victim(nonce), standing).unwrap();
+        pool.insert(tx(3, nonce, 10), Standing { nonce: 5, ..RICH }).unwrap();
     }
-    // Nor is whoever shows such a thing refused because of it.
-    pool.insert(authorized(4, 0, list), RICH).unwrap();
+    counted(&pool);
+}
+
+#[test]
+fn nobody_is_refused_for_an_authorization_that_can_have_no_effect() {
+    let mut pool = pool(Limits::default());
+    for nonce in 5..9 {
+        pool.insert(tx(3, nonce, 10), Standing { nonce: 5, ..RICH }).unwrap();
+    }
+    pool.insert(authorized(4, 0, without_effect()), RICH).unwrap();
     counted(&pool);
 }
 
