@@ -12,7 +12,7 @@ pub struct StoreError {
 
 /// What to do about a damaged database.
 pub const DAMAGED: &str = "The database is damaged: restore the newest snapshot with `sahara chain snapshot restore --home HOME`, or \
-     remove the folder chain-data and let the node sync again";
+     see \"After damage\" in docs/validators.md";
 
 impl StoreError {
     /// An error of the database while `doing` something.

@@ -9,8 +9,8 @@ use serde_json::json;
 
 use super::{
     Backend,
+    blocking::blocking,
     budget::Budget,
-    dispatch::blocking,
     error::{self, RpcError, RpcResult},
     numbers::hex,
     params::Params,

@@ -7,6 +7,7 @@ use serde_json::value::RawValue;
 
 use super::{
     Backend,
+    blocking::blocking,
     budget::{Answer, Budget},
     error::{self, RpcError, RpcResult},
     methods::{Method, find},
@@ -182,15 +183,6 @@ async fn run(
             let value = handler(backend, params).await?;
             budget.json(&value)
         }
-    }
-}
-
-/// Does what takes its time without keeping others waiting, where the runtime can.
-pub fn blocking<T>(work: impl FnOnce() -> T) -> T {
-    use tokio::runtime::{Handle, RuntimeFlavor};
-    match Handle::current().runtime_flavor() {
-        RuntimeFlavor::MultiThread => tokio::task::block_in_place(work),
-        _ => work(),
     }
 }
 
