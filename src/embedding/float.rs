@@ -7,8 +7,7 @@ use sahara_circuits::frontend::{Classes, Length};
 
 use super::{Embedding, Engine, Query, Sink, Stop, check_queries, encode, length, wanted};
 use crate::error::{Error, Result};
-use crate::models::Model;
-use crate::models::StoreError;
+use crate::models::{Model, StoreError, check_unchanged};
 
 /// The float model, as published.
 pub struct FloatEngine {
@@ -22,6 +21,7 @@ impl FloatEngine {
     /// # Errors
     /// When its files are not here, or not as they were when it was pulled.
     pub fn new(model: Arc<Model>) -> Result<Self> {
+        check_unchanged(&model.info, &model.folder)?;
         let unusable =
             |source| StoreError::Unusable { what: format!("the float model of {}", model.info.name), source };
         let float = FloatModel::load(&model.folder).map_err(unusable)?;

@@ -112,8 +112,9 @@ impl Shared {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// In whole milliseconds: so few digits are the same number to every reader of JSON.
     fn now(&self) -> f64 {
-        self.begun.1 + self.begun.0.elapsed().as_secs_f64()
+        ((self.begun.1 + self.begun.0.elapsed().as_secs_f64()) * 1e3).round() / 1e3
     }
 
     fn take(&self, watched: &Watched) {
