@@ -25,6 +25,9 @@ macro_rules! random_id {
     ($name:ident, $size:literal) => {
         impl $name {
             /// A random one.
+            ///
+            /// # Errors
+            /// When the operating system gives no randomness.
             pub fn random() -> Result<Self, getrandom::Error> {
                 let mut bytes = [0; $size];
                 getrandom::fill(&mut bytes)?;
