@@ -70,7 +70,13 @@ fn counted(pool: &Pool) {
     assert_eq!(gapped.map(|entry| entry.tx.bytes.len()).sum::<usize>(), pool.gapped_bytes);
     let authorities = |entry: &Entry| entry.tx.known_authorities().expect("they were recovered before").len();
     assert_eq!(entries().map(authorities).sum::<usize>(), pool.delegations.count());
+    for authority in entries().flat_map(|entry| entry.tx.known_authorities().unwrap()) {
+        let Some(sender) = pool.by_sender.get(&authority.address) else { continue };
+        let lost = sender.txs.range(authority.nonce..).count();
+        assert!(authority.nonce < sender.standing.nonce || lost <= 1, "{lost} would be lost to one authorization");
+    }
     for (address, sender) in &pool.by_sender {
+        assert!(!sender.standing.delegated || sender.txs.len() == 1, "{address} may be spent by others");
         assert!(!sender.txs.is_empty() && sender.missing >= sender.standing.nonce);
         assert!(sender.txs.keys().all(|nonce| *nonce >= sender.standing.nonce));
         assert_eq!(sender.missing, sender.missing_from(sender.standing.nonce), "{address}");
