@@ -10,8 +10,10 @@ use std::path::{Path, PathBuf};
 
 #[test]
 fn cosines_on_the_committed_sentences() {
-    let pulled = || Path::new(env!("CARGO_TARGET_TMPDIR")).with_file_name("test-cache/models/all-MiniLM-L6-v2");
-    let folder = std::env::var_os("SAHARA_TEST_MODEL").map_or_else(pulled, PathBuf::from);
+    let cache = || Path::new(env!("CARGO_TARGET_TMPDIR")).with_file_name("test-cache");
+    let cache = std::env::var_os("SAHARA_TEST_CACHE").map_or_else(cache, PathBuf::from);
+    let pulled = cache.join("models/all-MiniLM-L6-v2");
+    let folder = std::env::var_os("SAHARA_TEST_MODEL").map_or(pulled, PathBuf::from);
     let need =
         "this test needs a model: `cargo xtask test` pulls it, or set SAHARA_TEST_MODEL to a Hugging Face folder";
     assert!(folder.join("model.safetensors").exists(), "{need} (not here: {})", folder.display());
