@@ -1,9 +1,10 @@
 //! Whole evaluations in one process: every gate, both roundings, both visibilities, against the reference executor.
 
 use std::collections::BTreeSet;
+use std::path::Path;
 use std::sync::Arc;
 
-use sahara_circuits::bytes::Reader;
+use sahara_circuits::bytes::{Reader, Writer};
 use sahara_circuits::graph::{
     BoundOrigin, Graph, InputRange, InputSpec, Node, NodeId, Op, RescaleUse, Shape, rescale_limit,
 };
@@ -245,6 +246,21 @@ fn stored_graphs() -> Vec<(Arc<Graph>, Weights, Vec<Vec<i32>>)> {
         (Arc::new(Graph::from_bytes(graph).unwrap()), Weights::from_bytes(weights).unwrap(), inputs)
     };
     stored!(0, 1, 2, 3).into_iter().map(read).collect()
+}
+
+/// Writes a random graph as the next one, to be named in [`stored_graphs`].
+#[test]
+#[ignore = "writes files"]
+fn store_a_graph() {
+    let number = stored_graphs().len();
+    let (graph, weights, inputs) = testgraph::random(number as u64);
+    let words: Vec<Vec<u32>> = inputs.iter().map(|input| input.iter().map(|x| *x as u32).collect()).collect();
+    let mut writer = Writer::default();
+    writer.tensors(&words);
+    let place = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/tests").join(number.to_string());
+    for (extension, bytes) in [("graph", graph.to_bytes()), ("weights", weights.to_bytes()), ("inputs", writer.0)] {
+        std::fs::write(place.with_extension(extension), bytes).unwrap();
+    }
 }
 
 /// What is dealt and opened is the same in every version of this crate: packs are kept on disk, nodes are upgraded one

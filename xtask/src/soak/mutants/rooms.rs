@@ -127,10 +127,13 @@ pub const ROOMS: [Room; 5] = [
         files: &[
             "mpc-node/src/node/door.rs",
             "mpc-node/src/node/jobs.rs",
+            "mpc-node/src/node/jobs/job.rs",
             "mpc-node/src/node/lanes.rs",
             "mpc-node/src/node/quota.rs",
+            "mpc-node/src/node/refusal.rs",
             "mpc-node/src/node/serve.rs",
             "mpc-node/src/node/slots.rs",
+            "mpc-node/src/node/waiting.rs",
             "mpc-node/src/records.rs",
             "mpc-node/src/records/names.rs",
         ],
