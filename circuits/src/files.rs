@@ -4,6 +4,9 @@ use std::fs::File;
 use std::io::{self, Read as _};
 use std::path::Path;
 
+/// Most bytes of a tokenizer, of somebody else's and in a folder of Hugging Face's.
+pub(crate) const MAX_TOKENIZER: u64 = 64 << 20;
+
 /// A whole file; nothing if it is larger than `most` bytes.
 ///
 /// # Errors

@@ -25,8 +25,6 @@ use tokenizers::{EncodeInput, Encoding};
 
 /// Padded lengths a model is compiled for, as far as it reads.
 pub const BUCKETS: [u32; 6] = [16, 32, 64, 128, 256, 512];
-/// Most tokens that any model is run with.
-pub(crate) const LONGEST: usize = 512;
 /// Longest text that is accepted, in bytes.
 pub const MAX_TEXT: usize = 1 << 20;
 /// Fractional bits of a normalised row of unit length.

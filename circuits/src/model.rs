@@ -5,7 +5,7 @@ mod compile;
 
 use crate::bytes::DecodeError;
 use crate::codec::{GraphDecodeError, GraphId, MAX_GRAPH_BYTES};
-use crate::files::{read_at_most, sync_dir};
+use crate::files::{MAX_TOKENIZER, read_at_most, sync_dir};
 use crate::frontend::{Frontend, FrontendError};
 use crate::graph::Graph;
 use crate::reference::{ExecError, ExecOptions, Execution, Executor, PackedWeights};
@@ -311,8 +311,6 @@ impl CompiledModel {
 /// Most bytes of `model.json` and of a frontend: somebody else may have written them.
 const MAX_MANIFEST: u64 = 64 << 10;
 const MAX_FRONTEND: u64 = 1 << 30;
-/// Most bytes of a tokenizer, of somebody else's and in a folder of Hugging Face's.
-pub(crate) const MAX_TOKENIZER: u64 = 64 << 20;
 /// The file of the weights.
 const WEIGHTS: &str = "weights.bin";
 

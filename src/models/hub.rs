@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rustls::crypto::aws_lc_rs;
-use sahara_circuits::hf::folder;
+use sahara_circuits::hf::{folder, most_weights};
 use serde::Deserialize;
 use ureq::http::{Response, StatusCode, Uri};
 use ureq::tls::{RootCerts, TlsConfig, TlsProvider};
@@ -152,7 +152,7 @@ impl Hub {
         for file in small {
             repository.fetch(file)?;
         }
-        repository.weights_left = folder::most_weights(into).map_err(unusable)?;
+        repository.weights_left = most_weights(into).map_err(unusable)?;
         let modules = into.join("modules.json");
         let modules = if modules.exists() { folder::module_folders(&modules).map_err(unusable)? } else { Vec::new() };
         let transformer = modules.first().cloned().unwrap_or_default();

@@ -9,7 +9,7 @@ use crate::Failure;
 use crate::process::root;
 
 /// Where there are none.
-const CRATES: [&str; 3] = ["mpc-node/src", "mpc-node/protocol/src", "chain/src"];
+const CRATES: [&str; 4] = ["circuits/src", "mpc-node/protocol/src", "mpc-node/src", "chain/src"];
 
 /// A file, by the path of its module; the crate's first file has none.
 type Module = Vec<String>;
@@ -65,7 +65,7 @@ fn forget_tests(files: &mut BTreeMap<Module, String>) {
 
 /// The files of a circle, each of which uses the next, the first once more at the end; if there is one.
 fn circle(files: &BTreeMap<Module, String>) -> Option<Vec<Module>> {
-    let paths: BTreeMap<Module, Vec<Module>> =
+    let paths: BTreeMap<Module, Vec<(bool, Module)>> =
         files.iter().map(|(module, text)| (module.clone(), paths(module, text))).collect();
     // The file of a path; what a file only passes on (`pub use`) is used from where it is.
     let file = |path: &Module| {
@@ -73,18 +73,20 @@ fn circle(files: &BTreeMap<Module, String>) -> Option<Vec<Module>> {
         loop {
             let used = (1..=path.len()).rev().find_map(|n| paths.get_key_value(&path[..n]).map(|(used, _)| used))?;
             let passed_on = path.get(used.len()).and_then(|name| {
-                paths[used].iter().find(|other| other.len() > used.len() + 1 && other.last() == Some(name))
+                let part = |other: &Module| {
+                    other.len() > used.len() + 1 && other.starts_with(used) && paths.contains_key(&other[..=used.len()])
+                };
+                paths[used].iter().find(|(named, other)| *named && other.last() == Some(name) && part(other))
             });
             match passed_on {
-                Some(other) if other.starts_with(used) && paths.contains_key(&other[..=used.len()]) => {
-                    path = other.clone()
-                }
-                _ => return Some(used),
+                Some((_, other)) => path = other.clone(),
+                None => return Some(used),
             }
         }
     };
-    let used =
-        |module: &Module| paths[module].iter().filter_map(file).filter(|used| !module.starts_with(used)).collect();
+    let used = |module: &Module| {
+        paths[module].iter().filter_map(|(_, path)| file(path)).filter(|used| !module.starts_with(used)).collect()
+    };
     let mut uses: BTreeMap<&Module, BTreeSet<&Module>> = paths.keys().map(|module| (module, used(module))).collect();
     // Without those that use nothing (that is left), again and again.
     while let Some(free) = uses.iter().find(|(_, used)| used.is_empty()).map(|(module, _)| *module) {
@@ -102,15 +104,17 @@ fn circle(files: &BTreeMap<Module, String>) -> Option<Vec<Module>> {
     }
 }
 
-/// Where the paths lead that a file's text has, but for its tests'.
-fn paths(module: &Module, text: &str) -> Vec<Module> {
-    let words = words(text.split("#[cfg(test)]\nmod tests {").next().unwrap_or_default());
-    let (mut at, mut paths) = (0, Vec::new());
+/// Where the paths lead that a file's text has, but for its tests'; and whether a `use` names what is there.
+fn paths(module: &Module, text: &str) -> Vec<(bool, Module)> {
+    let words = words(text.split("\nmod tests {").next().unwrap_or_default());
+    let (mut at, mut found) = (0, Vec::new());
     while at < words.len() {
-        let goes_on = at > 0 && words[at - 1] == "::";
-        at = if goes_on { at + 1 } else { read_paths(&words, at, &[], &mut paths) };
+        let before = if at > 0 { words[at - 1] } else { "" };
+        let mut paths = Vec::new();
+        at = if before == "::" { at + 1 } else { read_paths(&words, at, &[], &mut paths) };
+        found.extend(paths.iter().filter_map(|path| Some((before == "use", resolve(module, path)?))));
     }
-    paths.iter().filter_map(|path| resolve(module, path)).collect()
+    found
 }
 
 /// The paths that begin at a word (`a::{b, c::d}` is two of them), and where they end.

@@ -1,6 +1,9 @@
 //! What a consumer's part must know of a model's settings, whoever read them: how a text is taken, which rows and functions
 //! belong to it, what the answer's numbers are called.
 
+/// Most tokens that any model is run with.
+pub(crate) const LONGEST: usize = 512;
+
 /// Name of a class of a classifier.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Label(pub String);

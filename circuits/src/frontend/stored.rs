@@ -1,8 +1,8 @@
 //! A frontend as bytes: settings first, then the tables.
 
-use super::settings::{Activation, Label, LabelFunction, PositionRule, Prompt, Text};
+use super::settings::{Activation, LONGEST, Label, LabelFunction, PositionRule, Prompt, Text};
 use super::tokenizer::{check, check_cut};
-use super::{Answer, Classes, Divisor, Frontend, LONGEST, Output, PoolInput, Weighting};
+use super::{Answer, Classes, Divisor, Frontend, Output, PoolInput, Weighting};
 use crate::bytes::{DecodeError, Reader, Writer};
 use tokenizers::Tokenizer;
 

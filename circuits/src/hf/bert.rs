@@ -1,9 +1,9 @@
 //! BERT: token, position and token-type embeddings, layers with norms after the residual sums; a classifier on the
 //! first token behind a `tanh` layer.
 
-use super::config::{Family, Head, dimensions, positions};
+use super::family::{Family, dimensions, positions};
+use super::head::{Dense, Head};
 use super::json::Fields;
-use super::pipeline::Dense;
 use super::tensors::Tensors;
 use super::{Activation, CompileError, Dimensions, Encoder, Layer, PositionRule};
 

@@ -1,8 +1,8 @@
 //! DistilBERT: BERT's layers under other names, without token types; a classifier behind a `relu` layer.
 
-use super::config::{Family, Head, activation, checked, positions};
+use super::family::{Family, activation, checked, positions};
+use super::head::{Dense, Head};
 use super::json::Fields;
-use super::pipeline::Dense;
 use super::tensors::Tensors;
 use super::{Activation, CompileError, Dimensions, Encoder, Layer, PositionRule};
 

@@ -1,19 +1,15 @@
 //! Which files of a model folder count. Those are all that is read, copied and digested; a file that some library
 //! would read and this program does not is the reason to refuse the model, by its name.
 
-use super::json::{Fields, value};
-use super::{CompileError, MAX_JSON, config, pipeline};
-use crate::model::MAX_TOKENIZER;
+use super::json::value;
+use super::{CompileError, MAX_JSON};
+use crate::files::MAX_TOKENIZER;
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::path::{Component, Path, PathBuf};
 
 /// Largest file of weights.
 pub const MAX_WEIGHTS: u64 = 8 << 30;
-/// Most bytes of all files of weights together.
-const MAX_ALL_WEIGHTS: u64 = 32 << 30;
-/// Bytes beyond the tensors' own that files of weights may have together: their headers, tables of positions.
-const WEIGHTS_SLACK: u64 = 16 << 20;
 /// Most files of weights.
 const MAX_SHARDS: usize = 256;
 /// Most modules of a pipeline.
@@ -127,25 +123,6 @@ pub fn module_folders(modules_json: &Path) -> Result<Vec<PathBuf>, CompileError>
     Ok(entries(modules_json)?.into_iter().map(|entry| PathBuf::from(entry.path)).collect())
 }
 
-/// Most bytes that the files of weights have together, by the sizes that the settings in a folder ask for: twice as
-/// many as all tensors have in f32, which leaves room for heads that are not read.
-///
-/// # Errors
-/// If the settings are not those of a model that is read.
-pub fn most_weights(root: &Path) -> Result<u64, CompileError> {
-    let modules_json = root.join("modules.json");
-    let modules = if modules_json.exists() { Some(entries(&modules_json)?) } else { None };
-    let first = modules.as_ref().and_then(|modules| modules.first());
-    let transformer = first.map_or_else(|| root.to_owned(), |first| root.join(&first.path));
-    let mut numbers = config::numbers(config::read(&transformer, modules.is_some())?.0.as_ref());
-    for module in modules.iter().flatten().skip(1).filter(|module| module.kind() == "Dense") {
-        let mut fields = Fields::read(&root.join(&module.path).join("config.json"), MAX_JSON)?;
-        let (inputs, outputs) = pipeline::dense_sizes(&mut fields)?;
-        numbers += (inputs as u64 + 1) * outputs as u64;
-    }
-    Ok((2 * 4 * numbers + WEIGHTS_SLACK).min(MAX_ALL_WEIGHTS))
-}
-
 /// The files of weights that an index names.
 ///
 /// # Errors
@@ -241,10 +218,11 @@ impl Contents {
     }
 }
 
+/// A module as `modules.json` has it.
 #[derive(Deserialize)]
-struct Entry {
+pub(super) struct Entry {
     #[serde(default)]
-    path: String,
+    pub(super) path: String,
     #[serde(default)]
     name: String,
     #[serde(rename = "type")]
@@ -252,12 +230,13 @@ struct Entry {
 }
 
 impl Entry {
-    fn kind(&self) -> &str {
+    pub(super) fn kind(&self) -> &str {
         self.class.rsplit('.').next().unwrap_or_default()
     }
 }
 
-fn entries(path: &Path) -> Result<Vec<Entry>, CompileError> {
+/// The modules that a `modules.json` lists.
+pub(super) fn entries(path: &Path) -> Result<Vec<Entry>, CompileError> {
     let bad = |problem: String| CompileError::Config { path: path.to_owned(), problem };
     let entries: Vec<Entry> = serde_json::from_value(value(path, MAX_JSON)?).map_err(|e| bad(e.to_string()))?;
     if entries.is_empty() || entries.len() > MAX_MODULES {
@@ -304,40 +283,4 @@ fn weights(folder: &Path) -> Result<Vec<PathBuf>, CompileError> {
     }
     let source = std::io::Error::from(std::io::ErrorKind::NotFound);
     Err(CompileError::Read { path: whole, source })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::testmodel::TestModel;
-    use serde_json::json;
-
-    #[test]
-    fn weights_may_have_twice_the_bytes_that_the_settings_ask_for_and_never_more_than_a_model_can_have() {
-        let dir = tempfile::tempdir().unwrap();
-        TestModel::default().write(dir.path(), 1).unwrap();
-        let file = std::fs::read(dir.path().join("model.safetensors")).unwrap();
-        let header = u64::from_le_bytes(file[..8].try_into().unwrap());
-        let tensors = file.len() as u64 - 8 - header;
-        assert_eq!(most_weights(dir.path()).unwrap(), 2 * tensors + WEIGHTS_SLACK);
-
-        let write = |name: &str, value| std::fs::write(dir.path().join(name), value).unwrap();
-        let class = |name: &str| format!("sentence_transformers.models.{name}");
-        let modules = json!([{"name": "0", "path": "", "type": class("Transformer")},
-            {"name": "1", "path": "1_Pooling", "type": class("Pooling")},
-            {"name": "2", "path": "2_Dense", "type": class("Dense")}]);
-        write("modules.json", modules.to_string());
-        std::fs::create_dir(dir.path().join("2_Dense")).unwrap();
-        write("2_Dense/config.json", json!({"in_features": 7, "out_features": 5}).to_string());
-        assert_eq!(most_weights(dir.path()).unwrap(), 2 * (tensors + 4 * 8 * 5) + WEIGHTS_SLACK);
-
-        let mut config = value(&dir.path().join("config.json"), MAX_JSON).unwrap();
-        for (key, most) in [("hidden_size", 4096), ("num_hidden_layers", 64), ("intermediate_size", 16384)] {
-            config[key] = json!(most);
-        }
-        write("config.json", config.to_string());
-        assert_eq!(most_weights(dir.path()).unwrap(), MAX_ALL_WEIGHTS);
-        write("config.json", "{}".to_owned());
-        assert!(most_weights(dir.path()).is_err());
-    }
 }

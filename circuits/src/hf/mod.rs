@@ -8,17 +8,21 @@ mod added;
 mod bert;
 mod config;
 mod distilbert;
+mod family;
 pub mod folder;
+mod head;
 mod json;
 mod mpnet;
 mod pipeline;
 mod roberta;
+mod size;
 mod tensors;
 mod tokenizer;
 
 use crate::files::read_at_most;
 use crate::frontend::settings::{Activation, PositionRule, Text};
-pub(crate) use pipeline::{Dense, Finish, Pool, Tail};
+pub(crate) use head::{Dense, Finish, Pool, Tail};
+pub use size::most_weights;
 use std::path::{Path, PathBuf};
 
 /// Largest JSON file of settings that is read.

@@ -1,9 +1,9 @@
 //! MPNet: BERT's layers under other names, positions counted from 2, and a bias of the attention scores that depends
 //! on the distance of query and key; a classifier like RoBERTa's.
 
-use super::config::{Family, Head, dimensions, positions};
+use super::family::{Family, dimensions, positions};
+use super::head::{Dense, Head};
 use super::json::Fields;
-use super::pipeline::Dense;
 use super::tensors::Tensors;
 use super::{Activation, CompileError, Dimensions, Encoder, Layer, PositionRule, RelativeBias};
 

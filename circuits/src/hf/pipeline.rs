@@ -1,7 +1,7 @@
 //! What happens around the encoder: sentence-transformers' modules, prompts and limits, or a classifier's head.
 
-use super::config::Head;
 use super::folder::{Contents, Module, SENTENCE_CONFIGS};
+use super::head::{Dense, Finish, Head, Pool, Tail};
 use super::json::Fields;
 use super::tensors::Tensors;
 use super::{CompileError, Encoder, Linear, MAX_JSON};
@@ -12,50 +12,6 @@ use std::path::Path;
 /// Most prompts of a model, and the longest in bytes.
 const MAX_PROMPTS: usize = 256;
 const MAX_PROMPT: usize = 16 << 10;
-
-/// How token vectors become one vector.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Pool {
-    /// The first token's.
-    Cls,
-    /// The largest value of each channel.
-    Max,
-    Mean,
-    /// The sum divided by the root of the number of tokens.
-    MeanSqrt,
-    /// Weighted by the place, from 1.
-    WeightedMean,
-    LastToken,
-}
-
-/// A linear layer and the function after it.
-#[derive(Clone, Debug)]
-pub(crate) struct Dense {
-    pub linear: Linear,
-    pub activation: Activation,
-}
-
-impl Dense {
-    pub(crate) fn new(linear: Linear, activation: Activation) -> Self {
-        Self { linear, activation }
-    }
-}
-
-/// What the last linear layer's result is.
-#[derive(Clone, Debug)]
-pub(crate) enum Finish {
-    Embedding { normalize: bool },
-    Labels(Head),
-}
-
-/// From token vectors to the answer.
-#[derive(Clone, Debug)]
-pub(crate) struct Tail {
-    /// Side by side.
-    pub pools: Vec<Pool>,
-    pub dense: Vec<Dense>,
-    pub finish: Finish,
-}
 
 pub(crate) struct Pipeline {
     pub tail: Tail,

@@ -2,9 +2,9 @@
 //! of its own form.
 
 use super::bert::layer;
-use super::config::{Family, Head, dimensions, positions};
+use super::family::{Family, dimensions, positions};
+use super::head::{Dense, Head};
 use super::json::Fields;
-use super::pipeline::Dense;
 use super::tensors::Tensors;
 use super::{Activation, CompileError, Dimensions, Encoder, PositionRule};
 

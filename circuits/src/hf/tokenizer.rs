@@ -5,7 +5,8 @@ use super::added::{Added, special_files};
 use super::folder::Contents;
 use super::json::Fields;
 use super::{CompileError, Encoder, Text, read};
-use crate::frontend::LONGEST;
+use crate::files::MAX_TOKENIZER;
+use crate::frontend::settings::LONGEST;
 use crate::frontend::tokenizer::check;
 use serde_json::{Value, json};
 use std::path::Path;
@@ -14,8 +15,6 @@ use tokenizers::normalizers::bert::BertNormalizer;
 use tokenizers::pre_tokenizers::bert::BertPreTokenizer;
 use tokenizers::processors::template::TemplateProcessing;
 use tokenizers::{AddedToken, NormalizerWrapper, PostProcessor, Tokenizer, TruncationDirection, TruncationParams};
-
-use crate::model::MAX_TOKENIZER;
 
 /// A tokenizer, ready.
 pub(crate) struct Built {
