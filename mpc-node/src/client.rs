@@ -9,8 +9,8 @@ mod offer;
 mod sharing;
 mod stop;
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use thiserror::Error;
@@ -23,6 +23,7 @@ use crate::identity::{Identity, PublicKey};
 use crate::lane::{Lane, LaneError};
 pub use crate::manifest::{Consumers, ManifestId, OwnerKey, SharingName, SharingRef};
 use crate::meter::{ByteCounts, Meter, Traffic};
+use crate::pool::LanePool;
 pub use crate::status::NodeStatus;
 use crate::wire::{CountPacks, FailCode, Kind, PackCount, Prepare, Progress};
 pub use crate::wire::{JobId, Task};
@@ -137,8 +138,7 @@ pub struct Client {
     identity: Arc<Identity>,
     committee: Committee,
     options: ClientOptions,
-    /// Lanes to each node that carry no request.
-    idle: Arc<[Mutex<Vec<Lane>>]>,
+    lanes: Arc<LanePool>,
     meter: Arc<Meter>,
     requests: Arc<AtomicU64>,
     stop: Stop,
@@ -153,9 +153,9 @@ impl Client {
 
     /// A client with a key that others use, too.
     pub fn shared(identity: Arc<Identity>, committee: Committee, options: ClientOptions) -> Self {
-        let idle = committee.indices().map(|_| Mutex::default()).collect();
-        let (meter, requests, stop, local) = Default::default();
-        Self { identity, committee, options, idle, meter, requests, stop, local }
+        let (meter, requests, stop, local): (Arc<Meter>, _, _, _) = Default::default();
+        let lanes = Arc::new(LanePool::new(&committee, meter.clone()));
+        Self { identity, committee, options, lanes, meter, requests, stop, local }
     }
 
     /// Remembers whether the nodes are of this machine's own network, which whoever asks can start: see
@@ -176,7 +176,7 @@ impl Client {
             identity: self.identity.clone(),
             committee: self.committee.clone(),
             options: self.options,
-            idle: self.idle.clone(),
+            lanes: self.lanes.clone(),
             meter: self.meter.clone(),
             requests: self.requests.clone(),
             stop,
@@ -318,33 +318,17 @@ impl Client {
 
     fn lane(&self, index: u8) -> Result<Lane, ClientError> {
         self.committee.runnable()?;
-        let mut idle = self.pool(index)?.lock().unwrap_or_else(PoisonError::into_inner);
-        while let Some(mut lane) = idle.pop() {
-            if lane.is_idle() {
-                lane.stop_with(Some(self.stop.flag()));
-                return Ok(lane);
-            }
+        if self.committee.member(index).is_none() {
+            return Err(ClientError::Request(format!("the committee has no node {}", u32::from(index) + 1)));
         }
-        drop(idle);
         let timeout = self.options.connect_timeout;
-        let mut lane = Lane::connect(&self.identity, &self.committee, index, timeout, self.meter.clone())?;
+        let mut lane = self.lanes.take(&self.identity, &self.committee, index, timeout)?;
         lane.stop_with(Some(self.stop.flag()));
         Ok(lane)
     }
 
-    fn put_back(&self, index: u8, mut lane: Lane) {
-        lane.count();
-        lane.limit(None);
-        lane.pace(None);
-        lane.stop_with(None);
-        if let Ok(pool) = self.pool(index) {
-            pool.lock().unwrap_or_else(PoisonError::into_inner).push(lane);
-        }
-    }
-
-    fn pool(&self, index: u8) -> Result<&Mutex<Vec<Lane>>, ClientError> {
-        let none = || ClientError::Request(format!("the committee has no node {}", u32::from(index) + 1));
-        self.idle.get(usize::from(index)).ok_or_else(none)
+    fn put_back(&self, index: u8, lane: Lane) {
+        self.lanes.put_back(index, lane);
     }
 
     /// Asks all nodes at the same time, so that one that is slow keeps nothing from the others; in the order of the committee.

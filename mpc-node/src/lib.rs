@@ -20,6 +20,7 @@ pub mod meter;
 pub mod models;
 pub mod node;
 pub mod packs;
+mod pool;
 pub mod records;
 pub mod status;
 pub mod tls;

@@ -17,6 +17,7 @@ use crate::lane::{Lane, LaneError};
 use crate::meter::{Meter, process_cpu_nanos};
 use crate::models::ModelStore;
 use crate::packs::{Deposits, PackStore};
+use crate::pool::LanePool;
 use crate::records::RecordStore;
 use crate::status::NodeStatus;
 
@@ -48,8 +49,8 @@ pub(super) struct Seat {
     pub(super) deal_slots: Arc<Slots>,
     /// Bytes of memory of running jobs and of dealing: the machine's, of which some is kept for this committee.
     pub(super) job_memory: Arc<Slots>,
-    /// Idle lanes to each member.
-    peers: Vec<Mutex<Vec<Lane>>>,
+    /// Lanes to the other members.
+    peers: LanePool,
 }
 
 /// Counters.
@@ -73,6 +74,7 @@ impl Seat {
         job_memory: Arc<Slots>,
     ) -> Result<Arc<Self>, NodeError> {
         let jobs = u64::from(machine.config.limits.jobs);
+        let meter: Arc<Meter> = Arc::default();
         Ok(Arc::new(Self {
             machine: machine.clone(),
             digest: committee.digest(),
@@ -80,7 +82,6 @@ impl Seat {
             models,
             packs: Arc::new(packs),
             records,
-            meter: Arc::default(),
             stats: Stats::default(),
             deposits: Deposits::new(committee.members().len()).map_err(NodeError::Random)?,
             waiting: Waiting::default(),
@@ -90,7 +91,8 @@ impl Seat {
             second_slots: Slots::new(2 * jobs),
             deal_slots: Slots::new(2),
             job_memory,
-            peers: committee.members().iter().map(|_| Mutex::default()).collect(),
+            peers: LanePool::new(&committee, meter.clone()),
+            meter,
             committee,
         }))
     }
@@ -103,24 +105,13 @@ impl Seat {
 
     /// A lane to another member, idle or new.
     pub(super) fn peer_lane(&self, index: u8) -> Result<Lane, LaneError> {
-        if let Some(peers) = self.peers.get(usize::from(index)) {
-            let mut idle = peers.lock().unwrap_or_else(PoisonError::into_inner);
-            while let Some(lane) = idle.pop() {
-                if lane.is_idle() {
-                    return Ok(lane);
-                }
-            }
-        }
         let timeout = self.machine.config.timeouts.connect();
-        Lane::connect(&self.machine.identity, &self.committee, index, timeout, self.meter.clone())
+        self.peers.take(&self.machine.identity, &self.committee, index, timeout)
     }
 
     /// Keeps a lane for the next request.
-    pub(super) fn put_back(&self, index: u8, mut lane: Lane) {
-        lane.count();
-        if let Some(peers) = self.peers.get(usize::from(index)) {
-            peers.lock().unwrap_or_else(PoisonError::into_inner).push(lane);
-        }
+    pub(super) fn put_back(&self, index: u8, lane: Lane) {
+        self.peers.put_back(index, lane);
     }
 
     /// The packs found at the start have been looked after.
