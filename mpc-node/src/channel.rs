@@ -1,35 +1,36 @@
-//! A TLS byte stream for one thread: writes and reads at the same time, on one non-blocking socket.
+//! A byte stream for one thread: writes and reads at the same time, over a transport that authenticates both sides.
 //!
 //! Both evaluators send frames of several megabytes in the same round, so writing first and reading afterwards
-//! would stop as soon as both socket buffers are full; and a round trip must not wake another thread. `rustls` is
-//! driven through its unbuffered interface: records are encrypted straight into one output buffer and decrypted in
-//! the input buffer, a quarter of a megabyte a system call.
+//! would stop as soon as both sides' buffers are full. How long the other side is waited for, and what a stranger may send, is
+//! decided here, whatever the transport: TLS over TCP, where a round trip wakes no other thread, or QUIC.
 
 mod error;
+#[cfg(not(feature = "quic"))]
+mod no_quic;
 mod patience;
-mod records;
+#[cfg(feature = "quic")]
+pub(crate) mod quic;
 #[cfg(test)]
 mod tests;
+mod tls;
+mod transport;
 mod window;
 
-use std::net::TcpStream;
+use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use rustix::io::Errno;
-use rustix::net::{RecvFlags, recv};
-use rustls::client::UnbufferedClientConnection;
-use rustls::pki_types::{IpAddr, Ipv4Addr, ServerName};
-use rustls::server::UnbufferedServerConnection;
 use rustls::{ClientConfig, ServerConfig};
 
-use crate::identity::PublicKey;
-use crate::tls::public_key_of;
+use crate::identity::{Identity, PublicKey};
 pub use error::ChannelError;
+#[cfg(not(feature = "quic"))]
+pub(crate) use no_quic as quic;
 pub use patience::{Patience, SLOWEST, time_for};
-use records::Turn;
-use window::Window;
+use tls::Tls;
+use transport::Transport;
+pub(crate) use transport::{Closing, Handshaking, Waking};
 
 /// Plaintext encrypted at a time, and so about the size of a write.
 const SEND_CHUNK: usize = 256 << 10;
@@ -58,25 +59,9 @@ pub enum Until {
     Both,
 }
 
-enum Connection {
-    Client(Box<UnbufferedClientConnection>),
-    Server(Box<UnbufferedServerConnection>),
-}
-
-/// A TLS connection owned by one thread.
+/// A connection owned by one thread.
 pub struct Channel {
-    tcp: Arc<TcpStream>,
-    connection: Connection,
-    peer: PublicKey,
-    incoming: Window,
-    outgoing: Window,
-    plain: Window,
-    scratch: Vec<u8>,
-    broken_pipe: bool,
-    sent: u64,
-    received: u64,
-    /// Most bytes that are taken from the wire.
-    allowance: u64,
+    transport: Box<dyn Transport>,
     /// When the whole of the present step must be over.
     limit: Option<Instant>,
     pace: Option<Patience>,
@@ -84,32 +69,17 @@ pub struct Channel {
     stop: Option<Arc<AtomicBool>>,
 }
 
-/// What a handshake under way waits for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Handshaking {
-    /// Nothing: the peer's key is known.
-    Done,
-    /// The socket: to read, and to write if `send`.
-    Waits {
-        /// Something is left to be written.
-        send: bool,
-    },
-}
-
 impl Channel {
-    /// Connects as the TLS client.
+    /// Connects as the client of TLS over TCP.
     ///
     /// # Errors
     /// When the other side does not end the handshake in time, has another key, does not let this one in, or hangs
     /// up.
     pub fn connect(tcp: TcpStream, config: Arc<ClientConfig>, timeout: Duration) -> Result<Self, ChannelError> {
-        // The name is never checked nor sent: the key is pinned.
-        let name = ServerName::IpAddress(IpAddr::V4(Ipv4Addr::from([127, 0, 0, 1])));
-        let connection = UnbufferedClientConnection::new(config, name)?;
-        Self::new(tcp, Connection::Client(Box::new(connection)))?.shake_hands(timeout)
+        Self::over(Tls::client(tcp, config)?).shake_hands(timeout)
     }
 
-    /// Accepts as the TLS server.
+    /// Accepts as the server of TLS over TCP.
     ///
     /// # Errors
     /// When the other side does not end the handshake in time, is not let in, or hangs up.
@@ -117,33 +87,53 @@ impl Channel {
         Self::begin(tcp, config)?.shake_hands(timeout)
     }
 
-    /// Begins to accept as the TLS server, without waiting: [`Channel::advance_handshake`] goes on.
+    /// Begins to accept as the server of TLS over TCP, without waiting: [`Channel::advance_handshake`] goes on.
     pub(crate) fn begin(tcp: TcpStream, config: Arc<ServerConfig>) -> Result<Self, ChannelError> {
-        let connection = UnbufferedServerConnection::new(config)?;
-        Self::new(tcp, Connection::Server(Box::new(connection)))
+        Ok(Self::over(Tls::server(tcp, config)?))
+    }
+
+    /// Connects over QUIC to the holder of `peer`, which is at one of these addresses. The other side knows nothing of the
+    /// channel until something is sent on it.
+    ///
+    /// # Errors
+    /// When the other side does not end the handshake in time, has another key, does not let this one in, or hangs up; in a
+    /// program that is built without QUIC always.
+    pub fn connect_quic(
+        identity: &Identity,
+        peer: PublicKey,
+        addresses: Vec<SocketAddr>,
+        timeout: Duration,
+    ) -> Result<Self, ChannelError> {
+        Self::over(quic::Quic::client(identity, peer, addresses)?).shake_hands(timeout)
+    }
+
+    fn over(transport: impl Transport + 'static) -> Self {
+        Self { transport: Box::new(transport), limit: None, pace: None, stop: None }
     }
 
     /// The key the other side proved to hold.
     pub fn peer(&self) -> PublicKey {
-        self.peer
+        self.transport.peer()
     }
 
     /// Bytes sent on the wire so far.
     pub fn sent(&self) -> u64 {
-        self.sent
+        self.transport.sent()
     }
 
     /// Bytes received from the wire so far.
     pub fn received(&self) -> u64 {
-        self.received
+        self.transport.received()
     }
 
     /// Whether an idle channel is still good: nothing unread, not closed by the other side.
-    pub fn is_idle(&self) -> bool {
-        let mut byte = [0; 1];
-        self.plain.is_empty()
-            && self.incoming.is_empty()
-            && matches!(recv(&self.tcp, &mut byte[..], RecvFlags::PEEK | RecvFlags::DONTWAIT), Err(Errno::AGAIN))
+    pub fn is_idle(&mut self) -> bool {
+        self.transport.is_idle()
+    }
+
+    /// Whether the other side has closed the connection, also when there is something to read before its end.
+    pub fn has_hung_up(&self) -> bool {
+        self.transport.has_hung_up()
     }
 
     /// Sends `parts[0] ++ parts[1]` from position `*position` on while filling `receive` from `*filled` on, until
@@ -164,7 +154,7 @@ impl Channel {
         let mut last = Instant::now();
         loop {
             let before = (*position, *filled);
-            let moved = self.move_some(parts, position, receive, filled)?;
+            let moved = self.transport.move_some(parts, position, receive, filled)?;
             let (sent, received) = ((*position - before.0) as u64, (*filled - before.1) as u64);
             let now = Instant::now();
             let passed = now - last;
@@ -173,7 +163,7 @@ impl Channel {
             if let Some(pace) = &mut self.pace {
                 pace.pass(passed, sent, received);
             }
-            let sending = *position < parts[0].len() + parts[1].len() || !self.outgoing.is_empty();
+            let sending = *position < parts[0].len() + parts[1].len() || self.transport.has_unsent();
             let receiving = *filled < receive.len();
             if !receiving && (until == Until::Received || !sending) {
                 return Ok(());
@@ -191,12 +181,13 @@ impl Channel {
                 let pace = self.pace.map(|pace| now + pace.left());
                 let look = self.stop.as_ref().map(|_| now + LOOK);
                 let until = [self.limit, pace, look].into_iter().flatten();
-                self.wait(sending, receiving, until.fold(now + patience.left(), Instant::min))?;
+                let until = until.fold(now + patience.left(), Instant::min);
+                self.transport.wait(sending, receiving, until)?;
             }
         }
     }
 
-    /// Sends and receives what the socket allows, without waiting; says whether all is done.
+    /// Sends and receives what goes without waiting; says whether all is done.
     pub(crate) fn advance(
         &mut self,
         send: &[u8],
@@ -204,27 +195,8 @@ impl Channel {
         receive: &mut [u8],
         filled: &mut usize,
     ) -> Result<bool, ChannelError> {
-        while self.move_some([send, &[]], position, receive, filled)? {}
-        Ok(*position == send.len() && self.outgoing.is_empty() && *filled == receive.len())
-    }
-
-    /// One attempt at both directions; says whether anything moved.
-    fn move_some(
-        &mut self,
-        parts: [&[u8]; 2],
-        position: &mut usize,
-        receive: &mut [u8],
-        filled: &mut usize,
-    ) -> Result<bool, ChannelError> {
-        if receive.len() > MAX_RECORD {
-            self.incoming.reserve(IN_CAPACITY);
-        }
-        let mut moved = self.take_plain(receive, filled)?;
-        moved |= self.push(parts, position, receive, filled)?;
-        if *filled < receive.len() && self.plain.is_empty() {
-            moved |= self.pull()?;
-        }
-        Ok(moved)
+        while self.transport.move_some([send, &[]], position, receive, filled)? {}
+        Ok(*position == send.len() && !self.transport.has_unsent() && *filled == receive.len())
     }
 
     /// Sends all of `parts`.
@@ -248,31 +220,7 @@ impl Channel {
     /// # Errors
     /// When the connection is broken.
     pub fn readable(&mut self, timeout: Duration) -> Result<bool, ChannelError> {
-        if !self.plain.is_empty() || !self.incoming.is_empty() {
-            return Ok(true);
-        }
-        self.wait(false, true, Instant::now() + timeout)
-    }
-
-    fn new(tcp: TcpStream, connection: Connection) -> Result<Self, ChannelError> {
-        tcp.set_nodelay(true)?;
-        tcp.set_nonblocking(true)?;
-        Ok(Self {
-            tcp: Arc::new(tcp),
-            connection,
-            peer: PublicKey([0; 32]),
-            incoming: Window::new(SMALL),
-            outgoing: Window::new(SMALL),
-            plain: Window::default(),
-            scratch: Vec::new(),
-            broken_pipe: false,
-            sent: 0,
-            received: 0,
-            allowance: STRANGER_BYTES,
-            limit: None,
-            pace: None,
-            stop: None,
-        })
+        self.transport.readable(Instant::now() + timeout)
     }
 
     fn shake_hands(mut self, timeout: Duration) -> Result<Self, ChannelError> {
@@ -281,44 +229,25 @@ impl Channel {
             if Instant::now() >= deadline {
                 return Err(ChannelError::TimedOut(timeout));
             }
-            self.wait(send, true, deadline)?;
+            self.transport.wait(send, true, deadline)?;
         }
         self.trust();
         Ok(self)
     }
 
-    /// Goes on with the handshake as far as the socket allows, without waiting.
+    /// Goes on with the handshake as far as it goes, without waiting.
     pub(crate) fn advance_handshake(&mut self) -> Result<Handshaking, ChannelError> {
-        loop {
-            match self.turn(None, &mut [], &mut 0) {
-                Ok(Turn::Progress) => continue,
-                Ok(Turn::Ready) if self.flush()? => break,
-                Ok(Turn::Ready) => return Ok(Handshaking::Waits { send: true }),
-                Ok(Turn::Blocked) => {}
-                Err(error) => {
-                    self.send_alert();
-                    return Err(error);
-                }
-            }
-            let flushed = self.flush()?;
-            if !self.pull()? {
-                return Ok(Handshaking::Waits { send: !flushed });
-            }
-        }
-        let certificates = match &self.connection {
-            Connection::Client(c) => c.peer_certificates(),
-            Connection::Server(c) => c.peer_certificates(),
-        };
-        self.peer = certificates
-            .and_then(|certificates| certificates.first())
-            .and_then(public_key_of)
-            .ok_or(rustls::Error::NoCertificatesPresented)?;
-        Ok(Handshaking::Done)
+        self.transport.advance_handshake()
     }
 
     /// Lifts the bound on what an unknown peer may send.
     pub(crate) fn trust(&mut self) {
-        self.allowance = u64::MAX;
+        self.transport.trust();
+    }
+
+    /// Bulk will cross it.
+    pub(crate) fn widen(&mut self) {
+        self.transport.widen();
     }
 
     /// Bounds everything from now on by one deadline, which no arriving byte renews; `None` lifts it.
@@ -342,8 +271,13 @@ impl Channel {
         self.stop = stop;
     }
 
-    /// The socket, to wait for many at once.
-    pub(crate) fn socket(&self) -> &Arc<TcpStream> {
-        &self.tcp
+    /// How it is waited for together with others.
+    pub(crate) fn waking(&self) -> Waking<'_> {
+        self.transport.waking()
+    }
+
+    /// What ends it from another thread.
+    pub(crate) fn closing(&self) -> Arc<dyn Closing> {
+        self.transport.closing()
     }
 }

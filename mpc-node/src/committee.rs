@@ -10,6 +10,7 @@ use std::path::PathBuf;
 
 use thiserror::Error;
 
+use crate::address::Address;
 use crate::engine::Assignment;
 use crate::identity::PublicKey;
 
@@ -52,7 +53,7 @@ pub struct NoProtocol {
 pub struct Member {
     /// Short name for people.
     pub name: String,
-    /// `host:port` of its lane listener.
+    /// Where its lane listener is: see [`Address`].
     pub address: String,
     /// Its public key.
     pub key: PublicKey,
@@ -137,9 +138,8 @@ impl Committee {
             if name.is_empty() || name.len() > 64 || name.chars().any(|c| c.is_control()) {
                 return Err(format!("node {} needs a name of 1 to 64 printable characters", i + 1));
             }
-            if !is_place(&a.address) {
-                return Err(format!("the address `{}` of node `{name}` is not of the form host:port", a.address));
-            }
+            let address = Address::parse(&a.address)
+                .map_err(|why| format!("the address `{}` of node `{name}` {why}", a.address.escape_debug()))?;
             for b in members.iter().take(i) {
                 if a.key == b.key {
                     return Err(format!(
@@ -147,7 +147,7 @@ impl Committee {
                         b.name
                     ));
                 }
-                if a.address == b.address {
+                if Address::parse(&b.address) == Ok(address) {
                     return Err(format!("nodes `{}` and `{name}` have the same address", b.name));
                 }
             }
@@ -242,11 +242,6 @@ impl Committee {
             None => format!("node {}", u32::from(index) + 1),
         }
     }
-}
-
-/// Whether an address has the form host:port.
-pub(crate) fn is_place(address: &str) -> bool {
-    address.rsplit_once(':').is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok())
 }
 
 #[cfg(test)]

@@ -12,6 +12,7 @@ use std::time::Duration;
 use serde::Deserialize;
 use thiserror::Error;
 
+use crate::address::{Address, Carrier};
 use crate::committee::CommitteeError;
 use crate::durable::{self, Readers};
 use crate::engine::{CostLimits, MAX_GRAPH_BYTES, graph_scratch};
@@ -80,8 +81,10 @@ pub enum ConfigError {
 pub struct Config {
     /// Directory with the configuration, the key, models, packs and transcripts.
     pub home: PathBuf,
-    /// Where lanes connect to.
+    /// Where lanes connect to, over TCP.
     pub listen: SocketAddr,
+    /// Where lanes connect to over QUIC, if anywhere.
+    pub listen_quic: Option<SocketAddr>,
     /// Where the others connect to, as committee files have it: `listen` as it is written, unless another place is named.
     pub advertise: String,
     /// Where metrics and `/healthz` are served, if anywhere.
@@ -199,7 +202,7 @@ impl Limits {
     /// All of that is for all `committees` together, but for the lanes of each one's other members.
     fn memory(&self, committees: u64) -> u64 {
         let megabytes = self.cache_megabytes + self.job_megabytes + self.pack_memory_megabytes + PROGRAM_MEGABYTES;
-        let lanes = u64::from(self.lanes) + 2 * committees * MEMBER_LANES as u64;
+        let lanes = self.all_lanes(committees);
         let doors = u64::from(self.handshakes) * crate::channel::STRANGER_BYTES;
         let transcripts = 3 * u64::from(self.jobs) * self.graph_rounds * ROUND_MEMORY;
         let sharings = u64::from(self.sharings) * SHARING_MEMORY + u64::from(self.access_keys) * KEY_MEMORY;
@@ -208,6 +211,11 @@ impl Limits {
         let packs = crate::packs::MOST_PACKS as u64 * crate::packs::PACK_MEMORY;
         let further = committees.saturating_sub(1) * COMMITTEE_MEMORY;
         (megabytes << 20) + packs + lanes + doors + transcripts + sharings + graph + further
+    }
+
+    /// Lanes of consumers and of the other members of all committees.
+    fn all_lanes(&self, committees: u64) -> u64 {
+        u64::from(self.lanes) + 2 * committees * MEMBER_LANES as u64
     }
 
     /// What a job of a graph may cost.
@@ -307,6 +315,19 @@ impl Default for Parties {
     }
 }
 
+/// Where a new node listens, and what others are told.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Places<'a> {
+    /// An address or name of this machine with a port: lanes over TCP.
+    pub listen: &'a str,
+    /// The same for lanes over QUIC, if it is to listen to them, too.
+    pub listen_quic: Option<&'a str>,
+    /// What the others connect to, if that is not `listen`.
+    pub advertise: Option<&'a str>,
+    /// Metrics and `/healthz`.
+    pub metrics: Option<SocketAddr>,
+}
+
 impl Config {
     /// Makes a node's home: `node.toml` with comments and a key. An existing key is kept; an existing
     /// `node.toml` is an error.
@@ -319,21 +340,14 @@ impl Config {
         metrics: Option<SocketAddr>,
         parties: &Parties,
     ) -> Result<Self, ConfigError> {
-        Self::init_at(home, &listen.to_string(), None, metrics, parties)
+        Self::init_at(home, &Places { listen: &listen.to_string(), metrics, ..Places::default() }, parties)
     }
 
-    /// As [`Self::init`], where `listen` may be a name of this machine with a port, and the others connect to
-    /// `advertise` if that is another place.
+    /// As [`Self::init`], where places may be names of this machine, and others may be told another one.
     ///
     /// # Errors
     /// When `node.toml` exists, an address is none, or the folder or a file in it cannot be written.
-    pub fn init_at(
-        home: &Path,
-        listen: &str,
-        advertise: Option<&str>,
-        metrics: Option<SocketAddr>,
-        parties: &Parties,
-    ) -> Result<Self, ConfigError> {
+    pub fn init_at(home: &Path, places: &Places<'_>, parties: &Parties) -> Result<Self, ConfigError> {
         let io = |path: &Path| {
             let path = path.to_path_buf();
             move |source| ConfigError::Io { action: "write", path, source }
@@ -345,7 +359,7 @@ impl Config {
             return Err(ConfigError::Content { path, reason });
         }
         identity::load_or_generate(&home.join("key"))?;
-        let text = template(listen, advertise, metrics, parties);
+        let text = template(places, parties);
         // Refused before it stands in a file.
         Self::parse(&text, home).map_err(|reason| ConfigError::Content { path: path.clone(), reason })?;
         durable::replace(&path, Readers::Everybody, |file| file.write_all(text.as_bytes())).map_err(io(&path))?;
@@ -375,8 +389,17 @@ impl Config {
         if file.version != VERSION {
             return Err(format!("version {} is not known (this program knows {VERSION})", file.version));
         }
-        if let Some(address) = file.advertise.as_deref().filter(|address| !crate::committee::is_place(address)) {
-            return Err(format!("advertise = \"{}\" is not of the form host:port", address.escape_debug()));
+        if let Some(text) = file.advertise.as_deref() {
+            let wrong = |why: &str| format!("advertise = \"{}\" {why}", text.escape_debug());
+            let address = Address::parse(text).map_err(|why| wrong(&why))?;
+            if address.carrier == Carrier::Quic && file.listen_quic.is_none() {
+                return Err(wrong("names QUIC, over which this node does not listen: say listen_quic as well"));
+            }
+        }
+        if file.listen_quic.is_some() && !cfg!(feature = "quic") {
+            return Err(
+                "listen_quic asks for QUIC, which this program is built without (feature `quic` of sahara-mpc)".into(),
+            );
         }
         let owners = file.owners.admission("owners")?;
         let consumers = file.consumers.admission("consumers")?;
@@ -426,7 +449,8 @@ impl Config {
         }
         Ok(Self {
             home: home.into(),
-            listen: resolve(&file.listen)?,
+            listen: resolve("listen", &file.listen)?,
+            listen_quic: file.listen_quic.as_deref().map(|listen| resolve("listen_quic", listen)).transpose()?,
             advertise: file.advertise.unwrap_or(file.listen),
             metrics: file.metrics,
             key: home.join(file.key),
@@ -445,7 +469,10 @@ impl Config {
 
     /// The most memory that the node takes, in bytes: what all its limits add up to.
     pub fn memory(&self) -> u64 {
-        self.limits.memory(self.committee_files().count() as u64) + self.record_limits().memory()
+        let committees = self.committee_files().count() as u64;
+        let lanes = || crate::channel::quic::memory(self.limits.all_lanes(committees), self.limits.handshakes.into());
+        let quic = self.listen_quic.map_or(0, |_| lanes());
+        self.limits.memory(committees) + quic + self.record_limits().memory()
     }
 
     /// How many records of jobs are kept.
@@ -467,6 +494,7 @@ impl Config {
 struct File {
     version: u32,
     listen: String,
+    listen_quic: Option<String>,
     advertise: Option<String>,
     metrics: Option<SocketAddr>,
     #[serde(default = "default_key")]
@@ -530,9 +558,9 @@ fn listed(admission: &Admission) -> String {
     }
 }
 
-/// The address that `listen` means: itself, or what a name of this machine resolves to.
-fn resolve(listen: &str) -> Result<SocketAddr, String> {
-    let wrong = |why: &str| format!("listen = \"{}\" {why}", listen.escape_debug());
+/// The address that `listen` or `listen_quic` means: itself, or what a name of this machine resolves to.
+fn resolve(setting: &str, listen: &str) -> Result<SocketAddr, String> {
+    let wrong = |why: &str| format!("{setting} = \"{}\" {why}", listen.escape_debug());
     let addresses =
         listen.to_socket_addrs().map_err(|_| wrong("is no address, and no name that can be resolved, with a port"));
     addresses?.next().ok_or_else(|| wrong("resolves to nothing"))
@@ -570,18 +598,24 @@ fn settings(lines: &[(&str, &dyn Display, &str)]) -> String {
     lines.iter().map(line).collect()
 }
 
-fn template(listen: impl Display, advertise: Option<&str>, metrics: Option<SocketAddr>, parties: &Parties) -> String {
-    let advertise = match advertise {
+fn template(places: &Places<'_>, parties: &Parties) -> String {
+    let listen = places.listen;
+    let listen_quic = match places.listen_quic {
+        Some(address) => format!("listen_quic = \"{address}\""),
+        None => format!("# listen_quic = \"{listen}\""),
+    };
+    let advertise = match places.advertise {
         Some(address) => format!("advertise = \"{address}\""),
         None => "# advertise = \"node.example:7700\"".into(),
     };
-    let metrics = match metrics {
+    let metrics = match places.metrics {
         Some(address) => format!("metrics = \"{address}\""),
         None => "# metrics = \"127.0.0.1:9101\"".into(),
     };
     let (l, t) = (Limits::default(), Timeouts::default());
     let records = record_limits(default_transcript_days(), default_transcript_megabytes());
-    let memory = (l.memory(1) + records.memory()).div_ceil(1 << 20);
+    let quic = places.listen_quic.map_or(0, |_| crate::channel::quic::memory(l.all_lanes(1), l.handshakes.into()));
+    let memory = (l.memory(1) + quic + records.memory()).div_ceil(1 << 20);
     let most_packs = format!("packs in all ({} at most)", crate::packs::MOST_PACKS);
     let limits = settings(&[
         ("handshakes", &l.handshakes, "connections whose key is not known yet"),
@@ -637,10 +671,15 @@ fn template(listen: impl Display, advertise: Option<&str>, metrics: Option<Socke
         r#"# Configuration of a Sahara share node. Relative paths are relative to this directory.
 version = {VERSION}
 
-# Where the other nodes and consumers connect (TLS 1.3, both sides prove their key): an address or name of this machine.
+# Where the other nodes and consumers connect (TLS 1.3 over TCP, both sides prove their key): an address or name of this machine.
 listen = "{listen}"
 
-# What committee files say instead, if the others connect to another place (behind a router, or on all addresses).
+# The same over QUIC, which is UDP: it may be the same port, and the firewall has to let UDP through. Whoever is to come that way
+# has quic:// before the address in their committee file.
+{listen_quic}
+
+# What committee files say instead, if the others connect to another place (behind a router, or on all addresses): host:port,
+# or quic://host:port.
 {advertise}
 
 # Where Prometheus metrics and /healthz are served. No authentication: keep it on a private address.
@@ -691,6 +730,10 @@ transcript_megabytes = {megabytes}
 mod tests {
     use super::*;
 
+    fn at(listen: &str) -> Places<'_> {
+        Places { listen, ..Places::default() }
+    }
+
     fn address(port: u16) -> SocketAddr {
         ([127, 0, 0, 1], port).into()
     }
@@ -726,13 +769,12 @@ mod tests {
     #[test]
     fn a_name_of_this_machine_is_a_place_to_listen() {
         let dir = tempfile::tempdir().unwrap();
-        let config = Config::init_at(dir.path(), "localhost:7001", None, None, &Parties::default()).unwrap();
+        let config = Config::init_at(dir.path(), &at("localhost:7001"), &Parties::default()).unwrap();
         assert_eq!(config.advertise, "localhost:7001", "what is not said is as it is written");
         assert!(config.listen.ip().is_loopback() && config.listen.port() == 7001);
         let unknown = dir.path().join("unknown");
-        let error = Config::init_at(&unknown, "no-such-host.invalid:7001", None, None, &Parties::default())
-            .unwrap_err()
-            .to_string();
+        let error =
+            Config::init_at(&unknown, &at("no-such-host.invalid:7001"), &Parties::default()).unwrap_err().to_string();
         assert!(error.contains("no-such-host.invalid") && !unknown.join(FILE).exists(), "{error}");
     }
 
@@ -740,7 +782,8 @@ mod tests {
     fn the_address_that_others_use_is_kept_and_comments_stand_in_one_column() {
         let dir = tempfile::tempdir().unwrap();
         let advertised = Some("node.example:7700");
-        let config = Config::init_at(dir.path(), "0.0.0.0:7700", advertised, None, &Parties::default()).unwrap();
+        let places = Places { advertise: advertised, ..at("0.0.0.0:7700") };
+        let config = Config::init_at(dir.path(), &places, &Parties::default()).unwrap();
         assert_eq!(Some(config.advertise.as_str()), advertised);
         let text = std::fs::read_to_string(dir.path().join(FILE)).unwrap();
         let limits = text.split("[limits]").nth(1).unwrap().split("[timeouts]").next().unwrap();
@@ -749,9 +792,39 @@ mod tests {
     }
 
     #[test]
+    fn a_node_listens_over_quic_where_it_is_told_to_and_counts_its_memory() {
+        let dir = tempfile::tempdir().unwrap();
+        let home = |name: &str| dir.path().join(name);
+        let plain = Config::init_at(&home("plain"), &at("127.0.0.1:7001"), &Parties::default()).unwrap();
+        assert_eq!(plain.listen_quic, None);
+        let places = Places {
+            listen_quic: Some("127.0.0.1:7001"),
+            advertise: Some("quic://node.example:7001"),
+            ..at("127.0.0.1:7001")
+        };
+        let made = Config::init_at(&home("quic"), &places, &Parties::default());
+        if !cfg!(feature = "quic") {
+            let error = made.unwrap_err().to_string();
+            assert!(error.contains("built without (feature `quic`"), "{error}");
+            return;
+        }
+        let quic = made.unwrap();
+        assert_eq!(quic.listen_quic, Some(address(7001)));
+        let more = quic.memory() - plain.memory();
+        assert_eq!(more, crate::channel::quic::memory(256 + 2 * 96, 128));
+        let text = std::fs::read_to_string(home("quic").join(FILE)).unwrap();
+        assert!(text.contains(&format!("under these limits: {} MB at most", quic.memory().div_ceil(1 << 20))));
+        let error = Config::parse(&text.replacen("\nlisten_quic", "\n# listen_quic", 1), dir.path()).unwrap_err();
+        assert!(error.contains("over which this node does not listen"), "{error}");
+        let error =
+            Config::parse(&text.replacen("listen_quic = \"127.0.0.1:7001", "listen_quic = \"here", 1), dir.path());
+        assert!(error.unwrap_err().contains("listen_quic = \"here"));
+    }
+
+    #[test]
     fn wrong_settings_are_named() {
         let anybody = Parties { owners: Admission::Any, consumers: Admission::Any };
-        let text = template(address(7001), None, None, &anybody);
+        let text = template(&at("127.0.0.1:7001"), &anybody);
         for (from, to, say) in [
             ("version = 1", "version = 2", "version 2"),
             ("consumers = \"any\"", "consumers = \"some\"", "neither"),

@@ -7,7 +7,7 @@ use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
 /// After so long without an answer the next address is tried, too.
-const NEXT: Duration = Duration::from_millis(250);
+pub(crate) const NEXT: Duration = Duration::from_millis(250);
 /// Most addresses of one name that are tried.
 const MOST: usize = 8;
 
@@ -16,11 +16,22 @@ const MOST: usize = 8;
 /// # Errors
 /// When the name has no address, or none of them answers in time: the last reason.
 pub(crate) fn dial(place: &str, timeout: Duration) -> io::Result<TcpStream> {
-    let addresses: Vec<SocketAddr> = place.to_socket_addrs()?.take(MOST).collect();
+    let addresses = resolve(place)?;
     match addresses[..] {
-        [] => Err(io::Error::new(ErrorKind::NotFound, "the address resolves to nothing")),
         [address] => TcpStream::connect_timeout(&address, timeout),
         _ => first_of(&addresses, timeout),
+    }
+}
+
+/// The addresses of `host:port`, one at least.
+///
+/// # Errors
+/// When the name has none.
+pub(crate) fn resolve(place: &str) -> io::Result<Vec<SocketAddr>> {
+    let addresses: Vec<SocketAddr> = place.to_socket_addrs()?.take(MOST).collect();
+    match addresses.is_empty() {
+        true => Err(io::Error::new(ErrorKind::NotFound, "the address resolves to nothing")),
+        false => Ok(addresses),
     }
 }
 

@@ -6,6 +6,7 @@ use std::io::ErrorKind;
 use std::path::Path;
 use std::sync::Arc;
 
+use crate::address::{Address, Carrier};
 use crate::config::{Config, ConfigError, ServedCommittee};
 use crate::identity::{Identity, IdentityError};
 use crate::tls::Admission;
@@ -121,6 +122,12 @@ fn committee(
     };
     let said = format!("fingerprint {}; this is {}", committee.fingerprint(), committee.label(index));
     let mut findings = vec![Finding::good("committee", said)];
+    let quic = committee.member(index).and_then(|own| Address::parse(&own.address).ok());
+    if quic.is_some_and(|address| address.carrier == Carrier::Quic) && config.listen_quic.is_none() {
+        let found = "this node's address in the committee file is of QUIC, over which it does not listen";
+        let fix = "say `listen_quic` in node.toml and restart, or take quic:// off that address in everybody's file";
+        findings.push(Finding::problem("port", found, fix));
+    }
     findings.extend(peers::network(config, identity.clone(), committee, index, ports));
     findings
 }

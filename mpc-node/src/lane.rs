@@ -1,4 +1,4 @@
-//! A lane: one persistent TLS connection that carries one request at a time, as frames.
+//! A lane: one persistent connection, over TCP or QUIC, that carries one request at a time, as frames.
 //!
 //! Every error says who failed and in which step, because that line travels to the consumer ([`LaneError::told`]).
 
@@ -10,6 +10,7 @@ use sahara_circuits::bytes::DecodeError;
 use sahara_protocol::ring::secret::Secret;
 use thiserror::Error;
 
+use crate::address::{Address, Carrier};
 use crate::channel::{Channel, ChannelError, Patience, Until};
 use crate::committee::Committee;
 use crate::identity::{Identity, PublicKey};
@@ -144,11 +145,32 @@ impl Lane {
         let cannot = |source| LaneError::Connect { who: who.clone(), source };
         let nobody = || cannot(std::io::Error::new(std::io::ErrorKind::NotFound, "the committee has no such node"));
         let member = committee.member(index).ok_or_else(nobody)?;
-        let tcp = crate::dial::dial(&member.address, timeout).map_err(cannot)?;
-        let channel = crate::tls::client_config(identity, member.key)
-            .map_err(ChannelError::from)
-            .and_then(|config| Channel::connect(tcp, config, left()))
-            .map_err(|source| LaneError::Channel { who: who.clone(), step: "in the handshake".into(), source })?;
+        let unreadable = |why| cannot(std::io::Error::new(std::io::ErrorKind::InvalidInput, why));
+        let address = Address::parse(&member.address).map_err(unreadable)?;
+        let shaken = match address.carrier {
+            Carrier::Tls => {
+                let tcp = crate::dial::dial(address.place, timeout).map_err(cannot)?;
+                crate::tls::client_config(identity, member.key)
+                    .map_err(ChannelError::from)
+                    .and_then(|config| Channel::connect(tcp, config, left()))
+            }
+            Carrier::Quic => {
+                let addresses = crate::dial::resolve(address.place).map_err(cannot)?;
+                match Channel::connect_quic(identity, member.key, addresses, left()) {
+                    Err(ChannelError::TimedOut(_)) => {
+                        let text = "nothing answers over QUIC (UDP)";
+                        return Err(cannot(std::io::Error::new(std::io::ErrorKind::TimedOut, text)));
+                    }
+                    shaken => shaken,
+                }
+            }
+        };
+        let mut channel = shaken.map_err(|source| LaneError::Channel {
+            who: who.clone(),
+            step: "in the handshake".into(),
+            source,
+        })?;
+        channel.widen();
         let mut lane = Self::greet(channel, who, committee, left(), meter)?;
         lane.limit(Some(left()));
         lane.receive_hello(committee)?;
@@ -267,7 +289,7 @@ impl Lane {
     }
 
     /// Whether the idle lane can carry another request.
-    pub fn is_idle(&self) -> bool {
+    pub fn is_idle(&mut self) -> bool {
         self.channel.is_idle()
     }
 

@@ -41,6 +41,7 @@ use std::time::{Duration, Instant};
 
 use tokio::net::TcpListener;
 
+use crate::channel::quic::{ListenError, Listening};
 use crate::config::Config;
 pub use error::NodeError;
 use seat::Seat;
@@ -62,12 +63,24 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<(
         None => None,
     };
     let server = crate::tls::server_config(&machine.identity, node.admission())?;
+    let (quic, knocking) = match machine.config.listen_quic {
+        Some(address) => {
+            let bound = Listening::bind(address, &machine.identity, node.admission());
+            let (quic, knocking) = bound.map_err(|error| match error {
+                ListenError::Socket(source) => NodeError::Listen { address, what: "listen_quic", source },
+                ListenError::Tls(error) => NodeError::Tls(error),
+            })?;
+            (Some(quic), Some(knocking))
+        }
+        None => (None, None),
+    };
     for seat in &node.seats {
         tracing::info!(
             node = seat.index + 1,
             committee = %seat.committee.short(),
             key = %machine.identity.public(),
             listen = %machine.config.listen,
+            listen_quic = machine.config.listen_quic.map(tracing::field::display),
             metrics = machine.config.metrics.map(tracing::field::display),
             "ready"
         );
@@ -76,7 +89,8 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<(
     let (stop, stopped) = UnixStream::pair().map_err(NodeError::Door)?;
     let listener = listener.into_std().map_err(NodeError::Door)?;
     let door_node = node.clone();
-    let mut door = tokio::task::spawn_blocking(move || door::serve(&door_node, &listener, &server, &stopped));
+    let mut door =
+        tokio::task::spawn_blocking(move || door::serve(&door_node, &listener, &server, knocking.as_ref(), &stopped));
     for (seat, found) in found {
         tokio::task::spawn_blocking(move || {
             let _span = seat.span().entered();
@@ -116,6 +130,9 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<(
     let hand_back = move || stock::hand_back_all(&stopping.seats);
     let spilled = tokio::task::spawn_blocking(hand_back).await.map_err(io::Error::other);
     let spilled = spilled.map_err(NodeError::Door)??;
+    if let Some(quic) = quic {
+        quic.end().await;
+    }
     if let Some(task) = metrics {
         task.abort();
         let _ = task.await; // frees the port

@@ -53,11 +53,40 @@ pub(crate) fn take_refused() -> Option<PublicKey> {
     REFUSED.take()
 }
 
-/// Configuration of a connection to the holder of `peer`.
+/// The key that one connection's server side has refused, where threads are no help in telling them apart.
+#[cfg(feature = "quic")]
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Refused(Arc<std::sync::Mutex<Option<PublicKey>>>);
+
+#[cfg(feature = "quic")]
+impl Refused {
+    /// The key, once.
+    pub(crate) fn take(&self) -> Option<PublicKey> {
+        self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take()
+    }
+}
+
+/// What both sides of a connection over QUIC call what they speak.
+#[cfg(feature = "quic")]
+const QUIC_PROTOCOL: &[u8] = b"sahara";
+
+/// Configuration of a connection over TCP to the holder of `peer`.
 ///
 /// # Errors
 /// When the key cannot be used for TLS.
 pub fn client_config(identity: &Identity, peer: PublicKey) -> Result<Arc<ClientConfig>, Error> {
+    Ok(Arc::new(client(identity, peer)?))
+}
+
+/// Configuration of a connection over QUIC to the holder of `peer`.
+#[cfg(feature = "quic")]
+pub(crate) fn quic_client_config(identity: &Identity, peer: PublicKey) -> Result<ClientConfig, Error> {
+    let mut config = client(identity, peer)?;
+    config.alpn_protocols = vec![QUIC_PROTOCOL.to_vec()];
+    Ok(config)
+}
+
+fn client(identity: &Identity, peer: PublicKey) -> Result<ClientConfig, Error> {
     let provider = provider();
     let verifier = Arc::new(PinnedServer { peer, algorithms: provider.signature_verification_algorithms });
     let key = certified_key(identity, &provider)?;
@@ -68,24 +97,53 @@ pub fn client_config(identity: &Identity, peer: PublicKey) -> Result<Arc<ClientC
         .with_client_cert_resolver(Arc::new(rustls::client::AlwaysResolvesClientRawPublicKeys::new(key)));
     config.resumption = rustls::client::Resumption::disabled();
     config.enable_sni = false;
-    Ok(Arc::new(config))
+    Ok(config)
 }
 
-/// Configuration of a server that lets `admission` in.
+/// Configuration of a server over TCP that lets `admission` in.
 ///
 /// # Errors
 /// When the key cannot be used for TLS.
 pub fn server_config(identity: &Identity, admission: Admission) -> Result<Arc<ServerConfig>, Error> {
-    let provider = provider();
-    let verifier = Arc::new(AdmittedClient { admission, algorithms: provider.signature_verification_algorithms });
-    let key = certified_key(identity, &provider)?;
-    let mut config = ServerConfig::builder_with_provider(provider)
-        .with_protocol_versions(&[&rustls::version::TLS13])?
-        .with_client_cert_verifier(verifier)
-        .with_cert_resolver(Arc::new(rustls::server::AlwaysResolvesServerRawPublicKeys::new(key)));
-    config.send_tls13_tickets = 0;
-    config.session_storage = Arc::new(rustls::server::NoServerSessionStorage {});
-    Ok(Arc::new(config))
+    let keys = ServerKeys::new(identity, admission)?;
+    Ok(Arc::new(keys.config(AdmittedClient::new(&keys))?))
+}
+
+/// What a server is known by, and whom it lets in.
+pub(crate) struct ServerKeys {
+    provider: Arc<CryptoProvider>,
+    key: Arc<CertifiedKey>,
+    admission: Arc<Admission>,
+}
+
+impl ServerKeys {
+    /// Those of `identity`.
+    pub(crate) fn new(identity: &Identity, admission: Admission) -> Result<Self, Error> {
+        let provider = provider();
+        let key = certified_key(identity, &provider)?;
+        Ok(Self { provider, key, admission: Arc::new(admission) })
+    }
+
+    /// Configuration of one connection over QUIC; the key that it refuses is in `refused` then.
+    #[cfg(feature = "quic")]
+    pub(crate) fn quic_config(&self, refused: Refused) -> Result<ServerConfig, Error> {
+        let mut config = self.config(AdmittedClient { refused: Some(refused), ..AdmittedClient::new(self) })?;
+        config.alpn_protocols = vec![QUIC_PROTOCOL.to_vec()];
+        Ok(config)
+    }
+
+    fn config(&self, verifier: AdmittedClient) -> Result<ServerConfig, Error> {
+        let resolver = rustls::server::AlwaysResolvesServerRawPublicKeys::new(self.key.clone());
+        let mut config = ServerConfig::builder_with_provider(self.provider.clone())
+            .with_protocol_versions(&[&rustls::version::TLS13])?
+            .with_client_cert_verifier(Arc::new(verifier))
+            .with_cert_resolver(Arc::new(resolver));
+        // Nothing is resumed, and nothing is taken before the handshake is over: it could be a repetition.
+        config.send_tls13_tickets = 0;
+        config.max_early_data_size = 0;
+        config.session_storage = Arc::new(rustls::server::NoServerSessionStorage {});
+        Ok(config)
+    }
 }
 
 /// The Ed25519 key in a raw public key "certificate".
@@ -179,8 +237,31 @@ impl ServerCertVerifier for PinnedServer {
 /// Checks that a client holds a key that may connect.
 #[derive(Debug)]
 struct AdmittedClient {
-    admission: Admission,
+    admission: Arc<Admission>,
     algorithms: WebPkiSupportedAlgorithms,
+    #[cfg(feature = "quic")]
+    refused: Option<Refused>,
+}
+
+impl AdmittedClient {
+    fn new(keys: &ServerKeys) -> Self {
+        Self {
+            admission: keys.admission.clone(),
+            algorithms: keys.provider.signature_verification_algorithms,
+            #[cfg(feature = "quic")]
+            refused: None,
+        }
+    }
+
+    /// Keeps a key that is refused where whoever tells of it looks for it.
+    fn refuse(&self, key: Option<PublicKey>) {
+        #[cfg(feature = "quic")]
+        if let Some(Refused(refused)) = &self.refused {
+            *refused.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = key;
+            return;
+        }
+        REFUSED.set(key);
+    }
 }
 
 impl ClientCertVerifier for AdmittedClient {
@@ -198,7 +279,7 @@ impl ClientCertVerifier for AdmittedClient {
         if key.is_some_and(|key| self.admission.admits(&key)) {
             return Ok(ClientCertVerified::assertion());
         }
-        REFUSED.set(key);
+        self.refuse(key);
         Err(CertificateError::ApplicationVerificationFailure.into())
     }
 

@@ -140,9 +140,9 @@ fn a_key_gets_no_more_by_asking_in_two_committees() {
         let number = four.number(node, committee);
         Lane::connect(&who, &four.committees[committee], number, Duration::from_secs(5), Arc::default()).unwrap()
     };
-    let first = lane(0);
+    let mut first = lane(0);
     std::thread::sleep(Duration::from_millis(50)); // until it rests
-    let second = lane(1);
+    let mut second = lane(1);
     std::thread::sleep(Duration::from_millis(50));
     assert!(first.is_idle() && second.is_idle());
     let third = lane(1);

@@ -10,11 +10,13 @@ const BARS: [(&str, usize); 2] = [("sahara", 200), ("sahara-mpc", 130)];
 /// What none of them is built with.
 const APART: &str = "sahara-chain";
 /// Builds that have other features than that of the whole workspace.
-const ALONE: [&[&str]; 8] = [
+const ALONE: [&[&str]; 10] = [
     &["--package", "sahara"],
     &["--package", "sahara", "--no-default-features"],
     &["--package", "sahara", "--features", "hub"],
+    &["--package", "sahara", "--features", "quic"],
     &["--package", "sahara-mpc"],
+    &["--package", "sahara-mpc", "--features", "quic"],
     &["--package", "sahara-circuits", "--no-default-features"],
     &["--package", "sahara-circuits", "--no-default-features", "--features", "frontend"],
     &["--package", "sahara-gateway"],

@@ -131,6 +131,8 @@ mod tests {
             ("version = 1", "version = 9", "version 9"),
             ("127.0.0.1:7001", "127.0.0.1", "host:port"),
             ("127.0.0.1:7001", "127.0.0.1:7002", "same address"),
+            ("127.0.0.1:7001", "tls://127.0.0.1:7002", "same address"),
+            ("127.0.0.1:7001", "ftp://127.0.0.1:7001", "`ftp://`, which is not known"),
             ("0101", "0z01", "64 hexadecimal"),
             ("name = \"node 1\"", "name = \"\"", "needs a name"),
             ("version = 1", "version = 1\nkind = \"four\"", "kind = \"four\" is not known"),

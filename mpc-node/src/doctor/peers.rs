@@ -1,7 +1,7 @@
 //! What the committee's nodes say to the doctor, and whether they let their operator in.
 
 use std::io::ErrorKind;
-use std::net::{SocketAddr, TcpListener};
+use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -73,9 +73,10 @@ fn fix(error: &ClientError, label: &str) -> String {
             | ErrorKind::WouldBlock
             | ErrorKind::HostUnreachable
             | ErrorKind::NetworkUnreachable => {
+                let port = if label.contains("(quic://") { "port of UDP" } else { "port" };
                 format!(
                     "nothing comes back: check the address of {label} in the committee file, and that the firewalls \
-                     between let its port through"
+                     between let its {port} through"
                 )
             }
             _ => format!("check the address of {label} in the committee file"),
@@ -110,10 +111,11 @@ fn free_ports(config: &Config) -> Vec<Finding> {
     let taken = |setting: &str, address: SocketAddr, error: &std::io::Error| {
         let fix = match setting {
             "listen" => "change `listen` in node.toml and the committee files",
+            "listen_quic" => "change `listen_quic` in node.toml and the committee files",
             _ => "change `metrics` in node.toml",
         };
         let found = format!("cannot listen on {address} ({setting}): {error}");
-        (found, format!("stop what uses the port (see `ss -ltnp`), or {fix}"))
+        (found, format!("stop what uses the port (see `ss -ltunp`), or {fix}"))
     };
     let mut findings = vec![match &listener {
         Ok(_) => Finding::good("port", format!("{} is free (the node is not running)", config.listen)),
@@ -122,6 +124,15 @@ fn free_ports(config: &Config) -> Vec<Finding> {
             Finding::problem("port", found, fix)
         }
     }];
+    if let Some(address) = config.listen_quic {
+        findings.push(match UdpSocket::bind(address) {
+            Ok(_) => Finding::good("port", format!("{address} is free for QUIC (UDP)")),
+            Err(error) => {
+                let (found, fix) = taken("listen_quic", address, &error);
+                Finding::problem("port", found, fix)
+            }
+        });
+    }
     // The first port stays taken meanwhile: the same for both would be one too many.
     if let Some(address) = config.metrics {
         findings.push(match TcpListener::bind(address) {
@@ -201,8 +212,13 @@ mod tests {
         assert_eq!(found(&config), [("port", Level::Good), ("metrics", Level::Problem)]);
         let twice = Config { metrics: Some(free), ..config.clone() };
         assert_eq!(found(&twice), [("port", Level::Good), ("metrics", Level::Problem)]);
-        let swapped = Config { listen: other, metrics: Some(free), ..config };
+        let swapped = Config { listen: other, metrics: Some(free), ..config.clone() };
         assert_eq!(found(&swapped), [("port", Level::Problem), ("metrics", Level::Good)]);
+        // A port of UDP is another one than that of TCP with its number.
+        let datagrams = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let quic = |address| Config { listen_quic: Some(address), metrics: None, ..config.clone() };
+        assert_eq!(found(&quic(datagrams.local_addr().unwrap())), [("port", Level::Good), ("port", Level::Problem)]);
+        assert_eq!(found(&quic(other)), [("port", Level::Good), ("port", Level::Good)]);
     }
 
     #[test]
@@ -215,6 +231,9 @@ mod tests {
             assert!(connect(kind).contains("firewalls"), "{kind}");
         }
         let closed = connect(ErrorKind::ConnectionRefused);
+        let who = "node 2 (quic://198.51.100.2:7700)".to_owned();
+        let silent = LaneError::Connect { who: who.clone(), source: ErrorKind::TimedOut.into() };
+        assert!(fix(&ClientError::from(silent), &who).contains("port of UDP"));
         assert!(closed.contains("nothing listens there") && !closed.contains("firewall"), "{closed}");
     }
 

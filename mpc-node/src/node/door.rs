@@ -1,5 +1,8 @@
 //! The door: connections whose key is not known yet, all served by one thread with little memory each.
 //!
+//! They come over TCP, and over QUIC where that is listened to; all rules are the same, and count both together. Over QUIC nothing
+//! is known of a connection here before its address was shown to be its own.
+//!
 //! From accepting to the end of the greeting a connection has one deadline, which no byte renews, and may send 64 KiB.
 //! There is room for a fixed number of them in all and from one address; a newcomer takes the place of the oldest one of
 //! the address that has most, so silence keeps nobody out. What leaves the door is a lane with a proved, admitted key, to the
@@ -21,7 +24,8 @@ use super::quota::Bucket;
 use super::seat::Seat;
 use super::serve;
 use super::state::Node;
-use crate::channel::{Channel, ChannelError, Handshaking};
+use crate::channel::quic::Knocking;
+use crate::channel::{Channel, ChannelError, Handshaking, Waking};
 use crate::config::Config;
 use crate::identity::PublicKey;
 use crate::lane::Lane;
@@ -43,10 +47,11 @@ pub(super) fn serve(
     node: &Arc<Node>,
     listener: &TcpListener,
     tls: &Arc<ServerConfig>,
+    quic: Option<&Knocking>,
     stop: &UnixStream,
 ) -> io::Result<()> {
     listener.set_nonblocking(true)?;
-    let mut door = Door { node, tls, guests: Vec::new(), arrivals: HashMap::new(), closed_until: None };
+    let mut door = Door { node, tls, quic, guests: Vec::new(), arrivals: HashMap::new(), closed_until: None };
     loop {
         let ready = door.wait(listener, stop)?;
         if ready.stop {
@@ -56,12 +61,17 @@ pub(super) fn serve(
         if ready.listener {
             door.accept(|| listener.accept());
         }
+        if ready.bell {
+            door.answer();
+        }
     }
 }
 
 struct Door<'a> {
     node: &'a Arc<Node>,
     tls: &'a Arc<ServerConfig>,
+    /// Who comes over QUIC, if that is listened to.
+    quic: Option<&'a Knocking>,
     /// Oldest first.
     guests: Vec<Guest>,
     arrivals: HashMap<IpAddr, Bucket>,
@@ -117,6 +127,7 @@ enum Turn {
 struct Ready {
     stop: bool,
     listener: bool,
+    bell: bool,
     guests: Vec<bool>,
 }
 
@@ -129,20 +140,35 @@ impl Door<'_> {
         let time = left.map(|left| Timespec { tv_sec: left.as_secs() as i64, tv_nsec: i64::from(left.subsec_nanos()) });
         let listening = if self.closed_until.is_some() { PollFlags::empty() } else { PollFlags::IN };
         let mut sockets = vec![PollFd::new(stop, PollFlags::IN), PollFd::new(listener, listening)];
+        sockets.extend(self.quic.map(|quic| PollFd::from_borrowed_fd(quic.bell(), PollFlags::IN)));
+        let first = sockets.len();
         for guest in &self.guests {
             let mut flags = PollFlags::IN;
             flags.set(PollFlags::OUT, guest.sending);
-            sockets.push(PollFd::from_borrowed_fd(std::os::fd::AsFd::as_fd(guest.channel.socket()), flags));
+            if let Waking::Socket(socket) = guest.channel.waking() {
+                sockets.push(PollFd::from_borrowed_fd(socket, flags));
+            }
         }
         match poll(&mut sockets, time.as_ref()) {
             Ok(_) | Err(rustix::io::Errno::INTR) => {}
             Err(errno) => return Err(errno.into()),
         }
         let ready = |at: usize| !sockets[at].revents().is_empty();
+        let bell = self.quic.filter(|_| ready(2));
+        if let Some(quic) = bell {
+            quic.quieten(); // before it is asked for whom it rang
+        }
+        let mut polled = first..;
+        let guests = self.guests.iter().map(|guest| match guest.channel.waking() {
+            Waking::Socket(_) => polled.next().is_some_and(ready),
+            #[cfg(feature = "quic")]
+            Waking::Bell(rung) => rung,
+        });
         Ok(Ready {
+            guests: guests.collect(),
             stop: ready(0),
             listener: sockets[1].revents().contains(PollFlags::IN),
-            guests: (2..sockets.len()).map(ready).collect(),
+            bell: bell.is_some(),
         })
     }
 
@@ -163,10 +189,29 @@ impl Door<'_> {
         }
     }
 
+    /// Lets in who waits over QUIC.
+    fn answer(&mut self) {
+        let Some(quic) = self.quic else { return };
+        for knock in std::iter::from_fn(|| quic.next()).take(CROWD) {
+            let from = knock.from();
+            match self.has_room(from) {
+                true => self.place(from, knock.begin(quic)),
+                false => knock.refuse(),
+            }
+        }
+    }
+
     fn let_in(&mut self, tcp: TcpStream, from: SocketAddr) {
+        if self.has_room(from) {
+            self.place(from, Channel::begin(tcp, self.tls.clone()));
+        }
+    }
+
+    /// Whether a newcomer may come in: another one may have to make room.
+    fn has_room(&mut self, from: SocketAddr) -> bool {
         if !self.arrives(origin(from.ip())) {
             tracing::debug!(%from, "too many connections from this address, one is dropped");
-            return;
+            return false;
         }
         let limits = &self.node.machine.config.limits;
         let (all, near) = (limits.handshakes as usize, limits.handshakes_per_address as usize);
@@ -175,7 +220,11 @@ impl Door<'_> {
             let guest = self.guests.remove(at);
             self.leave(&guest, "made room for a newer connection");
         }
-        match Channel::begin(tcp, self.tls.clone()) {
+        true
+    }
+
+    fn place(&mut self, from: SocketAddr, channel: Result<Channel, ChannelError>) {
+        match channel {
             Ok(channel) => self.guests.push(Guest {
                 from,
                 deadline: Instant::now() + self.node.machine.config.timeouts.connect(),
@@ -233,7 +282,7 @@ impl Door<'_> {
     fn enter(&self, mut guest: Guest, seat: &Arc<Seat>, caller: Caller) {
         let peer = Peer { key: guest.channel.peer(), address: guest.from.ip(), caller };
         let config = &self.node.machine.config;
-        let place = match self.node.machine.lanes.enter(peer, guest.channel.socket().clone()) {
+        let place = match self.node.machine.lanes.enter(peer, guest.channel.closing()) {
             Ok(place) => place,
             Err(limit) => {
                 let text = format!("this node has as many connections as it may have ({limit}), try again");
@@ -242,6 +291,9 @@ impl Door<'_> {
             }
         };
         guest.channel.trust();
+        if caller == Caller::Member {
+            guest.channel.widen();
+        }
         let who = match seat.committee.index_of(&peer.key) {
             Some(index) => seat.committee.label(index),
             None => {

@@ -39,7 +39,7 @@ pub enum NodeError {
     Listen {
         /// The address.
         address: SocketAddr,
-        /// `listen` or `metrics` in the configuration.
+        /// `listen`, `listen_quic` or `metrics` in the configuration.
         what: &'static str,
         /// Why.
         source: io::Error,
@@ -74,7 +74,7 @@ pub enum NodeError {
 
 fn port_advice(error: &io::Error) -> &'static str {
     match error.kind() {
-        io::ErrorKind::AddrInUse => "; stop what uses the port (see `ss -ltnp`) or choose another",
+        io::ErrorKind::AddrInUse => "; stop what uses the port (see `ss -ltunp`) or choose another",
         io::ErrorKind::AddrNotAvailable => "; the address does not belong to this machine",
         io::ErrorKind::PermissionDenied => "; ports below 1024 need privileges, choose another",
         _ => "",

@@ -4,9 +4,10 @@
 //! together, of whichever committee they are; those of a member apart from those that it has as a consumer elsewhere.
 
 use std::collections::{BTreeMap, HashMap};
-use std::net::{IpAddr, Ipv6Addr, Shutdown, TcpStream};
+use std::net::{IpAddr, Ipv6Addr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use crate::channel::Closing;
 use crate::config::MEMBER_LANES;
 use crate::identity::PublicKey;
 use crate::wire::Caller;
@@ -48,7 +49,7 @@ struct Entry {
     peer: Peer,
     /// Since when it is idle; `None` while it carries a request.
     idle: Option<u64>,
-    socket: Arc<TcpStream>,
+    closing: Arc<dyn Closing>,
 }
 
 /// A lane's place; free again when dropped.
@@ -66,7 +67,7 @@ impl Lanes {
     ///
     /// # Errors
     /// The limit that stands in the way when none of those lanes is idle.
-    pub(super) fn enter(self: &Arc<Self>, peer: Peer, socket: Arc<TcpStream>) -> Result<Place, &'static str> {
+    pub(super) fn enter(self: &Arc<Self>, peer: Peer, closing: Arc<dyn Closing>) -> Result<Place, &'static str> {
         let mut table = self.lock();
         loop {
             let known = table.lanes.iter().map(|(number, entry)| (*number, entry.peer, entry.idle));
@@ -75,13 +76,13 @@ impl Lanes {
                 Verdict::Refuse(limit) => return Err(limit),
                 Verdict::Close(number) => {
                     if let Some(entry) = table.lanes.remove(&number) {
-                        let _ = entry.socket.shutdown(Shutdown::Both); // its thread sees the end and goes
+                        entry.closing.close(); // its thread sees the end and goes
                     }
                 }
             }
         }
         let number = table.number();
-        table.lanes.insert(number, Entry { peer, idle: None, socket });
+        table.lanes.insert(number, Entry { peer, idle: None, closing });
         Ok(Place { lanes: self.clone(), number })
     }
 
@@ -90,7 +91,7 @@ impl Lanes {
         let mut table = self.lock();
         table.closed = true;
         for entry in table.lanes.values().filter(|entry| entry.idle.is_some()) {
-            let _ = entry.socket.shutdown(Shutdown::Both);
+            entry.closing.close();
         }
     }
 
@@ -200,7 +201,7 @@ pub(super) fn origin(address: IpAddr) -> IpAddr {
 #[cfg(test)]
 mod tests {
     use std::io::Read;
-    use std::net::TcpListener;
+    use std::net::{TcpListener, TcpStream};
 
     use super::*;
 

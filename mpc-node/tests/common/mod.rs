@@ -87,6 +87,8 @@ impl Network {
             let config = Config::init(&home, address.parse().unwrap(), None, &anybody()).unwrap();
             let file = home.join("node.toml");
             let text = edit(std::fs::read_to_string(&file).unwrap());
+            // A node that listens over QUIC is reached over it.
+            let address = if text.contains("\nlisten_quic =") { format!("quic://{address}") } else { address };
             std::fs::write(&file, text).unwrap();
             let key = config.load_identity().unwrap().public();
             Member { name: format!("node {}", i + 1), address, key }

@@ -4,8 +4,9 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
+use sahara_mpc::address::Address;
 use sahara_mpc::client::Committee;
-use sahara_mpc::config::{Config, FILE, Parties};
+use sahara_mpc::config::{Config, FILE, Parties, Places};
 use sahara_mpc::identity::PublicKey;
 use sahara_mpc::tls::Admission;
 use serde_json::{Value, json};
@@ -23,8 +24,11 @@ pub struct InitArgs {
     /// Where this node listens: an address, or a name of this machine, with a port
     #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:7700", value_parser = host_and_port)]
     listen: String,
-    /// Where the others connect, if that is not where it listens (behind a router, or on all addresses)
-    #[arg(long, value_name = "HOST:PORT", value_parser = host_and_port)]
+    /// Listen over QUIC, too: the same port of UDP
+    #[arg(long)]
+    quic: bool,
+    /// Where the others connect, if that is not where it listens (behind a router, or on all addresses); quic://HOST:PORT with --quic
+    #[arg(long, value_name = "HOST:PORT", value_parser = address)]
     advertise: Option<String>,
     /// Where metrics and /healthz are served; keep it private
     #[arg(long, value_name = "ADDR")]
@@ -60,6 +64,12 @@ fn admission(own: Admission, named: &[String], option: &str) -> Result<Admission
     Ok(Admission::Only(keys))
 }
 
+/// The same behind what carries the bytes, if that is said.
+fn address(text: &str) -> std::result::Result<String, String> {
+    let address = Address::parse(text).map_err(|why| format!("`{text}` {why}"))?;
+    host_and_port(address.place).map(|_| text.to_owned())
+}
+
 /// A name or an address with a port, as it stands in a committee file.
 fn host_and_port(text: &str) -> std::result::Result<String, String> {
     let (host, port) = text.rsplit_once(':').ok_or("must be HOST:PORT")?;
@@ -83,8 +93,13 @@ pub(super) fn init(args: &InitArgs, folder: PathBuf, context: &mut Context) -> R
         )));
     }
     create_private_dir(&folder)?;
-    let advertise = args.advertise.as_deref();
-    let config = Config::init_at(&folder, &args.listen, advertise, args.metrics, &parties).map_err(config_error)?;
+    let places = Places {
+        listen: &args.listen,
+        listen_quic: args.quic.then_some(&args.listen),
+        advertise: args.advertise.as_deref(),
+        metrics: args.metrics,
+    };
+    let config = Config::init_at(&folder, &places, &parties).map_err(config_error)?;
     if !context.out.json() {
         let made = format!("the node's folder is {}; look through {FILE} there", folder.display());
         context.out.folded("", &made)?;

@@ -30,7 +30,7 @@ fn tls(node: &Node) -> Arc<ServerConfig> {
 }
 
 fn door<'a>(trial: &'a Trial, tls: &'a Arc<ServerConfig>) -> Door<'a> {
-    Door { node: &trial.node, tls, guests: Vec::new(), arrivals: HashMap::new(), closed_until: None }
+    Door { node: &trial.node, tls, quic: None, guests: Vec::new(), arrivals: HashMap::new(), closed_until: None }
 }
 
 fn listener() -> TcpListener {
@@ -318,4 +318,136 @@ fn a_caller_is_called_by_the_list_that_has_its_key() {
     assert_eq!([owner, consumer, other].map(|key| role(&config, &key)), ["owner", "consumer", "consumer"]);
     config.owners = Admission::Any;
     assert_eq!(role(&config, &other), "consumer", "whoever is in neither list asks, as a rule");
+}
+
+/// The door over QUIC: the same rules, asked one by one.
+#[cfg(feature = "quic")]
+mod quic {
+    use super::*;
+    use crate::channel::quic::Listening;
+    use crate::identity::PublicKey;
+
+    /// Clients that have begun, and say nothing: their handshakes end on their side, and no stream is ever opened.
+    fn half_open(trial: &Trial, at: SocketAddr) -> Result<Channel, ChannelError> {
+        Channel::connect_quic(&generate().unwrap(), trial.node.machine.identity.public(), vec![at], TIME)
+    }
+
+    fn listening(trial: &Trial) -> (Listening, Knocking) {
+        let machine = &trial.node.machine;
+        let bound = Listening::bind(([127, 0, 0, 1], 0).into(), &machine.identity, trial.node.admission());
+        bound.ok().expect("a free port")
+    }
+
+    /// Turns of the door until `done`.
+    fn turns(door: &mut Door<'_>, mut done: impl FnMut(&Door<'_>) -> bool) {
+        let (listener, (stop, mut other_end)) = (listener(), UnixStream::pair().unwrap());
+        other_end.write_all(&[1]).unwrap(); // nothing is waited for
+        let began = Instant::now();
+        while !done(door) {
+            assert!(began.elapsed() < TIME, "{} guests", door.guests.len());
+            std::thread::sleep(Duration::from_millis(1));
+            let ready = door.wait(&listener, &stop).unwrap();
+            door.advance(&ready.guests);
+            if ready.bell {
+                door.answer();
+            }
+        }
+    }
+
+    fn door_over<'a>(trial: &'a Trial, tls: &'a Arc<ServerConfig>, quic: &'a Knocking) -> Door<'a> {
+        Door { quic: Some(quic), ..door(trial, tls) }
+    }
+
+    #[test]
+    fn half_open_handshakes_are_counted_by_address_and_end_in_time() {
+        let trial = trial::node(|config| {
+            (config.limits.handshakes, config.limits.handshakes_per_address) = (5, 3);
+            config.timeouts.connect = 1;
+        });
+        let (tls, (listening, knocking)) = (tls(&trial.node), listening(&trial));
+        let mut door = door_over(&trial, &tls, &knocking);
+        let at = listening.address();
+        let most = std::thread::scope(|scope| {
+            let clients: Vec<_> = (0..8).map(|_| scope.spawn(|| half_open(&trial, at))).collect();
+            let mut most = 0;
+            turns(&mut door, |door| {
+                most = most.max(door.guests.len());
+                refused(&trial) >= 5
+            });
+            assert!(door.guests.iter().all(|guest| guest.from.ip() == IpAddr::from([127, 0, 0, 1])));
+            // Nobody says anything more: the rest leave when their time is over.
+            let began = Instant::now();
+            turns(&mut door, |door| door.guests.is_empty() && refused(&trial) == 8);
+            assert!(began.elapsed() < TIME / 2);
+            drop(clients.into_iter().map(|client| client.join().unwrap()).collect::<Vec<_>>());
+            most
+        });
+        assert_eq!(most, 3, "of one address; the oldest makes room");
+    }
+
+    #[test]
+    fn an_address_that_comes_too_often_is_sent_away_at_once() {
+        let trial = trial::node(|_| ());
+        let (tls, (listening, knocking)) = (tls(&trial.node), listening(&trial));
+        let mut door = door_over(&trial, &tls, &knocking);
+        while door.arrives(IpAddr::from([127, 0, 0, 1])) {}
+        let at = listening.address();
+        std::thread::scope(|scope| {
+            let client = scope.spawn(|| half_open(&trial, at));
+            let began = Instant::now();
+            turns(&mut door, |door| {
+                assert!(door.guests.is_empty(), "it is not even looked at");
+                began.elapsed() > Duration::from_millis(5) && client.is_finished()
+            });
+            assert!(matches!(client.join().unwrap(), Err(ChannelError::Closed)));
+        });
+    }
+
+    /// What a client is told over QUIC that says `said`, and whether it gets a lane.
+    fn greeted(trial: &Trial, identity: &Identity, said: &[u8], key: PublicKey) -> (Result<Vec<u8>, String>, bool) {
+        let (tls, (listening, knocking)) = (tls(&trial.node), listening(trial));
+        let mut door = door_over(trial, &tls, &knocking);
+        let at = listening.address();
+        std::thread::scope(|scope| {
+            let client = scope.spawn(move || {
+                let mut client = Channel::connect_quic(identity, key, vec![at], TIME).map_err(|e| e.to_string())?;
+                client.send_all([said, &[]], TIME).map_err(|e| e.to_string())?;
+                let (mut told, mut byte) = (Vec::new(), [0]);
+                loop {
+                    match client.receive_exact(&mut byte, Duration::from_secs(1)) {
+                        Ok(()) => told.push(byte[0]),
+                        Err(ChannelError::NotAdmitted) => return Err(ChannelError::NotAdmitted.to_string()),
+                        Err(_) => return Ok(told),
+                    }
+                }
+            });
+            let mut entered = false;
+            turns(&mut door, |_| {
+                entered |= trial.node.machine.lanes.len() == 1;
+                client.is_finished() || entered
+            });
+            (client.join().unwrap(), entered)
+        })
+    }
+
+    #[test]
+    fn a_greeting_opens_a_lane_and_anything_else_is_told_why_not() {
+        let trial = trial::node(|_| ());
+        let key = trial.node.machine.identity.public();
+        let hello = hello(&trial);
+        assert_eq!(greeted(&trial, &generate().unwrap(), &hello, key), (Ok(hello.clone()), true));
+        let other = frame(&Hello { committee: [7; 32] }.encode());
+        let (told, entered) = greeted(&trial, &generate().unwrap(), &other, key);
+        let told = told.unwrap();
+        assert!(String::from_utf8_lossy(&told).contains(crate::lane::OTHER_COMMITTEE) && !entered);
+        assert_eq!(told[0], Kind::Fail as u8);
+        let listed = trial::node(|config| {
+            config.owners = Admission::Only(Default::default());
+            config.consumers = Admission::Only(Default::default());
+        });
+        let key = listed.node.machine.identity.public();
+        let (told, entered) = greeted(&listed, &generate().unwrap(), &hello, key);
+        assert!(told.unwrap_err().contains("does not admit this key") && !entered);
+        assert_eq!(refused(&listed), 1);
+    }
 }

@@ -16,9 +16,16 @@ const TIME: Duration = Duration::from_secs(10);
 
 /// A client's end of a lane, and the node's: the lane itself and its place.
 fn lane(trial: &Trial, identity: &Identity, caller: Caller) -> (Channel, Lane, Peer, Place) {
+    let (client, lane, peer, place, _) = lane_and_socket(trial, identity, caller);
+    (client, lane, peer, place)
+}
+
+/// The same with the client's socket.
+fn lane_and_socket(trial: &Trial, identity: &Identity, caller: Caller) -> (Channel, Lane, Peer, Place, TcpStream) {
     let node = &trial.node;
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let tcp = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    let socket = tcp.try_clone().unwrap();
     let accepted = listener.accept().unwrap().0;
     // The system keeps little of what is not read.
     sockopt::set_socket_send_buffer_size(&accepted, 4 << 10).unwrap();
@@ -30,8 +37,8 @@ fn lane(trial: &Trial, identity: &Identity, caller: Caller) -> (Channel, Lane, P
         (client.join().unwrap(), own)
     });
     let peer = Peer { key: own.peer(), address: [127, 0, 0, 1].into(), caller };
-    let place = node.machine.lanes.enter(peer, own.socket().clone()).ok().unwrap();
-    (client, Lane::greeted(own, "a client".into(), TIME, trial.seat.meter.clone()), peer, place)
+    let place = node.machine.lanes.enter(peer, own.closing()).ok().unwrap();
+    (client, Lane::greeted(own, "a client".into(), TIME, trial.seat.meter.clone()), peer, place, socket)
 }
 
 fn ask(client: &mut Channel, kind: Kind, payload: &[u8]) {
@@ -131,8 +138,7 @@ fn a_consumer_that_asks_too_often_waits_for_its_answer() {
 #[test]
 fn answers_that_are_taken_slowly_hold_a_lane_for_the_time_of_a_connection_in_all() {
     let trial = trial::node(|config| config.timeouts.connect = 1);
-    let (mut client, lane, peer, place) = lane(&trial, &trial.others[0], Caller::Consumer);
-    let raw = client.socket().clone();
+    let (mut client, lane, peer, place, raw) = lane_and_socket(&trial, &trial.others[0], Caller::Consumer);
     sockopt::set_socket_recv_buffer_size(&raw, 2 << 10).unwrap();
     for _ in 0..300 {
         ask(&mut client, Kind::Status, &[]);
@@ -148,7 +154,7 @@ fn answers_that_are_taken_slowly_hold_a_lane_for_the_time_of_a_connection_in_all
         let mut buffer = [0; 400];
         while !served.is_finished() {
             assert!(began.elapsed() < Duration::from_secs(4), "still served");
-            let _ = std::io::Read::read(&mut &*raw, &mut buffer);
+            let _ = std::io::Read::read(&mut &raw, &mut buffer);
             std::thread::sleep(Duration::from_millis(40));
         }
         assert!(served.join().unwrap().unwrap_err().to_string().contains("was too slow"));

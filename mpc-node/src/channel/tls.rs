@@ -1,26 +1,88 @@
-//! Records: between the socket's bytes and the plaintext, without waiting; and the wait for the socket.
+//! TLS over TCP, on the thread that uses it: records between the socket's bytes and the plaintext, without waiting; and the wait
+//! for the socket.
+//!
+//! `rustls` is driven through its unbuffered interface: records are encrypted straight into one output buffer and decrypted in the
+//! input buffer, a quarter of a megabyte a system call.
 
 use std::io;
+use std::net::{Shutdown, TcpStream};
+use std::os::fd::AsFd;
+use std::sync::Arc;
 use std::time::Instant;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags, recv, send};
+use rustls::client::UnbufferedClientConnection;
+use rustls::pki_types::{IpAddr, Ipv4Addr, ServerName};
+use rustls::server::UnbufferedServerConnection;
 use rustls::unbuffered::{ConnectionState, UnbufferedStatus};
+use rustls::{ClientConfig, ServerConfig};
 
+use super::transport::{Closing, Handshaking, Transport, Waking};
 use super::window::Window;
-use super::{Channel, ChannelError, Connection, MAX_RECORD, OUT_CAPACITY, SEND_CHUNK};
+use super::{ChannelError, IN_CAPACITY, MAX_RECORD, OUT_CAPACITY, SEND_CHUNK, SMALL, STRANGER_BYTES};
+use crate::identity::PublicKey;
+use crate::tls::public_key_of;
 
-impl Channel {
+enum Connection {
+    Client(Box<UnbufferedClientConnection>),
+    Server(Box<UnbufferedServerConnection>),
+}
+
+/// A TLS connection over a TCP socket.
+pub(super) struct Tls {
+    tcp: Arc<TcpStream>,
+    connection: Connection,
+    peer: PublicKey,
+    incoming: Window,
+    outgoing: Window,
+    plain: Window,
+    scratch: Vec<u8>,
+    broken_pipe: bool,
+    sent: u64,
+    received: u64,
+    /// Most bytes that are taken from the wire.
+    allowance: u64,
+}
+
+impl Tls {
+    /// The client's side, before the handshake.
+    pub(super) fn client(tcp: TcpStream, config: Arc<ClientConfig>) -> Result<Self, ChannelError> {
+        // The name is never checked nor sent: the key is pinned.
+        let name = ServerName::IpAddress(IpAddr::V4(Ipv4Addr::from([127, 0, 0, 1])));
+        let connection = UnbufferedClientConnection::new(config, name)?;
+        Self::new(tcp, Connection::Client(Box::new(connection)))
+    }
+
+    /// The server's side, before the handshake.
+    pub(super) fn server(tcp: TcpStream, config: Arc<ServerConfig>) -> Result<Self, ChannelError> {
+        let connection = UnbufferedServerConnection::new(config)?;
+        Self::new(tcp, Connection::Server(Box::new(connection)))
+    }
+
+    fn new(tcp: TcpStream, connection: Connection) -> Result<Self, ChannelError> {
+        tcp.set_nodelay(true)?;
+        tcp.set_nonblocking(true)?;
+        Ok(Self {
+            tcp: Arc::new(tcp),
+            connection,
+            peer: PublicKey([0; 32]),
+            incoming: Window::new(SMALL),
+            outgoing: Window::new(SMALL),
+            plain: Window::default(),
+            scratch: Vec::new(),
+            broken_pipe: false,
+            sent: 0,
+            received: 0,
+            allowance: STRANGER_BYTES,
+        })
+    }
+
     /// Lets TLS handle the next record that has arrived; when there is none, seals `piece` if one is given.
     ///
     /// TLS must always be shown what has arrived, also when the aim is to send: it keeps positions in those bytes.
-    pub(super) fn turn(
-        &mut self,
-        piece: Option<&[u8]>,
-        receive: &mut [u8],
-        filled: &mut usize,
-    ) -> Result<Turn, ChannelError> {
+    fn turn(&mut self, piece: Option<&[u8]>, receive: &mut [u8], filled: &mut usize) -> Result<Turn, ChannelError> {
         self.outgoing.make_room();
         let arrived = self.incoming.filled_mut();
         let out = &mut self.outgoing;
@@ -33,7 +95,7 @@ impl Channel {
     }
 
     /// Tells the other side why, after TLS has failed. Best effort.
-    pub(super) fn send_alert(&mut self) {
+    fn send_alert(&mut self) {
         for _ in 0..4 {
             if !matches!(self.turn(None, &mut [], &mut 0), Ok(Turn::Progress)) {
                 break;
@@ -43,7 +105,7 @@ impl Channel {
     }
 
     /// Fills `receive` from what has arrived; says whether anything was decrypted.
-    pub(super) fn take_plain(&mut self, receive: &mut [u8], filled: &mut usize) -> Result<bool, ChannelError> {
+    fn take_plain(&mut self, receive: &mut [u8], filled: &mut usize) -> Result<bool, ChannelError> {
         let mut moved = false;
         while *filled < receive.len() {
             if !self.plain.is_empty() {
@@ -60,7 +122,7 @@ impl Channel {
     }
 
     /// Encrypts and writes as much of `parts` as the socket takes; says whether anything moved.
-    pub(super) fn push(
+    fn push(
         &mut self,
         parts: [&[u8]; 2],
         position: &mut usize,
@@ -89,7 +151,7 @@ impl Channel {
     }
 
     /// Encrypts the next piece of `parts` into `outgoing`.
-    pub(super) fn encrypt(
+    fn encrypt(
         &mut self,
         parts: [&[u8]; 2],
         position: &mut usize,
@@ -128,7 +190,7 @@ impl Channel {
     }
 
     /// Writes `outgoing` to the socket; true once it is empty.
-    pub(super) fn flush(&mut self) -> Result<bool, ChannelError> {
+    fn flush(&mut self) -> Result<bool, ChannelError> {
         while !self.outgoing.is_empty() {
             match send(&self.tcp, self.outgoing.filled(), SendFlags::DONTWAIT | SendFlags::NOSIGNAL) {
                 Ok(n) => {
@@ -150,7 +212,7 @@ impl Channel {
     }
 
     /// Reads what the socket has, without waiting; says whether there was anything.
-    pub(super) fn pull(&mut self) -> Result<bool, ChannelError> {
+    fn pull(&mut self) -> Result<bool, ChannelError> {
         self.incoming.make_room();
         let allowed = usize::try_from(self.allowance.saturating_sub(self.received)).unwrap_or(usize::MAX);
         if allowed == 0 {
@@ -173,19 +235,8 @@ impl Channel {
         }
     }
 
-    /// Whether the other side has closed the connection, also when there is something to read before its end. Where a system
-    /// tells only of resets, only whether it was reset.
-    pub fn has_hung_up(&self) -> bool {
-        #[cfg(target_os = "linux")]
-        let flags = PollFlags::RDHUP;
-        #[cfg(not(target_os = "linux"))]
-        let flags = PollFlags::empty();
-        let now = Timespec { tv_sec: 0, tv_nsec: 0 };
-        poll(&mut [PollFd::new(&self.tcp, flags)], Some(&now)).is_ok_and(|told| told > 0)
-    }
-
     /// Waits until the socket can go on, but not after `until`, and says whether it can; looks at least once.
-    pub(super) fn wait(&self, send: bool, receive: bool, until: Instant) -> Result<bool, ChannelError> {
+    fn poll(&self, send: bool, receive: bool, until: Instant) -> Result<bool, ChannelError> {
         let mut flags = PollFlags::empty();
         flags.set(PollFlags::OUT, send);
         flags.set(PollFlags::IN, receive);
@@ -201,9 +252,116 @@ impl Channel {
     }
 }
 
+impl Transport for Tls {
+    fn advance_handshake(&mut self) -> Result<Handshaking, ChannelError> {
+        loop {
+            match self.turn(None, &mut [], &mut 0) {
+                Ok(Turn::Progress) => continue,
+                Ok(Turn::Ready) if self.flush()? => break,
+                Ok(Turn::Ready) => return Ok(Handshaking::Waits { send: true }),
+                Ok(Turn::Blocked) => {}
+                Err(error) => {
+                    self.send_alert();
+                    return Err(error);
+                }
+            }
+            let flushed = self.flush()?;
+            if !self.pull()? {
+                return Ok(Handshaking::Waits { send: !flushed });
+            }
+        }
+        let certificates = match &self.connection {
+            Connection::Client(c) => c.peer_certificates(),
+            Connection::Server(c) => c.peer_certificates(),
+        };
+        self.peer = certificates
+            .and_then(|certificates| certificates.first())
+            .and_then(public_key_of)
+            .ok_or(rustls::Error::NoCertificatesPresented)?;
+        Ok(Handshaking::Done)
+    }
+
+    fn peer(&self) -> PublicKey {
+        self.peer
+    }
+
+    fn trust(&mut self) {
+        self.allowance = u64::MAX;
+    }
+
+    fn move_some(
+        &mut self,
+        parts: [&[u8]; 2],
+        position: &mut usize,
+        receive: &mut [u8],
+        filled: &mut usize,
+    ) -> Result<bool, ChannelError> {
+        if receive.len() > MAX_RECORD {
+            self.incoming.reserve(IN_CAPACITY);
+        }
+        let mut moved = self.take_plain(receive, filled)?;
+        moved |= self.push(parts, position, receive, filled)?;
+        if *filled < receive.len() && self.plain.is_empty() {
+            moved |= self.pull()?;
+        }
+        Ok(moved)
+    }
+
+    fn has_unsent(&self) -> bool {
+        !self.outgoing.is_empty()
+    }
+
+    fn wait(&mut self, send: bool, receive: bool, until: Instant) -> Result<(), ChannelError> {
+        self.poll(send, receive, until).map(|_| ())
+    }
+
+    fn readable(&mut self, until: Instant) -> Result<bool, ChannelError> {
+        Ok(!self.plain.is_empty() || !self.incoming.is_empty() || self.poll(false, true, until)?)
+    }
+
+    fn is_idle(&mut self) -> bool {
+        let mut byte = [0; 1];
+        self.plain.is_empty()
+            && self.incoming.is_empty()
+            && matches!(recv(&self.tcp, &mut byte[..], RecvFlags::PEEK | RecvFlags::DONTWAIT), Err(Errno::AGAIN))
+    }
+
+    /// Where a system tells only of resets, only whether it was reset.
+    fn has_hung_up(&self) -> bool {
+        #[cfg(target_os = "linux")]
+        let flags = PollFlags::RDHUP;
+        #[cfg(not(target_os = "linux"))]
+        let flags = PollFlags::empty();
+        let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+        poll(&mut [PollFd::new(&self.tcp, flags)], Some(&now)).is_ok_and(|told| told > 0)
+    }
+
+    fn sent(&self) -> u64 {
+        self.sent
+    }
+
+    fn received(&self) -> u64 {
+        self.received
+    }
+
+    fn closing(&self) -> Arc<dyn Closing> {
+        self.tcp.clone()
+    }
+
+    fn waking(&self) -> Waking<'_> {
+        Waking::Socket(self.tcp.as_fd())
+    }
+}
+
+impl Closing for TcpStream {
+    fn close(&self) {
+        let _ = self.shutdown(Shutdown::Both); // it may be gone already
+    }
+}
+
 /// What handling one record led to.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Turn {
+enum Turn {
     /// Something was decrypted or queued: call again.
     Progress,
     /// The handshake is over, and what has arrived holds no further whole record.
