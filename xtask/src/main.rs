@@ -22,6 +22,7 @@ mod record;
 mod soak;
 mod statetest;
 mod test;
+mod transports;
 mod venv;
 
 const HELP: &str = "\
@@ -51,6 +52,7 @@ usage: cargo xtask <command> [arguments]
       --seconds N    of load for each (60)
       --rate N       transfers offered each second (2500)
       --json         print one object instead of a table; --help tells the rest
+  bench transports   answers over TLS and QUIC on a line with delay and loss (root)
   dist [--check]     make a tarball to install, and try it (--help)
   python [--for-others]
                      make the wheel of the Python package (--help)
@@ -84,6 +86,7 @@ fn chore(command: &str, rest: &[String]) -> Result<(), Failure> {
         "soak" => soak::run(rest),
         "ci" => test::run(&[]).and_then(|()| demo::run(&[])),
         "bench" if rest.first().is_some_and(|what| what == "chain") => chain::bench(&rest[1..]),
+        "bench" if rest.first().is_some_and(|what| what == "transports") => transports::bench(&rest[1..]),
         "bench" => bench::run(rest),
         "dist" => dist::run(rest),
         "python" => python::run(rest),

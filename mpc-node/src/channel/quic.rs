@@ -5,6 +5,7 @@
 //! signal. A connection for each lane means that whatever counts connections counts the same as over TCP, that a lost datagram
 //! delays one lane only, and that a lane moves from network to network by itself.
 
+mod congestion;
 mod door;
 mod engine;
 mod error;
@@ -39,8 +40,6 @@ use signal::{Bell, Signal};
 const NEXT: Duration = crate::dial::NEXT;
 /// How long what was sent last has to arrive, after a channel of the server's side was dropped.
 const LINGER: Duration = Duration::from_secs(2);
-/// Most connections that wait for that.
-const LINGERING: usize = 256;
 /// How long the last word of a client's side, that it goes, has to reach the system: the process may end next.
 const LAST_WORD: Duration = Duration::from_millis(20);
 /// Bytes that are read ahead to see whether something comes.
@@ -80,6 +79,8 @@ pub(super) struct Quic {
     ahead: Window,
     scratch: Vec<u8>,
     trusted: bool,
+    /// Bytes of the stream that are still taken from a stranger.
+    allowance: usize,
     /// The key that the server's side has refused.
     refused: Refused,
     wide: Option<Wide>,
@@ -123,6 +124,7 @@ impl Quic {
             ahead: Window::default(),
             scratch: Vec::new(),
             trusted: false,
+            allowance: STRANGER_BYTES as usize,
             refused,
             wide: None,
         }
@@ -146,9 +148,14 @@ impl Quic {
             *filled += self.ahead.take(&mut into[*filled..]);
             moved = true;
         }
+        let allowed = if self.trusted { usize::MAX } else { self.allowance };
+        let (begin, end) = (*filled, into.len().min(filled.saturating_add(allowed)));
         let (open, mut context) = self.open()?;
-        while *filled < into.len() {
-            match open.receive.poll_read(&mut context, &mut into[*filled..]) {
+        if allowed == 0 && begin < into.len() {
+            return Err(ChannelError::TooMuch);
+        }
+        while *filled < end {
+            match open.receive.poll_read(&mut context, &mut into[*filled..end]) {
                 Poll::Ready(Ok(0)) if !moved => return Err(ChannelError::Closed),
                 Poll::Ready(Err(error)) if !moved => return Err(error::read(error)),
                 Poll::Ready(Ok(0) | Err(_)) | Poll::Pending => break,
@@ -156,6 +163,7 @@ impl Quic {
             }
             moved = true;
         }
+        self.allowance = self.allowance.saturating_sub(*filled - begin);
         Ok(moved)
     }
 
@@ -324,9 +332,9 @@ impl Drop for Quic {
             return;
         }
         match (self.side, engine::runtime()) {
-            (Side::Server, Ok(runtime)) if LINGERS.load(Ordering::Relaxed) < LINGERING => {
+            (Side::Server, Ok(runtime)) if LINGERS.load(Ordering::Relaxed) < engine::LINGERING => {
                 LINGERS.fetch_add(1, Ordering::Relaxed);
-                runtime.spawn(linger(open));
+                runtime.spawn(linger(open, self.wide.take()));
             }
             (Side::Server, _) => open.connection.close(OVER, &[]),
             (Side::Client, _) => {
@@ -343,13 +351,14 @@ impl Drop for Quic {
 /// Connections that end once their last words have arrived.
 static LINGERS: AtomicUsize = AtomicUsize::new(0);
 
-async fn linger(open: Open) {
+async fn linger(open: Open, wide: Option<Wide>) {
     let Open { connection, mut send, receive } = open;
     drop(receive);
     if send.finish().is_ok() {
         let _ = tokio::time::timeout(LINGER, send.stopped()).await;
     }
     connection.close(OVER, &[]);
+    drop(wide);
     LINGERS.fetch_sub(1, Ordering::Relaxed);
 }
 

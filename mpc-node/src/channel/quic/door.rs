@@ -48,7 +48,7 @@ impl Listening {
             .max_incoming(engine::MOST_WAITING)
             .incoming_buffer_size(engine::WAITING_BYTES)
             .incoming_buffer_size_total(engine::WAITING_BYTES * engine::MOST_WAITING as u64);
-        let endpoint = engine::endpoint(at, Some(config.clone()))?;
+        let endpoint = engine::endpoint(at, engine::known_again(identity), Some(config.clone()))?;
         let bell = Arc::new(Bell::new()?);
         let (send, line) = sync_channel(engine::MOST_WAITING);
         engine::runtime()?.spawn(answer(endpoint.clone(), send, bell.clone()));
@@ -71,6 +71,13 @@ impl Listening {
     pub(crate) async fn end(self) {
         self.0.close(super::OVER, &[]);
         let _ = tokio::time::timeout(FAREWELL, self.0.wait_idle()).await;
+    }
+}
+
+impl Drop for Listening {
+    /// Nobody is answered any more.
+    fn drop(&mut self) {
+        self.0.close(super::OVER, &[]);
     }
 }
 

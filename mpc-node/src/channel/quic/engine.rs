@@ -8,10 +8,13 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use quinn::{Endpoint, EndpointConfig, IdleTimeout, TokioRuntime, TransportConfig, VarInt};
+use quinn_proto::HashedConnectionIdGenerator;
 use rustix::net::sockopt;
 use tokio::runtime::{Builder, Runtime};
 
 use super::super::STRANGER_BYTES;
+use super::congestion::Tolerant;
+use crate::identity::Identity;
 
 /// Threads that drive connections: they encrypt and decrypt for all of them.
 const MOST_THREADS: usize = 4;
@@ -36,6 +39,8 @@ const FRAGMENTS: (u64, u64) = (5, 2);
 const STATE: u64 = 96 << 10;
 /// Bytes into which datagrams are read, and those of connections that wait to be let in.
 const READING: u64 = 8 << 20;
+/// Most connections of which the last words have not arrived yet; they hold what a window holds.
+pub(super) const LINGERING: usize = 64;
 /// Connections that wait to be let in, at most, and bytes that are kept of what they send meanwhile.
 pub(super) const MOST_WAITING: usize = 64;
 pub(super) const WAITING_BYTES: u64 = 8 << 10;
@@ -46,7 +51,8 @@ pub(crate) fn memory(lanes: u64, strangers: u64) -> u64 {
     let both = |window: u64| window * per / of + window;
     let lane = (both(u64::from(WINDOW)) + STATE).saturating_sub(super::super::CHANNEL_MEMORY);
     let stranger = STRANGER_BYTES * per / of + STATE - STRANGER_BYTES;
-    lanes * lane + strangers * stranger + WIDE_LANES as u64 * both(u64::from(WIDE_WINDOW)) + READING
+    let lingering = LINGERING as u64 * (u64::from(WINDOW) + STATE);
+    lingering + lanes * lane + strangers * stranger + WIDE_LANES as u64 * both(u64::from(WIDE_WINDOW)) + READING
 }
 
 /// The runtime of all connections; started when it is first needed.
@@ -72,19 +78,56 @@ pub(super) fn client(to: &SocketAddr) -> io::Result<Endpoint> {
         return Ok(endpoint.clone());
     }
     let any: IpAddr = if to.is_ipv6() { Ipv6Addr::UNSPECIFIED.into() } else { Ipv4Addr::UNSPECIFIED.into() };
-    let endpoint = endpoint((any, 0).into(), None)?;
+    let endpoint = endpoint((any, 0).into(), EndpointConfig::default(), None)?;
     *client = Some(endpoint.clone());
     Ok(endpoint)
 }
 
 /// A socket at an address, and what drives it.
-pub(super) fn endpoint(at: SocketAddr, server: Option<quinn::ServerConfig>) -> io::Result<Endpoint> {
+pub(super) fn endpoint(
+    at: SocketAddr,
+    config: EndpointConfig,
+    server: Option<quinn::ServerConfig>,
+) -> io::Result<Endpoint> {
     let socket = UdpSocket::bind(at)?;
     // The system may give less than is asked for.
     let _ = sockopt::set_socket_recv_buffer_size(&socket, SOCKET_BUFFER);
     let _ = sockopt::set_socket_send_buffer_size(&socket, SOCKET_BUFFER);
     let _inside = runtime()?.enter();
-    Endpoint::new(EndpointConfig::default(), server, socket, Arc::new(TokioRuntime))
+    Endpoint::new(config, server, socket, Arc::new(TokioRuntime))
+}
+
+/// The endpoint of a node. Whoever was connected before it was killed and started again learns from its answer that the connection
+/// is gone: connections are named, and the proof that it is the node which says so is made, with keys that only its own gives.
+pub(super) fn known_again(identity: &Identity) -> EndpointConfig {
+    let key = |what: &str| {
+        *blake3::Hasher::new_derive_key(what).update(&identity.sign(what.as_bytes())).finalize().as_bytes()
+    };
+    let connections = key("sahara quic connections v1");
+    let name = connections.iter().take(8).fold(0, |name, byte| name << 8 | u64::from(*byte));
+    let mut config = EndpointConfig::new(Arc::new(ResetKey(key("sahara quic resets v1"))));
+    config.cid_generator(move || Box::new(HashedConnectionIdGenerator::from_key(name)));
+    config
+}
+
+/// Proves that a node has forgotten a connection.
+struct ResetKey([u8; 32]);
+
+impl quinn::crypto::HmacKey for ResetKey {
+    fn sign(&self, data: &[u8], signature_out: &mut [u8]) {
+        blake3::Hasher::new_keyed(&self.0).update(data).finalize_xof().fill(signature_out);
+    }
+
+    fn signature_len(&self) -> usize {
+        32
+    }
+
+    fn verify(&self, data: &[u8], signature: &[u8]) -> Result<(), quinn::crypto::CryptoError> {
+        let mut signed = [0; 32];
+        self.sign(data, &mut signed);
+        // Nobody is asked to: what is signed here, others compare.
+        (signed[..] == *signature).then_some(()).ok_or(quinn::crypto::CryptoError)
+    }
 }
 
 /// How a connection is driven: one stream, opened by whoever connects, and nothing else.
@@ -97,6 +140,7 @@ pub(super) fn transport(server: bool) -> Arc<TransportConfig> {
         .max_idle_timeout(Some(IdleTimeout::from(VarInt::from_u32(SILENCE.as_millis() as u32))))
         .initial_rtt(FIRST_GUESS)
         .keep_alive_interval((!server).then_some(KEEP_ALIVE))
+        .congestion_controller_factory(Arc::new(Tolerant))
         // Of the stream; that of the connection is what counts, and grows with what is known of the other side.
         .stream_receive_window(VarInt::from_u32(WIDE_WINDOW))
         .receive_window(VarInt::from_u32(if server { STRANGER_BYTES as u32 } else { WINDOW }))

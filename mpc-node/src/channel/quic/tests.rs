@@ -16,12 +16,15 @@ const TIME: Duration = Duration::from_secs(10);
 struct Server {
     listening: Listening,
     knocking: Mutex<Knocking>,
-    identity: Identity,
+    identity: Arc<Identity>,
 }
 
 impl Server {
     fn start(admission: Admission) -> Self {
-        let identity = generate().unwrap();
+        Self::of(Arc::new(generate().unwrap()), admission)
+    }
+
+    fn of(identity: Arc<Identity>, admission: Admission) -> Self {
         let bound = Listening::bind(([127, 0, 0, 1], 0).into(), &identity, admission);
         let (listening, knocking) = bound.ok().expect("a free port");
         Self { listening, knocking: Mutex::new(knocking), identity }
@@ -259,7 +262,7 @@ fn nobody_is_kept_in_memory_before_its_address_is_shown_to_be_its_own() {
 }
 
 /// Passes datagrams on to a server; the way there leads through another port from time to time, as behind a router that forgets.
-fn roaming(server: SocketAddr) -> (SocketAddr, impl Fn()) {
+fn roaming(server: Arc<Mutex<SocketAddr>>) -> (SocketAddr, impl Fn()) {
     let front = Arc::new(UdpSocket::bind("127.0.0.1:0").unwrap());
     let at = front.local_addr().unwrap();
     let client: Arc<Mutex<Option<SocketAddr>>> = Arc::default();
@@ -267,7 +270,7 @@ fn roaming(server: SocketAddr) -> (SocketAddr, impl Fn()) {
         let (front, client) = (front.clone(), client.clone());
         move || {
             let socket = Arc::new(UdpSocket::bind("127.0.0.1:0").unwrap());
-            socket.connect(server).unwrap();
+            socket.connect(*server.lock().unwrap()).unwrap();
             let (back, front, client) = (socket.clone(), front.clone(), client.clone());
             std::thread::spawn(move || {
                 let mut datagram = [0; 65_536];
@@ -294,7 +297,7 @@ fn roaming(server: SocketAddr) -> (SocketAddr, impl Fn()) {
 #[test]
 fn a_lane_goes_on_when_its_address_changes() {
     let server = Server::start(Admission::Any);
-    let (at, roam) = roaming(server.listening.address());
+    let (at, roam) = roaming(Arc::new(Mutex::new(server.listening.address())));
     let (mut a, mut b) = server.pair_at(at);
     exchange(&mut a, &mut b, 100_000);
     for _ in 0..3 {
@@ -302,4 +305,24 @@ fn a_lane_goes_on_when_its_address_changes() {
         exchange(&mut a, &mut b, 100_000);
     }
     assert!(a.is_idle() && b.is_idle());
+}
+
+#[test]
+fn a_node_that_was_killed_and_came_back_tells_so_at_once() {
+    let server = Server::start(Admission::Any);
+    let place = Arc::new(Mutex::new(server.listening.address()));
+    let (at, roam) = roaming(place.clone());
+    let (mut client, _node) = server.pair_at(at);
+    for (again, known) in [(generate().unwrap().into(), false), (server.identity.clone(), true)] {
+        // It knows nothing of its connections; the old one never said that it goes.
+        let back = Server::of(again, Admission::Any);
+        *place.lock().unwrap() = back.listening.address();
+        roam();
+        let began = Instant::now();
+        client.send_all([&[7; 1000], &[]], TIME).unwrap();
+        let error = client.receive_exact(&mut [0; 1], TIME / 10).unwrap_err();
+        assert_eq!(matches!(error, ChannelError::Closed), known, "{error}");
+        assert!(began.elapsed() < TIME / 5);
+        assert_eq!(client.is_idle(), !known);
+    }
 }
