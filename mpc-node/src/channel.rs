@@ -5,10 +5,11 @@
 //! decided here, whatever the transport: TLS over TCP, where a round trip wakes no other thread, or QUIC.
 
 mod error;
-#[cfg(not(feature = "quic"))]
-mod no_quic;
 mod patience;
 #[cfg(feature = "quic")]
+pub(crate) mod quic;
+#[cfg(not(feature = "quic"))]
+#[path = "channel/no_quic.rs"]
 pub(crate) mod quic;
 #[cfg(test)]
 mod tests;
@@ -25,8 +26,6 @@ use rustls::{ClientConfig, ServerConfig};
 
 use crate::identity::{Identity, PublicKey};
 pub use error::ChannelError;
-#[cfg(not(feature = "quic"))]
-pub(crate) use no_quic as quic;
 pub use patience::{Patience, SLOWEST, time_for};
 use tls::Tls;
 use transport::Transport;

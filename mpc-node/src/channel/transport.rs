@@ -27,7 +27,7 @@ pub(crate) enum Waking<'a> {
     /// By polling this socket.
     Socket(BorrowedFd<'a>),
     /// By the bell of the door; whether it has something to do since it was last advanced.
-    #[cfg(feature = "quic")]
+    #[cfg_attr(not(feature = "quic"), allow(dead_code))] // over TCP nobody rings
     Bell(bool),
 }
 

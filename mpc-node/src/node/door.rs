@@ -161,7 +161,6 @@ impl Door<'_> {
         let mut polled = first..;
         let guests = self.guests.iter().map(|guest| match guest.channel.waking() {
             Waking::Socket(_) => polled.next().is_some_and(ready),
-            #[cfg(feature = "quic")]
             Waking::Bell(rung) => rung,
         });
         Ok(Ready {

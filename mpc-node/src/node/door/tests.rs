@@ -390,14 +390,13 @@ mod quic {
         let trial = trial::node(|_| ());
         let (tls, (listening, knocking)) = (tls(&trial.node), listening(&trial));
         let mut door = door_over(&trial, &tls, &knocking);
-        while door.arrives(IpAddr::from([127, 0, 0, 1])) {}
+        door.arrivals.insert(IpAddr::from([127, 0, 0, 1]), Bucket::new(0.0, 0.0));
         let at = listening.address();
         std::thread::scope(|scope| {
             let client = scope.spawn(|| half_open(&trial, at));
-            let began = Instant::now();
             turns(&mut door, |door| {
                 assert!(door.guests.is_empty(), "it is not even looked at");
-                began.elapsed() > Duration::from_millis(5) && client.is_finished()
+                client.is_finished()
             });
             assert!(matches!(client.join().unwrap(), Err(ChannelError::Closed)));
         });
