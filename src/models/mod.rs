@@ -23,6 +23,7 @@ use sahara_mpc::client::{SharingRef, Visibility};
 use serde::{Deserialize, Serialize};
 
 pub use changed::changed;
+#[cfg(feature = "float")]
 pub(crate) use changed::check as check_unchanged;
 pub use error::{DownloadError, StoreError};
 pub use fetch::FetchedFile;
