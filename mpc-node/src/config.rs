@@ -475,6 +475,13 @@ impl Config {
         self.limits.memory(committees) + quic + self.record_limits().memory()
     }
 
+    /// Most connections over QUIC, in whatever state: lanes, those at the door, and some that are over.
+    pub(crate) fn most_connections(&self) -> usize {
+        let committees = self.committee_files().count() as u64;
+        let counted = self.limits.all_lanes(committees) + u64::from(self.limits.handshakes);
+        usize::try_from(counted).unwrap_or(usize::MAX).saturating_add(crate::channel::quic::CLOSED)
+    }
+
     /// How many records of jobs are kept.
     pub fn record_limits(&self) -> RecordLimits {
         record_limits(self.transcript_days, self.transcript_megabytes)

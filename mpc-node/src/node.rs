@@ -65,7 +65,8 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<(
     let server = crate::tls::server_config(&machine.identity, node.admission())?;
     let (quic, knocking) = match machine.config.listen_quic {
         Some(address) => {
-            let bound = Listening::bind(address, &machine.identity, node.admission());
+            let bound =
+                Listening::bind(address, &machine.identity, node.admission(), machine.config.most_connections());
             let (quic, knocking) = bound.map_err(|error| match error {
                 ListenError::Socket(source) => NodeError::Listen { address, what: "listen_quic", source },
                 ListenError::Tls(error) => NodeError::Tls(error),

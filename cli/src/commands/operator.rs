@@ -87,7 +87,9 @@ fn config_error(error: ConfigError) -> Error {
 }
 
 fn serve(config: Config, dashboard: Option<SocketAddr>) -> Result<()> {
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    // A library's warnings are about single packets, of which anybody sends as many as it likes.
+    let usual = "info,quinn=error,quinn_proto=error,quinn_udp=error";
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(usual));
     tracing_subscriber::fmt().json().with_env_filter(filter).with_writer(std::io::stdout).init();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)

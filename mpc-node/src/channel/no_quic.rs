@@ -10,6 +10,9 @@ use super::{Channel, ChannelError};
 use crate::identity::{Identity, PublicKey};
 use crate::tls::Admission;
 
+/// Of none at all.
+pub(crate) const CLOSED: usize = 0;
+
 /// Connections over QUIC.
 pub(super) struct Quic;
 
@@ -36,7 +39,7 @@ pub(crate) enum ListenError {
 }
 
 impl Listening {
-    pub(crate) fn bind(_: SocketAddr, _: &Identity, _: Admission) -> Result<(Self, Knocking), ListenError> {
+    pub(crate) fn bind(_: SocketAddr, _: &Identity, _: Admission, _: usize) -> Result<(Self, Knocking), ListenError> {
         Err(ListenError::Socket(without()))
     }
 

@@ -9,6 +9,8 @@ mod congestion;
 mod door;
 mod engine;
 mod error;
+mod guard;
+mod names;
 mod signal;
 #[cfg(test)]
 mod tests;
@@ -32,7 +34,7 @@ use crate::identity::{Identity, PublicKey};
 use crate::tls::{Refused, public_key_of};
 pub(crate) use door::{Knocking, ListenError, Listening};
 use engine::Wide;
-pub(crate) use engine::memory;
+pub(crate) use engine::{CLOSED, memory};
 use error::Failure;
 use signal::{Bell, Signal};
 

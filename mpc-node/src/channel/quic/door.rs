@@ -5,12 +5,14 @@ use std::io;
 use std::net::SocketAddr;
 use std::os::fd::BorrowedFd;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use quinn::{Endpoint, Incoming};
 
 use super::super::{Channel, ChannelError};
+use super::guard::Guarded;
 use super::signal::Bell;
 use super::{Quic, engine, error};
 use crate::identity::Identity;
@@ -34,11 +36,13 @@ pub(crate) struct Knocking {
 pub(crate) struct Knock(Incoming);
 
 impl Listening {
-    /// Listens at an address, for whoever `admission` lets in.
+    /// Listens at an address, for whoever `admission` lets in; while there are `most` connections, in whatever state, nobody is
+    /// answered who comes.
     pub(crate) fn bind(
         at: SocketAddr,
         identity: &Identity,
         admission: Admission,
+        most: usize,
     ) -> Result<(Self, Knocking), ListenError> {
         let keys = ServerKeys::new(identity, admission)?;
         let mut config = quinn::ServerConfig::with_crypto(crypto(&keys, &Refused::default())?);
@@ -48,10 +52,10 @@ impl Listening {
             .max_incoming(engine::MOST_WAITING)
             .incoming_buffer_size(engine::WAITING_BYTES)
             .incoming_buffer_size_total(engine::WAITING_BYTES * engine::MOST_WAITING as u64);
-        let endpoint = engine::endpoint(at, engine::known_again(identity), Some(config.clone()))?;
+        let endpoint = engine::endpoint(at, engine::known_again(identity)?, Some(config.clone()))?;
         let bell = Arc::new(Bell::new()?);
         let (send, line) = sync_channel(engine::MOST_WAITING);
-        engine::runtime()?.spawn(answer(endpoint.clone(), send, bell.clone()));
+        engine::runtime()?.spawn(answer(endpoint.clone(), send, bell.clone(), most));
         Ok((Self(endpoint), Knocking { line, bell, keys, config }))
     }
 
@@ -67,8 +71,12 @@ impl Listening {
         self.0.open_connections()
     }
 
-    /// Ends all connections, and frees the port.
+    /// Ends all connections, once what was said last over them has arrived or has had its time, and frees the port.
     pub(crate) async fn end(self) {
+        let until = Instant::now() + FAREWELL;
+        while super::LINGERS.load(Ordering::Relaxed) > 0 && Instant::now() < until {
+            tokio::time::sleep(FAREWELL / 100).await;
+        }
         self.0.close(super::OVER, &[]);
         let _ = tokio::time::timeout(FAREWELL, self.0.wait_idle()).await;
     }
@@ -101,10 +109,15 @@ impl From<rustls::Error> for ListenError {
 
 /// Answers whoever comes: an address that was not shown to hear what is sent to it is asked to, in fewer bytes than it sent and
 /// without remembering it. Whoever finds the line full is not answered, and tries again by itself.
-async fn answer(endpoint: Endpoint, line: SyncSender<Incoming>, bell: Arc<Bell>) {
+async fn answer(endpoint: Endpoint, line: SyncSender<Incoming>, bell: Arc<Bell>, most: usize) {
     while let Some(incoming) = endpoint.accept().await {
         if !incoming.remote_address_validated() {
             let _ = incoming.retry(); // it may be asked, as long as it has not shown it
+            continue;
+        }
+        // Those that are over count, until the library forgets them: nobody else would count them.
+        if endpoint.open_connections() >= most {
+            incoming.ignore();
             continue;
         }
         match line.try_send(incoming) {
@@ -119,7 +132,8 @@ async fn answer(endpoint: Endpoint, line: SyncSender<Incoming>, bell: Arc<Bell>)
 fn crypto(keys: &ServerKeys, refused: &Refused) -> Result<Arc<dyn quinn::crypto::ServerConfig>, rustls::Error> {
     let config = keys.quic_config(refused.clone())?;
     let config = quinn::crypto::rustls::QuicServerConfig::try_from(config);
-    Ok(Arc::new(config.map_err(|error| rustls::Error::General(error.to_string()))?))
+    let config = config.map_err(|error| rustls::Error::General(error.to_string()))?;
+    Ok(Arc::new(Guarded(Arc::new(config))))
 }
 
 impl Knocking {

@@ -8,12 +8,12 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use quinn::{Endpoint, EndpointConfig, IdleTimeout, TokioRuntime, TransportConfig, VarInt};
-use quinn_proto::HashedConnectionIdGenerator;
 use rustix::net::sockopt;
 use tokio::runtime::{Builder, Runtime};
 
 use super::super::STRANGER_BYTES;
 use super::congestion::Tolerant;
+use super::names::Names;
 use crate::identity::Identity;
 
 /// Threads that drive connections: they encrypt and decrypt for all of them.
@@ -41,6 +41,10 @@ const STATE: u64 = 96 << 10;
 const READING: u64 = 8 << 20;
 /// Most connections of which the last words have not arrived yet; they hold what a window holds.
 pub(super) const LINGERING: usize = 64;
+/// Connections that are over and not forgotten yet, beside those that count at the door and inside; and bytes of each. The library
+/// keeps them for three times what a packet may be late.
+pub(crate) const CLOSED: usize = 512;
+const CLOSED_STATE: u64 = 40 << 10;
 /// Connections that wait to be let in, at most, and bytes that are kept of what they send meanwhile.
 pub(super) const MOST_WAITING: usize = 64;
 pub(super) const WAITING_BYTES: u64 = 8 << 10;
@@ -52,7 +56,13 @@ pub(crate) fn memory(lanes: u64, strangers: u64) -> u64 {
     let lane = (both(u64::from(WINDOW)) + STATE).saturating_sub(super::super::CHANNEL_MEMORY);
     let stranger = STRANGER_BYTES * per / of + STATE - STRANGER_BYTES;
     let lingering = LINGERING as u64 * (u64::from(WINDOW) + STATE);
-    lingering + lanes * lane + strangers * stranger + WIDE_LANES as u64 * both(u64::from(WIDE_WINDOW)) + READING
+    let closed = CLOSED as u64 * CLOSED_STATE;
+    closed
+        + lingering
+        + lanes * lane
+        + strangers * stranger
+        + WIDE_LANES as u64 * both(u64::from(WIDE_WINDOW))
+        + READING
 }
 
 /// The runtime of all connections; started when it is first needed.
@@ -99,15 +109,17 @@ pub(super) fn endpoint(
 
 /// The endpoint of a node. Whoever was connected before it was killed and started again learns from its answer that the connection
 /// is gone: connections are named, and the proof that it is the node which says so is made, with keys that only its own gives.
-pub(super) fn known_again(identity: &Identity) -> EndpointConfig {
+///
+/// # Errors
+/// When the operating system gives no random bytes.
+pub(super) fn known_again(identity: &Identity) -> io::Result<EndpointConfig> {
     let key = |what: &str| {
         *blake3::Hasher::new_derive_key(what).update(&identity.sign(what.as_bytes())).finalize().as_bytes()
     };
-    let connections = key("sahara quic connections v1");
-    let name = connections.iter().take(8).fold(0, |name, byte| name << 8 | u64::from(*byte));
+    let names = Names::new(key("sahara quic connections v1")).map_err(io::Error::other)?;
     let mut config = EndpointConfig::new(Arc::new(ResetKey(key("sahara quic resets v1"))));
-    config.cid_generator(move || Box::new(HashedConnectionIdGenerator::from_key(name)));
-    config
+    config.cid_generator(move || Box::new(names.clone()));
+    Ok(config)
 }
 
 /// Proves that a node has forgotten a connection.

@@ -25,7 +25,11 @@ impl Server {
     }
 
     fn of(identity: Arc<Identity>, admission: Admission) -> Self {
-        let bound = Listening::bind(([127, 0, 0, 1], 0).into(), &identity, admission);
+        Self::with(identity, admission, 10_000)
+    }
+
+    fn with(identity: Arc<Identity>, admission: Admission, most: usize) -> Self {
+        let bound = Listening::bind(([127, 0, 0, 1], 0).into(), &identity, admission, most);
         let (listening, knocking) = bound.ok().expect("a free port");
         Self { listening, knocking: Mutex::new(knocking), identity }
     }
@@ -325,4 +329,25 @@ fn a_node_that_was_killed_and_came_back_tells_so_at_once() {
         assert!(began.elapsed() < TIME / 5);
         assert_eq!(client.is_idle(), !known);
     }
+}
+
+/// Also of those that are over, which the library keeps for a while.
+#[test]
+fn there_are_so_many_connections_and_whoever_comes_then_is_not_answered() {
+    let server = Server::with(Arc::new(generate().unwrap()), Admission::Any, 2);
+    let pairs = [server.pair(), server.pair()];
+    assert_eq!(server.listening.connections(), 2);
+    let identity = generate().unwrap();
+    let soon = Duration::from_millis(400);
+    let late =
+        |time| Channel::connect_quic(&identity, server.identity.public(), vec![server.listening.address()], time);
+    assert!(late(soon).is_err());
+    assert!(server.knocking.lock().unwrap().next().is_none(), "nobody waits at the door");
+    drop(pairs);
+    let end = Instant::now() + TIME;
+    while server.listening.connections() > 0 {
+        assert!(Instant::now() < end, "they are forgotten");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    server.pair();
 }

@@ -334,7 +334,7 @@ mod quic {
 
     fn listening(trial: &Trial) -> (Listening, Knocking) {
         let machine = &trial.node.machine;
-        let bound = Listening::bind(([127, 0, 0, 1], 0).into(), &machine.identity, trial.node.admission());
+        let bound = Listening::bind(([127, 0, 0, 1], 0).into(), &machine.identity, trial.node.admission(), 10_000);
         bound.ok().expect("a free port")
     }
 
