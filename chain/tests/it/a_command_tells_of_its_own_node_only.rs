@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use crate::{
     a_node_that_dies_anywhere_goes_on_where_it_was::{Node, init},
-    network::PROGRAM,
+    network::{PROGRAM, eventually},
 };
 
 fn run(arguments: &[&str], home: &Path) -> (Option<i32>, String) {
@@ -41,6 +41,12 @@ fn a_command_tells_of_its_own_node_only() {
         let (code, said) = run(command, &own);
         assert!(code == Some(2) && said.contains("stop the node first"), "{command:?}: {code:?} {said}");
     }
+    // The last block can be taken back if there was one before it.
+    let height = || {
+        let (_, said) = run(&["status", "--json"], &own);
+        serde_json::from_str::<Value>(&said).ok().and_then(|status| status["height"].as_u64()).unwrap_or(0)
+    };
+    eventually("a second block", || height() > 1);
     node.end("-TERM");
     let (code, said) = run(&["status"], &own);
     assert!(code == Some(2) && said.contains("is it running?"), "{said}");
