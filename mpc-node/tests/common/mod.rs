@@ -5,6 +5,7 @@ pub mod rogue;
 pub mod upload;
 
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -64,10 +65,17 @@ pub fn wait_for(client: &Client, index: u8) {
     }
 }
 
-/// So many free ports on loopback.
+/// So many free ports on loopback, each given once in this process. They are below those that the system gives to connections
+/// (from 32768 on), so that none of these takes one before its node does.
 pub fn ports<const N: usize>() -> [u16; N] {
-    let listeners = [(); N].map(|()| std::net::TcpListener::bind("127.0.0.1:0").unwrap());
-    listeners.map(|l| l.local_addr().unwrap().port())
+    static GIVEN: AtomicU32 = AtomicU32::new(0);
+    let next =
+        || 10_000 + (std::process::id().wrapping_mul(131).wrapping_add(GIVEN.fetch_add(1, Ordering::Relaxed))) % 22_000;
+    let is_free = |port: &u16| {
+        std::net::TcpListener::bind(("127.0.0.1", *port)).is_ok()
+            && std::net::UdpSocket::bind(("127.0.0.1", *port)).is_ok()
+    };
+    [(); N].map(|()| std::iter::repeat_with(|| next() as u16).find(is_free).unwrap())
 }
 
 impl Network {
