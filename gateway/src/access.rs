@@ -1,8 +1,9 @@
 //! Who may ask, told from a request's head alone: before its body is read, anything is allocated or computed.
 //!
 //! A browser sends what any web page tells it to send. So the Host header must be an address, or a name that was said to be
-//! this gateway's (a page may point its own name here, and then reads what it asks for), a foreign Origin is refused unless it was allowed by name, and a body must announce itself as
-//! JSON, which no page can send to another origin without asking first (the preflight).
+//! this gateway's (a page may point its own name here, and then reads what it asks for), a foreign Origin is refused unless
+//! it was allowed by name, and a body must announce itself as JSON, which no page can send to another origin without asking
+//! first (the preflight).
 
 use std::net::IpAddr;
 

@@ -3,19 +3,20 @@
 #![allow(clippy::unwrap_used)] // a panic is the failure report
 
 mod common;
+#[path = "common/stranger.rs"]
+mod stranger;
 
 use std::net::TcpStream;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use common::Network;
-use sahara_mpc::channel::{Channel, ChannelError};
+use sahara_mpc::channel::Channel;
 use sahara_mpc::identity::{self, Identity};
 use sahara_mpc::lane::{Lane, LaneError};
 use sahara_mpc::meter::{Meter, Traffic};
-use sahara_mpc::wire::{Caller, Hello, Kind, Message, header};
-
-const TIME: Duration = Duration::from_secs(10);
+use sahara_mpc::wire::{Caller, Kind, header};
+use stranger::{TIME, drip, hello, until_closed};
 
 fn lane(id: &Identity, network: &Network, node: u8) -> Result<Lane, LaneError> {
     let mut lane = Lane::connect(id, &network.committee, node, TIME, Arc::new(Meter::default()))?;
@@ -28,23 +29,6 @@ fn channel(id: &Identity, network: &Network, node: usize) -> Channel {
     let member = &network.committee.members()[node];
     let tcp = TcpStream::connect(&member.address).unwrap();
     Channel::connect(tcp, sahara_mpc::tls::client_config(id, member.key).unwrap(), TIME).unwrap()
-}
-
-fn hello(network: &Network) -> Vec<u8> {
-    let hello = Hello { committee: network.committee.digest() }.encode();
-    [&header(Kind::Hello, hello.len())[..], &hello].concat()
-}
-
-/// Reads until the other side ends the connection; gives what it said before.
-fn until_closed(channel: &mut Channel) -> Vec<u8> {
-    let (mut said, mut byte) = (Vec::new(), [0; 1]);
-    loop {
-        match channel.receive_exact(&mut byte, TIME) {
-            Ok(()) => said.push(byte[0]),
-            Err(ChannelError::Closed | ChannelError::Io(_)) => return said,
-            Err(error) => panic!("the node leaves the connection open: {error}"),
-        }
-    }
 }
 
 #[test]
@@ -100,16 +84,7 @@ fn only_requests_begin_requests_and_are_refused_by_their_header() {
 fn a_request_that_drips_ends_in_time() {
     let network = Network::start(|toml| toml.replacen("connect = 5", "connect = 1", 1));
     let consumer = identity::generate().unwrap();
-    let mut channel = channel(&consumer, &network, 0);
-    channel.send_all([&hello(&network), &header(Kind::Begin, 200)], TIME).unwrap();
-    channel.receive_exact(&mut vec![0; hello(&network).len()], TIME).unwrap();
-    let began = Instant::now();
-    while channel.is_idle() {
-        assert!(began.elapsed() < Duration::from_secs(8), "each byte gives it more time");
-        channel.send_all([&[1], &[]], TIME).unwrap();
-        std::thread::sleep(Duration::from_millis(50));
-    }
-    assert!(began.elapsed() > Duration::from_millis(500));
+    assert!(drip(channel(&consumer, &network, 0), &network) > Duration::from_millis(500));
 }
 
 #[test]

@@ -4,6 +4,8 @@
 #![allow(clippy::unwrap_used)] // a panic is the failure report
 
 mod common;
+#[path = "common/stranger.rs"]
+mod stranger;
 
 use std::net::{SocketAddr, UdpSocket};
 use std::sync::Arc;
@@ -15,9 +17,7 @@ use sahara_mpc::client::{Committee, Rounding, Visibility};
 use sahara_mpc::identity::{self, Identity};
 use sahara_mpc::lane::{Lane, LaneError};
 use sahara_mpc::meter::Meter;
-use sahara_mpc::wire::{Hello, Kind, Message, header};
-
-const TIME: Duration = Duration::from_secs(10);
+use stranger::{TIME, drip, hello, until_closed};
 
 fn quic(toml: String) -> String {
     toml.replacen("# listen_quic", "listen_quic", 1)
@@ -31,26 +31,10 @@ fn lane(id: &Identity, network: &Network, node: u8) -> Result<Lane, LaneError> {
     Lane::connect(id, &network.committee, node, TIME, Arc::new(Meter::default()))
 }
 
-fn hello(network: &Network) -> Vec<u8> {
-    let hello = Hello { committee: network.committee.digest() }.encode();
-    [&header(Kind::Hello, hello.len())[..], &hello].concat()
-}
-
 /// A channel on which nothing was said yet.
 fn channel(id: &Identity, network: &Network, node: usize) -> Channel {
     let key = network.committee.members()[node].key;
     Channel::connect_quic(id, key, vec![address(network, node)], TIME).unwrap()
-}
-
-/// Reads until the other side ends the connection.
-fn until_closed(channel: &mut Channel) {
-    loop {
-        match channel.receive_exact(&mut [0; 1], TIME) {
-            Ok(()) => {}
-            Err(ChannelError::Closed | ChannelError::Io(_)) => return,
-            Err(error) => panic!("the node leaves the connection open: {error}"),
-        }
-    }
 }
 
 /// Passes so many datagrams of a client on to a node, as from another address of loopback, and no more.
@@ -159,19 +143,10 @@ fn a_greeting_and_a_request_that_drip_end_in_time() {
         }
         std::thread::sleep(Duration::from_millis(200));
     }
-    slow.iter_mut().for_each(until_closed);
+    slow.iter_mut().for_each(|channel| drop(until_closed(channel)));
     assert!(began.elapsed() < Duration::from_secs(8), "{:?}", began.elapsed());
 
-    let mut channel = channel(&stranger, &network, 0);
-    channel.send_all([&hello(&network), &header(Kind::Begin, 200)], TIME).unwrap();
-    channel.receive_exact(&mut vec![0; hello(&network).len()], TIME).unwrap();
-    let began = Instant::now();
-    while channel.is_idle() {
-        assert!(began.elapsed() < Duration::from_secs(8), "each byte gives it more time");
-        channel.send_all([&[1], &[]], TIME).unwrap();
-        std::thread::sleep(Duration::from_millis(50));
-    }
-    assert!(began.elapsed() > Duration::from_secs(1));
+    assert!(drip(channel(&stranger, &network, 0), &network) > Duration::from_secs(1));
 }
 
 #[test]

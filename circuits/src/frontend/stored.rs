@@ -227,14 +227,22 @@ mod tests {
     use crate::testgraph::Rng;
     use crate::testmodel::{SEED, catalogue};
 
+    /// A model of the catalogue, and the folder that it was compiled from.
+    #[expect(clippy::unwrap_used, reason = "a panic is the failure report")]
+    fn compiled(name: &str) -> (tempfile::TempDir, CompiledModel) {
+        let folder = tempfile::tempdir().unwrap();
+        let case = catalogue().into_iter().find(|case| case.name == name).unwrap();
+        case.folder.write(folder.path(), SEED).unwrap();
+        let model = CompiledModel::compile(folder.path(), name, &mut |_| {}).unwrap();
+        (folder, model)
+    }
+
     /// A frontend comes from the owner of a model: whatever its bytes, an error or a value that encodes without a panic.
     #[test]
     fn a_damaged_frontend_is_refused_or_sound() {
         let names = ["bert-default-prompt", "mpnet-max", "bert-classifier", "bert-mean-sqrt-dense"];
-        for case in catalogue().into_iter().filter(|case| names.contains(&case.name)) {
-            let folder = tempfile::tempdir().unwrap();
-            case.folder.write(folder.path(), SEED).unwrap();
-            let model = CompiledModel::compile(folder.path(), case.name, &mut |_| {}).unwrap();
+        for name in names {
+            let (_folder, model) = compiled(name);
             let (whole, json) = (model.frontend.to_bytes(), model.frontend.tokenizer_json().to_vec());
             let same = Frontend::from_bytes(&whole, json.clone()).unwrap();
             assert_eq!(same.to_bytes(), whole);
@@ -250,7 +258,7 @@ mod tests {
                     && let Ok(encoded) = frontend.encode("hello private world")
                 {
                     let answer = frontend.decode(&encoded, &[vec![1; frontend.dimensions()]]);
-                    assert_eq!(answer.len(), frontend.dimensions(), "{} seed {seed}", case.name);
+                    assert_eq!(answer.len(), frontend.dimensions(), "{name} seed {seed}");
                 }
             }
         }
@@ -258,10 +266,7 @@ mod tests {
 
     #[test]
     fn a_tokenizer_that_would_end_the_process_is_refused() {
-        let folder = tempfile::tempdir().unwrap();
-        let case = catalogue().into_iter().find(|case| case.name == "bert-mean").unwrap();
-        case.folder.write(folder.path(), SEED).unwrap();
-        let model = CompiledModel::compile(folder.path(), case.name, &mut |_| {}).unwrap();
+        let (_folder, model) = compiled("bert-mean");
         let (bytes, json) = (model.frontend.to_bytes(), model.frontend.tokenizer_json());
         let tokenizer: serde_json::Value = serde_json::from_slice(json).unwrap();
         for (part, key, value, say) in [
@@ -291,10 +296,7 @@ mod tests {
 
     #[test]
     fn a_tokenizer_that_rewrites_texts_is_refused() {
-        let folder = tempfile::tempdir().unwrap();
-        let case = catalogue().into_iter().find(|case| case.name == "bert-mean").unwrap();
-        case.folder.write(folder.path(), SEED).unwrap();
-        let model = CompiledModel::compile(folder.path(), case.name, &mut |_| {}).unwrap();
+        let (folder, model) = compiled("bert-mean");
         let (bytes, json) = (model.frontend.to_bytes(), model.frontend.tokenizer_json());
         let tokenizer: serde_json::Value = serde_json::from_slice(json).unwrap();
         let replace = json!({"type": "Replace", "pattern": {"Regex": "(?i)cancer"}, "content": " x".repeat(200)});
@@ -324,7 +326,7 @@ mod tests {
             // An owner hears of it before anybody is given the model.
             std::fs::write(folder.path().join("tokenizer.json"), wrong).unwrap();
             let error =
-                CompiledModel::compile(folder.path(), case.name, &mut |_| {}).err().expect("refused").to_string();
+                CompiledModel::compile(folder.path(), "bert-mean", &mut |_| {}).err().expect("refused").to_string();
             assert!(error.contains(say), "{value}: {error}");
         }
         let mut wrong = tokenizer.clone();

@@ -8,11 +8,10 @@ const DELEGATED: Standing = Standing { delegated: true, ..RICH };
 #[test]
 fn one_transaction_waits_of_an_account_that_others_can_spend() {
     let mut pool = pool(Limits::default());
-    let delegated = Standing { delegated: true, ..RICH };
-    assert_eq!(pool.insert(tx(1, 1, 10), delegated), Err(PoolError::DelegatedGap));
-    pool.insert(tx(1, 0, 10), delegated).unwrap();
-    assert_eq!(pool.insert(tx(1, 1, 10), delegated), Err(PoolError::InFlight));
-    pool.insert(tx(1, 0, 200), delegated).unwrap();
+    assert_eq!(pool.insert(tx(1, 1, 10), DELEGATED), Err(PoolError::DelegatedGap));
+    pool.insert(tx(1, 0, 10), DELEGATED).unwrap();
+    assert_eq!(pool.insert(tx(1, 1, 10), DELEGATED), Err(PoolError::InFlight));
+    pool.insert(tx(1, 0, 200), DELEGATED).unwrap();
 
     // The same of an account that a waiting transaction would delegate; and one that has more is not delegated.
     pool.insert(delegating(2, 0, 3), RICH).unwrap();
@@ -27,7 +26,7 @@ fn one_transaction_waits_of_an_account_that_others_can_spend() {
     pool.insert(tx(3, 1, 10), RICH).unwrap();
 
     // Delegated by a block meanwhile: one of two stays.
-    pool.turn(2, BASE_FEE, [(tx(4, 0, 10).sender, delegated)]);
+    pool.turn(2, BASE_FEE, [(tx(4, 0, 10).sender, DELEGATED)]);
     assert!(pool.contains(tx(4, 0, 10).hash) && !pool.contains(tx(4, 1, 10).hash));
     counted(&pool);
 }
