@@ -4,6 +4,7 @@
 #![allow(unnameable_types)] // nothing is built on a program
 
 mod advice;
+mod chain_client;
 mod commands;
 mod cpu;
 mod dashboard;
@@ -13,6 +14,7 @@ mod error;
 mod memory;
 mod parties;
 mod progress;
+mod wallet;
 
 use std::process::ExitCode;
 
