@@ -1,6 +1,4 @@
 //! The contracts' interfaces as this program calls them; `contracts/src/protocol/` has them with explanations.
-#![expect(missing_docs, reason = "generated; the Solidity interfaces explain each")]
-#![allow(clippy::too_many_arguments, reason = "generated")]
 
 alloy_sol_types::sol! {
     #[derive(Debug, PartialEq, Eq)]

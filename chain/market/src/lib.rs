@@ -18,7 +18,7 @@
 //! };
 //! let domain = Domain { chain_id: 1337, market: INFERENCE_MARKET };
 //! let signed = voucher.sign(&domain, &B256::repeat_byte(7))?;
-//! assert_eq!(voucher.signer(&domain, &signed)?, address!("0x88f9b82462f6c4bf4a0fb15e5c3971559a316e7f"));
+//! assert_eq!(voucher.signer(&domain, &signed)?, address!("0x4a62316623ad457f02cdc5d997ded67a383ec569"));
 //! # Ok::<(), sahara_market::VoucherError>(())
 //! ```
 //!

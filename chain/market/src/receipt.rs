@@ -19,7 +19,7 @@ const PURPOSE: Purpose = Purpose {
     version: b256!("ad7c5bef027816a800da1736444fb58a807ef4c9603b7848673f7e3a68eb14a5"),
 };
 /// Hash of the EIP-712 type.
-const TYPE_HASH: B256 = b256!("0000000000000000000000000000000000000000000000000000000000000000");
+const TYPE_HASH: B256 = b256!("7d57db39d6481df302983894e19d4a591d5785f9dc49a42516ec1861d3c897b3");
 
 /// What a committee says it has done.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -138,11 +138,11 @@ mod tests {
             previous: word(12),
             committee: word(13),
             epoch: 14,
-            helper: 2,
+            helper: 15,
             number: 16,
-            total: 17_000_000_000_000_000_000,
-            price: 1_000_000_000_000_000_000,
-            time: 1_700_000_000,
+            total: 17,
+            price: 18,
+            time: 19,
             height: 20,
         }
     }
@@ -181,6 +181,25 @@ mod tests {
         }
         assert_ne!(example().digest(&Domain { chain_id: 1, ..here }), digest);
         assert_ne!(example().digest(&Domain { market: Address::ZERO, ..here }), digest);
+    }
+
+    /// `hashTypedData` of viem and `TypedDataEncoder.hash` of ethers say the same: `chain/tests/tools/receipt.mjs`.
+    #[test]
+    fn the_digest_is_that_of_other_libraries() {
+        let market = Domain { chain_id: 1337, market: Address::repeat_byte(0x11) };
+        let far = Domain { chain_id: u64::MAX, market: Address::repeat_byte(0xff) };
+        let mut most = [0xff; Receipt::BYTES];
+        for (word, bytes) in [(13, 8), (14, 1), (15, 8), (16, 16), (17, 16), (18, 8), (19, 8)] {
+            most[32 * word..][..32 - bytes].fill(0);
+        }
+        let largest = Receipt::decode(&most).unwrap();
+        for (receipt, domain, digest) in [
+            (Receipt::default(), market, b256!("1173bc6f5b3d0ecba7eea5951158218ad8423745bc5efb32bb54d3b5cde28466")),
+            (example(), market, b256!("5e2cb3c0900a76892c3ff646077af18debf8d7af4f40c35e5fb289982da034d9")),
+            (largest, far, b256!("ed10b6d03146335439de58ddf7ea991922e6745a73ad889419a4c1efa7f101f8")),
+        ] {
+            assert_eq!(receipt.digest(&domain), digest, "{receipt:?}");
+        }
     }
 
     #[test]

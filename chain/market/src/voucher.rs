@@ -11,11 +11,11 @@ use crate::{
 
 /// `Sahara Inference Market`, `1`.
 const PURPOSE: Purpose = Purpose {
-    name: b256!("0000000000000000000000000000000000000000000000000000000000000000"),
+    name: b256!("12cc0f87e99d5ebe225ac85bfba9f40bac32b58e19eab2ffb7d8a72021ab086f"),
     version: b256!("c89efdaa54c0f20c7adf612882df0950f5a951637e0307cdcb4c672f298b8bc6"),
 };
 /// Hash of the EIP-712 type.
-const TYPE_HASH: B256 = b256!("0000000000000000000000000000000000000000000000000000000000000000");
+const TYPE_HASH: B256 = b256!("1e3beca4890c387d4d2537c82cc6f8bba1821ba6cfdf6e3bacc6cb54c590c68b");
 
 /// Bytes of a voucher's signature: r, s, and 27 or 28.
 pub const SIGNATURE_BYTES: usize = 65;
@@ -55,7 +55,8 @@ impl Voucher {
     /// What the session's signer signs (EIP-712).
     pub fn digest(&self, domain: &Domain) -> B256 {
         let Self { session, lane, total, job, request } = *self;
-        domain.digest(&PURPOSE, hash_struct(TYPE_HASH, &abi::Voucher { session, lane, total, job, request }.abi_encode()))
+        domain
+            .digest(&PURPOSE, hash_struct(TYPE_HASH, &abi::Voucher { session, lane, total, job, request }.abi_encode()))
     }
 
     /// Signs it.
@@ -103,6 +104,13 @@ mod tests {
         let hashes = [PURPOSE.name, PURPOSE.version, TYPE_HASH];
         let words = ["Sahara Inference Market", "1", &abi::Voucher::eip712_root_type()];
         assert_eq!(hashes, words.map(alloy_primitives::keccak256));
+    }
+
+    /// Of ethers and viem.
+    #[test]
+    fn the_digest_is_that_of_other_libraries() {
+        let digest = b256!("d2289c301f638382293ff71a90706fb004c1c606f151116484e9a70e51414703");
+        assert_eq!(example().digest(&HERE), digest);
     }
 
     #[test]
