@@ -13,9 +13,9 @@ fn a_contract_settles_what_its_committee_signed() {
     assert_eq!(
         seen["digests"],
         json!([
-            "0x5589c3abb2a750af3b521e7393dc6f138acf294f2f374994998e1ce372b4d244",
-            "0x35ea22d60122497415e6e7c1e438016482a1fc6d31cef680f7fcc179ad935d58",
-            "0xf9c8735270703e610cc17d79a586e85c35b1109ee1279334af6379ef4cde9856",
+            "0x1173bc6f5b3d0ecba7eea5951158218ad8423745bc5efb32bb54d3b5cde28466",
+            "0x5e2cb3c0900a76892c3ff646077af18debf8d7af4f40c35e5fb289982da034d9",
+            "0xed10b6d03146335439de58ddf7ea991922e6745a73ad889419a4c1efa7f101f8",
         ])
     );
     for (what, answer) in [
