@@ -2,13 +2,10 @@
 //! others: what must be true is proven (`sahara-light`), what is only shown may be anybody's word.
 
 use std::io::Read;
-use std::sync::Arc;
 use std::time::Duration;
 
-use rustls::crypto::aws_lc_rs;
 use serde_json::{Value, json};
 use ureq::Agent;
-use ureq::tls::{RootCerts, TlsConfig, TlsProvider};
 
 /// Longer answers are refused.
 const MAX_ANSWER: u64 = 8 << 20;
@@ -45,13 +42,7 @@ pub struct Rpc {
 impl Rpc {
     /// Asks the nodes at these addresses, in this order.
     pub fn new(urls: impl IntoIterator<Item = String>) -> Self {
-        let tls = TlsConfig::builder()
-            .provider(TlsProvider::Rustls)
-            .root_certs(RootCerts::PlatformVerifier)
-            .unversioned_rustls_crypto_provider(Arc::new(aws_lc_rs::default_provider()))
-            .build();
         let agent = Agent::config_builder()
-            .tls_config(tls)
             .http_status_as_error(false)
             .max_redirects(0)
             .max_redirects_will_error(false)
