@@ -33,14 +33,14 @@ pub const MAX_KEYS: usize = 64;
 /// | call | 0.07 us | 6 | 12 |
 /// | key | 0.08 us | 7 | 13 |
 /// | signature | 39.8 us | 3,230 | 6,460 |
-/// | receipt | 2.0 us | 160 | 320 |
+/// | receipt | 3.3 us | 270 | 540 |
 pub const BASE_GAS: u64 = 100;
 /// Price of each key, signed or not: it is compared with the others, and hashed for a receipt.
 pub const KEY_GAS: u64 = 20;
 /// Price of each signature.
 pub const SIGNATURE_GAS: u64 = 6_500;
 /// Price of a receipt's digest.
-pub const RECEIPT_GAS: u64 = 400;
+pub const RECEIPT_GAS: u64 = 600;
 
 /// The contract in the table of native contracts.
 pub const NATIVE: Native =

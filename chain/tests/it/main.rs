@@ -67,6 +67,7 @@ mod stake_moves_and_validators_follow;
 mod state_sync_brings_back_a_wiped_validator_and_lets_a_newcomer_in;
 mod state_tests_run_through_our_evm;
 mod the_last_block_can_be_taken_back;
+mod the_market_pays_for_what_its_committee_signed;
 mod the_network_goes_on_without_any_one_validator;
 mod the_pool_stands_under_attack;
 mod the_same_blocks_give_the_same_hashes;
