@@ -1,5 +1,6 @@
 //! `sahara operator init | show | run | status | doctor`: a share node of one's own.
 
+mod bond;
 mod setup;
 
 use std::io::ErrorKind;
@@ -50,6 +51,16 @@ pub enum OperatorCommand {
     },
     /// Show what this node and its two peers say of themselves; exit code 1 when one is not ready
     Status,
+    /// Join the chain's operators, or add to the bond
+    Bond(bond::BondArgs),
+    /// Say on the chain what you ask for a call
+    Quote(bond::QuoteArgs),
+    /// Say on the chain that this node holds an asset's sharing
+    Allow(bond::AllowArgs),
+    /// Take some of the bond out, which takes its time
+    Unbond(bond::UnbondArgs),
+    /// Show what was earned, and take it out
+    Earnings(bond::EarningsArgs),
     /// Look at everything the node needs, and say the fix for what is missing
     Doctor,
 }
@@ -64,6 +75,11 @@ pub fn run(command: OperatorCommand, context: &mut Context) -> Result<()> {
             serve(load(&folder)?, dashboard)
         }
         OperatorCommand::Status => status(&load(&folder)?, context),
+        OperatorCommand::Bond(args) => bond::bond(&args, &load(&folder)?, context),
+        OperatorCommand::Quote(args) => bond::quote(&args, context),
+        OperatorCommand::Allow(args) => bond::allow(&args, context),
+        OperatorCommand::Unbond(args) => bond::unbond(&args, context),
+        OperatorCommand::Earnings(args) => bond::earnings(&args, context),
         OperatorCommand::Doctor => examine(&folder, context),
     }
 }

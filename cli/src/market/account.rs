@@ -200,6 +200,11 @@ impl Account {
         std::fs::remove_dir_all(&self.folder).map_err(|e| Error::io("removing", &self.folder, e))
     }
 
+    /// Where the committee's nodes are named, if its operators say where they are reached.
+    pub fn committee_file(&self, lane: B256) -> PathBuf {
+        self.folder.join(format!("{lane:x}.toml"))
+    }
+
     fn file(&self) -> PathBuf {
         self.folder.join("session")
     }

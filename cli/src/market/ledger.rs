@@ -272,7 +272,8 @@ mod tests {
         let all = Found { deal: deal(), last: Some(first.clone()), signed: vec![signed(1), signed(2)] };
         assert_eq!(Ledger::open(&HERE, path.clone()).unwrap().1, all);
 
-        for cut in 0..whole.len() as u64 {
+        let bounds = [begun - 1, begun, signed_once - 1, signed_once, completed - 1, completed];
+        for cut in (0..whole.len() as u64).step_by(37).chain(bounds) {
             std::fs::write(&path, &whole[..cut as usize]).unwrap();
             let Ok((mut ledger, found)) = Ledger::open(&HERE, path.clone()) else {
                 assert!(cut < begun, "{cut}");

@@ -206,8 +206,9 @@ impl<W: Words> NodeMarket<W> {
             SessionState::Unknown(_) => return refused("the session is in a state that this program does not know"),
         }
         match CommitteeState::read(committee) {
-            Some(CommitteeState { from, ended: 0 }) if from > 0 => {}
             Some(CommitteeState { from: 0, .. }) => return refused("the chain knows no such committee"),
+            Some(CommitteeState { from, ended: 0 }) if from <= proven.time => {}
+            Some(CommitteeState { ended: 0, .. }) => return refused("the committee does not serve yet"),
             Some(_) => return refused("the committee was unseated"),
             None => return refused("the committee is in a state that this program does not know"),
         }
@@ -730,7 +731,7 @@ mod tests {
             assert!(refused(0, U256::from(session)), "session {session}");
         }
         assert!(refused(1, U256::ZERO) && refused(1, U256::from(5) | U256::from(6) << 64));
-        assert!(refused(1, U256::from(5) | U256::ONE << 200));
+        assert!(refused(1, U256::from(5) | U256::ONE << 200) && refused(1, U256::from(NOW + 1)));
         assert!(refused(2, U256::MAX) && refused(3, U256::from(NOW)));
         let bench = Bench::new();
         *bench.said.0.lock().unwrap() = Err("the chain stands still".to_owned());
@@ -863,7 +864,7 @@ mod tests {
     #[test]
     fn a_helper_signs_for_an_order_that_it_sees_for_the_first_time_and_no_second_one() {
         let bench = Bench::new();
-        let [first, helper] = [bench.shown(), Bench::new().shown_by_nobody().0];
+        let (first, (helper, _bench)) = (bench.shown(), Bench::new().shown_by_nobody());
         helper.present(&place(), &asker(), &deal().encode()).unwrap();
         let (one, two) = (order(1, PRICE), order(2, PRICE));
         first.accept(&one).unwrap();

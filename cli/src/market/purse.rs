@@ -118,7 +118,7 @@ impl HomePurse {
             return refused("the chain says that your session is not open: `sahara session ls` shows why");
         }
         match CommitteeState::read(committee.into()) {
-            Some(CommitteeState { from, ended: 0 }) if from > 0 => {}
+            Some(CommitteeState { from, ended: 0 }) if from > 0 && from <= proven.time => {}
             _ => return refused("the chain says that the committee is not seated: open a session with another"),
         }
         match U256::from_be_bytes(withdrawn.0).is_zero() {
