@@ -46,7 +46,7 @@ struct Terms {
     uint128 compute;
     /// Seconds from the purchase; zero for ever.
     uint64 duration;
-    /// Hundredths of a percent of a derived asset's revenue that go to this asset; `NO_DERIVATIVES` forbids deriving.
+    /// Hundredths of a percent of a derived asset's revenue that go to this asset; zero: nothing may be derived.
     uint16 revenueShare;
     /// Whether the holder may pass the licence on.
     bool transferable;
@@ -61,11 +61,9 @@ uint8 constant KIND_LONG_TERM = 1;
 uint8 constant KIND_FULL_ACCESS = 2;
 uint8 constant KIND_PARTNERSHIP = 3;
 
-/// As a revenue share: nothing may be derived under this licence.
-uint16 constant NO_DERIVATIVES = type(uint16).max;
-/// All of it, in hundredths of a percent.
+// All of it, in hundredths of a percent.
 uint16 constant ALL = 10_000;
-/// When a licence without an end ends.
+// When a licence without an end ends.
 uint64 constant FOR_EVER = type(uint64).max;
 
 /// Three operators that hold one sharing. Its id (a session's "lane") is `keccak256(abi.encode(committee))`.
