@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 pragma solidity ^0.8.28;
 
+import {OPERATORS} from "./Addresses.sol";
+
 /// @title  Who serves: bonds, keys, prices, and what they earned.
 /// @notice An operator is an account with a bond. It answers for one share node, whose key it has proven to hold. What
 ///         it earns at the market ripens here before it can be taken out; its bond leaves only after `UNBONDING`, which
@@ -84,3 +86,5 @@ interface IOperators {
     /// @notice How an operator has served: calls that were paid, and requests of contracts left unanswered.
     function recordOf(address operator) external view returns (uint64 calls, uint64 refused);
 }
+
+IOperators constant BONDS = IOperators(OPERATORS);

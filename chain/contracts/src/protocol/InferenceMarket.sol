@@ -5,22 +5,23 @@ import {ECDSA} from "@openzeppelin/contracts/utils/cryptography/ECDSA.sol";
 import {ReentrancyGuardTransient} from "@openzeppelin/contracts/utils/ReentrancyGuardTransient.sol";
 import {COMMITTEE} from "../ICommittee.sol";
 import {InferenceReceipt, InferenceReceipts} from "../InferenceReceipts.sol";
-import {OPERATORS as OPERATORS_AT} from "./Addresses.sol";
+import {REGISTRY} from "./IAssetRegistry.sol";
+import {REVENUE} from "./IAttribution.sol";
 import {IInferenceMarket} from "./IInferenceMarket.sol";
-import {IOperators} from "./IOperators.sol";
-import {LICENCE, REGISTRY, REVENUE} from "./Neighbours.sol";
+import {LICENCE_BOOK} from "./ILicences.sol";
+import {BONDS} from "./IOperators.sol";
 import {LEAST_BOND} from "./Operators.sol";
 import {Committee, Session, Terms} from "./Types.sol";
 
-/// For how long what is owed can be claimed once a session closes.
+// For how long what is owed can be claimed once a session closes.
 uint64 constant CLOSING = 1 days;
-/// A session lasts no longer, so that every state has an end.
+// A session lasts no longer, so that every state has an end.
 uint64 constant LONGEST_SESSION = 366 days;
-/// Nor is a committee seated for longer, or longer ahead.
+// Nor is a committee seated for longer, or longer ahead.
 uint64 constant LONGEST_TERM = 2 * LONGEST_SESSION;
-/// Lanes of a session: what it costs to finish one is bounded.
+// Lanes of a session: what it costs to finish one is bounded.
 uint256 constant MOST_LANES = 8;
-/// Calls that may be unreceipted in a lane.
+// Calls that may be unreceipted in a lane.
 uint32 constant IN_FLIGHT = 1;
 
 contract InferenceMarket is IInferenceMarket, ReentrancyGuardTransient {
@@ -30,7 +31,6 @@ contract InferenceMarket is IInferenceMarket, ReentrancyGuardTransient {
         address[3] operators;
     }
 
-    IOperators private constant OPERATORS = IOperators(OPERATORS_AT);
     uint256 private constant OPEN = 1;
     uint256 private constant CLOSES = 2;
     uint256 private constant FINISHED = 3;
@@ -79,7 +79,7 @@ contract InferenceMarket is IInferenceMarket, ReentrancyGuardTransient {
         for (uint256 i = 0; i < 3; i++) {
             uint256 next = (i + 1) % 3;
             if (c.keys[i] == c.keys[next] || c.operators[i] == c.operators[next]) revert NotDistinct();
-            (bytes32 node, uint256 bond,, uint64 until, bool willing) = OPERATORS.standing(c.operators[i], c.asset);
+            (bytes32 node, uint256 bond,, uint64 until, bool willing) = BONDS.standing(c.operators[i], c.asset);
             if (node == 0 || node != c.keys[i]) revert WrongKey(c.operators[i], c.keys[i]);
             if (bond < LEAST_BOND) revert NotBonded(c.operators[i], bond);
             if (!willing) revert NotWilling(c.operators[i], c.asset);
@@ -151,12 +151,11 @@ contract InferenceMarket is IInferenceMarket, ReentrancyGuardTransient {
         _checkReceipt(s, c, r, session, lane);
         uint256 paid = settled[session][lane];
         if (r.total <= paid) revert Replayed(r.total, paid);
-        address signer = ECDSA.recover(voucherDigest(session, lane, r.total, r.job, r.request), voucher);
-        if (signer != s.signer) revert WrongVoucher(signer);
+        _checkVoucher(s.signer, r, voucher);
         bytes32 receipt = _checkSigned(c, r, signatures);
         settled[session][lane] = r.total;
-        _payCalls(s, c.operators, _payable(s, paid), _payable(s, r.total));
         emit Settled(session, lane, r.job, r.total - paid, r.total, receipt);
+        _payCalls(s, c.operators, _payable(s, paid), _payable(s, r.total));
     }
 
     /// @inheritdoc IInferenceMarket
@@ -165,7 +164,7 @@ contract InferenceMarket is IInferenceMarket, ReentrancyGuardTransient {
         uint256 word = sessions[session];
         if (word != OPEN) revert WrongState(session, uint8(word));
         if (msg.sender != s.consumer && block.timestamp <= s.ends) {
-            (,,,, uint64 withdrawnAt) = LICENCE.licenceOf(s.licence);
+            (,,,, uint64 withdrawnAt) = LICENCE_BOOK.licenceOf(s.licence);
             if (withdrawnAt == 0) revert NotTheConsumer(msg.sender);
         }
         uint64 until = uint64(block.timestamp) + CLOSING;
@@ -310,8 +309,8 @@ contract InferenceMarket is IInferenceMarket, ReentrancyGuardTransient {
 
     /// The licence is this consumer's and outlives the session; calls cost what it says.
     function _licensed(Session memory s) private view {
-        if (!LICENCE.isUser(s.licence, s.consumer)) revert NotAUser(s.licence, s.consumer);
-        (bytes32 asset, Terms memory t,, uint64 licenceEnds, uint64 withdrawnAt) = LICENCE.licenceOf(s.licence);
+        if (!LICENCE_BOOK.isUser(s.licence, s.consumer)) revert NotAUser(s.licence, s.consumer);
+        (bytes32 asset, Terms memory t,, uint64 licenceEnds, uint64 withdrawnAt) = LICENCE_BOOK.licenceOf(s.licence);
         if (withdrawnAt != 0 || block.timestamp >= licenceEnds || s.ends > licenceEnds) revert LicenceOver(s.licence);
         if (s.ends <= block.timestamp || s.ends > block.timestamp + LONGEST_SESSION) revert WrongTime(s.ends);
         (s.asset, s.royalty, s.compute) = (asset, t.royalty, t.compute);
@@ -340,7 +339,7 @@ contract InferenceMarket is IInferenceMarket, ReentrancyGuardTransient {
     }
 
     function _serves(address operator, bytes32 asset, uint256 offered) private view {
-        (, uint256 bond, uint128 asked, uint64 until,) = OPERATORS.standing(operator, asset);
+        (, uint256 bond, uint128 asked, uint64 until,) = BONDS.standing(operator, asset);
         if (bond < LEAST_BOND) revert NotBonded(operator, bond);
         if (until <= block.timestamp) revert NoQuote(operator, until);
         if (asked > offered) revert QuoteTooHigh(operator, asked, offered);
@@ -348,7 +347,7 @@ contract InferenceMarket is IInferenceMarket, ReentrancyGuardTransient {
 
     function _bonded(Committee calldata c) private view returns (bool) {
         for (uint256 i = 0; i < 3; i++) {
-            (, uint256 bond,,,) = OPERATORS.standing(c.operators[i], c.asset);
+            (, uint256 bond,,,) = BONDS.standing(c.operators[i], c.asset);
             if (bond < LEAST_BOND) return false;
         }
         return true;
@@ -383,6 +382,12 @@ contract InferenceMarket is IInferenceMarket, ReentrancyGuardTransient {
         if (r.price != price || r.total != r.number * price || r.number == 0) revert WrongPrice(r.total, r.price);
         if (r.total > s.caps[place]) revert OverCap(r.total, s.caps[place]);
         if (r.time > s.ends) revert TooLate(r.time, s.ends);
+    }
+
+    /// Plain ECDSA, whatever lies at the signer's address: what a key has signed it cannot repudiate by becoming code.
+    function _checkVoucher(address expected, InferenceReceipt calldata r, bytes calldata voucher) private view {
+        address signer = ECDSA.recover(voucherDigest(r.session, r.lane, r.total, r.job, r.request), voucher);
+        if (signer != expected) revert WrongVoucher(signer);
     }
 
     function _checkSigned(Committee calldata c, InferenceReceipt calldata r, bytes calldata signatures)
@@ -426,7 +431,7 @@ contract InferenceMarket is IInferenceMarket, ReentrancyGuardTransient {
         burnt -= burntBefore;
         uint256 calls = to - from;
         if (burnt != 0) ashes += burnt;
-        OPERATORS.credit{value: s.compute * calls - burnt}(operators, amounts, calls);
+        BONDS.credit{value: s.compute * calls - burnt}(operators, amounts, calls);
         uint256 royalty = s.royalty * calls;
         if (royalty == 0) return;
         try REVENUE.pay{value: royalty}(s.asset) {}

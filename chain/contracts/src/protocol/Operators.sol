@@ -6,11 +6,11 @@ import {COMMITTEE} from "../ICommittee.sol";
 import {INFERENCE_MARKET} from "./Addresses.sol";
 import {IOperators} from "./IOperators.sol";
 
-/// What a market seats nobody below.
+// What a market seats nobody below.
 uint256 constant LEAST_BOND = 100 ether;
-/// How long a bond answers after its owner wants it back: longer than every window of the market.
+// How long a bond answers after its owner wants it back: longer than every window of the market.
 uint64 constant UNBONDING = 21 days;
-/// Earnings can be taken out between one and two of these after they were paid.
+// Earnings can be taken out between one and two of these after they were paid.
 uint64 constant CHALLENGE = 1 days;
 
 contract Operators is IOperators, ReentrancyGuardTransient {
