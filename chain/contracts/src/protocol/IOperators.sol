@@ -9,6 +9,21 @@ import {OPERATORS} from "./Addresses.sol";
 ///         is longer than any window in which somebody may still complain. Nobody can change these times, or touch a
 ///         bond other than by evidence that this contract checks itself.
 interface IOperators {
+    /// What an owner or a consumer says about one operator.
+    enum Verdict {
+        None,
+        Allowed,
+        Denied
+    }
+
+    /// What can be shown against a node. Each kind is decided by this contract alone, from signatures.
+    enum Evidence {
+        // Two receipts of one job (same session and lane) with different requests, answers or transcripts.
+        TwoAnswers,
+        // A receipt that no honest node signs: its total is not its number times its price, or it commits to no answer.
+        Impossible
+    }
+
     /// @notice An operator joined, topped up its bond or told another address.
     event Joined(address indexed operator, bytes32 indexed node, uint256 bond, string endpoint, string region);
     /// @notice What this operator asks for a call, and until when.
@@ -21,6 +36,16 @@ interface IOperators {
     event Withdrawn(address indexed operator, uint256 amount);
     /// @notice Earnings were taken out.
     event Claimed(address indexed operator, uint256 amount);
+
+    /// @notice Evidence was shown against a node: `burnt` left its operator's bond and earnings for good, `reward` for whoever
+    ///         showed it.
+    event Slashed(
+        address indexed operator, bytes32 indexed node, Evidence kind, uint256 burnt, uint256 reward, address reporter
+    );
+    /// @notice An owner (scope: the asset) or a consumer (scope: its account) asks this of operators.
+    event PolicySet(bytes32 indexed scope, uint128 leastBond, bool onlyAllowed);
+    /// @notice What an owner or a consumer says about this operator.
+    event Judged(bytes32 indexed scope, address indexed operator, Verdict verdict);
 
     /// @notice Something needs at least this bond.
     error BondTooSmall(uint256 bond, uint256 least);
@@ -42,6 +67,16 @@ interface IOperators {
     error NotTheMarket(address caller);
     /// @notice What the market tells does not add up.
     error WrongSum(uint256 sum, uint256 value);
+    /// @notice The evidence does not show what its kind says, or the node did not sign it.
+    error NotEvident();
+    /// @notice The node was punished for this before.
+    error PunishedBefore();
+    /// @notice The asset belongs to somebody else.
+    error NotTheOwner(bytes32 asset, address caller);
+    /// @notice The operator set of that epoch is not frozen yet.
+    error NotFrozen(uint256 epoch);
+    /// @notice Fewer operators than seats.
+    error TooFew(uint256 candidates);
     /// @notice The receiver did not take the money.
     error NotTaken(address who, uint256 amount);
 
@@ -69,6 +104,44 @@ interface IOperators {
     function claim() external returns (uint256 paid);
     /// @notice The market pays three operators for `calls` calls. For the market only.
     function credit(address[3] calldata operators, uint256[3] calldata amounts, uint256 calls) external payable;
+
+    /// @notice Contracts asked this committee and got no answer in time. For the market only.
+    function noteRefusal(address[3] calldata operators) external;
+    /// @notice A session of `consumer` with this committee is over, for which this much was burnt. For the market only.
+    function noteBurnt(address[3] calldata operators, address consumer, uint256 burnt) external;
+    /// @notice Punishes whoever answers for `node`. By anybody; a twentieth of what is taken is the caller's, and can be
+    ///         claimed like earnings.
+    /// @param evidence `abi.encode(InferenceReceipt, bytes signature)`, for `TwoAnswers` a second time both
+    function slash(Evidence kind, bytes32 node, bytes calldata evidence) external;
+    /// @notice The table: how much of bond and unripe earnings a kind of evidence costs, in hundredths of a percent.
+    function penaltyOf(Evidence kind) external pure returns (uint256);
+
+    /// @notice What the owner of `asset` asks of whoever is seated for it, from now on.
+    function setPolicy(bytes32 asset, uint128 leastBond, bool onlyAllowed) external;
+    /// @notice What the owner of `asset` says about these operators.
+    function judge(bytes32 asset, address[] calldata operators, Verdict verdict) external;
+    /// @notice What the caller asks, as a consumer, of the operators in its sessions.
+    function setMyPolicy(uint128 leastBond, bool onlyAllowed) external;
+    /// @notice What the caller says, as a consumer, about these operators.
+    function judgeForMe(address[] calldata operators, Verdict verdict) external;
+    /// @notice Whether a policy lets this operator in. Scope: an asset, or a consumer's account as a number.
+    function admits(bytes32 scope, address operator) external view returns (bool);
+    /// @notice A policy.
+    function policyOf(bytes32 scope) external view returns (uint128 leastBond, bool onlyAllowed);
+    /// @notice A verdict.
+    function verdictOf(bytes32 scope, address operator) external view returns (Verdict);
+
+    /// @notice Who is drawn for `asset` in `epoch`, by a rule that anybody can recompute: among the operators who were bonded
+    ///         and willing when the epoch two before it ended, and whom the owner's policy admits, one after the other, each
+    ///         with a chance in proportion to its bond at that time; the randomness is the beacon's value of `epoch`, which
+    ///         nobody knew then. The first three are the committee, in this order, the others stand by.
+    function propose(bytes32 asset, uint256 epoch) external view returns (address[] memory drawn);
+    /// @notice Who was ever willing to hold `asset`, in the order of first coming.
+    function volunteers(bytes32 asset) external view returns (address[] memory);
+    /// @notice An operator's bond at the end of an epoch, and whether it was willing then.
+    function frozen(address operator, bytes32 asset, uint256 epoch) external view returns (uint256 bond, bool willing);
+    /// @notice Fees burnt for sessions that this operator served, each consumer counted up to `CREDIT_CAP`.
+    function reputationOf(address operator) external view returns (uint256);
 
     /// @notice What somebody who wants to seat an operator has to know. `bond` is what is in force, without what is leaving.
     function standing(address operator, bytes32 asset)
