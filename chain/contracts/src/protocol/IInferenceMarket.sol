@@ -4,6 +4,12 @@ pragma solidity ^0.8.28;
 import {InferenceReceipt} from "../InferenceReceipts.sol";
 import {Committee, Session} from "./Types.sol";
 
+/// @title  Who is told the answer to a request.
+interface IInferenceCallback {
+    /// @notice `request` was answered. Called by the market with 200,000 gas; if this reverts, the answer stands all the same.
+    function inferred(bytes32 request, bytes32 output, bytes calldata answer) external;
+}
+
 /// @title  Where private inference is paid.
 /// @notice An owner seats committees for its asset. A consumer with a licence opens a session: a deposit that is locked to
 ///         that licence and to named committees ("lanes"). For each call it signs a voucher with the running total of
@@ -32,6 +38,32 @@ interface IInferenceMarket {
         uint256 nonce;
     }
 
+    /// What an asset's owner lets contracts ask.
+    struct Ask {
+        /// Who answers; zero for nobody.
+        bytes32 lane;
+        /// What is evaluated, and with which parameters: see the receipt's fields.
+        bytes32 graph;
+        bytes32 parameters;
+        /// What a call costs.
+        uint128 royalty;
+        uint128 compute;
+    }
+
+    /// One call that a contract asked for. Its id is `keccak256(abi.encode(chainid, market, request))`, and the first 16 bytes of
+    /// that are the job's name.
+    struct Request {
+        bytes32 asset;
+        Ask ask;
+        /// keccak256 of the sealed input.
+        bytes32 input;
+        address asker;
+        /// Who is told the answer, or zero.
+        address callback;
+        uint64 until;
+        uint256 number;
+    }
+
     /// @notice A committee was seated: what its id is the hash of.
     event Seated(bytes32 indexed committee, bytes32 indexed asset, Committee c);
     /// @notice A committee opens no more sessions.
@@ -48,6 +80,15 @@ interface IInferenceMarket {
     event Finished(bytes32 indexed session, uint256 returned);
     /// @notice A job was charged in two lanes; `lane` gives its price back.
     event Returned(bytes32 indexed session, bytes32 indexed lane, bytes32 indexed job, uint256 amount);
+    /// @notice What contracts may ask of this asset.
+    event Asked(bytes32 indexed asset, Ask ask);
+    /// @notice A contract asks: what the request's id is the hash of, and the input, sealed to the committee.
+    event Requested(bytes32 indexed request, bytes32 indexed lane, Request r, bytes sealedInput);
+    /// @notice A request was answered, by the receipt with this digest; `answer` is empty unless it is public. `told` says
+    ///         whether the callback took it.
+    event Answered(bytes32 indexed request, bytes32 output, bytes answer, bytes32 receipt, bool told);
+    /// @notice Nobody answered in time; the price went back.
+    event Refunded(bytes32 indexed request, uint256 amount);
     /// @notice Money came into an account's balance here.
     event Deposited(address indexed account, uint256 amount);
     /// @notice Money left an account's balance here.
@@ -130,6 +171,14 @@ interface IInferenceMarket {
     error NotTaken(address who, uint256 amount);
     /// @notice What was signed is over.
     error Expired(uint256 deadline);
+    /// @notice The consumer did not sign this.
+    error WrongSignature(address recovered);
+    /// @notice The policy of the owner or of the consumer (scope) does not let this operator in.
+    error NotAdmitted(bytes32 scope, address operator);
+    /// @notice The owner lets no contract ask, or not at this price.
+    error NotOffered(bytes32 asset, uint256 price);
+    /// @notice The gas that is left is too little for the callback.
+    error TooLittleGas(uint256 left);
     /// @notice The balance here is less than that.
     error TooLittle(address account, uint256 balance, uint256 needed);
 
@@ -185,10 +234,35 @@ interface IInferenceMarket {
         bytes[2] calldata signatures
     ) external;
 
+    /// @notice Lets contracts ask an asset, at one committee and one price, until it is set anew. By the asset's owner.
+    function setAsk(bytes32 asset, Ask calldata ask) external;
+    /// @notice Asks for one call, as a contract does. The value covers the price; what is over goes to the caller's balance here.
+    /// @param sealedInput the input, sealed to the committee's members
+    /// @param callback    who is told the answer (`IInferenceCallback`), or zero
+    /// @param maxPrice    what the caller is ready to pay
+    function requestInference(bytes32 asset, bytes calldata sealedInput, address callback, uint128 maxPrice)
+        external
+        payable
+        returns (bytes32 request);
+    /// @notice Answers a request with the committee's receipt (`session` is the request's id, `request` the hash of the sealed
+    ///         input, `licence` zero, `number` one) and pays it. By anybody, in time.
+    /// @param publicAnswer empty, or the answer, whose keccak256 is then the receipt's output
+    function answer(
+        Request calldata q,
+        Committee calldata c,
+        InferenceReceipt calldata r,
+        bytes calldata signatures,
+        bytes calldata publicAnswer
+    ) external;
+    /// @notice Gives the price of a request back that nobody answered in time. By anybody; the committee's record shows it.
+    function refundRequest(Request calldata q) external;
+
     /// @notice Puts the value into an account's balance here, from which `openFor` takes deposits.
     function deposit(address account) external payable;
     /// @notice Pays the caller its balance here.
     function withdraw() external returns (uint256 paid);
+    /// @notice Pays the caller's balance here to another account.
+    function withdrawTo(address to) external returns (uint256 paid);
     /// @notice Pays royalties to `Attribution` that it would not take when they came.
     function forward(bytes32 asset) external;
     /// @notice Burns the fees that have collected.
@@ -206,6 +280,10 @@ interface IInferenceMarket {
     function owed(bytes32 asset) external view returns (uint256);
     /// @notice Fees that wait for `burn`.
     function ashes() external view returns (uint256);
+    /// @notice State of a request: 0 none, 1 waiting, 2 answered, 3 given back.
+    function requests(bytes32 request) external view returns (uint256);
+    /// @notice What contracts may ask of an asset.
+    function askOf(bytes32 asset) external view returns (Ask memory);
     /// @notice Id of a session.
     function sessionId(Session calldata s) external view returns (bytes32);
     /// @notice Id of a committee.

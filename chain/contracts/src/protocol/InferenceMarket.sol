@@ -7,7 +7,7 @@ import {COMMITTEE} from "../ICommittee.sol";
 import {InferenceReceipt, InferenceReceipts} from "../InferenceReceipts.sol";
 import {REGISTRY} from "./IAssetRegistry.sol";
 import {REVENUE} from "./IAttribution.sol";
-import {IInferenceMarket} from "./IInferenceMarket.sol";
+import {IInferenceCallback, IInferenceMarket} from "./IInferenceMarket.sol";
 import {LICENCE_BOOK} from "./ILicences.sol";
 import {BONDS} from "./IOperators.sol";
 import {LEAST_BOND} from "./Operators.sol";
@@ -23,6 +23,10 @@ uint64 constant LONGEST_TERM = 2 * LONGEST_SESSION;
 uint256 constant MOST_LANES = 8;
 // Calls that may be unreceipted in a lane.
 uint32 constant IN_FLIGHT = 1;
+// How long a contract waits for an answer.
+uint64 constant ANSWER_TIME = 1 hours;
+// What a callback may burn.
+uint256 constant CALLBACK_GAS = 200_000;
 
 contract InferenceMarket is IInferenceMarket, ReentrancyGuardTransient {
     struct Seat {
@@ -34,6 +38,9 @@ contract InferenceMarket is IInferenceMarket, ReentrancyGuardTransient {
     uint256 private constant OPEN = 1;
     uint256 private constant CLOSES = 2;
     uint256 private constant FINISHED = 3;
+    uint256 private constant WAITING = 1;
+    uint256 private constant ANSWERED = 2;
+    uint256 private constant GIVEN_BACK = 3;
     // One hundredth of what is paid for computing is burnt.
     uint256 private constant BURNT_PART = 100;
     // What a call that is paid for from a signed limit costs beside what is measured: the transaction, its data, the credit.
@@ -66,6 +73,10 @@ contract InferenceMarket is IInferenceMarket, ReentrancyGuardTransient {
     mapping(bytes32 asset => uint256) public override owed;
     /// @inheritdoc IInferenceMarket
     uint256 public override ashes;
+    mapping(bytes32 asset => Ask) private asks;
+    /// @inheritdoc IInferenceMarket
+    mapping(bytes32 request => uint256) public override requests;
+    uint256 private requestCount;
 
     // Committees
 
@@ -84,6 +95,7 @@ contract InferenceMarket is IInferenceMarket, ReentrancyGuardTransient {
             if (bond < LEAST_BOND) revert NotBonded(c.operators[i], bond);
             if (!willing) revert NotWilling(c.operators[i], c.asset);
             if (until <= block.timestamp) revert NoQuote(c.operators[i], until);
+            _admitted(c.asset, c.operators[i]);
         }
         committees[committee] = from;
         seats[committee] = Seat(c.asset, c.until, c.operators);
@@ -128,7 +140,7 @@ contract InferenceMarket is IInferenceMarket, ReentrancyGuardTransient {
         uint256 gas = gasleft();
         if (block.timestamp > deadline) revert Expired(deadline);
         address signer = ECDSA.recover(orderDigest(consumer, o, most, deadline), signature);
-        if (signer != consumer) revert WrongVoucher(signer);
+        if (signer != consumer) revert WrongSignature(signer);
         uint256 sum;
         (session, sum) = _open(consumer, o);
         if (balanceOf[consumer] < sum + most) revert TooLittle(consumer, balanceOf[consumer], sum + most);
@@ -155,7 +167,7 @@ contract InferenceMarket is IInferenceMarket, ReentrancyGuardTransient {
         bytes32 receipt = _checkSigned(c, r, signatures);
         settled[session][lane] = r.total;
         emit Settled(session, lane, r.job, r.total - paid, r.total, receipt);
-        _payCalls(s, c.operators, _payable(s, paid), _payable(s, r.total));
+        _paySession(s, c.operators, _payable(s, paid), _payable(s, r.total));
     }
 
     /// @inheritdoc IInferenceMarket
@@ -181,13 +193,9 @@ contract InferenceMarket is IInferenceMarket, ReentrancyGuardTransient {
         sessions[session] = FINISHED | (word >> 8 << 8);
         uint256 left = 0;
         for (uint256 i = 0; i < s.lanes.length; i++) {
-            bytes32 lane = s.lanes[i];
-            uint256 total = settled[session][lane];
+            uint256 total = settled[session][s.lanes[i]];
             left += s.caps[i] - total;
-            // What `refundTwice` gave back is not there any more; else the last call was earned.
-            if (!returned[session][lane]) {
-                _payCalls(s, seats[lane].operators, _payable(s, total), total / _price(s));
-            }
+            if (total != 0) _finishLane(s, session, s.lanes[i], total);
         }
         balanceOf[s.consumer] += left;
         emit Finished(session, left);
@@ -217,6 +225,63 @@ contract InferenceMarket is IInferenceMarket, ReentrancyGuardTransient {
         emit Returned(session, lane, receipts[0].job, _price(s));
     }
 
+    // Contracts that ask
+
+    /// @inheritdoc IInferenceMarket
+    function setAsk(bytes32 asset, Ask calldata ask) external {
+        _onlyOwner(asset);
+        asks[asset] = ask;
+        emit Asked(asset, ask);
+    }
+
+    /// @inheritdoc IInferenceMarket
+    function requestInference(bytes32 asset, bytes calldata sealedInput, address callback, uint128 maxPrice)
+        external
+        payable
+        returns (bytes32 request)
+    {
+        Ask memory ask = asks[asset];
+        uint256 price = uint256(ask.royalty) + ask.compute;
+        if (ask.lane == 0 || price == 0 || price > maxPrice) revert NotOffered(asset, price);
+        if (msg.value < price) revert WrongDeposit(msg.value, price);
+        uint64 until = uint64(block.timestamp) + ANSWER_TIME;
+        _seatedFor(ask.lane, asset, ask.compute, until, msg.sender);
+        Request memory q = Request(asset, ask, keccak256(sealedInput), msg.sender, callback, until, ++requestCount);
+        request = keccak256(abi.encode(block.chainid, address(this), q));
+        requests[request] = WAITING;
+        balanceOf[msg.sender] += msg.value - price;
+        emit Requested(request, ask.lane, q, sealedInput);
+    }
+
+    /// @inheritdoc IInferenceMarket
+    function answer(
+        Request calldata q,
+        Committee calldata c,
+        InferenceReceipt calldata r,
+        bytes calldata signatures,
+        bytes calldata publicAnswer
+    ) external nonReentrant {
+        bytes32 request = _waiting(q);
+        if (block.timestamp > q.until) revert TooLate(block.timestamp, q.until);
+        _checkAnswer(q, c, r, request, publicAnswer);
+        bytes32 receipt = _checkSigned(c, r, signatures);
+        requests[request] = ANSWERED;
+        _pay(q.asset, q.ask.royalty, q.ask.compute, c.operators, 0, 1);
+        bool told = q.callback != address(0) && _tell(q.callback, request, r.output, publicAnswer);
+        emit Answered(request, r.output, publicAnswer, receipt, told);
+    }
+
+    /// @inheritdoc IInferenceMarket
+    function refundRequest(Request calldata q) external {
+        bytes32 request = _waiting(q);
+        if (block.timestamp <= q.until) revert NotYet(q.until);
+        requests[request] = GIVEN_BACK;
+        uint256 price = uint256(q.ask.royalty) + q.ask.compute;
+        balanceOf[q.asker] += price;
+        BONDS.noteRefusal(seats[q.ask.lane].operators);
+        emit Refunded(request, price);
+    }
+
     // Money
 
     /// @inheritdoc IInferenceMarket
@@ -226,12 +291,17 @@ contract InferenceMarket is IInferenceMarket, ReentrancyGuardTransient {
     }
 
     /// @inheritdoc IInferenceMarket
-    function withdraw() external nonReentrant returns (uint256 paid) {
+    function withdraw() external returns (uint256 paid) {
+        return withdrawTo(msg.sender);
+    }
+
+    /// @inheritdoc IInferenceMarket
+    function withdrawTo(address to) public nonReentrant returns (uint256 paid) {
         paid = balanceOf[msg.sender];
         if (paid == 0) revert NothingToPay();
         balanceOf[msg.sender] = 0;
         emit Withdrawn(msg.sender, paid);
-        _send(msg.sender, paid);
+        _send(to, paid);
     }
 
     /// @inheritdoc IInferenceMarket
@@ -261,6 +331,11 @@ contract InferenceMarket is IInferenceMarket, ReentrancyGuardTransient {
     /// @inheritdoc IInferenceMarket
     function committeeId(Committee calldata c) public pure returns (bytes32) {
         return keccak256(abi.encode(c));
+    }
+
+    /// @inheritdoc IInferenceMarket
+    function askOf(bytes32 asset) external view returns (Ask memory) {
+        return asks[asset];
     }
 
     /// @inheritdoc IInferenceMarket
@@ -328,14 +403,25 @@ contract InferenceMarket is IInferenceMarket, ReentrancyGuardTransient {
             }
             if (s.caps[i] < uint256(s.royalty) + s.compute) revert WrongLanes();
             sum += s.caps[i];
-            uint256 word = committees[lane];
-            Seat storage seated = seats[lane];
-            bool good = word != 0 && word <= block.timestamp && seated.until >= s.ends && seated.asset == s.asset;
-            if (!good) revert NotSeated(lane);
-            for (uint256 k = 0; k < 3; k++) {
-                _serves(seated.operators[k], s.asset, s.compute / 3);
-            }
+            _seatedFor(lane, s.asset, s.compute, s.ends, s.consumer);
         }
+    }
+
+    /// The committee is seated for this asset until then; each member is bonded, paid what it asks, and right for the consumer.
+    function _seatedFor(bytes32 lane, bytes32 asset, uint256 compute, uint256 until, address consumer) private view {
+        uint256 word = committees[lane];
+        Seat storage seated = seats[lane];
+        bool good = word != 0 && word <= block.timestamp && seated.until >= until && seated.asset == asset;
+        if (!good) revert NotSeated(lane);
+        for (uint256 i = 0; i < 3; i++) {
+            address operator = seated.operators[i];
+            _serves(operator, asset, compute / 3);
+            _admitted(bytes32(uint256(uint160(consumer))), operator);
+        }
+    }
+
+    function _admitted(bytes32 scope, address operator) private view {
+        if (!BONDS.admits(scope, operator)) revert NotAdmitted(scope, operator);
     }
 
     function _serves(address operator, bytes32 asset, uint256 offered) private view {
@@ -370,18 +456,20 @@ contract InferenceMarket is IInferenceMarket, ReentrancyGuardTransient {
     ) private pure returns (uint256 place) {
         place = _place(s, lane);
         if (r.session != session || r.lane != lane || r.licence != s.licence) revert WrongSession(r.session, r.lane);
-        if (r.asset != s.asset || r.sharing != c.manifest || r.graph == 0) {
-            revert WrongModel(r.asset, r.sharing, r.graph);
-        }
-        if (r.parameters == 0 || r.helper > 2) revert WrongParameters(r.parameters, r.helper);
-        if (r.output == 0) revert WrongOutput(r.output);
-        if (r.committee != keccak256(abi.encodePacked(c.keys)) || r.epoch != c.epoch) {
-            revert WrongCommittee(r.committee);
-        }
+        _checkWork(s.asset, c, r);
         uint256 price = _price(s);
         if (r.price != price || r.total != r.number * price || r.number == 0) revert WrongPrice(r.total, r.price);
         if (r.total > s.caps[place]) revert OverCap(r.total, s.caps[place]);
         if (r.time > s.ends) revert TooLate(r.time, s.ends);
+    }
+
+    /// What every receipt has to say about asset and committee.
+    function _checkWork(bytes32 asset, Committee calldata c, InferenceReceipt calldata r) private pure {
+        if (r.asset != asset || r.sharing != c.manifest || r.graph == 0) revert WrongModel(r.asset, r.sharing, r.graph);
+        if (r.parameters == 0 || r.helper > 2) revert WrongParameters(r.parameters, r.helper);
+        if (r.output == 0) revert WrongOutput(r.output);
+        bool ours = r.committee == keccak256(abi.encodePacked(c.keys)) && r.epoch == c.epoch;
+        if (!ours) revert WrongCommittee(r.committee);
     }
 
     /// Plain ECDSA, whatever lies at the signer's address: what a key has signed it cannot repudiate by becoming code.
@@ -419,24 +507,91 @@ contract InferenceMarket is IInferenceMarket, ReentrancyGuardTransient {
         if (calls != 0 && s.lanes.length > 1) calls -= 1;
     }
 
-    /// Pays a lane for its calls after `from` up to `to`. What each gets is a function of the count alone, so that it does
-    /// not matter who settles how often.
-    function _payCalls(Session calldata s, address[3] memory operators, uint256 from, uint256 to) private {
+    /// What is left to do for a lane that was paid: its last call, unless `refundTwice` gave that back, and its members' record.
+    function _finishLane(Session calldata s, bytes32 session, bytes32 lane, uint256 total) private {
+        address[3] memory who = seats[lane].operators;
+        uint256 calls = _payable(s, total);
+        if (!returned[session][lane]) {
+            uint256 all = total / _price(s);
+            _paySession(s, who, calls, all);
+            calls = all;
+        }
+        (uint256 burnt,) = split(s.compute, calls);
+        BONDS.noteBurnt(who, s.consumer, burnt);
+    }
+
+    function _paySession(Session calldata s, address[3] memory members, uint256 from, uint256 to) private {
+        _pay(s.asset, s.royalty, s.compute, members, from, to);
+    }
+
+    /// Pays a committee and an asset for the calls after `from` up to `to`. What each gets is a function of the count alone, so
+    /// that it does not matter who settles how often.
+    function _pay(
+        bytes32 asset,
+        uint256 royalty,
+        uint256 compute,
+        address[3] memory members,
+        uint256 from,
+        uint256 to
+    ) private {
         if (from == to) return;
-        (uint256 burntBefore, uint256[3] memory before) = split(s.compute, from);
-        (uint256 burnt, uint256[3] memory amounts) = split(s.compute, to);
+        (uint256 burntBefore, uint256[3] memory before) = split(compute, from);
+        (uint256 burnt, uint256[3] memory amounts) = split(compute, to);
         for (uint256 i = 0; i < 3; i++) {
             amounts[i] -= before[i];
         }
         burnt -= burntBefore;
-        uint256 calls = to - from;
         if (burnt != 0) ashes += burnt;
-        BONDS.credit{value: s.compute * calls - burnt}(operators, amounts, calls);
-        uint256 royalty = s.royalty * calls;
-        if (royalty == 0) return;
-        try REVENUE.pay{value: royalty}(s.asset) {}
+        uint256 calls = to - from;
+        BONDS.credit{value: compute * calls - burnt}(members, amounts, calls);
+        if (royalty != 0) _payRoyalty(asset, royalty * calls);
+    }
+
+    function _payRoyalty(bytes32 asset, uint256 amount) private {
+        try REVENUE.pay{value: amount}(asset) {}
         catch {
-            owed[s.asset] += royalty;
+            owed[asset] += amount;
+        }
+    }
+
+    /// The id of a request that nobody has answered yet.
+    function _waiting(Request calldata q) private view returns (bytes32 request) {
+        request = keccak256(abi.encode(block.chainid, address(this), q));
+        uint256 state = requests[request];
+        if (state == ANSWERED) revert Replayed(1, 1);
+        if (state != WAITING) revert WrongState(request, state);
+    }
+
+    /// Whether a receipt is about this request, and the public answer the one that it commits to.
+    function _checkAnswer(
+        Request calldata q,
+        Committee calldata c,
+        InferenceReceipt calldata r,
+        bytes32 request,
+        bytes calldata publicAnswer
+    ) private pure {
+        bool ours = r.session == request && r.licence == 0 && r.job == bytes32(bytes16(request)) && r.request == q.input;
+        if (!ours || r.lane != q.ask.lane) revert WrongSession(r.session, r.lane);
+        if (committeeId(c) != q.ask.lane) revert WrongCommittee(r.committee);
+        _checkWork(q.asset, c, r);
+        if (r.graph != q.ask.graph) revert WrongModel(r.asset, r.sharing, r.graph);
+        if (r.parameters != q.ask.parameters) revert WrongParameters(r.parameters, r.helper);
+        if (publicAnswer.length != 0 && keccak256(publicAnswer) != r.output) revert WrongOutput(r.output);
+        uint256 price = uint256(q.ask.royalty) + q.ask.compute;
+        if (r.number != 1 || r.total != price || r.price != price) revert WrongPrice(r.total, r.price);
+        if (r.time > q.until) revert TooLate(r.time, q.until);
+    }
+
+    /// Whatever the callback does, the market goes on: it gets so much gas and not less, and nothing that it returns is looked
+    /// at.
+    function _tell(address callback, bytes32 request, bytes32 output, bytes calldata publicAnswer)
+        private
+        returns (bool told)
+    {
+        bytes memory data = abi.encodeCall(IInferenceCallback.inferred, (request, output, publicAnswer));
+        if (gasleft() < CALLBACK_GAS * 64 / 63 + 50_000) revert TooLittleGas(gasleft());
+        assembly ("memory-safe") {
+            told := call(CALLBACK_GAS, callback, 0, add(data, 32), mload(data), 0, 0)
         }
     }
 
