@@ -39,7 +39,9 @@ interface ILicences is IERC4907 {
         uint256 validAfter;
         uint256 validBefore;
         bytes32 salt;
-        bytes signature;
+        uint8 v;
+        bytes32 r;
+        bytes32 s;
     }
 
     /// @notice A token's permit (ERC-2612) for this contract, by the caller.
@@ -49,6 +51,16 @@ interface ILicences is IERC4907 {
         uint8 v;
         bytes32 r;
         bytes32 s;
+    }
+
+    /// @notice What the asset's owner and a holder agreed on, beside the terms. Who sends it need not sign.
+    struct Agreement {
+        bytes32 asset;
+        address holder;
+        uint256 nonce;
+        uint64 deadline;
+        bytes ownerSignature;
+        bytes holderSignature;
     }
 
     /// @notice What a licence's money does.
@@ -173,15 +185,7 @@ interface ILicences is IERC4907 {
     ///         signature (domain "Sahara Licences", version "1") of
     ///         `Partnership(bytes32 asset,bytes32 termsHash,address holder,uint256 nonce,uint64 deadline)`.
     ///         The caller pays.
-    function partner(
-        bytes32 asset,
-        Terms calldata t,
-        address holder,
-        uint256 nonce,
-        uint64 deadline,
-        bytes calldata ownerSignature,
-        bytes calldata holderSignature
-    ) external payable returns (uint256 licence);
+    function partner(Agreement calldata a, Terms calldata t) external payable returns (uint256 licence);
 
     /// @notice Ends a licence. By the asset's owner, who pays back what `refundOwed` says, as value or in the price's token.
     function withdraw(uint256 licence) external payable;
@@ -230,7 +234,8 @@ interface ILicences is IERC4907 {
     /// @notice Zero, or since when the licence is withdrawn. Slot 0 of this contract's storage: share nodes prove it.
     function withdrawn(uint256 licence) external view returns (uint256);
 
-    /// @notice What a licence's price does: what was paid, what of that went to the owner, and the open complaint's time.
+    /// @notice What a licence's price does: what was paid less what came back, what of that went to the owner, and since
+    ///         when a complaint is open (zero: none).
     function moneyOf(uint256 licence)
         external
         view
@@ -249,7 +254,7 @@ interface ILicences is IERC4907 {
     function ciphertextScheme(bytes32 root) external pure returns (bytes32);
 
     /// @notice When the ciphertext was opened (zero: not), with which key, and whether that was shown to be wrong.
-    function openingOf(bytes32 asset, bytes32 root) external view returns (uint64 at, bytes32 key, bool wrong);
+    function openingOf(bytes32 asset, bytes32 root) external view returns (uint64 openedAt, bytes32 key, bool wrong);
 }
 
 ILicences constant LICENCE_BOOK = ILicences(LICENCES);
