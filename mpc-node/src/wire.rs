@@ -293,6 +293,13 @@ impl Task {
         w.u8(self.assignment.helper()).u8(rounding_code(self.rounding));
     }
 
+    /// The byte form: manifest, graph, the helper's index and the rounding's code.
+    pub fn encode(&self) -> Vec<u8> {
+        let mut w = Writer::default();
+        self.write(&mut w);
+        w.0
+    }
+
     pub(crate) fn read(r: &mut Reader<'_>) -> Result<Self, DecodeError> {
         Ok(Self {
             manifest: ManifestId(r.array()?),

@@ -8,11 +8,13 @@ mod devnet;
 mod embed;
 mod gateway;
 mod model;
+mod network;
 mod operator;
 mod output;
 mod share;
 mod signals;
 mod transcript;
+mod wallet;
 mod whoami;
 
 use std::path::PathBuf;
@@ -44,7 +46,8 @@ First steps:
   sahara devnet down                    stop the nodes
 
 Files live in $SAHARA_HOME, or ~/.sahara. Exit codes: 0 done, 1 a fault,
-2 something for you to fix, 130 interrupted."
+2 something for you to fix, 3 sent to the chain with unknown outcome,
+130 interrupted."
 )]
 pub struct Cli {
     #[command(flatten)]
@@ -91,6 +94,12 @@ enum Command {
     /// What share nodes have written down of a job, and who is contradicted by it
     #[command(subcommand)]
     Transcript(transcript::TranscriptCommand),
+    /// The account that pays: make, bring, look at it
+    #[command(subcommand)]
+    Wallet(wallet::WalletCommand),
+    /// The networks that this machine knows
+    #[command(subcommand)]
+    Network(network::NetworkCommand),
     /// Show this machine's public key, and how an operator admits it
     Whoami,
     /// Print what makes a shell complete these commands
@@ -182,6 +191,8 @@ fn run(cli: Cli) -> Result<()> {
         Command::Chain(command) => chain::run(command, &context.home),
         Command::Operator(command) => operator::run(command, &mut context),
         Command::Transcript(command) => transcript::run(command, &mut context),
+        Command::Wallet(command) => wallet::run(command, &mut context),
+        Command::Network(command) => network::run(command, &mut context),
         Command::Whoami => whoami::run(&mut context),
         Command::Completions(args) => completions::completions(&args, &mut context),
         Command::Man(args) => completions::man(&args, &mut context),
@@ -296,6 +307,14 @@ mod tests {
             "sahara chain join http://203.0.113.7:26657 --home /x --snapshot",
             "sahara chain invite --home /x --out join.json",
             "sahara chain start --cometbft --home /x",
+            "sahara wallet new --password-file p",
+            "sahara wallet import key.hex --wallet other.json",
+            "sahara wallet address --json",
+            "sahara wallet balance --network main",
+            "sahara network add main.toml --name main",
+            "sahara network ls --json",
+            "sahara network show main",
+            "sahara network rm main",
         ] {
             parse(line).unwrap_or_else(|error| panic!("{line}: {error}"));
         }

@@ -36,6 +36,15 @@ impl Record {
         SignedRecord { record: self, signature: identity.sign(&self.digest()) }
     }
 
+    /// Digest of all that both evaluators' records of a job have in common: the opening, what it committed to, and the rounds.
+    pub fn agreed(&self) -> Digest {
+        let mut w = Writer::default();
+        self.opening.write(&mut w);
+        w.bytes(&self.secret).u32(self.rounds);
+        w.bytes(&self.heads[0]).bytes(&self.heads[1]).u64(self.bytes[0]).u64(self.bytes[1]);
+        blake3::derive_key("sahara 2026 job agreed v1", &w.0)
+    }
+
     fn digest(&self) -> Digest {
         let mut w = Writer::default();
         self.write(&mut w);
