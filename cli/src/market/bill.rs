@@ -1,7 +1,7 @@
 //! What consumers and share nodes pass each other about money, as bytes: a session that is shown, a voucher, and a receipt with
 //! all that is needed to check it and to have it paid.
 
-use alloy_primitives::{Address, B256, U256, keccak256};
+use alloy_primitives::{Address, B256, keccak256};
 use sahara_circuits::bytes::{DecodeError, Reader, Writer};
 use sahara_market::{
     ASSET_REGISTRY, Committee, Domain, PreimageError, Receipt, SIGNATURE_BYTES, Session, Voucher, VoucherError,
@@ -363,16 +363,14 @@ impl Bill {
     }
 }
 
-/// A licence's number for people and files.
-pub fn licence(number: U256) -> String {
-    number.to_string()
-}
-
 #[cfg(test)]
 pub mod tests {
+    use std::sync::LazyLock;
+
+    use alloy_primitives::U256;
     use sahara_market::INFERENCE_MARKET;
     use sahara_mpc::client::{Assignment, GraphId, Rounding};
-    use sahara_mpc::identity::Identity;
+    use sahara_mpc::identity::{self, Identity};
     use sahara_mpc::market::{Asset, JobEnd, JobId, ManifestId, Task};
 
     use super::*;
@@ -384,8 +382,9 @@ pub mod tests {
     pub const PRICE: u128 = 12;
 
     /// The members' keys.
-    pub fn members() -> [Identity; 3] {
-        [1, 2, 3].map(|n| Identity::from_secret([n; 32]))
+    pub fn members() -> [&'static Identity; 3] {
+        static MEMBERS: LazyLock<[Identity; 3]> = LazyLock::new(|| [(); 3].map(|()| identity::generate().unwrap()));
+        MEMBERS.each_ref()
     }
 
     pub fn asker() -> PublicKey {
@@ -406,7 +405,8 @@ pub mod tests {
     }
 
     pub fn session(nonce: u64) -> Session {
-        let voucher = Voucher::default_for_tests();
+        let voucher =
+            Voucher { session: B256::ZERO, lane: B256::ZERO, total: 0, job: B256::ZERO, request: B256::ZERO };
         let signer = voucher.signer(&HERE, &voucher.sign(&HERE, &SIGNER).unwrap()).unwrap();
         Session {
             licence: U256::from(3),
@@ -421,16 +421,6 @@ pub mod tests {
             lanes: vec![committee().id()],
             caps: vec![10 * PRICE],
             nonce: U256::from(nonce),
-        }
-    }
-
-    trait ForTests {
-        fn default_for_tests() -> Voucher;
-    }
-
-    impl ForTests for Voucher {
-        fn default_for_tests() -> Voucher {
-            Voucher { session: B256::ZERO, lane: B256::ZERO, total: 0, job: B256::ZERO, request: B256::ZERO }
         }
     }
 

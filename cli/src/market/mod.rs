@@ -1,3 +1,9 @@
 //! What the program knows of paid inference: networks, what was agreed and paid there, and what share nodes are owed.
 
+pub mod account;
+pub mod bill;
+mod ledger;
 pub mod network;
+pub mod node;
+pub mod purse;
+pub mod receipts;

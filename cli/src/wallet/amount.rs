@@ -70,6 +70,7 @@ mod tests {
     #[test]
     fn amounts_are_exact_in_both_directions() {
         for (text, units, shown) in [
+            ("0.000000000000000002", 2_u128, "0.000000000000000002 SAH"),
             ("1", 1_000_000_000_000_000_000, "1 SAH"),
             ("0.25", 250_000_000_000_000_000, "0.25 SAH"),
             ("0.000000000000000001", 1, "0.000000000000000001 SAH"),
@@ -79,7 +80,7 @@ mod tests {
             ("0", 0, "0 SAH"),
         ] {
             let amount: Amount = text.parse().unwrap();
-            assert_eq!(amount, Amount::from(units as u128), "{text}");
+            assert_eq!(amount, Amount::from(units), "{text}");
             assert_eq!(amount.to_string(), shown);
             assert_eq!(shown.parse(), Ok(amount));
         }
