@@ -296,7 +296,8 @@ fn a_receipt_pays_everybody_once_and_what_is_left_goes_back() {
     // Pull payments: the three operators' parts, the owner's royalty, and what was burnt, are all that was paid.
     let paid = U256::from(6 * PRICE);
     let operators: U256 = (1..=3).map(|i| gained(&mut stage, i, OPERATORS, Operators::claimCall {})).sum();
-    let royalty = gained(&mut stage, OWNER, ATTRIBUTION, Attribution::claimCall {});
+    let assets = vec![stage.asset];
+    let royalty = gained(&mut stage, OWNER, ATTRIBUTION, Attribution::claimFromCall { assets });
     assert_eq!(royalty, U256::from(6 * ROYALTY + 5), "and the price of the licence");
     let burnt = U256::from(6 * COMPUTE) - operators;
     assert!(burnt <= U256::from(6 * COMPUTE / 50), "{burnt} of {paid} was burnt");
