@@ -111,7 +111,7 @@ impl Owner {
             weights: &model.compiled.weights,
             visibility,
             assignments: &Assignment::ALL,
-            consumers: consumers.clone(),
+            access: consumers.clone().into(),
             client_part: Some(&part),
         };
         let doing = format!("sharing {} among the nodes", model.info.name);
