@@ -7,7 +7,6 @@ use std::time::{Duration, Instant};
 use super::patience::still_there;
 use super::refusal::{Refusal, Trouble, own, peer};
 use super::seat::Seat;
-use crate::identity::PublicKey;
 use crate::lane::Lane;
 use crate::market::{Complete, Market, Order, Place, Unlicensed};
 use crate::meter::Traffic;
