@@ -9,6 +9,8 @@
 //! and [`Market::give_up`] instead of what is left when the job comes to nothing. The helper of a job has no part in it: it
 //! calls [`Market::judge`] and [`Market::complete`] only, for an order that it sees for the first time then.
 
+use std::fmt;
+
 use thiserror::Error;
 
 use crate::identity::PublicKey;
@@ -175,4 +177,10 @@ pub trait Purse: Send + Sync {
     /// The job came to nothing, as far as the consumer knows. `last` is the last complete receipt that a node showed, unchecked: if it
     /// is good and of a total that this purse gave a voucher for, that total is spent.
     fn failed(&self, order: &Order, last: Option<&Complete>);
+}
+
+impl fmt::Debug for dyn Purse {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Purse") // nothing of what is in it
+    }
 }
