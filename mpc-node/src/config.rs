@@ -99,6 +99,9 @@ pub struct Config {
     pub owners: Admission,
     /// Who may ask questions, as far as the owners of the models let them.
     pub consumers: Admission,
+    /// What the node's program needs to know of the chain on which its sharings are sold; nothing here reads it. Where it is named,
+    /// keys that are in no list may show what they have bought.
+    pub market: Option<PathBuf>,
     /// Packs that this node, as first evaluator, has made ahead for each task it has served; also the most that it makes as
     /// helper for one job that a first evaluator shows it (one at least).
     pub packs_ahead: u32,
@@ -458,6 +461,7 @@ impl Config {
             committees: file.committees.into_iter().map(|file| home.join(file)).collect(),
             owners,
             consumers,
+            market: file.market.map(|file| home.join(file)),
             packs_ahead: file.packs_ahead.min(limits.packs),
             retired,
             transcript_days: file.transcript_days,
@@ -513,6 +517,7 @@ struct File {
     owners: Keys,
     #[serde(default)]
     consumers: Keys,
+    market: Option<PathBuf>,
     #[serde(default)]
     packs_ahead: u32,
     /// Of older configurations.

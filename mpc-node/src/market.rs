@@ -9,18 +9,13 @@
 //! and [`Market::give_up`] instead of what is left when the job comes to nothing. The helper of a job has no part in it: it
 //! calls [`Market::judge`] and [`Market::complete`] only, for an order that it sees for the first time then.
 
+use std::fmt;
+
 use thiserror::Error;
 
 use crate::identity::PublicKey;
 pub use crate::manifest::Asset;
-pub use crate::wire::{JobId, ManifestId, Task};
-
-/// Longest session that is shown, in bytes.
-pub const MAX_SESSION: usize = 16 << 10;
-/// Longest voucher, in bytes.
-pub const MAX_VOUCHER: usize = 1024;
-/// Longest receipt, in bytes.
-pub const MAX_RECEIPT: usize = 4096;
+pub use crate::wire::{Complete, JobId, MAX_RECEIPT, MAX_SESSION, MAX_VOUCHER, ManifestId, Task};
 
 /// Where something is asked for: one version of a sharing, at one committee.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -63,22 +58,6 @@ pub struct JobEnd {
     pub rounds: u32,
 }
 
-/// A receipt that all three members signed.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Complete {
-    /// The receipt, in the form of the market that drew it up.
-    pub receipt: Vec<u8>,
-    /// Ed25519 signatures on its digest, in the order of the committee.
-    pub signatures: [[u8; 64]; 3],
-}
-
-impl Complete {
-    /// Whether all members signed this digest, which must be that of the receipt.
-    pub fn is_signed(&self, digest: &[u8; 32], keys: &[PublicKey; 3]) -> bool {
-        keys.iter().zip(&self.signatures).all(|(key, signature)| key.verifies(digest, signature))
-    }
-}
-
 /// Why somebody is not served for money. What it says goes to the asker and to other members: no secrets.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum Unlicensed {
@@ -88,6 +67,9 @@ pub enum Unlicensed {
     /// Not allowed, or not paid in a way that counts.
     #[error("{0}")]
     Refused(String),
+    /// Another order holds the total: a job that runs, or one whose consumer has just gone. It is asked again for a while.
+    #[error("{0}")]
+    Held(String),
     /// The voucher is further than one step above the last complete receipt known here; another member, or the consumer,
     /// may have a later one ([`Market::last`], [`Market::learn`]).
     #[error("{0}")]
@@ -118,8 +100,8 @@ pub trait Market: Send + Sync {
     fn present(&self, place: &Place, asker: &PublicKey, session: &[u8]) -> Result<(), Unlicensed>;
 
     /// An order, before its input is taken: signature, session, lane, job and request of the voucher, exactly one price above
-    /// the last complete receipt, within the cap. Reserves that total for the order: another order of the same total is refused
-    /// until this one is given up. The same order again is the same reservation.
+    /// the last complete receipt, within the cap. Reserves that total for the order: another order of the session
+    /// is [`Unlicensed::Held`] until this one is complete or given up. The same order again is the same reservation.
     ///
     /// # Errors
     /// When the voucher does not pay for this order.
@@ -195,4 +177,10 @@ pub trait Purse: Send + Sync {
     /// The job came to nothing, as far as the consumer knows. `last` is the last complete receipt that a node showed, unchecked: if it
     /// is good and of a total that this purse gave a voucher for, that total is spent.
     fn failed(&self, order: &Order, last: Option<&Complete>);
+}
+
+impl fmt::Debug for dyn Purse {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Purse") // nothing of what is in it
+    }
 }

@@ -26,6 +26,7 @@ pub use sahara_mpc::client::{
     ClientError, Committee, Consumers, NodeStatus, OwnerKey, Rounding, Sharing, SharingName, SharingRef, Visibility,
 };
 pub use sahara_mpc::identity::PublicKey;
+pub use sahara_mpc::market::{Asset, Purse};
 use sahara_mpc::wire::FailCode;
 pub use sahara_mpc::wire::SharingEntry;
 
@@ -66,13 +67,16 @@ pub struct NetworkOptions {
     /// Whether the nodes may know the weights: private if nothing is said, for somebody else's model as its owner has
     /// chosen.
     pub visibility: Option<Visibility>,
-    /// Texts on the network at once; at first three for each core of this machine, at most 12.
+    /// Texts on the network at once; at first three for each core of this machine, at most 12. Those that are paid for run one after
+    /// the other.
     pub jobs: usize,
+    /// What pays for models that are asked for money; without it they are not asked.
+    pub purse: Option<Arc<dyn Purse>>,
 }
 
 impl Default for NetworkOptions {
     fn default() -> Self {
-        Self { rounding: Rounding::Exact, visibility: None, jobs: (3 * cores()).min(12) }
+        Self { rounding: Rounding::Exact, visibility: None, jobs: (3 * cores()).min(12), purse: None }
     }
 }
 
@@ -147,7 +151,7 @@ impl NetworkEngine {
     ) -> Result<Self> {
         let committee = self::committee(home, committee)?;
         progress.step("connecting to the share nodes");
-        let client = keys::client(home, Role::Consumer, committee.clone())?;
+        let client = keys::client(home, Role::Consumer, committee.clone())?.with_purse(options.purse.clone());
         let shared = match &model.shared {
             Some(shared) => Shared::of_another(shared, options.visibility)?,
             None => {

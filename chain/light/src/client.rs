@@ -123,7 +123,9 @@ pub enum Doubt {
         known: u64,
     },
     /// Two headers at one height.
-    #[error("its header at height {height} is {found}, and {known} is verified already: the chain went back or was divided")]
+    #[error(
+        "its header at height {height} is {found}, and {known} is verified already: the chain went back or was divided"
+    )]
     Divided {
         /// The height.
         height: u64,

@@ -11,11 +11,7 @@ use alloy_primitives::{B256, Bytes};
 use prost::Message;
 use serde::{Deserialize, Serialize};
 use tendermint::{
-    Time,
-    block::signed_header::SignedHeader,
-    chain::Id,
-    trust_threshold::TrustThresholdFraction,
-    validator::Set,
+    Time, block::signed_header::SignedHeader, chain::Id, trust_threshold::TrustThresholdFraction, validator::Set,
 };
 use tendermint_light_client_verifier::{
     PredicateVerifier, Verdict, Verifier,

@@ -128,7 +128,7 @@ mod tests {
             session: word(2),
             lane: word(3),
             asset: word(4),
-            licence: U256::from(5),
+            licence: B256::repeat_byte(5).into(),
             sharing: word(6),
             graph: word(7),
             parameters: word(8),
@@ -138,11 +138,11 @@ mod tests {
             previous: word(12),
             committee: word(13),
             epoch: 14,
-            helper: 15,
+            helper: 2,
             number: 16,
-            total: 17,
-            price: 18,
-            time: 19,
+            total: 3_000_000_000_000_000_000,
+            price: 1_000_000_000_000_000_000,
+            time: 1_700_000_000,
             height: 20,
         }
     }
@@ -188,15 +188,21 @@ mod tests {
     fn the_digest_is_that_of_other_libraries() {
         let market = Domain { chain_id: 1337, market: Address::repeat_byte(0x11) };
         let far = Domain { chain_id: u64::MAX, market: Address::repeat_byte(0xff) };
-        let mut most = [0xff; Receipt::BYTES];
-        for (word, bytes) in [(13, 8), (14, 1), (15, 8), (16, 16), (17, 16), (18, 8), (19, 8)] {
-            most[32 * word..][..32 - bytes].fill(0);
-        }
-        let largest = Receipt::decode(&most).unwrap();
+        let largest = Receipt {
+            licence: U256::MAX,
+            epoch: u64::MAX,
+            helper: u8::MAX,
+            number: u64::MAX,
+            total: u128::MAX,
+            price: u128::MAX,
+            time: u64::MAX,
+            height: u64::MAX,
+            ..example()
+        };
         for (receipt, domain, digest) in [
             (Receipt::default(), market, b256!("1173bc6f5b3d0ecba7eea5951158218ad8423745bc5efb32bb54d3b5cde28466")),
-            (example(), market, b256!("5e2cb3c0900a76892c3ff646077af18debf8d7af4f40c35e5fb289982da034d9")),
-            (largest, far, b256!("ed10b6d03146335439de58ddf7ea991922e6745a73ad889419a4c1efa7f101f8")),
+            (example(), market, b256!("be863d424fb08ca371a610f15351b455f0faa8861cca31d765fc76123962f5c1")),
+            (largest, far, b256!("3f98c2a3ae5f74ffc317335b839beb29699390831dd3bdc97828e32b48903e1f")),
         ] {
             assert_eq!(receipt.digest(&domain), digest, "{receipt:?}");
         }

@@ -14,8 +14,8 @@ fn a_contract_settles_what_its_committee_signed() {
         seen["digests"],
         json!([
             "0x1173bc6f5b3d0ecba7eea5951158218ad8423745bc5efb32bb54d3b5cde28466",
-            "0x5e2cb3c0900a76892c3ff646077af18debf8d7af4f40c35e5fb289982da034d9",
-            "0xed10b6d03146335439de58ddf7ea991922e6745a73ad889419a4c1efa7f101f8",
+            "0xbe863d424fb08ca371a610f15351b455f0faa8861cca31d765fc76123962f5c1",
+            "0x3f98c2a3ae5f74ffc317335b839beb29699390831dd3bdc97828e32b48903e1f",
         ])
     );
     for (what, answer) in [

@@ -23,14 +23,13 @@ function digest(message, chainId, verifyingContract) {
 
 const word = (byte) => `0x${byte.toString(16).padStart(2, "0").repeat(32)}`;
 const market = `0x${"11".repeat(20)}`;
-const filled = (number, bytes) =>
-  Object.fromEntries(
-    Object.entries(fields).map(([name, type], i) => [name, type === "bytes32" ? word(bytes(i)) : number(i, type)]),
-  );
-const empty = filled(() => 0n, () => 0);
-const example = filled((i) => BigInt(i + 1), (i) => i + 1);
-const largest = filled((_, type) => 2n ** BigInt(type.slice(4)) - 1n, () => 255);
+const of = (value) => Object.fromEntries(Object.entries(fields).map(([name, type], i) => [name, value(type, i)]));
+const bits = (type) => BigInt(type.replace(/[a-z]+/, ""));
+const empty = of((type) => (type === "bytes32" ? word(0) : 0n));
+const example = of((type, i) => (type === "bytes32" ? word(i + 1) : type === "uint256" ? BigInt(word(i + 1)) : BigInt(i + 1)));
+Object.assign(example, { helper: 2n, total: 3n * 10n ** 18n, price: 10n ** 18n, time: 1_700_000_000n });
 const most = 2n ** 64n - 1n;
+const largest = of((type, i) => (type === "bytes32" ? word(i + 1) : 2n ** bits(type) - 1n));
 const seen = {
   digests: [digest(empty, 1337n, market), digest(example, 1337n, market), digest(largest, most, `0x${"ff".repeat(20)}`)],
 };

@@ -170,7 +170,9 @@ mod tests {
     #[test]
     fn numbers_are_read_as_ethereum_writes_them() {
         assert_eq!(number(&"0x10".into()), Some(U256::from(16)));
-        for wrong in [json!("10"), json!("0x"), json!("0xzz"), json!(1), json!(null), json!(format!("0x1{}", "0".repeat(64)))] {
+        for wrong in
+            [json!("10"), json!("0x"), json!("0xzz"), json!(1), json!(null), json!(format!("0x1{}", "0".repeat(64)))]
+        {
             assert!(number(&wrong).is_none_or(|n| n.is_zero()), "{wrong}");
         }
     }

@@ -70,7 +70,9 @@ impl Rpc {
     }
 
     fn ask_at(&self, url: &str, method: &str, params: &Value) -> Result<Value, AskError> {
-        let silent = |why: &dyn std::fmt::Display| AskError::NoAnswer(format!("{url} does not answer: {}", cut(&why.to_string())));
+        let silent = |why: &dyn std::fmt::Display| {
+            AskError::NoAnswer(format!("{url} does not answer: {}", cut(&why.to_string())))
+        };
         let body = json!({"jsonrpc": "2.0", "id": 1, "method": method, "params": params}).to_string();
         let request = self.agent.post(url).header("Content-Type", "application/json");
         let mut response = request.send(body.as_str()).map_err(|e| silent(&e))?;

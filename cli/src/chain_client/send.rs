@@ -191,9 +191,8 @@ impl Chain {
             let logs = logs.collect::<Option<_>>()?;
             Some((known("status")?, Done { transaction: hash, block: known("blockNumber")?, gas, fee, logs }))
         };
-        let unknown = || {
-            Error::unsettled(format!("{}: what the node says of transaction {hash} is no receipt", order.doing))
-        };
+        let unknown =
+            || Error::unsettled(format!("{}: what the node says of transaction {hash} is no receipt", order.doing));
         let (status, done) = read().ok_or_else(unknown)?;
         if status == 1 {
             return Ok(done);

@@ -135,7 +135,9 @@ fn show(network: &Network, context: &mut Context) -> Result<()> {
     if context.out.json() {
         let mut value = summary(network);
         match &believed {
-            Ok(header) => value["verified"] = json!({"height": header.height, "hash": header.hash, "time": header.time}),
+            Ok(header) => {
+                value["verified"] = json!({"height": header.height, "hash": header.hash, "time": header.time})
+            }
             Err(error) => value["problem"] = error.to_string().into(),
         }
         return context.out.value(&value);

@@ -98,7 +98,9 @@ pub fn find(home: &Home, name: Option<&str>) -> Result<Network> {
         let mut all = list(home)?;
         return match all.len() {
             1 => Ok(all.swap_remove(0)),
-            0 => Err(Error::user("no network is known here: add one with `sahara network add FILE`, or start `sahara devnet up`")),
+            0 => Err(Error::user(
+                "no network is known here: add one with `sahara network add FILE`, or start `sahara devnet up`",
+            )),
             _ => Err(Error::user(format!(
                 "several networks are known here ({}): say which with --network NAME",
                 all.iter().map(Network::name).collect::<Vec<_>>().join(", ")

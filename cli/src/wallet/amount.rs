@@ -44,9 +44,8 @@ impl FromStr for Amount {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let wrong = || {
-            format!("'{}' is no amount: write e.g. 0.25 for coins of {SYMBOL}, or 1000wei", text.escape_debug())
-        };
+        let wrong =
+            || format!("'{}' is no amount: write e.g. 0.25 for coins of {SYMBOL}, or 1000wei", text.escape_debug());
         let digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
         let bare = text.strip_suffix(SYMBOL).map_or(text, str::trim_end);
         let (number, decimals) = match (bare.strip_suffix("gwei"), bare.strip_suffix("wei")) {
@@ -94,7 +93,9 @@ mod tests {
     fn what_is_no_amount_is_refused() {
         let tiny = "0.0000000000000000001";
         let much = "9".repeat(80);
-        for text in ["", ".", "1.", ".5", "-1", "+1", "1e3", "1,5", "0.5wei", "wei", tiny, "1 ETH", "0x10", "1_0", &much] {
+        for text in
+            ["", ".", "1.", ".5", "-1", "+1", "1e3", "1,5", "0.5wei", "wei", tiny, "1 ETH", "0x10", "1_0", &much]
+        {
             assert!(text.parse::<Amount>().is_err(), "{text}");
         }
     }

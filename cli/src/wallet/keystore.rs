@@ -265,10 +265,7 @@ mod tests {
     #[test]
     fn the_example_of_the_definition_opens() {
         let secret = Keystore::parse(OFFICIAL.as_bytes()).unwrap().open(b"testpassword").unwrap();
-        assert_eq!(
-            hex::encode(secret.bytes()),
-            "7a28b5ba57c53603b0b07b56bba752f7784bf506fa95edc395f5cf6c7514fe9d"
-        );
+        assert_eq!(hex::encode(secret.bytes()), "7a28b5ba57c53603b0b07b56bba752f7784bf506fa95edc395f5cf6c7514fe9d");
     }
 
     #[test]

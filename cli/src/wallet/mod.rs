@@ -42,7 +42,8 @@ impl Secret {
     pub fn random() -> Result<Self> {
         let mut bytes = Zeroizing::new([0; 32]);
         loop {
-            getrandom::fill(&mut *bytes).map_err(|e| Error::fault(format!("the system gives no random numbers: {e}")))?;
+            getrandom::fill(&mut *bytes)
+                .map_err(|e| Error::fault(format!("the system gives no random numbers: {e}")))?;
             // All but one of 2^127 numbers are a key.
             if let Ok(secret) = Self::new(&bytes) {
                 return Ok(secret);
@@ -137,9 +138,8 @@ pub fn import(from: &Path, password: &PasswordArgs) -> Result<Secret> {
     if let Some(secret) = Secret::from_hex(&text) {
         return Ok(secret);
     }
-    let keystore = Keystore::parse(&text).map_err(|e| {
-        Error::user(format!("{}: {e}, nor a key of 64 hexadecimal digits", from.display()))
-    })?;
+    let keystore = Keystore::parse(&text)
+        .map_err(|e| Error::user(format!("{}: {e}, nor a key of 64 hexadecimal digits", from.display())))?;
     let password = password.known(&from.display().to_string())?;
     keystore.open(&password).map_err(|e| unusable(from, &e))
 }

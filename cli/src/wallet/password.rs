@@ -96,9 +96,8 @@ fn first_line(from: impl Read) -> std::io::Result<Password> {
 /// Asks at the terminal, which shows nothing of what is typed.
 fn asked(prompt: &str) -> Result<Password> {
     let terminal = Path::new("/dev/tty");
-    let nobody = |_| {
-        Error::user(format!("nobody is here to type the password: give --password-file FILE or set {VARIABLE}"))
-    };
+    let nobody =
+        |_| Error::user(format!("nobody is here to type the password: give --password-file FILE or set {VARIABLE}"));
     let mut tty = File::options().read(true).write(true).open(terminal).map_err(nobody)?;
     let failed = |e: std::io::Error| Error::io("asking at", terminal, e);
     write!(tty, "{prompt}").map_err(failed)?;
@@ -174,7 +173,11 @@ mod tests {
             ("ab\x04", None),
             ("ab", None),
         ] {
-            assert_eq!(typed(keys.as_bytes()).unwrap().as_deref().map(Vec::as_slice), line.map(str::as_bytes), "{keys:?}");
+            assert_eq!(
+                typed(keys.as_bytes()).unwrap().as_deref().map(Vec::as_slice),
+                line.map(str::as_bytes),
+                "{keys:?}"
+            );
         }
     }
 

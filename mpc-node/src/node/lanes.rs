@@ -12,10 +12,17 @@ use crate::config::MEMBER_LANES;
 use crate::identity::PublicKey;
 use crate::wire::Caller;
 
+/// Lanes of one stranger.
+const PER_STRANGER: usize = 4;
+/// Lanes of strangers at one address.
+const STRANGERS_PER_ADDRESS: usize = 8;
+/// Of all lanes that are not members', strangers have one in so many (one at least).
+const STRANGERS: usize = 8;
+
 /// How many lanes there may be.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct LaneLimits {
-    /// Of consumers.
+    /// Of consumers, and of strangers, who have few of them.
     pub(super) all: usize,
     /// Of one consumer.
     pub(super) per_key: usize,
@@ -123,6 +130,13 @@ impl Place {
         }
     }
 
+    /// The stranger at the other end has shown a session: the lane counts as a consumer's from now on.
+    pub(super) fn is_known(&self) {
+        if let Some(entry) = self.lanes.lock().lanes.get_mut(&self.number) {
+            entry.peer.caller = Caller::Consumer;
+        }
+    }
+
     /// The lane is idle from now on and may be closed for another; false if it should end.
     pub(super) fn rest(&self) -> bool {
         let mut table = self.lanes.lock();
@@ -168,7 +182,21 @@ fn verdict(
             false => close(&mut { own }, "a member's share"),
         };
     }
-    let consumers = lanes.filter(|(_, peer, _)| peer.caller == Caller::Consumer);
+    let others = lanes.clone().filter(|(_, peer, _)| peer.caller != Caller::Member);
+    let strangers = others.clone().filter(|(_, peer, _)| peer.caller == Caller::Stranger);
+    if newcomer.caller == Caller::Stranger {
+        let near = strangers.clone().filter(|(_, peer, _)| origin(peer.address) == origin(newcomer.address));
+        return if own.clone().count() >= PER_STRANGER {
+            close(&mut { own }, "a stranger's share")
+        } else if near.clone().count() >= STRANGERS_PER_ADDRESS {
+            close(&mut { near }, "the share of strangers at one address")
+        } else if strangers.clone().count() >= (limits.all / STRANGERS).max(1) || others.count() >= limits.all {
+            close(&mut { strangers }, "the strangers' share of limits.lanes")
+        } else {
+            Verdict::Enter
+        };
+    }
+    let consumers = others.clone().filter(|(_, peer, _)| peer.caller == Caller::Consumer);
     let near = consumers.clone().filter(|(_, peer, _)| origin(peer.address) == origin(newcomer.address));
     if own.clone().count() >= limits.per_key {
         return close(&mut { own }, "limits.lanes_per_key");
@@ -176,10 +204,13 @@ fn verdict(
     if near.clone().count() >= limits.per_address {
         return close(&mut { near }, "limits.lanes_per_address");
     }
-    if consumers.clone().count() < limits.all {
+    if others.count() < limits.all {
         return Verdict::Enter;
     }
-    // Full: the key with the most lanes gives one up.
+    // Full: a stranger gives its lane up, or the key with the most lanes one of its own.
+    if let Some(number) = longest_idle(&mut { strangers }) {
+        return Verdict::Close(number);
+    }
     let mut lanes_of: HashMap<PublicKey, usize> = HashMap::new();
     consumers.clone().for_each(|(_, peer, _)| *lanes_of.entry(peer.key).or_default() += 1);
     let idle = consumers.filter(|(_, _, idle)| idle.is_some());

@@ -4,6 +4,7 @@ use sahara_circuits::bytes::{DecodeError, Reader, Writer};
 
 use super::{Digest, Opening};
 use crate::identity::{Identity, PublicKey};
+use crate::market::JobEnd;
 use crate::wire::{Kind, Message};
 
 /// The end of a job as one evaluator saw it.
@@ -79,6 +80,13 @@ impl Record {
             },
         })
     }
+}
+
+/// What both evaluators know of a job that has come to its end, from their records, which agree; none if it has no end.
+pub fn end_of(one: &SignedRecord, other: &SignedRecord) -> Option<JobEnd> {
+    let (first, second) = if one.record.signer == 0 { (one, other) } else { (other, one) };
+    let outputs = [first.record.output?, second.record.output?];
+    Some(JobEnd { outputs, transcript: first.record.agreed(), rounds: first.record.rounds })
 }
 
 /// A record and its signature.
