@@ -18,7 +18,7 @@ use crate::chain_client::{Chain, Log, Order};
 use crate::error::{Error, Result};
 use crate::wallet::amount::Amount;
 use sahara::keys::{self, Role};
-use sahara::models::{DEFAULT_MODEL, Store};
+use sahara::models::{DEFAULT_MODEL, Model, Store};
 use sahara::network::{self, Sharing, SharingName, SharingRef};
 
 /// Seconds.
@@ -200,7 +200,7 @@ fn asset_id(chain: u64, owner: Address, root: B256) -> B256 {
 fn register(args: &RegisterArgs, context: &mut Context) -> Result<()> {
     let (root, graph) = match args.root {
         Some(root) => (root, B256::ZERO),
-        None => content(&args.model, context)?,
+        None => content(&Store::new(&context.home).open(&args.model, &context.progress.events())?)?,
     };
     let mut payer = args.money.payer(context)?;
     let (chain, owner) = (payer.chain.id(), payer.address);
@@ -239,11 +239,10 @@ fn register(args: &RegisterArgs, context: &mut Context) -> Result<()> {
 }
 
 /// The root of a model's weights, and the identity of its shortest graph.
-fn content(model: &str, context: &Context) -> Result<(B256, B256)> {
-    let model = Store::new(&context.home).open(model, &context.progress.events())?;
+pub(super) fn content(model: &Model) -> Result<(B256, B256)> {
     let shortest = model.compiled.buckets().into_iter().min();
     let shortest = shortest.ok_or_else(|| Error::user(format!("{} has no graph", model.info.name)))?;
-    let graph = sahara::embedding::graph(&model, shortest)?;
+    let graph = sahara::embedding::graph(model, shortest)?;
     Ok((graph.weights_root.into(), graph.id().0.into()))
 }
 
@@ -584,7 +583,8 @@ fn kind(kind: u8) -> &'static str {
 fn parent(text: &str) -> std::result::Result<(B256, U256), String> {
     let wrong = || format!("'{}' is no ASSET:LICENCE", text.escape_debug());
     let (asset, licence) = text.split_once(':').ok_or_else(wrong)?;
-    Ok((id(asset)?, licence.parse().map_err(|_| wrong())?))
+    let licence = licence.parse().ok().filter(|_| !licence.is_empty()).ok_or_else(wrong)?;
+    Ok((id(asset)?, licence))
 }
 
 #[cfg(test)]

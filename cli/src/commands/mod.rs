@@ -14,6 +14,7 @@ mod money;
 mod network;
 mod operator;
 mod output;
+mod receipt;
 mod session;
 mod share;
 mod signals;
@@ -110,6 +111,9 @@ enum Command {
     /// Deposits from which questions are paid
     #[command(subcommand)]
     Session(session::SessionCommand),
+    /// What was paid for, and what that proves
+    #[command(subcommand)]
+    Receipt(receipt::ReceiptCommand),
     /// The networks that this machine knows
     #[command(subcommand)]
     Network(network::NetworkCommand),
@@ -208,6 +212,7 @@ fn run(cli: Cli) -> Result<()> {
         Command::Asset(command) => asset::run(command, &mut context),
         Command::Licence(command) => licence::run(command, &mut context),
         Command::Session(command) => session::run(command, &mut context),
+        Command::Receipt(command) => receipt::run(command, &mut context),
         Command::Network(command) => network::run(command, &mut context),
         Command::Whoami => whoami::run(&mut context),
         Command::Completions(args) => completions::completions(&args, &mut context),
@@ -324,6 +329,10 @@ mod tests {
             "sahara chain invite --home /x --out join.json",
             "sahara chain start --cometbft --home /x",
             "sahara wallet new --password-file p",
+            "sahara model share mine --asset 0x1111111111111111111111111111111111111111111111111111111111111111 --network main",
+            "sahara receipt ls --last 5",
+            "sahara receipt show last --json",
+            "sahara receipt verify last --explain --offline",
             "sahara asset register mine --card ipfs://x --dry-run",
             "sahara asset register --root 0x1111111111111111111111111111111111111111111111111111111111111111 --kind dataset --parent 0x1111111111111111111111111111111111111111111111111111111111111111:7",
             "sahara asset offer 0x1111111111111111111111111111111111111111111111111111111111111111 --royalty 0.001 --compute 1000gwei --days 30",
