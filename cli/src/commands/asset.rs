@@ -215,7 +215,11 @@ fn register(args: &RegisterArgs, context: &mut Context) -> Result<()> {
         parentLicences: args.parent.iter().map(|(_, licence)| *licence).collect(),
     };
     let named = asset_id(chain, owner, root);
-    if payer.chain.call("looking whether it is registered", ASSET_REGISTRY, &AssetRegistry::existsCall { asset: named })? {
+    if payer.chain.call(
+        "looking whether it is registered",
+        ASSET_REGISTRY,
+        &AssetRegistry::existsCall { asset: named },
+    )? {
         return Err(Error::user(format!("you have registered this content before, as asset {named}")));
     }
     let mut salt = [0; 32];
@@ -229,10 +233,13 @@ fn register(args: &RegisterArgs, context: &mut Context) -> Result<()> {
     payer.chain.wait_for(done.block + 1)?;
     let register = AssetRegistry::registerCall { asset, salt };
     payer.carry_out(&Order::call("registering the asset", ASSET_REGISTRY, &register), context)?;
-    let rivals = payer.chain.call("looking for others", ASSET_REGISTRY, &AssetRegistry::claimsCall { contentRoot: root })?;
+    let rivals =
+        payer.chain.call("looking for others", ASSET_REGISTRY, &AssetRegistry::claimsCall { contentRoot: root })?;
     let others: Vec<B256> = rivals.into_iter().filter(|other| *other != named).collect();
     if !others.is_empty() {
-        context.progress.note(&format!("{} others have registered the same content: see `sahara asset show`", others.len()));
+        context
+            .progress
+            .note(&format!("{} others have registered the same content: see `sahara asset show`", others.len()));
     }
     let value = json!({"asset": named, "owner": owner, "content_root": root, "claims": others});
     payer.tell(&format!("registered as asset {named}"), value, context)
@@ -279,7 +286,11 @@ fn retract(args: &RetractArgs, context: &mut Context) -> Result<()> {
     if payer.carry_out(&Order::call("ending the offer", LICENCES, &call), context)?.is_none() {
         return Ok(());
     }
-    payer.tell("the offer is over; licences that were sold stay", json!({"terms": args.terms, "retracted": true}), context)
+    payer.tell(
+        "the offer is over; licences that were sold stay",
+        json!({"terms": args.terms, "retracted": true}),
+        context,
+    )
 }
 
 fn seat(args: &SeatArgs, context: &mut Context) -> Result<()> {
@@ -295,7 +306,10 @@ fn seat(args: &SeatArgs, context: &mut Context) -> Result<()> {
         None => sharing_for(args, context, &owner)?,
     };
     let sharing = sharing.ok_or_else(|| {
-        Error::user(format!("these nodes hold no model of yours for this asset: `sahara model share MODEL --asset {}` first", args.asset))
+        Error::user(format!(
+            "these nodes hold no model of yours for this asset: `sahara model share MODEL --asset {}` first",
+            args.asset
+        ))
     })?;
     let mut payer = args.money.payer(context)?;
     let for_asset = matches!(&sharing.manifest().access, AccessRule::Chain(asset)
@@ -331,7 +345,8 @@ fn seat(args: &SeatArgs, context: &mut Context) -> Result<()> {
         until: now + args.days * DAY,
     };
     let lane = committee.id();
-    let order = Order::call("seating the committee", INFERENCE_MARKET, &InferenceMarket::seatCall { c: committee.clone() });
+    let order =
+        Order::call("seating the committee", INFERENCE_MARKET, &InferenceMarket::seatCall { c: committee.clone() });
     if payer.carry_out(&order, context)?.is_none() {
         return Ok(());
     }
@@ -353,9 +368,7 @@ fn sharing_for(args: &SeatArgs, context: &Context, owner: &sahara_mpc::client::C
     for entry in listing.sharings.iter().filter(|entry| entry.owner == owner.key()) {
         let which = SharingRef::Named(owner.owner_key(), entry.name.clone());
         let sharing = owner.find(&which).map_err(|e| Error::fault(e.to_string()))?;
-        let is_for = |sharing: &Sharing| {
-            matches!(&sharing.manifest().access, AccessRule::Chain(asset) if asset.asset == args.asset.0)
-        };
+        let is_for = |sharing: &Sharing| matches!(&sharing.manifest().access, AccessRule::Chain(asset) if asset.asset == args.asset.0);
         if let Some(sharing) = sharing.filter(is_for) {
             if found.is_some() {
                 return Err(Error::user("several models of yours are shared for this asset: say which with --as NAME"));

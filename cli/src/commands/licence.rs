@@ -88,7 +88,10 @@ fn buy(args: &BuyArgs, context: &mut Context) -> Result<()> {
         )));
     }
     if !terms.token.is_zero() {
-        return Err(Error::user(format!("this offer is paid in the token {}: buy it with another wallet", terms.token)));
+        return Err(Error::user(format!(
+            "this offer is paid in the token {}: buy it with another wallet",
+            terms.token
+        )));
     }
     let call = Licences::buyCall {
         asset: args.asset,
@@ -100,9 +103,13 @@ fn buy(args: &BuyArgs, context: &mut Context) -> Result<()> {
     let order = Order::call("buying the licence", LICENCES, &call).paying(terms.price);
     let Some(done) = payer.carry_out(&order, context)? else { return Ok(()) };
     let bought = done.event::<Licences::Bought>(LICENCES);
-    let licence = bought.filter(|event| event.asset == args.asset && event.termsHash == hash).map(|event| event.licence);
+    let licence =
+        bought.filter(|event| event.asset == args.asset && event.termsHash == hash).map(|event| event.licence);
     let licence = licence.ok_or_else(|| {
-        Error::fault(format!("the licence was paid (transaction {}), and the node does not say its number", done.transaction))
+        Error::fault(format!(
+            "the licence was paid (transaction {}), and the node does not say its number",
+            done.transaction
+        ))
     })?;
     let mut value = terms_value(&terms);
     value["licence"] = json!(licence.to_string());
@@ -128,7 +135,9 @@ fn chosen(chain: &Chain, args: &BuyArgs) -> Result<(B256, Terms)> {
     match all.len() {
         1 => Ok(all.swap_remove(0)),
         0 => Err(Error::user("no licence is on offer under these terms: see `sahara asset show`")),
-        many => Err(Error::user(format!("{many} offers stand: say which with --terms HASH (`sahara asset show` lists them)"))),
+        many => Err(Error::user(format!(
+            "{many} offers stand: say which with --terms HASH (`sahara asset show` lists them)"
+        ))),
     }
 }
 

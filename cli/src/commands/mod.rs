@@ -353,6 +353,7 @@ mod tests {
             "sahara operator allow 0x1111111111111111111111111111111111111111111111111111111111111111 --not",
             "sahara operator unbond 5",
             "sahara operator earnings --claim",
+            "sahara operator settle --owed --home ./node",
             "sahara wallet import key.hex --wallet other.json",
             "sahara wallet address --json",
             "sahara wallet balance --network main",

@@ -77,7 +77,8 @@ pub fn run(command: ReceiptCommand, context: &mut Context) -> Result<()> {
 }
 
 fn read_bill(kept: &Kept) -> Result<Bill> {
-    Bill::decode(&kept.domain(), &kept.complete.receipt).map_err(|e| Error::user(format!("the receipt does not hold: {e}")))
+    Bill::decode(&kept.domain(), &kept.complete.receipt)
+        .map_err(|e| Error::user(format!("the receipt does not hold: {e}")))
 }
 
 fn ls(args: &LsArgs, context: &mut Context) -> Result<()> {
@@ -139,13 +140,15 @@ fn show(args: &ShowArgs, context: &mut Context) -> Result<()> {
     let bill = read_bill(&kept)?;
     let id = bill.digest(&kept.domain());
     if context.out.json() {
-        let mut value: Value = fields(&bill.receipt).into_iter().map(|(name, text)| (name.to_owned(), json!(text))).collect();
+        let mut value: Value =
+            fields(&bill.receipt).into_iter().map(|(name, text)| (name.to_owned(), json!(text))).collect();
         value["receipt"] = json!(id);
         value["chain"] = json!(kept.chain);
         value["answered"] = json!(kept.answered);
         value["operators"] = json!(bill.deal.committee().operators);
         value["voucher"] = json!(hex::encode_prefixed(bill.voucher));
-        value["signatures"] = kept.complete.signatures.iter().map(|signature| json!(hex::encode_prefixed(signature))).collect();
+        value["signatures"] =
+            kept.complete.signatures.iter().map(|signature| json!(hex::encode_prefixed(signature))).collect();
         return context.out.value(&value);
     }
     context.out.line(&format!("receipt {id}"))?;
@@ -233,11 +236,15 @@ fn meaning(check: &str) -> Option<&'static str> {
 /// What needs nobody else.
 fn by_itself(kept: &Kept, bill: &Bill, checks: &mut Vec<Check>) {
     let good = |what, found| Check { what, holds: Some(true), found };
-    checks.push(good("terms", format!("job {} of this session, {}", bill.receipt.number, Amount::from(bill.receipt.price))));
+    checks.push(good(
+        "terms",
+        format!("job {} of this session, {}", bill.receipt.number, Amount::from(bill.receipt.price)),
+    ));
     checks.push(good("voucher", format!("signed by {}", bill.deal.session().signer)));
     let digest = bill.digest(&kept.domain());
     let keys = bill.deal.keys();
-    let signed = keys.iter().zip(&kept.complete.signatures).filter(|(key, signature)| key.verifies(&digest.0, signature));
+    let signed =
+        keys.iter().zip(&kept.complete.signatures).filter(|(key, signature)| key.verifies(&digest.0, signature));
     let count = signed.count();
     checks.push(Check { what: "signatures", holds: Some(count == 3), found: format!("{count} of 3 members") });
 }
@@ -276,7 +283,8 @@ fn on_chain(kept: &Kept, bill: &Bill, context: &Context, checks: &mut Vec<Check>
         SessionState::Unknown(_) => "in a state that this program does not know",
     };
     checks.push(Check { what: "session", holds: Some(known), found: words.to_owned() });
-    let seated = CommitteeState::read(committee.into()).filter(|state| state.from > 0 && state.from <= bill.receipt.time);
+    let seated =
+        CommitteeState::read(committee.into()).filter(|state| state.from > 0 && state.from <= bill.receipt.time);
     let words = match seated {
         Some(state) if state.ended == 0 => "seated".to_owned(),
         Some(state) => format!("seated until {}", moment(state.ended.saturating_mul(1000))),
@@ -298,8 +306,8 @@ fn on_chain(kept: &Kept, bill: &Bill, context: &Context, checks: &mut Vec<Check>
 
 #[cfg(test)]
 mod tests {
-    use crate::market::bill::{Last, tests::*};
     use super::*;
+    use crate::market::bill::{Last, tests::*};
 
     #[test]
     fn each_signature_counts_and_every_field_is_shown() {

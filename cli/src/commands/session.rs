@@ -167,7 +167,8 @@ pub(super) fn open_session(
 ) -> Result<Option<Opened>> {
     let (asset, sold, licence_ends) = licence_of(&payer.chain, licence)?;
     let price = sold.royalty.checked_add(sold.compute).filter(|price| *price > 0);
-    let price = price.ok_or_else(|| Error::user(format!("licence {licence} has no price a call: no session is needed")))?;
+    let price =
+        price.ok_or_else(|| Error::user(format!("licence {licence} has no price a call: no session is needed")))?;
     let committee = chosen(&payer.chain, asset, terms.committee)?;
     let small = |amount: Amount| amount.small().map_err(Error::user);
     let deposit = terms.deposit.map_or(Ok(price.saturating_mul(CALLS.into())), small)?;
@@ -176,10 +177,7 @@ pub(super) fn open_session(
     if deposit == 0 {
         return Err(Error::user(format!("a call costs {}: lock at least that", Amount::from(price))));
     }
-    let caps = Caps {
-        call: terms.cap_call.map_or(Ok(price), small)?,
-        day: terms.cap_day.map_or(Ok(deposit), small)?,
-    };
+    let caps = Caps { call: terms.cap_call.map_or(Ok(price), small)?, day: terms.cap_day.map_or(Ok(deposit), small)? };
     if caps.call < price {
         let (price, most) = (Amount::from(price), Amount::from(caps.call));
         return Err(Error::user(format!("a call costs {price}, more than the {most} that you allow")));
@@ -232,7 +230,9 @@ pub(super) fn open_session(
         }
     }
     if let Err(error) = reach(&payer.chain, &account, &committee) {
-        context.progress.note(&format!("the committee's nodes have to be named with --committee FILE: {}", error.report()));
+        context
+            .progress
+            .note(&format!("the committee's nodes have to be named with --committee FILE: {}", error.report()));
     }
     Ok(Some(Opened { session, id, committee, caps }))
 }
@@ -255,7 +255,8 @@ fn reach(chain: &Chain, account: &Account, committee: &Committee) -> Result<()> 
     if file.digest() != committee.digest.0 {
         return Err(Error::user("the operators name nodes of another committee"));
     }
-    file.save(&account.committee_file(committee.id())).map_err(|e| Error::wrap("keeping the committee", Blame::Fault, e))
+    file.save(&account.committee_file(committee.id()))
+        .map_err(|e| Error::wrap("keeping the committee", Blame::Fault, e))
 }
 
 fn chosen(chain: &Chain, asset: B256, named: Option<B256>) -> Result<Committee> {
@@ -287,7 +288,8 @@ fn ls(context: &mut Context) -> Result<()> {
     let mut list = Vec::new();
     for account in &accounts {
         let Some(session) = account.session() else { continue };
-        let spent: u128 = account.deals.iter().map(|deal| Ok(account.spent(deal.lane)?.last.total)).sum::<Result<_>>()?;
+        let spent: u128 =
+            account.deals.iter().map(|deal| Ok(account.spent(deal.lane)?.last.total)).sum::<Result<_>>()?;
         let deposit: u128 = session.caps.iter().sum();
         let state = match network::of_chain(&context.home, account.chain) {
             Ok(network) => state(&network.chain(), account.id()).unwrap_or_else(|error| error.report()),
@@ -382,7 +384,8 @@ fn close(args: &CloseArgs, context: &mut Context) -> Result<()> {
             payer.tell("the session is over; its receipts are kept", value, context)
         }
         SessionState::Open => {
-            let order = Order::call("closing the session", INFERENCE_MARKET, &InferenceMarket::closeCall { s: session });
+            let order =
+                Order::call("closing the session", INFERENCE_MARKET, &InferenceMarket::closeCall { s: session });
             let Some(done) = payer.carry_out(&order, context)? else { return Ok(()) };
             let until = done.event::<InferenceMarket::Closing>(INFERENCE_MARKET).map_or(0, |event| event.until);
             let moment = super::output::moment(until.saturating_mul(1000));
@@ -397,15 +400,19 @@ fn close(args: &CloseArgs, context: &mut Context) -> Result<()> {
             Err(Error::user(format!("the session is closing: come back after {moment}")))
         }
         SessionState::Closing(_) => {
-            let order = Order::call("ending the session", INFERENCE_MARKET, &InferenceMarket::finishCall { s: session });
+            let order =
+                Order::call("ending the session", INFERENCE_MARKET, &InferenceMarket::finishCall { s: session });
             let Some(done) = payer.carry_out(&order, context)? else { return Ok(()) };
-            let left = done.event::<InferenceMarket::Finished>(INFERENCE_MARKET).map_or(U256::ZERO, |event| event.returned);
+            let left =
+                done.event::<InferenceMarket::Finished>(INFERENCE_MARKET).map_or(U256::ZERO, |event| event.returned);
             take(&mut payer, context)?;
             account.forget()?;
             let value = json!({"session": id, "state": "over", "returned": left.to_string()});
             payer.tell(&format!("{} came back", Amount(left)), value, context)
         }
-        SessionState::Unknown(_) => Err(Error::user("the session is in a state that this program does not know: upgrade it")),
+        SessionState::Unknown(_) => {
+            Err(Error::user("the session is in a state that this program does not know: upgrade it"))
+        }
     }
 }
 

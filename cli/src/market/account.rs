@@ -171,7 +171,9 @@ impl Account {
             return Ok(Spent::default());
         }
         let spent = Spent::decode(&read(&path)?);
-        spent.map_err(|e| Error::user(format!("{}: {e}: remove it, the nodes know how far the session is", path.display())))
+        spent.map_err(|e| {
+            Error::user(format!("{}: {e}: remove it, the nodes know how far the session is", path.display()))
+        })
     }
 
     /// Keeps how far it is; on disk when this returns.
@@ -251,11 +253,7 @@ impl Account {
     }
 }
 
-fn deals(
-    domain: &Domain,
-    session: &Session,
-    committees: &[Committee],
-) -> std::result::Result<Vec<Deal>, BillError> {
+fn deals(domain: &Domain, session: &Session, committees: &[Committee]) -> std::result::Result<Vec<Deal>, BillError> {
     if committees.is_empty() {
         return Err(BillError::Wrong("it has no committee"));
     }

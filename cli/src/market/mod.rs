@@ -2,8 +2,9 @@
 
 pub mod account;
 pub mod bill;
-mod ledger;
+pub mod ledger;
 pub mod network;
 pub mod node;
+pub mod operator;
 pub mod purse;
 pub mod receipts;

@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use alloy_primitives::{Address, B256, U256};
@@ -17,7 +17,7 @@ use sahara_mpc::identity::PublicKey;
 use sahara_mpc::market::{Complete, JobEnd, Market, Order, Place, Unlicensed};
 
 use super::bill::{self, Bill, Deal, Last, Outcome, Promise};
-use super::ledger::{Ledger, Signed};
+use super::ledger::{self, Ledger, Signed};
 use crate::error::{Error, Result};
 use sahara::home::create_private_dir;
 
@@ -129,7 +129,8 @@ impl<W: Words> NodeMarket<W> {
     pub fn open(domain: Domain, words: W, folder: PathBuf, max_age: u64, clock: fn() -> u64) -> Result<Self> {
         create_private_dir(&folder)?;
         let market = Self { domain, words, folder, max_age, clock, table: Mutex::default() };
-        for path in ledgers(&market.folder)? {
+        let files = ledger::files(&market.folder).map_err(|e| Error::io("reading", &market.folder, e))?;
+        for path in files.into_iter().take(MAX_LANES) {
             match Ledger::open(&domain, path.clone()) {
                 Ok((ledger, found)) => {
                     let deal = Arc::new(found.deal);
@@ -138,7 +139,9 @@ impl<W: Words> NodeMarket<W> {
                     let entry = Entry::new(deal, ledger, last, found.last, found.signed);
                     market.table().insert(entry);
                 }
-                Err(error) => tracing::error!(file = %path.display(), %error, "a ledger is damaged: its session is not served"),
+                Err(error) => {
+                    tracing::error!(file = %path.display(), %error, "a ledger is damaged: its session is not served")
+                }
             }
         }
         Ok(market)
@@ -285,7 +288,10 @@ impl<W: Words> NodeMarket<W> {
         let refused = |why: String| Err(Unlicensed::Refused(why));
         let (deal, now, asked) = (&entry.deal, (self.clock)(), u64::from(order.job.seconds()));
         if now.abs_diff(asked) > FRESH {
-            return refused(format!("the job's name is of another time, {} s away: set the clock", now.abs_diff(asked)));
+            return refused(format!(
+                "the job's name is of another time, {} s away: set the clock",
+                now.abs_diff(asked)
+            ));
         }
         let session = deal.session();
         if asked > session.ends || asked > deal.committee().until {
@@ -297,7 +303,10 @@ impl<W: Words> NodeMarket<W> {
             _ => return refused("the voucher is not signed by the session's key for this job".to_owned()),
         }
         if promise.total > deal.cap {
-            return refused(format!("the voucher's total of {} is above the session's cap of {}", promise.total, deal.cap));
+            return refused(format!(
+                "the voucher's total of {} is above the session's cap of {}",
+                promise.total, deal.cap
+            ));
         }
         if promise.total == 0 || !promise.total.is_multiple_of(deal.price) {
             return refused(format!("the voucher's total is no multiple of the price of {}", deal.price));
@@ -400,12 +409,7 @@ impl<W: Words> Market for NodeMarket<W> {
         Ok(Bill { receipt, voucher: promise.signature, deal: (*entry.deal).clone() }.encode())
     }
 
-    fn judge(
-        &self,
-        order: &Order,
-        end: Option<&JobEnd>,
-        receipt: &[u8],
-    ) -> std::result::Result<[u8; 32], Unlicensed> {
+    fn judge(&self, order: &Order, end: Option<&JobEnd>, receipt: &[u8]) -> std::result::Result<[u8; 32], Unlicensed> {
         let refused = |why: &str| Err(Unlicensed::Refused(why.to_owned()));
         let promise = promise(order)?;
         let bill = Bill::decode(&self.domain, receipt).map_err(|e| Unlicensed::Refused(e.to_string()))?;
@@ -670,21 +674,6 @@ fn unkept(error: &io::Error) -> Unlicensed {
 
 fn lock(entry: &Mutex<Entry>) -> MutexGuard<'_, Entry> {
     entry.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// The ledgers in a folder.
-fn ledgers(folder: &Path) -> Result<Vec<PathBuf>> {
-    let failed = |e| Error::io("reading", folder, e);
-    let mut files = Vec::new();
-    for entry in std::fs::read_dir(folder).map_err(failed)? {
-        let path = entry.map_err(failed)?.path();
-        if path.extension().is_some_and(|extension| extension == "ledger") {
-            files.push(path);
-        }
-    }
-    files.sort();
-    files.truncate(MAX_LANES);
-    Ok(files)
 }
 
 #[cfg(test)]

@@ -7,8 +7,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use alloy_primitives::{B256, U256};
 use sahara_light::Options;
-use sahara_market::slots::{self, CommitteeState, SessionState};
 use sahara_market::LICENCES;
+use sahara_market::slots::{self, CommitteeState, SessionState};
 use sahara_mpc::market::{Complete, JobEnd, Order, Place, Purse, Unpaid};
 
 use super::account::{Account, Spent};
@@ -85,7 +85,10 @@ impl HomePurse {
             let domain = account.domain();
             let Some(deal) = account.deals.iter().find(|deal| deal.fits(&domain, place)).cloned() else {
                 if account.chain == place.asset.chain && account.session().is_some_and(|known| known.asset == asset) {
-                    why = format!("your session {} is with another committee or version of it: {again}", short(account.id()));
+                    why = format!(
+                        "your session {} is with another committee or version of it: {again}",
+                        short(account.id())
+                    );
                 }
                 continue;
             };
@@ -252,7 +255,10 @@ impl Purse for HomePurse {
             )));
         }
         if u64::from(order.job.seconds()) > deal.session().ends {
-            return Err(Unpaid(format!("session {} has ended: open another with `sahara session open`", short(deal.id))));
+            return Err(Unpaid(format!(
+                "session {} has ended: open another with `sahara session open`",
+                short(deal.id)
+            )));
         }
         // On disk before anybody sees it.
         let spent = Spent { promised: spent.promised.max(total), ..spent };
@@ -271,8 +277,10 @@ impl Purse for HomePurse {
 
     fn paid(&self, order: &Order, end: &JobEnd, complete: &Complete) -> std::result::Result<(), Unpaid> {
         let key = order.place.manifest.0;
-        let (account, deal, running) = self.ended(&key, order).ok_or_else(|| Unpaid("nothing was to be paid".to_owned()))?;
-        let bill = Bill::of(&account.domain(), complete).map_err(|e| Unpaid(format!("the receipt does not hold: {e}")))?;
+        let (account, deal, running) =
+            self.ended(&key, order).ok_or_else(|| Unpaid("nothing was to be paid".to_owned()))?;
+        let bill =
+            Bill::of(&account.domain(), complete).map_err(|e| Unpaid(format!("the receipt does not hold: {e}")))?;
         let expected = deal.receipt(order, &Outcome::from(end), &running.spent.last, bill.receipt.height);
         if bill.deal != deal || expected != Some(bill.receipt) || bill.receipt.total != running.total {
             return Err(Unpaid("the receipt is not for what was asked and answered".to_owned()));
@@ -461,7 +469,9 @@ mod tests {
         assert!(why(bench.purse_on(says(2, 5, 0))).contains("not open"));
         assert!(why(bench.purse_on(says(0, 5, 0))).contains("not open"));
         assert!(why(bench.purse_on(says(1, 0, 0))).contains("not seated"));
-        assert!(why(bench.purse_on(Ok([U256::ONE, U256::from(5) | U256::ONE << 64, U256::ZERO]))).contains("not seated"));
+        assert!(
+            why(bench.purse_on(Ok([U256::ONE, U256::from(5) | U256::ONE << 64, U256::ZERO]))).contains("not seated")
+        );
         assert!(why(bench.purse_on(says(1, 5, 9))).contains("withdrawn"));
         assert!(why(bench.purse_on(Err("too old".into()))).contains("too old"));
         let elsewhere = Place { committee: [0; 32], ..place() };

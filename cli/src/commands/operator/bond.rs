@@ -1,7 +1,8 @@
-//! `sahara operator bond | quote | allow | unbond | earnings`: an operator's standing on the chain.
+//! `sahara operator bond | quote | allow | unbond | earnings | settle`: an operator's standing on the chain, and what it is owed.
 
 use alloy_primitives::{B256, U256};
 use clap::Args;
+use sahara_light::Options;
 use sahara_market::OPERATORS;
 use sahara_market::abi::Operators;
 use sahara_mpc::config::Config;
@@ -13,6 +14,8 @@ use crate::commands::Context;
 use crate::commands::money::{MoneyArgs, id};
 use crate::commands::output::moment;
 use crate::error::{Error, Result};
+use crate::market::ledger;
+use crate::market::operator::{self as market, Standing};
 use crate::wallet::amount::Amount;
 
 /// Seconds.
@@ -65,6 +68,15 @@ pub struct EarningsArgs {
     /// Take out what is ripe
     #[arg(long)]
     claim: bool,
+    #[command(flatten)]
+    money: MoneyArgs,
+}
+
+#[derive(Args, Debug)]
+pub struct SettleArgs {
+    /// Say what is owed, and send nothing
+    #[arg(long)]
+    owed: bool,
     #[command(flatten)]
     money: MoneyArgs,
 }
@@ -185,4 +197,40 @@ pub fn earnings(args: &EarningsArgs, context: &mut Context) -> Result<()> {
         Amount::from(standing.perCall),
         moment(standing.quoteUntil.saturating_mul(1000))
     ))
+}
+
+/// Has the market pay what is owed by the last receipts of this node; it may run meanwhile.
+pub fn settle(args: &SettleArgs, config: &Config, context: &mut Context) -> Result<()> {
+    let network = args.money.network.find(context)?;
+    let folder = market::folder(&config.home);
+    let bills = ledger::bills(&network.domain(), &folder).map_err(|e| Error::io("reading", &folder, e))?;
+    let light = network.light(Options::default());
+    let mut settler = market::Settler::new(&network, market::Policy { at: 0, after: 0 });
+    let (mut payer, mut list) = (None, Vec::new());
+    for (bill, complete) in &bills {
+        let standing = settler.standing(&light, bill, network.chain().time()?);
+        let Standing::Due(owed) = standing.map_err(|why| Error::fault(format!("what is owed is not proven: {why}")))?
+        else {
+            continue;
+        };
+        if !args.owed {
+            let payer = match &mut payer {
+                Some(payer) => payer,
+                none => none.insert(args.money.payer(context)?),
+            };
+            payer.carry_out(&market::order(bill, complete), context)?;
+        }
+        list.push((bill.deal.id, bill.deal.lane, bill.receipt.number, owed));
+    }
+    let sum = Amount::from(list.iter().map(|(.., owed)| owed).sum::<u128>());
+    let sessions = list.iter().map(|(session, lane, number, owed)| {
+        json!({"session": session, "committee": lane, "receipts": number, "owed": owed.to_string()})
+    });
+    let value = json!({"sessions": sessions.collect::<Vec<_>>(), "owed": sum.0.to_string(), "settled": !args.owed});
+    match payer {
+        Some(payer) if payer.only_tries() => Ok(()),
+        Some(payer) => payer.tell(&format!("{sum} in {} sessions are paid", list.len()), value, context),
+        None if context.out.json() => context.out.value(&value),
+        None => context.out.line(&format!("{sum} in {} sessions are owed", list.len())),
+    }
 }
