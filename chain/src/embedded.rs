@@ -14,7 +14,7 @@ use tendermint_proto::v0_38::{
 
 use crate::{
     application::{Application, ChainStart, DecidedBlock, Finalized, Proposal, TxResult, Verdict, Vote},
-    consensus::{BLOCK_PROTOCOL, Block, BlockId, Commit, CommitSig, DRIVER_KEY, Header, Time, hashes},
+    consensus::{BLOCK_PROTOCOL, Block, BlockId, Commit, CommitSig, DRIVER_KEY, Header, PartSetHeader, Time, hashes},
     error::{Fault, StoreError},
     failpoint,
     genesis::Genesis,
@@ -94,6 +94,8 @@ impl<A: Application> Embedded<A> {
                 let start = ChainStart { chain_id, time, app_state: genesis.to_vec(), initial_height, evidence: None };
                 let started = driver.app.init_chain(&start)?;
                 driver.validators = started.validators;
+                // The engine writes the absent name of the block before the first with its parts.
+                driver.tip.id.part_set_header = Some(PartSetHeader::default());
                 driver.tip.app_hash = started.app_hash.0.to_vec();
                 driver.tip.time = now;
                 driver.tip.height = initial_height - 1;
