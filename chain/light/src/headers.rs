@@ -11,11 +11,7 @@ use alloy_primitives::{B256, Bytes};
 use prost::Message;
 use serde::{Deserialize, Serialize};
 use tendermint::{
-    Time,
-    block::signed_header::SignedHeader,
-    chain::Id,
-    trust_threshold::TrustThresholdFraction,
-    validator::Set,
+    Time, block::signed_header::SignedHeader, chain::Id, trust_threshold::TrustThresholdFraction, validator::Set,
 };
 use tendermint_light_client_verifier::{
     PredicateVerifier, Verdict, Verifier,
@@ -203,6 +199,11 @@ impl Untrusted {
     /// Its hash.
     pub fn hash(&self) -> B256 {
         self.hash
+    }
+
+    /// The chain that it says it is of.
+    pub fn chain(&self) -> &str {
+        self.signed.header.chain_id.as_str()
     }
 
     /// Whether it and its validators belong together.
@@ -423,3 +424,6 @@ fn malformed(what: &str, why: &dyn std::fmt::Display) -> HeaderError {
 fn brief(words: &dyn std::fmt::Display) -> String {
     words.to_string().lines().next().unwrap_or_default().chars().take(MAX_WORDS).collect()
 }
+
+#[cfg(test)]
+mod tests;

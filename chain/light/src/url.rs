@@ -88,8 +88,22 @@ mod tests {
             assert_eq!(format!("{good}/").parse::<Url>().unwrap().as_str(), good);
         }
         for bad in [
-            "", "http://", "http://a", "http://a:", "http://a:0", "http://a:65536", "http://a:+1", "http://:1", "ftp://a:1",
-            "http://user@a:1", "http://a:1/path", "http://a:1?x", "http://a b:1", "http://[::g]:1", "https://a:1", "http://a:1//",
+            "",
+            "http://",
+            "http://a",
+            "http://a:",
+            "http://a:0",
+            "http://a:65536",
+            "http://a:+1",
+            "http://:1",
+            "ftp://a:1",
+            "http://user@a:1",
+            "http://a:1/path",
+            "http://a:1?x",
+            "http://a b:1",
+            "http://[::g]:1",
+            "https://a:1",
+            "http://a:1//",
         ] {
             assert!(bad.parse::<Url>().is_err(), "{bad}");
         }

@@ -68,7 +68,8 @@ impl Headers {
     async fn validators(&self, height: u64) -> Result<ValidatorSet, String> {
         let mut validators: Vec<Validator> = Vec::new();
         for page in 1..=PAGES {
-            let question = json!({ "height": height.to_string(), "page": page.to_string(), "per_page": PAGE.to_string() });
+            let question =
+                json!({ "height": height.to_string(), "page": page.to_string(), "per_page": PAGE.to_string() });
             let mut answer = self.client.ask("validators", question).await?;
             validators.append(&mut read(&answer["validators"].take())?);
             let total = answer["total"].as_str().and_then(|total| total.parse().ok()).unwrap_or(0);

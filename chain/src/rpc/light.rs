@@ -1,9 +1,6 @@
 //! What a light client asks: signed headers, and the newest state that one of them commits to, with its proofs.
 
-use std::{
-    collections::BTreeMap,
-    sync::Arc,
-};
+use std::{collections::BTreeMap, sync::Arc};
 
 use alloy_eips::BlockNumberOrTag;
 use alloy_primitives::{Address, B256};

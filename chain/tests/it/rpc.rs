@@ -49,7 +49,8 @@ impl Rpc {
     pub fn with(mut chain: Chain, limits: Limits) -> Self {
         chain.block(&[]);
         let (heights, seen) = watch::channel(chain.driver.height());
-        let backend = Backend::new(chain.ledger.clone(), Arc::new(Straight(chain.ledger.clone(), chain.store.clone())), seen);
+        let backend =
+            Backend::new(chain.ledger.clone(), Arc::new(Straight(chain.ledger.clone(), chain.store.clone())), seen);
         let backend = Arc::new(backend.with_limits(limits));
         Self { chain, backend, session: Session::local(), runtime: Runtime::new().unwrap(), heights }
     }
