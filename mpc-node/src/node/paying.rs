@@ -188,22 +188,19 @@ pub(super) fn cosign(seat: &Seat, lane: &mut Lane, caller: Option<u8>, asked: Co
         inputs: asked.asked.inputs,
         voucher: asked.voucher,
     };
-    let patience = seat.machine.config.timeouts.round() / 2;
-    let judge = || market.judge(&order, None, &asked.receipt);
-    let digest = caught_up(seat, market, &order, patience, || still_there(lane), judge)?;
+    // Whatever ends this before the receipt is complete, the total is free again.
+    let mut accepted = Accepted { market: market.clone(), order, complete: false };
+    let (order, patience) = (&accepted.order, seat.machine.config.timeouts.round() / 2);
+    let judge = || market.judge(order, None, &asked.receipt);
+    let digest = caught_up(seat, market, order, patience, || still_there(lane), judge)?;
     let theirs = [first, second].map(|index| keys[usize::from(index)]);
-    for (key, signature) in theirs.iter().zip(&asked.signatures) {
-        if !key.verifies(&digest, signature) {
-            market.give_up(&order);
-            return Err(refuse("a receipt is not signed by both evaluators of its job"));
-        }
+    if !theirs.iter().zip(&asked.signatures).all(|(key, signature)| key.verifies(&digest, signature)) {
+        return Err(refuse("a receipt is not signed by both evaluators of its job"));
     }
+    // Whoever took too long for the evaluators signs nothing: they have told the consumer that the job failed.
+    still_there(lane)?;
     let signature = seat.machine.identity.sign(&digest);
-    let complete = complete(task.assignment.evaluators(), seat.index, asked.receipt, asked.signatures, signature);
-    if let Err(error) = market.complete(&order, &complete) {
-        market.give_up(&order);
-        return Err(error.into());
-    }
+    accepted.complete(&complete(task.assignment.evaluators(), seat.index, asked.receipt, asked.signatures, signature))?;
     lane.send(&Cosigned(signature)).map_err(own)
 }
 
