@@ -7,9 +7,9 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use sahara_mpc::bytes::{DecodeError, Reader, Writer};
-use sahara_mpc::identity::{self, Identity, PublicKey};
 use sahara_mpc::client::{Access, Client, Offer, Rounding, SharingRef, Task, Visibility};
 use sahara_mpc::config::Config;
+use sahara_mpc::identity::{self, Identity, PublicKey};
 use sahara_mpc::market::{Asset, Complete, JobEnd, JobId, Market, Order, Place, Purse, Unlicensed, Unpaid};
 
 use super::{Case, Network, Running, case, wait_for};
@@ -128,7 +128,6 @@ impl Receipt {
         Ok(receipt)
     }
 
-
     fn of(voucher: &Voucher, order: &Order, end: &JobEnd) -> Self {
         Self {
             session: voucher.session,
@@ -168,6 +167,8 @@ pub enum Manner {
     NoDisk,
     /// Writes down what is complete, and then says nothing, and shows it to nobody.
     KeepsAnswer,
+    /// Writes down what is complete, and is killed.
+    Dies,
 }
 
 /// One member's market.
@@ -228,8 +229,7 @@ impl Till {
         if !session.open {
             return Err(refused("the session is closed"));
         }
-        if (session.asker, session.asset, session.committee)
-            != (order.asker, order.place.asset, order.place.committee)
+        if (session.asker, session.asset, session.committee) != (order.asker, order.place.asset, order.place.committee)
         {
             return Err(refused("the session is another's"));
         }
@@ -312,7 +312,7 @@ impl Market for Till {
         match self.manner() {
             Manner::Refuses => return Err(refused("I sign nothing")),
             Manner::Silent => self.says_nothing(),
-            Manner::Honest | Manner::NoDisk | Manner::KeepsAnswer => {}
+            Manner::Honest | Manner::NoDisk | Manner::KeepsAnswer | Manner::Dies => {}
         }
         let voucher = self.voucher(order)?;
         if self.disk.last(&voucher.session).is_some_and(|last| last.receipt == receipt) {
@@ -323,7 +323,9 @@ impl Market for Till {
         let told = Receipt::decode(receipt).map_err(|_| refused("not a receipt"))?;
         let expected = match end {
             Some(end) => Receipt::of(&voucher, order, end),
-            None => Receipt { output: told.output, transcript: told.transcript, ..Receipt::of(&voucher, order, &NO_END) },
+            None => {
+                Receipt { output: told.output, transcript: told.transcript, ..Receipt::of(&voucher, order, &NO_END) }
+            }
         };
         match told == expected {
             true => Ok(digest(receipt)),
@@ -342,6 +344,7 @@ impl Market for Till {
         if self.manner() == Manner::KeepsAnswer {
             self.says_nothing();
         }
+        assert!(self.manner() != Manner::Dies, "killed");
         Ok(())
     }
 
