@@ -61,10 +61,13 @@ fn as_first(
         receipt,
         signatures: [own, second],
     };
-    let third = ask_helper(seat, assignment.helper(), &request)?;
+    let third = match ask_helper(seat, assignment.helper(), &request) {
+        Ok(third) => third,
+        // It may have signed, and not have been heard.
+        Err(trouble) => helpers(seat, assignment, accepted, &request.receipt).ok_or(trouble)?,
+    };
     check(seat, assignment, 2, &digest, &third)?;
-    let complete =
-        complete(assignment.evaluators(), assignment.helper(), request.receipt, request.signatures, third);
+    let complete = complete(assignment.evaluators(), assignment.helper(), request.receipt, request.signatures, third);
     accepted.complete(&complete)?;
     // What is on this node's disk is signed by all, whether or not the other one hears of it from here.
     if let Err(error) = lane.send(&Completed(third)) {
