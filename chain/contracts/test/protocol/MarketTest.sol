@@ -28,6 +28,7 @@ interface Cheats {
     function assume(bool condition) external pure;
     function deal(address who, uint256 balance) external;
     function etch(address where, bytes calldata code) external;
+    function expectRevert() external;
     function expectRevert(bytes4 selector) external;
     function expectPartialRevert(bytes4 selector) external;
     function load(address where, bytes32 slot) external view returns (bytes32);
@@ -84,6 +85,7 @@ abstract contract MarketTest {
         registry.give(ASSET, owner);
         licences.give(LICENCE, ASSET, consumer, ROYALTY, COMPUTE, NOW + 30 days);
         cheats.deal(consumer, 1_000 ether);
+        cheats.deal(address(this), 1_000 ether);
         for (uint256 i = 0; i < 6; i++) {
             join(i);
         }
