@@ -83,7 +83,7 @@ contract Operators is IOperators, ReentrancyGuardTransient {
         if (bytes(region).length > LONGEST_TEXT) revert TooLong(bytes(region).length);
         uint256 bond = o.bond + msg.value;
         if (bond < LEAST_BOND) revert BondTooSmall(bond, LEAST_BOND);
-        if (node != o.node) {
+        if (node == 0 || node != o.node) {
             _prove(node, proof);
             operatorOf[node] = msg.sender;
             o.node = node;
