@@ -6,6 +6,7 @@ import {IOperators} from "../../src/protocol/IOperators.sol";
 import {LONGEST_TERM} from "../../src/protocol/InferenceMarket.sol";
 import {Committee, Session} from "../../src/protocol/Types.sol";
 import {MarketTest, cheats} from "./MarketTest.sol";
+import {signatureOf} from "./StandIns.sol";
 
 /// Who may sit on a committee, and who is drawn.
 contract CommitteesTest is MarketTest {
@@ -31,9 +32,9 @@ contract CommitteesTest is MarketTest {
         c = committee(0);
         c.keys[1] = node(4);
         refusedSeat(IInferenceMarket.WrongKey.selector, c);
-        c.keys[1] = 0;
-        c.operators[1] = stranger;
-        refusedSeat(IInferenceMarket.WrongKey.selector, c);
+        // Nobody is no operator.
+        (c.keys[1], c.operators[1]) = (0, stranger);
+        refusedSeat(IInferenceMarket.NotBonded.selector, c);
     }
 
     function test_members_are_bonded_willing_and_have_a_quote() public {
@@ -115,6 +116,21 @@ contract CommitteesTest is MarketTest {
         cheats.expectPartialRevert(IInferenceMarket.StillGood.selector);
         market.unseat(c);
         cheats.warp(c.until + 1);
+        market.unseat(c);
+    }
+
+    function test_a_member_with_another_key_or_no_will_opens_nothing() public {
+        Committee memory c = seated(0);
+        Session memory s = session(1, 1);
+        cheats.prank(account(2));
+        operators.allow(ASSET, false);
+        refusedOpen(IInferenceMarket.NotWilling.selector, s);
+        cheats.prank(account(2));
+        operators.allow(ASSET, true);
+        bytes memory proof = signatureOf(node(9), operators.proofDigest(account(2), node(9)));
+        cheats.prank(account(2));
+        operators.join(node(9), "localhost:1", "here", proof);
+        refusedOpen(IInferenceMarket.NotSeated.selector, s);
         market.unseat(c);
     }
 
@@ -202,6 +218,12 @@ contract CommitteesTest is MarketTest {
     function bond(uint256 i, uint256 more) private {
         cheats.prank(account(i));
         operators.join{value: more}(node(i), "localhost:1", "here", "");
+    }
+
+    function refusedOpen(bytes4 selector, Session memory s) private {
+        cheats.prank(s.consumer);
+        cheats.expectPartialRevert(selector);
+        market.open{value: CAP}(s.licence, s.signer, s.asker, s.lanes, s.caps, s.ends, s.nonce);
     }
 
     function refusedSeat(bytes4 selector, Committee memory c) private {

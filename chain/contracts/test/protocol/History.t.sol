@@ -4,7 +4,7 @@ pragma solidity ^0.8.28;
 import {InferenceReceipt} from "../../src/InferenceReceipts.sol";
 import {ATTRIBUTION, INFERENCE_MARKET, OPERATORS} from "../../src/protocol/Addresses.sol";
 import {IInferenceMarket} from "../../src/protocol/IInferenceMarket.sol";
-import {ANSWER_TIME, CLOSING} from "../../src/protocol/InferenceMarket.sol";
+import {ANSWER_TIME, CLOSING, CLOSING_BLOCKS} from "../../src/protocol/InferenceMarket.sol";
 import {CHALLENGE} from "../../src/protocol/Operators.sol";
 import {Committee, Session} from "../../src/protocol/Types.sol";
 import {MarketTest, cheats} from "./MarketTest.sol";
@@ -21,8 +21,7 @@ contract HistoryTest is MarketTest {
         uint256 state;
         uint64[2] numbers;
         uint64[2] best;
-        bool[2] returned;
-        bool[] used;
+        bool returned;
     }
 
     Book[] private books;
@@ -165,19 +164,19 @@ contract HistoryTest is MarketTest {
         bytes[2] memory all = [signatures(committee(0), two[0]), signatures(committee(1), two[1])];
         Committee[2] memory who = [committee(0), committee(1)];
         if (b.state == 3) cheats.expectPartialRevert(IInferenceMarket.WrongState.selector);
-        else if (b.returned[0]) cheats.expectPartialRevert(IInferenceMarket.ReturnedBefore.selector);
-        else owedToConsumer += uint256(b.s.royalty) + b.s.compute;
-        if (b.state != 3) b.returned[0] = true;
+        else if (b.returned) cheats.expectPartialRevert(IInferenceMarket.ReturnedBefore.selector);
+        else if (b.best[0] + b.best[1] < 20) cheats.expectPartialRevert(IInferenceMarket.TooFewCalls.selector);
+        else (owedToConsumer, b.returned) = (owedToConsumer + b.s.royalty + b.s.compute, true);
         market.refundTwice(b.s, who, two, all);
     }
 
     function request() private {
         uint256 more = random(100);
         IInferenceMarket.Ask memory ask = market.askOf(ASSET);
-        market.requestInference{value: PRICE + more}(ASSET, "sealed", address(0), PRICE);
+        market.requestInference{value: PRICE + more}(ASSET, ask.lane, "sealed", address(0), false, PRICE);
         waiting.push(
             IInferenceMarket.Request(
-                ASSET, ask, keccak256("sealed"), address(this), address(0), uint64(time) + ANSWER_TIME, ++asked
+                ASSET, ask, keccak256("sealed"), address(this), address(0), false, uint64(time) + ANSWER_TIME, ++asked
             )
         );
     }
@@ -204,6 +203,7 @@ contract HistoryTest is MarketTest {
     function pass() private {
         time += random(2 days);
         cheats.warp(time);
+        cheats.roll(block.number + 600);
         attribution.refuse(random(3) == 0);
         if (random(2) == 0 && market.ashes() != 0) market.burn();
         address who = account(random(6));
@@ -229,7 +229,7 @@ contract HistoryTest is MarketTest {
             uint256 price = uint256(b.s.royalty) + b.s.compute;
             for (uint256 j = 0; j < b.s.lanes.length; j++) {
                 spent += b.best[j] * price;
-                if (b.s.lanes.length == 2 && b.best[j] != 0 && !b.returned[j]) held += price;
+                if (b.s.lanes.length == 2 && b.best[j] != 0 && !(j == 0 && b.returned)) held += price;
             }
         }
         uint256 requests = waiting.length * PRICE + market.balanceOf(address(this));
@@ -250,6 +250,7 @@ contract HistoryTest is MarketTest {
         }
         time += CLOSING;
         cheats.warp(time);
+        cheats.roll(block.number + CLOSING_BLOCKS);
         for (uint256 i = 0; i < books.length; i++) {
             if (books[i].state == 3) continue;
             finished(books[i]);

@@ -5,7 +5,7 @@ import {ECDSA} from "@openzeppelin/contracts/utils/cryptography/ECDSA.sol";
 import {InferenceReceipt} from "../../src/InferenceReceipts.sol";
 import {ATTRIBUTION, INFERENCE_MARKET} from "../../src/protocol/Addresses.sol";
 import {IInferenceMarket} from "../../src/protocol/IInferenceMarket.sol";
-import {CLOSING} from "../../src/protocol/InferenceMarket.sol";
+import {CLOSING, CLOSING_BLOCKS} from "../../src/protocol/InferenceMarket.sol";
 import {CHALLENGE, UNBONDING} from "../../src/protocol/Operators.sol";
 import {Committee, Session} from "../../src/protocol/Types.sol";
 import {MarketTest, cheats} from "./MarketTest.sol";
@@ -194,11 +194,11 @@ contract LessonsTest is MarketTest {
         refusedOpen(IInferenceMarket.LicenceOver.selector, s);
         s.ends = NOW;
         refusedOpen(IInferenceMarket.WrongTime.selector, s);
-        licences.give(LICENCE, ASSET, consumer, ROYALTY, COMPUTE, NOW);
-        refusedOpen(IInferenceMarket.LicenceOver.selector, session(1, 1));
+        s.ends = NOW + 367 days;
         licences.give(LICENCE, ASSET, consumer, ROYALTY, COMPUTE, type(uint64).max);
+        refusedOpen(IInferenceMarket.WrongTime.selector, s);
         licences.withdraw(LICENCE);
-        refusedOpen(IInferenceMarket.LicenceOver.selector, session(1, 1));
+        refusedOpen(IInferenceMarket.NotAUser.selector, session(1, 1));
     }
 
     function test_what_is_asked_after_the_end_of_a_session_is_not_paid() public {
@@ -211,7 +211,7 @@ contract LessonsTest is MarketTest {
         settle(s, committee(0), r);
     }
 
-    function test_anybody_closes_a_session_that_is_over_or_whose_licence_was_withdrawn() public {
+    function test_anybody_closes_a_session_that_is_over_or_whose_licence_is_not_the_consumers() public {
         Session memory s = opened(1);
         cheats.warp(ENDS);
         cheats.expectPartialRevert(IInferenceMarket.NotTheConsumer.selector);
@@ -222,6 +222,38 @@ contract LessonsTest is MarketTest {
         s = openSession(session(1, 2));
         licences.withdraw(LICENCE);
         market.close(s);
+        licences.give(LICENCE, ASSET, consumer, ROYALTY, COMPUTE, type(uint64).max);
+        s = openSession(session(1, 3));
+        licences.sell(LICENCE, stranger);
+        market.close(s);
+    }
+
+    function test_a_chain_that_stood_still_has_not_used_the_window_up() public {
+        Session memory s = opened(1);
+        cheats.prank(consumer);
+        market.close(s);
+        cheats.warp(NOW + 10 * CLOSING);
+        cheats.roll(block.number + CLOSING_BLOCKS - 1);
+        cheats.expectPartialRevert(IInferenceMarket.NotYet.selector);
+        market.finish(s);
+        settle(s, committee(0), receipt(s, committee(0), 1));
+        cheats.roll(block.number + 1);
+        market.finish(s);
+    }
+
+    function test_what_is_held_back_does_not_make_an_asset_served_later() public {
+        Session memory s = opened(1);
+        InferenceReceipt memory r = receipt(s, committee(0), 1);
+        cheats.warp(NOW + 1000);
+        settle(s, committee(0), r);
+        cheats.assertEq(market.servedAt(ASSET), NOW);
+        r = receipt(s, committee(0), 2);
+        r.time = NOW + 5 days;
+        settle(s, committee(0), r);
+        cheats.assertEq(market.servedAt(ASSET), NOW + 1000);
+        r = receipt(s, committee(0), 3);
+        settle(s, committee(0), r);
+        cheats.assertEq(market.servedAt(ASSET), NOW + 1000);
     }
 
     function test_no_session_on_a_committee_that_is_over_or_lost_a_bond() public {
@@ -256,6 +288,7 @@ contract LessonsTest is MarketTest {
     function test_a_consumer_gets_its_rest_whatever_other_payees_do() public {
         Session memory s = opened(1);
         attribution.refuse(true);
+        ownership.refuse(true);
         cheats.etch(account(0), type(Angry).runtimeCode);
         cheats.etch(account(1), type(Hungry).runtimeCode);
         cheats.etch(owner, type(Angry).runtimeCode);
@@ -337,12 +370,5 @@ contract LessonsTest is MarketTest {
         cheats.prank(s.consumer);
         cheats.expectPartialRevert(selector);
         market.open{value: s.caps[0]}(s.licence, s.signer, s.asker, s.lanes, s.caps, s.ends, s.nonce);
-    }
-
-    function finish(Session memory s) private {
-        cheats.prank(s.consumer);
-        market.close(s);
-        cheats.warp(block.timestamp + CLOSING);
-        market.finish(s);
     }
 }

@@ -137,8 +137,6 @@ contract OperatorsTest is MarketTest {
         cheats.expectPartialRevert(IOperators.NotTheMarket.selector);
         operators.credit{value: 3}(who, [uint256(1), 1, 1], 1);
         cheats.expectPartialRevert(IOperators.NotTheMarket.selector);
-        operators.noteRefusal(who);
-        cheats.expectPartialRevert(IOperators.NotTheMarket.selector);
         operators.noteBurnt(who, consumer, 1);
         cheats.deal(INFERENCE_MARKET, 3);
         cheats.prank(INFERENCE_MARKET);
@@ -161,11 +159,9 @@ contract OperatorsTest is MarketTest {
         Session memory s = opened(1);
         settle(s, committee(0), receipt(s, committee(0), 50));
         cheats.assertEq(operators.reputationOf(account(1)), 0);
-        cheats.prank(consumer);
-        market.close(s);
-        cheats.warp(NOW + 1 days);
-        market.finish(s);
+        finish(s);
         (uint256 burnt,) = market.split(COMPUTE, 50);
+        cheats.assertEq(ownership.reputation(ASSET), burnt);
         cheats.assertEq(operators.reputationOf(account(1)), burnt);
     }
 
@@ -190,6 +186,8 @@ contract OperatorsTest is MarketTest {
         cheats.assertEq(address(0).balance - burnt, taken - taken / 20);
         cheats.prank(stranger);
         cheats.assertEq(operators.claim(), taken / 20);
+        (, uint64 offences) = operators.recordOf(account(0));
+        cheats.assertEq(offences, 1);
         // Once for each job, in whatever order.
         evidence = both(node(0), b, a);
         cheats.expectPartialRevert(IOperators.PunishedBefore.selector);
@@ -214,9 +212,11 @@ contract OperatorsTest is MarketTest {
         (InferenceReceipt memory a, InferenceReceipt memory b) = two();
         (b.time, b.height, b.previous) = (NOW + 5, 99, keccak256("another"));
         refusedSlash(IOperators.Evidence.TwoAnswers, both(node(0), a, b));
-        for (uint256 i = 0; i < 3; i++) {
+        for (uint256 i = 0; i < 4; i++) {
             (, b) = two();
             b.output = keccak256("another");
+            // The same name at the next number: who was the helper before never claimed it.
+            if (i == 3) (b.number, b.total) = (2, 2 * PRICE);
             if (i == 0) b.job = keccak256("another");
             if (i == 1) b.session = keccak256("another");
             if (i == 2) b.lane = keccak256("another");

@@ -4,7 +4,7 @@ pragma solidity ^0.8.28;
 import {InferenceReceipt} from "../../src/InferenceReceipts.sol";
 import {IInferenceMarket} from "../../src/protocol/IInferenceMarket.sol";
 import {IOperators} from "../../src/protocol/IOperators.sol";
-import {CLOSING} from "../../src/protocol/InferenceMarket.sol";
+import {CLOSING, CLOSING_BLOCKS} from "../../src/protocol/InferenceMarket.sol";
 import {Committee, Session} from "../../src/protocol/Types.sol";
 import {MarketTest, cheats} from "./MarketTest.sol";
 
@@ -51,13 +51,15 @@ contract SessionsTest is MarketTest {
         refusedOpen(IInferenceMarket.OpenedBefore.selector, s, CAP);
     }
 
-    function test_a_third_of_the_price_covers_each_members_quote() public {
+    function test_what_is_left_after_the_fee_covers_each_members_quote() public {
         seated(0);
+        // What the last member gets of the cheapest call.
+        uint128 offered = (COMPUTE - (COMPUTE + 99) / 100) / 3;
         cheats.prank(account(2));
-        operators.setQuote(COMPUTE / 3, NOW + 5);
+        operators.setQuote(offered, NOW + 5);
         Session memory s = opened(1);
         cheats.prank(account(2));
-        operators.setQuote(COMPUTE / 3 + 1, NOW + 5);
+        operators.setQuote(offered + 1, NOW + 5);
         refusedOpen(IInferenceMarket.QuoteTooHigh.selector, session(1, 2), CAP);
         cheats.warp(NOW + 5);
         refusedOpen(IInferenceMarket.NoQuote.selector, session(1, 2), CAP);
@@ -110,6 +112,7 @@ contract SessionsTest is MarketTest {
         cheats.expectPartialRevert(IInferenceMarket.WrongState.selector);
         market.close(s);
         cheats.warp(NOW + CLOSING - 1);
+        cheats.roll(block.number + CLOSING_BLOCKS);
         cheats.expectPartialRevert(IInferenceMarket.NotYet.selector);
         market.finish(s);
         settle(s, committee(0), receipt(s, committee(0), 1));
@@ -137,26 +140,41 @@ contract SessionsTest is MarketTest {
 
     function test_a_job_that_was_charged_in_two_lanes_is_paid_once() public {
         Session memory s = opened(2);
-        settle(s, committee(0), receipt(s, committee(0), 4));
-        settle(s, committee(1), receipt(s, committee(1), 4));
-        market.refundTwice(s, pair(0, 1), jobs(s, 4, 4), signed(s, 4, 4));
+        settle(s, committee(0), receipt(s, committee(0), 10));
+        settle(s, committee(1), receipt(s, committee(1), 10));
+        market.refundTwice(s, pair(0, 1), jobs(s, 10, 10), signed(s, 10, 10));
         cheats.assertEq(market.balanceOf(consumer), PRICE);
-        // Once for each lane, in whatever order the two are shown.
-        refusedTwice(IInferenceMarket.ReturnedBefore.selector, s, 4, 4);
+        // Once a session, in whatever order the two are shown.
+        refusedTwice(IInferenceMarket.ReturnedBefore.selector, s, 10, 10);
         finish(s);
-        cheats.assertEq(market.balanceOf(consumer), 2 * CAP - 7 * PRICE);
-        cheats.assertEq(earnedByAll() + attribution.paid(ASSET) + market.ashes(), 7 * PRICE);
+        cheats.assertEq(market.balanceOf(consumer), 2 * CAP - 19 * PRICE);
+        cheats.assertEq(earnedByAll() + attribution.paid(ASSET) + market.ashes(), 19 * PRICE);
         cheats.assertEq(address(market).balance, market.balanceOf(consumer) + market.ashes());
     }
 
     function test_the_lane_that_was_named_first_gives_the_price_back() public {
         Session memory s = opened(2);
-        settle(s, committee(0), receipt(s, committee(0), 1));
-        settle(s, committee(1), receipt(s, committee(1), 1));
-        market.refundTwice(s, pair(1, 0), swapped(jobs(s, 1, 1)), swapped(signed(s, 1, 1)));
+        settle(s, committee(0), receipt(s, committee(0), 10));
+        settle(s, committee(1), receipt(s, committee(1), 10));
+        market.refundTwice(s, pair(1, 0), swapped(jobs(s, 10, 10)), swapped(signed(s, 10, 10)));
         finish(s);
-        cheats.assertEq(earned(0), 0);
-        cheats.assertTrue(earned(3) > 0);
+        (, uint256[3] memory members) = market.split(COMPUTE, 9);
+        cheats.assertEq(earned(0), members[0]);
+        (, members) = market.split(COMPUTE, 10);
+        cheats.assertEq(earned(3), members[0]);
+    }
+
+    /// Else eight lanes of one call each and one name would be eight answers for one price.
+    function test_a_name_used_twice_on_purpose_gains_little() public {
+        Session memory s = opened(2);
+        settle(s, committee(0), receipt(s, committee(0), 9));
+        settle(s, committee(1), receipt(s, committee(1), 10));
+        InferenceReceipt[2] memory both = jobs(s, 9, 9);
+        bytes[2] memory all = signed(s, 9, 9);
+        cheats.expectPartialRevert(IInferenceMarket.TooFewCalls.selector);
+        market.refundTwice(s, pair(0, 1), both, all);
+        settle(s, committee(1), receipt(s, committee(1), 11));
+        market.refundTwice(s, pair(0, 1), both, all);
     }
 
     function test_nothing_comes_back_for_two_jobs_or_what_was_not_charged() public {
@@ -272,12 +290,5 @@ contract SessionsTest is MarketTest {
         cheats.prank(s.consumer);
         cheats.expectPartialRevert(selector);
         market.open{value: value}(s.licence, s.signer, s.asker, s.lanes, s.caps, s.ends, s.nonce);
-    }
-
-    function finish(Session memory s) private {
-        cheats.prank(s.consumer);
-        market.close(s);
-        cheats.warp(block.timestamp + CLOSING);
-        market.finish(s);
     }
 }
