@@ -18,6 +18,7 @@ import {
     Terms
 } from "./Types.sol";
 import {REGISTRY} from "./IAssetRegistry.sol";
+import {RECEIPTS} from "./IOwnershipReceipts.sol";
 import {IERC3009, IServedAt} from "./Outside.sol";
 import {IERC4907, ILicences} from "./ILicences.sol";
 import {Ciphertexts} from "./Ciphertexts.sol";
@@ -202,6 +203,14 @@ contract Licences is FirstSlot, ERC721("", ""), Takings, Ciphertexts, IERC2981 {
             revert WrongState(licence, r.state);
         }
         return stop(licence, r, s, block.timestamp);
+    }
+
+    /// @inheritdoc ILicences
+    function follow(uint256 licence) external {
+        address holder = _requireOwned(licence);
+        address heir = RECEIPTS.heirOf(holder);
+        if (heir == holder) return;
+        _transfer(holder, heir, licence);
     }
 
     /// @inheritdoc IERC4907
@@ -453,7 +462,9 @@ contract Licences is FirstSlot, ERC721("", ""), Takings, Ciphertexts, IERC2981 {
     function _update(address to, uint256 licence, address auth) internal override returns (address from) {
         from = super._update(to, licence, auth);
         if (from == address(0)) return from;
-        if (!sheets[records[licence].termsHash].terms.transferable) revert NotTransferable(licence);
+        // Who asks for a transfer is named; an heir is followed without.
+        bool may = auth == address(0) || sheets[records[licence].termsHash].terms.transferable;
+        if (!may) revert NotTransferable(licence);
         if (users[licence].user != address(0)) {
             delete users[licence];
             emit UpdateUser(licence, address(0), 0);

@@ -3,6 +3,7 @@ pragma solidity ^0.8.28;
 
 import {IERC721} from "@openzeppelin/contracts/token/ERC721/IERC721.sol";
 import {IAttribution} from "../../src/protocol/IAttribution.sol";
+import {ILicences} from "../../src/protocol/ILicences.sol";
 import {IOwnershipReceipts} from "../../src/protocol/IOwnershipReceipts.sol";
 import {hevm, ProtocolTest} from "./ProtocolTest.sol";
 
@@ -131,6 +132,28 @@ contract OwnershipReceiptsTest is ProtocolTest {
         flush(one(asset), COIN);
         hevm.assertEq(attribution.claimable(heir), 9_999);
         hevm.assertEq(attribution.claimable(owner), 0);
+    }
+
+    function test_an_heir_has_the_licences_and_what_came_back() public {
+        uint256 kept = bought(asset, apiTerms(5), buyer);
+        uint256 ended = bought(asset, longTerms(1000, 100), buyer);
+        hevm.prank(owner);
+        licences.withdraw(ended);
+        licences.follow(kept);
+        hevm.assertEq(licences.ownerOf(kept), buyer);
+        guard(buyer);
+        recover(buyer, heir);
+        hevm.expectRevert(abi.encodeWithSelector(ILicences.Succeeded.selector, buyer, heir));
+        hevm.prank(buyer);
+        licences.take(COIN, buyer);
+        hevm.assertEq(licences.takeFor(buyer, COIN), 1000);
+        hevm.assertEq(heir.balance, 1000);
+        // Though nobody could transfer it.
+        licences.follow(kept);
+        hevm.assertEq(licences.ownerOf(kept), heir);
+        hevm.assertTrue(licences.isUser(kept, heir) && !licences.isUser(kept, buyer));
+        hevm.expectPartialRevert(bytes4(keccak256("ERC721NonexistentToken(uint256)")));
+        licences.follow(99);
     }
 
     function test_fewer_than_the_threshold_do_nothing() public {
