@@ -192,6 +192,14 @@ contract OwnershipReceiptsTest is ProtocolTest {
         recover(owner, heir);
     }
 
+    function test_an_heir_accepts_in_the_last_second() public {
+        guard(owner);
+        begin(owner, heir);
+        pass(delay + grace);
+        hevm.prank(heir);
+        receipts.acceptRecovery(owner);
+    }
+
     function test_the_account_cancels_the_first_attempt_and_not_the_second() public {
         guard(owner);
         hevm.expectRevert(abi.encodeWithSelector(IOwnershipReceipts.NoRecovery.selector, owner));
