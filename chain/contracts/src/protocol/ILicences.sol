@@ -84,7 +84,12 @@ interface ILicences is IERC4907 {
     event Retracted(bytes32 indexed asset, bytes32 indexed termsHash);
     /// @notice `licence` was bought; `paid` is what arrived.
     event Bought(
-        uint256 indexed licence, bytes32 indexed asset, bytes32 indexed termsHash, address holder, address payer, uint256 paid
+        uint256 indexed licence,
+        bytes32 indexed asset,
+        bytes32 indexed termsHash,
+        address holder,
+        address payer,
+        uint256 paid
     );
     /// @notice The licence is good for nothing from now on; `refund` is the holder's.
     event Withdrawn(uint256 indexed licence, address indexed holder, uint256 refund);

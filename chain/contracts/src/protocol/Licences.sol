@@ -8,15 +8,7 @@ import {IERC20Permit} from "@openzeppelin/contracts/token/ERC20/extensions/IERC2
 import {ECDSA} from "@openzeppelin/contracts/utils/cryptography/ECDSA.sol";
 import {MessageHashUtils} from "@openzeppelin/contracts/utils/cryptography/MessageHashUtils.sol";
 import {SafeCast} from "@openzeppelin/contracts/utils/math/SafeCast.sol";
-import {
-    ALL,
-    FOR_EVER,
-    KIND_API,
-    KIND_FULL_ACCESS,
-    KIND_LONG_TERM,
-    KIND_PARTNERSHIP,
-    Terms
-} from "./Types.sol";
+import {ALL, FOR_EVER, KIND_API, KIND_FULL_ACCESS, KIND_LONG_TERM, KIND_PARTNERSHIP, Terms} from "./Types.sol";
 import {REGISTRY} from "./IAssetRegistry.sol";
 import {RECEIPTS} from "./IOwnershipReceipts.sol";
 import {IERC3009, IServedAt} from "./Outside.sol";
@@ -126,9 +118,8 @@ contract Licences is FirstSlot, ERC721("", ""), Takings, Ciphertexts, IERC2981 {
         Terms memory t = accepted(asset, termsHash, maxPrice, maxRevenueShare);
         bytes32 nonce = keccak256(abi.encode(asset, termsHash, maxPrice, maxRevenueShare, holder, a.salt));
         uint256 before = IERC20(t.token).balanceOf(address(this));
-        IERC3009(t.token).receiveWithAuthorization(
-            a.from, address(this), t.price, a.validAfter, a.validBefore, nonce, a.v, a.r, a.s
-        );
+        IERC3009(t.token)
+            .receiveWithAuthorization(a.from, address(this), t.price, a.validAfter, a.validBefore, nonce, a.v, a.r, a.s);
         return grant(asset, termsHash, t, holder, a.from, arrivedSince(t.token, before));
     }
 
@@ -267,8 +258,8 @@ contract Licences is FirstSlot, ERC721("", ""), Takings, Ciphertexts, IERC2981 {
     /// @inheritdoc ILicences
     function refundOwed(uint256 licence) external view returns (uint256) {
         (Record storage r, Sheet storage s) = find(licence);
-        bool paid = r.state == State.Paid
-            || (r.state == State.Sealed && delivered(s.asset, s.terms.details, r.boughtAt));
+        bool paid =
+            r.state == State.Paid || (r.state == State.Sealed && delivered(s.asset, s.terms.details, r.boughtAt));
         return paid && !isOver(licence, r) ? dueFromOwner(r) : 0;
     }
 
@@ -301,13 +292,10 @@ contract Licences is FirstSlot, ERC721("", ""), Takings, Ciphertexts, IERC2981 {
 
     // Buying
 
-    function buyAsCaller(
-        bytes32 asset,
-        bytes32 termsHash,
-        uint128 maxPrice,
-        uint16 maxRevenueShare,
-        address holder
-    ) private returns (uint256) {
+    function buyAsCaller(bytes32 asset, bytes32 termsHash, uint128 maxPrice, uint16 maxRevenueShare, address holder)
+        private
+        returns (uint256)
+    {
         Terms memory t = accepted(asset, termsHash, maxPrice, maxRevenueShare);
         return grant(asset, termsHash, t, holder, msg.sender, receiveFromCaller(t.token, t.price));
     }
@@ -364,9 +352,8 @@ contract Licences is FirstSlot, ERC721("", ""), Takings, Ciphertexts, IERC2981 {
     }
 
     function partnership(Agreement calldata a, bytes32 termsHash) private view returns (bytes32) {
-        bytes32 domain = keccak256(
-            abi.encode(DOMAIN, keccak256("Sahara Licences"), keccak256("1"), block.chainid, address(this))
-        );
+        bytes32 domain =
+            keccak256(abi.encode(DOMAIN, keccak256("Sahara Licences"), keccak256("1"), block.chainid, address(this)));
         bytes32 message = keccak256(abi.encode(PARTNERSHIP, a.asset, termsHash, a.holder, a.nonce, a.deadline));
         return MessageHashUtils.toTypedDataHash(domain, message);
     }

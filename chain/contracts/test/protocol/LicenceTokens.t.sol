@@ -280,8 +280,7 @@ contract LicenceTokensTest is ProtocolTest {
     function permitted(uint256 value) private view returns (ILicences.Permit memory p) {
         bytes32 type_ = keccak256("Permit(address owner,address spender,uint256 value,uint256 nonce,uint256 deadline)");
         (p.value, p.deadline) = (value, clock);
-        bytes32 message =
-            keccak256(abi.encode(type_, payer, address(licences), value, good.nonces(payer), p.deadline));
+        bytes32 message = keccak256(abi.encode(type_, payer, address(licences), value, good.nonces(payer), p.deadline));
         (p.v, p.r, p.s) = hevm.sign(PAYER_KEY, typed(message));
     }
 

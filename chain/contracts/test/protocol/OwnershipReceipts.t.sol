@@ -48,7 +48,9 @@ contract OwnershipReceiptsTest is ProtocolTest {
         who[1] = address(0);
         refused(who, shares, abi.encodeWithSelector(IOwnershipReceipts.WrongContributor.selector, address(0)));
         refused(who, one(uint16(10_000)), abi.encodeWithSelector(IOwnershipReceipts.WrongNumber.selector, 2, 1));
-        refused(new address[](0), new uint16[](0), abi.encodeWithSelector(IOwnershipReceipts.WrongNumber.selector, 0, 0));
+        refused(
+            new address[](0), new uint16[](0), abi.encodeWithSelector(IOwnershipReceipts.WrongNumber.selector, 0, 0)
+        );
         refused(
             new address[](65), new uint16[](65), abi.encodeWithSelector(IOwnershipReceipts.WrongNumber.selector, 65, 65)
         );
@@ -59,7 +61,9 @@ contract OwnershipReceiptsTest is ProtocolTest {
         hevm.prank(stranger);
         receipts.issue(asset, one(stranger), one(uint16(10_000)));
         issue();
-        refused(one(owner), one(uint16(10_000)), abi.encodeWithSelector(IOwnershipReceipts.IssuedBefore.selector, asset));
+        refused(
+            one(owner), one(uint16(10_000)), abi.encodeWithSelector(IOwnershipReceipts.IssuedBefore.selector, asset)
+        );
     }
 
     function test_receipts_do_not_move() public {
