@@ -1,28 +1,48 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 pragma solidity ^0.8.20;
 
-/// What a committee says it has done, and what it asks for it.
+/// What three share nodes say they have done together, and what it costs. They sign it before the answer is let go, so that
+/// an answer exists only where the claim to be paid exists.
 struct InferenceReceipt {
-    /// The job, by the name that its market gave it.
+    /// The job, by the share nodes' name for it: 16 bytes, left-aligned.
     bytes32 job;
+    /// For what it was done: a session of the market, or one request of a contract.
+    bytes32 session;
+    /// The committee's id at the market.
+    bytes32 lane;
+    /// The asset, and the licence under which it was asked.
+    bytes32 asset;
+    uint256 licence;
+    /// Digest of the sharing's manifest.
+    bytes32 sharing;
     /// Identity of the integer graph that was evaluated.
     bytes32 graph;
-    /// Commitment to the weights.
-    bytes32 weights;
-    /// Salted commitment to the input.
-    bytes32 input;
-    /// Salted commitment to the answer.
+    /// keccak256 of what else decides the answer: rounding, and who had which part.
+    bytes32 parameters;
+    /// keccak256 of both evaluators' commitments to the input.
+    bytes32 request;
+    /// keccak256 of both evaluators' commitments to the answer.
     bytes32 output;
     /// Digest of the transcript that the evaluators agree on: what a dispute would replay.
     bytes32 transcript;
+    /// Digest of this lane's receipt before this one, or zero.
+    bytes32 previous;
     /// Hash of the committee's keys: see `InferenceReceipts.committeeRoot`.
     bytes32 committee;
     /// Which of the committee's terms it was.
     uint64 epoch;
-    /// What the job costs, in the smallest unit.
-    uint256 price;
-    /// When the answer was given, in seconds since 1970.
+    /// Which member was the helper: 0, 1 or 2.
+    uint8 helper;
+    /// 1, 2, 3 … in this session and lane.
+    uint64 number;
+    /// What this session owes this lane with this job, in the smallest unit.
+    uint128 total;
+    /// What this job costs.
+    uint128 price;
+    /// When it was asked, in seconds since 1970.
     uint64 time;
+    /// The height of the chain that the proposing evaluator believed.
+    uint64 height;
 }
 
 /// @title  The digest that the members of a committee sign.
@@ -30,13 +50,14 @@ struct InferenceReceipt {
 ///         the same by itself; this is for contracts that keep the digest, and for comparison.
 library InferenceReceipts {
     bytes32 internal constant TYPE = keccak256(
-        "InferenceReceipt(bytes32 job,bytes32 graph,bytes32 weights,bytes32 input,bytes32 output,"
-        "bytes32 transcript,bytes32 committee,uint64 epoch,uint256 price,uint64 time)"
+        "InferenceReceipt(bytes32 job,bytes32 session,bytes32 lane,bytes32 asset,uint256 licence,bytes32 sharing,"
+        "bytes32 graph,bytes32 parameters,bytes32 request,bytes32 output,bytes32 transcript,bytes32 previous,"
+        "bytes32 committee,uint64 epoch,uint8 helper,uint64 number,uint128 total,uint128 price,uint64 time,uint64 height)"
     );
     bytes32 private constant DOMAIN_TYPE =
         keccak256("EIP712Domain(string name,string version,uint256 chainId,address verifyingContract)");
     bytes32 private constant NAME = keccak256("Sahara Inference Receipt");
-    bytes32 private constant VERSION = keccak256("1");
+    bytes32 private constant VERSION = keccak256("2");
 
     /// @notice The digest of `receipt`, to be settled by `market` on the chain with `chainId`.
     function digest(InferenceReceipt memory receipt, uint256 chainId, address market) internal pure returns (bytes32) {

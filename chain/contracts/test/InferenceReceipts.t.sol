@@ -8,19 +8,13 @@ import {Test, vm} from "./Test.sol";
 contract InferenceReceiptsTest is Test {
     address private constant MARKET = 0x1111111111111111111111111111111111111111;
 
-    function example() private pure returns (InferenceReceipt memory) {
-        return InferenceReceipt({
-            job: word(1),
-            graph: word(2),
-            weights: word(3),
-            input: word(4),
-            output: word(5),
-            transcript: word(6),
-            committee: word(7),
-            epoch: 8,
-            price: 1 ether,
-            time: 1_700_000_000
-        });
+    /// Words are their field's place in the structure, 32 times; numbers too, but for the last ones.
+    function example() private pure returns (InferenceReceipt memory r) {
+        (r.job, r.session, r.lane, r.asset, r.licence) = (word(1), word(2), word(3), word(4), uint256(word(5)));
+        (r.sharing, r.graph, r.parameters, r.request) = (word(6), word(7), word(8), word(9));
+        (r.output, r.transcript, r.previous, r.committee) = (word(10), word(11), word(12), word(13));
+        (r.epoch, r.helper, r.number, r.total) = (14, 2, 16, 3 ether);
+        (r.price, r.time, r.height) = (1 ether, 1_700_000_000, 20);
     }
 
     /// The same byte 32 times.
@@ -30,20 +24,22 @@ contract InferenceReceiptsTest is Test {
 
     function test_digest_of_an_empty_receipt() public pure {
         InferenceReceipt memory empty;
-        bytes32 expected = 0x5589c3abb2a750af3b521e7393dc6f138acf294f2f374994998e1ce372b4d244;
+        bytes32 expected = 0x1173bc6f5b3d0ecba7eea5951158218ad8423745bc5efb32bb54d3b5cde28466;
         vm.assertEq(InferenceReceipts.digest(empty, 1337, MARKET), expected);
     }
 
     function test_digest_of_an_example() public pure {
-        bytes32 expected = 0x35ea22d60122497415e6e7c1e438016482a1fc6d31cef680f7fcc179ad935d58;
+        bytes32 expected = 0xbe863d424fb08ca371a610f15351b455f0faa8861cca31d765fc76123962f5c1;
         vm.assertEq(InferenceReceipts.digest(example(), 1337, MARKET), expected);
     }
 
     function test_digest_of_the_largest_numbers() public pure {
         InferenceReceipt memory receipt = example();
-        (receipt.epoch, receipt.price, receipt.time) = (type(uint64).max, type(uint256).max, type(uint64).max);
+        (receipt.licence, receipt.helper, receipt.epoch) = (type(uint256).max, type(uint8).max, type(uint64).max);
+        (receipt.number, receipt.time, receipt.height) = (type(uint64).max, type(uint64).max, type(uint64).max);
+        (receipt.total, receipt.price) = (type(uint128).max, type(uint128).max);
         address market = 0xFFfFfFffFFfffFFfFFfFFFFFffFFFffffFfFFFfF;
-        bytes32 expected = 0xf9c8735270703e610cc17d79a586e85c35b1109ee1279334af6379ef4cde9856;
+        bytes32 expected = 0x3f98c2a3ae5f74ffc317335b839beb29699390831dd3bdc97828e32b48903e1f;
         vm.assertEq(InferenceReceipts.digest(receipt, type(uint64).max, market), expected);
     }
 

@@ -5,19 +5,17 @@ import { hashTypedData } from "viem";
 import { artifact, failure, keys, tell, url } from "./common.mjs";
 
 const primaryType = "InferenceReceipt";
-const roots = ["job", "graph", "weights", "input", "output", "transcript", "committee"];
-const types = {
-  [primaryType]: [
-    ...roots.map((name) => ({ name, type: "bytes32" })),
-    { name: "epoch", type: "uint64" },
-    { name: "price", type: "uint256" },
-    { name: "time", type: "uint64" },
-  ],
+const fields = {
+  job: "bytes32", session: "bytes32", lane: "bytes32", asset: "bytes32", licence: "uint256", sharing: "bytes32",
+  graph: "bytes32", parameters: "bytes32", request: "bytes32", output: "bytes32", transcript: "bytes32",
+  previous: "bytes32", committee: "bytes32", epoch: "uint64", helper: "uint8", number: "uint64", total: "uint128",
+  price: "uint128", time: "uint64", height: "uint64",
 };
+const types = { [primaryType]: Object.entries(fields).map(([name, type]) => ({ name, type })) };
 
 /** The digest, which both libraries must agree on. */
 function digest(message, chainId, verifyingContract) {
-  const domain = { name: "Sahara Inference Receipt", version: "1", chainId, verifyingContract };
+  const domain = { name: "Sahara Inference Receipt", version: "2", chainId, verifyingContract };
   const ours = TypedDataEncoder.hash(domain, types, message);
   if (ours !== hashTypedData({ domain, types, primaryType, message })) throw new Error("ethers and viem differ");
   return ours;
@@ -25,11 +23,13 @@ function digest(message, chainId, verifyingContract) {
 
 const word = (byte) => `0x${byte.toString(16).padStart(2, "0").repeat(32)}`;
 const market = `0x${"11".repeat(20)}`;
-const empty = { ...Object.fromEntries(roots.map((name) => [name, word(0)])), epoch: 0n, price: 0n, time: 0n };
-const example = { ...empty, epoch: 8n, price: 10n ** 18n, time: 1_700_000_000n };
-roots.forEach((name, i) => (example[name] = word(i + 1)));
+const of = (value) => Object.fromEntries(Object.entries(fields).map(([name, type], i) => [name, value(type, i)]));
+const bits = (type) => BigInt(type.replace(/[a-z]+/, ""));
+const empty = of((type) => (type === "bytes32" ? word(0) : 0n));
+const example = of((type, i) => (type === "bytes32" ? word(i + 1) : type === "uint256" ? BigInt(word(i + 1)) : BigInt(i + 1)));
+Object.assign(example, { helper: 2n, total: 3n * 10n ** 18n, price: 10n ** 18n, time: 1_700_000_000n });
 const most = 2n ** 64n - 1n;
-const largest = { ...example, epoch: most, price: 2n ** 256n - 1n, time: most };
+const largest = of((type, i) => (type === "bytes32" ? word(i + 1) : 2n ** bits(type) - 1n));
 const seen = {
   digests: [digest(empty, 1337n, market), digest(example, 1337n, market), digest(largest, most, `0x${"ff".repeat(20)}`)],
 };
