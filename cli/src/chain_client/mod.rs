@@ -149,7 +149,7 @@ fn number(value: &Value) -> Option<U256> {
 }
 
 /// What a person can do about an answer that is none.
-fn refusal(doing: &str, error: &AskError) -> Error {
+pub fn refusal(doing: &str, error: &AskError) -> Error {
     match error {
         AskError::NoAnswer(why) => Error::fault(format!("{doing}: {why}")),
         AskError::Refused { data: Some(data), .. } if !data.is_empty() => {

@@ -358,6 +358,7 @@ mod tests {
             "sahara wallet address --json",
             "sahara wallet balance --network main",
             "sahara network add main.toml --name main",
+            "sahara network make http://127.0.0.1:8545 --height 1",
             "sahara network ls --json",
             "sahara network show main",
             "sahara network rm main",

@@ -1,4 +1,4 @@
-//! `sahara network add | ls | show | rm`: the networks that this machine knows.
+//! `sahara network add | make | ls | show | rm`: the networks that this machine knows.
 
 use std::path::PathBuf;
 
@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::Context;
 use crate::error::Result;
 use crate::market::network::{self, Network};
-use sahara_light::{Light, Options};
+use sahara_light::{Light, Options, Url};
 
 #[derive(Subcommand, Debug)]
 #[command(after_help = "\
@@ -18,6 +18,8 @@ another way; everything else is proven from there.")]
 pub enum NetworkCommand {
     /// Add a network from the file that describes it
     Add(AddArgs),
+    /// Write the file of a network, as a node of it that you trust (your own) says
+    Make(MakeArgs),
     /// List the networks
     Ls,
     /// Show a network, and how far its chain is
@@ -42,6 +44,16 @@ pub struct AddArgs {
     /// What to call it here [default: its chain's name]
     #[arg(long, value_name = "NAME")]
     name: Option<String>,
+}
+
+#[derive(Args, Debug)]
+pub struct MakeArgs {
+    /// JSON-RPC of a node, e.g. http://127.0.0.1:8545; more of them are asked when it is away
+    #[arg(value_name = "URL", required = true)]
+    urls: Vec<Url>,
+    /// The height of the header that is trusted [default: the newest]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    height: Option<u64>,
 }
 
 #[derive(Args, Debug)]
@@ -75,6 +87,13 @@ pub fn run(command: NetworkCommand, context: &mut Context) -> Result<()> {
         NetworkCommand::Add(args) => {
             let network = network::add(&context.home, &args.file, args.name.as_deref())?;
             told(&network, context)
+        }
+        NetworkCommand::Make(args) => {
+            let anchor = network::anchor_of(args.urls, args.height)?;
+            match context.out.json() {
+                true => context.out.value(&anchor),
+                false => anchor.to_toml().lines().try_for_each(|line| context.out.line(line)),
+            }
         }
         NetworkCommand::Ls => ls(context),
         NetworkCommand::Show(args) => {

@@ -3,10 +3,12 @@
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use sahara_light::{Anchor, Light, Options};
+use sahara_light::headers::{LightBlock, Untrusted};
+use sahara_light::{Anchor, Light, Options, Url};
 use sahara_market::{Domain, INFERENCE_MARKET};
+use serde_json::{Value, json};
 
-use crate::chain_client::Chain;
+use crate::chain_client::{Chain, Rpc, refusal};
 use crate::error::{Error, Result};
 use sahara::home::{Home, create_private_dir, write_atomic};
 
@@ -173,6 +175,25 @@ pub fn remove(home: &Home, name: &str) -> Result<()> {
         sahara_mpc::durable::remove(file).map_err(|e| Error::io("removing", file, e))?;
     }
     Ok(())
+}
+
+/// The trust anchor that these nodes say is theirs: nothing of it is proven, so they have to be trusted for it.
+///
+/// # Errors
+/// When none of them answers.
+pub fn anchor_of(urls: Vec<Url>, height: Option<u64>) -> Result<Anchor> {
+    let rpc = Rpc::new(urls.iter().map(|url| url.as_str().to_owned()));
+    let at = height.map_or_else(|| "latest".to_owned(), |height| format!("{height:#x}"));
+    let ask = |method: &str, params: &Value| {
+        rpc.ask(method, params).map_err(|error| refusal("asking what network it is", &error))
+    };
+    let block: LightBlock = serde_json::from_value(ask("sahara_header", &json!([at]))?)
+        .map_err(|e| Error::fault(format!("the node gives a header that is none: {e}")))?;
+    let header = Untrusted::read(block).map_err(|e| Error::fault(e.to_string()))?;
+    let id = ask("eth_chainId", &json!([]))?;
+    let id = id.as_str().and_then(|id| u64::from_str_radix(id.trim_start_matches("0x"), 16).ok());
+    let id = id.ok_or_else(|| Error::fault("the node does not say its chain's id"))?;
+    Anchor::new(header.chain(), id, header.height(), header.hash(), urls).map_err(|e| Error::fault(e.to_string()))
 }
 
 fn file(home: &Home, name: &str) -> Result<PathBuf> {

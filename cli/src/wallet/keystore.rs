@@ -268,6 +268,31 @@ mod tests {
         assert_eq!(hex::encode(secret.bytes()), "7a28b5ba57c53603b0b07b56bba752f7784bf506fa95edc395f5cf6c7514fe9d");
     }
 
+    /// `encryptKeystoreJson(account, "påss 1", { scrypt: { N: 1024, r: 8, p: 1 } })` of ethers 6, for a key of 32 bytes 0x2a.
+    const OF_ETHERS: &str = r#"{"address":"b0e5863d0ddf7e105e409fee0ecc0123a362e14b",
+        "id":"8bd0795f-4e6b-4e4e-a4b7-d435db581c88","version":3,"Crypto":{"cipher":"aes-128-ctr",
+        "cipherparams":{"iv":"e5b5212d2a3e9d3038ab9b576b8c28d6"},
+        "ciphertext":"0e0e1a1daabb74ebfaea6a387bd6490d6ab3369dd5f99d759ca0b9ff5dfb00aa","kdf":"scrypt",
+        "kdfparams":{"salt":"20845619ae614ee83463a837c060ccbca725dc20d0641c739fd9bc0f55fce52d","n":1024,"dklen":32,
+        "p":1,"r":8},"mac":"beca264008acc30fd0c931b389d7ad25ed1a337d35ace8be11b2bb687c2072df"}}"#;
+    /// `cast wallet import ours --private-key 0x2a2a… --unsafe-password "påss 1"` of Foundry 1.7.1: it names no address.
+    const OF_CAST: &str = r#"{"crypto":{"cipher":"aes-128-ctr","cipherparams":{"iv":"52f430b35d4b636477b0138421e170ad"},
+        "ciphertext":"8f5475c681a2e449dde8ff6c502ba67ce24281a5d83c51d074a0e17957fd7b2e","kdf":"scrypt",
+        "kdfparams":{"dklen":32,"n":8192,"p":1,"r":8,
+        "salt":"90db55a516169762fa601549ce8881f266b641c3917f3c15decb7039afb56132"},
+        "mac":"6e758e7776d852069244bbfab7cfe485c55f8c79401f020507d883718e0fc10d"},
+        "id":"61c6990d-7e6f-4485-838d-e37928858c85","version":3}"#;
+
+    /// Both read what is written here, too: `Wallet.fromEncryptedJson` and `cast wallet address --keystore`.
+    #[test]
+    fn the_files_of_other_programs_open() {
+        for text in [OF_ETHERS, OF_CAST] {
+            let keystore = Keystore::parse(text.as_bytes()).unwrap();
+            assert_eq!(keystore.open("påss 1".as_bytes()).unwrap().bytes(), &[0x2a; 32]);
+            assert_eq!(keystore.open(b"pass 1").err(), Some(KeystoreError::Password));
+        }
+    }
+
     #[test]
     fn what_is_sealed_opens_with_its_password_alone() {
         let (secret, keystore) = sealed();
