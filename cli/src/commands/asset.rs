@@ -193,7 +193,7 @@ pub fn run(command: AssetCommand, context: &mut Context) -> Result<()> {
 }
 
 /// The id of what `owner` registers with this content.
-fn asset_id(chain: u64, owner: Address, root: B256) -> B256 {
+pub(super) fn asset_id(chain: u64, owner: Address, root: B256) -> B256 {
     keccak256((U256::from(chain), ASSET_REGISTRY, owner, root).abi_encode())
 }
 

@@ -2,14 +2,16 @@
 
 use alloy_primitives::{B256, U256};
 use clap::{Args, Subcommand};
-use sahara_market::abi::{InferenceMarket, Operators};
+use sahara_market::abi::{AssetRegistry, InferenceMarket, Operators};
 use sahara_market::slots::SessionState;
-use sahara_market::{Committee, INFERENCE_MARKET, OPERATORS, Session};
+use sahara_market::{ASSET_REGISTRY, Committee, INFERENCE_MARKET, OPERATORS, Session};
 use sahara_mpc::client::Member;
+use sahara_mpc::manifest::AccessRule;
+use sahara_mpc::market::ManifestId;
 use serde_json::{Value, json};
 
 use super::Context;
-use super::asset::{committee, committees};
+use super::asset::{asset_id, committee, committees};
 use super::licence::{licence_of, licences};
 use super::money::{MoneyArgs, Payer, id};
 use crate::chain_client::{Chain, Order};
@@ -170,6 +172,7 @@ pub(super) fn open_session(
     let price =
         price.ok_or_else(|| Error::user(format!("licence {licence} has no price a call: no session is needed")))?;
     let committee = chosen(&payer.chain, asset, terms.committee)?;
+    let file = examined(&payer.chain, &committee, terms.committee.is_some(), context)?;
     let small = |amount: Amount| amount.small().map_err(Error::user);
     let deposit = terms.deposit.map_or(Ok(price.saturating_mul(CALLS.into())), small)?;
     // What is no whole number of calls could never be spent.
@@ -229,34 +232,92 @@ pub(super) fn open_session(
             return Err(error);
         }
     }
-    if let Err(error) = reach(&payer.chain, &account, &committee) {
-        context
-            .progress
-            .note(&format!("the committee's nodes have to be named with --committee FILE: {}", error.report()));
+    if let Some(file) = file {
+        let saved = file.save(&account.committee_file(committee.id()));
+        saved.map_err(|e| Error::wrap("keeping the committee", Blame::Fault, e))?;
     }
     Ok(Some(Opened { session, id, committee, caps }))
 }
 
-/// Writes the committee file of a session from what its operators say on the chain. (Their keys are the committee's own: who lies
-/// about an address is not reached.)
-fn reach(chain: &Chain, account: &Account, committee: &Committee) -> Result<()> {
+/// Tells who sits on a committee, which is what keeps questions private, and compares what its nodes hold with what was
+/// registered. The committee as its nodes are reached; none where their operators do not say.
+fn examined(
+    chain: &Chain,
+    committee: &Committee,
+    named: bool,
+    context: &Context,
+) -> Result<Option<nodes::Committee>> {
+    let (asset, doing) = (committee.asset, "asking who sits on the committee");
+    let owner = chain.call(doing, ASSET_REGISTRY, &AssetRegistry::ownerOfCall { asset })?;
     let mut members = Vec::new();
     for (index, (operator, key)) in committee.operators.iter().zip(&committee.keys).enumerate() {
-        let call = Operators::placeOfCall { operator: *operator };
-        let place = chain.call("asking where an operator is reached", OPERATORS, &call)?;
-        members.push(Member {
-            name: format!("node {}", index + 1),
-            address: place.endpoint,
-            key: nodes::PublicKey(key.0),
-        });
+        let operator = *operator;
+        let standing = chain.call(doing, OPERATORS, &Operators::standingCall { operator, asset })?;
+        let address = chain.call(doing, OPERATORS, &Operators::placeOfCall { operator })?.endpoint;
+        context.progress.note(&format!(
+            "node {}: operator {operator} with a bond of {}, at {address}",
+            index + 1,
+            Amount(standing.bond)
+        ));
+        members.push(Member { name: format!("node {}", index + 1), address, key: nodes::PublicKey(key.0) });
+    }
+    // Two of three nodes together read everything.
+    if committee.operators.contains(&owner) && !named {
+        return Err(Error::user(format!(
+            "the asset's owner operates a node of committee {}: whoever has two of the three reads what you ask; say --with \
+             {} if that is what you want",
+            committee.id(),
+            committee.id()
+        )));
     }
     let members: [Member; 3] = members.try_into().map_err(|_| Error::fault("a committee has three members"))?;
-    let file = nodes::Committee::new(members).map_err(|e| Error::user(e.to_string()))?;
-    if file.digest() != committee.digest.0 {
-        return Err(Error::user("the operators name nodes of another committee"));
+    let unnamed = |why: &dyn std::fmt::Display| {
+        context.progress.note(&format!("the committee's nodes have to be named with --committee FILE: {why}"));
+    };
+    let file = match nodes::Committee::new(members) {
+        Ok(file) if file.digest() == committee.digest.0 => file,
+        Ok(_) => {
+            unnamed(&"what their operators say is another committee");
+            return Ok(None);
+        }
+        Err(error) => {
+            unnamed(&error);
+            return Ok(None);
+        }
+    };
+    match holds(chain, committee, &file, context)? {
+        true => Ok(Some(file)),
+        false => Err(Error::user(format!(
+            "the nodes of committee {} hold another model than was registered as asset {asset}",
+            committee.id()
+        ))),
     }
-    file.save(&account.committee_file(committee.id()))
-        .map_err(|e| Error::wrap("keeping the committee", Blame::Fault, e))
+}
+
+/// Whether the nodes hold what was registered; yes, too, where they cannot be asked now, which is told.
+fn holds(chain: &Chain, committee: &Committee, file: &nodes::Committee, context: &Context) -> Result<bool> {
+    let asset = committee.asset;
+    let facts = chain.call("asking for the asset", ASSET_REGISTRY, &AssetRegistry::assetOfCall { asset })?;
+    // An asset's name is the hash of its owner and content, so nobody can show another content.
+    if asset_id(chain.id(), facts.registrant, facts.contentRoot) != asset {
+        return Ok(false);
+    }
+    let client = keys::client(&context.home, Role::Consumer, file.clone())?;
+    match client.find(&nodes::SharingRef::Manifest(ManifestId(committee.manifest.0))) {
+        Ok(Some(sharing)) => {
+            let manifest = sharing.manifest();
+            let sold = matches!(&manifest.access, AccessRule::Chain(sold) if sold.asset == asset.0);
+            Ok(sold && manifest.weights_root == facts.contentRoot.0)
+        }
+        Ok(None) => {
+            context.progress.note("the committee's nodes do not have the model now");
+            Ok(true)
+        }
+        Err(error) => {
+            context.progress.note(&format!("what the committee's nodes hold could not be compared: {error}"));
+            Ok(true)
+        }
+    }
 }
 
 fn chosen(chain: &Chain, asset: B256, named: Option<B256>) -> Result<Committee> {
