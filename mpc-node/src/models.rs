@@ -288,15 +288,14 @@ impl ModelStore {
         }
         let shared = Arc::new(Shared { limits, ready, states: Mutex::new(states) });
         let stores = places.into_iter().zip(damages).enumerate();
-        let store =
-            |(shelf, (place, damage))| Self {
-                place,
-                parties: parties.clone(),
-                shelf,
-                shared: shared.clone(),
-                damage,
-                market: None,
-            };
+        let store = |(shelf, (place, damage))| Self {
+            place,
+            parties: parties.clone(),
+            shelf,
+            shared: shared.clone(),
+            damage,
+            market: None,
+        };
         Ok(stores.map(store).collect())
     }
 
@@ -450,7 +449,8 @@ impl ModelStore {
             return Err(ModelError::Refused(text.into()));
         }
         if sharing.entry.as_ref().is_some_and(|entry| entry.manifest().access.list().is_none()) {
-            let text = "an asset on a chain says who may use this sharing: share it anew to put a list of keys in its place";
+            let text =
+                "an asset on a chain says who may use this sharing: share it anew to put a list of keys in its place";
             return Err(ModelError::Refused(text.into()));
         }
         let serial = access.list().serial;

@@ -36,7 +36,11 @@ impl Shop {
         let markets = tills.clone().map(|till| Some(till as Arc<dyn Market>));
         let network = Network::start_selling(&owner, edit, |_| markets);
         let case = case(3);
-        let offer = Offer { access: Access::Chain(ASSET), client_part: Some(b"the client part"), ..case.offer(Visibility::Private) };
+        let offer = Offer {
+            access: Access::Chain(ASSET),
+            client_part: Some(b"the client part"),
+            ..case.offer(Visibility::Private)
+        };
         let sharing = network.client_of(&owner).share(&offer, &|_, _| ()).unwrap();
         *case.shared[Visibility::Private as usize].lock().unwrap() = Some(sharing);
         let task = case.task(0, Rounding::Exact, Visibility::Private);

@@ -11,6 +11,7 @@ mod model;
 mod network;
 mod operator;
 mod output;
+mod paying;
 mod share;
 mod signals;
 mod transcript;

@@ -95,6 +95,7 @@ pub fn share(args: &ShareArgs, context: &mut Context) -> Result<()> {
         name: args.name.as_ref().map(|name| name.parse().map_err(Error::user)).transpose()?,
         visibility: args.weights.into(),
         consumers: consumers(&args.access, own, args.others_only)?,
+        asset: None,
         force: args.force,
     };
     let owner = args.nodes.owner(context)?;

@@ -134,6 +134,22 @@ impl Account {
         self.session().map(|session| session.licence).unwrap_or_default()
     }
 
+    /// What its asset is called here, if it was given a name.
+    pub fn name(&self) -> Option<String> {
+        let bytes = read(&self.folder.join("name")).ok()?;
+        Some(std::str::from_utf8(&bytes).ok()?.trim().to_owned())
+    }
+
+    /// Calls its asset so: `--model NAME` then means it.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn call_it(&self, name: &str) -> Result<()> {
+        let path = self.folder.join("name");
+        let written = durable::replace(&path, Readers::Owner, |file| file.write_all(name.as_bytes()));
+        written.map(drop).map_err(|e| Error::io("naming the session's asset", &path, e))
+    }
+
     /// Where vouchers count.
     pub fn domain(&self) -> Domain {
         domain(self.chain)
@@ -169,7 +185,9 @@ impl Account {
             return Ok(Spent::default());
         }
         let spent = Spent::decode(&read(&path)?);
-        spent.map_err(|e| Error::user(format!("{}: {e}: remove it, the nodes know how far the session is", path.display())))
+        spent.map_err(|e| {
+            Error::user(format!("{}: {e}: remove it, the nodes know how far the session is", path.display()))
+        })
     }
 
     /// Keeps how far it is; on disk when this returns.
@@ -244,11 +262,7 @@ impl Account {
     }
 }
 
-fn deals(
-    domain: &Domain,
-    session: &Session,
-    committees: &[Committee],
-) -> std::result::Result<Vec<Deal>, BillError> {
+fn deals(domain: &Domain, session: &Session, committees: &[Committee]) -> std::result::Result<Vec<Deal>, BillError> {
     if committees.is_empty() {
         return Err(BillError::Wrong("it has no committee"));
     }

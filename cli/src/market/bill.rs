@@ -405,8 +405,7 @@ pub mod tests {
     }
 
     pub fn session(nonce: u64) -> Session {
-        let voucher =
-            Voucher { session: B256::ZERO, lane: B256::ZERO, total: 0, job: B256::ZERO, request: B256::ZERO };
+        let voucher = Voucher { session: B256::ZERO, lane: B256::ZERO, total: 0, job: B256::ZERO, request: B256::ZERO };
         let signer = voucher.signer(&HERE, &voucher.sign(&HERE, &SIGNER).unwrap()).unwrap();
         Session {
             licence: U256::from(3),

@@ -122,7 +122,9 @@ impl<W: Words> NodeMarket<W> {
                     let entry = Entry::new(deal, ledger, last, found.last, found.signed);
                     market.table().insert(entry);
                 }
-                Err(error) => tracing::error!(file = %path.display(), %error, "a ledger is damaged: its session is not served"),
+                Err(error) => {
+                    tracing::error!(file = %path.display(), %error, "a ledger is damaged: its session is not served")
+                }
             }
         }
         Ok(market)
@@ -264,7 +266,10 @@ impl<W: Words> NodeMarket<W> {
         let (deal, now, asked) = (&entry.deal, (self.clock)(), u64::from(order.job.seconds()));
         let Some(proof) = entry.proof.filter(|proof| proof.until >= now) else { return Err(unknown()) };
         if now.abs_diff(asked) > FRESH {
-            return refused(format!("the job's name is of another time, {} s away: set the clock", now.abs_diff(asked)));
+            return refused(format!(
+                "the job's name is of another time, {} s away: set the clock",
+                now.abs_diff(asked)
+            ));
         }
         let session = deal.session();
         if asked > session.ends || now > session.ends {
@@ -279,7 +284,10 @@ impl<W: Words> NodeMarket<W> {
             _ => return refused("the voucher is not signed by the session's key for this job".to_owned()),
         }
         if promise.total > deal.cap {
-            return refused(format!("the voucher's total of {} is above the session's cap of {}", promise.total, deal.cap));
+            return refused(format!(
+                "the voucher's total of {} is above the session's cap of {}",
+                promise.total, deal.cap
+            ));
         }
         if promise.total == 0 || !promise.total.is_multiple_of(deal.price) {
             return refused(format!("the voucher's total is no multiple of the price of {}", deal.price));
@@ -367,12 +375,7 @@ impl<W: Words> Market for NodeMarket<W> {
         Ok(Bill { receipt, voucher: promise.signature, deal: (*entry.deal).clone() }.encode())
     }
 
-    fn judge(
-        &self,
-        order: &Order,
-        end: Option<&JobEnd>,
-        receipt: &[u8],
-    ) -> std::result::Result<[u8; 32], Unlicensed> {
+    fn judge(&self, order: &Order, end: Option<&JobEnd>, receipt: &[u8]) -> std::result::Result<[u8; 32], Unlicensed> {
         let refused = |why: &str| Err(Unlicensed::Refused(why.to_owned()));
         let promise = promise(order)?;
         let bill = Bill::decode(&self.domain, receipt).map_err(|e| Unlicensed::Refused(e.to_string()))?;

@@ -7,8 +7,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use alloy_primitives::{B256, U256};
 use sahara_light::Options;
-use sahara_market::slots::{self, CommitteeState, SessionState};
 use sahara_market::LICENCES;
+use sahara_market::slots::{self, CommitteeState, SessionState};
 use sahara_mpc::market::{Complete, JobEnd, Order, Place, Purse, Unpaid};
 
 use super::account::{Account, Spent};
@@ -83,7 +83,9 @@ impl HomePurse {
                 } else {
                     return Ok((Arc::new(account), deal));
                 }
-            } else if account.chain == place.asset.chain && account.session().is_some_and(|s| s.asset.0 == place.asset.asset) {
+            } else if account.chain == place.asset.chain
+                && account.session().is_some_and(|s| s.asset.0 == place.asset.asset)
+            {
                 elsewhere = true;
             }
         }
@@ -92,7 +94,9 @@ impl HomePurse {
         Err(Unpaid(match (used_up, ended, elsewhere) {
             (true, ..) => format!("the deposit of your session for asset {asset} is used up: {again}"),
             (_, true, _) => format!("your session for asset {asset} has ended: {again}"),
-            (.., true) => format!("your sessions for asset {asset} are with other committees or versions of it: {again}"),
+            (.., true) => {
+                format!("your sessions for asset {asset} are with other committees or versions of it: {again}")
+            }
             _ => format!(
                 "asset {asset} is asked for money and you have no session for it: see its price with `sahara asset show \
                  {asset}` and buy a licence with `sahara licence buy {asset}`"
@@ -236,7 +240,10 @@ impl Purse for HomePurse {
             )));
         }
         if u64::from(order.job.seconds()) > deal.session().ends {
-            return Err(Unpaid(format!("session {} has ended: open another with `sahara session open`", short(deal.id))));
+            return Err(Unpaid(format!(
+                "session {} has ended: open another with `sahara session open`",
+                short(deal.id)
+            )));
         }
         // On disk before anybody sees it.
         let spent = Spent { promised: spent.promised.max(total), ..spent };
@@ -255,8 +262,10 @@ impl Purse for HomePurse {
 
     fn paid(&self, order: &Order, end: &JobEnd, complete: &Complete) -> std::result::Result<(), Unpaid> {
         let key = order.place.manifest.0;
-        let (account, deal, running) = self.ended(&key, order).ok_or_else(|| Unpaid("nothing was to be paid".to_owned()))?;
-        let bill = Bill::of(&account.domain(), complete).map_err(|e| Unpaid(format!("the receipt does not hold: {e}")))?;
+        let (account, deal, running) =
+            self.ended(&key, order).ok_or_else(|| Unpaid("nothing was to be paid".to_owned()))?;
+        let bill =
+            Bill::of(&account.domain(), complete).map_err(|e| Unpaid(format!("the receipt does not hold: {e}")))?;
         let expected = deal.receipt(order, &Outcome::from(end), &running.spent.last, bill.receipt.height);
         if bill.deal != deal || expected != Some(bill.receipt) || bill.receipt.total != running.total {
             return Err(Unpaid("the receipt is not for what was asked and answered".to_owned()));
@@ -423,7 +432,9 @@ mod tests {
         assert!(why(bench.purse_on(says(2, 5, 0))).contains("not open"));
         assert!(why(bench.purse_on(says(0, 5, 0))).contains("not open"));
         assert!(why(bench.purse_on(says(1, 0, 0))).contains("not seated"));
-        assert!(why(bench.purse_on(Ok([U256::ONE, U256::from(5) | U256::ONE << 64, U256::ZERO]))).contains("not seated"));
+        assert!(
+            why(bench.purse_on(Ok([U256::ONE, U256::from(5) | U256::ONE << 64, U256::ZERO]))).contains("not seated")
+        );
         assert!(why(bench.purse_on(says(1, 5, 9))).contains("withdrawn"));
         assert!(why(bench.purse_on(Err("too old".into()))).contains("too old"));
         let elsewhere = Place { committee: [0; 32], ..place() };

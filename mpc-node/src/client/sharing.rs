@@ -234,7 +234,8 @@ impl Client {
         })?;
         let mut last = None;
         for node in self.committee.indices() {
-            let fetched = self.shown(&sharing.id(), &[node], || self.client_part_from(node, sharing.id(), part, progress));
+            let fetched =
+                self.shown(&sharing.id(), &[node], || self.client_part_from(node, sharing.id(), part, progress));
             match fetched {
                 Ok(bytes) => return Ok(bytes),
                 Err(error) => last = Some(error),

@@ -139,7 +139,9 @@ pub(super) fn catch_up(seat: &Seat, market: &Arc<dyn Market>, order: &Order) {
                 }
             }
             Ok(None) => {}
-            Err(Trouble::Refusal(refusal)) => tracing::info!(member = member + 1, why = refusal.text, "no last receipt"),
+            Err(Trouble::Refusal(refusal)) => {
+                tracing::info!(member = member + 1, why = refusal.text, "no last receipt")
+            }
             Err(Trouble::Lane(error)) => tracing::info!(member = member + 1, %error, "no last receipt"),
         }
     }

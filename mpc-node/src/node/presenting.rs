@@ -10,8 +10,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use super::lanes::{Peer, origin};
-use super::paying::market;
 use super::patience::slot;
+use super::paying::market;
 use super::quota::Bucket;
 use super::refusal::{Refusal, Trouble, own};
 use super::seat::Seat;

@@ -58,7 +58,10 @@ fn serve(seat: &Arc<Seat>, mut lane: Lane, peer: &Peer, place: &Place) -> Result
         let resting = Instant::now();
         if seat.machine.is_stopping()
             || !place.rest()
-            || !matches!(lane.readable(if peer.caller == Caller::Stranger { timeouts.round() } else { timeouts.idle() }), Ok(true))
+            || !matches!(
+                lane.readable(if peer.caller == Caller::Stranger { timeouts.round() } else { timeouts.idle() }),
+                Ok(true)
+            )
             || !place.begin()
         {
             return Ok(());
@@ -137,21 +140,16 @@ fn end(seat: &Seat, lane: Option<Lane>, trouble: Trouble) -> Result<(), LaneErro
 }
 
 /// Answers one request; gives the lane back for the next.
-fn request(
-    seat: &Arc<Seat>,
-    mut lane: Lane,
-    peer: &Peer,
-    kind: Kind,
-    payload: &[u8],
-) -> Result<Lane, Box<Ended>> {
+fn request(seat: &Arc<Seat>, mut lane: Lane, peer: &Peer, kind: Kind, payload: &[u8]) -> Result<Lane, Box<Ended>> {
     let caller = seat.committee.index_of(&peer.key);
     if kind == Kind::OpenJob {
         // The job's own thread borrows the lane.
         return super::meeting::lend(seat, lane, caller, payload);
     }
     let answered = match kind {
-        Kind::Present => lane_message(&lane, payload)
-            .and_then(|shown| super::presenting::present(seat, &mut lane, peer, &shown)),
+        Kind::Present => {
+            lane_message(&lane, payload).and_then(|shown| super::presenting::present(seat, &mut lane, peer, &shown))
+        }
         _ => answer(seat, &mut lane, caller, kind, payload),
     };
     match answered {

@@ -35,10 +35,7 @@ impl Complete {
     }
 
     pub(super) fn read(r: &mut Reader<'_>) -> Result<Self, DecodeError> {
-        Ok(Self {
-            receipt: read_bytes(r, "receipt", MAX_RECEIPT)?,
-            signatures: [r.array()?, r.array()?, r.array()?],
-        })
+        Ok(Self { receipt: read_bytes(r, "receipt", MAX_RECEIPT)?, signatures: [r.array()?, r.array()?, r.array()?] })
     }
 }
 

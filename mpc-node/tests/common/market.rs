@@ -213,8 +213,7 @@ impl Till {
         if !session.open {
             return Err(refused("the session is closed"));
         }
-        if (session.asker, session.asset, session.committee)
-            != (order.asker, order.place.asset, order.place.committee)
+        if (session.asker, session.asset, session.committee) != (order.asker, order.place.asset, order.place.committee)
         {
             return Err(refused("the session is another's"));
         }
@@ -308,7 +307,9 @@ impl Market for Till {
         let told = Receipt::decode(receipt).map_err(|_| refused("not a receipt"))?;
         let expected = match end {
             Some(end) => Receipt::of(&voucher, order, end),
-            None => Receipt { output: told.output, transcript: told.transcript, ..Receipt::of(&voucher, order, &NO_END) },
+            None => {
+                Receipt { output: told.output, transcript: told.transcript, ..Receipt::of(&voucher, order, &NO_END) }
+            }
         };
         match told == expected {
             true => Ok(Receipt::digest(receipt)),

@@ -89,8 +89,23 @@ mod tests {
             rounding: Rounding::Exact,
         };
         let salt = Seed::from_bytes([1; 32]);
-        let run = Run { job: JobId::random().unwrap(), task, inputs: [[1; 32]; 2], salt, signature: [2; 64], voucher: vec![] };
-        let job = Job { run, role: EvaluatorRole::First, other: 2, key: task, inputs: Share(Vec::new()), memory: 0, paid: None };
+        let run = Run {
+            job: JobId::random().unwrap(),
+            task,
+            inputs: [[1; 32]; 2],
+            salt,
+            signature: [2; 64],
+            voucher: vec![],
+        };
+        let job = Job {
+            run,
+            role: EvaluatorRole::First,
+            other: 2,
+            key: task,
+            inputs: Share(Vec::new()),
+            memory: 0,
+            paid: None,
+        };
         claim(&trial.seat, &job, one).unwrap();
         let again = claim(&trial.seat, &job, one).unwrap_err();
         assert!(again.code == FailCode::Refused && again.text.contains("was asked for before"), "{}", again.text);

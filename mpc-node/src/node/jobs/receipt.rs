@@ -63,8 +63,7 @@ fn as_first(
     };
     let third = ask_helper(seat, assignment.helper(), &request)?;
     check(seat, assignment, 2, &digest, &third)?;
-    let complete =
-        complete(assignment.evaluators(), assignment.helper(), request.receipt, request.signatures, third);
+    let complete = complete(assignment.evaluators(), assignment.helper(), request.receipt, request.signatures, third);
     accepted.complete(&complete)?;
     // What is on this node's disk is signed by all, whether or not the other one hears of it from here.
     if let Err(error) = lane.send(&Completed(third)) {
