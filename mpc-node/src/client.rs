@@ -110,6 +110,8 @@ impl ClientError {
     /// How much the error tells about what went wrong inside the network.
     fn depth(&self) -> u8 {
         match (self, self.code()) {
+            // What the asker can put right.
+            (_, Some(FailCode::Unpaid | FailCode::Unpresented)) => 4,
             (_, Some(FailCode::Peer)) => 3,
             (_, Some(_)) => 2,
             (Self::Unanswered(_) | Self::Stopped, _) => 0,

@@ -715,6 +715,10 @@ owners = {owners}
 # with one key and asks with another (`sahara whoami` prints both): one who asks, too, needs that key here.
 consumers = {consumers}
 
+# What the program needs to know of the chain on which models of owners here are sold (`sahara network add` makes it). With it,
+# keys that are in no list may connect, to show what they have bought; they are served if it is paid for.
+# market = "network.toml"
+
 # Preprocessing packs made ahead for each task that this node has served as first evaluator; as helper it makes no more
 # than so many (one at least) for one job of a consumer.
 packs_ahead = 0

@@ -224,9 +224,15 @@ pub struct Permit {
     task: Task,
     node: u8,
     leave: Option<Work>,
+    place: Option<Place>,
 }
 
 impl Permit {
+    /// Where it is asked for money, if it is: a job is to be paid there.
+    pub fn place(&self) -> Option<&Place> {
+        self.place.as_ref()
+    }
+
     /// The graph.
     pub fn graph(&self) -> &Arc<Graph> {
         &self.graph
@@ -324,13 +330,13 @@ impl ModelStore {
             let (sharing, entry) = state.entry(&task.manifest).ok_or_else(|| not_for(&task.manifest))?;
             (entry.clone(), sharing.rule(entry, key, &self.parties.consumers))
         };
-        self.allows(&task.manifest, rule, key)?;
+        let place = self.allows(&task.manifest, rule, key)?;
         if !entry.manifest().serves(task.assignment) {
             let text = format!("the sharing is not for jobs with node {} as helper", task.assignment.helper() + 1);
             return Err(ModelError::Refused(text));
         }
         let graph = entry.graph(task.graph, leave)?;
-        Ok(Permit { entry, graph, task: *task, node: self.place.node, leave })
+        Ok(Permit { entry, graph, task: *task, node: self.place.node, leave, place })
     }
 
     /// Whether a version is current: packs of others are of no use.
@@ -347,7 +353,7 @@ impl ModelStore {
         rule.is_some_and(|rule| self.allows(manifest, rule, key).is_ok())
     }
 
-    /// Where a version is asked for money; none if it is not here, or not asked for money, or nothing is here.
+    /// Where a version is asked for money; none if it is not here, or not asked for money, or this node serves no market.
     pub fn place(&self, manifest: &ManifestId) -> Option<Place> {
         let asset = match self.lock().entry(manifest)?.1.manifest().access {
             AccessRule::Chain(asset) => asset,
@@ -361,17 +367,19 @@ impl ModelStore {
         Some(Place { committee: self.place.committee, keys: *keys, manifest: *manifest, asset })
     }
 
-    /// Whether what the rule of a version says of a key is that it may use it. Not asked while anything is locked.
-    fn allows(&self, manifest: &ManifestId, rule: Rule, key: &PublicKey) -> Result<(), ModelError> {
+    /// Whether what the rule of a version says of a key is that it may use it, and where it is asked for money then. Not asked while
+    /// anything is locked.
+    fn allows(&self, manifest: &ManifestId, rule: Rule, key: &PublicKey) -> Result<Option<Place>, ModelError> {
         let asset = match rule {
-            Rule::Open => return Ok(()),
+            Rule::Open => return Ok(None),
             Rule::Closed => return Err(not_for(manifest)),
             Rule::Licence(asset) => asset,
         };
         let (Some((market, _)), Some(place)) = (&self.market, self.place_of(manifest, asset)) else {
             return Err(no_market(&asset));
         };
-        Ok(market.licensed(&place, key)?)
+        market.licensed(&place, key)?;
+        Ok(Some(place))
     }
 
     /// What `key` may know of one sharing.

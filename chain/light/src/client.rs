@@ -59,6 +59,7 @@ impl Default for Options {
     }
 }
 
+#[expect(clippy::disallowed_methods, reason = "a shell is where time comes from")]
 fn now() -> Duration {
     SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default()
 }
@@ -319,12 +320,16 @@ impl Light {
 
     fn climb(&self, node: &Node, from: Verified, target: Untrusted, until: Duration) -> Result<Verified, Doubt> {
         let mut climb = Climb::new(self.rules.clone(), from, target);
+        let outcome = self.climb_on(node, &mut climb, until);
+        // As far as it went: the next one begins there.
+        self.advance(climb.reached());
+        outcome
+    }
+
+    fn climb_on(&self, node: &Node, climb: &mut Climb, until: Duration) -> Result<Verified, Doubt> {
         loop {
             match climb.go((self.options.clock)())? {
-                Next::Done(header) => {
-                    self.advance(&header);
-                    return Ok(*header);
-                }
+                Next::Done(header) => return Ok(*header),
                 Next::Ask(_) if (self.options.clock)() >= until => return Err(Doubt::NoTime),
                 Next::Ask(height) => climb.take(fetch(node, height)?)?,
             }
@@ -340,6 +345,7 @@ impl Light {
         newest.header = Some(header.clone());
         let now = (self.options.clock)();
         if let Some(path) = &self.options.kept
+            && header.height() > self.anchor.height
             && now.saturating_sub(newest.kept) >= KEEP_EVERY
         {
             // Without the file the next start takes a longer way: no reason to fail now.
@@ -371,3 +377,6 @@ fn question(wanted: &[(Address, B256)]) -> Value {
     }
     json!([accounts])
 }
+
+#[cfg(test)]
+mod tests;

@@ -201,6 +201,11 @@ impl Untrusted {
         self.hash
     }
 
+    /// The chain that it says it is of.
+    pub fn chain(&self) -> &str {
+        self.signed.header.chain_id.as_str()
+    }
+
     /// Whether it and its validators belong together.
     fn is_whole(&self) -> Result<(), HeaderError> {
         let header = &self.signed.header;
@@ -419,3 +424,6 @@ fn malformed(what: &str, why: &dyn std::fmt::Display) -> HeaderError {
 fn brief(words: &dyn std::fmt::Display) -> String {
     words.to_string().lines().next().unwrap_or_default().chars().take(MAX_WORDS).collect()
 }
+
+#[cfg(test)]
+mod tests;

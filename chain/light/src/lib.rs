@@ -33,13 +33,19 @@
 mod anchor;
 mod ask;
 mod client;
+#[cfg(test)]
+mod forge;
 pub mod headers;
 mod keep;
+#[cfg(test)]
+mod liar;
 mod signature;
 pub mod state;
+mod trust;
 mod url;
 
 pub use anchor::{Anchor, AnchorError};
 pub use ask::{AskError, MAX_ANSWER};
 pub use client::{Believed, Doubt, Light, LightError, Options, Proven};
+pub use trust::TrustError;
 pub use url::{Url, UrlError};

@@ -222,3 +222,6 @@ fn at_most(what: &'static str, count: usize, most: usize) -> Result<(), ProofErr
         false => Err(ProofError::TooLarge { what, count, most }),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -48,6 +48,30 @@ impl Chain {
         u64::try_from(height).map_err(|_| nonsense("reading the height of the chain"))
     }
 
+    /// The time of the last block, in seconds since 1970.
+    ///
+    /// # Errors
+    /// When no node answers.
+    pub fn time(&self) -> Result<u64> {
+        let doing = "asking for the chain's time";
+        let block = self.rpc.ask("eth_getBlockByNumber", &json!(["latest", false])).map_err(|e| refusal(doing, &e))?;
+        number(&block["timestamp"]).and_then(|time| u64::try_from(time).ok()).ok_or_else(|| nonsense(doing))
+    }
+
+    /// Waits until the chain is at a height; not for ever, as a chain may make blocks only when there is something for them.
+    ///
+    /// # Errors
+    /// When no node answers.
+    pub fn wait_for(&self, height: u64) -> Result<()> {
+        for _ in 0..20 {
+            if self.height()? >= height {
+                break;
+            }
+            std::thread::sleep(std::time::Duration::from_millis(250));
+        }
+        Ok(())
+    }
+
     /// What a contract answers to a question that changes nothing.
     ///
     /// # Errors

@@ -58,6 +58,8 @@ pub struct Spent {
     pub day: u64,
     /// What was receipted on that day.
     pub today: u128,
+    /// Whether a job was paid here that this program asked and got no answer for: nothing more is spent with this committee.
+    pub left: bool,
 }
 
 /// Where they are.
@@ -218,6 +220,11 @@ impl Account {
         std::fs::remove_dir_all(&self.folder).map_err(|e| Error::io("removing", &self.folder, e))
     }
 
+    /// Where the committee's nodes are named, if its operators say where they are reached.
+    pub fn committee_file(&self, lane: B256) -> PathBuf {
+        self.folder.join(format!("{lane:x}.toml"))
+    }
+
     fn file(&self) -> PathBuf {
         self.folder.join("session")
     }
@@ -279,13 +286,14 @@ impl Spent {
     pub fn after(&self, last: Last, day: u64) -> Self {
         let paid = last.total.saturating_sub(self.last.total);
         let before = if self.day == day { self.today } else { 0 };
-        Self { last, promised: self.promised.max(last.total), day, today: before.saturating_add(paid) }
+        Self { last, promised: self.promised.max(last.total), day, today: before.saturating_add(paid), ..*self }
     }
 
     fn encode(&self) -> Vec<u8> {
         let mut w = Writer::with_header(STATE, VERSION);
         w.u64(self.last.number).bytes(&self.last.total.to_le_bytes()).bytes(self.last.digest.as_slice());
         w.bytes(&self.promised.to_le_bytes()).u64(self.day).bytes(&self.today.to_le_bytes());
+        w.u8(self.left.into());
         w.finish_with_digest()
     }
 
@@ -295,7 +303,8 @@ impl Spent {
         r.digest()?;
         let last = Last { number: r.u64()?, total: u128::from_le_bytes(r.array()?), digest: r.array::<32>()?.into() };
         let promised = u128::from_le_bytes(r.array()?);
-        let spent = Self { last, promised, day: r.u64()?, today: u128::from_le_bytes(r.array()?) };
+        let (day, today, left) = (r.u64()?, u128::from_le_bytes(r.array()?), r.u8()? != 0);
+        let spent = Self { last, promised, day, today, left };
         r.finish()?;
         Ok(spent)
     }

@@ -102,34 +102,16 @@ impl Ledger {
         Self::rewrite(path, deal, None, &[])
     }
 
-    /// Reads a ledger. What was cut short at its end is taken off.
+    /// Opens a ledger. What was cut short at its end is taken off.
     ///
     /// # Errors
     /// When it cannot be read, or its beginning is damaged.
     pub fn open(domain: &Domain, path: PathBuf) -> Result<(Self, Found), LedgerError> {
-        let mut bytes = Vec::new();
-        File::open(&path)?.take(MAX_FILE + 2 * MAX_ENTRY as u64).read_to_end(&mut bytes)?;
-        let mut r = Reader::new("ledger of a session", &bytes);
-        r.header(MAGIC, VERSION)?;
-        let len = r.count("bytes of a deal", MAX_ENTRY)?;
-        let deal = Deal::decode(domain, r.take(len)?)?;
-        let mut found = Found { deal, last: None, signed: Vec::new() };
-        let mut whole = bytes.len() - r.left();
-        while let Some(entry) = entry(&mut r) {
-            match entry {
-                Entry::Signed(signed) => found.signed.push(signed),
-                Entry::Complete(complete) => found.last = Some(complete),
-            }
-            whole = bytes.len() - r.left();
-        }
-        if let Some(last) = &found.last {
-            // What this node wrote itself: a receipt that does not hold means a disk that lies.
-            Bill::of(domain, last)?;
-        }
-        let mut ledger = Self { path, len: whole as u64 };
-        if whole < bytes.len() {
-            ledger = Self::rewrite(ledger.path, &found.deal, found.last.as_ref(), &found.signed)?;
-        }
+        let (found, whole, all) = read(domain, &path)?;
+        let ledger = match whole < all {
+            true => Self::rewrite(path, &found.deal, found.last.as_ref(), &found.signed)?,
+            false => Self { path, len: whole },
+        };
         Ok((ledger, found))
     }
 
@@ -196,6 +178,65 @@ impl Ledger {
         self.len += entry.len() as u64;
         Ok(())
     }
+}
+
+/// The last complete receipts in the ledgers of a folder, which may be in use: nothing is changed. Ledgers that are damaged are
+/// left out.
+///
+/// # Errors
+/// When the folder cannot be read.
+pub fn bills(domain: &Domain, folder: &Path) -> io::Result<Vec<(Bill, Complete)>> {
+    let mut all = Vec::new();
+    for path in files(folder)? {
+        let found = read(domain, &path).ok().and_then(|(found, ..)| found.last);
+        let bill = found.as_ref().and_then(|last| Bill::of(domain, last).ok());
+        all.extend(bill.zip(found));
+    }
+    Ok(all)
+}
+
+/// The ledgers in a folder; none if there is no such folder.
+///
+/// # Errors
+/// When it cannot be read.
+pub fn files(folder: &Path) -> io::Result<Vec<PathBuf>> {
+    let entries = match std::fs::read_dir(folder) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        entries => entries?,
+    };
+    let mut files = Vec::new();
+    for entry in entries {
+        let path = entry?.path();
+        if path.extension().is_some_and(|extension| extension == "ledger") {
+            files.push(path);
+        }
+    }
+    files.sort();
+    Ok(files)
+}
+
+/// What a file says, how many bytes of it are whole, and how many there are.
+fn read(domain: &Domain, path: &Path) -> Result<(Found, u64, u64), LedgerError> {
+    let mut bytes = Vec::new();
+    File::open(path)?.take(MAX_FILE + 2 * MAX_ENTRY as u64).read_to_end(&mut bytes)?;
+    let mut r = Reader::new("ledger of a session", &bytes);
+    r.header(MAGIC, VERSION)?;
+    let len = r.count("bytes of a deal", MAX_ENTRY)?;
+    let deal = Deal::decode(domain, r.take(len)?)?;
+    let mut found = Found { deal, last: None, signed: Vec::new() };
+    let mut whole = bytes.len() - r.left();
+    while let Some(entry) = entry(&mut r) {
+        match entry {
+            Entry::Signed(signed) => found.signed.push(signed),
+            Entry::Complete(complete) => found.last = Some(complete),
+        }
+        whole = bytes.len() - r.left();
+    }
+    if let Some(last) = &found.last {
+        // What this node wrote itself: a receipt that does not hold means a disk that lies.
+        Bill::of(domain, last)?;
+    }
+    Ok((found, whole as u64, bytes.len() as u64))
 }
 
 enum Entry {
@@ -272,7 +313,8 @@ mod tests {
         let all = Found { deal: deal(), last: Some(first.clone()), signed: vec![signed(1), signed(2)] };
         assert_eq!(Ledger::open(&HERE, path.clone()).unwrap().1, all);
 
-        for cut in 0..whole.len() as u64 {
+        let bounds = [begun - 1, begun, signed_once - 1, signed_once, completed - 1, completed];
+        for cut in (0..whole.len() as u64).step_by(37).chain(bounds) {
             std::fs::write(&path, &whole[..cut as usize]).unwrap();
             let Ok((mut ledger, found)) = Ledger::open(&HERE, path.clone()) else {
                 assert!(cut < begun, "{cut}");
@@ -305,6 +347,8 @@ mod tests {
         forged.signatures[2][0] ^= 1;
         Ledger::begin(path.clone(), &deal()).unwrap().complete(&forged).unwrap();
         assert!(Ledger::open(&HERE, path).is_err());
+        assert!(bills(&HERE, dir.path()).unwrap().is_empty() && files(dir.path()).unwrap().len() == 1);
+        assert!(bills(&HERE, &dir.path().join("none")).unwrap().is_empty());
     }
 
     #[test]

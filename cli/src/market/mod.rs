@@ -3,8 +3,9 @@
 pub mod account;
 pub mod bill;
 pub mod engine;
-mod ledger;
+pub mod ledger;
 pub mod network;
 pub mod node;
+pub mod operator;
 pub mod purse;
 pub mod receipts;

@@ -139,12 +139,28 @@ pub fn add(home: &Home, from: &Path, name: Option<&str>) -> Result<Network> {
                 known.name, known.anchor.chain
             )));
         }
-    } else if list(home)?.len() >= MAX_NETWORKS {
-        return Err(Error::user(format!("{MAX_NETWORKS} networks are known here: remove one first")));
+    } else {
+        room(home, &anchor)?;
     }
     create_private_dir(&folder(home))?;
     write_atomic(&file, anchor.to_toml().as_bytes())?;
     Network::load(&file)
+}
+
+/// Room for one more network: of another chain than all that are known, because what is signed for one chain id counts on
+/// every chain that has it.
+fn room(home: &Home, anchor: &Anchor) -> Result<()> {
+    let known = list(home)?;
+    if let Some(other) = known.iter().find(|known| known.anchor.evm_chain == anchor.evm_chain) {
+        return Err(Error::user(format!(
+            "'{}' has the chain id {}, too: what is signed for one would count on the other; remove it first",
+            other.name, anchor.evm_chain
+        )));
+    }
+    if known.len() >= MAX_NETWORKS {
+        return Err(Error::user(format!("{MAX_NETWORKS} networks are known here: remove one first")));
+    }
+    Ok(())
 }
 
 /// Forgets a network; what was paid there is kept.
@@ -203,6 +219,9 @@ mod tests {
         put(&anchor("sahara-2", 5));
         assert_eq!(add(&home, &given, Some("sahara-1")).unwrap_err().exit_code(), 2, "the name is another network's");
         add(&home, &given, Some("other")).unwrap();
+        put(&anchor("sahara-3", 5));
+        assert!(add(&home, &given, None).unwrap_err().report().contains("chain id 5"));
+        put(&anchor("sahara-2", 5));
         assert!(find(&home, None).unwrap_err().report().contains("other, sahara-1"));
         assert_eq!(of_chain(&home, 5).unwrap().name(), "other");
         assert!(of_chain(&home, 6).is_err());

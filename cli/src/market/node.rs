@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use alloy_primitives::{Address, B256, U256};
@@ -17,7 +17,7 @@ use sahara_mpc::identity::PublicKey;
 use sahara_mpc::market::{Complete, JobEnd, Market, Order, Place, Unlicensed};
 
 use super::bill::{self, Bill, Deal, Last, Outcome, Promise};
-use super::ledger::{Ledger, Signed};
+use super::ledger::{self, Ledger, Signed};
 use crate::error::{Error, Result};
 use sahara::home::create_private_dir;
 
@@ -29,8 +29,12 @@ const MAX_LANES_OF_ONE: usize = 64;
 const FRESH: u64 = 900;
 /// Seconds after which a session that nobody used is not proven again until it is shown again.
 const IDLE: u64 = 900;
-/// Blocks by which what other members believe may be ahead or behind.
-const HEIGHTS: u64 = 10_000;
+/// Blocks by which what other members believe may be ahead or behind, besides one for each second that what is proven counts.
+const HEIGHTS: u64 = 120;
+/// Seconds of a closing session's window that have to be left for a receipt to be signed.
+const WINDOW: u64 = 3600;
+/// Complete receipts of one number that are remembered.
+const MAX_TWINS: usize = 8;
 /// Sessions in one question: each needs four words.
 const BATCH: usize = sahara_light::state::MAX_WORDS / 4;
 
@@ -75,6 +79,9 @@ struct Entry {
     proof: Option<Proof>,
     last: Last,
     complete: Option<Complete>,
+    /// Digests of other complete receipts of the last number: a member that collected signatures and told nobody may have made
+    /// one, and the others another. The next receipt may follow any of them.
+    twins: Vec<B256>,
     signed: Vec<Signed>,
     held: Option<Held>,
     /// When somebody asked for it last.
@@ -89,6 +96,15 @@ struct Proof {
     height: u64,
     /// What the chain has paid to the lane.
     settled: u128,
+    /// Until when totals of a session that closes are taken: nothing new is begun in it.
+    closing: Option<u64>,
+}
+
+impl Proof {
+    /// Whether it counts for something new.
+    fn serves(&self, now: u64) -> bool {
+        self.until >= now && self.closing.is_none()
+    }
 }
 
 /// An order that has the next total.
@@ -113,7 +129,8 @@ impl<W: Words> NodeMarket<W> {
     pub fn open(domain: Domain, words: W, folder: PathBuf, max_age: u64, clock: fn() -> u64) -> Result<Self> {
         create_private_dir(&folder)?;
         let market = Self { domain, words, folder, max_age, clock, table: Mutex::default() };
-        for path in ledgers(&market.folder)? {
+        let files = ledger::files(&market.folder).map_err(|e| Error::io("reading", &market.folder, e))?;
+        for path in files.into_iter().take(MAX_LANES) {
             match Ledger::open(&domain, path.clone()) {
                 Ok((ledger, found)) => {
                     let deal = Arc::new(found.deal);
@@ -200,16 +217,17 @@ impl<W: Words> NodeMarket<W> {
     fn read(&self, deal: &Deal, proven: &Proven, words: &[B256; 4]) -> std::result::Result<Proof, Unlicensed> {
         let refused = |why: &str| Err(Unlicensed::Refused(format!("{why} (session {})", deal.id)));
         let [session, committee, settled, withdrawn] = words.map(|word| U256::from_be_bytes(word.0));
-        match SessionState::read(session) {
-            SessionState::Open => {}
+        let closing = match SessionState::read(session) {
+            SessionState::Open => None,
+            SessionState::Closing(until) => Some(until),
             SessionState::None => return refused("the chain knows no such session"),
-            SessionState::Closing(_) => return refused("the session is closing: open another"),
             SessionState::Finished => return refused("the session is over: open another"),
             SessionState::Unknown(_) => return refused("the session is in a state that this program does not know"),
-        }
+        };
         match CommitteeState::read(committee) {
-            Some(CommitteeState { from, ended: 0 }) if from > 0 => {}
             Some(CommitteeState { from: 0, .. }) => return refused("the chain knows no such committee"),
+            Some(CommitteeState { from, ended: 0 }) if from <= proven.time => {}
+            Some(CommitteeState { ended: 0, .. }) => return refused("the committee does not serve yet"),
             Some(_) => return refused("the committee was unseated"),
             None => return refused("the committee is in a state that this program does not know"),
         }
@@ -217,7 +235,12 @@ impl<W: Words> NodeMarket<W> {
             return refused("the licence was withdrawn");
         }
         let Ok(settled) = u128::try_from(settled) else { return refused("more was paid than there is") };
-        Ok(Proof { until: proven.time.saturating_add(self.max_age), height: proven.height, settled })
+        Ok(Proof { until: proven.time.saturating_add(self.max_age), height: proven.height, settled, closing })
+    }
+
+    fn prove_one(&self, deal: &Deal) -> std::result::Result<Proof, Unlicensed> {
+        let proofs = self.prove(&[Arc::new(deal.clone())])?;
+        proofs.into_iter().next().unwrap_or_else(|| Err(unknown()))
     }
 
     /// The entry of a deal; made if there is none.
@@ -260,11 +283,10 @@ impl<W: Words> NodeMarket<W> {
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether an order is paid: see [`Market::accept`].
-    fn check(&self, entry: &Entry, order: &Order, promise: &Promise) -> std::result::Result<Proof, Unlicensed> {
+    /// Whether an order is paid: see [`Market::accept`]. Nothing here asks the chain.
+    fn check(&self, entry: &Entry, order: &Order, promise: &Promise) -> std::result::Result<(), Unlicensed> {
         let refused = |why: String| Err(Unlicensed::Refused(why));
         let (deal, now, asked) = (&entry.deal, (self.clock)(), u64::from(order.job.seconds()));
-        let Some(proof) = entry.proof.filter(|proof| proof.until >= now) else { return Err(unknown()) };
         if now.abs_diff(asked) > FRESH {
             return refused(format!(
                 "the job's name is of another time, {} s away: set the clock",
@@ -272,11 +294,8 @@ impl<W: Words> NodeMarket<W> {
             ));
         }
         let session = deal.session();
-        if asked > session.ends || now > session.ends {
+        if asked > session.ends || asked > deal.committee().until {
             return refused("the session has ended: open another".to_owned());
-        }
-        if now > deal.committee().until {
-            return refused("the committee's time is over: open a session with another".to_owned());
         }
         let voucher: Voucher = deal.voucher(order, promise.total);
         match voucher.signer(&self.domain, &promise.signature) {
@@ -293,7 +312,8 @@ impl<W: Words> NodeMarket<W> {
             return refused(format!("the voucher's total is no multiple of the price of {}", deal.price));
         }
         let due = entry.last.total.saturating_add(deal.price);
-        if proof.settled > entry.last.total || promise.total > due {
+        let paid = entry.proof.map_or(0, |proof| proof.settled);
+        if paid > entry.last.total || promise.total > due {
             return Err(Unlicensed::Behind(format!(
                 "the last receipt here is of {}, the voucher of {}",
                 entry.last.total, promise.total
@@ -302,7 +322,7 @@ impl<W: Words> NodeMarket<W> {
         if promise.total < due {
             return Err(Unlicensed::Spent(format!("a receipt of {} was given already", entry.last.total)));
         }
-        Ok(proof)
+        Ok(())
     }
 }
 
@@ -314,18 +334,21 @@ impl<W: Words> Market for NodeMarket<W> {
             let keys = table.of.get(asker).into_iter().flatten();
             keys.filter_map(|key| table.lanes.get(key).cloned()).collect()
         };
-        let good = entries.iter().any(|entry| {
-            let mut entry = lock(entry);
-            let good = entry.proof.is_some_and(|proof| proof.until >= now)
-                && now <= entry.deal.session().ends
-                && now <= entry.deal.committee().until
-                && entry.deal.fits(&self.domain, place);
-            if good {
-                entry.used = now;
+        let mut why = unknown();
+        for entry in entries {
+            let mut entry = lock(&entry);
+            let ended = now > entry.deal.session().ends || now > entry.deal.committee().until;
+            if ended || !entry.deal.fits(&self.domain, place) || !entry.proof.is_some_and(|proof| proof.serves(now)) {
+                continue;
             }
-            good
-        });
-        if good { Ok(()) } else { Err(unknown()) }
+            if entry.last.total.saturating_add(entry.deal.price) > entry.deal.cap {
+                why = Unlicensed::Refused("the session's deposit is used up: open another".to_owned());
+                continue;
+            }
+            entry.used = now;
+            return Ok(());
+        }
+        Err(why)
     }
 
     fn present(&self, place: &Place, asker: &PublicKey, session: &[u8]) -> std::result::Result<(), Unlicensed> {
@@ -343,8 +366,10 @@ impl<W: Words> Market for NodeMarket<W> {
             return Err(Unlicensed::Refused("the session has ended: open another".to_owned()));
         }
         // Nothing is kept of what the chain does not know.
-        let proofs = self.prove(&[Arc::new(deal.clone())])?;
-        let proof = proofs.into_iter().next().unwrap_or_else(|| Err(unknown()))?;
+        let proof = self.prove_one(&deal)?;
+        if proof.closing.is_some() {
+            return Err(closing(&deal));
+        }
         let entry = self.entry(deal)?;
         let mut entry = lock(&entry);
         entry.proof = Some(proof);
@@ -355,10 +380,18 @@ impl<W: Words> Market for NodeMarket<W> {
     fn accept(&self, order: &Order) -> std::result::Result<(), Unlicensed> {
         let promise = promise(order)?;
         let entry = self.named(&order.place, &order.asker, &promise).ok_or_else(unknown)?;
-        let mut entry = lock(&entry);
+        let (mut entry, now) = (lock(&entry), (self.clock)());
+        match entry.proof {
+            Some(proof) if proof.serves(now) => {}
+            Some(Proof { closing: Some(_), .. }) => return Err(closing(&entry.deal)),
+            _ => return Err(unknown()),
+        }
+        if now > entry.deal.session().ends || now > entry.deal.committee().until {
+            return Err(Unlicensed::Refused("the session has ended: open another".to_owned()));
+        }
         self.check(&entry, order, &promise)?;
         entry.hold(order)?;
-        entry.used = (self.clock)();
+        entry.used = now;
         Ok(())
     }
 
@@ -369,7 +402,8 @@ impl<W: Words> Market for NodeMarket<W> {
         if entry.held != Some(Held::by(order)) {
             return Err(Unlicensed::Refused("the job has no voucher here".to_owned()));
         }
-        let height = self.check(&entry, order, &promise)?.height;
+        self.check(&entry, order, &promise)?;
+        let height = entry.proof.map_or(0, |proof| proof.height);
         let receipt = entry.deal.receipt(order, &Outcome::from(end), &entry.last, height);
         let receipt = receipt.ok_or_else(|| Unlicensed::Refused("the session has no more numbers".to_owned()))?;
         Ok(Bill { receipt, voucher: promise.signature, deal: (*entry.deal).clone() }.encode())
@@ -379,10 +413,18 @@ impl<W: Words> Market for NodeMarket<W> {
         let refused = |why: &str| Err(Unlicensed::Refused(why.to_owned()));
         let promise = promise(order)?;
         let bill = Bill::decode(&self.domain, receipt).map_err(|e| Unlicensed::Refused(e.to_string()))?;
+        if end.is_none() {
+            // Whoever did not see the job begin knows the session by the receipt, and asks the chain.
+            self.know(order, &bill)?;
+        }
         let entry = self.named(&order.place, &order.asker, &promise).ok_or_else(unknown)?;
-        self.freshen(&entry)?;
         let mut entry = lock(&entry);
-        let proof = self.check(&entry, order, &promise)?;
+        let digest = bill.digest(&self.domain);
+        if entry.last.number > 0 && digest == entry.last.digest && bill.receipt.job == bill::job(order) {
+            // It is complete, and whoever asks has not heard of that.
+            return Ok(digest.0);
+        }
+        self.check(&entry, order, &promise)?;
         if end.is_some() && entry.held != Some(Held::by(order)) {
             return refused("the job has no voucher here");
         }
@@ -396,14 +438,19 @@ impl<W: Words> Market for NodeMarket<W> {
         if outcome.output.is_zero() || outcome.transcript.is_zero() {
             return refused("the receipt commits to no answer");
         }
-        if bill.receipt.height.abs_diff(proof.height) > HEIGHTS {
+        let height = entry.proof.map_or(0, |proof| proof.height);
+        if bill.receipt.height.abs_diff(height) > HEIGHTS.saturating_add(self.max_age) {
             return refused("the receipt names a height that is far from what is known here");
         }
-        if entry.deal.receipt(order, &outcome, &entry.last, bill.receipt.height) != Some(bill.receipt) {
+        let previous = bill.receipt.previous;
+        if previous != entry.last.digest && !entry.twins.contains(&previous) {
+            return Err(Unlicensed::Behind("the receipt follows one that is not known here".to_owned()));
+        }
+        let last = Last { digest: previous, ..entry.last };
+        if entry.deal.receipt(order, &outcome, &last, bill.receipt.height) != Some(bill.receipt) {
             return refused("the receipt says something else than is known here");
         }
         entry.hold(order)?;
-        let digest = bill.digest(&self.domain);
         entry.sign(Signed { job: order.job.0, digest }, (self.clock)())?;
         Ok(digest.0)
     }
@@ -448,6 +495,7 @@ impl<W: Words> Market for NodeMarket<W> {
         let entry = self.entry(bill.deal.clone())?;
         let mut entry = lock(&entry);
         if bill.receipt.number <= entry.last.number {
+            entry.remember(&bill, bill.digest(&self.domain));
             return Ok(());
         }
         entry.keep(&self.domain, &bill, complete, (self.clock)())
@@ -455,20 +503,24 @@ impl<W: Words> Market for NodeMarket<W> {
 }
 
 impl<W: Words> NodeMarket<W> {
-    /// Proves a session anew if what is known of it is too old: for a member that did not see the job begin.
-    fn freshen(&self, entry: &Arc<Mutex<Entry>>) -> std::result::Result<(), Unlicensed> {
+    /// Makes sure that the session of a receipt is known and was proven: for a member that did not see the job begin. A session
+    /// that closes meanwhile still pays, as long as enough of its window is left.
+    fn know(&self, order: &Order, bill: &Bill) -> std::result::Result<(), Unlicensed> {
         let now = (self.clock)();
-        let deal = {
-            let mut entry = lock(entry);
-            entry.used = now;
-            if entry.proof.is_some_and(|proof| proof.until >= now) {
-                return Ok(());
-            }
-            entry.deal.clone()
+        if bill.deal.asker() != order.asker || !bill.deal.fits(&self.domain, &order.place) {
+            return Err(Unlicensed::Refused("the receipt is another session's".to_owned()));
+        }
+        let known = self.table().lanes.get(&(bill.deal.id, bill.deal.lane)).cloned();
+        let proof = match known.and_then(|entry| lock(&entry).proof).filter(|proof| proof.until >= now) {
+            Some(proof) => proof,
+            None => self.prove_one(&bill.deal)?,
         };
-        let proofs = self.prove(&[deal])?;
-        let proof = proofs.into_iter().next().unwrap_or_else(|| Err(unknown()))?;
-        lock(entry).proof = Some(proof);
+        if proof.closing.is_some_and(|until| until < now.saturating_add(WINDOW)) {
+            return Err(closing(&bill.deal));
+        }
+        let entry = self.entry(bill.deal.clone())?;
+        let mut entry = lock(&entry);
+        (entry.proof, entry.used) = (Some(proof), now);
         Ok(())
     }
 }
@@ -515,7 +567,7 @@ impl Table {
 
 impl Entry {
     fn new(deal: Arc<Deal>, ledger: Ledger, last: Last, complete: Option<Complete>, signed: Vec<Signed>) -> Self {
-        Self { deal, ledger, proof: None, last, complete, signed, held: None, used: 0 }
+        Self { deal, ledger, proof: None, last, complete, twins: Vec::new(), signed, held: None, used: 0 }
     }
 
     /// Gives the next total to an order, unless another one has it.
@@ -555,13 +607,16 @@ impl Entry {
         now: u64,
     ) -> std::result::Result<(), Unlicensed> {
         if bill.receipt.number <= self.last.number {
-            return match bill.digest(domain) == self.last.digest {
+            let digest = bill.digest(domain);
+            self.remember(bill, digest);
+            return match digest == self.last.digest || self.twins.contains(&digest) {
                 true => Ok(()),
                 false => Err(Unlicensed::Spent("a later receipt was given already".to_owned())),
             };
         }
         self.ledger.complete(complete).map_err(|e| unkept(&e))?;
         self.last = bill.last(domain);
+        self.twins.clear();
         self.complete = Some(complete.clone());
         // Whoever held that total has it, or comes too late.
         self.held = None;
@@ -572,6 +627,14 @@ impl Entry {
             compacted.unwrap_or_else(|error| tracing::warn!(%error, "a ledger stays long"));
         }
         Ok(())
+    }
+
+    /// Remembers another complete receipt of the last number.
+    fn remember(&mut self, bill: &Bill, digest: B256) {
+        let twin = bill.receipt.number == self.last.number && digest != self.last.digest;
+        if twin && !self.twins.contains(&digest) && self.twins.len() < MAX_TWINS {
+            self.twins.push(digest);
+        }
     }
 
     /// Forgets what was signed for jobs whose names are too old for anything.
@@ -600,6 +663,10 @@ fn unknown() -> Unlicensed {
     Unlicensed::Unknown("no open session of this key is known here: show it (again)".to_owned())
 }
 
+fn closing(deal: &Deal) -> Unlicensed {
+    Unlicensed::Refused(format!("the session is closing: open another (session {})", deal.id))
+}
+
 fn unkept(error: &io::Error) -> Unlicensed {
     tracing::error!(%error, "a ledger cannot be written");
     Unlicensed::Unable("this node cannot keep its record of the session: ask its operator".to_owned())
@@ -607,21 +674,6 @@ fn unkept(error: &io::Error) -> Unlicensed {
 
 fn lock(entry: &Mutex<Entry>) -> MutexGuard<'_, Entry> {
     entry.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// The ledgers in a folder.
-fn ledgers(folder: &Path) -> Result<Vec<PathBuf>> {
-    let failed = |e| Error::io("reading", folder, e);
-    let mut files = Vec::new();
-    for entry in std::fs::read_dir(folder).map_err(failed)? {
-        let path = entry.map_err(failed)?.path();
-        if path.extension().is_some_and(|extension| extension == "ledger") {
-            files.push(path);
-        }
-    }
-    files.sort();
-    files.truncate(MAX_LANES);
-    Ok(files)
 }
 
 #[cfg(test)]
@@ -729,11 +781,11 @@ mod tests {
             assert!(bench.node().table().lanes.is_empty() && node.table().lanes.is_empty(), "nothing is kept");
             matches!(shown, Err(Unlicensed::Refused(_)))
         };
-        for session in [0u64, 2, 3, 4, 0x101] {
+        for session in [0u64, 2, 3, 4, 0x101, (NOW + 90_000) << 8 | 2] {
             assert!(refused(0, U256::from(session)), "session {session}");
         }
         assert!(refused(1, U256::ZERO) && refused(1, U256::from(5) | U256::from(6) << 64));
-        assert!(refused(1, U256::from(5) | U256::ONE << 200));
+        assert!(refused(1, U256::from(5) | U256::ONE << 200) && refused(1, U256::from(NOW + 1)));
         assert!(refused(2, U256::MAX) && refused(3, U256::from(NOW)));
         let bench = Bench::new();
         *bench.said.0.lock().unwrap() = Err("the chain stands still".to_owned());
@@ -810,7 +862,7 @@ mod tests {
         let later = bench.node_at(|| NOW + 301);
         later.table().lanes.values().for_each(|entry| {
             let mut entry = lock(entry);
-            entry.proof = Some(Proof { until: NOW + 300, height: 50, settled: 0 });
+            entry.proof = Some(Proof { until: NOW + 300, height: 50, settled: 0, closing: None });
             entry.used = NOW;
         });
         assert!(matches!(later.licensed(&place(), &asker()), Err(Unlicensed::Unknown(_))));
@@ -821,7 +873,7 @@ mod tests {
         later.refresh();
         later.licensed(&place(), &asker()).unwrap();
         let closing = Said::open();
-        closing.say(0, U256::from(2));
+        closing.say(0, U256::from(2) | U256::from(NOW + 9000) << 8);
         *bench.said.0.lock().unwrap() = closing.0.lock().unwrap().clone();
         later.refresh();
         assert!(later.licensed(&place(), &asker()).is_err());
@@ -846,7 +898,7 @@ mod tests {
             sahara_market::Receipt { transcript: word, ..bill.receipt },
             sahara_market::Receipt { helper: 0, ..bill.receipt },
             sahara_market::Receipt { time: NOW - 1, ..bill.receipt },
-            sahara_market::Receipt { height: 50_000, ..bill.receipt },
+            sahara_market::Receipt { height: 50 + 421, ..bill.receipt },
         ] {
             assert!(!judged(receipt, Some(&end(1))), "{receipt:?}");
         }
@@ -866,7 +918,7 @@ mod tests {
     #[test]
     fn a_helper_signs_for_an_order_that_it_sees_for_the_first_time_and_no_second_one() {
         let bench = Bench::new();
-        let [first, helper] = [bench.shown(), Bench::new().shown_by_nobody().0];
+        let (first, (helper, _bench)) = (bench.shown(), Bench::new().shown_by_nobody());
         helper.present(&place(), &asker(), &deal().encode()).unwrap();
         let (one, two) = (order(1, PRICE), order(2, PRICE));
         first.accept(&one).unwrap();
@@ -878,6 +930,66 @@ mod tests {
         assert!(helper.judge(&two, None, &receipt).is_err(), "the total is held");
         helper.give_up(&one);
         helper.judge(&two, None, &receipt).unwrap();
+    }
+
+    #[test]
+    fn a_helper_knows_a_session_by_its_receipt_and_signs_while_enough_of_its_window_is_left() {
+        let bench = Bench::new();
+        let first = bench.shown();
+        let one = order(1, PRICE);
+        first.accept(&one).unwrap();
+        let receipt = first.draw_up(&one, &end(1)).unwrap();
+        let judged = |session: U256| {
+            let (helper, bench) = Bench::new().shown_by_nobody();
+            bench.said.say(0, session);
+            helper.judge(&one, None, &receipt)
+        };
+        let digest = judged(U256::ONE).unwrap();
+        let closes = |at: u64| U256::from(2) | U256::from(at) << 8;
+        assert_eq!(judged(closes(NOW + WINDOW)), Ok(digest));
+        assert!(matches!(judged(closes(NOW + WINDOW - 1)), Err(Unlicensed::Refused(_))));
+        assert!(judged(U256::ZERO).is_err() && judged(U256::from(3)).is_err());
+        // Whoever accepted the order signs it whatever became of the session, and asks the chain nothing.
+        *bench.said.0.lock().unwrap() = Err("nobody answers".to_owned());
+        assert_eq!(first.judge(&one, Some(&end(1)), &receipt), Ok(digest));
+    }
+
+    #[test]
+    fn a_receipt_that_is_complete_is_signed_again_for_whoever_has_not_heard() {
+        let bench = Bench::new();
+        let node = bench.shown();
+        let complete = run(&node, 1, PRICE);
+        let digest = node.judge(&order(1, PRICE), None, &complete.receipt).unwrap();
+        assert_eq!(digest, Bill::of(&HERE, &complete).unwrap().digest(&HERE).0);
+        run(&node, 2, 2 * PRICE);
+        assert!(node.judge(&order(1, PRICE), None, &complete.receipt).is_err());
+    }
+
+    #[test]
+    fn two_complete_receipts_of_one_number_do_not_end_a_lane() {
+        let bench = Bench::new();
+        let (here, (there, _bench)) = (bench.shown(), Bench::new().shown_by_nobody());
+        there.present(&place(), &asker(), &deal().encode()).unwrap();
+        run(&here, 1, PRICE);
+        let twin = run(&there, 2, PRICE);
+        let order = order(3, 2 * PRICE);
+        there.accept(&order).unwrap();
+        let receipt = there.draw_up(&order, &end(3)).unwrap();
+        assert!(matches!(here.judge(&order, None, &receipt), Err(Unlicensed::Behind(_))));
+        here.learn(&place(), &asker(), &twin).unwrap();
+        here.judge(&order, None, &receipt).unwrap();
+    }
+
+    #[test]
+    fn a_session_that_is_used_up_makes_nobody_work() {
+        let bench = Bench::new();
+        let node = bench.shown();
+        for n in 1..=10 {
+            node.licensed(&place(), &asker()).unwrap();
+            run(&node, n, u128::from(n) * PRICE);
+        }
+        assert!(matches!(node.licensed(&place(), &asker()), Err(Unlicensed::Refused(_))));
+        assert!(node.accept(&order(11, 11 * PRICE)).is_err());
     }
 
     #[test]

@@ -25,6 +25,9 @@ const MARGIN: u64 = 30;
 /// Seconds that a job waits for another process to be done with the session.
 const PATIENCE: u64 = 120;
 
+/// Jobs without a receipt that are remembered.
+const MAX_FAILED: usize = 1024;
+
 /// What is proven of a chain, by its id.
 pub type Chains = Box<dyn Fn(u64) -> Result<Arc<dyn Words>> + Send + Sync>;
 /// Tells the person about money.
@@ -48,6 +51,8 @@ struct Chosen {
     deal: Deal,
     /// The job that is under way: nobody else spends from the session meanwhile.
     running: Option<Running>,
+    /// Jobs of this process that came to nothing since the last receipt.
+    failed: Vec<[u8; 16]>,
 }
 
 struct Running {
@@ -68,40 +73,48 @@ impl HomePurse {
         Self { home: home.clone(), chains, clock: now, tell, heard, chosen: Mutex::default() }
     }
 
-    /// Chooses the session for a place: open, for this committee and version, not used up.
+    /// Chooses the session for a place: for this committee and version, not used up, and open as the chain proves.
     fn choose(&self, place: &Place) -> std::result::Result<(Arc<Account>, Deal), Unpaid> {
-        let now = (self.clock)();
-        let (mut used_up, mut ended, mut elsewhere) = (false, false, false);
-        for account in Account::list(&self.home).map_err(|e| unpaid(&e))? {
-            let domain = account.domain();
-            if let Some(deal) = account.deals.iter().find(|deal| deal.fits(&domain, place)).cloned() {
-                let spent = account.spent(deal.lane).map_err(|e| unpaid(&e))?;
-                if deal.session().ends.min(deal.committee().until) < now.saturating_add(MARGIN) {
-                    ended = true;
-                } else if spent.last.total.saturating_add(deal.price) > deal.cap {
-                    used_up = true;
-                } else {
-                    return Ok((Arc::new(account), deal));
-                }
-            } else if account.chain == place.asset.chain
-                && account.session().is_some_and(|s| s.asset.0 == place.asset.asset)
-            {
-                elsewhere = true;
-            }
-        }
         let asset = B256::from(place.asset.asset);
         let again = format!("open another with `sahara session open --asset {asset}`");
-        Err(Unpaid(match (used_up, ended, elsewhere) {
-            (true, ..) => format!("the deposit of your session for asset {asset} is used up: {again}"),
-            (_, true, _) => format!("your session for asset {asset} has ended: {again}"),
-            (.., true) => {
-                format!("your sessions for asset {asset} are with other committees or versions of it: {again}")
+        let mut why = format!(
+            "asset {asset} is asked for money and you have no session for it: see its price with `sahara asset show {asset}` \
+             and buy a licence with `sahara licence buy {asset}`"
+        );
+        for account in Account::list(&self.home).map_err(|e| unpaid(&e))? {
+            let domain = account.domain();
+            let Some(deal) = account.deals.iter().find(|deal| deal.fits(&domain, place)).cloned() else {
+                if account.chain == place.asset.chain && account.session().is_some_and(|known| known.asset == asset) {
+                    why = format!(
+                        "your session {} is with another committee or version of it: {again}",
+                        short(account.id())
+                    );
+                }
+                continue;
+            };
+            let spent = account.spent(deal.lane).map_err(|e| unpaid(&e))?;
+            if spent.left {
+                why = format!(
+                    "the committee of session {} took money and did not answer: close it with `sahara session close {}`, and \
+                     choose another committee with `sahara session open --with`",
+                    short(deal.id),
+                    short(deal.id)
+                );
+            } else if self.has_ended(&deal) {
+                why = format!("your session {} has ended: {again}", short(deal.id));
+            } else if spent.last.total.saturating_add(deal.price) > deal.cap {
+                why = format!("the deposit of your session {} is used up: {again}", short(deal.id));
+            } else if let Err(error) = self.prove(&account, &deal) {
+                why = error.0;
+            } else {
+                return Ok((Arc::new(account), deal));
             }
-            _ => format!(
-                "asset {asset} is asked for money and you have no session for it: see its price with `sahara asset show \
-                 {asset}` and buy a licence with `sahara licence buy {asset}`"
-            ),
-        }))
+        }
+        Err(Unpaid(why))
+    }
+
+    fn has_ended(&self, deal: &Deal) -> bool {
+        deal.session().ends.min(deal.committee().until) < (self.clock)().saturating_add(MARGIN)
     }
 
     /// Makes sure that the chain says what the session's file says: nodes that are not the chain's own would be told texts.
@@ -122,7 +135,7 @@ impl HomePurse {
             return refused("the chain says that your session is not open: `sahara session ls` shows why");
         }
         match CommitteeState::read(committee.into()) {
-            Some(CommitteeState { from, ended: 0 }) if from > 0 => {}
+            Some(CommitteeState { from, ended: 0 }) if from > 0 && from <= proven.time => {}
             _ => return refused("the chain says that the committee is not seated: open a session with another"),
         }
         match U256::from_be_bytes(withdrawn.0).is_zero() {
@@ -195,7 +208,6 @@ impl Purse for HomePurse {
             return Ok(deal.encode());
         }
         let (account, deal) = self.choose(place)?;
-        self.prove(&account, &deal)?;
         let left = deal.cap.saturating_sub(account.spent(deal.lane).map_err(|e| unpaid(&e))?.last.total);
         (self.tell)(&format!(
             "each text costs {}, of {} that are left in session {} (at most {} a day)",
@@ -205,7 +217,7 @@ impl Purse for HomePurse {
             Amount::from(account.caps.day)
         ));
         let shown = deal.encode();
-        self.chosen().insert(key, Chosen { account, deal, running: None });
+        self.chosen().insert(key, Chosen { account, deal, running: None, failed: Vec::new() });
         Ok(shown)
     }
 
@@ -233,6 +245,9 @@ impl Purse for HomePurse {
         // Another process may have spent meanwhile.
         let spent = account.spent(deal.lane).map_err(|e| unpaid(&e))?;
         let total = spent.last.total.saturating_add(deal.price);
+        if spent.left {
+            return Err(Unpaid(format!("the committee of session {} took money and did not answer", short(deal.id))));
+        }
         if total > deal.cap {
             return Err(Unpaid(format!(
                 "the deposit of session {} is used up: open another with `sahara session open`",
@@ -270,22 +285,35 @@ impl Purse for HomePurse {
         if bill.deal != deal || expected != Some(bill.receipt) || bill.receipt.total != running.total {
             return Err(Unpaid("the receipt is not for what was asked and answered".to_owned()));
         }
-        self.keep(&account, &bill, complete, &running.spent, true)
+        self.keep(&account, &bill, complete, &running.spent, true)?;
+        if let Some(chosen) = self.chosen().get_mut(&key) {
+            chosen.failed.clear();
+        }
+        Ok(())
     }
 
     fn failed(&self, order: &Order, last: Option<&Complete>) {
-        let Some((account, deal, running)) = self.ended(&order.place.manifest.0, order) else { return };
+        let key = order.place.manifest.0;
+        let Some((account, deal, running)) = self.ended(&key, order) else { return };
+        let failed = self.remember(&key, order.job.0);
         let Some(complete) = last else { return };
         // A voucher of this session's key is in it: nobody else could have made it.
         let Ok(bill) = Bill::of(&account.domain(), complete) else { return };
         if bill.deal != deal || bill.receipt.number <= running.spent.last.number {
             return;
         }
-        let paid = Amount::from(bill.receipt.total.saturating_sub(running.spent.last.total));
-        match self.keep(&account, &bill, complete, &running.spent, false) {
-            Ok(()) => (self.tell)(&format!("{paid} were paid for an answer that did not arrive")),
-            Err(error) => (self.tell)(&error.0),
-        }
+        // Jobs of another process that was ended are nobody's fault.
+        let left = failed.iter().any(|job| bill.receipt.job == B256::right_padding_from(job));
+        let spent = Spent { left, ..running.spent };
+        let paid = Amount::from(bill.receipt.total.saturating_sub(spent.last.total));
+        let told = match self.keep(&account, &bill, complete, &spent, false) {
+            Ok(()) if left => {
+                format!("{paid} were paid for an answer that did not arrive: nothing more is paid to this committee")
+            }
+            Ok(()) => format!("{paid} were paid for a question of before whose answer nobody took"),
+            Err(error) => error.0,
+        };
+        (self.tell)(&told);
     }
 }
 
@@ -293,8 +321,17 @@ impl HomePurse {
     /// Whether a session has no call left.
     fn is_over(&self, account: &Account, deal: &Deal) -> std::result::Result<bool, Unpaid> {
         let spent = account.spent(deal.lane).map_err(|e| unpaid(&e))?;
-        let ended = deal.session().ends.min(deal.committee().until) < (self.clock)().saturating_add(MARGIN);
-        Ok(ended || spent.last.total.saturating_add(deal.price) > deal.cap)
+        Ok(spent.left || self.has_ended(deal) || spent.last.total.saturating_add(deal.price) > deal.cap)
+    }
+
+    /// Remembers a job that came to nothing; all of them since the last receipt.
+    fn remember(&self, key: &[u8; 32], job: [u8; 16]) -> Vec<[u8; 16]> {
+        let mut chosen = self.chosen();
+        let Some(chosen) = chosen.get_mut(key) else { return vec![job] };
+        if chosen.failed.len() < MAX_FAILED {
+            chosen.failed.push(job);
+        }
+        chosen.failed.clone()
     }
 
     /// The job under way comes to its end: whoever waits for the session has it next.
@@ -438,7 +475,7 @@ mod tests {
         assert!(why(bench.purse_on(says(1, 5, 9))).contains("withdrawn"));
         assert!(why(bench.purse_on(Err("too old".into()))).contains("too old"));
         let elsewhere = Place { committee: [0; 32], ..place() };
-        assert!(bench.purse().session(&elsewhere).unwrap_err().0.contains("other committees"));
+        assert!(bench.purse().session(&elsewhere).unwrap_err().0.contains("another committee"));
     }
 
     #[test]
@@ -480,6 +517,22 @@ mod tests {
         assert_eq!(account.spent(deal().lane).unwrap().last.total, PRICE);
         assert!(!receipts::find(&bench.home, "last").unwrap().answered);
         assert!(bench.told.lock().unwrap().last().unwrap().contains("did not arrive"));
+        // Whoever takes money for no answer gets no more.
+        assert!(purse.voucher(&bare(4)).is_err() && bench.purse().voucher(&bare(4)).is_err());
+        assert!(bench.purse().session(&place()).unwrap_err().0.contains("did not answer"));
+    }
+
+    #[test]
+    fn what_a_process_that_was_killed_has_paid_is_nobodys_fault() {
+        let bench = Bench::new();
+        let account = bench.account(plenty());
+        let total = |voucher: &[u8]| Promise::decode(voucher).unwrap().total;
+        let killed = bench.purse().voucher(&bare(1)).unwrap();
+        let receipt = receipted(&bare(1), &killed, 1, &Last::default());
+        let purse = bench.purse();
+        purse.voucher(&bare(2)).unwrap();
+        purse.failed(&bare(2), Some(&receipt));
+        assert_eq!(account.spent(deal().lane).unwrap().last.total, PRICE);
         assert_eq!(total(&purse.voucher(&bare(4)).unwrap()), 2 * PRICE);
         purse.failed(&bare(4), Some(&receipt));
         assert_eq!(account.spent(deal().lane).unwrap().last.total, PRICE, "an older one changes nothing");

@@ -86,39 +86,59 @@ impl Client {
         self.infer_with(job, id, 1)
     }
 
+    /// Runs a job under a name that was chosen before, with a pack that is made for it: one for which another committee was asked and
+    /// may have a receipt, without an answer. It is not asked again under another name.
+    ///
+    /// # Errors
+    /// As [`Client::infer_prepared`].
+    pub fn infer_as(&self, job: &Job<'_>, id: JobId) -> Result<Inference, ClientError> {
+        check_inputs(job.graph, job.inputs)?;
+        self.prepare_for(&job.task, 1, Some(id), &mut |_| ())?;
+        self.infer_once(job, id, &mut false)
+    }
+
     fn infer_with(&self, job: &Job<'_>, mut id: JobId, mut prepared: u32) -> Result<Inference, ClientError> {
+        let (mut shown_again, mut paid_again) = (false, false);
         loop {
-            match self.infer_once(job, id) {
-                Err(error) if job.auto_prepare && error.code() == Some(FailCode::NoPack) && prepared < ATTEMPTS => {
-                    // The pack is kept for the job that it is made for; it is lost only with a node.
+            let mut receipted = false;
+            let error = match self.infer_once(job, id, &mut receipted) {
+                Ok(mut inference) => {
+                    inference.stats.prepared = prepared > 0;
+                    return Ok(inference);
+                }
+                Err(error) => error,
+            };
+            match error.code() {
+                // The pack is kept for the job that it is made for; it is lost only with a node.
+                Some(FailCode::NoPack) if job.auto_prepare && prepared < ATTEMPTS => {
                     prepared += 1;
                     id = JobId::random()?;
                     self.prepare_for(&job.task, 1, Some(id), &mut |_| ())?;
                 }
-                result => {
-                    return result.map(|mut inference| {
-                        inference.stats.prepared = prepared > 0;
-                        inference
-                    });
+                Some(FailCode::Unpresented) if !std::mem::replace(&mut shown_again, true) => {
+                    self.forgotten(&job.task.manifest);
+                    id = JobId::random()?;
                 }
+                // A total that the purse did not know to be spent: it knows now.
+                Some(FailCode::Unpaid) if receipted && !std::mem::replace(&mut paid_again, true) => {
+                    id = JobId::random()?;
+                }
+                _ => return Err(error),
             }
         }
     }
 
-    /// Runs a job once; for money in its turn, and if it comes to nothing the purse is told.
-    fn infer_once(&self, job: &Job<'_>, id: JobId) -> Result<Inference, ClientError> {
-        let nodes: Vec<u8> = self.committee.indices().collect();
-        self.shown(&job.task.manifest, &nodes, || self.infer_shown(job, id))
-    }
-
-    fn infer_shown(&self, job: &Job<'_>, id: JobId) -> Result<Inference, ClientError> {
+    /// Runs a job once; for money in its turn, and if it comes to nothing the purse is told. `receipted` says whether a node showed a
+    /// receipt then.
+    fn infer_once(&self, job: &Job<'_>, id: JobId, receipted: &mut bool) -> Result<Inference, ClientError> {
+        self.show_all(&job.task.manifest)?;
         let shares = share_inputs(job.inputs, &random_seed()?).map(Share);
         let mut runs = sign_requests(&self.identity, &self.committee.digest(), id, job.task, &shares)?;
         let payment = self.pay(id, job.task, runs[0].inputs)?;
         Self::attach(payment.as_ref(), &mut runs);
         let result = self.infer_paid(job, id, &shares, &runs, payment.as_ref());
         if let (Err(_), Some(payment)) = (&result, &payment) {
-            self.unpaid(payment);
+            *receipted = self.unpaid(payment);
         }
         result
     }

@@ -154,13 +154,23 @@ impl Client {
         self.show(&place, purse, nodes)?;
         match request() {
             Err(error) if error.code() == Some(FailCode::Unpresented) => {
-                // Perhaps another node than the one that said so: it may have heard it itself.
-                self.paying.lock().shown.retain(|(id, _)| id != manifest);
+                self.forgotten(manifest);
                 self.show(&place, purse, nodes)?;
                 request()
             }
             result => result,
         }
+    }
+
+    /// A node says that it does not know this client's session for a version; perhaps of another one, from which it has heard so.
+    pub(super) fn forgotten(&self, manifest: &ManifestId) {
+        self.paying.lock().shown.retain(|(id, _)| id != manifest);
+    }
+
+    /// Shows this client's session to all nodes that do not know it, for a version that is asked for money.
+    pub(super) fn show_all(&self, manifest: &ManifestId) -> Result<(), ClientError> {
+        let Some((place, purse)) = self.paying.at(manifest)? else { return Ok(()) };
+        self.show(&place, purse, &self.committee.indices().collect::<Vec<_>>())
     }
 
     fn show(&self, place: &Place, purse: &dyn Purse, nodes: &[u8]) -> Result<(), ClientError> {

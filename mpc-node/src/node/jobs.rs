@@ -43,7 +43,7 @@ pub(super) fn run(seat: &Arc<Seat>, lane: &mut Lane, run: Run) -> Result<(), Tro
     // Nothing of the model is held while others have to make room for it. The input may be on its way already, so that
     // something to read does not mean that the consumer has given it up.
     let round = seat.machine.config.timeouts.round();
-    let (cost, sizes) = patiently_while(
+    let (cost, sizes, place) = patiently_while(
         seat,
         consumer,
         round,
@@ -51,7 +51,7 @@ pub(super) fn run(seat: &Arc<Seat>, lane: &mut Lane, run: Run) -> Result<(), Tro
         |leave| {
             let permit = seat.models.permit(&task, &consumer, leave)?;
             let sizes: Vec<usize> = permit.graph().inputs.iter().map(|input| input.shape.len()).collect();
-            Ok((permit.plan()?.1, sizes))
+            Ok((permit.plan()?.1, sizes, permit.place().cloned()))
         },
     )?;
     let request = request_digest(&seat.committee.digest(), &run.job, &task, &run.inputs);
@@ -60,7 +60,7 @@ pub(super) fn run(seat: &Arc<Seat>, lane: &mut Lane, run: Run) -> Result<(), Tro
     }
     seat.records.check(&consumer, &run.job, SystemTime::now())?;
     // Before anybody is asked for anything: given up again whatever ends the job before its receipt is complete.
-    let paid = paying::accept(seat, lane, &run)?;
+    let paid = paying::accept(seat, lane, &run, place)?;
     let registered = match role {
         EvaluatorRole::First => None,
         EvaluatorRole::Second => Some(Registered::new(&seat.waiting, &run, consumer)?),

@@ -287,6 +287,45 @@ mod tests {
     }
 
     #[test]
+    fn strangers_have_few_lanes_and_make_room_for_consumers() {
+        let limits = LaneLimits { all: 80, per_key: 40, per_address: 40 };
+        let stranger = |key: u8, address: u8| peer(key, address, Caller::Stranger);
+        let ask = |lanes: &[(u64, Peer, Option<u64>)], who: Peer| verdict(&limits, lanes.iter().copied(), &who);
+        let lanes = |peers: Vec<Peer>| -> Vec<_> { (1..).zip(peers).map(|(n, peer)| (n, peer, None)).collect() };
+        let own = lanes(vec![stranger(1, 1); PER_STRANGER]);
+        assert_eq!(ask(&own, stranger(1, 2)), Verdict::Refuse("a stranger's share"));
+        assert_eq!(ask(&own, stranger(2, 1)), Verdict::Enter);
+        assert_eq!(ask(&own, consumer(1, 1)), Verdict::Enter, "none of it counts as a consumer's");
+        let near = lanes((0..STRANGERS_PER_ADDRESS as u8).map(|key| stranger(key, 1)).collect());
+        assert_eq!(ask(&near, stranger(50, 1)), Verdict::Refuse("the share of strangers at one address"));
+        assert_eq!(ask(&near, stranger(50, 2)), Verdict::Enter);
+        let mut all = lanes((0..10).map(|key| stranger(key, key)).collect());
+        assert_eq!(ask(&all, stranger(50, 50)), Verdict::Refuse("the strangers' share of limits.lanes"));
+        all[4].2 = Some(7);
+        assert_eq!(ask(&all, stranger(50, 50)), Verdict::Close(5));
+        // Consumers take all of the rest, and an idle stranger's place before one of their own.
+        all.extend((11..=80).map(|n| (n, consumer(n as u8, n as u8), Some(1))));
+        assert_eq!(ask(&all, consumer(99, 99)), Verdict::Close(5));
+        assert_eq!(ask(&all[..79], consumer(99, 99)), Verdict::Enter);
+        all[4].2 = None;
+        assert!(matches!(ask(&all, consumer(99, 99)), Verdict::Close(11..)));
+        assert_eq!(ask(&all, stranger(50, 50)), Verdict::Refuse("the strangers' share of limits.lanes"));
+        let few: Vec<_> = all.iter().filter(|(_, peer, _)| peer.caller == Caller::Consumer).copied().collect();
+        let full = [&few[..], &lanes((60..70).map(|key| consumer(key, 70 + key % 9)).collect())[..]].concat();
+        assert_eq!(ask(&full, stranger(50, 50)), Verdict::Refuse("the strangers' share of limits.lanes"));
+    }
+
+    #[test]
+    fn a_stranger_that_has_shown_its_session_counts_as_a_consumer() {
+        let lanes = Lanes::new(LaneLimits { all: 1, ..LIMITS });
+        let (place, _end) = lane(&lanes, peer(1, 1, Caller::Stranger));
+        let place = place.unwrap();
+        assert_eq!(lane(&lanes, peer(2, 2, Caller::Stranger)).0.err(), Some("the strangers' share of limits.lanes"));
+        place.is_known();
+        assert_eq!(lanes.lock().lanes[&place.number].peer.caller, Caller::Consumer);
+    }
+
+    #[test]
     fn a_member_that_asks_in_another_committee_is_a_consumer_there_and_has_its_own_share_of_both() {
         let (member, asker) = (peer(5, 1, Caller::Member), consumer(5, 1));
         let lanes: Vec<_> = (0..3).map(|n| (n, member, Some(n))).collect();

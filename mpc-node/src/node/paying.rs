@@ -68,30 +68,29 @@ impl Accepted {
     }
 }
 
-/// Accepts what a consumer pays with, as an evaluator; nothing for a sharing that is not asked for money. `run` is signed by
-/// the consumer.
+/// Accepts what a consumer pays with, as an evaluator; nothing for a sharing that is not asked for money, which has no place. `run`
+/// is signed by the consumer.
 ///
 /// # Errors
 /// When it does not pay, or pays for what costs nothing.
-pub(super) fn accept(seat: &Seat, lane: &mut Lane, run: &Run) -> Result<Option<Accepted>, Trouble> {
-    let consumer = lane.peer();
-    let Some(place) = seat.models.place(&run.task.manifest) else {
-        return match run.voucher.is_empty() {
-            true => Ok(None),
-            false => {
-                let text = "the sharing is not asked for money: send no voucher";
-                Err(Refusal::new(FailCode::Refused, text).into())
-            }
-        };
+pub(super) fn accept(
+    seat: &Seat,
+    lane: &mut Lane,
+    run: &Run,
+    place: Option<Place>,
+) -> Result<Option<Accepted>, Trouble> {
+    let (market, place) = match (&seat.machine.market, place) {
+        (Some(market), Some(place)) => (market, place),
+        _ if run.voucher.is_empty() => return Ok(None),
+        _ => return Err(Refusal::new(FailCode::Refused, "the sharing is not asked for money: send no voucher").into()),
     };
-    let (market, _) = market(seat, &run.task.manifest)?;
     if run.voucher.is_empty() {
         let text = "the sharing is asked for money: send a voucher with the job";
         return Err(Refusal::new(FailCode::Unpaid, text).into());
     }
     let order = Order {
         place,
-        asker: consumer,
+        asker: lane.peer(),
         job: run.job,
         task: run.task,
         inputs: run.inputs,
@@ -190,22 +189,25 @@ pub(super) fn cosign(seat: &Seat, lane: &mut Lane, caller: Option<u8>, asked: Co
         inputs: asked.asked.inputs,
         voucher: asked.voucher,
     };
-    let patience = seat.machine.config.timeouts.round() / 2;
-    let judge = || market.judge(&order, None, &asked.receipt);
-    let digest = caught_up(seat, market, &order, patience, || still_there(lane), judge)?;
+    // Whatever ends this before the receipt is complete, the total is free again.
+    let mut accepted = Accepted { market: market.clone(), order, complete: false };
+    let (order, patience) = (&accepted.order, seat.machine.config.timeouts.round() / 2);
+    let judge = || market.judge(order, None, &asked.receipt);
+    let digest = caught_up(seat, market, order, patience, || still_there(lane), judge)?;
     let theirs = [first, second].map(|index| keys[usize::from(index)]);
-    for (key, signature) in theirs.iter().zip(&asked.signatures) {
-        if !key.verifies(&digest, signature) {
-            market.give_up(&order);
-            return Err(refuse("a receipt is not signed by both evaluators of its job"));
-        }
+    if !theirs.iter().zip(&asked.signatures).all(|(key, signature)| key.verifies(&digest, signature)) {
+        return Err(refuse("a receipt is not signed by both evaluators of its job"));
     }
+    // Whoever took too long for the evaluators signs nothing: they have told the consumer that the job failed.
+    still_there(lane)?;
     let signature = seat.machine.identity.sign(&digest);
-    let complete = complete(task.assignment.evaluators(), seat.index, asked.receipt, asked.signatures, signature);
-    if let Err(error) = market.complete(&order, &complete) {
-        market.give_up(&order);
-        return Err(error.into());
-    }
+    accepted.complete(&complete(
+        task.assignment.evaluators(),
+        seat.index,
+        asked.receipt,
+        asked.signatures,
+        signature,
+    ))?;
     lane.send(&Cosigned(signature)).map_err(own)
 }
 

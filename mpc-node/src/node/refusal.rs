@@ -142,11 +142,13 @@ pub(super) fn own(error: LaneError) -> Trouble {
     Trouble::Lane(error)
 }
 
-/// Trouble with another seat, reported to whoever asked. That the other one does not know the asker's session is for the asker to
-/// put right.
+/// Trouble with another seat, reported to whoever asked. That the other one does not know the asker's session, or what it pays with,
+/// is for the asker to put right.
 pub(super) fn peer(error: LaneError) -> Trouble {
-    let unpresented = error.fail().is_some_and(|fail| fail.code == FailCode::Unpresented);
-    let code = if unpresented { FailCode::Unpresented } else { FailCode::Peer };
+    let code = match error.fail().map(|fail| fail.code) {
+        Some(code @ (FailCode::Unpaid | FailCode::Unpresented)) => code,
+        _ => FailCode::Peer,
+    };
     Refusal { log: Some(error.to_string()), ..Refusal::new(code, error.told()) }.into()
 }
 

@@ -4,11 +4,16 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use sahara_mpc::bytes::{DecodeError, Reader, Writer};
+use sahara_mpc::client::{Access, Client, Offer, Rounding, SharingRef, Task, Visibility};
+use sahara_mpc::config::Config;
 use sahara_mpc::identity::{self, Identity, PublicKey};
 use sahara_mpc::market::{Asset, Complete, JobEnd, JobId, Market, Order, Place, Purse, Unlicensed, Unpaid};
+
+use super::{Case, Network, Running, case, wait_for};
+use tempfile::TempDir;
 
 pub const PRICE: u64 = 7;
 pub const ASSET: Asset = Asset { chain: 5, contract: [1; 20], asset: [2; 32] };
@@ -87,6 +92,10 @@ pub fn request(order: &Order) -> [u8; 32] {
     *blake3::hash(&[&order.task.encode()[..], &order.inputs[0], &order.inputs[1]].concat()).as_bytes()
 }
 
+pub fn digest(receipt: &[u8]) -> [u8; 32] {
+    blake3::derive_key("a receipt in tests", receipt)
+}
+
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Receipt {
     pub session: SessionId,
@@ -117,10 +126,6 @@ impl Receipt {
         };
         r.finish()?;
         Ok(receipt)
-    }
-
-    fn digest(bytes: &[u8]) -> [u8; 32] {
-        blake3::derive_key("a receipt in tests", bytes)
     }
 
     fn of(voucher: &Voucher, order: &Order, end: &JobEnd) -> Self {
@@ -160,8 +165,10 @@ pub enum Manner {
     Silent,
     /// Signs, and cannot write it down.
     NoDisk,
-    /// Writes down what is complete, and then says nothing.
+    /// Writes down what is complete, and then says nothing, and shows it to nobody.
     KeepsAnswer,
+    /// Writes down what is complete, and is killed.
+    Dies,
 }
 
 /// One member's market.
@@ -201,6 +208,15 @@ impl Till {
 
     fn manner(&self) -> Manner {
         *self.manner.lock().unwrap()
+    }
+
+    /// As long as it has its manner, but not for ever.
+    fn says_nothing(&self) {
+        let manner = self.manner();
+        let end = Instant::now() + Duration::from_secs(30);
+        while self.manner() == manner && Instant::now() < end {
+            std::thread::sleep(Duration::from_millis(10));
+        }
     }
 
     /// A good voucher for this order, whatever was paid before.
@@ -295,12 +311,12 @@ impl Market for Till {
     fn judge(&self, order: &Order, end: Option<&JobEnd>, receipt: &[u8]) -> Result<[u8; 32], Unlicensed> {
         match self.manner() {
             Manner::Refuses => return Err(refused("I sign nothing")),
-            Manner::Silent => std::thread::sleep(Duration::from_secs(4)),
-            Manner::Honest | Manner::NoDisk | Manner::KeepsAnswer => {}
+            Manner::Silent => self.says_nothing(),
+            Manner::Honest | Manner::NoDisk | Manner::KeepsAnswer | Manner::Dies => {}
         }
         let voucher = self.voucher(order)?;
         if self.disk.last(&voucher.session).is_some_and(|last| last.receipt == receipt) {
-            return Ok(Receipt::digest(receipt));
+            return Ok(digest(receipt));
         }
         self.step(&voucher)?;
         self.reserve(&voucher, order)?;
@@ -312,7 +328,7 @@ impl Market for Till {
             }
         };
         match told == expected {
-            true => Ok(Receipt::digest(receipt)),
+            true => Ok(digest(receipt)),
             false => Err(refused("the receipt is not that of the job")),
         }
     }
@@ -321,13 +337,14 @@ impl Market for Till {
         if self.manner() == Manner::NoDisk {
             return Err(Unlicensed::Unable("the ledger cannot be written".into()));
         }
-        assert!(complete.is_signed(&Receipt::digest(&complete.receipt), &order.place.keys));
+        assert!(complete.is_signed(&digest(&complete.receipt), &order.place.keys));
         let receipt = Receipt::decode(&complete.receipt).unwrap();
         self.write(receipt.session, complete);
         self.reserved.lock().unwrap().remove(&receipt.session);
         if self.manner() == Manner::KeepsAnswer {
-            std::thread::sleep(Duration::from_secs(4));
+            self.says_nothing();
         }
+        assert!(self.manner() != Manner::Dies, "killed");
         Ok(())
     }
 
@@ -337,6 +354,9 @@ impl Market for Till {
     }
 
     fn last(&self, _place: &Place, asker: &PublicKey, voucher: &[u8]) -> Option<Complete> {
+        if self.manner() == Manner::KeepsAnswer {
+            return None;
+        }
         let voucher = Voucher::decode(voucher).ok()?;
         self.chain.session(&voucher.session).filter(|session| session.asker == *asker)?;
         self.disk.last(&voucher.session)
@@ -345,7 +365,7 @@ impl Market for Till {
     fn learn(&self, place: &Place, asker: &PublicKey, complete: &Complete) -> Result<(), Unlicensed> {
         let receipt = Receipt::decode(&complete.receipt).map_err(|_| refused("not a receipt"))?;
         let session = self.chain.session(&receipt.session).ok_or_else(|| refused("no such session"))?;
-        if session.asker != *asker || !complete.is_signed(&Receipt::digest(&complete.receipt), &place.keys) {
+        if session.asker != *asker || !complete.is_signed(&digest(&complete.receipt), &place.keys) {
             return Err(refused("not a receipt of this session that all have signed"));
         }
         if receipt.total > self.disk.total(&receipt.session) {
@@ -357,10 +377,35 @@ impl Market for Till {
 
 const NO_END: JobEnd = JobEnd { outputs: [[0; 32]; 2], transcript: [0; 32], rounds: 0 };
 
+/// A purse whose vouchers are changed by somebody who wants more than was paid for.
+pub struct Forger<F> {
+    pub wallet: Arc<Wallet>,
+    pub forge: F,
+}
+
+impl<F: Fn(&Wallet, &Order) -> Vec<u8> + Send + Sync> Purse for Forger<F> {
+    fn session(&self, place: &Place) -> Result<Vec<u8>, Unpaid> {
+        self.wallet.session(place)
+    }
+
+    fn voucher(&self, order: &Order) -> Result<Vec<u8>, Unpaid> {
+        Ok((self.forge)(&self.wallet, order))
+    }
+
+    fn paid(&self, _: &Order, _: &JobEnd, _: &Complete) -> Result<(), Unpaid> {
+        Ok(())
+    }
+
+    fn failed(&self, order: &Order, last: Option<&Complete>) {
+        self.wallet.failed(order, last);
+    }
+}
+
 /// A consumer's purse with one session.
 pub struct Wallet {
     pub session: SessionId,
     pub signer: Identity,
+    home: Arc<TempDir>,
     /// What was receipted, as far as this purse knows.
     pub total: Mutex<u64>,
     /// The totals that it has signed vouchers for, with what they were for.
@@ -372,13 +417,15 @@ pub struct Wallet {
 impl Wallet {
     /// A wallet whose session is open for `asker` at a committee.
     pub fn open(chain: &Chain, asker: PublicKey, committee: [u8; 32], cap: u64) -> Arc<Self> {
-        let signer = identity::generate().unwrap();
+        let home = Arc::new(tempfile::tempdir().unwrap());
+        let signer = identity::load_or_generate(&home.path().join("signer")).unwrap();
         let session = identity::generate().unwrap().public().0;
         let on_chain = Session { asker, signer: signer.public(), asset: ASSET, committee, cap, open: true };
         chain.open(session, on_chain);
         Arc::new(Self {
             session,
             signer,
+            home,
             total: Mutex::new(0),
             signed: Mutex::default(),
             receipts: Mutex::default(),
@@ -390,9 +437,23 @@ impl Wallet {
         *self.total.lock().unwrap()
     }
 
+    /// What another program has that was given the same key and session, before anything was paid.
+    pub fn twin(&self) -> Arc<Self> {
+        let signer = self.home.path().join("signer");
+        Arc::new(Self {
+            session: self.session,
+            signer: identity::load(&signer).unwrap(),
+            home: self.home.clone(),
+            total: Mutex::new(0),
+            signed: Mutex::default(),
+            receipts: Mutex::default(),
+            sessions_shown: AtomicU32::new(0),
+        })
+    }
+
     fn spent(&self, place: &Place, complete: &Complete) -> Option<Receipt> {
         let receipt = Receipt::decode(&complete.receipt).ok()?;
-        let good = complete.is_signed(&Receipt::digest(&complete.receipt), &place.keys);
+        let good = complete.is_signed(&digest(&complete.receipt), &place.keys);
         let signed = self.signed.lock().unwrap();
         let own = |voucher: &Voucher| {
             (voucher.session, voucher.total, voucher.job) == (receipt.session, receipt.total, receipt.job)
@@ -431,5 +492,98 @@ impl Purse for Wallet {
             let mut total = self.total.lock().unwrap();
             *total = receipt.total.max(*total);
         }
+    }
+}
+
+/// Three nodes that sell one model to whoever has bought.
+pub struct Shop {
+    pub chain: Arc<Chain>,
+    pub tills: [Arc<Till>; 3],
+    pub network: Network,
+    pub case: Case,
+    pub task: Task,
+    pub owner: Arc<Identity>,
+}
+
+impl Shop {
+    pub fn open() -> Self {
+        Self::open_to(&|_| "market = \"network.toml\"".into())
+    }
+
+    /// `more` is a line of `node.toml`.
+    pub fn open_to(more: &dyn Fn(&str) -> String) -> Self {
+        let owner = Arc::new(identity::generate().unwrap());
+        let chain = Arc::new(Chain::default());
+        let tills = [(); 3].map(|()| Till::new(&chain, &Arc::<Disk>::default()));
+        let key = owner.public();
+        let edit = |toml: String| {
+            let more = more(&toml);
+            let toml = toml.replacen("owners = \"any\"", &format!("owners = [\"{key}\"]"), 1);
+            let toml = toml.replacen("consumers = \"any\"", &format!("consumers = []\n{more}"), 1);
+            toml.replacen("round = 10", "round = 2", 1).replacen("shutdown = 10", "shutdown = 0", 1)
+        };
+        let markets = tills.clone().map(|till| Some(till as Arc<dyn Market>));
+        let network = Network::start_selling(&owner, edit, |_| markets);
+        let case = case(3);
+        let access = Access::Chain(ASSET);
+        let offer = Offer { access, client_part: Some(b"the client part"), ..case.offer(Visibility::Private) };
+        let sharing = network.client_of(&owner).share(&offer, &|_, _| ()).unwrap();
+        *case.shared[Visibility::Private as usize].lock().unwrap() = Some(sharing);
+        let task = case.task(0, Rounding::Exact, Visibility::Private);
+        Self { chain, tills, network, case, task, owner }
+    }
+
+    /// A consumer with a session of so much, and what it pays with.
+    pub fn customer(&self, cap: u64) -> (Client, Arc<Wallet>) {
+        self.customer_of(&Arc::new(identity::generate().unwrap()), cap)
+    }
+
+    pub fn customer_of(&self, identity: &Arc<Identity>, cap: u64) -> (Client, Arc<Wallet>) {
+        let wallet = Wallet::open(&self.chain, identity.public(), self.network.committee.digest(), cap);
+        let client = self.network.client_of(identity).with_purse(Some(wallet.clone()));
+        client.find(&SharingRef::Manifest(self.task.manifest)).unwrap().unwrap();
+        (client, wallet)
+    }
+
+    /// What each member has a receipt for.
+    pub fn totals(&self, wallet: &Wallet) -> [u64; 3] {
+        self.tills.each_ref().map(|till| till.disk.total(&wallet.session))
+    }
+
+    /// Waits until no member holds an order.
+    pub fn settle_down(&self) {
+        for till in &self.tills {
+            let end = Instant::now() + Duration::from_secs(20);
+            while !till.reserved.lock().unwrap().is_empty() {
+                assert!(Instant::now() < end, "an order is held for ever");
+                std::thread::sleep(Duration::from_millis(10));
+            }
+        }
+    }
+
+    /// Starts a node again that was stopped, with a till that remembers what is on its disk.
+    pub fn restart(&mut self, node: usize) {
+        self.tills[node] = Till::new(&self.chain, &self.tills[node].disk);
+        let market = self.tills[node].clone() as Arc<dyn Market>;
+        self.network.nodes[node] = Some(Running::start_with(&self.network.home(node), Some(market)));
+        wait_for(&self.network.client_of(&self.owner), node as u8);
+    }
+
+    pub fn order(&self, identity: &Identity, job: JobId, inputs: [[u8; 32]; 2]) -> Order {
+        let keys = self.network.committee.keys().unwrap();
+        let (committee, manifest) = (self.network.committee.digest(), self.task.manifest);
+        let place = Place { committee, keys, manifest, asset: ASSET };
+        Order { place, asker: identity.public(), job, task: self.task, inputs, voucher: Vec::new() }
+    }
+
+    /// A receipt that says what this voucher pays for came to nothing in particular.
+    pub fn receipt(&self, voucher: &Voucher) -> Vec<u8> {
+        let Voucher { session, total, job, request, .. } = voucher.clone();
+        Receipt { session, total, job, request, output: [1; 32], transcript: [2; 32] }.encode()
+    }
+
+    /// The key of a member, for whoever has taken its machine.
+    pub fn member(&self, index: usize) -> Identity {
+        Config::load(&self.network.home(index)).unwrap().load_identity().unwrap()
     }
 }

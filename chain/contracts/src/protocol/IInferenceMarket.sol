@@ -60,6 +60,8 @@ interface IInferenceMarket {
         address asker;
         /// Who is told the answer, or zero.
         address callback;
+        /// Whether everybody may read the answer.
+        bool isPublic;
         uint64 until;
         uint256 number;
     }
@@ -110,17 +112,17 @@ interface IInferenceMarket {
     error NotWilling(address operator, bytes32 asset);
     /// @notice This member has no quote that is in force.
     error NoQuote(address operator, uint64 until);
-    /// @notice A third of what the licence pays for computing is less than this member asks.
+    /// @notice A member's part of what is paid for computing, after the fee, is less than this one asks.
     error QuoteTooHigh(address operator, uint256 asked, uint256 offered);
     /// @notice It is seated already, or was.
     error SeatedBefore(bytes32 committee);
-    /// @notice It is not seated (any more), not yet, or not for as long.
+    /// @notice It is not seated (any more), not yet, not for as long, or a member's node has another key now.
     error NotSeated(bytes32 committee);
-    /// @notice All members still have their bonds, and the committee has time.
+    /// @notice All members still have their bonds and keys, and the committee has time.
     error StillGood(bytes32 committee);
-    /// @notice The caller (or signer) is neither holder nor user of the licence.
+    /// @notice The consumer is neither holder nor user of the licence, or that is over or withdrawn.
     error NotAUser(uint256 licence, address who);
-    /// @notice The licence is over, withdrawn, or over before the session would be.
+    /// @notice The licence would be over before the session.
     error LicenceOver(uint256 licence);
     /// @notice The licence has calls for nothing: there is nothing to settle.
     error FreeCalls(uint256 licence);
@@ -134,7 +136,7 @@ interface IInferenceMarket {
     error OpenedBefore(bytes32 session);
     /// @notice The session is not in the state that this needs.
     error WrongState(bytes32 session, uint256 state);
-    /// @notice Only the consumer may close before the session has ended.
+    /// @notice Only the consumer may close while session and licence last.
     error NotTheConsumer(address caller);
     /// @notice The window is open until then.
     error NotYet(uint256 until);
@@ -163,8 +165,10 @@ interface IInferenceMarket {
     error NotSigned(bytes32 receipt);
     /// @notice The two receipts are not of one job in two lanes, both charged.
     error NotTwice();
-    /// @notice The lane gave a price back already.
+    /// @notice This session gave a price back already.
     error ReturnedBefore(bytes32 lane);
+    /// @notice Too few calls of this session were paid for it to give one back.
+    error TooFewCalls(uint256 calls);
     /// @notice There is nothing to pay.
     error NothingToPay();
     /// @notice The receiver did not take the money.
@@ -187,7 +191,7 @@ interface IInferenceMarket {
     /// @return committee its id, by which sessions name it as a lane
     function seat(Committee calldata c) external returns (bytes32 committee);
     /// @notice The committee opens no more sessions. By the asset's owner; by anybody when a member's bond is not there any
-    ///         more, or its time is over. Sessions that are open are settled as they are.
+    ///         more, its node has another key, or the committee's time is over. Sessions that are open are settled as they are.
     function unseat(Committee calldata c) external;
 
     /// @notice Opens a session and locks the value, which is the sum of the caps. The caller is a user of the licence.
@@ -220,13 +224,15 @@ interface IInferenceMarket {
         bytes calldata voucher,
         bytes calldata signatures
     ) external;
-    /// @notice Begins to close a session. By its consumer; by anybody when it has ended or its licence was withdrawn. What is
-    ///         owed can be claimed for `CLOSING` seconds from now.
+    /// @notice Begins to close a session. By its consumer; by anybody when it has ended, or its consumer is not a user of the
+    ///         licence any more (it was withdrawn, is over, or somebody else's). What is owed can be claimed for `CLOSING`
+    ///         seconds and `CLOSING_BLOCKS` blocks from now.
     function close(Session calldata s) external;
     /// @notice Ends a session whose window is over. By anybody. What is left goes to the consumer's balance here.
     function finish(Session calldata s) external;
     /// @notice Gives one price back when one job was receipted in two lanes and both were paid for it: the lane that was
-    ///         named first in the session gives up its last call. Once for each lane, before `finish`.
+    ///         named first in the session gives up its last call. Once a session, before `finish`, when `REFUND_CALLS` of its
+    ///         calls are paid: whoever uses a name twice on purpose, for two answers, gains one call in so many.
     function refundTwice(
         Session calldata s,
         Committee[2] calldata committees,
@@ -237,16 +243,25 @@ interface IInferenceMarket {
     /// @notice Lets contracts ask an asset, at one committee and one price, until it is set anew. By the asset's owner.
     function setAsk(bytes32 asset, Ask calldata ask) external;
     /// @notice Asks for one call, as a contract does. The value covers the price; what is over goes to the caller's balance here.
+    /// @dev    The input is sealed to this committee and to this caller, callback and publicity, by naming them in what the
+    ///         seal authenticates (`abi.encode(chainid, market, asset, lane, asker, callback, isPublic)`): else whoever copies
+    ///         it into a request of its own reads the answer.
+    /// @param lane        the committee to which the input is sealed: the one that the owner names, or this reverts
     /// @param sealedInput the input, sealed to the committee's members
     /// @param callback    who is told the answer (`IInferenceCallback`), or zero
+    /// @param isPublic    whether everybody may read the answer
     /// @param maxPrice    what the caller is ready to pay
-    function requestInference(bytes32 asset, bytes calldata sealedInput, address callback, uint128 maxPrice)
-        external
-        payable
-        returns (bytes32 request);
+    function requestInference(
+        bytes32 asset,
+        bytes32 lane,
+        bytes calldata sealedInput,
+        address callback,
+        bool isPublic,
+        uint128 maxPrice
+    ) external payable returns (bytes32 request);
     /// @notice Answers a request with the committee's receipt (`session` is the request's id, `request` the hash of the sealed
     ///         input, `licence` zero, `number` one) and pays it. By anybody, in time.
-    /// @param publicAnswer empty, or the answer, whose keccak256 is then the receipt's output
+    /// @param publicAnswer the answer if it is public, whose keccak256 the members then sign as the receipt's output; else empty
     function answer(
         Request calldata q,
         Committee calldata c,
@@ -254,7 +269,8 @@ interface IInferenceMarket {
         bytes calldata signatures,
         bytes calldata publicAnswer
     ) external;
-    /// @notice Gives the price of a request back that nobody answered in time. By anybody; the committee's record shows it.
+    /// @notice Gives the price of a request back that nobody answered in time. By anybody. It says nothing about the committee:
+    ///         the input may have been sealed to nobody.
     function refundRequest(Request calldata q) external;
 
     /// @notice Puts the value into an account's balance here, from which `openFor` takes deposits.
@@ -280,6 +296,8 @@ interface IInferenceMarket {
     function owed(bytes32 asset) external view returns (uint256);
     /// @notice Fees that wait for `burn`.
     function ashes() external view returns (uint256);
+    /// @notice When an asset was last asked something that was paid for (seconds since 1970), or 0.
+    function servedAt(bytes32 asset) external view returns (uint64);
     /// @notice State of a request: 0 none, 1 waiting, 2 answered, 3 given back.
     function requests(bytes32 request) external view returns (uint256);
     /// @notice What contracts may ask of an asset.

@@ -18,7 +18,7 @@ interface IOperators {
 
     /// What can be shown against a node. Each kind is decided by this contract alone, from signatures.
     enum Evidence {
-        // Two receipts of one job (same session and lane) with different requests, answers or transcripts.
+        // Two receipts of one job (same session, lane and number) with different requests, answers or transcripts.
         TwoAnswers,
         // A receipt that no honest node signs: its total is not its number times its price, or it commits to no answer.
         Impossible
@@ -105,8 +105,6 @@ interface IOperators {
     /// @notice The market pays three operators for `calls` calls. For the market only.
     function credit(address[3] calldata operators, uint256[3] calldata amounts, uint256 calls) external payable;
 
-    /// @notice Contracts asked this committee and got no answer in time. For the market only.
-    function noteRefusal(address[3] calldata operators) external;
     /// @notice A session of `consumer` with this committee is over, for which this much was burnt. For the market only.
     function noteBurnt(address[3] calldata operators, address consumer, uint256 burnt) external;
     /// @notice Punishes whoever answers for `node`. By anybody; a twentieth of what is taken is the caller's, and can be
@@ -156,8 +154,9 @@ interface IOperators {
     function unbondingOf(address operator) external view returns (uint256 amount, uint64 due);
     /// @notice Whose node this is, or zero. A key stays its account's for ever.
     function operatorOf(bytes32 node) external view returns (address);
-    /// @notice How an operator has served: calls that were paid, and requests of contracts left unanswered.
-    function recordOf(address operator) external view returns (uint64 calls, uint64 refused);
+    /// @notice How an operator has served: calls that were paid (cheap to make for whoever pays itself: no rule counts them), and
+    ///         how often evidence against it was shown. What it did not answer is nowhere: nobody can prove having asked.
+    function recordOf(address operator) external view returns (uint64 calls, uint64 offences);
 }
 
 IOperators constant BONDS = IOperators(OPERATORS);

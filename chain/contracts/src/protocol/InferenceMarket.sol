@@ -10,6 +10,7 @@ import {REVENUE} from "./IAttribution.sol";
 import {IInferenceCallback, IInferenceMarket} from "./IInferenceMarket.sol";
 import {LICENCE_BOOK} from "./ILicences.sol";
 import {BONDS} from "./IOperators.sol";
+import {RECEIPTS} from "./IOwnershipReceipts.sol";
 import {LEAST_BOND} from "./Operators.sol";
 import {Committee, Session, Terms} from "./Types.sol";
 
@@ -21,6 +22,11 @@ uint64 constant LONGEST_SESSION = 366 days;
 uint64 constant LONGEST_TERM = 2 * LONGEST_SESSION;
 // Lanes of a session: what it costs to finish one is bounded.
 uint256 constant MOST_LANES = 8;
+// And for so many blocks, so that a chain that stood still has not used the time up.
+uint256 constant CLOSING_BLOCKS = 600;
+// A session gives one price back at most, and not before so many of its calls were paid: a name used twice on purpose gains
+// less than this part of them.
+uint256 constant REFUND_CALLS = 20;
 // Calls that may be unreceipted in a lane.
 uint32 constant IN_FLIGHT = 1;
 // How long a contract waits for an answer.
@@ -31,6 +37,7 @@ uint256 constant CALLBACK_GAS = 200_000;
 contract InferenceMarket is IInferenceMarket, ReentrancyGuardTransient {
     struct Seat {
         bytes32 asset;
+        bytes32 keys;
         uint64 until;
         address[3] operators;
     }
@@ -45,6 +52,8 @@ contract InferenceMarket is IInferenceMarket, ReentrancyGuardTransient {
     uint256 private constant BURNT_PART = 100;
     // What a call that is paid for from a signed limit costs beside what is measured: the transaction, its data, the credit.
     uint256 private constant OVERHEAD = 60_000;
+    // What is paid above the block's base fee for such a call, at most.
+    uint256 private constant HIGHEST_TIP = 1 gwei;
 
     bytes32 private constant DOMAIN_TYPE =
         keccak256("EIP712Domain(string name,string version,uint256 chainId,address verifyingContract)");
@@ -66,13 +75,16 @@ contract InferenceMarket is IInferenceMarket, ReentrancyGuardTransient {
     mapping(bytes32 session => mapping(bytes32 lane => uint256)) public override settled;
 
     mapping(bytes32 committee => Seat) private seats;
-    mapping(bytes32 session => mapping(bytes32 lane => bool)) private returned;
+    mapping(bytes32 session => bytes32 lane) private returned;
+    mapping(bytes32 session => uint256 block) private closedIn;
     /// @inheritdoc IInferenceMarket
     mapping(address account => uint256) public override balanceOf;
     /// @inheritdoc IInferenceMarket
     mapping(bytes32 asset => uint256) public override owed;
     /// @inheritdoc IInferenceMarket
     uint256 public override ashes;
+    /// @inheritdoc IInferenceMarket
+    mapping(bytes32 asset => uint64) public override servedAt;
     mapping(bytes32 asset => Ask) private asks;
     /// @inheritdoc IInferenceMarket
     mapping(bytes32 request => uint256) public override requests;
@@ -90,15 +102,12 @@ contract InferenceMarket is IInferenceMarket, ReentrancyGuardTransient {
         for (uint256 i = 0; i < 3; i++) {
             uint256 next = (i + 1) % 3;
             if (c.keys[i] == c.keys[next] || c.operators[i] == c.operators[next]) revert NotDistinct();
-            (bytes32 node, uint256 bond,, uint64 until, bool willing) = BONDS.standing(c.operators[i], c.asset);
-            if (node == 0 || node != c.keys[i]) revert WrongKey(c.operators[i], c.keys[i]);
-            if (bond < LEAST_BOND) revert NotBonded(c.operators[i], bond);
-            if (!willing) revert NotWilling(c.operators[i], c.asset);
-            if (until <= block.timestamp) revert NoQuote(c.operators[i], until);
+            (bytes32 node,) = _serves(c.operators[i], c.asset);
+            if (node != c.keys[i]) revert WrongKey(c.operators[i], c.keys[i]);
             _admitted(c.asset, c.operators[i]);
         }
         committees[committee] = from;
-        seats[committee] = Seat(c.asset, c.until, c.operators);
+        seats[committee] = Seat(c.asset, _root(c), c.until, c.operators);
         emit Seated(committee, c.asset, c);
     }
 
@@ -107,7 +116,7 @@ contract InferenceMarket is IInferenceMarket, ReentrancyGuardTransient {
         bytes32 committee = committeeId(c);
         uint256 word = committees[committee];
         if (word == 0 || word >> 64 != 0) revert NotSeated(committee);
-        if (msg.sender != REGISTRY.ownerOf(c.asset) && block.timestamp <= c.until && _bonded(c)) {
+        if (msg.sender != REGISTRY.ownerOf(c.asset) && block.timestamp <= c.until && _good(c)) {
             revert StillGood(committee);
         }
         committees[committee] = word | (block.timestamp << 64);
@@ -144,7 +153,8 @@ contract InferenceMarket is IInferenceMarket, ReentrancyGuardTransient {
         uint256 sum;
         (session, sum) = _open(consumer, o);
         if (balanceOf[consumer] < sum + most) revert TooLittle(consumer, balanceOf[consumer], sum + most);
-        uint256 fee = (gas - gasleft() + OVERHEAD) * tx.gasprice;
+        uint256 highest = block.basefee + HIGHEST_TIP;
+        uint256 fee = (gas - gasleft() + OVERHEAD) * (tx.gasprice < highest ? tx.gasprice : highest);
         if (fee > most) fee = most;
         balanceOf[consumer] -= sum + fee;
         balanceOf[msg.sender] += fee;
@@ -166,6 +176,7 @@ contract InferenceMarket is IInferenceMarket, ReentrancyGuardTransient {
         _checkVoucher(s.signer, r, voucher);
         bytes32 receipt = _checkSigned(c, r, signatures);
         settled[session][lane] = r.total;
+        _noteServed(s.asset, r.time);
         emit Settled(session, lane, r.job, r.total - paid, r.total, receipt);
         _paySession(s, c.operators, _payable(s, paid), _payable(s, r.total));
     }
@@ -175,10 +186,9 @@ contract InferenceMarket is IInferenceMarket, ReentrancyGuardTransient {
         bytes32 session = sessionId(s);
         uint256 word = sessions[session];
         if (word != OPEN) revert WrongState(session, uint8(word));
-        if (msg.sender != s.consumer && block.timestamp <= s.ends) {
-            (,,,, uint64 withdrawnAt) = LICENCE_BOOK.licenceOf(s.licence);
-            if (withdrawnAt == 0) revert NotTheConsumer(msg.sender);
-        }
+        bool over = block.timestamp > s.ends || !LICENCE_BOOK.isUser(s.licence, s.consumer);
+        if (msg.sender != s.consumer && !over) revert NotTheConsumer(msg.sender);
+        closedIn[session] = block.number;
         uint64 until = uint64(block.timestamp) + CLOSING;
         sessions[session] = CLOSES | (uint256(until) << 8);
         emit Closing(session, until);
@@ -189,15 +199,18 @@ contract InferenceMarket is IInferenceMarket, ReentrancyGuardTransient {
         bytes32 session = sessionId(s);
         uint256 word = sessions[session];
         if (uint8(word) != CLOSES) revert WrongState(session, uint8(word));
-        if (block.timestamp < word >> 8) revert NotYet(word >> 8);
+        if (block.timestamp < word >> 8 || block.number < closedIn[session] + CLOSING_BLOCKS) revert NotYet(word >> 8);
         sessions[session] = FINISHED | (word >> 8 << 8);
         uint256 left = 0;
+        uint256 burnt = 0;
         for (uint256 i = 0; i < s.lanes.length; i++) {
             uint256 total = settled[session][s.lanes[i]];
             left += s.caps[i] - total;
-            if (total != 0) _finishLane(s, session, s.lanes[i], total);
+            if (total != 0) burnt += _finishLane(s, session, s.lanes[i], total);
         }
         balanceOf[s.consumer] += left;
+        // A record beside the money must not stand in its way.
+        if (burnt != 0) try RECEIPTS.credit(s.asset, s.consumer, burnt) {} catch {}
         emit Finished(session, left);
     }
 
@@ -218,9 +231,14 @@ contract InferenceMarket is IInferenceMarket, ReentrancyGuardTransient {
             _checkSigned(committees_[i], receipts[i], signatures[i]);
         }
         if (places[0] == places[1] || receipts[0].job != receipts[1].job) revert NotTwice();
+        if (returned[session] != 0) revert ReturnedBefore(returned[session]);
+        uint256 paid = 0;
+        for (uint256 i = 0; i < s.lanes.length; i++) {
+            paid += settled[session][s.lanes[i]];
+        }
+        if (paid < REFUND_CALLS * _price(s)) revert TooFewCalls(paid / _price(s));
         bytes32 lane = places[0] < places[1] ? lanes[0] : lanes[1];
-        if (returned[session][lane]) revert ReturnedBefore(lane);
-        returned[session][lane] = true;
+        returned[session] = lane;
         balanceOf[s.consumer] += _price(s);
         emit Returned(session, lane, receipts[0].job, _price(s));
     }
@@ -235,22 +253,27 @@ contract InferenceMarket is IInferenceMarket, ReentrancyGuardTransient {
     }
 
     /// @inheritdoc IInferenceMarket
-    function requestInference(bytes32 asset, bytes calldata sealedInput, address callback, uint128 maxPrice)
-        external
-        payable
-        returns (bytes32 request)
-    {
+    function requestInference(
+        bytes32 asset,
+        bytes32 lane,
+        bytes calldata sealedInput,
+        address callback,
+        bool isPublic,
+        uint128 maxPrice
+    ) external payable returns (bytes32 request) {
         Ask memory ask = asks[asset];
         uint256 price = uint256(ask.royalty) + ask.compute;
-        if (ask.lane == 0 || price == 0 || price > maxPrice) revert NotOffered(asset, price);
+        if (lane == 0 || ask.lane != lane || price == 0 || price > maxPrice) revert NotOffered(asset, price);
         if (msg.value < price) revert WrongDeposit(msg.value, price);
         uint64 until = uint64(block.timestamp) + ANSWER_TIME;
-        _seatedFor(ask.lane, asset, ask.compute, until, msg.sender);
-        Request memory q = Request(asset, ask, keccak256(sealedInput), msg.sender, callback, until, ++requestCount);
+        _seatedFor(lane, asset, ask.compute, until, msg.sender);
+        Request memory q;
+        (q.asset, q.ask, q.input, q.asker) = (asset, ask, keccak256(sealedInput), msg.sender);
+        (q.callback, q.isPublic, q.until, q.number) = (callback, isPublic, until, ++requestCount);
         request = keccak256(abi.encode(block.chainid, address(this), q));
         requests[request] = WAITING;
         balanceOf[msg.sender] += msg.value - price;
-        emit Requested(request, ask.lane, q, sealedInput);
+        emit Requested(request, lane, q, sealedInput);
     }
 
     /// @inheritdoc IInferenceMarket
@@ -266,6 +289,7 @@ contract InferenceMarket is IInferenceMarket, ReentrancyGuardTransient {
         _checkAnswer(q, c, r, request, publicAnswer);
         bytes32 receipt = _checkSigned(c, r, signatures);
         requests[request] = ANSWERED;
+        _noteServed(q.asset, r.time);
         _pay(q.asset, q.ask.royalty, q.ask.compute, c.operators, 0, 1);
         bool told = q.callback != address(0) && _tell(q.callback, request, r.output, publicAnswer);
         emit Answered(request, r.output, publicAnswer, receipt, told);
@@ -278,7 +302,6 @@ contract InferenceMarket is IInferenceMarket, ReentrancyGuardTransient {
         requests[request] = GIVEN_BACK;
         uint256 price = uint256(q.ask.royalty) + q.ask.compute;
         balanceOf[q.asker] += price;
-        BONDS.noteRefusal(seats[q.ask.lane].operators);
         emit Refunded(request, price);
     }
 
@@ -385,8 +408,8 @@ contract InferenceMarket is IInferenceMarket, ReentrancyGuardTransient {
     /// The licence is this consumer's and outlives the session; calls cost what it says.
     function _licensed(Session memory s) private view {
         if (!LICENCE_BOOK.isUser(s.licence, s.consumer)) revert NotAUser(s.licence, s.consumer);
-        (bytes32 asset, Terms memory t,, uint64 licenceEnds, uint64 withdrawnAt) = LICENCE_BOOK.licenceOf(s.licence);
-        if (withdrawnAt != 0 || block.timestamp >= licenceEnds || s.ends > licenceEnds) revert LicenceOver(s.licence);
+        (bytes32 asset, Terms memory t,, uint64 licenceEnds,) = LICENCE_BOOK.licenceOf(s.licence);
+        if (s.ends > licenceEnds) revert LicenceOver(s.licence);
         if (s.ends <= block.timestamp || s.ends > block.timestamp + LONGEST_SESSION) revert WrongTime(s.ends);
         (s.asset, s.royalty, s.compute) = (asset, t.royalty, t.compute);
         if (t.royalty == 0 && t.compute == 0) revert FreeCalls(s.licence);
@@ -413,30 +436,51 @@ contract InferenceMarket is IInferenceMarket, ReentrancyGuardTransient {
         Seat storage seated = seats[lane];
         bool good = word != 0 && word <= block.timestamp && seated.until >= until && seated.asset == asset;
         if (!good) revert NotSeated(lane);
+        // What a member gets of one call, after the fee.
+        uint256 offered = (compute - (compute + BURNT_PART - 1) / BURNT_PART) / 3;
+        bytes32[3] memory keys;
         for (uint256 i = 0; i < 3; i++) {
             address operator = seated.operators[i];
-            _serves(operator, asset, compute / 3);
+            uint256 quote;
+            (keys[i], quote) = _serves(operator, asset);
+            if (quote > offered) revert QuoteTooHigh(operator, quote, offered);
             _admitted(bytes32(uint256(uint160(consumer))), operator);
         }
+        if (keccak256(abi.encodePacked(keys)) != seated.keys) revert NotSeated(lane);
     }
 
     function _admitted(bytes32 scope, address operator) private view {
         if (!BONDS.admits(scope, operator)) revert NotAdmitted(scope, operator);
     }
 
-    function _serves(address operator, bytes32 asset, uint256 offered) private view {
-        (, uint256 bond, uint128 asked, uint64 until,) = BONDS.standing(operator, asset);
+    /// An operator that can be relied on for this asset now: its node's key, and what it asks.
+    function _serves(address operator, bytes32 asset) private view returns (bytes32 node, uint256 quote) {
+        uint256 bond;
+        uint64 until;
+        bool willing;
+        (node, bond, quote, until, willing) = BONDS.standing(operator, asset);
         if (bond < LEAST_BOND) revert NotBonded(operator, bond);
+        if (!willing) revert NotWilling(operator, asset);
         if (until <= block.timestamp) revert NoQuote(operator, until);
-        if (asked > offered) revert QuoteTooHigh(operator, asked, offered);
     }
 
-    function _bonded(Committee calldata c) private view returns (bool) {
+    /// Whether each member still has its bond, and the key with which it was seated.
+    function _good(Committee calldata c) private view returns (bool) {
         for (uint256 i = 0; i < 3; i++) {
-            (, uint256 bond,,,) = BONDS.standing(c.operators[i], c.asset);
-            if (bond < LEAST_BOND) return false;
+            (bytes32 node, uint256 bond,,,) = BONDS.standing(c.operators[i], c.asset);
+            if (bond < LEAST_BOND || node != c.keys[i]) return false;
         }
         return true;
+    }
+
+    function _root(Committee calldata c) private pure returns (bytes32) {
+        return keccak256(abi.encodePacked(c.keys));
+    }
+
+    /// When an asset last served somebody: by the receipt, not by who holds it back, and never in the future.
+    function _noteServed(bytes32 asset, uint64 time) private {
+        if (time > block.timestamp) time = uint64(block.timestamp);
+        if (time > servedAt[asset]) servedAt[asset] = time;
     }
 
     /// The id of a session that is open or closing.
@@ -468,7 +512,7 @@ contract InferenceMarket is IInferenceMarket, ReentrancyGuardTransient {
         if (r.asset != asset || r.sharing != c.manifest || r.graph == 0) revert WrongModel(r.asset, r.sharing, r.graph);
         if (r.parameters == 0 || r.helper > 2) revert WrongParameters(r.parameters, r.helper);
         if (r.output == 0) revert WrongOutput(r.output);
-        bool ours = r.committee == keccak256(abi.encodePacked(c.keys)) && r.epoch == c.epoch;
+        bool ours = r.committee == _root(c) && r.epoch == c.epoch;
         if (!ours) revert WrongCommittee(r.committee);
     }
 
@@ -508,15 +552,18 @@ contract InferenceMarket is IInferenceMarket, ReentrancyGuardTransient {
     }
 
     /// What is left to do for a lane that was paid: its last call, unless `refundTwice` gave that back, and its members' record.
-    function _finishLane(Session calldata s, bytes32 session, bytes32 lane, uint256 total) private {
+    function _finishLane(Session calldata s, bytes32 session, bytes32 lane, uint256 total)
+        private
+        returns (uint256 burnt)
+    {
         address[3] memory who = seats[lane].operators;
         uint256 calls = _payable(s, total);
-        if (!returned[session][lane]) {
+        if (returned[session] != lane) {
             uint256 all = total / _price(s);
             _paySession(s, who, calls, all);
             calls = all;
         }
-        (uint256 burnt,) = split(s.compute, calls);
+        (burnt,) = split(s.compute, calls);
         BONDS.noteBurnt(who, s.consumer, burnt);
     }
 
@@ -576,7 +623,8 @@ contract InferenceMarket is IInferenceMarket, ReentrancyGuardTransient {
         _checkWork(q.asset, c, r);
         if (r.graph != q.ask.graph) revert WrongModel(r.asset, r.sharing, r.graph);
         if (r.parameters != q.ask.parameters) revert WrongParameters(r.parameters, r.helper);
-        if (publicAnswer.length != 0 && keccak256(publicAnswer) != r.output) revert WrongOutput(r.output);
+        bool right = q.isPublic ? keccak256(publicAnswer) == r.output : publicAnswer.length == 0;
+        if (!right) revert WrongOutput(r.output);
         uint256 price = uint256(q.ask.royalty) + q.ask.compute;
         if (r.number != 1 || r.total != price || r.price != price) revert WrongPrice(r.total, r.price);
         if (r.time > q.until) revert TooLate(r.time, q.until);

@@ -71,7 +71,7 @@ contract Operators is IOperators, ReentrancyGuardTransient {
     mapping(address operator => uint256) public override reputationOf;
     /// @inheritdoc IOperators
     mapping(bytes32 node => address) public override operatorOf;
-    mapping(address operator => uint64) private refused;
+    mapping(address operator => uint64) private offences;
 
     /// @inheritdoc IOperators
     function join(bytes32 node, string calldata endpoint, string calldata region, bytes calldata proof)
@@ -83,7 +83,7 @@ contract Operators is IOperators, ReentrancyGuardTransient {
         if (bytes(region).length > LONGEST_TEXT) revert TooLong(bytes(region).length);
         uint256 bond = o.bond + msg.value;
         if (bond < LEAST_BOND) revert BondTooSmall(bond, LEAST_BOND);
-        if (node != o.node) {
+        if (node == 0 || node != o.node) {
             _prove(node, proof);
             operatorOf[node] = msg.sender;
             o.node = node;
@@ -161,14 +161,6 @@ contract Operators is IOperators, ReentrancyGuardTransient {
     }
 
     /// @inheritdoc IOperators
-    function noteRefusal(address[3] calldata who) external {
-        _onlyMarket();
-        for (uint256 i = 0; i < 3; i++) {
-            if (refused[who[i]] != type(uint64).max) refused[who[i]] += 1;
-        }
-    }
-
-    /// @inheritdoc IOperators
     function noteBurnt(address[3] calldata who, address consumer, uint256 burnt) external {
         _onlyMarket();
         for (uint256 i = 0; i < 3; i++) {
@@ -186,6 +178,7 @@ contract Operators is IOperators, ReentrancyGuardTransient {
         bytes32 offence = keccak256(abi.encode(operator, kind, _judge(kind, node, evidence)));
         if (punished[offence]) revert PunishedBefore();
         punished[offence] = true;
+        offences[operator] += 1;
         uint256 taken = _take(operator, penaltyOf(kind));
         uint256 reward = taken / REWARD_PART;
         earnings[msg.sender].ripe += uint128(reward);
@@ -301,8 +294,8 @@ contract Operators is IOperators, ReentrancyGuardTransient {
     }
 
     /// @inheritdoc IOperators
-    function recordOf(address operator) external view returns (uint64 calls, uint64 refusals) {
-        return (earnings[operator].calls, refused[operator]);
+    function recordOf(address operator) external view returns (uint64 calls, uint64 shown) {
+        return (earnings[operator].calls, offences[operator]);
     }
 
     function _prove(bytes32 node, bytes calldata proof) private view {
@@ -379,7 +372,7 @@ contract Operators is IOperators, ReentrancyGuardTransient {
         if (kind == Evidence.TwoAnswers) {
             bytes memory second;
             (a, signature, b, second) = abi.decode(evidence, (InferenceReceipt, bytes, InferenceReceipt, bytes));
-            bool same = a.job == b.job && a.session == b.session && a.lane == b.lane;
+            bool same = a.job == b.job && a.session == b.session && a.lane == b.lane && a.number == b.number;
             bool alike = a.request == b.request && a.output == b.output && a.transcript == b.transcript;
             evident = same && !alike && _signed(node, b, second);
         } else {

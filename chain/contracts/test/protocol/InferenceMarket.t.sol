@@ -21,7 +21,7 @@ contract InferenceMarketTest is MarketTest {
         market.close(s);
         uint256 word = uint256(cheats.load(INFERENCE_MARKET, keccak256(abi.encode(id, 0))));
         cheats.assertEq(word, 2 | (uint256(NOW + 1 days) << 8));
-        cheats.warp(NOW + 1 days);
+        window();
         market.finish(s);
         cheats.assertEq(uint8(market.sessions(id)), 3);
         Committee memory c = committee(0);
@@ -45,7 +45,7 @@ contract InferenceMarketTest is MarketTest {
         cheats.assertEq(market.ashes(), burnt);
         cheats.prank(consumer);
         market.close(s);
-        cheats.warp(NOW + 1 days);
+        window();
         market.finish(s);
         cheats.assertEq(market.balanceOf(consumer), CAP - 5 * PRICE);
         uint256 before = consumer.balance;

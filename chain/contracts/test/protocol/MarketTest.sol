@@ -4,8 +4,8 @@ pragma solidity ^0.8.28;
 import {BEACON} from "../../src/IBeacon.sol";
 import {COMMITTEE} from "../../src/ICommittee.sol";
 import {InferenceReceipt, InferenceReceipts} from "../../src/InferenceReceipts.sol";
-import {ASSET_REGISTRY, ATTRIBUTION, INFERENCE_MARKET, LICENCES, OPERATORS} from "../../src/protocol/Addresses.sol";
-import {InferenceMarket} from "../../src/protocol/InferenceMarket.sol";
+import {ASSET_REGISTRY, ATTRIBUTION, INFERENCE_MARKET, LICENCES, OPERATORS, OWNERSHIP_RECEIPTS} from "../../src/protocol/Addresses.sol";
+import {CLOSING, CLOSING_BLOCKS, InferenceMarket} from "../../src/protocol/InferenceMarket.sol";
 import {Operators} from "../../src/protocol/Operators.sol";
 import {Committee, Session} from "../../src/protocol/Types.sol";
 import {
@@ -13,6 +13,7 @@ import {
     BeaconStandIn,
     CommitteeStandIn,
     LicencesStandIn,
+    ReceiptsStandIn,
     RegistryStandIn,
     signatureOf
 } from "./StandIns.sol";
@@ -28,6 +29,7 @@ interface Cheats {
     function assume(bool condition) external pure;
     function deal(address who, uint256 balance) external;
     function etch(address where, bytes calldata code) external;
+    function expectRevert() external;
     function expectRevert(bytes4 selector) external;
     function expectPartialRevert(bytes4 selector) external;
     function load(address where, bytes32 slot) external view returns (bytes32);
@@ -35,6 +37,8 @@ interface Cheats {
     function sign(uint256 key, bytes32 digest) external pure returns (uint8 v, bytes32 r, bytes32 s);
     function snapshotGasLastCall(string calldata group, string calldata name) external returns (uint256);
     function snapshotValue(string calldata group, string calldata name, uint256 value) external;
+    function roll(uint256 number) external;
+    function fee(uint256 base) external;
     function store(address where, bytes32 slot, bytes32 value) external;
     function toString(uint256 value) external pure returns (string memory);
     function txGasPrice(uint256 price) external;
@@ -53,6 +57,7 @@ abstract contract MarketTest {
     RegistryStandIn internal constant registry = RegistryStandIn(ASSET_REGISTRY);
     LicencesStandIn internal constant licences = LicencesStandIn(LICENCES);
     AttributionStandIn internal constant attribution = AttributionStandIn(ATTRIBUTION);
+    ReceiptsStandIn internal constant ownership = ReceiptsStandIn(OWNERSHIP_RECEIPTS);
     BeaconStandIn internal constant beacon = BeaconStandIn(address(BEACON));
 
     bytes32 internal constant ASSET = keccak256("asset");
@@ -78,12 +83,14 @@ abstract contract MarketTest {
         cheats.etch(address(BEACON), type(BeaconStandIn).runtimeCode);
         cheats.etch(ASSET_REGISTRY, type(RegistryStandIn).runtimeCode);
         cheats.etch(LICENCES, type(LicencesStandIn).runtimeCode);
+        cheats.etch(OWNERSHIP_RECEIPTS, type(ReceiptsStandIn).runtimeCode);
         cheats.etch(ATTRIBUTION, type(AttributionStandIn).runtimeCode);
         cheats.etch(OPERATORS, type(Operators).runtimeCode);
         cheats.etch(INFERENCE_MARKET, type(InferenceMarket).runtimeCode);
         registry.give(ASSET, owner);
         licences.give(LICENCE, ASSET, consumer, ROYALTY, COMPUTE, NOW + 30 days);
         cheats.deal(consumer, 1_000 ether);
+        cheats.deal(address(this), 1_000 ether);
         for (uint256 i = 0; i < 6; i++) {
             join(i);
         }
@@ -105,7 +112,7 @@ abstract contract MarketTest {
         cheats.prank(account(i));
         operators.join{value: 100 ether}(node(i), "localhost:1", "here", proof);
         cheats.prank(account(i));
-        operators.setQuote(1e15, NOW + 400 days);
+        operators.setQuote(9e14, NOW + 400 days);
         cheats.prank(account(i));
         operators.allow(ASSET, true);
     }
@@ -160,6 +167,20 @@ abstract contract MarketTest {
         bytes32 id = market.open{value: sum}(s.licence, s.signer, s.asker, s.lanes, s.caps, s.ends, s.nonce);
         cheats.assertEq(id, idOf(s));
         return s;
+    }
+
+    /// The window of whatever closes now goes by.
+    function window() internal {
+        cheats.warp(block.timestamp + CLOSING);
+        cheats.roll(block.number + CLOSING_BLOCKS);
+    }
+
+    /// Closes a session, lets its window go by and finishes it.
+    function finish(Session memory s) internal {
+        cheats.prank(s.consumer);
+        market.close(s);
+        window();
+        market.finish(s);
     }
 
     // Receipts, vouchers, signatures

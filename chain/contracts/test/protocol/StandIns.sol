@@ -98,6 +98,10 @@ contract LicencesStandIn {
         (l.terms.royalty, l.terms.compute) = (royalty, compute);
     }
 
+    function sell(uint256 licence, address to) external {
+        licences[licence].user = to;
+    }
+
     function withdraw(uint256 licence) external {
         licences[licence].withdrawnAt = uint64(block.timestamp);
     }
@@ -112,7 +116,23 @@ contract LicencesStandIn {
     }
 
     function isUser(uint256 licence, address who) external view returns (bool) {
-        return licences[licence].user == who;
+        Licence storage l = licences[licence];
+        return l.user == who && l.withdrawnAt == 0 && block.timestamp < l.ends;
+    }
+}
+
+/// The receipts of ownership: reputation, or a refusal when told so.
+contract ReceiptsStandIn {
+    mapping(bytes32 => uint256) public reputation;
+    bool private refuses;
+
+    function refuse(bool really) external {
+        refuses = really;
+    }
+
+    function credit(bytes32 asset, address, uint256 burnt) external {
+        require(!refuses, "refused");
+        reputation[asset] += burnt;
     }
 }
 

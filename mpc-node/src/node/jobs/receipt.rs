@@ -61,7 +61,11 @@ fn as_first(
         receipt,
         signatures: [own, second],
     };
-    let third = ask_helper(seat, assignment.helper(), &request)?;
+    let third = match ask_helper(seat, assignment.helper(), &request) {
+        Ok(third) => third,
+        // It may have signed, and not have been heard.
+        Err(trouble) => helpers(seat, assignment, accepted, &request.receipt).ok_or(trouble)?,
+    };
     check(seat, assignment, 2, &digest, &third)?;
     let complete = complete(assignment.evaluators(), assignment.helper(), request.receipt, request.signatures, third);
     accepted.complete(&complete)?;
