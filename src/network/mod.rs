@@ -37,8 +37,8 @@ pub use figures::Figures;
 pub use owner::{Listing, OwnSharing, Owner, ShareOptions, sharings};
 
 use crate::embedding::{
-    Classes, Engine, Length as TextLength, Query, Sink, Stop, check_queries, cores, decode, encode, graph, length,
-    wanted,
+    Classes, Embedding, Engine, Length as TextLength, Query, Sink, Stop, check_queries, cores, decode, encode, graph,
+    length, wanted,
 };
 use crate::error::{Error, Result};
 use crate::home::Home;
@@ -329,9 +329,9 @@ impl NetworkEngine {
         let job = |offset: usize| {
             let index = window.first + offset;
             let (encoded, assignment) = &window.items[offset];
-            let (integers, rounds) = self.infer(client, *assignment, encoded, (index, window.len() == 1))?;
+            let (integers, rounds, receipt) = self.infer(client, *assignment, encoded, (index, window.len() == 1))?;
             most.fetch_max(rounds, Ordering::Relaxed);
-            Ok(decode(&self.model, index, encoded, integers))
+            Ok(Embedding { receipt, ..decode(&self.model, index, encoded, integers) })
         };
         in_order(window.len(), self.options.jobs, job, sink)?;
         Ok(most.into_inner())
@@ -343,14 +343,14 @@ impl NetworkEngine {
         assignment: Assignment,
         encoded: &Encoded,
         (index, alone): (usize, bool),
-    ) -> Result<(Vec<Vec<i32>>, u32)> {
+    ) -> Result<(Vec<Vec<i32>>, u32, Option<Vec<u8>>)> {
         let length = self.length(encoded.bucket)?;
         let doing = format!("answering for text {index} on the network");
         // Where none was ready before, none is expected; now and then that is looked at again.
         let before = if alone { self.without_pack.load(Ordering::Relaxed) } else { 0 };
         // Only at the first try: a pack that was made before the nodes were too busy waits for the next one.
         let mut make_first = before % LOOK_AGAIN != 0;
-        let Inference { outputs, stats, .. } = self.ask(&doing, || {
+        let Inference { outputs, stats, receipt, .. } = self.ask(&doing, || {
             let task = self.task(client, encoded.bucket, assignment)?;
             let job = Job { graph: &length.graph, task, inputs: &encoded.inputs, auto_prepare: true };
             let make_first = mem::take(&mut make_first);
@@ -361,7 +361,7 @@ impl NetworkEngine {
             }
             Ok(inference)
         })?;
-        Ok((outputs, stats.rounds))
+        Ok((outputs, stats.rounds, receipt.map(|complete| complete.receipt)))
     }
 
     /// Requests to the nodes so far.

@@ -14,6 +14,7 @@ mod money;
 mod network;
 mod operator;
 mod output;
+mod paying;
 mod receipt;
 mod session;
 mod share;

@@ -136,6 +136,22 @@ impl Account {
         self.session().map(|session| session.licence).unwrap_or_default()
     }
 
+    /// What its asset is called here, if it was given a name.
+    pub fn name(&self) -> Option<String> {
+        let bytes = read(&self.folder.join("name")).ok()?;
+        Some(std::str::from_utf8(&bytes).ok()?.trim().to_owned())
+    }
+
+    /// Calls its asset so: `--model NAME` then means it.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn call_it(&self, name: &str) -> Result<()> {
+        let path = self.folder.join("name");
+        let written = durable::replace(&path, Readers::Owner, |file| file.write_all(name.as_bytes()));
+        written.map(drop).map_err(|e| Error::io("naming the session's asset", &path, e))
+    }
+
     /// Where vouchers count.
     pub fn domain(&self) -> Domain {
         domain(self.chain)

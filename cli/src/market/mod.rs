@@ -2,6 +2,7 @@
 
 pub mod account;
 pub mod bill;
+pub mod engine;
 pub mod ledger;
 pub mod network;
 pub mod node;
