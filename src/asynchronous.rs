@@ -170,7 +170,7 @@ mod tests {
                     return Err(Error::sink("bad"));
                 }
                 let vector = vec![query.text.len() as f32];
-                sink(Embedding { index, tokens: 1, truncated: false, vector, integers: vec![] })?;
+                sink(Embedding { index, tokens: 1, truncated: false, vector, integers: vec![], receipt: None })?;
             }
             Ok(())
         }

@@ -36,6 +36,8 @@ pub struct Embedding {
     pub vector: Vec<f32>,
     /// The integers of which these were made, one row-major tensor for each output of the graph; none of the float model.
     pub integers: Vec<Vec<i32>>,
+    /// What was signed for the money that the answer was paid with, in the form of the purse that paid; none where nothing was.
+    pub receipt: Option<Vec<u8>>,
 }
 
 /// What is asked of a model.
@@ -233,7 +235,7 @@ pub(crate) fn encode(model: &Model, index: usize, query: &Query) -> Result<Encod
 /// The client's part after the network.
 pub(crate) fn decode(model: &Model, index: usize, encoded: &Encoded, integers: Vec<Vec<i32>>) -> Embedding {
     let vector = model.compiled.frontend.decode(encoded, &integers);
-    Embedding { index, tokens: encoded.tokens, truncated: encoded.truncated, vector, integers }
+    Embedding { index, tokens: encoded.tokens, truncated: encoded.truncated, vector, integers, receipt: None }
 }
 
 /// The model's graph for a padded length.

@@ -116,6 +116,8 @@ pub enum ErrorKind {
     Missing,
     /// Whoever asked, by asking again: the model has another version meanwhile.
     Changed,
+    /// Whoever asked, by paying: the model is asked for money, and nothing that counts was paid.
+    Unpaid,
     /// The program, or the network.
     Fault,
     /// Nobody: whoever asked has given it up.

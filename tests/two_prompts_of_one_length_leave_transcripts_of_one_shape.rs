@@ -64,7 +64,7 @@ fn share(client: &Client, model: &CompiledModel, visibility: Visibility) -> Shar
         weights: &model.weights,
         visibility,
         assignments: &Assignment::ALL,
-        consumers: Consumers::Only(Vec::new()),
+        access: Consumers::Only(Vec::new()).into(),
         client_part: None,
     };
     client.share(&offer, &|_, _| ()).expect("the nodes take the model")

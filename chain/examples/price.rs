@@ -13,10 +13,10 @@ use sahara_chain::{
         BlockContext, Call, FORK, Machine,
         committee::{self, MAX_KEYS, Signed},
     },
-    receipt::{Receipt, committee_root},
     state::StateView,
     store::{MemoryStore, Store},
 };
+use sahara_market::{Receipt, committee_root};
 
 const ECRECOVER_GAS: f64 = 3_000.0;
 /// Between the slowest machine that should keep up and the one that measures.

@@ -7,13 +7,14 @@ use alloy_primitives::Bytes;
 use ed25519_dalek::{Signer, SigningKey};
 use prost::Message;
 use tendermint_proto::v0_38::{
-    types::{BlockIdFlag, Data, EvidenceList},
+    crypto::{PublicKey, public_key::Sum},
+    types::{BlockIdFlag, Data, EvidenceList, SignedHeader, Validator, ValidatorSet},
     version::Consensus,
 };
 
 use crate::{
     application::{Application, ChainStart, DecidedBlock, Finalized, Proposal, TxResult, Verdict, Vote},
-    consensus::{BLOCK_PROTOCOL, Block, BlockId, Commit, CommitSig, DRIVER_KEY, Header, Time, hashes},
+    consensus::{BLOCK_PROTOCOL, Block, BlockId, Commit, CommitSig, DRIVER_KEY, Header, PartSetHeader, Time, hashes},
     error::{Fault, StoreError},
     failpoint,
     genesis::Genesis,
@@ -93,6 +94,8 @@ impl<A: Application> Embedded<A> {
                 let start = ChainStart { chain_id, time, app_state: genesis.to_vec(), initial_height, evidence: None };
                 let started = driver.app.init_chain(&start)?;
                 driver.validators = started.validators;
+                // The engine writes the absent name of the block before the first with its parts.
+                driver.tip.id.part_set_header = Some(PartSetHeader::default());
                 driver.tip.app_hash = started.app_hash.0.to_vec();
                 driver.tip.time = now;
                 driver.tip.height = initial_height - 1;
@@ -240,7 +243,15 @@ impl<A: Application> Embedded<A> {
         record.extend(block.encode_to_vec());
         let mut batch = Batch::default();
         batch.put(Table::Meta, DRIVER_KEY, record);
+        self.keep_header(block, &tip.commit, &mut batch);
         self.store.write(&batch)
+    }
+
+    /// Keeps the header of `block` with the signature on it, for light clients.
+    fn keep_header(&self, block: &Block, commit: &Commit, batch: &mut Batch) {
+        let signed = SignedHeader { header: block.header.clone(), commit: Some(commit.clone()) };
+        let key = header_key(u64::try_from(commit.height).unwrap_or_default());
+        batch.put(Table::Meta, key, [&[VERSION], signed.encode_to_vec().as_slice()].concat());
     }
 
     /// Takes up the kept block: the ledger has executed it already, or does it now.
@@ -264,6 +275,10 @@ impl<A: Application> Embedded<A> {
         }
         let time = Time::from(header.time.unwrap_or_default());
         let commit = self.sign(height, &id, time);
+        // A program of before did not keep it.
+        let mut batch = Batch::default();
+        self.keep_header(&block, &commit, &mut batch);
+        self.store.write(&batch)?;
         self.tip = Tip { height, time, id, commit, app_hash, results_hash };
         Ok(())
     }
@@ -332,6 +347,36 @@ pub fn kept_height(store: &dyn Store) -> Result<Option<u64>, StoreError> {
     let record = store.reader()?.get(Table::Meta, DRIVER_KEY)?;
     let header = record.and_then(|record| read_record(&record)?.3.header);
     Ok(header.and_then(|header| u64::try_from(header.height).ok()))
+}
+
+/// The header at `height` with the signature on it, and its validators: here they never change. Nothing where there is
+/// no block, or where a program wrote it that did not keep headers.
+///
+/// # Errors
+/// When the store cannot be read, or what it holds there is damaged.
+pub fn signed_header(store: &dyn Store, height: u64) -> Result<Option<(SignedHeader, ValidatorSet)>, StoreError> {
+    let reader = store.reader()?;
+    let damaged = || StoreError::corrupt("read a signed header", "wrong form");
+    let Some(record) = reader.get(Table::Meta, DRIVER_KEY)? else { return Ok(None) };
+    let (_, _, validators, last) = read_record(&record).ok_or_else(damaged)?;
+    // Of a chain that went back there may be headers above its last block.
+    if last.header.is_none_or(|last| signed(height) > last.height) {
+        return Ok(None);
+    }
+    let Some(kept) = reader.get(Table::Meta, &header_key(height))? else { return Ok(None) };
+    let bytes = kept.strip_prefix(&[VERSION]).ok_or_else(damaged)?;
+    let header = SignedHeader::decode(bytes).map_err(|_| damaged())?;
+    let validators = validators.iter().map(|validator| Validator {
+        address: validator.key.address().0.to_vec(),
+        pub_key: Some(PublicKey { sum: Some(Sum::Ed25519(validator.key.0.to_vec())) }),
+        voting_power: signed(validator.power),
+        proposer_priority: 0,
+    });
+    Ok(Some((header, ValidatorSet { validators: validators.collect(), ..ValidatorSet::default() })))
+}
+
+fn header_key(height: u64) -> Vec<u8> {
+    [DRIVER_KEY, b"/header/", &height.to_be_bytes()].concat()
 }
 
 type Record = (Vec<u8>, Vec<u8>, Vec<ValidatorUpdate>, Block);

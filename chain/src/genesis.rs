@@ -1,5 +1,6 @@
 //! The first state of a chain: a JSON file that people write. What is wrong in it is said by the name of the field.
 
+mod contracts;
 mod dev;
 pub mod error;
 
@@ -9,6 +10,7 @@ use alloy_eips::eip2935::{HISTORY_STORAGE_ADDRESS, HISTORY_STORAGE_CODE};
 use alloy_primitives::{Address, Bytes, U256};
 use serde::{Deserialize, Serialize};
 
+pub use contracts::{ProtocolContract, protocol_contracts};
 use dev::CREATE2_FACTORY_CODE;
 pub use dev::{CREATE2_FACTORY, DEV_ACCOUNTS};
 pub use error::GenesisError;
@@ -262,7 +264,8 @@ impl Genesis {
         self.exported.as_ref().map_or(1, |exported| exported.height.saturating_add(1))
     }
 
-    /// A network for development: ten rich accounts whose keys everybody knows, and the contracts that tools expect.
+    /// A network for development: ten rich accounts whose keys everybody knows, the contracts of the protocol, and those
+    /// that tools expect.
     pub fn development(validators: Vec<GenesisValidator>) -> Self {
         let rich = GenesisAccount { balance: TOKEN * U256::from(1_000_000), ..GenesisAccount::default() };
         let mut accounts: BTreeMap<Address, GenesisAccount> =
@@ -271,6 +274,7 @@ impl Genesis {
         accounts.insert(CREATE2_FACTORY, factory);
         let history = GenesisAccount { nonce: 1, code: HISTORY_STORAGE_CODE.clone(), ..GenesisAccount::default() };
         accounts.insert(HISTORY_STORAGE_ADDRESS, history);
+        accounts.extend(contracts::accounts());
         Self {
             chain_id: DEV_CHAIN_ID,
             fees: FeeParams::default(),

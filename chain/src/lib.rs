@@ -26,7 +26,6 @@ pub mod ledger;
 pub mod merkle;
 pub mod node;
 pub mod pool;
-pub mod receipt;
 pub mod rpc;
 pub mod snapshot;
 pub mod staking;

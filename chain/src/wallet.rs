@@ -1,14 +1,25 @@
-//! Signs Ethereum transactions with a secret key: for tests, load and development. Real funds belong in a real wallet.
+//! Signs Ethereum transactions with a secret key. Where the key is kept is its caller's business.
 
-use alloy_consensus::{SignableTransaction, TxEip1559, TxEnvelope, crypto::secp256k1::sign_message};
+use alloy_consensus::{
+    SignableTransaction, TxEip1559, TxEnvelope,
+    crypto::secp256k1::{recover_signer, sign_message},
+};
 use alloy_eips::eip2718::Encodable2718;
 use alloy_primitives::{Address, B256, Bytes, TxKind, U256};
+use zeroize::Zeroize;
 
-/// A secret key on one chain.
+/// A secret key on one chain, wiped when it goes.
 #[derive(Clone)]
 pub struct Wallet {
     secret: B256,
+    address: Address,
     chain_id: u64,
+}
+
+impl Drop for Wallet {
+    fn drop(&mut self) {
+        self.secret.0.zeroize();
+    }
 }
 
 /// The bytes are not a secret key.
@@ -41,8 +52,14 @@ impl Wallet {
     /// # Errors
     /// When the secret is none for secp256k1.
     pub fn new(secret: B256, chain_id: u64) -> Result<Self, BadSecret> {
-        sign_message(secret, B256::ZERO).map_err(|_| BadSecret)?;
-        Ok(Self { secret, chain_id })
+        let signature = sign_message(secret, B256::ZERO).map_err(|_| BadSecret)?;
+        let address = recover_signer(&signature, B256::ZERO).map_err(|_| BadSecret)?;
+        Ok(Self { secret, address, chain_id })
+    }
+
+    /// Whose it is.
+    pub fn address(&self) -> Address {
+        self.address
     }
 
     /// A signed EIP-1559 transaction.

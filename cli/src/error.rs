@@ -20,6 +20,8 @@ pub enum Blame {
     User,
     /// The program or the network. Exit code 1.
     Fault,
+    /// Nobody yet: something was sent to the chain, and whether it came to its place is not known. Exit code 3.
+    Unsettled,
     /// Nobody: the reader of standard output has gone. Exit code 0.
     Quiet,
     /// Nobody: whoever asked has given it up (Ctrl-C). Exit code 130, as the system's own programs.
@@ -43,6 +45,16 @@ impl Error {
     /// A fault of the program or the network.
     pub fn fault(message: impl Into<String>) -> Self {
         Self { blame: Blame::Fault, message: message.into(), source: None }
+    }
+
+    /// Whoever was asked has given it up.
+    pub fn interrupted() -> Self {
+        Self { blame: Blame::Stopped, message: "interrupted".to_owned(), source: None }
+    }
+
+    /// Something was sent to the chain, and what became of it is not known: whoever tried again could pay twice.
+    pub fn unsettled(message: impl Into<String>) -> Self {
+        Self { blame: Blame::Unsettled, message: message.into(), source: None }
     }
 
     /// A fault with its cause.
@@ -97,11 +109,13 @@ impl Error {
         self.blame
     }
 
-    /// Exit code of the program: 2 for the person's errors, 1 for faults, 130 for what was interrupted.
+    /// Exit code of the program: 2 for the person's errors, 1 for faults, 3 for payments of which nobody knows what became of
+    /// them, 130 for what was interrupted.
     pub fn exit_code(&self) -> u8 {
         match self.blame {
             Blame::User => 2,
             Blame::Fault => 1,
+            Blame::Unsettled => 3,
             Blame::Quiet => 0,
             Blame::Stopped => 130,
         }

@@ -4,15 +4,18 @@
 #![allow(unnameable_types)] // nothing is built on a program
 
 mod advice;
+mod chain_client;
 mod commands;
 mod cpu;
 mod dashboard;
 mod demo;
 mod devnet;
 mod error;
+mod market;
 mod memory;
 mod parties;
 mod progress;
+mod wallet;
 
 use std::process::ExitCode;
 

@@ -5,9 +5,9 @@ use libfuzzer_sys::fuzz_target;
 use sahara_mpc::status::NodeStatus;
 use sahara_mpc::transcript::{SignedRecord, SignedSeal};
 use sahara_mpc::wire::{
-    AskJob, Begin, CountPacks, Deal, DeleteSharing, Fail, FindSharing, GetClientPart, HandBack, Hello, Kind, Message, OpenJob,
-    OpenReply, PackCount, Piece, Prepare, Presence, Progress, PutAccess, Reclaim, Reclaimed, Run, RunReply, Share, SharingList,
-    SharingReply, parse_header,
+    AskJob, Begin, Completed, Cosign, Cosigned, CountPacks, Deal, DeleteSharing, Draft, Fail, FindSharing, GetClientPart, HandBack,
+    Hello, Kind, LastReceipt, LastReply, Message, OpenJob, OpenReply, PackCount, Piece, Prepare, Presence, Present, Progress,
+    PutAccess, Reclaim, Reclaimed, Run, RunReply, Share, SharingList, SharingReply, parse_header,
 };
 
 fuzz_target!(|bytes: &[u8]| {
@@ -43,6 +43,13 @@ fuzz_target!(|bytes: &[u8]| {
         Kind::OpenReply => drop(OpenReply::decode(payload)),
         Kind::Transcript => drop(SignedRecord::decode(payload)),
         Kind::Seal => drop(SignedSeal::decode(payload)),
+        Kind::Present => drop(Present::decode(payload)),
+        Kind::LastReceipt => drop(LastReceipt::decode(payload)),
+        Kind::LastReply => drop(LastReply::decode(payload)),
+        Kind::Draft => drop(Draft::decode(payload)),
+        Kind::Cosign => drop(Cosign::decode(payload)),
+        Kind::Cosigned => drop(Cosigned::decode(payload)),
+        Kind::Completed => drop(Completed::decode(payload)),
         Kind::ListSharings | Kind::GoOn | Kind::Commit => {}
         Kind::Done | Kind::Chunk | Kind::Status | Kind::DealAccept | Kind::DealReady | Kind::DealCommit | Kind::Round => {}
     }

@@ -30,7 +30,8 @@ pub async fn answer(
     match embed(&gateway, client, body).await {
         Ok(answered) => {
             gateway.metrics.served(answered.texts, answered.tokens, started.elapsed());
-            with_warning(axum::Json(answered.body).into_response(), &answered.ignored)
+            let response = with_receipts(axum::Json(answered.body).into_response(), &gateway, &answered.receipts);
+            with_warning(response, &answered.ignored)
         }
         Err(error) => refuse(&error),
     }
@@ -41,6 +42,24 @@ struct Answered {
     texts: usize,
     tokens: usize,
     ignored: Vec<String>,
+    receipts: Receipts,
+}
+
+/// How many answers of a request were paid for, and the last one's receipt: it follows all others of its session.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Receipts {
+    count: usize,
+    last: Option<Vec<u8>>,
+}
+
+impl Receipts {
+    /// One more answer.
+    pub(super) fn add(&mut self, receipt: Option<Vec<u8>>) {
+        if let Some(receipt) = receipt {
+            self.count += 1;
+            self.last = Some(receipt);
+        }
+    }
 }
 
 async fn embed(gateway: &Arc<Gateway>, client: SocketAddr, body: Body) -> Result<Answered, ApiError> {
@@ -51,10 +70,12 @@ async fn embed(gateway: &Arc<Gateway>, client: SocketAddr, body: Body) -> Result
     gateway.check_model(&request.model)?;
     let gateway = gateway.clone();
     work(place, move |stop| {
-        let answers = gateway.served.answer(&gateway.advice, |engine| answers(&gateway, engine, &request, stop))?;
+        let mut answers = gateway.served.answer(&gateway.advice, |engine| answers(&gateway, engine, &request, stop))?;
+        let mut receipts = Receipts::default();
+        answers.iter_mut().for_each(|answer| receipts.add(answer.receipt.take()));
         let (texts, tokens) = (answers.len(), answers.iter().map(|answer| answer.tokens).sum());
         let body = EmbeddingResponse::new(&gateway.model, answers, request.format);
-        Ok(Answered { body, texts, tokens, ignored: request.ignored })
+        Ok(Answered { body, texts, tokens, ignored: request.ignored, receipts })
     })
     .await
 }
@@ -119,6 +140,16 @@ fn texts(gateway: &Gateway, engine: &dyn Engine, inputs: &[Input], stop: &Stop) 
     Ok(texts)
 }
 
+/// Says what was paid for: `x-sahara-receipt` is the id of the last receipt, `x-sahara-receipts` how many there are.
+pub(super) fn with_receipts(mut response: Response, gateway: &Gateway, receipts: &Receipts) -> Response {
+    let id = receipts.last.as_ref().and_then(|last| gateway.receipt_id.as_ref()?(last));
+    if let Some(value) = id.and_then(|id| HeaderValue::from_str(&id).ok()) {
+        response.headers_mut().insert("x-sahara-receipt", value);
+        response.headers_mut().insert("x-sahara-receipts", receipts.count.into());
+    }
+    response
+}
+
 pub(super) fn with_warning(mut response: Response, ignored: &[String]) -> Response {
     if ignored.is_empty() {
         return response;
@@ -137,6 +168,7 @@ pub fn engine_error(error: &Error, advice: &Advice) -> ApiError {
     match error.kind() {
         ErrorKind::Input => ApiError::invalid("input", said),
         ErrorKind::Missing => ApiError::no_model(said),
+        ErrorKind::Unpaid => ApiError::plain(402, "payment_required", said),
         // A client that asks again is answered by the other version.
         ErrorKind::Changed => ApiError::plain(503, "model_changed", said),
         ErrorKind::Unreachable => ApiError::plain(503, "network_unavailable", said),

@@ -75,7 +75,12 @@ pub struct GatewayConfig {
     pub also: Vec<String>,
     /// What people are told who can change these settings.
     pub advice: Advice,
+    /// The id of a receipt in the form of the purse that pays for answers, if one does: clients get it in a header.
+    pub receipt_id: Option<ReceiptId>,
 }
+
+/// Tells the id of a receipt.
+pub type ReceiptId = Arc<dyn Fn(&[u8]) -> Option<String> + Send + Sync>;
 
 struct Gateway {
     served: Served,
@@ -89,6 +94,7 @@ struct Gateway {
     health_checks: Arc<Semaphore>,
     hosts: Hosts,
     advice: Advice,
+    receipt_id: Option<ReceiptId>,
 }
 
 /// A gateway that has its port and waits to be run.
@@ -157,6 +163,7 @@ fn router(served: Served, config: GatewayConfig, listen: IpAddr) -> Router {
         health_checks: Arc::new(Semaphore::new(HEALTH_CHECKS)),
         hosts: Hosts::of(listen, config.hosts),
         advice: config.advice,
+        receipt_id: config.receipt_id,
     });
     Router::new()
         .route("/", get(page::show))

@@ -379,8 +379,14 @@ mod tests {
 
     #[test]
     fn the_answer_has_the_shape_clients_expect() {
-        let answer =
-            |index| Embedding { index, tokens: 5, truncated: false, vector: vec![0.5, -1.0], integers: vec![] };
+        let answer = |index| Embedding {
+            index,
+            tokens: 5,
+            truncated: false,
+            vector: vec![0.5, -1.0],
+            integers: vec![],
+            receipt: None,
+        };
         let response = EmbeddingResponse::new("m", vec![answer(0), answer(1)], EncodingFormat::Float);
         let value = serde_json::to_value(response).unwrap();
         assert_eq!(value["object"], "list");

@@ -11,7 +11,7 @@ use axum::response::{IntoResponse, Response};
 use sahara::embedding::{Engine, MAX_TEXT_BYTES, Query, Stop, wanted};
 use serde_json::{Value, json};
 
-use crate::embeddings::{MAX_TOKENS, with_warning};
+use crate::embeddings::{MAX_TOKENS, Receipts, with_receipts, with_warning};
 use crate::load::work;
 use crate::openai::{ApiError, shown};
 use crate::served::Failure;
@@ -43,15 +43,22 @@ pub async fn answer(
 ) -> Response {
     let started = Instant::now();
     match rank(&gateway, client, body).await {
-        Ok((value, texts, tokens, ignored)) => {
+        Ok(Ranked { body, texts, tokens, ignored, receipts }) => {
             gateway.metrics.served(texts, tokens, started.elapsed());
-            with_warning(axum::Json(value).into_response(), &ignored)
+            let response = with_receipts(axum::Json(body).into_response(), &gateway, &receipts);
+            with_warning(response, &ignored)
         }
         Err(error) => refuse(&error),
     }
 }
 
-type Ranked = (Value, usize, usize, Vec<String>);
+struct Ranked {
+    body: Value,
+    texts: usize,
+    tokens: usize,
+    ignored: Vec<String>,
+    receipts: Receipts,
+}
 
 async fn rank(gateway: &Arc<Gateway>, client: SocketAddr, body: Body) -> Result<Ranked, ApiError> {
     let place = gateway.load.enter(client.ip())?;
@@ -83,10 +90,12 @@ fn ranked(gateway: &Gateway, engine: &dyn Engine, request: &Request, stop: &Stop
     }
     let mut scores = Vec::with_capacity(pairs.len());
     let mut cut = Vec::new();
+    let mut receipts = Receipts::default();
     engine.answer_until(&pairs, stop, &mut |answer| {
         if answer.truncated {
             cut.push(answer.index);
         }
+        receipts.add(answer.receipt);
         scores.push((answer.index, classes.relevance(&answer.vector).unwrap_or_default()));
         Ok(())
     })?;
@@ -110,11 +119,11 @@ fn ranked(gateway: &Gateway, engine: &dyn Engine, request: &Request, stop: &Stop
     if !warnings.is_empty() {
         meta["warnings"] = json!(warnings);
     }
-    let value = json!({
+    let body = json!({
         "id": id, "object": "list", "model": gateway.model, "results": results, "meta": meta,
         "usage": {"prompt_tokens": tokens, "total_tokens": tokens},
     });
-    Ok((value, documents.len(), tokens, ignored.clone()))
+    Ok(Ranked { body, texts: documents.len(), tokens, ignored: ignored.clone(), receipts })
 }
 
 /// Fields that other servers have and that would change the answer.

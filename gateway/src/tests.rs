@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use super::*;
 use sahara::embedding::{Embedding, Engine, Length, Query, Sink, Stop, check_queries, wanted};
 use sahara::error::{DownloadError, NetworkError};
+use sahara::network::ClientError;
 use sahara::{Error, Result};
 use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -16,6 +17,11 @@ fn away() -> Error {
 
 fn broken(why: &str) -> Error {
     Error::Engine { doing: why.into(), source: "strange".into() }
+}
+
+fn unpaid() -> Error {
+    NetworkError::Unpaid { doing: "answering".into(), source: ClientError::Unpaid("the deposit is used up".into()) }
+        .into()
 }
 
 fn gone() -> Error {
@@ -39,6 +45,7 @@ impl Engine for Lengths {
                 "away" => return Err(away()),
                 "down" => return Err(broken("node 2 did not answer in round 7")),
                 "gone" => return Err(gone()),
+                "dear" => return Err(unpaid()),
                 "slow" => {
                     while !stop.is_set() {
                         std::thread::sleep(Duration::from_millis(2));
@@ -49,7 +56,8 @@ impl Engine for Lengths {
                 _ => {}
             }
             let vector = vec![pair.as_ref().unwrap_or(text).len() as f32];
-            sink(Embedding { index, tokens: 3, truncated: false, vector, integers: vec![] })?;
+            let receipt = text.strip_prefix("paid ").map(|id| id.as_bytes().to_vec());
+            sink(Embedding { index, tokens: 3, truncated: false, vector, integers: vec![], receipt })?;
         }
         Ok(())
     }
@@ -79,6 +87,7 @@ fn config(listen: SocketAddr) -> GatewayConfig {
         model: "m".into(),
         also: vec!["owner/m".into()],
         advice: Advice { origins: "say --allow-page".into(), ..Advice::default() },
+        receipt_id: Some(Arc::new(|receipt| std::str::from_utf8(receipt).ok().map(str::to_owned))),
     }
 }
 
@@ -178,6 +187,7 @@ async fn refusals_have_openais_shape() {
         (r#"{"model":"m","input":[[3],[77]]}"#, 400, "invalid_value", Some("input")),
         (r#"{"model":"m","input":"a","input_type":"query"}"#, 400, "unsupported_parameter", Some("input_type")),
         (r#"{"model":"other","input":"a"}"#, 404, "model_not_found", Some("model")),
+        (r#"{"model":"m","input":"dear"}"#, 402, "payment_required", None),
         (r#"{"model":"owner/m","input":"gone"}"#, 404, "model_not_found", Some("model")),
         (r#"{"model":"m","input":"down"}"#, 502, "network_error", None),
         (r#"{"model":"m","input":"away"}"#, 503, "network_unavailable", None),
@@ -210,6 +220,18 @@ async fn fields_that_do_not_matter_are_named_in_a_header() {
     assert!(head.contains("x-sahara-warning: ignored fields: temperature, seed"), "{head}");
     let (_, head, _) = send(address, post(r#"{"model":"m","input":"a"}"#, "")).await;
     assert!(!head.contains("x-sahara-warning"), "{head}");
+}
+
+#[tokio::test]
+async fn what_was_paid_for_is_named_in_a_header() {
+    let address = start().await;
+    let (status, head, _) = send(address, post(r#"{"model":"m","input":["paid 0x12","free","paid 0x34"]}"#, "")).await;
+    assert!(
+        status == 200 && head.contains("x-sahara-receipt: 0x34") && head.contains("x-sahara-receipts: 2"),
+        "{head}"
+    );
+    let (_, head, _) = send(address, post(r#"{"model":"m","input":"free"}"#, "")).await;
+    assert!(!head.contains("x-sahara-receipt"), "{head}");
 }
 
 #[tokio::test]
@@ -448,7 +470,14 @@ impl Engine for Version {
             if self.number < self.current.load(Ordering::SeqCst) && index + 1 == queries.len() {
                 return Err(NetworkError::Changed("77".repeat(32).parse().unwrap()).into());
             }
-            sink(Embedding { index, tokens: 3, truncated: false, vector: vec![self.number as f32], integers: vec![] })?;
+            sink(Embedding {
+                index,
+                tokens: 3,
+                truncated: false,
+                vector: vec![self.number as f32],
+                integers: vec![],
+                receipt: None,
+            })?;
         }
         Ok(())
     }

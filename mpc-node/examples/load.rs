@@ -101,7 +101,7 @@ fn measure(crowd: Crowd, jobs: usize) -> bool {
 
     let case = common::case(5);
     let share = |name: &str, consumers: Consumers| {
-        let offer = Offer { name: name.parse().unwrap(), consumers, ..case.offer(Visibility::Private) };
+        let offer = Offer { name: name.parse().unwrap(), access: consumers.into(), ..case.offer(Visibility::Private) };
         let sharing = owner.share(&offer, &|_, _| ()).unwrap();
         sharing.task(&case.graph, Assignment::ALL[0], Rounding::Exact).unwrap()
     };

@@ -6,6 +6,7 @@
 mod held;
 mod job;
 mod offer;
+mod paying;
 mod sharing;
 mod stop;
 
@@ -29,7 +30,8 @@ use crate::wire::{CountPacks, FailCode, Kind, PackCount, Prepare, Progress};
 pub use crate::wire::{JobId, Task};
 pub use held::{Held, Listed};
 pub use job::{Inference, Job, JobStats};
-pub use offer::Offer;
+pub use offer::{Access, Offer};
+use paying::Paying;
 pub use sharing::{Listing, Sharing};
 pub use stop::Stop;
 
@@ -51,6 +53,9 @@ pub enum ClientError {
     /// The committee is of a kind that this version does not compute with; nothing was sent.
     #[error(transparent)]
     NoProtocol(#[from] NoProtocol),
+    /// What is asked costs money: a node says that nothing that counts pays for it, or the client's purse does not.
+    #[error("{0}")]
+    Unpaid(String),
     /// Whoever asked has given the request up (see [`Client::until`]).
     #[error("the request was given up")]
     Stopped,
@@ -63,6 +68,7 @@ impl From<LaneError> for ClientError {
     fn from(error: LaneError) -> Self {
         match error {
             LaneError::Channel { source: ChannelError::GivenUp, .. } => Self::Stopped,
+            error if error.fail().is_some_and(|fail| fail.code == FailCode::Unpaid) => Self::Unpaid(error.told()),
             error => Self::Node(Box::new(error)),
         }
     }
@@ -73,6 +79,7 @@ impl ClientError {
     pub fn code(&self) -> Option<FailCode> {
         match self {
             Self::Node(error) => error.fail().map(|fail| fail.code),
+            Self::Unpaid(_) => Some(FailCode::Unpaid),
             _ => None,
         }
     }
@@ -103,6 +110,8 @@ impl ClientError {
     /// How much the error tells about what went wrong inside the network.
     fn depth(&self) -> u8 {
         match (self, self.code()) {
+            // What the asker can put right.
+            (_, Some(FailCode::Unpaid | FailCode::Unpresented)) => 4,
             (_, Some(FailCode::Peer)) => 3,
             (_, Some(_)) => 2,
             (Self::Unanswered(_) | Self::Stopped, _) => 0,
@@ -143,6 +152,7 @@ pub struct Client {
     requests: Arc<AtomicU64>,
     stop: Stop,
     local: bool,
+    paying: Arc<Paying>,
 }
 
 impl Client {
@@ -153,9 +163,9 @@ impl Client {
 
     /// A client with a key that others use, too.
     pub fn shared(identity: Arc<Identity>, committee: Committee, options: ClientOptions) -> Self {
-        let (meter, requests, stop, local): (Arc<Meter>, _, _, _) = Default::default();
+        let (meter, requests, stop, local, paying): (Arc<Meter>, _, _, _, _) = Default::default();
         let lanes = Arc::new(LanePool::new(&committee, meter.clone()));
-        Self { identity, committee, options, lanes, meter, requests, stop, local }
+        Self { identity, committee, options, lanes, meter, requests, stop, local, paying }
     }
 
     /// Remembers whether the nodes are of this machine's own network, which whoever asks can start: see
@@ -181,6 +191,7 @@ impl Client {
             requests: self.requests.clone(),
             stop,
             local: self.local,
+            paying: self.paying.clone(),
         }
     }
 
@@ -236,7 +247,9 @@ impl Client {
     /// When an evaluator is not reached, does not let this key in, or says what makes no sense.
     pub fn packs_ready(&self, task: &Task) -> Result<u32, ClientError> {
         let [first, second] = task.assignment.evaluators();
-        Ok(self.packs_ready_at(first, task)?.min(self.packs_ready_at(second, task)?))
+        self.shown(&task.manifest, &[first, second], || {
+            Ok(self.packs_ready_at(first, task)?.min(self.packs_ready_at(second, task)?))
+        })
     }
 
     fn packs_ready_at(&self, node: u8, task: &Task) -> Result<u32, ClientError> {
@@ -258,6 +271,17 @@ impl Client {
 
     /// Has packs made, for a job if one is named.
     fn prepare_for(
+        &self,
+        task: &Task,
+        count: u32,
+        job: Option<JobId>,
+        progress: &mut dyn FnMut(u32),
+    ) -> Result<(), ClientError> {
+        let nodes: Vec<u8> = self.committee.indices().collect();
+        self.shown(&task.manifest, &nodes, || self.prepare_once(task, count, job, progress))
+    }
+
+    fn prepare_once(
         &self,
         task: &Task,
         count: u32,

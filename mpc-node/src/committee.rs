@@ -170,6 +170,14 @@ impl Committee {
         &self.members
     }
 
+    /// The keys of a committee of three, in its order.
+    pub fn keys(&self) -> Option<[PublicKey; 3]> {
+        match self.members.as_slice() {
+            [a, b, c] => Some([a.key, b.key, c.key]),
+            _ => None,
+        }
+    }
+
     /// The node with this index, if there is one.
     pub fn member(&self, index: u8) -> Option<&Member> {
         self.members.get(usize::from(index))

@@ -99,6 +99,9 @@ pub struct Config {
     pub owners: Admission,
     /// Who may ask questions, as far as the owners of the models let them.
     pub consumers: Admission,
+    /// What the node's program needs to know of the chain on which its sharings are sold; nothing here reads it. Where it is named,
+    /// keys that are in no list may show what they have bought.
+    pub market: Option<PathBuf>,
     /// Packs that this node, as first evaluator, has made ahead for each task it has served; also the most that it makes as
     /// helper for one job that a first evaluator shows it (one at least).
     pub packs_ahead: u32,
@@ -458,6 +461,7 @@ impl Config {
             committees: file.committees.into_iter().map(|file| home.join(file)).collect(),
             owners,
             consumers,
+            market: file.market.map(|file| home.join(file)),
             packs_ahead: file.packs_ahead.min(limits.packs),
             retired,
             transcript_days: file.transcript_days,
@@ -513,6 +517,7 @@ struct File {
     owners: Keys,
     #[serde(default)]
     consumers: Keys,
+    market: Option<PathBuf>,
     #[serde(default)]
     packs_ahead: u32,
     /// Of older configurations.
@@ -709,6 +714,10 @@ owners = {owners}
 # Who may connect and ask, as far as the owner of a model lets them: a list of public keys, or "any". An owner shares
 # with one key and asks with another (`sahara whoami` prints both): one who asks, too, needs that key here.
 consumers = {consumers}
+
+# What the program needs to know of the chain on which models of owners here are sold (`sahara network add` makes it). With it,
+# keys that are in no list may connect, to show what they have bought; they are served if it is paid for.
+# market = "network.toml"
 
 # Preprocessing packs made ahead for each task that this node has served as first evaluator; as helper it makes no more
 # than so many (one at least) for one job of a consumer.

@@ -17,6 +17,7 @@ pub mod identity;
 mod ids;
 pub mod lane;
 pub mod manifest;
+pub mod market;
 pub mod meter;
 pub mod models;
 pub mod node;

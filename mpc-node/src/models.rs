@@ -8,7 +8,8 @@
 //! A node has a store for each of its committees, with a folder of its own, and nothing in one is found by way of another: the
 //! limits alone are for all of them together, and so is the memory for what was made ready.
 //!
-//! **Whoever wants weight material has to name the key that asks**: [`ModelStore::permit`] is the only way to it.
+//! **Whoever wants weight material has to name the key that asks**: [`ModelStore::permit`] is the only way to it. For a sharing
+//! whose rule is a chain's it asks the node's market, for its owner, too.
 
 mod entry;
 mod error;
@@ -29,7 +30,8 @@ use sahara_circuits::graph::Graph;
 use crate::config::Parties;
 use crate::engine::{Cost, CostLimits, Plan, WeightMaterial};
 use crate::identity::PublicKey;
-use crate::manifest::{AccessList, ManifestId, SharingId, SignedAccess};
+use crate::manifest::{AccessList, AccessRule, Asset, ManifestId, SharingId, SignedAccess};
+use crate::market::{Market, Place};
 use crate::tls::Admission;
 use crate::wire::{FindSharing, SharingEntry, SharingList, SharingReply, Task};
 use entry::Entry;
@@ -77,6 +79,8 @@ pub struct ModelStore {
     shelf: usize,
     shared: Arc<Shared>,
     damage: Vec<String>,
+    /// Who knows who has paid, and the keys of the committee's members; without it nothing is served for money.
+    market: Option<(Arc<dyn Market>, [PublicKey; 3])>,
 }
 
 /// What the stores of a node share.
@@ -184,19 +188,32 @@ impl Sharing {
     }
 
     /// Whether `key` may use it: the owner; and whoever is among the node's `consumers` and on the latest access list.
-    /// (A key that may share models is no consumer for that.)
-    fn admits(&self, entry: &Entry, key: &PublicKey, consumers: &Admission) -> bool {
-        if self.record.owner.lane_key() == *key {
-            return true;
-        }
-        if !consumers.admits(key) {
-            return false;
-        }
-        match &self.record.access {
-            Some(later) => later.list().admits(key),
-            None => entry.manifest().access.list().is_some_and(|list| list.admits(key)),
+    /// (A key that may share models is no consumer for that.) Where a chain says who, it says so of the owner, too.
+    fn rule(&self, entry: &Entry, key: &PublicKey, consumers: &Admission) -> Rule {
+        let listed = match &entry.manifest().access {
+            AccessRule::Chain(asset) => return Rule::Licence(*asset),
+            AccessRule::Keys(first) => self.record.access.as_ref().map_or(first, SignedAccess::list),
+        };
+        match self.is_of(key) || consumers.admits(key) && listed.admits(key) {
+            true => Rule::Open,
+            false => Rule::Closed,
         }
     }
+
+    fn is_of(&self, owner: &PublicKey) -> bool {
+        self.record.owner.lane_key() == *owner
+    }
+}
+
+/// What a sharing's access rule says of one key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Rule {
+    /// It may.
+    Open,
+    /// It may not.
+    Closed,
+    /// The market knows.
+    Licence(Asset),
 }
 
 /// Leave for one task, given after everything was checked: that the sharing is here, that it permits the graph and the
@@ -207,9 +224,15 @@ pub struct Permit {
     task: Task,
     node: u8,
     leave: Option<Work>,
+    place: Option<Place>,
 }
 
 impl Permit {
+    /// Where it is asked for money, if it is: a job is to be paid there.
+    pub fn place(&self) -> Option<&Place> {
+        self.place.as_ref()
+    }
+
     /// The graph.
     pub fn graph(&self) -> &Arc<Graph> {
         &self.graph
@@ -271,9 +294,22 @@ impl ModelStore {
         }
         let shared = Arc::new(Shared { limits, ready, states: Mutex::new(states) });
         let stores = places.into_iter().zip(damages).enumerate();
-        let store =
-            |(shelf, (place, damage))| Self { place, parties: parties.clone(), shelf, shared: shared.clone(), damage };
+        let store = |(shelf, (place, damage))| Self {
+            place,
+            parties: parties.clone(),
+            shelf,
+            shared: shared.clone(),
+            damage,
+            market: None,
+        };
         Ok(stores.map(store).collect())
+    }
+
+    /// The same store, which serves sharings for money to whom this market calls licensed. `keys` are those of the committee's
+    /// members, in its order.
+    #[must_use]
+    pub fn with_market(self, market: Arc<dyn Market>, keys: [PublicKey; 3]) -> Self {
+        Self { market: Some((market, keys)), ..self }
     }
 
     /// What was found at the start that cannot be read, each by its name, with what follows from it.
@@ -286,21 +322,21 @@ impl ModelStore {
     ///
     /// # Errors
     /// [`ModelError::Missing`] alike for what is not here and for what `key` may not use, so that nobody finds out what
-    /// others share; [`ModelError::Refused`] when the manifest does not permit the graph or the assignment.
+    /// others share; [`ModelError::Unlicensed`] for what is asked for money; [`ModelError::Refused`] when the manifest does not
+    /// permit the graph or the assignment.
     pub fn permit(&self, task: &Task, key: &PublicKey, leave: Option<Work>) -> Result<Permit, ModelError> {
-        let entry = {
+        let (entry, rule) = {
             let state = self.lock();
-            match state.entry(&task.manifest) {
-                Some((sharing, entry)) if sharing.admits(entry, key, &self.parties.consumers) => entry.clone(),
-                _ => return Err(not_for(&task.manifest)),
-            }
+            let (sharing, entry) = state.entry(&task.manifest).ok_or_else(|| not_for(&task.manifest))?;
+            (entry.clone(), sharing.rule(entry, key, &self.parties.consumers))
         };
+        let place = self.allows(&task.manifest, rule, key)?;
         if !entry.manifest().serves(task.assignment) {
             let text = format!("the sharing is not for jobs with node {} as helper", task.assignment.helper() + 1);
             return Err(ModelError::Refused(text));
         }
         let graph = entry.graph(task.graph, leave)?;
-        Ok(Permit { entry, graph, task: *task, node: self.place.node, leave })
+        Ok(Permit { entry, graph, task: *task, node: self.place.node, leave, place })
     }
 
     /// Whether a version is current: packs of others are of no use.
@@ -310,7 +346,40 @@ impl ModelStore {
 
     /// Whether `key` may use a version, which is current.
     pub fn admits(&self, manifest: &ManifestId, key: &PublicKey) -> bool {
-        self.lock().entry(manifest).is_some_and(|(sharing, entry)| sharing.admits(entry, key, &self.parties.consumers))
+        let rule = {
+            let state = self.lock();
+            state.entry(manifest).map(|(sharing, entry)| sharing.rule(entry, key, &self.parties.consumers))
+        };
+        rule.is_some_and(|rule| self.allows(manifest, rule, key).is_ok())
+    }
+
+    /// Where a version is asked for money; none if it is not here, or not asked for money, or this node serves no market.
+    pub fn place(&self, manifest: &ManifestId) -> Option<Place> {
+        let asset = match self.lock().entry(manifest)?.1.manifest().access {
+            AccessRule::Chain(asset) => asset,
+            AccessRule::Keys(_) => return None,
+        };
+        self.place_of(manifest, asset)
+    }
+
+    fn place_of(&self, manifest: &ManifestId, asset: Asset) -> Option<Place> {
+        let (_, keys) = self.market.as_ref()?;
+        Some(Place { committee: self.place.committee, keys: *keys, manifest: *manifest, asset })
+    }
+
+    /// Whether what the rule of a version says of a key is that it may use it, and where it is asked for money then. Not asked while
+    /// anything is locked.
+    fn allows(&self, manifest: &ManifestId, rule: Rule, key: &PublicKey) -> Result<Option<Place>, ModelError> {
+        let asset = match rule {
+            Rule::Open => return Ok(None),
+            Rule::Closed => return Err(not_for(manifest)),
+            Rule::Licence(asset) => asset,
+        };
+        let (Some((market, _)), Some(place)) = (&self.market, self.place_of(manifest, asset)) else {
+            return Err(no_market(&asset));
+        };
+        market.licensed(&place, key)?;
+        Ok(Some(place))
     }
 
     /// What `key` may know of one sharing.
@@ -321,14 +390,19 @@ impl ModelStore {
             FindSharing::Exactly(manifest) => state.current.get(manifest),
         };
         let Some(sharing) = id.and_then(|id| state.sharings.get(id)) else { return SharingReply::default() };
-        let own = sharing.record.owner.lane_key() == *key;
+        let own = sharing.is_of(key);
         let mut reply = SharingReply::default();
         if own {
             (reply.last_version, reply.last_serial) = (sharing.record.last_version, sharing.record.last_serial);
             reply.deleted = sharing.record.current.is_none();
         }
-        if let Some(entry) = sharing.entry.as_ref().filter(|entry| sharing.admits(entry, key, &self.parties.consumers))
-        {
+        // What is for sale is shown to whoever may want to buy it: its licence names the manifest.
+        let shown = |entry: &&Arc<Entry>| match sharing.rule(entry, key, &self.parties.consumers) {
+            Rule::Open => true,
+            Rule::Closed => false,
+            Rule::Licence(_) => own || self.market.is_some(),
+        };
+        if let Some(entry) = sharing.entry.as_ref().filter(shown) {
             reply.manifest = Some(entry.signed().clone());
             // Others on the list are none of a consumer's business beyond what the manifest shows.
             reply.access = sharing.record.access.clone().filter(|_| own);
@@ -338,23 +412,31 @@ impl ModelStore {
 
     /// The sharings that `key` owns or may use; all of them for an operator of the committee.
     pub fn list(&self, key: &PublicKey, operator: bool) -> SharingList {
-        let state = self.lock();
-        let seen = |s: &&Sharing| {
-            s.entry.as_ref().is_some_and(|entry| operator || s.admits(entry, key, &self.parties.consumers))
-        };
-        let mut list: Vec<&Sharing> = state.sharings.values().filter(seen).collect();
-        list.sort_by_cached_key(|s| (s.record.owner.lane_key(), s.record.name.clone()));
+        let mut list: Vec<SharingEntry> =
+            self.seen_by(Some(key).filter(|_| !operator)).into_iter().map(|(_, shown)| shown).collect();
+        list.sort_by_cached_key(|s| (s.owner, s.name.clone()));
         list.truncate(crate::wire::MAX_SHARINGS);
-        SharingList(list.into_iter().filter_map(Sharing::shown).collect())
+        SharingList(list)
     }
 
     /// How many sharings are here, or how many of them `key` owns or may use.
     pub fn count(&self, key: Option<&PublicKey>) -> u32 {
-        let state = self.lock();
-        let seen = |s: &&Sharing| {
-            s.entry.as_ref().is_some_and(|entry| key.is_none_or(|key| s.admits(entry, key, &self.parties.consumers)))
+        self.seen_by(key).len() as u32
+    }
+
+    /// What `key` owns or may use of what is here, or all of it.
+    fn seen_by(&self, key: Option<&PublicKey>) -> Vec<(Rule, SharingEntry)> {
+        let rule = |s: &Sharing, entry: &Entry| match key {
+            Some(key) if !s.is_of(key) => s.rule(entry, key, &self.parties.consumers),
+            _ => Rule::Open,
         };
-        state.sharings.values().filter(seen).count() as u32
+        let mut seen: Vec<(Rule, SharingEntry)> = {
+            let state = self.lock();
+            let entries = state.sharings.values().filter_map(|s| Some((rule(s, s.entry.as_ref()?), s)));
+            entries.filter(|(rule, _)| *rule != Rule::Closed).filter_map(|(rule, s)| Some((rule, s.shown()?))).collect()
+        };
+        seen.retain(|(rule, shown)| key.is_none_or(|key| self.allows(&shown.manifest, *rule, key).is_ok()));
+        seen
     }
 
     /// Takes a later access list, from the owner's own lane.
@@ -372,6 +454,11 @@ impl ModelStore {
         // One for another committee says nothing about this one, whoever brings it here.
         if sharing.entry.as_ref().is_none_or(|entry| access.committee() != Some(entry.manifest().committee)) {
             let text = "the access list was not signed for this committee: sign one that names it";
+            return Err(ModelError::Refused(text.into()));
+        }
+        if sharing.entry.as_ref().is_some_and(|entry| entry.manifest().access.list().is_none()) {
+            let text =
+                "an asset on a chain says who may use this sharing: share it anew to put a list of keys in its place";
             return Err(ModelError::Refused(text.into()));
         }
         let serial = access.list().serial;
@@ -434,15 +521,17 @@ impl ModelStore {
     /// # Errors
     /// When `key` may not use it, or it has none.
     pub fn client_part(&self, manifest: &ManifestId, key: &PublicKey) -> Result<(File, u64, PublicKey), ModelError> {
-        let (path, part, owner) = {
+        let (path, part, owner, rule) = {
             let state = self.lock();
-            let Some((_, entry)) =
-                state.entry(manifest).filter(|(s, entry)| s.admits(entry, key, &self.parties.consumers))
-            else {
-                return Err(not_for(manifest));
+            let (sharing, entry) = state.entry(manifest).ok_or_else(|| not_for(manifest))?;
+            let rule = match sharing.is_of(key) {
+                true => Rule::Open,
+                false => sharing.rule(entry, key, &self.parties.consumers),
             };
-            (entry.folder().join(CLIENT), entry.manifest().client_part, entry.manifest().owner.lane_key())
+            let (signed, owner) = (entry.manifest(), entry.manifest().owner.lane_key());
+            (entry.folder().join(CLIENT), signed.client_part, owner, rule)
         };
+        self.allows(manifest, rule, key)?;
         let part = part.ok_or_else(|| ModelError::Refused("the sharing has no client part".into()))?;
         let file = File::open(&path).map_err(at("open", &path))?;
         Ok((file, part.len, owner))
@@ -477,6 +566,15 @@ fn unreadable() -> ModelError {
 
 fn not_for(manifest: &ManifestId) -> ModelError {
     ModelError::Missing(format!("sharing {:.16}…, for this key,", manifest.to_string()))
+}
+
+/// Nothing here knows who has paid.
+fn no_market(asset: &Asset) -> ModelError {
+    let text = format!(
+        "access by an asset on chain {} is not served here: this node serves no market (`market` in its node.toml)",
+        asset.chain
+    );
+    ModelError::Refused(text)
 }
 
 /// Removes what nothing points to any more; what stays is removed at the next start.

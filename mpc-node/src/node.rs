@@ -18,6 +18,8 @@ mod making;
 mod meeting;
 mod metrics;
 mod patience;
+mod paying;
+mod presenting;
 mod quota;
 mod refilling;
 mod refusal;
@@ -43,6 +45,7 @@ use tokio::net::TcpListener;
 
 use crate::channel::quic::{ListenError, Listening};
 use crate::config::Config;
+use crate::market::Market;
 pub use error::NodeError;
 use seat::Seat;
 use state::Node;
@@ -54,7 +57,19 @@ pub use state::Node as NodeState;
 /// When the node cannot begin: its configuration, key, committee or files cannot be used, or its address cannot be
 /// had.
 pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<(), NodeError> {
-    let (node, found) = Node::open(config)?;
+    run_with(config, None, shutdown).await
+}
+
+/// As [`run`]; sharings whose access rule is a chain's are served to whom `market` calls licensed.
+///
+/// # Errors
+/// As there, and when the configuration names a market and there is none.
+pub async fn run_with(
+    config: Config,
+    market: Option<Arc<dyn Market>>,
+    shutdown: impl Future<Output = ()>,
+) -> Result<(), NodeError> {
+    let (node, found) = Node::open(config, market)?;
     let node = Arc::new(node);
     let machine = &node.machine;
     let listener = listen(machine.config.listen, "listen").await?;

@@ -22,7 +22,7 @@ use zeroize::Zeroizing;
 
 pub use file::{Checkpoint, JobRecord, Openings, Signatures};
 pub use live::{Contradiction, Transcript};
-pub use record::{Record, SignedRecord};
+pub use record::{Record, SignedRecord, end_of};
 pub use seal::{CorrectionsHash, DealtRecord, PackSeal, SignedSeal, seed_commitment};
 pub use verify::{Contradicted, Parted, Verdict, verify};
 
@@ -154,7 +154,7 @@ pub fn sign_requests(
     let salts = [random_seed()?, random_seed()?];
     let inputs = [0, 1].map(|i| input_commitment(salts[i].as_bytes(), i, &shares[i]));
     let signature = identity.sign(&request_digest(committee, &job, &task, &inputs));
-    Ok(salts.map(|salt| Run { job, task, inputs, salt, signature }))
+    Ok(salts.map(|salt| Run { job, task, inputs, salt, signature, voucher: Vec::new() }))
 }
 
 /// Hiding commitment to an evaluator's input share; the consumer draws a salt for each.

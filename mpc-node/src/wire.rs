@@ -7,6 +7,7 @@
 //! here, nothing is derived.
 
 mod jobs;
+mod market;
 mod models;
 mod names;
 mod packs;
@@ -18,6 +19,10 @@ use crate::ids::{id_type, random_id};
 use crate::manifest::MAX_MANIFEST;
 pub use crate::manifest::{ManifestId, SharingId};
 pub use jobs::{JobFigures, MAX_PACKS, OpenJob, OpenReply, Run, RunReply, Share};
+pub use market::{
+    Complete, Completed, Cosign, Cosigned, Draft, LastReceipt, LastReply, MAX_RECEIPT, MAX_SESSION, MAX_VOUCHER,
+    Present,
+};
 pub use models::{
     Asked, Begin, Deal, DeleteSharing, FindSharing, GetClientPart, ListSharings, MAX_SHARINGS, Piece, Prepare,
     PutAccess, SharingEntry, SharingList, SharingReply,
@@ -119,16 +124,31 @@ pub enum Kind {
     Round = 45,
     /// The signed transcript, each way, at the end of a job.
     Transcript = 46,
+    /// Request of a consumer: its session for a sharing that is asked for money, [`Present`].
+    Present = 80,
+    /// Request: the last complete receipt of a session, [`LastReceipt`].
+    LastReceipt = 81,
+    /// Answer to `LastReceipt`: [`LastReply`].
+    LastReply = 82,
+    /// First evaluator to second, after the last round of a paid job: [`Draft`].
+    Draft = 83,
+    /// Request of the first evaluator to the helper: [`Cosign`].
+    Cosign = 84,
+    /// Answer to `Draft` and `Cosign`: [`Cosigned`].
+    Cosigned = 85,
+    /// First evaluator to second, once the helper has signed: [`Completed`].
+    Completed = 86,
 }
 
 impl Kind {
     /// The kind with this code.
     pub fn from_code(code: u8) -> Option<Self> {
         use Kind::{
-            AskJob, Begin, Chunk, ClientPart, Commit, CountPacks, Deal, DealAccept, DealCommit, DealReady,
-            DeleteSharing, Done, Fail, FindSharing, GoOn, HandBack, Hello, Input, ListSharings, OpenJob, OpenReply,
-            PackCount, Piece, Prepare, Presence, Progress, PutAccess, Reclaim, Reclaimed, Round, Run, RunReply, Seal,
-            SharingList, SharingReply, Status, StatusReply, Transcript,
+            AskJob, Begin, Chunk, ClientPart, Commit, Completed, Cosign, Cosigned, CountPacks, Deal, DealAccept,
+            DealCommit, DealReady, DeleteSharing, Done, Draft, Fail, FindSharing, GoOn, HandBack, Hello, Input,
+            LastReceipt, LastReply, ListSharings, OpenJob, OpenReply, PackCount, Piece, Prepare, Presence, Present,
+            Progress, PutAccess, Reclaim, Reclaimed, Round, Run, RunReply, Seal, SharingList, SharingReply, Status,
+            StatusReply, Transcript,
         };
         [
             Hello,
@@ -169,6 +189,13 @@ impl Kind {
             OpenReply,
             Round,
             Transcript,
+            Present,
+            LastReceipt,
+            LastReply,
+            Draft,
+            Cosign,
+            Cosigned,
+            Completed,
         ]
         .into_iter()
         .find(|kind| *kind as u8 == code)
@@ -177,11 +204,16 @@ impl Kind {
     /// Whether a frame of this kind begins a request that this caller may make.
     pub fn may_ask(self, caller: Caller) -> bool {
         match self {
+            // Nothing long; what else it asks it is told to show its session for.
+            Self::Begin | Self::PutAccess | Self::DeleteSharing if caller == Caller::Stranger => false,
             Self::Status | Self::CountPacks | Self::Prepare | Self::Run | Self::FindSharing | Self::ListSharings => {
                 true
             }
             Self::Begin | Self::PutAccess | Self::DeleteSharing | Self::ClientPart => true,
-            Self::Deal | Self::HandBack | Self::Reclaim | Self::AskJob | Self::OpenJob => caller == Caller::Member,
+            Self::Present | Self::LastReceipt => true,
+            Self::Deal | Self::HandBack | Self::Reclaim | Self::AskJob | Self::OpenJob | Self::Cosign => {
+                caller == Caller::Member
+            }
             _ => false,
         }
     }
@@ -202,7 +234,11 @@ impl Kind {
             Self::SharingReply => 2 * MAX_MANIFEST,
             Self::SharingList => 256 << 10,
             Self::Prepare => 512,
-            Self::Deal | Self::Seal | Self::Run | Self::OpenReply | Self::Progress => 256,
+            Self::Deal | Self::Seal | Self::OpenReply | Self::Progress | Self::Cosigned | Self::Completed => 256,
+            Self::Run | Self::LastReceipt => 256 + MAX_VOUCHER,
+            Self::Present => 256 + MAX_SESSION,
+            Self::LastReply | Self::Draft => 256 + MAX_RECEIPT,
+            Self::Cosign => 512 + MAX_VOUCHER + MAX_RECEIPT,
             Self::Fail | Self::Transcript => 2048,
             Self::AskJob | Self::Presence | Self::CountPacks | Self::PackCount => 256,
             Self::HandBack | Self::Reclaim | Self::Reclaimed => 48 << 10,
@@ -222,6 +258,8 @@ pub enum Caller {
     Member,
     /// Any other admitted key.
     Consumer,
+    /// A key that is in no list, at a node that serves a market: it may look at what is for sale, and show a session.
+    Stranger,
 }
 
 /// The header of a frame.
@@ -291,6 +329,13 @@ impl Task {
     pub(crate) fn write(&self, w: &mut Writer) {
         w.bytes(&self.manifest.0).bytes(&self.graph.0);
         w.u8(self.assignment.helper()).u8(rounding_code(self.rounding));
+    }
+
+    /// The byte form: manifest, graph, the helper's index and the rounding's code.
+    pub fn encode(&self) -> Vec<u8> {
+        let mut w = Writer::default();
+        self.write(&mut w);
+        w.0
     }
 
     pub(crate) fn read(r: &mut Reader<'_>) -> Result<Self, DecodeError> {
@@ -404,6 +449,10 @@ pub enum FailCode {
     Internal = 6,
     /// This node is shutting down.
     Stopping = 7,
+    /// What is asked costs money, and nothing that counts pays for it.
+    Unpaid = 8,
+    /// What is asked costs money, and this node knows no session of the asker's: show it, also again after a restart.
+    Unpresented = 9,
 }
 
 /// The request failed.
@@ -424,9 +473,9 @@ impl Message for Fail {
     }
 
     fn read(r: &mut Reader<'_>) -> Result<Self, DecodeError> {
-        use FailCode::{Busy, Internal, NoModel, NoPack, Peer, Refused, Stopping};
+        use FailCode::{Busy, Internal, NoModel, NoPack, Peer, Refused, Stopping, Unpaid, Unpresented};
         let code = r.u16()?;
-        let code = [Refused, NoModel, NoPack, Busy, Peer, Internal, Stopping]
+        let code = [Refused, NoModel, NoPack, Busy, Peer, Internal, Stopping, Unpaid, Unpresented]
             .into_iter()
             .find(|c| *c as u16 == code)
             .ok_or_else(|| r.field("code"))?;

@@ -16,8 +16,8 @@ use sahara_mpc::identity::{Identity, PublicKey};
 use sahara_mpc::lane::{Lane, LaneError};
 use sahara_mpc::transcript::{JobRecord, Opening, Session, SignedRecord, SignedSeal, Transcript};
 use sahara_mpc::wire::{
-    Begin, Caller, Deal, FailCode, JobFigures, Kind, Message, OpenJob, OpenReply, PackId, Piece, Presence, Run,
-    RunReply, Share, SharingReply,
+    Begin, Caller, Complete, Deal, FailCode, JobFigures, Kind, Message, OpenJob, OpenReply, PackId, Piece, Presence,
+    Run, RunReply, Share, SharingReply,
 };
 
 #[derive(Clone, Copy, PartialEq, Debug)]
@@ -38,13 +38,15 @@ enum Act {
     SignsAnotherJob,
     SignsAnotherEnd,
     SignsNothing,
+    GivesAReceipt,
 }
 
 impl Act {
     /// The other evaluator sees nothing of it.
     fn is_towards_the_consumer(self) -> bool {
-        use Act::{AnswersOtherwise, AnswersShorter, SignsAnotherEnd, SignsAnotherJob, SignsNothing};
-        [AnswersOtherwise, AnswersShorter, SignsAnotherEnd, SignsAnotherJob, SignsNothing].contains(&self)
+        use Act::{AnswersOtherwise, AnswersShorter, GivesAReceipt, SignsAnotherEnd, SignsAnotherJob, SignsNothing};
+        [AnswersOtherwise, AnswersShorter, SignsAnotherEnd, SignsAnotherJob, SignsNothing, GivesAReceipt]
+            .contains(&self)
     }
 }
 
@@ -131,6 +133,11 @@ fn gives_the_consumer_another_end_than_the_other_evaluator() {
 #[test]
 fn gives_the_consumer_an_end_that_it_did_not_sign() {
     assert_refused(Act::SignsNothing, "sent a transcript with a wrong signature");
+}
+
+#[test]
+fn gives_the_consumer_a_receipt_for_what_nobody_paid() {
+    assert_refused(Act::GivesAReceipt, "a receipt for a job that nobody paid");
 }
 
 fn assert_refused(act: Act, say: &str) {
@@ -313,9 +320,12 @@ impl Play {
                 end.record.heads[1][0] ^= 1;
                 end = end.record.sign(identity);
             }
+            Act::GivesAReceipt => {}
             _ => end.signature[0] ^= 1,
         }
-        RunReply { figures: JobFigures::default(), transcript: end.encode(), salt, outputs }
+        let complete = Complete { receipt: vec![1], signatures: [[2; 64]; 3] };
+        let complete = Some(complete).filter(|_| act == Act::GivesAReceipt);
+        RunReply { figures: JobFigures::default(), transcript: end.encode(), salt, outputs, complete }
     }
 
     fn transcript(&self, open: &OpenJob, identity: &Identity) -> Transcript {

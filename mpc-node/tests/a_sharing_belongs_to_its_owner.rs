@@ -107,7 +107,7 @@ fn who_is_not_on_the_list_is_refused_by_every_node_before_anything_is_done() {
     let (owner, friend, stranger) = (network.client(), identity(), identity());
     let model = case(3);
     let mut offer = model.offer(Visibility::Private);
-    offer.consumers = Consumers::only([friend.public()]);
+    offer.access = Consumers::only([friend.public()]).into();
     let sharing = owner.share(&offer, &|_, _| ()).unwrap();
     let task = sharing.task(&model.graph, Assignment::ALL[0], Rounding::Exact).unwrap();
     owner.prepare(&task, 2, &mut |_| ()).unwrap();
@@ -137,6 +137,7 @@ fn who_is_not_on_the_list_is_refused_by_every_node_before_anything_is_done() {
                     inputs: [[0; 32]; 2],
                     salt: sahara_mpc::engine::Seed::from_bytes([0; 32]),
                     signature: [0; 64],
+                    voucher: Vec::new(),
                 },
             ),
             "is not here",

@@ -130,7 +130,7 @@ fn the_keys_on_all_access_lists_are_limited() {
     let (client, model) = (network.client(), case(25));
     let some = |n: usize| Consumers::only((0..n).map(|_| identity().public()));
     let share = |name: &str, consumers: Consumers| {
-        let offer = Offer { name: name.parse().unwrap(), consumers, ..model.offer(Visibility::Open) };
+        let offer = Offer { name: name.parse().unwrap(), access: consumers.into(), ..model.offer(Visibility::Open) };
         client.share(&offer, &|_, _| ())
     };
     // Each first list has a place for a later one of its length.

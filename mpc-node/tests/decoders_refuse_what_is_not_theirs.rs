@@ -17,10 +17,11 @@ use sahara_mpc::transcript::{
     DealtRecord, JobRecord, Opening, Openings, PackSeal, Session, SignedRecord, SignedSeal, Transcript,
 };
 use sahara_mpc::wire::{
-    AskJob, Begin, CountPacks, Deal, DeleteSharing, Fail, FailCode, FindSharing, GetClientPart, HandBack, Hello,
-    Incarnation, JobId, Kind, ManifestId, Message, OpenJob, OpenReply, PackCount, PackId, PackNames, Piece, Prepare,
-    Presence, Progress, PutAccess, Reclaim, Reclaimed, Run, RunReply, Share, SharingEntry, SharingList, SharingReply,
-    Task, parse_header,
+    AskJob, Begin, Complete, Completed, Cosign, Cosigned, CountPacks, Deal, DeleteSharing, Draft, Fail, FailCode,
+    FindSharing, GetClientPart, HandBack, Hello, Incarnation, JobId, Kind, LastReceipt, LastReply, MAX_RECEIPT,
+    MAX_SESSION, MAX_VOUCHER, ManifestId, Message, OpenJob, OpenReply, PackCount, PackId, PackNames, Piece, Prepare,
+    Presence, Present, Progress, PutAccess, Reclaim, Reclaimed, Run, RunReply, Share, SharingEntry, SharingList,
+    SharingReply, Task, parse_header,
 };
 
 /// What a decoder makes of bytes: the bytes it would write, or nothing when it refuses.
@@ -30,7 +31,7 @@ fn message<M: Message>(bytes: &[u8]) -> Option<Vec<u8>> {
     M::decode(bytes).ok().map(|m| m.encode())
 }
 
-const DECODERS: [(&str, Decoder); 34] = [
+const DECODERS: [(&str, Decoder); 42] = [
     ("Hello", message::<Hello>),
     ("HandBack", message::<HandBack>),
     ("Reclaim", message::<Reclaim>),
@@ -65,6 +66,14 @@ const DECODERS: [(&str, Decoder); 34] = [
     ("PackHeader", |b| PackHeader::decode(b).ok().map(|(h, seed)| h.encode(&seed).to_vec())),
     ("PartHeader", |b| PartHeader::decode(b).ok().map(|h| h.encode())),
     ("SharingRecord", |b| SharingRecord::decode(b).ok().map(|r| r.encode())),
+    ("Present", message::<Present>),
+    ("LastReceipt", message::<LastReceipt>),
+    ("LastReply", message::<LastReply>),
+    ("LastReply", message::<LastReply>),
+    ("Draft", message::<Draft>),
+    ("Cosign", message::<Cosign>),
+    ("Cosigned", message::<Cosigned>),
+    ("Completed", message::<Completed>),
 ];
 
 fn task() -> Task {
@@ -129,7 +138,14 @@ fn examples() -> Vec<(&'static str, Vec<u8>)> {
     let dealt =
         DealtRecord { committee: [7; 32], pack: PackId([3; 16]), task: task(), helper: identity.public(), seal };
     let consumer = identity.public();
-    let run = Run { job: JobId([2; 16]), task: task(), inputs: opening.inputs, salt: salt(), signature: [3; 64] };
+    let run = Run {
+        job: JobId([2; 16]),
+        task: task(),
+        inputs: opening.inputs,
+        salt: salt(),
+        signature: [3; 64],
+        voucher: vec![],
+    };
     let seed = zeroize::Zeroizing::new([4; 32]);
     let pack = PackHeader {
         id: PackId([3; 16]),
@@ -207,8 +223,14 @@ fn examples() -> Vec<(&'static str, Vec<u8>)> {
         ("Share", Share(share.clone()).encode()),
         (
             "RunReply",
-            RunReply { figures: Default::default(), transcript: end.encode(), salt: salt(), outputs: Share(share) }
-                .encode(),
+            RunReply {
+                figures: Default::default(),
+                transcript: end.encode(),
+                salt: salt(),
+                outputs: Share(share),
+                complete: None,
+            }
+            .encode(),
         ),
         (
             "OpenJob",
@@ -233,7 +255,84 @@ fn examples() -> Vec<(&'static str, Vec<u8>)> {
         ("PackHeader", pack.encode(&Seed::from_bytes([4; 32])).to_vec()),
         ("PartHeader", part.encode()),
         ("SharingRecord", record.encode()),
+        ("Present", Present { manifest: ManifestId([1; 32]), session: vec![5; 40] }.encode()),
+        ("LastReceipt", LastReceipt { manifest: ManifestId([1; 32]), consumer, voucher: vec![5; 40] }.encode()),
+        ("LastReply", LastReply(None).encode()),
+        ("LastReply", LastReply(Some(complete())).encode()),
+        ("Draft", Draft { receipt: vec![5; 40], signature: [6; 64] }.encode()),
+        (
+            "Cosign",
+            Cosign {
+                task: task(),
+                consumer,
+                asked: run.asked(),
+                voucher: vec![7; 9],
+                receipt: vec![5; 40],
+                signatures: [[6; 64], [7; 64]],
+            }
+            .encode(),
+        ),
+        ("Cosigned", Cosigned([6; 64]).encode()),
+        ("Completed", Completed([6; 64]).encode()),
     ]
+}
+
+fn complete() -> Complete {
+    Complete { receipt: vec![5; 40], signatures: [[6; 64], [7; 64], [8; 64]] }
+}
+
+/// What pays stands behind what there was before anything was paid: requests and answers that are not paid have the bytes that
+/// they had.
+#[test]
+fn what_pays_is_behind_what_older_programs_send_and_read() {
+    let salt = || Seed::from_bytes([9; 32]);
+    let run = |voucher: &[u8]| Run {
+        job: JobId([2; 16]),
+        task: task(),
+        inputs: [[4; 32], [5; 32]],
+        salt: salt(),
+        signature: [3; 64],
+        voucher: voucher.to_vec(),
+    };
+    let reply = |complete| RunReply {
+        figures: Default::default(),
+        transcript: vec![1, 2],
+        salt: salt(),
+        outputs: Share(vec![vec![1]]),
+        complete,
+    };
+    assert_eq!(run(&[]).encode().len(), 16 + 66 + 64 + 32 + 64);
+    let [plain, paid] = [&[][..], &[7; 9]].map(|voucher| run(voucher).encode());
+    assert!(paid.starts_with(&plain) && paid.len() == plain.len() + 4 + 9);
+    assert_eq!(Run::decode(&paid).unwrap(), run(&[7; 9]));
+    let [open, receipted] = [None, Some(complete())].map(|complete| reply(complete).encode());
+    assert!(receipted.starts_with(&open));
+    assert_eq!(RunReply::decode(&receipted).unwrap().complete, Some(complete()));
+    assert_eq!(RunReply::decode(&open).unwrap().complete, None);
+    for (message, whole, decodes) in [
+        (&plain, &paid, (|b| Run::decode(b).is_ok()) as fn(&[u8]) -> bool),
+        (&open, &receipted, |b| RunReply::decode(b).is_ok()),
+    ] {
+        assert!((message.len() + 1..whole.len()).all(|end| !decodes(&whole[..end])));
+        let nothing = [&message[..], &[0; 4]].concat();
+        assert!(!decodes(&nothing), "nothing is not said");
+    }
+}
+
+#[test]
+fn what_is_longer_than_its_limit_is_not_read() {
+    let long = |len: usize| vec![7; len];
+    let present = |len| Present { manifest: ManifestId([1; 32]), session: long(len) }.encode();
+    let last = |len| LastReceipt { manifest: ManifestId([1; 32]), consumer: PublicKey([2; 32]), voucher: long(len) };
+    let draft = |len| Draft { receipt: long(len), signature: [6; 64] }.encode();
+    assert!(Present::decode(&present(MAX_SESSION)).is_ok() && Present::decode(&present(MAX_SESSION + 1)).is_err());
+    assert!(Present::decode(&present(0)).is_err());
+    assert!(LastReceipt::decode(&last(MAX_VOUCHER).encode()).is_ok());
+    assert!(LastReceipt::decode(&last(MAX_VOUCHER + 1).encode()).is_err());
+    assert!(Draft::decode(&draft(MAX_RECEIPT)).is_ok() && Draft::decode(&draft(MAX_RECEIPT + 1)).is_err());
+    // The longest of each fits its frame.
+    assert!(present(MAX_SESSION).len() <= Kind::Present.limit() && draft(MAX_RECEIPT).len() <= Kind::Draft.limit());
+    assert!(last(MAX_VOUCHER).encode().len() <= Kind::LastReceipt.limit());
 }
 
 #[test]

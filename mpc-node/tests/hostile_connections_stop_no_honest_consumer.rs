@@ -34,7 +34,7 @@ fn every_honest_job_is_answered() {
     let case = case(3);
     let owner = network.client_of(owner);
     let share = |name: &str, consumers: Consumers| {
-        let offer = Offer { name: name.parse().unwrap(), consumers, ..case.offer(Visibility::Private) };
+        let offer = Offer { name: name.parse().unwrap(), access: consumers.into(), ..case.offer(Visibility::Private) };
         let sharing = owner.share(&offer, &|_, _| ()).unwrap();
         sharing.task(&case.graph, Assignment::ALL[0], Rounding::Exact).unwrap()
     };

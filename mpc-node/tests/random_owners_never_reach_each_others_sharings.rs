@@ -60,7 +60,7 @@ impl World {
         let offer = Offer {
             name: NAMES[name].parse().unwrap(),
             assignments: &Assignment::ALL[..1],
-            consumers: self.consumers(&list),
+            access: self.consumers(&list).into(),
             client_part: Some(&client_part),
             ..self.models[model].offer(Visibility::Private)
         };

@@ -74,7 +74,7 @@ impl Asker<'_> {
         let salt = Seed::from_bytes([5; 32]);
         let inputs = [0, 1].map(|i| input_commitment(salt.as_bytes(), i, &self.shares[i]));
         let signature = self.identity.sign(&request_digest(&committee.digest(), &job, &self.task, &inputs));
-        let mut run = Run { job, task: self.task, inputs, salt, signature };
+        let mut run = Run { job, task: self.task, inputs, salt, signature, voucher: Vec::new() };
         change(&mut run);
         let timeout = Duration::from_secs(20);
         let mut lane = Lane::connect(&self.identity, committee, 2, timeout, Arc::new(Meter::default())).unwrap();

@@ -155,6 +155,7 @@ fn no_piece_of_a_pack_a_share_or_a_frame_is_in_freed_memory() {
                             transcript: vec![],
                             salt: seed(7),
                             outputs: Share(outputs),
+                            complete: None,
                         };
                         drop(sahara_protocol::ring::secret::Secret::from(reply.encode()));
                     }

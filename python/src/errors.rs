@@ -8,7 +8,7 @@ pub use crate::advice::sentence;
 /// The exception of an error of the SDK.
 pub fn raised(error: Error) -> PyErr {
     let kind = match error.kind() {
-        ErrorKind::Input | ErrorKind::Machine => "InputError",
+        ErrorKind::Input | ErrorKind::Machine | ErrorKind::Unpaid => "InputError",
         ErrorKind::Unreachable => "UnreachableError",
         ErrorKind::Missing => "ModelNotFoundError",
         ErrorKind::Changed => "ModelChangedError",

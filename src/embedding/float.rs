@@ -40,8 +40,14 @@ impl Engine for FloatEngine {
                 None => self.float.embed_prompted(&query.text, query.prompt.as_deref()),
             };
             let vector = vector.map_err(|e| Error::engine("running the float model", e))?;
-            let answer =
-                Embedding { index, tokens: encoded.tokens, truncated: encoded.truncated, vector, integers: Vec::new() };
+            let answer = Embedding {
+                index,
+                tokens: encoded.tokens,
+                truncated: encoded.truncated,
+                vector,
+                integers: Vec::new(),
+                receipt: None,
+            };
             sink(answer)?;
         }
         Ok(())

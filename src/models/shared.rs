@@ -3,6 +3,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use sahara_circuits::model::CompiledModel;
 use sahara_mpc::client::{Client, Committee, GraphId, OwnerKey, Sharing, SharingName, SharingRef};
@@ -13,7 +14,7 @@ use super::{Model, ModelInfo, SOURCE_FORMAT, SharedModel, StoreError, client_par
 use crate::error::{Error, Result};
 use crate::home::{Home, write_atomic};
 use crate::keys::{self, Role};
-use crate::network::{find_error, not_for_us};
+use crate::network::{Purse, find_error, not_for_us};
 use crate::progress::Progress;
 
 /// File of the signed manifest beside the client part's files.
@@ -36,12 +37,20 @@ pub struct SharedInfo {
 pub struct SharedStore {
     home: Home,
     folder: PathBuf,
+    /// What pays for models that are asked for money.
+    purse: Option<Arc<dyn Purse>>,
 }
 
 impl SharedStore {
     /// The store in Sahara's home.
     pub fn new(home: &Home) -> Self {
-        Self { folder: home.path().join("shared"), home: home.clone() }
+        Self { folder: home.path().join("shared"), home: home.clone(), purse: None }
+    }
+
+    /// The same store, which shows what this purse has bought to nodes that ask money for a model.
+    #[must_use]
+    pub fn with_purse(self, purse: Option<Arc<dyn Purse>>) -> Self {
+        Self { purse, ..self }
     }
 
     /// Every model of others, by owner and name.
@@ -80,7 +89,7 @@ impl SharedStore {
     /// # Errors
     /// When the nodes do not have it for this key, or what they send is not what the owner has signed.
     pub fn open(&self, which: &SharingRef, committee: &Committee, progress: &Progress) -> Result<(Model, bool)> {
-        let client = keys::client(&self.home, Role::Consumer, committee.clone())?;
+        let client = keys::client(&self.home, Role::Consumer, committee.clone())?.with_purse(self.purse.clone());
         progress.step("asking the nodes for the model");
         let found = client.find(which).map_err(|e| find_error(&client, e))?;
         let sharing = found.ok_or_else(|| not_for_us(which, &client))?;

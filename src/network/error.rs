@@ -85,6 +85,14 @@ pub enum NetworkError {
         /// The cause.
         source: ClientError,
     },
+    /// The model is asked for money, and it was not paid.
+    #[error("{doing}: {source}")]
+    Unpaid {
+        /// What was being done.
+        doing: String,
+        /// The cause.
+        source: ClientError,
+    },
     /// A node refuses what the owner of a model asks.
     #[error("{doing}: {source}")]
     Refused {
@@ -153,6 +161,7 @@ impl NetworkError {
             | Self::Busy { .. } => ErrorKind::Unreachable,
             Self::Gone(_) | Self::NotForKey { .. } => ErrorKind::Missing,
             Self::Changed(_) => ErrorKind::Changed,
+            Self::Unpaid { .. } => ErrorKind::Unpaid,
             Self::Node { .. } | Self::Stopping(_) => ErrorKind::Fault,
         }
     }
@@ -202,6 +211,9 @@ fn network_error(client: &Client, list: &'static str, doing: &str, source: Clien
         // What a node cannot do now it can do later.
         error if matches!(error.code(), Some(FailCode::Busy | FailCode::Stopping)) => {
             NetworkError::Busy { doing, source }
+        }
+        error if matches!(error.code(), Some(FailCode::Unpaid | FailCode::Unpresented)) => {
+            NetworkError::Unpaid { doing, source }
         }
         _ => NetworkError::Node { doing, source },
     };

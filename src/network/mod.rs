@@ -26,6 +26,7 @@ pub use sahara_mpc::client::{
     ClientError, Committee, Consumers, NodeStatus, OwnerKey, Rounding, Sharing, SharingName, SharingRef, Visibility,
 };
 pub use sahara_mpc::identity::PublicKey;
+pub use sahara_mpc::market::{Asset, Purse};
 use sahara_mpc::wire::FailCode;
 pub use sahara_mpc::wire::SharingEntry;
 
@@ -36,8 +37,8 @@ pub use figures::Figures;
 pub use owner::{Listing, OwnSharing, Owner, ShareOptions, sharings};
 
 use crate::embedding::{
-    Classes, Engine, Length as TextLength, Query, Sink, Stop, check_queries, cores, decode, encode, graph, length,
-    wanted,
+    Classes, Embedding, Engine, Length as TextLength, Query, Sink, Stop, check_queries, cores, decode, encode, graph,
+    length, wanted,
 };
 use crate::error::{Error, Result};
 use crate::home::Home;
@@ -66,13 +67,16 @@ pub struct NetworkOptions {
     /// Whether the nodes may know the weights: private if nothing is said, for somebody else's model as its owner has
     /// chosen.
     pub visibility: Option<Visibility>,
-    /// Texts on the network at once; at first three for each core of this machine, at most 12.
+    /// Texts on the network at once; at first three for each core of this machine, at most 12. Those that are paid for run one after
+    /// the other.
     pub jobs: usize,
+    /// What pays for models that are asked for money; without it they are not asked.
+    pub purse: Option<Arc<dyn Purse>>,
 }
 
 impl Default for NetworkOptions {
     fn default() -> Self {
-        Self { rounding: Rounding::Exact, visibility: None, jobs: (3 * cores()).min(12) }
+        Self { rounding: Rounding::Exact, visibility: None, jobs: (3 * cores()).min(12), purse: None }
     }
 }
 
@@ -147,7 +151,7 @@ impl NetworkEngine {
     ) -> Result<Self> {
         let committee = self::committee(home, committee)?;
         progress.step("connecting to the share nodes");
-        let client = keys::client(home, Role::Consumer, committee.clone())?;
+        let client = keys::client(home, Role::Consumer, committee.clone())?.with_purse(options.purse.clone());
         let shared = match &model.shared {
             Some(shared) => Shared::of_another(shared, options.visibility)?,
             None => {
@@ -325,9 +329,9 @@ impl NetworkEngine {
         let job = |offset: usize| {
             let index = window.first + offset;
             let (encoded, assignment) = &window.items[offset];
-            let (integers, rounds) = self.infer(client, *assignment, encoded, (index, window.len() == 1))?;
+            let (integers, rounds, receipt) = self.infer(client, *assignment, encoded, (index, window.len() == 1))?;
             most.fetch_max(rounds, Ordering::Relaxed);
-            Ok(decode(&self.model, index, encoded, integers))
+            Ok(Embedding { receipt, ..decode(&self.model, index, encoded, integers) })
         };
         in_order(window.len(), self.options.jobs, job, sink)?;
         Ok(most.into_inner())
@@ -339,14 +343,14 @@ impl NetworkEngine {
         assignment: Assignment,
         encoded: &Encoded,
         (index, alone): (usize, bool),
-    ) -> Result<(Vec<Vec<i32>>, u32)> {
+    ) -> Result<(Vec<Vec<i32>>, u32, Option<Vec<u8>>)> {
         let length = self.length(encoded.bucket)?;
         let doing = format!("answering for text {index} on the network");
         // Where none was ready before, none is expected; now and then that is looked at again.
         let before = if alone { self.without_pack.load(Ordering::Relaxed) } else { 0 };
         // Only at the first try: a pack that was made before the nodes were too busy waits for the next one.
         let mut make_first = before % LOOK_AGAIN != 0;
-        let Inference { outputs, stats, .. } = self.ask(&doing, || {
+        let Inference { outputs, stats, receipt, .. } = self.ask(&doing, || {
             let task = self.task(client, encoded.bucket, assignment)?;
             let job = Job { graph: &length.graph, task, inputs: &encoded.inputs, auto_prepare: true };
             let make_first = mem::take(&mut make_first);
@@ -357,7 +361,7 @@ impl NetworkEngine {
             }
             Ok(inference)
         })?;
-        Ok((outputs, stats.rounds))
+        Ok((outputs, stats.rounds, receipt.map(|complete| complete.receipt)))
     }
 
     /// Requests to the nodes so far.

@@ -3,8 +3,9 @@
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
-use sahara_mpc::client::{Assignment, Client, Consumers, Listed, Offer, Sharing, SharingName, Visibility};
+use sahara_mpc::client::{Access, Assignment, Client, Consumers, Listed, Offer, Sharing, SharingName, Visibility};
 use sahara_mpc::identity::PublicKey;
+use sahara_mpc::manifest::{AccessRule, Asset};
 use sahara_mpc::wire::SharingEntry;
 
 use super::error::{find_error, owners_error};
@@ -25,13 +26,15 @@ pub struct ShareOptions {
     pub visibility: Visibility,
     /// Who may use it; none means whoever might before, at first the local user's own key.
     pub consumers: Option<Consumers>,
+    /// The asset whose licences give access to it instead, for money: then there are no `consumers`, and the owner pays, too.
+    pub asset: Option<Asset>,
     /// Hand it over again even if the nodes have it.
     pub force: bool,
 }
 
 impl Default for ShareOptions {
     fn default() -> Self {
-        Self { name: None, visibility: Visibility::Private, consumers: None, force: false }
+        Self { name: None, visibility: Visibility::Private, consumers: None, asset: None, force: false }
     }
 }
 
@@ -40,7 +43,7 @@ impl Default for ShareOptions {
 pub struct OwnSharing {
     /// As all three nodes hold it.
     pub sharing: Sharing,
-    /// Who may use it.
+    /// Who may use it; nobody by a list of keys where an asset gives access.
     pub consumers: Consumers,
     /// Whether the model was handed over for it.
     pub uploaded: bool,
@@ -78,6 +81,7 @@ impl Owner {
         progress.step("asking the nodes for your model");
         let held = owner.held(&name).map_err(|e| owners_error(owner, "asking the nodes for your model", e))?;
         let consumers = match (&options.consumers, &held) {
+            _ if options.asset.is_some() => Consumers::Only(Vec::new()),
             (Some(named), _) => named.clone(),
             (None, Some(held)) => listed_before(&held.listed, own, progress)?,
             (None, None) => Consumers::only([own]),
@@ -85,13 +89,19 @@ impl Owner {
         let graphs = graphs(model)?;
         let same = |sharing: &Sharing| {
             let manifest = sharing.manifest();
-            graphs.are_in(sharing) && manifest.visibility() == visibility && manifest.client_part.is_some()
+            let sold = match &manifest.access {
+                AccessRule::Keys(_) => None,
+                AccessRule::Chain(asset) => Some(*asset),
+            };
+            graphs.are_in(sharing)
+                && (manifest.visibility(), sold) == (visibility, options.asset)
+                && manifest.client_part.is_some()
         };
         let unchanged = held.as_ref().is_some_and(|held| held.settled && held.listed.keys() == Some(&consumers));
         let before = held.as_ref().map(|held| held.listed.keys().cloned().unwrap_or(Consumers::Only(Vec::new())));
         if let Some(sharing) = held.and_then(|held| held.sharing).filter(|sharing| !options.force && same(sharing)) {
             wanted(stop)?;
-            if !unchanged {
+            if !unchanged && options.asset.is_none() {
                 let changing = "changing who may use your model";
                 owner.set_consumers(&name, consumers.clone()).map_err(|e| owners_error(owner, changing, e))?;
             }
@@ -111,7 +121,7 @@ impl Owner {
             weights: &model.compiled.weights,
             visibility,
             assignments: &Assignment::ALL,
-            consumers: consumers.clone(),
+            access: options.asset.map_or_else(|| consumers.clone().into(), Access::Chain),
             client_part: Some(&part),
         };
         let doing = format!("sharing {} among the nodes", model.info.name);

@@ -171,7 +171,7 @@ impl Own {
             weights: &model.compiled.weights,
             visibility: self.visibility,
             assignments: &Assignment::ALL,
-            consumers,
+            access: consumers.into(),
             client_part: client_part.as_deref(),
         };
         let doing = format!("sharing {} among the nodes", model.info.name);

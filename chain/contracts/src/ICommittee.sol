@@ -6,7 +6,7 @@ import {InferenceReceipt} from "./InferenceReceipts.sol";
 /// @title  Did enough of a committee sign this?
 /// @notice A native contract at 0x0000000000000000000000000000000000000A00. Call it directly: it refuses DELEGATECALL,
 ///         and it takes no value.
-/// @dev    A call costs 100 gas, 20 for each key, 6,500 for each signature, and 400 for the digest of a receipt. What
+/// @dev    A call costs 100 gas, 20 for each key, 6,500 for each signature, and 600 for the digest of a receipt. What
 ///         makes no sense reverts with a reason: more than 64 keys, a key that occurs twice, a signer outside the list,
 ///         signatures of the wrong length, a threshold of zero. What makes sense gets `true` or `false`.
 interface ICommittee {

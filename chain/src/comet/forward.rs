@@ -17,12 +17,13 @@ use tokio::sync::{Notify, watch};
 
 use super::{
     client::{Answer, AskError, Client},
+    headers::Headers,
     neighbours,
 };
 use crate::{
     ledger::Ledger,
     pool::MAX_TXS,
-    rpc::{Asked, Submit, Submitted, blocking},
+    rpc::{Asked, Signed, Submit, Submitted, blocking},
     tx::Tx,
 };
 
@@ -42,6 +43,7 @@ pub struct Forward {
     ledger: Arc<Ledger>,
     queue: Arc<Queue>,
     client: Client,
+    headers: Headers,
     /// The height at the start of this process.
     began: u64,
 }
@@ -87,8 +89,9 @@ impl Forward {
         let queue = Arc::new(Queue::default());
         let client = Client::new(address);
         let began = *heights.borrow();
+        let headers = Headers::new(client.clone());
         tokio::spawn(hand_on(client.clone(), ledger.clone(), queue.clone(), heights));
-        Self { ledger, queue, client, began }
+        Self { ledger, queue, client, headers, began }
     }
 }
 
@@ -111,6 +114,10 @@ impl Submit for Forward {
 
     fn neighbours(&self) -> Asked<'_> {
         Box::pin(neighbours::ask(&self.client, self.began))
+    }
+
+    fn signed_header(&self, height: u64) -> Signed<'_> {
+        Box::pin(self.headers.at(height, self.ledger.head().map_or(0, |head| head.height)))
     }
 }
 

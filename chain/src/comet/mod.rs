@@ -2,6 +2,7 @@
 
 mod client;
 mod forward;
+mod headers;
 mod home;
 mod join;
 mod neighbours;

@@ -106,6 +106,14 @@ impl<'a> Arguments<'a> {
         Ok(Address::from_word(word))
     }
 
+    /// The bytes of the first `count` words.
+    ///
+    /// # Errors
+    /// When there are fewer.
+    pub fn front(&self, count: usize) -> Result<&'a [u8], AbiError> {
+        self.0.get(..count.saturating_mul(32)).ok_or(AbiError::Short)
+    }
+
     /// The `bytes` argument at `index`.
     ///
     /// # Errors

@@ -9,14 +9,14 @@
 //! twice reverts, or one member could count for two.
 
 use alloy_primitives::{Address, B256, Bytes, U256, address};
-use alloy_sol_types::{SolCall, sol};
+use alloy_sol_types::SolCall;
 use ed25519_dalek::{Signature, VerifyingKey};
+use sahara_market::{Domain, Receipt, abi::ICommittee, committee_root};
 
 use super::{
     abi::{self, AbiError, Arguments},
     native::{Frame, Native, Reason},
 };
-use crate::receipt::{self, Domain, Receipt};
 
 /// Where it lives.
 pub const ADDRESS: Address = address!("0x0000000000000000000000000000000000000A00");
@@ -33,49 +33,25 @@ pub const MAX_KEYS: usize = 64;
 /// | call | 0.07 us | 6 | 12 |
 /// | key | 0.08 us | 7 | 13 |
 /// | signature | 39.8 us | 3,230 | 6,460 |
-/// | receipt | 2.0 us | 160 | 320 |
+/// | receipt | 3.3 us | 270 | 540 |
 pub const BASE_GAS: u64 = 100;
 /// Price of each key, signed or not: it is compared with the others, and hashed for a receipt.
 pub const KEY_GAS: u64 = 20;
 /// Price of each signature.
 pub const SIGNATURE_GAS: u64 = 6_500;
 /// Price of a receipt's digest.
-pub const RECEIPT_GAS: u64 = 400;
+pub const RECEIPT_GAS: u64 = 600;
 
 /// The contract in the table of native contracts.
 pub const NATIVE: Native =
     Native { address: ADDRESS, name: "committee", base_gas: BASE_GAS, max_input: MAX_INPUT, price, run };
 
-sol! {
-    struct InferenceReceipt {
-        bytes32 job;
-        bytes32 graph;
-        bytes32 weights;
-        bytes32 input;
-        bytes32 output;
-        bytes32 transcript;
-        bytes32 committee;
-        uint64 epoch;
-        uint256 price;
-        uint64 time;
-    }
-
-    /// `contracts/src/ICommittee.sol` has the same with explanations.
-    interface ICommittee {
-        function verify(
-            bytes32 digest, bytes32[] keys, uint256 signers, bytes signatures, uint256 threshold
-        ) external view;
-        function verifyReceipt(
-            InferenceReceipt receipt, bytes32[] keys, uint256 signers, bytes signatures, uint256 threshold
-        ) external view;
-    }
-}
-
 const VERIFY: [u8; 4] = ICommittee::verifyCall::SELECTOR;
 const VERIFY_RECEIPT: [u8; 4] = ICommittee::verifyReceiptCall::SELECTOR;
 const SIGNATURE_BYTES: usize = 64;
+const RECEIPT_WORDS: usize = Receipt::BYTES / 32;
 /// A selector, a receipt, the other arguments with two lengths, and the longest lists.
-const MAX_INPUT: usize = 4 + 32 * (receipt::WORDS + 6) + MAX_KEYS * (32 + SIGNATURE_BYTES);
+const MAX_INPUT: usize = 4 + 32 * (RECEIPT_WORDS + 6) + MAX_KEYS * (32 + SIGNATURE_BYTES);
 
 fn price(input: &[u8]) -> Result<u64, Reason> {
     let (question, about) = Question::read(input)?;
@@ -92,7 +68,7 @@ fn run(frame: &Frame, input: &[u8]) -> Result<Bytes, Reason> {
     }
     let digest = match about {
         About::Digest(digest) => digest,
-        About::Receipt(receipt) if receipt.committee != receipt::committee_root(question.keys) => {
+        About::Receipt(receipt) if receipt.committee != committee_root(question.keys) => {
             return Err(Reason("these keys are not the receipt's committee"));
         }
         About::Receipt(receipt) => receipt.digest(&Domain { chain_id: frame.chain_id, market: frame.caller }),
@@ -116,19 +92,19 @@ pub struct Signed<'a> {
 impl Signed<'_> {
     /// The call that asks about a digest, for clients and tests.
     pub fn ask(&self, digest: B256) -> Bytes {
-        self.call_data(VERIFY, &[digest])
+        self.call_data(VERIFY, digest.as_slice())
     }
 
     /// The call that asks about a receipt. Only the market's own call is about the right digest.
     pub fn ask_receipt(&self, receipt: &Receipt) -> Bytes {
-        self.call_data(VERIFY_RECEIPT, &receipt.words())
+        self.call_data(VERIFY_RECEIPT, &receipt.encode())
     }
 
-    fn call_data(&self, selector: [u8; 4], about: &[B256]) -> Bytes {
+    fn call_data(&self, selector: [u8; 4], about: &[u8]) -> Bytes {
         let mut out = selector.to_vec();
         let number = |n: usize| U256::from(n).to_be_bytes::<32>();
-        let heads = 32 * (about.len() + 4);
-        out.extend(about.iter().flat_map(|word| word.0));
+        let heads = about.len() + 32 * 4;
+        out.extend(about);
         out.extend(number(heads));
         out.extend(U256::from(self.signers).to_be_bytes::<32>());
         out.extend(number(heads + 32 + self.keys.as_flattened().len()));
@@ -158,8 +134,9 @@ impl<'a> Question<'a> {
         match abi::split(input) {
             Some((VERIFY, arguments)) => Ok((Self::at(arguments, 1)?, About::Digest(arguments.word(0)?))),
             Some((VERIFY_RECEIPT, arguments)) => {
-                let question = Self::at(arguments, receipt::WORDS)?;
-                Ok((question, About::Receipt(Box::new(read_receipt(arguments)?))))
+                let question = Self::at(arguments, RECEIPT_WORDS)?;
+                let receipt = Receipt::decode(arguments.front(RECEIPT_WORDS)?).ok_or(AbiError::Range)?;
+                Ok((question, About::Receipt(Box::new(receipt))))
             }
             _ => Err(Reason("no such function")),
         }
@@ -194,21 +171,6 @@ impl<'a> Question<'a> {
                 .is_ok_and(|key| key.verify_strict(digest.as_slice(), &Signature::from_bytes(signature)).is_ok())
         })
     }
-}
-
-fn read_receipt(arguments: Arguments<'_>) -> Result<Receipt, AbiError> {
-    Ok(Receipt {
-        job: arguments.word(0)?,
-        graph: arguments.word(1)?,
-        weights: arguments.word(2)?,
-        input: arguments.word(3)?,
-        output: arguments.word(4)?,
-        transcript: arguments.word(5)?,
-        committee: arguments.word(6)?,
-        epoch: arguments.small(7)?,
-        price: arguments.number(8)?,
-        time: arguments.small(9)?,
-    })
 }
 
 #[cfg(test)]
@@ -247,7 +209,8 @@ mod tests {
     #[test]
     fn the_selectors_are_those_of_the_signatures() {
         let rest = "bytes32[],uint256,bytes,uint256)";
-        let receipt = "(bytes32,bytes32,bytes32,bytes32,bytes32,bytes32,bytes32,uint64,uint256,uint64)";
+        let receipt = "(bytes32,bytes32,bytes32,bytes32,uint256,bytes32,bytes32,bytes32,bytes32,bytes32,bytes32,bytes32,\
+                       bytes32,uint64,uint8,uint64,uint128,uint128,uint64,uint64)";
         assert_eq!(VERIFY, abi::selector(&format!("verify(bytes32,{rest}")));
         assert_eq!(VERIFY_RECEIPT, abi::selector(&format!("verifyReceipt({receipt},{rest}")));
     }
@@ -264,17 +227,17 @@ mod tests {
     #[test]
     fn a_receipt_holds_for_its_market_its_committee_and_as_it_is() {
         let (secret, keys) = committee();
-        let receipt = Receipt { committee: receipt::committee_root(&keys), epoch: 3, ..Receipt::default() };
+        let receipt = Receipt { committee: committee_root(&keys), epoch: 3, ..Receipt::default() };
         let here = Domain { chain_id: FRAME.chain_id, market: FRAME.caller };
         let signatures = signed_by(&secret, 0b0111, receipt.digest(&here));
         let signed = Signed { keys: &keys, signers: 0b0111, signatures: &signatures, threshold: 3 };
         assert_eq!(answer(&signed.ask_receipt(&receipt)), Ok(true));
-        assert_eq!(answer(&signed.ask_receipt(&Receipt { price: U256::ONE, ..receipt })), Ok(false));
+        assert_eq!(answer(&signed.ask_receipt(&Receipt { price: 1, ..receipt })), Ok(false));
         for elsewhere in [Domain { chain_id: 1, ..here }, Domain { market: Address::ZERO, ..here }] {
             let signatures = signed_by(&secret, 0b0111, receipt.digest(&elsewhere));
             assert_eq!(answer(&Signed { signatures: &signatures, ..signed }.ask_receipt(&receipt)), Ok(false));
         }
-        let others = Receipt { committee: receipt::committee_root(&keys[..3]), ..receipt };
+        let others = Receipt { committee: committee_root(&keys[..3]), ..receipt };
         assert!(answer(&signed.ask_receipt(&others)).unwrap_err().contains("not the receipt's committee"));
     }
 
@@ -298,7 +261,7 @@ mod tests {
         let keys: Vec<[u8; 32]> = (0..=64).map(|i| [i; 32]).collect();
         let signatures = [0; 64 * SIGNATURE_BYTES];
         let full = Signed { keys: &keys[..64], signers: u64::MAX, signatures: &signatures, threshold: 64 };
-        let receipt = Receipt { committee: receipt::committee_root(full.keys), ..Receipt::default() };
+        let receipt = Receipt { committee: committee_root(full.keys), ..Receipt::default() };
         assert_eq!(answer(&full.ask_receipt(&receipt)), Ok(false));
         assert!(answer(&Signed { keys: &keys, ..full }.ask(DIGEST)).unwrap_err().contains("too many"));
         assert!(answer(&[0; MAX_INPUT + 1]).unwrap_err().contains("too long"));

@@ -100,7 +100,8 @@ impl Application for Ledger {
         self.store.write(&all)?;
         failpoint::reach("committed");
         let head = Arc::new(Head { reader: self.store.reader()?, ..head });
-        *self.head.write().unwrap_or_else(PoisonError::into_inner) = Some(head.clone());
+        let before = self.head.write().unwrap_or_else(PoisonError::into_inner).replace(head.clone());
+        *self.parent.write().unwrap_or_else(PoisonError::into_inner) = before;
         pending.runs.clear();
         drop(pending);
         self.snapshots.after_block(&head);

@@ -37,6 +37,8 @@ pub struct Ledger {
     txs: TxCache,
     /// What is committed. Readers take it and are not disturbed by the next block.
     pub(super) head: RwLock<Option<Arc<Head>>>,
+    /// The block before it, if this process saw it: its state with its tries, which the last header commits to.
+    pub(super) parent: RwLock<Option<Arc<Head>>>,
     /// What is decided but not committed.
     pending: Mutex<Pending>,
     pool: Mutex<Pool>,
@@ -78,6 +80,7 @@ impl Ledger {
             store,
             txs: TxCache::new(CACHED_TX_BYTES),
             head: RwLock::new(head),
+            parent: RwLock::new(None),
             pending: Mutex::default(),
             pool: Mutex::new(pool),
             executions: AtomicU64::new(0),
@@ -128,6 +131,7 @@ impl Ledger {
         }
         self.snapshots.forget_above(height)?;
         let mut pending = self.pending();
+        *self.parent.write().unwrap_or_else(PoisonError::into_inner) = None;
         while self.head().is_some_and(|head| head.height > height) {
             rollback::roll_back(self.store.as_ref())?;
             let head = Head::load(self.store.reader()?)?.map(Arc::new);
@@ -219,6 +223,12 @@ impl Ledger {
     /// What is committed, once the first block is.
     pub fn head(&self) -> Option<Arc<Head>> {
         self.head.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The block before the last one, if this process saw both. The last header commits to its state, so this is the
+    /// newest state that a proof can be of; unlike the states of [`Self::state_at`] it has its tries.
+    pub fn parent(&self) -> Option<Arc<Head>> {
+        self.parent.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// The waiting transactions.

@@ -25,6 +25,8 @@ use crate::{
 pub enum Wake {
     /// A transaction waits.
     Tx,
+    /// Somebody wants the last state proven, and waits until it is: by the header of a block more.
+    Follow(oneshot::Sender<()>),
     /// A developer wants something, and waits for the outcome.
     Command(Command, oneshot::Sender<Result<Done, String>>),
 }
@@ -42,6 +44,8 @@ pub enum Rhythm {
 
 /// Snapshots that are remembered; the oldest goes.
 const MAX_SNAPSHOTS: usize = 1_000;
+/// How new a block without transactions is enough for whoever wants a proof.
+const FOLLOWED: Duration = Duration::from_secs(1);
 /// Pause after a block that nothing went into, though something waits.
 const PAUSE: Duration = Duration::from_millis(50);
 
@@ -113,6 +117,13 @@ impl Maker {
                         None => continue,
                     }
                 }
+                (Ok(Wake::Follow(tell)), Rhythm::EachTx) if self.is_unproven() => {
+                    let made = self.block().map(|_| 1);
+                    let _ = tell.send(());
+                    made
+                }
+                // Otherwise there is one soon, or a developer wants none: the sender is told by dropping it.
+                (Ok(Wake::Follow(_)), _) => continue,
                 (Ok(Wake::Tx), Rhythm::EachTx) if self.ledger.pool().has_ready() => self.block(),
                 (Ok(Wake::Tx), _) => continue,
                 (Err(RecvTimeoutError::Timeout), Rhythm::Every(pause)) => {
@@ -128,6 +139,12 @@ impl Maker {
                 Err(fault) => return fault,
             }
         }
+    }
+
+    /// Whether the last block did something that no header commits to yet, or is old.
+    fn is_unproven(&self) -> bool {
+        let busy = self.ledger.head().is_some_and(|head| head.header.gas_used > 0);
+        busy || self.ledger.parent().is_none() || instant().duration_since(self.made) >= FOLLOWED
     }
 
     fn command(&mut self, command: Command) -> Result<Done, Failed> {

@@ -19,10 +19,10 @@ use super::{
 use crate::{
     abci::{Adapter, Events},
     comet::Forward,
-    embedded::{Embedded, kept_height},
+    embedded::{Embedded, kept_height, signed_header},
     error::Fault,
     ledger::Ledger,
-    rpc::{Command, Develop, Doing, Submit, Submitted, blocking},
+    rpc::{Command, Develop, Doing, Followup, Signed, SignedHeader, Submit, Submitted, blocking},
     store::Store,
     tx::Tx,
 };
@@ -64,7 +64,7 @@ pub fn start(
             {
                 ledger.rewind(height)?;
             }
-            let driver = Embedded::start(ledger.clone(), store, load_key(home)?, chain_id, &genesis, now())?;
+            let driver = Embedded::start(ledger.clone(), store.clone(), load_key(home)?, chain_id, &genesis, now())?;
             let rhythm = match block_time_ms {
                 0 => Rhythm::EachTx,
                 pause => Rhythm::Every(Duration::from_millis(*pause)),
@@ -79,7 +79,7 @@ pub fn start(
                 let fault = maker.run(&woken);
                 let _ = failing.blocking_send(fault.into());
             });
-            let own = Arc::new(Own { ledger, wake });
+            let own = Arc::new(Own { ledger, store, wake, on_demand: rhythm == Rhythm::EachTx });
             Ok(Started { submit: own.clone(), develop: development.then_some(own), failed })
         }
         Driver::Cometbft { abci, comet_rpc } => {
@@ -101,7 +101,10 @@ pub fn start(
 /// The ledger's own mempool, and the way to whoever makes blocks.
 struct Own {
     ledger: Arc<Ledger>,
+    store: Arc<dyn Store>,
     wake: mpsc::Sender<Wake>,
+    /// A block for each transaction, and none otherwise.
+    on_demand: bool,
 }
 
 impl Submit for Own {
@@ -110,6 +113,23 @@ impl Submit for Own {
             blocking(|| self.ledger.admit(tx))?;
             let _ = self.wake.send(Wake::Tx);
             Ok(())
+        })
+    }
+
+    fn signed_header(&self, height: u64) -> Signed<'_> {
+        Box::pin(async move {
+            let found = blocking(|| signed_header(self.store.as_ref(), height)).map_err(|e| e.to_string())?;
+            // Who validates never changes here.
+            Ok(found.map(|(header, set)| Arc::new(SignedHeader::new(&header, &set, &set))))
+        })
+    }
+
+    fn follow(&self) -> Followup<'_> {
+        Box::pin(async move {
+            let (tell, told) = oneshot::channel();
+            if self.on_demand && self.wake.send(Wake::Follow(tell)).is_ok() {
+                let _ = told.await;
+            }
         })
     }
 }

@@ -12,7 +12,9 @@ use crate::block;
 
 /// The families of methods, each with its version.
 pub fn modules(_: &Backend, _: Params<'_>) -> RpcResult<Value> {
-    Ok(json!({ "debug": "1.0", "eth": "1.0", "net": "1.0", "rpc": "1.0", "txpool": "1.0", "web3": "1.0" }))
+    Ok(
+        json!({ "debug": "1.0", "eth": "1.0", "net": "1.0", "rpc": "1.0", "sahara": "1.0", "txpool": "1.0", "web3": "1.0" }),
+    )
 }
 
 /// The oldest block whose state, content and proofs can be asked for.

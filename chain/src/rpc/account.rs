@@ -14,13 +14,16 @@ use super::{
     numbers::{hex as number, quantity},
     params::{List, Params},
 };
-use crate::state::{
-    Account,
-    view::{committed_account, committed_code, committed_slot, prove_account, prove_slot},
+use crate::{
+    state::{
+        Account,
+        view::{committed_account, committed_code, committed_slot, prove_account, prove_slot},
+    },
+    store::Reader,
 };
 
 /// Slots in one proof or one question.
-const MAX_PROOF_SLOTS: usize = 1024;
+pub const MAX_PROOF_SLOTS: usize = 1024;
 
 fn account(backend: &Backend, address: Address, at: Option<BlockId>, budget: &mut Budget) -> RpcResult<Account> {
     budget.work(VALUE)?;
@@ -58,7 +61,7 @@ pub fn code(backend: &Backend, params: Params<'_>, budget: &mut Budget) -> RpcRe
 /// A slot: tools write it as a short quantity or as 32 bytes.
 #[derive(Clone, Copy, Deserialize)]
 #[serde(try_from = "String")]
-struct Slot(U256);
+pub struct Slot(U256);
 
 impl TryFrom<String> for Slot {
     type Error = String;
@@ -104,7 +107,7 @@ pub fn storage_values(backend: &Backend, params: Params<'_>, budget: &mut Budget
 }
 
 /// Work of proving one value, in gas: it reads the nodes on the way to it.
-const PROOF: u64 = 20 * VALUE;
+pub const PROOF: u64 = 20 * VALUE;
 
 pub fn proof(backend: &Backend, params: Params<'_>, budget: &mut Budget) -> RpcResult<()> {
     let mut params = params.sequence();
@@ -128,13 +131,16 @@ pub fn proof(backend: &Backend, params: Params<'_>, budget: &mut Budget) -> RpcR
     fields.pop();
     budget.text(&fields)?;
     budget.text(",\"storageProof\":")?;
-    budget.list(slots.0, |budget, slot| {
-        budget.work(PROOF)?;
-        let value = committed_slot(reader, address, slot.0).map_err(error::store)?;
-        let proof = prove_slot(reader, address, slot.0).map_err(error::store)?;
-        budget.json(&json!({ "key": quantity(slot.0), "value": quantity(value), "proof": proof }))
-    })?;
+    budget.list(slots.0, |budget, slot| write_slot_proof(reader, address, slot, budget))?;
     budget.text("}")
+}
+
+/// Writes a word with its proof.
+pub fn write_slot_proof(reader: &dyn Reader, address: Address, slot: Slot, budget: &mut Budget) -> RpcResult<()> {
+    budget.work(PROOF)?;
+    let value = committed_slot(reader, address, slot.0).map_err(error::store)?;
+    let proof = prove_slot(reader, address, slot.0).map_err(error::store)?;
+    budget.json(&json!({ "key": quantity(slot.0), "value": quantity(value), "proof": proof }))
 }
 
 pub fn sha3(_: &Backend, params: Params<'_>, budget: &mut Budget) -> RpcResult<()> {

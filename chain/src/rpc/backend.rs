@@ -20,6 +20,7 @@ use super::{
     filters::Filters,
     neighbours::{Asked, Neighbours},
     session::{Following, Session},
+    signed::Signed,
     turn::{Turn, Turns},
 };
 use crate::{
@@ -32,7 +33,10 @@ use crate::{
 /// The outcome of handing in a transaction, later.
 pub type Submitted<'a> = Pin<Box<dyn Future<Output = Result<(), AdmitError>> + Send + 'a>>;
 
-/// The way into the mempool: the ledger's own, or CometBFT's.
+/// A block more, later.
+pub type Followed<'a> = Pin<Box<dyn Future<Output = ()> + Send + 'a>>;
+
+/// The way to whoever decides about blocks, this process or CometBFT: into its mempool, and to what it signed.
 pub trait Submit: Send + Sync {
     /// Hands in `tx`, which the ledger has decoded; the error is Ethereum's.
     fn submit(&self, tx: Arc<Tx>) -> Submitted<'_>;
@@ -40,6 +44,17 @@ pub trait Submit: Send + Sync {
     /// What is known of other nodes. A driver in this process has none.
     fn neighbours(&self) -> Asked<'_> {
         Box::pin(std::future::ready(Ok(Neighbours::default())))
+    }
+
+    /// The header at `height` with what shows that it was decided.
+    fn signed_header(&self, _height: u64) -> Signed<'_> {
+        Box::pin(std::future::ready(Ok(None)))
+    }
+
+    /// Has a block made on top of the last one, where blocks are made on demand only: the state after a block is proven
+    /// by the header of the next.
+    fn follow(&self) -> Followed<'_> {
+        Box::pin(std::future::ready(()))
     }
 }
 

@@ -178,6 +178,7 @@ async fn run(
         }
         Method::Session(handler) => blocking(|| handler(backend, session, params, budget)),
         Method::Submit => super::call::send_raw(backend, params, budget).await,
+        Method::Waiting(handler) => handler(backend, params, budget).await,
         Method::Later(handler) => {
             budget.work(super::budget::VALUE)?;
             let value = handler(backend, params).await?;

@@ -48,6 +48,9 @@ pub type RpcResult<T> = Result<T, RpcError>;
 /// An answer, later.
 pub type Told<'a> = Pin<Box<dyn Future<Output = RpcResult<Value>> + Send + 'a>>;
 
+/// The same of whoever writes its answer itself.
+pub type Answered<'a> = Pin<Box<dyn Future<Output = RpcResult<()>> + Send + 'a>>;
+
 pub fn coded(code: i32, message: impl Into<String>) -> RpcError {
     RpcError { code, message: message.into(), data: None }
 }

@@ -8,8 +8,8 @@ use super::{
     Backend, about, account, block,
     budget::Budget,
     call, develop,
-    error::{RpcResult, Told},
-    fee, log, network,
+    error::{Answered, RpcResult, Told},
+    fee, light, log, network,
     numbers::hex,
     params::Params,
     raw,
@@ -26,6 +26,9 @@ pub type OfSession = fn(&Backend, &Session, Params<'_>, &mut Budget) -> RpcResul
 /// Answers when something has happened.
 pub type Later = for<'a> fn(&'a Arc<Backend>, Params<'a>) -> Told<'a>;
 
+/// Writes its answer once it has heard of what it needs.
+pub type Waiting = for<'a> fn(&'a Arc<Backend>, Params<'a>, &'a mut Budget) -> Answered<'a>;
+
 /// How a method is answered.
 #[derive(Clone, Copy)]
 pub enum Method {
@@ -41,9 +44,11 @@ pub enum Method {
     Submit,
     /// It changes a chain for development.
     Later(Later),
+    /// It needs what another process knows, and takes its turns itself.
+    Waiting(Waiting),
 }
 
-use Method::{Heavy, Later as Changes, Light, Session as Of, Short as S, Submit};
+use Method::{Heavy, Later as Changes, Light, Session as Of, Short as S, Submit, Waiting as W};
 
 /// The method called `name`.
 pub fn find(name: &str) -> Option<Method> {
@@ -138,6 +143,8 @@ const METHODS: &[(&str, Method)] = &[
     ("net_peerCount", Changes(network::peer_count)),
     ("net_version", S(|b, _| Ok(Value::String(b.ledger.head().map_or(0, |h| h.params.chain_id).to_string())))),
     ("rpc_modules", S(about::modules)),
+    ("sahara_header", W(light::header)),
+    ("sahara_proof", W(light::proof)),
     ("txpool_content", Heavy(txpool::content)),
     ("txpool_contentFrom", Heavy(txpool::content_from)),
     ("txpool_inspect", Heavy(txpool::inspect)),

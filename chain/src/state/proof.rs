@@ -27,12 +27,11 @@ pub fn prove_key(
 
 /// The proof that the store called `name` has its root in the application hash; nothing for an unknown name.
 pub fn prove_root(roots: &StoreRoots, name: &str) -> Option<CommitmentProof> {
-    let named = roots.named();
-    let place = named.iter().position(|(known, _)| *known == name)?;
-    let steps = merkle::path(&named.map(|(name, root)| leaf(name, &root)), place);
+    let (_, root) = roots.named().into_iter().find(|(known, _)| *known == name)?;
+    let steps = root_path(roots, name)?;
     let proof = ExistenceProof {
         key: name.as_bytes().to_vec(),
-        value: named[place].1.to_vec(),
+        value: root.to_vec(),
         leaf: Some(LeafOp {
             hash: HashOp::Sha256.into(),
             prehash_key: HashOp::NoHash.into(),
@@ -43,6 +42,13 @@ pub fn prove_root(roots: &StoreRoots, name: &str) -> Option<CommitmentProof> {
         path: steps.into_iter().map(inner).collect(),
     };
     Some(CommitmentProof { proof: Some(Proof::Exist(proof)) })
+}
+
+/// The way from the root of the store called `name` to the application hash; nothing for an unknown name.
+pub fn root_path(roots: &StoreRoots, name: &str) -> Option<Vec<Step>> {
+    let named = roots.named();
+    let place = named.iter().position(|(known, _)| *known == name)?;
+    Some(merkle::path(&named.map(|(name, root)| leaf(name, &root)), place))
 }
 
 fn inner(step: Step) -> InnerOp {

@@ -13,9 +13,9 @@ fn a_contract_settles_what_its_committee_signed() {
     assert_eq!(
         seen["digests"],
         json!([
-            "0x5589c3abb2a750af3b521e7393dc6f138acf294f2f374994998e1ce372b4d244",
-            "0x35ea22d60122497415e6e7c1e438016482a1fc6d31cef680f7fcc179ad935d58",
-            "0xf9c8735270703e610cc17d79a586e85c35b1109ee1279334af6379ef4cde9856",
+            "0x1173bc6f5b3d0ecba7eea5951158218ad8423745bc5efb32bb54d3b5cde28466",
+            "0xbe863d424fb08ca371a610f15351b455f0faa8861cca31d765fc76123962f5c1",
+            "0x3f98c2a3ae5f74ffc317335b839beb29699390831dd3bdc97828e32b48903e1f",
         ])
     );
     for (what, answer) in [

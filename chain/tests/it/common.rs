@@ -3,12 +3,12 @@
 
 use std::sync::Arc;
 
-use alloy_primitives::{Address, Bytes, U256};
+use alloy_primitives::{Address, B256, Bytes, U256};
 use ed25519_dalek::SigningKey;
 use sahara_chain::{
     application::TxResult,
-    consensus::Time,
-    embedded::{Embedded, SignedBlock},
+    consensus::{Time, hashes},
+    embedded::{Embedded, SignedBlock, signed_header},
     genesis::{DEV_ACCOUNTS, DEV_CHAIN_ID, Genesis, GenesisValidator},
     ledger::{Head, Ledger},
     store::{MemoryStore, Store},
@@ -63,6 +63,12 @@ impl Chain {
 
     pub fn head(&self) -> Arc<Head> {
         self.ledger.head().unwrap()
+    }
+
+    /// The name of a block among validators.
+    pub fn header_hash(&self, height: u64) -> B256 {
+        let (signed, _) = signed_header(self.store.as_ref(), height).unwrap().unwrap();
+        hashes::header(&signed.header.unwrap()).into()
     }
 
     pub fn balance(&self, address: Address) -> U256 {

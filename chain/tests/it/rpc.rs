@@ -4,8 +4,10 @@ use std::{net::SocketAddr, sync::Arc};
 
 use alloy_primitives::{Address, Bytes, U256};
 use sahara_chain::{
+    embedded::signed_header,
     ledger::Ledger,
-    rpc::{self, Backend, Door, Limits, Session, Submit, Submitted},
+    rpc::{self, Backend, Door, Limits, Session, Signed, SignedHeader, Submit, Submitted},
+    store::Store,
     tx::Tx,
     wallet::Payment,
 };
@@ -22,12 +24,18 @@ pub struct Rpc {
     heights: watch::Sender<u64>,
 }
 
-struct Straight(Arc<Ledger>);
+struct Straight(Arc<Ledger>, Arc<dyn Store>);
 
 impl Submit for Straight {
     fn submit(&self, tx: Arc<Tx>) -> Submitted<'_> {
         let admitted = self.0.admit(tx);
         Box::pin(async move { admitted })
+    }
+
+    fn signed_header(&self, height: u64) -> Signed<'_> {
+        let found = signed_header(self.1.as_ref(), height).map_err(|e| e.to_string());
+        let found = found.map(|found| found.map(|(header, set)| Arc::new(SignedHeader::new(&header, &set, &set))));
+        Box::pin(async move { found })
     }
 }
 
@@ -41,7 +49,8 @@ impl Rpc {
     pub fn with(mut chain: Chain, limits: Limits) -> Self {
         chain.block(&[]);
         let (heights, seen) = watch::channel(chain.driver.height());
-        let backend = Backend::new(chain.ledger.clone(), Arc::new(Straight(chain.ledger.clone())), seen);
+        let backend =
+            Backend::new(chain.ledger.clone(), Arc::new(Straight(chain.ledger.clone(), chain.store.clone())), seen);
         let backend = Arc::new(backend.with_limits(limits));
         Self { chain, backend, session: Session::local(), runtime: Runtime::new().unwrap(), heights }
     }

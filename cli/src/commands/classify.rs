@@ -6,7 +6,7 @@ use clap::Args;
 use serde::Serialize;
 
 use super::Context;
-use super::embed::{EngineArgs, engine, given, how_far};
+use super::embed::{EngineArgs, Opened, given, how_far};
 use super::signals::stop_when_interrupted;
 use crate::error::{Error, Result};
 use sahara::embedding::{Classes, Query, check_queries};
@@ -60,14 +60,13 @@ pub fn run(args: ClassifyArgs, context: &mut Context) -> Result<()> {
     let query = |text: &String| Query { pair: args.pair.as_deref().map(Into::into), ..Query::from(text) };
     let queries: Vec<Query> = texts.iter().map(query).collect();
     check_queries(&queries)?;
-    let model = args.engine.open(context)?;
+    let Opened { model, engine, paid } = args.engine.open(context)?;
     let Some(classes) = model.compiled.frontend.classes().cloned() else {
         return Err(Error::user(format!(
             "{} is no classifier: use `sahara embed`, or name a classifier with --model",
             model.info.name
         )));
     };
-    let engine = engine(&args.engine, model, context)?;
     let stop = stop_when_interrupted();
     context.progress.count("classifying", texts.len() as u64);
     let (out, progress) = (&mut context.out, &context.progress);
@@ -95,6 +94,7 @@ pub fn run(args: ClassifyArgs, context: &mut Context) -> Result<()> {
         progress.tick();
         Ok(())
     });
+    paid.iter().for_each(|tally| tally.tell(progress));
     done.map_err(|error| how_far(error.into(), progress.done(), texts.len()))
 }
 

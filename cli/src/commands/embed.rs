@@ -7,6 +7,7 @@ use std::sync::Arc;
 use clap::Args;
 use serde::Serialize;
 
+use super::paying::{self, Tally};
 use super::signals::stop_when_interrupted;
 use super::{Context, ModeArg, WeightsArg};
 use crate::error::{Blame, Error, Result};
@@ -52,7 +53,8 @@ pub struct EmbedArgs {
 /// Which model answers, and where.
 #[derive(Args, Debug)]
 pub(super) struct EngineArgs {
-    /// Name of the model, or OWNER/NAME of somebody else's on the share nodes
+    /// Name of the model, OWNER/NAME of somebody else's on the share nodes, or the
+    /// id of an asset for which you have a session
     #[arg(long, default_value = DEFAULT_MODEL)]
     pub(super) model: String,
     /// Compute here in the clear with the reference executor
@@ -92,11 +94,10 @@ pub fn run(args: EmbedArgs, context: &mut Context) -> Result<()> {
     let query = |text: &String| Query { prompt: args.prompt.clone(), ..Query::from(text) };
     let queries: Vec<Query> = texts.iter().map(query).collect();
     check_queries(&queries)?;
-    let model = args.engine.open(context)?;
+    let Opened { model, engine, paid } = args.engine.open(context)?;
     if model.compiled.frontend.classes().is_some() {
         return Err(Error::user(format!("{} is a classifier: use `sahara classify`", model.info.name)));
     }
-    let engine = engine(&args.engine, model, context)?;
     let stop = stop_when_interrupted();
     context.progress.count("embedding", texts.len() as u64);
     let (out, progress) = (&mut context.out, &context.progress);
@@ -122,7 +123,17 @@ pub fn run(args: EmbedArgs, context: &mut Context) -> Result<()> {
         progress.tick();
         Ok(())
     });
+    paid.iter().for_each(|tally| tally.tell(progress));
     done.map_err(|error| how_far(error.into(), progress.done(), texts.len()))
+}
+
+/// A model and what answers.
+pub(super) struct Opened {
+    /// With its weights if it is to run here.
+    pub(super) model: Arc<Model>,
+    pub(super) engine: Box<dyn Engine>,
+    /// What is paid, if anything is.
+    pub(super) paid: Option<Tally>,
 }
 
 /// Says of an interruption how far it had come.
@@ -136,35 +147,40 @@ pub(super) fn how_far(error: Error, done: u64, all: usize) -> Error {
 }
 
 impl EngineArgs {
-    /// The model, with its weights if it is to run here.
-    pub(super) fn open(&self, context: &Context) -> Result<Arc<Model>> {
-        let model = if self.plain || self.float {
-            models::open_whole(&context.home, &self.model, &context.progress.events())?
-        } else {
-            models::open(&context.home, &self.model, self.committee.as_deref(), &context.progress.events())?
-        };
-        Ok(Arc::new(model))
+    /// The model and what answers.
+    pub(super) fn open(&self, context: &Context) -> Result<Opened> {
+        let progress = context.progress.events();
+        if self.plain || self.float {
+            let model = Arc::new(models::open_whole(&context.home, &self.model, &progress)?);
+            let engine: Box<dyn Engine> = match self.plain {
+                true => Box::new(PlainEngine::new(model.clone(), self.threads.unwrap_or(0).into())),
+                false => Box::new(FloatEngine::new(model.clone())?),
+            };
+            return Ok(Opened { model, engine, paid: None });
+        }
+        let options = self.options();
+        if self.committee.is_none()
+            && let Some((engine, tally)) = paying::engine(&context.home, &self.model, &options, &context.progress)?
+        {
+            return Ok(Opened { model: engine.model().clone(), engine: Box::new(engine), paid: Some(tally) });
+        }
+        let model = Arc::new(models::open(&context.home, &self.model, self.committee.as_deref(), &progress)?);
+        let committee = self.committee.as_deref();
+        let engine = NetworkEngine::connect(&context.home, committee, model.clone(), options, &progress)?;
+        Ok(Opened { model, engine: Box::new(engine), paid: None })
     }
-}
 
-pub(super) fn engine(args: &EngineArgs, model: Arc<Model>, context: &Context) -> Result<Box<dyn Engine>> {
-    if args.plain {
-        return Ok(Box::new(PlainEngine::new(model, args.threads.unwrap_or(0).into())));
+    fn options(&self) -> NetworkOptions {
+        let mut options = NetworkOptions {
+            rounding: self.mode.unwrap_or(ModeArg::Exact).into(),
+            visibility: self.weights.map(Into::into),
+            ..NetworkOptions::default()
+        };
+        if let Some(jobs) = self.jobs {
+            options.jobs = jobs.into();
+        }
+        options
     }
-    if args.float {
-        return Ok(Box::new(FloatEngine::new(model)?));
-    }
-    let mut options = NetworkOptions {
-        rounding: args.mode.unwrap_or(ModeArg::Exact).into(),
-        visibility: args.weights.map(Into::into),
-        ..NetworkOptions::default()
-    };
-    if let Some(jobs) = args.jobs {
-        options.jobs = jobs.into();
-    }
-    let progress = context.progress.events();
-    let engine = NetworkEngine::connect(&context.home, args.committee.as_deref(), model, options, &progress)?;
-    Ok(Box::new(engine))
 }
 
 /// Characters of a text that are shown.
@@ -241,7 +257,8 @@ mod tests {
 
     #[test]
     fn control_characters_do_not_reach_the_terminal() {
-        let answer = Embedding { index: 0, tokens: 3, truncated: false, vector: vec![0.5], integers: vec![] };
+        let answer =
+            Embedding { index: 0, tokens: 3, truncated: false, vector: vec![0.5], integers: vec![], receipt: None };
         assert!(!shown(&answer, "a\u{1b}[31mb").contains('\u{1b}'));
         let long = Embedding { index: 9999, tokens: 512, vector: vec![-0.123; 384], ..answer };
         assert!(shown(&long, &"x".repeat(100)).chars().count() <= super::super::output::WIDTH);

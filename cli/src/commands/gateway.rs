@@ -8,17 +8,20 @@ use clap::{Args, ValueEnum};
 use serde_json::json;
 
 use super::signals::stopped;
-use super::{Context, ProtocolArgs};
+use super::{Context, ProtocolArgs, paying};
 use crate::advice;
 use crate::error::{Error, Result};
-use crate::progress::tell;
+use crate::market::engine::PaidEngine;
+use crate::progress::{Indicator, tell};
 use sahara::embedding::Engine;
 use sahara::error::one_line;
 use sahara::home::Home;
 use sahara::models::{self, DEFAULT_MODEL, Model, PINNED};
 use sahara::network::{NetworkEngine, NetworkOptions};
 use sahara::progress::Progress;
-use sahara_gateway::{Advice, GatewayConfig, Origins, REQUESTS_PER_CLIENT, Served, TokenArrays, bind, check_host};
+use sahara_gateway::{
+    Advice, GatewayConfig, Origins, REQUESTS_PER_CLIENT, ReceiptId, Served, TokenArrays, bind, check_host,
+};
 
 #[derive(Args, Debug)]
 #[command(after_help = "\
@@ -54,7 +57,8 @@ pub struct GatewayArgs {
     #[arg(long, value_name = "N", default_value_t = REQUESTS_PER_CLIENT,
           value_parser = clap::value_parser!(u16).range(1..=64))]
     requests_per_client: u16,
-    /// Name of the model, or OWNER/NAME of somebody else's on the share nodes
+    /// Name of the model, OWNER/NAME of somebody else's on the share nodes, or the
+    /// id of an asset for which you have a session
     #[arg(long, default_value = DEFAULT_MODEL)]
     model: String,
     #[command(flatten)]
@@ -84,7 +88,11 @@ pub fn run(args: GatewayArgs, context: &mut Context) -> Result<()> {
             ..NetworkOptions::default()
         },
     });
-    let model = asked.open(&context.progress.events())?;
+    let paid = asked.paid(&context.progress)?;
+    let model = match &paid {
+        Some(engine) => engine.model().clone(),
+        None => asked.open(&context.progress.events())?,
+    };
     let name = model.info.name.clone();
     let runtime = tokio::runtime::Runtime::new().map_err(|e| Error::fault_from("starting the gateway", e))?;
     args.allow_host.iter().try_for_each(|name| check_host(name))?;
@@ -106,15 +114,26 @@ pub fn run(args: GatewayArgs, context: &mut Context) -> Result<()> {
             token_arrays: "start the gateway with --token-arrays model".to_owned(),
             explain: Arc::new(|error| one_line(&advice::sentence(error))),
         },
+        receipt_id: paid.as_ref().map(|engine| Arc::new(engine.receipt_id()) as ReceiptId),
     };
     let mut listening = runtime.block_on(bind(config))?;
-    let engine = asked.connect(model)?;
-    context.progress.step(&format!("making sure that the nodes have {}", asked.model));
-    if engine.register()? {
-        context.progress.note(&engine.handed_over());
-    }
+    let served = match paid {
+        Some(engine) => {
+            listening.also_as(vec![asked.model.clone()]);
+            Served::only(Arc::new(engine))
+        }
+        None => {
+            let engine = asked.connect(model)?;
+            context.progress.step(&format!("making sure that the nodes have {}", asked.model));
+            if engine.register()? {
+                context.progress.note(&engine.handed_over());
+            }
+            listening.also_as(asked.names(&name, &engine));
+            let renew = move || asked.renewed();
+            Served::renewed_by(Arc::new(engine), Box::new(renew))
+        }
+    };
     context.progress.clear();
-    listening.also_as(asked.names(&name, &engine));
     if !listening.address().ip().is_loopback() {
         tell("warning: other machines can reach this gateway; it sees every text they send");
     }
@@ -125,8 +144,6 @@ pub fn run(args: GatewayArgs, context: &mut Context) -> Result<()> {
         context.out.line(&format!("serving {name} at {url} (stop with Ctrl-C)"))?;
     }
     context.out.flush()?;
-    let renew = move || asked.renewed();
-    let served = Served::renewed_by(Arc::new(engine), Box::new(renew));
     runtime.block_on(listening.serve(served, stopped()));
     // Work that did not end in time must not keep the process.
     runtime.shutdown_background();
@@ -142,6 +159,14 @@ struct Asked {
 }
 
 impl Asked {
+    /// The engine that pays, if a session of this home is for the model; each receipt is in a header, so nothing is told here.
+    fn paid(&self, progress: &Indicator) -> Result<Option<PaidEngine>> {
+        match self.committee {
+            Some(_) => Ok(None),
+            None => paying::engine_that(&self.home, &self.model, &self.options, progress, Box::new(|_, _| ())),
+        }
+    }
+
     fn open(&self, progress: &Progress) -> sahara::Result<Arc<Model>> {
         models::open(&self.home, &self.model, self.committee.as_deref(), progress).map(Arc::new)
     }

@@ -1,5 +1,6 @@
 //! The commands of `sahara`, one file each; this file says what they are and how to run them.
 
+mod asset;
 mod chain;
 mod classify;
 mod completions;
@@ -7,12 +8,19 @@ mod demo;
 mod devnet;
 mod embed;
 mod gateway;
+mod licence;
 mod model;
+mod money;
+mod network;
 mod operator;
 mod output;
+mod paying;
+mod receipt;
+mod session;
 mod share;
 mod signals;
 mod transcript;
+mod wallet;
 mod whoami;
 
 use std::path::PathBuf;
@@ -44,7 +52,8 @@ First steps:
   sahara devnet down                    stop the nodes
 
 Files live in $SAHARA_HOME, or ~/.sahara. Exit codes: 0 done, 1 a fault,
-2 something for you to fix, 130 interrupted."
+2 something for you to fix, 3 sent to the chain with unknown outcome,
+130 interrupted."
 )]
 pub struct Cli {
     #[command(flatten)]
@@ -91,6 +100,24 @@ enum Command {
     /// What share nodes have written down of a job, and who is contradicted by it
     #[command(subcommand)]
     Transcript(transcript::TranscriptCommand),
+    /// The account that pays: make, bring, look at it
+    #[command(subcommand)]
+    Wallet(wallet::WalletCommand),
+    /// What somebody owns on the chain, and at what price others may use it
+    #[command(subcommand)]
+    Asset(asset::AssetCommand),
+    /// What this wallet may use
+    #[command(subcommand)]
+    Licence(licence::LicenceCommand),
+    /// Deposits from which questions are paid
+    #[command(subcommand)]
+    Session(session::SessionCommand),
+    /// What was paid for, and what that proves
+    #[command(subcommand)]
+    Receipt(receipt::ReceiptCommand),
+    /// The networks that this machine knows
+    #[command(subcommand)]
+    Network(network::NetworkCommand),
     /// Show this machine's public key, and how an operator admits it
     Whoami,
     /// Print what makes a shell complete these commands
@@ -182,6 +209,12 @@ fn run(cli: Cli) -> Result<()> {
         Command::Chain(command) => chain::run(command, &context.home),
         Command::Operator(command) => operator::run(command, &mut context),
         Command::Transcript(command) => transcript::run(command, &mut context),
+        Command::Wallet(command) => wallet::run(command, &mut context),
+        Command::Asset(command) => asset::run(command, &mut context),
+        Command::Licence(command) => licence::run(command, &mut context),
+        Command::Session(command) => session::run(command, &mut context),
+        Command::Receipt(command) => receipt::run(command, &mut context),
+        Command::Network(command) => network::run(command, &mut context),
         Command::Whoami => whoami::run(&mut context),
         Command::Completions(args) => completions::completions(&args, &mut context),
         Command::Man(args) => completions::man(&args, &mut context),
@@ -296,6 +329,39 @@ mod tests {
             "sahara chain join http://203.0.113.7:26657 --home /x --snapshot",
             "sahara chain invite --home /x --out join.json",
             "sahara chain start --cometbft --home /x",
+            "sahara wallet new --password-file p",
+            "sahara model share mine --asset 0x1111111111111111111111111111111111111111111111111111111111111111 --network main",
+            "sahara receipt ls --last 5",
+            "sahara receipt show last --json",
+            "sahara receipt verify last --explain --offline",
+            "sahara asset register mine --card ipfs://x --dry-run",
+            "sahara asset register --root 0x1111111111111111111111111111111111111111111111111111111111111111 --kind dataset --parent 0x1111111111111111111111111111111111111111111111111111111111111111:7",
+            "sahara asset offer 0x1111111111111111111111111111111111111111111111111111111111111111 --royalty 0.001 --compute 1000gwei --days 30",
+            "sahara asset retract 0x1111111111111111111111111111111111111111111111111111111111111111",
+            "sahara asset seat 0x1111111111111111111111111111111111111111111111111111111111111111 --as mine --committee c.toml --days 90",
+            "sahara asset unseat 0x1111111111111111111111111111111111111111111111111111111111111111",
+            "sahara asset ls --all --json",
+            "sahara asset show 0x1111111111111111111111111111111111111111111111111111111111111111 --network main",
+            "sahara licence buy 0x1111111111111111111111111111111111111111111111111111111111111111 --max-price 2 --deposit 1 --cap-day 0.5 --dry-run",
+            "sahara licence ls",
+            "sahara licence show 7",
+            "sahara session open --licence 7 --with 0x1111111111111111111111111111111111111111111111111111111111111111",
+            "sahara session ls --json",
+            "sahara session allow ab12 --cap-day 3",
+            "sahara session close ab12 --wallet w.json",
+            "sahara operator bond 100 --home ./node --region here",
+            "sahara operator quote 0.0002 --days 30",
+            "sahara operator allow 0x1111111111111111111111111111111111111111111111111111111111111111 --not",
+            "sahara operator unbond 5",
+            "sahara operator earnings --claim",
+            "sahara operator settle --owed --home ./node",
+            "sahara wallet import key.hex --wallet other.json",
+            "sahara wallet address --json",
+            "sahara wallet balance --network main",
+            "sahara network add main.toml --name main",
+            "sahara network ls --json",
+            "sahara network show main",
+            "sahara network rm main",
         ] {
             parse(line).unwrap_or_else(|error| panic!("{line}: {error}"));
         }

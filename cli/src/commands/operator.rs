@@ -1,5 +1,6 @@
 //! `sahara operator init | show | run | status | doctor`: a share node of one's own.
 
+mod bond;
 mod setup;
 
 use std::io::ErrorKind;
@@ -13,6 +14,7 @@ use sahara_mpc::committee::CommitteeError;
 use sahara_mpc::config::{Config, ConfigError, ServedCommittee};
 use sahara_mpc::doctor::{self, Finding, Level};
 use sahara_mpc::identity::Identity;
+use sahara_mpc::market::Market;
 use sahara_mpc::node::{self, NodeError};
 use serde_json::{Value, json};
 use tracing_subscriber::EnvFilter;
@@ -21,6 +23,7 @@ use super::Context;
 use super::signals::stopped;
 use crate::dashboard::{self, Watched};
 use crate::error::{Blame, Error, Result};
+use crate::market::operator::{Settings, tend};
 use sahara::keys::{self, Role};
 use setup::{InitArgs, init, show};
 
@@ -50,6 +53,18 @@ pub enum OperatorCommand {
     },
     /// Show what this node and its two peers say of themselves; exit code 1 when one is not ready
     Status,
+    /// Join the chain's operators, or add to the bond
+    Bond(bond::BondArgs),
+    /// Say on the chain what you ask for a call
+    Quote(bond::QuoteArgs),
+    /// Say on the chain that this node holds an asset's sharing
+    Allow(bond::AllowArgs),
+    /// Take some of the bond out, which takes its time
+    Unbond(bond::UnbondArgs),
+    /// Show what was earned, and take it out
+    Earnings(bond::EarningsArgs),
+    /// Have the market pay what this node's committees are owed
+    Settle(bond::SettleArgs),
     /// Look at everything the node needs, and say the fix for what is missing
     Doctor,
 }
@@ -64,6 +79,12 @@ pub fn run(command: OperatorCommand, context: &mut Context) -> Result<()> {
             serve(load(&folder)?, dashboard)
         }
         OperatorCommand::Status => status(&load(&folder)?, context),
+        OperatorCommand::Bond(args) => bond::bond(&args, &load(&folder)?, context),
+        OperatorCommand::Quote(args) => bond::quote(&args, context),
+        OperatorCommand::Allow(args) => bond::allow(&args, context),
+        OperatorCommand::Unbond(args) => bond::unbond(&args, context),
+        OperatorCommand::Earnings(args) => bond::earnings(&args, context),
+        OperatorCommand::Settle(args) => bond::settle(&args, &load(&folder)?, context),
         OperatorCommand::Doctor => examine(&folder, context),
     }
 }
@@ -96,18 +117,30 @@ fn serve(config: Config, dashboard: Option<SocketAddr>) -> Result<()> {
         .enable_all()
         .build()
         .map_err(|e| Error::fault_from("starting the node", e))?;
+    let market = market(&config)?;
     let done = runtime.block_on(async {
-        let Some(address) = dashboard else { return node::run(config, stopped()).await.map_err(node_error) };
+        let Some(address) = dashboard else {
+            return node::run_with(config, market, stopped()).await.map_err(node_error);
+        };
         let (listener, watched) = (dashboard::bind(address).await?, watched(&config)?);
         tracing::info!(%address, "the dashboard is there");
         tokio::select! {
-            done = node::run(config, stopped()) => done.map_err(node_error),
+            done = node::run_with(config, market, stopped()) => done.map_err(node_error),
             () = dashboard::serve(listener, watched, std::future::pending()) => Ok(()),
         }
     });
     // Threads of jobs that did not end in time must not keep the process.
     runtime.shutdown_background();
     done
+}
+
+/// The market that the node's configuration names, with a thread that keeps it true and has it pay.
+fn market(config: &Config) -> Result<Option<Arc<dyn Market>>> {
+    let Some(file) = &config.market else { return Ok(None) };
+    let settings = Settings::load(file)?;
+    let market = Arc::new(settings.market(&config.home)?);
+    tend(market.clone(), settings)?;
+    Ok(Some(market))
 }
 
 /// This node's committee, asked with its own key; where it has several, the first.

@@ -2,14 +2,21 @@
 
 use std::path::PathBuf;
 
+use alloy_primitives::B256;
 use clap::Args;
+use sahara_market::ASSET_REGISTRY;
+use sahara_market::abi::AssetRegistry;
+use sahara_mpc::manifest::{AccessRule, Asset};
 use serde_json::{Value, json};
 
+use super::asset::content;
+use super::money::id;
+use super::network::NetworkArgs;
 use super::signals::stop_when_interrupted;
 use super::{Context, WeightsArg};
 use crate::error::{Blame, Error, Result};
 use sahara::keys::{self, Role};
-use sahara::models::{DEFAULT_MODEL, SharedStore, Store};
+use sahara::models::{DEFAULT_MODEL, Model, SharedStore, Store};
 use sahara::network::{
     self, Consumers, OwnSharing, Owner, PublicKey, ShareOptions, SharingName, SharingRef, Visibility,
 };
@@ -20,6 +27,7 @@ Examples:
   sahara model share all-MiniLM-L6-v2                for your own key only
   sahara model share mine --access KEY --access KEY  for these consumers, too
   sahara model share mine --access everyone          for all the nodes serve
+  sahara model share mine --asset ID                 for whoever has a licence
 
 The nodes get the weights (masked, unless --weights open) and what a consumer
 needs who never has them. Sharing again under the same name replaces the
@@ -37,6 +45,11 @@ pub struct ShareArgs {
     /// Key of a consumer besides your own, or 'everyone' [repeatable; default: as before, at first nobody else]
     #[arg(long, value_name = "KEY")]
     access: Vec<String>,
+    /// Asset on the chain whose licences give access, for money; you pay, too
+    #[arg(long, value_name = "ID", conflicts_with_all = ["access", "others_only"], value_parser = id)]
+    asset: Option<B256>,
+    #[command(flatten)]
+    network: NetworkArgs,
     /// Leave your own key off the list of --access
     #[arg(long, requires = "access")]
     others_only: bool,
@@ -95,6 +108,7 @@ pub fn share(args: &ShareArgs, context: &mut Context) -> Result<()> {
         name: args.name.as_ref().map(|name| name.parse().map_err(Error::user)).transpose()?,
         visibility: args.weights.into(),
         consumers: consumers(&args.access, own, args.others_only)?,
+        asset: args.asset.map(|asset| sold(asset, &args.network, &model, context)).transpose()?,
         force: args.force,
     };
     let owner = args.nodes.owner(context)?;
@@ -107,12 +121,32 @@ pub fn share(args: &ShareArgs, context: &mut Context) -> Result<()> {
     shown(&done, own, context)
 }
 
+/// The asset as a manifest names it: of this network's chain, and of this model.
+fn sold(asset: B256, network: &NetworkArgs, model: &Model, context: &Context) -> Result<Asset> {
+    let chain = network.find(context)?.chain();
+    chain.check()?;
+    let facts = chain.call("asking for the asset", ASSET_REGISTRY, &AssetRegistry::assetOfCall { asset })?;
+    let (root, _) = content(model)?;
+    if facts.contentRoot != root {
+        return Err(Error::user(format!(
+            "asset {asset} has another content than {}: register this one with `sahara asset register`",
+            model.info.name
+        )));
+    }
+    Ok(Asset { chain: chain.id(), contract: *ASSET_REGISTRY.0, asset: asset.0 })
+}
+
 fn shown(done: &OwnSharing, own: PublicKey, context: &mut Context) -> Result<()> {
     let OwnSharing { sharing, consumers, uploaded, .. } = done;
     let manifest = sharing.manifest();
     let which = SharingRef::Named(manifest.owner, manifest.name.clone());
+    let sold = match &manifest.access {
+        AccessRule::Chain(asset) => Some(B256::from(asset.asset)),
+        AccessRule::Keys(_) => None,
+    };
     if context.out.json() {
         let listed: Value = match consumers {
+            _ if sold.is_some() => Value::Null,
             Consumers::Everyone => json!("everyone"),
             Consumers::Only(keys) => keys.iter().map(ToString::to_string).collect(),
         };
@@ -124,12 +158,19 @@ fn shown(done: &OwnSharing, own: PublicKey, context: &mut Context) -> Result<()>
             "manifest": sharing.id().to_string(),
             "client_part_bytes": manifest.client_part.map(|part| part.len),
             "consumers": listed,
+            "asset": sold,
             "uploaded": uploaded,
         }));
     }
     let what = if *uploaded { "is shared" } else { "is shared already" };
     context.out.line(&format!("{} {what}, version {}", manifest.name, manifest.version))?;
-    context.out.line(&format!("for {}; it is asked by", listed(consumers, own)))?;
+    if let Some(asset) = sold {
+        context.out.line("for whoever has a licence of asset")?;
+        context.out.line(&asset.to_string())?;
+        context.out.folded("", "name its nodes on the chain with `sahara asset seat`; it is asked by")?;
+    } else {
+        context.out.line(&format!("for {}; it is asked by", listed(consumers, own)))?;
+    }
     context.out.line("")?;
     context.out.line("sahara embed --committee FILE \"good morning\" --model \\")?;
     context.out.line(&which.to_string())

@@ -4,12 +4,14 @@ use std::time::{Duration, Instant};
 
 use sahara_circuits::graph::Graph;
 
+use super::paying::Payment;
 use super::{Client, ClientError, Pair};
 use crate::channel::time_for;
 use crate::engine::{combine_outputs, random_seed, share_inputs};
 use crate::lane::Lane;
+use crate::market::Complete;
 use crate::meter::Traffic;
-use crate::transcript::{SignedRecord, output_commitment, sign_requests};
+use crate::transcript::{SignedRecord, end_of, output_commitment, sign_requests};
 use crate::wire::{FailCode, JobFigures, JobId, Message, Run, RunReply, Share, Task};
 
 /// One job.
@@ -55,6 +57,8 @@ pub struct Inference {
     pub stats: JobStats,
     /// Both evaluators' signed transcripts, which agree.
     pub transcripts: [SignedRecord; 2],
+    /// The receipt of a job that was paid, which the client's purse has taken.
+    pub receipt: Option<Complete>,
 }
 
 /// How often a pack is made for one job: a node may be restarted meanwhile.
@@ -82,29 +86,72 @@ impl Client {
         self.infer_with(job, id, 1)
     }
 
+    /// Runs a job under a name that was chosen before, with a pack that is made for it: one for which another committee was asked and
+    /// may have a receipt, without an answer. It is not asked again under another name.
+    ///
+    /// # Errors
+    /// As [`Client::infer_prepared`].
+    pub fn infer_as(&self, job: &Job<'_>, id: JobId) -> Result<Inference, ClientError> {
+        check_inputs(job.graph, job.inputs)?;
+        self.prepare_for(&job.task, 1, Some(id), &mut |_| ())?;
+        self.infer_once(job, id, &mut false)
+    }
+
     fn infer_with(&self, job: &Job<'_>, mut id: JobId, mut prepared: u32) -> Result<Inference, ClientError> {
+        let (mut shown_again, mut paid_again) = (false, false);
         loop {
-            match self.infer_once(job, id) {
-                Err(error) if job.auto_prepare && error.code() == Some(FailCode::NoPack) && prepared < ATTEMPTS => {
-                    // The pack is kept for the job that it is made for; it is lost only with a node.
+            let mut receipted = false;
+            let error = match self.infer_once(job, id, &mut receipted) {
+                Ok(mut inference) => {
+                    inference.stats.prepared = prepared > 0;
+                    return Ok(inference);
+                }
+                Err(error) => error,
+            };
+            match error.code() {
+                // The pack is kept for the job that it is made for; it is lost only with a node.
+                Some(FailCode::NoPack) if job.auto_prepare && prepared < ATTEMPTS => {
                     prepared += 1;
                     id = JobId::random()?;
                     self.prepare_for(&job.task, 1, Some(id), &mut |_| ())?;
                 }
-                result => {
-                    return result.map(|mut inference| {
-                        inference.stats.prepared = prepared > 0;
-                        inference
-                    });
+                Some(FailCode::Unpresented) if !std::mem::replace(&mut shown_again, true) => {
+                    self.forgotten(&job.task.manifest);
+                    id = JobId::random()?;
                 }
+                // A total that the purse did not know to be spent: it knows now.
+                Some(FailCode::Unpaid) if receipted && !std::mem::replace(&mut paid_again, true) => {
+                    id = JobId::random()?;
+                }
+                _ => return Err(error),
             }
         }
     }
 
-    fn infer_once(&self, job: &Job<'_>, id: JobId) -> Result<Inference, ClientError> {
-        let start = Instant::now();
+    /// Runs a job once; for money in its turn, and if it comes to nothing the purse is told. `receipted` says whether a node showed a
+    /// receipt then.
+    fn infer_once(&self, job: &Job<'_>, id: JobId, receipted: &mut bool) -> Result<Inference, ClientError> {
+        self.show_all(&job.task.manifest)?;
         let shares = share_inputs(job.inputs, &random_seed()?).map(Share);
-        let runs = sign_requests(&self.identity, &self.committee.digest(), id, job.task, &shares)?;
+        let mut runs = sign_requests(&self.identity, &self.committee.digest(), id, job.task, &shares)?;
+        let payment = self.pay(id, job.task, runs[0].inputs)?;
+        Self::attach(payment.as_ref(), &mut runs);
+        let result = self.infer_paid(job, id, &shares, &runs, payment.as_ref());
+        if let (Err(_), Some(payment)) = (&result, &payment) {
+            *receipted = self.unpaid(payment);
+        }
+        result
+    }
+
+    fn infer_paid(
+        &self,
+        job: &Job<'_>,
+        id: JobId,
+        shares: &[Share; 2],
+        runs: &[Run; 2],
+        payment: Option<&Payment<'_>>,
+    ) -> Result<Inference, ClientError> {
+        let start = Instant::now();
         let pair = Pair::new(self.options.job_timeout, self.stop.clone());
         let time = self.options.job_timeout + time_for(transferred(job.graph));
         let [first, second] = job.task.assignment.evaluators();
@@ -129,6 +176,19 @@ impl Client {
         if !transcripts[0].agrees_with(&transcripts[1]) {
             return Err(ClientError::Answer("the evaluators' transcripts of the job do not agree".into()));
         }
+        let receipts = [&a, &b].map(|half| half.reply.complete.as_ref());
+        match payment {
+            None if receipts.iter().any(Option::is_some) => {
+                return Err(ClientError::Answer("an evaluator gave a receipt for a job that nobody paid".into()));
+            }
+            None => {}
+            Some(payment) => {
+                let no_end = || ClientError::Answer("the evaluators' transcripts are of a job without an end".into());
+                let end = end_of(&transcripts[0], &transcripts[1]).ok_or_else(no_end)?;
+                payment.paid(&end, receipts)?;
+            }
+        }
+        let receipt = receipts[0].cloned();
         let (x, y) = (a.reply.figures, b.reply.figures);
         let micros = |f: fn(&JobFigures) -> u64, pick: fn(u64, u64) -> u64| pick(f(&x), f(&y)) as f64 * 1e-6;
         let stats = JobStats {
@@ -140,7 +200,7 @@ impl Client {
             client_seconds: start.elapsed().as_secs_f64(),
             prepared: false,
         };
-        Ok(Inference { job: id, outputs, stats, transcripts })
+        Ok(Inference { job: id, outputs, stats, transcripts, receipt })
     }
 
     /// Checks that an evaluator's signed end is of this job, and fixes the answer that it gave.

@@ -13,7 +13,7 @@ use super::{Client, ClientError, Committee, SLOWEST, Sharing};
 use crate::engine::{Assignment, EvaluatorRole, GraphId, Visibility, mask_weights, random_seed};
 use crate::lane::Lane;
 use crate::manifest::{
-    AccessList, AccessRule, AssignmentShare, ClientPart, Consumers, Manifest, Shares, SharingId, SharingName,
+    AccessList, AccessRule, Asset, AssignmentShare, ClientPart, Consumers, Manifest, Shares, SharingId, SharingName,
     SignedManifest, layout_digest, masked_digest, seed_commitment,
 };
 use crate::meter::Traffic;
@@ -33,9 +33,34 @@ pub struct Offer<'a> {
     /// The assignments that can be used (for private weights each takes space of its own).
     pub assignments: &'a [Assignment],
     /// Who may use it besides the owner.
-    pub consumers: Consumers,
+    pub access: Access,
     /// What consumers need who do not have the model.
     pub client_part: Option<&'a [u8]>,
+}
+
+/// Who may use what is offered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// These keys.
+    Keys(Consumers),
+    /// Whoever holds a licence for an asset, and pays, the owner included: for nodes that serve its market.
+    Chain(Asset),
+}
+
+impl From<Consumers> for Access {
+    fn from(consumers: Consumers) -> Self {
+        Self::Keys(consumers)
+    }
+}
+
+impl Access {
+    /// As a manifest has it, whose list would have this serial number.
+    fn rule(&self, serial: u64) -> AccessRule {
+        match self {
+            Self::Keys(consumers) => AccessRule::Keys(AccessList { serial, consumers: consumers.clone() }),
+            Self::Chain(asset) => AccessRule::Chain(*asset),
+        }
+    }
 }
 
 impl Client {
@@ -93,6 +118,7 @@ impl Client {
             lane.receive_frame(Kind::Done)?;
             self.put_back(node, lane);
         }
+        self.paying.found(&signed, self.committee.keys());
         Ok(Sharing(signed))
     }
 
@@ -140,7 +166,7 @@ impl Client {
             client_part: offer
                 .client_part
                 .map(|bytes| ClientPart { digest: *blake3::hash(bytes).as_bytes(), len: bytes.len() as u64 }),
-            access: AccessRule::Keys(AccessList { serial, consumers: offer.consumers.clone() }),
+            access: offer.access.rule(serial),
         };
         for (id, graph) in manifest.graphs.iter().zip(offer.graphs) {
             if graph.weights_root != manifest.weights_root || layout_digest(graph) != manifest.layout {

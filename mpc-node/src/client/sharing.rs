@@ -174,7 +174,11 @@ impl Client {
         let mut ids = replies.iter().map(|signed| signed.as_ref().map(SignedManifest::id));
         let first = ids.next().flatten();
         if first.is_some() && ids.all(|id| id == first) {
-            return Ok(replies.into_iter().flatten().next().map(Sharing));
+            let found = replies.into_iter().flatten().next();
+            if let Some(signed) = &found {
+                self.paying.found(signed, self.committee.keys());
+            }
+            return Ok(found.map(Sharing));
         }
         let held = replies.iter().enumerate().map(|(node, signed)| {
             let version = signed.as_ref().map_or("nothing".into(), |s| format!("version {}", s.manifest().version));
@@ -230,7 +234,9 @@ impl Client {
         })?;
         let mut last = None;
         for node in self.committee.indices() {
-            match self.client_part_from(node, sharing.id(), part, progress) {
+            let fetched =
+                self.shown(&sharing.id(), &[node], || self.client_part_from(node, sharing.id(), part, progress));
+            match fetched {
                 Ok(bytes) => return Ok(bytes),
                 Err(error) => last = Some(error),
             }

@@ -7,6 +7,7 @@ use sahara_circuits::bytes::DecodeError;
 use thiserror::Error;
 
 use crate::engine::{GraphRefused, ProtocolError, TooCostly};
+use crate::market::Unlicensed;
 
 /// A sharing that cannot be kept or used.
 #[derive(Debug, Error)]
@@ -35,6 +36,9 @@ pub enum ModelError {
     /// Not acceptable.
     #[error("{0}")]
     Refused(String),
+    /// It is asked for money, and whoever asks has no session that counts.
+    #[error(transparent)]
+    Unlicensed(#[from] Unlicensed),
     /// What is in use leaves no room for more.
     #[error(
         "the plans and weights of running jobs take all the memory there is for them (limits.cache_megabytes), try again"

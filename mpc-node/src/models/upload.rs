@@ -12,7 +12,7 @@ use super::files::{
     CLIENT, MANIFEST, PartHeader, SharingRecord, at, graph_file, part_file, read_limited, sync_dir, write_file,
 };
 use super::part::{PrivatePart, check_open_file, open_scratch, part_len};
-use super::{Locked, MAX_JUMP, ModelStore, Sharing, remove_folder, unreadable};
+use super::{Locked, MAX_JUMP, ModelStore, Sharing, no_market, remove_folder, unreadable};
 use crate::durable::private_file;
 use crate::engine::{Assignment, GraphId, MAX_GRAPH_BYTES, graph_scratch, read_graph};
 use crate::identity::PublicKey;
@@ -106,12 +106,8 @@ impl ModelStore {
         if manifest.committee != self.place.committee {
             return Err(ModelError::Refused("the manifest is for another committee".into()));
         }
-        if let AccessRule::Chain(asset) = &manifest.access {
-            let text = format!(
-                "access by an asset on chain {} is not served by this version of the node: give a list of keys",
-                asset.chain
-            );
-            return Err(ModelError::Refused(text));
+        if let (AccessRule::Chain(asset), None) = (&manifest.access, &self.market) {
+            return Err(no_market(asset));
         }
         {
             let mut state = self.lock();
@@ -232,7 +228,8 @@ fn newer(seen: [u64; 2], signed: &SignedManifest) -> Result<(), ModelError> {
         return Err(ModelError::Refused(text));
     }
     no_jump("version", manifest.version, last_version)?;
-    let serial = manifest.access.list().map_or(0, |list| list.serial);
+    // Where a chain says who may use it there is no list, and the next one follows the last that there was.
+    let Some(serial) = manifest.access.list().map(|list| list.serial) else { return Ok(()) };
     if serial <= last_serial {
         let text = format!(
             "the manifest's access list has serial {serial}, this node has seen {last_serial}: sign one with a higher serial"
@@ -425,11 +422,12 @@ impl Upload<'_> {
             let state = &mut *guard;
             fs::rename(&self.folder, &place).map_err(at("rename", &self.folder))?;
             self.committed = true;
+            let seen = state.sharings.get(&sharing).map_or(0, |sharing| sharing.record.last_serial);
             let record = SharingRecord {
                 owner: manifest.owner,
                 name: manifest.name.clone(),
                 last_version: manifest.version,
-                last_serial: manifest.access.list().map_or(0, |list| list.serial),
+                last_serial: manifest.access.list().map_or(seen, |list| list.serial),
                 current: Some(id),
                 access: None,
             };

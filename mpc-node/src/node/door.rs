@@ -99,8 +99,8 @@ struct Greeting {
     sent: usize,
     received: Vec<u8>,
     filled: usize,
-    /// For which seat, once that is known.
-    seat: Option<Arc<Seat>>,
+    /// For which seat and as whom, once that is known.
+    seat: Option<(Arc<Seat>, Caller)>,
 }
 
 /// What a greeting comes to that opens no lane.
@@ -296,7 +296,7 @@ impl Door<'_> {
         let who = match seat.committee.index_of(&peer.key) {
             Some(index) => seat.committee.label(index),
             None => {
-                let role = role(config, &peer.key);
+                let role = if caller == Caller::Stranger { "stranger" } else { role(config, &peer.key) };
                 format!("{role} {:.8} ({})", peer.key.to_string(), guest.from)
             }
         };
@@ -336,9 +336,8 @@ impl Guest {
             if !done {
                 return Ok(Turn::Stays);
             }
-            if let Some(seat) = seat.take() {
-                let member = seat.committee.index_of(&key).is_some();
-                return Ok(Turn::Enters(seat, if member { Caller::Member } else { Caller::Consumer }));
+            if let Some((seat, caller)) = seat.take() {
+                return Ok(Turn::Enters(seat, caller));
             }
             if let Err(Unwelcome { told, log }) = greeting.look(node, &key) {
                 self.say(FailCode::Refused, &told);
@@ -377,13 +376,11 @@ impl Greeting {
         let hello = Hello::decode(body).map_err(|e| format!("the greeting is wrong: {e}"))?;
         let other = |log| Unwelcome { told: crate::lane::OTHER_COMMITTEE.into(), log };
         let seat = node.seat(&hello.committee).ok_or_else(|| other(None))?;
-        if !seat.admits(key) {
-            let text = format!("key {key} is neither a member of committee {} nor in a list", seat.committee.short());
-            return Err(other(Some(text)));
-        }
+        let unknown = || format!("key {key} is neither a member of committee {} nor in a list", seat.committee.short());
+        let caller = seat.admits(key).ok_or_else(|| other(Some(unknown())))?;
         let hello = hello.encode();
         self.send = [&header(Kind::Hello, hello.len())[..], &hello].concat();
-        self.seat = Some(seat.clone());
+        self.seat = Some((seat.clone(), caller));
         Ok(())
     }
 }

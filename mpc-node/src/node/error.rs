@@ -44,6 +44,13 @@ pub enum NodeError {
         /// Why.
         source: io::Error,
     },
+    /// The configuration names a market, and whoever runs the node has none.
+    #[error(
+        "market = \"{}\" is in the node's configuration, and this program serves no market: remove the line, or run the node with a \
+         program that does",
+        .0.display()
+    )]
+    NoMarket(PathBuf),
     /// Another process uses the home.
     #[error("another node runs with the home {}: stop it first", .0.display())]
     Locked(PathBuf),

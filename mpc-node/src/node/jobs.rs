@@ -7,6 +7,7 @@
 
 mod job;
 mod opening;
+mod receipt;
 mod rounds;
 
 use std::sync::Arc;
@@ -16,6 +17,7 @@ use std::time::SystemTime;
 use super::ahead;
 use super::meeting;
 use super::patience::{patiently_while, still_there};
+use super::paying;
 use super::refusal::{Refusal, Trouble, own};
 use super::seat::Seat;
 use super::slots::GLANCE;
@@ -41,7 +43,7 @@ pub(super) fn run(seat: &Arc<Seat>, lane: &mut Lane, run: Run) -> Result<(), Tro
     // Nothing of the model is held while others have to make room for it. The input may be on its way already, so that
     // something to read does not mean that the consumer has given it up.
     let round = seat.machine.config.timeouts.round();
-    let (cost, sizes) = patiently_while(
+    let (cost, sizes, place) = patiently_while(
         seat,
         consumer,
         round,
@@ -49,7 +51,7 @@ pub(super) fn run(seat: &Arc<Seat>, lane: &mut Lane, run: Run) -> Result<(), Tro
         |leave| {
             let permit = seat.models.permit(&task, &consumer, leave)?;
             let sizes: Vec<usize> = permit.graph().inputs.iter().map(|input| input.shape.len()).collect();
-            Ok((permit.plan()?.1, sizes))
+            Ok((permit.plan()?.1, sizes, permit.place().cloned()))
         },
     )?;
     let request = request_digest(&seat.committee.digest(), &run.job, &task, &run.inputs);
@@ -57,6 +59,8 @@ pub(super) fn run(seat: &Arc<Seat>, lane: &mut Lane, run: Run) -> Result<(), Tro
         return Err(Refusal::new(FailCode::Refused, "the request is not signed by the key that sends it").into());
     }
     seat.records.check(&consumer, &run.job, SystemTime::now())?;
+    // Before anybody is asked for anything: given up again whatever ends the job before its receipt is complete.
+    let paid = paying::accept(seat, lane, &run, place)?;
     let registered = match role {
         EvaluatorRole::First => None,
         EvaluatorRole::Second => Some(Registered::new(&seat.waiting, &run, consumer)?),
@@ -100,7 +104,7 @@ pub(super) fn run(seat: &Arc<Seat>, lane: &mut Lane, run: Run) -> Result<(), Tro
     let key = task;
     let id = run.job;
     let asked = run.asked();
-    let job = Job { run, role, other, key, inputs, memory: cost.evaluator_memory };
+    let job = Job { run, role, other, key, inputs, memory: cost.evaluator_memory, paid };
 
     let result = match &registered {
         None => as_first(seat, lane, job),
@@ -128,6 +132,7 @@ pub(super) fn run(seat: &Arc<Seat>, lane: &mut Lane, run: Run) -> Result<(), Tro
         transcript: outcome.end.encode(),
         salt: outcome.salt,
         outputs: outcome.outputs,
+        complete: outcome.complete,
     };
     // Before the answer: whoever hangs up now must not leave this node without its record.
     keep(seat, &outcome.record, outcome.openings.as_ref());

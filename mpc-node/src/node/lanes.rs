@@ -12,10 +12,17 @@ use crate::config::MEMBER_LANES;
 use crate::identity::PublicKey;
 use crate::wire::Caller;
 
+/// Lanes of one stranger.
+const PER_STRANGER: usize = 4;
+/// Lanes of strangers at one address.
+const STRANGERS_PER_ADDRESS: usize = 8;
+/// Of all lanes that are not members', strangers have one in so many (one at least).
+const STRANGERS: usize = 8;
+
 /// How many lanes there may be.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct LaneLimits {
-    /// Of consumers.
+    /// Of consumers, and of strangers, who have few of them.
     pub(super) all: usize,
     /// Of one consumer.
     pub(super) per_key: usize,
@@ -123,6 +130,13 @@ impl Place {
         }
     }
 
+    /// The stranger at the other end has shown a session: the lane counts as a consumer's from now on.
+    pub(super) fn is_known(&self) {
+        if let Some(entry) = self.lanes.lock().lanes.get_mut(&self.number) {
+            entry.peer.caller = Caller::Consumer;
+        }
+    }
+
     /// The lane is idle from now on and may be closed for another; false if it should end.
     pub(super) fn rest(&self) -> bool {
         let mut table = self.lanes.lock();
@@ -168,7 +182,21 @@ fn verdict(
             false => close(&mut { own }, "a member's share"),
         };
     }
-    let consumers = lanes.filter(|(_, peer, _)| peer.caller == Caller::Consumer);
+    let others = lanes.clone().filter(|(_, peer, _)| peer.caller != Caller::Member);
+    let strangers = others.clone().filter(|(_, peer, _)| peer.caller == Caller::Stranger);
+    if newcomer.caller == Caller::Stranger {
+        let near = strangers.clone().filter(|(_, peer, _)| origin(peer.address) == origin(newcomer.address));
+        return if own.clone().count() >= PER_STRANGER {
+            close(&mut { own }, "a stranger's share")
+        } else if near.clone().count() >= STRANGERS_PER_ADDRESS {
+            close(&mut { near }, "the share of strangers at one address")
+        } else if strangers.clone().count() >= (limits.all / STRANGERS).max(1) || others.count() >= limits.all {
+            close(&mut { strangers }, "the strangers' share of limits.lanes")
+        } else {
+            Verdict::Enter
+        };
+    }
+    let consumers = others.clone().filter(|(_, peer, _)| peer.caller == Caller::Consumer);
     let near = consumers.clone().filter(|(_, peer, _)| origin(peer.address) == origin(newcomer.address));
     if own.clone().count() >= limits.per_key {
         return close(&mut { own }, "limits.lanes_per_key");
@@ -176,10 +204,13 @@ fn verdict(
     if near.clone().count() >= limits.per_address {
         return close(&mut { near }, "limits.lanes_per_address");
     }
-    if consumers.clone().count() < limits.all {
+    if others.count() < limits.all {
         return Verdict::Enter;
     }
-    // Full: the key with the most lanes gives one up.
+    // Full: a stranger gives its lane up, or the key with the most lanes one of its own.
+    if let Some(number) = longest_idle(&mut { strangers }) {
+        return Verdict::Close(number);
+    }
     let mut lanes_of: HashMap<PublicKey, usize> = HashMap::new();
     consumers.clone().for_each(|(_, peer, _)| *lanes_of.entry(peer.key).or_default() += 1);
     let idle = consumers.filter(|(_, _, idle)| idle.is_some());
@@ -253,6 +284,45 @@ mod tests {
         lanes[7].2 = Some(1);
         assert_eq!(ask(&lanes, member), Verdict::Close(lanes[7].0));
         assert_eq!(ask(&lanes[..3], consumer(9, 9)), Verdict::Enter);
+    }
+
+    #[test]
+    fn strangers_have_few_lanes_and_make_room_for_consumers() {
+        let limits = LaneLimits { all: 80, per_key: 40, per_address: 40 };
+        let stranger = |key: u8, address: u8| peer(key, address, Caller::Stranger);
+        let ask = |lanes: &[(u64, Peer, Option<u64>)], who: Peer| verdict(&limits, lanes.iter().copied(), &who);
+        let lanes = |peers: Vec<Peer>| -> Vec<_> { (1..).zip(peers).map(|(n, peer)| (n, peer, None)).collect() };
+        let own = lanes(vec![stranger(1, 1); PER_STRANGER]);
+        assert_eq!(ask(&own, stranger(1, 2)), Verdict::Refuse("a stranger's share"));
+        assert_eq!(ask(&own, stranger(2, 1)), Verdict::Enter);
+        assert_eq!(ask(&own, consumer(1, 1)), Verdict::Enter, "none of it counts as a consumer's");
+        let near = lanes((0..STRANGERS_PER_ADDRESS as u8).map(|key| stranger(key, 1)).collect());
+        assert_eq!(ask(&near, stranger(50, 1)), Verdict::Refuse("the share of strangers at one address"));
+        assert_eq!(ask(&near, stranger(50, 2)), Verdict::Enter);
+        let mut all = lanes((0..10).map(|key| stranger(key, key)).collect());
+        assert_eq!(ask(&all, stranger(50, 50)), Verdict::Refuse("the strangers' share of limits.lanes"));
+        all[4].2 = Some(7);
+        assert_eq!(ask(&all, stranger(50, 50)), Verdict::Close(5));
+        // Consumers take all of the rest, and an idle stranger's place before one of their own.
+        all.extend((11..=80).map(|n| (n, consumer(n as u8, n as u8), Some(1))));
+        assert_eq!(ask(&all, consumer(99, 99)), Verdict::Close(5));
+        assert_eq!(ask(&all[..79], consumer(99, 99)), Verdict::Enter);
+        all[4].2 = None;
+        assert!(matches!(ask(&all, consumer(99, 99)), Verdict::Close(11..)));
+        assert_eq!(ask(&all, stranger(50, 50)), Verdict::Refuse("the strangers' share of limits.lanes"));
+        let few: Vec<_> = all.iter().filter(|(_, peer, _)| peer.caller == Caller::Consumer).copied().collect();
+        let full = [&few[..], &lanes((60..70).map(|key| consumer(key, 70 + key % 9)).collect())[..]].concat();
+        assert_eq!(ask(&full, stranger(50, 50)), Verdict::Refuse("the strangers' share of limits.lanes"));
+    }
+
+    #[test]
+    fn a_stranger_that_has_shown_its_session_counts_as_a_consumer() {
+        let lanes = Lanes::new(LaneLimits { all: 1, ..LIMITS });
+        let (place, _end) = lane(&lanes, peer(1, 1, Caller::Stranger));
+        let place = place.unwrap();
+        assert_eq!(lane(&lanes, peer(2, 2, Caller::Stranger)).0.err(), Some("the strangers' share of limits.lanes"));
+        place.is_known();
+        assert_eq!(lanes.lock().lanes[&place.number].peer.caller, Caller::Consumer);
     }
 
     #[test]

@@ -12,9 +12,11 @@ use rustix::fs::{FlockOperation, flock};
 use super::error::NodeError;
 use super::lanes::{LaneLimits, Lanes};
 use super::making::Making;
+use super::presenting::Presenting;
 use super::quota::Quotas;
 use crate::config::Config;
 use crate::identity::{Identity, PublicKey};
+use crate::market::Market;
 use crate::meter::Meter;
 use crate::tls::Admission;
 
@@ -32,6 +34,10 @@ pub(super) struct Machine {
     pub(super) quotas: Arc<Quotas>,
     /// Graphs, plans and weights that are not in memory, one after the other.
     pub(super) making: Making,
+    /// Whoever knows who has paid, if somebody does.
+    pub(super) market: Option<Arc<dyn Market>>,
+    /// Sessions that are shown, and who has shown one.
+    pub(super) presenting: Presenting,
     pub(super) stopping: AtomicBool,
     started: Instant,
     lock: File,
@@ -39,7 +45,11 @@ pub(super) struct Machine {
 
 impl Machine {
     /// Takes the home for this process.
-    pub(super) fn open(config: Config, identity: Identity) -> Result<Arc<Self>, NodeError> {
+    pub(super) fn open(
+        config: Config,
+        identity: Identity,
+        market: Option<Arc<dyn Market>>,
+    ) -> Result<Arc<Self>, NodeError> {
         let lock = File::create(config.home.join("lock"))
             .map_err(|source| NodeError::Home { path: config.home.clone(), source })?;
         flock(&lock, FlockOperation::NonBlockingLockExclusive).map_err(|_| NodeError::Locked(config.home.clone()))?;
@@ -53,6 +63,8 @@ impl Machine {
             }),
             making: Making::new(quotas.clone(), started),
             quotas,
+            market,
+            presenting: Presenting::default(),
             config,
             identity,
             meter: Meter::default(),
@@ -90,8 +102,16 @@ impl Machine {
         self.config.owners.admits(key) || self.config.consumers.admits(key)
     }
 
-    /// The keys that may connect: the members' of all committees, the owners' and the consumers'.
+    /// Whether strangers are let in as far as they need to be to buy.
+    pub(super) fn sells(&self) -> bool {
+        self.market.is_some() && self.config.market.is_some()
+    }
+
+    /// The keys that may connect: the members' of all committees, the owners' and the consumers'; any where strangers may buy.
     pub(super) fn admission(&self, members: impl Iterator<Item = PublicKey>) -> Admission {
+        if self.sells() {
+            return Admission::Any;
+        }
         let mut keys: BTreeSet<_> = members.collect();
         for list in [&self.config.owners, &self.config.consumers] {
             match list {

@@ -6,6 +6,7 @@ use sahara_protocol::ProtocolError;
 
 use crate::committee::NoProtocol;
 use crate::lane::{Lane, LaneError};
+use crate::market::Unlicensed;
 use crate::models::ModelError;
 use crate::packs::PackError;
 use crate::records::NameError;
@@ -63,6 +64,7 @@ impl From<ModelError> for Refusal {
             ModelError::Missing(_) => FailCode::NoModel,
             ModelError::Busy | ModelError::Unready(_) => FailCode::Busy,
             ModelError::Refused(_) | ModelError::TooCostly(_) | ModelError::Graph(_) => FailCode::Refused,
+            ModelError::Unlicensed(error) => return error.into(),
             ModelError::Protocol(error) => return Self { code: FailCode::Refused, ..error.into() },
             ModelError::Io { .. } | ModelError::Damaged { .. } => {
                 return Self::fault("use its files of this sharing", error);
@@ -74,6 +76,24 @@ impl From<ModelError> for Refusal {
 
 impl From<ModelError> for Trouble {
     fn from(error: ModelError) -> Self {
+        Refusal::from(error).into()
+    }
+}
+
+impl From<Unlicensed> for Refusal {
+    fn from(error: Unlicensed) -> Self {
+        let code = match error {
+            Unlicensed::Unknown(_) => FailCode::Unpresented,
+            Unlicensed::Held(_) => FailCode::Busy,
+            Unlicensed::Refused(_) | Unlicensed::Behind(_) | Unlicensed::Spent(_) => FailCode::Unpaid,
+            Unlicensed::Unable(_) => FailCode::Internal,
+        };
+        Self::new(code, error.to_string())
+    }
+}
+
+impl From<Unlicensed> for Trouble {
+    fn from(error: Unlicensed) -> Self {
         Refusal::from(error).into()
     }
 }
@@ -122,9 +142,14 @@ pub(super) fn own(error: LaneError) -> Trouble {
     Trouble::Lane(error)
 }
 
-/// Trouble with another seat, reported to whoever asked.
+/// Trouble with another seat, reported to whoever asked. That the other one does not know the asker's session, or what it pays with,
+/// is for the asker to put right.
 pub(super) fn peer(error: LaneError) -> Trouble {
-    Refusal { log: Some(error.to_string()), ..Refusal::new(FailCode::Peer, error.told()) }.into()
+    let code = match error.fail().map(|fail| fail.code) {
+        Some(code @ (FailCode::Unpaid | FailCode::Unpresented)) => code,
+        _ => FailCode::Peer,
+    };
+    Refusal { log: Some(error.to_string()), ..Refusal::new(code, error.told()) }.into()
 }
 
 /// The operating system gives no random bytes.

@@ -20,6 +20,7 @@ use crate::packs::{Deposits, PackStore};
 use crate::pool::LanePool;
 use crate::records::RecordStore;
 use crate::status::NodeStatus;
+use crate::wire::Caller;
 
 /// Stores, peers and counters of one committee.
 pub(super) struct Seat {
@@ -97,10 +98,16 @@ impl Seat {
         }))
     }
 
-    /// Whether a key is served here: a member's of this committee, an owner's or a consumer's. A member of another committee is a
-    /// stranger.
-    pub(super) fn admits(&self, key: &PublicKey) -> bool {
-        self.committee.index_of(key).is_some() || self.machine.serves(key)
+    /// As whom a key is served here, if at all: a member of this committee, an owner or a consumer, or one that has shown a session;
+    /// where strangers may buy, all others as strangers. A member of another committee is one of those.
+    pub(super) fn admits(&self, key: &PublicKey) -> Option<Caller> {
+        if self.committee.index_of(key).is_some() {
+            Some(Caller::Member)
+        } else if self.machine.serves(key) || self.machine.presenting.knows(key) {
+            Some(Caller::Consumer)
+        } else {
+            self.machine.sells().then_some(Caller::Stranger)
+        }
     }
 
     /// A lane to another member, idle or new.

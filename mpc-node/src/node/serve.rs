@@ -48,7 +48,7 @@ impl Drop for Busy<'_> {
 
 fn serve(seat: &Arc<Seat>, mut lane: Lane, peer: &Peer, place: &Place) -> Result<(), LaneError> {
     let timeouts = &seat.machine.config.timeouts;
-    let caller = seat.committee.index_of(&peer.key);
+    let mut peer = *peer;
     // How long the asker may still take over its small answers; it has back as much as it leaves the lane at rest.
     let mut patience = timeouts.connect();
     loop {
@@ -58,7 +58,10 @@ fn serve(seat: &Arc<Seat>, mut lane: Lane, peer: &Peer, place: &Place) -> Result
         let resting = Instant::now();
         if seat.machine.is_stopping()
             || !place.rest()
-            || !matches!(lane.readable(timeouts.idle()), Ok(true))
+            || !matches!(
+                lane.readable(if peer.caller == Caller::Stranger { timeouts.round() } else { timeouts.idle() }),
+                Ok(true)
+            )
             || !place.begin()
         {
             return Ok(());
@@ -74,7 +77,12 @@ fn serve(seat: &Arc<Seat>, mut lane: Lane, peer: &Peer, place: &Place) -> Result
             }
         };
         lane.limit(None);
-        if peer.caller == Caller::Consumer {
+        if peer.caller == Caller::Stranger && seat.machine.presenting.knows(&peer.key) {
+            // It has shown a session, on this lane or on another.
+            peer.caller = Caller::Consumer;
+            place.is_known();
+        }
+        if peer.caller != Caller::Member {
             std::thread::sleep(seat.machine.quotas.request(peer.key, seat.machine.uptime()));
         }
         if matches!(kind, Kind::Run | Kind::AskJob | Kind::OpenJob) {
@@ -85,8 +93,11 @@ fn serve(seat: &Arc<Seat>, mut lane: Lane, peer: &Peer, place: &Place) -> Result
         let busy = Busy::new(&seat.machine);
         let result = if seat.machine.is_stopping() {
             Err(Ended::new(Some(lane), Refusal::new(FailCode::Stopping, "this node is shutting down")))
+        } else if peer.caller == Caller::Stranger && !matches!(kind, Kind::FindSharing | Kind::Present) {
+            let text = "this node does not know your key: show a session of a licence that you have bought, first";
+            Err(Ended::new(Some(lane), Refusal::new(FailCode::Unpresented, text)))
         } else {
-            request(seat, lane, caller, kind, &payload)
+            request(seat, lane, &peer, kind, &payload)
         };
         drop(busy);
         lane = match result {
@@ -102,7 +113,9 @@ fn serve(seat: &Arc<Seat>, mut lane: Lane, peer: &Peer, place: &Place) -> Result
 /// Whether a request has one answer, of no bulk data: the lane does not wait long for an asker that does not read it. The
 /// others have their own time.
 fn has_small_answer(kind: Kind) -> bool {
-    !matches!(kind, Kind::Begin | Kind::ClientPart | Kind::Prepare | Kind::Deal | Kind::Run | Kind::OpenJob)
+    let others = [Kind::Begin, Kind::ClientPart, Kind::Prepare, Kind::Deal, Kind::Run, Kind::OpenJob];
+    // To prove a session or to sign a receipt others may be asked.
+    !others.contains(&kind) && !matches!(kind, Kind::Present | Kind::Cosign)
 }
 
 fn end(seat: &Seat, lane: Option<Lane>, trouble: Trouble) -> Result<(), LaneError> {
@@ -127,18 +140,19 @@ fn end(seat: &Seat, lane: Option<Lane>, trouble: Trouble) -> Result<(), LaneErro
 }
 
 /// Answers one request; gives the lane back for the next.
-fn request(
-    seat: &Arc<Seat>,
-    mut lane: Lane,
-    caller: Option<u8>,
-    kind: Kind,
-    payload: &[u8],
-) -> Result<Lane, Box<Ended>> {
+fn request(seat: &Arc<Seat>, mut lane: Lane, peer: &Peer, kind: Kind, payload: &[u8]) -> Result<Lane, Box<Ended>> {
+    let caller = seat.committee.index_of(&peer.key);
     if kind == Kind::OpenJob {
         // The job's own thread borrows the lane.
         return super::meeting::lend(seat, lane, caller, payload);
     }
-    match answer(seat, &mut lane, caller, kind, payload) {
+    let answered = match kind {
+        Kind::Present => {
+            lane_message(&lane, payload).and_then(|shown| super::presenting::present(seat, &mut lane, peer, &shown))
+        }
+        _ => answer(seat, &mut lane, caller, kind, payload),
+    };
+    match answered {
         Ok(()) => Ok(lane),
         Err(trouble) => Err(Ended::new(Some(lane), trouble)),
     }
@@ -154,6 +168,8 @@ fn answer(seat: &Arc<Seat>, lane: &mut Lane, caller: Option<u8>, kind: Kind, pay
         Kind::Reclaim => super::stock::give_out(seat, lane, caller, lane_message(lane, payload)?),
         Kind::AskJob => super::meeting::answer(seat, lane, caller, lane_message(lane, payload)?),
         Kind::Run => super::jobs::run(seat, lane, lane_message(lane, payload)?),
+        Kind::Cosign => super::paying::cosign(seat, lane, caller, lane_message(lane, payload)?),
+        Kind::LastReceipt => super::paying::last(seat, lane, caller, &lane_message(lane, payload)?),
         other => super::sharings::answer(seat, lane, caller, other, payload)
             .unwrap_or_else(|| Err(own(lane.unexpected(other, payload.len())))),
     }

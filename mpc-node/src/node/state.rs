@@ -12,6 +12,7 @@ use super::seat::Seat;
 use super::slots::Slots;
 use crate::config::{Config, FOLDERS, Parties, ServedCommittee};
 use crate::identity::PublicKey;
+use crate::market::Market;
 use crate::models::{ModelLimits, ModelPlace, ModelStore};
 use crate::packs::{PackHeader, PackLimits, PackStore};
 use crate::records::RecordStore;
@@ -28,11 +29,14 @@ pub struct Node {
 pub(super) type Found = (Arc<Seat>, Vec<PackHeader>);
 
 impl Node {
-    pub(super) fn open(config: Config) -> Result<(Self, Vec<Found>), NodeError> {
+    pub(super) fn open(config: Config, market: Option<Arc<dyn Market>>) -> Result<(Self, Vec<Found>), NodeError> {
         let identity = config.load_identity()?;
         let served = config.load_committees()?;
         let indices = served.iter().map(|served| seat_of(served, identity.public())).collect::<Result<Vec<_>, _>>()?;
-        let machine = Machine::open(config, identity)?;
+        if let (Some(file), None) = (&config.market, &market) {
+            return Err(NodeError::NoMarket(file.clone()));
+        }
+        let machine = Machine::open(config, identity, market)?;
         let config = &machine.config;
         if config.home.join("models").exists() {
             tracing::warn!(
@@ -59,6 +63,7 @@ impl Node {
             places.map(|((dir, served), node)| ModelPlace { dir, node: *node, committee: served.committee.digest() });
         let parties = Parties { owners: config.owners.clone(), consumers: config.consumers.clone() };
         let models = ModelStore::open_all(places.collect(), &parties, model_limits(config))?;
+        let models = models.into_iter().zip(&served).map(|(store, served)| with_market(store, served, &machine));
         let packs = PackStore::open_all(packs, pack_limits(config))?;
         for folder in &transcripts {
             create(folder)?;
@@ -66,7 +71,7 @@ impl Node {
         let records = RecordStore::open_all(transcripts, config.record_limits(), SystemTime::now());
         let records = records.map_err(|source| NodeError::Home { path: config.home.clone(), source })?;
         let memory = Slots::of_memory(config.limits.job_megabytes << 20, served.len());
-        let stores = models.into_iter().zip(packs).zip(records).zip(memory);
+        let stores = models.collect::<Vec<_>>().into_iter().zip(packs).zip(records).zip(memory);
         let found = served.into_iter().zip(indices).zip(stores);
         let found = found.map(|((served, index), (((models, (packs, found)), records), memory))| {
             Ok((Seat::new(&machine, (served.committee, index), models, packs, records, memory)?, found))
@@ -125,6 +130,14 @@ fn seat_of(served: &ServedCommittee, key: PublicKey) -> Result<u8, NodeError> {
     let file = || served.file.clone();
     served.committee.runnable().map_err(|source| NodeError::NoProtocol { committee: file(), source })?;
     served.committee.index_of(&key).ok_or_else(|| NodeError::NotAMember { key, committee: file() })
+}
+
+/// The store of a committee's sharings, with the market if there is one.
+fn with_market(store: ModelStore, served: &ServedCommittee, machine: &Machine) -> ModelStore {
+    match (&machine.market, served.committee.keys()) {
+        (Some(market), Some(keys)) => store.with_market(market.clone(), keys),
+        _ => store,
+    }
 }
 
 fn create(folder: &PathBuf) -> Result<(), NodeError> {

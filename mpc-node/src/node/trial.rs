@@ -43,7 +43,7 @@ fn open(further: Option<PublicKey>, edit: impl FnOnce(&mut Config)) -> Trial {
         committee([further, own, others[0].public()]).save(&config.committees[0]).unwrap();
     }
     edit(&mut config);
-    let (node, _) = Node::open(config).unwrap();
+    let (node, _) = Node::open(config, None).unwrap();
     Trial { seat: node.seats[0].clone(), node: Arc::new(node), others, _home: home }
 }
 

@@ -113,7 +113,8 @@ mod tests {
     }
 
     fn run() -> Run {
-        Run { job: JOB, task: task(3), inputs: [[0; 32]; 2], salt: Seed::from_bytes([0; 32]), signature: [0; 64] }
+        let salt = Seed::from_bytes([0; 32]);
+        Run { job: JOB, task: task(3), inputs: [[0; 32]; 2], salt, signature: [0; 64], voucher: Vec::new() }
     }
 
     fn open(consumer: PublicKey, job: JobId, task: Task) -> OpenJob {

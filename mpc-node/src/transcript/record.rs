@@ -4,6 +4,7 @@ use sahara_circuits::bytes::{DecodeError, Reader, Writer};
 
 use super::{Digest, Opening};
 use crate::identity::{Identity, PublicKey};
+use crate::market::JobEnd;
 use crate::wire::{Kind, Message};
 
 /// The end of a job as one evaluator saw it.
@@ -34,6 +35,15 @@ impl Record {
     /// Signs it.
     pub fn sign(self, identity: &Identity) -> SignedRecord {
         SignedRecord { record: self, signature: identity.sign(&self.digest()) }
+    }
+
+    /// Digest of all that both evaluators' records of a job have in common: the opening, what it committed to, and the rounds.
+    pub fn agreed(&self) -> Digest {
+        let mut w = Writer::default();
+        self.opening.write(&mut w);
+        w.bytes(&self.secret).u32(self.rounds);
+        w.bytes(&self.heads[0]).bytes(&self.heads[1]).u64(self.bytes[0]).u64(self.bytes[1]);
+        blake3::derive_key("sahara 2026 job agreed v1", &w.0)
     }
 
     fn digest(&self) -> Digest {
@@ -70,6 +80,13 @@ impl Record {
             },
         })
     }
+}
+
+/// What both evaluators know of a job that has come to its end, from their records, which agree; none if it has no end.
+pub fn end_of(one: &SignedRecord, other: &SignedRecord) -> Option<JobEnd> {
+    let (first, second) = if one.record.signer == 0 { (one, other) } else { (other, one) };
+    let outputs = [first.record.output?, second.record.output?];
+    Some(JobEnd { outputs, transcript: first.record.agreed(), rounds: first.record.rounds })
 }
 
 /// A record and its signature.

@@ -3,7 +3,8 @@
 use sahara_circuits::bytes::{DecodeError, Reader, Writer};
 use sahara_protocol::ring::secret::wipe;
 
-use super::{Asked, JobId, Kind, Message, PackId, Task};
+use super::market::{read_bytes, write_bytes};
+use super::{Asked, Complete, JobId, Kind, MAX_VOUCHER, Message, PackId, Task};
 use crate::engine::Seed;
 
 /// Most tensors in one share.
@@ -22,6 +23,8 @@ pub struct Run {
     pub salt: Seed,
     /// The consumer's signature on job, task and commitments, [`crate::transcript::request_digest`].
     pub signature: [u8; 64],
+    /// What pays for it; empty for sharings that are not asked for money, and then not sent: as it was before there were any.
+    pub voucher: Vec<u8>,
 }
 
 impl Run {
@@ -39,6 +42,9 @@ impl Message for Run {
         w.bytes(&self.job.0);
         self.task.write(w);
         w.bytes(&self.inputs[0]).bytes(&self.inputs[1]).bytes(self.salt.as_bytes()).bytes(&self.signature);
+        if !self.voucher.is_empty() {
+            write_bytes(w, &self.voucher);
+        }
     }
 
     fn read(r: &mut Reader<'_>) -> Result<Self, DecodeError> {
@@ -48,6 +54,7 @@ impl Message for Run {
             inputs: [r.array()?, r.array()?],
             salt: Seed::from_bytes(r.array()?),
             signature: r.array()?,
+            voucher: if r.left() == 0 { Vec::new() } else { read_bytes(r, "voucher", MAX_VOUCHER)? },
         })
     }
 }
@@ -59,6 +66,11 @@ pub struct Share(pub Vec<Vec<u32>>);
 impl Share {
     /// The tensors, no longer wiped: their taker does that.
     pub fn into_tensors(mut self) -> Vec<Vec<u32>> {
+        self.take_tensors()
+    }
+
+    /// As [`Share::into_tensors`]; an empty share is left.
+    pub fn take_tensors(&mut self) -> Vec<Vec<u32>> {
         std::mem::take(&mut self.0)
     }
 }
@@ -200,6 +212,8 @@ pub struct RunReply {
     pub salt: Seed,
     /// Output shares.
     pub outputs: Share,
+    /// The receipt of a paid job; of others nothing is sent.
+    pub complete: Option<Complete>,
 }
 
 impl Message for RunReply {
@@ -213,6 +227,9 @@ impl Message for RunReply {
             .bytes(&self.transcript)
             .bytes(self.salt.as_bytes())
             .tensors(&self.outputs.0);
+        if let Some(complete) = &self.complete {
+            complete.write(w);
+        }
     }
 
     fn read(r: &mut Reader<'_>) -> Result<Self, DecodeError> {
@@ -225,6 +242,8 @@ impl Message for RunReply {
         };
         let len = r.count("transcript", Kind::Transcript.limit())?;
         let transcript = r.take(len)?.to_vec();
-        Ok(Self { figures, transcript, salt: Seed::from_bytes(r.array()?), outputs: Share(r.tensors(MAX_TENSORS)?) })
+        let (salt, outputs) = (Seed::from_bytes(r.array()?), Share(r.tensors(MAX_TENSORS)?));
+        let complete = if r.left() == 0 { None } else { Some(Complete::read(r)?) };
+        Ok(Self { figures, transcript, salt, outputs, complete })
     }
 }

@@ -1,6 +1,7 @@
 //! A committee of three nodes inside the test process, on loopback.
 #![allow(dead_code)] // each test file uses its own part
 
+pub mod market;
 pub mod rogue;
 pub mod upload;
 
@@ -22,6 +23,7 @@ use sahara_mpc::client::{
 };
 use sahara_mpc::config::{Config, Parties};
 use sahara_mpc::identity::{self, Identity};
+use sahara_mpc::market::Market;
 use sahara_mpc::tls::Admission;
 use tempfile::TempDir;
 use tokio::sync::oneshot;
@@ -30,6 +32,8 @@ pub struct Network {
     pub dir: TempDir,
     pub committee: Committee,
     pub nodes: [Option<Running>; 3],
+    /// What each node asks for money.
+    pub markets: [Option<Arc<dyn Market>>; 3],
 }
 
 pub struct Running {
@@ -40,11 +44,17 @@ pub struct Running {
 impl Running {
     /// Runs the node whose home this is.
     pub fn start(home: &Path) -> Self {
+        Self::start_with(home, None)
+    }
+
+    /// The same with a market.
+    pub fn start_with(home: &Path, market: Option<Arc<dyn Market>>) -> Self {
         let config = Config::load(home).unwrap();
         let (stop, stopped) = oneshot::channel();
         let thread = std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-            runtime.block_on(sahara_mpc::node::run(config, async { stopped.await.unwrap_or(()) })).unwrap();
+            let shutdown = async { stopped.await.unwrap_or(()) };
+            runtime.block_on(sahara_mpc::node::run_with(config, market, shutdown)).unwrap();
         });
         Self { stop, thread }
     }
@@ -87,6 +97,15 @@ impl Network {
 
     /// As [`Network::start`], for nodes that serve `identity` but perhaps not everybody.
     pub fn start_as(identity: &Arc<Identity>, edit: impl Fn(String) -> String) -> Self {
+        Self::start_selling(identity, edit, |_| [None, None, None])
+    }
+
+    /// As [`Network::start_as`], for nodes that ask these markets of their committee.
+    pub fn start_selling(
+        identity: &Arc<Identity>,
+        edit: impl Fn(String) -> String,
+        markets: impl FnOnce(&Committee) -> [Option<Arc<dyn Market>>; 3],
+    ) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let ports = ports::<3>();
         let members = [0, 1, 2].map(|i| {
@@ -102,7 +121,8 @@ impl Network {
             Member { name: format!("node {}", i + 1), address, key }
         });
         let committee = Committee::new(members).unwrap();
-        let mut network = Self { dir, committee, nodes: [None, None, None] };
+        let markets = markets(&committee);
+        let mut network = Self { dir, committee, nodes: [None, None, None], markets };
         for i in 0..3 {
             network.committee.save(&network.home(i).join("committee.toml")).unwrap();
             network.start_node_for(i, &network.client_of(identity));
@@ -121,7 +141,7 @@ impl Network {
 
     /// Starts a node and waits until it answers this client.
     pub fn start_node_for(&mut self, index: usize, client: &Client) {
-        self.nodes[index] = Some(Running::start(&self.home(index)));
+        self.nodes[index] = Some(Running::start_with(&self.home(index), self.markets[index].clone()));
         wait_for(client, index as u8);
     }
 
@@ -272,7 +292,7 @@ impl Case {
             weights: &self.weights,
             visibility,
             assignments: &Assignment::ALL,
-            consumers: Consumers::Everyone,
+            access: Consumers::Everyone.into(),
             client_part: None,
         }
     }

@@ -104,6 +104,16 @@ contract AssetRegistry is IAssetRegistry {
     }
 
     /// @inheritdoc IAssetRegistry
+    function claimCount(bytes32 contentRoot) external view returns (uint256) {
+        return byContent[contentRoot].length;
+    }
+
+    /// @inheritdoc IAssetRegistry
+    function claimAt(bytes32 contentRoot, uint256 index) external view returns (bytes32) {
+        return byContent[contentRoot][index];
+    }
+
+    /// @inheritdoc IAssetRegistry
     function commitmentOf(bytes32 asset, bytes32 scheme) external view returns (bytes32) {
         return commitments[asset][scheme];
     }

@@ -6,7 +6,6 @@ import {SafeERC20} from "@openzeppelin/contracts/token/ERC20/utils/SafeERC20.sol
 import {SafeCast} from "@openzeppelin/contracts/utils/math/SafeCast.sol";
 import {ReentrancyGuardTransient} from "@openzeppelin/contracts/utils/ReentrancyGuardTransient.sol";
 import {ALL} from "./Types.sol";
-import {INFERENCE_MARKET} from "./Addresses.sol";
 import {IAssetRegistry, REGISTRY} from "./IAssetRegistry.sol";
 import {RECEIPTS} from "./IOwnershipReceipts.sol";
 import {IAttribution} from "./IAttribution.sol";
@@ -38,6 +37,8 @@ contract Attribution is IAttribution, ReentrancyGuardTransient {
 
     /// @notice How long revenue waits, at least, before it can be released; at most an hour longer.
     uint256 public constant CHALLENGE = 1 days;
+    /// Hours of one asset that `claimFrom` releases.
+    uint256 private constant HOURS = 500;
     /// The coin, where a token is meant.
     address private constant COIN = address(0);
 
@@ -56,22 +57,6 @@ contract Attribution is IAttribution, ReentrancyGuardTransient {
         arrived = IERC20(token).balanceOf(address(this)) - before;
         if (arrived == 0) revert NothingArrived(token);
         take(asset, token, arrived);
-    }
-
-    /// @inheritdoc IAttribution
-    function recall(bytes32 asset, uint256 amount) external nonReentrant {
-        if (msg.sender != INFERENCE_MARKET) revert NotTheMarket();
-        Book storage b = books[asset][COIN];
-        uint256 missing = amount;
-        for (uint256 i = b.inflows.length; missing != 0 && i > b.head && !ripe(b.inflows[i - 1].hour); --i) {
-            Inflow storage inflow = b.inflows[i - 1];
-            uint256 part = missing < inflow.amount ? missing : inflow.amount;
-            inflow.amount -= uint192(part);
-            missing -= part;
-        }
-        if (missing != 0) revert NothingToRecall(asset, missing);
-        emit Recalled(asset, amount);
-        send(msg.sender, COIN, amount);
     }
 
     /// @inheritdoc IAttribution
@@ -108,7 +93,7 @@ contract Attribution is IAttribution, ReentrancyGuardTransient {
     /// @inheritdoc IAttribution
     function claimFrom(bytes32[] calldata assets) external returns (uint256 amount) {
         for (uint256 i; i < assets.length; ++i) {
-            release(assets[i], COIN, type(uint256).max);
+            release(assets[i], COIN, HOURS);
             divide(assets[i], COIN);
         }
         return claimTo(COIN, msg.sender);

@@ -89,6 +89,12 @@ interface IAssetRegistry {
     ///         blocks of their commitments and whom you know.
     function claims(bytes32 contentRoot) external view returns (bytes32[] memory);
 
+    /// @notice How many claims there are, and each of them: for a root that squatters have registered very often.
+    function claimCount(bytes32 contentRoot) external view returns (uint256);
+
+    /// @notice The claim at `index`, from zero on.
+    function claimAt(bytes32 contentRoot, uint256 index) external view returns (bytes32);
+
     /// @notice The root under `scheme`, or zero.
     function commitmentOf(bytes32 asset, bytes32 scheme) external view returns (bytes32);
 

@@ -12,8 +12,6 @@ import {ATTRIBUTION} from "./Addresses.sol";
 interface IAttribution {
     /// @notice Revenue of `asset` came in; it can be released from `ripe` on (seconds since 1970).
     event Paid(bytes32 indexed asset, address indexed token, address indexed from, uint256 amount, uint256 ripe);
-    /// @notice The market took revenue back within the challenge window.
-    event Recalled(bytes32 indexed asset, uint256 amount);
     /// @notice Of `amount` that waited at `asset`, `own` stays its own and the rest went to its ancestors.
     event Released(bytes32 indexed asset, address indexed token, uint256 amount, uint256 own);
     /// @notice This much of what `asset` earned is `account`'s.
@@ -21,12 +19,8 @@ interface IAttribution {
     /// @notice `account` took what is its own.
     event Claimed(address indexed account, address indexed token, address to, uint256 amount);
 
-    /// @notice Only the market may do this.
-    error NotTheMarket();
     /// @notice Nothing is here for this account; `release` and `divide` come first.
     error NothingToClaim(address account);
-    /// @notice Less than that waits in the challenge window.
-    error NothingToRecall(bytes32 asset, uint256 missing);
     /// @notice This account was recovered: its heir claims with `claimFor`.
     error Succeeded(address account, address heir);
     /// @notice The receiver refused the coin; name another with `claimTo`.
@@ -41,9 +35,6 @@ interface IAttribution {
     /// @return arrived how much that is
     function payToken(bytes32 asset, address token, uint256 amount) external returns (uint256 arrived);
 
-    /// @notice Takes native coin back that was paid to `asset` less than CHALLENGE ago, newest first, to the market.
-    function recall(bytes32 asset, uint256 amount) external;
-
     /// @notice Sends what has waited long enough up the lineage. At most `most` hours' worth at a time.
     /// @return amount how much that was
     function release(bytes32 asset, address token, uint256 most) external returns (uint256 amount);
@@ -52,7 +43,7 @@ interface IAttribution {
     /// @return amount how much that was
     function divide(bytes32 asset, address token) external returns (uint256 amount);
 
-    /// @notice Releases and divides these assets in the native coin, then claims.
+    /// @notice Releases up to 500 hours' worth of each of these assets in the native coin, divides it, then claims.
     function claimFrom(bytes32[] calldata assets) external returns (uint256 amount);
 
     /// @notice Takes what is the caller's, in the native coin.

@@ -23,9 +23,12 @@ interface IERC4907 {
 ///         What becomes of the price:
 ///         - API: the owner's at once (with its asset's lineage, by Attribution). Each call costs royalty and compute.
 ///         - Long-term: in escrow, and the owner's bit by bit over the duration. What is left comes back to the holder
-///           when the licence is withdrawn, or when a complaint stays unanswered for ANSWER_TIME.
+///           when the licence is withdrawn, or when a complaint stays unanswered for ANSWER_TIME. An answer is work on
+///           the asset that the market has settled, for whomever; so of an asset that is not served there, every
+///           complaint stands, and a complaint shows only that nobody was served.
 ///         - Full access: in escrow until the owner opens the ciphertext, whose root was registered before, and nobody
 ///           shows within DISPUTE_TIME that the key is wrong. Not opened within OPENING_TIME, or wrong: comes back.
+///           The root holds hashes of the plaintext's pieces: before buying, compare them with the asset's content.
 ///         - Partnership: terms that both signed; the owner's at once.
 ///         An owner who withdraws a licence whose price it has pays it back: all of it, or the share of the time left.
 ///
@@ -81,7 +84,12 @@ interface ILicences is IERC4907 {
     event Retracted(bytes32 indexed asset, bytes32 indexed termsHash);
     /// @notice `licence` was bought; `paid` is what arrived.
     event Bought(
-        uint256 indexed licence, bytes32 indexed asset, bytes32 indexed termsHash, address holder, address payer, uint256 paid
+        uint256 indexed licence,
+        bytes32 indexed asset,
+        bytes32 indexed termsHash,
+        address holder,
+        address payer,
+        uint256 paid
     );
     /// @notice The licence is good for nothing from now on; `refund` is the holder's.
     event Withdrawn(uint256 indexed licence, address indexed holder, uint256 refund);
@@ -142,6 +150,8 @@ interface ILicences is IERC4907 {
     error MadeBefore(bytes32 partnership);
     /// @notice Nothing is here for this account.
     error NothingToTake(address account);
+    /// @notice This account was recovered: its heir takes with `takeFor`.
+    error Succeeded(address account, address heir);
     /// @notice The receiver refused the coin.
     error Refused(address to);
 
@@ -221,6 +231,12 @@ interface ILicences is IERC4907 {
 
     /// @notice Takes what came back to the caller in this token (zero: the native coin), to another account.
     function take(address token, address to) external returns (uint256 amount);
+
+    /// @notice Takes what came back to `account` to its heir, for an account that its guardians have recovered.
+    function takeFor(address account, address token) external returns (uint256 amount);
+
+    /// @notice Moves a licence to its holder's heir, whatever its terms say about transfers. By anybody.
+    function follow(uint256 licence) external;
 
     /// @notice What a licence is. `ends` is the largest number when it never ends, `withdrawnAt` zero unless withdrawn.
     function licenceOf(uint256 licence)

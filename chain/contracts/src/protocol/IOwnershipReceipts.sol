@@ -18,9 +18,10 @@ interface IERC5192 {
 ///         they are set once. An asset without receipts is its owner's alone.
 ///
 ///         Guardians: an account may name up to 16 others, `threshold` of which together can name its heir. After DELAY
-///         the heir accepts, and from then on stands for the account everywhere in the protocol. The account can cancel
-///         the first attempt; the second it cannot, so that a thief with the key cannot hold off the guardians for ever.
-///         So `threshold` guardians together are trusted with everything that the account owns here.
+///         the heir accepts, and from then on stands for the account: the account's assets, receipts, revenue, licences
+///         and what came back from them are the heir's. The account can cancel the first attempt; the second it cannot,
+///         so that a thief with the key cannot hold off the guardians for ever. So `threshold` guardians together are
+///         trusted with all of that; and until the heir has accepted, whoever has the key has it.
 interface IOwnershipReceipts is IERC5192 {
     /// @notice `contributor` has this share of `asset`, as token `receipt`.
     event Issued(bytes32 indexed asset, address indexed contributor, uint256 indexed receipt, uint16 share);

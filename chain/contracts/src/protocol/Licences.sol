@@ -8,16 +8,9 @@ import {IERC20Permit} from "@openzeppelin/contracts/token/ERC20/extensions/IERC2
 import {ECDSA} from "@openzeppelin/contracts/utils/cryptography/ECDSA.sol";
 import {MessageHashUtils} from "@openzeppelin/contracts/utils/cryptography/MessageHashUtils.sol";
 import {SafeCast} from "@openzeppelin/contracts/utils/math/SafeCast.sol";
-import {
-    ALL,
-    FOR_EVER,
-    KIND_API,
-    KIND_FULL_ACCESS,
-    KIND_LONG_TERM,
-    KIND_PARTNERSHIP,
-    Terms
-} from "./Types.sol";
+import {ALL, FOR_EVER, KIND_API, KIND_FULL_ACCESS, KIND_LONG_TERM, KIND_PARTNERSHIP, Terms} from "./Types.sol";
 import {REGISTRY} from "./IAssetRegistry.sol";
+import {RECEIPTS} from "./IOwnershipReceipts.sol";
 import {IERC3009, IServedAt} from "./Outside.sol";
 import {IERC4907, ILicences} from "./ILicences.sol";
 import {Ciphertexts} from "./Ciphertexts.sol";
@@ -125,9 +118,8 @@ contract Licences is FirstSlot, ERC721("", ""), Takings, Ciphertexts, IERC2981 {
         Terms memory t = accepted(asset, termsHash, maxPrice, maxRevenueShare);
         bytes32 nonce = keccak256(abi.encode(asset, termsHash, maxPrice, maxRevenueShare, holder, a.salt));
         uint256 before = IERC20(t.token).balanceOf(address(this));
-        IERC3009(t.token).receiveWithAuthorization(
-            a.from, address(this), t.price, a.validAfter, a.validBefore, nonce, a.v, a.r, a.s
-        );
+        IERC3009(t.token)
+            .receiveWithAuthorization(a.from, address(this), t.price, a.validAfter, a.validBefore, nonce, a.v, a.r, a.s);
         return grant(asset, termsHash, t, holder, a.from, arrivedSince(t.token, before));
     }
 
@@ -204,6 +196,14 @@ contract Licences is FirstSlot, ERC721("", ""), Takings, Ciphertexts, IERC2981 {
         return stop(licence, r, s, block.timestamp);
     }
 
+    /// @inheritdoc ILicences
+    function follow(uint256 licence) external {
+        address holder = _requireOwned(licence);
+        address heir = RECEIPTS.heirOf(holder);
+        if (heir == holder) return;
+        _transfer(holder, heir, licence);
+    }
+
     /// @inheritdoc IERC4907
     function setUser(uint256 tokenId, address user, uint64 expires) external {
         address holder = _requireOwned(tokenId);
@@ -258,8 +258,8 @@ contract Licences is FirstSlot, ERC721("", ""), Takings, Ciphertexts, IERC2981 {
     /// @inheritdoc ILicences
     function refundOwed(uint256 licence) external view returns (uint256) {
         (Record storage r, Sheet storage s) = find(licence);
-        bool paid = r.state == State.Paid
-            || (r.state == State.Sealed && delivered(s.asset, s.terms.details, r.boughtAt));
+        bool paid =
+            r.state == State.Paid || (r.state == State.Sealed && delivered(s.asset, s.terms.details, r.boughtAt));
         return paid && !isOver(licence, r) ? dueFromOwner(r) : 0;
     }
 
@@ -292,13 +292,10 @@ contract Licences is FirstSlot, ERC721("", ""), Takings, Ciphertexts, IERC2981 {
 
     // Buying
 
-    function buyAsCaller(
-        bytes32 asset,
-        bytes32 termsHash,
-        uint128 maxPrice,
-        uint16 maxRevenueShare,
-        address holder
-    ) private returns (uint256) {
+    function buyAsCaller(bytes32 asset, bytes32 termsHash, uint128 maxPrice, uint16 maxRevenueShare, address holder)
+        private
+        returns (uint256)
+    {
         Terms memory t = accepted(asset, termsHash, maxPrice, maxRevenueShare);
         return grant(asset, termsHash, t, holder, msg.sender, receiveFromCaller(t.token, t.price));
     }
@@ -355,9 +352,8 @@ contract Licences is FirstSlot, ERC721("", ""), Takings, Ciphertexts, IERC2981 {
     }
 
     function partnership(Agreement calldata a, bytes32 termsHash) private view returns (bytes32) {
-        bytes32 domain = keccak256(
-            abi.encode(DOMAIN, keccak256("Sahara Licences"), keccak256("1"), block.chainid, address(this))
-        );
+        bytes32 domain =
+            keccak256(abi.encode(DOMAIN, keccak256("Sahara Licences"), keccak256("1"), block.chainid, address(this)));
         bytes32 message = keccak256(abi.encode(PARTNERSHIP, a.asset, termsHash, a.holder, a.nonce, a.deadline));
         return MessageHashUtils.toTypedDataHash(domain, message);
     }
@@ -453,7 +449,9 @@ contract Licences is FirstSlot, ERC721("", ""), Takings, Ciphertexts, IERC2981 {
     function _update(address to, uint256 licence, address auth) internal override returns (address from) {
         from = super._update(to, licence, auth);
         if (from == address(0)) return from;
-        if (!sheets[records[licence].termsHash].terms.transferable) revert NotTransferable(licence);
+        // Who asks for a transfer is named; an heir is followed without.
+        bool may = auth == address(0) || sheets[records[licence].termsHash].terms.transferable;
+        if (!may) revert NotTransferable(licence);
         if (users[licence].user != address(0)) {
             delete users[licence];
             emit UpdateUser(licence, address(0), 0);

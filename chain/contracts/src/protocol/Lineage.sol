@@ -19,13 +19,11 @@ library Lineage {
     }
 
     /// Adds a parent that gets `share` and passes on of it what its own lineage asks. False when that is too many.
-    function add(
-        Builder memory line,
-        bytes32 parent,
-        uint256 share,
-        bytes32[] memory above,
-        uint16[] memory aboveBps
-    ) internal pure returns (bool) {
+    function add(Builder memory line, bytes32 parent, uint256 share, bytes32[] memory above, uint16[] memory aboveBps)
+        internal
+        pure
+        returns (bool)
+    {
         uint256 left = share;
         for (uint256 i; i < above.length; ++i) {
             uint256 part = share * aboveBps[i] / ALL;

@@ -6,6 +6,7 @@ import {SafeERC20} from "@openzeppelin/contracts/token/ERC20/utils/SafeERC20.sol
 import {ReentrancyGuardTransient} from "@openzeppelin/contracts/utils/ReentrancyGuardTransient.sol";
 import {ILicences} from "./ILicences.sol";
 import {REVENUE} from "./IAttribution.sol";
+import {RECEIPTS} from "./IOwnershipReceipts.sol";
 
 /// @title How money comes into Licences and leaves it. A token of address zero means the native coin.
 abstract contract Takings is ILicences, ReentrancyGuardTransient {
@@ -15,16 +16,14 @@ abstract contract Takings is ILicences, ReentrancyGuardTransient {
 
     /// @inheritdoc ILicences
     function take(address token, address to) external nonReentrant returns (uint256 amount) {
-        amount = takings[msg.sender][token];
-        if (amount == 0) revert NothingToTake(msg.sender);
-        takings[msg.sender][token] = 0;
-        emit Taken(msg.sender, token, to, amount);
-        if (token != address(0)) {
-            IERC20(token).safeTransfer(to, amount);
-        } else {
-            (bool done,) = to.call{value: amount}("");
-            if (!done) revert Refused(to);
-        }
+        address heir = RECEIPTS.heirOf(msg.sender);
+        if (heir != msg.sender) revert Succeeded(msg.sender, heir);
+        return hand(msg.sender, token, to);
+    }
+
+    /// @inheritdoc ILicences
+    function takeFor(address account, address token) external nonReentrant returns (uint256 amount) {
+        return hand(account, token, RECEIPTS.heirOf(account));
     }
 
     /// @inheritdoc ILicences
@@ -62,5 +61,18 @@ abstract contract Takings is ILicences, ReentrancyGuardTransient {
         if (token == address(0)) return REVENUE.pay{value: amount}(asset);
         IERC20(token).forceApprove(address(REVENUE), amount);
         REVENUE.payToken(asset, token, amount);
+    }
+
+    function hand(address account, address token, address to) private returns (uint256 amount) {
+        amount = takings[account][token];
+        if (amount == 0) revert NothingToTake(account);
+        takings[account][token] = 0;
+        emit Taken(account, token, to, amount);
+        if (token != address(0)) {
+            IERC20(token).safeTransfer(to, amount);
+        } else {
+            (bool done,) = to.call{value: amount}("");
+            if (!done) revert Refused(to);
+        }
     }
 }

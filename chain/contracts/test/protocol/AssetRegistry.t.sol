@@ -73,6 +73,8 @@ contract AssetRegistryTest is ProtocolTest {
 
         bytes32[] memory claims = registry.claims("root");
         hevm.assertTrue(claims.length == 2 && claims[0] == asset && claims[1] == other);
+        hevm.assertEq(registry.claimCount("root"), 2);
+        hevm.assertEq(registry.claimAt("root", 1), other);
         (,,,,,, uint64 first) = registry.assetOf(asset);
         (,,,,,, uint64 second) = registry.assetOf(other);
         hevm.assertTrue(first < second);

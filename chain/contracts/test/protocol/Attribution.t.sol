@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 pragma solidity ^0.8.28;
 
+import {ReentrancyGuardTransient} from "@openzeppelin/contracts/utils/ReentrancyGuardTransient.sol";
 import {IAssetRegistry} from "../../src/protocol/IAssetRegistry.sol";
 import {IAttribution} from "../../src/protocol/IAttribution.sol";
 import {BurningPayee, GreedyPayee, RefusingPayee} from "./fixtures/Payees.sol";
@@ -56,32 +57,6 @@ contract AttributionTest is ProtocolTest {
         hevm.assertEq(attribution.release(asset, COIN, 2), 0);
         attribution.pay{value: 3}(asset);
         hevm.assertEq(attribution.release(asset, COIN, 2), 0);
-    }
-
-    // Recall
-
-    function test_only_the_market_recalls_and_only_within_the_window() public {
-        attribution.pay{value: 10}(asset);
-        pass(1 hours);
-        attribution.pay{value: 5}(asset);
-        hevm.expectRevert(IAttribution.NotTheMarket.selector);
-        attribution.recall(asset, 1);
-        hevm.prank(address(market));
-        attribution.recall(asset, 7);
-        hevm.assertEq(address(market).balance, 7);
-        (, uint256 unripe,) = attribution.waiting(asset, COIN);
-        hevm.assertEq(unripe, 8);
-        hevm.expectRevert(abi.encodeWithSelector(IAttribution.NothingToRecall.selector, asset, 1));
-        hevm.prank(address(market));
-        attribution.recall(asset, 9);
-        // The older hour is ripe and not released: that is the payees' now.
-        attribution.pay{value: 4}(asset);
-        pass(attribution.CHALLENGE());
-        hevm.expectRevert(abi.encodeWithSelector(IAttribution.NothingToRecall.selector, asset, 1));
-        hevm.prank(address(market));
-        attribution.recall(asset, 5);
-        hevm.prank(address(market));
-        attribution.recall(asset, 4);
     }
 
     // Up the lineage and to contributors
@@ -237,16 +212,33 @@ contract AttributionTest is ProtocolTest {
         attribution.payToken(asset, empty, 100);
     }
 
-    function test_a_token_that_calls_back_is_not_credited_twice() public {
-        hooked = new HookToken();
-        hooked.mint(address(this), 100);
-        hooked.approve(address(attribution), 100);
-        hooked.setHook(address(this));
-        attribution.payToken(asset, address(hooked), 60);
-        hevm.assertFalse(nested);
-        (, uint256 unripe,) = attribution.waiting(asset, address(hooked));
-        hevm.assertEq(unripe, 60);
-        hevm.assertEq(hooked.balanceOf(address(attribution)), 60);
+    function test_a_token_that_calls_back_finds_every_door_shut() public {
+        HookToken token = new HookToken();
+        token.mint(address(this), 500);
+        token.approve(address(attribution), 500);
+        token.setHook(address(this));
+        bytes[7] memory doors = [
+            abi.encodeCall(IAttribution.payToken, (asset, address(token), 40)),
+            abi.encodeCall(IAttribution.release, (asset, COIN, 9)),
+            abi.encodeCall(IAttribution.divide, (asset, COIN)),
+            abi.encodeCall(IAttribution.claimFrom, (one(asset))),
+            abi.encodeCall(IAttribution.claim, ()),
+            abi.encodeCall(IAttribution.claimTo, (COIN, owner)),
+            abi.encodeCall(IAttribution.claimFor, (owner, COIN))
+        ];
+        for (uint256 i; i < doors.length; ++i) {
+            (door, answer) = (doors[i], "");
+            attribution.payToken(asset, address(token), 60);
+            hevm.assertTrue(bytes4(answer) == ReentrancyGuardTransient.ReentrancyGuardReentrantCall.selector);
+        }
+        (, uint256 unripe,) = attribution.waiting(asset, address(token));
+        hevm.assertEq(unripe, 420);
+        hevm.assertEq(token.balanceOf(address(attribution)), 420);
+        flush(one(asset), address(token));
+        answer = "";
+        hevm.prank(owner);
+        attribution.claimTo(address(token), owner);
+        hevm.assertTrue(bytes4(answer) == ReentrancyGuardTransient.ReentrancyGuardReentrantCall.selector);
     }
 
     function test_a_blocked_payee_of_a_token_harms_nobody_else() public {
@@ -268,15 +260,12 @@ contract AttributionTest is ProtocolTest {
         hevm.assertEq(token.balanceOf(buyer), 100);
     }
 
-    HookToken private hooked;
-    bool private nested;
+    bytes private door;
+    bytes private answer;
 
-    /// The token's hook: pays once more, inside.
+    /// The token's hook: goes in once more.
     function moving() external {
-        (bool done,) = address(attribution).call(
-            abi.encodeCall(IAttribution.payToken, (asset, address(hooked), 40))
-        );
-        nested = nested || done;
+        (, answer) = address(attribution).call(door);
     }
 
     function claimAs(address payee) external {

@@ -90,9 +90,7 @@ contract LicenceKindsTest is ProtocolTest {
         hevm.assertEq(licences.collect(licence), 333);
         taken(buyer, 667);
         hevm.assertEq(address(licences).balance, 0);
-        hevm.expectRevert(
-            abi.encodeWithSelector(ILicences.WrongState.selector, licence, ILicences.State.Refunded)
-        );
+        hevm.expectRevert(abi.encodeWithSelector(ILicences.WrongState.selector, licence, ILicences.State.Refunded));
         licences.refund(licence);
     }
 

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 pragma solidity ^0.8.28;
 
+import {ReentrancyGuardTransient} from "@openzeppelin/contracts/utils/ReentrancyGuardTransient.sol";
 import {ILicences} from "../../src/protocol/ILicences.sol";
-import {Terms} from "../../src/protocol/Types.sol";
+import {KIND_PARTNERSHIP, Terms} from "../../src/protocol/Types.sol";
 import {EmptyToken, FeeToken, GoodToken, HookToken} from "./fixtures/Tokens.sol";
 import {hevm, ProtocolTest} from "./ProtocolTest.sol";
 
@@ -127,17 +128,77 @@ contract LicenceTokensTest is ProtocolTest {
 
     // Tokens that do not behave
 
-    function test_a_token_that_calls_back_buys_once() public {
-        hooked = new HookToken();
-        hooked.mint(payer, 1000);
-        hookedTerms = priced(address(hooked), 500);
-        hooked.setHook(address(this));
+    function test_a_token_that_calls_back_finds_every_door_shut() public {
+        ILicences.Permit memory p;
+        ILicences.Authorization memory a;
+        ILicences.Agreement memory g;
+        Terms memory t;
+        bytes[9] memory doors = [
+            abi.encodeCall(ILicences.buy, (asset, 0, 500, 0, payer)),
+            abi.encodeCall(ILicences.buyWithPermit, (asset, 0, 500, 0, payer, p)),
+            abi.encodeCall(ILicences.buyWithAuthorization, (asset, 0, 500, 0, payer, a)),
+            abi.encodeCall(ILicences.partner, (g, t)),
+            abi.encodeCall(ILicences.withdraw, (1)),
+            abi.encodeCall(ILicences.collect, (1)),
+            abi.encodeCall(ILicences.refund, (1)),
+            abi.encodeCall(ILicences.take, (address(0), payer)),
+            abi.encodeCall(ILicences.takeFor, (payer, address(0)))
+        ];
+        HookToken token = new HookToken();
+        token.mint(payer, 9_000);
+        token.setHook(address(this));
         hevm.prank(payer);
-        hooked.approve(address(licences), 1000);
-        uint256 licence = buy(hookedTerms);
-        hevm.assertFalse(nested);
-        (, uint128 paid,,) = licences.moneyOf(licence);
-        hevm.assertEq(paid, 500);
+        token.approve(address(licences), 9_000);
+        bytes32 termsHash = priced(address(token), 1000);
+        for (uint256 i; i < doors.length; ++i) {
+            (door, answer) = (doors[i], "");
+            (, uint128 paid,,) = licences.moneyOf(buy(termsHash));
+            hevm.assertEq(paid, 1000);
+            hevm.assertTrue(bytes4(answer) == ReentrancyGuardTransient.ReentrancyGuardReentrantCall.selector);
+        }
+    }
+
+    function test_every_way_to_pay_shuts_the_doors() public {
+        HookToken token = new HookToken();
+        token.mint(payer, 9_000);
+        token.mint(owner, 9_000);
+        hevm.prank(payer);
+        token.approve(address(licences), 9_000);
+        hevm.prank(owner);
+        token.approve(address(licences), 9_000);
+        bytes32 termsHash = priced(address(token), 1000);
+        Terms memory t = longTerms(1000, 100);
+        t.token = address(token);
+        bytes32 longHash = offered(asset, t);
+        t.kind = KIND_PARTNERSHIP;
+        ILicences.Agreement memory g;
+        (g.asset, g.holder, g.deadline) = (asset, owner, uint64(clock + 1000));
+        door = abi.encodeCall(ILicences.buy, (asset, termsHash, 1000, 0, payer));
+        token.setHook(address(this));
+
+        ILicences.Permit memory p;
+        hevm.prank(payer);
+        uint256 licence = licences.buyWithPermit(asset, termsHash, 1000, 0, payer, p);
+        shut();
+        ILicences.Authorization memory a;
+        a.from = payer;
+        licences.buyWithAuthorization(asset, termsHash, 1000, 0, payer, a);
+        shut();
+        hevm.prank(owner);
+        licences.partner(g, t);
+        shut();
+        hevm.prank(owner);
+        licences.withdraw(licence);
+        shut();
+        hevm.prank(payer);
+        licences.take(address(token), payer);
+        shut();
+        hevm.prank(payer);
+        licence = licences.buy(asset, longHash, 1000, 0, payer);
+        shut();
+        pass(50);
+        licences.collect(licence);
+        shut();
     }
 
     function test_a_token_that_stops_for_the_owner_still_comes_back_to_the_holder() public {
@@ -192,15 +253,17 @@ contract LicenceTokensTest is ProtocolTest {
         licences.withdraw(licence);
     }
 
-    HookToken private hooked;
-    bytes32 private hookedTerms;
-    bool private nested;
+    bytes private door;
+    bytes private answer;
 
-    /// The token's hook: buys once more, inside.
+    /// The token's hook: goes in once more.
     function moving() external {
-        hevm.prank(payer);
-        (bool done,) = address(licences).call(abi.encodeCall(ILicences.buy, (asset, hookedTerms, 500, 0, payer)));
-        nested = nested || done;
+        (, answer) = address(licences).call(door);
+    }
+
+    function shut() private {
+        hevm.assertTrue(bytes4(answer) == ReentrancyGuardTransient.ReentrancyGuardReentrantCall.selector);
+        answer = "";
     }
 
     function priced(address token, uint128 price) private returns (bytes32) {
@@ -217,8 +280,7 @@ contract LicenceTokensTest is ProtocolTest {
     function permitted(uint256 value) private view returns (ILicences.Permit memory p) {
         bytes32 type_ = keccak256("Permit(address owner,address spender,uint256 value,uint256 nonce,uint256 deadline)");
         (p.value, p.deadline) = (value, clock);
-        bytes32 message =
-            keccak256(abi.encode(type_, payer, address(licences), value, good.nonces(payer), p.deadline));
+        bytes32 message = keccak256(abi.encode(type_, payer, address(licences), value, good.nonces(payer), p.deadline));
         (p.v, p.r, p.s) = hevm.sign(PAYER_KEY, typed(message));
     }
 

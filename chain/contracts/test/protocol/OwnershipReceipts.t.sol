@@ -3,6 +3,7 @@ pragma solidity ^0.8.28;
 
 import {IERC721} from "@openzeppelin/contracts/token/ERC721/IERC721.sol";
 import {IAttribution} from "../../src/protocol/IAttribution.sol";
+import {ILicences} from "../../src/protocol/ILicences.sol";
 import {IOwnershipReceipts} from "../../src/protocol/IOwnershipReceipts.sol";
 import {hevm, ProtocolTest} from "./ProtocolTest.sol";
 
@@ -47,7 +48,9 @@ contract OwnershipReceiptsTest is ProtocolTest {
         who[1] = address(0);
         refused(who, shares, abi.encodeWithSelector(IOwnershipReceipts.WrongContributor.selector, address(0)));
         refused(who, one(uint16(10_000)), abi.encodeWithSelector(IOwnershipReceipts.WrongNumber.selector, 2, 1));
-        refused(new address[](0), new uint16[](0), abi.encodeWithSelector(IOwnershipReceipts.WrongNumber.selector, 0, 0));
+        refused(
+            new address[](0), new uint16[](0), abi.encodeWithSelector(IOwnershipReceipts.WrongNumber.selector, 0, 0)
+        );
         refused(
             new address[](65), new uint16[](65), abi.encodeWithSelector(IOwnershipReceipts.WrongNumber.selector, 65, 65)
         );
@@ -58,7 +61,9 @@ contract OwnershipReceiptsTest is ProtocolTest {
         hevm.prank(stranger);
         receipts.issue(asset, one(stranger), one(uint16(10_000)));
         issue();
-        refused(one(owner), one(uint16(10_000)), abi.encodeWithSelector(IOwnershipReceipts.IssuedBefore.selector, asset));
+        refused(
+            one(owner), one(uint16(10_000)), abi.encodeWithSelector(IOwnershipReceipts.IssuedBefore.selector, asset)
+        );
     }
 
     function test_receipts_do_not_move() public {
@@ -133,6 +138,28 @@ contract OwnershipReceiptsTest is ProtocolTest {
         hevm.assertEq(attribution.claimable(owner), 0);
     }
 
+    function test_an_heir_has_the_licences_and_what_came_back() public {
+        uint256 kept = bought(asset, apiTerms(5), buyer);
+        uint256 ended = bought(asset, longTerms(1000, 100), buyer);
+        hevm.prank(owner);
+        licences.withdraw(ended);
+        licences.follow(kept);
+        hevm.assertEq(licences.ownerOf(kept), buyer);
+        guard(buyer);
+        recover(buyer, heir);
+        hevm.expectRevert(abi.encodeWithSelector(ILicences.Succeeded.selector, buyer, heir));
+        hevm.prank(buyer);
+        licences.take(COIN, buyer);
+        hevm.assertEq(licences.takeFor(buyer, COIN), 1000);
+        hevm.assertEq(heir.balance, 1000);
+        // Though nobody could transfer it.
+        licences.follow(kept);
+        hevm.assertEq(licences.ownerOf(kept), heir);
+        hevm.assertTrue(licences.isUser(kept, heir) && !licences.isUser(kept, buyer));
+        hevm.expectPartialRevert(bytes4(keccak256("ERC721NonexistentToken(uint256)")));
+        licences.follow(99);
+    }
+
     function test_fewer_than_the_threshold_do_nothing() public {
         guard(owner);
         approve(guardians[0], owner, heir);
@@ -167,6 +194,14 @@ contract OwnershipReceiptsTest is ProtocolTest {
         hevm.prank(owner);
         receipts.setGuardians(guardians, 3);
         recover(owner, heir);
+    }
+
+    function test_an_heir_accepts_in_the_last_second() public {
+        guard(owner);
+        begin(owner, heir);
+        pass(delay + grace);
+        hevm.prank(heir);
+        receipts.acceptRecovery(owner);
     }
 
     function test_the_account_cancels_the_first_attempt_and_not_the_second() public {

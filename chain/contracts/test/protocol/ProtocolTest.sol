@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 pragma solidity ^0.8.28;
 
+import {IERC721Metadata} from "@openzeppelin/contracts/token/ERC721/extensions/IERC721Metadata.sol";
+import {IERC2981} from "@openzeppelin/contracts/interfaces/IERC2981.sol";
 import {
     ASSET_REGISTRY,
     ATTRIBUTION,
@@ -9,10 +11,10 @@ import {
     OWNERSHIP_RECEIPTS
 } from "../../src/protocol/Addresses.sol";
 import {Asset, AssetKind, KIND_API, KIND_FULL_ACCESS, KIND_LONG_TERM, Terms} from "../../src/protocol/Types.sol";
-import {AssetRegistry} from "../../src/protocol/AssetRegistry.sol";
-import {Attribution} from "../../src/protocol/Attribution.sol";
-import {Licences} from "../../src/protocol/Licences.sol";
-import {OwnershipReceipts} from "../../src/protocol/OwnershipReceipts.sol";
+import {IAssetRegistry} from "../../src/protocol/IAssetRegistry.sol";
+import {IAttribution} from "../../src/protocol/IAttribution.sol";
+import {ILicences} from "../../src/protocol/ILicences.sol";
+import {IOwnershipReceipts} from "../../src/protocol/IOwnershipReceipts.sol";
 
 /// The cheat codes that the tests of assets, licences and revenue use.
 interface Hevm {
@@ -33,6 +35,7 @@ interface Hevm {
     function expectRevert(bytes calldata data) external;
     function expectRevert(bytes4 selector) external;
     function expectPartialRevert(bytes4 selector) external;
+    function getDeployedCode(string calldata name) external view returns (bytes memory);
     function load(address where, bytes32 slot) external view returns (bytes32);
     function prank(address sender) external;
     function roll(uint256 number) external;
@@ -43,6 +46,18 @@ interface Hevm {
 }
 
 Hevm constant hevm = Hevm(address(uint160(uint256(keccak256("hevm cheat code")))));
+
+/// All that the contracts answer. The tests see only this, so that a change of a contract compiles that contract alone.
+interface Receipts is IOwnershipReceipts, IERC721Metadata {
+    function DELAY() external view returns (uint64);
+    function GRACE() external view returns (uint64);
+}
+
+interface AllLicences is ILicences, IERC2981, IERC721Metadata {}
+
+interface Revenue is IAttribution {
+    function CHALLENGE() external view returns (uint256);
+}
 
 /// What stands at the market's address: it settles when told.
 contract SettlingMarket {
@@ -60,10 +75,10 @@ abstract contract ProtocolTest {
     bool public constant IS_TEST = true;
     address internal constant COIN = address(0);
 
-    AssetRegistry internal constant registry = AssetRegistry(ASSET_REGISTRY);
-    OwnershipReceipts internal constant receipts = OwnershipReceipts(OWNERSHIP_RECEIPTS);
-    Licences internal constant licences = Licences(LICENCES);
-    Attribution internal constant attribution = Attribution(ATTRIBUTION);
+    IAssetRegistry internal constant registry = IAssetRegistry(ASSET_REGISTRY);
+    Receipts internal constant receipts = Receipts(OWNERSHIP_RECEIPTS);
+    AllLicences internal constant licences = AllLicences(LICENCES);
+    Revenue internal constant attribution = Revenue(ATTRIBUTION);
     SettlingMarket internal constant market = SettlingMarket(payable(INFERENCE_MARKET));
 
     address internal owner = address(0xa11ce);
@@ -76,10 +91,10 @@ abstract contract ProtocolTest {
     function setUp() public virtual {
         hevm.warp(clock);
         hevm.roll(height);
-        hevm.etch(ASSET_REGISTRY, type(AssetRegistry).runtimeCode);
-        hevm.etch(OWNERSHIP_RECEIPTS, type(OwnershipReceipts).runtimeCode);
-        hevm.etch(LICENCES, type(Licences).runtimeCode);
-        hevm.etch(ATTRIBUTION, type(Attribution).runtimeCode);
+        hevm.etch(ASSET_REGISTRY, hevm.getDeployedCode("AssetRegistry.sol:AssetRegistry"));
+        hevm.etch(OWNERSHIP_RECEIPTS, hevm.getDeployedCode("OwnershipReceipts.sol:OwnershipReceipts"));
+        hevm.etch(LICENCES, hevm.getDeployedCode("Licences.sol:Licences"));
+        hevm.etch(ATTRIBUTION, hevm.getDeployedCode("Attribution.sol:Attribution"));
         hevm.etch(INFERENCE_MARKET, type(SettlingMarket).runtimeCode);
         hevm.deal(owner, 1000 ether);
         hevm.deal(buyer, 1000 ether);

@@ -2,10 +2,12 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use super::super::paying::Accepted;
 use super::super::refusal::{Refusal, Trouble};
 use super::super::seat::Seat;
 use crate::engine::{EvaluatorRole, Seed};
 use crate::identity::PublicKey;
+use crate::market::Complete;
 use crate::packs::PackKey;
 use crate::transcript::{JobRecord, Openings, SignedRecord, Transcript};
 use crate::wire::{FailCode, JobFigures, Run, Share};
@@ -19,6 +21,8 @@ pub(super) struct Job {
     pub(super) inputs: Share,
     /// Bytes of memory that it takes.
     pub(super) memory: u64,
+    /// What pays for it, if it is to be paid.
+    pub(super) paid: Option<Accepted>,
 }
 
 /// What a job comes to.
@@ -29,6 +33,8 @@ pub(super) struct Outcome {
     pub(super) salt: Seed,
     pub(super) record: JobRecord,
     pub(super) openings: Option<Openings>,
+    /// The receipt of a paid job.
+    pub(super) complete: Option<Complete>,
 }
 
 pub(super) fn keep(seat: &Seat, record: &JobRecord, openings: Option<&Openings>) {
@@ -83,8 +89,23 @@ mod tests {
             rounding: Rounding::Exact,
         };
         let salt = Seed::from_bytes([1; 32]);
-        let run = Run { job: JobId::random().unwrap(), task, inputs: [[1; 32]; 2], salt, signature: [2; 64] };
-        let job = Job { run, role: EvaluatorRole::First, other: 2, key: task, inputs: Share(Vec::new()), memory: 0 };
+        let run = Run {
+            job: JobId::random().unwrap(),
+            task,
+            inputs: [[1; 32]; 2],
+            salt,
+            signature: [2; 64],
+            voucher: vec![],
+        };
+        let job = Job {
+            run,
+            role: EvaluatorRole::First,
+            other: 2,
+            key: task,
+            inputs: Share(Vec::new()),
+            memory: 0,
+            paid: None,
+        };
         claim(&trial.seat, &job, one).unwrap();
         let again = claim(&trial.seat, &job, one).unwrap_err();
         assert!(again.code == FailCode::Refused && again.text.contains("was asked for before"), "{}", again.text);

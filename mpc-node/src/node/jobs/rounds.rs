@@ -8,10 +8,11 @@ use super::super::patience::{Model, still_wanted};
 use super::super::refusal::{Refusal, Trouble, peer};
 use super::super::seat::Seat;
 use super::job::{Job, Outcome, keep_failed, now_millis};
+use super::receipt;
 use crate::engine::{Evaluator, PackContents, Step, ZeroSharing};
 use crate::lane::Lane;
 use crate::meter::Traffic;
-use crate::transcript::{Contradiction, SignedRecord, Transcript};
+use crate::transcript::{Contradiction, SignedRecord, Transcript, end_of};
 use crate::wire::{FailCode, JobFigures, Share};
 
 /// Counts a running job.
@@ -41,7 +42,7 @@ pub(super) fn evaluate(
     seat: &Seat,
     lane: &mut Lane,
     consumer: &mut Lane,
-    job: Job,
+    mut job: Job,
     (plan, weights): Model,
     (pack, mut transcript, zero): JobMaterial,
     (start, before): Start,
@@ -52,7 +53,7 @@ pub(super) fn evaluate(
         lane.begin("before the first round", Traffic::Online, seat.machine.config.timeouts.round());
         let mut waiting = Duration::ZERO;
         let mut round = 0;
-        let mut evaluator = Evaluator::new(plan, weights, job.role, pack, job.inputs.into_tensors(), zero)?;
+        let mut evaluator = Evaluator::new(plan, weights, job.role, pack, job.inputs.take_tensors(), zero)?;
         let mut step = evaluator.step(None)?;
         let (outputs, rounds) = loop {
             match step {
@@ -81,6 +82,15 @@ pub(super) fn evaluate(
         lane.send(&own).map_err(peer)?;
         let other: SignedRecord = lane.receive().map_err(peer)?;
         transcript.compare(&own, other).map_err(|c| signed_otherwise(lane, &c))?;
+        let complete = match &mut job.paid {
+            None => None,
+            Some(accepted) => {
+                // Nobody is charged who has gone by now.
+                still_wanted(consumer)?;
+                let end = end_of(&own, &other).ok_or_else(no_end)?;
+                Some(receipt::sign(seat, lane, job.role, accepted, job.run.asked(), &end)?)
+            }
+        };
         let after = lane.bytes();
         let figures = JobFigures {
             rounds,
@@ -90,15 +100,15 @@ pub(super) fn evaluate(
             waiting_micros: waiting.as_micros() as u64,
         };
         seat.packs.recycle(evaluator.into_corrections(), Instant::now());
-        Ok((outputs, figures, own))
+        Ok((outputs, figures, own, complete))
     })();
     // Before the consumer hears of the end: it may ask for the counters at once.
     lane.count();
     match result {
-        Ok((outputs, figures, own)) => {
+        Ok((outputs, figures, own, complete)) => {
             let salt = transcript.output_salt().clone();
             let (record, openings) = transcript.close(Some(own), None, now_millis(), &seat.machine.identity);
-            Ok(Outcome { outputs, figures, end: own, salt, record, openings })
+            Ok(Outcome { outputs, figures, end: own, salt, record, openings, complete })
         }
         Err(trouble) => {
             if let Trouble::Refusal(refusal) = &trouble {
@@ -109,6 +119,11 @@ pub(super) fn evaluate(
             Err(trouble)
         }
     }
+}
+
+/// Records that agree are those of a job that has come to its end.
+fn no_end() -> Refusal {
+    Refusal::new(FailCode::Internal, "a job without an end")
 }
 
 /// Why the job ends when the other evaluator signed something else than this node saw.

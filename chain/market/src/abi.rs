@@ -1,0 +1,325 @@
+//! The contracts' interfaces as this program calls them; `contracts/src/protocol/` has them with explanations.
+
+alloy_sol_types::sol! {
+    #[derive(Debug, PartialEq, Eq)]
+    struct InferenceReceipt {
+        bytes32 job;
+        bytes32 session;
+        bytes32 lane;
+        bytes32 asset;
+        uint256 licence;
+        bytes32 sharing;
+        bytes32 graph;
+        bytes32 parameters;
+        bytes32 request;
+        bytes32 output;
+        bytes32 transcript;
+        bytes32 previous;
+        bytes32 committee;
+        uint64 epoch;
+        uint8 helper;
+        uint64 number;
+        uint128 total;
+        uint128 price;
+        uint64 time;
+        uint64 height;
+    }
+
+    struct Voucher {
+        bytes32 session;
+        bytes32 lane;
+        uint128 total;
+        bytes32 job;
+        bytes32 request;
+    }
+
+    /// A model or another thing that is owned.
+    #[derive(Debug, PartialEq, Eq)]
+    struct Asset {
+        uint8 kind;
+        address owner;
+        bytes32 contentRoot;
+        bytes32 graph;
+        bytes32 manifest;
+        string card;
+        bytes32[] parents;
+        uint256[] parentLicences;
+    }
+
+    /// Under which terms an asset may be used.
+    #[derive(Debug, PartialEq, Eq)]
+    struct Terms {
+        uint8 kind;
+        address token;
+        uint128 price;
+        uint128 royalty;
+        uint128 compute;
+        uint64 duration;
+        uint16 revenueShare;
+        bool transferable;
+        uint64 allowance;
+        bytes32 details;
+    }
+
+    /// Who computes on an asset.
+    #[derive(Debug, PartialEq, Eq)]
+    struct Committee {
+        bytes32 asset;
+        bytes32 manifest;
+        bytes32 digest;
+        bytes32[3] keys;
+        address[3] operators;
+        uint64 epoch;
+        uint64 from;
+        uint64 until;
+    }
+
+    /// What a consumer and its committees have agreed on.
+    #[derive(Debug, PartialEq, Eq)]
+    struct Session {
+        uint256 licence;
+        bytes32 asset;
+        address consumer;
+        address signer;
+        bytes32 asker;
+        uint128 royalty;
+        uint128 compute;
+        uint64 ends;
+        uint32 inFlight;
+        bytes32[] lanes;
+        uint128[] caps;
+        uint256 nonce;
+    }
+
+    /// The native contract that checks a committee's signatures.
+    interface ICommittee {
+        function verify(
+            bytes32 digest, bytes32[] keys, uint256 signers, bytes signatures, uint256 threshold
+        ) external view returns (bool);
+        function verifyReceipt(
+            InferenceReceipt receipt, bytes32[] keys, uint256 signers, bytes signatures, uint256 threshold
+        ) external view returns (bool);
+    }
+
+    #[derive(Debug, PartialEq, Eq)]
+    interface AssetRegistry {
+        event Registered(
+            bytes32 indexed asset, address indexed owner, bytes32 indexed contentRoot, uint256 committed, Asset details
+        );
+
+        error NoSuchAsset(bytes32 asset);
+        error NotTheOwner(bytes32 asset, address owner);
+        error RegisteredBefore(bytes32 asset);
+        error NotCommitted(bytes32 commitment);
+        error Empty();
+        error CardTooLong(uint256 limit);
+        error LicencesDoNotMatch(uint256 parents, uint256 licences);
+        error ParentTwice(bytes32 parent);
+        error NotLicensed(bytes32 parent, uint256 licence);
+        error SharesExceedAll(uint256 asked);
+        error TooManyAncestors(uint256 limit);
+        error CommitmentIsSet(bytes32 asset, bytes32 scheme);
+
+        function commit(bytes32 commitment) external;
+        function register(Asset calldata asset, bytes32 salt) external returns (bytes32);
+        function ownerOf(bytes32 asset) external view returns (address);
+        function exists(bytes32 asset) external view returns (bool);
+        function assetOf(bytes32 asset)
+            external
+            view
+            returns (
+                uint8 kind,
+                address registrant,
+                bytes32 contentRoot,
+                bytes32 graph,
+                bytes32 manifest,
+                string memory card,
+                uint64 committed
+            );
+        function ancestors(bytes32 asset) external view returns (bytes32[] memory assets, uint16[] memory bps);
+        function claims(bytes32 contentRoot) external view returns (bytes32[] memory);
+        function idOf(address owner, bytes32 contentRoot) external view returns (bytes32);
+    }
+
+    #[derive(Debug, PartialEq, Eq)]
+    interface Licences {
+        event Offered(bytes32 indexed asset, bytes32 indexed termsHash, Terms terms);
+        event Retracted(bytes32 indexed asset, bytes32 indexed termsHash);
+        event Bought(
+            uint256 indexed licence,
+            bytes32 indexed asset,
+            bytes32 indexed termsHash,
+            address holder,
+            address payer,
+            uint256 paid
+        );
+        event Withdrawn(uint256 indexed licence, address indexed holder, uint256 refund);
+
+        error NoSuchLicence(uint256 licence);
+        error NotTheOwner(bytes32 asset, address owner);
+        error NotTheHolder(uint256 licence, address holder);
+        error NotOffered(bytes32 termsHash);
+        error WrongTerms(string why);
+        error PriceAbove(uint256 price, uint256 most);
+        error RevenueShareAbove(uint256 share, uint256 most);
+        error WrongValue(uint256 expected, uint256 got);
+        error NothingArrived(address token);
+        error NotTransferable(uint256 licence);
+        error Over(uint256 licence);
+        error WrongState(uint256 licence, uint8 state);
+        error TooEarly(uint256 from);
+        error TooLate(uint256 until);
+        error WrongComplaint(uint256 licence);
+        error NotServedSince(uint64 complaint);
+        error OpenedBefore(bytes32 root);
+        error NotOpened(bytes32 root);
+        error NotDisproved();
+        error NotSigned(address signer);
+        error MadeBefore(bytes32 partnership);
+        error NothingToTake(address account);
+        error Refused(address to);
+
+        function offer(bytes32 asset, Terms calldata terms) external returns (bytes32);
+        function retract(bytes32 termsHash) external;
+        function buy(bytes32 asset, bytes32 termsHash, uint128 maxPrice, uint16 maxRevenueShare, address holder)
+            external
+            payable
+            returns (uint256);
+        function licenceOf(uint256 licence)
+            external
+            view
+            returns (bytes32 asset, Terms memory terms, uint64 boughtAt, uint64 ends, uint64 withdrawnAt);
+        function isUser(uint256 licence, address who) external view returns (bool);
+        function ownerOf(uint256 licence) external view returns (address);
+        function termsOf(bytes32 termsHash) external view returns (bytes32 asset, Terms memory terms, bool offered);
+    }
+
+    #[derive(Debug, PartialEq, Eq)]
+    interface Attribution {
+        error NotTheMarket();
+        error NothingToClaim(address account);
+        error Succeeded(address account, address heir);
+        error Refused(address to);
+
+        function claimFrom(bytes32[] calldata assets) external returns (uint256);
+        function claimable(address payee) external view returns (uint256);
+        function claim() external returns (uint256);
+        function waiting(bytes32 asset, address token)
+            external
+            view
+            returns (uint256 ripe, uint256 unripe, uint256 own);
+    }
+
+    #[derive(Debug, PartialEq, Eq)]
+    interface Operators {
+        event Joined(address indexed operator, bytes32 indexed node, uint256 bond, string endpoint, string region);
+
+        error BondTooSmall(uint256 bond, uint256 least);
+        error NotAnOperator(address who);
+        error NodeNotProven(bytes32 node);
+        error TooLong(uint256 length);
+        error QuoteInThePast(uint64 until);
+        error MoreThanBonded(uint256 amount, uint256 bond);
+        error NotDue(uint64 due);
+        error NothingToPay();
+        error NotTheMarket(address caller);
+        error WrongSum(uint256 sum, uint256 value);
+        error NotTaken(address who, uint256 amount);
+
+        function join(bytes32 node, string calldata endpoint, string calldata region, bytes calldata proof)
+            external
+            payable;
+        function proofDigest(address operator, bytes32 node) external view returns (bytes32);
+        function setQuote(uint128 perCall, uint64 until) external;
+        function allow(bytes32 asset, bool willing) external;
+        function unbond(uint256 amount) external;
+        function withdraw() external returns (uint256);
+        function claim() external returns (uint256);
+        function standing(address operator, bytes32 asset)
+            external
+            view
+            returns (bytes32 node, uint256 bond, uint128 perCall, uint64 quoteUntil, bool willing);
+        function placeOf(address operator) external view returns (string memory endpoint, string memory region);
+        function earningsOf(address operator) external view returns (uint256 ripe, uint256 ripening);
+        function unbondingOf(address operator) external view returns (uint256 amount, uint64 due);
+        function operatorOf(bytes32 node) external view returns (address);
+        function recordOf(address operator) external view returns (uint64 calls, uint64 refused);
+    }
+
+    #[derive(Debug, PartialEq, Eq)]
+    interface InferenceMarket {
+        event Seated(bytes32 indexed committee, bytes32 indexed asset, Committee c);
+        event Unseated(bytes32 indexed committee);
+        event Opened(bytes32 indexed session, address indexed consumer, Session s);
+        event Settled(
+            bytes32 indexed session, bytes32 indexed lane, bytes32 indexed job, uint256 paid, uint256 total, bytes32 receipt
+        );
+        event Closing(bytes32 indexed session, uint64 until);
+        event Finished(bytes32 indexed session, uint256 returned);
+
+        error NotTheOwner(bytes32 asset, address caller);
+        error NotDistinct();
+        error WrongTime(uint256 time);
+        error WrongKey(address operator, bytes32 key);
+        error NotBonded(address operator, uint256 bond);
+        error NotWilling(address operator, bytes32 asset);
+        error NoQuote(address operator, uint64 until);
+        error QuoteTooHigh(address operator, uint256 asked, uint256 offered);
+        error SeatedBefore(bytes32 committee);
+        error NotSeated(bytes32 committee);
+        error StillGood(bytes32 committee);
+        error NotAUser(uint256 licence, address who);
+        error LicenceOver(uint256 licence);
+        error FreeCalls(uint256 licence);
+        error WrongLanes();
+        error WrongDeposit(uint256 value, uint256 sum);
+        error NoSigner();
+        error OpenedBefore(bytes32 session);
+        error WrongState(bytes32 session, uint256 state);
+        error NotTheConsumer(address caller);
+        error NotYet(uint256 until);
+        error WrongModel(bytes32 asset, bytes32 sharing, bytes32 graph);
+        error WrongParameters(bytes32 parameters, uint8 helper);
+        error WrongOutput(bytes32 output);
+        error WrongCommittee(bytes32 committee);
+        error Replayed(uint256 total, uint256 paid);
+        error WrongSession(bytes32 session, bytes32 lane);
+        error WrongPrice(uint256 total, uint256 price);
+        error TooLate(uint256 time, uint256 ends);
+        error OverCap(uint256 total, uint256 cap);
+        error WrongVoucher(address recovered);
+        error NotSigned(bytes32 receipt);
+        error NotTwice();
+        error ReturnedBefore(bytes32 lane);
+        error NothingToPay();
+        error NotTaken(address who, uint256 amount);
+        error Expired(uint256 deadline);
+        error TooLittle(address account, uint256 balance, uint256 needed);
+
+        function seat(Committee calldata c) external returns (bytes32);
+        function unseat(Committee calldata c) external;
+        function open(
+            uint256 licence,
+            address signer,
+            bytes32 asker,
+            bytes32[] calldata lanes,
+            uint128[] calldata caps,
+            uint64 ends,
+            uint256 nonce
+        ) external payable returns (bytes32);
+        function settle(
+            Session calldata s,
+            Committee calldata c,
+            InferenceReceipt calldata r,
+            bytes calldata voucher,
+            bytes calldata signatures
+        ) external;
+        function close(Session calldata s) external;
+        function finish(Session calldata s) external;
+        function withdraw() external returns (uint256);
+        function balanceOf(address account) external view returns (uint256);
+        function sessions(bytes32 session) external view returns (uint256);
+        function committees(bytes32 committee) external view returns (uint256);
+        function settled(bytes32 session, bytes32 lane) external view returns (uint256);
+    }
+}

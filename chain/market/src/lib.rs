@@ -1,0 +1,55 @@
+//! What the market's contracts, share nodes and consumers say to each other about money, byte for byte.
+//!
+//! A session and a committee are named by hashes of what they are ([`Session::id`], [`Committee::id`]), so whoever is
+//! shown one needs a single word of storage to know that the chain knows it too ([`slots`]). A consumer promises a
+//! running total with a [`Voucher`]; the three members of the committee sign a [`Receipt`] for the same total, job and
+//! request; the two together are what [`abi::InferenceMarket`] pays for.
+//!
+//! ```
+//! use alloy_primitives::{B256, address};
+//! use sahara_market::{Domain, INFERENCE_MARKET, Voucher};
+//!
+//! let voucher = Voucher {
+//!     session: B256::repeat_byte(1),
+//!     lane: B256::repeat_byte(2),
+//!     total: 3_000,
+//!     job: B256::repeat_byte(4),
+//!     request: B256::repeat_byte(5),
+//! };
+//! let domain = Domain { chain_id: 1337, market: INFERENCE_MARKET };
+//! let signed = voucher.sign(&domain, &B256::repeat_byte(7))?;
+//! assert_eq!(voucher.signer(&domain, &signed)?, address!("0x4a62316623ad457f02cdc5d997ded67a383ec569"));
+//! # Ok::<(), sahara_market::VoucherError>(())
+//! ```
+//!
+//! Pure: bytes in, bytes out; no clock, no socket, no file.
+#![forbid(unsafe_code)]
+
+pub mod abi;
+mod domain;
+mod receipt;
+mod session;
+pub mod slots;
+mod voucher;
+
+use alloy_primitives::{Address, address};
+
+pub use domain::Domain;
+pub use receipt::{Receipt, committee_root};
+pub use session::{Committee, MAX_LANES, PreimageError, Session};
+pub use voucher::{SIGNATURE_BYTES, Voucher, VoucherError};
+
+/// Models, datasets, adapters and agents, and what they descend from.
+pub const ASSET_REGISTRY: Address = address!("0x0000000000000000000000000000000000000B00");
+/// Who owns which part of an asset.
+pub const OWNERSHIP_RECEIPTS: Address = address!("0x0000000000000000000000000000000000000B10");
+/// Who may use an asset, under which terms.
+pub const LICENCES: Address = address!("0x0000000000000000000000000000000000000B20");
+/// What payees of assets can claim.
+pub const ATTRIBUTION: Address = address!("0x0000000000000000000000000000000000000B30");
+/// Bonds, keys and quotes of operators.
+pub const OPERATORS: Address = address!("0x0000000000000000000000000000000000000B40");
+/// Committees, sessions and settlements.
+pub const INFERENCE_MARKET: Address = address!("0x0000000000000000000000000000000000000B50");
+/// Identities of people and agents.
+pub const IDENTITY: Address = address!("0x0000000000000000000000000000000000000B60");

@@ -1,0 +1,93 @@
+//! Where the contracts keep the few words that a share node asks to be proven, in Solidity's layout.
+
+use alloy_primitives::{B256, U256, keccak256};
+
+/// In [`crate::INFERENCE_MARKET`]: the state of a session, [`SessionState`].
+pub fn session(id: B256) -> B256 {
+    mapping(id, U256::ZERO.into())
+}
+
+/// In [`crate::INFERENCE_MARKET`]: the state of a committee, [`CommitteeState`].
+pub fn committee(id: B256) -> B256 {
+    mapping(id, U256::from(1).into())
+}
+
+/// In [`crate::INFERENCE_MARKET`]: the highest total that was paid to a lane of a session.
+pub fn settled(session: B256, lane: B256) -> B256 {
+    mapping(lane, mapping(session, U256::from(2).into()))
+}
+
+/// In [`crate::LICENCES`]: zero, or when a licence was withdrawn.
+pub fn withdrawn(licence: U256) -> B256 {
+    mapping(licence.into(), U256::ZERO.into())
+}
+
+fn mapping(key: B256, slot: B256) -> B256 {
+    keccak256([key.0, slot.0].as_flattened())
+}
+
+/// What the word of a session says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SessionState {
+    /// No such session was ever opened.
+    None,
+    /// Vouchers count.
+    Open,
+    /// It ends: until this time (seconds since 1970) totals are still taken.
+    Closing(u64),
+    /// It is over.
+    Finished,
+    /// A word that this program does not know.
+    Unknown(U256),
+}
+
+impl SessionState {
+    /// Reads the word.
+    pub fn read(word: U256) -> Self {
+        let [status, rest] = [word & U256::from(0xff), word >> 8];
+        match (status.to::<u8>(), u64::try_from(rest)) {
+            (0, Ok(0)) => Self::None,
+            (1, Ok(0)) => Self::Open,
+            (2, Ok(until)) => Self::Closing(until),
+            (3, Ok(_)) => Self::Finished,
+            _ => Self::Unknown(word),
+        }
+    }
+}
+
+/// What the word of a committee says: seconds since 1970.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CommitteeState {
+    /// From when it serves; zero if there is no such committee.
+    pub from: u64,
+    /// When it was ended before its time; zero if it was not.
+    pub ended: u64,
+}
+
+impl CommitteeState {
+    /// Reads the word; nothing if it holds more than this program knows.
+    pub fn read(word: U256) -> Option<Self> {
+        let [from, ended, rest, more] = word.into_limbs();
+        (rest == 0 && more == 0).then_some(Self { from, ended })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_are_read_strictly() {
+        let closing = U256::from(2) | U256::from(1_700_000_000u64) << 8;
+        assert_eq!(SessionState::read(U256::ZERO), SessionState::None);
+        assert_eq!(SessionState::read(U256::ONE), SessionState::Open);
+        assert_eq!(SessionState::read(closing), SessionState::Closing(1_700_000_000));
+        assert_eq!(SessionState::read(U256::from(3)), SessionState::Finished);
+        for strange in [U256::from(4), U256::from(1) | U256::from(1) << 8, U256::from(2) | U256::from(1) << 80] {
+            assert_eq!(SessionState::read(strange), SessionState::Unknown(strange));
+        }
+        let word = U256::from(5) | U256::from(6) << 64;
+        assert_eq!(CommitteeState::read(word), Some(CommitteeState { from: 5, ended: 6 }));
+        assert_eq!(CommitteeState::read(word | U256::from(1) << 128), None);
+    }
+}

@@ -1,0 +1,634 @@
+//! `sahara asset register | offer | retract | seat | unseat | ls | show`: what somebody owns on the chain, and on which terms.
+
+use std::path::PathBuf;
+
+use alloy_primitives::{Address, B256, U256, keccak256};
+use alloy_sol_types::{SolEvent, SolValue};
+use clap::{Args, Subcommand, ValueEnum};
+use sahara_market::abi::{Asset, AssetRegistry, InferenceMarket, Licences, Operators, Terms};
+use sahara_market::{ASSET_REGISTRY, Committee, INFERENCE_MARKET, LICENCES, OPERATORS};
+use sahara_mpc::manifest::AccessRule;
+use serde_json::{Value, json};
+
+use super::Context;
+use super::money::{MoneyArgs, id};
+use super::network::NetworkArgs;
+use super::wallet::FileArgs;
+use crate::chain_client::{Chain, Log, Order};
+use crate::error::{Error, Result};
+use crate::wallet::amount::Amount;
+use sahara::keys::{self, Role};
+use sahara::models::{DEFAULT_MODEL, Model, Store};
+use sahara::network::{self, Sharing, SharingName, SharingRef};
+
+/// Seconds.
+const DAY: u64 = 86_400;
+
+#[derive(Subcommand, Debug)]
+#[command(after_help = "\
+An owner's way: `asset register MODEL` names a model on the chain, `model share
+MODEL --asset ID` hands it to share nodes for whoever pays, `asset seat ID`
+names these nodes' operators there, and `asset offer ID` sets the price.
+--dry-run says what each would cost.")]
+pub enum AssetCommand {
+    /// Register a model of this machine, or another content by its root
+    Register(RegisterArgs),
+    /// Sell licences on these terms
+    Offer(OfferArgs),
+    /// End an offer; what was sold stays
+    Retract(RetractArgs),
+    /// Name the share nodes that serve a model, on the chain
+    Seat(SeatArgs),
+    /// Let a committee open no more sessions
+    Unseat(UnseatArgs),
+    /// List assets
+    Ls(LsArgs),
+    /// Show an asset: its owner, offers and committees
+    Show(ShowArgs),
+}
+
+/// What it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum KindArg {
+    Model,
+    Dataset,
+    Adapter,
+    Agent,
+}
+
+#[derive(Args, Debug)]
+pub struct RegisterArgs {
+    /// Name of a model on this machine
+    #[arg(default_value = DEFAULT_MODEL, conflicts_with = "root")]
+    model: String,
+    /// Commitment to another content, instead of a model's
+    #[arg(long, value_name = "HASH", value_parser = id)]
+    root: Option<B256>,
+    /// What it is
+    #[arg(long, value_enum, default_value_t = KindArg::Model)]
+    kind: KindArg,
+    /// Where its description lies
+    #[arg(long, value_name = "URI", default_value = "")]
+    card: String,
+    /// What it is derived from, and the licence for that [repeatable]
+    #[arg(long, value_name = "ASSET:LICENCE", value_parser = parent)]
+    parent: Vec<(B256, U256)>,
+    #[command(flatten)]
+    money: MoneyArgs,
+}
+
+/// Kinds of terms that are offered to everybody.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum TermsArg {
+    /// A fixed price a call
+    Api,
+    /// For some time; the payment vests over it
+    LongTerm,
+    /// One payment for the key of a ciphertext
+    FullAccess,
+}
+
+#[derive(Args, Debug)]
+pub struct OfferArgs {
+    /// The asset
+    #[arg(value_parser = id)]
+    asset: B256,
+    /// What kind of licence
+    #[arg(long, value_enum, default_value_t = TermsArg::Api)]
+    kind: TermsArg,
+    /// Paid once, at the purchase
+    #[arg(long, value_name = "AMOUNT", default_value = "0")]
+    price: Amount,
+    /// Yours, for each call
+    #[arg(long, value_name = "AMOUNT", default_value = "0")]
+    royalty: Amount,
+    /// The three operators' together, for each call
+    #[arg(long, value_name = "AMOUNT", default_value = "0")]
+    compute: Amount,
+    /// Days from the purchase [default: for ever]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=36_500))]
+    days: Option<u32>,
+    /// Part of a derived asset's revenue, in hundredths of a percent; 0: nothing may be derived
+    #[arg(long, value_name = "N", default_value_t = 0, value_parser = clap::value_parser!(u16).range(0..=10_000))]
+    revenue_share: u16,
+    /// The holder may pass it on
+    #[arg(long)]
+    transferable: bool,
+    /// Root of the ciphertext (full access), or what else is to be bound
+    #[arg(long, value_name = "HASH", value_parser = id)]
+    details: Option<B256>,
+    #[command(flatten)]
+    money: MoneyArgs,
+}
+
+#[derive(Args, Debug)]
+pub struct RetractArgs {
+    /// The offer: hash of its terms
+    #[arg(value_parser = id)]
+    terms: B256,
+    #[command(flatten)]
+    money: MoneyArgs,
+}
+
+#[derive(Args, Debug)]
+pub struct SeatArgs {
+    /// The asset
+    #[arg(value_parser = id)]
+    asset: B256,
+    /// Name it is shared under [default: the only one of yours that is for this asset]
+    #[arg(long = "as", value_name = "NAME")]
+    name: Option<String>,
+    /// Committee file of the share nodes [default: the devnet's]
+    #[arg(long, value_name = "FILE")]
+    committee: Option<PathBuf>,
+    /// Number of the committee's term
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    epoch: u64,
+    /// Days for which it is seated
+    #[arg(long, value_name = "N", default_value_t = 90, value_parser = clap::value_parser!(u64).range(1..=700))]
+    days: u64,
+    #[command(flatten)]
+    money: MoneyArgs,
+}
+
+#[derive(Args, Debug)]
+pub struct UnseatArgs {
+    /// The committee
+    #[arg(value_parser = id)]
+    committee: B256,
+    #[command(flatten)]
+    money: MoneyArgs,
+}
+
+#[derive(Args, Debug)]
+pub struct LsArgs {
+    /// Everybody's, not only this wallet's
+    #[arg(long)]
+    all: bool,
+    #[command(flatten)]
+    wallet: FileArgs,
+    #[command(flatten)]
+    network: NetworkArgs,
+}
+
+#[derive(Args, Debug)]
+pub struct ShowArgs {
+    /// The asset
+    #[arg(value_parser = id)]
+    asset: B256,
+    #[command(flatten)]
+    network: NetworkArgs,
+}
+
+pub fn run(command: AssetCommand, context: &mut Context) -> Result<()> {
+    match command {
+        AssetCommand::Register(args) => register(&args, context),
+        AssetCommand::Offer(args) => offer(&args, context),
+        AssetCommand::Retract(args) => retract(&args, context),
+        AssetCommand::Seat(args) => seat(&args, context),
+        AssetCommand::Unseat(args) => unseat(&args, context),
+        AssetCommand::Ls(args) => ls(&args, context),
+        AssetCommand::Show(args) => show(&args, context),
+    }
+}
+
+/// The id of what `owner` registers with this content.
+fn asset_id(chain: u64, owner: Address, root: B256) -> B256 {
+    keccak256((U256::from(chain), ASSET_REGISTRY, owner, root).abi_encode())
+}
+
+fn register(args: &RegisterArgs, context: &mut Context) -> Result<()> {
+    let (root, graph) = match args.root {
+        Some(root) => (root, B256::ZERO),
+        None => content(&Store::new(&context.home).open(&args.model, &context.progress.events())?)?,
+    };
+    let mut payer = args.money.payer(context)?;
+    let (chain, owner) = (payer.chain.id(), payer.address);
+    let asset = Asset {
+        kind: args.kind as u8,
+        owner,
+        contentRoot: root,
+        graph,
+        manifest: B256::ZERO,
+        card: args.card.clone(),
+        parents: args.parent.iter().map(|(asset, _)| *asset).collect(),
+        parentLicences: args.parent.iter().map(|(_, licence)| *licence).collect(),
+    };
+    let named = asset_id(chain, owner, root);
+    if payer.chain.call(
+        "looking whether it is registered",
+        ASSET_REGISTRY,
+        &AssetRegistry::existsCall { asset: named },
+    )? {
+        return Err(Error::user(format!("you have registered this content before, as asset {named}")));
+    }
+    let mut salt = [0; 32];
+    getrandom::fill(&mut salt).map_err(|e| Error::fault(format!("the system gives no random numbers: {e}")))?;
+    let salt = B256::from(salt);
+    let commitment = keccak256((owner, salt, keccak256(asset.abi_encode())).abi_encode());
+    let commit = AssetRegistry::commitCall { commitment };
+    let order = Order::call("committing to the asset", ASSET_REGISTRY, &commit);
+    let Some(done) = payer.carry_out(&order, context)? else { return Ok(()) };
+    context.progress.step("waiting for the next block");
+    payer.chain.wait_for(done.block + 1)?;
+    let register = AssetRegistry::registerCall { asset, salt };
+    payer.carry_out(&Order::call("registering the asset", ASSET_REGISTRY, &register), context)?;
+    let rivals =
+        payer.chain.call("looking for others", ASSET_REGISTRY, &AssetRegistry::claimsCall { contentRoot: root })?;
+    let others: Vec<B256> = rivals.into_iter().filter(|other| *other != named).collect();
+    if !others.is_empty() {
+        context
+            .progress
+            .note(&format!("{} others have registered the same content: see `sahara asset show`", others.len()));
+    }
+    let value = json!({"asset": named, "owner": owner, "content_root": root, "claims": others});
+    payer.tell(&format!("registered as asset {named}"), value, context)
+}
+
+/// The root of a model's weights, and the identity of its shortest graph.
+pub(super) fn content(model: &Model) -> Result<(B256, B256)> {
+    let shortest = model.compiled.buckets().into_iter().min();
+    let shortest = shortest.ok_or_else(|| Error::user(format!("{} has no graph", model.info.name)))?;
+    let graph = sahara::embedding::graph(model, shortest)?;
+    Ok((graph.weights_root.into(), graph.id().0.into()))
+}
+
+fn offer(args: &OfferArgs, context: &mut Context) -> Result<()> {
+    let small = |amount: Amount| amount.small().map_err(Error::user);
+    let terms = Terms {
+        kind: args.kind as u8,
+        token: Address::ZERO,
+        price: small(args.price)?,
+        royalty: small(args.royalty)?,
+        compute: small(args.compute)?,
+        duration: args.days.map_or(0, |days| u64::from(days) * DAY),
+        revenueShare: args.revenue_share,
+        transferable: args.transferable,
+        allowance: 0,
+        details: args.details.unwrap_or_default(),
+    };
+    let hash = keccak256((args.asset, terms.clone()).abi_encode_params());
+    let mut payer = args.money.payer(context)?;
+    let call = Licences::offerCall { asset: args.asset, terms: terms.clone() };
+    let order = Order::call("offering licences", LICENCES, &call);
+    if payer.carry_out(&order, context)?.is_none() {
+        return Ok(());
+    }
+    let mut value = terms_value(&terms);
+    value["terms"] = json!(hash);
+    value["asset"] = json!(args.asset);
+    payer.tell(&format!("offered: {}; terms {hash}", terms_words(&terms)), value, context)
+}
+
+fn retract(args: &RetractArgs, context: &mut Context) -> Result<()> {
+    let mut payer = args.money.payer(context)?;
+    let call = Licences::retractCall { termsHash: args.terms };
+    if payer.carry_out(&Order::call("ending the offer", LICENCES, &call), context)?.is_none() {
+        return Ok(());
+    }
+    payer.tell(
+        "the offer is over; licences that were sold stay",
+        json!({"terms": args.terms, "retracted": true}),
+        context,
+    )
+}
+
+fn seat(args: &SeatArgs, context: &mut Context) -> Result<()> {
+    let nodes = network::committee(&context.home, args.committee.as_deref())?;
+    let owner = keys::client(&context.home, Role::Owner, nodes.clone())?;
+    context.progress.step("asking the nodes for the model");
+    let sharing = match &args.name {
+        Some(name) => {
+            let name: SharingName = name.parse().map_err(Error::user)?;
+            let which = SharingRef::Named(owner.owner_key(), name);
+            owner.find(&which).map_err(|e| Error::fault(e.to_string()))?
+        }
+        None => sharing_for(args, context, &owner)?,
+    };
+    let sharing = sharing.ok_or_else(|| {
+        Error::user(format!(
+            "these nodes hold no model of yours for this asset: `sahara model share MODEL --asset {}` first",
+            args.asset
+        ))
+    })?;
+    let mut payer = args.money.payer(context)?;
+    let for_asset = matches!(&sharing.manifest().access, AccessRule::Chain(asset)
+        if asset.chain == payer.chain.id() && asset.contract == *ASSET_REGISTRY.0 && asset.asset == args.asset.0);
+    if !for_asset {
+        return Err(Error::user(format!(
+            "{} is not shared for this asset: `sahara model share MODEL --as {} --asset {}`",
+            sharing.manifest().name,
+            sharing.manifest().name,
+            args.asset
+        )));
+    }
+    let keys = members(&nodes)?;
+    let mut operators = [Address::ZERO; 3];
+    for (operator, key) in operators.iter_mut().zip(&keys) {
+        let call = Operators::operatorOfCall { node: key.0.into() };
+        *operator = payer.chain.call("asking for the nodes' operators", OPERATORS, &call)?;
+        if operator.is_zero() {
+            return Err(Error::user(format!(
+                "the operator of node {key} has no bond on this chain: `sahara operator bond` there"
+            )));
+        }
+    }
+    let now = payer.chain.time()?;
+    let committee = Committee {
+        asset: args.asset,
+        manifest: sharing.id().0.into(),
+        digest: nodes.digest().into(),
+        keys: keys.map(|key| key.0.into()),
+        operators,
+        epoch: args.epoch,
+        from: now,
+        until: now + args.days * DAY,
+    };
+    let lane = committee.id();
+    let order =
+        Order::call("seating the committee", INFERENCE_MARKET, &InferenceMarket::seatCall { c: committee.clone() });
+    if payer.carry_out(&order, context)?.is_none() {
+        return Ok(());
+    }
+    let mut value = committee_value(&committee);
+    value["committee"] = json!(lane);
+    payer.tell(&format!("the committee is seated as {lane}"), value, context)
+}
+
+/// The keys of a committee's three nodes, in its order.
+fn members(committee: &network::Committee) -> Result<[network::PublicKey; 3]> {
+    let keys: Vec<_> = committee.members().iter().map(|member| member.key).collect();
+    keys.try_into().map_err(|_| Error::user("this committee has not three nodes"))
+}
+
+/// The only sharing of the owner's on these nodes that is for the asset.
+fn sharing_for(args: &SeatArgs, context: &Context, owner: &sahara_mpc::client::Client) -> Result<Option<Sharing>> {
+    let listing = network::sharings(&context.home, args.committee.as_deref(), &[Role::Owner])?;
+    let mut found = None;
+    for entry in listing.sharings.iter().filter(|entry| entry.owner == owner.key()) {
+        let which = SharingRef::Named(owner.owner_key(), entry.name.clone());
+        let sharing = owner.find(&which).map_err(|e| Error::fault(e.to_string()))?;
+        let is_for = |sharing: &Sharing| matches!(&sharing.manifest().access, AccessRule::Chain(asset) if asset.asset == args.asset.0);
+        if let Some(sharing) = sharing.filter(is_for) {
+            if found.is_some() {
+                return Err(Error::user("several models of yours are shared for this asset: say which with --as NAME"));
+            }
+            found = Some(sharing);
+        }
+    }
+    Ok(found)
+}
+
+fn unseat(args: &UnseatArgs, context: &mut Context) -> Result<()> {
+    let mut payer = args.money.payer(context)?;
+    let committee = committee(&payer.chain, args.committee)?;
+    let order = Order::call("unseating the committee", INFERENCE_MARKET, &InferenceMarket::unseatCall { c: committee });
+    if payer.carry_out(&order, context)?.is_none() {
+        return Ok(());
+    }
+    let value = json!({"committee": args.committee, "unseated": true});
+    payer.tell("the committee opens no more sessions; those that are open are settled", value, context)
+}
+
+/// A committee by its id: what the chain's nodes show has to hash to that.
+pub(super) fn committee(chain: &Chain, lane: B256) -> Result<Committee> {
+    let topics = [Some(InferenceMarket::Seated::SIGNATURE_HASH), Some(lane)];
+    let logs = chain.logs("asking for the committee", INFERENCE_MARKET, &topics)?;
+    let found = logs.iter().filter_map(seated).find(|committee| committee.id() == lane);
+    found.ok_or_else(|| Error::user(format!("the chain knows no committee {lane}")))
+}
+
+fn seated(log: &Log) -> Option<Committee> {
+    let event = InferenceMarket::Seated::decode_raw_log_validate(log.topics.iter().copied(), &log.data).ok()?;
+    Some(event.c)
+}
+
+/// The committees that serve an asset now, those that were seated last first.
+pub(super) fn committees(chain: &Chain, asset: B256) -> Result<Vec<Committee>> {
+    let topics = [Some(InferenceMarket::Seated::SIGNATURE_HASH), None, Some(asset)];
+    let logs = chain.logs("asking for the asset's committees", INFERENCE_MARKET, &topics)?;
+    let now = chain.time()?;
+    let mut all = Vec::new();
+    for committee in logs.iter().rev().filter_map(seated) {
+        let call = InferenceMarket::committeesCall { committee: committee.id() };
+        let word = chain.call("asking for a committee", INFERENCE_MARKET, &call)?;
+        let state = sahara_market::slots::CommitteeState::read(word);
+        let serves = state.is_some_and(|state| state.from > 0 && state.ended == 0) && committee.until > now;
+        if serves && committee.asset == asset {
+            all.push(committee);
+        }
+    }
+    Ok(all)
+}
+
+/// The offers for an asset that stand, with the hash of their terms.
+pub(super) fn offers(chain: &Chain, asset: B256) -> Result<Vec<(B256, Terms)>> {
+    let topics = [Some(Licences::Offered::SIGNATURE_HASH), Some(asset)];
+    let logs = chain.logs("asking for the asset's offers", LICENCES, &topics)?;
+    let mut all: Vec<(B256, Terms)> = Vec::new();
+    for log in &logs {
+        let event = Licences::Offered::decode_raw_log_validate(log.topics.iter().copied(), &log.data);
+        let Ok(event) = event else { continue };
+        // Terms are what hashes to their name, whoever shows them.
+        let hash = keccak256((asset, event.terms.clone()).abi_encode_params());
+        if hash != event.termsHash || all.iter().any(|(known, _)| *known == hash) {
+            continue;
+        }
+        let call = Licences::termsOfCall { termsHash: hash };
+        if chain.call("asking whether an offer stands", LICENCES, &call)?.offered {
+            all.push((hash, event.terms));
+        }
+    }
+    Ok(all)
+}
+
+fn ls(args: &LsArgs, context: &mut Context) -> Result<()> {
+    let chain = args.network.find(context)?.chain();
+    let owner = match args.all {
+        true => None,
+        false => Some(crate::wallet::address(&args.wallet.path(context))?.into_word()),
+    };
+    let topics = [Some(AssetRegistry::Registered::SIGNATURE_HASH), None, owner];
+    let logs = chain.logs("asking for the assets", ASSET_REGISTRY, &topics)?;
+    let events = logs.iter().filter_map(|log| {
+        AssetRegistry::Registered::decode_raw_log_validate(log.topics.iter().copied(), &log.data).ok()
+    });
+    let assets: Vec<_> = events.collect();
+    if context.out.json() {
+        let list: Vec<Value> = assets
+            .iter()
+            .map(|event| {
+                json!({
+                    "asset": event.asset,
+                    "owner": event.owner,
+                    "kind": kind(event.details.kind),
+                    "content_root": event.contentRoot,
+                    "card": event.details.card,
+                })
+            })
+            .collect();
+        return context.out.value(&list);
+    }
+    if assets.is_empty() {
+        return context.out.line("no asset of this wallet's is on this chain (--all lists everybody's)");
+    }
+    assets.iter().try_for_each(|event| {
+        context.out.line(&event.asset.to_string())?;
+        context.out.folded("    ", &format!("{}, of {} {}", kind(event.details.kind), event.owner, event.details.card))
+    })
+}
+
+fn show(args: &ShowArgs, context: &mut Context) -> Result<()> {
+    let chain = args.network.find(context)?.chain();
+    let asset = args.asset;
+    let facts = chain.call("asking for the asset", ASSET_REGISTRY, &AssetRegistry::assetOfCall { asset })?;
+    let owner = chain.call("asking for its owner", ASSET_REGISTRY, &AssetRegistry::ownerOfCall { asset })?;
+    let root = facts.contentRoot;
+    let claims = chain.call("looking for others", ASSET_REGISTRY, &AssetRegistry::claimsCall { contentRoot: root })?;
+    let lineage = chain.call("asking for its lineage", ASSET_REGISTRY, &AssetRegistry::ancestorsCall { asset })?;
+    let (offers, committees) = (offers(&chain, asset)?, committees(&chain, asset)?);
+    let rivals: Vec<B256> = claims.into_iter().filter(|other| *other != asset).collect();
+    if context.out.json() {
+        let offers: Vec<Value> = offers
+            .iter()
+            .map(|(hash, terms)| {
+                let mut value = terms_value(terms);
+                value["terms"] = json!(hash);
+                value
+            })
+            .collect();
+        let ancestors: Vec<Value> = lineage
+            .assets
+            .iter()
+            .zip(&lineage.bps)
+            .map(|(asset, part)| json!({"asset": asset, "hundredths_of_percent": part}))
+            .collect();
+        return context.out.value(&json!({
+            "asset": asset,
+            "owner": owner,
+            "kind": kind(facts.kind),
+            "content_root": root,
+            "graph": facts.graph,
+            "card": facts.card,
+            "claims": rivals,
+            "ancestors": ancestors,
+            "offers": offers,
+            "committees": committees.iter().map(committee_value).collect::<Vec<_>>(),
+        }));
+    }
+    context.out.line(&format!("{} of {owner}", kind(facts.kind)))?;
+    if !facts.card.is_empty() {
+        context.out.folded("card: ", &facts.card)?;
+    }
+    if !rivals.is_empty() {
+        context.out.folded("", &format!("{} others have registered the same content", rivals.len()))?;
+    }
+    for (asset, part) in lineage.assets.iter().zip(&lineage.bps) {
+        context.out.line(&format!("{}.{:02} % of revenue to {asset}", part / 100, part % 100))?;
+    }
+    for (hash, terms) in &offers {
+        context.out.line(&format!("offer {hash}"))?;
+        context.out.folded("    ", &terms_words(terms))?;
+    }
+    if offers.is_empty() {
+        context.out.line("no licences are on offer")?;
+    }
+    for committee in &committees {
+        context.out.line(&format!("committee {}", committee.id()))?;
+        let operators: Vec<String> = committee.operators.iter().map(Address::to_string).collect();
+        context.out.folded("    ", &operators.join(" "))?;
+    }
+    if committees.is_empty() {
+        context.out.line("no committee serves it")?;
+    }
+    Ok(())
+}
+
+fn committee_value(committee: &Committee) -> Value {
+    json!({
+        "committee": committee.id(),
+        "asset": committee.asset,
+        "manifest": committee.manifest,
+        "digest": committee.digest,
+        "keys": committee.keys,
+        "operators": committee.operators,
+        "epoch": committee.epoch,
+        "from": committee.from,
+        "until": committee.until,
+    })
+}
+
+/// Terms for other programs: amounts are text, in the smallest unit.
+pub(super) fn terms_value(terms: &Terms) -> Value {
+    json!({
+        "kind": terms_kind(terms.kind),
+        "token": terms.token,
+        "price": terms.price.to_string(),
+        "royalty": terms.royalty.to_string(),
+        "compute": terms.compute.to_string(),
+        "duration": terms.duration,
+        "revenue_share": terms.revenueShare,
+        "transferable": terms.transferable,
+        "allowance": terms.allowance,
+        "details": terms.details,
+    })
+}
+
+/// Terms for people.
+pub(super) fn terms_words(terms: &Terms) -> String {
+    let call = Amount::from(terms.royalty.saturating_add(terms.compute));
+    let token = if terms.token.is_zero() { String::new() } else { format!(" in token {}", terms.token) };
+    let time = match terms.duration {
+        0 => "for ever".to_owned(),
+        seconds => format!("for {} days", seconds / DAY),
+    };
+    format!("{}, {} once{token}, {call} a call, {time}", terms_kind(terms.kind), Amount::from(terms.price))
+}
+
+fn terms_kind(kind: u8) -> &'static str {
+    ["api", "long-term", "full-access", "partnership"].get(usize::from(kind)).copied().unwrap_or("unknown")
+}
+
+fn kind(kind: u8) -> &'static str {
+    ["model", "dataset", "adapter", "agent"].get(usize::from(kind)).copied().unwrap_or("unknown")
+}
+
+fn parent(text: &str) -> std::result::Result<(B256, U256), String> {
+    let wrong = || format!("'{}' is no ASSET:LICENCE", text.escape_debug());
+    let (asset, licence) = text.split_once(':').ok_or_else(wrong)?;
+    let licence = licence.parse().ok().filter(|_| !licence.is_empty()).ok_or_else(wrong)?;
+    Ok((id(asset)?, licence))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parents_are_named_with_their_licence() {
+        let asset = B256::repeat_byte(1);
+        assert_eq!(parent(&format!("{asset}:7")), Ok((asset, U256::from(7))));
+        for wrong in ["", "0x1:7", &asset.to_string(), &format!("{asset}:x"), &format!("{asset}:")] {
+            assert!(parent(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn terms_are_told_in_words() {
+        let terms = Terms {
+            kind: 1,
+            token: Address::ZERO,
+            price: 3_000_000_000_000_000_000,
+            royalty: 1_000_000_000_000_000,
+            compute: 2_000_000_000_000_000,
+            duration: 30 * DAY,
+            revenueShare: 0,
+            transferable: false,
+            allowance: 0,
+            details: B256::ZERO,
+        };
+        assert_eq!(terms_words(&terms), "long-term, 3 SAH once, 0.003 SAH a call, for 30 days");
+        let token = Terms { kind: 9, token: Address::repeat_byte(1), duration: 0, ..terms };
+        assert!(terms_words(&token).contains("unknown") && terms_words(&token).contains("in token 0x0101"));
+    }
+}

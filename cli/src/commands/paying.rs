@@ -1,0 +1,86 @@
+//! How commands that ask a model pay for it, when it is somebody's asset: with the sessions of this home.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use alloy_primitives::B256;
+
+use crate::error::{Error, Result};
+use crate::market::engine::{PaidEngine, accounts};
+use crate::market::purse::{HomePurse, short};
+use crate::progress::Indicator;
+use crate::wallet::amount::Amount;
+use sahara::home::Home;
+use sahara::network::{NetworkOptions, Purse};
+
+/// What was paid, and for how many answers.
+#[derive(Clone, Debug, Default)]
+pub struct Tally(Arc<Mutex<Sum>>);
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Sum {
+    answers: u64,
+    paid: u128,
+    last: B256,
+}
+
+impl Tally {
+    /// Tells it.
+    pub fn tell(&self, progress: &Indicator) {
+        let Sum { answers, paid, last } = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        match answers {
+            0 => {}
+            1 => progress.note(&format!("paid {}, receipt {}", Amount::from(paid), short(last))),
+            _ => progress.note(&format!(
+                "paid {} for {answers} answers, the last receipt is {}",
+                Amount::from(paid),
+                short(last)
+            )),
+        }
+    }
+}
+
+/// The engine that pays for what is called `model`, and what it comes to; none if no session of this home is for it.
+///
+/// # Errors
+/// When a session cannot be read or no committee answers; when an asset's id is named for which there is no session.
+pub fn engine(
+    home: &Home,
+    model: &str,
+    options: &NetworkOptions,
+    progress: &Indicator,
+) -> Result<Option<(PaidEngine, Tally)>> {
+    let tally = Tally::default();
+    let sum = tally.clone();
+    let heard = move |receipt: B256, paid: u128| {
+        let mut sum = sum.0.lock().unwrap_or_else(PoisonError::into_inner);
+        *sum = Sum { answers: sum.answers + 1, paid: sum.paid.saturating_add(paid), last: receipt };
+    };
+    Ok(engine_that(home, model, options, progress, Box::new(heard))?.map(|engine| (engine, tally)))
+}
+
+/// The same; `heard` is told each receipt and what was paid with it.
+///
+/// # Errors
+/// As there.
+pub fn engine_that(
+    home: &Home,
+    model: &str,
+    options: &NetworkOptions,
+    progress: &Indicator,
+    heard: crate::market::purse::Heard,
+) -> Result<Option<PaidEngine>> {
+    let accounts = accounts(home, model)?;
+    if accounts.is_empty() {
+        return match model.strip_prefix("0x").map(str::parse::<B256>) {
+            Some(Ok(asset)) => Err(Error::user(format!(
+                "you have no session for asset {asset}: see its price with `sahara asset show {asset}`, buy a licence \
+                 with `sahara licence buy {asset}`"
+            ))),
+            _ => Ok(None),
+        };
+    }
+    let (tell, told) = (progress.clone(), progress.clone());
+    let purse: Arc<dyn Purse> = Arc::new(HomePurse::new(home, Box::new(move |words| tell.note(words)), heard));
+    let tell = Box::new(move |words: &str| told.note(words));
+    Ok(Some(PaidEngine::connect(home, &accounts, options, &purse, tell, &progress.events())?))
+}

@@ -1,0 +1,428 @@
+//! `sahara session open | ls | allow | close`: deposits from which questions are paid.
+
+use alloy_primitives::{B256, U256};
+use clap::{Args, Subcommand};
+use sahara_market::abi::{InferenceMarket, Operators};
+use sahara_market::slots::SessionState;
+use sahara_market::{Committee, INFERENCE_MARKET, OPERATORS, Session};
+use sahara_mpc::client::Member;
+use serde_json::{Value, json};
+
+use super::Context;
+use super::asset::{committee, committees};
+use super::licence::{licence_of, licences};
+use super::money::{MoneyArgs, Payer, id};
+use crate::chain_client::{Chain, Order};
+use crate::error::{Blame, Error, Result};
+use crate::market::account::{Account, Caps};
+use crate::market::network;
+use crate::market::purse::short;
+use crate::wallet::Secret;
+use crate::wallet::amount::Amount;
+use sahara::keys::{self, Role};
+use sahara::network as nodes;
+
+/// Seconds.
+const DAY: u64 = 86_400;
+/// Calls that a deposit is for unless something else is said.
+const CALLS: u32 = 100;
+
+#[derive(Subcommand, Debug)]
+#[command(after_help = "\
+A session locks a deposit to one licence and one committee. Each call is paid
+from it when all three share nodes have signed its receipt; what is left comes
+back when the session is closed, a day later. At risk is the price of one call.")]
+pub enum SessionCommand {
+    /// Lock a deposit for calls
+    Open(OpenArgs),
+    /// List sessions and what is left in them
+    Ls,
+    /// Change what may be spent from a session a call and a day
+    Allow(AllowArgs),
+    /// Close a session; a day later, again: what is left comes back
+    Close(CloseArgs),
+}
+
+/// How a session is opened.
+#[derive(Args, Clone, Debug)]
+pub struct OpenTerms {
+    /// What is locked for calls [default: 100 calls' price]
+    #[arg(long, value_name = "AMOUNT")]
+    deposit: Option<Amount>,
+    /// Days until it ends, at most as long as licence and committee are good
+    #[arg(long, value_name = "N", default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..=366))]
+    session_days: u64,
+    /// The committee that is asked [default: the one that was seated last]
+    #[arg(long = "with", value_name = "COMMITTEE", value_parser = id)]
+    committee: Option<B256>,
+    /// The most that one call may cost [default: what it costs now]
+    #[arg(long, value_name = "AMOUNT")]
+    cap_call: Option<Amount>,
+    /// The most that the calls of one day may cost [default: the deposit]
+    #[arg(long, value_name = "AMOUNT")]
+    cap_day: Option<Amount>,
+}
+
+#[derive(Args, Debug)]
+pub struct OpenArgs {
+    /// The asset that is to be asked [default: the licence's]
+    #[arg(long, value_name = "ASSET", value_parser = id, required_unless_present = "licence")]
+    asset: Option<B256>,
+    /// The licence [default: the only one for the asset]
+    #[arg(long, value_name = "NUMBER")]
+    licence: Option<U256>,
+    #[command(flatten)]
+    terms: OpenTerms,
+    #[command(flatten)]
+    money: MoneyArgs,
+}
+
+#[derive(Args, Debug)]
+pub struct AllowArgs {
+    /// The session, or the beginning of its id
+    session: String,
+    /// The most that one call may cost
+    #[arg(long, value_name = "AMOUNT")]
+    cap_call: Option<Amount>,
+    /// The most that the calls of one day may cost
+    #[arg(long, value_name = "AMOUNT")]
+    cap_day: Option<Amount>,
+}
+
+#[derive(Args, Debug)]
+pub struct CloseArgs {
+    /// The session, or the beginning of its id
+    session: String,
+    #[command(flatten)]
+    money: MoneyArgs,
+}
+
+/// A session that was opened.
+pub struct Opened {
+    session: Session,
+    id: B256,
+    committee: Committee,
+    caps: Caps,
+}
+
+pub fn run(command: SessionCommand, context: &mut Context) -> Result<()> {
+    match command {
+        SessionCommand::Open(args) => open(&args, context),
+        SessionCommand::Ls => ls(context),
+        SessionCommand::Allow(args) => allow(&args, context),
+        SessionCommand::Close(args) => close(&args, context),
+    }
+}
+
+impl Opened {
+    /// For people.
+    pub fn words(&self) -> String {
+        let deposit = Amount::from(self.session.caps.iter().sum::<u128>());
+        let price = Amount::from(self.session.price().unwrap_or_default());
+        let day = Amount::from(self.caps.day);
+        format!("{deposit} are locked in session {} for calls at {price}, {day} a day at most", short(self.id))
+    }
+
+    /// For other programs.
+    pub fn json(&self) -> Value {
+        json!({
+            "session": self.id,
+            "licence": self.session.licence.to_string(),
+            "asset": self.session.asset,
+            "committee": self.committee.id(),
+            "deposit": self.session.caps.iter().sum::<u128>().to_string(),
+            "price": self.session.price().unwrap_or_default().to_string(),
+            "cap_call": self.caps.call.to_string(),
+            "cap_day": self.caps.day.to_string(),
+            "ends": self.session.ends,
+        })
+    }
+}
+
+fn open(args: &OpenArgs, context: &mut Context) -> Result<()> {
+    let mut payer = args.money.payer(context)?;
+    let licence = match args.licence {
+        Some(licence) => licence,
+        None => only_licence(&payer, args.asset)?,
+    };
+    let Some(opened) = open_session(&mut payer, licence, &args.terms, context)? else { return Ok(()) };
+    payer.tell(&opened.words(), opened.json(), context)
+}
+
+fn only_licence(payer: &Payer, asset: Option<B256>) -> Result<U256> {
+    let mut all = licences(&payer.chain, payer.address, asset)?;
+    match all.len() {
+        1 => Ok(all.swap_remove(0)),
+        0 => Err(Error::user("this wallet has no licence for this asset: `sahara licence buy ASSET`")),
+        _ => Err(Error::user("this wallet has several licences for this asset: say which with --licence NUMBER")),
+    }
+}
+
+/// Opens a session with a licence; nothing if it was only tried.
+pub(super) fn open_session(
+    payer: &mut Payer,
+    licence: U256,
+    terms: &OpenTerms,
+    context: &mut Context,
+) -> Result<Option<Opened>> {
+    let (asset, sold, licence_ends) = licence_of(&payer.chain, licence)?;
+    let price = sold.royalty.checked_add(sold.compute).filter(|price| *price > 0);
+    let price =
+        price.ok_or_else(|| Error::user(format!("licence {licence} has no price a call: no session is needed")))?;
+    let committee = chosen(&payer.chain, asset, terms.committee)?;
+    let small = |amount: Amount| amount.small().map_err(Error::user);
+    let deposit = terms.deposit.map_or(Ok(price.saturating_mul(CALLS.into())), small)?;
+    // What is no whole number of calls could never be spent.
+    let deposit = deposit - deposit % price;
+    if deposit == 0 {
+        return Err(Error::user(format!("a call costs {}: lock at least that", Amount::from(price))));
+    }
+    let caps = Caps { call: terms.cap_call.map_or(Ok(price), small)?, day: terms.cap_day.map_or(Ok(deposit), small)? };
+    if caps.call < price {
+        let (price, most) = (Amount::from(price), Amount::from(caps.call));
+        return Err(Error::user(format!("a call costs {price}, more than the {most} that you allow")));
+    }
+    let now = payer.chain.time()?;
+    let ends = (now + terms.session_days * DAY).min(licence_ends).min(committee.until);
+    let mut nonce = [0; 32];
+    getrandom::fill(&mut nonce).map_err(|e| Error::fault(format!("the system gives no random numbers: {e}")))?;
+    let signer = Secret::random()?;
+    let session = Session {
+        licence,
+        asset,
+        consumer: payer.address,
+        signer: signer.address(),
+        asker: keys::load(&context.home, Role::Consumer)?.public().0.into(),
+        royalty: sold.royalty,
+        compute: sold.compute,
+        ends,
+        inFlight: 1,
+        lanes: vec![committee.id()],
+        caps: vec![deposit],
+        nonce: U256::from_be_bytes(nonce),
+    };
+    let call = InferenceMarket::openCall {
+        licence,
+        signer: session.signer,
+        asker: session.asker,
+        lanes: session.lanes.clone(),
+        caps: session.caps.clone(),
+        ends,
+        nonce: session.nonce,
+    };
+    let order = Order::call("opening the session", INFERENCE_MARKET, &call).paying(deposit);
+    if payer.only_tries() {
+        payer.carry_out(&order, context)?;
+        return Ok(None);
+    }
+    // The key is kept before money is locked to it.
+    let chain = payer.chain.id();
+    let account = Account::create(&context.home, chain, caps, signer, &session, std::slice::from_ref(&committee))?;
+    let id = account.id();
+    match payer.carry_out(&order, context) {
+        Ok(_) => {}
+        Err(error) => {
+            // Only what certainly was not opened is forgotten.
+            if error.blame() == Blame::User {
+                account.forget()?;
+            }
+            return Err(error);
+        }
+    }
+    if let Err(error) = reach(&payer.chain, &account, &committee) {
+        context
+            .progress
+            .note(&format!("the committee's nodes have to be named with --committee FILE: {}", error.report()));
+    }
+    Ok(Some(Opened { session, id, committee, caps }))
+}
+
+/// Writes the committee file of a session from what its operators say on the chain. (Their keys are the committee's own: who lies
+/// about an address is not reached.)
+fn reach(chain: &Chain, account: &Account, committee: &Committee) -> Result<()> {
+    let mut members = Vec::new();
+    for (index, (operator, key)) in committee.operators.iter().zip(&committee.keys).enumerate() {
+        let call = Operators::placeOfCall { operator: *operator };
+        let place = chain.call("asking where an operator is reached", OPERATORS, &call)?;
+        members.push(Member {
+            name: format!("node {}", index + 1),
+            address: place.endpoint,
+            key: nodes::PublicKey(key.0),
+        });
+    }
+    let members: [Member; 3] = members.try_into().map_err(|_| Error::fault("a committee has three members"))?;
+    let file = nodes::Committee::new(members).map_err(|e| Error::user(e.to_string()))?;
+    if file.digest() != committee.digest.0 {
+        return Err(Error::user("the operators name nodes of another committee"));
+    }
+    file.save(&account.committee_file(committee.id()))
+        .map_err(|e| Error::wrap("keeping the committee", Blame::Fault, e))
+}
+
+fn chosen(chain: &Chain, asset: B256, named: Option<B256>) -> Result<Committee> {
+    let found = match named {
+        Some(lane) => Some(committee(chain, lane)?),
+        None => committees(chain, asset)?.into_iter().next(),
+    };
+    let found = found.ok_or_else(|| Error::user("no committee serves this asset now: ask its owner"))?;
+    match found.asset == asset {
+        true => Ok(found),
+        false => Err(Error::user(format!("committee {} serves another asset", found.id()))),
+    }
+}
+
+/// The session that an id begins with this.
+fn find(context: &Context, which: &str) -> Result<Account> {
+    let digits = which.strip_prefix("0x").unwrap_or(which).to_ascii_lowercase();
+    let fits = |account: &Account| !digits.is_empty() && format!("{:x}", account.id()).starts_with(&digits);
+    let mut all: Vec<_> = Account::list(&context.home)?.into_iter().filter(fits).collect();
+    match all.len() {
+        1 => Ok(all.swap_remove(0)),
+        0 => Err(Error::user(format!("no session begins with '{}': see `sahara session ls`", which.escape_debug()))),
+        _ => Err(Error::user(format!("several sessions begin with '{digits}': give more of the id"))),
+    }
+}
+
+fn ls(context: &mut Context) -> Result<()> {
+    let accounts = Account::list(&context.home)?;
+    let mut list = Vec::new();
+    for account in &accounts {
+        let Some(session) = account.session() else { continue };
+        let spent: u128 =
+            account.deals.iter().map(|deal| Ok(account.spent(deal.lane)?.last.total)).sum::<Result<_>>()?;
+        let deposit: u128 = session.caps.iter().sum();
+        let state = match network::of_chain(&context.home, account.chain) {
+            Ok(network) => state(&network.chain(), account.id()).unwrap_or_else(|error| error.report()),
+            Err(error) => error.report(),
+        };
+        list.push((
+            format!("{}  {state}", account.id()),
+            format!(
+                "licence {}, {} of {} left, {} a call, {} a day at most, until {}",
+                session.licence,
+                Amount::from(deposit.saturating_sub(spent)),
+                Amount::from(deposit),
+                Amount::from(session.price().unwrap_or_default()),
+                Amount::from(account.caps.day),
+                super::output::moment(session.ends.saturating_mul(1000)),
+            ),
+            json!({
+                "session": account.id(),
+                "chain": account.chain,
+                "state": state,
+                "licence": session.licence.to_string(),
+                "asset": session.asset,
+                "deposit": deposit.to_string(),
+                "spent": spent.to_string(),
+                "price": session.price().unwrap_or_default().to_string(),
+                "cap_call": account.caps.call.to_string(),
+                "cap_day": account.caps.day.to_string(),
+                "ends": session.ends,
+            }),
+        ));
+    }
+    if context.out.json() {
+        let values: Vec<Value> = list.into_iter().map(|(_, _, value)| value).collect();
+        return context.out.value(&values);
+    }
+    if list.is_empty() {
+        return context.out.line("no session is open here: `sahara session open --asset ID`");
+    }
+    list.iter().try_for_each(|(first, rest, _)| {
+        context.out.line(first)?;
+        context.out.folded("    ", rest)
+    })
+}
+
+fn state(chain: &Chain, session: B256) -> Result<String> {
+    Ok(match read(chain, session)? {
+        SessionState::None => "not opened".to_owned(),
+        SessionState::Open => "open".to_owned(),
+        SessionState::Closing(until) => format!("closes at {}", super::output::moment(until.saturating_mul(1000))),
+        SessionState::Finished => "over".to_owned(),
+        SessionState::Unknown(_) => "in a state that this program does not know".to_owned(),
+    })
+}
+
+fn read(chain: &Chain, session: B256) -> Result<SessionState> {
+    let call = InferenceMarket::sessionsCall { session };
+    Ok(SessionState::read(chain.call("asking for the session", INFERENCE_MARKET, &call)?))
+}
+
+fn allow(args: &AllowArgs, context: &mut Context) -> Result<()> {
+    let mut account = find(context, &args.session)?;
+    let small = |amount: Amount| amount.small().map_err(Error::user);
+    let caps = Caps {
+        call: args.cap_call.map_or(Ok(account.caps.call), small)?,
+        day: args.cap_day.map_or(Ok(account.caps.day), small)?,
+    };
+    account.allow(caps)?;
+    if context.out.json() {
+        let (call, day) = (caps.call.to_string(), caps.day.to_string());
+        return context.out.value(&json!({"session": account.id(), "cap_call": call, "cap_day": day}));
+    }
+    let words = format!("{} a call and {} a day at most", Amount::from(caps.call), Amount::from(caps.day));
+    context.out.folded("", &words)
+}
+
+fn close(args: &CloseArgs, context: &mut Context) -> Result<()> {
+    let account = find(context, &args.session)?;
+    let mut payer = args.money.payer(context)?;
+    if payer.chain.id() != account.chain {
+        return Err(Error::user(format!("the session is on chain {}: name its network with --network", account.chain)));
+    }
+    let Some(session) = account.session().cloned() else { return Ok(()) };
+    let id = account.id();
+    match read(&payer.chain, id)? {
+        SessionState::None | SessionState::Finished => {
+            if payer.only_tries() {
+                return context.out.line("nothing is to be paid: the session is over");
+            }
+            let value = json!({"session": id, "state": "over"});
+            take(&mut payer, context)?;
+            account.forget()?;
+            payer.tell("the session is over; its receipts are kept", value, context)
+        }
+        SessionState::Open => {
+            let order =
+                Order::call("closing the session", INFERENCE_MARKET, &InferenceMarket::closeCall { s: session });
+            let Some(done) = payer.carry_out(&order, context)? else { return Ok(()) };
+            let until = done.event::<InferenceMarket::Closing>(INFERENCE_MARKET).map_or(0, |event| event.until);
+            let moment = super::output::moment(until.saturating_mul(1000));
+            let words = format!(
+                "the session closes; what is left comes back with `sahara session close {}` after {moment}",
+                short(id)
+            );
+            payer.tell(&words, json!({"session": id, "state": "closing", "until": until}), context)
+        }
+        SessionState::Closing(until) if payer.chain.time()? < until => {
+            let moment = super::output::moment(until.saturating_mul(1000));
+            Err(Error::user(format!("the session is closing: come back after {moment}")))
+        }
+        SessionState::Closing(_) => {
+            let order =
+                Order::call("ending the session", INFERENCE_MARKET, &InferenceMarket::finishCall { s: session });
+            let Some(done) = payer.carry_out(&order, context)? else { return Ok(()) };
+            let left =
+                done.event::<InferenceMarket::Finished>(INFERENCE_MARKET).map_or(U256::ZERO, |event| event.returned);
+            take(&mut payer, context)?;
+            account.forget()?;
+            let value = json!({"session": id, "state": "over", "returned": left.to_string()});
+            payer.tell(&format!("{} came back", Amount(left)), value, context)
+        }
+        SessionState::Unknown(_) => {
+            Err(Error::user("the session is in a state that this program does not know: upgrade it"))
+        }
+    }
+}
+
+/// Takes what lies for this wallet at the market.
+fn take(payer: &mut Payer, context: &mut Context) -> Result<()> {
+    let call = InferenceMarket::balanceOfCall { account: payer.address };
+    let balance = payer.chain.call("asking for what came back", INFERENCE_MARKET, &call)?;
+    if !balance.is_zero() {
+        let order = Order::call("taking what came back", INFERENCE_MARKET, &InferenceMarket::withdrawCall {});
+        payer.carry_out(&order, context)?;
+    }
+    Ok(())
+}

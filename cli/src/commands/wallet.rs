@@ -1,0 +1,135 @@
+//! `sahara wallet new | import | address | balance`: the account that pays.
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+use serde_json::json;
+
+use super::Context;
+use super::network::NetworkArgs;
+use crate::error::Result;
+use crate::wallet::password::PasswordArgs;
+use crate::wallet::{self, Secret};
+
+#[derive(Subcommand, Debug)]
+#[command(after_help = "\
+The wallet is an Ethereum keystore (version 3) that geth, ethers and Foundry
+read, too. Its password comes from --password-file, $SAHARA_WALLET_PASSWORD or
+you, never from the command line. Keep a copy of the file and the password:
+nobody else has them.")]
+pub enum WalletCommand {
+    /// Make a new account
+    New(NewArgs),
+    /// Bring an account: a keystore, or a key in hexadecimal
+    Import(ImportArgs),
+    /// Print the account's address
+    Address(FileArgs),
+    /// Print what the account has on the chain
+    Balance(BalanceArgs),
+}
+
+/// Which wallet.
+#[derive(Args, Clone, Debug, Default)]
+pub struct FileArgs {
+    /// The wallet's file [default: wallet.json in Sahara's folder]
+    #[arg(long, value_name = "FILE")]
+    wallet: Option<PathBuf>,
+}
+
+/// Which wallet, and what opens it.
+#[derive(Args, Clone, Debug, Default)]
+pub struct WalletArgs {
+    #[command(flatten)]
+    file: FileArgs,
+    #[command(flatten)]
+    password: PasswordArgs,
+}
+
+#[derive(Args, Debug)]
+pub struct NewArgs {
+    #[command(flatten)]
+    wallet: WalletArgs,
+}
+
+#[derive(Args, Debug)]
+pub struct ImportArgs {
+    /// A keystore, or a file with a key of 64 hexadecimal digits ('-' for standard input)
+    #[arg(value_name = "FILE")]
+    from: PathBuf,
+    /// File with the password of the keystore that is brought [default: the new wallet's]
+    #[arg(long, value_name = "FILE")]
+    from_password_file: Option<PathBuf>,
+    #[command(flatten)]
+    wallet: WalletArgs,
+}
+
+#[derive(Args, Debug)]
+pub struct BalanceArgs {
+    #[command(flatten)]
+    file: FileArgs,
+    #[command(flatten)]
+    network: NetworkArgs,
+}
+
+impl FileArgs {
+    /// The wallet's file.
+    pub(super) fn path(&self, context: &Context) -> PathBuf {
+        self.wallet.clone().unwrap_or_else(|| wallet::path(&context.home))
+    }
+}
+
+impl WalletArgs {
+    /// Opens the wallet.
+    pub(super) fn open(&self, context: &Context) -> Result<Secret> {
+        wallet::open(&self.file.path(context), &self.password)
+    }
+
+    /// Whose it is, without opening it.
+    pub(super) fn address(&self, context: &Context) -> Result<alloy_primitives::Address> {
+        wallet::address(&self.file.path(context))
+    }
+}
+
+pub fn run(command: WalletCommand, context: &mut Context) -> Result<()> {
+    match command {
+        WalletCommand::New(NewArgs { wallet }) => {
+            wallet::free(&wallet.file.path(context))?;
+            make(&Secret::random()?, &wallet, context)
+        }
+        WalletCommand::Import(args) => {
+            wallet::free(&args.wallet.file.path(context))?;
+            let password = args.from_password_file.map_or(args.wallet.password.clone(), PasswordArgs::file);
+            make(&wallet::import(&args.from, &password)?, &args.wallet, context)
+        }
+        WalletCommand::Address(file) => {
+            let address = wallet::address(&file.path(context))?;
+            match context.out.json() {
+                true => context.out.value(&json!({"address": address})),
+                false => context.out.line(&address.to_string()),
+            }
+        }
+        WalletCommand::Balance(args) => balance(&args, context),
+    }
+}
+
+fn make(secret: &Secret, args: &WalletArgs, context: &mut Context) -> Result<()> {
+    let path = args.file.path(context);
+    let password = args.password.chosen(&path.display().to_string())?;
+    wallet::create(&path, secret, &password)?;
+    let address = secret.address();
+    match context.out.json() {
+        true => context.out.value(&json!({"address": address, "file": path})),
+        false => context.out.line(&format!("{address} in {}", path.display())),
+    }
+}
+
+fn balance(args: &BalanceArgs, context: &mut Context) -> Result<()> {
+    let address = wallet::address(&args.file.path(context))?;
+    let network = args.network.find(context)?;
+    let balance = network.chain().balance(address)?;
+    if context.out.json() {
+        let units = balance.0.to_string();
+        return context.out.value(&json!({"address": address, "balance": units, "network": network.name()}));
+    }
+    context.out.line(&format!("{address} has {balance} on {}", network.name()))
+}

@@ -1,0 +1,264 @@
+//! The engine that pays: a model that is an asset on a chain, asked at the committees of the sessions of this home. The
+//! first committee answers; when it fails, the next one of the session stands by and goes on from there.
+
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use alloy_primitives::B256;
+use sahara::embedding::{Classes, Engine, Length, Query, Sink, Stop};
+use sahara::error::ErrorKind;
+use sahara::home::{Home, create_private_dir};
+use sahara::models::{Model, SharedStore};
+use sahara::network::{Committee, NetworkEngine, NetworkOptions, Purse, SharingRef};
+use sahara::progress::Progress;
+use sahara_market::abi::Operators;
+use sahara_market::{Domain, OPERATORS};
+use sahara_mpc::client::Member;
+use sahara_mpc::identity::PublicKey;
+use sahara_mpc::wire::ManifestId;
+
+use super::account::Account;
+use super::bill::{Bill, Deal};
+use super::network;
+use super::purse::short;
+use crate::error::{Error, Result};
+
+/// Tells the person that another committee goes on.
+pub type Tell = Box<dyn Fn(&str) + Send + Sync>;
+
+/// A model that is paid for.
+pub struct PaidEngine {
+    domain: Domain,
+    model: Arc<Model>,
+    lanes: Vec<Lane>,
+    /// The lane that is asked.
+    current: AtomicUsize,
+    tell: Tell,
+}
+
+/// How a committee is asked for the first time: the model without its weights, and the engine.
+type Opening = Box<dyn Fn() -> sahara::Result<(Arc<Model>, Arc<NetworkEngine>)> + Send + Sync>;
+
+/// A committee of a session.
+struct Lane {
+    label: String,
+    open: Opening,
+    engine: Mutex<Option<Arc<NetworkEngine>>>,
+}
+
+/// The sessions of this home that pay for what is called so: an asset's id, or the name that its licence was given.
+///
+/// # Errors
+/// When a session cannot be read.
+pub fn accounts(home: &Home, model: &str) -> Result<Vec<Account>> {
+    let asset = model.strip_prefix("0x").and_then(|text| text.parse::<B256>().ok());
+    let pays = |account: &Account| match asset {
+        Some(asset) => account.session().is_some_and(|session| session.asset == asset),
+        None => account.name().as_deref() == Some(model),
+    };
+    Ok(Account::list(home)?.into_iter().filter(pays).collect())
+}
+
+impl PaidEngine {
+    /// Opens a model at the first committee of these sessions that answers.
+    ///
+    /// # Errors
+    /// When none does: what the last one says.
+    pub fn connect(
+        home: &Home,
+        accounts: &[Account],
+        options: &NetworkOptions,
+        purse: &Arc<dyn Purse>,
+        tell: Tell,
+        progress: &Progress,
+    ) -> sahara::Result<Self> {
+        let nothing = || own(Error::user("no session of this home pays for it"));
+        let domain = accounts.first().map(Account::domain).ok_or_else(nothing)?;
+        let mut lanes: Vec<Lane> = Vec::new();
+        let mut known: Vec<B256> = Vec::new();
+        // One chain's: receipts are named by it.
+        for account in accounts.iter().filter(|account| account.domain() == domain) {
+            for deal in &account.deals {
+                if known.contains(&deal.lane) {
+                    continue;
+                }
+                known.push(deal.lane);
+                lanes.push(lane(home, account.chain, deal, options, purse, progress));
+            }
+        }
+        let mut last = nothing();
+        for (index, lane) in lanes.iter().enumerate() {
+            match (lane.open)() {
+                Ok((model, engine)) => {
+                    *lane.engine.lock().unwrap_or_else(PoisonError::into_inner) = Some(engine);
+                    return Ok(Self { domain, model, lanes, current: AtomicUsize::new(index), tell });
+                }
+                Err(error) if lanes.len() > 1 => {
+                    let why = sahara::error::one_line(&error.to_string());
+                    tell(&format!("committee {} does not answer ({why})", lane.label));
+                    last = error;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Err(last)
+    }
+
+    /// The model, without its weights.
+    pub fn model(&self) -> &Arc<Model> {
+        &self.model
+    }
+
+    /// The id of a receipt that this engine was given.
+    pub fn receipt_id(&self) -> impl Fn(&[u8]) -> Option<String> + Send + Sync + use<> {
+        let domain = self.domain;
+        move |receipt| Some(Bill::decode(&domain, receipt).ok()?.digest(&domain).to_string())
+    }
+
+    fn engine(&self, index: usize) -> sahara::Result<Arc<NetworkEngine>> {
+        let lane = &self.lanes[index];
+        let mut engine = lane.engine.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(engine) = &*engine {
+            return Ok(engine.clone());
+        }
+        let (_, opened) = (lane.open)()?;
+        Ok(engine.insert(opened).clone())
+    }
+}
+
+impl Engine for PaidEngine {
+    fn answer_until(&self, queries: &[Query], stop: &Stop, sink: Sink<'_>) -> sahara::Result<()> {
+        let mut done = 0;
+        let mut failed = 0;
+        loop {
+            let index = self.current.load(Ordering::Relaxed) % self.lanes.len();
+            let first = done;
+            let answered = self.engine(index).and_then(|engine| {
+                engine.answer_until(&queries[first..], stop, &mut |mut answer| {
+                    answer.index += first;
+                    sink(answer)?;
+                    done += 1;
+                    Ok(())
+                })
+            });
+            let error = match answered {
+                Ok(()) => return Ok(()),
+                Err(error) => error,
+            };
+            if done > first {
+                failed = 0;
+            }
+            failed += 1;
+            if failed >= self.lanes.len() || !another_may_do(error.kind()) {
+                return Err(error);
+            }
+            let next = (index + 1) % self.lanes.len();
+            // Whoever failed at the same time moves it once.
+            let _ = self.current.compare_exchange(index, next, Ordering::Relaxed, Ordering::Relaxed);
+            let why = sahara::error::one_line(&error.to_string());
+            (self.tell)(&format!(
+                "committee {} fails ({why}); committee {} goes on",
+                self.lanes[index].label, self.lanes[next].label
+            ));
+        }
+    }
+
+    fn length(&self, index: usize, query: &Query) -> sahara::Result<Length> {
+        sahara::embedding::length(&self.model, index, query)
+    }
+
+    fn classes(&self) -> Option<&Classes> {
+        self.model.compiled.frontend.classes()
+    }
+
+    fn text_of(&self, tokens: &[u32]) -> Option<String> {
+        self.model.compiled.frontend.text_of(tokens)
+    }
+
+    fn dimensions(&self) -> usize {
+        self.model.compiled.frontend.dimensions()
+    }
+
+    fn health(&self) -> sahara::Result<()> {
+        let index = self.current.load(Ordering::Relaxed) % self.lanes.len();
+        self.engine(index)?.health()
+    }
+}
+
+/// Whether another committee may answer where one did not.
+fn another_may_do(kind: ErrorKind) -> bool {
+    matches!(kind, ErrorKind::Unreachable | ErrorKind::Fault | ErrorKind::Unpaid | ErrorKind::Missing)
+}
+
+/// An error of the program on its way through the SDK, which gives it back as it is.
+fn own(error: Error) -> sahara::Error {
+    sahara::Error::sink(error)
+}
+
+fn lane(
+    home: &Home,
+    chain: u64,
+    deal: &Deal,
+    options: &NetworkOptions,
+    purse: &Arc<dyn Purse>,
+    progress: &Progress,
+) -> Lane {
+    let label = short(deal.lane);
+    let options = NetworkOptions { purse: Some(purse.clone()), ..options.clone() };
+    let (home, deal, purse, progress) = (home.clone(), deal.clone(), purse.clone(), progress.clone());
+    let open = move || {
+        let file = committee_file(&home, chain, &deal).map_err(own)?;
+        let committee = sahara::network::committee(&home, Some(&file))?;
+        let store = SharedStore::new(&home).with_purse(Some(purse.clone()));
+        let which = SharingRef::Manifest(ManifestId(deal.committee().manifest.0));
+        let (model, _) = store.open(&which, &committee, &progress)?;
+        let model = Arc::new(model);
+        let engine = NetworkEngine::connect(&home, Some(&file), model.clone(), options.clone(), &progress)?;
+        Ok((model, Arc::new(engine)))
+    };
+    Lane { label, open: Box::new(open), engine: Mutex::default() }
+}
+
+/// The file of a session's committee: its keys are those that were agreed, where its nodes are their operators say on the
+/// chain. Whoever says it wrongly is not reached, or has another key.
+///
+/// # Errors
+/// When the chain is not known or does not answer, and the file is not there yet; when the members make no committee.
+pub fn committee_file(home: &Home, chain: u64, deal: &Deal) -> Result<PathBuf> {
+    let folder = home.path().join("committees");
+    create_private_dir(&folder)?;
+    let path = folder.join(format!("{:x}.toml", deal.lane));
+    match committee_of(home, chain, deal) {
+        Ok(committee) => committee.save(&path).map_err(|e| Error::user(e.to_string()))?,
+        // The chain may be away for a while: where the nodes were, they most probably are.
+        Err(_) if path.exists() => {}
+        Err(error) => return Err(error),
+    }
+    Ok(path)
+}
+
+fn committee_of(home: &Home, chain: u64, deal: &Deal) -> Result<Committee> {
+    let chain = network::of_chain(home, chain)?.chain();
+    let terms = deal.committee();
+    let mut members = Vec::with_capacity(3);
+    for (operator, key) in terms.operators.iter().zip(deal.keys()) {
+        let doing = "asking where the committee's nodes are";
+        let place = chain.call(doing, OPERATORS, &Operators::placeOfCall { operator: *operator })?;
+        members.push(member(&operator.to_string(), place.endpoint, key));
+    }
+    let members: [Member; 3] = members.try_into().map_err(|_| Error::fault("a committee has three nodes"))?;
+    let committee = Committee::new(members).map_err(|why| Error::user(format!("the committee: {why}")))?;
+    let epoch = u32::try_from(terms.epoch).map_err(|_| Error::user("the committee's epoch is out of range"))?;
+    let committee = committee.in_epoch(epoch);
+    if committee.digest() != terms.digest.0 {
+        return Err(Error::user(
+            "the committee is not the one that its session names: its keys are of another kind or epoch",
+        ));
+    }
+    Ok(committee)
+}
+
+fn member(operator: &str, address: String, key: PublicKey) -> Member {
+    Member { name: operator.chars().take(10).collect(), address, key }
+}

@@ -1,0 +1,11 @@
+//! What the program knows of paid inference: networks, what was agreed and paid there, and what share nodes are owed.
+
+pub mod account;
+pub mod bill;
+pub mod engine;
+pub mod ledger;
+pub mod network;
+pub mod node;
+pub mod operator;
+pub mod purse;
+pub mod receipts;

@@ -1,0 +1,247 @@
+//! The networks that this machine knows: for each a file with its trust anchor, and the newest header that was verified.
+
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use sahara_light::{Anchor, Light, Options};
+use sahara_market::{Domain, INFERENCE_MARKET};
+
+use crate::chain_client::Chain;
+use crate::error::{Error, Result};
+use sahara::home::{Home, create_private_dir, write_atomic};
+
+/// Longest file that is read; the anchor's own limit is checked again.
+const MAX_FILE: u64 = 64 << 10;
+/// Letters of a network's name here.
+const MAX_NAME: usize = 50;
+/// Networks of one machine.
+const MAX_NETWORKS: usize = 256;
+
+/// A network.
+#[derive(Clone, Debug)]
+pub struct Network {
+    name: String,
+    anchor: Anchor,
+    /// Where the newest verified header is kept.
+    kept: PathBuf,
+}
+
+impl Network {
+    /// The network whose anchor is in a file; what is verified of it is kept beside that.
+    ///
+    /// # Errors
+    /// When the file cannot be read or is none.
+    pub fn load(file: &Path) -> Result<Self> {
+        let name = file.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default().to_owned();
+        Ok(Self { name, anchor: read(file)?, kept: file.with_extension("header") })
+    }
+
+    /// What it is called here.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// What is trusted of it.
+    pub fn anchor(&self) -> &Anchor {
+        &self.anchor
+    }
+
+    /// Its chain, to be asked and sent to.
+    pub fn chain(&self) -> Chain {
+        Chain::new(self.anchor.evm_chain, self.anchor.rpc.iter().map(|url| url.as_str().to_owned()))
+    }
+
+    /// What is proven of its chain.
+    pub fn light(&self, options: Options) -> Light {
+        Light::open(self.anchor.clone(), Options { kept: Some(self.kept.clone()), ..options })
+    }
+
+    /// Where vouchers and receipts count.
+    pub fn domain(&self) -> Domain {
+        Domain { chain_id: self.anchor.evm_chain, market: INFERENCE_MARKET }
+    }
+}
+
+/// Where they are.
+pub fn folder(home: &Home) -> PathBuf {
+    home.path().join("networks")
+}
+
+/// All of them, by name.
+///
+/// # Errors
+/// When one of their files cannot be read.
+pub fn list(home: &Home) -> Result<Vec<Network>> {
+    let folder = folder(home);
+    let entries = match std::fs::read_dir(&folder) {
+        Ok(entries) => entries,
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(e) => return Err(Error::io("reading", &folder, e)),
+    };
+    let mut files = Vec::new();
+    for entry in entries {
+        let path = entry.map_err(|e| Error::io("reading", &folder, e))?.path();
+        if path.extension().is_some_and(|extension| extension == "toml") {
+            files.push(path);
+        }
+    }
+    files.sort();
+    files.iter().map(|file| Network::load(file)).collect()
+}
+
+/// The network that is named, or the only one.
+///
+/// # Errors
+/// When there is none of that name; when none is named and there is none, or more than one.
+pub fn find(home: &Home, name: Option<&str>) -> Result<Network> {
+    let Some(name) = name else {
+        let mut all = list(home)?;
+        return match all.len() {
+            1 => Ok(all.swap_remove(0)),
+            0 => Err(Error::user(
+                "no network is known here: add one with `sahara network add FILE`, or start `sahara devnet up`",
+            )),
+            _ => Err(Error::user(format!(
+                "several networks are known here ({}): say which with --network NAME",
+                all.iter().map(Network::name).collect::<Vec<_>>().join(", ")
+            ))),
+        };
+    };
+    let file = file(home, name)?;
+    if !file.exists() {
+        return Err(Error::user(format!("no network is called '{name}' here: see `sahara network ls`")));
+    }
+    Network::load(&file)
+}
+
+/// The network with this EIP-155 id.
+///
+/// # Errors
+/// When none is known, or one of their files cannot be read.
+pub fn of_chain(home: &Home, id: u64) -> Result<Network> {
+    list(home)?.into_iter().find(|network| network.anchor.evm_chain == id).ok_or_else(|| {
+        Error::user(format!("no network with the chain id {id} is known here: add it with `sahara network add FILE`"))
+    })
+}
+
+/// Adds the network in a file, under a name that is free here. The same network may be added again, to ask other nodes.
+///
+/// # Errors
+/// When the file is none, the name is none or another network's.
+pub fn add(home: &Home, from: &Path, name: Option<&str>) -> Result<Network> {
+    let anchor = read(from)?;
+    let file = file(home, name.unwrap_or(&anchor.chain))?;
+    if file.exists() {
+        let known = Network::load(&file)?;
+        if (&known.anchor.chain, known.anchor.evm_chain) != (&anchor.chain, anchor.evm_chain) {
+            return Err(Error::user(format!(
+                "'{}' is another network here ({}): give this one a name of its own with --name",
+                known.name, known.anchor.chain
+            )));
+        }
+    } else {
+        room(home, &anchor)?;
+    }
+    create_private_dir(&folder(home))?;
+    write_atomic(&file, anchor.to_toml().as_bytes())?;
+    Network::load(&file)
+}
+
+/// Room for one more network: of another chain than all that are known, because what is signed for one chain id counts on
+/// every chain that has it.
+fn room(home: &Home, anchor: &Anchor) -> Result<()> {
+    let known = list(home)?;
+    if let Some(other) = known.iter().find(|known| known.anchor.evm_chain == anchor.evm_chain) {
+        return Err(Error::user(format!(
+            "'{}' has the chain id {}, too: what is signed for one would count on the other; remove it first",
+            other.name, anchor.evm_chain
+        )));
+    }
+    if known.len() >= MAX_NETWORKS {
+        return Err(Error::user(format!("{MAX_NETWORKS} networks are known here: remove one first")));
+    }
+    Ok(())
+}
+
+/// Forgets a network; what was paid there is kept.
+///
+/// # Errors
+/// When there is none of that name, or the files cannot be removed.
+pub fn remove(home: &Home, name: &str) -> Result<()> {
+    let network = find(home, Some(name))?;
+    for file in [&file(home, name)?, &network.kept] {
+        sahara_mpc::durable::remove(file).map_err(|e| Error::io("removing", file, e))?;
+    }
+    Ok(())
+}
+
+fn file(home: &Home, name: &str) -> Result<PathBuf> {
+    let letter = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
+    let good = |c: char| letter(c) || c == '.';
+    if name.len() > MAX_NAME || !name.starts_with(letter) || !name.chars().all(good) {
+        return Err(Error::user(format!(
+            "'{}' is no name of a network: letters, digits, dashes and dots, {MAX_NAME} at most",
+            name.escape_debug()
+        )));
+    }
+    Ok(folder(home).join(format!("{name}.toml")))
+}
+
+fn read(file: &Path) -> Result<Anchor> {
+    let mut bytes = Vec::new();
+    let opened = std::fs::File::open(file).map_err(|e| Error::io("reading", file, e))?;
+    opened.take(MAX_FILE + 1).read_to_end(&mut bytes).map_err(|e| Error::io("reading", file, e))?;
+    Anchor::read(&bytes).map_err(|e| Error::user(format!("{}: {e}", file.display())))
+}
+
+#[cfg(test)]
+mod tests {
+    use alloy_primitives::B256;
+
+    use super::*;
+
+    #[expect(clippy::unwrap_used, reason = "for tests")]
+    fn anchor(chain: &str, id: u64) -> String {
+        let rpc = vec!["http://127.0.0.1:8545".parse().unwrap()];
+        Anchor::new(chain, id, 7, B256::repeat_byte(9), rpc).unwrap().to_toml()
+    }
+
+    #[test]
+    fn networks_come_and_go_by_name() {
+        let dir = tempfile::tempdir().unwrap();
+        let home = Home::locate(Some(dir.path().join("home"))).unwrap();
+        let given = dir.path().join("given");
+        let put = |text: &str| std::fs::write(&given, text).unwrap();
+        assert!(find(&home, None).unwrap_err().report().contains("network add"));
+        put(&anchor("sahara-1", 71_212));
+        assert_eq!(add(&home, &given, None).unwrap().name(), "sahara-1");
+        assert_eq!(find(&home, None).unwrap().domain().chain_id, 71_212);
+        put(&anchor("sahara-2", 5));
+        assert_eq!(add(&home, &given, Some("sahara-1")).unwrap_err().exit_code(), 2, "the name is another network's");
+        add(&home, &given, Some("other")).unwrap();
+        put(&anchor("sahara-3", 5));
+        assert!(add(&home, &given, None).unwrap_err().report().contains("chain id 5"));
+        put(&anchor("sahara-2", 5));
+        assert!(find(&home, None).unwrap_err().report().contains("other, sahara-1"));
+        assert_eq!(of_chain(&home, 5).unwrap().name(), "other");
+        assert!(of_chain(&home, 6).is_err());
+        add(&home, &given, Some("other")).unwrap();
+        remove(&home, "other").unwrap();
+        assert_eq!((list(&home).unwrap().len(), remove(&home, "other").unwrap_err().exit_code()), (1, 2));
+    }
+
+    #[test]
+    fn names_stay_within_the_folder_and_files_that_are_none_are_told() {
+        let dir = tempfile::tempdir().unwrap();
+        let home = Home::locate(Some(dir.path().join("home"))).unwrap();
+        for name in ["", "../x", "a/b", ".x", "a b", &"x".repeat(51)] {
+            assert_eq!(find(&home, Some(name)).unwrap_err().exit_code(), 2, "{name}");
+        }
+        let given = dir.path().join("given");
+        std::fs::write(&given, "chain = 1").unwrap();
+        assert_eq!(add(&home, &given, None).unwrap_err().exit_code(), 2);
+        std::fs::write(&given, vec![b' '; 70 << 10]).unwrap();
+        assert_eq!(add(&home, &given, None).unwrap_err().exit_code(), 2);
+        assert_eq!(add(&home, &dir.path().join("none"), None).unwrap_err().exit_code(), 2);
+    }
+}

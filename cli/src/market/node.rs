@@ -1,0 +1,1064 @@
+//! What a share node asks of the market: who is licensed, what a voucher pays for, what it signs.
+//!
+//! A consumer shows its session; here three words of storage and the time are proven for it (`sahara-light`), and proven again
+//! while it is used. From then on everything is answered from memory, until what is proven is older than the operator allows.
+//! What this node signs and what is complete lies in a [`Ledger`] for each session and lane.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use alloy_primitives::{Address, B256, U256};
+use sahara_light::{Light, Proven};
+use sahara_market::slots::{self, CommitteeState, SessionState};
+use sahara_market::{Domain, LICENCES, Voucher};
+use sahara_mpc::identity::PublicKey;
+use sahara_mpc::market::{Complete, JobEnd, Market, Order, Place, Unlicensed};
+
+use super::bill::{self, Bill, Deal, Last, Outcome, Promise};
+use super::ledger::{self, Ledger, Signed};
+use crate::error::{Error, Result};
+use sahara::home::create_private_dir;
+
+/// Most sessions that a node knows at a time.
+const MAX_LANES: usize = 16 << 10;
+/// Of these, of one key.
+const MAX_LANES_OF_ONE: usize = 64;
+/// Seconds that a job's name may be older or newer than this node's clock. What was signed for a job is kept for twice as long.
+const FRESH: u64 = 900;
+/// Seconds after which a session that nobody used is not proven again until it is shown again.
+const IDLE: u64 = 900;
+/// Blocks by which what other members believe may be ahead or behind, besides one for each second that what is proven counts.
+const HEIGHTS: u64 = 120;
+/// Seconds of a closing session's window that have to be left for a receipt to be signed.
+const WINDOW: u64 = 3600;
+/// Complete receipts of one number that are remembered.
+const MAX_TWINS: usize = 8;
+/// Sessions in one question: each needs four words.
+const BATCH: usize = sahara_light::state::MAX_WORDS / 4;
+
+/// Words of the chain's storage, proven.
+pub trait Words: Send + Sync {
+    /// The words in the state after one block that is new enough.
+    ///
+    /// # Errors
+    /// Why nothing is proven.
+    fn words(&self, wanted: &[(Address, B256)]) -> std::result::Result<Proven, String>;
+}
+
+impl Words for Light {
+    fn words(&self, wanted: &[(Address, B256)]) -> std::result::Result<Proven, String> {
+        Light::words(self, wanted).map_err(|e| e.to_string())
+    }
+}
+
+/// A share node's view of the market.
+pub struct NodeMarket<W> {
+    domain: Domain,
+    words: W,
+    folder: PathBuf,
+    /// Seconds that what was proven counts.
+    max_age: u64,
+    clock: fn() -> u64,
+    table: Mutex<Table>,
+}
+
+type Key = (B256, B256);
+
+#[derive(Default)]
+struct Table {
+    lanes: BTreeMap<Key, Arc<Mutex<Entry>>>,
+    of: BTreeMap<PublicKey, Vec<Key>>,
+}
+
+/// One session at one committee.
+struct Entry {
+    deal: Arc<Deal>,
+    ledger: Ledger,
+    proof: Option<Proof>,
+    last: Last,
+    complete: Option<Complete>,
+    /// Digests of other complete receipts of the last number: a member that collected signatures and told nobody may have made
+    /// one, and the others another. The next receipt may follow any of them.
+    twins: Vec<B256>,
+    signed: Vec<Signed>,
+    held: Option<Held>,
+    /// When somebody asked for it last.
+    used: u64,
+}
+
+/// What was proven of a session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Proof {
+    /// Until when that counts.
+    until: u64,
+    height: u64,
+    /// What the chain has paid to the lane.
+    settled: u128,
+    /// Until when totals of a session that closes are taken: nothing new is begun in it.
+    closing: Option<u64>,
+}
+
+impl Proof {
+    /// Whether it counts for something new.
+    fn serves(&self, now: u64) -> bool {
+        self.until >= now && self.closing.is_none()
+    }
+}
+
+/// An order that has the next total.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Held {
+    job: [u8; 16],
+    request: B256,
+}
+
+impl Held {
+    fn by(order: &Order) -> Self {
+        Self { job: order.job.0, request: bill::request(order) }
+    }
+}
+
+impl<W: Words> NodeMarket<W> {
+    /// The market of `domain` with what this node has kept in `folder`.
+    ///
+    /// # Errors
+    /// When the folder cannot be made or read. A ledger that is damaged is told and left where it is: its session is not
+    /// served.
+    pub fn open(domain: Domain, words: W, folder: PathBuf, max_age: u64, clock: fn() -> u64) -> Result<Self> {
+        create_private_dir(&folder)?;
+        let market = Self { domain, words, folder, max_age, clock, table: Mutex::default() };
+        let files = ledger::files(&market.folder).map_err(|e| Error::io("reading", &market.folder, e))?;
+        for path in files.into_iter().take(MAX_LANES) {
+            match Ledger::open(&domain, path.clone()) {
+                Ok((ledger, found)) => {
+                    let deal = Arc::new(found.deal);
+                    let last = found.last.as_ref().and_then(|last| Bill::of(&domain, last).ok());
+                    let last = last.map_or_else(Last::default, |bill| bill.last(&domain));
+                    let entry = Entry::new(deal, ledger, last, found.last, found.signed);
+                    market.table().insert(entry);
+                }
+                Err(error) => {
+                    tracing::error!(file = %path.display(), %error, "a ledger is damaged: its session is not served")
+                }
+            }
+        }
+        Ok(market)
+    }
+
+    /// The last complete receipt of each session and lane.
+    pub fn bills(&self) -> Vec<(Bill, Complete)> {
+        let lanes: Vec<_> = self.table().lanes.values().cloned().collect();
+        let complete = lanes.iter().filter_map(|entry| lock(entry).complete.clone());
+        complete.filter_map(|complete| Some((Bill::of(&self.domain, &complete).ok()?, complete))).collect()
+    }
+
+    /// Forgets a session that is over, and all that was paid.
+    ///
+    /// # Errors
+    /// When its file stays.
+    pub fn forget(&self, deal: &Deal) -> io::Result<()> {
+        let key = (deal.id, deal.lane);
+        let mut table = self.table();
+        let Some(entry) = table.lanes.remove(&key) else { return Ok(()) };
+        table.of.entry(deal.asker()).or_default().retain(|known| *known != key);
+        table.of.retain(|_, keys| !keys.is_empty());
+        drop(table);
+        lock(&entry).ledger.delete()
+    }
+
+    /// What is proven here, to be asked for more.
+    pub fn words(&self) -> &W {
+        &self.words
+    }
+
+    /// Proves again what is in use. For a thread that does so several times within the time that what is proven counts.
+    pub fn refresh(&self) {
+        let now = (self.clock)();
+        let entries: Vec<_> = self.table().lanes.values().cloned().collect();
+        let in_use = |entry: &&Arc<Mutex<Entry>>| {
+            let entry = lock(entry);
+            entry.proof.is_some() && now.saturating_sub(entry.used) < IDLE
+        };
+        let entries: Vec<_> = entries.iter().filter(in_use).collect();
+        for batch in entries.chunks(BATCH) {
+            let deals: Vec<_> = batch.iter().map(|entry| lock(entry).deal.clone()).collect();
+            match self.prove(&deals) {
+                Ok(proofs) => {
+                    for (entry, proof) in batch.iter().zip(proofs) {
+                        let mut entry = lock(entry);
+                        if let Err(why) = &proof {
+                            tracing::info!(session = %entry.deal.id, %why, "a session is not served any more");
+                        }
+                        entry.proof = proof.ok();
+                    }
+                }
+                // What was proven counts for some time.
+                Err(why) => tracing::warn!(%why, "nothing new is proven of the chain"),
+            }
+        }
+    }
+
+    /// What the chain says of these deals now; an error if nothing is proven.
+    fn prove(
+        &self,
+        deals: &[Arc<Deal>],
+    ) -> std::result::Result<Vec<std::result::Result<Proof, Unlicensed>>, Unlicensed> {
+        let wanted: Vec<_> = deals.iter().flat_map(|deal| wanted(&self.domain, deal)).collect();
+        let proven = self.words.words(&wanted).map_err(Unlicensed::Unable)?;
+        if proven.words.len() != wanted.len() {
+            return Err(Unlicensed::Unable("the chain's words are not those that were asked for".to_owned()));
+        }
+        let (words, _) = proven.words.as_chunks::<4>();
+        Ok(deals.iter().zip(words).map(|(deal, words)| self.read(deal, &proven, words)).collect())
+    }
+
+    fn read(&self, deal: &Deal, proven: &Proven, words: &[B256; 4]) -> std::result::Result<Proof, Unlicensed> {
+        let refused = |why: &str| Err(Unlicensed::Refused(format!("{why} (session {})", deal.id)));
+        let [session, committee, settled, withdrawn] = words.map(|word| U256::from_be_bytes(word.0));
+        let closing = match SessionState::read(session) {
+            SessionState::Open => None,
+            SessionState::Closing(until) => Some(until),
+            SessionState::None => return refused("the chain knows no such session"),
+            SessionState::Finished => return refused("the session is over: open another"),
+            SessionState::Unknown(_) => return refused("the session is in a state that this program does not know"),
+        };
+        match CommitteeState::read(committee) {
+            Some(CommitteeState { from: 0, .. }) => return refused("the chain knows no such committee"),
+            Some(CommitteeState { from, ended: 0 }) if from <= proven.time => {}
+            Some(CommitteeState { ended: 0, .. }) => return refused("the committee does not serve yet"),
+            Some(_) => return refused("the committee was unseated"),
+            None => return refused("the committee is in a state that this program does not know"),
+        }
+        if !withdrawn.is_zero() {
+            return refused("the licence was withdrawn");
+        }
+        let Ok(settled) = u128::try_from(settled) else { return refused("more was paid than there is") };
+        Ok(Proof { until: proven.time.saturating_add(self.max_age), height: proven.height, settled, closing })
+    }
+
+    fn prove_one(&self, deal: &Deal) -> std::result::Result<Proof, Unlicensed> {
+        let proofs = self.prove(&[Arc::new(deal.clone())])?;
+        proofs.into_iter().next().unwrap_or_else(|| Err(unknown()))
+    }
+
+    /// The entry of a deal; made if there is none.
+    fn entry(&self, deal: Deal) -> std::result::Result<Arc<Mutex<Entry>>, Unlicensed> {
+        let key = (deal.id, deal.lane);
+        let mut table = self.table();
+        if let Some(entry) = table.lanes.get(&key) {
+            return Ok(entry.clone());
+        }
+        table.make_room(&deal.asker(), (self.clock)())?;
+        let path = Ledger::path(&self.folder, &deal);
+        let unable = |error: &dyn std::fmt::Display| {
+            tracing::error!(file = %path.display(), %error, "a session's ledger cannot be used");
+            Unlicensed::Unable("this node cannot keep its record of the session: ask its operator".to_owned())
+        };
+        let (ledger, last, complete, signed) = if path.exists() {
+            // It was forgotten to make room, or is damaged.
+            let (ledger, found) = Ledger::open(&self.domain, path.clone()).map_err(|e| unable(&e))?;
+            let last = found.last.as_ref().and_then(|last| Bill::of(&self.domain, last).ok());
+            let last = last.map_or_else(Last::default, |bill| bill.last(&self.domain));
+            (ledger, last, found.last, found.signed)
+        } else {
+            let ledger = Ledger::begin(path.clone(), &deal).map_err(|e| unable(&e))?;
+            (ledger, Last::default(), None, Vec::new())
+        };
+        Ok(table.insert(Entry::new(Arc::new(deal), ledger, last, complete, signed)))
+    }
+
+    /// The session that a voucher names, if it is the asker's and for this place.
+    fn named(&self, place: &Place, asker: &PublicKey, promise: &Promise) -> Option<Arc<Mutex<Entry>>> {
+        let entry = self.table().lanes.get(&(promise.session, promise.lane)).cloned()?;
+        let fits = {
+            let entry = lock(&entry);
+            entry.deal.asker() == *asker && entry.deal.fits(&self.domain, place)
+        };
+        fits.then_some(entry)
+    }
+
+    fn table(&self) -> MutexGuard<'_, Table> {
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether an order is paid: see [`Market::accept`]. Nothing here asks the chain.
+    fn check(&self, entry: &Entry, order: &Order, promise: &Promise) -> std::result::Result<(), Unlicensed> {
+        let refused = |why: String| Err(Unlicensed::Refused(why));
+        let (deal, now, asked) = (&entry.deal, (self.clock)(), u64::from(order.job.seconds()));
+        if now.abs_diff(asked) > FRESH {
+            return refused(format!(
+                "the job's name is of another time, {} s away: set the clock",
+                now.abs_diff(asked)
+            ));
+        }
+        let session = deal.session();
+        if asked > session.ends || asked > deal.committee().until {
+            return refused("the session has ended: open another".to_owned());
+        }
+        let voucher: Voucher = deal.voucher(order, promise.total);
+        match voucher.signer(&self.domain, &promise.signature) {
+            Ok(signer) if signer == session.signer => {}
+            _ => return refused("the voucher is not signed by the session's key for this job".to_owned()),
+        }
+        if promise.total > deal.cap {
+            return refused(format!(
+                "the voucher's total of {} is above the session's cap of {}",
+                promise.total, deal.cap
+            ));
+        }
+        if promise.total == 0 || !promise.total.is_multiple_of(deal.price) {
+            return refused(format!("the voucher's total is no multiple of the price of {}", deal.price));
+        }
+        let due = entry.last.total.saturating_add(deal.price);
+        let paid = entry.proof.map_or(0, |proof| proof.settled);
+        if paid > entry.last.total || promise.total > due {
+            return Err(Unlicensed::Behind(format!(
+                "the last receipt here is of {}, the voucher of {}",
+                entry.last.total, promise.total
+            )));
+        }
+        if promise.total < due {
+            return Err(Unlicensed::Spent(format!("a receipt of {} was given already", entry.last.total)));
+        }
+        Ok(())
+    }
+}
+
+impl<W: Words> Market for NodeMarket<W> {
+    fn licensed(&self, place: &Place, asker: &PublicKey) -> std::result::Result<(), Unlicensed> {
+        let now = (self.clock)();
+        let entries: Vec<_> = {
+            let table = self.table();
+            let keys = table.of.get(asker).into_iter().flatten();
+            keys.filter_map(|key| table.lanes.get(key).cloned()).collect()
+        };
+        let mut why = unknown();
+        for entry in entries {
+            let mut entry = lock(&entry);
+            let ended = now > entry.deal.session().ends || now > entry.deal.committee().until;
+            if ended || !entry.deal.fits(&self.domain, place) || !entry.proof.is_some_and(|proof| proof.serves(now)) {
+                continue;
+            }
+            if entry.last.total.saturating_add(entry.deal.price) > entry.deal.cap {
+                why = Unlicensed::Refused("the session's deposit is used up: open another".to_owned());
+                continue;
+            }
+            entry.used = now;
+            return Ok(());
+        }
+        Err(why)
+    }
+
+    fn present(&self, place: &Place, asker: &PublicKey, session: &[u8]) -> std::result::Result<(), Unlicensed> {
+        let deal = Deal::decode(&self.domain, session).map_err(|e| Unlicensed::Refused(e.to_string()))?;
+        if deal.asker() != *asker {
+            return Err(Unlicensed::Refused("the session is another key's".to_owned()));
+        }
+        if !deal.fits(&self.domain, place) {
+            return Err(Unlicensed::Refused(
+                "the session is for another committee, or for another model or version of it".to_owned(),
+            ));
+        }
+        let now = (self.clock)();
+        if now > deal.session().ends || now > deal.committee().until {
+            return Err(Unlicensed::Refused("the session has ended: open another".to_owned()));
+        }
+        // Nothing is kept of what the chain does not know.
+        let proof = self.prove_one(&deal)?;
+        if proof.closing.is_some() {
+            return Err(closing(&deal));
+        }
+        let entry = self.entry(deal)?;
+        let mut entry = lock(&entry);
+        entry.proof = Some(proof);
+        entry.used = now;
+        Ok(())
+    }
+
+    fn accept(&self, order: &Order) -> std::result::Result<(), Unlicensed> {
+        let promise = promise(order)?;
+        let entry = self.named(&order.place, &order.asker, &promise).ok_or_else(unknown)?;
+        let (mut entry, now) = (lock(&entry), (self.clock)());
+        match entry.proof {
+            Some(proof) if proof.serves(now) => {}
+            Some(Proof { closing: Some(_), .. }) => return Err(closing(&entry.deal)),
+            _ => return Err(unknown()),
+        }
+        if now > entry.deal.session().ends || now > entry.deal.committee().until {
+            return Err(Unlicensed::Refused("the session has ended: open another".to_owned()));
+        }
+        self.check(&entry, order, &promise)?;
+        entry.hold(order)?;
+        entry.used = now;
+        Ok(())
+    }
+
+    fn draw_up(&self, order: &Order, end: &JobEnd) -> std::result::Result<Vec<u8>, Unlicensed> {
+        let promise = promise(order)?;
+        let entry = self.named(&order.place, &order.asker, &promise).ok_or_else(unknown)?;
+        let entry = lock(&entry);
+        if entry.held != Some(Held::by(order)) {
+            return Err(Unlicensed::Refused("the job has no voucher here".to_owned()));
+        }
+        self.check(&entry, order, &promise)?;
+        let height = entry.proof.map_or(0, |proof| proof.height);
+        let receipt = entry.deal.receipt(order, &Outcome::from(end), &entry.last, height);
+        let receipt = receipt.ok_or_else(|| Unlicensed::Refused("the session has no more numbers".to_owned()))?;
+        Ok(Bill { receipt, voucher: promise.signature, deal: (*entry.deal).clone() }.encode())
+    }
+
+    fn judge(&self, order: &Order, end: Option<&JobEnd>, receipt: &[u8]) -> std::result::Result<[u8; 32], Unlicensed> {
+        let refused = |why: &str| Err(Unlicensed::Refused(why.to_owned()));
+        let promise = promise(order)?;
+        let bill = Bill::decode(&self.domain, receipt).map_err(|e| Unlicensed::Refused(e.to_string()))?;
+        if end.is_none() {
+            // Whoever did not see the job begin knows the session by the receipt, and asks the chain.
+            self.know(order, &bill)?;
+        }
+        let entry = self.named(&order.place, &order.asker, &promise).ok_or_else(unknown)?;
+        let mut entry = lock(&entry);
+        let digest = bill.digest(&self.domain);
+        if entry.last.number > 0 && digest == entry.last.digest && bill.receipt.job == bill::job(order) {
+            // It is complete, and whoever asks has not heard of that.
+            return Ok(digest.0);
+        }
+        self.check(&entry, order, &promise)?;
+        if end.is_some() && entry.held != Some(Held::by(order)) {
+            return refused("the job has no voucher here");
+        }
+        if bill.deal != *entry.deal || bill.voucher != promise.signature || bill.receipt.total != promise.total {
+            return refused("the receipt is not what the voucher pays for");
+        }
+        let outcome = match end {
+            Some(end) => Outcome::from(end),
+            None => Outcome { output: bill.receipt.output, transcript: bill.receipt.transcript },
+        };
+        if outcome.output.is_zero() || outcome.transcript.is_zero() {
+            return refused("the receipt commits to no answer");
+        }
+        let height = entry.proof.map_or(0, |proof| proof.height);
+        if bill.receipt.height.abs_diff(height) > HEIGHTS.saturating_add(self.max_age) {
+            return refused("the receipt names a height that is far from what is known here");
+        }
+        let previous = bill.receipt.previous;
+        if previous != entry.last.digest && !entry.twins.contains(&previous) {
+            return Err(Unlicensed::Behind("the receipt follows one that is not known here".to_owned()));
+        }
+        let last = Last { digest: previous, ..entry.last };
+        if entry.deal.receipt(order, &outcome, &last, bill.receipt.height) != Some(bill.receipt) {
+            return refused("the receipt says something else than is known here");
+        }
+        entry.hold(order)?;
+        entry.sign(Signed { job: order.job.0, digest }, (self.clock)())?;
+        Ok(digest.0)
+    }
+
+    fn complete(&self, order: &Order, complete: &Complete) -> std::result::Result<(), Unlicensed> {
+        let bill = Bill::of(&self.domain, complete).map_err(|e| Unlicensed::Refused(e.to_string()))?;
+        let promise = promise(order)?;
+        let entry = self.named(&order.place, &order.asker, &promise).ok_or_else(unknown)?;
+        let mut entry = lock(&entry);
+        let digest = bill.digest(&self.domain);
+        if !entry.signed.contains(&Signed { job: order.job.0, digest }) {
+            return Err(Unlicensed::Refused("the receipt is not the one that was signed here".to_owned()));
+        }
+        entry.keep(&self.domain, &bill, complete, (self.clock)())
+    }
+
+    fn give_up(&self, order: &Order) {
+        let Ok(promise) = promise(order) else { return };
+        let Some(entry) = self.named(&order.place, &order.asker, &promise) else { return };
+        let mut entry = lock(&entry);
+        if entry.held == Some(Held::by(order)) {
+            entry.held = None;
+        }
+    }
+
+    fn last(&self, place: &Place, asker: &PublicKey, voucher: &[u8]) -> Option<Complete> {
+        let promise = Promise::decode(voucher).ok()?;
+        let entry = self.named(place, asker, &promise)?;
+        let entry = lock(&entry);
+        entry.complete.clone()
+    }
+
+    fn learn(&self, place: &Place, asker: &PublicKey, complete: &Complete) -> std::result::Result<(), Unlicensed> {
+        let refused = |why: String| Err(Unlicensed::Refused(why));
+        let bill = match Bill::of(&self.domain, complete) {
+            Ok(bill) => bill,
+            Err(error) => return refused(error.to_string()),
+        };
+        if bill.deal.asker() != *asker || !bill.deal.fits(&self.domain, place) {
+            return refused("the receipt is another session's".to_owned());
+        }
+        let entry = self.entry(bill.deal.clone())?;
+        let mut entry = lock(&entry);
+        if bill.receipt.number <= entry.last.number {
+            entry.remember(&bill, bill.digest(&self.domain));
+            return Ok(());
+        }
+        entry.keep(&self.domain, &bill, complete, (self.clock)())
+    }
+}
+
+impl<W: Words> NodeMarket<W> {
+    /// Makes sure that the session of a receipt is known and was proven: for a member that did not see the job begin. A session
+    /// that closes meanwhile still pays, as long as enough of its window is left.
+    fn know(&self, order: &Order, bill: &Bill) -> std::result::Result<(), Unlicensed> {
+        let now = (self.clock)();
+        if bill.deal.asker() != order.asker || !bill.deal.fits(&self.domain, &order.place) {
+            return Err(Unlicensed::Refused("the receipt is another session's".to_owned()));
+        }
+        let known = self.table().lanes.get(&(bill.deal.id, bill.deal.lane)).cloned();
+        let proof = match known.and_then(|entry| lock(&entry).proof).filter(|proof| proof.until >= now) {
+            Some(proof) => proof,
+            None => self.prove_one(&bill.deal)?,
+        };
+        if proof.closing.is_some_and(|until| until < now.saturating_add(WINDOW)) {
+            return Err(closing(&bill.deal));
+        }
+        let entry = self.entry(bill.deal.clone())?;
+        let mut entry = lock(&entry);
+        (entry.proof, entry.used) = (Some(proof), now);
+        Ok(())
+    }
+}
+
+impl Table {
+    fn insert(&mut self, entry: Entry) -> Arc<Mutex<Entry>> {
+        let (key, asker) = ((entry.deal.id, entry.deal.lane), entry.deal.asker());
+        let entry = Arc::new(Mutex::new(entry));
+        self.lanes.insert(key, entry.clone());
+        let keys = self.of.entry(asker).or_default();
+        if !keys.contains(&key) {
+            keys.push(key);
+        }
+        entry
+    }
+
+    /// Room for one more session of `asker`: those that nothing was receipted in and that are not in use give way.
+    fn make_room(&mut self, asker: &PublicKey, now: u64) -> std::result::Result<(), Unlicensed> {
+        let of_one = self.of.get(asker).map_or(0, Vec::len);
+        if self.lanes.len() < MAX_LANES && of_one < MAX_LANES_OF_ONE {
+            return Ok(());
+        }
+        let idle: Vec<Key> = self
+            .lanes
+            .iter()
+            .filter(|(_, entry)| {
+                let entry = lock(entry);
+                entry.complete.is_none() && entry.held.is_none() && now.saturating_sub(entry.used) > IDLE
+            })
+            .map(|(key, _)| *key)
+            .collect();
+        for key in idle {
+            self.lanes.remove(&key);
+        }
+        let lanes = &self.lanes;
+        self.of.values_mut().for_each(|keys| keys.retain(|key| lanes.contains_key(key)));
+        self.of.retain(|_, keys| !keys.is_empty());
+        match self.lanes.len() < MAX_LANES && self.of.get(asker).map_or(0, Vec::len) < MAX_LANES_OF_ONE {
+            true => Ok(()),
+            false => Err(Unlicensed::Unable("this node knows too many sessions: close some".to_owned())),
+        }
+    }
+}
+
+impl Entry {
+    fn new(deal: Arc<Deal>, ledger: Ledger, last: Last, complete: Option<Complete>, signed: Vec<Signed>) -> Self {
+        Self { deal, ledger, proof: None, last, complete, twins: Vec::new(), signed, held: None, used: 0 }
+    }
+
+    /// Gives the next total to an order, unless another one has it.
+    fn hold(&mut self, order: &Order) -> std::result::Result<(), Unlicensed> {
+        let held = Held::by(order);
+        match self.held {
+            Some(other) if other != held => {
+                Err(Unlicensed::Refused("another job of this session is under way".to_owned()))
+            }
+            _ => {
+                self.held = Some(held);
+                Ok(())
+            }
+        }
+    }
+
+    /// Keeps what is to be signed, unless something else was signed for the same job: who signs two receipts for one job loses
+    /// its bond.
+    fn sign(&mut self, signed: Signed, now: u64) -> std::result::Result<(), Unlicensed> {
+        if self.signed.contains(&signed) {
+            return Ok(());
+        }
+        if self.signed.iter().any(|other| other.job == signed.job) {
+            return Err(Unlicensed::Refused("another receipt was signed here for this job".to_owned()));
+        }
+        self.prune(now);
+        self.ledger.sign(&signed).map_err(|e| unkept(&e))?;
+        self.signed.push(signed);
+        Ok(())
+    }
+
+    fn keep(
+        &mut self,
+        domain: &Domain,
+        bill: &Bill,
+        complete: &Complete,
+        now: u64,
+    ) -> std::result::Result<(), Unlicensed> {
+        if bill.receipt.number <= self.last.number {
+            let digest = bill.digest(domain);
+            self.remember(bill, digest);
+            return match digest == self.last.digest || self.twins.contains(&digest) {
+                true => Ok(()),
+                false => Err(Unlicensed::Spent("a later receipt was given already".to_owned())),
+            };
+        }
+        self.ledger.complete(complete).map_err(|e| unkept(&e))?;
+        self.last = bill.last(domain);
+        self.twins.clear();
+        self.complete = Some(complete.clone());
+        // Whoever held that total has it, or comes too late.
+        self.held = None;
+        if self.ledger.is_long() {
+            self.prune(now);
+            let compacted = self.ledger.compact(&self.deal, self.complete.as_ref(), &self.signed);
+            // The long file is as good.
+            compacted.unwrap_or_else(|error| tracing::warn!(%error, "a ledger stays long"));
+        }
+        Ok(())
+    }
+
+    /// Remembers another complete receipt of the last number.
+    fn remember(&mut self, bill: &Bill, digest: B256) {
+        let twin = bill.receipt.number == self.last.number && digest != self.last.digest;
+        if twin && !self.twins.contains(&digest) && self.twins.len() < MAX_TWINS {
+            self.twins.push(digest);
+        }
+    }
+
+    /// Forgets what was signed for jobs whose names are too old for anything.
+    fn prune(&mut self, now: u64) {
+        let seconds = |job: &[u8; 16]| u64::from(u32::from_be_bytes([job[0], job[1], job[2], job[3]]));
+        self.signed.retain(|signed| now.abs_diff(seconds(&signed.job)) <= 2 * FRESH);
+    }
+}
+
+/// The words that a deal depends on: session, committee, what was paid, whether the licence was withdrawn.
+fn wanted(domain: &Domain, deal: &Deal) -> [(Address, B256); 4] {
+    let market = domain.market;
+    [
+        (market, slots::session(deal.id)),
+        (market, slots::committee(deal.lane)),
+        (market, slots::settled(deal.id, deal.lane)),
+        (LICENCES, slots::withdrawn(deal.session().licence)),
+    ]
+}
+
+fn promise(order: &Order) -> std::result::Result<Promise, Unlicensed> {
+    Promise::decode(&order.voucher).map_err(|e| Unlicensed::Refused(e.to_string()))
+}
+
+fn unknown() -> Unlicensed {
+    Unlicensed::Unknown("no open session of this key is known here: show it (again)".to_owned())
+}
+
+fn closing(deal: &Deal) -> Unlicensed {
+    Unlicensed::Refused(format!("the session is closing: open another (session {})", deal.id))
+}
+
+fn unkept(error: &io::Error) -> Unlicensed {
+    tracing::error!(%error, "a ledger cannot be written");
+    Unlicensed::Unable("this node cannot keep its record of the session: ask its operator".to_owned())
+}
+
+fn lock(entry: &Mutex<Entry>) -> MutexGuard<'_, Entry> {
+    entry.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::bill::tests::*;
+    use super::*;
+    use sahara_market::INFERENCE_MARKET;
+
+    /// A chain whose words are what a test says.
+    struct Said(Mutex<Result<(u64, BTreeMap<(Address, B256), U256>), String>>);
+
+    impl Words for &'static Said {
+        fn words(&self, wanted: &[(Address, B256)]) -> std::result::Result<Proven, String> {
+            let (time, words) = self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()?;
+            let words = wanted.iter().map(|at| words.get(at).copied().unwrap_or_default().into()).collect();
+            Ok(Proven { height: 50, time, words })
+        }
+    }
+
+    type Result<T, E> = std::result::Result<T, E>;
+
+    impl Said {
+        /// An open session with a seated committee.
+        fn open() -> &'static Self {
+            let [session, committee, ..] = wanted(&HERE, &deal());
+            let words = [(session, U256::ONE), (committee, U256::from(NOW - 1000))].into();
+            Box::leak(Box::new(Self(Mutex::new(Ok((NOW, words))))))
+        }
+
+        #[expect(clippy::unwrap_used, reason = "for tests")]
+        fn say(&self, place: usize, word: U256) {
+            let at = wanted(&HERE, &deal())[place];
+            self.0.lock().unwrap().as_mut().unwrap().1.insert(at, word);
+        }
+    }
+
+    struct Bench {
+        dir: tempfile::TempDir,
+        said: &'static Said,
+    }
+
+    impl Bench {
+        #[expect(clippy::unwrap_used, reason = "for tests")]
+        fn new() -> Self {
+            Self { dir: tempfile::tempdir().unwrap(), said: Said::open() }
+        }
+
+        fn node(&self) -> NodeMarket<&'static Said> {
+            self.node_at(|| NOW)
+        }
+
+        #[expect(clippy::unwrap_used, reason = "for tests")]
+        fn node_at(&self, clock: fn() -> u64) -> NodeMarket<&'static Said> {
+            NodeMarket::open(HERE, self.said, self.dir.path().join("market"), 300, clock).unwrap()
+        }
+
+        /// A node that was shown the session.
+        #[expect(clippy::unwrap_used, reason = "for tests")]
+        fn shown(&self) -> NodeMarket<&'static Said> {
+            let node = self.node();
+            node.present(&place(), &asker(), &deal().encode()).unwrap();
+            node
+        }
+    }
+
+    /// A whole job at one node.
+    #[expect(clippy::unwrap_used, reason = "for tests")]
+    fn run(node: &NodeMarket<&'static Said>, n: u8, total: u128) -> Complete {
+        let order = order(n, total);
+        node.accept(&order).unwrap();
+        let receipt = node.draw_up(&order, &end(n)).unwrap();
+        let digest = node.judge(&order, Some(&end(n)), &receipt).unwrap();
+        let complete = Complete { receipt, signatures: members().map(|member| member.sign(&digest)) };
+        node.complete(&order, &complete).unwrap();
+        complete
+    }
+
+    #[test]
+    fn an_open_session_is_served_once_it_was_shown_and_money_grows_by_one_price() {
+        let bench = Bench::new();
+        let node = bench.node();
+        assert!(matches!(node.licensed(&place(), &asker()), Err(Unlicensed::Unknown(_))));
+        assert!(matches!(node.accept(&order(1, PRICE)), Err(Unlicensed::Unknown(_))));
+        node.present(&place(), &asker(), &deal().encode()).unwrap();
+        node.licensed(&place(), &asker()).unwrap();
+        assert!(node.licensed(&place(), &PublicKey([8; 32])).is_err());
+        let other = Place { manifest: sahara_mpc::market::ManifestId([1; 32]), ..place() };
+        assert!(node.licensed(&other, &asker()).is_err());
+        run(&node, 1, PRICE);
+        let second = run(&node, 2, 2 * PRICE);
+        let bill = Bill::of(&HERE, &second).unwrap();
+        let first = node.bills().remove(0).0;
+        assert_eq!((bill.receipt.number, bill.receipt.total, first), (2, 24, bill.clone()));
+        assert_eq!(node.last(&place(), &asker(), &order(3, PRICE).voucher), Some(second));
+        assert_eq!(node.last(&place(), &PublicKey([8; 32]), &order(3, PRICE).voucher), None);
+    }
+
+    #[test]
+    fn what_the_chain_does_not_say_is_not_served() {
+        let refused = |place: usize, word: U256| {
+            let bench = Bench::new();
+            bench.said.say(place, word);
+            let node = bench.node();
+            let shown = node.present(&super::tests::place(), &asker(), &deal().encode());
+            assert!(bench.node().table().lanes.is_empty() && node.table().lanes.is_empty(), "nothing is kept");
+            matches!(shown, Err(Unlicensed::Refused(_)))
+        };
+        for session in [0u64, 2, 3, 4, 0x101, (NOW + 90_000) << 8 | 2] {
+            assert!(refused(0, U256::from(session)), "session {session}");
+        }
+        assert!(refused(1, U256::ZERO) && refused(1, U256::from(5) | U256::from(6) << 64));
+        assert!(refused(1, U256::from(5) | U256::ONE << 200) && refused(1, U256::from(NOW + 1)));
+        assert!(refused(2, U256::MAX) && refused(3, U256::from(NOW)));
+        let bench = Bench::new();
+        *bench.said.0.lock().unwrap() = Err("the chain stands still".to_owned());
+        let shown = bench.node().present(&place(), &asker(), &deal().encode());
+        assert!(matches!(shown, Err(Unlicensed::Unable(why)) if why.contains("stands still")));
+    }
+
+    #[test]
+    fn only_its_own_session_for_this_place_is_taken_from_anybody() {
+        let node = Bench::new().shown_by_nobody();
+        let bytes = deal().encode();
+        let refused = |place: &Place, asker: &PublicKey, bytes: &[u8]| {
+            matches!(node.0.present(place, asker, bytes), Err(Unlicensed::Refused(_)))
+        };
+        assert!(refused(&place(), &PublicKey([8; 32]), &bytes), "another's");
+        assert!(refused(&Place { committee: [0; 32], ..place() }, &asker(), &bytes));
+        assert!(refused(&place(), &asker(), &bytes[1..]) && refused(&place(), &asker(), b""));
+        let early = sahara_market::Session { ends: NOW - 1, ..session(1) };
+        let early = Deal::new(&HERE, early, committee()).unwrap();
+        assert!(refused(&place(), &asker(), &early.encode()), "it has ended");
+        // Hashes name it: another session of the same consumer is not the one that the chain knows.
+        let other = Deal::new(&HERE, session(2), committee()).unwrap();
+        assert!(refused(&place(), &asker(), &other.encode()));
+        assert_ne!(Domain { chain_id: 1, market: INFERENCE_MARKET }, HERE);
+    }
+
+    impl Bench {
+        fn shown_by_nobody(self) -> (NodeMarket<&'static Said>, Self) {
+            (self.node(), self)
+        }
+    }
+
+    #[test]
+    fn a_voucher_counts_for_one_job_one_step_above_the_last_receipt() {
+        let bench = Bench::new();
+        let node = bench.shown();
+        run(&node, 1, PRICE);
+        let good = order(2, 2 * PRICE);
+        let refused = |order: &Order| matches!(node.accept(order), Err(Unlicensed::Refused(_)));
+        assert!(matches!(node.accept(&order(2, 3 * PRICE)), Err(Unlicensed::Behind(_))));
+        assert!(matches!(node.accept(&order(2, PRICE)), Err(Unlicensed::Spent(_))));
+        assert!(refused(&order(2, 11 * PRICE)), "above the cap");
+        assert!(refused(&order(2, 2 * PRICE + 1)) && refused(&order(2, 0)));
+        let stolen = Order { voucher: good.voucher.clone(), ..order(3, 2 * PRICE) };
+        assert!(refused(&stolen), "another job's voucher");
+        let changed = Order { inputs: [[1; 32], [2; 32]], ..good.clone() };
+        assert!(refused(&changed), "another input");
+        assert!(refused(&Order { voucher: vec![1, 2, 3], ..good.clone() }));
+        let mut forged = good.clone();
+        forged.voucher[100] ^= 1;
+        assert!(node.accept(&forged).is_err());
+        let far = |seconds: u64| {
+            let job = good.job.of(seconds as u32);
+            let order = Order { job, ..good.clone() };
+            let signature = deal().voucher(&order, 2 * PRICE).sign(&HERE, &SIGNER).unwrap();
+            let promise = Promise { session: deal().id, lane: deal().lane, total: 2 * PRICE, signature };
+            Order { voucher: promise.encode(), ..order }
+        };
+        assert!(refused(&far(NOW - 901)) && refused(&far(NOW + 901)), "of another time");
+        // Another order of the same total waits until the first is given up.
+        node.accept(&good).unwrap();
+        node.accept(&good).unwrap();
+        assert!(refused(&order(3, 2 * PRICE)));
+        node.give_up(&order(3, 2 * PRICE));
+        assert!(refused(&order(3, 2 * PRICE)), "only whoever holds it gives it up");
+        node.give_up(&good);
+        node.accept(&order(3, 2 * PRICE)).unwrap();
+    }
+
+    #[test]
+    fn what_is_proven_counts_for_its_time_and_is_proven_again() {
+        let bench = Bench::new();
+        bench.shown();
+        let later = bench.node_at(|| NOW + 301);
+        later.table().lanes.values().for_each(|entry| {
+            let mut entry = lock(entry);
+            entry.proof = Some(Proof { until: NOW + 300, height: 50, settled: 0, closing: None });
+            entry.used = NOW;
+        });
+        assert!(matches!(later.licensed(&place(), &asker()), Err(Unlicensed::Unknown(_))));
+        bench.said.0.lock().unwrap().as_mut().unwrap().0 = NOW + 290;
+        later.refresh();
+        later.licensed(&place(), &asker()).unwrap();
+        *bench.said.0.lock().unwrap() = Err("nobody answers".to_owned());
+        later.refresh();
+        later.licensed(&place(), &asker()).unwrap();
+        let closing = Said::open();
+        closing.say(0, U256::from(2) | U256::from(NOW + 9000) << 8);
+        *bench.said.0.lock().unwrap() = closing.0.lock().unwrap().clone();
+        later.refresh();
+        assert!(later.licensed(&place(), &asker()).is_err());
+    }
+
+    #[test]
+    fn a_member_signs_what_it_knows_only_and_one_receipt_for_a_job() {
+        let bench = Bench::new();
+        let node = bench.shown();
+        let order = order(1, PRICE);
+        node.accept(&order).unwrap();
+        let good = node.draw_up(&order, &end(1)).unwrap();
+        let bill = Bill::decode(&HERE, &good).unwrap();
+        let judged = |receipt: sahara_market::Receipt, end: Option<&JobEnd>| {
+            node.judge(&order, end, &Bill { receipt, ..bill.clone() }.encode()).is_ok()
+        };
+        let word = B256::repeat_byte(1);
+        for receipt in [
+            sahara_market::Receipt { graph: word, ..bill.receipt },
+            sahara_market::Receipt { parameters: word, ..bill.receipt },
+            sahara_market::Receipt { output: word, ..bill.receipt },
+            sahara_market::Receipt { transcript: word, ..bill.receipt },
+            sahara_market::Receipt { helper: 0, ..bill.receipt },
+            sahara_market::Receipt { time: NOW - 1, ..bill.receipt },
+            sahara_market::Receipt { height: 50 + 421, ..bill.receipt },
+        ] {
+            assert!(!judged(receipt, Some(&end(1))), "{receipt:?}");
+        }
+        assert!(!judged(bill.receipt, Some(&end(2))), "the evaluators know another answer");
+        let zero = sahara_market::Receipt { output: B256::ZERO, ..bill.receipt };
+        assert!(!judged(zero, None));
+        assert!(judged(bill.receipt, Some(&end(1))) && judged(bill.receipt, Some(&end(1))));
+        // The same job with another answer: never signed, also after a restart.
+        let other = sahara_market::Receipt { output: word, ..bill.receipt };
+        assert!(!judged(other, None));
+        let again = bench.node();
+        again.present(&place(), &asker(), &deal().encode()).unwrap();
+        assert!(again.judge(&order, None, &Bill { receipt: other, ..bill.clone() }.encode()).is_err());
+        again.judge(&order, None, &good).unwrap();
+    }
+
+    #[test]
+    fn a_helper_signs_for_an_order_that_it_sees_for_the_first_time_and_no_second_one() {
+        let bench = Bench::new();
+        let (first, (helper, _bench)) = (bench.shown(), Bench::new().shown_by_nobody());
+        helper.present(&place(), &asker(), &deal().encode()).unwrap();
+        let (one, two) = (order(1, PRICE), order(2, PRICE));
+        first.accept(&one).unwrap();
+        let receipt = first.draw_up(&one, &end(1)).unwrap();
+        helper.judge(&one, None, &receipt).unwrap();
+        first.give_up(&one);
+        first.accept(&two).unwrap();
+        let receipt = first.draw_up(&two, &end(2)).unwrap();
+        assert!(helper.judge(&two, None, &receipt).is_err(), "the total is held");
+        helper.give_up(&one);
+        helper.judge(&two, None, &receipt).unwrap();
+    }
+
+    #[test]
+    fn a_helper_knows_a_session_by_its_receipt_and_signs_while_enough_of_its_window_is_left() {
+        let bench = Bench::new();
+        let first = bench.shown();
+        let one = order(1, PRICE);
+        first.accept(&one).unwrap();
+        let receipt = first.draw_up(&one, &end(1)).unwrap();
+        let judged = |session: U256| {
+            let (helper, bench) = Bench::new().shown_by_nobody();
+            bench.said.say(0, session);
+            helper.judge(&one, None, &receipt)
+        };
+        let digest = judged(U256::ONE).unwrap();
+        let closes = |at: u64| U256::from(2) | U256::from(at) << 8;
+        assert_eq!(judged(closes(NOW + WINDOW)), Ok(digest));
+        assert!(matches!(judged(closes(NOW + WINDOW - 1)), Err(Unlicensed::Refused(_))));
+        assert!(judged(U256::ZERO).is_err() && judged(U256::from(3)).is_err());
+        // Whoever accepted the order signs it whatever became of the session, and asks the chain nothing.
+        *bench.said.0.lock().unwrap() = Err("nobody answers".to_owned());
+        assert_eq!(first.judge(&one, Some(&end(1)), &receipt), Ok(digest));
+    }
+
+    #[test]
+    fn a_receipt_that_is_complete_is_signed_again_for_whoever_has_not_heard() {
+        let bench = Bench::new();
+        let node = bench.shown();
+        let complete = run(&node, 1, PRICE);
+        let digest = node.judge(&order(1, PRICE), None, &complete.receipt).unwrap();
+        assert_eq!(digest, Bill::of(&HERE, &complete).unwrap().digest(&HERE).0);
+        run(&node, 2, 2 * PRICE);
+        assert!(node.judge(&order(1, PRICE), None, &complete.receipt).is_err());
+    }
+
+    #[test]
+    fn two_complete_receipts_of_one_number_do_not_end_a_lane() {
+        let bench = Bench::new();
+        let (here, (there, _bench)) = (bench.shown(), Bench::new().shown_by_nobody());
+        there.present(&place(), &asker(), &deal().encode()).unwrap();
+        run(&here, 1, PRICE);
+        let twin = run(&there, 2, PRICE);
+        let order = order(3, 2 * PRICE);
+        there.accept(&order).unwrap();
+        let receipt = there.draw_up(&order, &end(3)).unwrap();
+        assert!(matches!(here.judge(&order, None, &receipt), Err(Unlicensed::Behind(_))));
+        here.learn(&place(), &asker(), &twin).unwrap();
+        here.judge(&order, None, &receipt).unwrap();
+    }
+
+    #[test]
+    fn a_session_that_is_used_up_makes_nobody_work() {
+        let bench = Bench::new();
+        let node = bench.shown();
+        for n in 1..=10 {
+            node.licensed(&place(), &asker()).unwrap();
+            run(&node, n, u128::from(n) * PRICE);
+        }
+        assert!(matches!(node.licensed(&place(), &asker()), Err(Unlicensed::Refused(_))));
+        assert!(node.accept(&order(11, 11 * PRICE)).is_err());
+    }
+
+    #[test]
+    fn a_receipt_is_kept_before_it_counts_and_is_there_after_a_restart() {
+        let bench = Bench::new();
+        let node = bench.shown();
+        let order = order(1, PRICE);
+        node.accept(&order).unwrap();
+        let receipt = node.draw_up(&order, &end(1)).unwrap();
+        let unsigned = complete(&Bill::decode(&HERE, &receipt).unwrap());
+        assert!(node.complete(&order, &unsigned).is_err(), "not judged here");
+        node.judge(&order, Some(&end(1)), &receipt).unwrap();
+        let forged = Complete { signatures: [[0; 64]; 3], ..unsigned.clone() };
+        assert!(node.complete(&order, &forged).is_err());
+        node.complete(&order, &unsigned).unwrap();
+        node.complete(&order, &unsigned).unwrap();
+        let again = bench.node();
+        assert_eq!(again.bills()[0].1, unsigned);
+        assert!(again.licensed(&place(), &asker()).is_err(), "the session has to be proven again");
+        again.present(&place(), &asker(), &deal().encode()).unwrap();
+        assert!(matches!(again.accept(&order), Err(Unlicensed::Spent(_))));
+        run(&again, 2, 2 * PRICE);
+    }
+
+    #[test]
+    fn a_member_that_fell_behind_learns_from_what_all_have_signed_only() {
+        let bench = Bench::new();
+        let ahead = bench.shown();
+        run(&ahead, 1, PRICE);
+        let last = run(&ahead, 2, 2 * PRICE);
+        let (behind, _bench) = Bench::new().shown_by_nobody();
+        behind.present(&place(), &asker(), &deal().encode()).unwrap();
+        assert!(matches!(behind.accept(&order(3, 3 * PRICE)), Err(Unlicensed::Behind(_))));
+        let mut forged = last.clone();
+        forged.signatures[0][1] ^= 1;
+        assert!(behind.learn(&place(), &asker(), &forged).is_err());
+        assert!(behind.learn(&place(), &PublicKey([8; 32]), &last).is_err());
+        assert!(behind.learn(&Place { committee: [0; 32], ..place() }, &asker(), &last).is_err());
+        behind.learn(&place(), &asker(), &last).unwrap();
+        behind.learn(&place(), &asker(), &last).unwrap();
+        run(&behind, 3, 3 * PRICE);
+        behind.learn(&place(), &asker(), &last).unwrap();
+        assert_eq!(behind.bills()[0].0.receipt.number, 3, "older ones change nothing");
+        // What the chain has paid cannot be more than what is known.
+        let (lost, bench) = Bench::new().shown_by_nobody();
+        bench.said.say(2, U256::from(PRICE));
+        lost.present(&place(), &asker(), &deal().encode()).unwrap();
+        assert!(matches!(lost.accept(&order(1, PRICE)), Err(Unlicensed::Behind(_))));
+    }
+
+    #[test]
+    fn what_is_over_is_forgotten_with_its_file() {
+        let bench = Bench::new();
+        let node = bench.shown();
+        run(&node, 1, PRICE);
+        node.forget(&deal()).unwrap();
+        node.forget(&deal()).unwrap();
+        assert!(node.bills().is_empty() && bench.node().bills().is_empty());
+        assert!(node.licensed(&place(), &asker()).is_err());
+    }
+
+    #[test]
+    fn a_damaged_ledger_is_not_begun_anew() {
+        let bench = Bench::new();
+        run(&bench.shown(), 1, PRICE);
+        let path = Ledger::path(&bench.dir.path().join("market"), &deal());
+        std::fs::write(&path, b"SHLEDGR\0").unwrap();
+        let node = bench.node();
+        let shown = node.present(&place(), &asker(), &deal().encode());
+        assert!(matches!(shown, Err(Unlicensed::Unable(_))), "{shown:?}");
+    }
+}

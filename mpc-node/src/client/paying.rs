@@ -1,0 +1,260 @@
+//! Paying for jobs: a client with a purse shows its session to each node once, gives a voucher with each job of a sharing that is
+//! asked for money, one job after the other, and takes an answer only with the receipt that it paid for.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+
+use super::{Client, ClientError, LOOK, Stop};
+use crate::manifest::{AccessRule, Asset, ManifestId, SignedManifest};
+use crate::market::{Complete, JobEnd, Order, Place, Purse, Unpaid};
+use crate::meter::Traffic;
+use crate::wire::{FailCode, JobId, Kind, LastReceipt, LastReply, MAX_SESSION, MAX_VOUCHER, Present, Run, Task};
+
+/// Most versions of sharings whose places a client remembers; those found first make room.
+const MAX_PLACES: usize = 1024;
+
+/// What a client pays with, and what it knows of where.
+#[derive(Default)]
+pub(super) struct Paying {
+    purse: Option<Arc<dyn Purse>>,
+    table: Mutex<Table>,
+    free: Condvar,
+}
+
+#[derive(Default)]
+struct Table {
+    /// Numbers places by when they were found.
+    next: u64,
+    /// Versions that are asked for money.
+    places: BTreeMap<ManifestId, (u64, Place)>,
+    /// Nodes that know this client's session for a version.
+    shown: BTreeSet<(ManifestId, u8)>,
+    /// Assets of which a job is running: their sessions are paid from one after the other.
+    busy: BTreeSet<[u8; 60]>,
+}
+
+impl Paying {
+    /// With this purse.
+    pub(super) fn new(purse: Option<Arc<dyn Purse>>) -> Self {
+        Self { purse, ..Self::default() }
+    }
+
+    /// What a sharing's manifest says of where it is asked for money.
+    pub(super) fn found(&self, signed: &SignedManifest, keys: Option<[crate::identity::PublicKey; 3]>) {
+        let manifest = signed.manifest();
+        let (AccessRule::Chain(asset), Some(keys)) = (&manifest.access, keys) else { return };
+        let mut table = self.lock();
+        if table.places.contains_key(&signed.id()) {
+            return;
+        }
+        while table.places.len() >= MAX_PLACES
+            && let Some(oldest) = table.places.iter().min_by_key(|(_, (number, _))| *number).map(|(id, _)| *id)
+        {
+            table.places.remove(&oldest);
+            table.shown.retain(|(id, _)| *id != oldest);
+        }
+        table.next += 1;
+        let place = Place { committee: manifest.committee, keys, manifest: signed.id(), asset: *asset };
+        let number = table.next;
+        table.places.insert(signed.id(), (number, place));
+    }
+
+    /// Where a version is asked for money, if it is, and what pays there.
+    fn at(&self, manifest: &ManifestId) -> Result<Option<(Place, &dyn Purse)>, ClientError> {
+        let place = self.lock().places.get(manifest).map(|(_, place)| place.clone());
+        match (place, &self.purse) {
+            (None, _) => Ok(None),
+            (Some(place), Some(purse)) => Ok(Some((place, &**purse))),
+            (Some(_), None) => Err(ClientError::Unpaid("the sharing is asked for money, and nothing here pays".into())),
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Table> {
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits until no other job of the asset runs.
+    fn turn(&self, asset: &Asset, stop: &Stop) -> Result<Turn<'_>, ClientError> {
+        let name = name(asset);
+        let mut table = self.lock();
+        while !table.busy.insert(name) {
+            stop.check()?;
+            table = self.free.wait_timeout(table, LOOK).unwrap_or_else(PoisonError::into_inner).0;
+        }
+        Ok(Turn { paying: self, name })
+    }
+}
+
+fn name(asset: &Asset) -> [u8; 60] {
+    let mut name = [0; 60];
+    name[..8].copy_from_slice(&asset.chain.to_le_bytes());
+    name[8..28].copy_from_slice(&asset.contract);
+    name[28..].copy_from_slice(&asset.asset);
+    name
+}
+
+/// The turn of one job to be paid; over when dropped.
+struct Turn<'a> {
+    paying: &'a Paying,
+    name: [u8; 60],
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        self.paying.lock().busy.remove(&self.name);
+        self.paying.free.notify_all();
+    }
+}
+
+impl From<Unpaid> for ClientError {
+    fn from(error: Unpaid) -> Self {
+        Self::Unpaid(error.0)
+    }
+}
+
+/// A job that is being paid.
+pub(super) struct Payment<'a> {
+    _turn: Turn<'a>,
+    purse: &'a dyn Purse,
+    pub(super) order: Order,
+}
+
+impl Payment<'_> {
+    /// Checks the receipt of a job that has come to its end, as both evaluators gave it.
+    ///
+    /// # Errors
+    /// When it is not the one that was paid for.
+    pub(super) fn paid(&self, end: &JobEnd, receipts: [Option<&Complete>; 2]) -> Result<(), ClientError> {
+        let [Some(first), Some(second)] = receipts else {
+            return Err(ClientError::Answer("an evaluator gave its half of the answer without a receipt".into()));
+        };
+        if first != second {
+            return Err(ClientError::Answer("the evaluators gave different receipts of the job".into()));
+        }
+        Ok(self.purse.paid(&self.order, end, first)?)
+    }
+}
+
+impl Client {
+    /// The same client, which pays with `purse` for what is asked for money.
+    #[must_use]
+    pub fn with_purse(self, purse: Option<Arc<dyn Purse>>) -> Self {
+        Self { paying: Arc::new(Paying::new(purse)), ..self }
+    }
+
+    /// Makes requests about a version of a sharing at some nodes: where it is asked for money, they know this client's session first;
+    /// one that has lost it is shown it again, once.
+    pub(super) fn shown<T>(
+        &self,
+        manifest: &ManifestId,
+        nodes: &[u8],
+        mut request: impl FnMut() -> Result<T, ClientError>,
+    ) -> Result<T, ClientError> {
+        let Some((place, purse)) = self.paying.at(manifest)? else { return request() };
+        self.show(&place, purse, nodes)?;
+        match request() {
+            Err(error) if error.code() == Some(FailCode::Unpresented) => {
+                self.forgotten(manifest);
+                self.show(&place, purse, nodes)?;
+                request()
+            }
+            result => result,
+        }
+    }
+
+    /// A node says that it does not know this client's session for a version; perhaps of another one, from which it has heard so.
+    pub(super) fn forgotten(&self, manifest: &ManifestId) {
+        self.paying.lock().shown.retain(|(id, _)| id != manifest);
+    }
+
+    /// Shows this client's session to all nodes that do not know it, for a version that is asked for money.
+    pub(super) fn show_all(&self, manifest: &ManifestId) -> Result<(), ClientError> {
+        let Some((place, purse)) = self.paying.at(manifest)? else { return Ok(()) };
+        self.show(&place, purse, &self.committee.indices().collect::<Vec<_>>())
+    }
+
+    fn show(&self, place: &Place, purse: &dyn Purse, nodes: &[u8]) -> Result<(), ClientError> {
+        let missing: Vec<u8> = {
+            let table = self.paying.lock();
+            nodes.iter().copied().filter(|node| !table.shown.contains(&(place.manifest, *node))).collect()
+        };
+        if missing.is_empty() {
+            return Ok(());
+        }
+        let session = purse.session(place)?;
+        if session.is_empty() || session.len() > MAX_SESSION {
+            return Err(ClientError::Unpaid(format!(
+                "the purse gave a session of {} bytes, from 1 to {MAX_SESSION} are shown",
+                session.len()
+            )));
+        }
+        let present = Present { manifest: place.manifest, session };
+        let told = self.at_all(|node| {
+            if !missing.contains(&node) {
+                return Ok(());
+            }
+            self.on_lane(node, |lane| {
+                // Proving it may take the node questions to others.
+                lane.begin("when it was shown a session", Traffic::Setup, self.options.prepare_timeout);
+                lane.limit(Some(self.options.prepare_timeout));
+                lane.send(&present)?;
+                lane.receive_frame(Kind::Done)?;
+                Ok(())
+            })
+        });
+        let mut table = self.paying.lock();
+        let good = (0u8..).zip(&told).filter(|(node, told)| told.is_ok() && missing.contains(node));
+        table.shown.extend(good.map(|(node, _)| (place.manifest, node)));
+        drop(table);
+        told.into_iter().collect()
+    }
+
+    /// A voucher for a job, in its turn; none for a sharing that is not asked for money.
+    pub(super) fn pay(
+        &self,
+        job: JobId,
+        task: Task,
+        inputs: [[u8; 32]; 2],
+    ) -> Result<Option<Payment<'_>>, ClientError> {
+        let Some((place, purse)) = self.paying.at(&task.manifest)? else { return Ok(None) };
+        let turn = self.paying.turn(&place.asset, &self.stop)?;
+        let mut order = Order { place, asker: self.identity.public(), job, task, inputs, voucher: Vec::new() };
+        let voucher = purse.voucher(&order)?;
+        if voucher.is_empty() || voucher.len() > MAX_VOUCHER {
+            purse.failed(&order, None);
+            let text = format!("the purse gave a voucher of {} bytes, from 1 to {MAX_VOUCHER} are sent", voucher.len());
+            return Err(ClientError::Unpaid(text));
+        }
+        order.voucher = voucher;
+        Ok(Some(Payment { _turn: turn, purse, order }))
+    }
+
+    /// Tells the purse that a job came to nothing, with what the nodes have as its session's last receipt. Whether one has any.
+    pub(super) fn unpaid(&self, payment: &Payment<'_>) -> bool {
+        let order = &payment.order;
+        let (manifest, consumer) = (order.place.manifest, order.asker);
+        let told = self.at_all(|node| {
+            self.ask(node, "when asked for the last receipt", |lane| {
+                lane.send(&LastReceipt { manifest, consumer, voucher: order.voucher.clone() })?;
+                let LastReply(last) = lane.receive()?;
+                Ok(last)
+            })
+        });
+        payment.purse.failed(order, None);
+        let mut seen: Vec<Complete> = Vec::new();
+        for last in told.into_iter().filter_map(Result::ok).flatten() {
+            if !seen.contains(&last) {
+                payment.purse.failed(order, Some(&last));
+                seen.push(last);
+            }
+        }
+        !seen.is_empty()
+    }
+
+    /// Puts what pays into the requests for a job.
+    pub(super) fn attach(payment: Option<&Payment<'_>>, runs: &mut [Run; 2]) {
+        if let Some(payment) = payment {
+            runs.iter_mut().for_each(|run| run.voucher.clone_from(&payment.order.voucher));
+        }
+    }
+}

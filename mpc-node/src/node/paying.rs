@@ -1,0 +1,229 @@
+//! What this node has to do with its market: orders that it holds while their jobs run, receipts that it signs as the helper, and
+//! the last ones, by which members that fell behind catch up.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::patience::still_there;
+use super::refusal::{Refusal, Trouble, own, peer};
+use super::seat::Seat;
+use crate::lane::Lane;
+use crate::market::{Complete, Market, Order, Place, Unlicensed};
+use crate::meter::Traffic;
+use crate::transcript::request_digest;
+use crate::wire::{Cosign, Cosigned, FailCode, LastReceipt, LastReply, ManifestId, Run};
+
+/// How often it is asked whether a total is free.
+const PAUSE: Duration = Duration::from_millis(10);
+
+/// The market, and the place of a version that is asked for money.
+///
+/// # Errors
+/// When it is not here, or not asked for money, or this node serves no market.
+pub(super) fn market<'a>(seat: &'a Seat, manifest: &ManifestId) -> Result<(&'a Arc<dyn Market>, Place), Refusal> {
+    let market = seat.machine.market.as_ref();
+    let none = || Refusal::new(FailCode::Refused, "this node serves no market: nothing here is asked for money");
+    let market = market.ok_or_else(none)?;
+    let missing = || {
+        let text = format!("sharing {:.16}… is not here, or not asked for money", manifest.to_string());
+        Refusal::new(FailCode::NoModel, text)
+    };
+    Ok((market, seat.models.place(manifest).ok_or_else(missing)?))
+}
+
+/// An order that this node has accepted; given up when dropped, unless it is complete.
+pub(super) struct Accepted {
+    market: Arc<dyn Market>,
+    order: Order,
+    complete: bool,
+}
+
+impl Drop for Accepted {
+    fn drop(&mut self) {
+        if !self.complete {
+            self.market.give_up(&self.order);
+        }
+    }
+}
+
+impl Accepted {
+    /// What was ordered.
+    pub(super) fn order(&self) -> &Order {
+        &self.order
+    }
+
+    /// Who is asked about it.
+    pub(super) fn market(&self) -> &dyn Market {
+        &*self.market
+    }
+
+    /// All members have signed; kept from now on.
+    ///
+    /// # Errors
+    /// When the market cannot keep it.
+    pub(super) fn complete(&mut self, complete: &Complete) -> Result<(), Unlicensed> {
+        self.market.complete(&self.order, complete)?;
+        self.complete = true;
+        Ok(())
+    }
+}
+
+/// Accepts what a consumer pays with, as an evaluator; nothing for a sharing that is not asked for money, which has no place. `run`
+/// is signed by the consumer.
+///
+/// # Errors
+/// When it does not pay, or pays for what costs nothing.
+pub(super) fn accept(
+    seat: &Seat,
+    lane: &mut Lane,
+    run: &Run,
+    place: Option<Place>,
+) -> Result<Option<Accepted>, Trouble> {
+    let (market, place) = match (&seat.machine.market, place) {
+        (Some(market), Some(place)) => (market, place),
+        _ if run.voucher.is_empty() => return Ok(None),
+        _ => return Err(Refusal::new(FailCode::Refused, "the sharing is not asked for money: send no voucher").into()),
+    };
+    if run.voucher.is_empty() {
+        let text = "the sharing is asked for money: send a voucher with the job";
+        return Err(Refusal::new(FailCode::Unpaid, text).into());
+    }
+    let order = Order {
+        place,
+        asker: lane.peer(),
+        job: run.job,
+        task: run.task,
+        inputs: run.inputs,
+        voucher: run.voucher.clone(),
+    };
+    let patience = seat.machine.config.timeouts.connect();
+    caught_up(seat, market, &order, patience, || still_there(lane), || market.accept(&order))?;
+    Ok(Some(Accepted { market: market.clone(), order, complete: false }))
+}
+
+/// What `ask` says of an order: once more when this node has caught up with the others' receipts, and again for `patience` while
+/// another order holds the total.
+fn caught_up<T>(
+    seat: &Seat,
+    market: &Arc<dyn Market>,
+    order: &Order,
+    patience: Duration,
+    mut wanted: impl FnMut() -> Result<(), Trouble>,
+    ask: impl Fn() -> Result<T, Unlicensed>,
+) -> Result<T, Trouble> {
+    let end = Instant::now() + patience;
+    let mut behind = false;
+    loop {
+        match ask() {
+            Err(Unlicensed::Behind(_)) if !behind => {
+                behind = true;
+                catch_up(seat, market, order);
+            }
+            Err(Unlicensed::Held(_)) if Instant::now() < end => {
+                wanted()?;
+                std::thread::sleep(PAUSE);
+            }
+            result => return Ok(result?),
+        }
+    }
+}
+
+/// Asks the other members for the last complete receipt of an order's session. Who does not answer, or tells nonsense, does not help.
+pub(super) fn catch_up(seat: &Seat, market: &Arc<dyn Market>, order: &Order) {
+    for member in seat.committee.indices().filter(|member| *member != seat.index) {
+        match ask_last(seat, member, order) {
+            Ok(Some(last)) => {
+                if let Err(error) = market.learn(&order.place, &order.asker, &last) {
+                    tracing::warn!(member = member + 1, %error, "another node's last receipt is not one");
+                }
+            }
+            Ok(None) => {}
+            Err(Trouble::Refusal(refusal)) => {
+                tracing::info!(member = member + 1, why = refusal.text, "no last receipt")
+            }
+            Err(Trouble::Lane(error)) => tracing::info!(member = member + 1, %error, "no last receipt"),
+        }
+    }
+}
+
+/// Asks another member for the last complete receipt of an order's session.
+pub(super) fn ask_last(seat: &Seat, member: u8, order: &Order) -> Result<Option<Complete>, Trouble> {
+    let mut lane = seat.peer_lane(member).map_err(peer)?;
+    lane.begin("when asked for a last receipt", Traffic::Setup, seat.machine.config.timeouts.connect());
+    let (manifest, consumer) = (order.place.manifest, order.asker);
+    lane.send(&LastReceipt { manifest, consumer, voucher: order.voucher.clone() }).map_err(peer)?;
+    let LastReply(last) = lane.receive().map_err(peer)?;
+    seat.put_back(member, lane);
+    Ok(last)
+}
+
+/// Answers who asks for the last complete receipt of a session: another member, or its consumer.
+pub(super) fn last(seat: &Seat, lane: &mut Lane, caller: Option<u8>, question: &LastReceipt) -> Result<(), Trouble> {
+    if caller.is_none() && question.consumer != lane.peer() {
+        return Err(Refusal::new(FailCode::Refused, "another consumer's receipts are shown to nobody").into());
+    }
+    let (market, place) = market(seat, &question.manifest)?;
+    let last = market.last(&place, &question.consumer, &question.voucher);
+    lane.send(&LastReply(last)).map_err(own)
+}
+
+/// As the helper: signs the receipt of a job that both evaluators have signed, and keeps it.
+pub(super) fn cosign(seat: &Seat, lane: &mut Lane, caller: Option<u8>, asked: Cosign) -> Result<(), Trouble> {
+    let refuse = |text: &str| Trouble::from(Refusal::new(FailCode::Refused, text));
+    let task = asked.task;
+    let [first, second] = task.assignment.evaluators();
+    if caller != Some(first) || task.assignment.helper() != seat.index {
+        return Err(refuse("only the first evaluator of the assignment has receipts signed, by its helper"));
+    }
+    let request = request_digest(&seat.digest, &asked.asked.job, &task, &asked.asked.inputs);
+    if !asked.consumer.verifies(&request, &asked.asked.signature) {
+        return Err(refuse("the request of the job of a receipt is not signed by its consumer"));
+    }
+    let (market, place) = market(seat, &task.manifest)?;
+    let keys = place.keys;
+    let order = Order {
+        place,
+        asker: asked.consumer,
+        job: asked.asked.job,
+        task,
+        inputs: asked.asked.inputs,
+        voucher: asked.voucher,
+    };
+    // Whatever ends this before the receipt is complete, the total is free again.
+    let mut accepted = Accepted { market: market.clone(), order, complete: false };
+    let (order, patience) = (&accepted.order, seat.machine.config.timeouts.round() / 2);
+    let judge = || market.judge(order, None, &asked.receipt);
+    let digest = caught_up(seat, market, order, patience, || still_there(lane), judge)?;
+    let theirs = [first, second].map(|index| keys[usize::from(index)]);
+    if !theirs.iter().zip(&asked.signatures).all(|(key, signature)| key.verifies(&digest, signature)) {
+        return Err(refuse("a receipt is not signed by both evaluators of its job"));
+    }
+    // Whoever took too long for the evaluators signs nothing: they have told the consumer that the job failed.
+    still_there(lane)?;
+    let signature = seat.machine.identity.sign(&digest);
+    accepted.complete(&complete(
+        task.assignment.evaluators(),
+        seat.index,
+        asked.receipt,
+        asked.signatures,
+        signature,
+    ))?;
+    lane.send(&Cosigned(signature)).map_err(own)
+}
+
+/// A receipt with the signatures of both evaluators and of the helper, in the order of the committee.
+pub(super) fn complete(
+    evaluators: [u8; 2],
+    helper: u8,
+    receipt: Vec<u8>,
+    [first, second]: [[u8; 64]; 2],
+    third: [u8; 64],
+) -> Complete {
+    let mut signatures = [[0; 64]; 3];
+    for (index, signature) in [(evaluators[0], first), (evaluators[1], second), (helper, third)] {
+        if let Some(place) = signatures.get_mut(usize::from(index)) {
+            *place = signature;
+        }
+    }
+    Complete { receipt, signatures }
+}

@@ -1,0 +1,573 @@
+//! A sharing that is sold: who has paid is answered, with a receipt that all three members signed; who has not gets nothing
+//! computed, dealt or used up; and whatever fails, a total is paid once.
+#![allow(clippy::unwrap_used)] // a panic is the failure report
+
+mod common;
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use common::market::{Chain, Forger, Manner, PRICE, Shop, Till, Voucher, Wallet, request};
+use sahara_mpc::client::{Client, ClientError, JobId, Rounding, SharingRef, Visibility};
+use sahara_mpc::engine::{random_seed, share_inputs};
+use sahara_mpc::identity::{self, Identity};
+use sahara_mpc::lane::Lane;
+use sahara_mpc::market::Order;
+use sahara_mpc::meter::{Meter, Traffic};
+use sahara_mpc::transcript::sign_requests;
+use sahara_mpc::wire::{
+    Asked, Cosign, Cosigned, FailCode, GetClientPart, Kind, LastReceipt, LastReply, Prepare, Present, Share,
+};
+
+const TIME: Duration = Duration::from_secs(20);
+
+fn lane(shop: &Shop, identity: &Identity, node: u8) -> Lane {
+    let mut lane = Lane::connect(identity, &shop.network.committee, node, TIME, Arc::new(Meter::default())).unwrap();
+    lane.begin("in the test", Traffic::Client, TIME);
+    lane
+}
+
+fn code(lane: &mut Lane, kind: Kind) -> FailCode {
+    let error = lane.receive_frame(kind).map(|_| ()).unwrap_err();
+    error.fail().unwrap_or_else(|| panic!("{error}")).code
+}
+
+fn unpaid(result: Result<sahara_mpc::client::Inference, ClientError>) -> String {
+    match result {
+        Err(ClientError::Unpaid(text)) => text,
+        Err(error) => panic!("{error}"),
+        Ok(_) => panic!("it was answered"),
+    }
+}
+
+/// What all nodes have done, in an order that two statuses can be compared in.
+fn work(shop: &Shop, customer: &Client) -> Vec<[u64; 5]> {
+    let status = shop.network.status(customer);
+    let line = |s: &sahara_mpc::client::NodeStatus| {
+        [s.packs_dealt, s.packs_for(&shop.task).into(), s.rounds, s.sent.offline, s.jobs_failed + s.jobs_done]
+    };
+    status.iter().map(line).collect()
+}
+
+#[test]
+fn a_stranger_that_has_bought_is_answered_and_all_members_have_its_receipt() {
+    let shop = Shop::open();
+    let (client, wallet) = shop.customer(100 * PRICE);
+    for n in 1..=3 {
+        let answer = shop.case.run(&client, shop.task, true).unwrap();
+        assert_eq!(answer.outputs, shop.case.expected);
+        assert!(answer.receipt.is_some());
+        assert_eq!((wallet.total(), shop.totals(&wallet)), (n * PRICE, [n * PRICE; 3]));
+    }
+    // Every member has every role once.
+    for helper in 1..3 {
+        let task = shop.case.task(helper, Rounding::Exact, Visibility::Private);
+        assert_eq!(shop.case.run(&client, task, true).unwrap().outputs, shop.case.expected);
+    }
+    assert_eq!(shop.totals(&wallet), [5 * PRICE; 3]);
+    assert_eq!(wallet.sessions_shown.load(Ordering::SeqCst), 1);
+    assert!(shop.tills.iter().all(|till| till.proofs.load(Ordering::SeqCst) == 1));
+}
+
+#[test]
+fn who_has_not_paid_gets_no_share_taken_no_pack_made_and_none_used_up() {
+    let shop = Shop::open();
+    let (customer, _) = shop.customer(100 * PRICE);
+    customer.prepare(&shop.task, 2, &mut |_| ()).unwrap();
+    let before = work(&shop, &customer);
+    let received = || shop.network.status(&customer).map(|status| status.received.client);
+    let shares_before = received();
+
+    let stranger = identity::generate().unwrap();
+    let shares = share_inputs(&shop.case.inputs, &random_seed().unwrap()).map(Share);
+    let digest = shop.network.committee.digest();
+    let run = |identity: &Identity, voucher: &[u8]| {
+        let mut runs = sign_requests(identity, &digest, JobId::random().unwrap(), shop.task, &shares).unwrap();
+        runs.iter_mut().for_each(|run| run.voucher = voucher.to_vec());
+        runs
+    };
+    for (evaluator, node) in shop.task.assignment.evaluators().into_iter().enumerate() {
+        for voucher in [&[][..], &[7; 168]] {
+            let mut lane = lane(&shop, &stranger, node);
+            lane.send(&run(&stranger, voucher)[evaluator]).unwrap();
+            assert_eq!(code(&mut lane, Kind::RunReply), FailCode::Unpresented);
+        }
+    }
+    let mut helper = lane(&shop, &stranger, 0);
+    let prepare = Prepare { task: shop.task, count: 1, consumer: stranger.public(), job: None, asked: None };
+    helper.send(&prepare).unwrap();
+    assert_eq!(code(&mut helper, Kind::Done), FailCode::Unpresented);
+    let mut part = lane(&shop, &stranger, 1);
+    part.send(&GetClientPart(shop.task.manifest)).unwrap();
+    assert_eq!(code(&mut part, Kind::Piece), FailCode::Unpresented);
+
+    // Nor its owner, nor who has shown a session without a voucher for this job.
+    let mut owners = lane(&shop, &shop.owner, 0);
+    owners.send(&Prepare { consumer: shop.owner.public(), ..prepare }).unwrap();
+    assert_eq!(code(&mut owners, Kind::Done), FailCode::Unpresented);
+    let poor = Arc::new(identity::generate().unwrap());
+    let (client, wallet) = shop.customer_of(&poor, PRICE);
+    client.packs_ready(&shop.task).unwrap();
+    for (evaluator, node) in shop.task.assignment.evaluators().into_iter().enumerate() {
+        for voucher in [&[][..], &[7; 168]] {
+            let mut lane = lane(&shop, &poor, node);
+            lane.send(&run(&poor, voucher)[evaluator]).unwrap();
+            assert_eq!(code(&mut lane, Kind::RunReply), FailCode::Unpaid);
+        }
+    }
+    // A session that is another's proves nothing.
+    let mut thief = lane(&shop, &stranger, 1);
+    let session = wallet.session.to_vec();
+    thief.send(&Present { manifest: shop.task.manifest, session }).unwrap();
+    assert_eq!(code(&mut thief, Kind::Done), FailCode::Unpaid);
+
+    // Without a purse nothing is sent at all.
+    let poor = shop.network.client_of(&poor);
+    poor.find(&SharingRef::Manifest(shop.task.manifest)).unwrap().unwrap();
+    let sent = poor.requests();
+    assert!(unpaid(shop.case.run(&poor, shop.task, true)).contains("nothing here pays"));
+    assert_eq!(poor.requests(), sent);
+
+    assert_eq!(work(&shop, &customer), before);
+    let shares_after = received();
+    for (after, before) in shares_after.iter().zip(shares_before) {
+        assert!(after - before < 64, "{} bytes of shares were taken", after - before);
+    }
+    assert!(shop.tills.iter().all(|till| till.accepted.load(Ordering::SeqCst) == 0));
+}
+
+#[test]
+fn a_licensed_consumer_fetches_the_client_part_and_a_stranger_sees_what_is_for_sale_only() {
+    let shop = Shop::open();
+    let (customer, _) = shop.customer(PRICE);
+    let sharing = customer.find(&SharingRef::Manifest(shop.task.manifest)).unwrap().unwrap();
+    assert!(customer.sharings().is_err(), "a stranger is told nothing of what else is here");
+    assert_eq!(customer.client_part(&sharing, &mut |_, _| ()).unwrap(), b"the client part");
+    let stranger = shop.network.client();
+    assert_eq!(stranger.find(&SharingRef::Manifest(sharing.id())).unwrap().unwrap(), sharing);
+    assert_eq!(stranger.client_part(&sharing, &mut |_, _| ()).unwrap_err().code(), Some(FailCode::Unpaid));
+    assert!(stranger.status().into_iter().all(|status| status.unwrap_err().code() == Some(FailCode::Unpresented)));
+}
+
+#[test]
+fn vouchers_that_do_not_pay_for_the_job_are_refused_and_burn_no_pack() {
+    let shop = Shop::open();
+    let key = Arc::new(identity::generate().unwrap());
+    let (customer, wallet) = shop.customer_of(&key, 10 * PRICE);
+    shop.case.run(&customer, shop.task, true).unwrap();
+    customer.prepare(&shop.task, 2, &mut |_| ()).unwrap();
+    let before = work(&shop, &customer);
+    let good = |wallet: &Wallet, order: &Order, total: u64| {
+        Voucher::sign(wallet.session, total, order.job, request(order), &wallet.signer)
+    };
+    let stranger = identity::generate().unwrap();
+    type Forgery<'a> = Box<dyn Fn(&Wallet, &Order) -> Vec<u8> + Send + Sync>;
+    let forgeries: Vec<(&str, Forgery<'_>)> = vec![
+        (
+            "not signed",
+            Box::new(move |w, o| Voucher::sign(w.session, w.total() + PRICE, o.job, request(o), &stranger).encode()),
+        ),
+        ("was receipted before", Box::new(move |w, o| good(w, o, w.total()).encode())),
+        ("is not the next", Box::new(move |w, o| good(w, o, w.total() + 2 * PRICE).encode())),
+        ("no number of prices", Box::new(move |w, o| good(w, o, w.total() + PRICE + 1).encode())),
+        ("no number of prices", Box::new(move |w, o| good(w, o, w.total() + 1).encode())),
+        ("above the session's cap", Box::new(move |w, o| good(w, o, 11 * PRICE).encode())),
+        (
+            "for another job",
+            Box::new(move |w, o| {
+                Voucher::sign(w.session, w.total() + PRICE, JobId([7; 16]), request(o), &w.signer).encode()
+            }),
+        ),
+        (
+            "for another job",
+            Box::new(move |w, o| Voucher::sign(w.session, w.total() + PRICE, o.job, [7; 32], &w.signer).encode()),
+        ),
+        ("not a voucher", Box::new(move |_, _| vec![1, 2, 3])),
+    ];
+    for (why, forge) in forgeries {
+        let forger = Arc::new(Forger { wallet: wallet.clone(), forge });
+        let client = shop.network.client_of(&key).with_purse(Some(forger));
+        client.find(&SharingRef::Manifest(shop.task.manifest)).unwrap();
+        let said = unpaid(shop.case.run(&client, shop.task, false));
+        assert!(said.contains(why), "{said}");
+    }
+    assert_eq!(work(&shop, &customer), before);
+    assert_eq!(shop.totals(&wallet), [PRICE; 3]);
+    // None of these took the total away from a good one.
+    shop.case.run(&customer, shop.task, false).unwrap();
+    assert_eq!(shop.totals(&wallet), [2 * PRICE; 3]);
+}
+
+#[test]
+fn a_voucher_that_was_sent_before_is_not_taken_for_another_job_of_the_same_name() {
+    let shop = Shop::open();
+    let key = Arc::new(identity::generate().unwrap());
+    let (customer, wallet) = shop.customer_of(&key, 10 * PRICE);
+    let job = JobId::random().unwrap();
+    let shares = share_inputs(&shop.case.inputs, &random_seed().unwrap()).map(Share);
+    let runs = sign_requests(&key, &shop.network.committee.digest(), job, shop.task, &shares).unwrap();
+    customer.prepare(&shop.task, 2, &mut |_| ()).unwrap();
+    let order = shop.order(&key, runs[0].job, runs[0].inputs);
+    let voucher = Voucher::sign(wallet.session, PRICE, job, request(&order), &wallet.signer).encode();
+    let send = || {
+        let [first, second] = shop.task.assignment.evaluators();
+        let mut lanes = [lane(&shop, &key, first), lane(&shop, &key, second)];
+        for ((lane, run), share) in lanes.iter_mut().zip(&runs).zip(&shares) {
+            let mut run = run.clone();
+            run.voucher = voucher.clone();
+            lane.send(&run).unwrap();
+            lane.send(share).unwrap();
+        }
+        lanes.map(|mut lane| lane.receive_frame(Kind::RunReply).map(|_| ()).map_err(|e| e.fail().unwrap().code))
+    };
+    assert_eq!(send(), [Ok(()), Ok(())]);
+    assert_eq!(shop.totals(&wallet), [PRICE; 3]);
+    assert_eq!(send(), [Err(FailCode::Refused), Err(FailCode::Refused)], "the name is used up");
+    assert_eq!(customer.packs_ready(&shop.task).unwrap(), 1);
+}
+
+#[test]
+fn a_member_that_does_not_sign_costs_that_job_and_no_money() {
+    for manner in [Manner::Refuses, Manner::Silent, Manner::NoDisk] {
+        let shop = Shop::open();
+        let (client, wallet) = shop.customer(100 * PRICE);
+        for bad in 0..3 {
+            shop.tills[bad].behaves(manner);
+            let began = Instant::now();
+            let error = shop.case.run(&client, shop.task, true).map(|_| ()).unwrap_err();
+            assert!(began.elapsed() < Duration::from_secs(15), "{:?}", began.elapsed());
+            assert!(error.to_string().contains(&format!("node {} (", bad + 1)), "{error}");
+            shop.tills[bad].behaves(Manner::Honest);
+            shop.settle_down();
+            let answer = shop.case.run(&client, shop.task, true).unwrap();
+            assert_eq!(answer.outputs, shop.case.expected);
+            assert_eq!(shop.totals(&wallet), [wallet.total(); 3]);
+        }
+        // Whoever signs before the last one has no receipt; an evaluator that signs and cannot write it down was not the last.
+        let receipted_in_vain = if manner == Manner::NoDisk { 2 } else { 0 };
+        assert_eq!(wallet.total(), (3 + receipted_in_vain) * PRICE, "at most one price for each job that failed");
+    }
+}
+
+#[test]
+fn a_helper_that_keeps_the_receipt_to_itself_has_one_price_and_stops_nobody() {
+    let shop = Shop::open();
+    let (client, wallet) = shop.customer(100 * PRICE);
+    shop.case.run(&client, shop.task, true).unwrap();
+    shop.tills[0].behaves(Manner::KeepsAnswer);
+    let error = shop.case.run(&client, shop.task, true).map(|_| ()).unwrap_err();
+    assert!(error.to_string().contains("node 1"), "{error}");
+    assert_eq!(shop.totals(&wallet), [2 * PRICE, PRICE, PRICE], "it alone has it");
+    assert_eq!(wallet.total(), PRICE, "and nobody else knows");
+    shop.tills[0].behaves(Manner::Honest);
+    shop.settle_down();
+    // It has to show it to be paid. The others fell behind, and catch up with it; the consumer is told, and asks again by itself.
+    shop.case.run(&client, shop.task, true).unwrap();
+    assert_eq!((wallet.total(), shop.totals(&wallet)), (3 * PRICE, [3 * PRICE; 3]));
+}
+
+#[test]
+fn a_member_that_is_killed_between_receipt_and_answer_costs_one_price_at_most_and_stops_nobody() {
+    for killed in 0..3 {
+        let mut shop = Shop::open();
+        let (client, wallet) = shop.customer(100 * PRICE);
+        shop.case.run(&client, shop.task, true).unwrap();
+        shop.tills[killed].behaves(Manner::Dies);
+        let answered = shop.case.run(&client, shop.task, true).is_ok();
+        assert_eq!(
+            answered,
+            killed == 0,
+            "nobody needs the helper after its receipt, which it shows to who asks again"
+        );
+        shop.network.stop_node(killed);
+        // What it remembers of sessions is gone, its ledger is not.
+        shop.restart(killed);
+        assert_eq!(shop.case.run(&client, shop.task, true).unwrap().outputs, shop.case.expected);
+        assert_eq!((wallet.total(), shop.totals(&wallet)), (3 * PRICE, [3 * PRICE; 3]), "{killed}");
+    }
+}
+
+#[test]
+fn a_node_that_was_restarted_is_shown_the_session_again() {
+    let mut shop = Shop::open();
+    let (client, wallet) = shop.customer(100 * PRICE);
+    shop.case.run(&client, shop.task, true).unwrap();
+    for node in 0..3 {
+        shop.network.stop_node(node);
+        shop.restart(node);
+        shop.case.run(&client, shop.task, true).unwrap();
+    }
+    assert_eq!(shop.totals(&wallet), [4 * PRICE; 3]);
+}
+
+#[test]
+fn who_lost_its_ledger_catches_up_with_the_others() {
+    for lost in 0..3 {
+        let mut shop = Shop::open();
+        let (client, wallet) = shop.customer(100 * PRICE);
+        for _ in 0..3 {
+            shop.case.run(&client, shop.task, true).unwrap();
+        }
+        shop.network.stop_node(lost);
+        shop.tills[lost] = Till::new(&shop.chain, &Arc::default());
+        shop.restart(lost);
+        assert_eq!(shop.tills[lost].disk.total(&wallet.session), 0);
+        shop.case.run(&client, shop.task, true).unwrap();
+        assert_eq!(shop.totals(&wallet), [4 * PRICE; 3]);
+    }
+}
+
+#[test]
+fn a_consumer_that_vanishes_before_the_receipt_pays_nothing_and_may_come_back() {
+    let shop = Shop::open();
+    let key = Arc::new(identity::generate().unwrap());
+    let (customer, wallet) = shop.customer_of(&key, 100 * PRICE);
+    customer.prepare(&shop.task, 3, &mut |_| ()).unwrap();
+    for asked in [1, 2] {
+        let shares = share_inputs(&shop.case.inputs, &random_seed().unwrap()).map(Share);
+        let job = JobId::random().unwrap();
+        let mut runs = sign_requests(&key, &shop.network.committee.digest(), job, shop.task, &shares).unwrap();
+        let order = shop.order(&key, job, runs[0].inputs);
+        let voucher = Voucher::sign(wallet.session, PRICE, job, request(&order), &wallet.signer).encode();
+        runs.iter_mut().for_each(|run| run.voucher.clone_from(&voucher));
+        let nodes = shop.task.assignment.evaluators();
+        let mut lanes = nodes.map(|node| lane(&shop, &key, node));
+        for n in 0..asked {
+            lanes[n].send(&runs[n]).unwrap();
+        }
+        // No input comes: it hangs up.
+        let end = Instant::now() + TIME;
+        while shop.tills[1].accepted.load(Ordering::SeqCst) < asked as u32 && Instant::now() < end {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        drop(lanes);
+    }
+    shop.case.run(&customer, shop.task, false).unwrap();
+    assert_eq!(shop.totals(&wallet), [PRICE; 3]);
+    assert_eq!(customer.packs_ready(&shop.task).unwrap(), 2);
+}
+
+#[test]
+fn of_two_vouchers_of_one_total_one_is_taken() {
+    let shop = Shop::open();
+    let key = Arc::new(identity::generate().unwrap());
+    let (customer, wallet) = shop.customer_of(&key, 100 * PRICE);
+    customer.prepare(&shop.task, 8, &mut |_| ()).unwrap();
+    // Two programs with one wallet, neither of which knows of the other.
+    let clients = [(); 2].map(|()| {
+        let client = shop.network.client_of(&key).with_purse(Some(wallet.twin()));
+        client.find(&SharingRef::Manifest(shop.task.manifest)).unwrap();
+        client
+    });
+    let results = std::thread::scope(|scope| {
+        let threads = clients.each_ref().map(|client| scope.spawn(|| shop.case.run(client, shop.task, false)));
+        threads.map(|thread| thread.join().unwrap())
+    });
+    assert_eq!(results.iter().filter(|result| result.is_ok()).count(), 1, "{results:?}");
+    shop.settle_down();
+    assert_eq!(shop.totals(&wallet), [PRICE; 3]);
+}
+
+#[test]
+fn jobs_of_one_session_run_one_after_the_other_and_packs_are_made_meanwhile() {
+    let shop = Shop::open();
+    let (client, wallet) = shop.customer(100 * PRICE);
+    std::thread::scope(|scope| {
+        let jobs: Vec<_> = (0..6)
+            .map(|n| {
+                let task = shop.case.task(n % 3, Rounding::Exact, Visibility::Private);
+                let (case, client) = (&shop.case, &client);
+                scope.spawn(move || case.run(client, task, true).unwrap().outputs)
+            })
+            .collect();
+        assert!(jobs.into_iter().all(|job| job.join().unwrap() == shop.case.expected));
+    });
+    assert_eq!((wallet.total(), shop.totals(&wallet)), (6 * PRICE, [6 * PRICE; 3]));
+    assert_eq!(wallet.receipts.lock().unwrap().len(), 6);
+}
+
+#[test]
+fn a_receipt_of_a_job_that_never_was_is_not_signed() {
+    let shop = Shop::open();
+    let key = Arc::new(identity::generate().unwrap());
+    let (customer, wallet) = shop.customer_of(&key, 100 * PRICE);
+    let inference = shop.case.run(&customer, shop.task, true).unwrap();
+    let rogue = shop.member(1); // the first evaluator
+    let second = shop.member(2);
+    let digest = shop.network.committee.digest();
+    let shares = share_inputs(&shop.case.inputs, &random_seed().unwrap()).map(Share);
+    let job = JobId::random().unwrap();
+    let ask = |by: &Identity, cosign: &Cosign| {
+        let mut lane = lane(&shop, by, 0);
+        lane.send(cosign).unwrap();
+        lane.receive::<Cosigned>().map(|_| ()).map_err(|e| e.fail().unwrap_or_else(|| panic!("{e}")).text.clone())
+    };
+    // What the consumer has asked for, but nobody computed.
+    let run = &sign_requests(&key, &digest, job, shop.task, &shares).unwrap()[0];
+    let order = shop.order(&key, job, run.inputs);
+    let voucher = Voucher::sign(wallet.session, 2 * PRICE, job, request(&order), &wallet.signer);
+    let receipt = shop.receipt(&voucher);
+    let signed = |by: &Identity| by.sign(&common::market::digest(&receipt));
+    let cosign = Cosign {
+        task: shop.task,
+        consumer: key.public(),
+        asked: run.asked(),
+        voucher: voucher.encode(),
+        receipt: receipt.clone(),
+        signatures: [signed(&rogue), signed(&rogue)],
+    };
+    let refused =
+        |result: Result<(), String>, why: &str| assert!(result.clone().unwrap_err().contains(why), "{result:?}");
+    refused(ask(&rogue, &cosign), "not signed by both evaluators");
+    let invented = Asked { signature: rogue.sign(&[7; 32]), ..cosign.asked };
+    refused(ask(&rogue, &Cosign { asked: invented, ..cosign.clone() }), "not signed by its consumer");
+    let other = Asked { job: JobId::random().unwrap(), ..cosign.asked };
+    refused(ask(&rogue, &Cosign { asked: other, ..cosign.clone() }), "not signed by its consumer");
+    refused(ask(&second, &cosign), "only the first evaluator");
+    refused(
+        ask(
+            &rogue,
+            &Cosign {
+                task: sahara_mpc::client::Task { assignment: sahara_mpc::client::Assignment::ALL[1], ..shop.task },
+                ..cosign.clone()
+            },
+        ),
+        "only the first evaluator",
+    );
+    let cheaper = Voucher::sign(wallet.session, PRICE, job, request(&order), &wallet.signer);
+    let cheap = Cosign { voucher: cheaper.encode(), receipt: shop.receipt(&cheaper), ..cosign.clone() };
+    refused(ask(&rogue, &cheap), "receipted before");
+    let changed = Cosign { receipt: shop.receipt(&Voucher { total: 9 * PRICE, ..voucher.clone() }), ..cosign.clone() };
+    refused(ask(&rogue, &changed), "not that of the job");
+    assert_eq!(shop.totals(&wallet), [PRICE; 3]);
+    // Consumers ask for no signatures, and for no receipts but their own.
+    let mut own = lane(&shop, &key, 0);
+    own.send(&cosign).unwrap();
+    assert!(own.receive_frame(Kind::Cosigned).is_err());
+    let last = |by: &Identity, consumer| {
+        let mut lane = lane(&shop, by, 0);
+        lane.send(&LastReceipt { manifest: shop.task.manifest, consumer, voucher: voucher.encode() }).unwrap();
+        lane.receive::<LastReply>().map(|LastReply(last)| last)
+    };
+    assert_eq!(last(&key, key.public()).unwrap(), inference.receipt);
+    assert_eq!(last(&second, key.public()).unwrap(), inference.receipt);
+    assert!(last(&shop.owner, key.public()).is_err());
+    assert_eq!(last(&second, shop.owner.public()).unwrap(), None, "it is not that key's session");
+    // None of this holds the total.
+    shop.case.run(&customer, shop.task, true).unwrap();
+    assert_eq!(shop.totals(&wallet), [2 * PRICE; 3]);
+}
+
+#[test]
+fn a_session_that_is_closed_pays_for_nothing_more() {
+    let shop = Shop::open();
+    let (client, wallet) = shop.customer(100 * PRICE);
+    shop.case.run(&client, shop.task, true).unwrap();
+    shop.chain.close(&wallet.session);
+    let said = unpaid(shop.case.run(&client, shop.task, true));
+    assert!(said.contains("not open"), "{said}");
+    assert_eq!(shop.totals(&wallet), [PRICE; 3]);
+}
+
+#[test]
+fn strangers_that_show_sessions_without_end_keep_no_customer_out() {
+    let shop = Shop::open();
+    let (client, _) = shop.customer(100 * PRICE);
+    shop.case.run(&client, shop.task, true).unwrap();
+    let proofs = shop.tills[1].proofs.load(Ordering::SeqCst);
+    let began = Instant::now();
+    let mut busy = 0;
+    std::thread::scope(|scope| {
+        let crowd: Vec<_> = (0..4)
+            .map(|_| {
+                scope.spawn(|| {
+                    let mut busy = 0;
+                    for _ in 0..40 {
+                        let stranger = identity::generate().unwrap();
+                        let Ok(mut lane) =
+                            Lane::connect(&stranger, &shop.network.committee, 1, TIME, Arc::new(Meter::default()))
+                        else {
+                            continue;
+                        };
+                        lane.begin("in the test", Traffic::Client, TIME);
+                        let shown = Present { manifest: shop.task.manifest, session: vec![7; 32] };
+                        if lane.send(&shown).is_ok() {
+                            let code =
+                                lane.receive_frame(Kind::Done).map(|_| ()).unwrap_err().fail().map(|fail| fail.code);
+                            busy += u32::from(code == Some(FailCode::Busy));
+                        }
+                    }
+                    busy
+                })
+            })
+            .collect();
+        for _ in 0..5 {
+            assert_eq!(shop.case.run(&client, shop.task, true).unwrap().outputs, shop.case.expected);
+        }
+        busy = crowd.into_iter().map(|thread| thread.join().unwrap()).sum();
+    });
+    let proven = shop.tills[1].proofs.load(Ordering::SeqCst) - proofs;
+    let most = 33 + began.elapsed().as_secs() as u32;
+    assert!(proven <= most && busy >= 160 - most, "{proven} of 160 were proven, {busy} put off");
+}
+
+#[test]
+fn strangers_have_few_lanes_and_ask_nothing_long() {
+    let shop = Shop::open();
+    let stranger = identity::generate().unwrap();
+    let mut lanes: Vec<Lane> = (0..4).map(|_| lane(&shop, &stranger, 1)).collect();
+    std::thread::sleep(Duration::from_millis(100));
+    let fifth = lane(&shop, &stranger, 1);
+    std::thread::sleep(Duration::from_millis(100));
+    assert!(lanes.iter_mut().filter(|lane| lane.has_hung_up()).count() == 1, "its longest idle one made room");
+    drop(fifth);
+    // An upload is not even read.
+    let mut long = lane(&shop, &identity::generate().unwrap(), 1);
+    let _ = long.send_frame(Kind::Begin, &[0; 1000]);
+    assert!(long.receive_frame(Kind::GoOn).is_err());
+}
+
+#[test]
+fn without_a_market_in_its_configuration_a_node_lets_no_stranger_in_and_takes_no_sharing_for_money() {
+    let network = common::Network::start(|toml| toml);
+    let case = common::case(3);
+    let offer = sahara_mpc::client::Offer {
+        access: sahara_mpc::client::Access::Chain(common::market::ASSET),
+        ..case.offer(Visibility::Private)
+    };
+    let error = network.client().share(&offer, &|_, _| ()).unwrap_err();
+    assert!(error.code() == Some(FailCode::Refused) && error.to_string().contains("serves no market"), "{error}");
+    // One whose consumers are listed serves them, with a market or without, and shows strangers the door.
+    let shop = Shop::open_to(&|_| String::new());
+    let (customer, wallet) = {
+        let key = Arc::new(identity::generate().unwrap());
+        let wallet = Wallet::open(&shop.chain, key.public(), shop.network.committee.digest(), PRICE);
+        (shop.network.client_of(&key).with_purse(Some(wallet.clone())), wallet)
+    };
+    let error = customer.find(&SharingRef::Manifest(shop.task.manifest)).unwrap_err();
+    assert!(error.is_not_admitted(), "{error}");
+    assert_eq!(shop.totals(&wallet), [0; 3]);
+    // And one that is told to serve a market does not start without.
+    let home = tempfile::tempdir().unwrap();
+    let config =
+        sahara_mpc::config::Config::init(home.path(), ([127, 0, 0, 1], 1).into(), None, &common::anybody()).unwrap();
+    common_committee(&config);
+    let config = sahara_mpc::config::Config { market: Some(home.path().join("network.toml")), ..config };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let error = runtime.block_on(sahara_mpc::node::run(config, std::future::ready(()))).unwrap_err().to_string();
+    assert!(error.contains("network.toml") && error.contains("serves no market"), "{error}");
+    let _ = Chain::default();
+}
+
+fn common_committee(config: &sahara_mpc::config::Config) {
+    let own = config.load_identity().unwrap().public();
+    let others = [(); 2].map(|()| identity::generate().unwrap().public());
+    let mut number = 0;
+    let members = [own, others[0], others[1]].map(|key| {
+        number += 1;
+        sahara_mpc::client::Member { name: format!("node {number}"), address: format!("127.0.0.1:{number}"), key }
+    });
+    let committee = sahara_mpc::client::Committee::new(members).unwrap();
+    committee.save(config.committee.as_ref().unwrap()).unwrap();
+}
