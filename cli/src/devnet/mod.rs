@@ -23,7 +23,7 @@ use crate::parties::parties;
 use crate::progress::Indicator;
 use chain::Chain;
 pub use chain::ChainState;
-use process::Process;
+pub use process::Process;
 use sahara::embedding::{Stop, wanted};
 use sahara::home::{Home, create_private_dir, write_atomic};
 
