@@ -274,7 +274,8 @@ fn examined(
     let unnamed = |why: &dyn std::fmt::Display| {
         context.progress.note(&format!("the committee's nodes have to be named with --committee FILE: {why}"));
     };
-    let file = match nodes::Committee::new(members) {
+    let epoch = u32::try_from(committee.epoch).unwrap_or(u32::MAX);
+    let file = match nodes::Committee::new(members).map(|file| file.in_epoch(epoch)) {
         Ok(file) if file.digest() == committee.digest.0 => file,
         Ok(_) => {
             unnamed(&"what their operators say is another committee");
