@@ -53,6 +53,8 @@ pub struct Embedded<A> {
     chain_id: String,
     validators: Vec<ValidatorUpdate>,
     tip: Tip,
+    /// The lowest block that the ledger wants kept.
+    lowest: u64,
 }
 
 /// What the next block needs of the last one.
@@ -80,8 +82,15 @@ impl<A: Application> Embedded<A> {
         now: Time,
     ) -> Result<Self, Fault> {
         let own = ValidatorUpdate { key: ConsensusKey(key.verifying_key().to_bytes().into()), power: 1 };
-        let mut driver =
-            Self { app, store, key, chain_id: chain_id.to_owned(), validators: vec![own], tip: Tip::default() };
+        let mut driver = Self {
+            app,
+            store,
+            key,
+            chain_id: chain_id.to_owned(),
+            validators: vec![own],
+            tip: Tip::default(),
+            lowest: 0,
+        };
         // Whoever died before the first block was committed begins again: nobody has seen it.
         let begun = driver.app.info().height > 0;
         let stored = driver.store.reader()?.get(Table::Meta, DRIVER_KEY)?.filter(|_| begun);
@@ -145,7 +154,7 @@ impl<A: Application> Embedded<A> {
         failpoint::reach("keep");
         self.keep(&block, &tip)?;
         failpoint::reach("kept");
-        self.app.commit()?;
+        self.lowest = self.app.commit()?.retain_height;
         failpoint::reach("done");
         self.tip = tip;
         Ok(SignedBlock { block, id, commit, results: finalized.results })
@@ -244,6 +253,10 @@ impl<A: Application> Embedded<A> {
         let mut batch = Batch::default();
         batch.put(Table::Meta, DRIVER_KEY, record);
         self.keep_header(block, &tip.commit, &mut batch);
+        // As blocks are forgotten, one at a time.
+        if let Some(old) = self.lowest.checked_sub(1) {
+            batch.delete(Table::Meta, header_key(old));
+        }
         self.store.write(&batch)
     }
 

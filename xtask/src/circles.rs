@@ -9,7 +9,7 @@ use crate::Failure;
 use crate::process::root;
 
 /// Where there are none.
-const CRATES: [&str; 4] = ["circuits/src", "mpc-node/protocol/src", "mpc-node/src", "chain/src"];
+const CRATES: [&str; 5] = ["circuits/src", "mpc-node/protocol/src", "mpc-node/src", "chain/src", "chain/light/src"];
 
 /// A file, by the path of its module; the crate's first file has none.
 type Module = Vec<String>;

@@ -10,7 +10,7 @@ const BARS: [(&str, usize); 2] = [("sahara", 200), ("sahara-mpc", 130)];
 /// What none of them is built with.
 const APART: &str = "sahara-chain";
 /// Builds that have other features than that of the whole workspace.
-const ALONE: [&[&str]; 10] = [
+const ALONE: [&[&str]; 11] = [
     &["--package", "sahara"],
     &["--package", "sahara", "--no-default-features"],
     &["--package", "sahara", "--features", "hub"],
@@ -20,6 +20,7 @@ const ALONE: [&[&str]; 10] = [
     &["--package", "sahara-circuits", "--no-default-features"],
     &["--package", "sahara-circuits", "--no-default-features", "--features", "frontend"],
     &["--package", "sahara-gateway"],
+    &["--package", "sahara-light"],
     &["--package", "sahara-python"],
 ];
 

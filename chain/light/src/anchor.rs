@@ -27,10 +27,8 @@ const MAX_NAME: usize = 50;
 /// ```
 ///
 /// The addresses of contracts are the same on every chain, so the file has none.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Anchor {
-    sahara_network: u32,
     /// The chain's name in its headers.
     pub chain: String,
     /// The number that transactions are signed for (EIP-155).
@@ -41,6 +39,18 @@ pub struct Anchor {
     pub hash: B256,
     /// Nodes that are asked, the first first. None of them is trusted.
     pub rpc: Vec<Url>,
+}
+
+/// The file.
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+struct File {
+    sahara_network: u32,
+    chain: String,
+    evm_chain: u64,
+    height: u64,
+    hash: B256,
+    rpc: Vec<Url>,
 }
 
 /// Why a file is no trust anchor.
@@ -72,7 +82,7 @@ impl Anchor {
     /// # Errors
     /// When a field makes no sense.
     pub fn new(chain: &str, evm_chain: u64, height: u64, hash: B256, rpc: Vec<Url>) -> Result<Self, AnchorError> {
-        Self { sahara_network: VERSION, chain: chain.to_owned(), evm_chain, height, hash, rpc }.checked()
+        Self { chain: chain.to_owned(), evm_chain, height, hash, rpc }.checked()
     }
 
     /// Reads a file.
@@ -94,11 +104,12 @@ impl Anchor {
             VERSION => {}
             other => return Err(AnchorError::Version(other)),
         }
-        let read: Result<Self, String> = match json {
+        let read: Result<File, String> = match json {
             true => serde_json::from_str(text).map_err(|e| e.to_string()),
             false => toml::from_str(text).map_err(|e| e.to_string().trim().to_owned()),
         };
-        read.map_err(AnchorError::Malformed)?.checked()
+        let File { chain, evm_chain, height, hash, rpc, .. } = read.map_err(AnchorError::Malformed)?;
+        Self { chain, evm_chain, height, hash, rpc }.checked()
     }
 
     /// The file of it, as TOML.
@@ -113,6 +124,13 @@ impl Anchor {
             self.hash,
             urls.join(", ")
         )
+    }
+
+    /// The file of it, as JSON.
+    pub fn to_json(&self) -> String {
+        let Self { chain, evm_chain, height, hash, rpc } = self.clone();
+        serde_json::to_string(&File { sahara_network: VERSION, chain, evm_chain, height, hash, rpc })
+            .unwrap_or_default()
     }
 
     fn checked(self) -> Result<Self, AnchorError> {
@@ -156,8 +174,8 @@ mod tests {
     fn a_file_is_read_as_it_was_written() {
         let toml = anchor().to_toml();
         assert_eq!(Anchor::read(toml.as_bytes()).unwrap(), anchor(), "{toml}");
-        let json = serde_json::to_vec(&anchor()).unwrap();
-        assert_eq!(Anchor::read(&json).unwrap(), anchor());
+        let json = anchor().to_json();
+        assert_eq!(Anchor::read(json.as_bytes()).unwrap(), anchor());
     }
 
     #[test]
@@ -178,7 +196,7 @@ mod tests {
         let many = vec!["\"http://a:1\""; 17].join(",");
         assert!(said("rpc = [", &format!("rpc = [{many}, ")).contains("1 to 16 nodes"));
         assert!(Anchor::read(&vec![b' '; MAX_FILE + 1]).unwrap_err().to_string().contains("at most"));
-        let json = serde_json::to_string(&anchor()).unwrap().replace("\"height\"", "\"heigth\"");
+        let json = anchor().to_json().replace("\"height\"", "\"heigth\"");
         assert!(Anchor::read(json.as_bytes()).unwrap_err().to_string().contains("heigth"));
     }
 

@@ -1,7 +1,11 @@
-//! Signed headers from CometBFT, for light clients. One question is on its way at a time, whoever asks; the newest ones
+//! Signed headers from CometBFT, for light clients. One question is on its way at a time, whoever asks; the newest headers
 //! are asked for once.
 
-use std::{collections::VecDeque, sync::Arc, time::Duration};
+use std::{
+    collections::VecDeque,
+    sync::{Arc, Mutex as Held, MutexGuard, PoisonError},
+    time::Duration,
+};
 
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
@@ -11,7 +15,7 @@ use tokio::sync::Mutex;
 use super::{AskError, Client};
 use crate::rpc::SignedHeader;
 
-/// CometBFT answers these questions from its store.
+/// CometBFT answers these questions from its store. Who waits for others to have theirs answered is given up as well.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// Headers that are remembered.
 const REMEMBERED: usize = 8;
@@ -22,47 +26,60 @@ const PAGES: usize = 10;
 /// Headers of the CometBFT behind a client.
 pub struct Headers {
     client: Client,
-    newest: Mutex<VecDeque<(u64, Arc<SignedHeader>)>>,
+    known: Held<VecDeque<(u64, Arc<SignedHeader>)>>,
     /// Who asks for old headers does not hold up those who ask for new ones.
+    new: Mutex<()>,
     old: Mutex<()>,
 }
 
 impl Headers {
     /// Headers of the CometBFT behind `client`.
     pub fn new(client: Client) -> Self {
-        Self { client, newest: Mutex::default(), old: Mutex::default() }
+        Self { client, known: Held::default(), new: Mutex::default(), old: Mutex::default() }
     }
 
     /// The header at `height` of a chain whose last block is `last`.
     pub async fn at(&self, height: u64, last: u64) -> Result<Option<Arc<SignedHeader>>, String> {
-        if height.saturating_add(REMEMBERED as u64) <= last {
-            let _one = self.old.lock().await;
-            return self.ask(height).await;
+        if height == 0 || height > last {
+            return Ok(None);
         }
-        let mut newest = self.newest.lock().await;
-        if let Some((_, known)) = newest.iter().find(|(known, _)| *known == height) {
-            return Ok(Some(known.clone()));
+        if let Some(known) = self.find(height) {
+            return Ok(Some(known));
         }
-        let found = self.ask(height).await?;
-        if let Some(found) = &found {
-            newest.truncate(REMEMBERED - 1);
-            newest.push_front((height, found.clone()));
-        }
-        Ok(found)
+        let new = last - height < REMEMBERED as u64;
+        let asked = tokio::time::timeout(PATIENCE, async {
+            let _alone = if new { self.new.lock().await } else { self.old.lock().await };
+            if let Some(known) = self.find(height) {
+                return Ok(Some(known));
+            }
+            let found = self.ask(height).await?;
+            if let (Some(found), true) = (&found, new) {
+                let mut known = self.known();
+                known.truncate(REMEMBERED - 1);
+                known.push_front((height, found.clone()));
+            }
+            Ok(found)
+        });
+        asked.await.unwrap_or_else(|_| Err("CometBFT does not answer: is it stopped, or asked by many?".into()))
+    }
+
+    fn find(&self, height: u64) -> Option<Arc<SignedHeader>> {
+        self.known().iter().find(|(known, _)| *known == height).map(|(_, found)| found.clone())
+    }
+
+    fn known(&self) -> MutexGuard<'_, VecDeque<(u64, Arc<SignedHeader>)>> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     async fn ask(&self, height: u64) -> Result<Option<Arc<SignedHeader>>, String> {
-        let asked = tokio::time::timeout(PATIENCE, async {
-            let commit = match self.client.ask("commit", json!({ "height": height.to_string() })).await {
-                // It has no such block, or none any more.
-                Err(AskError::Refused(_)) => return Ok(None),
-                answer => answer?,
-            };
-            let decided: Decided = read(&commit["signed_header"])?;
-            let (now, next) = (self.validators(height).await?, self.validators(height + 1).await?);
-            Ok(Some(Arc::new(SignedHeader::new(&decided, &now, &next))))
-        });
-        asked.await.unwrap_or_else(|_| Err("CometBFT does not answer: is it stopped?".into()))
+        let commit = match self.client.ask("commit", json!({ "height": height.to_string() })).await {
+            // It has no such block, or none any more.
+            Err(AskError::Refused(_)) => return Ok(None),
+            answer => answer?,
+        };
+        let decided: Decided = read(&commit["signed_header"])?;
+        let (now, next) = (self.validators(height).await?, self.validators(height + 1).await?);
+        Ok(Some(Arc::new(SignedHeader::new(&decided, &now, &next))))
     }
 
     async fn validators(&self, height: u64) -> Result<ValidatorSet, String> {
@@ -84,3 +101,6 @@ impl Headers {
 fn read<T: DeserializeOwned>(value: &Value) -> Result<T, String> {
     T::deserialize(value).map_err(|e| format!("understand the answer of CometBFT: {e}"))
 }
+
+#[cfg(test)]
+mod tests;

@@ -34,7 +34,6 @@ const ATTEMPTS: usize = 4;
 pub fn header<'a>(backend: &'a Arc<Backend>, params: Params<'a>, budget: &'a mut Budget) -> Answered<'a> {
     Box::pin(async move {
         let tag: Option<BlockNumberOrTag> = params.sequence().optional_next()?;
-        let _turn = turn(&backend.turns.light).await?;
         let height = backend.height(tag.unwrap_or_default(), backend.head()?.as_ref());
         let found = signed(backend, height, budget).await?;
         let found = found.ok_or_else(|| error::not_found(format!("no signed header of block {height} here")))?;

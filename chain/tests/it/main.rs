@@ -29,6 +29,7 @@ mod a_key_is_registered_by_its_owner;
 mod a_network_that_was_divided_heals;
 mod a_new_node_starts_from_a_snapshot;
 mod a_node_that_dies_anywhere_goes_on_where_it_was;
+mod a_share_node_follows_four_validators;
 mod a_slot_belongs_to_stake;
 mod a_state_is_believed_from_a_signed_header_only;
 mod a_transaction_is_decoded_once;

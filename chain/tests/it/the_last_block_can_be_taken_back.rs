@@ -69,7 +69,7 @@ fn dump(store: &dyn Store) -> Dump {
     let reader = store.reader().unwrap();
     let tables = TABLES.into_iter().filter(|table| *table != Table::Code);
     let mut dump: Dump = tables.map(|table| (table, reader.scan(table, &[]).unwrap())).collect();
-    dump.get_mut(&Table::Meta).unwrap().retain(|(key, _)| key != b"embedded");
+    dump.get_mut(&Table::Meta).unwrap().retain(|(key, _)| !key.starts_with(b"embedded"));
     dump
 }
 

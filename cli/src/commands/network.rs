@@ -91,7 +91,7 @@ pub fn run(command: NetworkCommand, context: &mut Context) -> Result<()> {
         NetworkCommand::Make(args) => {
             let anchor = network::anchor_of(args.urls, args.height)?;
             match context.out.json() {
-                true => context.out.value(&anchor),
+                true => context.out.line(&anchor.to_json()),
                 false => anchor.to_toml().lines().try_for_each(|line| context.out.line(line)),
             }
         }

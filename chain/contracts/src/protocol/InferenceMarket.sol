@@ -95,7 +95,8 @@ contract InferenceMarket is IInferenceMarket, ReentrancyGuardTransient {
     /// @inheritdoc IInferenceMarket
     function seat(Committee calldata c) external returns (bytes32 committee) {
         _onlyOwner(c.asset);
-        committee = committeeId(c);
+        // Encoded anew, so that only clean words have a name here.
+        committee = keccak256(abi.encode(c));
         if (committees[committee] != 0) revert SeatedBefore(committee);
         uint256 from = c.from < block.timestamp ? block.timestamp : c.from;
         if (c.until <= from || c.until > block.timestamp + LONGEST_TERM) revert WrongTime(c.until);
@@ -352,8 +353,13 @@ contract InferenceMarket is IInferenceMarket, ReentrancyGuardTransient {
     }
 
     /// @inheritdoc IInferenceMarket
-    function committeeId(Committee calldata c) public pure returns (bytes32) {
-        return keccak256(abi.encode(c));
+    function committeeId(Committee calldata c) public pure returns (bytes32 committee) {
+        // Its twelve words, as they lie in the call.
+        assembly ("memory-safe") {
+            let free := mload(0x40)
+            calldatacopy(free, c, 0x180)
+            committee := keccak256(free, 0x180)
+        }
     }
 
     /// @inheritdoc IInferenceMarket
@@ -529,8 +535,8 @@ contract InferenceMarket is IInferenceMarket, ReentrancyGuardTransient {
     {
         bytes32[] memory keys = new bytes32[](3);
         (keys[0], keys[1], keys[2]) = (c.keys[0], c.keys[1], c.keys[2]);
-        receipt = InferenceReceipts.digest(r);
-        if (!COMMITTEE.verifyReceipt(r, keys, 7, signatures, 3)) revert NotSigned(receipt);
+        receipt = InferenceReceipts.digestOf(r);
+        if (!COMMITTEE.verify(receipt, keys, 7, signatures, 3)) revert NotSigned(receipt);
     }
 
     function _place(Session calldata s, bytes32 lane) private pure returns (uint256) {

@@ -28,6 +28,7 @@ interface Cheats {
     function assertFalse(bool condition) external pure;
     function assume(bool condition) external pure;
     function deal(address who, uint256 balance) external;
+    function chainId(uint256 id) external;
     function etch(address where, bytes calldata code) external;
     function expectRevert() external;
     function expectRevert(bytes4 selector) external;

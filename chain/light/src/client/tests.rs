@@ -226,9 +226,9 @@ fn the_newest_header_is_kept_for_the_next_time() {
     let anchor = Anchor::new(CHAIN, 1337, 1, B256::repeat_byte(5), vec![node.url.clone()]).unwrap();
     assert_eq!(Light::open(anchor, options()).header(), None);
     let text = std::fs::read_to_string(&path).unwrap();
-    let hash = format!("{:?}", draft(1).hash());
+    let hash = format!("{:?}", draft(NEWEST).hash());
     let forged = text.replacen(&format!("\"hash\":\"{hash}\""), &format!("\"hash\":\"{:?}\"", B256::ZERO), 1);
-    assert_ne!(forged, text);
+    assert!(forged != text);
     std::fs::write(&path, forged).unwrap();
     assert_eq!(with(&[&node], options()).header(), None);
 }

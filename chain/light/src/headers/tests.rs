@@ -43,24 +43,34 @@ fn a_header_is_believed_when_those_who_are_trusted_signed_it() {
 #[test]
 fn two_thirds_are_not_enough_and_a_little_more_is() {
     let first = Draft::new(1, &[(1, 2), (2, 2), (3, 2)]);
-    let two = Draft { signers: vec![1, 2], ..Draft::new(5, &[(1, 2), (2, 2), (3, 2)]) };
-    assert!(matches!(refused(&first, two.block()), HeaderError::TooLittlePower { height: 5, .. }));
-    let adjacent = Draft { height: 2, time: time(2), ..two };
-    assert!(matches!(refused(&first, adjacent.block()), HeaderError::TooLittlePower { height: 2, .. }));
+    let two = Draft { signers: vec![1, 2], ..Draft::new(2, &[(1, 2), (2, 2), (3, 2)]) };
+    assert!(matches!(refused(&first, two.block()), HeaderError::TooLittlePower { height: 2, .. }));
     let first = Draft::new(1, &[(1, 2), (2, 3), (3, 2)]);
-    let more = Draft { signers: vec![1, 2], ..Draft::new(5, &[(1, 2), (2, 3), (3, 2)]) };
-    assert!(matches!(go(&first, more.block(), time(5)), Ok(Next::Done(_))));
+    for height in [2, 5] {
+        let more = Draft { signers: vec![1, 2], ..Draft::new(height, &[(1, 2), (2, 3), (3, 2)]) };
+        assert!(matches!(go(&first, more.block(), time(5)), Ok(Next::Done(_))));
+    }
+    // All who were trusted signed, and they are two thirds of the new set.
+    let first = Draft::new(1, &[(1, 10), (2, 10)]);
+    let grown = Draft { signers: vec![1, 2], ..Draft::new(5, &[(1, 10), (2, 10), (3, 10)]) };
+    assert!(matches!(refused(&first, grown.block()), HeaderError::TooLittlePower { height: 5, .. }));
+    let grown = Draft { signers: vec![1, 2], ..Draft::new(5, &[(1, 10), (2, 10), (3, 9)]) };
+    assert!(matches!(go(&first, grown.block(), time(5)), Ok(Next::Done(_))));
 }
 
 #[test]
-fn a_third_of_the_trusted_is_not_enough_without_the_headers_between() {
-    // One of three with the same power is left: exactly a third.
+fn two_thirds_of_the_trusted_are_not_enough_without_the_headers_between() {
+    // Two of three with the same power are left: exactly two thirds.
     let first = Draft::new(1, &[(1, 1), (2, 1), (3, 1)]);
-    let others = [(1, 1), (8, 1), (9, 1)];
+    let others = [(1, 1), (2, 1), (9, 1)];
     assert_eq!(go(&first, Draft::new(9, &others).block(), time(9)).unwrap(), Next::Ask(5));
-    // Two are left.
+    // A little more than that; what they have in the new set is of no matter.
+    let first = Draft::new(1, &[(1, 2), (2, 3), (3, 2)]);
     let others = [(1, 1), (2, 1), (9, 1)];
     assert!(matches!(go(&first, Draft::new(9, &others).block(), time(9)), Ok(Next::Done(_))));
+    // They are in the new set, and did not sign.
+    let absent = Draft { signers: vec![1, 9, 8, 7], ..Draft::new(9, &[(1, 1), (2, 1), (9, 1), (8, 1), (7, 1)]) };
+    assert_eq!(go(&first, absent.block(), time(9)).unwrap(), Next::Ask(5));
     // All who sign are strangers: nobody between can help, and the next height refuses.
     let strangers = [(7, 1), (8, 1), (9, 1)];
     let mut climb = Climb::new(rules(), trusted(&first), Untrusted::read(Draft::new(9, &strangers).block()).unwrap());
@@ -103,7 +113,7 @@ fn a_way_over_many_changes_of_validators_is_found() {
         }
     };
     assert_eq!((header.height(), header.hash()), (100, changing(100, 5).hash()));
-    assert!(asked < 40, "{asked} headers for 20 changes");
+    assert!((10..80).contains(&asked), "{asked} headers for 20 changes");
     assert_eq!(climb.reached().height(), 100);
 }
 
@@ -181,10 +191,15 @@ fn what_is_not_signed_or_signed_by_others_does_not_count() {
         signed.commit.as_mut().unwrap().signatures[3].validator_address = address(99);
     });
     assert!(go(&first, stranger, time(9)).is_err());
-    let nil = tampered(&next, |signed, _, _| {
-        signed.commit.as_mut().unwrap().signatures[..2].iter_mut().for_each(|s| s.block_id_flag = 3);
-    });
-    assert!(matches!(refused(&first, nil), HeaderError::TooLittlePower { .. }), "votes for no block");
+    // Votes for no block do not count: here they leave two thirds of the power.
+    let nil = |height| {
+        tampered(&Draft::new(height, &[(1, 1), (2, 1), (3, 1)]), |signed, _, _| {
+            signed.commit.as_mut().unwrap().signatures[0].block_id_flag = 3;
+        })
+    };
+    let first = Draft::new(1, &[(1, 1), (2, 1), (3, 1)]);
+    assert!(matches!(refused(&first, nil(2)), HeaderError::TooLittlePower { .. }));
+    assert_eq!(go(&first, nil(9), time(9)).unwrap(), Next::Ask(5));
 }
 
 #[test]

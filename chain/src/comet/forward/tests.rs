@@ -148,7 +148,8 @@ async fn a_queue_that_is_longer_than_the_pool_forgets_what_has_left_it() {
     for (length, left) in [(QUEUE, 1), (QUEUE - 1, QUEUE)] {
         let (queue, chain) = queued(&vec![0; length]);
         let client = Client::new("127.0.0.1:1".parse().unwrap());
-        let forward = Forward { ledger: chain.ledger.clone(), queue: Arc::new(queue), client, began: 1 };
+        let headers = Headers::new(client.clone());
+        let forward = Forward { ledger: chain.ledger.clone(), queue: Arc::new(queue), client, headers, began: 1 };
         let waiting = transfer(2, 0, 5);
         hand_in(&forward, &waiting).await;
         assert_eq!(forward.queue.waiting().len(), left);
