@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use common::market::{Chain, Forger, Manner, PRICE, Shop, Till, Voucher, Wallet, request};
+use common::market::{Chain, Forger, Manner, PRICE, Receipt, Shop, Till, Voucher, Wallet, request};
 use sahara_mpc::client::{Client, ClientError, JobId, Rounding, SharingRef, Visibility};
 use sahara_mpc::engine::{random_seed, share_inputs};
 use sahara_mpc::identity::{self, Identity};
@@ -186,7 +186,7 @@ fn vouchers_that_do_not_pay_for_the_job_are_refused_and_burn_no_pack() {
         ("not a voucher", Box::new(move |_, _| vec![1, 2, 3])),
     ];
     for (why, forge) in forgeries {
-        let forger = Arc::new(Forger { wallet: wallet.clone(), forge });
+        let forger = Arc::new(Forger { wallet: wallet.clone(), forge, takes: true });
         let client = shop.network.client_of(&key).with_purse(Some(forger));
         client.find(&SharingRef::Manifest(shop.task.manifest)).unwrap();
         let said = unpaid(shop.case.run(&client, shop.task, false));
@@ -570,4 +570,32 @@ fn common_committee(config: &sahara_mpc::config::Config) {
     });
     let committee = sahara_mpc::client::Committee::new(members).unwrap();
     committee.save(config.committee.as_ref().unwrap()).unwrap();
+}
+
+#[test]
+fn an_answer_whose_receipt_the_purse_does_not_take_is_not_given_out() {
+    let shop = Shop::open();
+    let key = Arc::new(identity::generate().unwrap());
+    let (_, wallet) = shop.customer_of(&key, 10 * PRICE);
+    let forge = |wallet: &Wallet, order: &Order| {
+        Voucher::sign(wallet.session, wallet.total() + PRICE, order.job, request(order), &wallet.signer).encode()
+    };
+    let client = shop.network.client_of(&key).with_purse(Some(Arc::new(Forger { wallet, forge, takes: false })));
+    client.find(&SharingRef::Manifest(shop.task.manifest)).unwrap();
+    let error = shop.case.run(&client, shop.task, true).map(|_| ()).unwrap_err();
+    assert!(matches!(error, ClientError::Answer(_)) && error.to_string().contains("I take no receipt"), "{error}");
+}
+
+#[test]
+fn a_job_is_asked_for_under_the_name_that_another_committee_was_asked_with() {
+    let shop = Shop::open();
+    let (client, wallet) = shop.customer(10 * PRICE);
+    let id = JobId::random().unwrap();
+    let (graph, inputs) = (&shop.case.graph, &shop.case.inputs);
+    let job = sahara_mpc::client::Job { graph, task: shop.task, inputs, auto_prepare: false };
+    let answer = client.infer_as(&job, id).unwrap();
+    assert_eq!((answer.job, &answer.outputs), (id, &shop.case.expected));
+    assert_eq!(Receipt::decode(&answer.receipt.unwrap().receipt).unwrap().job, id);
+    assert!(client.infer_as(&job, id).is_err(), "once");
+    assert_eq!(shop.totals(&wallet), [PRICE; 3]);
 }

@@ -141,9 +141,6 @@ pub struct SeatArgs {
     /// Committee file of the share nodes [default: the devnet's]
     #[arg(long, value_name = "FILE")]
     committee: Option<PathBuf>,
-    /// Number of the committee's term
-    #[arg(long, value_name = "N", default_value_t = 1)]
-    epoch: u64,
     /// Days for which it is seated
     #[arg(long, value_name = "N", default_value_t = 90, value_parser = clap::value_parser!(u64).range(1..=700))]
     days: u64,
@@ -340,7 +337,7 @@ fn seat(args: &SeatArgs, context: &mut Context) -> Result<()> {
         digest: nodes.digest().into(),
         keys: keys.map(|key| key.0.into()),
         operators,
-        epoch: args.epoch,
+        epoch: nodes.epoch().into(),
         from: now,
         until: now + args.days * DAY,
     };

@@ -223,7 +223,11 @@ pub(super) fn open_session(
     let account = Account::create(&context.home, chain, caps, signer, &session, std::slice::from_ref(&committee))?;
     let id = account.id();
     match payer.carry_out(&order, context) {
-        Ok(_) => {}
+        Ok(done) => {
+            // Proofs of a block's state are under the header of the next one.
+            context.progress.step("waiting for the next block");
+            payer.chain.wait_for(done.map_or(0, |done| done.block + 1))?;
+        }
         Err(error) => {
             // Only what certainly was not opened is forgotten.
             if error.blame() == Blame::User {
@@ -274,7 +278,8 @@ fn examined(
     let unnamed = |why: &dyn std::fmt::Display| {
         context.progress.note(&format!("the committee's nodes have to be named with --committee FILE: {why}"));
     };
-    let file = match nodes::Committee::new(members) {
+    let epoch = u32::try_from(committee.epoch).unwrap_or(u32::MAX);
+    let file = match nodes::Committee::new(members).map(|file| file.in_epoch(epoch)) {
         Ok(file) if file.digest() == committee.digest.0 => file,
         Ok(_) => {
             unnamed(&"what their operators say is another committee");

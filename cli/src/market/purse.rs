@@ -43,6 +43,8 @@ pub struct HomePurse {
     tell: Tell,
     heard: Heard,
     chosen: Mutex<BTreeMap<[u8; 32], Chosen>>,
+    /// One choice at a time: what several jobs wait for is proven, and told, once.
+    choosing: Mutex<()>,
 }
 
 /// The session that is used for one version of a model.
@@ -70,7 +72,7 @@ impl HomePurse {
             let network = network::of_chain(&of, chain)?;
             Ok(Arc::new(network.light(Options::default())))
         });
-        Self { home: home.clone(), chains, clock: now, tell, heard, chosen: Mutex::default() }
+        Self { home: home.clone(), chains, clock: now, tell, heard, chosen: Mutex::default(), choosing: Mutex::default() }
     }
 
     /// Chooses the session for a place: for this committee and version, not used up, and open as the chain proves.
@@ -200,6 +202,7 @@ impl HomePurse {
 impl Purse for HomePurse {
     fn session(&self, place: &Place) -> std::result::Result<Vec<u8>, Unpaid> {
         let key = place.manifest.0;
+        let _choosing = self.choosing.lock().unwrap_or_else(PoisonError::into_inner);
         let known = self.chosen().get(&key).map(|chosen| (chosen.account.clone(), chosen.deal.clone()));
         if let Some((account, deal)) = known
             && deal.fits(&account.domain(), place)
@@ -418,6 +421,7 @@ mod tests {
                 tell: Box::new(move |words| told.lock().unwrap_or_else(PoisonError::into_inner).push(words.to_owned())),
                 heard: Box::new(|_, _| ()),
                 chosen: Mutex::default(),
+                choosing: Mutex::default(),
             }
         }
     }

@@ -131,7 +131,7 @@ impl Payment<'_> {
         if first != second {
             return Err(ClientError::Answer("the evaluators gave different receipts of the job".into()));
         }
-        Ok(self.purse.paid(&self.order, end, first)?)
+        self.purse.paid(&self.order, end, first).map_err(|why| ClientError::Answer(why.0))
     }
 }
 
@@ -256,5 +256,126 @@ impl Client {
         if let Some(payment) = payment {
             runs.iter_mut().for_each(|run| run.voucher.clone_from(&payment.order.voucher));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    use super::*;
+    use crate::engine::{Assignment, GraphId, Rounding};
+    use crate::identity::PublicKey;
+
+    /// A purse that takes one receipt only, and counts what failed.
+    #[derive(Default)]
+    struct Wallet {
+        failed: AtomicU32,
+        voucher: Vec<u8>,
+    }
+
+    impl Purse for Wallet {
+        fn session(&self, _: &Place) -> Result<Vec<u8>, Unpaid> {
+            Ok(vec![1])
+        }
+
+        fn voucher(&self, _: &Order) -> Result<Vec<u8>, Unpaid> {
+            Ok(self.voucher.clone())
+        }
+
+        fn paid(&self, _: &Order, _: &JobEnd, complete: &Complete) -> Result<(), Unpaid> {
+            if complete.receipt == [7] { Ok(()) } else { Err(Unpaid("not that of the job".into())) }
+        }
+
+        fn failed(&self, _: &Order, _: Option<&Complete>) {
+            self.failed.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    const ASSET: Asset = Asset { chain: 1, contract: [2; 20], asset: [3; 32] };
+
+    fn order() -> Order {
+        let place =
+            Place { committee: [1; 32], keys: [PublicKey([2; 32]); 3], manifest: ManifestId([3; 32]), asset: ASSET };
+        let task = Task {
+            manifest: place.manifest,
+            graph: GraphId([4; 32]),
+            assignment: Assignment::ALL[0],
+            rounding: Rounding::Exact,
+        };
+        let asker = PublicKey([5; 32]);
+        Order { place, asker, job: JobId([6; 16]), task, inputs: [[0; 32]; 2], voucher: vec![1] }
+    }
+
+    #[test]
+    fn an_answer_needs_the_same_good_receipt_from_both_evaluators() {
+        let (paying, purse) = (Paying::default(), Wallet::default());
+        let turn = paying.turn(&ASSET, &Stop::default()).unwrap();
+        let payment = Payment { _turn: turn, purse: &purse, order: order() };
+        let end = JobEnd { outputs: [[0; 32]; 2], transcript: [0; 32], rounds: 1 };
+        let receipt = |n| Complete { receipt: vec![n], signatures: [[n; 64]; 3] };
+        let (good, other) = (receipt(7), receipt(8));
+        payment.paid(&end, [Some(&good), Some(&good)]).unwrap();
+        for (receipts, why) in [
+            ([None, Some(&good)], "without a receipt"),
+            ([Some(&good), None], "without a receipt"),
+            ([None, None], "without a receipt"),
+            ([Some(&good), Some(&other)], "different receipts"),
+            ([Some(&other), Some(&other)], "not that of the job"),
+        ] {
+            let said = payment.paid(&end, receipts).unwrap_err().to_string();
+            assert!(said.contains(why), "{said}");
+        }
+        let changed = Complete { signatures: [[9; 64]; 3], ..good.clone() };
+        assert!(payment.paid(&end, [Some(&good), Some(&changed)]).is_err());
+    }
+
+    #[test]
+    fn jobs_of_one_asset_take_turns_and_those_of_others_do_not_wait_for_them() {
+        let paying = Paying::default();
+        let stop = Stop::default();
+        let turn = paying.turn(&ASSET, &stop).unwrap();
+        drop(paying.turn(&Asset { asset: [9; 32], ..ASSET }, &stop).unwrap());
+        std::thread::scope(|scope| {
+            let waits = scope.spawn(|| paying.turn(&ASSET, &stop).map(drop).is_ok());
+            std::thread::sleep(LOOK);
+            assert!(!waits.is_finished());
+            drop(turn);
+            assert!(waits.join().unwrap());
+            // Who waits may give up.
+            let turn = paying.turn(&ASSET, &stop).unwrap();
+            let waits = scope.spawn(|| matches!(paying.turn(&ASSET, &stop), Err(ClientError::Stopped)));
+            stop.set();
+            assert!(waits.join().unwrap());
+            drop(turn);
+        });
+    }
+
+    #[test]
+    fn places_are_remembered_up_to_a_number_of_them() {
+        let identity = crate::identity::generate().unwrap();
+        let paying = Paying::new(Some(Arc::new(Wallet::default())));
+        let keys = [PublicKey([2; 32]); 3];
+        let mut manifest = crate::manifest::tests::manifest(&identity, &crate::manifest::tests::graph(1));
+        let listed = manifest.clone().sign(&identity).unwrap();
+        paying.found(&listed, Some(keys));
+        assert!(paying.at(&listed.id()).unwrap().is_none(), "for keys on a list nobody pays");
+        manifest.access = AccessRule::Chain(ASSET);
+        let mut ids = Vec::new();
+        for version in 1..=MAX_PLACES as u64 + 2 {
+            manifest.version = version;
+            let signed = manifest.clone().sign(&identity).unwrap();
+            paying.found(&signed, Some(keys));
+            paying.lock().shown.insert((signed.id(), 0));
+            ids.push(signed.id());
+        }
+        assert!(ids[..2].iter().all(|id| paying.at(id).unwrap().is_none()));
+        assert!(ids[2..].iter().all(|id| paying.at(id).unwrap().is_some()));
+        let table = paying.table.into_inner().unwrap();
+        assert_eq!((table.places.len(), table.shown.len()), (MAX_PLACES, MAX_PLACES));
+        assert!(matches!(
+            Paying { table: Mutex::new(table), ..Paying::default() }.at(&ids[9]),
+            Err(ClientError::Unpaid(_))
+        ));
     }
 }

@@ -381,6 +381,8 @@ const NO_END: JobEnd = JobEnd { outputs: [[0; 32]; 2], transcript: [0; 32], roun
 pub struct Forger<F> {
     pub wallet: Arc<Wallet>,
     pub forge: F,
+    /// Whether it takes whatever receipt it is given, or none.
+    pub takes: bool,
 }
 
 impl<F: Fn(&Wallet, &Order) -> Vec<u8> + Send + Sync> Purse for Forger<F> {
@@ -393,7 +395,7 @@ impl<F: Fn(&Wallet, &Order) -> Vec<u8> + Send + Sync> Purse for Forger<F> {
     }
 
     fn paid(&self, _: &Order, _: &JobEnd, _: &Complete) -> Result<(), Unpaid> {
-        Ok(())
+        if self.takes { Ok(()) } else { Err(Unpaid("I take no receipt".into())) }
     }
 
     fn failed(&self, order: &Order, last: Option<&Complete>) {

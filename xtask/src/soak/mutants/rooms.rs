@@ -19,7 +19,7 @@ pub struct Room {
 /// What is written for people to read decides nothing.
 pub const NO_CHECKS: [&str; 3] = ["impl (Debug|Display|std::fmt::\\w+|fmt::\\w+) for", " fmt ", "metrics"];
 
-pub const ROOMS: [Room; 5] = [
+pub const ROOMS: [Room; 6] = [
     Room {
         name: "pool",
         what: "which transactions wait, are handed on, and are in a block",
@@ -94,6 +94,15 @@ pub const ROOMS: [Room; 5] = [
             "clients_follow",
         ],
         timeout: "300",
+    },
+    Room {
+        name: "light",
+        what: "what is believed of the chain",
+        package: "sahara-light",
+        files: &["chain/light/src/*.rs"],
+        targets: &["--lib"],
+        tests: &[],
+        timeout: "120",
     },
     Room {
         name: "ownership",
