@@ -72,7 +72,15 @@ impl HomePurse {
             let network = network::of_chain(&of, chain)?;
             Ok(Arc::new(network.light(Options::default())))
         });
-        Self { home: home.clone(), chains, clock: now, tell, heard, chosen: Mutex::default(), choosing: Mutex::default() }
+        Self {
+            home: home.clone(),
+            chains,
+            clock: now,
+            tell,
+            heard,
+            chosen: Mutex::default(),
+            choosing: Mutex::default(),
+        }
     }
 
     /// Chooses the session for a place: for this committee and version, not used up, and open as the chain proves.

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::Payee;
 use super::stage::{OPERATORS, Stage, Who};
-use crate::chain_client::{Chain, Rpc};
+use crate::chain_client::{AskError, Chain, Rpc};
 use crate::error::{Error, Result};
 use crate::wallet::amount::Amount;
 
@@ -80,7 +80,11 @@ impl Books {
         let coin = 1_000_000_000_000_000_000;
         for n in 1..=2 {
             // Each has also sold one licence, for one coin.
-            pay(Who::Contributor(n), format!("contributor {n}, by the lineage"), claimable(Who::Contributor(n), coin)?)?;
+            pay(
+                Who::Contributor(n),
+                format!("contributor {n}, by the lineage"),
+                claimable(Who::Contributor(n), coin)?,
+            )?;
         }
         // The price of the consumer's own licence, one coin, went the same way as the royalties.
         let licence = coin;
@@ -130,7 +134,13 @@ fn send(rpc: &Rpc, to: Address, call: &impl SolCall) -> Result<()> {
 }
 
 fn develop(rpc: &Rpc, method: &str, params: &Value) -> Result<Value> {
-    rpc.ask(method, params).map_err(|e| Error::fault_from(format!("asking the development chain ({method})"), e))
+    rpc.ask(method, params).map_err(|error| {
+        let why = match error {
+            AskError::NoAnswer(why) => why,
+            AskError::Refused { message, .. } => message,
+        };
+        Error::fault(format!("asking the development chain ({method}): {why}"))
+    })
 }
 
 fn number(value: Option<&Value>, name: &str) -> Result<u128> {

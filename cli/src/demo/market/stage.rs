@@ -59,7 +59,11 @@ impl Who {
     /// Everybody.
     pub fn all() -> Vec<Self> {
         let contributors = (1..=2).map(Self::Contributor);
-        [Self::Owner, Self::Consumer].into_iter().chain(contributors).chain((1..=OPERATORS).map(Self::Operator)).collect()
+        [Self::Owner, Self::Consumer]
+            .into_iter()
+            .chain(contributors)
+            .chain((1..=OPERATORS).map(Self::Operator))
+            .collect()
     }
 
     /// In words.
@@ -113,7 +117,8 @@ impl Stage {
     /// With what it said, when it fails.
     pub fn run(&self, who: Who, words: &[&str]) -> Result<Value> {
         let text = self.output(&self.home(who), &[words, &["--json", "--quiet"]].concat())?;
-        serde_json::from_str(&text).map_err(|e| Error::fault_from(format!("reading what `sahara {}` says", words[0]), e))
+        serde_json::from_str(&text)
+            .map_err(|e| Error::fault_from(format!("reading what `sahara {}` says", words[0]), e))
     }
 
     /// Runs `sahara WORDS` with this home; what it printed.
@@ -210,7 +215,8 @@ impl Stage {
             members.push(Member { name: Who::Operator(n).name(), address, key });
         }
         let committee = |picked: [usize; 3]| {
-            Committee::new(picked.map(|n| members[n - 1].clone())).map_err(|why| Error::fault(format!("a committee: {why}")))
+            Committee::new(picked.map(|n| members[n - 1].clone()))
+                .map_err(|why| Error::fault(format!("a committee: {why}")))
         };
         let [first, standby] = [committee([1, 2, 3])?, committee([3, 4, 5])?];
         for (committee, file) in [(&first, self.committee(0)), (&standby, self.committee(1))] {
