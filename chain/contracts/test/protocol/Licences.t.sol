@@ -48,6 +48,8 @@ contract LicencesTest is ProtocolTest {
         t = apiTerms(5);
         t.revenueShare = 10_001;
         refusedTerms(t);
+        t.revenueShare = 10_000;
+        offered(asset, t);
         t = apiTerms(5);
         t.token = stranger;
         refusedTerms(t);
