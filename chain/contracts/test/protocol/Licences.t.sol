@@ -56,6 +56,8 @@ contract LicencesTest is ProtocolTest {
         t = apiTerms(5);
         (t.royalty, t.compute) = (type(uint128).max, 1);
         refusedTerms(t);
+        (t.royalty, t.compute) = (type(uint128).max - 1, 1);
+        offered(asset, t);
         refusedTerms(sealedTerms(5, 0));
         refusedTerms(sealedTerms(5, "nowhere registered"));
     }
