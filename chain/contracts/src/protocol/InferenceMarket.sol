@@ -42,6 +42,12 @@ contract InferenceMarket is IInferenceMarket, ReentrancyGuardTransient {
         address[3] operators;
     }
 
+    /// What a settlement leaves behind for an asset, in one word.
+    struct Trace {
+        uint64 servedAt;
+        uint192 ashes;
+    }
+
     uint256 private constant OPEN = 1;
     uint256 private constant CLOSES = 2;
     uint256 private constant FINISHED = 3;
@@ -75,16 +81,15 @@ contract InferenceMarket is IInferenceMarket, ReentrancyGuardTransient {
     mapping(bytes32 session => mapping(bytes32 lane => uint256)) public override settled;
 
     mapping(bytes32 committee => Seat) private seats;
+    // One more than the total up to which a lane was paid out, where that is not all; else zero.
+    mapping(bytes32 session => mapping(bytes32 lane => uint256)) private unpaid;
     mapping(bytes32 session => bytes32 lane) private returned;
     mapping(bytes32 session => uint256 block) private closedIn;
     /// @inheritdoc IInferenceMarket
     mapping(address account => uint256) public override balanceOf;
     /// @inheritdoc IInferenceMarket
     mapping(bytes32 asset => uint256) public override owed;
-    /// @inheritdoc IInferenceMarket
-    uint256 public override ashes;
-    /// @inheritdoc IInferenceMarket
-    mapping(bytes32 asset => uint64) public override servedAt;
+    mapping(bytes32 asset => Trace) private traces;
     mapping(bytes32 asset => Ask) private asks;
     /// @inheritdoc IInferenceMarket
     mapping(bytes32 request => uint256) public override requests;
@@ -169,17 +174,31 @@ contract InferenceMarket is IInferenceMarket, ReentrancyGuardTransient {
         bytes calldata voucher,
         bytes calldata signatures
     ) external nonReentrant {
-        bytes32 session = _running(s);
-        bytes32 lane = committeeId(c);
-        _checkReceipt(s, c, r, session, lane);
-        uint256 paid = settled[session][lane];
-        if (r.total <= paid) revert Replayed(r.total, paid);
-        _checkVoucher(s.signer, r, voucher);
-        bytes32 receipt = _checkSigned(c, r, signatures);
-        settled[session][lane] = r.total;
-        _noteServed(s.asset, r.time);
-        emit Settled(session, lane, r.job, r.total - paid, r.total, receipt);
-        _paySession(s, c.operators, _payable(s, paid), _payable(s, r.total));
+        (bytes32 session, bytes32 lane, uint256 paid) = _count(s, c, r, voucher, signatures);
+        uint256 from = _unpaidFrom(session, lane, paid);
+        if (from != paid) delete unpaid[session][lane];
+        _paySession(s, c.operators, _payable(s, from), _payable(s, r.total), r.time);
+    }
+
+    /// @inheritdoc IInferenceMarket
+    function secure(
+        Session calldata s,
+        Committee calldata c,
+        InferenceReceipt calldata r,
+        bytes calldata voucher,
+        bytes calldata signatures
+    ) external {
+        (bytes32 session, bytes32 lane, uint256 paid) = _count(s, c, r, voucher, signatures);
+        if (unpaid[session][lane] == 0) unpaid[session][lane] = paid + 1;
+    }
+
+    /// @inheritdoc IInferenceMarket
+    function payOut(Session calldata s, Committee calldata c) external nonReentrant {
+        (bytes32 session, bytes32 lane) = (_running(s), committeeId(c));
+        if (unpaid[session][lane] == 0) revert NothingToPay();
+        uint256 from = unpaid[session][lane] - 1;
+        delete unpaid[session][lane];
+        _paySession(s, c.operators, _payable(s, from), _payable(s, settled[session][lane]), 0);
     }
 
     /// @inheritdoc IInferenceMarket
@@ -290,8 +309,8 @@ contract InferenceMarket is IInferenceMarket, ReentrancyGuardTransient {
         _checkAnswer(q, c, r, request, publicAnswer);
         bytes32 receipt = _checkSigned(c, r, signatures);
         requests[request] = ANSWERED;
-        _noteServed(q.asset, r.time);
-        _pay(q.asset, q.ask.royalty, q.ask.compute, c.operators, 0, 1);
+        _pay(q.asset, q.ask.compute, c.operators, 0, 1, r.time);
+        if (q.ask.royalty != 0) _payRoyalty(q.asset, q.ask.royalty);
         bool told = q.callback != address(0) && _tell(q.callback, request, r.output, publicAnswer);
         emit Answered(request, r.output, publicAnswer, receipt, told);
     }
@@ -337,11 +356,11 @@ contract InferenceMarket is IInferenceMarket, ReentrancyGuardTransient {
     }
 
     /// @inheritdoc IInferenceMarket
-    function burn() external nonReentrant {
-        uint256 amount = ashes;
+    function burn(bytes32 asset) external nonReentrant {
+        uint256 amount = traces[asset].ashes;
         if (amount == 0) revert NothingToPay();
-        ashes = 0;
-        emit Burnt(amount);
+        traces[asset].ashes = 0;
+        emit Burnt(asset, amount);
         _send(address(0), amount);
     }
 
@@ -360,6 +379,16 @@ contract InferenceMarket is IInferenceMarket, ReentrancyGuardTransient {
             calldatacopy(free, c, 0x180)
             committee := keccak256(free, 0x180)
         }
+    }
+
+    /// @inheritdoc IInferenceMarket
+    function servedAt(bytes32 asset) external view returns (uint64) {
+        return traces[asset].servedAt;
+    }
+
+    /// @inheritdoc IInferenceMarket
+    function ashes(bytes32 asset) external view returns (uint256) {
+        return traces[asset].ashes;
     }
 
     /// @inheritdoc IInferenceMarket
@@ -483,10 +512,28 @@ contract InferenceMarket is IInferenceMarket, ReentrancyGuardTransient {
         return keccak256(abi.encodePacked(c.keys));
     }
 
-    /// When an asset last served somebody: by the receipt, not by who holds it back, and never in the future.
-    function _noteServed(bytes32 asset, uint64 time) private {
-        if (time > block.timestamp) time = uint64(block.timestamp);
-        if (time > servedAt[asset]) servedAt[asset] = time;
+    /// A voucher and its receipt count: the lane's total is theirs from now on. What it was before.
+    function _count(
+        Session calldata s,
+        Committee calldata c,
+        InferenceReceipt calldata r,
+        bytes calldata voucher,
+        bytes calldata signatures
+    ) private returns (bytes32 session, bytes32 lane, uint256 paid) {
+        (session, lane) = (_running(s), committeeId(c));
+        _checkReceipt(s, c, r, session, lane);
+        paid = settled[session][lane];
+        if (r.total <= paid) revert Replayed(r.total, paid);
+        _checkVoucher(s.signer, r, voucher);
+        bytes32 receipt = _checkSigned(c, r, signatures);
+        settled[session][lane] = r.total;
+        emit Settled(session, lane, r.job, r.total - paid, r.total, receipt);
+    }
+
+    /// Up to which total a lane's payees have their money: all of it, unless `secure` left some for later.
+    function _unpaidFrom(bytes32 session, bytes32 lane, uint256 total) private view returns (uint256) {
+        uint256 from = unpaid[session][lane];
+        return from == 0 ? total : from - 1;
     }
 
     /// The id of a session that is open or closing.
@@ -557,47 +604,50 @@ contract InferenceMarket is IInferenceMarket, ReentrancyGuardTransient {
         if (calls != 0 && s.lanes.length > 1) calls -= 1;
     }
 
-    /// What is left to do for a lane that was paid: its last call, unless `refundTwice` gave that back, and its members' record.
+    /// What is left to do for a lane that was paid: what waits, and its members' record.
     function _finishLane(Session calldata s, bytes32 session, bytes32 lane, uint256 total)
         private
         returns (uint256 burnt)
     {
         address[3] memory who = seats[lane].operators;
-        uint256 calls = _payable(s, total);
-        if (returned[session] != lane) {
-            uint256 all = total / _price(s);
-            _paySession(s, who, calls, all);
-            calls = all;
-        }
+        // The last call is the lane's, unless it gave that back.
+        uint256 calls = returned[session] == lane ? _payable(s, total) : total / _price(s);
+        _paySession(s, who, _payable(s, _unpaidFrom(session, lane, total)), calls, 0);
         (burnt,) = split(s.compute, calls);
         BONDS.noteBurnt(who, s.consumer, burnt);
     }
 
-    function _paySession(Session calldata s, address[3] memory members, uint256 from, uint256 to) private {
-        _pay(s.asset, s.royalty, s.compute, members, from, to);
+    function _paySession(Session calldata s, address[3] memory members, uint256 from, uint256 to, uint64 time) private {
+        bytes32 asset = s.asset;
+        uint256 royalty = s.royalty;
+        _pay(asset, s.compute, members, from, to, time);
+        if (royalty != 0 && from != to) _payRoyalty(asset, royalty * (to - from));
     }
 
-    /// Pays a committee and an asset for the calls after `from` up to `to`. What each gets is a function of the count alone, so
-    /// that it does not matter who settles how often.
+    /// Pays a committee for the calls after `from` up to `to`, the last of which was asked at `time`. What each gets is a function
+    /// of the count alone, so that it does not matter who settles how often.
     function _pay(
         bytes32 asset,
-        uint256 royalty,
         uint256 compute,
         address[3] memory members,
         uint256 from,
-        uint256 to
+        uint256 to,
+        uint64 time
     ) private {
-        if (from == to) return;
-        (uint256 burntBefore, uint256[3] memory before) = split(compute, from);
         (uint256 burnt, uint256[3] memory amounts) = split(compute, to);
-        for (uint256 i = 0; i < 3; i++) {
-            amounts[i] -= before[i];
+        if (from != 0) {
+            (uint256 burntBefore, uint256[3] memory before) = split(compute, from);
+            burnt -= burntBefore;
+            (amounts[0], amounts[1]) = (amounts[0] - before[0], amounts[1] - before[1]);
+            amounts[2] -= before[2];
         }
-        burnt -= burntBefore;
-        if (burnt != 0) ashes += burnt;
-        uint256 calls = to - from;
-        BONDS.credit{value: compute * calls - burnt}(members, amounts, calls);
-        if (royalty != 0) _payRoyalty(asset, royalty * calls);
+        Trace memory trace = traces[asset];
+        // By the receipt, not by who holds it back, and never in the future.
+        if (time > block.timestamp) time = uint64(block.timestamp);
+        if (time > trace.servedAt) trace.servedAt = time;
+        trace.ashes += uint192(burnt);
+        traces[asset] = trace;
+        if (from != to) BONDS.credit{value: amounts[0] + amounts[1] + amounts[2]}(members, amounts, to - from);
     }
 
     function _payRoyalty(bytes32 asset, uint256 amount) private {

@@ -226,6 +226,13 @@ abstract contract MarketTest {
         market.settle(s, c, r, v, all);
     }
 
+    /// The same, but the money waits.
+    function secure(Session memory s, Committee memory c, InferenceReceipt memory r) internal {
+        bytes memory v = voucher(SIGNER_KEY, r);
+        bytes memory all = signatures(c, r);
+        market.secure(s, c, r, v, all);
+    }
+
     /// The same where a refusal is expected.
     function refused(bytes4 selector, Session memory s, Committee memory c, InferenceReceipt memory r) internal {
         bytes memory v = voucher(SIGNER_KEY, r);

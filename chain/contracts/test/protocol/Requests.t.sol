@@ -63,7 +63,7 @@ contract RequestsTest is MarketTest {
         cheats.assertEq(asker.request(), id);
         cheats.assertEq(asker.output(), keccak256("the answer"));
         cheats.assertEq(keccak256(asker.answer()), keccak256("the answer"));
-        cheats.assertEq(earnedByAll() + attribution.paid(ASSET) + market.ashes(), PRICE);
+        cheats.assertEq(earnedByAll() + attribution.paid(ASSET) + market.ashes(ASSET), PRICE);
         cheats.assertEq(market.requests(id), 2);
     }
 
@@ -81,7 +81,7 @@ contract RequestsTest is MarketTest {
             ask(Asker.Mood(mood), PRICE, PRICE + 5);
             answer(good(), "the answer");
             cheats.assertEq(asker.request(), 0);
-            cheats.assertEq(earnedByAll() + attribution.paid(ASSET) + market.ashes(), mood * PRICE);
+            cheats.assertEq(earnedByAll() + attribution.paid(ASSET) + market.ashes(ASSET), mood * PRICE);
         }
         cheats.assertEq(market.balanceOf(address(asker)), 15);
     }
