@@ -4,7 +4,7 @@ pragma solidity ^0.8.28;
 import {InferenceReceipt} from "../../src/InferenceReceipts.sol";
 import {ATTRIBUTION, INFERENCE_MARKET, OPERATORS} from "../../src/protocol/Addresses.sol";
 import {IInferenceMarket} from "../../src/protocol/IInferenceMarket.sol";
-import {ANSWER_TIME, CLOSING, CLOSING_BLOCKS} from "../../src/protocol/InferenceMarket.sol";
+import {ANSWER_TIME, CLOSING, CLOSING_BLOCKS} from "../../src/protocol/MarketBase.sol";
 import {CHALLENGE} from "../../src/protocol/Operators.sol";
 import {Committee, Session} from "../../src/protocol/Types.sol";
 import {MarketTest, cheats} from "./MarketTest.sol";

@@ -5,7 +5,7 @@ import {ECDSA} from "@openzeppelin/contracts/utils/cryptography/ECDSA.sol";
 import {InferenceReceipt} from "../../src/InferenceReceipts.sol";
 import {ATTRIBUTION, INFERENCE_MARKET} from "../../src/protocol/Addresses.sol";
 import {IInferenceMarket} from "../../src/protocol/IInferenceMarket.sol";
-import {CLOSING, CLOSING_BLOCKS} from "../../src/protocol/InferenceMarket.sol";
+import {CLOSING, CLOSING_BLOCKS} from "../../src/protocol/MarketBase.sol";
 import {CHALLENGE, UNBONDING} from "../../src/protocol/Operators.sol";
 import {Committee, Session} from "../../src/protocol/Types.sol";
 import {MarketTest, cheats} from "./MarketTest.sol";

@@ -5,7 +5,8 @@ import {BEACON} from "../../src/IBeacon.sol";
 import {COMMITTEE} from "../../src/ICommittee.sol";
 import {InferenceReceipt, InferenceReceipts} from "../../src/InferenceReceipts.sol";
 import {ASSET_REGISTRY, ATTRIBUTION, INFERENCE_MARKET, LICENCES, OPERATORS, OWNERSHIP_RECEIPTS} from "../../src/protocol/Addresses.sol";
-import {CLOSING, CLOSING_BLOCKS, InferenceMarket} from "../../src/protocol/InferenceMarket.sol";
+import {InferenceMarket} from "../../src/protocol/InferenceMarket.sol";
+import {CLOSING, CLOSING_BLOCKS} from "../../src/protocol/MarketBase.sol";
 import {Operators} from "../../src/protocol/Operators.sol";
 import {Committee, Session} from "../../src/protocol/Types.sol";
 import {

@@ -4,7 +4,7 @@ pragma solidity ^0.8.28;
 import {InferenceReceipt} from "../../src/InferenceReceipts.sol";
 import {INFERENCE_MARKET} from "../../src/protocol/Addresses.sol";
 import {IInferenceCallback, IInferenceMarket} from "../../src/protocol/IInferenceMarket.sol";
-import {ANSWER_TIME} from "../../src/protocol/InferenceMarket.sol";
+import {ANSWER_TIME} from "../../src/protocol/MarketBase.sol";
 import {Committee} from "../../src/protocol/Types.sol";
 import {MarketTest, cheats} from "./MarketTest.sol";
 

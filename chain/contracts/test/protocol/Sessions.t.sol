@@ -4,7 +4,7 @@ pragma solidity ^0.8.28;
 import {InferenceReceipt} from "../../src/InferenceReceipts.sol";
 import {IInferenceMarket} from "../../src/protocol/IInferenceMarket.sol";
 import {IOperators} from "../../src/protocol/IOperators.sol";
-import {CLOSING, CLOSING_BLOCKS} from "../../src/protocol/InferenceMarket.sol";
+import {CLOSING, CLOSING_BLOCKS} from "../../src/protocol/MarketBase.sol";
 import {Committee, Session} from "../../src/protocol/Types.sol";
 import {MarketTest, cheats} from "./MarketTest.sol";
 
