@@ -190,7 +190,9 @@ abstract contract MarketBase is IInferenceMarket, ReentrancyGuardTransient {
 
     /// What every receipt has to say about asset and committee.
     function _checkWork(bytes32 asset, Committee calldata c, InferenceReceipt calldata r) internal pure {
-        if (r.asset != asset || r.sharing != c.manifest || r.graph == 0) revert WrongModel(r.asset, r.sharing, r.graph);
+        if (r.asset != asset || r.sharing != c.manifest || r.graph == 0) {
+            revert WrongModel(r.asset, r.sharing, r.graph);
+        }
         if (r.parameters == 0 || r.helper > 2) revert WrongParameters(r.parameters, r.helper);
         if (r.output == 0) revert WrongOutput(r.output);
         bool ours = r.committee == _root(c) && r.epoch == c.epoch;
@@ -214,14 +216,9 @@ abstract contract MarketBase is IInferenceMarket, ReentrancyGuardTransient {
 
     /// Pays a committee for the calls after `from` up to `to`, the last of which was asked at `time`. What each gets is a function
     /// of the count alone, so that it does not matter who settles how often.
-    function _pay(
-        bytes32 asset,
-        uint256 compute,
-        address[3] memory members,
-        uint256 from,
-        uint256 to,
-        uint64 time
-    ) internal {
+    function _pay(bytes32 asset, uint256 compute, address[3] memory members, uint256 from, uint256 to, uint64 time)
+        internal
+    {
         (uint256 burnt, uint256[3] memory amounts) = split(compute, to);
         if (from != 0) {
             (uint256 burntBefore, uint256[3] memory before) = split(compute, from);

@@ -344,8 +344,8 @@ contract Operators is IOperators, ReentrancyGuardTransient {
     function _admits(bytes32 scope, address operator, uint256 bond) private view returns (bool) {
         Policy storage policy = policies[scope];
         Verdict verdict = verdicts[scope][operator];
-        return bond >= policy.leastBond && verdict != Verdict.Denied
-            && (!policy.onlyAllowed || verdict == Verdict.Allowed);
+        return
+            bond >= policy.leastBond && verdict != Verdict.Denied && (!policy.onlyAllowed || verdict == Verdict.Allowed);
     }
 
     function _ownScope(bytes32 asset) private view returns (bytes32) {

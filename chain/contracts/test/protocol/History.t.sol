@@ -176,8 +176,7 @@ contract HistoryTest is MarketTest {
         if (!some || b.s.lanes.length != 2) return;
         uint64 number = b.best[0] < b.best[1] ? b.best[0] : b.best[1];
         if (number == 0) return;
-        InferenceReceipt[2] memory two =
-            [receipt(b.s, committee(0), number), receipt(b.s, committee(1), number)];
+        InferenceReceipt[2] memory two = [receipt(b.s, committee(0), number), receipt(b.s, committee(1), number)];
         bytes[2] memory all = [signatures(committee(0), two[0]), signatures(committee(1), two[1])];
         Committee[2] memory who = [committee(0), committee(1)];
         if (b.state == 3) cheats.expectPartialRevert(IInferenceMarket.WrongState.selector);

@@ -4,7 +4,14 @@ pragma solidity ^0.8.28;
 import {BEACON} from "../../src/IBeacon.sol";
 import {COMMITTEE} from "../../src/ICommittee.sol";
 import {InferenceReceipt, InferenceReceipts} from "../../src/InferenceReceipts.sol";
-import {ASSET_REGISTRY, ATTRIBUTION, INFERENCE_MARKET, LICENCES, OPERATORS, OWNERSHIP_RECEIPTS} from "../../src/protocol/Addresses.sol";
+import {
+    ASSET_REGISTRY,
+    ATTRIBUTION,
+    INFERENCE_MARKET,
+    LICENCES,
+    OPERATORS,
+    OWNERSHIP_RECEIPTS
+} from "../../src/protocol/Addresses.sol";
 import {InferenceMarket} from "../../src/protocol/InferenceMarket.sol";
 import {CLOSING, CLOSING_BLOCKS} from "../../src/protocol/MarketBase.sol";
 import {Operators} from "../../src/protocol/Operators.sol";
@@ -215,9 +222,8 @@ abstract contract MarketTest {
 
     function signatures(Committee memory c, InferenceReceipt memory r) internal view returns (bytes memory) {
         bytes32 digest = InferenceReceipts.digest(r, block.chainid, INFERENCE_MARKET);
-        return bytes.concat(
-            signatureOf(c.keys[0], digest), signatureOf(c.keys[1], digest), signatureOf(c.keys[2], digest)
-        );
+        return
+            bytes.concat(signatureOf(c.keys[0], digest), signatureOf(c.keys[1], digest), signatureOf(c.keys[2], digest));
     }
 
     /// Settles what the members and the signer have signed.

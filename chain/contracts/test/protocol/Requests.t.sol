@@ -25,7 +25,10 @@ contract Asker is IInferenceCallback {
     function ask(bytes32 asset, bool isPublic, uint128 maxPrice, Mood mood_) external payable returns (bytes32) {
         mood = mood_;
         IInferenceMarket m = IInferenceMarket(INFERENCE_MARKET);
-        return m.requestInference{value: msg.value}(asset, m.askOf(asset).lane, "sealed", address(this), isPublic, maxPrice);
+        return
+            m.requestInference{value: msg.value}(
+                asset, m.askOf(asset).lane, "sealed", address(this), isPublic, maxPrice
+            );
     }
 
     function inferred(bytes32 request_, bytes32 output_, bytes calldata answer_) external {
@@ -199,9 +202,7 @@ contract RequestsTest is MarketTest {
     }
 
     function terms() private pure returns (IInferenceMarket.Ask memory) {
-        return IInferenceMarket.Ask(
-            idOf(committee(0)), keccak256("graph"), keccak256("parameters"), ROYALTY, COMPUTE
-        );
+        return IInferenceMarket.Ask(idOf(committee(0)), keccak256("graph"), keccak256("parameters"), ROYALTY, COMPUTE);
     }
 
     function set(IInferenceMarket.Ask memory t) private {
