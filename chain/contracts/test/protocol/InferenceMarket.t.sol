@@ -31,6 +31,17 @@ contract InferenceMarketTest is MarketTest {
         cheats.assertEq(word, NOW | (uint256(NOW + 1 days) << 64));
     }
 
+    /// What ethers and viem compute, and the program.
+    function test_the_digest_of_a_voucher() public {
+        cheats.chainId(1337);
+        bytes32 digest = market.voucherDigest(word(1), word(2), 3_000, word(4), word(5));
+        cheats.assertEq(digest, 0xd2289c301f638382293ff71a90706fb004c1c606f151116484e9a70e51414703);
+    }
+
+    function word(uint256 value) private pure returns (bytes32) {
+        return bytes32(value * (type(uint256).max / 255));
+    }
+
     function test_a_session_pays_everybody_to_the_last_unit() public {
         Session memory s = opened(1);
         settle(s, committee(0), receipt(s, committee(0), 1));
@@ -42,7 +53,7 @@ contract InferenceMarketTest is MarketTest {
         for (uint256 i = 0; i < 3; i++) {
             cheats.assertEq(earned(i), members[i]);
         }
-        cheats.assertEq(market.ashes(), burnt);
+        cheats.assertEq(market.ashes(ASSET), burnt);
         cheats.prank(consumer);
         market.close(s);
         window();
@@ -52,7 +63,7 @@ contract InferenceMarketTest is MarketTest {
         cheats.prank(consumer);
         market.withdraw();
         cheats.assertEq(consumer.balance - before, CAP - 5 * PRICE);
-        market.burn();
+        market.burn(ASSET);
         cheats.assertEq(INFERENCE_MARKET.balance, 0);
     }
 

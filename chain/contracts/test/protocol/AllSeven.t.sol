@@ -1,0 +1,183 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+pragma solidity ^0.8.28;
+
+import {InferenceReceipt} from "../../src/InferenceReceipts.sol";
+import {
+    ASSET_REGISTRY,
+    ATTRIBUTION,
+    IDENTITY,
+    INFERENCE_MARKET,
+    LICENCES,
+    OPERATORS,
+    OWNERSHIP_RECEIPTS
+} from "../../src/protocol/Addresses.sol";
+import {AssetRegistry} from "../../src/protocol/AssetRegistry.sol";
+import {Attribution} from "../../src/protocol/Attribution.sol";
+import {IInferenceMarket} from "../../src/protocol/IInferenceMarket.sol";
+import {ILicences} from "../../src/protocol/ILicences.sol";
+import {Identity} from "../../src/protocol/Identity.sol";
+import {InferenceMarket} from "../../src/protocol/InferenceMarket.sol";
+import {Licences} from "../../src/protocol/Licences.sol";
+import {Operators} from "../../src/protocol/Operators.sol";
+import {OwnershipReceipts} from "../../src/protocol/OwnershipReceipts.sol";
+import {Asset, AssetKind, Committee, KIND_API, KIND_LONG_TERM, Session, Terms} from "../../src/protocol/Types.sol";
+import {MarketTest, cheats} from "./MarketTest.sol";
+
+interface Records {
+    function record() external;
+    function accesses(address where) external returns (bytes32[] memory reads, bytes32[] memory writes);
+}
+
+/// All seven contracts together, nothing stood in for but the native ones.
+contract AllSevenTest is MarketTest {
+    AssetRegistry private constant assets = AssetRegistry(ASSET_REGISTRY);
+    Licences private constant book = Licences(LICENCES);
+    Attribution private constant revenue = Attribution(ATTRIBUTION);
+    address private contributor = address(0xda7a);
+
+    function setUp() public override {
+        super.setUp();
+        cheats.etch(ASSET_REGISTRY, type(AssetRegistry).runtimeCode);
+        cheats.etch(OWNERSHIP_RECEIPTS, type(OwnershipReceipts).runtimeCode);
+        cheats.etch(LICENCES, type(Licences).runtimeCode);
+        cheats.etch(ATTRIBUTION, type(Attribution).runtimeCode);
+    }
+
+    function test_from_a_registered_model_to_everybodys_share() public {
+        bytes32 dataset = register(contributor, AssetKind.Dataset, 0, 0);
+        Terms memory t;
+        (t.kind, t.revenueShare) = (KIND_API, 2_500);
+        bytes32 model = register(owner, AssetKind.Model, dataset, buy(dataset, t, owner));
+        (t.price, t.royalty, t.compute, t.revenueShare) = (5 ether, ROYALTY, COMPUTE, 0);
+        Session memory s = openOn(model, buy(model, t, consumer));
+        settle(s, lane(model), receipt(s, lane(model), 40));
+        finish(s);
+        cheats.assertEq(market.balanceOf(consumer), CAP - 40 * PRICE);
+        // What the licence cost and 40 royalties go up the lineage.
+        uint256 all = 5 ether + 40 * ROYALTY;
+        cheats.assertEq(ATTRIBUTION.balance, all);
+        cheats.warp(block.timestamp + 3 days);
+        bytes32[] memory both = new bytes32[](2);
+        (both[0], both[1]) = (model, dataset);
+        cheats.prank(owner);
+        uint256 owners = revenue.claimFrom(both);
+        cheats.prank(contributor);
+        uint256 contributors = revenue.claimFrom(both);
+        cheats.assertEq(owners + contributors, all);
+        cheats.assertEq(contributors, all / 4);
+        cheats.assertEq(owners + contributors + ATTRIBUTION.balance, all);
+        (uint256 burnt,) = market.split(COMPUTE, 40);
+        cheats.assertEq(OwnershipReceipts(OWNERSHIP_RECEIPTS).reputationOf(model), burnt);
+    }
+
+    function test_a_complaint_is_answered_by_a_call_that_was_served_after_it() public {
+        bytes32 model = register(owner, AssetKind.Model, 0, 0);
+        Terms memory t;
+        (t.kind, t.price, t.compute, t.duration) = (KIND_LONG_TERM, 5 ether, COMPUTE, 30 days);
+        uint256 licence = buy(model, t, consumer);
+        Session memory s = session(1, 1);
+        s.royalty = 0;
+        s.caps[0] = 100 * COMPUTE;
+        s = openOn(model, licence, s);
+        InferenceReceipt memory old = receipt(s, lane(model), 1);
+        cheats.warp(NOW + 100);
+        cheats.prank(consumer);
+        book.complain(licence);
+        // A receipt of before that was held back answers nothing.
+        settle(s, lane(model), old);
+        cheats.expectPartialRevert(ILicences.NotServedSince.selector);
+        book.answer(licence);
+        cheats.warp(NOW + 200);
+        InferenceReceipt memory r = receipt(s, lane(model), 2);
+        r.time = NOW + 150;
+        settle(s, lane(model), r);
+        book.answer(licence);
+    }
+
+    function test_a_withdrawn_licence_opens_nothing_and_lets_anybody_close() public {
+        bytes32 model = register(owner, AssetKind.Model, 0, 0);
+        Terms memory t;
+        (t.kind, t.price, t.royalty, t.compute) = (KIND_API, 1 ether, ROYALTY, COMPUTE);
+        uint256 licence = buy(model, t, consumer);
+        Session memory s = openOn(model, licence);
+        cheats.expectPartialRevert(IInferenceMarket.NotTheConsumer.selector);
+        market.close(s);
+        cheats.deal(owner, 10 ether);
+        cheats.prank(owner);
+        book.withdraw{value: 1 ether}(licence);
+        market.close(s);
+        cheats.prank(consumer);
+        cheats.expectPartialRevert(IInferenceMarket.NotAUser.selector);
+        market.open{value: CAP}(licence, signer, s.asker, s.lanes, s.caps, ENDS, 2);
+    }
+
+    /// No constructor runs in genesis: what the code would have stored at its creation, it must not need.
+    function test_no_contract_stores_anything_at_its_creation() public {
+        untouched(type(AssetRegistry).creationCode, ASSET_REGISTRY);
+        untouched(type(OwnershipReceipts).creationCode, OWNERSHIP_RECEIPTS);
+        untouched(type(Licences).creationCode, LICENCES);
+        untouched(type(Attribution).creationCode, ATTRIBUTION);
+        untouched(type(Operators).creationCode, OPERATORS);
+        untouched(type(InferenceMarket).creationCode, INFERENCE_MARKET);
+        cheats.etch(IDENTITY, type(Identity).runtimeCode);
+        untouched(type(Identity).creationCode, IDENTITY);
+    }
+
+    function untouched(bytes memory creation, address inGenesis) private {
+        Records(address(cheats)).record();
+        address made;
+        assembly {
+            made := create(0, add(creation, 32), mload(creation))
+        }
+        (, bytes32[] memory writes) = Records(address(cheats)).accesses(made);
+        for (uint256 i = 0; i < writes.length; i++) {
+            cheats.assertEq(cheats.load(made, writes[i]), 0);
+        }
+        cheats.assertTrue(made.code.length != 0);
+        cheats.assertEq(keccak256(made.code), keccak256(inGenesis.code));
+    }
+
+    function register(address who, AssetKind kind, bytes32 parent, uint256 licence) private returns (bytes32) {
+        Asset memory a;
+        (a.kind, a.owner, a.contentRoot, a.graph) = (kind, who, keccak256(abi.encode(who)), keccak256("graph"));
+        (a.parents, a.parentLicences) = (new bytes32[](parent == 0 ? 0 : 1), new uint256[](parent == 0 ? 0 : 1));
+        if (parent != 0) (a.parents[0], a.parentLicences[0]) = (parent, licence);
+        assets.commit(keccak256(abi.encode(who, bytes32("salt"), keccak256(abi.encode(a)))));
+        cheats.roll(block.number + 1);
+        cheats.prank(who);
+        return assets.register(a, "salt");
+    }
+
+    function buy(bytes32 asset, Terms memory t, address who) private returns (uint256) {
+        address seller = assets.ownerOf(asset);
+        cheats.prank(seller);
+        bytes32 hash = book.offer(asset, t);
+        cheats.deal(who, 1_000 ether);
+        cheats.prank(who);
+        return book.buy{value: t.price}(asset, hash, t.price, t.revenueShare, who);
+    }
+
+    function lane(bytes32 asset) private pure returns (Committee memory c) {
+        c = committee(0);
+        c.asset = asset;
+    }
+
+    function openOn(bytes32 asset, uint256 licence) private returns (Session memory) {
+        return openOn(asset, licence, session(1, 1));
+    }
+
+    function openOn(bytes32 asset, uint256 licence, Session memory s) private returns (Session memory) {
+        for (uint256 i = 0; i < 3; i++) {
+            cheats.prank(account(i));
+            operators.allow(asset, true);
+        }
+        Committee memory c = lane(asset);
+        cheats.prank(owner);
+        market.seat(c);
+        (s.asset, s.licence, s.lanes[0]) = (asset, licence, idOf(c));
+        cheats.prank(consumer);
+        bytes32 id = market.open{value: s.caps[0]}(licence, signer, s.asker, s.lanes, s.caps, s.ends, 1);
+        cheats.assertEq(id, idOf(s));
+        return s;
+    }
+}
