@@ -143,8 +143,12 @@ contract OwnershipReceiptsTest is ProtocolTest {
         uint256 ended = bought(asset, longTerms(1000, 100), buyer);
         hevm.prank(owner);
         licences.withdraw(ended);
+        hevm.prank(buyer);
+        licences.setUser(kept, stranger, type(uint64).max);
         licences.follow(kept);
         hevm.assertEq(licences.ownerOf(kept), buyer);
+        // Nobody takes the user away by following who has no heir.
+        hevm.assertEq(licences.userOf(kept), stranger);
         guard(buyer);
         recover(buyer, heir);
         hevm.expectRevert(abi.encodeWithSelector(ILicences.Succeeded.selector, buyer, heir));
