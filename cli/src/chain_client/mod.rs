@@ -26,6 +26,12 @@ impl Chain {
         Self { rpc: Rpc::new(urls), id }
     }
 
+    /// The same chain by its nodes, of which another is asked first.
+    #[must_use]
+    pub fn turned(&self, by: usize) -> Self {
+        Self { rpc: self.rpc.turned(by), id: self.id }
+    }
+
     /// Its EIP-155 id.
     pub fn id(&self) -> u64 {
         self.id

@@ -69,6 +69,49 @@ impl Rpc {
         Err(why)
     }
 
+    /// The same nodes, of which another one is asked first.
+    #[must_use]
+    pub fn turned(&self, by: usize) -> Self {
+        let mut urls = self.urls.clone();
+        if !urls.is_empty() {
+            let by = by % urls.len();
+            urls.rotate_left(by);
+        }
+        Self { agent: self.agent.clone(), urls }
+    }
+
+    /// The first answer that `counts`, from one node after the other; a node's word that there is nothing may be a lie.
+    pub fn seek(&self, method: &str, params: &Value, counts: fn(&Value) -> bool) -> Option<Value> {
+        let answers = self.urls.iter().map(|url| self.ask_at(url, method, params));
+        answers.filter_map(Result::ok).find(counts)
+    }
+
+    /// Tells all nodes the same: one that keeps it to itself keeps it from nobody. What the first that refused said, if all
+    /// did.
+    ///
+    /// # Errors
+    /// When no node takes it.
+    pub fn tell_all(&self, method: &str, params: &Value) -> Result<(), AskError> {
+        let mut refused = None;
+        let mut taken = false;
+        for url in &self.urls {
+            match self.ask_at(url, method, params) {
+                Ok(_) => taken = true,
+                Err(error @ AskError::Refused { .. }) => {
+                    refused.get_or_insert(error);
+                }
+                Err(error) => {
+                    refused = refused.or(Some(error));
+                }
+            }
+        }
+        match (taken, refused) {
+            (false, Some(error)) => Err(error),
+            (false, None) => Err(AskError::NoAnswer("the network names no node of its chain".to_owned())),
+            (true, _) => Ok(()),
+        }
+    }
+
     fn ask_at(&self, url: &str, method: &str, params: &Value) -> Result<Value, AskError> {
         let silent = |why: &dyn std::fmt::Display| {
             AskError::NoAnswer(format!("{url} does not answer: {}", cut(&why.to_string())))
@@ -138,6 +181,23 @@ mod tests {
         let silent = Rpc::new([nobody.clone()]).ask("eth_chainId", &json!([]));
         assert!(matches!(silent, Err(AskError::NoAnswer(why)) if why.contains(&nobody)));
         assert!(matches!(Rpc::new([]).ask("eth_chainId", &json!([])), Err(AskError::NoAnswer(_))));
+    }
+
+    #[test]
+    fn all_nodes_are_told_and_a_word_that_there_is_nothing_is_not_the_last() {
+        let (yes, no) = (r#"{"id":1,"result":"0x1"}"#, r#"{"id":1,"error":{"code":1,"message":"no"}}"#);
+        let nobody = "http://127.0.0.1:1".to_owned();
+        let told = |urls: Vec<String>| Rpc::new(urls).tell_all("eth_sendRawTransaction", &json!([]));
+        told(vec![node(no), nobody.clone(), node(yes)]).unwrap();
+        let refused = told(vec![nobody.clone(), node(no)]).unwrap_err();
+        assert!(matches!(refused, AskError::NoAnswer(_) | AskError::Refused { .. }));
+        assert!(told(vec![]).is_err());
+        let nothing = r#"{"id":1,"result":null}"#;
+        let rpc = Rpc::new([nobody, node(nothing), node(yes)]);
+        assert_eq!(rpc.seek("eth_getTransactionReceipt", &json!([]), |answer| !answer.is_null()), Some("0x1".into()));
+        let [a, b, c] = ["a", "b", "c"].map(str::to_owned);
+        assert_eq!(Rpc::new([a.clone(), b.clone(), c.clone()]).turned(4).urls, [b, c, a]);
+        assert!(Rpc::new([]).turned(1).urls.is_empty());
     }
 
     #[test]

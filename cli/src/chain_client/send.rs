@@ -16,10 +16,14 @@ use crate::wallet::amount::Amount;
 
 /// How long a transaction may wait for its block until that is told.
 const PATIENCE: Duration = Duration::from_secs(120);
+/// How long one that all nodes refused is looked for.
+const REFUSED_PATIENCE: Duration = Duration::from_secs(6);
 /// Pause before it is looked for again.
 const PAUSE: Duration = Duration::from_millis(200);
 /// Most gas that a node's estimate may say: an EVM of ours has no larger transactions.
 const MAX_GAS: u64 = 60_000_000;
+/// Most that a proposer gets for a unit of gas, whatever a node suggests: it may be the proposer's own.
+const MAX_TIP: u128 = 2_000_000_000;
 /// Most that is paid for a unit of gas unless the network asks for less: a node that says more is not believed.
 const MAX_FEE: u128 = 1_000_000_000_000;
 
@@ -96,6 +100,14 @@ impl Done {
 }
 
 impl Preview {
+    /// The same for a share more of the fee, in percent: for a transaction that takes the place of one that nobody takes.
+    #[must_use]
+    pub fn dearer(self, percent: u32) -> Self {
+        let more = |fee: u128| fee.saturating_add(fee / 100 * u128::from(percent)).min(2 * MAX_FEE);
+        let (max_fee, tip) = (more(self.max_fee), more(self.tip).min(2 * MAX_TIP));
+        Self { max_fee, tip, fee: Amount(U256::from(self.gas) * U256::from(max_fee)), ..self }
+    }
+
     /// What of it other programs want to know.
     pub fn json(&self) -> Value {
         json!({
@@ -137,13 +149,43 @@ impl Chain {
     /// Carries out an order, and waits until it is in a block.
     ///
     /// # Errors
-    /// As [`Self::preview`]; when the contract refuses after all. When nobody can say what became of it, the error says so
-    /// ([`Error::unsettled`]).
+    /// As [`Self::preview`]; when the contract refuses after all. Once it is signed, only a receipt says what became of it:
+    /// without one the error says that nobody knows ([`Error::unsettled`]).
     pub fn send(&self, by: &Secret, order: &Order, progress: &Indicator) -> Result<Done> {
         let preview = self.preview(by.address(), order)?;
-        let nonce = self.number(order.doing, "eth_getTransactionCount", &json!([by.address(), "pending"]))?;
+        let nonce = self.nonce(by.address(), order.doing)?;
+        let (hash, told) = self.submit(by, order, &preview, nonce)?;
+        progress.step(&format!("{} (transaction {hash})", order.doing));
+        match told {
+            Ok(()) | Err(AskError::NoAnswer(_)) => {}
+            Err(AskError::Refused { message, .. }) if message.contains("already known") => {}
+            Err(AskError::Refused { message, .. }) => return self.wait(hash, order, by.address(), Some(&message)),
+        }
+        self.wait(hash, order, by.address(), None)
+    }
+
+    /// How many transactions an account has sent, those that wait included.
+    ///
+    /// # Errors
+    /// When no node answers.
+    pub fn nonce(&self, account: Address, doing: &str) -> Result<u64> {
+        let nonce = self.number(doing, "eth_getTransactionCount", &json!([account, "pending"]))?;
+        nonce.try_into().map_err(|_| nonsense(doing))
+    }
+
+    /// Signs an order and tells all nodes; does not wait. The transaction, and what the nodes said if none took it.
+    ///
+    /// # Errors
+    /// When it cannot be signed: then nobody has heard of it.
+    pub fn submit(
+        &self,
+        by: &Secret,
+        order: &Order,
+        preview: &Preview,
+        nonce: u64,
+    ) -> Result<(B256, std::result::Result<(), AskError>)> {
         let payment = Payment {
-            nonce: nonce.try_into().map_err(|_| nonsense(order.doing))?,
+            nonce,
             to: Some(order.to),
             value: order.value.0,
             input: order.input.clone(),
@@ -152,32 +194,26 @@ impl Chain {
             tip: preview.tip,
         };
         let signed = by.wallet(self.id)?.pay(&payment).map_err(|e| Error::fault(format!("{}: {e}", order.doing)))?;
-        let hash = keccak256(&signed);
-        progress.step(&format!("{} (transaction {hash})", order.doing));
-        match self.rpc.ask("eth_sendRawTransaction", &json!([signed])) {
-            Ok(_) => {}
-            // Another node, or the same one at an earlier try, has it.
-            Err(AskError::Refused { message, .. }) if message.contains("already known") => {}
-            Err(error @ AskError::Refused { .. }) => return Err(refusal(order.doing, &error)),
-            Err(AskError::NoAnswer(_)) => {}
-        }
-        self.wait(hash, order, by.address())
+        Ok((keccak256(&signed), self.rpc.tell_all("eth_sendRawTransaction", &json!([signed]))))
     }
 
-    fn wait(&self, hash: B256, order: &Order, from: Address) -> Result<Done> {
-        let until = Instant::now() + PATIENCE;
+    /// Waits for the receipt of a transaction, not for long if all nodes refused it: one may have it all the same.
+    fn wait(&self, hash: B256, order: &Order, from: Address, refused: Option<&str>) -> Result<Done> {
+        let patience = if refused.is_some() { REFUSED_PATIENCE } else { PATIENCE };
+        let until = Instant::now() + patience;
         loop {
-            match self.rpc.ask("eth_getTransactionReceipt", &json!([hash])) {
-                Ok(receipt) if !receipt.is_null() => return self.outcome(hash, &receipt, order, from),
-                _ if Instant::now() < until => thread::sleep(PAUSE),
-                _ => {
-                    return Err(Error::unsettled(format!(
-                        "{}: transaction {hash} was sent and is in no block after {} s: look for it before you try again",
-                        order.doing,
-                        PATIENCE.as_secs()
-                    )));
-                }
+            if let Some(receipt) = self.rpc.seek("eth_getTransactionReceipt", &json!([hash]), |answer| !answer.is_null()) {
+                return self.outcome(hash, &receipt, order, from);
             }
+            if Instant::now() >= until {
+                let said = refused.map_or_else(String::new, |words| format!(" (the nodes say: {words})"));
+                return Err(Error::unsettled(format!(
+                    "{}: transaction {hash} was sent and is in no block after {} s{said}: look for it before you try again",
+                    order.doing,
+                    patience.as_secs()
+                )));
+            }
+            thread::sleep(PAUSE);
         }
     }
 
@@ -220,6 +256,7 @@ impl Chain {
         let history = self.rpc.ask("eth_feeHistory", &json!(["0x1", "latest", []])).map_err(|e| refusal(doing, &e))?;
         let next = history["baseFeePerGas"].as_array().and_then(|fees| number(fees.last()?));
         let tip = self.number(doing, "eth_maxPriorityFeePerGas", &json!([]))?;
+        let tip = tip.min(U256::from(MAX_TIP));
         let read = |n: U256| u128::try_from(n).ok().filter(|n| *n <= MAX_FEE);
         let (Some(base), Some(tip)) = (next.and_then(read), read(tip)) else {
             return Err(Error::user(format!(

@@ -139,7 +139,7 @@ fn market(config: &Config) -> Result<Option<Arc<dyn Market>>> {
     let Some(file) = &config.market else { return Ok(None) };
     let settings = Settings::load(file)?;
     let market = Arc::new(settings.market(&config.home)?);
-    tend(market.clone(), settings)?;
+    tend(market.clone(), &settings)?;
     Ok(Some(market))
 }
 

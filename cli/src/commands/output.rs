@@ -2,6 +2,7 @@
 
 use std::io::{self, Write};
 
+use sahara::error::shown;
 use serde::Serialize;
 
 use crate::error::{Error, Result};
@@ -29,7 +30,7 @@ impl Output {
     /// One line of text.
     pub fn line(&mut self, line: &str) -> Result<()> {
         // One write, so that a program that is killed leaves whole lines.
-        let done = self.to.write_all(format!("{line}\n").as_bytes());
+        let done = self.to.write_all(format!("{}\n", shown(line)).as_bytes());
         check(done)
     }
 

@@ -232,6 +232,10 @@ fn read(domain: &Domain, path: &Path) -> Result<(Found, u64, u64), LedgerError> 
         }
         whole = bytes.len() - r.left();
     }
+    // One entry may have come to its place in part; more than that was there and is damaged.
+    if bytes.len() - whole > MAX_ENTRY + CHECK + 4 || bytes.len() as u64 > MAX_FILE {
+        return Err(LedgerError::Content(BillError::Wrong("the ledger is damaged in its middle, or too long")));
+    }
     if let Some(last) = &found.last {
         // What this node wrote itself: a receipt that does not hold means a disk that lies.
         Bill::of(domain, last)?;
@@ -337,12 +341,23 @@ mod tests {
         let begun = std::fs::metadata(&path).unwrap().len() as usize;
         ledger.sign(&signed(1)).unwrap();
         let good = std::fs::read(&path).unwrap();
-        for at in begun..good.len() {
+        for at in (begun..good.len()).step_by(3) {
             let mut bytes = good.clone();
             bytes[at] ^= 1;
             std::fs::write(&path, bytes).unwrap();
             assert_eq!(Ledger::open(&HERE, path.clone()).unwrap().1.signed, [], "{at}");
         }
+        // What is hidden is one entry: whoever lost more is told, and nothing is written over it.
+        Ledger::begin(path.clone(), &deal()).unwrap();
+        let (mut ledger, _) = Ledger::open(&HERE, path.clone()).unwrap();
+        ledger.sign(&signed(1)).unwrap();
+        for _ in 0..3 {
+            ledger.complete(&complete(&bill(1, &Last::default()))).unwrap();
+        }
+        let mut bytes = std::fs::read(&path).unwrap();
+        bytes[begun + 6] ^= 1;
+        std::fs::write(&path, &bytes).unwrap();
+        assert!(Ledger::open(&HERE, path.clone()).is_err() && std::fs::read(&path).unwrap() == bytes);
         let mut forged = complete(&bill(1, &Last::default()));
         forged.signatures[2][0] ^= 1;
         Ledger::begin(path.clone(), &deal()).unwrap().complete(&forged).unwrap();

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use alloy_primitives::{Address, B256, U256};
 use sahara_light::{Light, Proven};
@@ -25,16 +26,24 @@ use sahara::home::create_private_dir;
 const MAX_LANES: usize = 16 << 10;
 /// Of these, of one key.
 const MAX_LANES_OF_ONE: usize = 64;
-/// Seconds that a job's name may be older or newer than this node's clock. What was signed for a job is kept for twice as long.
+/// Seconds that a job's name may be older or newer than this node's clock when it is asked; when its receipt is signed, twice as
+/// many. What was signed for a job is kept for longer than both.
 const FRESH: u64 = 900;
 /// Seconds after which a session that nobody used is not proven again until it is shown again.
 const IDLE: u64 = 900;
-/// Blocks by which what other members believe may be ahead or behind, besides one for each second that what is proven counts.
-const HEIGHTS: u64 = 120;
+/// Blocks by which what another member believes may be behind what is known here, and ahead of it: the one with the longest
+/// `max-header-age` asks the chain least often.
+const HEIGHTS: (u64, u64) = (3_720, 3_720);
 /// Seconds of a closing session's window that have to be left for a receipt to be signed.
 const WINDOW: u64 = 3600;
 /// Complete receipts of one number that are remembered.
 const MAX_TWINS: usize = 8;
+/// Names of jobs that are remembered whatever their age.
+const LEAST_NAMES: usize = 64;
+/// Names of jobs that are signed for until some are old enough to be forgotten.
+const MAX_NAMES: usize = 4096;
+/// Jobs of a session that may come to nothing in an hour, besides as many as were receipted: each may have cost a pack.
+const MAX_GIVEN_UP: u32 = 8;
 /// Sessions in one question: each needs four words.
 const BATCH: usize = sahara_light::state::MAX_WORDS / 4;
 
@@ -77,8 +86,12 @@ struct Entry {
     deal: Arc<Deal>,
     ledger: Ledger,
     proof: Option<Proof>,
+    /// The newest height at which something was proven of it.
+    height: u64,
     last: Last,
-    complete: Option<Complete>,
+    complete: Option<Arc<(Bill, Complete)>>,
+    /// This hour's jobs.
+    hour: Hour,
     /// Digests of other complete receipts of the last number: a member that collected signatures and told nobody may have made
     /// one, and the others another. The next receipt may follow any of them.
     twins: Vec<B256>,
@@ -88,11 +101,31 @@ struct Entry {
     used: u64,
 }
 
+/// How many jobs of a session there were in an hour.
+#[derive(Clone, Copy, Debug, Default)]
+struct Hour {
+    /// Which, since 1970.
+    number: u64,
+    receipts: u32,
+    given_up: u32,
+}
+
+impl Hour {
+    fn at(&mut self, now: u64) -> &mut Self {
+        if self.number != now / 3600 {
+            *self = Self { number: now / 3600, ..Self::default() };
+        }
+        self
+    }
+}
+
 /// What was proven of a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Proof {
     /// Until when that counts.
     until: u64,
+    /// The same by a clock that nobody sets back.
+    expires: Instant,
     height: u64,
     /// What the chain has paid to the lane.
     settled: u128,
@@ -103,7 +136,11 @@ struct Proof {
 impl Proof {
     /// Whether it counts for something new.
     fn serves(&self, now: u64) -> bool {
-        self.until >= now && self.closing.is_none()
+        self.is_fresh(now) && self.closing.is_none()
+    }
+
+    fn is_fresh(&self, now: u64) -> bool {
+        self.until >= now && Instant::now() <= self.expires
     }
 }
 
@@ -130,17 +167,19 @@ impl<W: Words> NodeMarket<W> {
         create_private_dir(&folder)?;
         let market = Self { domain, words, folder, max_age, clock, table: Mutex::default() };
         let files = ledger::files(&market.folder).map_err(|e| Error::io("reading", &market.folder, e))?;
-        for path in files.into_iter().take(MAX_LANES) {
+        for path in files {
             match Ledger::open(&domain, path.clone()) {
+                // Nothing was earned there, and nothing signed that could be signed again.
+                Ok((ledger, found)) if found.last.is_none() && stale(&found.signed, clock()) => {
+                    ledger.delete().map_err(|e| Error::io("removing", &path, e))?;
+                }
                 Ok((ledger, found)) => {
-                    let deal = Arc::new(found.deal);
-                    let last = found.last.as_ref().and_then(|last| Bill::of(&domain, last).ok());
-                    let last = last.map_or_else(Last::default, |bill| bill.last(&domain));
-                    let entry = Entry::new(deal, ledger, last, found.last, found.signed);
+                    let complete = found.last.and_then(|last| Some(Arc::new((Bill::of(&domain, &last).ok()?, last))));
+                    let entry = Entry::new(&domain, Arc::new(found.deal), ledger, complete, found.signed);
                     market.table().insert(entry);
                 }
                 Err(error) => {
-                    tracing::error!(file = %path.display(), %error, "a ledger is damaged: its session is not served")
+                    tracing::error!(file = %path.display(), %error, "a ledger is damaged: its session is not served");
                 }
             }
         }
@@ -148,10 +187,9 @@ impl<W: Words> NodeMarket<W> {
     }
 
     /// The last complete receipt of each session and lane.
-    pub fn bills(&self) -> Vec<(Bill, Complete)> {
+    pub fn bills(&self) -> Vec<Arc<(Bill, Complete)>> {
         let lanes: Vec<_> = self.table().lanes.values().cloned().collect();
-        let complete = lanes.iter().filter_map(|entry| lock(entry).complete.clone());
-        complete.filter_map(|complete| Some((Bill::of(&self.domain, &complete).ok()?, complete))).collect()
+        lanes.iter().filter_map(|entry| lock(entry).complete.clone()).collect()
     }
 
     /// Forgets a session that is over, and all that was paid.
@@ -188,10 +226,13 @@ impl<W: Words> NodeMarket<W> {
                 Ok(proofs) => {
                     for (entry, proof) in batch.iter().zip(proofs) {
                         let mut entry = lock(entry);
-                        if let Err(why) = &proof {
-                            tracing::info!(session = %entry.deal.id, %why, "a session is not served any more");
+                        match proof {
+                            Ok(proof) => entry.prove(proof),
+                            Err(why) => {
+                                tracing::info!(session = %entry.deal.id, %why, "a session is not served any more");
+                                entry.proof = None;
+                            }
                         }
-                        entry.proof = proof.ok();
                     }
                 }
                 // What was proven counts for some time.
@@ -235,7 +276,9 @@ impl<W: Words> NodeMarket<W> {
             return refused("the licence was withdrawn");
         }
         let Ok(settled) = u128::try_from(settled) else { return refused("more was paid than there is") };
-        Ok(Proof { until: proven.time.saturating_add(self.max_age), height: proven.height, settled, closing })
+        let until = proven.time.saturating_add(self.max_age);
+        let expires = Instant::now() + Duration::from_secs(self.max_age);
+        Ok(Proof { until, expires, height: proven.height, settled, closing })
     }
 
     fn prove_one(&self, deal: &Deal) -> std::result::Result<Proof, Unlicensed> {
@@ -243,30 +286,29 @@ impl<W: Words> NodeMarket<W> {
         proofs.into_iter().next().unwrap_or_else(|| Err(unknown()))
     }
 
-    /// The entry of a deal; made if there is none.
-    fn entry(&self, deal: Deal) -> std::result::Result<Arc<Mutex<Entry>>, Unlicensed> {
+    /// The entry of a deal; made if there is none. A session that its own committee has signed for does not count among those
+    /// that its consumer shows.
+    fn entry(&self, deal: Deal, shown: bool) -> std::result::Result<Arc<Mutex<Entry>>, Unlicensed> {
         let key = (deal.id, deal.lane);
         let mut table = self.table();
         if let Some(entry) = table.lanes.get(&key) {
             return Ok(entry.clone());
         }
-        table.make_room(&deal.asker(), (self.clock)())?;
+        table.make_room(&deal.asker(), (self.clock)(), shown)?;
         let path = Ledger::path(&self.folder, &deal);
         let unable = |error: &dyn std::fmt::Display| {
             tracing::error!(file = %path.display(), %error, "a session's ledger cannot be used");
             Unlicensed::Unable("this node cannot keep its record of the session: ask its operator".to_owned())
         };
-        let (ledger, last, complete, signed) = if path.exists() {
+        let (ledger, complete, signed) = if path.exists() {
             // It was forgotten to make room, or is damaged.
             let (ledger, found) = Ledger::open(&self.domain, path.clone()).map_err(|e| unable(&e))?;
-            let last = found.last.as_ref().and_then(|last| Bill::of(&self.domain, last).ok());
-            let last = last.map_or_else(Last::default, |bill| bill.last(&self.domain));
-            (ledger, last, found.last, found.signed)
+            let complete = found.last.and_then(|last| Some(Arc::new((Bill::of(&self.domain, &last).ok()?, last))));
+            (ledger, complete, found.signed)
         } else {
-            let ledger = Ledger::begin(path.clone(), &deal).map_err(|e| unable(&e))?;
-            (ledger, Last::default(), None, Vec::new())
+            (Ledger::begin(path.clone(), &deal).map_err(|e| unable(&e))?, None, Vec::new())
         };
-        Ok(table.insert(Entry::new(Arc::new(deal), ledger, last, complete, signed)))
+        Ok(table.insert(Entry::new(&self.domain, Arc::new(deal), ledger, complete, signed)))
     }
 
     /// The session that a voucher names, if it is the asker's and for this place.
@@ -284,10 +326,17 @@ impl<W: Words> NodeMarket<W> {
     }
 
     /// Whether an order is paid: see [`Market::accept`]. Nothing here asks the chain.
-    fn check(&self, entry: &Entry, order: &Order, promise: &Promise) -> std::result::Result<(), Unlicensed> {
+    /// The job's name may be `fresh` seconds old.
+    fn check(
+        &self,
+        entry: &Entry,
+        order: &Order,
+        promise: &Promise,
+        fresh: u64,
+    ) -> std::result::Result<(), Unlicensed> {
         let refused = |why: String| Err(Unlicensed::Refused(why));
         let (deal, now, asked) = (&entry.deal, (self.clock)(), u64::from(order.job.seconds()));
-        if now.abs_diff(asked) > FRESH {
+        if now.abs_diff(asked) > fresh {
             return refused(format!(
                 "the job's name is of another time, {} s away: set the clock",
                 now.abs_diff(asked)
@@ -370,9 +419,9 @@ impl<W: Words> Market for NodeMarket<W> {
         if proof.closing.is_some() {
             return Err(closing(&deal));
         }
-        let entry = self.entry(deal)?;
+        let entry = self.entry(deal, true)?;
         let mut entry = lock(&entry);
-        entry.proof = Some(proof);
+        entry.prove(proof);
         entry.used = now;
         Ok(())
     }
@@ -389,7 +438,11 @@ impl<W: Words> Market for NodeMarket<W> {
         if now > entry.deal.session().ends || now > entry.deal.committee().until {
             return Err(Unlicensed::Refused("the session has ended: open another".to_owned()));
         }
-        self.check(&entry, order, &promise)?;
+        self.check(&entry, order, &promise, FRESH)?;
+        let hour = entry.hour.at(now);
+        if hour.given_up > hour.receipts.saturating_add(MAX_GIVEN_UP) {
+            return Err(Unlicensed::Refused("too many jobs of this session came to nothing: wait for an hour".to_owned()));
+        }
         entry.hold(order)?;
         entry.used = now;
         Ok(())
@@ -402,9 +455,8 @@ impl<W: Words> Market for NodeMarket<W> {
         if entry.held != Some(Held::by(order)) {
             return Err(Unlicensed::Refused("the job has no voucher here".to_owned()));
         }
-        self.check(&entry, order, &promise)?;
-        let height = entry.proof.map_or(0, |proof| proof.height);
-        let receipt = entry.deal.receipt(order, &Outcome::from(end), &entry.last, height);
+        self.check(&entry, order, &promise, 2 * FRESH)?;
+        let receipt = entry.deal.receipt(order, &Outcome::from(end), &entry.last, entry.height);
         let receipt = receipt.ok_or_else(|| Unlicensed::Refused("the session has no more numbers".to_owned()))?;
         Ok(Bill { receipt, voucher: promise.signature, deal: (*entry.deal).clone() }.encode())
     }
@@ -424,11 +476,12 @@ impl<W: Words> Market for NodeMarket<W> {
             // It is complete, and whoever asks has not heard of that.
             return Ok(digest.0);
         }
-        self.check(&entry, order, &promise)?;
+        self.check(&entry, order, &promise, 2 * FRESH)?;
         if end.is_some() && entry.held != Some(Held::by(order)) {
             return refused("the job has no voucher here");
         }
-        if bill.deal != *entry.deal || bill.voucher != promise.signature || bill.receipt.total != promise.total {
+        // Of one voucher there may be several signatures, which all count: `decode` has checked this one.
+        if bill.deal != *entry.deal || bill.receipt.total != promise.total {
             return refused("the receipt is not what the voucher pays for");
         }
         let outcome = match end {
@@ -438,8 +491,8 @@ impl<W: Words> Market for NodeMarket<W> {
         if outcome.output.is_zero() || outcome.transcript.is_zero() {
             return refused("the receipt commits to no answer");
         }
-        let height = entry.proof.map_or(0, |proof| proof.height);
-        if bill.receipt.height.abs_diff(height) > HEIGHTS.saturating_add(self.max_age) {
+        let (height, (behind, ahead)) = (bill.receipt.height, HEIGHTS);
+        if height < entry.height.saturating_sub(behind) || height > entry.height.saturating_add(ahead) {
             return refused("the receipt names a height that is far from what is known here");
         }
         let previous = bill.receipt.previous;
@@ -473,6 +526,8 @@ impl<W: Words> Market for NodeMarket<W> {
         let mut entry = lock(&entry);
         if entry.held == Some(Held::by(order)) {
             entry.held = None;
+            let hour = entry.hour.at((self.clock)());
+            hour.given_up = hour.given_up.saturating_add(1);
         }
     }
 
@@ -480,7 +535,7 @@ impl<W: Words> Market for NodeMarket<W> {
         let promise = Promise::decode(voucher).ok()?;
         let entry = self.named(place, asker, &promise)?;
         let entry = lock(&entry);
-        entry.complete.clone()
+        Some(entry.complete.as_deref()?.1.clone())
     }
 
     fn learn(&self, place: &Place, asker: &PublicKey, complete: &Complete) -> std::result::Result<(), Unlicensed> {
@@ -492,7 +547,7 @@ impl<W: Words> Market for NodeMarket<W> {
         if bill.deal.asker() != *asker || !bill.deal.fits(&self.domain, place) {
             return refused("the receipt is another session's".to_owned());
         }
-        let entry = self.entry(bill.deal.clone())?;
+        let entry = self.entry(bill.deal.clone(), false)?;
         let mut entry = lock(&entry);
         if bill.receipt.number <= entry.last.number {
             entry.remember(&bill, bill.digest(&self.domain));
@@ -511,16 +566,17 @@ impl<W: Words> NodeMarket<W> {
             return Err(Unlicensed::Refused("the receipt is another session's".to_owned()));
         }
         let known = self.table().lanes.get(&(bill.deal.id, bill.deal.lane)).cloned();
-        let proof = match known.and_then(|entry| lock(&entry).proof).filter(|proof| proof.until >= now) {
+        let proof = match known.and_then(|entry| lock(&entry).proof).filter(|proof| proof.is_fresh(now)) {
             Some(proof) => proof,
             None => self.prove_one(&bill.deal)?,
         };
         if proof.closing.is_some_and(|until| until < now.saturating_add(WINDOW)) {
             return Err(closing(&bill.deal));
         }
-        let entry = self.entry(bill.deal.clone())?;
+        let entry = self.entry(bill.deal.clone(), false)?;
         let mut entry = lock(&entry);
-        (entry.proof, entry.used) = (Some(proof), now);
+        entry.prove(proof);
+        entry.used = now;
         Ok(())
     }
 }
@@ -537,37 +593,58 @@ impl Table {
         entry
     }
 
-    /// Room for one more session of `asker`: those that nothing was receipted in and that are not in use give way.
-    fn make_room(&mut self, asker: &PublicKey, now: u64) -> std::result::Result<(), Unlicensed> {
-        let of_one = self.of.get(asker).map_or(0, Vec::len);
-        if self.lanes.len() < MAX_LANES && of_one < MAX_LANES_OF_ONE {
+    /// Room for one more session of `asker`: those that are not in use, and in which nothing is owed, give way. Files in which
+    /// nothing is go with them.
+    fn make_room(&mut self, asker: &PublicKey, now: u64, counted: bool) -> std::result::Result<(), Unlicensed> {
+        let full = |table: &Self| {
+            let of_one = table.of.get(asker).map_or(0, Vec::len);
+            table.lanes.len() >= MAX_LANES || (counted && of_one >= MAX_LANES_OF_ONE)
+        };
+        if !full(self) {
             return Ok(());
         }
-        let idle: Vec<Key> = self
-            .lanes
-            .iter()
-            .filter(|(_, entry)| {
-                let entry = lock(entry);
-                entry.complete.is_none() && entry.held.is_none() && now.saturating_sub(entry.used) > IDLE
-            })
-            .map(|(key, _)| *key)
-            .collect();
-        for key in idle {
-            self.lanes.remove(&key);
-        }
+        let idle = |shared: &Arc<Mutex<Entry>>| {
+            // Whoever holds it would write to a file that another entry writes to, too.
+            let alone = Arc::strong_count(shared) == 1;
+            let entry = lock(shared);
+            let owed = entry.last.total > entry.proof.map_or(0, |proof| proof.settled);
+            alone && !owed && entry.held.is_none() && now.saturating_sub(entry.used) > IDLE
+        };
+        self.lanes.retain(|_, shared| {
+            let goes = idle(shared);
+            let entry = lock(shared);
+            if goes && entry.complete.is_none() && stale(&entry.signed, now) {
+                let removed = entry.ledger.delete();
+                removed.unwrap_or_else(|error| tracing::warn!(%error, "a ledger in which nothing is stays"));
+            }
+            !goes
+        });
         let lanes = &self.lanes;
         self.of.values_mut().for_each(|keys| keys.retain(|key| lanes.contains_key(key)));
         self.of.retain(|_, keys| !keys.is_empty());
-        match self.lanes.len() < MAX_LANES && self.of.get(asker).map_or(0, Vec::len) < MAX_LANES_OF_ONE {
-            true => Ok(()),
-            false => Err(Unlicensed::Unable("this node knows too many sessions: close some".to_owned())),
+        match full(self) {
+            false => Ok(()),
+            true => Err(Unlicensed::Unable("this node knows too many sessions: close some".to_owned())),
         }
     }
 }
 
 impl Entry {
-    fn new(deal: Arc<Deal>, ledger: Ledger, last: Last, complete: Option<Complete>, signed: Vec<Signed>) -> Self {
-        Self { deal, ledger, proof: None, last, complete, twins: Vec::new(), signed, held: None, used: 0 }
+    fn new(
+        domain: &Domain,
+        deal: Arc<Deal>,
+        ledger: Ledger,
+        complete: Option<Arc<(Bill, Complete)>>,
+        signed: Vec<Signed>,
+    ) -> Self {
+        let last = complete.as_ref().map_or_else(Last::default, |complete| complete.0.last(domain));
+        let (hour, twins) = (Hour::default(), Vec::new());
+        Self { deal, ledger, proof: None, height: 0, last, complete, hour, twins, signed, held: None, used: 0 }
+    }
+
+    fn prove(&mut self, proof: Proof) {
+        self.height = self.height.max(proof.height);
+        self.proof = Some(proof);
     }
 
     /// Gives the next total to an order, unless another one has it.
@@ -575,7 +652,7 @@ impl Entry {
         let held = Held::by(order);
         match self.held {
             Some(other) if other != held => {
-                Err(Unlicensed::Refused("another job of this session is under way".to_owned()))
+                Err(Unlicensed::Held("another job of this session is under way".to_owned()))
             }
             _ => {
                 self.held = Some(held);
@@ -594,6 +671,12 @@ impl Entry {
             return Err(Unlicensed::Refused("another receipt was signed here for this job".to_owned()));
         }
         self.prune(now);
+        if self.signed.len() >= MAX_NAMES {
+            return Err(Unlicensed::Unable("too many receipts of this session were signed and never complete".to_owned()));
+        }
+        if self.ledger.is_long() {
+            self.compact();
+        }
         self.ledger.sign(&signed).map_err(|e| unkept(&e))?;
         self.signed.push(signed);
         Ok(())
@@ -617,16 +700,23 @@ impl Entry {
         self.ledger.complete(complete).map_err(|e| unkept(&e))?;
         self.last = bill.last(domain);
         self.twins.clear();
-        self.complete = Some(complete.clone());
+        self.complete = Some(Arc::new((bill.clone(), complete.clone())));
+        let hour = self.hour.at(now);
+        hour.receipts = hour.receipts.saturating_add(1);
         // Whoever held that total has it, or comes too late.
         self.held = None;
         if self.ledger.is_long() {
             self.prune(now);
-            let compacted = self.ledger.compact(&self.deal, self.complete.as_ref(), &self.signed);
-            // The long file is as good.
-            compacted.unwrap_or_else(|error| tracing::warn!(%error, "a ledger stays long"));
+            self.compact();
         }
         Ok(())
+    }
+
+    fn compact(&mut self) {
+        let last = self.complete.as_ref().map(|complete| &complete.1);
+        let compacted = self.ledger.compact(&self.deal, last, &self.signed);
+        // The long file is as good, for some time.
+        compacted.unwrap_or_else(|error| tracing::warn!(%error, "a ledger stays long"));
     }
 
     /// Remembers another complete receipt of the last number.
@@ -637,11 +727,25 @@ impl Entry {
         }
     }
 
-    /// Forgets what was signed for jobs whose names are too old for anything.
+    /// Forgets what was signed for jobs whose names are too old for anything; not the last ones, as clocks are set.
     fn prune(&mut self, now: u64) {
-        let seconds = |job: &[u8; 16]| u64::from(u32::from_be_bytes([job[0], job[1], job[2], job[3]]));
-        self.signed.retain(|signed| now.abs_diff(seconds(&signed.job)) <= 2 * FRESH);
+        let old = self.signed.len().saturating_sub(LEAST_NAMES);
+        let mut index = 0;
+        self.signed.retain(|signed| {
+            index += 1;
+            index > old || is_fresh(signed, now)
+        });
     }
+}
+
+fn is_fresh(signed: &Signed, now: u64) -> bool {
+    let [a, b, c, d, ..] = signed.job;
+    now.abs_diff(u32::from_be_bytes([a, b, c, d]).into()) <= 4 * FRESH
+}
+
+/// Whether nothing was signed that could be asked for again.
+fn stale(signed: &[Signed], now: u64) -> bool {
+    !signed.iter().any(|signed| is_fresh(signed, now))
 }
 
 /// The words that a deal depends on: session, committee, what was paid, whether the licence was withdrawn.
@@ -765,7 +869,7 @@ mod tests {
         run(&node, 1, PRICE);
         let second = run(&node, 2, 2 * PRICE);
         let bill = Bill::of(&HERE, &second).unwrap();
-        let first = node.bills().remove(0).0;
+        let first = node.bills()[0].0.clone();
         assert_eq!((bill.receipt.number, bill.receipt.total, first), (2, 24, bill.clone()));
         assert_eq!(node.last(&place(), &asker(), &order(3, PRICE).voucher), Some(second));
         assert_eq!(node.last(&place(), &PublicKey([8; 32]), &order(3, PRICE).voucher), None);
@@ -848,9 +952,10 @@ mod tests {
         // Another order of the same total waits until the first is given up.
         node.accept(&good).unwrap();
         node.accept(&good).unwrap();
-        assert!(refused(&order(3, 2 * PRICE)));
+        let held = |order: &Order| matches!(node.accept(order), Err(Unlicensed::Held(_)));
+        assert!(held(&order(3, 2 * PRICE)));
         node.give_up(&order(3, 2 * PRICE));
-        assert!(refused(&order(3, 2 * PRICE)), "only whoever holds it gives it up");
+        assert!(held(&order(3, 2 * PRICE)), "only whoever holds it gives it up");
         node.give_up(&good);
         node.accept(&order(3, 2 * PRICE)).unwrap();
     }
@@ -862,7 +967,7 @@ mod tests {
         let later = bench.node_at(|| NOW + 301);
         later.table().lanes.values().for_each(|entry| {
             let mut entry = lock(entry);
-            entry.proof = Some(Proof { until: NOW + 300, height: 50, settled: 0, closing: None });
+            entry.proof = Some(Proof { until: NOW + 300, expires: Instant::now() + Duration::from_secs(9), height: 50, settled: 0, closing: None });
             entry.used = NOW;
         });
         assert!(matches!(later.licensed(&place(), &asker()), Err(Unlicensed::Unknown(_))));
@@ -898,7 +1003,7 @@ mod tests {
             sahara_market::Receipt { transcript: word, ..bill.receipt },
             sahara_market::Receipt { helper: 0, ..bill.receipt },
             sahara_market::Receipt { time: NOW - 1, ..bill.receipt },
-            sahara_market::Receipt { height: 50 + 421, ..bill.receipt },
+            sahara_market::Receipt { height: 50 + 3_721, ..bill.receipt },
         ] {
             assert!(!judged(receipt, Some(&end(1))), "{receipt:?}");
         }
@@ -1049,6 +1154,110 @@ mod tests {
         node.forget(&deal()).unwrap();
         assert!(node.bills().is_empty() && bench.node().bills().is_empty());
         assert!(node.licensed(&place(), &asker()).is_err());
+    }
+
+    #[test]
+    fn a_job_that_was_taken_late_is_signed_though_its_name_grows_old_meanwhile() {
+        let bench = Bench::new();
+        let node = bench.shown();
+        let order = order(1, PRICE);
+        node.accept(&order).unwrap();
+        let receipt = node.draw_up(&order, &end(1)).unwrap();
+        let judged = |clock: fn() -> u64| {
+            let (later, other) = Bench::new().shown_by_nobody();
+            let later = NodeMarket { clock, ..later };
+            let judged = later.judge(&order, None, &receipt);
+            drop(other);
+            judged
+        };
+        judged(|| NOW + 299).unwrap();
+        *bench.said.0.lock().unwrap() = Err("nobody answers".to_owned());
+        let mut node = node;
+        node.clock = || NOW + 2 * FRESH;
+        node.judge(&order, Some(&end(1)), &receipt).unwrap();
+        node.clock = || NOW + 2 * FRESH + 1;
+        assert!(node.judge(&order, Some(&end(1)), &receipt).is_err());
+    }
+
+    #[test]
+    fn whoever_lets_jobs_come_to_nothing_waits_for_an_hour() {
+        let bench = Bench::new();
+        let mut node = bench.shown();
+        run(&node, 1, PRICE);
+        for n in 0..=MAX_GIVEN_UP + 1 {
+            let order = order(2 + n as u8, 2 * PRICE);
+            node.accept(&order).unwrap();
+            node.give_up(&order);
+        }
+        assert!(matches!(node.accept(&order(99, 2 * PRICE)), Err(Unlicensed::Refused(_))));
+        node.clock = || NOW + 600;
+        assert_eq!(NOW / 3600, (NOW + 600) / 3600);
+        assert!(node.accept(&order(99, 2 * PRICE)).is_err());
+        lock(node.table().lanes.values().next().unwrap()).hour.number -= 1;
+        node.clock = || NOW;
+        node.accept(&order(99, 2 * PRICE)).unwrap();
+    }
+
+    #[test]
+    fn another_signature_of_the_same_voucher_is_as_good() {
+        let bench = Bench::new();
+        let node = bench.shown();
+        let order = order(1, PRICE);
+        node.accept(&order).unwrap();
+        let receipt = node.draw_up(&order, &end(1)).unwrap();
+        let mut bill = Bill::decode(&HERE, &receipt).unwrap();
+        // What other signature there is needs another nonce; one that is none is refused by `decode`.
+        bill.voucher[0] ^= 1;
+        assert!(node.judge(&order, Some(&end(1)), &bill.encode()).is_err());
+        node.judge(&order, Some(&end(1)), &receipt).unwrap();
+    }
+
+    #[test]
+    fn ledgers_without_a_receipt_go_and_those_with_one_stay() {
+        let bench = Bench::new();
+        let folder = bench.dir.path().join("market");
+        bench.shown();
+        assert_eq!(ledger::files(&folder).unwrap().len(), 1);
+        assert!(bench.node().table().lanes.is_empty() && ledger::files(&folder).unwrap().is_empty());
+        let node = bench.shown();
+        let order = order(1, PRICE);
+        node.accept(&order).unwrap();
+        let receipt = node.draw_up(&order, &end(1)).unwrap();
+        node.judge(&order, Some(&end(1)), &receipt).unwrap();
+        assert_eq!(bench.node().table().lanes.len(), 1, "something was signed");
+        assert!(bench.node_at(|| NOW + 4 * FRESH + 1).table().lanes.is_empty());
+        run(&bench.shown(), 2, PRICE);
+        assert_eq!(bench.node_at(|| NOW + 99_999).bills().len(), 1);
+    }
+
+    #[test]
+    fn a_consumer_has_so_many_sessions_and_those_that_nobody_uses_give_way() {
+        let bench = Bench::new();
+        let node = bench.node();
+        let shown = |nonce: u64| {
+            let deal = Deal::new(&HERE, session(nonce), committee()).unwrap();
+            let [session, committee, ..] = wanted(&HERE, &deal);
+            let mut said = bench.said.0.lock().unwrap();
+            let words = &mut said.as_mut().unwrap().1;
+            words.insert(session, U256::ONE);
+            words.insert(committee, U256::from(5));
+            drop(said);
+            node.present(&place(), &asker(), &deal.encode())
+        };
+        for nonce in 0..MAX_LANES_OF_ONE as u64 {
+            shown(nonce).unwrap();
+        }
+        assert!(matches!(shown(1000), Err(Unlicensed::Unable(_))));
+        let mut node = node;
+        node.clock = || NOW + IDLE + 1;
+        bench.said.0.lock().unwrap().as_mut().unwrap().0 = NOW + IDLE + 1;
+        let deal = Deal::new(&HERE, session(0), committee()).unwrap();
+        node.present(&place(), &asker(), &deal.encode()).unwrap();
+        let [word, ..] = wanted(&HERE, &Deal::new(&HERE, session(1000), committee()).unwrap());
+        bench.said.0.lock().unwrap().as_mut().unwrap().1.insert(word, U256::ONE);
+        let other = Deal::new(&HERE, session(1000), committee()).unwrap();
+        node.present(&place(), &asker(), &other.encode()).unwrap();
+        assert_eq!(ledger::files(&bench.dir.path().join("market")).unwrap().len(), 2);
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! What an operator says of the market in a file beside `node.toml`, and how its node gets what it is owed: on its own, in time.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -16,9 +17,8 @@ use serde::Deserialize;
 use super::bill::{Bill, Deal};
 use super::network::Network;
 use super::node::{NodeMarket, Words};
-use crate::chain_client::{Chain, Done, Order};
+use crate::chain_client::{Chain, Order};
 use crate::error::{Error, Result};
-use crate::progress::Indicator;
 use crate::wallet::amount::Amount;
 use crate::wallet::password::PasswordArgs;
 use crate::wallet::{self, Secret};
@@ -31,6 +31,10 @@ const FOLDER: &str = "market";
 const MAX_FILE: u64 = 64 << 10;
 /// Seconds before a session's end at which it is settled whatever it is worth.
 const BEFORE_END: u64 = 3600;
+/// Seconds until a receipt that was handed in is handed in again, if it is not proven to be paid.
+const AGAIN: u64 = 45;
+/// Receipts in one question: each needs two words.
+const BATCH: usize = sahara_light::state::MAX_WORDS / 2;
 /// Seconds by which the members of a committee settle after one another, so that usually one pays the gas.
 const STAGGER: u64 = 60;
 
@@ -43,6 +47,7 @@ const STAGGER: u64 = 60;
 /// password-file = "account.password"
 /// settle-at = "1"                     # what is owed in one session until it is settled, in coins
 /// settle-after = 86400                # seconds that anything is owed until it is settled
+/// settle-at-a-loss = false            # also when the gas costs more than this operator's part
 /// max-header-age = 300                # seconds that what was proven of the chain counts
 /// ```
 #[derive(Clone, Debug, Deserialize)]
@@ -56,6 +61,8 @@ struct File {
     settle_at: String,
     #[serde(default = "settle_after")]
     settle_after: u64,
+    #[serde(default)]
+    settle_at_a_loss: bool,
     #[serde(default = "max_header_age")]
     max_header_age: u64,
 }
@@ -91,6 +98,8 @@ pub struct Policy {
     pub at: u128,
     /// Seconds after something was first owed.
     pub after: u64,
+    /// Also when the gas costs more than this operator's part.
+    pub at_a_loss: bool,
 }
 
 impl Settings {
@@ -133,7 +142,11 @@ impl Settings {
             password: file
                 .password_file
                 .map_or_else(PasswordArgs::default, |path| PasswordArgs::file(folder.join(path))),
-            policy: Policy { at: at.small().map_err(Wrong::Field)?, after: file.settle_after },
+            policy: Policy {
+                at: at.small().map_err(Wrong::Field)?,
+                after: file.settle_after,
+                at_a_loss: file.settle_at_a_loss,
+            },
             max_age: file.max_header_age,
         })
     }
@@ -182,27 +195,37 @@ pub fn folder(home: &Path) -> PathBuf {
     home.join(FOLDER)
 }
 
-/// Proves again what is in use, and settles what is due, for as long as the process lives.
-pub fn tend(market: Arc<NodeMarket<Light>>, settings: Settings) -> Result<()> {
-    let secret = settings.secret()?;
-    let mut settler = Settler::new(&settings.network, settings.policy);
+/// Proves again what is in use, and has what is due paid, each in a thread of its own, for as long as the process lives.
+pub fn tend(market: Arc<NodeMarket<Light>>, settings: &Settings) -> Result<()> {
     let pause = settings.pause();
-    let work = move || {
+    let refreshed = market.clone();
+    for_ever("market", pause, move || refreshed.refresh())?;
+    let Some(secret) = settings.secret()? else {
+        tracing::warn!("no account settles what this node is owed: do it with `sahara operator settle`");
+        return Ok(());
+    };
+    let mut settler = Settler::new(&settings.network, settings.policy);
+    for_ever("settling", pause, move || {
+        for deal in settler.round(market.words(), &market.bills(), &secret, now()) {
+            let forgotten = market.forget(&deal);
+            forgotten.unwrap_or_else(|error| tracing::warn!(session = %deal.id, %error, "a session's ledger stays"));
+        }
+    })
+}
+
+/// Does something again and again. A panic is told, and is no end.
+fn for_ever(name: &str, pause: Duration, mut work: impl FnMut() + Send + 'static) -> Result<()> {
+    let named = name.to_owned();
+    let repeat = move || {
         loop {
             std::thread::sleep(pause);
-            market.refresh();
-            let Some(secret) = &secret else { continue };
-            let bills = market.bills();
-            let over = settler.round(market.words(), &bills, secret, now());
-            for deal in over {
-                let forgotten = market.forget(&deal);
-                forgotten
-                    .unwrap_or_else(|error| tracing::warn!(session = %deal.id, %error, "a session's ledger stays"));
+            if catch_unwind(AssertUnwindSafe(&mut work)).is_err() {
+                tracing::error!(thread = named, "a round ended in a panic");
             }
         }
     };
-    let started = std::thread::Builder::new().name("market".to_owned()).spawn(work);
-    started.map(drop).map_err(|e| Error::fault(format!("starting the thread of the market: {e}")))
+    let started = std::thread::Builder::new().name(name.to_owned()).spawn(repeat);
+    started.map(drop).map_err(|e| Error::fault(format!("starting the thread {name}: {e}")))
 }
 
 /// Has the market pay what is due.
@@ -210,8 +233,21 @@ pub struct Settler {
     chain: Chain,
     domain: Domain,
     policy: Policy,
-    /// Since when something is owed, and since when it is due.
-    since: BTreeMap<(B256, B256), (u64, Option<u64>)>,
+    open: BTreeMap<(B256, B256), Open>,
+}
+
+/// What is known of a session in which something is owed.
+#[derive(Clone, Copy, Debug, Default)]
+struct Open {
+    /// Since when.
+    since: u64,
+    /// Since when it is due.
+    due: Option<u64>,
+    /// When it was last tried, and how often it was.
+    tried: u64,
+    attempts: u32,
+    /// Whether it was told that it is not worth its gas.
+    told: bool,
 }
 
 /// What is owed in one session.
@@ -232,43 +268,82 @@ pub enum Standing {
 impl Settler {
     /// For a network.
     pub fn new(network: &Network, policy: Policy) -> Self {
-        Self { chain: network.chain(), domain: network.domain(), policy, since: BTreeMap::new() }
+        Self { chain: network.chain(), domain: network.domain(), policy, open: BTreeMap::new() }
     }
 
-    /// One round over the last receipts: settles what is due; the sessions that are over. What goes wrong is logged, and tried
-    /// again in the next round.
-    pub fn round(&mut self, words: &impl Words, bills: &[(Bill, Complete)], by: &Secret, now: u64) -> Vec<Deal> {
+    /// One round over the last receipts: hands in what is due; the sessions that are over. Whether it was paid, the next round
+    /// finds out by proof; what was not is tried again, by other nodes and for a higher fee.
+    pub fn round(
+        &mut self,
+        words: &impl Words,
+        bills: &[Arc<(Bill, Complete)>],
+        by: &Secret,
+        now: u64,
+    ) -> Vec<Deal> {
         let mut over = Vec::new();
-        for (bill, complete) in bills {
-            let standing = match self.standing(words, bill, now) {
-                Ok(standing) => standing,
+        let mut next = None;
+        for batch in bills.chunks(BATCH) {
+            let deals: Vec<&Bill> = batch.iter().map(|known| &known.0).collect();
+            let standings = match self.standings(words, &deals, now) {
+                Ok(standings) => standings,
                 Err(why) => {
-                    tracing::warn!(session = %bill.deal.id, %why, "what is owed cannot be proven");
+                    tracing::warn!(%why, "what is owed cannot be proven");
                     continue;
                 }
             };
-            match standing {
-                Standing::Over => over.push(bill.deal.clone()),
-                Standing::Due(owed) if self.my_turn(bill, by.address(), now) => {
-                    let (session, owed) = (bill.deal.id, Amount::from(owed));
-                    match settle(&self.chain, bill, complete, by, &Indicator::silent()) {
-                        Ok(done) => {
-                            tracing::info!(%session, %owed, transaction = %done.transaction, "a session was settled");
-                        }
-                        Err(error) => {
-                            tracing::warn!(%session, %owed, why = error.report(), "a session is not settled yet")
-                        }
+            for (known, standing) in batch.iter().zip(standings) {
+                let (bill, complete) = &**known;
+                match standing {
+                    Standing::Over => over.push(bill.deal.clone()),
+                    Standing::Due(owed) if self.my_turn(bill, by.address(), now) => {
+                        self.hand_in(bill, complete, owed, by, now, &mut next);
                     }
+                    Standing::Unknown => {
+                        tracing::warn!(session = %bill.deal.id, "the chain knows no such session (any more)");
+                    }
+                    _ => {}
                 }
-                Standing::Unknown => {
-                    tracing::warn!(session = %bill.deal.id, "the chain knows no such session (any more)")
-                }
-                _ => {}
             }
         }
-        let known: Vec<_> = bills.iter().map(|(bill, _)| (bill.deal.id, bill.deal.lane)).collect();
-        self.since.retain(|key, _| known.contains(key));
+        let known: BTreeSet<_> = bills.iter().map(|known| (known.0.deal.id, known.0.deal.lane)).collect();
+        self.open.retain(|key, _| known.contains(key));
         over
+    }
+
+    /// Hands a receipt in, and does not wait for what becomes of it.
+    fn hand_in(&mut self, bill: &Bill, complete: &Complete, owed: u128, by: &Secret, now: u64, next: &mut Option<u64>) {
+        let (session, policy) = (bill.deal.id, self.policy);
+        let Some(open) = self.open.get_mut(&(session, bill.deal.lane)) else { return };
+        open.tried = now;
+        let chain = self.chain.turned(open.attempts as usize);
+        let order = order(bill, complete);
+        let tried = chain.preview(by.address(), &order).and_then(|preview| {
+            let preview = preview.dearer(open.attempts.min(10) * 12);
+            // Half of the most that it may cost is about what it does cost.
+            if !policy.at_a_loss && preview.fee.0 / U256::from(2) > U256::from(part(bill, owed)) {
+                if !std::mem::replace(&mut open.told, true) {
+                    let (owed, fee) = (Amount::from(owed), preview.fee);
+                    tracing::warn!(%session, %owed, %fee, "the gas costs more than this operator's part: it is not settled");
+                }
+                return Ok(None);
+            }
+            let nonce = next.map_or_else(|| chain.nonce(by.address(), order.doing), Ok)?;
+            let (transaction, said) = chain.submit(by, &order, &preview, nonce)?;
+            *next = Some(nonce + 1);
+            Ok(Some((transaction, said)))
+        });
+        let owed = Amount::from(owed);
+        match tried {
+            Ok(None) => return,
+            Ok(Some((transaction, Ok(())))) => tracing::info!(%session, %owed, %transaction, "a receipt was handed in"),
+            Ok(Some((transaction, Err(said)))) => {
+                tracing::warn!(%session, %owed, %transaction, ?said, "no node takes a receipt");
+                // Whatever is wrong with the number, the nodes are asked for it again.
+                *next = None;
+            }
+            Err(error) => tracing::warn!(%session, %owed, why = error.report(), "a receipt is not handed in"),
+        }
+        open.attempts = open.attempts.saturating_add(1);
     }
 
     /// What is owed for the last receipt of a session: what the chain has paid is proven.
@@ -276,41 +351,76 @@ impl Settler {
     /// # Errors
     /// When nothing is proven.
     pub fn standing(&mut self, words: &impl Words, bill: &Bill, now: u64) -> std::result::Result<Standing, String> {
-        let (market, deal) = (self.domain.market, &bill.deal);
-        let proven = words.words(&[(market, slots::session(deal.id)), (market, slots::settled(deal.id, deal.lane))])?;
-        let [session, settled] = *proven.words.as_slice() else { return Err("two words were asked for".to_owned()) };
+        self.standings(words, &[bill], now)?.pop().ok_or_else(|| "nothing was asked".to_owned())
+    }
+
+    fn standings(
+        &mut self,
+        words: &impl Words,
+        bills: &[&Bill],
+        now: u64,
+    ) -> std::result::Result<Vec<Standing>, String> {
+        let market = self.domain.market;
+        let of = |bill: &&Bill| {
+            let deal = &bill.deal;
+            [(market, slots::session(deal.id)), (market, slots::settled(deal.id, deal.lane))]
+        };
+        let wanted: Vec<_> = bills.iter().flat_map(of).collect();
+        let proven = words.words(&wanted)?;
+        if proven.words.len() != wanted.len() {
+            return Err("the words are not those that were asked for".to_owned());
+        }
+        let (pairs, _) = proven.words.as_chunks::<2>();
+        Ok(bills.iter().zip(pairs).map(|(bill, pair)| self.read(bill, pair, now)).collect())
+    }
+
+    fn read(&mut self, bill: &Bill, [session, settled]: &[B256; 2], now: u64) -> Standing {
+        let deal = &bill.deal;
         let key = (deal.id, deal.lane);
-        let settled = u128::try_from(U256::from_be_bytes(settled.0)).map_err(|_| "more was paid than there is")?;
+        let settled = u128::try_from(U256::from_be_bytes(settled.0)).unwrap_or(u128::MAX);
         let owed = bill.receipt.total.saturating_sub(settled);
-        let state = SessionState::read(session.into());
+        let state = SessionState::read((*session).into());
         match state {
-            SessionState::Finished => return Ok(Standing::Over),
-            SessionState::None | SessionState::Unknown(_) => return Ok(Standing::Unknown),
+            SessionState::Finished => {
+                if owed > 0 {
+                    tracing::warn!(session = %deal.id, owed = %Amount::from(owed), "a session is over, and this was not paid");
+                }
+                return Standing::Over;
+            }
+            SessionState::None | SessionState::Unknown(_) => return Standing::Unknown,
             _ if owed == 0 => {
-                self.since.remove(&key);
-                return Ok(Standing::Nothing);
+                self.open.remove(&key);
+                return Standing::Nothing;
             }
             _ => {}
         }
-        let (first, due) = self.since.entry(key).or_insert((now, None));
+        let open = self.open.entry(key).or_insert(Open { since: now, ..Open::default() });
         let ends = deal.session().ends.min(deal.committee().until);
         let closing = matches!(state, SessionState::Closing(_));
-        let late = now.saturating_sub(*first) >= self.policy.after || now.saturating_add(BEFORE_END) >= ends;
+        let late = now.saturating_sub(open.since) >= self.policy.after || now.saturating_add(BEFORE_END) >= ends;
         if closing || late || owed >= self.policy.at {
-            due.get_or_insert(now);
-            return Ok(Standing::Due(owed));
+            open.due.get_or_insert(now);
+            return Standing::Due(owed);
         }
-        *due = None;
-        Ok(Standing::Owed(owed))
+        open.due = None;
+        Standing::Owed(owed)
     }
 
-    /// Whether it is for this member to settle now: one after the other, as their accounts stand in the committee.
+    /// Whether it is for this member to settle now: one after the other, as their accounts stand in the committee; and not again
+    /// before what was tried could be proven.
     fn my_turn(&self, bill: &Bill, own: Address, now: u64) -> bool {
         let operators = &bill.deal.committee().operators;
         let place = operators.iter().position(|operator| *operator == own).unwrap_or(operators.len());
-        let due = self.since.get(&(bill.deal.id, bill.deal.lane)).and_then(|(_, due)| *due);
-        due.is_some_and(|due| now.saturating_sub(due) >= STAGGER * place as u64)
+        let Some(open) = self.open.get(&(bill.deal.id, bill.deal.lane)) else { return false };
+        let waited = open.attempts == 0 || now.saturating_sub(open.tried) >= AGAIN;
+        waited && open.due.is_some_and(|due| now.saturating_sub(due) >= STAGGER * place as u64)
     }
+}
+
+/// About what one of three operators gets of what is owed.
+fn part(bill: &Bill, owed: u128) -> u128 {
+    let calls = owed / bill.deal.price.max(1);
+    calls.saturating_mul(bill.deal.session().compute) / 100 * 99 / 3
 }
 
 /// The order that has a receipt paid.
@@ -323,10 +433,6 @@ pub fn order(bill: &Bill, complete: &Complete) -> Order {
         signatures: complete.signatures.as_flattened().to_vec().into(),
     };
     Order::call("settling a session", INFERENCE_MARKET, &call)
-}
-
-fn settle(chain: &Chain, bill: &Bill, complete: &Complete, by: &Secret, progress: &Indicator) -> Result<Done> {
-    chain.send(by, &order(bill, complete), progress)
 }
 
 fn now() -> u64 {
@@ -364,7 +470,7 @@ mod tests {
         std::fs::write(&file, &good).unwrap();
         let settings = Settings::load(&file).unwrap();
         assert_eq!(settings.network.domain(), HERE);
-        assert_eq!(settings.policy, Policy { at: 500_000_000_000_000_000, after: 3600 });
+        assert_eq!(settings.policy, Policy { at: 500_000_000_000_000_000, after: 3600, at_a_loss: false });
         assert_eq!((settings.max_age, settings.account), (300, Some(dir.path().join("account.json"))));
         for (from, to, said) in [
             ("market = 1", "market = 2", "version 2"),
@@ -392,7 +498,7 @@ mod tests {
         let network = Network::load(&dir.path().join("network.toml")).unwrap();
         let bill = bill(2, &Last { number: 1, total: PRICE, digest: B256::repeat_byte(1) });
         let standing = |at: u128, session: U256, settled: u128, now: &[u64]| {
-            let mut settler = Settler::new(&network, Policy { at, after: 100 });
+            let mut settler = Settler::new(&network, Policy { at, after: 100, at_a_loss: false });
             let says = Says(Ok([session, U256::from(settled)]));
             now.iter().fold(Standing::Unknown, |_, now| settler.standing(&says, &bill, *now).unwrap())
         };
@@ -409,7 +515,7 @@ mod tests {
         assert_eq!(standing(1, open, 2 * PRICE, &[NOW]), Standing::Nothing);
         assert_eq!(standing(1, U256::from(3), 0, &[NOW]), Standing::Over);
         assert_eq!(standing(1, U256::ZERO, 0, &[NOW]), Standing::Unknown);
-        let mut settler = Settler::new(&network, Policy { at: 1, after: 100 });
+        let mut settler = Settler::new(&network, Policy { at: 1, after: 100, at_a_loss: false });
         assert!(settler.standing(&Says(Err("no".into())), &bill, NOW).is_err());
     }
 
@@ -419,7 +525,7 @@ mod tests {
         anchor(dir.path());
         let network = Network::load(&dir.path().join("network.toml")).unwrap();
         let bill = bill(1, &Last::default());
-        let mut settler = Settler::new(&network, Policy { at: 1, after: 100 });
+        let mut settler = Settler::new(&network, Policy { at: 1, after: 100, at_a_loss: false });
         let [first, second, third] = committee().operators;
         assert!(!settler.my_turn(&bill, first, NOW), "nothing is due");
         settler.standing(&Says(Ok([U256::ONE, U256::ZERO])), &bill, NOW).unwrap();
@@ -432,18 +538,37 @@ mod tests {
     }
 
     #[test]
+    fn what_was_handed_in_has_time_to_be_proven_and_the_part_of_an_operator_is_a_third() {
+        let dir = tempfile::tempdir().unwrap();
+        anchor(dir.path());
+        let network = Network::load(&dir.path().join("network.toml")).unwrap();
+        let bill = bill(1, &Last::default());
+        let mut settler = Settler::new(&network, Policy { at: 1, after: 100, at_a_loss: false });
+        settler.standing(&Says(Ok([U256::ONE, U256::ZERO])), &bill, NOW).unwrap();
+        let [first, ..] = committee().operators;
+        let open = settler.open.get_mut(&(bill.deal.id, bill.deal.lane)).unwrap();
+        (open.tried, open.attempts) = (NOW, 1);
+        assert!(!settler.my_turn(&bill, first, NOW + AGAIN - 1) && settler.my_turn(&bill, first, NOW + AGAIN));
+        // Of 100 calls at 7 for computing a hundredth is burnt.
+        assert_eq!(part(&bill, 100 * PRICE), 700 / 100 * 99 / 3);
+    }
+
+    #[test]
     fn only_what_is_over_is_forgotten() {
         let dir = tempfile::tempdir().unwrap();
         anchor(dir.path());
         let network = Network::load(&dir.path().join("network.toml")).unwrap();
-        let last = (bill(1, &Last::default()), complete(&bill(1, &Last::default())));
+        let last = [Arc::new((bill(1, &Last::default()), complete(&bill(1, &Last::default()))))];
         let secret = Secret::new(&[3; 32]).unwrap();
-        let mut settler = Settler::new(&network, Policy { at: 1, after: 100 });
+        let mut settler = Settler::new(&network, Policy { at: 1, after: 100, at_a_loss: false });
         // Nobody listens at the chain's address: what is due stays, and is tried again.
         for word in [U256::ZERO, U256::ONE] {
-            assert!(settler.round(&Says(Ok([word, U256::ZERO])), std::slice::from_ref(&last), &secret, NOW).is_empty());
+            assert!(settler.round(&Says(Ok([word, U256::ZERO])), &last, &secret, NOW).is_empty());
         }
-        let over = settler.round(&Says(Ok([U256::from(3), U256::ZERO])), std::slice::from_ref(&last), &secret, NOW);
+        assert_eq!(settler.open.len(), 1);
+        let over = settler.round(&Says(Ok([U256::from(3), U256::ZERO])), &last, &secret, NOW);
         assert_eq!(over, [deal()]);
+        assert!(settler.round(&Says(Ok([U256::ONE, U256::ZERO])), &[], &secret, NOW).is_empty());
+        assert!(settler.open.is_empty(), "what is not known any more is forgotten");
     }
 }

@@ -15,6 +15,7 @@ use crate::commands::money::{MoneyArgs, id};
 use crate::commands::output::moment;
 use crate::error::{Error, Result};
 use crate::market::ledger;
+use crate::market::purse::short;
 use crate::market::operator::{self as market, Standing};
 use crate::wallet::amount::Amount;
 
@@ -205,8 +206,8 @@ pub fn settle(args: &SettleArgs, config: &Config, context: &mut Context) -> Resu
     let folder = market::folder(&config.home);
     let bills = ledger::bills(&network.domain(), &folder).map_err(|e| Error::io("reading", &folder, e))?;
     let light = network.light(Options::default());
-    let mut settler = market::Settler::new(&network, market::Policy { at: 0, after: 0 });
-    let (mut payer, mut list) = (None, Vec::new());
+    let mut settler = market::Settler::new(&network, market::Policy { at: 0, after: 0, at_a_loss: true });
+    let (mut payer, mut list, mut failed) = (None, Vec::new(), 0);
     for (bill, complete) in &bills {
         let standing = settler.standing(&light, bill, network.chain().time()?);
         let Standing::Due(owed) = standing.map_err(|why| Error::fault(format!("what is owed is not proven: {why}")))?
@@ -218,7 +219,12 @@ pub fn settle(args: &SettleArgs, config: &Config, context: &mut Context) -> Resu
                 Some(payer) => payer,
                 none => none.insert(args.money.payer(context)?),
             };
-            payer.carry_out(&market::order(bill, complete), context)?;
+            // Another member may have been faster, with one of many.
+            if let Err(error) = payer.carry_out(&market::order(bill, complete), context) {
+                context.progress.note(&format!("session {}: {}", short(bill.deal.id), error.report()));
+                failed += 1;
+                continue;
+            }
         }
         list.push((bill.deal.id, bill.deal.lane, bill.receipt.number, owed));
     }
@@ -232,5 +238,9 @@ pub fn settle(args: &SettleArgs, config: &Config, context: &mut Context) -> Resu
         Some(payer) => payer.tell(&format!("{sum} in {} sessions are paid", list.len()), value, context),
         None if context.out.json() => context.out.value(&value),
         None => context.out.line(&format!("{sum} in {} sessions are owed", list.len())),
+    }?;
+    match failed {
+        0 => Ok(()),
+        failed => Err(Error::fault(format!("{failed} sessions were not settled: see above"))),
     }
 }
