@@ -284,6 +284,7 @@ mod tests {
             cpu_seconds_setup: 1.0,
             bytes_setup: 1_000_000,
             results: vec![row(0, 1), row(1, 0)],
+            market: None,
         }
     }
 

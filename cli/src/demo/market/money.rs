@@ -2,7 +2,7 @@
 
 use alloy_primitives::{Address, Bytes, U256};
 use alloy_sol_types::SolCall;
-use sahara_market::abi::{AssetRegistry, Attribution, InferenceMarket, Operators};
+use sahara_market::abi::{AssetRegistry, Attribution, Operators};
 use sahara_market::{ASSET_REGISTRY, ATTRIBUTION, INFERENCE_MARKET, OPERATORS as STANDINGS};
 use serde_json::{Value, json};
 
