@@ -14,6 +14,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::error::{Error, Result};
+use crate::itself::word;
 use crate::progress::Indicator;
 use crate::wallet::amount::Amount;
 use money::Books;
@@ -258,11 +259,4 @@ fn plain(stage: &Stage, home: &Home, model: &str, texts: &[String]) -> Result<Ve
 fn receipts(stage: &Stage) -> Result<Vec<Value>> {
     let list = stage.run(Who::Consumer, &["receipt", "ls"])?;
     Ok(list.as_array().cloned().unwrap_or_default())
-}
-
-fn word(value: &Value, name: &str) -> Result<String> {
-    value[name]
-        .as_str()
-        .map(str::to_owned)
-        .ok_or_else(|| Error::fault(format!("a command of the demo did not say its {name}")))
 }

@@ -1,12 +1,12 @@
 //! The stage of the demo: a chain, five operators, an owner, two contributors and a consumer, each with a home and a wallet
 //! of their own, all of them processes of this very program.
 
+use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -18,6 +18,7 @@ use serde_json::Value;
 
 use crate::devnet::Process;
 use crate::error::{Error, Result};
+use crate::itself::{Itself, text};
 use sahara::home::{Home, create_private_dir};
 
 /// Where ports are looked for: below those that systems give away.
@@ -116,9 +117,7 @@ impl Stage {
     /// # Errors
     /// With what it said, when it fails.
     pub fn run(&self, who: Who, words: &[&str]) -> Result<Value> {
-        let text = self.output(&self.home(who), &[words, &["--json", "--quiet"]].concat())?;
-        serde_json::from_str(&text)
-            .map_err(|e| Error::fault_from(format!("reading what `sahara {}` says", words[0]), e))
+        self.program_of(&self.home(who)).run(words)
     }
 
     /// Runs `sahara WORDS` with this home; what it printed.
@@ -126,20 +125,11 @@ impl Stage {
     /// # Errors
     /// With what it said, when it fails.
     pub fn output(&self, home: &Path, words: &[&str]) -> Result<String> {
-        let doing = format!("`sahara {}`", words.join(" "));
-        let output = self.command(home).args(words).output().map_err(|e| Error::io("starting", &self.program, e))?;
-        if !output.status.success() {
-            let said = String::from_utf8_lossy(&output.stderr);
-            let last = said.lines().last().unwrap_or("it said nothing").to_owned();
-            return Err(Error::fault(format!("{doing} failed: {last}")));
-        }
-        String::from_utf8(output.stdout).map_err(|e| Error::fault_from(format!("reading what {doing} says"), e))
+        self.program_of(home).output(words)
     }
 
-    fn command(&self, home: &Path) -> Command {
-        let mut command = Command::new(&self.program);
-        command.env("SAHARA_HOME", home).env("SAHARA_WALLET_PASSWORD", PASSWORD).stdin(Stdio::null());
-        command
+    fn program_of(&self, home: &Path) -> Itself {
+        Itself::new(&self.program, home, PASSWORD)
     }
 
     /// JSON-RPC of the chain.
@@ -262,8 +252,12 @@ impl Stage {
     /// When it cannot be started.
     pub fn start(&mut self, name: &str, home: &Path, words: &[&str]) -> Result<()> {
         let (log, pid) = (self.folder.join(format!("{name}.log")), self.folder.join(format!("{name}.pid")));
-        let variables = [format!("SAHARA_HOME={}", text(home)?), format!("SAHARA_WALLET_PASSWORD={PASSWORD}")];
-        let args: Vec<&std::ffi::OsStr> = variables
+        let variables: Vec<OsString> = self
+            .program_of(home)
+            .variables()
+            .map(|(name, value)| [OsStr::new(name), OsStr::new("="), value].into_iter().collect())
+            .into();
+        let args: Vec<&OsStr> = variables
             .iter()
             .map(AsRef::as_ref)
             .chain([self.program.as_os_str()])
@@ -346,8 +340,4 @@ fn free_ports() -> Result<u16> {
 
 fn write(path: &Path, text: &str) -> Result<()> {
     fs::write(path, text).map_err(|e| Error::io("writing", path, e))
-}
-
-fn text(path: &Path) -> Result<&str> {
-    path.to_str().ok_or_else(|| Error::user(format!("{} is not text: choose another --home", path.display())))
 }
