@@ -202,7 +202,9 @@ impl Chain {
         let patience = if refused.is_some() { REFUSED_PATIENCE } else { PATIENCE };
         let until = Instant::now() + patience;
         loop {
-            if let Some(receipt) = self.rpc.seek("eth_getTransactionReceipt", &json!([hash]), |answer| !answer.is_null()) {
+            if let Some(receipt) =
+                self.rpc.seek("eth_getTransactionReceipt", &json!([hash]), |answer| !answer.is_null())
+            {
                 return self.outcome(hash, &receipt, order, from);
             }
             if Instant::now() >= until {

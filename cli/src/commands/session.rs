@@ -245,12 +245,7 @@ pub(super) fn open_session(
 
 /// Tells who sits on a committee, which is what keeps questions private, and compares what its nodes hold with what was
 /// registered. The committee as its nodes are reached; none where their operators do not say.
-fn examined(
-    chain: &Chain,
-    committee: &Committee,
-    named: bool,
-    context: &Context,
-) -> Result<Option<nodes::Committee>> {
+fn examined(chain: &Chain, committee: &Committee, named: bool, context: &Context) -> Result<Option<nodes::Committee>> {
     let (asset, doing) = (committee.asset, "asking who sits on the committee");
     let owner = chain.call(doing, ASSET_REGISTRY, &AssetRegistry::ownerOfCall { asset })?;
     let mut members = Vec::new();

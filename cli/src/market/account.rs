@@ -307,7 +307,14 @@ impl Spent {
     pub fn after(&self, last: Last, day: u64) -> Self {
         let paid = last.total.saturating_sub(self.last.total);
         let before = if self.day == day { self.today } else { 0 };
-        Self { last, promised: self.promised.max(last.total), day, today: before.saturating_add(paid), left: self.left, failed: Vec::new() }
+        Self {
+            last,
+            promised: self.promised.max(last.total),
+            day,
+            today: before.saturating_add(paid),
+            left: self.left,
+            failed: Vec::new(),
+        }
     }
 
     /// With one more job that came to nothing.

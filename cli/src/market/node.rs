@@ -441,7 +441,9 @@ impl<W: Words> Market for NodeMarket<W> {
         self.check(&entry, order, &promise, FRESH)?;
         let hour = entry.hour.at(now);
         if hour.given_up > hour.receipts.saturating_add(MAX_GIVEN_UP) {
-            return Err(Unlicensed::Refused("too many jobs of this session came to nothing: wait for an hour".to_owned()));
+            return Err(Unlicensed::Refused(
+                "too many jobs of this session came to nothing: wait for an hour".to_owned(),
+            ));
         }
         entry.hold(order)?;
         entry.used = now;
@@ -672,7 +674,9 @@ impl Entry {
         }
         self.prune(now);
         if self.signed.len() >= MAX_NAMES {
-            return Err(Unlicensed::Unable("too many receipts of this session were signed and never complete".to_owned()));
+            return Err(Unlicensed::Unable(
+                "too many receipts of this session were signed and never complete".to_owned(),
+            ));
         }
         if self.ledger.is_long() {
             self.compact();
@@ -967,7 +971,13 @@ mod tests {
         let later = bench.node_at(|| NOW + 301);
         later.table().lanes.values().for_each(|entry| {
             let mut entry = lock(entry);
-            entry.proof = Some(Proof { until: NOW + 300, expires: Instant::now() + Duration::from_secs(9), height: 50, settled: 0, closing: None });
+            entry.proof = Some(Proof {
+                until: NOW + 300,
+                expires: Instant::now() + Duration::from_secs(9),
+                height: 50,
+                settled: 0,
+                closing: None,
+            });
             entry.used = NOW;
         });
         assert!(matches!(later.licensed(&place(), &asker()), Err(Unlicensed::Unknown(_))));

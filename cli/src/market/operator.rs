@@ -273,13 +273,7 @@ impl Settler {
 
     /// One round over the last receipts: hands in what is due; the sessions that are over. Whether it was paid, the next round
     /// finds out by proof; what was not is tried again, by other nodes and for a higher fee.
-    pub fn round(
-        &mut self,
-        words: &impl Words,
-        bills: &[Arc<(Bill, Complete)>],
-        by: &Secret,
-        now: u64,
-    ) -> Vec<Deal> {
+    pub fn round(&mut self, words: &impl Words, bills: &[Arc<(Bill, Complete)>], by: &Secret, now: u64) -> Vec<Deal> {
         let mut over = Vec::new();
         let mut next = None;
         for batch in bills.chunks(BATCH) {

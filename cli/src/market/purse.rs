@@ -69,7 +69,15 @@ impl HomePurse {
             let network = network::of_chain(&of, chain)?;
             Ok(Arc::new(network.light(Options::default())))
         });
-        Self { home: home.clone(), chains, clock: now, tell, heard, chosen: Mutex::default(), choosing: Mutex::default() }
+        Self {
+            home: home.clone(),
+            chains,
+            clock: now,
+            tell,
+            heard,
+            chosen: Mutex::default(),
+            choosing: Mutex::default(),
+        }
     }
 
     /// Chooses the session for a place: for this committee and version, not used up, and open as the chain proves.
@@ -187,7 +195,8 @@ impl HomePurse {
             }
             spent = spent.saturating_add(other.spent_on(today).map_err(|e| unpaid(&e))?);
             // What this session may owe is what is asked for again now.
-            for lane in other.deals.iter().map(|deal| (deal.id, deal.lane)).filter(|lane| *lane != (deal.id, deal.lane)) {
+            for lane in other.deals.iter().map(|deal| (deal.id, deal.lane)).filter(|lane| *lane != (deal.id, deal.lane))
+            {
                 spent = spent.saturating_add(other.spent(lane.1).map_err(|e| unpaid(&e))?.pending());
             }
         }
@@ -655,7 +664,8 @@ mod tests {
         assert!(purse.paid(&bare(1), &end(2), &good).is_err(), "another answer");
         let purse = bench.purse();
         let voucher = purse.voucher(&bare(1)).unwrap();
-        let other = Bill { deal: Deal::new(&HERE, session(2), committee()).unwrap(), ..Bill::of(&HERE, &good).unwrap() };
+        let other =
+            Bill { deal: Deal::new(&HERE, session(2), committee()).unwrap(), ..Bill::of(&HERE, &good).unwrap() };
         assert!(purse.paid(&bare(1), &end(1), &complete(&other)).is_err(), "another session's");
         let _ = voucher;
         let unsigned = Complete { signatures: [[0; 64]; 3], ..good };

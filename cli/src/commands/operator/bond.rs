@@ -15,8 +15,8 @@ use crate::commands::money::{MoneyArgs, id};
 use crate::commands::output::moment;
 use crate::error::{Error, Result};
 use crate::market::ledger;
-use crate::market::purse::short;
 use crate::market::operator::{self as market, Standing};
+use crate::market::purse::short;
 use crate::wallet::amount::Amount;
 
 /// Seconds.
