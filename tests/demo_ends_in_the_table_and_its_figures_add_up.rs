@@ -53,7 +53,7 @@ fn a_table_for_people() {
 fn demo(options: &[&str]) -> String {
     let home = Home::with_model();
     let port = free_port_block().to_string();
-    let printed = home.output(&[&["demo", "--port", &port], options].concat());
+    let printed = home.output(&[&["demo", "--quick", "--port", &port], options].concat());
     assert_eq!(processes_of(&home.path().join("devnet")), Vec::<u32>::new(), "the demo left a node running");
     printed
 }

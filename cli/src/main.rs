@@ -11,6 +11,7 @@ mod dashboard;
 mod demo;
 mod devnet;
 mod error;
+mod itself;
 mod market;
 mod memory;
 mod parties;

@@ -93,7 +93,8 @@ pub trait Market: Send + Sync {
     fn licensed(&self, place: &Place, asker: &PublicKey) -> Result<(), Unlicensed>;
 
     /// A consumer shows its session: at most [`MAX_SESSION`] bytes of its purse ([`Purse::session`]), from somebody who may be
-    /// anybody. May take seconds; few are asked at the same time.
+    /// anybody. May take seconds, of which the implementation sees to an end: few are asked at the same time, so one that hangs keeps
+    /// others out. What can be told without asking anybody (that it is the asker's at all, say) is looked at first.
     ///
     /// # Errors
     /// When it is not proven that the session is open, the asker's and for this place.
@@ -149,8 +150,9 @@ pub trait Market: Send + Sync {
 #[error("{0}")]
 pub struct Unpaid(pub String);
 
-/// What a consumer asks before a job that is to be paid, and tells afterwards. Called by many threads at the same time; jobs of one
-/// place come one after the other.
+/// What a consumer asks before a job that is to be paid, and tells afterwards. Called by many threads at the same time. One client's
+/// jobs of one asset come one after the other: [`Purse::voucher`], then [`Purse::paid`] or [`Purse::failed`]. Where several clients
+/// share a purse, it sees to it itself that no two vouchers of one session are under way.
 pub trait Purse: Send + Sync {
     /// What is shown to each member of the committee: bytes that let its market prove the session ([`Market::present`]). Asked
     /// once for each node and lane pool, and again when a node does not know it any more. May open a session.
@@ -174,8 +176,8 @@ pub trait Purse: Send + Sync {
     /// When the receipt is not the one that was paid for: the answer is not given out.
     fn paid(&self, order: &Order, end: &JobEnd, complete: &Complete) -> Result<(), Unpaid>;
 
-    /// The job came to nothing, as far as the consumer knows. `last` is the last complete receipt that a node showed, unchecked: if it
-    /// is good and of a total that this purse gave a voucher for, that total is spent.
+    /// The job came to nothing, as far as the consumer knows: called without `last`, and again for each different last complete receipt
+    /// that a node then showed, unchecked. If one is good, and of a higher total than this purse has a receipt for, that total is spent.
     fn failed(&self, order: &Order, last: Option<&Complete>);
 }
 

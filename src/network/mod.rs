@@ -369,8 +369,12 @@ impl NetworkEngine {
         self.client.requests()
     }
 
+    /// What the nodes say of themselves; one that does not know what was bought yet says nothing, and is there all the same.
     fn statuses(&self) -> Result<Vec<NodeStatus>> {
-        self.nodes().into_iter().map(|(_, status)| status).collect()
+        let told = self.client.status().into_iter();
+        let known = told.filter(|told| !matches!(told, Err(error) if error.code() == Some(FailCode::Unpresented)));
+        let asking = |e| consumers_error(&self.client, "asking the nodes for their status", e);
+        known.map(|told| told.map_err(asking)).collect()
     }
 
     /// What each node is called in the committee, and what it says of itself or why it says nothing.

@@ -201,6 +201,8 @@ alloy_sol_types::sol! {
         error Succeeded(address account, address heir);
         error Refused(address to);
 
+        function release(bytes32 asset, address token, uint256 most) external returns (uint256);
+        function divide(bytes32 asset, address token) external returns (uint256);
         function claimFrom(bytes32[] calldata assets) external returns (uint256);
         function claimable(address payee) external view returns (uint256);
         function claim() external returns (uint256);

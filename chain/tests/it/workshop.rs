@@ -58,10 +58,10 @@ impl Workshop {
         lock.lock().unwrap();
         let contracts = chain.join("contracts");
         let tools = chain.join("tests/tools");
-        for part in ["src", "test", "script"] {
+        for part in ["src", "test", "script", "snapshots"] {
             copy(&contracts.join(part), &folder.join(part));
         }
-        for part in ["foundry.toml", "solc.cjs", NPM_SETTINGS] {
+        for part in ["foundry.toml", "solc.cjs", "genesis.sh", "genesis.cjs", "genesis.json", NPM_SETTINGS] {
             copy(&contracts.join(part), &folder.join(part));
         }
         copy(&tools, &folder);
@@ -105,6 +105,12 @@ impl Workshop {
     pub fn forge(&self, words: impl IntoIterator<Item = impl AsRef<OsStr>>, env: &[(&str, &str)]) -> Said {
         let _alone: MutexGuard<'_, ()> = self.forge.lock().unwrap_or_else(PoisonError::into_inner);
         self.run(&self.native("forge"), words, env)
+    }
+
+    /// Runs a script of the contracts, which uses forge.
+    pub fn shell(&self, script: &str, words: &[&str]) -> Said {
+        let _alone: MutexGuard<'_, ()> = self.forge.lock().unwrap_or_else(PoisonError::into_inner);
+        self.run(script, words, &[])
     }
 
     /// Runs cast on the node at `url`; what it prints, without the end of the line.

@@ -20,7 +20,8 @@ const DEFAULT_SENTENCES: usize = 24;
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Examples:
-  sahara demo                                 a table of checked private answers
+  sahara demo                                 private answers, then a market
+  sahara demo --quick                         the table of private answers alone
   sahara demo --tokens 128 --json             one text of 128 tokens, as JSON
   sahara demo --sentences 200 --mode exact    many lengths, compared exactly
   sahara demo --mode faithful --weights open  the fastest profile
@@ -48,6 +49,9 @@ pub struct DemoArgs {
     /// Leave the nodes running at the end
     #[arg(long)]
     keep: bool,
+    /// Leave out the market: a model sold, asked, paid, and an operator killed
+    #[arg(long)]
+    quick: bool,
 }
 
 impl DemoArgs {
@@ -89,8 +93,20 @@ pub fn run(args: DemoArgs, context: &mut Context) -> Result<()> {
             stopped?;
         }
     }
-    let report = result?;
-    if context.out.json() { context.out.value(&report) } else { context.out.line(&report.table()) }
+    let mut report = result?;
+    if !context.out.json() {
+        context.out.line(&report.table())?;
+        context.out.flush()?;
+    }
+    if !args.quick {
+        let progress = &context.progress;
+        report.market = Some(demo::market::run(&context.home, &args.model, program()?, progress)?);
+    }
+    match (context.out.json(), &report.market) {
+        (true, _) => context.out.value(&report),
+        (false, Some(market)) => context.out.line(&market.table()),
+        (false, None) => Ok(()),
+    }
 }
 
 /// Nodes that the demo started do not outlive it when a person or the system ends it early.

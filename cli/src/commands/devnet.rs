@@ -10,8 +10,9 @@ use tokio::net::TcpListener;
 use super::Context;
 use super::signals::{stop_when_interrupted, stopped};
 use crate::dashboard;
-use crate::devnet::{Devnet, Started, Status};
+use crate::devnet::{Devnet, Paid, Started, Status};
 use crate::error::{Error, Result};
+use sahara::models::{DEFAULT_MODEL, Store};
 
 #[derive(Subcommand, Debug)]
 #[command(after_help = "\
@@ -20,6 +21,7 @@ Examples:
                                      at 7705 to 7707, and a chain whose JSON-RPC
                                      is at 8545: `cast block` just works
   sahara devnet up --port 9100       at other ports, the chain's at 9108
+  sahara devnet up --paid            a model sold and bought: questions are paid
   sahara devnet up --dashboard       and a page about it, until Ctrl-C; the
                                      network goes on
   sahara devnet logs 2 --lines 20    the last lines of node 2's log
@@ -33,6 +35,9 @@ pub enum DevnetCommand {
         /// Port of the chain's JSON-RPC [default: as last time, else 8545, or PORT + 8]
         #[arg(long, value_name = "PORT")]
         chain_port: Option<u16>,
+        /// Sell this model on it and buy a licence, so that asking it is paid for
+        #[arg(long, value_name = "MODEL", num_args = 0..=1, default_missing_value = DEFAULT_MODEL)]
+        paid: Option<String>,
         /// Then show the network on a page, at an address of this machine
         #[arg(long, value_name = "ADDR", num_args = 0..=1, default_missing_value = dashboard::ADDRESS)]
         dashboard: Option<SocketAddr>,
@@ -55,10 +60,13 @@ pub enum DevnetCommand {
 pub fn run(command: DevnetCommand, context: &mut Context) -> Result<()> {
     let devnet = Devnet::new(&context.home, program()?);
     match command {
-        DevnetCommand::Up { port, chain_port, dashboard } => {
+        DevnetCommand::Up { port, chain_port, paid, dashboard } => {
             // Its address is looked at before anything is started.
             let page = dashboard.map(Page::bind).transpose()?;
             up(&devnet, port, chain_port, page.as_ref(), context)?;
+            if let Some(model) = &paid {
+                sell(&devnet, model, context)?;
+            }
             page.map_or(Ok(()), |page| page.show(&devnet, context))
         }
         DevnetCommand::Status => {
@@ -81,6 +89,22 @@ pub fn run(command: DevnetCommand, context: &mut Context) -> Result<()> {
             context.out.line(if was_up { "the local network is stopped" } else { "the local network was not running" })
         }
     }
+}
+
+/// Sells a model on the network, and says what asking it costs.
+fn sell(devnet: &Devnet, model: &str, context: &mut Context) -> Result<()> {
+    Store::new(&context.home).open_or_pull(model, &context.progress.events())?;
+    let paid = devnet.sell(model, &stop_when_interrupted(), &context.progress)?;
+    context.progress.clear();
+    let Paid { model, asset, session, price } = paid;
+    if context.out.json() {
+        return context.out.value(&json!({"model": model, "asset": asset, "session": session, "price": price}));
+    }
+    context.out.folded(
+        "",
+        &format!("{model} is sold here, {price} a text; you have a licence: `sahara embed \"hello\"` pays"),
+    )?;
+    context.out.line(&format!("asset {asset}"))
 }
 
 /// The program that nodes are started with: this one.

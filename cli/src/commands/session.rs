@@ -54,9 +54,13 @@ pub struct OpenTerms {
     /// Days until it ends, at most as long as licence and committee are good
     #[arg(long, value_name = "N", default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..=366))]
     session_days: u64,
-    /// The committee that is asked [default: the one that was seated last]
+    /// The committee that is asked; named again, the one that stands by for it
+    /// [repeatable; default: the two that were seated last]
     #[arg(long = "with", value_name = "COMMITTEE", value_parser = id)]
-    committee: Option<B256>,
+    committees: Vec<B256>,
+    /// What the asset is called here: `--model NAME` then means it
+    #[arg(long = "as", value_name = "NAME", value_parser = name)]
+    name: Option<String>,
     /// The most that one call may cost [default: what it costs now]
     #[arg(long, value_name = "AMOUNT")]
     cap_call: Option<Amount>,
@@ -103,7 +107,6 @@ pub struct CloseArgs {
 pub struct Opened {
     session: Session,
     id: B256,
-    committee: Committee,
     caps: Caps,
 }
 
@@ -131,7 +134,7 @@ impl Opened {
             "session": self.id,
             "licence": self.session.licence.to_string(),
             "asset": self.session.asset,
-            "committee": self.committee.id(),
+            "committees": self.session.lanes,
             "deposit": self.session.caps.iter().sum::<u128>().to_string(),
             "price": self.session.price().unwrap_or_default().to_string(),
             "cap_call": self.caps.call.to_string(),
@@ -171,14 +174,23 @@ pub(super) fn open_session(
     let price = sold.royalty.checked_add(sold.compute).filter(|price| *price > 0);
     let price =
         price.ok_or_else(|| Error::user(format!("licence {licence} has no price a call: no session is needed")))?;
-    let committee = chosen(&payer.chain, asset, terms.committee)?;
-    let file = examined(&payer.chain, &committee, terms.committee.is_some(), context)?;
+    let committees = chosen(&payer.chain, asset, &terms.committees)?;
+    let mut files = Vec::with_capacity(committees.len());
+    for committee in &committees {
+        files.push(examined(&payer.chain, committee, !terms.committees.is_empty(), context)?);
+    }
     let small = |amount: Amount| amount.small().map_err(Error::user);
     let deposit = terms.deposit.map_or(Ok(price.saturating_mul(CALLS.into())), small)?;
-    // What is no whole number of calls could never be spent.
-    let deposit = deposit - deposit % price;
-    if deposit == 0 {
-        return Err(Error::user(format!("a call costs {}: lock at least that", Amount::from(price))));
+    // Whole numbers of calls, as equal as they can be: nothing else could be spent.
+    let (calls, lanes) = (deposit / price, committees.len() as u128);
+    let caps_of: Vec<u128> = (0..lanes).map(|lane| ((calls + lanes - 1 - lane) / lanes) * price).collect();
+    let deposit: u128 = caps_of.iter().sum();
+    if calls < lanes {
+        return Err(Error::user(format!(
+            "a call costs {} and the session is with {lanes}: lock at least {}, or choose one with --with",
+            Amount::from(price),
+            Amount::from(price.saturating_mul(lanes))
+        )));
     }
     let caps = Caps { call: terms.cap_call.map_or(Ok(price), small)?, day: terms.cap_day.map_or(Ok(deposit), small)? };
     if caps.call < price {
@@ -186,7 +198,8 @@ pub(super) fn open_session(
         return Err(Error::user(format!("a call costs {price}, more than the {most} that you allow")));
     }
     let now = payer.chain.time()?;
-    let ends = (now + terms.session_days * DAY).min(licence_ends).min(committee.until);
+    let until = committees.iter().map(|committee| committee.until).min().unwrap_or_default();
+    let ends = (now + terms.session_days * DAY).min(licence_ends).min(until);
     let mut nonce = [0; 32];
     getrandom::fill(&mut nonce).map_err(|e| Error::fault(format!("the system gives no random numbers: {e}")))?;
     let signer = Secret::random()?;
@@ -200,8 +213,8 @@ pub(super) fn open_session(
         compute: sold.compute,
         ends,
         inFlight: 1,
-        lanes: vec![committee.id()],
-        caps: vec![deposit],
+        lanes: committees.iter().map(Committee::id).collect(),
+        caps: caps_of,
         nonce: U256::from_be_bytes(nonce),
     };
     let call = InferenceMarket::openCall {
@@ -220,7 +233,7 @@ pub(super) fn open_session(
     }
     // The key is kept before money is locked to it.
     let chain = payer.chain.id();
-    let account = Account::create(&context.home, chain, caps, signer, &session, std::slice::from_ref(&committee))?;
+    let account = Account::create(&context.home, chain, caps, signer, &session, &committees)?;
     let id = account.id();
     match payer.carry_out(&order, context) {
         Ok(done) => {
@@ -236,11 +249,16 @@ pub(super) fn open_session(
             return Err(error);
         }
     }
-    if let Some(file) = file {
-        let saved = file.save(&account.committee_file(committee.id()));
-        saved.map_err(|e| Error::wrap("keeping the committee", Blame::Fault, e))?;
+    for (committee, file) in committees.iter().zip(files) {
+        if let Some(file) = file {
+            let saved = file.save(&account.committee_file(committee.id()));
+            saved.map_err(|e| Error::wrap("keeping the committee", Blame::Fault, e))?;
+        }
     }
-    Ok(Some(Opened { session, id, committee, caps }))
+    if let Some(name) = &terms.name {
+        account.call_it(name)?;
+    }
+    Ok(Some(Opened { session, id, caps }))
 }
 
 /// Tells who sits on a committee, which is what keeps questions private, and compares what its nodes hold with what was
@@ -320,15 +338,29 @@ fn holds(chain: &Chain, committee: &Committee, file: &nodes::Committee, context:
     }
 }
 
-fn chosen(chain: &Chain, asset: B256, named: Option<B256>) -> Result<Committee> {
+/// Committees of a session that nobody has chosen: the one that is asked, and one that stands by.
+const USUAL: usize = 2;
+
+fn chosen(chain: &Chain, asset: B256, named: &[B256]) -> Result<Vec<Committee>> {
     let found = match named {
-        Some(lane) => Some(committee(chain, lane)?),
-        None => committees(chain, asset)?.into_iter().next(),
+        [] => committees(chain, asset)?.into_iter().take(USUAL).collect(),
+        lanes => lanes.iter().map(|lane| committee(chain, *lane)).collect::<Result<Vec<_>>>()?,
     };
-    let found = found.ok_or_else(|| Error::user("no committee serves this asset now: ask its owner"))?;
-    match found.asset == asset {
-        true => Ok(found),
-        false => Err(Error::user(format!("committee {} serves another asset", found.id()))),
+    if found.is_empty() {
+        return Err(Error::user("no committee serves this asset now: ask its owner"));
+    }
+    match found.iter().find(|committee| committee.asset != asset) {
+        None => Ok(found),
+        Some(other) => Err(Error::user(format!("committee {} serves another asset", other.id()))),
+    }
+}
+
+/// A name for `--model`, which an id or an owner's name could not be.
+fn name(text: &str) -> std::result::Result<String, String> {
+    let letter = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+    match !text.is_empty() && text.len() <= 64 && text.chars().all(letter) && !text.starts_with(['.', '-']) {
+        true if !text.starts_with("0x") => Ok(text.to_owned()),
+        _ => Err("a name has 1 to 64 letters, digits, dots, dashes and underscores, and does not begin with 0x".into()),
     }
 }
 

@@ -3,6 +3,7 @@
 //! Preprocessing is measured apart from the answers. Processor time is that of the three node processes, which they
 //! report themselves, and of this process while it acts as the client; comparisons run outside these stretches.
 
+pub mod market;
 mod report;
 mod sentences;
 
@@ -126,6 +127,7 @@ pub fn run(
         cpu_seconds_setup: measured.setup.cpu(),
         bytes_setup: measured.setup.figures.bytes(),
         results: rows,
+        market: None,
     })
 }
 

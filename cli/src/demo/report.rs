@@ -4,6 +4,8 @@ use std::fmt::Write;
 
 use serde::Serialize;
 
+use super::market::MarketReport;
+
 /// The demo's result. Times and bytes are those of all sentences together, all parties added up.
 #[derive(Clone, Debug, Serialize)]
 pub struct Report {
@@ -70,6 +72,9 @@ pub struct Report {
     pub bytes_setup: u64,
     /// Sentence by sentence.
     pub results: Vec<Row>,
+    /// The market: a model sold, asked and paid; none with `--quick`.
+    #[serde(flatten)]
+    pub market: Option<MarketReport>,
 }
 
 /// One sentence of the demo.
@@ -279,6 +284,7 @@ mod tests {
             cpu_seconds_setup: 1.0,
             bytes_setup: 1_000_000,
             results: vec![row(0, 1), row(1, 0)],
+            market: None,
         }
     }
 

@@ -4,6 +4,7 @@
 //! and pid file, and `chain`, the home of the chain. Bringing up what is up changes nothing; a node that died is started again.
 
 mod chain;
+mod paid;
 mod process;
 mod setup;
 
@@ -23,7 +24,8 @@ use crate::parties::parties;
 use crate::progress::Indicator;
 use chain::Chain;
 pub use chain::ChainState;
-use process::Process;
+pub use paid::Paid;
+pub use process::Process;
 use sahara::embedding::{Stop, wanted};
 use sahara::home::{Home, create_private_dir, write_atomic};
 

@@ -1,14 +1,14 @@
 //! The engine that pays: a model that is an asset on a chain, asked at the committees of the sessions of this home. The
 //! first committee answers; when it fails, the next one of the session stands by and goes on from there.
 
-use std::path::PathBuf;
+use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use alloy_primitives::B256;
 use sahara::embedding::{Classes, Engine, Length, Query, Sink, Stop};
 use sahara::error::ErrorKind;
-use sahara::home::{Home, create_private_dir};
+use sahara::home::Home;
 use sahara::models::{Model, SharedStore};
 use sahara::network::{Committee, NetworkEngine, NetworkOptions, Purse, SharingRef};
 use sahara::progress::Progress;
@@ -74,17 +74,20 @@ impl PaidEngine {
         progress: &Progress,
     ) -> sahara::Result<Self> {
         let nothing = || own(Error::user("no session of this home pays for it"));
-        let domain = accounts.first().map(Account::domain).ok_or_else(nothing)?;
+        let first = accounts.first().ok_or_else(nothing)?;
+        let (domain, asset) = (first.domain(), first.session().map(|session| session.asset));
         let mut lanes: Vec<Lane> = Vec::new();
         let mut known: Vec<B256> = Vec::new();
-        // One chain's: receipts are named by it.
-        for account in accounts.iter().filter(|account| account.domain() == domain) {
+        // One chain's, which receipts are named by, and one asset's, whatever else has its name.
+        let same =
+            |account: &&Account| account.domain() == domain && account.session().map(|session| session.asset) == asset;
+        for account in accounts.iter().filter(same) {
             for deal in &account.deals {
                 if known.contains(&deal.lane) {
                     continue;
                 }
                 known.push(deal.lane);
-                lanes.push(lane(home, account.chain, deal, options, purse, progress));
+                lanes.push(lane(home, account, deal, options, purse, progress));
             }
         }
         let mut last = nothing();
@@ -198,17 +201,18 @@ fn own(error: Error) -> sahara::Error {
 
 fn lane(
     home: &Home,
-    chain: u64,
+    account: &Account,
     deal: &Deal,
     options: &NetworkOptions,
     purse: &Arc<dyn Purse>,
     progress: &Progress,
 ) -> Lane {
-    let label = short(deal.lane);
-    let options = NetworkOptions { purse: Some(purse.clone()), ..options.clone() };
+    let (label, chain, file) = (short(deal.lane), account.chain, account.committee_file(deal.lane));
+    // One after the other, as they are paid: an answer that comes before an earlier one fails would be paid for and lost.
+    let options = NetworkOptions { purse: Some(purse.clone()), jobs: 1, ..options.clone() };
     let (home, deal, purse, progress) = (home.clone(), deal.clone(), purse.clone(), progress.clone());
     let open = move || {
-        let file = committee_file(&home, chain, &deal).map_err(own)?;
+        refresh(&home, chain, &deal, &file).map_err(own)?;
         let committee = sahara::network::committee(&home, Some(&file))?;
         let store = SharedStore::new(&home).with_purse(Some(purse.clone()));
         let which = SharingRef::Manifest(ManifestId(deal.committee().manifest.0));
@@ -225,17 +229,13 @@ fn lane(
 ///
 /// # Errors
 /// When the chain is not known or does not answer, and the file is not there yet; when the members make no committee.
-pub fn committee_file(home: &Home, chain: u64, deal: &Deal) -> Result<PathBuf> {
-    let folder = home.path().join("committees");
-    create_private_dir(&folder)?;
-    let path = folder.join(format!("{:x}.toml", deal.lane));
+fn refresh(home: &Home, chain: u64, deal: &Deal, path: &Path) -> Result<()> {
     match committee_of(home, chain, deal) {
-        Ok(committee) => committee.save(&path).map_err(|e| Error::user(e.to_string()))?,
+        Ok(committee) => committee.save(path).map_err(|e| Error::user(e.to_string())),
         // The chain may be away for a while: where the nodes were, they most probably are.
-        Err(_) if path.exists() => {}
-        Err(error) => return Err(error),
+        Err(_) if path.exists() => Ok(()),
+        Err(error) => Err(error),
     }
-    Ok(path)
 }
 
 fn committee_of(home: &Home, chain: u64, deal: &Deal) -> Result<Committee> {
@@ -249,14 +249,12 @@ fn committee_of(home: &Home, chain: u64, deal: &Deal) -> Result<Committee> {
     }
     let members: [Member; 3] = members.try_into().map_err(|_| Error::fault("a committee has three nodes"))?;
     let committee = Committee::new(members).map_err(|why| Error::user(format!("the committee: {why}")))?;
-    let epoch = u32::try_from(terms.epoch).map_err(|_| Error::user("the committee's epoch is out of range"))?;
-    let committee = committee.in_epoch(epoch);
-    if committee.digest() != terms.digest.0 {
-        return Err(Error::user(
-            "the committee is not the one that its session names: its keys are of another kind or epoch",
-        ));
-    }
-    Ok(committee)
+    // Nodes number their committees by themselves; most are their members' first.
+    let epochs = [0, u32::try_from(terms.epoch).unwrap_or_default()];
+    let known = epochs.into_iter().map(|epoch| committee.clone().in_epoch(epoch));
+    known.into_iter().find(|committee| committee.digest() == terms.digest.0).ok_or_else(|| {
+        Error::user("the committee is not the one that its session names: its keys are of another kind or epoch")
+    })
 }
 
 fn member(operator: &str, address: String, key: PublicKey) -> Member {

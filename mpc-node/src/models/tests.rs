@@ -13,9 +13,10 @@ use crate::config::Limits;
 use crate::engine::{Assignment, GraphId, Rounding, Seed, Visibility, mask_weights};
 use crate::identity::{Identity, generate};
 use crate::manifest::{
-    AccessRule, AssignmentShare, ClientPart, Consumers, Manifest, OwnerKey, Shares, SignedManifest, layout_digest,
-    masked_digest, seed_commitment,
+    AssignmentShare, ClientPart, Consumers, Manifest, OwnerKey, Shares, SignedManifest, layout_digest, masked_digest,
+    seed_commitment,
 };
+use crate::market::{Complete, JobEnd, Order, Unlicensed};
 
 const COMMITTEE: [u8; 32] = [8; 32];
 
@@ -764,4 +765,128 @@ fn what_a_committee_of_before_has_left_is_shown_to_its_owner_and_computed_with_b
     let next = for_committee([9; 32], &owner, "a", 2, &model);
     assert_eq!(upload(&replaced, &next).unwrap().replaced, Some(old.id()));
     material(&replaced, &next.task(graph, 0), &owner.public()).unwrap();
+}
+
+const ASSET: Asset = Asset { chain: 5, contract: [1; 20], asset: [2; 32] };
+
+/// A version whose access rule is a chain's, with open weights.
+fn sold(owner: &Identity, number: u64, model: &Model) -> Version {
+    let mut manifest = manifest(owner, "a", number, model, Consumers::Everyone);
+    manifest.access = AccessRule::Chain(ASSET);
+    manifest.client_part = Some(ClientPart { digest: *blake3::hash(b"part").as_bytes(), len: 4 });
+    let words = model.weights.tensors.iter().flatten().flat_map(|word| word.to_le_bytes()).collect();
+    let mut version = signed(owner, manifest, model, words);
+    version.pieces.push(b"part".to_vec());
+    version
+}
+
+/// A market that calls one key licensed, at one place, and nobody else.
+struct Licensed(Mutex<Option<(Place, PublicKey)>>);
+
+impl Market for Licensed {
+    fn licensed(&self, place: &Place, asker: &PublicKey) -> Result<(), Unlicensed> {
+        match &*self.0.lock().unwrap() {
+            Some((at, key)) if (at, key) == (place, asker) => Ok(()),
+            _ => Err(Unlicensed::Unknown("not bought".into())),
+        }
+    }
+
+    fn present(&self, _: &Place, _: &PublicKey, _: &[u8]) -> Result<(), Unlicensed> {
+        panic!("not asked")
+    }
+
+    fn accept(&self, _: &Order) -> Result<(), Unlicensed> {
+        panic!("not asked")
+    }
+
+    fn draw_up(&self, _: &Order, _: &JobEnd) -> Result<Vec<u8>, Unlicensed> {
+        panic!("not asked")
+    }
+
+    fn judge(&self, _: &Order, _: Option<&JobEnd>, _: &[u8]) -> Result<[u8; 32], Unlicensed> {
+        panic!("not asked")
+    }
+
+    fn complete(&self, _: &Order, _: &Complete) -> Result<(), Unlicensed> {
+        panic!("not asked")
+    }
+
+    fn give_up(&self, _: &Order) {}
+
+    fn last(&self, _: &Place, _: &PublicKey, _: &[u8]) -> Option<Complete> {
+        None
+    }
+
+    fn learn(&self, _: &Place, _: &PublicKey, _: &Complete) -> Result<(), Unlicensed> {
+        panic!("not asked")
+    }
+}
+
+#[test]
+fn what_is_sold_is_for_whom_the_market_calls_licensed_and_its_owner_is_no_exception() {
+    let (owner, buyer, model) = (generate().unwrap(), generate().unwrap().public(), model(14, 1));
+    let dir = tempfile::tempdir().unwrap();
+    let market = Arc::new(Licensed(Mutex::default()));
+    let keys = [1, 2, 3].map(|n| PublicKey([n; 32]));
+    let here = store(&dir, limits()).with_market(market.clone(), keys);
+    let version = sold(&owner, 1, &model);
+    upload(&here, &version).unwrap();
+    let task = version.task(model.graphs[0].id(), 0);
+    let own = owner.public();
+    for key in [own, buyer] {
+        assert!(matches!(here.permit(&task, &key, None), Err(ModelError::Unlicensed(_))));
+        assert!(!here.admits(&version.id(), &key));
+        assert!(here.find(&FindSharing::Exactly(version.id()), &key).manifest.is_some(), "what is for sale is shown");
+    }
+    assert!(matches!(here.client_part(&version.id(), &buyer), Err(ModelError::Unlicensed(_))));
+    assert_eq!(here.client_part(&version.id(), &own).unwrap().1, 4, "its owner has what it brought");
+    let listed = |key: &PublicKey| (here.list(key, false).0.len(), here.count(Some(key)));
+    assert_eq!((listed(&own), listed(&buyer)), ((1, 1), (0, 0)));
+    assert_eq!((here.list(&buyer, true).0.len(), here.count(None)), (1, 1));
+
+    let place = here.place(&version.id()).unwrap();
+    assert_eq!((place.committee, place.keys, place.manifest, place.asset), (COMMITTEE, keys, version.id(), ASSET));
+    *market.0.lock().unwrap() = Some((place.clone(), buyer));
+    let permit = here.permit(&task, &buyer, Some(Work::Plan)).unwrap();
+    assert_eq!(permit.place(), Some(&place));
+    assert!(here.admits(&version.id(), &buyer) && here.client_part(&version.id(), &buyer).is_ok());
+    assert_eq!(listed(&buyer), (1, 1));
+    assert!(matches!(here.permit(&task, &own, None), Err(ModelError::Unlicensed(_))));
+
+    // Without a market nothing of it is served, nor taken.
+    drop(permit);
+    drop(here);
+    let without = store(&dir, limits());
+    refused(without.permit(&task, &buyer, None).map(|_| ()), "serves no market");
+    assert!(without.place(&version.id()).is_none() && !without.admits(&version.id(), &buyer));
+    assert!(without.find(&FindSharing::Exactly(version.id()), &buyer).manifest.is_none());
+    assert!(without.find(&FindSharing::Exactly(version.id()), &own).manifest.is_some());
+    refused(begin(&without, &sold(&owner, 2, &model)).map(|_| ()), "serves no market");
+}
+
+#[test]
+fn a_list_of_keys_does_not_outlive_its_sharings_sale_and_serials_do() {
+    let (owner, friend, model) = (generate().unwrap(), PublicKey([0; 32]), model(15, 1));
+    let dir = tempfile::tempdir().unwrap();
+    let market = Arc::new(Licensed(Mutex::default()));
+    let here = store(&dir, limits()).with_market(market, [friend; 3]);
+    let open = open_version(&owner, "a", 1, &model);
+    upload(&here, &open).unwrap();
+    here.put_access(&owner.public(), list(&owner, &open, 5, keys(1))).unwrap();
+    assert!(here.admits(&open.id(), &friend));
+    assert!(here.place(&open.id()).is_none(), "it is not sold");
+    let sale = sold(&owner, 2, &model);
+    upload(&here, &sale).unwrap();
+    assert!(!here.admits(&sale.id(), &friend));
+    refused(here.put_access(&owner.public(), list(&owner, &sale, 6, keys(1))), "an asset on a chain says who");
+    // A list that comes after the sale follows the last before it.
+    let after = |serial| {
+        let mut manifest = manifest(&owner, "a", 3, &model, keys(1));
+        manifest.access = AccessRule::Keys(AccessList { serial, consumers: keys(1) });
+        let words = model.weights.tensors.iter().flatten().flat_map(|word| word.to_le_bytes()).collect();
+        signed(&owner, manifest, &model, words)
+    };
+    refused(begin(&here, &after(5)).map(|_| ()), "serial 5, this node has seen 5");
+    upload(&here, &after(6)).unwrap();
+    assert!(here.admits(&after(6).id(), &friend));
 }

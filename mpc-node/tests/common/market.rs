@@ -514,6 +514,11 @@ impl Shop {
 
     /// `more` is a line of `node.toml`.
     pub fn open_to(more: &dyn Fn(&str) -> String) -> Self {
+        Self::open_with(case(3), more)
+    }
+
+    /// With this model for sale.
+    pub fn open_with(case: Case, more: &dyn Fn(&str) -> String) -> Self {
         let owner = Arc::new(identity::generate().unwrap());
         let chain = Arc::new(Chain::default());
         let tills = [(); 3].map(|()| Till::new(&chain, &Arc::<Disk>::default()));
@@ -526,7 +531,6 @@ impl Shop {
         };
         let markets = tills.clone().map(|till| Some(till as Arc<dyn Market>));
         let network = Network::start_selling(&owner, edit, |_| markets);
-        let case = case(3);
         let access = Access::Chain(ASSET);
         let offer = Offer { access, client_part: Some(b"the client part"), ..case.offer(Visibility::Private) };
         let sharing = network.client_of(&owner).share(&offer, &|_, _| ()).unwrap();

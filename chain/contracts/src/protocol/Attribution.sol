@@ -6,6 +6,7 @@ import {SafeERC20} from "@openzeppelin/contracts/token/ERC20/utils/SafeERC20.sol
 import {SafeCast} from "@openzeppelin/contracts/utils/math/SafeCast.sol";
 import {ReentrancyGuardTransient} from "@openzeppelin/contracts/utils/ReentrancyGuardTransient.sol";
 import {ALL} from "./Types.sol";
+import {INFERENCE_MARKET} from "./Addresses.sol";
 import {IAssetRegistry, REGISTRY} from "./IAssetRegistry.sol";
 import {RECEIPTS} from "./IOwnershipReceipts.sol";
 import {IAttribution} from "./IAttribution.sol";
@@ -137,7 +138,8 @@ contract Attribution is IAttribution, ReentrancyGuardTransient {
     }
 
     function take(bytes32 asset, address token, uint256 amount) private {
-        if (!REGISTRY.exists(asset)) revert IAssetRegistry.NoSuchAsset(asset);
+        // The market pays for assets that somebody has a licence of: they exist.
+        if (msg.sender != INFERENCE_MARKET && !REGISTRY.exists(asset)) revert IAssetRegistry.NoSuchAsset(asset);
         if (amount == 0) return;
         Inflow[] storage inflows = books[asset][token].inflows;
         uint64 hour = uint64(block.timestamp / 1 hours);

@@ -16,7 +16,9 @@ interface IIdentity {
     /// @notice An agent's registration file lies elsewhere now.
     event URIUpdated(uint256 indexed agentId, string newURI, address indexed updatedBy);
     /// @notice An agent's metadata changed.
-    event MetadataSet(uint256 indexed agentId, string indexed indexedMetadataKey, string metadataKey, bytes metadataValue);
+    event MetadataSet(
+        uint256 indexed agentId, string indexed indexedMetadataKey, string metadataKey, bytes metadataValue
+    );
 
     /// @notice The proof is not the key's signature.
     error KeyNotProven(bytes32 key);

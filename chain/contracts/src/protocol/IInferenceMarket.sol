@@ -95,8 +95,8 @@ interface IInferenceMarket {
     event Deposited(address indexed account, uint256 amount);
     /// @notice Money left an account's balance here.
     event Withdrawn(address indexed account, uint256 amount);
-    /// @notice Fees were burnt.
-    event Burnt(uint256 amount);
+    /// @notice Fees of calls to this asset were burnt.
+    event Burnt(bytes32 indexed asset, uint256 amount);
 
     /// @notice Only the owner of the asset may do this.
     error NotTheOwner(bytes32 asset, address caller);
@@ -224,6 +224,17 @@ interface IInferenceMarket {
         bytes calldata voucher,
         bytes calldata signatures
     ) external;
+    /// @notice The same, but the money waits here until somebody calls `payOut`, `settle` or `finish` for the lane: for who wants a
+    ///         claim on the chain often, and the money now and then.
+    function secure(
+        Session calldata s,
+        Committee calldata c,
+        InferenceReceipt calldata r,
+        bytes calldata voucher,
+        bytes calldata signatures
+    ) external;
+    /// @notice Pays what `secure` left for a lane. By anybody.
+    function payOut(Session calldata s, Committee calldata c) external;
     /// @notice Begins to close a session. By its consumer; by anybody when it has ended, or its consumer is not a user of the
     ///         licence any more (it was withdrawn, is over, or somebody else's). What is owed can be claimed for `CLOSING`
     ///         seconds and `CLOSING_BLOCKS` blocks from now.
@@ -281,8 +292,8 @@ interface IInferenceMarket {
     function withdrawTo(address to) external returns (uint256 paid);
     /// @notice Pays royalties to `Attribution` that it would not take when they came.
     function forward(bytes32 asset) external;
-    /// @notice Burns the fees that have collected.
-    function burn() external;
+    /// @notice Burns the fees that calls to an asset have left here. By anybody.
+    function burn(bytes32 asset) external;
 
     /// @notice The word that share nodes have proven: low 8 bits 1 open, 2 closing, 3 finished; bits 8 to 72 when closing ends.
     function sessions(bytes32 session) external view returns (uint256);
@@ -295,7 +306,7 @@ interface IInferenceMarket {
     /// @notice Royalties that wait for `forward`.
     function owed(bytes32 asset) external view returns (uint256);
     /// @notice Fees that wait for `burn`.
-    function ashes() external view returns (uint256);
+    function ashes(bytes32 asset) external view returns (uint256);
     /// @notice When an asset was last asked something that was paid for (seconds since 1970), or 0.
     function servedAt(bytes32 asset) external view returns (uint64);
     /// @notice State of a request: 0 none, 1 waiting, 2 answered, 3 given back.

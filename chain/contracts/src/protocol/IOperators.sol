@@ -86,9 +86,7 @@ interface IOperators {
     /// @param endpoint where consumers and other nodes reach it
     /// @param region   where it stands, in the operator's words
     /// @param proof    the node key's signature over `proofDigest(caller, node)`
-    function join(bytes32 node, string calldata endpoint, string calldata region, bytes calldata proof)
-        external
-        payable;
+    function join(bytes32 node, string calldata endpoint, string calldata region, bytes calldata proof) external payable;
     /// @notice The 32 bytes that a node's key signs to show that it belongs to `operator`.
     function proofDigest(address operator, bytes32 node) external view returns (bytes32);
     /// @notice What the caller asks for each call, in the smallest unit, until that time (seconds since 1970).

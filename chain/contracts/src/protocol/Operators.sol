@@ -37,11 +37,15 @@ contract Operators is IOperators, ReentrancyGuardTransient {
         string region;
     }
 
-    /// Money by the period in which it came: what is two periods old is ripe.
+    /// Money by the period in which it came: what is two periods old is ripe. One word is written when money comes.
     struct Earnings {
         uint128 current;
         uint64 period;
         uint64 calls;
+    }
+
+    /// What came before.
+    struct Earlier {
         uint128 before;
         uint128 ripe;
     }
@@ -60,6 +64,7 @@ contract Operators is IOperators, ReentrancyGuardTransient {
 
     mapping(address operator => Operator) private operators;
     mapping(address operator => Earnings) private earnings;
+    mapping(address operator => Earlier) private earlier;
     mapping(address operator => mapping(bytes32 asset => Checkpoints.Trace160)) private willingness;
     mapping(address operator => Checkpoints.Trace160) private bonds;
     mapping(bytes32 asset => address[]) private came;
@@ -135,11 +140,10 @@ contract Operators is IOperators, ReentrancyGuardTransient {
 
     /// @inheritdoc IOperators
     function claim() external nonReentrant returns (uint256 paid) {
-        Earnings storage e = earnings[msg.sender];
-        _turn(e);
-        paid = e.ripe;
+        earnings[msg.sender] = _turned(msg.sender);
+        paid = earlier[msg.sender].ripe;
         if (paid == 0) revert NothingToPay();
-        e.ripe = 0;
+        earlier[msg.sender].ripe = 0;
         emit Claimed(msg.sender, paid);
         _send(msg.sender, paid);
     }
@@ -150,13 +154,14 @@ contract Operators is IOperators, ReentrancyGuardTransient {
         uint256 sum = amounts[0] + amounts[1] + amounts[2];
         if (sum != msg.value) revert WrongSum(sum, msg.value);
         for (uint256 i = 0; i < 3; i++) {
-            Earnings storage e = earnings[who[i]];
-            _turn(e);
-            // The money has come, and there is less than 2^128 of it.
-            e.current += uint128(amounts[i]);
-            // A record that is full stays full: it must never stand in the way of money.
-            uint256 record = calls > type(uint64).max - e.calls ? type(uint64).max : e.calls + calls;
-            e.calls = uint64(record);
+            Earnings memory e = _turned(who[i]);
+            unchecked {
+                // The money has come, and there is less than 2^128 of it.
+                e.current += uint128(amounts[i]);
+                // A record that is full stays full: it must never stand in the way of money.
+                e.calls = calls > type(uint64).max - e.calls ? type(uint64).max : e.calls + uint64(calls);
+            }
+            earnings[who[i]] = e;
         }
     }
 
@@ -181,7 +186,7 @@ contract Operators is IOperators, ReentrancyGuardTransient {
         offences[operator] += 1;
         uint256 taken = _take(operator, penaltyOf(kind));
         uint256 reward = taken / REWARD_PART;
-        earnings[msg.sender].ripe += uint128(reward);
+        earlier[msg.sender].ripe += uint128(reward);
         emit Slashed(operator, node, kind, taken - reward, reward, msg.sender);
         _send(address(0), taken - reward);
     }
@@ -281,11 +286,12 @@ contract Operators is IOperators, ReentrancyGuardTransient {
     /// @inheritdoc IOperators
     function earningsOf(address operator) external view returns (uint256 ripe, uint256 ripening) {
         Earnings memory e = earnings[operator];
+        Earlier memory l = earlier[operator];
         uint256 age = _period() - e.period;
-        ripe = e.ripe;
-        if (age >= 1) ripe += e.before;
+        ripe = l.ripe;
+        if (age >= 1) ripe += l.before;
         if (age >= 2) ripe += e.current;
-        ripening = uint256(e.ripe) + e.before + e.current - ripe;
+        ripening = uint256(l.ripe) + l.before + e.current - ripe;
     }
 
     /// @inheritdoc IOperators
@@ -338,8 +344,8 @@ contract Operators is IOperators, ReentrancyGuardTransient {
     function _admits(bytes32 scope, address operator, uint256 bond) private view returns (bool) {
         Policy storage policy = policies[scope];
         Verdict verdict = verdicts[scope][operator];
-        return bond >= policy.leastBond && verdict != Verdict.Denied
-            && (!policy.onlyAllowed || verdict == Verdict.Allowed);
+        return
+            bond >= policy.leastBond && verdict != Verdict.Denied && (!policy.onlyAllowed || verdict == Verdict.Allowed);
     }
 
     function _ownScope(bytes32 asset) private view returns (bytes32) {
@@ -392,16 +398,17 @@ contract Operators is IOperators, ReentrancyGuardTransient {
     /// Takes this part of a bond, of what is leaving of it, and of what was earned and can still be challenged.
     function _take(address operator, uint256 part) private returns (uint256 taken) {
         Operator storage o = operators[operator];
-        Earnings storage e = earnings[operator];
-        _turn(e);
+        Earnings memory e = _turned(operator);
+        Earlier storage l = earlier[operator];
         uint256 fromBond = o.bond * part / ALL;
         uint256 fromLeaving = o.leaving * part / ALL;
         uint256 fromCurrent = e.current * part / ALL;
-        uint256 fromBefore = e.before * part / ALL;
+        uint256 fromBefore = l.before * part / ALL;
         _setBond(o, operator, o.bond - fromBond);
         o.leaving -= uint128(fromLeaving);
         e.current -= uint128(fromCurrent);
-        e.before -= uint128(fromBefore);
+        earnings[operator] = e;
+        l.before -= uint128(fromBefore);
         return fromBond + fromLeaving + fromCurrent + fromBefore;
     }
 
@@ -410,18 +417,19 @@ contract Operators is IOperators, ReentrancyGuardTransient {
         return uint96(epoch);
     }
 
-    /// Moves earnings on to the present period.
-    function _turn(Earnings storage e) private {
+    /// Earnings in the present period, once those of earlier ones are where they belong. The caller stores them.
+    function _turned(address operator) private returns (Earnings memory e) {
+        e = earnings[operator];
         uint64 now_ = uint64(_period());
-        uint64 age = now_ - e.period;
-        if (age == 0) return;
-        (uint128 current, uint128 before) = (e.current, e.before);
-        if (current != 0 || before != 0) {
-            e.ripe += age == 1 ? before : before + current;
-            e.before = age == 1 ? current : 0;
-            e.current = 0;
+        if (e.period == now_) return e;
+        Earlier storage l = earlier[operator];
+        bool next = e.period + 1 == now_;
+        uint128 before = l.before;
+        if (e.current != 0 || before != 0) {
+            l.ripe += next ? before : before + e.current;
+            l.before = next ? e.current : 0;
         }
-        e.period = now_;
+        (e.current, e.period) = (0, now_);
     }
 
     function _caller() private view returns (Operator storage o) {

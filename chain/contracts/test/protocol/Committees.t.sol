@@ -3,7 +3,7 @@ pragma solidity ^0.8.28;
 
 import {IInferenceMarket} from "../../src/protocol/IInferenceMarket.sol";
 import {IOperators} from "../../src/protocol/IOperators.sol";
-import {LONGEST_TERM} from "../../src/protocol/InferenceMarket.sol";
+import {LONGEST_TERM} from "../../src/protocol/MarketBase.sol";
 import {Committee, Session} from "../../src/protocol/Types.sol";
 import {MarketTest, cheats} from "./MarketTest.sol";
 import {signatureOf} from "./StandIns.sol";

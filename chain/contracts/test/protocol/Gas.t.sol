@@ -108,7 +108,7 @@ contract GasTest is MarketTest {
         cheats.prank(consumer);
         market.withdraw();
         note("market withdraw");
-        market.burn();
+        market.burn(ASSET);
         note("market burn");
         cheats.warp(NOW + 5 days);
         cheats.prank(account(0));
@@ -173,16 +173,31 @@ contract GasTest is MarketTest {
         pay(s, 1);
         InferenceReceipt memory r = receipt(s, committee(0), 1_001);
         bytes memory v = voucher(SIGNER_KEY, r);
-        bytes memory data = abi.encodeCall(market.settle, (s, committee(0), r, v, filled(192)));
-        uint256 ofData;
-        for (uint256 i = 0; i < data.length; i++) {
-            ofData += data[i] == 0 ? 4 : 16;
-        }
         market.settle(s, committee(0), r, v, filled(192));
-        uint256 all = cheats.snapshotGasLastCall(GROUP, "market settle, a thousand calls");
+        note("market settle, a thousand calls");
+        secure(s, 1_002);
+        note("market secure, the first time");
+        bytes memory data = secure(s, 2_002);
+        uint256 all = cheats.snapshotGasLastCall(GROUP, "market secure, a thousand calls");
+        uint256 ofData = priceOf(data);
         cheats.snapshotValue(GROUP, "of that the data", ofData);
         cheats.snapshotValue(GROUP, "each of a thousand calls, beyond the data", (all - ofData) / 1_000);
         cheats.assertTrue((all - ofData) / 1_000 <= 100);
+        market.payOut(s, committee(0));
+        note("market payOut");
+    }
+
+    function secure(Session memory s, uint64 number) private returns (bytes memory) {
+        InferenceReceipt memory r = receipt(s, committee(0), number);
+        bytes memory v = voucher(SIGNER_KEY, r);
+        market.secure(s, committee(0), r, v, filled(192));
+        return abi.encodeCall(market.secure, (s, committee(0), r, v, filled(192)));
+    }
+
+    function priceOf(bytes memory data) private pure returns (uint256 sum) {
+        for (uint256 i = 0; i < data.length; i++) {
+            sum += data[i] == 0 ? 4 : 16;
+        }
     }
 
     function pay(Session memory s, uint64 number) private {

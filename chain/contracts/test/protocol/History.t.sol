@@ -4,7 +4,7 @@ pragma solidity ^0.8.28;
 import {InferenceReceipt} from "../../src/InferenceReceipts.sol";
 import {ATTRIBUTION, INFERENCE_MARKET, OPERATORS} from "../../src/protocol/Addresses.sol";
 import {IInferenceMarket} from "../../src/protocol/IInferenceMarket.sol";
-import {ANSWER_TIME, CLOSING, CLOSING_BLOCKS} from "../../src/protocol/InferenceMarket.sol";
+import {ANSWER_TIME, CLOSING, CLOSING_BLOCKS} from "../../src/protocol/MarketBase.sol";
 import {CHALLENGE} from "../../src/protocol/Operators.sol";
 import {Committee, Session} from "../../src/protocol/Types.sol";
 import {MarketTest, cheats} from "./MarketTest.sol";
@@ -19,8 +19,9 @@ contract HistoryTest is MarketTest {
     struct Book {
         Session s;
         uint256 state;
-        uint64[2] numbers;
+        // The highest number that counts, and the one up to which the payees have their money.
         uint64[2] best;
+        uint64[2] paidTo;
         bool returned;
     }
 
@@ -57,7 +58,7 @@ contract HistoryTest is MarketTest {
         cheats.deal(consumer, 1_000_000 ether);
         uint256 before = consumer.balance + address(this).balance;
         for (uint256 i = 0; i < STEPS; i++) {
-            step(random(12));
+            step(random(13));
             check();
         }
         wayOut();
@@ -79,6 +80,7 @@ contract HistoryTest is MarketTest {
         else if (which == 8) twice();
         else if (which == 9) request();
         else if (which == 10) end(random(2) == 0);
+        else if (which == 11) payOut();
         else pass();
     }
 
@@ -118,9 +120,24 @@ contract HistoryTest is MarketTest {
         } else if (number <= b.best[lane]) {
             refused(IInferenceMarket.Replayed.selector, b.s, committee(lane), r);
         } else {
-            settle(b.s, committee(lane), r);
+            if (random(3) == 0) {
+                secure(b.s, committee(lane), r);
+            } else {
+                settle(b.s, committee(lane), r);
+                b.paidTo[lane] = number;
+            }
             b.best[lane] = number;
         }
+    }
+
+    function payOut() private {
+        (Book storage b, bool some) = pick();
+        if (!some) return;
+        uint256 lane = random(b.s.lanes.length);
+        if (b.state == 3) cheats.expectPartialRevert(IInferenceMarket.WrongState.selector);
+        else if (b.paidTo[lane] == b.best[lane]) cheats.expectPartialRevert(IInferenceMarket.NothingToPay.selector);
+        else b.paidTo[lane] = b.best[lane];
+        market.payOut(b.s, committee(lane));
     }
 
     function close() private {
@@ -159,8 +176,7 @@ contract HistoryTest is MarketTest {
         if (!some || b.s.lanes.length != 2) return;
         uint64 number = b.best[0] < b.best[1] ? b.best[0] : b.best[1];
         if (number == 0) return;
-        InferenceReceipt[2] memory two =
-            [receipt(b.s, committee(0), number), receipt(b.s, committee(1), number)];
+        InferenceReceipt[2] memory two = [receipt(b.s, committee(0), number), receipt(b.s, committee(1), number)];
         bytes[2] memory all = [signatures(committee(0), two[0]), signatures(committee(1), two[1])];
         Committee[2] memory who = [committee(0), committee(1)];
         if (b.state == 3) cheats.expectPartialRevert(IInferenceMarket.WrongState.selector);
@@ -205,7 +221,7 @@ contract HistoryTest is MarketTest {
         cheats.warp(time);
         cheats.roll(block.number + 600);
         attribution.refuse(random(3) == 0);
-        if (random(2) == 0 && market.ashes() != 0) market.burn();
+        if (random(2) == 0 && market.ashes(ASSET) != 0) market.burn(ASSET);
         address who = account(random(6));
         (uint256 ripe,) = operators.earningsOf(who);
         cheats.prank(who);
@@ -221,19 +237,19 @@ contract HistoryTest is MarketTest {
     /// What lies where is what the model says.
     function check() private view {
         cheats.assertEq(market.balanceOf(consumer), owedToConsumer);
-        uint256 spent = 0;
-        uint256 held = 0;
+        uint256 left = locked;
         for (uint256 i = 0; i < books.length; i++) {
             Book storage b = books[i];
             if (b.state == 3) continue;
             uint256 price = uint256(b.s.royalty) + b.s.compute;
             for (uint256 j = 0; j < b.s.lanes.length; j++) {
-                spent += b.best[j] * price;
-                if (b.s.lanes.length == 2 && b.best[j] != 0 && !(j == 0 && b.returned)) held += price;
+                uint256 calls = b.paidTo[j];
+                left -= (b.s.lanes.length == 2 && calls != 0 ? calls - 1 : calls) * price;
             }
+            if (b.returned) left -= price;
         }
         uint256 requests = waiting.length * PRICE + market.balanceOf(address(this));
-        uint256 known = locked - spent + held + owedToConsumer + market.owed(ASSET) + market.ashes() + requests;
+        uint256 known = left + owedToConsumer + market.owed(ASSET) + market.ashes(ASSET) + requests;
         cheats.assertEq(INFERENCE_MARKET.balance, known);
         cheats.assertEq(OPERATORS.balance, 600 ether + earnedByAll());
     }
@@ -260,7 +276,7 @@ contract HistoryTest is MarketTest {
         for (uint256 i = 0; i < waiting.length; i++) {
             market.refundRequest(waiting[i]);
         }
-        if (market.ashes() != 0) market.burn();
+        if (market.ashes(ASSET) != 0) market.burn(ASSET);
         if (market.owed(ASSET) != 0) market.forward(ASSET);
         if (market.balanceOf(address(this)) != 0) market.withdraw();
         cheats.assertEq(market.balanceOf(consumer), owedToConsumer);

@@ -53,7 +53,7 @@ contract InferenceMarketTest is MarketTest {
         for (uint256 i = 0; i < 3; i++) {
             cheats.assertEq(earned(i), members[i]);
         }
-        cheats.assertEq(market.ashes(), burnt);
+        cheats.assertEq(market.ashes(ASSET), burnt);
         cheats.prank(consumer);
         market.close(s);
         window();
@@ -63,7 +63,7 @@ contract InferenceMarketTest is MarketTest {
         cheats.prank(consumer);
         market.withdraw();
         cheats.assertEq(consumer.balance - before, CAP - 5 * PRICE);
-        market.burn();
+        market.burn(ASSET);
         cheats.assertEq(INFERENCE_MARKET.balance, 0);
     }
 

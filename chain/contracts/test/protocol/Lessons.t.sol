@@ -5,7 +5,7 @@ import {ECDSA} from "@openzeppelin/contracts/utils/cryptography/ECDSA.sol";
 import {InferenceReceipt} from "../../src/InferenceReceipts.sol";
 import {ATTRIBUTION, INFERENCE_MARKET} from "../../src/protocol/Addresses.sol";
 import {IInferenceMarket} from "../../src/protocol/IInferenceMarket.sol";
-import {CLOSING, CLOSING_BLOCKS} from "../../src/protocol/InferenceMarket.sol";
+import {CLOSING, CLOSING_BLOCKS} from "../../src/protocol/MarketBase.sol";
 import {CHALLENGE, UNBONDING} from "../../src/protocol/Operators.sol";
 import {Committee, Session} from "../../src/protocol/Types.sol";
 import {MarketTest, cheats} from "./MarketTest.sol";
@@ -34,7 +34,7 @@ contract Greedy {
     receive() external payable {
         times++;
         try IInferenceMarket(INFERENCE_MARKET).withdraw() {} catch {}
-        try IInferenceMarket(INFERENCE_MARKET).burn() {} catch {}
+        try IInferenceMarket(INFERENCE_MARKET).burn(0) {} catch {}
     }
 }
 
@@ -79,7 +79,7 @@ contract LessonsTest is MarketTest {
         cheats.deal(consumer, type(uint128).max);
         openSession(s);
         settle(s, committee(0), receipt(s, committee(0), 1));
-        cheats.assertEq(INFERENCE_MARKET.balance, 1 + market.ashes());
+        cheats.assertEq(INFERENCE_MARKET.balance, 1 + market.ashes(ASSET));
     }
 
     function test_vouchers_count_in_any_order_and_the_highest_alone_matters(uint64[6] memory numbers) public {
@@ -99,7 +99,7 @@ contract LessonsTest is MarketTest {
             cheats.assertEq(earned(0), members[0]);
             cheats.assertEq(earned(1), members[1]);
             cheats.assertEq(earned(2), members[2]);
-            cheats.assertEq(market.ashes(), burnt);
+            cheats.assertEq(market.ashes(ASSET), burnt);
             cheats.assertEq(attribution.paid(ASSET), highest * ROYALTY);
         }
     }

@@ -4,8 +4,16 @@ pragma solidity ^0.8.28;
 import {BEACON} from "../../src/IBeacon.sol";
 import {COMMITTEE} from "../../src/ICommittee.sol";
 import {InferenceReceipt, InferenceReceipts} from "../../src/InferenceReceipts.sol";
-import {ASSET_REGISTRY, ATTRIBUTION, INFERENCE_MARKET, LICENCES, OPERATORS, OWNERSHIP_RECEIPTS} from "../../src/protocol/Addresses.sol";
-import {CLOSING, CLOSING_BLOCKS, InferenceMarket} from "../../src/protocol/InferenceMarket.sol";
+import {
+    ASSET_REGISTRY,
+    ATTRIBUTION,
+    INFERENCE_MARKET,
+    LICENCES,
+    OPERATORS,
+    OWNERSHIP_RECEIPTS
+} from "../../src/protocol/Addresses.sol";
+import {InferenceMarket} from "../../src/protocol/InferenceMarket.sol";
+import {CLOSING, CLOSING_BLOCKS} from "../../src/protocol/MarketBase.sol";
 import {Operators} from "../../src/protocol/Operators.sol";
 import {Committee, Session} from "../../src/protocol/Types.sol";
 import {
@@ -214,9 +222,8 @@ abstract contract MarketTest {
 
     function signatures(Committee memory c, InferenceReceipt memory r) internal view returns (bytes memory) {
         bytes32 digest = InferenceReceipts.digest(r, block.chainid, INFERENCE_MARKET);
-        return bytes.concat(
-            signatureOf(c.keys[0], digest), signatureOf(c.keys[1], digest), signatureOf(c.keys[2], digest)
-        );
+        return
+            bytes.concat(signatureOf(c.keys[0], digest), signatureOf(c.keys[1], digest), signatureOf(c.keys[2], digest));
     }
 
     /// Settles what the members and the signer have signed.
@@ -224,6 +231,13 @@ abstract contract MarketTest {
         bytes memory v = voucher(SIGNER_KEY, r);
         bytes memory all = signatures(c, r);
         market.settle(s, c, r, v, all);
+    }
+
+    /// The same, but the money waits.
+    function secure(Session memory s, Committee memory c, InferenceReceipt memory r) internal {
+        bytes memory v = voucher(SIGNER_KEY, r);
+        bytes memory all = signatures(c, r);
+        market.secure(s, c, r, v, all);
     }
 
     /// The same where a refusal is expected.

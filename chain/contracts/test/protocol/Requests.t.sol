@@ -4,7 +4,7 @@ pragma solidity ^0.8.28;
 import {InferenceReceipt} from "../../src/InferenceReceipts.sol";
 import {INFERENCE_MARKET} from "../../src/protocol/Addresses.sol";
 import {IInferenceCallback, IInferenceMarket} from "../../src/protocol/IInferenceMarket.sol";
-import {ANSWER_TIME} from "../../src/protocol/InferenceMarket.sol";
+import {ANSWER_TIME} from "../../src/protocol/MarketBase.sol";
 import {Committee} from "../../src/protocol/Types.sol";
 import {MarketTest, cheats} from "./MarketTest.sol";
 
@@ -25,7 +25,10 @@ contract Asker is IInferenceCallback {
     function ask(bytes32 asset, bool isPublic, uint128 maxPrice, Mood mood_) external payable returns (bytes32) {
         mood = mood_;
         IInferenceMarket m = IInferenceMarket(INFERENCE_MARKET);
-        return m.requestInference{value: msg.value}(asset, m.askOf(asset).lane, "sealed", address(this), isPublic, maxPrice);
+        return
+            m.requestInference{value: msg.value}(
+                asset, m.askOf(asset).lane, "sealed", address(this), isPublic, maxPrice
+            );
     }
 
     function inferred(bytes32 request_, bytes32 output_, bytes calldata answer_) external {
@@ -63,7 +66,7 @@ contract RequestsTest is MarketTest {
         cheats.assertEq(asker.request(), id);
         cheats.assertEq(asker.output(), keccak256("the answer"));
         cheats.assertEq(keccak256(asker.answer()), keccak256("the answer"));
-        cheats.assertEq(earnedByAll() + attribution.paid(ASSET) + market.ashes(), PRICE);
+        cheats.assertEq(earnedByAll() + attribution.paid(ASSET) + market.ashes(ASSET), PRICE);
         cheats.assertEq(market.requests(id), 2);
     }
 
@@ -81,7 +84,7 @@ contract RequestsTest is MarketTest {
             ask(Asker.Mood(mood), PRICE, PRICE + 5);
             answer(good(), "the answer");
             cheats.assertEq(asker.request(), 0);
-            cheats.assertEq(earnedByAll() + attribution.paid(ASSET) + market.ashes(), mood * PRICE);
+            cheats.assertEq(earnedByAll() + attribution.paid(ASSET) + market.ashes(ASSET), mood * PRICE);
         }
         cheats.assertEq(market.balanceOf(address(asker)), 15);
     }
@@ -199,9 +202,7 @@ contract RequestsTest is MarketTest {
     }
 
     function terms() private pure returns (IInferenceMarket.Ask memory) {
-        return IInferenceMarket.Ask(
-            idOf(committee(0)), keccak256("graph"), keccak256("parameters"), ROYALTY, COMPUTE
-        );
+        return IInferenceMarket.Ask(idOf(committee(0)), keccak256("graph"), keccak256("parameters"), ROYALTY, COMPUTE);
     }
 
     function set(IInferenceMarket.Ask memory t) private {

@@ -4,7 +4,7 @@ pragma solidity ^0.8.28;
 import {InferenceReceipt} from "../../src/InferenceReceipts.sol";
 import {IInferenceMarket} from "../../src/protocol/IInferenceMarket.sol";
 import {IOperators} from "../../src/protocol/IOperators.sol";
-import {CLOSING, CLOSING_BLOCKS} from "../../src/protocol/InferenceMarket.sol";
+import {CLOSING, CLOSING_BLOCKS} from "../../src/protocol/MarketBase.sol";
 import {Committee, Session} from "../../src/protocol/Types.sol";
 import {MarketTest, cheats} from "./MarketTest.sol";
 
@@ -124,17 +124,41 @@ contract SessionsTest is MarketTest {
         cheats.assertEq(market.balanceOf(consumer), CAP - PRICE);
     }
 
+    function test_what_is_secured_is_paid_once_by_whatever_comes_next() public {
+        for (uint256 i = 0; i < 3; i++) {
+            Session memory s = openSession(session(1, 10 + i));
+            uint256 before = earnedByAll() + attribution.paid(ASSET) + market.ashes(ASSET);
+            settle(s, committee(0), receipt(s, committee(0), 2));
+            secure(s, committee(0), receipt(s, committee(0), 5));
+            secure(s, committee(0), receipt(s, committee(0), 7));
+            cheats.assertEq(market.settled(idOf(s), s.lanes[0]), 7 * PRICE);
+            refused(IInferenceMarket.Replayed.selector, s, committee(0), receipt(s, committee(0), 7));
+            cheats.assertEq(earnedByAll() + attribution.paid(ASSET) + market.ashes(ASSET) - before, 2 * PRICE);
+            uint64 calls = 7;
+            if (i == 0) market.payOut(s, committee(0));
+            if (i == 1) settle(s, committee(0), receipt(s, committee(0), calls = 9));
+            if (i == 2) finish(s);
+            cheats.assertEq(earnedByAll() + attribution.paid(ASSET) + market.ashes(ASSET) - before, calls * PRICE);
+            cheats.expectPartialRevert(
+                i == 2 ? IInferenceMarket.WrongState.selector : IInferenceMarket.NothingToPay.selector
+            );
+            market.payOut(s, committee(0));
+            if (i != 2) finish(s);
+            cheats.assertEq(earnedByAll() + attribution.paid(ASSET) + market.ashes(ASSET) - before, calls * PRICE);
+        }
+    }
+
     // Two lanes
 
     function test_with_a_standby_the_last_call_of_each_lane_is_paid_at_the_end() public {
         Session memory s = opened(2);
         settle(s, committee(0), receipt(s, committee(0), 1));
-        cheats.assertEq(earnedByAll() + attribution.paid(ASSET) + market.ashes(), 0);
+        cheats.assertEq(earnedByAll() + attribution.paid(ASSET) + market.ashes(ASSET), 0);
         settle(s, committee(0), receipt(s, committee(0), 3));
         settle(s, committee(1), receipt(s, committee(1), 2));
-        cheats.assertEq(earnedByAll() + attribution.paid(ASSET) + market.ashes(), 3 * PRICE);
+        cheats.assertEq(earnedByAll() + attribution.paid(ASSET) + market.ashes(ASSET), 3 * PRICE);
         finish(s);
-        cheats.assertEq(earnedByAll() + attribution.paid(ASSET) + market.ashes(), 5 * PRICE);
+        cheats.assertEq(earnedByAll() + attribution.paid(ASSET) + market.ashes(ASSET), 5 * PRICE);
         cheats.assertEq(market.balanceOf(consumer), 2 * CAP - 5 * PRICE);
     }
 
@@ -148,8 +172,8 @@ contract SessionsTest is MarketTest {
         refusedTwice(IInferenceMarket.ReturnedBefore.selector, s, 10, 10);
         finish(s);
         cheats.assertEq(market.balanceOf(consumer), 2 * CAP - 19 * PRICE);
-        cheats.assertEq(earnedByAll() + attribution.paid(ASSET) + market.ashes(), 19 * PRICE);
-        cheats.assertEq(address(market).balance, market.balanceOf(consumer) + market.ashes());
+        cheats.assertEq(earnedByAll() + attribution.paid(ASSET) + market.ashes(ASSET), 19 * PRICE);
+        cheats.assertEq(address(market).balance, market.balanceOf(consumer) + market.ashes(ASSET));
     }
 
     function test_the_lane_that_was_named_first_gives_the_price_back() public {

@@ -21,8 +21,11 @@ contract CommitteeStandIn {
         bytes calldata signatures,
         uint256 threshold
     ) external view returns (bool) {
-        require(receipt.committee == InferenceReceipts.committeeRoot(keys), "these keys are not the receipt's committee");
-        return verify(InferenceReceipts.digest(receipt, block.chainid, msg.sender), keys, signers, signatures, threshold);
+        require(
+            receipt.committee == InferenceReceipts.committeeRoot(keys), "these keys are not the receipt's committee"
+        );
+        return
+            verify(InferenceReceipts.digest(receipt, block.chainid, msg.sender), keys, signers, signatures, threshold);
     }
 
     function verify(
@@ -92,7 +95,9 @@ contract LicencesStandIn {
 
     mapping(uint256 => Licence) private licences;
 
-    function give(uint256 licence, bytes32 asset, address user, uint128 royalty, uint128 compute, uint64 ends) external {
+    function give(uint256 licence, bytes32 asset, address user, uint128 royalty, uint128 compute, uint64 ends)
+        external
+    {
         Licence storage l = licences[licence];
         (l.asset, l.user, l.ends, l.withdrawnAt) = (asset, user, ends, 0);
         (l.terms.royalty, l.terms.compute) = (royalty, compute);

@@ -78,7 +78,7 @@ contract WholeTest is ProtocolTest {
 
         (uint256 burnt,) = inference.split(COMPUTE, 50);
         hevm.assertTrue(burnt != 0);
-        uint256 compute = inference.ashes() + address(0).balance;
+        uint256 compute = inference.ashes(model) + address(0).balance;
         for (uint256 i; i < 3; ++i) {
             (uint256 ripe, uint256 ripening) = operators.earningsOf(account(i));
             compute += ripe + ripening;
