@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use alloy_primitives::{B256, U256};
 use sahara_light::Options;
@@ -22,8 +22,8 @@ use sahara::home::Home;
 
 /// Seconds before its end at which a session is not begun with any more: the job's time has to be before it.
 const MARGIN: u64 = 30;
-/// Seconds that a job waits for another process to be done with the session.
-const PATIENCE: u64 = 120;
+/// How long a job waits for another process to be done with the session.
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// What is proven of a chain, by its id.
 pub type Chains = Box<dyn Fn(u64) -> Result<Arc<dyn Words>> + Send + Sync>;
@@ -212,8 +212,8 @@ impl HomePurse {
 
     /// Whoever waits for a lock gives up at some time.
     fn patiently(&self) -> impl FnMut() -> sahara::Result<()> + use<> {
-        let (clock, until) = (self.clock, (self.clock)().saturating_add(PATIENCE));
-        move || if clock() < until { Ok(()) } else { Err(sahara::Error::Stopped) }
+        let until = Instant::now() + PATIENCE;
+        move || if Instant::now() < until { Ok(()) } else { Err(sahara::Error::Stopped) }
     }
 }
 
@@ -662,6 +662,7 @@ mod tests {
         let voucher = purse.voucher(&bare(1)).unwrap();
         let good = receipted(&bare(1), &voucher, 1, &Last::default());
         assert!(purse.paid(&bare(1), &end(2), &good).is_err(), "another answer");
+        purse.failed(&bare(1), None);
         let purse = bench.purse();
         let voucher = purse.voucher(&bare(1)).unwrap();
         let other =
