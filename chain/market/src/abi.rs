@@ -177,6 +177,7 @@ alloy_sol_types::sol! {
         error NotSigned(address signer);
         error MadeBefore(bytes32 partnership);
         error NothingToTake(address account);
+        error Succeeded(address account, address heir);
         error Refused(address to);
 
         function offer(bytes32 asset, Terms calldata terms) external returns (bytes32);
@@ -200,6 +201,7 @@ alloy_sol_types::sol! {
         error NothingToClaim(address account);
         error Succeeded(address account, address heir);
         error Refused(address to);
+        error NothingArrived(address token);
 
         function release(bytes32 asset, address token, uint256 most) external returns (uint256);
         function divide(bytes32 asset, address token) external returns (uint256);
@@ -227,6 +229,11 @@ alloy_sol_types::sol! {
         error NotTheMarket(address caller);
         error WrongSum(uint256 sum, uint256 value);
         error NotTaken(address who, uint256 amount);
+        error NotEvident();
+        error PunishedBefore();
+        error NotTheOwner(bytes32 asset, address caller);
+        error NotFrozen(uint256 epoch);
+        error TooFew(uint256 candidates);
 
         function join(bytes32 node, string calldata endpoint, string calldata region, bytes calldata proof)
             external
@@ -297,6 +304,11 @@ alloy_sol_types::sol! {
         error NotTaken(address who, uint256 amount);
         error Expired(uint256 deadline);
         error TooLittle(address account, uint256 balance, uint256 needed);
+        error TooFewCalls(uint256 calls);
+        error WrongSignature(address recovered);
+        error NotAdmitted(bytes32 scope, address operator);
+        error NotOffered(bytes32 asset, uint256 price);
+        error TooLittleGas(uint256 left);
 
         function seat(Committee calldata c) external returns (bytes32);
         function unseat(Committee calldata c) external;
@@ -323,5 +335,57 @@ alloy_sol_types::sol! {
         function sessions(bytes32 session) external view returns (uint256);
         function committees(bytes32 committee) external view returns (uint256);
         function settled(bytes32 session, bytes32 lane) external view returns (uint256);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use alloy_primitives::keccak256;
+    use alloy_sol_types::SolInterface;
+
+    use super::*;
+
+    /// Selectors of what a Solidity file declares as `kind`: everything in its parentheses but the names.
+    fn declared(solidity: &str, kind: &str) -> BTreeSet<[u8; 4]> {
+        let parts = solidity.split(&format!("    {kind} ")).skip(1);
+        let one = |part: &str| {
+            let (name, rest) = part.split_once('(')?;
+            let (fields, _) = rest.split_once(')')?;
+            let kinds = fields.split(',').filter_map(|field| field.split_whitespace().next());
+            // An enum is a byte in a signature.
+            let kinds: Vec<&str> = kinds.map(|kind| if kind == "State" { "uint8" } else { kind }).collect();
+            let hash = keccak256(format!("{name}({})", kinds.join(",")));
+            Some([hash[0], hash[1], hash[2], hash[3]])
+        };
+        parts.filter_map(one).collect()
+    }
+
+    fn known<E: SolInterface>() -> BTreeSet<[u8; 4]> {
+        E::selectors().collect()
+    }
+
+    #[test]
+    fn the_errors_of_the_contracts_are_known_by_name() {
+        let contracts = [
+            (
+                include_str!("../../contracts/src/protocol/IAssetRegistry.sol"),
+                known::<AssetRegistry::AssetRegistryErrors>(),
+            ),
+            (include_str!("../../contracts/src/protocol/ILicences.sol"), known::<Licences::LicencesErrors>()),
+            (include_str!("../../contracts/src/protocol/IAttribution.sol"), known::<Attribution::AttributionErrors>()),
+            (include_str!("../../contracts/src/protocol/IOperators.sol"), known::<Operators::OperatorsErrors>()),
+            (
+                include_str!("../../contracts/src/protocol/IInferenceMarket.sol"),
+                known::<InferenceMarket::InferenceMarketErrors>(),
+            ),
+        ];
+        for (solidity, known) in contracts {
+            let declared = declared(solidity, "error");
+            assert!(declared.len() > 4, "{solidity}");
+            let missing: Vec<_> = declared.difference(&known).map(alloy_primitives::hex::encode).collect();
+            assert_eq!(missing, Vec::<String>::new());
+        }
     }
 }

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use crate::error::{Error, Result};
 use crate::wallet::amount::Amount;
 pub use rpc::{AskError, Rpc};
-pub use send::{Done, Order, Preview};
+pub use send::{Done, Order};
 
 /// One chain, by its nodes.
 #[derive(Clone)]
@@ -133,10 +133,6 @@ pub struct Log {
     pub topics: Vec<B256>,
     /// The rest.
     pub data: Vec<u8>,
-    /// In which block.
-    pub block: u64,
-    /// In which transaction.
-    pub transaction: B256,
 }
 
 fn read_log(log: &Value) -> Option<Log> {
@@ -144,8 +140,6 @@ fn read_log(log: &Value) -> Option<Log> {
     Some(Log {
         topics: log["topics"].as_array()?.iter().map(word).collect::<Option<_>>()?,
         data: hex::decode(log["data"].as_str()?).ok()?,
-        block: number(&log["blockNumber"])?.try_into().ok()?,
-        transaction: word(&log["transactionHash"])?,
     })
 }
 

@@ -16,9 +16,10 @@ use super::network::NetworkArgs;
 use super::wallet::FileArgs;
 use crate::chain_client::{Chain, Log, Order};
 use crate::error::{Error, Result};
+use crate::market::content::{asset_id, content};
 use crate::wallet::amount::Amount;
 use sahara::keys::{self, Role};
-use sahara::models::{DEFAULT_MODEL, Model, Store};
+use sahara::models::{DEFAULT_MODEL, Store};
 use sahara::network::{self, Sharing, SharingName, SharingRef};
 
 /// Seconds.
@@ -189,11 +190,6 @@ pub fn run(command: AssetCommand, context: &mut Context) -> Result<()> {
     }
 }
 
-/// The id of what `owner` registers with this content.
-pub(super) fn asset_id(chain: u64, owner: Address, root: B256) -> B256 {
-    keccak256((U256::from(chain), ASSET_REGISTRY, owner, root).abi_encode())
-}
-
 fn register(args: &RegisterArgs, context: &mut Context) -> Result<()> {
     let (root, graph) = match args.root {
         Some(root) => (root, B256::ZERO),
@@ -240,14 +236,6 @@ fn register(args: &RegisterArgs, context: &mut Context) -> Result<()> {
     }
     let value = json!({"asset": named, "owner": owner, "content_root": root, "claims": others});
     payer.tell(&format!("registered as asset {named}"), value, context)
-}
-
-/// The root of a model's weights, and the identity of its shortest graph.
-pub(super) fn content(model: &Model) -> Result<(B256, B256)> {
-    let shortest = model.compiled.buckets().into_iter().min();
-    let shortest = shortest.ok_or_else(|| Error::user(format!("{} has no graph", model.info.name)))?;
-    let graph = sahara::embedding::graph(model, shortest)?;
-    Ok((graph.weights_root.into(), graph.id().0.into()))
 }
 
 fn offer(args: &OfferArgs, context: &mut Context) -> Result<()> {

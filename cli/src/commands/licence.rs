@@ -117,6 +117,8 @@ fn buy(args: &BuyArgs, context: &mut Context) -> Result<()> {
     value["terms"] = json!(hash);
     let mut words = format!("licence {licence} is yours: {}", terms_words(&terms));
     if !args.no_session && terms.royalty.saturating_add(terms.compute) > 0 {
+        // Whatever becomes of the session.
+        context.progress.note(&format!("licence {licence} is yours"));
         let opened = open_session(&mut payer, licence, &args.session, context)?;
         if let Some(opened) = opened {
             words.push_str(&format!("; {}", opened.words()));

@@ -49,11 +49,6 @@ impl MoneyArgs {
 }
 
 impl Payer {
-    /// A payer whose key is known already.
-    pub fn of(network: Network, secret: Secret) -> Self {
-        Self { chain: network.chain(), network, address: secret.address(), secret: Some(secret), spent: Vec::new() }
-    }
-
     /// Whether nothing is sent.
     pub fn only_tries(&self) -> bool {
         self.secret.is_none()

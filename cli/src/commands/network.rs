@@ -44,6 +44,9 @@ pub struct AddArgs {
     /// What to call it here [default: its chain's name]
     #[arg(long, value_name = "NAME")]
     name: Option<String>,
+    /// Trust the header in this file instead of the one that is trusted now
+    #[arg(long)]
+    replace: bool,
 }
 
 #[derive(Args, Debug)]
@@ -75,17 +78,12 @@ impl NetworkArgs {
     pub(super) fn find(&self, context: &Context) -> Result<Network> {
         network::find(&context.home, self.network.as_deref())
     }
-
-    /// The name that was given, if one was.
-    pub(super) fn name(&self) -> Option<&str> {
-        self.network.as_deref()
-    }
 }
 
 pub fn run(command: NetworkCommand, context: &mut Context) -> Result<()> {
     match command {
         NetworkCommand::Add(args) => {
-            let network = network::add(&context.home, &args.file, args.name.as_deref())?;
+            let network = network::add(&context.home, &args.file, args.name.as_deref(), args.replace)?;
             told(&network, context)
         }
         NetworkCommand::Make(args) => {

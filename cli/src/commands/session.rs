@@ -11,12 +11,13 @@ use sahara_mpc::market::ManifestId;
 use serde_json::{Value, json};
 
 use super::Context;
-use super::asset::{asset_id, committee, committees};
+use super::asset::{committee, committees};
 use super::licence::{licence_of, licences};
 use super::money::{MoneyArgs, Payer, id};
 use crate::chain_client::{Chain, Order};
 use crate::error::{Blame, Error, Result};
 use crate::market::account::{Account, Caps};
+use crate::market::content::registered;
 use crate::market::network;
 use crate::market::purse::short;
 use crate::wallet::Secret;
@@ -199,7 +200,7 @@ pub(super) fn open_session(
     }
     let now = payer.chain.time()?;
     let until = committees.iter().map(|committee| committee.until).min().unwrap_or_default();
-    let ends = (now + terms.session_days * DAY).min(licence_ends).min(until);
+    let ends = now.saturating_add(terms.session_days * DAY).min(licence_ends).min(until);
     let mut nonce = [0; 32];
     getrandom::fill(&mut nonce).map_err(|e| Error::fault(format!("the system gives no random numbers: {e}")))?;
     let signer = Secret::random()?;
@@ -233,22 +234,28 @@ pub(super) fn open_session(
     }
     // The key is kept before money is locked to it.
     let chain = payer.chain.id();
-    let account = Account::create(&context.home, chain, caps, signer, &session, &committees)?;
-    let id = account.id();
-    match payer.carry_out(&order, context) {
-        Ok(done) => {
-            // Proofs of a block's state are under the header of the next one.
-            context.progress.step("waiting for the next block");
-            payer.chain.wait_for(done.map_or(0, |done| done.block + 1))?;
-        }
+    let mut account = Account::create(&context.home, chain, caps, signer.clone(), &session, &committees)?;
+    let done = match payer.carry_out(&order, context) {
+        Ok(done) => done,
         Err(error) => {
-            // Only what certainly was not opened is forgotten.
+            // Only what certainly was not opened is forgotten: nothing was sent.
             if error.blame() == Blame::User {
                 account.forget()?;
             }
             return Err(error);
         }
-    }
+    };
+    // The contract's own terms name the session, whatever a node has said of them before.
+    let session = match done.and_then(|done| done.event::<InferenceMarket::Opened>(INFERENCE_MARKET)) {
+        Some(opened) if opened.s != session && opened.s.signer == session.signer => {
+            account = Account::create(&context.home, chain, caps, signer, &opened.s, &committees)?;
+            opened.s
+        }
+        _ => session,
+    };
+    let id = account.id();
+    context.progress.step("waiting until it is proven");
+    payer.network.wait_for_session(id, |state| *state == SessionState::Open)?;
     for (committee, file) in committees.iter().zip(files) {
         if let Some(file) = file {
             let saved = file.save(&account.committee_file(committee.id()));
@@ -303,7 +310,7 @@ fn examined(chain: &Chain, committee: &Committee, named: bool, context: &Context
             return Ok(None);
         }
     };
-    match holds(chain, committee, &file, context)? {
+    match holds(chain, committee, &file, named, context)? {
         true => Ok(Some(file)),
         false => Err(Error::user(format!(
             "the nodes of committee {} hold another model than was registered as asset {asset}",
@@ -312,30 +319,32 @@ fn examined(chain: &Chain, committee: &Committee, named: bool, context: &Context
     }
 }
 
-/// Whether the nodes hold what was registered; yes, too, where they cannot be asked now, which is told.
-fn holds(chain: &Chain, committee: &Committee, file: &nodes::Committee, context: &Context) -> Result<bool> {
-    let asset = committee.asset;
-    let facts = chain.call("asking for the asset", ASSET_REGISTRY, &AssetRegistry::assetOfCall { asset })?;
-    // An asset's name is the hash of its owner and content, so nobody can show another content.
-    if asset_id(chain.id(), facts.registrant, facts.contentRoot) != asset {
-        return Ok(false);
-    }
+/// Whether the nodes hold what was registered; an error where they cannot be asked now, unless the committee was named.
+fn holds(
+    chain: &Chain,
+    committee: &Committee,
+    file: &nodes::Committee,
+    named: bool,
+    context: &Context,
+) -> Result<bool> {
+    let root = registered(chain, committee.asset)?;
     let client = keys::client(&context.home, Role::Consumer, file.clone())?;
-    match client.find(&nodes::SharingRef::Manifest(ManifestId(committee.manifest.0))) {
+    let why = match client.find(&nodes::SharingRef::Manifest(ManifestId(committee.manifest.0))) {
         Ok(Some(sharing)) => {
             let manifest = sharing.manifest();
-            let sold = matches!(&manifest.access, AccessRule::Chain(sold) if sold.asset == asset.0);
-            Ok(sold && manifest.weights_root == facts.contentRoot.0)
+            let sold = matches!(&manifest.access, AccessRule::Chain(sold) if sold.asset == committee.asset.0);
+            return Ok(sold && manifest.weights_root == root.0);
         }
-        Ok(None) => {
-            context.progress.note("the committee's nodes do not have the model now");
-            Ok(true)
-        }
-        Err(error) => {
-            context.progress.note(&format!("what the committee's nodes hold could not be compared: {error}"));
-            Ok(true)
-        }
+        Ok(None) => "they do not have the model now".to_owned(),
+        Err(error) => error.to_string(),
+    };
+    let why = format!("what the nodes of committee {} hold cannot be compared: {why}", committee.id());
+    if named {
+        // It is compared before anything is asked there, too.
+        context.progress.note(&why);
+        return Ok(true);
     }
+    Err(Error::user(format!("{why}; try again when they are up, or name the committee with --with")))
 }
 
 /// Committees of a session that nobody has chosen: the one that is asked, and one that stands by.
@@ -385,7 +394,7 @@ fn ls(context: &mut Context) -> Result<()> {
             account.deals.iter().map(|deal| Ok(account.spent(deal.lane)?.last.total)).sum::<Result<_>>()?;
         let deposit: u128 = session.caps.iter().sum();
         let state = match network::of_chain(&context.home, account.chain) {
-            Ok(network) => state(&network.chain(), account.id()).unwrap_or_else(|error| error.report()),
+            Ok(network) => network.session_state(account.id()).map_or_else(|error| error.report(), state),
             Err(error) => error.report(),
         };
         list.push((
@@ -427,19 +436,14 @@ fn ls(context: &mut Context) -> Result<()> {
     })
 }
 
-fn state(chain: &Chain, session: B256) -> Result<String> {
-    Ok(match read(chain, session)? {
+fn state(state: SessionState) -> String {
+    match state {
         SessionState::None => "not opened".to_owned(),
         SessionState::Open => "open".to_owned(),
         SessionState::Closing(until) => format!("closes at {}", super::output::moment(until.saturating_mul(1000))),
         SessionState::Finished => "over".to_owned(),
         SessionState::Unknown(_) => "in a state that this program does not know".to_owned(),
-    })
-}
-
-fn read(chain: &Chain, session: B256) -> Result<SessionState> {
-    let call = InferenceMarket::sessionsCall { session };
-    Ok(SessionState::read(chain.call("asking for the session", INFERENCE_MARKET, &call)?))
+    }
 }
 
 fn allow(args: &AllowArgs, context: &mut Context) -> Result<()> {
@@ -466,7 +470,12 @@ fn close(args: &CloseArgs, context: &mut Context) -> Result<()> {
     }
     let Some(session) = account.session().cloned() else { return Ok(()) };
     let id = account.id();
-    match read(&payer.chain, id)? {
+    // Its key is forgotten on no node's word.
+    match payer.network.session_state(id)? {
+        SessionState::None if session.ends >= payer.chain.time()? => Err(Error::user(format!(
+            "the session is not opened, as far as is proven; it is kept until {}",
+            super::output::moment(session.ends.saturating_mul(1000))
+        ))),
         SessionState::None | SessionState::Finished => {
             if payer.only_tries() {
                 return context.out.line("nothing is to be paid: the session is over");
@@ -499,6 +508,8 @@ fn close(args: &CloseArgs, context: &mut Context) -> Result<()> {
             let left =
                 done.event::<InferenceMarket::Finished>(INFERENCE_MARKET).map_or(U256::ZERO, |event| event.returned);
             take(&mut payer, context)?;
+            context.progress.step("waiting until it is proven");
+            payer.network.wait_for_session(id, |state| *state == SessionState::Finished)?;
             account.forget()?;
             let value = json!({"session": id, "state": "over", "returned": left.to_string()});
             payer.tell(&format!("{} came back", Amount(left)), value, context)

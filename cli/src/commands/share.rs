@@ -5,16 +5,15 @@ use std::path::PathBuf;
 use alloy_primitives::B256;
 use clap::Args;
 use sahara_market::ASSET_REGISTRY;
-use sahara_market::abi::AssetRegistry;
 use sahara_mpc::manifest::{AccessRule, Asset};
 use serde_json::{Value, json};
 
-use super::asset::content;
 use super::money::id;
 use super::network::NetworkArgs;
 use super::signals::stop_when_interrupted;
 use super::{Context, WeightsArg};
 use crate::error::{Blame, Error, Result};
+use crate::market::content::{content, registered};
 use sahara::keys::{self, Role};
 use sahara::models::{DEFAULT_MODEL, Model, SharedStore, Store};
 use sahara::network::{
@@ -125,9 +124,8 @@ pub fn share(args: &ShareArgs, context: &mut Context) -> Result<()> {
 fn sold(asset: B256, network: &NetworkArgs, model: &Model, context: &Context) -> Result<Asset> {
     let chain = network.find(context)?.chain();
     chain.check()?;
-    let facts = chain.call("asking for the asset", ASSET_REGISTRY, &AssetRegistry::assetOfCall { asset })?;
     let (root, _) = content(model)?;
-    if facts.contentRoot != root {
+    if registered(&chain, asset)? != root {
         return Err(Error::user(format!(
             "asset {asset} has another content than {}: register this one with `sahara asset register`",
             model.info.name

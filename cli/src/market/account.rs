@@ -47,8 +47,11 @@ pub struct Account {
     pub deals: Vec<Deal>,
 }
 
+/// Names of jobs without an answer that are kept.
+const MAX_FAILED: usize = 16;
+
 /// How far a session is at one committee.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Spent {
     /// The last receipt.
     pub last: Last,
@@ -60,11 +63,21 @@ pub struct Spent {
     pub today: u128,
     /// Whether a job was paid here that this program asked and got no answer for: nothing more is spent with this committee.
     pub left: bool,
+    /// Jobs since the last receipt of which this program knows that they came to nothing.
+    pub failed: Vec<[u8; 16]>,
 }
 
 /// Where they are.
 pub fn folder(home: &Home) -> PathBuf {
     home.path().join("purse")
+}
+
+/// The turn to say what may be spent, of all sessions of a home: short.
+///
+/// # Errors
+/// When the lock's file cannot be made, and what `waiting` gives.
+pub fn turn_to_promise(home: &Home, waiting: impl FnMut() -> sahara::Result<()>) -> Result<File> {
+    Ok(turn(&folder(home).join("lock"), waiting)?)
 }
 
 impl Account {
@@ -202,6 +215,14 @@ impl Account {
         written.map(drop).map_err(|e| Error::io("keeping what was spent", &path, e))
     }
 
+    /// The same session as it is kept now.
+    ///
+    /// # Errors
+    /// When its file cannot be read.
+    pub fn again(&self) -> Result<Self> {
+        Self::load(&self.folder)
+    }
+
     /// What was receipted on `day` at all its committees.
     ///
     /// # Errors
@@ -286,14 +307,39 @@ impl Spent {
     pub fn after(&self, last: Last, day: u64) -> Self {
         let paid = last.total.saturating_sub(self.last.total);
         let before = if self.day == day { self.today } else { 0 };
-        Self { last, promised: self.promised.max(last.total), day, today: before.saturating_add(paid), ..*self }
+        Self {
+            last,
+            promised: self.promised.max(last.total),
+            day,
+            today: before.saturating_add(paid),
+            left: self.left,
+            failed: Vec::new(),
+        }
+    }
+
+    /// With one more job that came to nothing.
+    #[must_use]
+    pub fn without(mut self, job: [u8; 16]) -> Self {
+        if self.failed.len() >= MAX_FAILED {
+            self.failed.remove(0);
+        }
+        self.failed.push(job);
+        self
+    }
+
+    /// What may still be receipted for vouchers that were given.
+    pub fn pending(&self) -> u128 {
+        self.promised.saturating_sub(self.last.total)
     }
 
     fn encode(&self) -> Vec<u8> {
         let mut w = Writer::with_header(STATE, VERSION);
         w.u64(self.last.number).bytes(&self.last.total.to_le_bytes()).bytes(self.last.digest.as_slice());
         w.bytes(&self.promised.to_le_bytes()).u64(self.day).bytes(&self.today.to_le_bytes());
-        w.u8(self.left.into());
+        w.u8(self.left.into()).u8(self.failed.len() as u8);
+        self.failed.iter().for_each(|job| {
+            w.bytes(job);
+        });
         w.finish_with_digest()
     }
 
@@ -304,7 +350,8 @@ impl Spent {
         let last = Last { number: r.u64()?, total: u128::from_le_bytes(r.array()?), digest: r.array::<32>()?.into() };
         let promised = u128::from_le_bytes(r.array()?);
         let (day, today, left) = (r.u64()?, u128::from_le_bytes(r.array()?), r.u8()? != 0);
-        let spent = Self { last, promised, day, today, left };
+        let failed = (0..r.u8()?).map(|_| r.array()).collect::<std::result::Result<_, _>>()?;
+        let spent = Self { last, promised, day, today, left, failed };
         r.finish()?;
         Ok(spent)
     }
@@ -361,7 +408,14 @@ mod tests {
         let one = Spent { promised: 12, ..Spent::default() }.after(last(1), 7);
         let three = one.after(last(3), 7);
         account.keep(lane, &three).unwrap();
-        assert_eq!((account.spent(lane).unwrap(), account.spent_on(7).unwrap()), (three, 36));
+        assert_eq!((account.spent(lane).unwrap(), account.spent_on(7).unwrap()), (three.clone(), 36));
+        assert_eq!((Spent::default().pending(), Spent { promised: 48, ..three.clone() }.pending()), (0, 12));
+        let many = (0..20).fold(three.clone(), |spent, n| spent.without([n; 16]));
+        account.keep(lane, &many).unwrap();
+        let found = account.spent(lane).unwrap();
+        assert_eq!((found.failed.len(), found.failed.last()), (16, Some(&[19; 16])));
+        assert!(found.after(last(4), 7).failed.is_empty());
+        account.keep(lane, &three).unwrap();
         assert_eq!((three.after(last(4), 8).today, account.spent_on(8).unwrap()), (12, 0));
         std::fs::write(account.state(lane), b"x").unwrap();
         assert!(account.spent(lane).is_err());

@@ -532,6 +532,35 @@ pub mod tests {
     }
 
     #[test]
+    fn whatever_bytes_come_are_read_or_refused() {
+        use std::hash::{BuildHasher, RandomState};
+        let seed = RandomState::new().hash_one(());
+        println!("seed {seed}");
+        let mut state = seed | 1;
+        let mut next = |below: usize| {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            state as usize % below.max(1)
+        };
+        let good = [deal().encode(), order(1, 12).voucher, complete(&bill(1, &Last::default())).receipt];
+        for round in 0..3_000 {
+            let mut bytes = good[round % good.len()].clone();
+            for _ in 0..next(4) {
+                let at = next(bytes.len());
+                bytes[at] = next(256) as u8;
+            }
+            bytes.truncate(if next(3) == 0 { next(bytes.len()) } else { bytes.len() });
+            let (deal, promise, bill) =
+                (Deal::decode(&HERE, &bytes), Promise::decode(&bytes), Bill::decode(&HERE, &bytes));
+            // What is read is what was written: there is one form of each.
+            assert!(deal.is_err() || deal.is_ok_and(|deal| deal.encode() == bytes));
+            assert!(promise.is_err() || promise.is_ok_and(|promise| promise.encode() == bytes));
+            assert!(bill.is_err() || bill.is_ok_and(|bill| bill.encode() == bytes));
+        }
+    }
+
+    #[test]
     fn a_bill_that_differs_in_any_field_is_refused() {
         let good = bill(1, &Last::default());
         let word = B256::repeat_byte(1);

@@ -20,6 +20,7 @@ use sahara_mpc::wire::ManifestId;
 
 use super::account::Account;
 use super::bill::{Bill, Deal};
+use super::content::{content, registered};
 use super::network;
 use super::purse::short;
 use crate::error::{Error, Result};
@@ -217,11 +218,25 @@ fn lane(
         let store = SharedStore::new(&home).with_purse(Some(purse.clone()));
         let which = SharingRef::Manifest(ManifestId(deal.committee().manifest.0));
         let (model, _) = store.open(&which, &committee, &progress)?;
+        is_what_was_sold(&home, chain, &deal, &model).map_err(own)?;
         let model = Arc::new(model);
         let engine = NetworkEngine::connect(&home, Some(&file), model.clone(), options.clone(), &progress)?;
         Ok((model, Arc::new(engine)))
     };
     Lane { label, open: Box::new(open), engine: Mutex::default() }
+}
+
+/// Refuses a model that is not the content that was registered as the asset: its owner chose what the nodes hold.
+fn is_what_was_sold(home: &Home, chain: u64, deal: &Deal, model: &Model) -> Result<()> {
+    let (asset, (root, _)) = (deal.committee().asset, content(model)?);
+    match registered(&network::of_chain(home, chain)?.chain(), asset)? == root {
+        true => Ok(()),
+        false => Err(Error::user(format!(
+            "the committee's nodes hold another model than was registered as asset {asset}: close the session with `sahara \
+             session close {}`",
+            short(deal.id)
+        ))),
+    }
 }
 
 /// The file of a session's committee: its keys are those that were agreed, where its nodes are their operators say on the

@@ -2,6 +2,7 @@
 
 pub mod account;
 pub mod bill;
+pub mod content;
 pub mod engine;
 pub mod ledger;
 pub mod network;

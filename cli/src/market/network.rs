@@ -2,9 +2,13 @@
 
 use std::io::Read;
 use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::{Duration, Instant};
 
+use alloy_primitives::B256;
 use sahara_light::headers::{LightBlock, Untrusted};
 use sahara_light::{Anchor, Light, Options, Url};
+use sahara_market::slots::{self, SessionState};
 use sahara_market::{Domain, INFERENCE_MARKET};
 use serde_json::{Value, json};
 
@@ -16,6 +20,8 @@ use sahara::home::{Home, create_private_dir, write_atomic};
 const MAX_FILE: u64 = 64 << 10;
 /// Letters of a network's name here.
 const MAX_NAME: usize = 50;
+/// How long what was done may take to be proven.
+const PATIENCE: Duration = Duration::from_secs(30);
 /// Networks of one machine.
 const MAX_NETWORKS: usize = 256;
 
@@ -56,6 +62,39 @@ impl Network {
     /// What is proven of its chain.
     pub fn light(&self, options: Options) -> Light {
         Light::open(self.anchor.clone(), Options { kept: Some(self.kept.clone()), ..options })
+    }
+
+    /// The state of a session, proven.
+    ///
+    /// # Errors
+    /// When nothing is proven.
+    pub fn session_state(&self, session: B256) -> Result<SessionState> {
+        let wanted = [(INFERENCE_MARKET, slots::session(session))];
+        let proven = self.light(Options::default()).words(&wanted);
+        let proven = proven.map_err(|e| Error::fault(format!("nothing is proven of the chain: {e}")))?;
+        Ok(SessionState::read(proven.words.first().copied().unwrap_or_default().into()))
+    }
+
+    /// Waits until a session is proven to be in a state. Proofs of a block's state are under the header of the next one.
+    ///
+    /// # Errors
+    /// When that takes too long.
+    pub fn wait_for_session(&self, session: B256, is: fn(&SessionState) -> bool) -> Result<()> {
+        let until = Instant::now() + PATIENCE;
+        loop {
+            match self.session_state(session) {
+                Ok(state) if is(&state) => return Ok(()),
+                Ok(_) | Err(_) if Instant::now() < until => thread::sleep(Duration::from_millis(300)),
+                Ok(_) => {
+                    return Err(Error::unsettled(format!(
+                        "the chain's node says that it is done, and nothing of it is proven after {} s: see `sahara session \
+                         ls` later (session {session})",
+                        PATIENCE.as_secs()
+                    )));
+                }
+                Err(error) => return Err(error),
+            }
+        }
     }
 
     /// Where vouchers and receipts count.
@@ -129,8 +168,9 @@ pub fn of_chain(home: &Home, id: u64) -> Result<Network> {
 /// Adds the network in a file, under a name that is free here. The same network may be added again, to ask other nodes.
 ///
 /// # Errors
-/// When the file is none, the name is none or another network's.
-pub fn add(home: &Home, from: &Path, name: Option<&str>) -> Result<Network> {
+/// When the file is none, the name is none or another network's, or another header is to be trusted than before and nobody said
+/// `replace`.
+pub fn add(home: &Home, from: &Path, name: Option<&str>, replace: bool) -> Result<Network> {
     let anchor = read(from)?;
     let file = file(home, name.unwrap_or(&anchor.chain))?;
     if file.exists() {
@@ -139,6 +179,12 @@ pub fn add(home: &Home, from: &Path, name: Option<&str>) -> Result<Network> {
             return Err(Error::user(format!(
                 "'{}' is another network here ({}): give this one a name of its own with --name",
                 known.name, known.anchor.chain
+            )));
+        }
+        if (known.anchor.height, known.anchor.hash) != (anchor.height, anchor.hash) && !replace {
+            return Err(Error::user(format!(
+                "'{}' trusts the header {} at height {} and this file another: with --replace it is trusted from now on",
+                known.name, known.anchor.hash, known.anchor.height
             )));
         }
     } else {
@@ -235,18 +281,25 @@ mod tests {
         let put = |text: &str| std::fs::write(&given, text).unwrap();
         assert!(find(&home, None).unwrap_err().report().contains("network add"));
         put(&anchor("sahara-1", 71_212));
-        assert_eq!(add(&home, &given, None).unwrap().name(), "sahara-1");
+        assert_eq!(add(&home, &given, None, false).unwrap().name(), "sahara-1");
         assert_eq!(find(&home, None).unwrap().domain().chain_id, 71_212);
         put(&anchor("sahara-2", 5));
-        assert_eq!(add(&home, &given, Some("sahara-1")).unwrap_err().exit_code(), 2, "the name is another network's");
-        add(&home, &given, Some("other")).unwrap();
+        assert_eq!(
+            add(&home, &given, Some("sahara-1"), false).unwrap_err().exit_code(),
+            2,
+            "the name is another network's"
+        );
+        add(&home, &given, Some("other"), false).unwrap();
         put(&anchor("sahara-3", 5));
-        assert!(add(&home, &given, None).unwrap_err().report().contains("chain id 5"));
+        assert!(add(&home, &given, None, false).unwrap_err().report().contains("chain id 5"));
         put(&anchor("sahara-2", 5));
         assert!(find(&home, None).unwrap_err().report().contains("other, sahara-1"));
         assert_eq!(of_chain(&home, 5).unwrap().name(), "other");
         assert!(of_chain(&home, 6).is_err());
-        add(&home, &given, Some("other")).unwrap();
+        add(&home, &given, Some("other"), false).unwrap();
+        put(&anchor("sahara-2", 5).replace("height = 7", "height = 8"));
+        assert!(add(&home, &given, Some("other"), false).unwrap_err().report().contains("--replace"));
+        assert_eq!(add(&home, &given, Some("other"), true).unwrap().anchor().height, 8);
         remove(&home, "other").unwrap();
         assert_eq!((list(&home).unwrap().len(), remove(&home, "other").unwrap_err().exit_code()), (1, 2));
     }
@@ -260,9 +313,9 @@ mod tests {
         }
         let given = dir.path().join("given");
         std::fs::write(&given, "chain = 1").unwrap();
-        assert_eq!(add(&home, &given, None).unwrap_err().exit_code(), 2);
+        assert_eq!(add(&home, &given, None, false).unwrap_err().exit_code(), 2);
         std::fs::write(&given, vec![b' '; 70 << 10]).unwrap();
-        assert_eq!(add(&home, &given, None).unwrap_err().exit_code(), 2);
-        assert_eq!(add(&home, &dir.path().join("none"), None).unwrap_err().exit_code(), 2);
+        assert_eq!(add(&home, &given, None, false).unwrap_err().exit_code(), 2);
+        assert_eq!(add(&home, &dir.path().join("none"), None, false).unwrap_err().exit_code(), 2);
     }
 }

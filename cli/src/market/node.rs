@@ -967,8 +967,8 @@ mod tests {
     #[test]
     fn what_is_proven_counts_for_its_time_and_is_proven_again() {
         let bench = Bench::new();
-        bench.shown();
-        let later = bench.node_at(|| NOW + 301);
+        let mut later = bench.shown();
+        later.clock = || NOW + 301;
         later.table().lanes.values().for_each(|entry| {
             let mut entry = lock(entry);
             entry.proof = Some(Proof {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use alloy_primitives::{B256, U256};
 use sahara_light::Options;
@@ -11,8 +11,8 @@ use sahara_market::LICENCES;
 use sahara_market::slots::{self, CommitteeState, SessionState};
 use sahara_mpc::market::{Complete, JobEnd, Order, Place, Purse, Unpaid};
 
-use super::account::{Account, Spent};
-use super::bill::{Bill, Deal, Outcome, Promise};
+use super::account::{Account, Spent, turn_to_promise};
+use super::bill::{Bill, Deal, Last, Outcome, Promise};
 use super::network;
 use super::node::Words;
 use super::receipts::{self, Kept};
@@ -22,11 +22,8 @@ use sahara::home::Home;
 
 /// Seconds before its end at which a session is not begun with any more: the job's time has to be before it.
 const MARGIN: u64 = 30;
-/// Seconds that a job waits for another process to be done with the session.
-const PATIENCE: u64 = 120;
-
-/// Jobs without a receipt that are remembered.
-const MAX_FAILED: usize = 1024;
+/// How long a job waits for another process to be done with the session.
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// What is proven of a chain, by its id.
 pub type Chains = Box<dyn Fn(u64) -> Result<Arc<dyn Words>> + Send + Sync>;
@@ -53,8 +50,8 @@ struct Chosen {
     deal: Deal,
     /// The job that is under way: nobody else spends from the session meanwhile.
     running: Option<Running>,
-    /// Jobs of this process that came to nothing since the last receipt.
-    failed: Vec<[u8; 16]>,
+    /// The last job that came to nothing: a receipt of it may turn up.
+    lost: Option<[u8; 16]>,
 }
 
 struct Running {
@@ -178,9 +175,10 @@ impl HomePurse {
         Ok(())
     }
 
-    /// Whether what is spent today at all sessions of the licence leaves room for one more call.
+    /// Whether what is spent today at all sessions of the licence, and what may be yet, leaves room for one more call.
     fn within_caps(&self, account: &Account, deal: &Deal) -> std::result::Result<(), Unpaid> {
-        let caps = account.caps;
+        // What may be spent can have been changed since the session was chosen.
+        let caps = account.again().map_err(|e| unpaid(&e))?.caps;
         let raise = format!("`sahara session allow {} --help` says how to raise it", short(account.id()));
         if deal.price > caps.call {
             return Err(Unpaid(format!(
@@ -192,8 +190,14 @@ impl HomePurse {
         let today = day((self.clock)());
         let mut spent = 0u128;
         for other in Account::list(&self.home).map_err(|e| unpaid(&e))? {
-            if other.chain == account.chain && other.licence() == account.licence() {
-                spent = spent.saturating_add(other.spent_on(today).map_err(|e| unpaid(&e))?);
+            if other.chain != account.chain || other.licence() != account.licence() {
+                continue;
+            }
+            spent = spent.saturating_add(other.spent_on(today).map_err(|e| unpaid(&e))?);
+            // What this session may owe is what is asked for again now.
+            for lane in other.deals.iter().map(|deal| (deal.id, deal.lane)).filter(|lane| *lane != (deal.id, deal.lane))
+            {
+                spent = spent.saturating_add(other.spent(lane.1).map_err(|e| unpaid(&e))?.pending());
             }
         }
         if spent.saturating_add(deal.price) > caps.day {
@@ -204,6 +208,12 @@ impl HomePurse {
             )));
         }
         Ok(())
+    }
+
+    /// Whoever waits for a lock gives up at some time.
+    fn patiently(&self) -> impl FnMut() -> sahara::Result<()> + use<> {
+        let until = Instant::now() + PATIENCE;
+        move || if Instant::now() < until { Ok(()) } else { Err(sahara::Error::Stopped) }
     }
 }
 
@@ -228,7 +238,7 @@ impl Purse for HomePurse {
             Amount::from(account.caps.day)
         ));
         let shown = deal.encode();
-        self.chosen().insert(key, Chosen { account, deal, running: None, failed: Vec::new() });
+        self.chosen().insert(key, Chosen { account, deal, running: None, lost: None });
         Ok(shown)
     }
 
@@ -236,8 +246,9 @@ impl Purse for HomePurse {
         let key = order.place.manifest.0;
         let known = self.chosen().get(&key).map(|chosen| (chosen.account.clone(), chosen.deal.clone()));
         let (account, deal) = match known {
-            Some(known) => known,
-            None => {
+            // A session that is used up makes room for the next.
+            Some((account, deal)) if !self.is_over(&account, &deal)? => (account, deal),
+            _ => {
                 self.session(&order.place)?;
                 let chosen = self.chosen();
                 let chosen = chosen.get(&key).ok_or_else(|| Unpaid("no session was chosen".to_owned()))?;
@@ -247,12 +258,8 @@ impl Purse for HomePurse {
         if !deal.fits(&account.domain(), &order.place) || deal.asker() != order.asker {
             return Err(Unpaid("the session is not for this committee, model or key".to_owned()));
         }
-        self.within_caps(&account, &deal)?;
-        let until = (self.clock)().saturating_add(PATIENCE);
-        let clock = self.clock;
-        let turn = account
-            .turn(|| if clock() < until { Ok(()) } else { Err(sahara::Error::Stopped) })
-            .map_err(|_| Unpaid("another sahara is spending from this session: wait for it".to_owned()))?;
+        let waited = |_| Unpaid("another sahara is spending from this session: wait for it".to_owned());
+        let turn = account.turn(self.patiently()).map_err(waited)?;
         // Another process may have spent meanwhile.
         let spent = account.spent(deal.lane).map_err(|e| unpaid(&e))?;
         let total = spent.last.total.saturating_add(deal.price);
@@ -271,9 +278,13 @@ impl Purse for HomePurse {
                 short(deal.id)
             )));
         }
-        // On disk before anybody sees it.
+        // On disk before anybody sees it, and before another session is asked what may be spent.
         let spent = Spent { promised: spent.promised.max(total), ..spent };
-        account.keep(deal.lane, &spent).map_err(|e| unpaid(&e))?;
+        {
+            let _promising = turn_to_promise(&self.home, self.patiently()).map_err(waited)?;
+            self.within_caps(&account, &deal)?;
+            account.keep(deal.lane, &spent).map_err(|e| unpaid(&e))?;
+        }
         let signature = deal
             .voucher(order, total)
             .sign(&account.domain(), &B256::from(*account.signer.bytes()))
@@ -288,34 +299,52 @@ impl Purse for HomePurse {
 
     fn paid(&self, order: &Order, end: &JobEnd, complete: &Complete) -> std::result::Result<(), Unpaid> {
         let key = order.place.manifest.0;
-        let (account, deal, running) =
-            self.ended(&key, order).ok_or_else(|| Unpaid("nothing was to be paid".to_owned()))?;
+        let nothing = || Unpaid("nothing was to be paid".to_owned());
+        let (account, deal, total, last) = {
+            let chosen = self.chosen();
+            let entry = chosen.get(&key).ok_or_else(nothing)?;
+            let running = entry.running.as_ref().filter(|running| running.job == order.job.0).ok_or_else(nothing)?;
+            (entry.account.clone(), entry.deal.clone(), running.total, running.spent.last)
+        };
         let bill =
             Bill::of(&account.domain(), complete).map_err(|e| Unpaid(format!("the receipt does not hold: {e}")))?;
-        let expected = deal.receipt(order, &Outcome::from(end), &running.spent.last, bill.receipt.height);
-        if bill.deal != deal || expected != Some(bill.receipt) || bill.receipt.total != running.total {
+        // The members may have made another receipt of the number before, which is as good.
+        let last = Last { digest: bill.receipt.previous, ..last };
+        let expected = deal.receipt(order, &Outcome::from(end), &last, bill.receipt.height);
+        if bill.deal != deal || expected != Some(bill.receipt) || bill.receipt.total != total {
             return Err(Unpaid("the receipt is not for what was asked and answered".to_owned()));
         }
-        self.keep(&account, &bill, complete, &running.spent, true)?;
-        if let Some(chosen) = self.chosen().get_mut(&key) {
-            chosen.failed.clear();
+        let Some((_, _, running)) = self.ended(&key, order) else { return Err(nothing()) };
+        // It is paid: whatever cannot be kept of it, the answer is the consumer's.
+        if let Err(error) = self.keep(&account, &bill, complete, &running.spent, true) {
+            (self.tell)(&error.0);
         }
         Ok(())
     }
 
     fn failed(&self, order: &Order, last: Option<&Complete>) {
+        self.lost(order, last);
+    }
+}
+
+impl HomePurse {
+    /// A job came to nothing. `shown` are receipts that nodes showed, unchecked: what one of them proves to be spent is spent.
+    fn lost<'a>(&self, order: &Order, shown: impl IntoIterator<Item = &'a Complete>) {
         let key = order.place.manifest.0;
-        let Some((account, deal, running)) = self.ended(&key, order) else { return };
-        let failed = self.remember(&key, order.job.0);
-        let Some(complete) = last else { return };
-        // A voucher of this session's key is in it: nobody else could have made it.
-        let Ok(bill) = Bill::of(&account.domain(), complete) else { return };
-        if bill.deal != deal || bill.receipt.number <= running.spent.last.number {
+        let Some((account, deal, spent, _turn)) = self.over(&key, order) else { return };
+        let domain = account.domain();
+        // A voucher of this session's key is in each that holds: nobody else could have made it.
+        let good = shown.into_iter().filter_map(|complete| Some((Bill::of(&domain, complete).ok()?, complete)));
+        let newer = good.filter(|(bill, _)| bill.deal == deal && bill.receipt.number > spent.last.number);
+        let Some((bill, complete)) = newer.max_by_key(|(bill, _)| bill.receipt.number) else {
+            if let Err(error) = account.keep(deal.lane, &spent) {
+                (self.tell)(&error.report());
+            }
             return;
-        }
+        };
         // Jobs of another process that was ended are nobody's fault.
-        let left = failed.iter().any(|job| bill.receipt.job == B256::right_padding_from(job));
-        let spent = Spent { left, ..running.spent };
+        let left = spent.failed.iter().any(|job| bill.receipt.job == B256::right_padding_from(job));
+        let spent = Spent { left: left || spent.left, ..spent };
         let paid = Amount::from(bill.receipt.total.saturating_sub(spent.last.total));
         let told = match self.keep(&account, &bill, complete, &spent, false) {
             Ok(()) if left => {
@@ -326,6 +355,27 @@ impl Purse for HomePurse {
         };
         (self.tell)(&told);
     }
+
+    /// The session of a job that came to nothing, how far it is, and the turn to say so.
+    fn over(&self, key: &[u8; 32], order: &Order) -> Option<(Arc<Account>, Deal, Spent, File)> {
+        let job = order.job.0;
+        if let Some((account, deal, running)) = self.ended(key, order) {
+            if let Some(chosen) = self.chosen().get_mut(key) {
+                chosen.lost = Some(job);
+            }
+            let Running { spent, _turn, .. } = running;
+            return Some((account, deal, spent.without(job), _turn));
+        }
+        // It was told before, without the receipt that turned up now.
+        let (account, deal) = {
+            let chosen = self.chosen();
+            let entry = chosen.get(key).filter(|entry| entry.lost == Some(job))?;
+            (entry.account.clone(), entry.deal.clone())
+        };
+        let turn = account.turn(self.patiently()).ok()?;
+        let spent = account.spent(deal.lane).ok()?;
+        Some((account, deal, spent, turn))
+    }
 }
 
 impl HomePurse {
@@ -335,27 +385,12 @@ impl HomePurse {
         Ok(spent.left || self.has_ended(deal) || spent.last.total.saturating_add(deal.price) > deal.cap)
     }
 
-    /// Remembers a job that came to nothing; all of them since the last receipt.
-    fn remember(&self, key: &[u8; 32], job: [u8; 16]) -> Vec<[u8; 16]> {
-        let mut chosen = self.chosen();
-        let Some(chosen) = chosen.get_mut(key) else { return vec![job] };
-        if chosen.failed.len() < MAX_FAILED {
-            chosen.failed.push(job);
-        }
-        chosen.failed.clone()
-    }
-
     /// The job under way comes to its end: whoever waits for the session has it next.
     fn ended(&self, key: &[u8; 32], order: &Order) -> Option<(Arc<Account>, Deal, Running)> {
         let mut chosen = self.chosen();
         let entry = chosen.get_mut(key)?;
         let running = entry.running.take_if(|running| running.job == order.job.0)?;
-        let found = (entry.account.clone(), entry.deal.clone());
-        // A session that is used up makes room for the next.
-        if running.total.saturating_add(found.1.price) > found.1.cap {
-            chosen.remove(key);
-        }
-        Some((found.0, found.1, running))
+        Some((entry.account.clone(), entry.deal.clone(), running))
     }
 }
 
@@ -383,7 +418,7 @@ mod tests {
     use sahara_light::Proven;
 
     use super::super::account::Caps;
-    use super::super::bill::{Last, tests::*};
+    use super::super::bill::tests::*;
     use super::*;
     use crate::wallet::Secret;
 
@@ -551,6 +586,75 @@ mod tests {
     }
 
     #[test]
+    fn a_receipt_that_turns_up_later_counts_and_the_highest_of_several() {
+        let bench = Bench::new();
+        let account = bench.account(plenty());
+        let purse = bench.purse();
+        let voucher = purse.voucher(&bare(1)).unwrap();
+        let first = receipted(&bare(1), &voucher, 1, &Last::default());
+        purse.failed(&bare(1), None);
+        assert_eq!(account.spent(deal().lane).unwrap().failed, [bare(1).job.0]);
+        let mut forged = first.clone();
+        forged.signatures[1] = [0; 64];
+        purse.lost(&bare(1), [&forged, &first]);
+        let spent = account.spent(deal().lane).unwrap();
+        assert_eq!((spent.last.total, spent.left, spent.failed.len()), (PRICE, true, 0));
+    }
+
+    #[test]
+    fn a_job_that_another_process_gave_up_and_was_paid_is_remembered() {
+        let bench = Bench::new();
+        let account = bench.account(plenty());
+        let voucher = bench.purse().voucher(&bare(1)).unwrap();
+        let purse = bench.purse();
+        let receipt = receipted(&bare(1), &voucher, 1, &Last::default());
+        purse.voucher(&bare(1)).unwrap();
+        purse.failed(&bare(1), None);
+        // The next command finds the receipt, and knows that the answer did not come.
+        let next = bench.purse();
+        next.voucher(&bare(2)).unwrap();
+        next.failed(&bare(2), Some(&receipt));
+        assert!(account.spent(deal().lane).unwrap().left);
+    }
+
+    #[test]
+    fn a_receipt_that_was_refused_may_be_followed_by_the_one_that_counts() {
+        let bench = Bench::new();
+        let account = bench.account(plenty());
+        let purse = bench.purse();
+        let voucher = purse.voucher(&bare(1)).unwrap();
+        let first = receipted(&bare(1), &voucher, 1, &Last::default());
+        assert!(purse.paid(&bare(1), &end(2), &first).is_err());
+        purse.failed(&bare(1), Some(&first));
+        assert_eq!(account.spent(deal().lane).unwrap().last.total, PRICE);
+        let after = Account::list(&bench.home).unwrap().remove(0);
+        account.keep(deal().lane, &Spent { left: false, ..account.spent(deal().lane).unwrap() }).unwrap();
+        // The members have another receipt of that number: the next one follows theirs.
+        let purse = bench.purse();
+        let voucher = purse.voucher(&bare(2)).unwrap();
+        let twin = Last { digest: B256::repeat_byte(9), ..after.spent(deal().lane).unwrap().last };
+        purse.paid(&bare(2), &end(2), &receipted(&bare(2), &voucher, 2, &twin)).unwrap();
+        assert_eq!(account.spent(deal().lane).unwrap().last.number, 2);
+    }
+
+    #[test]
+    fn what_other_sessions_of_the_licence_may_owe_counts_for_the_day() {
+        let bench = Bench::new();
+        let mut first = bench.account(Caps { call: PRICE, day: 2 * PRICE });
+        let signer = Secret::new(&SIGNER.0).unwrap();
+        let caps = Caps { call: PRICE, day: 2 * PRICE };
+        let other = Account::create(&bench.home, 1337, caps, signer, &session(2), &[committee()]).unwrap();
+        other.keep(deal().lane, &Spent { promised: 2 * PRICE, ..Spent::default() }).unwrap();
+        let purse = bench.purse();
+        let only = Spent { left: true, ..other.spent(deal().lane).unwrap() };
+        other.keep(deal().lane, &only).unwrap();
+        assert!(purse.voucher(&bare(1)).unwrap_err().0.contains("a day"));
+        // What is changed while a purse is at work holds at once.
+        first.allow(Caps { call: PRICE, day: 3 * PRICE }).unwrap();
+        purse.voucher(&bare(1)).unwrap();
+    }
+
+    #[test]
     fn a_receipt_for_something_else_is_not_taken() {
         let bench = Bench::new();
         let account = bench.account(plenty());
@@ -558,12 +662,13 @@ mod tests {
         let voucher = purse.voucher(&bare(1)).unwrap();
         let good = receipted(&bare(1), &voucher, 1, &Last::default());
         assert!(purse.paid(&bare(1), &end(2), &good).is_err(), "another answer");
+        purse.failed(&bare(1), None);
         let purse = bench.purse();
         let voucher = purse.voucher(&bare(1)).unwrap();
-        let other = receipted(&bare(1), &voucher, 1, &Last { digest: B256::repeat_byte(1), ..Last::default() });
-        assert!(purse.paid(&bare(1), &end(1), &other).is_err(), "it follows another one");
-        let purse = bench.purse();
-        purse.voucher(&bare(1)).unwrap();
+        let other =
+            Bill { deal: Deal::new(&HERE, session(2), committee()).unwrap(), ..Bill::of(&HERE, &good).unwrap() };
+        assert!(purse.paid(&bare(1), &end(1), &complete(&other)).is_err(), "another session's");
+        let _ = voucher;
         let unsigned = Complete { signatures: [[0; 64]; 3], ..good };
         assert!(purse.paid(&bare(1), &end(1), &unsigned).is_err());
         assert_eq!(account.spent(deal().lane).unwrap().last.number, 0);

@@ -1,0 +1,59 @@
+//! What an asset is: its name is a hash of who registered it and of its content, so that what anybody says of it can be checked.
+
+use alloy_primitives::{Address, B256, U256, keccak256};
+use alloy_sol_types::SolValue;
+use sahara_market::ASSET_REGISTRY;
+use sahara_market::abi::AssetRegistry;
+
+use crate::chain_client::Chain;
+use crate::error::{Error, Result};
+use sahara::models::Model;
+
+/// The id of what `owner` registers with this content.
+pub fn asset_id(chain: u64, owner: Address, root: B256) -> B256 {
+    keccak256((U256::from(chain), ASSET_REGISTRY, owner, root).abi_encode())
+}
+
+/// The content of a model as its owner registers it (the root of its weights), and the identity of its shortest graph.
+///
+/// # Errors
+/// When it has no graph.
+pub fn content(model: &Model) -> Result<(B256, B256)> {
+    let shortest = model.compiled.buckets().into_iter().min();
+    let shortest = shortest.ok_or_else(|| Error::user(format!("{} has no graph", model.info.name)))?;
+    let graph = sahara::embedding::graph(model, shortest)?;
+    Ok((graph.weights_root.into(), graph.id().0.into()))
+}
+
+/// The content of an asset: whoever the chain's node is, it cannot show another.
+///
+/// # Errors
+/// When the node does not answer, or what it shows is not the asset's.
+pub fn registered(chain: &Chain, asset: B256) -> Result<B256> {
+    let facts = chain.call("asking for the asset", ASSET_REGISTRY, &AssetRegistry::assetOfCall { asset })?;
+    shown(chain.id(), asset, facts.registrant, facts.contentRoot)
+}
+
+fn shown(chain: u64, asset: B256, registrant: Address, root: B256) -> Result<B256> {
+    match asset_id(chain, registrant, root) == asset {
+        true => Ok(root),
+        false => {
+            Err(Error::fault(format!("the chain's node shows another content for asset {asset}: ask another node")))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nobody_shows_another_content_for_an_asset() {
+        let (owner, root) = (Address::repeat_byte(1), B256::repeat_byte(2));
+        let asset = asset_id(1337, owner, root);
+        assert_eq!(shown(1337, asset, owner, root).unwrap(), root);
+        assert!(shown(1, asset, owner, root).is_err());
+        assert!(shown(1337, asset, owner, B256::ZERO).is_err());
+        assert!(shown(1337, asset, Address::ZERO, root).is_err());
+    }
+}
