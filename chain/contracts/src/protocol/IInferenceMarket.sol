@@ -246,7 +246,7 @@ interface IInferenceMarket {
     ///         calls are paid: whoever uses a name twice on purpose, for two answers, gains one call in so many.
     function refundTwice(
         Session calldata s,
-        Committee[2] calldata committees,
+        Committee[2] calldata pair,
         InferenceReceipt[2] calldata receipts,
         bytes[2] calldata signatures
     ) external;

@@ -119,7 +119,7 @@ contract InferenceMarket is Requests {
     /// @inheritdoc IInferenceMarket
     function refundTwice(
         Session calldata s,
-        Committee[2] calldata committees_,
+        Committee[2] calldata pair,
         InferenceReceipt[2] calldata receipts,
         bytes[2] calldata signatures
     ) external {
@@ -127,10 +127,10 @@ contract InferenceMarket is Requests {
         bytes32[2] memory lanes;
         uint256[2] memory places;
         for (uint256 i = 0; i < 2; i++) {
-            lanes[i] = committeeId(committees_[i]);
-            places[i] = _checkReceipt(s, committees_[i], receipts[i], session, lanes[i]);
+            lanes[i] = committeeId(pair[i]);
+            places[i] = _checkReceipt(s, pair[i], receipts[i], session, lanes[i]);
             if (receipts[i].total > settled[session][lanes[i]]) revert NotTwice();
-            _checkSigned(committees_[i], receipts[i], signatures[i]);
+            _checkSigned(pair[i], receipts[i], signatures[i]);
         }
         if (places[0] == places[1] || receipts[0].job != receipts[1].job) revert NotTwice();
         if (returned[session] != 0) revert ReturnedBefore(returned[session]);
