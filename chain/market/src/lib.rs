@@ -28,6 +28,7 @@
 pub mod abi;
 mod domain;
 mod receipt;
+pub mod revenue;
 mod session;
 pub mod slots;
 mod voucher;

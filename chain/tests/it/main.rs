@@ -47,6 +47,7 @@ mod developers_drive_the_chain;
 mod ethereum_tools_get_what_they_ask_for;
 mod ethers_deploys_and_drives_contracts;
 mod foundry_deploys_and_drives_contracts;
+mod four_licences_work_with_ethers_alone;
 mod four_validators_carry_transfers_contracts_and_stake;
 mod governance_changes_the_parameters_and_nobody_else;
 mod hardhat_tests_run_on_a_node;

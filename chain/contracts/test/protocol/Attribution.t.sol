@@ -30,6 +30,8 @@ contract AttributionTest is ProtocolTest {
     }
 
     function test_a_payment_waits_for_the_challenge_window() public {
+        hevm.expectEmit(address(attribution));
+        emit IAttribution.Paid(asset, COIN, address(this), 10, clock + 25 hours);
         attribution.pay{value: 10}(asset);
         pass(attribution.CHALLENGE());
         hevm.assertEq(attribution.release(asset, COIN, 9), 0);

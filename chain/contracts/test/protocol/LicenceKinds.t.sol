@@ -100,6 +100,8 @@ contract LicenceKindsTest is ProtocolTest {
         hevm.expectRevert(abi.encodeWithSelector(ILicences.NotTheHolder.selector, licence, buyer));
         hevm.prank(stranger);
         licences.complain(licence);
+        hevm.expectEmit(address(licences));
+        emit ILicences.Complained(licence, uint64(clock + 7 days));
         complain(licence);
         hevm.expectRevert(abi.encodeWithSelector(ILicences.WrongComplaint.selector, licence));
         hevm.prank(buyer);
@@ -532,6 +534,9 @@ contract PartnershipTest is ProtocolTest {
         terms.kind = 0;
         submit(stranger, abi.encodeWithSelector(ILicences.WrongTerms.selector, "kind: not a partnership"));
         terms.kind = KIND_PARTNERSHIP;
+        terms.revenueShare = 10_001;
+        submit(stranger, abi.encodeWithSelector(ILicences.WrongTerms.selector, "revenueShare: more than all"));
+        terms.revenueShare = 0;
         pass(1);
         submit(stranger, abi.encodeWithSelector(ILicences.TooLate.selector, clock - 1));
     }

@@ -48,12 +48,16 @@ contract LicencesTest is ProtocolTest {
         t = apiTerms(5);
         t.revenueShare = 10_001;
         refusedTerms(t);
+        t.revenueShare = 10_000;
+        offered(asset, t);
         t = apiTerms(5);
         t.token = stranger;
         refusedTerms(t);
         t = apiTerms(5);
         (t.royalty, t.compute) = (type(uint128).max, 1);
         refusedTerms(t);
+        (t.royalty, t.compute) = (type(uint128).max - 1, 1);
+        offered(asset, t);
         refusedTerms(sealedTerms(5, 0));
         refusedTerms(sealedTerms(5, "nowhere registered"));
     }

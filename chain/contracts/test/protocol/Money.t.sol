@@ -26,8 +26,12 @@ contract MoneyTest is ProtocolTest {
     }
 
     uint256 private constant ASSETS = 6;
+    /// Hashes of all that was ever taken out: chain/market/tests has the same.
+    bytes32 private constant TEN_THOUSAND = 0x88f0b378018d2c42af7df4f8dc65a6457181a4f0a4393f28bdb9d8568dbd5f0b;
+    bytes32 private constant LONG = 0xa3023cbcdaad98175231e01344b36b2a6b41bbb994df9dbbb12cea3a6a1788ac;
 
     uint256 private state;
+    bytes32 private trail;
     bytes32[] private assets;
     /// For each asset: all that came in by the model, and the owner that gets it if it has no receipts.
     uint256[] private income;
@@ -49,8 +53,16 @@ contract MoneyTest is ProtocolTest {
             payDirectly();
             if (i % 50 == 0) pass(random(4 hours));
             if (i % 200 == 0) move();
+            if (i % 500 == 0) takeOut(someone());
         }
         finish();
+        hevm.assertEq(trail, TEN_THOUSAND);
+    }
+
+    /// chain/market/tests plays this history with a program of its own, and takes the same amounts out at the same times.
+    function test_a_long_history_is_told_the_same_in_rust() public {
+        tell(7, 1_500);
+        hevm.assertEq(trail, LONG);
     }
 
     function tell(uint256 seed, uint256 steps) private {
@@ -244,13 +256,15 @@ contract MoneyTest is ProtocolTest {
         uint256 before = stranger.balance;
         hevm.prank(who);
         try attribution.claimTo(COIN, stranger) {} catch {}
-        received[who] += stranger.balance - before;
+        uint256 revenue = stranger.balance - before;
+        received[who] += revenue;
         before = stranger.balance;
         hevm.prank(who);
         try licences.take(COIN, stranger) {} catch {}
         uint256 taken = stranger.balance - before;
         hevm.assertLe(taken, owedByLicences[who], "took more than was owed");
         owedByLicences[who] -= taken;
+        trail = keccak256(abi.encode(trail, revenue, taken));
     }
 
     // What the model says

@@ -143,8 +143,12 @@ contract OwnershipReceiptsTest is ProtocolTest {
         uint256 ended = bought(asset, longTerms(1000, 100), buyer);
         hevm.prank(owner);
         licences.withdraw(ended);
+        hevm.prank(buyer);
+        licences.setUser(kept, stranger, type(uint64).max);
         licences.follow(kept);
         hevm.assertEq(licences.ownerOf(kept), buyer);
+        // Nobody takes the user away by following who has no heir.
+        hevm.assertEq(licences.userOf(kept), stranger);
         guard(buyer);
         recover(buyer, heir);
         hevm.expectRevert(abi.encodeWithSelector(ILicences.Succeeded.selector, buyer, heir));
@@ -169,6 +173,8 @@ contract OwnershipReceiptsTest is ProtocolTest {
         hevm.expectRevert(abi.encodeWithSelector(IOwnershipReceipts.NotAGuardian.selector, owner, stranger));
         hevm.prank(stranger);
         receipts.approveRecovery(owner, heir);
+        hevm.expectEmit(address(receipts));
+        emit IOwnershipReceipts.RecoveryBegun(owner, heir, uint64(clock) + delay, uint64(clock) + delay + grace);
         approve(guardians[1], owner, heir);
         (address to, uint64 from, uint64 until, bool final_) = receipts.recoveryOf(owner);
         hevm.assertTrue(to == heir && from == clock + delay && until == clock + delay + grace && !final_);
@@ -258,6 +264,8 @@ contract OwnershipReceiptsTest is ProtocolTest {
         approve(guardians[0], owner, heir);
         address[] memory others = new address[](2);
         (others[0], others[1]) = (guardians[1], stranger);
+        hevm.expectEmit(address(receipts));
+        emit IOwnershipReceipts.GuardiansAnnounced(owner, others, 2, uint64(clock) + delay);
         announce(owner, others, 2);
         (address[] memory now_, uint8 threshold, address[] memory next, uint8 nextThreshold, uint64 from) =
             receipts.guardiansOf(owner);

@@ -31,6 +31,7 @@ interface Hevm {
     function assertLe(uint256 left, uint256 right, string calldata why) external pure;
     function assume(bool condition) external pure;
     function deal(address who, uint256 balance) external;
+    function expectEmit(address emitter) external;
     function etch(address where, bytes calldata code) external;
     function expectRevert(bytes calldata data) external;
     function expectRevert(bytes4 selector) external;
