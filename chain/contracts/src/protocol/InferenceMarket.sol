@@ -70,6 +70,10 @@ contract InferenceMarket is Requests {
         bytes calldata voucher,
         bytes calldata signatures
     ) external {
+        address[3] calldata members = c.operators;
+        if (msg.sender != members[0] && msg.sender != members[1] && msg.sender != members[2]) {
+            revert NotAMember(msg.sender);
+        }
         (bytes32 session, bytes32 lane, uint256 paid) = _count(s, c, r, voucher, signatures);
         if (unpaid[session][lane] == 0) unpaid[session][lane] = paid + 1;
     }
