@@ -19,25 +19,25 @@ const DOMAIN: Domain = Domain { chain_id: DEV_CHAIN_ID, market: INFERENCE_MARKET
 const SECRET: B256 = B256::repeat_byte(0x51);
 const ROYALTY: u128 = 300_000;
 const COMPUTE: u128 = 700_001;
-const PRICE: u128 = ROYALTY + COMPUTE;
-const CALLS: u128 = 10;
-const OWNER: usize = 0;
-const CONSUMER: usize = 4;
-const STRANGER: usize = 5;
+pub const PRICE: u128 = ROYALTY + COMPUTE;
+pub const CALLS: u128 = 10;
+pub const OWNER: usize = 0;
+pub const CONSUMER: usize = 4;
+pub const STRANGER: usize = 5;
 const DAY: u64 = 24 * 3600;
 
 /// A chain on which a model is offered, three operators have bonded, and a committee is seated.
-struct Stage {
-    chain: Chain,
-    nonces: [u64; 10],
+pub struct Stage {
+    pub chain: Chain,
+    pub nonces: [u64; 10],
     keys: [SigningKey; 3],
     asset: B256,
     licence: U256,
-    committee: Committee,
+    pub committee: Committee,
 }
 
 impl Stage {
-    fn new() -> Self {
+    pub fn new() -> Self {
         let mut chain = Chain::new();
         chain.block(&[]);
         let keys = [1, 2, 3].map(|byte| SigningKey::from_bytes(&[byte; 32]));
@@ -137,7 +137,7 @@ impl Stage {
         session
     }
 
-    fn session(&self) -> Session {
+    pub fn session(&self) -> Session {
         Session {
             licence: self.licence,
             asset: self.asset,
@@ -154,7 +154,7 @@ impl Stage {
         }
     }
 
-    fn receipt(&self, session: &Session, calls: u128) -> Receipt {
+    pub fn receipt(&self, session: &Session, calls: u128) -> Receipt {
         let word = B256::repeat_byte;
         Receipt {
             job: word(calls.to_le_bytes()[0]),
@@ -180,7 +180,7 @@ impl Stage {
         }
     }
 
-    fn settlement(&self, session: &Session, receipt: &Receipt) -> InferenceMarket::settleCall {
+    pub fn settlement(&self, session: &Session, receipt: &Receipt) -> InferenceMarket::settleCall {
         let voucher = Voucher {
             session: receipt.session,
             lane: receipt.lane,
@@ -199,7 +199,7 @@ impl Stage {
         }
     }
 
-    fn now(&self) -> u64 {
+    pub fn now(&self) -> u64 {
         self.chain.now / 1_000_000_000
     }
 
@@ -248,7 +248,7 @@ fn nothing() -> Voucher {
     Voucher { session: B256::ZERO, lane: B256::ZERO, total: 0, job: B256::ZERO, request: B256::ZERO }
 }
 
-fn open_call(session: &Session) -> InferenceMarket::openCall {
+pub fn open_call(session: &Session) -> InferenceMarket::openCall {
     let Session { licence, signer, asker, lanes, caps, ends, nonce, .. } = session.clone();
     InferenceMarket::openCall { licence, signer, asker, lanes, caps, ends, nonce }
 }
