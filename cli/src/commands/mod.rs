@@ -1,6 +1,7 @@
 //! The commands of `sahara`, one file each; this file says what they are and how to run them.
 
 mod asset;
+mod books;
 mod chain;
 mod classify;
 mod completions;
@@ -115,6 +116,8 @@ enum Command {
     /// What was paid for, and what that proves
     #[command(subcommand)]
     Receipt(receipt::ReceiptCommand),
+    /// Whether answers, receipts and money are the same
+    Books(books::BooksArgs),
     /// The networks that this machine knows
     #[command(subcommand)]
     Network(network::NetworkCommand),
@@ -214,6 +217,7 @@ fn run(cli: Cli) -> Result<()> {
         Command::Licence(command) => licence::run(command, &mut context),
         Command::Session(command) => session::run(command, &mut context),
         Command::Receipt(command) => receipt::run(command, &mut context),
+        Command::Books(args) => books::run(&args, &mut context),
         Command::Network(command) => network::run(command, &mut context),
         Command::Whoami => whoami::run(&mut context),
         Command::Completions(args) => completions::completions(&args, &mut context),
@@ -329,6 +333,9 @@ mod tests {
             "sahara chain join http://203.0.113.7:26657 --home /x --snapshot",
             "sahara chain invite --home /x --out join.json",
             "sahara chain start --cometbft --home /x",
+            "sahara books --node /x --from 5 --json",
+            "sahara devnet up --paid",
+            "sahara demo --quick",
             "sahara wallet new --password-file p",
             "sahara model share mine --asset 0x1111111111111111111111111111111111111111111111111111111111111111 --network main",
             "sahara receipt ls --last 5",
