@@ -9,6 +9,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use common::market::{Chain, Forger, Manner, PRICE, Receipt, Shop, Till, Voucher, Wallet, request};
+use common::rogue::Rogue;
 use sahara_mpc::client::{Client, ClientError, JobId, Rounding, SharingRef, Visibility};
 use sahara_mpc::engine::{random_seed, share_inputs};
 use sahara_mpc::identity::{self, Identity};
@@ -17,7 +18,7 @@ use sahara_mpc::market::Order;
 use sahara_mpc::meter::{Meter, Traffic};
 use sahara_mpc::transcript::sign_requests;
 use sahara_mpc::wire::{
-    Asked, Cosign, Cosigned, FailCode, GetClientPart, Kind, LastReceipt, LastReply, Prepare, Present, Share,
+    Asked, Caller, Cosign, Cosigned, FailCode, GetClientPart, Kind, LastReceipt, LastReply, Prepare, Present, Share,
 };
 
 const TIME: Duration = Duration::from_secs(20);
@@ -598,4 +599,100 @@ fn a_job_is_asked_for_under_the_name_that_another_committee_was_asked_with() {
     assert_eq!(Receipt::decode(&answer.receipt.unwrap().receipt).unwrap().job, id);
     assert!(client.infer_as(&job, id).is_err(), "once");
     assert_eq!(shop.totals(&wallet), [PRICE; 3]);
+}
+
+#[test]
+fn an_evaluator_that_signs_something_else_is_named() {
+    let shop = Shop::open();
+    let (client, wallet) = shop.customer(100 * PRICE);
+    for bad in 1..3 {
+        shop.tills[bad].behaves(Manner::SignsOther);
+        let error = shop.case.run(&client, shop.task, true).map(|_| ()).unwrap_err().to_string();
+        assert!(
+            error.contains(&format!("node {} (", bad + 1)) && error.contains("did not sign the receipt"),
+            "{error}"
+        );
+        shop.tills[bad].behaves(Manner::Honest);
+        shop.settle_down();
+    }
+    // The helper's market is of another opinion than the evaluators: it finds nothing signed.
+    shop.tills[0].behaves(Manner::SignsOther);
+    let error = shop.case.run(&client, shop.task, true).map(|_| ()).unwrap_err().to_string();
+    assert!(error.contains("node 1 (") && error.contains("not signed by both"), "{error}");
+    shop.tills[0].behaves(Manner::Honest);
+    shop.case.run(&client, shop.task, true).unwrap();
+    assert_eq!((wallet.total(), shop.totals(&wallet)), (PRICE, [PRICE; 3]));
+}
+
+#[test]
+fn a_helper_that_gives_any_bytes_for_a_signature_is_named() {
+    let mut shop = Shop::open();
+    let (client, wallet) = shop.customer(100 * PRICE);
+    client.prepare(&shop.task, 2, &mut |_| ()).unwrap();
+    shop.network.stop_node(0);
+    let rogue = Rogue::start(&shop.network, 0, |mut lane| {
+        while let Ok((kind, _)) = lane.receive_request(Caller::Member) {
+            let told = match kind {
+                Kind::Cosign => lane.send(&Cosigned([7; 64])),
+                Kind::LastReceipt => lane.send(&LastReply(None)),
+                _ => lane.send_frame(Kind::Done, &[]),
+            };
+            told.unwrap();
+        }
+    });
+    let error = shop.case.run(&client, shop.task, false).map(|_| ()).unwrap_err();
+    let text = error.to_string();
+    assert!(
+        error.code() == Some(FailCode::Peer) && text.contains("node 1 (") && text.contains("did not sign"),
+        "{text}"
+    );
+    rogue.stop();
+    shop.restart(0);
+    shop.case.run(&client, shop.task, true).unwrap();
+    assert_eq!(shop.totals(&wallet), [PRICE; 3]);
+}
+
+#[test]
+fn a_sharing_for_keys_on_a_list_takes_no_voucher() {
+    let shop = Shop::open();
+    let listed = common::case(4);
+    let owner = shop.network.client_of(&shop.owner);
+    let sharing = listed.register_for(&owner, Visibility::Private, &sahara_mpc::client::Assignment::ALL);
+    let task = sharing.task(&listed.graph, shop.task.assignment, Rounding::Exact).unwrap();
+    let shares = share_inputs(&listed.inputs, &random_seed().unwrap()).map(Share);
+    let job = JobId::random().unwrap();
+    let mut runs = sign_requests(&shop.owner, &shop.network.committee.digest(), job, task, &shares).unwrap();
+    runs[0].voucher = vec![7; 40];
+    let mut first = lane(&shop, &shop.owner, 1);
+    first.send(&runs[0]).unwrap();
+    let error = first.receive_frame(Kind::RunReply).map(|_| ()).unwrap_err().to_string();
+    assert!(error.contains("not asked for money"), "{error}");
+    let answer = listed.run(&owner, task, true).unwrap();
+    assert_eq!((answer.outputs, answer.receipt), (listed.expected.clone(), None));
+}
+
+#[test]
+fn few_sessions_are_proven_at_a_time_and_strangers_keep_nobody_who_is_known_waiting() {
+    let shop = Shop::open();
+    let key = Arc::new(identity::generate().unwrap());
+    let (client, wallet) = shop.customer_of(&key, 100 * PRICE);
+    client.packs_ready(&shop.task).unwrap();
+    let till = &shop.tills[1];
+    *till.proof_takes.lock().unwrap() = Duration::from_millis(700);
+    let show = |identity: &Identity, session: &[u8]| {
+        let mut lane = lane(&shop, identity, 1);
+        lane.send(&Present { manifest: shop.task.manifest, session: session.to_vec() }).unwrap();
+        lane.receive_frame(Kind::Done).map(|_| ()).map_err(|error| error.fail().map(|fail| fail.code))
+    };
+    std::thread::scope(|scope| {
+        let crowd: Vec<_> = (0..8).map(|_| scope.spawn(|| show(&identity::generate().unwrap(), &[7; 32]))).collect();
+        while till.proving.lock().unwrap()[0] < 4 {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        let began = Instant::now();
+        show(&key, &wallet.session).unwrap();
+        assert!(began.elapsed() < Duration::from_millis(1300), "{:?}", began.elapsed());
+        assert!(crowd.into_iter().all(|one| one.join().unwrap() == Err(Some(FailCode::Unpaid))));
+    });
+    assert_eq!(till.proving.lock().unwrap()[1], 5, "four of strangers', and that of one who is known");
 }

@@ -331,6 +331,31 @@ mod tests {
     }
 
     #[test]
+    fn a_voucher_has_a_length() {
+        let identity = crate::identity::generate().unwrap();
+        let member = |n: u8| crate::committee::Member {
+            name: format!("node {n}"),
+            address: format!("127.0.0.1:{n}"),
+            key: PublicKey([n; 32]),
+        };
+        let committee = crate::committee::Committee::new([1, 2, 3].map(member)).unwrap();
+        let mut manifest = crate::manifest::tests::manifest(&identity, &crate::manifest::tests::graph(1));
+        manifest.access = AccessRule::Chain(ASSET);
+        let signed = manifest.sign(&identity).unwrap();
+        let identity = Arc::new(identity);
+        for (len, failed) in [(0, 1), (1, 0), (MAX_VOUCHER, 0), (MAX_VOUCHER + 1, 1)] {
+            let purse = Arc::new(Wallet { voucher: vec![1; len], ..Wallet::default() });
+            let client = Client::shared(identity.clone(), committee.clone(), super::super::ClientOptions::default());
+            let client = client.with_purse(Some(purse.clone()));
+            client.paying.found(&signed, committee.keys());
+            let task = Task { manifest: signed.id(), ..order().task };
+            let paid =
+                client.pay(JobId([6; 16]), task, [[0; 32]; 2]).map(|payment| payment.unwrap().order.voucher.len());
+            assert_eq!((paid.ok(), purse.failed.load(Ordering::Relaxed)), ((failed == 0).then_some(len), failed));
+        }
+    }
+
+    #[test]
     fn jobs_of_one_asset_take_turns_and_those_of_others_do_not_wait_for_them() {
         let paying = Paying::default();
         let stop = Stop::default();

@@ -1,17 +1,18 @@
-//! What this node has to do with its market: orders that it holds while their jobs run, receipts that it signs as the helper, and
-//! the last ones, by which members that fell behind catch up.
+//! What this node has to do with its market: sessions that consumers show, orders that it holds while their jobs run, receipts
+//! that it signs as the helper, and the last ones, by which members that fell behind catch up.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::patience::still_there;
+use super::lanes::Peer;
+use super::patience::{slot, still_there};
 use super::refusal::{Refusal, Trouble, own, peer};
 use super::seat::Seat;
 use crate::lane::Lane;
 use crate::market::{Complete, Market, Order, Place, Unlicensed};
 use crate::meter::Traffic;
 use crate::transcript::request_digest;
-use crate::wire::{Cosign, Cosigned, FailCode, LastReceipt, LastReply, ManifestId, Run};
+use crate::wire::{Cosign, Cosigned, FailCode, Kind, LastReceipt, LastReply, ManifestId, Present, Run};
 
 /// How often it is asked whether a total is free.
 const PAUSE: Duration = Duration::from_millis(10);
@@ -20,7 +21,7 @@ const PAUSE: Duration = Duration::from_millis(10);
 ///
 /// # Errors
 /// When it is not here, or not asked for money, or this node serves no market.
-pub(super) fn market<'a>(seat: &'a Seat, manifest: &ManifestId) -> Result<(&'a Arc<dyn Market>, Place), Refusal> {
+fn market<'a>(seat: &'a Seat, manifest: &ManifestId) -> Result<(&'a Arc<dyn Market>, Place), Refusal> {
     let market = seat.machine.market.as_ref();
     let none = || Refusal::new(FailCode::Refused, "this node serves no market: nothing here is asked for money");
     let market = market.ok_or_else(none)?;
@@ -29,6 +30,19 @@ pub(super) fn market<'a>(seat: &'a Seat, manifest: &ManifestId) -> Result<(&'a A
         Refusal::new(FailCode::NoModel, text)
     };
     Ok((market, seat.models.place(manifest).ok_or_else(missing)?))
+}
+
+/// Proves a session that a consumer shows.
+pub(super) fn present(seat: &Seat, lane: &mut Lane, peer: &Peer, shown: &Present) -> Result<(), Trouble> {
+    let (machine, key) = (&seat.machine, lane.peer());
+    let (market, place) = market(seat, &shown.manifest)?;
+    machine.presenting.pace(peer.address, machine.uptime())?;
+    let busy = || Refusal::new(FailCode::Busy, "this node proves as many sessions as it can, try again");
+    let turns = machine.presenting.turns(peer.caller);
+    let _turn = slot(turns, 1, lane, machine.config.timeouts.connect())?.ok_or_else(busy)?;
+    market.present(&place, &key, &shown.session)?;
+    machine.presenting.remember(key, machine.uptime());
+    lane.send_frame(Kind::Done, &[]).map_err(own)
 }
 
 /// An order that this node has accepted; given up when dropped, unless it is complete.

@@ -9,16 +9,12 @@ use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use super::lanes::{Peer, origin};
-use super::patience::slot;
-use super::paying::market;
+use super::lanes::origin;
 use super::quota::Bucket;
-use super::refusal::{Refusal, Trouble, own};
-use super::seat::Seat;
+use super::refusal::Refusal;
 use super::slots::Slots;
 use crate::identity::PublicKey;
-use crate::lane::Lane;
-use crate::wire::{Caller, FailCode, Kind, Present};
+use crate::wire::{Caller, FailCode};
 
 /// Sessions that are proven at a time.
 const PROVING: u64 = 4;
@@ -49,8 +45,13 @@ impl Presenting {
         self.known.lock().unwrap_or_else(PoisonError::into_inner).contains_key(key)
     }
 
+    /// Whose turn it is to have a session proven, among strangers or among those that are known.
+    pub(super) fn turns(&self, caller: Caller) -> &Arc<Slots> {
+        &self.proving[usize::from(caller != Caller::Stranger)]
+    }
+
     /// This key has shown a session at `now`.
-    fn remember(&self, key: PublicKey, now: Duration) {
+    pub(super) fn remember(&self, key: PublicKey, now: Duration) {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         if known.len() >= MAX_KEYS && !known.contains_key(&key) {
             let oldest = known.iter().min_by_key(|(key, at)| (**at, **key)).map(|(key, _)| *key);
@@ -60,7 +61,10 @@ impl Presenting {
     }
 
     /// Another session is shown from this address.
-    fn pace(&self, address: IpAddr, now: Duration) -> Result<(), Refusal> {
+    ///
+    /// # Errors
+    /// When too many are.
+    pub(super) fn pace(&self, address: IpAddr, now: Duration) -> Result<(), Refusal> {
         let mut pace = self.pace.lock().unwrap_or_else(PoisonError::into_inner);
         let address = origin(address);
         if pace.len() >= MAX_ADDRESSES && !pace.contains_key(&address) {
@@ -74,19 +78,6 @@ impl Presenting {
             false => Err(Refusal::new(FailCode::Busy, "too many sessions are shown from your address, try again")),
         }
     }
-}
-
-/// Proves a session that a consumer shows.
-pub(super) fn present(seat: &Seat, lane: &mut Lane, peer: &Peer, shown: &Present) -> Result<(), Trouble> {
-    let (machine, key) = (&seat.machine, lane.peer());
-    let (market, place) = market(seat, &shown.manifest)?;
-    machine.presenting.pace(peer.address, machine.uptime())?;
-    let busy = || Refusal::new(FailCode::Busy, "this node proves as many sessions as it can, try again");
-    let proving = &machine.presenting.proving[usize::from(peer.caller != Caller::Stranger)];
-    let _turn = slot(proving, 1, lane, machine.config.timeouts.connect())?.ok_or_else(busy)?;
-    market.present(&place, &key, &shown.session)?;
-    machine.presenting.remember(key, machine.uptime());
-    lane.send_frame(Kind::Done, &[]).map_err(own)
 }
 
 #[cfg(test)]

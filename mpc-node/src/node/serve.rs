@@ -148,7 +148,7 @@ fn request(seat: &Arc<Seat>, mut lane: Lane, peer: &Peer, kind: Kind, payload: &
     }
     let answered = match kind {
         Kind::Present => {
-            lane_message(&lane, payload).and_then(|shown| super::presenting::present(seat, &mut lane, peer, &shown))
+            lane_message(&lane, payload).and_then(|shown| super::paying::present(seat, &mut lane, peer, &shown))
         }
         _ => answer(seat, &mut lane, caller, kind, payload),
     };

@@ -169,6 +169,8 @@ pub enum Manner {
     KeepsAnswer,
     /// Writes down what is complete, and is killed.
     Dies,
+    /// Signs something else than the receipt.
+    SignsOther,
 }
 
 /// One member's market.
@@ -180,6 +182,10 @@ pub struct Till {
     pub manner: Mutex<Manner>,
     /// How often it was asked to prove a session.
     pub proofs: AtomicU32,
+    /// What it takes to prove one.
+    pub proof_takes: Mutex<Duration>,
+    /// How many it proves now, and the most that it did at a time.
+    pub proving: Mutex<[u32; 2]>,
     pub accepted: AtomicU32,
     pub given_up: AtomicU32,
 }
@@ -197,6 +203,8 @@ impl Till {
             reserved: Mutex::default(),
             manner: Mutex::new(Manner::Honest),
             proofs: AtomicU32::new(0),
+            proof_takes: Mutex::new(Duration::ZERO),
+            proving: Mutex::default(),
             accepted: AtomicU32::new(0),
             given_up: AtomicU32::new(0),
         })
@@ -285,6 +293,17 @@ impl Market for Till {
 
     fn present(&self, place: &Place, asker: &PublicKey, session: &[u8]) -> Result<(), Unlicensed> {
         self.proofs.fetch_add(1, Ordering::SeqCst);
+        let takes = *self.proof_takes.lock().unwrap();
+        if !takes.is_zero() {
+            let count = |one: &dyn Fn(u32) -> u32| {
+                let mut proving = self.proving.lock().unwrap();
+                proving[0] = one(proving[0]);
+                proving[1] = proving[1].max(proving[0]);
+            };
+            count(&|n| n + 1);
+            std::thread::sleep(takes);
+            count(&|n| n - 1);
+        }
         let id: SessionId = session.try_into().map_err(|_| refused("not a session"))?;
         let session = self.chain.session(&id).ok_or_else(|| refused("no such session"))?;
         if !session.open || (session.asker, session.asset, session.committee) != (*asker, place.asset, place.committee)
@@ -312,6 +331,7 @@ impl Market for Till {
         match self.manner() {
             Manner::Refuses => return Err(refused("I sign nothing")),
             Manner::Silent => self.says_nothing(),
+            Manner::SignsOther => return Ok([7; 32]),
             Manner::Honest | Manner::NoDisk | Manner::KeepsAnswer | Manner::Dies => {}
         }
         let voucher = self.voucher(order)?;
