@@ -715,9 +715,9 @@ owners = {owners}
 # with one key and asks with another (`sahara whoami` prints both): one who asks, too, needs that key here.
 consumers = {consumers}
 
-# What the program needs to know of the chain on which models of owners here are sold (`sahara network add` makes it). With it,
+# What the program needs to know to sell here what owners register on a chain: the network, the account, when to settle. With it
 # keys that are in no list may connect, to show what they have bought; they are served if it is paid for.
-# market = "network.toml"
+# market = "market.toml"
 
 # Preprocessing packs made ahead for each task that this node has served as first evaluator; as helper it makes no more
 # than so many (one at least) for one job of a consumer.
