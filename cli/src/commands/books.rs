@@ -175,7 +175,12 @@ fn faults(lane: &Lane, chain: &OnChain, all: bool) -> Vec<String> {
     for (index, node) in lane.nodes.iter().enumerate() {
         match (node, last) {
             (Some(node), Some(last)) if *node != last => {
-                faults.push(format!("node {}'s last receipt is number {}, the last here is {}", index + 1, node.0, last.0));
+                faults.push(format!(
+                    "node {}'s last receipt is number {}, the last here is {}",
+                    index + 1,
+                    node.0,
+                    last.0
+                ));
             }
             (None, Some(_)) => faults.push(format!("node {} has no ledger of it", index + 1)),
             _ => {}
