@@ -349,7 +349,8 @@ mod tests {
 
     /// Selectors of what a Solidity file declares as `kind`: everything in its parentheses but the names.
     fn declared(solidity: &str, kind: &str) -> BTreeSet<[u8; 4]> {
-        let parts = solidity.split(&format!("    {kind} ")).skip(1);
+        let keyword = format!("    {kind} ");
+        let parts = solidity.split(&keyword).skip(1);
         let one = |part: &str| {
             let (name, rest) = part.split_once('(')?;
             let (fields, _) = rest.split_once(')')?;

@@ -133,6 +133,8 @@ pub struct Log {
     pub topics: Vec<B256>,
     /// The rest.
     pub data: Vec<u8>,
+    /// In which block.
+    pub block: u64,
 }
 
 fn read_log(log: &Value) -> Option<Log> {
@@ -140,6 +142,7 @@ fn read_log(log: &Value) -> Option<Log> {
     Some(Log {
         topics: log["topics"].as_array()?.iter().map(word).collect::<Option<_>>()?,
         data: hex::decode(log["data"].as_str()?).ok()?,
+        block: number(&log["blockNumber"])?.try_into().ok()?,
     })
 }
 

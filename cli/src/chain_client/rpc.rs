@@ -160,7 +160,6 @@ mod tests {
     use super::*;
 
     /// A node that says one thing to whoever asks once.
-    #[expect(clippy::unwrap_used, reason = "for tests")]
     fn node(says: &'static str) -> String {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();

@@ -24,7 +24,7 @@ from which calls are paid, one by one. After that `sahara embed --model ASSET`
 is paid by itself, within the caps that you set here.")]
 pub enum LicenceCommand {
     /// Buy a licence, and open a session with it
-    Buy(BuyArgs),
+    Buy(Box<BuyArgs>),
     /// List this wallet's licences
     Ls(LsArgs),
     /// Show a licence: its terms, and until when it is good

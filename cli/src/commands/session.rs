@@ -37,7 +37,7 @@ from it when all three share nodes have signed its receipt; what is left comes
 back when the session is closed, a day later. At risk is the price of one call.")]
 pub enum SessionCommand {
     /// Lock a deposit for calls
-    Open(OpenArgs),
+    Open(Box<OpenArgs>),
     /// List sessions and what is left in them
     Ls,
     /// Change what may be spent from a session a call and a day

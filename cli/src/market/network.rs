@@ -266,8 +266,6 @@ mod tests {
     use alloy_primitives::B256;
 
     use super::*;
-
-    #[expect(clippy::unwrap_used, reason = "for tests")]
     fn anchor(chain: &str, id: u64) -> String {
         let rpc = vec!["http://127.0.0.1:8545".parse().unwrap()];
         Anchor::new(chain, id, 7, B256::repeat_byte(9), rpc).unwrap().to_toml()

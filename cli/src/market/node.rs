@@ -791,7 +791,9 @@ mod tests {
     use sahara_market::INFERENCE_MARKET;
 
     /// A chain whose words are what a test says.
-    struct Said(Mutex<Result<(u64, BTreeMap<(Address, B256), U256>), String>>);
+    struct Said(Mutex<Result<(u64, Storage), String>>);
+
+    type Storage = BTreeMap<(Address, B256), U256>;
 
     impl Words for &'static Said {
         fn words(&self, wanted: &[(Address, B256)]) -> std::result::Result<Proven, String> {
@@ -810,8 +812,6 @@ mod tests {
             let words = [(session, U256::ONE), (committee, U256::from(NOW - 1000))].into();
             Box::leak(Box::new(Self(Mutex::new(Ok((NOW, words))))))
         }
-
-        #[expect(clippy::unwrap_used, reason = "for tests")]
         fn say(&self, place: usize, word: U256) {
             let at = wanted(&HERE, &deal())[place];
             self.0.lock().unwrap().as_mut().unwrap().1.insert(at, word);
@@ -824,7 +824,6 @@ mod tests {
     }
 
     impl Bench {
-        #[expect(clippy::unwrap_used, reason = "for tests")]
         fn new() -> Self {
             Self { dir: tempfile::tempdir().unwrap(), said: Said::open() }
         }
@@ -832,14 +831,11 @@ mod tests {
         fn node(&self) -> NodeMarket<&'static Said> {
             self.node_at(|| NOW)
         }
-
-        #[expect(clippy::unwrap_used, reason = "for tests")]
         fn node_at(&self, clock: fn() -> u64) -> NodeMarket<&'static Said> {
             NodeMarket::open(HERE, self.said, self.dir.path().join("market"), 300, clock).unwrap()
         }
 
         /// A node that was shown the session.
-        #[expect(clippy::unwrap_used, reason = "for tests")]
         fn shown(&self) -> NodeMarket<&'static Said> {
             let node = self.node();
             node.present(&place(), &asker(), &deal().encode()).unwrap();
@@ -848,7 +844,6 @@ mod tests {
     }
 
     /// A whole job at one node.
-    #[expect(clippy::unwrap_used, reason = "for tests")]
     fn run(node: &NodeMarket<&'static Said>, n: u8, total: u128) -> Complete {
         let order = order(n, total);
         node.accept(&order).unwrap();

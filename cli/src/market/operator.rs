@@ -151,17 +151,6 @@ impl Settings {
         })
     }
 
-    /// What the file says, for `sahara operator init` and devnets to write.
-    pub fn text(network: &str, account: Option<(&str, &str)>, at: &str, after: u64) -> String {
-        let account = account.map_or_else(String::new, |(account, password)| {
-            format!("account = {account:?}\npassword-file = {password:?}\n")
-        });
-        format!(
-            "# What this node believes of the chain on which models are sold, and who is paid.\n\
-             sahara-node-market = {VERSION}\nnetwork = {network:?}\n{account}settle-at = {at:?}\nsettle-after = {after}\n"
-        )
-    }
-
     /// The account that settles, if one is named.
     ///
     /// # Errors
@@ -447,8 +436,12 @@ mod tests {
             self.0.clone().map(|words| Proven { height: 5, time: NOW, words: words.map(B256::from).to_vec() })
         }
     }
+    fn text(account: &str, at: &str, after: u64) -> String {
+        format!(
+            "sahara-node-market = {VERSION}\nnetwork = \"network.toml\"\n{account}settle-at = {at:?}\nsettle-after = {after}\n"
+        )
+    }
 
-    #[expect(clippy::unwrap_used, reason = "for tests")]
     fn anchor(folder: &Path) {
         let rpc = vec!["http://127.0.0.1:1".parse().unwrap()];
         let anchor = Anchor::new("here", 1337, 7, B256::repeat_byte(9), rpc).unwrap();
@@ -459,7 +452,7 @@ mod tests {
     fn the_file_is_read_with_what_it_names_and_what_is_wrong_is_told() {
         let dir = tempfile::tempdir().unwrap();
         anchor(dir.path());
-        let good = Settings::text("network.toml", Some(("account.json", "word")), "0.5", 3600);
+        let good = text("account = \"account.json\"\npassword-file = \"word\"\n", "0.5", 3600);
         let file = dir.path().join("market.toml");
         std::fs::write(&file, &good).unwrap();
         let settings = Settings::load(&file).unwrap();
@@ -480,7 +473,7 @@ mod tests {
             let error = Settings::load(&file).unwrap_err();
             assert!(error.exit_code() == 2 && error.report().contains(said), "{}", error.report());
         }
-        let none = Settings::text("network.toml", None, "1", 60);
+        let none = text("", "1", 60);
         std::fs::write(&file, none).unwrap();
         assert!(Settings::load(&file).unwrap().secret().unwrap().is_none());
     }

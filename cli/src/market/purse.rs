@@ -438,14 +438,11 @@ mod tests {
     }
 
     impl Bench {
-        #[expect(clippy::unwrap_used, reason = "for tests")]
         fn new() -> Self {
             let dir = tempfile::tempdir().unwrap();
             let home = Home::locate(Some(dir.path().to_owned())).unwrap();
             Self { _dir: dir, home, told: Arc::default() }
         }
-
-        #[expect(clippy::unwrap_used, reason = "for tests")]
         fn account(&self, caps: Caps) -> Account {
             let signer = Secret::new(&SIGNER.0).unwrap();
             Account::create(&self.home, 1337, caps, signer, &session(1), &[committee()]).unwrap()
@@ -479,7 +476,6 @@ mod tests {
     }
 
     /// What the nodes give for an order after the receipts so far.
-    #[expect(clippy::unwrap_used, reason = "for tests")]
     fn receipted(order: &Order, voucher: &[u8], n: u8, last: &Last) -> Complete {
         let receipt = deal().receipt(order, &Outcome::from(&end(n)), last, 9).unwrap();
         complete(&Bill { receipt, voucher: Promise::decode(voucher).unwrap().signature, deal: deal() })

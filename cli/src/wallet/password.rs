@@ -110,10 +110,17 @@ fn asked(prompt: &str) -> Result<Password> {
 }
 
 /// What somebody types until Enter; nothing if they gave it up (Ctrl-C, Ctrl-D).
-fn typed(keys: impl Read) -> std::io::Result<Option<Password>> {
+fn typed(mut keys: impl Read) -> std::io::Result<Option<Password>> {
     let mut line = Zeroizing::new(Vec::with_capacity(MAX_BYTES as usize));
-    for key in keys.bytes() {
-        match key? {
+    let mut key = Zeroizing::new([0]);
+    // One by one: what is read ahead would be lost, and left in memory.
+    loop {
+        match keys.read_exact(&mut *key) {
+            Ok(()) => {}
+            Err(e) if e.kind() == std::io::ErrorKind::UnexpectedEof => return Ok(None),
+            Err(e) => return Err(e),
+        }
+        match key[0] {
             b'\n' | b'\r' => return Ok(Some(line)),
             0x03 | 0x04 => return Ok(None),
             0x08 | 0x7f => {
@@ -124,7 +131,6 @@ fn typed(keys: impl Read) -> std::io::Result<Option<Password>> {
             _ => return Err(std::io::Error::other("a line that long is no password")),
         }
     }
-    Ok(None)
 }
 
 /// While it lives the terminal shows nothing that is typed, and gives each key as it is: whoever presses Ctrl-C would otherwise
