@@ -25,7 +25,7 @@ pub use committees::ServedCommittee;
 
 /// Version of the file format.
 const VERSION: u32 = 1;
-/// Megabytes that a node takes with nothing to do.
+/// Megabytes that a node takes with nothing to do, and for the answers of paid jobs that it keeps for a while.
 const PROGRAM_MEGABYTES: u64 = 64;
 /// Bytes of a lane's thread and of the frames it handles, besides its buffers: the longest answer, its parts and its bytes.
 const LANE_MEMORY: u64 = 1 << 20;
