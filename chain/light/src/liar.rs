@@ -101,7 +101,7 @@ fn serve(stream: TcpStream, count: &AtomicUsize, answer: &dyn Fn(&str, &Value) -
             }
             Reply::Bytes(bytes) => stream.write_all(&[head(bytes.len()).as_bytes(), &bytes].concat())?,
             Reply::Elsewhere(url) => {
-                let head = format!("HTTP/1.1 307 Temporary Redirect\r\nlocation: {url}/\r\ncontent-length: 0\r\n\r\n");
+                let head = format!("HTTP/1.1 302 Found\r\nlocation: {url}/\r\ncontent-length: 0\r\n\r\n");
                 stream.write_all(head.as_bytes())?;
             }
             Reply::Endless => {
