@@ -3,12 +3,17 @@
 //! the stake.
 //!
 //! `cargo run --release -p sahara-chain --example market`
-#![expect(clippy::unwrap_used, clippy::float_arithmetic, clippy::cast_precision_loss, reason = "a measurement")]
-#![allow(dead_code, reason = "the tests have more than is measured")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::float_arithmetic,
+    clippy::cast_precision_loss,
+    clippy::disallowed_methods,
+    reason = "a measurement"
+)]
 
 #[path = "../tests/it/common.rs"]
 mod common;
-#[path = "../tests/it/the_market_pays_for_what_its_committee_signed.rs"]
+#[path = "../tests/it/market_stage.rs"]
 mod stage;
 
 use std::time::Instant;
