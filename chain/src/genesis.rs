@@ -37,6 +37,9 @@ pub const DEV_CHAIN_ID: u64 = 1337;
 pub struct Genesis {
     /// What wallets sign for (EIP-155).
     pub chain_id: u64,
+    /// Whether accounts may be in it whose keys everybody knows. With the chain id of development networks they may anyway.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub development: bool,
     /// Fees and the size of blocks.
     #[serde(default)]
     pub fees: FeeParams,
@@ -152,6 +155,16 @@ impl Genesis {
             let field = format!("beacon.chains.{}", validator.operator);
             let known = self.beacon.chains.contains_key(&validator.operator);
             need(known, &field, "is missing: each validator has a beacon chain (`sahara chain keys --operator`)")?;
+        }
+        // An earlier chain's accounts are as they were.
+        let public = !self.development && self.chain_id != DEV_CHAIN_ID && self.exported.is_none();
+        for (account, _) in DEV_ACCOUNTS.iter().filter(|_| public) {
+            let why = "is an account whose key everybody knows: give it nothing, or say development = true";
+            need(!self.accounts.contains_key(account), &format!("accounts.{account}"), why)?;
+            let operator = self.validators.iter().position(|validator| validator.operator == *account);
+            let field = |i: usize| format!("validators[{i}].operator");
+            operator.map_or(Ok(()), |i| need(false, &field(i), why))?;
+            need(self.staking.governance != *account, "staking.governance", why)?;
         }
         let total = self.validators.iter().fold(0u64, |sum, validator| sum.saturating_add(validator.power));
         need(total <= MAX_TOTAL_POWER, "validators", "their power is too large together")?;
@@ -277,6 +290,7 @@ impl Genesis {
         accounts.extend(contracts::accounts());
         Self {
             chain_id: DEV_CHAIN_ID,
+            development: true,
             fees: FeeParams::default(),
             staking: StakingParams::default(),
             beacon: BeaconParams::default(),
@@ -311,6 +325,11 @@ pub fn credit(view: &mut StateView, address: Address, amount: U256) -> Result<()
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde gives a reference")]
 fn is_zero(number: &u64) -> bool {
     *number == 0
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde gives a reference")]
+fn is_false(flag: &bool) -> bool {
+    !flag
 }
 
 fn no_code(code: &Bytes) -> bool {
@@ -381,6 +400,36 @@ mod tests {
         json["fees"]["elastcity"] = 3.into();
         let error = Genesis::read(json.to_string().as_bytes()).unwrap_err();
         assert!(error.to_string().contains("elastcity"), "{error}");
+    }
+
+    #[test]
+    fn accounts_whose_keys_everybody_knows_are_in_no_public_genesis() {
+        let (known, own) = (DEV_ACCOUNTS[3].0, Address::repeat_byte(0x77));
+        let public = |change: &dyn Fn(&mut Genesis)| {
+            let mut genesis = good();
+            (genesis.chain_id, genesis.development) = (5, false);
+            genesis.accounts.retain(|account, _| DEV_ACCOUNTS.iter().all(|(dev, _)| dev != account));
+            genesis.validators[0].operator = own;
+            genesis.staking.governance = own;
+            genesis.beacon.chains = [(own, Commitment { tip: B256::repeat_byte(1), length: 5 })].into();
+            change(&mut genesis);
+            genesis.check().map_err(|e| e.field)
+        };
+        assert_eq!(public(&|_| ()), Ok(()));
+        let rich = |g: &mut Genesis| drop(g.accounts.insert(known, GenesisAccount::default()));
+        assert_eq!(public(&rich), Err(format!("accounts.{known}")));
+        assert_eq!(public(&|g| g.staking.governance = known), Err("staking.governance".into()));
+        let chain = Commitment { tip: B256::repeat_byte(1), length: 5 };
+        let operator = |g: &mut Genesis| {
+            g.validators[0].operator = known;
+            g.beacon.chains = [(known, chain)].into();
+        };
+        assert_eq!(public(&operator), Err("validators[0].operator".into()));
+        let said = |g: &mut Genesis| {
+            rich(g);
+            g.development = true;
+        };
+        assert_eq!(public(&said), Ok(()));
     }
 
     #[test]

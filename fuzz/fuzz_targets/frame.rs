@@ -5,7 +5,7 @@ use libfuzzer_sys::fuzz_target;
 use sahara_mpc::status::NodeStatus;
 use sahara_mpc::transcript::{SignedRecord, SignedSeal};
 use sahara_mpc::wire::{
-    AskJob, Begin, Completed, Cosign, Cosigned, CountPacks, Deal, DeleteSharing, Draft, Fail, FindSharing, GetClientPart, HandBack,
+    Again, AskJob, AskSession, Begin, Completed, Cosign, Cosigned, CountPacks, Deal, DeleteSharing, Draft, Fail, FindSharing, GetClientPart, HandBack,
     Hello, Kind, LastReceipt, LastReply, Message, OpenJob, OpenReply, PackCount, Piece, Prepare, Presence, Present, Progress,
     PutAccess, Reclaim, Reclaimed, Run, RunReply, Share, SharingList, SharingReply, parse_header,
 };
@@ -50,6 +50,8 @@ fuzz_target!(|bytes: &[u8]| {
         Kind::Cosign => drop(Cosign::decode(payload)),
         Kind::Cosigned => drop(Cosigned::decode(payload)),
         Kind::Completed => drop(Completed::decode(payload)),
+        Kind::Again => drop(Again::decode(payload)),
+        Kind::AskSession => drop(AskSession::decode(payload)),
         Kind::ListSharings | Kind::GoOn | Kind::Commit => {}
         Kind::Done | Kind::Chunk | Kind::Status | Kind::DealAccept | Kind::DealReady | Kind::DealCommit | Kind::Round => {}
     }

@@ -25,7 +25,7 @@ pub use committees::ServedCommittee;
 
 /// Version of the file format.
 const VERSION: u32 = 1;
-/// Megabytes that a node takes with nothing to do.
+/// Megabytes that a node takes with nothing to do, and for the answers of paid jobs that it keeps for a while.
 const PROGRAM_MEGABYTES: u64 = 64;
 /// Bytes of a lane's thread and of the frames it handles, besides its buffers: the longest answer, its parts and its bytes.
 const LANE_MEMORY: u64 = 1 << 20;
@@ -715,9 +715,9 @@ owners = {owners}
 # with one key and asks with another (`sahara whoami` prints both): one who asks, too, needs that key here.
 consumers = {consumers}
 
-# What the program needs to know of the chain on which models of owners here are sold (`sahara network add` makes it). With it,
+# What the program needs to know to sell here what owners register on a chain: the network, the account, when to settle. With it
 # keys that are in no list may connect, to show what they have bought; they are served if it is paid for.
-# market = "network.toml"
+# market = "market.toml"
 
 # Preprocessing packs made ahead for each task that this node has served as first evaluator; as helper it makes no more
 # than so many (one at least) for one job of a consumer.

@@ -100,6 +100,20 @@ pub trait Market: Send + Sync {
     /// When it is not proven that the session is open, the asker's and for this place.
     fn present(&self, place: &Place, asker: &PublicKey, session: &[u8]) -> Result<(), Unlicensed>;
 
+    /// Whether the session that this voucher names is open and the asker's, as far as this node knows: asked of the helper before the
+    /// first job of a session uses a pack. A market that knows sessions apart looks at that one.
+    ///
+    /// # Errors
+    /// As [`Market::licensed`].
+    fn knows(&self, place: &Place, asker: &PublicKey, _voucher: &[u8]) -> Result<(), Unlicensed> {
+        self.licensed(place, asker)
+    }
+
+    /// Whether this key is known to have had a session here, also before a restart: it is no stranger then. Answers from memory.
+    fn is_customer(&self, _asker: &PublicKey) -> bool {
+        false
+    }
+
     /// An order, before its input is taken: signature, session, lane, job and request of the voucher, exactly one price above
     /// the last complete receipt, within the cap. Reserves that total for the order: another order of the session
     /// is [`Unlicensed::Held`] until this one is complete or given up. The same order again is the same reservation.
@@ -176,9 +190,9 @@ pub trait Purse: Send + Sync {
     /// When the receipt is not the one that was paid for: the answer is not given out.
     fn paid(&self, order: &Order, end: &JobEnd, complete: &Complete) -> Result<(), Unpaid>;
 
-    /// The job came to nothing, as far as the consumer knows: called without `last`, and again for each different last complete receipt
-    /// that a node then showed, unchecked. If one is good, and of a higher total than this purse has a receipt for, that total is spent.
-    fn failed(&self, order: &Order, last: Option<&Complete>);
+    /// The job came to nothing, as far as the consumer knows. `lasts` are the different last complete receipts that the nodes show now,
+    /// unchecked, three at most: the highest that is good, if it is of a total that this purse has no receipt for, spends that total.
+    fn failed(&self, order: &Order, lasts: &[Complete]);
 }
 
 impl fmt::Debug for dyn Purse {

@@ -12,6 +12,7 @@ mod dealing;
 mod door;
 mod error;
 mod jobs;
+mod kept;
 mod lanes;
 mod machine;
 mod making;

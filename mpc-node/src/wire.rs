@@ -20,8 +20,8 @@ use crate::manifest::MAX_MANIFEST;
 pub use crate::manifest::{ManifestId, SharingId};
 pub use jobs::{JobFigures, MAX_PACKS, OpenJob, OpenReply, Run, RunReply, Share};
 pub use market::{
-    Complete, Completed, Cosign, Cosigned, Draft, LastReceipt, LastReply, MAX_RECEIPT, MAX_SESSION, MAX_VOUCHER,
-    Present,
+    Again, AskSession, Complete, Completed, Cosign, Cosigned, Draft, LastReceipt, LastReply, MAX_RECEIPT, MAX_SESSION,
+    MAX_VOUCHER, Present,
 };
 pub use models::{
     Asked, Begin, Deal, DeleteSharing, FindSharing, GetClientPart, ListSharings, MAX_SHARINGS, Piece, Prepare,
@@ -138,17 +138,21 @@ pub enum Kind {
     Cosigned = 85,
     /// First evaluator to second, once the helper has signed: [`Completed`].
     Completed = 86,
+    /// Request of a consumer: the answer of a paid job once more, [`Again`].
+    Again = 87,
+    /// Request of the first evaluator to the helper: whether it knows a session, [`AskSession`].
+    AskSession = 88,
 }
 
 impl Kind {
     /// The kind with this code.
     pub fn from_code(code: u8) -> Option<Self> {
         use Kind::{
-            AskJob, Begin, Chunk, ClientPart, Commit, Completed, Cosign, Cosigned, CountPacks, Deal, DealAccept,
-            DealCommit, DealReady, DeleteSharing, Done, Draft, Fail, FindSharing, GoOn, HandBack, Hello, Input,
-            LastReceipt, LastReply, ListSharings, OpenJob, OpenReply, PackCount, Piece, Prepare, Presence, Present,
-            Progress, PutAccess, Reclaim, Reclaimed, Round, Run, RunReply, Seal, SharingList, SharingReply, Status,
-            StatusReply, Transcript,
+            Again, AskJob, AskSession, Begin, Chunk, ClientPart, Commit, Completed, Cosign, Cosigned, CountPacks, Deal,
+            DealAccept, DealCommit, DealReady, DeleteSharing, Done, Draft, Fail, FindSharing, GoOn, HandBack, Hello,
+            Input, LastReceipt, LastReply, ListSharings, OpenJob, OpenReply, PackCount, Piece, Prepare, Presence,
+            Present, Progress, PutAccess, Reclaim, Reclaimed, Round, Run, RunReply, Seal, SharingList, SharingReply,
+            Status, StatusReply, Transcript,
         };
         [
             Hello,
@@ -196,6 +200,8 @@ impl Kind {
             Cosign,
             Cosigned,
             Completed,
+            Again,
+            AskSession,
         ]
         .into_iter()
         .find(|kind| *kind as u8 == code)
@@ -210,10 +216,14 @@ impl Kind {
                 true
             }
             Self::Begin | Self::PutAccess | Self::DeleteSharing | Self::ClientPart => true,
-            Self::Present | Self::LastReceipt => true,
-            Self::Deal | Self::HandBack | Self::Reclaim | Self::AskJob | Self::OpenJob | Self::Cosign => {
-                caller == Caller::Member
-            }
+            Self::Present | Self::LastReceipt | Self::Again => true,
+            Self::Deal
+            | Self::HandBack
+            | Self::Reclaim
+            | Self::AskJob
+            | Self::OpenJob
+            | Self::Cosign
+            | Self::AskSession => caller == Caller::Member,
             _ => false,
         }
     }
@@ -235,7 +245,7 @@ impl Kind {
             Self::SharingList => 256 << 10,
             Self::Prepare => 512,
             Self::Deal | Self::Seal | Self::OpenReply | Self::Progress | Self::Cosigned | Self::Completed => 256,
-            Self::Run | Self::LastReceipt => 256 + MAX_VOUCHER,
+            Self::Run | Self::LastReceipt | Self::Again | Self::AskSession => 256 + MAX_VOUCHER,
             Self::Present => 256 + MAX_SESSION,
             Self::LastReply | Self::Draft => 256 + MAX_RECEIPT,
             Self::Cosign => 512 + MAX_VOUCHER + MAX_RECEIPT,

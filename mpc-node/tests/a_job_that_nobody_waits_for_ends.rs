@@ -102,7 +102,7 @@ fn a_pack_is_not_burnt_for_a_consumer_that_has_gone() {
         let asker = ask(&network, &consumer, 2, &runs[1], &shares[1]);
         let mut lane = Lane::connect(&first, &network.committee, 2, Duration::from_secs(5), Arc::default()).unwrap();
         lane.begin("opening", Traffic::Online, SOON);
-        let question = AskJob { job, task, consumer: consumer.public().0 };
+        let question = AskJob { job, task, consumer: consumer.public().0, paid_with: None };
         while {
             lane.send(&question).unwrap();
             lane.receive::<Presence>().unwrap() != Presence::Here
@@ -110,7 +110,7 @@ fn a_pack_is_not_burnt_for_a_consumer_that_has_gone() {
         drop(asker);
         let (held, secret) = (vec![pack], Seed::from_bytes([0; 32]));
         let consumer = consumer.public().0;
-        lane.send(&OpenJob { job, task, consumer, pack, held, secret, signature: [0; 64] }).unwrap();
+        lane.send(&OpenJob { job, task, consumer, pack, held, secret, signature: [0; 64], paid_with: None }).unwrap();
         assert!(matches!(lane.receive().unwrap(), OpenReply::Gone));
     }
     assert_eq!(network.status(&client).map(|status| status.packs_for(&task)), [0, 1, 1]);

@@ -189,7 +189,7 @@ fn no_job_that_waits_is_met_or_opened() {
     let mut waiting = s.lane(&consumer, second, 1);
     waiting.send(&runs[1]).unwrap();
     waiting.send(&shares[1]).unwrap();
-    let question = AskJob { job, task, consumer: consumer.public().0 };
+    let question = AskJob { job, task, consumer: consumer.public().0, paid_with: None };
     let member = s.four.key(first);
     let began = Instant::now();
     while s.ask::<_, Presence>(&member, second, 1, &question).unwrap() != Presence::Here {
@@ -198,7 +198,7 @@ fn no_job_that_waits_is_met_or_opened() {
     // In the first committee they have the same roles.
     assert_eq!(s.ask::<_, Presence>(&member, second, 0, &question).unwrap(), Presence::Unknown);
     let (secret, pack, consumer) = (random_seed().unwrap(), PackId([1; 16]), consumer.public().0);
-    let open = OpenJob { job, task, consumer, pack, held: Vec::new(), secret, signature: [0; 64] };
+    let open = OpenJob { job, task, consumer, pack, held: Vec::new(), secret, signature: [0; 64], paid_with: None };
     assert_eq!(s.ask::<_, OpenReply>(&member, second, 0, &open).unwrap(), OpenReply::Gone, "nobody waits for it here");
     assert_eq!(s.ask::<_, Presence>(&member, second, 1, &question).unwrap(), Presence::Here, "it still waits");
 }
@@ -263,7 +263,7 @@ fn a_member_of_one_committee_is_a_consumer_like_others_in_the_other() {
     };
     assert_eq!((status.index, status.sharings), (s.four.number(node, 1), 1), "what is for everyone");
     let names = || PackNames { incarnation: Incarnation([1; 16]), packs: Vec::new() };
-    let job = AskJob { job: JobId([1; 16]), task: s.task(0), consumer: [1; 32] };
+    let job = AskJob { job: JobId([1; 16]), task: s.task(0), consumer: [1; 32], paid_with: None };
     for committee in [0, 1] {
         let asked: [Result<(), LaneError>; 3] = [
             s.ask::<_, Reclaimed>(&outsider, node, committee, &Reclaim(names())).map(drop),

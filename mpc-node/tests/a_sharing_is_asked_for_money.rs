@@ -18,7 +18,8 @@ use sahara_mpc::market::Order;
 use sahara_mpc::meter::{Meter, Traffic};
 use sahara_mpc::transcript::sign_requests;
 use sahara_mpc::wire::{
-    Asked, Caller, Cosign, Cosigned, FailCode, GetClientPart, Kind, LastReceipt, LastReply, Prepare, Present, Share,
+    Again, AskSession, Asked, Caller, Cosign, Cosigned, FailCode, GetClientPart, Kind, LastReceipt, LastReply, Prepare,
+    Present, Run, RunReply, Share,
 };
 
 const TIME: Duration = Duration::from_secs(20);
@@ -236,18 +237,21 @@ fn a_member_that_does_not_sign_costs_that_job_and_no_money() {
         for bad in 0..3 {
             shop.tills[bad].behaves(manner);
             let began = Instant::now();
-            let error = shop.case.run(&client, shop.task, true).map(|_| ()).unwrap_err();
+            let result = shop.case.run(&client, shop.task, true);
             assert!(began.elapsed() < Duration::from_secs(15), "{:?}", began.elapsed());
-            assert!(error.to_string().contains(&format!("node {} (", bad + 1)), "{error}");
+            match result {
+                // It has signed, and so have all: it gives its half when it has learnt that from the others.
+                Ok(_) => assert!(manner == Manner::NoDisk && bad > 0),
+                Err(error) => assert!(error.to_string().contains(&format!("node {} (", bad + 1)), "{error}"),
+            }
             shop.tills[bad].behaves(Manner::Honest);
             shop.settle_down();
             let answer = shop.case.run(&client, shop.task, true).unwrap();
             assert_eq!(answer.outputs, shop.case.expected);
             assert_eq!(shop.totals(&wallet), [wallet.total(); 3]);
         }
-        // Whoever signs before the last one has no receipt; an evaluator that signs and cannot write it down was not the last.
-        let receipted_in_vain = if manner == Manner::NoDisk { 2 } else { 0 };
-        assert_eq!(wallet.total(), (3 + receipted_in_vain) * PRICE, "at most one price for each job that failed");
+        let answered = if manner == Manner::NoDisk { 5 } else { 3 };
+        assert_eq!(wallet.total(), answered * PRICE, "what is not answered is not paid");
     }
 }
 
@@ -695,4 +699,131 @@ fn few_sessions_are_proven_at_a_time_and_strangers_keep_nobody_who_is_known_wait
         assert!(crowd.into_iter().all(|one| one.join().unwrap() == Err(Some(FailCode::Unpaid))));
     });
     assert_eq!(till.proving.lock().unwrap()[1], 5, "four of strangers', and that of one who is known");
+}
+
+/// A job that a consumer asks for by hand, paid from `wallets` (for the first and the second evaluator).
+fn by_hand(shop: &Shop, key: &Identity, wallets: [&Wallet; 2]) -> ([Run; 2], [Share; 2]) {
+    let shares = share_inputs(&shop.case.inputs, &random_seed().unwrap()).map(Share);
+    let job = JobId::random().unwrap();
+    let mut runs = sign_requests(key, &shop.network.committee.digest(), job, shop.task, &shares).unwrap();
+    let order = shop.order(key, job, runs[0].inputs);
+    for (run, wallet) in runs.iter_mut().zip(wallets) {
+        let total = wallet.total() + PRICE;
+        run.voucher = Voucher::sign(wallet.session, total, job, request(&order), &wallet.signer).encode();
+    }
+    (runs, shares)
+}
+
+#[test]
+fn who_hangs_up_once_the_job_is_open_pays_and_has_its_answer_when_it_comes_back() {
+    let shop = Shop::open();
+    let key = Arc::new(identity::generate().unwrap());
+    let (customer, wallet) = shop.customer_of(&key, 100 * PRICE);
+    customer.prepare(&shop.task, 1, &mut |_| ()).unwrap();
+    // The helper takes a moment to sign.
+    shop.tills[0].behaves(Manner::Silent);
+    let (runs, shares) = by_hand(&shop, &key, [&wallet, &wallet]);
+    let nodes = shop.task.assignment.evaluators();
+    let mut lanes = nodes.map(|node| lane(&shop, &key, node));
+    for ((lane, run), share) in lanes.iter_mut().zip(&runs).zip(&shares) {
+        lane.send(run).unwrap();
+        lane.send(share).unwrap();
+    }
+    while shop.tills[0].judged.load(Ordering::SeqCst) == 0 {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    drop(lanes);
+    shop.tills[0].behaves(Manner::Honest);
+    let again = Again { job: runs[0].job, task: shop.task, inputs: runs[0].inputs, voucher: runs[0].voucher.clone() };
+    let ask = |by: &Identity, again: &Again, node| {
+        let mut lane = lane(&shop, by, node);
+        lane.send(again).unwrap();
+        lane.receive::<RunReply>().map_err(|error| error.fail().unwrap_or_else(|| panic!("{error}")).text.clone())
+    };
+    let replies = nodes.map(|node| ask(&key, &again, node).unwrap());
+    assert_eq!(shop.totals(&wallet), [PRICE; 3]);
+    assert_eq!(replies[0].complete, shop.tills[0].disk.last(&wallet.session));
+    let halves = replies.each_ref().map(|reply| &reply.outputs.0);
+    let outputs = sahara_mpc::engine::combine_outputs(halves[0], halves[1]).unwrap();
+    assert_eq!(outputs, shop.case.expected);
+    // The same bytes as often as it asks, and for nobody and nothing else.
+    assert_eq!(ask(&key, &again, nodes[0]).unwrap().outputs, replies[0].outputs);
+    let refused = |result: Result<RunReply, String>, why: &str| {
+        let text = result.map(|_| ()).unwrap_err();
+        assert!(text.contains(why), "{text}");
+    };
+    refused(ask(&key, &Again { job: JobId([7; 16]), ..again.clone() }, nodes[0]), "no answer of a job of this name");
+    refused(ask(&key, &Again { inputs: [[7; 32]; 2], ..again.clone() }, nodes[0]), "another one");
+    refused(ask(&key, &Again { voucher: vec![7; 9], ..again.clone() }, nodes[0]), "another one");
+    let other = Arc::new(identity::generate().unwrap());
+    let (others, _) = shop.customer_of(&other, 100 * PRICE);
+    others.packs_ready(&shop.task).unwrap();
+    refused(ask(&other, &again, nodes[0]), "no answer of a job of this name");
+    // Until the next one.
+    customer
+        .client_part(&customer.find(&SharingRef::Manifest(shop.task.manifest)).unwrap().unwrap(), &mut |_, _| ())
+        .unwrap();
+    *wallet.total.lock().unwrap() = PRICE;
+    shop.case.run(&customer, shop.task, true).unwrap();
+    refused(ask(&key, &again, nodes[0]), "no answer of a job of this name");
+}
+
+#[test]
+fn an_answer_whose_receipt_is_not_complete_is_not_given_to_who_comes_back() {
+    let shop = Shop::open();
+    let key = Arc::new(identity::generate().unwrap());
+    let (customer, wallet) = shop.customer_of(&key, 100 * PRICE);
+    shop.tills[0].behaves(Manner::Refuses);
+    customer.prepare(&shop.task, 1, &mut |_| ()).unwrap();
+    let (runs, shares) = by_hand(&shop, &key, [&wallet, &wallet]);
+    let nodes = shop.task.assignment.evaluators();
+    let mut lanes = nodes.map(|node| lane(&shop, &key, node));
+    for ((lane, run), share) in lanes.iter_mut().zip(&runs).zip(&shares) {
+        lane.send(run).unwrap();
+        lane.send(share).unwrap();
+    }
+    assert!(lanes.into_iter().all(|mut lane| lane.receive_frame(Kind::RunReply).is_err()));
+    for node in nodes {
+        let mut lane = lane(&shop, &key, node);
+        let Run { job, inputs, ref voucher, .. } = runs[0];
+        lane.send(&Again { job, task: shop.task, inputs, voucher: voucher.clone() }).unwrap();
+        assert_eq!(code(&mut lane, Kind::RunReply), FailCode::Unpaid);
+    }
+    assert_eq!(shop.totals(&wallet), [0; 3]);
+}
+
+#[test]
+fn a_job_that_would_end_without_a_receipt_burns_no_pack() {
+    let shop = Shop::open();
+    let key = Arc::new(identity::generate().unwrap());
+    let (customer, first) = shop.customer_of(&key, 100 * PRICE);
+    customer.prepare(&shop.task, 2, &mut |_| ()).unwrap();
+    // Another session of the same key, which the evaluators are shown, and the helper is not.
+    let second = Wallet::open(&shop.chain, key.public(), shop.network.committee.digest(), 100 * PRICE);
+    for node in [1, 2] {
+        let mut lane = lane(&shop, &key, node);
+        lane.send(&Present { manifest: shop.task.manifest, session: second.session.to_vec() }).unwrap();
+        lane.receive_frame(Kind::Done).unwrap();
+    }
+    let nodes = shop.task.assignment.evaluators();
+    let codes = |wallets: [&Wallet; 2]| {
+        let (runs, shares) = by_hand(&shop, &key, wallets);
+        let mut lanes = nodes.map(|node| lane(&shop, &key, node));
+        for ((lane, run), share) in lanes.iter_mut().zip(&runs).zip(&shares) {
+            lane.send(run).unwrap();
+            lane.send(share).unwrap();
+        }
+        code(&mut lanes[0], Kind::RunReply) // the other is hung up then
+    };
+    assert_eq!(codes([&second, &second]), FailCode::Unpresented, "the helper does not know it");
+    shop.settle_down();
+    assert_eq!(codes([&first, &second]), FailCode::Refused, "the evaluators were given different vouchers");
+    shop.settle_down();
+    assert_eq!(customer.packs_ready(&shop.task).unwrap(), 2);
+    assert_eq!((shop.totals(&first), shop.totals(&second)), ([0; 3], [0; 3]));
+    // Members only ask for others' sessions.
+    let mut own = lane(&shop, &key, 0);
+    let question = LastReceipt { manifest: shop.task.manifest, consumer: key.public(), voucher: vec![1] };
+    own.send(&AskSession(question)).unwrap();
+    assert!(own.receive_frame(Kind::Done).is_err());
 }

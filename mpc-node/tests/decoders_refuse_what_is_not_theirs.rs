@@ -17,11 +17,11 @@ use sahara_mpc::transcript::{
     DealtRecord, JobRecord, Opening, Openings, PackSeal, Session, SignedRecord, SignedSeal, Transcript,
 };
 use sahara_mpc::wire::{
-    AskJob, Begin, Complete, Completed, Cosign, Cosigned, CountPacks, Deal, DeleteSharing, Draft, Fail, FailCode,
-    FindSharing, GetClientPart, HandBack, Hello, Incarnation, JobId, Kind, LastReceipt, LastReply, MAX_RECEIPT,
-    MAX_SESSION, MAX_VOUCHER, ManifestId, Message, OpenJob, OpenReply, PackCount, PackId, PackNames, Piece, Prepare,
-    Presence, Present, Progress, PutAccess, Reclaim, Reclaimed, Run, RunReply, Share, SharingEntry, SharingList,
-    SharingReply, Task, parse_header,
+    Again, AskJob, AskSession, Begin, Complete, Completed, Cosign, Cosigned, CountPacks, Deal, DeleteSharing, Draft,
+    Fail, FailCode, FindSharing, GetClientPart, HandBack, Hello, Incarnation, JobId, Kind, LastReceipt, LastReply,
+    MAX_RECEIPT, MAX_SESSION, MAX_VOUCHER, ManifestId, Message, OpenJob, OpenReply, PackCount, PackId, PackNames,
+    Piece, Prepare, Presence, Present, Progress, PutAccess, Reclaim, Reclaimed, Run, RunReply, Share, SharingEntry,
+    SharingList, SharingReply, Task, parse_header,
 };
 
 /// What a decoder makes of bytes: the bytes it would write, or nothing when it refuses.
@@ -31,7 +31,7 @@ fn message<M: Message>(bytes: &[u8]) -> Option<Vec<u8>> {
     M::decode(bytes).ok().map(|m| m.encode())
 }
 
-const DECODERS: [(&str, Decoder); 42] = [
+const DECODERS: [(&str, Decoder); 44] = [
     ("Hello", message::<Hello>),
     ("HandBack", message::<HandBack>),
     ("Reclaim", message::<Reclaim>),
@@ -74,6 +74,8 @@ const DECODERS: [(&str, Decoder); 42] = [
     ("Cosign", message::<Cosign>),
     ("Cosigned", message::<Cosigned>),
     ("Completed", message::<Completed>),
+    ("Again", message::<Again>),
+    ("AskSession", message::<AskSession>),
 ];
 
 fn task() -> Task {
@@ -191,7 +193,7 @@ fn examples() -> Vec<(&'static str, Vec<u8>)> {
         ("HandBack", HandBack(names.clone()).encode()),
         ("Reclaim", Reclaim(names.clone()).encode()),
         ("Reclaimed", Reclaimed(names).encode()),
-        ("AskJob", AskJob { job: JobId([2; 16]), task: task(), consumer: [7; 32] }.encode()),
+        ("AskJob", AskJob { job: JobId([2; 16]), task: task(), consumer: [7; 32], paid_with: None }.encode()),
         ("Presence", Presence::Here.encode()),
         ("Progress", Progress { done: 1, total: 2 }.encode()),
         ("FindSharing", FindSharing::Exactly(signed.id()).encode()),
@@ -242,6 +244,7 @@ fn examples() -> Vec<(&'static str, Vec<u8>)> {
                 held: vec![PackId([3; 16]); 2],
                 secret: salt(),
                 signature: [3; 64],
+                paid_with: None,
             }
             .encode(),
         ),
@@ -274,6 +277,11 @@ fn examples() -> Vec<(&'static str, Vec<u8>)> {
         ),
         ("Cosigned", Cosigned([6; 64]).encode()),
         ("Completed", Completed([6; 64]).encode()),
+        ("Again", Again { job: JobId([2; 16]), task: task(), inputs: [[4; 32]; 2], voucher: vec![7; 9] }.encode()),
+        (
+            "AskSession",
+            AskSession(LastReceipt { manifest: ManifestId([1; 32]), consumer, voucher: vec![5; 40] }).encode(),
+        ),
     ]
 }
 

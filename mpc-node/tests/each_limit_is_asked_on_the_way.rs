@@ -69,7 +69,7 @@ fn wait_until_it_carries(network: &Network, who: &Identity, job: JobId, task: Ta
     let mut lane = lane(network, &member, 2);
     let end = Instant::now() + TIME;
     loop {
-        lane.send(&AskJob { job, task, consumer: who.public().0 }).unwrap();
+        lane.send(&AskJob { job, task, consumer: who.public().0, paid_with: None }).unwrap();
         if lane.receive::<Presence>().unwrap() != Presence::Unknown {
             return;
         }
@@ -428,7 +428,7 @@ fn what_only_members_may_ask() {
     };
     refused(Kind::HandBack, HandBack(names()).encode().to_vec());
     refused(Kind::Reclaim, Reclaim(names()).encode().to_vec());
-    let ask = AskJob { job: JobId([1; 16]), task, consumer: consumer.public().0 };
+    let ask = AskJob { job: JobId([1; 16]), task, consumer: consumer.public().0, paid_with: None };
     refused(Kind::AskJob, ask.encode().to_vec());
     refused(Kind::OpenJob, vec![0; 100]);
     refused(Kind::Deal, vec![0; 100]);

@@ -102,6 +102,13 @@ struct Length {
     id: GraphId,
 }
 
+/// One text's answer.
+struct Inferred {
+    integers: Vec<Vec<i32>>,
+    rounds: u32,
+    receipt: Option<Vec<u8>>,
+}
+
 /// Texts that are encoded and wait to be computed.
 pub struct Window {
     first: usize,
@@ -329,7 +336,8 @@ impl NetworkEngine {
         let job = |offset: usize| {
             let index = window.first + offset;
             let (encoded, assignment) = &window.items[offset];
-            let (integers, rounds, receipt) = self.infer(client, *assignment, encoded, (index, window.len() == 1))?;
+            let Inferred { integers, rounds, receipt } =
+                self.infer(client, *assignment, encoded, (index, window.len() == 1))?;
             most.fetch_max(rounds, Ordering::Relaxed);
             Ok(Embedding { receipt, ..decode(&self.model, index, encoded, integers) })
         };
@@ -343,7 +351,7 @@ impl NetworkEngine {
         assignment: Assignment,
         encoded: &Encoded,
         (index, alone): (usize, bool),
-    ) -> Result<(Vec<Vec<i32>>, u32, Option<Vec<u8>>)> {
+    ) -> Result<Inferred> {
         let length = self.length(encoded.bucket)?;
         let doing = format!("answering for text {index} on the network");
         // Where none was ready before, none is expected; now and then that is looked at again.
@@ -361,7 +369,7 @@ impl NetworkEngine {
             }
             Ok(inference)
         })?;
-        Ok((outputs, stats.rounds, receipt.map(|complete| complete.receipt)))
+        Ok(Inferred { integers: outputs, rounds: stats.rounds, receipt: receipt.map(|complete| complete.receipt) })
     }
 
     /// Requests to the nodes so far.

@@ -188,6 +188,7 @@ mod tests {
         assert!(said("height = 7", "height = 7\ntrusted = true").contains("trusted"));
         assert!(said("height = 7", "").contains("height"));
         assert!(said("height = 7", "height = 0").contains("height must be 1"));
+        assert!(said("height = 7", "height = 9223372036854775808").contains("height"));
         assert!(said("evm-chain = 71212", "evm-chain = 0").contains("evm-chain"));
         assert!(said("network = 1", "network = 2\nnovelty = 1").contains("version 2"));
         assert!(said("\"sahara-1\"", "\"a b\"").contains("chain must be"));

@@ -27,6 +27,8 @@ pub enum Reply {
     Error(i64, &'static str),
     /// These bytes, as the whole answer.
     Bytes(Vec<u8>),
+    /// To ask there instead.
+    Elsewhere(Url),
     /// The head of an answer, and bytes without end.
     Endless,
     /// The head of an answer, and a byte now and then.
@@ -98,6 +100,10 @@ fn serve(stream: TcpStream, count: &AtomicUsize, answer: &dyn Fn(&str, &Value) -
                 stream.write_all(&whole(json!({ "id": 1, "error": { "code": code, "message": message } })))?;
             }
             Reply::Bytes(bytes) => stream.write_all(&[head(bytes.len()).as_bytes(), &bytes].concat())?,
+            Reply::Elsewhere(url) => {
+                let head = format!("HTTP/1.1 302 Found\r\nlocation: {url}/\r\ncontent-length: 0\r\n\r\n");
+                stream.write_all(head.as_bytes())?;
+            }
             Reply::Endless => {
                 stream.write_all(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n")?;
                 let chunk = [b"10000\r\n".as_slice(), &[b' '; 65_536], b"\r\n"].concat();

@@ -31,6 +31,7 @@ pub fn export(head: &Head) -> Result<Genesis, StoreError> {
     fees.initial_base_fee = head.next_base_fee();
     let mut genesis = Genesis {
         chain_id: head.params.chain_id,
+        development: false,
         fees,
         staking: StakingParams::load(&mut head.view())?,
         beacon: BeaconParams { epoch_blocks: epoch_blocks(&mut head.view())?, ..BeaconParams::default() },

@@ -34,7 +34,7 @@ use crate::{
 pub type Submitted<'a> = Pin<Box<dyn Future<Output = Result<(), AdmitError>> + Send + 'a>>;
 
 /// A block more, later.
-pub type Followed<'a> = Pin<Box<dyn Future<Output = ()> + Send + 'a>>;
+pub type Followup<'a> = Pin<Box<dyn Future<Output = ()> + Send + 'a>>;
 
 /// The way to whoever decides about blocks, this process or CometBFT: into its mempool, and to what it signed.
 pub trait Submit: Send + Sync {
@@ -53,7 +53,7 @@ pub trait Submit: Send + Sync {
 
     /// Has a block made on top of the last one, where blocks are made on demand only: the state after a block is proven
     /// by the header of the next.
-    fn follow(&self) -> Followed<'_> {
+    fn follow(&self) -> Followup<'_> {
         Box::pin(std::future::ready(()))
     }
 }

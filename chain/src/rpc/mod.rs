@@ -40,7 +40,7 @@ mod turn;
 mod txpool;
 mod ws;
 
-pub use backend::{Backend, Followed as Followup, Submit, Submitted};
+pub use backend::{Backend, Followup, Submit, Submitted};
 pub(crate) use blocking::blocking;
 pub use budget::{Answer, Flight, Limits};
 pub use command::{Command, Develop, Doing, Done};

@@ -54,6 +54,7 @@ mod governance_changes_the_parameters_and_nobody_else;
 mod hardhat_tests_run_on_a_node;
 mod junk_in_a_block_gets_a_result_and_halts_nothing;
 mod light_clients_verify_our_headers_and_proofs;
+mod market_stage;
 mod moved_stake_answers_for_the_validator_it_left;
 mod no_client_takes_what_others_need;
 mod no_request_breaks_the_node;

@@ -322,8 +322,8 @@ impl Purse for HomePurse {
         Ok(())
     }
 
-    fn failed(&self, order: &Order, last: Option<&Complete>) {
-        self.lost(order, last);
+    fn failed(&self, order: &Order, lasts: &[Complete]) {
+        self.lost(order, lasts);
     }
 }
 
@@ -546,17 +546,17 @@ mod tests {
         let purse = bench.purse();
         let total = |voucher: &[u8]| Promise::decode(voucher).unwrap().total;
         let first = purse.voucher(&bare(1)).unwrap();
-        purse.failed(&bare(1), None);
+        purse.failed(&bare(1), &[]);
         let second = purse.voucher(&bare(2)).unwrap();
         assert_eq!([total(&first), total(&second)], [PRICE; 2]);
         // What the session's key did not sign, or the members did not, is nothing.
         let receipt = receipted(&bare(1), &first, 1, &Last::default());
         let mut forged = receipt.clone();
         forged.signatures[0][0] ^= 1;
-        purse.failed(&bare(2), Some(&forged));
+        purse.failed(&bare(2), std::slice::from_ref(&forged));
         assert_eq!(account.spent(deal().lane).unwrap().last.number, 0);
         purse.voucher(&bare(3)).unwrap();
-        purse.failed(&bare(3), Some(&receipt));
+        purse.failed(&bare(3), std::slice::from_ref(&receipt));
         assert_eq!(account.spent(deal().lane).unwrap().last.total, PRICE);
         assert!(!receipts::find(&bench.home, "last").unwrap().answered);
         assert!(bench.told.lock().unwrap().last().unwrap().contains("did not arrive"));
@@ -574,10 +574,10 @@ mod tests {
         let receipt = receipted(&bare(1), &killed, 1, &Last::default());
         let purse = bench.purse();
         purse.voucher(&bare(2)).unwrap();
-        purse.failed(&bare(2), Some(&receipt));
+        purse.failed(&bare(2), std::slice::from_ref(&receipt));
         assert_eq!(account.spent(deal().lane).unwrap().last.total, PRICE);
         assert_eq!(total(&purse.voucher(&bare(4)).unwrap()), 2 * PRICE);
-        purse.failed(&bare(4), Some(&receipt));
+        purse.failed(&bare(4), std::slice::from_ref(&receipt));
         assert_eq!(account.spent(deal().lane).unwrap().last.total, PRICE, "an older one changes nothing");
     }
 
@@ -588,7 +588,7 @@ mod tests {
         let purse = bench.purse();
         let voucher = purse.voucher(&bare(1)).unwrap();
         let first = receipted(&bare(1), &voucher, 1, &Last::default());
-        purse.failed(&bare(1), None);
+        purse.failed(&bare(1), &[]);
         assert_eq!(account.spent(deal().lane).unwrap().failed, [bare(1).job.0]);
         let mut forged = first.clone();
         forged.signatures[1] = [0; 64];
@@ -605,11 +605,11 @@ mod tests {
         let purse = bench.purse();
         let receipt = receipted(&bare(1), &voucher, 1, &Last::default());
         purse.voucher(&bare(1)).unwrap();
-        purse.failed(&bare(1), None);
+        purse.failed(&bare(1), &[]);
         // The next command finds the receipt, and knows that the answer did not come.
         let next = bench.purse();
         next.voucher(&bare(2)).unwrap();
-        next.failed(&bare(2), Some(&receipt));
+        next.failed(&bare(2), std::slice::from_ref(&receipt));
         assert!(account.spent(deal().lane).unwrap().left);
     }
 
@@ -621,7 +621,7 @@ mod tests {
         let voucher = purse.voucher(&bare(1)).unwrap();
         let first = receipted(&bare(1), &voucher, 1, &Last::default());
         assert!(purse.paid(&bare(1), &end(2), &first).is_err());
-        purse.failed(&bare(1), Some(&first));
+        purse.failed(&bare(1), std::slice::from_ref(&first));
         assert_eq!(account.spent(deal().lane).unwrap().last.total, PRICE);
         let after = Account::list(&bench.home).unwrap().remove(0);
         account.keep(deal().lane, &Spent { left: false, ..account.spent(deal().lane).unwrap() }).unwrap();
@@ -658,7 +658,7 @@ mod tests {
         let voucher = purse.voucher(&bare(1)).unwrap();
         let good = receipted(&bare(1), &voucher, 1, &Last::default());
         assert!(purse.paid(&bare(1), &end(2), &good).is_err(), "another answer");
-        purse.failed(&bare(1), None);
+        purse.failed(&bare(1), &[]);
         let purse = bench.purse();
         let voucher = purse.voucher(&bare(1)).unwrap();
         let other =

@@ -12,7 +12,7 @@ use crate::lane::Lane;
 use crate::market::Complete;
 use crate::meter::Traffic;
 use crate::transcript::{SignedRecord, end_of, output_commitment, sign_requests};
-use crate::wire::{FailCode, JobFigures, JobId, Message, Run, RunReply, Share, Task};
+use crate::wire::{Again, FailCode, JobFigures, JobId, Message, Run, RunReply, Share, Task};
 
 /// One job.
 #[derive(Clone, Copy, Debug)]
@@ -160,11 +160,63 @@ impl Client {
             let a = pair.note(self.run_half(first, &runs[0], &shares[0], &pair, time));
             (a, other.join().unwrap_or_else(|_| Err(ClientError::Answer("internal: a job thread died".into()))))
         });
-        let (a, b) = match (a, b) {
-            (Ok(a), Ok(b)) => (a, b),
-            (Err(a), Err(b)) => return Err(if b.depth() > a.depth() { b } else { a }),
-            (Err(e), Ok(_)) | (Ok(_), Err(e)) => return Err(e),
+        let error = match (a, b) {
+            (Ok(a), Ok(b)) => return self.answer(job, id, runs, payment, ([a, b], start)),
+            (Err(a), Err(b)) => {
+                if b.depth() > a.depth() {
+                    b
+                } else {
+                    a
+                }
+            }
+            (Err(e), Ok(_)) | (Ok(_), Err(e)) => e,
         };
+        // What was paid may have come to an answer that did not arrive, or whose receipt becomes complete after all.
+        let lost = matches!(error.code(), None | Some(FailCode::Peer | FailCode::Internal | FailCode::Stopping));
+        match payment
+            .filter(|_| lost && self.stop.check().is_ok())
+            .and_then(|_| self.halves_again(runs, transferred(job.graph)))
+        {
+            Some(halves) => self.answer(job, id, runs, payment, (halves, start)),
+            None => Err(error),
+        }
+    }
+
+    /// Both halves of the answer of a paid job once more, if both evaluators still have them.
+    fn halves_again(&self, runs: &[Run; 2], transferred: u64) -> Option<[Half; 2]> {
+        let run = &runs[0];
+        let again = Again { job: run.job, task: run.task, inputs: run.inputs, voucher: run.voucher.clone() };
+        let half = |node: u8| {
+            self.on_lane(node, |lane| {
+                let before = lane.bytes();
+                // A node that makes one wait for it now does so for no longer than it takes to look for another committee.
+                let time = 2 * self.options.connect_timeout + time_for(transferred);
+                lane.begin("when asked for the answer once more", Traffic::Client, time);
+                lane.limit(Some(time));
+                lane.send(&again)?;
+                let reply: RunReply = lane.receive()?;
+                let transcript = read_transcript(lane, &reply)?;
+                let after = lane.bytes();
+                Ok(Half { reply, transcript, bytes: after.0 - before.0 + after.1 - before.1 })
+            })
+        };
+        let [first, second] = run.task.assignment.evaluators();
+        std::thread::scope(|scope| {
+            let other = scope.spawn(|| half(second));
+            let (a, b) = (half(first), other.join().ok()?);
+            Some([a.ok()?, b.ok()?])
+        })
+    }
+
+    /// Adds the halves of an answer, after all was checked that they say.
+    fn answer(
+        &self,
+        job: &Job<'_>,
+        id: JobId,
+        runs: &[Run; 2],
+        payment: Option<&Payment<'_>>,
+        ([a, b], start): ([Half; 2], Instant),
+    ) -> Result<Inference, ClientError> {
         let outputs =
             combine_outputs(&a.reply.outputs.0, &b.reply.outputs.0).filter(|out| fits_outputs(job.graph, out));
         let outputs =

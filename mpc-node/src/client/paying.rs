@@ -75,7 +75,7 @@ impl Paying {
 
     /// Waits until no other job of the asset runs.
     fn turn(&self, asset: &Asset, stop: &Stop) -> Result<Turn<'_>, ClientError> {
-        let name = name(asset);
+        let name = asset.bytes();
         let mut table = self.lock();
         while !table.busy.insert(name) {
             stop.check()?;
@@ -83,14 +83,6 @@ impl Paying {
         }
         Ok(Turn { paying: self, name })
     }
-}
-
-fn name(asset: &Asset) -> [u8; 60] {
-    let mut name = [0; 60];
-    name[..8].copy_from_slice(&asset.chain.to_le_bytes());
-    name[8..28].copy_from_slice(&asset.contract);
-    name[28..].copy_from_slice(&asset.asset);
-    name
 }
 
 /// The turn of one job to be paid; over when dropped.
@@ -221,7 +213,7 @@ impl Client {
         let mut order = Order { place, asker: self.identity.public(), job, task, inputs, voucher: Vec::new() };
         let voucher = purse.voucher(&order)?;
         if voucher.is_empty() || voucher.len() > MAX_VOUCHER {
-            purse.failed(&order, None);
+            purse.failed(&order, &[]);
             let text = format!("the purse gave a voucher of {} bytes, from 1 to {MAX_VOUCHER} are sent", voucher.len());
             return Err(ClientError::Unpaid(text));
         }
@@ -229,7 +221,7 @@ impl Client {
         Ok(Some(Payment { _turn: turn, purse, order }))
     }
 
-    /// Tells the purse that a job came to nothing, with what the nodes have as its session's last receipt. Whether one has any.
+    /// Tells the purse that a job came to nothing, with what the nodes have as its session's last receipts. Whether one has any.
     pub(super) fn unpaid(&self, payment: &Payment<'_>) -> bool {
         let order = &payment.order;
         let (manifest, consumer) = (order.place.manifest, order.asker);
@@ -240,15 +232,14 @@ impl Client {
                 Ok(last)
             })
         });
-        payment.purse.failed(order, None);
-        let mut seen: Vec<Complete> = Vec::new();
+        let mut lasts: Vec<Complete> = Vec::new();
         for last in told.into_iter().filter_map(Result::ok).flatten() {
-            if !seen.contains(&last) {
-                payment.purse.failed(order, Some(&last));
-                seen.push(last);
+            if !lasts.contains(&last) {
+                lasts.push(last);
             }
         }
-        !seen.is_empty()
+        payment.purse.failed(order, &lasts);
+        !lasts.is_empty()
     }
 
     /// Puts what pays into the requests for a job.
@@ -287,7 +278,7 @@ mod tests {
             if complete.receipt == [7] { Ok(()) } else { Err(Unpaid("not that of the job".into())) }
         }
 
-        fn failed(&self, _: &Order, _: Option<&Complete>) {
+        fn failed(&self, _: &Order, _: &[Complete]) {
             self.failed.fetch_add(1, Ordering::Relaxed);
         }
     }

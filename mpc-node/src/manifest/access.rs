@@ -34,6 +34,17 @@ pub struct Asset {
     pub asset: [u8; 32],
 }
 
+impl Asset {
+    /// All of it in a row: chain, contract, asset.
+    pub fn bytes(&self) -> [u8; 60] {
+        let mut bytes = [0; 60];
+        bytes[..8].copy_from_slice(&self.chain.to_le_bytes());
+        bytes[8..28].copy_from_slice(&self.contract);
+        bytes[28..].copy_from_slice(&self.asset);
+        bytes
+    }
+}
+
 /// A list of consumers. Of two lists for one sharing the one with the higher serial number counts.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AccessList {

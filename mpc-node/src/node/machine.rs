@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use rustix::fs::{FlockOperation, flock};
 
 use super::error::NodeError;
+use super::kept::Kept;
 use super::lanes::{LaneLimits, Lanes};
 use super::making::Making;
 use super::presenting::Presenting;
@@ -38,6 +39,8 @@ pub(super) struct Machine {
     pub(super) market: Option<Arc<dyn Market>>,
     /// Sessions that are shown, and who has shown one.
     pub(super) presenting: Presenting,
+    /// Answers of paid jobs, for whoever did not hear them.
+    pub(super) kept: Arc<Kept>,
     pub(super) stopping: AtomicBool,
     started: Instant,
     lock: File,
@@ -65,6 +68,7 @@ impl Machine {
             quotas,
             market,
             presenting: Presenting::default(),
+            kept: Arc::default(),
             config,
             identity,
             meter: Meter::default(),
@@ -100,6 +104,11 @@ impl Machine {
     /// Whether a key is one of those that the node serves in each of its committees: an owner's or a consumer's.
     pub(super) fn serves(&self, key: &PublicKey) -> bool {
         self.config.owners.admits(key) || self.config.consumers.admits(key)
+    }
+
+    /// Whether a key has shown a session, now or before a restart.
+    pub(super) fn is_customer(&self, key: &PublicKey) -> bool {
+        self.presenting.knows(key) || self.market.as_ref().is_some_and(|market| market.is_customer(key))
     }
 
     /// Whether strangers are let in as far as they need to be to buy.

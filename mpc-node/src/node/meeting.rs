@@ -39,7 +39,8 @@ pub(super) fn ask(seat: &Seat, run: &Run, consumer: PublicKey) -> Result<Presenc
     let [_, second] = run.task.assignment.evaluators();
     let mut lane = seat.peer_lane(second).map_err(peer)?;
     lane.begin("when asked whether the job's consumer is there", Traffic::Setup, seat.machine.config.timeouts.round());
-    lane.send(&AskJob { job: run.job, task: run.task, consumer: consumer.0 }).map_err(peer)?;
+    let (job, task, paid_with) = (run.job, run.task, run.paid_with());
+    lane.send(&AskJob { job, task, consumer: consumer.0, paid_with }).map_err(peer)?;
     let presence = lane.receive().map_err(peer)?;
     seat.put_back(second, lane);
     Ok(presence)

@@ -2,20 +2,30 @@
 //! that it signs as the helper, and the last ones, by which members that fell behind catch up.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
+use sahara_circuits::bytes::Writer;
+use sahara_protocol::ring::secret::Secret;
+
+use super::kept::{Kept, Known};
 use super::lanes::Peer;
 use super::patience::{slot, still_there};
 use super::refusal::{Refusal, Trouble, own, peer};
 use super::seat::Seat;
+use crate::channel::SLOWEST;
 use crate::lane::Lane;
 use crate::market::{Complete, Market, Order, Place, Unlicensed};
 use crate::meter::Traffic;
 use crate::transcript::request_digest;
-use crate::wire::{Cosign, Cosigned, FailCode, Kind, LastReceipt, LastReply, ManifestId, Present, Run};
+use crate::wire::{
+    Again, AskSession, Cosign, Cosigned, FailCode, Kind, LastReceipt, LastReply, ManifestId, Present, Run, seconds,
+};
 
 /// How often it is asked whether a total is free.
 const PAUSE: Duration = Duration::from_millis(10);
+
+/// Seconds between a job's name and its receipt, at most.
+const LONGEST_AGO: u64 = 2 * 3600;
 
 /// The market, and the place of a version that is asked for money.
 ///
@@ -48,6 +58,8 @@ pub(super) fn present(seat: &Seat, lane: &mut Lane, peer: &Peer, shown: &Present
 /// An order that this node has accepted; given up when dropped, unless it is complete.
 pub(super) struct Accepted {
     market: Arc<dyn Market>,
+    /// Of an evaluator: where its job is known to run.
+    kept: Option<Arc<Kept>>,
     order: Order,
     complete: bool,
 }
@@ -56,6 +68,9 @@ impl Drop for Accepted {
     fn drop(&mut self) {
         if !self.complete {
             self.market.give_up(&self.order);
+        }
+        if let Some(kept) = &self.kept {
+            kept.ends(&self.order);
         }
     }
 }
@@ -112,7 +127,9 @@ pub(super) fn accept(
     };
     let patience = seat.machine.config.timeouts.connect();
     caught_up(seat, market, &order, patience, || still_there(lane), || market.accept(&order))?;
-    Ok(Some(Accepted { market: market.clone(), order, complete: false }))
+    let kept = seat.machine.kept.clone();
+    kept.begins(&order);
+    Ok(Some(Accepted { market: market.clone(), kept: Some(kept), order, complete: false }))
 }
 
 /// What `ask` says of an order: once more when this node has caught up with the others' receipts, and again for `patience` while
@@ -164,11 +181,87 @@ pub(super) fn catch_up(seat: &Seat, market: &Arc<dyn Market>, order: &Order) {
 pub(super) fn ask_last(seat: &Seat, member: u8, order: &Order) -> Result<Option<Complete>, Trouble> {
     let mut lane = seat.peer_lane(member).map_err(peer)?;
     lane.begin("when asked for a last receipt", Traffic::Setup, seat.machine.config.timeouts.connect());
-    let (manifest, consumer) = (order.place.manifest, order.asker);
-    lane.send(&LastReceipt { manifest, consumer, voucher: order.voucher.clone() }).map_err(peer)?;
+    lane.send(&question(order)).map_err(peer)?;
     let LastReply(last) = lane.receive().map_err(peer)?;
     seat.put_back(member, lane);
     Ok(last)
+}
+
+/// As the first evaluator, before a session's first job uses a pack: whether the helper will know the session when it is to sign.
+///
+/// # Errors
+/// When it does not, or is not there.
+pub(super) fn helper_knows(seat: &Seat, order: &Order) -> Result<(), Trouble> {
+    let Some(market) = &seat.machine.market else { return Ok(()) };
+    if market.last(&order.place, &order.asker, &order.voucher).is_some() {
+        return Ok(()); // it has signed a receipt of it
+    }
+    let helper = order.task.assignment.helper();
+    let mut lane = seat.peer_lane(helper).map_err(peer)?;
+    lane.begin("when asked whether it knows the session", Traffic::Setup, seat.machine.config.timeouts.round());
+    lane.send(&AskSession(question(order))).map_err(peer)?;
+    lane.receive_frame(Kind::Done).map_err(peer)?;
+    seat.put_back(helper, lane);
+    Ok(())
+}
+
+fn question(order: &Order) -> LastReceipt {
+    LastReceipt { manifest: order.place.manifest, consumer: order.asker, voucher: order.voucher.clone() }
+}
+
+/// As the helper: whether this node knows a consumer's session.
+pub(super) fn session(seat: &Seat, lane: &mut Lane, caller: Option<u8>, asked: &AskSession) -> Result<(), Trouble> {
+    let AskSession(question) = asked;
+    if caller.is_none() {
+        return Err(Refusal::new(FailCode::Refused, "only members ask for others' sessions").into());
+    }
+    let (market, place) = market(seat, &question.manifest)?;
+    market.knows(&place, &question.consumer, &question.voucher)?;
+    lane.send_frame(Kind::Done, &[]).map_err(own)
+}
+
+/// As an evaluator: its half of the answer of a paid job once more, for the same request, once its receipt is the last complete one
+/// here. It is waited for while the job runs.
+pub(super) fn again(seat: &Seat, lane: &mut Lane, asked: &Again) -> Result<(), Trouble> {
+    let refuse = |code, text: &str| Trouble::from(Refusal::new(code, text));
+    let (machine, consumer) = (&seat.machine, lane.peer());
+    let end = Instant::now() + machine.config.timeouts.request();
+    let answer = loop {
+        match machine.kept.of(seat.digest, consumer, asked.job, machine.uptime()) {
+            Known::Answered(answer) => break answer,
+            Known::Running if Instant::now() < end && !machine.is_stopping() => {
+                still_there(lane)?;
+                std::thread::sleep(PAUSE);
+            }
+            Known::Running => return Err(refuse(FailCode::Busy, "the job still runs, try again")),
+            Known::Nothing => return Err(refuse(FailCode::Refused, "no answer of a job of this name is kept here")),
+        }
+    };
+    let order = &answer.order;
+    if (order.task, order.inputs, &order.voucher) != (asked.task, asked.inputs, &asked.voucher) {
+        return Err(refuse(FailCode::Refused, "the job of this name was another one"));
+    }
+    let none = || refuse(FailCode::Refused, "this node serves no market");
+    let market = machine.market.as_ref().ok_or_else(none)?;
+    let complete = || {
+        let last = market.last(&order.place, &consumer, &order.voucher);
+        last.filter(|last| last.receipt == answer.receipt)
+    };
+    let complete = complete().or_else(|| {
+        catch_up(seat, market, order);
+        complete()
+    });
+    let incomplete = || refuse(FailCode::Unpaid, "the job's receipt is not signed by all, so there is no answer of it");
+    let complete = complete.ok_or_else(incomplete)?;
+    let mut tail = Writer::default();
+    complete.write(&mut tail);
+    let reply = Secret::from([&answer.reply[..], &tail.0].concat());
+    lane.enter("while it fetched its answer", Traffic::Client, machine.config.timeouts.round());
+    lane.pace(Some((machine.config.timeouts.round(), SLOWEST)));
+    lane.send_frame(Kind::RunReply, &reply).map_err(own)?;
+    lane.pace(None);
+    lane.count();
+    Ok(())
 }
 
 /// Answers who asks for the last complete receipt of a session: another member, or its consumer.
@@ -193,6 +286,11 @@ pub(super) fn cosign(seat: &Seat, lane: &mut Lane, caller: Option<u8>, asked: Co
     if !asked.consumer.verifies(&request, &asked.asked.signature) {
         return Err(refuse("the request of the job of a receipt is not signed by its consumer"));
     }
+    // Evaluators took the name within an hour; the job itself has taken some time since.
+    let (named, now) = (u64::from(asked.asked.job.seconds()), u64::from(seconds(SystemTime::now())));
+    if named.abs_diff(now) > LONGEST_AGO {
+        return Err(refuse("the job of a receipt was named too long ago, or by a clock that is wrong"));
+    }
     let (market, place) = market(seat, &task.manifest)?;
     let keys = place.keys;
     let order = Order {
@@ -204,7 +302,7 @@ pub(super) fn cosign(seat: &Seat, lane: &mut Lane, caller: Option<u8>, asked: Co
         voucher: asked.voucher,
     };
     // Whatever ends this before the receipt is complete, the total is free again.
-    let mut accepted = Accepted { market: market.clone(), order, complete: false };
+    let mut accepted = Accepted { market: market.clone(), kept: None, order, complete: false };
     let (order, patience) = (&accepted.order, seat.machine.config.timeouts.round() / 2);
     let judge = || market.judge(order, None, &asked.receipt);
     let digest = caught_up(seat, market, order, patience, || still_there(lane), judge)?;

@@ -103,7 +103,7 @@ impl Seat {
     pub(super) fn admits(&self, key: &PublicKey) -> Option<Caller> {
         if self.committee.index_of(key).is_some() {
             Some(Caller::Member)
-        } else if self.machine.serves(key) || self.machine.presenting.knows(key) {
+        } else if self.machine.serves(key) || self.machine.is_customer(key) {
             Some(Caller::Consumer)
         } else {
             self.machine.sells().then_some(Caller::Stranger)

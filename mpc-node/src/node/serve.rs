@@ -115,7 +115,7 @@ fn serve(seat: &Arc<Seat>, mut lane: Lane, peer: &Peer, place: &Place) -> Result
 fn has_small_answer(kind: Kind) -> bool {
     let others = [Kind::Begin, Kind::ClientPart, Kind::Prepare, Kind::Deal, Kind::Run, Kind::OpenJob];
     // To prove a session or to sign a receipt others may be asked.
-    !others.contains(&kind) && !matches!(kind, Kind::Present | Kind::Cosign)
+    !others.contains(&kind) && !matches!(kind, Kind::Present | Kind::Cosign | Kind::Again)
 }
 
 fn end(seat: &Seat, lane: Option<Lane>, trouble: Trouble) -> Result<(), LaneError> {
@@ -168,6 +168,8 @@ fn answer(seat: &Arc<Seat>, lane: &mut Lane, caller: Option<u8>, kind: Kind, pay
         Kind::Reclaim => super::stock::give_out(seat, lane, caller, lane_message(lane, payload)?),
         Kind::AskJob => super::meeting::answer(seat, lane, caller, lane_message(lane, payload)?),
         Kind::Run => super::jobs::run(seat, lane, lane_message(lane, payload)?),
+        Kind::Again => super::paying::again(seat, lane, &lane_message(lane, payload)?),
+        Kind::AskSession => super::paying::session(seat, lane, caller, &lane_message(lane, payload)?),
         Kind::Cosign => super::paying::cosign(seat, lane, caller, lane_message(lane, payload)?),
         Kind::LastReceipt => super::paying::last(seat, lane, caller, &lane_message(lane, payload)?),
         other => super::sharings::answer(seat, lane, caller, other, payload)

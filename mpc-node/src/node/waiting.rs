@@ -25,6 +25,8 @@ type Name = (PublicKey, JobId);
 
 struct Waiter {
     task: Task,
+    /// What pays for it.
+    paid_with: Option<[u8; 32]>,
     /// The first evaluator has asked about it.
     asked: bool,
     /// Where it is opened; present once the input is here.
@@ -39,7 +41,7 @@ impl Waiting {
     /// Whether the consumer has asked for this job, now that the first evaluator wants to know.
     pub(super) fn presence(&self, question: &AskJob) -> Presence {
         match self.lock().get_mut(&(PublicKey(question.consumer), question.job)) {
-            Some(waiter) if waiter.task == question.task => {
+            Some(waiter) if (waiter.task, waiter.paid_with) == (question.task, question.paid_with) => {
                 waiter.asked = true;
                 if waiter.opened.is_some() { Presence::Here } else { Presence::Coming }
             }
@@ -50,8 +52,8 @@ impl Waiting {
     /// Where a job is opened: for the consumer and the task only that it was asked for.
     pub(super) fn place(&self, open: &OpenJob) -> Option<Sender<OpenedJob>> {
         let jobs = self.lock();
-        let waiter = jobs.get(&(PublicKey(open.consumer), open.job)).filter(|waiter| waiter.task == open.task)?;
-        waiter.opened.clone()
+        let waiter = jobs.get(&(PublicKey(open.consumer), open.job))?;
+        (waiter.task, waiter.paid_with).eq(&(open.task, open.paid_with)).then(|| waiter.opened.clone())?
     }
 }
 
@@ -69,7 +71,7 @@ impl<'a> Registered<'a> {
         if jobs.contains_key(&name) {
             return Err(Refusal::new(FailCode::Refused, "a job of this name is waiting already"));
         }
-        jobs.insert(name, Waiter { task: run.task, asked: false, opened: None });
+        jobs.insert(name, Waiter { task: run.task, paid_with: run.paid_with(), asked: false, opened: None });
         Ok(Self { waiting, name })
     }
 
@@ -119,14 +121,16 @@ mod tests {
 
     fn open(consumer: PublicKey, job: JobId, task: Task) -> OpenJob {
         let (pack, secret) = (PackId([0; 16]), Seed::from_bytes([0; 32]));
-        OpenJob { job, task, consumer: consumer.0, pack, held: Vec::new(), secret, signature: [0; 64] }
+        OpenJob { job, task, consumer: consumer.0, pack, held: Vec::new(), secret, signature: [0; 64], paid_with: None }
     }
 
     #[test]
     fn a_job_is_met_and_opened_for_the_consumer_and_the_task_only_that_it_was_asked_for() {
         let waiting = Waiting::default();
         let registered = Registered::new(&waiting, &run(), CONSUMER).unwrap();
-        let ask = |consumer: PublicKey, job, task| waiting.presence(&AskJob { job, task, consumer: consumer.0 });
+        let ask = |consumer: PublicKey, job, task| {
+            waiting.presence(&AskJob { job, task, consumer: consumer.0, paid_with: None })
+        };
         let others = [
             (PublicKey([9; 32]), JOB, task(3)),
             (CONSUMER, JobId([9; 16]), task(3)),
@@ -149,6 +153,23 @@ mod tests {
         assert!(waiting.place(&open(CONSUMER, JOB, task(3))).is_some());
         drop(registered);
         assert_eq!(ask(CONSUMER, JOB, task(3)), Presence::Unknown);
+    }
+
+    #[test]
+    fn a_job_is_met_and_opened_for_what_pays_for_it_only() {
+        let waiting = Waiting::default();
+        let run = Run { voucher: vec![1, 2], ..run() };
+        let registered = Registered::new(&waiting, &run, CONSUMER).unwrap();
+        let _opened = registered.ready();
+        let other = Run { voucher: vec![1, 3], ..run.clone() };
+        for (paid_with, presence) in
+            [(run.paid_with(), Presence::Here), (other.paid_with(), Presence::Unknown), (None, Presence::Unknown)]
+        {
+            let ask = AskJob { job: JOB, task: task(3), consumer: CONSUMER.0, paid_with };
+            assert_eq!(waiting.presence(&ask), presence);
+            let open = OpenJob { paid_with, ..open(CONSUMER, JOB, task(3)) };
+            assert_eq!(waiting.place(&open).is_some(), presence == Presence::Here);
+        }
     }
 
     #[test]

@@ -32,6 +32,11 @@ impl Run {
     pub fn asked(&self) -> Asked {
         Asked { job: self.job, inputs: self.inputs, signature: self.signature }
     }
+
+    /// Names what pays for it, so that both evaluators go by the same; nothing, if nothing does.
+    pub fn paid_with(&self) -> Option<[u8; 32]> {
+        (!self.voucher.is_empty()).then(|| blake3::derive_key("sahara 2026 job voucher v1", &self.voucher))
+    }
 }
 
 impl Message for Run {
@@ -117,6 +122,8 @@ pub struct OpenJob {
     pub secret: Seed,
     /// Its signature on the [`crate::transcript::Opening`], which the second makes up from what it holds.
     pub signature: [u8; 64],
+    /// [`Run::paid_with`]; nothing is sent for a job that is not paid.
+    pub paid_with: Option<[u8; 32]>,
 }
 
 /// Largest number of packs held for one task.
@@ -134,6 +141,7 @@ impl Message for OpenJob {
             w.bytes(&pack.0);
         }
         w.bytes(self.secret.as_bytes()).bytes(&self.signature);
+        w.bytes(self.paid_with.as_ref().map_or(&[][..], |digest| digest));
     }
 
     fn read(r: &mut Reader<'_>) -> Result<Self, DecodeError> {
@@ -145,6 +153,7 @@ impl Message for OpenJob {
             held: (0..r.count("held packs", MAX_PACKS)?).map(|_| r.array().map(PackId)).collect::<Result<_, _>>()?,
             secret: Seed::from_bytes(r.array()?),
             signature: r.array()?,
+            paid_with: if r.left() == 0 { None } else { Some(r.array()?) },
         })
     }
 }

@@ -27,7 +27,8 @@ impl Complete {
         keys.iter().zip(&self.signatures).all(|(key, signature)| key.verifies(digest, signature))
     }
 
-    pub(super) fn write(&self, w: &mut Writer) {
+    /// Appends the byte form.
+    pub(crate) fn write(&self, w: &mut Writer) {
         write_bytes(w, &self.receipt);
         self.signatures.iter().for_each(|signature| {
             w.bytes(signature);
@@ -100,6 +101,57 @@ impl Message for LastReceipt {
         Ok(Self {
             manifest: ManifestId(r.array()?),
             consumer: PublicKey(r.array()?),
+            voucher: read_bytes(r, "voucher", MAX_VOUCHER)?,
+        })
+    }
+}
+
+/// The first evaluator asks the helper whether it knows a session, before a pack is used for its first job. `Done` is the answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AskSession(pub LastReceipt);
+
+impl Message for AskSession {
+    const KIND: Kind = Kind::AskSession;
+    const NAME: &'static str = "question for a session";
+
+    fn write(&self, w: &mut Writer) {
+        self.0.write(w);
+    }
+
+    fn read(r: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        LastReceipt::read(r).map(Self)
+    }
+}
+
+/// Asks an evaluator for its half of the answer of a paid job once more; [`super::RunReply`] is the answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Again {
+    /// The job.
+    pub job: JobId,
+    /// What was computed.
+    pub task: Task,
+    /// Commitments to both evaluators' input shares.
+    pub inputs: [[u8; 32]; 2],
+    /// What paid.
+    pub voucher: Vec<u8>,
+}
+
+impl Message for Again {
+    const KIND: Kind = Kind::Again;
+    const NAME: &'static str = "question for an answer";
+
+    fn write(&self, w: &mut Writer) {
+        w.bytes(&self.job.0);
+        self.task.write(w);
+        w.bytes(&self.inputs[0]).bytes(&self.inputs[1]);
+        write_bytes(w, &self.voucher);
+    }
+
+    fn read(r: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        Ok(Self {
+            job: JobId(r.array()?),
+            task: Task::read(r)?,
+            inputs: [r.array()?, r.array()?],
             voucher: read_bytes(r, "voucher", MAX_VOUCHER)?,
         })
     }

@@ -132,6 +132,8 @@ pub struct AskJob {
     pub task: Task,
     /// Who asked the first evaluator.
     pub consumer: [u8; 32],
+    /// [`super::Run::paid_with`]; nothing is sent for a job that is not paid.
+    pub paid_with: Option<[u8; 32]>,
 }
 
 impl Message for AskJob {
@@ -141,11 +143,16 @@ impl Message for AskJob {
     fn write(&self, w: &mut Writer) {
         w.bytes(&self.job.0);
         self.task.write(w);
-        w.bytes(&self.consumer);
+        w.bytes(&self.consumer).bytes(self.paid_with.as_ref().map_or(&[][..], |digest| digest));
     }
 
     fn read(r: &mut Reader<'_>) -> Result<Self, DecodeError> {
-        Ok(Self { job: JobId(r.array()?), task: Task::read(r)?, consumer: r.array()? })
+        Ok(Self {
+            job: JobId(r.array()?),
+            task: Task::read(r)?,
+            consumer: r.array()?,
+            paid_with: if r.left() == 0 { None } else { Some(r.array()?) },
+        })
     }
 }
 

@@ -187,6 +187,8 @@ pub struct Till {
     /// How many it proves now, and the most that it did at a time.
     pub proving: Mutex<[u32; 2]>,
     pub accepted: AtomicU32,
+    /// How often it was asked to sign.
+    pub judged: AtomicU32,
     pub given_up: AtomicU32,
 }
 
@@ -206,6 +208,7 @@ impl Till {
             proof_takes: Mutex::new(Duration::ZERO),
             proving: Mutex::default(),
             accepted: AtomicU32::new(0),
+            judged: AtomicU32::new(0),
             given_up: AtomicU32::new(0),
         })
     }
@@ -291,6 +294,14 @@ impl Market for Till {
         Err(Unlicensed::Unknown("no open session of yours is known here".into()))
     }
 
+    fn knows(&self, _place: &Place, asker: &PublicKey, voucher: &[u8]) -> Result<(), Unlicensed> {
+        let voucher = Voucher::decode(voucher).map_err(|_| refused("not a voucher"))?;
+        match self.presented.lock().unwrap().contains(&(*asker, voucher.session)) {
+            true => Ok(()),
+            false => Err(Unlicensed::Unknown("show that session".into())),
+        }
+    }
+
     fn present(&self, place: &Place, asker: &PublicKey, session: &[u8]) -> Result<(), Unlicensed> {
         self.proofs.fetch_add(1, Ordering::SeqCst);
         let takes = *self.proof_takes.lock().unwrap();
@@ -328,6 +339,7 @@ impl Market for Till {
     }
 
     fn judge(&self, order: &Order, end: Option<&JobEnd>, receipt: &[u8]) -> Result<[u8; 32], Unlicensed> {
+        self.judged.fetch_add(1, Ordering::SeqCst);
         match self.manner() {
             Manner::Refuses => return Err(refused("I sign nothing")),
             Manner::Silent => self.says_nothing(),
@@ -418,8 +430,8 @@ impl<F: Fn(&Wallet, &Order) -> Vec<u8> + Send + Sync> Purse for Forger<F> {
         if self.takes { Ok(()) } else { Err(Unpaid("I take no receipt".into())) }
     }
 
-    fn failed(&self, order: &Order, last: Option<&Complete>) {
-        self.wallet.failed(order, last);
+    fn failed(&self, order: &Order, lasts: &[Complete]) {
+        self.wallet.failed(order, lasts);
     }
 }
 
@@ -509,8 +521,8 @@ impl Purse for Wallet {
         Ok(())
     }
 
-    fn failed(&self, order: &Order, last: Option<&Complete>) {
-        if let Some(receipt) = last.and_then(|last| self.spent(&order.place, last)) {
+    fn failed(&self, order: &Order, lasts: &[Complete]) {
+        for receipt in lasts.iter().filter_map(|last| self.spent(&order.place, last)) {
             let mut total = self.total.lock().unwrap();
             *total = receipt.total.max(*total);
         }

@@ -169,6 +169,8 @@ interface IInferenceMarket {
     error ReturnedBefore(bytes32 lane);
     /// @notice Too few calls of this session were paid for it to give one back.
     error TooFewCalls(uint256 calls);
+    /// @notice Only the committee's members may do this.
+    error NotAMember(address caller);
     /// @notice There is nothing to pay.
     error NothingToPay();
     /// @notice The receiver did not take the money.
@@ -224,8 +226,9 @@ interface IInferenceMarket {
         bytes calldata voucher,
         bytes calldata signatures
     ) external;
-    /// @notice The same, but the money waits here until somebody calls `payOut`, `settle` or `finish` for the lane: for who wants a
-    ///         claim on the chain often, and the money now and then.
+    /// @notice The same, but the money waits here until somebody calls `payOut`, `settle` or `finish` for the lane: for a member that
+    ///         wants a claim on the chain often, and the money now and then. By the members alone, so that nobody else delays their
+    ///         money by coming before a `settle`.
     function secure(
         Session calldata s,
         Committee calldata c,
@@ -246,7 +249,7 @@ interface IInferenceMarket {
     ///         calls are paid: whoever uses a name twice on purpose, for two answers, gains one call in so many.
     function refundTwice(
         Session calldata s,
-        Committee[2] calldata committees,
+        Committee[2] calldata pair,
         InferenceReceipt[2] calldata receipts,
         bytes[2] calldata signatures
     ) external;

@@ -98,8 +98,12 @@ interface IOperators {
     function unbond(uint256 amount) external;
     /// @notice Pays the caller what has unbonded.
     function withdraw() external returns (uint256 paid);
+    /// @notice The same to another account, for an operator that takes no coin itself.
+    function withdrawTo(address to) external returns (uint256 paid);
     /// @notice Pays the caller what it earned and what nobody can challenge any more.
     function claim() external returns (uint256 paid);
+    /// @notice The same to another account.
+    function claimTo(address to) external returns (uint256 paid);
     /// @notice The market pays three operators for `calls` calls. For the market only.
     function credit(address[3] calldata operators, uint256[3] calldata amounts, uint256 calls) external payable;
 

@@ -70,6 +70,10 @@ contract InferenceMarket is Requests {
         bytes calldata voucher,
         bytes calldata signatures
     ) external {
+        address[3] calldata members = c.operators;
+        if (msg.sender != members[0] && msg.sender != members[1] && msg.sender != members[2]) {
+            revert NotAMember(msg.sender);
+        }
         (bytes32 session, bytes32 lane, uint256 paid) = _count(s, c, r, voucher, signatures);
         if (unpaid[session][lane] == 0) unpaid[session][lane] = paid + 1;
     }
@@ -119,7 +123,7 @@ contract InferenceMarket is Requests {
     /// @inheritdoc IInferenceMarket
     function refundTwice(
         Session calldata s,
-        Committee[2] calldata committees_,
+        Committee[2] calldata pair,
         InferenceReceipt[2] calldata receipts,
         bytes[2] calldata signatures
     ) external {
@@ -127,10 +131,10 @@ contract InferenceMarket is Requests {
         bytes32[2] memory lanes;
         uint256[2] memory places;
         for (uint256 i = 0; i < 2; i++) {
-            lanes[i] = committeeId(committees_[i]);
-            places[i] = _checkReceipt(s, committees_[i], receipts[i], session, lanes[i]);
+            lanes[i] = committeeId(pair[i]);
+            places[i] = _checkReceipt(s, pair[i], receipts[i], session, lanes[i]);
             if (receipts[i].total > settled[session][lanes[i]]) revert NotTwice();
-            _checkSigned(committees_[i], receipts[i], signatures[i]);
+            _checkSigned(pair[i], receipts[i], signatures[i]);
         }
         if (places[0] == places[1] || receipts[0].job != receipts[1].job) revert NotTwice();
         if (returned[session] != 0) revert ReturnedBefore(returned[session]);

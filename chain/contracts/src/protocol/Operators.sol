@@ -128,24 +128,34 @@ contract Operators is IOperators, ReentrancyGuardTransient {
     }
 
     /// @inheritdoc IOperators
-    function withdraw() external nonReentrant returns (uint256 paid) {
+    function withdraw() external returns (uint256 paid) {
+        return withdrawTo(msg.sender);
+    }
+
+    /// @inheritdoc IOperators
+    function withdrawTo(address to) public nonReentrant returns (uint256 paid) {
         Operator storage o = operators[msg.sender];
         paid = o.leaving;
         if (paid == 0) revert NothingToPay();
         if (block.timestamp < o.due) revert NotDue(o.due);
         o.leaving = 0;
         emit Withdrawn(msg.sender, paid);
-        _send(msg.sender, paid);
+        _send(to, paid);
     }
 
     /// @inheritdoc IOperators
-    function claim() external nonReentrant returns (uint256 paid) {
+    function claim() external returns (uint256 paid) {
+        return claimTo(msg.sender);
+    }
+
+    /// @inheritdoc IOperators
+    function claimTo(address to) public nonReentrant returns (uint256 paid) {
         earnings[msg.sender] = _turned(msg.sender);
         paid = earlier[msg.sender].ripe;
         if (paid == 0) revert NothingToPay();
         earlier[msg.sender].ripe = 0;
         emit Claimed(msg.sender, paid);
-        _send(msg.sender, paid);
+        _send(to, paid);
     }
 
     /// @inheritdoc IOperators

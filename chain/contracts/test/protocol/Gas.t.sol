@@ -190,6 +190,7 @@ contract GasTest is MarketTest {
     function secure(Session memory s, uint64 number) private returns (bytes memory) {
         InferenceReceipt memory r = receipt(s, committee(0), number);
         bytes memory v = voucher(SIGNER_KEY, r);
+        cheats.prank(account(2));
         market.secure(s, committee(0), r, v, filled(192));
         return abi.encodeCall(market.secure, (s, committee(0), r, v, filled(192)));
     }

@@ -237,6 +237,7 @@ abstract contract MarketTest {
     function secure(Session memory s, Committee memory c, InferenceReceipt memory r) internal {
         bytes memory v = voucher(SIGNER_KEY, r);
         bytes memory all = signatures(c, r);
+        cheats.prank(c.operators[r.number % 3]);
         market.secure(s, c, r, v, all);
     }
 

@@ -119,6 +119,25 @@ contract OperatorsTest is MarketTest {
         expectEarnings(0, 0);
     }
 
+    function test_an_operator_that_takes_no_coin_sends_it_elsewhere() public {
+        credit(30);
+        cheats.prank(account(0));
+        operators.unbond(100 ether);
+        cheats.warp(NOW + UNBONDING);
+        cheats.etch(account(0), hex"fd");
+        cheats.prank(account(0));
+        cheats.expectPartialRevert(IOperators.NotTaken.selector);
+        operators.claim();
+        cheats.prank(account(0));
+        cheats.expectPartialRevert(IOperators.NotTaken.selector);
+        operators.withdraw();
+        cheats.prank(account(0));
+        operators.claimTo(stranger);
+        cheats.prank(account(0));
+        operators.withdrawTo(stranger);
+        cheats.assertEq(stranger.balance, 100 ether + 30);
+    }
+
     function test_what_ripens_is_the_sum_of_what_came(uint32[8] memory waits) public {
         uint256 time = NOW;
         for (uint256 i = 0; i < 8; i++) {

@@ -148,6 +148,16 @@ contract SessionsTest is MarketTest {
         }
     }
 
+    function test_only_members_let_money_wait() public {
+        Session memory s = opened(1);
+        InferenceReceipt memory r = receipt(s, committee(0), 1);
+        bytes memory v = voucher(SIGNER_KEY, r);
+        bytes memory all = signatures(committee(0), r);
+        cheats.prank(account(3));
+        cheats.expectPartialRevert(IInferenceMarket.NotAMember.selector);
+        market.secure(s, committee(0), r, v, all);
+    }
+
     // Two lanes
 
     function test_with_a_standby_the_last_call_of_each_lane_is_paid_at_the_end() public {

@@ -1,6 +1,9 @@
 //! Nodes that lie.
 
-use std::{sync::Arc, thread};
+use std::{
+    sync::{Arc, atomic::AtomicU64},
+    thread,
+};
 
 use super::*;
 use crate::{
@@ -12,7 +15,7 @@ const NEWEST: u64 = 100;
 
 fn options() -> Options {
     Options {
-        patience: Duration::from_millis(400),
+        patience: Duration::from_secs(60),
         patience_for_all: Duration::from_secs(3600),
         clock: || time(NEWEST),
         ..Options::default()
@@ -166,9 +169,6 @@ fn what_is_believed_is_not_unbelieved() {
 #[test]
 fn answers_without_end_or_sense_are_left() {
     assert_eq!(doubted(|_, _| Reply::Endless), Doubt::Ask(AskError::TooLarge));
-    let late = Doubt::Ask(AskError::Late(Duration::from_millis(400)));
-    assert_eq!(doubted(|_, _| Reply::Slow), late);
-    assert_eq!(doubted(|_, _| Reply::Silence), late);
     for nonsense in [b"".as_slice(), b"{", b"[]", b"null", b"{\"result\":7}", b"{}", &[0xff; 100], &[b'['; 100_000]] {
         let doubt = doubted(|_, _| Reply::Bytes(nonsense.to_vec()));
         assert!(matches!(doubt, Doubt::Ask(AskError::Malformed(_))), "{doubt}");
@@ -178,6 +178,80 @@ fn answers_without_end_or_sense_are_left() {
     let nobody = "http://127.0.0.1:1".parse().unwrap();
     let anchor = Anchor::new(CHAIN, 1337, 1, draft(1).hash(), vec![nobody, true_node().url]).unwrap();
     is_true(&Light::open(anchor, options()));
+}
+
+#[test]
+fn who_takes_too_long_is_left() {
+    let patience = Duration::from_millis(300);
+    for late in [Liar::new(|_, _| Reply::Slow), Liar::new(|_, _| Reply::Silence)] {
+        let answer = Node::new(late.url.clone(), patience).ask::<Value>("sahara_header", &json!(["latest"]));
+        assert_eq!(answer, Err(AskError::Late(patience)));
+    }
+    let options = Options { patience: Duration::from_secs(5), ..options() };
+    is_true(&with(&[&Liar::new(|_, _| Reply::Slow), &true_node()], options));
+}
+
+#[test]
+fn a_node_that_sends_elsewhere_is_not_followed() {
+    let inner = Arc::new(true_node());
+    let (url, kept) = (inner.url.clone(), inner.clone());
+    let doubt = doubted(move |_, _| Reply::Elsewhere(url.clone()));
+    assert!(matches!(doubt, Doubt::Ask(_)), "{doubt}");
+    assert_eq!(kept.asked(), 0);
+}
+
+/// Each look at this clock takes five seconds, between two blocks of the chain.
+fn slow_clock() -> Duration {
+    static LOOKS: AtomicUsize = AtomicUsize::new(0);
+    time(NEWEST) + Duration::from_secs(5 * (LOOKS.fetch_add(1, Ordering::SeqCst) as u64 % 11))
+}
+
+#[test]
+fn time_for_all_nodes_together_ends() {
+    let (dead, node) = (Liar::new(|_, _| Reply::Error(-1, "no")), true_node());
+    let options = Options { clock: slow_clock, patience_for_all: Duration::from_secs(4), ..options() };
+    let LightError::Unproven { tried, .. } = words(&with(&[&dead, &node], options)).unwrap_err() else {
+        panic!("there was no time")
+    };
+    assert_eq!((&tried[1].1, node.asked()), (&Doubt::NoTime, 0));
+    assert!(matches!(tried[0].1, Doubt::Ask(_)), "the first is always asked");
+}
+
+#[test]
+fn what_a_climb_reached_is_not_lost() {
+    // Another validator at each height, and a node that gives up half-way.
+    let of = |height: u64| {
+        let number = |height: u64| vec![(u8::try_from(height).unwrap(), 1)];
+        Draft { next: number(height + 1), ..Draft::new(height, &number(height)) }
+    };
+    let left = AtomicUsize::new(40);
+    let node = Liar::new(move |_, params| match params[0].as_str().unwrap() {
+        "latest" => Reply::Result(json!(of(NEWEST).block())),
+        _ if left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1)).is_err() => {
+            Reply::Error(-1, "no more")
+        }
+        height => Reply::Result(json!(of(u64::from_str_radix(&height[2..], 16).unwrap()).block())),
+    });
+    let anchor = |height| Anchor::new(CHAIN, 1337, height, of(height).hash(), vec![node.url.clone()]).unwrap();
+    let light = Light::open(anchor(40), options());
+    light.refresh().unwrap_err();
+    let reached = light.header().unwrap().height;
+    assert!((45..NEWEST).contains(&reached), "it is at {reached}");
+    // An older header changes nothing.
+    let older = Verified::trusting(&light.rules, Untrusted::read(of(41).block()).unwrap(), 41, of(41).hash()).unwrap();
+    light.advance(&older);
+    assert_eq!(light.header().unwrap().height, reached);
+    // Time is looked at on the way.
+    let hurried = Options { clock: slow_clock, patience_for_all: Duration::from_secs(11), ..options() };
+    let willing = Liar::new(move |_, params| {
+        let height = params[0].as_str().unwrap().strip_prefix("0x");
+        Reply::Result(json!(of(height.map_or(NEWEST, |height| u64::from_str_radix(height, 16).unwrap())).block()))
+    });
+    let far = Anchor::new(CHAIN, 1337, 2, of(2).hash(), vec![willing.url.clone()]).unwrap();
+    let LightError::Unproven { tried, .. } = Light::open(far, hurried).refresh().unwrap_err() else {
+        panic!("there was no time")
+    };
+    assert_eq!(tried[0].1, Doubt::NoTime);
 }
 
 #[test]
@@ -219,7 +293,12 @@ fn the_newest_header_is_kept_for_the_next_time() {
     assert_eq!(again.header().unwrap().height, NEWEST);
     is_true(&again);
     assert_eq!(node.asked(), 1, "the anchor's header need not be asked for");
-    // A file that is damaged, or of another anchor, is as none.
+    // A file that is damaged, or of another anchor or version, is as none.
+    let text = std::fs::read_to_string(&path).unwrap();
+    std::fs::write(&path, text.replace("\"sahara-header\":1", "\"sahara-header\":2")).unwrap();
+    assert_eq!(with(&[&node], options()).header(), None);
+    std::fs::write(&path, text + &" ".repeat(2 << 20)).unwrap();
+    assert_eq!(with(&[&node], options()).header(), None, "it is too long");
     std::fs::write(&path, b"{").unwrap();
     assert_eq!(with(&[&node], options()).header(), None);
     is_true(&with(&[&true_node()], options()));
@@ -231,6 +310,21 @@ fn the_newest_header_is_kept_for_the_next_time() {
     assert!(forged != text);
     std::fs::write(&path, forged).unwrap();
     assert_eq!(with(&[&node], options()).header(), None);
+}
+
+#[test]
+fn a_header_a_minute_is_kept() {
+    let folder = tempfile::tempdir().unwrap();
+    let options = || Options { kept: Some(folder.path().join("header")), ..options() };
+    let newest = Arc::new(AtomicU64::new(NEWEST - 1));
+    let grown = newest.clone();
+    let node = Liar::new(move |method, params| honest(grown.load(Ordering::SeqCst), method, params));
+    let light = with(&[&node], options());
+    light.words(&[]).unwrap();
+    newest.store(NEWEST, Ordering::SeqCst);
+    is_true(&light);
+    assert_eq!(light.header().unwrap().height, NEWEST);
+    assert_eq!(with(&[&node], options()).header().unwrap().height, NEWEST - 1);
 }
 
 #[test]
@@ -259,7 +353,7 @@ fn whoever_trusts_a_node_gets_an_anchor_from_it() {
 
 #[test]
 fn what_is_not_proven_comes_from_the_first_that_answers() {
-    let (dead, node) = (Liar::new(|_, _| Reply::Silence), true_node());
+    let (dead, node) = (Liar::new(|_, _| Reply::Endless), true_node());
     let light = light(&[&dead, &node]);
     assert_eq!(light.call(ACCOUNT, &[1, 2, 3, 4]).unwrap(), Bytes::from_static(&[0x12, 0x34]));
     let refused = light.rpc::<Value>("eth_nothing", &json!([])).unwrap_err().to_string();

@@ -118,6 +118,30 @@ fn a_way_over_many_changes_of_validators_is_found() {
 }
 
 #[test]
+fn a_long_way_is_gone_in_parts() {
+    // One validator, another one at each height: no header can be passed over, but for every 200th.
+    let of = |height: u64| {
+        let number = |height: u64| vec![(u8::try_from(height % 200).unwrap(), 1)];
+        Draft { next: number(height + 1), ..Draft::new(height, &number(height)) }
+    };
+    let read = |height| Untrusted::read(of(height).block()).unwrap();
+    let (mut ground, mut parts, end) = (trusted(&of(1)), 0, 1_500);
+    while ground.height() < end {
+        let mut climb = Climb::new(rules(), ground.clone(), read(end));
+        let outcome = loop {
+            match climb.go(time(end)) {
+                Ok(Next::Ask(height)) => climb.take(read(height)).unwrap(),
+                outcome => break outcome,
+            }
+        };
+        assert!(matches!(outcome, Ok(Next::Done(_)) | Err(HeaderError::TooManySteps { .. })), "{outcome:?}");
+        assert!(climb.reached().height() > ground.height());
+        (ground, parts) = (climb.reached().clone(), parts + 1);
+    }
+    assert_eq!((ground.hash(), parts), (of(end).hash(), 2));
+}
+
+#[test]
 fn an_answer_to_another_question_is_refused() {
     let mut climb = Climb::new(rules(), trusted(&changing(1, 5)), Untrusted::read(changing(100, 5).block()).unwrap());
     assert_eq!(climb.go(time(100)).unwrap(), Next::Ask(50));

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::super::meeting;
 use super::super::patience::{model, patiently, slot, still_wanted};
+use super::super::paying;
 use super::super::refusal::{Refusal, Trouble, no_random, peer};
 use super::super::seat::Seat;
 use super::super::slots::{GLANCE, Slot};
@@ -26,6 +27,9 @@ const OPENING: Duration = Duration::from_secs(2);
 
 pub(super) fn as_first(seat: &Arc<Seat>, consumer: &mut Lane, job: Job) -> Result<(Outcome, Slot), Trouble> {
     meeting::meet(seat, consumer, &job.run)?;
+    if let Some(accepted) = &job.paid {
+        paying::helper_knows(seat, accepted.order())?;
+    }
     claim(seat, &job, consumer.peer())?;
     let wanted = Purpose { asked_by: consumer.peer(), job: Some(job.run.job) };
     let patience = seat.machine.config.timeouts.request();
@@ -60,6 +64,7 @@ pub(super) fn as_first(seat: &Arc<Seat>, consumer: &mut Lane, job: Job) -> Resul
             held: seat.packs.held(&job.key),
             secret: contribution()?,
             signature: transcript.signature(),
+            paid_with: job.run.paid_with(),
         };
         let start = (Instant::now(), lane.bytes());
         let offered = reserved.offer(|| still_wanted(consumer))?;

@@ -18,7 +18,8 @@ const ATTEMPTS: u32 = 2;
 /// What the second evaluator waits longer than the first may wait for the helper.
 const LONGER: Duration = Duration::from_secs(5);
 
-/// Gets the receipt of an accepted order signed by all, with the other evaluator at the other end of `lane`, and keeps it.
+/// Gets the receipt of an accepted order signed by all, with the other evaluator at the other end of `lane`, and keeps it. And the
+/// receipt, if this node has signed it: it may become complete all the same.
 ///
 /// # Errors
 /// When somebody does not sign, which is named.
@@ -29,25 +30,28 @@ pub(super) fn sign(
     accepted: &mut Accepted,
     asked: Asked,
     end: &JobEnd,
-) -> Result<Complete, Trouble> {
-    match role {
-        EvaluatorRole::First => as_first(seat, lane, accepted, asked, end),
-        EvaluatorRole::Second => as_second(seat, lane, accepted, end),
-    }
+) -> (Option<Vec<u8>>, Result<Complete, Trouble>) {
+    let mut receipt = None;
+    let signed = match role {
+        EvaluatorRole::First => as_first(seat, lane, accepted, (asked, end), &mut receipt),
+        EvaluatorRole::Second => as_second(seat, lane, accepted, end, &mut receipt),
+    };
+    (receipt, signed)
 }
 
 fn as_first(
     seat: &Seat,
     lane: &mut Lane,
     accepted: &mut Accepted,
-    asked: Asked,
-    end: &JobEnd,
+    (asked, end): (Asked, &JobEnd),
+    signed: &mut Option<Vec<u8>>,
 ) -> Result<Complete, Trouble> {
     let round = seat.machine.config.timeouts.round();
     let assignment = accepted.order().task.assignment;
     let receipt = accepted.market().draw_up(accepted.order(), end)?;
     let digest = accepted.market().judge(accepted.order(), Some(end), &receipt)?;
     let own = seat.machine.identity.sign(&digest);
+    *signed = Some(receipt.clone());
     lane.begin("when asked to sign the job's receipt", Traffic::Online, round);
     lane.send(&Draft { receipt: receipt.clone(), signature: own }).map_err(peer)?;
     let Cosigned(second) = lane.receive().map_err(peer)?;
@@ -76,7 +80,13 @@ fn as_first(
     Ok(complete)
 }
 
-fn as_second(seat: &Seat, lane: &mut Lane, accepted: &mut Accepted, end: &JobEnd) -> Result<Complete, Trouble> {
+fn as_second(
+    seat: &Seat,
+    lane: &mut Lane,
+    accepted: &mut Accepted,
+    end: &JobEnd,
+    signed: &mut Option<Vec<u8>>,
+) -> Result<Complete, Trouble> {
     let round = seat.machine.config.timeouts.round();
     let assignment = accepted.order().task.assignment;
     lane.enter("while it drew up the job's receipt", Traffic::Online, round);
@@ -84,6 +94,7 @@ fn as_second(seat: &Seat, lane: &mut Lane, accepted: &mut Accepted, end: &JobEnd
     let digest = accepted.market().judge(accepted.order(), Some(end), &receipt)?;
     check(seat, assignment, 0, &digest, &first)?;
     let own = seat.machine.identity.sign(&digest);
+    *signed = Some(receipt.clone());
     lane.send(&Cosigned(own)).map_err(peer)?;
     let longest = (round + seat.machine.config.timeouts.connect()) * ATTEMPTS + LONGER;
     lane.enter("while the helper signed the job's receipt", Traffic::Online, longest);
@@ -98,11 +109,17 @@ fn as_second(seat: &Seat, lane: &mut Lane, accepted: &mut Accepted, end: &JobEnd
     Ok(complete)
 }
 
-/// The helper's signature on this receipt, if it has a complete one.
+/// The helper's signature on this receipt, if it has a complete one. Another one that it has is learnt: what it refuses may be spent.
 fn helpers(seat: &Seat, assignment: Assignment, accepted: &Accepted, receipt: &[u8]) -> Option<[u8; 64]> {
     let last = ask_last(seat, assignment.helper(), accepted.order()).ok()??;
-    let signature = last.signatures.get(usize::from(assignment.helper()))?;
-    (last.receipt == receipt).then_some(*signature)
+    if last.receipt == receipt {
+        return last.signatures.get(usize::from(assignment.helper())).copied();
+    }
+    let order = accepted.order();
+    if let Err(error) = accepted.market().learn(&order.place, &order.asker, &last) {
+        tracing::warn!(%error, "the helper's last receipt is not one");
+    }
+    None
 }
 
 /// The helper's signature. One whose lane breaks is asked once more: the same receipt is signed the same.

@@ -4,6 +4,9 @@ use std::fmt::Write;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
+use sahara_protocol::ring::secret::Secret;
+
+use super::super::kept::Answer;
 use super::super::patience::{Model, still_wanted};
 use super::super::refusal::{Refusal, Trouble, peer};
 use super::super::seat::Seat;
@@ -13,7 +16,7 @@ use crate::engine::{Evaluator, PackContents, Step, ZeroSharing};
 use crate::lane::Lane;
 use crate::meter::Traffic;
 use crate::transcript::{Contradiction, SignedRecord, Transcript, end_of};
-use crate::wire::{FailCode, JobFigures, Share};
+use crate::wire::{FailCode, JobFigures, Message, RunReply, Share};
 
 /// Counts a running job.
 struct Running<'a>(&'a Seat);
@@ -59,7 +62,10 @@ pub(super) fn evaluate(
             match step {
                 Step::Exchange { send, name } => {
                     round += 1;
-                    still_wanted(consumer)?;
+                    // What is paid goes on: whoever has gone may come back for its answer.
+                    if job.paid.is_none() {
+                        still_wanted(consumer)?;
+                    }
                     lane.set_step(|text| {
                         let _ = write!(text, "in round {round} ({name})"); // a String takes everything
                     });
@@ -82,15 +88,6 @@ pub(super) fn evaluate(
         lane.send(&own).map_err(peer)?;
         let other: SignedRecord = lane.receive().map_err(peer)?;
         transcript.compare(&own, other).map_err(|c| signed_otherwise(lane, &c))?;
-        let complete = match &mut job.paid {
-            None => None,
-            Some(accepted) => {
-                // Nobody is charged who has gone by now.
-                still_wanted(consumer)?;
-                let end = end_of(&own, &other).ok_or_else(no_end)?;
-                Some(receipt::sign(seat, lane, job.role, accepted, job.run.asked(), &end)?)
-            }
-        };
         let after = lane.bytes();
         let figures = JobFigures {
             rounds,
@@ -100,6 +97,20 @@ pub(super) fn evaluate(
             waiting_micros: waiting.as_micros() as u64,
         };
         seat.packs.recycle(evaluator.into_corrections(), Instant::now());
+        let complete = match &mut job.paid {
+            None => None,
+            Some(accepted) => {
+                let end = end_of(&own, &other).ok_or_else(no_end)?;
+                let (receipt, signed) = receipt::sign(seat, lane, job.role, accepted, job.run.asked(), &end);
+                if let Some(receipt) = receipt {
+                    let (transcript, salt) = (own.encode(), transcript.output_salt().clone());
+                    let reply = RunReply { figures, transcript, salt, outputs: outputs.clone(), complete: None };
+                    let (order, reply) = (accepted.order().clone(), Secret::from(reply.encode()));
+                    seat.machine.kept.keep(Answer { order, receipt, reply, at: seat.machine.uptime() });
+                }
+                Some(signed?)
+            }
+        };
         Ok((outputs, figures, own, complete))
     })();
     // Before the consumer hears of the end: it may ask for the counters at once.
