@@ -384,7 +384,7 @@ mod tests {
         ];
         for (solidity, known) in contracts {
             let declared = declared(solidity, "error");
-            assert!(declared.len() > 4, "{solidity}");
+            assert!(declared.len() >= 4, "{} errors were found", declared.len());
             let missing: Vec<_> = declared.difference(&known).map(alloy_primitives::hex::encode).collect();
             assert_eq!(missing, Vec::<String>::new());
         }

@@ -325,6 +325,19 @@ impl<W: Words> NodeMarket<W> {
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Whether something may be begun in a session now; it is in use, then.
+    fn serves(&self, entry: &mut Entry, place: &Place, now: u64) -> std::result::Result<(), Unlicensed> {
+        let ended = now > entry.deal.session().ends || now > entry.deal.committee().until;
+        if ended || !entry.deal.fits(&self.domain, place) || !entry.proof.is_some_and(|proof| proof.serves(now)) {
+            return Err(unknown());
+        }
+        if entry.last.total.saturating_add(entry.deal.price) > entry.deal.cap {
+            return Err(Unlicensed::Refused("the session's deposit is used up: open another".to_owned()));
+        }
+        entry.used = now;
+        Ok(())
+    }
+
     /// Whether an order is paid: see [`Market::accept`]. Nothing here asks the chain.
     /// The job's name may be `fresh` seconds old.
     fn check(
@@ -385,19 +398,23 @@ impl<W: Words> Market for NodeMarket<W> {
         };
         let mut why = unknown();
         for entry in entries {
-            let mut entry = lock(&entry);
-            let ended = now > entry.deal.session().ends || now > entry.deal.committee().until;
-            if ended || !entry.deal.fits(&self.domain, place) || !entry.proof.is_some_and(|proof| proof.serves(now)) {
-                continue;
+            match self.serves(&mut lock(&entry), place, now) {
+                Ok(()) => return Ok(()),
+                Err(refused @ Unlicensed::Refused(_)) => why = refused,
+                Err(_) => {}
             }
-            if entry.last.total.saturating_add(entry.deal.price) > entry.deal.cap {
-                why = Unlicensed::Refused("the session's deposit is used up: open another".to_owned());
-                continue;
-            }
-            entry.used = now;
-            return Ok(());
         }
         Err(why)
+    }
+
+    fn knows(&self, place: &Place, asker: &PublicKey, voucher: &[u8]) -> std::result::Result<(), Unlicensed> {
+        let promise = Promise::decode(voucher).map_err(|e| Unlicensed::Refused(e.to_string()))?;
+        let entry = self.named(place, asker, &promise).ok_or_else(unknown)?;
+        self.serves(&mut lock(&entry), place, (self.clock)())
+    }
+
+    fn is_customer(&self, asker: &PublicKey) -> bool {
+        self.table().of.contains_key(asker)
     }
 
     fn present(&self, place: &Place, asker: &PublicKey, session: &[u8]) -> std::result::Result<(), Unlicensed> {
@@ -1215,6 +1232,25 @@ mod tests {
         bill.voucher[0] ^= 1;
         assert!(node.judge(&order, Some(&end(1)), &bill.encode()).is_err());
         node.judge(&order, Some(&end(1)), &receipt).unwrap();
+    }
+
+    #[test]
+    fn a_session_is_known_by_its_voucher_and_its_consumer_by_what_is_kept() {
+        let bench = Bench::new();
+        let node = bench.node();
+        let voucher = order(1, PRICE).voucher;
+        assert!(!node.is_customer(&asker()) && node.knows(&place(), &asker(), &voucher).is_err());
+        node.present(&place(), &asker(), &deal().encode()).unwrap();
+        node.knows(&place(), &asker(), &voucher).unwrap();
+        assert!(node.is_customer(&asker()));
+        assert!(matches!(node.knows(&place(), &PublicKey([8; 32]), &voucher), Err(Unlicensed::Unknown(_))));
+        assert!(matches!(node.knows(&place(), &asker(), b"x"), Err(Unlicensed::Refused(_))));
+        let other = Deal::new(&HERE, session(2), committee()).unwrap();
+        let another = order_of(&other, 1, PRICE).voucher;
+        assert!(matches!(node.knows(&place(), &asker(), &another), Err(Unlicensed::Unknown(_))));
+        run(&node, 1, PRICE);
+        let again = bench.node();
+        assert!(again.is_customer(&asker()) && again.knows(&place(), &asker(), &voucher).is_err());
     }
 
     #[test]
