@@ -101,7 +101,7 @@ interface IInferenceMarket {
 
     /// @notice Only the owner of the asset may do this.
     error NotTheOwner(bytes32 asset, address caller);
-    /// @notice The same key or operator twice, or an empty one.
+    /// @notice The same operator twice. (A key belongs to one operator.)
     error NotDistinct();
     /// @notice A time in the past, or too far off.
     error WrongTime(uint256 time);
