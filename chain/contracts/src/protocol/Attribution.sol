@@ -107,14 +107,12 @@ contract Attribution is IAttribution, ReentrancyGuardTransient {
 
     /// @inheritdoc IAttribution
     function claimTo(address token, address to) public nonReentrant returns (uint256 amount) {
-        address heir = RECEIPTS.heirOf(msg.sender);
-        if (heir != msg.sender) revert Succeeded(msg.sender, heir);
         return hand(msg.sender, token, to);
     }
 
     /// @inheritdoc IAttribution
-    function claimFor(address account, address token) external nonReentrant returns (uint256 amount) {
-        return hand(account, token, RECEIPTS.heirOf(account));
+    function claimFor(address account, address token, address to) external nonReentrant returns (uint256 amount) {
+        return hand(account, token, to);
     }
 
     /// @inheritdoc IAttribution
@@ -174,7 +172,10 @@ contract Attribution is IAttribution, ReentrancyGuardTransient {
         emit Credited(account, asset, token, amount);
     }
 
+    /// To whoever stands for the account, and to nobody else.
     function hand(address account, address token, address to) private returns (uint256 amount) {
+        address heir = RECEIPTS.heirOf(account);
+        if (heir != msg.sender) revert Succeeded(account, heir);
         amount = credits[account][token];
         if (amount == 0) revert NothingToClaim(account);
         credits[account][token] = 0;

@@ -21,7 +21,7 @@ interface IAttribution {
 
     /// @notice Nothing is here for this account; `release` and `divide` come first.
     error NothingToClaim(address account);
-    /// @notice This account was recovered: its heir claims with `claimFor`.
+    /// @notice The account was recovered, and this is its heir, who alone claims for it, with `claimFor`.
     error Succeeded(address account, address heir);
     /// @notice The receiver refused the coin; name another with `claimTo`.
     error Refused(address to);
@@ -52,8 +52,8 @@ interface IAttribution {
     /// @notice Takes what is the caller's in this token, to another account.
     function claimTo(address token, address to) external returns (uint256 amount);
 
-    /// @notice Takes what is `account`'s to its heir, for an account that its guardians have recovered.
-    function claimFor(address account, address token) external returns (uint256 amount);
+    /// @notice As the heir of `account`, which its guardians have recovered: takes what is that account's.
+    function claimFor(address account, address token, address to) external returns (uint256 amount);
 
     /// @notice What `claim` would take for this account, in the native coin.
     function claimable(address account) external view returns (uint256);

@@ -24,6 +24,8 @@ interface IIdentity {
     error KeyNotProven(bytes32 key);
     /// @notice Neither the agent's owner nor approved by it.
     error NotTheAgentsOwner(uint256 agentId, address caller);
+    /// @notice This name of metadata is not the owner's to set.
+    error Reserved(string metadataKey);
     /// @notice A text or value is longer than allowed.
     error TooLong(uint256 length);
 

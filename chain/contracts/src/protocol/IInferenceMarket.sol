@@ -7,6 +7,7 @@ import {Committee, Session} from "./Types.sol";
 /// @title  Who is told the answer to a request.
 interface IInferenceCallback {
     /// @notice `request` was answered. Called by the market with 200,000 gas; if this reverts, the answer stands all the same.
+    ///         Anybody can ask in your name what its own asset and operators then answer: check that the request is one of yours.
     function inferred(bytes32 request, bytes32 output, bytes calldata answer) external;
 }
 
@@ -50,8 +51,8 @@ interface IInferenceMarket {
         uint128 compute;
     }
 
-    /// One call that a contract asked for. Its id is `keccak256(abi.encode(chainid, market, request))`, and the first 16 bytes of
-    /// that are the job's name.
+    /// One call that a contract asked for. Its id is `keccak256(abi.encode(chainid, market, request))`. Jobs for it may have any
+    /// name: a second attempt has another one.
     struct Request {
         bytes32 asset;
         Ask ask;
@@ -100,7 +101,7 @@ interface IInferenceMarket {
 
     /// @notice Only the owner of the asset may do this.
     error NotTheOwner(bytes32 asset, address caller);
-    /// @notice The same key or operator twice, or an empty one.
+    /// @notice The same operator twice. (A key belongs to one operator.)
     error NotDistinct();
     /// @notice A time in the past, or too far off.
     error WrongTime(uint256 time);
@@ -167,7 +168,7 @@ interface IInferenceMarket {
     error NotTwice();
     /// @notice This session gave a price back already.
     error ReturnedBefore(bytes32 lane);
-    /// @notice Too few calls of this session were paid for it to give one back.
+    /// @notice Too few calls of this lane were paid for it to give one back.
     error TooFewCalls(uint256 calls);
     /// @notice Only the committee's members may do this.
     error NotAMember(address caller);
@@ -245,8 +246,8 @@ interface IInferenceMarket {
     /// @notice Ends a session whose window is over. By anybody. What is left goes to the consumer's balance here.
     function finish(Session calldata s) external;
     /// @notice Gives one price back when one job was receipted in two lanes and both were paid for it: the lane that was
-    ///         named first in the session gives up its last call. Once a session, before `finish`, when `REFUND_CALLS` of its
-    ///         calls are paid: whoever uses a name twice on purpose, for two answers, gains one call in so many.
+    ///         named first in the session gives up its last call. Once a session, before `finish`, when `REFUND_CALLS` of that
+    ///         lane's calls are paid: whoever uses a name twice on purpose, for two answers, gains one call in so many.
     function refundTwice(
         Session calldata s,
         Committee[2] calldata pair,

@@ -150,7 +150,7 @@ interface ILicences is IERC4907 {
     error MadeBefore(bytes32 partnership);
     /// @notice Nothing is here for this account.
     error NothingToTake(address account);
-    /// @notice This account was recovered: its heir takes with `takeFor`.
+    /// @notice The account was recovered, and this is its heir, who alone takes for it, with `takeFor`.
     error Succeeded(address account, address heir);
     /// @notice The receiver refused the coin.
     error Refused(address to);
@@ -232,8 +232,8 @@ interface ILicences is IERC4907 {
     /// @notice Takes what came back to the caller in this token (zero: the native coin), to another account.
     function take(address token, address to) external returns (uint256 amount);
 
-    /// @notice Takes what came back to `account` to its heir, for an account that its guardians have recovered.
-    function takeFor(address account, address token) external returns (uint256 amount);
+    /// @notice As the heir of `account`, which its guardians have recovered: takes what came back to that account.
+    function takeFor(address account, address token, address to) external returns (uint256 amount);
 
     /// @notice Moves a licence to its holder's heir, whatever its terms say about transfers. By anybody.
     function follow(uint256 licence) external;

@@ -67,7 +67,7 @@ interface IOperators {
     error NotTheMarket(address caller);
     /// @notice What the market tells does not add up.
     error WrongSum(uint256 sum, uint256 value);
-    /// @notice The evidence does not show what its kind says, or the node did not sign it.
+    /// @notice The evidence does not show what its kind says, is about nothing that there is, or not all members signed it.
     error NotEvident();
     /// @notice The node was punished for this before.
     error PunishedBefore();
@@ -91,7 +91,7 @@ interface IOperators {
     function proofDigest(address operator, bytes32 node) external view returns (bytes32);
     /// @notice What the caller asks for each call, in the smallest unit, until that time (seconds since 1970).
     function setQuote(uint128 perCall, uint64 until) external;
-    /// @notice Whether the caller is willing to hold the sharing of `asset`.
+    /// @notice Whether the caller is willing to hold the sharing of `asset`. Its bond is at least `LEAST_BOND` if it is.
     function allow(bytes32 asset, bool willing) external;
     /// @notice Begins to take `amount` of the bond out. What is not there any more seats nobody. A second call moves the time for
     ///         all that is leaving.
@@ -109,9 +109,12 @@ interface IOperators {
 
     /// @notice A session of `consumer` with this committee is over, for which this much was burnt. For the market only.
     function noteBurnt(address[3] calldata operators, address consumer, uint256 burnt) external;
-    /// @notice Punishes whoever answers for `node`. By anybody; a twentieth of what is taken is the caller's, and can be
-    ///         claimed like earnings.
-    /// @param evidence `abi.encode(InferenceReceipt, bytes signature)`, for `TwoAnswers` a second time both
+    /// @notice Punishes whoever answers for `node`, once for each kind and session. By anybody; a twentieth of what is taken is
+    ///         the caller's, and can be claimed like earnings. (Evidence in a pool can be copied: it is whose comes first.)
+    /// @dev    What all three members of a seated committee signed, about a session that was opened: one key that leaked, or one
+    ///         member alone, makes up nothing. A key answers for `UNBONDING` after it was replaced.
+    /// @param evidence `abi.encode(Committee, InferenceReceipt, bytes signatures)`, for `TwoAnswers` with the second receipt and its
+    ///                 signatures behind; signatures are three, as in `settle`
     function slash(Evidence kind, bytes32 node, bytes calldata evidence) external;
     /// @notice The table: how much of bond and unripe earnings a kind of evidence costs, in hundredths of a percent.
     function penaltyOf(Evidence kind) external pure returns (uint256);

@@ -13,6 +13,7 @@ contract Identity is IIdentity, ERC721("", "") {
     }
 
     bytes32 private constant PROOF = keccak256("Sahara identity key");
+    bytes32 private constant RESERVED = keccak256("agentWallet");
     uint256 private constant LONGEST = 2_048;
 
     mapping(address account => mapping(bytes32 purpose => Key[])) private keys;
@@ -103,6 +104,8 @@ contract Identity is IIdentity, ERC721("", "") {
     function setMetadata(uint256 agentId, string calldata metadataKey, bytes calldata metadataValue) external {
         _onlyOwner(agentId);
         _short(bytes(metadataKey).length + metadataValue.length);
+        // Readers of the standard take this one for an account that agreed to it; here nobody asks that account.
+        if (keccak256(bytes(metadataKey)) == RESERVED) revert Reserved(metadataKey);
         metadata[agentId][keccak256(bytes(metadataKey))] = metadataValue;
         emit MetadataSet(agentId, metadataKey, metadataKey, metadataValue);
     }

@@ -76,6 +76,7 @@ contract InferenceMarket is Requests {
         }
         (bytes32 session, bytes32 lane, uint256 paid) = _count(s, c, r, voucher, signatures);
         if (unpaid[session][lane] == 0) unpaid[session][lane] = paid + 1;
+        _leaveTrace(s.asset, r.time, 0);
     }
 
     /// @inheritdoc IInferenceMarket
@@ -138,12 +139,9 @@ contract InferenceMarket is Requests {
         }
         if (places[0] == places[1] || receipts[0].job != receipts[1].job) revert NotTwice();
         if (returned[session] != 0) revert ReturnedBefore(returned[session]);
-        uint256 paid = 0;
-        for (uint256 i = 0; i < s.lanes.length; i++) {
-            paid += settled[session][s.lanes[i]];
-        }
-        if (paid < REFUND_CALLS * _price(s)) revert TooFewCalls(paid / _price(s));
         bytes32 lane = places[0] < places[1] ? lanes[0] : lanes[1];
+        uint256 calls = settled[session][lane] / _price(s);
+        if (calls < REFUND_CALLS) revert TooFewCalls(calls);
         returned[session] = lane;
         balanceOf[s.consumer] += _price(s);
         emit Returned(session, lane, receipts[0].job, _price(s));

@@ -20,8 +20,8 @@ uint64 constant LONGEST_SESSION = 366 days;
 uint64 constant LONGEST_TERM = 2 * LONGEST_SESSION;
 // Lanes of a session: what it costs to finish one is bounded.
 uint256 constant MOST_LANES = 8;
-// A session gives one price back at most, and not before so many of its calls were paid: a name used twice on purpose gains
-// less than this part of them.
+// A session gives one price back at most, and no lane does before so many of its calls were paid: a name used twice on purpose
+// gains one call in so many.
 uint256 constant REFUND_CALLS = 20;
 // Calls that may be unreceipted in a lane.
 uint32 constant IN_FLIGHT = 1;
@@ -226,13 +226,18 @@ abstract contract MarketBase is IInferenceMarket, ReentrancyGuardTransient {
             (amounts[0], amounts[1]) = (amounts[0] - before[0], amounts[1] - before[1]);
             amounts[2] -= before[2];
         }
+        _leaveTrace(asset, time, burnt);
+        if (from != to) BONDS.credit{value: amounts[0] + amounts[1] + amounts[2]}(members, amounts, to - from);
+    }
+
+    /// When an asset last served somebody (by the receipt, not by who holds it back, and never in the future), and what is to be
+    /// burnt.
+    function _leaveTrace(bytes32 asset, uint64 time, uint256 burnt) internal {
         Trace memory trace = traces[asset];
-        // By the receipt, not by who holds it back, and never in the future.
         if (time > block.timestamp) time = uint64(block.timestamp);
         if (time > trace.servedAt) trace.servedAt = time;
         trace.ashes += uint192(burnt);
         traces[asset] = trace;
-        if (from != to) BONDS.credit{value: amounts[0] + amounts[1] + amounts[2]}(members, amounts, to - from);
     }
 
     function _payRoyalty(bytes32 asset, uint256 amount) internal {

@@ -8,7 +8,9 @@ import {COMMITTEE} from "../ICommittee.sol";
 import {InferenceReceipt, InferenceReceipts} from "../InferenceReceipts.sol";
 import {INFERENCE_MARKET} from "./Addresses.sol";
 import {REGISTRY} from "./IAssetRegistry.sol";
+import {IInferenceMarket} from "./IInferenceMarket.sol";
 import {IOperators} from "./IOperators.sol";
+import {Committee} from "./Types.sol";
 
 // What a market seats nobody below.
 uint256 constant LEAST_BOND = 100 ether;
@@ -70,6 +72,7 @@ contract Operators is IOperators, ReentrancyGuardTransient {
     mapping(bytes32 asset => address[]) private came;
     mapping(bytes32 scope => Policy) private policies;
     mapping(bytes32 scope => mapping(address operator => Verdict)) private verdicts;
+    mapping(bytes32 node => uint256) private retiredAt;
     mapping(bytes32 offence => bool) private punished;
     mapping(address operator => mapping(address consumer => uint256)) private counted;
     /// @inheritdoc IOperators
@@ -91,6 +94,8 @@ contract Operators is IOperators, ReentrancyGuardTransient {
         if (node == 0 || node != o.node) {
             _prove(node, proof);
             operatorOf[node] = msg.sender;
+            retiredAt[o.node] = block.timestamp;
+            delete retiredAt[node];
             o.node = node;
         }
         _setBond(o, msg.sender, bond);
@@ -109,7 +114,8 @@ contract Operators is IOperators, ReentrancyGuardTransient {
 
     /// @inheritdoc IOperators
     function allow(bytes32 asset, bool really) external {
-        _caller();
+        uint256 bond = _caller().bond;
+        if (really && bond < LEAST_BOND) revert BondTooSmall(bond, LEAST_BOND);
         Checkpoints.Trace160 storage history = willingness[msg.sender][asset];
         if (history.length() == 0) came[asset].push(msg.sender);
         history.push(_epoch(), really ? 1 : 0);
@@ -379,30 +385,50 @@ contract Operators is IOperators, ReentrancyGuardTransient {
         }
     }
 
-    /// Whether the evidence shows what its kind says; what it is about.
-    function _judge(Evidence kind, bytes32 node, bytes calldata evidence) private view returns (bytes32 about) {
+    /// Whether the evidence shows what its kind says about a session and a committee that there are; the session.
+    function _judge(Evidence kind, bytes32 node, bytes calldata evidence) private view returns (bytes32 session) {
+        Committee memory c;
         InferenceReceipt memory a;
         InferenceReceipt memory b;
-        bytes memory signature;
+        bytes memory signatures;
         bool evident;
         if (kind == Evidence.TwoAnswers) {
             bytes memory second;
-            (a, signature, b, second) = abi.decode(evidence, (InferenceReceipt, bytes, InferenceReceipt, bytes));
+            (c, a, signatures, b, second) =
+                abi.decode(evidence, (Committee, InferenceReceipt, bytes, InferenceReceipt, bytes));
             bool same = a.job == b.job && a.session == b.session && a.lane == b.lane && a.number == b.number;
             bool alike = a.request == b.request && a.output == b.output && a.transcript == b.transcript;
-            evident = same && !alike && _signed(node, b, second);
+            evident = same && !alike && _signed(c, b, second);
         } else {
-            (a, signature) = abi.decode(evidence, (InferenceReceipt, bytes));
+            (c, a, signatures) = abi.decode(evidence, (Committee, InferenceReceipt, bytes));
             evident = a.total != uint256(a.number) * a.price || a.output == 0 || a.helper > 2;
         }
-        if (!evident || operatorOf[node] == address(0) || !_signed(node, a, signature)) revert NotEvident();
-        return keccak256(abi.encode(a.session, a.lane, a.job));
+        bool member = node == c.keys[0] || node == c.keys[1] || node == c.keys[2];
+        if (!evident || !member || !_answers(node) || !_known(c, a) || !_signed(c, a, signatures)) revert NotEvident();
+        return a.session;
     }
 
-    function _signed(bytes32 node, InferenceReceipt memory r, bytes memory signature) private view returns (bool) {
-        bytes32[] memory keys = new bytes32[](1);
-        keys[0] = node;
-        return COMMITTEE.verify(InferenceReceipts.digest(r, block.chainid, INFERENCE_MARKET), keys, 1, signature, 1);
+    /// Whether this is some operator's node, or was until not long ago.
+    function _answers(bytes32 node) private view returns (bool) {
+        uint256 retired = retiredAt[node];
+        return operatorOf[node] != address(0) && (retired == 0 || block.timestamp <= retired + UNBONDING);
+    }
+
+    /// Whether the receipt is about a committee that was seated and a session that was opened.
+    function _known(Committee memory c, InferenceReceipt memory r) private view returns (bool) {
+        IInferenceMarket market = IInferenceMarket(INFERENCE_MARKET);
+        return keccak256(abi.encode(c)) == r.lane && market.committees(r.lane) != 0 && market.sessions(r.session) != 0;
+    }
+
+    function _signed(Committee memory c, InferenceReceipt memory r, bytes memory signatures)
+        private
+        view
+        returns (bool)
+    {
+        bytes32[] memory keys = new bytes32[](3);
+        (keys[0], keys[1], keys[2]) = (c.keys[0], c.keys[1], c.keys[2]);
+        bytes32 digest = InferenceReceipts.digest(r, block.chainid, INFERENCE_MARKET);
+        return COMMITTEE.verify(digest, keys, 7, signatures, 3);
     }
 
     /// Takes this part of a bond, of what is leaving of it, and of what was earned and can still be challenged.

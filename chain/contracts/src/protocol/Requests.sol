@@ -85,7 +85,7 @@ abstract contract Requests is Seats {
         bytes32 request,
         bytes calldata publicAnswer
     ) internal pure {
-        bool ours = r.session == request && r.licence == 0 && r.job == bytes32(bytes16(request)) && r.request == q.input;
+        bool ours = r.session == request && r.licence == 0 && r.request == q.input;
         if (!ours || r.lane != q.ask.lane) revert WrongSession(r.session, r.lane);
         if (committeeId(c) != q.ask.lane) revert WrongCommittee(r.committee);
         _checkWork(q.asset, c, r);

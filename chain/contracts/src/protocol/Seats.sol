@@ -20,7 +20,7 @@ abstract contract Seats is MarketBase {
         if (c.until <= from || c.until > block.timestamp + LONGEST_TERM) revert WrongTime(c.until);
         for (uint256 i = 0; i < 3; i++) {
             uint256 next = (i + 1) % 3;
-            if (c.keys[i] == c.keys[next] || c.operators[i] == c.operators[next]) revert NotDistinct();
+            if (c.operators[i] == c.operators[next]) revert NotDistinct();
             (bytes32 node,) = _serves(c.operators[i], c.asset);
             if (node != c.keys[i]) revert WrongKey(c.operators[i], c.keys[i]);
             _admitted(c.asset, c.operators[i]);

@@ -16,14 +16,12 @@ abstract contract Takings is ILicences, ReentrancyGuardTransient {
 
     /// @inheritdoc ILicences
     function take(address token, address to) external nonReentrant returns (uint256 amount) {
-        address heir = RECEIPTS.heirOf(msg.sender);
-        if (heir != msg.sender) revert Succeeded(msg.sender, heir);
         return hand(msg.sender, token, to);
     }
 
     /// @inheritdoc ILicences
-    function takeFor(address account, address token) external nonReentrant returns (uint256 amount) {
-        return hand(account, token, RECEIPTS.heirOf(account));
+    function takeFor(address account, address token, address to) external nonReentrant returns (uint256 amount) {
+        return hand(account, token, to);
     }
 
     /// @inheritdoc ILicences
@@ -63,7 +61,10 @@ abstract contract Takings is ILicences, ReentrancyGuardTransient {
         REVENUE.payToken(asset, token, amount);
     }
 
+    /// To whoever stands for the account, and to nobody else.
     function hand(address account, address token, address to) private returns (uint256 amount) {
+        address heir = RECEIPTS.heirOf(account);
+        if (heir != msg.sender) revert Succeeded(account, heir);
         amount = takings[account][token];
         if (amount == 0) revert NothingToTake(account);
         takings[account][token] = 0;

@@ -226,7 +226,7 @@ contract AttributionTest is ProtocolTest {
             abi.encodeCall(IAttribution.claimFrom, (one(asset))),
             abi.encodeCall(IAttribution.claim, ()),
             abi.encodeCall(IAttribution.claimTo, (COIN, owner)),
-            abi.encodeCall(IAttribution.claimFor, (owner, COIN))
+            abi.encodeCall(IAttribution.claimFor, (owner, COIN, owner))
         ];
         for (uint256 i; i < doors.length; ++i) {
             (door, answer) = (doors[i], "");

@@ -114,11 +114,11 @@ contract GasTest is MarketTest {
         cheats.prank(account(0));
         operators.claim();
         note("operators claim");
-        pay(two, 10);
+        pay(two, 20);
         Committee memory other = committee(1);
-        InferenceReceipt memory r = receipt(two, other, 10);
+        InferenceReceipt memory r = receipt(two, other, 20);
         market.settle(two, other, r, voucher(SIGNER_KEY, r), new bytes(192));
-        InferenceReceipt[2] memory both = [receipt(two, c, 10), r];
+        InferenceReceipt[2] memory both = [receipt(two, c, 20), r];
         market.refundTwice(two, [c, other], both, [new bytes(192), new bytes(192)]);
         note("market refundTwice");
         cheats.prank(owner);

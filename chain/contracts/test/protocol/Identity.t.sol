@@ -85,6 +85,12 @@ contract IdentityTest is MarketTest {
         identity.tokenURI(agent + 1);
     }
 
+    function test_nobody_names_a_wallet_that_did_not_agree() public {
+        uint256 agent = identity.register("");
+        cheats.expectPartialRevert(IIdentity.Reserved.selector);
+        identity.setMetadata(agent, "agentWallet", abi.encodePacked(stranger));
+    }
+
     function test_texts_are_short() public {
         string memory long = string(new bytes(2_049));
         cheats.expectPartialRevert(IIdentity.TooLong.selector);

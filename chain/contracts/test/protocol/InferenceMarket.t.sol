@@ -65,6 +65,11 @@ contract InferenceMarketTest is MarketTest {
         cheats.assertEq(consumer.balance - before, CAP - 5 * PRICE);
         market.burn(ASSET);
         cheats.assertEq(INFERENCE_MARKET.balance, 0);
+        cheats.expectPartialRevert(IInferenceMarket.NothingToPay.selector);
+        market.burn(ASSET);
+        cheats.prank(consumer);
+        cheats.expectPartialRevert(IInferenceMarket.NothingToPay.selector);
+        market.withdraw();
     }
 
     function test_five_things_that_a_receipt_may_be_wrong_about_have_five_selectors() public {

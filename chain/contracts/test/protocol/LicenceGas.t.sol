@@ -6,19 +6,14 @@ import {Asset, KIND_PARTNERSHIP, Terms} from "../../src/protocol/Types.sol";
 import {GoodToken} from "./fixtures/Tokens.sol";
 import {hevm, ProtocolTest} from "./ProtocolTest.sol";
 
-interface GasCheats {
-    function envOr(string calldata name, bool otherwise) external view returns (bool);
-    function skip(bool really) external;
-}
-
-/// What each call costs, as a transaction of its own: `GAS=true forge test --isolate --match-contract Gas` writes
-/// snapshots/.
+/// What each call costs as a transaction of its own, data included. `gas.sh` runs this.
+///
+/// forge-config: default.isolate = true
 contract LicenceGasTest is ProtocolTest {
     bytes32 private asset;
     bytes32 private termsHash;
 
     function setUp() public override {
-        GasCheats(address(hevm)).skip(!GasCheats(address(hevm)).envOr("GAS", false));
         super.setUp();
         asset = newAsset(owner, 1);
         termsHash = offered(asset, apiTerms(1000));
@@ -175,7 +170,7 @@ contract LicenceGasTest is ProtocolTest {
     }
 
     function note(string memory name) private {
-        hevm.snapshotGasLastCall("licences", name);
+        hevm.snapshotGasLastCall("Licences", name);
     }
 
     function many() private returns (bytes32[] memory list) {

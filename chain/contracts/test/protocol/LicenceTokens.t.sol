@@ -142,7 +142,7 @@ contract LicenceTokensTest is ProtocolTest {
             abi.encodeCall(ILicences.collect, (1)),
             abi.encodeCall(ILicences.refund, (1)),
             abi.encodeCall(ILicences.take, (address(0), payer)),
-            abi.encodeCall(ILicences.takeFor, (payer, address(0)))
+            abi.encodeCall(ILicences.takeFor, (payer, address(0), payer))
         ];
         HookToken token = new HookToken();
         token.mint(payer, 9_000);

@@ -58,6 +58,13 @@ contract OperatorsTest is MarketTest {
         cheats.expectPartialRevert(IOperators.NotAnOperator.selector);
         operators.unbond(1);
         cheats.prank(account(0));
+        operators.unbond(1);
+        cheats.prank(account(0));
+        cheats.expectPartialRevert(IOperators.BondTooSmall.selector);
+        operators.allow(ASSET, true);
+        cheats.prank(account(0));
+        operators.allow(ASSET, false);
+        cheats.prank(account(0));
         cheats.expectPartialRevert(IOperators.QuoteInThePast.selector);
         operators.setQuote(1, NOW);
     }
@@ -189,15 +196,13 @@ contract OperatorsTest is MarketTest {
     function test_two_answers_of_one_job_cost_a_tenth() public {
         (InferenceReceipt memory a, InferenceReceipt memory b) = two();
         b.output = keccak256("another");
-        bytes memory evidence = both(node(0), a, b);
         credit(100);
         cheats.prank(account(0));
         operators.unbond(50 ether);
         uint256 burnt = address(0).balance;
         cheats.prank(stranger);
-        operators.slash(IOperators.Evidence.TwoAnswers, node(0), evidence);
-        (, uint256 bond,,,) = operators.standing(account(0), ASSET);
-        cheats.assertEq(bond, 45 ether);
+        operators.slash(IOperators.Evidence.TwoAnswers, node(0), both(a, b));
+        cheats.assertEq(bondOf(0), 45 ether);
         (uint256 leaving,) = operators.unbondingOf(account(0));
         cheats.assertEq(leaving, 45 ether);
         expectEarnings(0, 90);
@@ -207,30 +212,34 @@ contract OperatorsTest is MarketTest {
         cheats.assertEq(operators.claim(), taken / 20);
         (, uint64 offences) = operators.recordOf(account(0));
         cheats.assertEq(offences, 1);
-        // Once for each job, in whatever order.
-        evidence = both(node(0), b, a);
+        // Once for each session, whatever the job.
+        bytes memory evidence = both(b, a);
         cheats.expectPartialRevert(IOperators.PunishedBefore.selector);
         operators.slash(IOperators.Evidence.TwoAnswers, node(0), evidence);
+        (a.job, b.job) = ("x", "x");
+        evidence = both(a, b);
+        cheats.expectPartialRevert(IOperators.PunishedBefore.selector);
+        operators.slash(IOperators.Evidence.TwoAnswers, node(0), evidence);
+        // The others have signed it, too.
+        operators.slash(IOperators.Evidence.TwoAnswers, node(1), evidence);
+        cheats.assertEq(bondOf(1), 90 ether);
         // The bond is below the least now: nobody is seated with it, and anybody unseats it.
-        Committee memory c = committee(0);
-        cheats.prank(owner);
-        cheats.expectRevert();
-        market.seat(c);
+        market.unseat(committee(0));
     }
 
     function test_each_of_request_answer_and_transcript_counts() public {
         (InferenceReceipt memory a, InferenceReceipt memory b) = two();
         b.transcript = keccak256("another");
-        operators.slash(IOperators.Evidence.TwoAnswers, node(0), both(node(0), a, b));
+        operators.slash(IOperators.Evidence.TwoAnswers, node(0), both(a, b));
         (a, b) = two();
         b.request = keccak256("another");
-        operators.slash(IOperators.Evidence.TwoAnswers, node(1), both(node(1), a, b));
+        operators.slash(IOperators.Evidence.TwoAnswers, node(1), both(a, b));
     }
 
     function test_what_is_no_contradiction_costs_nothing() public {
         (InferenceReceipt memory a, InferenceReceipt memory b) = two();
         (b.time, b.height, b.previous) = (NOW + 5, 99, keccak256("another"));
-        refusedSlash(IOperators.Evidence.TwoAnswers, both(node(0), a, b));
+        refusedSlash(IOperators.Evidence.TwoAnswers, both(a, b));
         for (uint256 i = 0; i < 4; i++) {
             (, b) = two();
             b.output = keccak256("another");
@@ -239,71 +248,109 @@ contract OperatorsTest is MarketTest {
             if (i == 0) b.job = keccak256("another");
             if (i == 1) b.session = keccak256("another");
             if (i == 2) b.lane = keccak256("another");
-            refusedSlash(IOperators.Evidence.TwoAnswers, both(node(0), a, b));
+            refusedSlash(IOperators.Evidence.TwoAnswers, both(a, b));
         }
     }
 
-    function test_nobody_is_punished_for_what_it_did_not_sign() public {
+    function test_one_key_that_leaked_makes_up_nothing() public {
         (InferenceReceipt memory a, InferenceReceipt memory b) = two();
         b.output = keccak256("another");
-        bytes memory mine = signatureOf(node(0), digest(a));
-        bytes memory others = signatureOf(node(1), digest(b));
-        refusedSlash(IOperators.Evidence.TwoAnswers, abi.encode(a, mine, b, others));
-        refusedSlash(IOperators.Evidence.TwoAnswers, abi.encode(b, others, a, mine));
+        Committee memory c = committee(0);
+        bytes memory right = signatures(c, a);
+        // Two members' signatures are not the thief's to make.
+        bytes memory forged = signatures(c, b);
+        forged[70] ^= 0x01;
+        refusedSlash(IOperators.Evidence.TwoAnswers, abi.encode(c, a, right, b, forged));
+        refusedSlash(IOperators.Evidence.TwoAnswers, abi.encode(c, b, forged, a, right));
+        // Nor does it help to sit on a committee of its own, which nobody seated,
+        (c.keys[1], c.keys[2]) = (node(77), node(78));
+        (a.lane, b.lane) = (idOf(c), idOf(c));
+        refusedSlash(IOperators.Evidence.TwoAnswers, abi.encode(c, a, signatures(c, a), b, signatures(c, b)));
+        // or to name a committee that is not the receipt's, or a session that never was.
+        (a, b) = two();
+        b.output = keccak256("another");
+        (a.lane, b.lane) = (keccak256("no lane"), keccak256("no lane"));
+        refusedSlash(IOperators.Evidence.TwoAnswers, both(a, b));
+        (a, b) = two();
+        b.output = keccak256("another");
+        (a.session, b.session) = (keccak256("no session"), keccak256("no session"));
+        refusedSlash(IOperators.Evidence.TwoAnswers, both(a, b));
         // For another market or chain.
-        bytes memory elsewhere = signatureOf(node(0), InferenceReceipts.digest(b, block.chainid, stranger));
-        refusedSlash(IOperators.Evidence.TwoAnswers, abi.encode(a, mine, b, elsewhere));
-        elsewhere = signatureOf(node(0), InferenceReceipts.digest(b, block.chainid + 1, INFERENCE_MARKET));
-        refusedSlash(IOperators.Evidence.TwoAnswers, abi.encode(a, mine, b, elsewhere));
-        // A key of nobody.
-        bytes memory evidence = both(node(77), a, b);
+        (a, b) = two();
+        b.output = keccak256("another");
+        c = committee(0);
+        bytes32 elsewhere = InferenceReceipts.digest(b, block.chainid, stranger);
+        refusedSlash(IOperators.Evidence.TwoAnswers, abi.encode(c, a, right, b, signaturesOver(c, elsewhere)));
+        elsewhere = InferenceReceipts.digest(b, block.chainid + 1, INFERENCE_MARKET);
+        refusedSlash(IOperators.Evidence.TwoAnswers, abi.encode(c, a, right, b, signaturesOver(c, elsewhere)));
+        // Whose node was not there.
+        bytes memory evidence = both(a, b);
         cheats.expectPartialRevert(IOperators.NotEvident.selector);
-        operators.slash(IOperators.Evidence.TwoAnswers, node(77), evidence);
+        operators.slash(IOperators.Evidence.TwoAnswers, node(3), evidence);
+        operators.slash(IOperators.Evidence.TwoAnswers, node(2), evidence);
     }
 
     function test_a_receipt_that_cannot_be_costs_a_twentieth() public {
         (InferenceReceipt memory a,) = two();
-        refusedSlash(IOperators.Evidence.Impossible, abi.encode(a, signatureOf(node(0), digest(a))));
+        refusedSlash(IOperators.Evidence.Impossible, single(a));
         a.total += 1;
-        refusedSlash(IOperators.Evidence.Impossible, abi.encode(a, signatureOf(node(1), digest(a))));
-        operators.slash(IOperators.Evidence.Impossible, node(0), abi.encode(a, signatureOf(node(0), digest(a))));
-        (, uint256 bond,,,) = operators.standing(account(0), ASSET);
-        cheats.assertEq(bond, 95 ether);
+        operators.slash(IOperators.Evidence.Impossible, node(0), single(a));
+        cheats.assertEq(bondOf(0), 95 ether);
         (a,) = two();
         a.output = 0;
-        operators.slash(IOperators.Evidence.Impossible, node(1), abi.encode(a, signatureOf(node(1), digest(a))));
+        operators.slash(IOperators.Evidence.Impossible, node(1), single(a));
         (a,) = two();
         a.helper = 3;
-        operators.slash(IOperators.Evidence.Impossible, node(2), abi.encode(a, signatureOf(node(2), digest(a))));
+        operators.slash(IOperators.Evidence.Impossible, node(2), single(a));
         cheats.assertEq(operators.penaltyOf(IOperators.Evidence.TwoAnswers), 1_000);
     }
 
-    function test_an_old_key_still_answers() public {
-        bytes memory proof = signatureOf(node(9), operators.proofDigest(account(0), node(9)));
-        cheats.prank(account(0));
-        operators.join(node(9), "", "", proof);
+    function test_a_key_answers_for_a_while_after_it_was_replaced() public {
         (InferenceReceipt memory a, InferenceReceipt memory b) = two();
         b.output = keccak256("another");
-        operators.slash(IOperators.Evidence.TwoAnswers, node(0), both(node(0), a, b));
-        (, uint256 bond,,,) = operators.standing(account(0), ASSET);
-        cheats.assertEq(bond, 90 ether);
+        for (uint256 i = 0; i < 2; i++) {
+            bytes memory proof = signatureOf(node(20 + i), operators.proofDigest(account(i), node(20 + i)));
+            cheats.prank(account(i));
+            operators.join(node(20 + i), "", "", proof);
+        }
+        cheats.warp(NOW + UNBONDING);
+        operators.slash(IOperators.Evidence.TwoAnswers, node(0), both(a, b));
+        cheats.assertEq(bondOf(0), 90 ether);
+        cheats.warp(NOW + UNBONDING + 1);
+        bytes memory evidence = both(a, b);
+        cheats.expectPartialRevert(IOperators.NotEvident.selector);
+        operators.slash(IOperators.Evidence.TwoAnswers, node(1), evidence);
+        // A key that is in use again answers again.
+        bytes memory again = signatureOf(node(1), operators.proofDigest(account(1), node(1)));
+        cheats.prank(account(1));
+        operators.join(node(1), "", "", again);
+        operators.slash(IOperators.Evidence.TwoAnswers, node(1), evidence);
     }
 
-    function two() private view returns (InferenceReceipt memory a, InferenceReceipt memory b) {
-        a = receipt(session(1, 1), committee(0), 1);
-        b = receipt(session(1, 1), committee(0), 1);
+    /// Two receipts of one job, in a session that there is.
+    function two() private returns (InferenceReceipt memory a, InferenceReceipt memory b) {
+        Session memory s = session(1, 1);
+        if (market.sessions(idOf(s)) == 0) openSession(s);
+        a = receipt(s, committee(0), 1);
+        b = receipt(s, committee(0), 1);
     }
 
-    function digest(InferenceReceipt memory r) private view returns (bytes32) {
-        return InferenceReceipts.digest(r, block.chainid, INFERENCE_MARKET);
+    function single(InferenceReceipt memory a) private view returns (bytes memory) {
+        return abi.encode(committee(0), a, signatures(committee(0), a));
     }
 
-    function both(bytes32 key, InferenceReceipt memory a, InferenceReceipt memory b)
-        private
-        view
-        returns (bytes memory)
-    {
-        return abi.encode(a, signatureOf(key, digest(a)), b, signatureOf(key, digest(b)));
+    function both(InferenceReceipt memory a, InferenceReceipt memory b) private view returns (bytes memory) {
+        Committee memory c = committee(0);
+        return abi.encode(c, a, signatures(c, a), b, signatures(c, b));
+    }
+
+    function signaturesOver(Committee memory c, bytes32 digest) private pure returns (bytes memory) {
+        return
+            bytes.concat(signatureOf(c.keys[0], digest), signatureOf(c.keys[1], digest), signatureOf(c.keys[2], digest));
+    }
+
+    function bondOf(uint256 i) private view returns (uint256 bond) {
+        (, bond,,,) = operators.standing(account(i), ASSET);
     }
 
     function refusedSlash(IOperators.Evidence kind, bytes memory evidence) private {

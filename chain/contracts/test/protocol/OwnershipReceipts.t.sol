@@ -131,8 +131,12 @@ contract OwnershipReceiptsTest is ProtocolTest {
         hevm.expectRevert(abi.encodeWithSelector(IAttribution.Succeeded.selector, owner, heir));
         hevm.prank(owner);
         attribution.claim();
-        attribution.claimFor(owner, COIN);
-        hevm.assertEq(heir.balance, 9_999);
+        hevm.expectRevert(abi.encodeWithSelector(IAttribution.Succeeded.selector, owner, heir));
+        hevm.prank(stranger);
+        attribution.claimFor(owner, COIN, stranger);
+        hevm.prank(heir);
+        attribution.claimFor(owner, COIN, address(0x4e2));
+        hevm.assertEq(address(0x4e2).balance, 9_999);
         flush(one(asset), COIN);
         hevm.assertEq(attribution.claimable(heir), 9_999);
         hevm.assertEq(attribution.claimable(owner), 0);
@@ -154,8 +158,12 @@ contract OwnershipReceiptsTest is ProtocolTest {
         hevm.expectRevert(abi.encodeWithSelector(ILicences.Succeeded.selector, buyer, heir));
         hevm.prank(buyer);
         licences.take(COIN, buyer);
-        hevm.assertEq(licences.takeFor(buyer, COIN), 1000);
-        hevm.assertEq(heir.balance, 1000);
+        hevm.expectRevert(abi.encodeWithSelector(ILicences.Succeeded.selector, buyer, heir));
+        hevm.prank(stranger);
+        licences.takeFor(buyer, COIN, stranger);
+        hevm.prank(heir);
+        hevm.assertEq(licences.takeFor(buyer, COIN, address(0x4e2)), 1000);
+        hevm.assertEq(address(0x4e2).balance, 1000);
         // Though nobody could transfer it.
         licences.follow(kept);
         hevm.assertEq(licences.ownerOf(kept), heir);

@@ -148,6 +148,12 @@ contract SessionsTest is MarketTest {
         }
     }
 
+    function test_what_was_secured_was_served() public {
+        Session memory s = opened(1);
+        secure(s, committee(0), receipt(s, committee(0), 1));
+        cheats.assertEq(market.servedAt(ASSET), NOW);
+    }
+
     function test_only_members_let_money_wait() public {
         Session memory s = opened(1);
         InferenceReceipt memory r = receipt(s, committee(0), 1);
@@ -174,40 +180,41 @@ contract SessionsTest is MarketTest {
 
     function test_a_job_that_was_charged_in_two_lanes_is_paid_once() public {
         Session memory s = opened(2);
-        settle(s, committee(0), receipt(s, committee(0), 10));
-        settle(s, committee(1), receipt(s, committee(1), 10));
-        market.refundTwice(s, pair(0, 1), jobs(s, 10, 10), signed(s, 10, 10));
+        settle(s, committee(0), receipt(s, committee(0), 20));
+        settle(s, committee(1), receipt(s, committee(1), 20));
+        market.refundTwice(s, pair(0, 1), jobs(s, 20, 20), signed(s, 20, 20));
         cheats.assertEq(market.balanceOf(consumer), PRICE);
         // Once a session, in whatever order the two are shown.
-        refusedTwice(IInferenceMarket.ReturnedBefore.selector, s, 10, 10);
+        refusedTwice(IInferenceMarket.ReturnedBefore.selector, s, 20, 20);
         finish(s);
-        cheats.assertEq(market.balanceOf(consumer), 2 * CAP - 19 * PRICE);
-        cheats.assertEq(earnedByAll() + attribution.paid(ASSET) + market.ashes(ASSET), 19 * PRICE);
+        cheats.assertEq(market.balanceOf(consumer), 2 * CAP - 39 * PRICE);
+        cheats.assertEq(earnedByAll() + attribution.paid(ASSET) + market.ashes(ASSET), 39 * PRICE);
         cheats.assertEq(address(market).balance, market.balanceOf(consumer) + market.ashes(ASSET));
     }
 
     function test_the_lane_that_was_named_first_gives_the_price_back() public {
         Session memory s = opened(2);
-        settle(s, committee(0), receipt(s, committee(0), 10));
-        settle(s, committee(1), receipt(s, committee(1), 10));
-        market.refundTwice(s, pair(1, 0), swapped(jobs(s, 10, 10)), swapped(signed(s, 10, 10)));
+        settle(s, committee(0), receipt(s, committee(0), 20));
+        settle(s, committee(1), receipt(s, committee(1), 20));
+        market.refundTwice(s, pair(1, 0), swapped(jobs(s, 20, 20)), swapped(signed(s, 20, 20)));
         finish(s);
-        (, uint256[3] memory members) = market.split(COMPUTE, 9);
+        (, uint256[3] memory members) = market.split(COMPUTE, 19);
         cheats.assertEq(earned(0), members[0]);
-        (, members) = market.split(COMPUTE, 10);
+        (, members) = market.split(COMPUTE, 20);
         cheats.assertEq(earned(3), members[0]);
     }
 
-    /// Else eight lanes of one call each and one name would be eight answers for one price.
+    /// Else eight lanes of one call each and one name would be eight answers for one price, and calls in one's own lane would
+    /// buy another one's.
     function test_a_name_used_twice_on_purpose_gains_little() public {
         Session memory s = opened(2);
-        settle(s, committee(0), receipt(s, committee(0), 9));
-        settle(s, committee(1), receipt(s, committee(1), 10));
-        InferenceReceipt[2] memory both = jobs(s, 9, 9);
-        bytes[2] memory all = signed(s, 9, 9);
+        settle(s, committee(0), receipt(s, committee(0), 19));
+        settle(s, committee(1), receipt(s, committee(1), 40));
+        InferenceReceipt[2] memory both = jobs(s, 19, 19);
+        bytes[2] memory all = signed(s, 19, 19);
         cheats.expectPartialRevert(IInferenceMarket.TooFewCalls.selector);
         market.refundTwice(s, pair(0, 1), both, all);
-        settle(s, committee(1), receipt(s, committee(1), 11));
+        settle(s, committee(0), receipt(s, committee(0), 20));
         market.refundTwice(s, pair(0, 1), both, all);
     }
 
