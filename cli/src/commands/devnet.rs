@@ -63,10 +63,7 @@ pub fn run(command: DevnetCommand, context: &mut Context) -> Result<()> {
         DevnetCommand::Up { port, chain_port, paid, dashboard } => {
             // Its address is looked at before anything is started.
             let page = dashboard.map(Page::bind).transpose()?;
-            up(&devnet, port, chain_port, page.as_ref(), context)?;
-            if let Some(model) = &paid {
-                sell(&devnet, model, context)?;
-            }
+            up(&devnet, port, chain_port, (page.as_ref(), paid.as_deref()), context)?;
             page.map_or(Ok(()), |page| page.show(&devnet, context))
         }
         DevnetCommand::Status => {
@@ -91,20 +88,10 @@ pub fn run(command: DevnetCommand, context: &mut Context) -> Result<()> {
     }
 }
 
-/// Sells a model on the network, and says what asking it costs.
-fn sell(devnet: &Devnet, model: &str, context: &mut Context) -> Result<()> {
+/// Sells a model on the network and buys a licence for it, once.
+fn sell(devnet: &Devnet, model: &str, context: &mut Context) -> Result<Paid> {
     Store::new(&context.home).open_or_pull(model, &context.progress.events())?;
-    let paid = devnet.sell(model, &stop_when_interrupted(), &context.progress)?;
-    context.progress.clear();
-    let Paid { model, asset, session, price } = paid;
-    if context.out.json() {
-        return context.out.value(&json!({"model": model, "asset": asset, "session": session, "price": price}));
-    }
-    context.out.folded(
-        "",
-        &format!("{model} is sold here, {price} a text; you have a licence: `sahara embed \"hello\"` pays"),
-    )?;
-    context.out.line(&format!("asset {asset}"))
+    devnet.sell(model, &stop_when_interrupted(), &context.progress)
 }
 
 /// The program that nodes are started with: this one.
@@ -166,16 +153,25 @@ fn up(
     devnet: &Devnet,
     port: Option<u16>,
     chain_port: Option<u16>,
-    page: Option<&Page>,
+    (page, paid): (Option<&Page>, Option<&str>),
     context: &mut Context,
 ) -> Result<()> {
     let stop = stop_when_interrupted();
     let Started { nodes: nodes_started, chain: chain_started } =
         devnet.up_all(port, chain_port, &stop, &context.progress)?;
+    let sold = paid.map(|model| sell(devnet, model, context)).transpose()?;
+    if sold.is_none() && chain_started && devnet.paid().is_some() {
+        // What nodes believe of the chain is older than it may be until there are new blocks.
+        context.progress.step("waiting for new blocks");
+        devnet.wait_for_blocks(2, &stop)?;
+    }
     let status = devnet.status()?;
     context.progress.clear();
     if context.out.json() {
         let mut value = json!(status);
+        if let Some(sold) = &sold {
+            value["paid"] = json!(sold);
+        }
         value["started"] = json!(nodes_started || chain_started);
         if let Some(page) = page {
             value["dashboard"] = json!(page.url);
@@ -193,7 +189,11 @@ fn up(
     let state = if chain_started { "is ready" } else { "is already running" };
     context.out.line(&format!("the chain {state} at {}", chain.rpc))?;
     context.out.line(&format!("  try: cast block --rpc-url {}", chain.rpc))?;
-    context.out.folded("  its driver is ", &chain.driver)
+    context.out.folded("  its driver is ", &chain.driver)?;
+    let Some(Paid { model, asset, price, .. }) = sold else { return Ok(()) };
+    let words = format!("{model} is sold here, {price} a text; you have a licence: `sahara embed \"hello\"` pays");
+    context.out.folded("", &words)?;
+    context.out.line(&format!("  asset {asset}"))
 }
 
 fn show(status: &Status, context: &mut Context) -> Result<()> {

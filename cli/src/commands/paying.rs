@@ -82,5 +82,5 @@ pub fn engine_that(
     let (tell, told) = (progress.clone(), progress.clone());
     let purse: Arc<dyn Purse> = Arc::new(HomePurse::new(home, Box::new(move |words| tell.note(words)), heard));
     let tell = Box::new(move |words: &str| told.note(words));
-    Ok(Some(PaidEngine::connect(home, &accounts, options, &purse, tell, &progress.events())?))
+    Ok(Some(PaidEngine::connect(home, model, &accounts, options, &purse, tell, &progress.events())?))
 }

@@ -4,6 +4,7 @@
 use std::fs;
 use std::path::PathBuf;
 use std::thread;
+use std::time::{Duration, Instant};
 
 use sahara_chain::genesis::DEV_ACCOUNTS;
 use serde::{Deserialize, Serialize};
@@ -13,7 +14,7 @@ use crate::error::{Error, Result};
 use crate::itself::{Itself, text, word};
 use crate::progress::Indicator;
 use crate::wallet;
-use sahara::embedding::Stop;
+use sahara::embedding::{Stop, wanted};
 use sahara::home::{create_private_dir, write_atomic};
 
 /// What it is called among the networks of the home.
@@ -26,6 +27,9 @@ const COMPUTE: &str = "0.003";
 const QUOTE: &str = "0.0009";
 /// What is locked for calls, and may be spent on one day.
 const DEPOSIT: &str = "4";
+
+/// How long blocks are waited for.
+const PATIENCE: Duration = Duration::from_secs(20);
 
 /// What was set up: `paid.json`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -109,6 +113,23 @@ impl Devnet {
         let json = serde_json::to_vec(&paid).map_err(|e| Error::fault_from("encoding paid.json", e))?;
         write_atomic(&self.folder.join("paid.json"), &json)?;
         Ok(paid)
+    }
+
+    /// Waits until the chain has made so many more blocks.
+    ///
+    /// # Errors
+    /// When it does not in time; when `stop` is set.
+    pub fn wait_for_blocks(&self, count: u64, stop: &Stop) -> Result<()> {
+        let height = || Ok::<_, Error>(self.chain().state()?.and_then(|state| state.height).unwrap_or_default());
+        let (first, began) = (height()?, Instant::now());
+        while height()? < first + count {
+            wanted(stop)?;
+            if began.elapsed() > PATIENCE {
+                return Err(Error::fault("the local chain makes no blocks: see `sahara devnet logs chain`"));
+            }
+            thread::sleep(Duration::from_millis(100));
+        }
+        Ok(())
     }
 
     fn know_the_chain(&self, own: &Itself) -> Result<()> {

@@ -4,13 +4,14 @@
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use alloy_primitives::B256;
 use sahara::embedding::{Classes, Engine, Length, Query, Sink, Stop};
-use sahara::error::ErrorKind;
+use sahara::error::{ErrorKind, NetworkError};
 use sahara::home::Home;
 use sahara::models::{Model, SharedStore};
-use sahara::network::{Committee, NetworkEngine, NetworkOptions, Purse, SharingRef};
+use sahara::network::{ClientError, Committee, NetworkEngine, NetworkOptions, Purse, SharingRef};
 use sahara::progress::Progress;
 use sahara_market::abi::Operators;
 use sahara_market::{Domain, OPERATORS};
@@ -28,8 +29,14 @@ use crate::error::{Error, Result};
 /// Tells the person that another committee goes on.
 pub type Tell = Box<dyn Fn(&str) + Send + Sync>;
 
+/// Seconds.
+const DAY: u64 = 86_400;
+
 /// A model that is paid for.
 pub struct PaidEngine {
+    home: Home,
+    /// What is asked, as [`accounts`] takes it.
+    name: String,
     domain: Domain,
     model: Arc<Model>,
     lanes: Vec<Lane>,
@@ -68,6 +75,7 @@ impl PaidEngine {
     /// When none does: what the last one says.
     pub fn connect(
         home: &Home,
+        name: &str,
         accounts: &[Account],
         options: &NetworkOptions,
         purse: &Arc<dyn Purse>,
@@ -96,7 +104,8 @@ impl PaidEngine {
             match (lane.open)() {
                 Ok((model, engine)) => {
                     *lane.engine.lock().unwrap_or_else(PoisonError::into_inner) = Some(engine);
-                    return Ok(Self { domain, model, lanes, current: AtomicUsize::new(index), tell });
+                    let (home, name) = (home.clone(), name.to_owned());
+                    return Ok(Self { home, name, domain, model, lanes, current: AtomicUsize::new(index), tell });
                 }
                 Err(error) if lanes.len() > 1 => {
                     let why = sahara::error::one_line(&error.to_string());
@@ -120,6 +129,22 @@ impl PaidEngine {
         move |receipt| Some(Bill::decode(&domain, receipt).ok()?.digest(&domain).to_string())
     }
 
+    /// Makes sure that all of so many texts can be paid for before one is: what was paid for a part of them would be lost.
+    fn room(&self, texts: usize) -> sahara::Result<()> {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs());
+        let accounts = accounts(&self.home, &self.name).map_err(own)?;
+        let mut calls = 0u128;
+        for account in &accounts {
+            calls = calls.saturating_add(left(account, &accounts, now).map_err(own)?);
+        }
+        if calls >= texts as u128 {
+            return Ok(());
+        }
+        let doing = format!("answering {texts} texts");
+        let why = format!("what is left in your sessions, within what you allow a call and a day, pays for {calls}");
+        Err(NetworkError::Unpaid { doing, source: ClientError::Unpaid(why) }.into())
+    }
+
     fn engine(&self, index: usize) -> sahara::Result<Arc<NetworkEngine>> {
         let lane = &self.lanes[index];
         let mut engine = lane.engine.lock().unwrap_or_else(PoisonError::into_inner);
@@ -133,6 +158,7 @@ impl PaidEngine {
 
 impl Engine for PaidEngine {
     fn answer_until(&self, queries: &[Query], stop: &Stop, sink: Sink<'_>) -> sahara::Result<()> {
+        self.room(queries.len())?;
         let mut done = 0;
         let mut failed = 0;
         loop {
@@ -187,6 +213,25 @@ impl Engine for PaidEngine {
     fn health(&self) -> sahara::Result<()> {
         let index = self.current.load(Ordering::Relaxed) % self.lanes.len();
         self.engine(index)?.health()
+    }
+}
+
+/// Calls that a session still pays for: of its deposit, and of what may be spent today with its licence.
+fn left(account: &Account, all: &[Account], now: u64) -> Result<u128> {
+    let mut calls = 0u128;
+    let mut price = 0;
+    for deal in &account.deals {
+        let spent = account.spent(deal.lane)?;
+        if !spent.left && deal.session().ends.min(deal.committee().until) > now {
+            calls = calls.saturating_add(deal.cap.saturating_sub(spent.last.total) / deal.price);
+        }
+        price = deal.price;
+    }
+    let of_licence = all.iter().filter(|other| other.chain == account.chain && other.licence() == account.licence());
+    let today: u128 = of_licence.map(|other| other.spent_on(now / DAY)).sum::<Result<_>>()?;
+    match account.caps.call < price || price == 0 {
+        true => Ok(0),
+        false => Ok(calls.min(account.caps.day.saturating_sub(today) / price)),
     }
 }
 
@@ -274,4 +319,37 @@ fn committee_of(home: &Home, chain: u64, deal: &Deal) -> Result<Committee> {
 
 fn member(operator: &str, address: String, key: PublicKey) -> Member {
     Member { name: operator.chars().take(10).collect(), address, key }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::account::{Caps, Spent};
+    use super::super::bill::Last;
+    use super::super::bill::tests::*;
+    use super::*;
+    use crate::wallet::Secret;
+
+    #[test]
+    fn a_session_pays_for_what_is_left_of_it_today() {
+        let dir = tempfile::tempdir().unwrap();
+        let home = Home::locate(Some(dir.path().to_owned())).unwrap();
+        let caps = Caps { call: PRICE, day: 5 * PRICE };
+        let signer = Secret::new(&SIGNER.0).unwrap();
+        let mut account = Account::create(&home, 1337, caps, signer, &session(1), &[committee()]).unwrap();
+        let left = |account: &Account, now| left(account, std::slice::from_ref(account), now).unwrap();
+        let whole = deal().cap / PRICE;
+        assert!(whole > 5, "the fixture has {whole} calls");
+        assert_eq!(left(&account, NOW), 5, "of a day");
+        let spent = |number: u64| {
+            let last = Last { number, total: u128::from(number) * PRICE, digest: B256::repeat_byte(1) };
+            Spent::default().after(last, NOW / DAY)
+        };
+        account.keep(deal().lane, &spent(4)).unwrap();
+        assert_eq!(left(&account, NOW), 1, "of that day");
+        account.allow(Caps { call: PRICE, day: u128::MAX }).unwrap();
+        assert_eq!(left(&account, NOW), whole - 4, "of the deposit");
+        assert_eq!(left(&account, u64::MAX), 0, "it has ended");
+        account.allow(Caps { call: PRICE - 1, day: u128::MAX }).unwrap();
+        assert_eq!(left(&account, NOW), 0, "a call may not cost so much");
+    }
 }
