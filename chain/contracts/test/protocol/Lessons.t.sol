@@ -126,6 +126,9 @@ contract LessonsTest is MarketTest {
         (r.price, r.total) = (PRICE + 1, 2 * (PRICE + 1));
         refused(IInferenceMarket.WrongPrice.selector, s, committee(0), r);
         r = receipt(s, committee(0), 2);
+        r.price = PRICE + 1;
+        refused(IInferenceMarket.WrongPrice.selector, s, committee(0), r);
+        r = receipt(s, committee(0), 2);
         (r.number, r.total) = (0, 0);
         refused(IInferenceMarket.WrongPrice.selector, s, committee(0), r);
         r = receipt(s, committee(0), 101);

@@ -174,6 +174,16 @@ contract RequestsTest is MarketTest {
         market.answer(q, committee(1), good(), all, "");
     }
 
+    function test_nobody_puts_its_own_account_into_a_committee() public {
+        ask(Asker.Mood.Glad, PRICE, PRICE);
+        InferenceReceipt memory r = good();
+        Committee memory c = committee(0);
+        bytes memory all = signatures(c, r);
+        c.operators[0] = stranger;
+        cheats.expectPartialRevert(IInferenceMarket.WrongCommittee.selector);
+        market.answer(q, c, r, all, "the answer");
+    }
+
     function test_owners_say_who_may_ask_and_at_what_price() public {
         cheats.expectPartialRevert(IInferenceMarket.NotTheOwner.selector);
         market.setAsk(ASSET, terms());

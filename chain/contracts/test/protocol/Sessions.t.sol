@@ -42,6 +42,30 @@ contract SessionsTest is MarketTest {
         refusedOpen(IInferenceMarket.WrongLanes.selector, s, 2 * CAP);
     }
 
+    function test_eight_lanes_are_the_most_and_each_has_a_cap() public {
+        Session memory s = session(1, 1);
+        (s.lanes, s.caps) = (new bytes32[](9), new uint128[](9));
+        for (uint256 i = 0; i < 9; i++) {
+            Committee memory c = committee(0);
+            c.digest = bytes32(i);
+            cheats.prank(owner);
+            (s.lanes[i], s.caps[i]) = (market.seat(c), PRICE);
+        }
+        refusedOpen(IInferenceMarket.WrongLanes.selector, s, 9 * PRICE);
+        bytes32[] memory nine = s.lanes;
+        s.lanes = new bytes32[](8);
+        for (uint256 i = 0; i < 8; i++) {
+            s.lanes[i] = nine[i];
+        }
+        refusedOpen(IInferenceMarket.WrongLanes.selector, s, 8 * PRICE);
+        s.caps = new uint128[](8);
+        for (uint256 i = 0; i < 8; i++) {
+            s.caps[i] = PRICE;
+        }
+        cheats.prank(consumer);
+        market.open{value: 8 * PRICE}(s.licence, s.signer, s.asker, s.lanes, s.caps, s.ends, s.nonce);
+    }
+
     function test_a_session_has_a_signer_and_is_opened_once() public {
         Session memory s = opened(1);
         refusedOpen(IInferenceMarket.OpenedBefore.selector, s, CAP);
