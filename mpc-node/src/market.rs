@@ -193,6 +193,10 @@ pub trait Purse: Send + Sync {
     /// The job came to nothing, as far as the consumer knows. `lasts` are the different last complete receipts that the nodes show now,
     /// unchecked, three at most: the highest that is good, if it is of a total that this purse has no receipt for, spends that total.
     fn failed(&self, order: &Order, lasts: &[Complete]);
+
+    /// The consumer gave the job up by itself. The nodes may finish it all the same and have a receipt later, which is no fault of
+    /// theirs.
+    fn dropped(&self, order: &Order);
 }
 
 impl fmt::Debug for dyn Purse {

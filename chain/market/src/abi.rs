@@ -299,6 +299,7 @@ alloy_sol_types::sol! {
         error WrongVoucher(address recovered);
         error NotSigned(bytes32 receipt);
         error NotTwice();
+        error NotAMember(address caller);
         error ReturnedBefore(bytes32 lane);
         error NothingToPay();
         error NotTaken(address who, uint256 amount);

@@ -536,6 +536,11 @@ impl<W: Words> Market for NodeMarket<W> {
         if !entry.signed.contains(&Signed { job: order.job.0, digest }) {
             return Err(Unlicensed::Refused("the receipt is not the one that was signed here".to_owned()));
         }
+        // One price, one answer: whoever has two receipts of one number gets what the first is for.
+        if bill.receipt.number <= entry.last.number && digest != entry.last.digest {
+            entry.remember(&bill, digest);
+            return Err(Unlicensed::Spent("another receipt of this total was given already".to_owned()));
+        }
         entry.keep(&self.domain, &bill, complete, (self.clock)())
     }
 
@@ -1105,6 +1110,21 @@ mod tests {
         assert!(matches!(here.judge(&order, None, &receipt), Err(Unlicensed::Behind(_))));
         here.learn(&place(), &asker(), &twin).unwrap();
         here.judge(&order, None, &receipt).unwrap();
+    }
+
+    #[test]
+    fn one_price_lets_one_answer_go_whatever_all_members_have_signed() {
+        let bench = Bench::new();
+        let (here, (there, _bench)) = (bench.shown(), Bench::new().shown_by_nobody());
+        there.present(&place(), &asker(), &deal().encode()).unwrap();
+        let first = run(&there, 1, PRICE);
+        let order = order(2, PRICE);
+        here.accept(&order).unwrap();
+        let receipt = here.draw_up(&order, &end(2)).unwrap();
+        let digest = here.judge(&order, Some(&end(2)), &receipt).unwrap();
+        here.learn(&place(), &asker(), &first).unwrap();
+        let second = Complete { receipt, signatures: members().map(|member| member.sign(&digest)) };
+        assert!(matches!(here.complete(&order, &second), Err(Unlicensed::Spent(_))));
     }
 
     #[test]

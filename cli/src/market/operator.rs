@@ -317,7 +317,8 @@ impl Settler {
         });
         let owed = Amount::from(owed);
         match tried {
-            Ok(None) => return,
+            // Another node may know of cheaper gas: the next one is asked first.
+            Ok(None) => {}
             Ok(Some((transaction, Ok(())))) => tracing::info!(%session, %owed, %transaction, "a receipt was handed in"),
             Ok(Some((transaction, Err(said)))) => {
                 tracing::warn!(%session, %owed, %transaction, ?said, "no node takes a receipt");

@@ -325,6 +325,11 @@ impl Purse for HomePurse {
     fn failed(&self, order: &Order, lasts: &[Complete]) {
         self.lost(order, lasts);
     }
+
+    fn dropped(&self, order: &Order) {
+        // What was promised is on disk; that the job failed, nobody knows.
+        drop(self.ended(&order.place.manifest.0, order));
+    }
 }
 
 impl HomePurse {
@@ -648,6 +653,20 @@ mod tests {
         // What is changed while a purse is at work holds at once.
         first.allow(Caps { call: PRICE, day: 3 * PRICE }).unwrap();
         purse.voucher(&bare(1)).unwrap();
+    }
+
+    #[test]
+    fn a_job_that_was_given_up_here_is_no_fault_of_the_committee() {
+        let bench = Bench::new();
+        let account = bench.account(plenty());
+        let purse = bench.purse();
+        let first = purse.voucher(&bare(1)).unwrap();
+        purse.dropped(&bare(1));
+        purse.voucher(&bare(2)).unwrap();
+        let receipt = receipted(&bare(1), &first, 1, &Last::default());
+        purse.failed(&bare(2), std::slice::from_ref(&receipt));
+        let spent = account.spent(deal().lane).unwrap();
+        assert_eq!((spent.last.total, spent.left), (PRICE, false));
     }
 
     #[test]

@@ -137,8 +137,10 @@ impl Client {
         let payment = self.pay(id, job.task, runs[0].inputs)?;
         Self::attach(payment.as_ref(), &mut runs);
         let result = self.infer_paid(job, id, &shares, &runs, payment.as_ref());
-        if let (Err(_), Some(payment)) = (&result, &payment) {
-            *receipted = self.unpaid(payment);
+        match (&result, &payment) {
+            (Err(ClientError::Stopped), Some(payment)) => payment.dropped(),
+            (Err(_), Some(payment)) => *receipted = self.unpaid(payment),
+            _ => {}
         }
         result
     }

@@ -112,6 +112,11 @@ pub(super) struct Payment<'a> {
 }
 
 impl Payment<'_> {
+    /// The consumer gives the job up by itself.
+    pub(super) fn dropped(&self) {
+        self.purse.dropped(&self.order);
+    }
+
     /// Checks the receipt of a job that has come to its end, as both evaluators gave it.
     ///
     /// # Errors
@@ -281,6 +286,8 @@ mod tests {
         fn failed(&self, _: &Order, _: &[Complete]) {
             self.failed.fetch_add(1, Ordering::Relaxed);
         }
+
+        fn dropped(&self, _: &Order) {}
     }
 
     const ASSET: Asset = Asset { chain: 1, contract: [2; 20], asset: [3; 32] };

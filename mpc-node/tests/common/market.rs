@@ -433,6 +433,10 @@ impl<F: Fn(&Wallet, &Order) -> Vec<u8> + Send + Sync> Purse for Forger<F> {
     fn failed(&self, order: &Order, lasts: &[Complete]) {
         self.wallet.failed(order, lasts);
     }
+
+    fn dropped(&self, order: &Order) {
+        self.wallet.dropped(order);
+    }
 }
 
 /// A consumer's purse with one session.
@@ -527,6 +531,8 @@ impl Purse for Wallet {
             *total = receipt.total.max(*total);
         }
     }
+
+    fn dropped(&self, _: &Order) {}
 }
 
 /// Three nodes that sell one model to whoever has bought.
