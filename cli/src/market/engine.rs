@@ -1,12 +1,13 @@
 //! The engine that pays: a model that is an asset on a chain, asked at the committees of the sessions of this home. The
 //! first committee answers; when it fails, the next one of the session stands by and goes on from there.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use alloy_primitives::B256;
+use alloy_primitives::{B256, U256};
 use sahara::embedding::{Classes, Engine, Length, Query, Sink, Stop};
 use sahara::error::{ErrorKind, NetworkError};
 use sahara::home::Home;
@@ -133,10 +134,7 @@ impl PaidEngine {
     fn room(&self, texts: usize) -> sahara::Result<()> {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs());
         let accounts = accounts(&self.home, &self.name).map_err(own)?;
-        let mut calls = 0u128;
-        for account in &accounts {
-            calls = calls.saturating_add(left(account, &accounts, now).map_err(own)?);
-        }
+        let calls = left_in_all(&accounts, now).map_err(own)?;
         if calls >= texts as u128 {
             return Ok(());
         }
@@ -216,23 +214,25 @@ impl Engine for PaidEngine {
     }
 }
 
-/// Calls that a session still pays for: of its deposit, and of what may be spent today with its licence.
-fn left(account: &Account, all: &[Account], now: u64) -> Result<u128> {
-    let mut calls = 0u128;
-    let mut price = 0;
-    for deal in &account.deals {
-        let spent = account.spent(deal.lane)?;
-        if !spent.left && deal.session().ends.min(deal.committee().until) > now {
-            calls = calls.saturating_add(deal.cap.saturating_sub(spent.last.total) / deal.price);
+/// Calls that sessions of one asset still pay for: of their deposits, and of what may be spent today with each licence.
+fn left_in_all(accounts: &[Account], now: u64) -> Result<u128> {
+    let asset = |account: &Account| (account.chain, account.session().map(|session| session.asset));
+    let first = accounts.first().map(asset);
+    let mut licences: BTreeMap<U256, [u128; 2]> = BTreeMap::new();
+    for account in accounts.iter().filter(|account| Some(asset(account)) == first) {
+        let today =
+            accounts.iter().filter(|other| (other.chain, other.licence()) == (account.chain, account.licence()));
+        let today: u128 = today.map(|other| other.spent_on(now / DAY)).sum::<Result<_>>()?;
+        let [of_deposits, of_day] = licences.entry(account.licence()).or_default();
+        for deal in account.deals.iter().filter(|deal| deal.price <= account.caps.call) {
+            let spent = account.spent(deal.lane)?;
+            if !spent.left && deal.session().ends.min(deal.committee().until) > now {
+                *of_deposits += deal.cap.saturating_sub(spent.last.total) / deal.price;
+                *of_day = (*of_day).max(account.caps.day.saturating_sub(today) / deal.price);
+            }
         }
-        price = deal.price;
     }
-    let of_licence = all.iter().filter(|other| other.chain == account.chain && other.licence() == account.licence());
-    let today: u128 = of_licence.map(|other| other.spent_on(now / DAY)).sum::<Result<_>>()?;
-    match account.caps.call < price || price == 0 {
-        true => Ok(0),
-        false => Ok(calls.min(account.caps.day.saturating_sub(today) / price)),
-    }
+    Ok(licences.values().map(|[of_deposits, of_day]| of_deposits.min(of_day)).sum())
 }
 
 /// Whether another committee may answer where one did not.
@@ -336,7 +336,7 @@ mod tests {
         let caps = Caps { call: PRICE, day: 5 * PRICE };
         let signer = Secret::new(&SIGNER.0).unwrap();
         let mut account = Account::create(&home, 1337, caps, signer, &session(1), &[committee()]).unwrap();
-        let left = |account: &Account, now| left(account, std::slice::from_ref(account), now).unwrap();
+        let left = |account: &Account, now| left_in_all(std::slice::from_ref(account), now).unwrap();
         let whole = deal().cap / PRICE;
         assert!(whole > 5, "the fixture has {whole} calls");
         assert_eq!(left(&account, NOW), 5, "of a day");
@@ -346,6 +346,12 @@ mod tests {
         };
         account.keep(deal().lane, &spent(4)).unwrap();
         assert_eq!(left(&account, NOW), 1, "of that day");
+        let signer = Secret::new(&SIGNER.0).unwrap();
+        let second = Account::create(&home, 1337, caps, signer, &session(2), &[committee()]).unwrap();
+        let id = account.id();
+        assert_eq!(left_in_all(&[account, second], NOW).unwrap(), 1, "a day is of the licence, not of each session");
+        let found = accounts(&home, &session(1).asset.to_string()).unwrap();
+        let mut account = found.into_iter().find(|account| account.id() == id).unwrap();
         account.allow(Caps { call: PRICE, day: u128::MAX }).unwrap();
         assert_eq!(left(&account, NOW), whole - 4, "of the deposit");
         assert_eq!(left(&account, u64::MAX), 0, "it has ended");
