@@ -6,7 +6,7 @@ use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
 use super::Context;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::market::network::{self, Network};
 use sahara_light::{Light, Options, Url};
 
@@ -157,11 +157,16 @@ fn show(network: &Network, context: &mut Context) -> Result<()> {
             }
             Err(error) => value["problem"] = error.to_string().into(),
         }
-        return context.out.value(&value);
+        context.out.value(&value)?;
+    } else {
+        told(network, context)?;
     }
-    told(network, context)?;
     match believed {
+        Ok(_) if context.out.json() => Ok(()),
         Ok(header) => context.out.line(&format!("verified up to height {}", header.height)),
-        Err(error) => context.out.folded("not verified: ", &error.to_string()),
+        Err(error) => {
+            context.out.flush()?;
+            Err(Error::fault(format!("not verified: {error}")))
+        }
     }
 }

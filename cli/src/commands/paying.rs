@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use alloy_primitives::B256;
 
 use crate::error::{Error, Result};
+use crate::market::account::Account;
 use crate::market::engine::{PaidEngine, accounts};
 use crate::market::purse::{HomePurse, short};
 use crate::progress::Indicator;
@@ -69,6 +70,8 @@ pub fn engine_that(
     progress: &Indicator,
     heard: crate::market::purse::Heard,
 ) -> Result<Option<PaidEngine>> {
+    let (_, damaged) = Account::all(home)?;
+    damaged.iter().for_each(|error| progress.note(&format!("skipped: {}", error.report())));
     let accounts = accounts(home, model)?;
     if accounts.is_empty() {
         return match model.strip_prefix("0x").map(str::parse::<B256>) {
