@@ -43,7 +43,7 @@ pub struct BuyArgs {
     #[arg(long, value_name = "AMOUNT")]
     max_price: Option<Amount>,
     /// Open no session
-    #[arg(long)]
+    #[arg(long, conflicts_with_all = ["deposit", "committees", "name", "cap_call", "cap_day"])]
     no_session: bool,
     /// Buy one more, though this wallet has a good licence of these terms
     #[arg(long)]

@@ -71,8 +71,14 @@ pub fn engine_that(
     heard: crate::market::purse::Heard,
 ) -> Result<Option<PaidEngine>> {
     let (_, damaged) = Account::all(home)?;
-    damaged.iter().for_each(|error| progress.note(&format!("skipped: {}", error.report())));
+    damaged.iter().for_each(|damaged| progress.note(&format!("skipped: {}", damaged.error.report())));
     let accounts = accounts(home, model)?;
+    if accounts.is_empty()
+        && let Some(meant) = damaged.into_iter().find(|damaged| damaged.name.as_deref() == Some(model))
+    {
+        // Whatever else has that name is not what was meant: nobody else is told the texts.
+        return Err(meant.error);
+    }
     if accounts.is_empty() {
         return match model.strip_prefix("0x").map(str::parse::<B256>) {
             Some(Ok(asset)) => Err(Error::user(format!(

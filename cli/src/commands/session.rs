@@ -233,12 +233,15 @@ fn lanes(deposit: Option<Amount>, price: u128, lanes: usize) -> Result<Vec<u128>
     };
     let (calls, lanes) = (deposit / price, lanes as u128);
     if calls < lanes {
-        let committees = if lanes == 1 { "one committee".to_owned() } else { format!("{lanes} committees") };
-        return Err(Error::user(format!(
-            "a call costs {} and the session is with {committees}: lock at least {}, or choose one with --with",
-            Amount::from(price),
-            Amount::from(price.saturating_mul(lanes))
-        )));
+        let least = Amount::from(price.saturating_mul(lanes));
+        let price = Amount::from(price);
+        return Err(Error::user(match lanes {
+            1 => format!("a call costs {price}: lock at least {least}"),
+            _ => format!(
+                "a call costs {price} and the session is with {lanes} committees: lock at least {least}, or choose one with \
+                 --with"
+            ),
+        }));
     }
     Ok((0..lanes).map(|lane| ((calls + lanes - 1 - lane) / lanes) * price).collect())
 }
@@ -489,7 +492,7 @@ fn name(text: &str) -> std::result::Result<String, String> {
 /// The sessions of this home; those that cannot be read are told.
 fn sessions(context: &Context) -> Result<Vec<Account>> {
     let (all, damaged) = Account::all(&context.home)?;
-    damaged.iter().for_each(|error| context.progress.note(&format!("skipped: {}", error.report())));
+    damaged.iter().for_each(|damaged| context.progress.note(&format!("skipped: {}", damaged.error.report())));
     Ok(all)
 }
 

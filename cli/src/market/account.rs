@@ -47,6 +47,15 @@ pub struct Account {
     pub deals: Vec<Deal>,
 }
 
+/// A session whose file cannot be read.
+#[derive(Debug)]
+pub struct Damaged {
+    /// What its asset was called.
+    pub name: Option<String>,
+    /// What is wrong with it.
+    pub error: Error,
+}
+
 /// Names of jobs without an answer that are kept.
 const MAX_FAILED: usize = 16;
 
@@ -117,7 +126,7 @@ impl Account {
     ///
     /// # Errors
     /// When their folder cannot be read.
-    pub fn all(home: &Home) -> Result<(Vec<Self>, Vec<Error>)> {
+    pub fn all(home: &Home) -> Result<(Vec<Self>, Vec<Damaged>)> {
         let folder = folder(home);
         let entries = match std::fs::read_dir(&folder) {
             Ok(entries) => entries,
@@ -136,7 +145,7 @@ impl Account {
         for folder in &folders {
             match Self::load(folder) {
                 Ok(account) => all.push(account),
-                Err(error) => damaged.push(error),
+                Err(error) => damaged.push(Damaged { name: name_in(folder), error }),
             }
         }
         Ok((all, damaged))
@@ -167,8 +176,7 @@ impl Account {
 
     /// What its asset is called here, if it was given a name.
     pub fn name(&self) -> Option<String> {
-        let bytes = read(&self.folder.join("name")).ok()?;
-        Some(std::str::from_utf8(&bytes).ok()?.trim().to_owned())
+        name_in(&self.folder)
     }
 
     /// Calls its asset so: `--model NAME` then means it.
@@ -373,6 +381,11 @@ impl Spent {
     }
 }
 
+fn name_in(folder: &Path) -> Option<String> {
+    let bytes = read(&folder.join("name")).ok()?;
+    Some(std::str::from_utf8(&bytes).ok()?.trim().to_owned())
+}
+
 fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>> {
     let mut bytes = Zeroizing::new(Vec::with_capacity(MAX_FILE as usize + 1));
     let file = File::open(path).map_err(|e| Error::io("reading", path, e))?;
@@ -408,7 +421,9 @@ mod tests {
         let next = Account::create(&home, 1337, caps, signer(), &session(2), &[committee()]).unwrap();
         let (all, damaged) = Account::all(&home).unwrap();
         assert_eq!(all.iter().map(Account::id).collect::<Vec<_>>(), [next.id()], "the others are not blocked");
-        assert!(damaged.len() == 1 && damaged[0].report().contains(made.file().to_str().unwrap()));
+        assert!(damaged.len() == 1 && damaged[0].error.report().contains(made.file().to_str().unwrap()));
+        made.call_it("mine").unwrap();
+        assert_eq!(Account::all(&home).unwrap().1[0].name.as_deref(), Some("mine"));
         next.forget().unwrap();
         std::fs::write(made.file(), &bytes).unwrap();
         found.forget().unwrap();
