@@ -260,18 +260,30 @@ impl Light {
         self.first_of_all(|node, _| Ok(node.ask(method, params)?))
     }
 
-    /// Asks one node after the other, until one gives what counts.
+    /// Asks one node after the other, until one gives what counts. Each has its share of the time, whatever it does with it;
+    /// the next question begins with one that did not fail this time.
     fn first_of_all<T>(&self, ask: impl Fn(&Node, Duration) -> Result<T, Doubt>) -> Result<T, LightError> {
         let first = self.first.load(Ordering::Relaxed);
-        let until = (self.options.clock)().saturating_add(self.options.patience_for_all);
+        let all = self.options.patience_for_all;
+        let until = (self.options.clock)().saturating_add(all);
+        let share = all.checked_div(u32::try_from(self.nodes.len()).unwrap_or(u32::MAX)).unwrap_or(all);
+        let share = share.max(self.options.patience);
+        let mut asked = 0;
         let mut tried = Vec::new();
         for turn in 0..self.nodes.len() {
             let place = (first + turn) % self.nodes.len();
             let Some(node) = self.nodes.get(place) else { continue };
-            let answer = match (self.options.clock)() < until || turn == 0 {
-                true => ask(node, until),
-                false => Err(Doubt::NoTime),
-            };
+            let now = (self.options.clock)();
+            let mut answer = Err(Doubt::NoTime);
+            if now < until || turn == 0 {
+                let until = until.min(now.saturating_add(share));
+                asked = turn + 1;
+                answer = ask(node, until);
+                // Another thread verified the next header meanwhile: by now the node has it, too.
+                if matches!(answer, Err(Doubt::Behind { .. })) && (self.options.clock)() < until {
+                    answer = ask(node, until);
+                }
+            }
             match answer {
                 Ok(answer) => {
                     self.first.store(place, Ordering::Relaxed);
@@ -280,6 +292,7 @@ impl Light {
                 Err(doubt) => tried.push((node.url().clone(), doubt)),
             }
         }
+        self.first.store((first + asked) % self.nodes.len().max(1), Ordering::Relaxed);
         let chain = self.anchor.chain.clone();
         match tried.iter().any(|(_, doubt)| matches!(doubt, Doubt::Stale { .. })) {
             true => Err(LightError::Stale { chain, tried }),

@@ -200,21 +200,64 @@ fn a_node_that_sends_elsewhere_is_not_followed() {
     assert_eq!(kept.asked(), 0);
 }
 
-/// Each look at this clock takes five seconds, between two blocks of the chain.
-fn slow_clock() -> Duration {
-    static LOOKS: AtomicUsize = AtomicUsize::new(0);
-    time(NEWEST) + Duration::from_secs(5 * (LOOKS.fetch_add(1, Ordering::SeqCst) as u64 % 11))
+/// A clock of its own for a test: each look at it takes so many seconds.
+macro_rules! clock {
+    ($seconds:literal) => {{
+        static LOOKS: AtomicU64 = AtomicU64::new(0);
+        || time(NEWEST) + Duration::from_secs($seconds * LOOKS.fetch_add(1, Ordering::SeqCst))
+    }};
 }
 
 #[test]
 fn time_for_all_nodes_together_ends() {
     let (dead, node) = (Liar::new(|_, _| Reply::Error(-1, "no")), true_node());
-    let options = Options { clock: slow_clock, patience_for_all: Duration::from_secs(4), ..options() };
+    let options = Options { clock: clock!(5), patience_for_all: Duration::from_secs(4), ..options() };
     let LightError::Unproven { tried, .. } = words(&with(&[&dead, &node], options)).unwrap_err() else {
         panic!("there was no time")
     };
     assert_eq!((&tried[1].1, node.asked()), (&Doubt::NoTime, 0));
     assert!(matches!(tried[0].1, Doubt::Ask(_)), "the first is always asked");
+}
+
+#[test]
+fn no_node_keeps_the_others_from_being_asked() {
+    // The next question begins where the last one ended.
+    let (dead, node) = (Liar::new(|_, _| Reply::Error(-1, "no")), true_node());
+    let hurried = Options { clock: clock!(5), patience_for_all: Duration::from_secs(4), ..options() };
+    let light = with(&[&dead, &node], hurried);
+    light.rpc::<Value>("eth_chainId", &json!([])).unwrap_err();
+    assert_eq!(light.rpc::<Value>("eth_chainId", &json!([])).unwrap(), "0x539");
+    assert_eq!(dead.asked(), 1);
+    // A way without end, of strangers' headers, takes its own time and not that of others.
+    let header = |height| Draft { time: time(50), ..Draft::new(height, &[(7, 10), (8, 10)]) }.block();
+    let dripping = Liar::new(move |method, params| match (method, params[0].as_str().unwrap_or_default()) {
+        ("sahara_header", "0x1") => honest(NEWEST, method, params),
+        ("sahara_header", height) => Reply::Result(json!(header(u64::from_str_radix(&height[2..], 16).unwrap()))),
+        _ => Reply::Result(json!(StateProof { header: header(1 << 40), ..proof(NEWEST, params) })),
+    });
+    let node = true_node();
+    let patient = Duration::from_secs(30);
+    let options =
+        Options { clock: clock!(1), patience: Duration::from_secs(9), patience_for_all: patient, ..options() };
+    is_true(&with(&[&dripping, &node], options));
+    assert!(dripping.asked() > 3, "it was on its way");
+}
+
+#[test]
+fn who_was_behind_for_a_moment_is_asked_again() {
+    let height = Arc::new(AtomicU64::new(NEWEST - 1));
+    let grown = height.clone();
+    // As if another thread had verified the next header while this answer was on its way.
+    let node = Liar::new(move |method, params| {
+        let newest = grown.load(Ordering::SeqCst);
+        grown.store(NEWEST, Ordering::SeqCst);
+        honest(newest, method, params)
+    });
+    let (first, second) = (light(&[&true_node()]), light(&[&node]));
+    is_true(&first);
+    second.newest().header = first.newest().header.clone();
+    is_true(&second);
+    assert_eq!(node.asked(), 2);
 }
 
 #[test]
@@ -242,7 +285,7 @@ fn what_a_climb_reached_is_not_lost() {
     light.advance(&older);
     assert_eq!(light.header().unwrap().height, reached);
     // Time is looked at on the way.
-    let hurried = Options { clock: slow_clock, patience_for_all: Duration::from_secs(11), ..options() };
+    let hurried = Options { clock: clock!(5), patience_for_all: Duration::from_secs(11), ..options() };
     let willing = Liar::new(move |_, params| {
         let height = params[0].as_str().unwrap().strip_prefix("0x");
         Reply::Result(json!(of(height.map_or(NEWEST, |height| u64::from_str_radix(height, 16).unwrap())).block()))
