@@ -140,7 +140,7 @@ fn buy(args: &BuyArgs, context: &mut Context) -> Result<()> {
         context.progress.note(&format!("licence {licence} is yours"));
         let opened = licence_of(&payer.chain, licence)
             .and_then(|(_, _, ends)| open_planned(&mut payer, licence, ends, plan, &args.session, context))
-            .map_err(|error| unopened(error, licence, &args.session))?;
+            .map_err(|error| unopened(error, licence, &format!("{}{}", args.session.typed(), args.money.typed())))?;
         if let Some(opened) = opened {
             words.push_str(&format!("; {}", opened.words()));
             value["session"] = opened.json();
@@ -177,16 +177,15 @@ fn refuse_another(held: Vec<U256>, no_session: bool) -> Result<()> {
 }
 
 /// The licence is paid and its session is not open: how it goes on.
-fn unopened(error: Error, licence: U256, terms: &OpenTerms) -> Error {
+fn unopened(error: Error, licence: U256, typed: &str) -> Error {
     let first = match error.blame() {
-        Blame::Unsettled => "once `sahara session ls` does not show it, ",
+        Blame::Unsettled => "unless `sahara session ls` says that it is open, ",
         _ => "",
     };
     let message = format!(
         "licence {licence} is yours and paid, and its session is not open: {}; {first}go on with `sahara session open \
-         --licence {licence} {}`",
-        error.report(),
-        terms.typed()
+         --licence {licence} {typed}`",
+        error.report()
     );
     match error.blame() {
         // Something was paid: it is not as if nothing had been done.
@@ -315,6 +314,8 @@ mod tests {
     struct Said {
         #[command(flatten)]
         terms: OpenTerms,
+        #[command(flatten)]
+        money: MoneyArgs,
     }
 
     #[test]
@@ -328,10 +329,12 @@ mod tests {
 
     #[test]
     fn a_session_that_fails_after_the_licence_was_paid_says_how_to_go_on() {
-        let terms = Said::parse_from(["it", "--deposit", "1", "--as", "mine"]).terms;
-        let go_on = "`sahara session open --licence 7 --session-days 30 --deposit 1 --as mine`";
+        let said =
+            Said::parse_from(["it", "--deposit", "1", "--as", "mine", "--network", "here", "--wallet", "w.json"]);
+        let typed = format!("{}{}", said.terms.typed(), said.money.typed());
+        let go_on = "`sahara session open --licence 7 --session-days 30 --deposit 1 --as mine --network here --wallet 'w.json'`";
         for (error, code) in [(Error::user("no"), 1), (Error::fault("no"), 1), (Error::unsettled("no"), 3)] {
-            let error = unopened(error, U256::from(7), &terms);
+            let error = unopened(error, U256::from(7), &typed);
             assert_eq!(error.exit_code(), code);
             assert!(error.report().starts_with("licence 7 is yours") && error.report().contains(go_on));
         }

@@ -39,6 +39,13 @@ pub struct Payer {
 }
 
 impl MoneyArgs {
+    /// Who pays, where, as it is typed again.
+    pub fn typed(&self) -> String {
+        let network = self.network.named().map(|name| format!(" --network {name}"));
+        let wallet = self.wallet.named().map(|file| format!(" --wallet '{}'", file.display()));
+        [network, wallet].into_iter().flatten().collect()
+    }
+
     /// The wallet on the network, which is verified to be the one that is trusted; opened unless nothing is to be sent.
     pub fn payer(&self, context: &Context) -> Result<Payer> {
         let network = self.network.find(context)?;

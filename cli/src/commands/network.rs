@@ -74,6 +74,11 @@ pub struct RmArgs {
 }
 
 impl NetworkArgs {
+    /// Its name, if it was named.
+    pub(super) fn named(&self) -> Option<&str> {
+        self.network.as_deref()
+    }
+
     /// The network.
     pub(super) fn find(&self, context: &Context) -> Result<Network> {
         network::find(&context.home, self.network.as_deref())

@@ -93,3 +93,25 @@ pub fn engine_that(
     let tell = Box::new(move |words: &str| told.note(words));
     Ok(Some(PaidEngine::connect(home, model, &accounts, options, &purse, tell, &progress.events())?))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::market::account::Caps;
+    use crate::market::bill::tests::{SIGNER, committee, session};
+    use crate::wallet::Secret;
+
+    #[test]
+    fn texts_for_a_session_that_is_damaged_go_nowhere_else() {
+        let dir = tempfile::tempdir().unwrap();
+        let home = Home::locate(Some(dir.path().to_owned())).unwrap();
+        let (caps, signer) = (Caps { call: 12, day: 100 }, Secret::new(&SIGNER.0).unwrap());
+        let account = Account::create(&home, 1337, caps, signer, &session(1), &[committee()]).unwrap();
+        account.call_it("mine").unwrap();
+        let file = account.committee_file(alloy_primitives::B256::ZERO).with_file_name("session");
+        std::fs::write(file, b"no session").unwrap();
+        let engine = |model: &str| engine(&home, model, &NetworkOptions::default(), &Indicator::silent());
+        assert_eq!(engine("mine").err().unwrap().exit_code(), 2);
+        assert!(engine("another").unwrap().is_none(), "what is named otherwise is not blocked");
+    }
+}
