@@ -14,6 +14,7 @@ mod error;
 mod itself;
 mod market;
 mod memory;
+mod moment;
 mod parties;
 mod progress;
 mod wallet;

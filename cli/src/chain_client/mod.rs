@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use crate::error::{Error, Result};
 use crate::wallet::amount::Amount;
 pub use rpc::{AskError, Rpc};
-pub use send::{Done, Order};
+pub use send::{Done, Order, Preview};
 
 /// One chain, by its nodes.
 #[derive(Clone)]

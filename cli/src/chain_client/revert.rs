@@ -1,12 +1,15 @@
 //! What a contract says when it refuses, in words.
 
-use alloy_primitives::hex;
+use alloy_primitives::{U256, hex};
 use alloy_sol_types::{Panic, Revert, SolError, SolInterface};
 use sahara_market::abi::AssetRegistry::AssetRegistryErrors;
 use sahara_market::abi::Attribution::AttributionErrors;
 use sahara_market::abi::InferenceMarket::InferenceMarketErrors;
 use sahara_market::abi::Licences::LicencesErrors;
 use sahara_market::abi::Operators::OperatorsErrors;
+
+use crate::moment::moment;
+use crate::wallet::amount::Amount;
 
 /// Most bytes of a refusal that nobody knows.
 const SHOWN: usize = 68;
@@ -39,7 +42,72 @@ fn of<E: SolInterface + std::fmt::Debug>(data: &[u8]) -> Option<String> {
     // `Variant(Name { field: value, … })`: what is within says it.
     let text = format!("{error:?}");
     let inner = text.split_once('(').and_then(|(_, rest)| rest.strip_suffix(')'))?;
-    Some(inner.replace(" { ", "(").replace(" }", ")"))
+    let name = inner.split(|c: char| !c.is_ascii_alphanumeric()).next().unwrap_or_default();
+    let said = match inner.split_once(" { ") {
+        Some((_, fields)) => {
+            let fields = fields.strip_suffix(" }").unwrap_or(fields).split(", ");
+            let fields: Vec<String> = fields.map(|field| readable(name, field)).collect();
+            format!("{name}({})", fields.join(", "))
+        }
+        None => inner.to_owned(),
+    };
+    Some(match advice(name) {
+        Some(advice) => format!("{said}: {advice}"),
+        None => said,
+    })
+}
+
+/// A field with its amount in coins, or its time as a date.
+fn readable(name: &str, field: &str) -> String {
+    let Some((what, value)) = field.split_once(": ") else { return field.to_owned() };
+    // Registry and market call the address differently under one selector: which it is cannot be told.
+    if (name, what) == ("NotTheOwner", "caller") {
+        return value.to_owned();
+    }
+    let Ok(number) = value.parse::<U256>() else { return field.to_owned() };
+    let shares = ["SharesAreNotAll", "SharesExceedAll", "RevenueShareAbove"].contains(&name);
+    match what {
+        "bond" | "least" | "asked" | "offered" | "value" | "sum" | "total" | "cap" | "paid" | "price" | "most"
+        | "balance" | "needed" | "amount" | "expected" | "got"
+            if !shares =>
+        {
+            format!("{what}: {}", Amount(number))
+        }
+        "until" | "due" | "time" | "ends" | "from" | "deadline" => match u64::try_from(number) {
+            Ok(seconds) => format!("{what}: {}", moment(seconds.saturating_mul(1000))),
+            Err(_) => field.to_owned(),
+        },
+        _ => field.to_owned(),
+    }
+}
+
+/// What can be done about a refusal, where that is plain.
+fn advice(name: &str) -> Option<&'static str> {
+    Some(match name {
+        "NotYet" | "NotDue" | "TooEarly" => "come back after that time",
+        "QuoteTooHigh" => {
+            "the operator asks more than the offer pays: offer more with `sahara asset offer --compute`, or it lowers its \
+             quote with `sahara operator quote`"
+        }
+        "NoQuote" => "the operator says what it asks with `sahara operator quote`",
+        "NotBonded" | "NotAnOperator" | "BondTooSmall" => "the operator bonds enough with `sahara operator bond`",
+        "NotWilling" => "the operator agrees with `sahara operator allow`",
+        "OverCap" => "the deposit is used up: open another session with `sahara session open`",
+        "WrongDeposit" => "what is paid has to be the sum of what is locked: try again",
+        "NotTheOwner" => "only the asset's owner may: sign with the owner's wallet (--wallet)",
+        "NotTheConsumer" => "sign with the wallet that opened the session (--wallet)",
+        "NotAUser" | "NotTheHolder" => {
+            "sign with the wallet that holds the licence (--wallet), see `sahara licence ls`"
+        }
+        "NotSeated" => "choose another committee with --with, or ask the asset's owner to seat one",
+        "PriceAbove" => "allow more with --max-price",
+        "NotOffered" => "see `sahara asset show` for what is offered",
+        "NoSuchAsset" => "see `sahara asset ls`",
+        "LicenceOver" => "the licence ends first: buy another with `sahara licence buy`",
+        "NothingToPay" => "nothing is ripe now: see `sahara operator earnings`",
+        "Replayed" => "it is paid already",
+        _ => return None,
+    })
 }
 
 #[cfg(test)]
@@ -52,10 +120,19 @@ mod tests {
     #[test]
     fn the_contracts_own_errors_are_told_by_name_with_what_they_say() {
         let over = InferenceMarket::OverCap { total: U256::from(12), cap: U256::from(10) }.abi_encode();
-        assert_eq!(words(&over), "OverCap(total: 12, cap: 10)");
+        assert!(words(&over).starts_with("OverCap(total: 0.000000000000000012 SAH, cap: 0.00000000000000001 SAH): "));
+        assert!(words(&over).contains("sahara session open"));
+        let early = InferenceMarket::NotYet { until: U256::from(1_795_948_858) }.abi_encode();
+        assert_eq!(words(&early), "NotYet(until: 2026-11-29 10:40:58 UTC): come back after that time");
+        let until = InferenceMarket::NotYet { until: U256::MAX }.abi_encode();
+        assert!(words(&until).starts_with(&format!("NotYet(until: {})", U256::MAX)));
+        let owner = InferenceMarket::NotTheOwner { asset: B256::ZERO, caller: Address::ZERO }.abi_encode();
+        assert!(!words(&owner).contains("caller") && words(&owner).contains("--wallet"));
         assert!(words(&InferenceMarket::WrongLanes {}.abi_encode()).starts_with("WrongLanes"));
         let above = Licences::PriceAbove { price: U256::from(3), most: U256::from(2) }.abi_encode();
-        assert_eq!(words(&above), "PriceAbove(price: 3, most: 2)");
+        assert!(
+            words(&above).starts_with("PriceAbove(price: 0.000000000000000003 SAH, most: 0.000000000000000002 SAH)")
+        );
         let bonded = InferenceMarket::NotBonded { operator: Address::ZERO, bond: U256::ZERO }.abi_encode();
         assert!(words(&bonded).starts_with("NotBonded(operator: 0x0000"), "{}", words(&bonded));
         let twice = InferenceMarket::SeatedBefore { committee: B256::repeat_byte(0xab) }.abi_encode();

@@ -125,25 +125,34 @@ impl Chain {
     /// # Errors
     /// When the contract would refuse, the account has too little, or no node answers.
     pub fn preview(&self, from: Address, order: &Order) -> Result<Preview> {
+        self.preview_with(from, order, Amount::default(), 0)
+    }
+
+    /// The same for an order and what comes after it: `more` that is paid, and `more_gas`. The preview is of both.
+    ///
+    /// # Errors
+    /// As [`Self::preview`].
+    pub fn preview_with(&self, from: Address, order: &Order, more: Amount, more_gas: u64) -> Result<Preview> {
         self.check()?;
         let (max_fee, tip) = self.fees(order.doing)?;
         let value = order.value.0;
         let transaction = json!({"from": from, "to": order.to, "value": value, "input": order.input});
         let balance = self.balance(from)?;
-        if balance < order.value {
-            return Err(short(order.doing, from, balance, order.value));
+        let all = Amount(value.saturating_add(more.0));
+        if balance < all {
+            return Err(short(order.doing, from, balance, all));
         }
         let estimate = self.rpc.ask("eth_estimateGas", &json!([transaction])).map_err(|e| refusal(order.doing, &e))?;
         let estimate = number(&estimate).and_then(|gas| u64::try_from(gas).ok()).filter(|gas| *gas <= MAX_GAS);
         let estimate = estimate.ok_or_else(|| nonsense(order.doing))?;
         // What it takes may grow until it is in a block.
-        let gas = estimate + estimate / 4;
+        let gas = estimate + estimate / 4 + more_gas;
         let fee = Amount(U256::from(gas) * U256::from(max_fee));
-        let needed = value.saturating_add(fee.0);
+        let needed = all.0.saturating_add(fee.0);
         if balance.0 < needed {
             return Err(short(order.doing, from, balance, Amount(needed)));
         }
-        Ok(Preview { value: order.value, gas, fee, max_fee, tip })
+        Ok(Preview { value: all, gas, fee, max_fee, tip })
     }
 
     /// Carries out an order, and waits until it is in a block.

@@ -20,7 +20,7 @@ use crate::error::{Error, Result};
 use crate::market::bill::Bill;
 use crate::market::node::Words;
 use crate::market::purse::short;
-use crate::market::{ledger, operator, receipts};
+use crate::market::{ledger, operator};
 use crate::wallet::amount::Amount;
 
 #[derive(Args, Debug)]
@@ -101,7 +101,7 @@ pub fn run(args: &BooksArgs, context: &mut Context) -> Result<()> {
 /// The receipts of this home, by session and committee.
 fn kept(context: &Context, domain: &Domain) -> Result<BTreeMap<(B256, B256), Lane>> {
     let mut lanes: BTreeMap<(B256, B256), Lane> = BTreeMap::new();
-    for (id, kept) in receipts::list(&context.home)? {
+    for (id, kept) in super::receipt::all(context)? {
         if kept.domain() != *domain {
             continue;
         }

@@ -9,12 +9,12 @@ use serde_json::{Value, json};
 
 use super::Context;
 use super::asset::{offers, terms_value, terms_words};
-use super::money::{MoneyArgs, id};
+use super::money::{MoneyArgs, Payer, id};
 use super::network::NetworkArgs;
-use super::session::{OpenTerms, open_session};
+use super::session::{OpenTerms, Plan, open_planned, plan};
 use super::wallet::FileArgs;
-use crate::chain_client::{Chain, Order};
-use crate::error::{Error, Result};
+use crate::chain_client::{Chain, Order, Preview};
+use crate::error::{Blame, Error, Result};
 use crate::wallet::amount::Amount;
 
 #[derive(Subcommand, Debug)]
@@ -43,8 +43,11 @@ pub struct BuyArgs {
     #[arg(long, value_name = "AMOUNT")]
     max_price: Option<Amount>,
     /// Open no session
-    #[arg(long)]
+    #[arg(long, conflicts_with_all = ["deposit", "committees", "name", "cap_call", "cap_day"])]
     no_session: bool,
+    /// Buy one more, though this wallet has a good licence of these terms
+    #[arg(long)]
+    again: bool,
     #[command(flatten)]
     session: OpenTerms,
     #[command(flatten)]
@@ -93,6 +96,15 @@ fn buy(args: &BuyArgs, context: &mut Context) -> Result<()> {
             terms.token
         )));
     }
+    if !args.again {
+        let known = held(&payer, args.asset, &terms)?;
+        refuse_another(known, args.no_session)?;
+    }
+    // Whatever can stop the session stops it before the licence is paid.
+    let plan = match args.no_session || terms.royalty.saturating_add(terms.compute) == 0 {
+        true => None,
+        false => Some(plan(&payer, args.asset, terms.clone(), &args.session, context)?),
+    };
     let call = Licences::buyCall {
         asset: args.asset,
         termsHash: hash,
@@ -101,13 +113,20 @@ fn buy(args: &BuyArgs, context: &mut Context) -> Result<()> {
         holder: payer.address,
     };
     let order = Order::call("buying the licence", LICENCES, &call).paying(terms.price);
+    let deposit = plan.as_ref().map(Plan::deposit);
+    context.progress.step("looking at what it takes");
+    let gas = if plan.is_some() { OPENING_GAS } else { 0 };
+    let preview = payer.chain.preview_with(payer.address, &order, Amount::from(deposit.unwrap_or_default()), gas)?;
+    if payer.only_tries() {
+        return tried(&preview, &terms, deposit, context);
+    }
     let Some(done) = payer.carry_out(&order, context)? else { return Ok(()) };
     let bought = done.event::<Licences::Bought>(LICENCES);
     let licence =
         bought.filter(|event| event.asset == args.asset && event.termsHash == hash).map(|event| event.licence);
     let licence = licence.ok_or_else(|| {
         Error::fault(format!(
-            "the licence was paid (transaction {}), and the node does not say its number",
+            "the licence was paid (transaction {}), and the node does not say its number: see `sahara licence ls`",
             done.transaction
         ))
     })?;
@@ -116,16 +135,79 @@ fn buy(args: &BuyArgs, context: &mut Context) -> Result<()> {
     value["asset"] = json!(args.asset);
     value["terms"] = json!(hash);
     let mut words = format!("licence {licence} is yours: {}", terms_words(&terms));
-    if !args.no_session && terms.royalty.saturating_add(terms.compute) > 0 {
+    if let Some(plan) = plan {
         // Whatever becomes of the session.
         context.progress.note(&format!("licence {licence} is yours"));
-        let opened = open_session(&mut payer, licence, &args.session, context)?;
+        let opened = licence_of(&payer.chain, licence)
+            .and_then(|(_, _, ends)| open_planned(&mut payer, licence, ends, plan, &args.session, context))
+            .map_err(|error| unopened(error, licence, &format!("{}{}", args.session.typed(), args.money.typed())))?;
         if let Some(opened) = opened {
             words.push_str(&format!("; {}", opened.words()));
             value["session"] = opened.json();
         }
     }
     payer.tell(&words, value, context)
+}
+
+/// Most gas that opening a session takes: it cannot be tried before there is a licence.
+const OPENING_GAS: u64 = 600_000;
+
+/// The good licences of a wallet under the same terms.
+fn held(payer: &Payer, asset: B256, terms: &Terms) -> Result<Vec<U256>> {
+    let now = payer.chain.time()?;
+    let mut good = Vec::new();
+    for licence in licences(&payer.chain, payer.address, Some(asset))? {
+        let facts = facts(&payer.chain, licence)?;
+        if facts.withdrawnAt == 0 && facts.ends > now && facts.terms == *terms {
+            good.push(licence);
+        }
+    }
+    Ok(good)
+}
+
+fn refuse_another(held: Vec<U256>, no_session: bool) -> Result<()> {
+    let Some(licence) = held.last() else { return Ok(()) };
+    let go_on = match no_session {
+        true => String::new(),
+        false => format!("open a session with `sahara session open --licence {licence}`, or "),
+    };
+    Err(Error::user(format!(
+        "licence {licence} of these terms is yours already, and nothing was paid: {go_on}buy one more with --again"
+    )))
+}
+
+/// The licence is paid and its session is not open: how it goes on.
+fn unopened(error: Error, licence: U256, typed: &str) -> Error {
+    let first = match error.blame() {
+        Blame::Unsettled => "unless `sahara session ls` says that it is open, ",
+        _ => "",
+    };
+    let message = format!(
+        "licence {licence} is yours and paid, and its session is not open: {}; {first}go on with `sahara session open \
+         --licence {licence} {typed}`",
+        error.report()
+    );
+    match error.blame() {
+        // Something was paid: it is not as if nothing had been done.
+        Blame::User => Error::fault(message),
+        _ => error.saying(message),
+    }
+}
+
+/// Says what would be paid.
+fn tried(preview: &Preview, terms: &Terms, deposit: Option<u128>, context: &mut Context) -> Result<()> {
+    context.progress.clear();
+    let price = Amount::from(terms.price);
+    if context.out.json() {
+        let mut value = preview.json();
+        value["doing"] = json!("buying the licence");
+        value["deposit"] = json!(deposit.map(|deposit| deposit.to_string()));
+        return context.out.value(&value);
+    }
+    let locked = deposit.map(|deposit| format!(", lock {} in a session", Amount::from(deposit))).unwrap_or_default();
+    let words =
+        format!("buying the licence would pay {price}{locked}, and at most {} for gas; nothing was sent", preview.fee);
+    context.out.folded("", &words)
 }
 
 /// The offer that is meant.
@@ -220,4 +302,41 @@ fn value(licence: U256, facts: &Licences::licenceOfReturn) -> Value {
     value["ends"] = if facts.ends == u64::MAX { Value::Null } else { json!(facts.ends) };
     value["withdrawn"] = if facts.withdrawnAt == 0 { Value::Null } else { json!(facts.withdrawnAt) };
     value
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Said {
+        #[command(flatten)]
+        terms: OpenTerms,
+        #[command(flatten)]
+        money: MoneyArgs,
+    }
+
+    #[test]
+    fn a_second_licence_of_the_same_terms_is_bought_only_if_that_is_said() {
+        assert!(refuse_another(vec![], false).is_ok());
+        let error = refuse_another(vec![U256::from(7)], false).unwrap_err();
+        assert_eq!(error.exit_code(), 2);
+        assert!(error.report().contains("session open --licence 7`") && error.report().contains("--again"));
+        assert!(!refuse_another(vec![U256::from(7)], true).unwrap_err().report().contains("session open"));
+    }
+
+    #[test]
+    fn a_session_that_fails_after_the_licence_was_paid_says_how_to_go_on() {
+        let said =
+            Said::parse_from(["it", "--deposit", "1", "--as", "mine", "--network", "here", "--wallet", "w.json"]);
+        let typed = format!("{}{}", said.terms.typed(), said.money.typed());
+        let go_on = "`sahara session open --licence 7 --session-days 30 --deposit 1 --as mine --network here --wallet 'w.json'`";
+        for (error, code) in [(Error::user("no"), 1), (Error::fault("no"), 1), (Error::unsettled("no"), 3)] {
+            let error = unopened(error, U256::from(7), &typed);
+            assert_eq!(error.exit_code(), code);
+            assert!(error.report().starts_with("licence 7 is yours") && error.report().contains(go_on));
+        }
+    }
 }

@@ -39,10 +39,20 @@ pub struct Payer {
 }
 
 impl MoneyArgs {
-    /// The wallet on the network; opened unless nothing is to be sent.
+    /// Who pays, where, as it is typed again.
+    pub fn typed(&self) -> String {
+        let network = self.network.named().map(|name| format!(" --network {name}"));
+        let wallet = self.wallet.named().map(|file| format!(" --wallet '{}'", file.display()));
+        [network, wallet].into_iter().flatten().collect()
+    }
+
+    /// The wallet on the network, which is verified to be the one that is trusted; opened unless nothing is to be sent.
     pub fn payer(&self, context: &Context) -> Result<Payer> {
         let network = self.network.find(context)?;
         let address = self.wallet.address(context)?;
+        context.progress.step("verifying the newest header");
+        network.verify()?;
+        context.progress.clear();
         let secret = if self.dry_run { None } else { Some(self.wallet.open(context)?) };
         Ok(Payer { chain: network.chain(), network, address, secret, spent: Vec::new() })
     }

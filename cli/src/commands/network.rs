@@ -6,7 +6,7 @@ use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
 use super::Context;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::market::network::{self, Network};
 use sahara_light::{Light, Options, Url};
 
@@ -74,6 +74,11 @@ pub struct RmArgs {
 }
 
 impl NetworkArgs {
+    /// Its name, if it was named.
+    pub(super) fn named(&self) -> Option<&str> {
+        self.network.as_deref()
+    }
+
     /// The network.
     pub(super) fn find(&self, context: &Context) -> Result<Network> {
         network::find(&context.home, self.network.as_deref())
@@ -157,11 +162,16 @@ fn show(network: &Network, context: &mut Context) -> Result<()> {
             }
             Err(error) => value["problem"] = error.to_string().into(),
         }
-        return context.out.value(&value);
+        context.out.value(&value)?;
+    } else {
+        told(network, context)?;
     }
-    told(network, context)?;
     match believed {
+        Ok(_) if context.out.json() => Ok(()),
         Ok(header) => context.out.line(&format!("verified up to height {}", header.height)),
-        Err(error) => context.out.folded("not verified: ", &error.to_string()),
+        Err(error) => {
+            context.out.flush()?;
+            Err(Error::fault(format!("not verified: {error}")))
+        }
     }
 }

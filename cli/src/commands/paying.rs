@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use alloy_primitives::B256;
 
 use crate::error::{Error, Result};
+use crate::market::account::Account;
 use crate::market::engine::{PaidEngine, accounts};
 use crate::market::purse::{HomePurse, short};
 use crate::progress::Indicator;
@@ -69,7 +70,15 @@ pub fn engine_that(
     progress: &Indicator,
     heard: crate::market::purse::Heard,
 ) -> Result<Option<PaidEngine>> {
+    let (_, damaged) = Account::all(home)?;
+    damaged.iter().for_each(|damaged| progress.note(&format!("skipped: {}", damaged.error.report())));
     let accounts = accounts(home, model)?;
+    if accounts.is_empty()
+        && let Some(meant) = damaged.into_iter().find(|damaged| damaged.name.as_deref() == Some(model))
+    {
+        // Whatever else has that name is not what was meant: nobody else is told the texts.
+        return Err(meant.error);
+    }
     if accounts.is_empty() {
         return match model.strip_prefix("0x").map(str::parse::<B256>) {
             Some(Ok(asset)) => Err(Error::user(format!(
@@ -83,4 +92,26 @@ pub fn engine_that(
     let purse: Arc<dyn Purse> = Arc::new(HomePurse::new(home, Box::new(move |words| tell.note(words)), heard));
     let tell = Box::new(move |words: &str| told.note(words));
     Ok(Some(PaidEngine::connect(home, model, &accounts, options, &purse, tell, &progress.events())?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::market::account::Caps;
+    use crate::market::bill::tests::{SIGNER, committee, session};
+    use crate::wallet::Secret;
+
+    #[test]
+    fn texts_for_a_session_that_is_damaged_go_nowhere_else() {
+        let dir = tempfile::tempdir().unwrap();
+        let home = Home::locate(Some(dir.path().to_owned())).unwrap();
+        let (caps, signer) = (Caps { call: 12, day: 100 }, Secret::new(&SIGNER.0).unwrap());
+        let account = Account::create(&home, 1337, caps, signer, &session(1), &[committee()]).unwrap();
+        account.call_it("mine").unwrap();
+        let file = account.committee_file(alloy_primitives::B256::ZERO).with_file_name("session");
+        std::fs::write(file, b"no session").unwrap();
+        let engine = |model: &str| engine(&home, model, &NetworkOptions::default(), &Indicator::silent());
+        assert_eq!(engine("mine").err().unwrap().exit_code(), 2);
+        assert!(engine("another").unwrap().is_none(), "what is named otherwise is not blocked");
+    }
 }

@@ -81,8 +81,15 @@ fn read_bill(kept: &Kept) -> Result<Bill> {
         .map_err(|e| Error::user(format!("the receipt does not hold: {e}")))
 }
 
+/// The receipts of this home; those that cannot be read are told.
+pub(super) fn all(context: &Context) -> Result<receipts::Receipts> {
+    let (all, damaged) = receipts::all(&context.home)?;
+    damaged.iter().for_each(|error| context.progress.note(&format!("skipped: {}", error.report())));
+    Ok(all)
+}
+
 fn ls(args: &LsArgs, context: &mut Context) -> Result<()> {
-    let all = receipts::list(&context.home)?;
+    let all = all(context)?;
     let newest = &all[all.len().saturating_sub(args.last)..];
     if context.out.json() {
         let list: Vec<Value> = newest

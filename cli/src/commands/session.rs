@@ -1,8 +1,9 @@
 //! `sahara session open | ls | allow | close`: deposits from which questions are paid.
 
 use alloy_primitives::{B256, U256};
+use alloy_sol_types::SolEvent;
 use clap::{Args, Subcommand};
-use sahara_market::abi::{AssetRegistry, InferenceMarket, Operators};
+use sahara_market::abi::{AssetRegistry, InferenceMarket, Operators, Terms};
 use sahara_market::slots::SessionState;
 use sahara_market::{ASSET_REGISTRY, Committee, INFERENCE_MARKET, OPERATORS, Session};
 use sahara_mpc::client::Member;
@@ -27,6 +28,8 @@ use sahara::network as nodes;
 
 /// Seconds.
 const DAY: u64 = 86_400;
+/// Blocks that a session is closing at least: the contract's own number.
+const CLOSING_BLOCKS: u64 = 600;
 /// Calls that a deposit is for unless something else is said.
 const CALLS: u32 = 100;
 
@@ -65,7 +68,8 @@ pub struct OpenTerms {
     /// The most that one call may cost [default: what it costs now]
     #[arg(long, value_name = "AMOUNT")]
     cap_call: Option<Amount>,
-    /// The most that the calls of one day may cost [default: the deposit]
+    /// The most that the calls of one day may cost
+    /// [default: what is spent today already, and the deposit]
     #[arg(long, value_name = "AMOUNT")]
     cap_day: Option<Amount>,
 }
@@ -120,6 +124,26 @@ pub fn run(command: SessionCommand, context: &mut Context) -> Result<()> {
     }
 }
 
+impl OpenTerms {
+    /// As they are typed again.
+    pub(super) fn typed(&self) -> String {
+        let mut words = format!("--session-days {}", self.session_days);
+        let mut add = |flag: &str, value: Option<String>| {
+            if let Some(value) = value {
+                words.push_str(&format!(" --{flag} {value}"));
+            }
+        };
+        // A space in an amount would be two words.
+        let plain = |amount: &Option<Amount>| amount.map(|amount| amount.to_string().replace(" SAH", ""));
+        add("deposit", plain(&self.deposit));
+        self.committees.iter().for_each(|committee| add("with", Some(committee.to_string())));
+        add("as", self.name.clone());
+        add("cap-call", plain(&self.cap_call));
+        add("cap-day", plain(&self.cap_day));
+        words
+    }
+}
+
 impl Opened {
     /// For people.
     pub fn words(&self) -> String {
@@ -164,40 +188,132 @@ fn only_licence(payer: &Payer, asset: Option<B256>) -> Result<U256> {
     }
 }
 
-/// Opens a session with a licence; nothing if it was only tried.
-pub(super) fn open_session(
-    payer: &mut Payer,
-    licence: U256,
-    terms: &OpenTerms,
-    context: &mut Context,
-) -> Result<Option<Opened>> {
-    let (asset, sold, licence_ends) = licence_of(&payer.chain, licence)?;
+/// A session that could be opened: everything about it that can be looked at before money is moved.
+pub(super) struct Plan {
+    asset: B256,
+    price: u128,
+    sold: Terms,
+    committees: Vec<Committee>,
+    files: Vec<Option<nodes::Committee>>,
+    caps_of: Vec<u128>,
+    caps: Caps,
+}
+
+impl Plan {
+    /// What is locked.
+    pub(super) fn deposit(&self) -> u128 {
+        self.caps_of.iter().sum()
+    }
+}
+
+/// Looks at all that can stop a session for `asset` under the terms that are `sold`; nothing is moved.
+pub(super) fn plan(payer: &Payer, asset: B256, sold: Terms, terms: &OpenTerms, context: &mut Context) -> Result<Plan> {
     let price = sold.royalty.checked_add(sold.compute).filter(|price| *price > 0);
-    let price =
-        price.ok_or_else(|| Error::user(format!("licence {licence} has no price a call: no session is needed")))?;
+    let price = price.ok_or_else(|| Error::user("the licence has no price a call: no session is needed"))?;
+    let all = sessions(context)?;
+    if let Some(name) = &terms.name {
+        is_free(name, asset, &all)?;
+    }
     let committees = chosen(&payer.chain, asset, &terms.committees)?;
+    let caps_of = lanes(terms.deposit, price, committees.len())?;
+    let today = spent_today(&all, payer.chain.id(), None)?;
+    let caps = caps(terms, price, caps_of.iter().sum(), today)?;
     let mut files = Vec::with_capacity(committees.len());
     for committee in &committees {
         files.push(examined(&payer.chain, committee, !terms.committees.is_empty(), context)?);
     }
-    let small = |amount: Amount| amount.small().map_err(Error::user);
-    let deposit = terms.deposit.map_or(Ok(price.saturating_mul(CALLS.into())), small)?;
-    // Whole numbers of calls, as equal as they can be: nothing else could be spent.
-    let (calls, lanes) = (deposit / price, committees.len() as u128);
-    let caps_of: Vec<u128> = (0..lanes).map(|lane| ((calls + lanes - 1 - lane) / lanes) * price).collect();
-    let deposit: u128 = caps_of.iter().sum();
+    Ok(Plan { asset, price, sold, committees, files, caps_of, caps })
+}
+
+/// What is locked for each of so many committees: whole numbers of calls, as equal as they can be: nothing else could be spent.
+fn lanes(deposit: Option<Amount>, price: u128, lanes: usize) -> Result<Vec<u128>> {
+    let deposit = match deposit {
+        Some(deposit) => deposit.small().map_err(Error::user)?,
+        None => price.saturating_mul(CALLS.into()),
+    };
+    let (calls, lanes) = (deposit / price, lanes as u128);
     if calls < lanes {
-        return Err(Error::user(format!(
-            "a call costs {} and the session is with {lanes}: lock at least {}, or choose one with --with",
-            Amount::from(price),
-            Amount::from(price.saturating_mul(lanes))
-        )));
+        let least = Amount::from(price.saturating_mul(lanes));
+        let price = Amount::from(price);
+        return Err(Error::user(match lanes {
+            1 => format!("a call costs {price}: lock at least {least}"),
+            _ => format!(
+                "a call costs {price} and the session is with {lanes} committees: lock at least {least}, or choose one with \
+                 --with"
+            ),
+        }));
     }
-    let caps = Caps { call: terms.cap_call.map_or(Ok(price), small)?, day: terms.cap_day.map_or(Ok(deposit), small)? };
-    if caps.call < price {
-        let (price, most) = (Amount::from(price), Amount::from(caps.call));
+    Ok((0..lanes).map(|lane| ((calls + lanes - 1 - lane) / lanes) * price).collect())
+}
+
+/// What may be spent. What was spent `today` already counts for the day: unless it is said, the whole deposit may be spent
+/// besides.
+fn caps(terms: &OpenTerms, price: u128, deposit: u128, today: u128) -> Result<Caps> {
+    let small = |amount: Amount| amount.small().map_err(Error::user);
+    let call = terms.cap_call.map_or(Ok(price), small)?;
+    let day = terms.cap_day.map_or(Ok(deposit.saturating_add(today)), small)?;
+    if call < price {
+        let (price, most) = (Amount::from(price), Amount::from(call));
         return Err(Error::user(format!("a call costs {price}, more than the {most} that you allow")));
     }
+    if day < today.saturating_add(price) {
+        return Err(Error::user(format!(
+            "a call costs {}, {} are spent today with this licence, and --cap-day allows {} a day: no call could be paid",
+            Amount::from(price),
+            Amount::from(today),
+            Amount::from(day)
+        )));
+    }
+    Ok(Caps { call, day })
+}
+
+/// What was spent today, and may be owed, in the sessions of a licence.
+fn spent_today(all: &[Account], chain: u64, licence: Option<U256>) -> Result<u128> {
+    let today = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |time| time.as_secs());
+    let mut sum = 0u128;
+    for account in all.iter().filter(|known| known.chain == chain && Some(known.licence()) == licence) {
+        sum = sum.saturating_add(account.spent_on(today / DAY)?);
+        for deal in &account.deals {
+            sum = sum.saturating_add(account.spent(deal.lane)?.pending());
+        }
+    }
+    Ok(sum)
+}
+
+/// Whether a name may mean this asset: no session of another one has it.
+fn is_free(name: &str, asset: B256, all: &[Account]) -> Result<()> {
+    let other = |known: &&Account| {
+        known.name().as_deref() == Some(name) && known.session().is_some_and(|session| session.asset != asset)
+    };
+    match all.iter().find(other) {
+        None => Ok(()),
+        Some(known) => Err(Error::user(format!(
+            "'{name}' is what your session {} calls another asset: give another name with --as",
+            short(known.id())
+        ))),
+    }
+}
+
+/// Opens a session with a licence; nothing if it was only tried.
+fn open_session(payer: &mut Payer, licence: U256, terms: &OpenTerms, context: &mut Context) -> Result<Option<Opened>> {
+    let (asset, sold, ends) = licence_of(&payer.chain, licence)?;
+    let mut plan = plan(payer, asset, sold, terms, context)?;
+    let today = spent_today(&Account::list(&context.home)?, payer.chain.id(), Some(licence))?;
+    plan.caps = caps(terms, plan.price, plan.deposit(), today)?;
+    open_planned(payer, licence, ends, plan, terms, context)
+}
+
+/// Opens the session that was planned; nothing if it was only tried.
+pub(super) fn open_planned(
+    payer: &mut Payer,
+    licence: U256,
+    licence_ends: u64,
+    plan: Plan,
+    terms: &OpenTerms,
+    context: &mut Context,
+) -> Result<Option<Opened>> {
+    let deposit = plan.deposit();
+    let Plan { asset, sold, committees, files, caps_of, caps, .. } = plan;
     let now = payer.chain.time()?;
     let until = committees.iter().map(|committee| committee.until).min().unwrap_or_default();
     let ends = now.saturating_add(terms.session_days * DAY).min(licence_ends).min(until);
@@ -373,11 +489,18 @@ fn name(text: &str) -> std::result::Result<String, String> {
     }
 }
 
+/// The sessions of this home; those that cannot be read are told.
+fn sessions(context: &Context) -> Result<Vec<Account>> {
+    let (all, damaged) = Account::all(&context.home)?;
+    damaged.iter().for_each(|damaged| context.progress.note(&format!("skipped: {}", damaged.error.report())));
+    Ok(all)
+}
+
 /// The session that an id begins with this.
 fn find(context: &Context, which: &str) -> Result<Account> {
     let digits = which.strip_prefix("0x").unwrap_or(which).to_ascii_lowercase();
     let fits = |account: &Account| !digits.is_empty() && format!("{:x}", account.id()).starts_with(&digits);
-    let mut all: Vec<_> = Account::list(&context.home)?.into_iter().filter(fits).collect();
+    let mut all: Vec<_> = sessions(context)?.into_iter().filter(fits).collect();
     match all.len() {
         1 => Ok(all.swap_remove(0)),
         0 => Err(Error::user(format!("no session begins with '{}': see `sahara session ls`", which.escape_debug()))),
@@ -386,7 +509,7 @@ fn find(context: &Context, which: &str) -> Result<Account> {
 }
 
 fn ls(context: &mut Context) -> Result<()> {
-    let accounts = Account::list(&context.home)?;
+    let accounts = sessions(context)?;
     let mut list = Vec::new();
     for account in &accounts {
         let Some(session) = account.session() else { continue };
@@ -497,11 +620,12 @@ fn close(args: &CloseArgs, context: &mut Context) -> Result<()> {
             );
             payer.tell(&words, json!({"session": id, "state": "closing", "until": until}), context)
         }
-        SessionState::Closing(until) if payer.chain.time()? < until => {
-            let moment = super::output::moment(until.saturating_mul(1000));
-            Err(Error::user(format!("the session is closing: come back after {moment}")))
-        }
-        SessionState::Closing(_) => {
+        SessionState::Closing(until) => {
+            let closed = closed_in(&payer.chain, id)?;
+            let (time, height) = (payer.chain.time()?, payer.chain.height()?);
+            if let Some(missing) = missing(until, closed, time, height) {
+                return Err(Error::user(format!("the session is closing: {missing}, then type this again")));
+            }
             let order =
                 Order::call("ending the session", INFERENCE_MARKET, &InferenceMarket::finishCall { s: session });
             let Some(done) = payer.carry_out(&order, context)? else { return Ok(()) };
@@ -520,6 +644,31 @@ fn close(args: &CloseArgs, context: &mut Context) -> Result<()> {
     }
 }
 
+/// The block in which a session was closed, as the chain's node says; 0 if it does not.
+fn closed_in(chain: &Chain, id: B256) -> Result<u64> {
+    let topics = [Some(InferenceMarket::Closing::SIGNATURE_HASH), Some(id)];
+    let logs = chain.logs("asking when the session was closed", INFERENCE_MARKET, &topics)?;
+    Ok(logs.last().map_or(0, |log| log.block))
+}
+
+/// What a closing session waits for; none if it can end.
+fn missing(until: u64, closed: u64, time: u64, height: u64) -> Option<String> {
+    // The next block is the one that would end it.
+    let blocks = closed.saturating_add(CLOSING_BLOCKS).saturating_sub(height.saturating_add(1));
+    let blocks = match blocks {
+        0 => None,
+        1 => Some("one block is missing".to_owned()),
+        many => Some(format!("{many} blocks are missing")),
+    };
+    let moment = super::output::moment(until.saturating_mul(1000));
+    match (time < until, blocks) {
+        (false, None) => None,
+        (true, None) => Some(format!("wait until {moment}")),
+        (true, Some(blocks)) => Some(format!("wait until {moment}, and {blocks}")),
+        (false, Some(blocks)) => Some(format!("its time is over, and {blocks}")),
+    }
+}
+
 /// Takes what lies for this wallet at the market.
 fn take(payer: &mut Payer, context: &mut Context) -> Result<()> {
     let call = InferenceMarket::balanceOfCall { account: payer.address };
@@ -529,4 +678,65 @@ fn take(payer: &mut Payer, context: &mut Context) -> Result<()> {
         payer.carry_out(&order, context)?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::market::account::Spent;
+    use crate::market::bill::tests::{SIGNER, committee, deal, session};
+    use sahara::home::Home;
+
+    fn terms() -> OpenTerms {
+        OpenTerms { deposit: None, session_days: 30, committees: vec![], name: None, cap_call: None, cap_day: None }
+    }
+
+    #[test]
+    fn a_deposit_is_whole_calls_and_at_least_one_for_each_committee() {
+        assert_eq!(lanes(None, 12, 2).unwrap(), [600, 600]);
+        assert_eq!(lanes(Some(Amount::from(41u128)), 12, 2).unwrap(), [24, 12]);
+        let error = lanes(Some(Amount::from(23u128)), 12, 2).unwrap_err();
+        assert!(error.exit_code() == 2 && error.report().contains("0.000000000000000024 SAH"), "{}", error.report());
+    }
+
+    #[test]
+    fn caps_that_no_call_fits_in_are_refused_and_what_was_spent_today_is_allowed_besides() {
+        assert_eq!(caps(&terms(), 12, 120, 50).unwrap(), Caps { call: 12, day: 170 });
+        let amount = |units: u128| Some(Amount::from(units));
+        assert!(caps(&OpenTerms { cap_call: amount(11), ..terms() }, 12, 120, 0).is_err());
+        assert!(caps(&OpenTerms { cap_day: amount(61), ..terms() }, 12, 120, 50).is_err());
+        assert_eq!(caps(&OpenTerms { cap_day: amount(62), ..terms() }, 12, 120, 50).unwrap().day, 62);
+    }
+
+    #[test]
+    fn what_was_said_of_a_session_is_typed_again() {
+        let said = OpenTerms { deposit: Some("0.5".parse().unwrap()), name: Some("mine".into()), ..terms() };
+        assert_eq!(said.typed(), "--session-days 30 --deposit 0.5 --as mine");
+    }
+
+    #[test]
+    fn the_blocks_and_the_time_that_are_missing_are_said() {
+        assert_eq!(missing(100, 1000, 100, 1599), None);
+        assert_eq!(missing(100, 1000, 100, 1598).unwrap(), "its time is over, and one block is missing");
+        assert!(missing(100, 1000, 99, 1599).unwrap().starts_with("wait until 1970-01-01"));
+        assert!(missing(100, 1000, 99, 1000).unwrap().ends_with("and 599 blocks are missing"));
+    }
+
+    #[test]
+    fn a_name_means_one_asset_and_what_a_licence_has_spent_today_counts() {
+        let dir = tempfile::tempdir().unwrap();
+        let home = Home::locate(Some(dir.path().to_owned())).unwrap();
+        let signer = Secret::new(&SIGNER.0).unwrap();
+        let caps = Caps { call: 12, day: 100 };
+        let account = Account::create(&home, 1337, caps, signer, &session(1), &[committee()]).unwrap();
+        account.call_it("mine").unwrap();
+        let spent = Spent { promised: 24, ..Spent::default() };
+        account.keep(deal().lane, &spent).unwrap();
+        let all = Account::list(&home).unwrap();
+        assert!(is_free("mine", session(1).asset, &all).is_ok() && is_free("other", B256::ZERO, &all).is_ok());
+        assert_eq!(is_free("mine", B256::ZERO, &all).unwrap_err().exit_code(), 2);
+        assert_eq!(spent_today(&all, 1337, Some(session(1).licence)).unwrap(), 24);
+        assert_eq!(spent_today(&all, 1337, None).unwrap(), 0);
+        assert_eq!(spent_today(&all, 1, Some(session(1).licence)).unwrap(), 0);
+    }
 }

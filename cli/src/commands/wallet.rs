@@ -1,6 +1,6 @@
 //! `sahara wallet new | import | address | balance`: the account that pays.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
 use serde_json::json;
@@ -79,6 +79,11 @@ impl FileArgs {
 }
 
 impl WalletArgs {
+    /// The wallet's file, if one was named.
+    pub(super) fn named(&self) -> Option<&Path> {
+        self.file.wallet.as_deref()
+    }
+
     /// Opens the wallet.
     pub(super) fn open(&self, context: &Context) -> Result<Secret> {
         wallet::open(&self.file.path(context), &self.password)

@@ -47,6 +47,15 @@ pub struct Account {
     pub deals: Vec<Deal>,
 }
 
+/// A session whose file cannot be read.
+#[derive(Debug)]
+pub struct Damaged {
+    /// What its asset was called.
+    pub name: Option<String>,
+    /// What is wrong with it.
+    pub error: Error,
+}
+
 /// Names of jobs without an answer that are kept.
 const MAX_FAILED: usize = 16;
 
@@ -105,15 +114,23 @@ impl Account {
         Ok(account)
     }
 
-    /// All sessions of this home.
+    /// The sessions of this home that can be read.
     ///
     /// # Errors
-    /// When one cannot be read.
+    /// When their folder cannot be read.
     pub fn list(home: &Home) -> Result<Vec<Self>> {
+        Ok(Self::all(home)?.0)
+    }
+
+    /// The sessions of this home that can be read, and what is wrong with each of the others.
+    ///
+    /// # Errors
+    /// When their folder cannot be read.
+    pub fn all(home: &Home) -> Result<(Vec<Self>, Vec<Damaged>)> {
         let folder = folder(home);
         let entries = match std::fs::read_dir(&folder) {
             Ok(entries) => entries,
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(Default::default()),
             Err(e) => return Err(Error::io("reading", &folder, e)),
         };
         let mut folders = Vec::new();
@@ -124,14 +141,22 @@ impl Account {
             }
         }
         folders.sort();
-        folders.iter().map(|folder| Self::load(folder)).collect()
+        let (mut all, mut damaged) = (Vec::new(), Vec::new());
+        for folder in &folders {
+            match Self::load(folder) {
+                Ok(account) => all.push(account),
+                Err(error) => damaged.push(Damaged { name: name_in(folder), error }),
+            }
+        }
+        Ok((all, damaged))
     }
 
     fn load(folder: &Path) -> Result<Self> {
         let path = folder.join("session");
         let bytes = read(&path)?;
-        Self::decode(folder.to_owned(), &bytes)
-            .map_err(|e| Error::user(format!("{}: {e}: move the folder away", path.display())))
+        Self::decode(folder.to_owned(), &bytes).map_err(|e| {
+            Error::user(format!("{}: {e}: put it back from a backup, its deposit is locked", path.display()))
+        })
     }
 
     /// The session.
@@ -151,8 +176,7 @@ impl Account {
 
     /// What its asset is called here, if it was given a name.
     pub fn name(&self) -> Option<String> {
-        let bytes = read(&self.folder.join("name")).ok()?;
-        Some(std::str::from_utf8(&bytes).ok()?.trim().to_owned())
+        name_in(&self.folder)
     }
 
     /// Calls its asset so: `--model NAME` then means it.
@@ -357,6 +381,11 @@ impl Spent {
     }
 }
 
+fn name_in(folder: &Path) -> Option<String> {
+    let bytes = read(&folder.join("name")).ok()?;
+    Some(std::str::from_utf8(&bytes).ok()?.trim().to_owned())
+}
+
 fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>> {
     let mut bytes = Zeroizing::new(Vec::with_capacity(MAX_FILE as usize + 1));
     let file = File::open(path).map_err(|e| Error::io("reading", path, e))?;
@@ -389,7 +418,13 @@ mod tests {
             assert!(Account::decode(dir.path().to_owned(), &bytes[..cut]).is_err());
         }
         std::fs::write(made.file(), &bytes[..50]).unwrap();
-        assert_eq!(Account::list(&home).err().unwrap().exit_code(), 2);
+        let next = Account::create(&home, 1337, caps, signer(), &session(2), &[committee()]).unwrap();
+        let (all, damaged) = Account::all(&home).unwrap();
+        assert_eq!(all.iter().map(Account::id).collect::<Vec<_>>(), [next.id()], "the others are not blocked");
+        assert!(damaged.len() == 1 && damaged[0].error.report().contains(made.file().to_str().unwrap()));
+        made.call_it("mine").unwrap();
+        assert_eq!(Account::all(&home).unwrap().1[0].name.as_deref(), Some("mine"));
+        next.forget().unwrap();
         std::fs::write(made.file(), &bytes).unwrap();
         found.forget().unwrap();
         assert!(Account::list(&home).unwrap().is_empty());

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use alloy_primitives::B256;
 use sahara_light::headers::{LightBlock, Untrusted};
-use sahara_light::{Anchor, Light, Options, Url};
+use sahara_light::{Anchor, AskError, Believed, Doubt, Light, LightError, Options, Url};
 use sahara_market::slots::{self, SessionState};
 use sahara_market::{Domain, INFERENCE_MARKET};
 use serde_json::{Value, json};
@@ -64,6 +64,14 @@ impl Network {
         Light::open(self.anchor.clone(), Options { kept: Some(self.kept.clone()), ..options })
     }
 
+    /// Makes sure that its nodes are of the chain that is trusted: that a header which they show follows from the anchor.
+    ///
+    /// # Errors
+    /// When none does, or none answers.
+    pub fn verify(&self) -> Result<()> {
+        follows(&self.name, self.light(Options::default()).refresh())
+    }
+
     /// The state of a session, proven.
     ///
     /// # Errors
@@ -100,6 +108,26 @@ impl Network {
     /// Where vouchers and receipts count.
     pub fn domain(&self) -> Domain {
         Domain { chain_id: self.anchor.evm_chain, market: INFERENCE_MARKET }
+    }
+}
+
+/// Whether a header follows from what is trusted. A chain that stands still is still the chain.
+fn follows(name: &str, believed: std::result::Result<Believed, LightError>) -> Result<()> {
+    let Err(error) = believed else { return Ok(()) };
+    let away = |(_, doubt): &(Url, Doubt)| {
+        let asked = matches!(doubt, Doubt::Ask(AskError::Unreachable(_) | AskError::Late(_)));
+        asked || matches!(doubt, Doubt::NoTime)
+    };
+    match &error {
+        // It was verified before its age was looked at.
+        LightError::Stale { .. } => Ok(()),
+        LightError::Unproven { tried, .. } if tried.iter().all(away) => {
+            Err(Error::fault(format!("nothing was sent: no node of network '{name}' answers: {error}")))
+        }
+        _ => Err(Error::user(format!(
+            "nothing was sent: what the nodes of network '{name}' show does not follow from the header that its file trusts \
+             ({error}): get the file again from somebody you trust"
+        ))),
     }
 }
 
@@ -269,6 +297,25 @@ mod tests {
     fn anchor(chain: &str, id: u64) -> String {
         let rpc = vec!["http://127.0.0.1:8545".parse().unwrap()];
         Anchor::new(chain, id, 7, B256::repeat_byte(9), rpc).unwrap().to_toml()
+    }
+
+    #[test]
+    fn money_moves_only_where_a_header_follows_from_the_anchor() {
+        let url: Url = "http://127.0.0.1:1".parse().unwrap();
+        let unproven = |doubts: Vec<Doubt>| {
+            let tried = doubts.into_iter().map(|doubt| (url.clone(), doubt)).collect();
+            follows("here", Err(LightError::Unproven { chain: "sahara".into(), tried }))
+        };
+        let divided = || Doubt::Divided { height: 2, found: B256::ZERO, known: B256::repeat_byte(1) };
+        let away = || Doubt::Ask(AskError::Unreachable("no".into()));
+        assert!(follows("here", Ok(Believed { height: 1, time: 1, hash: B256::ZERO })).is_ok());
+        assert_eq!(unproven(vec![divided()]).unwrap_err().exit_code(), 2);
+        assert_eq!(unproven(vec![away(), divided()]).unwrap_err().exit_code(), 2);
+        assert_eq!(unproven(vec![away(), away()]).unwrap_err().exit_code(), 1);
+        let age = Duration::from_secs(93);
+        let stale = Doubt::Stale { height: 9, age, most: age };
+        let standing = LightError::Stale { chain: "sahara".into(), tried: vec![(url.clone(), stale)] };
+        assert!(follows("here", Err(standing)).is_ok());
     }
 
     #[test]

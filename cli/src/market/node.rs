@@ -20,6 +20,7 @@ use sahara_mpc::market::{Complete, JobEnd, Market, Order, Place, Unlicensed};
 use super::bill::{self, Bill, Deal, Last, Outcome, Promise};
 use super::ledger::{self, Ledger, Signed};
 use crate::error::{Error, Result};
+use crate::wallet::amount::Amount;
 use sahara::home::create_private_dir;
 
 /// Most sessions that a node knows at a time.
@@ -367,22 +368,28 @@ impl<W: Words> NodeMarket<W> {
         if promise.total > deal.cap {
             return refused(format!(
                 "the voucher's total of {} is above the session's cap of {}",
-                promise.total, deal.cap
+                Amount::from(promise.total),
+                Amount::from(deal.cap)
             ));
         }
         if promise.total == 0 || !promise.total.is_multiple_of(deal.price) {
-            return refused(format!("the voucher's total is no multiple of the price of {}", deal.price));
+            return refused(format!("the voucher's total is no multiple of the price of {}", Amount::from(deal.price)));
         }
         let due = entry.last.total.saturating_add(deal.price);
         let paid = entry.proof.map_or(0, |proof| proof.settled);
         if paid > entry.last.total || promise.total > due {
             return Err(Unlicensed::Behind(format!(
                 "the last receipt here is of {}, the voucher of {}",
-                entry.last.total, promise.total
+                Amount::from(entry.last.total),
+                Amount::from(promise.total)
             )));
         }
         if promise.total < due {
-            return Err(Unlicensed::Spent(format!("a receipt of {} was given already", entry.last.total)));
+            return Err(Unlicensed::Spent(format!(
+                "a receipt of {} was given already: ask again, and if that does not help, close the session with `sahara \
+                 session close` and open another",
+                Amount::from(entry.last.total)
+            )));
         }
         Ok(())
     }

@@ -94,27 +94,40 @@ pub fn keep(home: &Home, digest: B256, kept: &Kept) -> Result<()> {
     written.map(drop).map_err(|e| Error::io("keeping the receipt", &path, e))
 }
 
-/// All of them, the oldest first, each with its id.
+/// Receipts, the oldest first, each with its id.
+pub type Receipts = Vec<(B256, Kept)>;
+
+/// Those that can be read, the oldest first.
 ///
 /// # Errors
-/// When the folder or a file in it cannot be read.
-pub fn list(home: &Home) -> Result<Vec<(B256, Kept)>> {
+/// When the folder cannot be read.
+pub fn list(home: &Home) -> Result<Receipts> {
+    Ok(all(home)?.0)
+}
+
+/// Those that can be read, the oldest first, and what is wrong with each of the others.
+///
+/// # Errors
+/// When the folder cannot be read.
+pub fn all(home: &Home) -> Result<(Receipts, Vec<Error>)> {
     let folder = folder(home);
     let entries = match std::fs::read_dir(&folder) {
         Ok(entries) => entries,
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(Default::default()),
         Err(e) => return Err(Error::io("reading", &folder, e)),
     };
-    let mut all = Vec::new();
+    let (mut all, mut damaged) = (Vec::new(), Vec::new());
     for entry in entries {
         let path = entry.map_err(|e| Error::io("reading", &folder, e))?.path();
         let id = path.file_name().and_then(|name| name.to_str()?.strip_suffix(".receipt")?.parse::<B256>().ok());
-        if let Some(id) = id {
-            all.push((id, read(&path)?));
+        let Some(id) = id else { continue };
+        match read(&path) {
+            Ok(kept) => all.push((id, kept)),
+            Err(error) => damaged.push(error),
         }
     }
     all.sort_by_key(|(id, kept)| (kept.at, *id));
-    Ok(all)
+    Ok((all, damaged))
 }
 
 /// The receipt that is named: `last`, an id or the beginning of one, or a file.
@@ -179,7 +192,10 @@ mod tests {
         }
         // Bytes of another kind are told; those of another chain do not hold.
         std::fs::write(&file, b"SHRCPT\0\0").unwrap();
-        assert_eq!(find(&home, "last").unwrap_err().exit_code(), 2);
+        assert_eq!(find(&home, file.to_str().unwrap()).unwrap_err().exit_code(), 2);
+        assert_eq!(find(&home, "last").unwrap().bill().unwrap(), first, "the others are not blocked");
+        let (good, damaged) = all(&home).unwrap();
+        assert!(good.len() == 1 && damaged.len() == 1 && damaged[0].report().contains(file.to_str().unwrap()));
         let elsewhere = Kept { chain: 1, at: 0, answered: true, complete: complete(&first) };
         assert!(elsewhere.bill().is_err());
         for cut in 0..elsewhere.encode().len() {

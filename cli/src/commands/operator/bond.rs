@@ -3,17 +3,18 @@
 use alloy_primitives::{B256, U256};
 use clap::Args;
 use sahara_light::Options;
-use sahara_market::OPERATORS;
-use sahara_market::abi::Operators;
+use sahara_market::abi::{InferenceMarket, Operators};
+use sahara_market::{INFERENCE_MARKET, OPERATORS};
 use sahara_mpc::config::Config;
 use serde_json::json;
 
 use super::config_error;
-use crate::chain_client::Order;
+use crate::chain_client::{Chain, Order};
 use crate::commands::Context;
 use crate::commands::money::{MoneyArgs, id};
 use crate::commands::output::moment;
 use crate::error::{Error, Result};
+use crate::market::bill::Bill;
 use crate::market::ledger;
 use crate::market::operator::{self as market, Standing};
 use crate::market::purse::short;
@@ -200,6 +201,12 @@ pub fn earnings(args: &EarningsArgs, context: &mut Context) -> Result<()> {
     ))
 }
 
+/// Whether the chain's node says that a receipt was paid, or a later one.
+fn is_paid(chain: &Chain, bill: &Bill) -> bool {
+    let call = InferenceMarket::settledCall { session: bill.deal.id, lane: bill.deal.lane };
+    chain.call("asking what is paid", INFERENCE_MARKET, &call).is_ok_and(|paid| paid >= U256::from(bill.receipt.total))
+}
+
 /// Has the market pay what is owed by the last receipts of this node; it may run meanwhile.
 pub fn settle(args: &SettleArgs, config: &Config, context: &mut Context) -> Result<()> {
     let network = args.money.network.find(context)?;
@@ -221,6 +228,10 @@ pub fn settle(args: &SettleArgs, config: &Config, context: &mut Context) -> Resu
             };
             // Another member may have been faster, with one of many.
             if let Err(error) = payer.carry_out(&market::order(bill, complete), context) {
+                if is_paid(&payer.chain, bill) {
+                    context.progress.note(&format!("session {} is paid already", short(bill.deal.id)));
+                    continue;
+                }
                 context.progress.note(&format!("session {}: {}", short(bill.deal.id), error.report()));
                 failed += 1;
                 continue;
@@ -234,7 +245,10 @@ pub fn settle(args: &SettleArgs, config: &Config, context: &mut Context) -> Resu
     });
     let value = json!({"sessions": sessions.collect::<Vec<_>>(), "owed": sum.0.to_string(), "settled": !args.owed});
     match payer {
-        Some(payer) if payer.only_tries() => Ok(()),
+        Some(payer) if payer.only_tries() && !list.is_empty() => Ok(()),
+        _ if list.is_empty() && failed == 0 && !context.out.json() => {
+            context.out.line("nothing is owed: all is paid already")
+        }
         Some(payer) => payer.tell(&format!("{sum} in {} sessions are paid", list.len()), value, context),
         None if context.out.json() => context.out.value(&value),
         None => context.out.line(&format!("{sum} in {} sessions are owed", list.len())),
