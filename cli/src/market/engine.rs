@@ -335,7 +335,7 @@ mod tests {
         let home = Home::locate(Some(dir.path().to_owned())).unwrap();
         let caps = Caps { call: PRICE, day: 5 * PRICE };
         let signer = Secret::new(&SIGNER.0).unwrap();
-        let mut account = Account::create(&home, 1337, caps, signer, &session(1), &[committee()]).unwrap();
+        let account = Account::create(&home, 1337, caps, signer, &session(1), &[committee()]).unwrap();
         let left = |account: &Account, now| left_in_all(std::slice::from_ref(account), now).unwrap();
         let whole = deal().cap / PRICE;
         assert!(whole > 5, "the fixture has {whole} calls");
