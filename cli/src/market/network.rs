@@ -6,7 +6,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use alloy_primitives::B256;
-use sahara_light::headers::{LightBlock, Untrusted};
+use sahara_light::headers::{HeaderError, LightBlock, Untrusted};
 use sahara_light::{Anchor, AskError, Believed, Doubt, Light, LightError, Options, Url};
 use sahara_market::slots::{self, SessionState};
 use sahara_market::{Domain, INFERENCE_MARKET};
@@ -111,6 +111,10 @@ impl Network {
     }
 }
 
+fn is_early(doubt: &Doubt) -> bool {
+    matches!(doubt, Doubt::Header(HeaderError::FromTheFuture { .. }))
+}
+
 /// Whether a header follows from what is trusted. A chain that stands still is still the chain.
 fn follows(name: &str, believed: std::result::Result<Believed, LightError>) -> Result<()> {
     let Err(error) = believed else { return Ok(()) };
@@ -123,6 +127,12 @@ fn follows(name: &str, believed: std::result::Result<Believed, LightError>) -> R
         LightError::Stale { .. } => Ok(()),
         LightError::Unproven { tried, .. } if tried.iter().all(away) => {
             Err(Error::fault(format!("nothing was sent: no node of network '{name}' answers: {error}")))
+        }
+        LightError::Unproven { tried, .. } if tried.iter().any(|(_, doubt)| is_early(doubt)) => {
+            Err(Error::user(format!(
+                "nothing was sent: {error} Or was the time of a development chain moved? Nothing of it is believed until \
+                 that time has come"
+            )))
         }
         _ => Err(Error::user(format!(
             "nothing was sent: what the nodes of network '{name}' show does not follow from the header that its file trusts \
@@ -312,6 +322,8 @@ mod tests {
         assert_eq!(unproven(vec![divided()]).unwrap_err().exit_code(), 2);
         assert_eq!(unproven(vec![away(), divided()]).unwrap_err().exit_code(), 2);
         assert_eq!(unproven(vec![away(), away()]).unwrap_err().exit_code(), 1);
+        let early = unproven(vec![Doubt::Header(HeaderError::FromTheFuture { height: 9 })]).unwrap_err();
+        assert!(early.exit_code() == 2 && early.report().contains("was the time of a development chain moved?"));
         let age = Duration::from_secs(93);
         let stale = Doubt::Stale { height: 9, age, most: age };
         let standing = LightError::Stale { chain: "sahara".into(), tried: vec![(url.clone(), stale)] };
