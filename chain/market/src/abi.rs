@@ -116,9 +116,11 @@ alloy_sol_types::sol! {
         error LicencesDoNotMatch(uint256 parents, uint256 licences);
         error ParentTwice(bytes32 parent);
         error NotLicensed(bytes32 parent, uint256 licence);
+        error NotPaidYet(uint256 licence);
         error SharesExceedAll(uint256 asked);
         error TooManyAncestors(uint256 limit);
         error CommitmentIsSet(bytes32 asset, bytes32 scheme);
+        error RecoveryUnderWay(address account);
 
         function commit(bytes32 commitment) external;
         function register(Asset calldata asset, bytes32 salt) external returns (bytes32);

@@ -240,7 +240,6 @@ impl History {
         let (clock, sale) = (self.clock, &mut self.sales[at]);
         if let Some(since) = sale.complained
             && clock > since
-            && clock <= since + LATE
         {
             sale.complained = None;
         }

@@ -57,6 +57,8 @@ contract AssetRegistry is IAssetRegistry {
     function setCommitment(bytes32 asset, bytes32 scheme, bytes32 root) external {
         address owner = ownerOf(asset);
         if (msg.sender != owner) revert NotTheOwner(asset, owner);
+        (address heir,,,) = RECEIPTS.recoveryOf(owner);
+        if (heir != address(0)) revert RecoveryUnderWay(owner);
         if (scheme == 0 || root == 0) revert Empty();
         if (commitments[asset][scheme] != 0) revert CommitmentIsSet(asset, scheme);
         commitments[asset][scheme] = root;
@@ -162,6 +164,9 @@ contract AssetRegistry is IAssetRegistry {
         bool holds = licensed == parent && t.revenueShare != 0 && ends > block.timestamp && withdrawnAt == 0
             && IERC721(LICENCES).ownerOf(licence) == msg.sender;
         if (!holds) revert NotLicensed(parent, licence);
+        // What is derived stays, so a price that could come back would be none.
+        (, uint128 paid, uint128 collected,) = LICENCE_BOOK.moneyOf(licence);
+        if (collected != paid) revert NotPaidYet(licence);
         return t.revenueShare;
     }
 }

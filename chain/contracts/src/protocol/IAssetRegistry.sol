@@ -37,27 +37,32 @@ interface IAssetRegistry {
     error ParentTwice(bytes32 parent);
     /// @notice The licence is not one of this parent, or not held by the caller, or over, or does not allow to derive.
     error NotLicensed(bytes32 parent, uint256 licence);
+    /// @notice The licence's price is not all the owner's, and could come back. A sealed one is after `ILicences.collect`.
+    error NotPaidYet(uint256 licence);
     /// @notice The parents ask for more than all revenue together.
     error SharesExceedAll(uint256 asked);
     /// @notice More than `limit` different assets above this one.
     error TooManyAncestors(uint256 limit);
     /// @notice A commitment under this scheme is there, and stays: name a new scheme.
     error CommitmentIsSet(bytes32 asset, bytes32 scheme);
+    /// @notice A recovery of the owner is under way: what is for good waits.
+    error RecoveryUnderWay(address account);
 
     /// @notice Says that something will be registered, and hides what. Said twice, the first time counts.
     /// @param commitment `keccak256(abi.encode(registrant, salt, keccak256(abi.encode(asset))))`
     function commit(bytes32 commitment) external;
 
     /// @notice Registers what was committed to in an earlier block, by its owner.
-    /// @dev    For each parent the caller holds a licence of it with a revenue share, neither over nor withdrawn. That
-    ///         share of this asset's revenue goes to the parent for good, and from there on as the parent's own lineage
-    ///         says; what is less than a hundredth of a percent stays with the parent.
+    /// @dev    For each parent the caller holds a licence of it with a revenue share, neither over nor withdrawn, whose
+    ///         price is all the owner's (so not a long term's, unless it is free). That share of this asset's revenue goes
+    ///         to the parent for good, and from there on as the parent's own lineage says; what is less than a hundredth of a percent stays with the parent.
     /// @param a    what to register; `a.owner` is the caller
     /// @param salt what hid the commitment
     /// @return asset the id
     function register(Asset calldata a, bytes32 salt) external returns (bytes32 asset);
 
-    /// @notice Binds a root to an asset once and for good, for proofs that come later. By the owner.
+    /// @notice Binds a root to an asset once and for good, for proofs that come later. By the owner, while
+    ///         no recovery of it is under way.
     /// @param scheme what the root is: a hash of its documentation, or `ILicences.ciphertextScheme`
     function setCommitment(bytes32 asset, bytes32 scheme, bytes32 root) external;
 

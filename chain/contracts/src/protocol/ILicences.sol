@@ -150,7 +150,8 @@ interface ILicences is IERC4907 {
     error MadeBefore(bytes32 partnership);
     /// @notice Nothing is here for this account.
     error NothingToTake(address account);
-    /// @notice The account was recovered, and this is its heir, who alone takes for it, with `takeFor`.
+    /// @notice The account was recovered, and this is its heir, who alone acts for it: takes with `takeFor`, and uses its
+    ///         licences after `follow`.
     error Succeeded(address account, address heir);
     /// @notice The receiver refused the coin.
     error Refused(address to);
@@ -206,7 +207,8 @@ interface ILicences is IERC4907 {
     /// @notice As the holder of a long-term licence: it is not served. Vesting stops until that is answered.
     function complain(uint256 licence) external;
 
-    /// @notice Ends a complaint: the market settled work on the asset since. By anybody; by the holder without that.
+    /// @notice Ends a complaint: the market settled work on the asset since. By anybody; by the holder without that. Also
+    ///         after ANSWER_TIME, as long as nobody called `refund`: who wants its money back calls that.
     function answer(uint256 licence) external;
 
     /// @notice Credits the holder what comes back: after an unanswered complaint, a ciphertext not opened, or a wrong key.

@@ -64,14 +64,14 @@ interface IOwnershipReceipts is IERC5192 {
     error NotNow(uint64 from, uint64 until);
     /// @notice This is the second attempt: its account cannot cancel it.
     error NotCancellable(address account);
-    /// @notice A recovery is under way: guardians do not change.
+    /// @notice A recovery is under way: guardians do not change, and receipts wait.
     error RecoveryUnderWay(address account);
     /// @notice This account was recovered; its heir acts for it.
     error Succeeded(address account, address heir);
     /// @notice Recovered too many times in a row.
     error TooManyHeirs(uint256 limit);
 
-    /// @notice Issues the receipts of an asset, once. By its owner.
+    /// @notice Issues the receipts of an asset, once. By its owner, while no recovery of it is under way.
     function issue(bytes32 asset, address[] calldata contributors, uint16[] calldata shares) external;
 
     /// @notice Counts fees that were burnt in settled work on `asset` for `counterparty`. By the market. For one

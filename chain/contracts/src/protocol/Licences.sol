@@ -41,7 +41,7 @@ contract Licences is FirstSlot, ERC721("", ""), Takings, Ciphertexts, IERC2981 {
         uint64 expires;
     }
 
-    /// @notice For the asset's owner to answer a complaint.
+    /// @notice For the asset's owner to answer a complaint, before its holder's money can come back.
     uint64 public constant ANSWER_TIME = 7 days;
     /// @notice Hundredths of a percent of a licence's resale that its marketplace is told to pay to the asset's owner.
     uint256 public constant RESALE = 500;
@@ -176,10 +176,7 @@ contract Licences is FirstSlot, ERC721("", ""), Takings, Ciphertexts, IERC2981 {
         (Record storage r, Sheet storage s) = find(licence);
         uint64 complaint = r.complainedAt;
         if (r.state != State.Vesting || complaint == 0) revert WrongComplaint(licence);
-        if (msg.sender != _ownerOf(licence)) {
-            if (block.timestamp > complaint + ANSWER_TIME) revert TooLate(complaint + ANSWER_TIME);
-            if (servedAt(s.asset) <= complaint) revert NotServedSince(complaint);
-        }
+        if (msg.sender != _ownerOf(licence) && servedAt(s.asset) <= complaint) revert NotServedSince(complaint);
         r.complainedAt = 0;
         emit Answered(licence);
     }
@@ -208,6 +205,7 @@ contract Licences is FirstSlot, ERC721("", ""), Takings, Ciphertexts, IERC2981 {
     function setUser(uint256 tokenId, address user, uint64 expires) external {
         address holder = _requireOwned(tokenId);
         if (!_isAuthorized(holder, msg.sender, tokenId)) revert NotTheHolder(tokenId, holder);
+        requireNoHeir(holder);
         users[tokenId] = User(user, expires);
         emit UpdateUser(tokenId, user, expires);
     }
@@ -443,6 +441,13 @@ contract Licences is FirstSlot, ERC721("", ""), Takings, Ciphertexts, IERC2981 {
     function requireHolder(uint256 licence) private view {
         address holder = _ownerOf(licence);
         if (msg.sender != holder) revert NotTheHolder(licence, holder);
+        requireNoHeir(holder);
+    }
+
+    /// A lost key, and whom it approved, does nothing once its heir has accepted.
+    function requireNoHeir(address holder) private view {
+        address heir = RECEIPTS.heirOf(holder);
+        if (heir != holder) revert Succeeded(holder, heir);
     }
 
     /// A licence moves only if its terms say so, and loses its user.
@@ -452,6 +457,7 @@ contract Licences is FirstSlot, ERC721("", ""), Takings, Ciphertexts, IERC2981 {
         // Who asks for a transfer is named; an heir is followed without.
         bool may = auth == address(0) || sheets[records[licence].termsHash].terms.transferable;
         if (!may) revert NotTransferable(licence);
+        if (auth != address(0)) requireNoHeir(from);
         if (users[licence].user != address(0)) {
             delete users[licence];
             emit UpdateUser(licence, address(0), 0);

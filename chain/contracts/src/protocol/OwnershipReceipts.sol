@@ -30,6 +30,8 @@ contract OwnershipReceipts is Recovery, ERC721("", "") {
     function issue(bytes32 asset, address[] calldata contributors, uint16[] calldata shares) external {
         address owner = REGISTRY.ownerOf(asset);
         if (msg.sender != owner) revert NotTheOwner(asset, owner);
+        // Shares are for good: who has stolen the owner's key must not give itself all that the heir would have.
+        if (underWay(owner)) revert RecoveryUnderWay(owner);
         if (issued[asset].length != 0) revert IssuedBefore(asset);
         uint256 number = contributors.length;
         if (number == 0 || number > MAX_CONTRIBUTORS || number != shares.length) {

@@ -152,7 +152,7 @@ abstract contract Recovery is IOwnershipReceipts {
         return g.from != 0 && g.from <= block.timestamp;
     }
 
-    function underWay(address account) private view returns (bool) {
+    function underWay(address account) internal view returns (bool) {
         return attempts[account].heir != address(0) && block.timestamp <= attempts[account].until;
     }
 

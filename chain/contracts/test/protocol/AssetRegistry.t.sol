@@ -197,6 +197,45 @@ contract AssetRegistryTest is ProtocolTest {
         register(a);
     }
 
+    function test_nothing_is_derived_under_a_price_that_can_come_back() public {
+        bytes32 parent = newAsset(owner, 1);
+        bytes32 scheme = licences.ciphertextScheme("sealed");
+        hevm.prank(owner);
+        registry.setCommitment(parent, scheme, "sealed");
+        Asset memory a = plain(buyer, "child");
+        (a.parents, a.parentLicences) = (one(parent), new uint256[](1));
+
+        Terms memory t = longTerms(1000, 100 days);
+        t.revenueShare = 1;
+        a.parentLicences[0] = bought(parent, t, buyer);
+        pass(50 days);
+        licences.collect(a.parentLicences[0]);
+        refusedAsUnpaid(a);
+
+        t = sealedTerms(1000, "sealed");
+        t.revenueShare = 1;
+        a.parentLicences[0] = bought(parent, t, buyer);
+        refusedAsUnpaid(a);
+        hevm.prank(owner);
+        licences.open(parent, "sealed", "key");
+        pass(3 days);
+        licences.collect(a.parentLicences[0]);
+        refusedAsUnpaid(a);
+        pass(1);
+        licences.collect(a.parentLicences[0]);
+        register(a);
+    }
+
+    function test_what_is_free_is_derived_from_at_once() public {
+        bytes32 parent = newAsset(owner, 1);
+        Terms memory t = longTerms(0, 100 days);
+        t.revenueShare = 1;
+        Asset memory a = plain(buyer, "child");
+        (a.parents, a.parentLicences) = (one(parent), new uint256[](1));
+        a.parentLicences[0] = bought(parent, t, buyer);
+        register(a);
+    }
+
     function test_lists_that_do_not_match_are_refused() public {
         bytes32 parent = newAsset(owner, 1);
         Asset memory a = derivation(buyer, 2, one(parent), one(uint16(1)));
@@ -271,6 +310,13 @@ contract AssetRegistryTest is ProtocolTest {
             }
             hevm.assertEq(sum, asked);
         }
+    }
+
+    function refusedAsUnpaid(Asset memory a) private {
+        commit(a);
+        hevm.expectRevert(abi.encodeWithSelector(IAssetRegistry.NotPaidYet.selector, a.parentLicences[0]));
+        hevm.prank(buyer);
+        registry.register(a, "salt");
     }
 
     function refused(Asset memory a, string memory why) private {

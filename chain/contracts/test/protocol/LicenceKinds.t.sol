@@ -118,9 +118,6 @@ contract LicenceKindsTest is ProtocolTest {
         hevm.expectRevert(abi.encodeWithSelector(ILicences.NotServedSince.selector, clock - 7 days));
         licences.answer(licence);
         pass(1);
-        market.serve(asset);
-        hevm.expectRevert(abi.encodeWithSelector(ILicences.TooLate.selector, clock - 1));
-        licences.answer(licence);
         hevm.prank(stranger);
         hevm.assertEq(licences.refund(licence), 900);
         hevm.assertEq(licences.takeable(buyer, COIN), 900);
@@ -150,6 +147,20 @@ contract LicenceKindsTest is ProtocolTest {
         hevm.prank(buyer);
         licences.answer(licence);
         hevm.assertEq(licences.collect(licence), 200);
+    }
+
+    function test_who_is_served_after_the_time_to_answer_pays_for_it() public {
+        uint256 licence = bought(asset, longTerms(1000, 100 days), buyer);
+        complain(licence);
+        // A week in which nobody asked, and a holder who stays.
+        pass(7 days + 1);
+        market.serve(asset);
+        hevm.prank(stranger);
+        licences.answer(licence);
+        hevm.expectRevert(abi.encodeWithSelector(ILicences.WrongComplaint.selector, licence));
+        licences.refund(licence);
+        pass(93 days);
+        hevm.assertEq(licences.collect(licence), 1000);
     }
 
     function test_without_a_market_that_answers_a_complaint_stands() public {

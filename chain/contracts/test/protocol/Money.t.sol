@@ -216,13 +216,13 @@ contract MoneyTest is ProtocolTest {
     function answer() private {
         (bool found, Sale storage s) = sale();
         if (!found || s.over || s.complained == 0) return;
-        bool inTime = clock <= s.complained + 7 days && clock > s.complained;
+        bool since = clock > s.complained;
         market.serve(assets[s.asset]);
         try licences.answer(s.licence) {
-            hevm.assertTrue(inTime, "answered too late");
+            hevm.assertTrue(since, "answered by what was served before");
             s.complained = 0;
         } catch {
-            hevm.assertFalse(inTime);
+            hevm.assertFalse(since);
         }
     }
 

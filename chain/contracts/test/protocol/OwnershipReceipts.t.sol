@@ -5,6 +5,7 @@ import {IERC721} from "@openzeppelin/contracts/token/ERC721/IERC721.sol";
 import {IAttribution} from "../../src/protocol/IAttribution.sol";
 import {ILicences} from "../../src/protocol/ILicences.sol";
 import {IOwnershipReceipts} from "../../src/protocol/IOwnershipReceipts.sol";
+import {Terms} from "../../src/protocol/Types.sol";
 import {hevm, ProtocolTest} from "./ProtocolTest.sol";
 
 contract OwnershipReceiptsTest is ProtocolTest {
@@ -170,6 +171,68 @@ contract OwnershipReceiptsTest is ProtocolTest {
         hevm.assertTrue(licences.isUser(kept, heir) && !licences.isUser(kept, buyer));
         hevm.expectPartialRevert(bytes4(keccak256("ERC721NonexistentToken(uint256)")));
         licences.follow(99);
+    }
+
+    function test_a_stolen_key_settles_nothing_for_good_while_guardians_act() public {
+        guard(owner);
+        begin(owner, heir);
+        bytes memory refusal = abi.encodeWithSelector(IOwnershipReceipts.RecoveryUnderWay.selector, owner);
+        refused(one(stranger), one(uint16(10_000)), refusal);
+        hevm.expectRevert(refusal);
+        hevm.prank(owner);
+        registry.setCommitment(asset, "scheme", "wrong");
+        pass(delay);
+        hevm.prank(heir);
+        receipts.acceptRecovery(owner);
+        // All of it is the heir's, who says what becomes of it.
+        hevm.prank(heir);
+        registry.setCommitment(asset, "scheme", "right");
+        hevm.prank(heir);
+        receipts.issue(asset, one(heir), one(uint16(10_000)));
+        attribution.pay{value: 10_000}(asset);
+        flush(one(asset), COIN);
+        hevm.assertEq(attribution.claimable(heir), 10_000);
+    }
+
+    function test_an_attempt_that_is_over_keeps_nobody_from_issuing() public {
+        guard(owner);
+        begin(owner, heir);
+        hevm.prank(owner);
+        receipts.cancelRecovery();
+        hevm.prank(owner);
+        registry.setCommitment(asset, "scheme", "root");
+        begin(owner, heir);
+        pass(delay + grace + 1);
+        issue();
+    }
+
+    function test_a_lost_key_uses_no_licence_after_its_heir_accepted() public {
+        Terms memory t = longTerms(1000, 100 days);
+        t.transferable = true;
+        uint256 licence = bought(asset, t, buyer);
+        hevm.prank(buyer);
+        licences.approve(stranger, licence);
+        guard(buyer);
+        recover(buyer, heir);
+        bytes memory refusal = abi.encodeWithSelector(ILicences.Succeeded.selector, buyer, heir);
+        hevm.expectRevert(refusal);
+        hevm.prank(buyer);
+        licences.transferFrom(buyer, stranger, licence);
+        hevm.expectRevert(refusal);
+        hevm.prank(stranger);
+        licences.transferFrom(buyer, stranger, licence);
+        hevm.expectRevert(refusal);
+        hevm.prank(stranger);
+        licences.setUser(licence, stranger, type(uint64).max);
+        hevm.expectRevert(refusal);
+        hevm.prank(buyer);
+        licences.complain(licence);
+        licences.follow(licence);
+        hevm.assertEq(licences.ownerOf(licence), heir);
+        hevm.prank(heir);
+        licences.complain(licence);
+        hevm.prank(heir);
+        licences.transferFrom(heir, stranger, licence);
     }
 
     function test_fewer_than_the_threshold_do_nothing() public {
