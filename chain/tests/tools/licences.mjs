@@ -80,7 +80,7 @@ for (const [i, member] of members.entries()) {
   await done(owner.sendTransaction({ to: accounts[i], value: parseEther("150") }));
   const theirs = operators.connect(member.wallet);
   const proof = signed(member, await operators.proofDigest(accounts[i], member.key));
-  await done(theirs.join(member.key, "localhost:1", "here", proof, { value: parseEther("100") }));
+  await done(theirs.join(member.key, "localhost:1", "here", proof, { value: parseEther("100"), gasLimit: 500_000n }));
   await done(theirs.setQuote(100n, (await now()) + 300 * DAY));
   await done(theirs.allow(ID, true));
 }
