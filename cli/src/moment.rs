@@ -1,8 +1,18 @@
-//! Moments for people.
+//! Moments: what time it is, and how people are told.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// Seconds of a day.
+pub const DAY: u64 = 86_400;
+
+/// Seconds since 1970, by this machine's clock.
+pub fn now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs())
+}
 
 /// A moment for people: date and time of day in UTC, from milliseconds since 1970.
 pub fn moment(millis: u64) -> String {
-    let (days, second) = (millis / 86_400_000, millis / 1000 % 86_400);
+    let (days, second) = (millis / 86_400_000, millis / 1000 % DAY);
     let (year, month, day) = date(days);
     format!("{year:04}-{month:02}-{day:02} {:02}:{:02}:{:02} UTC", second / 3600, second / 60 % 60, second % 60)
 }

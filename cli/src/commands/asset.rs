@@ -17,13 +17,11 @@ use super::wallet::FileArgs;
 use crate::chain_client::{Chain, Log, Order};
 use crate::error::{Error, Result};
 use crate::market::content::{asset_id, content};
+use crate::moment::DAY;
 use crate::wallet::amount::Amount;
 use sahara::keys::{self, Role};
 use sahara::models::{DEFAULT_MODEL, Store};
 use sahara::network::{self, Sharing, SharingName, SharingRef};
-
-/// Seconds.
-const DAY: u64 = 86_400;
 
 #[derive(Subcommand, Debug)]
 #[command(after_help = "\

@@ -21,13 +21,12 @@ use crate::market::account::{Account, Caps};
 use crate::market::content::registered;
 use crate::market::network;
 use crate::market::purse::short;
+use crate::moment::DAY;
 use crate::wallet::Secret;
 use crate::wallet::amount::Amount;
 use sahara::keys::{self, Role};
 use sahara::network as nodes;
 
-/// Seconds.
-const DAY: u64 = 86_400;
 /// Blocks that a session is closing at least: the contract's own number.
 const CLOSING_BLOCKS: u64 = 600;
 /// Calls that a deposit is for unless something else is said.

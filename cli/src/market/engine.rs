@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use alloy_primitives::{B256, U256};
 use sahara::embedding::{Classes, Engine, Length, Query, Sink, Stop};
@@ -26,12 +25,10 @@ use super::content::{content, registered};
 use super::network;
 use super::purse::short;
 use crate::error::{Error, Result};
+use crate::moment::{DAY, now};
 
 /// Tells the person that another committee goes on.
 pub type Tell = Box<dyn Fn(&str) + Send + Sync>;
-
-/// Seconds.
-const DAY: u64 = 86_400;
 
 /// A model that is paid for.
 pub struct PaidEngine {
@@ -132,9 +129,8 @@ impl PaidEngine {
 
     /// Makes sure that all of so many texts can be paid for before one is: what was paid for a part of them would be lost.
     fn room(&self, texts: usize) -> sahara::Result<()> {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs());
         let accounts = accounts(&self.home, &self.name).map_err(own)?;
-        let calls = left_in_all(&accounts, now).map_err(own)?;
+        let calls = left_in_all(&accounts, now()).map_err(own)?;
         if calls >= texts as u128 {
             return Ok(());
         }
@@ -218,11 +214,13 @@ impl Engine for PaidEngine {
 fn left_in_all(accounts: &[Account], now: u64) -> Result<u128> {
     let asset = |account: &Account| (account.chain, account.session().map(|session| session.asset));
     let first = accounts.first().map(asset);
+    let mut spent_today: BTreeMap<(u64, U256), u128> = BTreeMap::new();
+    for account in accounts {
+        *spent_today.entry((account.chain, account.licence())).or_default() += account.spent_on(now / DAY)?;
+    }
     let mut licences: BTreeMap<U256, [u128; 2]> = BTreeMap::new();
     for account in accounts.iter().filter(|account| Some(asset(account)) == first) {
-        let today =
-            accounts.iter().filter(|other| (other.chain, other.licence()) == (account.chain, account.licence()));
-        let today: u128 = today.map(|other| other.spent_on(now / DAY)).sum::<Result<_>>()?;
+        let today = spent_today.get(&(account.chain, account.licence())).copied().unwrap_or_default();
         let [of_deposits, of_day] = licences.entry(account.licence()).or_default();
         for deal in account.deals.iter().filter(|deal| deal.price <= account.caps.call) {
             let spent = account.spent(deal.lane)?;

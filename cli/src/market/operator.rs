@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use alloy_primitives::{Address, B256, U256};
 use sahara_light::{Light, Options};
@@ -19,6 +19,7 @@ use super::network::Network;
 use super::node::{NodeMarket, Words};
 use crate::chain_client::{Chain, Order};
 use crate::error::{Error, Result};
+use crate::moment::{DAY, now};
 use crate::wallet::amount::Amount;
 use crate::wallet::password::PasswordArgs;
 use crate::wallet::{self, Secret};
@@ -72,7 +73,7 @@ fn settle_at() -> String {
 }
 
 fn settle_after() -> u64 {
-    86_400
+    DAY
 }
 
 fn max_header_age() -> u64 {
@@ -417,10 +418,6 @@ pub fn order(bill: &Bill, complete: &Complete) -> Order {
         signatures: complete.signatures.as_flattened().to_vec().into(),
     };
     Order::call("settling a session", INFERENCE_MARKET, &call)
-}
-
-fn now() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs())
 }
 
 #[cfg(test)]

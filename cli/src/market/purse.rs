@@ -17,6 +17,7 @@ use super::network;
 use super::node::Words;
 use super::receipts::{self, Kept};
 use crate::error::{Error, Result};
+use crate::moment::{DAY, now};
 use crate::wallet::amount::Amount;
 use sahara::home::Home;
 
@@ -410,11 +411,7 @@ pub fn short(id: B256) -> String {
 
 /// Days since 1970.
 fn day(seconds: u64) -> u64 {
-    seconds / 86_400
-}
-
-fn now() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs())
+    seconds / DAY
 }
 
 #[cfg(test)]

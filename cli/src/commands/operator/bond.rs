@@ -18,10 +18,8 @@ use crate::market::bill::Bill;
 use crate::market::ledger;
 use crate::market::operator::{self as market, Standing};
 use crate::market::purse::short;
+use crate::moment::DAY;
 use crate::wallet::amount::Amount;
-
-/// Seconds.
-const DAY: u64 = 86_400;
 
 #[derive(Args, Debug)]
 pub struct BondArgs {
