@@ -950,6 +950,25 @@ mod tests {
         }
     }
 
+    /// The market would not pay for it.
+    #[test]
+    fn a_job_that_is_named_after_its_sessions_end_is_not_taken() {
+        let (node, bench) = Bench::new().shown_by_nobody();
+        let session = sahara_market::Session { ends: NOW + 5, ..session(1) };
+        let deal = Deal::new(&HERE, session, committee()).unwrap();
+        bench.said.0.lock().unwrap().as_mut().unwrap().1.insert(wanted(&HERE, &deal)[0], U256::ONE);
+        node.present(&place(), &asker(), &deal.encode()).unwrap();
+        let accepted = |seconds: u64| {
+            let job = order_of(&deal, 1, PRICE).job.of(seconds as u32);
+            let bare = Order { job, voucher: vec![], ..order_of(&deal, 1, PRICE) };
+            let signature = deal.voucher(&bare, PRICE).sign(&HERE, &SIGNER).unwrap();
+            let promise = Promise { session: deal.id, lane: deal.lane, total: PRICE, signature };
+            node.accept(&Order { voucher: promise.encode(), ..bare })
+        };
+        assert!(matches!(accepted(NOW + 6), Err(Unlicensed::Refused(why)) if why.contains("ended")));
+        accepted(NOW + 5).unwrap();
+    }
+
     #[test]
     fn a_voucher_counts_for_one_job_one_step_above_the_last_receipt() {
         let bench = Bench::new();
