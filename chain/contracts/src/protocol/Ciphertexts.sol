@@ -9,10 +9,13 @@ import {REGISTRY} from "./IAssetRegistry.sol";
 abstract contract Ciphertexts is ILicences {
     struct Opening {
         uint64 openedAt;
+        uint64 openedIn;
         bool wrong;
         bytes32 key;
     }
 
+    /// @notice A window is over when its time is *and* so many blocks are: a chain that stood still has not used it up.
+    uint256 public constant WINDOW_BLOCKS = 600;
     /// @notice Since the purchase, for the owner to open what was sold.
     uint64 public constant OPENING_TIME = 7 days;
     /// @notice Since the opening, for anybody to show that the key is wrong.
@@ -29,7 +32,7 @@ abstract contract Ciphertexts is ILicences {
         Opening storage o = openings[asset][root];
         if (o.openedAt != 0) revert OpenedBefore(root);
         requireCiphertext(asset, root);
-        (o.openedAt, o.key) = (uint64(block.timestamp), key);
+        (o.openedAt, o.openedIn, o.key) = (uint64(block.timestamp), uint64(block.number), key);
         emit Opened(asset, root, key);
     }
 
@@ -44,7 +47,7 @@ abstract contract Ciphertexts is ILicences {
     ) external {
         Opening storage o = openings[asset][root];
         if (o.openedAt == 0) revert NotOpened(root);
-        if (block.timestamp > o.openedAt + DISPUTE_TIME) revert TooLate(o.openedAt + DISPUTE_TIME);
+        if (isPast(o.openedAt + DISPUTE_TIME, o.openedIn)) revert TooLate(o.openedAt + DISPUTE_TIME);
         bytes32 leaf = keccak256(bytes.concat(keccak256(abi.encode(index, keccak256(piece), plaintextHash))));
         bool promised = piece.length <= MAX_PIECE && MerkleProof.verifyCalldata(proof, root, leaf);
         if (o.wrong || !promised || keccak256(deciphered(piece, o.key, index)) == plaintextHash) revert NotDisproved();
@@ -74,18 +77,25 @@ abstract contract Ciphertexts is ILicences {
         return openings[asset][root].openedAt == 0;
     }
 
-    /// Whether who bought at `boughtAt` got the right key in time, and nobody can show otherwise any more.
-    function delivered(bytes32 asset, bytes32 root, uint64 boughtAt) internal view returns (bool) {
+    /// Whether who bought at `boughtAt`, in the block `boughtIn`, got the right key in time, and nobody can show otherwise
+    /// any more.
+    function delivered(bytes32 asset, bytes32 root, uint64 boughtAt, uint256 boughtIn) internal view returns (bool) {
         Opening storage o = openings[asset][root];
-        return o.openedAt != 0 && !o.wrong && o.openedAt <= boughtAt + OPENING_TIME
-            && block.timestamp > o.openedAt + DISPUTE_TIME;
+        return o.openedAt != 0 && !failed(asset, root, boughtAt, boughtIn)
+            && isPast(o.openedAt + DISPUTE_TIME, o.openedIn);
     }
 
-    /// Whether who bought at `boughtAt` got no key in time, or a wrong one.
-    function failed(bytes32 asset, bytes32 root, uint64 boughtAt) internal view returns (bool) {
+    /// Whether who bought at `boughtAt`, in the block `boughtIn`, got no key in time, or a wrong one.
+    function failed(bytes32 asset, bytes32 root, uint64 boughtAt, uint256 boughtIn) internal view returns (bool) {
         Opening storage o = openings[asset][root];
-        uint256 openedBy = o.openedAt == 0 ? block.timestamp : o.openedAt;
-        return o.wrong || openedBy > boughtAt + OPENING_TIME;
+        (uint256 time, uint256 number) =
+            o.openedAt == 0 ? (block.timestamp, block.number) : (uint256(o.openedAt), uint256(o.openedIn));
+        return o.wrong || (time > boughtAt + OPENING_TIME && number > boughtIn + WINDOW_BLOCKS);
+    }
+
+    /// Whether a window is over that ends at `until` and began in the block `from`.
+    function isPast(uint256 until, uint256 from) internal view returns (bool) {
+        return block.timestamp > until && block.number > from + WINDOW_BLOCKS;
     }
 
     function deciphered(bytes calldata piece, bytes32 key, uint256 index) private pure returns (bytes memory plain) {

@@ -247,11 +247,14 @@ interface IInferenceMarket {
     function finish(Session calldata s) external;
     /// @notice Gives one price back when one job was receipted in two lanes and both were paid for it: the lane that was
     ///         named first in the session gives up its last call. Once a session, before `finish`, when `REFUND_CALLS` of that
-    ///         lane's calls are paid: whoever uses a name twice on purpose, for two answers, gains one call in so many.
+    ///         lane's calls and `KEEPING_CALLS` of the other's are paid: whoever uses a name twice on purpose, for two answers,
+    ///         gains one call in so many, and a committee made up for it burns as much. Both vouchers name the job, so it
+    ///         was the consumer's signer that used the name twice.
     function refundTwice(
         Session calldata s,
         Committee[2] calldata pair,
         InferenceReceipt[2] calldata receipts,
+        bytes[2] calldata vouchers,
         bytes[2] calldata signatures
     ) external;
 

@@ -30,6 +30,7 @@ interface IERC4907 {
 ///           shows within DISPUTE_TIME that the key is wrong. Not opened within OPENING_TIME, or wrong: comes back.
 ///           The root holds hashes of the plaintext's pieces: before buying, compare them with the asset's content.
 ///         - Partnership: terms that both signed; the owner's at once.
+///         Each of these times is over when WINDOW_BLOCKS have been made, too: a chain that stands still uses none up.
 ///         An owner who withdraws a licence whose price it has pays it back: all of it, or the share of the time left.
 ///
 ///         What comes back is credited, and taken with `take`: no refund waits for anybody but its receiver.
@@ -201,6 +202,10 @@ interface ILicences is IERC4907 {
     /// @notice Ends a licence. By the asset's owner, who pays back what `refundOwed` says, as value or in the price's token.
     function withdraw(uint256 licence) external payable;
 
+    /// @notice The same, for a token that keeps a fee of each transfer: takes `amount` of it from the caller, of which as much as
+    ///         is owed has to arrive. What arrives beyond that is the caller's to `take`.
+    function withdrawPaying(uint256 licence, uint256 amount) external;
+
     /// @notice Sends what of the price is the owner's by now to Attribution. By anybody.
     function collect(uint256 licence) external returns (uint256 amount);
 
@@ -218,7 +223,7 @@ interface ILicences is IERC4907 {
     /// @notice Opens a ciphertext for all who bought it. By the asset's owner.
     function open(bytes32 asset, bytes32 root, bytes32 key) external;
 
-    /// @notice Shows within DISPUTE_TIME that the key is wrong. By anybody. Piece `index` of the ciphertext is under the
+    /// @notice Shows within DISPUTE_TIME and WINDOW_BLOCKS that the key is wrong. By anybody. Piece `index` of the ciphertext is under the
     ///         root together with the hash of its plaintext: the leaf is
     ///         `keccak256(bytes.concat(keccak256(abi.encode(index, keccak256(piece), plaintextHash))))`, pairs are sorted.
     ///         Word j of a piece is XORed with `keccak256(abi.encode(key, index, j))`.

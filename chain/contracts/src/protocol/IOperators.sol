@@ -75,6 +75,10 @@ interface IOperators {
     error NotTheOwner(bytes32 asset, address caller);
     /// @notice The operator set of that epoch is not frozen yet.
     error NotFrozen(uint256 epoch);
+    /// @notice All places of volunteers for this asset are taken: take one of somebody who is gone with `allowInPlaceOf`.
+    error NoPlace(bytes32 asset);
+    /// @notice This one has no place, or can still be drawn, or the caller has a place itself.
+    error StillThere(address operator);
     /// @notice Fewer operators than seats.
     error TooFew(uint256 candidates);
     /// @notice The receiver did not take the money.
@@ -91,8 +95,13 @@ interface IOperators {
     function proofDigest(address operator, bytes32 node) external view returns (bytes32);
     /// @notice What the caller asks for each call, in the smallest unit, until that time (seconds since 1970).
     function setQuote(uint128 perCall, uint64 until) external;
-    /// @notice Whether the caller is willing to hold the sharing of `asset`. Its bond is at least `LEAST_BOND` if it is.
+    /// @notice Whether the caller is willing to hold the sharing of `asset`. Its bond is at least `LEAST_BOND` if it is. Who is
+    ///         takes one of `MOST_VOLUNTEERS` places.
     function allow(bytes32 asset, bool willing) external;
+    /// @notice The same as willing, in the place of somebody whom nobody can draw any more: unwilling, without its bond, or not
+    ///         admitted by the owner's policy, for `FREEZE` epochs. So a place costs a bond for as long as it is held, and an
+    ///         owner clears places by its policy.
+    function allowInPlaceOf(bytes32 asset, address gone) external;
     /// @notice Begins to take `amount` of the bond out. What is not there any more seats nobody. A second call moves the time for
     ///         all that is leaving.
     function unbond(uint256 amount) external;
@@ -137,9 +146,10 @@ interface IOperators {
     /// @notice Who is drawn for `asset` in `epoch`, by a rule that anybody can recompute: among the operators who were bonded
     ///         and willing when the epoch two before it ended, and whom the owner's policy admits, one after the other, each
     ///         with a chance in proportion to its bond at that time; the randomness is the beacon's value of `epoch`, which
-    ///         nobody knew then. The first three are the committee, in this order, the others stand by.
+    ///         nobody knew then. The first three are the committee, in this order, the others stand by. For an epoch that is
+    ///         over, ask the chain's state of that time: places and the owner's policy may have changed since.
     function propose(bytes32 asset, uint256 epoch) external view returns (address[] memory drawn);
-    /// @notice Who was ever willing to hold `asset`, in the order of first coming.
+    /// @notice Who has a place among the volunteers for `asset`, by place: at most `MOST_VOLUNTEERS`.
     function volunteers(bytes32 asset) external view returns (address[] memory);
     /// @notice An operator's bond at the end of an epoch, and whether it was willing then.
     function frozen(address operator, bytes32 asset, uint256 epoch) external view returns (uint256 bond, bool willing);

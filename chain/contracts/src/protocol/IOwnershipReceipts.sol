@@ -22,6 +22,8 @@ interface IERC5192 {
 ///         and what came back from them are the heir's. The account can cancel the first attempt; the second it cannot,
 ///         so that a thief with the key cannot hold off the guardians for ever. So `threshold` guardians together are
 ///         trusted with all of that; and until the heir has accepted, whoever has the key has it.
+///
+///         Each delay is also a number of blocks (DELAY_BLOCKS), so that a chain that stands still uses none up.
 interface IOwnershipReceipts is IERC5192 {
     /// @notice `contributor` has this share of `asset`, as token `receipt`.
     event Issued(bytes32 indexed asset, address indexed contributor, uint256 indexed receipt, uint16 share);
@@ -31,6 +33,8 @@ interface IOwnershipReceipts is IERC5192 {
     event GuardiansAnnounced(address indexed account, address[] guardians, uint8 threshold, uint64 from);
     /// @notice A guardian wants `heir` to stand for `account`.
     event RecoveryApproved(address indexed account, address indexed heir, address indexed guardian);
+    /// @notice A guardian no longer wants it.
+    event RecoveryDisapproved(address indexed account, address indexed heir, address indexed guardian);
     /// @notice Enough guardians do; `heir` can accept from `from` until `until`.
     event RecoveryBegun(address indexed account, address indexed heir, uint64 from, uint64 until);
     /// @notice The account cancelled the attempt. It cannot cancel the next.
@@ -83,8 +87,12 @@ interface IOwnershipReceipts is IERC5192 {
     ///         empty list and a threshold of zero mean none. Announced again, the delay begins anew.
     function setGuardians(address[] calldata guardians, uint8 threshold) external;
 
-    /// @notice As a guardian: `heir` shall stand for `account`. With enough of them the recovery begins.
+    /// @notice As a guardian: `heir` shall stand for `account`. With enough of them the recovery begins. An approval counts for
+    ///         GRACE, and can be given again.
     function approveRecovery(address account, address heir) external;
+
+    /// @notice As a guardian: takes an approval back, as long as the recovery has not begun.
+    function disapproveRecovery(address account, address heir) external;
 
     /// @notice As the account: stops the first attempt to recover it.
     function cancelRecovery() external;

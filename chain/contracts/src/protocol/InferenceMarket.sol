@@ -7,7 +7,15 @@ import {IInferenceMarket} from "./IInferenceMarket.sol";
 import {LICENCE_BOOK} from "./ILicences.sol";
 import {BONDS} from "./IOperators.sol";
 import {RECEIPTS} from "./IOwnershipReceipts.sol";
-import {CLOSING, CLOSING_BLOCKS, IN_FLIGHT, LONGEST_SESSION, MOST_LANES, REFUND_CALLS} from "./MarketBase.sol";
+import {
+    CLOSING,
+    CLOSING_BLOCKS,
+    IN_FLIGHT,
+    KEEPING_CALLS,
+    LONGEST_SESSION,
+    MOST_LANES,
+    REFUND_CALLS
+} from "./MarketBase.sol";
 import {Requests} from "./Requests.sol";
 import {Committee, Session, Terms} from "./Types.sol";
 
@@ -126,6 +134,7 @@ contract InferenceMarket is Requests {
         Session calldata s,
         Committee[2] calldata pair,
         InferenceReceipt[2] calldata receipts,
+        bytes[2] calldata vouchers,
         bytes[2] calldata signatures
     ) external {
         bytes32 session = _running(s);
@@ -135,16 +144,24 @@ contract InferenceMarket is Requests {
             lanes[i] = committeeId(pair[i]);
             places[i] = _checkReceipt(s, pair[i], receipts[i], session, lanes[i]);
             if (receipts[i].total > settled[session][lanes[i]]) revert NotTwice();
+            _checkVoucher(s.signer, receipts[i], vouchers[i]);
             _checkSigned(pair[i], receipts[i], signatures[i]);
         }
         if (places[0] == places[1] || receipts[0].job != receipts[1].job) revert NotTwice();
         if (returned[session] != 0) revert ReturnedBefore(returned[session]);
-        bytes32 lane = places[0] < places[1] ? lanes[0] : lanes[1];
-        uint256 calls = settled[session][lane] / _price(s);
-        if (calls < REFUND_CALLS) revert TooFewCalls(calls);
-        returned[session] = lane;
-        balanceOf[s.consumer] += _price(s);
-        emit Returned(session, lane, receipts[0].job, _price(s));
+        (bytes32 gives, bytes32 keeps) = places[0] < places[1] ? (lanes[0], lanes[1]) : (lanes[1], lanes[0]);
+        uint256 price = _price(s);
+        _calls(session, gives, price, REFUND_CALLS);
+        _calls(session, keeps, price, KEEPING_CALLS);
+        returned[session] = gives;
+        balanceOf[s.consumer] += price;
+        emit Returned(session, gives, receipts[0].job, price);
+    }
+
+    /// At least so many calls of this lane were paid.
+    function _calls(bytes32 session, bytes32 lane, uint256 price, uint256 least) private view {
+        uint256 calls = settled[session][lane] / price;
+        if (calls < least) revert TooFewCalls(calls);
     }
 
     function _open(address consumer, Order memory o) private returns (bytes32 session, uint256 sum) {

@@ -34,6 +34,8 @@ contract Licences is FirstSlot, ERC721("", ""), Takings, Ciphertexts, IERC2981 {
         uint64 ends;
         uint64 complainedAt;
         State state;
+        /// The block from which a window of this licence counts: of a sealed one the purchase, of a long term the complaint.
+        uint48 windowFrom;
     }
 
     struct User {
@@ -139,18 +141,12 @@ contract Licences is FirstSlot, ERC721("", ""), Takings, Ciphertexts, IERC2981 {
 
     /// @inheritdoc ILicences
     function withdraw(uint256 licence) external payable nonReentrant {
-        (Record storage r, Sheet storage s) = find(licence);
-        requireOwner(s.asset);
-        if (isOver(licence, r)) revert Over(licence);
-        ripen(r, s);
-        uint256 owed = dueFromOwner(r);
-        if (r.state == State.Paid) {
-            payBack(s.terms.token, owed);
-            conclude(licence, r, s, owed);
-        } else {
-            if (msg.value != 0) revert WrongValue(0, msg.value);
-            stop(licence, r, s, block.timestamp);
-        }
+        withdrawWith(licence, 0);
+    }
+
+    /// @inheritdoc ILicences
+    function withdrawPaying(uint256 licence, uint256 amount) external nonReentrant {
+        withdrawWith(licence, amount);
     }
 
     /// @inheritdoc ILicences
@@ -167,7 +163,7 @@ contract Licences is FirstSlot, ERC721("", ""), Takings, Ciphertexts, IERC2981 {
         if (isOver(licence, r)) revert Over(licence);
         if (r.state != State.Vesting) revert WrongState(licence, r.state);
         if (r.complainedAt != 0) revert WrongComplaint(licence);
-        r.complainedAt = uint64(block.timestamp);
+        (r.complainedAt, r.windowFrom) = (uint64(block.timestamp), uint48(block.number));
         emit Complained(licence, uint64(block.timestamp) + ANSWER_TIME);
     }
 
@@ -176,7 +172,8 @@ contract Licences is FirstSlot, ERC721("", ""), Takings, Ciphertexts, IERC2981 {
         (Record storage r, Sheet storage s) = find(licence);
         uint64 complaint = r.complainedAt;
         if (r.state != State.Vesting || complaint == 0) revert WrongComplaint(licence);
-        if (msg.sender != _ownerOf(licence) && servedAt(s.asset) <= complaint) revert NotServedSince(complaint);
+        if (msg.sender == _ownerOf(licence)) requireNoHeir(msg.sender);
+        else if (servedAt(s.asset) <= complaint) revert NotServedSince(complaint);
         r.complainedAt = 0;
         emit Answered(licence);
     }
@@ -186,8 +183,9 @@ contract Licences is FirstSlot, ERC721("", ""), Takings, Ciphertexts, IERC2981 {
         (Record storage r, Sheet storage s) = find(licence);
         if (r.state == State.Vesting) {
             if (r.complainedAt == 0) revert WrongComplaint(licence);
-            if (block.timestamp <= r.complainedAt + ANSWER_TIME) revert TooEarly(r.complainedAt + ANSWER_TIME + 1);
-        } else if (r.state != State.Sealed || !failed(s.asset, s.terms.details, r.boughtAt)) {
+            uint256 until = r.complainedAt + ANSWER_TIME;
+            if (!isPast(until, r.windowFrom)) revert TooEarly(until + 1);
+        } else if (r.state != State.Sealed || !failed(s.asset, s.terms.details, r.boughtAt, r.windowFrom)) {
             revert WrongState(licence, r.state);
         }
         return stop(licence, r, s, block.timestamp);
@@ -256,8 +254,7 @@ contract Licences is FirstSlot, ERC721("", ""), Takings, Ciphertexts, IERC2981 {
     /// @inheritdoc ILicences
     function refundOwed(uint256 licence) external view returns (uint256) {
         (Record storage r, Sheet storage s) = find(licence);
-        bool paid =
-            r.state == State.Paid || (r.state == State.Sealed && delivered(s.asset, s.terms.details, r.boughtAt));
+        bool paid = r.state == State.Paid || isDelivered(r, s);
         return paid && !isOver(licence, r) ? dueFromOwner(r) : 0;
     }
 
@@ -322,7 +319,7 @@ contract Licences is FirstSlot, ERC721("", ""), Takings, Ciphertexts, IERC2981 {
         (r.termsHash, r.paid, r.boughtAt) = (termsHash, SafeCast.toUint128(paid), uint64(block.timestamp));
         r.ends = t.duration == 0 || t.duration > FOR_EVER - r.boughtAt ? FOR_EVER : r.boughtAt + t.duration;
         if (t.kind == KIND_LONG_TERM) r.state = State.Vesting;
-        if (t.kind == KIND_FULL_ACCESS) r.state = State.Sealed;
+        if (t.kind == KIND_FULL_ACCESS) (r.state, r.windowFrom) = (State.Sealed, uint48(block.number));
         _mint(holder, licence);
         emit Bought(licence, asset, termsHash, holder, payer, paid);
         if (r.state == State.Paid) settle(licence, r, sheets[termsHash]);
@@ -358,9 +355,28 @@ contract Licences is FirstSlot, ERC721("", ""), Takings, Ciphertexts, IERC2981 {
 
     // What becomes of the price
 
+    function withdrawWith(uint256 licence, uint256 amount) private {
+        (Record storage r, Sheet storage s) = find(licence);
+        requireOwner(s.asset);
+        if (isOver(licence, r)) revert Over(licence);
+        ripen(r, s);
+        uint256 owed = dueFromOwner(r);
+        if (r.state == State.Paid) {
+            payBack(s.terms.token, owed, amount < owed ? owed : amount);
+            conclude(licence, r, s, owed);
+        } else {
+            if (msg.value != 0 || amount != 0) revert WrongValue(0, msg.value + amount);
+            stop(licence, r, s, block.timestamp);
+        }
+    }
+
     /// A price whose key was delivered and not disputed is the owner's.
     function ripen(Record storage r, Sheet storage s) private {
-        if (r.state == State.Sealed && delivered(s.asset, s.terms.details, r.boughtAt)) r.state = State.Paid;
+        if (isDelivered(r, s)) r.state = State.Paid;
+    }
+
+    function isDelivered(Record storage r, Sheet storage s) private view returns (bool) {
+        return r.state == State.Sealed && delivered(s.asset, s.terms.details, r.boughtAt, r.windowFrom);
     }
 
     /// What of the price is the owner's at this time.
@@ -405,14 +421,11 @@ contract Licences is FirstSlot, ERC721("", ""), Takings, Ciphertexts, IERC2981 {
         return (uint256(r.paid) * (r.ends - block.timestamp) + whole - 1) / whole;
     }
 
-    /// Takes what the owner pays back; what it sent too much, it can take again.
-    function payBack(address token, uint256 owed) private {
-        if (token == address(0)) {
-            if (msg.value < owed) revert WrongValue(owed, msg.value);
-            return owe(msg.sender, token, msg.value - owed);
-        }
-        uint256 arrived = receiveFromCaller(token, owed);
+    /// Takes what the owner pays back: of a token this amount. What arrived too much, it can take again.
+    function payBack(address token, uint256 owed, uint256 amount) private {
+        uint256 arrived = token == address(0) ? msg.value : receiveFromCaller(token, amount);
         if (arrived < owed) revert WrongValue(owed, arrived);
+        owe(msg.sender, token, arrived - owed);
     }
 
     /// When the market last settled work on this asset; zero when it does not say.

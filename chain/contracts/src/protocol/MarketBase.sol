@@ -23,6 +23,11 @@ uint256 constant MOST_LANES = 8;
 // A session gives one price back at most, and no lane does before so many of its calls were paid: a name used twice on purpose
 // gains one call in so many.
 uint256 constant REFUND_CALLS = 20;
+// And so many calls of the other lane, which keeps its price: as much is burnt of them as one call's computing costs, so a
+// committee that a consumer made up for this pays what the two gain.
+uint256 constant KEEPING_CALLS = BURNT_PART;
+// One hundredth of what is paid for computing is burnt.
+uint256 constant BURNT_PART = 100;
 // Calls that may be unreceipted in a lane.
 uint32 constant IN_FLIGHT = 1;
 // How long a contract waits for an answer.
@@ -51,8 +56,6 @@ abstract contract MarketBase is IInferenceMarket, ReentrancyGuardTransient {
     uint256 internal constant WAITING = 1;
     uint256 internal constant ANSWERED = 2;
     uint256 internal constant GIVEN_BACK = 3;
-    // One hundredth of what is paid for computing is burnt.
-    uint256 internal constant BURNT_PART = 100;
     // What a call that is paid for from a signed limit costs beside what is measured: the transaction, its data, the credit.
     uint256 internal constant OVERHEAD = 60_000;
     // What is paid above the block's base fee for such a call, at most.

@@ -22,6 +22,8 @@ uint64 constant CHALLENGE = 1 days;
 uint256 constant CREDIT_CAP = 10 ether;
 // Who sits on the committees of an epoch is drawn among those who were there this many epochs before.
 uint256 constant FREEZE = 2;
+// Places of volunteers for one asset: drawing among all of them costs a bounded amount of work.
+uint256 constant MOST_VOLUNTEERS = 256;
 // Seats that are drawn: three for the committee, three that stand by.
 uint256 constant DRAWN = 6;
 
@@ -69,7 +71,9 @@ contract Operators is IOperators, ReentrancyGuardTransient {
     mapping(address operator => Earlier) private earlier;
     mapping(address operator => mapping(bytes32 asset => Checkpoints.Trace160)) private willingness;
     mapping(address operator => Checkpoints.Trace160) private bonds;
-    mapping(bytes32 asset => address[]) private came;
+    mapping(bytes32 asset => address[]) private places;
+    // One more than the index in `places`; zero for who has none.
+    mapping(bytes32 asset => mapping(address operator => uint256)) private placeIn;
     mapping(bytes32 scope => Policy) private policies;
     mapping(bytes32 scope => mapping(address operator => Verdict)) private verdicts;
     mapping(bytes32 node => uint256) private retiredAt;
@@ -114,12 +118,21 @@ contract Operators is IOperators, ReentrancyGuardTransient {
 
     /// @inheritdoc IOperators
     function allow(bytes32 asset, bool really) external {
-        uint256 bond = _caller().bond;
-        if (really && bond < LEAST_BOND) revert BondTooSmall(bond, LEAST_BOND);
-        Checkpoints.Trace160 storage history = willingness[msg.sender][asset];
-        if (history.length() == 0) came[asset].push(msg.sender);
-        history.push(_epoch(), really ? 1 : 0);
-        emit Allowed(msg.sender, asset, really);
+        _setWilling(asset, really);
+        if (!really || placeIn[asset][msg.sender] != 0) return;
+        if (places[asset].length == MOST_VOLUNTEERS) revert NoPlace(asset);
+        places[asset].push(msg.sender);
+        placeIn[asset][msg.sender] = places[asset].length;
+    }
+
+    /// @inheritdoc IOperators
+    function allowInPlaceOf(bytes32 asset, address gone) external {
+        uint256 place = placeIn[asset][gone];
+        if (place == 0 || placeIn[asset][msg.sender] != 0 || !_isGone(asset, gone)) revert StillThere(gone);
+        _setWilling(asset, true);
+        delete placeIn[asset][gone];
+        places[asset][place - 1] = msg.sender;
+        placeIn[asset][msg.sender] = place;
     }
 
     /// @inheritdoc IOperators
@@ -270,7 +283,7 @@ contract Operators is IOperators, ReentrancyGuardTransient {
 
     /// @inheritdoc IOperators
     function volunteers(bytes32 asset) external view returns (address[] memory) {
-        return came[asset];
+        return places[asset];
     }
 
     /// @inheritdoc IOperators
@@ -335,18 +348,18 @@ contract Operators is IOperators, ReentrancyGuardTransient {
         bonds[operator].push(_epoch(), uint160(bond));
     }
 
-    /// Those among whom `propose` draws, in the order in which they came, and their weights.
+    /// Those among whom `propose` draws, in the order of their places, and their weights.
     function _candidates(bytes32 asset, uint256 epoch)
         private
         view
         returns (address[] memory candidates, uint256[] memory weights, uint256 total)
     {
-        address[] storage all = came[asset];
+        address[] storage all = places[asset];
         (candidates, weights) = (new address[](all.length), new uint256[](all.length));
         uint256 count = 0;
         for (uint256 i = 0; i < all.length; i++) {
-            (uint256 bond, bool isWilling) = frozen(all[i], asset, epoch);
-            if (!isWilling || bond < LEAST_BOND || !_admits(asset, all[i], bond)) continue;
+            (bool may, uint256 bond) = _mayBeDrawn(asset, all[i], epoch);
+            if (!may) continue;
             (candidates[count], weights[count]) = (all[i], bond);
             total += bond;
             count++;
@@ -355,6 +368,29 @@ contract Operators is IOperators, ReentrancyGuardTransient {
             mstore(candidates, count)
             mstore(weights, count)
         }
+    }
+
+    function _mayBeDrawn(bytes32 asset, address who, uint256 epoch) private view returns (bool may, uint256 bond) {
+        bool isWilling;
+        (bond, isWilling) = frozen(who, asset, epoch);
+        may = isWilling && bond >= LEAST_BOND && _admits(asset, who, bond);
+    }
+
+    /// Whether nobody can draw this one, in this epoch or one of those for which the set freezes or is frozen.
+    function _isGone(bytes32 asset, address who) private view returns (bool) {
+        uint256 epoch = _epoch();
+        for (uint256 i = 0; i <= FREEZE && i <= epoch; i++) {
+            (bool may,) = _mayBeDrawn(asset, who, epoch - i);
+            if (may) return false;
+        }
+        return true;
+    }
+
+    function _setWilling(bytes32 asset, bool really) private {
+        uint256 bond = _caller().bond;
+        if (really && bond < LEAST_BOND) revert BondTooSmall(bond, LEAST_BOND);
+        willingness[msg.sender][asset].push(_epoch(), really ? 1 : 0);
+        emit Allowed(msg.sender, asset, really);
     }
 
     function _admits(bytes32 scope, address operator, uint256 bond) private view returns (bool) {

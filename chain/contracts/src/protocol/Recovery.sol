@@ -9,8 +9,9 @@ abstract contract Recovery is IOwnershipReceipts {
         address[] members;
         uint8 threshold;
         uint8 nextThreshold;
-        /// When `next` takes over; zero when nothing is announced.
+        /// When `next` takes over, and in which block at the earliest; zero when nothing is announced.
         uint64 from;
+        uint64 fromBlock;
         /// Approvals count within one round.
         uint64 round;
         /// The account has cancelled an attempt of these guardians.
@@ -22,12 +23,15 @@ abstract contract Recovery is IOwnershipReceipts {
         address heir;
         uint64 from;
         uint64 until;
+        uint64 fromBlock;
         bool cancellable;
     }
 
     /// @notice Between an announcement, or enough approvals, and what follows.
     uint64 public constant DELAY = 7 days;
-    /// @notice How long an heir can accept.
+    /// @notice Beside each of these times so many blocks must be made: a chain that stands still uses none up.
+    uint64 public constant DELAY_BLOCKS = 600;
+    /// @notice How long an heir can accept, and for how long a guardian's approval counts.
     uint64 public constant GRACE = 30 days;
     /// @notice Guardians of one account.
     uint256 public constant MAX_GUARDIANS = 16;
@@ -39,8 +43,7 @@ abstract contract Recovery is IOwnershipReceipts {
     mapping(address account => address) private successor;
     /// The longest way of recoveries that ends here.
     mapping(address account => uint256) private depth;
-    mapping(bytes32 approval => bool) private approved;
-    mapping(bytes32 attempt => uint256) private approvals;
+    mapping(bytes32 approval => uint256 time) private approvedAt;
 
     /// @inheritdoc IOwnershipReceipts
     function setGuardians(address[] calldata guardians, uint8 threshold) external {
@@ -54,6 +57,7 @@ abstract contract Recovery is IOwnershipReceipts {
         } else {
             from += DELAY;
             (g.next, g.nextThreshold, g.from) = (guardians, threshold, from);
+            g.fromBlock = uint64(block.number) + DELAY_BLOCKS;
         }
         emit GuardiansAnnounced(msg.sender, guardians, threshold, from);
     }
@@ -62,21 +66,37 @@ abstract contract Recovery is IOwnershipReceipts {
     function approveRecovery(address account, address heir) external {
         requireHeir(account, heir);
         Guard storage g = ripen(account);
-        bytes32 attempt = keccak256(abi.encode(account, g.round, heir));
+        bool guards_;
+        uint256 count;
+        uint256 length = g.members.length;
+        for (uint256 i; i < length; ++i) {
+            address guardian = g.members[i];
+            bytes32 approval = approvalOf(account, g.round, heir, guardian);
+            if (heirOf(guardian) == msg.sender) {
+                guards_ = true;
+                approvedAt[approval] = block.timestamp;
+                emit RecoveryApproved(account, heir, guardian);
+            }
+            uint256 given = approvedAt[approval];
+            if (given != 0 && block.timestamp <= given + GRACE) ++count;
+        }
+        if (!guards_) revert NotAGuardian(account, msg.sender);
+        if (count >= g.threshold) begin(account, heir, g);
+    }
+
+    /// @inheritdoc IOwnershipReceipts
+    function disapproveRecovery(address account, address heir) external {
+        Guard storage g = ripen(account);
         bool guards_;
         uint256 length = g.members.length;
         for (uint256 i; i < length; ++i) {
             address guardian = g.members[i];
             if (heirOf(guardian) != msg.sender) continue;
             guards_ = true;
-            bytes32 approval = keccak256(abi.encode(attempt, guardian));
-            if (approved[approval]) continue;
-            approved[approval] = true;
-            approvals[attempt] += 1;
-            emit RecoveryApproved(account, heir, guardian);
+            delete approvedAt[approvalOf(account, g.round, heir, guardian)];
+            emit RecoveryDisapproved(account, heir, guardian);
         }
         if (!guards_) revert NotAGuardian(account, msg.sender);
-        if (approvals[attempt] >= g.threshold) begin(account, heir, g);
     }
 
     /// @inheritdoc IOwnershipReceipts
@@ -94,7 +114,7 @@ abstract contract Recovery is IOwnershipReceipts {
     function acceptRecovery(address account) external {
         Attempt memory a = attempts[account];
         if (a.heir == address(0) || a.heir != msg.sender) revert NoRecovery(account);
-        if (block.timestamp < a.from || block.timestamp > a.until) revert NotNow(a.from, a.until);
+        if (block.timestamp < a.from || block.number < a.fromBlock || isPast(a)) revert NotNow(a.from, a.until);
         requireHeir(account, msg.sender);
         uint256 steps = depth[account] + 1;
         if (steps > MAX_HEIRS) revert TooManyHeirs(MAX_HEIRS);
@@ -133,9 +153,9 @@ abstract contract Recovery is IOwnershipReceipts {
     /// From now on the delay runs. Guardians that were announced are not: else a thief could replace those who recover.
     function begin(address account, address heir, Guard storage g) private {
         uint64 from = uint64(block.timestamp) + DELAY;
-        attempts[account] = Attempt(heir, from, from + GRACE, !g.cancelled);
+        attempts[account] = Attempt(heir, from, from + GRACE, uint64(block.number) + DELAY_BLOCKS, !g.cancelled);
         delete g.next;
-        (g.nextThreshold, g.from, g.round) = (0, 0, g.round + 1);
+        (g.nextThreshold, g.from, g.fromBlock, g.round) = (0, 0, 0, g.round + 1);
         emit RecoveryBegun(account, heir, from, from + GRACE);
     }
 
@@ -145,15 +165,25 @@ abstract contract Recovery is IOwnershipReceipts {
         if (!ripe(g)) return g;
         (g.members, g.threshold) = (g.next, g.nextThreshold);
         delete g.next;
-        (g.nextThreshold, g.from, g.round, g.cancelled) = (0, 0, g.round + 1, false);
+        (g.nextThreshold, g.from, g.fromBlock, g.round, g.cancelled) = (0, 0, 0, g.round + 1, false);
     }
 
     function ripe(Guard storage g) private view returns (bool) {
-        return g.from != 0 && g.from <= block.timestamp;
+        return g.from != 0 && g.from <= block.timestamp && g.fromBlock <= block.number;
     }
 
     function underWay(address account) internal view returns (bool) {
-        return attempts[account].heir != address(0) && block.timestamp <= attempts[account].until;
+        return attempts[account].heir != address(0) && !isPast(attempts[account]);
+    }
+
+    /// Whether the heir has let its time go by.
+    function isPast(Attempt memory a) private view returns (bool) {
+        return block.timestamp > a.until && block.number > a.fromBlock + DELAY_BLOCKS;
+    }
+
+    /// Under which name a guardian's approval is kept: no other set of guardians, and no other attempt, knows it.
+    function approvalOf(address account, uint64 round, address heir, address guardian) private pure returns (bytes32) {
+        return keccak256(abi.encode(account, round, heir, guardian));
     }
 
     function requireHeir(address account, address heir) private view {

@@ -4,7 +4,7 @@ pragma solidity ^0.8.28;
 import {REGISTRY} from "./IAssetRegistry.sol";
 import {IInferenceMarket} from "./IInferenceMarket.sol";
 import {BONDS} from "./IOperators.sol";
-import {LONGEST_TERM, MarketBase} from "./MarketBase.sol";
+import {BURNT_PART, LONGEST_TERM, MarketBase} from "./MarketBase.sol";
 import {LEAST_BOND} from "./Operators.sol";
 import {Committee} from "./Types.sol";
 

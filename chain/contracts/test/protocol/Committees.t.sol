@@ -4,6 +4,7 @@ pragma solidity ^0.8.28;
 import {IInferenceMarket} from "../../src/protocol/IInferenceMarket.sol";
 import {IOperators} from "../../src/protocol/IOperators.sol";
 import {LONGEST_TERM} from "../../src/protocol/MarketBase.sol";
+import {MOST_VOLUNTEERS} from "../../src/protocol/Operators.sol";
 import {Committee, Session} from "../../src/protocol/Types.sol";
 import {MarketTest, cheats} from "./MarketTest.sol";
 import {signatureOf} from "./StandIns.sol";
@@ -204,6 +205,60 @@ contract CommitteesTest is MarketTest {
         }
     }
 
+    function test_places_are_bounded_and_who_is_gone_makes_room() public {
+        for (uint256 i = 6; i < MOST_VOLUNTEERS; i++) {
+            join(i);
+        }
+        beacon.setEpoch(4);
+        uint256 gas = gasleft();
+        cheats.assertEq(operators.propose(ASSET, 4).length, 6);
+        cheats.assertTrue(gas - gasleft() < 8_000_000);
+        enrol(1_000);
+        refusedPlace(IOperators.NoPlace.selector, 1_000);
+        // Nobody loses its place while it can be drawn, and nobody has two.
+        refusedPlaceOf(1_000, account(7));
+        refusedPlaceOf(1_000, account(2_000));
+        cheats.prank(account(7));
+        operators.allow(ASSET, false);
+        refusedPlaceOf(8, account(7));
+        beacon.setEpoch(6);
+        // Epoch 7 draws among those of epoch 5, and epoch 5 is after it left.
+        beacon.setEpoch(7);
+        takePlaceOf(1_000, account(7));
+        cheats.assertEq(operators.volunteers(ASSET)[7], account(1_000));
+        cheats.assertEq(operators.volunteers(ASSET).length, MOST_VOLUNTEERS);
+        // The other one comes back when there is room again.
+        refusedPlace(IOperators.NoPlace.selector, 7);
+        refusedPlaceOf(7, account(7));
+    }
+
+    function test_a_place_is_kept_as_long_as_a_frozen_set_has_it() public {
+        beacon.setEpoch(4);
+        enrol(1_000);
+        cheats.prank(account(5));
+        operators.allow(ASSET, false);
+        for (uint256 epoch = 4; epoch <= 5; epoch++) {
+            beacon.setEpoch(epoch);
+            refusedPlaceOf(1_000, account(5));
+        }
+        cheats.assertEq(operators.propose(ASSET, 5).length, 6);
+        beacon.setEpoch(6);
+        cheats.assertEq(operators.propose(ASSET, 6).length, 5);
+        takePlaceOf(1_000, account(5));
+        cheats.assertEq(operators.propose(ASSET, 6).length, 5);
+    }
+
+    function test_an_owner_clears_places_by_its_policy() public {
+        beacon.setEpoch(4);
+        enrol(1_000);
+        address[] memory who = new address[](1);
+        who[0] = account(3);
+        cheats.prank(owner);
+        operators.judge(ASSET, who, IOperators.Verdict.Denied);
+        takePlaceOf(1_000, account(3));
+        cheats.assertEq(operators.volunteers(ASSET)[3], account(1_000));
+    }
+
     /// A bond of half of everything is drawn first in about half of the epochs.
     function test_seats_are_drawn_in_proportion_to_bonds() public {
         bond(3, 400 ether);
@@ -213,6 +268,30 @@ contract CommitteesTest is MarketTest {
             if (operators.propose(ASSET, epoch)[0] == account(3)) first++;
         }
         cheats.assertTrue(first > 80 && first < 120);
+    }
+
+    /// An operator that has volunteered for nothing yet.
+    function enrol(uint256 i) private {
+        cheats.deal(account(i), 1_000 ether);
+        bytes memory proof = signatureOf(node(i), operators.proofDigest(account(i), node(i)));
+        cheats.prank(account(i));
+        operators.join{value: 100 ether}(node(i), "localhost:1", "here", proof);
+    }
+
+    function takePlaceOf(uint256 i, address gone) private {
+        cheats.prank(account(i));
+        operators.allowInPlaceOf(ASSET, gone);
+    }
+
+    function refusedPlaceOf(uint256 i, address gone) private {
+        cheats.expectPartialRevert(IOperators.StillThere.selector);
+        takePlaceOf(i, gone);
+    }
+
+    function refusedPlace(bytes4 selector, uint256 i) private {
+        cheats.expectPartialRevert(selector);
+        cheats.prank(account(i));
+        operators.allow(ASSET, true);
     }
 
     function bond(uint256 i, uint256 more) private {

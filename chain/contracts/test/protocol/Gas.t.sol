@@ -116,10 +116,11 @@ contract GasTest is MarketTest {
         note("operators claim");
         pay(two, 20);
         Committee memory other = committee(1);
-        InferenceReceipt memory r = receipt(two, other, 20);
+        InferenceReceipt memory r = receipt(two, other, 100);
+        r.job = receipt(two, c, 20).job;
         market.settle(two, other, r, voucher(SIGNER_KEY, r), new bytes(192));
         InferenceReceipt[2] memory both = [receipt(two, c, 20), r];
-        market.refundTwice(two, [c, other], both, [new bytes(192), new bytes(192)]);
+        market.refundTwice(two, [c, other], both, vouchers(both), [new bytes(192), new bytes(192)]);
         note("market refundTwice");
         cheats.prank(owner);
         market.unseat(c);

@@ -251,6 +251,25 @@ contract LicenceTokensTest is ProtocolTest {
         hevm.expectRevert(abi.encodeWithSelector(ILicences.WrongValue.selector, 900, 810));
         hevm.prank(owner);
         licences.withdraw(licence);
+        // Who sends more, so that enough arrives, has the licence ended and the rest back.
+        fee.mint(owner, 1010);
+        hevm.prank(owner);
+        fee.approve(address(licences), 1010);
+        hevm.prank(owner);
+        licences.withdrawPaying(licence, 1010);
+        hevm.assertEq(licences.takeable(payer, address(fee)), 900);
+        hevm.assertEq(licences.takeable(owner, address(fee)), 9);
+        hevm.assertEq(fee.balanceOf(address(licences)), 909);
+        // What is nobody's to pay is not taken.
+        fee.mint(payer, 1000);
+        hevm.prank(payer);
+        fee.approve(address(licences), 1000);
+        Terms memory vesting = longTerms(1000, 100);
+        vesting.token = address(fee);
+        licence = buy(offered(asset, vesting));
+        hevm.expectRevert(abi.encodeWithSelector(ILicences.WrongValue.selector, 0, 1));
+        hevm.prank(owner);
+        licences.withdrawPaying(licence, 1);
     }
 
     bytes private door;

@@ -211,6 +211,10 @@ abstract contract MarketTest {
         return keccak256(abi.encodePacked(c.keys));
     }
 
+    function vouchers(InferenceReceipt[2] memory two) internal view returns (bytes[2] memory) {
+        return [voucher(SIGNER_KEY, two[0]), voucher(SIGNER_KEY, two[1])];
+    }
+
     function voucher(uint256 key, InferenceReceipt memory r) internal view returns (bytes memory) {
         return ecdsa(key, market.voucherDigest(r.session, r.lane, r.total, r.job, r.request));
     }

@@ -251,6 +251,45 @@ contract OwnershipReceiptsTest is ProtocolTest {
         hevm.assertTrue(to == heir && from == clock + delay && until == clock + delay + grace && !final_);
     }
 
+    function test_an_approval_does_not_last_for_ever() public {
+        guard(owner);
+        approve(guardians[0], owner, heir);
+        pass(grace);
+        approve(guardians[1], owner, heir);
+        (address to,,,) = receipts.recoveryOf(owner);
+        hevm.assertEq(to, heir);
+        hevm.prank(owner);
+        receipts.cancelRecovery();
+        approve(guardians[0], owner, heir);
+        pass(grace + 1);
+        approve(guardians[1], owner, heir);
+        noRecovery(owner);
+        // Given again, it counts.
+        approve(guardians[0], owner, heir);
+        (to,,,) = receipts.recoveryOf(owner);
+        hevm.assertEq(to, heir);
+    }
+
+    function test_a_guardian_takes_its_approval_back() public {
+        guard(owner);
+        approve(guardians[0], owner, heir);
+        hevm.expectRevert(abi.encodeWithSelector(IOwnershipReceipts.NotAGuardian.selector, owner, stranger));
+        hevm.prank(stranger);
+        receipts.disapproveRecovery(owner, heir);
+        hevm.expectEmit(address(receipts));
+        emit IOwnershipReceipts.RecoveryDisapproved(owner, heir, guardians[0]);
+        hevm.prank(guardians[0]);
+        receipts.disapproveRecovery(owner, heir);
+        approve(guardians[1], owner, heir);
+        noRecovery(owner);
+        approve(guardians[2], owner, heir);
+        // Too late for a recovery that has begun.
+        hevm.prank(guardians[1]);
+        receipts.disapproveRecovery(owner, heir);
+        (address to,,,) = receipts.recoveryOf(owner);
+        hevm.assertEq(to, heir);
+    }
+
     function test_an_heir_accepts_after_the_delay_and_not_for_ever() public {
         guard(owner);
         begin(owner, heir);

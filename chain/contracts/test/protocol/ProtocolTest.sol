@@ -104,7 +104,10 @@ abstract contract ProtocolTest {
 
     // Time
 
+    /// Time goes by, and a block is made every six seconds.
     function pass(uint256 time) internal {
+        height += time / 6;
+        hevm.roll(height);
         clock += time;
         hevm.warp(clock);
     }

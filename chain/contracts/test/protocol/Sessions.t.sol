@@ -203,64 +203,77 @@ contract SessionsTest is MarketTest {
     }
 
     function test_a_job_that_was_charged_in_two_lanes_is_paid_once() public {
-        Session memory s = opened(2);
-        settle(s, committee(0), receipt(s, committee(0), 20));
-        settle(s, committee(1), receipt(s, committee(1), 20));
-        market.refundTwice(s, pair(0, 1), jobs(s, 20, 20), signed(s, 20, 20));
+        Session memory s = served(20, 100);
+        twice(s, 20, 100);
         cheats.assertEq(market.balanceOf(consumer), PRICE);
         // Once a session, in whatever order the two are shown.
-        refusedTwice(IInferenceMarket.ReturnedBefore.selector, s, 20, 20);
+        refusedTwice(IInferenceMarket.ReturnedBefore.selector, s, 20, 100);
         finish(s);
-        cheats.assertEq(market.balanceOf(consumer), 2 * CAP - 39 * PRICE);
-        cheats.assertEq(earnedByAll() + attribution.paid(ASSET) + market.ashes(ASSET), 39 * PRICE);
+        cheats.assertEq(market.balanceOf(consumer), 2 * CAP - 119 * PRICE);
+        cheats.assertEq(earnedByAll() + attribution.paid(ASSET) + market.ashes(ASSET), 119 * PRICE);
         cheats.assertEq(address(market).balance, market.balanceOf(consumer) + market.ashes(ASSET));
     }
 
     function test_the_lane_that_was_named_first_gives_the_price_back() public {
-        Session memory s = opened(2);
-        settle(s, committee(0), receipt(s, committee(0), 20));
-        settle(s, committee(1), receipt(s, committee(1), 20));
-        market.refundTwice(s, pair(1, 0), swapped(jobs(s, 20, 20)), swapped(signed(s, 20, 20)));
+        Session memory s = served(20, 100);
+        InferenceReceipt[2] memory both = jobs(s, 20, 100);
+        bytes[2] memory all = signed(s, 20, 100);
+        market.refundTwice(s, pair(1, 0), swapped(both), swapped(vouchers(both)), swapped(all));
         finish(s);
         (, uint256[3] memory members) = market.split(COMPUTE, 19);
         cheats.assertEq(earned(0), members[0]);
-        (, members) = market.split(COMPUTE, 20);
+        (, members) = market.split(COMPUTE, 100);
         cheats.assertEq(earned(3), members[0]);
     }
 
     /// Else eight lanes of one call each and one name would be eight answers for one price, and calls in one's own lane would
     /// buy another one's.
     function test_a_name_used_twice_on_purpose_gains_little() public {
-        Session memory s = opened(2);
-        settle(s, committee(0), receipt(s, committee(0), 19));
-        settle(s, committee(1), receipt(s, committee(1), 40));
-        InferenceReceipt[2] memory both = jobs(s, 19, 19);
-        bytes[2] memory all = signed(s, 19, 19);
-        cheats.expectPartialRevert(IInferenceMarket.TooFewCalls.selector);
-        market.refundTwice(s, pair(0, 1), both, all);
+        Session memory s = served(19, 99);
+        refusedTwice(IInferenceMarket.TooFewCalls.selector, s, 19, 99);
         settle(s, committee(0), receipt(s, committee(0), 20));
-        market.refundTwice(s, pair(0, 1), both, all);
+        refusedTwice(IInferenceMarket.TooFewCalls.selector, s, 19, 99);
+        settle(s, committee(1), receipt(s, committee(1), 100));
+        twice(s, 19, 99);
+        // What a made-up lane burns is no less than what it gets for its consumer.
+        (uint256 burnt,) = market.split(COMPUTE, 100);
+        cheats.assertTrue(burnt + 100 * ROYALTY >= PRICE);
+    }
+
+    function test_only_the_consumer_names_a_job_twice() public {
+        Session memory s = served(20, 100);
+        InferenceReceipt[2] memory both = jobs(s, 20, 100);
+        bytes[2] memory all = signed(s, 20, 100);
+        for (uint256 i = 0; i < 2; i++) {
+            bytes[2] memory own = vouchers(both);
+            own[i] = voucher(CONSUMER_KEY, both[i]);
+            cheats.expectPartialRevert(IInferenceMarket.WrongVoucher.selector);
+            market.refundTwice(s, pair(0, 1), both, own, all);
+        }
     }
 
     function test_nothing_comes_back_for_two_jobs_or_what_was_not_charged() public {
-        Session memory s = opened(2);
-        settle(s, committee(0), receipt(s, committee(0), 4));
-        settle(s, committee(1), receipt(s, committee(1), 3));
-        refusedTwice(IInferenceMarket.NotTwice.selector, s, 4, 3);
+        Session memory s = served(4, 3);
+        InferenceReceipt[2] memory both = jobs(s, 4, 3);
+        bytes[2] memory all = signed(s, 4, 3);
+        both[1] = receipt(s, committee(1), 3);
+        all[1] = signatures(committee(1), both[1]);
+        refusedTwice(IInferenceMarket.NotTwice.selector, s, both, all);
         // Receipted in both, but charged in one only.
         refusedTwice(IInferenceMarket.NotTwice.selector, s, 4, 4);
         Committee[2] memory same = pair(0, 0);
-        InferenceReceipt[2] memory twice = jobs(s, 4, 4);
-        twice[1] = twice[0];
-        bytes[2] memory both = signed(s, 4, 4);
-        both[1] = both[0];
+        both = jobs(s, 4, 4);
+        all = signed(s, 4, 4);
+        (both[1], all[1]) = (both[0], all[0]);
+        bytes[2] memory promised = vouchers(both);
         cheats.expectPartialRevert(IInferenceMarket.NotTwice.selector);
-        market.refundTwice(s, same, twice, both);
+        market.refundTwice(s, same, both, promised, all);
         settle(s, committee(1), receipt(s, committee(1), 4));
-        both[1] = bytes.concat(both[0]);
-        twice = jobs(s, 4, 4);
+        all[1] = bytes.concat(all[0]);
+        both = jobs(s, 4, 4);
+        promised = vouchers(both);
         cheats.expectPartialRevert(IInferenceMarket.NotSigned.selector);
-        market.refundTwice(s, pair(0, 1), twice, both);
+        market.refundTwice(s, pair(0, 1), both, promised, all);
         finish(s);
         refusedTwice(IInferenceMarket.WrongState.selector, s, 4, 4);
     }
@@ -325,8 +338,17 @@ contract SessionsTest is MarketTest {
         return [committee(a), committee(b)];
     }
 
-    function jobs(Session memory s, uint64 a, uint64 b) private view returns (InferenceReceipt[2] memory) {
-        return [receipt(s, committee(0), a), receipt(s, committee(1), b)];
+    /// A session with two lanes, of which so many calls are paid.
+    function served(uint64 a, uint64 b) private returns (Session memory s) {
+        s = opened(2);
+        settle(s, committee(0), receipt(s, committee(0), a));
+        settle(s, committee(1), receipt(s, committee(1), b));
+    }
+
+    /// One job, as the call of this number in each lane.
+    function jobs(Session memory s, uint64 a, uint64 b) private view returns (InferenceReceipt[2] memory both) {
+        both = [receipt(s, committee(0), a), receipt(s, committee(1), b)];
+        both[1].job = both[0].job;
     }
 
     function signed(Session memory s, uint64 a, uint64 b) private view returns (bytes[2] memory) {
@@ -342,13 +364,23 @@ contract SessionsTest is MarketTest {
         return [two[1], two[0]];
     }
 
-    function refusedTwice(bytes4 selector, Session memory s, uint64 a, uint64 b) private {
+    function twice(Session memory s, uint64 a, uint64 b) private {
         InferenceReceipt[2] memory both = jobs(s, a, b);
-        bytes[2] memory all = signed(s, a, b);
+        market.refundTwice(s, pair(0, 1), both, vouchers(both), signed(s, a, b));
+    }
+
+    function refusedTwice(bytes4 selector, Session memory s, uint64 a, uint64 b) private {
+        refusedTwice(selector, s, jobs(s, a, b), signed(s, a, b));
+    }
+
+    function refusedTwice(bytes4 selector, Session memory s, InferenceReceipt[2] memory both, bytes[2] memory all)
+        private
+    {
+        bytes[2] memory promised = vouchers(both);
         cheats.expectPartialRevert(selector);
-        market.refundTwice(s, pair(0, 1), both, all);
+        market.refundTwice(s, pair(0, 1), both, promised, all);
         cheats.expectPartialRevert(selector);
-        market.refundTwice(s, pair(1, 0), swapped(both), swapped(all));
+        market.refundTwice(s, pair(1, 0), swapped(both), swapped(promised), swapped(all));
     }
 
     function refusedOpen(bytes4 selector, Session memory s, uint256 value) private {
