@@ -6,7 +6,11 @@ pragma solidity ^0.8.20;
 interface IStaking {
     event Delegated(address indexed validator, address indexed delegator, uint256 amount);
     event Undelegated(address indexed validator, address indexed delegator, uint256 amount);
-    event ParametersChanged();
+    /// These parameters will be in force from the first block on that reaches `time` and `height`.
+    event ParametersAnnounced(uint256 time, uint256 height);
+    event ParametersCancelled();
+    event PoolAnnounced(uint256 amount, uint256 time, uint256 height);
+    event PoolCancelled();
 
     struct Unbonding {
         address validator;
@@ -60,11 +64,21 @@ interface IStaking {
     /// Pays the commission of the caller's validator.
     function claimCommission() external returns (uint256 paid);
 
-    /// For the governance address that genesis names, and nobody else.
-    function setParameters(Parameters calldata parameters) external;
+    /// For the governance address that genesis names, and nobody else. Announces parameters: they are in force from the first
+    /// block on that reaches both `time` (seconds since 1970) and `height`. That is the unbonding time and three days from
+    /// now, and 600 blocks more than those for which an offence can be proven, so that everybody can have left before; not
+    /// before who left by a longer unbonding time has; and later by any hour or more in which no block is made. Announced
+    /// again, the time begins anew.
+    function setParameters(Parameters calldata parameters) external returns (uint256 time, uint256 height);
+    /// Takes an announcement back.
+    function cancelParameters() external;
+    /// Gives the office to another account at once, with what waits. To the zero address, and nobody has it any more.
     function setGovernance(address heir) external;
-    /// Pays part of what was slashed to the caller.
-    function takePool(uint256 amount) external returns (uint256 paid);
+    /// Announces that part of what was slashed will be paid to governance, as long ahead as parameters.
+    function takePool(uint256 amount) external returns (uint256 time, uint256 height);
+    /// Pays the caller what it announced, once it is due.
+    function collectPool() external returns (uint256 paid);
+    function cancelPool() external;
 
     /// `status`: 0 active, 1 jailed until that time, 2 tombstoned for ever. `power`: weight in consensus.
     function validatorOf(address operator)
@@ -89,7 +103,11 @@ interface IStaking {
     function validatorAt(uint256 index) external view returns (address);
     /// What was slashed, for governance to decide about.
     function pool() external view returns (uint256);
+    /// What of it was announced, and from when on it can be collected: zeros when nothing was.
+    function pendingPool() external view returns (uint256 amount, uint256 time, uint256 height);
     function parameters() external view returns (Parameters memory);
+    /// What was announced, and from when on it is in force: zeros when nothing was.
+    function pendingParameters() external view returns (Parameters memory next, uint256 time, uint256 height);
     function governance() external view returns (address);
 }
 

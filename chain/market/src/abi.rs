@@ -236,6 +236,8 @@ alloy_sol_types::sol! {
         error NotTheOwner(bytes32 asset, address caller);
         error NotFrozen(uint256 epoch);
         error TooFew(uint256 candidates);
+        error NoPlace(bytes32 asset);
+        error StillThere(address operator);
 
         function join(bytes32 node, string calldata endpoint, string calldata region, bytes calldata proof)
             external
@@ -243,6 +245,7 @@ alloy_sol_types::sol! {
         function proofDigest(address operator, bytes32 node) external view returns (bytes32);
         function setQuote(uint128 perCall, uint64 until) external;
         function allow(bytes32 asset, bool willing) external;
+        function allowInPlaceOf(bytes32 asset, address gone) external;
         function unbond(uint256 amount) external;
         function withdraw() external returns (uint256);
         function claim() external returns (uint256);
@@ -339,6 +342,89 @@ alloy_sol_types::sol! {
         function committees(bytes32 committee) external view returns (uint256);
         function settled(bytes32 session, bytes32 lane) external view returns (uint256);
     }
+
+    /// What somebody wants to learn from a dataset, at worst: divergences at 32 orders in nano.
+    #[derive(Debug, PartialEq, Eq)]
+    struct Job {
+        bytes32 dataset;
+        address spender;
+        uint256 licence;
+        bytes32 name;
+        uint64 until;
+        uint64 failure;
+        uint64[32] costs;
+    }
+
+    #[derive(Debug, PartialEq, Eq)]
+    interface PrivacyBudget {
+        event Granted(
+            bytes32 indexed dataset, uint64 epsilon, uint64 logInverseDelta, uint64 failure, uint32 orders
+        );
+        event Lowered(bytes32 indexed dataset, uint64 epsilon);
+        event RaiseAnnounced(bytes32 indexed dataset, uint64 epsilon, uint64 from, uint64 fromBlock);
+        event RaiseCancelled(bytes32 indexed dataset);
+        event Raised(bytes32 indexed dataset, uint64 epsilon);
+        event AllowanceSet(bytes32 indexed dataset, address indexed spender, uint64 epsilon);
+        event Reserved(bytes32 indexed job, bytes32 indexed dataset, address indexed spender, Job details);
+        event Begun(bytes32 indexed job, bytes32 indexed dataset, address indexed spender);
+        event Released(bytes32 indexed job, bytes32 indexed dataset);
+
+        error NotTheOwner(bytes32 dataset, address owner);
+        error NotADataset(bytes32 asset);
+        error RecoveryUnderWay(address account);
+        error WrongGrant(string why);
+        error GrantedBefore(bytes32 dataset);
+        error NotGranted(bytes32 dataset);
+        error NoChange(uint64 epsilon);
+        error NotRaised(uint64 from, uint64 fromBlock);
+        error WrongJob(string why);
+        error NotTheSpender(address spender);
+        error TooLate(uint64 until);
+        error TooEarly(uint64 until);
+        error WrongState(bytes32 job, uint256 word);
+        error NotAllowed(bytes32 dataset, address spender, uint256 licence);
+        error NotAUser(uint256 licence, address spender);
+        error NotPaidYet(uint256 licence);
+        error OverBudget(bytes32 dataset, uint256 epsilon, uint256 granted);
+        error OverAllowance(bytes32 dataset, uint256 epsilon, uint256 allowed);
+        error FailureAbove(uint256 failure, uint256 granted);
+
+        function grant(bytes32 dataset, uint64 epsilon, uint64 logInverseDelta, uint64 failure, uint32 orders) external;
+        function lower(bytes32 dataset, uint64 epsilon) external;
+        function announceRaise(bytes32 dataset, uint64 epsilon) external;
+        function cancelRaise(bytes32 dataset) external;
+        function raise(bytes32 dataset) external;
+        function allow(bytes32 dataset, address spender, uint64 epsilon) external;
+        function reserve(Job calldata j) external returns (bytes32 job);
+        function begin(Job calldata j) external;
+        function release(Job calldata j) external;
+        function jobs(bytes32 job) external view returns (uint256 word);
+        function idOf(Job calldata j) external view returns (bytes32);
+        function grantOf(bytes32 dataset)
+            external
+            view
+            returns (
+                uint64 epsilon,
+                uint64 logInverseDelta,
+                uint64 failure,
+                uint32 orders,
+                uint64 raisedTo,
+                uint64 from,
+                uint64 fromBlock
+            );
+        function spentOf(bytes32 dataset)
+            external
+            view
+            returns (uint256 spent, uint256 withReserved, uint256 failure, uint256 failureWithReserved);
+        function divergencesOf(bytes32 dataset)
+            external
+            view
+            returns (uint64[32] memory spent, uint64[32] memory withReserved);
+        function allowanceOf(bytes32 dataset, address spender, uint256 licence)
+            external
+            view
+            returns (uint256 epsilon, uint256 drawn);
+    }
 }
 
 #[cfg(test)]
@@ -383,6 +469,10 @@ mod tests {
             (
                 include_str!("../../contracts/src/protocol/IInferenceMarket.sol"),
                 known::<InferenceMarket::InferenceMarketErrors>(),
+            ),
+            (
+                include_str!("../../contracts/src/protocol/IPrivacyBudget.sol"),
+                known::<PrivacyBudget::PrivacyBudgetErrors>(),
             ),
         ];
         for (solidity, known) in contracts {

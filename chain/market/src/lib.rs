@@ -26,6 +26,7 @@
 #![forbid(unsafe_code)]
 
 pub mod abi;
+pub mod budget;
 mod domain;
 mod receipt;
 pub mod revenue;
@@ -54,3 +55,5 @@ pub const OPERATORS: Address = address!("0x0000000000000000000000000000000000000
 pub const INFERENCE_MARKET: Address = address!("0x0000000000000000000000000000000000000B50");
 /// Identities of people and agents.
 pub const IDENTITY: Address = address!("0x0000000000000000000000000000000000000B60");
+/// How much may be learned from a dataset.
+pub const PRIVACY_BUDGET: Address = address!("0x0000000000000000000000000000000000000B70");

@@ -22,6 +22,11 @@ pub fn withdrawn(licence: U256) -> B256 {
     mapping(licence.into(), U256::ZERO.into())
 }
 
+/// In [`crate::PRIVACY_BUDGET`]: the state of a job, [`JobState`].
+pub fn budget_job(id: B256) -> B256 {
+    mapping(id, U256::ZERO.into())
+}
+
 fn mapping(key: B256, slot: B256) -> B256 {
     keccak256([key.0, slot.0].as_flattened())
 }
@@ -50,6 +55,35 @@ impl SessionState {
             (1, Ok(0)) => Self::Open,
             (2, Ok(until)) => Self::Closing(until),
             (3, Ok(_)) => Self::Finished,
+            _ => Self::Unknown(word),
+        }
+    }
+}
+
+/// What the word of a job says that draws on a dataset's privacy budget.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum JobState {
+    /// No such job was ever reserved.
+    None,
+    /// It is put aside: nothing of it may be opened yet.
+    Reserved,
+    /// It is spent, since this time (seconds since 1970): what it opens may leave.
+    Begun(u64),
+    /// It was given back, and never begins.
+    Released,
+    /// A word that this program does not know.
+    Unknown(U256),
+}
+
+impl JobState {
+    /// Reads the word.
+    pub fn read(word: U256) -> Self {
+        let [status, rest] = [word & U256::from(0xff), word >> 8];
+        match (status.to::<u8>(), u64::try_from(rest)) {
+            (0, Ok(0)) => Self::None,
+            (1, Ok(0)) => Self::Reserved,
+            (2, Ok(since)) => Self::Begun(since),
+            (3, Ok(0)) => Self::Released,
             _ => Self::Unknown(word),
         }
     }
@@ -85,6 +119,13 @@ mod tests {
         assert_eq!(SessionState::read(U256::from(3)), SessionState::Finished);
         for strange in [U256::from(4), U256::from(1) | U256::from(1) << 8, U256::from(2) | U256::from(1) << 80] {
             assert_eq!(SessionState::read(strange), SessionState::Unknown(strange));
+        }
+        assert_eq!(JobState::read(U256::ZERO), JobState::None);
+        assert_eq!(JobState::read(U256::ONE), JobState::Reserved);
+        assert_eq!(JobState::read(closing), JobState::Begun(1_700_000_000));
+        assert_eq!(JobState::read(U256::from(3)), JobState::Released);
+        for strange in [U256::from(4), U256::from(1) | U256::from(1) << 8, U256::from(2) | U256::from(1) << 80] {
+            assert_eq!(JobState::read(strange), JobState::Unknown(strange));
         }
         let word = U256::from(5) | U256::from(6) << 64;
         assert_eq!(CommitteeState::read(word), Some(CommitteeState { from: 5, ended: 6 }));

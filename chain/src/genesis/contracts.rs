@@ -50,6 +50,7 @@ mod tests {
     fn each_contract_is_where_programs_look_for_it_and_could_have_been_deployed() {
         use sahara_market::{
             ASSET_REGISTRY, ATTRIBUTION, IDENTITY, INFERENCE_MARKET, LICENCES, OPERATORS, OWNERSHIP_RECEIPTS,
+            PRIVACY_BUDGET,
         };
         let contracts = protocol_contracts().unwrap();
         let places = contracts.iter().map(|contract| (contract.name.as_str(), contract.address)).collect::<Vec<_>>();
@@ -61,6 +62,7 @@ mod tests {
             ("Operators", OPERATORS),
             ("InferenceMarket", INFERENCE_MARKET),
             ("Identity", IDENTITY),
+            ("PrivacyBudget", PRIVACY_BUDGET),
         ];
         assert_eq!(places, expected);
         for contract in contracts {

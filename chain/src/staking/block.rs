@@ -9,6 +9,7 @@ use super::{
     origin,
     params::{StakingParams, share},
     storage::{Storage, slot},
+    timelock,
     validator::{self, SCALE, Status, Validator},
 };
 use crate::{application::Offence, validator::GenesisValidator};
@@ -19,8 +20,9 @@ use crate::{application::Offence, validator::GenesisValidator};
 /// # Errors
 /// When the store cannot be read, or what it holds there is damaged.
 pub fn begin_block(storage: &mut impl Storage, facts: &BlockFacts<'_>) -> Result<U256> {
-    let params = StakingParams::load(storage)?;
     origin::note_pause(storage, facts)?;
+    timelock::pass(storage, facts)?;
+    let params = StakingParams::load(storage)?;
     for offence in facts.offences {
         if let Some(known) = facts.known.get(&offence.validator) {
             punish(storage, &params, known.operator, offence, facts)?;

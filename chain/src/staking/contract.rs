@@ -14,6 +14,7 @@ use super::{
     params::{StakingParams, WHOLE},
     stake::{self, Registration},
     storage::{Storage, slot, word},
+    timelock::Waiting,
     unbonding,
     validator::{Status, Validator},
 };
@@ -66,15 +67,20 @@ enum Function {
     Claim,
     ClaimCommission,
     SetParameters,
+    CancelParameters,
     SetGovernance,
     TakePool,
+    CollectPool,
+    CancelPool,
     ValidatorOf,
     DelegationOf,
     UnbondingOf,
     Count,
     At,
     Pool,
+    PendingPool,
     Parameters,
+    PendingParameters,
     Governance,
 }
 
@@ -95,6 +101,11 @@ fn function(selector: [u8; 4]) -> Option<Known> {
         calls::claimCall::SELECTOR => (Mutability::NonPayable, Function::Claim),
         calls::claimCommissionCall::SELECTOR => (Mutability::NonPayable, Function::ClaimCommission),
         calls::setParametersCall::SELECTOR => (Mutability::NonPayable, Function::SetParameters),
+        calls::cancelParametersCall::SELECTOR => (Mutability::NonPayable, Function::CancelParameters),
+        calls::collectPoolCall::SELECTOR => (Mutability::NonPayable, Function::CollectPool),
+        calls::cancelPoolCall::SELECTOR => (Mutability::NonPayable, Function::CancelPool),
+        calls::pendingPoolCall::SELECTOR => (Mutability::View, Function::PendingPool),
+        calls::pendingParametersCall::SELECTOR => (Mutability::View, Function::PendingParameters),
         calls::setGovernanceCall::SELECTOR => (Mutability::NonPayable, Function::SetGovernance),
         calls::takePoolCall::SELECTOR => (Mutability::NonPayable, Function::TakePool),
         calls::validatorOfCall::SELECTOR => (Mutability::View, Function::ValidatorOf),
@@ -182,9 +193,14 @@ fn answer(storage: &mut impl Storage, env: &Env, input: &[u8]) -> Result<Answer>
             own.store(storage)?;
             Ok(paid(payout))
         }
-        Function::SetParameters => governance::set_parameters(storage, caller, arguments),
+        Function::SetParameters => governance::set_parameters(storage, env, arguments),
         Function::SetGovernance => governance::hand_over(storage, caller, ok(arguments.address(0))?),
-        Function::TakePool => governance::take_pool(storage, caller, ok(arguments.number(0))?),
+        Function::TakePool => governance::take_pool(storage, env, ok(arguments.number(0))?),
+        Function::CollectPool => governance::collect_pool(storage, env),
+        Function::CancelParameters => governance::cancel(storage, caller, Waiting::Parameters),
+        Function::CancelPool => governance::cancel(storage, caller, Waiting::Pool),
+        Function::PendingPool => governance::pending(storage, Waiting::Pool),
+        Function::PendingParameters => governance::pending(storage, Waiting::Parameters),
         Function::ValidatorOf => {
             let v = Validator::load(storage, ok(arguments.address(0))?)?;
             let (status, until) = match v.status {

@@ -4,7 +4,10 @@ alloy_sol_types::sol! {
     interface IStaking {
         event Delegated(address indexed validator, address indexed delegator, uint256 amount);
         event Undelegated(address indexed validator, address indexed delegator, uint256 amount);
-        event ParametersChanged();
+        event ParametersAnnounced(uint256 time, uint256 height);
+        event ParametersCancelled();
+        event PoolAnnounced(uint256 amount, uint256 time, uint256 height);
+        event PoolCancelled();
 
         struct Parameters {
             uint256 minSelfBond;
@@ -33,12 +36,17 @@ alloy_sol_types::sol! {
         function setParameters(Parameters parameters) external;
         function setGovernance(address heir) external;
         function takePool(uint256 amount) external;
+        function cancelParameters() external;
+        function collectPool() external;
+        function cancelPool() external;
         function validatorOf(address operator) external view;
         function delegationOf(address validator, address delegator) external view;
         function unbondingOf(address delegator) external view;
         function validatorCount() external view;
         function validatorAt(uint256 index) external view;
         function pool() external view;
+        function pendingPool() external view;
+        function pendingParameters() external view;
         function parameters() external view;
         function governance() external view;
     }

@@ -26,6 +26,7 @@ mod stake;
 pub(crate) mod storage;
 #[cfg(test)]
 mod tests;
+mod timelock;
 mod unbonding;
 mod validator;
 
@@ -41,4 +42,5 @@ pub use origin::Origin;
 pub use params::StakingParams;
 pub use penalty::Penalty;
 pub use storage::{ADDRESS, Storage};
+pub use timelock::{NOTICE_BLOCKS, NOTICE_SECONDS};
 pub use validator::{Status, Validator};

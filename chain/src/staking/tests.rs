@@ -2,6 +2,7 @@
 
 mod bounds;
 mod conduct;
+mod timelock;
 
 use std::collections::BTreeMap;
 

@@ -81,8 +81,8 @@ abstract contract Ciphertexts is ILicences {
     /// any more.
     function delivered(bytes32 asset, bytes32 root, uint64 boughtAt, uint256 boughtIn) internal view returns (bool) {
         Opening storage o = openings[asset][root];
-        return o.openedAt != 0 && !failed(asset, root, boughtAt, boughtIn)
-            && isPast(o.openedAt + DISPUTE_TIME, o.openedIn);
+        return
+            o.openedAt != 0 && !failed(asset, root, boughtAt, boughtIn) && isPast(o.openedAt + DISPUTE_TIME, o.openedIn);
     }
 
     /// Whether who bought at `boughtAt`, in the block `boughtIn`, got no key in time, or a wrong one.

@@ -9,7 +9,8 @@ import {
     INFERENCE_MARKET,
     LICENCES,
     OPERATORS,
-    OWNERSHIP_RECEIPTS
+    OWNERSHIP_RECEIPTS,
+    PRIVACY_BUDGET
 } from "../../src/protocol/Addresses.sol";
 import {AssetRegistry} from "../../src/protocol/AssetRegistry.sol";
 import {Attribution} from "../../src/protocol/Attribution.sol";
@@ -20,6 +21,7 @@ import {InferenceMarket} from "../../src/protocol/InferenceMarket.sol";
 import {Licences} from "../../src/protocol/Licences.sol";
 import {Operators} from "../../src/protocol/Operators.sol";
 import {OwnershipReceipts} from "../../src/protocol/OwnershipReceipts.sol";
+import {PrivacyBudget} from "../../src/protocol/PrivacyBudget.sol";
 import {Asset, AssetKind, Committee, KIND_API, KIND_LONG_TERM, Session, Terms} from "../../src/protocol/Types.sol";
 import {MarketTest, cheats} from "./MarketTest.sol";
 
@@ -121,6 +123,8 @@ contract AllSevenTest is MarketTest {
         untouched(type(InferenceMarket).creationCode, INFERENCE_MARKET);
         cheats.etch(IDENTITY, type(Identity).runtimeCode);
         untouched(type(Identity).creationCode, IDENTITY);
+        cheats.etch(PRIVACY_BUDGET, type(PrivacyBudget).runtimeCode);
+        untouched(type(PrivacyBudget).creationCode, PRIVACY_BUDGET);
     }
 
     function untouched(bytes memory creation, address inGenesis) private {
