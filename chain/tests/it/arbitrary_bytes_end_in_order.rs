@@ -26,6 +26,11 @@ fn calls() -> impl Strategy<Value = Vec<u8>> {
         "setParameters((uint256,uint256,uint256,uint256,uint256,uint256,uint256,uint256))",
         "setGovernance(address)",
         "takePool(uint256)",
+        "cancelParameters()",
+        "collectPool()",
+        "cancelPool()",
+        "pendingParameters()",
+        "pendingPool()",
         "unbondingOf(address)",
         "delegationOf(address,address)",
     ];

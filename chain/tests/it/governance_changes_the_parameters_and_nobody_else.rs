@@ -1,10 +1,10 @@
-//! The address that genesis names changes the parameters of staking, within their limits, and uses what was slashed;
-//! nobody else does, and without such an address nobody at all.
+//! The address that genesis names changes the parameters of staking, within their limits, and uses what was slashed, when
+//! everybody could have left before; nobody else does, and without such an address nobody at all.
 
 use alloy_primitives::{Address, U256};
 use sahara_chain::{
     application::{DecidedBlock, Offence, OffenceKind},
-    staking::StakingParams,
+    staking::{NOTICE_BLOCKS, StakingParams},
     validator::ValidatorUpdate,
 };
 
@@ -37,19 +37,32 @@ fn governance_changes_the_parameters_and_nobody_else() {
         assert!(net.refused(5, NONE, SET, &words(&wrong)).contains(field));
     }
     assert!(net.refused(5, NONE, SET, &words(&one)[..7]).contains("too early"));
-    // The weaker of two validators makes room at once.
-    assert_eq!(net.must(5, NONE, SET, &words(&one)), [ValidatorUpdate { key: new_key(), power: 0 }]);
-    let (answer, _) = net.call(3, NONE, "parameters()", &[]);
-    let found: Vec<U256> = answer.data.chunks_exact(32).map(U256::from_be_slice).collect();
-    assert_eq!(found, words(&one));
+    assert_eq!(net.must(5, NONE, SET, &words(&one)), []);
+    let asked = |net: &mut Net, name: &str| {
+        let (answer, _) = net.call(3, NONE, name, &[]);
+        answer.data.chunks_exact(32).map(U256::from_be_slice).collect::<Vec<_>>()
+    };
+    assert_eq!(asked(&mut net, "parameters()"), words(&genesis.staking));
+    assert_eq!(asked(&mut net, "pendingParameters()")[..8], words(&one));
+    // The weaker of two validators makes room when the time has come.
+    let before = net.ledger().info().height;
+    let mut updates = net.pass_lock(genesis.staking.unbonding_seconds);
+    assert_eq!(updates.len(), 1, "{updates:?}");
+    let (height, changed) = updates.remove(0);
+    assert_eq!(changed, [ValidatorUpdate { key: new_key(), power: 0 }]);
+    assert!(height > before + genesis.staking.evidence_blocks + NOTICE_BLOCKS - 10, "{before} to {height}");
+    assert_eq!(asked(&mut net, "parameters()"), words(&one));
 
     let offence = Offence { validator: new_key().address(), height: 3, kind: OffenceKind::DoubleSign, power: 5 };
     net.block(DecidedBlock { offences: vec![offence], ..DecidedBlock::default() });
     let pool = tokens(1) / U256::from(4);
     assert!(net.refused(2, NONE, "takePool(uint256)", &[pool]).contains("only governance"));
     assert!(net.refused(5, NONE, "takePool(uint256)", &[pool + U256::from(1)]).contains("not that much"));
-    let before = net.chain.balance(address(5));
     net.must(5, NONE, "takePool(uint256)", &[pool]);
+    assert!(net.refused(5, NONE, "collectPool()", &[]).contains("not due yet"));
+    net.pass_lock(genesis.staking.unbonding_seconds);
+    let before = net.chain.balance(address(5));
+    net.must(5, NONE, "collectPool()", &[]);
     assert!(net.chain.balance(address(5)) > before);
 
     net.must(5, NONE, "setGovernance(address)", &[word(address(6))]);
@@ -80,14 +93,18 @@ fn stake_that_is_on_its_way_keeps_the_time_that_it_was_promised() {
     let sooner = StakingParams { unbonding_seconds: shortest - 1, ..soon.clone() };
     assert!(net.refused(5, NONE, SET, &words(&sooner)).contains("staking.unbonding_seconds"));
     net.must(5, NONE, SET, &words(&soon));
+    net.pass_lock(genesis.staking.unbonding_seconds);
+    // What left before the announcement is due before what was announced counts.
+    let before = net.chain.balance(address(2));
+    net.must(2, NONE, "withdraw()", &[]);
+    let gained = net.chain.balance(address(2)) - before;
+    assert!(gained > tokens(9) / U256::from(10) && gained <= tokens(1), "{gained}");
     net.must(2, NONE, "undelegate(address,uint256)", &[at, tokens(1) / U256::from(2)]);
-    // Evidence of what the first part stood behind counts for as long as it is on its way, whatever governance does.
-    net.pass(shortest);
+    net.must(5, NONE, SET, &words(&StakingParams { unbonding_seconds: 300 * 24 * 3600, ..soon }));
+    net.pass_lock(genesis.staking.unbonding_seconds);
+    // And what left by the shorter time has it, whatever governance does then.
     let before = net.chain.balance(address(2));
     net.must(2, NONE, "withdraw()", &[]);
     let gained = net.chain.balance(address(2)) - before;
     assert!(gained > tokens(4) / U256::from(10) && gained < tokens(6) / U256::from(10), "{gained}");
-    net.must(5, NONE, SET, &words(&StakingParams { unbonding_seconds: 300 * 24 * 3600, ..soon }));
-    net.time += genesis.staking.unbonding_seconds;
-    net.must(2, NONE, "withdraw()", &[]);
 }

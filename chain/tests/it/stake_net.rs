@@ -58,6 +58,23 @@ impl Net {
         self.time += seconds;
     }
 
+    /// Until what governance announced now counts: in steps so short that the chain never stands still.
+    /// Which validators changed, at which height.
+    pub fn pass_lock(&mut self, unbonding_seconds: u64) -> Vec<(u64, Vec<ValidatorUpdate>)> {
+        let mut changed = Vec::new();
+        let step = 3_000;
+        let seconds = (unbonding_seconds + staking::NOTICE_SECONDS) / step + 1;
+        let blocks = genesis().staking.evidence_blocks + staking::NOTICE_BLOCKS;
+        for _ in 0..seconds.max(blocks) {
+            self.time += step - 1;
+            let validators = self.block(DecidedBlock::default()).validators;
+            if !validators.is_empty() {
+                changed.push((self.ledger().info().height, validators));
+            }
+        }
+        changed
+    }
+
     pub fn call(&mut self, from: usize, value: U256, name: &str, words: &[U256]) -> (TxResult, Vec<ValidatorUpdate>) {
         let mut input = selector(name).to_vec();
         words.iter().for_each(|word| input.extend(word.to_be_bytes::<32>()));

@@ -24,7 +24,7 @@ interface IERC4907 {
 ///         - API: the owner's at once (with its asset's lineage, by Attribution). Each call costs royalty and compute.
 ///         - Long-term: in escrow, and the owner's bit by bit over the duration. What is left comes back to the holder
 ///           when the licence is withdrawn, or when a complaint stays unanswered for ANSWER_TIME. An answer is work on
-///           the asset that the market has settled, for whomever; so of an asset that is not served there, every
+///           the asset that the market has settled, for whomever (the owner, too), by a committee that was seated then; so of an asset that is not served there, every
 ///           complaint stands, and a complaint shows only that nobody was served.
 ///         - Full access: in escrow until the owner opens the ciphertext, whose root was registered before, and nobody
 ///           shows within DISPUTE_TIME that the key is wrong. Not opened within OPENING_TIME, or wrong: comes back.

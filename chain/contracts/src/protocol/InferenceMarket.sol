@@ -67,7 +67,7 @@ contract InferenceMarket is Requests {
         (bytes32 session, bytes32 lane, uint256 paid) = _count(s, c, r, voucher, signatures);
         uint256 from = _unpaidFrom(session, lane, paid);
         if (from != paid) delete unpaid[session][lane];
-        _paySession(s, c.operators, _payable(s, from), _payable(s, r.total), r.time);
+        _paySession(s, c.operators, _payable(s, from), _payable(s, r.total), _seatedAt(lane, r.time));
     }
 
     /// @inheritdoc IInferenceMarket
@@ -84,7 +84,7 @@ contract InferenceMarket is Requests {
         }
         (bytes32 session, bytes32 lane, uint256 paid) = _count(s, c, r, voucher, signatures);
         if (unpaid[session][lane] == 0) unpaid[session][lane] = paid + 1;
-        _leaveTrace(s.asset, r.time, 0);
+        _leaveTrace(s.asset, _seatedAt(lane, r.time), 0);
     }
 
     /// @inheritdoc IInferenceMarket

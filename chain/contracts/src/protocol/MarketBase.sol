@@ -233,6 +233,13 @@ abstract contract MarketBase is IInferenceMarket, ReentrancyGuardTransient {
         if (from != to) BONDS.credit{value: amounts[0] + amounts[1] + amounts[2]}(members, amounts, to - from);
     }
 
+    /// The time of a call that its committee served, or zero when it was unseated before: such a call is paid, and says nothing
+    /// about whether anybody could be served.
+    function _seatedAt(bytes32 lane, uint64 time) internal view returns (uint64) {
+        uint256 ended = committees[lane] >> 64;
+        return ended != 0 && time > ended ? 0 : time;
+    }
+
     /// When an asset last served somebody (by the receipt, not by who holds it back, and never in the future), and what is to be
     /// burnt.
     function _leaveTrace(bytes32 asset, uint64 time, uint256 burnt) internal {

@@ -53,7 +53,7 @@ abstract contract Requests is Seats {
         _checkAnswer(q, c, r, request, publicAnswer);
         bytes32 receipt = _checkSigned(c, r, signatures);
         requests[request] = ANSWERED;
-        _pay(q.asset, q.ask.compute, c.operators, 0, 1, r.time);
+        _pay(q.asset, q.ask.compute, c.operators, 0, 1, _seatedAt(r.lane, r.time));
         if (q.ask.royalty != 0) _payRoyalty(q.asset, q.ask.royalty);
         bool told = q.callback != address(0) && _tell(q.callback, request, r.output, publicAnswer);
         emit Answered(request, r.output, publicAnswer, receipt, told);

@@ -96,6 +96,33 @@ contract AllSevenTest is MarketTest {
         book.answer(licence);
     }
 
+    /// Whoever unseats all committees serves nobody, and what it settles for itself answers no complaint.
+    function test_a_committee_that_was_unseated_answers_no_complaint() public {
+        bytes32 model = register(owner, AssetKind.Model, 0, 0);
+        Terms memory t;
+        (t.kind, t.price, t.compute, t.duration) = (KIND_LONG_TERM, 5 ether, COMPUTE, 30 days);
+        uint256 licence = buy(model, t, consumer);
+        Session memory s = session(1, 1);
+        s.royalty = 0;
+        s.caps[0] = 100 * COMPUTE;
+        s = openOn(model, licence, s);
+        cheats.warp(NOW + 100);
+        cheats.prank(owner);
+        market.unseat(lane(model));
+        cheats.prank(consumer);
+        book.complain(licence);
+        cheats.warp(NOW + 200);
+        for (uint64 number = 1; number <= 2; number++) {
+            InferenceReceipt memory r = receipt(s, lane(model), number);
+            r.time = NOW + 150;
+            if (number == 1) settle(s, lane(model), r);
+            else secure(s, lane(model), r);
+            cheats.expectPartialRevert(ILicences.NotServedSince.selector);
+            book.answer(licence);
+        }
+        cheats.assertEq(market.settled(idOf(s), s.lanes[0]), 2 * COMPUTE);
+    }
+
     function test_a_withdrawn_licence_opens_nothing_and_lets_anybody_close() public {
         bytes32 model = register(owner, AssetKind.Model, 0, 0);
         Terms memory t;
