@@ -7,6 +7,7 @@ use sahara_market::abi::Attribution::AttributionErrors;
 use sahara_market::abi::InferenceMarket::InferenceMarketErrors;
 use sahara_market::abi::Licences::LicencesErrors;
 use sahara_market::abi::Operators::OperatorsErrors;
+use sahara_market::abi::PrivacyBudget::PrivacyBudgetErrors;
 
 use crate::moment::moment;
 use crate::wallet::amount::Amount;
@@ -35,6 +36,7 @@ fn named(data: &[u8]) -> Option<String> {
         .or_else(|| of::<OperatorsErrors>(data))
         .or_else(|| of::<AssetRegistryErrors>(data))
         .or_else(|| of::<AttributionErrors>(data))
+        .or_else(|| of::<PrivacyBudgetErrors>(data))
 }
 
 fn of<E: SolInterface + std::fmt::Debug>(data: &[u8]) -> Option<String> {

@@ -90,9 +90,7 @@ fn an_announcement_is_taken_back_and_one_in_its_place_begins_anew() {
     world.begin(&[], &[double(1, 990, 100)]);
     let old = params(&mut world);
     let three = StakingParams { max_validators: 3, ..old.clone() };
-    for (name, event) in
-        [("cancelParameters()", "ParametersCancelled()"), ("cancelPool()", "PoolCancelled()")]
-    {
+    for (name, event) in [("cancelParameters()", "ParametersCancelled()"), ("cancelPool()", "PoolCancelled()")] {
         assert!(world.refused(GOVERNANCE, U256::ZERO, name, &[]).contains("nothing was announced"));
         announce(&mut world, &three);
         world.must(GOVERNANCE, U256::ZERO, TAKE, &[tokens(1)]);
