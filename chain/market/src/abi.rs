@@ -236,7 +236,6 @@ alloy_sol_types::sol! {
         error NotTheOwner(bytes32 asset, address caller);
         error NotFrozen(uint256 epoch);
         error TooFew(uint256 candidates);
-        error NoPlace(bytes32 asset);
         error StillThere(address operator);
 
         function join(bytes32 node, string calldata endpoint, string calldata region, bytes calldata proof)

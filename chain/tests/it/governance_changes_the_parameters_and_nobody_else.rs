@@ -3,7 +3,7 @@
 
 use alloy_primitives::{Address, U256};
 use sahara_chain::{
-    application::{DecidedBlock, Offence, OffenceKind},
+    application::{Application, DecidedBlock, Offence, OffenceKind},
     staking::{NOTICE_BLOCKS, StakingParams},
     validator::ValidatorUpdate,
 };

@@ -75,8 +75,6 @@ interface IOperators {
     error NotTheOwner(bytes32 asset, address caller);
     /// @notice The operator set of that epoch is not frozen yet.
     error NotFrozen(uint256 epoch);
-    /// @notice All places of volunteers for this asset are taken: take one of somebody who is gone with `allowInPlaceOf`.
-    error NoPlace(bytes32 asset);
     /// @notice This one has no place, or can still be drawn, or the caller has a place itself.
     error StillThere(address operator);
     /// @notice Fewer operators than seats.
@@ -96,7 +94,7 @@ interface IOperators {
     /// @notice What the caller asks for each call, in the smallest unit, until that time (seconds since 1970).
     function setQuote(uint128 perCall, uint64 until) external;
     /// @notice Whether the caller is willing to hold the sharing of `asset`. Its bond is at least `LEAST_BOND` if it is. Who is
-    ///         takes one of `MOST_VOLUNTEERS` places.
+    ///         takes one of `MOST_VOLUNTEERS` places. Without one, because all are taken, it may be seated, and is not drawn.
     function allow(bytes32 asset, bool willing) external;
     /// @notice The same as willing, in the place of somebody whom nobody can draw any more: unwilling, without its bond, or not
     ///         admitted by the owner's policy, for `FREEZE` epochs. So a place costs a bond for as long as it is held, and an

@@ -54,6 +54,12 @@ contract Operators is IOperators, ReentrancyGuardTransient {
         uint128 ripe;
     }
 
+    /// A volunteer's place: one more than its index, zero for none, and since which epoch.
+    struct Place {
+        uint128 number;
+        uint128 since;
+    }
+
     /// What an owner or a consumer asks of operators.
     struct Policy {
         uint128 leastBond;
@@ -72,8 +78,7 @@ contract Operators is IOperators, ReentrancyGuardTransient {
     mapping(address operator => mapping(bytes32 asset => Checkpoints.Trace160)) private willingness;
     mapping(address operator => Checkpoints.Trace160) private bonds;
     mapping(bytes32 asset => address[]) private places;
-    // One more than the index in `places`; zero for who has none.
-    mapping(bytes32 asset => mapping(address operator => uint256)) private placeIn;
+    mapping(bytes32 asset => mapping(address operator => Place)) private placeIn;
     mapping(bytes32 scope => Policy) private policies;
     mapping(bytes32 scope => mapping(address operator => Verdict)) private verdicts;
     mapping(bytes32 node => uint256) private retiredAt;
@@ -119,20 +124,21 @@ contract Operators is IOperators, ReentrancyGuardTransient {
     /// @inheritdoc IOperators
     function allow(bytes32 asset, bool really) external {
         _setWilling(asset, really);
-        if (!really || placeIn[asset][msg.sender] != 0) return;
-        if (places[asset].length == MOST_VOLUNTEERS) revert NoPlace(asset);
-        places[asset].push(msg.sender);
-        placeIn[asset][msg.sender] = places[asset].length;
+        address[] storage all = places[asset];
+        if (!really || placeIn[asset][msg.sender].number != 0 || all.length == MOST_VOLUNTEERS) return;
+        all.push(msg.sender);
+        placeIn[asset][msg.sender] = Place(uint128(all.length), _epoch());
     }
 
     /// @inheritdoc IOperators
     function allowInPlaceOf(bytes32 asset, address gone) external {
-        uint256 place = placeIn[asset][gone];
-        if (place == 0 || placeIn[asset][msg.sender] != 0 || !_isGone(asset, gone)) revert StillThere(gone);
+        uint128 number = placeIn[asset][gone].number;
+        if (number == 0 || placeIn[asset][msg.sender].number != 0 || !_isGone(asset, gone)) revert StillThere(gone);
         _setWilling(asset, true);
         delete placeIn[asset][gone];
-        places[asset][place - 1] = msg.sender;
-        placeIn[asset][msg.sender] = place;
+        places[asset][number - 1] = msg.sender;
+        // Whoever was willing and bonded long before is in no set that is frozen.
+        placeIn[asset][msg.sender] = Place(number, _epoch());
     }
 
     /// @inheritdoc IOperators
@@ -373,10 +379,10 @@ contract Operators is IOperators, ReentrancyGuardTransient {
     function _mayBeDrawn(bytes32 asset, address who, uint256 epoch) private view returns (bool may, uint256 bond) {
         bool isWilling;
         (bond, isWilling) = frozen(who, asset, epoch);
-        may = isWilling && bond >= LEAST_BOND && _admits(asset, who, bond);
+        may = isWilling && bond >= LEAST_BOND && placeIn[asset][who].since <= epoch && _admits(asset, who, bond);
     }
 
-    /// Whether nobody can draw this one, in this epoch or one of those for which the set freezes or is frozen.
+    /// Whether nobody can draw this one, neither now nor in the two epochs whose sets are frozen or about to be.
     function _isGone(bytes32 asset, address who) private view returns (bool) {
         uint256 epoch = _epoch();
         for (uint256 i = 0; i <= FREEZE && i <= epoch; i++) {

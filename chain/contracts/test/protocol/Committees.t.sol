@@ -214,7 +214,7 @@ contract CommitteesTest is MarketTest {
         cheats.assertEq(operators.propose(ASSET, 4).length, 6);
         cheats.assertTrue(gas - gasleft() < 8_000_000);
         enrol(1_000);
-        refusedPlace(IOperators.NoPlace.selector, 1_000);
+        withoutPlace(1_000);
         // Nobody loses its place while it can be drawn, and nobody has two.
         refusedPlaceOf(1_000, account(7));
         refusedPlaceOf(1_000, account(2_000));
@@ -228,7 +228,7 @@ contract CommitteesTest is MarketTest {
         cheats.assertEq(operators.volunteers(ASSET)[7], account(1_000));
         cheats.assertEq(operators.volunteers(ASSET).length, MOST_VOLUNTEERS);
         // The other one comes back when there is room again.
-        refusedPlace(IOperators.NoPlace.selector, 7);
+        withoutPlace(7);
         refusedPlaceOf(7, account(7));
     }
 
@@ -246,6 +246,31 @@ contract CommitteesTest is MarketTest {
         cheats.assertEq(operators.propose(ASSET, 6).length, 5);
         takePlaceOf(1_000, account(5));
         cheats.assertEq(operators.propose(ASSET, 6).length, 5);
+    }
+
+    /// Else somebody who waits beside could choose, when an epoch's value is known, whether to be in its set.
+    function test_who_was_ready_before_it_had_a_place_is_in_no_frozen_set() public {
+        beacon.setEpoch(4);
+        cheats.prank(account(5));
+        operators.allow(ASSET, false);
+        beacon.setEpoch(7);
+        enrol(1_000);
+        takePlaceOf(1_000, account(5));
+        // It loses the place, comes back, and takes another's long after.
+        cheats.prank(account(1_000));
+        operators.unbond(1);
+        beacon.setEpoch(10);
+        cheats.prank(account(5));
+        operators.allowInPlaceOf(ASSET, account(1_000));
+        bond(1_000, 1);
+        cheats.prank(account(4));
+        operators.allow(ASSET, false);
+        beacon.setEpoch(20);
+        cheats.assertEq(operators.propose(ASSET, 20).length, 5);
+        takePlaceOf(1_000, account(4));
+        cheats.assertEq(operators.propose(ASSET, 20).length, 5);
+        beacon.setEpoch(22);
+        cheats.assertEq(operators.propose(ASSET, 22).length, 6);
     }
 
     function test_an_owner_clears_places_by_its_policy() public {
@@ -288,10 +313,16 @@ contract CommitteesTest is MarketTest {
         takePlaceOf(i, gone);
     }
 
-    function refusedPlace(bytes4 selector, uint256 i) private {
-        cheats.expectPartialRevert(selector);
+    /// Says that it is willing where all places are taken: it may be seated, and is not drawn.
+    function withoutPlace(uint256 i) private {
         cheats.prank(account(i));
         operators.allow(ASSET, true);
+        (,,,, bool willing) = operators.standing(account(i), ASSET);
+        address[] memory all = operators.volunteers(ASSET);
+        cheats.assertTrue(willing && all.length == MOST_VOLUNTEERS);
+        for (uint256 j = 0; j < all.length; j++) {
+            cheats.assertTrue(all[j] != account(i));
+        }
     }
 
     function bond(uint256 i, uint256 more) private {
