@@ -56,7 +56,7 @@ impl Network {
 
     /// Its chain, to be asked and sent to.
     pub fn chain(&self) -> Chain {
-        Chain::new(self.anchor.evm_chain, self.anchor.rpc.iter().map(|url| url.as_str().to_owned()))
+        Chain::new(self.anchor.evm_chain, self.anchor.rpc.clone()).proven_by(self.light(Options::default()))
     }
 
     /// What is proven of its chain.
@@ -266,7 +266,7 @@ pub fn remove(home: &Home, name: &str) -> Result<()> {
 /// # Errors
 /// When none of them answers.
 pub fn anchor_of(urls: Vec<Url>, height: Option<u64>) -> Result<Anchor> {
-    let rpc = Rpc::new(urls.iter().map(|url| url.as_str().to_owned()));
+    let rpc = Rpc::new(urls.clone());
     let at = height.map_or_else(|| "latest".to_owned(), |height| format!("{height:#x}"));
     let ask = |method: &str, params: &Value| {
         rpc.ask(method, params).map_err(|error| refusal("asking what network it is", &error))

@@ -174,7 +174,7 @@ fn answers_without_end_or_sense_are_left() {
         assert!(matches!(doubt, Doubt::Ask(AskError::Malformed(_))), "{doubt}");
     }
     let refusal = doubted(|_, _| Reply::Error(-32005, "busy\r\n\u{1b}[2J"));
-    assert_eq!(refusal, Doubt::Ask(AskError::Refused { code: -32005, message: "busy   [2J".into() }));
+    assert_eq!(refusal, Doubt::Ask(AskError::Refused { code: -32005, message: "busy   [2J".into(), data: None }));
     let nobody = "http://127.0.0.1:1".parse().unwrap();
     let anchor = Anchor::new(CHAIN, 1337, 1, draft(1).hash(), vec![nobody, true_node().url]).unwrap();
     is_true(&Light::open(anchor, options()));
