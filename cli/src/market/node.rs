@@ -26,7 +26,7 @@ use crate::wallet::amount::Amount;
 use sahara::home::create_private_dir;
 
 /// Most sessions that a node has in memory.
-const MAX_LANES: usize = 16 << 10;
+const MAX_LANES: usize = if cfg!(test) { 256 } else { 16 << 10 };
 /// Most sessions of which it has but the file: each was opened for money, and has some kilobytes.
 const MAX_PARKED: usize = 256 << 10;
 /// Of these, read at a time to see what is owed.
@@ -935,7 +935,8 @@ mod tests {
         fn words(&self, wanted: &[(Address, B256)]) -> std::result::Result<Proven, String> {
             let (time, words) = self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()?;
             let words = wanted.iter().map(|at| words.get(at).copied().unwrap_or_default().into()).collect();
-            Ok(Proven { height: 50, time, words })
+            // A block a second.
+            Ok(Proven { height: 50 + time.saturating_sub(NOW), time, words })
         }
     }
 
@@ -1452,6 +1453,108 @@ mod tests {
         let other = Deal::new(&HERE, session(1000), committee()).unwrap();
         node.present(&place(), &asker(), &other.encode()).unwrap();
         assert_eq!(ledger::files(&bench.dir.path().join("market")).unwrap().len(), 2);
+    }
+
+    #[test]
+    fn a_member_that_knows_more_of_the_chain_is_believed_once_that_is_proven_here() {
+        let bench = Bench::new();
+        let node = bench.shown();
+        let order = order(1, PRICE);
+        node.accept(&order).unwrap();
+        let mut bill = Bill::decode(&HERE, &node.draw_up(&order, &end(1)).unwrap()).unwrap();
+        bill.receipt.height = 50 + AHEAD + 1;
+        let judged = || node.judge(&order, Some(&end(1)), &bill.encode());
+        assert!(matches!(judged(), Err(Unlicensed::Refused(_))));
+        bench.said.0.lock().unwrap().as_mut().unwrap().0 = NOW + 1;
+        judged().unwrap();
+    }
+
+    impl Bench {
+        /// A session of this number, of a consumer of its own, shown to a node.
+        fn show(&self, node: &NodeMarket<&'static Said>, number: u64) -> std::result::Result<Key, Unlicensed> {
+            let asker = B256::from(U256::from(number + 1000));
+            let session = sahara_market::Session { asker, ..session(number) };
+            let deal = Deal::new(&HERE, session, committee()).unwrap();
+            let [session, ..] = wanted(&HERE, &deal);
+            self.said.0.lock().unwrap().as_mut().unwrap().1.insert(session, U256::ONE);
+            node.present(&place(), &deal.asker(), &deal.encode())?;
+            Ok((deal.id, deal.lane))
+        }
+    }
+
+    #[test]
+    fn sessions_of_strangers_that_are_neither_used_nor_ended_keep_no_newcomer_out() {
+        let bench = Bench::new();
+        let mut node = bench.node();
+        for number in 0..MAX_LANES as u64 {
+            let key = bench.show(&node, number).unwrap();
+            // Each had a receipt, which nobody has paid.
+            lock(&node.table().lanes[&key]).last.total = PRICE;
+        }
+        assert!(matches!(bench.show(&node, 9000), Err(Unlicensed::Unable(_))), "all are in use");
+        node.clock = || NOW + HARDLY_USED;
+        assert!(bench.show(&node, 9000).is_err());
+        node.clock = || NOW + HARDLY_USED + 1;
+        bench.show(&node, 9000).unwrap();
+        let table = node.table();
+        assert_eq!(table.lanes.len() + table.parked.len(), 1, "those in which nothing was ever signed are gone");
+    }
+
+    #[test]
+    fn what_is_paid_gives_way_first_and_what_is_owed_stays_on_disk_and_is_settled_from_there() {
+        let bench = Bench::new();
+        let mut node = bench.shown();
+        let complete = run(&node, 1, PRICE);
+        let key = (deal().id, deal().lane);
+        node.clock = || NOW + IDLE + 1;
+        let evict = |owed| node.table().evict(None, NOW + IDLE + 1, IDLE, owed);
+        evict(false);
+        assert_eq!(node.table().lanes.len(), 1, "it is owed");
+        node.paid(key.0, key.1, PRICE - 1);
+        evict(false);
+        assert_eq!(node.table().lanes.len(), 1);
+        node.paid(key.0, key.1, PRICE);
+        node.paid(key.0, key.1, 0);
+        evict(false);
+        assert!(node.table().lanes.is_empty() && node.table().parked.contains(&key), "whether it was proven or not");
+        assert_eq!(node.bills()[0].1, complete);
+        assert_eq!(node.bills().len(), 1);
+        // It is shown again: all is there.
+        bench.said.0.lock().unwrap().as_mut().unwrap().0 = NOW + IDLE + 1;
+        node.present(&place(), &asker(), &deal().encode()).unwrap();
+        assert!(matches!(node.accept(&order(1, PRICE)), Err(Unlicensed::Spent(_) | Unlicensed::Refused(_))));
+        assert!(node.table().parked.is_empty() && node.bills().len() == 1);
+        node.table().evict(None, NOW + 9 * IDLE, IDLE, true);
+        node.forget(&deal()).unwrap();
+        assert!(node.bills().is_empty() && ledger::files(&node.folder).unwrap().is_empty());
+    }
+
+    #[test]
+    fn what_is_on_disk_alone_is_looked_at_in_turns() {
+        let mut table = Table::default();
+        let key = |n: usize| (B256::from(U256::from(n)), B256::ZERO);
+        (0..PARKED_AT_A_TIME * 2 + 1).for_each(|n| drop(table.parked.insert(key(n))));
+        let turns: Vec<(usize, Key)> = (0..4).map(|_| table.some_parked()).map(|some| (some.len(), some[0])).collect();
+        let next = key(PARKED_AT_A_TIME);
+        let last = key(PARKED_AT_A_TIME * 2);
+        assert_eq!(
+            turns,
+            [(PARKED_AT_A_TIME, key(0)), (PARKED_AT_A_TIME, next), (1, last), (PARKED_AT_A_TIME, key(0))]
+        );
+    }
+
+    #[test]
+    fn a_damaged_ledger_is_not_served_and_what_it_says_is_owed_is_settled() {
+        let bench = Bench::new();
+        let complete = run(&bench.shown(), 1, PRICE);
+        let path = Ledger::path(&bench.dir.path().join("market"), &deal());
+        let mut bytes = std::fs::read(&path).unwrap();
+        bytes[60] ^= 1;
+        std::fs::write(&path, &bytes).unwrap();
+        let node = bench.node();
+        assert!(matches!(node.present(&place(), &asker(), &deal().encode()), Err(Unlicensed::Unable(_))));
+        assert_eq!(node.bills()[0].1, complete);
+        assert_eq!(std::fs::read(&path).unwrap(), bytes);
     }
 
     #[test]

@@ -30,9 +30,9 @@ const BATCH: usize = sahara_light::state::MAX_WORDS / 2;
 /// Seconds by which the members of a committee settle after one another, so that usually one pays the gas.
 const STAGGER: u64 = 60;
 /// How long one node of the chain has for one answer.
-const PATIENCE: Duration = Duration::from_millis(if cfg!(test) { 300 } else { 3_000 });
+const PATIENCE: Duration = Duration::from_secs(if cfg!(test) { 1 } else { 3 });
 /// How long one node has for all that is asked of it at a time: a slow one does not hold up the others.
-const SERIES: Duration = Duration::from_secs(if cfg!(test) { 1 } else { 20 });
+const SERIES: Duration = Duration::from_secs(if cfg!(test) { 3 } else { 20 });
 /// Seconds after which what is known of a session is forgotten that nobody has a receipt of any more.
 const UNSEEN: u64 = 86_400;
 /// Sessions that are handed in at a time: a pool has room for so many of one account.

@@ -85,13 +85,13 @@ fn own() -> Secret {
     Secret::new(&[3; 32]).unwrap()
 }
 
-/// What is owed in the session of this number, after so much.
-fn bill_of(number: u64, total: u128) -> Arc<(Bill, Complete)> {
-    let deal = Deal::new(&HERE, session(number), committee()).unwrap();
-    let asked = order_of(&deal, 1, total);
+/// What is owed in the session of this number: one call at this price, all of it for computing.
+fn bill_of(number: u64, price: u128) -> Arc<(Bill, Complete)> {
+    let session = sahara_market::Session { compute: price, royalty: 0, caps: vec![price], ..session(number) };
+    let deal = Deal::new(&HERE, session, committee()).unwrap();
+    let asked = order_of(&deal, 1, price);
     let promise = Promise::decode(&asked.voucher).unwrap();
-    let last = Last { number: 1, total: total - PRICE, digest: B256::repeat_byte(1) };
-    let receipt = deal.receipt(&asked, &Outcome::from(&end(1)), &last, 55).unwrap();
+    let receipt = deal.receipt(&asked, &Outcome::from(&end(1)), &Last::default(), 55).unwrap();
     let bill = Bill { receipt, voucher: promise.signature, deal };
     Arc::new((bill.clone(), complete(&bill)))
 }
@@ -167,10 +167,11 @@ fn members_settle_one_after_the_other() {
 
 #[test]
 fn a_part_of_an_operator_is_a_third_and_where_it_is_the_last_chance_all_counts() {
-    let of_all = bill_of(1, 100 * PRICE);
+    let last = Last { number: 99, total: 99 * PRICE, digest: B256::repeat_byte(1) };
+    let of_all = (bill(1, &last), complete(&bill(1, &last)));
     // Of 100 calls at 7 for computing a hundredth is burnt.
     assert_eq!(part(&of_all.0, 100 * PRICE), 700 / 100 * 99 / 3);
-    let mut settler = settler(&[], false);
+    let mut settler = settler(&[&honest()], false);
     let worth = |settler: &Settler| settler.worth(&Due { bill: &of_all.0, complete: &of_all.1, owed: 100 * PRICE });
     settler.standing(&owed(0), &of_all.0, NOW).unwrap();
     assert_eq!(worth(&settler), U256::from(231));
@@ -206,7 +207,7 @@ fn one_that_says_that_gas_is_dear_or_endless_keeps_nothing_from_being_settled() 
     for nodes in [vec![&liar, &honest, &other], vec![&honest, &liar]] {
         // 0.1 coins: much less than the gas would cost by the liar's word.
         let mut settler = settler(&nodes, false);
-        settler.at(&owed(4), &[bill_of(1, COIN / 10 / PRICE * PRICE)], LATER);
+        settler.at(&owed(4), &[bill_of(1, COIN / 10)], LATER);
         assert_eq!(settler.numbers(), [4], "the proven number, not the one that the nodes say");
         let handed = settler.sent.values().next().unwrap();
         assert!(handed.unit.most <= 2 * 10_000_000_000 + 1, "{handed:?}");
@@ -218,7 +219,7 @@ fn one_that_says_that_gas_is_dear_or_endless_keeps_nothing_from_being_settled() 
 fn what_is_in_no_block_is_replaced_for_a_higher_fee_and_nothing_new_comes_behind_it() {
     let node = honest();
     let mut settler = settler(&[&node], false);
-    let (one, two) = (bill_of(1, COIN / PRICE * PRICE), bill_of(2, COIN / 2 / PRICE * PRICE));
+    let (one, two) = (bill_of(1, COIN), bill_of(2, COIN / 2));
     settler.at(&owed(4), &[one.clone()], LATER);
     let first = settler.sent[&4].unit;
     settler.at(&owed(4), &[one.clone()], LATER + AGAIN - 1);
@@ -237,7 +238,7 @@ fn what_is_in_no_block_is_replaced_for_a_higher_fee_and_nothing_new_comes_behind
 fn several_have_a_number_each_the_dearest_first_and_keep_it() {
     let node = honest();
     let mut settler = settler(&[&node], false);
-    let bills: Vec<_> = (1..=3).map(|number| bill_of(number, COIN / PRICE * PRICE)).collect();
+    let bills: Vec<_> = (1..=3).map(|number| bill_of(number, COIN)).collect();
     settler.at(&owed(4), &bills, LATER);
     assert_eq!(settler.numbers(), [4, 5, 6]);
     let keys = |settler: &Settler| settler.sent.values().map(|handed| handed.key).collect::<Vec<_>>();
@@ -251,7 +252,7 @@ fn several_have_a_number_each_the_dearest_first_and_keep_it() {
 fn what_was_carried_out_and_paid_nothing_is_tried_less_and_less_often() {
     let node = honest();
     let mut settler = settler(&[&node], false);
-    let bills = [bill_of(1, COIN / PRICE * PRICE)];
+    let bills = [bill_of(1, COIN)];
     settler.at(&owed(4), &bills, LATER);
     let mut now = LATER + AGAIN;
     settler.at(&owed(5), &bills, now);
@@ -269,7 +270,7 @@ fn a_place_that_is_taken_is_outbid_and_what_all_refuse_takes_none() {
         Err(json!({"error": {"code": 1, "message": "replacement transaction underpriced"}}).to_string())
     });
     let mut settler = settler(&[&taken], true);
-    let bills = [bill_of(1, COIN / PRICE * PRICE)];
+    let bills = [bill_of(1, COIN)];
     settler.at(&owed(4), &bills, LATER);
     let first = settler.sent[&4].unit;
     settler.at(&owed(4), &bills, LATER + AGAIN);
@@ -295,7 +296,7 @@ fn a_node_that_is_slow_or_away_costs_seconds_a_round_not_a_session() {
     let honest = honest();
     let network = network_of(vec![slow, nobody(), honest.url.clone()]);
     let mut settler = Settler::new(&network, Policy { at: 1, after: 100, at_a_loss: true });
-    let bills: Vec<_> = (1..=20).map(|number| bill_of(number, COIN / PRICE * PRICE)).collect();
+    let bills: Vec<_> = (1..=20).map(|number| bill_of(number, COIN)).collect();
     let begun = Instant::now();
     settler.at(&owed(4), &bills, LATER);
     assert_eq!((settler.sent.len(), honest.sent.lock().unwrap().len()), (20, 20));
@@ -308,7 +309,7 @@ fn what_is_not_worth_its_gas_holds_up_nothing_else() {
     let node = honest();
     let mut settler = settler(&[&node], false);
     let mut bills: Vec<_> = (1..=AT_ONCE as u64 + 8).map(|number| bill_of(number, 10 * PRICE)).collect();
-    bills.push(bill_of(999, COIN / PRICE * PRICE));
+    bills.push(bill_of(999, COIN));
     settler.at(&owed(4), &bills, LATER);
     assert_eq!(settler.numbers(), [4]);
     assert_eq!(settler.sent[&4].key.0, bills.last().unwrap().0.deal.id);
