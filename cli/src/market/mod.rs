@@ -5,6 +5,7 @@ pub mod bill;
 pub mod content;
 pub mod engine;
 pub mod ledger;
+pub mod lost;
 pub mod network;
 pub mod node;
 pub mod operator;

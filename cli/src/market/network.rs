@@ -77,10 +77,18 @@ impl Network {
     /// # Errors
     /// When nothing is proven.
     pub fn session_state(&self, session: B256) -> Result<SessionState> {
-        let wanted = [(INFERENCE_MARKET, slots::session(session))];
+        Ok(self.session_states(&[session])?.pop().unwrap_or(SessionState::None))
+    }
+
+    /// The states of so many sessions as one question holds, proven.
+    ///
+    /// # Errors
+    /// When nothing is proven, or there are more.
+    pub fn session_states(&self, sessions: &[B256]) -> Result<Vec<SessionState>> {
+        let wanted: Vec<_> = sessions.iter().map(|id| (INFERENCE_MARKET, slots::session(*id))).collect();
         let proven = self.light(Options::default()).words(&wanted);
         let proven = proven.map_err(|e| Error::fault(format!("nothing is proven of the chain: {e}")))?;
-        Ok(SessionState::read(proven.words.first().copied().unwrap_or_default().into()))
+        Ok(proven.words.into_iter().map(|word| SessionState::read(word.into())).collect())
     }
 
     /// Waits until a session is proven to be in a state. Proofs of a block's state are under the header of the next one.

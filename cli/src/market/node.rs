@@ -1533,7 +1533,7 @@ mod tests {
     fn what_is_on_disk_alone_is_looked_at_in_turns() {
         let mut table = Table::default();
         let key = |n: usize| (B256::from(U256::from(n)), B256::ZERO);
-        (0..PARKED_AT_A_TIME * 2 + 1).for_each(|n| drop(table.parked.insert(key(n))));
+        table.parked.extend((0..PARKED_AT_A_TIME * 2 + 1).map(key));
         let turns: Vec<(usize, Key)> = (0..4).map(|_| table.some_parked()).map(|some| (some.len(), some[0])).collect();
         let next = key(PARKED_AT_A_TIME);
         let last = key(PARKED_AT_A_TIME * 2);
