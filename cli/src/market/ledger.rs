@@ -254,6 +254,10 @@ fn read(domain: &Domain, path: &Path) -> Result<(Found, u64, u64), LedgerError> 
     r.header(MAGIC, VERSION)?;
     let len = r.count("bytes of a deal", MAX_ENTRY)?;
     let deal = Deal::decode(domain, r.take(len)?)?;
+    // Its name is the hash of its terms.
+    if Ledger::path(Path::new(""), &deal).file_name() != path.file_name() {
+        return Err(LedgerError::Content(BillError::Wrong("the ledger's terms are not those that its name says")));
+    }
     let mut found = Found { deal, last: None, signed: Vec::new() };
     let mut whole = bytes.len() - r.left();
     while let Some(entry) = entry(&mut r) {
@@ -410,7 +414,7 @@ mod tests {
         let one = std::fs::metadata(&path).unwrap().len() as usize;
         ledger.complete(&second).unwrap();
         let good = std::fs::read(&path).unwrap();
-        for at in (begun..begun + 4).chain((begun..good.len()).step_by(7)).chain(one..one + 4) {
+        for at in (10..begun + 4).step_by(3).chain((begun..good.len()).step_by(7)).chain(one..one + 4) {
             for bit in [1, 0x10, 0x80] {
                 let mut bytes = good.clone();
                 bytes[at] ^= bit;

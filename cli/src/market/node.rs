@@ -1456,6 +1456,29 @@ mod tests {
     }
 
     #[test]
+    fn while_the_chain_stands_still_nothing_is_begun_and_afterwards_nobody_pays_twice() {
+        let bench = Bench::new();
+        let mut node = bench.shown();
+        run(&node, 1, PRICE);
+        let before = bench.said.0.lock().unwrap().clone();
+        *bench.said.0.lock().unwrap() = Err("the chain stands still".to_owned());
+        node.refresh();
+        node.clock = || NOW + 300;
+        node.licensed(&place(), &asker()).unwrap();
+        node.clock = || NOW + 301;
+        node.refresh();
+        assert!(matches!(node.accept(&order(2, 2 * PRICE)), Err(Unlicensed::Unknown(_))));
+        let shown = node.present(&place(), &asker(), &deal().encode());
+        assert!(matches!(shown, Err(Unlicensed::Unable(why)) if why.contains("stands still")));
+        *bench.said.0.lock().unwrap() = before;
+        bench.said.0.lock().unwrap().as_mut().unwrap().0 = NOW + 301;
+        node.present(&place(), &asker(), &deal().encode()).unwrap();
+        assert!(matches!(node.accept(&order(1, PRICE)), Err(Unlicensed::Spent(_))));
+        run(&node, 2, 2 * PRICE);
+        assert_eq!(node.bills()[0].0.receipt.total, 2 * PRICE);
+    }
+
+    #[test]
     fn a_member_that_knows_more_of_the_chain_is_believed_once_that_is_proven_here() {
         let bench = Bench::new();
         let node = bench.shown();
