@@ -194,7 +194,6 @@ pub mod tests {
     use super::*;
 
     /// A node that says what a test wants to a method and its parameters: a result, or (as an error) the whole answer.
-    #[expect(clippy::unwrap_used, reason = "a test's node")]
     pub fn node(says: impl Fn(&str, &Value) -> Result<Value, String> + Send + Sync + 'static) -> Url {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap()).parse().unwrap();
@@ -239,7 +238,6 @@ pub mod tests {
     }
 
     /// Where nobody listens.
-    #[expect(clippy::unwrap_used, reason = "it is an address")]
     pub fn nobody() -> Url {
         "http://127.0.0.1:1".parse().unwrap()
     }
@@ -278,6 +276,13 @@ pub mod tests {
         let refused = Rpc::new([always(reverted), always(YES)]).ask("eth_call", &json!([])).unwrap_err();
         let data = Some(vec![0x08, 0xc3, 0x79, 0xa0]);
         assert_eq!(refused, AskError::Refused { code: 3, message: "execution reverted".into(), data });
+    }
+
+    #[test]
+    fn a_node_that_speaks_no_tls_where_it_should_says_nothing() {
+        let plain = always(YES).to_string().replace("http:", "https:").parse().unwrap();
+        let silent = Rpc::new([plain]).ask("eth_chainId", &json!([])).unwrap_err();
+        assert!(matches!(&silent, AskError::NoAnswer(why) if why.contains("https://127.0.0.1")), "{silent:?}");
     }
 
     #[test]

@@ -176,7 +176,7 @@ impl Chain {
             tip: unit.tip,
         };
         let signed = by.wallet(self.id)?.pay(&payment).map_err(|e| Error::fault(format!("{}: {e}", order.doing)))?;
-        Ok((keccak256(&signed), signed.into()))
+        Ok((keccak256(&signed), signed))
     }
 
     /// Tells all nodes these transactions, one after the other at each, until `until`: for each transaction whether a node took

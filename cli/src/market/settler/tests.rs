@@ -220,11 +220,11 @@ fn what_is_in_no_block_is_replaced_for_a_higher_fee_and_nothing_new_comes_behind
     let node = honest();
     let mut settler = settler(&[&node], false);
     let (one, two) = (bill_of(1, COIN), bill_of(2, COIN / 2));
-    settler.at(&owed(4), &[one.clone()], LATER);
+    settler.at(&owed(4), std::slice::from_ref(&one), LATER);
     let first = settler.sent[&4].unit;
-    settler.at(&owed(4), &[one.clone()], LATER + AGAIN - 1);
+    settler.at(&owed(4), std::slice::from_ref(&one), LATER + AGAIN - 1);
     assert_eq!((node.sent.lock().unwrap().len(), settler.sent[&4].unit), (1, first), "it has time to be proven");
-    settler.round(&owed(4), &[two.clone()], None, NOW);
+    settler.round(&owed(4), std::slice::from_ref(&two), None, NOW);
     settler.at(&owed(4), &[one.clone(), two.clone()], LATER + AGAIN);
     assert_eq!(settler.numbers(), [4]);
     let second = settler.sent[&4].unit;
