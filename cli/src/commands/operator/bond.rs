@@ -1,25 +1,31 @@
 //! `sahara operator bond | quote | allow | unbond | earnings | settle`: an operator's standing on the chain, and what it is owed.
 
+use std::time::Duration;
+
 use alloy_primitives::{B256, U256};
 use clap::Args;
-use sahara_light::Options;
-use sahara_market::abi::{InferenceMarket, Operators};
-use sahara_market::{INFERENCE_MARKET, OPERATORS};
+use sahara_light::{Light, Options};
+use sahara_market::OPERATORS;
+use sahara_market::abi::Operators;
 use sahara_mpc::config::Config;
 use serde_json::json;
 
 use super::config_error;
-use crate::chain_client::{Chain, Order};
+use crate::chain_client::Order;
 use crate::commands::Context;
 use crate::commands::money::{MoneyArgs, id};
 use crate::commands::output::moment;
 use crate::error::{Error, Result};
 use crate::market::bill::Bill;
 use crate::market::ledger;
-use crate::market::operator::{self as market, Standing};
+use crate::market::operator;
 use crate::market::purse::short;
+use crate::market::settler::{Policy, Settler, Standing, order};
 use crate::moment::DAY;
 use crate::wallet::amount::Amount;
+
+/// Seconds in which what is in a block is proven.
+const PROVEN_AFTER: u32 = 5;
 
 #[derive(Args, Debug)]
 pub struct BondArgs {
@@ -199,22 +205,27 @@ pub fn earnings(args: &EarningsArgs, context: &mut Context) -> Result<()> {
     ))
 }
 
-/// Whether the chain's node says that a receipt was paid, or a later one.
-fn is_paid(chain: &Chain, bill: &Bill) -> bool {
-    let call = InferenceMarket::settledCall { session: bill.deal.id, lane: bill.deal.lane };
-    chain.call("asking what is paid", INFERENCE_MARKET, &call).is_ok_and(|paid| paid >= U256::from(bill.receipt.total))
+/// Whether it is proven by now that a receipt was paid, or a later one: proofs are some blocks behind.
+fn is_paid(settler: &mut Settler, light: &Light, bill: &Bill, time: u64) -> bool {
+    (0..PROVEN_AFTER).any(|second| {
+        if second > 0 {
+            std::thread::sleep(Duration::from_secs(1));
+        }
+        matches!(settler.standing(light, bill, time), Ok(Standing::Nothing | Standing::Over))
+    })
 }
 
 /// Has the market pay what is owed by the last receipts of this node; it may run meanwhile.
 pub fn settle(args: &SettleArgs, config: &Config, context: &mut Context) -> Result<()> {
     let network = args.money.network.find(context)?;
-    let folder = market::folder(&config.home);
+    let folder = operator::folder(&config.home);
     let bills = ledger::bills(&network.domain(), &folder).map_err(|e| Error::io("reading", &folder, e))?;
     let light = network.light(Options::default());
-    let mut settler = market::Settler::new(&network, market::Policy { at: 0, after: 0, at_a_loss: true });
+    let mut settler = Settler::new(&network, Policy { at: 0, after: 0, at_a_loss: true });
     let (mut payer, mut list, mut failed) = (None, Vec::new(), 0);
     for (bill, complete) in &bills {
-        let standing = settler.standing(&light, bill, network.chain().time()?);
+        let time = network.chain().time()?;
+        let standing = settler.standing(&light, bill, time);
         let Standing::Due(owed) = standing.map_err(|why| Error::fault(format!("what is owed is not proven: {why}")))?
         else {
             continue;
@@ -225,8 +236,8 @@ pub fn settle(args: &SettleArgs, config: &Config, context: &mut Context) -> Resu
                 none => none.insert(args.money.payer(context)?),
             };
             // Another member may have been faster, with one of many.
-            if let Err(error) = payer.carry_out(&market::order(bill, complete), context) {
-                if is_paid(&payer.chain, bill) {
+            if let Err(error) = payer.carry_out(&order(bill, complete), context) {
+                if is_paid(&mut settler, &light, bill, time) {
                     context.progress.note(&format!("session {} is paid already", short(bill.deal.id)));
                     continue;
                 }
