@@ -7,6 +7,7 @@ import {InferenceReceipt, InferenceReceipts} from "../InferenceReceipts.sol";
 import {REGISTRY} from "./IAssetRegistry.sol";
 import {REVENUE} from "./IAttribution.sol";
 import {IInferenceMarket} from "./IInferenceMarket.sol";
+import {BLOCKS} from "./IJournal.sol";
 import {BONDS} from "./IOperators.sol";
 import {Committee, Session} from "./Types.sol";
 
@@ -81,7 +82,8 @@ abstract contract MarketBase is IInferenceMarket, ReentrancyGuardTransient {
     // One more than the total up to which a lane was paid out, where that is not all; else zero.
     mapping(bytes32 session => mapping(bytes32 lane => uint256)) internal unpaid;
     mapping(bytes32 session => bytes32 lane) internal returned;
-    mapping(bytes32 session => uint256 block) internal closedIn;
+    /// @inheritdoc IInferenceMarket
+    mapping(bytes32 session => uint256 block) public override closedIn;
     /// @inheritdoc IInferenceMarket
     mapping(address account => uint256) public override balanceOf;
     /// @inheritdoc IInferenceMarket

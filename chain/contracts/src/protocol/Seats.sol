@@ -3,6 +3,7 @@ pragma solidity ^0.8.28;
 
 import {REGISTRY} from "./IAssetRegistry.sol";
 import {IInferenceMarket} from "./IInferenceMarket.sol";
+import {BLOCKS} from "./IJournal.sol";
 import {BONDS} from "./IOperators.sol";
 import {LONGEST_TERM, MarketBase} from "./MarketBase.sol";
 import {LEAST_BOND} from "./Operators.sol";
@@ -27,6 +28,8 @@ abstract contract Seats is MarketBase {
         }
         committees[committee] = from;
         seats[committee] = Seat(c.asset, _root(c), c.until, c.operators);
+        BLOCKS.note(c.asset);
+        BLOCKS.note(committee);
         emit Seated(committee, c.asset, c);
     }
 
