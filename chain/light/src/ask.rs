@@ -1,16 +1,21 @@
-//! One question to one node: JSON-RPC over plain HTTP, with a deadline and a bound on what is read. Nothing of an answer is
-//! believed here.
+//! One question to one node: JSON-RPC over HTTP (with the feature `https` over TLS, too), with a deadline and a bound on what is
+//! read. Nothing of an answer is believed here, and nothing that was asked is in an error.
 
 use std::time::Duration;
 
-use serde::{Deserialize, de::DeserializeOwned};
+use alloy_primitives::hex;
+use serde::{Deserialize, Deserializer, de::DeserializeOwned};
 use serde_json::{Value, json, value::RawValue};
 use ureq::{Agent, Error};
 
 use crate::url::Url;
 
-/// Bytes of one answer. Half a megabyte of header and 256 words with their proofs need less.
-pub const MAX_ANSWER: usize = 4 << 20;
+/// Bytes of one answer. Half a megabyte of header and 256 words with their proofs need less than half of that.
+pub const MAX_ANSWER: usize = 8 << 20;
+/// Bytes of what a contract says against a call; longer ones are left out.
+const MAX_DATA: usize = 16 << 10;
+/// How long a connection may take, within what the whole answer may.
+const CONNECT: Duration = Duration::from_secs(5);
 /// Letters of what a node says.
 const MAX_SAID: usize = 300;
 
@@ -37,6 +42,8 @@ pub enum AskError {
         code: i64,
         /// Its words.
         message: String,
+        /// What a contract said against a call, if one did.
+        data: Option<Vec<u8>>,
     },
 }
 
@@ -50,7 +57,7 @@ pub struct Node {
 
 #[derive(Deserialize)]
 struct Envelope<'a> {
-    #[serde(borrow, default)]
+    #[serde(borrow, default, deserialize_with = "present")]
     result: Option<&'a RawValue>,
     #[serde(default)]
     error: Option<Refusal>,
@@ -62,20 +69,34 @@ struct Refusal {
     code: i64,
     #[serde(default)]
     message: String,
+    #[serde(default)]
+    data: Option<Value>,
+}
+
+/// A result that is null is there.
+fn present<'de: 'a, 'a, D: Deserializer<'de>>(from: D) -> Result<Option<&'a RawValue>, D::Error> {
+    <&RawValue>::deserialize(from).map(Some)
 }
 
 impl Node {
     /// The node at `url`, which has `patience` for each answer, from the first byte sent to the last one read.
     pub fn new(url: Url, patience: Duration) -> Self {
-        let agent = Agent::config_builder()
+        let config = Agent::config_builder()
             .timeout_global(Some(patience))
+            .timeout_connect(Some(patience.min(CONNECT)))
             .max_redirects(0)
             .proxy(None)
             .http_status_as_error(false)
-            .user_agent(concat!("sahara/", env!("CARGO_PKG_VERSION")))
-            .build()
-            .new_agent();
-        Self { url, agent, patience }
+            .user_agent(concat!("sahara/", env!("CARGO_PKG_VERSION")));
+        #[cfg(feature = "https")]
+        let config = config.tls_config(tls());
+        Self { url, agent: config.build().new_agent(), patience }
+    }
+
+    /// The same node, which has another `patience`.
+    #[must_use]
+    pub fn with_patience(&self, patience: Duration) -> Self {
+        Self { patience, ..self.clone() }
     }
 
     /// Where it is.
@@ -84,31 +105,49 @@ impl Node {
     }
 
     /// Asks `method` with `params`.
+    ///
+    /// # Errors
+    /// When it is not reached or too late, says too much or no JSON-RPC, or refuses: in its words.
     pub fn ask<T: DeserializeOwned>(&self, method: &str, params: &Value) -> Result<T, AskError> {
         let question = json!({ "jsonrpc": "2.0", "id": 1, "method": method, "params": params }).to_string();
-        let answer = self.post(&question)?;
-        let envelope: Envelope<'_> = serde_json::from_slice(&answer).map_err(malformed)?;
-        if let Some(Refusal { code, message }) = envelope.error {
-            return Err(AskError::Refused { code, message: brief(&message) });
+        let (status, answer) = self.post(&question)?;
+        let nonsense = |why: serde_json::Error| AskError::Malformed(brief(&format!("{why} (status {status})")));
+        let envelope: Envelope<'_> = serde_json::from_slice(&answer).map_err(nonsense)?;
+        if let Some(Refusal { code, message, data }) = envelope.error {
+            return Err(AskError::Refused { code, message: brief(&message), data: data.as_ref().and_then(bytes) });
         }
-        // A result that is null is there, and absent to serde.
-        serde_json::from_str(envelope.result.map_or("null", RawValue::get)).map_err(malformed)
+        let neither = || AskError::Malformed(format!("it has no result (status {status})"));
+        serde_json::from_str(envelope.result.ok_or_else(neither)?.get()).map_err(nonsense)
     }
 
-    fn post(&self, question: &str) -> Result<Vec<u8>, AskError> {
+    fn post(&self, question: &str) -> Result<(u16, Vec<u8>), AskError> {
         let failed = |error: Error| match error {
             Error::Timeout(_) => AskError::Late(self.patience),
             Error::BodyExceedsLimit(_) => AskError::TooLarge,
             other => AskError::Unreachable(brief(&other.to_string())),
         };
         let request = self.agent.post(self.url.as_str()).header("content-type", "application/json");
+        let request = request.config().timeout_global(Some(self.patience)).build();
         let mut response = request.send(question).map_err(failed)?;
-        response.body_mut().with_config().limit(MAX_ANSWER as u64).read_to_vec().map_err(failed)
+        let answer = response.body_mut().with_config().limit(MAX_ANSWER as u64).read_to_vec().map_err(failed)?;
+        Ok((response.status().as_u16(), answer))
     }
 }
 
-fn malformed(why: serde_json::Error) -> AskError {
-    AskError::Malformed(brief(&why.to_string()))
+/// What is trusted of certificates: what this machine trusts.
+#[cfg(feature = "https")]
+fn tls() -> ureq::tls::TlsConfig {
+    use ureq::tls::{RootCerts, TlsConfig, TlsProvider};
+    TlsConfig::builder()
+        .provider(TlsProvider::Rustls)
+        .root_certs(RootCerts::PlatformVerifier)
+        .unversioned_rustls_crypto_provider(std::sync::Arc::new(rustls::crypto::aws_lc_rs::default_provider()))
+        .build()
+}
+
+fn bytes(data: &Value) -> Option<Vec<u8>> {
+    let text = data.as_str().filter(|text| text.len() <= 2 * MAX_DATA + 2)?;
+    hex::decode(text).ok()
 }
 
 fn brief(words: &str) -> String {

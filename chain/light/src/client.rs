@@ -9,7 +9,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use alloy_primitives::{Address, B256, Bytes};
+use alloy_primitives::{Address, B256, Bytes, U256};
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
 
@@ -77,6 +77,17 @@ pub struct Proven {
     pub time: u64,
     /// The words, in the order of the question.
     pub words: Vec<B256>,
+}
+
+/// An account after one block, proven.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ProvenAccount {
+    /// The block.
+    pub height: u64,
+    /// Transactions that it sent: the next one's number.
+    pub nonce: u64,
+    /// What it has, in the smallest unit.
+    pub balance: U256,
 }
 
 /// A header that is believed, in a few words.
@@ -233,6 +244,22 @@ impl Light {
             let header = self.believe(node, proof.header.clone(), until)?;
             let words = state::prove(header.app_hash(), &proof, wanted)?;
             Ok(Proven { height: header.height().saturating_sub(1), time: header.time().as_secs(), words })
+        })
+    }
+
+    /// What an account has and how many transactions it sent, in a state not older than the options say. One that is proven not
+    /// to be there has nothing and sent none.
+    ///
+    /// # Errors
+    /// When no node proves it, or the newest header is too old.
+    pub fn account(&self, address: Address) -> Result<ProvenAccount, LightError> {
+        let params = json!([{ format!("{address:#x}"): [] }]);
+        self.first_of_all(|node, until| {
+            let proof: StateProof = node.ask("sahara_proof", &params)?;
+            let header = self.believe(node, proof.header.clone(), until)?;
+            let fields = state::prove_account(header.app_hash(), &proof, address)?.unwrap_or_default();
+            let nonce = u64::try_from(fields.nonce).unwrap_or(u64::MAX);
+            Ok(ProvenAccount { height: header.height().saturating_sub(1), nonce, balance: fields.balance })
         })
     }
 

@@ -161,8 +161,11 @@ pub fn proof(newest: u64, params: &Value) -> StateProof {
     let asked = params[0].as_object().unwrap().iter();
     let wanted: Vec<(Address, B256)> = asked
         .flat_map(|(address, slots)| {
-            let slots = slots.as_array().unwrap().iter();
-            slots.map(|slot| (address.parse().unwrap(), slot.as_str().unwrap().parse().unwrap()))
+            let slots: Vec<B256> = serde_json::from_value(slots.clone()).unwrap();
+            let address = address.parse().unwrap();
+            // An account that no word of is asked of is shown all the same.
+            let slots = if slots.is_empty() { vec![slot(0)] } else { slots };
+            slots.into_iter().map(move |slot| (address, slot))
         })
         .collect();
     StateProof { header: draft(newest).block(), ..state(&words_after(newest - 1), &wanted).1 }

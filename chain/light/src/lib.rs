@@ -45,7 +45,7 @@ mod trust;
 mod url;
 
 pub use anchor::{Anchor, AnchorError};
-pub use ask::{AskError, MAX_ANSWER};
-pub use client::{Believed, Doubt, Light, LightError, Options, Proven};
+pub use ask::{AskError, MAX_ANSWER, Node};
+pub use client::{Believed, Doubt, Light, LightError, Options, Proven, ProvenAccount};
 pub use trust::TrustError;
 pub use url::{Url, UrlError};

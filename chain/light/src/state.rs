@@ -169,6 +169,19 @@ pub fn prove(app_hash: B256, proof: &StateProof, wanted: &[(Address, B256)]) -> 
     Ok(words)
 }
 
+/// An account that `proof` shows under `app_hash`; nothing if it is proven that there is none.
+///
+/// # Errors
+/// When neither is proven.
+pub fn prove_account(app_hash: B256, proof: &StateProof, wanted: Address) -> Result<Option<AccountFields>, ProofError> {
+    at_most("the answer's list of accounts", proof.accounts.len(), MAX_WORDS)?;
+    check_root(app_hash, proof)?;
+    let found = proof.accounts.iter().find(|account| account.address == wanted);
+    let found = found.ok_or(ProofError::MissingAccount { address: wanted })?;
+    storage_root(proof.root, found)?;
+    Ok(found.account)
+}
+
 /// The root of the accounts is in the application's hash.
 fn check_root(app_hash: B256, proof: &StateProof) -> Result<(), ProofError> {
     at_most("the way of a root", proof.root_path.len(), MAX_PATH)?;

@@ -1,35 +1,59 @@
 //! What the program asks of a chain and sends to it. Everything blocks.
 
+mod look;
+mod order;
+mod receipt;
 mod revert;
 mod rpc;
 mod send;
 
+use std::sync::Arc;
+
 use alloy_primitives::{Address, B256, Bytes, U256, hex};
 use alloy_sol_types::SolCall;
+use sahara_light::{Light, Url};
 use serde_json::{Value, json};
 
 use crate::error::{Error, Result};
 use crate::wallet::amount::Amount;
-pub use rpc::{AskError, Rpc};
-pub use send::{Done, Order, Preview};
+pub use look::{Fee, Look};
+pub use order::Order;
+pub use receipt::Done;
+#[cfg(test)]
+pub use rpc::tests as nodes;
+pub use rpc::{Answer, AskError, One, Rpc, taken};
+pub use send::Preview;
 
 /// One chain, by its nodes.
 #[derive(Clone)]
 pub struct Chain {
     rpc: Rpc,
     id: u64,
+    /// What proves how many transactions an account has sent; without it the nodes' word is all there is.
+    light: Option<Arc<Light>>,
 }
 
 impl Chain {
     /// The chain with this id at these nodes. Nothing is asked yet.
-    pub fn new(id: u64, urls: impl IntoIterator<Item = String>) -> Self {
-        Self { rpc: Rpc::new(urls), id }
+    pub fn new(id: u64, urls: impl IntoIterator<Item = Url>) -> Self {
+        Self { rpc: Rpc::new(urls), id, light: None }
     }
 
-    /// The same chain by its nodes, of which another is asked first.
+    /// The same chain, of which something can be proven.
     #[must_use]
-    pub fn turned(&self, by: usize) -> Self {
-        Self { rpc: self.rpc.turned(by), id: self.id }
+    pub fn proven_by(self, light: Light) -> Self {
+        Self { light: Some(Arc::new(light)), ..self }
+    }
+
+    /// The same chain by its nodes, each of which has so long for an answer.
+    #[must_use]
+    pub fn hurried(&self, patience: std::time::Duration) -> Self {
+        Self { rpc: self.rpc.hurried(patience), ..self.clone() }
+    }
+
+    /// How many transactions an account has sent, if that is proven.
+    fn proven_nonce(&self, account: Address) -> Option<u64> {
+        self.light.as_ref()?.account(account).ok().map(|account| account.nonce)
     }
 
     /// Its EIP-155 id.
@@ -117,7 +141,11 @@ impl Chain {
         if found == U256::from(self.id) {
             return Ok(());
         }
-        Err(Error::user(format!("the node is of chain {found}, not of chain {}: see `sahara network show`", self.id)))
+        Err(self.foreign(found))
+    }
+
+    fn foreign(&self, found: U256) -> Error {
+        Error::user(format!("the node is of chain {found}, not of chain {}: see `sahara network show`", self.id))
     }
 
     fn number(&self, doing: &str, method: &str, params: &Value) -> Result<U256> {
@@ -127,7 +155,7 @@ impl Chain {
 }
 
 /// What a contract logged.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Log {
     /// Its topics.
     pub topics: Vec<B256>,

@@ -1,20 +1,18 @@
 //! Questions to a chain's nodes, in JSON-RPC over HTTP. Of several nodes the first that answers is believed no more than the
-//! others: what must be true is proven (`sahara-light`), what is only shown may be anybody's word.
+//! others: what must be true is proven (`sahara-light`), what is only shown may be anybody's word, and what costs money is asked of
+//! all of them.
 
-use std::io::Read;
-use std::time::Duration;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
 
-use serde_json::{Value, json};
-use ureq::Agent;
+use sahara_light::{AskError as Why, Node, Url};
+use serde_json::Value;
 
-/// Longer answers are refused.
-const MAX_ANSWER: u64 = 8 << 20;
 /// A node that has not answered in full by then is given up.
 const PATIENCE: Duration = Duration::from_secs(20);
-/// A node that is not reached by then, too.
-const CONNECT: Duration = Duration::from_secs(5);
-/// Most characters of a node's own words that are shown.
-const MAX_WORDS: usize = 300;
+/// What is said when a network names no node.
+const NOBODY: &str = "the network names no node of its chain";
 
 /// Why there is no answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,36 +30,44 @@ pub enum AskError {
     },
 }
 
-/// The nodes of one chain.
+/// What one node says.
+pub type Answer = Result<Value, AskError>;
+
+/// The nodes of one chain. Whoever did not answer is asked after the others from then on, by all copies of this.
 #[derive(Clone)]
 pub struct Rpc {
-    agent: Agent,
-    urls: Vec<String>,
+    nodes: Vec<Node>,
+    /// The places of all nodes, in their turn.
+    turns: Arc<Mutex<Vec<usize>>>,
 }
 
 impl Rpc {
     /// Asks the nodes at these addresses, in this order.
-    pub fn new(urls: impl IntoIterator<Item = String>) -> Self {
-        let agent = Agent::config_builder()
-            .http_status_as_error(false)
-            .max_redirects(0)
-            .max_redirects_will_error(false)
-            .user_agent(concat!("sahara/", env!("CARGO_PKG_VERSION")))
-            .timeout_connect(Some(CONNECT))
-            .timeout_global(Some(PATIENCE))
-            .build()
-            .into();
-        Self { agent, urls: urls.into_iter().collect() }
+    pub fn new(urls: impl IntoIterator<Item = Url>) -> Self {
+        let nodes: Vec<_> = urls.into_iter().map(|url| Node::new(url, PATIENCE)).collect();
+        let turns = Arc::new(Mutex::new((0..nodes.len()).collect()));
+        Self { nodes, turns }
+    }
+
+    /// The same nodes, each of which has so long for an answer.
+    #[must_use]
+    pub fn hurried(&self, patience: Duration) -> Self {
+        Self { nodes: self.nodes.iter().map(|node| node.with_patience(patience)).collect(), turns: self.turns.clone() }
+    }
+
+    /// How many nodes there are.
+    pub fn count(&self) -> usize {
+        self.nodes.len()
     }
 
     /// Asks one node after the other until one answers.
     ///
     /// # Errors
     /// What the first that answers says against it; when none answers, why the last one does not.
-    pub fn ask(&self, method: &str, params: &Value) -> Result<Value, AskError> {
-        let mut why = AskError::NoAnswer("the network names no node of its chain".to_owned());
-        for url in &self.urls {
-            match self.ask_at(url, method, params) {
+    pub fn ask(&self, method: &str, params: &Value) -> Answer {
+        let mut why = AskError::NoAnswer(NOBODY.to_owned());
+        for place in self.turns() {
+            match self.ask_at(place, method, params) {
                 Err(AskError::NoAnswer(words)) => why = AskError::NoAnswer(words),
                 answer => return answer,
             }
@@ -69,21 +75,37 @@ impl Rpc {
         Err(why)
     }
 
-    /// The same nodes, of which another one is asked first.
-    #[must_use]
-    pub fn turned(&self, by: usize) -> Self {
-        let mut urls = self.urls.clone();
-        if !urls.is_empty() {
-            let by = by % urls.len();
-            urls.rotate_left(by);
+    /// Asks one node after the other until one does not refuse: a node's word that something cannot be done may be a lie.
+    ///
+    /// # Errors
+    /// What the first that refused said, if none did better; when none answers, why.
+    pub fn ask_on(&self, method: &str, params: &Value) -> Answer {
+        let mut worst = None;
+        for place in self.turns() {
+            match self.ask_at(place, method, params) {
+                Ok(answer) => return Ok(answer),
+                Err(refused @ AskError::Refused { .. }) => worst = Some(worse(worst, refused)),
+                Err(silent) => worst = Some(worse(worst, silent)),
+            }
         }
-        Self { agent: self.agent.clone(), urls }
+        Err(worst.unwrap_or_else(|| AskError::NoAnswer(NOBODY.to_owned())))
     }
 
-    /// The first answer that `counts`, from one node after the other; a node's word that there is nothing may be a lie.
-    pub fn seek(&self, method: &str, params: &Value, counts: fn(&Value) -> bool) -> Option<Value> {
-        let answers = self.urls.iter().map(|url| self.ask_at(url, method, params));
-        answers.filter_map(Result::ok).find(counts)
+    /// Does something with all nodes at the same time: what comes of it, in the order of the nodes.
+    pub fn each<T: Send>(&self, ask: impl Fn(&One<'_>) -> T + Sync) -> Vec<T> {
+        if let [node] = self.nodes.as_slice() {
+            return vec![ask(&One { node })];
+        }
+        let ask = &ask;
+        thread::scope(|scope| {
+            let threads: Vec<_> = self.nodes.iter().map(|node| scope.spawn(move || ask(&One { node }))).collect();
+            threads.into_iter().filter_map(|thread| thread.join().ok()).collect()
+        })
+    }
+
+    /// Asks all nodes the same at the same time.
+    pub fn ask_all(&self, method: &str, params: &Value) -> Vec<Answer> {
+        self.each(|one| one.ask(method, params))
     }
 
     /// Tells all nodes the same: one that keeps it to itself keeps it from nobody. What the first that refused said, if all
@@ -92,131 +114,184 @@ impl Rpc {
     /// # Errors
     /// When no node takes it.
     pub fn tell_all(&self, method: &str, params: &Value) -> Result<(), AskError> {
-        let mut refused = None;
-        let mut taken = false;
-        for url in &self.urls {
-            match self.ask_at(url, method, params) {
-                Ok(_) => taken = true,
-                Err(error @ AskError::Refused { .. }) => {
-                    refused.get_or_insert(error);
-                }
-                Err(error) => {
-                    refused = refused.or(Some(error));
-                }
-            }
-        }
-        match (taken, refused) {
-            (false, Some(error)) => Err(error),
-            (false, None) => Err(AskError::NoAnswer("the network names no node of its chain".to_owned())),
-            (true, _) => Ok(()),
-        }
+        taken(self.ask_all(method, params))
     }
 
-    fn ask_at(&self, url: &str, method: &str, params: &Value) -> Result<Value, AskError> {
-        let silent = |why: &dyn std::fmt::Display| {
-            AskError::NoAnswer(format!("{url} does not answer: {}", cut(&why.to_string())))
-        };
-        let body = json!({"jsonrpc": "2.0", "id": 1, "method": method, "params": params}).to_string();
-        let request = self.agent.post(url).header("Content-Type", "application/json");
-        let mut response = request.send(body.as_str()).map_err(|e| silent(&e))?;
-        let mut answer = Vec::new();
-        response.body_mut().as_reader().take(MAX_ANSWER + 1).read_to_end(&mut answer).map_err(|e| silent(&e))?;
-        if answer.len() as u64 > MAX_ANSWER {
-            return Err(silent(&"its answer is longer than any that is read"));
+    fn turns(&self) -> Vec<usize> {
+        self.turns.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn ask_at(&self, place: usize, method: &str, params: &Value) -> Answer {
+        let Some(node) = self.nodes.get(place) else { return Err(AskError::NoAnswer(NOBODY.to_owned())) };
+        let answer = One { node }.ask(method, params);
+        if matches!(answer, Err(AskError::NoAnswer(_))) {
+            let mut turns = self.turns.lock().unwrap_or_else(PoisonError::into_inner);
+            turns.retain(|other| *other != place);
+            turns.push(place);
         }
-        let status = response.status();
-        let answer = serde_json::from_slice(&answer)
-            .map_err(|_| silent(&format_args!("what it says with status {status} is no JSON-RPC")))?;
-        read(answer).ok_or_else(|| silent(&"what it says is no JSON-RPC"))?
+        answer
     }
 }
 
-/// The result or the refusal of an answer.
-fn read(mut answer: Value) -> Option<Result<Value, AskError>> {
-    let object = answer.as_object_mut()?;
-    match (object.remove("error").filter(|error| !error.is_null()), object.remove("result")) {
-        (Some(error), _) => {
-            let data = error["data"].as_str().and_then(|data| alloy_primitives::hex::decode(data).ok());
-            Some(Err(AskError::Refused {
-                code: error["code"].as_i64()?,
-                message: cut(error["message"].as_str().unwrap_or("it does not say why")),
-                data,
-            }))
-        }
-        (None, result) => result.map(Ok),
+/// One of the nodes.
+pub struct One<'a> {
+    node: &'a Node,
+}
+
+impl One<'_> {
+    /// Where it is.
+    pub fn url(&self) -> &Url {
+        self.node.url()
+    }
+
+    /// Asks it.
+    ///
+    /// # Errors
+    /// When it does not answer, or refuses.
+    pub fn ask(&self, method: &str, params: &Value) -> Answer {
+        self.node.ask(method, params).map_err(|why| match why {
+            Why::Refused { code, message, data } => AskError::Refused { code, message, data },
+            other => AskError::NoAnswer(format!("{} does not answer: {other}", self.url())),
+        })
+    }
+
+    /// Tells it one thing after the other, until `until`: what it says to each; less if it is slow.
+    pub fn tell(&self, method: &str, all: &[Value], until: Instant) -> Vec<Answer> {
+        all.iter().take_while(|_| Instant::now() < until).map(|params| self.ask(method, params)).collect()
     }
 }
 
-/// The beginning of what a stranger says.
-fn cut(words: &str) -> String {
-    words.chars().take(MAX_WORDS).collect()
+/// What becomes of something that all nodes were told.
+///
+/// # Errors
+/// When no node took it: what the first that refused said, else why none answers.
+pub fn taken(answers: impl IntoIterator<Item = Answer>) -> Result<(), AskError> {
+    let mut worst = None;
+    for answer in answers {
+        match answer {
+            Ok(_) => return Ok(()),
+            Err(error) => worst = Some(worse(worst, error)),
+        }
+    }
+    Err(worst.unwrap_or_else(|| AskError::NoAnswer(NOBODY.to_owned())))
+}
+
+/// The first refusal says more than silence.
+fn worse(known: Option<AskError>, new: AskError) -> AskError {
+    match known {
+        Some(known @ AskError::Refused { .. }) => known,
+        _ => new,
+    }
 }
 
 #[cfg(test)]
-mod tests {
-    use std::io::Write;
-    use std::net::TcpListener;
+pub mod tests {
+    use std::io::{BufRead, BufReader, Read, Write};
+    use std::net::{TcpListener, TcpStream};
+
+    use serde_json::json;
 
     use super::*;
 
-    /// A node that says one thing to whoever asks once.
-    fn node(says: &'static str) -> String {
+    /// A node that says what a test wants to a method and its parameters: a result, or (as an error) the whole answer.
+    #[expect(clippy::unwrap_used, reason = "a test's node")]
+    pub fn node(says: impl Fn(&str, &Value) -> Result<Value, String> + Send + Sync + 'static) -> Url {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = listener.local_addr().unwrap();
-        std::thread::spawn(move || {
-            let (mut stream, _) = listener.accept().unwrap();
-            let _ = stream.read(&mut [0; 4096]).unwrap();
-            let length = says.len();
-            write!(stream, "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n{says}").unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap()).parse().unwrap();
+        let says = Arc::new(says);
+        thread::spawn(move || {
+            for stream in listener.incoming().map_while(Result::ok) {
+                let says = says.clone();
+                thread::spawn(move || drop(serve(&stream, says.as_ref())));
+            }
         });
-        format!("http://{address}")
+        url
     }
 
+    fn serve(mut stream: &TcpStream, says: &dyn Fn(&str, &Value) -> Result<Value, String>) -> std::io::Result<()> {
+        let mut reader = BufReader::new(stream);
+        loop {
+            let mut length = 0;
+            loop {
+                let mut line = String::new();
+                if reader.read_line(&mut line)? == 0 {
+                    return Ok(());
+                }
+                if let Some(value) = line.to_ascii_lowercase().strip_prefix("content-length:") {
+                    length = value.trim().parse().unwrap_or(0);
+                }
+                if line.trim().is_empty() {
+                    break;
+                }
+            }
+            let mut body = vec![0; length];
+            reader.read_exact(&mut body)?;
+            let question: Value = serde_json::from_slice(&body)?;
+            let answer = says(question["method"].as_str().unwrap_or_default(), &question["params"]);
+            let text = answer.map_or_else(|whole| whole, |result| json!({"id": 1, "result": result}).to_string());
+            write!(stream, "HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{text}", text.len())?;
+        }
+    }
+
+    /// A node that says the same to everything.
+    fn always(text: &'static str) -> Url {
+        node(move |_, _| Err(text.to_owned()))
+    }
+
+    /// Where nobody listens.
+    #[expect(clippy::unwrap_used, reason = "it is an address")]
+    pub fn nobody() -> Url {
+        "http://127.0.0.1:1".parse().unwrap()
+    }
+
+    const YES: &str = r#"{"id":1,"result":"0x1"}"#;
+    const NO: &str = r#"{"id":1,"error":{"code":1,"message":"no"}}"#;
+
     #[test]
-    fn the_next_node_is_asked_when_one_says_nothing() {
-        let nobody = "http://127.0.0.1:1".to_owned();
-        let rpc = Rpc::new([nobody.clone(), node("<html>"), node(r#"{"id":1,"result":"0x1"}"#)]);
+    fn the_next_node_is_asked_when_one_says_nothing_and_that_one_is_the_last_from_then_on() {
+        let rpc = Rpc::new([nobody(), always("<html>"), always(YES), always("{}")]);
+        assert_eq!(rpc.turns(), [0, 1, 2, 3]);
         assert_eq!(rpc.ask("eth_chainId", &json!([])), Ok("0x1".into()));
-        let silent = Rpc::new([nobody.clone()]).ask("eth_chainId", &json!([]));
-        assert!(matches!(silent, Err(AskError::NoAnswer(why)) if why.contains(&nobody)));
+        assert_eq!(rpc.hurried(Duration::from_secs(1)).turns(), [2, 3, 0, 1]);
+        let silent = Rpc::new([nobody()]).ask("eth_chainId", &json!([]));
+        assert!(matches!(silent, Err(AskError::NoAnswer(why)) if why.contains("127.0.0.1:1")));
         assert!(matches!(Rpc::new([]).ask("eth_chainId", &json!([])), Err(AskError::NoAnswer(_))));
     }
 
     #[test]
-    fn all_nodes_are_told_and_a_word_that_there_is_nothing_is_not_the_last() {
-        let (yes, no) = (r#"{"id":1,"result":"0x1"}"#, r#"{"id":1,"error":{"code":1,"message":"no"}}"#);
-        let nobody = "http://127.0.0.1:1".to_owned();
-        let told = |urls: Vec<String>| Rpc::new(urls).tell_all("eth_sendRawTransaction", &json!([]));
-        told(vec![node(no), nobody.clone(), node(yes)]).unwrap();
-        let refused = told(vec![nobody.clone(), node(no)]).unwrap_err();
-        assert!(matches!(refused, AskError::NoAnswer(_) | AskError::Refused { .. }));
+    fn all_nodes_are_told_and_a_word_that_it_cannot_be_done_is_not_the_last() {
+        let told = |urls: Vec<Url>| Rpc::new(urls).tell_all("eth_sendRawTransaction", &json!([]));
+        told(vec![always(NO), nobody(), always(YES)]).unwrap();
+        let refused = told(vec![nobody(), always(NO), nobody()]).unwrap_err();
+        assert!(matches!(refused, AskError::Refused { .. }), "{refused:?}");
         assert!(told(vec![]).is_err());
-        let nothing = r#"{"id":1,"result":null}"#;
-        let rpc = Rpc::new([nobody, node(nothing), node(yes)]);
-        assert_eq!(rpc.seek("eth_getTransactionReceipt", &json!([]), |answer| !answer.is_null()), Some("0x1".into()));
-        let [a, b, c] = ["a", "b", "c"].map(str::to_owned);
-        assert_eq!(Rpc::new([a.clone(), b.clone(), c.clone()]).turned(4).urls, [b, c, a]);
-        assert!(Rpc::new([]).turned(1).urls.is_empty());
+        let on = |urls: Vec<Url>| Rpc::new(urls).ask_on("eth_estimateGas", &json!([]));
+        assert_eq!(on(vec![always(NO), nobody(), always(YES)]), Ok("0x1".into()));
+        assert!(matches!(on(vec![always(NO), nobody()]), Err(AskError::Refused { .. })));
+        let all = Rpc::new([nobody(), always(r#"{"id":1,"result":null}"#), always(YES)]).ask_all("x", &json!([]));
+        assert!(all[0].is_err() && all[1] == Ok(Value::Null) && all[2] == Ok("0x1".into()));
     }
 
     #[test]
     fn a_refusal_is_an_answer_and_carries_what_the_contract_said() {
-        let rpc = Rpc::new([
-            node(r#"{"id":1,"error":{"code":3,"message":"execution reverted","data":"0x08c379a0"}}"#),
-            node(r#"{"id":1,"result":"0x1"}"#),
-        ]);
-        let refused = rpc.ask("eth_call", &json!([])).unwrap_err();
+        let reverted = r#"{"id":1,"error":{"code":3,"message":"execution reverted","data":"0x08c379a0"}}"#;
+        let refused = Rpc::new([always(reverted), always(YES)]).ask("eth_call", &json!([])).unwrap_err();
         let data = Some(vec![0x08, 0xc3, 0x79, 0xa0]);
         assert_eq!(refused, AskError::Refused { code: 3, message: "execution reverted".into(), data });
     }
 
     #[test]
-    fn whatever_a_node_says_is_read_or_refused() {
-        for text in ["[]", "1", "null", "{}", r#"{"error":1}"#, r#"{"error":{"code":"x"}}"#] {
-            assert!(!matches!(read(serde_json::from_str(text).unwrap()), Some(Ok(_))), "{text}");
-        }
-        assert_eq!(read(json!({"error": null, "result": null})), Some(Ok(Value::Null)));
-        let long = read(json!({"error": {"code": 1, "message": "x".repeat(9999)}}));
-        assert!(matches!(long, Some(Err(AskError::Refused { message, .. })) if message.len() == MAX_WORDS));
+    fn a_slow_node_has_as_long_as_it_is_given() {
+        let slow = node(|_, _| {
+            thread::sleep(Duration::from_secs(30));
+            Ok(Value::Null)
+        });
+        let rpc = Rpc::new([slow, always(YES)]).hurried(Duration::from_millis(200));
+        let begun = Instant::now();
+        assert_eq!(rpc.ask("eth_chainId", &json!([])), Ok("0x1".into()));
+        let told = rpc.each(|one| one.tell("x", &[json!([]), json!([])], Instant::now() + Duration::from_millis(100)));
+        assert_eq!(told.iter().map(Vec::len).collect::<Vec<_>>(), [1, 2]);
+        assert!(begun.elapsed() < Duration::from_secs(10));
+        assert_eq!(rpc.turns(), [1, 0]);
     }
 }

@@ -1,44 +1,21 @@
 //! A transaction from its order to its place in a block.
 
-use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use alloy_primitives::{Address, B256, Bytes, U256, keccak256};
-use alloy_sol_types::SolCall;
 use sahara_chain::wallet::Payment;
 use serde_json::{Value, json};
 
-use super::{AskError, Chain, Log, nonsense, number, read_log, refusal, revert};
+use super::look::{Fee, MAX_FEE, middle};
+use super::receipt::{Done, Sent};
+use super::{AskError, Chain, Order, nonsense, number, refusal};
 use crate::error::{Error, Result};
 use crate::progress::Indicator;
 use crate::wallet::Secret;
 use crate::wallet::amount::Amount;
 
-/// How long a transaction may wait for its block until that is told.
-const PATIENCE: Duration = Duration::from_secs(120);
-/// How long one that all nodes refused is looked for.
-const REFUSED_PATIENCE: Duration = Duration::from_secs(6);
-/// Pause before it is looked for again.
-const PAUSE: Duration = Duration::from_millis(200);
 /// Most gas that a node's estimate may say: an EVM of ours has no larger transactions.
 const MAX_GAS: u64 = 60_000_000;
-/// Most that a proposer gets for a unit of gas, whatever a node suggests: it may be the proposer's own.
-const MAX_TIP: u128 = 2_000_000_000;
-/// Most that is paid for a unit of gas unless the network asks for less: a node that says more is not believed.
-const MAX_FEE: u128 = 1_000_000_000_000;
-
-/// What is to be done on the chain.
-#[derive(Clone, Debug)]
-pub struct Order {
-    /// In words, for people: "buying the licence".
-    pub doing: &'static str,
-    /// The contract.
-    pub to: Address,
-    /// What is paid with it.
-    pub value: Amount,
-    /// The call.
-    pub input: Bytes,
-}
 
 /// What an order would cost.
 #[derive(Clone, Copy, Debug)]
@@ -49,65 +26,13 @@ pub struct Preview {
     pub gas: u64,
     /// The most that the gas may cost.
     pub fee: Amount,
-    /// The most that a unit of it may cost.
-    max_fee: u128,
-    tip: u128,
-}
-
-/// An order that was carried out.
-#[derive(Clone, Debug)]
-pub struct Done {
-    /// The transaction.
-    pub transaction: B256,
-    /// Its block.
-    pub block: u64,
-    /// Gas it took.
-    pub gas: u64,
-    /// What that cost.
-    pub fee: Amount,
-    /// What the contracts logged, with the contract.
-    pub logs: Vec<(Address, Log)>,
-}
-
-impl Order {
-    /// A call of a contract.
-    pub fn call<C: SolCall>(doing: &'static str, to: Address, call: &C) -> Self {
-        Self { doing, to, value: Amount::default(), input: call.abi_encode().into() }
-    }
-
-    /// The same with a payment.
-    pub fn paying(self, value: impl Into<Amount>) -> Self {
-        Self { value: value.into(), ..self }
-    }
-}
-
-impl Done {
-    /// What of it other programs want to know.
-    pub fn json(&self) -> Value {
-        json!({
-            "transaction": self.transaction,
-            "block": self.block,
-            "gas": self.gas,
-            "fee": self.fee.0.to_string(),
-        })
-    }
-
-    /// The first event of a kind that `contract` logged.
-    pub fn event<E: alloy_sol_types::SolEvent>(&self, contract: Address) -> Option<E> {
-        let logs = self.logs.iter().filter(|(by, _)| *by == contract);
-        logs.filter_map(|(_, log)| E::decode_raw_log_validate(log.topics.iter().copied(), &log.data).ok()).next()
-    }
+    /// What a unit of it may cost.
+    unit: Fee,
+    /// The number of the account's next transaction, as the nodes say.
+    nonce: u64,
 }
 
 impl Preview {
-    /// The same for a share more of the fee, in percent: for a transaction that takes the place of one that nobody takes.
-    #[must_use]
-    pub fn dearer(self, percent: u32) -> Self {
-        let more = |fee: u128| fee.saturating_add(fee / 100 * u128::from(percent)).min(2 * MAX_FEE);
-        let (max_fee, tip) = (more(self.max_fee), more(self.tip).min(2 * MAX_TIP));
-        Self { max_fee, tip, fee: Amount(U256::from(self.gas) * U256::from(max_fee)), ..self }
-    }
-
     /// What of it other programs want to know.
     pub fn json(&self) -> Value {
         json!({
@@ -116,6 +41,31 @@ impl Preview {
             "gas": self.gas,
             "most_fee": self.fee.0.to_string(),
         })
+    }
+}
+
+impl Fee {
+    /// The least that takes the place of this: pools ask for a tenth more, of both.
+    #[must_use]
+    pub fn bumped(self) -> Self {
+        let more = |old: u128| old.saturating_add(old / 8).saturating_add(1);
+        Self { most: more(self.most), tip: more(self.tip) }
+    }
+
+    /// The dearer of both, in each part.
+    #[must_use]
+    pub fn or(self, other: Self) -> Self {
+        Self { most: self.most.max(other.most), tip: self.tip.max(other.tip) }
+    }
+
+    /// Whether it is more than is ever paid.
+    pub fn is_beyond_belief(self) -> bool {
+        self.most > 4 * MAX_FEE
+    }
+
+    /// What so much gas costs at most.
+    pub fn of(self, gas: u64) -> U256 {
+        U256::from(gas) * U256::from(self.most)
     }
 }
 
@@ -133,26 +83,63 @@ impl Chain {
     /// # Errors
     /// As [`Self::preview`].
     pub fn preview_with(&self, from: Address, order: &Order, more: Amount, more_gas: u64) -> Result<Preview> {
-        self.check()?;
-        let (max_fee, tip) = self.fees(order.doing)?;
-        let value = order.value.0;
-        let transaction = json!({"from": from, "to": order.to, "value": value, "input": order.input});
+        let look = self.look(from, order.doing)?;
         let balance = self.balance(from)?;
-        let all = Amount(value.saturating_add(more.0));
+        let all = Amount(order.value.0.saturating_add(more.0));
         if balance < all {
             return Err(short(order.doing, from, balance, all));
         }
-        let estimate = self.rpc.ask("eth_estimateGas", &json!([transaction])).map_err(|e| refusal(order.doing, &e))?;
-        let estimate = number(&estimate).and_then(|gas| u64::try_from(gas).ok()).filter(|gas| *gas <= MAX_GAS);
-        let estimate = estimate.ok_or_else(|| nonsense(order.doing))?;
         // What it takes may grow until it is in a block.
+        let estimate = self.estimate(from, order)?;
         let gas = estimate + estimate / 4 + more_gas;
-        let fee = Amount(U256::from(gas) * U256::from(max_fee));
-        let needed = all.0.saturating_add(fee.0);
-        if balance.0 < needed {
-            return Err(short(order.doing, from, balance, Amount(needed)));
+        let (mut least, mut unit) = (all.0, None);
+        for fee in look.fees() {
+            least = all.0.saturating_add(fee.of(gas));
+            if balance.0 >= least {
+                unit = Some(fee);
+                break;
+            }
         }
-        Ok(Preview { value: all, gas, fee, max_fee, tip })
+        let unit = unit.ok_or_else(|| short(order.doing, from, balance, Amount(least)))?;
+        // What is proven is at most some blocks old: a node that says less is wrong.
+        let nonce = look.nonce().max(self.proven_nonce(from).unwrap_or(0));
+        Ok(Preview { value: all, gas, fee: Amount(unit.of(gas)), unit, nonce })
+    }
+
+    /// Gas that an order of `from` takes as things are, as the first node says by which it can be carried out.
+    ///
+    /// # Errors
+    /// When the contract would refuse, as all nodes say that answer; when none answers.
+    pub fn estimate(&self, from: Address, order: &Order) -> Result<u64> {
+        let said =
+            self.rpc.ask_on("eth_estimateGas", &json!([order.question(from)])).map_err(|e| refusal(order.doing, &e))?;
+        let gas = number(&said).and_then(|gas| u64::try_from(gas).ok()).filter(|gas| *gas <= MAX_GAS);
+        gas.ok_or_else(|| nonsense(order.doing))
+    }
+
+    /// Gas that each of these orders of `from` takes as things are: the middle of what the nodes say that have the time for it until
+    /// `until`; an error where more of them say that the contract would refuse.
+    pub fn estimates(&self, from: Address, orders: &[Order], until: Instant) -> Vec<Result<u64>> {
+        let questions = orders.iter().map(|order| json!([order.question(from)]));
+        let questions: Vec<Value> = questions.collect();
+        let said = self.rpc.each(|one| one.tell("eth_estimateGas", &questions, until));
+        let of = |index: usize, order: &Order| {
+            let (mut gas, mut refused, mut silent) = (Vec::new(), Vec::new(), None);
+            for answer in said.iter().filter_map(|answers| answers.get(index)) {
+                match answer {
+                    Ok(said) => gas.extend(number(said).and_then(|gas| u64::try_from(gas).ok())),
+                    Err(error @ AskError::Refused { .. }) => refused.push(error),
+                    Err(error) => silent = Some(error),
+                }
+            }
+            let most = gas.len() >= refused.len();
+            match (middle(gas).filter(|_| most), refused.first().copied().or(silent)) {
+                (Some(gas), _) => Ok(gas),
+                (None, Some(error)) => Err(refusal(order.doing, error)),
+                (None, None) => Err(Error::fault(format!("{}: no node says in time what gas it takes", order.doing))),
+            }
+        };
+        orders.iter().enumerate().map(|(index, order)| of(index, order)).collect()
     }
 
     /// Carries out an order, and waits until it is in a block.
@@ -162,119 +149,43 @@ impl Chain {
     /// without one the error says that nobody knows ([`Error::unsettled`]).
     pub fn send(&self, by: &Secret, order: &Order, progress: &Indicator) -> Result<Done> {
         let preview = self.preview(by.address(), order)?;
-        let nonce = self.nonce(by.address(), order.doing)?;
-        let (hash, told) = self.submit(by, order, &preview, nonce)?;
+        let (hash, bytes) = self.signed(by, order, preview.gas, preview.unit, preview.nonce)?;
+        let told = self.rpc.tell_all("eth_sendRawTransaction", &json!([bytes]));
         progress.step(&format!("{} (transaction {hash})", order.doing));
+        let sent = Sent { hash, order, from: by.address(), nonce: preview.nonce };
         match told {
             Ok(()) | Err(AskError::NoAnswer(_)) => {}
             Err(AskError::Refused { message, .. }) if message.contains("already known") => {}
-            Err(AskError::Refused { message, .. }) => return self.wait(hash, order, by.address(), Some(&message)),
+            Err(AskError::Refused { message, .. }) => return self.wait(&sent, Some(&message)),
         }
-        self.wait(hash, order, by.address(), None)
+        self.wait(&sent, None)
     }
 
-    /// How many transactions an account has sent, those that wait included.
+    /// Signs an order: the transaction's hash and its bytes, of which nobody has heard yet.
     ///
     /// # Errors
-    /// When no node answers.
-    pub fn nonce(&self, account: Address, doing: &str) -> Result<u64> {
-        let nonce = self.number(doing, "eth_getTransactionCount", &json!([account, "pending"]))?;
-        nonce.try_into().map_err(|_| nonsense(doing))
-    }
-
-    /// Signs an order and tells all nodes; does not wait. The transaction, and what the nodes said if none took it.
-    ///
-    /// # Errors
-    /// When it cannot be signed: then nobody has heard of it.
-    pub fn submit(
-        &self,
-        by: &Secret,
-        order: &Order,
-        preview: &Preview,
-        nonce: u64,
-    ) -> Result<(B256, std::result::Result<(), AskError>)> {
+    /// When it cannot be signed.
+    pub fn signed(&self, by: &Secret, order: &Order, gas: u64, unit: Fee, nonce: u64) -> Result<(B256, Bytes)> {
         let payment = Payment {
             nonce,
             to: Some(order.to),
             value: order.value.0,
             input: order.input.clone(),
-            gas_limit: preview.gas,
-            max_fee: preview.max_fee,
-            tip: preview.tip,
+            gas_limit: gas,
+            max_fee: unit.most,
+            tip: unit.tip,
         };
         let signed = by.wallet(self.id)?.pay(&payment).map_err(|e| Error::fault(format!("{}: {e}", order.doing)))?;
-        Ok((keccak256(&signed), self.rpc.tell_all("eth_sendRawTransaction", &json!([signed]))))
+        Ok((keccak256(&signed), signed.into()))
     }
 
-    /// Waits for the receipt of a transaction, not for long if all nodes refused it: one may have it all the same.
-    fn wait(&self, hash: B256, order: &Order, from: Address, refused: Option<&str>) -> Result<Done> {
-        let patience = if refused.is_some() { REFUSED_PATIENCE } else { PATIENCE };
-        let until = Instant::now() + patience;
-        loop {
-            if let Some(receipt) =
-                self.rpc.seek("eth_getTransactionReceipt", &json!([hash]), |answer| !answer.is_null())
-            {
-                return self.outcome(hash, &receipt, order, from);
-            }
-            if Instant::now() >= until {
-                let said = refused.map_or_else(String::new, |words| format!(" (the nodes say: {words})"));
-                return Err(Error::unsettled(format!(
-                    "{}: transaction {hash} was sent and is in no block after {} s{said}: look for it before you try again",
-                    order.doing,
-                    patience.as_secs()
-                )));
-            }
-            thread::sleep(PAUSE);
-        }
-    }
-
-    fn outcome(&self, hash: B256, receipt: &Value, order: &Order, from: Address) -> Result<Done> {
-        let known = |field: &str| number(&receipt[field]).and_then(|n| u64::try_from(n).ok());
-        let read = || {
-            let gas = known("gasUsed")?;
-            let fee = Amount(number(&receipt["effectiveGasPrice"])?.checked_mul(U256::from(gas))?);
-            let logs = receipt["logs"].as_array()?.iter();
-            let logs = logs.map(|log| Some((log["address"].as_str()?.parse().ok()?, read_log(log)?)));
-            let logs = logs.collect::<Option<_>>()?;
-            Some((known("status")?, Done { transaction: hash, block: known("blockNumber")?, gas, fee, logs }))
-        };
-        let unknown =
-            || Error::unsettled(format!("{}: what the node says of transaction {hash} is no receipt", order.doing));
-        let (status, done) = read().ok_or_else(unknown)?;
-        if status == 1 {
-            return Ok(done);
-        }
-        let why = self.why(order, from, done.block);
-        Err(Error::fault(format!(
-            "{}: refused in block {} after {} of gas were paid (transaction {hash}): {why}",
-            order.doing, done.block, done.fee
-        )))
-    }
-
-    /// What the contract says if it is asked again.
-    fn why(&self, order: &Order, from: Address, block: u64) -> String {
-        let again = json!({"from": from, "to": order.to, "value": order.value.0, "input": order.input});
-        match self.rpc.ask("eth_call", &json!([again, format!("{block:#x}")])) {
-            Err(AskError::Refused { data: Some(data), .. }) if !data.is_empty() => revert::words(&data),
-            Err(AskError::Refused { message, .. }) => message,
-            _ => "why cannot be found out".to_owned(),
-        }
-    }
-
-    /// The most that a unit of gas may cost, and the tip in it: twice what the next block asks, so that some full blocks
-    /// before it do no harm.
-    fn fees(&self, doing: &str) -> Result<(u128, u128)> {
-        let history = self.rpc.ask("eth_feeHistory", &json!(["0x1", "latest", []])).map_err(|e| refusal(doing, &e))?;
-        let next = history["baseFeePerGas"].as_array().and_then(|fees| number(fees.last()?));
-        let tip = self.number(doing, "eth_maxPriorityFeePerGas", &json!([]))?;
-        let tip = tip.min(U256::from(MAX_TIP));
-        let read = |n: U256| u128::try_from(n).ok().filter(|n| *n <= MAX_FEE);
-        let (Some(base), Some(tip)) = (next.and_then(read), read(tip)) else {
-            return Err(Error::user(format!(
-                "{doing}: the chain's node asks for more than {MAX_FEE} of the smallest unit for gas: it is not believed"
-            )));
-        };
-        Ok((2 * base + tip, tip))
+    /// Tells all nodes these transactions, one after the other at each, until `until`: for each transaction whether a node took
+    /// it, and what was said if none did.
+    pub fn tell(&self, all: &[Bytes], until: Instant) -> Vec<std::result::Result<(), AskError>> {
+        let all: Vec<Value> = all.iter().map(|bytes| json!([bytes])).collect();
+        let said = self.rpc.each(|one| one.tell("eth_sendRawTransaction", &all, until));
+        let of = |index: usize| said.iter().filter_map(move |answers| answers.get(index).cloned());
+        (0..all.len()).map(|index| super::taken(of(index))).collect()
     }
 }
 

@@ -81,7 +81,8 @@ pub fn run(args: &BooksArgs, context: &mut Context) -> Result<()> {
     let mut all_fit = true;
     for ((session, lane), found) in &lanes {
         let on_chain = on_chain(&chain, &words, *session, *lane, args)?;
-        let faults = faults(found, &on_chain, args.from == 0 && args.to.is_none());
+        let whole = args.from == 0 && args.to.is_none();
+        let faults = faults(found, &on_chain, whole, crate::market::receipts::are_pruned(&context.home));
         all_fit &= faults.is_empty();
         list.push(entry(*session, *lane, found, &on_chain, &faults));
     }
@@ -155,11 +156,13 @@ fn on_chain(chain: &Chain, words: &impl Words, session: B256, lane: B256, args: 
 }
 
 /// What does not fit. `all`: the payments are those of all blocks.
-fn faults(lane: &Lane, chain: &OnChain, all: bool) -> Vec<String> {
+fn faults(lane: &Lane, chain: &OnChain, all: bool, pruned: bool) -> Vec<String> {
     let mut faults = Vec::new();
     let mut before: Option<(&Bill, B256)> = None;
     for (number, (bill, id, _)) in &lane.receipts {
-        let expected = before.map_or(1, |(bill, _)| bill.receipt.number + 1);
+        // Of what older receipts said, the total of the first one that is here says enough.
+        let first = if pruned { *number } else { 1 };
+        let expected = before.map_or(first, |(bill, _)| bill.receipt.number + 1);
         if *number != expected {
             faults.push(format!("receipt {number} follows receipt {}: those between are not here", expected - 1));
         } else if let Some((_, last)) = before.filter(|(_, last)| *last != bill.receipt.previous) {

@@ -99,8 +99,9 @@ impl Payer {
             return context.out.value(&value);
         }
         context.out.folded("", words)?;
-        let hashes: Vec<String> = self.spent.iter().map(|done| done.transaction.to_string()).collect();
-        hashes.iter().try_for_each(|hash| context.out.line(&format!("transaction {hash}")))?;
+        self.spent.iter().try_for_each(|done| {
+            context.out.folded("", &format!("transaction {}{}", done.transaction, done.rests_on()))
+        })?;
         context.out.line(&format!("gas cost {fee}"))
     }
 }

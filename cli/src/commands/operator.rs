@@ -1,6 +1,7 @@
 //! `sahara operator init | show | run | status | doctor`: a share node of one's own.
 
 mod bond;
+mod market;
 mod setup;
 
 use std::io::ErrorKind;
@@ -230,6 +231,7 @@ fn examine(folder: &Path, context: &mut Context) -> Result<()> {
             findings.extend(doctor::admitted(folder, list, identity));
         }
     }
+    findings.extend(market::examine(folder));
     let problems = findings.iter().filter(|finding| finding.level == Level::Problem).count();
     if context.out.json() {
         let list: Vec<Value> = findings.iter().map(finding_value).collect();

@@ -1,5 +1,7 @@
 //! `sahara session open | ls | allow | close`: deposits from which questions are paid.
 
+use std::collections::BTreeSet;
+
 use alloy_primitives::{B256, U256};
 use alloy_sol_types::SolEvent;
 use clap::{Args, Subcommand};
@@ -15,15 +17,18 @@ use super::Context;
 use super::asset::{committee, committees};
 use super::licence::{licence_of, licences};
 use super::money::{MoneyArgs, Payer, id};
+use super::network::NetworkArgs;
+use super::wallet::FileArgs;
 use crate::chain_client::{Chain, Order};
 use crate::error::{Blame, Error, Result};
 use crate::market::account::{Account, Caps};
 use crate::market::content::registered;
+use crate::market::lost;
 use crate::market::network;
 use crate::market::purse::short;
 use crate::moment::DAY;
-use crate::wallet::Secret;
 use crate::wallet::amount::Amount;
+use crate::wallet::{self, Secret};
 use sahara::keys::{self, Role};
 use sahara::network as nodes;
 
@@ -40,8 +45,8 @@ back when the session is closed, a day later. At risk is the price of one call."
 pub enum SessionCommand {
     /// Lock a deposit for calls
     Open(Box<OpenArgs>),
-    /// List sessions and what is left in them
-    Ls,
+    /// List sessions and what is left in them, also those of your wallet that are not kept here
+    Ls(LsArgs),
     /// Change what may be spent from a session a call and a day
     Allow(AllowArgs),
     /// Close a session; a day later, again: what is left comes back
@@ -100,8 +105,16 @@ pub struct AllowArgs {
 }
 
 #[derive(Args, Debug)]
+pub struct LsArgs {
+    #[command(flatten)]
+    wallet: FileArgs,
+    #[command(flatten)]
+    network: NetworkArgs,
+}
+
+#[derive(Args, Debug)]
 pub struct CloseArgs {
-    /// The session, or the beginning of its id
+    /// The session, or the beginning of its id; one that is not kept here, by its whole id
     session: String,
     #[command(flatten)]
     money: MoneyArgs,
@@ -117,7 +130,7 @@ pub struct Opened {
 pub fn run(command: SessionCommand, context: &mut Context) -> Result<()> {
     match command {
         SessionCommand::Open(args) => open(&args, context),
-        SessionCommand::Ls => ls(context),
+        SessionCommand::Ls(args) => ls(&args, context),
         SessionCommand::Allow(args) => allow(&args, context),
         SessionCommand::Close(args) => close(&args, context),
     }
@@ -497,17 +510,59 @@ fn sessions(context: &Context) -> Result<Vec<Account>> {
 
 /// The session that an id begins with this.
 fn find(context: &Context, which: &str) -> Result<Account> {
+    kept(context, which)?.ok_or_else(|| {
+        Error::user(format!("no session begins with '{}': see `sahara session ls`", which.escape_debug()))
+    })
+}
+
+/// The same; nothing if none that is kept here does.
+fn kept(context: &Context, which: &str) -> Result<Option<Account>> {
     let digits = which.strip_prefix("0x").unwrap_or(which).to_ascii_lowercase();
     let fits = |account: &Account| !digits.is_empty() && format!("{:x}", account.id()).starts_with(&digits);
     let mut all: Vec<_> = sessions(context)?.into_iter().filter(fits).collect();
     match all.len() {
-        1 => Ok(all.swap_remove(0)),
-        0 => Err(Error::user(format!("no session begins with '{}': see `sahara session ls`", which.escape_debug()))),
+        0 | 1 => Ok(all.pop()),
         _ => Err(Error::user(format!("several sessions begin with '{digits}': give more of the id"))),
     }
 }
 
-fn ls(context: &mut Context) -> Result<()> {
+/// Sessions of the wallet that are open or closing, as is proven, and not kept here.
+fn lost(args: &LsArgs, known: &[Account], context: &Context) -> Result<Vec<(B256, Session, SessionState, u64)>> {
+    let wallet = args.wallet.path(context);
+    // Without a wallet nobody could take anything out.
+    if !wallet.exists() {
+        return Ok(Vec::new());
+    }
+    let consumer = wallet::address(&wallet)?;
+    let networks = match args.network.named() {
+        Some(_) => vec![args.network.find(context)?],
+        None => network::list(&context.home)?,
+    };
+    let known: BTreeSet<B256> = known.iter().map(Account::id).collect();
+    let mut all = Vec::new();
+    for network in networks {
+        let said = lost::of(&network.chain(), &network.domain(), consumer, &known).and_then(|found| {
+            let ids: Vec<B256> = found.iter().map(|(id, _)| *id).collect();
+            let states = if ids.is_empty() { Vec::new() } else { network.session_states(&ids)? };
+            Ok((found, states))
+        });
+        match said {
+            Ok((found, states)) => {
+                let open = |state: &SessionState| matches!(state, SessionState::Open | SessionState::Closing(_));
+                let found = found.into_iter().zip(states).filter(|(_, state)| open(state));
+                all.extend(found.map(|((id, session), state)| (id, session, state, network.domain().chain_id)));
+            }
+            Err(error) => context.progress.note(&format!(
+                "whether this wallet has sessions on network '{}' that are not kept here is not known: {}",
+                network.name(),
+                error.report()
+            )),
+        }
+    }
+    Ok(all)
+}
+
+fn ls(args: &LsArgs, context: &mut Context) -> Result<()> {
     let accounts = sessions(context)?;
     let mut list = Vec::new();
     for account in &accounts {
@@ -542,6 +597,29 @@ fn ls(context: &mut Context) -> Result<()> {
                 "cap_call": account.caps.call.to_string(),
                 "cap_day": account.caps.day.to_string(),
                 "ends": session.ends,
+                "kept": true,
+            }),
+        ));
+    }
+    for (id, session, found, chain) in lost(args, &accounts, context)? {
+        let (deposit, state) = (session.caps.iter().sum::<u128>(), state(found));
+        list.push((
+            format!("{id}  {state}, not kept here"),
+            format!(
+                "licence {}, {} were locked: `sahara session close {id}` brings back what is left",
+                session.licence,
+                Amount::from(deposit)
+            ),
+            json!({
+                "session": id,
+                "chain": chain,
+                "state": state,
+                "licence": session.licence.to_string(),
+                "asset": session.asset,
+                "deposit": deposit.to_string(),
+                "price": session.price().unwrap_or_default().to_string(),
+                "ends": session.ends,
+                "kept": false,
             }),
         ));
     }
@@ -585,13 +663,32 @@ fn allow(args: &AllowArgs, context: &mut Context) -> Result<()> {
 }
 
 fn close(args: &CloseArgs, context: &mut Context) -> Result<()> {
-    let account = find(context, &args.session)?;
-    let mut payer = args.money.payer(context)?;
-    if payer.chain.id() != account.chain {
-        return Err(Error::user(format!("the session is on chain {}: name its network with --network", account.chain)));
-    }
-    let Some(session) = account.session().cloned() else { return Ok(()) };
-    let id = account.id();
+    let (account, whole) = (kept(context, &args.session)?, args.session.parse::<B256>());
+    let (mut payer, session) = match (&account, whole) {
+        (Some(account), _) => {
+            let payer = args.money.payer(context)?;
+            if payer.chain.id() != account.chain {
+                let chain = account.chain;
+                return Err(Error::user(format!("the session is on chain {chain}: name its network with --network")));
+            }
+            let Some(session) = account.session().cloned() else { return Ok(()) };
+            (payer, session)
+        }
+        // Its key is lost, with which more could be spent; what is left belongs to the wallet.
+        (None, Ok(id)) => {
+            let payer = args.money.payer(context)?;
+            let session = lost::find(&context.home, &payer.chain, &payer.network.domain(), id)?;
+            if session.consumer != payer.address {
+                let consumer = session.consumer;
+                return Err(Error::user(format!("session {id} is {consumer}'s: name that wallet with --wallet FILE")));
+            }
+            (payer, session)
+        }
+        (None, Err(_)) => return find(context, &args.session).map(drop),
+    };
+    let id = session.id(&payer.network.domain());
+    let forget = |account: Option<Account>| account.map_or(Ok(()), Account::forget);
+    let named = account.as_ref().map_or_else(|| id.to_string(), |_| short(id));
     // Its key is forgotten on no node's word.
     match payer.network.session_state(id)? {
         SessionState::None if session.ends >= payer.chain.time()? => Err(Error::user(format!(
@@ -604,7 +701,7 @@ fn close(args: &CloseArgs, context: &mut Context) -> Result<()> {
             }
             let value = json!({"session": id, "state": "over"});
             take(&mut payer, context)?;
-            account.forget()?;
+            forget(account)?;
             payer.tell("the session is over; its receipts are kept", value, context)
         }
         SessionState::Open => {
@@ -614,8 +711,7 @@ fn close(args: &CloseArgs, context: &mut Context) -> Result<()> {
             let until = done.event::<InferenceMarket::Closing>(INFERENCE_MARKET).map_or(0, |event| event.until);
             let moment = super::output::moment(until.saturating_mul(1000));
             let words = format!(
-                "the session closes; what is left comes back with `sahara session close {}` after {moment}",
-                short(id)
+                "the session closes; what is left comes back with `sahara session close {named}` after {moment}"
             );
             payer.tell(&words, json!({"session": id, "state": "closing", "until": until}), context)
         }
@@ -633,7 +729,7 @@ fn close(args: &CloseArgs, context: &mut Context) -> Result<()> {
             take(&mut payer, context)?;
             context.progress.step("waiting until it is proven");
             payer.network.wait_for_session(id, |state| *state == SessionState::Finished)?;
-            account.forget()?;
+            forget(account)?;
             let value = json!({"session": id, "state": "over", "returned": left.to_string()});
             payer.tell(&format!("{} came back", Amount(left)), value, context)
         }

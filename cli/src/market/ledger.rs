@@ -1,6 +1,6 @@
 //! What a share node keeps of one session and lane, in a file that only grows: the terms, each digest that it signs (before the
 //! signature leaves), and each complete receipt (before the answer leaves). Written whole or not at all: what a loss of power
-//! cuts short is cut off when the file is read again.
+//! cuts short at the file's end is cut off when the file is read again. Whatever else is wrong with it, the file stays as it is.
 
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom, Write};
@@ -91,7 +91,12 @@ pub struct Ledger {
 impl Ledger {
     /// Where the ledger of a deal lies in a folder.
     pub fn path(folder: &Path, deal: &Deal) -> PathBuf {
-        folder.join(format!("{:x}-{:x}.ledger", deal.id, deal.lane))
+        Self::file(folder, (deal.id, deal.lane))
+    }
+
+    /// Where the ledger of a session and lane lies in a folder.
+    pub fn file(folder: &Path, (session, lane): (B256, B256)) -> PathBuf {
+        folder.join(format!("{session:x}-{lane:x}.ledger"))
     }
 
     /// Begins a ledger, on disk when this returns.
@@ -105,7 +110,7 @@ impl Ledger {
     /// Opens a ledger. What was cut short at its end is taken off.
     ///
     /// # Errors
-    /// When it cannot be read, or its beginning is damaged.
+    /// When it cannot be read, or is damaged anywhere else: then it stays as it is.
     pub fn open(domain: &Domain, path: PathBuf) -> Result<(Self, Found), LedgerError> {
         let (found, whole, all) = read(domain, &path)?;
         let ledger = match whole < all {
@@ -180,19 +185,45 @@ impl Ledger {
     }
 }
 
-/// The last complete receipts in the ledgers of a folder, which may be in use: nothing is changed. Ledgers that are damaged are
-/// left out.
+/// The last complete receipts in the ledgers of a folder, which may be in use: nothing is changed. Of ledgers that are damaged,
+/// the last one that can be read.
 ///
 /// # Errors
 /// When the folder cannot be read.
 pub fn bills(domain: &Domain, folder: &Path) -> io::Result<Vec<(Bill, Complete)>> {
     let mut all = Vec::new();
     for path in files(folder)? {
-        let found = read(domain, &path).ok().and_then(|(found, ..)| found.last);
-        let bill = found.as_ref().and_then(|last| Bill::of(domain, last).ok());
-        all.extend(bill.zip(found));
+        all.extend(last(domain, &path).or_else(|| salvage(domain, &path)));
     }
     Ok(all)
+}
+
+/// The last complete receipt in a ledger that is not damaged, if there is one.
+pub fn last(domain: &Domain, path: &Path) -> Option<(Bill, Complete)> {
+    let complete = read(domain, path).ok()?.0.last?;
+    Some((Bill::of(domain, &complete).ok()?, complete))
+}
+
+/// The last complete receipt anywhere in a file that is damaged: what all members have signed is owed, wherever it stands.
+pub fn salvage(domain: &Domain, path: &Path) -> Option<(Bill, Complete)> {
+    let mut bytes = Vec::new();
+    File::open(path).ok()?.take(MAX_FILE).read_to_end(&mut bytes).ok()?;
+    let mut found: Option<(Bill, Complete)> = None;
+    let mut at = 0;
+    while let Some(rest) = bytes.get(at..).filter(|rest| !rest.is_empty()) {
+        let mut r = Reader::new("damaged ledger", rest);
+        let Some(entry) = entry(&mut r) else {
+            at += 1;
+            continue;
+        };
+        at = bytes.len() - r.left();
+        let Entry::Complete(complete) = entry else { continue };
+        let Ok(bill) = Bill::of(domain, &complete) else { continue };
+        if found.as_ref().is_none_or(|(known, _)| known.receipt.total < bill.receipt.total) {
+            found = Some((bill, complete));
+        }
+    }
+    found
 }
 
 /// The ledgers in a folder; none if there is no such folder.
@@ -232,15 +263,48 @@ fn read(domain: &Domain, path: &Path) -> Result<(Found, u64, u64), LedgerError> 
         }
         whole = bytes.len() - r.left();
     }
-    // One entry may have come to its place in part; more than that was there and is damaged.
-    if bytes.len() - whole > MAX_ENTRY + CHECK + 4 || bytes.len() as u64 > MAX_FILE {
-        return Err(LedgerError::Content(BillError::Wrong("the ledger is damaged in its middle, or too long")));
+    let tail = bytes.get(whole..).unwrap_or_default();
+    if bytes.len() as u64 > MAX_FILE {
+        return Err(LedgerError::Content(BillError::Wrong("the ledger is longer than any")));
+    }
+    if !is_torn(tail) {
+        return Err(LedgerError::Content(BillError::Wrong(
+            "the ledger is damaged before its end: it stays as it is, put it back from a copy that is as new",
+        )));
     }
     if let Some(last) = &found.last {
         // What this node wrote itself: a receipt that does not hold means a disk that lies.
         Bill::of(domain, last)?;
     }
     Ok((found, whole as u64, bytes.len() as u64))
+}
+
+/// Whether this, after the last whole entry of a file, is what a loss of power leaves of one more: the beginning of an entry, or
+/// one whose last bytes never came to the disk and are zero. An entry that has all its bytes, or has another one behind it, was
+/// kept and has changed since.
+fn is_torn(tail: &[u8]) -> bool {
+    if tail.iter().all(|byte| *byte == 0) {
+        return true;
+    }
+    if tail.len() > MAX_ENTRY + CHECK + 4 || (1..tail.len()).any(|at| is_whole(&tail[at..])) {
+        return false;
+    }
+    let Some((head, rest)) = tail.split_first_chunk::<4>() else { return true };
+    // Whatever its length says: an entry that ends where the file does.
+    if let Some((entry, check)) = rest.split_last_chunk::<CHECK>()
+        && keccak256(entry)[..CHECK] == *check
+    {
+        return false;
+    }
+    let claimed = u32::from_le_bytes(*head) as usize;
+    let missing = claimed <= MAX_ENTRY && claimed + CHECK > rest.len();
+    let unwritten = claimed <= MAX_ENTRY && claimed + CHECK == rest.len() && rest.ends_with(&[0; CHECK]);
+    missing || unwritten
+}
+
+/// Whether an entry begins here.
+fn is_whole(bytes: &[u8]) -> bool {
+    entry(&mut Reader::new("entry of a ledger", bytes)).is_some()
 }
 
 enum Entry {
@@ -334,30 +398,56 @@ mod tests {
     }
 
     #[test]
-    fn a_changed_byte_hides_what_follows_and_a_forged_receipt_is_told() {
+    fn a_changed_byte_is_told_hides_nothing_and_nothing_is_written_over_it() {
         let dir = tempfile::tempdir().unwrap();
         let path = Ledger::path(dir.path(), &deal());
         let mut ledger = Ledger::begin(path.clone(), &deal()).unwrap();
         let begun = std::fs::metadata(&path).unwrap().len() as usize;
         ledger.sign(&signed(1)).unwrap();
+        let first = complete(&bill(1, &Last::default()));
+        ledger.complete(&first).unwrap();
+        let second = complete(&bill(2, &bill(1, &Last::default()).last(&HERE)));
+        let one = std::fs::metadata(&path).unwrap().len() as usize;
+        ledger.complete(&second).unwrap();
         let good = std::fs::read(&path).unwrap();
-        for at in (begun..good.len()).step_by(3) {
-            let mut bytes = good.clone();
-            bytes[at] ^= 1;
-            std::fs::write(&path, bytes).unwrap();
-            assert_eq!(Ledger::open(&HERE, path.clone()).unwrap().1.signed, [], "{at}");
+        for at in (begun..begun + 4).chain((begun..good.len()).step_by(7)).chain(one..one + 4) {
+            for bit in [1, 0x10, 0x80] {
+                let mut bytes = good.clone();
+                bytes[at] ^= bit;
+                std::fs::write(&path, &bytes).unwrap();
+                assert!(Ledger::open(&HERE, path.clone()).is_err(), "{at} {bit}");
+                assert_eq!(std::fs::read(&path).unwrap(), bytes, "{at}");
+                assert_eq!(last(&HERE, &path), None);
+                let paid = if at < one { &second } else { &first };
+                assert_eq!(salvage(&HERE, &path).unwrap().1, *paid, "{at}");
+                assert_eq!(bills(&HERE, dir.path()).unwrap()[0].1, *paid);
+            }
         }
-        // What is hidden is one entry: whoever lost more is told, and nothing is written over it.
-        Ledger::begin(path.clone(), &deal()).unwrap();
-        let (mut ledger, _) = Ledger::open(&HERE, path.clone()).unwrap();
+    }
+
+    #[test]
+    fn what_a_loss_of_power_leaves_of_the_last_entry_is_taken_off() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = Ledger::path(dir.path(), &deal());
+        let mut ledger = Ledger::begin(path.clone(), &deal()).unwrap();
         ledger.sign(&signed(1)).unwrap();
-        for _ in 0..3 {
-            ledger.complete(&complete(&bill(1, &Last::default()))).unwrap();
+        let before = std::fs::read(&path).unwrap();
+        let entry = framed(&encode_complete(&complete(&bill(1, &Last::default()))));
+        for written in (0..entry.len() - CHECK).step_by(61) {
+            for zeros in [0, 1, entry.len() - written] {
+                let bytes = [&before, &entry[..written], &vec![0; zeros]].concat();
+                std::fs::write(&path, bytes).unwrap();
+                let (_, found) = Ledger::open(&HERE, path.clone()).unwrap();
+                assert_eq!((found.signed, found.last), (vec![signed(1)], None), "{written} {zeros}");
+                assert_eq!(std::fs::read(&path).unwrap(), before);
+            }
         }
-        let mut bytes = std::fs::read(&path).unwrap();
-        bytes[begun + 6] ^= 1;
-        std::fs::write(&path, &bytes).unwrap();
-        assert!(Ledger::open(&HERE, path.clone()).is_err() && std::fs::read(&path).unwrap() == bytes);
+    }
+
+    #[test]
+    fn a_forged_receipt_is_told_and_never_paid() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = Ledger::path(dir.path(), &deal());
         let mut forged = complete(&bill(1, &Last::default()));
         forged.signatures[2][0] ^= 1;
         Ledger::begin(path.clone(), &deal()).unwrap().complete(&forged).unwrap();

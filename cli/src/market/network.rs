@@ -56,7 +56,7 @@ impl Network {
 
     /// Its chain, to be asked and sent to.
     pub fn chain(&self) -> Chain {
-        Chain::new(self.anchor.evm_chain, self.anchor.rpc.iter().map(|url| url.as_str().to_owned()))
+        Chain::new(self.anchor.evm_chain, self.anchor.rpc.clone()).proven_by(self.light(Options::default()))
     }
 
     /// What is proven of its chain.
@@ -77,10 +77,18 @@ impl Network {
     /// # Errors
     /// When nothing is proven.
     pub fn session_state(&self, session: B256) -> Result<SessionState> {
-        let wanted = [(INFERENCE_MARKET, slots::session(session))];
+        Ok(self.session_states(&[session])?.pop().unwrap_or(SessionState::None))
+    }
+
+    /// The states of so many sessions as one question holds, proven.
+    ///
+    /// # Errors
+    /// When nothing is proven, or there are more.
+    pub fn session_states(&self, sessions: &[B256]) -> Result<Vec<SessionState>> {
+        let wanted: Vec<_> = sessions.iter().map(|id| (INFERENCE_MARKET, slots::session(*id))).collect();
         let proven = self.light(Options::default()).words(&wanted);
         let proven = proven.map_err(|e| Error::fault(format!("nothing is proven of the chain: {e}")))?;
-        Ok(SessionState::read(proven.words.first().copied().unwrap_or_default().into()))
+        Ok(proven.words.into_iter().map(|word| SessionState::read(word.into())).collect())
     }
 
     /// Waits until a session is proven to be in a state. Proofs of a block's state are under the header of the next one.
@@ -266,7 +274,7 @@ pub fn remove(home: &Home, name: &str) -> Result<()> {
 /// # Errors
 /// When none of them answers.
 pub fn anchor_of(urls: Vec<Url>, height: Option<u64>) -> Result<Anchor> {
-    let rpc = Rpc::new(urls.iter().map(|url| url.as_str().to_owned()));
+    let rpc = Rpc::new(urls.clone());
     let at = height.map_or_else(|| "latest".to_owned(), |height| format!("{height:#x}"));
     let ask = |method: &str, params: &Value| {
         rpc.ask(method, params).map_err(|error| refusal("asking what network it is", &error))

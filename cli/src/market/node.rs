@@ -4,16 +4,18 @@
 //! while it is used. From then on everything is answered from memory, until what is proven is older than the operator allows.
 //! What this node signs and what is complete lies in a [`Ledger`] for each session and lane.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
+use std::ops::Bound;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use alloy_primitives::{Address, B256, U256};
-use sahara_light::{Light, Proven};
+use sahara_light::{Light, Proven, ProvenAccount};
 use sahara_market::slots::{self, CommitteeState, SessionState};
 use sahara_market::{Domain, LICENCES, Voucher};
+use sahara_mpc::durable;
 use sahara_mpc::identity::PublicKey;
 use sahara_mpc::market::{Complete, JobEnd, Market, Order, Place, Unlicensed};
 
@@ -23,8 +25,12 @@ use crate::error::{Error, Result};
 use crate::wallet::amount::Amount;
 use sahara::home::create_private_dir;
 
-/// Most sessions that a node knows at a time.
-const MAX_LANES: usize = 16 << 10;
+/// Most sessions that a node has in memory.
+const MAX_LANES: usize = if cfg!(test) { 256 } else { 16 << 10 };
+/// Most sessions of which it has but the file: each was opened for money, and has some kilobytes.
+const MAX_PARKED: usize = 256 << 10;
+/// Of these, read at a time to see what is owed.
+const PARKED_AT_A_TIME: usize = 256;
 /// Of these, of one key.
 const MAX_LANES_OF_ONE: usize = 64;
 /// Seconds that a job's name may be older or newer than this node's clock when it is asked; when its receipt is signed, twice as
@@ -32,9 +38,14 @@ const MAX_LANES_OF_ONE: usize = 64;
 const FRESH: u64 = 900;
 /// Seconds after which a session that nobody used is not proven again until it is shown again.
 const IDLE: u64 = 900;
-/// Blocks by which what another member believes may be behind what is known here, and ahead of it: the one with the longest
-/// `max-header-age` asks the chain least often.
-const HEIGHTS: (u64, u64) = (3_720, 3_720);
+/// Seconds after which it leaves memory if there is no room otherwise: it may be shown again.
+const HARDLY_USED: u64 = 60;
+/// Blocks by which what another member believes may be behind what is known here: what was proven of a chain may be as old as the
+/// longest `max-header-age` is, an hour of blocks of a second.
+const BEHIND: u64 = 3_720;
+/// Blocks by which it may be ahead: what is in use is proven again each minute, so two minutes of blocks. A receipt that names a
+/// height of times to come could not be verified until then.
+const AHEAD: u64 = 120;
 /// Seconds of a closing session's window that have to be left for a receipt to be signed.
 const WINDOW: u64 = 3600;
 /// Complete receipts of one number that are remembered.
@@ -55,11 +66,23 @@ pub trait Words: Send + Sync {
     /// # Errors
     /// Why nothing is proven.
     fn words(&self, wanted: &[(Address, B256)]) -> std::result::Result<Proven, String>;
+
+    /// An account after one block that is new enough.
+    ///
+    /// # Errors
+    /// Why nothing is proven.
+    fn account(&self, address: Address) -> std::result::Result<ProvenAccount, String> {
+        Err(format!("nothing is proven of accounts here, {address} among them"))
+    }
 }
 
 impl Words for Light {
     fn words(&self, wanted: &[(Address, B256)]) -> std::result::Result<Proven, String> {
         Light::words(self, wanted).map_err(|e| e.to_string())
+    }
+
+    fn account(&self, address: Address) -> std::result::Result<ProvenAccount, String> {
+        Light::account(self, address).map_err(|e| e.to_string())
     }
 }
 
@@ -72,6 +95,8 @@ pub struct NodeMarket<W> {
     max_age: u64,
     clock: fn() -> u64,
     table: Mutex<Table>,
+    /// The last receipts in files that are damaged: they are paid all the same.
+    salvaged: Vec<Arc<(Bill, Complete)>>,
 }
 
 type Key = (B256, B256);
@@ -80,6 +105,10 @@ type Key = (B256, B256);
 struct Table {
     lanes: BTreeMap<Key, Arc<Mutex<Entry>>>,
     of: BTreeMap<PublicKey, Vec<Key>>,
+    /// Sessions of which there is but the file.
+    parked: BTreeSet<Key>,
+    /// The one of them that was looked at last.
+    looked: Option<Key>,
 }
 
 /// One session at one committee.
@@ -89,6 +118,8 @@ struct Entry {
     proof: Option<Proof>,
     /// The newest height at which something was proven of it.
     height: u64,
+    /// What the chain is proven to have paid to the lane, whenever that was.
+    settled: u128,
     last: Last,
     complete: Option<Arc<(Bill, Complete)>>,
     /// This hour's jobs.
@@ -162,11 +193,12 @@ impl<W: Words> NodeMarket<W> {
     /// The market of `domain` with what this node has kept in `folder`.
     ///
     /// # Errors
-    /// When the folder cannot be made or read. A ledger that is damaged is told and left where it is: its session is not
-    /// served.
+    /// When the folder cannot be made or read. A ledger that is damaged is told and left as it is: its session is not served, and
+    /// its last receipt that can be read is paid.
     pub fn open(domain: Domain, words: W, folder: PathBuf, max_age: u64, clock: fn() -> u64) -> Result<Self> {
         create_private_dir(&folder)?;
-        let market = Self { domain, words, folder, max_age, clock, table: Mutex::default() };
+        let table = Mutex::default();
+        let mut market = Self { domain, words, folder, max_age, clock, table, salvaged: Vec::new() };
         let files = ledger::files(&market.folder).map_err(|e| Error::io("reading", &market.folder, e))?;
         for path in files {
             match Ledger::open(&domain, path.clone()) {
@@ -177,20 +209,39 @@ impl<W: Words> NodeMarket<W> {
                 Ok((ledger, found)) => {
                     let complete = found.last.and_then(|last| Some(Arc::new((Bill::of(&domain, &last).ok()?, last))));
                     let entry = Entry::new(&domain, Arc::new(found.deal), ledger, complete, found.signed);
-                    market.table().insert(entry);
+                    market.table().insert_or_park(entry);
                 }
                 Err(error) => {
                     tracing::error!(file = %path.display(), %error, "a ledger is damaged: its session is not served");
+                    market.salvaged.extend(ledger::salvage(&domain, &path).map(Arc::new));
                 }
             }
         }
         Ok(market)
     }
 
-    /// The last complete receipt of each session and lane.
+    /// The last complete receipt of each session and lane in memory, and of some of those of which there is but the file: others
+    /// the next time.
     pub fn bills(&self) -> Vec<Arc<(Bill, Complete)>> {
-        let lanes: Vec<_> = self.table().lanes.values().cloned().collect();
-        lanes.iter().filter_map(|entry| lock(entry).complete.clone()).collect()
+        let (lanes, parked) = {
+            let mut table = self.table();
+            let lanes: Vec<_> = table.lanes.values().cloned().collect();
+            (lanes, table.some_parked())
+        };
+        let mut bills: Vec<_> = lanes.iter().filter_map(|entry| lock(entry).complete.clone()).collect();
+        bills.extend(self.salvaged.iter().cloned());
+        let read = |key: &Key| ledger::last(&self.domain, &Ledger::file(&self.folder, *key));
+        bills.extend(parked.iter().filter_map(read).map(Arc::new));
+        bills
+    }
+
+    /// What the chain is proven to have paid to a session's lane: what is paid gives way first when there is no room.
+    pub fn paid(&self, session: B256, lane: B256, settled: u128) {
+        let entry = self.table().lanes.get(&(session, lane)).cloned();
+        if let Some(entry) = entry {
+            let mut entry = lock(&entry);
+            entry.settled = entry.settled.max(settled);
+        }
     }
 
     /// Forgets a session that is over, and all that was paid.
@@ -200,6 +251,9 @@ impl<W: Words> NodeMarket<W> {
     pub fn forget(&self, deal: &Deal) -> io::Result<()> {
         let key = (deal.id, deal.lane);
         let mut table = self.table();
+        if table.parked.remove(&key) {
+            return durable::remove(&Ledger::file(&self.folder, key));
+        }
         let Some(entry) = table.lanes.remove(&key) else { return Ok(()) };
         table.of.entry(deal.asker()).or_default().retain(|known| *known != key);
         table.of.retain(|_, keys| !keys.is_empty());
@@ -496,6 +550,7 @@ impl<W: Words> Market for NodeMarket<W> {
             self.know(order, &bill)?;
         }
         let entry = self.named(&order.place, &order.asker, &promise).ok_or_else(unknown)?;
+        self.catch_up(&entry, bill.receipt.height)?;
         let mut entry = lock(&entry);
         let digest = bill.digest(&self.domain);
         if entry.last.number > 0 && digest == entry.last.digest && bill.receipt.job == bill::job(order) {
@@ -517,8 +572,8 @@ impl<W: Words> Market for NodeMarket<W> {
         if outcome.output.is_zero() || outcome.transcript.is_zero() {
             return refused("the receipt commits to no answer");
         }
-        let (height, (behind, ahead)) = (bill.receipt.height, HEIGHTS);
-        if height < entry.height.saturating_sub(behind) || height > entry.height.saturating_add(ahead) {
+        let height = bill.receipt.height;
+        if height < entry.height.saturating_sub(BEHIND) || height > entry.height.saturating_add(AHEAD) {
             return refused("the receipt names a height that is far from what is known here");
         }
         let previous = bill.receipt.previous;
@@ -589,6 +644,20 @@ impl<W: Words> Market for NodeMarket<W> {
 }
 
 impl<W: Words> NodeMarket<W> {
+    /// Proves a session again if another member knows the chain at a height far ahead: perhaps this node's view is the old one.
+    fn catch_up(&self, entry: &Mutex<Entry>, height: u64) -> std::result::Result<(), Unlicensed> {
+        let deal = {
+            let entry = lock(entry);
+            if height <= entry.height.saturating_add(AHEAD) {
+                return Ok(());
+            }
+            entry.deal.clone()
+        };
+        let proof = self.prove_one(&deal)?;
+        lock(entry).prove(proof);
+        Ok(())
+    }
+
     /// Makes sure that the session of a receipt is known and was proven: for a member that did not see the job begin. A session
     /// that closes meanwhile still pays, as long as enough of its window is left.
     fn know(&self, order: &Order, bill: &Bill) -> std::result::Result<(), Unlicensed> {
@@ -617,6 +686,7 @@ impl Table {
         let (key, asker) = ((entry.deal.id, entry.deal.lane), entry.deal.asker());
         let entry = Arc::new(Mutex::new(entry));
         self.lanes.insert(key, entry.clone());
+        self.parked.remove(&key);
         let keys = self.of.entry(asker).or_default();
         if !keys.contains(&key) {
             keys.push(key);
@@ -624,39 +694,69 @@ impl Table {
         entry
     }
 
-    /// Room for one more session of `asker`: those that are not in use, and in which nothing is owed, give way. Files in which
-    /// nothing is go with them.
-    fn make_room(&mut self, asker: &PublicKey, now: u64, counted: bool) -> std::result::Result<(), Unlicensed> {
-        let full = |table: &Self| {
-            let of_one = table.of.get(asker).map_or(0, Vec::len);
-            table.lanes.len() >= MAX_LANES || (counted && of_one >= MAX_LANES_OF_ONE)
-        };
-        if !full(self) {
-            return Ok(());
+    fn insert_or_park(&mut self, entry: Entry) {
+        if self.lanes.len() < MAX_LANES {
+            self.insert(entry);
+        } else {
+            self.parked.insert((entry.deal.id, entry.deal.lane));
         }
-        let idle = |shared: &Arc<Mutex<Entry>>| {
-            // Whoever holds it would write to a file that another entry writes to, too.
-            let alone = Arc::strong_count(shared) == 1;
-            let entry = lock(shared);
-            let owed = entry.last.total > entry.proof.map_or(0, |proof| proof.settled);
-            alone && !owed && entry.held.is_none() && now.saturating_sub(entry.used) > IDLE
-        };
-        self.lanes.retain(|_, shared| {
-            let goes = idle(shared);
-            let entry = lock(shared);
-            if goes && entry.complete.is_none() && stale(&entry.signed, now) {
-                let removed = entry.ledger.delete();
-                removed.unwrap_or_else(|error| tracing::warn!(%error, "a ledger in which nothing is stays"));
+    }
+
+    /// Some of the sessions of which there is but the file: the next ones in turn.
+    fn some_parked(&mut self) -> Vec<Key> {
+        let after = self.looked.map_or(Bound::Unbounded, Bound::Excluded);
+        let some: Vec<Key> = self.parked.range((after, Bound::Unbounded)).take(PARKED_AT_A_TIME).copied().collect();
+        self.looked = (some.len() == PARKED_AT_A_TIME).then(|| some.last().copied()).flatten();
+        some
+    }
+
+    /// Room for one more session of `asker`, one that counts among those that it shows or not: those that are not in use give way,
+    /// first those in which nothing is owed. Of what may still be owed, or asked for again, the file stays: whoever shows such a
+    /// session again finds it, and the settler looks at it from time to time. So nobody keeps newcomers out by sessions that are
+    /// neither used nor ended.
+    fn make_room(&mut self, asker: &PublicKey, now: u64, counted: bool) -> std::result::Result<(), Unlicensed> {
+        let crowded = |table: &Self| counted && table.of.get(asker).map_or(0, Vec::len) >= MAX_LANES_OF_ONE;
+        let full = |table: &Self| table.lanes.len() >= MAX_LANES || crowded(table);
+        for (idle, owed) in [(IDLE, false), (IDLE, true), (HARDLY_USED, true)] {
+            if !full(self) {
+                return Ok(());
             }
-            !goes
-        });
-        let lanes = &self.lanes;
-        self.of.values_mut().for_each(|keys| keys.retain(|key| lanes.contains_key(key)));
-        self.of.retain(|_, keys| !keys.is_empty());
+            // One key alone makes room for itself.
+            let of = (self.lanes.len() < MAX_LANES).then_some(asker);
+            self.evict(of, now, idle, owed);
+        }
         match full(self) {
             false => Ok(()),
             true => Err(Unlicensed::Unable("this node knows too many sessions: close some".to_owned())),
         }
+    }
+
+    /// Has sessions leave memory that nobody used for `idle` seconds: of one key, or of all; also such in which something is `owed`.
+    fn evict(&mut self, of: Option<&PublicKey>, now: u64, idle: u64, owed: bool) {
+        let parked = &mut self.parked;
+        self.lanes.retain(|key, shared| {
+            // Whoever holds it would write to a file that another entry writes to, too.
+            let alone = Arc::strong_count(shared) == 1;
+            let entry = lock(shared);
+            let its = of.is_none_or(|asker| entry.deal.asker() == *asker);
+            let unused = entry.held.is_none() && now.saturating_sub(entry.used) > idle;
+            if !alone || !its || !unused || (entry.is_owed() && !owed) {
+                return true;
+            }
+            if entry.complete.is_none() && stale(&entry.signed, now) {
+                let removed = entry.ledger.delete();
+                removed.unwrap_or_else(|error| tracing::warn!(%error, "a ledger in which nothing is stays"));
+                return false;
+            }
+            if parked.len() >= MAX_PARKED {
+                return true;
+            }
+            parked.insert(*key);
+            false
+        });
+        let lanes = &self.lanes;
+        self.of.values_mut().for_each(|keys| keys.retain(|key| lanes.contains_key(key)));
+        self.of.retain(|_, keys| !keys.is_empty());
     }
 }
 
@@ -670,10 +770,17 @@ impl Entry {
     ) -> Self {
         let last = complete.as_ref().map_or_else(Last::default, |complete| complete.0.last(domain));
         let (hour, twins) = (Hour::default(), Vec::new());
-        Self { deal, ledger, proof: None, height: 0, last, complete, hour, twins, signed, held: None, used: 0 }
+        let (proof, held) = (None, None);
+        Self { deal, ledger, proof, height: 0, settled: 0, last, complete, hour, twins, signed, held, used: 0 }
+    }
+
+    /// Whether the chain has not paid all that was receipted, as far as is proven.
+    fn is_owed(&self) -> bool {
+        self.last.total > self.settled
     }
 
     fn prove(&mut self, proof: Proof) {
+        self.settled = self.settled.max(proof.settled);
         self.height = self.height.max(proof.height);
         self.proof = Some(proof);
     }
@@ -828,7 +935,8 @@ mod tests {
         fn words(&self, wanted: &[(Address, B256)]) -> std::result::Result<Proven, String> {
             let (time, words) = self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()?;
             let words = wanted.iter().map(|at| words.get(at).copied().unwrap_or_default().into()).collect();
-            Ok(Proven { height: 50, time, words })
+            // A block a second.
+            Ok(Proven { height: 50 + time.saturating_sub(NOW), time, words })
         }
     }
 
@@ -1056,7 +1164,7 @@ mod tests {
             sahara_market::Receipt { transcript: word, ..bill.receipt },
             sahara_market::Receipt { helper: 0, ..bill.receipt },
             sahara_market::Receipt { time: NOW - 1, ..bill.receipt },
-            sahara_market::Receipt { height: 50 + 3_721, ..bill.receipt },
+            sahara_market::Receipt { height: 50 + AHEAD + 1, ..bill.receipt },
         ] {
             assert!(!judged(receipt, Some(&end(1))), "{receipt:?}");
         }
@@ -1345,6 +1453,108 @@ mod tests {
         let other = Deal::new(&HERE, session(1000), committee()).unwrap();
         node.present(&place(), &asker(), &other.encode()).unwrap();
         assert_eq!(ledger::files(&bench.dir.path().join("market")).unwrap().len(), 2);
+    }
+
+    #[test]
+    fn a_member_that_knows_more_of_the_chain_is_believed_once_that_is_proven_here() {
+        let bench = Bench::new();
+        let node = bench.shown();
+        let order = order(1, PRICE);
+        node.accept(&order).unwrap();
+        let mut bill = Bill::decode(&HERE, &node.draw_up(&order, &end(1)).unwrap()).unwrap();
+        bill.receipt.height = 50 + AHEAD + 1;
+        let judged = || node.judge(&order, Some(&end(1)), &bill.encode());
+        assert!(matches!(judged(), Err(Unlicensed::Refused(_))));
+        bench.said.0.lock().unwrap().as_mut().unwrap().0 = NOW + 1;
+        judged().unwrap();
+    }
+
+    impl Bench {
+        /// A session of this number, of a consumer of its own, shown to a node.
+        fn show(&self, node: &NodeMarket<&'static Said>, number: u64) -> std::result::Result<Key, Unlicensed> {
+            let asker = B256::from(U256::from(number + 1000));
+            let session = sahara_market::Session { asker, ..session(number) };
+            let deal = Deal::new(&HERE, session, committee()).unwrap();
+            let [session, ..] = wanted(&HERE, &deal);
+            self.said.0.lock().unwrap().as_mut().unwrap().1.insert(session, U256::ONE);
+            node.present(&place(), &deal.asker(), &deal.encode())?;
+            Ok((deal.id, deal.lane))
+        }
+    }
+
+    #[test]
+    fn sessions_of_strangers_that_are_neither_used_nor_ended_keep_no_newcomer_out() {
+        let bench = Bench::new();
+        let mut node = bench.node();
+        for number in 0..MAX_LANES as u64 {
+            let key = bench.show(&node, number).unwrap();
+            // Each had a receipt, which nobody has paid.
+            lock(&node.table().lanes[&key]).last.total = PRICE;
+        }
+        assert!(matches!(bench.show(&node, 9000), Err(Unlicensed::Unable(_))), "all are in use");
+        node.clock = || NOW + HARDLY_USED;
+        assert!(bench.show(&node, 9000).is_err());
+        node.clock = || NOW + HARDLY_USED + 1;
+        bench.show(&node, 9000).unwrap();
+        let table = node.table();
+        assert_eq!(table.lanes.len() + table.parked.len(), 1, "those in which nothing was ever signed are gone");
+    }
+
+    #[test]
+    fn what_is_paid_gives_way_first_and_what_is_owed_stays_on_disk_and_is_settled_from_there() {
+        let bench = Bench::new();
+        let mut node = bench.shown();
+        let complete = run(&node, 1, PRICE);
+        let key = (deal().id, deal().lane);
+        node.clock = || NOW + IDLE + 1;
+        let evict = |owed| node.table().evict(None, NOW + IDLE + 1, IDLE, owed);
+        evict(false);
+        assert_eq!(node.table().lanes.len(), 1, "it is owed");
+        node.paid(key.0, key.1, PRICE - 1);
+        evict(false);
+        assert_eq!(node.table().lanes.len(), 1);
+        node.paid(key.0, key.1, PRICE);
+        node.paid(key.0, key.1, 0);
+        evict(false);
+        assert!(node.table().lanes.is_empty() && node.table().parked.contains(&key), "whether it was proven or not");
+        assert_eq!(node.bills()[0].1, complete);
+        assert_eq!(node.bills().len(), 1);
+        // It is shown again: all is there.
+        bench.said.0.lock().unwrap().as_mut().unwrap().0 = NOW + IDLE + 1;
+        node.present(&place(), &asker(), &deal().encode()).unwrap();
+        assert!(matches!(node.accept(&order(1, PRICE)), Err(Unlicensed::Spent(_) | Unlicensed::Refused(_))));
+        assert!(node.table().parked.is_empty() && node.bills().len() == 1);
+        node.table().evict(None, NOW + 9 * IDLE, IDLE, true);
+        node.forget(&deal()).unwrap();
+        assert!(node.bills().is_empty() && ledger::files(&node.folder).unwrap().is_empty());
+    }
+
+    #[test]
+    fn what_is_on_disk_alone_is_looked_at_in_turns() {
+        let mut table = Table::default();
+        let key = |n: usize| (B256::from(U256::from(n)), B256::ZERO);
+        table.parked.extend((0..PARKED_AT_A_TIME * 2 + 1).map(key));
+        let turns: Vec<(usize, Key)> = (0..4).map(|_| table.some_parked()).map(|some| (some.len(), some[0])).collect();
+        let next = key(PARKED_AT_A_TIME);
+        let last = key(PARKED_AT_A_TIME * 2);
+        assert_eq!(
+            turns,
+            [(PARKED_AT_A_TIME, key(0)), (PARKED_AT_A_TIME, next), (1, last), (PARKED_AT_A_TIME, key(0))]
+        );
+    }
+
+    #[test]
+    fn a_damaged_ledger_is_not_served_and_what_it_says_is_owed_is_settled() {
+        let bench = Bench::new();
+        let complete = run(&bench.shown(), 1, PRICE);
+        let path = Ledger::path(&bench.dir.path().join("market"), &deal());
+        let mut bytes = std::fs::read(&path).unwrap();
+        bytes[60] ^= 1;
+        std::fs::write(&path, &bytes).unwrap();
+        let node = bench.node();
+        assert!(matches!(node.present(&place(), &asker(), &deal().encode()), Err(Unlicensed::Unable(_))));
+        assert_eq!(node.bills()[0].1, complete);
+        assert_eq!(std::fs::read(&path).unwrap(), bytes);
     }
 
     #[test]

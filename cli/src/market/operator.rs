@@ -1,23 +1,17 @@
 //! What an operator says of the market in a file beside `node.toml`, and how its node gets what it is owed: on its own, in time.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use alloy_primitives::{Address, B256, U256};
+use alloy_primitives::Address;
 use sahara_light::{Light, Options};
-use sahara_market::abi::InferenceMarket;
-use sahara_market::slots::{self, SessionState};
-use sahara_market::{Domain, INFERENCE_MARKET};
-use sahara_mpc::market::Complete;
 use serde::Deserialize;
 
-use super::bill::{Bill, Deal};
 use super::network::Network;
-use super::node::{NodeMarket, Words};
-use crate::chain_client::{Chain, Order};
+use super::node::NodeMarket;
+use super::settler::{Policy, Settler};
 use crate::error::{Error, Result};
 use crate::moment::{DAY, now};
 use crate::wallet::amount::Amount;
@@ -30,14 +24,6 @@ const VERSION: u32 = 1;
 const FOLDER: &str = "market";
 /// Bytes of the file that are read.
 const MAX_FILE: u64 = 64 << 10;
-/// Seconds before a session's end at which it is settled whatever it is worth.
-const BEFORE_END: u64 = 3600;
-/// Seconds until a receipt that was handed in is handed in again, if it is not proven to be paid.
-const AGAIN: u64 = 45;
-/// Receipts in one question: each needs two words.
-const BATCH: usize = sahara_light::state::MAX_WORDS / 2;
-/// Seconds by which the members of a committee settle after one another, so that usually one pays the gas.
-const STAGGER: u64 = 60;
 
 /// The file:
 ///
@@ -92,17 +78,6 @@ pub struct Settings {
     max_age: u64,
 }
 
-/// When a session is settled.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Policy {
-    /// From this amount on.
-    pub at: u128,
-    /// Seconds after something was first owed.
-    pub after: u64,
-    /// Also when the gas costs more than this operator's part.
-    pub at_a_loss: bool,
-}
-
 impl Settings {
     /// Reads the file; what it names is relative to its folder.
     ///
@@ -152,11 +127,25 @@ impl Settings {
         })
     }
 
+    /// Whose account settles, if one is named: its password is not needed.
+    ///
+    /// # Errors
+    /// When the wallet cannot be read.
+    pub fn address(&self) -> Result<Option<Address>> {
+        self.account.as_deref().map(wallet::address).transpose()
+    }
+
+    /// How long what was proven counts.
+    pub fn max_header_age(&self) -> Duration {
+        Duration::from_secs(self.max_age)
+    }
+
     /// The account that settles, if one is named.
     ///
     /// # Errors
-    /// When the wallet cannot be opened.
+    /// When the wallet cannot be opened, or others can read its password.
     pub fn secret(&self) -> Result<Option<Secret>> {
+        self.password.is_private()?;
         self.account.as_deref().map(|account| wallet::open(account, &self.password)).transpose()
     }
 
@@ -165,7 +154,7 @@ impl Settings {
     /// # Errors
     /// When its folder cannot be used.
     pub fn market(&self, home: &Path) -> Result<NodeMarket<Light>> {
-        let options = Options { max_header_age: Duration::from_secs(self.max_age), ..Options::default() };
+        let options = Options { max_header_age: self.max_header_age(), ..Options::default() };
         NodeMarket::open(self.network.domain(), self.network.light(options), folder(home), self.max_age, now)
     }
 
@@ -190,13 +179,15 @@ pub fn tend(market: Arc<NodeMarket<Light>>, settings: &Settings) -> Result<()> {
     let pause = settings.pause();
     let refreshed = market.clone();
     for_ever("market", pause, move || refreshed.refresh())?;
-    let Some(secret) = settings.secret()? else {
+    let secret = settings.secret()?;
+    if secret.is_none() {
         tracing::warn!("no account settles what this node is owed: do it with `sahara operator settle`");
-        return Ok(());
-    };
+    }
     let mut settler = Settler::new(&settings.network, settings.policy);
     for_ever("settling", pause, move || {
-        for deal in settler.round(market.words(), &market.bills(), &secret, now()) {
+        let round = settler.round(market.words(), &market.bills(), secret.as_ref(), now());
+        round.settled.into_iter().for_each(|(session, lane, settled)| market.paid(session, lane, settled));
+        for deal in round.over {
             let forgotten = market.forget(&deal);
             forgotten.unwrap_or_else(|error| tracing::warn!(session = %deal.id, %error, "a session's ledger stays"));
         }
@@ -218,222 +209,14 @@ fn for_ever(name: &str, pause: Duration, mut work: impl FnMut() + Send + 'static
     started.map(drop).map_err(|e| Error::fault(format!("starting the thread {name}: {e}")))
 }
 
-/// Has the market pay what is due.
-pub struct Settler {
-    chain: Chain,
-    domain: Domain,
-    policy: Policy,
-    open: BTreeMap<(B256, B256), Open>,
-}
-
-/// What is known of a session in which something is owed.
-#[derive(Clone, Copy, Debug, Default)]
-struct Open {
-    /// Since when.
-    since: u64,
-    /// Since when it is due.
-    due: Option<u64>,
-    /// When it was last tried, and how often it was.
-    tried: u64,
-    attempts: u32,
-    /// Whether it was told that it is not worth its gas.
-    told: bool,
-}
-
-/// What is owed in one session.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Standing {
-    /// Nothing, and the session is over.
-    Over,
-    /// Nothing now.
-    Nothing,
-    /// So much, which has time.
-    Owed(u128),
-    /// So much, now.
-    Due(u128),
-    /// The chain knows no such session.
-    Unknown,
-}
-
-impl Settler {
-    /// For a network.
-    pub fn new(network: &Network, policy: Policy) -> Self {
-        Self { chain: network.chain(), domain: network.domain(), policy, open: BTreeMap::new() }
-    }
-
-    /// One round over the last receipts: hands in what is due; the sessions that are over. Whether it was paid, the next round
-    /// finds out by proof; what was not is tried again, by other nodes and for a higher fee.
-    pub fn round(&mut self, words: &impl Words, bills: &[Arc<(Bill, Complete)>], by: &Secret, now: u64) -> Vec<Deal> {
-        let mut over = Vec::new();
-        let mut next = None;
-        for batch in bills.chunks(BATCH) {
-            let deals: Vec<&Bill> = batch.iter().map(|known| &known.0).collect();
-            let standings = match self.standings(words, &deals, now) {
-                Ok(standings) => standings,
-                Err(why) => {
-                    tracing::warn!(%why, "what is owed cannot be proven");
-                    continue;
-                }
-            };
-            for (known, standing) in batch.iter().zip(standings) {
-                let (bill, complete) = &**known;
-                match standing {
-                    Standing::Over => over.push(bill.deal.clone()),
-                    Standing::Due(owed) if self.my_turn(bill, by.address(), now) => {
-                        self.hand_in(bill, complete, owed, by, now, &mut next);
-                    }
-                    Standing::Unknown => {
-                        tracing::warn!(session = %bill.deal.id, "the chain knows no such session (any more)");
-                    }
-                    _ => {}
-                }
-            }
-        }
-        let known: BTreeSet<_> = bills.iter().map(|known| (known.0.deal.id, known.0.deal.lane)).collect();
-        self.open.retain(|key, _| known.contains(key));
-        over
-    }
-
-    /// Hands a receipt in, and does not wait for what becomes of it.
-    fn hand_in(&mut self, bill: &Bill, complete: &Complete, owed: u128, by: &Secret, now: u64, next: &mut Option<u64>) {
-        let (session, policy) = (bill.deal.id, self.policy);
-        let Some(open) = self.open.get_mut(&(session, bill.deal.lane)) else { return };
-        open.tried = now;
-        let chain = self.chain.turned(open.attempts as usize);
-        let order = order(bill, complete);
-        let tried = chain.preview(by.address(), &order).and_then(|preview| {
-            let preview = preview.dearer(open.attempts.min(10) * 12);
-            // Half of the most that it may cost is about what it does cost.
-            if !policy.at_a_loss && preview.fee.0 / U256::from(2) > U256::from(part(bill, owed)) {
-                if !std::mem::replace(&mut open.told, true) {
-                    let (owed, fee) = (Amount::from(owed), preview.fee);
-                    tracing::warn!(%session, %owed, %fee, "the gas costs more than this operator's part: it is not settled");
-                }
-                return Ok(None);
-            }
-            let nonce = next.map_or_else(|| chain.nonce(by.address(), order.doing), Ok)?;
-            let (transaction, said) = chain.submit(by, &order, &preview, nonce)?;
-            *next = Some(nonce + 1);
-            Ok(Some((transaction, said)))
-        });
-        let owed = Amount::from(owed);
-        match tried {
-            // Another node may know of cheaper gas: the next one is asked first.
-            Ok(None) => {}
-            Ok(Some((transaction, Ok(())))) => tracing::info!(%session, %owed, %transaction, "a receipt was handed in"),
-            Ok(Some((transaction, Err(said)))) => {
-                tracing::warn!(%session, %owed, %transaction, ?said, "no node takes a receipt");
-                // Whatever is wrong with the number, the nodes are asked for it again.
-                *next = None;
-            }
-            Err(error) => tracing::warn!(%session, %owed, why = error.report(), "a receipt is not handed in"),
-        }
-        open.attempts = open.attempts.saturating_add(1);
-    }
-
-    /// What is owed for the last receipt of a session: what the chain has paid is proven.
-    ///
-    /// # Errors
-    /// When nothing is proven.
-    pub fn standing(&mut self, words: &impl Words, bill: &Bill, now: u64) -> std::result::Result<Standing, String> {
-        self.standings(words, &[bill], now)?.pop().ok_or_else(|| "nothing was asked".to_owned())
-    }
-
-    fn standings(
-        &mut self,
-        words: &impl Words,
-        bills: &[&Bill],
-        now: u64,
-    ) -> std::result::Result<Vec<Standing>, String> {
-        let market = self.domain.market;
-        let of = |bill: &&Bill| {
-            let deal = &bill.deal;
-            [(market, slots::session(deal.id)), (market, slots::settled(deal.id, deal.lane))]
-        };
-        let wanted: Vec<_> = bills.iter().flat_map(of).collect();
-        let proven = words.words(&wanted)?;
-        if proven.words.len() != wanted.len() {
-            return Err("the words are not those that were asked for".to_owned());
-        }
-        let (pairs, _) = proven.words.as_chunks::<2>();
-        Ok(bills.iter().zip(pairs).map(|(bill, pair)| self.read(bill, pair, now)).collect())
-    }
-
-    fn read(&mut self, bill: &Bill, [session, settled]: &[B256; 2], now: u64) -> Standing {
-        let deal = &bill.deal;
-        let key = (deal.id, deal.lane);
-        let settled = u128::try_from(U256::from_be_bytes(settled.0)).unwrap_or(u128::MAX);
-        let owed = bill.receipt.total.saturating_sub(settled);
-        let state = SessionState::read((*session).into());
-        match state {
-            SessionState::Finished => {
-                if owed > 0 {
-                    tracing::warn!(session = %deal.id, owed = %Amount::from(owed), "a session is over, and this was not paid");
-                }
-                return Standing::Over;
-            }
-            SessionState::None | SessionState::Unknown(_) => return Standing::Unknown,
-            _ if owed == 0 => {
-                self.open.remove(&key);
-                return Standing::Nothing;
-            }
-            _ => {}
-        }
-        let open = self.open.entry(key).or_insert(Open { since: now, ..Open::default() });
-        let ends = deal.session().ends.min(deal.committee().until);
-        let closing = matches!(state, SessionState::Closing(_));
-        let late = now.saturating_sub(open.since) >= self.policy.after || now.saturating_add(BEFORE_END) >= ends;
-        if closing || late || owed >= self.policy.at {
-            open.due.get_or_insert(now);
-            return Standing::Due(owed);
-        }
-        open.due = None;
-        Standing::Owed(owed)
-    }
-
-    /// Whether it is for this member to settle now: one after the other, as their accounts stand in the committee; and not again
-    /// before what was tried could be proven.
-    fn my_turn(&self, bill: &Bill, own: Address, now: u64) -> bool {
-        let operators = &bill.deal.committee().operators;
-        let place = operators.iter().position(|operator| *operator == own).unwrap_or(operators.len());
-        let Some(open) = self.open.get(&(bill.deal.id, bill.deal.lane)) else { return false };
-        let waited = open.attempts == 0 || now.saturating_sub(open.tried) >= AGAIN;
-        waited && open.due.is_some_and(|due| now.saturating_sub(due) >= STAGGER * place as u64)
-    }
-}
-
-/// About what one of three operators gets of what is owed.
-fn part(bill: &Bill, owed: u128) -> u128 {
-    let calls = owed / bill.deal.price.max(1);
-    calls.saturating_mul(bill.deal.session().compute) / 100 * 99 / 3
-}
-
-/// The order that has a receipt paid.
-pub fn order(bill: &Bill, complete: &Complete) -> Order {
-    let call = InferenceMarket::settleCall {
-        s: bill.deal.session().clone(),
-        c: bill.deal.committee().clone(),
-        r: bill.receipt.into(),
-        voucher: bill.voucher.to_vec().into(),
-        signatures: complete.signatures.as_flattened().to_vec().into(),
-    };
-    Order::call("settling a session", INFERENCE_MARKET, &call)
-}
-
 #[cfg(test)]
 mod tests {
-    use sahara_light::{Anchor, Proven};
+    use alloy_primitives::B256;
+    use sahara_light::Anchor;
 
-    use super::super::bill::{Last, tests::*};
+    use super::super::bill::tests::HERE;
     use super::*;
 
-    struct Says(std::result::Result<[U256; 2], String>);
-
-    impl Words for Says {
-        fn words(&self, _: &[(Address, B256)]) -> std::result::Result<Proven, String> {
-            self.0.clone().map(|words| Proven { height: 5, time: NOW, words: words.map(B256::from).to_vec() })
-        }
-    }
     fn text(account: &str, at: &str, after: u64) -> String {
         format!(
             "sahara-node-market = {VERSION}\nnetwork = \"network.toml\"\n{account}settle-at = {at:?}\nsettle-after = {after}\n"
@@ -474,86 +257,5 @@ mod tests {
         let none = text("", "1", 60);
         std::fs::write(&file, none).unwrap();
         assert!(Settings::load(&file).unwrap().secret().unwrap().is_none());
-    }
-
-    #[test]
-    fn what_is_owed_is_due_by_amount_by_time_before_the_end_and_when_the_session_closes() {
-        let dir = tempfile::tempdir().unwrap();
-        anchor(dir.path());
-        let network = Network::load(&dir.path().join("network.toml")).unwrap();
-        let bill = bill(2, &Last { number: 1, total: PRICE, digest: B256::repeat_byte(1) });
-        let standing = |at: u128, session: U256, settled: u128, now: &[u64]| {
-            let mut settler = Settler::new(&network, Policy { at, after: 100, at_a_loss: false });
-            let says = Says(Ok([session, U256::from(settled)]));
-            now.iter().fold(Standing::Unknown, |_, now| settler.standing(&says, &bill, *now).unwrap())
-        };
-        let (open, closing) = (U256::ONE, U256::from(2) | U256::from(NOW) << 8);
-        let (owed, due) = (Standing::Owed(2 * PRICE), Standing::Due(2 * PRICE));
-        assert_eq!(standing(1000, open, 0, &[NOW]), owed);
-        assert_eq!(standing(2 * PRICE, open, 0, &[NOW]), due);
-        assert_eq!(standing(2 * PRICE, open, PRICE, &[NOW]), Standing::Owed(PRICE));
-        assert_eq!(standing(1000, open, 0, &[NOW, NOW + 99]), owed);
-        assert_eq!(standing(1000, open, 0, &[NOW, NOW + 100]), due);
-        assert_eq!(standing(1000, open, 0, &[NOW + 50_000 - BEFORE_END - 1]), owed);
-        assert_eq!(standing(1000, open, 0, &[NOW + 50_000 - BEFORE_END]), due);
-        assert_eq!(standing(1000, closing, 0, &[NOW]), due);
-        assert_eq!(standing(1, open, 2 * PRICE, &[NOW]), Standing::Nothing);
-        assert_eq!(standing(1, U256::from(3), 0, &[NOW]), Standing::Over);
-        assert_eq!(standing(1, U256::ZERO, 0, &[NOW]), Standing::Unknown);
-        let mut settler = Settler::new(&network, Policy { at: 1, after: 100, at_a_loss: false });
-        assert!(settler.standing(&Says(Err("no".into())), &bill, NOW).is_err());
-    }
-
-    #[test]
-    fn members_settle_one_after_the_other() {
-        let dir = tempfile::tempdir().unwrap();
-        anchor(dir.path());
-        let network = Network::load(&dir.path().join("network.toml")).unwrap();
-        let bill = bill(1, &Last::default());
-        let mut settler = Settler::new(&network, Policy { at: 1, after: 100, at_a_loss: false });
-        let [first, second, third] = committee().operators;
-        assert!(!settler.my_turn(&bill, first, NOW), "nothing is due");
-        settler.standing(&Says(Ok([U256::ONE, U256::ZERO])), &bill, NOW).unwrap();
-        let turns = |settler: &Settler, now| [first, second, third].map(|own| settler.my_turn(&bill, own, now));
-        assert_eq!(turns(&settler, NOW), [true, false, false]);
-        assert_eq!(turns(&settler, NOW + STAGGER), [true, true, false]);
-        assert_eq!(turns(&settler, NOW + 2 * STAGGER), [true, true, true]);
-        settler.standing(&Says(Ok([U256::ONE, U256::from(PRICE)])), &bill, NOW).unwrap();
-        assert_eq!(turns(&settler, NOW + 9 * STAGGER), [false, false, false], "it is paid");
-    }
-
-    #[test]
-    fn what_was_handed_in_has_time_to_be_proven_and_the_part_of_an_operator_is_a_third() {
-        let dir = tempfile::tempdir().unwrap();
-        anchor(dir.path());
-        let network = Network::load(&dir.path().join("network.toml")).unwrap();
-        let bill = bill(1, &Last::default());
-        let mut settler = Settler::new(&network, Policy { at: 1, after: 100, at_a_loss: false });
-        settler.standing(&Says(Ok([U256::ONE, U256::ZERO])), &bill, NOW).unwrap();
-        let [first, ..] = committee().operators;
-        let open = settler.open.get_mut(&(bill.deal.id, bill.deal.lane)).unwrap();
-        (open.tried, open.attempts) = (NOW, 1);
-        assert!(!settler.my_turn(&bill, first, NOW + AGAIN - 1) && settler.my_turn(&bill, first, NOW + AGAIN));
-        // Of 100 calls at 7 for computing a hundredth is burnt.
-        assert_eq!(part(&bill, 100 * PRICE), 700 / 100 * 99 / 3);
-    }
-
-    #[test]
-    fn only_what_is_over_is_forgotten() {
-        let dir = tempfile::tempdir().unwrap();
-        anchor(dir.path());
-        let network = Network::load(&dir.path().join("network.toml")).unwrap();
-        let last = [Arc::new((bill(1, &Last::default()), complete(&bill(1, &Last::default()))))];
-        let secret = Secret::new(&[3; 32]).unwrap();
-        let mut settler = Settler::new(&network, Policy { at: 1, after: 100, at_a_loss: false });
-        // Nobody listens at the chain's address: what is due stays, and is tried again.
-        for word in [U256::ZERO, U256::ONE] {
-            assert!(settler.round(&Says(Ok([word, U256::ZERO])), &last, &secret, NOW).is_empty());
-        }
-        assert_eq!(settler.open.len(), 1);
-        let over = settler.round(&Says(Ok([U256::from(3), U256::ZERO])), &last, &secret, NOW);
-        assert_eq!(over, [deal()]);
-        assert!(settler.round(&Says(Ok([U256::ONE, U256::ZERO])), &[], &secret, NOW).is_empty());
-        assert!(settler.open.is_empty(), "what is not known any more is forgotten");
     }
 }

@@ -1,5 +1,9 @@
 //! Receipts that were paid for, kept in the home: one file each, whole.
+//!
+//! They are bounded: beyond [`MOST`] files the oldest go, a quarter of all at a time, but for the last one of each session and
+//! committee, whose total says what all before it came to. That some went says a file beside them.
 
+use std::collections::BTreeSet;
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 
@@ -17,6 +21,12 @@ const MAGIC: &[u8; 8] = b"SHRCPT\0\0";
 const VERSION: u16 = 1;
 /// Longest file.
 const MAX_FILE: u64 = 2 * MAX_RECEIPT as u64;
+/// Most receipts that are kept, of some kilobytes each.
+pub const MOST: usize = 100_000;
+/// A file beside them that says that older ones went.
+const PRUNED: &str = "pruned";
+/// Of so many receipts one has the folder looked at: reading its names takes longer the more there are.
+const SELDOM: u8 = 64;
 
 /// A receipt as it is kept.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -91,7 +101,57 @@ pub fn keep(home: &Home, digest: B256, kept: &Kept) -> Result<()> {
     create_private_dir(&folder)?;
     let path = folder.join(format!("{digest:x}.receipt"));
     let written = durable::replace(&path, Readers::Owner, |file| file.write_all(&kept.encode()));
-    written.map(drop).map_err(|e| Error::io("keeping the receipt", &path, e))
+    written.map_err(|e| Error::io("keeping the receipt", &path, e))?;
+    if digest.0[0].is_multiple_of(SELDOM) && ids(&folder)?.len() > MOST {
+        // Too many are no reason to fail now.
+        let _ = prune(home, MOST - MOST / 4);
+    }
+    Ok(())
+}
+
+/// Whether older receipts went to make room.
+pub fn are_pruned(home: &Home) -> bool {
+    folder(home).join(PRUNED).exists()
+}
+
+/// Removes the oldest receipts beyond `most`, but for the last of each session and committee.
+fn prune(home: &Home, most: usize) -> Result<()> {
+    let folder = folder(home);
+    let mut all = list(home)?;
+    all.reverse();
+    let mut last = BTreeSet::new();
+    let mut old = Vec::new();
+    for (place, (id, kept)) in all.iter().enumerate() {
+        // What cannot be read as a receipt of a session stays: it may be evidence of something.
+        let Ok(bill) = Bill::decode(&kept.domain(), &kept.complete.receipt) else { continue };
+        let is_last = last.insert((kept.chain, bill.deal.id, bill.deal.lane));
+        if place >= most && !is_last {
+            old.push(*id);
+        }
+    }
+    let marker = folder.join(PRUNED);
+    let said = durable::replace(&marker, Readers::Owner, |file| file.write_all(b"older receipts went to make room\n"));
+    said.map_err(|e| Error::io("noting that receipts go", &marker, e))?;
+    for id in old {
+        let path = folder.join(format!("{id:x}.receipt"));
+        durable::remove(&path).map_err(|e| Error::io("removing", &path, e))?;
+    }
+    Ok(())
+}
+
+/// The ids of all receipts in a folder.
+fn ids(folder: &Path) -> Result<Vec<B256>> {
+    let entries = match std::fs::read_dir(folder) {
+        Ok(entries) => entries,
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(e) => return Err(Error::io("reading", folder, e)),
+    };
+    let mut ids = Vec::new();
+    for entry in entries {
+        let name = entry.map_err(|e| Error::io("reading", folder, e))?.file_name();
+        ids.extend(name.to_str().and_then(|name| name.strip_suffix(".receipt")?.parse::<B256>().ok()));
+    }
+    Ok(ids)
 }
 
 /// Receipts, the oldest first, each with its id.
@@ -111,17 +171,9 @@ pub fn list(home: &Home) -> Result<Receipts> {
 /// When the folder cannot be read.
 pub fn all(home: &Home) -> Result<(Receipts, Vec<Error>)> {
     let folder = folder(home);
-    let entries = match std::fs::read_dir(&folder) {
-        Ok(entries) => entries,
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(Default::default()),
-        Err(e) => return Err(Error::io("reading", &folder, e)),
-    };
     let (mut all, mut damaged) = (Vec::new(), Vec::new());
-    for entry in entries {
-        let path = entry.map_err(|e| Error::io("reading", &folder, e))?.path();
-        let id = path.file_name().and_then(|name| name.to_str()?.strip_suffix(".receipt")?.parse::<B256>().ok());
-        let Some(id) = id else { continue };
-        match read(&path) {
+    for id in ids(&folder)? {
+        match read(&folder.join(format!("{id:x}.receipt"))) {
             Ok(kept) => all.push((id, kept)),
             Err(error) => damaged.push(error),
         }
@@ -201,5 +253,29 @@ mod tests {
         for cut in 0..elsewhere.encode().len() {
             assert!(Kept::decode(&elsewhere.encode()[..cut]).is_err());
         }
+    }
+
+    #[test]
+    fn the_oldest_go_and_the_last_of_each_session_stays() {
+        let dir = tempfile::tempdir().unwrap();
+        let home = Home::locate(Some(dir.path().to_owned())).unwrap();
+        let mut last = Last::default();
+        let mut ids = Vec::new();
+        for at in 0..6 {
+            let bill = bill(at + 1, &last);
+            last = bill.last(&HERE);
+            // The chain of the last ones is another.
+            let chain = if at < 4 { 1337 } else { 7 };
+            keep(&home, last.digest, &Kept { chain, at: at.into(), answered: true, complete: complete(&bill) })
+                .unwrap();
+            ids.push(last.digest);
+        }
+        assert!(!are_pruned(&home));
+        prune(&home, 1).unwrap();
+        let kept: Vec<B256> = list(&home).unwrap().into_iter().map(|(id, _)| id).collect();
+        assert_eq!(kept, [ids[3], ids[5]]);
+        assert!(are_pruned(&home));
+        prune(&home, 1).unwrap();
+        assert_eq!(list(&home).unwrap().len(), 2);
     }
 }

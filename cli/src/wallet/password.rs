@@ -33,6 +33,25 @@ impl PasswordArgs {
         Self { password_file: Some(path) }
     }
 
+    /// Makes sure that nobody else on this machine can read the password's file, if there is one: for a file that lies there for
+    /// good.
+    ///
+    /// # Errors
+    /// When others can, or it is not there.
+    pub fn is_private(&self) -> Result<()> {
+        use std::os::unix::fs::PermissionsExt;
+        let Some(path) = &self.password_file else { return Ok(()) };
+        let found = std::fs::metadata(path).map_err(|e| Error::io("looking at the password's file", path, e))?;
+        match found.permissions().mode() & 0o777 {
+            mode if mode & 0o077 == 0 => Ok(()),
+            mode => Err(Error::user(format!(
+                "others on this machine can read {} (mode {mode:o}): `chmod 600` it, and change the password if they are not \
+                 trusted",
+                path.display()
+            ))),
+        }
+    }
+
     /// The password of a wallet that is there.
     ///
     /// # Errors
@@ -185,6 +204,24 @@ mod tests {
                 "{keys:?}"
             );
         }
+    }
+
+    #[test]
+    fn a_file_that_others_can_read_is_refused() {
+        use std::os::unix::fs::PermissionsExt;
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("password");
+        std::fs::write(&path, "secret\n").unwrap();
+        let private = |mode| {
+            std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
+            PasswordArgs::file(path.clone()).is_private()
+        };
+        assert!(private(0o600).is_ok() && private(0o400).is_ok());
+        for mode in [0o644, 0o640, 0o604, 0o660] {
+            let error = private(mode).unwrap_err();
+            assert!(error.exit_code() == 2 && error.report().contains("chmod 600"), "{mode:o}");
+        }
+        assert!(PasswordArgs::default().is_private().is_ok());
     }
 
     #[test]

@@ -90,6 +90,26 @@ fn one_question_is_enough_once_there_is_ground() {
 }
 
 #[test]
+fn an_account_is_proven_and_so_is_that_there_is_none() {
+    let truthful = true_node();
+    let liar = Liar::new(|method, params| match method {
+        "sahara_proof" => {
+            let mut proof = proof(NEWEST, params);
+            let account = proof.accounts[0].account.as_mut().unwrap();
+            account.nonce += alloy_primitives::U256::from(1);
+            Reply::Result(json!(proof))
+        }
+        _ => honest(NEWEST, method, params),
+    });
+    let two = alloy_primitives::U256::from(2);
+    let there = light(&[&liar, &truthful]).account(ACCOUNT).unwrap();
+    assert_eq!(there, ProvenAccount { height: NEWEST - 1, nonce: 2, balance: two });
+    let none = light(&[&truthful]).account(Address::repeat_byte(77)).unwrap();
+    assert_eq!((none.nonce, none.balance.is_zero()), (0, true));
+    assert!(light(&[&liar]).account(ACCOUNT).is_err());
+}
+
+#[test]
 fn another_word_or_root_is_not_believed() {
     let value = doubted_proof(|proof| proof.accounts[0].storage_proof[0].value += alloy_primitives::U256::from(1));
     assert!(matches!(value, Doubt::Proof(ProofError::Slot { .. })), "{value}");
@@ -174,7 +194,7 @@ fn answers_without_end_or_sense_are_left() {
         assert!(matches!(doubt, Doubt::Ask(AskError::Malformed(_))), "{doubt}");
     }
     let refusal = doubted(|_, _| Reply::Error(-32005, "busy\r\n\u{1b}[2J"));
-    assert_eq!(refusal, Doubt::Ask(AskError::Refused { code: -32005, message: "busy   [2J".into() }));
+    assert_eq!(refusal, Doubt::Ask(AskError::Refused { code: -32005, message: "busy   [2J".into(), data: None }));
     let nobody = "http://127.0.0.1:1".parse().unwrap();
     let anchor = Anchor::new(CHAIN, 1337, 1, draft(1).hash(), vec![nobody, true_node().url]).unwrap();
     is_true(&Light::open(anchor, options()));

@@ -16,8 +16,9 @@ use crate::commands::output::moment;
 use crate::error::{Error, Result};
 use crate::market::bill::Bill;
 use crate::market::ledger;
-use crate::market::operator::{self as market, Standing};
+use crate::market::operator;
 use crate::market::purse::short;
+use crate::market::settler::{Policy, Settler, Standing, order};
 use crate::moment::DAY;
 use crate::wallet::amount::Amount;
 
@@ -208,10 +209,10 @@ fn is_paid(chain: &Chain, bill: &Bill) -> bool {
 /// Has the market pay what is owed by the last receipts of this node; it may run meanwhile.
 pub fn settle(args: &SettleArgs, config: &Config, context: &mut Context) -> Result<()> {
     let network = args.money.network.find(context)?;
-    let folder = market::folder(&config.home);
+    let folder = operator::folder(&config.home);
     let bills = ledger::bills(&network.domain(), &folder).map_err(|e| Error::io("reading", &folder, e))?;
     let light = network.light(Options::default());
-    let mut settler = market::Settler::new(&network, market::Policy { at: 0, after: 0, at_a_loss: true });
+    let mut settler = Settler::new(&network, Policy { at: 0, after: 0, at_a_loss: true });
     let (mut payer, mut list, mut failed) = (None, Vec::new(), 0);
     for (bill, complete) in &bills {
         let standing = settler.standing(&light, bill, network.chain().time()?);
@@ -225,7 +226,7 @@ pub fn settle(args: &SettleArgs, config: &Config, context: &mut Context) -> Resu
                 none => none.insert(args.money.payer(context)?),
             };
             // Another member may have been faster, with one of many.
-            if let Err(error) = payer.carry_out(&market::order(bill, complete), context) {
+            if let Err(error) = payer.carry_out(&order(bill, complete), context) {
                 if is_paid(&payer.chain, bill) {
                     context.progress.note(&format!("session {} is paid already", short(bill.deal.id)));
                     continue;

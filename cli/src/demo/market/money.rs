@@ -2,6 +2,7 @@
 
 use alloy_primitives::{Address, B256, Bytes, U256};
 use alloy_sol_types::{SolCall, SolEvent};
+use sahara_light::Url;
 use sahara_market::abi::{AssetRegistry, Attribution, InferenceMarket, Operators, Session};
 use sahara_market::{ASSET_REGISTRY, ATTRIBUTION, INFERENCE_MARKET, OPERATORS as STANDINGS};
 use serde_json::{Value, json};
@@ -41,8 +42,9 @@ impl Books {
     pub fn close(stage: &Stage, asset: &str, session: &str, receipts: &[Value]) -> Result<Self> {
         let price = number(receipts.first(), "price")?;
         let paid: u128 = receipts.iter().map(|receipt| number(Some(receipt), "price")).sum::<Result<u128>>()?;
-        let chain = Chain::new(CHAIN, [stage.rpc()]);
-        let rpc = Rpc::new([stage.rpc()]);
+        let url: Url = stage.rpc().parse().map_err(|e| Error::fault_from("naming the chain of the demo", e))?;
+        let chain = Chain::new(CHAIN, [url.clone()]);
+        let rpc = Rpc::new([url]);
         stage.run(Who::Consumer, &["session", "close", session])?;
         // The third operator sits in both committees.
         stage.run(Who::Operator(3), &["operator", "settle"])?;
