@@ -397,7 +397,10 @@ impl Light {
             if let Err(error) = keep::store(path, &self.anchor, &self.rules, header)
                 && !std::mem::replace(&mut newest.warned, true)
             {
-                (self.options.warn)(&format!("the newest verified header cannot be kept in {}: {error}", path.display()));
+                (self.options.warn)(&format!(
+                    "the newest verified header cannot be kept in {}: {error}",
+                    path.display()
+                ));
             }
             newest.kept = now;
         }

@@ -33,7 +33,7 @@ mod session;
 pub mod slots;
 mod voucher;
 
-use alloy_primitives::{Address, address};
+use alloy_primitives::{Address, B256, address};
 
 pub use domain::Domain;
 pub use receipt::{Receipt, committee_root};
@@ -54,3 +54,10 @@ pub const OPERATORS: Address = address!("0x0000000000000000000000000000000000000
 pub const INFERENCE_MARKET: Address = address!("0x0000000000000000000000000000000000000B50");
 /// Identities of people and agents.
 pub const IDENTITY: Address = address!("0x0000000000000000000000000000000000000B60");
+/// In which blocks there was something about an asset, an account or a committee.
+pub const JOURNAL: Address = address!("0x0000000000000000000000000000000000000B80");
+
+/// The journal's key of an account.
+pub fn key_of(account: Address) -> B256 {
+    account.into_word()
+}

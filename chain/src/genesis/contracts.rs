@@ -49,7 +49,7 @@ mod tests {
     #[test]
     fn each_contract_is_where_programs_look_for_it_and_could_have_been_deployed() {
         use sahara_market::{
-            ASSET_REGISTRY, ATTRIBUTION, IDENTITY, INFERENCE_MARKET, LICENCES, OPERATORS, OWNERSHIP_RECEIPTS,
+            ASSET_REGISTRY, ATTRIBUTION, IDENTITY, INFERENCE_MARKET, JOURNAL, LICENCES, OPERATORS, OWNERSHIP_RECEIPTS,
         };
         let contracts = protocol_contracts().unwrap();
         let places = contracts.iter().map(|contract| (contract.name.as_str(), contract.address)).collect::<Vec<_>>();
@@ -61,6 +61,7 @@ mod tests {
             ("Operators", OPERATORS),
             ("InferenceMarket", INFERENCE_MARKET),
             ("Identity", IDENTITY),
+            ("Journal", JOURNAL),
         ];
         assert_eq!(places, expected);
         for contract in contracts {

@@ -470,7 +470,8 @@ fn that_no_header_can_be_kept_is_said_once() {
     };
     // Each question is a minute after the one before it.
     let clock = || time(NEWEST) + Duration::from_secs(60 * TIMES.fetch_add(1, Ordering::SeqCst));
-    let options = Options { kept: Some(nowhere), warn, clock, max_header_age: Duration::from_secs(1 << 20), ..options() };
+    let options =
+        Options { kept: Some(nowhere), warn, clock, max_header_age: Duration::from_secs(1 << 20), ..options() };
     let light = with(&[&node], options);
     for height in 50..60 {
         newest.store(height, Ordering::SeqCst);
