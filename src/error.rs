@@ -190,13 +190,16 @@ pub fn one_line(text: &dyn fmt::Display) -> String {
 /// A text as people see it: names and reasons come from elsewhere, and what would steer the terminal or turn the order of
 /// the letters around is written out.
 pub fn shown(text: &str) -> Cow<'_, str> {
-    let steers =
-        |c: char| (c.is_control() && c != '\n') || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
     if !text.contains(steers) {
         return Cow::Borrowed(text);
     }
     let one = |c: char| if steers(c) { c.escape_unicode().to_string() } else { c.to_string() };
     Cow::Owned(text.chars().map(one).collect())
+}
+
+/// Whether a character would steer a terminal, or turn the order of letters around.
+pub fn steers(c: char) -> bool {
+    (c.is_control() && c != '\n') || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 /// A line about a fault, and below it the causes that it does not name itself.

@@ -28,6 +28,8 @@ use crate::{
 
 pub use crate::validator::{GenesisValidator, TOKEN};
 
+/// For how long light clients trust a header: stake that signs is liable for as long.
+const TRUSTED_SECONDS: u64 = 14 * 24 * 3600;
 /// Chain id of networks for development.
 pub const DEV_CHAIN_ID: u64 = 1337;
 
@@ -166,6 +168,9 @@ impl Genesis {
             operator.map_or(Ok(()), |i| need(false, &field(i), why))?;
             need(self.staking.governance != *account, "staking.governance", why)?;
         }
+        let why = "must be 14 days at least (1209600): share nodes and consumers trust a header for so long, and who signs another \
+                   must still have stake to lose (or say development = true)";
+        need(!public || self.staking.evidence_seconds >= TRUSTED_SECONDS, "staking.evidence_seconds", why)?;
         let total = self.validators.iter().fold(0u64, |sum, validator| sum.saturating_add(validator.power));
         need(total <= MAX_TOTAL_POWER, "validators", "their power is too large together")?;
         need(total > 0, "validators", "must not all be without power")?;
@@ -416,6 +421,8 @@ mod tests {
             genesis.check().map_err(|e| e.field)
         };
         assert_eq!(public(&|_| ()), Ok(()));
+        let short = |g: &mut Genesis| g.staking.evidence_seconds = TRUSTED_SECONDS - 1;
+        assert_eq!(public(&short), Err("staking.evidence_seconds".into()));
         let rich = |g: &mut Genesis| drop(g.accounts.insert(known, GenesisAccount::default()));
         assert_eq!(public(&rich), Err(format!("accounts.{known}")));
         assert_eq!(public(&|g| g.staking.governance = known), Err("staking.governance".into()));

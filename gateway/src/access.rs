@@ -16,7 +16,7 @@ use crate::openai::ApiError;
 /// Most bytes of the list of headers that a preflight asks for.
 const MAX_ASKED_HEADERS: usize = 2048;
 /// What pages may read of an answer besides its body.
-const EXPOSED: &str = "x-sahara-warning, retry-after";
+const EXPOSED: &str = "x-sahara-warning, x-sahara-receipt, x-sahara-receipts, retry-after";
 
 /// The origins of web pages that may ask, exactly as browsers write them.
 #[derive(Clone, Debug, Default)]
@@ -116,6 +116,11 @@ impl Sender {
             Some(b"same-origin" | b"none") if host(headers).is_none_or(cannot_be_rebound) => Ok(Self::Direct),
             Some(_) => Err(foreign_page("of another origin", &advice.origins)),
         }
+    }
+
+    /// Whether no web page of another origin asks.
+    pub fn is_direct(&self) -> bool {
+        matches!(self, Self::Direct)
     }
 
     /// Lets the page that asked read the answer.

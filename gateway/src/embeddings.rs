@@ -162,19 +162,27 @@ pub(super) fn with_warning(mut response: Response, ignored: &[String]) -> Respon
     response
 }
 
+/// What others are told where an answer is not paid for: not what is left, nor in which session.
+const UNPAID: &str = "The gateway cannot pay for this answer now.";
+/// And where the network fails.
+const NO_ANSWER: &str = "The share nodes behind the gateway did not answer.";
+
 /// An engine's error in OpenAI's shape.
 pub fn engine_error(error: &Error, advice: &Advice) -> ApiError {
     let said = (advice.explain)(error);
     match error.kind() {
         ErrorKind::Input => ApiError::invalid("input", said),
-        ErrorKind::Missing => ApiError::no_model(said),
-        ErrorKind::Unpaid => ApiError::plain(402, "payment_required", said),
+        ErrorKind::Missing => ApiError::no_model(said).to_others("The gateway's model is not to be had now."),
+        ErrorKind::Unpaid => ApiError::plain(402, "payment_required", said).to_others(UNPAID),
         // A client that asks again is answered by the other version.
         ErrorKind::Changed => ApiError::plain(503, "model_changed", said),
-        ErrorKind::Unreachable => ApiError::plain(503, "network_unavailable", said),
-        ErrorKind::Machine => ApiError::plain(500, "internal_error", said),
+        ErrorKind::Unreachable => ApiError::plain(503, "network_unavailable", said).to_others(NO_ANSWER),
+        ErrorKind::Machine => ApiError::plain(500, "internal_error", said).to_others("The gateway's machine failed."),
         // Nobody is there to read this one.
         ErrorKind::Stopped => ApiError::plain(499, "client_closed_request", "The client has hung up."),
-        _ => ApiError::plain(502, "network_error", format!("The share nodes did not answer: {said}")),
+        _ => {
+            let said = format!("The share nodes did not answer: {said}");
+            ApiError::plain(502, "network_error", said).to_others(NO_ANSWER)
+        }
     }
 }

@@ -23,7 +23,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use axum::Router;
 use axum::body::Body;
-use axum::extract::{Path, Request, State};
+use axum::extract::{ConnectInfo, Path, Request, State};
 use axum::http::{HeaderValue, Method, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
@@ -219,7 +219,20 @@ async fn check_head(State(gateway): State<Arc<Gateway>>, request: Request<Body>,
     {
         return sender.share(refuse(&error));
     }
-    sender.share(next.run(request).await)
+    let own = sender.is_direct() && request.extensions().get().is_some_and(is_of_this_machine);
+    let mut answer = next.run(request).await;
+    if let Some(Elsewhere(error)) = answer.extensions_mut().remove().filter(|_| !own) {
+        answer = refuse(&error);
+    }
+    sender.share(answer)
+}
+
+/// What others are told instead of the answer that carries it.
+#[derive(Clone)]
+struct Elsewhere(ApiError);
+
+fn is_of_this_machine(ConnectInfo(peer): &ConnectInfo<SocketAddr>) -> bool {
+    peer.ip().to_canonical().is_loopback()
 }
 
 /// The whole body of a request, within its limits of size and time.
@@ -263,7 +276,10 @@ async fn healthz(State(gateway): State<Arc<Gateway>>) -> Response {
 }
 
 fn unhealthy(reason: &str) -> Response {
-    (StatusCode::SERVICE_UNAVAILABLE, axum::Json(json!({"status": "unavailable", "reason": reason}))).into_response()
+    let answer = (StatusCode::SERVICE_UNAVAILABLE, axum::Json(json!({"status": "unavailable", "reason": reason})));
+    let mut answer = answer.into_response();
+    answer.extensions_mut().insert(Elsewhere(ApiError::plain(503, "unavailable", "The gateway is not ready.")));
+    answer
 }
 
 async fn show_metrics(State(gateway): State<Arc<Gateway>>) -> Response {
@@ -273,6 +289,10 @@ async fn show_metrics(State(gateway): State<Arc<Gateway>>) -> Response {
 fn refuse(error: &ApiError) -> Response {
     let status = StatusCode::from_u16(error.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let mut response = (status, axum::Json(error.body())).into_response();
+    if let Some(sentence) = error.elsewhere {
+        let told = ApiError { message: sentence.to_owned(), elsewhere: None, ..error.clone() };
+        response.extensions_mut().insert(Elsewhere(told));
+    }
     if status == StatusCode::TOO_MANY_REQUESTS {
         response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
     }

@@ -56,12 +56,14 @@ pub struct ApiError {
     pub param: Option<String>,
     /// Machine-readable code.
     pub code: Option<&'static str>,
+    /// What others than whoever runs the gateway are told instead: the message may name nodes, sessions, sums and files.
+    pub elsewhere: Option<&'static str>,
 }
 
 impl ApiError {
     /// A request that cannot be served as it is.
     pub fn invalid(param: &str, message: impl Into<String>) -> Self {
-        Self { status: 400, message: message.into(), param: Some(param.to_owned()), code: Some("invalid_value") }
+        Self { param: Some(param.to_owned()), ..Self::plain(400, "invalid_value", message) }
     }
 
     /// A parameter, or a value of one, that this gateway does not have.
@@ -71,7 +73,13 @@ impl ApiError {
 
     /// An error without a parameter.
     pub fn plain(status: u16, code: &'static str, message: impl Into<String>) -> Self {
-        Self { status, message: message.into(), param: None, code: Some(code) }
+        Self { status, message: message.into(), param: None, code: Some(code), elsewhere: None }
+    }
+
+    /// The same, of which others than whoever runs the gateway are told this sentence.
+    #[must_use]
+    pub fn to_others(self, sentence: &'static str) -> Self {
+        Self { elsewhere: Some(sentence), ..self }
     }
 
     /// The model asked for is not served here.
@@ -82,7 +90,7 @@ impl ApiError {
 
     /// The model asked for is not to be had.
     pub fn no_model(message: impl Into<String>) -> Self {
-        Self { status: 404, message: message.into(), param: Some("model".to_owned()), code: Some("model_not_found") }
+        Self { param: Some("model".to_owned()), ..Self::plain(404, "model_not_found", message) }
     }
 
     /// The body to send.

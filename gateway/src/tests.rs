@@ -235,6 +235,30 @@ async fn what_was_paid_for_is_named_in_a_header() {
 }
 
 #[tokio::test]
+async fn others_are_not_told_what_a_failure_says_of_whoever_runs_the_gateway() {
+    let address = start().await;
+    for (text, status, secret) in [("dear", 402, "deposit"), ("away", 503, "node 1"), ("down", 502, "round 7")] {
+        let body = format!(r#"{{"model":"m","input":"{text}"}}"#);
+        let (own, _, said) = send(address, post(&body, "")).await;
+        assert!(own == status && said.contains(secret), "{said}");
+        let (theirs, head, said) = send(address, post(&body, "Origin: http://app.example\r\n")).await;
+        assert!(theirs == status && !said.contains(secret) && said.contains("gateway"), "{said}");
+        assert!(head.contains("access-control-allow-origin"), "the page may read it: {head}");
+    }
+}
+
+#[tokio::test]
+async fn a_page_that_pays_reads_what_for() {
+    let address = start().await;
+    let asked = post(r#"{"model":"m","input":"paid 0x12"}"#, "Origin: http://app.example\r\n");
+    let (_, head, _) = send(address, asked).await;
+    let exposed = head.lines().find_map(|line| line.strip_prefix("access-control-expose-headers: ")).unwrap();
+    for name in ["x-sahara-receipt", "x-sahara-receipts"] {
+        assert!(head.contains(&format!("\n{name}: ")) && exposed.split(", ").any(|one| one == name), "{head}");
+    }
+}
+
+#[tokio::test]
 async fn a_client_that_hangs_up_stops_its_work_and_frees_its_place() {
     let engine = Arc::<Lengths>::default();
     let address = start_with(engine.clone()).await;

@@ -11,8 +11,12 @@ use common::{Network, case, ports};
 use sahara_mpc::client::{Rounding, Visibility};
 
 fn get(port: u16, path: &str) -> String {
+    get_as(port, path, "localhost")
+}
+
+fn get_as(port: u16, path: &str, host: &str) -> String {
     let mut tcp = TcpStream::connect(("127.0.0.1", port)).unwrap();
-    write!(tcp, "GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").unwrap();
+    write!(tcp, "GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n").unwrap();
     let mut answer = String::new();
     tcp.read_to_string(&mut answer).unwrap();
     answer
@@ -29,6 +33,12 @@ fn metrics_health_and_packs_ahead() {
     std::fs::write(&file, text).unwrap();
     network.start_node(1);
     assert!(get(port, "/healthz").starts_with("HTTP/1.1 200"));
+
+    for host in ["evil.example", "127.0.0.1.evil.example:80", ""] {
+        let answer = get_as(port, "/metrics", host);
+        assert!(answer.starts_with("HTTP/1.1 403") && !answer.contains("sahara_"), "{host}: {answer}");
+    }
+    assert!(get_as(port, "/metrics", "[::1]:9101").starts_with("HTTP/1.1 200"));
 
     let client = network.client();
     let case = case(41);

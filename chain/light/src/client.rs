@@ -43,6 +43,9 @@ pub struct Options {
     pub kept: Option<PathBuf>,
     /// What time it is, since 1970.
     pub clock: fn() -> Duration,
+    /// Is told once when the newest header cannot be kept: nothing fails for it now, but whoever starts again after the trusting
+    /// period is over needs a new anchor.
+    pub warn: fn(&str),
 }
 
 impl Default for Options {
@@ -55,6 +58,7 @@ impl Default for Options {
             patience_for_all: Duration::from_secs(30),
             kept: None,
             clock: now,
+            warn: |_| (),
         }
     }
 }
@@ -198,6 +202,7 @@ pub struct Light {
 struct Newest {
     header: Option<Verified>,
     kept: Duration,
+    warned: bool,
 }
 
 impl Light {
@@ -210,7 +215,7 @@ impl Light {
         };
         let nodes = anchor.rpc.iter().map(|url| Node::new(url.clone(), options.patience)).collect();
         let header = options.kept.as_deref().and_then(|path| keep::load(path, &anchor, &rules));
-        let newest = Newest { header, kept: Duration::ZERO };
+        let newest = Newest { header, kept: Duration::ZERO, warned: false };
         Self { anchor, options, rules, nodes, first: AtomicUsize::new(0), newest: Mutex::new(newest) }
     }
 
@@ -389,7 +394,14 @@ impl Light {
             && now.saturating_sub(newest.kept) >= KEEP_EVERY
         {
             // Without the file the next start takes a longer way: no reason to fail now.
-            let _ = keep::store(path, &self.anchor, header);
+            if let Err(error) = keep::store(path, &self.anchor, &self.rules, header)
+                && !std::mem::replace(&mut newest.warned, true)
+            {
+                (self.options.warn)(&format!(
+                    "the newest verified header cannot be kept in {}: {error}",
+                    path.display()
+                ));
+            }
             newest.kept = now;
         }
     }

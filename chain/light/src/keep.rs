@@ -1,7 +1,12 @@
 //! The newest verified header, kept in a file of the caller's: whoever starts again begins there and not at the anchor,
 //! which may be too old by then. The file is believed as the anchor is; it belongs where the anchor is.
 
-use std::{fs, io, io::Write, path::Path};
+use std::{
+    fs, io,
+    io::Write,
+    path::{Path, PathBuf},
+    sync::atomic::{AtomicU32, Ordering},
+};
 
 use alloy_primitives::B256;
 use serde::{Deserialize, Serialize};
@@ -40,8 +45,11 @@ pub fn load(path: &Path, anchor: &Anchor, rules: &Rules) -> Option<Verified> {
     Verified::trusting(rules, Untrusted::read(kept.block).ok()?, kept.height, kept.hash).ok()
 }
 
-/// Puts `header` into the file at `path`, whole or not at all.
-pub fn store(path: &Path, anchor: &Anchor, header: &Verified) -> io::Result<()> {
+/// Puts `header` into the file at `path`, whole or not at all, unless a newer one is there. Several processes may do so at once.
+pub fn store(path: &Path, anchor: &Anchor, rules: &Rules, header: &Verified) -> io::Result<()> {
+    if load(path, anchor, rules).is_some_and(|known| known.height() >= header.height()) {
+        return Ok(());
+    }
     let kept = Kept {
         sahara_header: VERSION,
         anchor: anchor.hash,
@@ -49,9 +57,24 @@ pub fn store(path: &Path, anchor: &Anchor, header: &Verified) -> io::Result<()> 
         hash: header.hash(),
         block: header.block().clone(),
     };
-    let draft = path.with_extension("draft");
-    let mut file = fs::File::create(&draft)?;
-    file.write_all(&serde_json::to_vec(&kept)?)?;
-    file.sync_all()?;
-    fs::rename(&draft, path)
+    let draft = draft(path);
+    let written = write(&draft, &serde_json::to_vec(&kept)?).and_then(|()| fs::rename(&draft, path));
+    if written.is_err() {
+        // What is left of it is of no use; that it cannot be removed changes nothing.
+        let _ = fs::remove_file(&draft);
+    }
+    written
+}
+
+/// A name that no other thread and no other process writes to: a draft that two share is neither's header.
+fn draft(path: &Path) -> PathBuf {
+    static DRAFTS: AtomicU32 = AtomicU32::new(0);
+    let number = DRAFTS.fetch_add(1, Ordering::Relaxed);
+    path.with_extension(format!("{}-{number}.draft", std::process::id()))
+}
+
+fn write(draft: &Path, bytes: &[u8]) -> io::Result<()> {
+    let mut file = fs::File::create(draft)?;
+    file.write_all(bytes)?;
+    file.sync_all()
 }

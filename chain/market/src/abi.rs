@@ -156,6 +156,8 @@ alloy_sol_types::sol! {
             uint256 paid
         );
         event Withdrawn(uint256 indexed licence, address indexed holder, uint256 refund);
+        event Transfer(address indexed from, address indexed to, uint256 indexed tokenId);
+        event UpdateUser(uint256 indexed tokenId, address indexed user, uint64 expires);
 
         error NoSuchLicence(uint256 licence);
         error NotTheOwner(bytes32 asset, address owner);
@@ -260,6 +262,12 @@ alloy_sol_types::sol! {
     }
 
     #[derive(Debug, PartialEq, Eq)]
+    interface Journal {
+        function entryCount(address writer, bytes32 key) external view returns (uint256);
+        function entriesOf(address writer, bytes32 key, uint256 skip, uint256 count) external view returns (uint64[] memory);
+    }
+
+    #[derive(Debug, PartialEq, Eq)]
     interface InferenceMarket {
         event Seated(bytes32 indexed committee, bytes32 indexed asset, Committee c);
         event Unseated(bytes32 indexed committee);
@@ -340,6 +348,7 @@ alloy_sol_types::sol! {
         function sessions(bytes32 session) external view returns (uint256);
         function committees(bytes32 committee) external view returns (uint256);
         function settled(bytes32 session, bytes32 lane) external view returns (uint256);
+        function closedIn(bytes32 session) external view returns (uint256);
     }
 
     /// What somebody wants to learn from a dataset, at worst: divergences at 32 orders in nano.

@@ -34,7 +34,7 @@ mod session;
 pub mod slots;
 mod voucher;
 
-use alloy_primitives::{Address, address};
+use alloy_primitives::{Address, B256, address};
 
 pub use domain::Domain;
 pub use receipt::{Receipt, committee_root};
@@ -57,3 +57,10 @@ pub const INFERENCE_MARKET: Address = address!("0x000000000000000000000000000000
 pub const IDENTITY: Address = address!("0x0000000000000000000000000000000000000B60");
 /// How much may be learned from a dataset.
 pub const PRIVACY_BUDGET: Address = address!("0x0000000000000000000000000000000000000B70");
+/// In which blocks there was something about an asset, an account or a committee.
+pub const JOURNAL: Address = address!("0x0000000000000000000000000000000000000B80");
+
+/// The journal's key of an account.
+pub fn key_of(account: Address) -> B256 {
+    account.into_word()
+}

@@ -49,7 +49,7 @@ mod tests {
     #[test]
     fn each_contract_is_where_programs_look_for_it_and_could_have_been_deployed() {
         use sahara_market::{
-            ASSET_REGISTRY, ATTRIBUTION, IDENTITY, INFERENCE_MARKET, LICENCES, OPERATORS, OWNERSHIP_RECEIPTS,
+            ASSET_REGISTRY, ATTRIBUTION, IDENTITY, INFERENCE_MARKET, JOURNAL, LICENCES, OPERATORS, OWNERSHIP_RECEIPTS,
             PRIVACY_BUDGET,
         };
         let contracts = protocol_contracts().unwrap();
@@ -63,6 +63,7 @@ mod tests {
             ("InferenceMarket", INFERENCE_MARKET),
             ("Identity", IDENTITY),
             ("PrivacyBudget", PRIVACY_BUDGET),
+            ("Journal", JOURNAL),
         ];
         assert_eq!(places, expected);
         for contract in contracts {

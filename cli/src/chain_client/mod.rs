@@ -1,5 +1,6 @@
 //! What the program asks of a chain and sends to it. Everything blocks.
 
+mod logs;
 mod look;
 mod order;
 mod receipt;
@@ -9,13 +10,16 @@ mod send;
 
 use std::sync::Arc;
 
-use alloy_primitives::{Address, B256, Bytes, U256, hex};
+use alloy_primitives::{Address, Bytes, U256, hex};
 use alloy_sol_types::SolCall;
 use sahara_light::{Light, Url};
 use serde_json::{Value, json};
 
 use crate::error::{Error, Result};
 use crate::wallet::amount::Amount;
+#[cfg(test)]
+pub use logs::tests::entries;
+pub use logs::{Key, Log};
 pub use look::{Fee, Look};
 pub use order::Order;
 pub use receipt::Done;
@@ -121,17 +125,6 @@ impl Chain {
         bytes.ok_or_else(|| AskError::NoAnswer("a node's answer is no bytes".to_owned()))
     }
 
-    /// What a contract logged under `topics`, newest last, as data beside its topics.
-    ///
-    /// # Errors
-    /// When no node answers, or none has that much.
-    pub fn logs(&self, doing: &str, contract: Address, topics: &[Option<B256>]) -> Result<Vec<Log>> {
-        let filter = json!([{"address": contract, "topics": topics, "fromBlock": "0x0", "toBlock": "latest"}]);
-        let answer = self.rpc.ask("eth_getLogs", &filter).map_err(|e| refusal(doing, &e))?;
-        let logs = answer.as_array().ok_or_else(|| nonsense(doing))?;
-        logs.iter().map(|log| read_log(log).ok_or_else(|| nonsense(doing))).collect()
-    }
-
     /// Makes sure that the nodes are of this chain.
     ///
     /// # Errors
@@ -152,26 +145,6 @@ impl Chain {
         let answer = self.rpc.ask(method, params).map_err(|e| refusal(doing, &e))?;
         number(&answer).ok_or_else(|| nonsense(doing))
     }
-}
-
-/// What a contract logged.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Log {
-    /// Its topics.
-    pub topics: Vec<B256>,
-    /// The rest.
-    pub data: Vec<u8>,
-    /// In which block.
-    pub block: u64,
-}
-
-fn read_log(log: &Value) -> Option<Log> {
-    let word = |value: &Value| value.as_str()?.parse::<B256>().ok();
-    Some(Log {
-        topics: log["topics"].as_array()?.iter().map(word).collect::<Option<_>>()?,
-        data: hex::decode(log["data"].as_str()?).ok()?,
-        block: number(&log["blockNumber"])?.try_into().ok()?,
-    })
 }
 
 /// A number as Ethereum writes them in JSON.

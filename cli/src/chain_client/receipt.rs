@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 use alloy_primitives::{Address, B256, U256};
 use serde_json::{Value, json};
 
-use super::{Answer, AskError, Chain, Log, Order, number, read_log, revert};
+use super::logs::read_log;
+use super::{Answer, AskError, Chain, Log, Order, number, revert};
 use crate::error::{Error, Result};
 use crate::wallet::amount::Amount;
 

@@ -14,7 +14,7 @@ use super::Context;
 use super::money::{MoneyArgs, id};
 use super::network::NetworkArgs;
 use super::wallet::FileArgs;
-use crate::chain_client::{Chain, Log, Order};
+use crate::chain_client::{Chain, Key, Log, Order};
 use crate::error::{Error, Result};
 use crate::market::content::{asset_id, content};
 use crate::moment::DAY;
@@ -376,7 +376,7 @@ fn unseat(args: &UnseatArgs, context: &mut Context) -> Result<()> {
 /// A committee by its id: what the chain's nodes show has to hash to that.
 pub(super) fn committee(chain: &Chain, lane: B256) -> Result<Committee> {
     let topics = [Some(InferenceMarket::Seated::SIGNATURE_HASH), Some(lane)];
-    let logs = chain.logs("asking for the committee", INFERENCE_MARKET, &topics)?;
+    let logs = chain.logs("asking for the committee", INFERENCE_MARKET, Key::Id(lane), &topics)?;
     let found = logs.iter().filter_map(seated).find(|committee| committee.id() == lane);
     found.ok_or_else(|| Error::user(format!("the chain knows no committee {lane}")))
 }
@@ -389,7 +389,7 @@ fn seated(log: &Log) -> Option<Committee> {
 /// The committees that serve an asset now, those that were seated last first.
 pub(super) fn committees(chain: &Chain, asset: B256) -> Result<Vec<Committee>> {
     let topics = [Some(InferenceMarket::Seated::SIGNATURE_HASH), None, Some(asset)];
-    let logs = chain.logs("asking for the asset's committees", INFERENCE_MARKET, &topics)?;
+    let logs = chain.logs("asking for the asset's committees", INFERENCE_MARKET, Key::Id(asset), &topics)?;
     let now = chain.time()?;
     let mut all = Vec::new();
     for committee in logs.iter().rev().filter_map(seated) {
@@ -407,7 +407,7 @@ pub(super) fn committees(chain: &Chain, asset: B256) -> Result<Vec<Committee>> {
 /// The offers for an asset that stand, with the hash of their terms.
 pub(super) fn offers(chain: &Chain, asset: B256) -> Result<Vec<(B256, Terms)>> {
     let topics = [Some(Licences::Offered::SIGNATURE_HASH), Some(asset)];
-    let logs = chain.logs("asking for the asset's offers", LICENCES, &topics)?;
+    let logs = chain.logs("asking for the asset's offers", LICENCES, Key::Id(asset), &topics)?;
     let mut all: Vec<(B256, Terms)> = Vec::new();
     for log in &logs {
         let event = Licences::Offered::decode_raw_log_validate(log.topics.iter().copied(), &log.data);
@@ -429,10 +429,11 @@ fn ls(args: &LsArgs, context: &mut Context) -> Result<()> {
     let chain = args.network.find(context)?.chain();
     let owner = match args.all {
         true => None,
-        false => Some(crate::wallet::address(&args.wallet.path(context))?.into_word()),
+        false => Some(crate::wallet::address(&args.wallet.path(context))?),
     };
-    let topics = [Some(AssetRegistry::Registered::SIGNATURE_HASH), None, owner];
-    let logs = chain.logs("asking for the assets", ASSET_REGISTRY, &topics)?;
+    let topics = [Some(AssetRegistry::Registered::SIGNATURE_HASH), None, owner.map(|owner| owner.into_word())];
+    let key = owner.map_or(Key::All, Key::Account);
+    let logs = chain.logs("asking for the assets", ASSET_REGISTRY, key, &topics)?;
     let events = logs.iter().filter_map(|log| {
         AssetRegistry::Registered::decode_raw_log_validate(log.topics.iter().copied(), &log.data).ok()
     });

@@ -18,7 +18,7 @@ use super::network::NetworkArgs;
 use crate::chain_client::Chain;
 use crate::error::{Error, Result};
 use crate::market::bill::Bill;
-use crate::market::node::Words;
+use crate::market::node::{AHEAD, Words};
 use crate::market::purse::short;
 use crate::market::{ledger, operator};
 use crate::wallet::amount::Amount;
@@ -57,6 +57,14 @@ struct Lane {
     nodes: Vec<Option<(u64, B256)>>,
 }
 
+impl Lane {
+    /// A block before which nothing can have been paid: a receipt names one that was there when it was made.
+    fn since(&self) -> u64 {
+        let heights = self.receipts.values().map(|(bill, _, _)| bill.receipt.height);
+        heights.min().unwrap_or(0).saturating_sub(AHEAD)
+    }
+}
+
 /// What the chain says of a lane.
 struct OnChain {
     state: &'static str,
@@ -80,7 +88,7 @@ pub fn run(args: &BooksArgs, context: &mut Context) -> Result<()> {
     let mut list = Vec::new();
     let mut all_fit = true;
     for ((session, lane), found) in &lanes {
-        let on_chain = on_chain(&chain, &words, *session, *lane, args)?;
+        let on_chain = on_chain(&chain, &words, (*session, *lane), found.since(), args)?;
         let whole = args.from == 0 && args.to.is_none();
         let faults = faults(found, &on_chain, whole, crate::market::receipts::are_pruned(&context.home));
         all_fit &= faults.is_empty();
@@ -131,16 +139,24 @@ fn note(
     }
 }
 
-fn on_chain(chain: &Chain, words: &impl Words, session: B256, lane: B256, args: &BooksArgs) -> Result<OnChain> {
+/// `since`: the block before which nothing was paid there.
+fn on_chain(
+    chain: &Chain,
+    words: &impl Words,
+    (session, lane): (B256, B256),
+    since: u64,
+    args: &BooksArgs,
+) -> Result<OnChain> {
     let wanted = [(INFERENCE_MARKET, slots::session(session)), (INFERENCE_MARKET, slots::settled(session, lane))];
     let proven = words.words(&wanted).map_err(|why| Error::fault(format!("nothing is proven of the chain: {why}")))?;
     let [state, settled] = *proven.words.as_slice() else {
         return Err(Error::fault("the chain's words are not those that were asked for"));
     };
     let topics = [Some(InferenceMarket::Settled::SIGNATURE_HASH), Some(session), Some(lane)];
-    let logs = chain.logs("reading what the market paid", INFERENCE_MARKET, &topics)?;
+    let blocks = (args.from.max(since), args.to.unwrap_or(u64::MAX).min(chain.height()?));
+    let logs = chain.logs_between("reading what the market paid", INFERENCE_MARKET, blocks, &topics)?;
     let mut payments = Vec::new();
-    for log in logs.iter().filter(|log| log.block >= args.from && args.to.is_none_or(|to| log.block <= to)) {
+    for log in &logs {
         let event = InferenceMarket::Settled::decode_raw_log(log.topics.iter().copied(), &log.data)
             .map_err(|_| Error::fault("reading what the market paid: an entry that is none"))?;
         payments.push((log.block, event.paid, event.total));

@@ -1,5 +1,7 @@
 //! `sahara licence buy | ls | show`: what this wallet may use.
 
+use std::collections::BTreeSet;
+
 use alloy_primitives::{B256, U256};
 use alloy_sol_types::SolEvent;
 use clap::{Args, Subcommand};
@@ -13,7 +15,7 @@ use super::money::{MoneyArgs, Payer, id};
 use super::network::NetworkArgs;
 use super::session::{OpenTerms, Plan, open_planned, plan};
 use super::wallet::FileArgs;
-use crate::chain_client::{Chain, Order, Preview};
+use crate::chain_client::{Chain, Key, Order, Preview};
 use crate::error::{Blame, Error, Result};
 use crate::wallet::amount::Amount;
 
@@ -227,18 +229,23 @@ fn chosen(chain: &Chain, args: &BuyArgs) -> Result<(B256, Terms)> {
 
 /// The licences that `who` holds, or is the user of, for `asset` or any.
 pub(super) fn licences(chain: &Chain, who: alloy_primitives::Address, asset: Option<B256>) -> Result<Vec<U256>> {
-    let topics = [Some(Licences::Bought::SIGNATURE_HASH), None, asset];
-    let logs = chain.logs("asking for the licences", LICENCES, &topics)?;
-    let mut all = Vec::new();
-    for log in &logs {
-        let event = Licences::Bought::decode_raw_log_validate(log.topics.iter().copied(), &log.data);
-        let Ok(event) = event else { continue };
-        let call = Licences::isUserCall { licence: event.licence, who };
-        if !all.contains(&event.licence) && chain.call("asking whose a licence is", LICENCES, &call)? {
-            all.push(event.licence);
+    let doing = "asking for the licences";
+    let came = [Some(Licences::Transfer::SIGNATURE_HASH), None, Some(who.into_word())];
+    let lent = [Some(Licences::UpdateUser::SIGNATURE_HASH), None, Some(who.into_word())];
+    let came = chain.logs(doing, LICENCES, Key::Account(who), &came)?;
+    let lent = chain.logs(doing, LICENCES, Key::Account(who), &lent)?;
+    let came = came.iter().filter_map(|log| log.topics.get(3).copied());
+    let lent = lent.iter().filter_map(|log| log.topics.get(1).copied());
+    let all: BTreeSet<U256> = came.chain(lent).map(|licence| U256::from_be_bytes(licence.0)).collect();
+    let mut good = Vec::new();
+    for licence in all {
+        let call = Licences::isUserCall { licence, who };
+        let is_for = |wanted| facts(chain, licence).map(|facts| facts.asset == wanted);
+        if chain.call("asking whose a licence is", LICENCES, &call)? && asset.map_or(Ok(true), is_for)? {
+            good.push(licence);
         }
     }
-    Ok(all)
+    Ok(good)
 }
 
 fn facts(chain: &Chain, licence: U256) -> Result<Licences::licenceOfReturn> {

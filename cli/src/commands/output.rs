@@ -1,9 +1,10 @@
 //! Standard output: results only, as text or as JSON. A reader that goes away ends the program quietly.
 
 pub use crate::moment::moment;
+use std::borrow::Cow;
 use std::io::{self, Write};
 
-use sahara::error::shown;
+use sahara::error::{shown, steers};
 use serde::Serialize;
 
 use crate::error::{Error, Result};
@@ -44,7 +45,7 @@ impl Output {
     /// One JSON value on one line.
     pub fn value(&mut self, value: &impl Serialize) -> Result<()> {
         let line = serde_json::to_string(value).map_err(|e| Error::fault_from("encoding the result", e))?;
-        self.line(&line)
+        check(self.to.write_all(format!("{}\n", escaped(&line)).as_bytes()))
     }
 
     /// Pushes what was written so far to the reader.
@@ -93,6 +94,16 @@ pub fn grouped(number: impl Into<u128>) -> String {
     text
 }
 
+/// JSON in which what would steer a terminal is escaped as JSON escapes it: it stays the same value, whoever wrote the text.
+fn escaped(json: &str) -> Cow<'_, str> {
+    if !json.contains(steers) {
+        return Cow::Borrowed(json);
+    }
+    // Such characters stand in strings only, and each is one UTF-16 unit.
+    let one = |c: char| if steers(c) { format!("\\u{:04x}", u32::from(c)) } else { c.to_string() };
+    Cow::Owned(json.chars().map(one).collect())
+}
+
 fn check(done: io::Result<()>) -> Result<()> {
     done.map_err(|e| match e.kind() {
         io::ErrorKind::BrokenPipe => Error::reader_gone(),
@@ -103,6 +114,16 @@ fn check(done: io::Result<()>) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_would_steer_a_terminal_is_escaped_and_stays_what_it_is() {
+        let text: String = (0..0x3000).filter_map(char::from_u32).chain(['😀', '\u{e0001}']).collect();
+        let json = serde_json::to_string(&serde_json::json!({ "card": text })).unwrap();
+        let line = escaped(&json);
+        assert!(!line.contains(steers) && line != json);
+        let value: serde_json::Value = serde_json::from_str(&line).unwrap();
+        assert_eq!(value["card"], text);
+    }
 
     #[test]
     fn a_long_text_is_folded_below_where_it_began() {

@@ -3,7 +3,6 @@
 use std::collections::BTreeSet;
 
 use alloy_primitives::{B256, U256};
-use alloy_sol_types::SolEvent;
 use clap::{Args, Subcommand};
 use sahara_market::abi::{AssetRegistry, InferenceMarket, Operators, Terms};
 use sahara_market::slots::SessionState;
@@ -677,7 +676,7 @@ fn close(args: &CloseArgs, context: &mut Context) -> Result<()> {
         // Its key is lost, with which more could be spent; what is left belongs to the wallet.
         (None, Ok(id)) => {
             let payer = args.money.payer(context)?;
-            let session = lost::find(&context.home, &payer.chain, &payer.network.domain(), id)?;
+            let session = lost::find(&context.home, &payer.chain, &payer.network.domain(), payer.address, id)?;
             if session.consumer != payer.address {
                 let consumer = session.consumer;
                 return Err(Error::user(format!("session {id} is {consumer}'s: name that wallet with --wallet FILE")));
@@ -741,9 +740,9 @@ fn close(args: &CloseArgs, context: &mut Context) -> Result<()> {
 
 /// The block in which a session was closed, as the chain's node says; 0 if it does not.
 fn closed_in(chain: &Chain, id: B256) -> Result<u64> {
-    let topics = [Some(InferenceMarket::Closing::SIGNATURE_HASH), Some(id)];
-    let logs = chain.logs("asking when the session was closed", INFERENCE_MARKET, &topics)?;
-    Ok(logs.last().map_or(0, |log| log.block))
+    let call = InferenceMarket::closedInCall { session: id };
+    let block = chain.call("asking when the session was closed", INFERENCE_MARKET, &call)?;
+    Ok(u64::try_from(block).unwrap_or(u64::MAX))
 }
 
 /// What a closing session waits for; none if it can end.

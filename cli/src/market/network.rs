@@ -61,7 +61,10 @@ impl Network {
 
     /// What is proven of its chain.
     pub fn light(&self, options: Options) -> Light {
-        Light::open(self.anchor.clone(), Options { kept: Some(self.kept.clone()), ..options })
+        Light::open(
+            self.anchor.clone(),
+            Options { kept: Some(self.kept.clone()), warn: crate::progress::tell, ..options },
+        )
     }
 
     /// Makes sure that its nodes are of the chain that is trusted: that a header which they show follows from the anchor.

@@ -45,7 +45,7 @@ const HARDLY_USED: u64 = 60;
 const BEHIND: u64 = 3_720;
 /// Blocks by which it may be ahead: what is in use is proven again each minute, so two minutes of blocks. A receipt that names a
 /// height of times to come could not be verified until then.
-const AHEAD: u64 = 120;
+pub const AHEAD: u64 = 120;
 /// Seconds of a closing session's window that have to be left for a receipt to be signed.
 const WINDOW: u64 = 3600;
 /// Complete receipts of one number that are remembered.

@@ -2,11 +2,12 @@
 
 use std::convert::Infallible;
 use std::fmt::Write;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use hyper::body::Incoming;
-use hyper::header::{CONTENT_TYPE, HeaderValue};
+use hyper::header::{CONTENT_TYPE, HOST, HeaderValue};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
@@ -19,8 +20,8 @@ use crate::meter::ByteCounts;
 
 /// Connections at once; more wait until one ends.
 const CONNECTIONS: usize = 16;
-/// How long a connection may take, with its one request.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// How long a connection may take, with its one request: whoever only holds a place gives it back soon.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Serves until aborted.
 pub(super) async fn serve(listener: TcpListener, node: Arc<Node>) {
@@ -45,7 +46,8 @@ pub(super) async fn serve(listener: TcpListener, node: Arc<Node>) {
 }
 
 async fn connection(stream: TcpStream, node: &Node) {
-    let service = service_fn(async |request: Request<Incoming>| Ok::<_, Infallible>(answer(node, &request)));
+    let here = stream.local_addr().is_ok_and(|address| address.ip().to_canonical().is_loopback());
+    let service = service_fn(async |request: Request<Incoming>| Ok::<_, Infallible>(answer(node, &request, here)));
     let served = http1::Builder::new()
         .keep_alive(false)
         .header_read_timeout(None)
@@ -54,8 +56,12 @@ async fn connection(stream: TcpStream, node: &Node) {
     let _ = tokio::time::timeout(PATIENCE, served).await;
 }
 
-fn answer(node: &Node, request: &Request<Incoming>) -> Response<String> {
+/// `here`: asked at an address of this machine alone.
+fn answer(node: &Node, request: &Request<Incoming>, here: bool) -> Response<String> {
     let (status, kind, text) = match (request.method(), request.uri().path()) {
+        _ if here && !is_of_this_machine(request.headers().get(HOST)) => {
+            (StatusCode::FORBIDDEN, PLAIN, "ask for localhost or 127.0.0.1\n".into())
+        }
         (&Method::GET | &Method::HEAD, "/metrics") => (StatusCode::OK, "text/plain; version=0.0.4", render(node)),
         (&Method::GET | &Method::HEAD, "/healthz") if node.is_ready() => (StatusCode::OK, PLAIN, "ok\n".into()),
         (&Method::GET | &Method::HEAD, "/healthz") => (StatusCode::SERVICE_UNAVAILABLE, PLAIN, "stopping\n".into()),
@@ -66,6 +72,19 @@ fn answer(node: &Node, request: &Request<Incoming>) -> Response<String> {
     *response.status_mut() = status;
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(kind));
     response
+}
+
+/// Whether a Host header names this machine as no owner of a name can: a web page may point its own name here, and would read
+/// what it asks for.
+fn is_of_this_machine(host: Option<&HeaderValue>) -> bool {
+    let Some(host) = host else { return true };
+    let host = host.to_str().unwrap_or("?");
+    let name = match host.rsplit_once(':') {
+        Some((name, port)) if port.bytes().all(|b| b.is_ascii_digit()) => name,
+        _ => host,
+    };
+    let address = name.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
+    name.eq_ignore_ascii_case("localhost") || address.is_ok()
 }
 
 const PLAIN: &str = "text/plain; charset=utf-8";

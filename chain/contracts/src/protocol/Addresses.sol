@@ -12,3 +12,4 @@ address constant OPERATORS = address(0x0b40);
 address constant INFERENCE_MARKET = address(0x0b50);
 address constant IDENTITY = address(0x0b60);
 address constant PRIVACY_BUDGET = address(0x0b70);
+address constant JOURNAL = address(0x0b80);

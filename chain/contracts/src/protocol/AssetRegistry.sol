@@ -5,6 +5,7 @@ import {IERC721} from "@openzeppelin/contracts/token/ERC721/IERC721.sol";
 import {ALL, Asset, AssetKind, Terms} from "./Types.sol";
 import {LICENCES} from "./Addresses.sol";
 import {IAssetRegistry} from "./IAssetRegistry.sol";
+import {BLOCKS, keyOfAccount} from "./IJournal.sol";
 import {LICENCE_BOOK} from "./ILicences.sol";
 import {RECEIPTS} from "./IOwnershipReceipts.sol";
 import {Lineage} from "./Lineage.sol";
@@ -50,6 +51,8 @@ contract AssetRegistry is IAssetRegistry {
         record(asset, a, committed);
         inherit(asset, a.parents, a.parentLicences);
         byContent[a.contentRoot].push(asset);
+        BLOCKS.note(0);
+        BLOCKS.note(keyOfAccount(a.owner));
         emit Registered(asset, a.owner, a.contentRoot, committed, a);
     }
 

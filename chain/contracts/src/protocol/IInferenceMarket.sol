@@ -306,6 +306,8 @@ interface IInferenceMarket {
     function sessions(bytes32 session) external view returns (uint256);
     /// @notice The word that share nodes have proven: low 64 bits since when it is seated; the next 64 when that ended, or 0.
     function committees(bytes32 committee) external view returns (uint256);
+    /// @notice The block in which a session was closed, or 0.
+    function closedIn(bytes32 session) external view returns (uint256);
     /// @notice The highest total that a lane of a session was paid.
     function settled(bytes32 session, bytes32 lane) external view returns (uint256);
     /// @notice What `withdraw` would pay.

@@ -4,6 +4,7 @@ pragma solidity ^0.8.28;
 import {ECDSA} from "@openzeppelin/contracts/utils/cryptography/ECDSA.sol";
 import {InferenceReceipt} from "../InferenceReceipts.sol";
 import {IInferenceMarket} from "./IInferenceMarket.sol";
+import {keyOfAccount} from "./IJournal.sol";
 import {LICENCE_BOOK} from "./ILicences.sol";
 import {BONDS} from "./IOperators.sol";
 import {RECEIPTS} from "./IOwnershipReceipts.sol";
@@ -174,6 +175,7 @@ contract InferenceMarket is Requests {
         session = keccak256(abi.encode(block.chainid, address(this), s));
         if (sessions[session] != 0) revert OpenedBefore(session);
         sessions[session] = OPEN;
+        _note(keyOfAccount(consumer));
         emit Opened(session, consumer, s);
     }
 

@@ -10,6 +10,7 @@ import {MessageHashUtils} from "@openzeppelin/contracts/utils/cryptography/Messa
 import {SafeCast} from "@openzeppelin/contracts/utils/math/SafeCast.sol";
 import {ALL, FOR_EVER, KIND_API, KIND_FULL_ACCESS, KIND_LONG_TERM, KIND_PARTNERSHIP, Terms} from "./Types.sol";
 import {REGISTRY} from "./IAssetRegistry.sol";
+import {BLOCKS, keyOfAccount} from "./IJournal.sol";
 import {RECEIPTS} from "./IOwnershipReceipts.sol";
 import {IERC3009, IServedAt} from "./Outside.sol";
 import {IERC4907, ILicences} from "./ILicences.sol";
@@ -71,6 +72,7 @@ contract Licences is FirstSlot, ERC721("", ""), Takings, Ciphertexts, IERC2981 {
         }
         termsHash = write(asset, t);
         sheets[termsHash].offered = true;
+        BLOCKS.note(asset);
         emit Offered(asset, termsHash, t);
     }
 
@@ -205,6 +207,7 @@ contract Licences is FirstSlot, ERC721("", ""), Takings, Ciphertexts, IERC2981 {
         if (!_isAuthorized(holder, msg.sender, tokenId)) revert NotTheHolder(tokenId, holder);
         requireNoHeir(holder);
         users[tokenId] = User(user, expires);
+        BLOCKS.note(keyOfAccount(user));
         emit UpdateUser(tokenId, user, expires);
     }
 
@@ -466,6 +469,7 @@ contract Licences is FirstSlot, ERC721("", ""), Takings, Ciphertexts, IERC2981 {
     /// A licence moves only if its terms say so, and loses its user.
     function _update(address to, uint256 licence, address auth) internal override returns (address from) {
         from = super._update(to, licence, auth);
+        BLOCKS.note(keyOfAccount(to));
         if (from == address(0)) return from;
         // Who asks for a transfer is named; an heir is followed without.
         bool may = auth == address(0) || sheets[records[licence].termsHash].terms.transferable;

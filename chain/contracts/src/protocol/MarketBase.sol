@@ -7,6 +7,7 @@ import {InferenceReceipt, InferenceReceipts} from "../InferenceReceipts.sol";
 import {REGISTRY} from "./IAssetRegistry.sol";
 import {REVENUE} from "./IAttribution.sol";
 import {IInferenceMarket} from "./IInferenceMarket.sol";
+import {BLOCKS} from "./IJournal.sol";
 import {BONDS} from "./IOperators.sol";
 import {Committee, Session} from "./Types.sol";
 
@@ -84,7 +85,8 @@ abstract contract MarketBase is IInferenceMarket, ReentrancyGuardTransient {
     // One more than the total up to which a lane was paid out, where that is not all; else zero.
     mapping(bytes32 session => mapping(bytes32 lane => uint256)) internal unpaid;
     mapping(bytes32 session => bytes32 lane) internal returned;
-    mapping(bytes32 session => uint256 block) internal closedIn;
+    /// @inheritdoc IInferenceMarket
+    mapping(bytes32 session => uint256 block) public override closedIn;
     /// @inheritdoc IInferenceMarket
     mapping(address account => uint256) public override balanceOf;
     /// @inheritdoc IInferenceMarket
@@ -113,6 +115,11 @@ abstract contract MarketBase is IInferenceMarket, ReentrancyGuardTransient {
         balanceOf[msg.sender] = 0;
         emit Withdrawn(msg.sender, paid);
         _send(to, paid);
+    }
+
+    /// Something about `key` happens in this block. In one place: this contract's code is as long as it may be.
+    function _note(bytes32 key) internal {
+        BLOCKS.note(key);
     }
 
     /// @inheritdoc IInferenceMarket

@@ -27,6 +27,8 @@ abstract contract Seats is MarketBase {
         }
         committees[committee] = from;
         seats[committee] = Seat(c.asset, _root(c), c.until, c.operators);
+        _note(c.asset);
+        _note(committee);
         emit Seated(committee, c.asset, c);
     }
 

@@ -8,11 +8,13 @@ import {
     ASSET_REGISTRY,
     ATTRIBUTION,
     INFERENCE_MARKET,
+    JOURNAL,
     LICENCES,
     OPERATORS,
     OWNERSHIP_RECEIPTS
 } from "../../src/protocol/Addresses.sol";
 import {InferenceMarket} from "../../src/protocol/InferenceMarket.sol";
+import {Journal} from "../../src/protocol/Journal.sol";
 import {CLOSING, CLOSING_BLOCKS} from "../../src/protocol/MarketBase.sol";
 import {Operators} from "../../src/protocol/Operators.sol";
 import {Committee, Session} from "../../src/protocol/Types.sol";
@@ -94,6 +96,7 @@ abstract contract MarketTest {
         cheats.etch(LICENCES, type(LicencesStandIn).runtimeCode);
         cheats.etch(OWNERSHIP_RECEIPTS, type(ReceiptsStandIn).runtimeCode);
         cheats.etch(ATTRIBUTION, type(AttributionStandIn).runtimeCode);
+        cheats.etch(JOURNAL, type(Journal).runtimeCode);
         cheats.etch(OPERATORS, type(Operators).runtimeCode);
         cheats.etch(INFERENCE_MARKET, type(InferenceMarket).runtimeCode);
         registry.give(ASSET, owner);

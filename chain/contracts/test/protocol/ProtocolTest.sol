@@ -7,6 +7,7 @@ import {
     ASSET_REGISTRY,
     ATTRIBUTION,
     INFERENCE_MARKET,
+    JOURNAL,
     LICENCES,
     OWNERSHIP_RECEIPTS
 } from "../../src/protocol/Addresses.sol";
@@ -94,6 +95,7 @@ abstract contract ProtocolTest {
         hevm.roll(height);
         hevm.etch(ASSET_REGISTRY, hevm.getDeployedCode("AssetRegistry.sol:AssetRegistry"));
         hevm.etch(OWNERSHIP_RECEIPTS, hevm.getDeployedCode("OwnershipReceipts.sol:OwnershipReceipts"));
+        hevm.etch(JOURNAL, hevm.getDeployedCode("Journal.sol:Journal"));
         hevm.etch(LICENCES, hevm.getDeployedCode("Licences.sol:Licences"));
         hevm.etch(ATTRIBUTION, hevm.getDeployedCode("Attribution.sol:Attribution"));
         hevm.etch(INFERENCE_MARKET, type(SettlingMarket).runtimeCode);

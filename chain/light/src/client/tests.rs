@@ -423,3 +423,59 @@ fn what_is_not_proven_comes_from_the_first_that_answers() {
     assert!(refused.contains("Method not found"), "{refused}");
     assert_eq!(FOUR.len(), 4);
 }
+
+/// The header at `height`, believed as it stands.
+fn believed(height: u64) -> Verified {
+    let rules = crate::forge::rules();
+    let block = Untrusted::read(draft(height).block()).unwrap();
+    Verified::trusting(&rules, block, height, draft(height).hash()).unwrap()
+}
+
+#[test]
+fn several_that_keep_a_header_damage_nothing_and_do_not_go_back() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("header");
+    let anchor = Anchor::new(CHAIN, 1337, 1, draft(1).hash(), vec![true_node().url.clone()]).unwrap();
+    let rules = crate::forge::rules();
+    keep::store(&path, &anchor, &rules, &believed(2)).unwrap();
+    thread::scope(|scope| {
+        for first in 2..6 {
+            let (path, anchor, rules) = (&path, &anchor, &rules);
+            scope.spawn(move || {
+                for height in (first..NEWEST).step_by(4) {
+                    keep::store(path, anchor, rules, &believed(height)).unwrap();
+                    assert!(keep::load(path, anchor, rules).is_some(), "it is whole at each moment");
+                }
+            });
+        }
+    });
+    keep::store(&path, &anchor, &rules, &believed(NEWEST)).unwrap();
+    keep::store(&path, &anchor, &rules, &believed(NEWEST - 1)).unwrap();
+    assert_eq!(keep::load(&path, &anchor, &rules).unwrap().height(), NEWEST);
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1, "no draft is left");
+}
+
+#[test]
+fn that_no_header_can_be_kept_is_said_once() {
+    static SAID: AtomicU64 = AtomicU64::new(0);
+    static TIMES: AtomicU64 = AtomicU64::new(0);
+    let folder = tempfile::tempdir().unwrap();
+    let nowhere = folder.path().join("no folder").join("header");
+    let newest = Arc::new(AtomicU64::new(50));
+    let grown = newest.clone();
+    let node = Liar::new(move |method, params| honest(grown.load(Ordering::SeqCst), method, params));
+    let warn = |said: &str| {
+        assert!(said.contains("cannot be kept in"), "{said}");
+        SAID.fetch_add(1, Ordering::SeqCst);
+    };
+    // Each question is a minute after the one before it.
+    let clock = || time(NEWEST) + Duration::from_secs(60 * TIMES.fetch_add(1, Ordering::SeqCst));
+    let options =
+        Options { kept: Some(nowhere), warn, clock, max_header_age: Duration::from_secs(1 << 20), ..options() };
+    let light = with(&[&node], options);
+    for height in 50..60 {
+        newest.store(height, Ordering::SeqCst);
+        light.refresh().unwrap();
+    }
+    assert_eq!(SAID.load(Ordering::SeqCst), 1);
+}

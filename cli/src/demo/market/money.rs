@@ -112,7 +112,8 @@ impl Books {
 fn opened(chain: &Chain, session: &str) -> Result<Session> {
     let session: B256 = session.parse().map_err(|e| Error::fault_from("reading the session's id", e))?;
     let topics = [Some(InferenceMarket::Opened::SIGNATURE_HASH), Some(session)];
-    let logs = chain.logs("reading how the session was opened", INFERENCE_MARKET, &topics)?;
+    let all = (0, chain.height()?);
+    let logs = chain.logs_between("reading how the session was opened", INFERENCE_MARKET, all, &topics)?;
     let log = logs.first().ok_or_else(|| Error::fault("the chain does not know the session"))?;
     InferenceMarket::Opened::decode_raw_log(log.topics.iter().copied(), &log.data)
         .map(|event| event.s)

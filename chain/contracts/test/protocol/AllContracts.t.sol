@@ -7,6 +7,7 @@ import {
     ATTRIBUTION,
     IDENTITY,
     INFERENCE_MARKET,
+    JOURNAL,
     LICENCES,
     OPERATORS,
     OWNERSHIP_RECEIPTS,
@@ -15,9 +16,11 @@ import {
 import {AssetRegistry} from "../../src/protocol/AssetRegistry.sol";
 import {Attribution} from "../../src/protocol/Attribution.sol";
 import {IInferenceMarket} from "../../src/protocol/IInferenceMarket.sol";
+import {BLOCKS, keyOfAccount} from "../../src/protocol/IJournal.sol";
 import {ILicences} from "../../src/protocol/ILicences.sol";
 import {Identity} from "../../src/protocol/Identity.sol";
 import {InferenceMarket} from "../../src/protocol/InferenceMarket.sol";
+import {Journal} from "../../src/protocol/Journal.sol";
 import {Licences} from "../../src/protocol/Licences.sol";
 import {Operators} from "../../src/protocol/Operators.sol";
 import {OwnershipReceipts} from "../../src/protocol/OwnershipReceipts.sol";
@@ -30,8 +33,8 @@ interface Records {
     function accesses(address where) external returns (bytes32[] memory reads, bytes32[] memory writes);
 }
 
-/// All seven contracts together, nothing stood in for but the native ones.
-contract AllSevenTest is MarketTest {
+/// All contracts together, nothing stood in for but the native ones.
+contract AllContractsTest is MarketTest {
     AssetRegistry private constant assets = AssetRegistry(ASSET_REGISTRY);
     Licences private constant book = Licences(LICENCES);
     Attribution private constant revenue = Attribution(ATTRIBUTION);
@@ -140,6 +143,55 @@ contract AllSevenTest is MarketTest {
         market.open{value: CAP}(licence, signer, s.asker, s.lanes, s.caps, ENDS, 2);
     }
 
+    function test_each_event_is_found_by_the_block_that_is_written_down_for_it() public {
+        cheats.roll(1_000_000);
+        bytes32 model = register(owner, AssetKind.Model, 0, 0);
+        Terms memory t;
+        (t.kind, t.royalty, t.compute) = (KIND_API, ROYALTY, COMPUTE);
+        cheats.roll(2_000_000);
+        uint256 licence = buy(model, t, consumer);
+        cheats.roll(3_000_000);
+        Session memory s = openOn(model, licence);
+        entry(ASSET_REGISTRY, 0, 1_000_001);
+        entry(ASSET_REGISTRY, keyOfAccount(owner), 1_000_001);
+        entry(LICENCES, model, 2_000_000);
+        entry(LICENCES, keyOfAccount(consumer), 2_000_000);
+        entry(INFERENCE_MARKET, model, 3_000_000);
+        entry(INFERENCE_MARKET, s.lanes[0], 3_000_000);
+        entry(INFERENCE_MARKET, keyOfAccount(consumer), 3_000_000);
+        cheats.roll(4_000_000);
+        cheats.prank(consumer);
+        book.setUser(licence, stranger, NOW + 1);
+        entry(LICENCES, keyOfAccount(stranger), 4_000_000);
+        cheats.prank(consumer);
+        market.close(s);
+        cheats.assertEq(market.closedIn(idOf(s)), 4_000_000);
+    }
+
+    function test_a_block_is_written_down_once_and_the_newest_come_first() public {
+        register(owner, AssetKind.Model, 0, 0);
+        register(contributor, AssetKind.Dataset, 0, 0);
+        uint64 last = uint64(block.number);
+        register(stranger, AssetKind.Dataset, 0, 0);
+        Terms memory t;
+        bytes32 model = assets.idOf(owner, keccak256(abi.encode(owner)));
+        for (uint256 i = 0; i < 3; i++) {
+            t.price = uint128(i);
+            buy(model, t, consumer);
+        }
+        cheats.assertEq(BLOCKS.entryCount(LICENCES, keyOfAccount(consumer)), 1);
+        cheats.assertEq(BLOCKS.entryCount(ASSET_REGISTRY, 0), 3);
+        uint64[] memory two = BLOCKS.entriesOf(ASSET_REGISTRY, 0, 1, 2);
+        cheats.assertTrue(two.length == 2 && two[0] == last && two[1] == last - 1);
+        cheats.assertEq(BLOCKS.entriesOf(ASSET_REGISTRY, 0, 2, type(uint256).max).length, 1);
+        cheats.assertEq(BLOCKS.entriesOf(ASSET_REGISTRY, 0, type(uint256).max, 1).length, 0);
+    }
+
+    function entry(address writer, bytes32 key, uint64 number) private view {
+        uint64[] memory blocks = BLOCKS.entriesOf(writer, key, 0, 10);
+        cheats.assertTrue(blocks.length == 1 && blocks[0] == number);
+    }
+
     /// No constructor runs in genesis: what the code would have stored at its creation, it must not need.
     function test_no_contract_stores_anything_at_its_creation() public {
         untouched(type(AssetRegistry).creationCode, ASSET_REGISTRY);
@@ -152,6 +204,7 @@ contract AllSevenTest is MarketTest {
         untouched(type(Identity).creationCode, IDENTITY);
         cheats.etch(PRIVACY_BUDGET, type(PrivacyBudget).runtimeCode);
         untouched(type(PrivacyBudget).creationCode, PRIVACY_BUDGET);
+        untouched(type(Journal).creationCode, JOURNAL);
     }
 
     function untouched(bytes memory creation, address inGenesis) private {
