@@ -210,6 +210,12 @@ pub trait Purse: Send + Sync {
     /// unchecked, three at most: the highest that is good, if it is of a total that this purse has no receipt for, spends that total.
     fn failed(&self, order: &Order, lasts: &[Complete]);
 
+    /// The nodes refuse what the session in use for this place pays for, and no receipt that they show says why: whether there is
+    /// another one, which is used from now on.
+    fn refused(&self, _place: &Place) -> bool {
+        false
+    }
+
     /// The consumer gave the job up by itself. The nodes may finish it all the same and have a receipt later, which is no fault of
     /// theirs.
     fn dropped(&self, order: &Order);

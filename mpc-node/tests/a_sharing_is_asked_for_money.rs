@@ -592,20 +592,6 @@ fn an_answer_whose_receipt_the_purse_does_not_take_is_not_given_out() {
 }
 
 #[test]
-fn a_job_is_asked_for_under_the_name_that_another_committee_was_asked_with() {
-    let shop = Shop::open();
-    let (client, wallet) = shop.customer(10 * PRICE);
-    let id = JobId::random().unwrap();
-    let (graph, inputs) = (&shop.case.graph, &shop.case.inputs);
-    let job = sahara_mpc::client::Job { graph, task: shop.task, inputs, auto_prepare: false };
-    let answer = client.infer_as(&job, id).unwrap();
-    assert_eq!((answer.job, &answer.outputs), (id, &shop.case.expected));
-    assert_eq!(Receipt::decode(&answer.receipt.unwrap().receipt).unwrap().job, id);
-    assert!(client.infer_as(&job, id).is_err(), "once");
-    assert_eq!(shop.totals(&wallet), [PRICE; 3]);
-}
-
-#[test]
 fn an_evaluator_that_signs_something_else_is_named() {
     let shop = Shop::open();
     let (client, wallet) = shop.customer(100 * PRICE);

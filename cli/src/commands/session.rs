@@ -18,10 +18,11 @@ use super::money::{MoneyArgs, Payer, id};
 use crate::chain_client::{Chain, Order};
 use crate::error::{Blame, Error, Result};
 use crate::market::account::{Account, Caps};
+use crate::market::allowance::spent_today;
 use crate::market::content::registered;
 use crate::market::network;
 use crate::market::purse::short;
-use crate::moment::DAY;
+use crate::moment::{DAY, now};
 use crate::wallet::Secret;
 use crate::wallet::amount::Amount;
 use sahara::keys::{self, Role};
@@ -34,9 +35,13 @@ const CALLS: u32 = 100;
 
 #[derive(Subcommand, Debug)]
 #[command(after_help = "\
-A session locks a deposit to one licence and one committee. Each call is paid
-from it when all three share nodes have signed its receipt; what is left comes
-back when the session is closed, a day later. At risk is the price of one call.")]
+A session locks a deposit to one licence and to its committees, each with a part
+of it: the first is asked, the next one when it fails. A call is paid when all
+three share nodes of a committee have signed its receipt; what is left comes back
+when the session is closed, a day later. At risk is the price of one call with
+each committee: one that was paid and whose answer is lost is asked again with
+the next one, and paid there, too. A committee found to have been paid without
+an answer is asked no more.")]
 pub enum SessionCommand {
     /// Lock a deposit for calls
     Open(Box<OpenArgs>),
@@ -215,7 +220,7 @@ pub(super) fn plan(payer: &Payer, asset: B256, sold: Terms, terms: &OpenTerms, c
     }
     let committees = chosen(&payer.chain, asset, &terms.committees)?;
     let caps_of = lanes(terms.deposit, price, committees.len())?;
-    let today = spent_today(&all, payer.chain.id(), None)?;
+    let today = spent_today(&all, payer.chain.id(), None, None, now())?;
     let caps = caps(terms, price, caps_of.iter().sum(), today)?;
     let mut files = Vec::with_capacity(committees.len());
     for committee in &committees {
@@ -266,19 +271,6 @@ fn caps(terms: &OpenTerms, price: u128, deposit: u128, today: u128) -> Result<Ca
     Ok(Caps { call, day })
 }
 
-/// What was spent today, and may be owed, in the sessions of a licence.
-fn spent_today(all: &[Account], chain: u64, licence: Option<U256>) -> Result<u128> {
-    let today = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |time| time.as_secs());
-    let mut sum = 0u128;
-    for account in all.iter().filter(|known| known.chain == chain && Some(known.licence()) == licence) {
-        sum = sum.saturating_add(account.spent_on(today / DAY)?);
-        for deal in &account.deals {
-            sum = sum.saturating_add(account.spent(deal.lane)?.pending());
-        }
-    }
-    Ok(sum)
-}
-
 /// Whether a name may mean this asset: no session of another one has it.
 fn is_free(name: &str, asset: B256, all: &[Account]) -> Result<()> {
     let other = |known: &&Account| {
@@ -297,7 +289,7 @@ fn is_free(name: &str, asset: B256, all: &[Account]) -> Result<()> {
 fn open_session(payer: &mut Payer, licence: U256, terms: &OpenTerms, context: &mut Context) -> Result<Option<Opened>> {
     let (asset, sold, ends) = licence_of(&payer.chain, licence)?;
     let mut plan = plan(payer, asset, sold, terms, context)?;
-    let today = spent_today(&Account::list(&context.home)?, payer.chain.id(), Some(licence))?;
+    let today = spent_today(&Account::list(&context.home)?, payer.chain.id(), Some(licence), None, now())?;
     plan.caps = caps(terms, plan.price, plan.deposit(), today)?;
     open_planned(payer, licence, ends, plan, terms, context)
 }
@@ -593,8 +585,9 @@ fn close(args: &CloseArgs, context: &mut Context) -> Result<()> {
     let Some(session) = account.session().cloned() else { return Ok(()) };
     let id = account.id();
     // Its key is forgotten on no node's word.
-    match payer.network.session_state(id)? {
-        SessionState::None if session.ends >= payer.chain.time()? => Err(Error::user(format!(
+    let (state, proven_at) = payer.network.session_at(id)?;
+    match state {
+        SessionState::None if session.ends >= proven_at => Err(Error::user(format!(
             "the session is not opened, as far as is proven; it is kept until {}",
             super::output::moment(session.ends.saturating_mul(1000))
         ))),
@@ -729,13 +722,13 @@ mod tests {
         let caps = Caps { call: 12, day: 100 };
         let account = Account::create(&home, 1337, caps, signer, &session(1), &[committee()]).unwrap();
         account.call_it("mine").unwrap();
-        let spent = Spent { promised: 24, ..Spent::default() };
-        account.keep(deal().lane, &spent).unwrap();
         let all = Account::list(&home).unwrap();
         assert!(is_free("mine", session(1).asset, &all).is_ok() && is_free("other", B256::ZERO, &all).is_ok());
         assert_eq!(is_free("mine", B256::ZERO, &all).unwrap_err().exit_code(), 2);
-        assert_eq!(spent_today(&all, 1337, Some(session(1).licence)).unwrap(), 24);
-        assert_eq!(spent_today(&all, 1337, None).unwrap(), 0);
-        assert_eq!(spent_today(&all, 1, Some(session(1).licence)).unwrap(), 0);
+        let spent = Spent { promised: 24, ..Spent::default() };
+        account.keep(deal().lane, &spent).unwrap();
+        let today = |chain, licence, now| spent_today(&all, chain, licence, None, now).unwrap();
+        let (licence, good) = (Some(session(1).licence), session(1).ends);
+        assert_eq!([today(1337, licence, good), today(1337, None, good), today(1, licence, good)], [24, 0, 0]);
     }
 }

@@ -1,6 +1,7 @@
 //! What the program knows of paid inference: networks, what was agreed and paid there, and what share nodes are owed.
 
 pub mod account;
+pub mod allowance;
 pub mod bill;
 pub mod content;
 pub mod engine;

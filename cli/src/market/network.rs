@@ -77,10 +77,19 @@ impl Network {
     /// # Errors
     /// When nothing is proven.
     pub fn session_state(&self, session: B256) -> Result<SessionState> {
+        Ok(self.session_at(session)?.0)
+    }
+
+    /// The same, and the time of the block that it is proven of, in seconds since 1970.
+    ///
+    /// # Errors
+    /// When nothing is proven.
+    pub fn session_at(&self, session: B256) -> Result<(SessionState, u64)> {
         let wanted = [(INFERENCE_MARKET, slots::session(session))];
         let proven = self.light(Options::default()).words(&wanted);
         let proven = proven.map_err(|e| Error::fault(format!("nothing is proven of the chain: {e}")))?;
-        Ok(SessionState::read(proven.words.first().copied().unwrap_or_default().into()))
+        let word = proven.words.first().ok_or_else(|| Error::fault("the chain's word was not shown: ask again"))?;
+        Ok((SessionState::read((*word).into()), proven.time))
     }
 
     /// Waits until a session is proven to be in a state. Proofs of a block's state are under the header of the next one.

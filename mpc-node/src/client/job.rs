@@ -63,6 +63,8 @@ pub struct Inference {
 
 /// How often a pack is made for one job: a node may be restarted meanwhile.
 const ATTEMPTS: u32 = 3;
+/// Sessions that are tried for one job besides the first.
+const REFUSALS: u32 = 3;
 
 impl Client {
     /// Runs a job.
@@ -86,19 +88,8 @@ impl Client {
         self.infer_with(job, id, 1)
     }
 
-    /// Runs a job under a name that was chosen before, with a pack that is made for it: one for which another committee was asked and
-    /// may have a receipt, without an answer. It is not asked again under another name.
-    ///
-    /// # Errors
-    /// As [`Client::infer_prepared`].
-    pub fn infer_as(&self, job: &Job<'_>, id: JobId) -> Result<Inference, ClientError> {
-        check_inputs(job.graph, job.inputs)?;
-        self.prepare_for(&job.task, 1, Some(id), &mut |_| ())?;
-        self.infer_once(job, id, &mut false)
-    }
-
     fn infer_with(&self, job: &Job<'_>, mut id: JobId, mut prepared: u32) -> Result<Inference, ClientError> {
-        let (mut shown_again, mut paid_again) = (false, false);
+        let (mut shown_again, mut paid_again, mut refusals) = (false, false, 0);
         loop {
             let mut receipted = false;
             let error = match self.infer_once(job, id, &mut receipted) {
@@ -121,6 +112,10 @@ impl Client {
                 }
                 // A total that the purse did not know to be spent: it knows now.
                 Some(FailCode::Unpaid) if receipted && !std::mem::replace(&mut paid_again, true) => {
+                    id = JobId::random()?;
+                }
+                Some(FailCode::Unpaid) if refusals < REFUSALS && self.refused(&job.task.manifest) => {
+                    refusals += 1;
                     id = JobId::random()?;
                 }
                 _ => return Err(error),
