@@ -3,9 +3,9 @@
 use alloy_primitives::{B256, U256};
 use alloy_sol_types::SolEvent;
 use clap::{Args, Subcommand};
-use sahara_market::abi::{AssetRegistry, InferenceMarket, Operators, Terms};
+use sahara_market::abi::{InferenceMarket, Operators, Terms};
 use sahara_market::slots::SessionState;
-use sahara_market::{ASSET_REGISTRY, Committee, INFERENCE_MARKET, OPERATORS, Session};
+use sahara_market::{Committee, INFERENCE_MARKET, OPERATORS, Session};
 use sahara_mpc::client::Member;
 use sahara_mpc::manifest::AccessRule;
 use sahara_mpc::market::ManifestId;
@@ -19,8 +19,10 @@ use crate::chain_client::{Chain, Order};
 use crate::error::{Blame, Error, Result};
 use crate::market::account::{Account, Caps};
 use crate::market::allowance::spent_today;
+use crate::market::bill::Deal;
 use crate::market::content::registered;
 use crate::market::network;
+use crate::market::operators::{Accepted, insiders, named, not_independent};
 use crate::market::purse::short;
 use crate::moment::{DAY, now};
 use crate::wallet::Secret;
@@ -102,6 +104,9 @@ pub struct AllowArgs {
     /// The most that the calls of one day may cost
     #[arg(long, value_name = "AMOUNT")]
     cap_day: Option<Amount>,
+    /// Let the operators of its committees read what is asked
+    #[arg(long)]
+    operators: bool,
 }
 
 #[derive(Args, Debug)]
@@ -218,7 +223,7 @@ pub(super) fn plan(payer: &Payer, asset: B256, sold: Terms, terms: &OpenTerms, c
     if let Some(name) = &terms.name {
         is_free(name, asset, &all)?;
     }
-    let committees = chosen(&payer.chain, asset, &terms.committees)?;
+    let committees = chosen(&payer.chain, asset, &terms.committees, context)?;
     let caps_of = lanes(terms.deposit, price, committees.len())?;
     let today = spent_today(&all, payer.chain.id(), None, None, now())?;
     let caps = caps(terms, price, caps_of.iter().sum(), today)?;
@@ -269,6 +274,12 @@ fn caps(terms: &OpenTerms, price: u128, deposit: u128, today: u128) -> Result<Ca
         )));
     }
     Ok(Caps { call, day })
+}
+
+/// Lets the operators of these committees read what is asked of their asset.
+fn accept<'a>(committees: impl IntoIterator<Item = &'a Committee>, context: &Context) -> Result<()> {
+    let mut accepted = Accepted::load(&context.home)?;
+    committees.into_iter().try_for_each(|committee| accepted.accept(committee))
 }
 
 /// Whether a name may mean this asset: no session of another one has it.
@@ -339,6 +350,8 @@ pub(super) fn open_planned(
         payer.carry_out(&order, context)?;
         return Ok(None);
     }
+    // Whoever opens a session has seen who operates its nodes: others are not asked without being named.
+    accept(&committees, context)?;
     // The key is kept before money is locked to it.
     let chain = payer.chain.id();
     let mut account = Account::create(&context.home, chain, caps, signer.clone(), &session, &committees)?;
@@ -379,7 +392,6 @@ pub(super) fn open_planned(
 /// registered. The committee as its nodes are reached; none where their operators do not say.
 fn examined(chain: &Chain, committee: &Committee, named: bool, context: &Context) -> Result<Option<nodes::Committee>> {
     let (asset, doing) = (committee.asset, "asking who sits on the committee");
-    let owner = chain.call(doing, ASSET_REGISTRY, &AssetRegistry::ownerOfCall { asset })?;
     let mut members = Vec::new();
     for (index, (operator, key)) in committee.operators.iter().zip(&committee.keys).enumerate() {
         let operator = *operator;
@@ -393,13 +405,12 @@ fn examined(chain: &Chain, committee: &Committee, named: bool, context: &Context
         members.push(Member { name: format!("node {}", index + 1), address, key: nodes::PublicKey(key.0) });
     }
     // Two of three nodes together read everything.
-    if committee.operators.contains(&owner) && !named {
-        return Err(Error::user(format!(
-            "the asset's owner operates a node of committee {}: whoever has two of the three reads what you ask; say --with \
-             {} if that is what you want",
-            committee.id(),
-            committee.id()
-        )));
+    if let Some(why) = not_independent(&committee.operators, &insiders(chain, asset)?) {
+        let id = committee.id();
+        if !named {
+            return Err(Error::user(format!("committee {id}: {why}; say --with {id} if that is what you want")));
+        }
+        context.progress.note(&format!("committee {id}: {why}"));
     }
     let members: [Member; 3] = members.try_into().map_err(|_| Error::fault("a committee has three members"))?;
     let unnamed = |why: &dyn std::fmt::Display| {
@@ -457,18 +468,42 @@ fn holds(
 /// Committees of a session that nobody has chosen: the one that is asked, and one that stands by.
 const USUAL: usize = 2;
 
-fn chosen(chain: &Chain, asset: B256, named: &[B256]) -> Result<Vec<Committee>> {
-    let found = match named {
-        [] => committees(chain, asset)?.into_iter().take(USUAL).collect(),
-        lanes => lanes.iter().map(|lane| committee(chain, *lane)).collect::<Result<Vec<_>>>()?,
-    };
+fn chosen(chain: &Chain, asset: B256, lanes: &[B256], context: &Context) -> Result<Vec<Committee>> {
+    if !lanes.is_empty() {
+        let found = lanes.iter().map(|lane| committee(chain, *lane)).collect::<Result<Vec<_>>>()?;
+        return match found.iter().find(|committee| committee.asset != asset) {
+            None => Ok(found),
+            Some(other) => Err(Error::user(format!("committee {} serves another asset", other.id()))),
+        };
+    }
+    let found = committees(chain, asset)?;
     if found.is_empty() {
         return Err(Error::user("no committee serves this asset now: ask its owner"));
     }
-    match found.iter().find(|committee| committee.asset != asset) {
-        None => Ok(found),
-        Some(other) => Err(Error::user(format!("committee {} serves another asset", other.id()))),
+    let (usual, others) = usual(found, &Accepted::load(&context.home)?);
+    for other in &others {
+        let who = named(&other.operators);
+        let id = other.id();
+        context
+            .progress
+            .note(&format!("committee {id} has other operators than you accepted ({who}): --with {id} names it"));
     }
+    if usual.is_empty() {
+        return Err(Error::user(
+            "the committees that serve this asset now have other operators than you accepted for it: name one with --with to \
+             accept who operates its nodes",
+        ));
+    }
+    Ok(usual)
+}
+
+/// The committees that are taken where none is named, and those that are not because they have other operators than were accepted for
+/// the asset before. The first time all are new.
+fn usual(found: Vec<Committee>, accepted: &Accepted) -> (Vec<Committee>, Vec<Committee>) {
+    let (mut good, others): (Vec<_>, Vec<_>) =
+        found.into_iter().partition(|committee| !accepted.knows(committee.asset) || accepted.has(committee));
+    good.truncate(USUAL);
+    (good, others)
 }
 
 /// A name for `--model`, which an id or an owner's name could not be.
@@ -568,9 +603,20 @@ fn allow(args: &AllowArgs, context: &mut Context) -> Result<()> {
         day: args.cap_day.map_or(Ok(account.caps.day), small)?,
     };
     account.allow(caps)?;
+    if args.operators {
+        accept(account.deals.iter().map(Deal::committee), context)?;
+    }
     if context.out.json() {
         let (call, day) = (caps.call.to_string(), caps.day.to_string());
-        return context.out.value(&json!({"session": account.id(), "cap_call": call, "cap_day": day}));
+        let accepted = args.operators;
+        let value = json!({"session": account.id(), "cap_call": call, "cap_day": day, "operators_accepted": accepted});
+        return context.out.value(&value);
+    }
+    if args.operators {
+        account.deals.iter().try_for_each(|deal| {
+            let who = named(&deal.committee().operators);
+            context.out.folded("", &format!("accepted in committee {}: {who}", short(deal.lane)))
+        })?;
     }
     let words = format!("{} a call and {} a day at most", Amount::from(caps.call), Amount::from(caps.day));
     context.out.folded("", &words)
@@ -698,6 +744,23 @@ mod tests {
         assert!(caps(&OpenTerms { cap_call: amount(11), ..terms() }, 12, 120, 0).is_err());
         assert!(caps(&OpenTerms { cap_day: amount(61), ..terms() }, 12, 120, 50).is_err());
         assert_eq!(caps(&OpenTerms { cap_day: amount(62), ..terms() }, 12, 120, 50).unwrap().day, 62);
+    }
+
+    #[test]
+    fn other_operators_than_were_accepted_are_taken_only_if_they_are_named() {
+        let dir = tempfile::tempdir().unwrap();
+        let home = Home::locate(Some(dir.path().to_owned())).unwrap();
+        let mut accepted = Accepted::load(&home).unwrap();
+        let of = |n: u8| Committee {
+            operators: [n, n + 1, n + 2].map(alloy_primitives::Address::repeat_byte),
+            epoch: n.into(),
+            ..committee()
+        };
+        let all = || vec![of(1), of(4), of(7)];
+        assert_eq!(usual(all(), &accepted), (vec![of(1), of(4)], vec![]), "nobody was accepted yet");
+        accepted.accept(&of(4)).unwrap();
+        assert_eq!(usual(all(), &accepted), (vec![of(4)], vec![of(1), of(7)]));
+        assert_eq!(usual(vec![of(1)], &accepted), (vec![], vec![of(1)]));
     }
 
     #[test]

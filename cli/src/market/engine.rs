@@ -23,7 +23,8 @@ use super::allowance::calls_in_all;
 use super::bill::{Bill, Deal};
 use super::content::{content, registered};
 use super::network;
-use super::purse::short;
+use super::operators::Accepted;
+use super::purse::{not_accepted, short};
 use crate::error::{Error, Result};
 use crate::moment::now;
 
@@ -88,16 +89,25 @@ impl PaidEngine {
         // One chain's, which receipts are named by, and one asset's, whatever else has its name.
         let same =
             |account: &&Account| account.domain() == domain && account.session().map(|session| session.asset) == asset;
+        let accepted = Accepted::load(home).map_err(own)?;
+        let mut last = nothing();
         for account in accounts.iter().filter(same) {
             for deal in &account.deals {
                 if known.contains(&deal.lane) {
                     continue;
                 }
                 known.push(deal.lane);
+                // Who reads the questions was agreed to by name, or nobody asks there: also not to stand by.
+                if !accepted.has(deal.committee()) {
+                    let why = not_accepted(deal);
+                    tell(&why);
+                    let doing = format!("asking {name}");
+                    last = NetworkError::Unpaid { doing, source: ClientError::Unpaid(why) }.into();
+                    continue;
+                }
                 lanes.push(lane(home, account, deal, options, purse, progress));
             }
         }
-        let mut last = nothing();
         for (index, lane) in lanes.iter().enumerate() {
             match (lane.open)() {
                 Ok((model, engine)) => {

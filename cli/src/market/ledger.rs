@@ -420,7 +420,7 @@ mod tests {
         let twins = |path: &Path| Ledger::open(&HERE, path.to_owned()).unwrap().1.twins;
         ledger.complete(&complete(&first)).unwrap();
         let before = std::fs::read(&path).unwrap();
-        [1, 2].map(|n| ledger.twin(B256::repeat_byte(n)).unwrap());
+        (1..=2).for_each(|n| ledger.twin(B256::repeat_byte(n)).unwrap());
         let both = [1, 2].map(B256::repeat_byte);
         assert_eq!(twins(&path), both);
         ledger.compact(&deal(), Some(&complete(&first)), &[], &both).unwrap();

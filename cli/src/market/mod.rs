@@ -9,5 +9,6 @@ pub mod ledger;
 pub mod network;
 pub mod node;
 pub mod operator;
+pub mod operators;
 pub mod purse;
 pub mod receipts;

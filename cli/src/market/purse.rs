@@ -16,6 +16,7 @@ use super::allowance::Allowance;
 use super::bill::{Bill, Deal, Last, Outcome, Promise};
 use super::network;
 use super::node::Words;
+use super::operators::{Accepted, named};
 use super::receipts::{self, Kept};
 use crate::error::{Error, Result};
 use crate::moment::{DAY, now};
@@ -96,6 +97,7 @@ impl HomePurse {
             "asset {asset} is asked for money and you have no session for it: see its price with `sahara asset show {asset}` \
              and buy a licence with `sahara licence buy {asset}`"
         );
+        let accepted = Accepted::load(&self.home).map_err(|e| unpaid(&e))?;
         for account in Account::list(&self.home).map_err(|e| unpaid(&e))? {
             let domain = account.domain();
             let Some(deal) = account.deals.iter().find(|deal| deal.fits(&domain, place)).cloned() else {
@@ -115,6 +117,8 @@ impl HomePurse {
                     short(deal.id),
                     short(deal.id)
                 );
+            } else if !accepted.has(deal.committee()) {
+                why = not_accepted(&deal);
             } else if self.was_refused(deal.id) {
                 why = format!(
                     "the nodes do not work for session {}: wait some minutes, or close it with `sahara session close {}` and \
@@ -380,6 +384,18 @@ fn unpaid(error: &Error) -> Unpaid {
     Unpaid(error.report())
 }
 
+/// Why a committee is not asked whose operators nobody has accepted, and what to do.
+pub fn not_accepted(deal: &Deal) -> String {
+    format!(
+        "you have not accepted who operates the nodes of committee {} in session {}: {}; two of them together read what you \
+         ask; `sahara session allow {} --operators` accepts them",
+        short(deal.lane),
+        short(deal.id),
+        named(&deal.committee().operators),
+        short(deal.id)
+    )
+}
+
 /// The beginning of an id, for people.
 pub fn short(id: B256) -> String {
     format!("{id:x}")[..12].to_owned()
@@ -419,6 +435,7 @@ mod tests {
         fn new() -> Self {
             let dir = tempfile::tempdir().unwrap();
             let home = Home::locate(Some(dir.path().to_owned())).unwrap();
+            Accepted::load(&home).unwrap().accept(&committee()).unwrap();
             Self { _dir: dir, home, told: Arc::default() }
         }
         fn account(&self, caps: Caps) -> Account {
@@ -499,6 +516,52 @@ mod tests {
         assert!(why(bench.purse_on(Err("too old".into()))).contains("too old"));
         let elsewhere = Place { committee: [0; 32], ..place() };
         assert!(bench.purse().session(&elsewhere).unwrap_err().0.contains("another committee"));
+    }
+
+    #[test]
+    fn operators_that_were_not_accepted_are_asked_nothing_and_named() {
+        let bench = Bench::new();
+        bench.account(plenty());
+        std::fs::remove_file(super::super::account::folder(&bench.home).join("operators")).unwrap();
+        let why = bench.purse().session(&place()).unwrap_err().0;
+        assert!(committee().operators.iter().all(|operator| why.contains(&operator.to_string())), "{why}");
+        assert!(why.contains("--operators"), "{why}");
+        Accepted::load(&bench.home).unwrap().accept(&committee()).unwrap();
+        bench.purse().session(&place()).unwrap();
+    }
+
+    #[test]
+    fn another_session_is_used_where_nodes_do_not_work_for_the_first() {
+        let bench = Bench::new();
+        let first = bench.account(plenty());
+        let purse = bench.purse();
+        let chosen = |purse: &HomePurse| Deal::decode(&HERE, &purse.session(&place()).unwrap()).unwrap().id;
+        let used = chosen(&purse);
+        assert!(!purse.refused(&place()), "there is no other");
+        assert_eq!(chosen(&purse), used, "so it is tried again");
+        let signer = Secret::new(&SIGNER.0).unwrap();
+        let second = Account::create(&bench.home, 1337, plenty(), signer, &session(2), &[committee()]).unwrap();
+        let used = chosen(&purse);
+        assert!(purse.refused(&place()));
+        let other = chosen(&purse);
+        assert!(other != used && [first.id(), second.id()].contains(&other));
+        assert_eq!(Promise::decode(&purse.voucher(&bare(1)).unwrap()).unwrap().session, other);
+        purse.failed(&bare(1), &[]);
+        assert!(!purse.refused(&place()), "both were refused");
+        assert_eq!(chosen(&purse), other);
+    }
+
+    #[test]
+    fn a_job_under_way_outlives_the_choice_of_another_session() {
+        let bench = Bench::new();
+        let account = bench.account(plenty());
+        let purse = bench.purse();
+        let voucher = purse.voucher(&bare(1)).unwrap();
+        let signer = Secret::new(&SIGNER.0).unwrap();
+        Account::create(&bench.home, 1337, plenty(), signer, &session(2), &[committee()]).unwrap();
+        purse.refused(&place());
+        purse.paid(&bare(1), &end(1), &receipted(&bare(1), &voucher, 1, &Last::default())).unwrap();
+        assert_eq!(account.spent(deal().lane).unwrap().last.number, 1);
     }
 
     #[test]
