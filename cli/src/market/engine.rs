@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use alloy_primitives::B256;
-use sahara::embedding::{Classes, Engine, Length, Query, Sink, Stop};
+use sahara::embedding::{Engine, ModelEngine, Query, Sink, Stop};
 use sahara::error::{ErrorKind, NetworkError};
 use sahara::home::Home;
 use sahara::models::{Model, SharedStore};
@@ -161,8 +161,12 @@ impl PaidEngine {
     }
 }
 
-impl Engine for PaidEngine {
-    fn answer_until(&self, queries: &[Query], stop: &Stop, sink: Sink<'_>) -> sahara::Result<()> {
+impl ModelEngine for PaidEngine {
+    fn model(&self) -> &Model {
+        &self.model
+    }
+
+    fn compute_until(&self, queries: &[Query], stop: &Stop, sink: Sink<'_>) -> sahara::Result<()> {
         self.room(queries.len())?;
         let mut done = 0;
         let mut failed = 0;
@@ -199,23 +203,7 @@ impl Engine for PaidEngine {
         }
     }
 
-    fn length(&self, index: usize, query: &Query) -> sahara::Result<Length> {
-        sahara::embedding::length(&self.model, index, query)
-    }
-
-    fn classes(&self) -> Option<&Classes> {
-        self.model.compiled.frontend.classes()
-    }
-
-    fn text_of(&self, tokens: &[u32]) -> Option<String> {
-        self.model.compiled.frontend.text_of(tokens)
-    }
-
-    fn dimensions(&self) -> usize {
-        self.model.compiled.frontend.dimensions()
-    }
-
-    fn health(&self) -> sahara::Result<()> {
+    fn ready(&self) -> sahara::Result<()> {
         let index = self.current.load(Ordering::Relaxed) % self.lanes.len();
         self.engine(index)?.health()
     }
