@@ -88,7 +88,9 @@ pub fn draw(chain: &Chain, asset: B256, args: &DrawArgs) -> Result<Drawn> {
     let epoch = args.epoch.unwrap_or(now);
     if epoch > now || epoch < draw::FREEZE {
         return Err(Error::user(format!(
-            "nobody can be drawn in epoch {epoch}: the chain is in epoch {now}, and who is drawn was there {} epochs before",
+            "nobody can be drawn in epoch {epoch}: the chain is in epoch {now}, and who is drawn was willing {} epochs before, so \
+             the first are drawn in epoch {}",
+            draw::FREEZE,
             draw::FREEZE
         )));
     }

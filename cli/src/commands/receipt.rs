@@ -13,6 +13,7 @@ use crate::error::{Error, Result};
 use crate::market::bill::Bill;
 use crate::market::content::{identity, registered};
 use crate::market::network;
+use crate::market::purse::short;
 use crate::market::receipts::{self, Kept};
 use crate::wallet::amount::Amount;
 use sahara::models::SharedStore;
@@ -327,7 +328,7 @@ fn content_of(kept: &Kept, bill: &Bill, context: &Context) -> Check {
     let here = store.list().map(|all| all.into_iter().find(|info| info.manifest == manifest));
     let info = match here {
         Ok(Some(info)) => info,
-        Ok(None) => return open(format!("version {:.12}… is not on this machine, so nothing is compared", manifest)),
+        Ok(None) => return open(format!("version {manifest:.12}… is not on this machine, so nothing is compared")),
         Err(error) => return open(Error::from(error).report()),
     };
     let model = info.name.parse().map_err(Error::user).and_then(|name| {
@@ -344,7 +345,7 @@ fn content_of(kept: &Kept, bill: &Bill, context: &Context) -> Check {
 
 fn compared(receipt: &Receipt, (root, graphs): (B256, &[B256]), registered: B256) -> Check {
     let (holds, found) = match (root == registered, graphs.contains(&receipt.graph)) {
-        (true, true) => (true, format!("weights {root:.10}… as registered, and a graph of that model")),
+        (true, true) => (true, format!("weights {} as registered, and a graph of that model", short(root))),
         (false, _) => (false, format!("weights {root}, registered are {registered}")),
         (true, false) => (false, format!("the model has no graph {}", receipt.graph)),
     };

@@ -37,12 +37,12 @@ const CALLS: u32 = 100;
 
 #[derive(Subcommand, Debug)]
 #[command(after_help = "\
-A session locks a deposit to one licence and to its committees, each with a part
-of it: the first is asked, the next one when it fails. A call is paid when all
-three share nodes of a committee have signed its receipt; what is left comes back
-when the session is closed, a day later. At risk is the price of one call with
-each committee: one that was paid and whose answer is lost is asked again with
-the next one, and paid there, too. A committee found to have been paid without
+A session locks a deposit to one licence and to its committees, each with a
+part of it: the first is asked, the next one when it fails. A call is paid when
+all three share nodes of a committee have signed its receipt; what is left
+comes back when the session is closed, a day later. At risk is the price of one
+call with each committee: where an answer is lost that was paid, the next one is
+asked and paid, too. A committee that is found to have been paid without
 an answer is asked no more.")]
 pub enum SessionCommand {
     /// Lock a deposit for calls

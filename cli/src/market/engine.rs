@@ -90,7 +90,7 @@ impl PaidEngine {
         let same =
             |account: &&Account| account.domain() == domain && account.session().map(|session| session.asset) == asset;
         let accepted = Accepted::load(home).map_err(own)?;
-        let mut last = nothing();
+        let mut left_out = Vec::new();
         for account in accounts.iter().filter(same) {
             for deal in &account.deals {
                 if known.contains(&deal.lane) {
@@ -99,14 +99,19 @@ impl PaidEngine {
                 known.push(deal.lane);
                 // Who reads the questions was agreed to by name, or nobody asks there: also not to stand by.
                 if !accepted.has(deal.committee()) {
-                    let why = not_accepted(deal);
-                    tell(&why);
-                    let doing = format!("asking {name}");
-                    last = NetworkError::Unpaid { doing, source: ClientError::Unpaid(why) }.into();
+                    left_out.push(not_accepted(deal));
                     continue;
                 }
                 lanes.push(lane(home, account, deal, options, purse, progress));
             }
+        }
+        let mut last = nothing();
+        match left_out.pop() {
+            Some(why) if lanes.is_empty() => {
+                let doing = format!("asking {name}");
+                last = NetworkError::Unpaid { doing, source: ClientError::Unpaid(why) }.into();
+            }
+            why => left_out.iter().chain(&why).for_each(|why| tell(why)),
         }
         for (index, lane) in lanes.iter().enumerate() {
             match (lane.open)() {
