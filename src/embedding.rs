@@ -116,6 +116,52 @@ pub trait Engine: Send + Sync {
     }
 }
 
+/// An engine of one model: what is not computed, the model's own frontend says.
+pub trait ModelEngine: Send + Sync {
+    /// Whose answers it gives.
+    fn model(&self) -> &Model;
+
+    /// Computes answers: [`Engine::answer_until`].
+    ///
+    /// # Errors
+    /// As there.
+    fn compute_until(&self, queries: &[Query], stop: &Stop, sink: Sink<'_>) -> Result<()>;
+
+    /// Whether it can compute now: [`Engine::health`].
+    ///
+    /// # Errors
+    /// The reason if it cannot.
+    fn ready(&self) -> Result<()> {
+        Ok(())
+    }
+}
+
+impl<E: ModelEngine> Engine for E {
+    fn answer_until(&self, queries: &[Query], stop: &Stop, sink: Sink<'_>) -> Result<()> {
+        self.compute_until(queries, stop, sink)
+    }
+
+    fn length(&self, index: usize, query: &Query) -> Result<Length> {
+        length(self.model(), index, query)
+    }
+
+    fn classes(&self) -> Option<&Classes> {
+        self.model().compiled.frontend.classes()
+    }
+
+    fn text_of(&self, tokens: &[u32]) -> Option<String> {
+        self.model().compiled.frontend.text_of(tokens)
+    }
+
+    fn dimensions(&self) -> usize {
+        self.model().compiled.frontend.dimensions()
+    }
+
+    fn health(&self) -> Result<()> {
+        self.ready()
+    }
+}
+
 /// Refuses texts that no engine accepts, by position.
 ///
 /// # Errors
@@ -147,8 +193,12 @@ impl PlainEngine {
     }
 }
 
-impl Engine for PlainEngine {
-    fn answer_until(&self, queries: &[Query], stop: &Stop, sink: Sink<'_>) -> Result<()> {
+impl ModelEngine for PlainEngine {
+    fn model(&self) -> &Model {
+        &self.model
+    }
+
+    fn compute_until(&self, queries: &[Query], stop: &Stop, sink: Sink<'_>) -> Result<()> {
         check_queries(queries)?;
         for (index, query) in queries.iter().enumerate() {
             wanted(stop)?;
@@ -157,22 +207,6 @@ impl Engine for PlainEngine {
             sink(decode(&self.model, index, &encoded, integers))?;
         }
         Ok(())
-    }
-
-    fn length(&self, index: usize, query: &Query) -> Result<Length> {
-        length(&self.model, index, query)
-    }
-
-    fn classes(&self) -> Option<&Classes> {
-        self.model.compiled.frontend.classes()
-    }
-
-    fn text_of(&self, tokens: &[u32]) -> Option<String> {
-        self.model.compiled.frontend.text_of(tokens)
-    }
-
-    fn dimensions(&self) -> usize {
-        self.model.compiled.frontend.dimensions()
     }
 }
 

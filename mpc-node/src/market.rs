@@ -82,6 +82,15 @@ pub enum Unlicensed {
     Unable(String),
 }
 
+/// What a job that came to nothing has cost here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Waste {
+    /// Nothing that would not serve another job: it was refused, or given up, before its pack was taken.
+    Nothing,
+    /// Its pack, which serves nobody any more.
+    Pack,
+}
+
 /// What a share node asks before it computes on a sharing whose access rule is a chain's
 /// ([`crate::manifest::AccessRule::Chain`]), and tells afterwards. Called by many threads at the same time.
 pub trait Market: Send + Sync {
@@ -107,6 +116,12 @@ pub trait Market: Send + Sync {
     /// As [`Market::licensed`].
     fn knows(&self, place: &Place, asker: &PublicKey, _voucher: &[u8]) -> Result<(), Unlicensed> {
         self.licensed(place, asker)
+    }
+
+    /// How many more calls the open sessions of this key pay for, of all assets: no more packs than that, and a few, are made for it
+    /// ahead of its jobs. Answers from memory. A market that does not count says so by [`u64::MAX`].
+    fn calls_left(&self, _asker: &PublicKey) -> u64 {
+        u64::MAX
     }
 
     /// Whether this key is known to have had a session here, also before a restart: it is no stranger then. Answers from memory.
@@ -144,8 +159,9 @@ pub trait Market: Send + Sync {
     fn complete(&self, order: &Order, complete: &Complete) -> Result<(), Unlicensed>;
 
     /// The order came to nothing here, at whatever step (for one that was never accepted: nothing happens). Its total may be
-    /// used by another. A receipt that this node has signed may still turn up complete: see [`Market::learn`].
-    fn give_up(&self, order: &Order);
+    /// used by another. A receipt that this node has signed may still turn up complete: see [`Market::learn`]. Only what `waste`
+    /// says may be held against whoever asked.
+    fn give_up(&self, order: &Order, waste: Waste);
 
     /// The last complete receipt of the session and lane that the voucher names, if the session is the asker's and there is one.
     fn last(&self, place: &Place, asker: &PublicKey, voucher: &[u8]) -> Option<Complete>;
@@ -193,6 +209,12 @@ pub trait Purse: Send + Sync {
     /// The job came to nothing, as far as the consumer knows. `lasts` are the different last complete receipts that the nodes show now,
     /// unchecked, three at most: the highest that is good, if it is of a total that this purse has no receipt for, spends that total.
     fn failed(&self, order: &Order, lasts: &[Complete]);
+
+    /// The nodes refuse what the session in use for this place pays for, and no receipt that they show says why: whether there is
+    /// another one, which is used from now on.
+    fn refused(&self, _place: &Place) -> bool {
+        false
+    }
 
     /// The consumer gave the job up by itself. The nodes may finish it all the same and have a receipt later, which is no fault of
     /// theirs.

@@ -5,16 +5,16 @@
 mod common;
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use common::market::{Chain, Forger, Manner, PRICE, Receipt, Shop, Till, Voucher, Wallet, request};
+use common::market::{Chain, Forger, Manner, PRICE, Shop, Till, Voucher, Wallet, request};
 use common::rogue::Rogue;
 use sahara_mpc::client::{Client, ClientError, JobId, Rounding, SharingRef, Visibility};
 use sahara_mpc::engine::{random_seed, share_inputs};
 use sahara_mpc::identity::{self, Identity};
 use sahara_mpc::lane::Lane;
-use sahara_mpc::market::Order;
+use sahara_mpc::market::{Complete, JobEnd, Order, Place, Purse, Unpaid};
 use sahara_mpc::meter::{Meter, Traffic};
 use sahara_mpc::transcript::sign_requests;
 use sahara_mpc::wire::{
@@ -199,6 +199,118 @@ fn vouchers_that_do_not_pay_for_the_job_are_refused_and_burn_no_pack() {
     // None of these took the total away from a good one.
     shop.case.run(&customer, shop.task, false).unwrap();
     assert_eq!(shop.totals(&wallet), [2 * PRICE; 3]);
+}
+
+#[test]
+fn what_comes_to_nothing_is_held_against_its_consumer_only_with_its_pack() {
+    let shop = Shop::open();
+    let (client, _) = shop.customer(100 * PRICE);
+    let wasted = || shop.tills.each_ref().map(|till| till.wasted.load(Ordering::SeqCst));
+    shop.case.run(&client, shop.task, false).map(|_| ()).unwrap_err(); // no pack is there
+    shop.settle_down();
+    assert!(shop.tills.iter().any(|till| till.given_up.load(Ordering::SeqCst) > 0));
+    assert_eq!(wasted(), [0; 3]);
+    shop.tills[0].behaves(Manner::Refuses);
+    shop.case.run(&client, shop.task, true).map(|_| ()).unwrap_err();
+    shop.settle_down();
+    assert_eq!(wasted(), [0, 1, 1], "a helper uses none");
+}
+
+#[test]
+fn a_request_that_is_sent_twice_does_not_give_up_the_job_that_runs() {
+    let shop = Shop::open();
+    let key = Arc::new(identity::generate().unwrap());
+    let (customer, wallet) = shop.customer_of(&key, 10 * PRICE);
+    customer.prepare(&shop.task, 1, &mut |_| ()).unwrap();
+    let (runs, shares) = by_hand(&shop, &key, [&wallet, &wallet]);
+    let nodes = shop.task.assignment.evaluators();
+    let till = &shop.tills[usize::from(nodes[1])];
+    let mut lanes = nodes.map(|node| lane(&shop, &key, node));
+    lanes[1].send(&runs[1]).unwrap();
+    let end = Instant::now() + TIME;
+    while till.accepted.load(Ordering::SeqCst) == 0 {
+        assert!(Instant::now() < end, "it is not accepted");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    let mut again = lane(&shop, &key, nodes[1]);
+    again.send(&runs[1]).unwrap();
+    assert_eq!(code(&mut again, Kind::RunReply), FailCode::Refused);
+    assert_eq!(till.given_up.load(Ordering::SeqCst), 0);
+    lanes[0].send(&runs[0]).unwrap();
+    for (lane, share) in lanes.iter_mut().zip(&shares) {
+        lane.send(share).unwrap();
+    }
+    lanes.iter_mut().for_each(|lane| drop(lane.receive_frame(Kind::RunReply).unwrap()));
+    assert_eq!(shop.totals(&wallet), [PRICE; 3]);
+}
+
+#[test]
+fn packs_are_made_for_the_calls_that_are_paid_for_and_a_few_more() {
+    let shop = Shop::open();
+    let (client, wallet) = shop.customer(2 * PRICE);
+    let error = client.prepare(&shop.task, 3, &mut |_| ()).unwrap_err().to_string();
+    assert!(error.contains("pay for 2 more calls"), "{error}");
+    let made = (0..20).take_while(|_| client.prepare(&shop.task, 1, &mut |_| ()).is_ok()).count();
+    assert_eq!(made, 6, "two calls, and four for other tasks");
+    // Packs that are used make room; a call less is paid for.
+    shop.case.run(&client, shop.task, false).unwrap();
+    assert!(client.prepare(&shop.task, 1, &mut |_| ()).is_err());
+    shop.case.run(&client, shop.task, false).unwrap();
+    assert_eq!((wallet.total(), client.packs_ready(&shop.task).unwrap()), (2 * PRICE, 4));
+    assert!(client.prepare(&shop.task, 1, &mut |_| ()).is_err(), "nothing is paid for any more");
+}
+
+/// A purse with two sessions.
+struct Two {
+    wallets: [Arc<Wallet>; 2],
+    used: AtomicUsize,
+}
+
+impl Two {
+    fn wallet(&self) -> &Wallet {
+        &self.wallets[self.used.load(Ordering::SeqCst)]
+    }
+}
+
+impl Purse for Two {
+    fn session(&self, place: &Place) -> Result<Vec<u8>, Unpaid> {
+        self.wallet().session(place)
+    }
+
+    fn voucher(&self, order: &Order) -> Result<Vec<u8>, Unpaid> {
+        self.wallet().voucher(order)
+    }
+
+    fn paid(&self, order: &Order, end: &JobEnd, complete: &Complete) -> Result<(), Unpaid> {
+        self.wallet().paid(order, end, complete)
+    }
+
+    fn failed(&self, order: &Order, lasts: &[Complete]) {
+        self.wallet().failed(order, lasts);
+    }
+
+    fn refused(&self, _: &Place) -> bool {
+        self.used.fetch_add(1, Ordering::SeqCst) == 0
+    }
+
+    fn dropped(&self, order: &Order) {
+        self.wallet().dropped(order);
+    }
+}
+
+#[test]
+fn another_session_pays_where_nodes_refuse_the_first() {
+    let shop = Shop::open();
+    let key = Arc::new(identity::generate().unwrap());
+    let open = || Wallet::open(&shop.chain, key.public(), shop.network.committee.digest(), 10 * PRICE);
+    let two = Arc::new(Two { wallets: [open(), open()], used: AtomicUsize::new(0) });
+    let client = shop.network.client_of(&key).with_purse(Some(two.clone()));
+    client.find(&SharingRef::Manifest(shop.task.manifest)).unwrap().unwrap();
+    shop.case.run(&client, shop.task, true).unwrap();
+    shop.chain.close(&two.wallets[0].session);
+    shop.case.run(&client, shop.task, true).unwrap();
+    assert_eq!(two.wallets.each_ref().map(|wallet| wallet.total()), [PRICE; 2]);
+    assert_eq!(two.used.load(Ordering::SeqCst), 1);
 }
 
 #[test]
@@ -589,20 +701,6 @@ fn an_answer_whose_receipt_the_purse_does_not_take_is_not_given_out() {
     client.find(&SharingRef::Manifest(shop.task.manifest)).unwrap();
     let error = shop.case.run(&client, shop.task, true).map(|_| ()).unwrap_err();
     assert!(matches!(error, ClientError::Answer(_)) && error.to_string().contains("I take no receipt"), "{error}");
-}
-
-#[test]
-fn a_job_is_asked_for_under_the_name_that_another_committee_was_asked_with() {
-    let shop = Shop::open();
-    let (client, wallet) = shop.customer(10 * PRICE);
-    let id = JobId::random().unwrap();
-    let (graph, inputs) = (&shop.case.graph, &shop.case.inputs);
-    let job = sahara_mpc::client::Job { graph, task: shop.task, inputs, auto_prepare: false };
-    let answer = client.infer_as(&job, id).unwrap();
-    assert_eq!((answer.job, &answer.outputs), (id, &shop.case.expected));
-    assert_eq!(Receipt::decode(&answer.receipt.unwrap().receipt).unwrap().job, id);
-    assert!(client.infer_as(&job, id).is_err(), "once");
-    assert_eq!(shop.totals(&wallet), [PRICE; 3]);
 }
 
 #[test]

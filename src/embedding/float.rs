@@ -3,9 +3,8 @@
 use std::sync::Arc;
 
 use sahara_circuits::float::FloatModel;
-use sahara_circuits::frontend::{Classes, Length};
 
-use super::{Embedding, Engine, Query, Sink, Stop, check_queries, encode, length, wanted};
+use super::{Embedding, ModelEngine, Query, Sink, Stop, check_queries, encode, wanted};
 use crate::error::{Error, Result};
 use crate::models::{Model, StoreError, check_unchanged};
 
@@ -29,8 +28,12 @@ impl FloatEngine {
     }
 }
 
-impl Engine for FloatEngine {
-    fn answer_until(&self, queries: &[Query], stop: &Stop, sink: Sink<'_>) -> Result<()> {
+impl ModelEngine for FloatEngine {
+    fn model(&self) -> &Model {
+        &self.model
+    }
+
+    fn compute_until(&self, queries: &[Query], stop: &Stop, sink: Sink<'_>) -> Result<()> {
         check_queries(queries)?;
         for (index, query) in queries.iter().enumerate() {
             wanted(stop)?;
@@ -51,21 +54,5 @@ impl Engine for FloatEngine {
             sink(answer)?;
         }
         Ok(())
-    }
-
-    fn length(&self, index: usize, query: &Query) -> Result<Length> {
-        length(&self.model, index, query)
-    }
-
-    fn classes(&self) -> Option<&Classes> {
-        self.model.compiled.frontend.classes()
-    }
-
-    fn text_of(&self, tokens: &[u32]) -> Option<String> {
-        self.model.compiled.frontend.text_of(tokens)
-    }
-
-    fn dimensions(&self) -> usize {
-        self.model.compiled.frontend.dimensions()
     }
 }

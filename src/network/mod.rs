@@ -37,8 +37,7 @@ pub use figures::Figures;
 pub use owner::{Listing, OwnSharing, Owner, ShareOptions, sharings};
 
 use crate::embedding::{
-    Classes, Embedding, Engine, Length as TextLength, Query, Sink, Stop, check_queries, cores, decode, encode, graph,
-    length, wanted,
+    Embedding, ModelEngine, Query, Sink, Stop, check_queries, cores, decode, encode, graph, wanted,
 };
 use crate::error::{Error, Result};
 use crate::home::Home;
@@ -405,8 +404,12 @@ impl NetworkEngine {
     }
 }
 
-impl Engine for NetworkEngine {
-    fn answer_until(&self, queries: &[Query], stop: &Stop, sink: Sink<'_>) -> Result<()> {
+impl ModelEngine for NetworkEngine {
+    fn model(&self) -> &Model {
+        &self.model
+    }
+
+    fn compute_until(&self, queries: &[Query], stop: &Stop, sink: Sink<'_>) -> Result<()> {
         check_queries(queries)?;
         let client = self.client.until(stop.clone());
         let mut start = 0;
@@ -427,23 +430,7 @@ impl Engine for NetworkEngine {
         Ok(())
     }
 
-    fn length(&self, index: usize, query: &Query) -> Result<TextLength> {
-        length(&self.model, index, query)
-    }
-
-    fn classes(&self) -> Option<&Classes> {
-        self.model.compiled.frontend.classes()
-    }
-
-    fn text_of(&self, tokens: &[u32]) -> Option<String> {
-        self.model.compiled.frontend.text_of(tokens)
-    }
-
-    fn dimensions(&self) -> usize {
-        self.model.compiled.frontend.dimensions()
-    }
-
-    fn health(&self) -> Result<()> {
+    fn ready(&self) -> Result<()> {
         let stopping = self.statuses()?.into_iter().find(|status| !status.ready);
         match stopping {
             Some(status) => Err(NetworkError::Stopping(self.client.committee().label(status.index)).into()),

@@ -259,6 +259,31 @@ alloy_sol_types::sol! {
         function unbondingOf(address operator) external view returns (uint256 amount, uint64 due);
         function operatorOf(bytes32 node) external view returns (address);
         function recordOf(address operator) external view returns (uint64 calls, uint64 refused);
+        function propose(bytes32 asset, uint256 epoch) external view returns (address[] memory);
+        function volunteers(bytes32 asset) external view returns (address[] memory);
+        function frozen(address operator, bytes32 asset, uint256 epoch)
+            external
+            view
+            returns (uint256 bond, bool willing);
+        function policyOf(bytes32 scope) external view returns (uint128 leastBond, bool onlyAllowed);
+        function verdictOf(bytes32 scope, address operator) external view returns (uint8);
+    }
+
+    /// Who contributed to an asset, and who stands for whom.
+    #[derive(Debug, PartialEq, Eq)]
+    interface OwnershipReceipts {
+        function heirOf(address account) external view returns (address);
+        function contributorsOf(bytes32 asset)
+            external
+            view
+            returns (address[] memory contributors, uint16[] memory shares);
+    }
+
+    /// The native contract with the beacon's values.
+    #[derive(Debug, PartialEq, Eq)]
+    interface Beacon {
+        function current() external view returns (uint256 epoch, bytes32 value);
+        function valueOf(uint256 epoch) external view returns (bytes32);
     }
 
     #[derive(Debug, PartialEq, Eq)]

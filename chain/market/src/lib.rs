@@ -28,6 +28,7 @@
 pub mod abi;
 pub mod budget;
 mod domain;
+pub mod draw;
 mod receipt;
 pub mod revenue;
 mod session;
@@ -53,6 +54,8 @@ pub const ATTRIBUTION: Address = address!("0x00000000000000000000000000000000000
 pub const OPERATORS: Address = address!("0x0000000000000000000000000000000000000B40");
 /// Committees, sessions and settlements.
 pub const INFERENCE_MARKET: Address = address!("0x0000000000000000000000000000000000000B50");
+/// The native contract with the beacon's values.
+pub const BEACON: Address = address!("0x0000000000000000000000000000000000000A20");
 /// Identities of people and agents.
 pub const IDENTITY: Address = address!("0x0000000000000000000000000000000000000B60");
 /// How much may be learned from a dataset.

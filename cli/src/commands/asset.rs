@@ -8,6 +8,7 @@ use clap::{Args, Subcommand, ValueEnum};
 use sahara_market::abi::{Asset, AssetRegistry, InferenceMarket, Licences, Operators, Terms};
 use sahara_market::{ASSET_REGISTRY, Committee, INFERENCE_MARKET, LICENCES, OPERATORS};
 use sahara_mpc::manifest::AccessRule;
+use sahara_mpc::market::ManifestId;
 use serde_json::{Value, json};
 
 use super::Context;
@@ -305,37 +306,51 @@ fn seat(args: &SeatArgs, context: &mut Context) -> Result<()> {
             args.asset
         )));
     }
-    let keys = members(&nodes)?;
+    let (committee, order) = seating(&payer.chain, args.asset, &nodes, sharing.id(), args.days)?;
+    if payer.carry_out(&order, context)?.is_none() {
+        return Ok(());
+    }
+    let (words, value) = seated_words(&committee);
+    payer.tell(&words, value, context)
+}
+
+/// What seats these nodes for a version of an asset's sharing, for so many days from now.
+pub(super) fn seating(
+    chain: &Chain,
+    asset: B256,
+    nodes: &network::Committee,
+    manifest: ManifestId,
+    days: u64,
+) -> Result<(Committee, Order)> {
+    let keys = members(nodes)?;
     let mut operators = [Address::ZERO; 3];
     for (operator, key) in operators.iter_mut().zip(&keys) {
         let call = Operators::operatorOfCall { node: key.0.into() };
-        *operator = payer.chain.call("asking for the nodes' operators", OPERATORS, &call)?;
+        *operator = chain.call("asking for the nodes' operators", OPERATORS, &call)?;
         if operator.is_zero() {
             return Err(Error::user(format!(
                 "the operator of node {key} has no bond on this chain: `sahara operator bond` there"
             )));
         }
     }
-    let now = payer.chain.time()?;
+    let now = chain.time()?;
     let committee = Committee {
-        asset: args.asset,
-        manifest: sharing.id().0.into(),
+        asset,
+        manifest: manifest.0.into(),
         digest: nodes.digest().into(),
         keys: keys.map(|key| key.0.into()),
         operators,
         epoch: nodes.epoch().into(),
         from: now,
-        until: now + args.days * DAY,
+        until: now + days * DAY,
     };
-    let lane = committee.id();
-    let order =
-        Order::call("seating the committee", INFERENCE_MARKET, &InferenceMarket::seatCall { c: committee.clone() });
-    if payer.carry_out(&order, context)?.is_none() {
-        return Ok(());
-    }
-    let mut value = committee_value(&committee);
-    value["committee"] = json!(lane);
-    payer.tell(&format!("the committee is seated as {lane}"), value, context)
+    let call = InferenceMarket::seatCall { c: committee.clone() };
+    Ok((committee, Order::call("seating the committee", INFERENCE_MARKET, &call)))
+}
+
+/// What is told of a committee that was seated.
+pub(super) fn seated_words(committee: &Committee) -> (String, Value) {
+    (format!("the committee is seated as {}", committee.id()), committee_value(committee))
 }
 
 /// The keys of a committee's three nodes, in its order.

@@ -4,6 +4,7 @@ mod asset;
 mod books;
 mod chain;
 mod classify;
+mod committee;
 mod completions;
 mod demo;
 mod devnet;
@@ -338,6 +339,8 @@ mod tests {
             "sahara demo --quick",
             "sahara wallet new --password-file p",
             "sahara model share mine --asset 0x1111111111111111111111111111111111111111111111111111111111111111 --network main",
+            "sahara model share mine --asset 0x1111111111111111111111111111111111111111111111111111111111111111 --committee auto --epoch 7 --days 30 --yes --dry-run --wallet w.json",
+            "sahara session allow ab12 --operators",
             "sahara receipt ls --last 5",
             "sahara receipt show last --json",
             "sahara receipt verify last --explain --offline",

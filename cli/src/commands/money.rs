@@ -39,6 +39,15 @@ pub struct Payer {
 }
 
 impl MoneyArgs {
+    /// What was given that a command which moves no money has no use for.
+    pub fn given(&self) -> Option<&'static str> {
+        match (self.dry_run, self.wallet.is_given()) {
+            (true, _) => Some("--dry-run"),
+            (false, true) => Some("--wallet or --password-file"),
+            (false, false) => None,
+        }
+    }
+
     /// Who pays, where, as it is typed again.
     pub fn typed(&self) -> String {
         let network = self.network.named().map(|name| format!(" --network {name}"));

@@ -11,16 +11,21 @@ use super::Context;
 use super::output::moment;
 use crate::error::{Error, Result};
 use crate::market::bill::Bill;
+use crate::market::content::{identity, registered};
 use crate::market::network;
+use crate::market::purse::short;
 use crate::market::receipts::{self, Kept};
 use crate::wallet::amount::Amount;
+use sahara::models::SharedStore;
+use sahara::network::SharingRef;
+use sahara_mpc::market::ManifestId;
 
 /// What no receipt says. Each is said with every verification that asks for it.
 const NOT_PROVEN: [&str; 6] = [
     "that the answer is right: three operators say so together, nothing recomputes it",
     "that no two of the three operators put their shares together: two of them can read everything",
     "what was asked or answered: only salted commitments to shares are in it",
-    "that the weights are those of the model that its owner describes: only which version of the sharing was used",
+    "that the weights are what their owner describes: only that they are what was registered (see `content`)",
     "when the job ran to the second: the time is the consumer's, within a quarter of an hour of the nodes' clocks",
     "that it was paid: the market pays when somebody shows it this receipt (see `settled`)",
 ];
@@ -181,6 +186,7 @@ fn verify(args: &VerifyArgs, context: &mut Context) -> Result<()> {
             if !args.offline {
                 context.progress.step("asking the chain, and proving what it says");
                 on_chain(&kept, bill, context, &mut checks);
+                checks.push(content_of(&kept, bill, context));
                 context.progress.clear();
             }
         }
@@ -233,6 +239,9 @@ fn meaning(check: &str) -> Option<&'static str> {
         "signatures" => "all three nodes of the committee signed exactly this",
         "session" => "the chain knows the session by its hash, so its terms are what was agreed",
         "committee" => "the chain knows the committee by its hash: these operators, keys and version",
+        "content" => {
+            "the version that was asked has the weights that are registered as the asset, and the graph that was run"
+        }
         "height" => "the chain had that height when the nodes signed",
         "licence" => "the licence was not withdrawn",
         "settled" => "what the market has paid to this committee in this session so far",
@@ -311,6 +320,38 @@ fn on_chain(kept: &Kept, bill: &Bill, context: &Context, checks: &mut Vec<Check>
     checks.push(Check { what: "settled", holds: Some(true), found: words });
 }
 
+/// Whether the version that was asked is what was registered as the asset, by what this machine was given of it.
+fn content_of(kept: &Kept, bill: &Bill, context: &Context) -> Check {
+    let open = |found: String| Check { what: "content", holds: None, found };
+    let manifest = ManifestId(bill.receipt.sharing.0).to_string();
+    let store = SharedStore::new(&context.home);
+    let here = store.list().map(|all| all.into_iter().find(|info| info.manifest == manifest));
+    let info = match here {
+        Ok(Some(info)) => info,
+        Ok(None) => return open(format!("version {manifest:.12}… is not on this machine, so nothing is compared")),
+        Err(error) => return open(Error::from(error).report()),
+    };
+    let model = info.name.parse().map_err(Error::user).and_then(|name| {
+        let (_, _, compiled) = store.here(&SharingRef::Named(info.owner, name))?;
+        identity(&compiled)
+    });
+    let chain = network::of_chain(&context.home, kept.chain).map(|network| network.chain());
+    let registered = chain.and_then(|chain| registered(&chain, bill.receipt.asset));
+    match (model, registered) {
+        (Ok((root, graphs)), Ok(registered)) => compared(&bill.receipt, (root, &graphs), registered),
+        (Err(error), _) | (_, Err(error)) => open(error.report()),
+    }
+}
+
+fn compared(receipt: &Receipt, (root, graphs): (B256, &[B256]), registered: B256) -> Check {
+    let (holds, found) = match (root == registered, graphs.contains(&receipt.graph)) {
+        (true, true) => (true, format!("weights {} as registered, and a graph of that model", short(root))),
+        (false, _) => (false, format!("weights {root}, registered are {registered}")),
+        (true, false) => (false, format!("the model has no graph {}", receipt.graph)),
+    };
+    Check { what: "content", holds: Some(holds), found }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -333,6 +374,17 @@ mod tests {
             complete.signatures[member][0] ^= 1;
         }
         assert_eq!(fields(&bill.receipt).len(), Receipt::BYTES / 32);
+    }
+
+    #[test]
+    fn what_was_asked_is_compared_with_what_was_registered() {
+        let receipt = bill(1, &Last::default()).receipt;
+        let (root, other) = (B256::repeat_byte(1), B256::repeat_byte(2));
+        let holds = |root, graphs: &[B256]| compared(&receipt, (root, graphs), B256::repeat_byte(1)).holds;
+        assert_eq!(holds(root, &[other, receipt.graph]), Some(true));
+        assert_eq!(holds(other, &[receipt.graph]), Some(false), "other weights");
+        assert_eq!(holds(root, &[other]), Some(false), "another model's graph");
+        assert!(meaning("content").is_some());
     }
 
     #[test]

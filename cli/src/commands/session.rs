@@ -4,9 +4,9 @@ use std::collections::BTreeSet;
 
 use alloy_primitives::{B256, U256};
 use clap::{Args, Subcommand};
-use sahara_market::abi::{AssetRegistry, InferenceMarket, Operators, Terms};
+use sahara_market::abi::{InferenceMarket, Operators, Terms};
 use sahara_market::slots::SessionState;
-use sahara_market::{ASSET_REGISTRY, Committee, INFERENCE_MARKET, OPERATORS, Session};
+use sahara_market::{Committee, INFERENCE_MARKET, OPERATORS, Session};
 use sahara_mpc::client::Member;
 use sahara_mpc::manifest::AccessRule;
 use sahara_mpc::market::ManifestId;
@@ -21,11 +21,14 @@ use super::wallet::FileArgs;
 use crate::chain_client::{Chain, Order};
 use crate::error::{Blame, Error, Result};
 use crate::market::account::{Account, Caps};
+use crate::market::allowance::spent_today;
+use crate::market::bill::Deal;
 use crate::market::content::registered;
 use crate::market::lost;
 use crate::market::network;
+use crate::market::operators::{Accepted, insiders, named, not_independent};
 use crate::market::purse::short;
-use crate::moment::DAY;
+use crate::moment::{DAY, now};
 use crate::wallet::amount::Amount;
 use crate::wallet::{self, Secret};
 use sahara::keys::{self, Role};
@@ -38,9 +41,13 @@ const CALLS: u32 = 100;
 
 #[derive(Subcommand, Debug)]
 #[command(after_help = "\
-A session locks a deposit to one licence and one committee. Each call is paid
-from it when all three share nodes have signed its receipt; what is left comes
-back when the session is closed, a day later. At risk is the price of one call.")]
+A session locks a deposit to one licence and to its committees, each with a
+part of it: the first is asked, the next one when it fails. A call is paid when
+all three share nodes of a committee have signed its receipt; what is left
+comes back when the session is closed, a day later. At risk is the price of one
+call with each committee: where an answer is lost that was paid, the next one is
+asked and paid, too. A committee that is found to have been paid without
+an answer is asked no more.")]
 pub enum SessionCommand {
     /// Lock a deposit for calls
     Open(Box<OpenArgs>),
@@ -101,6 +108,9 @@ pub struct AllowArgs {
     /// The most that the calls of one day may cost
     #[arg(long, value_name = "AMOUNT")]
     cap_day: Option<Amount>,
+    /// Let the operators of its committees read what is asked
+    #[arg(long)]
+    operators: bool,
 }
 
 #[derive(Args, Debug)]
@@ -225,9 +235,9 @@ pub(super) fn plan(payer: &Payer, asset: B256, sold: Terms, terms: &OpenTerms, c
     if let Some(name) = &terms.name {
         is_free(name, asset, &all)?;
     }
-    let committees = chosen(&payer.chain, asset, &terms.committees)?;
+    let committees = chosen(&payer.chain, asset, &terms.committees, context)?;
     let caps_of = lanes(terms.deposit, price, committees.len())?;
-    let today = spent_today(&all, payer.chain.id(), None)?;
+    let today = spent_today(&all, payer.chain.id(), None, None, now())?;
     let caps = caps(terms, price, caps_of.iter().sum(), today)?;
     let mut files = Vec::with_capacity(committees.len());
     for committee in &committees {
@@ -278,17 +288,10 @@ fn caps(terms: &OpenTerms, price: u128, deposit: u128, today: u128) -> Result<Ca
     Ok(Caps { call, day })
 }
 
-/// What was spent today, and may be owed, in the sessions of a licence.
-fn spent_today(all: &[Account], chain: u64, licence: Option<U256>) -> Result<u128> {
-    let today = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |time| time.as_secs());
-    let mut sum = 0u128;
-    for account in all.iter().filter(|known| known.chain == chain && Some(known.licence()) == licence) {
-        sum = sum.saturating_add(account.spent_on(today / DAY)?);
-        for deal in &account.deals {
-            sum = sum.saturating_add(account.spent(deal.lane)?.pending());
-        }
-    }
-    Ok(sum)
+/// Lets the operators of these committees read what is asked of their asset.
+fn accept<'a>(committees: impl IntoIterator<Item = &'a Committee>, context: &Context) -> Result<()> {
+    let mut accepted = Accepted::load(&context.home)?;
+    committees.into_iter().try_for_each(|committee| accepted.accept(committee))
 }
 
 /// Whether a name may mean this asset: no session of another one has it.
@@ -309,7 +312,7 @@ fn is_free(name: &str, asset: B256, all: &[Account]) -> Result<()> {
 fn open_session(payer: &mut Payer, licence: U256, terms: &OpenTerms, context: &mut Context) -> Result<Option<Opened>> {
     let (asset, sold, ends) = licence_of(&payer.chain, licence)?;
     let mut plan = plan(payer, asset, sold, terms, context)?;
-    let today = spent_today(&Account::list(&context.home)?, payer.chain.id(), Some(licence))?;
+    let today = spent_today(&Account::list(&context.home)?, payer.chain.id(), Some(licence), None, now())?;
     plan.caps = caps(terms, plan.price, plan.deposit(), today)?;
     open_planned(payer, licence, ends, plan, terms, context)
 }
@@ -359,6 +362,8 @@ pub(super) fn open_planned(
         payer.carry_out(&order, context)?;
         return Ok(None);
     }
+    // Whoever opens a session has seen who operates its nodes: others are not asked without being named.
+    accept(&committees, context)?;
     // The key is kept before money is locked to it.
     let chain = payer.chain.id();
     let mut account = Account::create(&context.home, chain, caps, signer.clone(), &session, &committees)?;
@@ -399,7 +404,6 @@ pub(super) fn open_planned(
 /// registered. The committee as its nodes are reached; none where their operators do not say.
 fn examined(chain: &Chain, committee: &Committee, named: bool, context: &Context) -> Result<Option<nodes::Committee>> {
     let (asset, doing) = (committee.asset, "asking who sits on the committee");
-    let owner = chain.call(doing, ASSET_REGISTRY, &AssetRegistry::ownerOfCall { asset })?;
     let mut members = Vec::new();
     for (index, (operator, key)) in committee.operators.iter().zip(&committee.keys).enumerate() {
         let operator = *operator;
@@ -413,13 +417,12 @@ fn examined(chain: &Chain, committee: &Committee, named: bool, context: &Context
         members.push(Member { name: format!("node {}", index + 1), address, key: nodes::PublicKey(key.0) });
     }
     // Two of three nodes together read everything.
-    if committee.operators.contains(&owner) && !named {
-        return Err(Error::user(format!(
-            "the asset's owner operates a node of committee {}: whoever has two of the three reads what you ask; say --with \
-             {} if that is what you want",
-            committee.id(),
-            committee.id()
-        )));
+    if let Some(why) = not_independent(&committee.operators, &insiders(chain, asset)?) {
+        let id = committee.id();
+        if !named {
+            return Err(Error::user(format!("committee {id}: {why}; say --with {id} if that is what you want")));
+        }
+        context.progress.note(&format!("committee {id}: {why}"));
     }
     let members: [Member; 3] = members.try_into().map_err(|_| Error::fault("a committee has three members"))?;
     let unnamed = |why: &dyn std::fmt::Display| {
@@ -477,18 +480,42 @@ fn holds(
 /// Committees of a session that nobody has chosen: the one that is asked, and one that stands by.
 const USUAL: usize = 2;
 
-fn chosen(chain: &Chain, asset: B256, named: &[B256]) -> Result<Vec<Committee>> {
-    let found = match named {
-        [] => committees(chain, asset)?.into_iter().take(USUAL).collect(),
-        lanes => lanes.iter().map(|lane| committee(chain, *lane)).collect::<Result<Vec<_>>>()?,
-    };
+fn chosen(chain: &Chain, asset: B256, lanes: &[B256], context: &Context) -> Result<Vec<Committee>> {
+    if !lanes.is_empty() {
+        let found = lanes.iter().map(|lane| committee(chain, *lane)).collect::<Result<Vec<_>>>()?;
+        return match found.iter().find(|committee| committee.asset != asset) {
+            None => Ok(found),
+            Some(other) => Err(Error::user(format!("committee {} serves another asset", other.id()))),
+        };
+    }
+    let found = committees(chain, asset)?;
     if found.is_empty() {
         return Err(Error::user("no committee serves this asset now: ask its owner"));
     }
-    match found.iter().find(|committee| committee.asset != asset) {
-        None => Ok(found),
-        Some(other) => Err(Error::user(format!("committee {} serves another asset", other.id()))),
+    let (usual, others) = usual(found, &Accepted::load(&context.home)?);
+    for other in &others {
+        let who = named(&other.operators);
+        let id = other.id();
+        context
+            .progress
+            .note(&format!("committee {id} has other operators than you accepted ({who}): --with {id} names it"));
     }
+    if usual.is_empty() {
+        return Err(Error::user(
+            "the committees that serve this asset now have other operators than you accepted for it: name one with --with to \
+             accept who operates its nodes",
+        ));
+    }
+    Ok(usual)
+}
+
+/// The committees that are taken where none is named, and those that are not because they have other operators than were accepted for
+/// the asset before. The first time all are new.
+fn usual(found: Vec<Committee>, accepted: &Accepted) -> (Vec<Committee>, Vec<Committee>) {
+    let (mut good, others): (Vec<_>, Vec<_>) =
+        found.into_iter().partition(|committee| !accepted.knows(committee.asset) || accepted.has(committee));
+    good.truncate(USUAL);
+    (good, others)
 }
 
 /// A name for `--model`, which an id or an owner's name could not be.
@@ -653,9 +680,20 @@ fn allow(args: &AllowArgs, context: &mut Context) -> Result<()> {
         day: args.cap_day.map_or(Ok(account.caps.day), small)?,
     };
     account.allow(caps)?;
+    if args.operators {
+        accept(account.deals.iter().map(Deal::committee), context)?;
+    }
     if context.out.json() {
         let (call, day) = (caps.call.to_string(), caps.day.to_string());
-        return context.out.value(&json!({"session": account.id(), "cap_call": call, "cap_day": day}));
+        let accepted = args.operators;
+        let value = json!({"session": account.id(), "cap_call": call, "cap_day": day, "operators_accepted": accepted});
+        return context.out.value(&value);
+    }
+    if args.operators {
+        account.deals.iter().try_for_each(|deal| {
+            let who = named(&deal.committee().operators);
+            context.out.folded("", &format!("accepted in committee {}: {who}", short(deal.lane)))
+        })?;
     }
     let words = format!("{} a call and {} a day at most", Amount::from(caps.call), Amount::from(caps.day));
     context.out.folded("", &words)
@@ -689,8 +727,9 @@ fn close(args: &CloseArgs, context: &mut Context) -> Result<()> {
     let forget = |account: Option<Account>| account.map_or(Ok(()), Account::forget);
     let named = account.as_ref().map_or_else(|| id.to_string(), |_| short(id));
     // Its key is forgotten on no node's word.
-    match payer.network.session_state(id)? {
-        SessionState::None if session.ends >= payer.chain.time()? => Err(Error::user(format!(
+    let (state, proven_at) = payer.network.session_at(id)?;
+    match state {
+        SessionState::None if session.ends >= proven_at => Err(Error::user(format!(
             "the session is not opened, as far as is proven; it is kept until {}",
             super::output::moment(session.ends.saturating_mul(1000))
         ))),
@@ -803,6 +842,23 @@ mod tests {
     }
 
     #[test]
+    fn other_operators_than_were_accepted_are_taken_only_if_they_are_named() {
+        let dir = tempfile::tempdir().unwrap();
+        let home = Home::locate(Some(dir.path().to_owned())).unwrap();
+        let mut accepted = Accepted::load(&home).unwrap();
+        let of = |n: u8| Committee {
+            operators: [n, n + 1, n + 2].map(alloy_primitives::Address::repeat_byte),
+            epoch: n.into(),
+            ..committee()
+        };
+        let all = || vec![of(1), of(4), of(7)];
+        assert_eq!(usual(all(), &accepted), (vec![of(1), of(4)], vec![]), "nobody was accepted yet");
+        accepted.accept(&of(4)).unwrap();
+        assert_eq!(usual(all(), &accepted), (vec![of(4)], vec![of(1), of(7)]));
+        assert_eq!(usual(vec![of(1)], &accepted), (vec![], vec![of(1)]));
+    }
+
+    #[test]
     fn what_was_said_of_a_session_is_typed_again() {
         let said = OpenTerms { deposit: Some("0.5".parse().unwrap()), name: Some("mine".into()), ..terms() };
         assert_eq!(said.typed(), "--session-days 30 --deposit 0.5 --as mine");
@@ -824,13 +880,13 @@ mod tests {
         let caps = Caps { call: 12, day: 100 };
         let account = Account::create(&home, 1337, caps, signer, &session(1), &[committee()]).unwrap();
         account.call_it("mine").unwrap();
-        let spent = Spent { promised: 24, ..Spent::default() };
-        account.keep(deal().lane, &spent).unwrap();
         let all = Account::list(&home).unwrap();
         assert!(is_free("mine", session(1).asset, &all).is_ok() && is_free("other", B256::ZERO, &all).is_ok());
         assert_eq!(is_free("mine", B256::ZERO, &all).unwrap_err().exit_code(), 2);
-        assert_eq!(spent_today(&all, 1337, Some(session(1).licence)).unwrap(), 24);
-        assert_eq!(spent_today(&all, 1337, None).unwrap(), 0);
-        assert_eq!(spent_today(&all, 1, Some(session(1).licence)).unwrap(), 0);
+        let spent = Spent { promised: 24, ..Spent::default() };
+        account.keep(deal().lane, &spent).unwrap();
+        let today = |chain, licence, now| spent_today(&all, chain, licence, None, now).unwrap();
+        let (licence, good) = (Some(session(1).licence), session(1).ends);
+        assert_eq!([today(1337, licence, good), today(1337, None, good), today(1, licence, good)], [24, 0, 0]);
     }
 }

@@ -1,6 +1,6 @@
 //! `sahara model share | unshare | shared | get`: models on share nodes, as their owners and consumers see them.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use alloy_primitives::B256;
 use clap::Args;
@@ -8,12 +8,15 @@ use sahara_market::ASSET_REGISTRY;
 use sahara_mpc::manifest::{AccessRule, Asset};
 use serde_json::{Value, json};
 
-use super::money::id;
+use super::asset::{seated_words, seating};
+use super::committee::{self, DrawArgs};
+use super::money::{MoneyArgs, id};
 use super::network::NetworkArgs;
 use super::signals::stop_when_interrupted;
 use super::{Context, WeightsArg};
 use crate::error::{Blame, Error, Result};
 use crate::market::content::{content, registered};
+use sahara::home::create_private_dir;
 use sahara::keys::{self, Role};
 use sahara::models::{DEFAULT_MODEL, Model, SharedStore, Store};
 use sahara::network::{
@@ -27,6 +30,9 @@ Examples:
   sahara model share mine --access KEY --access KEY  for these consumers, too
   sahara model share mine --access everyone          for all the nodes serve
   sahara model share mine --asset ID                 for whoever has a licence
+  sahara model share mine --asset ID --committee auto
+      the same, at nodes that are drawn by the chain's rule from the operators
+      who are willing, and seated once you have agreed to who it is
 
 The nodes get the weights (masked, unless --weights open) and what a consumer
 needs who never has them. Sharing again under the same name replaces the
@@ -48,7 +54,9 @@ pub struct ShareArgs {
     #[arg(long, value_name = "ID", conflicts_with_all = ["access", "others_only"], value_parser = id)]
     asset: Option<B256>,
     #[command(flatten)]
-    network: NetworkArgs,
+    money: MoneyArgs,
+    #[command(flatten)]
+    draw: DrawArgs,
     /// Leave your own key off the list of --access
     #[arg(long, requires = "access")]
     others_only: bool,
@@ -69,6 +77,9 @@ pub struct NodesArgs {
     #[arg(long, value_name = "FILE")]
     committee: Option<PathBuf>,
 }
+
+/// What is named instead of a committee's file where one is drawn.
+const AUTO: &str = "auto";
 
 impl NodesArgs {
     fn owner(&self, context: &Context) -> Result<Owner> {
@@ -100,24 +111,78 @@ pub struct GetArgs {
 
 /// Hands a model to the nodes, or changes who may use it.
 pub fn share(args: &ShareArgs, context: &mut Context) -> Result<()> {
+    if args.nodes.committee.as_deref() == Some(Path::new(AUTO)) {
+        return share_with_drawn(args, context);
+    }
+    if let Some(flag) = args.money.given().or(args.draw.given()) {
+        return Err(Error::user(format!(
+            "{flag} says nothing without --committee {AUTO}: sharing alone moves no money"
+        )));
+    }
     let progress = context.progress.events();
     let model = Store::new(&context.home).open(&args.model, &progress)?;
+    let asset = args.asset.map(|asset| sold(asset, &args.money.network, &model, context)).transpose()?;
+    let options = options(args, asset, context)?;
+    let owner = args.nodes.owner(context)?;
+    let done = hand_over(&owner, &model, &options, context)?;
+    shown(&done, keys::load(&context.home, Role::Consumer)?.public(), context)
+}
+
+/// Draws a committee for an asset, and hands it the model and seats it once its owner has agreed to who it is.
+fn share_with_drawn(args: &ShareArgs, context: &mut Context) -> Result<()> {
+    let asset = args.asset.ok_or_else(|| {
+        Error::user(format!("a committee is drawn for an asset on the chain: say which with --asset ID, or name a file instead of {AUTO}"))
+    })?;
+    let model = Store::new(&context.home).open(&args.model, &context.progress.events())?;
+    let mut payer = args.money.payer(context)?;
+    let options = options(args, Some(sold(asset, &args.money.network, &model, context)?), context)?;
+    committee::owned(&payer.chain, asset, payer.address)?;
+    context.progress.step("drawing a committee");
+    let drawn = committee::draw(&payer.chain, asset, &args.draw)?;
+    context.progress.clear();
+    if payer.only_tries() {
+        if context.out.json() {
+            return context.out.value(&drawn.json());
+        }
+        drawn.lines().iter().try_for_each(|line| context.out.folded("", line))?;
+        return context.out.line("nothing was shared and nothing was sent");
+    }
+    drawn.agreed(&payer.chain, asset, &args.draw, context)?;
+    let folder = context.home.path().join("committees");
+    create_private_dir(&folder)?;
+    let file = folder.join(format!("{asset:x}.toml"));
+    let nodes = drawn.reached(&file, context)?;
+    let done = hand_over(&Owner::connect(&context.home, Some(&file))?, &model, &options, context)?;
+    let (seat, order) = seating(&payer.chain, asset, &nodes, done.sharing.id(), args.draw.days())?;
+    payer.carry_out(&order, context)?;
+    let (words, mut value) = seated_words(&seat);
+    value["drawn"] = drawn.json();
+    value["file"] = json!(file);
+    value["uploaded"] = json!(done.uploaded);
+    let what = if done.uploaded { "is shared" } else { "is shared already" };
+    let name = &done.sharing.manifest().name;
+    payer.tell(&format!("{name} {what}; {words}; its nodes are in {}", file.display()), value, context)
+}
+
+fn options(args: &ShareArgs, asset: Option<Asset>, context: &Context) -> Result<ShareOptions> {
     let own = keys::load(&context.home, Role::Consumer)?.public();
-    let options = ShareOptions {
+    Ok(ShareOptions {
         name: args.name.as_ref().map(|name| name.parse().map_err(Error::user)).transpose()?,
         visibility: args.weights.into(),
         consumers: consumers(&args.access, own, args.others_only)?,
-        asset: args.asset.map(|asset| sold(asset, &args.network, &model, context)).transpose()?,
+        asset,
         force: args.force,
-    };
-    let owner = args.nodes.owner(context)?;
-    let done = owner.share(&model, &options, &stop_when_interrupted(), &progress);
+    })
+}
+
+fn hand_over(owner: &Owner, model: &Model, options: &ShareOptions, context: &Context) -> Result<OwnSharing> {
+    let done = owner.share(model, options, &stop_when_interrupted(), &context.progress.events());
     let done = done.map_err(Error::from).map_err(|error| match error.blame() {
         Blame::Stopped => error.saying("interrupted: the nodes have the version that they had before"),
         _ => error,
     })?;
     context.progress.clear();
-    shown(&done, own, context)
+    Ok(done)
 }
 
 /// The asset as a manifest names it: of this network's chain, and of this model.

@@ -84,6 +84,11 @@ impl WalletArgs {
         self.file.wallet.as_deref()
     }
 
+    /// Whether anything was said of it.
+    pub(super) fn is_given(&self) -> bool {
+        self.file.wallet.is_some() || self.password.is_given()
+    }
+
     /// Opens the wallet.
     pub(super) fn open(&self, context: &Context) -> Result<Secret> {
         wallet::open(&self.file.path(context), &self.password)

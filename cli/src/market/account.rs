@@ -56,6 +56,8 @@ pub struct Damaged {
     pub error: Error,
 }
 
+/// Seconds after a lane's end in which a job of before may still be receipted.
+const LATE: u64 = 3600;
 /// Names of jobs without an answer that are kept.
 const MAX_FAILED: usize = 16;
 
@@ -257,6 +259,16 @@ impl Account {
         today.sum()
     }
 
+    /// What may still be receipted at a committee for vouchers that were given; nothing once that is left, or its time is over.
+    ///
+    /// # Errors
+    /// When the file is damaged.
+    pub fn pending(&self, deal: &Deal, now: u64) -> Result<u128> {
+        let spent = self.spent(deal.lane)?;
+        let over = spent.left || now > deal.ends().saturating_add(LATE);
+        Ok(if over { 0 } else { spent.pending() })
+    }
+
     /// Forgets the session: what was paid is in the receipts.
     ///
     /// # Errors
@@ -352,7 +364,7 @@ impl Spent {
     }
 
     /// What may still be receipted for vouchers that were given.
-    pub fn pending(&self) -> u128 {
+    fn pending(&self) -> u128 {
         self.promised.saturating_sub(self.last.total)
     }
 

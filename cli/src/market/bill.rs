@@ -102,6 +102,11 @@ impl Deal {
         &self.committee
     }
 
+    /// When the last job may be asked for: in seconds since 1970.
+    pub fn ends(&self) -> u64 {
+        self.session.ends.min(self.committee.until)
+    }
+
     /// The key with which the consumer asks.
     pub fn asker(&self) -> PublicKey {
         PublicKey(self.session.asker.0)

@@ -2,6 +2,7 @@
 
 use alloy_primitives::{Address, B256, U256, keccak256};
 use alloy_sol_types::SolValue;
+use sahara_circuits::model::CompiledModel;
 use sahara_market::ASSET_REGISTRY;
 use sahara_market::abi::AssetRegistry;
 
@@ -23,6 +24,22 @@ pub fn content(model: &Model) -> Result<(B256, B256)> {
     let shortest = shortest.ok_or_else(|| Error::user(format!("{} has no graph", model.info.name)))?;
     let graph = sahara::embedding::graph(model, shortest)?;
     Ok((graph.weights_root.into(), graph.id().0.into()))
+}
+
+/// The root of a model's weights, and the identities of all its graphs.
+///
+/// # Errors
+/// When it has no graph, or one cannot be built.
+pub fn identity(compiled: &CompiledModel) -> Result<(B256, Vec<B256>)> {
+    let mut root = None;
+    let mut graphs = Vec::new();
+    for bucket in compiled.buckets() {
+        let graph = compiled.graph(bucket).map_err(|e| Error::fault_from("building a graph of the model", e))?;
+        root = Some(B256::from(graph.weights_root));
+        graphs.push(graph.id().0.into());
+    }
+    let root = root.ok_or_else(|| Error::user("the model has no graph"))?;
+    Ok((root, graphs))
 }
 
 /// The content of an asset: whoever the chain's node is, it cannot show another.

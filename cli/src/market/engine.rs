@@ -1,13 +1,12 @@
 //! The engine that pays: a model that is an asset on a chain, asked at the committees of the sessions of this home. The
 //! first committee answers; when it fails, the next one of the session stands by and goes on from there.
 
-use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use alloy_primitives::{B256, U256};
-use sahara::embedding::{Classes, Engine, Length, Query, Sink, Stop};
+use alloy_primitives::B256;
+use sahara::embedding::{Engine, ModelEngine, Query, Sink, Stop};
 use sahara::error::{ErrorKind, NetworkError};
 use sahara::home::Home;
 use sahara::models::{Model, SharedStore};
@@ -20,12 +19,14 @@ use sahara_mpc::identity::PublicKey;
 use sahara_mpc::wire::ManifestId;
 
 use super::account::Account;
+use super::allowance::calls_in_all;
 use super::bill::{Bill, Deal};
 use super::content::{content, registered};
 use super::network;
-use super::purse::short;
+use super::operators::Accepted;
+use super::purse::{not_accepted, short};
 use crate::error::{Error, Result};
-use crate::moment::{DAY, now};
+use crate::moment::now;
 
 /// Tells the person that another committee goes on.
 pub type Tell = Box<dyn Fn(&str) + Send + Sync>;
@@ -88,16 +89,30 @@ impl PaidEngine {
         // One chain's, which receipts are named by, and one asset's, whatever else has its name.
         let same =
             |account: &&Account| account.domain() == domain && account.session().map(|session| session.asset) == asset;
+        let accepted = Accepted::load(home).map_err(own)?;
+        let mut left_out = Vec::new();
         for account in accounts.iter().filter(same) {
             for deal in &account.deals {
                 if known.contains(&deal.lane) {
                     continue;
                 }
                 known.push(deal.lane);
+                // Who reads the questions was agreed to by name, or nobody asks there: also not to stand by.
+                if !accepted.has(deal.committee()) {
+                    left_out.push(not_accepted(deal));
+                    continue;
+                }
                 lanes.push(lane(home, account, deal, options, purse, progress));
             }
         }
         let mut last = nothing();
+        match left_out.pop() {
+            Some(why) if lanes.is_empty() => {
+                let doing = format!("asking {name}");
+                last = NetworkError::Unpaid { doing, source: ClientError::Unpaid(why) }.into();
+            }
+            why => left_out.iter().chain(&why).for_each(|why| tell(why)),
+        }
         for (index, lane) in lanes.iter().enumerate() {
             match (lane.open)() {
                 Ok((model, engine)) => {
@@ -130,7 +145,8 @@ impl PaidEngine {
     /// Makes sure that all of so many texts can be paid for before one is: what was paid for a part of them would be lost.
     fn room(&self, texts: usize) -> sahara::Result<()> {
         let accounts = accounts(&self.home, &self.name).map_err(own)?;
-        let calls = left_in_all(&accounts, now()).map_err(own)?;
+        let all = Account::list(&self.home).map_err(own)?;
+        let calls = calls_in_all(&all, &accounts, now()).map_err(own)?;
         if calls >= texts as u128 {
             return Ok(());
         }
@@ -150,8 +166,12 @@ impl PaidEngine {
     }
 }
 
-impl Engine for PaidEngine {
-    fn answer_until(&self, queries: &[Query], stop: &Stop, sink: Sink<'_>) -> sahara::Result<()> {
+impl ModelEngine for PaidEngine {
+    fn model(&self) -> &Model {
+        &self.model
+    }
+
+    fn compute_until(&self, queries: &[Query], stop: &Stop, sink: Sink<'_>) -> sahara::Result<()> {
         self.room(queries.len())?;
         let mut done = 0;
         let mut failed = 0;
@@ -188,49 +208,10 @@ impl Engine for PaidEngine {
         }
     }
 
-    fn length(&self, index: usize, query: &Query) -> sahara::Result<Length> {
-        sahara::embedding::length(&self.model, index, query)
-    }
-
-    fn classes(&self) -> Option<&Classes> {
-        self.model.compiled.frontend.classes()
-    }
-
-    fn text_of(&self, tokens: &[u32]) -> Option<String> {
-        self.model.compiled.frontend.text_of(tokens)
-    }
-
-    fn dimensions(&self) -> usize {
-        self.model.compiled.frontend.dimensions()
-    }
-
-    fn health(&self) -> sahara::Result<()> {
+    fn ready(&self) -> sahara::Result<()> {
         let index = self.current.load(Ordering::Relaxed) % self.lanes.len();
         self.engine(index)?.health()
     }
-}
-
-/// Calls that sessions of one asset still pay for: of their deposits, and of what may be spent today with each licence.
-fn left_in_all(accounts: &[Account], now: u64) -> Result<u128> {
-    let asset = |account: &Account| (account.chain, account.session().map(|session| session.asset));
-    let first = accounts.first().map(asset);
-    let mut spent_today: BTreeMap<(u64, U256), u128> = BTreeMap::new();
-    for account in accounts {
-        *spent_today.entry((account.chain, account.licence())).or_default() += account.spent_on(now / DAY)?;
-    }
-    let mut licences: BTreeMap<U256, [u128; 2]> = BTreeMap::new();
-    for account in accounts.iter().filter(|account| Some(asset(account)) == first) {
-        let today = spent_today.get(&(account.chain, account.licence())).copied().unwrap_or_default();
-        let [of_deposits, of_day] = licences.entry(account.licence()).or_default();
-        for deal in account.deals.iter().filter(|deal| deal.price <= account.caps.call) {
-            let spent = account.spent(deal.lane)?;
-            if !spent.left && deal.session().ends.min(deal.committee().until) > now {
-                *of_deposits += deal.cap.saturating_sub(spent.last.total) / deal.price;
-                *of_day = (*of_day).max(account.caps.day.saturating_sub(today) / deal.price);
-            }
-        }
-    }
-    Ok(licences.values().map(|[of_deposits, of_day]| of_deposits.min(of_day)).sum())
 }
 
 /// Whether another committee may answer where one did not.
@@ -317,43 +298,4 @@ fn committee_of(home: &Home, chain: u64, deal: &Deal) -> Result<Committee> {
 
 fn member(operator: &str, address: String, key: PublicKey) -> Member {
     Member { name: operator.chars().take(10).collect(), address, key }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::super::account::{Caps, Spent};
-    use super::super::bill::Last;
-    use super::super::bill::tests::*;
-    use super::*;
-    use crate::wallet::Secret;
-
-    #[test]
-    fn a_session_pays_for_what_is_left_of_it_today() {
-        let dir = tempfile::tempdir().unwrap();
-        let home = Home::locate(Some(dir.path().to_owned())).unwrap();
-        let caps = Caps { call: PRICE, day: 5 * PRICE };
-        let signer = Secret::new(&SIGNER.0).unwrap();
-        let account = Account::create(&home, 1337, caps, signer, &session(1), &[committee()]).unwrap();
-        let left = |account: &Account, now| left_in_all(std::slice::from_ref(account), now).unwrap();
-        let whole = deal().cap / PRICE;
-        assert!(whole > 5, "the fixture has {whole} calls");
-        assert_eq!(left(&account, NOW), 5, "of a day");
-        let spent = |number: u64| {
-            let last = Last { number, total: u128::from(number) * PRICE, digest: B256::repeat_byte(1) };
-            Spent::default().after(last, NOW / DAY)
-        };
-        account.keep(deal().lane, &spent(4)).unwrap();
-        assert_eq!(left(&account, NOW), 1, "of that day");
-        let signer = Secret::new(&SIGNER.0).unwrap();
-        let second = Account::create(&home, 1337, caps, signer, &session(2), &[committee()]).unwrap();
-        let id = account.id();
-        assert_eq!(left_in_all(&[account, second], NOW).unwrap(), 1, "a day is of the licence, not of each session");
-        let found = accounts(&home, &session(1).asset.to_string()).unwrap();
-        let mut account = found.into_iter().find(|account| account.id() == id).unwrap();
-        account.allow(Caps { call: PRICE, day: u128::MAX }).unwrap();
-        assert_eq!(left(&account, NOW), whole - 4, "of the deposit");
-        assert_eq!(left(&account, u64::MAX), 0, "it has ended");
-        account.allow(Caps { call: PRICE - 1, day: u128::MAX }).unwrap();
-        assert_eq!(left(&account, NOW), 0, "a call may not cost so much");
-    }
 }

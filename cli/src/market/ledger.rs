@@ -15,7 +15,9 @@ use sahara_mpc::market::{Complete, MAX_RECEIPT};
 use super::bill::{Bill, BillError, Deal};
 
 const MAGIC: &[u8; 8] = b"SHLEDGR\0";
-const VERSION: u16 = 1;
+const VERSION: u16 = 2;
+/// The version before, which knows no twins: its files are read, and written anew.
+const WITHOUT_TWINS: u16 = 1;
 /// Longest entry: a receipt with its signatures.
 const MAX_ENTRY: usize = MAX_RECEIPT + 256;
 /// A file that is longer is written anew with what still counts.
@@ -79,6 +81,8 @@ pub struct Found {
     pub last: Option<Complete>,
     /// What was signed, in that order.
     pub signed: Vec<Signed>,
+    /// Digests of other complete receipts of the last number.
+    pub twins: Vec<B256>,
 }
 
 /// The file of one session and lane.
@@ -104,7 +108,7 @@ impl Ledger {
     /// # Errors
     /// When the file cannot be written.
     pub fn begin(path: PathBuf, deal: &Deal) -> io::Result<Self> {
-        Self::rewrite(path, deal, None, &[])
+        Self::rewrite(path, deal, None, &[], &[])
     }
 
     /// Opens a ledger. What was cut short at its end is taken off.
@@ -114,7 +118,7 @@ impl Ledger {
     pub fn open(domain: &Domain, path: PathBuf) -> Result<(Self, Found), LedgerError> {
         let (found, whole, all) = read(domain, &path)?;
         let ledger = match whole < all {
-            true => Self::rewrite(path, &found.deal, found.last.as_ref(), &found.signed)?,
+            true => Self::rewrite(path, &found.deal, found.last.as_ref(), &found.signed, &found.twins)?,
             false => Self { path, len: whole },
         };
         Ok((ledger, found))
@@ -136,6 +140,14 @@ impl Ledger {
         self.append(&encode_complete(complete))
     }
 
+    /// Keeps the digest of another complete receipt of the last number.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub fn twin(&mut self, digest: B256) -> io::Result<()> {
+        self.append(&encode_twin(digest))
+    }
+
     /// Whether the file should be written anew ([`Ledger::compact`]).
     pub fn is_long(&self) -> bool {
         self.len > MAX_FILE / 2
@@ -145,8 +157,14 @@ impl Ledger {
     ///
     /// # Errors
     /// When the file cannot be written; it is as it was, then.
-    pub fn compact(&mut self, deal: &Deal, last: Option<&Complete>, signed: &[Signed]) -> io::Result<()> {
-        *self = Self::rewrite(self.path.clone(), deal, last, signed)?;
+    pub fn compact(
+        &mut self,
+        deal: &Deal,
+        last: Option<&Complete>,
+        signed: &[Signed],
+        twins: &[B256],
+    ) -> io::Result<()> {
+        *self = Self::rewrite(self.path.clone(), deal, last, signed, twins)?;
         Ok(())
     }
 
@@ -158,7 +176,13 @@ impl Ledger {
         durable::remove(&self.path)
     }
 
-    fn rewrite(path: PathBuf, deal: &Deal, last: Option<&Complete>, signed: &[Signed]) -> io::Result<Self> {
+    fn rewrite(
+        path: PathBuf,
+        deal: &Deal,
+        last: Option<&Complete>,
+        signed: &[Signed],
+        twins: &[B256],
+    ) -> io::Result<Self> {
         let mut w = Writer::with_header(MAGIC, VERSION);
         let terms = deal.encode();
         w.u32(terms.len() as u32).bytes(&terms);
@@ -168,6 +192,9 @@ impl Ledger {
         if let Some(last) = last {
             w.bytes(&framed(&encode_complete(last)));
         }
+        twins.iter().for_each(|twin| {
+            w.bytes(&framed(&encode_twin(*twin)));
+        });
         durable::replace(&path, Readers::Owner, |file| file.write_all(&w.0))?;
         Ok(Self { path, len: w.0.len() as u64 })
     }
@@ -251,19 +278,24 @@ fn read(domain: &Domain, path: &Path) -> Result<(Found, u64, u64), LedgerError> 
     let mut bytes = Vec::new();
     File::open(path)?.take(MAX_FILE + 2 * MAX_ENTRY as u64).read_to_end(&mut bytes)?;
     let mut r = Reader::new("ledger of a session", &bytes);
-    r.header(MAGIC, VERSION)?;
+    let old = Reader::new("ledger of a session", &bytes).header(MAGIC, WITHOUT_TWINS).is_ok();
+    r.header(MAGIC, if old { WITHOUT_TWINS } else { VERSION })?;
     let len = r.count("bytes of a deal", MAX_ENTRY)?;
     let deal = Deal::decode(domain, r.take(len)?)?;
     // Its name is the hash of its terms.
     if Ledger::path(Path::new(""), &deal).file_name() != path.file_name() {
         return Err(LedgerError::Content(BillError::Wrong("the ledger's terms are not those that its name says")));
     }
-    let mut found = Found { deal, last: None, signed: Vec::new() };
+    let mut found = Found { deal, last: None, signed: Vec::new(), twins: Vec::new() };
     let mut whole = bytes.len() - r.left();
     while let Some(entry) = entry(&mut r) {
         match entry {
             Entry::Signed(signed) => found.signed.push(signed),
-            Entry::Complete(complete) => found.last = Some(complete),
+            Entry::Complete(complete) => {
+                found.twins.clear();
+                found.last = Some(complete);
+            }
+            Entry::Twin(digest) => found.twins.push(digest),
         }
         whole = bytes.len() - r.left();
     }
@@ -280,7 +312,8 @@ fn read(domain: &Domain, path: &Path) -> Result<(Found, u64, u64), LedgerError> 
         // What this node wrote itself: a receipt that does not hold means a disk that lies.
         Bill::of(domain, last)?;
     }
-    Ok((found, whole as u64, bytes.len() as u64))
+    // What is of the version before is as if its end were missing: written anew before anything is added.
+    Ok((found, whole as u64, bytes.len() as u64 + u64::from(old)))
 }
 
 /// Whether this, after the last whole entry of a file, is what a loss of power leaves of one more: the beginning of an entry, or
@@ -314,6 +347,7 @@ fn is_whole(bytes: &[u8]) -> bool {
 enum Entry {
     Signed(Signed),
     Complete(Complete),
+    Twin(B256),
 }
 
 fn encode_signed(signed: &Signed) -> Vec<u8> {
@@ -329,6 +363,12 @@ fn encode_complete(complete: &Complete) -> Vec<u8> {
         w.bytes(signature);
     });
     w.bytes(&complete.receipt);
+    w.0
+}
+
+fn encode_twin(digest: B256) -> Vec<u8> {
+    let mut w = Writer::default();
+    w.u8(3).bytes(digest.as_slice());
     w.0
 }
 
@@ -356,6 +396,11 @@ fn entry(r: &mut Reader<'_>) -> Option<Entry> {
             let signatures = [r.array().ok()?, r.array().ok()?, r.array().ok()?];
             Some(Entry::Complete(Complete { receipt: r.take(r.left()).ok()?.to_vec(), signatures }))
         }
+        3 => {
+            let digest = r.array::<32>().ok()?.into();
+            r.finish().ok()?;
+            Some(Entry::Twin(digest))
+        }
         _ => None,
     }
 }
@@ -382,7 +427,7 @@ mod tests {
         let completed = std::fs::metadata(&path).unwrap().len();
         ledger.sign(&signed(2)).unwrap();
         let whole = std::fs::read(&path).unwrap();
-        let all = Found { deal: deal(), last: Some(first.clone()), signed: vec![signed(1), signed(2)] };
+        let all = Found { deal: deal(), last: Some(first.clone()), signed: vec![signed(1), signed(2)], twins: vec![] };
         assert_eq!(Ledger::open(&HERE, path.clone()).unwrap().1, all);
 
         let bounds = [begun - 1, begun, signed_once - 1, signed_once, completed - 1, completed];
@@ -394,7 +439,7 @@ mod tests {
             };
             let last = (cut >= completed).then(|| first.clone());
             let signatures = if cut < signed_once { vec![] } else { vec![signed(1)] };
-            assert_eq!(found, Found { last, signed: signatures, deal: deal() }, "{cut}");
+            assert_eq!(found, Found { last, signed: signatures, deal: deal(), twins: vec![] }, "{cut}");
             // What comes next is not hidden by the piece that was there.
             ledger.sign(&signed(3)).unwrap();
             assert_eq!(Ledger::open(&HERE, path.clone()).unwrap().1.signed.last(), Some(&signed(3)), "{cut}");
@@ -461,6 +506,33 @@ mod tests {
     }
 
     #[test]
+    fn other_receipts_of_the_last_number_are_kept_until_the_next_and_files_of_before_are_read() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = Ledger::path(dir.path(), &deal());
+        let mut ledger = Ledger::begin(path.clone(), &deal()).unwrap();
+        let first = bill(1, &Last::default());
+        let twins = |path: &Path| Ledger::open(&HERE, path.to_owned()).unwrap().1.twins;
+        ledger.complete(&complete(&first)).unwrap();
+        let before = std::fs::read(&path).unwrap();
+        (1..=2).for_each(|n| ledger.twin(B256::repeat_byte(n)).unwrap());
+        let both = [1, 2].map(B256::repeat_byte);
+        assert_eq!(twins(&path), both);
+        ledger.compact(&deal(), Some(&complete(&first)), &[], &both).unwrap();
+        assert_eq!(twins(&path), both);
+        ledger.complete(&complete(&bill(2, &first.last(&HERE)))).unwrap();
+        assert!(twins(&path).is_empty());
+
+        let mut old = before.clone();
+        assert_eq!(old[8..10], VERSION.to_le_bytes());
+        old[8..10].copy_from_slice(&WITHOUT_TWINS.to_le_bytes());
+        std::fs::write(&path, &old).unwrap();
+        let (mut ledger, found) = Ledger::open(&HERE, path.clone()).unwrap();
+        assert!(found.last == Some(complete(&first)) && std::fs::read(&path).unwrap() == before);
+        ledger.twin(both[0]).unwrap();
+        assert_eq!(twins(&path), both[..1]);
+    }
+
+    #[test]
     fn an_attempt_that_failed_in_the_middle_does_not_hide_the_next() {
         let dir = tempfile::tempdir().unwrap();
         let path = Ledger::path(dir.path(), &deal());
@@ -470,7 +542,7 @@ mod tests {
         file.write_all(&half[..9]).unwrap();
         ledger.sign(&signed(2)).unwrap();
         assert_eq!(Ledger::open(&HERE, path.clone()).unwrap().1.signed, [signed(2)]);
-        ledger.compact(&deal(), Some(&complete(&bill(1, &Last::default()))), &[signed(4)]).unwrap();
+        ledger.compact(&deal(), Some(&complete(&bill(1, &Last::default()))), &[signed(4)], &[]).unwrap();
         ledger.sign(&signed(5)).unwrap();
         let (ledger, found) = Ledger::open(&HERE, path.clone()).unwrap();
         assert_eq!((found.signed, found.last.is_some()), (vec![signed(4), signed(5)], true));

@@ -1,6 +1,7 @@
 //! What the program knows of paid inference: networks, what was agreed and paid there, and what share nodes are owed.
 
 pub mod account;
+pub mod allowance;
 pub mod bill;
 pub mod content;
 pub mod engine;
@@ -9,6 +10,7 @@ pub mod lost;
 pub mod network;
 pub mod node;
 pub mod operator;
+pub mod operators;
 pub mod purse;
 pub mod receipts;
 pub mod settler;

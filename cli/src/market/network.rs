@@ -80,7 +80,17 @@ impl Network {
     /// # Errors
     /// When nothing is proven.
     pub fn session_state(&self, session: B256) -> Result<SessionState> {
-        Ok(self.session_states(&[session])?.pop().unwrap_or(SessionState::None))
+        Ok(self.session_at(session)?.0)
+    }
+
+    /// The same, and the time of the block that it is proven of, in seconds since 1970.
+    ///
+    /// # Errors
+    /// When nothing is proven.
+    pub fn session_at(&self, session: B256) -> Result<(SessionState, u64)> {
+        let (states, time) = self.sessions_at(&[session])?;
+        let state = states.into_iter().next();
+        Ok((state.ok_or_else(|| Error::fault("the chain's word was not shown: ask again"))?, time))
     }
 
     /// The states of so many sessions as one question holds, proven.
@@ -88,10 +98,14 @@ impl Network {
     /// # Errors
     /// When nothing is proven, or there are more.
     pub fn session_states(&self, sessions: &[B256]) -> Result<Vec<SessionState>> {
+        Ok(self.sessions_at(sessions)?.0)
+    }
+
+    fn sessions_at(&self, sessions: &[B256]) -> Result<(Vec<SessionState>, u64)> {
         let wanted: Vec<_> = sessions.iter().map(|id| (INFERENCE_MARKET, slots::session(*id))).collect();
         let proven = self.light(Options::default()).words(&wanted);
         let proven = proven.map_err(|e| Error::fault(format!("nothing is proven of the chain: {e}")))?;
-        Ok(proven.words.into_iter().map(|word| SessionState::read(word.into())).collect())
+        Ok((proven.words.into_iter().map(|word| SessionState::read(word.into())).collect(), proven.time))
     }
 
     /// Waits until a session is proven to be in a state. Proofs of a block's state are under the header of the next one.

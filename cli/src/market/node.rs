@@ -17,10 +17,10 @@ use sahara_market::slots::{self, CommitteeState, SessionState};
 use sahara_market::{Domain, LICENCES, Voucher};
 use sahara_mpc::durable;
 use sahara_mpc::identity::PublicKey;
-use sahara_mpc::market::{Complete, JobEnd, Market, Order, Place, Unlicensed};
+use sahara_mpc::market::{Complete, JobEnd, Market, Order, Place, Unlicensed, Waste};
 
 use super::bill::{self, Bill, Deal, Last, Outcome, Promise};
-use super::ledger::{self, Ledger, Signed};
+use super::ledger::{self, Found, Ledger, Signed};
 use crate::error::{Error, Result};
 use crate::wallet::amount::Amount;
 use sahara::home::create_private_dir;
@@ -207,9 +207,7 @@ impl<W: Words> NodeMarket<W> {
                     ledger.delete().map_err(|e| Error::io("removing", &path, e))?;
                 }
                 Ok((ledger, found)) => {
-                    let complete = found.last.and_then(|last| Some(Arc::new((Bill::of(&domain, &last).ok()?, last))));
-                    let entry = Entry::new(&domain, Arc::new(found.deal), ledger, complete, found.signed);
-                    market.table().insert_or_park(entry);
+                    market.table().insert_or_park(Entry::new(&domain, ledger, found));
                 }
                 Err(error) => {
                     tracing::error!(file = %path.display(), %error, "a ledger is damaged: its session is not served");
@@ -355,15 +353,14 @@ impl<W: Words> NodeMarket<W> {
             tracing::error!(file = %path.display(), %error, "a session's ledger cannot be used");
             Unlicensed::Unable("this node cannot keep its record of the session: ask its operator".to_owned())
         };
-        let (ledger, complete, signed) = if path.exists() {
+        let (ledger, found) = if path.exists() {
             // It was forgotten to make room, or is damaged.
-            let (ledger, found) = Ledger::open(&self.domain, path.clone()).map_err(|e| unable(&e))?;
-            let complete = found.last.and_then(|last| Some(Arc::new((Bill::of(&self.domain, &last).ok()?, last))));
-            (ledger, complete, found.signed)
+            Ledger::open(&self.domain, path.clone()).map_err(|e| unable(&e))?
         } else {
-            (Ledger::begin(path.clone(), &deal).map_err(|e| unable(&e))?, None, Vec::new())
+            let ledger = Ledger::begin(path.clone(), &deal).map_err(|e| unable(&e))?;
+            (ledger, Found { deal, last: None, signed: Vec::new(), twins: Vec::new() })
         };
-        Ok(table.insert(Entry::new(&self.domain, Arc::new(deal), ledger, complete, signed)))
+        Ok(table.insert(Entry::new(&self.domain, ledger, found)))
     }
 
     /// The session that a voucher names, if it is the asker's and for this place.
@@ -472,6 +469,25 @@ impl<W: Words> Market for NodeMarket<W> {
         let promise = Promise::decode(voucher).map_err(|e| Unlicensed::Refused(e.to_string()))?;
         let entry = self.named(place, asker, &promise).ok_or_else(unknown)?;
         self.serves(&mut lock(&entry), place, (self.clock)())
+    }
+
+    fn calls_left(&self, asker: &PublicKey) -> u64 {
+        let now = (self.clock)();
+        let entries: Vec<_> = {
+            let table = self.table();
+            table.of.get(asker).into_iter().flatten().filter_map(|key| table.lanes.get(key).cloned()).collect()
+        };
+        let left = entries.iter().map(|entry| {
+            let entry = lock(entry);
+            let ended = now > entry.deal.session().ends || now > entry.deal.committee().until;
+            match entry.proof {
+                Some(proof) if !ended && proof.serves(now) => {
+                    entry.deal.cap.saturating_sub(entry.last.total) / entry.deal.price
+                }
+                _ => 0,
+            }
+        });
+        u64::try_from(left.fold(0, u128::saturating_add)).unwrap_or(u64::MAX)
     }
 
     fn is_customer(&self, asker: &PublicKey) -> bool {
@@ -606,14 +622,17 @@ impl<W: Words> Market for NodeMarket<W> {
         entry.keep(&self.domain, &bill, complete, (self.clock)())
     }
 
-    fn give_up(&self, order: &Order) {
+    fn give_up(&self, order: &Order, waste: Waste) {
         let Ok(promise) = promise(order) else { return };
         let Some(entry) = self.named(&order.place, &order.asker, &promise) else { return };
         let mut entry = lock(&entry);
         if entry.held == Some(Held::by(order)) {
             entry.held = None;
-            let hour = entry.hour.at((self.clock)());
-            hour.given_up = hour.given_up.saturating_add(1);
+            // What was refused, or not helped with, before a pack was taken is nobody's guilt.
+            if waste == Waste::Pack {
+                let hour = entry.hour.at((self.clock)());
+                hour.given_up = hour.given_up.saturating_add(1);
+            }
         }
     }
 
@@ -761,15 +780,11 @@ impl Table {
 }
 
 impl Entry {
-    fn new(
-        domain: &Domain,
-        deal: Arc<Deal>,
-        ledger: Ledger,
-        complete: Option<Arc<(Bill, Complete)>>,
-        signed: Vec<Signed>,
-    ) -> Self {
+    fn new(domain: &Domain, ledger: Ledger, found: Found) -> Self {
+        let Found { deal, last, signed, twins } = found;
+        let complete = last.and_then(|last| Some(Arc::new((Bill::of(domain, &last).ok()?, last))));
         let last = complete.as_ref().map_or_else(Last::default, |complete| complete.0.last(domain));
-        let (hour, twins) = (Hour::default(), Vec::new());
+        let (deal, hour) = (Arc::new(deal), Hour::default());
         let (proof, held) = (None, None);
         Self { deal, ledger, proof, height: 0, settled: 0, last, complete, hour, twins, signed, held, used: 0 }
     }
@@ -854,7 +869,7 @@ impl Entry {
 
     fn compact(&mut self) {
         let last = self.complete.as_ref().map(|complete| &complete.1);
-        let compacted = self.ledger.compact(&self.deal, last, &self.signed);
+        let compacted = self.ledger.compact(&self.deal, last, &self.signed, &self.twins);
         // The long file is as good, for some time.
         compacted.unwrap_or_else(|error| tracing::warn!(%error, "a ledger stays long"));
     }
@@ -864,6 +879,9 @@ impl Entry {
         let twin = bill.receipt.number == self.last.number && digest != self.last.digest;
         if twin && !self.twins.contains(&digest) && self.twins.len() < MAX_TWINS {
             self.twins.push(digest);
+            // It is asked for again where it is missing.
+            let kept = self.ledger.twin(digest);
+            kept.unwrap_or_else(|error| tracing::warn!(%error, "another receipt of the last number is not kept"));
         }
     }
 
@@ -1109,9 +1127,9 @@ mod tests {
         node.accept(&good).unwrap();
         let held = |order: &Order| matches!(node.accept(order), Err(Unlicensed::Held(_)));
         assert!(held(&order(3, 2 * PRICE)));
-        node.give_up(&order(3, 2 * PRICE));
+        node.give_up(&order(3, 2 * PRICE), Waste::Nothing);
         assert!(held(&order(3, 2 * PRICE)), "only whoever holds it gives it up");
-        node.give_up(&good);
+        node.give_up(&good, Waste::Nothing);
         node.accept(&order(3, 2 * PRICE)).unwrap();
     }
 
@@ -1190,11 +1208,11 @@ mod tests {
         first.accept(&one).unwrap();
         let receipt = first.draw_up(&one, &end(1)).unwrap();
         helper.judge(&one, None, &receipt).unwrap();
-        first.give_up(&one);
+        first.give_up(&one, Waste::Pack);
         first.accept(&two).unwrap();
         let receipt = first.draw_up(&two, &end(2)).unwrap();
         assert!(helper.judge(&two, None, &receipt).is_err(), "the total is held");
-        helper.give_up(&one);
+        helper.give_up(&one, Waste::Nothing);
         helper.judge(&two, None, &receipt).unwrap();
     }
 
@@ -1244,6 +1262,9 @@ mod tests {
         assert!(matches!(here.judge(&order, None, &receipt), Err(Unlicensed::Behind(_))));
         here.learn(&place(), &asker(), &twin).unwrap();
         here.judge(&order, None, &receipt).unwrap();
+        // Also by a member that was restarted meanwhile, and wrote its file anew.
+        lock(here.table().lanes.values().next().unwrap()).compact();
+        bench.node().judge(&order, None, &receipt).unwrap();
     }
 
     #[test]
@@ -1271,6 +1292,19 @@ mod tests {
         }
         assert!(matches!(node.licensed(&place(), &asker()), Err(Unlicensed::Refused(_))));
         assert!(node.accept(&order(11, 11 * PRICE)).is_err());
+    }
+
+    #[test]
+    fn calls_are_counted_that_open_sessions_still_pay_for() {
+        let bench = Bench::new();
+        let mut node = bench.shown();
+        let calls = u64::try_from(deal().cap / PRICE).unwrap();
+        assert_eq!((node.calls_left(&asker()), node.calls_left(&PublicKey([8; 32]))), (calls, 0));
+        run(&node, 1, PRICE);
+        assert_eq!(node.calls_left(&asker()), calls - 1);
+        node.clock = || NOW + 301;
+        assert_eq!(node.calls_left(&asker()), 0, "nothing is proven any more");
+        assert_eq!(bench.node().calls_left(&asker()), 0, "nor was yet");
     }
 
     #[test]
@@ -1360,11 +1394,15 @@ mod tests {
         let bench = Bench::new();
         let mut node = bench.shown();
         run(&node, 1, PRICE);
-        for n in 0..=MAX_GIVEN_UP + 1 {
-            let order = order(2 + n as u8, 2 * PRICE);
-            node.accept(&order).unwrap();
-            node.give_up(&order);
-        }
+        let lost = |waste| {
+            for n in 0..=MAX_GIVEN_UP + 1 {
+                let order = order(2 + n as u8, 2 * PRICE);
+                node.accept(&order).unwrap();
+                node.give_up(&order, waste);
+            }
+        };
+        lost(Waste::Nothing); // no pack was there, say
+        lost(Waste::Pack);
         assert!(matches!(node.accept(&order(99, 2 * PRICE)), Err(Unlicensed::Refused(_))));
         node.clock = || NOW + 600;
         assert_eq!(NOW / 3600, (NOW + 600) / 3600);

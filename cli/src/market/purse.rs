@@ -12,9 +12,11 @@ use sahara_market::slots::{self, CommitteeState, SessionState};
 use sahara_mpc::market::{Complete, JobEnd, Order, Place, Purse, Unpaid};
 
 use super::account::{Account, Spent, turn_to_promise};
+use super::allowance::Allowance;
 use super::bill::{Bill, Deal, Last, Outcome, Promise};
 use super::network;
 use super::node::Words;
+use super::operators::{Accepted, named};
 use super::receipts::{self, Kept};
 use crate::error::{Error, Result};
 use crate::moment::{DAY, now};
@@ -23,6 +25,8 @@ use sahara::home::Home;
 
 /// Seconds before its end at which a session is not begun with any more: the job's time has to be before it.
 const MARGIN: u64 = 30;
+/// Seconds for which another session is used than one that nodes refused.
+const REFUSED: u64 = 600;
 /// How long a job waits for another process to be done with the session.
 const PATIENCE: Duration = Duration::from_secs(120);
 
@@ -40,23 +44,25 @@ pub struct HomePurse {
     clock: fn() -> u64,
     tell: Tell,
     heard: Heard,
+    /// The session that is used for each version of a model.
     chosen: Mutex<BTreeMap<[u8; 32], Chosen>>,
+    /// The jobs that are under way, by name: nobody else spends from their sessions meanwhile.
+    running: Mutex<BTreeMap<[u8; 16], Running>>,
+    /// Sessions for which nodes did not work, and when: others are used meanwhile.
+    refused: Mutex<BTreeMap<B256, u64>>,
     /// One choice at a time: what several jobs wait for is proven, and told, once.
     choosing: Mutex<()>,
 }
 
-/// The session that is used for one version of a model.
+/// A session with one of its committees.
+#[derive(Clone)]
 struct Chosen {
     account: Arc<Account>,
     deal: Deal,
-    /// The job that is under way: nobody else spends from the session meanwhile.
-    running: Option<Running>,
-    /// The last job that came to nothing: a receipt of it may turn up.
-    lost: Option<[u8; 16]>,
 }
 
 struct Running {
-    job: [u8; 16],
+    of: Chosen,
     total: u128,
     spent: Spent,
     _turn: File,
@@ -77,6 +83,8 @@ impl HomePurse {
             tell,
             heard,
             chosen: Mutex::default(),
+            running: Mutex::default(),
+            refused: Mutex::default(),
             choosing: Mutex::default(),
         }
     }
@@ -89,6 +97,7 @@ impl HomePurse {
             "asset {asset} is asked for money and you have no session for it: see its price with `sahara asset show {asset}` \
              and buy a licence with `sahara licence buy {asset}`"
         );
+        let accepted = Accepted::load(&self.home).map_err(|e| unpaid(&e))?;
         for account in Account::list(&self.home).map_err(|e| unpaid(&e))? {
             let domain = account.domain();
             let Some(deal) = account.deals.iter().find(|deal| deal.fits(&domain, place)).cloned() else {
@@ -108,6 +117,15 @@ impl HomePurse {
                     short(deal.id),
                     short(deal.id)
                 );
+            } else if !accepted.has(deal.committee()) {
+                why = not_accepted(&deal);
+            } else if self.was_refused(deal.id) {
+                why = format!(
+                    "the nodes do not work for session {}: wait some minutes, or close it with `sahara session close {}` and \
+                     open another",
+                    short(deal.id),
+                    short(deal.id)
+                );
             } else if self.has_ended(&deal) {
                 why = format!("your session {} has ended: {again}", short(deal.id));
             } else if spent.last.total.saturating_add(deal.price) > deal.cap {
@@ -122,7 +140,7 @@ impl HomePurse {
     }
 
     fn has_ended(&self, deal: &Deal) -> bool {
-        deal.session().ends.min(deal.committee().until) < (self.clock)().saturating_add(MARGIN)
+        deal.ends() < (self.clock)().saturating_add(MARGIN)
     }
 
     /// Makes sure that the chain says what the session's file says: nodes that are not the chain's own would be told texts.
@@ -156,6 +174,16 @@ impl HomePurse {
         self.chosen.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn running(&self) -> MutexGuard<'_, BTreeMap<[u8; 16], Running>> {
+        self.running.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether nodes refused to work for a session not long ago.
+    fn was_refused(&self, session: B256) -> bool {
+        let refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
+        refused.get(&session).is_some_and(|at| (self.clock)().saturating_sub(*at) < REFUSED)
+    }
+
     /// Keeps a receipt and how far the session is with it.
     fn keep(
         &self,
@@ -179,36 +207,16 @@ impl HomePurse {
     /// Whether what is spent today at all sessions of the licence, and what may be yet, leaves room for one more call.
     fn within_caps(&self, account: &Account, deal: &Deal) -> std::result::Result<(), Unpaid> {
         // What may be spent can have been changed since the session was chosen.
-        let caps = account.again().map_err(|e| unpaid(&e))?.caps;
-        let raise = format!("`sahara session allow {} --help` says how to raise it", short(account.id()));
-        if deal.price > caps.call {
-            return Err(Unpaid(format!(
-                "a call costs {}, more than the {} that you allow: {raise}",
-                Amount::from(deal.price),
-                Amount::from(caps.call)
-            )));
+        let account = account.again().map_err(|e| unpaid(&e))?;
+        let all = Account::list(&self.home).map_err(|e| unpaid(&e))?;
+        let allowed = Allowance::of(&all, &account, deal, (self.clock)()).map_err(|e| unpaid(&e))?;
+        match allowed.why_none() {
+            None => Ok(()),
+            Some(why) => Err(Unpaid(format!(
+                "{why}: `sahara session allow {} --help` says how to raise it",
+                short(account.id())
+            ))),
         }
-        let today = day((self.clock)());
-        let mut spent = 0u128;
-        for other in Account::list(&self.home).map_err(|e| unpaid(&e))? {
-            if other.chain != account.chain || other.licence() != account.licence() {
-                continue;
-            }
-            spent = spent.saturating_add(other.spent_on(today).map_err(|e| unpaid(&e))?);
-            // What this session may owe is what is asked for again now.
-            for lane in other.deals.iter().map(|deal| (deal.id, deal.lane)).filter(|lane| *lane != (deal.id, deal.lane))
-            {
-                spent = spent.saturating_add(other.spent(lane.1).map_err(|e| unpaid(&e))?.pending());
-            }
-        }
-        if spent.saturating_add(deal.price) > caps.day {
-            return Err(Unpaid(format!(
-                "{} are spent today, and you allow {} a day: {raise}",
-                Amount::from(spent),
-                Amount::from(caps.day)
-            )));
-        }
-        Ok(())
     }
 
     /// Whoever waits for a lock gives up at some time.
@@ -222,8 +230,8 @@ impl Purse for HomePurse {
     fn session(&self, place: &Place) -> std::result::Result<Vec<u8>, Unpaid> {
         let key = place.manifest.0;
         let _choosing = self.choosing.lock().unwrap_or_else(PoisonError::into_inner);
-        let known = self.chosen().get(&key).map(|chosen| (chosen.account.clone(), chosen.deal.clone()));
-        if let Some((account, deal)) = known
+        let known = self.chosen().get(&key).cloned();
+        if let Some(Chosen { account, deal }) = known
             && deal.fits(&account.domain(), place)
             && !self.is_over(&account, &deal)?
         {
@@ -239,21 +247,20 @@ impl Purse for HomePurse {
             Amount::from(account.caps.day)
         ));
         let shown = deal.encode();
-        self.chosen().insert(key, Chosen { account, deal, running: None, lost: None });
+        self.chosen().insert(key, Chosen { account, deal });
         Ok(shown)
     }
 
     fn voucher(&self, order: &Order) -> std::result::Result<Vec<u8>, Unpaid> {
         let key = order.place.manifest.0;
-        let known = self.chosen().get(&key).map(|chosen| (chosen.account.clone(), chosen.deal.clone()));
-        let (account, deal) = match known {
+        let known = self.chosen().get(&key).cloned();
+        let Chosen { account, deal } = match known {
             // A session that is used up makes room for the next.
-            Some((account, deal)) if !self.is_over(&account, &deal)? => (account, deal),
+            Some(known) if !self.is_over(&known.account, &known.deal)? => known,
             _ => {
                 self.session(&order.place)?;
                 let chosen = self.chosen();
-                let chosen = chosen.get(&key).ok_or_else(|| Unpaid("no session was chosen".to_owned()))?;
-                (chosen.account.clone(), chosen.deal.clone())
+                chosen.get(&key).cloned().ok_or_else(|| Unpaid("no session was chosen".to_owned()))?
             }
         };
         if !deal.fits(&account.domain(), &order.place) || deal.asker() != order.asker {
@@ -291,21 +298,17 @@ impl Purse for HomePurse {
             .sign(&account.domain(), &B256::from(*account.signer.bytes()))
             .map_err(|e| Unpaid(e.to_string()))?;
         let promise = Promise { session: deal.id, lane: deal.lane, total, signature };
-        let mut chosen = self.chosen();
-        if let Some(chosen) = chosen.get_mut(&key) {
-            chosen.running = Some(Running { job: order.job.0, total, spent, _turn: turn });
-        }
+        let of = Chosen { account, deal };
+        self.running().insert(order.job.0, Running { of, total, spent, _turn: turn });
         Ok(promise.encode())
     }
 
     fn paid(&self, order: &Order, end: &JobEnd, complete: &Complete) -> std::result::Result<(), Unpaid> {
-        let key = order.place.manifest.0;
         let nothing = || Unpaid("nothing was to be paid".to_owned());
-        let (account, deal, total, last) = {
-            let chosen = self.chosen();
-            let entry = chosen.get(&key).ok_or_else(nothing)?;
-            let running = entry.running.as_ref().filter(|running| running.job == order.job.0).ok_or_else(nothing)?;
-            (entry.account.clone(), entry.deal.clone(), running.total, running.spent.last)
+        let (Chosen { account, deal }, total, last) = {
+            let running = self.running();
+            let running = running.get(&order.job.0).ok_or_else(nothing)?;
+            (running.of.clone(), running.total, running.spent.last)
         };
         let bill =
             Bill::of(&account.domain(), complete).map_err(|e| Unpaid(format!("the receipt does not hold: {e}")))?;
@@ -315,7 +318,7 @@ impl Purse for HomePurse {
         if bill.deal != deal || expected != Some(bill.receipt) || bill.receipt.total != total {
             return Err(Unpaid("the receipt is not for what was asked and answered".to_owned()));
         }
-        let Some((_, _, running)) = self.ended(&key, order) else { return Err(nothing()) };
+        let running = self.running().remove(&order.job.0).ok_or_else(nothing)?;
         // It is paid: whatever cannot be kept of it, the answer is the consumer's.
         if let Err(error) = self.keep(&account, &bill, complete, &running.spent, true) {
             (self.tell)(&error.0);
@@ -324,23 +327,13 @@ impl Purse for HomePurse {
     }
 
     fn failed(&self, order: &Order, lasts: &[Complete]) {
-        self.lost(order, lasts);
-    }
-
-    fn dropped(&self, order: &Order) {
-        // What was promised is on disk; that the job failed, nobody knows.
-        drop(self.ended(&order.place.manifest.0, order));
-    }
-}
-
-impl HomePurse {
-    /// A job came to nothing. `shown` are receipts that nodes showed, unchecked: what one of them proves to be spent is spent.
-    fn lost<'a>(&self, order: &Order, shown: impl IntoIterator<Item = &'a Complete>) {
-        let key = order.place.manifest.0;
-        let Some((account, deal, spent, _turn)) = self.over(&key, order) else { return };
-        let domain = account.domain();
+        let Some(Running { of: Chosen { account, deal }, spent, _turn, .. }) = self.running().remove(&order.job.0)
+        else {
+            return;
+        };
+        let (domain, spent) = (account.domain(), spent.without(order.job.0));
         // A voucher of this session's key is in each that holds: nobody else could have made it.
-        let good = shown.into_iter().filter_map(|complete| Some((Bill::of(&domain, complete).ok()?, complete)));
+        let good = lasts.iter().filter_map(|complete| Some((Bill::of(&domain, complete).ok()?, complete)));
         let newer = good.filter(|(bill, _)| bill.deal == deal && bill.receipt.number > spent.last.number);
         let Some((bill, complete)) = newer.max_by_key(|(bill, _)| bill.receipt.number) else {
             if let Err(error) = account.keep(deal.lane, &spent) {
@@ -362,25 +355,20 @@ impl HomePurse {
         (self.tell)(&told);
     }
 
-    /// The session of a job that came to nothing, how far it is, and the turn to say so.
-    fn over(&self, key: &[u8; 32], order: &Order) -> Option<(Arc<Account>, Deal, Spent, File)> {
-        let job = order.job.0;
-        if let Some((account, deal, running)) = self.ended(key, order) {
-            if let Some(chosen) = self.chosen().get_mut(key) {
-                chosen.lost = Some(job);
-            }
-            let Running { spent, _turn, .. } = running;
-            return Some((account, deal, spent.without(job), _turn));
+    fn dropped(&self, order: &Order) {
+        // What was promised is on disk; that the job failed, nobody knows.
+        drop(self.running().remove(&order.job.0));
+    }
+
+    fn refused(&self, place: &Place) -> bool {
+        let Some(Chosen { deal, .. }) = self.chosen().remove(&place.manifest.0) else { return false };
+        self.refused.lock().unwrap_or_else(PoisonError::into_inner).insert(deal.id, (self.clock)());
+        let another = self.session(place).is_ok();
+        if !another {
+            // Nothing is better than it: it is tried again.
+            self.refused.lock().unwrap_or_else(PoisonError::into_inner).remove(&deal.id);
         }
-        // It was told before, without the receipt that turned up now.
-        let (account, deal) = {
-            let chosen = self.chosen();
-            let entry = chosen.get(key).filter(|entry| entry.lost == Some(job))?;
-            (entry.account.clone(), entry.deal.clone())
-        };
-        let turn = account.turn(self.patiently()).ok()?;
-        let spent = account.spent(deal.lane).ok()?;
-        Some((account, deal, spent, turn))
+        another
     }
 }
 
@@ -390,18 +378,22 @@ impl HomePurse {
         let spent = account.spent(deal.lane).map_err(|e| unpaid(&e))?;
         Ok(spent.left || self.has_ended(deal) || spent.last.total.saturating_add(deal.price) > deal.cap)
     }
-
-    /// The job under way comes to its end: whoever waits for the session has it next.
-    fn ended(&self, key: &[u8; 32], order: &Order) -> Option<(Arc<Account>, Deal, Running)> {
-        let mut chosen = self.chosen();
-        let entry = chosen.get_mut(key)?;
-        let running = entry.running.take_if(|running| running.job == order.job.0)?;
-        Some((entry.account.clone(), entry.deal.clone(), running))
-    }
 }
 
 fn unpaid(error: &Error) -> Unpaid {
     Unpaid(error.report())
+}
+
+/// Why a committee is not asked whose operators nobody has accepted, and what to do.
+pub fn not_accepted(deal: &Deal) -> String {
+    format!(
+        "you have not accepted who operates the nodes of committee {} in session {}: {}; two of them together read what you \
+         ask; `sahara session allow {} --operators` accepts them",
+        short(deal.lane),
+        short(deal.id),
+        named(&deal.committee().operators),
+        short(deal.id)
+    )
 }
 
 /// The beginning of an id, for people.
@@ -443,6 +435,7 @@ mod tests {
         fn new() -> Self {
             let dir = tempfile::tempdir().unwrap();
             let home = Home::locate(Some(dir.path().to_owned())).unwrap();
+            Accepted::load(&home).unwrap().accept(&committee()).unwrap();
             Self { _dir: dir, home, told: Arc::default() }
         }
         fn account(&self, caps: Caps) -> Account {
@@ -463,6 +456,8 @@ mod tests {
                 tell: Box::new(move |words| told.lock().unwrap_or_else(PoisonError::into_inner).push(words.to_owned())),
                 heard: Box::new(|_, _| ()),
                 chosen: Mutex::default(),
+                running: Mutex::default(),
+                refused: Mutex::default(),
                 choosing: Mutex::default(),
             }
         }
@@ -521,6 +516,52 @@ mod tests {
         assert!(why(bench.purse_on(Err("too old".into()))).contains("too old"));
         let elsewhere = Place { committee: [0; 32], ..place() };
         assert!(bench.purse().session(&elsewhere).unwrap_err().0.contains("another committee"));
+    }
+
+    #[test]
+    fn operators_that_were_not_accepted_are_asked_nothing_and_named() {
+        let bench = Bench::new();
+        bench.account(plenty());
+        std::fs::remove_file(super::super::account::folder(&bench.home).join("operators")).unwrap();
+        let why = bench.purse().session(&place()).unwrap_err().0;
+        assert!(committee().operators.iter().all(|operator| why.contains(&operator.to_string())), "{why}");
+        assert!(why.contains("--operators"), "{why}");
+        Accepted::load(&bench.home).unwrap().accept(&committee()).unwrap();
+        bench.purse().session(&place()).unwrap();
+    }
+
+    #[test]
+    fn another_session_is_used_where_nodes_do_not_work_for_the_first() {
+        let bench = Bench::new();
+        let first = bench.account(plenty());
+        let purse = bench.purse();
+        let chosen = |purse: &HomePurse| Deal::decode(&HERE, &purse.session(&place()).unwrap()).unwrap().id;
+        let used = chosen(&purse);
+        assert!(!purse.refused(&place()), "there is no other");
+        assert_eq!(chosen(&purse), used, "so it is tried again");
+        let signer = Secret::new(&SIGNER.0).unwrap();
+        let second = Account::create(&bench.home, 1337, plenty(), signer, &session(2), &[committee()]).unwrap();
+        let used = chosen(&purse);
+        assert!(purse.refused(&place()));
+        let other = chosen(&purse);
+        assert!(other != used && [first.id(), second.id()].contains(&other));
+        assert_eq!(Promise::decode(&purse.voucher(&bare(1)).unwrap()).unwrap().session, other);
+        purse.failed(&bare(1), &[]);
+        assert!(!purse.refused(&place()), "both were refused");
+        assert_eq!(chosen(&purse), other);
+    }
+
+    #[test]
+    fn a_job_under_way_outlives_the_choice_of_another_session() {
+        let bench = Bench::new();
+        let account = bench.account(plenty());
+        let purse = bench.purse();
+        let voucher = purse.voucher(&bare(1)).unwrap();
+        let signer = Secret::new(&SIGNER.0).unwrap();
+        Account::create(&bench.home, 1337, plenty(), signer, &session(2), &[committee()]).unwrap();
+        purse.refused(&place());
+        purse.paid(&bare(1), &end(1), &receipted(&bare(1), &voucher, 1, &Last::default())).unwrap();
+        assert_eq!(account.spent(deal().lane).unwrap().last.number, 1);
     }
 
     #[test]
@@ -594,7 +635,8 @@ mod tests {
         assert_eq!(account.spent(deal().lane).unwrap().failed, [bare(1).job.0]);
         let mut forged = first.clone();
         forged.signatures[1] = [0; 64];
-        purse.lost(&bare(1), [&forged, &first]);
+        purse.voucher(&bare(1)).unwrap();
+        purse.failed(&bare(1), &[forged, first]);
         let spent = account.spent(deal().lane).unwrap();
         assert_eq!((spent.last.total, spent.left, spent.failed.len()), (PRICE, true, 0));
     }
@@ -644,8 +686,6 @@ mod tests {
         let other = Account::create(&bench.home, 1337, caps, signer, &session(2), &[committee()]).unwrap();
         other.keep(deal().lane, &Spent { promised: 2 * PRICE, ..Spent::default() }).unwrap();
         let purse = bench.purse();
-        let only = Spent { left: true, ..other.spent(deal().lane).unwrap() };
-        other.keep(deal().lane, &only).unwrap();
         assert!(purse.voucher(&bare(1)).unwrap_err().0.contains("a day"));
         // What is changed while a purse is at work holds at once.
         first.allow(Caps { call: PRICE, day: 3 * PRICE }).unwrap();

@@ -28,6 +28,11 @@ pub struct PasswordArgs {
 pub type Password = Zeroizing<Vec<u8>>;
 
 impl PasswordArgs {
+    /// Whether a file was named.
+    pub fn is_given(&self) -> bool {
+        self.password_file.is_some()
+    }
+
     /// The password in a file.
     pub fn file(path: PathBuf) -> Self {
         Self { password_file: Some(path) }

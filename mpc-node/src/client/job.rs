@@ -63,6 +63,8 @@ pub struct Inference {
 
 /// How often a pack is made for one job: a node may be restarted meanwhile.
 const ATTEMPTS: u32 = 3;
+/// Sessions that are tried for one job besides the first.
+const REFUSALS: u32 = 3;
 
 impl Client {
     /// Runs a job.
@@ -86,21 +88,11 @@ impl Client {
         self.infer_with(job, id, 1)
     }
 
-    /// Runs a job under a name that was chosen before, with a pack that is made for it: one for which another committee was asked and
-    /// may have a receipt, without an answer. It is not asked again under another name.
-    ///
-    /// # Errors
-    /// As [`Client::infer_prepared`].
-    pub fn infer_as(&self, job: &Job<'_>, id: JobId) -> Result<Inference, ClientError> {
-        check_inputs(job.graph, job.inputs)?;
-        self.prepare_for(&job.task, 1, Some(id), &mut |_| ())?;
-        self.infer_once(job, id, &mut false)
-    }
-
     fn infer_with(&self, job: &Job<'_>, mut id: JobId, mut prepared: u32) -> Result<Inference, ClientError> {
-        let (mut shown_again, mut paid_again) = (false, false);
+        let (mut shown_again, mut paid_again, mut refusals) = (false, false, 0);
         loop {
-            let mut receipted = false;
+            // Whether nodes showed a receipt when what they were paid with came to nothing.
+            let mut receipted = None;
             let error = match self.infer_once(job, id, &mut receipted) {
                 Ok(mut inference) => {
                     inference.stats.prepared = prepared > 0;
@@ -120,7 +112,14 @@ impl Client {
                     id = JobId::random()?;
                 }
                 // A total that the purse did not know to be spent: it knows now.
-                Some(FailCode::Unpaid) if receipted && !std::mem::replace(&mut paid_again, true) => {
+                Some(FailCode::Unpaid) if receipted == Some(true) && !std::mem::replace(&mut paid_again, true) => {
+                    id = JobId::random()?;
+                }
+                // What the purse itself refuses to pay is not to be had from another session.
+                Some(FailCode::Unpaid)
+                    if receipted.is_some() && refusals < REFUSALS && self.refused(&job.task.manifest) =>
+                {
+                    refusals += 1;
                     id = JobId::random()?;
                 }
                 _ => return Err(error),
@@ -129,8 +128,8 @@ impl Client {
     }
 
     /// Runs a job once; for money in its turn, and if it comes to nothing the purse is told. `receipted` says whether a node showed a
-    /// receipt then.
-    fn infer_once(&self, job: &Job<'_>, id: JobId, receipted: &mut bool) -> Result<Inference, ClientError> {
+    /// receipt then; nothing if nobody was to be paid.
+    fn infer_once(&self, job: &Job<'_>, id: JobId, receipted: &mut Option<bool>) -> Result<Inference, ClientError> {
         self.show_all(&job.task.manifest)?;
         let shares = share_inputs(job.inputs, &random_seed()?).map(Share);
         let mut runs = sign_requests(&self.identity, &self.committee.digest(), id, job.task, &shares)?;
@@ -139,7 +138,7 @@ impl Client {
         let result = self.infer_paid(job, id, &shares, &runs, payment.as_ref());
         match (&result, &payment) {
             (Err(ClientError::Stopped), Some(payment)) => payment.dropped(),
-            (Err(_), Some(payment)) => *receipted = self.unpaid(payment),
+            (Err(_), Some(payment)) => *receipted = Some(self.unpaid(payment)),
             _ => {}
         }
         result

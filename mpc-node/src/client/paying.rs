@@ -206,6 +206,16 @@ impl Client {
         told.into_iter().collect()
     }
 
+    /// The nodes refuse to be paid by the session in use for a version: whether another one pays from now on.
+    pub(super) fn refused(&self, manifest: &ManifestId) -> bool {
+        let Ok(Some((place, purse))) = self.paying.at(manifest) else { return false };
+        let another = purse.refused(&place);
+        if another {
+            self.forgotten(manifest);
+        }
+        another
+    }
+
     /// A voucher for a job, in its turn; none for a sharing that is not asked for money.
     pub(super) fn pay(
         &self,

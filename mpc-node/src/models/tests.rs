@@ -16,7 +16,7 @@ use crate::manifest::{
     AssignmentShare, ClientPart, Consumers, Manifest, OwnerKey, Shares, SignedManifest, layout_digest, masked_digest,
     seed_commitment,
 };
-use crate::market::{Complete, JobEnd, Order, Unlicensed};
+use crate::market::{Complete, JobEnd, Order, Unlicensed, Waste};
 
 const COMMITTEE: [u8; 32] = [8; 32];
 
@@ -811,7 +811,7 @@ impl Market for Licensed {
         panic!("not asked")
     }
 
-    fn give_up(&self, _: &Order) {}
+    fn give_up(&self, _: &Order, _: Waste) {}
 
     fn last(&self, _: &Place, _: &PublicKey, _: &[u8]) -> Option<Complete> {
         None

@@ -21,6 +21,7 @@ use crate::engine::{
 };
 use crate::identity::PublicKey;
 use crate::lane::Lane;
+use crate::market::Place;
 use crate::meter::{Traffic, thread_cpu_time};
 use crate::packs::{PackHeader, Purpose};
 use crate::transcript::{CorrectionsHash, DealtRecord, PackSeal, SignedSeal, seed_commitment};
@@ -50,8 +51,23 @@ pub(super) fn prepare(seat: &Seat, lane: &mut Lane, caller: Option<u8>, request:
     let patience = seat.machine.config.timeouts.request();
     // It is done for this key, and counts as that key's: a member that works ahead shows that this key has asked.
     let payer = request.consumer;
-    let (_, cost) = patiently(seat, payer, lane, patience, |leave| seat.models.permit(&task, &payer, leave)?.plan())?;
-    let total = asked.map_or(Ok(request.count), |asked| ahead::granted(seat, &request, &asked))?;
+    let (cost, place) = patiently(seat, payer, lane, patience, |leave| {
+        let permit = seat.models.permit(&task, &payer, leave)?;
+        Ok((permit.plan()?.1, permit.place().cloned()))
+    })?;
+    let mut total = asked.map_or(Ok(request.count), |asked| ahead::granted(seat, &request, &asked))?;
+    if place.is_some() {
+        let calls = calls_left(seat, &payer);
+        // Who works ahead does not know what is left; who asks for itself is told.
+        match asked {
+            Some(_) => total = total.min(u32::try_from(calls).unwrap_or(u32::MAX)),
+            None if u64::from(total) <= calls => {}
+            None => {
+                let text = format!("{total} packs were asked for, and this key's sessions pay for {calls} more calls");
+                return Err(Refusal::new(FailCode::Refused, text).into());
+            }
+        }
+    }
     let busy = || Refusal::new(FailCode::Busy, "this node is dealing as many packs as it can, try again");
     for done in 1..=total {
         if seat.machine.is_stopping() {
@@ -59,6 +75,7 @@ pub(super) fn prepare(seat: &Seat, lane: &mut Lane, caller: Option<u8>, request:
         }
         still_wanted(lane)?;
         seat.machine.quotas.may_deal(payer, seat.machine.uptime())?;
+        may_have(seat, payer, &payer, place.as_ref())?;
         // For each pack anew, so that who wants many does not keep out who wants one.
         let _slot = slot_of(payer, &seat.deal_slots, 1, lane, patience)?.ok_or_else(busy)?;
         let _memory = slot_of(payer, &seat.job_memory, cost.helper_memory, lane, patience)?.ok_or_else(busy)?;
@@ -72,6 +89,19 @@ pub(super) fn prepare(seat: &Seat, lane: &mut Lane, caller: Option<u8>, request:
         lane.send(&Progress { done, total }).map_err(own)?;
     }
     lane.send_frame(Kind::Done, &[]).map_err(own)
+}
+
+/// How many more calls a key's sessions pay for.
+fn calls_left(seat: &Seat, consumer: &PublicKey) -> u64 {
+    seat.machine.market.as_ref().map_or(u64::MAX, |market| market.calls_left(consumer))
+}
+
+/// Whether another pack may be made for a consumer: where it pays by the call, as many as it can pay for, and a few.
+fn may_have(seat: &Seat, payer: impl Into<Payer>, consumer: &PublicKey, place: Option<&Place>) -> Result<(), Refusal> {
+    match place {
+        None => Ok(()),
+        Some(_) => seat.machine.quotas.pack(payer, calls_left(seat, consumer), seat.machine.uptime()),
+    }
 }
 
 fn deal_pack(seat: &Seat, request: &Prepare, plan: &Plan, weights: &WeightMaterial) -> Result<(), Trouble> {
@@ -152,8 +182,10 @@ pub(super) fn receive(seat: &Seat, lane: &mut Lane, caller: Option<u8>, dealt: D
     let (consumer, patience) = (dealt.consumer, seat.machine.config.timeouts.round());
     // Nothing shows that this consumer has asked the helper: what is made ready is the helper's own use.
     let payer = Payer::helper(lane.peer(), consumer);
-    let (_, cost) =
-        patiently(seat, payer, lane, patience, |leave| seat.models.permit(&task, &consumer, leave)?.plan())?;
+    let (cost, place) = patiently(seat, payer, lane, patience, |leave| {
+        let permit = seat.models.permit(&task, &consumer, leave)?;
+        Ok((permit.plan()?.1, permit.place().cloned()))
+    })?;
     let expected = if role == EvaluatorRole::Second { cost.dealt } else { 0 };
     if dealt.corrections != expected {
         return Err(refuse("the corrections do not have the length that the graph asks for"));
@@ -171,6 +203,7 @@ pub(super) fn receive(seat: &Seat, lane: &mut Lane, caller: Option<u8>, dealt: D
     let bytes = header.file_len().ok_or_else(|| refuse("the pack is too large"))?;
     let purpose = Purpose { asked_by: consumer, job: dealt.job };
     seat.machine.quotas.may_deal(payer, seat.machine.uptime())?;
+    may_have(seat, payer, &consumer, place.as_ref())?;
     let promised = seat.packs.promise(key, bytes, purpose)?;
     let busy = || Refusal::new(FailCode::Busy, "this node has no memory for a pack right now, try again");
     let claimed = bytes.saturating_add(cost.inputs);

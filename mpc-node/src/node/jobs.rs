@@ -103,7 +103,7 @@ pub(super) fn run(seat: &Arc<Seat>, lane: &mut Lane, run: Run) -> Result<(), Tro
     let other = if role == EvaluatorRole::First { second } else { first };
     let key = task;
     let id = run.job;
-    let asked = run.asked();
+    let (asked, is_paid) = (run.asked(), paid.is_some());
     let job = Job { run, role, other, key, inputs, memory: cost.evaluator_memory, paid };
 
     let result = match &registered {
@@ -142,7 +142,9 @@ pub(super) fn run(seat: &Arc<Seat>, lane: &mut Lane, run: Run) -> Result<(), Tro
     lane.pace(None);
     drop((reply, memory));
     lane.count();
-    if role == EvaluatorRole::First {
+    // Who has no call left needs no pack.
+    let left = seat.machine.market.as_ref().filter(|_| is_paid).is_none_or(|market| market.calls_left(&consumer) > 0);
+    if role == EvaluatorRole::First && left {
         ahead::refill(seat, key, consumer, asked);
     }
     Ok(())

@@ -23,6 +23,8 @@ pub(super) struct Answer {
     pub(super) order: Order,
     /// The receipt that this node has signed for it.
     pub(super) receipt: Vec<u8>,
+    /// Whether all members have signed that.
+    pub(super) paid: bool,
     /// The reply without the signatures.
     pub(super) reply: Secret<u8>,
     /// When, as the node counts time.
@@ -63,9 +65,9 @@ pub(super) enum Known {
 }
 
 impl Kept {
-    /// A paid job runs.
-    pub(super) fn begins(&self, order: &Order) {
-        self.lock().running.insert(name(order));
+    /// A paid job runs, unless one of its name does already.
+    pub(super) fn begins(&self, order: &Order) -> bool {
+        self.lock().running.insert(name(order))
     }
 
     /// It does not run any more.
@@ -73,7 +75,8 @@ impl Kept {
         self.lock().running.remove(&name(order));
     }
 
-    /// Keeps an answer, in the place of the one before of its consumer and asset; the oldest make room.
+    /// Keeps an answer, in the place of the one before of its consumer and asset. Others make room, first those that are not paid for,
+    /// the oldest first; one that is paid for makes none for one that is not, which is not kept then.
     pub(super) fn keep(&self, answer: Answer) {
         let mut table = self.lock();
         table.answers.remove(&whose(&answer.order));
@@ -81,10 +84,12 @@ impl Kept {
             return;
         }
         table.answers.retain(|_, other| answer.at.saturating_sub(other.at) < FOR);
-        while table.answers.values().map(|other| other.reply.len()).sum::<usize>() + answer.reply.len() > ALL
-            && let Some(oldest) = table.answers.iter().min_by_key(|(_, other)| other.at).map(|(whose, _)| *whose)
-        {
-            table.answers.remove(&oldest);
+        while table.answers.values().map(|other| other.reply.len()).sum::<usize>() + answer.reply.len() > ALL {
+            let others = table.answers.iter().filter(|(_, other)| answer.paid || !other.paid);
+            match others.min_by_key(|(_, other)| (other.paid, other.at)).map(|(whose, _)| *whose) {
+                Some(first) => drop(table.answers.remove(&first)),
+                None => return,
+            }
         }
         table.answers.insert(whose(&answer.order), Arc::new(answer));
     }
@@ -119,7 +124,8 @@ mod tests {
         let task = Task { manifest: place.manifest, graph: GraphId([4; 32]), assignment, rounding };
         let (asker, job, voucher) = (PublicKey([consumer; 32]), JobId([job; 16]), vec![1]);
         let order = Order { place, asker, job, task, inputs: [[0; 32]; 2], voucher };
-        Answer { order, receipt: vec![9], reply: Secret::from(vec![7; bytes]), at: Duration::from_secs(at) }
+        let (reply, at) = (Secret::from(vec![7; bytes]), Duration::from_secs(at));
+        Answer { order, receipt: vec![9], paid: true, reply, at }
     }
 
     fn has(kept: &Kept, consumer: u8, job: u8, now: u64) -> bool {
@@ -153,9 +159,23 @@ mod tests {
     }
 
     #[test]
+    fn answers_that_nobody_paid_for_push_none_out_that_were_paid() {
+        let kept = Kept::default();
+        let unpaid = |n: u8| Answer { paid: false, ..answer(n, 1, n, LONGEST, n.into()) };
+        (1..=4).for_each(|n| kept.keep(answer(n, 1, n, LONGEST, n.into())));
+        (5..=30).for_each(|n| kept.keep(unpaid(n)));
+        assert!((1..=4).all(|n| has(&kept, n, n, 30)), "paid");
+        assert!((27..=30).all(|n| has(&kept, n, n, 30)) && !has(&kept, 26, 26, 30), "the rest is for the others");
+        (31..=34).for_each(|n| kept.keep(answer(n, 1, n, LONGEST, n.into())));
+        assert!((1..=4).chain(31..=34).all(|n| has(&kept, n, n, 34)) && !has(&kept, 30, 30, 34));
+        kept.keep(unpaid(35));
+        assert!(!has(&kept, 35, 35, 35) && has(&kept, 1, 1, 35), "there is no room");
+    }
+
+    #[test]
     fn a_job_that_runs_is_known_until_it_ends() {
         let (kept, one) = (Kept::default(), answer(1, 1, 1, 10, 1));
-        kept.begins(&one.order);
+        assert!(kept.begins(&one.order) && !kept.begins(&one.order), "once at a time");
         let known = |kept: &Kept| kept.of([1; 32], PublicKey([1; 32]), JobId([1; 16]), Duration::ZERO);
         assert!(matches!(known(&kept), Known::Running));
         kept.ends(&one.order);

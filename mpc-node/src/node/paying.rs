@@ -14,7 +14,7 @@ use super::refusal::{Refusal, Trouble, own, peer};
 use super::seat::Seat;
 use crate::channel::SLOWEST;
 use crate::lane::Lane;
-use crate::market::{Complete, Market, Order, Place, Unlicensed};
+use crate::market::{Complete, Market, Order, Place, Unlicensed, Waste};
 use crate::meter::Traffic;
 use crate::transcript::request_digest;
 use crate::wire::{
@@ -61,13 +61,14 @@ pub(super) struct Accepted {
     /// Of an evaluator: where its job is known to run.
     kept: Option<Arc<Kept>>,
     order: Order,
+    waste: Waste,
     complete: bool,
 }
 
 impl Drop for Accepted {
     fn drop(&mut self) {
         if !self.complete {
-            self.market.give_up(&self.order);
+            self.market.give_up(&self.order, self.waste);
         }
         if let Some(kept) = &self.kept {
             kept.ends(&self.order);
@@ -79,6 +80,11 @@ impl Accepted {
     /// What was ordered.
     pub(super) fn order(&self) -> &Order {
         &self.order
+    }
+
+    /// The job's pack is taken: from now on somebody has to answer for it.
+    pub(super) fn takes_pack(&mut self) {
+        self.waste = Waste::Pack;
     }
 
     /// Who is asked about it.
@@ -126,10 +132,24 @@ pub(super) fn accept(
         voucher: run.voucher.clone(),
     };
     let patience = seat.machine.config.timeouts.connect();
-    caught_up(seat, market, &order, patience, || still_there(lane), || market.accept(&order))?;
     let kept = seat.machine.kept.clone();
-    kept.begins(&order);
-    Ok(Some(Accepted { market: market.clone(), kept: Some(kept), order, complete: false }))
+    // What ends this request must not give up what another one of the same name has accepted.
+    if !kept.begins(&order) {
+        return Err(Refusal::new(FailCode::Refused, "a job of this name is under way: choose another").into());
+    }
+    let accepted = Accepted { market: market.clone(), kept: Some(kept), order, waste: Waste::Nothing, complete: false };
+    let order = accepted.order();
+    caught_up(seat, market, order, patience, || still_there(lane), || market.accept(order))?;
+    Ok(Some(accepted))
+}
+
+/// What `ask` says of an order that runs: once more when this node has caught up with the others' receipts. Nobody waits here.
+pub(super) fn caught_up_once<T>(
+    seat: &Seat,
+    accepted: &Accepted,
+    ask: impl Fn() -> Result<T, Unlicensed>,
+) -> Result<T, Trouble> {
+    caught_up(seat, &accepted.market, &accepted.order, Duration::ZERO, || Ok(()), ask)
 }
 
 /// What `ask` says of an order: once more when this node has caught up with the others' receipts, and again for `patience` while
@@ -187,21 +207,24 @@ pub(super) fn ask_last(seat: &Seat, member: u8, order: &Order) -> Result<Option<
     Ok(last)
 }
 
-/// As the first evaluator, before a session's first job uses a pack: whether the helper will know the session when it is to sign.
+/// As the first evaluator, before a session's first job uses a pack, and where the helper did not answer the last time: whether the
+/// helper is there and will know the session when it is to sign.
 ///
 /// # Errors
 /// When it does not, or is not there.
 pub(super) fn helper_knows(seat: &Seat, order: &Order) -> Result<(), Trouble> {
     let Some(market) = &seat.machine.market else { return Ok(()) };
-    if market.last(&order.place, &order.asker, &order.voucher).is_some() {
-        return Ok(()); // it has signed a receipt of it
-    }
     let helper = order.task.assignment.helper();
+    let known = market.last(&order.place, &order.asker, &order.voucher).is_some(); // it has signed a receipt of it
+    if known && !seat.is_silent(helper) {
+        return Ok(());
+    }
     let mut lane = seat.peer_lane(helper).map_err(peer)?;
     lane.begin("when asked whether it knows the session", Traffic::Setup, seat.machine.config.timeouts.round());
     lane.send(&AskSession(question(order))).map_err(peer)?;
     lane.receive_frame(Kind::Done).map_err(peer)?;
     seat.put_back(helper, lane);
+    seat.answers(helper, true);
     Ok(())
 }
 
@@ -302,7 +325,7 @@ pub(super) fn cosign(seat: &Seat, lane: &mut Lane, caller: Option<u8>, asked: Co
         voucher: asked.voucher,
     };
     // Whatever ends this before the receipt is complete, the total is free again.
-    let mut accepted = Accepted { market: market.clone(), kept: None, order, complete: false };
+    let mut accepted = Accepted { market: market.clone(), kept: None, order, waste: Waste::Nothing, complete: false };
     let (order, patience) = (&accepted.order, seat.machine.config.timeouts.round() / 2);
     let judge = || market.judge(order, None, &asked.receipt);
     let digest = caught_up(seat, market, order, patience, || still_there(lane), judge)?;
@@ -320,6 +343,7 @@ pub(super) fn cosign(seat: &Seat, lane: &mut Lane, caller: Option<u8>, asked: Co
         asked.signatures,
         signature,
     ))?;
+    seat.machine.quotas.took_pack(accepted.order().asker, seat.machine.uptime());
     lane.send(&Cosigned(signature)).map_err(own)
 }
 

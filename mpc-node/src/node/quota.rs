@@ -18,6 +18,11 @@ const MAX_KEYS: usize = 4096;
 /// Requests a second that one key may make for long, and how many at once.
 const REQUESTS: Bucket = Bucket::new(400.0, 100.0);
 
+/// Packs that are made ahead for who pays by the call, besides one for each call that its sessions still pay for: for other tasks than
+/// those that are asked in the end. They come back as packs are used, and one in so many seconds.
+const SPARE_PACKS: f64 = 4.0;
+const SPARE_AGAIN: f64 = 600.0;
+
 /// Something that is used up and comes back with time.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Bucket {
@@ -100,6 +105,8 @@ struct Usage {
     download: Bucket,
     /// Seconds.
     dealing: Bucket,
+    /// Packs.
+    spare: Bucket,
 }
 
 /// A job of a key, running or waiting; over when dropped.
@@ -119,6 +126,7 @@ impl Quotas {
             upload: Bucket::new(upload, upload / 3600.0),
             download: Bucket::new(download, download / 3600.0),
             dealing: Bucket::new(dealing, dealing / 600.0),
+            spare: Bucket::new(SPARE_PACKS, 1.0 / SPARE_AGAIN),
         };
         Arc::new(Self { fresh, jobs: limits.jobs_per_key, keys: Mutex::default() })
     }
@@ -202,6 +210,29 @@ impl Quotas {
         });
     }
 
+    /// Whether another pack may be made for a payer whose open sessions pay for so many more `calls`; it is counted then.
+    pub(super) fn pack(&self, payer: impl Into<Payer>, calls: u64, now: Duration) -> Result<(), Refusal> {
+        self.with_whose(payer.into().0, now, |usage| {
+            if usage.spare.level(now) + calls as f64 >= 1.0 {
+                usage.spare.level -= 1.0;
+                return Ok(());
+            }
+            let wait = usage.spare.wait(1.0 - calls as f64, now).as_secs() + 1;
+            let text = format!(
+                "this key's sessions pay for {calls} more calls here, and packs for these were made: ask, open another session,                  or try again in {wait} s"
+            );
+            Err(Refusal::new(FailCode::Busy, text))
+        })
+    }
+
+    /// A pack that was counted is used.
+    pub(super) fn took_pack(&self, payer: impl Into<Payer>, now: Duration) {
+        self.with_whose(payer.into().0, now, |usage| {
+            let level = usage.spare.level(now) + 1.0;
+            usage.spare.level = level.min(SPARE_PACKS);
+        });
+    }
+
     fn with<R>(&self, key: PublicKey, now: Duration, work: impl FnOnce(&mut Usage) -> R) -> R {
         self.with_whose((key, None), now, work)
     }
@@ -223,7 +254,8 @@ impl Quotas {
 fn forget(keys: &mut HashMap<Whose, Usage>, now: Duration) {
     let mut least: Option<(f64, Whose)> = None;
     keys.retain(|key, usage| {
-        let buckets = [&mut usage.requests, &mut usage.upload, &mut usage.download, &mut usage.dealing];
+        let Usage { requests, upload, download, dealing, spare, .. } = usage;
+        let buckets = [requests, upload, download, dealing, spare];
         let used: f64 = buckets.into_iter().map(|bucket| 1.0 - bucket.level(now) / bucket.capacity).sum();
         if usage.jobs > 0 {
             return true;
@@ -331,6 +363,24 @@ mod tests {
         assert!(quotas.may_deal(key(1), NOW + Duration::from_secs(99)).is_err());
         quotas.may_deal(key(1), NOW + Duration::from_secs(101)).unwrap();
         quotas.may_deal(key(2), NOW).unwrap();
+    }
+
+    #[test]
+    fn packs_are_made_for_the_calls_that_are_left_and_a_few_more() {
+        let quotas = quotas();
+        let made = |calls: u64, now| (0..100).take_while(|_| quotas.pack(key(1), calls, now).is_ok()).count();
+        assert_eq!(made(1, NOW), 5, "one call, and four for other tasks");
+        let refusal = quotas.pack(key(1), 1, NOW).unwrap_err();
+        assert!(refusal.code == FailCode::Busy && refusal.text.contains("1 more calls"), "{}", refusal.text);
+        assert!(refusal.text.contains("in 601 s"), "{}", refusal.text);
+        assert_eq!(made(3, NOW), 2, "who opens another session has more made");
+        quotas.took_pack(key(1), NOW);
+        assert_eq!(made(3, NOW), 1, "and who uses one");
+        let later = NOW + Duration::from_secs(1201);
+        assert_eq!(made(3, later), 2, "they come back with time");
+        (0..100).for_each(|_| quotas.took_pack(key(1), later));
+        assert_eq!(made(0, later), 4, "no more than the spare ones");
+        quotas.pack(key(2), 0, NOW).expect("another key's are not concerned");
     }
 
     #[test]

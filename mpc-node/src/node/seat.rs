@@ -2,7 +2,7 @@
 //! everything that is asked on it is looked for there: sharings, packs, records, jobs and peers of another committee are not
 //! within its reach.
 
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -52,6 +52,8 @@ pub(super) struct Seat {
     pub(super) job_memory: Arc<Slots>,
     /// Lanes to the other members.
     peers: LanePool,
+    /// Members that did not answer, as helpers, when they were asked for their signature last.
+    silent: Box<[AtomicBool]>,
 }
 
 /// Counters.
@@ -93,6 +95,7 @@ impl Seat {
             deal_slots: Slots::new(2),
             job_memory,
             peers: LanePool::new(&committee, meter.clone()),
+            silent: committee.members().iter().map(|_| AtomicBool::default()).collect(),
             meter,
             committee,
         }))
@@ -119,6 +122,18 @@ impl Seat {
     /// Keeps a lane for the next request.
     pub(super) fn put_back(&self, index: u8, lane: Lane) {
         self.peers.put_back(index, lane);
+    }
+
+    /// A helper was asked something: whether it answered.
+    pub(super) fn answers(&self, index: u8, answers: bool) {
+        if let Some(silent) = self.silent.get(usize::from(index)) {
+            silent.store(!answers, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether a helper did not answer when it was asked last: no pack is used before it does.
+    pub(super) fn is_silent(&self, index: u8) -> bool {
+        self.silent.get(usize::from(index)).is_some_and(|silent| silent.load(Ordering::Relaxed))
     }
 
     /// The packs found at the start have been looked after.

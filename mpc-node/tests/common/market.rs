@@ -10,7 +10,7 @@ use sahara_mpc::bytes::{DecodeError, Reader, Writer};
 use sahara_mpc::client::{Access, Client, Offer, Rounding, SharingRef, Task, Visibility};
 use sahara_mpc::config::Config;
 use sahara_mpc::identity::{self, Identity, PublicKey};
-use sahara_mpc::market::{Asset, Complete, JobEnd, JobId, Market, Order, Place, Purse, Unlicensed, Unpaid};
+use sahara_mpc::market::{Asset, Complete, JobEnd, JobId, Market, Order, Place, Purse, Unlicensed, Unpaid, Waste};
 
 use super::{Case, Network, Running, case, wait_for};
 use tempfile::TempDir;
@@ -190,6 +190,8 @@ pub struct Till {
     /// How often it was asked to sign.
     pub judged: AtomicU32,
     pub given_up: AtomicU32,
+    /// Of these, with their pack.
+    pub wasted: AtomicU32,
 }
 
 fn refused(why: &str) -> Unlicensed {
@@ -210,6 +212,7 @@ impl Till {
             accepted: AtomicU32::new(0),
             judged: AtomicU32::new(0),
             given_up: AtomicU32::new(0),
+            wasted: AtomicU32::new(0),
         })
     }
 
@@ -380,8 +383,16 @@ impl Market for Till {
         Ok(())
     }
 
-    fn give_up(&self, order: &Order) {
+    fn calls_left(&self, asker: &PublicKey) -> u64 {
+        let presented = self.presented.lock().unwrap();
+        let own = presented.iter().filter(|(key, _)| key == asker);
+        let left = own.filter_map(|(_, id)| Some((self.chain.session(id)?.cap - self.disk.total(id)) / PRICE));
+        left.sum()
+    }
+
+    fn give_up(&self, order: &Order, waste: Waste) {
         self.given_up.fetch_add(1, Ordering::SeqCst);
+        self.wasted.fetch_add(u32::from(waste == Waste::Pack), Ordering::SeqCst);
         self.reserved.lock().unwrap().retain(|_, other| other != order);
     }
 

@@ -3,6 +3,7 @@
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::super::paying::Accepted;
+use super::super::quota::Payer;
 use super::super::refusal::{Refusal, Trouble};
 use super::super::seat::Seat;
 use crate::engine::{EvaluatorRole, Seed};
@@ -23,6 +24,18 @@ pub(super) struct Job {
     pub(super) memory: u64,
     /// What pays for it, if it is to be paid.
     pub(super) paid: Option<Accepted>,
+}
+
+impl Job {
+    /// Its pack is used from now on, whatever the job comes to: who asked has to answer for it, and may have another made.
+    pub(super) fn takes_pack(&mut self, seat: &Seat) {
+        let Some(paid) = &mut self.paid else { return };
+        paid.takes_pack();
+        let order = paid.order();
+        if let Ok(roles) = seat.committee.roles(order.task.assignment) {
+            seat.machine.quotas.took_pack(Payer::helper(roles.helper.key, order.asker), seat.machine.uptime());
+        }
+    }
 }
 
 /// What a job comes to.

@@ -25,7 +25,7 @@ use crate::wire::{FailCode, OpenJob, OpenReply, PackId};
 /// What the first evaluator waits longer for an answer than the second waits for its consumer.
 const OPENING: Duration = Duration::from_secs(2);
 
-pub(super) fn as_first(seat: &Arc<Seat>, consumer: &mut Lane, job: Job) -> Result<(Outcome, Slot), Trouble> {
+pub(super) fn as_first(seat: &Arc<Seat>, consumer: &mut Lane, mut job: Job) -> Result<(Outcome, Slot), Trouble> {
     meeting::meet(seat, consumer, &job.run)?;
     if let Some(accepted) = &job.paid {
         paying::helper_knows(seat, accepted.order())?;
@@ -70,6 +70,7 @@ pub(super) fn as_first(seat: &Arc<Seat>, consumer: &mut Lane, job: Job) -> Resul
         let offered = reserved.offer(|| still_wanted(consumer))?;
         match ask_to_open(seat, &mut lane, &open) {
             Ok(OpenReply::Go(second, signature)) => {
+                job.takes_pack(seat);
                 let (pack, in_use) = offered.take(EvaluatorRole::First)?;
                 let zero = match transcript.join([&open.secret, &second], signature) {
                     Ok(zero) => zero,
@@ -180,7 +181,7 @@ fn answer(mut opened: OpenedJob, reply: &OpenReply) {
 fn opened_by_first(
     seat: &Arc<Seat>,
     consumer: &mut Lane,
-    job: Job,
+    mut job: Job,
     registered: &Registered<'_>,
     ready: &Receiver<OpenedJob>,
 ) -> Result<(Outcome, Slot), Trouble> {
@@ -267,6 +268,7 @@ fn opened_by_first(
         }
         let lane = &mut opened.lane;
         let seal = reserved.header().map(|header| header.seal);
+        job.takes_pack(seat);
         let (pack, in_use) = reserved.take(EvaluatorRole::Second)?;
         let seal = seal.ok_or_else(|| Refusal::new(FailCode::Internal, "a pack without its seal"))?;
         let start = (Instant::now(), lane.bytes());

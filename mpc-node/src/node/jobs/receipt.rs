@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use super::super::paying::{Accepted, ask_last, complete};
+use super::super::paying::{Accepted, ask_last, caught_up_once, complete};
 use super::super::refusal::{Refusal, Trouble, peer};
 use super::super::seat::Seat;
 use crate::engine::{Assignment, EvaluatorRole};
@@ -48,8 +48,11 @@ fn as_first(
 ) -> Result<Complete, Trouble> {
     let round = seat.machine.config.timeouts.round();
     let assignment = accepted.order().task.assignment;
-    let receipt = accepted.market().draw_up(accepted.order(), end)?;
-    let digest = accepted.market().judge(accepted.order(), Some(end), &receipt)?;
+    let (receipt, digest) = caught_up_once(seat, accepted, || {
+        let receipt = accepted.market().draw_up(accepted.order(), end)?;
+        let digest = accepted.market().judge(accepted.order(), Some(end), &receipt)?;
+        Ok((receipt, digest))
+    })?;
     let own = seat.machine.identity.sign(&digest);
     *signed = Some(receipt.clone());
     lane.begin("when asked to sign the job's receipt", Traffic::Online, round);
@@ -91,7 +94,9 @@ fn as_second(
     let assignment = accepted.order().task.assignment;
     lane.enter("while it drew up the job's receipt", Traffic::Online, round);
     let Draft { receipt, signature: first } = lane.receive().map_err(peer)?;
-    let digest = accepted.market().judge(accepted.order(), Some(end), &receipt)?;
+    // The first evaluator may have another last receipt, which counts as well.
+    let judge = || accepted.market().judge(accepted.order(), Some(end), &receipt);
+    let digest = caught_up_once(seat, accepted, judge)?;
     check(seat, assignment, 0, &digest, &first)?;
     let own = seat.machine.identity.sign(&digest);
     *signed = Some(receipt.clone());
@@ -135,9 +140,15 @@ fn ask_helper(seat: &Seat, helper: u8, request: &Cosign) -> Result<[u8; 64], Tro
     let mut attempt = 1;
     loop {
         match ask() {
-            Ok(signature) => return Ok(signature),
+            Ok(signature) => {
+                seat.answers(helper, true);
+                return Ok(signature);
+            }
             Err(error) if error.fail().is_none() && attempt < ATTEMPTS => attempt += 1,
-            Err(error) => return Err(peer(error)),
+            Err(error) => {
+                seat.answers(helper, error.fail().is_some());
+                return Err(peer(error));
+            }
         }
     }
 }

@@ -106,7 +106,8 @@ pub(super) fn evaluate(
                     let (transcript, salt) = (own.encode(), transcript.output_salt().clone());
                     let reply = RunReply { figures, transcript, salt, outputs: outputs.clone(), complete: None };
                     let (order, reply) = (accepted.order().clone(), Secret::from(reply.encode()));
-                    seat.machine.kept.keep(Answer { order, receipt, reply, at: seat.machine.uptime() });
+                    let (paid, at) = (signed.is_ok(), seat.machine.uptime());
+                    seat.machine.kept.keep(Answer { order, receipt, paid, reply, at });
                 }
                 Some(signed?)
             }
