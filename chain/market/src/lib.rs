@@ -28,6 +28,7 @@
 pub mod abi;
 mod domain;
 mod receipt;
+pub mod request;
 pub mod revenue;
 mod session;
 pub mod slots;
@@ -36,6 +37,7 @@ mod voucher;
 use alloy_primitives::{Address, address};
 
 pub use domain::Domain;
+pub use request::{Ask, Request};
 pub use receipt::{Receipt, committee_root};
 pub use session::{Committee, MAX_LANES, PreimageError, Session};
 pub use voucher::{SIGNATURE_BYTES, Voucher, VoucherError};

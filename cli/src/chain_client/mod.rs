@@ -102,7 +102,16 @@ impl Chain {
     /// # Errors
     /// When no node answers, or none has that much.
     pub fn logs(&self, doing: &str, contract: Address, topics: &[Option<B256>]) -> Result<Vec<Log>> {
-        let filter = json!([{"address": contract, "topics": topics, "fromBlock": "0x0", "toBlock": "latest"}]);
+        self.logs_from(doing, contract, topics, 0)
+    }
+
+    /// The same from a block on.
+    ///
+    /// # Errors
+    /// As [`Self::logs`].
+    pub fn logs_from(&self, doing: &str, contract: Address, topics: &[Option<B256>], from: u64) -> Result<Vec<Log>> {
+        let from = format!("{from:#x}");
+        let filter = json!([{"address": contract, "topics": topics, "fromBlock": from, "toBlock": "latest"}]);
         let answer = self.rpc.ask("eth_getLogs", &filter).map_err(|e| refusal(doing, &e))?;
         let logs = answer.as_array().ok_or_else(|| nonsense(doing))?;
         logs.iter().map(|log| read_log(log).ok_or_else(|| nonsense(doing))).collect()

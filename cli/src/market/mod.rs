@@ -10,3 +10,4 @@ pub mod node;
 pub mod operator;
 pub mod purse;
 pub mod receipts;
+pub mod requests;

@@ -153,7 +153,7 @@ impl Client {
             voucher: voucher.to_vec(),
         };
         let gone = || ClientError::Answer("the evaluators do not both have the answer (any more)".into());
-        let halves = self.halves_again(&[run.clone(), run.clone()], u64::MAX >> 20).ok_or_else(gone)?;
+        let halves = self.halves_again(&[run.clone(), run.clone()], 1 << 20).ok_or_else(gone)?;
         for (index, half) in halves.iter().enumerate() {
             self.check_end(index, half, &run, consumer)?;
         }
