@@ -48,7 +48,7 @@ impl Work {
             if !ATTEMPTS.contains(&window) || self.attempted.get(&wanted.id) == Some(&window) {
                 continue;
             }
-            let Some((committee, own)) = self.seat(&wanted) else {
+            let Some((committee, own)) = self.seat(&wanted).map(|(committee, own)| (committee.clone(), own)) else {
                 self.book.give_up_hope(wanted.id);
                 continue;
             };
@@ -68,7 +68,7 @@ impl Work {
             };
             let at = begun + window * WINDOW;
             tracing::info!(%request, attempt = window, "a contract's request is computed");
-            match attempt(committee, own, role, (&wanted, &sealed), &opened, (window, at)) {
+            match attempt(&committee, own, role, (&wanted, &sealed), &opened, (window, at)) {
                 Ok(()) => tracing::info!(%request, "a contract's request is answered"),
                 Err(error) => tracing::warn!(%request, %error, "a contract's request is not answered yet"),
             }
