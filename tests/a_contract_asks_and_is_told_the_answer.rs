@@ -226,7 +226,8 @@ fn journey() {
     let price: u128 = sealed["price"].as_str().expect("a price").parse().expect("a number");
     let bytes = Bytes::from(std::fs::read(&file).expect("what was sealed"));
     let lane: B256 = lane.parse().expect("an id");
-    let asked = stage.send(Some(contract), price, askCall { sealedInput: bytes.clone(), lane, maxPrice: price }.abi_encode());
+    let asked =
+        stage.send(Some(contract), price, askCall { sealedInput: bytes.clone(), lane, maxPrice: price }.abi_encode());
     let request = requested(&asked);
     let shown = stage.answered(&request.request.to_string());
     assert_eq!((&shown["told"], integers(&shown["answer"])), (&Value::Bool(true), expected.clone()));

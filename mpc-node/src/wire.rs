@@ -152,11 +152,11 @@ impl Kind {
     /// The kind with this code.
     pub fn from_code(code: u8) -> Option<Self> {
         use Kind::{
-            Again, AskJob, AskSealing, AskSession, Begin, Chunk, ClientPart, Commit, Completed, Cosign, Cosigned, CountPacks, Deal,
-            DealAccept, DealCommit, DealReady, DeleteSharing, Done, Draft, Fail, FindSharing, GoOn, HandBack, Hello,
-            Input, LastReceipt, LastReply, ListSharings, OpenJob, OpenReply, PackCount, Piece, Prepare, Presence,
-            Present, Progress, PutAccess, Reclaim, Reclaimed, Round, Run, RunReply, Seal, Sealing, SharingList, SharingReply,
-            Status, StatusReply, Transcript,
+            Again, AskJob, AskSealing, AskSession, Begin, Chunk, ClientPart, Commit, Completed, Cosign, Cosigned,
+            CountPacks, Deal, DealAccept, DealCommit, DealReady, DeleteSharing, Done, Draft, Fail, FindSharing, GoOn,
+            HandBack, Hello, Input, LastReceipt, LastReply, ListSharings, OpenJob, OpenReply, PackCount, Piece,
+            Prepare, Presence, Present, Progress, PutAccess, Reclaim, Reclaimed, Round, Run, RunReply, Seal, Sealing,
+            SharingList, SharingReply, Status, StatusReply, Transcript,
         };
         [
             Hello,

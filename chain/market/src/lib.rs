@@ -37,8 +37,8 @@ mod voucher;
 use alloy_primitives::{Address, address};
 
 pub use domain::Domain;
-pub use request::{Ask, Request};
 pub use receipt::{Receipt, committee_root};
+pub use request::{Ask, Request};
 pub use session::{Committee, MAX_LANES, PreimageError, Session};
 pub use voucher::{SIGNATURE_BYTES, Voucher, VoucherError};
 

@@ -280,7 +280,10 @@ mod tests {
 
     #[test]
     fn a_public_answer_is_its_words_with_the_highest_byte_first() {
-        assert_eq!(public_answer(&[vec![1, -1], vec![i32::MIN]]).unwrap(), [0, 0, 0, 1, 255, 255, 255, 255, 128, 0, 0, 0]);
+        assert_eq!(
+            public_answer(&[vec![1, -1], vec![i32::MIN]]).unwrap(),
+            [0, 0, 0, 1, 255, 255, 255, 255, 128, 0, 0, 0]
+        );
         assert_eq!(read_answer(&[0, 0, 0, 1, 255, 255, 255, 255]), Some(vec![1, -1]));
         assert_eq!(read_answer(&[0; 5]), None);
         assert_eq!(public_answer(&[vec![0; MAX_ANSWER / 4 + 1]]), None);

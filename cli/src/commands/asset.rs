@@ -411,14 +411,9 @@ fn ask(args: &AskArgs, context: &mut Context) -> Result<()> {
     let mut payer = args.money.payer(context)?;
     let asset = args.asset;
     if args.none {
-        let nobody = Ask {
-            lane: B256::ZERO,
-            graph: B256::ZERO,
-            parameters: B256::ZERO,
-            royalty: 0,
-            compute: 0,
-        };
-        let order = Order::call("letting nobody ask", INFERENCE_MARKET, &InferenceMarket::setAskCall { asset, ask: nobody });
+        let nobody = Ask { lane: B256::ZERO, graph: B256::ZERO, parameters: B256::ZERO, royalty: 0, compute: 0 };
+        let order =
+            Order::call("letting nobody ask", INFERENCE_MARKET, &InferenceMarket::setAskCall { asset, ask: nobody });
         if payer.carry_out(&order, context)?.is_none() {
             return Ok(());
         }
@@ -451,7 +446,11 @@ fn ask(args: &AskArgs, context: &mut Context) -> Result<()> {
     if price == 0 {
         return Err(Error::user("an answer has to cost something: give --royalty, --compute, or both"));
     }
-    let order = Order::call("letting contracts ask", INFERENCE_MARKET, &InferenceMarket::setAskCall { asset, ask: ask.clone() });
+    let order = Order::call(
+        "letting contracts ask",
+        INFERENCE_MARKET,
+        &InferenceMarket::setAskCall { asset, ask: ask.clone() },
+    );
     if payer.carry_out(&order, context)?.is_none() {
         return Ok(());
     }

@@ -173,7 +173,11 @@ fn make(args: &MakeArgs, context: &mut Context) -> Result<()> {
         "tokens": input.tokens,
     });
     let next = if what.public { "show" } else { "answer" };
-    payer.tell(&format!("asked: `sahara request {next} {}` has the answer, in a minute or so", event.request), value, context)
+    payer.tell(
+        &format!("asked: `sahara request {next} {}` has the answer, in a minute or so", event.request),
+        value,
+        context,
+    )
 }
 
 fn seal(args: &SealArgs, context: &mut Context) -> Result<()> {

@@ -144,14 +144,8 @@ impl Client {
         consumer: PublicKey,
         voucher: &[u8],
     ) -> Result<Fetched, ClientError> {
-        let run = Run {
-            job,
-            task,
-            inputs,
-            salt: Seed::from_bytes([0; 32]),
-            signature: [0; 64],
-            voucher: voucher.to_vec(),
-        };
+        let run =
+            Run { job, task, inputs, salt: Seed::from_bytes([0; 32]), signature: [0; 64], voucher: voucher.to_vec() };
         let gone = || ClientError::Answer("the evaluators do not both have the answer (any more)".into());
         let halves = self.halves_again(&[run.clone(), run.clone()], 1 << 20).ok_or_else(gone)?;
         for (index, half) in halves.iter().enumerate() {

@@ -93,7 +93,9 @@ fn serve(seat: &Arc<Seat>, mut lane: Lane, peer: &Peer, place: &Place) -> Result
         let busy = Busy::new(&seat.machine);
         let result = if seat.machine.is_stopping() {
             Err(Ended::new(Some(lane), Refusal::new(FailCode::Stopping, "this node is shutting down")))
-        } else if peer.caller == Caller::Stranger && !matches!(kind, Kind::FindSharing | Kind::Present | Kind::AskSealing) {
+        } else if peer.caller == Caller::Stranger
+            && !matches!(kind, Kind::FindSharing | Kind::Present | Kind::AskSealing)
+        {
             let text = "this node does not know your key: show a session of a licence that you have bought, first";
             Err(Ended::new(Some(lane), Refusal::new(FailCode::Unpresented, text)))
         } else {

@@ -101,7 +101,10 @@ pub fn sealed(
 ) -> Result<SealedInput> {
     let (chain, domain, ask) = (network.chain(), network.domain(), &offered.ask);
     if content(model)?.0 != registered(&chain, offered.asset)? {
-        return Err(Error::user(format!("{} is not the content that is registered as asset {}", model.info.name, offered.asset)));
+        return Err(Error::user(format!(
+            "{} is not the content that is registered as asset {}",
+            model.info.name, offered.asset
+        )));
     }
     let input = encoded(model, ask.graph, text)?;
     let nodes = nodes_of(&chain, &offered.committee)?;
@@ -134,7 +137,8 @@ pub fn sealed(
     let forms = [Form::Seed(&made.seed, words), Form::Words(&made.shares[1])];
     for (evaluator, node) in wanted.task.assignment.evaluators().into_iter().enumerate() {
         let label = client.committee().label(node);
-        let told = client.sealing_key(node).map_err(|e| Error::fault(format!("asking {label} for its sealing key: {e}")))?;
+        let told =
+            client.sealing_key(node).map_err(|e| Error::fault(format!("asking {label} for its sealing key: {e}")))?;
         let member = wanted.keys()[usize::from(node)];
         let key = SealingKey::read(&told, domain.chain_id, &member, now());
         let key = key.map_err(|why| Error::fault(format!("{label}: {why}")))?;
@@ -171,7 +175,10 @@ fn encoded(model: &Model, graph: B256, text: &str) -> Result<sahara_circuits::fr
         }
         return Ok(encoded);
     }
-    Err(Error::user(format!("{} has no graph {graph}: it is another version than the owner lets contracts ask", model.info.name)))
+    Err(Error::user(format!(
+        "{} has no graph {graph}: it is another version than the owner lets contracts ask",
+        model.info.name
+    )))
 }
 
 fn fresh() -> Result<Zeroizing<[u8; 32]>> {
@@ -189,7 +196,8 @@ fn keep(home: &Home, input: B256, reading: &[u8; 32]) -> Result<()> {
     let folder = folder(home);
     create_private_dir(&folder)?;
     let path = folder.join(format!("{input:x}.key"));
-    durable::create(&path, |file| file.write_all(reading)).map_err(|e| Error::io("keeping the key of the answer", &path, e))
+    durable::create(&path, |file| file.write_all(reading))
+        .map_err(|e| Error::io("keeping the key of the answer", &path, e))
 }
 
 fn reader(home: &Home, input: B256) -> Result<Zeroizing<[u8; 32]>> {

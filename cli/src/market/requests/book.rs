@@ -90,7 +90,9 @@ impl Book {
                     table.insert(known.wanted.id, known);
                 }
                 Some(_) => durable::remove(&path).map_err(|e| Error::io("removing", &path, e))?,
-                None => tracing::error!(file = %path.display(), "an answer that was kept is damaged: it is not handed in"),
+                None => {
+                    tracing::error!(file = %path.display(), "an answer that was kept is damaged: it is not handed in")
+                }
             }
         }
         Ok(Self { domain, folder, keys, max_age, clock, table: Mutex::new(table) })
@@ -104,6 +106,11 @@ impl Book {
     /// Whether a request is known.
     pub fn knows(&self, id: B256) -> bool {
         self.table().contains_key(&id)
+    }
+
+    /// Whether a request has its receipt.
+    pub fn is_done(&self, id: B256) -> bool {
+        self.table().get(&id).is_some_and(|known| known.done.is_some())
     }
 
     /// Whether there is room for a request of this asset and asker.
@@ -336,7 +343,8 @@ impl Market for Book {
     }
 
     fn is_public(&self, order: &Order) -> bool {
-        self.with(&order.place, &order.asker, &order.voucher, |known| Ok(known.wanted.request.isPublic)).unwrap_or(false)
+        self.with(&order.place, &order.asker, &order.voucher, |known| Ok(known.wanted.request.isPublic))
+            .unwrap_or(false)
     }
 
     fn answered(&self, order: &Order, outputs: &[Vec<i32>]) -> std::result::Result<(), Unlicensed> {
@@ -356,12 +364,7 @@ impl Market for Book {
         })
     }
 
-    fn judge(
-        &self,
-        order: &Order,
-        end: Option<&JobEnd>,
-        receipt: &[u8],
-    ) -> std::result::Result<[u8; 32], Unlicensed> {
+    fn judge(&self, order: &Order, end: Option<&JobEnd>, receipt: &[u8]) -> std::result::Result<[u8; 32], Unlicensed> {
         let now = (self.clock)();
         self.with(&order.place, &order.asker, &order.voucher, |known| {
             known.serves(now)?;
@@ -397,8 +400,7 @@ impl Market for Book {
     }
 
     fn reader(&self, order: &Order) -> PublicKey {
-        let reader =
-            self.with(&order.place, &order.asker, &order.voucher, |known| Ok(PublicKey(known.sealed.reader)));
+        let reader = self.with(&order.place, &order.asker, &order.voucher, |known| Ok(PublicKey(known.sealed.reader)));
         reader.unwrap_or(order.asker)
     }
 
@@ -515,12 +517,7 @@ impl Market for Both {
         self.of(&order.voucher).draw_up(order, end)
     }
 
-    fn judge(
-        &self,
-        order: &Order,
-        end: Option<&JobEnd>,
-        receipt: &[u8],
-    ) -> std::result::Result<[u8; 32], Unlicensed> {
+    fn judge(&self, order: &Order, end: Option<&JobEnd>, receipt: &[u8]) -> std::result::Result<[u8; 32], Unlicensed> {
         self.of(&order.voucher).judge(order, end, receipt)
     }
 

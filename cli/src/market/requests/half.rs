@@ -71,8 +71,8 @@ pub fn decode(bytes: &[u8]) -> Result<Half, DecodeError> {
             let mut left = MAX_WORDS;
             let mut tensors = Vec::with_capacity(count);
             for _ in 0..count {
-                let words = r.count("words", left)?;
-                left -= words;
+                let words = r.u32()? as usize;
+                left = left.checked_sub(words).ok_or_else(|| r.field("words"))?;
                 tensors.push(words);
             }
             r.finish()?;

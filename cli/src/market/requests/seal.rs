@@ -13,8 +13,6 @@ use zeroize::Zeroizing;
 pub const PUBLIC: usize = 1216;
 /// Bytes of an encapsulated key, which a part begins with.
 pub const ENCAPSULATED: usize = 1120;
-/// Bytes by which a part is longer than what is in it.
-pub const OVERHEAD: usize = ENCAPSULATED + 16;
 
 type PublicKey = <XWing as Kem>::PublicKey;
 type SecretKey = <XWing as Kem>::PrivateKey;
@@ -109,7 +107,7 @@ mod tests {
         let (secret, context) = ([7; 32], Context::new(&DOMAIN, &binding(), &sealed()));
         let key = public(&secret).unwrap();
         let bytes = seal(&key, &context, 0, b"a half").unwrap();
-        assert_eq!(bytes.len(), 6 + OVERHEAD);
+        assert_eq!(bytes.len(), ENCAPSULATED + 6 + 16);
         assert_eq!(open(&secret, &context, 0, &bytes).unwrap()[..], b"a half"[..]);
         assert!(open(&secret, &context, 1, &bytes).is_err(), "the other evaluator's place");
         assert!(open(&[8; 32], &context, 0, &bytes).is_err(), "another key");

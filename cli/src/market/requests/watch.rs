@@ -101,8 +101,7 @@ impl Watch {
 
     /// What somebody says that a contract asks of this node, if its hashes are right.
     fn hint(&mut self, log: &Log, now: u64) -> Option<(Wanted, Sealed)> {
-        let event =
-            InferenceMarket::Requested::decode_raw_log_validate(log.topics.iter().copied(), &log.data).ok()?;
+        let event = InferenceMarket::Requested::decode_raw_log_validate(log.topics.iter().copied(), &log.data).ok()?;
         let request = event.r;
         let id = request.id(self.book.domain());
         let stands = id == event.request && request.input == keccak256(&event.sealedInput) && request.until > now;
@@ -142,8 +141,7 @@ impl Watch {
         let hints: Vec<_> = self.hints.drain(..).map(|(wanted, sealed)| (Arc::new(wanted), Arc::new(sealed))).collect();
         let all: Vec<_> = self.book.open_ones().into_iter().chain(hints.iter().cloned()).collect();
         for batch in all.chunks(BATCH) {
-            let asked: Vec<_> =
-                batch.iter().map(|(wanted, _)| (INFERENCE_MARKET, slots::request(wanted.id))).collect();
+            let asked: Vec<_> = batch.iter().map(|(wanted, _)| (INFERENCE_MARKET, slots::request(wanted.id))).collect();
             let proven = match words.words(&asked) {
                 Ok(proven) if proven.words.len() == asked.len() => proven,
                 Ok(_) => return Err("the words are not those that were asked for".to_owned()),
@@ -267,9 +265,8 @@ pub fn requested(chain: &Chain, domain: &sahara_market::Domain, id: B256) -> Res
     let logs = chain.logs("asking for the request", INFERENCE_MARKET, &topics)?;
     let read =
         |log: &Log| InferenceMarket::Requested::decode_raw_log_validate(log.topics.iter().copied(), &log.data).ok();
-    let stands = |event: &InferenceMarket::Requested| {
-        event.r.id(domain) == id && keccak256(&event.sealedInput) == event.r.input
-    };
+    let stands =
+        |event: &InferenceMarket::Requested| event.r.id(domain) == id && keccak256(&event.sealedInput) == event.r.input;
     let found = logs.iter().filter_map(read).find(stands);
     let event = found.ok_or_else(|| Error::user(format!("the chain's nodes show no request {id}")))?;
     Ok((event.r, event.sealedInput.to_vec()))

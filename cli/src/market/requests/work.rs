@@ -10,6 +10,7 @@ use sahara_market::request::{ANSWER_TIME, Binding, Sealed};
 use sahara_mpc::client::{Client, ClientError, ClientOptions, Committee, OneHalf};
 use sahara_mpc::identity::{self, PublicKey};
 use sahara_mpc::transcript::input_commitment;
+use sahara_mpc::wire::FailCode;
 
 use super::book::Book;
 use super::half::{self, Half};
@@ -22,14 +23,17 @@ const WINDOW: u64 = 60;
 const ATTEMPTS: [u64; 9] = [0, 1, 2, 4, 8, 16, 32, 48, 56];
 /// Until the other evaluator is there, an attempt is made again, for so long.
 const PATIENCE: Duration = Duration::from_secs(45);
-const PAUSE: Duration = Duration::from_secs(1);
+/// How long the second evaluator waits under one name.
+const TURN: Duration = Duration::from_secs(5);
+const PAUSE: Duration = Duration::from_millis(300);
 
 /// Computes for one node.
 pub struct Work {
     node: PublicKey,
     committees: Vec<Committee>,
     book: Arc<Book>,
-    attempted: BTreeMap<B256, u64>,
+    /// The window of the last attempt at each, and how many there were.
+    attempted: BTreeMap<B256, (u64, u32)>,
 }
 
 impl Work {
@@ -40,12 +44,14 @@ impl Work {
 
     /// The next request, if one is due.
     pub fn round(&mut self, now: u64) {
-        let waiting = self.book.to_do();
+        let mut waiting = self.book.to_do();
         self.attempted.retain(|id, _| waiting.iter().any(|(wanted, _)| wanted.id == *id));
+        // What failed before comes after what is new: whoever asks nonsense holds up nobody.
+        waiting.sort_by_key(|(wanted, _)| self.attempted.get(&wanted.id).map_or(0, |(_, attempts)| *attempts));
         for (wanted, sealed) in waiting {
             let begun = wanted.request.until.saturating_sub(ANSWER_TIME);
             let window = now.saturating_sub(begun) / WINDOW;
-            if !ATTEMPTS.contains(&window) || self.attempted.get(&wanted.id) == Some(&window) {
+            if !ATTEMPTS.contains(&window) || self.attempted.get(&wanted.id).is_some_and(|(last, _)| *last == window) {
                 continue;
             }
             let Some((committee, own)) = self.seat(&wanted).map(|(committee, own)| (committee.clone(), own)) else {
@@ -56,7 +62,8 @@ impl Work {
             let Some(role) = evaluators.iter().position(|index| *index == own) else {
                 continue; // the helper is asked when the receipt is signed
             };
-            self.attempted.insert(wanted.id, window);
+            let attempts = self.attempted.get(&wanted.id).map_or(0, |(_, attempts)| *attempts);
+            self.attempted.insert(wanted.id, (window, attempts + 1));
             let request = wanted.id;
             let opened = match self.open(&wanted, &sealed, role) {
                 Ok(half) => half,
@@ -68,7 +75,7 @@ impl Work {
             };
             let at = begun + window * WINDOW;
             tracing::info!(%request, attempt = window, "a contract's request is computed");
-            match attempt(&committee, own, role, (&wanted, &sealed), &opened, (window, at)) {
+            match attempt(&self.book, &committee, own, role, (&wanted, &sealed), &opened, (window, at)) {
                 Ok(()) => tracing::info!(%request, "a contract's request is answered"),
                 Err(error) => tracing::warn!(%request, %error, "a contract's request is not answered yet"),
             }
@@ -77,8 +84,7 @@ impl Work {
     }
 
     fn seat(&self, wanted: &Wanted) -> Option<(&Committee, u8)> {
-        let committee =
-            self.committees.iter().find(|committee| committee.digest() == wanted.committee.digest.0)?;
+        let committee = self.committees.iter().find(|committee| committee.digest() == wanted.committee.digest.0)?;
         Some((committee, committee.index_of(&self.node)?))
     }
 
@@ -99,8 +105,11 @@ impl Work {
     }
 }
 
-/// One attempt: until the other evaluator is there, too.
+/// One attempt: until the other evaluator is there, too. Nothing is made for it before that, as what was sealed to the other one may be
+/// nonsense: the first evaluator asks with a pack that is ready, and only if there is none, which it hears when they have met, it has one
+/// made, for a second name. The second evaluator waits under both names in turn; a job that was opened goes on when it does not.
 fn attempt(
+    book: &Book,
     committee: &Committee,
     own: u8,
     role: usize,
@@ -108,29 +117,35 @@ fn attempt(
     half: &Half,
     (number, at): (u64, u64),
 ) -> Result<(), ClientError> {
-    let job = slip::job(wanted.id, number as u32, u32::try_from(at).unwrap_or(u32::MAX));
+    let seconds = u32::try_from(at).unwrap_or(u32::MAX);
+    let names = [0, 1].map(|name| slip::job(wanted.id, 2 * number as u32 + name, seconds));
     let voucher = slip::voucher(wanted.id);
-    let client = Client::new(identity::from_secret(&half.secret), committee.clone(), ClientOptions::default());
+    let mut options = ClientOptions::default();
+    if role == 1 {
+        options.job_timeout = TURN;
+    }
+    let client = Client::new(identity::from_secret(&half.secret), committee.clone(), options);
     let (task, inputs) = (wanted.task, sealed.inputs);
-    let ask = || {
-        let half = OneHalf { job, task, inputs, salt: &half.salt, share: &half.share, voucher: &voucher };
-        client.ask_one(own, &half)
-    };
     let end = Instant::now() + PATIENCE;
-    let mut prepared = role != 0;
+    let mut name = 0;
     loop {
-        // The first evaluator's part: a pack that is kept for this job.
-        let asked = match std::mem::replace(&mut prepared, true) {
-            true => Ok(()),
-            false => client.prepare_job(&task, job).inspect_err(|_| prepared = false),
-        };
-        match asked.and_then(|()| ask()) {
+        let one = OneHalf { job: names[name], task, inputs, salt: &half.salt, share: &half.share, voucher: &voucher };
+        let error = match client.ask_one(own, &one) {
             Ok(()) => return Ok(()),
-            Err(error) if Instant::now() >= end => return Err(error),
-            Err(error) => {
-                tracing::info!(request = %wanted.id, %error, "an attempt is made again");
-                std::thread::sleep(PAUSE);
-            }
+            Err(_) if book.is_done(wanted.id) => return Ok(()),
+            Err(error) => error,
+        };
+        if Instant::now() >= end {
+            return Err(error);
         }
+        tracing::info!(request = %wanted.id, %error, "an attempt is made again");
+        if role == 1 {
+            name = 1 - name;
+        } else if name == 0 && error.code() == Some(FailCode::NoPack) {
+            name = 1;
+            client.prepare_job(&task, names[1])?;
+            continue;
+        }
+        std::thread::sleep(PAUSE);
     }
 }

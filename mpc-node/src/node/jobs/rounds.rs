@@ -148,7 +148,8 @@ fn publish(
     lane.set_step(|text| text.push_str("when the public answer was put together"));
     let sent = Secret::from([&salt.as_bytes()[..], &own.encode()].concat());
     let (_, received) = lane.exchange(None, &sent).map_err(peer)?;
-    let wrong = || Refusal::new(FailCode::Peer, format!("{} shows another share of the answer than it signed", lane.who()));
+    let wrong =
+        || Refusal::new(FailCode::Peer, format!("{} shows another share of the answer than it signed", lane.who()));
     let (salt, share) = received.split_first_chunk::<32>().ok_or_else(wrong)?;
     let share = Share::decode(share).map_err(|_| wrong())?;
     let them = 1 - role as usize;
