@@ -549,3 +549,220 @@ impl Market for Both {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU64, Ordering};
+
+    use alloy_primitives::U256;
+    use sahara_market::request::{Ask, Part, Request};
+    use sahara_market::{ASSET_REGISTRY, Committee, INFERENCE_MARKET};
+    use sahara_mpc::engine::{Assignment, GraphId, Rounding};
+    use sahara_mpc::identity::{Identity, from_secret};
+    use sahara_mpc::market::Asset;
+    use sahara_mpc::wire::{ManifestId, Task};
+
+    use super::*;
+
+    const DOMAIN: Domain = Domain { chain_id: 7, market: INFERENCE_MARKET };
+    const NOW: u64 = 1_800_000_000;
+    static CLOCK: AtomicU64 = AtomicU64::new(NOW);
+
+    fn members() -> [Identity; 3] {
+        [1, 2, 3].map(|n| from_secret(&[n; 32]))
+    }
+
+    fn wanted(is_public: bool, number: u64) -> Wanted {
+        let committee = Committee {
+            asset: B256::repeat_byte(1),
+            manifest: B256::repeat_byte(2),
+            digest: B256::repeat_byte(3),
+            keys: members().map(|member| B256::from(member.public().0)),
+            operators: [4, 5, 6].map(Address::repeat_byte),
+            epoch: 0,
+            from: 1,
+            until: u64::MAX,
+        };
+        let (manifest, graph) = (ManifestId(committee.manifest.0), GraphId([9; 32]));
+        let (assignment, rounding) = (Assignment::ALL[2], Rounding::Exact);
+        let task = Task { manifest, graph, assignment, rounding };
+        let ask = Ask {
+            lane: committee.id(),
+            graph: graph.0.into(),
+            parameters: keccak256(task.encode()),
+            royalty: 1,
+            compute: 3,
+        };
+        let request = Request {
+            asset: committee.asset,
+            ask,
+            input: B256::repeat_byte(8),
+            asker: Address::repeat_byte(7),
+            callback: Address::ZERO,
+            isPublic: is_public,
+            until: NOW + 3600,
+            number: U256::from(number),
+        };
+        Wanted::new(&DOMAIN, request, committee).unwrap()
+    }
+
+    fn sealed() -> Sealed {
+        let none = || Part { epoch: 0, bytes: Vec::new() };
+        Sealed { asker: [11; 32], reader: [12; 32], inputs: [[13; 32], [14; 32]], parts: [none(), none()] }
+    }
+
+    fn order(wanted: &Wanted) -> Order {
+        let place = Place {
+            committee: wanted.committee.digest.0,
+            keys: wanted.keys(),
+            manifest: wanted.task.manifest,
+            asset: Asset { chain: 7, contract: *ASSET_REGISTRY.0, asset: wanted.request.asset.0 },
+        };
+        Order {
+            place,
+            asker: PublicKey([11; 32]),
+            job: slip::job(wanted.id, 0, NOW as u32),
+            task: wanted.task,
+            inputs: sealed().inputs,
+            voucher: slip::voucher(wanted.id),
+        }
+    }
+
+    fn end() -> JobEnd {
+        JobEnd { outputs: [[21; 32], [22; 32]], transcript: [23; 32], rounds: 5 }
+    }
+
+    fn book(folder: &std::path::Path) -> Book {
+        let clock = || CLOCK.load(Ordering::Relaxed);
+        let keys = SealingKeys::open(folder.join("sealing"), 7, from_secret(&[1; 32]), clock).unwrap();
+        Book::open(DOMAIN, folder.join("requests"), keys, 300, clock).unwrap()
+    }
+
+    fn known(folder: &std::path::Path, wanted: &Wanted) -> Book {
+        let book = book(folder);
+        book.proven(Arc::new(wanted.clone()), Arc::new(sealed()), 50, NOW);
+        book
+    }
+
+    fn complete(receipt: Vec<u8>) -> Complete {
+        let digest = Slip::decode(&DOMAIN, &receipt).unwrap().receipt.digest(&DOMAIN);
+        Complete { receipt, signatures: members().map(|member| member.sign(digest.as_slice())) }
+    }
+
+    fn refuses<T>(result: std::result::Result<T, Unlicensed>) -> bool {
+        result.is_err()
+    }
+
+    #[test]
+    fn only_what_is_proven_and_just_what_was_asked_is_served() {
+        let dir = tempfile::tempdir().unwrap();
+        let (wanted, empty) = (wanted(true, 1), book(dir.path()));
+        let order = order(&wanted);
+        assert!(matches!(empty.accept(&order), Err(Unlicensed::Unknown(_))), "nothing is proven");
+        let book = known(&dir.path().join("b"), &wanted);
+        assert!(book.is_customer(&PublicKey([11; 32])) && !book.is_customer(&PublicKey([13; 32])));
+        assert!(book.licensed(&order.place, &order.asker).is_ok());
+        assert!(refuses(book.licensed(&order.place, &PublicKey([13; 32]))));
+        let elsewhere = Place { committee: [0; 32], ..order.place.clone() };
+        assert!(refuses(book.licensed(&elsewhere, &order.asker)));
+        assert!(refuses(book.accept(&Order { inputs: [[13; 32]; 2], ..order.clone() })));
+        assert!(
+            refuses(book.accept(&Order { asker: PublicKey([12; 32]), ..order.clone() })),
+            "the reader asks nothing"
+        );
+        let helped = Task { assignment: Assignment::ALL[0], ..order.task };
+        assert!(refuses(book.accept(&Order { task: helped, ..order.clone() })), "another gets the text");
+        assert!(refuses(book.accept(&Order { place: elsewhere, ..order.clone() })));
+        assert!(book.accept(&order).is_ok() && book.accept(&order).is_ok());
+        let other = Order { job: slip::job(wanted.id, 1, NOW as u32), ..order.clone() };
+        assert!(matches!(book.accept(&other), Err(Unlicensed::Held(_))));
+        book.give_up(&other);
+        assert!(matches!(book.accept(&other), Err(Unlicensed::Held(_))), "another's hold");
+        book.give_up(&order);
+        assert!(book.accept(&other).is_ok());
+        book.over(wanted.id);
+        assert!(refuses(book.accept(&other)) && !book.knows(wanted.id), "it was answered, or given back");
+    }
+
+    #[test]
+    fn a_receipt_says_what_the_market_pays_for_and_nothing_else_is_signed() {
+        let dir = tempfile::tempdir().unwrap();
+        let wanted = wanted(true, 1);
+        let (first, helper) = (known(&dir.path().join("a"), &wanted), known(&dir.path().join("b"), &wanted));
+        let order = order(&wanted);
+        first.accept(&order).unwrap();
+        assert!(first.is_public(&order) && refuses(first.draw_up(&order, &end())), "the answer is not known");
+        first.answered(&order, &[vec![1, -1]]).unwrap();
+        let receipt = first.draw_up(&order, &end()).unwrap();
+        let slip = Slip::decode(&DOMAIN, &receipt).unwrap();
+        assert_eq!(slip.receipt.output, keccak256([0, 0, 0, 1, 255, 255, 255, 255]));
+        assert_eq!((slip.receipt.session, slip.receipt.number, slip.receipt.total), (wanted.id, 1, 4));
+        assert_eq!((slip.receipt.licence, slip.receipt.request), (U256::ZERO, wanted.request.input));
+        let digest = first.judge(&order, Some(&end()), &receipt).unwrap();
+        assert_eq!(helper.judge(&order, None, &receipt).unwrap(), digest);
+        let others: [fn(&mut sahara_market::Receipt); 7] = [
+            |r| r.session = B256::ZERO,
+            |r| r.total += 1,
+            |r| r.graph = B256::ZERO,
+            |r| r.job = B256::ZERO,
+            |r| r.licence = U256::ONE,
+            |r| r.height += HEIGHTS + 1,
+            |r| r.output = B256::ZERO,
+        ];
+        for change in others {
+            let mut other = slip.clone();
+            change(&mut other.receipt);
+            assert!(refuses(helper.judge(&order, None, &other.encode())), "{:?}", other.receipt);
+        }
+        let mut output = slip.clone();
+        output.receipt.output = B256::repeat_byte(1);
+        assert!(refuses(first.judge(&order, Some(&end()), &output.encode())), "another answer than this node's");
+        let second = Order { job: slip::job(wanted.id, 1, NOW as u32), ..order.clone() };
+        assert!(refuses(helper.judge(&second, None, &receipt)), "of another job");
+    }
+
+    #[test]
+    fn what_is_complete_is_kept_handed_in_and_shown_to_its_reader() {
+        let dir = tempfile::tempdir().unwrap();
+        let wanted = wanted(false, 1);
+        let (first, other) = (known(dir.path(), &wanted), known(&dir.path().join("b"), &wanted));
+        let order = order(&wanted);
+        first.accept(&order).unwrap();
+        assert_eq!(first.reader(&order), PublicKey([12; 32]));
+        let receipt = first.draw_up(&order, &end()).unwrap();
+        let slip = Slip::decode(&DOMAIN, &receipt).unwrap();
+        assert_eq!(slip.receipt.output, keccak256([[21; 32], [22; 32]].as_flattened()));
+        let good = complete(receipt);
+        let mut forged = good.clone();
+        forged.signatures[2] = forged.signatures[1];
+        assert!(refuses(first.complete(&order, &forged)) && refuses(other.learn(&order.place, &order.asker, &forged)));
+        first.complete(&order, &good).unwrap();
+        assert!(other.learn(&order.place, &PublicKey([12; 32]), &good).is_ok() && other.is_done(wanted.id));
+        assert!(refuses(first.accept(&order)) && first.to_do().is_empty());
+        let handed_in = first.to_hand_in();
+        assert_eq!((handed_in.len(), handed_in[0].answer.len()), (1, 0));
+        let again = book(dir.path());
+        assert_eq!(again.to_hand_in().len(), 1, "after a restart");
+        for (asker, shown) in [(11, true), (12, true), (13, false)] {
+            let last = again.last(&order.place, &PublicKey([asker; 32]), &order.voucher);
+            assert_eq!(last.is_some(), shown, "{asker}");
+        }
+        again.over(wanted.id);
+        assert!(again.to_hand_in().is_empty() && again.is_done(wanted.id), "the reader may still come");
+    }
+
+    #[test]
+    fn few_requests_wait_for_one_asker() {
+        let dir = tempfile::tempdir().unwrap();
+        let book = book(dir.path());
+        for number in 0..MOST_OF_ASKER as u64 {
+            assert!(book.has_room(B256::repeat_byte(1), Address::repeat_byte(7)));
+            book.proven(Arc::new(wanted(true, number)), Arc::new(sealed()), 50, NOW);
+        }
+        assert!(!book.has_room(B256::repeat_byte(1), Address::repeat_byte(7)));
+        assert!(book.has_room(B256::repeat_byte(1), Address::repeat_byte(8)));
+        assert_eq!(book.to_do().len(), MOST_OF_ASKER);
+        book.give_up_hope(wanted(true, 3).id);
+        assert_eq!(book.to_do().len(), MOST_OF_ASKER - 1);
+    }
+}

@@ -55,3 +55,52 @@ pub fn serve(config: &Config, settings: &Settings, sessions: Arc<NodeMarket<Ligh
     for_ever("answering", LOOK, move || work.round(now()))?;
     Ok(Arc::new(Both { sessions, requests: book }))
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use sahara_market::request::{Part, Request, Sealed, read_answer};
+    use sahara_market::{Domain, INFERENCE_MARKET};
+    use sahara_mpc::identity::from_secret;
+
+    use super::keys::SealingKey;
+    use super::{half, slip};
+
+    const DOMAIN: Domain = Domain { chain_id: 7, market: INFERENCE_MARKET };
+
+    /// Whatever the bytes are, they are read or refused.
+    fn reads(bytes: &[u8]) {
+        drop(half::decode(bytes));
+        drop(slip::Slip::decode(&DOMAIN, bytes));
+        let node = from_secret(&[1; 32]).public();
+        drop(SealingKey::read(bytes, 7, &node, 0));
+        let _ = (slip::named(bytes), Request::decode(bytes), read_answer(bytes));
+        if let Ok(sealed) = Sealed::decode(bytes) {
+            assert_eq!(sealed.encode(), bytes, "a sealed input has one form");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn bytes_from_outside_are_read_or_refused(
+            bytes in prop::collection::vec(any::<u8>(), 0..600),
+            magic in prop::sample::select(vec![&b"SHASKED\0"[..], b"SHHALF\0\0", b"SHREQRC\0", b"SHSEALK\0", b"SHREQST\0", b""]),
+        ) {
+            reads(&[magic, &[1, 0], &bytes].concat());
+        }
+
+        #[test]
+        fn a_sealed_input_with_a_byte_changed_is_read_or_refused(
+            parts in prop::array::uniform2(prop::collection::vec(any::<u8>(), 0..64)),
+            at in any::<prop::sample::Index>(),
+            byte in any::<u8>(),
+        ) {
+            let parts = parts.map(|bytes| Part { epoch: 3, bytes });
+            let sealed = Sealed { asker: [1; 32], reader: [2; 32], inputs: [[3; 32]; 2], parts };
+            let mut bytes = sealed.encode();
+            let at = at.index(bytes.len());
+            bytes[at] = byte;
+            reads(&bytes);
+        }
+    }
+}
