@@ -169,7 +169,16 @@ impl Frontend {
     /// As for [`Frontend::encode`], and if there is no such prompt.
     pub fn encode_prompted(&self, text: &str, prompt: Option<&str>) -> Result<Encoded, EncodeError> {
         let (encoding, prompt) = self.tokenized(text, prompt)?;
-        self.encode_tokens(&encoding, prompt)
+        self.encode_tokens(&encoding, prompt, 0)
+    }
+
+    /// [`Frontend::encode`], padded to at least so many tokens: a shorter text does not show by its padded length.
+    ///
+    /// # Errors
+    /// As for [`Frontend::encode`].
+    pub fn encode_padded(&self, text: &str, least: u32) -> Result<Encoded, EncodeError> {
+        let (encoding, prompt) = self.tokenized(text, None)?;
+        self.encode_tokens(&encoding, prompt, least)
     }
 
     /// How long a text with its prompt is, by its tokens alone.
@@ -199,7 +208,7 @@ impl Frontend {
     /// # Errors
     /// As for [`Frontend::encode`].
     pub fn encode_pair(&self, text: &str, pair: &str) -> Result<Encoded, EncodeError> {
-        self.encode_tokens(&self.tokenized_pair(text, pair)?, 0)
+        self.encode_tokens(&self.tokenized_pair(text, pair)?, 0, 0)
     }
 
     pub(crate) fn tokenized_pair(&self, text: &str, pair: &str) -> Result<Encoding, EncodeError> {
@@ -283,13 +292,13 @@ impl Frontend {
         self.position_rule
     }
 
-    fn encode_tokens(&self, encoding: &Encoding, skip: usize) -> Result<Encoded, EncodeError> {
+    fn encode_tokens(&self, encoding: &Encoding, skip: usize, least: u32) -> Result<Encoded, EncodeError> {
         let ids = encoding.get_ids();
         let (tokens, truncated) = (ids.len(), !encoding.get_overflowing().is_empty());
         if tokens == 0 {
             return Err(EncodeError::Empty);
         }
-        let fits = buckets(self.text.max_tokens).find(|&b| b as usize >= tokens);
+        let fits = buckets(self.text.max_tokens).find(|&b| b as usize >= tokens && b >= least);
         let bucket = fits.ok_or_else(|| EncodeError::Tokenizer(format!("{tokens} tokens")))?;
         let zeros = vec![0; self.hidden];
         let mut embedding = vec![0; bucket as usize * self.hidden];

@@ -3,6 +3,7 @@
 //! All calls block; a [`Client`] can be shared among threads (each call takes lanes of its own from a pool). The client
 //! makes the shares itself: an input leaves this process only as two uniform halves, each to one node.
 
+mod apart;
 mod held;
 mod job;
 mod offer;
@@ -28,6 +29,7 @@ use crate::pool::LanePool;
 pub use crate::status::NodeStatus;
 use crate::wire::{CountPacks, FailCode, Kind, PackCount, Prepare, Progress};
 pub use crate::wire::{JobId, Task};
+pub use apart::{Fetched, Halves, OneHalf, first_half, halves};
 pub use held::{Held, Listed};
 pub use job::{Inference, Job, JobStats};
 pub use offer::{Access, Offer};

@@ -115,6 +115,11 @@ impl Identity {
     }
 }
 
+/// The identity with this secret: for keys that are passed on inside something that is sealed.
+pub fn from_secret(secret: &[u8; 32]) -> Identity {
+    Identity(SigningKey::from_bytes(secret))
+}
+
 /// A new identity from the operating system's randomness.
 ///
 /// # Errors

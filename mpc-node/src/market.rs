@@ -15,7 +15,7 @@ use thiserror::Error;
 
 use crate::identity::PublicKey;
 pub use crate::manifest::Asset;
-pub use crate::wire::{Complete, JobId, MAX_RECEIPT, MAX_SESSION, MAX_VOUCHER, ManifestId, Task};
+pub use crate::wire::{Complete, JobId, MAX_RECEIPT, MAX_SEALING, MAX_SESSION, MAX_VOUCHER, ManifestId, Task};
 
 /// Where something is asked for: one version of a sharing, at one committee.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -165,6 +165,32 @@ pub trait Market: Send + Sync {
 
     /// The last complete receipt of the session and lane that the voucher names, if the session is the asker's and there is one.
     fn last(&self, place: &Place, asker: &PublicKey, voucher: &[u8]) -> Option<Complete>;
+
+    /// Whether everybody may read the answer to an order that this node accepted: then the evaluators show each other their shares of it
+    /// before they sign, so that a receipt can name the answer itself. They learn it by that, as everybody does.
+    fn is_public(&self, _order: &Order) -> bool {
+        false
+    }
+
+    /// The answer to an order whose answer is public: the output tensors, which both evaluators have from each other's shares and
+    /// checked against what the other one signed. Called before [`Market::draw_up`] and [`Market::judge`].
+    ///
+    /// # Errors
+    /// When it cannot be published.
+    fn answered(&self, _order: &Order, _outputs: &[Vec<i32>]) -> Result<(), Unlicensed> {
+        Ok(())
+    }
+
+    /// Whose key fetches this node's share of the answer afterwards: the asker's, unless somebody else asks in another one's name.
+    fn reader(&self, order: &Order) -> PublicKey {
+        order.asker
+    }
+
+    /// This node's sealing key, signed, in the implementation's form, at most [`MAX_SEALING`] bytes: told to anybody who asks. None
+    /// where nothing is sealed to this node.
+    fn sealing(&self) -> Option<Vec<u8>> {
+        None
+    }
 
     /// A complete receipt from somebody else, of a session that this node knows or not: kept on disk, if all members signed
     /// it ([`Complete::is_signed`]; checked by the implementation, as only it knows the digest), it is for this place and asker

@@ -20,8 +20,8 @@ use crate::manifest::MAX_MANIFEST;
 pub use crate::manifest::{ManifestId, SharingId};
 pub use jobs::{JobFigures, MAX_PACKS, OpenJob, OpenReply, Run, RunReply, Share};
 pub use market::{
-    Again, AskSession, Complete, Completed, Cosign, Cosigned, Draft, LastReceipt, LastReply, MAX_RECEIPT, MAX_SESSION,
-    MAX_VOUCHER, Present,
+    Again, AskSession, Complete, Completed, Cosign, Cosigned, Draft, LastReceipt, LastReply, MAX_RECEIPT, MAX_SEALING,
+    MAX_SESSION, MAX_VOUCHER, Present, Sealing,
 };
 pub use models::{
     Asked, Begin, Deal, DeleteSharing, FindSharing, GetClientPart, ListSharings, MAX_SHARINGS, Piece, Prepare,
@@ -142,17 +142,21 @@ pub enum Kind {
     Again = 87,
     /// Request of the first evaluator to the helper: whether it knows a session, [`AskSession`].
     AskSession = 88,
+    /// Request: with which key something is sealed to this node; empty.
+    AskSealing = 89,
+    /// Answer to `AskSealing`: [`Sealing`].
+    Sealing = 90,
 }
 
 impl Kind {
     /// The kind with this code.
     pub fn from_code(code: u8) -> Option<Self> {
         use Kind::{
-            Again, AskJob, AskSession, Begin, Chunk, ClientPart, Commit, Completed, Cosign, Cosigned, CountPacks, Deal,
-            DealAccept, DealCommit, DealReady, DeleteSharing, Done, Draft, Fail, FindSharing, GoOn, HandBack, Hello,
-            Input, LastReceipt, LastReply, ListSharings, OpenJob, OpenReply, PackCount, Piece, Prepare, Presence,
-            Present, Progress, PutAccess, Reclaim, Reclaimed, Round, Run, RunReply, Seal, SharingList, SharingReply,
-            Status, StatusReply, Transcript,
+            Again, AskJob, AskSealing, AskSession, Begin, Chunk, ClientPart, Commit, Completed, Cosign, Cosigned,
+            CountPacks, Deal, DealAccept, DealCommit, DealReady, DeleteSharing, Done, Draft, Fail, FindSharing, GoOn,
+            HandBack, Hello, Input, LastReceipt, LastReply, ListSharings, OpenJob, OpenReply, PackCount, Piece,
+            Prepare, Presence, Present, Progress, PutAccess, Reclaim, Reclaimed, Round, Run, RunReply, Seal, Sealing,
+            SharingList, SharingReply, Status, StatusReply, Transcript,
         };
         [
             Hello,
@@ -202,6 +206,8 @@ impl Kind {
             Completed,
             Again,
             AskSession,
+            AskSealing,
+            Sealing,
         ]
         .into_iter()
         .find(|kind| *kind as u8 == code)
@@ -216,7 +222,7 @@ impl Kind {
                 true
             }
             Self::Begin | Self::PutAccess | Self::DeleteSharing | Self::ClientPart => true,
-            Self::Present | Self::LastReceipt | Self::Again => true,
+            Self::Present | Self::LastReceipt | Self::Again | Self::AskSealing => true,
             Self::Deal
             | Self::HandBack
             | Self::Reclaim
@@ -237,6 +243,7 @@ impl Kind {
             | Self::DealReady
             | Self::DealCommit
             | Self::GoOn
+            | Self::AskSealing
             | Self::Commit => 0,
             Self::Hello | Self::FindSharing | Self::ListSharings | Self::Piece => 256,
             Self::DeleteSharing | Self::ClientPart => 256,
@@ -247,6 +254,7 @@ impl Kind {
             Self::Deal | Self::Seal | Self::OpenReply | Self::Progress | Self::Cosigned | Self::Completed => 256,
             Self::Run | Self::LastReceipt | Self::Again | Self::AskSession => 256 + MAX_VOUCHER,
             Self::Present => 256 + MAX_SESSION,
+            Self::Sealing => MAX_SEALING + 64,
             Self::LastReply | Self::Draft => 256 + MAX_RECEIPT,
             Self::Cosign => 512 + MAX_VOUCHER + MAX_RECEIPT,
             Self::Fail | Self::Transcript => 2048,

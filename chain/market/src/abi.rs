@@ -91,6 +91,29 @@ alloy_sol_types::sol! {
         uint256 nonce;
     }
 
+    /// What an asset's owner lets contracts ask.
+    #[derive(Debug, PartialEq, Eq)]
+    struct Ask {
+        bytes32 lane;
+        bytes32 graph;
+        bytes32 parameters;
+        uint128 royalty;
+        uint128 compute;
+    }
+
+    /// One call that a contract asks for.
+    #[derive(Debug, PartialEq, Eq)]
+    struct Request {
+        bytes32 asset;
+        Ask ask;
+        bytes32 input;
+        address asker;
+        address callback;
+        bool isPublic;
+        uint64 until;
+        uint256 number;
+    }
+
     /// The native contract that checks a committee's signatures.
     interface ICommittee {
         function verify(
@@ -301,6 +324,10 @@ alloy_sol_types::sol! {
             bytes32 indexed session, bytes32 indexed lane, bytes32 indexed job, uint256 paid, uint256 total, bytes32 receipt
         );
         event Closing(bytes32 indexed session, uint64 until);
+        event Asked(bytes32 indexed asset, Ask ask);
+        event Requested(bytes32 indexed request, bytes32 indexed lane, Request r, bytes sealedInput);
+        event Answered(bytes32 indexed request, bytes32 output, bytes answer, bytes32 receipt, bool told);
+        event Refunded(bytes32 indexed request, uint256 amount);
         event Finished(bytes32 indexed session, uint256 returned);
 
         error NotTheOwner(bytes32 asset, address caller);
@@ -366,6 +393,25 @@ alloy_sol_types::sol! {
             bytes calldata voucher,
             bytes calldata signatures
         ) external;
+        function setAsk(bytes32 asset, Ask calldata ask) external;
+        function askOf(bytes32 asset) external view returns (Ask memory);
+        function requestInference(
+            bytes32 asset,
+            bytes32 lane,
+            bytes calldata sealedInput,
+            address callback,
+            bool isPublic,
+            uint128 maxPrice
+        ) external payable returns (bytes32);
+        function answer(
+            Request calldata q,
+            Committee calldata c,
+            InferenceReceipt calldata r,
+            bytes calldata signatures,
+            bytes calldata publicAnswer
+        ) external;
+        function refundRequest(Request calldata q) external;
+        function requests(bytes32 request) external view returns (uint256);
         function close(Session calldata s) external;
         function finish(Session calldata s) external;
         function withdraw() external returns (uint256);

@@ -30,6 +30,7 @@ pub mod budget;
 mod domain;
 pub mod draw;
 mod receipt;
+pub mod request;
 pub mod revenue;
 mod session;
 pub mod slots;
@@ -39,6 +40,7 @@ use alloy_primitives::{Address, B256, address};
 
 pub use domain::Domain;
 pub use receipt::{Receipt, committee_root};
+pub use request::{Ask, Request};
 pub use session::{Committee, MAX_LANES, PreimageError, Session};
 pub use voucher::{SIGNATURE_BYTES, Voucher, VoucherError};
 

@@ -17,6 +17,18 @@ pub fn settled(session: B256, lane: B256) -> B256 {
     mapping(lane, mapping(session, U256::from(2).into()))
 }
 
+/// In [`crate::INFERENCE_MARKET`]: the state of a request, [`RequestState`].
+pub fn request(id: B256) -> B256 {
+    mapping(id, U256::from(11).into())
+}
+
+/// In [`crate::INFERENCE_MARKET`]: the four words of what contracts may ask of an asset: lane, graph, parameters, and both prices
+/// (`compute` in the upper half).
+pub fn ask(asset: B256) -> [B256; 4] {
+    let first = U256::from_be_bytes(mapping(asset, U256::from(10).into()).0);
+    [0, 1, 2, 3].map(|word| first.wrapping_add(U256::from(word)).into())
+}
+
 /// In [`crate::LICENCES`]: zero, or when a licence was withdrawn.
 pub fn withdrawn(licence: U256) -> B256 {
     mapping(licence.into(), U256::ZERO.into())
@@ -89,6 +101,34 @@ impl JobState {
     }
 }
 
+/// What the word of a request says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RequestState {
+    /// Nobody asked that.
+    None,
+    /// It waits for its answer.
+    Waiting,
+    /// It was answered, and paid.
+    Answered,
+    /// Nobody answered in time: its price went back.
+    GivenBack,
+    /// A word that this program does not know.
+    Unknown(U256),
+}
+
+impl RequestState {
+    /// Reads the word.
+    pub fn read(word: U256) -> Self {
+        match u64::try_from(word) {
+            Ok(0) => Self::None,
+            Ok(1) => Self::Waiting,
+            Ok(2) => Self::Answered,
+            Ok(3) => Self::GivenBack,
+            _ => Self::Unknown(word),
+        }
+    }
+}
+
 /// What the word of a committee says: seconds since 1970.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CommitteeState {
@@ -130,5 +170,12 @@ mod tests {
         let word = U256::from(5) | U256::from(6) << 64;
         assert_eq!(CommitteeState::read(word), Some(CommitteeState { from: 5, ended: 6 }));
         assert_eq!(CommitteeState::read(word | U256::from(1) << 128), None);
+        let states = [RequestState::None, RequestState::Waiting, RequestState::Answered, RequestState::GivenBack];
+        for (word, state) in states.into_iter().enumerate() {
+            assert_eq!(RequestState::read(U256::from(word)), state);
+        }
+        for strange in [U256::from(4), U256::from(1) << 64 | U256::from(1)] {
+            assert_eq!(RequestState::read(strange), RequestState::Unknown(strange));
+        }
     }
 }

@@ -5,10 +5,10 @@ use std::path::PathBuf;
 use alloy_primitives::{Address, B256, U256, keccak256};
 use alloy_sol_types::{SolEvent, SolValue};
 use clap::{Args, Subcommand, ValueEnum};
-use sahara_market::abi::{Asset, AssetRegistry, InferenceMarket, Licences, Operators, Terms};
+use sahara_market::abi::{Ask, Asset, AssetRegistry, InferenceMarket, Licences, Operators, Terms};
 use sahara_market::{ASSET_REGISTRY, Committee, INFERENCE_MARKET, LICENCES, OPERATORS};
 use sahara_mpc::manifest::AccessRule;
-use sahara_mpc::market::ManifestId;
+use sahara_mpc::wire::{ManifestId, Task};
 use serde_json::{Value, json};
 
 use super::Context;
@@ -41,6 +41,8 @@ pub enum AssetCommand {
     Seat(SeatArgs),
     /// Let a committee open no more sessions
     Unseat(UnseatArgs),
+    /// Let contracts ask a model, at one committee and one price
+    Ask(AskArgs),
     /// List assets
     Ls(LsArgs),
     /// Show an asset: its owner, offers and committees
@@ -158,6 +160,36 @@ pub struct UnseatArgs {
 }
 
 #[derive(Args, Debug)]
+pub struct AskArgs {
+    /// The asset
+    #[arg(value_parser = id)]
+    asset: B256,
+    /// Name of its model on this machine
+    #[arg(default_value = DEFAULT_MODEL)]
+    model: String,
+    /// Let nobody ask any more
+    #[arg(long, conflicts_with_all = ["committee", "bucket", "royalty", "compute"])]
+    none: bool,
+    /// The committee that answers [default: the one that was seated last]
+    #[arg(long, value_name = "COMMITTEE", value_parser = id)]
+    committee: Option<B256>,
+    /// Padded length of every text; a transaction carries 64 of MiniLM's
+    #[arg(long, value_name = "TOKENS", default_value_t = 16)]
+    bucket: u32,
+    /// Which of the three nodes helps, so that the other two get the text
+    #[arg(long, value_name = "NODE", default_value_t = 3, value_parser = clap::value_parser!(u8).range(1..=3))]
+    helper: u8,
+    /// Yours, for each answer
+    #[arg(long, value_name = "AMOUNT", default_value = "0")]
+    royalty: Amount,
+    /// The three operators' together, for each answer
+    #[arg(long, value_name = "AMOUNT", default_value = "0")]
+    compute: Amount,
+    #[command(flatten)]
+    money: MoneyArgs,
+}
+
+#[derive(Args, Debug)]
 pub struct LsArgs {
     /// Everybody's, not only this wallet's
     #[arg(long)]
@@ -184,6 +216,7 @@ pub fn run(command: AssetCommand, context: &mut Context) -> Result<()> {
         AssetCommand::Retract(args) => retract(&args, context),
         AssetCommand::Seat(args) => seat(&args, context),
         AssetCommand::Unseat(args) => unseat(&args, context),
+        AssetCommand::Ask(args) => ask(&args, context),
         AssetCommand::Ls(args) => ls(&args, context),
         AssetCommand::Show(args) => show(&args, context),
     }
@@ -386,6 +419,65 @@ fn unseat(args: &UnseatArgs, context: &mut Context) -> Result<()> {
     }
     let value = json!({"committee": args.committee, "unseated": true});
     payer.tell("the committee opens no more sessions; those that are open are settled", value, context)
+}
+
+fn ask(args: &AskArgs, context: &mut Context) -> Result<()> {
+    let mut payer = args.money.payer(context)?;
+    let asset = args.asset;
+    if args.none {
+        let nobody = Ask { lane: B256::ZERO, graph: B256::ZERO, parameters: B256::ZERO, royalty: 0, compute: 0 };
+        let order =
+            Order::call("letting nobody ask", INFERENCE_MARKET, &InferenceMarket::setAskCall { asset, ask: nobody });
+        if payer.carry_out(&order, context)?.is_none() {
+            return Ok(());
+        }
+        return payer.tell("no contract asks it any more; what waits is answered", json!({"asset": asset}), context);
+    }
+    let seated = match args.committee {
+        Some(lane) => committee(&payer.chain, lane)?,
+        None => committees(&payer.chain, asset)?.into_iter().next().ok_or_else(|| {
+            Error::user(format!("no committee serves asset {asset}: `sahara asset seat {asset}` first"))
+        })?,
+    };
+    let model = Store::new(&context.home).open(&args.model, &context.progress.events())?;
+    if content(&model)?.0 != crate::market::content::registered(&payer.chain, asset)? {
+        return Err(Error::user(format!("{} is not the content that is registered as asset {asset}", args.model)));
+    }
+    let graph = sahara::embedding::graph(&model, args.bucket)?.id();
+    let assignment = sahara_mpc::client::Assignment::new(args.helper - 1);
+    let assignment = assignment.ok_or_else(|| Error::user("a committee has nodes 1 to 3"))?;
+    let (manifest, rounding) = (ManifestId(seated.manifest.0), network::Rounding::Exact);
+    let task = Task { manifest, graph, assignment, rounding };
+    let small = |amount: Amount| amount.small().map_err(Error::user);
+    let ask = Ask {
+        lane: seated.id(),
+        graph: graph.0.into(),
+        parameters: keccak256(task.encode()),
+        royalty: small(args.royalty)?,
+        compute: small(args.compute)?,
+    };
+    let price = ask.royalty.saturating_add(ask.compute);
+    if price == 0 {
+        return Err(Error::user("an answer has to cost something: give --royalty, --compute, or both"));
+    }
+    let order = Order::call(
+        "letting contracts ask",
+        INFERENCE_MARKET,
+        &InferenceMarket::setAskCall { asset, ask: ask.clone() },
+    );
+    if payer.carry_out(&order, context)?.is_none() {
+        return Ok(());
+    }
+    let value = json!({
+        "asset": asset,
+        "lane": ask.lane,
+        "graph": ask.graph,
+        "parameters": ask.parameters,
+        "royalty": ask.royalty.to_string(),
+        "compute": ask.compute.to_string(),
+        "bucket": args.bucket,
+    });
+    payer.tell(&format!("contracts may ask it for {} an answer", Amount::from(price)), value, context)
 }
 
 /// A committee by its id: what the chain's nodes show has to hash to that.

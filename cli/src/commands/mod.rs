@@ -18,6 +18,7 @@ mod operator;
 mod output;
 mod paying;
 mod receipt;
+mod request;
 mod session;
 mod share;
 mod signals;
@@ -114,6 +115,9 @@ enum Command {
     /// Deposits from which questions are paid
     #[command(subcommand)]
     Session(session::SessionCommand),
+    /// What contracts ask of a model, and people as contracts do
+    #[command(subcommand)]
+    Request(request::RequestCommand),
     /// What was paid for, and what that proves
     #[command(subcommand)]
     Receipt(receipt::ReceiptCommand),
@@ -217,6 +221,7 @@ fn run(cli: Cli) -> Result<()> {
         Command::Asset(command) => asset::run(command, &mut context),
         Command::Licence(command) => licence::run(command, &mut context),
         Command::Session(command) => session::run(command, &mut context),
+        Command::Request(command) => request::run(command, &mut context),
         Command::Receipt(command) => receipt::run(command, &mut context),
         Command::Books(args) => books::run(&args, &mut context),
         Command::Network(command) => network::run(command, &mut context),
@@ -353,6 +358,13 @@ mod tests {
             "sahara asset ls --all --json",
             "sahara asset show 0x1111111111111111111111111111111111111111111111111111111111111111 --network main",
             "sahara licence buy 0x1111111111111111111111111111111111111111111111111111111111111111 --max-price 2 --deposit 1 --cap-day 0.5 --dry-run",
+            "sahara asset ask 0x1111111111111111111111111111111111111111111111111111111111111111 mine --bucket 32 --royalty 0.001 --compute 0.003 --dry-run",
+            "sahara request make --asset 0x1111111111111111111111111111111111111111111111111111111111111111 --text hello --public --max-price 1 --dry-run --json",
+            "sahara request seal --asset 0x1111111111111111111111111111111111111111111111111111111111111111 --text hello --asker 0x1111111111111111111111111111111111111111 --out f",
+            "sahara request show 0x1111111111111111111111111111111111111111111111111111111111111111 --json",
+            "sahara request ls",
+            "sahara request answer 0x1111111111111111111111111111111111111111111111111111111111111111",
+            "sahara request refund 0x1111111111111111111111111111111111111111111111111111111111111111 --wallet w.json",
             "sahara licence ls",
             "sahara licence show 7",
             "sahara session open --licence 7 --with 0x1111111111111111111111111111111111111111111111111111111111111111",

@@ -25,6 +25,7 @@ use super::signals::stopped;
 use crate::dashboard::{self, Watched};
 use crate::error::{Blame, Error, Result};
 use crate::market::operator::{Settings, tend};
+use crate::market::requests;
 use sahara::keys::{self, Role};
 use setup::{InitArgs, init, show};
 
@@ -141,7 +142,7 @@ fn market(config: &Config) -> Result<Option<Arc<dyn Market>>> {
     let settings = Settings::load(file)?;
     let market = Arc::new(settings.market(&config.home)?);
     tend(market.clone(), &settings)?;
-    Ok(Some(market))
+    Ok(Some(requests::serve(config, &settings, market)?))
 }
 
 /// This node's committee, asked with its own key; where it has several, the first.

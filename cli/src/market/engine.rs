@@ -278,10 +278,17 @@ fn refresh(home: &Home, chain: u64, deal: &Deal, path: &Path) -> Result<()> {
 }
 
 fn committee_of(home: &Home, chain: u64, deal: &Deal) -> Result<Committee> {
-    let chain = network::of_chain(home, chain)?.chain();
-    let terms = deal.committee();
+    nodes_of(&network::of_chain(home, chain)?.chain(), deal.committee())
+}
+
+/// The share nodes of a committee: where they are, their operators say on the chain; their keys are the committee's.
+///
+/// # Errors
+/// When the chain does not answer, or the members make no committee.
+pub fn nodes_of(chain: &crate::chain_client::Chain, terms: &sahara_market::Committee) -> Result<Committee> {
+    let keys = terms.keys.map(|key| PublicKey(key.0));
     let mut members = Vec::with_capacity(3);
-    for (operator, key) in terms.operators.iter().zip(deal.keys()) {
+    for (operator, key) in terms.operators.iter().zip(keys) {
         let doing = "asking where the committee's nodes are";
         let place = chain.call(doing, OPERATORS, &Operators::placeOfCall { operator: *operator })?;
         members.push(member(&operator.to_string(), place.endpoint, key));

@@ -14,3 +14,4 @@ pub mod operators;
 pub mod purse;
 pub mod receipts;
 pub mod settler;
+pub mod requests;

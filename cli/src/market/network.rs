@@ -108,6 +108,17 @@ impl Network {
         Ok((proven.words.into_iter().map(|word| SessionState::read(word.into())).collect(), proven.time))
     }
 
+    /// The state of a contract's request, proven.
+    ///
+    /// # Errors
+    /// When nothing is proven.
+    pub fn request_state(&self, request: B256) -> Result<slots::RequestState> {
+        let wanted = [(INFERENCE_MARKET, slots::request(request))];
+        let proven = self.light(Options::default()).words(&wanted);
+        let proven = proven.map_err(|e| Error::fault(format!("nothing is proven of the chain: {e}")))?;
+        Ok(slots::RequestState::read(proven.words.first().copied().unwrap_or_default().into()))
+    }
+
     /// Waits until a session is proven to be in a state. Proofs of a block's state are under the header of the next one.
     ///
     /// # Errors

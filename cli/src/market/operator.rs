@@ -158,6 +158,16 @@ impl Settings {
         NodeMarket::open(self.network.domain(), self.network.light(options), folder(home), self.max_age, now)
     }
 
+    /// Seconds that what was proven counts.
+    pub fn max_age(&self) -> u64 {
+        self.max_age
+    }
+
+    /// Whether what is owed is handed in also when the gas costs more than this operator's part.
+    pub fn at_a_loss(&self) -> bool {
+        self.policy.at_a_loss
+    }
+
     /// How often what is in use is proven again.
     pub fn pause(&self) -> Duration {
         Duration::from_secs((self.max_age / 4).clamp(2, 60))
@@ -195,7 +205,7 @@ pub fn tend(market: Arc<NodeMarket<Light>>, settings: &Settings) -> Result<()> {
 }
 
 /// Does something again and again. A panic is told, and is no end.
-fn for_ever(name: &str, pause: Duration, mut work: impl FnMut() + Send + 'static) -> Result<()> {
+pub(super) fn for_ever(name: &str, pause: Duration, mut work: impl FnMut() + Send + 'static) -> Result<()> {
     let named = name.to_owned();
     let repeat = move || {
         loop {

@@ -8,6 +8,7 @@ use super::paying::Payment;
 use super::{Client, ClientError, Pair};
 use crate::channel::time_for;
 use crate::engine::{combine_outputs, random_seed, share_inputs};
+use crate::identity::PublicKey;
 use crate::lane::Lane;
 use crate::market::Complete;
 use crate::meter::Traffic;
@@ -184,7 +185,7 @@ impl Client {
     }
 
     /// Both halves of the answer of a paid job once more, if both evaluators still have them.
-    fn halves_again(&self, runs: &[Run; 2], transferred: u64) -> Option<[Half; 2]> {
+    pub(super) fn halves_again(&self, runs: &[Run; 2], transferred: u64) -> Option<[Half; 2]> {
         let run = &runs[0];
         let again = Again { job: run.job, task: run.task, inputs: run.inputs, voucher: run.voucher.clone() };
         let half = |node: u8| {
@@ -224,7 +225,7 @@ impl Client {
             outputs.ok_or_else(|| ClientError::Answer("the evaluators' output shares have wrong shapes".into()))?;
         let transcripts = [a.transcript, b.transcript];
         for (index, half) in [&a, &b].into_iter().enumerate() {
-            self.check_end(index, half, &runs[index])?;
+            self.check_end(index, half, &runs[index], self.identity.public())?;
         }
         if !transcripts[0].agrees_with(&transcripts[1]) {
             return Err(ClientError::Answer("the evaluators' transcripts of the job do not agree".into()));
@@ -257,14 +258,20 @@ impl Client {
     }
 
     /// Checks that an evaluator's signed end is of this job, and fixes the answer that it gave.
-    fn check_end(&self, index: usize, half: &Half, run: &Run) -> Result<(), ClientError> {
+    pub(super) fn check_end(
+        &self,
+        index: usize,
+        half: &Half,
+        run: &Run,
+        consumer: PublicKey,
+    ) -> Result<(), ClientError> {
         let record = &half.transcript.record;
         let session = &record.opening.session;
         let [first, second] = run.task.assignment.evaluators();
         let evaluators = self.committee.roles(run.task.assignment)?.evaluators.map(|member| member.key);
         let named = usize::from(record.signer) == index
             && (session.committee, session.job, session.task) == (self.committee.digest(), run.job, run.task)
-            && session.consumer == self.identity.public()
+            && session.consumer == consumer
             && session.evaluators == evaluators
             && record.opening.inputs == run.inputs;
         let who = || self.committee.label([first, second][index]);
@@ -294,9 +301,9 @@ impl Client {
     }
 }
 
-struct Half {
-    reply: RunReply,
-    transcript: SignedRecord,
+pub(super) struct Half {
+    pub(super) reply: RunReply,
+    pub(super) transcript: SignedRecord,
     bytes: u64,
 }
 

@@ -18,7 +18,8 @@ use crate::market::{Complete, Market, Order, Place, Unlicensed, Waste};
 use crate::meter::Traffic;
 use crate::transcript::request_digest;
 use crate::wire::{
-    Again, AskSession, Cosign, Cosigned, FailCode, Kind, LastReceipt, LastReply, ManifestId, Present, Run, seconds,
+    Again, AskSession, Cosign, Cosigned, FailCode, Kind, LastReceipt, LastReply, ManifestId, Present, Run, Sealing,
+    seconds,
 };
 
 /// How often it is asked whether a total is free.
@@ -285,6 +286,15 @@ pub(super) fn again(seat: &Seat, lane: &mut Lane, asked: &Again) -> Result<(), T
     lane.pace(None);
     lane.count();
     Ok(())
+}
+
+/// Tells anybody with which key something is sealed to this node.
+pub(super) fn sealing(seat: &Seat, lane: &mut Lane) -> Result<(), Trouble> {
+    let key = seat.machine.market.as_ref().and_then(|market| market.sealing());
+    let key = key.ok_or_else(|| {
+        Refusal::new(FailCode::Refused, "nothing is sealed to this node: it answers no requests of contracts")
+    })?;
+    lane.send(&Sealing(key)).map_err(own)
 }
 
 /// Answers who asks for the last complete receipt of a session: another member, or its consumer.

@@ -93,7 +93,9 @@ fn serve(seat: &Arc<Seat>, mut lane: Lane, peer: &Peer, place: &Place) -> Result
         let busy = Busy::new(&seat.machine);
         let result = if seat.machine.is_stopping() {
             Err(Ended::new(Some(lane), Refusal::new(FailCode::Stopping, "this node is shutting down")))
-        } else if peer.caller == Caller::Stranger && !matches!(kind, Kind::FindSharing | Kind::Present) {
+        } else if peer.caller == Caller::Stranger
+            && !matches!(kind, Kind::FindSharing | Kind::Present | Kind::AskSealing)
+        {
             let text = "this node does not know your key: show a session of a licence that you have bought, first";
             Err(Ended::new(Some(lane), Refusal::new(FailCode::Unpresented, text)))
         } else {
@@ -171,6 +173,7 @@ fn answer(seat: &Arc<Seat>, lane: &mut Lane, caller: Option<u8>, kind: Kind, pay
         Kind::Again => super::paying::again(seat, lane, &lane_message(lane, payload)?),
         Kind::AskSession => super::paying::session(seat, lane, caller, &lane_message(lane, payload)?),
         Kind::Cosign => super::paying::cosign(seat, lane, caller, lane_message(lane, payload)?),
+        Kind::AskSealing => super::paying::sealing(seat, lane),
         Kind::LastReceipt => super::paying::last(seat, lane, caller, &lane_message(lane, payload)?),
         other => super::sharings::answer(seat, lane, caller, other, payload)
             .unwrap_or_else(|| Err(own(lane.unexpected(other, payload.len())))),

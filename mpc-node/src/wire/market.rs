@@ -12,6 +12,9 @@ pub const MAX_VOUCHER: usize = 1024;
 /// Longest receipt, in bytes.
 pub const MAX_RECEIPT: usize = 4096;
 
+/// Longest sealing key with what is signed of it, in bytes.
+pub const MAX_SEALING: usize = 4096;
+
 /// A receipt that all three members signed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Complete {
@@ -275,5 +278,22 @@ impl Message for Completed {
 
     fn read(r: &mut Reader<'_>) -> Result<Self, DecodeError> {
         Ok(Self(r.array()?))
+    }
+}
+
+/// With which key something is sealed to a node, signed by it: in the form of its market.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sealing(pub Vec<u8>);
+
+impl Message for Sealing {
+    const KIND: Kind = Kind::Sealing;
+    const NAME: &'static str = "sealing key";
+
+    fn write(&self, w: &mut Writer) {
+        write_bytes(w, &self.0);
+    }
+
+    fn read(r: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        read_bytes(r, "sealing key", MAX_SEALING).map(Self)
     }
 }

@@ -37,6 +37,8 @@ abstract contract Requests is Seats {
         request = keccak256(abi.encode(block.chainid, address(this), q));
         requests[request] = WAITING;
         balanceOf[msg.sender] += msg.value - price;
+        _note(request);
+        _note(q.input);
         emit Requested(request, lane, q, sealedInput);
     }
 
@@ -56,6 +58,7 @@ abstract contract Requests is Seats {
         _pay(q.asset, q.ask.compute, c.operators, 0, 1, _seatedAt(r.lane, r.time));
         if (q.ask.royalty != 0) _payRoyalty(q.asset, q.ask.royalty);
         bool told = q.callback != address(0) && _tell(q.callback, request, r.output, publicAnswer);
+        _note(request);
         emit Answered(request, r.output, publicAnswer, receipt, told);
     }
 

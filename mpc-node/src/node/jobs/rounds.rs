@@ -8,14 +8,15 @@ use sahara_protocol::ring::secret::Secret;
 
 use super::super::kept::Answer;
 use super::super::patience::{Model, still_wanted};
+use super::super::paying::Accepted;
 use super::super::refusal::{Refusal, Trouble, peer};
 use super::super::seat::Seat;
 use super::job::{Job, Outcome, keep_failed, now_millis};
 use super::receipt;
-use crate::engine::{Evaluator, PackContents, Step, ZeroSharing};
+use crate::engine::{Evaluator, EvaluatorRole, PackContents, Seed, Step, ZeroSharing, combine_outputs};
 use crate::lane::Lane;
 use crate::meter::Traffic;
-use crate::transcript::{Contradiction, SignedRecord, Transcript, end_of};
+use crate::transcript::{Contradiction, SignedRecord, Transcript, end_of, output_commitment};
 use crate::wire::{FailCode, JobFigures, Message, RunReply, Share};
 
 /// Counts a running job.
@@ -101,11 +102,15 @@ pub(super) fn evaluate(
             None => None,
             Some(accepted) => {
                 let end = end_of(&own, &other).ok_or_else(no_end)?;
+                if accepted.market().is_public(accepted.order()) {
+                    publish(lane, job.role, accepted, (&outputs, transcript.output_salt()), &other)?;
+                }
                 let (receipt, signed) = receipt::sign(seat, lane, job.role, accepted, job.run.asked(), &end);
                 if let Some(receipt) = receipt {
                     let (transcript, salt) = (own.encode(), transcript.output_salt().clone());
                     let reply = RunReply { figures, transcript, salt, outputs: outputs.clone(), complete: None };
-                    let (order, reply) = (accepted.order().clone(), Secret::from(reply.encode()));
+                    let (mut order, reply) = (accepted.order().clone(), Secret::from(reply.encode()));
+                    order.asker = accepted.market().reader(&order);
                     let (paid, at) = (signed.is_ok(), seat.machine.uptime());
                     seat.machine.kept.keep(Answer { order, receipt, paid, reply, at });
                 }
@@ -131,6 +136,29 @@ pub(super) fn evaluate(
             Err(trouble)
         }
     }
+}
+
+/// Shows the other evaluator this one's share of an answer that everybody may read, takes its share, and tells the market the answer.
+fn publish(
+    lane: &mut Lane,
+    role: EvaluatorRole,
+    accepted: &Accepted,
+    (own, salt): (&Share, &Seed),
+    other: &SignedRecord,
+) -> Result<(), Trouble> {
+    lane.set_step(|text| text.push_str("when the public answer was put together"));
+    let sent = Secret::from([&salt.as_bytes()[..], &own.encode()].concat());
+    let (_, received) = lane.exchange(None, &sent).map_err(peer)?;
+    let wrong =
+        || Refusal::new(FailCode::Peer, format!("{} shows another share of the answer than it signed", lane.who()));
+    let (salt, share) = received.split_first_chunk::<32>().ok_or_else(wrong)?;
+    let share = Share::decode(share).map_err(|_| wrong())?;
+    let them = 1 - role as usize;
+    if other.record.output != Some(output_commitment(salt, them, &share)) {
+        return Err(wrong().into());
+    }
+    let outputs = combine_outputs(&own.0, &share.0).ok_or_else(wrong)?;
+    Ok(accepted.market().answered(accepted.order(), &outputs)?)
 }
 
 /// Records that agree are those of a job that has come to its end.
