@@ -26,7 +26,10 @@
 #![forbid(unsafe_code)]
 
 pub mod abi;
+pub mod ciphertext;
 mod domain;
+mod partnership;
+pub mod permit;
 mod receipt;
 pub mod revenue;
 mod session;
@@ -36,6 +39,7 @@ mod voucher;
 use alloy_primitives::{Address, address};
 
 pub use domain::Domain;
+pub use partnership::{Partnership, PartnershipError};
 pub use receipt::{Receipt, committee_root};
 pub use session::{Committee, MAX_LANES, PreimageError, Session};
 pub use voucher::{SIGNATURE_BYTES, Voucher, VoucherError};
