@@ -2,11 +2,14 @@
 
 pub mod account;
 pub mod bill;
+pub mod ciphertext;
+pub mod coin;
 pub mod content;
 pub mod engine;
 pub mod ledger;
 pub mod network;
 pub mod node;
 pub mod operator;
+pub mod proposal;
 pub mod purse;
 pub mod receipts;
