@@ -118,6 +118,13 @@ pub(super) fn licence_of(chain: &Chain, licence: U256) -> Result<(B256, Terms, u
     if facts.withdrawnAt != 0 {
         return Err(Error::user(format!("licence {licence} was withdrawn")));
     }
+    if facts.ends <= chain.time()? {
+        let since = super::output::moment(facts.ends.saturating_mul(1000));
+        return Err(Error::user(format!(
+            "licence {licence} is over since {since}: buy another with `sahara licence buy {}`",
+            facts.asset
+        )));
+    }
     Ok((facts.asset, facts.terms, facts.ends))
 }
 

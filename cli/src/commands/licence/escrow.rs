@@ -26,6 +26,12 @@ use crate::moment::DAY;
 /// contract's own numbers.
 const OPENING_TIME: u64 = 7 * DAY;
 const DISPUTE_TIME: u64 = 3 * DAY;
+/// Since a complaint, for the owner to answer.
+const ANSWER_TIME: u64 = 7 * DAY;
+/// What a licence's money does.
+const PAID: u8 = 0;
+const VESTING: u8 = 1;
+const SEALED: u8 = 2;
 
 /// A licence that money moves for.
 #[derive(Args, Debug)]
@@ -66,6 +72,10 @@ pub fn deliver(args: &OneArgs, context: &mut Context) -> Result<()> {
     let mut payer = args.money.payer(context)?;
     let (asset, terms, _) = full_access(&payer.chain, args.licence)?;
     let root = terms.details;
+    let opening = Licences::openingOfCall { asset, root };
+    if payer.chain.call("asking for the opening", LICENCES, &opening)?.openedAt != 0 {
+        return Err(Error::user(format!("ciphertext {root} is open already: whoever bought it has its key")));
+    }
     let key = publish::key(&context.home, root)?;
     let call = Licences::openCall { asset, root, key: B256::from(*key) };
     let Some(done) = payer.carry_out(&Order::call("opening the ciphertext", LICENCES, &call), context)? else {
@@ -145,7 +155,7 @@ pub fn complain(args: &OneArgs, context: &mut Context) -> Result<()> {
     if payer.carry_out(&Order::call("complaining", LICENCES, &call), context)?.is_none() {
         return Ok(());
     }
-    let due = payer.chain.time()?.saturating_add(OPENING_TIME);
+    let due = payer.chain.time()?.saturating_add(ANSWER_TIME);
     let words = format!(
         "unless somebody is served before, `sahara licence refund {}` gives back what has not vested, after {}",
         args.licence,
@@ -158,13 +168,51 @@ pub fn complain(args: &OneArgs, context: &mut Context) -> Result<()> {
 pub fn refund(args: &OneArgs, context: &mut Context) -> Result<()> {
     let mut payer = args.money.payer(context)?;
     let facts = facts(&payer.chain, args.licence)?;
+    if facts.withdrawnAt == 0 {
+        is_due(&payer.chain, args.licence, &facts)?;
+    }
     give_back(args.licence, &facts.terms, &mut payer, context)
+}
+
+/// Refuses a refund that the contract would refuse, and says from when on it comes.
+fn is_due(chain: &Chain, licence: U256, facts: &Licences::licenceOfReturn) -> Result<()> {
+    let money = chain.call("asking for its money", LICENCES, &Licences::moneyOfCall { licence })?;
+    let now = chain.time()?;
+    let date = |seconds: u64| moment(seconds.saturating_mul(1000));
+    let why = match money.state {
+        VESTING if money.complainedAt == 0 => {
+            format!("say first that it is not served, with `sahara licence complain {licence}`")
+        }
+        VESTING if now <= money.complainedAt.saturating_add(ANSWER_TIME) => {
+            format!("the complaint can be answered until {}", date(money.complainedAt.saturating_add(ANSWER_TIME)))
+        }
+        SEALED => {
+            let call = Licences::openingOfCall { asset: facts.asset, root: facts.terms.details };
+            let opening = chain.call("asking for the opening", LICENCES, &call)?;
+            let due = facts.boughtAt.saturating_add(OPENING_TIME);
+            match opening.openedAt {
+                _ if opening.wrong => return Ok(()),
+                0 if now <= due => format!("its owner can deliver until {}", date(due)),
+                0 => return Ok(()),
+                at if at > due => return Ok(()),
+                at => format!(
+                    "it was delivered {}; whoever finds that the key is wrong says so with `sahara licence dispute {licence}`",
+                    date(at)
+                ),
+            }
+        }
+        PAID => "its price is the owner's".to_owned(),
+        _ => return Ok(()),
+    };
+    Err(Error::user(format!("nothing of licence {licence} comes back now: {why}")))
 }
 
 /// Sends what of a price is the owner's by now to the asset's revenue.
 pub fn collect(args: &OneArgs, context: &mut Context) -> Result<()> {
     let mut payer = args.money.payer(context)?;
-    let coin = Coin::of(&payer.chain, facts(&payer.chain, args.licence)?.terms.token)?;
+    let facts = facts(&payer.chain, args.licence)?;
+    is_ripe(&payer.chain, args.licence, &facts)?;
+    let coin = Coin::of(&payer.chain, facts.terms.token)?;
     let call = Licences::collectCall { licence: args.licence };
     let Some(done) = payer.carry_out(&Order::call("collecting the price", LICENCES, &call), context)? else {
         return Ok(());
@@ -177,6 +225,26 @@ pub fn collect(args: &OneArgs, context: &mut Context) -> Result<()> {
     };
     let value = json!({"licence": args.licence.to_string(), "collected": units.to_string(), "token": coin.token.to_checksum(None)});
     payer.tell(&words, value, context)
+}
+
+/// Refuses to collect the price of a ciphertext that can still be disputed, and says from when on it can be.
+fn is_ripe(chain: &Chain, licence: U256, facts: &Licences::licenceOfReturn) -> Result<()> {
+    let money = chain.call("asking for its money", LICENCES, &Licences::moneyOfCall { licence })?;
+    if money.state != SEALED {
+        return Ok(());
+    }
+    let call = Licences::openingOfCall { asset: facts.asset, root: facts.terms.details };
+    let opening = chain.call("asking for the opening", LICENCES, &call)?;
+    let due = opening.openedAt.saturating_add(DISPUTE_TIME);
+    let why = match opening.openedAt {
+        0 => format!("deliver it first, with `sahara licence deliver {licence}`"),
+        _ if opening.wrong => "somebody showed that the key is wrong: the price goes back".to_owned(),
+        _ if chain.time()? <= due => {
+            format!("the key can be disputed until {}: come back then", moment(due.saturating_mul(1000)))
+        }
+        _ => return Ok(()),
+    };
+    Err(Error::user(format!("nothing of the price of licence {licence} is the owner's yet: {why}")))
 }
 
 /// Ends a licence as the asset's owner, who pays back what is owed for it.
