@@ -5,6 +5,9 @@ mod common;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use alloy_primitives::{Address, B256, U256, keccak256};
 use common::clients::post;
@@ -13,8 +16,6 @@ use serde_json::{Value, json};
 
 /// Of every wallet here.
 const PASSWORD: &str = "devnet";
-/// A development account that the network does not use.
-const KEY: &str = "4bbbf85ce3377467afe5d46f804f221813b2bb87f24d81f60f1fcdbf7cbf4356";
 /// Where the test's tokens are: with permits, and without.
 const TOKENS: [Address; 2] = [Address::repeat_byte(0x71), Address::repeat_byte(0x72)];
 
@@ -24,6 +25,8 @@ struct Market {
     consumer: Home,
     asset: String,
     folder: tempfile::TempDir,
+    /// Whether the test is over.
+    over: Arc<AtomicBool>,
 }
 
 impl Market {
@@ -33,9 +36,11 @@ impl Market {
         let asset = devnet.home.json(&up)["paid"]["asset"].as_str().expect("an asset").to_owned();
         let consumer = Home::empty();
         let folder = tempfile::tempdir().expect("a folder");
-        let market = Self { devnet, consumer, asset, folder };
-        let key = market.file("key", KEY.as_bytes());
-        market.must(&market.consumer, &["wallet", "import", text(&key)]);
+        let market = Self { devnet, consumer, asset, folder, over: Arc::default() };
+        // The same account in a home without the model; its file opens quickly.
+        let wallet = |home: &Home| home.path().join("wallet.json");
+        std::fs::copy(wallet(&market.devnet.home), wallet(&market.consumer)).expect("the network's own wallet");
+        market.blocks_come_quickly();
         let network = market.devnet.home.path().join("devnet/network.toml");
         market.must(&market.consumer, &["network", "add", text(&network), "--name", "here"]);
         market
@@ -108,12 +113,38 @@ impl Market {
         (receipt["licence"].clone(), receipt["price"].clone())
     }
 
-    fn rpc(&self, method: &str, params: Value) {
-        let address: SocketAddr = format!("127.0.0.1:{}", self.devnet.port + 8).parse().expect("an address");
-        let question = json!({"jsonrpc": "2.0", "id": 1, "method": method, "params": params}).to_string();
-        let (status, answer) = post(address, "/", &question);
-        assert!(status == 200 && !answer.contains("\"error\""), "{method}: {answer}");
+    fn chain(&self) -> SocketAddr {
+        format!("127.0.0.1:{}", self.devnet.port + 8).parse().expect("an address")
     }
+
+    /// Nobody waits for a second until the next block.
+    fn blocks_come_quickly(&self) {
+        let (chain, over) = (self.chain(), self.over.clone());
+        std::thread::spawn(move || {
+            while !over.load(Ordering::Relaxed) {
+                rpc(chain, "evm_mine", json!([]));
+                std::thread::sleep(Duration::from_millis(80));
+            }
+        });
+    }
+
+    /// Blocks come in the meantime.
+    fn time_passes(&self) {
+        std::thread::sleep(Duration::from_millis(2100));
+    }
+}
+
+impl Drop for Market {
+    fn drop(&mut self) {
+        self.over.store(true, Ordering::Relaxed);
+        std::thread::sleep(Duration::from_millis(100));
+    }
+}
+
+fn rpc(chain: SocketAddr, method: &str, params: Value) {
+    let question = json!({"jsonrpc": "2.0", "id": 1, "method": method, "params": params}).to_string();
+    let (status, answer) = post(chain, "/", &question);
+    assert!(status == 200 && !answer.contains("\"error\""), "{method}: {answer}");
 }
 
 fn text(path: &Path) -> &str {
@@ -189,10 +220,7 @@ fn long_term_is_used_until_it_ends(market: &Market) {
     let short = market.offers(&["--kind", "long-term", "--price", "1", "--compute", "0.003", "--days", "1s"]);
     let bought = market.buys(&["--no-session"]);
     market.owner(&["asset", "retract", &short]);
-    market.rpc("evm_mine", json!([]));
-    let wait = std::time::Duration::from_millis(2100);
-    std::thread::sleep(wait);
-    market.rpc("evm_mine", json!([]));
+    market.time_passes();
     market.refused(&market.consumer, &["session", "open", "--licence", &number(&bought, "licence")], "is over since");
 }
 
@@ -226,10 +254,11 @@ fn partnership_needs_both_signatures(market: &Market) {
     accept("forged.json", &signature, "00000000", "did not sign this");
     let (late, done) = propose(&market.devnet.home, &market.owners(), "late.json", &["--valid", "1s"]);
     assert_eq!(done.code, Some(0), "{done}");
-    std::thread::sleep(std::time::Duration::from_millis(2100));
-    market.rpc("evm_mine", json!([]));
+    market.time_passes();
     market.refused(&market.consumer, &["licence", "accept", text(&late), "--no-session"], "was good until");
-    market.refused(&market.devnet.home, &["licence", "accept", text(&file), "--no-session"], "sign with that wallet");
+    let owners = market.owners();
+    let by_another = ["licence", "accept", text(&file), "--no-session", "--wallet", text(&owners)];
+    market.refused(&market.devnet.home, &by_another, "sign with that wallet");
     let cap = ["licence", "accept", text(&file), "--max-price", "1.9", "--no-session"];
     market.refused(&market.consumer, &cap, "more than the 1.9 SAH that you allow");
     let made = market.must(&market.consumer, &["licence", "accept", text(&file), "--deposit", "0.005"]);
@@ -243,10 +272,18 @@ fn full_access_opens_a_ciphertext(market: &Market) {
         number(&market.must(&market.consumer, &["wallet", "address"]), "address").parse().expect("an address");
     for (token, silent) in TOKENS.into_iter().zip([0u8, 1]) {
         let code = std::fs::read_to_string(common::data("token.hex")).expect("tests/data/token.hex");
-        market.rpc("anvil_setCode", json!([token, format!("0x{}", code.split_whitespace().collect::<String>())]));
+        rpc(
+            market.chain(),
+            "anvil_setCode",
+            json!([token, format!("0x{}", code.split_whitespace().collect::<String>())]),
+        );
         let slot = keccak256([holder.into_word(), B256::ZERO].concat());
-        market.rpc("anvil_setStorageAt", json!([token, slot, B256::from(U256::from(20_000_000))]));
-        market.rpc("anvil_setStorageAt", json!([token, B256::from(U256::from(3)), B256::with_last_byte(silent)]));
+        rpc(market.chain(), "anvil_setStorageAt", json!([token, slot, B256::from(U256::from(20_000_000))]));
+        rpc(
+            market.chain(),
+            "anvil_setStorageAt",
+            json!([token, B256::from(U256::from(3)), B256::with_last_byte(silent)]),
+        );
     }
     let [token, plain] = TOKENS.map(|token| token.to_string());
     // What is sold: a folder.
@@ -280,7 +317,8 @@ fn full_access_opens_a_ciphertext(market: &Market) {
     market.refused(&market.consumer, &["licence", "dispute", &licence, "--from", text(&sealed)], "the key opens all");
     let collect = ["licence", "collect", &licence, "--wallet", text(&owners)];
     market.refused(&market.devnet.home, &collect, "the key can be disputed until");
-    market.buys_not(&["--terms", &terms, "--token", &token], "OpenedBefore");
+    market.buys_not(&["--terms", &terms, "--token", &token], "is yours already, and nothing was paid: buy one more");
+    market.buys_not(&["--terms", &terms, "--token", &token, "--again"], "OpenedBefore");
     market.owner(&["asset", "retract", &terms]);
     // An owner who opens another key: the buyer has the price back. In a token without permits.
     let other = market.path("other.sealed");

@@ -80,7 +80,8 @@ pub fn buy(args: &BuyArgs, context: &mut Context) -> Result<()> {
     }
     if !args.again {
         let known = held(&payer, args.asset, &purchase.terms)?;
-        refuse_another(known, args.no_session)?;
+        let calls = purchase.terms.royalty.saturating_add(purchase.terms.compute) > 0;
+        refuse_another(known, args.no_session || !calls)?;
     }
     let call = Licences::buyCall {
         asset: args.asset,
