@@ -220,7 +220,7 @@ fn register(args: &RegisterArgs, context: &mut Context) -> Result<()> {
             .progress
             .note(&format!("{} others have registered the same content: see `sahara asset show`", others.len()));
     }
-    let value = json!({"asset": named, "owner": owner, "content_root": root, "claims": others});
+    let value = json!({"asset": named, "owner": owner.to_checksum(None), "content_root": root, "claims": others});
     payer.tell(&format!("registered as asset {named}"), value, context)
 }
 
@@ -351,7 +351,9 @@ fn unseat(args: &UnseatArgs, context: &mut Context) -> Result<()> {
         return Ok(());
     }
     let value = json!({"committee": args.committee, "unseated": true});
-    payer.tell("the committee opens no more sessions; those that are open are settled", value, context)
+    let words = "the committee opens no more sessions and answers no more in those that are open: who has one closes it, and \
+                 has back what is left";
+    payer.tell(words, value, context)
 }
 
 /// A committee by its id: what the chain's nodes show has to hash to that.
@@ -424,7 +426,7 @@ fn ls(args: &LsArgs, context: &mut Context) -> Result<()> {
             .map(|event| {
                 json!({
                     "asset": event.asset,
-                    "owner": event.owner,
+                    "owner": event.owner.to_checksum(None),
                     "kind": kind(event.details.kind),
                     "content_root": event.contentRoot,
                     "card": event.details.card,
@@ -469,7 +471,7 @@ fn show(args: &ShowArgs, context: &mut Context) -> Result<()> {
             .collect();
         return context.out.value(&json!({
             "asset": asset,
-            "owner": owner,
+            "owner": owner.to_checksum(None),
             "kind": kind(facts.kind),
             "content_root": root,
             "graph": facts.graph,
@@ -515,7 +517,7 @@ fn committee_value(committee: &Committee) -> Value {
         "manifest": committee.manifest,
         "digest": committee.digest,
         "keys": committee.keys,
-        "operators": committee.operators,
+        "operators": committee.operators.map(|one| one.to_checksum(None)),
         "epoch": committee.epoch,
         "from": committee.from,
         "until": committee.until,

@@ -81,8 +81,8 @@ impl Payer {
             if context.out.json() {
                 let mut value = preview.json();
                 value["doing"] = order.doing.into();
-                value["from"] = json!(self.address);
-                value["to"] = json!(order.to);
+                value["from"] = json!(self.address.to_checksum(None));
+                value["to"] = json!(order.to.to_checksum(None));
                 context.out.value(&value)?;
             } else {
                 let words = format!(
