@@ -1,7 +1,7 @@
 //! Asks from async code: requests beside each other, answers as they come, and a deadline.
 //!
 //! ```sh
-//! sahara devnet up && sahara model pull all-MiniLM-L6-v2
+//! sahara devnet up --free && sahara model pull all-MiniLM-L6-v2
 //! cargo run --release --example async -- "good morning" "see you tomorrow"
 //! ```
 

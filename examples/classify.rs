@@ -2,7 +2,7 @@
 //! that read two (cross-encoders).
 //!
 //! ```sh
-//! sahara devnet up && sahara model pull cross-encoder/ms-marco-MiniLM-L-6-v2 --name my-reranker
+//! sahara devnet up --free && sahara model pull cross-encoder/ms-marco-MiniLM-L-6-v2 --name my-reranker
 //! cargo run --release --example classify -- my-reranker "is it open?" "It opens at nine."
 //! ```
 

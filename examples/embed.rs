@@ -1,7 +1,7 @@
 //! Embeds texts on three share nodes, none of which learns them.
 //!
 //! ```sh
-//! sahara devnet up && sahara model pull all-MiniLM-L6-v2
+//! sahara devnet up --free && sahara model pull all-MiniLM-L6-v2
 //! cargo run --release --example embed -- "good morning" "see you tomorrow"
 //! ```
 //!

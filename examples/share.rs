@@ -2,7 +2,7 @@
 //! it back.
 //!
 //! ```sh
-//! sahara devnet up && sahara model pull all-MiniLM-L6-v2
+//! sahara devnet up --free && sahara model pull all-MiniLM-L6-v2
 //! cargo run --release --example share
 //! ```
 

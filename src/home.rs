@@ -5,6 +5,7 @@
 //! owner.lock         held by whoever shares a model just now
 //! consumer.key       the key that questions are asked with
 //! models/<name>/     files of the model, source.json, compiled/
+//! ciphertexts/       keys of what was sealed to be sold whole
 //! devnet/            the local network: node-1, node-2, node-3, client, devnet.json
 //! ```
 

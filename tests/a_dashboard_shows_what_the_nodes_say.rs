@@ -17,7 +17,7 @@ fn with_dashboard() -> (Devnet, Started, SocketAddr) {
     let devnet = Devnet { home: Home::with_model(), port: free_port_block() };
     let address: SocketAddr = format!("127.0.0.1:{}", devnet.port + 9).parse().expect("an address");
     let (port, page) = (devnet.port.to_string(), address.to_string());
-    let arguments = ["devnet", "up", "--port", &port, "--dashboard", &page];
+    let arguments = ["devnet", "up", "--free", "--port", &port, "--dashboard", &page];
     let started = Started::new(&mut devnet.home.sahara(&arguments));
     wait_for_port(address, common::PATIENCE);
     (devnet, started, address)
@@ -91,7 +91,7 @@ fn its_figures_are_the_nodes_own_and_other_pages_get_none() {
 fn other_machines_cannot_read_it() {
     let home = Home::empty();
     let port = free_port_block().to_string();
-    let finished = home.run(&["devnet", "up", "--port", &port, "--dashboard", "0.0.0.0:8322"]);
+    let finished = home.run(&["devnet", "up", "--free", "--port", &port, "--dashboard", "0.0.0.0:8322"]);
     assert!(finished.code == Some(2) && finished.stderr.contains("could be read from other machines"), "{finished}");
     assert!(!home.path().join("devnet").exists(), "nothing was started");
 }

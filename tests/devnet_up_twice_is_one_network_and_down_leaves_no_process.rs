@@ -56,7 +56,7 @@ fn a_port_in_use_is_named_and_nothing_is_left_running() {
     let home = common::Home::with_model();
     let port = common::free_port_block();
     let taken = std::net::TcpListener::bind(("127.0.0.1", port)).expect("a free port");
-    let finished = home.run(&["devnet", "up", "--port", &port.to_string()]);
+    let finished = home.run(&["devnet", "up", "--free", "--port", &port.to_string()]);
     drop(taken);
     assert_eq!(finished.code, Some(2), "{finished}");
     assert!(finished.stderr.contains(&port.to_string()), "the port is named: {finished}");
@@ -71,18 +71,18 @@ fn what_fails_half_way_leaves_nothing_running() {
     let port = common::free_port_block();
     // A port that is taken, the chain's too, is found before anything is started.
     let taken = std::net::TcpListener::bind(("127.0.0.1", port + 8)).expect("a free port");
-    let up = ["devnet", "up", "--port", &port.to_string()];
+    let up = ["devnet", "up", "--free", "--port", &port.to_string()];
     let finished = home.run(&up);
     assert_eq!(finished.code, Some(2), "{finished}");
     assert!(finished.stderr.contains(&(port + 8).to_string()), "the port is named: {finished}");
     assert!(!finished.stderr.contains("starting three share nodes"), "the nodes had been started: {finished}");
     drop(taken);
-    // The nodes come up; then the chain finds no place for its log.
-    let log = home.path().join("devnet/chain/log");
+    // The chain comes up; then a node finds no place for its log.
+    let log = home.path().join("devnet/node-2/log");
     std::fs::create_dir_all(&log).expect("a writable home");
     let finished = home.run(&up);
     assert_eq!(finished.code, Some(2), "{finished}");
-    assert!(finished.stderr.contains("starting three share nodes"), "the nodes had been started: {finished}");
+    assert!(finished.stderr.contains("starting three share nodes"), "the chain had been started: {finished}");
     assert_eq!(processes_of(&home.path().join("devnet")), Vec::<u32>::new());
     std::fs::remove_dir(&log).expect("an empty folder");
     // Nodes that ran before are not what a failed start began: they stay.
@@ -91,7 +91,7 @@ fn what_fails_half_way_leaves_nothing_running() {
     let (nodes, chain) = (devnet.pids(), devnet.status()["chain"]["pid"].as_u64().expect("a chain") as u32);
     common::kill_9(chain);
     let taken = take_port(port + 8);
-    assert_eq!(devnet.home.run(&["devnet", "up"]).code, Some(2));
+    assert_eq!(devnet.home.run(&["devnet", "up", "--free"]).code, Some(2));
     drop(taken);
     assert_eq!(devnet.pids(), nodes);
 }
@@ -113,7 +113,7 @@ fn an_interrupted_start_leaves_nothing_running() {
     let _turn = one_at_a_time();
     let home = common::Home::with_model();
     let port = common::free_port_block();
-    let up = common::Started::new(&mut home.sahara(&["devnet", "up", "--port", &port.to_string()]));
+    let up = common::Started::new(&mut home.sahara(&["devnet", "up", "--free", "--port", &port.to_string()]));
     let folder = home.path().join("devnet");
     let until = std::time::Instant::now() + common::PATIENCE;
     while !folder.join("node-1/pid").exists() && std::time::Instant::now() < until {

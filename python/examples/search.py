@@ -1,7 +1,7 @@
 """Searching private notes by meaning: neither the notes nor the questions are seen by anybody else.
 
 A notebook in cells, for editors that run them one by one; `python search.py` runs all. It needs a network
-(`sahara devnet up`) and the model (`sahara.models.pull()`).
+(`sahara devnet up --free`) and the model (`sahara.models.pull()`).
 """
 
 # %% The notes

@@ -249,9 +249,9 @@ impl Devnet {
         devnet
     }
 
-    /// `devnet up` again: starts whatever does not run.
+    /// `devnet up --free` again: starts whatever does not run.
     pub fn start(&self) {
-        self.home.output(&["devnet", "up", "--port", &self.port.to_string()]);
+        self.home.output(&["devnet", "up", "--free", "--port", &self.port.to_string()]);
     }
 
     pub fn status(&self) -> Value {

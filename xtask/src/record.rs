@@ -11,7 +11,7 @@ use std::time::Instant;
 use crate::{Failure, prerequisites, process};
 
 const SESSION: &[&str] = &[
-    "sahara devnet up  # three share nodes and a chain",
+    "sahara devnet up --free  # three share nodes and a chain",
     "sahara embed \"a private sentence\"",
     "sahara embed -q \"a private sentence\" | sha256sum          # on the three nodes",
     "sahara embed -q --plain \"a private sentence\" | sha256sum  # without them: the same bytes",

@@ -164,6 +164,60 @@ alloy_sol_types::sol! {
         function ancestors(bytes32 asset) external view returns (bytes32[] memory assets, uint16[] memory bps);
         function claims(bytes32 contentRoot) external view returns (bytes32[] memory);
         function idOf(address owner, bytes32 contentRoot) external view returns (bytes32);
+        function setCommitment(bytes32 asset, bytes32 scheme, bytes32 root) external;
+        function commitmentOf(bytes32 asset, bytes32 scheme) external view returns (bytes32);
+    }
+
+    /// What the asset's owner and a holder agreed on, beside the terms.
+    #[derive(Debug, PartialEq, Eq)]
+    struct Agreement {
+        bytes32 asset;
+        address holder;
+        uint256 nonce;
+        uint64 deadline;
+        bytes ownerSignature;
+        bytes holderSignature;
+    }
+
+    /// A token's permit (ERC-2612) for the licences' contract.
+    #[derive(Debug, PartialEq, Eq)]
+    struct Allowance {
+        uint256 value;
+        uint256 deadline;
+        uint8 v;
+        bytes32 r;
+        bytes32 s;
+    }
+
+    /// What both parties of a partnership sign.
+    struct Partnership {
+        bytes32 asset;
+        bytes32 termsHash;
+        address holder;
+        uint256 nonce;
+        uint64 deadline;
+    }
+
+    /// What the holder of a token signs (ERC-2612).
+    struct Permit {
+        address owner;
+        address spender;
+        uint256 value;
+        uint256 nonce;
+        uint256 deadline;
+    }
+
+    /// A token (ERC-20, ERC-2612).
+    #[derive(Debug, PartialEq, Eq)]
+    interface Token {
+        function name() external view returns (string memory);
+        function symbol() external view returns (string memory);
+        function decimals() external view returns (uint8);
+        function balanceOf(address account) external view returns (uint256);
+        function allowance(address owner, address spender) external view returns (uint256);
+        function approve(address spender, uint256 value) external;
+        function nonces(address owner) external view returns (uint256);
+        function DOMAIN_SEPARATOR() external view returns (bytes32);
     }
 
     #[derive(Debug, PartialEq, Eq)]
@@ -181,6 +235,9 @@ alloy_sol_types::sol! {
         event Withdrawn(uint256 indexed licence, address indexed holder, uint256 refund);
         event Transfer(address indexed from, address indexed to, uint256 indexed tokenId);
         event UpdateUser(uint256 indexed tokenId, address indexed user, uint64 expires);
+        event Collected(uint256 indexed licence, uint256 amount);
+        event Opened(bytes32 indexed asset, bytes32 indexed root, bytes32 key);
+        event Taken(address indexed account, address indexed token, address to, uint256 amount);
 
         error NoSuchLicence(uint256 licence);
         error NotTheOwner(bytes32 asset, address owner);
@@ -217,6 +274,40 @@ alloy_sol_types::sol! {
             external
             view
             returns (bytes32 asset, Terms memory terms, uint64 boughtAt, uint64 ends, uint64 withdrawnAt);
+        function buyWithPermit(
+            bytes32 asset,
+            bytes32 termsHash,
+            uint128 maxPrice,
+            uint16 maxRevenueShare,
+            address holder,
+            Allowance calldata permit
+        ) external returns (uint256);
+        function partner(Agreement calldata a, Terms calldata t) external payable returns (uint256);
+        function withdraw(uint256 licence) external payable;
+        function collect(uint256 licence) external returns (uint256);
+        function complain(uint256 licence) external;
+        function answer(uint256 licence) external;
+        function refund(uint256 licence) external returns (uint256);
+        function open(bytes32 asset, bytes32 root, bytes32 key) external;
+        function disprove(
+            bytes32 asset,
+            bytes32 root,
+            uint256 index,
+            bytes calldata piece,
+            bytes32 plaintextHash,
+            bytes32[] calldata proof
+        ) external;
+        function take(address token, address to) external returns (uint256);
+        function takeable(address account, address token) external view returns (uint256);
+        function refundOwed(uint256 licence) external view returns (uint256);
+        function moneyOf(uint256 licence)
+            external
+            view
+            returns (uint8 state, uint128 paid, uint128 collected, uint64 complainedAt);
+        function openingOf(bytes32 asset, bytes32 root)
+            external
+            view
+            returns (uint64 openedAt, bytes32 key, bool wrong);
         function isUser(uint256 licence, address who) external view returns (bool);
         function ownerOf(uint256 licence) external view returns (address);
         function termsOf(bytes32 termsHash) external view returns (bytes32 asset, Terms memory terms, bool offered);

@@ -2,7 +2,7 @@
 
 use alloy_primitives::{Address, B256, U256, b256, keccak256};
 
-/// A market on a chain.
+/// A market, or another contract for which is signed, on a chain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Domain {
     /// The chain (EIP-155).
@@ -23,14 +23,18 @@ const TYPE_HASH: B256 = b256!("8b73c3c69bb8fe3d512ecc4cf759cc79239f7b179b0ffacaa
 impl Domain {
     /// EIP-712's digest of a struct with this hash.
     pub(crate) fn digest(&self, purpose: &Purpose, hash: B256) -> B256 {
-        let chain_id = U256::from(self.chain_id).into();
-        let words = [TYPE_HASH, purpose.name, purpose.version, chain_id, self.market.into_word()];
-        let separator = keccak256(words.map(|word| word.0).as_flattened());
         let mut signed = [0; 66];
         signed[..2].copy_from_slice(&[0x19, 0x01]);
-        signed[2..34].copy_from_slice(separator.as_slice());
+        signed[2..34].copy_from_slice(self.separator(purpose).as_slice());
         signed[34..].copy_from_slice(hash.as_slice());
         keccak256(signed)
+    }
+
+    /// EIP-712's hash of the domain.
+    pub(crate) fn separator(&self, purpose: &Purpose) -> B256 {
+        let chain_id = U256::from(self.chain_id).into();
+        let words = [TYPE_HASH, purpose.name, purpose.version, chain_id, self.market.into_word()];
+        keccak256(words.map(|word| word.0).as_flattened())
     }
 }
 

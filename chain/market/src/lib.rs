@@ -27,8 +27,11 @@
 
 pub mod abi;
 pub mod budget;
+pub mod ciphertext;
 mod domain;
 pub mod draw;
+mod partnership;
+pub mod permit;
 mod receipt;
 pub mod request;
 pub mod revenue;
@@ -39,6 +42,7 @@ mod voucher;
 use alloy_primitives::{Address, B256, address};
 
 pub use domain::Domain;
+pub use partnership::{Partnership, PartnershipError};
 pub use receipt::{Receipt, committee_root};
 pub use request::{Ask, Request};
 pub use session::{Committee, MAX_LANES, PreimageError, Session};

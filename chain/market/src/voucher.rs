@@ -73,13 +73,18 @@ impl Voucher {
     /// # Errors
     /// When it is no signature.
     pub fn signer(&self, domain: &Domain, signature: &[u8]) -> Result<Address, VoucherError> {
-        let signature: &[u8; SIGNATURE_BYTES] = signature.try_into().map_err(|_| VoucherError::Form)?;
-        if !matches!(signature[64], 27 | 28) {
-            return Err(VoucherError::Form);
-        }
-        let signature = Signature::from_raw_array(signature).map_err(|_| VoucherError::Form)?;
-        recover_signer(&signature, self.digest(domain)).map_err(|_| VoucherError::Signature)
+        recover(self.digest(domain), signature)
     }
+}
+
+/// Who signed a digest, by the one form that the contracts take.
+pub(crate) fn recover(digest: B256, signature: &[u8]) -> Result<Address, VoucherError> {
+    let signature: &[u8; SIGNATURE_BYTES] = signature.try_into().map_err(|_| VoucherError::Form)?;
+    if !matches!(signature[64], 27 | 28) {
+        return Err(VoucherError::Form);
+    }
+    let signature = Signature::from_raw_array(signature).map_err(|_| VoucherError::Form)?;
+    recover_signer(&signature, digest).map_err(|_| VoucherError::Signature)
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! `sahara asset register | offer | retract | seat | unseat | ls | show`: what somebody owns on the chain, and on which terms.
+//! `sahara asset register | offer | publish | retract | seat | unseat | ls | show`: what somebody owns on the chain, and on which terms.
 
 use std::path::PathBuf;
 
@@ -14,12 +14,13 @@ use serde_json::{Value, json};
 use super::Context;
 use super::money::{MoneyArgs, id};
 use super::network::NetworkArgs;
+use super::publish::{PublishArgs, publish};
+use super::terms::{FULL_ACCESS, PriceArgs, terms_of, terms_value, terms_words};
 use super::wallet::FileArgs;
 use crate::chain_client::{Chain, Key, Log, Order};
 use crate::error::{Error, Result};
 use crate::market::content::{asset_id, content};
 use crate::moment::DAY;
-use crate::wallet::amount::Amount;
 use sahara::keys::{self, Role};
 use sahara::models::{DEFAULT_MODEL, Store};
 use sahara::network::{self, Sharing, SharingName, SharingRef};
@@ -35,6 +36,8 @@ pub enum AssetCommand {
     Register(RegisterArgs),
     /// Sell licences on these terms
     Offer(OfferArgs),
+    /// Seal a model, a folder or a file, and register its root: what full-access licences sell
+    Publish(PublishArgs),
     /// End an offer; what was sold stays
     Retract(RetractArgs),
     /// Name the share nodes that serve a model, on the chain
@@ -98,24 +101,8 @@ pub struct OfferArgs {
     /// What kind of licence
     #[arg(long, value_enum, default_value_t = TermsArg::Api)]
     kind: TermsArg,
-    /// Paid once, at the purchase
-    #[arg(long, value_name = "AMOUNT", default_value = "0")]
-    price: Amount,
-    /// Yours, for each call
-    #[arg(long, value_name = "AMOUNT", default_value = "0")]
-    royalty: Amount,
-    /// The three operators' together, for each call
-    #[arg(long, value_name = "AMOUNT", default_value = "0")]
-    compute: Amount,
-    /// Days from the purchase [default: for ever]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=36_500))]
-    days: Option<u32>,
-    /// Part of a derived asset's revenue, in hundredths of a percent; 0: nothing may be derived
-    #[arg(long, value_name = "N", default_value_t = 0, value_parser = clap::value_parser!(u16).range(0..=10_000))]
-    revenue_share: u16,
-    /// The holder may pass it on
-    #[arg(long)]
-    transferable: bool,
+    #[command(flatten)]
+    price: PriceArgs,
     /// Root of the ciphertext (full access), or what else is to be bound
     #[arg(long, value_name = "HASH", value_parser = id)]
     details: Option<B256>,
@@ -213,6 +200,7 @@ pub fn run(command: AssetCommand, context: &mut Context) -> Result<()> {
     match command {
         AssetCommand::Register(args) => register(&args, context),
         AssetCommand::Offer(args) => offer(&args, context),
+        AssetCommand::Publish(args) => publish(&args, context),
         AssetCommand::Retract(args) => retract(&args, context),
         AssetCommand::Seat(args) => seat(&args, context),
         AssetCommand::Unseat(args) => unseat(&args, context),
@@ -266,26 +254,19 @@ fn register(args: &RegisterArgs, context: &mut Context) -> Result<()> {
             .progress
             .note(&format!("{} others have registered the same content: see `sahara asset show`", others.len()));
     }
-    let value = json!({"asset": named, "owner": owner, "content_root": root, "claims": others});
+    let value = json!({"asset": named, "owner": owner.to_checksum(None), "content_root": root, "claims": others});
     payer.tell(&format!("registered as asset {named}"), value, context)
 }
 
 fn offer(args: &OfferArgs, context: &mut Context) -> Result<()> {
-    let small = |amount: Amount| amount.small().map_err(Error::user);
-    let terms = Terms {
-        kind: args.kind as u8,
-        token: Address::ZERO,
-        price: small(args.price)?,
-        royalty: small(args.royalty)?,
-        compute: small(args.compute)?,
-        duration: args.days.map_or(0, |days| u64::from(days) * DAY),
-        revenueShare: args.revenue_share,
-        transferable: args.transferable,
-        allowance: 0,
-        details: args.details.unwrap_or_default(),
-    };
-    let hash = keccak256((args.asset, terms.clone()).abi_encode_params());
     let mut payer = args.money.payer(context)?;
+    let (terms, coin) = args.price.terms(&payer.chain, args.kind as u8, args.details.unwrap_or_default())?;
+    if terms.kind == FULL_ACCESS && terms.details.is_zero() {
+        return Err(Error::user(
+            "a full-access licence sells a ciphertext: make it with `sahara asset publish`, and name its root with --details",
+        ));
+    }
+    let hash = keccak256((args.asset, terms.clone()).abi_encode_params());
     let call = Licences::offerCall { asset: args.asset, terms: terms.clone() };
     let order = Order::call("offering licences", LICENCES, &call);
     if payer.carry_out(&order, context)?.is_none() {
@@ -294,7 +275,7 @@ fn offer(args: &OfferArgs, context: &mut Context) -> Result<()> {
     let mut value = terms_value(&terms);
     value["terms"] = json!(hash);
     value["asset"] = json!(args.asset);
-    payer.tell(&format!("offered: {}; terms {hash}", terms_words(&terms)), value, context)
+    payer.tell(&format!("offered: {}; terms {hash}", terms_words(&terms, &coin)), value, context)
 }
 
 fn retract(args: &RetractArgs, context: &mut Context) -> Result<()> {
@@ -418,7 +399,9 @@ fn unseat(args: &UnseatArgs, context: &mut Context) -> Result<()> {
         return Ok(());
     }
     let value = json!({"committee": args.committee, "unseated": true});
-    payer.tell("the committee opens no more sessions; those that are open are settled", value, context)
+    let words = "the committee opens no more sessions and answers no more in those that are open: who has one closes it, and \
+                 has back what is left";
+    payer.tell(words, value, context)
 }
 
 fn ask(args: &AskArgs, context: &mut Context) -> Result<()> {
@@ -551,7 +534,7 @@ fn ls(args: &LsArgs, context: &mut Context) -> Result<()> {
             .map(|event| {
                 json!({
                     "asset": event.asset,
-                    "owner": event.owner,
+                    "owner": event.owner.to_checksum(None),
                     "kind": kind(event.details.kind),
                     "content_root": event.contentRoot,
                     "card": event.details.card,
@@ -596,7 +579,7 @@ fn show(args: &ShowArgs, context: &mut Context) -> Result<()> {
             .collect();
         return context.out.value(&json!({
             "asset": asset,
-            "owner": owner,
+            "owner": owner.to_checksum(None),
             "kind": kind(facts.kind),
             "content_root": root,
             "graph": facts.graph,
@@ -619,7 +602,7 @@ fn show(args: &ShowArgs, context: &mut Context) -> Result<()> {
     }
     for (hash, terms) in &offers {
         context.out.line(&format!("offer {hash}"))?;
-        context.out.folded("    ", &terms_words(terms))?;
+        context.out.folded("    ", &terms_of(&chain, terms)?)?;
     }
     if offers.is_empty() {
         context.out.line("no licences are on offer")?;
@@ -642,42 +625,11 @@ fn committee_value(committee: &Committee) -> Value {
         "manifest": committee.manifest,
         "digest": committee.digest,
         "keys": committee.keys,
-        "operators": committee.operators,
+        "operators": committee.operators.map(|one| one.to_checksum(None)),
         "epoch": committee.epoch,
         "from": committee.from,
         "until": committee.until,
     })
-}
-
-/// Terms for other programs: amounts are text, in the smallest unit.
-pub(super) fn terms_value(terms: &Terms) -> Value {
-    json!({
-        "kind": terms_kind(terms.kind),
-        "token": terms.token,
-        "price": terms.price.to_string(),
-        "royalty": terms.royalty.to_string(),
-        "compute": terms.compute.to_string(),
-        "duration": terms.duration,
-        "revenue_share": terms.revenueShare,
-        "transferable": terms.transferable,
-        "allowance": terms.allowance,
-        "details": terms.details,
-    })
-}
-
-/// Terms for people.
-pub(super) fn terms_words(terms: &Terms) -> String {
-    let call = Amount::from(terms.royalty.saturating_add(terms.compute));
-    let token = if terms.token.is_zero() { String::new() } else { format!(" in token {}", terms.token) };
-    let time = match terms.duration {
-        0 => "for ever".to_owned(),
-        seconds => format!("for {} days", seconds / DAY),
-    };
-    format!("{}, {} once{token}, {call} a call, {time}", terms_kind(terms.kind), Amount::from(terms.price))
-}
-
-fn terms_kind(kind: u8) -> &'static str {
-    ["api", "long-term", "full-access", "partnership"].get(usize::from(kind)).copied().unwrap_or("unknown")
 }
 
 fn kind(kind: u8) -> &'static str {
@@ -702,24 +654,5 @@ mod tests {
         for wrong in ["", "0x1:7", &asset.to_string(), &format!("{asset}:x"), &format!("{asset}:")] {
             assert!(parent(wrong).is_err(), "{wrong}");
         }
-    }
-
-    #[test]
-    fn terms_are_told_in_words() {
-        let terms = Terms {
-            kind: 1,
-            token: Address::ZERO,
-            price: 3_000_000_000_000_000_000,
-            royalty: 1_000_000_000_000_000,
-            compute: 2_000_000_000_000_000,
-            duration: 30 * DAY,
-            revenueShare: 0,
-            transferable: false,
-            allowance: 0,
-            details: B256::ZERO,
-        };
-        assert_eq!(terms_words(&terms), "long-term, 3 SAH once, 0.003 SAH a call, for 30 days");
-        let token = Terms { kind: 9, token: Address::repeat_byte(1), duration: 0, ..terms };
-        assert!(terms_words(&token).contains("unknown") && terms_words(&token).contains("in token 0x0101"));
     }
 }

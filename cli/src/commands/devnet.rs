@@ -10,18 +10,19 @@ use tokio::net::TcpListener;
 use super::Context;
 use super::signals::{stop_when_interrupted, stopped};
 use crate::dashboard;
-use crate::devnet::{Devnet, Paid, Started, Status};
+use crate::devnet::{self, Devnet, Started, Status};
 use crate::error::{Error, Result};
-use sahara::models::{DEFAULT_MODEL, Store};
+use sahara::models::{DEFAULT_MODEL, Model, Store};
 
 #[derive(Subcommand, Debug)]
 #[command(after_help = "\
 Examples:
   sahara devnet up                   nodes at ports 7700 to 7702, their metrics
-                                     at 7705 to 7707, and a chain whose JSON-RPC
-                                     is at 8545: `cast block` just works
+                                     at 7705 to 7707, a chain whose JSON-RPC is
+                                     at 8545; a model is sold on it, and you have
+                                     a licence and a deposit
+  sahara devnet up --free            without that: nobody pays for anything
   sahara devnet up --port 9100       at other ports, the chain's at 9108
-  sahara devnet up --paid            a model sold and bought: questions are paid
   sahara devnet up --dashboard       and a page about it, until Ctrl-C; the
                                      network goes on
   sahara devnet logs 2 --lines 20    the last lines of node 2's log
@@ -35,9 +36,12 @@ pub enum DevnetCommand {
         /// Port of the chain's JSON-RPC [default: as last time, else 8545, or PORT + 8]
         #[arg(long, value_name = "PORT")]
         chain_port: Option<u16>,
-        /// Sell this model on it and buy a licence, so that asking it is paid for
-        #[arg(long, value_name = "MODEL", num_args = 0..=1, default_missing_value = DEFAULT_MODEL)]
-        paid: Option<String>,
+        /// The model that is sold here and for which a licence is bought
+        #[arg(long, value_name = "MODEL", default_value = DEFAULT_MODEL)]
+        model: String,
+        /// Sell nothing: the nodes serve you without a market
+        #[arg(long, conflicts_with = "model")]
+        free: bool,
         /// Then show the network on a page, at an address of this machine
         #[arg(long, value_name = "ADDR", num_args = 0..=1, default_missing_value = dashboard::ADDRESS)]
         dashboard: Option<SocketAddr>,
@@ -60,10 +64,11 @@ pub enum DevnetCommand {
 pub fn run(command: DevnetCommand, context: &mut Context) -> Result<()> {
     let devnet = Devnet::new(&context.home, program()?);
     match command {
-        DevnetCommand::Up { port, chain_port, paid, dashboard } => {
+        DevnetCommand::Up { port, chain_port, model, free, dashboard } => {
             // Its address is looked at before anything is started.
             let page = dashboard.map(Page::bind).transpose()?;
-            up(&devnet, port, chain_port, (page.as_ref(), paid.as_deref()), context)?;
+            let model = if free { None } else { Some(model.as_str()) };
+            up(&devnet, (port, chain_port), (page.as_ref(), model), context)?;
             page.map_or(Ok(()), |page| page.show(&devnet, context))
         }
         DevnetCommand::Status => {
@@ -88,10 +93,15 @@ pub fn run(command: DevnetCommand, context: &mut Context) -> Result<()> {
     }
 }
 
-/// Sells a model on the network and buys a licence for it, once.
-fn sell(devnet: &Devnet, model: &str, context: &mut Context) -> Result<Paid> {
-    Store::new(&context.home).open_or_pull(model, &context.progress.events())?;
-    devnet.sell(model, &stop_when_interrupted(), &context.progress)
+/// The model that is to be sold, brought in if it is not here; before anything is started.
+fn to_be_sold(devnet: &Devnet, name: &str, context: &Context) -> Result<Model> {
+    devnet.sells(name)?;
+    Store::new(&context.home).open_or_pull(name, &context.progress.events()).map_err(|error| {
+        let error = Error::from(error);
+        let without = "`sahara devnet up --free` sells nothing and needs no model";
+        let said = format!("{}; {without}", error.report());
+        error.saying(said)
+    })
 }
 
 /// The program that nodes are started with: this one.
@@ -151,27 +161,23 @@ impl Page {
 
 fn up(
     devnet: &Devnet,
-    port: Option<u16>,
-    chain_port: Option<u16>,
-    (page, paid): (Option<&Page>, Option<&str>),
+    (port, chain_port): (Option<u16>, Option<u16>),
+    (page, model): (Option<&Page>, Option<&str>),
     context: &mut Context,
 ) -> Result<()> {
     let stop = stop_when_interrupted();
-    let Started { nodes: nodes_started, chain: chain_started } =
-        devnet.up_all(port, chain_port, &stop, &context.progress)?;
-    let sold = paid.map(|model| sell(devnet, model, context)).transpose()?;
-    if sold.is_none() && chain_started && devnet.paid().is_some() {
-        // What nodes believe of the chain is older than it may be until there are new blocks.
-        context.progress.step("waiting for new blocks");
-        devnet.wait_for_blocks(2, &stop)?;
-    }
+    let (Started { nodes: nodes_started, chain: chain_started }, sold) = match model {
+        Some(name) => {
+            let model = to_be_sold(devnet, name, context)?;
+            devnet.up_paid((port, chain_port), &model, &stop, &context.progress)?
+        }
+        None => (devnet.up_all(port, chain_port, &stop, &context.progress)?, None),
+    };
     let status = devnet.status()?;
     context.progress.clear();
     if context.out.json() {
         let mut value = json!(status);
-        if let Some(sold) = &sold {
-            value["paid"] = json!(sold);
-        }
+        value["paid"] = json!(sold);
         value["started"] = json!(nodes_started || chain_started);
         if let Some(page) = page {
             value["dashboard"] = json!(page.url);
@@ -179,21 +185,28 @@ fn up(
         return context.out.value(&value);
     }
     let ports = format!("ports {} to {}", status.port, status.port + 2);
-    if nodes_started {
-        context.out.line(&format!("three share nodes are ready ({ports})"))?;
-        context.out.line("  try: sahara embed \"good morning\"")?;
-    } else {
-        context.out.line(&format!("three share nodes are already running ({ports}); nothing changed"))?;
+    let state = if nodes_started { "ready" } else { "already running" };
+    context.out.line(&format!("three share nodes are {state} ({ports})"))?;
+    if let Some(chain) = status.chain {
+        let state = if chain_started { "ready" } else { "already running" };
+        context.out.line(&format!("the chain is {state} at {}", chain.rpc))?;
+        context.out.folded("  its driver is ", &chain.driver)?;
+        context.out.line(&format!("  try: cast block --rpc-url {}", chain.rpc))?;
     }
-    let Some(chain) = status.chain else { return Ok(()) };
-    let state = if chain_started { "is ready" } else { "is already running" };
-    context.out.line(&format!("the chain {state} at {}", chain.rpc))?;
-    context.out.line(&format!("  try: cast block --rpc-url {}", chain.rpc))?;
-    context.out.folded("  its driver is ", &chain.driver)?;
-    let Some(Paid { model, asset, price, .. }) = sold else { return Ok(()) };
-    let words = format!("{model} is sold here, {price} a text; you have a licence: `sahara embed \"hello\"` pays");
+    let Some(paid) = sold else {
+        return context.out.line("  try: sahara embed \"good morning\"");
+    };
+    let words = format!(
+        "{} is sold here at {} a text, and you have a licence and a deposit for it; every wallet here has the password {}",
+        paid.model,
+        paid.price(),
+        devnet::PASSWORD
+    );
     context.out.folded("", &words)?;
-    context.out.line(&format!("  asset {asset}"))
+    context.out.line("  try: sahara embed \"good morning\"")?;
+    context.out.line("       sahara receipt verify last --explain")?;
+    context.out.line("       sahara gateway")?;
+    context.out.line(&format!("  asset {}", paid.asset))
 }
 
 fn show(status: &Status, context: &mut Context) -> Result<()> {

@@ -17,11 +17,13 @@ mod network;
 mod operator;
 mod output;
 mod paying;
+mod publish;
 mod receipt;
 mod request;
 mod session;
 mod share;
 mod signals;
+mod terms;
 mod transcript;
 mod wallet;
 mod whoami;
@@ -291,6 +293,56 @@ mod tests {
         }
     }
 
+    /// Commands that send something to the chain, or sign away that somebody else does.
+    const MOVES_MONEY: [&str; 23] = [
+        "asset register",
+        "asset offer",
+        "asset publish",
+        "asset retract",
+        "asset seat",
+        "asset unseat",
+        "licence buy",
+        "licence propose",
+        "licence accept",
+        "licence deliver",
+        "licence dispute",
+        "licence complain",
+        "licence refund",
+        "licence collect",
+        "licence withdraw",
+        "session open",
+        "session close",
+        "operator bond",
+        "operator quote",
+        "operator allow",
+        "operator unbond",
+        "operator earnings",
+        "operator settle",
+    ];
+
+    #[test]
+    fn every_command_speaks_json_and_what_moves_money_can_be_tried() {
+        let mut root = Cli::command();
+        root.build();
+        let is_help = |words: &str| words.split(' ').any(|word| word == "help");
+        let leaves = all(&root, "").into_iter().filter(|(words, command)| {
+            command.get_subcommands().all(|sub| sub.get_name() == "help") && !is_help(words)
+        });
+        let mut moving = std::collections::BTreeSet::new();
+        for (words, command) in leaves {
+            let words = words.trim();
+            let takes = |name: &str| command.get_arguments().any(|argument| argument.get_id() == name);
+            assert!(words.is_empty() || takes("json"), "`{words}` takes no --json");
+            // Who opens a wallet on a network does so to send something.
+            let pays = takes("password_file") && takes("network");
+            assert!(!pays || takes("dry_run"), "`{words}` pays, and takes no --dry-run");
+            if takes("dry_run") {
+                moving.insert(words.to_owned());
+            }
+        }
+        assert_eq!(moving, MOVES_MONEY.map(str::to_owned).into());
+    }
+
     #[test]
     fn the_commands_of_the_readme_are_understood() {
         for line in [
@@ -340,7 +392,8 @@ mod tests {
             "sahara chain invite --home /x --out join.json",
             "sahara chain start --cometbft --home /x",
             "sahara books --node /x --from 5 --json",
-            "sahara devnet up --paid",
+            "sahara devnet up --free --port 9000",
+            "sahara devnet up --model mine",
             "sahara demo --quick",
             "sahara wallet new --password-file p",
             "sahara model share mine --asset 0x1111111111111111111111111111111111111111111111111111111111111111 --network main",
@@ -366,6 +419,14 @@ mod tests {
             "sahara request answer 0x1111111111111111111111111111111111111111111111111111111111111111",
             "sahara request refund 0x1111111111111111111111111111111111111111111111111111111111111111 --wallet w.json",
             "sahara licence ls",
+            "sahara asset publish 0x1111111111111111111111111111111111111111111111111111111111111111 mine --out mine.sealed",
+            "sahara asset offer 0x1111111111111111111111111111111111111111111111111111111111111111 --kind full-access --price 5 --token 0x7171717171717171717171717171717171717171 --days 12h",
+            "sahara licence propose 0x1111111111111111111111111111111111111111111111111111111111111111 --holder 0x7171717171717171717171717171717171717171 --document terms.txt --price 2 --valid 3 --out proposal.json",
+            "sahara licence accept proposal.json --deposit 1 --dry-run",
+            "sahara licence deliver 7 --wallet owner.json",
+            "sahara licence unpack 7 --from mine.sealed --out mine",
+            "sahara licence dispute 7 --from mine.sealed",
+            "sahara licence refund 7",
             "sahara licence show 7",
             "sahara session open --licence 7 --with 0x1111111111111111111111111111111111111111111111111111111111111111",
             "sahara session ls --json",

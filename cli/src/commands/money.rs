@@ -8,8 +8,9 @@ use super::Context;
 use super::network::NetworkArgs;
 use super::wallet::WalletArgs;
 use crate::chain_client::{Chain, Done, Order};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::market::network::Network;
+use crate::moment::DAY;
 use crate::wallet::Secret;
 use crate::wallet::amount::Amount;
 
@@ -73,6 +74,13 @@ impl Payer {
         self.secret.is_none()
     }
 
+    /// The wallet's signature over a digest; none when nothing is to be sent.
+    pub fn sign(&self, digest: B256) -> Result<Option<[u8; 65]>> {
+        let Some(secret) = &self.secret else { return Ok(None) };
+        let signed = secret.wallet(self.chain.id())?.sign_hash(digest);
+        Ok(Some(signed.map_err(|e| Error::fault(e.to_string()))?.as_bytes()))
+    }
+
     /// Carries an order out, or says what it would cost: then there is nothing that was done.
     pub fn carry_out(&mut self, order: &Order, context: &mut Context) -> Result<Option<Done>> {
         let Some(secret) = &self.secret else {
@@ -82,8 +90,8 @@ impl Payer {
             if context.out.json() {
                 let mut value = preview.json();
                 value["doing"] = order.doing.into();
-                value["from"] = json!(self.address);
-                value["to"] = json!(order.to);
+                value["from"] = json!(self.address.to_checksum(None));
+                value["to"] = json!(order.to.to_checksum(None));
                 context.out.value(&value)?;
             } else {
                 let words = format!(
@@ -115,7 +123,58 @@ impl Payer {
     }
 }
 
+/// A time: days, or seconds, minutes or hours by their letter. In seconds.
+pub fn span(text: &str) -> std::result::Result<u64, String> {
+    let wrong = || format!("'{}' is no time: write 30 for days, or 12h, 90m, 45s", text.escape_debug());
+    let (number, unit) = match text.char_indices().next_back() {
+        Some((at, 's')) => (&text[..at], 1),
+        Some((at, 'm')) => (&text[..at], 60),
+        Some((at, 'h')) => (&text[..at], 3600),
+        Some((at, 'd')) => (&text[..at], DAY),
+        _ => (text, DAY),
+    };
+    let digits = !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit());
+    let seconds = number.parse::<u64>().ok().filter(|_| digits).and_then(|number| number.checked_mul(unit));
+    seconds.filter(|seconds| (1..=MAX_SPAN).contains(seconds)).ok_or_else(wrong)
+}
+
+/// The longest time: a hundred years.
+const MAX_SPAN: u64 = 36_500 * DAY;
+
+/// A time for people.
+pub fn span_words(seconds: u64) -> String {
+    let plural = |number: u64, unit: &str| if number == 1 { format!("1 {unit}") } else { format!("{number} {unit}s") };
+    match seconds {
+        seconds if seconds.is_multiple_of(DAY) => plural(seconds / DAY, "day"),
+        seconds if seconds.is_multiple_of(3600) => plural(seconds / 3600, "hour"),
+        seconds if seconds.is_multiple_of(60) => plural(seconds / 60, "minute"),
+        seconds => plural(seconds, "second"),
+    }
+}
+
 /// An id in hexadecimal.
 pub fn id(text: &str) -> std::result::Result<B256, String> {
     text.parse().map_err(|_| format!("'{}' is no id: 0x and 64 hexadecimal digits", text.escape_debug()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_days_or_what_their_letter_says() {
+        for (text, seconds, words) in [
+            ("30", 30 * DAY, "30 days"),
+            ("1d", DAY, "1 day"),
+            ("12h", 43_200, "12 hours"),
+            ("90m", 5400, "90 minutes"),
+            ("1s", 1, "1 second"),
+        ] {
+            assert_eq!(span(text), Ok(seconds));
+            assert_eq!(span_words(seconds), words);
+        }
+        for wrong in ["", "0", "s", "-1", "+1", "1.5", "1y", "36501", "99999999999999999999d", "1 d"] {
+            assert!(span(wrong).is_err(), "{wrong}");
+        }
+    }
 }

@@ -102,7 +102,7 @@ fn ls(args: &LsArgs, context: &mut Context) -> Result<()> {
             .map(|(id, kept)| {
                 Ok(json!({
                     "receipt": id,
-                    "at": kept.at,
+                    "at": kept.at / 1000,
                     "answered": kept.answered,
                     "price": read_bill(kept)?.receipt.price.to_string(),
                 }))
@@ -120,6 +120,9 @@ fn ls(args: &LsArgs, context: &mut Context) -> Result<()> {
         context.out.line(&format!("{id}  {}  {}{lost}", moment(kept.at), Amount::from(receipt.price)))
     })
 }
+
+/// Fields that are small numbers in JSON; amounts and the licence are text, as everywhere.
+const NUMBERS: [&str; 5] = ["epoch", "helper", "number", "time", "height"];
 
 /// The fields of a receipt by name, as Solidity has them.
 fn fields(receipt: &Receipt) -> Vec<(&'static str, String)> {
@@ -147,17 +150,24 @@ fn fields(receipt: &Receipt) -> Vec<(&'static str, String)> {
     ]
 }
 
+fn field_value(name: &str, text: String) -> Value {
+    match text.parse::<u64>() {
+        Ok(number) if NUMBERS.contains(&name) => json!(number),
+        _ => json!(text),
+    }
+}
+
 fn show(args: &ShowArgs, context: &mut Context) -> Result<()> {
     let kept = receipts::find(&context.home, &args.receipt)?;
     let bill = read_bill(&kept)?;
     let id = bill.digest(&kept.domain());
     if context.out.json() {
         let mut value: Value =
-            fields(&bill.receipt).into_iter().map(|(name, text)| (name.to_owned(), json!(text))).collect();
+            fields(&bill.receipt).into_iter().map(|(name, text)| (name.to_owned(), field_value(name, text))).collect();
         value["receipt"] = json!(id);
         value["chain"] = json!(kept.chain);
         value["answered"] = json!(kept.answered);
-        value["operators"] = json!(bill.deal.committee().operators);
+        value["operators"] = bill.deal.committee().operators.iter().map(|one| json!(one.to_checksum(None))).collect();
         value["voucher"] = json!(hex::encode_prefixed(bill.voucher));
         value["signatures"] =
             kept.complete.signatures.iter().map(|signature| json!(hex::encode_prefixed(signature))).collect();
@@ -373,7 +383,12 @@ mod tests {
             assert!(!checked(&complete), "member {member}");
             complete.signatures[member][0] ^= 1;
         }
-        assert_eq!(fields(&bill.receipt).len(), Receipt::BYTES / 32);
+        let fields = fields(&bill.receipt);
+        assert_eq!(fields.len(), Receipt::BYTES / 32);
+        for (name, text) in fields {
+            let number = field_value(name, text).is_number();
+            assert_eq!(number, NUMBERS.contains(&name), "{name}");
+        }
     }
 
     #[test]

@@ -596,14 +596,22 @@ fn ls(args: &LsArgs, context: &mut Context) -> Result<()> {
         let spent: u128 =
             account.deals.iter().map(|deal| Ok(account.spent(deal.lane)?.last.total)).sum::<Result<_>>()?;
         let deposit: u128 = session.caps.iter().sum();
-        let state = match network::of_chain(&context.home, account.chain) {
-            Ok(network) => network.session_state(account.id()).map_or_else(|error| error.report(), state),
-            Err(error) => error.report(),
+        let found =
+            network::of_chain(&context.home, account.chain).and_then(|network| network.session_state(account.id()));
+        let (word, closes, problem) = match &found {
+            Ok(SessionState::Closing(until)) => ("closing", Some(*until), None),
+            Ok(SessionState::None) => ("not opened", None, None),
+            Ok(SessionState::Open) => ("open", None, None),
+            Ok(SessionState::Finished) => ("over", None, None),
+            Ok(SessionState::Unknown(_)) => ("unknown", None, None),
+            Err(error) => ("unknown", None, Some(error.report())),
         };
+        let told = closes.map(|until| format!("closes at {}", super::output::moment(until.saturating_mul(1000))));
+        let problem_words = problem.as_ref().map(|problem| format!(", {problem}")).unwrap_or_default();
         list.push((
-            format!("{}  {state}", account.id()),
+            format!("{}  {}", account.id(), told.as_deref().unwrap_or(word)),
             format!(
-                "licence {}, {} of {} left, {} a call, {} a day at most, until {}",
+                "licence {}, {} of {} left, {} a call, {} a day at most, until {}{problem_words}",
                 session.licence,
                 Amount::from(deposit.saturating_sub(spent)),
                 Amount::from(deposit),
@@ -614,7 +622,9 @@ fn ls(args: &LsArgs, context: &mut Context) -> Result<()> {
             json!({
                 "session": account.id(),
                 "chain": account.chain,
-                "state": state,
+                "state": word,
+                "closes_at": closes,
+                "problem": problem,
                 "licence": session.licence.to_string(),
                 "asset": session.asset,
                 "deposit": deposit.to_string(),
@@ -660,16 +670,6 @@ fn ls(args: &LsArgs, context: &mut Context) -> Result<()> {
         context.out.line(first)?;
         context.out.folded("    ", rest)
     })
-}
-
-fn state(state: SessionState) -> String {
-    match state {
-        SessionState::None => "not opened".to_owned(),
-        SessionState::Open => "open".to_owned(),
-        SessionState::Closing(until) => format!("closes at {}", super::output::moment(until.saturating_mul(1000))),
-        SessionState::Finished => "over".to_owned(),
-        SessionState::Unknown(_) => "in a state that this program does not know".to_owned(),
-    }
 }
 
 fn allow(args: &AllowArgs, context: &mut Context) -> Result<()> {
@@ -735,7 +735,10 @@ fn close(args: &CloseArgs, context: &mut Context) -> Result<()> {
         ))),
         SessionState::None | SessionState::Finished => {
             if payer.only_tries() {
-                return context.out.line("nothing is to be paid: the session is over");
+                return match context.out.json() {
+                    true => context.out.value(&json!({"dry_run": true, "session": id, "state": "over"})),
+                    false => context.out.line("nothing is to be paid: the session is over"),
+                };
             }
             let value = json!({"session": id, "state": "over"});
             take(&mut payer, context)?;

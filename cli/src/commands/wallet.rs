@@ -114,7 +114,7 @@ pub fn run(command: WalletCommand, context: &mut Context) -> Result<()> {
         WalletCommand::Address(file) => {
             let address = wallet::address(&file.path(context))?;
             match context.out.json() {
-                true => context.out.value(&json!({"address": address})),
+                true => context.out.value(&json!({"address": address.to_checksum(None)})),
                 false => context.out.line(&address.to_string()),
             }
         }
@@ -128,7 +128,7 @@ fn make(secret: &Secret, args: &WalletArgs, context: &mut Context) -> Result<()>
     wallet::create(&path, secret, &password)?;
     let address = secret.address();
     match context.out.json() {
-        true => context.out.value(&json!({"address": address, "file": path})),
+        true => context.out.value(&json!({"address": address.to_checksum(None), "file": path})),
         false => context.out.line(&format!("{address} in {}", path.display())),
     }
 }
@@ -139,7 +139,9 @@ fn balance(args: &BalanceArgs, context: &mut Context) -> Result<()> {
     let balance = network.chain().balance(address)?;
     if context.out.json() {
         let units = balance.0.to_string();
-        return context.out.value(&json!({"address": address, "balance": units, "network": network.name()}));
+        return context
+            .out
+            .value(&json!({"address": address.to_checksum(None), "balance": units, "network": network.name()}));
     }
-    context.out.line(&format!("{address} has {balance} on {}", network.name()))
+    context.out.folded("", &format!("{address} has {balance} on {}", network.name()))
 }

@@ -24,10 +24,11 @@ use crate::parties::parties;
 use crate::progress::Indicator;
 use chain::Chain;
 pub use chain::ChainState;
-pub use paid::Paid;
+pub use paid::{PASSWORD, Paid};
 pub use process::Process;
 use sahara::embedding::{Stop, wanted};
 use sahara::home::{Home, create_private_dir, write_atomic};
+use sahara::models::Model;
 
 /// First port of the nodes unless another is asked for.
 pub const DEFAULT_PORT: u16 = 7700;
@@ -127,6 +128,9 @@ impl Devnet {
 
     /// Starts the nodes and the chain, whatever of them does not run. If one of them fails, or `stop` is set before all
     /// are ready, what this call has started is stopped again.
+    ///
+    /// # Errors
+    /// When a port is taken, something does not start, or `stop` is set.
     pub fn up_all(
         &self,
         port: Option<u16>,
@@ -136,42 +140,96 @@ impl Devnet {
     ) -> Result<Started> {
         create_private_dir(&self.folder)?;
         let _lock = self.lock()?;
+        self.up_both((port, chain_port), None, stop, progress).map(|(started, _)| started)
+    }
+
+    /// The same with a market: `model` is sold on it, and a licence bought. Whatever of that was done before stays.
+    ///
+    /// # Errors
+    /// As [`Self::up_all`]; when another model is sold here; when a command that sets it up fails: what it said.
+    pub fn up_paid(
+        &self,
+        ports: (Option<u16>, Option<u16>),
+        model: &Model,
+        stop: &Stop,
+        progress: &Indicator,
+    ) -> Result<(Started, Option<Paid>)> {
+        create_private_dir(&self.folder)?;
+        let _lock = self.lock()?;
+        self.up_both(ports, Some(model), stop, progress)
+    }
+
+    fn up_both(
+        &self,
+        (port, chain_port): (Option<u16>, Option<u16>),
+        model: Option<&Model>,
+        stop: &Stop,
+        progress: &Indicator,
+    ) -> Result<(Started, Option<Paid>)> {
         let before: Vec<usize> = (0..3).filter(|&node| self.process(node).is_some()).collect();
         // All ports are looked at before anything is started.
         let place = self.chain_place(port, chain_port)?;
-        let nodes = self.up_nodes(port, stop, progress)?;
-        progress.step("starting the chain");
-        match self.chain().up(place, stop) {
-            Ok(chain) => Ok(Started { nodes, chain }),
-            Err(error) => {
-                progress.step("stopping what was started");
-                (0..3).filter(|node| !before.contains(node)).for_each(|node| self.stop(node));
-                Err(error)
-            }
+        self.check_ports(port)?;
+        if self.chain().rpc()?.is_none() {
+            self.forget_the_market()?;
         }
+        progress.step("starting the chain");
+        let chain = self.chain().up(place, stop)?;
+        let rest = || {
+            if model.is_some() {
+                self.know_the_chain()?;
+            }
+            let nodes = self.up_nodes(port, model.is_some(), stop, progress)?;
+            let paid = model.map(|model| self.sell(model, stop, progress)).transpose()?;
+            Ok((Started { nodes, chain }, paid))
+        };
+        rest().inspect_err(|_| {
+            progress.step("stopping what was started");
+            (0..3).filter(|node| !before.contains(node)).for_each(|node| self.stop(node));
+            if chain {
+                self.chain().stop();
+            }
+        })
     }
 
-    /// Starts whatever does not run and waits until all nodes are ready. Whether anything was started.
+    /// Starts the nodes that do not run and waits until all are ready. Whether anything was started.
+    ///
+    /// # Errors
+    /// When a port is taken, or a node does not start.
     pub fn up(&self, port: Option<u16>, progress: &Indicator) -> Result<bool> {
         create_private_dir(&self.folder)?;
         let _lock = self.lock()?;
-        self.up_nodes(port, &Stop::default(), progress)
+        self.check_ports(port)?;
+        self.up_nodes(port, false, &Stop::default(), progress)
     }
 
-    fn up_nodes(&self, port: Option<u16>, stop: &Stop, progress: &Indicator) -> Result<bool> {
+    /// Makes sure that nobody else has the ports of the nodes that do not run.
+    fn check_ports(&self, port: Option<u16>) -> Result<()> {
         let layout = self.layout(port)?;
+        (0..3).filter(|&node| self.process(node).is_none()).try_for_each(|node| {
+            check_port_free(address(&layout, node), "--port")?;
+            check_port_free(metrics_address(&layout, node), "--port")
+        })
+    }
+
+    /// `market`: they serve what is paid for, too.
+    fn up_nodes(&self, port: Option<u16>, market: bool, stop: &Stop, progress: &Indicator) -> Result<bool> {
+        let layout = self.layout(port)?;
+        setup::write_homes(&self.folder, &layout.addresses(), &parties(&self.home)?)?;
+        let json = serde_json::to_vec(&layout).map_err(|e| Error::fault_from("encoding devnet.json", e))?;
+        write_atomic(&self.folder.join("devnet.json"), &json)?;
+        for node in 0..3 {
+            // Other ports make another configuration, which has to say it again.
+            let changed = (market || self.paid().is_some()) && self.configure(node)?;
+            if changed {
+                self.stop(node);
+            }
+        }
         let missing: Vec<usize> = (0..3).filter(|&node| self.process(node).is_none()).collect();
         if missing.is_empty() {
             self.wait_until_ready(&layout, stop, progress)?;
             return Ok(false);
         }
-        for &node in &missing {
-            check_port_free(address(&layout, node), "--port")?;
-            check_port_free(metrics_address(&layout, node), "--port")?;
-        }
-        setup::write_homes(&self.folder, &layout.addresses(), &parties(&self.home)?)?;
-        let json = serde_json::to_vec(&layout).map_err(|e| Error::fault_from("encoding devnet.json", e))?;
-        write_atomic(&self.folder.join("devnet.json"), &json)?;
         progress.step("starting three share nodes on this machine");
         let started = missing.iter().try_for_each(|&node| self.start(node));
         let ready = started.and_then(|()| self.wait_until_ready(&layout, stop, progress));

@@ -1,35 +1,53 @@
-//! A local network on which questions are paid for: a model of this home is registered, sold and bought, so that every command
-//! that asks pays for it. All roles are this one person's, and every account is one whose key everybody knows.
+//! The market of the local network: a model of this home is registered, shared, sold and bought, so that every command that asks
+//! pays for it. All roles are this one person's, and every account is one whose key everybody knows.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use sahara_chain::genesis::DEV_ACCOUNTS;
 use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 
 use super::Devnet;
+use alloy_primitives::B256;
+use sahara_light::Url;
+use sahara_market::ASSET_REGISTRY;
+use sahara_market::abi::AssetRegistry;
+
+use crate::chain_client::Rpc;
 use crate::error::{Error, Result};
 use crate::itself::{Itself, text, word};
+use crate::market::content::{asset_id, content};
+use crate::market::network;
 use crate::progress::Indicator;
-use crate::wallet;
+use crate::wallet::amount::Amount;
+use crate::wallet::{self, Secret};
 use sahara::embedding::{Stop, wanted};
 use sahara::home::{create_private_dir, write_atomic};
+use sahara::models::Model;
 
 /// What it is called among the networks of the home.
 const NETWORK: &str = "devnet";
 /// Of wallets whose keys everybody knows.
-const PASSWORD: &str = "devnet";
+pub const PASSWORD: &str = "devnet";
+/// What the model is called at the share nodes.
+const SHARED_AS: &str = "sold";
 /// For a call, to the owner and to the three operators.
 const ROYALTY: &str = "0.001";
 const COMPUTE: &str = "0.003";
 const QUOTE: &str = "0.0009";
-/// What is locked for calls, and may be spent on one day.
+/// What is locked for calls, and what may be spent on one day.
 const DEPOSIT: &str = "4";
-
+const CAP_DAY: &str = "2";
+/// Pause between blocks while all of it is set up: nobody waits for the clock of a chain that is alone.
+const BLOCK: Duration = Duration::from_millis(40);
 /// How long blocks are waited for.
 const PATIENCE: Duration = Duration::from_secs(20);
+/// The line of `node.toml`.
+const MARKET: &str = "market = \"market.toml\"\n";
 
 /// What was set up: `paid.json`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -38,10 +56,24 @@ pub struct Paid {
     pub model: String,
     /// Its asset.
     pub asset: String,
+    /// The consumer's licence for it.
+    #[serde(default)]
+    pub licence: String,
     /// The consumer's session.
     pub session: String,
-    /// What a call costs, in coins.
+    /// What a call costs, in the smallest unit.
     pub price: String,
+    /// The consumer's wallet.
+    #[serde(default)]
+    pub wallet: PathBuf,
+}
+
+impl Paid {
+    /// What a call costs, for people.
+    pub fn price(&self) -> String {
+        // Networks of before say it in coins.
+        self.price.parse::<u128>().map_or_else(|_| self.price.clone(), |units| Amount::from(units).to_string())
+    }
 }
 
 impl Devnet {
@@ -50,76 +82,138 @@ impl Devnet {
         serde_json::from_slice(&fs::read(self.folder.join("paid.json")).ok()?).ok()
     }
 
-    /// Sells a model of this home on the network, which is up, and buys a licence for it; once.
+    /// Refuses another model than the one that is sold here.
+    ///
+    /// # Errors
+    /// When another one is.
+    pub fn sells(&self, model: &str) -> Result<()> {
+        match self.paid().filter(|paid| paid.model != model) {
+            None => Ok(()),
+            Some(paid) => Err(Error::user(format!(
+                "{} is sold on this network, not {model}: `sahara devnet down`, remove {} and start anew",
+                paid.model,
+                self.folder.display()
+            ))),
+        }
+    }
+
+    /// Sells a model of this home on the network, which is up, and buys a licence for it, once; whatever of that is over by now
+    /// is made anew.
     ///
     /// # Errors
     /// When a command fails: what it said.
-    pub fn sell(&self, model: &str, stop: &Stop, progress: &Indicator) -> Result<Paid> {
-        if let Some(paid) = self.paid() {
-            return match paid.model == model {
-                true => Ok(paid),
-                false => Err(Error::user(format!(
-                    "{} is sold on this network, not {model}: `sahara devnet down`, remove {} and start anew",
-                    paid.model,
-                    self.folder.display()
-                ))),
-            };
-        }
+    pub(super) fn sell(&self, model: &Model, stop: &Stop, progress: &Indicator) -> Result<Paid> {
         let own = Itself::new(&self.program, self.home.path(), PASSWORD);
-        self.know_the_chain(&own)?;
-        progress.step("the nodes start again, for a market");
-        for node in 0..3 {
-            self.configure(node)?;
-            self.stop(node);
-            self.start(node)?;
-        }
-        let layout = self.stored_layout()?.ok_or_else(|| Error::user("no local network yet"))?;
-        self.wait_until_ready(&layout, stop, progress)?;
-
-        progress.step("three operators bond, quote a price and say what they hold");
-        let owner = self.wallet("owner", 0, &own)?;
-        let money = ["--wallet", &owner, "--network", NETWORK];
-        let asset = word(&own.run(&[&["asset", "register", model][..], &money].concat())?, "asset")?;
-        thread::scope(|scope| {
-            let bonding: Vec<_> = (0..3)
-                .map(|node| {
-                    scope.spawn({
-                        let (own, asset) = (&own, &asset);
-                        move || self.bond(node, asset, own)
-                    })
-                })
-                .collect();
-            let died = || Err(Error::fault("a thread died"));
-            bonding.into_iter().try_for_each(|thread| thread.join().unwrap_or_else(|_| died()))
+        let rpc = self.chain_rpc()?;
+        self.wait_for_blocks(2, stop)?;
+        let paid = while_blocks_come(&rpc, || match self.paid() {
+            Some(paid) => self.renew(paid, &own, progress),
+            None => self.set_up(model, &own, stop, progress),
         })?;
-        progress.step("the model is handed over as shares, seated and offered");
-        let shared = ["model", "share", model, "--asset", &asset, "--as", "sold", "--network", NETWORK];
-        own.run(&shared)?;
-        own.run(&[&["asset", "seat", &asset, "--as", "sold"][..], &money].concat())?;
-        let terms = ["asset", "offer", &asset, "--royalty", ROYALTY, "--compute", COMPUTE, "--days", "365"];
-        own.run(&[&terms[..], &money].concat())?;
-
-        progress.step("a licence is bought, and a deposit locked for calls");
-        let consumer = self.consumer(&own)?;
-        let money = ["--wallet", &consumer, "--network", NETWORK];
-        let buy = ["licence", "buy", &asset, "--deposit", DEPOSIT, "--session-days", "80", "--as", model];
-        let bought = own.run(&[&buy[..], &money].concat())?;
-        let paid = Paid {
-            model: model.to_owned(),
-            asset,
-            session: word(&bought["session"], "session")?,
-            price: price(&bought["session"]),
-        };
         let json = serde_json::to_vec(&paid).map_err(|e| Error::fault_from("encoding paid.json", e))?;
         write_atomic(&self.folder.join("paid.json"), &json)?;
         Ok(paid)
     }
 
-    /// Waits until the chain has made so many more blocks.
+    /// Whatever an interrupted set-up has done stays.
+    fn set_up(&self, model: &Model, own: &Itself, stop: &Stop, progress: &Indicator) -> Result<Paid> {
+        let owner = self.wallet("owner", 0)?;
+        let money = ["--wallet", text(&owner)?, "--network", NETWORK];
+        progress.step("the model is registered; three operators bond and name a price");
+        let asset = thread::scope(|scope| {
+            let registered = scope.spawn(|| self.registered(model, &owner, own));
+            for_each_node(|node| {
+                self.operate(node, &["operator", "bond", "1000"], own)?;
+                self.operate(node, &["operator", "quote", QUOTE], own)
+            })?;
+            registered.join().unwrap_or_else(|_| Err(died()))
+        })?;
+        let (asset, name) = (asset.to_string(), model.info.name.as_str());
+        wanted(stop)?;
+        progress.step("its weights go to the three nodes as shares");
+        thread::scope(|scope| {
+            let share = ["model", "share", name, "--asset", &asset, "--as", SHARED_AS, "--network", NETWORK];
+            let shared = scope.spawn(move || own.run(&share));
+            for_each_node(|node| self.operate(node, &["operator", "allow", &asset], own))?;
+            shared.join().unwrap_or_else(|_| Err(died()))
+        })?;
+        wanted(stop)?;
+        progress.step("its committee is seated, and licences are offered");
+        own.run(&[&["asset", "seat", &asset, "--as", SHARED_AS][..], &money].concat())?;
+        let terms = ["asset", "offer", &asset, "--royalty", ROYALTY, "--compute", COMPUTE, "--days", "365"];
+        own.run(&[&terms[..], &money].concat())?;
+        wanted(stop)?;
+        progress.step("a licence is bought, and a deposit locked for calls");
+        let wallet = self.consumer()?;
+        let money = ["--wallet", text(&wallet)?, "--network", NETWORK];
+        let held = own.run(&[&["licence", "ls"][..], &money].concat())?;
+        let held = held.as_array().into_iter().flatten().find(|held| held["asset"] == asset.as_str());
+        let held = held.map(|held| word(held, "licence")).transpose()?;
+        let session = ["--deposit", DEPOSIT, "--cap-day", CAP_DAY, "--session-days", "80", "--as", name];
+        let (licence, session) = match held {
+            Some(licence) => {
+                let open = ["session", "open", "--licence", &licence];
+                let opened = own.run(&[&open[..], &session, &money].concat())?;
+                (licence, opened)
+            }
+            None => {
+                let bought = own.run(&[&["licence", "buy", &asset][..], &session, &money].concat())?;
+                (word(&bought, "licence")?, bought["session"].clone())
+            }
+        };
+        Ok(Paid {
+            model: name.to_owned(),
+            licence,
+            session: word(&session, "session")?,
+            price: word(&session, "price")?,
+            asset,
+            wallet,
+        })
+    }
+
+    /// The model's asset, registered unless it is.
+    fn registered(&self, model: &Model, owner: &Path, own: &Itself) -> Result<B256> {
+        let chain = network::find(&self.home, Some(NETWORK))?.chain();
+        let asset = asset_id(chain.id(), wallet::address(owner)?, content(model)?.0);
+        let exists = AssetRegistry::existsCall { asset };
+        if !chain.call("looking whether the model is registered", ASSET_REGISTRY, &exists)? {
+            let register = ["asset", "register", &model.info.name, "--wallet", text(owner)?, "--network", NETWORK];
+            own.run(&register)?;
+        }
+        Ok(asset)
+    }
+
+    /// The same deal as long as it is good; else another session, and what that needs.
+    fn renew(&self, paid: Paid, own: &Itself, progress: &Indicator) -> Result<Paid> {
+        if is_good(&paid, &own.run(&["session", "ls"])?) {
+            return Ok(paid);
+        }
+        progress.step("the deposit is used up or its time is over: another one is locked");
+        let owner = self.wallet("owner", 0)?;
+        let money = ["--wallet", text(&owner)?, "--network", NETWORK];
+        for_each_node(|node| self.operate(node, &["operator", "quote", QUOTE], own))?;
+        own.run(&[&["asset", "seat", &paid.asset, "--as", SHARED_AS][..], &money].concat())?;
+        let wallet = if paid.wallet.as_os_str().is_empty() { self.consumer()? } else { paid.wallet.clone() };
+        let open = ["session", "open", "--asset", &paid.asset, "--deposit", DEPOSIT];
+        let rest = ["--session-days", "80", "--as", &paid.model, "--wallet", text(&wallet)?, "--network", NETWORK];
+        let session = own.run(&[&open[..], &rest].concat())?;
+        Ok(Paid { session: word(&session, "session")?, price: word(&session, "price")?, wallet, ..paid })
+    }
+
+    /// A command of a node's operator, with its account.
+    fn operate(&self, node: usize, words: &[&str], own: &Itself) -> Result<()> {
+        let wallet = self.operator(node)?;
+        let home = self.node_folder(node);
+        let money = ["--home", text(&home)?, "--wallet", text(&wallet)?, "--network", NETWORK];
+        own.run(&[words, &money].concat()).map(drop)
+    }
+
+    /// Waits until the chain has made so many more blocks: what is believed of it is then news.
     ///
     /// # Errors
     /// When it does not in time; when `stop` is set.
-    pub fn wait_for_blocks(&self, count: u64, stop: &Stop) -> Result<()> {
+    fn wait_for_blocks(&self, count: u64, stop: &Stop) -> Result<()> {
+        let rpc = self.chain_rpc()?;
         let height = || Ok::<_, Error>(self.chain().state()?.and_then(|state| state.height).unwrap_or_default());
         let (first, began) = (height()?, Instant::now());
         while height()? < first + count {
@@ -127,85 +221,179 @@ impl Devnet {
             if began.elapsed() > PATIENCE {
                 return Err(Error::fault("the local chain makes no blocks: see `sahara devnet logs chain`"));
             }
-            thread::sleep(Duration::from_millis(100));
+            mine(&rpc);
+            thread::sleep(BLOCK);
         }
         Ok(())
     }
 
-    fn know_the_chain(&self, own: &Itself) -> Result<()> {
+    fn chain_rpc(&self) -> Result<Rpc> {
+        Ok(Rpc::new([self.chain_url()?]))
+    }
+
+    fn chain_url(&self) -> Result<String> {
         let rpc = self.chain().rpc()?.ok_or_else(|| Error::fault("the local chain has no JSON-RPC"))?;
-        let url = format!("http://{rpc}");
+        Ok(format!("http://{rpc}"))
+    }
+
+    /// Has this home trust the chain: the header that it trusted before, where it is the same chain.
+    pub(super) fn know_the_chain(&self) -> Result<()> {
+        let url = self.chain_url()?;
+        let url: Url = url.parse().map_err(|_| Error::fault(format!("{url} is no address of a node")))?;
         let file = self.network_file();
-        let anchor = own.output(&["network", "make", &url, "--quiet"])?;
-        write_atomic(&file, anchor.as_bytes())?;
+        let known = network::find(&self.home, Some(NETWORK)).is_ok_and(|known| known.anchor().rpc.contains(&url));
+        if known && file.exists() {
+            return Ok(());
+        }
+        let anchor = network::anchor_of(vec![url], None)?;
+        write_atomic(&file, anchor.to_toml().as_bytes())?;
         // Of an earlier network of this home, whose chain is gone.
-        let _ = own.run(&["network", "rm", NETWORK]);
-        own.run(&["network", "add", text(&file)?, "--name", NETWORK]).map(drop)
+        if network::find(&self.home, Some(NETWORK)).is_ok() {
+            network::remove(&self.home, NETWORK)?;
+        }
+        network::add(&self.home, &file, Some(NETWORK), false).map(drop)
+    }
+
+    /// Forgets what was sold on a chain that is gone.
+    pub(super) fn forget_the_market(&self) -> Result<()> {
+        for file in [self.folder.join("paid.json"), self.network_file()] {
+            sahara_mpc::durable::remove(&file).map_err(|e| Error::io("removing", &file, e))?;
+        }
+        Ok(())
     }
 
     fn network_file(&self) -> PathBuf {
         self.folder.join("network.toml")
     }
 
-    /// Lets a node serve what is paid for; an account settles by itself what it is owed.
-    fn configure(&self, node: usize) -> Result<()> {
+    /// Lets a node serve what is paid for, and settle with its operator's account; whether it did not before.
+    pub(super) fn configure(&self, node: usize) -> Result<bool> {
         let home = self.node_folder(node);
-        let network = self.network_file();
-        let lines = format!("sahara-node-market = 1\nnetwork = {:?}\n", text(&network)?);
-        write_atomic(&home.join("market.toml"), lines.as_bytes())?;
+        let password = self.folder.join("wallets").join("password");
+        let account = self.operator(node)?;
+        write_atomic(&password, PASSWORD.as_bytes())?;
+        let path = |name: &str, path: &Path| Ok::<_, Error>(format!("{name} = {:?}\n", text(path)?));
+        let lines = [
+            "sahara-node-market = 1\n".to_owned(),
+            path("network", &self.network_file())?,
+            path("account", &account)?,
+            path("password-file", &password)?,
+        ];
+        let (file, lines) = (home.join("market.toml"), lines.concat());
+        let same = fs::read_to_string(&file).is_ok_and(|before| before == lines);
+        if !same {
+            write_atomic(&file, lines.as_bytes())?;
+        }
         let config = home.join("node.toml");
         let before = fs::read_to_string(&config).map_err(|e| Error::io("reading", &config, e))?;
         if before.starts_with(MARKET) {
-            return Ok(());
+            return Ok(!same);
         }
         write_atomic(&config, format!("{MARKET}{before}").as_bytes())?;
-        Ok(())
+        Ok(true)
     }
 
-    fn bond(&self, node: usize, asset: &str, own: &Itself) -> Result<()> {
-        let wallet = self.wallet(&format!("operator-{}", node + 1), 2 + node, own)?;
-        let home = self.node_folder(node);
-        let money = ["--home", text(&home)?, "--wallet", &wallet, "--network", NETWORK];
-        for words in [&["operator", "bond", "1000"][..], &["operator", "quote", QUOTE], &["operator", "allow", asset]] {
-            own.run(&[words, &money].concat())?;
-        }
-        Ok(())
+    fn operator(&self, node: usize) -> Result<PathBuf> {
+        self.wallet(&format!("operator-{}", node + 1), 2 + node)
     }
 
     /// The wallet of a role with the development account of this number.
-    fn wallet(&self, role: &str, account: usize, own: &Itself) -> Result<String> {
+    fn wallet(&self, role: &str, account: usize) -> Result<PathBuf> {
         let folder = self.folder.join("wallets");
         create_private_dir(&folder)?;
-        let file = folder.join(format!("{role}.json"));
-        self.import(&file, account, own)?;
-        Ok(text(&file)?.to_owned())
+        known_wallet(folder.join(format!("{role}.json")), account)
     }
 
     /// The person's own wallet if it has none yet, so that what is typed next uses it; else one beside the others.
-    fn consumer(&self, own: &Itself) -> Result<String> {
+    fn consumer(&self) -> Result<PathBuf> {
         let usual = wallet::path(&self.home);
         if usual.exists() {
-            return self.wallet("consumer", 1, own);
+            return self.wallet("consumer", 1);
         }
-        self.import(&usual, 1, own)?;
-        Ok(text(&usual)?.to_owned())
-    }
-
-    fn import(&self, file: &std::path::Path, account: usize, own: &Itself) -> Result<()> {
-        if file.exists() {
-            return Ok(());
-        }
-        let key = self.folder.join(format!("key-{account}"));
-        write_atomic(&key, alloy_primitives::hex::encode(DEV_ACCOUNTS[account].1).as_bytes())?;
-        own.run(&["wallet", "import", text(&key)?, "--wallet", text(file)?]).map(drop)
+        known_wallet(usual, 1)
     }
 }
 
-/// The line of `node.toml`.
-const MARKET: &str = "market = \"market.toml\"\n";
+/// A wallet with a development account's key, made where none is yet.
+fn known_wallet(file: PathBuf, account: usize) -> Result<PathBuf> {
+    if !file.exists() {
+        let secret = Secret::new(&DEV_ACCOUNTS[account].1.0).map_err(|e| Error::fault(e.to_string()))?;
+        wallet::create_known(&file, &secret, PASSWORD.as_bytes())?;
+    }
+    Ok(file)
+}
 
-/// The price of a call, in coins.
-fn price(session: &serde_json::Value) -> String {
-    let amount = session["price"].as_str().and_then(|text| text.parse::<u128>().ok()).unwrap_or_default();
-    crate::wallet::amount::Amount::from(amount).to_string()
+/// Whether the session of a deal is open, and a call can be paid from it today.
+fn is_good(paid: &Paid, sessions: &Value) -> bool {
+    let units = |value: &Value| value.as_str().and_then(|text| text.parse::<u128>().ok()).unwrap_or_default();
+    let session = sessions.as_array().into_iter().flatten().find(|session| session["session"] == paid.session.as_str());
+    session.is_some_and(|session| {
+        let left = units(&session["deposit"]).saturating_sub(units(&session["spent"]));
+        session["state"] == "open" && left >= units(&session["price"])
+    })
+}
+
+/// Does something while the chain makes blocks quickly.
+fn while_blocks_come<T>(rpc: &Rpc, work: impl FnOnce() -> Result<T>) -> Result<T> {
+    let over = AtomicBool::new(false);
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            while !over.load(Ordering::Relaxed) {
+                mine(rpc);
+                thread::sleep(BLOCK);
+            }
+        });
+        let done = work();
+        over.store(true, Ordering::Relaxed);
+        done
+    })
+}
+
+/// One block now. A chain that makes none for whoever asks makes one a second.
+fn mine(rpc: &Rpc) {
+    let _ = rpc.ask("evm_mine", &json!([]));
+}
+
+/// Does the same for the three nodes at once.
+fn for_each_node(work: impl Fn(usize) -> Result<()> + Sync) -> Result<()> {
+    let work = &work;
+    thread::scope(|scope| {
+        let threads: Vec<_> = (0..3).map(|node| scope.spawn(move || work(node))).collect();
+        threads.into_iter().try_for_each(|thread| thread.join().unwrap_or_else(|_| Err(died())))
+    })
+}
+
+fn died() -> Error {
+    Error::fault("a thread died")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_deal_is_good_while_a_call_can_be_paid() {
+        let paid: Paid = serde_json::from_value(json!({
+            "model": "m", "asset": "0x1", "session": "0x2", "price": "0.004 SAH"
+        }))
+        .unwrap();
+        assert_eq!(paid.price(), "0.004 SAH");
+        let session = |state: &str, spent: &str| json!([{"session": "0x2", "state": state, "deposit": "12", "spent": spent, "price": "4"}]);
+        assert!(is_good(&paid, &session("open", "8")));
+        assert!(!is_good(&paid, &session("open", "9")), "less than a call is left");
+        assert!(!is_good(&paid, &session("closing", "0")));
+        assert!(!is_good(&paid, &json!([])));
+    }
+
+    #[test]
+    fn a_known_wallet_is_made_once_and_opens_quickly() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("w.json");
+        known_wallet(file.clone(), 2).unwrap();
+        let before = fs::read(&file).unwrap();
+        known_wallet(file.clone(), 3).unwrap();
+        assert_eq!(fs::read(&file).unwrap(), before);
+        let keystore: Value = serde_json::from_slice(&before).unwrap();
+        assert_eq!(keystore["crypto"]["kdfparams"]["n"], 1024);
+    }
 }

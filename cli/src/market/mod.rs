@@ -3,6 +3,8 @@
 pub mod account;
 pub mod allowance;
 pub mod bill;
+pub mod ciphertext;
+pub mod coin;
 pub mod content;
 pub mod engine;
 pub mod ledger;
@@ -11,6 +13,7 @@ pub mod network;
 pub mod node;
 pub mod operator;
 pub mod operators;
+pub mod proposal;
 pub mod purse;
 pub mod receipts;
 pub mod settler;

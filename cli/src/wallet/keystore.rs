@@ -17,6 +17,8 @@ use super::Secret;
 pub const MAX_BYTES: u64 = 16 << 10;
 /// Work of a new file: 2^17 rounds of 8 blocks, which take 128 MB and half a second.
 const LOG_N: u8 = 17;
+/// Work of a file whose key everybody knows: there is nothing to guess.
+const KNOWN_LOG_N: u8 = 10;
 const R: u32 = 8;
 /// Most memory that a file may ask for: geth's own take 256 MB.
 const MAX_MEMORY: u64 = 512 << 20;
@@ -139,6 +141,14 @@ impl Keystore {
     /// When the system gives no random numbers.
     pub fn seal(secret: &Secret, password: &[u8]) -> Result<Self, KeystoreError> {
         Self::seal_with(secret, password, LOG_N)
+    }
+
+    /// A key that everybody knows, under a password that everybody knows, too: what opens it is quick.
+    ///
+    /// # Errors
+    /// As [`Self::seal`].
+    pub fn seal_known(secret: &Secret, password: &[u8]) -> Result<Self, KeystoreError> {
+        Self::seal_with(secret, password, KNOWN_LOG_N)
     }
 
     /// As [`Self::seal`], with 2^`log_n` rounds.

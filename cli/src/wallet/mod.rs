@@ -89,8 +89,22 @@ pub fn path(home: &Home) -> PathBuf {
 /// When there is one, or the file cannot be written.
 pub fn create(path: &Path, secret: &Secret, password: &[u8]) -> Result<()> {
     free(path)?;
+    keep(path, &Keystore::seal(secret, password).map_err(|e| unusable(path, &e))?)
+}
+
+/// Makes a wallet with one of the development accounts' keys at `path`, where none is yet: it opens quickly, as there is nothing
+/// to guess.
+///
+/// # Errors
+/// As [`create`].
+pub fn create_known(path: &Path, secret: &Secret, password: &[u8]) -> Result<()> {
+    free(path)?;
+    keep(path, &Keystore::seal_known(secret, password).map_err(|e| unusable(path, &e))?)
+}
+
+fn keep(path: &Path, keystore: &Keystore) -> Result<()> {
     create_private_dir(durable::folder(path))?;
-    let text = Keystore::seal(secret, password).map_err(|e| unusable(path, &e))?.text();
+    let text = keystore.text();
     durable::create(path, |file| file.write_all(text.as_bytes())).map_err(|e| match e.kind() {
         std::io::ErrorKind::AlreadyExists => there_is(path),
         _ => Error::io("writing the wallet", path, e),
