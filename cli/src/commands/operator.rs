@@ -141,8 +141,8 @@ fn market(config: &Config) -> Result<Option<Arc<dyn Market>>> {
     let Some(file) = &config.market else { return Ok(None) };
     let settings = Settings::load(file)?;
     let market = Arc::new(settings.market(&config.home)?);
-    tend(market.clone(), &settings)?;
-    Ok(Some(requests::serve(config, &settings, market)?))
+    let settler = tend(market.clone(), &settings)?;
+    Ok(Some(requests::serve(config, &settings, market, settler)?))
 }
 
 /// This node's committee, asked with its own key; where it has several, the first.

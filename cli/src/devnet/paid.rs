@@ -228,7 +228,10 @@ impl Devnet {
     }
 
     fn chain_rpc(&self) -> Result<Rpc> {
-        Ok(Rpc::new([self.chain_url()?]))
+        Ok(Rpc::new([self
+            .chain_url()?
+            .parse()
+            .map_err(|e| Error::fault_from("reading the local chain's address", e))?]))
     }
 
     fn chain_url(&self) -> Result<String> {

@@ -16,5 +16,5 @@ pub mod operators;
 pub mod proposal;
 pub mod purse;
 pub mod receipts;
-pub mod settler;
 pub mod requests;
+pub mod settler;

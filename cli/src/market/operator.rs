@@ -2,7 +2,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use alloy_primitives::Address;
@@ -163,11 +163,6 @@ impl Settings {
         self.max_age
     }
 
-    /// Whether what is owed is handed in also when the gas costs more than this operator's part.
-    pub fn at_a_loss(&self) -> bool {
-        self.policy.at_a_loss
-    }
-
     /// How often what is in use is proven again.
     pub fn pause(&self) -> Duration {
         Duration::from_secs((self.max_age / 4).clamp(2, 60))
@@ -184,8 +179,9 @@ pub fn folder(home: &Path) -> PathBuf {
     home.join(FOLDER)
 }
 
-/// Proves again what is in use, and has what is due paid, each in a thread of its own, for as long as the process lives.
-pub fn tend(market: Arc<NodeMarket<Light>>, settings: &Settings) -> Result<()> {
+/// Proves again what is in use, and has what is due paid, each in a thread of its own, for as long as the process lives. What hands in
+/// for this node's account.
+pub fn tend(market: Arc<NodeMarket<Light>>, settings: &Settings) -> Result<Arc<Mutex<Settler>>> {
     let pause = settings.pause();
     let refreshed = market.clone();
     for_ever("market", pause, move || refreshed.refresh())?;
@@ -193,15 +189,22 @@ pub fn tend(market: Arc<NodeMarket<Light>>, settings: &Settings) -> Result<()> {
     if secret.is_none() {
         tracing::warn!("no account settles what this node is owed: do it with `sahara operator settle`");
     }
-    let mut settler = Settler::new(&settings.network, settings.policy);
+    let settler = Arc::new(Mutex::new(Settler::new(&settings.network, settings.policy)));
+    let used = settler.clone();
     for_ever("settling", pause, move || {
-        let round = settler.round(market.words(), &market.bills(), secret.as_ref(), now());
+        let round = used.lock().unwrap_or_else(PoisonError::into_inner).round(
+            market.words(),
+            &market.bills(),
+            secret.as_ref(),
+            now(),
+        );
         round.settled.into_iter().for_each(|(session, lane, settled)| market.paid(session, lane, settled));
         for deal in round.over {
             let forgotten = market.forget(&deal);
             forgotten.unwrap_or_else(|error| tracing::warn!(session = %deal.id, %error, "a session's ledger stays"));
         }
-    })
+    })?;
+    Ok(settler)
 }
 
 /// Does something again and again. A panic is told, and is no end.

@@ -70,6 +70,8 @@ pub struct Settler {
     open: BTreeMap<Key, Open>,
     /// What waits for its block, by the number of the transaction.
     sent: BTreeMap<u64, Handed>,
+    /// Which of what is open are errands.
+    errands: BTreeSet<Key>,
 }
 
 /// What is known of a session in which something is owed.
@@ -125,11 +127,30 @@ pub struct Round {
     pub settled: Vec<(B256, B256, u128)>,
 }
 
-/// A receipt that is due.
-struct Due<'a> {
-    bill: &'a Bill,
-    complete: &'a Complete,
+/// Something that is due: a settlement, or an errand.
+struct Due {
+    key: Key,
+    /// What is owed in all.
     owed: u128,
+    /// About what this operator gets of it.
+    part: u128,
+    order: Order,
+}
+
+impl Due {
+    fn settlement(bill: &Bill, complete: &Complete, owed: u128) -> Self {
+        Self { key: key(bill), owed, part: part(bill, owed), order: order(bill, complete) }
+    }
+}
+
+/// What the account hands in besides settlements: one queue, as an account's transactions have one order.
+pub struct Errand {
+    /// What it is about: a request and its committee.
+    pub key: (B256, B256),
+    /// What this operator gets for it.
+    pub part: u128,
+    /// The call.
+    pub order: Order,
 }
 
 /// One that is worth its gas.
@@ -157,7 +178,14 @@ impl Settler {
     /// For a network.
     pub fn new(network: &Network, policy: Policy) -> Self {
         let chain = network.chain().hurried(PATIENCE);
-        Self { chain, domain: network.domain(), policy, open: BTreeMap::new(), sent: BTreeMap::new() }
+        Self {
+            chain,
+            domain: network.domain(),
+            policy,
+            open: BTreeMap::new(),
+            sent: BTreeMap::new(),
+            errands: BTreeSet::new(),
+        }
     }
 
     /// One round over the last receipts: hands in what is due, if there is an account to do it with. Whether it was paid, the next
@@ -188,7 +216,9 @@ impl Settler {
                 }
                 match standing {
                     Standing::Over => round.over.push(bill.deal.clone()),
-                    Standing::Due(owed) => due.push(Due { bill, complete, owed }),
+                    Standing::Due(owed) if by.is_some_and(|by| self.my_turn(bill, by.address(), now)) => {
+                        due.push(Due::settlement(bill, complete, owed));
+                    }
                     Standing::Unknown => {
                         tracing::warn!(%session, "the chain knows no such session (any more)");
                     }
@@ -196,17 +226,35 @@ impl Settler {
                 }
             }
         }
-        if let Some(by) = by {
-            due.retain(|due| self.my_turn(due.bill, by.address(), now));
-            if !due.is_empty() {
-                self.hand_in(&due, words, by, now);
-            }
+        if let Some(by) = by
+            && !due.is_empty()
+        {
+            self.hand_in(&due, words, by, now);
         }
         round
     }
 
-    /// Hands receipts in, and does not wait for what becomes of them.
-    fn hand_in(&mut self, due: &[Due<'_>], words: &impl Words, by: &Secret, now: u64) {
+    /// Hands in what else there is, all that there is: what was handed in before and is not here any more is done.
+    pub fn run(&mut self, errands: Vec<Errand>, words: &impl Words, by: &Secret, now: u64) {
+        let keys: BTreeSet<Key> = errands.iter().map(|errand| errand.key).collect();
+        for over in self.errands.difference(&keys) {
+            self.open.remove(over);
+        }
+        for key in &keys {
+            let open = self.open.entry(*key).or_insert(Open { since: now, due: Some(now), ..Open::default() });
+            open.seen = now;
+        }
+        self.errands = keys;
+        let due = |Errand { key, part, order }| Due { key, owed: part, part, order };
+        let mut due: Vec<Due> = errands.into_iter().map(due).collect();
+        due.retain(|due| self.may(&due.key, now));
+        if !due.is_empty() {
+            self.hand_in(&due, words, by, now);
+        }
+    }
+
+    /// Hands things in, and does not wait for what becomes of them.
+    fn hand_in(&mut self, due: &[Due], words: &impl Words, by: &Secret, now: u64) {
         // The number of the next transaction is nobody's word.
         let account = match words.account(by.address()) {
             Ok(account) => account,
@@ -279,36 +327,36 @@ impl Settler {
 
     /// Those that no node has to be asked about to know that they are not worth their gas are left out; of the others, those that
     /// were not looked at for longest.
-    fn most_urgent<'a>(&mut self, due: &'a [Due<'a>], look: &Look, balance: U256, now: u64) -> Vec<&'a Due<'a>> {
+    fn most_urgent<'a>(&mut self, due: &'a [Due], look: &Look, balance: U256, now: u64) -> Vec<&'a Due> {
         let mut urgent = Vec::new();
         for due in due {
-            if !self.may(due.bill, now) {
+            if !self.may(&due.key, now) {
                 continue;
             }
             let worth = self.worth(due);
             match affordable(look, LEAST_GAS, LEAST_GAS, worth, balance) {
                 Some(_) => urgent.push(due),
-                None => self.tell_once(key(due.bill), due.owed, worth),
+                None => self.tell_once(due.key, due.owed, worth),
             }
         }
         urgent.sort_by_key(|due| {
-            let looked = self.open.get(&key(due.bill)).map_or(0, |open| open.looked);
+            let looked = self.open.get(&due.key).map_or(0, |open| open.looked);
             (looked, std::cmp::Reverse(due.owed))
         });
         urgent.truncate(AT_ONCE);
         for due in &urgent {
-            self.open.entry(key(due.bill)).and_modify(|open| open.looked = now);
+            self.open.entry(due.key).and_modify(|open| open.looked = now);
         }
         urgent
     }
 
     /// Those that are worth their gas, and what that may cost.
-    fn wanted(&mut self, due: &[&Due<'_>], look: &Look, balance: U256, own: Address) -> Vec<Wanted> {
-        let orders: Vec<Order> = due.iter().map(|due| order(due.bill, due.complete)).collect();
+    fn wanted(&mut self, due: &[&Due], look: &Look, balance: U256, own: Address) -> Vec<Wanted> {
+        let orders: Vec<Order> = due.iter().map(|due| due.order.clone()).collect();
         let estimates = self.chain.estimates(own, &orders, Instant::now() + SERIES);
         let (mut wanted, mut left) = (Vec::new(), balance);
         for ((due, order), estimate) in due.iter().zip(orders).zip(estimates) {
-            let key = key(due.bill);
+            let key = due.key;
             let estimate = match estimate {
                 Ok(gas) if gas <= MOST_GAS => gas.max(LEAST_GAS),
                 Ok(gas) => {
@@ -334,12 +382,12 @@ impl Settler {
 
     /// The most that the gas of a settlement may cost: this operator's part; all that is owed, to whomever, where it is lost
     /// otherwise.
-    fn worth(&self, due: &Due<'_>) -> U256 {
-        let last_chance = self.open.get(&key(due.bill)).is_some_and(|open| open.last_chance);
+    fn worth(&self, due: &Due) -> U256 {
+        let last_chance = self.open.get(&due.key).is_some_and(|open| open.last_chance);
         match (self.policy.at_a_loss, last_chance) {
             (true, _) => U256::MAX,
             (false, true) => U256::from(due.owed),
-            (false, false) => U256::from(part(due.bill, due.owed)),
+            (false, false) => U256::from(due.part),
         }
     }
 
@@ -456,12 +504,12 @@ impl Settler {
         let operators = &bill.deal.committee().operators;
         let place = operators.iter().position(|operator| *operator == own).unwrap_or(operators.len());
         let Some(open) = self.open.get(&key(bill)) else { return false };
-        self.may(bill, now) && open.due.is_some_and(|due| now.saturating_sub(due) >= STAGGER * place as u64)
+        self.may(&key(bill), now) && open.due.is_some_and(|due| now.saturating_sub(due) >= STAGGER * place as u64)
     }
 
     /// Whether what was tried before could be proven by now.
-    fn may(&self, bill: &Bill, now: u64) -> bool {
-        let Some(open) = self.open.get(&key(bill)) else { return false };
+    fn may(&self, key: &Key, now: u64) -> bool {
+        let Some(open) = self.open.get(key) else { return false };
         open.tried.is_none_or(|tried| now.saturating_sub(tried) >= AGAIN << open.in_vain)
     }
 }

@@ -14,7 +14,7 @@ pub mod slip;
 pub mod watch;
 pub mod work;
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use sahara_light::Light;
@@ -27,6 +27,7 @@ use self::watch::Watch;
 use self::work::Work;
 use super::node::NodeMarket;
 use super::operator::{Settings, folder, for_ever};
+use super::settler::Settler;
 use crate::error::{Blame, Error, Result};
 use crate::moment::now;
 
@@ -39,7 +40,12 @@ const LOOK: Duration = Duration::from_millis(500);
 ///
 /// # Errors
 /// When the node's key, committees or folders cannot be used.
-pub fn serve(config: &Config, settings: &Settings, sessions: Arc<NodeMarket<Light>>) -> Result<Arc<dyn Market>> {
+pub fn serve(
+    config: &Config,
+    settings: &Settings,
+    sessions: Arc<NodeMarket<Light>>,
+    settler: Arc<Mutex<Settler>>,
+) -> Result<Arc<dyn Market>> {
     let unusable = |e: sahara_mpc::config::ConfigError| Error::wrap("reading the node's configuration", Blame::User, e);
     let identity = config.load_identity().map_err(unusable)?;
     let node = identity.public();
@@ -48,7 +54,7 @@ pub fn serve(config: &Config, settings: &Settings, sessions: Arc<NodeMarket<Ligh
     let keys = SealingKeys::open(home.join("sealing"), domain.chain_id, identity, now)?;
     let book = Arc::new(Book::open(domain, home.join("requests"), keys, settings.max_age(), now)?);
     let secret = settings.secret()?;
-    let mut watch = Watch::new(settings.network.chain(), node, book.clone(), settings.at_a_loss());
+    let mut watch = Watch::new(settings.network.chain(), node, book.clone(), settler);
     let proving = sessions.clone();
     for_ever("requests", LISTEN, move || watch.round(proving.words(), secret.as_ref(), now()))?;
     let mut work = Work::new(node, committees, book.clone());

@@ -2,9 +2,9 @@
 //! them; and hands the answers in.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
-use alloy_primitives::{B256, U256, keccak256};
+use alloy_primitives::{Address, B256, U256, keccak256};
 use alloy_sol_types::SolEvent;
 use sahara_market::abi::InferenceMarket;
 use sahara_market::request::{ANSWER_TIME, Request, Sealed};
@@ -17,8 +17,8 @@ use super::slip::{Slip, Wanted};
 use crate::chain_client::{Chain, Key, Log, Order};
 use crate::error::{Error, Result};
 use crate::market::node::Words;
+use crate::market::settler::{Errand, Settler};
 use crate::wallet::Secret;
-use crate::wallet::amount::Amount;
 
 /// Blocks that are looked through when a node starts: what was asked before is over.
 const BACK: u64 = 2 * ANSWER_TIME;
@@ -28,8 +28,6 @@ const HINTS: usize = 64;
 const BATCH: usize = sahara_light::state::MAX_WORDS;
 /// Committees that are remembered, as this node's or another's.
 const MAX_LANES: usize = 1024;
-/// Seconds until an answer that was handed in is handed in again, if it is not proven to be taken.
-const AGAIN: u64 = 30;
 /// Seconds by which the members hand in after one another, so that usually one pays the gas.
 const STAGGER: u64 = 20;
 /// Seconds of the request's time that are left at which every member hands in.
@@ -40,27 +38,19 @@ pub struct Watch {
     chain: Chain,
     node: PublicKey,
     book: Arc<Book>,
-    at_a_loss: bool,
+    settler: Arc<Mutex<Settler>>,
     next_block: Option<u64>,
     lanes: BTreeMap<B256, Option<Committee>>,
     hints: Vec<(Wanted, Sealed)>,
-    tried: BTreeMap<B256, Tried>,
-}
-
-/// How an answer was handed in.
-#[derive(Clone, Copy, Debug, Default)]
-struct Tried {
-    since: u64,
-    last: u64,
-    attempts: u32,
-    told: bool,
+    /// Since when an answer is there.
+    since: BTreeMap<B256, u64>,
 }
 
 impl Watch {
-    /// For the node with this key. `at_a_loss` says that answers are handed in, too, whose gas costs more than this operator's part.
-    pub fn new(chain: Chain, node: PublicKey, book: Arc<Book>, at_a_loss: bool) -> Self {
-        let (lanes, hints, tried) = Default::default();
-        Self { chain, node, book, at_a_loss, next_block: None, lanes, hints, tried }
+    /// For the node with this key. What is to be handed in, `settler` does.
+    pub fn new(chain: Chain, node: PublicKey, book: Arc<Book>, settler: Arc<Mutex<Settler>>) -> Self {
+        let (lanes, hints, since) = Default::default();
+        Self { chain, node, book, settler, next_block: None, lanes, hints, since }
     }
 
     /// One round: what is new, what is proven, what is handed in.
@@ -74,7 +64,8 @@ impl Watch {
             tracing::warn!(%why, "what contracts ask is not proven");
         }
         if let Some(by) = by {
-            self.hand_in(by, now);
+            let due = self.due(by.address(), now);
+            self.settler.lock().unwrap_or_else(PoisonError::into_inner).run(due, words, by, now);
         }
     }
 
@@ -86,7 +77,8 @@ impl Watch {
             return Ok(());
         }
         let topics = [Some(InferenceMarket::Requested::SIGNATURE_HASH)];
-        let logs = self.chain.logs_between("listening to what contracts ask", INFERENCE_MARKET, (from, height), &topics)?;
+        let logs =
+            self.chain.logs_between("listening to what contracts ask", INFERENCE_MARKET, (from, height), &topics)?;
         for log in &logs {
             if self.hints.len() >= HINTS {
                 break;
@@ -175,54 +167,26 @@ impl Watch {
         self.hints.extend(again.map(|(wanted, sealed)| ((**wanted).clone(), (**sealed).clone())).collect::<Vec<_>>());
     }
 
-    /// Hands in the answers that the chain does not have, each member in its turn.
-    fn hand_in(&mut self, by: &Secret, now: u64) {
+    /// The answers that the chain does not have, if it is this member's turn.
+    fn due(&mut self, own: Address, now: u64) -> Vec<Errand> {
         let answers = self.book.to_hand_in();
-        self.tried.retain(|id, _| answers.iter().any(|answered| answered.wanted.id == *id));
+        self.since.retain(|id, _| answers.iter().any(|answered| answered.wanted.id == *id));
+        let mut due = Vec::new();
         for answered in answers {
             let wanted = &answered.wanted;
             let operators = &wanted.committee.operators;
-            let place = operators.iter().position(|operator| *operator == by.address()).unwrap_or(operators.len());
-            let tried = self.tried.entry(wanted.id).or_insert(Tried { since: now, ..Tried::default() });
+            let place = operators.iter().position(|operator| *operator == own).unwrap_or(operators.len());
+            let since = *self.since.entry(wanted.id).or_insert(now);
             let urgent = wanted.request.until < now.saturating_add(URGENT);
-            let turn = urgent || now.saturating_sub(tried.since) >= STAGGER * place as u64;
-            let waited = tried.attempts == 0 || now.saturating_sub(tried.last) >= AGAIN;
-            if !turn || !waited || now > wanted.request.until {
-                continue;
+            let turn = urgent || now.saturating_sub(since) >= STAGGER * place as u64;
+            if turn
+                && now <= wanted.request.until
+                && let Some(order) = order(self.book.domain(), &answered)
+            {
+                due.push(Errand { key: (wanted.id, wanted.request.ask.lane), part: part(wanted), order });
             }
-            tried.last = now;
-            let mut attempt = *tried;
-            self.send(&answered, by, &mut attempt);
-            attempt.attempts = attempt.attempts.saturating_add(1);
-            self.tried.insert(wanted.id, attempt);
         }
-    }
-
-    fn send(&self, answered: &Answered, by: &Secret, tried: &mut Tried) {
-        let request = answered.wanted.id;
-        let Some(order) = order(self.book.domain(), answered) else { return };
-        let chain = self.chain.turned(tried.attempts as usize);
-        let sent = chain.preview(by.address(), &order).and_then(|preview| {
-            let preview = preview.dearer(tried.attempts.min(10) * 12);
-            let part = part(&answered.wanted);
-            if !self.at_a_loss && preview.fee.0 / U256::from(2) > U256::from(part) {
-                if !std::mem::replace(&mut tried.told, true) {
-                    let (part, fee) = (Amount::from(part), preview.fee);
-                    tracing::warn!(%request, %part, %fee, "the gas costs more than this operator's part: the answer is not handed in");
-                }
-                return Ok(None);
-            }
-            let nonce = chain.nonce(by.address(), order.doing)?;
-            chain.submit(by, &order, &preview, nonce).map(Some)
-        });
-        match sent {
-            Ok(None) => {}
-            Ok(Some((transaction, Ok(())))) => tracing::info!(%request, %transaction, "an answer was handed in"),
-            Ok(Some((transaction, Err(said)))) => {
-                tracing::warn!(%request, %transaction, ?said, "no node takes an answer");
-            }
-            Err(error) => tracing::warn!(%request, why = error.report(), "an answer is not handed in"),
-        }
+        due
     }
 }
 
