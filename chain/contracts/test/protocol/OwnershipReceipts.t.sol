@@ -235,6 +235,20 @@ contract OwnershipReceiptsTest is ProtocolTest {
         licences.transferFrom(heir, stranger, licence);
     }
 
+    function test_a_lost_key_takes_no_complaint_back_after_its_heir_accepted() public {
+        uint256 licence = bought(asset, longTerms(1000, 100 days), buyer);
+        guard(buyer);
+        hevm.prank(buyer);
+        licences.complain(licence);
+        recover(buyer, heir);
+        hevm.expectRevert(abi.encodeWithSelector(ILicences.Succeeded.selector, buyer, heir));
+        hevm.prank(buyer);
+        licences.answer(licence);
+        licences.follow(licence);
+        hevm.prank(heir);
+        licences.answer(licence);
+    }
+
     function test_fewer_than_the_threshold_do_nothing() public {
         guard(owner);
         approve(guardians[0], owner, heir);

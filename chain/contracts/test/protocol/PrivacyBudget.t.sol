@@ -2,6 +2,7 @@
 pragma solidity ^0.8.28;
 
 import {PRIVACY_BUDGET} from "../../src/protocol/Addresses.sol";
+import {Divergences} from "../../src/protocol/Divergences.sol";
 import {IPrivacyBudget, Job} from "../../src/protocol/IPrivacyBudget.sol";
 import {PrivacyBudget} from "../../src/protocol/PrivacyBudget.sol";
 import {Asset, AssetKind, Terms} from "../../src/protocol/Types.sol";
@@ -452,6 +453,46 @@ contract PrivacyBudgetTest is BudgetTest {
         refused(IPrivacyBudget.WrongGrant.selector);
         hevm.prank(owner);
         budget.grant(dataset, epsilon, log, failure, orders);
+    }
+}
+
+/// Sums at their bounds, which no history reaches.
+contract DivergencesTest {
+    using Divergences for Divergences.Sum;
+
+    bool public constant IS_TEST = true;
+    Divergences.Sum private sum;
+
+    function test_what_is_full_once_stays_full() public {
+        uint64[32] memory costs;
+        for (uint256 i; i < 32; ++i) {
+            costs[i] = type(uint64).max - 1;
+        }
+        this.add(costs, type(uint64).max - 1);
+        hold(type(uint64).max - 1);
+        for (uint256 i; i < 32; ++i) {
+            costs[i] = 2;
+        }
+        this.add(costs, 2);
+        hold(type(uint64).max);
+        this.remove(costs, 2);
+        hold(type(uint64).max);
+    }
+
+    function add(uint64[32] calldata costs, uint64 failure) external {
+        sum.add(costs, failure);
+    }
+
+    function remove(uint64[32] calldata costs, uint64 failure) external {
+        sum.remove(costs, failure);
+    }
+
+    function hold(uint256 all) private view {
+        uint64[32] memory costs = sum.read();
+        for (uint256 i; i < 32; ++i) {
+            hevm.assertEq(uint256(costs[i]), all);
+        }
+        hevm.assertEq(uint256(sum.failure), all);
     }
 }
 
