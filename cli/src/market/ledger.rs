@@ -459,7 +459,9 @@ mod tests {
         let one = std::fs::metadata(&path).unwrap().len() as usize;
         ledger.complete(&second).unwrap();
         let good = std::fs::read(&path).unwrap();
-        for at in (10..begun + 4).step_by(3).chain((begun..good.len()).step_by(7)).chain(one..one + 4) {
+        for at in
+            (10..begun).step_by(41).chain(begun..begun + 4).chain((begun..good.len()).step_by(29)).chain(one..one + 4)
+        {
             for bit in [1, 0x10, 0x80] {
                 let mut bytes = good.clone();
                 bytes[at] ^= bit;
