@@ -86,6 +86,8 @@ pub fn draw(value: B256, asset: B256, epoch: u64, policy: &Policy, volunteers: &
 
 #[cfg(test)]
 mod tests {
+    use alloy_primitives::{address, b256};
+
     use super::*;
 
     const COIN: u128 = 1_000_000_000_000_000_000;
@@ -132,6 +134,32 @@ mod tests {
         assert_eq!(drawn(3, &named, &all), None);
         all.iter_mut().take(3).for_each(|volunteer| volunteer.verdict = Verdict::Allowed);
         assert_eq!(drawn(3, &named, &all).unwrap().len(), 3);
+    }
+
+    #[test]
+    fn who_is_drawn_is_whom_the_contract_draws() {
+        // What `propose` answered on a node, and what it says of the beacon and the operators.
+        let asset = b256!("0xcf494758af9f3bab66995452ad4c895520ced911bf72c27f42a8c3c484f31b1b");
+        let accounts = [
+            address!("0x3C44CdDdB6a900fa2b585dd299e03d12FA4293BC"),
+            address!("0x90F79bf6EB2c4f870365E785982E1f101E93b906"),
+            address!("0x15d34AAf54267DB7D7c367839AAf71A00a2C6A65"),
+            address!("0x9965507D1a55bcC2695C58ba16FB37d819B0A4dc"),
+            address!("0x976EA74026E726554dB657fA54763abd0C3a0aa9"),
+            address!("0x14dC79964da2C08b23698B3D3cc7Ca32193d9955"),
+            address!("0x23618e81E3f5cdF7f54C3d65f7FBc0aBf5B21E8f"),
+            address!("0xa0Ee7A142d267C1f36714E4a8F75612F20a79720"),
+        ];
+        let mut all = volunteers(&[1000, 1000, 1000, 685, 822, 959, 1096, 1233]);
+        all.iter_mut().zip(accounts).for_each(|(volunteer, operator)| volunteer.operator = operator);
+        let picked = |value, epoch, all: &[Volunteer]| {
+            let drawn = draw(value, asset, epoch, &Policy::default(), all).unwrap();
+            drawn.iter().map(|one| accounts.iter().position(|account| account == one).unwrap()).collect::<Vec<_>>()
+        };
+        let value = b256!("0x62f1bcee8c6b5b647b169b04e43057363c8b8527fcbb5c46ca6b24048db86c87");
+        assert_eq!(picked(value, 2, &all[..4]), [2, 0, 1, 3]);
+        let value = b256!("0x41b68c812a63cd0e5f75e7b6d59180cd11481665040b31a898b84d72d5cfe38e");
+        assert_eq!(picked(value, 3, &all), [6, 1, 0, 3, 2, 4]);
     }
 
     #[test]

@@ -188,16 +188,23 @@ impl Drawn {
     /// # Errors
     /// When it is not, or nobody can be asked.
     pub fn agreed(&self, chain: &Chain, asset: B256, args: &DrawArgs, context: &Context) -> Result<()> {
-        self.lines().iter().for_each(|line| context.progress.note(line));
+        // Whoever is asked sees it, also where nothing else is told.
+        let asks = !args.yes && std::io::stdin().is_terminal();
+        let tell = |line: &str| match asks {
+            true => drop(writeln!(std::io::stderr(), "{line}")),
+            false => context.progress.note(line),
+        };
+        context.progress.clear();
+        self.lines().iter().for_each(|line| tell(line));
         let operators = self.seats.each_ref().map(|seat| seat.operator);
         if let Some(why) = not_independent(&operators, &insiders(chain, asset)?) {
-            context.progress.note(&format!("{why}: consumers refuse such a committee unless they name it"));
+            tell(&format!("{why}: consumers refuse such a committee unless they name it"));
         }
         if args.yes {
             return Ok(());
         }
         let again = format!("--yes --epoch {} agrees to these", self.epoch);
-        if !std::io::stdin().is_terminal() {
+        if !asks {
             return Err(Error::user(format!("nobody is here to agree to these operators: {again}")));
         }
         let mut answer = String::new();

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use sahara_circuits::graph::Graph;
 
-use super::paying::Payment;
+use super::paying::{Payment, REFUSALS};
 use super::{Client, ClientError, Pair};
 use crate::channel::time_for;
 use crate::engine::{combine_outputs, random_seed, share_inputs};
@@ -64,8 +64,6 @@ pub struct Inference {
 
 /// How often a pack is made for one job: a node may be restarted meanwhile.
 const ATTEMPTS: u32 = 3;
-/// Sessions that are tried for one job besides the first.
-const REFUSALS: u32 = 3;
 
 impl Client {
     /// Runs a job.

@@ -12,6 +12,8 @@ use crate::wire::{FailCode, JobId, Kind, LastReceipt, LastReply, MAX_SESSION, MA
 
 /// Most versions of sharings whose places a client remembers; those found first make room.
 const MAX_PLACES: usize = 1024;
+/// Sessions that are tried besides the first where nodes refuse it.
+pub(super) const REFUSALS: u32 = 3;
 
 /// What a client pays with, and what it knows of where.
 #[derive(Default)]
@@ -171,16 +173,30 @@ impl Client {
     }
 
     fn show(&self, place: &Place, purse: &dyn Purse, nodes: &[u8]) -> Result<(), ClientError> {
-        let missing: Vec<u8> = {
-            let table = self.paying.lock();
-            nodes.iter().copied().filter(|node| !table.shown.contains(&(place.manifest, *node))).collect()
-        };
-        if missing.is_empty() {
-            return Ok(());
+        let mut refusals = 0;
+        loop {
+            let missing: Vec<u8> = {
+                let table = self.paying.lock();
+                nodes.iter().copied().filter(|node| !table.shown.contains(&(place.manifest, *node))).collect()
+            };
+            if missing.is_empty() {
+                return Ok(());
+            }
+            let session = purse.session(place)?;
+            match self.present(place, session, &missing) {
+                // Nodes do not work for this session: perhaps for another.
+                Err(error) if error.code() == Some(FailCode::Unpaid) && refusals < REFUSALS && purse.refused(place) => {
+                    refusals += 1;
+                    self.forgotten(&place.manifest);
+                }
+                result => return result,
+            }
         }
-        let session = purse.session(place)?;
+    }
+
+    fn present(&self, place: &Place, session: Vec<u8>, missing: &[u8]) -> Result<(), ClientError> {
         if session.is_empty() || session.len() > MAX_SESSION {
-            return Err(ClientError::Unpaid(format!(
+            return Err(ClientError::Request(format!(
                 "the purse gave a session of {} bytes, from 1 to {MAX_SESSION} are shown",
                 session.len()
             )));
