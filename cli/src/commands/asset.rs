@@ -21,6 +21,7 @@ use crate::chain_client::{Chain, Key, Log, Order};
 use crate::error::{Error, Result};
 use crate::market::content::{asset_id, content};
 use crate::moment::DAY;
+use crate::wallet::amount::Amount;
 use sahara::keys::{self, Role};
 use sahara::models::{DEFAULT_MODEL, Store};
 use sahara::network::{self, Sharing, SharingName, SharingRef};

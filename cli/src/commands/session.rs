@@ -588,6 +588,21 @@ fn lost(args: &LsArgs, known: &[Account], context: &Context) -> Result<Vec<(B256
     Ok(all)
 }
 
+/// A session's state in a word, and when it ends if it closes.
+fn state_word(state: &SessionState) -> (&'static str, Option<u64>) {
+    match state {
+        SessionState::Closing(until) => ("closing", Some(*until)),
+        SessionState::None => ("not opened", None),
+        SessionState::Open => ("open", None),
+        SessionState::Finished => ("over", None),
+        SessionState::Unknown(_) => ("unknown", None),
+    }
+}
+
+fn closes_at(until: u64) -> String {
+    format!("closes at {}", super::output::moment(until.saturating_mul(1000)))
+}
+
 fn ls(args: &LsArgs, context: &mut Context) -> Result<()> {
     let accounts = sessions(context)?;
     let mut list = Vec::new();
@@ -598,15 +613,11 @@ fn ls(args: &LsArgs, context: &mut Context) -> Result<()> {
         let deposit: u128 = session.caps.iter().sum();
         let found =
             network::of_chain(&context.home, account.chain).and_then(|network| network.session_state(account.id()));
-        let (word, closes, problem) = match &found {
-            Ok(SessionState::Closing(until)) => ("closing", Some(*until), None),
-            Ok(SessionState::None) => ("not opened", None, None),
-            Ok(SessionState::Open) => ("open", None, None),
-            Ok(SessionState::Finished) => ("over", None, None),
-            Ok(SessionState::Unknown(_)) => ("unknown", None, None),
-            Err(error) => ("unknown", None, Some(error.report())),
+        let ((word, closes), problem) = match &found {
+            Ok(state) => (state_word(state), None),
+            Err(error) => (("unknown", None), Some(error.report())),
         };
-        let told = closes.map(|until| format!("closes at {}", super::output::moment(until.saturating_mul(1000))));
+        let told = closes.map(closes_at);
         let problem_words = problem.as_ref().map(|problem| format!(", {problem}")).unwrap_or_default();
         list.push((
             format!("{}  {}", account.id(), told.as_deref().unwrap_or(word)),
@@ -638,9 +649,9 @@ fn ls(args: &LsArgs, context: &mut Context) -> Result<()> {
         ));
     }
     for (id, session, found, chain) in lost(args, &accounts, context)? {
-        let (deposit, state) = (session.caps.iter().sum::<u128>(), state(found));
+        let (deposit, (state, closes)) = (session.caps.iter().sum::<u128>(), state_word(&found));
         list.push((
-            format!("{id}  {state}, not kept here"),
+            format!("{id}  {}, not kept here", closes.map(closes_at).as_deref().unwrap_or(state)),
             format!(
                 "licence {}, {} were locked: `sahara session close {id}` brings back what is left",
                 session.licence,
@@ -650,6 +661,7 @@ fn ls(args: &LsArgs, context: &mut Context) -> Result<()> {
                 "session": id,
                 "chain": chain,
                 "state": state,
+                "closes_at": closes,
                 "licence": session.licence.to_string(),
                 "asset": session.asset,
                 "deposit": deposit.to_string(),

@@ -13,7 +13,7 @@ use sahara_market::Domain;
 use sahara_market::request::{Sealed, public_answer};
 use sahara_mpc::durable::{self, Readers};
 use sahara_mpc::identity::PublicKey;
-use sahara_mpc::market::{Complete, JobEnd, MAX_RECEIPT, Market, Order, Place, Unlicensed};
+use sahara_mpc::market::{Complete, JobEnd, MAX_RECEIPT, Market, Order, Place, Unlicensed, Waste};
 use sahara_mpc::wire::JobId;
 
 use super::keys::SealingKeys;
@@ -389,7 +389,13 @@ impl Market for Book {
         })
     }
 
-    fn give_up(&self, order: &Order) {
+    fn calls_left(&self, asker: &PublicKey) -> u64 {
+        let now = (self.clock)();
+        let table = self.table();
+        table.values().filter(|known| known.sealed.asker == asker.0 && known.serves(now).is_ok()).count() as u64
+    }
+
+    fn give_up(&self, order: &Order, _: Waste) {
         let given_up = self.with(&order.place, &order.asker, &order.voucher, |known| {
             if known.held == Some(order.job) {
                 known.held = None;
@@ -497,6 +503,10 @@ impl Market for Both {
         self.of(voucher).knows(place, asker, voucher)
     }
 
+    fn calls_left(&self, asker: &PublicKey) -> u64 {
+        self.requests.calls_left(asker).saturating_add(self.sessions.calls_left(asker))
+    }
+
     fn is_customer(&self, asker: &PublicKey) -> bool {
         self.requests.is_customer(asker) || self.sessions.is_customer(asker)
     }
@@ -525,8 +535,8 @@ impl Market for Both {
         self.of(&order.voucher).complete(order, complete)
     }
 
-    fn give_up(&self, order: &Order) {
-        self.of(&order.voucher).give_up(order);
+    fn give_up(&self, order: &Order, waste: Waste) {
+        self.of(&order.voucher).give_up(order, waste);
     }
 
     fn reader(&self, order: &Order) -> PublicKey {
