@@ -686,9 +686,9 @@ mod tests {
         assert!(book.accept(&order).is_ok() && book.accept(&order).is_ok());
         let other = Order { job: slip::job(wanted.id, 1, NOW as u32), ..order.clone() };
         assert!(matches!(book.accept(&other), Err(Unlicensed::Held(_))));
-        book.give_up(&other);
+        book.give_up(&other, Waste::Pack);
         assert!(matches!(book.accept(&other), Err(Unlicensed::Held(_))), "another's hold");
-        book.give_up(&order);
+        book.give_up(&order, Waste::Pack);
         assert!(book.accept(&other).is_ok());
         book.over(wanted.id);
         assert!(refuses(book.accept(&other)) && !book.knows(wanted.id), "it was answered, or given back");

@@ -172,7 +172,7 @@ fn a_part_of_an_operator_is_a_third_and_where_it_is_the_last_chance_all_counts()
     // Of 100 calls at 7 for computing a hundredth is burnt.
     assert_eq!(part(&of_all.0, 100 * PRICE), 700 / 100 * 99 / 3);
     let mut settler = settler(&[&honest()], false);
-    let worth = |settler: &Settler| settler.worth(&Due { bill: &of_all.0, complete: &of_all.1, owed: 100 * PRICE });
+    let worth = |settler: &Settler| settler.worth(&Due::settlement(&of_all.0, &of_all.1, 100 * PRICE));
     settler.standing(&owed(0), &of_all.0, NOW).unwrap();
     assert_eq!(worth(&settler), U256::from(231));
     settler.standing(&owed(0), &of_all.0, NOW + 50_000 - BEFORE_END).unwrap();
@@ -232,6 +232,31 @@ fn what_is_in_no_block_is_replaced_for_a_higher_fee_and_nothing_new_comes_behind
     // It is in a block: the other one has its turn.
     settler.at(&owed(5), &[one, two], LATER + AGAIN + 1);
     assert_eq!(settler.numbers(), [5]);
+}
+
+#[test]
+fn an_errand_stands_in_the_same_queue_and_is_over_when_it_is_not_there_any_more() {
+    let node = honest();
+    let mut settler = settler(&[&node], false);
+    let settlement = bill_of(1, COIN);
+    let (words, own) = (owed(4), own());
+    let errand = |part: u128| {
+        let key = (B256::repeat_byte(7), B256::repeat_byte(8));
+        vec![Errand { key, part, order: Order::call("answering", HERE.market, &InferenceMarket::withdrawCall {}) }]
+    };
+    settler.at(&words, std::slice::from_ref(&settlement), LATER);
+    assert_eq!(settler.numbers(), [4]);
+    settler.run(errand(COIN), &words, &own, LATER + 1);
+    assert_eq!(settler.numbers(), [4, 5], "neither takes the other's place");
+    settler.run(errand(COIN), &words, &own, LATER + AGAIN);
+    assert_eq!(node.sent.lock().unwrap().len(), 2, "it has time to be proven");
+    settler.run(errand(COIN), &words, &own, LATER + 1 + AGAIN);
+    assert!(settler.numbers() == [4, 5] && node.sent.lock().unwrap().len() == 3, "then it is replaced, where it stands");
+    // Answered by somebody else: what stands there is given to whatever comes next.
+    settler.run(Vec::new(), &words, &own, LATER + 2 * AGAIN);
+    assert!(settler.errands.is_empty() && settler.open.len() == 1);
+    settler.run(errand(1), &words, &own, LATER + 2 * AGAIN);
+    assert_eq!(node.sent.lock().unwrap().len(), 3, "what is not worth its gas is not handed in");
 }
 
 #[test]
