@@ -76,6 +76,7 @@ pub struct MakeArgs {
 }
 
 #[derive(Args, Debug)]
+#[command(override_usage = "sahara request seal --asset ASSET --text TEXT --asker ADDRESS --out FILE")]
 pub struct SealArgs {
     #[command(flatten)]
     what: What,
