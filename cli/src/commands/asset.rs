@@ -242,7 +242,7 @@ fn register(args: &RegisterArgs, context: &mut Context) -> Result<()> {
     let commitment = keccak256((owner, salt, keccak256(asset.abi_encode())).abi_encode());
     let commit = AssetRegistry::commitCall { commitment };
     let order = Order::call("committing to the asset", ASSET_REGISTRY, &commit);
-    let Some(done) = payer.carry_out(&order, context)? else { return Ok(()) };
+    let Some(done) = payer.carry_out_first(&order, registering_gas(&asset), context)? else { return Ok(()) };
     context.progress.step("waiting for the next block");
     payer.chain.wait_for(done.block + 1)?;
     let register = AssetRegistry::registerCall { asset, salt };
@@ -257,6 +257,11 @@ fn register(args: &RegisterArgs, context: &mut Context) -> Result<()> {
     }
     let value = json!({"asset": named, "owner": owner.to_checksum(None), "content_root": root, "claims": others});
     payer.tell(&format!("registered as asset {named}"), value, context)
+}
+
+/// Most gas that registering takes after the commitment: it cannot be tried before.
+fn registering_gas(asset: &Asset) -> u64 {
+    250_000 + 250_000 * asset.parents.len() as u64 + 1_000 * asset.card.len() as u64
 }
 
 fn offer(args: &OfferArgs, context: &mut Context) -> Result<()> {

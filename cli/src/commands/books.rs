@@ -79,6 +79,9 @@ pub fn run(args: &BooksArgs, context: &mut Context) -> Result<()> {
     let (domain, chain) = (network.domain(), network.chain());
     let mut lanes = kept(context, &domain)?;
     for (at, node) in args.nodes.iter().enumerate() {
+        if !node.join(sahara_mpc::config::FILE).exists() {
+            return Err(Error::user(format!("{} is no share node's folder: it has no node.toml", node.display())));
+        }
         let folder = operator::folder(node);
         let bills = ledger::bills(&domain, &folder).map_err(|e| Error::io("reading", &folder, e))?;
         note(&mut lanes, at, args.nodes.len(), &domain, &bills);
@@ -250,8 +253,13 @@ fn show(entry: &Value, context: &mut Context) -> Result<()> {
         id("committee"),
         entry["state"].as_str().unwrap_or_default()
     ))?;
-    context.out.line(&format!("    {} receipts here, {} answers", entry["receipts"], entry["answered"]))?;
-    let nodes: Vec<String> = entry["nodes"].as_array().into_iter().flatten().map(Value::to_string).collect();
+    let count = |name: &str, word: &str| match entry[name].as_u64().unwrap_or_default() {
+        1 => format!("1 {word}"),
+        many => format!("{many} {word}s"),
+    };
+    context.out.line(&format!("    {} here, {}", count("receipts", "receipt"), count("answered", "answer")))?;
+    let last = |number: &Value| if number.is_null() { "none".to_owned() } else { number.to_string() };
+    let nodes: Vec<String> = entry["nodes"].as_array().into_iter().flatten().map(last).collect();
     if !nodes.is_empty() {
         context.out.line(&format!("    last at the nodes: {}", nodes.join(", ")))?;
     }

@@ -83,9 +83,14 @@ impl Payer {
 
     /// Carries an order out, or says what it would cost: then there is nothing that was done.
     pub fn carry_out(&mut self, order: &Order, context: &mut Context) -> Result<Option<Done>> {
+        self.carry_out_first(order, 0, context)
+    }
+
+    /// The same for an order after which others come, which take so much gas: what it would cost is with theirs.
+    pub fn carry_out_first(&mut self, order: &Order, gas: u64, context: &mut Context) -> Result<Option<Done>> {
         let Some(secret) = &self.secret else {
             context.progress.step(order.doing);
-            let preview = self.chain.preview(self.address, order)?;
+            let preview = self.chain.preview_with(self.address, order, Amount::default(), gas)?;
             context.progress.clear();
             if context.out.json() {
                 let mut value = preview.json();

@@ -43,8 +43,8 @@ pub enum ReceiptCommand {
 #[derive(Args, Debug)]
 pub struct LsArgs {
     /// Only the newest so many
-    #[arg(long, value_name = "N", default_value_t = 50)]
-    last: usize,
+    #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..))]
+    last: u32,
 }
 
 #[derive(Args, Debug)]
@@ -95,7 +95,7 @@ pub(super) fn all(context: &Context) -> Result<receipts::Receipts> {
 
 fn ls(args: &LsArgs, context: &mut Context) -> Result<()> {
     let all = all(context)?;
-    let newest = &all[all.len().saturating_sub(args.last)..];
+    let newest = &all[all.len().saturating_sub(args.last as usize)..];
     if context.out.json() {
         let list: Vec<Value> = newest
             .iter()

@@ -63,7 +63,7 @@ pub enum SessionCommand {
 #[derive(Args, Clone, Debug)]
 pub struct OpenTerms {
     /// What is locked for calls [default: 100 calls' price]
-    #[arg(long, value_name = "AMOUNT")]
+    #[arg(long, value_name = "AMOUNT", allow_hyphen_values = true)]
     deposit: Option<Amount>,
     /// Days until it ends, at most as long as licence and committee are good
     #[arg(long, value_name = "N", default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..=366))]

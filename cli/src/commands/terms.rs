@@ -22,16 +22,16 @@ pub const PARTNERSHIP: u8 = 3;
 #[derive(Args, Clone, Debug)]
 pub struct PriceArgs {
     /// Paid once, at the purchase
-    #[arg(long, value_name = "AMOUNT", default_value = "0")]
+    #[arg(long, value_name = "AMOUNT", default_value = "0", allow_hyphen_values = true)]
     price: Amount,
     /// The token in which the price is paid (ERC-20) [default: the native coin]
     #[arg(long, value_name = "ADDRESS")]
     token: Option<Address>,
     /// Yours, for each call
-    #[arg(long, value_name = "AMOUNT", default_value = "0")]
+    #[arg(long, value_name = "AMOUNT", default_value = "0", allow_hyphen_values = true)]
     royalty: Amount,
     /// The three operators' together, for each call
-    #[arg(long, value_name = "AMOUNT", default_value = "0")]
+    #[arg(long, value_name = "AMOUNT", default_value = "0", allow_hyphen_values = true)]
     compute: Amount,
     /// Days from the purchase, or 12h, 90m, 45s [default: for ever]
     #[arg(long, value_name = "N", value_parser = span)]

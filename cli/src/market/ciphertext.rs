@@ -155,6 +155,19 @@ impl<W: Write> Write for Sealing<'_, W> {
     }
 }
 
+/// A piece that a key does not open.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Wrong {
+    /// Which one.
+    pub index: u64,
+    /// Its bytes.
+    pub piece: Vec<u8>,
+    /// The hash of its plaintext, as it was promised.
+    pub plaintext: B256,
+    /// The way to the root.
+    pub proof: Vec<B256>,
+}
+
 /// A ciphertext's file, read once.
 pub struct Sealed {
     path: PathBuf,
@@ -204,12 +217,11 @@ impl Sealed {
         root(&self.leaves)
     }
 
-    /// The first piece that a key does not open, with what shows that: its index, its bytes, the hash of its plaintext, and the
-    /// way to the root; none when the key opens all.
+    /// The first piece that a key does not open, with what shows that; none when the key opens all.
     ///
     /// # Errors
     /// When the file cannot be read any more.
-    pub fn wrong(&self, key: &B256) -> Result<Option<(u64, Vec<u8>, B256, Vec<B256>)>> {
+    pub fn wrong(&self, key: &B256) -> Result<Option<Wrong>> {
         let reading = |e| Error::io("reading", &self.path, e);
         let mut from = self.pieces().map_err(reading)?;
         let mut piece = Vec::with_capacity(PIECE);
@@ -218,7 +230,8 @@ impl Sealed {
             let mut plain = piece.clone();
             apply(key, index as u64, &mut plain);
             if keccak256(&plain) != *hash {
-                return Ok(Some((index as u64, piece, *hash, proof(&self.leaves, index))));
+                let proof = proof(&self.leaves, index);
+                return Ok(Some(Wrong { index: index as u64, piece, plaintext: *hash, proof }));
             }
         }
         Ok(None)
@@ -382,7 +395,8 @@ fn decode(listing: &[u8]) -> std::result::Result<Vec<Entry>, String> {
         let clean = !path.is_empty() && path.len() <= MAX_PATH && !path.chars().any(char::is_control);
         // As it is written, so that two ways to write one path are not two files.
         let canonical = path.split('/').all(|part| !part.is_empty()) && !path.contains('\\');
-        if !(plain && clean && canonical) || !known.insert(path.to_owned()) {
+        let fresh = known.insert(path.to_owned());
+        if !(plain && clean && canonical && fresh) {
             return Err(format!("the path '{}' is none that can be", path.escape_debug()));
         }
         entries.push(Entry { path: path.to_owned(), bytes: reader.u64().map_err(read)? });
@@ -425,9 +439,9 @@ mod tests {
         let error = sealed.unpack(&other, &dir.path().join("other")).unwrap_err();
         assert!(error.report().contains("piece 0"), "{}", error.report());
         assert!(!dir.path().join("other").exists());
-        let (index, piece, hash, path) = sealed.wrong(&other).unwrap().unwrap();
-        let start = leaf(index, keccak256(&piece), hash);
-        let climbed = path.iter().fold(start, |at, other| sahara_market::ciphertext::root(&[at, *other]));
+        let wrong = sealed.wrong(&other).unwrap().unwrap();
+        let start = leaf(wrong.index, keccak256(&wrong.piece), wrong.plaintext);
+        let climbed = wrong.proof.iter().fold(start, |at, other| sahara_market::ciphertext::root(&[at, *other]));
         assert_eq!(climbed, root, "the contract finds the way from the piece to the root");
     }
 

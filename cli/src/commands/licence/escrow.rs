@@ -17,7 +17,7 @@ use crate::commands::output::moment;
 use crate::commands::publish;
 use crate::commands::terms::FULL_ACCESS;
 use crate::error::{Error, Result};
-use crate::market::ciphertext::Sealed;
+use crate::market::ciphertext::{Sealed, Wrong};
 use crate::market::coin::Coin;
 use crate::market::content::registered;
 use crate::moment::DAY;
@@ -128,7 +128,7 @@ pub fn dispute(args: &DisputeArgs, context: &mut Context) -> Result<()> {
     let key = opened(&payer.chain, asset, &terms, bought, args.licence)?;
     let sealed = the_one_that_was_sold(&args.from, &terms)?;
     let wrong = sealed.wrong(&key)?;
-    let Some((index, piece, hash, proof)) = wrong else {
+    let Some(Wrong { index, piece, plaintext, proof }) = wrong else {
         return Err(Error::user(format!(
             "the key opens all of the ciphertext: `sahara licence unpack {} --from {} --out FOLDER`",
             args.licence,
@@ -139,7 +139,7 @@ pub fn dispute(args: &DisputeArgs, context: &mut Context) -> Result<()> {
     let shown = Licences::openingOfCall { asset, root };
     if !payer.chain.call("asking for the opening", LICENCES, &shown)?.wrong {
         let index = U256::from(index);
-        let call = Licences::disproveCall { asset, root, index, piece: piece.into(), plaintextHash: hash, proof };
+        let call = Licences::disproveCall { asset, root, index, piece: piece.into(), plaintextHash: plaintext, proof };
         let order = Order::call("showing that the key is wrong", LICENCES, &call);
         if payer.carry_out(&order, context)?.is_none() {
             return Ok(());
