@@ -217,6 +217,25 @@ fn what_comes_to_nothing_is_held_against_its_consumer_only_with_its_pack() {
 }
 
 #[test]
+fn a_helper_that_is_away_costs_one_pack_and_not_one_for_each_question() {
+    let mut shop = Shop::open();
+    let (client, _) = shop.customer(100 * PRICE);
+    client.prepare(&shop.task, 4, &mut |_| ()).unwrap();
+    shop.case.run(&client, shop.task, false).unwrap();
+    shop.network.stop_node(0);
+    for _ in 0..3 {
+        let error = shop.case.run(&client, shop.task, false).map(|_| ()).unwrap_err().to_string();
+        assert!(error.contains("node 1 ("), "{error}");
+        shop.settle_down();
+        assert_eq!(client.packs_ready(&shop.task).unwrap(), 2, "nobody knew it the first time");
+    }
+    assert_eq!(shop.tills.each_ref().map(|till| till.wasted.load(Ordering::SeqCst)), [0, 1, 1]);
+    shop.restart(0);
+    shop.case.run(&client, shop.task, true).unwrap();
+    shop.case.run(&client, shop.task, true).unwrap();
+}
+
+#[test]
 fn a_request_that_is_sent_twice_does_not_give_up_the_job_that_runs() {
     let shop = Shop::open();
     let key = Arc::new(identity::generate().unwrap());
