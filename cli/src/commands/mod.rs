@@ -294,7 +294,7 @@ mod tests {
     }
 
     /// Commands that send something to the chain, or sign away that somebody else does.
-    const MOVES_MONEY: [&str; 23] = [
+    const MOVES_MONEY: [&str; 27] = [
         "asset register",
         "asset offer",
         "asset publish",
@@ -318,6 +318,10 @@ mod tests {
         "operator unbond",
         "operator earnings",
         "operator settle",
+        "asset ask",
+        "model share",
+        "request make",
+        "request refund",
     ];
 
     #[test]

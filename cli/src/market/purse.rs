@@ -682,7 +682,8 @@ mod tests {
         let bench = Bench::new();
         let mut first = bench.account(Caps { call: PRICE, day: 2 * PRICE });
         let signer = Secret::new(&SIGNER.0).unwrap();
-        let caps = Caps { call: PRICE, day: 2 * PRICE };
+        // It pays for nothing itself, whichever of the two is looked at first.
+        let caps = Caps { call: PRICE - 1, day: 2 * PRICE };
         let other = Account::create(&bench.home, 1337, caps, signer, &session(2), &[committee()]).unwrap();
         other.keep(deal().lane, &Spent { promised: 2 * PRICE, ..Spent::default() }).unwrap();
         let purse = bench.purse();

@@ -23,6 +23,7 @@ use crate::market::proposal::{MAX_DOCUMENT, Proposal};
 use crate::wallet::amount::Amount;
 
 #[derive(Args, Debug)]
+#[command(override_usage = "sahara licence propose ASSET --holder ADDRESS --document FILE --out FILE")]
 pub struct ProposeArgs {
     /// The asset, which is yours
     #[arg(value_parser = id)]

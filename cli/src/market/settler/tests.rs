@@ -251,7 +251,10 @@ fn an_errand_stands_in_the_same_queue_and_is_over_when_it_is_not_there_any_more(
     settler.run(errand(COIN), &words, &own, LATER + AGAIN);
     assert_eq!(node.sent.lock().unwrap().len(), 2, "it has time to be proven");
     settler.run(errand(COIN), &words, &own, LATER + 1 + AGAIN);
-    assert!(settler.numbers() == [4, 5] && node.sent.lock().unwrap().len() == 3, "then it is replaced, where it stands");
+    assert!(
+        settler.numbers() == [4, 5] && node.sent.lock().unwrap().len() == 3,
+        "then it is replaced, where it stands"
+    );
     // Answered by somebody else: what stands there is given to whatever comes next.
     settler.run(Vec::new(), &words, &own, LATER + 2 * AGAIN);
     assert!(settler.errands.is_empty() && settler.open.len() == 1);
