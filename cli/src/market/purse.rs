@@ -682,9 +682,10 @@ mod tests {
         let bench = Bench::new();
         let mut first = bench.account(Caps { call: PRICE, day: 2 * PRICE });
         let signer = Secret::new(&SIGNER.0).unwrap();
-        // It pays for nothing itself, whichever of the two is looked at first.
-        let caps = Caps { call: PRICE - 1, day: 2 * PRICE };
-        let other = Account::create(&bench.home, 1337, caps, signer, &session(2), &[committee()]).unwrap();
+        let caps = Caps { call: PRICE, day: 2 * PRICE };
+        // It has just ended: nothing new is asked in it, and what was promised may still be receipted.
+        let over = sahara_market::Session { ends: NOW, ..session(2) };
+        let other = Account::create(&bench.home, 1337, caps, signer, &over, &[committee()]).unwrap();
         other.keep(deal().lane, &Spent { promised: 2 * PRICE, ..Spent::default() }).unwrap();
         let purse = bench.purse();
         assert!(purse.voucher(&bare(1)).unwrap_err().0.contains("a day"));
