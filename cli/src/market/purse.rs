@@ -684,7 +684,9 @@ mod tests {
         let signer = Secret::new(&SIGNER.0).unwrap();
         let caps = Caps { call: PRICE, day: 2 * PRICE };
         let other = Account::create(&bench.home, 1337, caps, signer, &session(2), &[committee()]).unwrap();
-        other.keep(deal().lane, &Spent { promised: 2 * PRICE, ..Spent::default() }).unwrap();
+        // Of the other one nothing is left, so that it is not chosen.
+        let last = Last { number: 10, total: deal().cap, digest: B256::repeat_byte(1) };
+        other.keep(deal().lane, &Spent { last, promised: last.total + 2 * PRICE, ..Spent::default() }).unwrap();
         let purse = bench.purse();
         assert!(purse.voucher(&bare(1)).unwrap_err().0.contains("a day"));
         // What is changed while a purse is at work holds at once.
