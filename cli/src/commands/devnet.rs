@@ -19,8 +19,8 @@ use sahara::models::{DEFAULT_MODEL, Model, Store};
 Examples:
   sahara devnet up                   nodes at ports 7700 to 7702, their metrics
                                      at 7705 to 7707, a chain whose JSON-RPC is
-                                     at 8545; a model is sold on it, and you have
-                                     a licence and a deposit
+                                     at 8545; a model is sold on it, and you
+                                     have a licence and a deposit
   sahara devnet up --free            without that: nobody pays for anything
   sahara devnet up --port 9100       at other ports, the chain's at 9108
   sahara devnet up --dashboard       and a page about it, until Ctrl-C; the
