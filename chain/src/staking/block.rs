@@ -21,7 +21,10 @@ use crate::{application::Offence, validator::GenesisValidator};
 /// When the store cannot be read, or what it holds there is damaged.
 pub fn begin_block(storage: &mut impl Storage, facts: &BlockFacts<'_>) -> Result<U256> {
     origin::note_pause(storage, facts)?;
-    timelock::pass(storage, facts)?;
+    if timelock::pass(storage, facts)? {
+        // Another number of validators is another set of them.
+        mark_changed(storage)?;
+    }
     let params = StakingParams::load(storage)?;
     for offence in facts.offences {
         if let Some(known) = facts.known.get(&offence.validator) {

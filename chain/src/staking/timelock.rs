@@ -4,7 +4,6 @@
 use alloy_primitives::U256;
 
 use super::{
-    block,
     error::Result,
     facts::BlockFacts,
     params::{MARGIN_SECONDS, StakingParams},
@@ -113,11 +112,11 @@ pub fn numbers([first, second]: [U256; 2]) -> [u64; 8] {
 }
 
 /// At the beginning of a block: what waits does so longer by the time in which the chain stood still, and parameters whose
-/// time has come are those in force.
+/// time has come are those in force. Says whether they changed.
 ///
 /// # Errors
 /// When the store cannot be read, or what it holds there is damaged.
-pub fn pass(storage: &mut impl Storage, facts: &BlockFacts<'_>) -> Result<()> {
+pub fn pass(storage: &mut impl Storage, facts: &BlockFacts<'_>) -> Result<bool> {
     let paused = facts.time.saturating_sub(facts.before);
     if paused >= MARGIN_SECONDS {
         for waiting in [Waiting::Parameters, Waiting::Pool] {
@@ -130,9 +129,9 @@ pub fn pass(storage: &mut impl Storage, facts: &BlockFacts<'_>) -> Result<()> {
             storage.store(slot("lock.longest", &[]), U256::from(longest.saturating_add(paused)))?;
         }
     }
-    let Some((due, words)) = Waiting::Parameters.load(storage)? else { return Ok(()) };
+    let Some((due, words)) = Waiting::Parameters.load(storage)? else { return Ok(false) };
     if !due.is_reached(facts.height, facts.time) {
-        return Ok(());
+        return Ok(false);
     }
     let old = StakingParams::load(storage)?;
     let new = old.with_numbers(numbers(words));
@@ -145,6 +144,5 @@ pub fn pass(storage: &mut impl Storage, facts: &BlockFacts<'_>) -> Result<()> {
         let time = due.time.max(Due::of(storage, &new, facts.height, facts.time)?.time);
         Waiting::Pool.store(storage, Due { time, ..due }, words)?;
     }
-    // Another number of validators is another set of them.
-    block::mark_changed(storage)
+    Ok(true)
 }
