@@ -44,7 +44,7 @@ impl Stage {
         let folder = devnet.home.path().join("folder");
         TestModel::default().write(&folder, 5).expect("a writable home");
         devnet.home.output(&["model", "pull", folder.to_str().expect("a plain path"), "--name", "small"]);
-        devnet.home.output(&["devnet", "up", "--port", &devnet.port.to_string(), "--paid", "small"]);
+        devnet.home.output(&["devnet", "up", "--port", &devnet.port.to_string(), "--model", "small"]);
         let file = devnet.home.path().join("devnet").join("paid.json");
         let paid: Value = serde_json::from_slice(&std::fs::read(file).expect("what was sold")).expect("JSON");
         devnet.home.output(&["devnet", "down"]);

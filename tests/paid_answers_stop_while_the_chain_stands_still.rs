@@ -25,7 +25,7 @@ fn paid_answers_stop_while_the_chain_stands_still() {
     let _turn = one_at_a_time();
     let devnet = Devnet { home: Home::with_model(), port: free_port_block() };
     let port = devnet.port.to_string();
-    devnet.home.output(&["devnet", "up", "--paid", "--port", &port]);
+    devnet.home.output(&["devnet", "up", "--port", &port]);
     // The nodes take what their files say when they start.
     devnet.home.output(&["devnet", "down"]);
     for number in 1..=3 {

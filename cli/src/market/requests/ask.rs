@@ -3,6 +3,8 @@
 
 use std::io::{Read, Write};
 use std::path::PathBuf;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use alloy_primitives::{Address, B256, U256, keccak256};
 use sahara::home::{Home, create_private_dir};
@@ -39,6 +41,9 @@ pub struct Offered {
     pub committee: Committee,
 }
 
+/// How long what a node of the chain says is waited for to be proven.
+const PATIENCE: Duration = Duration::from_secs(8);
+
 /// Finds what contracts may ask of an asset. The words are proven; the committee hashes to its name.
 ///
 /// # Errors
@@ -55,10 +60,20 @@ pub fn offered(network: &Network, asset: B256) -> Result<Offered> {
         .ok_or_else(|| Error::fault(format!("the chain's nodes do not show the committee {}", ask.lane)))?;
     let [lane, graph, parameters, prices] = slots::ask(asset);
     let wanted = [lane, graph, parameters, prices, slots::committee(ask.lane)].map(|slot| (INFERENCE_MARKET, slot));
-    let proven = network.light(Options::default()).words(&wanted);
-    let proven = proven.map_err(|e| Error::fault(format!("nothing is proven of the chain: {e}")))?;
     let both = U256::from(ask.compute) << 128 | U256::from(ask.royalty);
-    if proven.words.get(..4) != Some(&[ask.lane, ask.graph, ask.parameters, B256::from(both)][..]) {
+    let said = [ask.lane, ask.graph, ask.parameters, B256::from(both)];
+    // What was changed in the last block is proven under the header of the next.
+    let until = Instant::now() + PATIENCE;
+    let light = network.light(Options::default());
+    let proven = loop {
+        let proven = light.words(&wanted);
+        let proven = proven.map_err(|e| Error::fault(format!("nothing is proven of the chain: {e}")))?;
+        if proven.words.get(..4) == Some(&said[..]) || Instant::now() >= until {
+            break proven;
+        }
+        thread::sleep(Duration::from_millis(300));
+    };
+    if proven.words.get(..4) != Some(&said[..]) {
         return Err(Error::user(format!(
             "what the chain's node says that contracts may ask of {asset} is not what is proven: it was changed just now, or the \
              node lies; try again"
