@@ -172,17 +172,19 @@ pub fn engine_error(error: &Error, advice: &Advice) -> ApiError {
     let said = (advice.explain)(error);
     match error.kind() {
         ErrorKind::Input => ApiError::invalid("input", said),
-        ErrorKind::Missing => ApiError::no_model(said).to_others("The gateway's model is not to be had now."),
-        ErrorKind::Unpaid => ApiError::plain(402, "payment_required", said).to_others(UNPAID),
+        ErrorKind::Missing => ApiError::no_model(said).told_elsewhere("The gateway's model is not to be had now."),
+        ErrorKind::Unpaid => ApiError::plain(402, "payment_required", said).told_elsewhere(UNPAID),
         // A client that asks again is answered by the other version.
         ErrorKind::Changed => ApiError::plain(503, "model_changed", said),
-        ErrorKind::Unreachable => ApiError::plain(503, "network_unavailable", said).to_others(NO_ANSWER),
-        ErrorKind::Machine => ApiError::plain(500, "internal_error", said).to_others("The gateway's machine failed."),
+        ErrorKind::Unreachable => ApiError::plain(503, "network_unavailable", said).told_elsewhere(NO_ANSWER),
+        ErrorKind::Machine => {
+            ApiError::plain(500, "internal_error", said).told_elsewhere("The gateway's machine failed.")
+        }
         // Nobody is there to read this one.
         ErrorKind::Stopped => ApiError::plain(499, "client_closed_request", "The client has hung up."),
         _ => {
             let said = format!("The share nodes did not answer: {said}");
-            ApiError::plain(502, "network_error", said).to_others(NO_ANSWER)
+            ApiError::plain(502, "network_error", said).told_elsewhere(NO_ANSWER)
         }
     }
 }

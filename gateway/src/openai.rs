@@ -78,7 +78,7 @@ impl ApiError {
 
     /// The same, of which others than whoever runs the gateway are told this sentence.
     #[must_use]
-    pub fn to_others(self, sentence: &'static str) -> Self {
+    pub fn told_elsewhere(self, sentence: &'static str) -> Self {
         Self { elsewhere: Some(sentence), ..self }
     }
 

@@ -2,6 +2,7 @@
 //! epoch. What was sealed to it lies in blocks for ever; whoever takes the node's disk later opens nothing of it.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -84,14 +85,14 @@ impl SealingKeys {
         {
             return Ok(bytes.clone());
         }
-        if !table.secrets.contains_key(&epoch) {
+        if let Entry::Vacant(place) = table.secrets.entry(epoch) {
             let mut secret = Zeroizing::new([0; 32]);
             getrandom::fill(&mut secret[..])
                 .map_err(|e| Error::fault(format!("the system gives no random numbers: {e}")))?;
             let path = self.path(epoch);
             durable::create(&path, |file| file.write_all(&secret[..]))
                 .map_err(|e| Error::io("keeping the sealing key", &path, e))?;
-            table.secrets.insert(epoch, secret);
+            place.insert(secret);
         }
         let secret = table.secrets.get(&epoch).ok_or_else(|| Error::fault("a sealing key was lost"))?;
         let public = seal::public(secret).map_err(|e| Error::fault(format!("making a sealing key: {e}")))?;
