@@ -1,0 +1,1 @@
+//! What a mechanism spends: upper bounds of ε for a δ, by composition.
