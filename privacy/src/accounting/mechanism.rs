@@ -13,9 +13,18 @@ pub struct Mechanism(pub(super) Kind);
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Kind {
     /// Rate 0 spends nothing, rate 1 is the plain Gaussian.
-    Gaussian { noise: f64, rate: f64 },
-    Laplace { noise: f64 },
-    Skellam { variance: f64, l1: f64, l2: f64 },
+    Gaussian {
+        noise: f64,
+        rate: f64,
+    },
+    Laplace {
+        noise: f64,
+    },
+    Skellam {
+        variance: f64,
+        l1: f64,
+        l2: f64,
+    },
 }
 
 impl Mechanism {
@@ -35,7 +44,11 @@ impl Mechanism {
         in_range("the noise multiplier", noise, NOISE, NOISE_RANGE)?;
         in_range("the sample rate", rate, (0.0, 1.0), "from 0 to 1")?;
         if rate > 0.0 && rate < 1e-12 {
-            return Err(AccountingError::Range { what: "the sample rate", value: rate, range: "0, or from 1e-12 to 1" });
+            return Err(AccountingError::Range {
+                what: "the sample rate",
+                value: rate,
+                range: "0, or from 1e-12 to 1",
+            });
         }
         Ok(Self(Kind::Gaussian { noise, rate }))
     }

@@ -50,7 +50,9 @@ pub enum AccountingError {
         most: usize,
     },
     /// What the samplers' error alone costs is more than δ.
-    #[error("the error of the noise alone is {distance:.3e}, which leaves nothing of δ = {delta:.3e}: take a greater δ")]
+    #[error(
+        "the error of the noise alone is {distance:.3e}, which leaves nothing of δ = {delta:.3e}: take a greater δ"
+    )]
     Exhausted {
         /// Total variation of all samples.
         distance: f64,

@@ -38,7 +38,8 @@ impl Signal {
         // The roots of a level lie one after the other.
         let mut level = roots.clone();
         while half >= 1 {
-            for (real, imaginary) in self.real.chunks_exact_mut(2 * half).zip(self.imaginary.chunks_exact_mut(2 * half)) {
+            for (real, imaginary) in self.real.chunks_exact_mut(2 * half).zip(self.imaginary.chunks_exact_mut(2 * half))
+            {
                 let (real_a, real_b) = real.split_at_mut(half);
                 let (imaginary_a, imaginary_b) = imaginary.split_at_mut(half);
                 for ((((ra, rb), ia), ib), (c, s)) in

@@ -212,7 +212,13 @@ pub fn laplace(noise: f64, points: Points) -> Losses {
     collector.atom(-most, 0.5 * (-most).exp());
     // y = 1 - x of noise x in 0..1.
     let density = |y: f64| 0.5 / noise * ((y - 1.0) / noise).exp();
-    collector.segment((0.0, 1.0), noise.min(1.0), density, |y| (2.0 * y - 1.0) / noise, |loss| 0.5 * (loss * noise + 1.0));
+    collector.segment(
+        (0.0, 1.0),
+        noise.min(1.0),
+        density,
+        |y| (2.0 * y - 1.0) / noise,
+        |loss| 0.5 * (loss * noise + 1.0),
+    );
     collector.atom(most, 0.5);
     collector.finish(0.0)
 }
@@ -257,7 +263,11 @@ pub fn skellam_probabilities(variance: f64, most: usize) -> Vec<f64> {
     }
     let scaled = |(value, when): (f64, u32)| value * LARGE.powi(-((divided - when).min(8) as i32));
     let total = scaled(values[0]) + 2.0 * values[1..].iter().map(|value| scaled(*value)).sum::<f64>();
-    values[..=most.min(start)].iter().map(|value| scaled(*value) / total).map(|p| if p < 1e-290 { 0.0 } else { p }).collect()
+    values[..=most.min(start)]
+        .iter()
+        .map(|value| scaled(*value) / total)
+        .map(|p| if p < 1e-290 { 0.0 } else { p })
+        .collect()
 }
 
 #[cfg(test)]

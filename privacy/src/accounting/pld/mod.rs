@@ -31,7 +31,7 @@ const LEAST_POINTS: usize = 1 << 12;
 /// Steps of grids are this times a power of two, so that the coarser contain the finer.
 const UNIT: f64 = 1e-4;
 /// The part of the answer that the grid may cost, about.
-const PRECISION: f64 = 1e-4;
+const PRECISION: f64 = 2e-4;
 /// ln of what may lie outside the window on each side, as a part of the tilted distribution.
 const LOG_OUTSIDE: f64 = -25.0;
 /// Rounding of one step's loss.
@@ -99,9 +99,10 @@ fn merged(composition: &Composition) -> Vec<(Kind, u64)> {
 fn supported((kind, _): &(Kind, u64)) -> Result<(), AccountingError> {
     let refused = |mechanism, reason| Err(AccountingError::Unsupported { accountant: "pld", mechanism, reason });
     match kind {
-        Kind::Gaussian { noise, .. } if *noise < LEAST_SAMPLED_NOISE => {
-            refused("sampled Gaussian noise", "with a noise below 0.02 there is next to no privacy; ask the accountant rdp")
-        }
+        Kind::Gaussian { noise, .. } if *noise < LEAST_SAMPLED_NOISE => refused(
+            "sampled Gaussian noise",
+            "with a noise below 0.02 there is next to no privacy; ask the accountant rdp",
+        ),
         Kind::Skellam { l1, l2, .. } if l1 != l2 || l1.fract() != 0.0 => refused(
             "Skellam noise",
             "only in one dimension, with a whole sensitivity, is its privacy loss known; ask the accountant rdp",
@@ -199,7 +200,7 @@ fn directed(steps: &[(Kind, u64)], direction: Direction, question: Question) -> 
     // A first look at moments, by few points: it chooses tilt, window and step, and nothing is claimed of it.
     let rough = at(&|kind| Points { step: typical(kind) * 2_f64.powi(-22), octave: 6 });
     let (tilt, aim) = tilt_for(&rough, question);
-    let (left, right) = (rough.end(tilt, false).0, rough.end(tilt, true).0);
+    let ((left, left_lambda), (right, right_lambda)) = (rough.end(tilt, false), rough.end(tilt, true));
     let width = (right - left).max(1e-12) * 1.05;
     let wanted = (12.0 * PRECISION * aim.max(width * 1e-4) / (count * (1.0 + tilt))).sqrt();
     let step = wanted.min(width / LEAST_POINTS as f64).max(width / MOST_POINTS as f64 * 2.0);
@@ -210,7 +211,8 @@ fn directed(steps: &[(Kind, u64)], direction: Direction, question: Question) -> 
     }
     let fine = at(&|_| Points { step, octave: 12 });
     let slack = (length as f64 * step - (right - left)) / 2.0;
-    let window = Window { first: ((left - slack) / step).floor() as i64, step, length };
+    let window =
+        Window { first: ((left - slack) / step).floor() as i64, step, length, lambdas: (left_lambda, right_lambda) };
     let composed = compose(&fine, tilt, aim, window);
     let rounding = count * LOSS_ROUNDING * (1.0 + aim / count);
     match question {
@@ -259,6 +261,8 @@ struct Window {
     first: i64,
     step: f64,
     length: usize,
+    /// With which Chernoff bounds what lies below and above.
+    lambdas: (f64, f64),
 }
 
 /// The tilted distribution of the sum, with all that it may be wrong by.
@@ -277,7 +281,7 @@ struct Composed {
 }
 
 fn compose(total: &Total, tilt: f64, reference: f64, window: Window) -> Composed {
-    let Window { first, step, length } = window;
+    let Window { first, step, length, lambdas } = window;
     let error = fourier::error(length);
     // Modulus and angle of the product, its error, from the first step's on.
     let mut log_modulus = vec![0.0; length];
@@ -319,11 +323,8 @@ fn compose(total: &Total, tilt: f64, reference: f64, window: Window) -> Composed
         })
         .collect();
     let base = total.log_moment(tilt);
-    let chernoff = |right: bool| {
-        let edge = if right { first as f64 + length as f64 } else { first as f64 } * step;
-        let (_, lambda) = total.end(tilt, right);
-        (total.log_moment(tilt + lambda) - base - lambda * edge).min(0.0).exp()
-    };
+    let beyond = |edge: f64, lambda: f64| (total.log_moment(tilt + lambda) - base - lambda * edge).min(0.0).exp();
+    let outside = beyond(first as f64 * step, lambdas.0) + beyond((first as f64 + length as f64) * step, lambdas.1);
     let missing: f64 = total.0.iter().map(|(losses, times)| times * losses.infinite).sum();
     Composed {
         window,
@@ -331,7 +332,7 @@ fn compose(total: &Total, tilt: f64, reference: f64, window: Window) -> Composed
         reference,
         masses,
         log_scale: base - tilt * reference,
-        outside: chernoff(true) + chernoff(false),
+        outside,
         infinite: missing.min(1.0),
     }
 }
@@ -404,7 +405,10 @@ mod tests {
                 let kinds = [(Kind::Gaussian { noise, rate: 1.0 }, steps)];
                 let found = directed(&kinds, Direction::Removed, Question::Epsilon { delta }).unwrap();
                 let exact = gaussian::epsilon(noise / (steps as f64).sqrt(), delta);
-                assert!(found >= exact * (1.0 - 1e-12) && found < exact * 1.001, "{noise} {steps} {delta}: {found} {exact}");
+                assert!(
+                    found >= exact * (1.0 - 1e-12) && found < exact * 1.001,
+                    "{noise} {steps} {delta}: {found} {exact}"
+                );
                 let spent = directed(&kinds, Direction::Removed, Question::Delta { epsilon: exact }).unwrap();
                 assert!(spent >= delta * (1.0 - 1e-9) && spent < delta * 1.01, "{noise} {steps} {delta}: {spent}");
             }
@@ -415,7 +419,8 @@ mod tests {
     fn both_accountants_bound_and_the_losses_are_tighter() {
         for (noise, rate, steps, delta) in [(1.0, 0.01, 1000, 1e-5), (0.6, 1e-3, 50, 1e-8), (5.0, 0.2, 100_000, 1e-6)] {
             let all = gaussian_steps(noise, rate, steps);
-            let (rdp, pld) = (all.epsilon(delta, Accountant::Rdp).unwrap(), all.epsilon(delta, Accountant::Pld).unwrap());
+            let (rdp, pld) =
+                (all.epsilon(delta, Accountant::Rdp).unwrap(), all.epsilon(delta, Accountant::Pld).unwrap());
             assert!(pld < rdp && pld > 0.5 * rdp, "{rdp} {pld}");
         }
     }
