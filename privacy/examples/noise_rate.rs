@@ -10,6 +10,8 @@ const SAMPLES: usize = 75_000;
 
 fn main() -> Result<(), Box<dyn Error>> {
     let mut generator = Generator::from_seed([7; 32]);
+    let mut bytes = vec![0; 16 * 256];
+    measure("16 random bytes alone", 0.0, |numbers| (0..numbers.len() / 256).for_each(|_| generator.fill(&mut bytes)));
     for sigma in [1.0, 4.0, 10.0, 100.0, 1e4, 1e6] {
         let noise = DiscreteGaussian::new(sigma)?;
         measure(&format!("discrete Gaussian, σ = {sigma}"), noise.distance(), |numbers| {

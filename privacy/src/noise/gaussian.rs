@@ -7,9 +7,9 @@ use super::{Generator, NoiseError, in_range};
 /// The least deviation that a coset's must have for a sum of two samples to be one again: e^{-2π²·4} is 2⁻¹¹³.
 const SMOOTH: f64 = 2.0;
 /// The greatest deviation of a table.
-const WIDEST: f64 = 40.0;
+const WIDEST: f64 = 64.0;
 /// What a sample costs beside its table, in entries.
-const DRAWING: f64 = 14.0;
+const DRAWING: f64 = 30.0;
 
 /// Discrete Gaussian noise.
 ///

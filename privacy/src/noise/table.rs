@@ -6,7 +6,7 @@ use super::Generator;
 use super::fixed::Fixed;
 
 /// Samples that are drawn together, in vector registers.
-const LANES: usize = 8;
+const LANES: usize = 16;
 /// Random bytes of a sample.
 const BYTES: usize = 16;
 /// Samples whose random bytes are drawn together.
@@ -51,7 +51,8 @@ impl Table {
         for some in numbers.chunks_mut(ROOM) {
             let whole = some.len().next_multiple_of(LANES);
             generator.fill(&mut random[..whole * BYTES]);
-            for (few, bytes) in some.chunks_mut(LANES).zip(random.chunks_exact(LANES * BYTES)) {
+            let (random, _) = random.as_chunks::<{ LANES * BYTES }>();
+            for (few, bytes) in some.chunks_mut(LANES).zip(random) {
                 let mut drawn = self.draw(bytes);
                 few.iter_mut()
                     .zip(&drawn)
@@ -61,16 +62,13 @@ impl Table {
         }
     }
 
-    /// One sample from each 16 of the bytes: 126 bits say which magnitude, one the sign.
-    fn draw(&self, bytes: &[u8]) -> [i64; LANES] {
-        let (mut high, mut low, mut sign) = ([0_i64; LANES], [0_i64; LANES], [0_i64; LANES]);
-        for (lane, words) in bytes.chunks_exact(BYTES).enumerate().take(LANES) {
-            let (first, second) = words.split_at(8);
-            let (first, second) = (word(first), word(second));
-            high[lane] = (first >> 1) as i64;
-            low[lane] = (second >> 1) as i64;
-            sign[lane] = -((first & 1) as i64);
-        }
+    /// A sample from each pair of a word of the first half and one of the second: 126 bits say which magnitude, one the sign.
+    fn draw(&self, bytes: &[u8; LANES * BYTES]) -> [i64; LANES] {
+        let first: [u64; LANES] = words(bytes, 0);
+        let second: [u64; LANES] = words(bytes, LANES);
+        let high = first.map(|word| (word >> 1) as i64);
+        let low = second.map(|word| (word >> 1) as i64);
+        let sign = first.map(|word| -((word & 1) as i64));
         let mut count = [0_i64; LANES];
         for (entry_high, entry_low) in self.high.iter().zip(&self.low) {
             for lane in 0..LANES {
@@ -83,8 +81,9 @@ impl Table {
     }
 }
 
-fn word(bytes: &[u8]) -> u64 {
-    bytes.iter().rev().fold(0, |word, byte| word << 8 | u64::from(*byte))
+fn words(bytes: &[u8; LANES * BYTES], from: usize) -> [u64; LANES] {
+    let word = |i: usize| std::array::from_fn(|k| bytes[8 * i + k]);
+    std::array::from_fn(|lane| u64::from_le_bytes(word(from + lane)))
 }
 
 #[cfg(test)]
@@ -97,14 +96,13 @@ mod tests {
         let table = Table::new(&[Fixed::ONE.doubled(), Fixed::ONE, Fixed::ONE]);
         let third = (1_u128 << 126) / 3;
         assert_eq!(table.entries(), [2 * third, third]);
-        let bytes = |value: u128, sign: u64| {
-            let (high, low) = ((value >> 63) as u64, (value & LOW) as u64);
-            [(high << 1 | sign).to_le_bytes(), (low << 1).to_le_bytes()].concat()
-        };
         let cases = [(0, 0, 2), (third - 1, 1, -2), (third, 0, 1), (2 * third - 1, 1, -1), (2 * third, 1, 0)];
-        let mut all = cases.map(|(value, sign, _)| bytes(value, sign)).concat();
-        all.resize(LANES * BYTES, 0);
-        let drawn = table.draw(&all);
+        let mut bytes = [0; LANES * BYTES];
+        for (lane, (value, sign, _)) in cases.into_iter().enumerate() {
+            bytes[8 * lane..][..8].copy_from_slice(&(((value >> 63) as u64) << 1 | sign).to_le_bytes());
+            bytes[8 * (LANES + lane)..][..8].copy_from_slice(&(((value & LOW) as u64) << 1).to_le_bytes());
+        }
+        let drawn = table.draw(&bytes);
         assert_eq!(drawn[..5], cases.map(|(.., want)| want));
     }
 }
