@@ -89,13 +89,13 @@ impl Composition {
         Err(exhausted)
     }
 
-    /// Upper bound of δ at `epsilon` (0 to 1e12).
+    /// Upper bound of δ at `epsilon` (0 to 1e30).
     ///
     /// # Errors
     /// As [`Composition::epsilon`].
     pub fn delta(&self, epsilon: f64, accountant: Accountant) -> Result<f64, AccountingError> {
         self.check()?;
-        in_range("ε", epsilon, (0.0, 1e12), "from 0 to 1e12")?;
+        in_range("ε", epsilon, (0.0, 1e30), "from 0 to 1e30")?;
         let plain = choose(accountant, || rdp::delta(self, epsilon), || pld::delta(self, epsilon))?;
         let off = if self.distance == 0.0 { 0.0 } else { (1.0 + epsilon.exp()) * self.distance };
         Ok((plain + off).min(1.0))

@@ -46,10 +46,11 @@ pub fn delta(composition: &Composition, epsilon: f64) -> Result<f64, AccountingE
     }
     let at = |order: f64| {
         let spent = divergence(composition, order);
-        let variation = 0.5 * (-(-spent).exp_m1()).ln();
-        variation.min((order - 1.0) * (spent - epsilon + ((order - 1.0) / order).ln()) - order.ln())
+        (order - 1.0) * (spent - epsilon + ((order - 1.0) / order).ln()) - order.ln()
     };
-    Ok(least(composition, at).exp().min(1.0))
+    // The total variation, from an order near one; Skellam's bound is for whole orders.
+    let variation = (-(-divergence(composition, 2.0)).exp_m1()).sqrt();
+    Ok(least(composition, at).exp().min(variation))
 }
 
 /// Upper bound of the Rényi divergence of order `order` > 1 between neighbours, in both directions.

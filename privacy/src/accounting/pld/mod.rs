@@ -33,7 +33,7 @@ const UNIT: f64 = 1e-4;
 /// The part of the answer that the grid may cost, about.
 const PRECISION: f64 = 2e-4;
 /// ln of what may lie outside the window on each side, as a part of the tilted distribution.
-const LOG_OUTSIDE: f64 = -25.0;
+const LOG_OUTSIDE: f64 = -45.0;
 /// How often what was found is looked at more closely.
 const CLOSER: u32 = 3;
 /// Rounding of one step's loss.
