@@ -329,7 +329,7 @@ fn compose(total: &Total, tilt: f64, reference: f64, window: Window) -> Composed
             log_modulus[k] += times * (modulus + error).ln();
             angle[k] += times * imaginary.atan2(real);
             // The transform's error, and four roundings of logarithm and angle.
-            relative[k] += times * (2.0 * error / (modulus + error) + 4.0 * f64::EPSILON);
+            relative[k] += times * (error / (modulus + error) + 4.0 * f64::EPSILON);
         }
     }
     let mut signal = Signal::zeros(length);
