@@ -57,7 +57,7 @@ fn weights(variance: f64) -> Vec<Fixed> {
     let (mut above, mut here) = (Fixed::ZERO, Fixed::TINY);
     weights[start] = here;
     for k in (1..=start).rev() {
-        (above, here) = (here, above.plus(here.times(factor).by(k as u64)));
+        (above, here) = (here, above.plus(here.by(k as u64).times(factor)));
         if here.whole() > 0 {
             (above, here) = (above.lowered(), here.lowered());
             weights[k..].iter_mut().for_each(|weight| *weight = weight.lowered());
