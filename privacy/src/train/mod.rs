@@ -1,0 +1,1 @@
+//! Training within a privacy budget (DP-SGD, Abadi et al., 2016).
