@@ -107,8 +107,8 @@ impl WithSimd for Multiply<'_> {
             (16, _) => self.tiles::<S, 12, 1>(simd),
             (8, 32) => self.tiles::<S, 3, 4>(simd),
             (8, _) => self.tiles::<S, 6, 2>(simd),
-            (4, 32) => self.tiles::<S, 1, 8>(simd),
-            (4, _) => self.tiles::<S, 3, 4>(simd),
+            (4, 32) => self.tiles::<S, 3, 8>(simd),
+            (4, _) => self.tiles::<S, 6, 4>(simd),
             (_, 32) => self.tiles::<S, 1, 32>(simd),
             (..) => self.tiles::<S, 1, 16>(simd),
         }
@@ -141,6 +141,32 @@ impl Multiply<'_> {
     }
 }
 
+/// A loop written out: with indices that are known, sums stay in registers.
+macro_rules! unrolled {
+    ($i:ident < $count:ident $body:block) => {
+        unrolled!($i < $count $body 0 1 2 3 4 5 6 7 8 9 10 11)
+    };
+    ($i:ident < $count:ident $body:block $($at:literal)*) => {
+        $(if $count > $at {
+            #[allow(non_upper_case_globals)]
+            const $i: usize = $at;
+            $body
+        })*
+    };
+}
+
+/// `sums += value · vectors`.
+#[inline(always)]
+fn multiply_add<S: Simd, const V: usize>(simd: S, value: f32, vectors: &[S::f32s; V], sums: &mut [S::f32s; V]) {
+    let value = simd.splat_f32s(value);
+    if V > 8 {
+        // There are no vectors: nothing is lost by a loop.
+        sums.iter_mut().zip(vectors).for_each(|(sum, &vector)| *sum = simd.mul_add_e_f32s(value, vector, *sum));
+    } else {
+        unrolled!(i < V { sums[i] = simd.mul_add_e_f32s(value, vectors[i], sums[i]); });
+    }
+}
+
 /// `R` rows of the left factor times a panel.
 #[inline(always)]
 fn tile<S: Simd, const R: usize, const V: usize>(
@@ -155,26 +181,16 @@ fn tile<S: Simd, const R: usize, const V: usize>(
     let mut sums = [[simd.splat_f32s(0.0); V]; R];
     match left {
         Left::Rows(values) => {
-            let lines: [&[f32]; R] =
-                std::array::from_fn(|i| &values[(row + i) * depth + begin..][..panel.len()]);
+            let mut lines: [&[f32]; R] = [&[]; R];
+            unrolled!(i < R { lines[i] = &values[(row + i) * depth + begin..][..panel.len()]; });
             for (step, vectors) in panel.iter().enumerate() {
-                for (sum, line) in sums.iter_mut().zip(&lines) {
-                    let value = simd.splat_f32s(line[step]);
-                    for (sum, &vector) in sum.iter_mut().zip(vectors) {
-                        *sum = simd.mul_add_e_f32s(value, vector, *sum);
-                    }
-                }
+                unrolled!(i < R { multiply_add(simd, lines[i][step], vectors, &mut sums[i]); });
             }
         }
         Left::Columns(values) => {
             for (line, vectors) in values[begin * rows..].chunks_exact(rows).zip(panel) {
                 let Some(line) = line.get(row..).and_then(|line| line.first_chunk::<R>()) else { break };
-                for (sum, &value) in sums.iter_mut().zip(line) {
-                    let value = simd.splat_f32s(value);
-                    for (sum, &vector) in sum.iter_mut().zip(vectors) {
-                        *sum = simd.mul_add_e_f32s(value, vector, *sum);
-                    }
-                }
+                unrolled!(i < R { multiply_add(simd, line[i], vectors, &mut sums[i]); });
             }
         }
     }

@@ -21,6 +21,7 @@ mod random;
 mod run;
 pub mod sample;
 mod step;
+pub mod table;
 
 pub use checkpoint::{Checkpoint, CheckpointError};
 pub use convolution::{Convolution, Pooling};

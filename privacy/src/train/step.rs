@@ -230,7 +230,8 @@ mod tests {
                     expected.iter_mut().zip(&one).for_each(|(e, &g)| *e += (factor * f64::from(g)) as f32);
                 }
                 let apart: Vec<f32> = sum.iter().zip(&expected).map(|(a, b)| a - b).collect();
-                assert!(norm(&apart) < 2e-3 * norm(&expected), "{clip:?}: {} {}", norm(&apart), norm(&expected));
+                // Factors leave a thousandth of room.
+                assert!(norm(&apart) < 1.1e-3 * 70.0 * bound, "{clip:?}: {} of {bound}", norm(&apart));
             }
         }
     }
