@@ -7,6 +7,7 @@ mod classify;
 mod completions;
 mod demo;
 mod devnet;
+mod dp;
 mod embed;
 mod gateway;
 mod licence;
@@ -96,6 +97,9 @@ enum Command {
     Gateway(gateway::GatewayArgs),
     /// Everything at once: model, network, private answers, and what they cost
     Demo(demo::DemoArgs),
+    /// Plan with differential privacy: what steps spend, and which noise they need
+    #[command(subcommand)]
+    Dp(dp::DpCommand),
     /// Run the ledger: a development chain, a validator, a network of them
     #[command(subcommand)]
     Chain(sahara_chain::cli::Command),
@@ -214,6 +218,7 @@ fn run(cli: Cli) -> Result<()> {
         Command::Train(command) => train::run(command, &mut context),
         Command::Gateway(args) => gateway::run(args, &mut context),
         Command::Demo(args) => demo::run(args, &mut context),
+        Command::Dp(command) => dp::run(command, &mut context),
         Command::Chain(command) => chain::run(command, &context.home),
         Command::Operator(command) => operator::run(command, &mut context),
         Command::Transcript(command) => transcript::run(command, &mut context),
@@ -329,6 +334,9 @@ mod tests {
             "sahara operator status",
             "sahara operator init --listen node.example:7700 --advertise node.example:443",
             "sahara embed",
+            "sahara dp epsilon --noise 1.1 --sample-rate 0.004 --steps 15000 --delta 1e-5 --accountant rdp --json",
+            "sahara dp noise --epsilon 3 --delta 1e-5 --records 60000 --batch 256 --epochs 10",
+            "sahara dp plan --epsilon 3 --delta 1e-5 --records 60000 --batch 256 --epochs 10 --picture plan.svg",
             "sahara model rm mine",
             "sahara whoami --json",
             "sahara transcript show JOB.transcript --json",

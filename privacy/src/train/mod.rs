@@ -12,6 +12,7 @@
 mod checkpoint;
 mod convolution;
 mod data;
+mod gaussian;
 mod ledger;
 mod matmul;
 mod network;
@@ -26,6 +27,7 @@ pub mod table;
 pub use checkpoint::{Checkpoint, CheckpointError};
 pub use convolution::{Convolution, Pooling};
 pub use data::{DataError, Examples};
+pub use gaussian::{Gaussian, NoNoise};
 pub use ledger::{Ledger, LedgerError};
 pub use network::{Layer, MOST_PARAMETERS, Network, Outcome, Pass, ShapeError};
 pub use optimizer::{Optimizer, Rule, Schedule};

@@ -1,9 +1,9 @@
 //! What a run will do and what that costs, decided before the first example is looked at.
 
+use super::gaussian::{Gaussian, NoNoise};
 use super::sample::Rate;
 use crate::accounting::calibrate::{self, Goal};
 use crate::accounting::{Accountant, AccountingError, Composition, Mechanism};
-use crate::noise::{DiscreteGaussian, NoiseError};
 
 /// Room that factors leave for the rounding of norms in single precision: their relative error is below that for up to 2¹³
 /// numbers a row, and sixteen times as many in strands.
@@ -101,8 +101,6 @@ pub struct Plan {
     pub sigma: f64,
     /// Deviation of a continuous Gaussian that hides as little, over the sensitivity.
     pub noise: f64,
-    /// What is added to δ for each step: a batch that is cut, noise that is not quite its distribution.
-    pub distance: f64,
 }
 
 /// Why there is no plan.
@@ -115,8 +113,8 @@ pub enum PlanError {
     #[error("accounting for the run")]
     Accounting(#[from] AccountingError),
     /// There is no such noise.
-    #[error("making the noise of the run")]
-    Noise(#[from] NoiseError),
+    #[error(transparent)]
+    Noise(#[from] NoNoise),
 }
 
 impl Plan {
@@ -143,10 +141,17 @@ impl Plan {
 
     /// With noise of so many sensitivities.
     fn with(wish: Wish, rate: Rate, cap: usize, grid: Grid, noise: f64) -> Result<Self, PlanError> {
-        let sampler = DiscreteGaussian::new((noise * grid.sensitivity).hypot(2.0).next_up())?;
-        let noise = sampler.continuous() / grid.sensitivity;
-        let distance = sampler.distance() * wish.parameters as f64 + CUT;
-        Ok(Self { wish, rate, cap, grid, sigma: sampler.sigma(), noise, distance })
+        let sigma = (noise * grid.sensitivity).hypot(2.0) * (1.0 + 1e-12);
+        if !Gaussian::makes(sigma) {
+            return Err(NoNoise(sigma).into());
+        }
+        Ok(Self { wish, rate, cap, grid, sigma, noise: Gaussian::continuous(sigma) / grid.sensitivity })
+    }
+
+    /// How far so many steps are from what is accounted for: noise that is not quite its distribution, batches that are cut.
+    pub fn distance(&self, steps: u64) -> f64 {
+        let steps = steps as f64;
+        Gaussian::distance(steps * self.wish.parameters as f64) + steps * CUT
     }
 
     /// What so many steps cost, at the wished δ.
@@ -171,7 +176,7 @@ impl Plan {
         }
         Composition::new()
             .and(Mechanism::sampled_gaussian(self.noise, self.rate.probability())?, steps)
-            .with_distance((self.distance * steps as f64).min(1.0))?
+            .with_distance(self.distance(steps).min(1.0))?
             .epsilon(self.wish.delta, accountant)
     }
 }

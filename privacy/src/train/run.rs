@@ -4,15 +4,15 @@ use std::time::{Duration, Instant};
 
 use super::checkpoint::{Checkpoint, CheckpointError};
 use super::data::Examples;
+use super::gaussian::Gaussian;
 use super::ledger::{Ledger, LedgerError};
 use super::network::{Network, Outcome, Pass};
 use super::optimizer::{Optimizer, Rule, Schedule};
 use super::plan::{Plan, PlanError};
 use super::random::Randomness;
 use super::sample;
-use super::step::{Noise, Step};
+use super::step::Step;
 use crate::accounting::AccountingError;
-use crate::noise::{DiscreteGaussian, Generator};
 
 /// Points of a curve, at most.
 const POINTS: u64 = 400;
@@ -83,12 +83,6 @@ pub enum TrainError {
     /// The operating system gives no randomness.
     #[error("drawing randomness from the operating system")]
     Random(#[from] getrandom::Error),
-}
-
-impl Noise for (DiscreteGaussian, Generator) {
-    fn fill(&mut self, values: &mut [i64]) {
-        self.0.fill(&mut self.1, values);
-    }
 }
 
 impl<'a> Run<'a> {
@@ -170,7 +164,8 @@ impl<'a> Run<'a> {
         let steps = self.plan.wish.steps;
         let part = steps.div_ceil(POINTS).max(1);
         let mut random = Randomness::new().map_err(TrainError::from)?;
-        let mut noise = self.noise()?;
+        let noise = Randomness::new().map_err(TrainError::from)?;
+        let mut noise = Gaussian::new(self.plan.sigma, noise).map_err(PlanError::from).map_err(TrainError::from)?;
         let mut step = Step::private(self.network, self.plan.wish.clip, self.plan.grid);
         let mut gradient = vec![0.0; self.network.parameters()];
         let (began, first) = (Instant::now(), self.ledger.spent());
@@ -210,15 +205,6 @@ impl<'a> Run<'a> {
             }
         }
         Ok(())
-    }
-
-    fn noise(&self) -> Result<(DiscreteGaussian, Generator), TrainError> {
-        let sampler = DiscreteGaussian::new(self.plan.sigma).map_err(PlanError::from)?;
-        let mut seed = [0; 32];
-        getrandom::fill(&mut seed)?;
-        let generator = Generator::from_seed(seed);
-        zeroize::Zeroize::zeroize(&mut seed);
-        Ok((sampler, generator))
     }
 }
 

@@ -1,0 +1,1 @@
+//! Noise on integers that nobody can predict, drawn in a time that does not depend on it.
