@@ -322,7 +322,11 @@ impl RunArgs {
         if context.out.json() {
             return context.out.value(&Done { out: &self.out, report, own_accuracy: own, test_accuracy: test });
         }
-        context.out.line(&format!("trained: ε = {epsilon:.4} at δ = {:e}, in {}", plan.wish.delta, self.out.display()))?;
+        context.out.line(&format!(
+            "trained: ε = {epsilon:.4} at δ = {:e}, in {}",
+            plan.wish.delta,
+            self.out.display()
+        ))?;
         if let Some(test) = test {
             context.out.line(&format!("right on --test: {:.2} % (not private)", 100.0 * test))?;
         }
@@ -408,11 +412,13 @@ fn train_error(error: TrainError) -> Error {
 fn spent_error(error: &sahara_privacy::train::LedgerError, run: &[u8; 32]) -> Error {
     use sahara_privacy::train::LedgerError;
     match error {
-        LedgerError::File { path, source, .. } if source.kind() == std::io::ErrorKind::NotFound => Error::user(format!(
-            "what run {} has spent is not known here: bring the ledger {} from where it began",
-            folder::hex(&run[..8]),
-            path.display()
-        )),
+        LedgerError::File { path, source, .. } if source.kind() == std::io::ErrorKind::NotFound => {
+            Error::user(format!(
+                "what run {} has spent is not known here: bring the ledger {} from where it began",
+                folder::hex(&run[..8]),
+                path.display()
+            ))
+        }
         LedgerError::File { path, source, doing } => {
             Error::io(doing, path, std::io::Error::new(source.kind(), source.to_string()))
         }
@@ -431,7 +437,8 @@ fn table_error(path: &std::path::Path, error: &TableError) -> Error {
 fn range(text: &str) -> Result<(String, Column), String> {
     let split = text.rsplit_once('=').and_then(|(name, bounds)| Some((name, bounds.split_once(':')?)));
     let (name, (low, high)) = split.ok_or("a range is COLUMN=LOW:HIGH")?;
-    let number = |text: &str| text.parse::<f64>().ok().filter(|n| n.is_finite()).ok_or(format!("{text:?} is no number"));
+    let number =
+        |text: &str| text.parse::<f64>().ok().filter(|n| n.is_finite()).ok_or(format!("{text:?} is no number"));
     let (low, high) = (number(low)?, number(high)?);
     if low >= high {
         return Err(format!("{low} is not below {high}"));

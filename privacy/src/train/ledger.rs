@@ -56,7 +56,8 @@ impl Ledger {
     /// When there is one, or the file system refuses.
     pub fn create(path: &Path, run: &[u8; 32]) -> Result<Self, LedgerError> {
         let failed = |doing| move |source| LedgerError::File { doing, path: path.to_owned(), source };
-        let mut file = OpenOptions::new().read(true).write(true).create_new(true).open(path).map_err(failed("making"))?;
+        let mut file =
+            OpenOptions::new().read(true).write(true).create_new(true).open(path).map_err(failed("making"))?;
         lock(&file, path)?;
         let mut header = Vec::with_capacity(HEADER);
         header.extend_from_slice(MAGIC);

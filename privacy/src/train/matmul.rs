@@ -284,8 +284,10 @@ mod tests {
             [(1, 1, 1), (3, 5, 2), (12, 300, 32), (13, 257, 33), (25, 64, 16), (7, 31, 17), (26, 784, 10), (2, 0, 3)]
         {
             let (left, right) = (numbers(rows * depth, 1), numbers(depth * columns, 2));
-            let transposed: Vec<f32> =
-                (0..columns).flat_map(|c| (0..depth).map(move |d| (d, c))).map(|(d, c)| right[d * columns + c]).collect();
+            let transposed: Vec<f32> = (0..columns)
+                .flat_map(|c| (0..depth).map(move |d| (d, c)))
+                .map(|(d, c)| right[d * columns + c])
+                .collect();
             for left in [Left::Rows(&left), Left::Columns(&left)] {
                 let expected = slow(left, &right, rows, depth, columns);
                 let mut packed = Right::default();

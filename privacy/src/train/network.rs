@@ -415,7 +415,8 @@ impl<'a> Pass<'a> {
                         }
                         self.packed.lay(delta, delta.len() / outputs, outputs);
                     });
-                    let x = if matches!(layer, Layer::Dense { .. }) { &self.values[index] } else { &self.patches[index] };
+                    let x =
+                        if matches!(layer, Layer::Dense { .. }) { &self.values[index] } else { &self.patches[index] };
                     multiply(Left::Columns(x), &self.packed, weights, true);
                 }
                 Layer::Relu | Layer::Pooling(_) => {}

@@ -136,7 +136,9 @@ impl Plan {
             }
             noise *= 1.0005;
         }
-        Err(PlanError::Wish("δ is too small for so many parameters and steps: what the noise is not exact by uses it up"))
+        Err(PlanError::Wish(
+            "δ is too small for so many parameters and steps: what the noise is not exact by uses it up",
+        ))
     }
 
     /// With noise of so many sensitivities.
@@ -190,7 +192,10 @@ fn check(wish: &Wish) -> Result<(), PlanError> {
         (wish.batch == 0 || wish.batch > wish.examples, "a batch has between 1 example and all of them"),
         (wish.steps == 0 || wish.steps > 1 << 32, "there are between 1 and 2³² steps"),
         (!positive(wish.clip.bound()) || wish.clip.bound() > 1e6, "the bound of gradients is above 0 and at most 10⁶"),
-        (wish.delta * wish.examples as f64 > 1.0, "δ is above 1 in the number of examples: it would allow to publish one"),
+        (
+            wish.delta * wish.examples as f64 > 1.0,
+            "δ is above 1 in the number of examples: it would allow to publish one",
+        ),
     ];
     match reasons.iter().find(|(wrong, _)| *wrong) {
         Some((_, reason)) => Err(PlanError::Wish(reason)),

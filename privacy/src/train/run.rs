@@ -61,7 +61,9 @@ pub enum TrainError {
     #[error(transparent)]
     Checkpoint(#[from] CheckpointError),
     /// Data and network are not of one width, or a class is none of the network's.
-    #[error("rows of {width} numbers and classes up to {greatest} do not fit a network of {inputs} inputs and {classes} classes")]
+    #[error(
+        "rows of {width} numbers and classes up to {greatest} do not fit a network of {inputs} inputs and {classes} classes"
+    )]
     Shape {
         /// Of the data.
         width: usize,

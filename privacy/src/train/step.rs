@@ -41,7 +41,13 @@ impl<'a> Step<'a> {
 
     fn new(network: &'a Network, private: Option<(Clip, Grid)>) -> Self {
         let images = network.layers().iter().any(|layer| matches!(layer, Layer::Convolution(_)));
-        let chunk = if images { 32 } else if network.parameters() < 100_000 { 64 } else { 256 };
+        let chunk = if images {
+            32
+        } else if network.parameters() < 100_000 {
+            64
+        } else {
+            256
+        };
         let strand = private.map_or(256, |(_, grid)| grid.strand);
         Self {
             pass: Pass::new(network, private.is_some()),
@@ -107,7 +113,9 @@ impl<'a> Step<'a> {
                 outcome.right += part.right;
                 self.factors.clear();
                 match self.private {
-                    Some((clip, _)) => self.factors.extend(self.pass.squares().iter().map(|&square| clip.factor(square))),
+                    Some((clip, _)) => {
+                        self.factors.extend(self.pass.squares().iter().map(|&square| clip.factor(square)))
+                    }
                     None => self.factors.resize(chunk.len(), 1.0),
                 }
                 for example in 0..chunk.len() {

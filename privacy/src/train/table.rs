@@ -143,8 +143,10 @@ impl Description {
                 return Err(TableError::Description(format!("the range of {name:?} does not go from low to high")));
             }
         }
-        let columns: Vec<&Column> =
-            names.iter().map(|name| self.of(name).ok_or_else(|| TableError::Undescribed(name.clone()))).collect::<Result<_, _>>()?;
+        let columns: Vec<&Column> = names
+            .iter()
+            .map(|name| self.of(name).ok_or_else(|| TableError::Undescribed(name.clone())))
+            .collect::<Result<_, _>>()?;
         if columns.iter().filter(|column| matches!(column, Column::Label)).count() != 1 {
             return Err(TableError::Description("exactly one column has the label".to_owned()));
         }

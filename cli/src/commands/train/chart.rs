@@ -25,12 +25,22 @@ pub fn curve(points: &[(u64, f64)]) -> String {
         let part = f64::from(part) / 4.0;
         let (left, right, at) = (MARGIN, WIDTH - MARGIN, y(part * most));
         let _ = writeln!(svg, "<path d=\"M{left} {at:.1}H{right}\" stroke=\"#ddd\"/>");
-        let _ = writeln!(svg, "<text x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"end\">{:.3}</text>", left - 6.0, at + 4.0, part * most);
+        let _ = writeln!(
+            svg,
+            "<text x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"end\">{:.3}</text>",
+            left - 6.0,
+            at + 4.0,
+            part * most
+        );
         let (step, foot) = (part * steps, HEIGHT - MARGIN + 18.0);
         let _ = writeln!(svg, "<text x=\"{:.1}\" y=\"{foot}\" text-anchor=\"middle\">{step:.0}</text>", x(step));
     }
     let _ = writeln!(svg, "<text x=\"{MARGIN}\" y=\"24\">loss over steps</text>");
-    let _ = writeln!(svg, "<polyline fill=\"none\" stroke=\"#1f5fbf\" stroke-width=\"1.5\" points=\"{}\"/>\n</svg>", line.trim_end());
+    let _ = writeln!(
+        svg,
+        "<polyline fill=\"none\" stroke=\"#1f5fbf\" stroke-width=\"1.5\" points=\"{}\"/>\n</svg>",
+        line.trim_end()
+    );
     svg
 }
 

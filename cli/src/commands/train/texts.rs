@@ -69,7 +69,12 @@ fn labelled(path: &Path, text: &str, labels: &Description) -> Result<(Vec<String
     let jsonl = match path.extension().and_then(|extension| extension.to_str()) {
         Some("tsv") => false,
         Some("jsonl") => true,
-        _ => return Err(Error::user(format!("{}: the name of a file of texts ends with .tsv or .jsonl", path.display()))),
+        _ => {
+            return Err(Error::user(format!(
+                "{}: the name of a file of texts ends with .tsv or .jsonl",
+                path.display()
+            )));
+        }
     };
     let (mut texts, mut classes) = (Vec::new(), Vec::new());
     for (index, line) in text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
@@ -82,7 +87,8 @@ fn labelled(path: &Path, text: &str, labels: &Description) -> Result<(Vec<String
             let (text, label) = line.rsplit_once('\t').ok_or_else(|| wrong(number, "no tab between text and label"))?;
             (text.to_owned(), label.to_owned())
         };
-        let class = labels.class(&label, number).map_err(|error| Error::user(format!("{}: {error}", path.display())))?;
+        let class =
+            labels.class(&label, number).map_err(|error| Error::user(format!("{}: {error}", path.display())))?;
         texts.push(text);
         classes.push(class);
     }
