@@ -7,7 +7,7 @@ use std::process::{Command, Output};
 use std::thread;
 use std::time::Duration;
 
-const STEPS: &str = "400000";
+const STEPS: &str = "4000000";
 
 fn sahara(home: &Path, more: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_sahara"));
@@ -57,7 +57,7 @@ fn what_was_spent_stays_spent() {
     let home = prepared();
     let out = home.path().join("out");
     let ledger = || fs::read_dir(home.path().join("privacy")).unwrap().next().unwrap().unwrap().path();
-    let words = ["--epochs", "20000", "--out"];
+    let words = ["--epochs", "200000", "--out"];
     let steps: u64 = STEPS.parse().unwrap();
     let part = |resume: &[&str]| {
         let mut child =

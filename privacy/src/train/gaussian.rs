@@ -9,8 +9,8 @@
 //! the chain rule of the divergence, adaptively too), the absolute ones n·64·2⁻⁶⁴.
 
 use super::matmul::wide;
+use super::noise::Noise;
 use super::random::Randomness;
-use super::step::Noise;
 
 /// Least and greatest parameter.
 const LEAST: f64 = 64.0;

@@ -3,13 +3,8 @@
 use super::data::Examples;
 use super::matmul::wide;
 use super::network::{Layer, Network, Outcome, Pass};
+use super::noise::Noise;
 use super::plan::{Clip, Grid};
-
-/// Where noise comes from: independent integers of one distribution.
-pub trait Noise {
-    /// Overwrites every number.
-    fn fill(&mut self, values: &mut [i64]);
-}
 
 /// What a step needs, with its room.
 pub struct Step<'a> {
