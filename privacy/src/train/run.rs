@@ -16,6 +16,8 @@ use crate::accounting::AccountingError;
 
 /// Points of a curve, at most.
 const POINTS: u64 = 400;
+/// Times that a run is accounted for on its way.
+const ACCOUNTED: u64 = 20;
 /// Examples that are measured at once.
 const MEASURED: usize = 64;
 
@@ -39,7 +41,7 @@ pub struct Progress {
     pub steps: u64,
     /// Mean loss of the examples in the batches since the last time, in nats; none if there was none. It is not private.
     pub loss: Option<f64>,
-    /// What the run has cost so far: an upper bound of ε at the plan's δ.
+    /// What the run has cost so far: an upper bound of ε at the plan's δ, that of the next twentieth of the run.
     pub epsilon: f64,
     /// How long the rest will take, if all goes on like this.
     pub left: Duration,
@@ -174,6 +176,7 @@ impl<'a> Run<'a> {
         let mut saved = Instant::now();
         // What an earlier process reserved and did not settle is spent.
         let mut spent = first;
+        let (mut accounted, mut epsilon) = (0, 0.0);
         while spent < steps {
             let end = steps.min(spent + part);
             self.ledger.reserve(end).map_err(TrainError::from)?;
@@ -195,7 +198,10 @@ impl<'a> Run<'a> {
             self.state.curve.extend(loss.map(|loss| (spent, loss)));
             let each = began.elapsed().as_secs_f64() / (spent - first) as f64;
             let left = Duration::try_from_secs_f64(each * (steps - spent) as f64).unwrap_or_default();
-            let epsilon = self.plan.quick_epsilon(spent).map_err(TrainError::from)?;
+            if spent > accounted {
+                accounted = steps.min(spent.next_multiple_of(steps.div_ceil(ACCOUNTED)));
+                epsilon = self.plan.quick_epsilon(accounted).map_err(TrainError::from)?;
+            }
             let goes_on = go_on(Progress { spent, steps, loss, epsilon, left });
             if spent == steps || !goes_on || saved.elapsed() > Duration::from_secs(10) {
                 self.ledger.settle(spent).map_err(TrainError::from)?;
