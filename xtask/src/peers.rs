@@ -4,11 +4,11 @@
 use std::process::Command;
 use std::time::Instant;
 
-use crate::{Failure, process};
+use crate::{Failure, process, venv};
 
 type Peer = (&'static str, &'static str, fn() -> Result<(), Failure>);
 
-const PEERS: [Peer; 4] = [
+const PEERS: [Peer; 5] = [
     (
         "llama-index",
         "its embedding class against the gateway, and over the Python package (installs ~500 MB)",
@@ -20,6 +20,11 @@ const PEERS: [Peer; 4] = [
         "models",
         "sentence-transformers and transformers on our model folders (installs ~5 GB)",
         crate::peers_models::compare,
+    ),
+    (
+        "dp-accounting",
+        "ε beside Google's accountant, at points that the commit draws (installs ~200 MB)",
+        dp_accounting,
     ),
 ];
 
@@ -36,12 +41,31 @@ fn dashboard() -> Result<(), Failure> {
     ignored_test("a_dashboard_shows_what_the_nodes_say", "a_browser_draws_it")
 }
 
+/// The committed points are asked of the library again, and others that depend on the commit.
+fn dp_accounting() -> Result<(), Failure> {
+    let python = venv::ensure("dp-accounting", &["dp-accounting==0.6.0"], "import dp_accounting.pld")?;
+    let script = process::root().join("privacy/tests/data/make_dp_accounting.py");
+    let seed = drawn()?.to_string();
+    for (name, arguments) in [("committed", vec![]), ("drawn", vec!["--random", "60", &seed])] {
+        let points = process::output(Command::new(&python).arg(&script).args(arguments))?;
+        let path = process::target_dir().join(format!("dp-accounting-{name}.csv"));
+        std::fs::write(&path, points).map_err(|e| Failure::fault(format!("writing {}: {e}", path.display())))?;
+        let test = ["test", "--release", "--workspace", "--test", "accounts_stand_beside_dp_accounting"];
+        process::run(process::cargo().args(test).env("SAHARA_DP_POINTS", path))?;
+    }
+    Ok(())
+}
+
 /// The name of the commit chooses, so that each has its turn and a run can be repeated.
 fn at_turn() -> Result<&'static str, Failure> {
+    Ok(PEERS[drawn()? % PEERS.len()].0)
+}
+
+/// A number that the name of the commit draws.
+fn drawn() -> Result<usize, Failure> {
     let commit = process::output(Command::new("git").args(["rev-parse", "HEAD"]).current_dir(process::root()))?;
     let drawn = commit.get(..8).and_then(|hex| usize::from_str_radix(hex, 16).ok());
-    let drawn = drawn.ok_or_else(|| Failure::fault(format!("git gives no commit but {commit:?}")))?;
-    Ok(PEERS[drawn % PEERS.len()].0)
+    drawn.ok_or_else(|| Failure::fault(format!("git gives no commit but {commit:?}")))
 }
 
 /// Runs a test that the ordinary suite leaves out.

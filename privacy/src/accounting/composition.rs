@@ -89,13 +89,13 @@ impl Composition {
         Err(exhausted)
     }
 
-    /// Upper bound of δ at `epsilon` (0 to 1e12).
+    /// Upper bound of δ at `epsilon` (0 to 1e30).
     ///
     /// # Errors
     /// As [`Composition::epsilon`].
     pub fn delta(&self, epsilon: f64, accountant: Accountant) -> Result<f64, AccountingError> {
         self.check()?;
-        in_range("ε", epsilon, (0.0, 1e12), "from 0 to 1e12")?;
+        in_range("ε", epsilon, (0.0, 1e30), "from 0 to 1e30")?;
         let plain = choose(accountant, || rdp::delta(self, epsilon), || pld::delta(self, epsilon))?;
         let off = if self.distance == 0.0 { 0.0 } else { (1.0 + epsilon.exp()) * self.distance };
         Ok((plain + off).min(1.0))
@@ -133,5 +133,89 @@ fn choose(
         Accountant::Pld => pld(),
         // Where there are no privacy losses, the other bound holds still.
         Accountant::Tightest => rdp().map(|bound| pld().map_or(bound, |tighter| tighter.min(bound))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sampled(noise: f64, rate: f64, steps: u64) -> Composition {
+        Composition::new().and(Mechanism::sampled_gaussian(noise, rate).unwrap(), steps)
+    }
+
+    #[test]
+    fn extremes_have_an_answer() {
+        for noise in [1e-5, 0.01, 0.3, 1e3, 1e9] {
+            for rate in [0.0, 1e-12, 0.5, 1.0] {
+                for steps in [0, 1, 1_000_000, MOST_STEPS] {
+                    for delta in [0.5, 1e-15] {
+                        let epsilon = sampled(noise, rate, steps).epsilon(delta, Accountant::Rdp).unwrap();
+                        assert!(epsilon >= 0.0 && epsilon < 1e300, "{noise} {rate} {steps} {delta}: {epsilon}");
+                        assert!(rate > 0.0 && steps > 0 || epsilon == 0.0);
+                    }
+                }
+            }
+        }
+        for (noise, rate, steps) in
+            [(1e-5, 0.5, 1), (0.03, 0.9, 5), (1e9, 0.5, 1_000_000), (1e-5, 1.0, 1_000_000), (5.0, 1e-12, 10)]
+        {
+            let all = sampled(noise, rate, steps);
+            let epsilon = all.epsilon(1e-15, Accountant::Tightest).unwrap();
+            let delta = all.delta(epsilon, Accountant::Tightest).unwrap();
+            assert!(
+                epsilon.is_finite() && (0.0..=1.1e-15).contains(&delta),
+                "{noise} {rate} {steps}: {epsilon} {delta:e}"
+            );
+        }
+    }
+
+    #[test]
+    fn what_is_no_number_or_beyond_is_refused_by_name() {
+        for noise in [0.0, -1.0, f64::NAN, f64::INFINITY, 1e-300] {
+            assert!(Mechanism::gaussian(noise).is_err() && Mechanism::laplace(noise).is_err());
+        }
+        for rate in [-0.1, 1.1, f64::NAN, 1e-300] {
+            let refused = Mechanism::sampled_gaussian(1.0, rate).unwrap_err();
+            assert!(refused.to_string().contains("sample rate"), "{refused}");
+        }
+        assert!(Mechanism::skellam(100.0, 1.0, 2.0).is_err() && Mechanism::skellam(f64::NAN, 1.0, 1.0).is_err());
+        let all = sampled(1.0, 0.5, 3);
+        for delta in [0.0, 1.0, -1.0, f64::NAN] {
+            assert!(all.epsilon(delta, Accountant::Tightest).is_err());
+        }
+        assert!(all.delta(-1.0, Accountant::Rdp).is_err() && all.delta(f64::NAN, Accountant::Pld).is_err());
+        assert!(sampled(1.0, 0.5, MOST_STEPS + 1).epsilon(1e-5, Accountant::Rdp).is_err());
+        assert!(all.clone().with_distance(f64::NAN).is_err() && all.with_distance(-1e-9).is_err());
+        let many = Composition::new().and(Mechanism::skellam(1e6, 40.0, 10.0).unwrap(), 5);
+        assert!(matches!(many.epsilon(1e-5, Accountant::Pld), Err(AccountingError::Unsupported { .. })));
+        assert!(many.epsilon(1e-5, Accountant::Tightest).unwrap() > 0.0);
+    }
+
+    #[test]
+    fn the_error_of_the_noise_is_spent_from_delta() {
+        let plain = sampled(1.0, 0.01, 100);
+        let off = plain.clone().with_distance(1e-7).unwrap();
+        let (less, more) = (plain.epsilon(1e-5, Accountant::Rdp).unwrap(), off.epsilon(1e-5, Accountant::Rdp).unwrap());
+        assert!(more > less && more < 1.05 * less, "{less} {more}");
+        let spent = off.delta(more, Accountant::Rdp).unwrap();
+        assert!(spent <= 1e-5 * 1.001, "{spent:e}");
+        let all = plain.with_distance(1e-5).unwrap().epsilon(1e-5, Accountant::Rdp);
+        assert!(matches!(all, Err(AccountingError::Exhausted { .. })), "{all:?}");
+    }
+
+    /// Different mechanisms together spend more than each, and no more than their sum.
+    #[test]
+    fn mechanisms_of_different_kinds_compose() {
+        let laplace = Composition::new().and(Mechanism::laplace(10.0).unwrap(), 3);
+        let skellam = Composition::new().and(Mechanism::skellam(400.0, 1.0, 1.0).unwrap(), 2);
+        let gaussian = sampled(1.0, 0.01, 100);
+        let parts = [&laplace, &skellam, &gaussian];
+        let together = parts.iter().flat_map(|part| part.steps()).fold(Composition::new(), |all, (m, n)| all.and(m, n));
+        for accountant in [Accountant::Rdp, Accountant::Pld] {
+            let each = parts.map(|part| part.epsilon(1e-6, accountant).unwrap());
+            let all = together.epsilon(3e-6, accountant).unwrap();
+            assert!(all <= each.iter().sum::<f64>() && each.iter().all(|one| all > 0.9 * one), "{all} {each:?}");
+        }
     }
 }

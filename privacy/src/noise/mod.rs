@@ -1,1 +1,38 @@
-//! Noise on integers that nobody can predict, drawn in a time that does not depend on it.
+//! Noise on integers that nobody can predict, drawn by steps that do not depend on it.
+//!
+//! Every sampler compares 126 random bits with all entries of a table, and adds: no branch and no address depends on what is
+//! drawn. What comes out differs from the distribution by a total variation that each sampler states (`distance`, of one
+//! sample); times the samples of a release it belongs into [`Composition::with_distance`].
+//!
+//! [`Composition::with_distance`]: crate::accounting::Composition::with_distance
+
+mod fixed;
+mod gaussian;
+mod generator;
+mod laplace;
+mod skellam;
+mod table;
+
+pub use gaussian::DiscreteGaussian;
+pub use generator::Generator;
+pub use laplace::DiscreteLaplace;
+pub use skellam::Skellam;
+
+/// Why there is no such noise.
+#[derive(Debug, thiserror::Error, Clone, Copy, PartialEq)]
+pub enum NoiseError {
+    /// The parameter is not in its range.
+    #[error("{what} is {value}, and must be {range}")]
+    Range {
+        /// Which parameter.
+        what: &'static str,
+        /// What it is.
+        value: f64,
+        /// What it may be.
+        range: &'static str,
+    },
+}
+
+fn in_range(what: &'static str, value: f64, least: f64, most: f64, range: &'static str) -> Result<(), NoiseError> {
+    if value >= least && value <= most { Ok(()) } else { Err(NoiseError::Range { what, value, range }) }
+}
