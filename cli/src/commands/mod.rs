@@ -25,6 +25,7 @@ mod session;
 mod share;
 mod signals;
 mod terms;
+mod train;
 mod transcript;
 mod wallet;
 mod whoami;
@@ -93,6 +94,9 @@ enum Command {
     Embed(embed::EmbedArgs),
     /// Sort texts into the classes of a classifier, privately
     Classify(classify::ClassifyArgs),
+    /// Train models of private data within a privacy budget
+    #[command(subcommand)]
+    Train(train::TrainCommand),
     /// Serve OpenAI clients on this machine
     Gateway(gateway::GatewayArgs),
     /// Everything at once: model, network, private answers, and what they cost
@@ -218,6 +222,7 @@ fn run(cli: Cli) -> Result<()> {
         Command::Devnet(command) => devnet::run(command, &mut context),
         Command::Embed(args) => embed::run(args, &mut context),
         Command::Classify(args) => classify::run(args, &mut context),
+        Command::Train(command) => train::run(command, &mut context),
         Command::Gateway(args) => gateway::run(args, &mut context),
         Command::Demo(args) => demo::run(args, &mut context),
         Command::Dp(command) => dp::run(command, &mut context),
@@ -381,6 +386,8 @@ mod tests {
             "sahara embed --file f.txt --plain",
             "sahara embed one --float",
             "sahara gateway --listen 127.0.0.1:9",
+            "sahara train table --data d.csv --label ill --labels no,yes --range *=0:1 --values sex=F,M --ignore id --hidden 64,32 --epsilon 3 --delta 1e-5 --epochs 2 --batch 64 --clip 0.5 --seed 7 --out o --resume --json",
+            "sahara train classify --data d.tsv --labels bad,good --epsilon 3 --delta 1e-5 --out o",
             "sahara demo --tokens 128 --mode exact --weights private --json",
             "sahara demo --sentences 200",
             "sahara operator init --home /x",

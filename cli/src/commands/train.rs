@@ -1,0 +1,475 @@
+//! `sahara train`: models of private data, trained on this machine within a privacy budget.
+
+mod chart;
+mod folder;
+mod texts;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Subcommand, ValueEnum};
+use sahara_privacy::train::table::{Column, Description, TableError};
+use sahara_privacy::train::{
+    Clip, Examples, Ledger, Network, Outcome, Plan, Progress, Rule, Run, Schedule, TrainError, Wish, measure,
+};
+use serde::Serialize;
+
+use super::Context;
+use super::signals::stop_when_interrupted;
+use crate::error::{Blame, Error, Result};
+use folder::{Folder, Model};
+
+#[derive(Subcommand, Debug)]
+pub enum TrainCommand {
+    /// Train a classifier of table rows, with differential privacy
+    #[command(after_help = TABLE_HELP)]
+    Table(TableArgs),
+    /// Train a classifier of texts over frozen embeddings, with differential privacy
+    #[command(after_help = CLASSIFY_HELP)]
+    Classify(ClassifyArgs),
+}
+
+const TABLE_HELP: &str = "\
+Examples:
+  sahara train table --data patients.csv --label ill --labels no,yes \\
+    --range age=0:120 --range 'rate=30:220' --values sex=F,M --ignore id \\
+    --epsilon 3 --delta 1e-5 --out trained
+  sahara train table --data digits.csv --label digit \\
+    --labels 0,1,2,3,4,5,6,7,8,9 --range '*=0:16' --hidden 64 --epsilon 3 \\
+    --delta 1e-5 --out trained
+
+Ranges, values and labels are given because to read them from the rows would
+publish something of single rows. What is outside a range is taken to its
+bound, what is missing to its middle.
+
+--out gets a folder `release`, which is what ε bounds: the model and a report.
+Beside it lie the checkpoint and the learning curve, which are for the owner of
+the data alone: losses are not private. Ctrl-C leaves a checkpoint, and the same
+command with --resume goes on. What was spent stays spent: it is written down in
+Sahara's folder before it is spent, and an older checkpoint has fewer steps left.
+Neighbours differ by one row more or less; how many rows there are is public.";
+
+const CLASSIFY_HELP: &str = "\
+Examples:
+  sahara train classify --data reviews.tsv --labels bad,good --epsilon 3 \\
+    --delta 1e-5 --out trained
+  sahara train classify --data mails.jsonl --labels ham,spam --epsilon 1 \\
+    --delta 1e-5 --test held-out.jsonl --out trained
+
+A line is TEXT<tab>LABEL in a .tsv file, and {\"text\": …, \"label\": …} in a .jsonl
+file. Texts are embedded here, in the clear, by a model that stays as it is; a
+linear classifier is trained on the vectors. What lies in --out, what is spent and
+--resume are as in `sahara train table`.";
+
+#[derive(Args, Debug)]
+pub struct TableArgs {
+    /// The rows, as comma-separated values with a line of names
+    #[arg(long, value_name = "FILE")]
+    data: PathBuf,
+    /// The column that has the label
+    #[arg(long, value_name = "COLUMN")]
+    label: String,
+    /// Range of a column of numbers, `*` for every column not named
+    #[arg(long = "range", value_name = "COLUMN=LOW:HIGH", value_parser = range, allow_hyphen_values = true)]
+    ranges: Vec<(String, Column)>,
+    /// Words of a column of words
+    #[arg(long = "values", value_name = "COLUMN=A,B,…", value_parser = values)]
+    values: Vec<(String, Column)>,
+    /// A column that is not looked at
+    #[arg(long, value_name = "COLUMN")]
+    ignore: Vec<String>,
+    /// Sizes of hidden layers [default: none, a linear model]
+    #[arg(long, value_name = "N,…", value_delimiter = ',', value_parser = clap::value_parser!(u16).range(1..=4096))]
+    hidden: Vec<u16>,
+    #[command(flatten)]
+    run: RunArgs,
+}
+
+#[derive(Args, Debug)]
+pub struct ClassifyArgs {
+    /// The texts with their labels, .tsv or .jsonl
+    #[arg(long, value_name = "FILE")]
+    data: PathBuf,
+    /// Model that embeds the texts
+    #[arg(long, value_name = "NAME", default_value = sahara::models::DEFAULT_MODEL)]
+    model: String,
+    #[command(flatten)]
+    run: RunArgs,
+}
+
+/// What every run is told.
+#[derive(Args, Debug)]
+struct RunArgs {
+    /// The labels, all of them
+    #[arg(long, value_name = "A,B,…", value_delimiter = ',', required = true)]
+    labels: Vec<String>,
+    /// What the run may cost
+    #[arg(long, value_name = "E")]
+    epsilon: f64,
+    /// The δ beside it; below 1 in the number of rows
+    #[arg(long, value_name = "D")]
+    delta: f64,
+    /// Times that a row is seen on average
+    #[arg(long, value_name = "N", default_value_t = 20.0)]
+    epochs: f64,
+    /// Rows in a batch on average [default: a 16th of all, at most 1024]
+    #[arg(long, value_name = "N")]
+    batch: Option<u32>,
+    /// How far a row may move the model in a step
+    #[arg(long, value_name = "C", default_value_t = 1.0)]
+    clip: f64,
+    /// Scale the gradient of every row to the bound, not only the longer ones
+    #[arg(long)]
+    automatic: bool,
+    /// Learning rate [default: 4 for sgd, 0.01 for adamw]
+    #[arg(long, value_name = "R")]
+    rate: Option<f32>,
+    /// How the model is changed
+    #[arg(long, value_enum, default_value_t = RuleArg::Sgd)]
+    optimizer: RuleArg,
+    /// How the learning rate changes
+    #[arg(long, value_enum, default_value_t = ScheduleArg::Cosine)]
+    schedule: ScheduleArg,
+    /// Seed of the first weights; batches and noise come from the system
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    seed: u64,
+    /// Rows to try the result on; what that says of them is not private
+    #[arg(long, value_name = "FILE")]
+    test: Option<PathBuf>,
+    /// Folder for the result
+    #[arg(long, value_name = "DIR")]
+    out: PathBuf,
+    /// Go on with a run that was stopped
+    #[arg(long)]
+    resume: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum RuleArg {
+    /// Stochastic gradient descent
+    Sgd,
+    /// Adam with decoupled weight decay
+    Adamw,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum ScheduleArg {
+    /// Not at all
+    Constant,
+    /// Down to 0 on a line
+    Linear,
+    /// Down to 0 on half a cosine
+    Cosine,
+}
+
+/// The object printed at the end, and released beside the model.
+#[derive(Serialize)]
+struct Report {
+    /// What was spent, at `delta`; never above what was wished.
+    epsilon: f64,
+    delta: f64,
+    neighbours: &'static str,
+    noise_multiplier: f64,
+    sample_rate: f64,
+    steps: u64,
+    batch: usize,
+    clip: f64,
+    examples: usize,
+    parameters: usize,
+}
+
+pub fn run(command: TrainCommand, context: &mut Context) -> Result<()> {
+    match command {
+        TrainCommand::Table(args) => table(&args, context),
+        TrainCommand::Classify(args) => classify(&args, context),
+    }
+}
+
+fn table(args: &TableArgs, context: &mut Context) -> Result<()> {
+    let mut columns = vec![(args.label.clone(), Column::Label)];
+    columns.extend(args.ignore.iter().map(|name| (name.clone(), Column::Ignored)));
+    columns.extend(args.ranges.iter().chain(&args.values).cloned());
+    if let Some(twice) = (1..columns.len()).find(|&i| columns[..i].iter().any(|(name, _)| *name == columns[i].0)) {
+        return Err(Error::user(format!("column {:?} is described twice", columns[twice].0)));
+    }
+    let description = Description { columns, labels: args.run.labels.clone() };
+    let read = |path: &PathBuf| {
+        let text = texts::file(path)?;
+        description.read(&text).map_err(|error| table_error(path, &error))
+    };
+    let (examples, features) = read(&args.data)?;
+    let test = args.run.test.as_ref().map(read).transpose()?.map(|(test, _)| test);
+    let hidden: Vec<usize> = args.hidden.iter().map(|&size| size.into()).collect();
+    let network = Network::perceptron(examples.width(), &hidden, args.run.labels.len());
+    let network = network.map_err(|error| Error::user(error.to_string()))?;
+    args.run.go(Task { network, examples, test, features, embedder: None }, context)
+}
+
+fn classify(args: &ClassifyArgs, context: &mut Context) -> Result<()> {
+    let description = Description { columns: Vec::new(), labels: args.run.labels.clone() };
+    let engine = texts::engine(&args.model, context)?;
+    let examples = texts::embedded(&args.data, &description, &engine, context)?;
+    let test = args.run.test.as_ref().map(|test| texts::embedded(test, &description, &engine, context)).transpose()?;
+    let network = Network::logistic(examples.width(), args.run.labels.len());
+    let network = network.map_err(|error| Error::user(error.to_string()))?;
+    args.run.go(Task { network, examples, test, features: Vec::new(), embedder: Some(args.model.clone()) }, context)
+}
+
+/// What is trained on what.
+struct Task {
+    network: Network,
+    examples: Examples,
+    test: Option<Examples>,
+    features: Vec<String>,
+    embedder: Option<String>,
+}
+
+impl RunArgs {
+    fn go(&self, task: Task, context: &mut Context) -> Result<()> {
+        let plan = self.plan(&task)?;
+        let (rule, schedule, rate) = self.ways();
+        if self.labels.iter().enumerate().any(|(i, label)| self.labels[..i].contains(label)) {
+            return Err(Error::user("a label is given twice"));
+        }
+        let folder = Folder::new(&self.out, &context.home, self.resume)?;
+        let run = folder.name(&self.settings(&task, &plan), &task.examples)?;
+        let mut run = if self.resume {
+            let state = folder.checkpoint(&run, task.network.parameters(), rule)?;
+            let ledger = Ledger::open(&folder.ledger(&run), &run).map_err(|error| spent_error(&error, &run))?;
+            Run::resume(&task.network, &task.examples, plan, (schedule, rate), ledger, state)
+        } else {
+            let ledger = Ledger::create(&folder.ledger(&run), &run).map_err(|error| spent_error(&error, &run))?;
+            Run::begin(&task.network, &task.examples, plan, (rule, schedule, rate), self.seed, ledger, run)
+        }
+        .map_err(train_error)?;
+        let whole = plan.epsilon(plan.wish.steps).map_err(|error| Error::fault(error.to_string()))?;
+        context.progress.note(&format!(
+            "{} rows, {} parameters, {} steps of about {} rows: noise {:.3}, ε = {whole:.4} at δ = {:e}",
+            task.examples.len(),
+            task.network.parameters(),
+            plan.wish.steps,
+            plan.wish.batch,
+            plan.noise,
+            plan.wish.delta
+        ));
+        let stop = stop_when_interrupted();
+        let progress = context.progress.clone();
+        let mut told = 0;
+        let begun = run.state().parameters.clone();
+        let told_every = plan.wish.steps.div_ceil(20).max(1);
+        run.train(
+            |now: Progress| {
+                let line = line(&now);
+                if now.spent >= told + told_every || now.spent == now.steps {
+                    told = now.spent;
+                    progress.note(&line);
+                } else {
+                    progress.percent("training", now.spent * 100 / now.steps);
+                }
+                !stop.is_set()
+            },
+            |state| folder.save(state).map_err(Failed::Saving),
+        )
+        .map_err(|failed| match failed {
+            Failed::Saving(error) => error,
+            Failed::Training(error) => train_error(error),
+        })?;
+        folder.draw(&run.state().curve)?;
+        if !run.is_done() {
+            let spent = run.state().spent;
+            let said = format!("interrupted: {spent} of {} steps are spent; --resume goes on", plan.wish.steps);
+            return Err(Error::interrupted().saying(said));
+        }
+        self.finish(&run, &task, &folder, &begun, whole, context)
+    }
+
+    /// Tries the result, releases it, and says what it is.
+    fn finish(
+        &self,
+        run: &Run<'_>,
+        task: &Task,
+        folder: &Folder,
+        begun: &[f32],
+        epsilon: f64,
+        context: &mut Context,
+    ) -> Result<()> {
+        let parameters = &run.state().parameters;
+        if parameters.iter().any(|value| !value.is_finite()) {
+            return Err(Error::user("the weights have grown beyond all bounds: take a smaller --rate; ε is spent"));
+        }
+        if run.state().done > 0 && parameters == begun && run.state().curve.len() > 1 && !self.resume {
+            return Err(Error::fault("the weights have not changed"));
+        }
+        let plan = run.plan();
+        let report = Report {
+            epsilon,
+            delta: plan.wish.delta,
+            neighbours: "one row more or less",
+            noise_multiplier: plan.noise,
+            sample_rate: plan.rate.probability(),
+            steps: plan.wish.steps,
+            batch: plan.wish.batch,
+            clip: plan.wish.clip.bound(),
+            examples: plan.wish.examples,
+            parameters: plan.wish.parameters,
+        };
+        let model = Model { network: &task.network, parameters, labels: &self.labels, features: &task.features };
+        folder.release(&model, task.embedder.as_deref(), &report)?;
+        let tried = |examples: &Examples| measure(&task.network, parameters, examples).map_err(train_error);
+        let accuracy = |outcome: Outcome, of: &Examples| outcome.right as f64 / of.len().max(1) as f64;
+        let test = task.test.as_ref().map(|test| Ok::<_, Error>(accuracy(tried(test)?, test))).transpose()?;
+        let own = accuracy(tried(&task.examples)?, &task.examples);
+        if context.out.json() {
+            return context.out.value(&Done { out: &self.out, report, own_accuracy: own, test_accuracy: test });
+        }
+        context.out.line(&format!(
+            "trained: ε = {epsilon:.4} at δ = {:e}, in {}",
+            plan.wish.delta,
+            self.out.display()
+        ))?;
+        if let Some(test) = test {
+            context.out.line(&format!("right on --test: {:.2} % (not private)", 100.0 * test))?;
+        }
+        context.out.line(&format!("right on the rows themselves: {:.2} % (not private)", 100.0 * own))
+    }
+
+    fn plan(&self, task: &Task) -> Result<Plan> {
+        let examples = task.examples.len();
+        let batch = self.batch.map_or((examples / 16).clamp(1, 1024), |batch| batch as usize);
+        if !(self.epochs > 0.0 && self.epochs <= 1e6) {
+            return Err(Error::user("--epochs is a number above 0, at most a million"));
+        }
+        let steps = (self.epochs * examples as f64 / batch.max(1) as f64).ceil().max(1.0) as u64;
+        let clip = if self.automatic { Clip::Automatic(self.clip) } else { Clip::Flat(self.clip) };
+        let parameters = task.network.parameters();
+        let wish = Wish { epsilon: self.epsilon, delta: self.delta, examples, batch, steps, clip, parameters };
+        Plan::new(wish).map_err(|error| Error::wrap("planning the run", Blame::User, error))
+    }
+
+    fn ways(&self) -> (Rule, Schedule, f32) {
+        let schedule = match self.schedule {
+            ScheduleArg::Constant => Schedule::Constant,
+            ScheduleArg::Linear => Schedule::Linear,
+            ScheduleArg::Cosine => Schedule::Cosine,
+        };
+        match self.optimizer {
+            RuleArg::Sgd => (Rule::Sgd { momentum: 0.0 }, schedule, self.rate.unwrap_or(4.0)),
+            RuleArg::Adamw => (Rule::ADAM, schedule, self.rate.unwrap_or(0.01)),
+        }
+    }
+
+    /// All that makes a run what it is, but for the data.
+    fn settings(&self, task: &Task, plan: &Plan) -> String {
+        let Plan { wish, rate, cap, grid, sigma, .. } = plan;
+        let (rule, schedule, learning) = self.ways();
+        format!(
+            "{:?} {:?} {:?} {wish:?} {} {cap} {grid:?} {sigma} {rule:?} {schedule:?} {learning} {}",
+            task.network.layers(),
+            self.labels,
+            task.embedder,
+            rate.bits(),
+            self.seed
+        )
+    }
+}
+
+/// What is printed at the end.
+#[derive(Serialize)]
+struct Done<'a> {
+    out: &'a PathBuf,
+    #[serde(flatten)]
+    report: Report,
+    /// Of the rows that were trained on; not private.
+    own_accuracy: f64,
+    /// Of the rows of `--test`; not private.
+    test_accuracy: Option<f64>,
+}
+
+enum Failed {
+    Training(TrainError),
+    Saving(Error),
+}
+
+impl From<TrainError> for Failed {
+    fn from(error: TrainError) -> Self {
+        Self::Training(error)
+    }
+}
+
+fn line(now: &Progress) -> String {
+    let loss = now.loss.map_or("none seen".to_owned(), |loss| format!("{loss:.4}"));
+    let left = Duration::from_secs(now.left.as_secs());
+    format!("step {} of {}: loss {loss}, ε so far {:.3}, {left:?} left", now.spent, now.steps, now.epsilon)
+}
+
+fn train_error(error: TrainError) -> Error {
+    match &error {
+        TrainError::Checkpoint(_) | TrainError::Shape { .. } => Error::user(error.to_string()),
+        _ => Error::wrap("training", Blame::Fault, error),
+    }
+}
+
+fn spent_error(error: &sahara_privacy::train::LedgerError, run: &[u8; 32]) -> Error {
+    use sahara_privacy::train::LedgerError;
+    match error {
+        LedgerError::File { path, source, .. } if source.kind() == std::io::ErrorKind::NotFound => {
+            Error::user(format!(
+                "what run {} has spent is not known here: bring the ledger {} from where it began",
+                folder::hex(&run[..8]),
+                path.display()
+            ))
+        }
+        LedgerError::File { path, source, doing } => {
+            Error::io(doing, path, std::io::Error::new(source.kind(), source.to_string()))
+        }
+        other => Error::user(other.to_string()),
+    }
+}
+
+fn table_error(path: &std::path::Path, error: &TableError) -> Error {
+    let todo = match error {
+        TableError::Undescribed(name) => format!(" (--range '{name}=LOW:HIGH', --values, or --ignore '{name}')"),
+        _ => String::new(),
+    };
+    Error::user(format!("{}: {error}{todo}", path.display()))
+}
+
+fn range(text: &str) -> Result<(String, Column), String> {
+    let split = text.rsplit_once('=').and_then(|(name, bounds)| Some((name, bounds.split_once(':')?)));
+    let (name, (low, high)) = split.ok_or("a range is COLUMN=LOW:HIGH")?;
+    let number =
+        |text: &str| text.parse::<f64>().ok().filter(|n| n.is_finite()).ok_or(format!("{text:?} is no number"));
+    let (low, high) = (number(low)?, number(high)?);
+    if low >= high {
+        return Err(format!("{low} is not below {high}"));
+    }
+    Ok((name.to_owned(), Column::Range { low, high }))
+}
+
+fn values(text: &str) -> Result<(String, Column), String> {
+    let (name, values) = text.split_once('=').ok_or("values are COLUMN=A,B,…")?;
+    let values: Vec<String> = values.split(',').map(|value| value.trim().to_owned()).collect();
+    match values.iter().any(String::is_empty) {
+        true => Err("a value is empty".to_owned()),
+        false => Ok((name.to_owned(), Column::Values(values))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_are_described_in_words() {
+        assert_eq!(range("a=b=-1:2.5").unwrap(), ("a=b".to_owned(), Column::Range { low: -1.0, high: 2.5 }));
+        assert!(range("a=2:1").is_err() && range("a").is_err() && range("a=x:1").is_err() && range("a=0:inf").is_err());
+        assert_eq!(values("a=b, c").unwrap(), ("a".to_owned(), Column::Values(vec!["b".into(), "c".into()])));
+        assert!(values("a=b,,c").is_err() && values("a").is_err());
+    }
+
+    #[test]
+    fn progress_says_loss_budget_and_time() {
+        let now = Progress { spent: 5, steps: 10, loss: Some(0.5), epsilon: 1.25, left: Duration::from_millis(3999) };
+        assert_eq!(line(&now), "step 5 of 10: loss 0.5000, ε so far 1.250, 3s left");
+    }
+}

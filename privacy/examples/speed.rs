@@ -1,0 +1,67 @@
+//! `speed MODEL private|plain BATCH STEPS`: an object with samples per CPU-second of a training step on random images.
+//! MODEL is lr, mlp or cnn; a private step clips each example and adds noise, a plain one does neither.
+
+use sahara_privacy::train::{Clip, Examples, Gaussian, Grid, Network, Optimizer, Randomness, Rule, Step};
+
+fn main() {
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    let [model, mode, batch, steps] = words.as_slice() else {
+        return eprintln!("speed MODEL private|plain BATCH STEPS");
+    };
+    let number = |word: &str| word.parse::<usize>().ok().filter(|&number| number > 0);
+    let (Some(batch), Some(steps)) = (number(batch), number(steps)) else { return eprintln!("no numbers above 0") };
+    match measure(model, mode == "private", batch, steps) {
+        Ok(line) => println!("{line}"),
+        Err(error) => eprintln!("{error}"),
+    }
+}
+
+fn measure(model: &str, private: bool, batch: usize, steps: usize) -> Result<String, Box<dyn std::error::Error>> {
+    let network = match model {
+        "lr" => Network::logistic(784, 10)?,
+        "mlp" => Network::perceptron(784, &[256, 256], 10)?,
+        "cnn" => Network::small_images(10)?,
+        other => return Err(format!("no model {other}").into()),
+    };
+    let mut random = Randomness::from_key(&[1; 32]);
+    let values = (0..batch * 784).map(|_| random.unit() as f32).collect();
+    let examples = Examples::new(784, values, (0..batch as u32).map(|i| i % 10).collect())?;
+    let all: Vec<usize> = (0..batch).collect();
+    let clip = Clip::Flat(1.0);
+    let grid = Grid::of(1.0, network.parameters(), 2 * batch + 64);
+    let mut noise = Gaussian::new(grid.sensitivity, Randomness::from_key(&[2; 32]))?;
+    let mut step = if private { Step::private(&network, clip, grid) } else { Step::plain(&network) };
+    let mut parameters = network.begin(1);
+    let mut optimizer = Optimizer::new(Rule::Sgd { momentum: 0.0 }, parameters.len());
+    let mut gradient = vec![0.0; parameters.len()];
+    let before = peak();
+    let mut seconds = Vec::new();
+    for _ in 0..steps + 2 {
+        let began = cpu();
+        step.gradient(&parameters, &examples, &all, &mut noise, batch as f64, &mut gradient);
+        optimizer.change(&mut parameters, &gradient, 0.01);
+        seconds.push(cpu() - began);
+    }
+    let mut seconds = seconds.split_off(2);
+    seconds.sort_by(f64::total_cmp);
+    let rate = batch as f64 / seconds[seconds.len() / 2];
+    let growth = (peak() - before) / 1024.0;
+    Ok(format!(
+        "{{\"model\":\"{model}\",\"private\":{private},\"batch\":{batch},\"steps\":{steps},\"parameters\":{},\
+         \"samples_per_cpu_second\":{rate:.1},\"memory_growth_mb\":{growth:.1}}}",
+        parameters.len()
+    ))
+}
+
+/// CPU-seconds of this process.
+fn cpu() -> f64 {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
+    time.tv_sec as f64 + time.tv_nsec as f64 * 1e-9
+}
+
+/// Most memory that this process had, in KiB.
+fn peak() -> f64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find(|line| line.starts_with("VmHWM"));
+    line.and_then(|line| line.split_whitespace().nth(1)?.parse().ok()).unwrap_or(0.0)
+}

@@ -1,0 +1,7 @@
+//! Where noise comes from.
+
+/// Independent integers of one distribution.
+pub trait Noise {
+    /// Overwrites every number.
+    fn fill(&mut self, values: &mut [i64]);
+}

@@ -1,0 +1,204 @@
+//! What a run will do and what that costs, decided before the first example is looked at.
+
+use super::gaussian::{Gaussian, NoNoise};
+use super::sample::Rate;
+use crate::accounting::calibrate::{self, Goal};
+use crate::accounting::{Accountant, AccountingError, Composition, Mechanism};
+
+/// Room that factors leave for the rounding of norms in single precision: their relative error is below that for up to 2¹³
+/// numbers a row, and sixteen times as many in strands.
+const ROOM: f64 = 1.0 + 1.0 / 1024.0;
+
+/// The probability that a batch is larger than its cap is below this, whatever the expected size.
+const CUT: f64 = 1e-27;
+
+/// How gradients of examples are bounded.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Clip {
+    /// Those longer than this are scaled to it.
+    Flat(f64),
+    /// All are scaled to about this length, short ones less: by `bound / (norm + 0.01)` (Bu, Wang, Zha and Karypis, 2023), so that
+    /// the bound is but a part of the learning rate.
+    Automatic(f64),
+}
+
+impl Clip {
+    /// The bound, in the Euclidean norm.
+    pub fn bound(self) -> f64 {
+        let (Self::Flat(bound) | Self::Automatic(bound)) = self;
+        bound
+    }
+
+    /// What an example's gradient is multiplied by, from the square of its norm; 0 if that is no number.
+    pub(super) fn factor(self, square: f32) -> f32 {
+        if !square.is_finite() {
+            return 0.0;
+        }
+        let norm = f64::from(square).sqrt() * ROOM;
+        match self {
+            Self::Flat(bound) if norm <= bound => 1.0,
+            Self::Flat(bound) => (bound / norm) as f32,
+            Self::Automatic(bound) => (bound / (norm + 0.01)) as f32,
+        }
+    }
+}
+
+/// The grid on which sums of gradients lie.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Grid {
+    /// From one point to the next.
+    pub unit: f64,
+    /// Examples that are summed in single precision, before double.
+    pub strand: usize,
+    /// How far apart the sums of two neighbours can lie, in units.
+    pub sensitivity: f64,
+}
+
+impl Grid {
+    /// For a bound and so many parameters. Sums of two neighbours lie apart by at most the bound; by the rounding of each number
+    /// to the grid, at most a unit each; and by the rounding in single precision, which for strands of `m` of at most `cap`
+    /// examples is at most `cap·m·2⁻²⁴` bounds for both together. The unit is chosen so that the second part is below 1/128.
+    pub fn of(bound: f64, parameters: usize, cap: usize) -> Self {
+        let root = (parameters as f64).sqrt() * 1.001;
+        let fineness = 2.0_f64.powi((128.0 * root).log2().ceil() as i32);
+        let strand = ((1 << 17) / cap.max(1)).clamp(16, 256);
+        let single = cap as f64 * strand as f64 * 2.0_f64.powi(-24);
+        Self { unit: bound / fineness, strand, sensitivity: fineness * (1.0 + single) + root }
+    }
+}
+
+/// What is wished for.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Wish {
+    /// ε that the run may cost.
+    pub epsilon: f64,
+    /// δ beside it.
+    pub delta: f64,
+    /// How many examples there are.
+    pub examples: usize,
+    /// How many of them a batch has on average.
+    pub batch: usize,
+    /// Steps.
+    pub steps: u64,
+    /// The bound of gradients.
+    pub clip: Clip,
+    /// How many numbers are trained.
+    pub parameters: usize,
+}
+
+/// What will be done. Everything in it is public.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Plan {
+    /// What was wished for.
+    pub wish: Wish,
+    /// With what probability an example is in a batch.
+    pub rate: Rate,
+    /// Most examples of a batch.
+    pub cap: usize,
+    /// Where sums of gradients lie.
+    pub grid: Grid,
+    /// Parameter of the discrete Gaussian, in units of the grid.
+    pub sigma: f64,
+    /// Deviation of a continuous Gaussian that hides as little, over the sensitivity.
+    pub noise: f64,
+}
+
+/// Why there is no plan.
+#[derive(Debug, thiserror::Error)]
+pub enum PlanError {
+    /// A wish makes no sense.
+    #[error("{0}")]
+    Wish(&'static str),
+    /// The accountant refuses.
+    #[error("accounting for the run")]
+    Accounting(#[from] AccountingError),
+    /// There is no such noise.
+    #[error(transparent)]
+    Noise(#[from] NoNoise),
+}
+
+impl Plan {
+    /// The least noise with which the wish is kept.
+    ///
+    /// # Errors
+    /// When the wish makes no sense, or no noise keeps it.
+    pub fn new(wish: Wish) -> Result<Self, PlanError> {
+        check(&wish)?;
+        let rate = Rate::of(wish.batch as u64, wish.examples as u64);
+        let cap = if wish.batch >= wish.examples { wish.examples } else { (2 * wish.batch + 64).min(wish.examples) };
+        let grid = Grid::of(wish.clip.bound(), wish.parameters, cap);
+        let goal = Goal { epsilon: wish.epsilon, delta: wish.delta, rate: rate.probability(), steps: wish.steps };
+        let mut noise = calibrate::noise(&goal, Accountant::Tightest)?;
+        for _ in 0..64 {
+            let plan = Self::with(wish, rate, cap, grid, noise)?;
+            if plan.epsilon(wish.steps)? <= wish.epsilon {
+                return Ok(plan);
+            }
+            noise *= 1.0005;
+        }
+        Err(PlanError::Wish(
+            "δ is too small for so many parameters and steps: what the noise is not exact by uses it up",
+        ))
+    }
+
+    /// With noise of so many sensitivities.
+    fn with(wish: Wish, rate: Rate, cap: usize, grid: Grid, noise: f64) -> Result<Self, PlanError> {
+        let sigma = (noise * grid.sensitivity).hypot(2.0) * (1.0 + 1e-12);
+        if !Gaussian::makes(sigma) {
+            return Err(NoNoise(sigma).into());
+        }
+        Ok(Self { wish, rate, cap, grid, sigma, noise: Gaussian::continuous(sigma) / grid.sensitivity })
+    }
+
+    /// How far so many steps are from what is accounted for: noise that is not quite its distribution, batches that are cut.
+    pub fn distance(&self, steps: u64) -> f64 {
+        let steps = steps as f64;
+        Gaussian::distance(steps * self.wish.parameters as f64) + steps * CUT
+    }
+
+    /// What so many steps cost, at the wished δ.
+    ///
+    /// # Errors
+    /// When the accountant refuses.
+    pub fn epsilon(&self, steps: u64) -> Result<f64, AccountingError> {
+        self.cost(steps, Accountant::Tightest)
+    }
+
+    /// An upper bound of [`Plan::epsilon`] that is had at once.
+    ///
+    /// # Errors
+    /// When the accountant refuses.
+    pub fn quick_epsilon(&self, steps: u64) -> Result<f64, AccountingError> {
+        self.cost(steps, Accountant::Rdp)
+    }
+
+    fn cost(&self, steps: u64, accountant: Accountant) -> Result<f64, AccountingError> {
+        if steps == 0 {
+            return Ok(0.0);
+        }
+        Composition::new()
+            .and(Mechanism::sampled_gaussian(self.noise, self.rate.probability())?, steps)
+            .with_distance(self.distance(steps).min(1.0))?
+            .epsilon(self.wish.delta, accountant)
+    }
+}
+
+fn check(wish: &Wish) -> Result<(), PlanError> {
+    let positive = |value: f64| value.is_finite() && value > 0.0;
+    let reasons = [
+        (!positive(wish.epsilon), "ε is not a number above 0"),
+        (!positive(wish.delta) || wish.delta >= 1.0, "δ is not between 0 and 1"),
+        (wish.examples == 0 || wish.examples > 1 << 32, "there are between 1 and 2³² examples"),
+        (wish.batch == 0 || wish.batch > wish.examples, "a batch has between 1 example and all of them"),
+        (wish.steps == 0 || wish.steps > 1 << 32, "there are between 1 and 2³² steps"),
+        (!positive(wish.clip.bound()) || wish.clip.bound() > 1e6, "the bound of gradients is above 0 and at most 10⁶"),
+        (
+            wish.delta * wish.examples as f64 > 1.0,
+            "δ is above 1 in the number of examples: it would allow to publish one",
+        ),
+    ];
+    match reasons.iter().find(|(wrong, _)| *wrong) {
+        Some((_, reason)) => Err(PlanError::Wish(reason)),
+        None => Ok(()),
+    }
+}

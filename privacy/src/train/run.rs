@@ -1,0 +1,247 @@
+//! A whole run: steps, what they have spent, and going on after a stop.
+
+use std::time::{Duration, Instant};
+
+use super::checkpoint::{Checkpoint, CheckpointError};
+use super::data::Examples;
+use super::gaussian::Gaussian;
+use super::ledger::{Ledger, LedgerError};
+use super::network::{Network, Outcome, Pass};
+use super::optimizer::{Optimizer, Rule, Schedule};
+use super::plan::{Plan, PlanError};
+use super::random::Randomness;
+use super::sample;
+use super::step::Step;
+use crate::accounting::AccountingError;
+
+/// Points of a curve, at most.
+const POINTS: u64 = 400;
+/// Times that a run is accounted for on its way.
+const ACCOUNTED: u64 = 20;
+/// Examples that are measured at once.
+const MEASURED: usize = 64;
+
+/// A run, between two steps.
+pub struct Run<'a> {
+    network: &'a Network,
+    examples: &'a Examples,
+    plan: Plan,
+    schedule: Schedule,
+    rate: f32,
+    state: Checkpoint,
+    ledger: Ledger,
+}
+
+/// How far a run is.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Progress {
+    /// Steps that are spent.
+    pub spent: u64,
+    /// Of so many.
+    pub steps: u64,
+    /// Mean loss of the examples in the batches since the last time, in nats; none if there was none. It is not private.
+    pub loss: Option<f64>,
+    /// What the run has cost so far: an upper bound of ε at the plan's δ, that of the next twentieth of the run.
+    pub epsilon: f64,
+    /// How long the rest will take, if all goes on like this.
+    pub left: Duration,
+}
+
+/// Why a run stopped.
+#[derive(Debug, thiserror::Error)]
+pub enum TrainError {
+    /// There is no plan.
+    #[error(transparent)]
+    Plan(#[from] PlanError),
+    /// The accountant refuses.
+    #[error("accounting for the steps so far")]
+    Accounting(#[from] AccountingError),
+    /// What is spent cannot be written down.
+    #[error(transparent)]
+    Ledger(#[from] LedgerError),
+    /// The checkpoint is none.
+    #[error(transparent)]
+    Checkpoint(#[from] CheckpointError),
+    /// Data and network are not of one width, or a class is none of the network's.
+    #[error(
+        "rows of {width} numbers and classes up to {greatest} do not fit a network of {inputs} inputs and {classes} classes"
+    )]
+    Shape {
+        /// Of the data.
+        width: usize,
+        /// Of the data.
+        greatest: u32,
+        /// Of the network.
+        inputs: usize,
+        /// Of the network.
+        classes: usize,
+    },
+    /// The plan is for other data or another network.
+    #[error("the plan is for {planned}, and there are {given}")]
+    Planned {
+        /// What was planned.
+        planned: String,
+        /// What is there.
+        given: String,
+    },
+    /// The operating system gives no randomness.
+    #[error("drawing randomness from the operating system")]
+    Random(#[from] getrandom::Error),
+}
+
+impl<'a> Run<'a> {
+    /// At its beginning. `run` names data, model, plan and settings by a hash: whoever goes on must have the same.
+    ///
+    /// # Errors
+    /// When data, network and plan do not fit.
+    pub fn begin(
+        network: &'a Network,
+        examples: &'a Examples,
+        plan: Plan,
+        (rule, schedule, rate): (Rule, Schedule, f32),
+        seed: u64,
+        ledger: Ledger,
+        run: [u8; 32],
+    ) -> Result<Self, TrainError> {
+        let state = Checkpoint {
+            run,
+            done: 0,
+            spent: 0,
+            parameters: network.begin(seed),
+            optimizer: Optimizer::new(rule, network.parameters()),
+            curve: Vec::new(),
+        };
+        Self::resume(network, examples, plan, (schedule, rate), ledger, state)
+    }
+
+    /// From a checkpoint on. What the ledger says is spent stays spent: an older checkpoint has as many steps fewer to go.
+    ///
+    /// # Errors
+    /// When data, network and plan do not fit, or the ledger is older than the checkpoint.
+    pub fn resume(
+        network: &'a Network,
+        examples: &'a Examples,
+        plan: Plan,
+        (schedule, rate): (Schedule, f32),
+        ledger: Ledger,
+        state: Checkpoint,
+    ) -> Result<Self, TrainError> {
+        fits(network, examples)?;
+        if (plan.wish.examples, plan.wish.parameters) != (examples.len(), network.parameters()) {
+            let said = |examples: usize, parameters: usize| format!("{examples} examples and {parameters} parameters");
+            return Err(TrainError::Planned {
+                planned: said(plan.wish.examples, plan.wish.parameters),
+                given: said(examples.len(), network.parameters()),
+            });
+        }
+        if state.spent > ledger.spent() {
+            return Err(CheckpointError::Ahead { spent: state.spent, ledger: ledger.spent() }.into());
+        }
+        Ok(Self { network, examples, plan, schedule, rate, state, ledger })
+    }
+
+    /// Its state, to be kept.
+    pub fn state(&self) -> &Checkpoint {
+        &self.state
+    }
+
+    /// What it will have done.
+    pub fn plan(&self) -> &Plan {
+        &self.plan
+    }
+
+    /// Whether nothing is left to spend.
+    pub fn is_done(&self) -> bool {
+        self.ledger.spent() >= self.plan.wish.steps
+    }
+
+    /// Goes on until all steps are spent, or `go_on` says no after some of them. After each part of the run `save` has a state
+    /// that is settled; what was done since the last one is lost in a crash, but stays spent.
+    ///
+    /// # Errors
+    /// When something cannot be written down: nothing is spent that is not. Or the error of `save`.
+    pub fn train<E: From<TrainError>>(
+        &mut self,
+        mut go_on: impl FnMut(Progress) -> bool,
+        mut save: impl FnMut(&Checkpoint) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let steps = self.plan.wish.steps;
+        let part = steps.div_ceil(POINTS).max(1);
+        let mut random = Randomness::new().map_err(TrainError::from)?;
+        let noise = Randomness::new().map_err(TrainError::from)?;
+        let mut noise = Gaussian::new(self.plan.sigma, noise).map_err(PlanError::from).map_err(TrainError::from)?;
+        let mut step = Step::private(self.network, self.plan.wish.clip, self.plan.grid);
+        let mut gradient = vec![0.0; self.network.parameters()];
+        let (began, first) = (Instant::now(), self.ledger.spent());
+        let mut saved = Instant::now();
+        // What an earlier process reserved and did not settle is spent.
+        let mut spent = first;
+        let (mut accounted, mut epsilon) = (0, 0.0);
+        while spent < steps {
+            let end = steps.min(spent + part);
+            self.ledger.reserve(end).map_err(TrainError::from)?;
+            let (mut loss, mut seen) = (0.0, 0);
+            while spent < end {
+                let batch = sample::batch(self.examples.len(), self.plan.rate, self.plan.cap, &mut random);
+                let expected = self.plan.wish.batch as f64;
+                let parameters = &mut self.state.parameters;
+                let outcome = step.gradient(parameters, self.examples, &batch, &mut noise, expected, &mut gradient);
+                let rate = self.rate * self.schedule.factor(self.state.done, steps);
+                self.state.optimizer.change(parameters, &gradient, rate);
+                loss += outcome.loss;
+                seen += batch.len();
+                spent += 1;
+                self.state.done += 1;
+            }
+            self.state.spent = spent;
+            let loss = (seen > 0).then(|| loss / seen as f64);
+            self.state.curve.extend(loss.map(|loss| (spent, loss)));
+            let each = began.elapsed().as_secs_f64() / (spent - first) as f64;
+            let left = Duration::try_from_secs_f64(each * (steps - spent) as f64).unwrap_or_default();
+            if spent > accounted {
+                accounted = steps.min(spent.next_multiple_of(steps.div_ceil(ACCOUNTED)));
+                epsilon = self.plan.quick_epsilon(accounted).map_err(TrainError::from)?;
+            }
+            let goes_on = go_on(Progress { spent, steps, loss, epsilon, left });
+            if spent == steps || !goes_on || saved.elapsed() > Duration::from_secs(10) {
+                self.ledger.settle(spent).map_err(TrainError::from)?;
+                save(&self.state)?;
+                saved = Instant::now();
+            }
+            if !goes_on {
+                break;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// How a network does on examples. What it says of them is not private.
+///
+/// # Errors
+/// When they do not fit the network.
+pub fn measure(network: &Network, parameters: &[f32], examples: &Examples) -> Result<Outcome, TrainError> {
+    fits(network, examples)?;
+    let mut pass = Pass::new(network, false);
+    pass.load(parameters);
+    let mut sum = Outcome::default();
+    for first in (0..examples.len()).step_by(MEASURED) {
+        let some = MEASURED.min(examples.len() - first);
+        let rows = pass.inputs(some).chunks_exact_mut(examples.width());
+        rows.zip(first..).for_each(|(to, index)| to.copy_from_slice(examples.row(index)));
+        pass.forward(parameters);
+        let outcome = pass.backward(&examples.classes()[first..first + some]);
+        sum.loss += outcome.loss;
+        sum.right += outcome.right;
+    }
+    Ok(sum)
+}
+
+fn fits(network: &Network, examples: &Examples) -> Result<(), TrainError> {
+    let greatest = examples.classes().iter().copied().max().unwrap_or(0);
+    let (inputs, classes) = (network.inputs(), network.classes());
+    match examples.width() == inputs && (greatest as usize) < classes {
+        true => Ok(()),
+        false => Err(TrainError::Shape { width: examples.width(), greatest, inputs, classes }),
+    }
+}

@@ -1,0 +1,283 @@
+//! One step: a batch in, a gradient out that may be known.
+
+use super::data::Examples;
+use super::matmul::wide;
+use super::network::{Layer, Network, Outcome, Pass};
+use super::noise::Noise;
+use super::plan::{Clip, Grid};
+
+/// What a step needs, with its room.
+pub struct Step<'a> {
+    pass: Pass<'a>,
+    /// Examples that are computed at once.
+    chunk: usize,
+    /// Examples that are summed in single precision.
+    strand: usize,
+    private: Option<(Clip, Grid)>,
+    factors: Vec<f32>,
+    strands: Vec<f32>,
+    sum: Vec<f64>,
+    noise: Vec<i64>,
+}
+
+/// Adding and taking away this rounds a number below 2⁵¹ to an integer.
+const ROUNDING: f64 = 6_755_399_441_055_744.0;
+
+impl<'a> Step<'a> {
+    /// Steps that clip and round.
+    pub fn private(network: &'a Network, clip: Clip, grid: Grid) -> Self {
+        Self::new(network, Some((clip, grid)))
+    }
+
+    /// Steps of plain stochastic gradient descent, to compare with. What they give bounds nothing.
+    pub fn plain(network: &'a Network) -> Self {
+        Self::new(network, None)
+    }
+
+    fn new(network: &'a Network, private: Option<(Clip, Grid)>) -> Self {
+        let images = network.layers().iter().any(|layer| matches!(layer, Layer::Convolution(_)));
+        let chunk = if images {
+            32
+        } else if network.parameters() < 100_000 {
+            64
+        } else {
+            256
+        };
+        let strand = private.map_or(256, |(_, grid)| grid.strand);
+        Self {
+            pass: Pass::new(network, private.is_some()),
+            chunk: chunk.min(strand),
+            strand,
+            private,
+            factors: Vec::new(),
+            strands: vec![0.0; network.parameters()],
+            sum: vec![0.0; network.parameters()],
+            noise: vec![0; network.parameters()],
+        }
+    }
+
+    /// The noisy sum of the clipped gradients of a batch, divided by `expected`; of a plain step the sum, divided by it.
+    ///
+    /// # Panics
+    /// If `parameters` and `gradient` are not as long as the network has parameters, or the batch has an example that there is
+    /// not: mistakes of the caller.
+    pub fn gradient(
+        &mut self,
+        parameters: &[f32],
+        examples: &Examples,
+        batch: &[usize],
+        noise: &mut dyn Noise,
+        expected: f64,
+        gradient: &mut [f32],
+    ) -> Outcome {
+        let outcome = self.sum(parameters, examples, batch);
+        let sums = gradient.iter_mut().zip(&self.sum);
+        let Some((_, grid)) = self.private else {
+            wide(|| sums.for_each(|(to, sum)| *to = (sum / expected) as f32));
+            return outcome;
+        };
+        noise.fill(&mut self.noise);
+        let (inverse, scale) = (1.0 / grid.unit, grid.unit / expected);
+        wide(|| {
+            for ((to, sum), &noise) in sums.zip(&self.noise) {
+                let rounded = (sum * inverse + ROUNDING) - ROUNDING;
+                *to = ((rounded + noise as f64) * scale) as f32;
+            }
+        });
+        outcome
+    }
+
+    /// The sum of the clipped gradients; it never leaves here without noise.
+    fn sum(&mut self, parameters: &[f32], examples: &Examples, batch: &[usize]) -> Outcome {
+        let mut outcome = Outcome::default();
+        self.pass.load(parameters);
+        self.sum.fill(0.0);
+        let mut classes = Vec::with_capacity(self.chunk);
+        for strand in batch.chunks(self.strand) {
+            self.strands.fill(0.0);
+            for chunk in strand.chunks(self.chunk) {
+                classes.clear();
+                let inputs = self.pass.inputs(chunk.len()).chunks_exact_mut(examples.width());
+                for (to, &index) in inputs.zip(chunk) {
+                    to.copy_from_slice(examples.row(index));
+                    classes.push(examples.classes()[index]);
+                }
+                self.pass.forward(parameters);
+                let part = self.pass.backward(&classes);
+                outcome.loss += part.loss;
+                outcome.right += part.right;
+                self.factors.clear();
+                match self.private {
+                    Some((clip, _)) => {
+                        self.factors.extend(self.pass.squares().iter().map(|&square| clip.factor(square)))
+                    }
+                    None => self.factors.resize(chunk.len(), 1.0),
+                }
+                for example in 0..chunk.len() {
+                    // An example whose gradient is no number adds nothing; nothing times infinity would.
+                    if self.factors[example] == 0.0 {
+                        self.pass.forget(example);
+                    }
+                }
+                self.pass.add_gradients(&self.factors, &mut self.strands);
+            }
+            let pairs = self.sum.iter_mut().zip(&self.strands);
+            wide(|| pairs.for_each(|(sum, &strand)| *sum += f64::from(strand)));
+        }
+        outcome
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::random::Randomness;
+    use super::*;
+
+    struct Silence;
+
+    impl Noise for Silence {
+        fn fill(&mut self, values: &mut [i64]) {
+            values.fill(0);
+        }
+    }
+
+    fn examples(network: &Network, count: usize) -> Examples {
+        let mut random = Randomness::from_key(&[8; 32]);
+        let values = (0..count * network.inputs()).map(|_| random.unit() as f32).collect();
+        let classes = (0..count as u32).map(|index| index % network.classes() as u32).collect();
+        Examples::new(network.inputs(), values, classes).unwrap()
+    }
+
+    fn networks() -> [Network; 3] {
+        let mlp = Network::perceptron(20, &[17, 9], 5).unwrap();
+        [Network::logistic(33, 10).unwrap(), mlp, Network::small_images(10).unwrap()]
+    }
+
+    /// Weights that are nowhere 0.
+    fn weights(network: &Network) -> Vec<f32> {
+        let mut random = Randomness::from_key(&[9; 32]);
+        network.begin(4).iter().map(|w| w + (random.unit() as f32 - 0.5) * 0.1).collect()
+    }
+
+    fn grid() -> Grid {
+        Grid { unit: 2.0_f64.powi(-30), strand: 256, sensitivity: 0.0 }
+    }
+
+    fn gradient(network: &Network, clip: Option<Clip>, examples: &Examples, batch: &[usize]) -> Vec<f32> {
+        let mut step = match clip {
+            Some(clip) => Step::private(network, clip, grid()),
+            None => Step::plain(network),
+        };
+        let mut gradient = vec![0.0; network.parameters()];
+        step.gradient(&weights(network), examples, batch, &mut Silence, 1.0, &mut gradient);
+        gradient
+    }
+
+    fn norm(values: &[f32]) -> f64 {
+        values.iter().map(|&v| f64::from(v).powi(2)).sum::<f64>().sqrt()
+    }
+
+    #[test]
+    fn gradients_are_those_of_small_differences() {
+        for network in networks() {
+            let data = examples(&network, 3);
+            let exact = gradient(&network, None, &data, &[0, 1, 2]);
+            let weights = weights(&network);
+            let loss = |weights: &[f32]| Step::plain(&network).sum(weights, &data, &[0, 1, 2]).loss;
+            let mut random = Randomness::from_key(&[1; 32]);
+            for _ in 0..4 {
+                let way: Vec<f32> = (0..weights.len()).map(|_| (random.unit() as f32 - 0.5) * 1e-3).collect();
+                let at = |sign: f32| weights.iter().zip(&way).map(|(w, v)| w + sign * v).collect::<Vec<f32>>();
+                let slope = (loss(&at(1.0)) - loss(&at(-1.0))) / 2.0;
+                let expected: f64 = exact.iter().zip(&way).map(|(&g, &v)| f64::from(g) * f64::from(v)).sum();
+                let scale = norm(&exact) * norm(&way);
+                assert!((slope - expected).abs() < 0.01 * scale, "{slope} {expected} of {scale}");
+            }
+        }
+    }
+
+    #[test]
+    fn norms_of_examples_are_those_of_batches_of_one() {
+        for network in networks() {
+            let data = examples(&network, 70);
+            let weights = weights(&network);
+            let mut pass = Pass::new(&network, true);
+            pass.load(&weights);
+            pass.inputs(70).copy_from_slice(&(0..70).flat_map(|i| data.row(i)).copied().collect::<Vec<_>>());
+            pass.forward(&weights);
+            pass.backward(data.classes());
+            for example in 0..70 {
+                let alone = norm(&gradient(&network, None, &data, &[example]));
+                let known = f64::from(pass.squares()[example]).sqrt();
+                assert!((known - alone).abs() < 1e-5 * alone, "{example}: {known} {alone}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_clipped_sum_is_that_of_the_clipped_examples() {
+        for network in networks() {
+            let data = examples(&network, 70);
+            let norms: Vec<f64> = (0..70).map(|i| norm(&gradient(&network, None, &data, &[i]))).collect();
+            let bound = norms.iter().sum::<f64>() / 70.0;
+            for clip in [Clip::Flat(bound), Clip::Automatic(bound)] {
+                let all: Vec<usize> = (0..70).collect();
+                let sum = gradient(&network, Some(clip), &data, &all);
+                let mut expected = vec![0.0; sum.len()];
+                for (i, norm) in norms.iter().enumerate() {
+                    let factor = match clip {
+                        Clip::Flat(_) => (bound / norm).min(1.0),
+                        Clip::Automatic(_) => bound / (norm + 0.01),
+                    };
+                    let one = gradient(&network, None, &data, &[i]);
+                    expected.iter_mut().zip(&one).for_each(|(e, &g)| *e += (factor * f64::from(g)) as f32);
+                }
+                let apart: Vec<f32> = sum.iter().zip(&expected).map(|(a, b)| a - b).collect();
+                // Factors leave a thousandth of room.
+                assert!(norm(&apart) < 1.1e-3 * 70.0 * bound, "{clip:?}: {} of {bound}", norm(&apart));
+            }
+        }
+    }
+
+    #[test]
+    fn no_example_adds_more_than_the_bound() {
+        for network in networks() {
+            let data = examples(&network, 40);
+            for bound in [1e-3, 0.5, 1e4] {
+                for clip in [Clip::Flat(bound), Clip::Automatic(bound)] {
+                    for example in 0..40 {
+                        let contribution = norm(&gradient(&network, Some(clip), &data, &[example]));
+                        let rounding = 2.0_f64.powi(-30) * (network.parameters() as f64).sqrt();
+                        assert!(contribution <= bound + rounding, "{contribution} of {bound}");
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn an_example_that_is_no_number_adds_nothing() {
+        let network = Network::perceptron(2, &[3], 2).unwrap();
+        let data = Examples::new(2, vec![1.0, 2.0, f32::MAX, f32::MAX], vec![0, 1]).unwrap();
+        let clip = Some(Clip::Flat(1.0));
+        let both = gradient(&network, clip, &data, &[0, 1]);
+        assert!(both.iter().all(|value| value.is_finite()));
+        assert_eq!(both, gradient(&network, clip, &data, &[0]));
+    }
+
+    #[test]
+    fn an_empty_batch_is_noise_alone() {
+        struct Ones;
+        impl Noise for Ones {
+            fn fill(&mut self, values: &mut [i64]) {
+                values.fill(1);
+            }
+        }
+        let network = Network::logistic(3, 2).unwrap();
+        let grid = Grid { unit: 0.5, strand: 64, sensitivity: 3.0 };
+        let mut step = Step::private(&network, Clip::Flat(1.0), grid);
+        let mut gradient = vec![9.0; 8];
+        let outcome = step.gradient(&[0.0; 8], &examples(&network, 2), &[], &mut Ones, 4.0, &mut gradient);
+        assert_eq!((gradient, outcome), (vec![0.125; 8], Outcome::default()));
+    }
+}

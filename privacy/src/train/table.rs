@@ -1,0 +1,294 @@
+//! Tables: rows of text to rows of numbers, by a description that does not look at them.
+//!
+//! Everything that a model would otherwise learn from all rows at once (the range of a column, its mean, which words occur in
+//! it, which labels there are) is given, because it would be a release of its own: the range of a column says what the greatest
+//! value of a single row is.
+
+use super::data::{DataError, Examples};
+
+/// Longest table, in bytes.
+pub const MOST_BYTES: usize = 1 << 30;
+/// Most columns.
+const MOST_COLUMNS: usize = 1 << 14;
+
+/// What a column is.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Column {
+    /// A number between two bounds, which become -1 and 1; what lies outside is taken to the nearer bound, what is missing or
+    /// no number to 0.
+    Range {
+        /// Becomes -1.
+        low: f64,
+        /// Becomes 1.
+        high: f64,
+    },
+    /// One of these words, each a number of its own: 1 where it stands, else 0. Another word is none of them.
+    Values(Vec<String>),
+    /// Not looked at.
+    Ignored,
+    /// The class, one of the labels.
+    Label,
+}
+
+/// What the columns are; `*` is every column that is not named.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Description {
+    /// By name.
+    pub columns: Vec<(String, Column)>,
+    /// The labels, in the order of their numbers.
+    pub labels: Vec<String>,
+}
+
+/// Why a table cannot be read.
+#[derive(Debug, thiserror::Error, PartialEq)]
+pub enum TableError {
+    /// It is too long, or has too many columns.
+    #[error("the table is longer than 1 GiB, or has more than {MOST_COLUMNS} columns")]
+    Large,
+    /// A row is not well-formed.
+    #[error("line {line}: {reason}")]
+    Row {
+        /// From 1.
+        line: usize,
+        /// What is wrong.
+        reason: String,
+    },
+    /// A column is described that is not there.
+    #[error("there is no column {name:?}; there are {there}")]
+    NoColumn {
+        /// Which.
+        name: String,
+        /// Those there are.
+        there: String,
+    },
+    /// A column is not described.
+    #[error("column {0:?} is not described: give its range or its values, or say that it is ignored")]
+    Undescribed(String),
+    /// A description makes no sense.
+    #[error("{0}")]
+    Description(String),
+    /// The numbers are no examples.
+    #[error(transparent)]
+    Data(#[from] DataError),
+}
+
+impl Description {
+    fn of(&self, name: &str) -> Option<&Column> {
+        let find = |name: &str| self.columns.iter().find(|(known, _)| known == name).map(|(_, column)| column);
+        find(name).or_else(|| find("*"))
+    }
+
+    /// Reads a table with a first line of names, separated by commas, in quotes where needed (RFC 4180). Gives the examples, and
+    /// a name for each of their numbers.
+    ///
+    /// # Errors
+    /// When it is not well-formed, or a column is not described.
+    pub fn read(&self, text: &str) -> Result<(Examples, Vec<String>), TableError> {
+        if text.len() > MOST_BYTES {
+            return Err(TableError::Large);
+        }
+        let mut rows = Rows { rest: text.strip_prefix('\u{feff}').unwrap_or(text), line: 0 };
+        let names = rows.next().transpose()?.map(|(_, names)| names).unwrap_or_default();
+        if names.len() > MOST_COLUMNS {
+            return Err(TableError::Large);
+        }
+        let columns = self.resolve(&names)?;
+        let mut features = Vec::new();
+        for (name, column) in names.iter().zip(&columns) {
+            match column {
+                Column::Range { .. } => features.push(name.clone()),
+                Column::Values(values) => features.extend(values.iter().map(|value| format!("{name}={value}"))),
+                Column::Ignored | Column::Label => {}
+            }
+        }
+        let (mut values, mut classes) = (Vec::new(), Vec::new());
+        for row in rows {
+            let (line, cells) = row?;
+            if cells.len() != names.len() {
+                let reason = format!("{} cells, and {} columns have a name", cells.len(), names.len());
+                return Err(TableError::Row { line, reason });
+            }
+            for (cell, column) in cells.iter().zip(&columns) {
+                match column {
+                    Column::Range { low, high } => values.push(scaled(cell, *low, *high)),
+                    Column::Values(known) => values.extend(known.iter().map(|value| f32::from(value == cell.trim()))),
+                    Column::Ignored => {}
+                    Column::Label => classes.push(self.class(cell, line)?),
+                }
+            }
+        }
+        Ok((Examples::new(features.len(), values, classes)?, features))
+    }
+
+    /// The number of a label.
+    ///
+    /// # Errors
+    /// When it is none.
+    pub fn class(&self, label: &str, line: usize) -> Result<u32, TableError> {
+        let found = self.labels.iter().position(|known| known == label.trim());
+        found.and_then(|class| u32::try_from(class).ok()).ok_or_else(|| TableError::Row {
+            line,
+            reason: format!("the label {label:?} is none of those that were given"),
+        })
+    }
+
+    fn resolve(&self, names: &[String]) -> Result<Vec<&Column>, TableError> {
+        for (name, column) in &self.columns {
+            if name != "*" && !names.contains(name) {
+                return Err(TableError::NoColumn { name: name.clone(), there: names.join(", ") });
+            }
+            if let Column::Range { low, high } = column
+                && (!low.is_finite() || !high.is_finite() || low >= high)
+            {
+                return Err(TableError::Description(format!("the range of {name:?} does not go from low to high")));
+            }
+        }
+        let columns: Vec<&Column> = names
+            .iter()
+            .map(|name| self.of(name).ok_or_else(|| TableError::Undescribed(name.clone())))
+            .collect::<Result<_, _>>()?;
+        if columns.iter().filter(|column| matches!(column, Column::Label)).count() != 1 {
+            return Err(TableError::Description("exactly one column has the label".to_owned()));
+        }
+        if self.labels.len() < 2 {
+            return Err(TableError::Description("a classifier has at least two labels".to_owned()));
+        }
+        Ok(columns)
+    }
+}
+
+fn scaled(cell: &str, low: f64, high: f64) -> f32 {
+    match cell.trim().parse::<f64>() {
+        Ok(value) if value.is_finite() => ((value.clamp(low, high) - low) / (high - low) * 2.0 - 1.0) as f32,
+        _ => 0.0,
+    }
+}
+
+/// Rows with the line on which each begins.
+struct Rows<'a> {
+    rest: &'a str,
+    line: usize,
+}
+
+impl Iterator for Rows<'_> {
+    type Item = Result<(usize, Vec<String>), TableError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        while let Some(rest) = self.rest.strip_prefix("\r\n").or_else(|| self.rest.strip_prefix('\n')) {
+            (self.rest, self.line) = (rest, self.line + 1);
+        }
+        if self.rest.is_empty() {
+            return None;
+        }
+        let begin = self.line + 1;
+        let mut cells = Vec::new();
+        loop {
+            match self.cell() {
+                Ok((cell, more)) => {
+                    cells.push(cell);
+                    if cells.len() > MOST_COLUMNS {
+                        return Some(Err(TableError::Large));
+                    }
+                    if !more {
+                        return Some(Ok((begin, cells)));
+                    }
+                }
+                Err(reason) => {
+                    self.rest = "";
+                    return Some(Err(TableError::Row { line: begin, reason: reason.to_owned() }));
+                }
+            }
+        }
+    }
+}
+
+impl Rows<'_> {
+    /// A cell, and whether another follows in its row.
+    fn cell(&mut self) -> Result<(String, bool), &'static str> {
+        let cell = match self.rest.strip_prefix('"') {
+            Some(quoted) => {
+                let mut cell = String::new();
+                let mut rest = quoted;
+                loop {
+                    let end = rest.find('"').ok_or("a quote is not closed")?;
+                    cell.push_str(&rest[..end]);
+                    rest = &rest[end + 1..];
+                    let Some(again) = rest.strip_prefix('"') else { break };
+                    cell.push('"');
+                    rest = again;
+                }
+                self.line += cell.matches('\n').count();
+                self.rest = rest;
+                cell
+            }
+            None => {
+                let end = self.rest.find([',', '\n']).unwrap_or(self.rest.len());
+                let cell = self.rest[..end].strip_suffix('\r').unwrap_or(&self.rest[..end]).to_owned();
+                self.rest = &self.rest[end..];
+                cell
+            }
+        };
+        if let Some(rest) = self.rest.strip_prefix(',') {
+            self.rest = rest;
+            return Ok((cell, true));
+        }
+        let rest = self.rest.strip_prefix("\r\n").or_else(|| self.rest.strip_prefix('\n'));
+        self.line += 1;
+        match rest {
+            Some(rest) => self.rest = rest,
+            None if self.rest.is_empty() => {}
+            None => return Err("something follows a closed quote"),
+        }
+        Ok((cell, false))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn description() -> Description {
+        let named = |name: &str, column| (name.to_owned(), column);
+        Description {
+            columns: vec![
+                named("age", Column::Range { low: 0.0, high: 100.0 }),
+                named("sex", Column::Values(vec!["F".into(), "M".into()])),
+                named("id", Column::Ignored),
+                named("ill", Column::Label),
+            ],
+            labels: vec!["no".into(), "yes".into()],
+        }
+    }
+
+    #[test]
+    fn a_table_is_read_by_its_description_alone() {
+        let text = "\u{feff}id,age,sex,ill\r\n1,50,F,no\r\n\"2, or\n \"\"3\"\"\",250,M,yes\n\n4,?,X,no";
+        let (examples, names) = description().read(text).unwrap();
+        assert_eq!(names, ["age", "sex=F", "sex=M"]);
+        assert_eq!(examples.classes(), [0, 1, 0]);
+        let rows: Vec<&[f32]> = (0..3).map(|row| examples.row(row)).collect();
+        assert_eq!(rows, [[0.0, 1.0, 0.0], [1.0, 0.0, 1.0], [0.0, 0.0, 0.0]]);
+        // One row more changes no other.
+        let more = description().read(&format!("{text}\n9,-1000,F,yes")).unwrap().0;
+        assert!((0..3).all(|row| more.row(row) == examples.row(row)));
+    }
+
+    #[test]
+    fn what_is_not_described_or_not_well_formed_is_refused_by_name() {
+        let said = |text: &str| description().read(text).unwrap_err().to_string();
+        assert!(said("id,age,sex,ill,town\n").contains("town"));
+        assert!(said("id,age,sex\n").contains("\"ill\""));
+        assert!(said("id,age,sex,ill\n1,2,F").contains("line 2"));
+        assert!(said("id,age,sex,ill\n1,2,F,perhaps").contains("perhaps"));
+        assert!(said("id,age,sex,ill\n\"1,2,F,no").contains("quote"));
+        assert!(said("id,age,sex,ill\n\"1\"x,2,F,no").contains("quote"));
+        assert!(said("").contains("no column"));
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn strange_text_does_no_harm(text in "[\",a1\r\n]{0,80}") {
+            let _ = description().read(&text);
+        }
+    }
+}
