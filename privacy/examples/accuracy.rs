@@ -28,7 +28,8 @@ fn run() -> Result<(), Failure> {
     let number = |at: usize, or: f64| rest.get(at).map_or(Ok(or), |word| word.parse());
     let (rate, epochs) = (number(0, 4.0)?, number(1, 20.0)?);
     let batch = number(2, (train.len() / 16).min(1024) as f64)? as usize;
-    let hidden: Vec<usize> = rest.get(3).filter(|word| *word != "-").map_or(Ok(vec![]), |word| word.split(',').map(str::parse).collect())?;
+    let hidden: Vec<usize> =
+        rest.get(3).filter(|word| *word != "-").map_or(Ok(vec![]), |word| word.split(',').map(str::parse).collect())?;
     let network = Network::perceptron(train.width(), &hidden, description.labels.len())?;
     let steps = (epochs * train.len() as f64 / batch as f64).ceil() as u64;
     let epsilons = rest.get(4).map_or(Ok(vec![0.5, 1.0, 3.0, 8.0]), |words| words.split(',').map(str::parse).collect());

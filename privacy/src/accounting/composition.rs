@@ -151,7 +151,7 @@ mod tests {
                 for steps in [0, 1, 1_000_000, MOST_STEPS] {
                     for delta in [0.5, 1e-15] {
                         let epsilon = sampled(noise, rate, steps).epsilon(delta, Accountant::Rdp).unwrap();
-                        assert!(epsilon >= 0.0 && epsilon < 1e300, "{noise} {rate} {steps} {delta}: {epsilon}");
+                        assert!((0.0..1e300).contains(&epsilon), "{noise} {rate} {steps} {delta}: {epsilon}");
                         assert!(rate > 0.0 && steps > 0 || epsilon == 0.0);
                     }
                 }

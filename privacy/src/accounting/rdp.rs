@@ -91,7 +91,7 @@ fn least(composition: &Composition, at: impl Fn(f64) -> f64) -> f64 {
 
 fn of_one(mechanism: Mechanism, order: f64) -> f64 {
     match mechanism.0 {
-        Kind::Gaussian { rate, .. } if rate == 0.0 => 0.0,
+        Kind::Gaussian { rate: 0.0, .. } => 0.0,
         Kind::Gaussian { noise, rate: 1.0 } => order / (2.0 * noise * noise),
         Kind::Gaussian { noise, rate } => sampled_gaussian(noise, rate, order),
         Kind::Laplace { noise } => laplace(noise, order),

@@ -16,7 +16,9 @@ impl Generator {
         key.copy_from_slice(&seed[..16]);
         start.copy_from_slice(&seed[16..]);
         let stream = Ctr64LE::<Aes128>::new(&key.into(), &start.into());
-        (key.zeroize(), start.zeroize(), seed.zeroize());
+        key.zeroize();
+        start.zeroize();
+        seed.zeroize();
         Self(stream)
     }
 

@@ -218,14 +218,11 @@ fn directed(steps: &[(Kind, u64)], direction: Direction, question: Question) -> 
     Ok(found)
 }
 
+/// The composition on the grid that each mechanism's points are made with.
+type Discretised<'a> = &'a dyn Fn(&dyn Fn(Kind) -> Points) -> Total;
+
 /// The answer by a grid that is right for an ε of about `aim`.
-fn summed(
-    rough: &Total,
-    at: &dyn Fn(&dyn Fn(Kind) -> Points) -> Total,
-    question: Question,
-    tilt: f64,
-    aim: f64,
-) -> Result<f64, AccountingError> {
+fn summed(rough: &Total, at: Discretised<'_>, question: Question, tilt: f64, aim: f64) -> Result<f64, AccountingError> {
     let count: f64 = rough.0.iter().map(|(_, times)| times).sum();
     let ((left, left_lambda), (right, right_lambda)) = (rough.end(tilt, false), rough.end(tilt, true));
     let width = (right - left).max(1e-12) * 1.05;
