@@ -112,6 +112,10 @@ impl Account {
         let account = Self { folder, chain, caps, signer, deals };
         let path = account.file();
         let text = account.encode(session);
+        // Before the session is there: from then on one without them has lost them.
+        for deal in account.deals.iter().filter(|deal| !account.state(deal.lane).exists()) {
+            account.keep(deal.lane, &Spent::default())?;
+        }
         durable::create(&path, |file| file.write_all(&text)).map_err(|e| Error::io("keeping the session", &path, e))?;
         Ok(account)
     }
@@ -216,13 +220,13 @@ impl Account {
         Ok(turn(&self.folder.join("lock"), waiting)?)
     }
 
-    /// How far it is at a committee.
+    /// How far it is at a committee, as far as is known here: nowhere, if the file is gone.
     ///
     /// # Errors
-    /// When the file is damaged.
+    /// When the file is damaged or cannot be read.
     pub fn spent(&self, lane: B256) -> Result<Spent> {
         let path = self.state(lane);
-        if !path.exists() {
+        if !path.try_exists().map_err(|e| Error::io("reading", &path, e))? {
             return Ok(Spent::default());
         }
         let spent = Spent::decode(&read(&path)?);
@@ -249,14 +253,20 @@ impl Account {
         Self::load(&self.folder)
     }
 
-    /// What was receipted on `day` at all its committees.
+    /// What was receipted on `day` at all its committees. Where nobody knows, because the file is gone that says so, it may be all that
+    /// was locked there: until a receipt says how far the session is.
     ///
     /// # Errors
     /// When a file is damaged.
     pub fn spent_on(&self, day: u64) -> Result<u128> {
-        let spent = self.deals.iter().map(|deal| self.spent(deal.lane));
-        let today = spent.map(|spent| spent.map(|spent| if spent.day == day { spent.today } else { 0 }));
-        today.sum()
+        let mut sum = 0u128;
+        for deal in &self.deals {
+            let path = self.state(deal.lane);
+            let is_known = path.try_exists().map_err(|e| Error::io("reading", &path, e))?;
+            let spent = if is_known { self.spent(deal.lane)? } else { Spent { day, today: deal.cap, ..Spent::default() } };
+            sum = sum.saturating_add(if spent.day == day { spent.today } else { 0 });
+        }
+        Ok(sum)
     }
 
     /// What may still be receipted at a committee for vouchers that were given; nothing once that is left, or its time is over.
@@ -451,6 +461,9 @@ mod tests {
         let account = Account::create(&home, 1337, caps, signer, &session(1), &[committee()]).unwrap();
         let lane = deal().lane;
         assert_eq!(account.spent(lane).unwrap(), Spent::default());
+        assert_eq!(account.spent_on(7).unwrap(), 0);
+        std::fs::remove_file(account.state(lane)).unwrap();
+        assert_eq!(account.spent_on(7).unwrap(), deal().cap, "whoever removes the file has not the day anew");
         let last = |number: u64| Last { number, total: u128::from(number) * 12, digest: B256::repeat_byte(1) };
         let one = Spent { promised: 12, ..Spent::default() }.after(last(1), 7);
         let three = one.after(last(3), 7);
