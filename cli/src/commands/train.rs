@@ -22,10 +22,14 @@ use folder::{Folder, Model};
 #[derive(Subcommand, Debug)]
 pub enum TrainCommand {
     /// Train a classifier of table rows, with differential privacy
-    #[command(after_help = TABLE_HELP)]
+    #[command(after_help = TABLE_HELP, override_usage = "\
+sahara train table --data <FILE> --label <COLUMN> --labels <A,B,…>
+                          --epsilon <E> --delta <D> --out <DIR> [OPTIONS]")]
     Table(TableArgs),
     /// Train a classifier of texts over frozen embeddings, with differential privacy
-    #[command(after_help = CLASSIFY_HELP)]
+    #[command(after_help = CLASSIFY_HELP, override_usage = "\
+sahara train classify --data <FILE> --labels <A,B,…> --epsilon <E>
+                             --delta <D> --out <DIR> [OPTIONS]")]
     Classify(ClassifyArgs),
 }
 
