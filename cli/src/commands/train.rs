@@ -49,8 +49,8 @@ bound, what is missing to its middle.
 --out gets a folder `release`, which is what ε bounds: the model and a report.
 Beside it lie the checkpoint and the learning curve, which are for the owner of
 the data alone: losses are not private. Ctrl-C leaves a checkpoint, and the same
-command with --resume goes on. What was spent stays spent: it is written down in
-Sahara's folder before it is spent, and an older checkpoint has fewer steps left.
+command with --resume goes on. What was spent stays spent: it is written down
+in Sahara's folder before it is spent; an older checkpoint has fewer steps left.
 Neighbours differ by one row more or less; how many rows there are is public.";
 
 const CLASSIFY_HELP: &str = "\
