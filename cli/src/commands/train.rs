@@ -62,8 +62,8 @@ Examples:
 
 A line is TEXT<tab>LABEL in a .tsv file, and {\"text\": …, \"label\": …} in a .jsonl
 file. Texts are embedded here, in the clear, by a model that stays as it is; a
-linear classifier is trained on the vectors. What lies in --out, what is spent and
---resume are as in `sahara train table`.";
+linear classifier is trained on the vectors. What lies in --out, what is spent
+and --resume are as in `sahara train table`.";
 
 #[derive(Args, Debug)]
 pub struct TableArgs {
