@@ -193,6 +193,7 @@ mod tests {
         assert!(said("network = 1", "network = 2\nnovelty = 1").contains("version 2"));
         assert!(said("\"sahara-1\"", "\"a b\"").contains("chain must be"));
         assert!(said("\"sahara-1\"", &format!("{:?}", "x".repeat(51))).contains("chain must be"));
+        #[cfg(not(feature = "https"))]
         assert!(said("http://node.example:1", "https://node.example:1").contains("https"));
         let many = vec!["\"http://a:1\""; 17].join(",");
         assert!(said("rpc = [", &format!("rpc = [{many}, ")).contains("1 to 16 nodes"));

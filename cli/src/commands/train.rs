@@ -5,7 +5,6 @@ mod folder;
 mod texts;
 
 use std::path::PathBuf;
-use std::time::Duration;
 
 use clap::{Args, Subcommand, ValueEnum};
 use sahara_privacy::train::table::{Column, Description, TableError};
@@ -246,6 +245,7 @@ impl RunArgs {
             Run::begin(&task.network, &task.examples, plan, (rule, schedule, rate), self.seed, ledger, run)
         }
         .map_err(train_error)?;
+        let stop = stop_when_interrupted();
         let whole = plan.epsilon(plan.wish.steps).map_err(|error| Error::fault(error.to_string()))?;
         context.progress.note(&format!(
             "{} rows, {} parameters, {} steps of about {} rows: noise {:.3}, ε = {whole:.4} at δ = {:e}",
@@ -256,7 +256,6 @@ impl RunArgs {
             plan.noise,
             plan.wish.delta
         ));
-        let stop = stop_when_interrupted();
         let progress = context.progress.clone();
         let mut told = 0;
         let begun = run.state().parameters.clone();
@@ -463,6 +462,8 @@ fn values(text: &str) -> Result<(String, Column), String> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     #[test]
