@@ -13,6 +13,7 @@ use std::time::Duration;
 use alloy_primitives::{Address, B256, U256, keccak256};
 use common::clients::post;
 use common::{Devnet, Finished, Home, MODEL, PATIENCE, Started, free_port_block, one_at_a_time};
+use sahara_market::{LICENCES, OWNERSHIP_RECEIPTS, slots};
 use serde_json::{Value, json};
 
 /// Of every wallet here.
@@ -142,10 +143,16 @@ impl Drop for Market {
     }
 }
 
-fn rpc(chain: SocketAddr, method: &str, params: Value) {
+fn rpc(chain: SocketAddr, method: &str, params: Value) -> Value {
     let question = json!({"jsonrpc": "2.0", "id": 1, "method": method, "params": params}).to_string();
     let (status, answer) = post(chain, "/", &question);
     assert!(status == 200 && !answer.contains("\"error\""), "{method}: {answer}");
+    let answer: Value = serde_json::from_str(&answer).unwrap_or_else(|error| panic!("{error}: {answer}"));
+    answer["result"].clone()
+}
+
+fn asset(market: &Market) -> B256 {
+    market.asset.parse().expect("an asset")
 }
 
 /// A node of the chain that writes down whatever it is told.
@@ -377,7 +384,24 @@ fn nobody_hears_a_key_that_is_not_due(market: &Market, licence: &str, root: &str
     let late = [&["licence", "deliver", &ended][..], &as_stranger].concat();
     market.refused(&owner, &late, "the key stays here");
     assert_eq!(listener.methods_with(&secret), Vec::<String>::new(), "of a licence that ended");
+    // Whose key was lost owns nothing any more: the heir does.
+    let lost: Address = number(&market.owner(&["wallet", "address"]), "address").parse().expect("an address");
+    let heir: Address = number(&market.must(&market.consumer, &["wallet", "address"]), "address").parse().expect("one");
+    let follows = |heir: B256| {
+        rpc(market.chain(), "anvil_setStorageAt", json!([OWNERSHIP_RECEIPTS, slots::successor(lost), heir]));
+        market.time_passes();
+    };
+    follows(heir.into_word());
+    let shown = market.must(&owner, &["asset", "show", &market.asset]);
+    assert_eq!(shown["owner"], json!(heir.to_checksum(None)), "where the contract keeps heirs: {shown}");
+    market.refused(&owner, &deliver, "sign with that wallet");
+    assert_eq!(listener.methods_with(&secret), Vec::<String>::new(), "of an owner whose key was lost");
+    follows(B256::ZERO);
+    let opening = json!([LICENCES, slots::opening(asset(market), root.parse().expect("a root")), "latest"]);
+    let word = || rpc(market.chain(), "eth_getStorageAt", opening.clone());
+    assert_eq!(word(), json!(B256::ZERO));
     market.must(&owner, &deliver);
+    assert_ne!(word(), json!(B256::ZERO), "where the contract keeps openings");
     let said = listener.methods_with(&secret);
     assert!(!said.is_empty() && said.iter().all(|method| method == "eth_sendRawTransaction"), "{said:?}");
     market.refused(&owner, &deliver, "is open already");
