@@ -27,7 +27,8 @@ is paid by itself, within the caps that you set here.
 A full-access licence sells the key of a ciphertext: `asset publish`, `asset
 offer --kind full-access`, then the buyer's `licence buy`, the owner's `licence
 deliver`, the buyer's `licence unpack`, or `dispute`. A partnership has terms
-that both signed: the owner's `licence propose`, the holder's `licence accept`.")]
+that both signed: the owner's `licence propose`, the holder's `licence accept`.
+`licence sales ASSET` tells an owner who bought, and what is to be done.")]
 pub enum LicenceCommand {
     /// Buy a licence, and open a session with it
     Buy(Box<buy::BuyArgs>),

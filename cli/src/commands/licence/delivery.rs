@@ -142,7 +142,7 @@ fn proven(light: &Light, licence: U256, facts: &Licences::licenceOfReturn) -> Re
 
 fn words(light: &Light, wanted: &[(Address, B256)]) -> Result<(Vec<B256>, u64)> {
     let proven = light.words(wanted).map_err(|e| unproven(&e))?;
-    Ok((proven.words.into_iter().map(Into::into).collect(), proven.time))
+    Ok((proven.words, proven.time))
 }
 
 fn unproven(why: &dyn std::fmt::Display) -> Error {
