@@ -3,15 +3,17 @@
 
 mod common;
 
-use std::net::SocketAddr;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use alloy_primitives::{Address, B256, U256, keccak256};
 use common::clients::post;
 use common::{Devnet, Finished, Home, MODEL, PATIENCE, Started, free_port_block, one_at_a_time};
+use sahara_market::{LICENCES, OWNERSHIP_RECEIPTS, slots};
 use serde_json::{Value, json};
 
 /// Of every wallet here.
@@ -141,10 +143,71 @@ impl Drop for Market {
     }
 }
 
-fn rpc(chain: SocketAddr, method: &str, params: Value) {
+fn rpc(chain: SocketAddr, method: &str, params: Value) -> Value {
     let question = json!({"jsonrpc": "2.0", "id": 1, "method": method, "params": params}).to_string();
     let (status, answer) = post(chain, "/", &question);
     assert!(status == 200 && !answer.contains("\"error\""), "{method}: {answer}");
+    let answer: Value = serde_json::from_str(&answer).unwrap_or_else(|error| panic!("{error}: {answer}"));
+    answer["result"].clone()
+}
+
+fn asset(market: &Market) -> B256 {
+    market.asset.parse().expect("an asset")
+}
+
+/// A node of the chain that writes down whatever it is told.
+struct Listener {
+    address: SocketAddr,
+    heard: Arc<Mutex<Vec<String>>>,
+}
+
+impl Listener {
+    fn of(chain: SocketAddr) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let heard = Arc::<Mutex<Vec<String>>>::default();
+        let (address, all) = (listener.local_addr().expect("an address"), heard.clone());
+        std::thread::spawn(move || {
+            for stream in listener.incoming().flatten() {
+                let all = all.clone();
+                std::thread::spawn(move || pass_on(stream, chain, &all));
+            }
+        });
+        Self { address, heard }
+    }
+
+    /// The methods of the questions that hold this.
+    fn methods_with(&self, secret: &str) -> Vec<String> {
+        let heard = self.heard.lock().expect("no thread died");
+        assert!(!heard.is_empty(), "it is asked");
+        let with = heard.iter().filter(|body| body.contains(secret));
+        with.map(|body| {
+            let question: Value = serde_json::from_str(body).expect("JSON");
+            question["method"].as_str().expect("a method").to_owned()
+        })
+        .collect()
+    }
+}
+
+/// One question and its answer.
+fn pass_on(stream: TcpStream, chain: SocketAddr, heard: &Mutex<Vec<String>>) {
+    let mut reader = BufReader::new(&stream);
+    let (mut line, mut length) = (String::new(), 0);
+    while reader.read_line(&mut line).is_ok_and(|read| read > 2) {
+        let field = line.to_ascii_lowercase();
+        if let Some(value) = field.strip_prefix("content-length:") {
+            length = value.trim().parse().unwrap_or(0);
+        }
+        line.clear();
+    }
+    let mut body = vec![0; length];
+    if reader.read_exact(&mut body).is_err() {
+        return;
+    }
+    let body = String::from_utf8_lossy(&body).into_owned();
+    heard.lock().expect("no thread died").push(body.clone());
+    let (status, answer) = post(chain, "/", &body);
+    let head = format!("HTTP/1.1 {status} OK\r\nConnection: close\r\nContent-Length: {}\r\n\r\n", answer.len());
+    let _ = (&stream).write_all(format!("{head}{answer}").as_bytes());
 }
 
 fn text(path: &Path) -> &str {
@@ -172,6 +235,10 @@ fn api_keeps_its_terms(market: &Market) {
     let embedded = market.run(home, &["embed", "--model", MODEL, "hello"]);
     assert!(embedded.code == Some(0) && embedded.stderr.contains("paid 0.004 SAH, receipt "), "{embedded}");
     // The owner asks for more from now on; who bought before pays what it bought.
+    // Nobody can be asked for nothing.
+    let owners = market.owners();
+    let free = ["asset", "offer", &market.asset, "--kind", "long-term", "--price", "2", "--days", "30"];
+    market.refused(home, &[&free[..], &["--wallet", text(&owners)]].concat(), "with --compute");
     let [mine] =
         market.must(home, &["licence", "ls"]).as_array().expect("a list").clone().try_into().expect("one licence");
     let old = market.must(home, &["asset", "show", &market.asset])["offers"][0]["terms"].clone();
@@ -200,8 +267,14 @@ fn long_term_is_used_until_it_ends(market: &Market) {
     ]);
     // Unpaid, and over the cap.
     let poor = market.path("poor.json");
-    market.must(&market.consumer, &["wallet", "new", "--wallet", text(&poor)]);
+    let to = number(&market.must(&market.consumer, &["wallet", "new", "--wallet", text(&poor)]), "address");
     market.buys_not(&["--wallet", text(&poor)], "has 0 SAH, and this takes");
+    let sent = market.must(&market.consumer, &["wallet", "send", &to, "0.25", "--dry-run"]);
+    assert_eq!(sent["value"], "250000000000000000", "{sent}");
+    market.buys_not(&["--wallet", text(&poor)], "has 0 SAH, and this takes");
+    let sent = market.must(&market.consumer, &["wallet", "send", &to, "0.25"]);
+    assert_eq!((&sent["to"], &sent["amount"]), (&json!(to), &json!("250000000000000000")), "{sent}");
+    market.buys_not(&["--wallet", text(&poor)], "has 0.25 SAH, and this takes");
     market.buys_not(&["--max-price", "2.9"], "more than the 2.9 SAH that you allow");
     market.buys_not(&["--cap-call", "0.001", "--deposit", "1"], "more than the 0.001 SAH that you allow");
     let tried = market.buys(&["--deposit", "0.004", "--dry-run"]);
@@ -215,13 +288,123 @@ fn long_term_is_used_until_it_ends(market: &Market) {
     market.refused(&market.consumer, &["licence", "refund", &licence], &format!("sahara licence complain {licence}"));
     market.must(&market.consumer, &["licence", "complain", &licence]);
     market.refused(&market.consumer, &["licence", "refund", &licence], "the complaint can be answered until");
+    market.refused(&market.consumer, &["licence", "complain", &licence], "is complained of already");
+    let shown = market.run(&market.consumer, &["licence", "show", &licence]);
+    assert!(shown.stdout.contains("its holder complained"), "{shown}");
+    assert!(shown.stdout.lines().all(|line| line.chars().count() <= 84), "{shown}");
     market.owner(&["asset", "retract", &terms]);
+    ends_and_is_paid_back(market, &licence);
+    // One that allows to derive, and no calls.
+    let derive = market.offers(&["--kind", "long-term", "--price", "1", "--revenue-share", "100", "--days", "30"]);
+    market.buys_not(&["--deposit", "1"], "leave out --deposit");
+    market.buys_not(&["--as", "mine"], "leave out --as");
+    let done = market.run(&market.consumer, &["licence", "buy", &market.asset]);
+    assert!(done.code == Some(0) && done.stdout.contains("no session is opened"), "{done}");
+    market.owner(&["asset", "retract", &derive]);
+    // A parent that cannot be one costs nothing.
+    let child = format!("{:#x}", B256::repeat_byte(0x77));
+    let register = ["asset", "register", "--root", &child, "--kind", "dataset", "--parent"];
+    let unknown = format!("{}:99", market.asset);
+    market.refused(&market.consumer, &[&register[..], &[&unknown]].concat(), "NoSuchLicence");
+    let calls = format!("{}:{licence}", market.asset);
+    market.refused(&market.consumer, &[&register[..], &[&calls]].concat(), "the licence is over; nothing was paid");
     // One that ends at once.
     let short = market.offers(&["--kind", "long-term", "--price", "1", "--compute", "0.003", "--days", "1s"]);
     let bought = market.buys(&["--no-session"]);
     market.owner(&["asset", "retract", &short]);
     market.time_passes();
     market.refused(&market.consumer, &["session", "open", "--licence", &number(&bought, "licence")], "is over since");
+}
+
+/// The owner sees who bought, ends the licence, and its holder finds its money.
+fn ends_and_is_paid_back(market: &Market, licence: &str) {
+    let sales = market.must(&market.devnet.home, &["licence", "sales", &market.asset]);
+    let sold = sales.as_array().expect("a list").iter().find(|sold| sold["licence"] == licence).expect("the sale");
+    let holder = number(&market.must(&market.consumer, &["wallet", "address"]), "address");
+    assert_eq!((&sold["holder"], &sold["money"]), (&json!(holder), &json!("vesting")), "{sales}");
+    let ended = market.run(&market.devnet.home, &["licence", "withdraw", licence, "--wallet", text(&market.owners())]);
+    let command = format!("sahara licence refund {licence}");
+    let said = ended.stdout.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(ended.code == Some(0) && said.contains("2.999") && said.contains(&command), "{ended}");
+    let of_it = || {
+        let all = market.must(&market.consumer, &["licence", "ls"]);
+        all.as_array().expect("a list").iter().find(|one| one["licence"] == licence).cloned()
+    };
+    let waits = of_it().expect("its money waits");
+    assert!(number(&waits, "takeable").starts_with("2999") && waits["withdrawn"].is_number(), "{waits}");
+    let told = market.run(&market.consumer, &["licence", "show", licence]);
+    let words = told.stdout.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(words.contains(&command) && !words.contains("good until"), "{told}");
+    let returned = market.must(&market.consumer, &["licence", "refund", licence]);
+    assert_eq!(returned["returned"], waits["takeable"]);
+    assert_eq!(of_it(), None, "nothing waits any more");
+    market.owner(&["licence", "collect", licence]);
+    let owners = market.owners();
+    let again = ["licence", "collect", licence, "--wallet", text(&owners)];
+    let before = market.owner(&["wallet", "balance"]);
+    market.refused(&market.devnet.home, &again, "can be collected now");
+    assert_eq!(market.owner(&["wallet", "balance"]), before, "no gas is paid for nothing");
+}
+
+/// The key is in nothing that a node of the chain is told, but in the transaction that has to open it.
+fn nobody_hears_a_key_that_is_not_due(market: &Market, licence: &str, root: &str, sealed: &Path, source: &Path) {
+    let listener = Listener::of(market.chain());
+    let owner = Home::empty();
+    let written = std::fs::read_to_string(market.devnet.home.path().join("devnet/network.toml")).expect("a file");
+    let heard = written.replace(&market.chain().to_string(), &listener.address.to_string());
+    let network = market.file("heard.toml", heard.as_bytes());
+    market.must(&owner, &["network", "add", text(&network), "--name", "here"]);
+    let key = format!("ciphertexts/{}.key", root.trim_start_matches("0x"));
+    std::fs::create_dir_all(owner.path().join("ciphertexts")).expect("a folder");
+    std::fs::copy(market.devnet.home.path().join(&key), owner.path().join(&key)).expect("the key");
+    let secret = std::fs::read_to_string(owner.path().join(&key)).expect("the key").trim().to_owned();
+    let owners = market.owners();
+    let deliver = ["licence", "deliver", licence, "--wallet", text(&owners)];
+    let tried = market.must(&owner, &[&deliver[..], &["--dry-run"]].concat());
+    assert_eq!(tried["dry_run"], true, "{tried}");
+    assert_eq!(listener.methods_with(&secret), Vec::<String>::new(), "--dry-run");
+    // A stranger sells the same ciphertext as its own asset's, and asks for the key.
+    let stranger = market.consumer.path().join("wallet.json");
+    let as_stranger = ["--wallet", text(&stranger)];
+    let copy = format!("{:#x}", B256::repeat_byte(0x99));
+    let register = ["asset", "register", "--root", &copy, "--kind", "dataset"];
+    let other = number(&market.must(&owner, &[&register[..], &as_stranger].concat()), "asset");
+    let publish = ["asset", "publish", &other, text(source), "--out", text(sealed)];
+    market.must(&owner, &[&publish[..], &as_stranger].concat());
+    let offer = ["asset", "offer", &other, "--kind", "full-access", "--price", "0", "--details", root];
+    market.must(&owner, &[&offer[..], &as_stranger].concat());
+    let stolen = number(&market.must(&owner, &[&["licence", "buy", &other][..], &as_stranger].concat()), "licence");
+    market.refused(&owner, &["licence", "deliver", &stolen, "--wallet", text(&owners)], "the key stays here");
+    assert_eq!(listener.methods_with(&secret), Vec::<String>::new(), "of an asset that is another's");
+    market.refused(&owner, &["licence", "deliver", "99", "--wallet", text(&owners)], "NoSuchLicence");
+    // One that its owner ended.
+    let ended =
+        number(&market.must(&owner, &[&["licence", "buy", &other, "--again"][..], &as_stranger].concat()), "licence");
+    market.must(&owner, &[&["licence", "withdraw", &ended][..], &as_stranger].concat());
+    let late = [&["licence", "deliver", &ended][..], &as_stranger].concat();
+    market.refused(&owner, &late, "the key stays here");
+    assert_eq!(listener.methods_with(&secret), Vec::<String>::new(), "of a licence that ended");
+    // Whose key was lost owns nothing any more: the heir does.
+    let lost: Address = number(&market.owner(&["wallet", "address"]), "address").parse().expect("an address");
+    let heir: Address = number(&market.must(&market.consumer, &["wallet", "address"]), "address").parse().expect("one");
+    let follows = |heir: B256| {
+        rpc(market.chain(), "anvil_setStorageAt", json!([OWNERSHIP_RECEIPTS, slots::successor(lost), heir]));
+        market.time_passes();
+    };
+    follows(heir.into_word());
+    let shown = market.must(&owner, &["asset", "show", &market.asset]);
+    assert_eq!(shown["owner"], json!(heir.to_checksum(None)), "where the contract keeps heirs: {shown}");
+    market.refused(&owner, &deliver, "sign with that wallet");
+    assert_eq!(listener.methods_with(&secret), Vec::<String>::new(), "of an owner whose key was lost");
+    follows(B256::ZERO);
+    let opening = json!([LICENCES, slots::opening(asset(market), root.parse().expect("a root")), "latest"]);
+    let word = || rpc(market.chain(), "eth_getStorageAt", opening.clone());
+    assert_eq!(word(), json!(B256::ZERO));
+    market.must(&owner, &deliver);
+    assert_ne!(word(), json!(B256::ZERO), "where the contract keeps openings");
+    let said = listener.methods_with(&secret);
+    assert!(!said.is_empty() && said.iter().all(|method| method == "eth_sendRawTransaction"), "{said:?}");
+    market.refused(&owner, &deliver, "is open already");
 }
 
 fn partnership_needs_both_signatures(market: &Market) {
@@ -310,8 +493,10 @@ fn full_access_opens_a_ciphertext(market: &Market) {
     let unpack = ["licence", "unpack", &licence, "--from", text(&sealed), "--out", text(&out)];
     market.refused(&market.consumer, &unpack, "has not opened the ciphertext yet");
     market.refused(&market.consumer, &["licence", "refund", &licence], "its owner can deliver until");
-    market.refused(&market.consumer, &["licence", "deliver", &licence], "the key of ciphertext");
-    market.owner(&["licence", "deliver", &licence]);
+    market.refused(&market.consumer, &["licence", "deliver", &licence], "sign with that wallet");
+    nobody_hears_a_key_that_is_not_due(market, &licence, &root, &sealed, &source);
+    let shown = market.run(&market.consumer, &["licence", "show", &licence]);
+    assert!(shown.stdout.contains("delivered 20"), "{shown}");
     market.must(&market.consumer, &unpack);
     assert_eq!(std::fs::read(out.join("part/rows.csv")).expect("what was bought"), vec![b'7'; 20_000]);
     market.refused(&market.consumer, &["licence", "dispute", &licence, "--from", text(&sealed)], "the key opens all");

@@ -74,6 +74,32 @@ fn devnet_up_alone_is_the_paid_tour() {
     assert_ne!(third["paid"]["session"], paid["session"], "{third}");
     assert_eq!(third["paid"]["licence"], paid["licence"], "the licence stays");
     pays(&devnet);
+    // With a second licence: its session is taken when the first one is closed, and then one of a licence that is good.
+    let asset = paid["asset"].as_str().expect("an asset");
+    let buy = ["licence", "buy", asset, "--deposit", "1", "--again", "--json"];
+    let bought = Started::new(&mut with_password(&devnet, &buy)).finish(PATIENCE);
+    assert_eq!(bought.code, Some(0), "{bought}");
+    let bought: Value = serde_json::from_str(&bought.stdout).expect("JSON");
+    let close = |session: &Value| {
+        let id = session.as_str().expect("a session");
+        let closed = Started::new(&mut with_password(&devnet, &["session", "close", id])).finish(PATIENCE);
+        assert_eq!(closed.code, Some(0), "{closed}");
+        let all = devnet.home.json(&["session", "ls", "--json"]);
+        let state = all.as_array().expect("a list").iter().find(|one| one["session"] == id).map(|one| &one["state"]);
+        assert_eq!(state, Some(&json!("closing")), "at once: {all}");
+        Started::new(&mut with_password(&devnet, &["session", "close", id])).finish(PATIENCE)
+    };
+    let twice = close(&third["paid"]["session"]);
+    assert!(twice.code == Some(2) && twice.stderr.contains("the session is closing: wait until"), "{twice}");
+    let fourth = up(&devnet);
+    assert_eq!(fourth["paid"]["session"], bought["session"]["session"], "{fourth}");
+    assert_eq!(fourth["paid"]["licence"], bought["licence"], "{fourth}");
+    close(&fourth["paid"]["session"]);
+    let fifth = up(&devnet);
+    assert_eq!(fifth["paid"]["licence"], bought["licence"], "{fifth}");
+    pays(&devnet);
+    let shown = devnet.home.json(&["asset", "show", asset, "--json"]);
+    assert_eq!(shown["committees"].as_array().map(Vec::len), Some(1), "its nodes are seated once: {shown}");
     let books = devnet.home.run(&["books"]);
     assert!(books.code == Some(0) && books.stdout.contains("the books balance"), "{books}");
 }

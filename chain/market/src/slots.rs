@@ -1,6 +1,6 @@
 //! Where the contracts keep the few words that a share node asks to be proven, in Solidity's layout.
 
-use alloy_primitives::{B256, U256, keccak256};
+use alloy_primitives::{Address, B256, U256, keccak256};
 
 /// In [`crate::INFERENCE_MARKET`]: the state of a session, [`SessionState`].
 pub fn session(id: B256) -> B256 {
@@ -32,6 +32,23 @@ pub fn ask(asset: B256) -> [B256; 4] {
 /// In [`crate::LICENCES`]: zero, or when a licence was withdrawn.
 pub fn withdrawn(licence: U256) -> B256 {
     mapping(licence.into(), U256::ZERO.into())
+}
+
+/// In [`crate::LICENCES`]: the first and the third word of a licence's record: its terms' hash, zero if there is no such licence, and
+/// [`LicenceState`].
+pub fn licence(licence: U256) -> [B256; 2] {
+    let first = U256::from_be_bytes(mapping(licence.into(), U256::from(10).into()).0);
+    [0, 2].map(|word| first.wrapping_add(U256::from(word)).into())
+}
+
+/// In [`crate::LICENCES`]: zero while a ciphertext of an asset, with this root, was never opened.
+pub fn opening(asset: B256, root: B256) -> B256 {
+    mapping(root, mapping(asset, U256::from(8).into()))
+}
+
+/// In [`crate::OWNERSHIP_RECEIPTS`]: zero, or the account that has taken the place of a lost one.
+pub fn successor(account: Address) -> B256 {
+    mapping(account.into_word(), U256::from(2).into())
 }
 
 /// In [`crate::PRIVACY_BUDGET`]: the state of a job, [`JobState`].
@@ -69,6 +86,23 @@ impl SessionState {
             (3, Ok(_)) => Self::Finished,
             _ => Self::Unknown(word),
         }
+    }
+}
+
+/// What the third word of a licence's record says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LicenceState {
+    /// When it was bought, in seconds since 1970.
+    pub bought: u64,
+    /// What its money does: 0 paid, 1 vesting, 2 sealed, 3 refunded.
+    pub money: u8,
+}
+
+impl LicenceState {
+    /// Reads the word.
+    pub fn read(word: U256) -> Self {
+        let [bought, _, _, rest] = word.into_limbs();
+        Self { bought, money: rest.to_le_bytes()[0] }
     }
 }
 
@@ -149,6 +183,12 @@ impl CommitteeState {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_licence_says_when_it_was_bought_and_what_its_money_does() {
+        let word = U256::from_limbs([1_700_000_000, u64::MAX, 7, 2 | 600 << 8]);
+        assert_eq!(LicenceState::read(word), LicenceState { bought: 1_700_000_000, money: 2 });
+    }
 
     #[test]
     fn words_are_read_strictly() {

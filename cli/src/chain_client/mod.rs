@@ -155,7 +155,9 @@ fn number(value: &Value) -> Option<U256> {
 /// What a person can do about an answer that is none.
 pub fn refusal(doing: &str, error: &AskError) -> Error {
     match error {
-        AskError::NoAnswer(why) => Error::fault(format!("{doing}: {why}")),
+        AskError::NoAnswer(why) => Error::fault(format!(
+            "{doing}: {why}; is the network up? See `sahara devnet status` for your own, `sahara network show` for others"
+        )),
         AskError::Refused { data: Some(data), .. } if !data.is_empty() => {
             Error::user(format!("{doing}: the contract refuses: {}", revert::words(data)))
         }
@@ -189,6 +191,7 @@ mod tests {
         assert!(error.exit_code() == 2 && error.report().ends_with("refuses: no"), "{}", error.report());
         let error = refusal("buying", &refused(None));
         assert!(error.exit_code() == 2 && error.report().contains("execution reverted"));
-        assert_eq!(refusal("buying", &AskError::NoAnswer("down".into())).exit_code(), 1);
+        let away = refusal("buying", &AskError::NoAnswer("down".into()));
+        assert!(away.exit_code() == 1 && away.report().contains("`sahara devnet status`"), "{}", away.report());
     }
 }

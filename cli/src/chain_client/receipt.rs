@@ -206,7 +206,13 @@ mod tests {
             }),
             None => nodes::nobody(),
         });
-        let order = Order { doing: "buying", to: Address::ZERO, value: Amount::default(), input: Default::default() };
+        let order = Order {
+            doing: "buying",
+            to: Address::ZERO,
+            value: Amount::default(),
+            input: Default::default(),
+            gas: None,
+        };
         let sent = Sent { hash: HASH, order: &order, from: Address::ZERO, nonce: 3 };
         Chain::new(7, nodes).wait(&sent, Some("already known"))
     }

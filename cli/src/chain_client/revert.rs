@@ -53,7 +53,7 @@ fn of<E: SolInterface + std::fmt::Debug>(data: &[u8]) -> Option<String> {
         }
         None => inner.to_owned(),
     };
-    Some(match advice(name) {
+    Some(match advice(name, &said) {
         Some(advice) => format!("{said}: {advice}"),
         None => said,
     })
@@ -67,6 +67,10 @@ fn readable(name: &str, field: &str) -> String {
         return value.to_owned();
     }
     let Ok(number) = value.parse::<U256>() else { return field.to_owned() };
+    // A request says its state, no amount.
+    if name == "Replayed" && number < U256::from(10) {
+        return field.to_owned();
+    }
     let shares = ["SharesAreNotAll", "SharesExceedAll", "RevenueShareAbove"].contains(&name);
     match what {
         "bond" | "least" | "asked" | "offered" | "value" | "sum" | "total" | "cap" | "paid" | "price" | "most"
@@ -84,8 +88,33 @@ fn readable(name: &str, field: &str) -> String {
 }
 
 /// What can be done about a refusal, where that is plain.
-fn advice(name: &str) -> Option<&'static str> {
+fn advice(name: &str, said: &str) -> Option<&'static str> {
     Some(match name {
+        "WrongState" if said.contains("licence: ") => {
+            "its price is not in the state for that any more: see `sahara licence show NUMBER`"
+        }
+        "WrongState" if said.contains("session: ") => {
+            "its state has changed in the meantime: see `sahara session ls`, and come back when it says that it closes"
+        }
+        "WrongComplaint" => "there is a complaint already, or none yet: see `sahara licence show NUMBER`",
+        "MadeBefore" => "this partnership is made already: see `sahara licence ls`",
+        "NoSuchLicence" => {
+            "no such licence was bought on this chain: see `sahara licence ls`, or `sahara licence sales ASSET`"
+        }
+        "NotLicensed" => {
+            "it takes a licence of your own for that parent that allows to derive from it: see `sahara licence ls`"
+        }
+        "NotPaidYet" => "its price could still come back: its owner collects it first (`sahara licence collect`)",
+        "MoreThanBonded" => "unbond what is bonded at most: see `sahara operator earnings`",
+        "StillGood" => {
+            "the committee is good still, and only the asset's owner may unseat it: sign with the owner's wallet (--wallet)"
+        }
+        "Over" => "the licence is over: see `sahara licence show NUMBER`",
+        "NothingToTake" => "nothing waits there for this wallet",
+        "RegisteredBefore" => "see `sahara asset ls`",
+        "OpenedBefore" if said.contains("root: ") => {
+            "its key is public: seal anew with `sahara asset publish` to sell it again"
+        }
         "NotYet" | "NotDue" | "TooEarly" => "come back after that time",
         "QuoteTooHigh" => {
             "the operator asks more than the offer pays: offer more with `sahara asset offer --compute`, or it lowers its \
@@ -104,7 +133,7 @@ fn advice(name: &str) -> Option<&'static str> {
         "NotSeated" => "choose another committee with --with, or ask the asset's owner to seat one",
         "PriceAbove" => "allow more with --max-price",
         "NotOffered" => "see `sahara asset show` for what is offered",
-        "NoSuchAsset" => "see `sahara asset ls`",
+        "NoSuchAsset" => "no such asset is on this chain: see `sahara asset ls --all`",
         "LicenceOver" => "the licence ends first: buy another with `sahara licence buy`",
         "NothingToPay" => "nothing is ripe now: see `sahara operator earnings`",
         "Replayed" => "it is paid already",
@@ -115,7 +144,7 @@ fn advice(name: &str) -> Option<&'static str> {
 #[cfg(test)]
 mod tests {
     use alloy_primitives::{Address, B256, U256};
-    use sahara_market::abi::{InferenceMarket, Licences};
+    use sahara_market::abi::{AssetRegistry, InferenceMarket, Licences, Operators};
 
     use super::*;
 
@@ -139,6 +168,27 @@ mod tests {
         assert!(words(&bonded).starts_with("NotBonded(operator: 0x0000"), "{}", words(&bonded));
         let twice = InferenceMarket::SeatedBefore { committee: B256::repeat_byte(0xab) }.abi_encode();
         assert!(words(&twice).contains("abababab"));
+    }
+
+    #[test]
+    fn refusals_that_people_meet_say_what_to_type() {
+        let session = InferenceMarket::WrongState { session: B256::ZERO, state: U256::from(2) }.abi_encode();
+        assert!(words(&session).contains("sahara session ls"), "{}", words(&session));
+        let licence = Licences::WrongState { licence: U256::from(3), state: 2 }.abi_encode();
+        assert!(words(&licence).contains("sahara licence show"), "{}", words(&licence));
+        let number = U256::from(3);
+        for (data, command) in [
+            (Licences::WrongComplaint { licence: number }.abi_encode(), "sahara licence show"),
+            (Licences::MadeBefore { partnership: B256::ZERO }.abi_encode(), "sahara licence ls"),
+            (Licences::NoSuchLicence { licence: number }.abi_encode(), "sahara licence sales"),
+            (AssetRegistry::NoSuchAsset { asset: B256::ZERO }.abi_encode(), "sahara asset ls --all"),
+            (Operators::MoreThanBonded { amount: number, bond: number }.abi_encode(), "sahara operator earnings"),
+            (InferenceMarket::StillGood { committee: B256::ZERO }.abi_encode(), "--wallet"),
+        ] {
+            assert!(words(&data).contains(command), "{}", words(&data));
+        }
+        let request = InferenceMarket::Replayed { total: U256::ONE, paid: U256::ONE }.abi_encode();
+        assert!(!words(&request).contains("SAH"), "a state is no amount: {}", words(&request));
     }
 
     #[test]

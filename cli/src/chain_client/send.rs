@@ -22,7 +22,7 @@ const MAX_GAS: u64 = 60_000_000;
 pub struct Preview {
     /// What is paid with it.
     pub value: Amount,
-    /// Gas, as the node estimates.
+    /// Gas, as the node estimates, unless the order says it.
     pub gas: u64,
     /// The most that the gas may cost.
     pub fee: Amount,
@@ -89,9 +89,12 @@ impl Chain {
         if balance < all {
             return Err(short(order.doing, from, balance, all));
         }
-        // What it takes may grow until it is in a block.
-        let estimate = self.estimate(from, order)?;
-        let gas = estimate + estimate / 4 + more_gas;
+        let gas = match order.gas {
+            Some(gas) => gas,
+            // What it takes may grow until it is in a block.
+            None => self.estimate(from, order).map(|estimate| estimate + estimate / 4)?,
+        };
+        let gas = gas + more_gas;
         let (mut least, mut unit) = (all.0, None);
         for fee in look.fees() {
             least = all.0.saturating_add(fee.of(gas));
@@ -190,5 +193,7 @@ impl Chain {
 }
 
 fn short(doing: &str, who: Address, has: Amount, needs: Amount) -> Error {
-    Error::user(format!("{doing}: {who} has {has}, and this takes up to {needs}: send it the rest first"))
+    Error::user(format!(
+        "{doing}: {who} has {has}, and this takes up to {needs}: send it the rest first (`sahara wallet send`)"
+    ))
 }

@@ -15,7 +15,7 @@ use super::Context;
 use super::money::{MoneyArgs, id};
 use super::network::NetworkArgs;
 use super::publish::{PublishArgs, publish};
-use super::terms::{FULL_ACCESS, PriceArgs, terms_of, terms_value, terms_words};
+use super::terms::{FULL_ACCESS, PriceArgs, call_price, terms_of, terms_value, terms_words, unusable};
 use super::wallet::FileArgs;
 use crate::chain_client::{Chain, Key, Log, Order};
 use crate::error::{Error, Result};
@@ -67,7 +67,7 @@ pub struct RegisterArgs {
     /// Name of a model on this machine
     #[arg(default_value = DEFAULT_MODEL, conflicts_with = "root")]
     model: String,
-    /// Commitment to another content, instead of a model's
+    /// Commitment to another content than a model of this machine: of a file for example its SHA-256
     #[arg(long, value_name = "HASH", value_parser = id)]
     root: Option<B256>,
     /// What it is
@@ -214,6 +214,12 @@ pub fn run(command: AssetCommand, context: &mut Context) -> Result<()> {
 fn register(args: &RegisterArgs, context: &mut Context) -> Result<()> {
     let (root, graph) = match args.root {
         Some(root) => (root, B256::ZERO),
+        None if args.kind == KindArg::Dataset => {
+            return Err(Error::user(
+                "a dataset is registered by a commitment to its bytes, which you choose and keep: give it with --root, for one \
+                 file its SHA-256 (`sha256sum FILE`)",
+            ));
+        }
         None => content(&Store::new(&context.home).open(&args.model, &context.progress.events())?)?,
     };
     let mut payer = args.money.payer(context)?;
@@ -236,6 +242,7 @@ fn register(args: &RegisterArgs, context: &mut Context) -> Result<()> {
     )? {
         return Err(Error::user(format!("you have registered this content before, as asset {named}")));
     }
+    licensed(&payer.chain, owner, &args.parent)?;
     let mut salt = [0; 32];
     getrandom::fill(&mut salt).map_err(|e| Error::fault(format!("the system gives no random numbers: {e}")))?;
     let salt = B256::from(salt);
@@ -251,12 +258,59 @@ fn register(args: &RegisterArgs, context: &mut Context) -> Result<()> {
         payer.chain.call("looking for others", ASSET_REGISTRY, &AssetRegistry::claimsCall { contentRoot: root })?;
     let others: Vec<B256> = rivals.into_iter().filter(|other| *other != named).collect();
     if !others.is_empty() {
-        context
-            .progress
-            .note(&format!("{} others have registered the same content: see `sahara asset show`", others.len()));
+        context.progress.note(&format!("{}: see `sahara asset show`", rivals_words(others.len())));
     }
     let value = json!({"asset": named, "owner": owner.to_checksum(None), "content_root": root, "claims": others});
     payer.tell(&format!("registered as asset {named}"), value, context)
+}
+
+fn rivals_words(count: usize) -> String {
+    match count {
+        1 => "one other asset has the same content".to_owned(),
+        many => format!("{many} other assets have the same content"),
+    }
+}
+
+/// Refuses parents that the contract would refuse after the commitment was paid.
+fn licensed(chain: &Chain, who: Address, parents: &[(B256, U256)]) -> Result<()> {
+    let mut all = 0;
+    for (index, (parent, number)) in parents.iter().enumerate() {
+        let (parent, number) = (*parent, *number);
+        let refuse =
+            |why: String| Err(Error::user(format!("parent {parent} with licence {number}: {why}; nothing was paid")));
+        if parents[..index].iter().any(|(other, _)| *other == parent) {
+            return refuse("it is named twice".to_owned());
+        }
+        let exists = AssetRegistry::existsCall { asset: parent };
+        if !chain.call("looking for the parent", ASSET_REGISTRY, &exists)? {
+            return refuse("no such asset is on this chain, see `sahara asset ls --all`".to_owned());
+        }
+        let facts = chain.call("asking for its licence", LICENCES, &Licences::licenceOfCall { licence: number })?;
+        let holder = chain.call("asking whose it is", LICENCES, &Licences::ownerOfCall { licence: number })?;
+        let money = chain.call("asking for its money", LICENCES, &Licences::moneyOfCall { licence: number })?;
+        if facts.asset != parent {
+            return refuse(format!("the licence is one for {}", facts.asset));
+        }
+        if holder != who {
+            return refuse(format!("the licence is {holder}'s: sign with that wallet (--wallet)"));
+        }
+        if facts.withdrawnAt != 0 || facts.ends <= chain.time()? {
+            return refuse("the licence is over".to_owned());
+        }
+        if facts.terms.revenueShare == 0 {
+            return refuse("its terms do not allow to derive from the asset (they name no revenue share)".to_owned());
+        }
+        if money.collected != money.paid {
+            return refuse(format!(
+                "its price could still come back: its owner collects it first (`sahara licence collect {number}`)"
+            ));
+        }
+        all += u32::from(facts.terms.revenueShare);
+    }
+    match all {
+        0..=10_000 => Ok(()),
+        _ => Err(Error::user("the parents ask for more than all of the revenue; nothing was paid")),
+    }
 }
 
 /// Most gas that registering takes after the commitment: it cannot be tried before.
@@ -271,6 +325,18 @@ fn offer(args: &OfferArgs, context: &mut Context) -> Result<()> {
         return Err(Error::user(
             "a full-access licence sells a ciphertext: make it with `sahara asset publish`, and name its root with --details",
         ));
+    }
+    let call = AssetRegistry::assetOfCall { asset: args.asset };
+    let sold = payer.chain.call("asking for the asset", ASSET_REGISTRY, &call)?.kind;
+    if let Some(why) = unusable(&terms).filter(|_| sold != KindArg::Dataset as u8) {
+        return Err(Error::user(why));
+    }
+    if sold == KindArg::Dataset as u8 && terms.kind != FULL_ACCESS && call_price(&terms) > 0 {
+        context.progress.note("no share node answers calls about a dataset: what is asked for a call is never paid");
+    } else if terms.kind != FULL_ACCESS && terms.compute == 0 {
+        context
+            .progress
+            .note("operators whose quote is above nothing do not serve these terms: --compute is what they get");
     }
     let hash = keccak256((args.asset, terms.clone()).abi_encode_params());
     let call = Licences::offerCall { asset: args.asset, terms: terms.clone() };
@@ -601,7 +667,7 @@ fn show(args: &ShowArgs, context: &mut Context) -> Result<()> {
         context.out.folded("card: ", &facts.card)?;
     }
     if !rivals.is_empty() {
-        context.out.folded("", &format!("{} others have registered the same content", rivals.len()))?;
+        context.out.folded("", &rivals_words(rivals.len()))?;
     }
     for (asset, part) in lineage.assets.iter().zip(&lineage.bps) {
         context.out.line(&format!("{}.{:02} % of revenue to {asset}", part / 100, part % 100))?;

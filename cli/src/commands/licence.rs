@@ -1,25 +1,22 @@
 //! `sahara licence`: what this wallet may use, and what others may use of what is its own.
 
 mod buy;
+mod delivery;
 mod escrow;
 mod partnership;
+mod show;
 
 use std::collections::BTreeSet;
 
-use alloy_primitives::{B256, U256};
+use alloy_primitives::{Address, B256, U256};
 use alloy_sol_types::SolEvent;
-use clap::{Args, Subcommand};
+use clap::Subcommand;
 use sahara_market::LICENCES;
 use sahara_market::abi::{Licences, Terms};
-use serde_json::{Value, json};
 
 use super::Context;
-use super::network::NetworkArgs;
-use super::terms::{FULL_ACCESS, LONG_TERM, terms_of, terms_value};
-use super::wallet::FileArgs;
 use crate::chain_client::{Chain, Key};
 use crate::error::{Error, Result};
-use crate::market::coin::Coin;
 
 #[derive(Subcommand, Debug)]
 #[command(after_help = "\
@@ -30,7 +27,8 @@ is paid by itself, within the caps that you set here.
 A full-access licence sells the key of a ciphertext: `asset publish`, `asset
 offer --kind full-access`, then the buyer's `licence buy`, the owner's `licence
 deliver`, the buyer's `licence unpack`, or `dispute`. A partnership has terms
-that both signed: the owner's `licence propose`, the holder's `licence accept`.")]
+that both signed: the owner's `licence propose`, the holder's `licence accept`.
+`licence sales ASSET` tells an owner who bought, and what is to be done.")]
 pub enum LicenceCommand {
     /// Buy a licence, and open a session with it
     Buy(Box<buy::BuyArgs>),
@@ -52,30 +50,13 @@ pub enum LicenceCommand {
     Collect(escrow::OneArgs),
     /// End a licence as the asset's owner, and pay back what is owed for it
     Withdraw(escrow::OneArgs),
-    /// List this wallet's licences
-    Ls(LsArgs),
-    /// Show a licence: its terms, and until when it is good
-    Show(ShowArgs),
+    /// List this wallet's licences, and those that ended whose money waits
+    Ls(show::LsArgs),
+    /// Show a licence: its terms, until when it is good, and what its money does
+    Show(show::ShowArgs),
+    /// List who bought licences of an asset
+    Sales(show::SalesArgs),
 }
-
-#[derive(Args, Debug)]
-pub struct LsArgs {
-    #[command(flatten)]
-    wallet: FileArgs,
-    #[command(flatten)]
-    network: NetworkArgs,
-}
-
-#[derive(Args, Debug)]
-pub struct ShowArgs {
-    /// Its number
-    licence: U256,
-    #[command(flatten)]
-    network: NetworkArgs,
-}
-
-/// What a licence's money does, as the contract counts it.
-const MONEY: [&str; 4] = ["paid", "vesting", "sealed", "refunded"];
 
 pub fn run(command: LicenceCommand, context: &mut Context) -> Result<()> {
     match command {
@@ -89,17 +70,30 @@ pub fn run(command: LicenceCommand, context: &mut Context) -> Result<()> {
         LicenceCommand::Refund(args) => escrow::refund(&args, context),
         LicenceCommand::Collect(args) => escrow::collect(&args, context),
         LicenceCommand::Withdraw(args) => escrow::withdraw(&args, context),
-        LicenceCommand::Ls(args) => ls(&args, context),
-        LicenceCommand::Show(args) => show(&args, context),
+        LicenceCommand::Ls(args) => show::ls(&args, context),
+        LicenceCommand::Show(args) => show::show(&args, context),
+        LicenceCommand::Sales(args) => show::sales(&args, context),
     }
+}
+
+/// The licences that `who` holds, or is the user of, for `asset` or any.
+pub(super) fn licences(chain: &Chain, who: Address, asset: Option<B256>) -> Result<Vec<U256>> {
+    let mut good = Vec::new();
+    for licence in all_of(chain, who)? {
+        let call = Licences::isUserCall { licence, who };
+        let is_for = |wanted| facts(chain, licence).map(|facts| facts.asset == wanted);
+        if chain.call("asking whose a licence is", LICENCES, &call)? && asset.map_or(Ok(true), is_for)? {
+            good.push(licence);
+        }
+    }
+    Ok(good)
 }
 
 /// Of licences that others gave to an account or lend it, so many are looked at, the newest: anybody may give some away.
 const GIFTS: usize = 64;
 
-/// The licences that `who` holds, or is the user of, for `asset` or any: all that it bought itself, and the newest that others gave or
-/// lend it.
-pub(super) fn licences(chain: &Chain, who: alloy_primitives::Address, asset: Option<B256>) -> Result<Vec<U256>> {
+/// The licences that ever came to `who` or were lent to it: all that it bought itself, and the newest that others gave or lend it.
+fn all_of(chain: &Chain, who: Address) -> Result<BTreeSet<U256>> {
     let doing = "asking for the licences";
     let came = [Some(Licences::Transfer::SIGNATURE_HASH), None, Some(who.into_word())];
     let lent = [Some(Licences::UpdateUser::SIGNATURE_HASH), None, Some(who.into_word())];
@@ -111,15 +105,7 @@ pub(super) fn licences(chain: &Chain, who: alloy_primitives::Address, asset: Opt
         let lent = lent.iter().rev().filter_map(|log| log.topics.get(1).copied());
         all.extend(came.take(most).chain(lent.take(most)).map(|licence| U256::from_be_bytes(licence.0)));
     }
-    let mut good = Vec::new();
-    for licence in all {
-        let call = Licences::isUserCall { licence, who };
-        let is_for = |wanted| facts(chain, licence).map(|facts| facts.asset == wanted);
-        if chain.call("asking whose a licence is", LICENCES, &call)? && asset.map_or(Ok(true), is_for)? {
-            good.push(licence);
-        }
-    }
-    Ok(good)
+    Ok(all)
 }
 
 fn facts(chain: &Chain, licence: U256) -> Result<Licences::licenceOfReturn> {
@@ -140,65 +126,4 @@ pub(super) fn licence_of(chain: &Chain, licence: U256) -> Result<(B256, Terms, u
         )));
     }
     Ok((facts.asset, facts.terms, facts.ends))
-}
-
-fn ls(args: &LsArgs, context: &mut Context) -> Result<()> {
-    let chain = args.network.find(context)?.chain();
-    let who = crate::wallet::address(&args.wallet.path(context))?;
-    let all = licences(&chain, who, None)?;
-    let facts: Vec<_> = all.iter().map(|licence| facts(&chain, *licence)).collect::<Result<_>>()?;
-    if context.out.json() {
-        let list: Vec<Value> = all.iter().zip(&facts).map(|(licence, facts)| value(*licence, facts)).collect();
-        return context.out.value(&list);
-    }
-    if all.is_empty() {
-        return context.out.line("this wallet has no licence on this chain");
-    }
-    all.iter().zip(&facts).try_for_each(|(licence, facts)| {
-        context.out.line(&format!("licence {licence} of {}", facts.asset))?;
-        context.out.folded("    ", &terms_of(&chain, &facts.terms)?)
-    })
-}
-
-fn show(args: &ShowArgs, context: &mut Context) -> Result<()> {
-    let chain = args.network.find(context)?.chain();
-    let facts = facts(&chain, args.licence)?;
-    let holder = chain.call("asking whose it is", LICENCES, &Licences::ownerOfCall { licence: args.licence })?;
-    let money = chain.call("asking for its money", LICENCES, &Licences::moneyOfCall { licence: args.licence })?;
-    if context.out.json() {
-        let mut value = value(args.licence, &facts);
-        value["holder"] = json!(holder.to_checksum(None));
-        value["money"] = json!(MONEY.get(usize::from(money.state)));
-        value["paid"] = json!(money.paid.to_string());
-        value["collected"] = json!(money.collected.to_string());
-        value["complained"] = if money.complainedAt == 0 { Value::Null } else { json!(money.complainedAt) };
-        return context.out.value(&value);
-    }
-    context.out.line(&format!("licence {} of {}", args.licence, facts.asset))?;
-    context.out.line(&format!("held by {holder}"))?;
-    context.out.folded("", &terms_of(&chain, &facts.terms)?)?;
-    let moment = |seconds: u64| super::output::moment(seconds.saturating_mul(1000));
-    if facts.ends != u64::MAX {
-        context.out.line(&format!("good until {}", moment(facts.ends)))?;
-    }
-    if [LONG_TERM, FULL_ACCESS].contains(&facts.terms.kind) {
-        let coin = Coin::of(&chain, facts.terms.token)?;
-        let state = MONEY.get(usize::from(money.state)).copied().unwrap_or("unknown");
-        let (paid, collected) = (coin.words(money.paid), coin.words(money.collected));
-        context.out.line(&format!("its money: {state}; {paid} paid, {collected} of it collected"))?;
-    }
-    match facts.withdrawnAt {
-        0 => Ok(()),
-        at => context.out.line(&format!("withdrawn {}", moment(at))),
-    }
-}
-
-fn value(licence: U256, facts: &Licences::licenceOfReturn) -> Value {
-    let mut value = terms_value(&facts.terms);
-    value["licence"] = json!(licence.to_string());
-    value["asset"] = json!(facts.asset);
-    value["bought"] = json!(facts.boughtAt);
-    value["ends"] = if facts.ends == u64::MAX { Value::Null } else { json!(facts.ends) };
-    value["withdrawn"] = if facts.withdrawnAt == 0 { Value::Null } else { json!(facts.withdrawnAt) };
-    value
 }

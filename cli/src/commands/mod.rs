@@ -304,7 +304,7 @@ mod tests {
     }
 
     /// Commands that send something to the chain, or sign away that somebody else does.
-    const MOVES_MONEY: [&str; 27] = [
+    const MOVES_MONEY: [&str; 28] = [
         "asset register",
         "asset offer",
         "asset publish",
@@ -332,6 +332,7 @@ mod tests {
         "model share",
         "request make",
         "request refund",
+        "wallet send",
     ];
 
     #[test]

@@ -124,12 +124,13 @@ fn ls(args: &LsArgs, context: &mut Context) -> Result<()> {
 /// Fields that are small numbers in JSON; amounts and the licence are text, as everywhere.
 const NUMBERS: [&str; 5] = ["epoch", "helper", "number", "time", "height"];
 
-/// The fields of a receipt by name, as Solidity has them.
+/// The fields of a receipt by name. A committee is called by its id here as everywhere; Solidity calls that the lane, and the hash
+/// of its three members the committee.
 fn fields(receipt: &Receipt) -> Vec<(&'static str, String)> {
     vec![
         ("job", format!("0x{}", hex::encode(&receipt.job[..16]))),
         ("session", receipt.session.to_string()),
-        ("lane", receipt.lane.to_string()),
+        ("committee", receipt.lane.to_string()),
         ("asset", receipt.asset.to_string()),
         ("licence", receipt.licence.to_string()),
         ("sharing", receipt.sharing.to_string()),
@@ -139,7 +140,7 @@ fn fields(receipt: &Receipt) -> Vec<(&'static str, String)> {
         ("output", receipt.output.to_string()),
         ("transcript", receipt.transcript.to_string()),
         ("previous", receipt.previous.to_string()),
-        ("committee", receipt.committee.to_string()),
+        ("members", receipt.committee.to_string()),
         ("epoch", receipt.epoch.to_string()),
         ("helper", receipt.helper.to_string()),
         ("number", receipt.number.to_string()),

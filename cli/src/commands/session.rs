@@ -36,6 +36,8 @@ use sahara::network as nodes;
 
 /// Blocks that a session is closing at least: the contract's own number.
 const CLOSING_BLOCKS: u64 = 600;
+/// Days until a session ends unless something else is said.
+const SESSION_DAYS: u64 = 30;
 /// Calls that a deposit is for unless something else is said.
 const CALLS: u32 = 100;
 
@@ -65,9 +67,9 @@ pub struct OpenTerms {
     /// What is locked for calls [default: 100 calls' price]
     #[arg(long, value_name = "AMOUNT", allow_hyphen_values = true)]
     deposit: Option<Amount>,
-    /// Days until it ends, at most as long as licence and committee are good
-    #[arg(long, value_name = "N", default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..=366))]
-    session_days: u64,
+    /// Days until it ends, at most as long as licence and committee are good [default: 30]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=366))]
+    session_days: Option<u64>,
     /// The committee that is asked; named again, the one that stands by for it
     /// [repeatable; default: the two that were seated last]
     #[arg(long = "with", value_name = "COMMITTEE", value_parser = id)]
@@ -146,9 +148,26 @@ pub fn run(command: SessionCommand, context: &mut Context) -> Result<()> {
 }
 
 impl OpenTerms {
+    /// What was said of a session, by its first option.
+    pub(super) fn given(&self) -> Option<&'static str> {
+        let said = [
+            ("--deposit", self.deposit.is_some()),
+            ("--session-days", self.session_days.is_some()),
+            ("--with", !self.committees.is_empty()),
+            ("--as", self.name.is_some()),
+            ("--cap-call", self.cap_call.is_some()),
+            ("--cap-day", self.cap_day.is_some()),
+        ];
+        said.into_iter().find_map(|(option, given)| given.then_some(option))
+    }
+
+    fn days(&self) -> u64 {
+        self.session_days.unwrap_or(SESSION_DAYS)
+    }
+
     /// As they are typed again.
     pub(super) fn typed(&self) -> String {
-        let mut words = format!("--session-days {}", self.session_days);
+        let mut words = format!("--session-days {}", self.days());
         let mut add = |flag: &str, value: Option<String>| {
             if let Some(value) = value {
                 words.push_str(&format!(" --{flag} {value}"));
@@ -171,7 +190,7 @@ impl Opened {
         let deposit = Amount::from(self.session.caps.iter().sum::<u128>());
         let price = Amount::from(self.session.price().unwrap_or_default());
         let day = Amount::from(self.caps.day);
-        format!("{deposit} are locked in session {} for calls at {price}, {day} a day at most", short(self.id))
+        format!("session {} is open for calls at {price}, {day} a day at most: it locks {deposit}", short(self.id))
     }
 
     /// For other programs.
@@ -230,7 +249,11 @@ impl Plan {
 /// Looks at all that can stop a session for `asset` under the terms that are `sold`; nothing is moved.
 pub(super) fn plan(payer: &Payer, asset: B256, sold: Terms, terms: &OpenTerms, context: &mut Context) -> Result<Plan> {
     let price = sold.royalty.checked_add(sold.compute).filter(|price| *price > 0);
-    let price = price.ok_or_else(|| Error::user("the licence has no price a call: no session is needed"))?;
+    let price = price.ok_or_else(|| {
+        Error::user(
+            "the licence has no price a call, and share nodes answer only calls that are paid: buy one of other terms",
+        )
+    })?;
     let all = sessions(context)?;
     if let Some(name) = &terms.name {
         is_free(name, asset, &all)?;
@@ -330,7 +353,7 @@ pub(super) fn open_planned(
     let Plan { asset, sold, committees, files, caps_of, caps, .. } = plan;
     let now = payer.chain.time()?;
     let until = committees.iter().map(|committee| committee.until).min().unwrap_or_default();
-    let ends = now.saturating_add(terms.session_days * DAY).min(licence_ends).min(until);
+    let ends = now.saturating_add(terms.days() * DAY).min(licence_ends).min(until);
     let mut nonce = [0; 32];
     getrandom::fill(&mut nonce).map_err(|e| Error::fault(format!("the system gives no random numbers: {e}")))?;
     let signer = Secret::random()?;
@@ -762,6 +785,8 @@ fn close(args: &CloseArgs, context: &mut Context) -> Result<()> {
                 Order::call("closing the session", INFERENCE_MARKET, &InferenceMarket::closeCall { s: session });
             let Some(done) = payer.carry_out(&order, context)? else { return Ok(()) };
             let until = done.event::<InferenceMarket::Closing>(INFERENCE_MARKET).map_or(0, |event| event.until);
+            context.progress.step("waiting until it is proven");
+            payer.network.wait_for_session(id, |state| !matches!(state, SessionState::Open))?;
             let moment = super::output::moment(until.saturating_mul(1000));
             let words = format!(
                 "the session closes; what is left comes back with `sahara session close {named}` after {moment}"
@@ -836,7 +861,7 @@ mod tests {
     use sahara::home::Home;
 
     fn terms() -> OpenTerms {
-        OpenTerms { deposit: None, session_days: 30, committees: vec![], name: None, cap_call: None, cap_day: None }
+        OpenTerms { deposit: None, session_days: None, committees: vec![], name: None, cap_call: None, cap_day: None }
     }
 
     #[test]

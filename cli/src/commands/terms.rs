@@ -65,6 +65,21 @@ impl PriceArgs {
     }
 }
 
+/// What a call costs under these terms.
+pub fn call_price(terms: &Terms) -> u128 {
+    terms.royalty.saturating_add(terms.compute)
+}
+
+/// What is wrong with an offer of a model under which no call can be paid: share nodes answer for money alone. None if calls are
+/// paid, or something else is sold.
+pub fn unusable(terms: &Terms) -> Option<&'static str> {
+    let other = terms.kind == FULL_ACCESS || terms.revenueShare > 0;
+    (!other && call_price(terms) == 0).then_some(
+        "nobody could ask the model under these terms, as share nodes answer only calls that are paid: name what the three \
+         operators get a call with --compute, and yours with --royalty",
+    )
+}
+
 /// Terms for other programs: amounts are text, the price in the smallest unit of its token, the others in that of the native coin.
 pub fn terms_value(terms: &Terms) -> Value {
     json!({
@@ -83,7 +98,7 @@ pub fn terms_value(terms: &Terms) -> Value {
 
 /// Terms for people, with the coin of their price.
 pub fn terms_words(terms: &Terms, coin: &Coin) -> String {
-    let call = Amount::from(terms.royalty.saturating_add(terms.compute));
+    let call = Amount::from(call_price(terms));
     let token = if coin.is_native() { String::new() } else { format!(" (token {})", coin.token) };
     let time = match terms.duration {
         0 => "for ever".to_owned(),
@@ -114,6 +129,27 @@ fn terms_kind(kind: u8) -> &'static str {
 mod tests {
     use super::*;
     use crate::moment::DAY;
+
+    #[test]
+    fn a_model_is_sold_by_the_call_unless_something_else_is() {
+        let terms = |kind, compute, revenue_share| Terms {
+            kind,
+            token: Address::ZERO,
+            price: 2,
+            royalty: 0,
+            compute,
+            duration: DAY,
+            revenueShare: revenue_share,
+            transferable: false,
+            allowance: 0,
+            details: B256::ZERO,
+        };
+        for kind in [0, LONG_TERM, PARTNERSHIP] {
+            assert!(unusable(&terms(kind, 0, 0)).is_some_and(|why| why.contains("--compute")), "{kind}");
+            assert!(unusable(&terms(kind, 1, 0)).is_none() && unusable(&terms(kind, 0, 5)).is_none(), "{kind}");
+        }
+        assert!(unusable(&terms(FULL_ACCESS, 0, 0)).is_none());
+    }
 
     #[test]
     fn terms_are_told_in_words() {

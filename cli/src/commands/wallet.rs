@@ -1,13 +1,17 @@
-//! `sahara wallet new | import | address | balance`: the account that pays.
+//! `sahara wallet new | import | address | balance | send`: the account that pays.
 
 use std::path::{Path, PathBuf};
 
+use alloy_primitives::Address;
 use clap::{Args, Subcommand};
 use serde_json::json;
 
 use super::Context;
+use super::money::MoneyArgs;
 use super::network::NetworkArgs;
-use crate::error::Result;
+use crate::chain_client::Order;
+use crate::error::{Error, Result};
+use crate::wallet::amount::Amount;
 use crate::wallet::password::PasswordArgs;
 use crate::wallet::{self, Secret};
 
@@ -26,6 +30,8 @@ pub enum WalletCommand {
     Address(FileArgs),
     /// Print what the account has on the chain
     Balance(BalanceArgs),
+    /// Send coins to another account
+    Send(SendArgs),
 }
 
 /// Which wallet.
@@ -71,6 +77,18 @@ pub struct BalanceArgs {
     network: NetworkArgs,
 }
 
+#[derive(Args, Debug)]
+pub struct SendArgs {
+    /// The account: 0x and 40 hexadecimal digits
+    #[arg(value_name = "TO", value_parser = account)]
+    to: Address,
+    /// How much, in coins
+    #[arg(value_name = "AMOUNT")]
+    amount: Amount,
+    #[command(flatten)]
+    money: MoneyArgs,
+}
+
 impl FileArgs {
     /// The wallet's file.
     pub(super) fn path(&self, context: &Context) -> PathBuf {
@@ -95,7 +113,7 @@ impl WalletArgs {
     }
 
     /// Whose it is, without opening it.
-    pub(super) fn address(&self, context: &Context) -> Result<alloy_primitives::Address> {
+    pub(super) fn address(&self, context: &Context) -> Result<Address> {
         wallet::address(&self.file.path(context))
     }
 }
@@ -119,6 +137,7 @@ pub fn run(command: WalletCommand, context: &mut Context) -> Result<()> {
             }
         }
         WalletCommand::Balance(args) => balance(&args, context),
+        WalletCommand::Send(args) => send(&args, context),
     }
 }
 
@@ -144,4 +163,54 @@ fn balance(args: &BalanceArgs, context: &mut Context) -> Result<()> {
             .value(&json!({"address": address.to_checksum(None), "balance": units, "network": network.name()}));
     }
     context.out.folded("", &format!("{address} has {balance} on {}", network.name()))
+}
+
+fn send(args: &SendArgs, context: &mut Context) -> Result<()> {
+    if args.amount.0.is_zero() {
+        return Err(Error::user("0 is nothing to send: say how much"));
+    }
+    let mut payer = args.money.payer(context)?;
+    if payer.carry_out(&Order::payment("sending coins", args.to, args.amount), context)?.is_none() {
+        return Ok(());
+    }
+    let words = format!("{} sent to {}", args.amount, args.to);
+    let value = json!({
+        "from": payer.address.to_checksum(None),
+        "to": args.to.to_checksum(None),
+        "amount": args.amount.0.to_string(),
+    });
+    payer.tell(&words, value, context)
+}
+
+/// An account that somebody may have: digits of both cases are a checksum.
+fn account(text: &str) -> std::result::Result<Address, String> {
+    let shown = text.escape_debug();
+    let address = text.parse::<Address>().ok().filter(|_| text.starts_with("0x"));
+    let address = address.ok_or_else(|| format!("'{shown}' is no account: 0x and 40 hexadecimal digits"))?;
+    let digits = &text[2..];
+    let both = digits.chars().any(|c| c.is_ascii_uppercase()) && digits.chars().any(|c| c.is_ascii_lowercase());
+    if both && Address::parse_checksummed(text, None).is_err() {
+        return Err(format!("'{shown}' is mistyped: its upper and lower case letters are a checksum, which is wrong"));
+    }
+    match address.is_zero() {
+        true => Err("nobody has the account of all zeros".to_owned()),
+        false => Ok(address),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn coins_go_to_no_mistyped_account() {
+        let good = "0x5aAeb6053F3E94C9b9A09f33669435E7Ef1BeAed";
+        let address = account(good).unwrap();
+        assert_eq!(account(&good.to_lowercase()), Ok(address));
+        let mistyped = good.replacen("0x5a", "0x5A", 1);
+        assert!(account(&mistyped).is_err_and(|why| why.contains("checksum")));
+        for wrong in ["", "0x", "5aAeb6053F3E94C9b9A09f33669435E7Ef1BeAed", "0x12", &format!("0x{}", "0".repeat(40))] {
+            assert!(account(wrong).is_err(), "{wrong}");
+        }
+    }
 }

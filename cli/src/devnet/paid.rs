@@ -22,6 +22,7 @@ use crate::error::{Error, Result};
 use crate::itself::{Itself, text, word};
 use crate::market::content::{asset_id, content};
 use crate::market::network;
+use crate::moment::{DAY, now};
 use crate::progress::Indicator;
 use crate::wallet::amount::Amount;
 use crate::wallet::{self, Secret};
@@ -140,15 +141,13 @@ impl Devnet {
         wanted(stop)?;
         progress.step("its committee is seated, and licences are offered");
         own.run(&[&["asset", "seat", &asset, "--as", SHARED_AS][..], &money].concat())?;
-        let terms = ["asset", "offer", &asset, "--royalty", ROYALTY, "--compute", COMPUTE, "--days", "365"];
-        own.run(&[&terms[..], &money].concat())?;
+        self.offer(&asset, own)?;
         wanted(stop)?;
         progress.step("a licence is bought, and a deposit locked for calls");
         let wallet = self.consumer()?;
         let money = ["--wallet", text(&wallet)?, "--network", NETWORK];
         let held = own.run(&[&["licence", "ls"][..], &money].concat())?;
-        let held = held.as_array().into_iter().flatten().find(|held| held["asset"] == asset.as_str());
-        let held = held.map(|held| word(held, "licence")).transpose()?;
+        let held = good_licence(&held, &asset, "", now());
         let session = ["--deposit", DEPOSIT, "--cap-day", CAP_DAY, "--session-days", "80", "--as", name];
         let (licence, session) = match held {
             Some(licence) => {
@@ -185,19 +184,58 @@ impl Devnet {
 
     /// The same deal as long as it is good; else another session, and what that needs.
     fn renew(&self, paid: Paid, own: &Itself, progress: &Indicator) -> Result<Paid> {
-        if is_good(&paid, &own.run(&["session", "ls"])?) {
-            return Ok(paid);
+        let wallet = if paid.wallet.as_os_str().is_empty() { self.consumer()? } else { paid.wallet.clone() };
+        let consumer = ["--wallet", text(&wallet)?, "--network", NETWORK];
+        let sessions = own.run(&[&["session", "ls"][..], &consumer].concat())?;
+        if let Some(good) = good_session(&paid, &sessions) {
+            let (session, licence) = (word(good, "session")?, word(good, "licence")?);
+            return Ok(Paid { price: word(good, "price")?, session, licence, wallet, ..paid });
         }
         progress.step("the deposit is used up or its time is over: another one is locked");
         let owner = self.wallet("owner", 0)?;
-        let money = ["--wallet", text(&owner)?, "--network", NETWORK];
+        let owners = ["--wallet", text(&owner)?, "--network", NETWORK];
         for_each_node(|node| self.operate(node, &["operator", "quote", QUOTE], own))?;
-        own.run(&[&["asset", "seat", &paid.asset, "--as", SHARED_AS][..], &money].concat())?;
-        let wallet = if paid.wallet.as_os_str().is_empty() { self.consumer()? } else { paid.wallet.clone() };
-        let open = ["session", "open", "--asset", &paid.asset, "--deposit", DEPOSIT];
-        let rest = ["--session-days", "80", "--as", &paid.model, "--wallet", text(&wallet)?, "--network", NETWORK];
-        let session = own.run(&[&open[..], &rest].concat())?;
-        Ok(Paid { session: word(&session, "session")?, price: word(&session, "price")?, wallet, ..paid })
+        let shown = own.run(&["asset", "show", &paid.asset, "--network", NETWORK])?;
+        let nodes = sahara_mpc::client::Committee::load(&self.folder.join("committee.toml"));
+        let nodes = nodes.map_err(|e| Error::fault_from("reading the local committee", e))?.digest();
+        if !serves(&shown, &B256::from(nodes).to_string(), now()) {
+            own.run(&[&["asset", "seat", &paid.asset, "--as", SHARED_AS][..], &owners].concat())?;
+        }
+        let held = own.run(&[&["licence", "ls"][..], &consumer].concat())?;
+        let session = ["--deposit", DEPOSIT, "--session-days", "80", "--as", &paid.model];
+        let (licence, session) = match good_licence(&held, &paid.asset, &paid.licence, now()) {
+            Some(licence) => {
+                let open = ["session", "open", "--licence", &licence];
+                let opened = own.run(&[&open[..], &session, &consumer].concat())?;
+                (licence, opened)
+            }
+            None => {
+                let terms = self.offered(&shown, &paid.asset, own)?;
+                let buy = ["licence", "buy", &paid.asset, "--terms", &terms, "--again"];
+                let bought = own.run(&[&buy[..], &session, &consumer].concat())?;
+                (word(&bought, "licence")?, bought["session"].clone())
+            }
+        };
+        Ok(Paid { licence, session: word(&session, "session")?, price: word(&session, "price")?, wallet, ..paid })
+    }
+
+    /// An offer of calls for what they cost here, made anew if it was taken back.
+    fn offered(&self, shown: &Value, asset: &str, own: &Itself) -> Result<String> {
+        let compute = COMPUTE.parse::<Amount>().map_err(Error::fault)?.0.to_string();
+        let fits =
+            |offer: &&Value| offer["kind"] == "api" && offer["price"] == "0" && offer["compute"] == compute.as_str();
+        if let Some(offer) = shown["offers"].as_array().into_iter().flatten().find(fits) {
+            return word(offer, "terms");
+        }
+        word(&self.offer(asset, own)?, "terms")
+    }
+
+    /// Offers calls.
+    fn offer(&self, asset: &str, own: &Itself) -> Result<Value> {
+        let owner = self.wallet("owner", 0)?;
+        let money = ["--wallet", text(&owner)?, "--network", NETWORK];
+        let terms = ["asset", "offer", asset, "--royalty", ROYALTY, "--compute", COMPUTE, "--days", "365"];
+        own.run(&[&terms[..], &money].concat())
     }
 
     /// A command of a node's operator, with its account.
@@ -326,13 +364,35 @@ fn known_wallet(file: PathBuf, account: usize) -> Result<PathBuf> {
     Ok(file)
 }
 
-/// Whether the session of a deal is open, and a call can be paid from it today.
-fn is_good(paid: &Paid, sessions: &Value) -> bool {
+/// An open session for the deal's asset, whose key is kept here and from which a call can be paid; the deal's own before others.
+fn good_session<'a>(paid: &Paid, sessions: &'a Value) -> Option<&'a Value> {
     let units = |value: &Value| value.as_str().and_then(|text| text.parse::<u128>().ok()).unwrap_or_default();
-    let session = sessions.as_array().into_iter().flatten().find(|session| session["session"] == paid.session.as_str());
-    session.is_some_and(|session| {
+    let good = sessions.as_array().into_iter().flatten().filter(|session| {
         let left = units(&session["deposit"]).saturating_sub(units(&session["spent"]));
-        session["state"] == "open" && left >= units(&session["price"])
+        let ours = session["asset"] == paid.asset.as_str() && session["kept"] == true;
+        ours && session["state"] == "open" && units(&session["price"]) > 0 && left >= units(&session["price"])
+    });
+    good.max_by_key(|session| session["session"] == paid.session.as_str())
+}
+
+/// A licence for calls of an asset that is good for a day more at least: `wanted` before others.
+fn good_licence(held: &Value, asset: &str, wanted: &str, now: u64) -> Option<String> {
+    let good = held.as_array().into_iter().flatten().filter(|held| {
+        let calls = [&held["royalty"], &held["compute"]]
+            .into_iter()
+            .any(|price| price.as_str().is_some_and(|price| price != "0"));
+        let lasts = held["ends"].is_null() || held["ends"].as_u64().is_some_and(|ends| ends > now + DAY);
+        held["asset"] == asset && held["withdrawn"].is_null() && lasts && calls
+    });
+    let found = good.max_by_key(|held| held["licence"] == wanted)?;
+    found["licence"].as_str().map(str::to_owned)
+}
+
+/// Whether these nodes are seated for an asset, for a session's time or most of it.
+fn serves(asset: &Value, nodes: &str, now: u64) -> bool {
+    let mut committees = asset["committees"].as_array().into_iter().flatten();
+    committees.any(|committee| {
+        committee["digest"] == nodes && committee["until"].as_u64().is_some_and(|until| until > now + 30 * DAY)
     })
 }
 
@@ -374,18 +434,71 @@ fn died() -> Error {
 mod tests {
     use super::*;
 
+    fn deal() -> Paid {
+        let deal = json!({"model": "m", "asset": "0x1", "licence": "3", "session": "0x2", "price": "0.004 SAH"});
+        serde_json::from_value(deal).unwrap()
+    }
+
     #[test]
-    fn a_deal_is_good_while_a_call_can_be_paid() {
-        let paid: Paid = serde_json::from_value(json!({
-            "model": "m", "asset": "0x1", "session": "0x2", "price": "0.004 SAH"
-        }))
-        .unwrap();
-        assert_eq!(paid.price(), "0.004 SAH");
-        let session = |state: &str, spent: &str| json!([{"session": "0x2", "state": state, "deposit": "12", "spent": spent, "price": "4"}]);
-        assert!(is_good(&paid, &session("open", "8")));
-        assert!(!is_good(&paid, &session("open", "9")), "less than a call is left");
-        assert!(!is_good(&paid, &session("closing", "0")));
-        assert!(!is_good(&paid, &json!([])));
+    fn a_deal_is_good_while_a_call_can_be_paid_from_some_session_of_its_asset() {
+        assert_eq!(deal().price(), "0.004 SAH");
+        let session = |id: &str, asset: &str, state: &str, spent: &str| {
+            json!({
+                "session": id, "asset": asset, "state": state, "deposit": "12", "spent": spent, "price": "4", "kept": true,
+            })
+        };
+        let good = |sessions: &[Value]| {
+            let sessions = json!(sessions);
+            good_session(&deal(), &sessions).map(|session| session["session"].as_str().unwrap().to_owned())
+        };
+        let own = session("0x2", "0x1", "open", "8");
+        assert_eq!(good(std::slice::from_ref(&own)).unwrap(), "0x2");
+        let other = session("0x3", "0x1", "open", "0");
+        assert_eq!(good(&[own.clone(), other.clone()]).unwrap(), "0x2");
+        assert_eq!(good(&[other.clone(), own]).unwrap(), "0x2");
+        let closing = session("0x2", "0x1", "closing", "0");
+        assert_eq!(good(&[closing.clone(), other.clone()]).unwrap(), "0x3", "of another licence");
+        assert_eq!(good(&[closing, session("0x2", "0x1", "open", "9")]), None, "less than a call is left");
+        assert_eq!(good(&[session("0x4", "0x9", "open", "0")]), None, "of another asset");
+        let lost = Value::Object(
+            other
+                .as_object()
+                .unwrap()
+                .iter()
+                .filter(|(name, _)| *name != "kept")
+                .map(|(name, value)| (name.clone(), value.clone()))
+                .collect(),
+        );
+        assert_eq!(good(&[lost]), None, "without its key");
+        assert_eq!(good(&[]), None);
+    }
+
+    #[test]
+    fn a_session_is_opened_with_a_licence_of_several_that_is_good() {
+        let held = |licence: &str, compute: &str, ends: Value, withdrawn: Value| {
+            json!({
+                "licence": licence, "asset": "0x1", "royalty": "0", "compute": compute, "ends": ends, "withdrawn": withdrawn,
+            })
+        };
+        let all = json!([held("3", "4", json!(null), json!(null)), held("5", "4", json!(9 * DAY), json!(null))]);
+        assert_eq!(good_licence(&all, "0x1", "3", DAY).unwrap(), "3");
+        assert_eq!(good_licence(&all, "0x1", "5", DAY).unwrap(), "5");
+        assert_eq!(good_licence(&all, "0x2", "3", DAY), None);
+        let bad = json!([
+            held("3", "4", json!(null), json!(7)),
+            held("4", "0", json!(null), json!(null)),
+            held("6", "4", json!(2 * DAY), json!(null)),
+        ]);
+        assert_eq!(good_licence(&bad, "0x1", "3", DAY), None, "withdrawn, without calls, over tomorrow");
+        assert_eq!(good_licence(&json!([]), "0x1", "", DAY), None);
+    }
+
+    #[test]
+    fn nodes_are_seated_once() {
+        let shown = |digest: &str, until: u64| json!({"committees": [{"digest": digest, "until": until}]});
+        assert!(serves(&shown("0x7", 32 * DAY), "0x7", DAY));
+        assert!(!serves(&shown("0x7", 31 * DAY), "0x7", DAY) && !serves(&shown("0x8", 90 * DAY), "0x7", DAY));
+        assert!(!serves(&json!({"committees": []}), "0x7", DAY));
     }
 
     #[test]

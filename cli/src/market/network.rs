@@ -161,9 +161,10 @@ fn follows(name: &str, believed: std::result::Result<Believed, LightError>) -> R
     match &error {
         // It was verified before its age was looked at.
         LightError::Stale { .. } => Ok(()),
-        LightError::Unproven { tried, .. } if tried.iter().all(away) => {
-            Err(Error::fault(format!("nothing was sent: no node of network '{name}' answers: {error}")))
-        }
+        LightError::Unproven { tried, .. } if tried.iter().all(away) => Err(Error::fault(format!(
+            "nothing was sent: no node of network '{name}' answers: {error}; is the network up? See `sahara devnet status` \
+                 for your own, `sahara network show` for others"
+        ))),
         LightError::Unproven { tried, .. } if tried.iter().any(|(_, doubt)| is_early(doubt)) => {
             Err(Error::user(format!(
                 "nothing was sent: {error} Or was the time of a development chain moved? Nothing of it is believed until \

@@ -13,7 +13,7 @@ use crate::commands::Context;
 use crate::commands::asset::offers;
 use crate::commands::money::{MoneyArgs, Payer, id};
 use crate::commands::session::{OpenTerms, Plan, open_planned, plan};
-use crate::commands::terms::{FULL_ACCESS, terms_value, terms_words};
+use crate::commands::terms::{FULL_ACCESS, call_price, terms_value, terms_words};
 use crate::error::{Blame, Error, Result};
 use crate::market::ciphertext::Sealed;
 use crate::market::coin::Coin;
@@ -44,7 +44,7 @@ pub struct BuyArgs {
     #[arg(long, value_name = "FILE")]
     ciphertext: Option<PathBuf>,
     /// Open no session
-    #[arg(long, conflicts_with_all = ["deposit", "committees", "name", "cap_call", "cap_day"])]
+    #[arg(long, conflicts_with_all = ["deposit", "session_days", "committees", "name", "cap_call", "cap_day"])]
     no_session: bool,
     /// Buy one more, though this wallet has a good licence of these terms
     #[arg(long)]
@@ -75,13 +75,19 @@ pub fn buy(args: &BuyArgs, context: &mut Context) -> Result<()> {
     let most = args.max_price.map_or(Ok(terms.price), |most| coin.units(most))?;
     let purchase = Purchase { asset: args.asset, terms, hash, coin };
     purchase.within(most)?;
-    if let Some(file) = &args.ciphertext {
-        is_offered(file, &purchase.terms)?;
+    match &args.ciphertext {
+        Some(file) if purchase.terms.kind == FULL_ACCESS => is_offered(file, &purchase.terms)?,
+        Some(_) => {
+            return Err(Error::user("this licence sells no ciphertext: leave out --ciphertext; nothing was paid"));
+        }
+        None if purchase.terms.kind == FULL_ACCESS => context
+            .progress
+            .note("no ciphertext was compared with the offer: have it before you pay, and name it with --ciphertext"),
+        None => {}
     }
     if !args.again {
         let known = held(&payer, args.asset, &purchase.terms)?;
-        let calls = purchase.terms.royalty.saturating_add(purchase.terms.compute) > 0;
-        refuse_another(known, args.no_session || !calls)?;
+        refuse_another(known, args.no_session || call_price(&purchase.terms) == 0)?;
     }
     let call = Licences::buyCall {
         asset: args.asset,
@@ -128,12 +134,18 @@ impl Purchase {
     ) -> Result<()> {
         let terms = &self.terms;
         // Whatever can stop the session stops it before the licence is paid.
+        let sought = sought.map(|session| sessionless(terms, session).map(|()| session)).transpose()?;
         let plan = match sought {
-            Some(session) if terms.royalty.saturating_add(terms.compute) > 0 => {
+            Some(session) if call_price(terms) > 0 => {
                 Some((plan(payer, self.asset, terms.clone(), session, context)?, session))
             }
             _ => None,
         };
+        if plan.is_none() && terms.kind != FULL_ACCESS && call_price(terms) == 0 {
+            context
+                .progress
+                .note("no session is opened: these terms have no price a call, so that no call can be paid");
+        }
         let deposit = plan.as_ref().map(|(plan, _)| Plan::deposit(plan));
         let (first, order) = self.orders(payer, how)?;
         context.progress.step("looking at what it takes");
@@ -170,6 +182,12 @@ impl Purchase {
                 "; the price waits until its owner opens the ciphertext: then `sahara licence unpack {licence} --from FILE --out \
                  FOLDER`; if that does not happen within 7 days, `sahara licence refund {licence}`"
             ));
+        }
+        if plan.is_none() && terms.kind != FULL_ACCESS {
+            words.push_str(&match call_price(terms) {
+                0 => "; no session is opened, as it has no price a call".to_owned(),
+                _ => format!("; no session is opened: `sahara session open --licence {licence}` does"),
+            });
         }
         if let Some((plan, session)) = plan {
             // Whatever becomes of the session.
@@ -249,6 +267,17 @@ impl Purchase {
             preview.fee
         );
         context.out.folded("", &words)
+    }
+}
+
+/// Refuses what was said of a session where none is opened.
+fn sessionless(terms: &Terms, session: &OpenTerms) -> Result<()> {
+    let why = if terms.kind == FULL_ACCESS { "sells a key" } else { "has no price a call" };
+    match session.given().filter(|_| call_price(terms) == 0) {
+        None => Ok(()),
+        Some(option) => Err(Error::user(format!(
+            "this licence {why}, so that no session is opened with it: leave out {option}; nothing was paid"
+        ))),
     }
 }
 
@@ -379,6 +408,31 @@ mod tests {
         assert_eq!(error.exit_code(), 2);
         assert!(error.report().contains("session open --licence 7`") && error.report().contains("--again"));
         assert!(!refuse_another(vec![U256::from(7)], true).unwrap_err().report().contains("session open"));
+    }
+
+    #[test]
+    fn what_is_said_of_a_session_is_refused_by_name_where_none_is_opened() {
+        let terms = |kind, compute| Terms {
+            kind,
+            token: Address::ZERO,
+            price: 2,
+            royalty: 0,
+            compute,
+            duration: 0,
+            revenueShare: 0,
+            transferable: false,
+            allowance: 0,
+            details: B256::ZERO,
+        };
+        for words in [["--deposit", "1"], ["--as", "mine"], ["--session-days", "3"], ["--cap-day", "1"]] {
+            let said = Said::parse_from([&["it"][..], &words].concat()).terms;
+            for kind in [1, FULL_ACCESS] {
+                let error = sessionless(&terms(kind, 0), &said).unwrap_err();
+                assert!(error.exit_code() == 2 && error.report().contains(words[0]), "{}", error.report());
+            }
+            assert!(sessionless(&terms(1, 3), &said).is_ok());
+        }
+        assert!(sessionless(&terms(1, 0), &Said::parse_from(["it"]).terms).is_ok());
     }
 
     #[test]

@@ -8,6 +8,7 @@ use sahara_market::abi::{AssetRegistry, Licences, Terms, Token};
 use sahara_market::{ASSET_REGISTRY, LICENCES};
 use serde_json::json;
 
+use super::delivery::{self, Sale};
 use super::facts;
 use crate::chain_client::{Chain, Order};
 use crate::commands::Context;
@@ -16,7 +17,7 @@ use crate::commands::network::NetworkArgs;
 use crate::commands::output::moment;
 use crate::commands::publish;
 use crate::commands::terms::FULL_ACCESS;
-use crate::error::{Error, Result};
+use crate::error::{Blame, Error, Result};
 use crate::market::ciphertext::{Sealed, Wrong};
 use crate::market::coin::Coin;
 use crate::market::content::registered;
@@ -24,14 +25,14 @@ use crate::moment::DAY;
 
 /// Since the purchase, for the owner to open what was sold; since the opening, for anybody to show that the key is wrong: the
 /// contract's own numbers.
-const OPENING_TIME: u64 = 7 * DAY;
-const DISPUTE_TIME: u64 = 3 * DAY;
+pub(super) const OPENING_TIME: u64 = 7 * DAY;
+pub(super) const DISPUTE_TIME: u64 = 3 * DAY;
 /// Since a complaint, for the owner to answer.
-const ANSWER_TIME: u64 = 7 * DAY;
+pub(super) const ANSWER_TIME: u64 = 7 * DAY;
 /// What a licence's money does.
-const PAID: u8 = 0;
-const VESTING: u8 = 1;
-const SEALED: u8 = 2;
+pub(super) const PAID: u8 = 0;
+pub(super) const VESTING: u8 = 1;
+pub(super) const SEALED: u8 = 2;
 
 /// A licence that money moves for.
 #[derive(Args, Debug)]
@@ -67,20 +68,31 @@ pub struct DisputeArgs {
     money: MoneyArgs,
 }
 
-/// Opens the ciphertext for all who bought it.
+/// Opens the ciphertext for all who bought it. Nobody sees the key before it is proven that a price waits for it.
 pub fn deliver(args: &OneArgs, context: &mut Context) -> Result<()> {
     let mut payer = args.money.payer(context)?;
-    let (asset, terms, _) = full_access(&payer.chain, args.licence)?;
-    let root = terms.details;
-    let opening = Licences::openingOfCall { asset, root };
-    if payer.chain.call("asking for the opening", LICENCES, &opening)?.openedAt != 0 {
-        return Err(Error::user(format!("ciphertext {root} is open already: whoever bought it has its key")));
-    }
+    context.progress.step("proving that the price waits for the key");
+    let sale = delivery::due(&payer, args.licence)?;
+    let Sale { asset, root, until, .. } = sale;
     let key = publish::key(&context.home, root)?;
-    let call = Licences::openCall { asset, root, key: B256::from(*key) };
-    let Some(done) = payer.carry_out(&Order::call("opening the ciphertext", LICENCES, &call), context)? else {
-        return Ok(());
-    };
+    // Whoever only tries shows another one: what it costs is the same.
+    let shown = if payer.only_tries() { B256::ZERO } else { B256::from(*key) };
+    let call = Licences::openCall { asset, root, key: shown };
+    let order = Order::call("opening the ciphertext", LICENCES, &call).unseen(delivery::GAS);
+    let done = payer.carry_out(&order, context).map_err(|error| match error.blame() {
+        Blame::User => error,
+        _ => {
+            let words = format!(
+                "{}; nodes of the chain have seen the key, and the price is yours only if it is in a block before {}: see \
+                 `sahara licence show {}` and type this again if it does not say that it was delivered",
+                error.report(),
+                moment(until.saturating_mul(1000)),
+                args.licence
+            );
+            error.saying(words)
+        }
+    })?;
+    let Some(done) = done else { return Ok(()) };
     let due = payer.chain.time()?.saturating_add(DISPUTE_TIME);
     let words = format!(
         "the key of ciphertext {root} is public, for all who bought it: from {} on the price is yours with `sahara licence \
@@ -151,6 +163,15 @@ pub fn dispute(args: &DisputeArgs, context: &mut Context) -> Result<()> {
 /// Says that the holder of a long-term licence is not served.
 pub fn complain(args: &OneArgs, context: &mut Context) -> Result<()> {
     let mut payer = args.money.payer(context)?;
+    let money = Licences::moneyOfCall { licence: args.licence };
+    let money = payer.chain.call("asking for its money", LICENCES, &money)?;
+    if money.complainedAt != 0 {
+        let due = moment(money.complainedAt.saturating_add(ANSWER_TIME).saturating_mul(1000));
+        return Err(Error::user(format!(
+            "licence {} is complained of already: `sahara licence refund {}` after {due}, unless somebody is served before",
+            args.licence, args.licence
+        )));
+    }
     let call = Licences::complainCall { licence: args.licence };
     if payer.carry_out(&Order::call("complaining", LICENCES, &call), context)?.is_none() {
         return Ok(());
@@ -211,40 +232,49 @@ fn is_due(chain: &Chain, licence: U256, facts: &Licences::licenceOfReturn) -> Re
 pub fn collect(args: &OneArgs, context: &mut Context) -> Result<()> {
     let mut payer = args.money.payer(context)?;
     let facts = facts(&payer.chain, args.licence)?;
-    is_ripe(&payer.chain, args.licence, &facts)?;
     let coin = Coin::of(&payer.chain, facts.terms.token)?;
     let call = Licences::collectCall { licence: args.licence };
+    // Anybody may send it, and nobody pays gas for nothing.
+    if payer.chain.call("asking what can be collected", LICENCES, &call)?.is_zero() {
+        let why = unripe(&payer.chain, args.licence, &facts, &coin)?;
+        return Err(Error::user(format!(
+            "nothing of the price of licence {} can be collected now: {why}",
+            args.licence
+        )));
+    }
     let Some(done) = payer.carry_out(&Order::call("collecting the price", LICENCES, &call), context)? else {
         return Ok(());
     };
     let amount = done.event::<Licences::Collected>(LICENCES).map_or(U256::ZERO, |event| event.amount);
     let units = u128::try_from(amount).unwrap_or(u128::MAX);
-    let words = match units {
-        0 => "nothing of the price is the owner's yet".to_owned(),
-        units => format!("{} are the asset's revenue now", coin.words(units)),
-    };
+    let words = format!("{} are the asset's revenue now", coin.words(units));
     let value = json!({"licence": args.licence.to_string(), "collected": units.to_string(), "token": coin.token.to_checksum(None)});
     payer.tell(&words, value, context)
 }
 
-/// Refuses to collect the price of a ciphertext that can still be disputed, and says from when on it can be.
-fn is_ripe(chain: &Chain, licence: U256, facts: &Licences::licenceOfReturn) -> Result<()> {
+/// Why there is nothing to collect, and from when on there is.
+fn unripe(chain: &Chain, licence: U256, facts: &Licences::licenceOfReturn, coin: &Coin) -> Result<String> {
     let money = chain.call("asking for its money", LICENCES, &Licences::moneyOfCall { licence })?;
+    let collected = coin.words(money.collected);
+    if money.state == VESTING {
+        return Ok(match money.complainedAt {
+            0 => format!("{collected} of it are collected, and more of it becomes the owner's day by day"),
+            _ => format!(
+                "{collected} of it are collected, and its holder complains: see `sahara licence show {licence}`"
+            ),
+        });
+    }
     if money.state != SEALED {
-        return Ok(());
+        return Ok(format!("{collected} of it are collected, which is all that is the owner's"));
     }
     let call = Licences::openingOfCall { asset: facts.asset, root: facts.terms.details };
     let opening = chain.call("asking for the opening", LICENCES, &call)?;
-    let due = opening.openedAt.saturating_add(DISPUTE_TIME);
-    let why = match opening.openedAt {
+    let due = moment(opening.openedAt.saturating_add(DISPUTE_TIME).saturating_mul(1000));
+    Ok(match opening.openedAt {
         0 => format!("deliver it first, with `sahara licence deliver {licence}`"),
         _ if opening.wrong => "somebody showed that the key is wrong: the price goes back".to_owned(),
-        _ if chain.time()? <= due => {
-            format!("the key can be disputed until {}: come back then", moment(due.saturating_mul(1000)))
-        }
-        _ => return Ok(()),
-    };
-    Err(Error::user(format!("nothing of the price of licence {licence} is the owner's yet: {why}")))
+        _ => format!("the key can be disputed until {due}: come back then"),
+    })
 }
 
 /// Ends a licence as the asset's owner, who pays back what is owed for it.
@@ -255,6 +285,13 @@ pub fn withdraw(args: &OneArgs, context: &mut Context) -> Result<()> {
     let owed = Licences::refundOwedCall { licence: args.licence };
     let owed = payer.chain.call("asking what is owed", LICENCES, &owed)?;
     let owed = u128::try_from(owed).map_err(|_| Error::fault("more is owed than there is"))?;
+    let money = Licences::moneyOfCall { licence: args.licence };
+    let what = match payer.chain.call("asking for its money", LICENCES, &money)?.state {
+        VESTING => "what has not vested of its price goes back to its holder".to_owned(),
+        SEALED if owed == 0 => "its price, which waits for a key, goes back to its holder".to_owned(),
+        _ => format!("{} are paid back to its holder", coin.words(owed)),
+    };
+    context.progress.note(&what);
     let mut order = Order::call("withdrawing the licence", LICENCES, &Licences::withdrawCall { licence: args.licence });
     if coin.is_native() {
         // What is owed for time that is left becomes less until then; what is too much can be taken again.
@@ -266,13 +303,42 @@ pub fn withdraw(args: &OneArgs, context: &mut Context) -> Result<()> {
             return Ok(());
         }
     }
-    if payer.carry_out(&order, context)?.is_none() {
-        return Ok(());
-    }
+    let Some(done) = payer.carry_out(&order, context)? else { return Ok(()) };
+    let event = done.event::<Licences::Withdrawn>(LICENCES).filter(|event| event.licence == args.licence);
+    let event = event.ok_or_else(|| {
+        Error::fault(format!(
+            "the licence was withdrawn (transaction {}), and the node does not say what went back: see `sahara licence show {}`",
+            done.transaction, args.licence
+        ))
+    })?;
+    let back = u128::try_from(event.refund).unwrap_or(u128::MAX);
+    let own = event.holder == payer.address;
+    // What was paid too much; of a licence of one's own all of it.
     take(coin.token, &mut payer, context)?;
-    let words = format!("licence {} is good for nothing any more; {} went back", args.licence, coin.words(owed));
-    let value = json!({"licence": args.licence.to_string(), "paid_back": owed.to_string(), "token": coin.token.to_checksum(None)});
+    let words = format!(
+        "licence {} is good for nothing any more; {}",
+        args.licence,
+        gone(args.licence, back, own, &event, &coin)
+    );
+    let value = json!({
+        "licence": args.licence.to_string(),
+        "holder": event.holder.to_checksum(None),
+        "paid_back": back.to_string(),
+        "token": coin.token.to_checksum(None),
+    });
     payer.tell(&words, value, context)
+}
+
+/// What goes back to the holder, and how it is taken.
+fn gone(licence: U256, back: u128, own: bool, event: &Licences::Withdrawn, coin: &Coin) -> String {
+    let back_words = coin.words(back);
+    match (back, own) {
+        (0, _) => "nothing of its price goes back".to_owned(),
+        (_, true) => format!("{back_words} came back"),
+        _ => {
+            format!("{back_words} are {}'s again, who takes them with `sahara licence refund {licence}`", event.holder)
+        }
+    }
 }
 
 fn give_back(licence: U256, terms: &Terms, payer: &mut Payer, context: &mut Context) -> Result<()> {

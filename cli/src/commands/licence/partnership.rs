@@ -16,7 +16,7 @@ use crate::commands::Context;
 use crate::commands::money::{MoneyArgs, id, span};
 use crate::commands::output::moment;
 use crate::commands::session::OpenTerms;
-use crate::commands::terms::{PARTNERSHIP, PriceArgs, terms_value, terms_words};
+use crate::commands::terms::{PARTNERSHIP, PriceArgs, terms_value, terms_words, unusable};
 use crate::error::{Error, Result};
 use crate::market::coin::Coin;
 use crate::market::proposal::{MAX_DOCUMENT, Proposal};
@@ -58,7 +58,7 @@ pub struct AcceptArgs {
     #[arg(long, value_name = "ADDRESS")]
     token: Option<Address>,
     /// Open no session
-    #[arg(long, conflicts_with_all = ["deposit", "committees", "name", "cap_call", "cap_day"])]
+    #[arg(long, conflicts_with_all = ["deposit", "session_days", "committees", "name", "cap_call", "cap_day"])]
     no_session: bool,
     #[command(flatten)]
     session: OpenTerms,
@@ -77,6 +77,9 @@ pub fn propose(args: &ProposeArgs, context: &mut Context) -> Result<()> {
     let document = text(&args.document)?;
     let details = keccak256(document.as_bytes());
     let (terms, coin) = args.price.terms(&payer.chain, PARTNERSHIP, details)?;
+    if let Some(why) = unusable(&terms) {
+        context.progress.note(why);
+    }
     if args.out.exists() {
         return Err(Error::user(format!("{} is there already: name another file", args.out.display())));
     }

@@ -252,18 +252,19 @@ pub fn settle(args: &SettleArgs, config: &Config, context: &mut Context) -> Resu
     let sessions = list.iter().map(|(session, lane, number, owed)| {
         json!({"session": session, "committee": lane, "receipts": number, "owed": owed.to_string()})
     });
+    let many = if list.len() == 1 { "one session".to_owned() } else { format!("{} sessions", list.len()) };
     let value = json!({"sessions": sessions.collect::<Vec<_>>(), "owed": sum.0.to_string(), "settled": !args.owed});
     match payer {
         Some(payer) if payer.only_tries() && !list.is_empty() => Ok(()),
         _ if list.is_empty() && failed == 0 && !context.out.json() => {
             context.out.line("nothing is owed: all is paid already")
         }
-        Some(payer) => payer.tell(&format!("{sum} in {} sessions are paid", list.len()), value, context),
+        Some(payer) => payer.tell(&format!("{sum} paid for {many}"), value, context),
         None if context.out.json() => context.out.value(&value),
-        None => context.out.line(&format!("{sum} in {} sessions are owed", list.len())),
+        None => context.out.line(&format!("{sum} owed for {many}")),
     }?;
     match failed {
         0 => Ok(()),
-        failed => Err(Error::fault(format!("{failed} sessions were not settled: see above"))),
+        failed => Err(Error::fault(format!("sessions that were not settled, see above: {failed}"))),
     }
 }
