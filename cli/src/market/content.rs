@@ -47,8 +47,17 @@ pub fn identity(compiled: &CompiledModel) -> Result<(B256, Vec<B256>)> {
 /// # Errors
 /// When the node does not answer, or what it shows is not the asset's.
 pub fn registered(chain: &Chain, asset: B256) -> Result<B256> {
+    Ok(registration(chain, asset)?.1)
+}
+
+/// Who registered an asset, and its content: the asset's name is a hash of both.
+///
+/// # Errors
+/// When the node does not answer, or what it shows is not the asset's.
+pub fn registration(chain: &Chain, asset: B256) -> Result<(Address, B256)> {
     let facts = chain.call("asking for the asset", ASSET_REGISTRY, &AssetRegistry::assetOfCall { asset })?;
-    shown(chain.id(), asset, facts.registrant, facts.contentRoot)
+    let root = shown(chain.id(), asset, facts.registrant, facts.contentRoot)?;
+    Ok((facts.registrant, root))
 }
 
 fn shown(chain: u64, asset: B256, registrant: Address, root: B256) -> Result<B256> {
