@@ -89,6 +89,9 @@ pub enum Waste {
     Nothing,
     /// Its pack, which serves nobody any more.
     Pack,
+    /// Questions to the other members: it said that this node is behind, and none of them had a receipt that this node lacks. It was
+    /// never accepted.
+    Questions,
 }
 
 /// What a share node asks before it computes on a sharing whose access rule is a chain's

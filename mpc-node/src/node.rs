@@ -8,6 +8,7 @@
 //! `seat`, which each lane's greeting chooses.
 
 mod ahead;
+mod catching;
 mod dealing;
 mod door;
 mod error;

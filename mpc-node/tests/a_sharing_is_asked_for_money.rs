@@ -950,3 +950,25 @@ fn a_job_that_would_end_without_a_receipt_burns_no_pack() {
     own.send(&AskSession(question)).unwrap();
     assert!(own.receive_frame(Kind::Done).is_err());
 }
+
+#[test]
+fn who_says_that_a_node_is_behind_has_the_others_asked_now_and_then_and_is_counted() {
+    let shop = Shop::open();
+    let key = Arc::new(identity::generate().unwrap());
+    let (customer, wallet) = shop.customer_of(&key, 100 * PRICE);
+    shop.case.run(&customer, shop.task, true).unwrap();
+    let node = shop.task.assignment.evaluators()[0];
+    *wallet.total.lock().unwrap() = 5 * PRICE;
+    let begun = Instant::now();
+    for asked in 1..=4 {
+        let (runs, shares) = by_hand(&shop, &key, [&wallet, &wallet]);
+        let mut lane = lane(&shop, &key, node);
+        lane.send(&runs[0]).unwrap();
+        lane.send(&shares[0]).unwrap();
+        assert!(lane.receive_frame(Kind::RunReply).is_err());
+        assert_eq!(shop.tills[usize::from(node)].questions.load(Ordering::SeqCst), asked);
+    }
+    assert!(begun.elapsed() >= Duration::from_secs(3), "the others are asked once in a second: {:?}", begun.elapsed());
+    *wallet.total.lock().unwrap() = PRICE;
+    shop.case.run(&customer, shop.task, true).unwrap();
+}

@@ -43,17 +43,21 @@ pub struct Volunteer {
     pub willing: bool,
     /// What the asset's owner says about it now.
     pub verdict: Verdict,
+    /// Since which epoch it has its place among the asset's operators ([`crate::slots::place`]): it is drawn where that was before who
+    /// can be drawn was settled.
+    pub since: u64,
 }
 
 impl Volunteer {
-    /// Whether it can be drawn.
-    pub fn is_candidate(&self, policy: &Policy) -> bool {
+    /// Whether it can be drawn in `epoch`.
+    pub fn is_candidate(&self, policy: &Policy, epoch: u64) -> bool {
         let admitted = match self.verdict {
             Verdict::Denied => false,
             Verdict::Allowed => true,
             Verdict::None => !policy.only_allowed,
         };
-        self.willing && admitted && self.bond >= policy.least_bond.max(LEAST_BOND)
+        let placed = epoch.checked_sub(FREEZE).is_some_and(|frozen| self.since <= frozen);
+        self.willing && admitted && placed && self.bond >= policy.least_bond.max(LEAST_BOND)
     }
 }
 
@@ -62,7 +66,8 @@ impl Volunteer {
 /// Nothing when there are fewer than three candidates.
 pub fn draw(value: B256, asset: B256, epoch: u64, policy: &Policy, volunteers: &[Volunteer]) -> Option<Vec<Address>> {
     let seed = keccak256((value, asset, U256::from(epoch)).abi_encode());
-    let mut left: Vec<&Volunteer> = volunteers.iter().filter(|volunteer| volunteer.is_candidate(policy)).collect();
+    let mut left: Vec<&Volunteer> =
+        volunteers.iter().filter(|volunteer| volunteer.is_candidate(policy, epoch)).collect();
     if left.len() < 3 {
         return None;
     }
@@ -98,6 +103,7 @@ mod tests {
             bond: bond * COIN,
             willing: true,
             verdict: Verdict::None,
+            since: 0,
         };
         (1u8..).zip(bonds).map(one).collect()
     }

@@ -25,8 +25,8 @@ pub fn request(id: B256) -> B256 {
 /// In [`crate::INFERENCE_MARKET`]: the four words of what contracts may ask of an asset: lane, graph, parameters, and both prices
 /// (`compute` in the upper half).
 pub fn ask(asset: B256) -> [B256; 4] {
-    let first = U256::from_be_bytes(mapping(asset, U256::from(10).into()).0);
-    [0, 1, 2, 3].map(|word| first.wrapping_add(U256::from(word)).into())
+    let first = mapping(asset, U256::from(10).into());
+    [0, 1, 2, 3].map(|word| after(first, word))
 }
 
 /// In [`crate::LICENCES`]: zero, or when a licence was withdrawn.
@@ -34,11 +34,11 @@ pub fn withdrawn(licence: U256) -> B256 {
     mapping(licence.into(), U256::ZERO.into())
 }
 
-/// In [`crate::LICENCES`]: the first and the third word of a licence's record: its terms' hash, zero if there is no such licence, and
-/// [`LicenceState`].
+/// In [`crate::LICENCES`]: the hash of a licence's asset and terms ([`crate::abi::Terms::hash`]), zero if there is no such licence; and
+/// the word with its times and state, [`LicenceTimes`], [`LicenceState`].
 pub fn licence(licence: U256) -> [B256; 2] {
-    let first = U256::from_be_bytes(mapping(licence.into(), U256::from(10).into()).0);
-    [0, 2].map(|word| first.wrapping_add(U256::from(word)).into())
+    let first = mapping(licence.into(), U256::from(10).into());
+    [first, after(first, 2)]
 }
 
 /// In [`crate::LICENCES`]: zero while a ciphertext of an asset, with this root, was never opened.
@@ -46,7 +46,23 @@ pub fn opening(asset: B256, root: B256) -> B256 {
     mapping(root, mapping(asset, U256::from(8).into()))
 }
 
-/// In [`crate::OWNERSHIP_RECEIPTS`]: zero, or the account that has taken the place of a lost one.
+/// In [`crate::OPERATORS`]: the operator of a node's key, [`account`].
+pub fn operator_of(node: B256) -> B256 {
+    mapping(node, U256::from(13).into())
+}
+
+/// In [`crate::OPERATORS`]: the key of an operator's node, and the word with its bond, [`bond`].
+pub fn operator(operator: Address) -> [B256; 2] {
+    let first = mapping(operator.into_word(), U256::ZERO.into());
+    [first, after(first, 1)]
+}
+
+/// In [`crate::OPERATORS`]: an operator's place among those of an asset, [`Place`].
+pub fn place(asset: B256, operator: Address) -> B256 {
+    mapping(operator.into_word(), mapping(asset, U256::from(6).into()))
+}
+
+/// In [`crate::OWNERSHIP_RECEIPTS`]: whose all is that was an account's, [`account`]; zero if it is its own.
 pub fn successor(account: Address) -> B256 {
     mapping(account.into_word(), U256::from(2).into())
 }
@@ -58,6 +74,54 @@ pub fn budget_job(id: B256) -> B256 {
 
 fn mapping(key: B256, slot: B256) -> B256 {
     keccak256([key.0, slot.0].as_flattened())
+}
+
+/// The slot that many words after one.
+fn after(slot: B256, words: u64) -> B256 {
+    U256::from_be_bytes(slot.0).wrapping_add(U256::from(words)).into()
+}
+
+/// The account that a word names: zero if none; nothing if the word holds more.
+pub fn account(word: U256) -> Option<Address> {
+    (word >> 160usize == U256::ZERO).then(|| Address::from_word(word.into()))
+}
+
+/// The bond in the second word of an operator, in the smallest unit: what answers for it, without what leaves.
+pub fn bond(word: U256) -> u128 {
+    (word & U256::from(u128::MAX)).to()
+}
+
+/// What the word of an operator's place says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// One more than its index; zero if it has none.
+    pub number: u128,
+    /// Since which epoch of the beacon.
+    pub since: u128,
+}
+
+impl Place {
+    /// Reads the word.
+    pub fn read(word: U256) -> Self {
+        Self { number: (word & U256::from(u128::MAX)).to(), since: (word >> 128usize).to() }
+    }
+}
+
+/// What a licence's second word says of its times: seconds since 1970.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LicenceTimes {
+    /// When it was bought.
+    pub bought: u64,
+    /// Until when it is good.
+    pub ends: u64,
+}
+
+impl LicenceTimes {
+    /// Reads the word.
+    pub fn read(word: U256) -> Self {
+        let [bought, ends, ..] = word.into_limbs();
+        Self { bought, ends }
+    }
 }
 
 /// What the word of a session says.
@@ -210,6 +274,12 @@ mod tests {
         let word = U256::from(5) | U256::from(6) << 64;
         assert_eq!(CommitteeState::read(word), Some(CommitteeState { from: 5, ended: 6 }));
         assert_eq!(CommitteeState::read(word | U256::from(1) << 128), None);
+        let owner = Address::repeat_byte(7);
+        assert_eq!(account(U256::from_be_bytes(owner.into_word().0)), Some(owner));
+        assert_eq!(account(U256::ONE << 160), None);
+        assert_eq!(bond(U256::from(9) << 128 | U256::from(5)), 5);
+        assert_eq!(Place::read(U256::from(9) << 128 | U256::from(5)), Place { number: 5, since: 9 });
+        assert_eq!(LicenceTimes::read(word | U256::from(1) << 128), LicenceTimes { bought: 5, ends: 6 });
         let states = [RequestState::None, RequestState::Waiting, RequestState::Answered, RequestState::GivenBack];
         for (word, state) in states.into_iter().enumerate() {
             assert_eq!(RequestState::read(U256::from(word)), state);

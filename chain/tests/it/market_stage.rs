@@ -103,8 +103,13 @@ impl Stage {
         self.must(OWNER, INFERENCE_MARKET, 0, InferenceMarket::seatCall { c: self.committee.clone() });
     }
 
-    pub fn buy(&mut self) {
-        let terms = Terms {
+    /// What its licence is for, with the asset's id.
+    pub fn terms_hash(&self) -> B256 {
+        keccak256((self.asset, Self::terms()).abi_encode())
+    }
+
+    fn terms() -> Terms {
+        Terms {
             kind: 0,
             token: Address::ZERO,
             price: 5,
@@ -115,8 +120,11 @@ impl Stage {
             transferable: false,
             allowance: 0,
             details: B256::ZERO,
-        };
-        let terms_hash = keccak256((self.asset, terms.clone()).abi_encode());
+        }
+    }
+
+    pub fn buy(&mut self) {
+        let (terms, terms_hash) = (Self::terms(), self.terms_hash());
         self.must(OWNER, LICENCES, 0, Licences::offerCall { asset: self.asset, terms });
         let call = Licences::buyCall {
             asset: self.asset,

@@ -4,14 +4,15 @@
 
 use alloy_primitives::{Address, B256, U256};
 use alloy_sol_types::SolCall;
+use sahara_chain::genesis::TOKEN;
 use sahara_market::{
-    ATTRIBUTION, INFERENCE_MARKET, LICENCES, OPERATORS, Receipt, Session,
+    ATTRIBUTION, INFERENCE_MARKET, LICENCES, OPERATORS, OWNERSHIP_RECEIPTS, Receipt, Session,
     abi::{Attribution, InferenceMarket, Operators},
     slots::{self, CommitteeState, SessionState},
 };
 
 use crate::{
-    common::START,
+    common::{START, address},
     market_stage::{
         CALLS, COMPUTE, CONSUMER, DAY, DOMAIN, OWNER, PRICE, ROYALTY, SECRET, STRANGER, Stage, nothing, open_call,
     },
@@ -29,6 +30,18 @@ fn a_receipt_pays_everybody_once_and_what_is_left_goes_back() {
     assert!(committee.from > START / 1_000_000_000 && committee.ended == 0, "{committee:?}");
     assert_eq!(stage.slot(INFERENCE_MARKET, slots::settled(id, lane)), U256::ZERO);
     assert_eq!(stage.slot(LICENCES, slots::withdrawn(stage.licence)), U256::ZERO);
+    for (operator, key) in stage.committee.operators.into_iter().zip(stage.committee.keys) {
+        assert_eq!(slots::account(stage.slot(OPERATORS, slots::operator_of(key))), Some(operator));
+        let [node, bond] = slots::operator(operator);
+        assert_eq!(B256::from(stage.slot(OPERATORS, node)), key);
+        assert_eq!(U256::from(slots::bond(stage.slot(OPERATORS, bond))), TOKEN * U256::from(1_000));
+        let place = slots::Place::read(stage.slot(OPERATORS, slots::place(stage.asset, operator)));
+        assert!((1..=3).contains(&place.number), "{place:?}");
+    }
+    let [hash, times] = slots::licence(stage.licence);
+    assert_eq!(B256::from(stage.slot(LICENCES, hash)), stage.terms_hash());
+    let times = slots::LicenceTimes::read(stage.slot(LICENCES, times));
+    assert!(times.bought > START / 1_000_000_000 && times.ends == times.bought + 10 * DAY, "{times:?}");
 
     let held = stage.chain.balance(INFERENCE_MARKET);
     let receipt = stage.receipt(&session, 4);
@@ -142,4 +155,24 @@ fn a_session_is_opened_by_its_licences_user_with_its_money_and_no_longer_than_th
     stage.refused(CONSUMER, value, open_call(&huge));
     stage.must(CONSUMER, INFERENCE_MARKET, value, open_call(&session));
     stage.refused(CONSUMER, value, open_call(&session));
+}
+
+alloy_sol_types::sol! {
+    function setGuardians(address[] guardians, uint8 threshold);
+    function approveRecovery(address account, address heir);
+    function acceptRecovery(address account);
+}
+
+#[test]
+fn an_heir_is_where_consumers_look() {
+    let mut stage = Stage::new();
+    let (account, heir) = (address(OWNER), address(7));
+    let found = |stage: &Stage| slots::account(stage.slot(OWNERSHIP_RECEIPTS, slots::successor(account)));
+    stage.must(OWNER, OWNERSHIP_RECEIPTS, 0, setGuardiansCall { guardians: vec![address(STRANGER)], threshold: 1 });
+    stage.must(STRANGER, OWNERSHIP_RECEIPTS, 0, approveRecoveryCall { account, heir });
+    stage.pass(8 * DAY);
+    (0..600).for_each(|_| stage.pass(1));
+    assert_eq!(found(&stage), Some(Address::ZERO));
+    stage.must(7, OWNERSHIP_RECEIPTS, 0, acceptRecoveryCall { account });
+    assert_eq!(found(&stage), Some(heir));
 }

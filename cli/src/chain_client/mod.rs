@@ -118,6 +118,40 @@ impl Chain {
         })
     }
 
+    /// What all of the chain's nodes that answer say alike to a question; of so many of them `least`, unless the network names fewer. A
+    /// node that is a block behind may say something else for a moment, so they are asked again.
+    ///
+    /// # Errors
+    /// When too few answer, when they contradict each other, or the contract refuses.
+    pub fn call_alike<C: SolCall>(
+        &self,
+        doing: &str,
+        contract: Address,
+        question: &C,
+        least: usize,
+    ) -> Result<C::Return> {
+        let transaction = json!({"to": contract, "input": Bytes::from(question.abi_encode())});
+        let least = least.min(self.rpc.count()).max(1);
+        for pause in [0, 1, 2] {
+            std::thread::sleep(std::time::Duration::from_secs(pause));
+            let answers = self.rpc.ask_all("eth_call", &json!([transaction, "latest"]));
+            let Some(answer) = alike(&answers, least).map_err(|why| refusal(doing, &why))? else { continue };
+            return C::abi_decode_returns_validate(&answer).map_err(|_| nonsense(doing));
+        }
+        Err(Error::fault(format!(
+            "{doing}: the chain's nodes contradict each other, so one of them is wrong or behind: try again, or name others (`sahara \
+             network`)"
+        )))
+    }
+
+    /// What proves words of the chain.
+    ///
+    /// # Errors
+    /// When nothing does: the chain is known by its nodes alone.
+    pub fn light(&self) -> Result<&Light> {
+        self.light.as_deref().ok_or_else(|| Error::fault("nothing proves what the chain's nodes say"))
+    }
+
     fn try_call<C: SolCall>(&self, contract: Address, question: &C) -> std::result::Result<Vec<u8>, AskError> {
         let transaction = json!({"to": contract, "input": Bytes::from(question.abi_encode())});
         let answer = self.rpc.ask("eth_call", &json!([transaction, "latest"]))?;
@@ -145,6 +179,36 @@ impl Chain {
         let answer = self.rpc.ask(method, params).map_err(|e| refusal(doing, &e))?;
         number(&answer).ok_or_else(|| nonsense(doing))
     }
+}
+
+/// What so many nodes say alike at least; nothing if they contradict each other. That a contract refuses is said, too; a node that only
+/// has no time says nothing.
+fn alike(answers: &[Answer], least: usize) -> std::result::Result<Option<Vec<u8>>, AskError> {
+    let mut said: Vec<std::result::Result<Vec<u8>, &AskError>> = Vec::new();
+    let mut silent = AskError::NoAnswer("no node of the chain answers".to_owned());
+    for answer in answers {
+        match answer {
+            Ok(value) => match value.as_str().and_then(|text| hex::decode(text).ok()) {
+                Some(bytes) => said.push(Ok(bytes)),
+                None => silent = AskError::NoAnswer("a node's answer is no bytes".to_owned()),
+            },
+            Err(refused @ AskError::Refused { data: Some(_), .. }) => said.push(Err(refused)),
+            Err(why) => silent = why.clone(),
+        }
+    }
+    if said.len() < least {
+        return match (said.len(), silent) {
+            (0, why) => Err(why),
+            (heard, AskError::NoAnswer(why) | AskError::Refused { message: why, .. }) => Err(AskError::NoAnswer(
+                format!("{heard} of the chain's nodes answers and is not believed alone ({why})"),
+            )),
+        };
+    }
+    let Some(first) = said.first() else { return Err(silent) };
+    if said.iter().any(|other| other != first) {
+        return Ok(None);
+    }
+    first.clone().map(Some).map_err(Clone::clone)
 }
 
 /// A number as Ethereum writes them in JSON.
@@ -180,6 +244,22 @@ mod tests {
             [json!("10"), json!("0x"), json!("0xzz"), json!(1), json!(null), json!(format!("0x1{}", "0".repeat(64)))]
         {
             assert!(number(&wrong).is_none_or(|n| n.is_zero()), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn nodes_are_believed_that_say_the_same_and_one_of_several_is_not() {
+        let said = |text: &str| Ok(json!(text));
+        let away = || Err(AskError::NoAnswer("down".into()));
+        let busy = || Err(AskError::Refused { code: -32005, message: "rate limited".into(), data: None });
+        let reverts = || Err(AskError::Refused { code: 3, message: "reverted".into(), data: Some(vec![1]) });
+        assert_eq!(alike(&[said("0x01"), away(), said("0x01")], 2), Ok(Some(vec![1])));
+        assert_eq!(alike(&[said("0x01"), said("0x02")], 2), Ok(None));
+        assert_eq!(alike(&[said("0x01"), reverts()], 2), Ok(None), "a contract's refusal is an answer");
+        assert_eq!(alike(&[reverts(), reverts(), busy()], 2), Err(reverts().unwrap_err()));
+        assert_eq!(alike(&[said("0x01"), busy()], 1), Ok(Some(vec![1])));
+        for silent in [[said("0x01"), busy()], [said("0x01"), away()], [said("?"), said("0x01")], [away(), away()]] {
+            assert!(matches!(alike(&silent, 2), Err(AskError::NoAnswer(_))), "{silent:?}");
         }
     }
 

@@ -428,7 +428,7 @@ pub(super) fn seating(
         operators,
         epoch: nodes.epoch().into(),
         from: now,
-        until: now + days * DAY,
+        until: now.saturating_add(days.saturating_mul(DAY)),
     };
     let call = InferenceMarket::seatCall { c: committee.clone() };
     Ok((committee, Order::call("seating the committee", INFERENCE_MARKET, &call)))

@@ -6,22 +6,26 @@ use std::path::Path;
 
 use alloy_primitives::{Address, B256, U256};
 use clap::Args;
-use sahara_market::abi::{AssetRegistry, Beacon, Operators};
+use sahara_market::abi::{Beacon, Operators};
 use sahara_market::draw::{self, Policy, Verdict, Volunteer};
-use sahara_market::{ASSET_REGISTRY, BEACON, OPERATORS};
+use sahara_market::{BEACON, OPERATORS};
 use sahara_mpc::client::Member;
 use serde_json::{Value, json};
 
 use super::Context;
 use crate::chain_client::Chain;
 use crate::error::{Error, Result};
-use crate::market::operators::{insiders, not_independent};
+use crate::market::node::Words;
+use crate::market::operators::{insiders, not_independent, owner};
+use crate::market::proven;
 use crate::wallet::amount::Amount;
 use sahara::keys::{self, Role};
 use sahara::network::{Committee, PublicKey};
 
 /// Operators among whom is drawn at most: each costs some questions.
 const MAX_VOLUNTEERS: usize = 1000;
+/// Nodes of the chain that have to say alike who can be drawn, where the network names as many.
+const WITNESSES: usize = 2;
 /// Candidates for whom the chance is computed exactly.
 const EXACT: usize = 12;
 /// The chance that a third of the stake under very many names holds two of three seats.
@@ -61,6 +65,8 @@ struct Seat {
     key: B256,
     /// What counted for the draw, in the smallest unit.
     stake: u128,
+    /// What answers for it now, proven, in the smallest unit; nothing for who stands by.
+    bond: Option<u128>,
     endpoint: String,
     region: String,
 }
@@ -76,14 +82,20 @@ pub struct Drawn {
     chance: f64,
 }
 
-/// Draws a committee for an asset by the chain's rule, from what the chain's nodes say of its operators, and compares that with what
-/// they say is drawn.
+/// Draws a committee for an asset by the chain's rule, from what two nodes of the chain say alike of its operators (or its only one),
+/// and compares that with what they say is drawn. That each seat's key, operator and bond belong together is proven: whoever has the
+/// three keys gets the model.
 ///
 /// # Errors
-/// When there are too few operators, the epoch is not frozen, or the chain's nodes contradict the rule.
+/// When there are too few operators, the epoch is not frozen, the chain's nodes contradict the rule or each other, or a key is not proven
+/// to be that of its operator's node.
 pub fn draw(chain: &Chain, asset: B256, args: &DrawArgs) -> Result<Drawn> {
+    drawn_by(chain, chain.light()?, asset, args)
+}
+
+fn drawn_by(chain: &Chain, words: &impl Words, asset: B256, args: &DrawArgs) -> Result<Drawn> {
     let doing = "asking who can be drawn";
-    let now = chain.call(doing, BEACON, &Beacon::currentCall {})?;
+    let now = chain.call_alike(doing, BEACON, &Beacon::currentCall {}, WITNESSES)?;
     let now = u64::try_from(now.epoch).map_err(|_| Error::fault("the chain's node names an epoch that cannot be"))?;
     let epoch = args.epoch.unwrap_or(now);
     if epoch > now || epoch < draw::FREEZE {
@@ -94,10 +106,10 @@ pub fn draw(chain: &Chain, asset: B256, args: &DrawArgs) -> Result<Drawn> {
             draw::FREEZE
         )));
     }
-    let value = chain.call(doing, BEACON, &Beacon::valueOfCall { epoch: U256::from(epoch) })?;
-    let policy = chain.call(doing, OPERATORS, &Operators::policyOfCall { scope: asset })?;
+    let value = chain.call_alike(doing, BEACON, &Beacon::valueOfCall { epoch: U256::from(epoch) }, WITNESSES)?;
+    let policy = chain.call_alike(doing, OPERATORS, &Operators::policyOfCall { scope: asset }, WITNESSES)?;
     let policy = Policy { least_bond: policy.leastBond, only_allowed: policy.onlyAllowed };
-    let names = chain.call(doing, OPERATORS, &Operators::volunteersCall { asset })?;
+    let names = chain.call_alike(doing, OPERATORS, &Operators::volunteersCall { asset }, WITNESSES)?;
     if names.len() > MAX_VOLUNTEERS {
         return Err(Error::user(format!(
             "{} operators have been willing to hold the asset, more than the {MAX_VOLUNTEERS} that are looked at: pick a \
@@ -106,19 +118,22 @@ pub fn draw(chain: &Chain, asset: B256, args: &DrawArgs) -> Result<Drawn> {
         )));
     }
     let frozen = U256::from(epoch - draw::FREEZE);
-    let volunteers = names.into_iter().map(|operator| {
-        let then = chain.call(doing, OPERATORS, &Operators::frozenCall { operator, asset, epoch: frozen })?;
-        let verdict = chain.call(doing, OPERATORS, &Operators::verdictOfCall { scope: asset, operator })?;
+    let since = proven::places(words, asset, &names)?;
+    let volunteers = names.into_iter().zip(since).map(|(operator, since)| {
+        let frozen = Operators::frozenCall { operator, asset, epoch: frozen };
+        let then = chain.call_alike(doing, OPERATORS, &frozen, WITNESSES)?;
+        let verdict = Operators::verdictOfCall { scope: asset, operator };
+        let verdict = chain.call_alike(doing, OPERATORS, &verdict, WITNESSES)?;
         let verdict = match verdict {
             0 => Verdict::None,
             1 => Verdict::Allowed,
             _ => Verdict::Denied,
         };
         let bond = u128::try_from(then.bond).unwrap_or_default();
-        Ok(Volunteer { operator, bond, willing: then.willing, verdict })
+        Ok(Volunteer { operator, bond, willing: then.willing, verdict, since })
     });
     let volunteers = volunteers.collect::<Result<Vec<_>>>()?;
-    let candidates: Vec<&Volunteer> = volunteers.iter().filter(|one| one.is_candidate(&policy)).collect();
+    let candidates: Vec<&Volunteer> = volunteers.iter().filter(|one| one.is_candidate(&policy, epoch)).collect();
     let drawn = draw::draw(value, asset, epoch, &policy, &volunteers).ok_or_else(|| {
         Error::user(format!(
             "{} operators can be drawn for the asset in epoch {epoch}, three are needed: each is bonded, says `sahara operator \
@@ -138,11 +153,13 @@ pub fn draw(chain: &Chain, asset: B256, args: &DrawArgs) -> Result<Drawn> {
         let stake = candidates.iter().find(|one| one.operator == operator).map_or(0, |one| one.bond);
         let standing = chain.call(doing, OPERATORS, &Operators::standingCall { operator, asset })?;
         let place = chain.call(doing, OPERATORS, &Operators::placeOfCall { operator })?;
-        Ok(Seat { operator, key: standing.node, stake, endpoint: place.endpoint, region: place.region })
+        Ok(Seat { operator, key: standing.node, stake, bond: None, endpoint: place.endpoint, region: place.region })
     });
     let mut seats = seats.collect::<Result<Vec<_>>>()?;
     let standby = seats.split_off(3.min(seats.len()));
-    let seats = seats.try_into().map_err(|_| Error::fault("fewer than three were drawn"))?;
+    let mut seats: [Seat; 3] = seats.try_into().map_err(|_| Error::fault("fewer than three were drawn"))?;
+    let bonds = proven::operators(words, seats.each_ref().map(|seat| (seat.operator, seat.key)))?;
+    seats.iter_mut().zip(bonds).for_each(|(seat, bond)| seat.bond = Some(bond));
     Ok(Drawn { epoch, seats, standby, candidates: stakes.len(), chance: chance(&stakes) })
 }
 
@@ -150,28 +167,53 @@ impl Drawn {
     /// For people.
     pub fn lines(&self) -> Vec<String> {
         let seat = |seat: &Seat| {
-            let Seat { operator, stake, endpoint, region, .. } = seat;
+            let Seat { operator, key, stake, bond, endpoint, region } = seat;
             let region = if region.is_empty() { String::new() } else { format!(", {}", region.escape_debug()) };
-            format!("{operator} with {} at {}{region}", Amount::from(*stake), endpoint.escape_debug())
+            let at = endpoint.escape_debug();
+            match bond {
+                Some(bond) => {
+                    format!("{operator} with {} bonded, node {} at {at}{region}", Amount::from(*bond), PublicKey(key.0))
+                }
+                None => format!("{operator} with {} at {at}{region}", Amount::from(*stake)),
+            }
         };
         let mut lines = vec![format!("drawn in epoch {} among {} operators:", self.epoch, self.candidates)];
         lines.extend((1..).zip(&self.seats).map(|(n, one)| format!("node {n}: {}", seat(one))));
+        lines.push(
+            "that these keys are their operators', and the bonds, is proven; where they are is their word".to_owned(),
+        );
         lines.extend(self.standby.iter().map(|one| format!("stands by: {}", seat(one))));
-        lines.push(format!(
-            "two of the three together read what is asked, and the model; operators with a third of the stake together had two \
-             of three seats with a chance of {:.1} % at most, and under very many names of {:.1} %",
-            self.chance * 100.0,
-            IN_MANY_NAMES * 100.0
-        ));
+        lines.push("any two of the three together can read the model and what is asked of it".to_owned());
+        lines.push(self.odds());
         lines
     }
 
-    /// For other programs: stakes are text, in the smallest unit.
+    /// How often some who work together would get what they must not.
+    fn odds(&self) -> String {
+        let percent = |chance: f64| format!("{:.1}", chance * 100.0);
+        let many = percent(IN_MANY_NAMES);
+        match self.chance {
+            0.0 => format!(
+                "suppose that some of these operators work together, with a third of all bonds: no draw gives them two seats, as few as \
+                 they are; had they split it among very many names, {many} of 100 draws would"
+            ),
+            chance => format!(
+                "suppose that some of these operators work together, with a third of all bonds: {} of 100 draws give them two seats at \
+                 most; had they split it among very many names, {many} would",
+                percent(chance)
+            ),
+        }
+    }
+
+    /// For other programs: stakes and bonds are text, in the smallest unit.
     pub fn json(&self) -> Value {
         let seat = |seat: &Seat| {
-            let Seat { operator, key, stake, endpoint, region } = seat;
-            let stake = stake.to_string();
-            json!({"operator": operator, "key": key, "stake": stake, "endpoint": endpoint, "region": region})
+            let Seat { operator, key, stake, bond, endpoint, region } = seat;
+            let (stake, bond) = (stake.to_string(), bond.map(|bond| bond.to_string()));
+            json!({
+                "operator": operator.to_checksum(None), "key": key, "stake": stake, "bond": bond, "endpoint": endpoint,
+                "region": region,
+            })
         };
         json!({
             "epoch": self.epoch,
@@ -262,12 +304,12 @@ fn save(committee: &Committee, file: &Path) -> Result<()> {
     committee.save(file).map_err(|e| Error::user(format!("keeping the committee: {e}")))
 }
 
-/// Whether an asset is this wallet's.
+/// Whether an asset is this wallet's, which is proven.
 ///
 /// # Errors
-/// When it is not: only its owner seats a committee.
+/// When it is not: only its owner seats a committee. When nothing is proven.
 pub fn owned(chain: &Chain, asset: B256, wallet: Address) -> Result<()> {
-    let owner = chain.call("asking whose asset it is", ASSET_REGISTRY, &AssetRegistry::ownerOfCall { asset })?;
+    let owner = owner(chain, asset)?;
     match owner == wallet {
         true => Ok(()),
         false => Err(Error::user(format!(
@@ -308,7 +350,12 @@ fn two_of_three(stakes: &[u128], all: f64, some: u32) -> f64 {
 
 #[cfg(test)]
 mod tests {
+    use alloy_primitives::hex;
+    use alloy_sol_types::{SolCall, SolValue};
+
     use super::*;
+    use crate::chain_client::nodes;
+    use crate::market::proven::tests::State;
 
     #[test]
     fn the_chance_of_a_third_is_exact_for_few_and_grows_with_their_names() {
@@ -334,20 +381,87 @@ mod tests {
             operator: Address::repeat_byte(n),
             key: B256::repeat_byte(n),
             stake: u128::from(n) * 100_000_000_000_000_000_000,
+            bond: (n < 4).then(|| u128::from(n) * 150_000_000_000_000_000_000),
             endpoint: format!("node{n}.example:7700\u{1b}"),
             region: String::new(),
         };
         let seats = [1, 2, 3].map(seat);
         let drawn = Drawn { epoch: 7, seats, standby: vec![seat(4)], candidates: 9, chance: 0.2 };
         let lines = drawn.lines();
-        assert!(lines[0].contains("epoch 7 among 9") && lines[4].starts_with("stands by"));
-        assert!(lines[2].contains(&Address::repeat_byte(2).to_string()) && lines[2].contains("200 SAH"));
-        assert!(lines[5].contains("20.0 %") && lines[5].contains("25.9 %"));
+        assert!(lines[0].contains("epoch 7 among 9") && lines[5].starts_with("stands by"));
+        assert!(lines[2].contains(&Address::repeat_byte(2).to_string()) && lines[2].contains("300 SAH bonded"));
+        assert!(lines[2].contains(&PublicKey([2; 32]).to_string()), "the key that gets the model: {}", lines[2]);
+        assert!(lines[7].contains("20.0 of 100 draws") && lines[7].contains("25.9 would"), "{}", lines[7]);
+        let few = Drawn { chance: 0.0, ..drawn.clone() };
+        assert!(few.odds().contains("no draw gives them two seats"));
         assert!(lines.iter().all(|line| !line.contains('\u{1b}')));
         let value = drawn.json();
         assert_eq!(
             (value["committee"][0]["stake"].as_str(), &value["epoch"]),
             (Some("100000000000000000000"), &json!(7))
         );
+        assert_eq!(value["committee"][0]["bond"].as_str(), Some("150000000000000000000"));
+    }
+
+    /// A node of a chain with three operators who are all drawn; what it says of one's key and place is `key` and `at`.
+    fn node(key: B256, at: &'static str) -> sahara_light::Url {
+        nodes::node(move |_, params| {
+            let input = params[0]["input"].as_str().and_then(|text| hex::decode(text).ok()).unwrap_or_default();
+            let volunteers: Vec<_> = [1u8, 2, 3].map(Address::repeat_byte).to_vec();
+            let of = |n: usize| volunteers[n].into_word();
+            let answer = match input[..4].try_into().unwrap_or_default() {
+                Beacon::currentCall::SELECTOR => (U256::from(9), U256::ZERO, U256::ZERO).abi_encode_params(),
+                Beacon::valueOfCall::SELECTOR => B256::repeat_byte(5).abi_encode(),
+                Operators::policyOfCall::SELECTOR => (U256::ZERO, false).abi_encode_params(),
+                Operators::volunteersCall::SELECTOR => volunteers.abi_encode(),
+                Operators::frozenCall::SELECTOR => (U256::from(draw::LEAST_BOND), true).abi_encode_params(),
+                Operators::verdictOfCall::SELECTOR => U256::ZERO.abi_encode(),
+                Operators::proposeCall::SELECTOR => {
+                    let all = volunteers.iter().map(|operator| Volunteer {
+                        operator: *operator,
+                        bond: draw::LEAST_BOND,
+                        willing: true,
+                        verdict: Verdict::None,
+                        since: 0,
+                    });
+                    let all: Vec<_> = all.collect();
+                    draw::draw(B256::repeat_byte(5), B256::ZERO, 9, &Policy::default(), &all).unwrap().abi_encode()
+                }
+                Operators::standingCall::SELECTOR => {
+                    let third = input[4..36] == of(2).0;
+                    let key = if third { key } else { B256::from_slice(&input[4..36]) };
+                    (key, U256::from(draw::LEAST_BOND), 0u128, 0u64, true).abi_encode_params()
+                }
+                _ => (at.to_owned(), String::new()).abi_encode_params(),
+            };
+            Ok(json!(hex::encode_prefixed(answer)))
+        })
+    }
+
+    #[test]
+    fn a_node_that_lies_about_keys_and_places_only_brings_nobody_the_model() {
+        let mut state = State::default();
+        let operators = [1u8, 2, 3].map(Address::repeat_byte);
+        for operator in operators {
+            state.join(operator, operator.into_word(), draw::LEAST_BOND);
+            state.place(B256::ZERO, operator, 7);
+        }
+        let honest = operators[2].into_word();
+        let args = DrawArgs { epoch: None, days: None, yes: true };
+        let drawn = |nodes: Vec<sahara_light::Url>| drawn_by(&Chain::new(1, nodes), &state, B256::ZERO, &args);
+        let good = drawn(vec![node(honest, "node:7700"), node(honest, "node:7700")]).unwrap();
+        assert_eq!(good.seats.each_ref().map(|seat| seat.bond), [Some(draw::LEAST_BOND); 3]);
+        // The first node, which is asked, has keys and places of its own.
+        let lie = drawn(vec![node(B256::repeat_byte(9), "thief:7700"), node(honest, "node:7700")]).unwrap_err();
+        assert!(lie.report().contains("it is proven that it is not"), "{}", lie.report());
+        // Whoever is drawn is said by two.
+        let alone = drawn(vec![node(honest, "node:7700"), nodes::nobody()]).unwrap_err();
+        assert!(alone.report().contains("not believed alone"), "{}", alone.report());
+        drawn(vec![node(honest, "node:7700")]).unwrap();
+        // Whoever has its place since an epoch that was not over then is not drawn.
+        let mut late = State(state.0.clone());
+        late.place(B256::ZERO, operators[1], 8);
+        let late = drawn_by(&Chain::new(1, [node(honest, "node:7700")]), &late, B256::ZERO, &args).unwrap_err();
+        assert!(late.report().contains("2 operators can be drawn"), "{}", late.report());
     }
 }

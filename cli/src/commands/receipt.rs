@@ -260,6 +260,17 @@ fn meaning(check: &str) -> Option<&'static str> {
     })
 }
 
+/// Whether a committee was seated when its receipt was signed, in seconds since 1970.
+fn seated(state: Option<CommitteeState>, time: u64) -> (bool, String) {
+    let until = |state: &CommitteeState| moment(state.ended.saturating_mul(1000));
+    match state.filter(|state| state.from > 0 && state.from <= time) {
+        Some(state) if state.ended == 0 => (true, "seated".to_owned()),
+        Some(state) if state.ended >= time => (true, format!("seated until {}", until(&state))),
+        Some(state) => (false, format!("seated until {}, which is before the receipt", until(&state))),
+        None => (false, "the chain knows no such committee at that time".to_owned()),
+    }
+}
+
 /// What needs nobody else.
 fn by_itself(kept: &Kept, bill: &Bill, checks: &mut Vec<Check>) {
     let good = |what, found| Check { what, holds: Some(true), found };
@@ -310,14 +321,8 @@ fn on_chain(kept: &Kept, bill: &Bill, context: &Context, checks: &mut Vec<Check>
         SessionState::Unknown(_) => "in a state that this program does not know",
     };
     checks.push(Check { what: "session", holds: Some(known), found: words.to_owned() });
-    let seated =
-        CommitteeState::read(committee.into()).filter(|state| state.from > 0 && state.from <= bill.receipt.time);
-    let words = match seated {
-        Some(state) if state.ended == 0 => "seated".to_owned(),
-        Some(state) => format!("seated until {}", moment(state.ended.saturating_mul(1000))),
-        None => "the chain knows no such committee at that time".to_owned(),
-    };
-    checks.push(Check { what: "committee", holds: Some(seated.is_some()), found: words });
+    let (holds, words) = seated(CommitteeState::read(committee.into()), bill.receipt.time);
+    checks.push(Check { what: "committee", holds: Some(holds), found: words });
     let height = bill.receipt.height;
     let found = format!("{height}, and the chain is at {}", proven.height);
     checks.push(Check { what: "height", holds: Some(height <= proven.height), found });
@@ -367,6 +372,13 @@ fn compared(receipt: &Receipt, (root, graphs): (B256, &[B256]), registered: B256
 mod tests {
     use super::*;
     use crate::market::bill::{Last, tests::*};
+
+    #[test]
+    fn a_committee_that_ended_before_the_receipt_does_not_hold() {
+        let holds = |from, ended| seated(Some(CommitteeState { from, ended }), 100).0;
+        assert!(holds(100, 0) && holds(1, 100) && holds(1, 101));
+        assert!(!holds(1, 99) && !holds(101, 0) && !holds(0, 0) && !seated(None, 100).0);
+    }
 
     #[test]
     fn each_signature_counts_and_every_field_is_shown() {

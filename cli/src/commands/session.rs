@@ -28,6 +28,7 @@ use crate::market::lost;
 use crate::market::network;
 use crate::market::operators::{Accepted, insiders, named, not_independent};
 use crate::market::purse::short;
+use crate::market::{places, proven};
 use crate::moment::{DAY, now};
 use crate::wallet::amount::Amount;
 use crate::wallet::{self, Secret};
@@ -351,6 +352,9 @@ pub(super) fn open_planned(
 ) -> Result<Option<Opened>> {
     let deposit = plan.deposit();
     let Plan { asset, sold, committees, files, caps_of, caps, .. } = plan;
+    // A session's name is a hash of its prices: with others than the licence's, what is locked would be found by no name.
+    context.progress.step("waiting until the licence is proven");
+    proven::licence(payer.chain.light()?, licence, asset, &sold, licence_ends)?;
     let now = payer.chain.time()?;
     let until = committees.iter().map(|committee| committee.until).min().unwrap_or_default();
     let ends = now.saturating_add(terms.days() * DAY).min(licence_ends).min(until);
@@ -389,25 +393,14 @@ pub(super) fn open_planned(
     accept(&committees, context)?;
     // The key is kept before money is locked to it.
     let chain = payer.chain.id();
-    let mut account = Account::create(&context.home, chain, caps, signer.clone(), &session, &committees)?;
-    let done = match payer.carry_out(&order, context) {
-        Ok(done) => done,
-        Err(error) => {
-            // Only what certainly was not opened is forgotten: nothing was sent.
-            if error.blame() == Blame::User {
-                account.forget()?;
-            }
-            return Err(error);
+    let account = Account::create(&context.home, chain, caps, signer, &session, &committees)?;
+    if let Err(error) = payer.carry_out(&order, context) {
+        // As far as is known nothing was opened; its key is kept all the same, as that is a node's word.
+        if error.blame() == Blame::User {
+            account.set_aside()?;
         }
-    };
-    // The contract's own terms name the session, whatever a node has said of them before.
-    let session = match done.and_then(|done| done.event::<InferenceMarket::Opened>(INFERENCE_MARKET)) {
-        Some(opened) if opened.s != session && opened.s.signer == session.signer => {
-            account = Account::create(&context.home, chain, caps, signer, &opened.s, &committees)?;
-            opened.s
-        }
-        _ => session,
-    };
+        return Err(error);
+    }
     let id = account.id();
     context.progress.step("waiting until it is proven");
     payer.network.wait_for_session(id, |state| *state == SessionState::Open)?;
@@ -427,15 +420,18 @@ pub(super) fn open_planned(
 /// registered. The committee as its nodes are reached; none where their operators do not say.
 fn examined(chain: &Chain, committee: &Committee, named: bool, context: &Context) -> Result<Option<nodes::Committee>> {
     let (asset, doing) = (committee.asset, "asking who sits on the committee");
+    context.progress.note(&format!("committee {}:", short(committee.id())));
     let mut members = Vec::new();
     for (index, (operator, key)) in committee.operators.iter().zip(&committee.keys).enumerate() {
         let operator = *operator;
         let standing = chain.call(doing, OPERATORS, &Operators::standingCall { operator, asset })?;
         let address = chain.call(doing, OPERATORS, &Operators::placeOfCall { operator })?.endpoint;
+        places::elsewhere(chain.id(), &operator, &address)?;
         context.progress.note(&format!(
             "node {}: operator {operator} with a bond of {}, at {address}",
             index + 1,
-            Amount(standing.bond)
+            Amount(standing.bond),
+            address = address.escape_debug(),
         ));
         members.push(Member { name: format!("node {}", index + 1), address, key: nodes::PublicKey(key.0) });
     }
@@ -533,10 +529,17 @@ fn chosen(chain: &Chain, asset: B256, lanes: &[B256], context: &Context) -> Resu
 }
 
 /// The committees that are taken where none is named, and those that are not because they have other operators than were accepted for
-/// the asset before. The first time all are new.
+/// the asset before. The first time all are new. The same nodes do not stand by for themselves.
 fn usual(found: Vec<Committee>, accepted: &Accepted) -> (Vec<Committee>, Vec<Committee>) {
     let (mut good, others): (Vec<_>, Vec<_>) =
         found.into_iter().partition(|committee| !accepted.knows(committee.asset) || accepted.has(committee));
+    let nodes = |committee: &Committee| BTreeSet::from(committee.keys);
+    let mut known = Vec::new();
+    good.retain(|committee| {
+        let new = !known.contains(&nodes(committee));
+        known.push(nodes(committee));
+        new
+    });
     good.truncate(USUAL);
     (good, others)
 }
@@ -760,6 +763,7 @@ fn close(args: &CloseArgs, context: &mut Context) -> Result<()> {
     };
     let id = session.id(&payer.network.domain());
     let forget = |account: Option<Account>| account.map_or(Ok(()), Account::forget);
+    let set_aside = |account: Option<Account>| account.map_or(Ok(None), |account| account.set_aside().map(Some));
     let named = account.as_ref().map_or_else(|| id.to_string(), |_| short(id));
     // Its key is forgotten on no node's word.
     let (state, proven_at) = payer.network.session_at(id)?;
@@ -768,7 +772,26 @@ fn close(args: &CloseArgs, context: &mut Context) -> Result<()> {
             "the session is not opened, as far as is proven; it is kept until {}",
             super::output::moment(session.ends.saturating_mul(1000))
         ))),
-        SessionState::None | SessionState::Finished => {
+        SessionState::None => {
+            if payer.only_tries() {
+                return match context.out.json() {
+                    true => context.out.value(&json!({"dry_run": true, "session": id, "state": "not opened"})),
+                    false => context.out.line("nothing is to be paid: the session was not opened, as is proven"),
+                };
+            }
+            // Its terms may be the wrong ones, and its key be that of one that is open.
+            let folder = set_aside(account)?;
+            let value = json!({"session": id, "state": "not opened", "folder": folder});
+            let words = match folder {
+                Some(folder) => format!(
+                    "the session was never opened, as is proven; what was kept of it is in {}",
+                    folder.display()
+                ),
+                None => "the session was never opened, as is proven".to_owned(),
+            };
+            payer.tell(&words, value, context)
+        }
+        SessionState::Finished => {
             if payer.only_tries() {
                 return match context.out.json() {
                     true => context.out.value(&json!({"dry_run": true, "session": id, "state": "over"})),
@@ -788,6 +811,8 @@ fn close(args: &CloseArgs, context: &mut Context) -> Result<()> {
             context.progress.step("waiting until it is proven");
             payer.network.wait_for_session(id, |state| !matches!(state, SessionState::Open))?;
             let moment = super::output::moment(until.saturating_mul(1000));
+            context.progress.step("waiting until it is proven");
+            payer.network.wait_for_session(id, |state| *state != SessionState::Open)?;
             let words = format!(
                 "the session closes; what is left comes back with `sahara session close {named}` after {moment}"
             );
@@ -888,11 +913,14 @@ mod tests {
         let mut accepted = Accepted::load(&home).unwrap();
         let of = |n: u8| Committee {
             operators: [n, n + 1, n + 2].map(alloy_primitives::Address::repeat_byte),
+            keys: [n, n + 1, n + 2].map(B256::repeat_byte),
             epoch: n.into(),
             ..committee()
         };
         let all = || vec![of(1), of(4), of(7)];
         assert_eq!(usual(all(), &accepted), (vec![of(1), of(4)], vec![]), "nobody was accepted yet");
+        let again = |n: u8| Committee { epoch: 99, ..of(n) };
+        assert_eq!(usual(vec![again(1), of(1), of(4)], &accepted).0, [again(1), of(4)], "nobody stands by for itself");
         accepted.accept(&of(4)).unwrap();
         assert_eq!(usual(all(), &accepted), (vec![of(4)], vec![of(1), of(7)]));
         assert_eq!(usual(vec![of(1)], &accepted), (vec![], vec![of(1)]));

@@ -280,6 +280,18 @@ impl Account {
         Ok(if over { 0 } else { spent.pending() })
     }
 
+    /// Puts the session aside, with its key and its terms: it is among this home's sessions no more. Where to.
+    ///
+    /// # Errors
+    /// When the folder cannot be moved.
+    pub fn set_aside(self) -> Result<PathBuf> {
+        let aside = durable::folder(&self.folder).join("unopened");
+        create_private_dir(&aside)?;
+        let to = aside.join(format!("{:x}", self.id()));
+        std::fs::rename(&self.folder, &to).map_err(|e| Error::io("putting aside", &self.folder, e))?;
+        Ok(to)
+    }
+
     /// Forgets the session: what was paid is in the receipts.
     ///
     /// # Errors
@@ -447,7 +459,9 @@ mod tests {
         assert!(damaged.len() == 1 && damaged[0].error.report().contains(made.file().to_str().unwrap()));
         made.call_it("mine").unwrap();
         assert_eq!(Account::all(&home).unwrap().1[0].name.as_deref(), Some("mine"));
-        next.forget().unwrap();
+        let (id, aside) = (next.id(), next.set_aside().unwrap());
+        assert!(Account::load(&aside).unwrap().id() == id && aside.starts_with(folder(&home)), "nothing is lost");
+        assert!(Account::list(&home).unwrap().is_empty());
         std::fs::write(made.file(), &bytes).unwrap();
         found.forget().unwrap();
         assert!(Account::list(&home).unwrap().is_empty());

@@ -5,6 +5,7 @@ use alloy_primitives::{B256, U256};
 
 use super::account::{Account, Caps};
 use super::bill::Deal;
+use super::purse::short;
 use crate::error::Result;
 use crate::moment::DAY;
 use crate::wallet::amount::Amount;
@@ -93,6 +94,47 @@ pub fn calls_in_all(all: &[Account], accounts: &[Account], now: u64) -> Result<u
     Ok(licences.values().map(|[of_deposits, of_day]| of_deposits.min(of_day)).sum())
 }
 
+/// Of each session of one asset, what keeps it from paying for more, and the command that changes it; `all` are the accounts of the home.
+///
+/// # Errors
+/// When it cannot be read what was spent.
+pub fn limits_of(all: &[Account], accounts: &[Account], now: u64) -> Result<Vec<String>> {
+    let mut words = Vec::new();
+    for account in accounts {
+        let Some(deal) = account.deals.first() else { continue };
+        let Allowance { caps, price, spent } = Allowance::of(all, account, deal, now)?;
+        let (mut left, mut usable) = (0u128, false);
+        for deal in account.deals.iter().filter(|deal| deal.ends() > now) {
+            let at = account.spent(deal.lane)?;
+            usable |= !at.left;
+            left += if at.left { 0 } else { deal.cap.saturating_sub(at.last.total) / deal.price };
+        }
+        let id = short(account.id());
+        let allow = |flag: &str, amount: u128| {
+            format!("`sahara session allow {id} {flag} {}`", Amount::from(amount).to_string().replace(" SAH", ""))
+        };
+        let today = caps.day.saturating_sub(spent) / price;
+        let price_words = Amount::from(price);
+        words.push(if !usable {
+            format!("session {id} has ended, or its committees were left: `sahara session close {id}`")
+        } else if price > caps.call {
+            let most = Amount::from(caps.call);
+            format!("session {id} allows {most} a call, and one costs {price_words}: {}", allow("--cap-call", price))
+        } else if today < left {
+            format!(
+                "session {id} allows {} a day, {} are spent today with its licence, in this session and others, and a call costs \
+                 {price_words}: {} allows its whole deposit",
+                Amount::from(caps.day),
+                Amount::from(spent),
+                allow("--cap-day", spent.saturating_add(left.saturating_mul(price)))
+            )
+        } else {
+            format!("the deposit of session {id} has {left} calls left: `sahara session open --licence {}`", account.licence())
+        });
+    }
+    Ok(words)
+}
+
 #[cfg(test)]
 mod tests {
     use sahara::home::Home;
@@ -133,6 +175,28 @@ mod tests {
         assert_eq!(left(u64::MAX), 0, "it has ended");
         account.allow(Caps { call: PRICE - 1, day: u128::MAX }).unwrap();
         assert_eq!(left(NOW), 0, "a call may not cost so much");
+    }
+
+    #[test]
+    fn whatever_limits_a_session_is_named_with_the_command_that_changes_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let home = Home::locate(Some(dir.path().to_owned())).unwrap();
+        let signer = Secret::new(&SIGNER.0).unwrap();
+        let caps = Caps { call: PRICE, day: 3 * PRICE };
+        let mut account = Account::create(&home, 1337, caps, signer, &session(1), &[committee()]).unwrap();
+        let said = |now| {
+            let all = Account::list(&home).unwrap();
+            limits_of(&all, &all, now).unwrap().remove(0)
+        };
+        account.keep(deal().lane, &spent(3)).unwrap();
+        let day = said(NOW);
+        assert!(day.contains(&short(account.id())) && day.contains("--cap-day"), "{day}");
+        assert!(day.contains(&Amount::from(3 * PRICE).to_string()), "{day}");
+        account.allow(Caps { call: PRICE - 1, day: u128::MAX }).unwrap();
+        assert!(said(NOW).contains("--cap-call 0.000000000000000012`"), "{}", said(NOW));
+        account.allow(Caps { call: PRICE, day: u128::MAX }).unwrap();
+        assert!(said(NOW).contains("session open --licence"), "{}", said(NOW));
+        assert!(said(u64::MAX).contains("session close"), "{}", said(u64::MAX));
     }
 
     #[test]

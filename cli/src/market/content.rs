@@ -47,7 +47,7 @@ pub fn identity(compiled: &CompiledModel) -> Result<(B256, Vec<B256>)> {
 /// # Errors
 /// When the node does not answer, or what it shows is not the asset's.
 pub fn registered(chain: &Chain, asset: B256) -> Result<B256> {
-    Ok(record(chain, asset)?.1)
+    Ok(registration(chain, asset)?.1)
 }
 
 /// Who registered an asset: whoever the chain's node is, it cannot show another.
@@ -55,10 +55,14 @@ pub fn registered(chain: &Chain, asset: B256) -> Result<B256> {
 /// # Errors
 /// As [`registered`].
 pub fn registrant(chain: &Chain, asset: B256) -> Result<Address> {
-    Ok(record(chain, asset)?.0)
+    Ok(registration(chain, asset)?.0)
 }
 
-fn record(chain: &Chain, asset: B256) -> Result<(Address, B256)> {
+/// Who registered an asset, and its content: the asset's name is a hash of both.
+///
+/// # Errors
+/// When the node does not answer, or what it shows is not the asset's.
+pub fn registration(chain: &Chain, asset: B256) -> Result<(Address, B256)> {
     let facts = chain.call("asking for the asset", ASSET_REGISTRY, &AssetRegistry::assetOfCall { asset })?;
     let root = shown(chain.id(), asset, facts.registrant, facts.contentRoot)?;
     Ok((facts.registrant, root))

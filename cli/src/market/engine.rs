@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use alloy_primitives::B256;
 use sahara::embedding::{Engine, ModelEngine, Query, Sink, Stop};
 use sahara::error::{ErrorKind, NetworkError};
-use sahara::home::Home;
+use sahara::home::{Home, write_atomic};
 use sahara::models::{Model, SharedStore};
 use sahara::network::{ClientError, Committee, NetworkEngine, NetworkOptions, Purse, SharingRef};
 use sahara::progress::Progress;
@@ -19,11 +19,12 @@ use sahara_mpc::identity::PublicKey;
 use sahara_mpc::wire::ManifestId;
 
 use super::account::Account;
-use super::allowance::calls_in_all;
+use super::allowance::{calls_in_all, limits_of};
 use super::bill::{Bill, Deal};
 use super::content::{content, registered};
 use super::network;
 use super::operators::Accepted;
+use super::places;
 use super::purse::{not_accepted, short};
 use crate::error::{Error, Result};
 use crate::moment::now;
@@ -150,8 +151,13 @@ impl PaidEngine {
         if calls >= texts as u128 {
             return Ok(());
         }
-        let doing = format!("answering {texts} texts");
-        let why = format!("what is left in your sessions, within what you allow a call and a day, pays for {calls}");
+        let doing = if texts == 1 { "answering a text".to_owned() } else { format!("answering {texts} texts") };
+        let limits = limits_of(&all, &accounts, now()).map_err(own)?;
+        let why = format!(
+            "your sessions pay for {calls} {}; {}",
+            if calls == 1 { "call" } else { "calls" },
+            limits.join("; ")
+        );
         Err(NetworkError::Unpaid { doing, source: ClientError::Unpaid(why) }.into())
     }
 
@@ -236,16 +242,21 @@ fn lane(
     // One after the other, as they are paid: an answer that comes before an earlier one fails would be paid for and lost.
     let options = NetworkOptions { purse: Some(purse.clone()), jobs: 1, ..options.clone() };
     let (home, deal, purse, progress) = (home.clone(), deal.clone(), purse.clone(), progress.clone());
-    let open = move || {
-        refresh(&home, chain, &deal, &file).map_err(own)?;
-        let committee = sahara::network::committee(&home, Some(&file))?;
+    let (its_home, its_deal) = (home.clone(), deal.clone());
+    let connect = move |file: &Path| {
+        let committee = sahara::network::committee(&home, Some(file))?;
         let store = SharedStore::new(&home).with_purse(Some(purse.clone()));
         let which = SharingRef::Manifest(ManifestId(deal.committee().manifest.0));
         let (model, _) = store.open(&which, &committee, &progress)?;
         is_what_was_sold(&home, chain, &deal, &model).map_err(own)?;
         let model = Arc::new(model);
-        let engine = NetworkEngine::connect(&home, Some(&file), model.clone(), options.clone(), &progress)?;
+        let engine = NetworkEngine::connect(&home, Some(file), model.clone(), options.clone(), &progress)?;
         Ok((model, Arc::new(engine)))
+    };
+    let open = move || {
+        let found = committee_of(&its_home, chain, &its_deal);
+        let before = refresh(found, &file).map_err(own)?;
+        connected(&file, before, &connect)
     };
     Lane { label, open: Box::new(open), engine: Mutex::default() }
 }
@@ -264,17 +275,41 @@ fn is_what_was_sold(home: &Home, chain: u64, deal: &Deal, model: &Model) -> Resu
 }
 
 /// The file of a session's committee: its keys are those that were agreed, where its nodes are their operators say on the
-/// chain. Whoever says it wrongly is not reached, or has another key.
+/// chain. Whoever says it wrongly is not reached, or has another key. The committee as it was, if its nodes have moved.
 ///
 /// # Errors
-/// When the chain is not known or does not answer, and the file is not there yet; when the members make no committee.
-fn refresh(home: &Home, chain: u64, deal: &Deal, path: &Path) -> Result<()> {
-    match committee_of(home, chain, deal) {
-        Ok(committee) => committee.save(path).map_err(|e| Error::user(e.to_string())),
+/// When nothing is `found` or nothing can be written, and the file is not there yet.
+fn refresh(found: Result<Committee>, path: &Path) -> Result<Option<Committee>> {
+    let known = Committee::load(path).ok();
+    let Some(known) = known else { return write(&found?, path).map(|()| None) };
+    let places =
+        |committee: &Committee| committee.members().iter().map(|member| member.address.clone()).collect::<Vec<_>>();
+    match found {
+        // Processes that open it at the same time have nothing to write.
+        Ok(found) if places(&found) != places(&known) => Ok(write(&found, path).is_ok().then_some(known)),
         // The chain may be away for a while: where the nodes were, they most probably are.
-        Err(_) if path.exists() => Ok(()),
-        Err(error) => Err(error),
+        Ok(_) | Err(_) => Ok(None),
     }
+}
+
+/// What comes of the committee in a file; of where its nodes were `before`, if they are not reached where they are said to be by now:
+/// that is what one node of the chain says.
+fn connected<T>(
+    file: &Path,
+    before: Option<Committee>,
+    connect: &dyn Fn(&Path) -> sahara::Result<T>,
+) -> sahara::Result<T> {
+    connect(file).or_else(|error: sahara::Error| match before {
+        Some(before) if error.kind() == ErrorKind::Unreachable => {
+            write(&before, file).map_err(own)?;
+            connect(file).map_err(|_| error)
+        }
+        _ => Err(error),
+    })
+}
+
+fn write(committee: &Committee, path: &Path) -> Result<()> {
+    Ok(write_atomic(path, committee.to_toml().as_bytes())?)
 }
 
 fn committee_of(home: &Home, chain: u64, deal: &Deal) -> Result<Committee> {
@@ -291,6 +326,7 @@ pub fn nodes_of(chain: &crate::chain_client::Chain, terms: &sahara_market::Commi
     for (operator, key) in terms.operators.iter().zip(keys) {
         let doing = "asking where the committee's nodes are";
         let place = chain.call(doing, OPERATORS, &Operators::placeOfCall { operator: *operator })?;
+        places::elsewhere(chain.id(), operator, &place.endpoint)?;
         members.push(member(&operator.to_string(), place.endpoint, key));
     }
     let members: [Member; 3] = members.try_into().map_err(|_| Error::fault("a committee has three nodes"))?;
@@ -305,4 +341,73 @@ pub fn nodes_of(chain: &crate::chain_client::Chain, terms: &sahara_market::Commi
 
 fn member(operator: &str, address: String, key: PublicKey) -> Member {
     Member { name: operator.chars().take(10).collect(), address, key }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn committee(places: [&str; 3]) -> Committee {
+        let mut n = 0;
+        let members = places.map(|place| {
+            n += 1;
+            member(&format!("node {n}"), place.to_owned(), PublicKey([n; 32]))
+        });
+        Committee::new(members).unwrap()
+    }
+
+    #[test]
+    fn many_that_open_a_model_at_once_write_a_file_that_is_whole_and_only_what_has_changed() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("lane.toml");
+        let [old, new] = [["a:1", "b:1", "c:1"], ["a:1", "b:1", "d:1"]].map(committee);
+        std::thread::scope(|scope| {
+            let threads: Vec<_> = (0..8)
+                .map(|n| {
+                    let (path, found) = (&path, if n % 2 == 0 { &old } else { &new });
+                    scope.spawn(move || {
+                        (0..20).all(|_| {
+                            refresh(Ok(found.clone()), path).unwrap();
+                            Committee::load(path).is_ok()
+                        })
+                    })
+                })
+                .collect();
+            assert!(threads.into_iter().all(|thread| thread.join().unwrap()));
+        });
+        write(&old, &path).unwrap();
+        let written = std::fs::metadata(&path).unwrap().modified().unwrap();
+        assert_eq!(refresh(Ok(old.clone()), &path).unwrap(), None);
+        assert_eq!(std::fs::metadata(&path).unwrap().modified().unwrap(), written, "it was not touched");
+        assert_eq!(refresh(Ok(new.clone()), &path).unwrap(), Some(old.clone()), "where they were before");
+        assert_eq!(Committee::load(&path).unwrap(), new);
+        let away = || Err(Error::fault("no node answers"));
+        assert_eq!(refresh(away(), &path).unwrap(), None, "where they were, they are");
+        assert!(refresh(away(), &dir.path().join("none")).is_err());
+        let folder = dir.path().join("gone");
+        assert!(refresh(Ok(old.clone()), &folder.join("lane.toml")).is_err(), "nothing is there to go on with");
+    }
+
+    #[test]
+    fn nodes_that_are_not_where_they_are_said_to_be_are_asked_where_they_were() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("lane.toml");
+        let [old, new] = [["a:1", "b:1", "c:1"], ["a:1", "b:1", "d:1"]].map(committee);
+        let away = || {
+            let source = ClientError::Unpaid("away".into());
+            sahara::Error::from(NetworkError::Unreachable { doing: "asking".into(), local: false, source })
+        };
+        let only_old = |path: &Path| match Committee::load(path).unwrap() == old {
+            true => Ok(()),
+            false => Err(away()),
+        };
+        write(&new, &file).unwrap();
+        assert!(connected(&file, None, &only_old).is_err(), "nothing else is known");
+        connected(&file, Some(old.clone()), &only_old).unwrap();
+        assert_eq!(Committee::load(&file).unwrap(), old);
+        write(&new, &file).unwrap();
+        let unpaid = |_: &Path| Err::<(), _>(own(Error::user("not paid")));
+        assert!(connected(&file, Some(old), &unpaid).is_err());
+        assert_eq!(Committee::load(&file).unwrap(), new, "they were reached");
+    }
 }

@@ -532,13 +532,17 @@ impl<W: Words> Market for NodeMarket<W> {
         if now > entry.deal.session().ends || now > entry.deal.committee().until {
             return Err(Unlicensed::Refused("the session has ended: open another".to_owned()));
         }
-        self.check(&entry, order, &promise, FRESH)?;
+        let checked = self.check(&entry, order, &promise, FRESH);
+        if !matches!(checked, Ok(()) | Err(Unlicensed::Behind(_))) {
+            return checked;
+        }
         let hour = entry.hour.at(now);
         if hour.given_up > hour.receipts.saturating_add(MAX_GIVEN_UP) {
             return Err(Unlicensed::Refused(
                 "too many jobs of this session came to nothing: wait for an hour".to_owned(),
             ));
         }
+        checked?;
         entry.hold(order)?;
         entry.used = now;
         Ok(())
@@ -626,6 +630,11 @@ impl<W: Words> Market for NodeMarket<W> {
         let Ok(promise) = promise(order) else { return };
         let Some(entry) = self.named(&order.place, &order.asker, &promise) else { return };
         let mut entry = lock(&entry);
+        if waste == Waste::Questions {
+            // The session's own key said it: nobody else is counted for it.
+            let hour = entry.hour.at((self.clock)());
+            hour.given_up = hour.given_up.saturating_add(1);
+        }
         if entry.held == Some(Held::by(order)) {
             entry.held = None;
             // What was refused, or not helped with, before a pack was taken is nobody's guilt.
@@ -1410,6 +1419,21 @@ mod tests {
         lock(node.table().lanes.values().next().unwrap()).hour.number -= 1;
         node.clock = || NOW;
         node.accept(&order(99, 2 * PRICE)).unwrap();
+    }
+
+    #[test]
+    fn whoever_has_others_asked_for_nothing_waits_for_an_hour() {
+        let bench = Bench::new();
+        let node = bench.shown();
+        run(&node, 1, PRICE);
+        for n in 0..=MAX_GIVEN_UP + 1 {
+            let ahead = order(2 + n as u8, 3 * PRICE);
+            assert!(matches!(node.accept(&ahead), Err(Unlicensed::Behind(_))));
+            node.give_up(&ahead, Waste::Questions);
+        }
+        for total in [3 * PRICE, 2 * PRICE] {
+            assert!(matches!(node.accept(&order(99, total)), Err(Unlicensed::Refused(_))), "{total}");
+        }
     }
 
     #[test]

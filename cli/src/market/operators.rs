@@ -2,45 +2,55 @@
 //! the asset, and which sets of three the owner of this home has accepted.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::{Read, Write};
+use std::io::Read;
 use std::path::PathBuf;
 
 use alloy_primitives::{Address, B256};
 use sahara_market::abi::{AssetRegistry, OwnershipReceipts};
 use sahara_market::{ASSET_REGISTRY, Committee, OWNERSHIP_RECEIPTS};
-use sahara_mpc::durable::{self, Readers};
+use sahara_mpc::durable;
 
-use super::account;
+use super::content::registration;
+use super::{account, proven};
 use crate::chain_client::Chain;
 use crate::error::{Error, Result};
-use sahara::home::{Home, create_private_dir};
+use sahara::home::{Home, create_private_dir, turn, write_atomic};
 
 /// Longest file of accepted operators.
 const MAX_FILE: u64 = 1 << 20;
 /// First line of that file.
 const HEAD: &str = "sahara-operators = 1";
 
-/// Who lives by an asset, and as what: its owner, whoever contributed, the owners of what it descends from, and who stands for them.
+/// Whose asset it is, proven: its name is a hash of who registered it, whose heir is a word of the chain.
 ///
 /// # Errors
-/// When the chain's nodes do not say.
+/// When no node answers, what it says is not the asset's, or nothing is proven.
+pub fn owner(chain: &Chain, asset: B256) -> Result<Address> {
+    proven::heir(chain.light()?, registration(chain, asset)?.0)
+}
+
+/// Who lives by an asset, and as what: its owner (proven), whoever contributed, the owners of what it descends from, and who stands
+/// for them (as all nodes of the chain that answer say alike).
+///
+/// # Errors
+/// When the chain's nodes do not say, or contradict each other.
 pub fn insiders(chain: &Chain, asset: B256) -> Result<BTreeMap<Address, &'static str>> {
     let doing = "asking who is paid for the asset";
-    let owner_of = |asset| chain.call(doing, ASSET_REGISTRY, &AssetRegistry::ownerOfCall { asset });
-    let owner = owner_of(asset)?;
-    let paid = chain.call(doing, OWNERSHIP_RECEIPTS, &OwnershipReceipts::contributorsOfCall { asset })?;
-    let lineage = chain.call(doing, ASSET_REGISTRY, &AssetRegistry::ancestorsCall { asset })?;
+    let owner = owner(chain, asset)?;
+    let owner_of = |asset| chain.call_alike(doing, ASSET_REGISTRY, &AssetRegistry::ownerOfCall { asset }, 1);
+    let contributors = OwnershipReceipts::contributorsOfCall { asset };
+    let paid = chain.call_alike(doing, OWNERSHIP_RECEIPTS, &contributors, 1)?;
+    let lineage = chain.call_alike(doing, ASSET_REGISTRY, &AssetRegistry::ancestorsCall { asset }, 1)?;
     let mut payees: BTreeSet<Address> = paid.contributors.into_iter().collect();
     for ancestor in lineage.assets {
         payees.insert(owner_of(ancestor)?);
     }
-    let heir = |account| chain.call(doing, OWNERSHIP_RECEIPTS, &OwnershipReceipts::heirOfCall { account });
+    let heir = |account| chain.call_alike(doing, OWNERSHIP_RECEIPTS, &OwnershipReceipts::heirOfCall { account }, 1);
     let mut all = BTreeMap::new();
     for account in payees {
         all.insert(heir(account)?, "paid for the asset");
         all.insert(account, "paid for the asset");
     }
-    all.insert(heir(owner)?, "the asset's owner's heir");
     all.insert(owner, "the asset's owner");
     Ok(all)
 }
@@ -68,7 +78,10 @@ impl Accepted {
     /// # Errors
     /// When their file cannot be read, or is none.
     pub fn load(home: &Home) -> Result<Self> {
-        let path = account::folder(home).join("operators");
+        Self::read_from(account::folder(home).join("operators"))
+    }
+
+    fn read_from(path: PathBuf) -> Result<Self> {
         let mut sets = BTreeSet::new();
         let file = match std::fs::File::open(&path) {
             Ok(file) => file,
@@ -114,16 +127,17 @@ impl Accepted {
     /// # Errors
     /// When it cannot be written.
     pub fn accept(&mut self, committee: &Committee) -> Result<()> {
+        let folder = durable::folder(&self.path);
+        create_private_dir(folder)?;
+        // Another process may accept others at the same time.
+        let _turn = turn(&folder.join("operators.lock"), || Ok(()))?;
+        self.sets = Self::read_from(self.path.clone())?.sets;
         if !self.sets.insert(set(committee)) {
             return Ok(());
         }
         let lines = self.sets.iter().map(|(asset, [a, b, c])| format!("{asset} {a} {b} {c}\n"));
         let text = format!("{HEAD}\n{}", lines.collect::<String>());
-        if let Some(folder) = self.path.parent() {
-            create_private_dir(folder)?;
-        }
-        let written = durable::replace(&self.path, Readers::Owner, |file| file.write_all(text.as_bytes()));
-        written.map(drop).map_err(|e| Error::io("keeping which operators you accept", &self.path, e))
+        Ok(write_atomic(&self.path, text.as_bytes())?)
     }
 }
 
@@ -173,17 +187,32 @@ mod tests {
     }
 
     #[test]
+    fn many_that_accept_at_once_lose_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        let home = Home::locate(Some(dir.path().to_owned())).unwrap();
+        let of = |n: u8| Committee { asset: B256::repeat_byte(n), ..committee() };
+        std::thread::scope(|scope| {
+            let threads: Vec<_> = (1..=8u8)
+                .map(|n| {
+                    let mut accepted = Accepted::load(&home).unwrap();
+                    scope.spawn(move || accepted.accept(&of(n)).unwrap())
+                })
+                .collect();
+            threads.into_iter().for_each(|thread| thread.join().unwrap());
+        });
+        let accepted = Accepted::load(&home).unwrap();
+        assert!((1..=8).all(|n| accepted.has(&of(n))));
+    }
+
+    #[test]
     fn a_committee_is_not_independent_with_its_owner_or_with_two_who_are_paid() {
         let [owner, heir, payee, a, b, c] = [1, 2, 3, 11, 12, 13].map(Address::repeat_byte);
-        let insiders = BTreeMap::from([
-            (owner, "the asset's owner"),
-            (heir, "the asset's owner's heir"),
-            (payee, "paid for the asset"),
-        ]);
+        let insiders =
+            BTreeMap::from([(owner, "the asset's owner"), (heir, "paid for the asset"), (payee, "paid for the asset")]);
         assert_eq!(not_independent(&[a, b, c], &insiders), None);
         assert_eq!(not_independent(&[a, payee, c], &insiders), None);
         assert_eq!(not_independent(&[heir, b, c], &insiders), None);
-        assert!(not_independent(&[heir, b, payee], &insiders).unwrap().contains("owner's heir"));
+        assert!(not_independent(&[heir, b, payee], &insiders).unwrap().contains("paid for the asset"));
         assert!(not_independent(&[a, owner, c], &insiders).is_some());
     }
 }

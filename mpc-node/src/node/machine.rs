@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use rustix::fs::{FlockOperation, flock};
 
+use super::catching::Catching;
 use super::error::NodeError;
 use super::kept::Kept;
 use super::lanes::{LaneLimits, Lanes};
@@ -39,6 +40,8 @@ pub(super) struct Machine {
     pub(super) market: Option<Arc<dyn Market>>,
     /// Sessions that are shown, and who has shown one.
     pub(super) presenting: Presenting,
+    /// Whose session is caught up with.
+    pub(super) catching: Arc<Catching>,
     /// Answers of paid jobs, for whoever did not hear them.
     pub(super) kept: Arc<Kept>,
     pub(super) stopping: AtomicBool,
@@ -68,6 +71,7 @@ impl Machine {
             quotas,
             market,
             presenting: Presenting::default(),
+            catching: Arc::default(),
             kept: Arc::default(),
             config,
             identity,

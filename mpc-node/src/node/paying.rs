@@ -1,6 +1,7 @@
 //! What this node has to do with its market: sessions that consumers show, orders that it holds while their jobs run, receipts
 //! that it signs as the helper, and the last ones, by which members that fell behind catch up.
 
+use std::cell::Cell;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -140,7 +141,23 @@ pub(super) fn accept(
     }
     let accepted = Accepted { market: market.clone(), kept: Some(kept), order, waste: Waste::Nothing, complete: false };
     let order = accepted.order();
-    caught_up(seat, market, order, patience, || still_there(lane), || market.accept(order))?;
+    let asked = Cell::new(false);
+    let catch = || {
+        let turn = seat.machine.catching.turn(order.asker, seat.machine.uptime());
+        if turn.is_some() {
+            catch_up(seat, market, order);
+            asked.set(true);
+        }
+        turn.is_some()
+    };
+    let accept = || {
+        let result = market.accept(order);
+        if asked.get() && matches!(result, Err(Unlicensed::Behind(_))) {
+            market.give_up(order, Waste::Questions);
+        }
+        result
+    };
+    caught_up(patience, || still_there(lane), catch, accept)?;
     Ok(Some(accepted))
 }
 
@@ -150,26 +167,31 @@ pub(super) fn caught_up_once<T>(
     accepted: &Accepted,
     ask: impl Fn() -> Result<T, Unlicensed>,
 ) -> Result<T, Trouble> {
-    caught_up(seat, &accepted.market, &accepted.order, Duration::ZERO, || Ok(()), ask)
+    caught_up(Duration::ZERO, || Ok(()), || asks_the_others(seat, &accepted.market, &accepted.order), ask)
+}
+
+/// For an order whose job has run, or was signed by evaluators: that cannot be had for nothing.
+fn asks_the_others(seat: &Seat, market: &Arc<dyn Market>, order: &Order) -> bool {
+    catch_up(seat, market, order);
+    true
 }
 
 /// What `ask` says of an order: once more when this node has caught up with the others' receipts, and again for `patience` while
-/// another order holds the total.
+/// another order holds the total, or `catch`, which does that, is not to ask the others yet.
 fn caught_up<T>(
-    seat: &Seat,
-    market: &Arc<dyn Market>,
-    order: &Order,
     patience: Duration,
     mut wanted: impl FnMut() -> Result<(), Trouble>,
+    catch: impl Fn() -> bool,
     ask: impl Fn() -> Result<T, Unlicensed>,
 ) -> Result<T, Trouble> {
     let end = Instant::now() + patience;
     let mut behind = false;
     loop {
         match ask() {
-            Err(Unlicensed::Behind(_)) if !behind => {
-                behind = true;
-                catch_up(seat, market, order);
+            Err(Unlicensed::Behind(_)) if !behind && catch() => behind = true,
+            Err(Unlicensed::Behind(_)) if !behind && Instant::now() < end => {
+                wanted()?;
+                std::thread::sleep(PAUSE);
             }
             Err(Unlicensed::Held(_)) if Instant::now() < end => {
                 wanted()?;
@@ -271,10 +293,20 @@ pub(super) fn again(seat: &Seat, lane: &mut Lane, asked: &Again) -> Result<(), T
         let last = market.last(&order.place, &consumer, &order.voucher);
         last.filter(|last| last.receipt == answer.receipt)
     };
-    let complete = complete().or_else(|| {
-        catch_up(seat, market, order);
-        complete()
-    });
+    let complete = loop {
+        if let Some(complete) = complete() {
+            break Some(complete);
+        }
+        if let Some(_turn) = machine.catching.turn(consumer, machine.uptime()) {
+            catch_up(seat, market, order);
+            break complete();
+        }
+        if Instant::now() >= end || machine.is_stopping() {
+            break None;
+        }
+        still_there(lane)?;
+        std::thread::sleep(PAUSE);
+    };
     let incomplete = || refuse(FailCode::Unpaid, "the job's receipt is not signed by all, so there is no answer of it");
     let complete = complete.ok_or_else(incomplete)?;
     let mut tail = Writer::default();
@@ -338,7 +370,7 @@ pub(super) fn cosign(seat: &Seat, lane: &mut Lane, caller: Option<u8>, asked: Co
     let mut accepted = Accepted { market: market.clone(), kept: None, order, waste: Waste::Nothing, complete: false };
     let (order, patience) = (&accepted.order, seat.machine.config.timeouts.round() / 2);
     let judge = || market.judge(order, None, &asked.receipt);
-    let digest = caught_up(seat, market, order, patience, || still_there(lane), judge)?;
+    let digest = caught_up(patience, || still_there(lane), || asks_the_others(seat, market, order), judge)?;
     let theirs = [first, second].map(|index| keys[usize::from(index)]);
     if !theirs.iter().zip(&asked.signatures).all(|(key, signature)| key.verifies(&digest, signature)) {
         return Err(refuse("a receipt is not signed by both evaluators of its job"));

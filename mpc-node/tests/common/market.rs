@@ -192,6 +192,8 @@ pub struct Till {
     pub given_up: AtomicU32,
     /// Of these, with their pack.
     pub wasted: AtomicU32,
+    /// Of these, those for which the others were asked in vain.
+    pub questions: AtomicU32,
 }
 
 fn refused(why: &str) -> Unlicensed {
@@ -213,6 +215,7 @@ impl Till {
             judged: AtomicU32::new(0),
             given_up: AtomicU32::new(0),
             wasted: AtomicU32::new(0),
+            questions: AtomicU32::new(0),
         })
     }
 
@@ -393,6 +396,7 @@ impl Market for Till {
     fn give_up(&self, order: &Order, waste: Waste) {
         self.given_up.fetch_add(1, Ordering::SeqCst);
         self.wasted.fetch_add(u32::from(waste == Waste::Pack), Ordering::SeqCst);
+        self.questions.fetch_add(u32::from(waste == Waste::Questions), Ordering::SeqCst);
         self.reserved.lock().unwrap().retain(|_, other| other != order);
     }
 

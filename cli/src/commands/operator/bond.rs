@@ -7,6 +7,7 @@ use clap::Args;
 use sahara_light::{Light, Options};
 use sahara_market::OPERATORS;
 use sahara_market::abi::Operators;
+use sahara_market::draw::LEAST_BOND;
 use sahara_mpc::config::Config;
 use serde_json::json;
 
@@ -17,6 +18,7 @@ use crate::commands::money::{MoneyArgs, id};
 use crate::commands::output::moment;
 use crate::error::{Error, Result};
 use crate::market::bill::Bill;
+use crate::market::content::registered;
 use crate::market::ledger;
 use crate::market::operator;
 use crate::market::purse::short;
@@ -139,6 +141,8 @@ pub fn quote(args: &QuoteArgs, context: &mut Context) -> Result<()> {
 /// Says whether this operator holds an asset's sharing.
 pub fn allow(args: &AllowArgs, context: &mut Context) -> Result<()> {
     let mut payer = args.money.payer(context)?;
+    // Its id says nothing of whether there is one: what is given for nothing is gas.
+    registered(&payer.chain, args.asset)?;
     let call = Operators::allowCall { asset: args.asset, willing: !args.not };
     if payer.carry_out(&Order::call("saying what is held", OPERATORS, &call), context)?.is_none() {
         return Ok(());
@@ -158,14 +162,47 @@ pub fn unbond(args: &UnbondArgs, context: &mut Context) -> Result<()> {
         }
         return payer.tell("what was due is paid out", json!({"withdrawn": true}), context);
     };
+    let asset = B256::ZERO;
+    let operator = payer.address;
+    let standing = payer.chain.call("asking for the bond", OPERATORS, &Operators::standingCall { operator, asset })?;
+    let before = payer.chain.call("asking what leaves", OPERATORS, &Operators::unbondingOfCall { operator })?;
+    for note in unbonding_notes(standing.bond, amount.0, before.amount)? {
+        context.progress.note(&note);
+    }
     let order = Order::call("unbonding", OPERATORS, &Operators::unbondCall { amount: amount.0 });
     if payer.carry_out(&order, context)?.is_none() {
         return Ok(());
     }
     let call = Operators::unbondingOfCall { operator: payer.address };
     let leaving = payer.chain.call("asking when it is due", OPERATORS, &call)?;
-    let words = format!("{} leave the bond at {}", Amount(leaving.amount), moment(leaving.due.saturating_mul(1000)));
+    let words = format!(
+        "{} are out of the bond and can be taken out from {} on, with `sahara operator unbond`",
+        Amount(leaving.amount),
+        moment(leaving.due.saturating_mul(1000))
+    );
     payer.tell(&words, json!({"unbonding": leaving.amount.to_string(), "due": leaving.due}), context)
+}
+
+/// What whoever unbonds `amount` of `bond` has to know before, while `leaving` is on its way out.
+fn unbonding_notes(bond: U256, amount: U256, leaving: U256) -> Result<Vec<String>> {
+    let left = bond.checked_sub(amount).ok_or_else(|| {
+        Error::user(format!("the bond is {}: {} cannot be taken out of it", Amount(bond), Amount(amount)))
+    })?;
+    let mut notes = Vec::new();
+    if left < U256::from(LEAST_BOND) {
+        notes.push(format!(
+            "{} are left in the bond, less than the {} that a seat takes: this operator is seated and drawn no more",
+            Amount(left),
+            Amount::from(LEAST_BOND)
+        ));
+    }
+    if !leaving.is_zero() {
+        notes.push(format!(
+            "{} that leave already wait as long as this from now on: all goes out together",
+            Amount(leaving)
+        ));
+    }
+    Ok(notes)
 }
 
 /// What was earned, and the operator's standing.
@@ -184,20 +221,44 @@ pub fn earnings(args: &EarningsArgs, context: &mut Context) -> Result<()> {
     let asset = B256::ZERO;
     let standing = chain.call("asking for the bond", OPERATORS, &Operators::standingCall { operator, asset })?;
     let record = chain.call("asking for the record", OPERATORS, &Operators::recordOfCall { operator })?;
+    let leaving = chain.call("asking what leaves", OPERATORS, &Operators::unbondingOfCall { operator })?;
     if context.out.json() {
         return context.out.value(&json!({
-            "operator": operator,
+            "operator": operator.to_checksum(None),
+            "node": standing.node,
             "ripe": earned.ripe.to_string(),
             "ripening": earned.ripening.to_string(),
             "bond": standing.bond.to_string(),
+            "unbonding": leaving.amount.to_string(),
+            "due": if leaving.amount.is_zero() { serde_json::Value::Null } else { json!(leaving.due) },
             "per_call": standing.perCall.to_string(),
             "quote_until": standing.quoteUntil,
             "calls": record.calls,
             "refused": record.refused,
         }));
     }
-    context.out.line(&format!("{} can be taken out, {} ripen", Amount(earned.ripe), Amount(earned.ripening)))?;
+    let nothing = earned.ripe.is_zero() && earned.ripening.is_zero() && leaving.amount.is_zero();
+    if standing.node.is_zero() && nothing {
+        return context
+            .out
+            .folded("", &format!("{operator} is no operator: `sahara operator bond AMOUNT` makes it one"));
+    }
+    context.out.folded(
+        "",
+        &format!(
+            "{} can be taken out with --claim, {} ripen: earnings can be taken out one to two days after they came",
+            Amount(earned.ripe),
+            Amount(earned.ripening)
+        ),
+    )?;
     context.out.line(&format!("bond {}, {} calls served", Amount(standing.bond), record.calls))?;
+    if !leaving.amount.is_zero() {
+        let due = moment(leaving.due.saturating_mul(1000));
+        context.out.line(&format!("{} leave the bond at {due}", Amount(leaving.amount)))?;
+    }
+    if standing.perCall == 0 {
+        return context.out.line("asks nothing a call: `sahara operator quote AMOUNT` says a price");
+    }
     context.out.line(&format!(
         "asks {} a call until {}",
         Amount::from(standing.perCall),
@@ -266,5 +327,21 @@ pub fn settle(args: &SettleArgs, config: &Config, context: &mut Context) -> Resu
     match failed {
         0 => Ok(()),
         failed => Err(Error::fault(format!("sessions that were not settled, see above: {failed}"))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whoever_unbonds_hears_what_it_means_before() {
+        let sah = |n: u64| U256::from(n) * U256::from(1_000_000_000_000_000_000u64);
+        assert!(unbonding_notes(sah(200), sah(100), U256::ZERO).unwrap().is_empty());
+        let below = unbonding_notes(sah(200), sah(101), U256::ZERO).unwrap();
+        assert!(below.len() == 1 && below[0].contains("99 SAH are left") && below[0].contains("100 SAH"), "{below:?}");
+        let second = unbonding_notes(sah(200), sah(5), sah(7)).unwrap();
+        assert!(second.len() == 1 && second[0].starts_with("7 SAH"), "{second:?}");
+        assert_eq!(unbonding_notes(sah(200), sah(201), U256::ZERO).unwrap_err().exit_code(), 2);
     }
 }
