@@ -28,6 +28,9 @@ pub use rpc::tests as nodes;
 pub use rpc::{Answer, AskError, One, Rpc, taken};
 pub use send::Preview;
 
+/// JSON-RPC's code for a call that the contract refused.
+const REVERTED: i64 = 3;
+
 /// One chain, by its nodes.
 #[derive(Clone)]
 pub struct Chain {
@@ -104,6 +107,38 @@ impl Chain {
             std::thread::sleep(std::time::Duration::from_millis(250));
         }
         Ok(())
+    }
+
+    /// What a contract answers as all nodes say that answer, two of them if there are two; nothing if the contract has no answer.
+    ///
+    /// # Errors
+    /// When too few nodes answer, or they say different things.
+    pub fn agreed<C: SolCall>(&self, doing: &str, contract: Address, question: &C) -> Result<Option<C::Return>>
+    where
+        C::Return: PartialEq,
+    {
+        let transaction = json!({"to": contract, "input": Bytes::from(question.abi_encode())});
+        let mut said: Vec<Option<C::Return>> = Vec::new();
+        let mut why = None;
+        for answer in self.rpc.ask_all("eth_call", &json!([transaction, "latest"])) {
+            match answer {
+                Ok(answer) => {
+                    let bytes = answer.as_str().and_then(|text| hex::decode(text).ok()).unwrap_or_default();
+                    said.push(C::abi_decode_returns_validate(&bytes).ok());
+                }
+                // The contract's own refusal: it was asked, and does not know.
+                Err(AskError::Refused { code: REVERTED, .. } | AskError::Refused { data: Some(_), .. }) => said.push(None),
+                Err(error) => why = Some(error),
+            }
+        }
+        let first = said.pop();
+        if said.iter().any(|other| Some(other) != first.as_ref()) {
+            return Err(Error::fault(format!("{doing}: the chain's nodes say different things; try again")));
+        }
+        match (first, said.len() + 1 >= self.rpc.count().min(2)) {
+            (Some(answer), true) => Ok(answer),
+            _ => Err(refusal(doing, &why.unwrap_or_else(|| AskError::NoAnswer("too few nodes answer".to_owned())))),
+        }
     }
 
     /// What a contract answers to a question that changes nothing.
@@ -261,6 +296,21 @@ mod tests {
         for silent in [[said("0x01"), busy()], [said("0x01"), away()], [said("?"), said("0x01")], [away(), away()]] {
             assert!(matches!(alike(&silent, 2), Err(AskError::NoAnswer(_))), "{silent:?}");
         }
+    }
+
+    #[test]
+    fn what_two_nodes_say_alike_counts_and_a_node_that_does_not_want_to_answer_says_nothing() {
+        use nodes::node;
+        use sahara_market::abi::Token::decimalsCall;
+        let six = || node(|_, _| Ok(json!(format!("0x{:064x}", 6))));
+        let refuses = |code: i64| node(move |_, _| Err(json!({"id": 1, "error": {"code": code, "message": "no"}}).to_string()));
+        let ask = |nodes: Vec<sahara_light::Url>| Chain::new(7, nodes).agreed("asking", Address::ZERO, &decimalsCall {});
+        assert_eq!(ask(vec![six()]).unwrap(), Some(6));
+        assert_eq!(ask(vec![six(), refuses(-32005), six()]).unwrap(), Some(6));
+        assert_eq!(ask(vec![refuses(3)]).unwrap(), None, "the contract has no answer");
+        assert!(ask(vec![refuses(-32005)]).is_err(), "a node that is busy has not asked the contract");
+        assert!(ask(vec![six(), refuses(-32005)]).is_err(), "one of two is one node's word");
+        assert!(ask(vec![six(), refuses(3)]).is_err() && ask(Vec::new()).is_err());
     }
 
     #[test]

@@ -60,6 +60,12 @@ impl MoneyArgs {
     pub fn payer(&self, context: &Context) -> Result<Payer> {
         let network = self.network.find(context)?;
         let address = self.wallet.address(context)?;
+        if wallet::is_everybodys(address) && network.anchor().evm_chain != DEV_CHAIN_ID {
+            return Err(Error::user(format!(
+                "everybody knows the key of {address}, which is for development chains: make a wallet of your own with `sahara wallet \
+                 new`"
+            )));
+        }
         context.progress.step("verifying the newest header");
         network.verify()?;
         context.progress.clear();

@@ -131,6 +131,9 @@ pub fn run(command: WalletCommand, context: &mut Context) -> Result<()> {
         }
         WalletCommand::Address(file) => {
             let address = wallet::address(&file.path(context))?;
+            if wallet::is_everybodys(address) {
+                context.progress.note("everybody knows this account's key: it is for development chains");
+            }
             match context.out.json() {
                 true => context.out.value(&json!({"address": address.to_checksum(None)})),
                 false => context.out.line(&address.to_string()),

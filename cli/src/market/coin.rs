@@ -34,13 +34,14 @@ impl Coin {
     /// smallest unit.
     ///
     /// # Errors
-    /// When no node answers.
+    /// When no node answers, or they say different things.
     pub fn of(chain: &Chain, token: Address) -> Result<Self> {
         if token.is_zero() {
             return Ok(Self::native());
         }
         let doing = "asking for the token";
-        let decimals = known(chain.call(doing, token, &Token::decimalsCall {}))?;
+        // A price is written with them: no node alone says how many there are, nor that there are none.
+        let decimals = chain.agreed(doing, token, &Token::decimalsCall {})?;
         let symbol = known(chain.call(doing, token, &Token::symbolCall {}))?;
         let letters = symbol.unwrap_or_default();
         let letters: String = letters.chars().filter(char::is_ascii_alphanumeric).take(MAX_SYMBOL).collect();

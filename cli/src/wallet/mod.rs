@@ -9,6 +9,7 @@ use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 
 use alloy_primitives::{Address, B256};
+use sahara_chain::genesis::DEV_ACCOUNTS;
 use sahara_chain::wallet::{BadSecret, Wallet};
 use sahara_mpc::durable;
 use zeroize::Zeroizing;
@@ -83,12 +84,21 @@ pub fn path(home: &Home) -> PathBuf {
     home.path().join("wallet.json")
 }
 
-/// Makes a new wallet at `path`, where none is yet.
+/// Whether everybody knows this account's key: those of development networks.
+pub fn is_everybodys(account: Address) -> bool {
+    DEV_ACCOUNTS.iter().any(|(known, _)| *known == account)
+}
+
+/// Makes a new wallet at `path`, where none is yet, or one that is everybody's: that is set aside.
 ///
 /// # Errors
 /// When there is one, or the file cannot be written.
 pub fn create(path: &Path, secret: &Secret, password: &[u8]) -> Result<()> {
     free(path)?;
+    if path.exists() {
+        let aside = path.with_extension("development.json");
+        std::fs::rename(path, &aside).map_err(|e| Error::io("setting a development wallet aside as", &aside, e))?;
+    }
     keep(path, &Keystore::seal(secret, password).map_err(|e| unusable(path, &e))?)
 }
 
@@ -98,7 +108,6 @@ pub fn create(path: &Path, secret: &Secret, password: &[u8]) -> Result<()> {
 /// # Errors
 /// As [`create`].
 pub fn create_known(path: &Path, secret: &Secret, password: &[u8]) -> Result<()> {
-    free(path)?;
     keep(path, &Keystore::seal_known(secret, password).map_err(|e| unusable(path, &e))?)
 }
 
@@ -111,12 +120,13 @@ fn keep(path: &Path, keystore: &Keystore) -> Result<()> {
     })
 }
 
-/// Refuses a place where a wallet is: whoever overwrote one would lose what it holds.
+/// Refuses a place where a wallet is: whoever overwrote one would lose what it holds. One that is everybody's holds nothing.
 ///
 /// # Errors
 /// When there is one.
 pub fn free(path: &Path) -> Result<()> {
-    if path.exists() { Err(there_is(path)) } else { Ok(()) }
+    let is_free = !path.exists() || address(path).is_ok_and(is_everybodys);
+    if is_free { Ok(()) } else { Err(there_is(path)) }
 }
 
 fn there_is(path: &Path) -> Error {

@@ -43,6 +43,9 @@ pub struct BuyArgs {
     /// The ciphertext that is bought with a full-access licence: it has to be the one that is offered
     #[arg(long, value_name = "FILE")]
     ciphertext: Option<PathBuf>,
+    /// Pay for the key of a ciphertext that is not here
+    #[arg(long, conflicts_with = "ciphertext")]
+    without_ciphertext: bool,
     /// Open no session
     #[arg(long, conflicts_with_all = ["deposit", "session_days", "committees", "name", "cap_call", "cap_day"])]
     no_session: bool,
@@ -80,9 +83,13 @@ pub fn buy(args: &BuyArgs, context: &mut Context) -> Result<()> {
         Some(_) => {
             return Err(Error::user("this licence sells no ciphertext: leave out --ciphertext; nothing was paid"));
         }
-        None if purchase.terms.kind == FULL_ACCESS => context
-            .progress
-            .note("no ciphertext was compared with the offer: have it before you pay, and name it with --ciphertext"),
+        None if purchase.terms.kind == FULL_ACCESS && !args.without_ciphertext => {
+            return Err(Error::user(
+                "what is sold is a key for a ciphertext: have that before you pay, and name it with --ciphertext FILE, or say \
+                 --without-ciphertext if you can have it later (the price is its owner's once the key is there, with the ciphertext or \
+                 without); nothing was paid",
+            ));
+        }
         None => {}
     }
     if !args.again {
