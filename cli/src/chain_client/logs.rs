@@ -4,13 +4,14 @@
 use alloy_primitives::{Address, B256, hex};
 use sahara_market::abi::Journal;
 use sahara_market::{JOURNAL, key_of};
+use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::{AskError, Chain, number, refusal};
 use crate::error::Result;
 
 /// A node answers for fewer blocks than this at a time.
-const WINDOW: u64 = 9_000;
+pub const WINDOW: u64 = 9_000;
 /// Most blocks that are taken from the journal for one question.
 const MOST: u64 = 1_000;
 
@@ -65,10 +66,11 @@ impl Chain {
         Ok(logs)
     }
 
-    /// What `contract` logged under `topics` from one block to another.
+    /// What `contract` logged under `topics` from one block to another. Blocks that have too much for one answer are asked for in
+    /// parts.
     ///
     /// # Errors
-    /// When no node answers, or none has these blocks any more.
+    /// When no node answers, or none has one of these blocks any more.
     pub fn logs_between(
         &self,
         doing: &str,
@@ -78,10 +80,20 @@ impl Chain {
     ) -> Result<Vec<Log>> {
         let mut logs = Vec::new();
         let mut next = from;
+        let mut width = WINDOW;
         while next <= to {
-            let last = to.min(next.saturating_add(WINDOW - 1));
-            logs.extend(self.logs_in(contract, (next, last), topics).map_err(|e| refusal(doing, &e))?);
-            next = last.saturating_add(1);
+            let last = to.min(next.saturating_add(width - 1));
+            match self.logs_of(contract, (next, last), topics) {
+                Ok(found) => logs.extend(found),
+                // Who has too much for one answer is asked for half; who does not answer at all, is not.
+                Err(error) if next < last && (matches!(error, AskError::Refused { .. }) || self.height().is_ok()) => {
+                    width = (last - next).div_ceil(2);
+                    continue;
+                }
+                Err(error) => return Err(refusal(doing, &error)),
+            }
+            let Some(after) = last.checked_add(1) else { break };
+            (next, width) = (after, width.saturating_mul(2).min(WINDOW));
         }
         Ok(logs)
     }
@@ -97,10 +109,10 @@ impl Chain {
     ) -> Result<()> {
         let [first, .., last] = *blocks else {
             let [only] = *blocks else { return Ok(()) };
-            logs.extend(self.logs_in(contract, (only, only), topics).map_err(|e| refusal(doing, &e))?);
+            logs.extend(self.logs_of(contract, (only, only), topics).map_err(|e| refusal(doing, &e))?);
             return Ok(());
         };
-        match self.logs_in(contract, (first, last), topics) {
+        match self.logs_of(contract, (first, last), topics) {
             Ok(found) => logs.extend(found.into_iter().filter(|log| blocks.binary_search(&log.block).is_ok())),
             Err(AskError::Refused { .. }) => {
                 let (older, newer) = blocks.split_at(blocks.len() / 2);
@@ -112,12 +124,16 @@ impl Chain {
         Ok(())
     }
 
-    /// One question. A node that has dropped these blocks says so, and another one may have them.
-    fn logs_in(
+    /// One question, for what each place of `topics` names: nothing, one word, or one of several. A node that has dropped these blocks
+    /// says so, and another one may have them.
+    ///
+    /// # Errors
+    /// When no node answers it.
+    pub fn logs_of(
         &self,
         contract: Address,
         (from, to): (u64, u64),
-        topics: &[Option<B256>],
+        topics: &(impl Serialize + ?Sized),
     ) -> std::result::Result<Vec<Log>, AskError> {
         let (first, last) = (format!("{from:#x}"), format!("{to:#x}"));
         let filter = json!([{"address": contract, "topics": topics, "fromBlock": first, "toBlock": last}]);

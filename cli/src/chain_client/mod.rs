@@ -19,7 +19,9 @@ use crate::error::{Error, Result};
 use crate::wallet::amount::Amount;
 #[cfg(test)]
 pub use logs::tests::entries;
-pub use logs::{Key, Log};
+#[cfg(test)]
+pub use logs::read_log;
+pub use logs::{Key, Log, WINDOW};
 pub use look::{Fee, Look};
 pub use order::Order;
 pub use receipt::Done;
@@ -53,6 +55,11 @@ impl Chain {
     #[must_use]
     pub fn hurried(&self, patience: std::time::Duration) -> Self {
         Self { rpc: self.rpc.hurried(patience), ..self.clone() }
+    }
+
+    /// The same chain by each of its nodes alone, in their order: what one keeps to itself another one may tell.
+    pub fn alone(&self) -> Vec<Self> {
+        self.rpc.alone().into_iter().map(|rpc| Self { rpc, ..self.clone() }).collect()
     }
 
     /// How many transactions an account has sent, if that is proven.

@@ -1,18 +1,19 @@
 //! Learns of contracts' requests from what nodes of the chain log, which is a hint; proves that they wait before anything is done for
 //! them; and hands the answers in.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use alloy_primitives::{Address, B256, U256, keccak256};
 use alloy_sol_types::SolEvent;
 use sahara_market::abi::InferenceMarket;
-use sahara_market::request::{ANSWER_TIME, Request, Sealed};
+use sahara_market::request::Request;
 use sahara_market::slots::{self, RequestState};
 use sahara_market::{Committee, INFERENCE_MARKET};
 use sahara_mpc::identity::PublicKey;
 
 use super::book::{Answered, Book};
+use super::hear::{self, HINTS, Hearing, Hint};
 use super::slip::{Slip, Wanted};
 use crate::chain_client::{Chain, Key, Log, Order};
 use crate::error::{Error, Result};
@@ -20,10 +21,8 @@ use crate::market::node::Words;
 use crate::market::settler::{Errand, Settler};
 use crate::wallet::Secret;
 
-/// Blocks that are looked through when a node starts: what was asked before is over.
-const BACK: u64 = 2 * ANSWER_TIME;
-/// Requests of a round that are looked at; the others come in the next.
-const HINTS: usize = 64;
+/// Rounds for which a hint is kept that is not proven yet: what is in the newest block is proven under the header of the next.
+const ROUNDS: u32 = 10;
 /// Words in one question.
 const BATCH: usize = sahara_light::state::MAX_WORDS;
 /// Committees that are remembered, as this node's or another's.
@@ -35,136 +34,148 @@ const URGENT: u64 = 300;
 
 /// Watches for one node.
 pub struct Watch {
-    chain: Chain,
+    hearing: Hearing,
     node: PublicKey,
     book: Arc<Book>,
     settler: Arc<Mutex<Settler>>,
-    next_block: Option<u64>,
-    lanes: BTreeMap<B256, Option<Committee>>,
-    hints: Vec<(Wanted, Sealed)>,
+    /// Committees that this node sits on, and others.
+    own: BTreeMap<B256, Committee>,
+    foreign: BTreeSet<B256>,
+    /// What is heard and not proven, by which node of the chain said it first, and for how many rounds.
+    hints: BTreeMap<B256, (Arc<Hint>, usize, u32)>,
     /// Since when an answer is there.
     since: BTreeMap<B256, u64>,
 }
 
 impl Watch {
     /// For the node with this key. What is to be handed in, `settler` does.
-    pub fn new(chain: Chain, node: PublicKey, book: Arc<Book>, settler: Arc<Mutex<Settler>>) -> Self {
-        let (lanes, hints, since) = Default::default();
-        Self { chain, node, book, settler, next_block: None, lanes, hints, since }
+    pub fn new(chain: &Chain, node: PublicKey, book: Arc<Book>, settler: Arc<Mutex<Settler>>) -> Self {
+        let (own, foreign, hints, since) = Default::default();
+        Self { hearing: Hearing::new(chain), node, book, settler, own, foreign, hints, since }
     }
 
     /// One round: what is new, what is proven, what is handed in.
     pub fn round(&mut self, words: &impl Words, by: Option<&Secret>, now: u64) {
         self.book.keys.destroy_old();
         self.book.forget_old();
-        if let Err(error) = self.listen(now) {
-            tracing::warn!(why = error.report(), "what contracts ask is not heard");
-        }
-        if let Err(why) = self.prove(words) {
-            tracing::warn!(%why, "what contracts ask is not proven");
-        }
+        self.learn(words, now);
         if let Some(by) = by {
             let due = self.due(by.address(), now);
             self.settler.lock().unwrap_or_else(PoisonError::into_inner).run(due, words, by, now);
         }
     }
 
-    /// Looks through the blocks that are new.
-    fn listen(&mut self, now: u64) -> Result<()> {
-        let height = self.chain.height()?;
-        let from = self.next_block.unwrap_or_else(|| height.saturating_sub(BACK));
-        if from > height {
-            return Ok(());
+    /// Hears what is new as far as the chain is proven, and proves it.
+    fn learn(&mut self, words: &impl Words, now: u64) {
+        // The height is the light client's: nobody's word moves it.
+        match words.words(&[(INFERENCE_MARKET, slots::request(B256::ZERO))]) {
+            Ok(proven) => self.listen(proven.height, now),
+            Err(why) => tracing::warn!(%why, "what contracts ask is not heard: nothing is proven of the chain"),
         }
-        let topics = [Some(InferenceMarket::Requested::SIGNATURE_HASH)];
-        let logs =
-            self.chain.logs_between("listening to what contracts ask", INFERENCE_MARKET, (from, height), &topics)?;
-        for log in &logs {
-            if self.hints.len() >= HINTS {
-                break;
+        if let Err(why) = self.prove(words, now) {
+            tracing::warn!(%why, "what contracts ask is not proven");
+        }
+    }
+
+    fn listen(&mut self, height: u64, now: u64) {
+        let mut room = vec![HINTS; self.hearing.chains().count()];
+        for (_, place, _) in self.hints.values() {
+            if let Some(room) = room.get_mut(*place) {
+                *room = room.saturating_sub(1);
             }
-            if let Some(hint) = self.hint(log, now) {
-                self.hints.push(hint);
-            }
         }
-        self.next_block = Some(height + 1);
-        Ok(())
-    }
-
-    /// What somebody says that a contract asks of this node, if its hashes are right.
-    fn hint(&mut self, log: &Log, now: u64) -> Option<(Wanted, Sealed)> {
-        let event = InferenceMarket::Requested::decode_raw_log_validate(log.topics.iter().copied(), &log.data).ok()?;
-        let request = event.r;
-        let id = request.id(self.book.domain());
-        let stands = id == event.request && request.input == keccak256(&event.sealedInput) && request.until > now;
-        if !stands || self.book.knows(id) || self.hints.iter().any(|(hint, _)| hint.id == id) {
-            return None;
+        let (book, foreign, known) = (&self.book, &self.foreign, &self.hints);
+        let wants = |log: &Log| {
+            let hint = hear::read(log, book.domain(), now)?;
+            let new = !book.knows(hint.id) && !known.contains_key(&hint.id) && !foreign.contains(&hint.request.ask.lane);
+            // Of whom too many wait already, another one is heard when the hour is looked through again.
+            (new && book.has_room(hint.request.asset, hint.request.asker)).then_some(hint)
+        };
+        let own = self.own.keys().copied().collect();
+        for (place, hint) in self.hearing.round((height, now), &own, &room, wants) {
+            self.hints.entry(hint.id).or_insert_with(|| (Arc::new(hint), place, 0));
         }
-        let sealed = Sealed::decode(&event.sealedInput).ok()?;
-        let committee = self.lane(request.ask.lane)?;
-        self.fits(request, committee).map(|wanted| (wanted, sealed))
-    }
-
-    fn fits(&self, request: Request, committee: Committee) -> Option<Wanted> {
-        if !self.book.has_room(request.asset, request.asker) {
-            tracing::info!(asset = %request.asset, asker = %request.asker, "a request is left to wait: too many do");
-            return None;
-        }
-        let wanted = Wanted::new(self.book.domain(), request, committee);
-        wanted.inspect_err(|why| tracing::info!(%why, "a request is not one of this node's")).ok()
-    }
-
-    /// A committee that this node sits on.
-    fn lane(&mut self, lane: B256) -> Option<Committee> {
-        if let Some(known) = self.lanes.get(&lane) {
-            return known.clone();
-        }
-        let found = seated(&self.chain, lane).ok()?;
-        let ours = found.filter(|committee| committee.keys.iter().any(|key| key.0 == self.node.0));
-        if self.lanes.len() >= MAX_LANES {
-            self.lanes.clear();
-        }
-        self.lanes.insert(lane, ours.clone());
-        ours
     }
 
     /// Asks for the words of all that is new and all that waits.
-    fn prove(&mut self, words: &impl Words) -> std::result::Result<(), String> {
-        let hints: Vec<_> = self.hints.drain(..).map(|(wanted, sealed)| (Arc::new(wanted), Arc::new(sealed))).collect();
-        let all: Vec<_> = self.book.open_ones().into_iter().chain(hints.iter().cloned()).collect();
-        for batch in all.chunks(BATCH) {
-            let asked: Vec<_> = batch.iter().map(|(wanted, _)| (INFERENCE_MARKET, slots::request(wanted.id))).collect();
-            let proven = match words.words(&asked) {
-                Ok(proven) if proven.words.len() == asked.len() => proven,
-                Ok(_) => return Err("the words are not those that were asked for".to_owned()),
-                Err(why) => {
-                    self.remember(&hints);
-                    return Err(why);
-                }
-            };
-            for ((wanted, sealed), word) in batch.iter().zip(&proven.words) {
-                match RequestState::read(U256::from_be_bytes(word.0)) {
-                    RequestState::Waiting => {
-                        self.book.proven(wanted.clone(), sealed.clone(), proven.height, proven.time);
-                    }
-                    // What is in the newest block is proven under the header of the next.
-                    RequestState::None if !self.book.knows(wanted.id) => {
-                        let early = proven.time <= wanted.request.until.saturating_sub(ANSWER_TIME) + 30;
-                        if early {
-                            self.remember(&[(wanted.clone(), sealed.clone())]);
+    fn prove(&mut self, words: &impl Words, now: u64) -> std::result::Result<(), String> {
+        let hints: Vec<_> = self.hints.values().map(|(hint, ..)| hint.clone()).collect();
+        let known = self.book.open_ones();
+        let ids: Vec<B256> = known.iter().copied().chain(hints.iter().map(|hint| hint.id)).collect();
+        let hinted: BTreeMap<B256, Arc<Hint>> = hints.into_iter().map(|hint| (hint.id, hint)).collect();
+        for batch in ids.chunks(BATCH) {
+            let asked: Vec<_> = batch.iter().map(|id| (INFERENCE_MARKET, slots::request(*id))).collect();
+            let proven = words.words(&asked)?;
+            if proven.words.len() != asked.len() {
+                return Err("the words are not those that were asked for".to_owned());
+            }
+            for (id, word) in batch.iter().zip(&proven.words) {
+                let state = RequestState::read(U256::from_be_bytes(word.0));
+                match (state, hinted.get(id)) {
+                    (RequestState::Waiting, None) => self.book.still_waits(*id, proven.height, proven.time),
+                    (RequestState::Waiting, Some(hint)) => {
+                        if self.admit(hint, proven.height, proven.time) {
+                            self.hints.remove(id);
+                        } else {
+                            self.keep(*id);
                         }
                     }
-                    _ => self.book.over(wanted.id),
+                    (RequestState::None, Some(hint)) if hint.request.until > now => self.keep(*id),
+                    _ => {
+                        self.hints.remove(id);
+                        self.book.over(*id);
+                    }
                 }
             }
         }
         Ok(())
     }
 
-    fn remember(&mut self, hints: &[(Arc<Wanted>, Arc<Sealed>)]) {
-        let room = HINTS.saturating_sub(self.hints.len());
-        let again = hints.iter().filter(|(wanted, _)| !self.book.knows(wanted.id)).take(room);
-        self.hints.extend(again.map(|(wanted, sealed)| ((**wanted).clone(), (**sealed).clone())).collect::<Vec<_>>());
+    /// Keeps a hint for the next round, not for ever: what was true is heard again.
+    fn keep(&mut self, id: B256) {
+        let Some((_, _, rounds)) = self.hints.get_mut(&id) else { return };
+        *rounds += 1;
+        if *rounds > ROUNDS {
+            self.hints.remove(&id);
+        }
+    }
+
+    /// Takes in what is proven to wait, if it is for this node. Whether that is known.
+    fn admit(&mut self, hint: &Hint, height: u64, time: u64) -> bool {
+        let lane = hint.request.ask.lane;
+        // The chain took the request, so that there is such a committee: who does not show it, hides it.
+        let Some(committee) = self.lane(lane) else { return self.foreign.contains(&lane) };
+        let request = hint.request.clone();
+        if !self.book.has_room(request.asset, request.asker) {
+            tracing::info!(asset = %request.asset, asker = %request.asker, "a request is left to wait: too many do");
+            return true;
+        }
+        match Wanted::new(self.book.domain(), request, committee) {
+            Ok(wanted) => self.book.proven(Arc::new(wanted), Arc::new(hint.sealed.clone()), height, time),
+            Err(why) => tracing::info!(%why, "a request is not one of this node's"),
+        }
+        true
+    }
+
+    /// A committee that this node sits on, as any node of the chain shows it.
+    fn lane(&mut self, lane: B256) -> Option<Committee> {
+        if let Some(known) = self.own.get(&lane) {
+            return Some(known.clone());
+        }
+        if self.foreign.contains(&lane) {
+            return None;
+        }
+        let committee = self.hearing.chains().find_map(|chain| seated(chain, lane).ok().flatten())?;
+        if self.own.len() + self.foreign.len() >= MAX_LANES {
+            self.foreign.clear();
+            self.own.retain(|_, committee| committee.until > crate::moment::now());
+        }
+        if !committee.keys.iter().any(|key| key.0 == self.node.0) {
+            self.foreign.insert(lane);
+            return None;
+        }
+        self.own.insert(lane, committee.clone());
+        Some(committee)
     }
 
     /// The answers that the chain does not have, if it is this member's turn.
