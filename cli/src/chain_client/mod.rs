@@ -18,9 +18,9 @@ use serde_json::{Value, json};
 use crate::error::{Error, Result};
 use crate::wallet::amount::Amount;
 #[cfg(test)]
-pub use logs::tests::entries;
-#[cfg(test)]
 pub use logs::read_log;
+#[cfg(test)]
+pub use logs::tests::entries;
 pub use logs::{Key, Log, WINDOW};
 pub use look::{Fee, Look};
 pub use order::Order;

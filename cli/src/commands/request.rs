@@ -59,7 +59,7 @@ struct What {
     /// The text
     #[arg(long)]
     text: String,
-    /// Name of the asset's model here [default: what its nodes give to whoever asks]
+    /// Name of the asset's model here; it encodes the text [default: what its nodes gave, or give, to your licence]
     #[arg(long, value_name = "NAME")]
     model: Option<String>,
     /// Everybody may read the answer: it is given to the chain
@@ -228,7 +228,10 @@ fn seal(args: &SealArgs, context: &mut Context) -> Result<()> {
 fn state_word(state: RequestState, until: u64, now: u64) -> (&'static str, Option<&'static str>) {
     let word = match state {
         RequestState::None if now < until.saturating_sub(ANSWER_TIME).saturating_add(PROVEN_WITHIN) => {
-            return ("pending", Some("it is not proven yet: the block that has it is newer than the last one that is proven"));
+            return (
+                "pending",
+                Some("it is not proven yet: the block that has it is newer than the last one that is proven"),
+            );
         }
         RequestState::None => {
             return ("unknown", Some("a node of the chain shows it, and what is proven of the chain does not have it"));
@@ -329,7 +332,10 @@ fn in_brief(words: &[i32], values: Option<&[f32]>) -> String {
     const FIRST: usize = 8;
     let (what, shown): (_, Vec<String>) = match values {
         Some(values) => ("numbers", values.iter().take(FIRST).map(|value| format!("{value:.6}")).collect()),
-        None => ("integers (the model that gives them a scale is not here)", words.iter().take(FIRST).map(i32::to_string).collect()),
+        None => (
+            "integers (the model that gives them a scale is not here)",
+            words.iter().take(FIRST).map(i32::to_string).collect(),
+        ),
     };
     let count = values.map_or(words.len(), <[f32]>::len);
     format!("{count} {what}: {}{}", shown.join(", "), if count > FIRST { " …" } else { "" })
@@ -443,7 +449,11 @@ fn refund(args: &RefundArgs, context: &mut Context) -> Result<()> {
         true => format!("{} came back", Amount::from(price)),
         false => format!("{} are {asker}'s balance at the market now", Amount::from(price)),
     };
-    payer.tell(&words, json!({"request": args.request, "price": price.to_string(), "asker": asker.to_checksum(None)}), context)
+    payer.tell(
+        &words,
+        json!({"request": args.request, "price": price.to_string(), "asker": asker.to_checksum(None)}),
+        context,
+    )
 }
 
 #[cfg(test)]

@@ -263,7 +263,8 @@ impl Account {
         for deal in &self.deals {
             let path = self.state(deal.lane);
             let is_known = path.try_exists().map_err(|e| Error::io("reading", &path, e))?;
-            let spent = if is_known { self.spent(deal.lane)? } else { Spent { day, today: deal.cap, ..Spent::default() } };
+            let spent =
+                if is_known { self.spent(deal.lane)? } else { Spent { day, today: deal.cap, ..Spent::default() } };
             sum = sum.saturating_add(if spent.day == day { spent.today } else { 0 });
         }
         Ok(sum)

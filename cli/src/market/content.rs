@@ -64,7 +64,9 @@ pub fn is_registered(chain: &Chain, asset: B256, model: &Model) -> Result<()> {
 
 fn is_same(name: &str, asset: B256, same_root: bool, (registered, graph): (B256, B256)) -> Result<()> {
     if !same_root {
-        return Err(Error::user(format!("{name} is not the content that is registered as asset {asset}: name its model")));
+        return Err(Error::user(format!(
+            "{name} is not the content that is registered as asset {asset}: name its model"
+        )));
     }
     if !registered.is_zero() && registered != graph {
         return Err(Error::user(format!(

@@ -29,7 +29,7 @@ use zeroize::Zeroizing;
 use super::half::{self, Form};
 use super::keys::SealingKey;
 use super::seal::{self, Context};
-use super::slip::{self, Slip, Wanted};
+use super::slip::{self, Misfit, Slip, Wanted};
 use super::watch;
 use crate::chain_client::Chain;
 use crate::error::{Error, Result};
@@ -109,7 +109,8 @@ pub fn is_computed(home: &Home, chain: &Chain, committee: &Committee, task: &Tas
     let found = found.map_err(|e| Error::fault(format!("asking the committee's nodes what they compute: {e}")))?;
     let sharing = found.ok_or_else(|| {
         Error::user(format!(
-            "the nodes of committee {} do not hold the version that it was seated for: its owner has to seat the one that they hold              (`sahara asset seat`)",
+            "the nodes of committee {} do not hold the version that it was seated for: its owner has to seat the one that they \
+             hold (`sahara asset seat`)",
             committee.id()
         ))
     })?;
@@ -118,24 +119,23 @@ pub fn is_computed(home: &Home, chain: &Chain, committee: &Committee, task: &Tas
 
 /// Whether the owner of a sharing permits what is to be asked.
 fn permitted(manifest: &Manifest, task: &Task) -> Result<()> {
-    if !manifest.graphs.contains(&task.graph) {
-        return Err(Error::user(format!(
-            "the shared model '{}' has no graph {}: contracts that ask it would never be answered; `sahara asset ask ASSET MODEL`              with the model that was shared, and one of its padded lengths",
+    Err(Error::user(match slip::misfit(manifest, task) {
+        None => return Ok(()),
+        Some(Misfit::Graph) => format!(
+            "the shared model '{}' has no graph {}: contracts that ask it would never be answered; `sahara asset ask ASSET MODEL` \
+             with the model that was shared, and one of its padded lengths",
             manifest.name, task.graph
-        )));
-    }
-    if !manifest.serves(task.assignment) {
-        return Err(Error::user(format!(
+        ),
+        Some(Misfit::Roles) => format!(
             "the shared model '{}' is not for jobs in which node {} helps: choose another --helper",
             manifest.name,
             task.assignment.helper() + 1
-        )));
-    }
-    Ok(())
+        ),
+    }))
 }
 
-/// The model that is asked: one of this home by its name, or else what its committee's nodes give to whoever wants to ask it, which is
-/// everything but the weights.
+/// The model that is asked: one of this home by its name, or else what its committee's nodes give to who has a licence, which is
+/// everything but the weights; what they gave once is kept.
 ///
 /// # Errors
 /// When there is none here of that name, or the nodes do not give it.
@@ -153,8 +153,10 @@ pub fn model(
     let which = SharingRef::Manifest(ManifestId(offered.committee.manifest.0));
     let (model, _) = SharedStore::new(home).open(&which, &nodes, progress).map_err(|why| {
         Error::user(format!(
-            "the asset's nodes do not give what is needed to ask it ({}): its owner has to let them (`sahara asset ask --client-part`),              or name its model, if it is here, with --model",
-            sahara::error::one_line(&why.to_string())
+            "the text has to be encoded here, and the asset's nodes give what does that to who has a licence ({}): name the asset's \
+             model, if it is on this machine, with --model, or ask it once with a licence (`sahara embed --model {}`)",
+            sahara::error::one_line(&why.to_string()),
+            offered.asset
         ))
     })?;
     Ok(model)
@@ -290,7 +292,8 @@ fn asked_of(model: &Model) -> String {
 
 /// The answer that integers stand for, as `embed` gives it; nothing if the text was not sealed here, or its model is here no more.
 pub fn decoded(home: &Home, input: B256, words: &[i32]) -> Option<Vec<f32>> {
-    let asked: Asked = serde_json::from_slice(&std::fs::read(folder(home).join(format!("{input:x}.json"))).ok()?).ok()?;
+    let asked: Asked =
+        serde_json::from_slice(&std::fs::read(folder(home).join(format!("{input:x}.json"))).ok()?).ok()?;
     let compiled = match models::owned_name(&asked.model).ok()? {
         Some(which) => SharedStore::new(home).here(&which).ok()?.2,
         None => Store::new(home).open(&asked.model, &Progress::silent()).ok()?.compiled,
@@ -405,7 +408,7 @@ pub fn fetch(home: &Home, network: &Network, id: B256) -> Result<Fetched> {
         if output != Some(slip.receipt.output) || fetched.complete != last {
             return Err(Error::fault("the answer is not the one that the receipt is about"));
         }
-        let words = fetched.outputs.into_iter().flatten().collect();
+        let words: Vec<i32> = fetched.outputs.into_iter().flatten().collect();
         let values = decoded(home, wanted.request.input, &words);
         return Ok(Fetched::Answer(Answer { receipt: slip.receipt.digest(&domain), words, values }));
     }

@@ -111,7 +111,11 @@ impl Hearing {
             let threads: Vec<_> = self.sources.iter_mut().zip(rooms).map(ask).collect();
             threads.into_iter().map(|thread| thread.join().unwrap_or_default()).collect()
         });
-        heard.into_iter().enumerate().flat_map(|(place, hints)| hints.into_iter().map(move |hint| (place, hint))).collect()
+        heard
+            .into_iter()
+            .enumerate()
+            .flat_map(|(place, hints)| hints.into_iter().map(move |hint| (place, hint)))
+            .collect()
     }
 }
 
@@ -157,7 +161,9 @@ impl Source {
             }
         }
         match away {
-            Some(error) => self.rest(now, crate::chain_client::refusal("asking what contracts ask", &error).report(), hints),
+            Some(error) => {
+                self.rest(now, crate::chain_client::refusal("asking what contracts ask", &error).report(), hints)
+            }
             None => hints,
         }
     }
@@ -244,7 +250,11 @@ impl Ranges {
                         self.left.push((from, to));
                     } else {
                         let why = crate::chain_client::refusal("asking what contracts ask", &error);
-                        tracing::warn!(block = to, why = why.report(), "a block that a node does not give is passed over");
+                        tracing::warn!(
+                            block = to,
+                            why = why.report(),
+                            "a block that a node does not give is passed over"
+                        );
                         self.width = 2;
                         if to > from {
                             self.left.push((from, to - 1));
@@ -282,7 +292,7 @@ pub mod tests {
 
     use super::super::book::tests::{DOMAIN, NOW, sealed, wanted_of};
     use super::*;
-    use crate::chain_client::nodes::{node, nobody};
+    use crate::chain_client::nodes::{nobody, node};
 
     /// Something that is asked in a block.
     pub fn asked(number: u64, block: u64) -> (B256, Value) {
@@ -290,7 +300,8 @@ pub mod tests {
         let mut request = wanted_of(7, 1, number).request;
         request.input = keccak256(&sealed);
         let (id, lane) = (request.id(&DOMAIN), request.ask.lane);
-        let log = InferenceMarket::Requested { request: id, lane, r: request, sealedInput: sealed.into() }.encode_log_data();
+        let log =
+            InferenceMarket::Requested { request: id, lane, r: request, sealedInput: sealed.into() }.encode_log_data();
         let (topics, data) = (log.topics().to_vec(), hex::encode_prefixed(&log.data));
         (id, json!({"topics": topics, "data": data, "blockNumber": format!("{block:#x}")}))
     }
@@ -313,7 +324,8 @@ pub mod tests {
             if to > height || from > to || (from..=to).contains(&lost) {
                 return Err(refused("no such blocks"));
             }
-            let found: Vec<_> = logs.iter().filter(|log| (from..=to).contains(&number(&log["blockNumber"]))).cloned().collect();
+            let found: Vec<_> =
+                logs.iter().filter(|log| (from..=to).contains(&number(&log["blockNumber"]))).cloned().collect();
             if found.len() > most { Err("x".repeat(9 << 20)) } else { Ok(json!(found)) }
         })
     }

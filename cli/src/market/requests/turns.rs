@@ -117,7 +117,8 @@ mod tests {
     #[test]
     fn an_honest_request_is_tried_at_once_beside_nonsense_of_others() {
         let mut turns = Turns::default();
-        let mut waiting: Vec<_> = (1..=10).flat_map(|asker| asked(asker, 1, u64::from(asker)..1 + u64::from(asker))).collect();
+        let mut waiting: Vec<_> =
+            (1..=10).flat_map(|asker| asked(asker, 1, u64::from(asker)..1 + u64::from(asker))).collect();
         assert_eq!(numbers(&turns.begin(waiting.clone(), NOW)).len(), 10);
         waiting.extend(asked(11, 1, 11..12));
         assert_eq!(numbers(&turns.begin(waiting, NOW + 2)), [11], "while all of them wait for their other evaluator");
@@ -129,7 +130,8 @@ mod tests {
         let many = asked(1, 1, 0..16);
         let begun = turns.begin(many.clone(), NOW);
         assert_eq!(begun.len(), MOST_OF_ASKER, "of one asker");
-        let others: Vec<_> = (2..40).flat_map(|asker| asked(asker, 1, 100 + u64::from(asker)..101 + u64::from(asker))).collect();
+        let others: Vec<_> =
+            (2..40).flat_map(|asker| asked(asker, 1, 100 + u64::from(asker)..101 + u64::from(asker))).collect();
         assert_eq!(turns.begin(others, NOW).len(), MOST_OF_ASSET - MOST_OF_ASKER, "of one asset");
         assert_eq!(numbers(&turns.begin(asked(50, 2, 200..201), NOW)), [200], "of another asset");
         for turn in &begun {

@@ -87,7 +87,8 @@ impl Watch {
         let (book, foreign, known) = (&self.book, &self.foreign, &self.hints);
         let wants = |log: &Log| {
             let hint = hear::read(log, book.domain(), now)?;
-            let new = !book.knows(hint.id) && !known.contains_key(&hint.id) && !foreign.contains(&hint.request.ask.lane);
+            let new =
+                !book.knows(hint.id) && !known.contains_key(&hint.id) && !foreign.contains(&hint.request.ask.lane);
             // Of whom too many wait already, another one is heard when the hour is looked through again.
             (new && book.has_room(hint.request.asset, hint.request.asker)).then_some(hint)
         };

@@ -19,7 +19,7 @@ use sahara_mpc::wire::{FailCode, ManifestId, Task};
 use super::book::Book;
 use super::half::{self, Half};
 use super::seal::Context;
-use super::slip::{self, Wanted};
+use super::slip::{self, Misfit, Wanted};
 use super::turns::{Turn, Turns};
 
 /// How long the other evaluator is waited for: by the first, until both have met; by the second, which does not know whether they have,
@@ -47,6 +47,13 @@ pub struct Work {
 
 /// Tells that an attempt is over, however it ends.
 struct Ending(Sender<(B256, bool)>, B256, bool);
+
+impl Ending {
+    /// It was good for something.
+    fn answered(&mut self) {
+        self.2 = true;
+    }
+}
 
 impl Drop for Ending {
     fn drop(&mut self) {
@@ -87,7 +94,9 @@ impl Work {
         let Turn { wanted, sealed, attempt: (number, at) } = turn;
         let request = wanted.id;
         let mut ending = Ending(self.ended.0.clone(), request, false);
-        let Some((committee, own)) = self.seat(&wanted).map(|(committee, own)| (committee.clone(), own)) else { return };
+        let Some((committee, own)) = self.seat(&wanted).map(|(committee, own)| (committee.clone(), own)) else {
+            return;
+        };
         let Some(role) = wanted.task.assignment.evaluators().iter().position(|index| *index == own) else { return };
         let opened = match self.open(&wanted, &sealed, role) {
             Ok(half) => half,
@@ -106,7 +115,7 @@ impl Work {
             tracing::info!(%request, attempt = number, "a contract's request is computed");
             match attempt.run(number, at) {
                 Ok(()) => {
-                    ending.2 = true;
+                    ending.answered();
                     tracing::info!(%request, "a contract's request is answered");
                 }
                 Err(error) => tracing::warn!(%request, %error, "a contract's request is not answered yet"),
@@ -219,12 +228,11 @@ fn is_final(error: &ClientError) -> bool {
 }
 
 fn permits(signed: &SignedManifest, task: &Task) -> Result<(), &'static str> {
-    let manifest = signed.manifest();
-    if !manifest.graphs.contains(&task.graph) {
-        return Err("it asks for a graph that the shared model does not have: the owner let contracts ask another model's");
+    match slip::misfit(signed.manifest(), task) {
+        None => Ok(()),
+        Some(Misfit::Graph) => {
+            Err("it asks for a graph that the shared model does not have: the owner let contracts ask another model's")
+        }
+        Some(Misfit::Roles) => Err("it asks with roles that the shared model is not for"),
     }
-    if !manifest.serves(task.assignment) {
-        return Err("it asks with roles that the shared model is not for");
-    }
-    Ok(())
 }
