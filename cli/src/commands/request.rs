@@ -19,7 +19,7 @@ use crate::chain_client::{Chain, Key, Order};
 use crate::error::{Error, Result};
 use crate::market::network::Network;
 use crate::market::requests::ask::{self, Fetched};
-use crate::market::requests::watch;
+use crate::market::requests::hear;
 use crate::moment::{moment, now};
 use crate::wallet::amount::Amount;
 use sahara::home::{Home, write_atomic};
@@ -267,7 +267,7 @@ struct Shown {
 
 fn shown(home: &Home, network: &Network, request: B256) -> Result<Shown> {
     let (chain, domain) = (network.chain(), network.domain());
-    let (details, _) = watch::requested(&chain, &domain, request)?;
+    let (details, _) = hear::requested(&chain, &domain, request)?;
     let state = network.request_state(request)?;
     let answered = match state {
         RequestState::Answered => event::<InferenceMarket::Answered>(&chain, request)?,
@@ -431,7 +431,7 @@ fn no_refund(request: B256, state: RequestState, until: u64, now: u64) -> Option
 
 fn refund(args: &RefundArgs, context: &mut Context) -> Result<()> {
     let mut payer = args.money.payer(context)?;
-    let (q, _) = watch::requested(&payer.chain, &payer.network.domain(), args.request)?;
+    let (q, _) = hear::requested(&payer.chain, &payer.network.domain(), args.request)?;
     let state = payer.network.request_state(args.request)?;
     if let Some(why) = no_refund(args.request, state, q.until, now()) {
         return Err(Error::user(why));

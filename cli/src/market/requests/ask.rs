@@ -27,10 +27,10 @@ use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
 use super::half::{self, Form};
+use super::hear;
 use super::keys::SealingKey;
 use super::seal::{self, Context};
 use super::slip::{self, Misfit, Slip, Wanted};
-use super::watch;
 use crate::chain_client::Chain;
 use crate::error::{Error, Result};
 use crate::market::content::is_registered;
@@ -63,7 +63,7 @@ pub fn offered(network: &Network, asset: B256) -> Result<Offered> {
             "the owner of asset {asset} lets no contract ask it: `sahara asset ask` is how an owner does"
         )));
     }
-    let committee = watch::seated(&chain, ask.lane)?
+    let committee = hear::seated(&chain, ask.lane)?
         .ok_or_else(|| Error::fault(format!("the chain's nodes do not show the committee {}", ask.lane)))?;
     let [lane, graph, parameters, prices] = slots::ask(asset);
     let wanted = [lane, graph, parameters, prices, slots::committee(ask.lane)].map(|slot| (INFERENCE_MARKET, slot));
@@ -370,9 +370,9 @@ pub enum Fetched {
 /// When the request was not sealed here, nothing is proven of it, or what the nodes give does not fit the receipt that all three signed.
 pub fn fetch(home: &Home, network: &Network, id: B256) -> Result<Fetched> {
     let (chain, domain) = (network.chain(), network.domain());
-    let (request, bytes) = watch::requested(&chain, &domain, id)?;
+    let (request, bytes) = hear::requested(&chain, &domain, id)?;
     let sealed = Sealed::decode(&bytes).map_err(|e| Error::user(format!("the request: {e}")))?;
-    let committee = watch::seated(&chain, request.ask.lane)?
+    let committee = hear::seated(&chain, request.ask.lane)?
         .ok_or_else(|| Error::fault(format!("the chain's nodes do not show the committee {}", request.ask.lane)))?;
     let wanted = Wanted::new(&domain, request, committee).map_err(|e| Error::user(format!("the request: {e}")))?;
     let reading = reader(home, wanted.request.input)?;

@@ -673,7 +673,8 @@ pub mod tests {
         JobEnd { outputs: [[21; 32], [22; 32]], transcript: [23; 32], rounds: 5 }
     }
 
-    fn book(folder: &std::path::Path) -> Book {
+    /// With nothing in it.
+    pub fn book(folder: &std::path::Path) -> Book {
         let clock = || CLOCK.load(Ordering::Relaxed);
         let keys = SealingKeys::open(folder.join("sealing"), 7, from_secret(&[1; 32]), clock).unwrap();
         Book::open(DOMAIN, folder.join("requests"), keys, 300, clock).unwrap()

@@ -10,10 +10,11 @@ use alloy_primitives::{B256, keccak256};
 use alloy_sol_types::SolEvent;
 use sahara_market::abi::InferenceMarket;
 use sahara_market::request::{ANSWER_TIME, Request, Sealed};
-use sahara_market::{Domain, INFERENCE_MARKET};
+use sahara_market::{Committee, Domain, INFERENCE_MARKET};
 use serde_json::{Value, json};
 
-use crate::chain_client::{AskError, Chain, Log, WINDOW};
+use crate::chain_client::{AskError, Chain, Key, Log, WINDOW};
+use crate::error::{Error, Result};
 
 /// Blocks that are looked through when a node starts: what was asked before is over.
 const BACK: u64 = 2 * ANSWER_TIME;
@@ -215,7 +216,7 @@ impl Ranges {
         room: usize,
         hints: &mut Vec<Hint>,
         wants: impl Fn(&Log) -> Option<Hint>,
-    ) -> Result<(), AskError> {
+    ) -> std::result::Result<(), AskError> {
         for _ in 0..QUESTIONS {
             if hints.len() >= room {
                 break;
@@ -280,6 +281,33 @@ pub fn read(log: &Log, domain: &Domain, now: u64) -> Option<Hint> {
         return None;
     }
     Some(Hint { id, sealed: Sealed::decode(&event.sealedInput).ok()?, request })
+}
+
+/// A committee by its id, as the chain's nodes show it: what they show hashes to that.
+///
+/// # Errors
+/// When no node answers.
+pub fn seated(chain: &Chain, lane: B256) -> Result<Option<Committee>> {
+    let topics = [Some(InferenceMarket::Seated::SIGNATURE_HASH), Some(lane)];
+    let logs = chain.logs("asking for the committee", INFERENCE_MARKET, Key::Id(lane), &topics)?;
+    let read = |log: &Log| InferenceMarket::Seated::decode_raw_log_validate(log.topics.iter().copied(), &log.data).ok();
+    Ok(logs.iter().filter_map(read).map(|event| event.c).find(|committee| committee.id() == lane))
+}
+
+/// A request by its id, with what was sealed, as the chain's nodes show it: both hash to what they should.
+///
+/// # Errors
+/// When no node answers, or none shows it.
+pub fn requested(chain: &Chain, domain: &Domain, id: B256) -> Result<(Request, Vec<u8>)> {
+    let topics = [Some(InferenceMarket::Requested::SIGNATURE_HASH), Some(id)];
+    let logs = chain.logs("asking for the request", INFERENCE_MARKET, Key::Id(id), &topics)?;
+    let read =
+        |log: &Log| InferenceMarket::Requested::decode_raw_log_validate(log.topics.iter().copied(), &log.data).ok();
+    let stands =
+        |event: &InferenceMarket::Requested| event.r.id(domain) == id && keccak256(&event.sealedInput) == event.r.input;
+    let found = logs.iter().filter_map(read).find(stands);
+    let event = found.ok_or_else(|| Error::user(format!("the chain's nodes show no request {id}")))?;
+    Ok((event.r, event.sealedInput.to_vec()))
 }
 
 #[cfg(test)]

@@ -2,14 +2,15 @@
 //! consumer's, and hand the receipt in, with the answer if everybody may read it.
 //!
 //! `seal` seals and opens (HPKE), `half` is what one evaluator opens, `keys` are a node's sealing keys, `slip` is what travels in the
-//! place of a voucher and a receipt, `book` is what a node knows of requests and what it signs, `hear` hears of them, `watch` proves
-//! them and hands answers in, `work` computes, in the order of `turns`. Who asks is in `ask`.
+//! place of a voucher and a receipt, `book` is what a node knows of requests and what it signs, `hear` hears of them, `learn` proves
+//! them, `watch` hands answers in, `work` computes, in the order of `turns`. Who asks is in `ask`.
 
 pub mod ask;
 pub mod book;
 pub mod half;
 pub mod hear;
 pub mod keys;
+pub mod learn;
 pub mod seal;
 pub mod slip;
 pub mod turns;

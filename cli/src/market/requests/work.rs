@@ -25,7 +25,7 @@ use super::turns::{Turn, Turns};
 /// How long the other evaluator is waited for: by the first, until both have met; by the second, which does not know whether they have,
 /// and by the first after that, as a pack may have to be made.
 const MEETING: Duration = Duration::from_secs(15);
-const PATIENCE: Duration = Duration::from_secs(45);
+const PATIENCE: Duration = Duration::from_secs(30);
 /// How long the second evaluator waits under one name.
 const TURN: Duration = Duration::from_secs(5);
 /// Pauses between two questions, at first and at most.
@@ -34,6 +34,9 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 /// Manifests that are remembered.
 const MOST_MANIFESTS: usize = 256;
 
+/// A request, and whether an attempt at it was good for anything.
+type Ended = (B256, bool);
+
 /// Computes for one node.
 pub struct Work {
     node: PublicKey,
@@ -41,12 +44,13 @@ pub struct Work {
     book: Arc<Book>,
     turns: Turns,
     manifests: Arc<Mutex<BTreeMap<ManifestId, SignedManifest>>>,
-    /// Attempts that are over, and whether they were good for anything.
-    ended: (Sender<(B256, bool)>, Receiver<(B256, bool)>),
+    /// Attempts that are over.
+    ended: Receiver<Ended>,
+    ending: Sender<Ended>,
 }
 
 /// Tells that an attempt is over, however it ends.
-struct Ending(Sender<(B256, bool)>, B256, bool);
+struct Ending(Sender<Ended>, B256, bool);
 
 impl Ending {
     /// It was good for something.
@@ -66,12 +70,13 @@ impl Work {
     /// For the node with this key, in its committees.
     pub fn new(node: PublicKey, committees: Vec<Committee>, book: Arc<Book>) -> Self {
         let (turns, manifests) = Default::default();
-        Self { node, committees, book, turns, manifests, ended: channel() }
+        let (ending, ended) = channel();
+        Self { node, committees, book, turns, manifests, ended, ending }
     }
 
     /// Begins what is due, each in a thread of its own.
     pub fn round(&mut self, now: u64) {
-        for (id, answered) in self.ended.1.try_iter() {
+        for (id, answered) in self.ended.try_iter() {
             self.turns.ended(id, answered, now);
         }
         let (book, node) = (self.book.clone(), self.node);
@@ -93,7 +98,7 @@ impl Work {
     fn start(&self, turn: Turn) {
         let Turn { wanted, sealed, attempt: (number, at) } = turn;
         let request = wanted.id;
-        let mut ending = Ending(self.ended.0.clone(), request, false);
+        let mut ending = Ending(self.ending.clone(), request, false);
         let Some((committee, own)) = self.seat(&wanted).map(|(committee, own)| (committee.clone(), own)) else {
             return;
         };
