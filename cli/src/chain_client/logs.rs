@@ -233,4 +233,28 @@ pub mod tests {
         let chain = Chain::new(1337, [pruned, archive]);
         assert_eq!(chain.logs("asking", Address::ZERO, Key::All, &[]).unwrap()[0].data, [7]);
     }
+
+    #[test]
+    fn blocks_with_too_much_for_one_answer_are_asked_for_in_parts_and_none_is_left_out() {
+        let node = node(|method, params| {
+            if method == "eth_blockNumber" {
+                return Ok(json!("0x64"));
+            }
+            let (from, to) = (number(&params[0]["fromBlock"]).unwrap(), number(&params[0]["toBlock"]).unwrap());
+            let (from, to) = (from.to::<u64>(), to.to::<u64>());
+            let log = |block: u64| json!({"topics": [], "data": "0x", "blockNumber": format!("{block:#x}")});
+            match to - from {
+                0..3 => Ok((from..=to).map(log).collect()),
+                3..10 => Err(refused("too many results")),
+                _ => Err("x".repeat(9 << 20)),
+            }
+        });
+        let logs = Chain::new(1337, [node]).logs_between("asking", Address::ZERO, (1, 20), &[]).unwrap();
+        assert_eq!(logs.iter().map(|log| log.block).collect::<Vec<_>>(), (1..=20).collect::<Vec<_>>());
+        assert!(
+            Chain::new(1337, [super::super::rpc::tests::nobody()])
+                .logs_between("asking", Address::ZERO, (1, 20), &[])
+                .is_err()
+        );
+    }
 }
