@@ -61,6 +61,8 @@ pub const MOST_FAILURE: u64 = 1_000_000_000_000_000;
 pub const RAISE_DELAY: u64 = 14 * 24 * 3_600;
 /// And blocks.
 pub const RAISE_BLOCKS: u64 = 600;
+/// How long a raise can be carried out, in seconds.
+pub const RAISE_WINDOW: u64 = 30 * 24 * 3600;
 /// How many seconds a reservation holds at most.
 pub const LONGEST_RESERVATION: u64 = 30 * 24 * 3_600;
 
@@ -182,7 +184,9 @@ pub enum Refusal {
     #[error("the budget is {0} nano, and would not change")]
     NoChange(u64),
     /// No raise is announced, or its time has not come.
-    #[error("no raise is announced, or its time has not come: announce it, and come back after {RAISE_DELAY} seconds")]
+    #[error(
+        "no raise is announced, or its time has not come or is over: announce it, and come back after {RAISE_DELAY} seconds"
+    )]
     NotRaised,
     /// A job that makes no sense.
     #[error("the job makes no sense: {0}")]
@@ -385,10 +389,12 @@ impl Budget {
     /// Raises it as announced.
     ///
     /// # Errors
-    /// [`Refusal::NotRaised`] if nothing is announced or its time or height has not come.
+    /// [`Refusal::NotRaised`] if nothing is announced, or its time or height has not come, or is over.
     pub fn raise(&mut self, now: u64, height: u64) -> Result<(), Refusal> {
         match self.raise {
-            Some((epsilon, from, from_block)) if now >= from && height >= from_block => {
+            Some((epsilon, from, from_block))
+                if (from..=from.saturating_add(RAISE_WINDOW)).contains(&now) && height >= from_block =>
+            {
                 self.grant.epsilon = epsilon;
                 self.raise = None;
                 Ok(())

@@ -39,7 +39,8 @@ mod session;
 pub mod slots;
 mod voucher;
 
-use alloy_primitives::{Address, B256, address};
+use alloy_primitives::{Address, B256, address, keccak256};
+use alloy_sol_types::SolValue;
 
 pub use domain::Domain;
 pub use partnership::{Partnership, PartnershipError};
@@ -72,4 +73,22 @@ pub const JOURNAL: Address = address!("0x0000000000000000000000000000000000000B8
 /// The journal's key of an account.
 pub fn key_of(account: Address) -> B256 {
     account.into_word()
+}
+
+/// The journal's key of what others did for an account, where that is kept apart: gifts and loans of licences.
+pub fn key_of_others(account: Address) -> B256 {
+    keccak256(("others".to_owned(), account).abi_encode_params())
+}
+
+#[cfg(test)]
+mod tests {
+    use alloy_primitives::b256;
+
+    use super::*;
+
+    #[test]
+    fn the_key_of_gifts_is_the_contracts() {
+        let expected = b256!("0x74ab3b50dd48e468ba3afe5afa964a1822a40f3f29072e4ba0aadfc5a325d4ed");
+        assert_eq!(key_of_others(Address::with_last_byte(7)), expected);
+    }
 }

@@ -27,6 +27,7 @@ fn four_licences_work_with_ethers_alone() {
         ("closedByAnybody", json!(1)),
         // A long term.
         ("tooEarly", json!("TooEarly")),
+        ("tooFewBlocks", json!("TooEarly")),
         ("refund", json!("900")),
         ("refundOnce", json!("WrongState")),
         ("withdrawnWord", json!(true)),

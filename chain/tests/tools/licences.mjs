@@ -30,10 +30,12 @@ const refused = async (asked) => {
   return error.revert?.name ?? error.shortMessage;
 };
 const now = async () => (await provider.getBlock("latest")).timestamp;
-const pass = async (seconds) => {
+/** Time passes, and so many blocks: windows in which somebody has to act last both. */
+const pass = async (seconds, blocks = 1) => {
   await provider.send("evm_increaseTime", [seconds]);
-  await provider.send("evm_mine", []);
+  await provider.send("anvil_mine", [`0x${blocks.toString(16)}`]);
 };
+const WINDOW = 601;
 
 // An owner registers a model: commit, and reveal in a later block.
 const model = {
@@ -162,6 +164,8 @@ await pass(10 * DAY);
 await done(licences.connect(buyer).complain(idle));
 seen.tooEarly = await refused(licences.refund.staticCall(idle));
 await pass(8 * DAY);
+seen.tooFewBlocks = await refused(licences.refund.staticCall(idle));
+await pass(1, WINDOW);
 await done(licences.refund(idle));
 seen.refund = await licences.takeable(BUYER, ZeroAddress);
 seen.refundOnce = await refused(licences.refund.staticCall(idle));
@@ -206,7 +210,7 @@ seen.wrongKeyPaidBack = await licences.takeable(BUYER, ZeroAddress);
 seen.openIsNotSold = await refused(
   licences.connect(stranger).buy.staticCall(ID, hashOf(right.terms), 5_000n, 0, STRANGER, { value: 5_000n }),
 );
-await pass(3 * DAY + 1);
+await pass(3 * DAY + 1, WINDOW);
 await done(licences.collect(right.licence));
 seen.delivered = (await licences.moneyOf(right.licence)).collected;
 

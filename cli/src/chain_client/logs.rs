@@ -1,9 +1,9 @@
 //! What contracts logged, found by the blocks that the protocol's journal names: a chain grows older than any node gives all events
 //! of at once, and a node may have dropped what is old.
 
-use alloy_primitives::{Address, B256, hex};
+use alloy_primitives::{Address, B256, U256, hex};
 use sahara_market::abi::Journal;
-use sahara_market::{JOURNAL, key_of};
+use sahara_market::{JOURNAL, key_of, key_of_others};
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -13,7 +13,9 @@ use crate::error::Result;
 /// A node answers for fewer blocks than this at a time.
 pub const WINDOW: u64 = 9_000;
 /// Most blocks that are taken from the journal for one question.
-const MOST: u64 = 1_000;
+const MOST: usize = 1_000;
+/// Of those that strangers can add to.
+const MOST_OF_OTHERS: usize = 64;
 
 /// What a contract logged.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,8 +33,10 @@ pub struct Log {
 pub enum Key {
     /// An asset's or a committee's.
     Id(B256),
-    /// An account's.
+    /// An account's own.
     Account(Address),
+    /// Of an account, what others did: gifts, loans.
+    Others(Address),
     /// All.
     All,
 }
@@ -43,22 +47,20 @@ impl Chain {
     /// # Errors
     /// When no node answers, or none has these blocks any more.
     pub fn logs(&self, doing: &str, contract: Address, key: Key, topics: &[Option<B256>]) -> Result<Vec<Log>> {
+        // Whoever else can write to it does not make reading it long.
+        let most = if matches!(key, Key::Others(_)) { MOST_OF_OTHERS } else { MOST };
         let key = match key {
             Key::Id(id) => id,
             Key::Account(account) => key_of(account),
+            Key::Others(account) => key_of_others(account),
             Key::All => B256::ZERO,
         };
-        let call = Journal::entriesOfCall {
-            writer: contract,
-            key,
-            skip: Default::default(),
-            count: MOST.try_into().unwrap_or_default(),
-        };
+        let call = Journal::entriesOfCall { writer: contract, key, skip: Default::default(), count: U256::from(most) };
         let mut blocks: Vec<u64> = self.call(doing, JOURNAL, &call)?;
         // What a node says is not believed to be as it should.
         blocks.sort_unstable();
         blocks.dedup();
-        let skipped = blocks.len().saturating_sub(MOST as usize);
+        let skipped = blocks.len().saturating_sub(most);
         let mut logs = Vec::new();
         for near in windows(&blocks[skipped..]) {
             self.logs_near(doing, contract, near, topics, &mut logs)?;

@@ -156,7 +156,8 @@ fn on_chain(
         return Err(Error::fault("the chain's words are not those that were asked for"));
     };
     let topics = [Some(InferenceMarket::Settled::SIGNATURE_HASH), Some(session), Some(lane)];
-    let blocks = (args.from.max(since), args.to.unwrap_or(u64::MAX).min(chain.height()?));
+    // What was paid after the block that is proven is not in its words yet.
+    let blocks = (args.from.max(since), args.to.unwrap_or(u64::MAX).min(proven.height));
     let logs = chain.logs_between("reading what the market paid", INFERENCE_MARKET, blocks, &topics)?;
     let mut payments = Vec::new();
     for log in &logs {

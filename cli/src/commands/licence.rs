@@ -94,16 +94,23 @@ pub fn run(command: LicenceCommand, context: &mut Context) -> Result<()> {
     }
 }
 
-/// The licences that `who` holds, or is the user of, for `asset` or any.
+/// Of licences that others gave to an account or lend it, so many are looked at, the newest: anybody may give some away.
+const GIFTS: usize = 64;
+
+/// The licences that `who` holds, or is the user of, for `asset` or any: all that it bought itself, and the newest that others gave or
+/// lend it.
 pub(super) fn licences(chain: &Chain, who: alloy_primitives::Address, asset: Option<B256>) -> Result<Vec<U256>> {
     let doing = "asking for the licences";
     let came = [Some(Licences::Transfer::SIGNATURE_HASH), None, Some(who.into_word())];
     let lent = [Some(Licences::UpdateUser::SIGNATURE_HASH), None, Some(who.into_word())];
-    let came = chain.logs(doing, LICENCES, Key::Account(who), &came)?;
-    let lent = chain.logs(doing, LICENCES, Key::Account(who), &lent)?;
-    let came = came.iter().filter_map(|log| log.topics.get(3).copied());
-    let lent = lent.iter().filter_map(|log| log.topics.get(1).copied());
-    let all: BTreeSet<U256> = came.chain(lent).map(|licence| U256::from_be_bytes(licence.0)).collect();
+    let mut all = BTreeSet::new();
+    for (key, most) in [(Key::Account(who), usize::MAX), (Key::Others(who), GIFTS)] {
+        let came = chain.logs(doing, LICENCES, key, &came)?;
+        let lent = chain.logs(doing, LICENCES, key, &lent)?;
+        let came = came.iter().rev().filter_map(|log| log.topics.get(3).copied());
+        let lent = lent.iter().rev().filter_map(|log| log.topics.get(1).copied());
+        all.extend(came.take(most).chain(lent.take(most)).map(|licence| U256::from_be_bytes(licence.0)));
+    }
     let mut good = Vec::new();
     for licence in all {
         let call = Licences::isUserCall { licence, who };

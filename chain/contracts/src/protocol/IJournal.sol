@@ -27,3 +27,8 @@ IJournal constant BLOCKS = IJournal(JOURNAL);
 function keyOfAccount(address account) pure returns (bytes32) {
     return bytes32(uint256(uint160(account)));
 }
+
+/// The key of what others did for an account, where that is kept apart: gifts, loans.
+function keyOfOthers(address account) pure returns (bytes32) {
+    return keccak256(abi.encode("others", account));
+}

@@ -110,7 +110,7 @@ interface IPrivacyBudget {
     ///         announced is cancelled.
     function lower(bytes32 dataset, uint64 epsilon) external;
 
-    /// @notice Announces a higher budget. By the dataset's owner, who can `raise` to it when RAISE_DELAY and RAISE_BLOCKS are
+    /// @notice Announces a higher budget. By the dataset's owner, who can `raise` to it, for RAISE_WINDOW, when RAISE_DELAY and RAISE_BLOCKS are
     ///         over: so a stolen key opens no more before the account's guardians can act. Announced again, the time begins anew.
     function announceRaise(bytes32 dataset, uint64 epsilon) external;
 

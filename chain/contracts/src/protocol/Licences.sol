@@ -10,7 +10,7 @@ import {MessageHashUtils} from "@openzeppelin/contracts/utils/cryptography/Messa
 import {SafeCast} from "@openzeppelin/contracts/utils/math/SafeCast.sol";
 import {ALL, FOR_EVER, KIND_API, KIND_FULL_ACCESS, KIND_LONG_TERM, KIND_PARTNERSHIP, Terms} from "./Types.sol";
 import {REGISTRY} from "./IAssetRegistry.sol";
-import {BLOCKS, keyOfAccount} from "./IJournal.sol";
+import {BLOCKS, keyOfAccount, keyOfOthers} from "./IJournal.sol";
 import {RECEIPTS} from "./IOwnershipReceipts.sol";
 import {IERC3009, IServedAt} from "./Outside.sol";
 import {IERC4907, ILicences} from "./ILicences.sol";
@@ -207,7 +207,7 @@ contract Licences is FirstSlot, ERC721("", ""), Takings, Ciphertexts, IERC2981 {
         if (!_isAuthorized(holder, msg.sender, tokenId)) revert NotTheHolder(tokenId, holder);
         requireNoHeir(holder);
         users[tokenId] = User(user, expires);
-        BLOCKS.note(keyOfAccount(user));
+        noteFor(user);
         emit UpdateUser(tokenId, user, expires);
     }
 
@@ -466,10 +466,18 @@ contract Licences is FirstSlot, ERC721("", ""), Takings, Ciphertexts, IERC2981 {
         if (heir != holder) revert Succeeded(holder, heir);
     }
 
+    /// Writes down that there is something for an account: what it did itself apart from what others did to it, so that nobody hides what
+    /// it bought among gifts. (Who began the transaction decides nothing else.)
+    function noteFor(address account) private {
+        bytes32 key = keyOfAccount(account);
+        // forge-lint: disable-next-line(tx-origin)
+        BLOCKS.note(tx.origin == account ? key : keyOfOthers(account));
+    }
+
     /// A licence moves only if its terms say so, and loses its user.
     function _update(address to, uint256 licence, address auth) internal override returns (address from) {
         from = super._update(to, licence, auth);
-        BLOCKS.note(keyOfAccount(to));
+        noteFor(to);
         if (from == address(0)) return from;
         // Who asks for a transfer is named; an heir is followed without.
         bool may = auth == address(0) || sheets[records[licence].termsHash].terms.transferable;

@@ -37,6 +37,8 @@ contract PrivacyBudget is IPrivacyBudget {
     uint64 public constant RAISE_DELAY = 14 days;
     /// @notice And in blocks, so that a chain that stood still has not used it up.
     uint64 public constant RAISE_BLOCKS = 600;
+    /// @notice How long a raise can be carried out: what was announced long ago warns nobody.
+    uint64 public constant RAISE_WINDOW = 30 days;
     /// @notice How long a reservation holds at most.
     uint64 public constant LONGEST_RESERVATION = 30 days;
     /// @notice States of a job.
@@ -111,9 +113,8 @@ contract PrivacyBudget is IPrivacyBudget {
     function raise(bytes32 dataset) external {
         requireOwnerAtEase(dataset);
         Budget storage b = find(dataset);
-        if (b.from == 0 || block.timestamp < b.from || block.number < b.fromBlock) {
-            revert NotRaised(b.from, b.fromBlock);
-        }
+        bool due = block.timestamp >= b.from && block.number >= b.fromBlock && block.timestamp <= b.from + RAISE_WINDOW;
+        if (b.from == 0 || !due) revert NotRaised(b.from, b.fromBlock);
         uint64 epsilon = b.raisedTo;
         (b.epsilon, b.raisedTo, b.from, b.fromBlock) = (epsilon, 0, 0, 0);
         emit Raised(dataset, epsilon);
@@ -137,6 +138,8 @@ contract PrivacyBudget is IPrivacyBudget {
         totals[j.dataset].add(j.costs, j.failure);
         drawn[j.dataset][drawerOf(j.spender, j.licence)].add(j.costs, j.failure);
         requireAllowed(b, j);
+        // Whoever may have its price back puts nothing aside either.
+        if (j.licence != 0) requirePaid(j.licence);
         requireBudget(b, j.dataset, totals[j.dataset].read(), totals[j.dataset].failure);
         jobs[job] = RESERVED;
         emit Reserved(job, j.dataset, j.spender, j);

@@ -16,7 +16,7 @@ import {
 import {AssetRegistry} from "../../src/protocol/AssetRegistry.sol";
 import {Attribution} from "../../src/protocol/Attribution.sol";
 import {IInferenceMarket} from "../../src/protocol/IInferenceMarket.sol";
-import {BLOCKS, keyOfAccount} from "../../src/protocol/IJournal.sol";
+import {BLOCKS, keyOfAccount, keyOfOthers} from "../../src/protocol/IJournal.sol";
 import {ILicences} from "../../src/protocol/ILicences.sol";
 import {Identity} from "../../src/protocol/Identity.sol";
 import {InferenceMarket} from "../../src/protocol/InferenceMarket.sol";
@@ -162,10 +162,29 @@ contract AllContractsTest is MarketTest {
         cheats.roll(4_000_000);
         cheats.prank(consumer);
         book.setUser(licence, stranger, NOW + 1);
-        entry(LICENCES, keyOfAccount(stranger), 4_000_000);
+        entry(LICENCES, keyOfOthers(stranger), 4_000_000);
         cheats.prank(consumer);
         market.close(s);
         cheats.assertEq(market.closedIn(idOf(s)), 4_000_000);
+    }
+
+    function test_gifts_stand_apart_from_what_an_account_bought() public {
+        bytes32 model = register(owner, AssetKind.Model, 0, 0);
+        Terms memory t;
+        buy(model, t, consumer);
+        bytes32 hash = keccak256(abi.encode(model, t));
+        uint256 first = block.number;
+        for (uint256 i = 1; i <= 3; i++) {
+            cheats.roll(first + i);
+            cheats.prank(stranger, stranger);
+            book.buy(model, hash, 0, 0, consumer);
+        }
+        cheats.assertEq(BLOCKS.entryCount(LICENCES, keyOfAccount(consumer)), 1);
+        cheats.assertEq(BLOCKS.entryCount(LICENCES, keyOfOthers(consumer)), 3);
+    }
+
+    function test_the_key_of_gifts_is_what_programs_compute() public pure {
+        cheats.assertEq(keyOfOthers(address(7)), 0x74ab3b50dd48e468ba3afe5afa964a1822a40f3f29072e4ba0aadfc5a325d4ed);
     }
 
     function test_a_block_is_written_down_once_and_the_newest_come_first() public {
@@ -237,7 +256,7 @@ contract AllContractsTest is MarketTest {
         cheats.prank(seller);
         bytes32 hash = book.offer(asset, t);
         cheats.deal(who, 1_000 ether);
-        cheats.prank(who);
+        cheats.prank(who, who);
         return book.buy{value: t.price}(asset, hash, t.price, t.revenueShare, who);
     }
 

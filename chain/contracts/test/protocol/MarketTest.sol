@@ -45,6 +45,7 @@ interface Cheats {
     function expectPartialRevert(bytes4 selector) external;
     function load(address where, bytes32 slot) external view returns (bytes32);
     function prank(address sender) external;
+    function prank(address sender, address origin) external;
     function sign(uint256 key, bytes32 digest) external pure returns (uint8 v, bytes32 r, bytes32 s);
     function snapshotGasLastCall(string calldata group, string calldata name) external returns (uint256);
     function snapshotValue(string calldata group, string calldata name, uint256 value) external;

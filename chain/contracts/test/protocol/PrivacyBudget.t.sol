@@ -273,10 +273,9 @@ contract PrivacyBudgetTest is BudgetTest {
         j.spender = stranger;
         reserve(j);
         j.spender = buyer;
-        reserve(j);
-        // The price could still come back, and what is learned could not.
+        // The price could still come back, and what is learned could not: nothing is put aside, so that nobody else is kept out.
         refused(IPrivacyBudget.NotPaidYet.selector);
-        begin(j);
+        reserve(j);
         t = apiTerms(1000);
         t.allowance = EPSILON;
         j.licence = bought(dataset, t, buyer);
@@ -380,6 +379,17 @@ contract PrivacyBudgetTest is BudgetTest {
         (uint64 epsilon,,,,, uint64 from,) = budget.grantOf(dataset);
         hevm.assertTrue(epsilon == EPSILON + 1 && from == 0);
         refused(IPrivacyBudget.NotRaised.selector);
+        raise();
+    }
+
+    function test_a_raise_that_was_announced_long_ago_is_none() public {
+        granted();
+        announce(EPSILON + 1);
+        hevm.roll(height + 600);
+        hevm.warp(clock + 44 days + 1);
+        refused(IPrivacyBudget.NotRaised.selector);
+        raise();
+        hevm.warp(clock + 44 days);
         raise();
     }
 
