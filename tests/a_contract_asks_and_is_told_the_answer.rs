@@ -6,7 +6,7 @@ mod common;
 
 use std::path::Path;
 use std::thread::sleep;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use alloy_primitives::{Address, B256, Bytes, U256, hex, keccak256};
 use alloy_sol_types::{SolCall, SolError, SolEvent, SolValue, sol};
@@ -16,8 +16,10 @@ use sahara::models::Store;
 use sahara_chain::genesis::DEV_ACCOUNTS;
 use sahara_chain::wallet::{Payment, Wallet};
 use sahara_circuits::testmodel::TestModel;
-use sahara_market::abi::InferenceMarket;
+use sahara_market::abi::{Ask, InferenceMarket};
 use sahara_market::{Committee, Domain, INFERENCE_MARKET, Receipt, committee_root};
+use sahara_mpc::engine::{Assignment, GraphId, Rounding};
+use sahara_mpc::wire::{ManifestId, Task};
 use serde_json::{Value, json};
 
 sol! {
@@ -101,7 +103,17 @@ impl Stage {
 
     /// Sends a transaction of the consumer's account; its receipt, which says that it succeeded.
     fn send(&self, to: Option<Address>, value: u128, input: Vec<u8>) -> Value {
-        let address = self.wallet.address();
+        self.send_by(&self.wallet, to, value, input)
+    }
+
+    /// One of the accounts of every development network.
+    fn account(&self, place: usize) -> Wallet {
+        let secret: B256 = hex::encode_prefixed(DEV_ACCOUNTS[place].1).parse().expect("a key");
+        Wallet::new(secret, self.chain).expect("a key")
+    }
+
+    fn send_by(&self, wallet: &Wallet, to: Option<Address>, value: u128, input: Vec<u8>) -> Value {
+        let address = wallet.address();
         let nonce = self.ask_rpc("eth_getTransactionCount", &json!([address, "pending"]))["result"].clone();
         let nonce = u64::from_str_radix(&nonce.as_str().expect("a number")[2..], 16).expect("a number");
         let payment = Payment {
@@ -113,7 +125,7 @@ impl Stage {
             max_fee: 10_000_000_000,
             tip: 1_000_000_000,
         };
-        let bytes = self.wallet.pay(&payment).expect("a signature");
+        let bytes = wallet.pay(&payment).expect("a signature");
         let sent = self.ask_rpc("eth_sendRawTransaction", &json!([bytes]));
         assert!(sent["error"].is_null(), "{sent}");
         for _ in 0..200 {
@@ -207,10 +219,18 @@ fn journey() {
     assert_eq!(integers(&shown["answer"]), expected, "{shown}");
     let private = stage.sahara(&make);
     let private = private["request"].as_str().expect("a request");
+    let early = stage.sahara(&["request", "show", private]);
+    assert!(early["state"] != "pending" || early["problem"].is_string(), "{early}");
+    assert_ne!(early["state"], "unknown", "{early}");
     let shown = stage.answered(private);
     assert!(shown["answer"].is_null() && shown["bytes"].is_null(), "{shown}");
     let fetched = stage.sahara(&["request", "answer", private]);
     assert_eq!(integers(&fetched["answer"]), expected);
+    let values =
+        |value: &Value| value.as_array().map(|all| all.iter().filter_map(Value::as_f64).map(|x| x as f32).collect());
+    assert_eq!(values(&fetched["values"]), Some(plain[0].vector.clone()), "what `embed` gives");
+    let paid = stage.refused(&["request", "refund", private]);
+    assert!(paid.contains("was answered"), "{paid}");
     assert_eq!(fetched["receipt"], shown["receipt"]);
 
     // A contract asks, and is told.
@@ -249,9 +269,62 @@ fn journey() {
     assert!(stage.cannot_be_answered(&id), "an evaluator opens a copy");
     assert_eq!(stage.sahara(&["request", "show", &id])["state"], "waiting");
     let early = stage.refused(&["request", "refund", &id]);
-    assert!(early.contains("refuses"), "{early}");
+    assert!(early.contains("may be answered until"), "{early}");
+    let asked = stage.devnet.home.json(&["asset", "show", asset, "--network", "devnet", "--json"]);
+    assert_eq!(asked["ask"]["lane"], offered["lane"], "{asked}");
 
+    nonsense(&stage, asset_id, lane, &make, &expected);
     refusals(&stage, &copied, &request);
+}
+
+/// Whoever asks what only one evaluator can open holds up nobody else; and what the shared model never computes is given up at once.
+fn nonsense(stage: &Stage, asset: B256, lane: B256, make: &[&str], expected: &[i32]) {
+    let stranger = stage.account(7);
+    let to = stranger.address().to_string();
+    let file = stage.devnet.home.path().join("nonsense");
+    let seal = ["request", "seal", "--model", "small", "--text", TEXT, "--asker", &to, "--asset"];
+    let out = ["--out", file.to_str().expect("a plain path")];
+    let sealed = stage.sahara(&[&seal[..], &[&asset.to_string()], &out].concat());
+    let price: u128 = sealed["price"].as_str().expect("a price").parse().expect("a number");
+    let good = std::fs::read(&file).expect("what was sealed");
+    let ask = |bytes: Vec<u8>| {
+        let call = InferenceMarket::requestInferenceCall {
+            asset,
+            lane,
+            sealedInput: bytes.into(),
+            callback: Address::ZERO,
+            isPublic: false,
+            maxPrice: price,
+        };
+        requested(&stage.send_by(&stranger, Some(INFERENCE_MARKET), price, call.abi_encode()))
+    };
+    let mut broken = good.clone();
+    *broken.last_mut().expect("bytes") ^= 1;
+    for _ in 0..10 {
+        ask(broken.clone());
+    }
+    let asked = Instant::now();
+    let honest = stage.sahara(make);
+    let honest = honest["request"].as_str().expect("a request");
+    let answer = stage.sahara(&["request", "answer", "--wait", honest]);
+    assert_eq!(integers(&answer["answer"]), expected);
+    assert!(asked.elapsed() < Duration::from_secs(60), "it took {:?}", asked.elapsed());
+
+    // The owner lets ask what is not shared.
+    let owner = stage.account(0);
+    let terms = stage.number(INFERENCE_MARKET, &InferenceMarket::askOfCall { asset });
+    let task = Task {
+        manifest: ManifestId(seated(stage, lane).manifest.0),
+        graph: GraphId([9; 32]),
+        assignment: Assignment::new(2).expect("a helper"),
+        rounding: Rounding::Exact,
+    };
+    let foreign = Ask { graph: B256::repeat_byte(9), parameters: keccak256(task.encode()), ..terms };
+    stage.send_by(&owner, Some(INFERENCE_MARKET), 0, InferenceMarket::setAskCall { asset, ask: foreign }.abi_encode());
+    let never = ask(good).request.to_string();
+    assert!(stage.cannot_be_answered(&never), "a node waits for what it never computes");
+    let said = stage.refused(make);
+    assert!(said.contains("has no graph"), "{said}");
 }
 
 fn requested(receipt: &Value) -> InferenceMarket::Requested {

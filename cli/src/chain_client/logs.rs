@@ -4,13 +4,14 @@
 use alloy_primitives::{Address, B256, U256, hex};
 use sahara_market::abi::Journal;
 use sahara_market::{JOURNAL, key_of, key_of_others};
+use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::{AskError, Chain, number, refusal};
 use crate::error::Result;
 
 /// A node answers for fewer blocks than this at a time.
-const WINDOW: u64 = 9_000;
+pub const WINDOW: u64 = 9_000;
 /// Most blocks that are taken from the journal for one question.
 const MOST: usize = 1_000;
 /// Of those that strangers can add to.
@@ -67,10 +68,11 @@ impl Chain {
         Ok(logs)
     }
 
-    /// What `contract` logged under `topics` from one block to another.
+    /// What `contract` logged under `topics` from one block to another. Blocks that have too much for one answer are asked for in
+    /// parts.
     ///
     /// # Errors
-    /// When no node answers, or none has these blocks any more.
+    /// When no node answers, or none has one of these blocks any more.
     pub fn logs_between(
         &self,
         doing: &str,
@@ -80,10 +82,20 @@ impl Chain {
     ) -> Result<Vec<Log>> {
         let mut logs = Vec::new();
         let mut next = from;
+        let mut width = WINDOW;
         while next <= to {
-            let last = to.min(next.saturating_add(WINDOW - 1));
-            logs.extend(self.logs_in(contract, (next, last), topics).map_err(|e| refusal(doing, &e))?);
-            next = last.saturating_add(1);
+            let last = to.min(next.saturating_add(width - 1));
+            match self.logs_of(contract, (next, last), topics) {
+                Ok(found) => logs.extend(found),
+                // Who has too much for one answer is asked for half; who does not answer at all, is not.
+                Err(error) if next < last && (matches!(error, AskError::Refused { .. }) || self.height().is_ok()) => {
+                    width = (last - next).div_ceil(2);
+                    continue;
+                }
+                Err(error) => return Err(refusal(doing, &error)),
+            }
+            let Some(after) = last.checked_add(1) else { break };
+            (next, width) = (after, width.saturating_mul(2).min(WINDOW));
         }
         Ok(logs)
     }
@@ -99,10 +111,10 @@ impl Chain {
     ) -> Result<()> {
         let [first, .., last] = *blocks else {
             let [only] = *blocks else { return Ok(()) };
-            logs.extend(self.logs_in(contract, (only, only), topics).map_err(|e| refusal(doing, &e))?);
+            logs.extend(self.logs_of(contract, (only, only), topics).map_err(|e| refusal(doing, &e))?);
             return Ok(());
         };
-        match self.logs_in(contract, (first, last), topics) {
+        match self.logs_of(contract, (first, last), topics) {
             Ok(found) => logs.extend(found.into_iter().filter(|log| blocks.binary_search(&log.block).is_ok())),
             Err(AskError::Refused { .. }) => {
                 let (older, newer) = blocks.split_at(blocks.len() / 2);
@@ -114,12 +126,16 @@ impl Chain {
         Ok(())
     }
 
-    /// One question. A node that has dropped these blocks says so, and another one may have them.
-    fn logs_in(
+    /// One question, for what each place of `topics` names: nothing, one word, or one of several. A node that has dropped these blocks
+    /// says so, and another one may have them.
+    ///
+    /// # Errors
+    /// When no node answers it.
+    pub fn logs_of(
         &self,
         contract: Address,
         (from, to): (u64, u64),
-        topics: &[Option<B256>],
+        topics: &(impl Serialize + ?Sized),
     ) -> std::result::Result<Vec<Log>, AskError> {
         let (first, last) = (format!("{from:#x}"), format!("{to:#x}"));
         let filter = json!([{"address": contract, "topics": topics, "fromBlock": first, "toBlock": last}]);
@@ -218,5 +234,29 @@ pub mod tests {
         let archive = node(move |_, _| Ok(log.clone()));
         let chain = Chain::new(1337, [pruned, archive]);
         assert_eq!(chain.logs("asking", Address::ZERO, Key::All, &[]).unwrap()[0].data, [7]);
+    }
+
+    #[test]
+    fn blocks_with_too_much_for_one_answer_are_asked_for_in_parts_and_none_is_left_out() {
+        let node = node(|method, params| {
+            if method == "eth_blockNumber" {
+                return Ok(json!("0x64"));
+            }
+            let (from, to) = (number(&params[0]["fromBlock"]).unwrap(), number(&params[0]["toBlock"]).unwrap());
+            let (from, to) = (from.to::<u64>(), to.to::<u64>());
+            let log = |block: u64| json!({"topics": [], "data": "0x", "blockNumber": format!("{block:#x}")});
+            match to - from {
+                0..3 => Ok((from..=to).map(log).collect()),
+                3..10 => Err(refused("too many results")),
+                _ => Err("x".repeat(9 << 20)),
+            }
+        });
+        let logs = Chain::new(1337, [node]).logs_between("asking", Address::ZERO, (1, 20), &[]).unwrap();
+        assert_eq!(logs.iter().map(|log| log.block).collect::<Vec<_>>(), (1..=20).collect::<Vec<_>>());
+        assert!(
+            Chain::new(1337, [super::super::rpc::tests::nobody()])
+                .logs_between("asking", Address::ZERO, (1, 20), &[])
+                .is_err()
+        );
     }
 }

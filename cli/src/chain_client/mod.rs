@@ -18,8 +18,10 @@ use serde_json::{Value, json};
 use crate::error::{Error, Result};
 use crate::wallet::amount::Amount;
 #[cfg(test)]
+pub use logs::read_log;
+#[cfg(test)]
 pub use logs::tests::entries;
-pub use logs::{Key, Log};
+pub use logs::{Key, Log, WINDOW};
 pub use look::{Fee, Look};
 pub use order::Order;
 pub use receipt::Done;
@@ -56,6 +58,11 @@ impl Chain {
     #[must_use]
     pub fn hurried(&self, patience: std::time::Duration) -> Self {
         Self { rpc: self.rpc.hurried(patience), ..self.clone() }
+    }
+
+    /// The same chain by each of its nodes alone, in their order: what one keeps to itself another one may tell.
+    pub fn alone(&self) -> Vec<Self> {
+        self.rpc.alone().into_iter().map(|rpc| Self { rpc, ..self.clone() }).collect()
     }
 
     /// How many transactions an account has sent, if that is proven.

@@ -55,6 +55,12 @@ impl Rpc {
         Self { nodes: self.nodes.iter().map(|node| node.with_patience(patience)).collect(), turns: self.turns.clone() }
     }
 
+    /// Each of the nodes alone.
+    pub fn alone(&self) -> Vec<Self> {
+        let one = |node: &Node| Self { nodes: vec![node.clone()], turns: Arc::new(Mutex::new(vec![0])) };
+        self.nodes.iter().map(one).collect()
+    }
+
     /// How many nodes there are.
     pub fn count(&self) -> usize {
         self.nodes.len()

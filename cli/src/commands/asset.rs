@@ -19,7 +19,8 @@ use super::terms::{FULL_ACCESS, PriceArgs, call_price, terms_of, terms_value, te
 use super::wallet::FileArgs;
 use crate::chain_client::{Chain, Key, Log, Order};
 use crate::error::{Error, Result};
-use crate::market::content::{asset_id, content};
+use crate::market::content::{asset_id, content, is_registered};
+use crate::market::requests::ask::is_computed;
 use crate::moment::DAY;
 use crate::wallet::amount::Amount;
 use sahara::keys::{self, Role};
@@ -495,14 +496,14 @@ fn ask(args: &AskArgs, context: &mut Context) -> Result<()> {
         })?,
     };
     let model = Store::new(&context.home).open(&args.model, &context.progress.events())?;
-    if content(&model)?.0 != crate::market::content::registered(&payer.chain, asset)? {
-        return Err(Error::user(format!("{} is not the content that is registered as asset {asset}", args.model)));
-    }
+    is_registered(&payer.chain, asset, &model)?;
     let graph = sahara::embedding::graph(&model, args.bucket)?.id();
     let assignment = sahara_mpc::client::Assignment::new(args.helper - 1);
     let assignment = assignment.ok_or_else(|| Error::user("a committee has nodes 1 to 3"))?;
     let (manifest, rounding) = (ManifestId(seated.manifest.0), network::Rounding::Exact);
     let task = Task { manifest, graph, assignment, rounding };
+    context.progress.step("asking the committee what it computes");
+    is_computed(&context.home, &payer.chain, &seated, &task)?;
     let small = |amount: Amount| amount.small().map_err(Error::user);
     let ask = Ask {
         lane: seated.id(),
@@ -523,15 +524,8 @@ fn ask(args: &AskArgs, context: &mut Context) -> Result<()> {
     if payer.carry_out(&order, context)?.is_none() {
         return Ok(());
     }
-    let value = json!({
-        "asset": asset,
-        "lane": ask.lane,
-        "graph": ask.graph,
-        "parameters": ask.parameters,
-        "royalty": ask.royalty.to_string(),
-        "compute": ask.compute.to_string(),
-        "bucket": args.bucket,
-    });
+    let mut value = ask_value(&ask);
+    (value["asset"], value["bucket"]) = (json!(asset), json!(args.bucket));
     payer.tell(&format!("contracts may ask it for {} an answer", Amount::from(price)), value, context)
 }
 
@@ -633,6 +627,8 @@ fn show(args: &ShowArgs, context: &mut Context) -> Result<()> {
     let claims = chain.call("looking for others", ASSET_REGISTRY, &AssetRegistry::claimsCall { contentRoot: root })?;
     let lineage = chain.call("asking for its lineage", ASSET_REGISTRY, &AssetRegistry::ancestorsCall { asset })?;
     let (offers, committees) = (offers(&chain, asset)?, committees(&chain, asset)?);
+    let ask = chain.call("asking what contracts may ask", INFERENCE_MARKET, &InferenceMarket::askOfCall { asset })?;
+    let ask = (!ask.lane.is_zero()).then_some(ask);
     let rivals: Vec<B256> = claims.into_iter().filter(|other| *other != asset).collect();
     if context.out.json() {
         let offers: Vec<Value> = offers
@@ -660,6 +656,7 @@ fn show(args: &ShowArgs, context: &mut Context) -> Result<()> {
             "ancestors": ancestors,
             "offers": offers,
             "committees": committees.iter().map(committee_value).collect::<Vec<_>>(),
+            "ask": ask.as_ref().map(ask_value),
         }));
     }
     context.out.line(&format!("{} of {owner}", kind(facts.kind)))?;
@@ -687,7 +684,26 @@ fn show(args: &ShowArgs, context: &mut Context) -> Result<()> {
     if committees.is_empty() {
         context.out.line("no committee serves it")?;
     }
-    Ok(())
+    match &ask {
+        Some(ask) => {
+            let serves = committees.iter().any(|committee| committee.id() == ask.lane);
+            let price = Amount::from(ask.royalty.saturating_add(ask.compute));
+            context.out.line(&format!("contracts may ask it for {price} an answer"))?;
+            let now = if serves { "" } else { ", which serves no more: its owner has to name another one" };
+            context.out.folded("    ", &format!("of committee {}{now}", ask.lane))
+        }
+        None => context.out.line("contracts may not ask it"),
+    }
+}
+
+fn ask_value(ask: &Ask) -> Value {
+    json!({
+        "lane": ask.lane,
+        "graph": ask.graph,
+        "parameters": ask.parameters,
+        "royalty": ask.royalty.to_string(),
+        "compute": ask.compute.to_string(),
+    })
 }
 
 fn committee_value(committee: &Committee) -> Value {

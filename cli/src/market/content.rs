@@ -68,6 +68,31 @@ pub fn registration(chain: &Chain, asset: B256) -> Result<(Address, B256)> {
     Ok((facts.registrant, root))
 }
 
+/// Makes sure that a model is what is registered as an asset: the root of its weights, and its shortest graph if the owner named one.
+///
+/// # Errors
+/// When it is another, or the chain's node does not answer.
+pub fn is_registered(chain: &Chain, asset: B256, model: &Model) -> Result<()> {
+    let (root, graph) = content(model)?;
+    let facts = chain.call("asking for the asset", ASSET_REGISTRY, &AssetRegistry::assetOfCall { asset })?;
+    let same = shown(chain.id(), asset, facts.registrant, facts.contentRoot)? == root;
+    is_same(&model.info.name, asset, same, (facts.graph, graph))
+}
+
+fn is_same(name: &str, asset: B256, same_root: bool, (registered, graph): (B256, B256)) -> Result<()> {
+    if !same_root {
+        return Err(Error::user(format!(
+            "{name} is not the content that is registered as asset {asset}: name its model"
+        )));
+    }
+    if !registered.is_zero() && registered != graph {
+        return Err(Error::user(format!(
+            "{name} has the weights of asset {asset}, and computes another graph with them than is registered: name its model"
+        )));
+    }
+    Ok(())
+}
+
 fn shown(chain: u64, asset: B256, registrant: Address, root: B256) -> Result<B256> {
     match asset_id(chain, registrant, root) == asset {
         true => Ok(root),
@@ -80,6 +105,16 @@ fn shown(chain: u64, asset: B256, registrant: Address, root: B256) -> Result<B25
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_same_weights_in_another_graph_are_another_model() {
+        let (asset, graph) = (B256::repeat_byte(1), B256::repeat_byte(2));
+        assert!(is_same("m", asset, true, (graph, graph)).is_ok());
+        assert!(is_same("m", asset, true, (B256::ZERO, graph)).is_ok(), "its owner named none");
+        assert!(is_same("m", asset, false, (graph, graph)).is_err());
+        let other = is_same("m", asset, true, (B256::repeat_byte(3), graph)).unwrap_err();
+        assert!(other.report().contains("another graph"), "{}", other.report());
+    }
 
     #[test]
     fn nobody_shows_another_content_for_an_asset() {

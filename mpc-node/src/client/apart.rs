@@ -3,10 +3,11 @@
 
 use crate::engine::{Seed, combine_outputs, random_seed, share_inputs};
 use crate::identity::PublicKey;
+use crate::manifest::SignedManifest;
 use crate::market::{Complete, JobEnd};
 use crate::meter::Traffic;
 use crate::transcript::{end_of, input_commitment, request_digest};
-use crate::wire::{JobId, Kind, LastReceipt, LastReply, ManifestId, Run, RunReply, Sealing, Share, Task};
+use crate::wire::{FindSharing, JobId, Kind, LastReceipt, LastReply, ManifestId, Run, RunReply, Sealing, Share, Task};
 
 use super::{Client, ClientError};
 
@@ -102,6 +103,22 @@ impl Client {
     /// As [`Client::prepare`].
     pub fn prepare_job(&self, task: &Task, job: JobId) -> Result<(), ClientError> {
         self.prepare_for(task, 1, Some(job), &mut |_| ())
+    }
+
+    /// What one node has under a manifest's name, for this client's key: nothing if it has none, or none for this key. The others are
+    /// not asked; it hashes to its name.
+    ///
+    /// # Errors
+    /// When the node is not reached, or answers with another.
+    pub fn manifest_at(&self, node: u8, manifest: ManifestId) -> Result<Option<SignedManifest>, ClientError> {
+        let found = self.find_on(node, FindSharing::Exactly(manifest))?.manifest;
+        match found {
+            Some(signed) if signed.id() != manifest => {
+                let who = self.committee.label(node);
+                Err(ClientError::Answer(format!("{who} answers with another sharing than {manifest}")))
+            }
+            found => Ok(found),
+        }
     }
 
     /// With which key something is sealed to a node: bytes in the form of its market, from anybody.

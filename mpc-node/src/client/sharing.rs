@@ -136,7 +136,7 @@ impl Client {
         }
     }
 
-    fn find_on(&self, node: u8, question: FindSharing) -> Result<SharingReply, ClientError> {
+    pub(super) fn find_on(&self, node: u8, question: FindSharing) -> Result<SharingReply, ClientError> {
         self.ask(node, "when asked for a sharing", |lane| {
             lane.send(&question)?;
             Ok(lane.receive()?)

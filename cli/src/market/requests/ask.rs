@@ -7,9 +7,12 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use alloy_primitives::{Address, B256, U256, keccak256};
-use sahara::home::{Home, create_private_dir};
-use sahara::models::Model;
-use sahara::network::Committee as Nodes;
+use sahara::home::{Home, create_private_dir, write_atomic};
+use sahara::keys::{self, Role};
+use sahara::models::{self, Model, SharedStore, Store};
+use sahara::network::{Committee as Nodes, SharingRef};
+use sahara::progress::Progress;
+use sahara_circuits::frontend::Encoded;
 use sahara_light::Options;
 use sahara_market::abi::{Ask, InferenceMarket};
 use sahara_market::request::{Binding, MAX_SEALED, Part, Sealed, public_answer, read_answer};
@@ -18,15 +21,19 @@ use sahara_market::{Committee, INFERENCE_MARKET};
 use sahara_mpc::client::{Client, ClientOptions, halves};
 use sahara_mpc::durable;
 use sahara_mpc::identity::{self, PublicKey};
+use sahara_mpc::manifest::Manifest;
+use sahara_mpc::wire::{FailCode, ManifestId, Task};
+use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
 use super::half::{self, Form};
+use super::hear;
 use super::keys::SealingKey;
 use super::seal::{self, Context};
-use super::slip::{self, Slip, Wanted};
-use super::watch;
+use super::slip::{self, Misfit, Slip, Wanted};
+use crate::chain_client::Chain;
 use crate::error::{Error, Result};
-use crate::market::content::{content, registered};
+use crate::market::content::is_registered;
 use crate::market::engine::nodes_of;
 use crate::market::network::Network;
 use crate::moment::now;
@@ -56,7 +63,7 @@ pub fn offered(network: &Network, asset: B256) -> Result<Offered> {
             "the owner of asset {asset} lets no contract ask it: `sahara asset ask` is how an owner does"
         )));
     }
-    let committee = watch::seated(&chain, ask.lane)?
+    let committee = hear::seated(&chain, ask.lane)?
         .ok_or_else(|| Error::fault(format!("the chain's nodes do not show the committee {}", ask.lane)))?;
     let [lane, graph, parameters, prices] = slots::ask(asset);
     let wanted = [lane, graph, parameters, prices, slots::committee(ask.lane)].map(|slot| (INFERENCE_MARKET, slot));
@@ -92,6 +99,69 @@ pub fn offered(network: &Network, asset: B256) -> Result<Offered> {
     Ok(Offered { asset, ask, committee })
 }
 
+/// Makes sure that a committee computes what contracts are to ask: its nodes show the owner's manifest to everybody.
+///
+/// # Errors
+/// When the nodes are not reached, hold another sharing, or its owner does not permit the graph or the roles.
+pub fn is_computed(home: &Home, chain: &Chain, committee: &Committee, task: &Task) -> Result<()> {
+    let client = keys::client(home, Role::Consumer, nodes_of(chain, committee)?)?;
+    let found = client.find(&SharingRef::Manifest(task.manifest));
+    let found = found.map_err(|e| Error::fault(format!("asking the committee's nodes what they compute: {e}")))?;
+    let sharing = found.ok_or_else(|| {
+        Error::user(format!(
+            "the nodes of committee {} do not hold the version that it was seated for: its owner has to seat the one that they \
+             hold (`sahara asset seat`)",
+            committee.id()
+        ))
+    })?;
+    permitted(sharing.manifest(), task)
+}
+
+/// Whether the owner of a sharing permits what is to be asked.
+fn permitted(manifest: &Manifest, task: &Task) -> Result<()> {
+    Err(Error::user(match slip::misfit(manifest, task) {
+        None => return Ok(()),
+        Some(Misfit::Graph) => format!(
+            "the shared model '{}' has no graph {}: contracts that ask it would never be answered; `sahara asset ask ASSET MODEL` \
+             with the model that was shared, and one of its padded lengths",
+            manifest.name, task.graph
+        ),
+        Some(Misfit::Roles) => format!(
+            "the shared model '{}' is not for jobs in which node {} helps: choose another --helper",
+            manifest.name,
+            task.assignment.helper() + 1
+        ),
+    }))
+}
+
+/// The model that is asked: one of this home by its name, or else what its committee's nodes give to who has a licence, which is
+/// everything but the weights; what they gave once is kept.
+///
+/// # Errors
+/// When there is none here of that name, or the nodes do not give it.
+pub fn model(
+    home: &Home,
+    network: &Network,
+    offered: &Offered,
+    name: Option<&str>,
+    progress: &Progress,
+) -> Result<Model> {
+    if let Some(name) = name {
+        return Ok(models::open(home, name, None, progress)?);
+    }
+    let nodes = nodes_of(&network.chain(), &offered.committee)?;
+    let which = SharingRef::Manifest(ManifestId(offered.committee.manifest.0));
+    let (model, _) = SharedStore::new(home).open(&which, &nodes, progress).map_err(|why| {
+        Error::user(format!(
+            "the text has to be encoded here, and the asset's nodes give what does that to who has a licence ({}): name the asset's \
+             model, if it is on this machine, with --model, or ask it once with a licence (`sahara embed --model {}`)",
+            sahara::error::one_line(&why.to_string()),
+            offered.asset
+        ))
+    })?;
+    Ok(model)
+}
+
 /// An input that is sealed, and for what.
 pub struct SealedInput {
     /// The bytes for the chain.
@@ -115,12 +185,7 @@ pub fn sealed(
     (asker, callback, is_public): (Address, Address, bool),
 ) -> Result<SealedInput> {
     let (chain, domain, ask) = (network.chain(), network.domain(), &offered.ask);
-    if content(model)?.0 != registered(&chain, offered.asset)? {
-        return Err(Error::user(format!(
-            "{} is not the content that is registered as asset {}",
-            model.info.name, offered.asset
-        )));
-    }
+    is_registered(&chain, offered.asset, model)?;
     let input = encoded(model, ask.graph, text)?;
     let nodes = nodes_of(&chain, &offered.committee)?;
     let price = ask.royalty.checked_add(ask.compute).ok_or_else(|| Error::user("the price is more than there is"))?;
@@ -136,6 +201,7 @@ pub fn sealed(
     };
     let wanted = Wanted::new(&domain, request, offered.committee.clone());
     let wanted = wanted.map_err(|e| Error::user(format!("the asset cannot be asked: {e}")))?;
+    is_computed(home, &chain, &offered.committee, &wanted.task)?;
     let (asking, reading) = (fresh()?, fresh()?);
     let made = halves(&input.inputs).map_err(|e| Error::fault(format!("the system gives no random numbers: {e}")))?;
     let none = || Part { epoch: 0, bytes: Vec::new() };
@@ -170,7 +236,7 @@ pub fn sealed(
             bytes.len()
         )));
     }
-    keep(home, keccak256(&bytes), &reading)?;
+    keep(home, keccak256(&bytes), &reading, &Asked { model: asked_of(model), pooled: input.pooled })?;
     Ok(SealedInput { bytes, price, tokens: input.tokens })
 }
 
@@ -206,10 +272,43 @@ fn folder(home: &Home) -> PathBuf {
     home.path().join("requests")
 }
 
-/// Keeps the key that fetches an answer, before anybody is asked.
-fn keep(home: &Home, input: B256, reading: &[u8; 32]) -> Result<()> {
+/// What reads an answer's integers.
+#[derive(Serialize, Deserialize)]
+struct Asked {
+    /// The model's name here.
+    model: String,
+    /// Tokens that take part in pooling.
+    pooled: usize,
+}
+
+/// The name under which a model is found again here: of somebody else's, its folder is named by owner and name.
+fn asked_of(model: &Model) -> String {
+    let owner = model.folder.parent().and_then(|owner| owner.file_name()).map(|owner| owner.to_string_lossy());
+    match (&model.shared, owner) {
+        (Some(_), Some(owner)) => format!("{owner}/{}", model.info.name),
+        _ => model.info.name.clone(),
+    }
+}
+
+/// The answer that integers stand for, as `embed` gives it; nothing if the text was not sealed here, or its model is here no more.
+pub fn decoded(home: &Home, input: B256, words: &[i32]) -> Option<Vec<f32>> {
+    let asked: Asked =
+        serde_json::from_slice(&std::fs::read(folder(home).join(format!("{input:x}.json"))).ok()?).ok()?;
+    let compiled = match models::owned_name(&asked.model).ok()? {
+        Some(which) => SharedStore::new(home).here(&which).ok()?.2,
+        None => Store::new(home).open(&asked.model, &Progress::silent()).ok()?.compiled,
+    };
+    let Asked { pooled, .. } = asked;
+    let encoded = Encoded { tokens: pooled, bucket: 0, inputs: Vec::new(), truncated: false, pooled };
+    Some(compiled.frontend.decode(&encoded, &[words.to_vec()]))
+}
+
+/// Keeps the key that fetches an answer, and what reads it, before anybody is asked.
+fn keep(home: &Home, input: B256, reading: &[u8; 32], asked: &Asked) -> Result<()> {
     let folder = folder(home);
     create_private_dir(&folder)?;
+    let text = serde_json::to_vec(asked).map_err(|e| Error::fault_from("writing down what is asked", e))?;
+    write_atomic(&folder.join(format!("{input:x}.json")), &text)?;
     let path = folder.join(format!("{input:x}.key"));
     durable::create(&path, |file| file.write_all(reading))
         .map_err(|e| Error::io("keeping the key of the answer", &path, e))
@@ -248,30 +347,51 @@ pub struct Answer {
     pub receipt: B256,
     /// The integers of the answer.
     pub words: Vec<i32>,
+    /// What they stand for, if the model is here.
+    pub values: Option<Vec<f32>>,
+}
+
+/// What comes of fetching an answer.
+pub enum Fetched {
+    /// It is here.
+    Answer(Answer),
+    /// No node has it.
+    NotYet {
+        /// Why.
+        why: String,
+        /// Until when it may be answered: seconds since 1970.
+        until: u64,
+    },
 }
 
 /// Fetches an answer that is not public from both evaluators, and checks the receipt.
 ///
 /// # Errors
-/// When they do not have it (any more), or it does not fit the receipt that all three signed.
-pub fn fetch(home: &Home, network: &Network, id: B256) -> Result<Answer> {
+/// When the request was not sealed here, nothing is proven of it, or what the nodes give does not fit the receipt that all three signed.
+pub fn fetch(home: &Home, network: &Network, id: B256) -> Result<Fetched> {
     let (chain, domain) = (network.chain(), network.domain());
-    let (request, bytes) = watch::requested(&chain, &domain, id)?;
+    let (request, bytes) = hear::requested(&chain, &domain, id)?;
     let sealed = Sealed::decode(&bytes).map_err(|e| Error::user(format!("the request: {e}")))?;
-    let committee = watch::seated(&chain, request.ask.lane)?
+    let committee = hear::seated(&chain, request.ask.lane)?
         .ok_or_else(|| Error::fault(format!("the chain's nodes do not show the committee {}", request.ask.lane)))?;
     let wanted = Wanted::new(&domain, request, committee).map_err(|e| Error::user(format!("the request: {e}")))?;
     let reading = reader(home, wanted.request.input)?;
     let nodes: Nodes = nodes_of(&chain, &wanted.committee)?;
     let client = Client::new(identity::from_secret(&reading), nodes, ClientOptions::default());
     let (voucher, task) = (slip::voucher(id), wanted.task);
-    let mut why = "no evaluator has a receipt of it yet".to_owned();
+    let mut why = "no evaluator has computed it yet".to_owned();
     for node in task.assignment.evaluators() {
         let last = match client.last_receipt(node, task.manifest, &voucher) {
             Ok(Some(last)) => last,
             Ok(None) => continue,
             Err(error) => {
-                why = error.to_string();
+                why = match error.code() {
+                    // So does a node answer who asks for a request that is not proven to it.
+                    Some(FailCode::Unpaid | FailCode::Unpresented) => {
+                        format!("{} does not know the request yet", client.committee().label(node))
+                    }
+                    _ => error.to_string(),
+                };
                 continue;
             }
         };
@@ -288,10 +408,11 @@ pub fn fetch(home: &Home, network: &Network, id: B256) -> Result<Answer> {
         if output != Some(slip.receipt.output) || fetched.complete != last {
             return Err(Error::fault("the answer is not the one that the receipt is about"));
         }
-        let words = fetched.outputs.into_iter().flatten().collect();
-        return Ok(Answer { receipt: slip.receipt.digest(&domain), words });
+        let words: Vec<i32> = fetched.outputs.into_iter().flatten().collect();
+        let values = decoded(home, wanted.request.input, &words);
+        return Ok(Fetched::Answer(Answer { receipt: slip.receipt.digest(&domain), words, values }));
     }
-    Err(Error::user(format!("there is no answer to fetch: {why} (see `sahara request show {id}`)")))
+    Ok(Fetched::NotYet { why, until: wanted.request.until })
 }
 
 /// The words of an answer that everybody may read, if they are what the request's receipt names.

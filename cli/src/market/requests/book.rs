@@ -10,7 +10,7 @@ use alloy_primitives::{Address, B256, keccak256};
 use sahara::home::create_private_dir;
 use sahara_circuits::bytes::{Reader, Writer};
 use sahara_market::Domain;
-use sahara_market::request::{Sealed, public_answer};
+use sahara_market::request::{Part, Sealed, public_answer};
 use sahara_mpc::durable::{self, Readers};
 use sahara_mpc::identity::PublicKey;
 use sahara_mpc::market::{Complete, JobEnd, MAX_RECEIPT, Market, Order, Place, Unlicensed, Waste};
@@ -24,6 +24,8 @@ use crate::error::{Error, Result};
 const MOST: usize = 256;
 const MOST_OF_ASSET: usize = 64;
 const MOST_OF_ASKER: usize = 16;
+/// Requests that cannot be answered of which that is remembered.
+const MOST_HOPELESS: usize = 4096;
 /// Seconds before its end at which a request is not begun any more: the receipt has to come into a block.
 const LAST_MOMENT: u64 = 30;
 /// Blocks by which what another member believes may be behind or ahead.
@@ -116,7 +118,9 @@ impl Book {
     /// Whether there is room for a request of this asset and asker.
     pub fn has_room(&self, asset: B256, asker: Address) -> bool {
         let table = self.table();
-        let waiting = || table.values().filter(|known| known.done.is_none()).map(|known| &known.wanted.request);
+        // What can never be answered takes nobody's place.
+        let waits = |known: &&Known| known.done.is_none() && !known.hopeless;
+        let waiting = || table.values().filter(waits).map(|known| &known.wanted.request);
         waiting().count() < MOST
             && waiting().filter(|request| request.asset == asset).count() < MOST_OF_ASSET
             && waiting().filter(|request| request.asker == asker).count() < MOST_OF_ASKER
@@ -139,6 +143,14 @@ impl Book {
             over: false,
         });
         (known.fresh, known.height) = (known.fresh.max(fresh), known.height.max(height));
+    }
+
+    /// A request that is known was proven to wait still.
+    pub fn still_waits(&self, id: B256, height: u64, time: u64) {
+        if let Some(known) = self.table().get_mut(&id) {
+            known.fresh = known.fresh.max(time.saturating_add(self.max_age));
+            known.height = known.height.max(height);
+        }
     }
 
     /// The chain has a request as answered, or given back. Its answer is kept for whoever may fetch it.
@@ -170,10 +182,10 @@ impl Book {
         }
     }
 
-    /// All that the chain may still have as waiting.
-    pub fn open_ones(&self) -> Vec<(Arc<Wanted>, Arc<Sealed>)> {
+    /// All that the chain may still have as waiting, and that can be answered.
+    pub fn open_ones(&self) -> Vec<B256> {
         let table = self.table();
-        table.values().filter(|known| !known.over).map(|known| (known.wanted.clone(), known.sealed.clone())).collect()
+        table.iter().filter(|(_, known)| !known.over && !known.hopeless).map(|(id, _)| *id).collect()
     }
 
     /// Requests that are to be computed, the oldest first.
@@ -189,10 +201,20 @@ impl Book {
         all
     }
 
-    /// Nobody can answer a request: it was sealed to nobody, or is nonsense.
+    /// This node can never answer a request: it was not sealed to it, or is nonsense, or for what it does not compute. Only that is
+    /// remembered of it, not what was sealed, until its time is over or too many such are.
     pub fn give_up_hope(&self, id: B256) {
-        if let Some(known) = self.table().get_mut(&id) {
-            known.hopeless = true;
+        let mut table = self.table();
+        let Some(known) = table.get_mut(&id) else { return };
+        known.hopeless = true;
+        let none = || Part { epoch: 0, bytes: Vec::new() };
+        known.sealed = Arc::new(Sealed { parts: [none(), none()], ..(*known.sealed).clone() });
+        let hopeless = table.values().filter(|known| known.hopeless);
+        let oldest = hopeless.clone().map(|known| (known.wanted.request.number, known.wanted.id)).min();
+        if hopeless.count() > MOST_HOPELESS
+            && let Some((_, oldest)) = oldest
+        {
+            table.remove(&oldest);
         }
     }
 
@@ -457,7 +479,7 @@ fn read(domain: &Domain, bytes: &[u8]) -> Option<Known> {
     r.finish().ok()?;
     let slip = Slip::decode(domain, &complete.receipt).ok()?;
     let slip = Slip::of(domain, &complete, &slip.wanted).ok()?;
-    let none = || sahara_market::request::Part { epoch: 0, bytes: Vec::new() };
+    let none = || Part { epoch: 0, bytes: Vec::new() };
     Some(Known {
         sealed: Arc::new(Sealed { asker, reader, inputs, parts: [none(), none()] }),
         fresh: 0,
@@ -561,11 +583,11 @@ impl Market for Both {
 }
 
 #[cfg(test)]
-mod tests {
+pub mod tests {
     use std::sync::atomic::{AtomicU64, Ordering};
 
     use alloy_primitives::U256;
-    use sahara_market::request::{Ask, Part, Request};
+    use sahara_market::request::{Ask, Request};
     use sahara_market::{ASSET_REGISTRY, Committee, INFERENCE_MARKET};
     use sahara_mpc::engine::{Assignment, GraphId, Rounding};
     use sahara_mpc::identity::{Identity, from_secret};
@@ -574,8 +596,8 @@ mod tests {
 
     use super::*;
 
-    const DOMAIN: Domain = Domain { chain_id: 7, market: INFERENCE_MARKET };
-    const NOW: u64 = 1_800_000_000;
+    pub const DOMAIN: Domain = Domain { chain_id: 7, market: INFERENCE_MARKET };
+    pub const NOW: u64 = 1_800_000_000;
     static CLOCK: AtomicU64 = AtomicU64::new(NOW);
 
     fn members() -> [Identity; 3] {
@@ -583,8 +605,17 @@ mod tests {
     }
 
     fn wanted(is_public: bool, number: u64) -> Wanted {
+        wanted_by(Address::repeat_byte(7), B256::repeat_byte(1), is_public, number)
+    }
+
+    /// What an asker wants of an asset.
+    pub fn wanted_of(asker: u8, asset: u8, number: u64) -> Wanted {
+        wanted_by(Address::repeat_byte(asker), B256::repeat_byte(asset), false, number)
+    }
+
+    fn wanted_by(asker: Address, asset: B256, is_public: bool, number: u64) -> Wanted {
         let committee = Committee {
-            asset: B256::repeat_byte(1),
+            asset,
             manifest: B256::repeat_byte(2),
             digest: B256::repeat_byte(3),
             keys: members().map(|member| B256::from(member.public().0)),
@@ -607,7 +638,7 @@ mod tests {
             asset: committee.asset,
             ask,
             input: B256::repeat_byte(8),
-            asker: Address::repeat_byte(7),
+            asker,
             callback: Address::ZERO,
             isPublic: is_public,
             until: NOW + 3600,
@@ -616,7 +647,7 @@ mod tests {
         Wanted::new(&DOMAIN, request, committee).unwrap()
     }
 
-    fn sealed() -> Sealed {
+    pub fn sealed() -> Sealed {
         let none = || Part { epoch: 0, bytes: Vec::new() };
         Sealed { asker: [11; 32], reader: [12; 32], inputs: [[13; 32], [14; 32]], parts: [none(), none()] }
     }
@@ -642,7 +673,8 @@ mod tests {
         JobEnd { outputs: [[21; 32], [22; 32]], transcript: [23; 32], rounds: 5 }
     }
 
-    fn book(folder: &std::path::Path) -> Book {
+    /// With nothing in it.
+    pub fn book(folder: &std::path::Path) -> Book {
         let clock = || CLOCK.load(Ordering::Relaxed);
         let keys = SealingKeys::open(folder.join("sealing"), 7, from_secret(&[1; 32]), clock).unwrap();
         Book::open(DOMAIN, folder.join("requests"), keys, 300, clock).unwrap()
@@ -773,6 +805,8 @@ mod tests {
         assert!(book.has_room(B256::repeat_byte(1), Address::repeat_byte(8)));
         assert_eq!(book.to_do().len(), MOST_OF_ASKER);
         book.give_up_hope(wanted(true, 3).id);
-        assert_eq!(book.to_do().len(), MOST_OF_ASKER - 1);
+        assert_eq!((book.to_do().len(), book.open_ones().len()), (MOST_OF_ASKER - 1, MOST_OF_ASKER - 1));
+        assert!(book.has_room(B256::repeat_byte(1), Address::repeat_byte(7)), "what cannot be answered has no place");
+        assert!(book.knows(wanted(true, 3).id), "nor is it looked at again");
     }
 }

@@ -1,6 +1,7 @@
 //! What one evaluator opens of a sealed input: what a consumer would have sent it by its socket, and the key to ask with.
 
 use sahara_circuits::bytes::{DecodeError, Reader, Writer};
+use sahara_market::request::MAX_SEALED;
 use sahara_mpc::client::first_half;
 use sahara_mpc::engine::Seed;
 use sahara_mpc::wire::Share;
@@ -10,8 +11,8 @@ const MAGIC: &[u8; 8] = b"SHHALF\0\0";
 const VERSION: u16 = 1;
 /// Tensors of an input, at most.
 const MAX_TENSORS: usize = 64;
-/// Words of an input, at most, which a seed stands for.
-const MAX_WORDS: usize = 4 << 20;
+/// Words of an input, at most, which a seed stands for: the other half has them all in what was sealed.
+const MAX_WORDS: usize = MAX_SEALED / 4;
 
 /// One half.
 pub struct Half {

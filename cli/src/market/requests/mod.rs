@@ -2,15 +2,18 @@
 //! consumer's, and hand the receipt in, with the answer if everybody may read it.
 //!
 //! `seal` seals and opens (HPKE), `half` is what one evaluator opens, `keys` are a node's sealing keys, `slip` is what travels in the
-//! place of a voucher and a receipt, `book` is what a node knows of requests and what it signs, `watch` learns of them, proves them
-//! and hands answers in, `work` computes. Who asks is in `ask`.
+//! place of a voucher and a receipt, `book` is what a node knows of requests and what it signs, `hear` hears of them, `learn` proves
+//! them, `watch` hands answers in, `work` computes, in the order of `turns`. Who asks is in `ask`.
 
 pub mod ask;
 pub mod book;
 pub mod half;
+pub mod hear;
 pub mod keys;
+pub mod learn;
 pub mod seal;
 pub mod slip;
+pub mod turns;
 pub mod watch;
 pub mod work;
 
@@ -54,7 +57,7 @@ pub fn serve(
     let keys = SealingKeys::open(home.join("sealing"), domain.chain_id, identity, now)?;
     let book = Arc::new(Book::open(domain, home.join("requests"), keys, settings.max_age(), now)?);
     let secret = settings.secret()?;
-    let mut watch = Watch::new(settings.network.chain(), node, book.clone(), settler);
+    let mut watch = Watch::new(&settings.network.chain(), node, book.clone(), settler);
     let proving = sessions.clone();
     for_ever("requests", LISTEN, move || watch.round(proving.words(), secret.as_ref(), now()))?;
     let mut work = Work::new(node, committees, book.clone());

@@ -7,6 +7,7 @@ use sahara_market::request::Request;
 use sahara_market::{ASSET_REGISTRY, Committee, Domain, Receipt};
 use sahara_mpc::engine::{Assignment, GraphId, Rounding};
 use sahara_mpc::identity::PublicKey;
+use sahara_mpc::manifest::Manifest;
 use sahara_mpc::market::{Complete, Order, Place};
 use sahara_mpc::wire::{JobId, ManifestId, Task};
 
@@ -121,6 +122,23 @@ fn task(request: &Request, committee: &Committee) -> Option<Task> {
     all.map(of).find(|task| keccak256(task.encode()) == request.ask.parameters)
 }
 
+/// Why a committee never computes something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Misfit {
+    /// The shared model has no such graph.
+    Graph,
+    /// The sharing is for other roles.
+    Roles,
+}
+
+/// What of a task the owner of a sharing does not permit, if anything.
+pub fn misfit(manifest: &Manifest, task: &Task) -> Option<Misfit> {
+    if !manifest.graphs.contains(&task.graph) {
+        return Some(Misfit::Graph);
+    }
+    (!manifest.serves(task.assignment)).then_some(Misfit::Roles)
+}
+
 /// The name of the job of a request's attempt, which both evaluators find by themselves.
 pub fn job(request: B256, attempt: u32, seconds: u32) -> JobId {
     let hash = keccak256([&b"sahara request job v1"[..], request.as_slice(), &attempt.to_le_bytes()].concat());
@@ -173,5 +191,36 @@ impl Slip {
             true => Ok(slip),
             false => Err(BillError::Wrong("not all three members signed the receipt")),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use sahara_mpc::manifest::{AccessRule, Asset, AssignmentShare, OwnerKey, Shares};
+
+    use super::*;
+
+    #[test]
+    fn another_graph_and_other_roles_than_the_owner_shared_are_never_computed() {
+        let [shared, other, _] = Assignment::ALL;
+        let manifest = Manifest {
+            owner: OwnerKey::Ed25519(PublicKey([1; 32])),
+            name: "mine".parse().unwrap(),
+            version: 1,
+            weights_root: [2; 32],
+            layout: [3; 32],
+            graphs: vec![GraphId([4; 32])],
+            committee: [5; 32],
+            shares: Shares::Private(vec![AssignmentShare { assignment: shared, masked: [6; 32], seeds: [[7; 32]; 2] }]),
+            client_part: None,
+            access: AccessRule::Chain(Asset { chain: 7, contract: *ASSET_REGISTRY.0, asset: [8; 32] }),
+        };
+        let task = |graph, assignment| {
+            let (manifest, rounding) = (ManifestId([9; 32]), Rounding::Exact);
+            Task { manifest, graph: GraphId([graph; 32]), assignment, rounding }
+        };
+        assert_eq!(misfit(&manifest, &task(4, shared)), None);
+        assert_eq!(misfit(&manifest, &task(5, shared)), Some(Misfit::Graph));
+        assert_eq!(misfit(&manifest, &task(4, other)), Some(Misfit::Roles));
     }
 }
