@@ -134,7 +134,9 @@ impl Chain {
                     said.push(C::abi_decode_returns_validate(&bytes).ok());
                 }
                 // The contract's own refusal: it was asked, and does not know.
-                Err(AskError::Refused { code: REVERTED, .. } | AskError::Refused { data: Some(_), .. }) => said.push(None),
+                Err(AskError::Refused { code: REVERTED, .. } | AskError::Refused { data: Some(_), .. }) => {
+                    said.push(None)
+                }
                 Err(error) => why = Some(error),
             }
         }
@@ -310,8 +312,10 @@ mod tests {
         use nodes::node;
         use sahara_market::abi::Token::decimalsCall;
         let six = || node(|_, _| Ok(json!(format!("0x{:064x}", 6))));
-        let refuses = |code: i64| node(move |_, _| Err(json!({"id": 1, "error": {"code": code, "message": "no"}}).to_string()));
-        let ask = |nodes: Vec<sahara_light::Url>| Chain::new(7, nodes).agreed("asking", Address::ZERO, &decimalsCall {});
+        let refuses =
+            |code: i64| node(move |_, _| Err(json!({"id": 1, "error": {"code": code, "message": "no"}}).to_string()));
+        let ask =
+            |nodes: Vec<sahara_light::Url>| Chain::new(7, nodes).agreed("asking", Address::ZERO, &decimalsCall {});
         assert_eq!(ask(vec![six()]).unwrap(), Some(6));
         assert_eq!(ask(vec![six(), refuses(-32005), six()]).unwrap(), Some(6));
         assert_eq!(ask(vec![refuses(3)]).unwrap(), None, "the contract has no answer");

@@ -2,6 +2,7 @@
 
 use alloy_primitives::{Address, B256};
 use clap::Args;
+use sahara_chain::genesis::DEV_CHAIN_ID;
 use serde_json::{Value, json};
 
 use super::Context;
@@ -11,8 +12,8 @@ use crate::chain_client::{Chain, Done, Order};
 use crate::error::{Error, Result};
 use crate::market::network::Network;
 use crate::moment::DAY;
-use crate::wallet::Secret;
 use crate::wallet::amount::Amount;
+use crate::wallet::{self, Secret};
 
 /// Who pays, where.
 #[derive(Args, Clone, Debug, Default)]

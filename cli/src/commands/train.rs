@@ -397,8 +397,8 @@ impl From<TrainError> for Failed {
 
 fn line(now: &Progress) -> String {
     let loss = now.loss.map_or("none seen".to_owned(), |loss| format!("{loss:.4}"));
-    let left = Duration::from_secs(now.left.as_secs());
-    format!("step {} of {}: loss {loss}, ε so far {:.3}, {left:?} left", now.spent, now.steps, now.epsilon)
+    let left = now.left.as_secs();
+    format!("step {} of {}: loss {loss}, ε so far {:.3}, {left} s left", now.spent, now.steps, now.epsilon)
 }
 
 fn train_error(error: TrainError) -> Error {
@@ -471,6 +471,6 @@ mod tests {
     #[test]
     fn progress_says_loss_budget_and_time() {
         let now = Progress { spent: 5, steps: 10, loss: Some(0.5), epsilon: 1.25, left: Duration::from_millis(3999) };
-        assert_eq!(line(&now), "step 5 of 10: loss 0.5000, ε so far 1.250, 3s left");
+        assert_eq!(line(&now), "step 5 of 10: loss 0.5000, ε so far 1.250, 3 s left");
     }
 }
