@@ -2,18 +2,19 @@
 //! steps left, and a ledger that is put back, or is gone, stops the run.
 
 use std::fs;
+use std::io::{BufRead, BufReader};
 use std::path::Path;
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 use std::thread;
 use std::time::Duration;
 
-const STEPS: &str = "4000000";
+const STEPS: &str = "100000";
 
 fn sahara(home: &Path, more: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_sahara"));
     command.arg("--home").arg(home).args(["--json", "train", "table", "--label", "class", "--labels", "a,b"]);
     command
-        .args(["--range", "*=0:1", "--epsilon", "2", "--delta", "1e-5", "--batch", "20", "--data"])
+        .args(["--range", "*=0:1", "--epsilon", "2", "--delta", "1e-5", "--batch", "2000", "--data"])
         .arg(home.join("d.csv"));
     command.args(more);
     command
@@ -26,7 +27,7 @@ fn text(output: &Output) -> String {
 #[expect(clippy::unwrap_used, reason = "a test's helper")]
 fn prepared() -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
-    let rows: String = (0..400)
+    let rows: String = (0..4000)
         .map(|i| format!("{},{},{}\n", i % 7, f64::from(i % 10) / 10.0, ["a", "b"][i as usize % 10 / 5]))
         .collect();
     fs::write(folder.path().join("d.csv"), format!("noise,signal,class\n{rows}")).unwrap();
@@ -57,14 +58,17 @@ fn what_was_spent_stays_spent() {
     let home = prepared();
     let out = home.path().join("out");
     let ledger = || fs::read_dir(home.path().join("privacy")).unwrap().next().unwrap().unwrap().path();
-    let words = ["--epochs", "200000", "--out"];
+    let words = ["--epochs", "50000", "--out"];
     let steps: u64 = STEPS.parse().unwrap();
     let part = |resume: &[&str]| {
-        let mut child =
-            sahara(home.path(), &words).arg(&out).args(resume).stderr(std::process::Stdio::null()).spawn().unwrap();
-        thread::sleep(Duration::from_millis(1500));
+        let mut command = sahara(home.path(), &words);
+        let mut child = command.arg(&out).args(resume).stderr(Stdio::piped()).spawn().unwrap();
+        let mut said = BufReader::new(child.stderr.take().unwrap()).lines().map_while(Result::ok);
+        assert!(said.any(|line| line.contains("parameters")), "the plan is told before the first step");
+        thread::sleep(Duration::from_millis(300));
         let interrupted = Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
         assert!(interrupted.success());
+        said.for_each(drop);
         assert_eq!(child.wait().unwrap().code(), Some(130));
         assert!(!out.join("release").exists(), "nothing is released before the end");
     };

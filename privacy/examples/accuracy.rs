@@ -1,4 +1,4 @@
-//! `accuracy FILE.csv LABEL LOW:HIGH LABELS [RATE [EPOCHS [BATCH [HIDDEN [EPSILONS]]]]]`: a line for each ε of 0.5, 1, 3 and 8 with the
+//! `accuracy FILE.csv LABEL LOW:HIGH LABELS [RATE (0 for the plan's) [EPOCHS [BATCH [HIDDEN [EPSILONS]]]]]`: a line for each ε of 0.5, 1, 3 and 8 with the
 //! accuracy of three seeds on FILE.test.csv, all columns in one range; `-` lines are without noise or clipping.
 
 use std::time::Instant;
@@ -26,8 +26,8 @@ fn run() -> Result<(), Failure> {
     let read = |file: &str| -> Result<Examples, Failure> { Ok(description.read(&std::fs::read_to_string(file)?)?.0) };
     let (train, test) = (read(file)?, read(&file.replace(".csv", ".test.csv"))?);
     let number = |at: usize, or: f64| rest.get(at).map_or(Ok(or), |word| word.parse());
-    let (rate, epochs) = (number(0, 4.0)?, number(1, 20.0)?);
-    let batch = number(2, (train.len() / 16).min(1024) as f64)? as usize;
+    let (rate, epochs) = (number(0, 0.0)?, number(1, 30.0)?);
+    let batch = number(2, (train.len() / 8).min(1024) as f64)? as usize;
     let hidden: Vec<usize> =
         rest.get(3).filter(|word| *word != "-").map_or(Ok(vec![]), |word| word.split(',').map(str::parse).collect())?;
     let network = Network::perceptron(train.width(), &hidden, description.labels.len())?;
@@ -44,12 +44,13 @@ fn run() -> Result<(), Failure> {
             parameters: network.parameters(),
         };
         let plan = Plan::new(wish)?;
+        let rate = if rate == 0.0 { plan.rate(train.width()) } else { rate as f32 };
         let began = Instant::now();
         let mut right = Vec::new();
         for seed in 0..3 {
             let folder = std::env::temp_dir().join(format!("accuracy-{}-{seed}-{epsilon}", std::process::id()));
             let ledger = Ledger::create(&folder, &[0; 32])?;
-            let ways = (Rule::Sgd { momentum: 0.0 }, Schedule::Cosine, rate as f32);
+            let ways = (Rule::Sgd { momentum: 0.0 }, Schedule::Cosine, rate);
             let mut run = Run::begin(&network, &train, plan, ways, seed, ledger, [0; 32])?;
             run.train::<TrainError>(|_| true, |_| Ok(()))?;
             std::fs::remove_file(folder)?;
@@ -66,7 +67,7 @@ fn run() -> Result<(), Failure> {
         let from = usize::try_from(at)? * batch % train.len();
         let some = &all[from..(from + batch).min(train.len())];
         step.gradient(&parameters, &train, some, &mut silence, some.len() as f64, &mut gradient);
-        let rate = rate as f32 * 0.05 * Schedule::Cosine.factor(at, steps);
+        let rate = 0.1 * Schedule::Cosine.factor(at, steps);
         parameters.iter_mut().zip(&gradient).for_each(|(p, g)| *p -= rate * g);
     }
     let right = 100.0 * measure(&network, &parameters, &test)?.right as f64 / test.len() as f64;

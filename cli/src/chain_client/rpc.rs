@@ -297,12 +297,12 @@ pub mod tests {
             thread::sleep(Duration::from_secs(30));
             Ok(Value::Null)
         });
-        let rpc = Rpc::new([slow, always(YES)]).hurried(Duration::from_millis(200));
+        let rpc = Rpc::new([slow, always(YES)]).hurried(Duration::from_secs(3));
         let begun = Instant::now();
         assert_eq!(rpc.ask("eth_chainId", &json!([])), Ok("0x1".into()));
-        let told = rpc.each(|one| one.tell("x", &[json!([]), json!([])], Instant::now() + Duration::from_millis(100)));
+        let told = rpc.each(|one| one.tell("x", &[json!([]), json!([])], Instant::now() + Duration::from_secs(2)));
         assert_eq!(told.iter().map(Vec::len).collect::<Vec<_>>(), [1, 2]);
-        assert!(begun.elapsed() < Duration::from_secs(10));
+        assert!(begun.elapsed() < Duration::from_secs(25), "not as long as the node takes");
         assert_eq!(rpc.turns(), [1, 0]);
     }
 }

@@ -64,10 +64,10 @@ struct Steps {
 
 #[derive(Args, Debug)]
 #[command(after_help = "\
-What is answered is an upper bound of ε, for neighbours that differ by one record
-added or removed. ε says how much more likely anything can become by one record's
-presence: a factor of at most e^ε, but for a probability of δ. Below 1 is strong,
-above 10 says little.
+What is answered is an upper bound of ε, for neighbours that differ by one
+record added or removed. ε says how much more likely anything can become by one
+record's presence: a factor of at most e^ε, but for a probability of δ. Below 1
+is strong, above 10 says little.
 
 Examples:
   sahara dp epsilon --noise 1.1 --sample-rate 0.00427 --steps 14062 --delta 1e-5

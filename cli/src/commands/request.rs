@@ -15,9 +15,11 @@ use serde_json::{Value, json};
 use super::Context;
 use super::money::{MoneyArgs, id};
 use super::network::NetworkArgs;
+use super::session::examined;
 use crate::chain_client::{Chain, Key, Order};
 use crate::error::{Error, Result};
 use crate::market::network::Network;
+use crate::market::operators::{self, Accepted};
 use crate::market::requests::ask::{self, Fetched};
 use crate::market::requests::hear;
 use crate::moment::{moment, now};
@@ -68,6 +70,9 @@ struct What {
     /// Contract that is told
     #[arg(long, value_name = "ADDRESS")]
     callback: Option<Address>,
+    /// The committee that you mean, whoever sits on it
+    #[arg(long, value_name = "COMMITTEE", value_parser = id)]
+    with: Option<B256>,
 }
 
 #[derive(Args, Debug)]
@@ -152,11 +157,33 @@ fn sealed(
 ) -> Result<(ask::Offered, ask::SealedInput)> {
     context.progress.step("proving what contracts may ask");
     let offered = ask::offered(network, what.asset)?;
+    agreed(what, network, &offered, context)?;
     let model = ask::model(&context.home, network, &offered, what.model.as_deref(), &context.progress.events())?;
     context.progress.step("sealing the text to the evaluators");
     let binding = (asker, what.callback.unwrap_or_default(), what.public);
     let sealed = ask::sealed(&context.home, network, &offered, &model, &what.text, binding)?;
     Ok((offered, sealed))
+}
+
+/// Who reads what is asked is looked at and agreed to, as where a session is opened: who sits there, that they hold what is registered,
+/// and that they are whom this home's owner accepted for the asset, if others were.
+fn agreed(what: &What, network: &Network, offered: &ask::Offered, context: &Context) -> Result<()> {
+    let (committee, lane) = (&offered.committee, offered.ask.lane);
+    let named = match what.with {
+        Some(with) if with != lane => {
+            return Err(Error::user(format!("contracts are answered by committee {lane}, not by {with}")));
+        }
+        with => with.is_some(),
+    };
+    examined(&network.chain(), committee, named, context)?;
+    let mut accepted = Accepted::load(&context.home)?;
+    if !named && accepted.knows(what.asset) && !accepted.has(committee) {
+        let who = operators::named(&committee.operators);
+        return Err(Error::user(format!(
+            "committee {lane} has other operators than you accepted ({who}): say --with {lane} if they may read what you ask"
+        )));
+    }
+    accepted.accept(committee)
 }
 
 fn make(args: &MakeArgs, context: &mut Context) -> Result<()> {

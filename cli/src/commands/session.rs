@@ -418,7 +418,12 @@ pub(super) fn open_planned(
 
 /// Tells who sits on a committee, which is what keeps questions private, and compares what its nodes hold with what was
 /// registered. The committee as its nodes are reached; none where their operators do not say.
-fn examined(chain: &Chain, committee: &Committee, named: bool, context: &Context) -> Result<Option<nodes::Committee>> {
+pub(super) fn examined(
+    chain: &Chain,
+    committee: &Committee,
+    named: bool,
+    context: &Context,
+) -> Result<Option<nodes::Committee>> {
     let (asset, doing) = (committee.asset, "asking who sits on the committee");
     context.progress.note(&format!("committee {}:", short(committee.id())));
     let mut members = Vec::new();

@@ -21,10 +21,14 @@ use folder::{Folder, Model};
 #[derive(Subcommand, Debug)]
 pub enum TrainCommand {
     /// Train a classifier of table rows, with differential privacy
-    #[command(after_help = TABLE_HELP)]
+    #[command(after_help = TABLE_HELP, override_usage = "\
+sahara train table --data <FILE> --label <COLUMN> --labels <A,B,…>
+                          --epsilon <E> --delta <D> --out <DIR> [OPTIONS]")]
     Table(TableArgs),
     /// Train a classifier of texts over frozen embeddings, with differential privacy
-    #[command(after_help = CLASSIFY_HELP)]
+    #[command(after_help = CLASSIFY_HELP, override_usage = "\
+sahara train classify --data <FILE> --labels <A,B,…> --epsilon <E>
+                             --delta <D> --out <DIR> [OPTIONS]")]
     Classify(ClassifyArgs),
 }
 
@@ -44,8 +48,8 @@ bound, what is missing to its middle.
 --out gets a folder `release`, which is what ε bounds: the model and a report.
 Beside it lie the checkpoint and the learning curve, which are for the owner of
 the data alone: losses are not private. Ctrl-C leaves a checkpoint, and the same
-command with --resume goes on. What was spent stays spent: it is written down in
-Sahara's folder before it is spent, and an older checkpoint has fewer steps left.
+command with --resume goes on. What was spent stays spent: it is written down
+in Sahara's folder before it is spent; an older checkpoint has fewer steps left.
 Neighbours differ by one row more or less; how many rows there are is public.";
 
 const CLASSIFY_HELP: &str = "\
@@ -57,8 +61,8 @@ Examples:
 
 A line is TEXT<tab>LABEL in a .tsv file, and {\"text\": …, \"label\": …} in a .jsonl
 file. Texts are embedded here, in the clear, by a model that stays as it is; a
-linear classifier is trained on the vectors. What lies in --out, what is spent and
---resume are as in `sahara train table`.";
+linear classifier is trained on the vectors. What lies in --out, what is spent
+and --resume are as in `sahara train table`.";
 
 #[derive(Args, Debug)]
 pub struct TableArgs {
@@ -109,9 +113,9 @@ struct RunArgs {
     #[arg(long, value_name = "D")]
     delta: f64,
     /// Times that a row is seen on average
-    #[arg(long, value_name = "N", default_value_t = 20.0)]
+    #[arg(long, value_name = "N", default_value_t = 30.0)]
     epochs: f64,
-    /// Rows in a batch on average [default: a 16th of all, at most 1024]
+    /// Rows in a batch on average [default: an 8th of all, at most 1024]
     #[arg(long, value_name = "N")]
     batch: Option<u32>,
     /// How far a row may move the model in a step
@@ -120,7 +124,7 @@ struct RunArgs {
     /// Scale the gradient of every row to the bound, not only the longer ones
     #[arg(long)]
     automatic: bool,
-    /// Learning rate [default: 4 for sgd, 0.01 for adamw]
+    /// Learning rate [default: what the plan's noise allows for sgd, 0.01 for adamw]
     #[arg(long, value_name = "R")]
     rate: Option<f32>,
     /// How the model is changed
@@ -226,7 +230,7 @@ struct Task {
 impl RunArgs {
     fn go(&self, task: Task, context: &mut Context) -> Result<()> {
         let plan = self.plan(&task)?;
-        let (rule, schedule, rate) = self.ways();
+        let (rule, schedule, rate) = self.ways(&task, &plan);
         if self.labels.iter().enumerate().any(|(i, label)| self.labels[..i].contains(label)) {
             return Err(Error::user("a label is given twice"));
         }
@@ -334,7 +338,7 @@ impl RunArgs {
 
     fn plan(&self, task: &Task) -> Result<Plan> {
         let examples = task.examples.len();
-        let batch = self.batch.map_or((examples / 16).clamp(1, 1024), |batch| batch as usize);
+        let batch = self.batch.map_or((examples / 8).clamp(1, 1024), |batch| batch as usize);
         if !(self.epochs > 0.0 && self.epochs <= 1e6) {
             return Err(Error::user("--epochs is a number above 0, at most a million"));
         }
@@ -345,14 +349,16 @@ impl RunArgs {
         Plan::new(wish).map_err(|error| Error::wrap("planning the run", Blame::User, error))
     }
 
-    fn ways(&self) -> (Rule, Schedule, f32) {
+    fn ways(&self, task: &Task, plan: &Plan) -> (Rule, Schedule, f32) {
         let schedule = match self.schedule {
             ScheduleArg::Constant => Schedule::Constant,
             ScheduleArg::Linear => Schedule::Linear,
             ScheduleArg::Cosine => Schedule::Cosine,
         };
         match self.optimizer {
-            RuleArg::Sgd => (Rule::Sgd { momentum: 0.0 }, schedule, self.rate.unwrap_or(4.0)),
+            RuleArg::Sgd => {
+                (Rule::Sgd { momentum: 0.0 }, schedule, self.rate.unwrap_or_else(|| plan.rate(task.network.inputs())))
+            }
             RuleArg::Adamw => (Rule::ADAM, schedule, self.rate.unwrap_or(0.01)),
         }
     }
@@ -360,7 +366,7 @@ impl RunArgs {
     /// All that makes a run what it is, but for the data.
     fn settings(&self, task: &Task, plan: &Plan) -> String {
         let Plan { wish, rate, cap, grid, sigma, .. } = plan;
-        let (rule, schedule, learning) = self.ways();
+        let (rule, schedule, learning) = self.ways(task, plan);
         format!(
             "{:?} {:?} {:?} {wish:?} {} {cap} {grid:?} {sigma} {rule:?} {schedule:?} {learning} {}",
             task.network.layers(),

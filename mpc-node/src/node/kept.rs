@@ -25,6 +25,8 @@ pub(super) struct Answer {
     pub(super) receipt: Vec<u8>,
     /// Whether all members have signed that.
     pub(super) paid: bool,
+    /// Whether somebody asked in another one's name: whoever may fetch it did not choose that, and loses nothing else by it.
+    pub(super) apart: bool,
     /// The reply without the signatures.
     pub(super) reply: Secret<u8>,
     /// When, as the node counts time.
@@ -41,13 +43,13 @@ struct Table {
     running: HashSet<Name>,
 }
 
-/// Committee, consumer and asset.
-type Whose = ([u8; 32], PublicKey, [u8; 60]);
+/// Committee, consumer and asset; and the job, where somebody else asked it.
+type Whose = ([u8; 32], PublicKey, [u8; 60], Option<JobId>);
 /// Committee, consumer and job.
 type Name = ([u8; 32], PublicKey, JobId);
 
-fn whose(order: &Order) -> Whose {
-    (order.place.committee, order.asker, order.place.asset.bytes())
+fn whose(Answer { order, apart, .. }: &Answer) -> Whose {
+    (order.place.committee, order.asker, order.place.asset.bytes(), apart.then_some(order.job))
 }
 
 fn name(order: &Order) -> Name {
@@ -79,7 +81,7 @@ impl Kept {
     /// the oldest first; one that is paid for makes none for one that is not, which is not kept then.
     pub(super) fn keep(&self, answer: Answer) {
         let mut table = self.lock();
-        table.answers.remove(&whose(&answer.order));
+        table.answers.remove(&whose(&answer));
         if answer.reply.len() > LONGEST {
             return;
         }
@@ -91,7 +93,7 @@ impl Kept {
                 None => return,
             }
         }
-        table.answers.insert(whose(&answer.order), Arc::new(answer));
+        table.answers.insert(whose(&answer), Arc::new(answer));
     }
 
     /// What is known at `now` of a consumer's job.
@@ -125,7 +127,7 @@ mod tests {
         let (asker, job, voucher) = (PublicKey([consumer; 32]), JobId([job; 16]), vec![1]);
         let order = Order { place, asker, job, task, inputs: [[0; 32]; 2], voucher };
         let (reply, at) = (Secret::from(vec![7; bytes]), Duration::from_secs(at));
-        Answer { order, receipt: vec![9], paid: true, reply, at }
+        Answer { order, receipt: vec![9], paid: true, apart: false, reply, at }
     }
 
     fn has(kept: &Kept, consumer: u8, job: u8, now: u64) -> bool {
@@ -180,5 +182,19 @@ mod tests {
         assert!(matches!(known(&kept), Known::Running));
         kept.ends(&one.order);
         assert!(matches!(known(&kept), Known::Nothing));
+    }
+
+    #[test]
+    fn what_somebody_asks_in_another_ones_name_pushes_nothing_of_theirs_out() {
+        let kept = Kept::default();
+        let there = |job| {
+            matches!(kept.of([1; 32], PublicKey([5; 32]), JobId([job; 16]), Duration::from_secs(9)), Known::Answered(_))
+        };
+        kept.keep(answer(5, 6, 1, 10, 1));
+        kept.keep(Answer { apart: true, ..answer(5, 6, 2, 10, 2) });
+        kept.keep(Answer { apart: true, ..answer(5, 6, 3, 10, 3) });
+        assert!(there(1) && there(2) && there(3));
+        kept.keep(answer(5, 6, 4, 10, 4));
+        assert!(!there(1) && there(2) && there(3) && there(4), "only what one asked oneself takes the place of that");
     }
 }

@@ -29,16 +29,29 @@ const NEAR: f64 = 1e-4;
 /// [`AccountingError::Range`] for a goal that is none, [`AccountingError::Unreachable`].
 pub fn noise(goal: &Goal, accountant: Accountant) -> Result<f64, AccountingError> {
     super::mechanism::in_range("ε", goal.epsilon, (1e-6, 1e9), "from 1e-6 to 1e9")?;
-    let spends = |noise: f64| {
-        Composition::new()
-            .and(Mechanism::sampled_gaussian(noise, goal.rate)?, goal.steps)
-            .epsilon(goal.delta, accountant)
+    let by = |accountant: Accountant| {
+        move |noise: f64| {
+            let composition = Composition::new().and(Mechanism::sampled_gaussian(noise, goal.rate)?, goal.steps);
+            composition.epsilon(goal.delta, accountant)
+        }
     };
-    if spends(LEAST)? <= goal.epsilon {
+    if by(accountant)(LEAST)? <= goal.epsilon {
         return Ok(LEAST);
     }
-    // Between a noise that spends too much and one that does not; Rényi's bound, which is quick, leads near.
-    let (mut low, mut high) = (LEAST, 1.0);
+    // Rényi's bound is quick, and what reaches the goal by it does so by what is tighter.
+    let quick = between(&by(Accountant::Rdp), goal, LEAST)?;
+    match accountant {
+        Accountant::Rdp => Ok(quick),
+        _ if by(accountant)(quick)? > goal.epsilon => between(&by(accountant), goal, quick),
+        _ => narrowed(&by(accountant), goal, quick),
+    }
+}
+
+type Spends<'a> = &'a dyn Fn(f64) -> Result<f64, AccountingError>;
+
+/// From a noise that spends too much to one that does not, and between them.
+fn between(spends: Spends<'_>, goal: &Goal, from: f64) -> Result<f64, AccountingError> {
+    let (mut low, mut high) = (from, from.max(0.25) * 4.0);
     while spends(high)? > goal.epsilon {
         low = high;
         high *= 4.0;
@@ -50,6 +63,33 @@ pub fn noise(goal: &Goal, accountant: Accountant) -> Result<f64, AccountingError
     while high > low * (1.0 + NEAR) {
         let middle = (low * high).sqrt();
         if spends(middle)? > goal.epsilon { low = middle } else { high = middle }
+    }
+    Ok(high)
+}
+
+/// From a noise that spends too little, down. Each question takes long: the next one is asked where a power of the noise leads, a little
+/// to either side, so that few are.
+fn narrowed(spends: Spends<'_>, goal: &Goal, from: f64) -> Result<f64, AccountingError> {
+    let (mut high, mut at_high) = (from, spends(from)?);
+    let (mut low, mut at_low) = (from * 0.9, spends((from * 0.9).max(LEAST))?);
+    while at_low <= goal.epsilon && low > LEAST {
+        (high, at_high) = (low, at_low);
+        low *= 0.7;
+        at_low = spends(low.max(LEAST))?;
+    }
+    let mut above = true;
+    while high > low * (1.0 + NEAR) {
+        let slope = (at_high / at_low).ln() / (high / low).ln();
+        let led = low * ((goal.epsilon / at_low).ln() / slope).exp();
+        let aside = led * (1.0 + if above { 0.4 * NEAR } else { -0.4 * NEAR });
+        let inside = aside.is_finite() && aside > low * (1.0 + 0.1 * NEAR) && aside < high * (1.0 - 0.1 * NEAR);
+        let next = if inside { aside } else { (low * high).sqrt() };
+        let spent = spends(next)?;
+        if spent > goal.epsilon {
+            (low, at_low, above) = (next, spent, true);
+        } else {
+            (high, at_high, above) = (next, spent, false);
+        }
     }
     Ok(high)
 }

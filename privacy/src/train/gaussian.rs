@@ -8,7 +8,8 @@
 //! 45 bits). The relative errors of n independent numbers are together no further than √n·2⁻⁴³ in total variation (Pinsker, and
 //! the chain rule of the divergence, adaptively too), the absolute ones n·64·2⁻⁶⁴.
 
-use super::matmul::wide;
+use pulp::{Arch, Simd, WithSimd};
+
 use super::noise::Noise;
 use super::random::Randomness;
 
@@ -86,36 +87,61 @@ impl Gaussian {
     fn more(&mut self) {
         let mut words = [[0_u64; LANES]; 2];
         words.iter_mut().for_each(|words| self.random.words(words));
-        let Self { shift, sigma, thresholds, accepted, .. } = self;
-        let [first, second] = words;
-        let (scale, mask) = (1.0 / (2.0 * *sigma * *sigma), (1_u64 << *shift) - 1);
-        accepted.clear();
-        accepted.resize(LANES, 0);
+        self.accepted.resize(LANES, 0);
+        let candidates = Candidates {
+            words: &words,
+            thresholds: &self.thresholds,
+            shift: self.shift,
+            scale: 1.0 / (2.0 * self.sigma * self.sigma),
+            accepted: &mut self.accepted,
+        };
+        let count = Arch::new().dispatch(candidates);
+        self.accepted.truncate(count);
+    }
+}
+
+/// Words and what they are made to.
+struct Candidates<'a> {
+    words: &'a [[u64; LANES]; 2],
+    thresholds: &'a [u64],
+    shift: u32,
+    scale: f64,
+    accepted: &'a mut [i64],
+}
+
+impl WithSimd for Candidates<'_> {
+    type Output = usize;
+
+    /// How many are accepted; they come first. (A closure would not be inlined, and compiled for the least vectors.)
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) -> usize {
+        let Self { words: [first, second], thresholds, shift, scale, accepted } = self;
+        let mask = (1_u64 << shift) - 1;
+        let mut y = [0_u64; LANES];
+        for &threshold in thresholds {
+            for (y, &word) in y.iter_mut().zip(first) {
+                *y += u64::from(word < threshold);
+            }
+        }
+        let mut chance = [0.0_f64; LANES];
+        let mut value = [0_i64; LANES];
+        for i in 0..LANES {
+            let (u, base) = (second[i] & mask, y[i] << shift);
+            let sign = -(((second[i] >> (63 - DECIDING)) & 1) as i64);
+            value[i] = ((base + u) as i64 ^ sign) - sign;
+            let accept = exp_minus((u * (u + 2 * base)) as f64 * scale);
+            // Minus nothing is thrown away.
+            chance[i] = if base + u == 0 && sign != 0 { 0.0 } else { accept };
+        }
         let mut count = 0;
-        wide(|| {
-            let mut y = [0_u64; LANES];
-            for &threshold in thresholds.iter() {
-                for (y, &word) in y.iter_mut().zip(&first) {
-                    *y += u64::from(word < threshold);
-                }
+        for i in 0..LANES {
+            let drawn = (second[i] >> (64 - DECIDING)) as f64 * 2.0_f64.powi(-(DECIDING as i32));
+            if let Some(place) = accepted.get_mut(count) {
+                *place = value[i];
             }
-            let mut chance = [0.0_f64; LANES];
-            let mut value = [0_i64; LANES];
-            for i in 0..LANES {
-                let (u, base) = (second[i] & mask, y[i] << *shift);
-                let sign = -(((second[i] >> (63 - DECIDING)) & 1) as i64);
-                value[i] = ((base + u) as i64 ^ sign) - sign;
-                chance[i] = exp_minus((u * (u + 2 * base)) as f64 * scale);
-                // Minus nothing is thrown away.
-                chance[i] = if base + u == 0 && sign != 0 { 0.0 } else { chance[i] };
-            }
-            for i in 0..LANES {
-                let drawn = (second[i] >> (64 - DECIDING)) as f64 * 2.0_f64.powi(-(DECIDING as i32));
-                accepted[count] = value[i];
-                count += usize::from(drawn < chance[i]);
-            }
-        });
-        accepted.truncate(count);
+            count += usize::from(drawn < chance[i]);
+        }
+        count
     }
 }
 

@@ -156,6 +156,13 @@ impl Plan {
         Gaussian::distance(steps * self.wish.parameters as f64) + steps * CUT
     }
 
+    /// A learning rate for stochastic gradient descent that needs no look at the data: one with which the noise of the whole run
+    /// moves each of `inputs` weights of an output by 4 ∕ √inputs, and at most 16.
+    pub fn rate(&self, inputs: usize) -> f32 {
+        let walk = self.noise * self.wish.clip.bound() * (self.wish.steps as f64 * inputs as f64).sqrt();
+        (4.0 * self.wish.batch as f64 / walk).min(16.0) as f32
+    }
+
     /// What so many steps cost, at the wished δ.
     ///
     /// # Errors

@@ -48,11 +48,12 @@ impl Randomness {
 
     /// Overwrites every word with the next 64 bits.
     pub fn words(&mut self, words: &mut [u64; 256]) {
-        let mut bytes = [0; 8 * 256];
-        self.cipher.apply_keystream(&mut bytes);
+        let bytes = &mut self.block[..8 * words.len()];
+        bytes.fill(0);
+        self.cipher.apply_keystream(bytes);
         let chunks = bytes.as_chunks().0;
         words.iter_mut().zip(chunks).for_each(|(word, bytes)| *word = u64::from_le_bytes(*bytes));
-        bytes.zeroize();
+        self.used = BLOCK;
     }
 
     /// A number below 1, a multiple of 2⁻⁵³.

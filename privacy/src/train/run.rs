@@ -41,7 +41,8 @@ pub struct Progress {
     pub steps: u64,
     /// Mean loss of the examples in the batches since the last time, in nats; none if there was none. It is not private.
     pub loss: Option<f64>,
-    /// What the run has cost so far: an upper bound of ε at the plan's δ, that of the next twentieth of the run.
+    /// What the run has cost so far: an upper bound of ε at the plan's δ, that of the next twentieth of the run, by a
+    /// quick account, and never above what was wished.
     pub epsilon: f64,
     /// How long the rest will take, if all goes on like this.
     pub left: Duration,
@@ -200,7 +201,7 @@ impl<'a> Run<'a> {
             let left = Duration::try_from_secs_f64(each * (steps - spent) as f64).unwrap_or_default();
             if spent > accounted {
                 accounted = steps.min(spent.next_multiple_of(steps.div_ceil(ACCOUNTED)));
-                epsilon = self.plan.quick_epsilon(accounted).map_err(TrainError::from)?;
+                epsilon = self.plan.quick_epsilon(accounted).map_err(TrainError::from)?.min(self.plan.wish.epsilon);
             }
             let goes_on = go_on(Progress { spent, steps, loss, epsilon, left });
             if spent == steps || !goes_on || saved.elapsed() > Duration::from_secs(10) {

@@ -21,7 +21,7 @@ impl Curve {
             self.points.iter().map(|(at, epsilon)| (grouped(*at), format!("{epsilon:.3}"))).collect();
         let widest = |which: fn(&(String, String)) -> &String| labels.iter().map(|l| which(l).chars().count()).max();
         let (left, right) = (widest(|l| &l.0).unwrap_or(0).max(5), widest(|l| &l.1).unwrap_or(0));
-        let room = width.saturating_sub(left + right + 4).max(1);
+        let room = width.saturating_sub(left + right + 3).max(1);
         let head = format!("{:>left$}  ε", "steps");
         let rows = self.points.iter().zip(&labels).map(|((_, epsilon), (at, shown))| {
             let part = if most > 0.0 { epsilon / most } else { 0.0 };

@@ -213,7 +213,8 @@ pub fn sealed(
     };
     let binding = Binding { asset: offered.asset, lane: ask.lane, asker, callback, is_public };
     let context = Context::new(&domain, &binding, &sealed);
-    let client = Client::new(identity::from_secret(&reading), nodes, ClientOptions::default());
+    // Sealing keys are told to anybody: what is asked later under a key of the request is not joined with whoever asks for them.
+    let client = Client::new(identity::from_secret(&*fresh()?), nodes, ClientOptions::default());
     let words = made.shares[0].0.iter().map(Vec::len).collect();
     let forms = [Form::Seed(&made.seed, words), Form::Words(&made.shares[1])];
     for (evaluator, node) in wanted.task.assignment.evaluators().into_iter().enumerate() {

@@ -110,9 +110,10 @@ pub(super) fn evaluate(
                     let (transcript, salt) = (own.encode(), transcript.output_salt().clone());
                     let reply = RunReply { figures, transcript, salt, outputs: outputs.clone(), complete: None };
                     let (mut order, reply) = (accepted.order().clone(), Secret::from(reply.encode()));
-                    order.asker = accepted.market().reader(&order);
+                    let reader = accepted.market().reader(&order);
+                    let apart = std::mem::replace(&mut order.asker, reader) != reader;
                     let (paid, at) = (signed.is_ok(), seat.machine.uptime());
-                    seat.machine.kept.keep(Answer { order, receipt, paid, reply, at });
+                    seat.machine.kept.keep(Answer { order, receipt, paid, apart, reply, at });
                 }
                 Some(signed?)
             }
