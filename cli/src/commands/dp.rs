@@ -83,13 +83,15 @@ pub struct EpsilonArgs {
 
 #[derive(Args, Debug)]
 #[command(after_help = "\
-The answer is rounded up: it was accounted itself, and spends no more than ε. The
-noise is in units of the clipping norm, and added once a step to the sum over a
-batch; dividing by the expected batch, not by the true one, keeps the account right.
+The answer is rounded up: it was accounted itself, and spends no more than ε.
+The noise is in units of the clipping norm, and added once a step to the sum
+over a batch; dividing by the expected batch, not by the true one, keeps the
+account right.
 
 Examples:
-  sahara dp noise --epsilon 3 --delta 1e-5 --records 60000 --batch 256 --epochs 10
-  sahara dp noise --epsilon 1 --delta 1e-6 --sample-rate 0.01 --steps 2000 --json")]
+  sahara dp noise --epsilon 3 --delta 1e-5 --records 60000 --batch 256 \\
+    --epochs 10
+  sahara dp noise --epsilon 1 --delta 1e-6 --sample-rate 0.01 --steps 2000")]
 pub struct NoiseArgs {
     /// What may be spent in all
     #[arg(long, value_name = "E")]
@@ -103,7 +105,8 @@ pub struct NoiseArgs {
 Each row says what is spent if training stops after so many steps.
 
 Examples:
-  sahara dp plan --epsilon 3 --delta 1e-5 --records 60000 --batch 256 --epochs 10
+  sahara dp plan --epsilon 3 --delta 1e-5 --records 60000 --batch 256 \\
+    --epochs 10
   sahara dp plan --noise 1.1 --delta 1e-5 --sample-rate 0.01 --steps 5000 \\
       --picture plan.svg")]
 pub struct PlanArgs {
