@@ -116,12 +116,12 @@ impl Chain {
         };
         match self.logs_of(contract, (first, last), topics) {
             Ok(found) => logs.extend(found.into_iter().filter(|log| blocks.binary_search(&log.block).is_ok())),
-            Err(AskError::Refused { .. }) => {
+            // Too much for a node, or for what is read of it. One that is away says nothing to parts either.
+            Err(_) => {
                 let (older, newer) = blocks.split_at(blocks.len() / 2);
                 self.logs_near(doing, contract, older, topics, logs)?;
                 self.logs_near(doing, contract, newer, topics, logs)?;
             }
-            Err(silent) => return Err(refusal(doing, &silent)),
         }
         Ok(())
     }

@@ -176,14 +176,19 @@ fn agreed(what: &What, network: &Network, offered: &ask::Offered, context: &Cont
         with => with.is_some(),
     };
     examined(&network.chain(), committee, named, context)?;
-    let mut accepted = Accepted::load(&context.home)?;
+    let accepted = Accepted::load(&context.home)?;
     if !named && accepted.knows(what.asset) && !accepted.has(committee) {
         let who = operators::named(&committee.operators);
         return Err(Error::user(format!(
             "committee {lane} has other operators than you accepted ({who}): say --with {lane} if they may read what you ask"
         )));
     }
-    accepted.accept(committee)
+    Ok(())
+}
+
+/// From now on this home's owner has agreed to them.
+fn accept(offered: &ask::Offered, context: &Context) -> Result<()> {
+    Accepted::load(&context.home)?.accept(&offered.committee)
 }
 
 fn make(args: &MakeArgs, context: &mut Context) -> Result<()> {
@@ -207,6 +212,9 @@ fn make(args: &MakeArgs, context: &mut Context) -> Result<()> {
         maxPrice: most,
     };
     let order = Order::call("asking", INFERENCE_MARKET, &call).paying(Amount::from(input.price));
+    if !payer.only_tries() {
+        accept(&offered, context)?;
+    }
     let Some(done) = payer.carry_out(&order, context)? else { return Ok(()) };
     let event = done.event::<InferenceMarket::Requested>(INFERENCE_MARKET);
     let event = event.ok_or_else(|| Error::fault("the market did not say which request it took"))?;
@@ -229,6 +237,7 @@ fn make(args: &MakeArgs, context: &mut Context) -> Result<()> {
 fn seal(args: &SealArgs, context: &mut Context) -> Result<()> {
     let network = args.network.find(context)?;
     let (offered, input) = sealed(&args.what, &network, args.asker, context)?;
+    accept(&offered, context)?;
     write_atomic(&args.out, &input.bytes)?;
     context.progress.clear();
     if context.out.json() {

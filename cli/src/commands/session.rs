@@ -266,8 +266,29 @@ pub(super) fn plan(payer: &Payer, asset: B256, sold: Terms, terms: &OpenTerms, c
     let mut files = Vec::with_capacity(committees.len());
     for committee in &committees {
         files.push(examined(&payer.chain, committee, !terms.committees.is_empty(), context)?);
+        is_paid_enough(&payer.chain, committee, sold.compute)?;
     }
     Ok(Plan { asset, price, sold, committees, files, caps_of, caps })
+}
+
+/// Refuses terms that pay an operator less than it asks now: the market opens no session then.
+fn is_paid_enough(chain: &Chain, committee: &Committee, compute: u128) -> Result<()> {
+    // What a member gets of one call, after the hundredth that is burnt.
+    let offered = compute.saturating_sub(compute.div_ceil(100)) / 3;
+    for operator in committee.operators {
+        let question = Operators::standingCall { operator, asset: committee.asset };
+        let asked = chain.call("asking what the operators ask", OPERATORS, &question)?.perCall;
+        if asked > offered {
+            return Err(Error::user(format!(
+                "operator {operator} of committee {} asks {} a call, and the licence's terms pay it {}: choose another committee with \
+                 --with, or another offer",
+                committee.id(),
+                Amount::from(asked),
+                Amount::from(offered)
+            )));
+        }
+    }
+    Ok(())
 }
 
 /// What is locked for each of so many committees: whole numbers of calls, as equal as they can be: nothing else could be spent.

@@ -184,7 +184,9 @@ impl Devnet {
 
     /// The same deal as long as it is good; else another session, and what that needs.
     fn renew(&self, paid: Paid, own: &Itself, progress: &Indicator) -> Result<Paid> {
-        let wallet = if paid.wallet.as_os_str().is_empty() { self.consumer()? } else { paid.wallet.clone() };
+        // Whoever made a wallet of their own at the usual place has set the tour's aside.
+        let is_ours = wallet::address(&paid.wallet).is_ok_and(wallet::is_everybodys);
+        let wallet = if is_ours { paid.wallet.clone() } else { self.consumer()? };
         let consumer = ["--wallet", text(&wallet)?, "--network", NETWORK];
         let sessions = own.run(&[&["session", "ls"][..], &consumer].concat())?;
         if let Some(good) = good_session(&paid, &sessions) {

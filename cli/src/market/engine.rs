@@ -21,7 +21,7 @@ use sahara_mpc::wire::ManifestId;
 use super::account::Account;
 use super::allowance::{calls_in_all, limits_of};
 use super::bill::{Bill, Deal};
-use super::content::{content, registered};
+use super::content::is_registered;
 use super::network;
 use super::operators::Accepted;
 use super::places;
@@ -263,15 +263,16 @@ fn lane(
 
 /// Refuses a model that is not the content that was registered as the asset: its owner chose what the nodes hold.
 fn is_what_was_sold(home: &Home, chain: u64, deal: &Deal, model: &Model) -> Result<()> {
-    let (asset, (root, _)) = (deal.committee().asset, content(model)?);
-    match registered(&network::of_chain(home, chain)?.chain(), asset)? == root {
-        true => Ok(()),
-        false => Err(Error::user(format!(
-            "the committee's nodes hold another model than was registered as asset {asset}: close the session with `sahara \
+    let asset = deal.committee().asset;
+    is_registered(&network::of_chain(home, chain)?.chain(), asset, model).map_err(|why| {
+        let words = format!(
+            "the committee's nodes hold another model than was registered as asset {asset} ({}): close the session with `sahara \
              session close {}`",
+            why.report(),
             short(deal.id)
-        ))),
-    }
+        );
+        why.saying(words)
+    })
 }
 
 /// The file of a session's committee: its keys are those that were agreed, where its nodes are their operators say on the

@@ -24,6 +24,8 @@ use crate::error::{Error, Result};
 const MOST: usize = 256;
 const MOST_OF_ASSET: usize = 64;
 const MOST_OF_ASKER: usize = 16;
+/// Requests that take no place: those that others compute, and those that were tried in vain. More of them push out the oldest.
+const MOST_ASIDE: usize = 512;
 /// Requests that cannot be answered of which that is remembered.
 const MOST_HOPELESS: usize = 4096;
 /// Seconds before its end at which a request is not begun any more: the receipt has to come into a block.
@@ -58,6 +60,8 @@ struct Known {
     done: Option<Complete>,
     /// What is wrong with it, if it can never be answered.
     hopeless: bool,
+    /// Whether it takes nobody's place: this node only helps with it, or it was tried in vain.
+    aside: bool,
     /// Whether the chain has it as over.
     over: bool,
 }
@@ -118,8 +122,8 @@ impl Book {
     /// Whether there is room for a request of this asset and asker.
     pub fn has_room(&self, asset: B256, asker: Address) -> bool {
         let table = self.table();
-        // What can never be answered takes nobody's place.
-        let waits = |known: &&Known| known.done.is_none() && !known.hopeless;
+        // What can never be answered takes nobody's place; nor what was not answered when it was tried, which may be somebody's nonsense.
+        let waits = |known: &&Known| known.done.is_none() && !known.hopeless && !known.aside;
         let waiting = || table.values().filter(waits).map(|known| &known.wanted.request);
         waiting().count() < MOST
             && waiting().filter(|request| request.asset == asset).count() < MOST_OF_ASSET
@@ -130,10 +134,16 @@ impl Book {
     /// to what it names.
     pub fn proven(&self, wanted: Arc<Wanted>, sealed: Arc<Sealed>, height: u64, time: u64) {
         let fresh = time.saturating_add(self.max_age);
+        let node = self.keys.node();
+        let computes =
+            wanted.task.assignment.evaluators().iter().any(|index| wanted.keys()[usize::from(*index)] == node);
         let mut table = self.table();
+        // Who helps opens nothing of it.
+        let sealed = if computes { sealed } else { Arc::new(without_parts(&sealed)) };
         let known = table.entry(wanted.id).or_insert_with(|| Known {
             wanted,
             sealed,
+            aside: !computes,
             fresh,
             height,
             held: None,
@@ -143,6 +153,16 @@ impl Book {
             over: false,
         });
         (known.fresh, known.height) = (known.fresh.max(fresh), known.height.max(height));
+        push_out(&mut table);
+    }
+
+    /// An attempt at a request came to nothing: it makes room for others.
+    pub fn in_vain(&self, id: B256) {
+        let mut table = self.table();
+        if let Some(known) = table.get_mut(&id).filter(|known| known.done.is_none()) {
+            known.aside = true;
+        }
+        push_out(&mut table);
     }
 
     /// A request that is known was proven to wait still.
@@ -207,8 +227,7 @@ impl Book {
         let mut table = self.table();
         let Some(known) = table.get_mut(&id) else { return };
         known.hopeless = true;
-        let none = || Part { epoch: 0, bytes: Vec::new() };
-        known.sealed = Arc::new(Sealed { parts: [none(), none()], ..(*known.sealed).clone() });
+        known.sealed = Arc::new(without_parts(&known.sealed));
         let hopeless = table.values().filter(|known| known.hopeless);
         let oldest = hopeless.clone().map(|known| (known.wanted.request.number, known.wanted.id)).min();
         if hopeless.count() > MOST_HOPELESS
@@ -278,6 +297,22 @@ impl Book {
             return Err(refused("the receipt says something else than this node knows".to_owned()));
         }
         Ok(slip.receipt.digest(&self.domain))
+    }
+}
+
+fn without_parts(sealed: &Sealed) -> Sealed {
+    let none = || Part { epoch: 0, bytes: Vec::new() };
+    let Sealed { asker, reader, inputs, .. } = sealed;
+    Sealed { asker: *asker, reader: *reader, inputs: *inputs, parts: [none(), none()] }
+}
+
+/// Of what takes no place, so much is kept, the newest.
+fn push_out(table: &mut BTreeMap<B256, Known>) {
+    let aside = |known: &&Known| known.aside && known.done.is_none() && known.held.is_none() && !known.hopeless;
+    while table.values().filter(aside).count() > MOST_ASIDE {
+        let oldest = table.values().filter(aside).map(|known| (known.wanted.request.number, known.wanted.id)).min();
+        let Some((_, oldest)) = oldest else { return };
+        table.remove(&oldest);
     }
 }
 
@@ -485,9 +520,11 @@ fn read(domain: &Domain, bytes: &[u8]) -> Option<Known> {
         fresh: 0,
         height: slip.receipt.height,
         held: None,
-        answer: slip.wanted.request.isPublic.then_some(answer),
+        // A helper knows the answer's hash only: it is for the evaluators to hand it in.
+        answer: Some(answer).filter(|answer| slip.wanted.request.isPublic && !answer.is_empty()),
         done: Some(complete),
         hopeless: false,
+        aside: false,
         over: false,
         wanted: Arc::new(slip.wanted),
     })
@@ -675,8 +712,13 @@ pub mod tests {
 
     /// With nothing in it.
     pub fn book(folder: &std::path::Path) -> Book {
+        book_of(folder, 0)
+    }
+
+    /// The same, of another member.
+    fn book_of(folder: &std::path::Path, place: usize) -> Book {
         let clock = || CLOCK.load(Ordering::Relaxed);
-        let keys = SealingKeys::open(folder.join("sealing"), 7, from_secret(&[1; 32]), clock).unwrap();
+        let keys = SealingKeys::open(folder.join("sealing"), 7, from_secret(&[place as u8 + 1; 32]), clock).unwrap();
         Book::open(DOMAIN, folder.join("requests"), keys, 300, clock).unwrap()
     }
 
@@ -808,5 +850,35 @@ pub mod tests {
         assert_eq!((book.to_do().len(), book.open_ones().len()), (MOST_OF_ASKER - 1, MOST_OF_ASKER - 1));
         assert!(book.has_room(B256::repeat_byte(1), Address::repeat_byte(7)), "what cannot be answered has no place");
         assert!(book.knows(wanted(true, 3).id), "nor is it looked at again");
+    }
+
+    #[test]
+    fn nonsense_takes_no_place_from_an_honest_request_at_any_role() {
+        for place in 0..3 {
+            let folder = tempfile::tempdir().unwrap();
+            let book = book_of(folder.path(), place);
+            for number in 0..MOST_OF_ASSET as u64 {
+                let one = wanted(true, number);
+                let request = Request { asker: Address::with_last_byte(number as u8), ..one.request.clone() };
+                let id = B256::from(U256::from(number + 1));
+                book.proven(Arc::new(Wanted { id, request, ..one }), Arc::new(sealed()), 5, NOW);
+                book.in_vain(id);
+            }
+            assert!(book.has_room(B256::repeat_byte(1), Address::repeat_byte(7)), "as member {place}");
+        }
+    }
+
+    #[test]
+    fn what_is_only_helped_with_takes_no_place_and_is_bounded() {
+        let folder = tempfile::tempdir().unwrap();
+        let helper = (0..3).find(|index| !wanted(true, 1).task.assignment.evaluators().contains(index)).unwrap();
+        let book = book_of(folder.path(), usize::from(helper));
+        for number in 0..MOST_ASIDE as u64 + 9 {
+            let id = B256::from(U256::from(number + 1));
+            book.proven(Arc::new(Wanted { id, ..wanted(true, number) }), Arc::new(sealed()), 5, NOW);
+        }
+        assert!(book.has_room(B256::repeat_byte(1), Address::repeat_byte(7)));
+        assert_eq!(book.table().len(), MOST_ASIDE);
+        assert!(book.table().values().all(|known| known.sealed.parts.iter().all(|part| part.bytes.is_empty())));
     }
 }

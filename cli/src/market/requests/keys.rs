@@ -73,6 +73,11 @@ impl SealingKeys {
         Ok(keys)
     }
 
+    /// The node whose keys they are.
+    pub fn node(&self) -> PublicKey {
+        self.identity.public()
+    }
+
     /// The key of this epoch, signed; made if there is none.
     ///
     /// # Errors

@@ -123,7 +123,10 @@ impl Work {
                     ending.answered();
                     tracing::info!(%request, "a contract's request is answered");
                 }
-                Err(error) => tracing::warn!(%request, %error, "a contract's request is not answered yet"),
+                Err(error) => {
+                    tracing::warn!(%request, %error, "a contract's request is not answered yet");
+                    attempt.book.in_vain(request);
+                }
             }
         };
         // What does not start is tried in the next window.
