@@ -373,13 +373,19 @@ fn nobody_hears_a_key_that_is_not_due(market: &Market, licence: &str, root: &str
     market.must(&owner, &[&publish[..], &as_stranger].concat());
     let offer = ["asset", "offer", &other, "--kind", "full-access", "--price", "0", "--details", root];
     market.must(&owner, &[&offer[..], &as_stranger].concat());
-    let stolen = number(&market.must(&owner, &[&["licence", "buy", &other][..], &as_stranger].concat()), "licence");
+    let stolen = number(
+        &market.must(&owner, &[&["licence", "buy", &other, "--without-ciphertext"][..], &as_stranger].concat()),
+        "licence",
+    );
     market.refused(&owner, &["licence", "deliver", &stolen, "--wallet", text(&owners)], "the key stays here");
     assert_eq!(listener.methods_with(&secret), Vec::<String>::new(), "of an asset that is another's");
     market.refused(&owner, &["licence", "deliver", "99", "--wallet", text(&owners)], "NoSuchLicence");
     // One that its owner ended.
-    let ended =
-        number(&market.must(&owner, &[&["licence", "buy", &other, "--again"][..], &as_stranger].concat()), "licence");
+    let ended = number(
+        &market
+            .must(&owner, &[&["licence", "buy", &other, "--again", "--without-ciphertext"][..], &as_stranger].concat()),
+        "licence",
+    );
     market.must(&owner, &[&["licence", "withdraw", &ended][..], &as_stranger].concat());
     let late = [&["licence", "deliver", &ended][..], &as_stranger].concat();
     market.refused(&owner, &late, "the key stays here");
@@ -486,6 +492,7 @@ fn full_access_opens_a_ciphertext(market: &Market) {
     market.buys_not(&["--terms", &terms], &format!("say --token {token}"));
     market.buys_not(&["--token", &token, "--max-price", "4.5"], "costs 5 TT, more than the 4.5 TT");
     market.buys_not(&["--token", &token, "--ciphertext", text(&market.owners())], "is no ciphertext");
+    market.buys_not(&["--token", &token], "have that before you pay");
     let bought = market.buys(&["--token", &token, "--ciphertext", text(&sealed)]);
     assert_eq!(bought["transactions"].as_array().map(Vec::len), Some(1), "a permit needs no transaction: {bought}");
     let licence = number(&bought, "licence");
@@ -502,8 +509,11 @@ fn full_access_opens_a_ciphertext(market: &Market) {
     market.refused(&market.consumer, &["licence", "dispute", &licence, "--from", text(&sealed)], "the key opens all");
     let collect = ["licence", "collect", &licence, "--wallet", text(&owners)];
     market.refused(&market.devnet.home, &collect, "the key can be disputed until");
-    market.buys_not(&["--terms", &terms, "--token", &token], "is yours already, and nothing was paid: buy one more");
-    market.buys_not(&["--terms", &terms, "--token", &token, "--again"], "OpenedBefore");
+    market.buys_not(
+        &["--terms", &terms, "--token", &token, "--without-ciphertext"],
+        "is yours already, and nothing was paid: buy one more",
+    );
+    market.buys_not(&["--terms", &terms, "--token", &token, "--again", "--without-ciphertext"], "OpenedBefore");
     market.owner(&["asset", "retract", &terms]);
     // An owner who opens another key: the buyer has the price back. In a token without permits.
     let other = market.path("other.sealed");
@@ -511,7 +521,7 @@ fn full_access_opens_a_ciphertext(market: &Market) {
         number(&market.owner(&["asset", "publish", &market.asset, text(&source), "--out", text(&other)]), "root");
     let key = market.devnet.home.path().join(format!("ciphertexts/{}.key", root.trim_start_matches("0x")));
     market.offers(&["--kind", "full-access", "--price", "12", "--token", &plain, "--details", &root]);
-    let bought = market.buys(&["--token", &plain]);
+    let bought = market.buys(&["--token", &plain, "--ciphertext", text(&other)]);
     assert_eq!(bought["transactions"].as_array().map(Vec::len), Some(2), "an allowance comes first: {bought}");
     let licence = number(&bought, "licence");
     std::fs::write(&key, "11".repeat(32)).expect("the owner's key");
@@ -534,8 +544,13 @@ fn another_chain_is_refused(market: &Market) {
     market.must(&market.consumer, &["network", "add", text(&other), "--name", "other"]);
     let terms = market.offers(&["--price", "1", "--royalty", "0.001"]);
     let buy = ["licence", "buy", &market.asset, "--terms", &terms, "--no-session", "--network", "other"];
-    let done = market.run(&market.consumer, &buy);
-    assert_eq!(done.code, Some(2), "{done}");
-    assert!(done.stderr.contains("of chain 1337, not of chain 1338"), "{done}");
+    let own = market.path("own.json");
+    let own = ["--wallet", text(&own)];
+    market.must(&market.consumer, &[&["wallet", "new"][..], &own].concat());
+    let with_own = [&buy[..], &own].concat();
+    for (buy, why) in [(&buy[..], "everybody knows the key"), (&with_own, "of chain 1337, not of chain 1338")] {
+        let done = market.run(&market.consumer, buy);
+        assert!(done.code == Some(2) && done.stderr.contains(why), "{done}");
+    }
     market.must(&market.consumer, &["network", "rm", "other"]);
 }
