@@ -112,8 +112,8 @@ fn of_network(error: &NetworkError) -> String {
             format!("{error}: is the network up? See `sahara devnet status`, or start it with `sahara devnet up`")
         }
         NetworkError::Unreachable { local: false, .. } => format!(
-            "{error}: if it is of your own network see `sahara devnet status`, else ask its operator whether it runs and is \
-             reached at this address (`sahara operator doctor` there says why not)"
+            "{error}: ask its operator whether it runs and is reached at this address (`sahara operator doctor` there \
+             says why not)"
         ),
         NetworkError::OtherCommittee { doing, fingerprint, source } => format!(
             "{doing}: {source}: get the current committee file from the operators, and compare fingerprints (`sahara \
