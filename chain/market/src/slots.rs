@@ -34,7 +34,7 @@ pub fn withdrawn(licence: U256) -> B256 {
     mapping(licence.into(), U256::ZERO.into())
 }
 
-/// In [`crate::LICENCES`]: the hash of a licence's asset and terms ([`crate::abi::Terms::hash`]), zero if there is no such licence; and
+/// In [`crate::LICENCES`]: the hash of a licence's asset and terms (`keccak256(abi.encode(asset, terms))`), zero if there is no such licence; and
 /// the word with its times and state, [`LicenceTimes`], [`LicenceState`].
 pub fn licence(licence: U256) -> [B256; 2] {
     let first = mapping(licence.into(), U256::from(10).into());

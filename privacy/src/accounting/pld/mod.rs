@@ -1,6 +1,6 @@
 //! The accountant of privacy-loss distributions.
 //!
-//! The loss of one step is moved to a grid ([`losses`], rounded so that it spends no less), and that of many steps is the sum of
+//! The loss of one step is moved to a grid (`losses`, rounded so that it spends no less), and that of many steps is the sum of
 //! independent ones, by the Fourier transform (Koskela, Jälkö and Honkela, 2020; Gopi, Lee and Wutschitz, 2021). Before it is
 //! transformed, the distribution is tilted by e^{θ loss} such that what is rare enough to matter for δ becomes likely: errors of
 //! floating point and of the window are then small parts of δ, however small δ is. Both errors are bounded and added to δ:
@@ -9,7 +9,7 @@
 //!   g(s) = e^{-θ(s-ε)} (1 - e^{ε-s}) where s > ε, which is at most θ^θ / (1+θ)^{1+θ};
 //! * what lies outside the window is bounded by Chernoff on both sides, and counts with the most that g can be; what the cyclic
 //!   transform brings into the window from outside only adds;
-//! * each coefficient of the transform is right to [`fourier::error`]; what a power and the way back make of that is added to
+//! * each coefficient of the transform is right to `fourier::error`; what a power and the way back make of that is added to
 //!   each point;
 //! * mass at infinity is added as it is.
 //!
