@@ -4,7 +4,6 @@
 
 mod common;
 
-use std::path::Path;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
@@ -49,22 +48,6 @@ impl Stage {
         devnet.home.output(&["devnet", "up", "--port", &devnet.port.to_string(), "--model", "small"]);
         let file = devnet.home.path().join("devnet").join("paid.json");
         let paid: Value = serde_json::from_slice(&std::fs::read(file).expect("what was sold")).expect("JSON");
-        devnet.home.output(&["devnet", "down"]);
-        let wallets = devnet.home.path().join("devnet").join("wallets");
-        std::fs::write(wallets.join("password"), PASSWORD).expect("a writable home");
-        restrict(&wallets.join("password"));
-        for node in 1..=3 {
-            let file = devnet.node_folder(node).join("market.toml");
-            let mut lines = std::fs::read_to_string(&file).expect("a node for a market");
-            let account = wallets.join(format!("operator-{node}.json"));
-            lines += &format!(
-                "account = {:?}\npassword-file = {:?}\nsettle-at-a-loss = true\n",
-                account.display().to_string(),
-                wallets.join("password").display().to_string()
-            );
-            std::fs::write(file, lines).expect("a writable home");
-        }
-        devnet.start();
         let network = devnet.home.json(&["network", "show", "devnet", "--json"]);
         let chain = network["evm_chain"].as_u64().unwrap_or_else(|| panic!("no chain in {network}"));
         let rpc = network["rpc"][0].as_str().unwrap_or_else(|| panic!("no node in {network}")).to_owned();
@@ -179,11 +162,6 @@ impl Drop for Stage {
     fn drop(&mut self) {
         self.devnet.home.run(&["devnet", "down"]);
     }
-}
-
-fn restrict(path: &Path) {
-    use std::os::unix::fs::PermissionsExt;
-    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600)).expect("a file");
 }
 
 fn integers(value: &Value) -> Vec<i32> {
