@@ -1,5 +1,8 @@
 //! The contracts' interfaces as this program calls them; `contracts/src/protocol/` has them with explanations.
 
+use alloy_primitives::{B256, keccak256};
+use alloy_sol_types::SolValue;
+
 alloy_sol_types::sol! {
     #[derive(Debug, PartialEq, Eq)]
     struct InferenceReceipt {
@@ -594,6 +597,13 @@ alloy_sol_types::sol! {
             external
             view
             returns (uint256 epsilon, uint256 drawn);
+    }
+}
+
+impl Terms {
+    /// The name of these terms for an asset, as the contract makes it: `keccak256(abi.encode(asset, terms))`.
+    pub fn hash(&self, asset: B256) -> B256 {
+        keccak256((asset, self.clone()).abi_encode_params())
     }
 }
 

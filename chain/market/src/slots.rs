@@ -34,8 +34,8 @@ pub fn withdrawn(licence: U256) -> B256 {
     mapping(licence.into(), U256::ZERO.into())
 }
 
-/// In [`crate::LICENCES`]: the hash of a licence's asset and terms (`keccak256(abi.encode(asset, terms))`), zero if there is no such licence; and
-/// the word with its times and state, [`LicenceTimes`], [`LicenceState`].
+/// In [`crate::LICENCES`]: the hash of a licence's asset and terms ([`crate::abi::Terms::hash`]), zero if there is no such licence; and
+/// the word with its times and state, [`LicenceState`].
 pub fn licence(licence: U256) -> [B256; 2] {
     let first = mapping(licence.into(), U256::from(10).into());
     [first, after(first, 2)]
@@ -107,20 +107,22 @@ impl Place {
     }
 }
 
-/// What a licence's second word says of its times: seconds since 1970.
+/// What the third word of a licence's record says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct LicenceTimes {
-    /// When it was bought.
+pub struct LicenceState {
+    /// When it was bought, in seconds since 1970.
     pub bought: u64,
-    /// Until when it is good.
+    /// Until when it is good, in seconds since 1970.
     pub ends: u64,
+    /// What its money does: 0 paid, 1 vesting, 2 sealed, 3 refunded.
+    pub money: u8,
 }
 
-impl LicenceTimes {
+impl LicenceState {
     /// Reads the word.
     pub fn read(word: U256) -> Self {
-        let [bought, ends, ..] = word.into_limbs();
-        Self { bought, ends }
+        let [bought, ends, _, rest] = word.into_limbs();
+        Self { bought, ends, money: rest.to_le_bytes()[0] }
     }
 }
 
@@ -150,23 +152,6 @@ impl SessionState {
             (3, Ok(_)) => Self::Finished,
             _ => Self::Unknown(word),
         }
-    }
-}
-
-/// What the third word of a licence's record says.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct LicenceState {
-    /// When it was bought, in seconds since 1970.
-    pub bought: u64,
-    /// What its money does: 0 paid, 1 vesting, 2 sealed, 3 refunded.
-    pub money: u8,
-}
-
-impl LicenceState {
-    /// Reads the word.
-    pub fn read(word: U256) -> Self {
-        let [bought, _, _, rest] = word.into_limbs();
-        Self { bought, money: rest.to_le_bytes()[0] }
     }
 }
 
@@ -251,7 +236,7 @@ mod tests {
     #[test]
     fn a_licence_says_when_it_was_bought_and_what_its_money_does() {
         let word = U256::from_limbs([1_700_000_000, u64::MAX, 7, 2 | 600 << 8]);
-        assert_eq!(LicenceState::read(word), LicenceState { bought: 1_700_000_000, money: 2 });
+        assert_eq!(LicenceState::read(word), LicenceState { bought: 1_700_000_000, ends: u64::MAX, money: 2 });
     }
 
     #[test]
@@ -279,7 +264,8 @@ mod tests {
         assert_eq!(account(U256::ONE << 160), None);
         assert_eq!(bond(U256::from(9) << 128 | U256::from(5)), 5);
         assert_eq!(Place::read(U256::from(9) << 128 | U256::from(5)), Place { number: 5, since: 9 });
-        assert_eq!(LicenceTimes::read(word | U256::from(1) << 128), LicenceTimes { bought: 5, ends: 6 });
+        let state = LicenceState { bought: 5, ends: 6, money: 0 };
+        assert_eq!(LicenceState::read(word | U256::from(1) << 128), state);
         let states = [RequestState::None, RequestState::Waiting, RequestState::Answered, RequestState::GivenBack];
         for (word, state) in states.into_iter().enumerate() {
             assert_eq!(RequestState::read(U256::from(word)), state);

@@ -40,7 +40,7 @@ fn a_receipt_pays_everybody_once_and_what_is_left_goes_back() {
     }
     let [hash, times] = slots::licence(stage.licence);
     assert_eq!(B256::from(stage.slot(LICENCES, hash)), stage.terms_hash());
-    let times = slots::LicenceTimes::read(stage.slot(LICENCES, times));
+    let times = slots::LicenceState::read(stage.slot(LICENCES, times));
     assert!(times.bought > START / 1_000_000_000 && times.ends == times.bought + 10 * DAY, "{times:?}");
 
     let held = stage.chain.balance(INFERENCE_MARKET);

@@ -116,40 +116,6 @@ impl Chain {
         Ok(())
     }
 
-    /// What a contract answers as all nodes say that answer, two of them if there are two; nothing if the contract has no answer.
-    ///
-    /// # Errors
-    /// When too few nodes answer, or they say different things.
-    pub fn agreed<C: SolCall>(&self, doing: &str, contract: Address, question: &C) -> Result<Option<C::Return>>
-    where
-        C::Return: PartialEq,
-    {
-        let transaction = json!({"to": contract, "input": Bytes::from(question.abi_encode())});
-        let mut said: Vec<Option<C::Return>> = Vec::new();
-        let mut why = None;
-        for answer in self.rpc.ask_all("eth_call", &json!([transaction, "latest"])) {
-            match answer {
-                Ok(answer) => {
-                    let bytes = answer.as_str().and_then(|text| hex::decode(text).ok()).unwrap_or_default();
-                    said.push(C::abi_decode_returns_validate(&bytes).ok());
-                }
-                // The contract's own refusal: it was asked, and does not know.
-                Err(AskError::Refused { code: REVERTED, .. } | AskError::Refused { data: Some(_), .. }) => {
-                    said.push(None)
-                }
-                Err(error) => why = Some(error),
-            }
-        }
-        let first = said.pop();
-        if said.iter().any(|other| Some(other) != first.as_ref()) {
-            return Err(Error::fault(format!("{doing}: the chain's nodes say different things; try again")));
-        }
-        match (first, said.len() + 1 >= self.rpc.count().min(2)) {
-            (Some(answer), true) => Ok(answer),
-            _ => Err(refusal(doing, &why.unwrap_or_else(|| AskError::NoAnswer("too few nodes answer".to_owned())))),
-        }
-    }
-
     /// What a contract answers to a question that changes nothing.
     ///
     /// # Errors
@@ -174,13 +140,44 @@ impl Chain {
         question: &C,
         least: usize,
     ) -> Result<C::Return> {
+        let said = self.asked_alike(doing, contract, question, least, said)?;
+        let answer = said.map_err(|why| refusal(doing, &why))?;
+        C::abi_decode_returns_validate(&answer).map_err(|_| nonsense(doing))
+    }
+
+    /// The same of two nodes for what a contract need not have: nothing if it has no answer.
+    ///
+    /// # Errors
+    /// When too few answer, or they contradict each other.
+    pub fn known_alike<C: SolCall>(&self, doing: &str, contract: Address, question: &C) -> Result<Option<C::Return>>
+    where
+        C::Return: PartialEq,
+    {
+        self.asked_alike(doing, contract, question, 2, |answer| match answer {
+            // The contract's own refusal: it was asked, and does not know.
+            Err(AskError::Refused { code: REVERTED, .. } | AskError::Refused { data: Some(_), .. }) => Ok(None),
+            other => Ok(C::abi_decode_returns_validate(&bytes(other?).unwrap_or_default()).ok()),
+        })
+    }
+
+    /// Asks all nodes, some times while they contradict each other; `read` says what an answer means, or why it is none.
+    fn asked_alike<C: SolCall, T: PartialEq>(
+        &self,
+        doing: &str,
+        contract: Address,
+        question: &C,
+        least: usize,
+        read: impl Fn(Answer) -> std::result::Result<T, AskError>,
+    ) -> Result<T> {
         let transaction = json!({"to": contract, "input": Bytes::from(question.abi_encode())});
         let least = least.min(self.rpc.count()).max(1);
         for pause in [0, 1, 2] {
             std::thread::sleep(std::time::Duration::from_secs(pause));
             let answers = self.rpc.ask_all("eth_call", &json!([transaction, "latest"]));
-            let Some(answer) = alike(&answers, least).map_err(|why| refusal(doing, &why))? else { continue };
-            return C::abi_decode_returns_validate(&answer).map_err(|_| nonsense(doing));
+            let said = alike(answers.into_iter().map(&read), least).map_err(|why| refusal(doing, &why))?;
+            if let Some(said) = said {
+                return Ok(said);
+            }
         }
         Err(Error::fault(format!(
             "{doing}: the chain's nodes contradict each other, so one of them is wrong or behind: try again, or name others (`sahara \
@@ -198,9 +195,7 @@ impl Chain {
 
     fn try_call<C: SolCall>(&self, contract: Address, question: &C) -> std::result::Result<Vec<u8>, AskError> {
         let transaction = json!({"to": contract, "input": Bytes::from(question.abi_encode())});
-        let answer = self.rpc.ask("eth_call", &json!([transaction, "latest"]))?;
-        let bytes = answer.as_str().and_then(|text| hex::decode(text).ok());
-        bytes.ok_or_else(|| AskError::NoAnswer("a node's answer is no bytes".to_owned()))
+        bytes(self.rpc.ask("eth_call", &json!([transaction, "latest"]))?)
     }
 
     /// Makes sure that the nodes are of this chain.
@@ -225,19 +220,17 @@ impl Chain {
     }
 }
 
-/// What so many nodes say alike at least; nothing if they contradict each other. That a contract refuses is said, too; a node that only
-/// has no time says nothing.
-fn alike(answers: &[Answer], least: usize) -> std::result::Result<Option<Vec<u8>>, AskError> {
-    let mut said: Vec<std::result::Result<Vec<u8>, &AskError>> = Vec::new();
+/// What so many nodes say alike at least; nothing if they contradict each other. A node that only has no time says nothing.
+fn alike<T: PartialEq>(
+    answers: impl IntoIterator<Item = std::result::Result<T, AskError>>,
+    least: usize,
+) -> std::result::Result<Option<T>, AskError> {
+    let mut said: Vec<T> = Vec::new();
     let mut silent = AskError::NoAnswer("no node of the chain answers".to_owned());
     for answer in answers {
         match answer {
-            Ok(value) => match value.as_str().and_then(|text| hex::decode(text).ok()) {
-                Some(bytes) => said.push(Ok(bytes)),
-                None => silent = AskError::NoAnswer("a node's answer is no bytes".to_owned()),
-            },
-            Err(refused @ AskError::Refused { data: Some(_), .. }) => said.push(Err(refused)),
-            Err(why) => silent = why.clone(),
+            Ok(one) => said.push(one),
+            Err(why) => silent = why,
         }
     }
     if said.len() < least {
@@ -248,11 +241,22 @@ fn alike(answers: &[Answer], least: usize) -> std::result::Result<Option<Vec<u8>
             )),
         };
     }
-    let Some(first) = said.first() else { return Err(silent) };
-    if said.iter().any(|other| other != first) {
-        return Ok(None);
+    let Some(first) = said.pop() else { return Err(silent) };
+    Ok(said.iter().all(|other| *other == first).then_some(first))
+}
+
+/// What a contract answered, or that it refuses.
+fn said(answer: Answer) -> std::result::Result<std::result::Result<Vec<u8>, AskError>, AskError> {
+    match answer {
+        Err(refused @ AskError::Refused { data: Some(_), .. }) => Ok(Err(refused)),
+        other => bytes(other?).map(Ok),
     }
-    first.clone().map(Some).map_err(Clone::clone)
+}
+
+/// What a contract answered.
+fn bytes(answer: Value) -> std::result::Result<Vec<u8>, AskError> {
+    let bytes = answer.as_str().and_then(|text| hex::decode(text).ok());
+    bytes.ok_or_else(|| AskError::NoAnswer("a node's answer is no bytes".to_owned()))
 }
 
 /// A number as Ethereum writes them in JSON.
@@ -297,6 +301,10 @@ mod tests {
         let away = || Err(AskError::NoAnswer("down".into()));
         let busy = || Err(AskError::Refused { code: -32005, message: "rate limited".into(), data: None });
         let reverts = || Err(AskError::Refused { code: 3, message: "reverted".into(), data: Some(vec![1]) });
+        let alike = |answers: &[Answer], least| match alike(answers.iter().cloned().map(super::said), least)? {
+            Some(said) => said.map(Some),
+            None => Ok(None),
+        };
         assert_eq!(alike(&[said("0x01"), away(), said("0x01")], 2), Ok(Some(vec![1])));
         assert_eq!(alike(&[said("0x01"), said("0x02")], 2), Ok(None));
         assert_eq!(alike(&[said("0x01"), reverts()], 2), Ok(None), "a contract's refusal is an answer");
@@ -315,7 +323,7 @@ mod tests {
         let refuses =
             |code: i64| node(move |_, _| Err(json!({"id": 1, "error": {"code": code, "message": "no"}}).to_string()));
         let ask =
-            |nodes: Vec<sahara_light::Url>| Chain::new(7, nodes).agreed("asking", Address::ZERO, &decimalsCall {});
+            |nodes: Vec<sahara_light::Url>| Chain::new(7, nodes).known_alike("asking", Address::ZERO, &decimalsCall {});
         assert_eq!(ask(vec![six()]).unwrap(), Some(6));
         assert_eq!(ask(vec![six(), refuses(-32005), six()]).unwrap(), Some(6));
         assert_eq!(ask(vec![refuses(3)]).unwrap(), None, "the contract has no answer");

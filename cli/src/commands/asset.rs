@@ -339,7 +339,7 @@ fn offer(args: &OfferArgs, context: &mut Context) -> Result<()> {
             .progress
             .note("operators whose quote is above nothing do not serve these terms: --compute is what they get");
     }
-    let hash = keccak256((args.asset, terms.clone()).abi_encode_params());
+    let hash = terms.hash(args.asset);
     let call = Licences::offerCall { asset: args.asset, terms: terms.clone() };
     let order = Order::call("offering licences", LICENCES, &call);
     if payer.carry_out(&order, context)?.is_none() {
@@ -569,7 +569,7 @@ pub(super) fn offers(chain: &Chain, asset: B256) -> Result<Vec<(B256, Terms)>> {
         let event = Licences::Offered::decode_raw_log_validate(log.topics.iter().copied(), &log.data);
         let Ok(event) = event else { continue };
         // Terms are what hashes to their name, whoever shows them.
-        let hash = keccak256((asset, event.terms.clone()).abi_encode_params());
+        let hash = event.terms.hash(asset);
         if hash != event.termsHash || all.iter().any(|(known, _)| *known == hash) {
             continue;
         }

@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use super::Context;
 use super::money::{MoneyArgs, id};
 use super::network::NetworkArgs;
-use super::session::examined;
+use super::session::{examined, standings};
 use crate::chain_client::{Chain, Key, Order};
 use crate::error::{Error, Result};
 use crate::market::network::Network;
@@ -175,7 +175,8 @@ fn agreed(what: &What, network: &Network, offered: &ask::Offered, context: &Cont
         }
         with => with.is_some(),
     };
-    examined(&network.chain(), committee, named, context)?;
+    let chain = network.chain();
+    examined(&chain, committee, &standings(&chain, committee)?, named, context)?;
     let accepted = Accepted::load(&context.home)?;
     if !named && accepted.knows(what.asset) && !accepted.has(committee) {
         let who = operators::named(&committee.operators);

@@ -265,19 +265,18 @@ pub(super) fn plan(payer: &Payer, asset: B256, sold: Terms, terms: &OpenTerms, c
     let caps = caps(terms, price, caps_of.iter().sum(), today)?;
     let mut files = Vec::with_capacity(committees.len());
     for committee in &committees {
-        files.push(examined(&payer.chain, committee, !terms.committees.is_empty(), context)?);
-        is_paid_enough(&payer.chain, committee, sold.compute)?;
+        let standings = standings(&payer.chain, committee)?;
+        files.push(examined(&payer.chain, committee, &standings, !terms.committees.is_empty(), context)?);
+        is_paid_enough(committee, &standings, sold.compute)?;
     }
     Ok(Plan { asset, price, sold, committees, files, caps_of, caps })
 }
 
 /// Refuses terms that pay an operator less than it asks now: the market opens no session then.
-fn is_paid_enough(chain: &Chain, committee: &Committee, compute: u128) -> Result<()> {
+fn is_paid_enough(committee: &Committee, standings: &[Operators::standingReturn; 3], compute: u128) -> Result<()> {
     // What a member gets of one call, after the hundredth that is burnt.
     let offered = compute.saturating_sub(compute.div_ceil(100)) / 3;
-    for operator in committee.operators {
-        let question = Operators::standingCall { operator, asset: committee.asset };
-        let asked = chain.call("asking what the operators ask", OPERATORS, &question)?.perCall;
+    for (operator, asked) in committee.operators.iter().zip(standings.iter().map(|standing| standing.perCall)) {
         if asked > offered {
             return Err(Error::user(format!(
                 "operator {operator} of committee {} asks {} a call, and the licence's terms pay it {}: choose another committee with \
@@ -437,20 +436,31 @@ pub(super) fn open_planned(
     Ok(Some(Opened { session, id, caps }))
 }
 
+/// How the operators of a committee stand: what is bonded, what they ask.
+pub(super) fn standings(chain: &Chain, committee: &Committee) -> Result<[Operators::standingReturn; 3]> {
+    let asset = committee.asset;
+    let of = |operator| {
+        chain.call("asking who sits on the committee", OPERATORS, &Operators::standingCall { operator, asset })
+    };
+    let [first, second, third] = committee.operators;
+    Ok([of(first)?, of(second)?, of(third)?])
+}
+
 /// Tells who sits on a committee, which is what keeps questions private, and compares what its nodes hold with what was
 /// registered. The committee as its nodes are reached; none where their operators do not say.
 pub(super) fn examined(
     chain: &Chain,
     committee: &Committee,
+    standings: &[Operators::standingReturn; 3],
     named: bool,
     context: &Context,
 ) -> Result<Option<nodes::Committee>> {
     let (asset, doing) = (committee.asset, "asking who sits on the committee");
     context.progress.note(&format!("committee {}:", short(committee.id())));
     let mut members = Vec::new();
-    for (index, (operator, key)) in committee.operators.iter().zip(&committee.keys).enumerate() {
+    let seats = committee.operators.iter().zip(&committee.keys).zip(standings);
+    for (index, ((operator, key), standing)) in seats.enumerate() {
         let operator = *operator;
-        let standing = chain.call(doing, OPERATORS, &Operators::standingCall { operator, asset })?;
         let address = chain.call(doing, OPERATORS, &Operators::placeOfCall { operator })?.endpoint;
         places::elsewhere(chain.id(), &operator, &address)?;
         context.progress.note(&format!(
@@ -834,8 +844,6 @@ fn close(args: &CloseArgs, context: &mut Context) -> Result<()> {
                 Order::call("closing the session", INFERENCE_MARKET, &InferenceMarket::closeCall { s: session });
             let Some(done) = payer.carry_out(&order, context)? else { return Ok(()) };
             let until = done.event::<InferenceMarket::Closing>(INFERENCE_MARKET).map_or(0, |event| event.until);
-            context.progress.step("waiting until it is proven");
-            payer.network.wait_for_session(id, |state| !matches!(state, SessionState::Open))?;
             let moment = super::output::moment(until.saturating_mul(1000));
             context.progress.step("waiting until it is proven");
             payer.network.wait_for_session(id, |state| *state != SessionState::Open)?;

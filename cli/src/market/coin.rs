@@ -41,7 +41,7 @@ impl Coin {
         }
         let doing = "asking for the token";
         // A price is written with them: no node alone says how many there are, nor that there are none.
-        let decimals = chain.agreed(doing, token, &Token::decimalsCall {})?;
+        let decimals = chain.known_alike(doing, token, &Token::decimalsCall {})?;
         let symbol = known(chain.call(doing, token, &Token::symbolCall {}))?;
         let letters = symbol.unwrap_or_default();
         let letters: String = letters.chars().filter(char::is_ascii_alphanumeric).take(MAX_SYMBOL).collect();

@@ -50,14 +50,6 @@ pub fn registered(chain: &Chain, asset: B256) -> Result<B256> {
     Ok(registration(chain, asset)?.1)
 }
 
-/// Who registered an asset: whoever the chain's node is, it cannot show another.
-///
-/// # Errors
-/// As [`registered`].
-pub fn registrant(chain: &Chain, asset: B256) -> Result<Address> {
-    Ok(registration(chain, asset)?.0)
-}
-
 /// Who registered an asset, and its content: the asset's name is a hash of both.
 ///
 /// # Errors

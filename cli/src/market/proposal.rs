@@ -4,7 +4,6 @@ use std::io::Read;
 use std::path::Path;
 
 use alloy_primitives::{Address, B256, Bytes, U256, keccak256};
-use alloy_sol_types::SolValue;
 use sahara_market::abi::{Agreement, Terms};
 use sahara_market::{Domain, LICENCES, Partnership};
 use serde::{Deserialize, Serialize};
@@ -185,7 +184,7 @@ impl Proposal {
     }
 
     fn partnership(&self) -> Result<Partnership> {
-        let terms = keccak256((self.asset, self.terms()?).abi_encode_params());
+        let terms = self.terms()?.hash(self.asset);
         Ok(Partnership { asset: self.asset, terms, holder: self.holder, nonce: self.nonce, deadline: self.deadline })
     }
 

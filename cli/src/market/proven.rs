@@ -4,20 +4,19 @@
 use std::thread;
 use std::time::Duration;
 
-use alloy_primitives::{Address, B256, U256, keccak256};
-use alloy_sol_types::SolValue;
+use alloy_primitives::{Address, B256, U256};
 use sahara_light::state::MAX_WORDS;
 use sahara_market::abi::Terms;
 use sahara_market::draw::LEAST_BOND;
-use sahara_market::slots::{self, LicenceTimes, Place};
+use sahara_market::slots::{self, LicenceState, Place};
 use sahara_market::{LICENCES, OPERATORS, OWNERSHIP_RECEIPTS};
 
 use super::node::Words;
 use crate::error::{Error, Result};
 use crate::wallet::amount::Amount;
 
-/// Heirs after each other that are followed: more than the contract lets anybody have.
-const MAX_HEIRS: usize = 64;
+/// Heirs after each other that are followed: as many as the contract lets anybody have.
+const MAX_HEIRS: usize = 16;
 /// How often it is looked for what was bought a moment ago: proofs are some blocks behind.
 const LOOKS: usize = 30;
 /// Between two looks.
@@ -29,7 +28,7 @@ const PAUSE: Duration = Duration::from_secs(1);
 /// When nothing is proven.
 pub fn heir(words: &impl Words, account: Address) -> Result<Address> {
     let mut account = account;
-    for _ in 0..MAX_HEIRS {
+    for _ in 0..=MAX_HEIRS {
         let [next] = read(words, [(OWNERSHIP_RECEIPTS, slots::successor(account))])?;
         match slots::account(next) {
             Some(Address::ZERO) => return Ok(account),
@@ -102,7 +101,7 @@ pub fn places(words: &impl Words, asset: B256, operators: &[Address]) -> Result<
 /// # Errors
 /// When it is not, or nothing is proven.
 pub fn licence(words: &impl Words, licence: U256, asset: B256, terms: &Terms, ends: u64) -> Result<()> {
-    let hash = keccak256((asset, terms.clone()).abi_encode_params());
+    let hash = terms.hash(asset);
     for look in 0..LOOKS {
         if look > 0 {
             thread::sleep(PAUSE);
@@ -111,7 +110,7 @@ pub fn licence(words: &impl Words, licence: U256, asset: B256, terms: &Terms, en
         if found.is_zero() {
             continue;
         }
-        if B256::from(found) == hash && LicenceTimes::read(times).ends == ends {
+        if B256::from(found) == hash && LicenceState::read(times).ends == ends {
             return Ok(());
         }
         return Err(Error::fault(format!(
@@ -226,8 +225,7 @@ pub mod tests {
         };
         let mut state = State::default();
         let [hash, times] = slots::licence(number);
-        let found = keccak256((asset, terms.clone()).abi_encode_params());
-        state.0.insert((LICENCES, hash), found.into());
+        state.0.insert((LICENCES, hash), terms.hash(asset).into());
         state.0.insert((LICENCES, times), U256::from(500) << 64 | U256::from(400));
         licence(&state, number, asset, &terms, 500).unwrap();
         let cheaper = Terms { royalty: 2, ..terms.clone() };

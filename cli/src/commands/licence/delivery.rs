@@ -3,12 +3,11 @@
 use std::thread;
 use std::time::Duration;
 
-use alloy_primitives::{Address, B256, U256, keccak256};
-use alloy_sol_types::SolValue;
-use sahara_light::{Light, Options};
+use alloy_primitives::{B256, U256};
+use sahara_light::Light;
+use sahara_market::LICENCES;
 use sahara_market::abi::Licences;
 use sahara_market::slots::{self, LicenceState};
-use sahara_market::{LICENCES, OWNERSHIP_RECEIPTS};
 
 use super::escrow::{OPENING_TIME, SEALED};
 use super::facts;
@@ -16,7 +15,7 @@ use crate::commands::money::Payer;
 use crate::commands::output::moment;
 use crate::commands::terms::FULL_ACCESS;
 use crate::error::{Error, Result};
-use crate::market::content::registrant;
+use crate::market::operators::owner;
 use crate::moment::now;
 
 /// Most gas that opening takes; no node is asked, as the question would be the key.
@@ -24,8 +23,6 @@ pub const GAS: u64 = 150_000;
 /// So long before the buyer can have the price back no key is sent: a proposer that holds the transaction back until then would
 /// leave the buyer with both.
 const MARGIN: u64 = 6 * 3600;
-/// Most accounts that took each other's place: the contract's own number.
-const MAX_HEIRS: usize = 16;
 /// Proofs of a block come with the next one: so often one is waited for.
 const TRIES: usize = 20;
 const PAUSE: Duration = Duration::from_millis(300);
@@ -60,15 +57,14 @@ struct Proven {
 /// When any of that is not so, or not proven: nothing was sent.
 pub fn due(payer: &Payer, licence: U256) -> Result<Sale> {
     let facts = facts(&payer.chain, licence)?;
-    let light = payer.network.light(Options::default());
-    let owner = owner(&light, registrant(&payer.chain, facts.asset)?)?;
+    let owner = owner(&payer.chain, facts.asset)?;
     if owner != payer.address {
         return Err(Error::user(format!(
             "licence {licence} is one for asset {}, which is {owner}'s: sign with that wallet (--wallet); the key stays here",
             facts.asset
         )));
     }
-    let proven = proven(&light, licence, &facts)?;
+    let proven = proven(payer.chain.light()?, licence, &facts)?;
     judge(licence, &facts, proven, now())
 }
 
@@ -78,7 +74,7 @@ fn judge(licence: U256, facts: &Licences::licenceOfReturn, proven: Proven, now: 
     if proven.terms.is_zero() {
         return refuse("that anybody bought it is not proven");
     }
-    if keccak256((facts.asset, facts.terms.clone()).abi_encode_params()) != proven.terms {
+    if facts.terms.hash(facts.asset) != proven.terms {
         return refuse("what the chain's node says of it is not what is proven: ask another node (`sahara network`)");
     }
     let root = facts.terms.details;
@@ -107,39 +103,21 @@ fn judge(licence: U256, facts: &Licences::licenceOfReturn, proven: Proven, now: 
     }
 }
 
-/// Who has taken the place of an account; itself, if nobody has.
-fn owner(light: &Light, registrant: Address) -> Result<Address> {
-    let mut account = registrant;
-    for _ in 0..=MAX_HEIRS {
-        let (words, _) = words(light, &[(OWNERSHIP_RECEIPTS, slots::successor(account))])?;
-        match words.first().copied().unwrap_or_default() {
-            B256::ZERO => return Ok(account),
-            heir => account = Address::from_word(heir),
-        }
-    }
-    Err(Error::fault(format!("{registrant} has more heirs than there can be: ask another node (`sahara network`)")))
-}
-
 /// What is proven of a licence, waiting a little for a purchase that is news.
 fn proven(light: &Light, licence: U256, facts: &Licences::licenceOfReturn) -> Result<Proven> {
     let [terms, state] = slots::licence(licence);
     let opening = slots::opening(facts.asset, facts.terms.details);
     let mut tries = 0;
     loop {
-        let (words, time) = words(light, &[terms, state, opening].map(|slot| (LICENCES, slot)))?;
-        let [terms, state, opening] = words.try_into().map_err(|_| unproven(&"other words were shown"))?;
+        let shown = light.words(&[terms, state, opening].map(|slot| (LICENCES, slot))).map_err(|e| unproven(&e))?;
+        let [terms, state, opening] = shown.words.try_into().map_err(|_| unproven(&"other words were shown"))?;
         tries += 1;
         if !terms.is_zero() || tries == TRIES {
             let state = LicenceState::read(U256::from_be_bytes(state.0));
-            return Ok(Proven { terms, state, opened: !opening.is_zero(), time });
+            return Ok(Proven { terms, state, opened: !opening.is_zero(), time: shown.time });
         }
         thread::sleep(PAUSE);
     }
-}
-
-fn words(light: &Light, wanted: &[(Address, B256)]) -> Result<(Vec<B256>, u64)> {
-    let proven = light.words(wanted).map_err(|e| unproven(&e))?;
-    Ok((proven.words, proven.time))
 }
 
 fn unproven(why: &dyn std::fmt::Display) -> Error {
@@ -148,6 +126,7 @@ fn unproven(why: &dyn std::fmt::Display) -> Error {
 
 #[cfg(test)]
 mod tests {
+    use alloy_primitives::Address;
     use sahara_market::abi::Terms;
 
     use super::super::escrow::PAID;
@@ -170,9 +149,9 @@ mod tests {
             details: B256::repeat_byte(7),
         };
         let asset = B256::repeat_byte(1);
-        let hash = keccak256((asset, terms.clone()).abi_encode_params());
+        let hash = terms.hash(asset);
         let facts = Licences::licenceOfReturn { asset, terms, boughtAt: BOUGHT, ends: u64::MAX, withdrawnAt: 0 };
-        let state = LicenceState { bought: BOUGHT, money: SEALED };
+        let state = LicenceState { bought: BOUGHT, ends: u64::MAX, money: SEALED };
         (facts, Proven { terms: hash, state, opened: false, time: BOUGHT })
     }
 

@@ -4,7 +4,6 @@ use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 
 use alloy_primitives::{Address, B256, U256, keccak256};
-use alloy_sol_types::SolValue;
 use clap::Args;
 use sahara_market::ASSET_REGISTRY;
 use sahara_market::abi::{AssetRegistry, Licences};
@@ -157,7 +156,7 @@ pub fn accept(args: &AcceptArgs, context: &mut Context) -> Result<()> {
     context.progress.note(&terms_words(&terms, &coin));
     proposal.document.lines().for_each(|line| context.progress.note(&format!("| {line}")));
     let most = args.max_price.map_or(Ok(terms.price), |most| coin.units(most))?;
-    let hash = keccak256((proposal.asset, terms.clone()).abi_encode_params());
+    let hash = terms.hash(proposal.asset);
     let purchase = Purchase { asset: proposal.asset, terms: terms.clone(), hash, coin };
     purchase.within(most)?;
     // Who sends it need not sign: nothing is, where nothing is sent.

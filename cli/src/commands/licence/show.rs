@@ -20,7 +20,7 @@ use crate::commands::terms::{FULL_ACCESS, LONG_TERM, terms_value, terms_words};
 use crate::commands::wallet::FileArgs;
 use crate::error::{Error, Result};
 use crate::market::coin::Coin;
-use crate::market::content::registrant;
+use crate::market::content::registration;
 
 #[derive(Args, Debug)]
 pub struct LsArgs {
@@ -107,7 +107,7 @@ pub fn show(args: &ShowArgs, context: &mut Context) -> Result<()> {
 pub fn sales(args: &SalesArgs, context: &mut Context) -> Result<()> {
     let chain = args.network.find(context)?.chain();
     let asset = args.asset;
-    let owner = registrant(&chain, asset)?;
+    let (owner, _) = registration(&chain, asset)?;
     let doing = "asking for the sales";
     let topics = [Some(AssetRegistry::Registered::SIGNATURE_HASH), Some(asset)];
     let registered = chain.logs(doing, ASSET_REGISTRY, Key::Account(owner), &topics)?;
