@@ -114,17 +114,12 @@ impl Deal {
 
     /// The committee's keys.
     pub fn keys(&self) -> [PublicKey; 3] {
-        self.committee.keys.map(|key| PublicKey(key.0))
+        keys(&self.committee)
     }
 
     /// Whether it is about this place: the same committee, keys, version of the sharing and asset.
     pub fn fits(&self, domain: &Domain, place: &Place) -> bool {
-        place.committee == self.committee.digest.0
-            && place.keys == self.keys()
-            && place.manifest.0 == self.committee.manifest.0
-            && place.asset.chain == domain.chain_id
-            && place.asset.contract == *ASSET_REGISTRY.0
-            && place.asset.asset == self.committee.asset.0
+        is_at(&self.committee, domain, place)
     }
 
     /// Bytes that [`Deal::decode`] reads.
@@ -366,6 +361,21 @@ impl Bill {
         }
         Ok(())
     }
+}
+
+/// The keys of a committee's nodes.
+pub fn keys(committee: &Committee) -> [PublicKey; 3] {
+    committee.keys.map(|key| PublicKey(key.0))
+}
+
+/// Whether a committee is the one of a place: with the same nodes and keys, for the same version of the sharing and asset.
+pub fn is_at(committee: &Committee, domain: &Domain, place: &Place) -> bool {
+    place.committee == committee.digest.0
+        && place.keys == keys(committee)
+        && place.manifest.0 == committee.manifest.0
+        && place.asset.chain == domain.chain_id
+        && place.asset.contract == *ASSET_REGISTRY.0
+        && place.asset.asset == committee.asset.0
 }
 
 #[cfg(test)]

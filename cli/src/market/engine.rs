@@ -20,7 +20,7 @@ use sahara_mpc::wire::ManifestId;
 
 use super::account::Account;
 use super::allowance::{calls_in_all, limits_of};
-use super::bill::{Bill, Deal};
+use super::bill::{Bill, Deal, keys};
 use super::content::is_registered;
 use super::network;
 use super::operators::Accepted;
@@ -322,9 +322,8 @@ fn committee_of(home: &Home, chain: u64, deal: &Deal) -> Result<Committee> {
 /// # Errors
 /// When the chain does not answer, or the members make no committee.
 pub fn nodes_of(chain: &crate::chain_client::Chain, terms: &sahara_market::Committee) -> Result<Committee> {
-    let keys = terms.keys.map(|key| PublicKey(key.0));
     let mut members = Vec::with_capacity(3);
-    for (operator, key) in terms.operators.iter().zip(keys) {
+    for (operator, key) in terms.operators.iter().zip(keys(terms)) {
         let doing = "asking where the committee's nodes are";
         let place = chain.call(doing, OPERATORS, &Operators::placeOfCall { operator: *operator })?;
         places::elsewhere(chain.id(), operator, &place.endpoint)?;

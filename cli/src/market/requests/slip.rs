@@ -4,7 +4,7 @@
 use alloy_primitives::{B256, keccak256};
 use sahara_circuits::bytes::{Reader, Writer};
 use sahara_market::request::Request;
-use sahara_market::{ASSET_REGISTRY, Committee, Domain, Receipt};
+use sahara_market::{Committee, Domain, Receipt};
 use sahara_mpc::engine::{Assignment, GraphId, Rounding};
 use sahara_mpc::identity::PublicKey;
 use sahara_mpc::manifest::Manifest;
@@ -75,17 +75,12 @@ impl Wanted {
 
     /// The committee's keys.
     pub fn keys(&self) -> [PublicKey; 3] {
-        self.committee.keys.map(|key| PublicKey(key.0))
+        bill::keys(&self.committee)
     }
 
     /// Whether it is about this place.
     pub fn fits(&self, domain: &Domain, place: &Place) -> bool {
-        place.committee == self.committee.digest.0
-            && place.keys == self.keys()
-            && place.manifest.0 == self.committee.manifest.0
-            && place.asset.chain == domain.chain_id
-            && place.asset.contract == *ASSET_REGISTRY.0
-            && place.asset.asset == self.committee.asset.0
+        bill::is_at(&self.committee, domain, place)
     }
 
     /// The receipt of an order for it, with this answer and transcript.
@@ -196,6 +191,7 @@ impl Slip {
 
 #[cfg(test)]
 mod tests {
+    use sahara_market::ASSET_REGISTRY;
     use sahara_mpc::manifest::{AccessRule, Asset, AssignmentShare, OwnerKey, Shares};
 
     use super::*;
