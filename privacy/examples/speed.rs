@@ -1,7 +1,8 @@
 //! `speed MODEL private|plain BATCH STEPS`: an object with samples per CPU-second of a training step on random images.
 //! MODEL is lr, mlp or cnn; a private step clips each example and adds noise, a plain one does neither.
 
-use sahara_privacy::train::{Clip, Examples, Gaussian, Grid, Network, Optimizer, Randomness, Rule, Step};
+use sahara_privacy::noise::{DiscreteGaussian, Generator};
+use sahara_privacy::train::{Clip, Examples, Grid, Network, Optimizer, Rule, Step};
 
 fn main() {
     let words: Vec<String> = std::env::args().skip(1).collect();
@@ -23,13 +24,13 @@ fn measure(model: &str, private: bool, batch: usize, steps: usize) -> Result<Str
         "cnn" => Network::small_images(10)?,
         other => return Err(format!("no model {other}").into()),
     };
-    let mut random = Randomness::from_key(&[1; 32]);
+    let mut random = Generator::from_seed([1; 32]);
     let values = (0..batch * 784).map(|_| random.unit() as f32).collect();
     let examples = Examples::new(784, values, (0..batch as u32).map(|i| i % 10).collect())?;
     let all: Vec<usize> = (0..batch).collect();
     let clip = Clip::Flat(1.0);
     let grid = Grid::of(1.0, network.parameters(), 2 * batch + 64);
-    let mut noise = Gaussian::new(grid.sensitivity, Randomness::from_key(&[2; 32]))?;
+    let mut noise = (DiscreteGaussian::new(grid.sensitivity)?, Generator::from_seed([2; 32]));
     let mut step = if private { Step::private(&network, clip, grid) } else { Step::plain(&network) };
     let mut parameters = network.begin(1);
     let mut optimizer = Optimizer::new(Rule::Sgd { momentum: 0.0 }, parameters.len());

@@ -4,15 +4,14 @@ use std::time::{Duration, Instant};
 
 use super::checkpoint::{Checkpoint, CheckpointError};
 use super::data::Examples;
-use super::gaussian::Gaussian;
 use super::ledger::{Ledger, LedgerError};
 use super::network::{Network, Outcome, Pass};
 use super::optimizer::{Optimizer, Rule, Schedule};
 use super::plan::{Plan, PlanError};
-use super::random::Randomness;
 use super::sample;
 use super::step::Step;
 use crate::accounting::AccountingError;
+use crate::noise::{DiscreteGaussian, Generator};
 
 /// Points of a curve, at most.
 const POINTS: u64 = 400;
@@ -168,9 +167,9 @@ impl<'a> Run<'a> {
     ) -> Result<(), E> {
         let steps = self.plan.wish.steps;
         let part = steps.div_ceil(POINTS).max(1);
-        let mut random = Randomness::new().map_err(TrainError::from)?;
-        let noise = Randomness::new().map_err(TrainError::from)?;
-        let mut noise = Gaussian::new(self.plan.sigma, noise).map_err(PlanError::from).map_err(TrainError::from)?;
+        let mut random = Generator::from_system().map_err(TrainError::from)?;
+        let gaussian = DiscreteGaussian::new(self.plan.sigma).map_err(PlanError::from).map_err(TrainError::from)?;
+        let mut noise = (gaussian, Generator::from_system().map_err(TrainError::from)?);
         let mut step = Step::private(self.network, self.plan.wish.clip, self.plan.grid);
         let mut gradient = vec![0.0; self.network.parameters()];
         let (began, first) = (Instant::now(), self.ledger.spent());
