@@ -409,7 +409,7 @@ fn line(now: &Progress) -> String {
 
 fn train_error(error: TrainError) -> Error {
     match &error {
-        TrainError::Checkpoint(_) | TrainError::Shape { .. } => Error::user(error.to_string()),
+        TrainError::Checkpoint(_) | TrainError::Misfit(_) => Error::user(error.to_string()),
         _ => Error::wrap("training", Blame::Fault, error),
     }
 }

@@ -6,7 +6,9 @@
 //! A convolution's gradient of one example is small, and is made.
 
 use super::convolution::{Convolution, Pooling};
+use super::data::Examples;
 use super::matmul::{Left, Right, multiply, square, wide};
+use super::model::{Gradients, Misfit, Model, Outcome};
 use crate::noise::Generator;
 
 /// A part of a network. What goes in and comes out is a row for each example.
@@ -214,15 +216,6 @@ pub struct Pass<'a> {
     packed: Right,
 }
 
-/// What a batch has cost.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct Outcome {
-    /// Sum of the cross-entropies, in nats.
-    pub loss: f64,
-    /// How many were sorted into their class.
-    pub right: usize,
-}
-
 impl<'a> Pass<'a> {
     /// For a network. A `private` pass knows the norm of each example's gradient.
     pub fn new(network: &'a Network, private: bool) -> Self {
@@ -425,8 +418,87 @@ impl<'a> Pass<'a> {
     }
 }
 
+impl Model for Network {
+    type Data = Examples;
+    type Gradients<'a> = Pass<'a>;
+
+    fn parameters(&self) -> usize {
+        self.parameters()
+    }
+
+    fn begin(&self, seed: u64) -> Vec<f32> {
+        self.begin(seed)
+    }
+
+    fn fits(&self, data: &Examples) -> Result<(), Misfit> {
+        let greatest = data.classes().iter().copied().max().unwrap_or(0);
+        let (width, inputs, classes) = (data.width(), self.inputs(), self.classes());
+        if width == inputs && (greatest as usize) < classes {
+            return Ok(());
+        }
+        Err(Misfit(format!(
+            "rows of {width} numbers and classes up to {greatest} do not fit a network of {inputs} inputs and {classes} \
+             classes"
+        )))
+    }
+
+    fn at_once(&self, _: &Examples, rest: &[usize]) -> usize {
+        let images = self.layers.iter().any(|layer| matches!(layer, Layer::Convolution(_)));
+        let most = match images {
+            true => 32,
+            false if self.parameters() < 100_000 => 64,
+            false => 256,
+        };
+        rest.len().min(most)
+    }
+
+    fn gradients(&self, private: bool) -> Pass<'_> {
+        Pass::new(self, private)
+    }
+}
+
+impl Gradients<Examples> for Pass<'_> {
+    fn load(&mut self, parameters: &[f32]) {
+        self.load(parameters);
+    }
+
+    fn compute(&mut self, parameters: &[f32], data: &Examples, some: &[usize]) -> Outcome {
+        let classes = self.take(data, some);
+        self.forward(parameters);
+        self.backward(&classes)
+    }
+
+    fn outcome(&mut self, parameters: &[f32], data: &Examples, some: &[usize]) -> Outcome {
+        let classes = self.take(data, some);
+        self.forward(parameters);
+        let logits = &self.values[self.network.layers.len()];
+        cross_entropy(logits, &classes, self.network.classes(), &mut self.scratch)
+    }
+
+    fn squares(&self) -> &[f32] {
+        self.squares()
+    }
+
+    fn forget(&mut self, example: usize) {
+        self.forget(example);
+    }
+
+    fn add(&mut self, factors: &[f32], sum: &mut [f32]) {
+        self.add_gradients(factors, sum);
+    }
+}
+
+impl Pass<'_> {
+    /// The inputs of some examples, and their classes.
+    fn take(&mut self, data: &Examples, some: &[usize]) -> Vec<u32> {
+        let rows = self.inputs(some.len()).chunks_exact_mut(data.width());
+        rows.zip(some).for_each(|(to, &index)| to.copy_from_slice(data.row(index)));
+        some.iter().map(|&index| data.classes()[index]).collect()
+    }
+}
+
 /// Cross-entropy of the softmax, and its gradient by the logits.
-fn cross_entropy(logits: &[f32], classes: &[u32], width: usize, delta: &mut Vec<f32>) -> Outcome {
+pub(super) fn cross_entropy(logits: &[f32], classes: &[u32], width: usize, delta: &mut Vec<f32>) -> Outcome {
     delta.resize(logits.len(), 0.0);
     let mut outcome = Outcome::default();
     for ((logits, delta), &class) in logits.chunks_exact(width).zip(delta.chunks_exact_mut(width)).zip(classes) {

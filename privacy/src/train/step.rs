@@ -1,16 +1,15 @@
 //! One step: a batch in, a gradient out that may be known.
 
-use super::data::Examples;
 use super::matmul::wide;
-use super::network::{Layer, Network, Outcome, Pass};
+use super::model::{Gradients, Model, Outcome};
+use super::network::Network;
 use super::noise::Noise;
 use super::plan::{Clip, Grid};
 
 /// What a step needs, with its room.
-pub struct Step<'a> {
-    pass: Pass<'a>,
-    /// Examples that are computed at once.
-    chunk: usize,
+pub struct Step<'a, M: Model = Network> {
+    model: &'a M,
+    gradients: M::Gradients<'a>,
     /// Examples that are summed in single precision.
     strand: usize,
     private: Option<(Clip, Grid)>,
@@ -23,48 +22,39 @@ pub struct Step<'a> {
 /// Adding and taking away this rounds a number below 2⁵¹ to an integer.
 const ROUNDING: f64 = 6_755_399_441_055_744.0;
 
-impl<'a> Step<'a> {
+impl<'a, M: Model> Step<'a, M> {
     /// Steps that clip and round.
-    pub fn private(network: &'a Network, clip: Clip, grid: Grid) -> Self {
-        Self::new(network, Some((clip, grid)))
+    pub fn private(model: &'a M, clip: Clip, grid: Grid) -> Self {
+        Self::new(model, Some((clip, grid)))
     }
 
     /// Steps of plain stochastic gradient descent, to compare with. What they give bounds nothing.
-    pub fn plain(network: &'a Network) -> Self {
-        Self::new(network, None)
+    pub fn plain(model: &'a M) -> Self {
+        Self::new(model, None)
     }
 
-    fn new(network: &'a Network, private: Option<(Clip, Grid)>) -> Self {
-        let images = network.layers().iter().any(|layer| matches!(layer, Layer::Convolution(_)));
-        let chunk = if images {
-            32
-        } else if network.parameters() < 100_000 {
-            64
-        } else {
-            256
-        };
-        let strand = private.map_or(256, |(_, grid)| grid.strand);
+    fn new(model: &'a M, private: Option<(Clip, Grid)>) -> Self {
         Self {
-            pass: Pass::new(network, private.is_some()),
-            chunk: chunk.min(strand),
-            strand,
+            model,
+            gradients: model.gradients(private.is_some()),
+            strand: private.map_or(256, |(_, grid)| grid.strand),
             private,
             factors: Vec::new(),
-            strands: vec![0.0; network.parameters()],
-            sum: vec![0.0; network.parameters()],
-            noise: vec![0; network.parameters()],
+            strands: vec![0.0; model.parameters()],
+            sum: vec![0.0; model.parameters()],
+            noise: vec![0; model.parameters()],
         }
     }
 
     /// The noisy sum of the clipped gradients of a batch, divided by `expected`; of a plain step the sum, divided by it.
     ///
     /// # Panics
-    /// If `parameters` and `gradient` are not as long as the network has parameters, or the batch has an example that there is
+    /// If `parameters` and `gradient` are not as long as the model has parameters, or the batch has an example that there is
     /// not: mistakes of the caller.
     pub fn gradient(
         &mut self,
         parameters: &[f32],
-        examples: &Examples,
+        examples: &M::Data,
         batch: &[usize],
         noise: &mut dyn Noise,
         expected: f64,
@@ -88,38 +78,31 @@ impl<'a> Step<'a> {
     }
 
     /// The sum of the clipped gradients; it never leaves here without noise.
-    fn sum(&mut self, parameters: &[f32], examples: &Examples, batch: &[usize]) -> Outcome {
+    fn sum(&mut self, parameters: &[f32], examples: &M::Data, batch: &[usize]) -> Outcome {
         let mut outcome = Outcome::default();
-        self.pass.load(parameters);
+        self.gradients.load(parameters);
         self.sum.fill(0.0);
-        let mut classes = Vec::with_capacity(self.chunk);
         for strand in batch.chunks(self.strand) {
             self.strands.fill(0.0);
-            for chunk in strand.chunks(self.chunk) {
-                classes.clear();
-                let inputs = self.pass.inputs(chunk.len()).chunks_exact_mut(examples.width());
-                for (to, &index) in inputs.zip(chunk) {
-                    to.copy_from_slice(examples.row(index));
-                    classes.push(examples.classes()[index]);
-                }
-                self.pass.forward(parameters);
-                let part = self.pass.backward(&classes);
-                outcome.loss += part.loss;
-                outcome.right += part.right;
+            let mut rest = strand;
+            while !rest.is_empty() {
+                let (some, later) = rest.split_at(self.model.at_once(examples, rest).clamp(1, rest.len()));
+                rest = later;
+                outcome.and(self.gradients.compute(parameters, examples, some));
                 self.factors.clear();
                 match self.private {
                     Some((clip, _)) => {
-                        self.factors.extend(self.pass.squares().iter().map(|&square| clip.factor(square)))
+                        self.factors.extend(self.gradients.squares().iter().map(|&square| clip.factor(square)))
                     }
-                    None => self.factors.resize(chunk.len(), 1.0),
+                    None => self.factors.resize(some.len(), 1.0),
                 }
-                for example in 0..chunk.len() {
+                for example in 0..some.len() {
                     // An example whose gradient is no number adds nothing; nothing times infinity would.
                     if self.factors[example] == 0.0 {
-                        self.pass.forget(example);
+                        self.gradients.forget(example);
                     }
                 }
-                self.pass.add_gradients(&self.factors, &mut self.strands);
+                self.gradients.add(&self.factors, &mut self.strands);
             }
             let pairs = self.sum.iter_mut().zip(&self.strands);
             wide(|| pairs.for_each(|(sum, &strand)| *sum += f64::from(strand)));
@@ -130,6 +113,8 @@ impl<'a> Step<'a> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::data::Examples;
+    use super::super::network::Pass;
     use super::*;
     use crate::noise::Generator;
 
