@@ -1,6 +1,7 @@
 //! What a run will do and what that costs, decided before the first example is looked at.
 
 use super::gaussian::{Gaussian, NoNoise};
+use super::matmul::SUMMED;
 use super::sample::Rate;
 use crate::accounting::calibrate::{self, Goal};
 use crate::accounting::{Accountant, AccountingError, Composition, Mechanism};
@@ -55,14 +56,32 @@ pub struct Grid {
 }
 
 impl Grid {
+    /// Most examples that are ever summed in single precision.
+    pub(super) const STRAND: usize = 1024;
+
+    /// And most times that some of them are added to the others.
+    pub(super) const ADDS: usize = 16;
+
     /// For a bound and so many parameters. Sums of two neighbours lie apart by at most the bound; by the rounding of each number
-    /// to the grid, at most a unit each; and by the rounding in single precision, which for strands of `m` of at most `cap`
-    /// examples is at most `cap·m·2⁻²⁴` bounds for both together. The unit is chosen so that the second part is below 1/128.
+    /// to the grid, at most a unit each; and by the rounding in single precision. What an example adds to a number of a strand of
+    /// `m` is rounded at most `r` times, half of that on average: in its own block ([`SUMMED`]), and once for each block that
+    /// comes later. So that is at most `cap·r·2⁻²⁴` bounds for both sums together, where `r` is 96, or `m` if that is less than
+    /// a block. The unit is chosen so that the second part is below 1/128; strands, so that the third is below 1/64.
+    ///
+    /// [`SUMMED`]: super::matmul::SUMMED
     pub fn of(bound: f64, parameters: usize, cap: usize) -> Self {
         let root = (parameters as f64).sqrt() * 1.001;
         let fineness = 2.0_f64.powi((128.0 * root).log2().ceil() as i32);
-        let strand = ((1 << 17) / cap.max(1)).clamp(16, 256);
-        let single = cap as f64 * strand as f64 * 2.0_f64.powi(-24);
+        // A block of 64, and after it at most one for each 64 examples and one for each time that some are added.
+        let most = SUMMED + Self::STRAND / SUMMED + Self::ADDS;
+        let (strand, rounded) = match cap * most {
+            few if few <= 1 << 18 => (Self::STRAND, most),
+            _ => {
+                let strand = ((1 << 17) / cap.max(1)).clamp(16, SUMMED);
+                (strand, strand)
+            }
+        };
+        let single = cap as f64 * rounded as f64 * 2.0_f64.powi(-24);
         Self { unit: bound / fineness, strand, sensitivity: fineness * (1.0 + single) + root }
     }
 }
