@@ -84,6 +84,13 @@ impl Grid {
         let single = cap as f64 * rounded as f64 * 2.0_f64.powi(-24);
         Self { unit: bound / fineness, strand, sensitivity: fineness * (1.0 + single) + root }
     }
+
+    /// For a model whose sums of two neighbours lie apart by `rounding` bounds more for each of at most `cap` examples, in units
+    /// of 2⁻²⁴.
+    fn and_rounding(self, bound: f64, cap: usize, rounding: f64) -> Self {
+        let more = bound / self.unit * cap as f64 * rounding * 2.0_f64.powi(-24);
+        Self { sensitivity: self.sensitivity + more, ..self }
+    }
 }
 
 /// What is wished for.
@@ -116,6 +123,8 @@ pub struct Plan {
     pub cap: usize,
     /// Where sums of gradients lie.
     pub grid: Grid,
+    /// What the model's own sums are rounded by: [`Model::rounding`](super::Model::rounding).
+    pub rounding: f64,
     /// Parameter of the discrete Gaussian, in units of the grid.
     pub sigma: f64,
     /// Deviation of a continuous Gaussian that hides as little, over the sensitivity.
@@ -142,14 +151,22 @@ impl Plan {
     /// # Errors
     /// When the wish makes no sense, or no noise keeps it.
     pub fn new(wish: Wish) -> Result<Self, PlanError> {
+        Self::with_rounding(wish, 0.0)
+    }
+
+    /// As [`Plan::new`], for a model whose [`Model::rounding`](super::Model::rounding) is not 0.
+    ///
+    /// # Errors
+    /// As [`Plan::new`].
+    pub fn with_rounding(wish: Wish, rounding: f64) -> Result<Self, PlanError> {
         check(&wish)?;
         let rate = Rate::of(wish.batch as u64, wish.examples as u64);
         let cap = if wish.batch >= wish.examples { wish.examples } else { (2 * wish.batch + 64).min(wish.examples) };
-        let grid = Grid::of(wish.clip.bound(), wish.parameters, cap);
+        let grid = Grid::of(wish.clip.bound(), wish.parameters, cap).and_rounding(wish.clip.bound(), cap, rounding);
         let goal = Goal { epsilon: wish.epsilon, delta: wish.delta, rate: rate.probability(), steps: wish.steps };
         let mut noise = calibrate::noise(&goal, Accountant::Tightest)?;
         for _ in 0..64 {
-            let plan = Self::with(wish, rate, cap, grid, noise)?;
+            let plan = Self::with(wish, (rate, cap), (grid, rounding), noise)?;
             if plan.epsilon(wish.steps)? <= wish.epsilon {
                 return Ok(plan);
             }
@@ -161,12 +178,17 @@ impl Plan {
     }
 
     /// With noise of so many sensitivities.
-    fn with(wish: Wish, rate: Rate, cap: usize, grid: Grid, noise: f64) -> Result<Self, PlanError> {
+    fn with(
+        wish: Wish,
+        (rate, cap): (Rate, usize),
+        (grid, rounding): (Grid, f64),
+        noise: f64,
+    ) -> Result<Self, PlanError> {
         let sigma = (noise * grid.sensitivity).hypot(2.0) * (1.0 + 1e-12);
         if !Gaussian::makes(sigma) {
             return Err(NoNoise(sigma).into());
         }
-        Ok(Self { wish, rate, cap, grid, sigma, noise: Gaussian::continuous(sigma) / grid.sensitivity })
+        Ok(Self { wish, rate, cap, grid, rounding, sigma, noise: Gaussian::continuous(sigma) / grid.sensitivity })
     }
 
     /// How far so many steps are from what is accounted for: noise that is not quite its distribution, batches that are cut.

@@ -84,7 +84,9 @@ impl<'a, M: Model> Step<'a, M> {
             let pairs = gradient.iter_mut().zip(strands).zip(drawn.iter());
             match self.sum.get(at * BLOCK..) {
                 Some(sums) if !sums.is_empty() => wide(|| {
-                    pairs.zip(sums).for_each(|(((to, &strand), &noise), sum)| noisy(to, sum + f64::from(strand), noise));
+                    pairs
+                        .zip(sums)
+                        .for_each(|(((to, &strand), &noise), sum)| noisy(to, sum + f64::from(strand), noise));
                 }),
                 _ => wide(|| pairs.for_each(|((to, &strand), &noise)| noisy(to, strand.into(), noise))),
             }

@@ -231,9 +231,13 @@ impl Pass<'_> {
     pub(super) fn add_all(&mut self, factors: &[f32], sum: &mut [f32]) {
         let layout = &self.model.layout;
         let direct = layout.direct();
+        // Among themselves first: `sum` is rounded once for all of them.
+        self.scratch.clear();
+        self.scratch.resize(direct, 0.0);
         for (values, &factor) in self.direct.chunks_exact(direct).zip(factors) {
-            add(factor, values, &mut sum[..direct]);
+            add(factor, values, &mut self.scratch);
         }
+        add(1.0, &self.scratch, &mut sum[..direct]);
         if self.model.tuning != Tuning::All {
             return;
         }
@@ -242,7 +246,7 @@ impl Pass<'_> {
             for (delta, &factor) in self.first_deltas.chunks_exact_mut(d).zip(factors) {
                 delta.iter_mut().for_each(|value| *value *= factor);
             }
-            self.packed.lay(&self.first_deltas, factors.len(), d);
+            self.packed.lay(&self.first_deltas, self.firsts.len() / d, d);
             multiply(Left::Columns(&self.firsts), &self.packed, &mut sum[layout.pooler()], true);
         }
         let rows = self.begins.last().copied().unwrap_or(0);

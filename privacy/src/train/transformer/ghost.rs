@@ -17,15 +17,11 @@ pub struct Ghost {
 /// What is known of a gradient.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Known {
-    /// The square of its norm.
+    /// The square of a number that its norm is not above.
     pub square: f64,
     /// The square of its spread.
     pub spread: f64,
 }
-
-/// By how much a square may be too small, of the spread's square: inner products are summed in runs of 256, of which there are
-/// up to 64, then rows of up to 1024 products in sixteen strands, which is less than 2¹⁰ roundings by 2⁻²⁴.
-const ROUNDING: f64 = 1.0 / 16_384.0;
 
 /// How many times the bound the spread of a clipped gradient may be.
 pub const SPREAD: f64 = 8.0;
@@ -37,7 +33,7 @@ impl Known {
         if !(self.square.is_finite() && self.spread.is_finite()) {
             return f64::NAN;
         }
-        (self.square + self.spread * ROUNDING).max(self.spread / (SPREAD * SPREAD))
+        self.square.max(self.spread / (SPREAD * SPREAD))
     }
 }
 
@@ -63,7 +59,9 @@ impl Ghost {
             let at = row * rows + row;
             spread += (f64::from(self.x[at]) * f64::from(self.delta[at])).sqrt();
         }
-        known.square += square;
+        // Inner products are sums of as many numbers as a row has, and products of them are summed in strands of a sixteenth.
+        let rounded = (inputs + outputs + rows / 16 + 24) as f64;
+        known.square += square + spread * spread * rounded * 2.0_f64.powi(-24);
         known.spread += spread * spread;
     }
 }

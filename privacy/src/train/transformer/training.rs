@@ -1,16 +1,20 @@
 //! A classifier as what steps and runs take.
 
-use super::super::matmul::{square, wide};
+use super::super::matmul::{SUMMED, square, wide};
 use super::super::model::{Gradients, Misfit, Model, Outcome};
+use super::super::plan::Grid;
 use super::super::random::Randomness;
 use super::classifier::Classifier;
+use super::ghost::SPREAD;
 use super::layout::Tuning;
 use super::pass::Pass;
 use super::texts::Texts;
-use super::weights::{DOWN, OUTPUT, QKV, UP};
+use super::weights::{DOWN, MOST_PLACES, OUTPUT, QKV, UP};
 
 /// Tokens that are computed at once, unless one text has more.
-const ROWS: usize = 512;
+const ROWS: usize = 256;
+/// Texts that are computed at once.
+const TEXTS: usize = 64;
 /// Numbers of gradients that are made for each example, at once, unless one example has more.
 const DIRECT: usize = 1 << 22;
 
@@ -77,7 +81,18 @@ impl Model for Classifier {
             rows += texts.text(index).len();
             rows <= ROWS
         };
-        rest.iter().take(DIRECT / self.layout.direct()).take_while(within).count().max(1)
+        rest.iter().take(TEXTS.min(DIRECT / self.layout.direct())).take_while(within).count().max(1)
+    }
+
+    /// What a token adds to a number of a matrix's sum is rounded in its block of [`SUMMED`] tokens, and once for each block that
+    /// comes later in its strand and for each time that some texts are added; by a part of the spread of its text. All others
+    /// are sums over texts, not over tokens: the grid knows of those.
+    fn rounding(&self) -> f64 {
+        let rounded = SUMMED + Grid::ADDS * MOST_PLACES.max(ROWS).div_ceil(SUMMED) + Grid::ADDS;
+        match self.tuning {
+            Tuning::All => 2.0 * SPREAD * rounded as f64,
+            Tuning::Adapters(_) => 0.0,
+        }
     }
 
     fn gradients(&self, private: bool) -> Pass<'_> {

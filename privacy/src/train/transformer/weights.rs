@@ -88,7 +88,7 @@ pub enum WeightsError {
 /// Greatest width of a model.
 const MOST_WIDTH: usize = 16_384;
 /// Most tokens of a text.
-pub(super) const MOST_PLACES: usize = 1024;
+pub(super) const MOST_PLACES: usize = 512;
 
 /// Positions of a layer's matrices.
 pub(super) const QKV: usize = 0;
