@@ -3,9 +3,10 @@
 //! adapters of rank 8 on queries and values, or trained whole but for its embeddings. A private step clips each example and
 //! adds noise, a plain one does neither.
 
+use sahara_privacy::noise::{DiscreteGaussian, Generator};
 use sahara_privacy::train::transformer::{Adapters, Classifier, LayerWeights, Linear, Norm, Reading, Target, Texts};
 use sahara_privacy::train::transformer::{Tuning, Weights};
-use sahara_privacy::train::{Clip, Examples, Gaussian, Grid, Model, Network, Optimizer, Randomness, Rule, Step};
+use sahara_privacy::train::{Clip, Examples, Grid, Model, Network, Optimizer, Rule, Step};
 
 fn main() {
     let words: Vec<String> = std::env::args().skip(1).collect();
@@ -35,7 +36,7 @@ fn measure(model: &str, private: bool, batch: usize, steps: usize) -> Result<Str
             return steps_of(model, &network, &images(batch)?, private, (batch, steps));
         }
     };
-    let mut random = Randomness::from_key(&[1; 32]);
+    let mut random = Generator::from_seed([1; 32]);
     let texts: Vec<Vec<u32>> = (0..batch).map(|_| (0..64).map(|_| random.below(1000) as u32).collect()).collect();
     let texts = Texts::new(texts.iter().map(Vec::as_slice), (0..batch as u32).map(|i| i % 2).collect())?;
     let classifier = Classifier::new(encoder(&mut random), Reading::Mean, tuning, 2)?;
@@ -43,13 +44,13 @@ fn measure(model: &str, private: bool, batch: usize, steps: usize) -> Result<Str
 }
 
 fn images(batch: usize) -> Result<Examples, Box<dyn std::error::Error>> {
-    let mut random = Randomness::from_key(&[1; 32]);
+    let mut random = Generator::from_seed([1; 32]);
     let values = (0..batch * 784).map(|_| random.unit() as f32).collect();
     Ok(Examples::new(784, values, (0..batch as u32).map(|i| i % 10).collect())?)
 }
 
 /// Six layers of 384, twelve heads, 1536 inner numbers, random.
-fn encoder(random: &mut Randomness) -> Weights {
+fn encoder(random: &mut Generator) -> Weights {
     let mut values = |count: usize| -> Vec<f32> { (0..count).map(|_| (random.unit() as f32 - 0.5) * 0.1).collect() };
     let norm = Norm { gamma: vec![1.0; 384], beta: vec![0.0; 384] };
     let mut linear =
@@ -90,7 +91,7 @@ fn steps_of<M: Model>(
     let all: Vec<usize> = (0..batch).collect();
     let clip = Clip::Flat(1.0);
     let grid = Grid::of(1.0, model.parameters(), 2 * batch + 64);
-    let mut noise = Gaussian::new(grid.sensitivity, Randomness::from_key(&[2; 32]))?;
+    let mut noise = (DiscreteGaussian::new(grid.sensitivity)?, Generator::from_seed([2; 32]));
     let mut step = if private { Step::private(model, clip, grid) } else { Step::plain(model) };
     let mut parameters = model.begin(1);
     let mut optimizer = Optimizer::new(Rule::Sgd { momentum: 0.0 }, parameters.len());

@@ -1,10 +1,10 @@
 //! What a run will do and what that costs, decided before the first example is looked at.
 
-use super::gaussian::{Gaussian, NoNoise};
 use super::matmul::SUMMED;
 use super::sample::Rate;
 use crate::accounting::calibrate::{self, Goal};
 use crate::accounting::{Accountant, AccountingError, Composition, Mechanism};
+use crate::noise::{DiscreteGaussian, NoiseError};
 
 /// Room that factors leave for the rounding of norms in single precision: their relative error is below that for up to 2¹³
 /// numbers a row, and sixteen times as many in strands.
@@ -129,6 +129,8 @@ pub struct Plan {
     pub sigma: f64,
     /// Deviation of a continuous Gaussian that hides as little, over the sensitivity.
     pub noise: f64,
+    /// Total variation of one number of the noise from its distribution.
+    pub inexact: f64,
 }
 
 /// Why there is no plan.
@@ -142,7 +144,7 @@ pub enum PlanError {
     Accounting(#[from] AccountingError),
     /// There is no such noise.
     #[error(transparent)]
-    Noise(#[from] NoNoise),
+    Noise(#[from] NoiseError),
 }
 
 impl Plan {
@@ -185,16 +187,16 @@ impl Plan {
         noise: f64,
     ) -> Result<Self, PlanError> {
         let sigma = (noise * grid.sensitivity).hypot(2.0) * (1.0 + 1e-12);
-        if !Gaussian::makes(sigma) {
-            return Err(NoNoise(sigma).into());
-        }
-        Ok(Self { wish, rate, cap, grid, rounding, sigma, noise: Gaussian::continuous(sigma) / grid.sensitivity })
+        let gaussian = DiscreteGaussian::new(sigma)?;
+        let continuous = gaussian.continuous().ok_or(PlanError::Wish("ε is so great that hardly any noise is left"))?;
+        let noise = continuous / grid.sensitivity;
+        Ok(Self { wish, rate, cap, grid, rounding, sigma, noise, inexact: gaussian.distance() })
     }
 
     /// How far so many steps are from what is accounted for: noise that is not quite its distribution, batches that are cut.
     pub fn distance(&self, steps: u64) -> f64 {
         let steps = steps as f64;
-        Gaussian::distance(steps * self.wish.parameters as f64) + steps * CUT
+        steps * (self.wish.parameters as f64 * self.inexact + CUT)
     }
 
     /// A learning rate for stochastic gradient descent that needs no look at the data: one with which the noise of the whole run

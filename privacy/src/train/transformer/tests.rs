@@ -1,10 +1,10 @@
 use super::super::Noise;
 use super::super::model::{Gradients, Model};
 use super::super::plan::{Clip, Grid};
-use super::super::random::Randomness;
 use super::super::step::Step;
 use super::weights::{LayerWeights, Linear, Norm, Weights};
 use super::{Adapters, Classifier, Reading, Target, Texts, Tuning};
+use crate::noise::Generator;
 
 const D: usize = 24;
 const INNER: usize = 40;
@@ -21,7 +21,7 @@ impl Noise for Silence {
 
 /// An encoder of random weights, whose word 0 overflows.
 fn weights() -> Weights {
-    let mut random = Randomness::from_key(&[5; 32]);
+    let mut random = Generator::from_seed([5; 32]);
     let mut values = |count: usize, middle: f64, width: f64| -> Vec<f32> {
         (0..count).map(|_| (middle + (random.unit() - 0.5) * width) as f32).collect()
     };
@@ -77,7 +77,7 @@ fn classifiers() -> Vec<Classifier> {
 
 #[expect(clippy::unwrap_used, reason = "a test's own texts")]
 fn texts() -> Texts {
-    let mut random = Randomness::from_key(&[6; 32]);
+    let mut random = Generator::from_seed([6; 32]);
     let texts: Vec<Vec<u32>> =
         LENGTHS.iter().map(|&length| (0..length).map(|_| 1 + random.below(29) as u32).collect()).collect();
     let classes = (0..texts.len() as u32).map(|index| index % CLASSES as u32).collect();
@@ -86,7 +86,7 @@ fn texts() -> Texts {
 
 /// Parameters of which none is 0.
 fn parameters(model: &Classifier) -> Vec<f32> {
-    let mut random = Randomness::from_key(&[9; 32]);
+    let mut random = Generator::from_seed([9; 32]);
     model.begin(4).iter().map(|w| w + (random.unit() as f32 - 0.5) * 0.3).collect()
 }
 
@@ -118,7 +118,7 @@ fn gradients_are_those_of_small_differences() {
         };
         // Tensor by tensor: a mistake in a small one would drown in the others.
         for (name, range) in model.tensors() {
-            let mut random = Randomness::from_key(&[1; 32]);
+            let mut random = Generator::from_seed([1; 32]);
             let mut way = vec![0.0; weights.len()];
             way[range.clone()].fill_with(|| random.unit() as f32 - 0.5);
             let size = norm(&way);

@@ -3,13 +3,13 @@
 use super::super::matmul::{SUMMED, square, wide};
 use super::super::model::{Gradients, Misfit, Model, Outcome};
 use super::super::plan::Grid;
-use super::super::random::Randomness;
 use super::classifier::Classifier;
 use super::ghost::SPREAD;
 use super::layout::Tuning;
 use super::pass::Pass;
 use super::texts::Texts;
 use super::weights::{DOWN, MOST_PLACES, OUTPUT, QKV, UP};
+use crate::noise::Generator;
 
 /// Tokens that are computed at once, unless one text has more.
 const ROWS: usize = 256;
@@ -30,7 +30,7 @@ impl Model for Classifier {
     fn begin(&self, seed: u64) -> Vec<f32> {
         let mut key = [0; 32];
         key[..8].copy_from_slice(&seed.to_le_bytes());
-        let mut random = Randomness::from_key(&key);
+        let mut random = Generator::from_seed(key);
         let mut uniform = |bound: f64| ((random.unit() * 2.0 - 1.0) * bound) as f32;
         let (d, layout) = (self.layout.hidden, &self.layout);
         let mut parameters = vec![0.0; layout.parameters()];
