@@ -12,6 +12,7 @@ mod generator;
 mod laplace;
 mod skellam;
 mod table;
+mod wide;
 
 pub use gaussian::DiscreteGaussian;
 pub use generator::Generator;

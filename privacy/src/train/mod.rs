@@ -23,6 +23,7 @@ mod run;
 pub mod sample;
 mod step;
 pub mod table;
+pub mod transformer;
 
 pub use checkpoint::{Checkpoint, CheckpointError};
 pub use convolution::{Convolution, Pooling};

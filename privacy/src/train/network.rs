@@ -7,7 +7,7 @@
 
 use super::convolution::{Convolution, Pooling};
 use super::data::Examples;
-use super::matmul::{Left, Right, multiply, square, wide};
+use super::matmul::{Left, Right, SUMMED, multiply, square, wide};
 use super::model::{Gradients, Misfit, Model, Outcome};
 use crate::noise::Generator;
 
@@ -386,10 +386,16 @@ impl<'a> Pass<'a> {
             begin += own.len();
             match layer {
                 Layer::Convolution(_) if self.private => {
-                    let gradients = self.gradients[index].chunks_exact(own.len());
+                    let gradients = self.gradients[index].chunks(SUMMED * own.len()).zip(factors.chunks(SUMMED));
+                    let block = &mut self.scratch;
                     wide(|| {
-                        for (&factor, gradient) in factors.iter().zip(gradients) {
-                            own.iter_mut().zip(gradient).for_each(|(sum, &value)| *sum += factor * value);
+                        for (gradients, factors) in gradients {
+                            block.clear();
+                            block.resize(own.len(), 0.0);
+                            for (&factor, gradient) in factors.iter().zip(gradients.chunks_exact(own.len())) {
+                                block.iter_mut().zip(gradient).for_each(|(sum, &value)| *sum += factor * value);
+                            }
+                            own.iter_mut().zip(&*block).for_each(|(sum, &value)| *sum += value);
                         }
                     });
                 }
@@ -397,14 +403,20 @@ impl<'a> Pass<'a> {
                     let delta = &mut self.deltas[index];
                     let each = delta.len() / factors.len().max(1);
                     let (weights, bias) = own.split_at_mut(depth * outputs);
+                    let block = &mut self.scratch;
                     wide(|| {
-                        for (rows, &factor) in delta.chunks_exact_mut(each.max(1)).zip(factors) {
-                            for row in rows.chunks_exact_mut(outputs) {
-                                for (bias, value) in bias.iter_mut().zip(row) {
-                                    *value *= factor;
-                                    *bias += *value;
+                        for (rows, factors) in delta.chunks_mut((SUMMED * each).max(1)).zip(factors.chunks(SUMMED)) {
+                            block.clear();
+                            block.resize(outputs, 0.0);
+                            for (rows, &factor) in rows.chunks_exact_mut(each.max(1)).zip(factors) {
+                                for row in rows.chunks_exact_mut(outputs) {
+                                    for (bias, value) in block.iter_mut().zip(row) {
+                                        *value *= factor;
+                                        *bias += *value;
+                                    }
                                 }
                             }
+                            bias.iter_mut().zip(&*block).for_each(|(bias, &value)| *bias += value);
                         }
                         self.packed.lay(delta, delta.len() / outputs, outputs);
                     });

@@ -121,6 +121,12 @@ impl<'a, M: Model> Run<'a, M> {
                 given: said(examples.classes().len(), model.parameters()),
             });
         }
+        if plan.rounding < model.rounding() {
+            return Err(TrainError::Planned {
+                planned: format!("a model that rounds by {}", plan.rounding),
+                given: format!("one that rounds by {}", model.rounding()),
+            });
+        }
         if state.spent > ledger.spent() {
             return Err(CheckpointError::Ahead { spent: state.spent, ledger: ledger.spent() }.into());
         }

@@ -1,5 +1,7 @@
 //! One step: a batch in, a gradient out that may be known.
 
+use zeroize::Zeroizing;
+
 use super::matmul::wide;
 use super::model::{Gradients, Model, Outcome};
 use super::network::Network;
@@ -14,10 +16,14 @@ pub struct Step<'a, M: Model = Network> {
     strand: usize,
     private: Option<(Clip, Grid)>,
     factors: Vec<f32>,
+    /// The sum of a strand.
     strands: Vec<f32>,
+    /// The sum of the strands before it; empty where there is none.
     sum: Vec<f64>,
-    noise: Vec<i64>,
 }
+
+/// Parameters whose noise is drawn together, so that it stays near.
+const BLOCK: usize = 4096;
 
 /// Adding and taking away this rounds a number below 2⁵¹ to an integer.
 const ROUNDING: f64 = 6_755_399_441_055_744.0;
@@ -37,12 +43,11 @@ impl<'a, M: Model> Step<'a, M> {
         Self {
             model,
             gradients: model.gradients(private.is_some()),
-            strand: private.map_or(256, |(_, grid)| grid.strand),
+            strand: private.map_or(Grid::STRAND, |(_, grid)| grid.strand),
             private,
             factors: Vec::new(),
             strands: vec![0.0; model.parameters()],
-            sum: vec![0.0; model.parameters()],
-            noise: vec![0; model.parameters()],
+            sum: Vec::new(),
         }
     }
 
@@ -61,53 +66,88 @@ impl<'a, M: Model> Step<'a, M> {
         gradient: &mut [f32],
     ) -> Outcome {
         let outcome = self.sum(parameters, examples, batch);
-        let sums = gradient.iter_mut().zip(&self.sum);
+        assert_eq!(gradient.len(), self.strands.len(), "as many gradients as the model has parameters");
         let Some((_, grid)) = self.private else {
-            wide(|| sums.for_each(|(to, sum)| *to = (sum / expected) as f32));
+            self.each(gradient, |to, sum| *to = (sum / expected) as f32);
             return outcome;
         };
-        noise.fill(&mut self.noise);
         let (inverse, scale) = (1.0 / grid.unit, grid.unit / expected);
-        wide(|| {
-            for ((to, sum), &noise) in sums.zip(&self.noise) {
+        let mut drawn = Zeroizing::new([0; BLOCK]);
+        let blocks = gradient.chunks_mut(BLOCK).zip(self.strands.chunks(BLOCK));
+        for (at, (gradient, strands)) in blocks.enumerate() {
+            let drawn = &mut drawn[..gradient.len()];
+            noise.fill(drawn);
+            let noisy = |to: &mut f32, sum: f64, noise: i64| {
                 let rounded = (sum * inverse + ROUNDING) - ROUNDING;
                 *to = ((rounded + noise as f64) * scale) as f32;
+            };
+            let pairs = gradient.iter_mut().zip(strands).zip(drawn.iter());
+            match self.sum.get(at * BLOCK..) {
+                Some(sums) if !sums.is_empty() => wide(|| {
+                    pairs
+                        .zip(sums)
+                        .for_each(|(((to, &strand), &noise), sum)| noisy(to, sum + f64::from(strand), noise));
+                }),
+                _ => wide(|| pairs.for_each(|((to, &strand), &noise)| noisy(to, strand.into(), noise))),
             }
-        });
+        }
         outcome
     }
 
-    /// The sum of the clipped gradients; it never leaves here without noise.
+    /// The sum of the clipped gradients, in `strands` and `sum`; it never leaves here without noise.
     fn sum(&mut self, parameters: &[f32], examples: &M::Data, batch: &[usize]) -> Outcome {
         let mut outcome = Outcome::default();
         self.gradients.load(parameters);
-        self.sum.fill(0.0);
-        for strand in batch.chunks(self.strand) {
-            self.strands.fill(0.0);
-            let mut rest = strand;
-            while !rest.is_empty() {
-                let (some, later) = rest.split_at(self.model.at_once(examples, rest).clamp(1, rest.len()));
-                rest = later;
-                outcome.and(self.gradients.compute(parameters, examples, some));
-                self.factors.clear();
-                match self.private {
-                    Some((clip, _)) => {
-                        self.factors.extend(self.gradients.squares().iter().map(|&square| clip.factor(square)))
-                    }
-                    None => self.factors.resize(some.len(), 1.0),
-                }
-                for example in 0..some.len() {
-                    // An example whose gradient is no number adds nothing; nothing times infinity would.
-                    if self.factors[example] == 0.0 {
-                        self.gradients.forget(example);
-                    }
-                }
-                self.gradients.add(&self.factors, &mut self.strands);
+        self.sum.clear();
+        self.strands.fill(0.0);
+        let (mut held, mut adds) = (0, 0);
+        let mut rest = batch;
+        while !rest.is_empty() {
+            let most = self.model.at_once(examples, rest).min(self.strand).clamp(1, rest.len());
+            if held + most > self.strand || adds == Grid::ADDS {
+                self.set_aside();
+                (held, adds) = (0, 0);
             }
-            let pairs = self.sum.iter_mut().zip(&self.strands);
-            wide(|| pairs.for_each(|(sum, &strand)| *sum += f64::from(strand)));
+            let (some, later) = rest.split_at(most);
+            (rest, held, adds) = (later, held + some.len(), adds + 1);
+            outcome.and(self.gradients.compute(parameters, examples, some));
+            self.factors.clear();
+            match self.private {
+                Some((clip, _)) => {
+                    self.factors.extend(self.gradients.squares().iter().map(|&square| clip.factor(square)))
+                }
+                None => self.factors.resize(some.len(), 1.0),
+            }
+            for example in 0..some.len() {
+                // An example whose gradient is no number adds nothing; nothing times infinity would.
+                if self.factors[example] == 0.0 {
+                    self.gradients.forget(example);
+                }
+            }
+            self.gradients.add(&self.factors, &mut self.strands);
         }
         outcome
+    }
+
+    /// Begins another strand.
+    fn set_aside(&mut self) {
+        self.sum.resize(self.strands.len(), 0.0);
+        let pairs = self.sum.iter_mut().zip(&mut self.strands);
+        wide(|| {
+            for (sum, strand) in pairs {
+                *sum += f64::from(*strand);
+                *strand = 0.0;
+            }
+        });
+    }
+
+    /// Does something with each number of the sum.
+    fn each(&self, gradient: &mut [f32], change: impl Fn(&mut f32, f64)) {
+        let pairs = gradient.iter_mut().zip(&self.strands);
+        match self.sum.is_empty() {
+            true => wide(|| pairs.for_each(|(to, &strand)| change(to, strand.into()))),
+            false => wide(|| pairs.zip(&self.sum).for_each(|((to, &strand), sum)| change(to, sum + f64::from(strand)))),
+        }
     }
 }
 
