@@ -87,7 +87,7 @@ impl Grid {
 
     /// For a model whose sums of two neighbours lie apart by `rounding` bounds more for each of at most `cap` examples, in units
     /// of 2⁻²⁴.
-    fn and_rounding(self, bound: f64, cap: usize, rounding: f64) -> Self {
+    pub(crate) fn and_rounding(self, bound: f64, cap: usize, rounding: f64) -> Self {
         let more = bound / self.unit * cap as f64 * rounding * 2.0_f64.powi(-24);
         Self { sensitivity: self.sensitivity + more, ..self }
     }
