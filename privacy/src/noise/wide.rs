@@ -16,6 +16,7 @@ use super::fixed::Fixed;
 const COLUMNS: usize = 32;
 /// Candidates in a vector, and bytes that they are made of.
 pub const LANES: usize = 16;
+/// Bytes that the candidates of a vector are made of.
 pub const BYTES: usize = 8 * LANES;
 /// Bits of what a column decides with.
 const COLUMN_BITS: u32 = 11;
@@ -47,23 +48,24 @@ impl Shape {
         // The deviation of y is from 1.2 to 2.4, so that what is beyond the last column weighs less than 2⁻¹²⁷.
         let shift = (sigma / 1.2).log2().floor().max(0.0) as u32;
         let narrow = sigma / f64::from(1_u32 << shift);
-        let weight = |y: usize| (-((y * y) as f64) / (2.0 * narrow * narrow)).exp();
+        let weights: [f64; COLUMNS] = std::array::from_fn(|y| (-((y * y) as f64) / (2.0 * narrow * narrow)).exp());
         let last = (1..COLUMNS).take_while(|&y| y as f64 <= 13.5 * narrow).last().unwrap_or(1);
         let counts_for = |top: u32| -> [u32; COLUMNS] {
             std::array::from_fn(|y| match y {
                 0 => top,
                 // A little more than it takes, so that no chance is above 1.
-                y if y <= last => (f64::from(top) * weight(y) * (1.0 + 1e-9)).floor() as u32 + 1,
+                y if y <= last => (f64::from(top) * weights[y] * (1.0 + 1e-9)).floor() as u32 + 1,
                 _ => 0,
             })
         };
-        let fits = |top: &u32| counts_for(*top).iter().sum::<u32>() <= WHOLE;
-        let top = (1..=WHOLE).rev().find(fits).unwrap_or(1);
+        // The greatest with which they are not more than all.
+        let fits = |top: u32| counts_for(top).iter().sum::<u32>() <= WHOLE;
+        let top = (0..16).rev().fold(1, |top, bit| if fits(top + (1 << bit)) { top + (1 << bit) } else { top });
         let mut counts = counts_for(top);
         counts[0] += WHOLE - counts.iter().sum::<u32>();
         let chances = std::array::from_fn(|y| match counts[y] {
             0 => 0.0,
-            count => (CERTAIN * f64::from(top) * weight(y) / f64::from(count)) as f32,
+            count => (CERTAIN * f64::from(top) * weights[y] / f64::from(count)) as f32,
         });
         let scale = (std::f64::consts::LOG2_E / (2.0 * sigma * sigma)) as f32;
         Self { sigma, shift, columns: columns(counts), counts, chances, top, scale }
