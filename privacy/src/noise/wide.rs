@@ -331,7 +331,8 @@ mod tests {
                 for u in [0, 1, most / 3, most / 2, most].map(|u| u & most) {
                     let y = shape.y(first);
                     let x = f64::from(y << shape.shift | u) / sigma;
-                    let chance = CERTAIN * f64::from(shape.top) * (-x * x / 2.0).exp() / f64::from(shape.counts[y as usize]);
+                    let chance =
+                        CERTAIN * f64::from(shape.top) * (-x * x / 2.0).exp() / f64::from(shape.counts[y as usize]);
                     let mut bytes = [0; BYTES];
                     let near = (chance.floor() - 2.0).max(0.0) as u32;
                     for lane in 0..LANES {

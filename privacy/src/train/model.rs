@@ -24,6 +24,12 @@ pub trait Model {
     /// How many of the first of `rest`, which is not empty, are computed at once: at least one.
     fn at_once(&self, data: &Self::Data, rest: &[usize]) -> usize;
 
+    /// By how much the sums of the clipped gradients of two neighbours may lie apart because this model's own sums within an
+    /// example are rounded, for each example of a batch, in bounds times 2⁻²⁴.
+    fn rounding(&self) -> f64 {
+        0.0
+    }
+
     /// Room for gradients. If they are `private`, the norm of each example's is known.
     fn gradients(&self, private: bool) -> Self::Gradients<'_>;
 }

@@ -9,7 +9,7 @@ use super::convolution::{Convolution, Pooling};
 use super::data::Examples;
 use super::matmul::{Left, Right, SUMMED, multiply, square, wide};
 use super::model::{Gradients, Misfit, Model, Outcome};
-use super::random::Randomness;
+use crate::noise::Generator;
 
 /// A part of a network. What goes in and comes out is a row for each example.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -153,7 +153,7 @@ impl Network {
     pub fn begin(&self, seed: u64) -> Vec<f32> {
         let mut key = [0; 32];
         key[..8].copy_from_slice(&seed.to_le_bytes());
-        let mut random = Randomness::from_key(&key);
+        let mut random = Generator::from_seed(key);
         let mut parameters = Vec::with_capacity(self.parameters());
         let lone = self.layers.len() == 1;
         for layer in &self.layers {

@@ -1,10 +1,10 @@
 //! What a run will do and what that costs, decided before the first example is looked at.
 
-use super::gaussian::{Gaussian, NoNoise};
 use super::matmul::SUMMED;
 use super::sample::Rate;
 use crate::accounting::calibrate::{self, Goal};
 use crate::accounting::{Accountant, AccountingError, Composition, Mechanism};
+use crate::noise::{DiscreteGaussian, NoiseError};
 
 /// Room that factors leave for the rounding of norms in single precision: their relative error is below that for up to 2¹³
 /// numbers a row, and sixteen times as many in strands.
@@ -84,6 +84,13 @@ impl Grid {
         let single = cap as f64 * rounded as f64 * 2.0_f64.powi(-24);
         Self { unit: bound / fineness, strand, sensitivity: fineness * (1.0 + single) + root }
     }
+
+    /// For a model whose sums of two neighbours lie apart by `rounding` bounds more for each of at most `cap` examples, in units
+    /// of 2⁻²⁴.
+    fn and_rounding(self, bound: f64, cap: usize, rounding: f64) -> Self {
+        let more = bound / self.unit * cap as f64 * rounding * 2.0_f64.powi(-24);
+        Self { sensitivity: self.sensitivity + more, ..self }
+    }
 }
 
 /// What is wished for.
@@ -116,10 +123,14 @@ pub struct Plan {
     pub cap: usize,
     /// Where sums of gradients lie.
     pub grid: Grid,
+    /// What the model's own sums are rounded by: [`Model::rounding`](super::Model::rounding).
+    pub rounding: f64,
     /// Parameter of the discrete Gaussian, in units of the grid.
     pub sigma: f64,
     /// Deviation of a continuous Gaussian that hides as little, over the sensitivity.
     pub noise: f64,
+    /// Total variation of one number of the noise from its distribution.
+    pub inexact: f64,
 }
 
 /// Why there is no plan.
@@ -133,7 +144,7 @@ pub enum PlanError {
     Accounting(#[from] AccountingError),
     /// There is no such noise.
     #[error(transparent)]
-    Noise(#[from] NoNoise),
+    Noise(#[from] NoiseError),
 }
 
 impl Plan {
@@ -142,14 +153,22 @@ impl Plan {
     /// # Errors
     /// When the wish makes no sense, or no noise keeps it.
     pub fn new(wish: Wish) -> Result<Self, PlanError> {
+        Self::with_rounding(wish, 0.0)
+    }
+
+    /// As [`Plan::new`], for a model whose [`Model::rounding`](super::Model::rounding) is not 0.
+    ///
+    /// # Errors
+    /// As [`Plan::new`].
+    pub fn with_rounding(wish: Wish, rounding: f64) -> Result<Self, PlanError> {
         check(&wish)?;
         let rate = Rate::of(wish.batch as u64, wish.examples as u64);
         let cap = if wish.batch >= wish.examples { wish.examples } else { (2 * wish.batch + 64).min(wish.examples) };
-        let grid = Grid::of(wish.clip.bound(), wish.parameters, cap);
+        let grid = Grid::of(wish.clip.bound(), wish.parameters, cap).and_rounding(wish.clip.bound(), cap, rounding);
         let goal = Goal { epsilon: wish.epsilon, delta: wish.delta, rate: rate.probability(), steps: wish.steps };
         let mut noise = calibrate::noise(&goal, Accountant::Tightest)?;
         for _ in 0..64 {
-            let plan = Self::with(wish, rate, cap, grid, noise)?;
+            let plan = Self::with(wish, (rate, cap), (grid, rounding), noise)?;
             if plan.epsilon(wish.steps)? <= wish.epsilon {
                 return Ok(plan);
             }
@@ -161,18 +180,23 @@ impl Plan {
     }
 
     /// With noise of so many sensitivities.
-    fn with(wish: Wish, rate: Rate, cap: usize, grid: Grid, noise: f64) -> Result<Self, PlanError> {
+    fn with(
+        wish: Wish,
+        (rate, cap): (Rate, usize),
+        (grid, rounding): (Grid, f64),
+        noise: f64,
+    ) -> Result<Self, PlanError> {
         let sigma = (noise * grid.sensitivity).hypot(2.0) * (1.0 + 1e-12);
-        if !Gaussian::makes(sigma) {
-            return Err(NoNoise(sigma).into());
-        }
-        Ok(Self { wish, rate, cap, grid, sigma, noise: Gaussian::continuous(sigma) / grid.sensitivity })
+        let gaussian = DiscreteGaussian::new(sigma)?;
+        let continuous = gaussian.continuous().ok_or(PlanError::Wish("ε is so great that hardly any noise is left"))?;
+        let noise = continuous / grid.sensitivity;
+        Ok(Self { wish, rate, cap, grid, rounding, sigma, noise, inexact: gaussian.distance() })
     }
 
     /// How far so many steps are from what is accounted for: noise that is not quite its distribution, batches that are cut.
     pub fn distance(&self, steps: u64) -> f64 {
         let steps = steps as f64;
-        Gaussian::distance(steps * self.wish.parameters as f64) + steps * CUT
+        steps * (self.wish.parameters as f64 * self.inexact + CUT)
     }
 
     /// A learning rate for stochastic gradient descent that needs no look at the data: one with which the noise of the whole run

@@ -3,16 +3,15 @@
 use std::time::{Duration, Instant};
 
 use super::checkpoint::{Checkpoint, CheckpointError};
-use super::gaussian::Gaussian;
 use super::ledger::{Ledger, LedgerError};
 use super::model::{Data, Gradients, Misfit, Model, Outcome};
 use super::network::Network;
 use super::optimizer::{Optimizer, Rule, Schedule};
 use super::plan::{Plan, PlanError};
-use super::random::Randomness;
 use super::sample;
 use super::step::Step;
 use crate::accounting::AccountingError;
+use crate::noise::{DiscreteGaussian, Generator};
 
 /// Points of a curve, at most.
 const POINTS: u64 = 400;
@@ -122,6 +121,12 @@ impl<'a, M: Model> Run<'a, M> {
                 given: said(examples.classes().len(), model.parameters()),
             });
         }
+        if plan.rounding < model.rounding() {
+            return Err(TrainError::Planned {
+                planned: format!("a model that rounds by {}", plan.rounding),
+                given: format!("one that rounds by {}", model.rounding()),
+            });
+        }
         if state.spent > ledger.spent() {
             return Err(CheckpointError::Ahead { spent: state.spent, ledger: ledger.spent() }.into());
         }
@@ -155,9 +160,9 @@ impl<'a, M: Model> Run<'a, M> {
     ) -> Result<(), E> {
         let steps = self.plan.wish.steps;
         let part = steps.div_ceil(POINTS).max(1);
-        let mut random = Randomness::new().map_err(TrainError::from)?;
-        let noise = Randomness::new().map_err(TrainError::from)?;
-        let mut noise = Gaussian::new(self.plan.sigma, noise).map_err(PlanError::from).map_err(TrainError::from)?;
+        let mut random = Generator::from_system().map_err(TrainError::from)?;
+        let gaussian = DiscreteGaussian::new(self.plan.sigma).map_err(PlanError::from).map_err(TrainError::from)?;
+        let mut noise = (gaussian, Generator::from_system().map_err(TrainError::from)?);
         let mut step = Step::private(self.model, self.plan.wish.clip, self.plan.grid);
         let mut gradient = vec![0.0; self.model.parameters()];
         let (began, first) = (Instant::now(), self.ledger.spent());

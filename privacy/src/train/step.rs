@@ -84,7 +84,9 @@ impl<'a, M: Model> Step<'a, M> {
             let pairs = gradient.iter_mut().zip(strands).zip(drawn.iter());
             match self.sum.get(at * BLOCK..) {
                 Some(sums) if !sums.is_empty() => wide(|| {
-                    pairs.zip(sums).for_each(|(((to, &strand), &noise), sum)| noisy(to, sum + f64::from(strand), noise));
+                    pairs
+                        .zip(sums)
+                        .for_each(|(((to, &strand), &noise), sum)| noisy(to, sum + f64::from(strand), noise));
                 }),
                 _ => wide(|| pairs.for_each(|((to, &strand), &noise)| noisy(to, strand.into(), noise))),
             }
@@ -153,8 +155,8 @@ impl<'a, M: Model> Step<'a, M> {
 mod tests {
     use super::super::data::Examples;
     use super::super::network::Pass;
-    use super::super::random::Randomness;
     use super::*;
+    use crate::noise::Generator;
 
     struct Silence;
 
@@ -165,7 +167,7 @@ mod tests {
     }
 
     fn examples(network: &Network, count: usize) -> Examples {
-        let mut random = Randomness::from_key(&[8; 32]);
+        let mut random = Generator::from_seed([8; 32]);
         let values = (0..count * network.inputs()).map(|_| random.unit() as f32).collect();
         let classes = (0..count as u32).map(|index| index % network.classes() as u32).collect();
         Examples::new(network.inputs(), values, classes).unwrap()
@@ -178,7 +180,7 @@ mod tests {
 
     /// Weights that are nowhere 0.
     fn weights(network: &Network) -> Vec<f32> {
-        let mut random = Randomness::from_key(&[9; 32]);
+        let mut random = Generator::from_seed([9; 32]);
         network.begin(4).iter().map(|w| w + (random.unit() as f32 - 0.5) * 0.1).collect()
     }
 
@@ -207,7 +209,7 @@ mod tests {
             let exact = gradient(&network, None, &data, &[0, 1, 2]);
             let weights = weights(&network);
             let loss = |weights: &[f32]| Step::plain(&network).sum(weights, &data, &[0, 1, 2]).loss;
-            let mut random = Randomness::from_key(&[1; 32]);
+            let mut random = Generator::from_seed([1; 32]);
             for _ in 0..4 {
                 let way: Vec<f32> = (0..weights.len()).map(|_| (random.unit() as f32 - 0.5) * 1e-3).collect();
                 let at = |sign: f32| weights.iter().zip(&way).map(|(w, v)| w + sign * v).collect::<Vec<f32>>();
