@@ -80,15 +80,15 @@ impl Gradients<Heads> for Ones<'_> {
 
 const EXAMPLES: usize = 200;
 const BATCH: usize = 25;
-const STEPS: u64 = 4000;
+const STEPS: u64 = 2000;
 
-/// Batches of a run, and where its one parameter was before each step and after all; with hardly any noise.
+/// Batches of a run, and where its one parameter was before each step and after all; with little noise.
 fn made() -> (Vec<Vec<usize>>, Vec<f64>) {
     let (witness, heads) = (Witness::default(), Heads(vec![0; EXAMPLES]));
     let clip = Clip::Flat(1.0);
-    let wish = Wish { epsilon: 1e6, delta: 1e-5, examples: EXAMPLES, batch: BATCH, steps: STEPS, clip, parameters: 1 };
+    let wish = Wish { epsilon: 30.0, delta: 1e-5, examples: EXAMPLES, batch: BATCH, steps: STEPS, clip, parameters: 1 };
     let plan = Plan::new(wish).expect("a plan");
-    assert!(plan.noise < 0.2, "{}", plan.noise);
+    assert!(plan.noise < 1.5, "{}", plan.noise);
     let folder = tempfile::tempdir().expect("a folder");
     let ledger = Ledger::create(&folder.path().join("spent"), &[1; 32]).expect("a ledger");
     let ways = (Rule::Sgd { momentum: 0.0 }, Schedule::Constant, 1.0);
@@ -132,11 +132,14 @@ fn batches_are_drawn_by_coins_and_sums_divided_by_what_is_expected() {
     let (batches, places) = made();
     assert_eq!(batches.len() as u64, STEPS);
     independent(&batches).unwrap();
-    // Each member moves the parameter by 1 over 25, less the room that clipping leaves, whoever else is there.
-    for (batch, place) in batches.iter().zip(places.windows(2)) {
-        let gone = (place[0] - place[1]) * BATCH as f64;
-        assert!((gone - batch.len() as f64 * (1024.0 / 1025.0)).abs() < 2.0, "{gone} for {}", batch.len());
-    }
+    // Each member moves the parameter by 1 over 25, less the room that clipping leaves, whoever else is there: by the true size every
+    // batch would move it by 1, and be off by what sizes vary, which is 4.7.
+    let off = |(batch, place): (&Vec<usize>, &[f64])| {
+        (place[0] - place[1]) * BATCH as f64 - batch.len() as f64 * (1024.0 / 1025.0)
+    };
+    let squares: f64 = batches.iter().zip(places.windows(2)).map(off).map(|off| off * off).sum();
+    let deviation = (squares / STEPS as f64).sqrt();
+    assert!(deviation < 2.0, "{deviation}");
 }
 
 /// Other ways to draw are found out.

@@ -112,7 +112,7 @@ impl Trainer for Mutant {
 #[test]
 fn runs_hide_what_they_claim_to_and_the_audit_sees_a_good_part() {
     for task in tasks() {
-        for epsilon in [0.5, 1.0, 8.0] {
+        for epsilon in [1.0, 8.0] {
             let plan = task.plan(epsilon);
             let folder = tempfile::tempdir().unwrap();
             let mut last = 0;
@@ -122,7 +122,6 @@ fn runs_hide_what_they_claim_to_and_the_audit_sees_a_good_part() {
             })
             .unwrap();
             let name = task.name;
-            eprintln!("{name}, ε = {epsilon}: {verdict:?}");
             assert!(!verdict.contradicts() && verdict.claimed >= epsilon * 0.99, "{name} {epsilon}: {verdict:?}");
             assert!(epsilon < 8.0 || verdict.epsilon() > 0.5, "{name} {epsilon}: {verdict:?}");
             assert!(last == 0 && verdict.gradients.guesses.coins == 1000);
@@ -138,7 +137,6 @@ fn mistaken_trainers_are_contradicted() {
         for mistake in [NoClip, NoNoise, NotScaled, DrawnOnce, FirstAlone, Mistake::None] {
             let coins = Generator::from_seed([6; 32]);
             let verdict = attack(&task.subject(&plan), None, 1000, coins, &mut Mutant(mistake)).unwrap();
-            eprintln!("{} {mistake:?}: {verdict:?}", task.name);
             assert_eq!(verdict.contradicts(), mistake != Mistake::None, "{} {mistake:?}: {verdict:?}", task.name);
         }
     }
