@@ -14,7 +14,6 @@ struct Task {
     steps: u64,
 }
 
-#[expect(clippy::unwrap_used, reason = "shapes of tests fit")]
 fn tasks() -> Vec<Task> {
     let task = |name, network: Network, count: usize, batch, steps| {
         let mut random = Generator::from_seed([8; 32]);
@@ -32,7 +31,6 @@ fn tasks() -> Vec<Task> {
 }
 
 impl Task {
-    #[expect(clippy::unwrap_used, reason = "plans of tests are possible")]
     fn plan(&self, epsilon: f64) -> Plan {
         let (examples, parameters) = (self.examples.len(), self.network.parameters());
         let clip = Clip::Flat(0.5);
@@ -81,7 +79,6 @@ impl Noise for Mistaken {
 }
 
 impl Trainer for Mutant {
-    #[expect(clippy::unwrap_used, reason = "noise of tests is possible")]
     fn train<M: Model>(
         &mut self,
         _: (u64, u64),

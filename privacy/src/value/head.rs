@@ -142,8 +142,14 @@ mod tests {
         let new = |contributors: &[Examples], validation: &Examples, classes: usize| {
             Head::new(contributors, validation, classes).err().unwrap().to_string()
         };
-        assert!(new(&[], &own, 2).contains("not 0") && new(&vec![own.clone(); 65], &own, 2).contains("65"));
-        assert!(new(&[own.clone()], &none, 2).contains("no rows") && new(&[own.clone()], &own, 1).contains("class 1"));
+        assert!(
+            new(&[], &own, 2).contains("not 0")
+                && new(&std::array::from_fn::<_, 65, _>(|_| own.clone()), &own, 2).contains("65")
+        );
+        assert!(
+            new(std::slice::from_ref(&own), &none, 2).contains("no rows")
+                && new(std::slice::from_ref(&own), &own, 1).contains("class 1")
+        );
         assert!(new(&[own.clone(), wide], &own, 2).contains("of 2 numbers and of 4"));
         let head = Head::new(&[none, own.clone()], &own, 2).unwrap();
         assert_eq!(head.utility(Coalition(1)), 0.5, "who brings nothing is as nobody");

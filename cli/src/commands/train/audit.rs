@@ -97,7 +97,8 @@ impl AuditArgs {
         ];
         for (name, planned) in same {
             let reported = report[name].as_f64().unwrap_or(f64::NAN);
-            if !((reported - planned).abs() <= 1e-9 * planned.abs()) {
+            let apart = (reported - planned).abs();
+            if apart.is_nan() || apart > 1e-9 * planned.abs() {
                 return Err(Error::user(format!(
                     "the run in {} says {name} {reported}, and with {} it would be {planned}: name the data that it was trained on",
                     self.run.display(),

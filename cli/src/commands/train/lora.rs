@@ -110,13 +110,12 @@ pub fn lora(args: &LoraArgs, context: &mut Context) -> Result<()> {
     args.run.say(report, right(&own)?, test, context)
 }
 
+/// A classifier, its texts, the plan for them, and how it learns.
+type Subject = (Classifier, Texts, Plan, (Rule, Schedule, f32));
+
 impl LoraArgs {
     /// What is trained on the texts of this file, by which plan and ways.
-    pub(super) fn subject(
-        &self,
-        data: &std::path::Path,
-        context: &Context,
-    ) -> Result<(Classifier, Texts, Plan, (Rule, Schedule, f32))> {
+    pub(super) fn subject(&self, data: &std::path::Path, context: &Context) -> Result<Subject> {
         let model = models::open_whole(&context.home, &self.model, &context.progress.events())?;
         let mut base = Trainable::load(&model.folder)
             .map_err(|error| Error::wrap(&format!("reading {}", model.info.name), Blame::User, error))?;
