@@ -7,7 +7,7 @@ use crate::ring::prg::{Label, Prg, Seed};
 use crate::ring::secret::Secret;
 
 /// Least and greatest variance of a node's noise: below, it is no rounded Gaussian; beyond, it leaves 32 bits.
-const VARIANCE: (u64, u64) = (16, 1 << 48);
+const VARIANCE: (u64, u64) = (16, 1 << 52);
 /// No node's noise is that many deviations from zero, but with a probability below 2⁻¹⁸⁰.
 const TAIL: f64 = 16.0;
 
@@ -18,7 +18,7 @@ pub struct NodeNoise {
 }
 
 impl NodeNoise {
-    /// Of this variance (16 to 2⁴⁸), which is half of what is claimed.
+    /// Of this variance (16 to 2⁵²), which is half of what is claimed.
     ///
     /// # Errors
     /// [`RoundError::Range`].
@@ -26,7 +26,7 @@ impl NodeNoise {
         let refused = RoundError::Range {
             what: "the variance of a node's noise",
             value: variance as f64,
-            range: "from 16 to 2^48",
+            range: "from 16 to 2^52",
         };
         if variance < VARIANCE.0 || variance > VARIANCE.1 {
             return Err(refused);

@@ -214,7 +214,7 @@ fn what_is_no_round_is_refused_by_name() {
     assert!(refused(0, 8, 1).contains("dimension") && refused((1 << 20) + 1, 8, 1).contains("dimension"));
     assert!(refused(1, 1, 1).contains("bits") && refused(1, 17, 1).contains("bits"));
     assert!(refused(1, 8, 0).contains("bound") && refused(1, 8, (1 << 50) + 1).contains("bound"));
-    assert!(NodeNoise::new(15).is_err() && NodeNoise::new(1 << 49).is_err());
+    assert!(NodeNoise::new(15).is_err() && NodeNoise::new((1 << 52) + 1).is_err());
     let vectors = Vectors::new(3, 16, 1 << 30).unwrap();
     let noise = NodeNoise::new(1 << 20).unwrap();
     // 65,534 times 2¹⁵ and 48 times 2¹⁰ are below 2³¹ - 1; one vector more is not.
