@@ -1,8 +1,9 @@
-//! Differential privacy: what a release of data costs ([`accounting`]), noise that nobody can predict ([`noise`]), and models
-//! that are trained within a budget ([`train`]).
+//! Differential privacy: what a release of data costs ([`accounting`]), noise that nobody can predict ([`noise`]), models
+//! that are trained within a budget ([`train`]), and sums of many providers' vectors ([`together`]).
 #![forbid(unsafe_code)]
 
 pub mod accounting;
 pub mod noise;
+pub mod together;
 #[cfg(feature = "train")]
 pub mod train;

@@ -1,4 +1,5 @@
-//! The noise of one node, and what of all three nodes' is left to whoever knows one of them.
+//! The noise of one node. What of all three nodes' is left to whoever knows one of them is accounted in
+//! `sahara_privacy::together`.
 
 use sahara_privacy::noise::{DiscreteGaussian, Generator};
 
@@ -41,18 +42,6 @@ impl NodeNoise {
         let mut numbers = Secret::from(vec![0_i64; coordinates]);
         self.noise.fill(&mut generator, &mut numbers);
         Secret::from(numbers.iter().map(|x| *x as u32).collect::<Vec<_>>())
-    }
-
-    /// Deviation of a continuous Gaussian that hides no more than the noise of two nodes does: what is left when a third one's is
-    /// known. Each node's noise is a continuous one of less variance, rounded at random; so is the sum of two.
-    pub fn of_two(&self) -> f64 {
-        // σ² ≥ 16, where there always is one.
-        self.noise.continuous().map_or(0.0, |each| each * std::f64::consts::SQRT_2 * (1.0 - 1e-15))
-    }
-
-    /// Total variation of two nodes' noise in so many coordinates from what [`NodeNoise::of_two`] says.
-    pub fn distance(&self, coordinates: usize) -> f64 {
-        2.0 * coordinates as f64 * self.noise.distance()
     }
 
     /// Whether the sum of so many vectors and all noise stays within 32 bits.
