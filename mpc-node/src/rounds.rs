@@ -172,6 +172,11 @@ impl RoundTerms {
     }
 }
 
+/// How terms name an attachment.
+pub fn attachment_hash(bytes: &[u8]) -> [u8; 32] {
+    *blake3::hash(bytes).as_bytes()
+}
+
 fn opening(id: &RoundId) -> [u8; 32] {
     blake3::derive_key(OPENING, &id.0)
 }

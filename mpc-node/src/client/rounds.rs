@@ -11,7 +11,7 @@ use crate::channel::time_for;
 use crate::engine::{Seed, random_seed};
 use crate::lane::Lane;
 use crate::meter::Traffic;
-use crate::rounds::{RoundId, RoundResult, SignedTerms, contribution_digest, share_commitment};
+use crate::rounds::{RoundId, RoundResult, SignedTerms, attachment_hash, contribution_digest, share_commitment};
 use crate::wire::{
     AbandonRound, CloseRound, Contribute, FetchRound, Kind, Message, OpenRound, RoundList, RoundReply, ShowRound,
 };
@@ -71,7 +71,7 @@ impl Client {
             }
             let (len, hash) = terms.attachment;
             let bytes = if attachment { lane.receive_stream(len as usize)? } else { Vec::new() };
-            if attachment && *blake3::hash(&bytes).as_bytes() != hash {
+            if attachment && attachment_hash(&bytes) != hash {
                 return Err(other("another attachment than the round's"));
             }
             Ok((reply, bytes))

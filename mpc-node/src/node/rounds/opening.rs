@@ -15,7 +15,7 @@ use crate::engine::EvaluatorRole;
 use crate::identity::PublicKey;
 use crate::lane::Lane;
 use crate::meter::Traffic;
-use crate::rounds::{RoundTerms, SignedTerms};
+use crate::rounds::{RoundTerms, SignedTerms, attachment_hash};
 use crate::wire::{FailCode, Kind, OpenRound};
 
 /// Bytes of a contribution's record beside its share.
@@ -41,7 +41,7 @@ pub(super) fn open(seat: &Seat, lane: &mut Lane, OpenRound(signed): OpenRound) -
     lane.send_frame(Kind::GoOn, &[]).map_err(own)?;
     let attachment = lane.receive_stream(bytes).map_err(own)?;
     lane.pace(None);
-    if *blake3::hash(&attachment).as_bytes() != terms.attachment.1 {
+    if attachment_hash(&attachment) != terms.attachment.1 {
         return Err(Refusal::new(FailCode::Refused, "the attachment is not the one that the terms name").into());
     }
     let opened = seat.machine.uptime();
