@@ -1,10 +1,10 @@
 //! `sahara train`: models of private data, trained on this machine within a privacy budget.
 
 mod chart;
-mod folder;
+pub(super) mod folder;
 mod lora;
 mod release;
-mod texts;
+pub(super) mod texts;
 
 use std::path::PathBuf;
 
@@ -469,7 +469,7 @@ fn table_error(path: &std::path::Path, error: &TableError) -> Error {
     Error::user(format!("{}: {error}{todo}", path.display()))
 }
 
-fn range(text: &str) -> Result<(String, Column), String> {
+pub(super) fn range(text: &str) -> Result<(String, Column), String> {
     let split = text.rsplit_once('=').and_then(|(name, bounds)| Some((name, bounds.split_once(':')?)));
     let (name, (low, high)) = split.ok_or("a range is COLUMN=LOW:HIGH")?;
     let number =
@@ -481,7 +481,7 @@ fn range(text: &str) -> Result<(String, Column), String> {
     Ok((name.to_owned(), Column::Range { low, high }))
 }
 
-fn values(text: &str) -> Result<(String, Column), String> {
+pub(super) fn values(text: &str) -> Result<(String, Column), String> {
     let (name, values) = text.split_once('=').ok_or("values are COLUMN=A,B,…")?;
     let values: Vec<String> = values.split(',').map(|value| value.trim().to_owned()).collect();
     match values.iter().any(String::is_empty) {
