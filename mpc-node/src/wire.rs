@@ -24,7 +24,7 @@ pub use market::{
     MAX_SESSION, MAX_VOUCHER, Present, Sealing,
 };
 pub use models::{
-    Asked, Begin, Deal, DeleteSharing, FindSharing, GetClientPart, ListSharings, MAX_SHARINGS, Piece, Prepare,
+    AccountReply, AskAccount, Asked, Begin, Deal, DeleteSharing, FindSharing, GetClientPart, ListSharings, MAX_KINDS, MAX_SHARINGS, Piece, Prepare,
     PutAccess, SharingEntry, SharingList, SharingReply,
 };
 pub(crate) use names::seconds;
@@ -146,13 +146,17 @@ pub enum Kind {
     AskSealing = 89,
     /// Answer to `AskSealing`: [`Sealing`].
     Sealing = 90,
+    /// Request: what the noisy answers about the data of a sharing have cost, [`AskAccount`].
+    AskAccount = 91,
+    /// Answer to `AskAccount`: [`AccountReply`].
+    AccountReply = 92,
 }
 
 impl Kind {
     /// The kind with this code.
     pub fn from_code(code: u8) -> Option<Self> {
         use Kind::{
-            Again, AskJob, AskSealing, AskSession, Begin, Chunk, ClientPart, Commit, Completed, Cosign, Cosigned,
+            AccountReply, Again, AskAccount, AskJob, AskSealing, AskSession, Begin, Chunk, ClientPart, Commit, Completed, Cosign, Cosigned,
             CountPacks, Deal, DealAccept, DealCommit, DealReady, DeleteSharing, Done, Draft, Fail, FindSharing, GoOn,
             HandBack, Hello, Input, LastReceipt, LastReply, ListSharings, OpenJob, OpenReply, PackCount, Piece,
             Prepare, Presence, Present, Progress, PutAccess, Reclaim, Reclaimed, Round, Run, RunReply, Seal, Sealing,
@@ -208,6 +212,8 @@ impl Kind {
             AskSession,
             AskSealing,
             Sealing,
+            AskAccount,
+            AccountReply,
         ]
         .into_iter()
         .find(|kind| *kind as u8 == code)
@@ -222,7 +228,7 @@ impl Kind {
                 true
             }
             Self::Begin | Self::PutAccess | Self::DeleteSharing | Self::ClientPart => true,
-            Self::Present | Self::LastReceipt | Self::Again | Self::AskSealing => true,
+            Self::Present | Self::LastReceipt | Self::Again | Self::AskSealing | Self::AskAccount => true,
             Self::Deal
             | Self::HandBack
             | Self::Reclaim
@@ -246,7 +252,8 @@ impl Kind {
             | Self::AskSealing
             | Self::Commit => 0,
             Self::Hello | Self::FindSharing | Self::ListSharings | Self::Piece => 256,
-            Self::DeleteSharing | Self::ClientPart => 256,
+            Self::DeleteSharing | Self::ClientPart | Self::AskAccount => 256,
+            Self::AccountReply => 64 + 40 * MAX_KINDS,
             Self::Begin | Self::PutAccess => MAX_MANIFEST + 64,
             Self::SharingReply => 2 * MAX_MANIFEST,
             Self::SharingList => 256 << 10,
@@ -471,6 +478,8 @@ pub enum FailCode {
     Unpaid = 8,
     /// What is asked costs money, and this node knows no session of the asker's: show it, also again after a restart.
     Unpresented = 9,
+    /// What is asked would cost more of the privacy budget of the data than is left.
+    UsedUp = 10,
 }
 
 /// The request failed.
@@ -491,9 +500,9 @@ impl Message for Fail {
     }
 
     fn read(r: &mut Reader<'_>) -> Result<Self, DecodeError> {
-        use FailCode::{Busy, Internal, NoModel, NoPack, Peer, Refused, Stopping, Unpaid, Unpresented};
+        use FailCode::{Busy, Internal, NoModel, NoPack, Peer, Refused, Stopping, Unpaid, Unpresented, UsedUp};
         let code = r.u16()?;
-        let code = [Refused, NoModel, NoPack, Busy, Peer, Internal, Stopping, Unpaid, Unpresented]
+        let code = [Refused, NoModel, NoPack, Busy, Peer, Internal, Stopping, Unpaid, Unpresented, UsedUp]
             .into_iter()
             .find(|c| *c as u16 == code)
             .ok_or_else(|| r.field("code"))?;
