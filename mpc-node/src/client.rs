@@ -115,7 +115,7 @@ impl ClientError {
     fn depth(&self) -> u8 {
         match (self, self.code()) {
             // What the asker can put right.
-            (_, Some(FailCode::Unpaid | FailCode::Unpresented)) => 4,
+            (_, Some(FailCode::Unpaid | FailCode::Unpresented | FailCode::UsedUp)) => 4,
             (_, Some(FailCode::Peer)) => 3,
             (_, Some(_)) => 2,
             (Self::Unanswered(_) | Self::Stopped, _) => 0,

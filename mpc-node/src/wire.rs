@@ -27,8 +27,8 @@ pub use market::{
     MAX_SESSION, MAX_VOUCHER, Present, Sealing,
 };
 pub use models::{
-    Asked, Begin, Deal, DeleteSharing, FindSharing, GetClientPart, ListSharings, MAX_SHARINGS, Piece, Prepare,
-    PutAccess, SharingEntry, SharingList, SharingReply,
+    AccountReply, AskAccount, Asked, Begin, Deal, DeleteSharing, FindSharing, GetClientPart, ListSharings, MAX_KINDS,
+    MAX_SHARINGS, Piece, Prepare, PutAccess, SharingEntry, SharingList, SharingReply,
 };
 pub(crate) use names::seconds;
 pub use packs::{
@@ -154,6 +154,10 @@ pub enum Kind {
     AskSealing = 89,
     /// Answer to `AskSealing`: [`Sealing`].
     Sealing = 90,
+    /// Request: what the noisy answers about the data of a sharing have cost, [`AskAccount`].
+    AskAccount = 91,
+    /// Answer to `AskAccount`: [`AccountReply`].
+    AccountReply = 92,
     /// Request of a coordinator: open a round, [`OpenRound`]. After `GoOn` its attachment follows.
     OpenRound = 100,
     /// Request: the rounds that concern the asker; empty.
@@ -190,13 +194,13 @@ impl Kind {
     /// The kind with this code.
     pub fn from_code(code: u8) -> Option<Self> {
         use Kind::{
-            AbandonRound, Again, AskJob, AskSealing, AskSession, Begin, Chunk, ClientPart, CloseRound, Commit,
-            Completed, Contribute, Cosign, Cosigned, CountPacks, Deal, DealAccept, DealCommit, DealReady, DealRound,
-            DeleteSharing, Done, Draft, Fail, FetchRound, FindSharing, GoOn, HandBack, Hello, Input, JoinRound,
-            LastReceipt, LastReply, ListRounds, ListSharings, OpenJob, OpenReply, OpenRound, PackCount, Piece, Prepare,
-            Presence, Present, Progress, PutAccess, Reclaim, Reclaimed, Round, RoundDealt, RoundJoined, RoundList,
-            RoundReply, RoundResult, Run, RunReply, Seal, Sealing, SharingList, SharingReply, ShowRound, Status,
-            StatusReply, Transcript, Vector,
+            AbandonRound, AccountReply, Again, AskAccount, AskJob, AskSealing, AskSession, Begin, Chunk, ClientPart,
+            CloseRound, Commit, Completed, Contribute, Cosign, Cosigned, CountPacks, Deal, DealAccept, DealCommit,
+            DealReady, DealRound, DeleteSharing, Done, Draft, Fail, FetchRound, FindSharing, GoOn, HandBack, Hello,
+            Input, JoinRound, LastReceipt, LastReply, ListRounds, ListSharings, OpenJob, OpenReply, OpenRound,
+            PackCount, Piece, Prepare, Presence, Present, Progress, PutAccess, Reclaim, Reclaimed, Round, RoundDealt,
+            RoundJoined, RoundList, RoundReply, RoundResult, Run, RunReply, Seal, Sealing, SharingList, SharingReply,
+            ShowRound, Status, StatusReply, Transcript, Vector,
         };
         [
             Hello,
@@ -248,6 +252,8 @@ impl Kind {
             AskSession,
             AskSealing,
             Sealing,
+            AskAccount,
+            AccountReply,
             OpenRound,
             ListRounds,
             RoundList,
@@ -277,7 +283,7 @@ impl Kind {
                 true
             }
             Self::Begin | Self::PutAccess | Self::DeleteSharing | Self::ClientPart => true,
-            Self::Present | Self::LastReceipt | Self::Again | Self::AskSealing => true,
+            Self::Present | Self::LastReceipt | Self::Again | Self::AskSealing | Self::AskAccount => true,
             // Members add up what others open and send.
             Self::OpenRound
             | Self::ListRounds
@@ -311,7 +317,8 @@ impl Kind {
             | Self::ListRounds
             | Self::Commit => 0,
             Self::Hello | Self::FindSharing | Self::ListSharings | Self::Piece => 256,
-            Self::DeleteSharing | Self::ClientPart => 256,
+            Self::DeleteSharing | Self::ClientPart | Self::AskAccount => 256,
+            Self::AccountReply => 64 + 40 * MAX_KINDS,
             Self::Begin | Self::PutAccess => MAX_MANIFEST + 64,
             Self::SharingReply => 2 * MAX_MANIFEST,
             Self::SharingList => 256 << 10,
@@ -548,6 +555,8 @@ pub enum FailCode {
     Unpaid = 8,
     /// What is asked costs money, and this node knows no session of the asker's: show it, also again after a restart.
     Unpresented = 9,
+    /// What is asked would cost more of the privacy budget of the data than is left.
+    UsedUp = 10,
 }
 
 /// The request failed.
@@ -568,9 +577,9 @@ impl Message for Fail {
     }
 
     fn read(r: &mut Reader<'_>) -> Result<Self, DecodeError> {
-        use FailCode::{Busy, Internal, NoModel, NoPack, Peer, Refused, Stopping, Unpaid, Unpresented};
+        use FailCode::{Busy, Internal, NoModel, NoPack, Peer, Refused, Stopping, Unpaid, Unpresented, UsedUp};
         let code = r.u16()?;
-        let code = [Refused, NoModel, NoPack, Busy, Peer, Internal, Stopping, Unpaid, Unpresented]
+        let code = [Refused, NoModel, NoPack, Busy, Peer, Internal, Stopping, Unpaid, Unpresented, UsedUp]
             .into_iter()
             .find(|c| *c as u16 == code)
             .ok_or_else(|| r.field("code"))?;

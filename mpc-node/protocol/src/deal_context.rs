@@ -19,6 +19,7 @@ pub(crate) struct Known {
 
 /// What a gate has at hand while it deals.
 pub(crate) struct DealContext<'a> {
+    seeds: [&'a Seed; 2],
     masks: [Prg; 2],
     /// The first evaluator's half of what is dealt.
     first: Prg,
@@ -32,18 +33,24 @@ impl<'a> DealContext<'a> {
     /// For the gate of node `node`.
     pub(crate) fn new(
         node: u32,
-        seeds: [&Seed; 2],
+        seeds: [&'a Seed; 2],
         out: &'a mut Outgoing,
         operands: Vec<&'a Known>,
         weights: Option<&'a [Tensor]>,
     ) -> Self {
         Self {
+            seeds,
             masks: seeds.map(|seed| Prg::new(seed, Label::Mask(node))),
             first: Prg::new(seeds[0], Label::Dealt(node)),
             out,
             operands,
             weights,
         }
+    }
+
+    /// The seeds shared with the first and with the second evaluator.
+    pub(crate) fn seeds(&self) -> [&'a Seed; 2] {
+        self.seeds
     }
 
     /// The mask that an operand was opened under.

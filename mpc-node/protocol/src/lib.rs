@@ -80,6 +80,7 @@ mod helper;
 mod hostile;
 mod job_secret;
 mod masked;
+mod noise;
 mod outgoing;
 mod pack;
 mod plan;
@@ -99,7 +100,9 @@ pub use cost::{Cost, CostLimits, TooCostly};
 pub use error::{PlanError, ProtocolError};
 pub use evaluator::{Evaluator, Step, prepare};
 pub use helper::Dealing;
+
 pub use job_secret::{JobSecret, ZeroSharing};
+pub use noise::{MAX_VARIANCE, NodeNoise, NoiseRefused};
 pub use outgoing::CHUNK_BYTES;
 pub use pack::PackContents;
 pub use plan::Plan;
