@@ -44,5 +44,6 @@ pub use error::QueryError;
 pub use local::{LocalPlan, Randomised};
 pub use mechanism::Noise;
 pub use plan::{Plan, Wish};
+pub use run::{Sums, columns};
 pub use schema::{Kind, Schema, Unit};
 pub use sql::{Fraction, Item, Query, What};

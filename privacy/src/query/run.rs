@@ -12,6 +12,19 @@ use super::sql::Fraction;
 use crate::noise::Generator;
 use crate::rows::{MOST_BYTES, Rows};
 
+/// The names of a table's columns: its first line.
+///
+/// # Errors
+/// When that line cannot be read.
+pub fn columns(table: &str) -> Result<Vec<String>, QueryError> {
+    let first = Rows::of(table).next().transpose();
+    let names = first.map_err(|error| QueryError::Row { line: error.line, reason: error.reason.to_owned() })?;
+    Ok(names.map_or(Vec::new(), |(_, names)| names.iter().map(|name| name.trim().to_owned()).collect()))
+}
+
+/// The exact sums of a question's groups: what nobody but [`Plan::tell`] sees.
+pub struct Sums(Vec<(Vec<String>, Group)>);
+
 impl Plan {
     /// The answer from a table: comma-separated values with a first line of names (RFC 4180), at most 1 GiB. `generator` has a
     /// fresh secret seed.
@@ -21,7 +34,20 @@ impl Plan {
     /// # Errors
     /// When the table is not well-formed or has not the columns.
     pub fn answer(&self, table: &str, generator: &mut Generator) -> Result<Answer, QueryError> {
-        let groups = self.sum(table)?;
+        Ok(self.tell(self.sums(table)?, generator))
+    }
+
+    /// What will be told with noise: nothing of it may leave, and nothing is spent yet.
+    ///
+    /// # Errors
+    /// As [`Plan::answer`].
+    pub fn sums(&self, table: &str) -> Result<Sums, QueryError> {
+        self.sum(table).map(Sums)
+    }
+
+    /// The answer from this plan's sums, which are used up: noise is drawn once.
+    pub fn tell(&self, sums: Sums, generator: &mut Generator) -> Answer {
+        let Sums(groups) = sums;
         let mut rows = Vec::with_capacity(groups.len());
         for (keys, group) in groups {
             let told = match &self.found {
@@ -35,11 +61,11 @@ impl Plan {
             let cells = cells.map(|(part, sum)| self.cell(&part.aggregate, sum, told, generator)).collect();
             rows.push(AnswerRow { keys, cells });
         }
-        Ok(Answer {
+        Answer {
             keys: self.keys.iter().map(|key| key.name.clone()).collect(),
             names: self.parts.iter().map(|part| part.name.clone()).collect(),
             rows,
-        })
+        }
     }
 
     /// The exact sums of all groups: in the order of what was declared, or by their names.
