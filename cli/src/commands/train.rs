@@ -9,6 +9,8 @@ pub(super) mod texts;
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueEnum};
+use sahara_privacy::accounting::{AccountingError, Composition, Mechanism, rdp};
+use sahara_privacy::budget::Cost;
 use sahara_privacy::train::Model as Trainable;
 use sahara_privacy::train::table::{Column, Description, TableError};
 use sahara_privacy::train::{
@@ -17,6 +19,7 @@ use sahara_privacy::train::{
 use serde::Serialize;
 
 use super::Context;
+use super::data::{DrawArgs, Reserved};
 use super::signals::stop_when_interrupted;
 use crate::error::{Blame, Error, Result};
 use folder::{Folder, Model};
@@ -154,6 +157,8 @@ struct RunArgs {
     /// Go on with a run that was stopped
     #[arg(long)]
     resume: bool,
+    #[command(flatten)]
+    draw: DrawArgs,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -259,8 +264,12 @@ impl RunArgs {
         let plan = self.plan(&task)?;
         let (rule, schedule, rate) = self.ways(&task, &plan);
         self.check_labels()?;
+        if self.draw.only_tries() {
+            return self.spend([0; 32], &plan, context).map(drop);
+        }
         let folder = Folder::new(&self.out, &context.home, self.resume)?;
         let run = folder.name(&self.settings(&task, &plan), &task.examples)?;
+        self.spend(run, &plan, context)?;
         let mut run = if self.resume {
             let state = folder.checkpoint(&run, task.network.parameters(), rule)?;
             let ledger = Ledger::open(&folder.ledger(&run), &run).map_err(|error| spent_error(&error, &run))?;
@@ -273,6 +282,30 @@ impl RunArgs {
         let begun = run.state().parameters.clone();
         let whole = trained(&mut run, &folder, context)?;
         self.finish(&run, &task, &folder, &begun, whole, context)
+    }
+
+    /// Spends the whole run of the dataset's budgets, before its first step; a run that goes on has spent it.
+    fn spend(&self, run: [u8; 32], plan: &Plan, context: &mut Context) -> Result<()> {
+        if let Some(option) = self.draw.without_budget() {
+            return Err(Error::user(format!("{option} means nothing without --dataset or --asset")));
+        }
+        if !self.draw.is_given() {
+            return Ok(());
+        }
+        let accounting = |error: AccountingError| Error::fault(error.to_string());
+        let step = Mechanism::sampled_gaussian(plan.noise, plan.rate.probability()).map_err(accounting)?;
+        let steps = Composition::new().and(step, plan.wish.steps);
+        let cost = Cost::of(|order| rdp::divergence(&steps, order), plan.distance(plan.wish.steps));
+        match self.draw.reserve_for_rows(run, &cost, context)? {
+            Reserved::Tried => Ok(()),
+            Reserved::Draw(mut draw) => {
+                let begun = draw.begin(context);
+                if begun.is_err() {
+                    draw.release(context);
+                }
+                begun
+            }
+        }
     }
 
     /// Tries the result, releases it, and says what it is.
