@@ -113,7 +113,7 @@ struct RunArgs {
     #[arg(long, value_name = "D")]
     delta: f64,
     /// Times that a row is seen on average
-    #[arg(long, value_name = "N", default_value_t = 30.0)]
+    #[arg(long, value_name = "N", default_value_t = Wish::EPOCHS)]
     epochs: f64,
     /// Rows in a batch on average [default: an 8th of all, at most 1024]
     #[arg(long, value_name = "N")]
@@ -131,7 +131,7 @@ struct RunArgs {
     #[arg(long, value_enum, default_value_t = RuleArg::Sgd)]
     optimizer: RuleArg,
     /// How the learning rate changes
-    #[arg(long, value_enum, default_value_t = ScheduleArg::Cosine)]
+    #[arg(long, value_enum, default_value_t = ScheduleArg::Linear)]
     schedule: ScheduleArg,
     /// Seed of the first weights; batches and noise come from the system
     #[arg(long, value_name = "N", default_value_t = 0)]
@@ -338,11 +338,11 @@ impl RunArgs {
 
     fn plan(&self, task: &Task) -> Result<Plan> {
         let examples = task.examples.len();
-        let batch = self.batch.map_or((examples / 8).clamp(1, 1024), |batch| batch as usize);
+        let batch = self.batch.map_or(Wish::usual_batch(examples), |batch| batch as usize);
         if !(self.epochs > 0.0 && self.epochs <= 1e6) {
             return Err(Error::user("--epochs is a number above 0, at most a million"));
         }
-        let steps = (self.epochs * examples as f64 / batch.max(1) as f64).ceil().max(1.0) as u64;
+        let steps = Wish::steps(self.epochs, examples, batch);
         let clip = if self.automatic { Clip::Automatic(self.clip) } else { Clip::Flat(self.clip) };
         let parameters = task.network.parameters();
         let wish = Wish { epsilon: self.epsilon, delta: self.delta, examples, batch, steps, clip, parameters };
@@ -356,9 +356,11 @@ impl RunArgs {
             ScheduleArg::Cosine => Schedule::Cosine,
         };
         match self.optimizer {
-            RuleArg::Sgd => {
-                (Rule::Sgd { momentum: 0.0 }, schedule, self.rate.unwrap_or_else(|| plan.rate(task.network.inputs())))
-            }
+            RuleArg::Sgd => (
+                Rule::Sgd { momentum: 0.0 },
+                schedule,
+                self.rate.unwrap_or_else(|| plan.rate(task.network.inputs(), task.network.layers().len())),
+            ),
             RuleArg::Adamw => (Rule::ADAM, schedule, self.rate.unwrap_or(0.01)),
         }
     }
