@@ -123,7 +123,7 @@ struct RunArgs {
     /// The δ beside it; below 1 in the number of rows
     #[arg(long, value_name = "D")]
     delta: f64,
-    /// Times that a row is seen on average [default: 30; 10 for lora]
+    /// Times that a row is seen on average [default: 60; 10 for lora]
     #[arg(long, value_name = "N")]
     epochs: Option<f64>,
     /// Rows in a batch on average [default: an 8th of all, at most 1024]
@@ -143,7 +143,7 @@ struct RunArgs {
     #[arg(long, value_enum)]
     optimizer: Option<RuleArg>,
     /// How the learning rate changes
-    #[arg(long, value_enum, default_value_t = ScheduleArg::Cosine)]
+    #[arg(long, value_enum, default_value_t = ScheduleArg::Linear)]
     schedule: ScheduleArg,
     /// Seed of the first weights; batches and noise come from the system
     #[arg(long, value_name = "N", default_value_t = 0)]
@@ -350,17 +350,17 @@ impl RunArgs {
     }
 
     fn plan(&self, task: &Task) -> Result<Plan> {
-        let wish = self.wish(task.examples.len(), task.network.parameters(), 30.0)?;
+        let wish = self.wish(task.examples.len(), task.network.parameters(), Wish::EPOCHS)?;
         Plan::new(wish).map_err(|error| Error::wrap("planning the run", Blame::User, error))
     }
 
     fn wish(&self, examples: usize, parameters: usize, epochs: f64) -> Result<Wish> {
-        let batch = self.batch.map_or((examples / 8).clamp(1, 1024), |batch| batch as usize);
+        let batch = self.batch.map_or(Wish::usual_batch(examples), |batch| batch as usize);
         let epochs = self.epochs.unwrap_or(epochs);
         if !(epochs > 0.0 && epochs <= 1e6) {
             return Err(Error::user("--epochs is a number above 0, at most a million"));
         }
-        let steps = (epochs * examples as f64 / batch.max(1) as f64).ceil().max(1.0) as u64;
+        let steps = Wish::steps(epochs, examples, batch);
         let clip = if self.automatic { Clip::Automatic(self.clip) } else { Clip::Flat(self.clip) };
         Ok(Wish { epsilon: self.epsilon, delta: self.delta, examples, batch, steps, clip, parameters })
     }
@@ -381,7 +381,7 @@ impl RunArgs {
     fn ways(&self, task: &Task, plan: &Plan) -> (Rule, Schedule, f32) {
         let (rule, rate) = match self.optimizer.unwrap_or(RuleArg::Sgd) {
             RuleArg::Sgd => {
-                (Rule::Sgd { momentum: 0.0 }, self.rate.unwrap_or_else(|| plan.rate(task.network.inputs())))
+                (Rule::Sgd { momentum: 0.0 }, self.rate.unwrap_or_else(|| plan.rate(task.network.inputs(), task.network.layers().len())))
             }
             RuleArg::Adamw => (Rule::ADAM, self.rate.unwrap_or(0.01)),
         };
