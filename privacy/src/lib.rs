@@ -1,6 +1,7 @@
 //! Differential privacy: what a release of data costs ([`accounting`]), noise that nobody can predict ([`noise`]), questions that
 //! are answered ([`query`]) and models that are trained ([`train`]) within a budget ([`budget`]) and tried by whoever would break
-//! them ([`audit`]), and sums of many providers' vectors ([`together`]).
+//! them ([`audit`]), what each contributor's data is worth to them ([`value`]), and sums of many providers' vectors
+//! ([`together`]).
 #![forbid(unsafe_code)]
 
 pub mod accounting;
@@ -16,3 +17,5 @@ mod rows;
 pub mod together;
 #[cfg(feature = "train")]
 pub mod train;
+#[cfg(feature = "train")]
+pub mod value;

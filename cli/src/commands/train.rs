@@ -1,12 +1,13 @@
 //! `sahara train`: models of private data, trained on this machine within a privacy budget.
 
-mod chart;
+mod audit;
 pub(super) mod folder;
 mod lora;
 mod release;
 pub(super) mod texts;
+mod value;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand, ValueEnum};
 use sahara_privacy::accounting::{AccountingError, Composition, Mechanism, rdp};
@@ -22,6 +23,7 @@ use super::Context;
 use super::data::{DrawArgs, Reserved};
 use super::signals::stop_when_interrupted;
 use crate::error::{Blame, Error, Result};
+pub use audit::{AuditArgs, audit};
 use folder::{Folder, Model};
 
 #[derive(Subcommand, Debug)]
@@ -41,6 +43,8 @@ sahara train classify --data <FILE> --labels <A,B,…> --epsilon <E>
 sahara train lora --data <FILE> --labels <A,B,…> --epsilon <E>
                          --delta <D> --out <DIR> [OPTIONS]")]
     Lora(lora::LoraArgs),
+    /// What each contributor's rows are worth, as shares of revenue
+    Value(value::ValueArgs),
 }
 
 const TABLE_HELP: &str = "\
@@ -80,18 +84,8 @@ pub struct TableArgs {
     /// The rows, as comma-separated values with a line of names
     #[arg(long, value_name = "FILE")]
     data: PathBuf,
-    /// The column that has the label
-    #[arg(long, value_name = "COLUMN")]
-    label: String,
-    /// Range of a column of numbers, `*` for every column not named
-    #[arg(long = "range", value_name = "COLUMN=LOW:HIGH", value_parser = range, allow_hyphen_values = true)]
-    ranges: Vec<(String, Column)>,
-    /// Words of a column of words
-    #[arg(long = "values", value_name = "COLUMN=A,B,…", value_parser = values)]
-    values: Vec<(String, Column)>,
-    /// A column that is not looked at
-    #[arg(long, value_name = "COLUMN")]
-    ignore: Vec<String>,
+    #[command(flatten)]
+    columns: ColumnsArgs,
     /// Sizes of hidden layers [default: none, a linear model]
     #[arg(long, value_name = "N,…", value_delimiter = ',', value_parser = clap::value_parser!(u16).range(1..=4096))]
     hidden: Vec<u16>,
@@ -109,6 +103,41 @@ pub struct ClassifyArgs {
     model: String,
     #[command(flatten)]
     run: RunArgs,
+}
+
+/// What the columns of a table are.
+#[derive(Args, Debug)]
+struct ColumnsArgs {
+    /// The column that has the label
+    #[arg(long, value_name = "COLUMN")]
+    label: String,
+    /// Range of a column of numbers, `*` for every column not named
+    #[arg(long = "range", value_name = "COLUMN=LOW:HIGH", value_parser = range, allow_hyphen_values = true)]
+    ranges: Vec<(String, Column)>,
+    /// Words of a column of words
+    #[arg(long = "values", value_name = "COLUMN=A,B,…", value_parser = values)]
+    values: Vec<(String, Column)>,
+    /// A column that is not looked at
+    #[arg(long, value_name = "COLUMN")]
+    ignore: Vec<String>,
+}
+
+impl ColumnsArgs {
+    fn description(&self, labels: &[String]) -> Result<Description> {
+        let mut columns = vec![(self.label.clone(), Column::Label)];
+        columns.extend(self.ignore.iter().map(|name| (name.clone(), Column::Ignored)));
+        columns.extend(self.ranges.iter().chain(&self.values).cloned());
+        if let Some(twice) = (1..columns.len()).find(|&i| columns[..i].iter().any(|(name, _)| *name == columns[i].0)) {
+            return Err(Error::user(format!("column {:?} is described twice", columns[twice].0)));
+        }
+        Ok(Description { columns, labels: labels.to_vec() })
+    }
+}
+
+/// The rows of a table, and a name for each of their numbers.
+fn rows(path: &Path, description: &Description) -> Result<(Examples, Vec<String>)> {
+    let text = texts::file(path)?;
+    description.read(&text).map_err(|error| table_error(path, &error))
 }
 
 /// What every run is told.
@@ -217,37 +246,45 @@ pub fn run(command: TrainCommand, context: &mut Context) -> Result<()> {
         TrainCommand::Table(args) => table(&args, context),
         TrainCommand::Classify(args) => classify(&args, context),
         TrainCommand::Lora(args) => lora::lora(&args, context),
+        TrainCommand::Value(args) => value::value(&args, context),
     }
 }
 
 fn table(args: &TableArgs, context: &mut Context) -> Result<()> {
-    let mut columns = vec![(args.label.clone(), Column::Label)];
-    columns.extend(args.ignore.iter().map(|name| (name.clone(), Column::Ignored)));
-    columns.extend(args.ranges.iter().chain(&args.values).cloned());
-    if let Some(twice) = (1..columns.len()).find(|&i| columns[..i].iter().any(|(name, _)| *name == columns[i].0)) {
-        return Err(Error::user(format!("column {:?} is described twice", columns[twice].0)));
-    }
-    let description = Description { columns, labels: args.run.labels.clone() };
-    let read = |path: &PathBuf| {
-        let text = texts::file(path)?;
-        description.read(&text).map_err(|error| table_error(path, &error))
-    };
-    let (examples, features) = read(&args.data)?;
-    let test = args.run.test.as_ref().map(read).transpose()?.map(|(test, _)| test);
-    let hidden: Vec<usize> = args.hidden.iter().map(|&size| size.into()).collect();
-    let network = Network::perceptron(examples.width(), &hidden, args.run.labels.len());
-    let network = network.map_err(|error| Error::user(error.to_string()))?;
-    args.run.go(Task { network, examples, test, features, embedder: None }, context)
+    let task = args.task(&args.data)?;
+    args.run.go(task, context)
 }
 
 fn classify(args: &ClassifyArgs, context: &mut Context) -> Result<()> {
-    let description = Description { columns: Vec::new(), labels: args.run.labels.clone() };
-    let engine = texts::engine(&args.model, context)?;
-    let examples = texts::embedded(&args.data, &description, &engine, context)?;
-    let test = args.run.test.as_ref().map(|test| texts::embedded(test, &description, &engine, context)).transpose()?;
-    let network = Network::logistic(examples.width(), args.run.labels.len());
-    let network = network.map_err(|error| Error::user(error.to_string()))?;
-    args.run.go(Task { network, examples, test, features: Vec::new(), embedder: Some(args.model.clone()) }, context)
+    let task = args.task(&args.data, context)?;
+    args.run.go(task, context)
+}
+
+impl TableArgs {
+    /// The network and its examples, from this file.
+    fn task(&self, data: &Path) -> Result<Task> {
+        let description = self.columns.description(&self.run.labels)?;
+        let (examples, features) = rows(data, &description)?;
+        let test = self.run.test.as_deref().map(|test| rows(test, &description)).transpose()?.map(|(test, _)| test);
+        let hidden: Vec<usize> = self.hidden.iter().map(|&size| size.into()).collect();
+        let network = Network::perceptron(examples.width(), &hidden, self.run.labels.len());
+        let network = network.map_err(|error| Error::user(error.to_string()))?;
+        Ok(Task { network, examples, test, features, embedder: None })
+    }
+}
+
+impl ClassifyArgs {
+    /// The network and its examples, from this file.
+    fn task(&self, data: &Path, context: &Context) -> Result<Task> {
+        let description = Description { columns: Vec::new(), labels: self.run.labels.clone() };
+        let engine = texts::engine(&self.model, context)?;
+        let read = |path: &Path| texts::embedded(path, &description, &engine, context);
+        let examples = read(data)?;
+        let test = self.run.test.as_deref().map(read).transpose()?;
+        let network = Network::logistic(examples.width(), self.run.labels.len());
+        let network = network.map_err(|error| Error::user(error.to_string()))?;
+        Ok(Task { network, examples, test, features: Vec::new(), embedder: Some(self.model.clone()) })
+    }
 }
 
 /// What is trained on what.

@@ -8,7 +8,7 @@ use sahara_privacy::train::transformer::Texts;
 use sahara_privacy::train::{Checkpoint, Examples, Layer, Network, Rule};
 use serde::Serialize;
 
-use super::chart;
+use super::super::chart::Chart;
 use crate::error::{Error, Result};
 
 /// Where a run lies.
@@ -58,6 +58,8 @@ impl Folder {
             create_private_dir(path)?;
             let mut nonce = [0; 16];
             getrandom::fill(&mut nonce).map_err(|error| Error::fault(format!("drawing the name of a run: {error}")))?;
+            let command: Vec<_> = std::env::args_os().map(|word| word.to_string_lossy().into_owned()).collect();
+            write_atomic(&path.join("command.json"), json(&command)?.as_bytes())?;
             write_atomic(&named, &nonce)?;
             nonce
         };
@@ -105,7 +107,9 @@ impl Folder {
 
     /// The learning curve as a picture.
     pub fn draw(&self, curve: &[(u64, f64)]) -> Result<()> {
-        Ok(write_atomic(&self.path.join("curve.svg"), chart::curve(curve).as_bytes())?)
+        let title = "Loss of the batches over steps; for the owner of the data alone";
+        let picture = Chart { title, name: "loss", points: curve }.svg();
+        Ok(write_atomic(&self.path.join("curve.svg"), picture.as_bytes())?)
     }
 
     /// The model and what is said of it.
