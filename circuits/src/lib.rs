@@ -28,4 +28,6 @@ pub mod testgraph;
 #[cfg(feature = "compile")]
 #[doc(hidden)]
 pub mod testmodel;
+#[cfg(feature = "compile")]
+pub mod votes;
 pub mod weights;
