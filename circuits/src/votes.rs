@@ -5,11 +5,13 @@
 //! equal ones the first label's counts. So whoever changes one classifier changes two counts by one each, and no more.
 
 use crate::builder::Builder;
-use crate::graph::{Graph, InputRange, InputSpec, NodeId, Shape, WeightId, WeightSpec};
+use crate::graph::{Graph, InputRange, InputSpec, NodeId, Op, Shape, WeightId, WeightSpec};
 use crate::weights::Weights;
 
 /// Bits of an output that is compared with others; what is finer counts as equal.
 const COMPARED: u8 = 15;
+/// What the input of a vote for the noise is called.
+const NOISE: &str = "noise";
 /// Most classifiers.
 pub const MAX_VOTERS: u32 = 4096;
 /// Most labels.
@@ -89,7 +91,7 @@ pub fn vote(graph: &Graph, weights: &Weights, voters: u32, noise: u32) -> Result
     let most = f64::from(voters) + f64::from(noise);
     let counts = b.matmul_weight("counts", votes, WeightId(counted), f64::from(voters));
     let noise = b.unprefixed_input(InputSpec {
-        name: "noise".into(),
+        name: NOISE.into(),
         shape: Shape::new(1, 1, labels),
         bits: 32,
         range: InputRange::Symmetric,
@@ -117,6 +119,79 @@ fn coarser(b: &mut Builder, x: NodeId, bound: u64) -> Result<(NodeId, f64), Vote
     Ok((b.index("coarser", x, shift, 32, less), less))
 }
 
+/// Classifiers of one encoder side by side, as one graph and its weights: they differ in their last linear layer only.
+///
+/// # Errors
+/// [`VoteError`] when one is not like the first but for that layer.
+pub fn side_by_side(members: &[(&Graph, &Weights)]) -> Result<(Graph, Weights), VoteError> {
+    let voters = u32::try_from(members.len()).unwrap_or(u32::MAX);
+    if !(2..=MAX_VOTERS).contains(&voters) {
+        return Err(VoteError::Voters(voters));
+    }
+    let (first, weights) = members[0];
+    let layer = Layer::last(first).ok_or(VoteError::Misfit("the first classifier does not end in one linear layer"))?;
+    let tensors: Vec<usize> = layer.weights.iter().map(|w| w.0 as usize).collect();
+    let mut graph = first.clone();
+    for (member, own) in members {
+        let mut like = (*member).clone();
+        like.weights_root = first.weights_root;
+        like.model.clone_from(&first.model);
+        for node in &layer.nodes {
+            let (all, one) = (&mut graph.nodes[node.0 as usize], like.nodes.get_mut(node.0 as usize));
+            let one = one.ok_or(VoteError::Misfit("one of the classifiers has another encoder"))?;
+            all.bound = all.bound.max(one.bound);
+            one.bound = first.nodes[node.0 as usize].bound;
+        }
+        let mut tensors_alike = own.tensors.iter().zip(&weights.tensors).enumerate();
+        let alike = tensors_alike.all(|(index, (one, other))| tensors.contains(&index) || one == other);
+        if like != *first || !own.matches(&first.weights) || !alike {
+            return Err(VoteError::Misfit("one of the classifiers has another encoder, or other labels, than the first"));
+        }
+    }
+    let mut all = weights.clone();
+    for index in tensors {
+        let spec = &mut graph.weights[index];
+        let (rows, cols) = (spec.rows as usize, spec.cols as usize);
+        let row = |row: usize| members.iter().flat_map(move |(_, own)| own.tensors[index][row * cols..][..cols].iter().copied());
+        all.tensors[index] = (0..rows).flat_map(row).collect();
+        spec.cols *= voters;
+    }
+    for node in &layer.nodes {
+        graph.nodes[node.0 as usize].shape.cols *= voters;
+    }
+    graph.weights_root = all.root(&graph.weights);
+    Ok((graph, all))
+}
+
+/// The linear layer that a graph ends in.
+struct Layer {
+    weights: Vec<WeightId>,
+    nodes: Vec<NodeId>,
+}
+
+impl Layer {
+    fn last(graph: &Graph) -> Option<Self> {
+        let op = |id: NodeId| &graph.nodes[id.0 as usize].op;
+        let [end] = graph.outputs[..] else { return None };
+        let (mut weights, mut nodes, mut at) = (Vec::new(), Vec::new(), end);
+        if let Op::AddWeight { x, w } = op(at) {
+            weights.push(*w);
+            nodes.push(at);
+            at = *x;
+        }
+        let Op::MatMulWeight { w, .. } = op(at) else { return None };
+        weights.push(*w);
+        nodes.push(at);
+        Some(Self { weights, nodes })
+    }
+}
+
+/// Where a graph that ends in a vote takes the noise from: its last input.
+pub fn noise_input(graph: &Graph) -> Option<u32> {
+    let last = graph.inputs.len().checked_sub(1)?;
+    (graph.inputs[last].name == NOISE).then_some(last as u32)
+}
+
 /// The width in which values up to `most` either way can be compared with each other.
 fn bits_to_compare(most: f64) -> Result<u8, VoteError> {
     (2..=31_u8)
@@ -134,7 +209,7 @@ fn greatest(b: &mut Builder, name: &str, rows: NodeId, most: f64) -> NodeId {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::graph::{BoundOrigin, Node, Op};
+    use crate::graph::{BoundOrigin, Node};
     use crate::reference::execute;
     use crate::testgraph::Rng;
 
@@ -220,6 +295,53 @@ mod tests {
             }
         }
         assert!(all.iter().any(|one| *one != all[0]));
+    }
+
+    /// `x · W + b`, with bounds of its own.
+    fn classifier(seed: u64) -> (Graph, Weights) {
+        let mut rng = Rng::new(seed);
+        let mut numbers = |count: usize| (0..count).map(|_| rng.below(41) as i32 - 20).collect::<Vec<i32>>();
+        let mut weights = Weights { tensors: vec![vec![3; 4], numbers(12), numbers(3)] };
+        weights.tensors[0][0] = 2;
+        let (mut graph, _) = outputs(4, 50);
+        graph.nodes.truncate(1);
+        let mut push = |op, cols, bound| {
+            let (shape, origin) = (Shape::new(1, 1, cols), BoundOrigin::Proven);
+            graph.nodes.push(Node { name: "n".into(), op, shape, bits: 32, bound, origin });
+        };
+        push(Op::ScaleWeight { x: NodeId(0), w: WeightId(0) }, 4, 150);
+        push(Op::MatMulWeight { x: NodeId(1), w: WeightId(1) }, 3, 12_000 + seed);
+        push(Op::AddWeight { x: NodeId(2), w: WeightId(2) }, 3, 12_100 + seed);
+        let spec = |name: &str, rows, cols| WeightSpec { name: name.into(), rows, cols };
+        graph.weights = vec![spec("scale", 1, 4), spec("head", 4, 3), spec("bias", 1, 3)];
+        graph.weights_root = weights.root(&graph.weights);
+        graph.outputs = vec![NodeId(3)];
+        (graph, weights)
+    }
+
+    #[test]
+    fn classifiers_of_one_encoder_stand_side_by_side() {
+        let all: Vec<(Graph, Weights)> = (1..6).map(classifier).collect();
+        let members: Vec<(&Graph, &Weights)> = all.iter().map(|(graph, weights)| (graph, weights)).collect();
+        let (graph, weights) = side_by_side(&members).unwrap();
+        graph.check().unwrap();
+        assert_eq!(graph.nodes[3].bound, 12_105);
+        let x = vec![vec![17, -50, 3, 41]];
+        let run = |graph: &Graph, weights: &Weights| execute(graph, weights, &x, &Default::default()).unwrap().outputs;
+        let each: Vec<i32> = members.iter().flat_map(|(graph, weights)| run(graph, weights).remove(0)).collect();
+        assert_eq!(run(&graph, &weights), [each]);
+        let voting = vote(&graph, &vote_weights(&weights, 5, 3), 5, 100).unwrap();
+        voting.check().unwrap();
+        assert_eq!((noise_input(&voting), noise_input(&graph)), (Some(1), None));
+        let mut other = classifier(9);
+        other.1.tensors[0][1] += 1;
+        let wrong = [members[0], (&other.0, &other.1)];
+        assert!(matches!(side_by_side(&wrong), Err(VoteError::Misfit(_))));
+        let mut other = classifier(9);
+        other.0.nodes[1].bound += 1;
+        let wrong = [members[0], (&other.0, &other.1)];
+        assert!(matches!(side_by_side(&wrong), Err(VoteError::Misfit(_))));
+        assert_eq!(side_by_side(&members[..1]).unwrap_err(), VoteError::Voters(1));
     }
 
     #[test]

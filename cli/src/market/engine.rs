@@ -177,6 +177,10 @@ impl ModelEngine for PaidEngine {
         &self.model
     }
 
+    fn cost(&self) -> sahara::Result<Option<Privacy>> {
+        self.engine(self.current.load(Ordering::Relaxed) % self.lanes.len())?.privacy()
+    }
+
     fn compute_until(&self, queries: &[Query], stop: &Stop, sink: Sink<'_>) -> sahara::Result<()> {
         self.room(queries.len())?;
         let mut done = 0;
