@@ -17,8 +17,8 @@ pub use sahara_mpc::client::Stop;
 pub use float::FloatEngine;
 
 use crate::error::{Error, Result, TextError};
-use crate::network::NetworkError;
 use crate::models::Model;
+use crate::network::NetworkError;
 
 /// Largest text that is accepted, in bytes; of a pair, each of the two.
 pub const MAX_TEXT_BYTES: usize = 1_000_000;

@@ -4,6 +4,8 @@
 //! The classifiers' outputs lie side by side, those of one after those of another. Each votes once, whatever its outputs are: of
 //! equal ones the first label's counts. So whoever changes one classifier changes two counts by one each, and no more.
 
+use std::collections::BTreeSet;
+
 use crate::builder::Builder;
 use crate::graph::{Graph, InputRange, InputSpec, NodeId, Op, Shape, WeightId, WeightSpec};
 use crate::weights::Weights;
@@ -145,14 +147,23 @@ pub fn side_by_side(members: &[(&Graph, &Weights)]) -> Result<(Graph, Weights), 
         let mut tensors_alike = own.tensors.iter().zip(&weights.tensors).enumerate();
         let alike = tensors_alike.all(|(index, (one, other))| tensors.contains(&index) || one == other);
         if like != *first || !own.matches(&first.weights) || !alike {
-            return Err(VoteError::Misfit("one of the classifiers has another encoder, or other labels, than the first"));
+            return Err(VoteError::Misfit(
+                "one of the classifiers has another encoder, or other labels, than the first",
+            ));
         }
+    }
+    // The same one twice would have two votes.
+    let layers = members.iter().map(|(_, own)| tensors.iter().map(|index| &own.tensors[*index]).collect::<Vec<_>>());
+    if layers.collect::<BTreeSet<_>>().len() < members.len() {
+        return Err(VoteError::Misfit("two of the classifiers are the same"));
     }
     let mut all = weights.clone();
     for index in tensors {
         let spec = &mut graph.weights[index];
         let (rows, cols) = (spec.rows as usize, spec.cols as usize);
-        let row = |row: usize| members.iter().flat_map(move |(_, own)| own.tensors[index][row * cols..][..cols].iter().copied());
+        let row = |row: usize| {
+            members.iter().flat_map(move |(_, own)| own.tensors[index][row * cols..][..cols].iter().copied())
+        };
         all.tensors[index] = (0..rows).flat_map(row).collect();
         spec.cols *= voters;
     }
@@ -242,8 +253,10 @@ mod tests {
     fn counts(outputs: &[i32], labels: usize, shift: u32) -> Vec<i32> {
         let mut counts = vec![0; labels];
         for own in outputs.chunks(labels) {
-            let coarse: Vec<i64> =
-                own.iter().map(|x| if shift == 0 { i64::from(*x) } else { (i64::from(*x) + (1 << (shift - 1))) >> shift }).collect();
+            let coarse: Vec<i64> = own
+                .iter()
+                .map(|x| if shift == 0 { i64::from(*x) } else { (i64::from(*x) + (1 << (shift - 1))) >> shift })
+                .collect();
             let most = coarse.iter().max().unwrap();
             counts[coarse.iter().position(|x| x == most).unwrap()] += 1;
         }
@@ -253,7 +266,9 @@ mod tests {
     #[test]
     fn each_classifier_votes_once_and_the_noisy_counts_decide() {
         let mut rng = Rng::new(7);
-        for (voters, labels, bound, shift) in [(2, 2, 20_u64, 0), (50, 3, 5, 0), (10, 6, 1 << 29, 15), (33, 2, 40_000, 1)] {
+        for (voters, labels, bound, shift) in
+            [(2, 2, 20_u64, 0), (50, 3, 5, 0), (10, 6, 1 << 29, 15), (33, 2, 40_000, 1)]
+        {
             let (graph, weights) = outputs(voters * labels, bound);
             let weights = vote_weights(&weights, voters, labels);
             let voting = vote(&graph, &weights, voters, 1000).unwrap();
@@ -263,8 +278,11 @@ mod tests {
                     (0..voters * labels).map(|_| (rng.below(2 * bound + 1) as i64 - bound as i64) as i32).collect();
                 let noise: Vec<i32> = (0..labels).map(|_| rng.below(41) as i32 - 20).collect();
                 let answer = execute(&voting, &weights, &[own.clone(), noise.clone()], &Default::default()).unwrap();
-                let noisy: Vec<i32> =
-                    counts(&own, labels as usize, shift).iter().zip(&noise).map(|(count, noise)| count + noise).collect();
+                let noisy: Vec<i32> = counts(&own, labels as usize, shift)
+                    .iter()
+                    .zip(&noise)
+                    .map(|(count, noise)| count + noise)
+                    .collect();
                 let most = noisy.iter().max().unwrap();
                 let want: Vec<i32> = noisy.iter().map(|x| i32::from(x == most)).collect();
                 assert_eq!(answer.outputs, [want], "{voters} {labels} {own:?} {noise:?}");
@@ -341,6 +359,8 @@ mod tests {
         other.0.nodes[1].bound += 1;
         let wrong = [members[0], (&other.0, &other.1)];
         assert!(matches!(side_by_side(&wrong), Err(VoteError::Misfit(_))));
+        let twice = [members[0], members[1], members[0]];
+        assert!(matches!(side_by_side(&twice), Err(VoteError::Misfit(why)) if why.contains("the same")));
         assert_eq!(side_by_side(&members[..1]).unwrap_err(), VoteError::Voters(1));
     }
 

@@ -130,7 +130,9 @@ impl Accounts {
                 });
                 let account = account.map_err(|why| format!("{}: {why}", path.display()));
                 if let Err(why) = &account {
-                    tracing::error!("an account of noisy answers cannot be read, and nothing is answered for it: {why}");
+                    tracing::error!(
+                        "an account of noisy answers cannot be read, and nothing is answered for it: {why}"
+                    );
                 }
                 books.insert(id, Book { account, held: BTreeMap::new() });
             }
@@ -152,12 +154,7 @@ impl Accounts {
     /// # Errors
     /// [`AccountError::UsedUp`] when what is spent and this answer cost more than the budget, [`AccountError::Held`] when they do with
     /// what others hold; and as [`Accounts::make`].
-    pub fn hold(
-        self: &Arc<Self>,
-        manifest: &Manifest,
-        terms: &NoiseTerms,
-        numbers: u64,
-    ) -> Result<Held, AccountError> {
+    pub fn hold(self: &Arc<Self>, manifest: &Manifest, terms: &NoiseTerms, numbers: u64) -> Result<Held, AccountError> {
         let mut books = self.lock();
         let id = self.book(&mut books, manifest, terms)?;
         let Some(book) = books.get_mut(&id) else { unreachable!("it was just looked at") };
@@ -271,7 +268,10 @@ impl Held {
         let accounts = self.accounts.clone();
         let mut books = accounts.lock();
         let Some(book) = books.get_mut(&self.id) else { unreachable!("accounts do not go") };
-        let account = book.account.as_mut().map_err(|why| AccountError::Io { dataset: self.dataset.clone(), why: why.clone() })?;
+        let account = book
+            .account
+            .as_mut()
+            .map_err(|why| AccountError::Io { dataset: self.dataset.clone(), why: why.clone() })?;
         let mut next = account.clone();
         *next.spent.entry(self.cost).or_default() += 1;
         accounts.write(&self.id, &next)?;

@@ -24,8 +24,8 @@ pub use market::{
     MAX_SESSION, MAX_VOUCHER, Present, Sealing,
 };
 pub use models::{
-    AccountReply, AskAccount, Asked, Begin, Deal, DeleteSharing, FindSharing, GetClientPart, ListSharings, MAX_KINDS, MAX_SHARINGS, Piece, Prepare,
-    PutAccess, SharingEntry, SharingList, SharingReply,
+    AccountReply, AskAccount, Asked, Begin, Deal, DeleteSharing, FindSharing, GetClientPart, ListSharings, MAX_KINDS,
+    MAX_SHARINGS, Piece, Prepare, PutAccess, SharingEntry, SharingList, SharingReply,
 };
 pub(crate) use names::seconds;
 pub use packs::{
@@ -156,11 +156,11 @@ impl Kind {
     /// The kind with this code.
     pub fn from_code(code: u8) -> Option<Self> {
         use Kind::{
-            AccountReply, Again, AskAccount, AskJob, AskSealing, AskSession, Begin, Chunk, ClientPart, Commit, Completed, Cosign, Cosigned,
-            CountPacks, Deal, DealAccept, DealCommit, DealReady, DeleteSharing, Done, Draft, Fail, FindSharing, GoOn,
-            HandBack, Hello, Input, LastReceipt, LastReply, ListSharings, OpenJob, OpenReply, PackCount, Piece,
-            Prepare, Presence, Present, Progress, PutAccess, Reclaim, Reclaimed, Round, Run, RunReply, Seal, Sealing,
-            SharingList, SharingReply, Status, StatusReply, Transcript,
+            AccountReply, Again, AskAccount, AskJob, AskSealing, AskSession, Begin, Chunk, ClientPart, Commit,
+            Completed, Cosign, Cosigned, CountPacks, Deal, DealAccept, DealCommit, DealReady, DeleteSharing, Done,
+            Draft, Fail, FindSharing, GoOn, HandBack, Hello, Input, LastReceipt, LastReply, ListSharings, OpenJob,
+            OpenReply, PackCount, Piece, Prepare, Presence, Present, Progress, PutAccess, Reclaim, Reclaimed, Round,
+            Run, RunReply, Seal, Sealing, SharingList, SharingReply, Status, StatusReply, Transcript,
         };
         [
             Hello,

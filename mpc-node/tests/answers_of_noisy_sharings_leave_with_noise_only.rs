@@ -11,10 +11,9 @@ use sahara_circuits::graph::{
     BoundOrigin, Graph, InputRange, InputSpec, Node, NodeId, Op, Shape, WeightId, WeightSpec,
 };
 use sahara_circuits::reference::{ExecOptions, execute};
+use sahara_circuits::votes;
 use sahara_circuits::weights::Weights;
-use sahara_mpc::client::{
-    Assignment, Client, ClientError, Inference, Offer, Rounding, Sharing, Task, Visibility,
-};
+use sahara_mpc::client::{Assignment, Client, ClientError, Inference, Offer, Rounding, Sharing, Task, Visibility};
 use sahara_mpc::engine::NodeNoise;
 use sahara_mpc::manifest::{AnswerCost, Budget, NoiseTerms, Sensitivity};
 use sahara_mpc::wire::FailCode;
@@ -27,8 +26,13 @@ const DELTA: f64 = 1e-5;
 /// `x · W + noise`; with `clear`, `x · W` leaves beside it.
 fn noisy(clear: bool) -> Case {
     let shape = |cols| Shape::new(1, 1, cols);
-    let node = |name: &str, op, cols, bound| {
-        Node { name: name.into(), op, shape: shape(cols), bits: 32, bound, origin: BoundOrigin::Proven }
+    let node = |name: &str, op, cols, bound| Node {
+        name: name.into(),
+        op,
+        shape: shape(cols),
+        bits: 32,
+        bound,
+        origin: BoundOrigin::Proven,
     };
     let input = |name: &str, cols, max_abs| {
         let (shape, range) = (shape(cols), InputRange::Symmetric);
@@ -175,7 +179,11 @@ fn what_would_leave_clear_or_be_counted_elsewhere_is_not_taken() {
             shared => break shared.unwrap(),
         }
     };
-    assert!(files(&network.home(1)).iter().any(|file| file.ends_with("accounts") || file.extension().is_some_and(|e| e == "account")));
+    assert!(
+        files(&network.home(1))
+            .iter()
+            .any(|file| file.ends_with("accounts") || file.extension().is_some_and(|e| e == "account"))
+    );
     refused(&noisy(false), NoiseTerms { assignment: Assignment::ALL[0], ..terms(1.0) }, "counted by other nodes");
     // Only in the assignment that counts.
     assert!(sharing.task(&case.graph, Assignment::ALL[0], Rounding::Exact).is_err());
@@ -187,6 +195,57 @@ fn what_would_leave_clear_or_be_counted_elsewhere_is_not_taken() {
     own.inputs[1] = vec![0; WIDTH as usize];
     assert_eq!(own.run(&client, task, true).unwrap_err().code(), Some(FailCode::Refused));
     assert!(client.spent(&sharing).unwrap().unwrap().0.is_empty(), "nothing was answered");
+}
+
+/// Classifiers that vote on an input of four numbers.
+fn vote(voters: u32) -> Case {
+    const LABELS: u32 = 3;
+    let members: Vec<Case> = (0..voters)
+        .map(|number| {
+            let mut case = common::product([1, 4, LABELS]);
+            // Most of them point the same way, each a little differently.
+            let own =
+                |i: i32| [9, -8, 1, 0, 7, -6, -3, 2, 5, 4, -9, 6][i as usize] + (number as i32 * 7 + i * i) % 5 - 2;
+            case.weights.tensors[0] = (0..12).map(own).collect();
+            let mut graph = (*case.graph).clone();
+            graph.weights_root = case.weights.root(&graph.weights);
+            case.graph = Arc::new(graph);
+            case
+        })
+        .collect();
+    let pairs: Vec<(&Graph, &Weights)> = members.iter().map(|case| (case.graph.as_ref(), &case.weights)).collect();
+    let (graph, weights) = votes::side_by_side(&pairs).unwrap();
+    let weights = votes::vote_weights(&weights, voters, LABELS);
+    let graph = votes::vote(&graph, &weights, voters, 60_000).unwrap();
+    let x = vec![11, -3, 5, 7];
+    let still = [x.clone(), vec![0; LABELS as usize]];
+    let expected = execute(&graph, &weights, &still, &ExecOptions::default()).unwrap().outputs;
+    Case { graph: Arc::new(graph), weights, inputs: vec![x, Vec::new()], expected, shared: Default::default() }
+}
+
+#[test]
+fn a_vote_opens_the_winner_and_costs_what_two_counts_by_one_do() {
+    let network = Network::start(|toml| toml);
+    let (owner, consumer) = (network.client(), network.client());
+    let case = vote(25);
+    let sensitivity = Sensitivity { l1: votes::L1, l2_squared: votes::L2_SQUARED };
+    let noise = NodeNoise::new(vec![votes::noise_input(&case.graph).unwrap()], 8).unwrap();
+    let budget = Budget::new(4.0, DELTA).unwrap();
+    let terms = NoiseTerms { noise, sensitivity, budget, dataset: "clinics".parse().unwrap(), ..terms(1.0) };
+    let sharing = share(&case, &owner, terms.clone()).unwrap();
+    let task = case.task(1, Rounding::Exact, Visibility::Private);
+    assert_eq!(case.expected[0].iter().sum::<i32>(), 1, "one wins without noise");
+    let mut right = 0;
+    for n in 1..=6 {
+        let answer = ask(&case, &consumer, task).unwrap();
+        let [winners] = &answer.outputs[..] else { panic!("one output") };
+        assert!(winners.iter().all(|x| [0, 1].contains(x)) && winners.contains(&1), "{winners:?}");
+        right += usize::from(*winners == case.expected[0]);
+        let told = consumer.spent(&sharing).unwrap().unwrap();
+        assert_eq!(told.0, [(terms.cost(3), n)]);
+    }
+    // Nearly all vote alike, and the noise has a deviation of five.
+    assert!(right >= 5, "{right} of 6");
 }
 
 #[test]

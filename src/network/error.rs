@@ -97,7 +97,9 @@ pub enum NetworkError {
     #[error("an answer of this model leaves without noise: no ε bounds what it tells of the data behind the model")]
     NoNoise,
     /// An answer costs more ε than whoever asks accepts.
-    #[error("an answer costs ε = {cost:.4} at δ = {delta:e} of the privacy budget of the data, more than the {most} that is accepted")]
+    #[error(
+        "an answer costs ε = {cost:.4} at δ = {delta:e} of the privacy budget of the data, more than the {most} that is accepted"
+    )]
     CostsMore {
         /// ε of an answer.
         cost: f64,

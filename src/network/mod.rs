@@ -26,8 +26,8 @@ pub use sahara_mpc::client::{
     ClientError, Committee, Consumers, NodeStatus, OwnerKey, Rounding, Sharing, SharingName, SharingRef, Visibility,
 };
 pub use sahara_mpc::identity::PublicKey;
-pub use sahara_mpc::market::{Asset, Purse};
 use sahara_mpc::manifest::{AnswerCost, NoiseTerms};
+pub use sahara_mpc::market::{Asset, Purse};
 use sahara_mpc::wire::FailCode;
 pub use sahara_mpc::wire::SharingEntry;
 

@@ -5,8 +5,8 @@ use std::sync::{Mutex, PoisonError};
 
 use sahara_circuits::votes;
 use sahara_mpc::client::{Access, Assignment, Client, Consumers, Listed, Offer, Sharing, SharingName, Visibility};
-use sahara_mpc::identity::PublicKey;
 use sahara_mpc::engine::NodeNoise;
+use sahara_mpc::identity::PublicKey;
 use sahara_mpc::manifest::{AccessRule, Asset, Budget, NoiseTerms, Sensitivity};
 use sahara_mpc::wire::SharingEntry;
 
@@ -70,10 +70,13 @@ pub(super) fn terms(model: &Model, options: Option<&NoiseOptions>) -> Result<Opt
     let inputs: Vec<Option<u32>> = graphs.all.iter().map(|graph| votes::noise_input(graph)).collect();
     match (inputs[..].first().copied().flatten(), options) {
         (None, None) => Ok(None),
-        (Some(input), Some(options)) if inputs.iter().all(|other| *other == Some(input)) => options.terms(input).map(Some),
-        (Some(_), None) => {
-            Err(NetworkError::Noise("the model is a vote: it is shared with the name of its data, a deviation and a budget").into())
+        (Some(input), Some(options)) if inputs.iter().all(|other| *other == Some(input)) => {
+            options.terms(input).map(Some)
         }
+        (Some(_), None) => Err(NetworkError::Noise(
+            "the model is a vote: it is shared with the name of its data, a deviation and a budget",
+        )
+        .into()),
         _ => Err(NetworkError::Noise("the model is no vote: its answers do not leave with noise").into()),
     }
 }

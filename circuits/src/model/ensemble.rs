@@ -24,7 +24,9 @@ impl CompiledModel {
             own == Some(labels) && member.has_weights() && member.frontend.asks_alike(&first.frontend)
         };
         if !members.iter().all(same) {
-            return Err(VoteError::Misfit("one of the models has other labels, or reads text in another way, than the first"));
+            return Err(VoteError::Misfit(
+                "one of the models has other labels, or reads text in another way, than the first",
+            ));
         }
         let voters = members.len() as u32;
         let mut graphs = BTreeMap::new();
@@ -41,7 +43,8 @@ impl CompiledModel {
             }
             graphs.insert(bucket, Arc::new(vote(&graph, &weights, voters, noise)?));
         }
-        let frontend = first.frontend.voting().map_err(|_| VoteError::Misfit("the first model's tokenizer cannot be read"))?;
+        let frontend =
+            first.frontend.voting().map_err(|_| VoteError::Misfit("the first model's tokenizer cannot be read"))?;
         Ok(Self { name: name.to_owned(), weights, frontend, graphs, packed: OnceLock::new() })
     }
 

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use alloy_primitives::B256;
-use sahara::embedding::{Engine, ModelEngine, Query, Sink, Stop};
+use sahara::embedding::{Engine, ModelEngine, Privacy, Query, Sink, Stop};
 use sahara::error::{ErrorKind, NetworkError};
 use sahara::home::{Home, write_atomic};
 use sahara::models::{Model, SharedStore};

@@ -132,7 +132,10 @@ impl NodeNoise {
             };
         }
         if let Some(node) = reads.iter().position(|times| *times > 1) {
-            return refused(format!("`{}` is added to two values, which tells their difference", graph.nodes[node].name));
+            return refused(format!(
+                "`{}` is added to two values, which tells their difference",
+                graph.nodes[node].name
+            ));
         }
         let used = |input: &u32| {
             let of = |node: &Node| matches!(node.op, Op::Input(i) if i == *input);

@@ -10,8 +10,8 @@ use sahara_circuits::bytes::{DecodeError, Reader, Writer, unhex};
 use super::{AccountId, Place};
 use crate::durable::{self, Readers};
 use crate::engine::Assignment;
-use crate::wire::MAX_KINDS;
 use crate::manifest::{AnswerCost, OwnerKey, SharingName};
+use crate::wire::MAX_KINDS;
 
 const MAGIC: &[u8; 8] = b"SHSPENT\0";
 const VERSION: u16 = 1;

@@ -43,7 +43,10 @@ fn answers_are_spent_until_the_budget_is_used_up_and_no_restart_forgets_one() {
     }
     let accounts = Accounts::open(home.path()).unwrap();
     let error = accounts.hold(&manifest, terms, 3).unwrap_err();
-    assert!(matches!(error, AccountError::UsedUp { .. }) && error.to_string().contains("`reviews` is used up"), "{error}");
+    assert!(
+        matches!(error, AccountError::UsedUp { .. }) && error.to_string().contains("`reviews` is used up"),
+        "{error}"
+    );
     let spent = accounts.spent(&manifest, terms).unwrap().epsilon(&terms.budget).unwrap();
     assert!(spent <= 1.0 && spent > 0.9, "{spent}");
     // Whoever asks, and under whatever name or version it is shared: it is the one owner's data.
@@ -51,7 +54,8 @@ fn answers_are_spent_until_the_budget_is_used_up_and_no_restart_forgets_one() {
     assert!(accounts.hold(&again, terms, 3).is_err());
     // A greater budget, signed by the owner, goes on from what is spent.
     let more = sharing_of(&manifest, 1.2);
-    let left = (0..).take_while(|_| accounts.hold(&more, more.noise.as_ref().unwrap(), 3).is_ok_and(|h| h.spend().is_ok()));
+    let left =
+        (0..).take_while(|_| accounts.hold(&more, more.noise.as_ref().unwrap(), 3).is_ok_and(|h| h.spend().is_ok()));
     assert_eq!(left.count() as u64, answers_within(1.2) - most);
     // Another owner's data of the same name is another's.
     accounts.hold(&sharing(1.0), terms, 3).unwrap();

@@ -13,8 +13,8 @@ use super::{Client, ClientError, Committee, SLOWEST, Sharing};
 use crate::engine::{Assignment, EvaluatorRole, GraphId, Visibility, mask_weights, random_seed};
 use crate::lane::Lane;
 use crate::manifest::{
-    AccessList, AccessRule, Asset, AssignmentShare, ClientPart, Consumers, Manifest, NoiseTerms, Shares, SharingId, SharingName,
-    SignedManifest, layout_digest, masked_digest, seed_commitment,
+    AccessList, AccessRule, Asset, AssignmentShare, ClientPart, Consumers, Manifest, NoiseTerms, Shares, SharingId,
+    SharingName, SignedManifest, layout_digest, masked_digest, seed_commitment,
 };
 use crate::meter::Traffic;
 use crate::wire::{Begin, Kind, Piece};

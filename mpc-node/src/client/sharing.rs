@@ -12,8 +12,8 @@ use crate::manifest::{
 };
 use crate::meter::Traffic;
 use crate::wire::{
-    AccountReply, AskAccount, DeleteSharing, FailCode, FindSharing, GetClientPart, Kind, ListSharings, Piece, PutAccess, SharingEntry,
-    SharingList, SharingReply, Task,
+    AccountReply, AskAccount, DeleteSharing, FailCode, FindSharing, GetClientPart, Kind, ListSharings, Piece,
+    PutAccess, SharingEntry, SharingList, SharingReply, Task,
 };
 
 /// A sharing that all three nodes hold in the same version, with its owner's signature.

@@ -143,7 +143,10 @@ impl NoiseTerms {
         let terms = Self {
             noise: NodeNoise::new(inputs, r.u64()?).map_err(|_| r.field("noise"))?,
             assignment: Assignment::new(r.u8()?).ok_or_else(|| r.field("assignment of noise"))?,
-            dataset: r.text("name of the data", SharingName::LIMIT)?.parse().map_err(|_| r.field("name of the data"))?,
+            dataset: r
+                .text("name of the data", SharingName::LIMIT)?
+                .parse()
+                .map_err(|_| r.field("name of the data"))?,
             sensitivity: Sensitivity { l1: r.u64()?, l2_squared: r.u64()? },
             budget: Budget { epsilon_micros: r.u64()?, delta_femtos: r.u64()? },
         };

@@ -631,7 +631,10 @@ fn a_graph_is_taken_only_if_a_job_of_it_has_room_in_memory() {
     }
     assert_eq!(seen, [true; 2], "graphs with lists in their nodes are among them");
     let dear = CostLimits { rounds: 0, ..limits().cost };
-    assert!(matches!(Ready::new(dear).admit(&model(1, 1).graphs[0], Visibility::Open, None), Err(ModelError::TooCostly(_))));
+    assert!(matches!(
+        Ready::new(dear).admit(&model(1, 1).graphs[0], Visibility::Open, None),
+        Err(ModelError::TooCostly(_))
+    ));
 }
 
 #[test]

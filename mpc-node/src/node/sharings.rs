@@ -11,7 +11,10 @@ use crate::identity::PublicKey;
 use crate::lane::{Lane, PORTION};
 use crate::meter::Traffic;
 use crate::models::{Begun, not_for};
-use crate::wire::{AccountReply, AskAccount, Begin, DeleteSharing, FailCode, FindSharing, GetClientPart, Kind, Message, Piece, PutAccess};
+use crate::wire::{
+    AccountReply, AskAccount, Begin, DeleteSharing, FailCode, FindSharing, GetClientPart, Kind, Message, Piece,
+    PutAccess,
+};
 
 /// Answers requests about sharings; `None` when it is another kind of request.
 pub(super) fn answer(
@@ -49,7 +52,8 @@ fn account(seat: &Seat, lane: &mut Lane, payload: &[u8]) -> Result<(), Trouble> 
     let signed = shown.manifest.ok_or_else(|| not_for(&id))?;
     let manifest = signed.manifest();
     let terms = manifest.noise.as_ref();
-    let terms = terms.ok_or_else(|| Refusal::new(FailCode::Refused, "the answers of this sharing leave without noise"))?;
+    let terms =
+        terms.ok_or_else(|| Refusal::new(FailCode::Refused, "the answers of this sharing leave without noise"))?;
     let spent = seat.machine.accounts.spent(manifest, terms)?;
     lane.send(&AccountReply(spent.0)).map_err(own)
 }

@@ -196,7 +196,8 @@ mod tests {
     /// Wide Skellam noise spends what Gaussian noise of its variance does, of whole orders.
     #[test]
     fn wide_skellam_noise_is_nearly_gaussian() {
-        for (variance, times, delta) in [(1600.0, 1, 1e-5), (1600.0, 300, 1e-6), (1e8, 1, 1e-5), (1e8, 1_000_000, 1e-9)] {
+        for (variance, times, delta) in [(1600.0, 1, 1e-5), (1600.0, 300, 1e-6), (1e8, 1, 1e-5), (1e8, 1_000_000, 1e-9)]
+        {
             let skellam = Composition::new().and(Mechanism::skellam(variance, 2.0, 2_f64.sqrt()).unwrap(), times);
             let gaussian = Composition::new().and(Mechanism::gaussian((variance / 2.0).sqrt()).unwrap(), times);
             let [spent, like] = [skellam, gaussian].map(|all| epsilon(&all, delta).unwrap());

@@ -86,7 +86,9 @@ fn run(graph: Graph, x: &[i32], pack: u8) -> Vec<Vec<i32>> {
     let (mut to_first, mut to_second) = (None, None);
     loop {
         match (first.step(to_first.take()).unwrap(), second.step(to_second.take()).unwrap()) {
-            (Step::Exchange { send: a, .. }, Step::Exchange { send: b, .. }) => (to_second, to_first) = (Some(a), Some(b)),
+            (Step::Exchange { send: a, .. }, Step::Exchange { send: b, .. }) => {
+                (to_second, to_first) = (Some(a), Some(b))
+            }
             (Step::Done { outputs: a, .. }, Step::Done { outputs: b, .. }) => return combine_outputs(&a, &b).unwrap(),
             _ => panic!("the evaluators disagree on the end"),
         }
@@ -190,7 +192,8 @@ fn nothing_can_leave_without_noise_or_wrap() {
     let two = NodeNoise::new(vec![1, 2], 5_000).unwrap();
     assert!(two.check(&graph).unwrap_err().to_string().contains("added to nothing"));
     assert!(NodeNoise::new(vec![9], 5_000).unwrap().check(&graph).unwrap_err().to_string().contains("no input 9"));
-    for (inputs, variance) in [(vec![], 5), (vec![2, 1], 5), (vec![1, 1], 5), (vec![1], 0), (vec![1], MAX_VARIANCE + 1)] {
+    for (inputs, variance) in [(vec![], 5), (vec![2, 1], 5), (vec![1, 1], 5), (vec![1], 0), (vec![1], MAX_VARIANCE + 1)]
+    {
         assert!(NodeNoise::new(inputs, variance).is_err());
     }
     assert!(NodeNoise::new(vec![1], MAX_VARIANCE).is_ok());
