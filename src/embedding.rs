@@ -16,9 +16,8 @@ pub use sahara_mpc::client::Stop;
 #[cfg(feature = "float")]
 pub use float::FloatEngine;
 
-use crate::error::{Error, Result, TextError};
+use crate::error::{Error, NetworkError, Result, TextError};
 use crate::models::Model;
-use crate::network::NetworkError;
 
 /// Largest text that is accepted, in bytes; of a pair, each of the two.
 pub const MAX_TEXT_BYTES: usize = 1_000_000;

@@ -32,7 +32,7 @@ fn message<M: Message>(bytes: &[u8]) -> Option<Vec<u8>> {
     M::decode(bytes).ok().map(|m| m.encode())
 }
 
-const DECODERS: [(&str, Decoder); 44] = [
+const DECODERS: [(&str, Decoder); 46] = [
     ("Hello", message::<Hello>),
     ("HandBack", message::<HandBack>),
     ("Reclaim", message::<Reclaim>),
