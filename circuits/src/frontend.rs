@@ -145,6 +145,41 @@ impl Frontend {
         }
     }
 
+    /// The form of an answer.
+    #[cfg(feature = "compile")]
+    pub(crate) fn answer(&self) -> &Answer {
+        &self.output.answer
+    }
+
+    /// Whether another one makes the same inputs of every text.
+    #[cfg(feature = "compile")]
+    pub(crate) fn asks_alike(&self, other: &Self) -> bool {
+        let Ok(mut copy) = self.copy() else { return false };
+        copy.output = other.output.clone();
+        copy.to_bytes() == other.to_bytes() && self.tokenizer_json == other.tokenizer_json
+    }
+
+    /// The same for a vote: one number for each label, 1 where it has won.
+    ///
+    /// # Errors
+    /// When the tokenizer cannot be read again.
+    #[cfg(feature = "compile")]
+    pub(crate) fn voting(&self) -> Result<Self, FrontendError> {
+        let mut copy = self.copy()?;
+        if let Answer::Labels(classes) = &mut copy.output.answer {
+            (classes.function, classes.relevance) = (LabelFunction::Identity, LabelFunction::Identity);
+            copy.output.width = classes.labels.len();
+        }
+        (copy.output.scale, copy.output.divisor) = (1.0, Divisor::One);
+        copy.output.activation = settings::Activation::Identity;
+        Ok(copy)
+    }
+
+    #[cfg(feature = "compile")]
+    fn copy(&self) -> Result<Self, FrontendError> {
+        Self::from_bytes(&self.to_bytes(), self.tokenizer_json.clone())
+    }
+
     /// The texts that the model's authors put before others, by name.
     pub fn prompts(&self) -> &[Prompt] {
         &self.text.prompts

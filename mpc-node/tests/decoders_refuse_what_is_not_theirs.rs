@@ -8,7 +8,8 @@ use sahara_mpc::config::Config;
 use sahara_mpc::engine::{Assignment, EvaluatorRole, GraphId, JobSecret, Rounding, Seed, Visibility};
 use sahara_mpc::identity::{Identity, PublicKey};
 use sahara_mpc::manifest::{
-    AccessList, AccessRule, AssignmentShare, ClientPart, Consumers, Manifest, OwnerKey, Shares, SignedManifest,
+    AccessList, AccessRule, AnswerCost, AssignmentShare, ClientPart, Consumers, Manifest, OwnerKey, Sensitivity,
+    Shares, SignedManifest,
 };
 use sahara_mpc::models::{PartHeader, SharingRecord};
 use sahara_mpc::packs::PackHeader;
@@ -19,12 +20,13 @@ use sahara_mpc::transcript::{
     DealtRecord, JobRecord, Opening, Openings, PackSeal, Session, SignedRecord, SignedSeal, Transcript,
 };
 use sahara_mpc::wire::{
-    AbandonRound, Again, AskJob, AskSession, Begin, CloseRound, Complete, Completed, Contribute, Cosign, Cosigned,
-    CountPacks, Deal, DealRound, Dealt, DeleteSharing, Draft, Fail, FailCode, FetchRound, FindSharing, GetClientPart,
-    HandBack, Hello, Incarnation, JobId, JoinRound, Kind, LastReceipt, LastReply, MAX_RECEIPT, MAX_SESSION,
-    MAX_VOUCHER, ManifestId, Message, OpenJob, OpenReply, OpenRound, PackCount, PackId, PackNames, Piece, Prepare,
-    Presence, Present, Progress, PutAccess, Reclaim, Reclaimed, RoundDealt, RoundJoined, RoundList, RoundReply,
-    RoundStage, Run, RunReply, Share, SharingEntry, SharingList, SharingReply, ShowRound, Task, parse_header,
+    AbandonRound, AccountReply, Again, AskAccount, AskJob, AskSession, Begin, CloseRound, Complete, Completed,
+    Contribute, Cosign, Cosigned, CountPacks, Deal, DealRound, Dealt, DeleteSharing, Draft, Fail, FailCode, FetchRound,
+    FindSharing, GetClientPart, HandBack, Hello, Incarnation, JobId, JoinRound, Kind, LastReceipt, LastReply,
+    MAX_RECEIPT, MAX_SESSION, MAX_VOUCHER, ManifestId, Message, OpenJob, OpenReply, OpenRound, PackCount, PackId,
+    PackNames, Piece, Prepare, Presence, Present, Progress, PutAccess, Reclaim, Reclaimed, RoundDealt, RoundJoined,
+    RoundList, RoundReply, RoundStage, Run, RunReply, Share, SharingEntry, SharingList, SharingReply, ShowRound, Task,
+    parse_header,
 };
 
 /// What a decoder makes of bytes: the bytes it would write, or nothing when it refuses.
@@ -34,7 +36,7 @@ fn message<M: Message>(bytes: &[u8]) -> Option<Vec<u8>> {
     M::decode(bytes).ok().map(|m| m.encode())
 }
 
-const DECODERS: [(&str, Decoder); 57] = [
+const DECODERS: [(&str, Decoder); 59] = [
     ("Hello", message::<Hello>),
     ("HandBack", message::<HandBack>),
     ("Reclaim", message::<Reclaim>),
@@ -45,6 +47,8 @@ const DECODERS: [(&str, Decoder); 57] = [
     ("FindSharing", message::<FindSharing>),
     ("SharingReply", message::<SharingReply>),
     ("SharingList", message::<SharingList>),
+    ("AskAccount", message::<AskAccount>),
+    ("AccountReply", message::<AccountReply>),
     ("Begin", message::<Begin>),
     ("Piece", message::<Piece>),
     ("PutAccess", message::<PutAccess>),
@@ -101,6 +105,10 @@ fn task() -> Task {
         assignment: Assignment::ALL[2],
         rounding: Rounding::Faithful,
     }
+}
+
+fn cost(variance: u64) -> AnswerCost {
+    AnswerCost { variance, sensitivity: Sensitivity { l1: 2, l2_squared: 2 }, numbers: 3 }
 }
 
 fn manifest(identity: &Identity) -> SignedManifest {
@@ -216,6 +224,8 @@ fn examples() -> Vec<(&'static str, Vec<u8>)> {
         ("FindSharing", FindSharing::Exactly(signed.id()).encode()),
         ("SharingReply", reply.encode()),
         ("SharingList", SharingList(vec![entry]).encode()),
+        ("AskAccount", AskAccount(signed.id()).encode()),
+        ("AccountReply", AccountReply(vec![(cost(5), 3), (cost(7), 1)]).encode()),
         ("Begin", Begin { manifest: signed, bytes: 99 }.encode()),
         ("Piece", Piece { len: 100 }.encode()),
         ("PutAccess", PutAccess(access).encode()),
