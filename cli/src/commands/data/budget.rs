@@ -146,9 +146,13 @@ pub fn run(command: BudgetCommand, context: &mut Context) -> Result<()> {
         BudgetCommand::Set(args) => set(&args, context),
         BudgetCommand::Show(args) => show(&args, context),
         BudgetCommand::Grant(args) => {
-            let payer = args.money.payer(context)?;
+            let mut payer = args.money.payer(context)?;
             let words = Words { epsilon: args.epsilon, delta: args.delta };
-            grant(payer, args.asset, words, context)
+            if !grant(&mut payer, args.asset, words, context)? {
+                return Ok(());
+            }
+            let value = on_chain(&payer.chain, args.asset)?;
+            payer.tell(&format!("ε = {} at δ = {:e} may be learned from it", words.epsilon, words.delta), value, context)
         }
         BudgetCommand::Lower(args) => lower(&args, context),
         BudgetCommand::Raise(args) => raise(&args, context),
@@ -289,8 +293,8 @@ fn chain_lines(value: &Value, context: &mut Context) -> Result<()> {
     }
 }
 
-/// Grants a budget on the chain, and allows the wallet all of it.
-pub fn grant(mut payer: Payer, asset: B256, words: Words, context: &mut Context) -> Result<()> {
+/// Grants a budget on the chain, and allows the wallet all of it; false if it was only tried.
+pub fn grant(payer: &mut Payer, asset: B256, words: Words, context: &mut Context) -> Result<bool> {
     let Grant { epsilon, log_inverse_delta, failure, .. } = words.grant().map_err(Error::user)?;
     let call = PrivacyBudget::grantCall {
         dataset: asset,
@@ -301,16 +305,17 @@ pub fn grant(mut payer: Payer, asset: B256, words: Words, context: &mut Context)
     };
     let order = Order::call("granting the dataset's budget", PRIVACY_BUDGET, &call);
     if payer.carry_out_first(&order, ALLOWING_GAS, context)?.is_none() {
-        return Ok(());
+        return Ok(false);
     }
     let call = PrivacyBudget::allowCall { dataset: asset, spender: payer.address, epsilon };
     payer.carry_out(&Order::call("allowing this wallet to draw on it", PRIVACY_BUDGET, &call), context)?;
-    let value = on_chain(&payer.chain, asset)?;
-    payer.tell(&format!("ε = {} at δ = {:e} may be learned from it", words.epsilon, words.delta), value, context)
+    Ok(true)
 }
 
 /// Most gas that allowing takes: it cannot be tried before there is a budget.
 const ALLOWING_GAS: u64 = 80_000;
+/// Most gas that both take, after an asset is registered.
+pub const GRANTING_GAS: u64 = 120_000 + ALLOWING_GAS;
 
 fn lower(args: &LowerArgs, context: &mut Context) -> Result<()> {
     let mut payer = args.money.payer(context)?;
