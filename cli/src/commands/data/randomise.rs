@@ -23,7 +23,9 @@ another one; a number gets Laplace noise as wide as its range, and stays within
 it. What is missing becomes something drawn at random; columns that are not
 described or are ignored do not leave. ε is what a row costs whoever it speaks
 of, whoever has the table and whatever is done with it: a person in N rows pays
-N times. No budget is needed or drawn on; randomising the same rows again costs
+N times. Any program may be trained on it: with `sahara train table` a large
+--epsilon adds little noise, and the row's ε holds whatever the run's report
+says. No budget is needed or drawn on; randomising the same rows again costs
 again. This needs many more rows than a question does for the same accuracy.")]
 pub struct RandomiseArgs {
     /// The table, which is described
