@@ -22,6 +22,7 @@ mod paying;
 mod publish;
 mod receipt;
 mod request;
+mod round;
 mod session;
 mod share;
 mod signals;
@@ -98,6 +99,9 @@ enum Command {
     /// Train models of private data within a privacy budget
     #[command(subcommand)]
     Train(train::TrainCommand),
+    /// Train one model with many providers, whose rows stay with them
+    #[command(subcommand)]
+    Round(round::RoundCommand),
     /// Ask about a table of yours within a privacy budget
     #[command(subcommand)]
     Data(data::DataCommand),
@@ -227,6 +231,7 @@ fn run(cli: Cli) -> Result<()> {
         Command::Embed(args) => embed::run(args, &mut context),
         Command::Classify(args) => classify::run(args, &mut context),
         Command::Train(command) => train::run(command, &mut context),
+        Command::Round(command) => round::run(command, &mut context),
         Command::Data(command) => data::run(command, &mut context),
         Command::Gateway(args) => gateway::run(args, &mut context),
         Command::Demo(args) => demo::run(args, &mut context),
@@ -402,6 +407,9 @@ mod tests {
             "sahara gateway --listen 127.0.0.1:9",
             "sahara train table --data d.csv --label ill --labels no,yes --range *=0:1 --values sex=F,M --ignore id --hidden 64,32 --epsilon 3 --delta 1e-5 --epochs 2 --batch 64 --clip 0.5 --seed 7 --out o --resume --json",
             "sahara train classify --data d.tsv --labels bad,good --epsilon 3 --delta 1e-5 --out o",
+            "sahara round lead --providers k --test t.csv --label ill --labels no,yes --range *=0:1 --epsilon 4 --delta 1e-6 --out o --rounds 20 --json",
+            "sahara round join --data d.csv --leader 1111111111111111111111111111111111111111111111111111111111111111 --epsilon 4 --delta 1e-6 --committee c.toml",
+            "sahara round ls --json",
             "sahara demo --tokens 128 --mode exact --weights private --json",
             "sahara demo --sentences 200",
             "sahara operator init --home /x",
