@@ -21,10 +21,19 @@ impl Owner {
     fn new(budget: &str) -> Self {
         let home = Home::empty();
         let table = home.path().join("visits.csv");
-        let row = |i: u32| format!("{},{},{},{}\n", i % 500, ["Oasis", "Dune"][i as usize % 2], i % 90, ["cold", "flu"][i as usize % 2]);
+        let row = |i: u32| {
+            format!(
+                "{},{},{},{}\n",
+                i % 500,
+                ["Oasis", "Dune"][i as usize % 2],
+                i % 90,
+                ["cold", "flu"][i as usize % 2]
+            )
+        };
         fs::write(&table, format!("id,city,age,note\n{}", (0..2000).map(row).collect::<String>())).expect("a table");
         let owner = Self { home, table };
-        let describe = ["--range", "age=0:120", "--values", "city=Oasis,Dune", "--words", "note", "--ignore", "id", "--json"];
+        let describe =
+            ["--range", "age=0:120", "--values", "city=Oasis,Dune", "--words", "note", "--ignore", "id", "--json"];
         owner.home.json(&[&["data", "describe", owner.table()][..], &describe].concat());
         owner.home.json(&["data", "budget", "set", "visits", "--epsilon", budget, "--delta", "1e-6", "--json"]);
         owner
@@ -95,8 +104,20 @@ fn questions_are_answered_until_the_budget_refuses_and_each_leaves_a_receipt() {
     // Training draws on the same budget.
     let train = |epsilon: &str, out: &str| {
         let out = owner.home.path().join(out);
-        let mut command = owner.home.sahara(&["train", "table", "--label", "city", "--labels", "Oasis,Dune", "--delta", "1e-6"]);
-        command.args(["--range", "age=0:120", "--ignore", "id", "--ignore", "note", "--epochs", "2", "--dataset", "visits"]);
+        let mut command =
+            owner.home.sahara(&["train", "table", "--label", "city", "--labels", "Oasis,Dune", "--delta", "1e-6"]);
+        command.args([
+            "--range",
+            "age=0:120",
+            "--ignore",
+            "id",
+            "--ignore",
+            "note",
+            "--epochs",
+            "2",
+            "--dataset",
+            "visits",
+        ]);
         command.args(["--data", owner.table(), "--epsilon", epsilon, "--out"]).arg(&out);
         (Started::new(&mut command).finish(PATIENCE), out)
     };
@@ -149,7 +170,8 @@ fn receipts_that_were_changed_taken_out_or_put_in_are_told() {
 fn processes_that_race_or_are_killed_neither_overspend_nor_forget() {
     let owner = Owner::new("1");
     // Each costs 0.32 at the budget's δ, so that three fit.
-    let racing: Vec<Started> = (0..6).map(|_| Started::new(&mut owner.home.sahara(&owner.words(COUNT, "0.3")))).collect();
+    let racing: Vec<Started> =
+        (0..6).map(|_| Started::new(&mut owner.home.sahara(&owner.words(COUNT, "0.3")))).collect();
     let done: Vec<Finished> = racing.into_iter().map(|one| one.finish(PATIENCE)).collect();
     let answered = done.iter().filter(|one| one.code == Some(0)).count();
     assert!((2..=3).contains(&answered), "{}", done.iter().map(ToString::to_string).collect::<String>());
@@ -192,7 +214,8 @@ fn a_question_draws_on_the_budget_of_the_chain_before_it_is_answered() {
     let pays = ["--password-file", &text(&password)];
     home.output(&[&["wallet", "import", &text(&key)][..], &pays].concat());
     let root = format!("0x{}", "ab".repeat(32));
-    let register = ["asset", "register", "--root", &root, "--kind", "dataset", "--epsilon", "1", "--delta", "1e-6", "--json"];
+    let register =
+        ["asset", "register", "--root", &root, "--kind", "dataset", "--epsilon", "1", "--delta", "1e-6", "--json"];
     let asset = home.json(&[&register[..], &pays].concat())["asset"].as_str().expect("an asset").to_owned();
     let standing = || home.json(&["data", "budget", "show", "--asset", &asset, "--json"]);
     assert_eq!((standing()["epsilon"].as_f64(), standing()["spent"].as_f64()), (Some(1.0), Some(0.0)));

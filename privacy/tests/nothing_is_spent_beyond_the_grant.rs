@@ -126,7 +126,11 @@ fn no_schedule_of_jobs_and_crashes_overspends_or_forgets() {
                 4 => {
                     book.begin(&name).unwrap();
                     begun.insert(name, cost);
-                    assert!(book.begin(&name).is_err() && book.release(&name).is_err() && book.reserve(&name, &cost).is_err());
+                    assert!(
+                        book.begin(&name).is_err()
+                            && book.release(&name).is_err()
+                            && book.reserve(&name, &cost).is_err()
+                    );
                     let to = random.below(3_000_000_000);
                     if to < words.grant().unwrap().epsilon && book.change(to).is_ok() {
                         assert!(u128::from(book.standing().granted) >= book.standing().spent, "seed {seed}");

@@ -14,7 +14,9 @@ fn every_point_has_opendps_noise() {
     for line in text.lines().filter(|line| !line.starts_with('#')) {
         let (kind, rest) = line.split_once(',').expect("a kind");
         let fields: Vec<f64> = rest.split(',').map(|field| field.parse().expect("a number")).collect();
-        let [low, high, rows, epsilon, delta, scale, threshold] = fields[..] else { panic!("eight fields, not {line}") };
+        let [low, high, rows, epsilon, delta, scale, threshold] = fields[..] else {
+            panic!("eight fields, not {line}")
+        };
         let columns = vec![
             ("x".to_owned(), Kind::Number { low, high, step: 1.0 }),
             ("v".to_owned(), Kind::Values(vec!["a".into(), "b".into(), "c".into()])),
@@ -31,7 +33,8 @@ fn every_point_has_opendps_noise() {
         let wish = Wish { epsilon, delta: (kind == "keys").then_some(delta) };
         let plan = Plan::new(&Query::parse(&question).unwrap(), &Schema::new(columns, unit).unwrap(), wish).unwrap();
         // Their scores of a quantile are in whole numbers of other units.
-        let (found, scale) = (plan.noise()[0].scale, if kind.starts_with("quantile") { scale * units(kind) } else { scale });
+        let (found, scale) =
+            (plan.noise()[0].scale, if kind.starts_with("quantile") { scale * units(kind) } else { scale });
         assert!(found >= scale * (1.0 - 1e-9) && found <= scale * (1.0 + 1e-6), "{line}: {found} beside {scale}");
         if kind == "keys" {
             // Theirs is told above, ours from it on.

@@ -26,7 +26,11 @@ const PEERS: [Peer; 6] = [
         "ε beside Google's accountant, at points that the commit draws (installs ~200 MB)",
         dp_accounting,
     ),
-    ("opendp", "the noise of questions beside OpenDP's maps, at points that the commit draws (installs ~300 MB)", opendp),
+    (
+        "opendp",
+        "the noise of questions beside OpenDP's maps, at points that the commit draws (installs ~300 MB)",
+        opendp,
+    ),
 ];
 
 fn llama_index() -> Result<(), Failure> {

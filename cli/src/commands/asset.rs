@@ -24,10 +24,10 @@ use crate::market::content::{asset_id, content, is_registered};
 use crate::market::requests::ask::is_computed;
 use crate::moment::DAY;
 use crate::wallet::amount::Amount;
-use sahara_privacy::budget::Words;
 use sahara::keys::{self, Role};
 use sahara::models::{DEFAULT_MODEL, Store};
 use sahara::network::{self, Sharing, SharingName, SharingRef};
+use sahara_privacy::budget::Words;
 
 #[derive(Subcommand, Debug)]
 #[command(after_help = "\
@@ -265,7 +265,14 @@ fn register(args: &RegisterArgs, context: &mut Context) -> Result<()> {
     let commitment = keccak256((owner, salt, keccak256(asset.abi_encode())).abi_encode());
     let commit = AssetRegistry::commitCall { commitment };
     let order = Order::call("committing to the asset", ASSET_REGISTRY, &commit);
-    let Some(done) = payer.carry_out_first(&order, registering_gas(&asset) + if budget.is_some() { GRANTING_GAS } else { 0 }, context)? else { return Ok(()) };
+    let Some(done) = payer.carry_out_first(
+        &order,
+        registering_gas(&asset) + if budget.is_some() { GRANTING_GAS } else { 0 },
+        context,
+    )?
+    else {
+        return Ok(());
+    };
     context.progress.step("waiting for the next block");
     payer.chain.wait_for(done.block + 1)?;
     let register = AssetRegistry::registerCall { asset, salt };
