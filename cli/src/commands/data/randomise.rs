@@ -1,6 +1,5 @@
 //! `sahara data randomise`: rows, or the vectors of texts, that are randomised here, before they leave.
 
-use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
@@ -118,12 +117,12 @@ fn vectors(args: &RandomiseArgs, delta: f64, context: &Context) -> Result<Told> 
     let labels = labels.map_err(|error| of_table(&args.table, &error))?;
     let mut lines = labels.table.lines();
     let mut table = lines.next().unwrap_or("label").to_owned();
-    (0..engine.dimensions()).for_each(|at| drop(write!(table, ",e{at}")));
+    (0..engine.dimensions()).for_each(|at| table.push_str(&format!(",e{at}")));
     for (label, row) in lines.zip(0..examples.len()) {
         let vector = of_vectors.randomise(examples.row(row), &mut generator).map_err(|error| said(&error))?;
         table.push('\n');
         table.push_str(label);
-        vector.iter().for_each(|number| drop(write!(table, ",{number}")));
+        vector.iter().for_each(|number| table.push_str(&format!(",{number}")));
     }
     table.push('\n');
     Ok(Told { table, rows: labels.rows, delta, deviation: Some(of_vectors.deviation()) })
