@@ -32,6 +32,7 @@ pub struct FloatModel {
     relative: Option<RelativeBias>,
     heads: usize,
     pools: Vec<Pool>,
+    unit: bool,
     dense: Vec<(FloatLinear, Activation)>,
     normalize: bool,
 }
@@ -98,6 +99,7 @@ impl FloatModel {
             relative: encoder.relative.clone(),
             heads: encoder.dimensions.heads,
             pools: p.tail.pools.clone(),
+            unit: p.tail.unit,
             dense: p.tail.dense.iter().map(dense).collect::<Result<_>>()?,
             normalize: matches!(p.tail.finish, Finish::Embedding { normalize: true }),
             frontend: tokenizing(p),
@@ -146,6 +148,9 @@ impl FloatModel {
         }
         let pooled = self.pools.iter().map(|pool| pool.forward(&x, skip.min(n - 1))).collect::<Result<Vec<_>>>()?;
         let mut out = Tensor::cat(&pooled, 0)?.unsqueeze(0)?;
+        if self.unit {
+            out = unit_length(&out)?;
+        }
         for (layer, activation) in &self.dense {
             out = activation.forward(&layer.forward(&out)?)?;
         }
@@ -153,9 +158,12 @@ impl FloatModel {
         if !self.normalize {
             return out.to_vec1();
         }
-        let length = out.sqr()?.sum_all()?.sqrt()?;
-        out.broadcast_div(&length)?.to_vec1()
+        unit_length(&out)?.to_vec1()
     }
+}
+
+fn unit_length(x: &Tensor) -> Result<Tensor> {
+    x.broadcast_div(&x.sqr()?.sum_all()?.sqrt()?)
 }
 
 /// The tokenizer's part alone.

@@ -204,7 +204,7 @@ impl Emit<'_> {
     }
 
     /// `x̂ = 2^13 · c / ‖c‖` in each row.
-    fn normalised(&mut self, c: NodeId, row: f64) -> NodeId {
+    pub(super) fn normalised(&mut self, c: NodeId, row: f64) -> NodeId {
         let b = &mut self.b;
         let square = b.square_sum("square", c, row * row);
         // The power of two 2^j for which square·4^j lies in [2^28, 2^30), and 4^j beside it: two steps, one round.

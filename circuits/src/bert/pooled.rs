@@ -22,6 +22,10 @@ impl Emit<'_> {
             [(only, _)] => only,
             _ => self.b.concat("pooled", parts.iter().map(|part| part.0).collect(), most),
         };
+        if let Some(length) = plan.unit {
+            self.b.prefix("unit.".into());
+            out = self.normalised(out, length);
+        }
         for (index, layer) in plan.dense.iter().enumerate() {
             self.b.prefix(format!("head.{index}."));
             out = match layer {

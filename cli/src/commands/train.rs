@@ -1,22 +1,26 @@
 //! `sahara train`: models of private data, trained on this machine within a privacy budget.
 
 mod chart;
+mod classifier;
 mod folder;
+mod provable;
 mod texts;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand, ValueEnum};
 use sahara_privacy::train::table::{Column, Description, TableError};
 use sahara_privacy::train::{
-    Clip, Examples, Ledger, Network, Outcome, Plan, Progress, Rule, Run, Schedule, TrainError, Wish, measure,
+    Clip, Examples, Layer, Ledger, Network, Outcome, Plan, Progress, Rule, Run, Schedule, TrainError, Wish, measure,
 };
 use serde::Serialize;
 
 use super::Context;
 use super::signals::stop_when_interrupted;
 use crate::error::{Blame, Error, Result};
+use classifier::Encoder;
 use folder::{Folder, Model};
+use sahara::embedding::Query;
 
 #[derive(Subcommand, Debug)]
 pub enum TrainCommand {
@@ -30,6 +34,8 @@ sahara train table --data <FILE> --label <COLUMN> --labels <A,B,…>
 sahara train classify --data <FILE> --labels <A,B,…> --epsilon <E>
                              --delta <D> --out <DIR> [OPTIONS]")]
     Classify(ClassifyArgs),
+    /// Make the steps of a --provable run again, and name the first that differs
+    Verify(provable::VerifyArgs),
 }
 
 const TABLE_HELP: &str = "\
@@ -107,11 +113,17 @@ struct RunArgs {
     #[arg(long, value_name = "A,B,…", value_delimiter = ',', required = true)]
     labels: Vec<String>,
     /// What the run may cost
-    #[arg(long, value_name = "E")]
-    epsilon: f64,
+    #[arg(long, value_name = "E", required_unless_present = "without_privacy")]
+    epsilon: Option<f64>,
     /// The δ beside it; below 1 in the number of rows
-    #[arg(long, value_name = "D")]
-    delta: f64,
+    #[arg(long, value_name = "D", required_unless_present = "without_privacy")]
+    delta: Option<f64>,
+    /// Train a linear model in integers, and commit to each step
+    #[arg(long)]
+    provable: bool,
+    /// Add no noise: what comes out then bounds nothing (with --provable)
+    #[arg(long, requires = "provable", conflicts_with_all = ["epsilon", "delta"])]
+    without_privacy: bool,
     /// Times that a row is seen on average
     #[arg(long, value_name = "N", default_value_t = 30.0)]
     epochs: f64,
@@ -185,6 +197,7 @@ pub fn run(command: TrainCommand, context: &mut Context) -> Result<()> {
     match command {
         TrainCommand::Table(args) => table(&args, context),
         TrainCommand::Classify(args) => classify(&args, context),
+        TrainCommand::Verify(args) => provable::check(&args, context),
     }
 }
 
@@ -205,17 +218,19 @@ fn table(args: &TableArgs, context: &mut Context) -> Result<()> {
     let hidden: Vec<usize> = args.hidden.iter().map(|&size| size.into()).collect();
     let network = Network::perceptron(examples.width(), &hidden, args.run.labels.len());
     let network = network.map_err(|error| Error::user(error.to_string()))?;
-    args.run.go(Task { network, examples, test, features, embedder: None }, context)
+    args.run.go(Task { network, examples, test, features, texts: None }, context)
 }
 
 fn classify(args: &ClassifyArgs, context: &mut Context) -> Result<()> {
     let description = Description { columns: Vec::new(), labels: args.run.labels.clone() };
-    let engine = texts::engine(&args.model, context)?;
-    let examples = texts::embedded(&args.data, &description, &engine, context)?;
+    let (encoder, engine) = texts::engine(&args.model, context)?;
+    let (queries, examples) = texts::embedded(&args.data, &description, &engine, context)?;
     let test = args.run.test.as_ref().map(|test| texts::embedded(test, &description, &engine, context)).transpose()?;
+    let test = test.map(|(_, test)| test);
+    let texts = Some(Texts { embedder: args.model.clone(), encoder, queries });
     let network = Network::logistic(examples.width(), args.run.labels.len());
     let network = network.map_err(|error| Error::user(error.to_string()))?;
-    args.run.go(Task { network, examples, test, features: Vec::new(), embedder: Some(args.model.clone()) }, context)
+    args.run.go(Task { network, examples, test, features: Vec::new(), texts }, context)
 }
 
 /// What is trained on what.
@@ -224,16 +239,56 @@ struct Task {
     examples: Examples,
     test: Option<Examples>,
     features: Vec<String>,
-    embedder: Option<String>,
+    texts: Option<Texts>,
+}
+
+/// What made vectors of which texts.
+struct Texts {
+    /// As it was asked for.
+    embedder: String,
+    encoder: Encoder,
+    queries: Vec<Query>,
+}
+
+impl Task {
+    /// Writes the result and whatever `more` adds to it, reads it again, and releases it.
+    fn release(
+        &self,
+        folder: &Folder,
+        (labels, parameters): (&[String], &[f32]),
+        report: &impl Serialize,
+        more: &dyn Fn(&Path) -> Result<()>,
+        context: &Context,
+    ) -> Result<()> {
+        let network = &self.network;
+        let write = |to: &Path| {
+            match &self.texts {
+                None => Model { network, parameters, labels, features: &self.features }.write(to)?,
+                Some(texts) => texts.encoder.write(to, network, parameters, labels)?,
+            }
+            more(to)
+        };
+        let check = |to: &Path| match &self.texts {
+            None => Ok(()),
+            Some(texts) => {
+                context.progress.note("reading the classifier again");
+                classifier::check(to, network, parameters, &texts.queries, &self.examples)
+            }
+        };
+        folder.release(report, write, check)
+    }
 }
 
 impl RunArgs {
     fn go(&self, task: Task, context: &mut Context) -> Result<()> {
-        let plan = self.plan(&task)?;
-        let (rule, schedule, rate) = self.ways(&task, &plan);
         if self.labels.iter().enumerate().any(|(i, label)| self.labels[..i].contains(label)) {
             return Err(Error::user("a label is given twice"));
         }
+        if self.provable {
+            return provable::go(self, &task, context);
+        }
+        let plan = self.plan(&task)?;
+        let (rule, schedule, rate) = self.ways(&task, &plan);
         let folder = Folder::new(&self.out, &context.home, self.resume)?;
         let run = folder.name(&self.settings(&task, &plan), &task.examples)?;
         let mut run = if self.resume {
@@ -258,7 +313,6 @@ impl RunArgs {
         ));
         let progress = context.progress.clone();
         let mut told = 0;
-        let begun = run.state().parameters.clone();
         let told_every = plan.wish.steps.div_ceil(20).max(1);
         run.train(
             |now: Progress| {
@@ -283,26 +337,16 @@ impl RunArgs {
             let said = format!("interrupted: {spent} of {} steps are spent; --resume goes on", plan.wish.steps);
             return Err(Error::interrupted().saying(said));
         }
-        self.finish(&run, &task, &folder, &begun, whole, context)
+        self.finish(&run, &task, &folder, whole, context)
     }
 
     /// Tries the result, releases it, and says what it is.
-    fn finish(
-        &self,
-        run: &Run<'_>,
-        task: &Task,
-        folder: &Folder,
-        begun: &[f32],
-        epsilon: f64,
-        context: &mut Context,
-    ) -> Result<()> {
+    fn finish(&self, run: &Run<'_>, task: &Task, folder: &Folder, epsilon: f64, context: &mut Context) -> Result<()> {
         let parameters = &run.state().parameters;
         if parameters.iter().any(|value| !value.is_finite()) {
             return Err(Error::user("the weights have grown beyond all bounds: take a smaller --rate; ε is spent"));
         }
-        if run.state().done > 0 && parameters == begun && run.state().curve.len() > 1 && !self.resume {
-            return Err(Error::fault("the weights have not changed"));
-        }
+        changed(&task.network, &task.network.begin(self.seed), parameters)?;
         let plan = run.plan();
         let report = Report {
             epsilon,
@@ -316,8 +360,7 @@ impl RunArgs {
             examples: plan.wish.examples,
             parameters: plan.wish.parameters,
         };
-        let model = Model { network: &task.network, parameters, labels: &self.labels, features: &task.features };
-        folder.release(&model, task.embedder.as_deref(), &report)?;
+        task.release(folder, (&self.labels, parameters), &report, &|_| Ok(()), context)?;
         let tried = |examples: &Examples| measure(&task.network, parameters, examples).map_err(train_error);
         let accuracy = |outcome: Outcome, of: &Examples| outcome.right as f64 / of.len().max(1) as f64;
         let test = task.test.as_ref().map(|test| Ok::<_, Error>(accuracy(tried(test)?, test))).transpose()?;
@@ -338,23 +381,35 @@ impl RunArgs {
 
     fn plan(&self, task: &Task) -> Result<Plan> {
         let examples = task.examples.len();
+        let (batch, steps) = self.steps(examples)?;
+        let (Some(epsilon), Some(delta)) = (self.epsilon, self.delta) else {
+            return Err(Error::user("give --epsilon and --delta"));
+        };
+        let clip = if self.automatic { Clip::Automatic(self.clip) } else { Clip::Flat(self.clip) };
+        let parameters = task.network.parameters();
+        let wish = Wish { epsilon, delta, examples, batch, steps, clip, parameters };
+        Plan::new(wish).map_err(|error| Error::wrap("planning the run", Blame::User, error))
+    }
+
+    /// Rows in a batch on average, and steps.
+    fn steps(&self, examples: usize) -> Result<(usize, u64)> {
         let batch = self.batch.map_or((examples / 8).clamp(1, 1024), |batch| batch as usize);
         if !(self.epochs > 0.0 && self.epochs <= 1e6) {
             return Err(Error::user("--epochs is a number above 0, at most a million"));
         }
-        let steps = (self.epochs * examples as f64 / batch.max(1) as f64).ceil().max(1.0) as u64;
-        let clip = if self.automatic { Clip::Automatic(self.clip) } else { Clip::Flat(self.clip) };
-        let parameters = task.network.parameters();
-        let wish = Wish { epsilon: self.epsilon, delta: self.delta, examples, batch, steps, clip, parameters };
-        Plan::new(wish).map_err(|error| Error::wrap("planning the run", Blame::User, error))
+        Ok((batch, (self.epochs * examples as f64 / batch.max(1) as f64).ceil().max(1.0) as u64))
     }
 
-    fn ways(&self, task: &Task, plan: &Plan) -> (Rule, Schedule, f32) {
-        let schedule = match self.schedule {
+    fn schedule(&self) -> Schedule {
+        match self.schedule {
             ScheduleArg::Constant => Schedule::Constant,
             ScheduleArg::Linear => Schedule::Linear,
             ScheduleArg::Cosine => Schedule::Cosine,
-        };
+        }
+    }
+
+    fn ways(&self, task: &Task, plan: &Plan) -> (Rule, Schedule, f32) {
+        let schedule = self.schedule();
         match self.optimizer {
             RuleArg::Sgd => {
                 (Rule::Sgd { momentum: 0.0 }, schedule, self.rate.unwrap_or_else(|| plan.rate(task.network.inputs())))
@@ -371,7 +426,7 @@ impl RunArgs {
             "{:?} {:?} {:?} {wish:?} {} {cap} {grid:?} {sigma} {rule:?} {schedule:?} {learning} {}",
             task.network.layers(),
             self.labels,
-            task.embedder,
+            task.texts.as_ref().map(|texts| &texts.embedder),
             rate.bits(),
             self.seed
         )
@@ -399,6 +454,20 @@ impl From<TrainError> for Failed {
     fn from(error: TrainError) -> Self {
         Self::Training(error)
     }
+}
+
+/// Refuses to call done what left a layer as it was: whatever else a run says of itself, it has not trained that.
+fn changed(network: &Network, begun: &[f32], parameters: &[f32]) -> Result<()> {
+    let mut from = 0;
+    for (index, layer) in network.layers().iter().enumerate() {
+        let Layer::Dense { inputs, outputs } = layer else { continue };
+        let own = from..from + (inputs + 1) * outputs;
+        if begun.get(own.clone()) == parameters.get(own.clone()) {
+            return Err(Error::fault(format!("the weights of layer {index} are those from before the first step")));
+        }
+        from = own.end;
+    }
+    Ok(())
 }
 
 fn line(now: &Progress) -> String {
@@ -431,7 +500,7 @@ fn spent_error(error: &sahara_privacy::train::LedgerError, run: &[u8; 32]) -> Er
     }
 }
 
-fn table_error(path: &std::path::Path, error: &TableError) -> Error {
+fn table_error(path: &Path, error: &TableError) -> Error {
     let todo = match error {
         TableError::Undescribed(name) => format!(" (--range '{name}=LOW:HIGH', --values, or --ignore '{name}')"),
         _ => String::new(),
@@ -472,6 +541,21 @@ mod tests {
         assert!(range("a=2:1").is_err() && range("a").is_err() && range("a=x:1").is_err() && range("a=0:inf").is_err());
         assert_eq!(values("a=b, c").unwrap(), ("a".to_owned(), Column::Values(vec!["b".into(), "c".into()])));
         assert!(values("a=b,,c").is_err() && values("a").is_err());
+    }
+
+    #[test]
+    fn a_layer_that_no_step_changed_is_not_called_trained() {
+        let network = Network::perceptron(2, &[3], 2).unwrap();
+        let begun = network.begin(1);
+        let with = |places: &[usize]| {
+            let mut parameters = begun.clone();
+            places.iter().for_each(|&place| parameters[place] += 1.0);
+            changed(&network, &begun, &parameters).map_err(|error| error.report())
+        };
+        assert!(with(&[]).unwrap_err().contains("layer 0"));
+        assert!(with(&[8]).unwrap_err().contains("layer 2"));
+        assert!(with(&[9]).unwrap_err().contains("layer 0"));
+        assert!(with(&[8, 16]).is_ok());
     }
 
     #[test]

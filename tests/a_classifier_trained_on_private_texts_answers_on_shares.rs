@@ -1,0 +1,66 @@
+//! A classifier is trained on a file of texts within a budget, pulled from where it was released, shared, and asked: the network
+//! prints the very bytes of a run in the clear, and chooses the labels of the float model.
+
+mod common;
+
+use std::path::Path;
+
+use common::{Devnet, Home, free_port_block, one_at_a_time};
+use sahara_circuits::testmodel::{SEED, catalogue};
+use serde_json::Value;
+
+/// A film is good or not; what stands around that says nothing.
+fn reviews(from: usize, count: usize) -> Vec<(String, &'static str)> {
+    let things = ["film", "dog", "doctor", "bank", "river", "network", "query"];
+    let places = ["in the world", "by the river", "of the doctor", "in a private network", ""];
+    let review = |i: usize| {
+        let (thing, place, label) = (things[i % 7], places[i / 7 % 5], ["good", "bad"][i % 2]);
+        (format!("the {thing} {place} was very {label}"), label)
+    };
+    (from..from + count).map(review).collect()
+}
+
+#[expect(clippy::expect_used, reason = "a test's helper")]
+fn write(path: &Path, reviews: &[(String, &str)]) {
+    let lines: String = reviews.iter().map(|(text, label)| format!("{text}\t{label}\n")).collect();
+    std::fs::write(path, lines).expect("a file of texts");
+}
+
+#[test]
+fn train_pull_share_and_ask() {
+    let _turn = one_at_a_time();
+    let home = Home::empty();
+    let place = |name: &str| home.path().join(name).display().to_string();
+    let base = catalogue().into_iter().find(|case| case.name == "bert-mean-normalize").expect("a case");
+    base.folder.write(&home.path().join("base"), SEED).expect("a model folder");
+    home.output(&["model", "pull", &place("base"), "--name", "base"]);
+    write(&home.path().join("reviews.tsv"), &reviews(0, 350));
+    let (data, out) = (place("reviews.tsv"), place("out"));
+    let train = ["--json", "train", "classify", "--model", "base", "--labels", "bad,good", "--epsilon", "8"];
+    let rest = ["--delta", "1e-4", "--data", &data, "--out", &out];
+    let done = home.json(&[&train[..], &rest[..]].concat());
+    assert!(done["epsilon"].as_f64().is_some_and(|epsilon| epsilon <= 8.0), "{done}");
+    assert!(done["own_accuracy"].as_f64().is_some_and(|right| right > 0.9), "{done}");
+
+    home.output(&["model", "pull", &place("out/release"), "--name", "mine"]);
+    let devnet = Devnet { home, port: free_port_block() };
+    devnet.start();
+    let asked = reviews(350, 8);
+    let classify = |more: &[&str]| {
+        let mut arguments = vec!["classify", "--json", "--model", "mine"];
+        arguments.extend(more);
+        arguments.extend(asked.iter().map(|(text, _)| text.as_str()));
+        devnet.home.output(&arguments)
+    };
+    let network = classify(&[]);
+    assert_eq!(network, classify(&["--plain"]));
+    let lines = |text: &str| -> Vec<Value> {
+        text.lines().map(|line| serde_json::from_str(line).expect("an object a line")).collect()
+    };
+    let float = lines(&classify(&["--float"]));
+    for ((answer, float), (text, label)) in lines(&network).iter().zip(&float).zip(&asked) {
+        assert_eq!(answer["label"], float["label"], "{text}");
+        assert_eq!(answer["label"], *label, "{text}");
+        assert_eq!(answer["outputs"].as_array().map(Vec::len), Some(2), "the vector of the text stays on shares");
+    }
+}
