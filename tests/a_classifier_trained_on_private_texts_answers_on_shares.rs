@@ -43,11 +43,25 @@ fn train_pull_share_and_ask() {
     assert!(done["own_accuracy"].as_f64().is_some_and(|right| right > 0.9), "{done}");
 
     home.output(&["model", "pull", &place("out/release"), "--name", "mine"]);
+    // In integers, too: the same pipeline, from weights that are the integers themselves.
+    let (out, provable) = (place("provable"), ["--provable", "--delta", "1e-4", "--data", &data]);
+    let done = home.json(&[&train[..], &provable[..], &["--out", &out]].concat());
+    assert!(done["own_accuracy"].as_f64().is_some_and(|right| right > 0.9), "{done}");
+    let verdict = home.json(&["--json", "train", "verify", &out]);
+    assert_eq!((&verdict["transcript"], verdict["differs"].is_null()), (&done["transcript"], true), "{verdict}");
+    home.output(&["model", "pull", &place("provable/release"), "--name", "provable"]);
+
     let devnet = Devnet { home, port: free_port_block() };
     devnet.start();
+    for model in ["mine", "provable"] {
+        asked_on_shares(&devnet, model);
+    }
+}
+
+fn asked_on_shares(devnet: &Devnet, model: &str) {
     let asked = reviews(350, 8);
     let classify = |more: &[&str]| {
-        let mut arguments = vec!["classify", "--json", "--model", "mine"];
+        let mut arguments = vec!["classify", "--json", "--model", model];
         arguments.extend(more);
         arguments.extend(asked.iter().map(|(text, _)| text.as_str()));
         devnet.home.output(&arguments)
