@@ -3,12 +3,15 @@
 mod chart;
 mod classifier;
 mod folder;
+mod lora;
 mod provable;
+mod release;
 mod texts;
 
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand, ValueEnum};
+use sahara_privacy::train::Model as Trainable;
 use sahara_privacy::train::table::{Column, Description, TableError};
 use sahara_privacy::train::{
     Clip, Examples, Layer, Ledger, Network, Outcome, Plan, Progress, Rule, Run, Schedule, TrainError, Wish, measure,
@@ -34,9 +37,17 @@ sahara train table --data <FILE> --label <COLUMN> --labels <A,B,…>
 sahara train classify --data <FILE> --labels <A,B,…> --epsilon <E>
                              --delta <D> --out <DIR> [OPTIONS]")]
     Classify(ClassifyArgs),
+    /// Train adapters of an encoder, or all of it, with differential privacy
+    #[command(after_help = lora::HELP, override_usage = "\
+sahara train lora --data <FILE> --labels <A,B,…> --epsilon <E>
+                         --delta <D> --out <DIR> [OPTIONS]")]
+    Lora(lora::LoraArgs),
     /// Make the steps of a --provable run again, and name the first that differs
     Verify(provable::VerifyArgs),
 }
+
+/// Times that a row is seen on average, unless said otherwise.
+const EPOCHS: f64 = 30.0;
 
 const TABLE_HELP: &str = "\
 Examples:
@@ -124,9 +135,9 @@ struct RunArgs {
     /// Add no noise: what comes out then bounds nothing (with --provable)
     #[arg(long, requires = "provable", conflicts_with_all = ["epsilon", "delta"])]
     without_privacy: bool,
-    /// Times that a row is seen on average
-    #[arg(long, value_name = "N", default_value_t = 30.0)]
-    epochs: f64,
+    /// Times that a row is seen on average [default: 30; 10 for lora]
+    #[arg(long, value_name = "N")]
+    epochs: Option<f64>,
     /// Rows in a batch on average [default: an 8th of all, at most 1024]
     #[arg(long, value_name = "N")]
     batch: Option<u32>,
@@ -136,12 +147,13 @@ struct RunArgs {
     /// Scale the gradient of every row to the bound, not only the longer ones
     #[arg(long)]
     automatic: bool,
-    /// Learning rate [default: what the plan's noise allows for sgd, 0.01 for adamw]
+    /// Learning rate [default: what the plan's noise allows for sgd, 0.01 for
+    /// adamw; 0.001 for lora, 0.0001 with --all]
     #[arg(long, value_name = "R")]
     rate: Option<f32>,
-    /// How the model is changed
-    #[arg(long, value_enum, default_value_t = RuleArg::Sgd)]
-    optimizer: RuleArg,
+    /// How the model is changed [default: sgd; adamw for lora]
+    #[arg(long, value_enum)]
+    optimizer: Option<RuleArg>,
     /// How the learning rate changes
     #[arg(long, value_enum, default_value_t = ScheduleArg::Cosine)]
     schedule: ScheduleArg,
@@ -193,10 +205,28 @@ struct Report {
     parameters: usize,
 }
 
+impl Report {
+    fn of(plan: &Plan, epsilon: f64) -> Self {
+        Self {
+            epsilon,
+            delta: plan.wish.delta,
+            neighbours: "one row more or less",
+            noise_multiplier: plan.noise,
+            sample_rate: plan.rate.probability(),
+            steps: plan.wish.steps,
+            batch: plan.wish.batch,
+            clip: plan.wish.clip.bound(),
+            examples: plan.wish.examples,
+            parameters: plan.wish.parameters,
+        }
+    }
+}
+
 pub fn run(command: TrainCommand, context: &mut Context) -> Result<()> {
     match command {
         TrainCommand::Table(args) => table(&args, context),
         TrainCommand::Classify(args) => classify(&args, context),
+        TrainCommand::Lora(args) => lora::lora(&args, context),
         TrainCommand::Verify(args) => provable::check(&args, context),
     }
 }
@@ -266,24 +296,18 @@ impl Task {
                 None => Model { network, parameters, labels, features: &self.features }.write(to)?,
                 Some(texts) => texts.encoder.write(to, network, parameters, labels)?,
             }
-            more(to)
+            more(to)?;
+            let Some(texts) = &self.texts else { return Ok(()) };
+            context.progress.note("reading the classifier again");
+            classifier::check(to, network, parameters, &texts.queries, &self.examples)
         };
-        let check = |to: &Path| match &self.texts {
-            None => Ok(()),
-            Some(texts) => {
-                context.progress.note("reading the classifier again");
-                classifier::check(to, network, parameters, &texts.queries, &self.examples)
-            }
-        };
-        folder.release(report, write, check)
+        folder.put(report, write)
     }
 }
 
 impl RunArgs {
     fn go(&self, task: Task, context: &mut Context) -> Result<()> {
-        if self.labels.iter().enumerate().any(|(i, label)| self.labels[..i].contains(label)) {
-            return Err(Error::user("a label is given twice"));
-        }
+        self.check_labels()?;
         if self.provable {
             return provable::go(self, &task, context);
         }
@@ -300,43 +324,7 @@ impl RunArgs {
             Run::begin(&task.network, &task.examples, plan, (rule, schedule, rate), self.seed, ledger, run)
         }
         .map_err(train_error)?;
-        let stop = stop_when_interrupted();
-        let whole = plan.epsilon(plan.wish.steps).map_err(|error| Error::fault(error.to_string()))?;
-        context.progress.note(&format!(
-            "{} rows, {} parameters, {} steps of about {} rows: noise {:.3}, ε = {whole:.4} at δ = {:e}",
-            task.examples.len(),
-            task.network.parameters(),
-            plan.wish.steps,
-            plan.wish.batch,
-            plan.noise,
-            plan.wish.delta
-        ));
-        let progress = context.progress.clone();
-        let mut told = 0;
-        let told_every = plan.wish.steps.div_ceil(20).max(1);
-        run.train(
-            |now: Progress| {
-                let line = line(&now);
-                if now.spent >= told + told_every || now.spent == now.steps {
-                    told = now.spent;
-                    progress.note(&line);
-                } else {
-                    progress.percent("training", now.spent * 100 / now.steps);
-                }
-                !stop.is_set()
-            },
-            |state| folder.save(state).map_err(Failed::Saving),
-        )
-        .map_err(|failed| match failed {
-            Failed::Saving(error) => error,
-            Failed::Training(error) => train_error(error),
-        })?;
-        folder.draw(&run.state().curve)?;
-        if !run.is_done() {
-            let spent = run.state().spent;
-            let said = format!("interrupted: {spent} of {} steps are spent; --resume goes on", plan.wish.steps);
-            return Err(Error::interrupted().saying(said));
-        }
+        let whole = trained(&mut run, &folder, context)?;
         self.finish(&run, &task, &folder, whole, context)
     }
 
@@ -348,31 +336,22 @@ impl RunArgs {
         }
         changed(&task.network, &task.network.begin(self.seed), parameters)?;
         let plan = run.plan();
-        let report = Report {
-            epsilon,
-            delta: plan.wish.delta,
-            neighbours: "one row more or less",
-            noise_multiplier: plan.noise,
-            sample_rate: plan.rate.probability(),
-            steps: plan.wish.steps,
-            batch: plan.wish.batch,
-            clip: plan.wish.clip.bound(),
-            examples: plan.wish.examples,
-            parameters: plan.wish.parameters,
-        };
+        let report = Report::of(plan, epsilon);
         task.release(folder, (&self.labels, parameters), &report, &|_| Ok(()), context)?;
         let tried = |examples: &Examples| measure(&task.network, parameters, examples).map_err(train_error);
         let accuracy = |outcome: Outcome, of: &Examples| outcome.right as f64 / of.len().max(1) as f64;
         let test = task.test.as_ref().map(|test| Ok::<_, Error>(accuracy(tried(test)?, test))).transpose()?;
         let own = accuracy(tried(&task.examples)?, &task.examples);
+        self.say(report, own, test, context)
+    }
+
+    /// Says what came of it: the part of the rows, and of those of `--test`, that are sorted into their class.
+    fn say(&self, report: Report, own: f64, test: Option<f64>, context: &mut Context) -> Result<()> {
+        let (epsilon, delta) = (report.epsilon, report.delta);
         if context.out.json() {
             return context.out.value(&Done { out: &self.out, report, own_accuracy: own, test_accuracy: test });
         }
-        context.out.line(&format!(
-            "trained: ε = {epsilon:.4} at δ = {:e}, in {}",
-            plan.wish.delta,
-            self.out.display()
-        ))?;
+        context.out.line(&format!("trained: ε = {epsilon:.4} at δ = {delta:e}, in {}", self.out.display()))?;
         if let Some(test) = test {
             context.out.line(&format!("right on --test: {:.2} % (not private)", 100.0 * test))?;
         }
@@ -380,24 +359,32 @@ impl RunArgs {
     }
 
     fn plan(&self, task: &Task) -> Result<Plan> {
-        let examples = task.examples.len();
-        let (batch, steps) = self.steps(examples)?;
-        let (Some(epsilon), Some(delta)) = (self.epsilon, self.delta) else {
-            return Err(Error::user("give --epsilon and --delta"));
-        };
-        let clip = if self.automatic { Clip::Automatic(self.clip) } else { Clip::Flat(self.clip) };
-        let parameters = task.network.parameters();
-        let wish = Wish { epsilon, delta, examples, batch, steps, clip, parameters };
+        let wish = self.wish(task.examples.len(), task.network.parameters(), EPOCHS)?;
         Plan::new(wish).map_err(|error| Error::wrap("planning the run", Blame::User, error))
     }
 
+    fn wish(&self, examples: usize, parameters: usize, epochs: f64) -> Result<Wish> {
+        let (batch, steps) = self.steps(examples, epochs)?;
+        let (Some(epsilon), Some(delta)) = (self.epsilon, self.delta) else {
+            return Err(Error::user("give --epsilon and --delta: only a --provable run can do without"));
+        };
+        let clip = if self.automatic { Clip::Automatic(self.clip) } else { Clip::Flat(self.clip) };
+        Ok(Wish { epsilon, delta, examples, batch, steps, clip, parameters })
+    }
+
     /// Rows in a batch on average, and steps.
-    fn steps(&self, examples: usize) -> Result<(usize, u64)> {
+    fn steps(&self, examples: usize, epochs: f64) -> Result<(usize, u64)> {
         let batch = self.batch.map_or((examples / 8).clamp(1, 1024), |batch| batch as usize);
-        if !(self.epochs > 0.0 && self.epochs <= 1e6) {
+        let epochs = self.epochs.unwrap_or(epochs);
+        if !(epochs > 0.0 && epochs <= 1e6) {
             return Err(Error::user("--epochs is a number above 0, at most a million"));
         }
-        Ok((batch, (self.epochs * examples as f64 / batch.max(1) as f64).ceil().max(1.0) as u64))
+        Ok((batch, (epochs * examples as f64 / batch.max(1) as f64).ceil().max(1.0) as u64))
+    }
+
+    fn check_labels(&self) -> Result<()> {
+        let twice = self.labels.iter().enumerate().any(|(i, label)| self.labels[..i].contains(label));
+        if twice { Err(Error::user("a label is given twice")) } else { Ok(()) }
     }
 
     fn schedule(&self) -> Schedule {
@@ -409,13 +396,13 @@ impl RunArgs {
     }
 
     fn ways(&self, task: &Task, plan: &Plan) -> (Rule, Schedule, f32) {
-        let schedule = self.schedule();
-        match self.optimizer {
+        let (rule, rate) = match self.optimizer.unwrap_or(RuleArg::Sgd) {
             RuleArg::Sgd => {
-                (Rule::Sgd { momentum: 0.0 }, schedule, self.rate.unwrap_or_else(|| plan.rate(task.network.inputs())))
+                (Rule::Sgd { momentum: 0.0 }, self.rate.unwrap_or_else(|| plan.rate(task.network.inputs())))
             }
-            RuleArg::Adamw => (Rule::ADAM, schedule, self.rate.unwrap_or(0.01)),
-        }
+            RuleArg::Adamw => (Rule::ADAM, self.rate.unwrap_or(0.01)),
+        };
+        (rule, self.schedule(), rate)
     }
 
     /// All that makes a run what it is, but for the data.
@@ -431,6 +418,44 @@ impl RunArgs {
             self.seed
         )
     }
+}
+
+/// Goes on with a run until its end, and says what it has cost.
+fn trained<M: Trainable>(run: &mut Run<'_, M>, folder: &Folder, context: &Context) -> Result<f64> {
+    let plan = *run.plan();
+    let stop = stop_when_interrupted();
+    let whole = plan.epsilon(plan.wish.steps).map_err(|error| Error::fault(error.to_string()))?;
+    context.progress.note(&format!(
+        "{} rows, {} parameters, {} steps of about {} rows: noise {:.3}, ε = {whole:.4} at δ = {:e}",
+        plan.wish.examples, plan.wish.parameters, plan.wish.steps, plan.wish.batch, plan.noise, plan.wish.delta
+    ));
+    let progress = context.progress.clone();
+    let mut told = 0;
+    let told_every = plan.wish.steps.div_ceil(20).max(1);
+    run.train(
+        |now: Progress| {
+            let line = line(&now);
+            if now.spent >= told + told_every || now.spent == now.steps {
+                told = now.spent;
+                progress.note(&line);
+            } else {
+                progress.percent("training", now.spent * 100 / now.steps);
+            }
+            !stop.is_set()
+        },
+        |state| folder.save(state).map_err(Failed::Saving),
+    )
+    .map_err(|failed| match failed {
+        Failed::Saving(error) => error,
+        Failed::Training(error) => train_error(error),
+    })?;
+    folder.draw(&run.state().curve)?;
+    if !run.is_done() {
+        let spent = run.state().spent;
+        let said = format!("interrupted: {spent} of {} steps are spent; --resume goes on", plan.wish.steps);
+        return Err(Error::interrupted().saying(said));
+    }
+    Ok(whole)
 }
 
 /// What is printed at the end.
@@ -478,7 +503,7 @@ fn line(now: &Progress) -> String {
 
 fn train_error(error: TrainError) -> Error {
     match &error {
-        TrainError::Checkpoint(_) | TrainError::Shape { .. } => Error::user(error.to_string()),
+        TrainError::Checkpoint(_) | TrainError::Misfit(_) => Error::user(error.to_string()),
         _ => Error::wrap("training", Blame::Fault, error),
     }
 }

@@ -6,7 +6,7 @@ use super::step::Head;
 use super::transcript::{Step, Transcript};
 use super::{Definition, DefinitionError, Rows, commit};
 use crate::noise::{DiscreteGaussian, Generator, NoiseError};
-use crate::train::{Randomness, sample};
+use crate::train::sample;
 
 /// From which batches, noise and the keys of commitments are derived. Whoever has it can subtract the noise.
 pub struct Secret([u8; 32]);
@@ -187,7 +187,7 @@ impl<'a> Machine<'a> {
 
     pub(super) fn step(&mut self) -> Step {
         let Definition { rate, cap, clip, shift, multipliers, .. } = self.definition;
-        let mut coins = Randomness::from_key(&self.key(Purpose::Coins));
+        let mut coins = Generator::from_seed(self.key(Purpose::Coins));
         let most = usize::try_from(*cap).unwrap_or(usize::MAX);
         let batch = sample::batch(self.rows.len(), *rate, most, &mut coins);
         let mut gradient = self.head.gradient(self.rows, &batch, *clip);

@@ -1,5 +1,7 @@
 //! Examples in memory.
 
+use super::model::Data;
+
 /// Rows of numbers, with a class each.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Examples {
@@ -79,5 +81,11 @@ impl Examples {
         }
         let [first, second] = parts;
         (first, second)
+    }
+}
+
+impl Data for Examples {
+    fn classes(&self) -> &[u32] {
+        self.classes()
     }
 }

@@ -1,9 +1,10 @@
 //! What a run will do and what that costs, decided before the first example is looked at.
 
-use super::gaussian::{Gaussian, NoNoise};
+use super::matmul::SUMMED;
 use super::sample::Rate;
 use crate::accounting::calibrate::{self, Goal};
 use crate::accounting::{Accountant, AccountingError, Composition, Mechanism};
+use crate::noise::{DiscreteGaussian, NoiseError};
 
 /// Room that factors leave for the rounding of norms in single precision: their relative error is below that for up to 2¹³
 /// numbers a row, and sixteen times as many in strands.
@@ -55,15 +56,40 @@ pub struct Grid {
 }
 
 impl Grid {
+    /// Most examples that are ever summed in single precision.
+    pub(super) const STRAND: usize = 1024;
+
+    /// And most times that some of them are added to the others.
+    pub(super) const ADDS: usize = 16;
+
     /// For a bound and so many parameters. Sums of two neighbours lie apart by at most the bound; by the rounding of each number
-    /// to the grid, at most a unit each; and by the rounding in single precision, which for strands of `m` of at most `cap`
-    /// examples is at most `cap·m·2⁻²⁴` bounds for both together. The unit is chosen so that the second part is below 1/128.
+    /// to the grid, at most a unit each; and by the rounding in single precision. What an example adds to a number of a strand of
+    /// `m` is rounded at most `r` times, half of that on average: in its own block ([`SUMMED`]), and once for each block that
+    /// comes later. So that is at most `cap·r·2⁻²⁴` bounds for both sums together, where `r` is 96, or `m` if that is less than
+    /// a block. The unit is chosen so that the second part is below 1/128; strands, so that the third is below 1/64.
+    ///
+    /// [`SUMMED`]: super::matmul::SUMMED
     pub fn of(bound: f64, parameters: usize, cap: usize) -> Self {
         let root = (parameters as f64).sqrt() * 1.001;
         let fineness = 2.0_f64.powi((128.0 * root).log2().ceil() as i32);
-        let strand = ((1 << 17) / cap.max(1)).clamp(16, 256);
-        let single = cap as f64 * strand as f64 * 2.0_f64.powi(-24);
+        // A block of 64, and after it at most one for each 64 examples and one for each time that some are added.
+        let most = SUMMED + Self::STRAND / SUMMED + Self::ADDS;
+        let (strand, rounded) = match cap * most {
+            few if few <= 1 << 18 => (Self::STRAND, most),
+            _ => {
+                let strand = ((1 << 17) / cap.max(1)).clamp(16, SUMMED);
+                (strand, strand)
+            }
+        };
+        let single = cap as f64 * rounded as f64 * 2.0_f64.powi(-24);
         Self { unit: bound / fineness, strand, sensitivity: fineness * (1.0 + single) + root }
+    }
+
+    /// For a model whose sums of two neighbours lie apart by `rounding` bounds more for each of at most `cap` examples, in units
+    /// of 2⁻²⁴.
+    fn and_rounding(self, bound: f64, cap: usize, rounding: f64) -> Self {
+        let more = bound / self.unit * cap as f64 * rounding * 2.0_f64.powi(-24);
+        Self { sensitivity: self.sensitivity + more, ..self }
     }
 }
 
@@ -97,10 +123,14 @@ pub struct Plan {
     pub cap: usize,
     /// Where sums of gradients lie.
     pub grid: Grid,
+    /// What the model's own sums are rounded by: [`Model::rounding`](super::Model::rounding).
+    pub rounding: f64,
     /// Parameter of the discrete Gaussian, in units of the grid.
     pub sigma: f64,
     /// Deviation of a continuous Gaussian that hides as little, over the sensitivity.
     pub noise: f64,
+    /// Total variation of one number of the noise from its distribution.
+    pub inexact: f64,
 }
 
 /// Why there is no plan.
@@ -114,7 +144,7 @@ pub enum PlanError {
     Accounting(#[from] AccountingError),
     /// There is no such noise.
     #[error(transparent)]
-    Noise(#[from] NoNoise),
+    Noise(#[from] NoiseError),
 }
 
 impl Plan {
@@ -123,14 +153,22 @@ impl Plan {
     /// # Errors
     /// When the wish makes no sense, or no noise keeps it.
     pub fn new(wish: Wish) -> Result<Self, PlanError> {
+        Self::with_rounding(wish, 0.0)
+    }
+
+    /// As [`Plan::new`], for a model whose [`Model::rounding`](super::Model::rounding) is not 0.
+    ///
+    /// # Errors
+    /// As [`Plan::new`].
+    pub fn with_rounding(wish: Wish, rounding: f64) -> Result<Self, PlanError> {
         check(&wish)?;
         let rate = Rate::of(wish.batch as u64, wish.examples as u64);
         let cap = if wish.batch >= wish.examples { wish.examples } else { (2 * wish.batch + 64).min(wish.examples) };
-        let grid = Grid::of(wish.clip.bound(), wish.parameters, cap);
+        let grid = Grid::of(wish.clip.bound(), wish.parameters, cap).and_rounding(wish.clip.bound(), cap, rounding);
         let goal = Goal { epsilon: wish.epsilon, delta: wish.delta, rate: rate.probability(), steps: wish.steps };
         let mut noise = calibrate::noise(&goal, Accountant::Tightest)?;
         for _ in 0..64 {
-            let plan = Self::with(wish, rate, cap, grid, noise)?;
+            let plan = Self::with(wish, (rate, cap), (grid, rounding), noise)?;
             if plan.epsilon(wish.steps)? <= wish.epsilon {
                 return Ok(plan);
             }
@@ -142,18 +180,23 @@ impl Plan {
     }
 
     /// With noise of so many sensitivities.
-    fn with(wish: Wish, rate: Rate, cap: usize, grid: Grid, noise: f64) -> Result<Self, PlanError> {
+    fn with(
+        wish: Wish,
+        (rate, cap): (Rate, usize),
+        (grid, rounding): (Grid, f64),
+        noise: f64,
+    ) -> Result<Self, PlanError> {
         let sigma = (noise * grid.sensitivity).hypot(2.0) * (1.0 + 1e-12);
-        if !Gaussian::makes(sigma) {
-            return Err(NoNoise(sigma).into());
-        }
-        Ok(Self { wish, rate, cap, grid, sigma, noise: Gaussian::continuous(sigma) / grid.sensitivity })
+        let gaussian = DiscreteGaussian::new(sigma)?;
+        let continuous = gaussian.continuous().ok_or(PlanError::Wish("ε is so great that hardly any noise is left"))?;
+        let noise = continuous / grid.sensitivity;
+        Ok(Self { wish, rate, cap, grid, rounding, sigma, noise, inexact: gaussian.distance() })
     }
 
     /// How far so many steps are from what is accounted for: noise that is not quite its distribution, batches that are cut.
     pub fn distance(&self, steps: u64) -> f64 {
         let steps = steps as f64;
-        Gaussian::distance(steps * self.wish.parameters as f64) + steps * CUT
+        steps * (self.wish.parameters as f64 * self.inexact + CUT)
     }
 
     /// A learning rate for stochastic gradient descent that needs no look at the data: one with which the noise of the whole run

@@ -4,6 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use sahara::home::{Home, create_private_dir, write_atomic};
+use sahara_privacy::train::transformer::Texts;
 use sahara_privacy::train::{Checkpoint, Examples, Layer, Network, Rule};
 use serde::Serialize;
 
@@ -104,29 +105,6 @@ impl Folder {
     pub fn draw(&self, curve: &[(u64, f64)]) -> Result<()> {
         Ok(write_atomic(&self.path.join("curve.svg"), chart::curve(curve).as_bytes())?)
     }
-
-    /// What `write` puts into a folder, which is released whole or not at all; `check` looks at it before.
-    pub fn release(
-        &self,
-        report: &impl Serialize,
-        write: impl FnOnce(&Path) -> Result<()>,
-        check: impl FnOnce(&Path) -> Result<()>,
-    ) -> Result<()> {
-        let (partial, folder) = (self.path.join("release.partial"), self.path.join("release"));
-        for old in [&partial, &folder] {
-            match fs::remove_dir_all(old) {
-                Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                    return Err(Error::io("removing", old, error));
-                }
-                _ => {}
-            }
-        }
-        create_private_dir(&partial)?;
-        write(&partial)?;
-        write_atomic(&partial.join("report.json"), json(report)?.as_bytes())?;
-        check(&partial)?;
-        fs::rename(&partial, &folder).map_err(|error| Error::io("moving the result to", &folder, error))
-    }
 }
 
 impl Model<'_> {
@@ -146,6 +124,40 @@ impl Model<'_> {
         };
         write_atomic(&folder.join("weights.safetensors"), &weights)?;
         Ok(write_atomic(&folder.join("model.json"), json(&card)?.as_bytes())?)
+    }
+}
+
+impl Folder {
+    /// The name of the run with these settings on these texts.
+    pub fn name_of_texts(&self, settings: &str, texts: &Texts) -> [u8; 32] {
+        use sha2::{Digest, Sha256};
+        let mut hash = Sha256::new();
+        hash.update(b"sahara training run on texts 1\0");
+        hash.update(self.nonce);
+        for part in [settings.len(), texts.len()] {
+            hash.update((part as u64).to_le_bytes());
+        }
+        hash.update(settings.as_bytes());
+        for index in 0..texts.len() {
+            hash.update((texts.text(index).len() as u64).to_le_bytes());
+            texts.text(index).iter().for_each(|token| hash.update(token.to_le_bytes()));
+            hash.update(texts.classes()[index].to_le_bytes());
+        }
+        hash.finalize().into()
+    }
+
+    /// Releases what `write` puts into the folder that it is given, and what is said of it; nothing if it fails.
+    pub fn put(&self, report: &impl Serialize, write: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
+        let (unchecked, folder) = (self.path.join("unchecked"), self.path.join("release"));
+        for old in [&unchecked, &folder] {
+            if fs::exists(old).map_err(|error| Error::io("looking for", old, error))? {
+                fs::remove_dir_all(old).map_err(|error| Error::io("removing", old, error))?;
+            }
+        }
+        create_private_dir(&unchecked)?;
+        write(&unchecked)?;
+        write_atomic(&unchecked.join("report.json"), json(report)?.as_bytes())?;
+        fs::rename(&unchecked, &folder).map_err(|error| Error::io("renaming", &unchecked, error))
     }
 }
 

@@ -88,7 +88,7 @@ pub fn go(args: &RunArgs, task: &Task, context: &mut Context) -> Result<()> {
     let refused = [
         (args.resume, "--resume: a provable run is made at once"),
         (args.automatic, "--automatic: a provable run clips what is longer than --clip"),
-        (args.optimizer != RuleArg::Sgd, "--optimizer adamw: a provable run is stochastic gradient descent"),
+        (args.optimizer == Some(RuleArg::Adamw), "--optimizer adamw: a provable run is stochastic gradient descent"),
         (task.network.layers().len() != 1, "--hidden: a provable run trains a linear model"),
     ];
     if let Some((_, what)) = refused.iter().find(|(there, _)| *there) {
@@ -159,7 +159,7 @@ pub fn go(args: &RunArgs, task: &Task, context: &mut Context) -> Result<()> {
 
 /// What is agreed on, with the least noise that keeps to the wish, and the size of a batch.
 fn define(args: &RunArgs, task: &Task, rows: &Rows, secret: &Secret) -> Result<(Definition, usize)> {
-    let (batch, steps) = args.steps(rows.len())?;
+    let (batch, steps) = args.steps(rows.len(), super::EPOCHS)?;
     let plan = args.epsilon.map(|_| args.plan(task)).transpose()?;
     let rate = args.rate.unwrap_or_else(|| plan.map_or(RATE, |plan| plan.rate(rows.inputs())));
     let factor = |step| f64::from(rate) * f64::from(args.schedule().factor(step, steps));
