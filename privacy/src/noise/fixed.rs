@@ -132,10 +132,6 @@ impl Fixed {
         self.0[4]
     }
 
-    pub fn is_zero(self) -> bool {
-        self == Self::ZERO
-    }
-
     /// ⌊2¹²⁶ self / other⌋ of a number that is less than the other.
     pub fn part_of(self, other: Self) -> u128 {
         let mut rest = self;

@@ -61,14 +61,6 @@ impl Generator {
         word
     }
 
-    /// 64 random bits in place of each word.
-    pub(super) fn words<const N: usize>(&mut self, words: &mut [u64; N]) {
-        let mut bytes = [[0; 8]; N];
-        self.stream.apply_keystream(bytes.as_flattened_mut());
-        words.iter_mut().zip(&bytes).for_each(|(word, bytes)| *word = u64::from_le_bytes(*bytes));
-        bytes.zeroize();
-    }
-
     /// A number from 0 to below 1, a multiple of 2⁻⁵³.
     #[inline]
     pub fn unit(&mut self) -> f64 {

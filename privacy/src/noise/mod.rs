@@ -1,18 +1,19 @@
 //! Noise on integers that nobody can predict, drawn by steps that do not depend on it.
 //!
-//! Samplers compare random bits with all entries of a table, and add: no branch and no address depends on what is drawn (the discrete
-//! Gaussian's says what is undecided by a word, and how rare that is). What comes out differs from the distribution by a total variation that each sampler states (`distance`, of one
-//! sample); times the samples of a release it belongs into [`Composition::with_distance`].
+//! Samplers compare random bits with all entries of a table, and add: no branch and no address depends on what is drawn. The
+//! discrete Gaussian's refuses candidates, and looks again at one in 2¹⁴: neither says anything of what it gives. What comes out
+//! differs from the distribution by a total variation that each sampler states (`distance`, of one sample); times the samples of a
+//! release it belongs into [`Composition::with_distance`].
 //!
 //! [`Composition::with_distance`]: crate::accounting::Composition::with_distance
 
+mod candidates;
 mod fixed;
 mod gaussian;
 mod generator;
 mod laplace;
 mod skellam;
 mod table;
-mod wide;
 
 pub use gaussian::DiscreteGaussian;
 pub use generator::Generator;
