@@ -56,8 +56,7 @@ fn compare(data: &Examples, test: &Examples, classes: usize, epsilon: f64) -> Re
     }
     let float_took = began.elapsed().as_secs_f64() / 3.0 / steps as f64;
     let (rows, tried) = (Rows::of(data)?, Rows::of(test)?);
-    let mut cost = 0.0;
-    let began = Instant::now();
+    let (mut cost, mut integer_took) = (0.0, 0.0);
     for _ in 0..3 {
         let secret = Secret::draw()?;
         let factor = |step| f64::from(rate) * f64::from(Schedule::Cosine.factor(step, steps));
@@ -79,11 +78,12 @@ fn compare(data: &Examples, test: &Examples, classes: usize, epsilon: f64) -> Re
         };
         let definition = definition.with_noise(plan.noise, epsilon, DELTA)?;
         cost = definition.epsilon(DELTA)?;
+        let began = Instant::now();
         let transcript = train(definition, &rows, &secret, |_| true)?;
+        integer_took += began.elapsed().as_secs_f64() / 3.0 / steps as f64;
         let right = (0..tried.len()).filter(|&row| transcript.head.choice(tried.row(row)) == tried.class(row)).count();
         integers.push(100.0 * right as f64 / tried.len() as f64);
     }
-    let integer_took = began.elapsed().as_secs_f64() / 3.0 / steps as f64;
     let mean = |values: &[f64]| values.iter().sum::<f64>() / values.len() as f64;
     println!(
         "ε {epsilon} ({cost:.4}): float {:.2} % of {floats:.2?}, integers {:.2} % of {integers:.2?}; a step {:.2} and {:.2} ms",
