@@ -155,7 +155,6 @@ impl Rows {
 
 /// Rows that look like any, for tests.
 #[cfg(test)]
-#[expect(clippy::unwrap_used, reason = "a panic is the failure report")]
 pub(super) fn tests_rows(inputs: usize, classes: usize, count: usize, seed: u32) -> Rows {
     let mut state = seed.wrapping_mul(2_654_435_761).wrapping_add(1);
     let mut next = || {

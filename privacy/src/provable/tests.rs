@@ -11,7 +11,6 @@ fn secret(byte: u8) -> Secret {
     Secret::from_bytes([byte; 32])
 }
 
-#[expect(clippy::unwrap_used, reason = "a panic is the failure report")]
 fn defined(rows: &Rows, classes: usize, sigma: f64) -> Definition {
     let batch = (rows.len() / 8).max(1);
     let rates: Vec<f64> = (0..STEPS).map(|step| 2.0 * (1.0 - step as f64 / STEPS as f64)).collect();
@@ -33,12 +32,10 @@ fn defined(rows: &Rows, classes: usize, sigma: f64) -> Definition {
     }
 }
 
-#[expect(clippy::unwrap_used, reason = "a panic is the failure report")]
 fn made(rows: &Rows, classes: usize, sigma: f64) -> Transcript {
     train(defined(rows, classes, sigma), rows, &secret(1), |_| true).unwrap()
 }
 
-#[expect(clippy::unwrap_used, reason = "a panic is the failure report")]
 fn checked(transcript: &Transcript, rows: &Rows) -> Option<Difference> {
     verify(transcript, rows, &secret(1), None, |_| true).unwrap()
 }
@@ -63,7 +60,8 @@ fn a_run_is_made_again_to_the_last_bit_and_learns() {
 fn one_altered_step_of_many_is_named() {
     let rows = tests_rows(5, 2, 60, 8);
     let transcript = made(&rows, 2, 1e8);
-    let parts: [(Part, fn(&mut Step) -> &mut [u8; 32]); 6] = [
+    type Of = fn(&mut Step) -> &mut [u8; 32];
+    let parts: [(Part, Of); 6] = [
         (Part::Before, |step| &mut step.before),
         (Part::Batch, |step| &mut step.batch),
         (Part::Gradient, |step| &mut step.gradient),

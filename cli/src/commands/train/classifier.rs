@@ -198,7 +198,6 @@ mod tests {
     use super::*;
 
     /// A model of the catalogue in a store.
-    #[expect(clippy::unwrap_used, reason = "a panic is the failure report")]
     fn stored(dir: &Path, name: &str) -> Model {
         let case = catalogue().into_iter().find(|case| case.name == name).unwrap();
         let from = dir.join("from");
