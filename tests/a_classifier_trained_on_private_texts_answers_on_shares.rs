@@ -51,15 +51,37 @@ fn train_pull_share_and_ask() {
     assert_eq!((&verdict["transcript"], verdict["differs"].is_null()), (&done["transcript"], true), "{verdict}");
     home.output(&["model", "pull", &place("provable/release"), "--name", "provable"]);
 
+    train_rows(&home);
     let devnet = Devnet { home, port: free_port_block() };
     devnet.start();
     for model in ["mine", "provable"] {
-        asked_on_shares(&devnet, model);
+        asked_on_shares(&devnet, model, &reviews(350, 8));
     }
+    let rows =
+        [("3,0.9", "b"), ("0,0.1", "a"), ("6,0.2", "a"), (",0.8", "b")].map(|(row, label)| (row.to_owned(), label));
+    asked_on_shares(&devnet, "rows", &rows);
+    let wrong = devnet.home.run(&["classify", "--plain", "--model", "rows", "1,2,3"]);
+    assert!(wrong.code == Some(2) && wrong.stderr.contains("noise,signal"), "{wrong}");
 }
 
-fn asked_on_shares(devnet: &Devnet, model: &str) {
-    let asked = reviews(350, 8);
+/// Rows of a table, by a model with a hidden layer.
+fn train_rows(home: &Home) {
+    let rows: String = (0..1000)
+        .map(|i| format!("{},{},{}\n", i % 7, f64::from(i % 10) / 10.0, ["a", "b"][i as usize % 10 / 5]))
+        .collect();
+    let (data, out) = (home.path().join("d.csv"), home.path().join("table"));
+    std::fs::write(&data, format!("noise,signal,class\n{rows}")).expect("a table");
+    let paths = ["--data", &data.display().to_string(), "--out", &out.display().to_string()].map(str::to_owned);
+    let words = "--json train table --label class --labels a,b --range noise=0:6 --range signal=0:1 --hidden 8 --epsilon 8 \
+                 --delta 1e-4 --epochs 20";
+    let arguments: Vec<&str> = words.split_whitespace().chain(paths.iter().map(String::as_str)).collect();
+    let done = home.json(&arguments);
+    assert!(done["own_accuracy"].as_f64().is_some_and(|right| right > 0.9), "{done}");
+    let release = out.join("release").display().to_string();
+    home.output(&["model", "pull", &release, "--name", "rows"]);
+}
+
+fn asked_on_shares(devnet: &Devnet, model: &str, asked: &[(String, &str)]) {
     let classify = |more: &[&str]| {
         let mut arguments = vec!["classify", "--json", "--model", model];
         arguments.extend(more);
@@ -72,7 +94,7 @@ fn asked_on_shares(devnet: &Devnet, model: &str) {
         text.lines().map(|line| serde_json::from_str(line).expect("an object a line")).collect()
     };
     let float = lines(&classify(&["--float"]));
-    for ((answer, float), (text, label)) in lines(&network).iter().zip(&float).zip(&asked) {
+    for ((answer, float), (text, label)) in lines(&network).iter().zip(&float).zip(asked) {
         assert_eq!(answer["label"], float["label"], "{text}");
         assert_eq!(answer["label"], *label, "{text}");
         assert_eq!(answer["outputs"].as_array().map(Vec::len), Some(2), "the vector of the text stays on shares");

@@ -162,26 +162,7 @@ impl TailPlan {
             operand = Operand { values: Real::Values { fraction: UNIT }, length: row_norm(output.width) };
         }
         let most = if tail.unit { UNIT_RESULT_FRACTION } else { RESULT_FRACTION };
-        let layers = composed(&tail.dense);
-        let mut dense = Vec::new();
-        for (index, layer) in layers.iter().enumerate() {
-            let name = format!("head.{index}");
-            let (matrix, bias) = operand.fold(layer);
-            if index + 1 == layers.len() {
-                let (plan, fraction) = linear(&name, (&matrix, &bias), operand.length, most, weights)?;
-                output.width = layer.linear.outputs;
-                output.scale = 2f64.powi(fraction);
-                output.activation = layer.activation;
-                dense.push(DensePlan::Linear(plan));
-                break;
-            }
-            let parts = (&matrix, &bias[..]);
-            let effort = (options, Effort::Once);
-            let plan = FeedForward::new(&name, parts, layer.activation, operand.length, effort, weights)?;
-            let length = norm(&plan.gains.elements);
-            operand = Operand { values: Real::Activations { order: plan.order.clone() }, length };
-            dense.push(DensePlan::Activated(plan));
-        }
+        let dense = layered(&tail.dense, operand, most, options, weights, &mut output)?;
         Ok(Self { pools, unit, dense, output })
     }
 
@@ -189,6 +170,53 @@ impl TailPlan {
     pub(super) fn inputs(&self) -> Vec<PoolInput> {
         self.pools.iter().map(|pool| pool.input).collect()
     }
+}
+
+/// Linear layers over rows of `inputs` numbers from -1 to 1 with so many fractional bits, and what the last one's result is.
+pub(super) fn over_rows(
+    layers: &[Dense],
+    (inputs, fraction): (usize, i32),
+    answer: Answer,
+    options: &CompileOptions,
+    weights: &mut WeightList,
+) -> Result<(Vec<DensePlan>, Output), CompileError> {
+    let length = 2f64.powi(fraction) * (inputs as f64).sqrt();
+    let operand = Operand { values: Real::Values { fraction }, length };
+    let (divisor, activation) = (Divisor::One, Activation::Identity);
+    let mut output = Output { width: inputs, scale: 1.0, divisor, activation, answer };
+    let dense = layered(layers, operand, UNIT_RESULT_FRACTION, options, weights, &mut output)?;
+    Ok((dense, output))
+}
+
+fn layered(
+    layers: &[Dense],
+    mut operand: Operand<'_>,
+    most: i32,
+    options: &CompileOptions,
+    weights: &mut WeightList,
+    output: &mut Output,
+) -> Result<Vec<DensePlan>, CompileError> {
+    let layers = composed(layers);
+    let mut dense = Vec::new();
+    for (index, layer) in layers.iter().enumerate() {
+        let name = format!("head.{index}");
+        let (matrix, bias) = operand.fold(layer);
+        if index + 1 == layers.len() {
+            let (plan, fraction) = linear(&name, (&matrix, &bias), operand.length, most, weights)?;
+            output.width = layer.linear.outputs;
+            output.scale = 2f64.powi(fraction);
+            output.activation = layer.activation;
+            dense.push(DensePlan::Linear(plan));
+            break;
+        }
+        let parts = (&matrix, &bias[..]);
+        let effort = (options, Effort::Once);
+        let plan = FeedForward::new(&name, parts, layer.activation, operand.length, effort, weights)?;
+        let length = norm(&plan.gains.elements);
+        operand = Operand { values: Real::Activations { order: plan.order.clone() }, length };
+        dense.push(DensePlan::Activated(plan));
+    }
+    Ok(dense)
 }
 
 /// The layers with those without a function folded into the next.

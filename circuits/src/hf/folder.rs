@@ -85,6 +85,9 @@ pub(crate) struct Contents {
 /// # Errors
 /// If a file is missing, or one is there that would change the answers and is not supported.
 pub fn files(folder: &Path) -> Result<Vec<(PathBuf, u64)>, CompileError> {
+    if super::table::is_one(folder) {
+        return Ok(super::table::files());
+    }
     Ok(Contents::list(folder)?.files())
 }
 

@@ -6,6 +6,7 @@ mod folder;
 mod lora;
 mod provable;
 mod release;
+mod rows;
 mod texts;
 
 use std::path::{Path, PathBuf};
@@ -23,7 +24,6 @@ use super::signals::stop_when_interrupted;
 use crate::error::{Blame, Error, Result};
 use classifier::Encoder;
 use folder::{Folder, Model};
-use sahara::embedding::Query;
 
 #[derive(Subcommand, Debug)]
 pub enum TrainCommand {
@@ -248,19 +248,22 @@ fn table(args: &TableArgs, context: &mut Context) -> Result<()> {
     let hidden: Vec<usize> = args.hidden.iter().map(|&size| size.into()).collect();
     let network = Network::perceptron(examples.width(), &hidden, args.run.labels.len());
     let network = network.map_err(|error| Error::user(error.to_string()))?;
-    args.run.go(Task { network, examples, test, features, texts: None }, context)
+    let columns = rows::columns(&description, &features);
+    let columns = columns.ok_or_else(|| Error::fault("the features are not those of the described columns"))?;
+    args.run.go(Task { network, examples, test, kind: Kind::Rows { columns, features } }, context)
 }
 
 fn classify(args: &ClassifyArgs, context: &mut Context) -> Result<()> {
     let description = Description { columns: Vec::new(), labels: args.run.labels.clone() };
     let (encoder, engine) = texts::engine(&args.model, context)?;
-    let (queries, examples) = texts::embedded(&args.data, &description, &engine, context)?;
+    let (mut texts, examples) = texts::embedded(&args.data, &description, &engine, context)?;
     let test = args.run.test.as_ref().map(|test| texts::embedded(test, &description, &engine, context)).transpose()?;
     let test = test.map(|(_, test)| test);
-    let texts = Some(Texts { embedder: args.model.clone(), encoder, queries });
+    texts.truncate(classifier::TRIED);
+    let kind = Kind::Texts { embedder: args.model.clone(), encoder, texts };
     let network = Network::logistic(examples.width(), args.run.labels.len());
     let network = network.map_err(|error| Error::user(error.to_string()))?;
-    args.run.go(Task { network, examples, test, features: Vec::new(), texts }, context)
+    args.run.go(Task { network, examples, test, kind }, context)
 }
 
 /// What is trained on what.
@@ -268,16 +271,15 @@ struct Task {
     network: Network,
     examples: Examples,
     test: Option<Examples>,
-    features: Vec<String>,
-    texts: Option<Texts>,
+    kind: Kind,
 }
 
-/// What made vectors of which texts.
-struct Texts {
-    /// As it was asked for.
-    embedder: String,
-    encoder: Encoder,
-    queries: Vec<Query>,
+/// What examples are made of.
+enum Kind {
+    /// Rows with these columns, which became these features.
+    Rows { columns: Vec<rows::Read>, features: Vec<String> },
+    /// Texts, of which these are the first, by the encoder of the model that was asked for.
+    Texts { embedder: String, encoder: Encoder, texts: Vec<String> },
 }
 
 impl Task {
@@ -290,24 +292,46 @@ impl Task {
         more: &dyn Fn(&Path) -> Result<()>,
         context: &Context,
     ) -> Result<()> {
-        let network = &self.network;
-        let write = |to: &Path| {
-            match &self.texts {
-                None => Model { network, parameters, labels, features: &self.features }.write(to)?,
-                Some(texts) => texts.encoder.write(to, network, parameters, labels)?,
-            }
+        folder.put(report, |to| {
+            self.write(to, labels, parameters)?;
             more(to)?;
-            let Some(texts) = &self.texts else { return Ok(()) };
             context.progress.note("reading the classifier again");
-            classifier::check(to, network, parameters, &texts.queries, &self.examples)
-        };
-        folder.put(report, write)
+            let again;
+            let asked = match &self.kind {
+                Kind::Rows { columns, .. } => {
+                    again = rows::some(columns, &self.examples, classifier::TRIED);
+                    &again
+                }
+                Kind::Texts { texts, .. } => texts,
+            };
+            if let Some(why) = classifier::check(to, &self.network, parameters, asked, &self.examples)? {
+                context.progress.note(&format!("the classifier can be asked here alone, not on share nodes: {why}"));
+            }
+            Ok(())
+        })
+    }
+
+    fn write(&self, to: &Path, labels: &[String], parameters: &[f32]) -> Result<()> {
+        let network = &self.network;
+        match &self.kind {
+            Kind::Rows { columns, features } => Model { network, parameters, labels, features, columns }.write(to),
+            Kind::Texts { encoder, .. } => encoder.write(to, network, parameters, labels),
+        }
+    }
+
+    /// Refuses, before anything is spent, what could not be read once it is trained.
+    fn try_release(&self, labels: &[String]) -> Result<()> {
+        let folder = tempfile::tempdir().map_err(|error| Error::io("creating", &std::env::temp_dir(), error))?;
+        self.write(folder.path(), labels, &vec![0.0; self.network.parameters()])?;
+        let read = sahara_circuits::float::FloatModel::load(folder.path());
+        read.map(drop).map_err(|error| Error::wrap("trying what will be released", Blame::User, error))
     }
 }
 
 impl RunArgs {
     fn go(&self, task: Task, context: &mut Context) -> Result<()> {
         self.check_labels()?;
+        task.try_release(&self.labels)?;
         if self.provable {
             return provable::go(self, &task, context);
         }
@@ -413,7 +437,10 @@ impl RunArgs {
             "{:?} {:?} {:?} {wish:?} {} {cap} {grid:?} {sigma} {rule:?} {schedule:?} {learning} {}",
             task.network.layers(),
             self.labels,
-            task.texts.as_ref().map(|texts| &texts.embedder),
+            match &task.kind {
+                Kind::Rows { .. } => None,
+                Kind::Texts { embedder, .. } => Some(embedder),
+            },
             rate.bits(),
             self.seed
         )

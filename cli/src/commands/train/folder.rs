@@ -9,6 +9,7 @@ use sahara_privacy::train::{Checkpoint, Examples, Layer, Network, Rule};
 use serde::Serialize;
 
 use super::chart;
+use super::rows::Read;
 use crate::error::{Error, Result};
 
 /// Where a run lies.
@@ -25,6 +26,7 @@ pub struct Model<'a> {
     pub parameters: &'a [f32],
     pub labels: &'a [String],
     pub features: &'a [String],
+    pub columns: &'a [Read],
 }
 
 /// What a reader of the weights has to know.
@@ -33,6 +35,8 @@ struct Card<'a> {
     format: &'static str,
     inputs: usize,
     labels: &'a [String],
+    /// What the cells of a row are.
+    columns: &'a [Read],
     /// What each input is: a column is scaled from its range to -1..1, a word is 1 or 0.
     features: &'a [String],
     layers: Vec<String>,
@@ -116,9 +120,10 @@ impl Model<'_> {
         let model = self;
         let (layers, weights) = safetensors(model.network, model.parameters, |index| index.to_string())?;
         let card = Card {
-            format: "sahara-classifier-1",
+            format: "sahara-table-1",
             inputs: model.network.inputs(),
             labels: model.labels,
+            columns: model.columns,
             features: model.features,
             layers,
         };

@@ -55,7 +55,7 @@ pub fn embedded(
     labels: &Description,
     engine: &FloatEngine,
     context: &Context,
-) -> Result<(Vec<Query>, Examples)> {
+) -> Result<(Vec<String>, Examples)> {
     let (texts, classes) = labelled(path, &file(path)?, labels)?;
     let queries: Vec<Query> = texts.iter().map(Query::from).collect();
     check_queries(&queries)?;
@@ -70,7 +70,7 @@ pub fn embedded(
     })?;
     let examples = Examples::new(engine.dimensions(), values, classes)
         .map_err(|error| Error::fault_from(format!("embedding {}", path.display()), error))?;
-    Ok((queries, examples))
+    Ok((texts, examples))
 }
 
 /// The texts of a file, and the classes of their labels.
