@@ -107,10 +107,10 @@ fn vectors(args: &RandomiseArgs, delta: f64, context: &Context) -> Result<Told> 
     if args.labels.len() < 2 || args.labels.iter().any(|label| label.contains(['"', '\n', '\r'])) {
         return Err(Error::user("--labels are two or more words without quotes"));
     }
-    let engine = texts::engine(&args.model, context)?;
+    let (_, engine) = texts::engine(&args.model, context)?;
     let of_vectors = VectorPlan::new(engine.dimensions(), 1.0, (half, delta)).map_err(|error| said(&error))?;
     let description = Description { columns: Vec::new(), labels: args.labels.clone() };
-    let examples = texts::embedded(&args.table, &description, &engine, context)?;
+    let (_, examples) = texts::embedded(&args.table, &description, &engine, context)?;
     let words: String = examples.classes().iter().map(|class| format!("{}\n", args.labels[*class as usize])).collect();
     let mut generator = generator()?;
     let labels = of_labels.randomise(&format!("label\n{words}"), &mut generator);

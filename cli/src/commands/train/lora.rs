@@ -74,6 +74,9 @@ enum TargetArg {
 
 pub fn lora(args: &LoraArgs, context: &mut Context) -> Result<()> {
     args.run.check_labels()?;
+    if args.run.provable {
+        return Err(Error::user("--provable trains a linear model: use it with `sahara train classify`"));
+    }
     let model = Arc::new(models::open_whole(&context.home, &args.model, &context.progress.events())?);
     // Its files are as they were pulled.
     FloatEngine::new(Arc::clone(&model))?;
