@@ -1,26 +1,33 @@
 //! `sahara train`: models of private data, trained on this machine within a privacy budget.
 
 mod audit;
-mod folder;
+pub(super) mod classifier;
+pub(super) mod folder;
 mod lora;
+mod provable;
 mod release;
-mod texts;
+pub(super) mod rows;
+pub(super) mod texts;
 mod value;
 
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand, ValueEnum};
+use sahara_privacy::accounting::{AccountingError, Composition, Mechanism, rdp};
+use sahara_privacy::budget::Cost;
 use sahara_privacy::train::Model as Trainable;
 use sahara_privacy::train::table::{Column, Description, TableError};
 use sahara_privacy::train::{
-    Clip, Examples, Ledger, Network, Outcome, Plan, Progress, Rule, Run, Schedule, TrainError, Wish, measure,
+    Clip, Examples, Layer, Ledger, Network, Outcome, Plan, Progress, Rule, Run, Schedule, TrainError, Wish, measure,
 };
 use serde::Serialize;
 
 use super::Context;
+use super::data::{DrawArgs, Reserved};
 use super::signals::stop_when_interrupted;
 use crate::error::{Blame, Error, Result};
 pub use audit::{AuditArgs, audit};
+use classifier::Encoder;
 use folder::{Folder, Model};
 
 #[derive(Subcommand, Debug)]
@@ -42,6 +49,8 @@ sahara train lora --data <FILE> --labels <A,B,…> --epsilon <E>
     Lora(lora::LoraArgs),
     /// What each contributor's rows are worth, as shares of revenue
     Value(value::ValueArgs),
+    /// Make the steps of a --provable run again, and name the first that differs
+    Verify(provable::VerifyArgs),
 }
 
 const TABLE_HELP: &str = "\
@@ -144,12 +153,18 @@ struct RunArgs {
     #[arg(long, value_name = "A,B,…", value_delimiter = ',', required = true)]
     labels: Vec<String>,
     /// What the run may cost
-    #[arg(long, value_name = "E")]
-    epsilon: f64,
+    #[arg(long, value_name = "E", required_unless_present = "without_privacy")]
+    epsilon: Option<f64>,
     /// The δ beside it; below 1 in the number of rows
-    #[arg(long, value_name = "D")]
-    delta: f64,
-    /// Times that a row is seen on average [default: 30; 10 for lora]
+    #[arg(long, value_name = "D", required_unless_present = "without_privacy")]
+    delta: Option<f64>,
+    /// Train a linear model in integers, and commit to each step
+    #[arg(long)]
+    provable: bool,
+    /// Add no noise: what comes out then bounds nothing (with --provable)
+    #[arg(long, requires = "provable", conflicts_with_all = ["epsilon", "delta"])]
+    without_privacy: bool,
+    /// Times that a row is seen on average [default: 60; 10 for lora]
     #[arg(long, value_name = "N")]
     epochs: Option<f64>,
     /// Rows in a batch on average [default: an 8th of all, at most 1024]
@@ -169,7 +184,7 @@ struct RunArgs {
     #[arg(long, value_enum)]
     optimizer: Option<RuleArg>,
     /// How the learning rate changes
-    #[arg(long, value_enum, default_value_t = ScheduleArg::Cosine)]
+    #[arg(long, value_enum, default_value_t = ScheduleArg::Linear)]
     schedule: ScheduleArg,
     /// Seed of the first weights; batches and noise come from the system
     #[arg(long, value_name = "N", default_value_t = 0)]
@@ -183,6 +198,8 @@ struct RunArgs {
     /// Go on with a run that was stopped
     #[arg(long)]
     resume: bool,
+    #[command(flatten)]
+    draw: DrawArgs,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -242,6 +259,7 @@ pub fn run(command: TrainCommand, context: &mut Context) -> Result<()> {
         TrainCommand::Classify(args) => classify(&args, context),
         TrainCommand::Lora(args) => lora::lora(&args, context),
         TrainCommand::Value(args) => value::value(&args, context),
+        TrainCommand::Verify(args) => provable::check(&args, context),
     }
 }
 
@@ -264,7 +282,9 @@ impl TableArgs {
         let hidden: Vec<usize> = self.hidden.iter().map(|&size| size.into()).collect();
         let network = Network::perceptron(examples.width(), &hidden, self.run.labels.len());
         let network = network.map_err(|error| Error::user(error.to_string()))?;
-        Ok(Task { network, examples, test, features, embedder: None })
+        let columns = rows::columns(&description, &features);
+        let columns = columns.ok_or_else(|| Error::fault("the features are not those of the described columns"))?;
+        Ok(Task { network, examples, test, kind: Kind::Rows { columns, features } })
     }
 }
 
@@ -272,13 +292,15 @@ impl ClassifyArgs {
     /// The network and its examples, from this file.
     fn task(&self, data: &Path, context: &Context) -> Result<Task> {
         let description = Description { columns: Vec::new(), labels: self.run.labels.clone() };
-        let engine = texts::engine(&self.model, context)?;
+        let (encoder, engine) = texts::engine(&self.model, context)?;
         let read = |path: &Path| texts::embedded(path, &description, &engine, context);
-        let examples = read(data)?;
-        let test = self.run.test.as_deref().map(read).transpose()?;
+        let (mut texts, examples) = read(data)?;
+        let test = self.run.test.as_deref().map(read).transpose()?.map(|(_, test)| test);
+        texts.truncate(classifier::TRIED);
+        let kind = Kind::Texts { embedder: self.model.clone(), encoder, texts };
         let network = Network::logistic(examples.width(), self.run.labels.len());
         let network = network.map_err(|error| Error::user(error.to_string()))?;
-        Ok(Task { network, examples, test, features: Vec::new(), embedder: Some(self.model.clone()) })
+        Ok(Task { network, examples, test, kind })
     }
 }
 
@@ -287,17 +309,86 @@ struct Task {
     network: Network,
     examples: Examples,
     test: Option<Examples>,
-    features: Vec<String>,
-    embedder: Option<String>,
+    kind: Kind,
+}
+
+/// What examples are made of.
+enum Kind {
+    /// Rows with these columns, which became these features.
+    Rows { columns: Vec<rows::Read>, features: Vec<String> },
+    /// Texts, of which these are the first, by the encoder of the model that was asked for.
+    Texts { embedder: String, encoder: Encoder, texts: Vec<String> },
+}
+
+impl Task {
+    /// Writes the result and whatever `more` adds to it, reads it again, and releases it.
+    fn release(
+        &self,
+        folder: &Folder,
+        (labels, parameters): (&[String], &[f32]),
+        report: &impl Serialize,
+        more: &dyn Fn(&Path) -> Result<()>,
+        context: &Context,
+    ) -> Result<()> {
+        folder.put(report, |to| {
+            self.write(to, labels, parameters)?;
+            more(to)?;
+            context.progress.note("reading the classifier again");
+            let again;
+            let asked = match &self.kind {
+                Kind::Rows { columns, .. } => {
+                    again = rows::some(columns, &self.examples, classifier::TRIED);
+                    &again
+                }
+                Kind::Texts { texts, .. } => texts,
+            };
+            if let Some(why) = classifier::check(to, &self.network, parameters, asked, &self.examples)? {
+                context.progress.note(&format!("the classifier can be asked here alone, not on share nodes: {why}"));
+            }
+            Ok(())
+        })
+    }
+
+    fn write(&self, to: &Path, labels: &[String], parameters: &[f32]) -> Result<()> {
+        let network = &self.network;
+        match &self.kind {
+            Kind::Rows { columns, features } => Model { network, parameters, labels, features, columns }.write(to),
+            Kind::Texts { encoder, .. } => encoder.write(to, network, parameters, labels),
+        }
+    }
+
+    /// Refuses, before anything is spent, what could not be read once it is trained.
+    fn try_release(&self, labels: &[String]) -> Result<()> {
+        let folder = tempfile::tempdir().map_err(|error| Error::io("creating", &std::env::temp_dir(), error))?;
+        self.write(folder.path(), labels, &vec![0.0; self.network.parameters()])?;
+        let read = sahara_circuits::float::FloatModel::load(folder.path());
+        read.map(drop).map_err(|error| Error::wrap("trying what will be released", Blame::User, error))
+    }
 }
 
 impl RunArgs {
     fn go(&self, task: Task, context: &mut Context) -> Result<()> {
+        self.check_labels()?;
+        task.try_release(&self.labels)?;
+        if self.provable {
+            if self.draw.is_given() {
+                return Err(Error::user("a --provable run draws on no budget: leave out --dataset and --asset"));
+            }
+            return provable::go(self, &task, context);
+        }
         let plan = self.plan(&task)?;
         let (rule, schedule, rate) = self.ways(&task, &plan);
-        self.check_labels()?;
+        if self.draw.only_tries() {
+            return self.spend([0; 32], &plan, context).map(drop);
+        }
         let folder = Folder::new(&self.out, &context.home, self.resume)?;
         let run = folder.name(&self.settings(&task, &plan), &task.examples)?;
+        if let Err(refused) = self.spend(run, &plan, context) {
+            if !self.resume {
+                folder.forget();
+            }
+            return Err(refused);
+        }
         let mut run = if self.resume {
             let state = folder.checkpoint(&run, task.network.parameters(), rule)?;
             let ledger = Ledger::open(&folder.ledger(&run), &run).map_err(|error| spent_error(&error, &run))?;
@@ -307,32 +398,44 @@ impl RunArgs {
             Run::begin(&task.network, &task.examples, plan, (rule, schedule, rate), self.seed, ledger, run)
         }
         .map_err(train_error)?;
-        let begun = run.state().parameters.clone();
         let whole = trained(&mut run, &folder, context)?;
-        self.finish(&run, &task, &folder, &begun, whole, context)
+        self.finish(&run, &task, &folder, whole, context)
+    }
+
+    /// Spends the whole run of the dataset's budgets, before its first step; a run that goes on has spent it.
+    fn spend(&self, run: [u8; 32], plan: &Plan, context: &mut Context) -> Result<()> {
+        if let Some(option) = self.draw.without_budget() {
+            return Err(Error::user(format!("{option} means nothing without --dataset or --asset")));
+        }
+        if !self.draw.is_given() {
+            return Ok(());
+        }
+        let accounting = |error: AccountingError| Error::fault(error.to_string());
+        let step = Mechanism::sampled_gaussian(plan.noise, plan.rate.probability()).map_err(accounting)?;
+        let steps = Composition::new().and(step, plan.wish.steps);
+        let cost = Cost::of(|order| rdp::divergence(&steps, order), plan.distance(plan.wish.steps));
+        match self.draw.reserve_for_rows(run, &cost, context)? {
+            Reserved::Tried => Ok(()),
+            Reserved::Draw(mut draw) => {
+                let begun = draw.begin(context);
+                if begun.is_err() {
+                    draw.release(context);
+                }
+                begun
+            }
+        }
     }
 
     /// Tries the result, releases it, and says what it is.
-    fn finish(
-        &self,
-        run: &Run<'_>,
-        task: &Task,
-        folder: &Folder,
-        begun: &[f32],
-        epsilon: f64,
-        context: &mut Context,
-    ) -> Result<()> {
+    fn finish(&self, run: &Run<'_>, task: &Task, folder: &Folder, epsilon: f64, context: &mut Context) -> Result<()> {
         let parameters = &run.state().parameters;
         if parameters.iter().any(|value| !value.is_finite()) {
             return Err(Error::user("the weights have grown beyond all bounds: take a smaller --rate; ε is spent"));
         }
-        if run.state().done > 0 && parameters == begun && run.state().curve.len() > 1 && !self.resume {
-            return Err(Error::fault("the weights have not changed"));
-        }
+        changed(&task.network, &task.network.begin(self.seed), parameters)?;
         let plan = run.plan();
         let report = Report::of(plan, epsilon);
-        let model = Model { network: &task.network, parameters, labels: &self.labels, features: &task.features };
-        folder.release(&model, task.embedder.as_deref(), &report)?;
+        task.release(folder, (&self.labels, parameters), &report, &|_| Ok(()), context)?;
         let tried = |examples: &Examples| measure(&task.network, parameters, examples).map_err(train_error);
         let accuracy = |outcome: Outcome, of: &Examples| outcome.right as f64 / of.len().max(1) as f64;
         let test = task.test.as_ref().map(|test| Ok::<_, Error>(accuracy(tried(test)?, test))).transpose()?;
@@ -354,19 +457,27 @@ impl RunArgs {
     }
 
     fn plan(&self, task: &Task) -> Result<Plan> {
-        let wish = self.wish(task.examples.len(), task.network.parameters(), 30.0)?;
+        let wish = self.wish(task.examples.len(), task.network.parameters(), Wish::EPOCHS)?;
         Plan::new(wish).map_err(|error| Error::wrap("planning the run", Blame::User, error))
     }
 
     fn wish(&self, examples: usize, parameters: usize, epochs: f64) -> Result<Wish> {
-        let batch = self.batch.map_or((examples / 8).clamp(1, 1024), |batch| batch as usize);
+        let (batch, steps) = self.steps(examples, epochs)?;
+        let (Some(epsilon), Some(delta)) = (self.epsilon, self.delta) else {
+            return Err(Error::user("give --epsilon and --delta: only a --provable run can do without"));
+        };
+        let clip = if self.automatic { Clip::Automatic(self.clip) } else { Clip::Flat(self.clip) };
+        Ok(Wish { epsilon, delta, examples, batch, steps, clip, parameters })
+    }
+
+    /// Rows in a batch on average, and steps.
+    fn steps(&self, examples: usize, epochs: f64) -> Result<(usize, u64)> {
+        let batch = self.batch.map_or(Wish::usual_batch(examples), |batch| batch as usize);
         let epochs = self.epochs.unwrap_or(epochs);
         if !(epochs > 0.0 && epochs <= 1e6) {
             return Err(Error::user("--epochs is a number above 0, at most a million"));
         }
-        let steps = (epochs * examples as f64 / batch.max(1) as f64).ceil().max(1.0) as u64;
-        let clip = if self.automatic { Clip::Automatic(self.clip) } else { Clip::Flat(self.clip) };
-        Ok(Wish { epsilon: self.epsilon, delta: self.delta, examples, batch, steps, clip, parameters })
+        Ok((batch, Wish::steps(epochs, examples, batch)))
     }
 
     fn check_labels(&self) -> Result<()> {
@@ -384,9 +495,10 @@ impl RunArgs {
 
     fn ways(&self, task: &Task, plan: &Plan) -> (Rule, Schedule, f32) {
         let (rule, rate) = match self.optimizer.unwrap_or(RuleArg::Sgd) {
-            RuleArg::Sgd => {
-                (Rule::Sgd { momentum: 0.0 }, self.rate.unwrap_or_else(|| plan.rate(task.network.inputs())))
-            }
+            RuleArg::Sgd => (
+                Rule::Sgd { momentum: 0.0 },
+                self.rate.unwrap_or_else(|| plan.rate(task.network.inputs(), task.network.layers().len())),
+            ),
             RuleArg::Adamw => (Rule::ADAM, self.rate.unwrap_or(0.01)),
         };
         (rule, self.schedule(), rate)
@@ -400,7 +512,10 @@ impl RunArgs {
             "{:?} {:?} {:?} {wish:?} {} {cap} {grid:?} {sigma} {rule:?} {schedule:?} {learning} {}",
             task.network.layers(),
             self.labels,
-            task.embedder,
+            match &task.kind {
+                Kind::Rows { .. } => None,
+                Kind::Texts { embedder, .. } => Some(embedder),
+            },
             rate.bits(),
             self.seed
         )
@@ -468,6 +583,20 @@ impl From<TrainError> for Failed {
     }
 }
 
+/// Refuses to call done what left a layer as it was: whatever else a run says of itself, it has not trained that.
+fn changed(network: &Network, begun: &[f32], parameters: &[f32]) -> Result<()> {
+    let mut from = 0;
+    for (index, layer) in network.layers().iter().enumerate() {
+        let Layer::Dense { inputs, outputs } = layer else { continue };
+        let own = from..from + (inputs + 1) * outputs;
+        if begun.get(own.clone()) == parameters.get(own.clone()) {
+            return Err(Error::fault(format!("the weights of layer {index} are those from before the first step")));
+        }
+        from = own.end;
+    }
+    Ok(())
+}
+
 fn line(now: &Progress) -> String {
     let loss = now.loss.map_or("none seen".to_owned(), |loss| format!("{loss:.4}"));
     let left = now.left.as_secs();
@@ -498,7 +627,7 @@ fn spent_error(error: &sahara_privacy::train::LedgerError, run: &[u8; 32]) -> Er
     }
 }
 
-fn table_error(path: &std::path::Path, error: &TableError) -> Error {
+fn table_error(path: &Path, error: &TableError) -> Error {
     let todo = match error {
         TableError::Undescribed(name) => format!(" (--range '{name}=LOW:HIGH', --values, or --ignore '{name}')"),
         _ => String::new(),
@@ -506,7 +635,7 @@ fn table_error(path: &std::path::Path, error: &TableError) -> Error {
     Error::user(format!("{}: {error}{todo}", path.display()))
 }
 
-fn range(text: &str) -> Result<(String, Column), String> {
+pub(super) fn range(text: &str) -> Result<(String, Column), String> {
     let split = text.rsplit_once('=').and_then(|(name, bounds)| Some((name, bounds.split_once(':')?)));
     let (name, (low, high)) = split.ok_or("a range is COLUMN=LOW:HIGH")?;
     let number =
@@ -518,7 +647,7 @@ fn range(text: &str) -> Result<(String, Column), String> {
     Ok((name.to_owned(), Column::Range { low, high }))
 }
 
-fn values(text: &str) -> Result<(String, Column), String> {
+pub(super) fn values(text: &str) -> Result<(String, Column), String> {
     let (name, values) = text.split_once('=').ok_or("values are COLUMN=A,B,…")?;
     let values: Vec<String> = values.split(',').map(|value| value.trim().to_owned()).collect();
     match values.iter().any(String::is_empty) {
@@ -539,6 +668,21 @@ mod tests {
         assert!(range("a=2:1").is_err() && range("a").is_err() && range("a=x:1").is_err() && range("a=0:inf").is_err());
         assert_eq!(values("a=b, c").unwrap(), ("a".to_owned(), Column::Values(vec!["b".into(), "c".into()])));
         assert!(values("a=b,,c").is_err() && values("a").is_err());
+    }
+
+    #[test]
+    fn a_layer_that_no_step_changed_is_not_called_trained() {
+        let network = Network::perceptron(2, &[3], 2).unwrap();
+        let begun = network.begin(1);
+        let with = |places: &[usize]| {
+            let mut parameters = begun.clone();
+            places.iter().for_each(|&place| parameters[place] += 1.0);
+            changed(&network, &begun, &parameters).map_err(|error| error.report())
+        };
+        assert!(with(&[]).unwrap_err().contains("layer 0"));
+        assert!(with(&[8]).unwrap_err().contains("layer 2"));
+        assert!(with(&[9]).unwrap_err().contains("layer 0"));
+        assert!(with(&[8, 16]).is_ok());
     }
 
     #[test]

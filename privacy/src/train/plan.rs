@@ -120,6 +120,21 @@ pub struct Wish {
     pub parameters: usize,
 }
 
+impl Wish {
+    /// Times that an example is seen on average, where nobody says how often.
+    pub const EPOCHS: f64 = 60.0;
+
+    /// Examples of a batch, where nobody says how many: an 8th of all, at most 1024.
+    pub fn usual_batch(examples: usize) -> usize {
+        (examples / 8).clamp(1, 1024)
+    }
+
+    /// Steps in which each example is seen so many times on average.
+    pub fn steps(epochs: f64, examples: usize, batch: usize) -> u64 {
+        (epochs * examples as f64 / batch.max(1) as f64).ceil().max(1.0) as u64
+    }
+}
+
 /// What will be done. Everything in it is public.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Plan {
@@ -211,11 +226,15 @@ impl Plan {
         steps * (self.wish.parameters as f64 * self.inexact + CUT)
     }
 
-    /// A learning rate for stochastic gradient descent that needs no look at the data: one with which the noise of the whole run
-    /// moves each of `inputs` weights of an output by 4 ∕ √inputs, and at most 16.
-    pub fn rate(&self, inputs: usize) -> f32 {
+    /// A learning rate for stochastic gradient descent that needs no look at the data: one with which the noise of the whole run, if
+    /// the rate stayed, would move each of `inputs` weights of an output by 8 ∕ √inputs. It suits [`Schedule::Linear`] and clipped
+    /// gradients, which a great rate does not throw far; one layer bears any rate, several bear 16.
+    ///
+    /// [`Schedule::Linear`]: super::Schedule::Linear
+    pub fn rate(&self, inputs: usize, layers: usize) -> f32 {
         let walk = self.noise * self.wish.clip.bound() * (self.wish.steps as f64 * inputs as f64).sqrt();
-        (4.0 * self.wish.batch as f64 / walk).min(16.0) as f32
+        let rate = (8.0 * self.wish.batch as f64 / walk) as f32;
+        if layers > 1 { rate.min(16.0) } else { rate }
     }
 
     /// What so many steps cost, at the wished δ.

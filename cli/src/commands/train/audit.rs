@@ -62,13 +62,19 @@ pub fn audit(args: &AuditArgs, context: &mut Context) -> Result<()> {
             let subject = Subject { model: &classifier, examples: &texts, plan: &plan, ways, seed: lora.run.seed };
             args.run(&subject, None, &report, context)
         }
-        TrainCommand::Value(_) => Err(changed(&args.run, "its command trains nothing that is released")),
+        TrainCommand::Value(_) | TrainCommand::Verify(_) => {
+            Err(changed(&args.run, "its command trains nothing that is released"))
+        }
     }?;
     args.say(&verdict, &report, context)
 }
 
 impl AuditArgs {
     fn network(&self, run: &super::RunArgs, task: &super::Task, report: &Value, context: &Context) -> Result<Verdict> {
+        if run.provable {
+            let why = "it was a --provable run, and canaries are not committed to: `sahara train verify` makes its steps again";
+            return Err(Error::user(why));
+        }
         let plan = run.plan(task)?;
         let ways = run.ways(task, &plan);
         let subject = Subject { model: &task.network, examples: &task.examples, plan: &plan, ways, seed: run.seed };

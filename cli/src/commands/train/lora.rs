@@ -74,6 +74,9 @@ enum TargetArg {
 
 pub fn lora(args: &LoraArgs, context: &mut Context) -> Result<()> {
     args.run.check_labels()?;
+    if args.run.provable {
+        return Err(Error::user("--provable trains a linear model: use it with `sahara train classify`"));
+    }
     let model = Arc::new(models::open_whole(&context.home, &args.model, &context.progress.events())?);
     // Its files are as they were pulled.
     FloatEngine::new(Arc::clone(&model))?;
@@ -84,8 +87,12 @@ pub fn lora(args: &LoraArgs, context: &mut Context) -> Result<()> {
     let classifier = args.classifier(&mut base)?;
     drop(base);
     let plan = args.plan(&classifier, &own)?;
+    if args.run.draw.only_tries() {
+        return args.run.spend([0; 32], &plan, context);
+    }
     let folder = Folder::new(&args.run.out, &context.home, args.run.resume)?;
     let run = folder.name_of_texts(&args.settings(&plan, &classifier, &model), &own);
+    args.run.spend(run, &plan, context)?;
     let (rule, rate) = args.ways();
     let (schedule, ledger) = (args.run.schedule(), folder.ledger(&run));
     let mut run = if args.run.resume {
