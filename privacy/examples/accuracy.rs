@@ -44,7 +44,7 @@ fn run() -> Result<(), Failure> {
             parameters: network.parameters(),
         };
         let plan = Plan::new(wish)?;
-        let rate = if rate == 0.0 { plan.rate(train.width()) } else { rate as f32 };
+        let rate = if rate == 0.0 { plan.rate(train.width(), network.layers().len()) } else { rate as f32 };
         let began = Instant::now();
         let mut right = Vec::new();
         for seed in 0..3 {

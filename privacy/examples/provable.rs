@@ -42,7 +42,7 @@ fn compare(data: &Examples, test: &Examples, classes: usize, epsilon: f64) -> Re
     let clip = Clip::Flat(1.0);
     let wish = Wish { epsilon, delta: DELTA, examples: data.len(), batch, steps, clip, parameters };
     let plan = Plan::new(wish)?;
-    let rate = plan.rate(data.width());
+    let rate = plan.rate(data.width(), 1);
     let (mut floats, mut integers) = (Vec::new(), Vec::new());
     let began = Instant::now();
     for seed in 0..3 {

@@ -13,6 +13,7 @@
 //! when they are needed. A table lies in registers, or in one or two lines of the cache. How many candidates are refused or undecided
 //! says nothing of those that are accepted; nothing else depends on what is drawn.
 
+#[cfg(feature = "train")]
 use pulp::{Arch, Simd, WithSimd};
 
 use super::Generator;
@@ -100,7 +101,12 @@ impl Shape {
     pub fn accepted(&self, bytes: &[[u8; BYTES]], values: &mut [i32], more: &mut More<'_>) -> usize {
         assert!(values.len() >= (bytes.len() + 1) * LANES, "room for all candidates, and one vector more");
         more.fine.clear();
-        Arch::new().dispatch(Candidates { shape: self, bytes, values, more })
+        let candidates = Candidates { shape: self, bytes, values, more };
+        #[cfg(feature = "train")]
+        let count = Arch::new().dispatch(candidates);
+        #[cfg(not(feature = "train"))]
+        let count = candidates.in_turn();
+        count
     }
 
     /// The sixteen of one group: value, whether it is accepted, and whether that is undecided, in masks.
@@ -226,6 +232,7 @@ struct Candidates<'a, 'b> {
     more: &'a mut More<'b>,
 }
 
+#[cfg(feature = "train")]
 impl WithSimd for Candidates<'_, '_> {
     type Output = usize;
 
@@ -259,7 +266,7 @@ impl Candidates<'_, '_> {
     }
 }
 
-#[cfg(target_arch = "x86_64")]
+#[cfg(all(feature = "train", target_arch = "x86_64"))]
 mod vectors {
     use pulp::x86::V4;
     use pulp::{Simd, cast, u32x16};
@@ -448,6 +455,7 @@ mod tests {
         assert!(settled(limit) && !settled(limit + 1) && limit as u64 != 0);
     }
 
+    #[cfg(feature = "train")]
     #[test]
     fn vectors_and_single_numbers_give_the_same() {
         for sigma in DEVIATIONS {

@@ -57,8 +57,12 @@ impl DiscreteGaussian {
 
     fn each(&self, generator: &mut Generator, numbers: &mut [i64], change: impl Fn(&mut i64, i64)) {
         // Words, because bytes are wiped one by one.
+        #[cfg(feature = "train")]
         let mut words = Zeroizing::new([[0_u64; BYTES / 8]; GROUPS]);
+        #[cfg(feature = "train")]
         let bytes: &mut [[u8; BYTES]] = pulp::bytemuck::cast_slice_mut(&mut words[..]);
+        #[cfg(not(feature = "train"))]
+        let bytes = &mut Zeroizing::new([[0_u8; BYTES]; GROUPS])[..];
         let mut values = Zeroizing::new([0; (GROUPS + 1) * LANES]);
         let mut rest = numbers;
         while !rest.is_empty() {
