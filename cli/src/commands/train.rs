@@ -269,7 +269,12 @@ impl RunArgs {
         }
         let folder = Folder::new(&self.out, &context.home, self.resume)?;
         let run = folder.name(&self.settings(&task, &plan), &task.examples)?;
-        self.spend(run, &plan, context)?;
+        if let Err(refused) = self.spend(run, &plan, context) {
+            if !self.resume {
+                folder.forget();
+            }
+            return Err(refused);
+        }
         let mut run = if self.resume {
             let state = folder.checkpoint(&run, task.network.parameters(), rule)?;
             let ledger = Ledger::open(&folder.ledger(&run), &run).map_err(|error| spent_error(&error, &run))?;

@@ -83,7 +83,8 @@ impl LocalPlan {
             return Err(wrong(1, "the table is longer than 1 GiB"));
         }
         let mut rows = Rows::of(table);
-        let names = rows.next().transpose().map_err(|error| wrong(error.line, error.reason))?.map_or(Vec::new(), |row| row.1);
+        let names =
+            rows.next().transpose().map_err(|error| wrong(error.line, error.reason))?.map_or(Vec::new(), |row| row.1);
         let place = |(name, _): &(String, Way)| {
             let found = names.iter().position(|known| known.trim() == name);
             found.ok_or_else(|| QueryError::Missing(name.clone()))
@@ -96,7 +97,8 @@ impl LocalPlan {
             if cells.len() != names.len() {
                 return Err(wrong(line, "it has another number of cells than the first line"));
             }
-            let cells = self.columns.iter().zip(&places).map(|((_, way), place)| way.tell(cells[*place].trim(), generator));
+            let cells =
+                self.columns.iter().zip(&places).map(|((_, way), place)| way.tell(cells[*place].trim(), generator));
             told.table.push_str(&(cells.collect::<Vec<_>>().join(",") + "\n"));
             told.rows += 1;
         }
@@ -108,7 +110,7 @@ impl Way {
     fn tell(&self, cell: &str, generator: &mut Generator) -> String {
         match self {
             Self::Number { scale, noise } => {
-                let drawn = scale.low + below(scale.width() as u64 + 1, generator) as i64;
+                let drawn = scale.low + generator.below(scale.width() as u64 + 1) as i64;
                 let mut units = [scale.units(cell).unwrap_or(drawn)];
                 noise.add(generator, &mut units);
                 scale.value(units[0].clamp(scale.low, scale.high) as f64).to_string()
@@ -116,32 +118,15 @@ impl Way {
             Self::Word { values, keep } => {
                 let count = values.len() as u64;
                 let truth = values.iter().position(|value| value == cell).map(|at| at as u64);
-                let (chance, any) = (word(generator), below(count, generator));
+                let (chance, any) = (generator.word(), generator.below(count));
                 let told = match truth {
                     Some(truth) if chance < *keep || count == 1 => truth,
                     // One of the others, each as likely.
-                    Some(truth) => (truth + 1 + below(count - 1, generator)) % count,
+                    Some(truth) => (truth + 1 + generator.below(count - 1)) % count,
                     None => any,
                 };
                 quoted(&values[told as usize])
             }
-        }
-    }
-}
-
-fn word(generator: &mut Generator) -> u64 {
-    let mut bytes = [0; 8];
-    generator.fill(&mut bytes);
-    u64::from_le_bytes(bytes)
-}
-
-/// A number below another one (above 0), each as likely: words from the last, incomplete part are drawn again.
-fn below(count: u64, generator: &mut Generator) -> u64 {
-    let most = u64::MAX - u64::MAX % count;
-    loop {
-        let drawn = word(generator);
-        if drawn < most {
-            return drawn % count;
         }
     }
 }
@@ -195,9 +180,8 @@ mod tests {
             }
         }
         // Of words the chance of the truth is e^{ε/2} times that of each other one.
-        let of_words = |word: &str| -> f64 {
-            all[0].iter().filter(|((_, told), _)| told == word).map(|(_, chance)| chance).sum()
-        };
+        let of_words =
+            |word: &str| -> f64 { all[0].iter().filter(|((_, told), _)| told == word).map(|(_, chance)| chance).sum() };
         let want = 1.0_f64.exp() / (1.0_f64.exp() + 2.0);
         assert!((of_words("a") - want).abs() < 0.01 && (of_words("b") - (1.0 - want) / 2.0).abs() < 0.01);
         // Of numbers it is discrete Laplace noise with scale 2 / (ε/2), at the bound all that is beyond it.
@@ -208,7 +192,8 @@ mod tests {
 
     #[test]
     fn what_cannot_be_randomised_is_refused() {
-        let of = |kind, epsilon| LocalPlan::new(&Schema::new(vec![("x".to_owned(), kind)], Unit::Row).unwrap(), epsilon);
+        let of =
+            |kind, epsilon| LocalPlan::new(&Schema::new(vec![("x".to_owned(), kind)], Unit::Row).unwrap(), epsilon);
         assert!(of(Kind::Words, 1.0).is_err() && of(Kind::Ignored, 1.0).is_err());
         let number = Kind::Number { low: 0.0, high: 1.0, step: 0.1 };
         assert!(of(number.clone(), 0.0).is_err() && of(number.clone(), f64::NAN).is_err() && of(number, 1.0).is_ok());

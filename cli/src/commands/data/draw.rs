@@ -109,7 +109,8 @@ impl DrawArgs {
             )));
         }
         if self.only_tries() {
-            if let Some(book) = &book {
+            // One object is printed as JSON: what is sent to the chain, if anything is.
+            if let Some(book) = book.as_ref().filter(|_| self.asset.is_none() || !context.out.json()) {
                 tried(&dataset.name, book, cost, context)?;
             }
             if let Some(asset) = self.asset {
@@ -136,7 +137,8 @@ impl DrawArgs {
 
     /// The same for what counts rows, of the dataset that was named.
     pub fn reserve_for_rows(&self, name: [u8; 32], cost: &Cost, context: &mut Context) -> Result<Reserved> {
-        let dataset = self.dataset.as_ref().ok_or_else(|| Error::user("give the dataset's name with --dataset, too"))?;
+        let dataset =
+            self.dataset.as_ref().ok_or_else(|| Error::user("give the dataset's name with --dataset, too"))?;
         self.reserve(dataset, super::dataset::ROW, name, cost, context)
     }
 

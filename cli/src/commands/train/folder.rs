@@ -64,6 +64,11 @@ impl Folder {
         Ok(Self { path: path.to_owned(), ledgers, nonce })
     }
 
+    /// Takes a new run back that never began. What cannot be removed stays: whoever tries again is told of it.
+    pub fn forget(self) {
+        let _ = fs::remove_file(self.path.join("run")).and_then(|()| fs::remove_dir(&self.path));
+    }
+
     /// The name of the run with these settings on these examples.
     pub fn name(&self, settings: &str, examples: &Examples) -> Result<[u8; 32]> {
         use sha2::{Digest, Sha256};
