@@ -314,7 +314,7 @@ mod tests {
     }
 
     /// Commands that send something to the chain, or sign away that somebody else does.
-    const MOVES_MONEY: [&str; 36] = [
+    const MOVES_MONEY: [&str; 37] = [
         "asset register",
         "asset offer",
         "asset publish",
