@@ -8,7 +8,7 @@ use crate::{Failure, process, venv};
 
 type Peer = (&'static str, &'static str, fn() -> Result<(), Failure>);
 
-const PEERS: [Peer; 6] = [
+const PEERS: [Peer; 7] = [
     (
         "llama-index",
         "its embedding class against the gateway, and over the Python package (installs ~500 MB)",
@@ -20,6 +20,11 @@ const PEERS: [Peer; 6] = [
         "models",
         "sentence-transformers and transformers on our model folders (installs ~5 GB)",
         crate::peers_models::compare,
+    ),
+    (
+        "peft",
+        "peft and transformers on an adapter that was trained here (installs ~5 GB)",
+        crate::peers_models::adapter,
     ),
     (
         "dp-accounting",

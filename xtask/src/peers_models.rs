@@ -1,4 +1,5 @@
-//! The peer `models`: sentence-transformers and transformers themselves on the folders that our tests make.
+//! The peers `models` and `peft`: sentence-transformers, transformers and peft themselves on the folders that our tests make,
+//! and on an adapter that is trained there.
 
 use std::process::Command;
 
@@ -7,6 +8,17 @@ use crate::{Failure, venv};
 
 /// What made the committed vectors; torch brings about 4 GB of packages.
 const PACKAGES: [&str; 3] = ["torch==2.7.1", "transformers==4.57.1", "sentence-transformers==5.1.2"];
+
+/// What loads adapters, beside those.
+const PEFT: [&str; 4] = ["torch==2.7.1", "transformers==4.57.1", "accelerate==1.10.1", "peft==0.17.1"];
+
+/// Compares what is trained with what peft makes of its adapter.
+pub fn adapter() -> Result<(), Failure> {
+    let python = venv::ensure("peft", &PEFT, "import peft, transformers, torch")?;
+    let test = "a_tuned_encoder_is_released_as_an_adapter_and_as_a_whole_model";
+    let own = ["test", "--release", "--workspace", "--test", test, "--", "--ignored"];
+    run(cargo().args(own).env("SAHARA_PEFT_PYTHON", python))
+}
 
 /// Compares the float model and the integers with what the libraries answer now.
 pub fn compare() -> Result<(), Failure> {

@@ -323,7 +323,7 @@ mod tests {
     }
 
     /// Commands that send something to the chain, or sign away that somebody else does.
-    const MOVES_MONEY: [&str; 36] = [
+    const MOVES_MONEY: [&str; 37] = [
         "asset register",
         "asset offer",
         "asset publish",
@@ -355,6 +355,7 @@ mod tests {
         "data query",
         "train table",
         "train classify",
+        "train lora",
         "data budget grant",
         "data budget lower",
         "data budget raise",
@@ -416,6 +417,8 @@ mod tests {
             "sahara gateway --listen 127.0.0.1:9",
             "sahara train table --data d.csv --label ill --labels no,yes --range *=0:1 --values sex=F,M --ignore id --hidden 64,32 --epsilon 3 --delta 1e-5 --epochs 2 --batch 64 --clip 0.5 --seed 7 --out o --resume --json",
             "sahara train classify --data d.tsv --labels bad,good --epsilon 3 --delta 1e-5 --out o",
+            "sahara train lora --data d.tsv --labels bad,good --epsilon 3 --delta 1e-5 --rank 4 --alpha 8 --targets q,v --out o",
+            "sahara train lora --data d.tsv --labels bad,good --epsilon 3 --delta 1e-5 --all --out o --resume --json",
             "sahara round lead --providers k --test t.csv --label ill --labels no,yes --range *=0:1 --epsilon 4 --delta 1e-6 --out o --rounds 20 --json",
             "sahara round join --data d.csv --leader 1111111111111111111111111111111111111111111111111111111111111111 --epsilon 4 --delta 1e-6 --committee c.toml",
             "sahara round ls --json",

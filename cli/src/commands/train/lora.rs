@@ -92,7 +92,12 @@ pub fn lora(args: &LoraArgs, context: &mut Context) -> Result<()> {
     }
     let folder = Folder::new(&args.run.out, &context.home, args.run.resume)?;
     let run = folder.name_of_texts(&args.settings(&plan, &classifier, &model), &own);
-    args.run.spend(run, &plan, context)?;
+    if let Err(refused) = args.run.spend(run, &plan, context) {
+        if !args.run.resume {
+            folder.forget();
+        }
+        return Err(refused);
+    }
     let (rule, rate) = args.ways();
     let (schedule, ledger) = (args.run.schedule(), folder.ledger(&run));
     let mut run = if args.run.resume {

@@ -4,20 +4,20 @@ use super::super::matmul::{Left, multiply, wide};
 use super::classifier::Reading;
 use super::functions::{add, add_products, add_rows, normalize_back, repeat, times};
 use super::ghost::Known;
+use super::layer::{DOWN, OUTPUT, QKV, Small, UP};
 use super::layout::Tuning;
-use super::pass::Pass;
-use super::weights::{DOWN, OUTPUT, QKV, Small, UP};
+use super::pass::{Pass, each};
 
 impl Pass<'_> {
     /// From the gradients by the logits on.
-    pub(super) fn backward(&mut self, parameters: &[f32]) {
+    pub(super) fn backward(&mut self) {
         let (model, texts) = (self.model, self.begins.len() - 1);
         let (d, inner, whole) = (model.layout.hidden, model.layout.inner, model.tuning == Tuning::All);
         self.known.clear();
         self.known.resize(texts, Known::default());
         self.direct.clear();
         self.direct.resize(model.layout.direct() * if self.private { texts } else { 1 }, 0.0);
-        self.from_head();
+        self.through_head();
         for index in (0..self.rooms.len()).rev() {
             let (room, back) = (&mut self.rooms[index], &self.loaded.back[index]);
             let small = Small::of(&self.loaded.small[index], d, inner);
@@ -55,7 +55,7 @@ impl Pass<'_> {
             if whole {
                 self.of_matrices(index);
             } else {
-                self.of_adapters(parameters, index);
+                self.of_adapters(index);
             }
             if index > 0 || whole {
                 self.delta.copy_from_slice(&self.rooms[index].middle);
@@ -72,7 +72,7 @@ impl Pass<'_> {
     }
 
     /// Through the linear layer, and the pooler if there is one, to the last layer's rows.
-    fn from_head(&mut self) {
+    fn through_head(&mut self) {
         let (layout, texts) = (&self.model.layout, self.begins.len() - 1);
         let (d, classes, each) = (layout.hidden, layout.classes, layout.direct());
         for text in 0..texts {
@@ -144,55 +144,6 @@ impl Pass<'_> {
                 self.ghost.add(x, inputs, &delta[text[0] * outputs..text[1] * outputs], outputs, known);
             }
         }
-    }
-
-    /// The gradients of a layer's adapters.
-    fn of_adapters(&mut self, _: &[f32], index: usize) {
-        let Tuning::Adapters(adapters) = &self.model.tuning else { return };
-        let (layout, room) = (&self.model.layout, &self.rooms[index]);
-        let (d, rank, columns, scale) = (layout.hidden, adapters.rank, adapters.columns(), adapters.scale());
-        let (a, b) = layout.adapters(index);
-        let (forth, back) = &self.loaded.adapters[index];
-        let rows = room.x.len() / d;
-        self.scratch.resize(2 * rows * columns + 3 * d * columns, 0.0);
-        let (down, rest) = self.scratch.split_at_mut(rows * columns);
-        let (by_down, product) = rest.split_at_mut(rows * columns);
-        multiply(Left::Rows(&room.x), forth, down, false);
-        multiply(Left::Rows(&room.qkv), back, by_down, false);
-        wide(|| down.iter_mut().chain(by_down.iter_mut()).for_each(|value| *value *= scale));
-        let packed = &mut self.packed;
-        each(&self.begins, self.private, &mut self.direct, |rows, direct| {
-            let x = &room.x[rows.start * d..rows.end * d];
-            let delta = &room.qkv[rows.start * 3 * d..rows.end * 3 * d];
-            packed.lay(&by_down[rows.start * columns..rows.end * columns], rows.len(), columns);
-            multiply(Left::Columns(x), packed, &mut direct[a.clone()], true);
-            packed.lay(&down[rows.start * columns..rows.end * columns], rows.len(), columns);
-            multiply(Left::Columns(delta), packed, product, false);
-            for (place, &target) in adapters.targets.iter().enumerate() {
-                let from = &product[target as usize * d * columns..][..d * columns];
-                for row in place * rank..(place + 1) * rank {
-                    let to = &mut direct[b.start + row * d..][..d];
-                    to.iter_mut().zip(from.iter().skip(row).step_by(columns)).for_each(|(to, from)| *to += from);
-                }
-            }
-        });
-    }
-
-    /// Takes a layer's adapters as they are multiplied.
-    pub(super) fn load_adapters(&mut self, parameters: &[f32], index: usize) {
-        let Tuning::Adapters(adapters) = &self.model.tuning else { return };
-        let (d, rank, columns) = (self.model.layout.hidden, adapters.rank, adapters.columns());
-        let (a, b) = self.model.layout.adapters(index);
-        let mut spread = vec![0.0; 3 * d * columns];
-        for (place, &target) in adapters.targets.iter().enumerate() {
-            for row in place * rank..(place + 1) * rank {
-                let from = &parameters[b.start + row * d..][..d];
-                let to = spread[target as usize * d * columns..].iter_mut().skip(row).step_by(columns);
-                to.zip(from).for_each(|(to, &from)| *to = from);
-            }
-        }
-        self.loaded.adapters[index].0.lay(&parameters[a], d, columns);
-        self.loaded.adapters[index].1.lay(&spread, 3 * d, columns);
     }
 
     /// Makes a text add nothing.
@@ -299,18 +250,6 @@ fn places(at: usize, d: usize, inner: usize) -> Places {
     let up = at + 6 * d;
     let down = up + inner;
     Places { qkv: at, output: at + 3 * d, attention_norm: at + 4 * d, up, down, output_norm: down + d }
-}
-
-/// Rows of each text and its own gradients; of all together if they are not private.
-fn each(begins: &[usize], private: bool, direct: &mut [f32], mut work: impl FnMut(std::ops::Range<usize>, &mut [f32])) {
-    if !private {
-        return work(0..begins.last().copied().unwrap_or(0), direct);
-    }
-    let texts = begins.len().saturating_sub(1).max(1);
-    let size = direct.len() / texts;
-    for (text, direct) in begins.windows(2).zip(direct.chunks_exact_mut(size.max(1))) {
-        work(text[0]..text[1], direct);
-    }
 }
 
 /// Adds the gradients of a norm's gamma and beta.

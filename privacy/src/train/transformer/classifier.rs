@@ -4,8 +4,9 @@ use std::ops::Range;
 
 use super::super::matmul::{Left, Right, multiply};
 use super::super::network::MOST_PARAMETERS;
+use super::layer::{Layer, transposed};
 use super::layout::{Layout, Tuning};
-use super::weights::{Layer, Linear, Weights, WeightsError, transposed};
+use super::weights::{Linear, Weights, WeightsError};
 
 /// What the linear layer reads of a text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -188,7 +189,7 @@ impl Classifier {
                 }
                 layer.small.copy_from_slice(&parameters[self.layout.small(index)]);
             }
-            Tuning::Adapters(_) => self.adapt(parameters, index, &mut layer.matrices[super::weights::QKV]),
+            Tuning::Adapters(_) => self.adapt(parameters, index, &mut layer.matrices[super::layer::QKV]),
         }
         layer
     }

@@ -27,7 +27,7 @@ fn exp(x: f32) -> f32 {
     let shifted = x * std::f32::consts::LOG2_E + ROUNDING;
     let whole = shifted - ROUNDING;
     // ln 2 in two parts, of which the first has 9 bits.
-    let rest = (x - whole * 0.693_359_375) - whole * -2.121_944_4e-4;
+    let rest = (x - whole * (355.0 / 512.0)) - whole * -2.121_944_4e-4;
     let mut sum = 1.987_569_1e-4;
     for term in [1.398_2e-3, 8.333_452e-3, 4.166_579_6e-2, 1.666_666_5e-1, 0.5] {
         sum = sum * rest + term;

@@ -5,7 +5,8 @@
 
 use std::ops::Range;
 
-use super::weights::{Small, Weights};
+use super::layer::Small;
+use super::weights::Weights;
 
 /// What is trained beside the classifier's own layer.
 #[derive(Clone, Debug, PartialEq)]

@@ -4,11 +4,13 @@
 //! leaves, for each matrix, what went into it and the gradient of what came out; norms of examples' gradients are known from
 //! those ([`ghost`]), and small tensors' gradients are made for each example (book-keeping: Bu, Wang, Zha and Karypis, 2023).
 
+mod adapters;
 mod attention;
 mod back;
 mod classifier;
 mod functions;
 mod ghost;
+mod layer;
 mod layout;
 mod names;
 mod pass;

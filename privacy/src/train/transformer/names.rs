@@ -103,7 +103,7 @@ impl Classifier {
                 let name = format!("base_model.model.bert.encoder.layer.{layer}.attention.self.{}", target.name());
                 let values = own.flat_map(column).collect();
                 tensors.push(Tensor { name: format!("{name}.lora_A.weight"), shape: vec![rank, d], values });
-                let values = super::weights::transposed(b, d);
+                let values = super::layer::transposed(b, d);
                 tensors.push(Tensor { name: format!("{name}.lora_B.weight"), shape: vec![d, rank], values });
             }
         }

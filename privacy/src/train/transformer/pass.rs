@@ -7,9 +7,9 @@ use super::attention::{Attention, Rows};
 use super::classifier::{Classifier, Reading};
 use super::functions::{add, gelu, normalize, repeat, shifted};
 use super::ghost::{Ghost, Known};
+use super::layer::{DOWN, OUTPUT, QKV, Small, UP};
 use super::layout::Tuning;
 use super::texts::Texts;
-use super::weights::{DOWN, OUTPUT, QKV, Small, UP};
 
 /// What a pass needs to remember, for some texts at a time.
 pub struct Pass<'a> {
@@ -276,5 +276,22 @@ impl Room {
         other.context = std::mem::take(&mut self.context);
         other.up = std::mem::take(&mut self.up);
         other.bent = std::mem::take(&mut self.bent);
+    }
+}
+
+/// Rows of each text and its own gradients; of all together if they are not private.
+pub(super) fn each(
+    begins: &[usize],
+    private: bool,
+    direct: &mut [f32],
+    mut work: impl FnMut(std::ops::Range<usize>, &mut [f32]),
+) {
+    if !private {
+        return work(0..begins.last().copied().unwrap_or(0), direct);
+    }
+    let texts = begins.len().saturating_sub(1).max(1);
+    let size = direct.len() / texts;
+    for (text, direct) in begins.windows(2).zip(direct.chunks_exact_mut(size.max(1))) {
+        work(text[0]..text[1], direct);
     }
 }

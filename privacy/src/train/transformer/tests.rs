@@ -61,7 +61,6 @@ fn weights() -> Weights {
     weights
 }
 
-#[expect(clippy::unwrap_used, reason = "a test's own model")]
 fn classifiers() -> Vec<Classifier> {
     let adapters = |targets: &[Target]| Tuning::Adapters(Adapters { rank: 2, alpha: 3.0, targets: targets.to_vec() });
     [
@@ -75,7 +74,6 @@ fn classifiers() -> Vec<Classifier> {
     .collect()
 }
 
-#[expect(clippy::unwrap_used, reason = "a test's own texts")]
 fn texts() -> Texts {
     let mut random = Generator::from_seed([6; 32]);
     let texts: Vec<Vec<u32>> =
@@ -204,7 +202,6 @@ fn every_trained_tensor_changes_in_two_steps() {
 }
 
 #[test]
-#[expect(clippy::unwrap_used, reason = "a test's own texts")]
 fn a_text_that_leads_to_no_number_adds_nothing() {
     for model in classifiers() {
         let good: &[u32] = &[3, 4, 5];
@@ -235,10 +232,49 @@ fn merged_weights_answer_as_adapters_do() {
 }
 
 #[test]
-#[expect(clippy::unwrap_used, reason = "a test's own texts")]
+fn what_cancels_or_overflows_is_bounded_by_its_spread() {
+    use super::ghost::{Ghost, Known, SPREAD};
+    let known = |x: &[f32], delta: &[f32]| {
+        let mut known = Known::default();
+        Ghost::default().add(x, 2, delta, 2, &mut known);
+        known.bound()
+    };
+    // Two tokens that cancel: the gradient is 0, and its terms are not.
+    let bound = known(&[1.0, 2.0, 1.0, 2.0], &[3.0, 4.0, -3.0, -4.0]);
+    assert!((bound - 500.0 / (SPREAD * SPREAD)).abs() < 1e-3, "{bound}");
+    let bound = known(&[1.0, 2.0, 1.0, 2.0], &[3.0, 4.0, 3.0, 4.0]);
+    assert!((500.0..500.01).contains(&bound), "{bound}");
+    for strange in [f32::NAN, f32::INFINITY, 1e15] {
+        // The last one is finite, and products of it are not.
+        let bound = known(&[strange, 0.0, -strange, 1.0], &[strange, 1.0, strange, 1.0]);
+        assert!(!(bound as f32).is_finite(), "{strange}: {bound}");
+    }
+}
+
+#[test]
+fn a_plan_that_does_not_know_of_rounding_within_texts_is_refused() {
+    use super::super::{Ledger, Plan, Rule, Run, Schedule, Wish};
+    let (texts, folder) = (texts(), tempfile::tempdir().unwrap());
+    for (index, model) in classifiers().into_iter().enumerate() {
+        let parameters = model.parameters();
+        let wish =
+            Wish { epsilon: 5.0, delta: 1e-3, examples: 9, batch: 9, steps: 2, clip: Clip::Flat(1.0), parameters };
+        let exact = Plan::new(wish).unwrap();
+        let plan = Plan::with_rounding(wish, model.rounding()).unwrap();
+        let whole = *model.tuning() == Tuning::All;
+        assert_eq!(plan.grid.sensitivity > exact.grid.sensitivity, whole);
+        let begun = |plan: Plan, name: &str| {
+            let ledger = Ledger::create(&folder.path().join(format!("{name}{index}")), &[1; 32]).unwrap();
+            Run::begin(&model, &texts, plan, (Rule::ADAM, Schedule::Constant, 0.1), 1, ledger, [1; 32]).is_ok()
+        };
+        assert!(begun(plan, "a") && begun(exact, "b") != whole);
+    }
+}
+
+#[test]
 fn what_does_not_fit_is_refused_by_name() {
     let model = &classifiers()[0];
-    let long = vec![1; 21];
+    let long = [1; 21];
     for (text, class, said) in [(&long[..], 0, "places for 20"), (&[30], 0, "token 30"), (&[1], 3, "no class 3")] {
         let texts = Texts::new([text], vec![class]).unwrap();
         assert!(model.fits(&texts).unwrap_err().0.contains(said), "{said}");

@@ -5,10 +5,11 @@ use super::super::model::{Gradients, Misfit, Model, Outcome};
 use super::super::plan::Grid;
 use super::classifier::Classifier;
 use super::ghost::SPREAD;
+use super::layer::{DOWN, OUTPUT, QKV, UP};
 use super::layout::Tuning;
 use super::pass::Pass;
 use super::texts::Texts;
-use super::weights::{DOWN, MOST_PLACES, OUTPUT, QKV, UP};
+use super::weights::MOST_PLACES;
 use crate::noise::Generator;
 
 /// Tokens that are computed at once, unless one text has more.
@@ -155,10 +156,10 @@ impl Gradients<Texts> for Pass<'_> {
         }
     }
 
-    fn compute(&mut self, parameters: &[f32], texts: &Texts, some: &[usize]) -> Outcome {
+    fn compute(&mut self, _: &[f32], texts: &Texts, some: &[usize]) -> Outcome {
         self.forward(texts, some);
         let outcome = self.judge(texts, some);
-        self.backward(parameters);
+        self.backward();
         self.squares.clear();
         if self.private {
             let each = self.model.layout.direct();
