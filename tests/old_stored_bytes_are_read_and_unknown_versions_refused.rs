@@ -264,6 +264,7 @@ fn write_this_versions_bytes() {
         }]),
         client_part: Some(ClientPart { digest: [9; 32], len: 1234 }),
         access: AccessRule::Keys(AccessList { serial: 1, consumers: Consumers::only([other.public()]) }),
+        noise: None,
     };
     let bound = Manifest { shares: Shares::Private(manifest.shares.private().to_vec()), ..manifest.clone() };
     keep("v1/manifest-bound.bin", bound.sign(&own).expect("a manifest").encode());

@@ -66,6 +66,7 @@ fn share(client: &Client, model: &CompiledModel, visibility: Visibility) -> Shar
         assignments: &Assignment::ALL,
         access: Consumers::Only(Vec::new()).into(),
         client_part: None,
+        noise: None,
     };
     client.share(&offer, &|_, _| ()).expect("the nodes take the model")
 }

@@ -159,7 +159,7 @@ impl FloatModel {
 }
 
 /// The tokenizer's part alone.
-fn tokenizing(p: Parameters) -> Frontend {
+pub(crate) fn tokenizing(p: Parameters) -> Frontend {
     let answer = Answer::Vector { normalize: false };
     let output = Output { width: 1, scale: 1.0, divisor: Divisor::One, activation: Activation::Identity, answer };
     let (mut p, compiled) = (p, Compiled { mask: 0, relative: None, pools: Vec::new(), output });

@@ -28,4 +28,6 @@ pub mod testgraph;
 #[cfg(feature = "compile")]
 #[doc(hidden)]
 pub mod testmodel;
+#[cfg(feature = "float")]
+pub mod trainable;
 pub mod weights;

@@ -8,6 +8,7 @@ mod held;
 mod job;
 mod offer;
 mod paying;
+mod rounds;
 mod sharing;
 mod stop;
 
@@ -34,6 +35,7 @@ pub use held::{Held, Listed};
 pub use job::{Inference, Job, JobStats};
 pub use offer::{Access, Offer};
 use paying::Paying;
+pub use rounds::Contribution;
 pub use sharing::{Listing, Sharing};
 pub use stop::Stop;
 
@@ -113,7 +115,7 @@ impl ClientError {
     fn depth(&self) -> u8 {
         match (self, self.code()) {
             // What the asker can put right.
-            (_, Some(FailCode::Unpaid | FailCode::Unpresented)) => 4,
+            (_, Some(FailCode::Unpaid | FailCode::Unpresented | FailCode::UsedUp)) => 4,
             (_, Some(FailCode::Peer)) => 3,
             (_, Some(_)) => 2,
             (Self::Unanswered(_) | Self::Stopped, _) => 0,

@@ -3,6 +3,7 @@
 //! Identities and TLS, frames, packs on disk, transcripts, sharings, the node itself and its client. What is computed on
 //! shares, and why nobody learns from it, is in `sahara-protocol`.
 
+pub mod accounts;
 pub mod address;
 pub mod cache;
 pub mod channel;
@@ -24,6 +25,7 @@ pub mod node;
 pub mod packs;
 mod pool;
 pub mod records;
+pub mod rounds;
 pub mod status;
 pub mod tls;
 pub mod transcript;

@@ -8,6 +8,7 @@
 mod access;
 mod commit;
 mod name;
+mod noise;
 #[cfg(test)]
 pub(crate) mod tests;
 
@@ -20,12 +21,15 @@ use sahara_circuits::graph::Graph;
 pub use access::{AccessList, AccessRule, Asset, Consumers, MAX_ACCESS_KEYS, SignedAccess};
 pub use commit::{layout_digest, masked_digest, masked_hasher, seed_commitment};
 pub use name::{SharingName, SharingRef};
+pub use noise::{AnswerCost, Budget, NoiseTerms, Sensitivity};
 
-use crate::engine::{Assignment, GraphId, MaskDomain, Visibility};
+use crate::engine::{Assignment, GraphId, MaskDomain, NodeNoise, Visibility};
 use crate::identity::{Identity, PublicKey};
 use crate::ids::id_type;
 
 const MAGIC: &[u8; 8] = b"SHMANIF\0";
+/// Of manifests whose answers leave with noise; what is said of that is at the end.
+const NOISY: u16 = 2;
 const VERSION: u16 = 1;
 const WHAT: &str = "manifest";
 /// Most graphs of one sharing.
@@ -162,6 +166,8 @@ pub struct Manifest {
     pub client_part: Option<ClientPart>,
     /// Who may ask.
     pub access: AccessRule,
+    /// The terms under which answers leave, if they leave with noise only.
+    pub noise: Option<NoiseTerms>,
 }
 
 impl Manifest {
@@ -176,6 +182,11 @@ impl Manifest {
             Shares::Private(_) | Shares::OldPrivate(_) => Visibility::Private,
             Shares::Open => Visibility::Open,
         }
+    }
+
+    /// What the nodes supply, if answers leave with noise only.
+    pub fn node_noise(&self) -> Option<&NodeNoise> {
+        self.noise.as_ref().map(|terms| &terms.noise)
     }
 
     /// What the masks of an assignment are derived from, besides their seeds.
@@ -201,7 +212,8 @@ impl Manifest {
 
     /// Whether the sharing can be used in an assignment.
     pub fn serves(&self, assignment: Assignment) -> bool {
-        self.shares == Shares::Open || self.share(assignment).is_some()
+        let counted = self.noise.as_ref().is_none_or(|noise| noise.assignment == assignment);
+        counted && (self.shares == Shares::Open || self.share(assignment).is_some())
     }
 
     /// Signs the manifest; lists are put in their order first.
@@ -220,7 +232,7 @@ impl Manifest {
     }
 
     fn canonical(&self) -> Vec<u8> {
-        let mut w = Writer::with_header(MAGIC, VERSION);
+        let mut w = Writer::with_header(MAGIC, if self.noise.is_some() { NOISY } else { VERSION });
         self.owner.write(&mut w);
         w.text_up_to(self.name.as_str(), SharingName::LIMIT).u64(self.version);
         w.bytes(&self.weights_root).bytes(&self.layout).bytes(&self.committee);
@@ -242,11 +254,14 @@ impl Manifest {
             Some(part) => w.u8(1).bytes(&part.digest).u64(part.len),
         };
         self.access.write(&mut w);
+        if let Some(noise) = &self.noise {
+            noise.write(&mut w);
+        }
         w.0
     }
 
-    fn read(r: &mut Reader<'_>) -> Result<Self, DecodeError> {
-        r.header(MAGIC, VERSION)?;
+    fn read(r: &mut Reader<'_>, version: u16) -> Result<Self, DecodeError> {
+        r.header(MAGIC, version)?;
         let manifest = Self {
             owner: OwnerKey::read(r)?,
             name: r.text("name", SharingName::LIMIT)?.parse().map_err(|_| r.field("name"))?,
@@ -264,6 +279,7 @@ impl Manifest {
                 _ => return Err(r.field("client part")),
             },
             access: AccessRule::read(r)?,
+            noise: if version == NOISY { Some(NoiseTerms::read(r)?) } else { None },
         };
         if manifest.version == 0 {
             return Err(r.field("version"));
@@ -273,6 +289,13 @@ impl Manifest {
         }
         if manifest.client_part.is_some_and(|part| part.len == 0 || part.len > MAX_CLIENT_PART) {
             return Err(r.field("length of the client part"));
+        }
+        let counted = |noise: &NoiseTerms| {
+            let masked = manifest.shares.private();
+            manifest.shares == Shares::Open || masked.len() == 1 && masked[0].assignment == noise.assignment
+        };
+        if !manifest.noise.as_ref().is_none_or(counted) {
+            return Err(r.field("assignment of noise"));
         }
         Ok(manifest)
     }
@@ -343,7 +366,8 @@ impl SignedManifest {
         let (body, signature) =
             bytes.split_last_chunk::<64>().ok_or(DecodeError::Truncated { what: WHAT, at: bytes.len() })?;
         let mut r = Reader::new(WHAT, body);
-        let manifest = Manifest::read(&mut r)?;
+        let noisy = body.get(MAGIC.len()..MAGIC.len() + 2) == Some(&NOISY.to_le_bytes());
+        let manifest = Manifest::read(&mut r, if noisy { NOISY } else { VERSION })?;
         r.finish()?;
         if !manifest.owner.verifies(body, signature) {
             return Err(DecodeError::Signature(WHAT));

@@ -30,7 +30,7 @@ use sahara_circuits::graph::Graph;
 use crate::config::Parties;
 use crate::engine::{Cost, CostLimits, Plan, WeightMaterial};
 use crate::identity::PublicKey;
-use crate::manifest::{AccessList, AccessRule, Asset, ManifestId, SharingId, SignedAccess};
+use crate::manifest::{AccessList, AccessRule, Asset, Manifest, ManifestId, SharingId, SignedAccess};
 use crate::market::{Market, Place};
 use crate::tls::Admission;
 use crate::wire::{FindSharing, SharingEntry, SharingList, SharingReply, Task};
@@ -231,6 +231,18 @@ impl Permit {
     /// Where it is asked for money, if it is: a job is to be paid there.
     pub fn place(&self) -> Option<&Place> {
         self.place.as_ref()
+    }
+
+    /// What its owner has signed.
+    pub fn manifest(&self) -> &Manifest {
+        self.entry.manifest()
+    }
+
+    /// How many numbers of an answer are noised.
+    pub fn noised(&self) -> u64 {
+        let inputs = self.manifest().node_noise().map_or(&[][..], |noise| noise.inputs());
+        let len = |input: &u32| self.graph.inputs.get(*input as usize).map_or(0, |spec| spec.shape.len() as u64);
+        inputs.iter().map(len).sum()
     }
 
     /// The graph.
@@ -564,7 +576,7 @@ fn unreadable() -> ModelError {
     ModelError::Refused(text.into())
 }
 
-fn not_for(manifest: &ManifestId) -> ModelError {
+pub(crate) fn not_for(manifest: &ManifestId) -> ModelError {
     ModelError::Missing(format!("sharing {:.16}…, for this key,", manifest.to_string()))
 }
 

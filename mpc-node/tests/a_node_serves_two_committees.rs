@@ -114,6 +114,7 @@ fn the_same_seeds_give_other_masks_in_another_committee() {
             shares: Shares::Private(Vec::new()),
             client_part: None,
             access: AccessRule::Keys(AccessList { serial: 1, consumers: Consumers::Everyone }),
+            noise: None,
         };
         let seeds = [[3; 32], [4; 32]].map(Seed::from_bytes);
         mask_weights(&case.weights, &manifest.masks(Assignment::ALL[0]), &seeds[0], &seeds[1])

@@ -100,6 +100,7 @@ fn manifest(identity: &Identity) -> SignedManifest {
         shares: Shares::Private(vec![share(Assignment::ALL[2]), share(Assignment::ALL[0])]),
         client_part: Some(ClientPart { digest: [9; 32], len: 1234 }),
         access: AccessRule::Keys(access(1)),
+        noise: None,
     };
     manifest.sign(identity).unwrap()
 }

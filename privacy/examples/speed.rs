@@ -74,7 +74,7 @@ fn encoder(random: &mut Generator) -> Weights {
         epsilon: 1e-12,
         words: values(1000 * 384),
         positions: values(64 * 384),
-        segment: vec![0.0; 384],
+        segments: vec![0.0; 384],
         embedding_norm: norm,
         layers,
         pooler: None,

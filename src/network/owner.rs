@@ -123,6 +123,7 @@ impl Owner {
             assignments: &Assignment::ALL,
             access: options.asset.map_or_else(|| consumers.clone().into(), Access::Chain),
             client_part: Some(&part),
+            noise: None,
         };
         let doing = format!("sharing {} among the nodes", model.info.name);
         let shared = owner.until(stop.clone()).share(&offer, &percent_of(progress, &doing));

@@ -173,6 +173,7 @@ impl Own {
             assignments: &Assignment::ALL,
             access: consumers.into(),
             client_part: client_part.as_deref(),
+            noise: None,
         };
         let doing = format!("sharing {} among the nodes", model.info.name);
         // Given up with the question that needs it.

@@ -6,6 +6,7 @@
 
 use std::process::ExitCode;
 
+mod accuracy;
 mod bench;
 mod chain;
 mod circles;
@@ -13,6 +14,7 @@ mod crates;
 mod demo;
 mod dist;
 mod json;
+mod lanes;
 mod peers;
 mod peers_models;
 mod prerequisites;
@@ -54,6 +56,8 @@ usage: cargo xtask <command> [arguments]
       --rate N       transfers offered each second (2500)
       --json         print one object instead of a table; --help tells the rest
   bench privacy      a step of private training (--peers: beside Opacus; --json)
+  bench accuracy     what private training reaches on five data sets (the same
+                     options, and --only NAME; fetches packages with data)
   bench transports   answers over TLS and QUIC on a line with delay and loss (root)
   dist [--check]     make a tarball to install, and try it (--help)
   python [--for-others]
@@ -90,6 +94,7 @@ fn chore(command: &str, rest: &[String]) -> Result<(), Failure> {
         "bench" if rest.first().is_some_and(|what| what == "chain") => chain::bench(&rest[1..]),
         "bench" if rest.first().is_some_and(|what| what == "transports") => transports::bench(&rest[1..]),
         "bench" if rest.first().is_some_and(|what| what == "privacy") => privacy::bench(&rest[1..]),
+        "bench" if rest.first().is_some_and(|what| what == "accuracy") => accuracy::bench(&rest[1..]),
         "bench" => bench::run(rest),
         "dist" => dist::run(rest),
         "python" => python::run(rest),

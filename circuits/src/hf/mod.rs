@@ -16,7 +16,7 @@ mod mpnet;
 mod pipeline;
 mod roberta;
 mod size;
-mod tensors;
+pub(crate) mod tensors;
 mod tokenizer;
 
 use crate::files::read_at_most;

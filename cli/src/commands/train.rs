@@ -1,12 +1,17 @@
 //! `sahara train`: models of private data, trained on this machine within a privacy budget.
 
 mod chart;
-mod folder;
-mod texts;
+pub(super) mod folder;
+mod lora;
+mod release;
+pub(super) mod texts;
 
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueEnum};
+use sahara_privacy::accounting::{AccountingError, Composition, Mechanism, rdp};
+use sahara_privacy::budget::Cost;
+use sahara_privacy::train::Model as Trainable;
 use sahara_privacy::train::table::{Column, Description, TableError};
 use sahara_privacy::train::{
     Clip, Examples, Ledger, Network, Outcome, Plan, Progress, Rule, Run, Schedule, TrainError, Wish, measure,
@@ -14,6 +19,7 @@ use sahara_privacy::train::{
 use serde::Serialize;
 
 use super::Context;
+use super::data::{DrawArgs, Reserved};
 use super::signals::stop_when_interrupted;
 use crate::error::{Blame, Error, Result};
 use folder::{Folder, Model};
@@ -30,6 +36,11 @@ sahara train table --data <FILE> --label <COLUMN> --labels <A,B,…>
 sahara train classify --data <FILE> --labels <A,B,…> --epsilon <E>
                              --delta <D> --out <DIR> [OPTIONS]")]
     Classify(ClassifyArgs),
+    /// Train adapters of an encoder, or all of it, with differential privacy
+    #[command(after_help = lora::HELP, override_usage = "\
+sahara train lora --data <FILE> --labels <A,B,…> --epsilon <E>
+                         --delta <D> --out <DIR> [OPTIONS]")]
+    Lora(lora::LoraArgs),
 }
 
 const TABLE_HELP: &str = "\
@@ -112,9 +123,9 @@ struct RunArgs {
     /// The δ beside it; below 1 in the number of rows
     #[arg(long, value_name = "D")]
     delta: f64,
-    /// Times that a row is seen on average
-    #[arg(long, value_name = "N", default_value_t = Wish::EPOCHS)]
-    epochs: f64,
+    /// Times that a row is seen on average [default: 60; 10 for lora]
+    #[arg(long, value_name = "N")]
+    epochs: Option<f64>,
     /// Rows in a batch on average [default: an 8th of all, at most 1024]
     #[arg(long, value_name = "N")]
     batch: Option<u32>,
@@ -124,12 +135,13 @@ struct RunArgs {
     /// Scale the gradient of every row to the bound, not only the longer ones
     #[arg(long)]
     automatic: bool,
-    /// Learning rate [default: what the plan's noise allows for sgd, 0.01 for adamw]
+    /// Learning rate [default: what the plan's noise allows for sgd, 0.01 for
+    /// adamw; 0.001 for lora, 0.0001 with --all]
     #[arg(long, value_name = "R")]
     rate: Option<f32>,
-    /// How the model is changed
-    #[arg(long, value_enum, default_value_t = RuleArg::Sgd)]
-    optimizer: RuleArg,
+    /// How the model is changed [default: sgd; adamw for lora]
+    #[arg(long, value_enum)]
+    optimizer: Option<RuleArg>,
     /// How the learning rate changes
     #[arg(long, value_enum, default_value_t = ScheduleArg::Linear)]
     schedule: ScheduleArg,
@@ -145,6 +157,8 @@ struct RunArgs {
     /// Go on with a run that was stopped
     #[arg(long)]
     resume: bool,
+    #[command(flatten)]
+    draw: DrawArgs,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -181,10 +195,28 @@ struct Report {
     parameters: usize,
 }
 
+impl Report {
+    fn of(plan: &Plan, epsilon: f64) -> Self {
+        Self {
+            epsilon,
+            delta: plan.wish.delta,
+            neighbours: "one row more or less",
+            noise_multiplier: plan.noise,
+            sample_rate: plan.rate.probability(),
+            steps: plan.wish.steps,
+            batch: plan.wish.batch,
+            clip: plan.wish.clip.bound(),
+            examples: plan.wish.examples,
+            parameters: plan.wish.parameters,
+        }
+    }
+}
+
 pub fn run(command: TrainCommand, context: &mut Context) -> Result<()> {
     match command {
         TrainCommand::Table(args) => table(&args, context),
         TrainCommand::Classify(args) => classify(&args, context),
+        TrainCommand::Lora(args) => lora::lora(&args, context),
     }
 }
 
@@ -231,11 +263,13 @@ impl RunArgs {
     fn go(&self, task: Task, context: &mut Context) -> Result<()> {
         let plan = self.plan(&task)?;
         let (rule, schedule, rate) = self.ways(&task, &plan);
-        if self.labels.iter().enumerate().any(|(i, label)| self.labels[..i].contains(label)) {
-            return Err(Error::user("a label is given twice"));
+        self.check_labels()?;
+        if self.draw.only_tries() {
+            return self.spend([0; 32], &plan, context).map(drop);
         }
         let folder = Folder::new(&self.out, &context.home, self.resume)?;
         let run = folder.name(&self.settings(&task, &plan), &task.examples)?;
+        self.spend(run, &plan, context)?;
         let mut run = if self.resume {
             let state = folder.checkpoint(&run, task.network.parameters(), rule)?;
             let ledger = Ledger::open(&folder.ledger(&run), &run).map_err(|error| spent_error(&error, &run))?;
@@ -245,45 +279,33 @@ impl RunArgs {
             Run::begin(&task.network, &task.examples, plan, (rule, schedule, rate), self.seed, ledger, run)
         }
         .map_err(train_error)?;
-        let stop = stop_when_interrupted();
-        let whole = plan.epsilon(plan.wish.steps).map_err(|error| Error::fault(error.to_string()))?;
-        context.progress.note(&format!(
-            "{} rows, {} parameters, {} steps of about {} rows: noise {:.3}, ε = {whole:.4} at δ = {:e}",
-            task.examples.len(),
-            task.network.parameters(),
-            plan.wish.steps,
-            plan.wish.batch,
-            plan.noise,
-            plan.wish.delta
-        ));
-        let progress = context.progress.clone();
-        let mut told = 0;
         let begun = run.state().parameters.clone();
-        let told_every = plan.wish.steps.div_ceil(20).max(1);
-        run.train(
-            |now: Progress| {
-                let line = line(&now);
-                if now.spent >= told + told_every || now.spent == now.steps {
-                    told = now.spent;
-                    progress.note(&line);
-                } else {
-                    progress.percent("training", now.spent * 100 / now.steps);
-                }
-                !stop.is_set()
-            },
-            |state| folder.save(state).map_err(Failed::Saving),
-        )
-        .map_err(|failed| match failed {
-            Failed::Saving(error) => error,
-            Failed::Training(error) => train_error(error),
-        })?;
-        folder.draw(&run.state().curve)?;
-        if !run.is_done() {
-            let spent = run.state().spent;
-            let said = format!("interrupted: {spent} of {} steps are spent; --resume goes on", plan.wish.steps);
-            return Err(Error::interrupted().saying(said));
-        }
+        let whole = trained(&mut run, &folder, context)?;
         self.finish(&run, &task, &folder, &begun, whole, context)
+    }
+
+    /// Spends the whole run of the dataset's budgets, before its first step; a run that goes on has spent it.
+    fn spend(&self, run: [u8; 32], plan: &Plan, context: &mut Context) -> Result<()> {
+        if let Some(option) = self.draw.without_budget() {
+            return Err(Error::user(format!("{option} means nothing without --dataset or --asset")));
+        }
+        if !self.draw.is_given() {
+            return Ok(());
+        }
+        let accounting = |error: AccountingError| Error::fault(error.to_string());
+        let step = Mechanism::sampled_gaussian(plan.noise, plan.rate.probability()).map_err(accounting)?;
+        let steps = Composition::new().and(step, plan.wish.steps);
+        let cost = Cost::of(|order| rdp::divergence(&steps, order), plan.distance(plan.wish.steps));
+        match self.draw.reserve_for_rows(run, &cost, context)? {
+            Reserved::Tried => Ok(()),
+            Reserved::Draw(mut draw) => {
+                let begun = draw.begin(context);
+                if begun.is_err() {
+                    draw.release(context);
+                }
+                begun
+            }
+        }
     }
 
     /// Tries the result, releases it, and says what it is.
@@ -304,32 +326,23 @@ impl RunArgs {
             return Err(Error::fault("the weights have not changed"));
         }
         let plan = run.plan();
-        let report = Report {
-            epsilon,
-            delta: plan.wish.delta,
-            neighbours: "one row more or less",
-            noise_multiplier: plan.noise,
-            sample_rate: plan.rate.probability(),
-            steps: plan.wish.steps,
-            batch: plan.wish.batch,
-            clip: plan.wish.clip.bound(),
-            examples: plan.wish.examples,
-            parameters: plan.wish.parameters,
-        };
+        let report = Report::of(plan, epsilon);
         let model = Model { network: &task.network, parameters, labels: &self.labels, features: &task.features };
         folder.release(&model, task.embedder.as_deref(), &report)?;
         let tried = |examples: &Examples| measure(&task.network, parameters, examples).map_err(train_error);
         let accuracy = |outcome: Outcome, of: &Examples| outcome.right as f64 / of.len().max(1) as f64;
         let test = task.test.as_ref().map(|test| Ok::<_, Error>(accuracy(tried(test)?, test))).transpose()?;
         let own = accuracy(tried(&task.examples)?, &task.examples);
+        self.say(report, own, test, context)
+    }
+
+    /// Says what came of it: the part of the rows, and of those of `--test`, that are sorted into their class.
+    fn say(&self, report: Report, own: f64, test: Option<f64>, context: &mut Context) -> Result<()> {
+        let (epsilon, delta) = (report.epsilon, report.delta);
         if context.out.json() {
             return context.out.value(&Done { out: &self.out, report, own_accuracy: own, test_accuracy: test });
         }
-        context.out.line(&format!(
-            "trained: ε = {epsilon:.4} at δ = {:e}, in {}",
-            plan.wish.delta,
-            self.out.display()
-        ))?;
+        context.out.line(&format!("trained: ε = {epsilon:.4} at δ = {delta:e}, in {}", self.out.display()))?;
         if let Some(test) = test {
             context.out.line(&format!("right on --test: {:.2} % (not private)", 100.0 * test))?;
         }
@@ -337,32 +350,42 @@ impl RunArgs {
     }
 
     fn plan(&self, task: &Task) -> Result<Plan> {
-        let examples = task.examples.len();
-        let batch = self.batch.map_or(Wish::usual_batch(examples), |batch| batch as usize);
-        if !(self.epochs > 0.0 && self.epochs <= 1e6) {
-            return Err(Error::user("--epochs is a number above 0, at most a million"));
-        }
-        let steps = Wish::steps(self.epochs, examples, batch);
-        let clip = if self.automatic { Clip::Automatic(self.clip) } else { Clip::Flat(self.clip) };
-        let parameters = task.network.parameters();
-        let wish = Wish { epsilon: self.epsilon, delta: self.delta, examples, batch, steps, clip, parameters };
+        let wish = self.wish(task.examples.len(), task.network.parameters(), Wish::EPOCHS)?;
         Plan::new(wish).map_err(|error| Error::wrap("planning the run", Blame::User, error))
     }
 
-    fn ways(&self, task: &Task, plan: &Plan) -> (Rule, Schedule, f32) {
-        let schedule = match self.schedule {
+    fn wish(&self, examples: usize, parameters: usize, epochs: f64) -> Result<Wish> {
+        let batch = self.batch.map_or(Wish::usual_batch(examples), |batch| batch as usize);
+        let epochs = self.epochs.unwrap_or(epochs);
+        if !(epochs > 0.0 && epochs <= 1e6) {
+            return Err(Error::user("--epochs is a number above 0, at most a million"));
+        }
+        let steps = Wish::steps(epochs, examples, batch);
+        let clip = if self.automatic { Clip::Automatic(self.clip) } else { Clip::Flat(self.clip) };
+        Ok(Wish { epsilon: self.epsilon, delta: self.delta, examples, batch, steps, clip, parameters })
+    }
+
+    fn check_labels(&self) -> Result<()> {
+        let twice = self.labels.iter().enumerate().any(|(i, label)| self.labels[..i].contains(label));
+        if twice { Err(Error::user("a label is given twice")) } else { Ok(()) }
+    }
+
+    fn schedule(&self) -> Schedule {
+        match self.schedule {
             ScheduleArg::Constant => Schedule::Constant,
             ScheduleArg::Linear => Schedule::Linear,
             ScheduleArg::Cosine => Schedule::Cosine,
-        };
-        match self.optimizer {
-            RuleArg::Sgd => (
-                Rule::Sgd { momentum: 0.0 },
-                schedule,
-                self.rate.unwrap_or_else(|| plan.rate(task.network.inputs(), task.network.layers().len())),
-            ),
-            RuleArg::Adamw => (Rule::ADAM, schedule, self.rate.unwrap_or(0.01)),
         }
+    }
+
+    fn ways(&self, task: &Task, plan: &Plan) -> (Rule, Schedule, f32) {
+        let (rule, rate) = match self.optimizer.unwrap_or(RuleArg::Sgd) {
+            RuleArg::Sgd => {
+                (Rule::Sgd { momentum: 0.0 }, self.rate.unwrap_or_else(|| plan.rate(task.network.inputs(), task.network.layers().len())))
+            }
+            RuleArg::Adamw => (Rule::ADAM, self.rate.unwrap_or(0.01)),
+        };
+        (rule, self.schedule(), rate)
     }
 
     /// All that makes a run what it is, but for the data.
@@ -378,6 +401,44 @@ impl RunArgs {
             self.seed
         )
     }
+}
+
+/// Goes on with a run until its end, and says what it has cost.
+fn trained<M: Trainable>(run: &mut Run<'_, M>, folder: &Folder, context: &Context) -> Result<f64> {
+    let plan = *run.plan();
+    let stop = stop_when_interrupted();
+    let whole = plan.epsilon(plan.wish.steps).map_err(|error| Error::fault(error.to_string()))?;
+    context.progress.note(&format!(
+        "{} rows, {} parameters, {} steps of about {} rows: noise {:.3}, ε = {whole:.4} at δ = {:e}",
+        plan.wish.examples, plan.wish.parameters, plan.wish.steps, plan.wish.batch, plan.noise, plan.wish.delta
+    ));
+    let progress = context.progress.clone();
+    let mut told = 0;
+    let told_every = plan.wish.steps.div_ceil(20).max(1);
+    run.train(
+        |now: Progress| {
+            let line = line(&now);
+            if now.spent >= told + told_every || now.spent == now.steps {
+                told = now.spent;
+                progress.note(&line);
+            } else {
+                progress.percent("training", now.spent * 100 / now.steps);
+            }
+            !stop.is_set()
+        },
+        |state| folder.save(state).map_err(Failed::Saving),
+    )
+    .map_err(|failed| match failed {
+        Failed::Saving(error) => error,
+        Failed::Training(error) => train_error(error),
+    })?;
+    folder.draw(&run.state().curve)?;
+    if !run.is_done() {
+        let spent = run.state().spent;
+        let said = format!("interrupted: {spent} of {} steps are spent; --resume goes on", plan.wish.steps);
+        return Err(Error::interrupted().saying(said));
+    }
+    Ok(whole)
 }
 
 /// What is printed at the end.
@@ -441,7 +502,7 @@ fn table_error(path: &std::path::Path, error: &TableError) -> Error {
     Error::user(format!("{}: {error}{todo}", path.display()))
 }
 
-fn range(text: &str) -> Result<(String, Column), String> {
+pub(super) fn range(text: &str) -> Result<(String, Column), String> {
     let split = text.rsplit_once('=').and_then(|(name, bounds)| Some((name, bounds.split_once(':')?)));
     let (name, (low, high)) = split.ok_or("a range is COLUMN=LOW:HIGH")?;
     let number =
@@ -453,7 +514,7 @@ fn range(text: &str) -> Result<(String, Column), String> {
     Ok((name.to_owned(), Column::Range { low, high }))
 }
 
-fn values(text: &str) -> Result<(String, Column), String> {
+pub(super) fn values(text: &str) -> Result<(String, Column), String> {
     let (name, values) = text.split_once('=').ok_or("values are COLUMN=A,B,…")?;
     let values: Vec<String> = values.split(',').map(|value| value.trim().to_owned()).collect();
     match values.iter().any(String::is_empty) {

@@ -3,11 +3,12 @@
 //! The bytes dealt and the rounds are exact. Memory is bounded from above by replaying when each tensor comes and goes:
 //! for an evaluator by rounds (all gates that can go on do so in the same round), for the helper by nodes.
 
-use sahara_circuits::graph::{Graph, Node, NodeId};
+use sahara_circuits::graph::{Graph, Node, NodeId, Op};
 
 use crate::evaluator;
 use crate::gate::{Form, Gate, GateCost};
-use crate::gates::{Tables, gate_of};
+use crate::gates::{Tables, gate_of, noise_cost};
+use crate::noise::NodeNoise;
 use crate::outgoing::BUFFER_BYTES;
 use crate::plan::{Flow, flows};
 use crate::roles::{Rounding, Visibility};
@@ -75,6 +76,11 @@ pub struct TooCostly {
 impl Cost {
     /// The cost of a graph that passed [`Graph::check`]; sums that do not fit 64 bits count as the largest number.
     pub fn of(graph: &Graph, rounding: Rounding, visibility: Visibility) -> Self {
+        Self::with_noise(graph, rounding, visibility, None)
+    }
+
+    /// The same, with noise that the nodes supply.
+    pub fn with_noise(graph: &Graph, rounding: Rounding, visibility: Visibility, noise: Option<&NodeNoise>) -> Self {
         let tables = Tables::sized(graph);
         let gates: Vec<Box<dyn Gate>> =
             graph.nodes.iter().map(|node| gate_of(graph, node, rounding, visibility, &tables)).collect();
@@ -85,7 +91,10 @@ impl Cost {
         let mut seen: Vec<Lifetime> = Vec::with_capacity(graph.nodes.len());
         let mut evaluated: Vec<Lifetime> = Vec::with_capacity(graph.nodes.len());
         for (index, ((node, gate), flow)) in graph.nodes.iter().zip(&gates).zip(&flows).enumerate() {
-            let GateCost { corrections, prepared, rounds, products, scratch: claimed, plan } = gate.cost();
+            let GateCost { corrections, prepared, rounds, products, scratch: claimed, plan } = match (&node.op, noise) {
+                (Op::Input(index), Some(noise)) if noise.supplies(*index) => noise_cost(noise, node.shape.len()),
+                _ => gate.cost(),
+            };
             let settled = if flow.settle { 4 * node.shape.len() as u64 } else { 0 };
             cost.dealt = cost.dealt.saturating_add(corrections).saturating_add(settled);
             cost.prepared = cost.prepared.saturating_add(prepared);

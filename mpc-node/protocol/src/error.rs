@@ -1,5 +1,7 @@
 //! Why a graph has no plan, and why a party stopped.
 
+use crate::noise::NoiseRefused;
+
 /// Why a graph has no plan.
 #[derive(Debug, thiserror::Error)]
 pub enum PlanError {
@@ -9,6 +11,9 @@ pub enum PlanError {
     /// A weight is read in two ways.
     #[error("cannot plan the graph: weight `{0}` is used both as a matrix of products and as a vector")]
     WeightUse(String),
+    /// Noise of the nodes that does not suit it.
+    #[error("cannot plan the graph: {0}")]
+    Noise(#[from] NoiseRefused),
 }
 
 /// Why a party of the protocol stopped.

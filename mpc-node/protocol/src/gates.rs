@@ -8,15 +8,19 @@ mod lookup;
 mod matmul;
 mod matmul_weight;
 mod mul;
+mod noise;
 mod rescale;
 mod row_max;
 mod scale_weight;
 mod square_sum;
 mod step;
 
+use std::sync::Arc;
+
 use sahara_circuits::graph::{Graph, Node, NodeId, Op, Shape};
 
-use crate::gate::Gate;
+use crate::gate::{Gate, GateCost};
+use crate::noise::{NodeNoise, Sampler};
 use crate::roles::{Rounding, Visibility};
 use linear::LinearOp;
 use lookup::LookupTable;
@@ -73,6 +77,17 @@ pub(crate) fn gate_of(
         Op::SplitHeads { .. } => linear(LinearOp::SplitHeads),
         Op::MergeHeads { .. } => linear(LinearOp::MergeHeads),
     }
+}
+
+/// The gate of an input that the nodes supply.
+pub(crate) fn noise_gate(node: &Node, sampler: Arc<Sampler>) -> Box<dyn Gate> {
+    let index = if let Op::Input(index) = node.op { index } else { unreachable!("the nodes supply inputs only") };
+    Box::new(noise::Noise::new(index, node.shape.len(), sampler))
+}
+
+/// What that gate costs, before there is a sampler.
+pub(crate) fn noise_cost(noise: &NodeNoise, len: usize) -> GateCost {
+    noise::cost(noise, len)
 }
 
 /// The operands of an operator, in its order.

@@ -59,7 +59,8 @@
 //! How it is built, from the bottom up: [`ring`] has words, bit planes and the streams that masks come from. A gate finds
 //! what it needs in a context (`deal_context`, `prepare_context`, `eval_context`); `compare` and `select` are what gates
 //! are made of; `gates/` has one file for each, behind the trait in `gate`. `plan` lines gates up, `helper` and
-//! `evaluator` run them, and `cost` adds up what they say they take.
+//! `evaluator` run them, and `cost` adds up what they say they take. [`round`] is another use of the same parts: vectors of many
+//! providers, of which nothing is opened but which of them are no longer than allowed, and their noisy sum.
 
 #![deny(unsafe_code)] // the kernels alone opt out
 
@@ -79,12 +80,14 @@ mod helper;
 mod hostile;
 mod job_secret;
 mod masked;
+mod noise;
 mod outgoing;
 mod pack;
 mod plan;
 mod prepare_context;
 pub mod ring;
 mod roles;
+pub mod round;
 mod select;
 mod tensor;
 #[cfg(test)]
@@ -97,7 +100,9 @@ pub use cost::{Cost, CostLimits, TooCostly};
 pub use error::{PlanError, ProtocolError};
 pub use evaluator::{Evaluator, Step, prepare};
 pub use helper::Dealing;
+
 pub use job_secret::{JobSecret, ZeroSharing};
+pub use noise::{MAX_VARIANCE, NodeNoise, NoiseRefused};
 pub use outgoing::CHUNK_BYTES;
 pub use pack::PackContents;
 pub use plan::Plan;

@@ -3,11 +3,13 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use sahara_circuits::graph::{Graph, Node, NodeId};
+use sahara_circuits::graph::{Graph, Node, NodeId, Op};
 
-use crate::error::PlanError;
+use crate::error::{PlanError, ProtocolError};
 use crate::gate::{Form, Gate};
-use crate::gates::{Tables, gate_of, operands};
+use crate::gates::{Tables, gate_of, noise_gate, operands};
+use crate::noise::{NodeNoise, Sampler};
+use crate::ring::prg::Seed;
 use crate::roles::{Rounding, Visibility};
 use crate::weights::weight_form;
 
@@ -17,6 +19,7 @@ pub struct Plan {
     graph: Arc<Graph>,
     rounding: Rounding,
     visibility: Visibility,
+    noise: Option<Arc<Sampler>>,
     pub(crate) gates: Vec<PlannedGate>,
     corrections: usize,
     prepared: usize,
@@ -84,19 +87,41 @@ impl Plan {
     /// # Errors
     /// When the graph has a shape that the protocol does not evaluate.
     pub fn new(graph: Arc<Graph>, rounding: Rounding, visibility: Visibility) -> Result<Self, PlanError> {
+        Self::with_noise(graph, rounding, visibility, None)
+    }
+
+    /// The same, with noise that the three nodes supply.
+    ///
+    /// # Errors
+    /// As [`Plan::new`], and when the graph has an output without the noise ([`NodeNoise::check`]).
+    pub fn with_noise(
+        graph: Arc<Graph>,
+        rounding: Rounding,
+        visibility: Visibility,
+        noise: Option<NodeNoise>,
+    ) -> Result<Self, PlanError> {
         graph.check().map_err(|e| PlanError::Graph(e.to_string()))?;
         weights_used_one_way(&graph)?;
+        if let Some(noise) = &noise {
+            noise.check(&graph)?;
+        }
+        let noise = noise.map(Sampler::new).transpose()?.map(Arc::new);
         let mut plan = Self {
             rounding,
             visibility,
+            noise,
             gates: Vec::with_capacity(graph.nodes.len()),
             corrections: 0,
             prepared: 0,
             graph: graph.clone(),
         };
         let tables = Tables::new(&graph);
-        let gates: Vec<Box<dyn Gate>> =
-            graph.nodes.iter().map(|node| gate_of(&graph, node, rounding, visibility, &tables)).collect();
+        let noise = plan.noise.clone();
+        let gate = |node: &Node| match (&node.op, &noise) {
+            (Op::Input(index), Some(sampler)) if sampler.noise.supplies(*index) => noise_gate(node, sampler.clone()),
+            _ => gate_of(&graph, node, rounding, visibility, &tables),
+        };
+        let gates: Vec<Box<dyn Gate>> = graph.nodes.iter().map(gate).collect();
         let flows = flows(&graph, &gates);
         for ((node, gate), flow) in graph.nodes.iter().zip(gates).zip(flows) {
             plan.push(node, gate, flow);
@@ -132,6 +157,30 @@ impl Plan {
     /// Private or open weights.
     pub fn visibility(&self) -> Visibility {
         self.visibility
+    }
+
+    /// Length of the consumer's share of each input: nothing of what the nodes supply.
+    pub fn shared_lengths(&self) -> Vec<usize> {
+        let supplied = |index| self.noise.as_ref().is_some_and(|sampler| sampler.noise.supplies(index));
+        let inputs = self.graph.inputs.iter().zip(0..);
+        inputs.map(|(input, index)| if supplied(index) { 0 } else { input.shape.len() }).collect()
+    }
+
+    /// Puts an evaluator's own noise in the places of its shares of the inputs that the consumer left empty for it. `seed` is fresh
+    /// for each job, and nobody else ever knows it.
+    ///
+    /// # Errors
+    /// When the shares do not have the shapes of the graph, or something is there already.
+    pub fn draw_noise(&self, shares: &mut [Vec<u32>], seed: &Seed) -> Result<(), ProtocolError> {
+        if !shares.iter().map(Vec::len).eq(self.shared_lengths()) {
+            return Err(ProtocolError::Inputs);
+        }
+        let Some(sampler) = &self.noise else { return Ok(()) };
+        for &index in sampler.noise.inputs() {
+            let len = self.graph.inputs[index as usize].shape.len();
+            shares[index as usize] = sampler.of_evaluator(seed, index, len);
+        }
+        Ok(())
     }
 
     /// Bytes that the helper sends to the second evaluator for one job.

@@ -13,8 +13,8 @@ use super::{Client, ClientError, Committee, SLOWEST, Sharing};
 use crate::engine::{Assignment, EvaluatorRole, GraphId, Visibility, mask_weights, random_seed};
 use crate::lane::Lane;
 use crate::manifest::{
-    AccessList, AccessRule, Asset, AssignmentShare, ClientPart, Consumers, Manifest, Shares, SharingId, SharingName,
-    SignedManifest, layout_digest, masked_digest, seed_commitment,
+    AccessList, AccessRule, Asset, AssignmentShare, ClientPart, Consumers, Manifest, NoiseTerms, Shares, SharingId,
+    SharingName, SignedManifest, layout_digest, masked_digest, seed_commitment,
 };
 use crate::meter::Traffic;
 use crate::wire::{Begin, Kind, Piece};
@@ -36,6 +36,8 @@ pub struct Offer<'a> {
     pub access: Access,
     /// What consumers need who do not have the model.
     pub client_part: Option<&'a [u8]>,
+    /// Whether answers leave with noise only; then `assignments` is the one that the terms name.
+    pub noise: Option<NoiseTerms>,
 }
 
 /// Who may use what is offered.
@@ -167,6 +169,7 @@ impl Client {
                 .client_part
                 .map(|bytes| ClientPart { digest: *blake3::hash(bytes).as_bytes(), len: bytes.len() as u64 }),
             access: offer.access.rule(serial),
+            noise: offer.noise.clone(),
         };
         for (id, graph) in manifest.graphs.iter().zip(offer.graphs) {
             if graph.weights_root != manifest.weights_root || layout_digest(graph) != manifest.layout {

@@ -4,6 +4,7 @@
 use sahara_circuits::graph::Graph;
 
 use super::{Client, ClientError, Committee, SLOWEST};
+use crate::accounts::Spent;
 use crate::engine::{Assignment, GraphId, Rounding};
 use crate::manifest::{
     AccessList, ClientPart, Consumers, MAX_CLIENT_PART, Manifest, ManifestId, OwnerKey, SharingId, SharingName,
@@ -11,8 +12,8 @@ use crate::manifest::{
 };
 use crate::meter::Traffic;
 use crate::wire::{
-    DeleteSharing, FailCode, FindSharing, GetClientPart, Kind, ListSharings, Piece, PutAccess, SharingEntry,
-    SharingList, SharingReply, Task,
+    AccountReply, AskAccount, DeleteSharing, FailCode, FindSharing, GetClientPart, Kind, ListSharings, Piece,
+    PutAccess, SharingEntry, SharingList, SharingReply, Task,
 };
 
 /// A sharing that all three nodes hold in the same version, with its owner's signature.
@@ -270,6 +271,29 @@ impl Client {
             }
             Ok(bytes)
         })
+    }
+
+    /// What the answers about the data of a sharing have cost so far: the more of what its two evaluators say. Nothing for a sharing
+    /// whose answers leave without noise.
+    ///
+    /// # Errors
+    /// When one of them cannot be reached, or does not know the sharing.
+    pub fn spent(&self, sharing: &Sharing) -> Result<Option<Spent>, ClientError> {
+        let Some(terms) = &sharing.manifest().noise else { return Ok(None) };
+        let mut most: Option<(Spent, f64)> = None;
+        for node in terms.assignment.evaluators() {
+            let AccountReply(spent) = self.ask(node, "when asked for an account", |lane| {
+                lane.send(&AskAccount(sharing.id()))?;
+                Ok(lane.receive()?)
+            })?;
+            let spent = Spent(spent);
+            let beyond = |e| ClientError::Answer(format!("{} tells of no account: {e}", self.committee.label(node)));
+            let epsilon = spent.epsilon(&terms.budget).map_err(beyond)?;
+            if most.as_ref().is_none_or(|(_, before)| epsilon > *before) {
+                most = Some((spent, epsilon));
+            }
+        }
+        Ok(most.map(|(spent, _)| spent))
     }
 
     /// Lets other consumers use a sharing of this key, without a new version.

@@ -27,6 +27,7 @@ pub(crate) fn manifest(owner: &Identity, graph: &Graph) -> Manifest {
         shares: Shares::Private(Assignment::ALL.map(share).to_vec()),
         client_part: None,
         access: AccessRule::Keys(AccessList { serial: 1, consumers: Consumers::Everyone }),
+        noise: None,
     }
 }
 

@@ -88,7 +88,8 @@ impl Entry {
         task: &Task,
         leave: Option<Work>,
     ) -> Result<(Arc<Plan>, Cost), ModelError> {
-        self.ready.plan((self.id(), task.graph, task.rounding), graph, self.manifest().visibility(), leave)
+        let (visibility, noise) = (self.manifest().visibility(), self.manifest().node_noise());
+        self.ready.plan((self.id(), task.graph, task.rounding), graph, (visibility, noise), leave)
     }
 
     /// The weight material of node `node`, one for all graphs: they have one layout. `cost` is that of one of them.

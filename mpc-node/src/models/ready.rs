@@ -9,7 +9,7 @@ use sahara_circuits::graph::{Graph, Node, Op};
 use super::error::{ModelError, Work};
 use super::part::scratch;
 use crate::cache::{Cache, Room, Shared, Watch};
-use crate::engine::{Assignment, Cost, CostLimits, GraphId, Plan, Rounding, Visibility, WeightMaterial};
+use crate::engine::{Assignment, Cost, CostLimits, GraphId, NodeNoise, Plan, Rounding, Visibility, WeightMaterial};
 use crate::manifest::ManifestId;
 
 /// Everything that was made ready.
@@ -57,8 +57,17 @@ impl Ready {
     }
 
     /// Refuses a graph that costs too much even in the cheapest way to run it.
-    pub(super) fn admit(&self, graph: &Graph, visibility: Visibility) -> Result<(), ModelError> {
-        self.check(graph, visibility, &Cost::of(graph, Rounding::Faithful, visibility))
+    /// And one out of which something would leave without the noise that the nodes are to supply.
+    pub(super) fn admit(
+        &self,
+        graph: &Graph,
+        visibility: Visibility,
+        noise: Option<&NodeNoise>,
+    ) -> Result<(), ModelError> {
+        if let Some(noise) = noise {
+            noise.check(graph).map_err(|e| ModelError::Refused(e.to_string()))?;
+        }
+        self.check(graph, visibility, &Cost::with_noise(graph, Rounding::Faithful, visibility, noise))
     }
 
     fn check(&self, graph: &Graph, visibility: Visibility, cost: &Cost) -> Result<(), ModelError> {
@@ -105,17 +114,18 @@ impl Ready {
         &self,
         (manifest, id, rounding): (ManifestId, GraphId, Rounding),
         graph: &Arc<Graph>,
-        visibility: Visibility,
+        (visibility, noise): (Visibility, Option<&NodeNoise>),
         leave: Option<Work>,
     ) -> Result<(Arc<Plan>, Cost), ModelError> {
         let made = self.get(Key::Plan(manifest, id, rounding), leave, |key| {
-            let cost = Cost::of(graph, rounding, visibility);
+            let cost = Cost::with_noise(graph, rounding, visibility, noise);
             self.check(graph, visibility, &cost)?;
             let bytes = cost.plan_memory.saturating_add(graph_memory(graph));
             let room = self.room(bytes)?;
             // A graph of its own: else a plan that nobody uses would keep the graph in use.
             let own = Arc::new(Graph::clone(graph));
-            let plan = Plan::new(own, rounding, visibility).map_err(|e| ModelError::Refused(e.to_string()))?;
+            let plan = Plan::with_noise(own, rounding, visibility, noise.cloned());
+            let plan = plan.map_err(|e| ModelError::Refused(e.to_string()))?;
             let made = Made::Plan(Arc::new(plan), cost);
             room.keep(key, made.clone(), bytes);
             Ok(made)

@@ -104,6 +104,7 @@ fn manifest(owner: &Identity, name: &str, version: u64, model: &Model, consumers
         shares: Shares::Open,
         client_part: None,
         access: AccessRule::Keys(AccessList { serial: version, consumers }),
+        noise: None,
     }
 }
 
@@ -621,16 +622,19 @@ fn a_graph_is_taken_only_if_a_job_of_it_has_room_in_memory() {
         for visibility in [Visibility::Private, Visibility::Open] {
             let held = held(graph, visibility);
             let with = |cache_memory| Ready::new(CostLimits { cache_memory, ..limits().cost });
-            with(held).admit(graph, visibility).unwrap();
+            with(held).admit(graph, visibility, None).unwrap();
             let [needs, limit] = [held, held - 1].map(|bytes| bytes.div_ceil(1 << 20));
-            let refusal = with(held - 1).admit(graph, visibility).unwrap_err().to_string();
+            let refusal = with(held - 1).admit(graph, visibility, None).unwrap_err().to_string();
             assert!(refusal.contains(&format!("needs {needs} MB for itself")), "{refusal}");
             assert!(refusal.contains(&format!("limit of {limit} MB (limits.cache_megabytes)")), "{refusal}");
         }
     }
     assert_eq!(seen, [true; 2], "graphs with lists in their nodes are among them");
     let dear = CostLimits { rounds: 0, ..limits().cost };
-    assert!(matches!(Ready::new(dear).admit(&model(1, 1).graphs[0], Visibility::Open), Err(ModelError::TooCostly(_))));
+    assert!(matches!(
+        Ready::new(dear).admit(&model(1, 1).graphs[0], Visibility::Open, None),
+        Err(ModelError::TooCostly(_))
+    ));
 }
 
 #[test]

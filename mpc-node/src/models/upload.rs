@@ -346,7 +346,8 @@ impl Upload<'_> {
             Came::Graph(id) => {
                 let graph = read_graph(&read_limited(&path, len)?, id)?;
                 let visibility = manifest.visibility();
-                self.store.shared.ready.admit(&graph, visibility)?;
+                let noise = self.signed.manifest().node_noise();
+                self.store.shared.ready.admit(&graph, visibility, noise)?;
                 if !manifest.permits(id, &graph) {
                     let text =
                         "all graphs of a sharing must have the weights root and the weight layout of its manifest";

@@ -43,15 +43,16 @@ pub(super) fn run(seat: &Arc<Seat>, lane: &mut Lane, run: Run) -> Result<(), Tro
     // Nothing of the model is held while others have to make room for it. The input may be on its way already, so that
     // something to read does not mean that the consumer has given it up.
     let round = seat.machine.config.timeouts.round();
-    let (cost, sizes, place) = patiently_while(
+    let (cost, sizes, place, noisy) = patiently_while(
         seat,
         consumer,
         round,
         || still_there(lane),
         |leave| {
             let permit = seat.models.permit(&task, &consumer, leave)?;
-            let sizes: Vec<usize> = permit.graph().inputs.iter().map(|input| input.shape.len()).collect();
-            Ok((permit.plan()?.1, sizes, permit.place().cloned()))
+            let (plan, cost) = permit.plan()?;
+            let noisy = permit.manifest().noise.is_some().then(|| (permit.manifest().clone(), permit.noised()));
+            Ok((cost, plan.shared_lengths(), permit.place().cloned(), noisy))
         },
     )?;
     let request = request_digest(&seat.committee.digest(), &run.job, &task, &run.inputs);
@@ -59,6 +60,12 @@ pub(super) fn run(seat: &Arc<Seat>, lane: &mut Lane, run: Run) -> Result<(), Tro
         return Err(Refusal::new(FailCode::Refused, "the request is not signed by the key that sends it").into());
     }
     seat.records.check(&consumer, &run.job, SystemTime::now())?;
+    // Before anything is taken for it; given back if it comes to nothing before anything of the answer can leave.
+    let held = noisy.and_then(|(manifest, numbers)| {
+        let terms = manifest.noise.as_ref()?;
+        Some(seat.machine.accounts.hold(&manifest, terms, numbers))
+    });
+    let held = held.transpose()?;
     // Before anybody is asked for anything: given up again whatever ends the job before its receipt is complete.
     let paid = paying::accept(seat, lane, &run, place)?;
     let registered = match role {
@@ -104,7 +111,7 @@ pub(super) fn run(seat: &Arc<Seat>, lane: &mut Lane, run: Run) -> Result<(), Tro
     let key = task;
     let id = run.job;
     let (asked, is_paid) = (run.asked(), paid.is_some());
-    let job = Job { run, role, other, key, inputs, memory: cost.evaluator_memory, paid };
+    let job = Job { run, role, other, key, inputs, memory: cost.evaluator_memory, paid, held };
 
     let result = match &registered {
         None => as_first(seat, lane, job),

@@ -16,6 +16,7 @@ use super::lanes::{LaneLimits, Lanes};
 use super::making::Making;
 use super::presenting::Presenting;
 use super::quota::Quotas;
+use crate::accounts::Accounts;
 use crate::config::Config;
 use crate::identity::{Identity, PublicKey};
 use crate::market::Market;
@@ -42,6 +43,8 @@ pub(super) struct Machine {
     pub(super) presenting: Presenting,
     /// Whose session is caught up with.
     pub(super) catching: Arc<Catching>,
+    /// What answers that leave with noise have cost.
+    pub(super) accounts: Arc<Accounts>,
     /// Answers of paid jobs, for whoever did not hear them.
     pub(super) kept: Arc<Kept>,
     pub(super) stopping: AtomicBool,
@@ -59,6 +62,8 @@ impl Machine {
         let lock = File::create(config.home.join("lock"))
             .map_err(|source| NodeError::Home { path: config.home.clone(), source })?;
         flock(&lock, FlockOperation::NonBlockingLockExclusive).map_err(|_| NodeError::Locked(config.home.clone()))?;
+        let accounts = Accounts::open(&config.home.join("accounts"));
+        let accounts = accounts.map_err(|source| NodeError::Home { path: config.home.clone(), source })?;
         let limits = &config.limits;
         let (quotas, started) = (Quotas::new(limits), Instant::now());
         Ok(Arc::new(Self {
@@ -72,6 +77,7 @@ impl Machine {
             market,
             presenting: Presenting::default(),
             catching: Arc::default(),
+            accounts,
             kept: Arc::default(),
             config,
             identity,

@@ -4,6 +4,7 @@ use std::fmt::Display;
 
 use sahara_protocol::ProtocolError;
 
+use crate::accounts::AccountError;
 use crate::committee::NoProtocol;
 use crate::lane::{Lane, LaneError};
 use crate::market::Unlicensed;
@@ -108,6 +109,27 @@ impl From<PackError> for Trouble {
     }
 }
 
+impl From<AccountError> for Refusal {
+    fn from(error: AccountError) -> Self {
+        let code = match error {
+            AccountError::UsedUp { .. } => FailCode::UsedUp,
+            AccountError::Elsewhere { .. } | AccountError::Full { .. } | AccountError::Beyond { .. } => {
+                FailCode::Refused
+            }
+            AccountError::Io { dataset, why } => {
+                return Self::fault(&format!("count the answers about `{dataset}`"), why);
+            }
+        };
+        Self::new(code, error.to_string())
+    }
+}
+
+impl From<AccountError> for Trouble {
+    fn from(error: AccountError) -> Self {
+        Refusal::from(error).into()
+    }
+}
+
 impl From<ProtocolError> for Refusal {
     fn from(error: ProtocolError) -> Self {
         Self::new(FailCode::Internal, error.to_string())
@@ -146,7 +168,7 @@ pub(super) fn own(error: LaneError) -> Trouble {
 /// is for the asker to put right.
 pub(super) fn peer(error: LaneError) -> Trouble {
     let code = match error.fail().map(|fail| fail.code) {
-        Some(code @ (FailCode::Unpaid | FailCode::Unpresented)) => code,
+        Some(code @ (FailCode::Unpaid | FailCode::Unpresented | FailCode::UsedUp)) => code,
         _ => FailCode::Peer,
     };
     Refusal { log: Some(error.to_string()), ..Refusal::new(code, error.told()) }.into()

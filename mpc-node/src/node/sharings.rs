@@ -10,8 +10,11 @@ use crate::config::largest;
 use crate::identity::PublicKey;
 use crate::lane::{Lane, PORTION};
 use crate::meter::Traffic;
-use crate::models::Begun;
-use crate::wire::{Begin, DeleteSharing, FailCode, FindSharing, GetClientPart, Kind, Message, Piece, PutAccess};
+use crate::models::{Begun, not_for};
+use crate::wire::{
+    AccountReply, AskAccount, Begin, DeleteSharing, FailCode, FindSharing, GetClientPart, Kind, Message, Piece,
+    PutAccess,
+};
 
 /// Answers requests about sharings; `None` when it is another kind of request.
 pub(super) fn answer(
@@ -27,6 +30,7 @@ pub(super) fn answer(
         Kind::Begin => upload(seat, lane, caller, payload),
         Kind::PutAccess => put_access(seat, lane, payload),
         Kind::DeleteSharing => delete(seat, lane, payload),
+        Kind::AskAccount => account(seat, lane, payload),
         Kind::ClientPart => client_part(seat, lane, caller, payload),
         _ => return None,
     })
@@ -41,12 +45,28 @@ fn find(seat: &Seat, lane: &mut Lane, payload: &[u8]) -> Result<(), Trouble> {
     lane.send(&seat.models.find(&question, &lane.peer())).map_err(own)
 }
 
+fn account(seat: &Seat, lane: &mut Lane, payload: &[u8]) -> Result<(), Trouble> {
+    let AskAccount(id) = message(lane, payload)?;
+    // What is shown of a sharing, and to whom, is one decision.
+    let shown = seat.models.find(&FindSharing::Exactly(id), &lane.peer());
+    let signed = shown.manifest.ok_or_else(|| not_for(&id))?;
+    let manifest = signed.manifest();
+    let terms = manifest.noise.as_ref();
+    let terms =
+        terms.ok_or_else(|| Refusal::new(FailCode::Refused, "the answers of this sharing leave without noise"))?;
+    let spent = seat.machine.accounts.spent(manifest, terms)?;
+    lane.send(&AccountReply(spent.0)).map_err(own)
+}
+
 fn upload(seat: &Seat, lane: &mut Lane, caller: Option<u8>, payload: &[u8]) -> Result<(), Trouble> {
     let Begin { manifest, bytes } = message(lane, payload)?;
     if caller.is_none() {
         seat.machine.quotas.upload(lane.peer(), bytes, seat.machine.uptime())?;
     }
     let described = manifest.manifest().clone();
+    if described.owner.lane_key() == lane.peer() && seat.machine.config.owners.admits(&lane.peer()) {
+        seat.machine.accounts.make(&described)?;
+    }
     let mut upload = match seat.models.begin(lane.peer(), manifest, bytes)? {
         Begun::Here => return lane.send_frame(Kind::Done, &[]).map_err(own),
         Begun::Upload(upload) => upload,

@@ -8,8 +8,10 @@ use super::{
 };
 use crate::engine::Visibility;
 use crate::identity::PublicKey;
-use crate::manifest::{MAX_MANIFEST, SharingName, SignedAccess, SignedManifest};
+use crate::manifest::{AnswerCost, MAX_MANIFEST, SharingName, SignedAccess, SignedManifest};
 
+/// Most kinds of noisy answers on one account.
+pub const MAX_KINDS: usize = 64;
 /// Most sharings in one list.
 pub const MAX_SHARINGS: usize = 1024;
 
@@ -367,5 +369,49 @@ impl Message for Deal {
             seed: zeroize::Zeroizing::new(r.array()?),
             corrections: stream_length(r)?,
         })
+    }
+}
+
+/// Asks what the noisy answers about the data of a sharing have cost: whoever may use this version, or its owner.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AskAccount(pub ManifestId);
+
+impl Message for AskAccount {
+    const KIND: Kind = Kind::AskAccount;
+    const NAME: &'static str = "question for an account";
+
+    fn write(&self, w: &mut Writer) {
+        w.bytes(&self.0.0);
+    }
+
+    fn read(r: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        Ok(Self(ManifestId(r.array()?)))
+    }
+}
+
+/// How many answers of each kind have been spent: at most [`MAX_KINDS`], ascending.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AccountReply(pub Vec<(AnswerCost, u64)>);
+
+impl Message for AccountReply {
+    const KIND: Kind = Kind::AccountReply;
+    const NAME: &'static str = "account of noisy answers";
+
+    fn write(&self, w: &mut Writer) {
+        w.u32(self.0.len() as u32);
+        for (cost, times) in &self.0 {
+            cost.write(w);
+            w.u64(*times);
+        }
+    }
+
+    fn read(r: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        let read = |r: &mut Reader<'_>| Ok((AnswerCost::read(r)?, r.u64()?));
+        let spent =
+            (0..r.count("kinds of answers", MAX_KINDS)?).map(|_| read(r)).collect::<Result<Vec<_>, DecodeError>>()?;
+        if !spent.is_sorted_by(|a, b| a.0 < b.0) {
+            return Err(r.field("kinds of answers"));
+        }
+        Ok(Self(spent))
     }
 }

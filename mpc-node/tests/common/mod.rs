@@ -294,6 +294,7 @@ impl Case {
             assignments: &Assignment::ALL,
             access: Consumers::Everyone.into(),
             client_part: None,
+            noise: None,
         }
     }
 

@@ -81,6 +81,7 @@ impl ByHand {
             shares: private(Vec::new()),
             client_part: None,
             access: AccessRule::Keys(AccessList { serial: version, consumers: Consumers::Everyone }),
+            noise: None,
         };
         let assignment = Assignment::ALL[0];
         let domain = manifest.masks(assignment);

@@ -64,10 +64,12 @@ fn least(composition: &Composition, at: impl Fn(f64) -> f64) -> f64 {
     let whole_only = composition.steps().any(|(mechanism, _)| matches!(mechanism.0, Kind::Skellam { .. }));
     let allowed = |order: f64| if whole_only || order > WHOLE { order.round().max(2.0) } else { order };
     let finite = |value: f64| if value.is_nan() { f64::INFINITY } else { value };
-    let grid: Vec<f64> = std::iter::successors(Some(0.01), |excess| Some(excess * 1.25))
+    let mut grid: Vec<f64> = std::iter::successors(Some(0.01), |excess| Some(excess * 1.25))
         .map(|excess| allowed(1.0 + excess))
         .take_while(|order| *order <= GREATEST)
         .collect();
+    // The same order again and again is no valley.
+    grid.dedup();
     let (mut best, mut least) = (0, f64::INFINITY);
     for (index, order) in grid.iter().enumerate() {
         let value = finite(at(*order));
@@ -188,6 +190,18 @@ mod tests {
                 let beside = sampled_gaussian(noise, rate, order + 1e-9);
                 assert!((whole - beside).abs() < 1e-5 * whole + 1e-11, "{noise} {rate} {order}: {whole} {beside}");
             }
+        }
+    }
+
+    /// Wide Skellam noise spends what Gaussian noise of its variance does, of whole orders.
+    #[test]
+    fn wide_skellam_noise_is_nearly_gaussian() {
+        for (variance, times, delta) in [(1600.0, 1, 1e-5), (1600.0, 300, 1e-6), (1e8, 1, 1e-5), (1e8, 1_000_000, 1e-9)]
+        {
+            let skellam = Composition::new().and(Mechanism::skellam(variance, 2.0, 2_f64.sqrt()).unwrap(), times);
+            let gaussian = Composition::new().and(Mechanism::gaussian((variance / 2.0).sqrt()).unwrap(), times);
+            let [spent, like] = [skellam, gaussian].map(|all| epsilon(&all, delta).unwrap());
+            assert!(spent >= like * 0.999_999 && spent < 1.02 * like, "{variance} {times}: {spent} {like}");
         }
     }
 

@@ -66,6 +66,11 @@ impl Examples {
         &self.values[index * self.width..][..self.width]
     }
 
+    /// All rows, one after the other.
+    pub fn rows(&self) -> &[f32] {
+        &self.values
+    }
+
     /// The class of each row.
     pub fn classes(&self) -> &[u32] {
         &self.classes

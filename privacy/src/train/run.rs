@@ -155,8 +155,18 @@ impl<'a, M: Model> Run<'a, M> {
     /// When something cannot be written down: nothing is spent that is not. Or the error of `save`.
     pub fn train<E: From<TrainError>>(
         &mut self,
+        go_on: impl FnMut(Progress) -> bool,
+        save: impl FnMut(&Checkpoint) -> Result<(), E>,
+    ) -> Result<(), E> {
+        self.train_seen(go_on, save, &mut |_| ())
+    }
+
+    /// The same, and each gradient is shown when its noise is in it.
+    pub(crate) fn train_seen<E: From<TrainError>>(
+        &mut self,
         mut go_on: impl FnMut(Progress) -> bool,
         mut save: impl FnMut(&Checkpoint) -> Result<(), E>,
+        see: &mut dyn FnMut(&[f32]),
     ) -> Result<(), E> {
         let steps = self.plan.wish.steps;
         let part = steps.div_ceil(POINTS).max(1);
@@ -179,6 +189,7 @@ impl<'a, M: Model> Run<'a, M> {
                 let expected = self.plan.wish.batch as f64;
                 let parameters = &mut self.state.parameters;
                 let outcome = step.gradient(parameters, self.examples, &batch, &mut noise, expected, &mut gradient);
+                see(&gradient);
                 let rate = self.rate * self.schedule.factor(self.state.done, steps);
                 self.state.optimizer.change(parameters, &gradient, rate);
                 loss += outcome.loss;

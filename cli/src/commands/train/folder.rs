@@ -4,6 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use sahara::home::{Home, create_private_dir, write_atomic};
+use sahara_privacy::train::transformer::Texts;
 use sahara_privacy::train::{Checkpoint, Examples, Layer, Network, Rule};
 use serde::Serialize;
 
@@ -124,6 +125,40 @@ impl Folder {
         write_atomic(&folder.join("model.json"), json(&card)?.as_bytes())?;
         write_atomic(&folder.join("report.json"), json(report)?.as_bytes())?;
         Ok(())
+    }
+}
+
+impl Folder {
+    /// The name of the run with these settings on these texts.
+    pub fn name_of_texts(&self, settings: &str, texts: &Texts) -> [u8; 32] {
+        use sha2::{Digest, Sha256};
+        let mut hash = Sha256::new();
+        hash.update(b"sahara training run on texts 1\0");
+        hash.update(self.nonce);
+        for part in [settings.len(), texts.len()] {
+            hash.update((part as u64).to_le_bytes());
+        }
+        hash.update(settings.as_bytes());
+        for index in 0..texts.len() {
+            hash.update((texts.text(index).len() as u64).to_le_bytes());
+            texts.text(index).iter().for_each(|token| hash.update(token.to_le_bytes()));
+            hash.update(texts.classes()[index].to_le_bytes());
+        }
+        hash.finalize().into()
+    }
+
+    /// Releases what `write` puts into the folder that it is given, and what is said of it; nothing if it fails.
+    pub fn put(&self, report: &impl Serialize, write: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
+        let (unchecked, folder) = (self.path.join("unchecked"), self.path.join("release"));
+        for old in [&unchecked, &folder] {
+            if fs::exists(old).map_err(|error| Error::io("looking for", old, error))? {
+                fs::remove_dir_all(old).map_err(|error| Error::io("removing", old, error))?;
+            }
+        }
+        create_private_dir(&unchecked)?;
+        write(&unchecked)?;
+        write_atomic(&unchecked.join("report.json"), json(report)?.as_bytes())?;
+        fs::rename(&unchecked, &folder).map_err(|error| Error::io("renaming", &unchecked, error))
     }
 }
 

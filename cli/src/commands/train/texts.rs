@@ -64,7 +64,8 @@ pub fn embedded(path: &Path, labels: &Description, engine: &FloatEngine, context
         .map_err(|error| Error::fault_from(format!("embedding {}", path.display()), error))
 }
 
-fn labelled(path: &Path, text: &str, labels: &Description) -> Result<(Vec<String>, Vec<u32>)> {
+/// The texts of a file, and the classes of their labels.
+pub fn labelled(path: &Path, text: &str, labels: &Description) -> Result<(Vec<String>, Vec<u32>)> {
     let wrong = |line: usize, reason: &str| Error::user(format!("{}: line {line}: {reason}", path.display()));
     let jsonl = match path.extension().and_then(|extension| extension.to_str()) {
         Some("tsv") => false,

@@ -74,6 +74,8 @@ pub enum Label {
     Input(u32),
     /// The evaluators' sharing of zero that hides an output share from the helper.
     Zero(u32),
+    /// What a node's noise for an input is drawn with.
+    Noise(u32),
 }
 
 impl Label {
@@ -84,6 +86,7 @@ impl Label {
             Self::Dealt(node) => (1, node),
             Self::Input(index) => (3, index),
             Self::Zero(output) => (5, output),
+            Self::Noise(input) => (6, input),
         };
         let b = b.to_le_bytes();
         [tag, 0, b[0], b[1], b[2], b[3]]
@@ -189,8 +192,15 @@ mod tests {
 
     #[test]
     fn labels_and_seeds_separate_streams() {
-        let labels =
-            [Label::Mask(1), Label::Mask(2), Label::Operand(1), Label::Dealt(1), Label::Input(1), Label::Zero(1)];
+        let labels = [
+            Label::Mask(1),
+            Label::Mask(2),
+            Label::Operand(1),
+            Label::Dealt(1),
+            Label::Input(1),
+            Label::Zero(1),
+            Label::Noise(1),
+        ];
         let mut seen = std::collections::BTreeSet::new();
         for seed in [[1; 32], [2; 32]] {
             for label in labels {

@@ -6,6 +6,7 @@ use super::super::paying::Accepted;
 use super::super::quota::Payer;
 use super::super::refusal::{Refusal, Trouble};
 use super::super::seat::Seat;
+use crate::accounts::{AccountError, Held};
 use crate::engine::{EvaluatorRole, Seed};
 use crate::identity::PublicKey;
 use crate::market::Complete;
@@ -24,9 +25,16 @@ pub(super) struct Job {
     pub(super) memory: u64,
     /// What pays for it, if it is to be paid.
     pub(super) paid: Option<Accepted>,
+    /// What it costs of the data's privacy budget, until that is spent.
+    pub(super) held: Option<Held>,
 }
 
 impl Job {
+    /// What it costs of the data's budget is spent from now on, whatever the job comes to: nothing of the answer leaves before.
+    pub(super) fn spends(&mut self) -> Result<(), AccountError> {
+        self.held.take().map_or(Ok(()), Held::spend)
+    }
+
     /// Its pack is used from now on, whatever the job comes to: who asked has to answer for it, and may have another made.
     pub(super) fn takes_pack(&mut self, seat: &Seat) {
         let Some(paid) = &mut self.paid else { return };
@@ -118,6 +126,7 @@ mod tests {
             inputs: Share(Vec::new()),
             memory: 0,
             paid: None,
+            held: None,
         };
         claim(&trial.seat, &job, one).unwrap();
         let again = claim(&trial.seat, &job, one).unwrap_err();

@@ -71,6 +71,7 @@ pub(super) fn as_first(seat: &Arc<Seat>, consumer: &mut Lane, mut job: Job) -> R
         match ask_to_open(seat, &mut lane, &open) {
             Ok(OpenReply::Go(second, signature)) => {
                 job.takes_pack(seat);
+                job.spends()?;
                 let (pack, in_use) = offered.take(EvaluatorRole::First)?;
                 let zero = match transcript.join([&open.secret, &second], signature) {
                     Ok(zero) => zero,
@@ -265,6 +266,11 @@ fn opened_by_first(
             drop(reserved);
             answer(opened, &OpenReply::Gone);
             return Err(trouble);
+        }
+        if let Err(error) = job.spends() {
+            drop(reserved);
+            answer(opened, &OpenReply::Gone);
+            return Err(error.into());
         }
         let lane = &mut opened.lane;
         let seal = reserved.header().map(|header| header.seal);

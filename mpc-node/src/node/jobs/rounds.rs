@@ -9,11 +9,11 @@ use sahara_protocol::ring::secret::Secret;
 use super::super::kept::Answer;
 use super::super::patience::{Model, still_wanted};
 use super::super::paying::Accepted;
-use super::super::refusal::{Refusal, Trouble, peer};
+use super::super::refusal::{Refusal, Trouble, no_random, peer};
 use super::super::seat::Seat;
 use super::job::{Job, Outcome, keep_failed, now_millis};
 use super::receipt;
-use crate::engine::{Evaluator, EvaluatorRole, PackContents, Seed, Step, ZeroSharing, combine_outputs};
+use crate::engine::{Evaluator, EvaluatorRole, PackContents, Seed, Step, ZeroSharing, combine_outputs, random_seed};
 use crate::lane::Lane;
 use crate::meter::Traffic;
 use crate::transcript::{Contradiction, SignedRecord, Transcript, end_of, output_commitment};
@@ -57,7 +57,10 @@ pub(super) fn evaluate(
         lane.begin("before the first round", Traffic::Online, seat.machine.config.timeouts.round());
         let mut waiting = Duration::ZERO;
         let mut round = 0;
-        let mut evaluator = Evaluator::new(plan, weights, job.role, pack, job.inputs.take_tensors(), zero)?;
+        let mut inputs = job.inputs.take_tensors();
+        // Known to nobody else, and to nobody afterwards.
+        plan.draw_noise(&mut inputs, &random_seed().map_err(no_random)?)?;
+        let mut evaluator = Evaluator::new(plan, weights, job.role, pack, inputs, zero)?;
         let mut step = evaluator.step(None)?;
         let (outputs, rounds) = loop {
             match step {

@@ -10,6 +10,7 @@ mod classifier;
 mod functions;
 mod ghost;
 mod layout;
+mod names;
 mod pass;
 #[cfg(test)]
 mod tests;
@@ -19,6 +20,7 @@ mod weights;
 
 pub use classifier::{Classifier, ClassifierError, Merged, Reading};
 pub use layout::{Adapters, Target, Tuning};
+pub use names::Tensor;
 pub use pass::Pass as TextPass;
 pub use texts::{Texts, TextsError};
-pub use weights::{LayerWeights, Linear, Norm, Weights, WeightsError};
+pub use weights::{LayerWeights, Linear, Norm, Sizes, Weights, WeightsError};

@@ -193,7 +193,7 @@ impl<'a> Pass<'a> {
             for (place, &token) in texts.text(index).iter().enumerate() {
                 let word = &weights.words[token as usize * d..][..d];
                 let position = &weights.positions[place * d..][..d];
-                let sums = word.iter().zip(position).zip(&weights.segment);
+                let sums = word.iter().zip(position).zip(&weights.segments);
                 self.embedded.extend(sums.map(|((word, position), segment)| word + segment + position));
             }
             self.begins.push(self.embedded.len() / d);

@@ -57,7 +57,7 @@ fn weights() -> Weights {
         ..Weights::default()
     };
     weights.layers.iter_mut().for_each(|layer| (layer.attention_norm, layer.output_norm) = (norm(), norm()));
-    (weights.positions, weights.segment) = (values(20 * D, 0.0, 0.5), values(D, 0.0, 0.5));
+    (weights.positions, weights.segments) = (values(20 * D, 0.0, 0.5), values(D, 0.0, 0.5));
     weights
 }
 
@@ -251,4 +251,32 @@ fn what_does_not_fit_is_refused_by_name() {
     assert!(Classifier::new(other, Reading::First, Tuning::All, 2).is_err());
     let twice = Adapters { rank: 1, alpha: 1.0, targets: vec![Target::Query, Target::Query] };
     assert!(Classifier::new(weights(), Reading::Mean, Tuning::Adapters(twice), 2).is_err());
+}
+
+#[test]
+fn tensors_have_the_names_and_shapes_of_other_libraries() {
+    let model = &classifiers()[0];
+    let mut weights = parameters(model);
+    weights.iter_mut().enumerate().for_each(|(at, weight)| *weight = at as f32);
+    let Some(tensors) = model.adapter_tensors(&weights) else { panic!("adapters") };
+    let said = |tensor: &super::Tensor| format!("{} {:?}", tensor.name, tensor.shape);
+    let expected = [
+        "base_model.model.bert.encoder.layer.0.attention.self.query.lora_A.weight [2, 24]",
+        "base_model.model.bert.encoder.layer.0.attention.self.query.lora_B.weight [24, 2]",
+        "base_model.model.bert.encoder.layer.0.attention.self.value.lora_A.weight [2, 24]",
+        "base_model.model.bert.encoder.layer.0.attention.self.value.lora_B.weight [24, 2]",
+    ];
+    assert_eq!(tensors[..4].iter().map(said).collect::<Vec<_>>(), expected);
+    assert_eq!(said(&tensors[8]), "base_model.model.classifier.weight [3, 24]");
+    assert_eq!((said(&tensors[9]).as_str(), tensors.len()), ("base_model.model.classifier.bias [3]", 10));
+    // After 75 numbers of the linear layer, rows of four: two of queries, two of values.
+    assert_eq!(tensors[2].values[..2], [77.0, 81.0], "the third column");
+    assert_eq!(tensors[2].values[D], 78.0);
+    // And after 96 of those two rows of queries' B, and two of values'.
+    assert_eq!(tensors[3].values[..4], [219.0, 243.0, 220.0, 244.0]);
+    let mut merged = model.merged(&weights);
+    let encoder = merged.encoder("bert.");
+    assert_eq!(encoder.len(), 5 + 2 * 16 + 2);
+    assert_eq!(said(&encoder[0]), "bert.embeddings.word_embeddings.weight [30, 24]");
+    assert_eq!(said(&encoder[15]), "bert.encoder.layer.0.intermediate.dense.weight [40, 24]");
 }

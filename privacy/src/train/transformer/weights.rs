@@ -54,14 +54,37 @@ pub struct Weights {
     pub words: Vec<f32>,
     /// `places × hidden`.
     pub positions: Vec<f32>,
-    /// What is added to every token: the embedding of type 0.
-    pub segment: Vec<f32>,
+    /// `types × hidden`, of which the first is added to every token.
+    pub segments: Vec<f32>,
     /// After the sum of embeddings.
     pub embedding_norm: Norm,
     /// The layers.
     pub layers: Vec<LayerWeights>,
     /// Before a classifier, with a hyperbolic tangent after it; none if there is none.
     pub pooler: Option<Linear>,
+}
+
+/// Sizes of an encoder.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Sizes {
+    /// Numbers of a token.
+    pub hidden: usize,
+    /// Heads of attention.
+    pub heads: usize,
+    /// Numbers between `up` and `down`.
+    pub inner: usize,
+    /// Layers.
+    pub layers: usize,
+    /// Tokens to choose from.
+    pub vocabulary: usize,
+    /// Most tokens of a text.
+    pub places: usize,
+    /// Token types.
+    pub types: usize,
+    /// Added to variances.
+    pub epsilon: f32,
+    /// Whether it has a pooler.
+    pub pooler: bool,
 }
 
 /// Weights are none that can be trained.
@@ -136,6 +159,35 @@ impl<'a> Small<'a> {
 }
 
 impl Weights {
+    /// Of these sizes, all 0.
+    pub fn empty(sizes: &Sizes) -> Self {
+        let (d, inner) = (sizes.hidden, sizes.inner);
+        let norm = || Norm { gamma: vec![0.0; d], beta: vec![0.0; d] };
+        let linear = |inputs, outputs| Linear { weight: vec![0.0; inputs * outputs], bias: vec![0.0; outputs] };
+        let layer = || LayerWeights {
+            query: linear(d, d),
+            key: linear(d, d),
+            value: linear(d, d),
+            output: linear(d, d),
+            attention_norm: norm(),
+            up: linear(d, inner),
+            down: linear(inner, d),
+            output_norm: norm(),
+        };
+        Self {
+            hidden: d,
+            heads: sizes.heads,
+            inner,
+            epsilon: sizes.epsilon,
+            words: vec![0.0; sizes.vocabulary * d],
+            positions: vec![0.0; sizes.places * d],
+            segments: vec![0.0; sizes.types * d],
+            embedding_norm: norm(),
+            layers: std::iter::repeat_with(layer).take(sizes.layers).collect(),
+            pooler: sizes.pooler.then(|| linear(d, d)),
+        }
+    }
+
     /// Inputs and outputs of a layer's matrices.
     pub(super) fn shapes(&self) -> [(usize, usize); 4] {
         let (d, inner) = (self.hidden, self.inner);
@@ -178,7 +230,8 @@ impl Weights {
         };
         size("the table of words", &self.words, self.vocabulary() * d)?;
         size("the table of positions", &self.positions, self.places() * d)?;
-        size("the embedding of the token type", &self.segment, d)?;
+        let types = self.segments.len() / d;
+        size("the table of token types", &self.segments, types.max(1) * d)?;
         norm("the norm of embeddings", &self.embedding_norm)?;
         for layer in &self.layers {
             linear("a query", &layer.query, d, d)?;
