@@ -1,9 +1,10 @@
-"""opacus_steps.py MODEL MODE BATCH STEPS: an object with samples per CPU-second of a training step of Opacus on one thread.
+"""opacus_steps.py MODEL MODE BATCH STEPS: an object with samples per CPU-second of a training step of Opacus on one thread, and by
+how much the most memory that the process had has grown since its first step began.
 
 MODEL is lr, mlp or cnn; MODE is none (torch alone), hooks, functorch or ghost. The networks are those of
 privacy/examples/speed.rs.
 """
-import json, sys, time, warnings
+import json, resource, sys, time, warnings
 
 warnings.filterwarnings("ignore")
 import torch
@@ -39,7 +40,7 @@ def main(model, mode, batch, steps):
             network, optimizer, loss, _ = PrivacyEngine().make_private(criterion=loss, **options)
         else:
             network, optimizer, _ = PrivacyEngine().make_private(**options)
-    seconds = []
+    seconds, before = [], peak()
     for _ in range(steps + 2):
         began = time.process_time()
         optimizer.zero_grad()
@@ -47,7 +48,15 @@ def main(model, mode, batch, steps):
         optimizer.step()
         seconds.append(time.process_time() - began)
     middle = sorted(seconds[2:])[steps // 2]
-    print(json.dumps({"model": model, "mode": mode, "batch": batch, "samples_per_cpu_second": round(batch / middle, 1)}))
+    print(json.dumps({
+        "model": model, "mode": mode, "batch": batch, "samples_per_cpu_second": round(batch / middle, 1),
+        "memory_growth_mb": round(peak() - before, 1),
+    }))
+
+
+def peak():
+    """Most memory that this process had, in MB."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
 if __name__ == "__main__":

@@ -60,7 +60,8 @@ pub fn bench(arguments: &[String]) -> Result<(), Failure> {
                     Value::Object(fields) => fields,
                     other => return Err(Failure::fault(format!("no object but {other}"))),
                 };
-                fields.extend(peer.and_then(|peer| Some(("opacus_accuracy".to_owned(), peer.get("accuracy")?.clone()))));
+                fields
+                    .extend(peer.and_then(|peer| Some(("opacus_accuracy".to_owned(), peer.get("accuracy")?.clone()))));
                 println!("{}", Value::Object(fields));
             } else {
                 let epsilon = ours.number("epsilon").unwrap_or_default();
@@ -75,7 +76,8 @@ pub fn bench(arguments: &[String]) -> Result<(), Failure> {
 /// Mean and deviation.
 fn spread(line: &Value) -> Result<String, Failure> {
     let seeds = line.get("accuracy").and_then(Value::list).unwrap_or_default();
-    let right: Vec<f64> = seeds.iter().filter_map(|seed| if let Value::Number(right) = seed { Some(*right) } else { None }).collect();
+    let right: Vec<f64> =
+        seeds.iter().filter_map(|seed| if let Value::Number(right) = seed { Some(*right) } else { None }).collect();
     if right.len() < 2 {
         return Err(Failure::fault(format!("no accuracies in {line}")));
     }

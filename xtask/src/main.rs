@@ -55,9 +55,10 @@ usage: cargo xtask <command> [arguments]
       --seconds N    of load for each (60)
       --rate N       transfers offered each second (2500)
       --json         print one object instead of a table; --help tells the rest
-  bench privacy      a step of private training (--peers: beside Opacus; --json)
+  bench privacy      a step of private training (--peers: beside Opacus; --json;
+                     --only NAME)
   bench accuracy     what private training reaches on five data sets (the same
-                     options, and --only NAME; fetches packages with data)
+                     options; fetches packages with data)
   bench transports   answers over TLS and QUIC on a line with delay and loss (root)
   dist [--check]     make a tarball to install, and try it (--help)
   python [--for-others]

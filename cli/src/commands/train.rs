@@ -380,9 +380,10 @@ impl RunArgs {
 
     fn ways(&self, task: &Task, plan: &Plan) -> (Rule, Schedule, f32) {
         let (rule, rate) = match self.optimizer.unwrap_or(RuleArg::Sgd) {
-            RuleArg::Sgd => {
-                (Rule::Sgd { momentum: 0.0 }, self.rate.unwrap_or_else(|| plan.rate(task.network.inputs(), task.network.layers().len())))
-            }
+            RuleArg::Sgd => (
+                Rule::Sgd { momentum: 0.0 },
+                self.rate.unwrap_or_else(|| plan.rate(task.network.inputs(), task.network.layers().len())),
+            ),
             RuleArg::Adamw => (Rule::ADAM, self.rate.unwrap_or(0.01)),
         };
         (rule, self.schedule(), rate)

@@ -147,7 +147,9 @@ impl Book {
         let linked = written.and_then(|()| fs::hard_link(&draft, path));
         let removed = fs::remove_file(&draft);
         match linked {
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Err(BudgetError::Exists(path.to_owned())),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                return Err(BudgetError::Exists(path.to_owned()));
+            }
             done => done.and(removed).map_err(failed("making"))?,
         }
         if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {

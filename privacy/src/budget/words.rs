@@ -29,7 +29,9 @@ impl Words {
         let log = ((2.0 / delta).ln() * 1e9).ceil() as u64 + 1;
         let failure = (delta / 2.0 / (1.0 + epsilon.exp()) * 1e18).floor() as u64;
         if failure == 0 {
-            return Err(format!("δ = {delta:e} leaves nothing for failures at ε = {epsilon}: take a greater δ or a smaller ε"));
+            return Err(format!(
+                "δ = {delta:e} leaves nothing for failures at ε = {epsilon}: take a greater δ or a smaller ε"
+            ));
         }
         Ok(Grant {
             epsilon: (epsilon * 1e9).floor() as u64,

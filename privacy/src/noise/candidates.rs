@@ -13,6 +13,9 @@
 //! when they are needed. A table lies in registers, or in one or two lines of the cache. How many candidates are refused or undecided
 //! says nothing of those that are accepted; nothing else depends on what is drawn.
 
+#[cfg(target_arch = "x86_64")]
+mod vectors;
+
 use pulp::{Arch, Simd, WithSimd};
 
 use super::Generator;
@@ -108,7 +111,7 @@ impl Shape {
     fn group(&self, bytes: &[u8; BYTES]) -> ([i32; LANES], u32, u32) {
         let mut values = [0; LANES];
         let (mut accepted, mut undecided) = (0, 0);
-        for lane in 0..LANES {
+        for (lane, value) in values.iter_mut().enumerate() {
             let (first, second) = words(bytes, lane);
             let y = self.y(first);
             let u = second & ((1 << self.shift) - 1);
@@ -120,7 +123,7 @@ impl Shape {
             let twice = self.fine == 0 && magnitude == 0 && second >> 31 == 1;
             accepted |= u32::from(bits < chance && !twice) << lane;
             undecided |= u32::from((bits.wrapping_sub(chance).wrapping_add(2) & 0xffff) < 4 && !twice) << lane;
-            values[lane] = (magnitude ^ 0_u32.wrapping_sub(second >> 31)) as i32;
+            *value = (magnitude ^ 0_u32.wrapping_sub(second >> 31)) as i32;
         }
         (values, accepted, undecided)
     }
@@ -217,7 +220,8 @@ fn exp2(power: f32) -> f32 {
 }
 
 /// Of 2^r for r from -1/2 to 1/2, the highest power first.
-const SERIES: [f32; 7] = [1.540_353e-4, 1.333_355_8e-3, 9.618_129e-3, 5.550_410_9e-2, 0.240_226_51, 0.693_147_2, 1.0];
+const SERIES: [f32; 7] =
+    [1.540_353e-4, 1.333_355_8e-3, 9.618_129e-3, 5.550_411e-2, 0.240_226_5, std::f32::consts::LN_2, 1.0];
 
 struct Candidates<'a, 'b> {
     shape: &'a Shape,
@@ -256,82 +260,6 @@ impl Candidates<'_, '_> {
             }
         }
         count
-    }
-}
-
-#[cfg(target_arch = "x86_64")]
-mod vectors {
-    use pulp::x86::V4;
-    use pulp::{Simd, cast, u32x16};
-
-    use super::{BYTES, COLUMN_BITS, Candidates, LANES, SERIES};
-
-    /// The widest vectors, if these are they.
-    #[inline(always)]
-    pub fn wide<S: Simd>(_: S) -> Option<V4> {
-        if S::F32_LANES == 16 { V4::try_new() } else { None }
-    }
-
-    impl Candidates<'_, '_> {
-        /// The same as one after the other, with AVX-512: tables lie in registers.
-        #[inline(always)]
-        pub fn in_vectors(self, simd: V4) -> usize {
-            let Self { shape, bytes, values, more } = self;
-            let (f, dq) = (simd.avx512f, simd.avx512dq);
-            let number = |value: i32| f._mm512_set1_epi32(value);
-            let (columns, chances) = (shape.columns.as_chunks::<LANES>().0, shape.chances.as_chunks::<LANES>().0);
-            let columns = [cast(columns[0]), cast(columns[1])];
-            let chances = [cast(chances[0]), cast(chances[1])];
-            let shift = number(shape.shift as i32);
-            let low = number((1 << shape.shift) - 1);
-            let scale = f._mm512_set1_ps(-shape.scale);
-            let mut count = 0;
-            for bytes in bytes {
-                let halves: &[[u8; BYTES / 2]; 2] = cast_halves(bytes);
-                let (first, second) = (cast(halves[0]), cast(halves[1]));
-                let column = f._mm512_permutex2var_epi32(columns[0], first, columns[1]);
-                let part = f._mm512_and_si512(f._mm512_srli_epi32::<5>(first), number((1 << COLUMN_BITS) - 1));
-                let stays = f._mm512_cmplt_epu32_mask(part, f._mm512_srli_epi32::<16>(column));
-                let y = f._mm512_mask_blend_epi32(stays, column, first);
-                let y = f._mm512_and_si512(y, number(31));
-                let chance = f._mm512_permutex2var_ps(chances[0], y, chances[1]);
-                let u = f._mm512_and_si512(second, low);
-                let base = f._mm512_sllv_epi32(y, shift);
-                let magnitude = f._mm512_or_si512(base, u);
-                let sum = f._mm512_cvtepi32_ps(f._mm512_add_epi32(base, magnitude));
-                let product = f._mm512_mul_ps(f._mm512_cvtepi32_ps(u), sum);
-                let power = f._mm512_mul_ps(product, scale);
-                let whole = f._mm512_roundscale_ps::<8>(power);
-                let rest = f._mm512_sub_ps(power, whole);
-                let mut series = f._mm512_set1_ps(SERIES[0]);
-                for &term in &SERIES[1..] {
-                    series = f._mm512_fmadd_ps(series, rest, f._mm512_set1_ps(term));
-                }
-                let chance = f._mm512_cvtps_epi32(f._mm512_mul_ps(f._mm512_scalef_ps(series, whole), chance));
-                let bits = f._mm512_srli_epi32::<16>(first);
-                let negative = dq._mm512_movepi32_mask(second);
-                let once =
-                    if shape.fine == 0 { !(f._mm512_testn_epi32_mask(magnitude, magnitude) & negative) } else { !0 };
-                let mut accepted = f._mm512_cmplt_epi32_mask(bits, chance) & once;
-                let apart = f._mm512_sub_epi32(f._mm512_add_epi32(bits, number(2)), chance);
-                let undecided = f._mm512_testn_epi32_mask(apart, number(0xfffc)) & once;
-                if undecided != 0 {
-                    accepted = shape.settle_all(bytes, (accepted.into(), undecided.into()), count, more) as u16;
-                }
-                let value = f._mm512_mask_xor_epi32(magnitude, negative, magnitude, number(-1));
-                let together: u32x16 = cast(f._mm512_maskz_compress_epi32(accepted, value));
-                if let Some(place) = values.get_mut(count..count + LANES) {
-                    place.copy_from_slice(&cast::<_, [i32; LANES]>(together));
-                }
-                count += accepted.count_ones() as usize;
-            }
-            count
-        }
-    }
-
-    #[inline(always)]
-    fn cast_halves(bytes: &[u8; BYTES]) -> &[[u8; BYTES / 2]; 2] {
-        bytes.as_chunks().0.first_chunk().unwrap_or(&[[0; BYTES / 2]; 2])
     }
 }
 
@@ -375,7 +303,7 @@ mod tests {
             let shape = Shape::new(sigma);
             let most = (1_u32 << shape.shift) - 1;
             // Every column, both ways.
-            for first in (0..1 << 10).map(|i| i % 32 | (i / 32 * 65) % 2048 << 5) {
+            for first in (0..1 << 10).map(|i| (i % 32) | (((i / 32 * 65) % 2048) << 5)) {
                 for u in [0, 1, most / 3, most / 2, most].map(|u| u & most) {
                     let (chance, x) = chance(&shape, first, u);
                     // With the bits that are drawn apart it is this, at worst.
@@ -423,7 +351,7 @@ mod tests {
                     let drawn =
                         (BigUint::from(bits) << 128_u32) + (BigUint::from(next) << 64_u32) + BigUint::from(last);
                     let weight = big::exp_of_minus(BigUint::from(x) * BigUint::from(x), sigma);
-                    let known = (drawn * BigUint::from(count) << (700 - 144_u32)) < weight * BigUint::from(shape.top);
+                    let known = ((drawn * BigUint::from(count)) << (700 - 144_u32)) < weight * BigUint::from(shape.top);
                     assert_eq!(exactly, known, "{sigma} {x} {next}");
                     let apart = chance - f64::from(bits) - next as f64 * 2_f64.powi(-64);
                     assert!(apart.abs() < 2_f64.powi(-28) || exactly == (apart > 0.0), "{sigma} {x} {next}");

@@ -164,7 +164,11 @@ pub(super) enum Test {
 
 impl Test {
     /// With the columns in the places that `place` gives them.
-    pub fn of(condition: &Condition, schema: &Schema, place: &mut impl FnMut(&str) -> usize) -> Result<Self, QueryError> {
+    pub fn of(
+        condition: &Condition,
+        schema: &Schema,
+        place: &mut impl FnMut(&str) -> usize,
+    ) -> Result<Self, QueryError> {
         Ok(match condition {
             Condition::Or(a, b) => Self::Or(Self::of(a, schema, place)?.into(), Self::of(b, schema, place)?.into()),
             Condition::And(a, b) => Self::And(Self::of(a, schema, place)?.into(), Self::of(b, schema, place)?.into()),

@@ -77,6 +77,11 @@ impl QueryError {
 }
 
 /// A number between two others, and a number at all.
-pub(super) fn in_range(what: &'static str, value: f64, (least, most): (f64, f64), range: &'static str) -> Result<(), QueryError> {
+pub(super) fn in_range(
+    what: &'static str,
+    value: f64,
+    (least, most): (f64, f64),
+    range: &'static str,
+) -> Result<(), QueryError> {
     if value >= least && value <= most { Ok(()) } else { Err(QueryError::Range { what, value, range }) }
 }

@@ -83,7 +83,8 @@ impl LocalPlan {
             return Err(wrong(1, "the table is longer than 1 GiB"));
         }
         let mut rows = Rows::of(table);
-        let names = rows.next().transpose().map_err(|error| wrong(error.line, error.reason))?.map_or(Vec::new(), |row| row.1);
+        let names =
+            rows.next().transpose().map_err(|error| wrong(error.line, error.reason))?.map_or(Vec::new(), |row| row.1);
         let place = |(name, _): &(String, Way)| {
             let found = names.iter().position(|known| known.trim() == name);
             found.ok_or_else(|| QueryError::Missing(name.clone()))
@@ -96,7 +97,8 @@ impl LocalPlan {
             if cells.len() != names.len() {
                 return Err(wrong(line, "it has another number of cells than the first line"));
             }
-            let cells = self.columns.iter().zip(&places).map(|((_, way), place)| way.tell(cells[*place].trim(), generator));
+            let cells =
+                self.columns.iter().zip(&places).map(|((_, way), place)| way.tell(cells[*place].trim(), generator));
             told.table.push_str(&(cells.collect::<Vec<_>>().join(",") + "\n"));
             told.rows += 1;
         }
@@ -195,9 +197,8 @@ mod tests {
             }
         }
         // Of words the chance of the truth is e^{ε/2} times that of each other one.
-        let of_words = |word: &str| -> f64 {
-            all[0].iter().filter(|((_, told), _)| told == word).map(|(_, chance)| chance).sum()
-        };
+        let of_words =
+            |word: &str| -> f64 { all[0].iter().filter(|((_, told), _)| told == word).map(|(_, chance)| chance).sum() };
         let want = 1.0_f64.exp() / (1.0_f64.exp() + 2.0);
         assert!((of_words("a") - want).abs() < 0.01 && (of_words("b") - (1.0 - want) / 2.0).abs() < 0.01);
         // Of numbers it is discrete Laplace noise with scale 2 / (ε/2), at the bound all that is beyond it.
@@ -208,7 +209,8 @@ mod tests {
 
     #[test]
     fn what_cannot_be_randomised_is_refused() {
-        let of = |kind, epsilon| LocalPlan::new(&Schema::new(vec![("x".to_owned(), kind)], Unit::Row).unwrap(), epsilon);
+        let of =
+            |kind, epsilon| LocalPlan::new(&Schema::new(vec![("x".to_owned(), kind)], Unit::Row).unwrap(), epsilon);
         assert!(of(Kind::Words, 1.0).is_err() && of(Kind::Ignored, 1.0).is_err());
         let number = Kind::Number { low: 0.0, high: 1.0, step: 0.1 };
         assert!(of(number.clone(), 0.0).is_err() && of(number.clone(), f64::NAN).is_err() && of(number, 1.0).is_ok());

@@ -173,7 +173,10 @@ mod tests {
             assert!(beyond(reach) <= 0.05 && (reach == 0 || beyond(reach - 1) > 0.05), "{sensitivity} {epsilon}");
             let above = |m: i64| (m..m + 60_000).map(|k| mass(noise.scale(), k)).sum::<f64>();
             let tail = noise.tail(1e-6);
-            assert!(above(tail) <= 1e-6 * 1.000_001 && (tail == 1 || above(tail - 1) > 1e-6), "{sensitivity} {epsilon}");
+            assert!(
+                above(tail) <= 1e-6 * 1.000_001 && (tail == 1 || above(tail - 1) > 1e-6),
+                "{sensitivity} {epsilon}"
+            );
         }
     }
 
@@ -183,13 +186,15 @@ mod tests {
         for (shift, epsilon) in [(1, 0.5), (2, 1.0), (5, 3.0)] {
             let noise = Laplace::new(shift, epsilon).unwrap();
             for order in [1.25, 2.0, 8.0, 32.0] {
-                let power = |k: i64| mass(noise.scale(), k).powf(order) * mass(noise.scale(), k - shift).powf(1.0 - order);
+                let power =
+                    |k: i64| mass(noise.scale(), k).powf(order) * mass(noise.scale(), k - shift).powf(1.0 - order);
                 let exact = (-2000..2000).map(power).filter(|term| term.is_finite()).sum::<f64>().ln() / (order - 1.0);
                 let bound = noise.divergence(order);
                 assert!(bound >= exact - 1e-9 && bound <= exact + 1e-9, "{shift} {epsilon} {order}: {bound} {exact}");
                 assert!(bound <= epsilon);
                 // A change that is spread costs no more.
-                let half = Laplace { sampler: DiscreteLaplace::new(noise.scale()).unwrap(), sensitivity: shift as f64 / 2.0 };
+                let half =
+                    Laplace { sampler: DiscreteLaplace::new(noise.scale()).unwrap(), sensitivity: shift as f64 / 2.0 };
                 assert!(2.0 * half.divergence(order) <= bound * (1.0 + 1e-9));
             }
         }
@@ -233,7 +238,8 @@ mod tests {
     fn a_coins_divergence_is_the_formulas() {
         for (epsilon, order) in [(0.5_f64, 2.0), (2.0, 1.25), (0.01, 64.0), (1.0, 512.0)] {
             let (p, q) = (epsilon.exp() / (1.0 + epsilon.exp()), 1.0 / (1.0 + epsilon.exp()));
-            let exact: f64 = (p.powf(order) * q.powf(1.0 - order) + q.powf(order) * p.powf(1.0 - order)).ln() / (order - 1.0);
+            let exact: f64 =
+                (p.powf(order) * q.powf(1.0 - order) + q.powf(order) * p.powf(1.0 - order)).ln() / (order - 1.0);
             let found = of_a_coin(epsilon, order);
             assert!(found >= exact.min(epsilon) - 1e-12 && found <= exact + 1e-9, "{epsilon} {order}: {found} {exact}");
         }

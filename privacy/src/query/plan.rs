@@ -57,13 +57,41 @@ pub(super) struct Part {
 pub(super) enum Aggregate {
     /// The number that found the group: it was paid for.
     Found,
-    Count { of: Option<Present>, noise: Laplace },
-    Sum { place: usize, scale: Scale, noise: Laplace },
+    Count {
+        of: Option<Present>,
+        noise: Laplace,
+    },
+    Sum {
+        place: usize,
+        scale: Scale,
+        noise: Laplace,
+    },
     /// Of what is above the middle of the range, in half steps, and of rows.
-    Mean { place: usize, scale: Scale, sum: Laplace, count: Laplace },
-    Quantile { place: usize, scale: Scale, stride: i64, part: Fraction, choice: Choice },
-    Histogram { place: usize, scale: Scale, bins: u32, noise: Laplace },
-    Top { place: usize, values: Vec<String>, choice: Choice, k: u32 },
+    Mean {
+        place: usize,
+        scale: Scale,
+        sum: Laplace,
+        count: Laplace,
+    },
+    Quantile {
+        place: usize,
+        scale: Scale,
+        stride: i64,
+        part: Fraction,
+        choice: Choice,
+    },
+    Histogram {
+        place: usize,
+        scale: Scale,
+        bins: u32,
+        noise: Laplace,
+    },
+    Top {
+        place: usize,
+        values: Vec<String>,
+        choice: Choice,
+        k: u32,
+    },
 }
 
 /// When a column is not missing.
@@ -87,7 +115,10 @@ impl Plan {
         let rows = i64::from(schema.unit().rows());
         let found = if finds { Some(found(rows, epsilon, wish.delta)?) } else { None };
         if !finds && wish.delta.is_some() {
-            return Err(QueryError::unsupported("δ", "this question needs none: all its groups are declared; leave it away"));
+            return Err(QueryError::unsupported(
+                "δ",
+                "this question needs none: all its groups are declared; leave it away",
+            ));
         }
         let test = query.condition.as_ref();
         let test = test.map(|condition| Test::of(condition, schema, &mut |name| columns.place(name))).transpose()?;
@@ -320,7 +351,8 @@ fn aggregate(what: &What, columns: &mut Columns<'_>, asked: Asked) -> Result<Agg
         }
         What::Mean(name) => {
             let (place, scale) = columns.number("the mean of", name)?;
-            let (sum, count) = (Laplace::new(times(scale.width())?, epsilon / 2.0)?, Laplace::new(rows, epsilon / 2.0)?);
+            let (sum, count) =
+                (Laplace::new(times(scale.width())?, epsilon / 2.0)?, Laplace::new(rows, epsilon / 2.0)?);
             Aggregate::Mean { place, scale, sum, count }
         }
         What::Quantile(name, part) => {
@@ -344,7 +376,9 @@ fn aggregate(what: &What, columns: &mut Columns<'_>, asked: Asked) -> Result<Agg
                 let (place, values) = (columns.place(name), values.clone());
                 Aggregate::Top { place, values, k: *k, choice: Choice::new(rows, epsilon, *k)? }
             }
-            Kind::Values(_) => return Err(QueryError::unsupported(what.to_string(), "so many values are not declared")),
+            Kind::Values(_) => {
+                return Err(QueryError::unsupported(what.to_string(), "so many values are not declared"));
+            }
             other => {
                 let needs = "that needs declared values; of others, GROUP BY finds those that are frequent enough";
                 let column = name.clone();

@@ -95,7 +95,9 @@ impl Plan {
             if self.test.as_ref().is_some_and(|test| test.holds(&cells) != Some(true)) {
                 continue;
             }
-            let Some(key) = self.keys.iter().map(|key| key.of(&cells)).collect::<Option<Vec<String>>>() else { continue };
+            let Some(key) = self.keys.iter().map(|key| key.of(&cells)).collect::<Option<Vec<String>>>() else {
+                continue;
+            };
             if let (Some(person), Unit::Person { rows, .. }) = (self.person, &self.unit) {
                 let so_far = of_persons.entry(cells[person].trim().to_owned()).or_default();
                 if *so_far >= *rows {
@@ -284,7 +286,9 @@ impl Sum {
                     *rows += 1;
                 }
             }
-            (Self::Values(values), Aggregate::Quantile { place, scale, .. }) => values.extend(scale.units(&cells[*place])),
+            (Self::Values(values), Aggregate::Quantile { place, scale, .. }) => {
+                values.extend(scale.units(&cells[*place]))
+            }
             (Self::Many(counts), Aggregate::Histogram { place, scale, bins, .. }) => {
                 if let Some(units) = scale.units(&cells[*place]) {
                     counts[((units - scale.low) * i64::from(*bins) / (scale.width() + 1)) as usize] += 1;
@@ -323,7 +327,8 @@ mod tests {
     use super::super::{Kind, Query, Schema, Wish};
     use super::*;
 
-    const TABLE: &str = "id,city,age,note\n1,Oasis,30,x\n1,Oasis,40,x\n1,Dune,50,y\n2,Dune,60,x\n3,Oasis,?,z\n4,Nowhere,20,x\n";
+    const TABLE: &str =
+        "id,city,age,note\n1,Oasis,30,x\n1,Oasis,40,x\n1,Dune,50,y\n2,Dune,60,x\n3,Oasis,?,z\n4,Nowhere,20,x\n";
 
     fn schema(unit: Unit) -> Schema {
         let columns = vec![
@@ -373,7 +378,11 @@ mod tests {
         assert_eq!(numbers(&exact("SELECT MEDIAN(age) FROM t", Unit::Row)[0].1), [40.0]);
         let by_city = exact("SELECT city, COUNT(*) FROM t GROUP BY city", Unit::Row);
         let found: Vec<_> = by_city.iter().map(|(keys, cells)| (keys[0].as_str(), numbers(cells)[0])).collect();
-        assert_eq!(found, [("Oasis", 3.0), ("Dune", 2.0), ("Well", 0.0)], "each declared one, in that order, and no other");
+        assert_eq!(
+            found,
+            [("Oasis", 3.0), ("Dune", 2.0), ("Well", 0.0)],
+            "each declared one, in that order, and no other"
+        );
         let Cell::Bins { bins, error } = &exact("SELECT HISTOGRAM(age, 4) FROM t", Unit::Row)[0].1[0] else { panic!() };
         let counts: Vec<_> = bins.iter().map(|bin| (bin.from, bin.to, bin.count)).collect();
         assert_eq!(counts, [(0.0, 25.0, 1), (25.5, 50.0, 3), (50.5, 75.0, 1), (75.5, 100.0, 0)]);
@@ -420,7 +429,10 @@ mod tests {
         let table = format!("id,note\n{many}");
         let answer = one.answer(&table, &mut generator).unwrap();
         assert_eq!(answer.rows.iter().map(|row| row.keys[0].as_str()).collect::<Vec<_>>(), ["common"]);
-        assert!(ask("SELECT city, COUNT(*) FROM t GROUP BY city", Unit::Row, 1.0, Some(1e-9)).is_err(), "no δ is needed");
+        assert!(
+            ask("SELECT city, COUNT(*) FROM t GROUP BY city", Unit::Row, 1.0, Some(1e-9)).is_err(),
+            "no δ is needed"
+        );
     }
 
     /// What neighbours can do to the exact sums, over random tables: no more than the noise is for.
@@ -432,7 +444,8 @@ mod tests {
             (state >> 33) % below
         };
         let question = "SELECT city, COUNT(*), SUM(age), AVG(age), MEDIAN(age) FROM t GROUP BY city";
-        let plan = Plan::new(&Query::parse(question).unwrap(), &schema(person(2)), Wish { epsilon: 1.0, delta: None }).unwrap();
+        let plan = Plan::new(&Query::parse(question).unwrap(), &schema(person(2)), Wish { epsilon: 1.0, delta: None })
+            .unwrap();
         let sensitivity = |at: usize| match &plan.parts[at].aggregate {
             Aggregate::Count { noise, .. } | Aggregate::Sum { noise, .. } => noise.scale() * 0.25,
             Aggregate::Mean { sum, .. } => sum.scale() * 0.125,
@@ -440,13 +453,16 @@ mod tests {
             _ => 0.0,
         };
         for _ in 0..60 {
-            let mut row = |id: u64| format!("{id},{},{},x\n", ["Oasis", "Dune"][random(2) as usize], random(300) as i64 - 100);
+            let mut row =
+                |id: u64| format!("{id},{},{},x\n", ["Oasis", "Dune"][random(2) as usize], random(300) as i64 - 100);
             let others: Vec<String> = (0..12).map(|i| row(i % 5)).collect();
             let more: Vec<String> = (0..4).map(|_| row(9)).collect();
             let table = |rows: &[String]| format!("id,city,age,note\n{}", rows.concat());
-            let (without, with) = (plan.sum(&table(&others)).unwrap(), plan.sum(&table(&[more, others].concat())).unwrap());
+            let (without, with) =
+                (plan.sum(&table(&others)).unwrap(), plan.sum(&table(&[more, others].concat())).unwrap());
             for at in 0..4 {
-                let moved: i64 = without.iter().zip(&with).map(|((_, a), (_, b))| change(&a.sums[at], &b.sums[at])).sum();
+                let moved: i64 =
+                    without.iter().zip(&with).map(|((_, a), (_, b))| change(&a.sums[at], &b.sums[at])).sum();
                 assert!(moved as f64 <= sensitivity(at) + 1e-3, "{at}: {moved} of {}", sensitivity(at));
             }
         }
@@ -526,7 +542,10 @@ mod tests {
                 let mut last = 0.0;
                 for order in [1.25, 2.0, 16.0, 512.0] {
                     let cost = plan.divergence(order);
-                    assert!(cost > last && cost <= epsilon && cost <= order * epsilon * epsilon / 2.0 + 1e-9, "{question}");
+                    assert!(
+                        cost > last && cost <= epsilon && cost <= order * epsilon * epsilon / 2.0 + 1e-9,
+                        "{question}"
+                    );
                     last = cost;
                 }
             }

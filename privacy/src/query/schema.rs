@@ -91,7 +91,10 @@ impl Schema {
                         return Err(wrong(name, "its range does not go from low to high"));
                     }
                     if !(step.is_finite() && *step > 0.0) || !(fits(least) && fits(most) && fits(most - least)) {
-                        return Err(wrong(name, "its step is above 0, and its bounds are at most 2^31 steps from 0 and each other"));
+                        return Err(wrong(
+                            name,
+                            "its step is above 0, and its bounds are at most 2^31 steps from 0 and each other",
+                        ));
                     }
                     if most - least < 1.0 {
                         return Err(wrong(name, "its step is wider than its range"));
@@ -102,7 +105,9 @@ impl Schema {
                         return Err(wrong(name, "it has between 1 and 16,384 values"));
                     }
                     let known: std::collections::HashSet<&String> = values.iter().collect();
-                    if known.len() < values.len() || values.iter().any(|value| value.trim() != value || value.is_empty()) {
+                    if known.len() < values.len()
+                        || values.iter().any(|value| value.trim() != value || value.is_empty())
+                    {
                         return Err(wrong(name, "a value is empty, has spaces around it, or is there twice"));
                     }
                 }

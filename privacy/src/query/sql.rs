@@ -114,7 +114,10 @@ impl Parser<'_> {
 
     fn item(&mut self) -> Result<Item, QueryError> {
         if self.sign("*") {
-            return Err(QueryError::unsupported("SELECT *", "no row leaves: ask for COUNT(*), SUM(c), AVG(c) and the like"));
+            return Err(QueryError::unsupported(
+                "SELECT *",
+                "no row leaves: ask for COUNT(*), SUM(c), AVG(c) and the like",
+            ));
         }
         let begin = self.next;
         let name = self.name("what is asked")?;
@@ -143,16 +146,17 @@ impl Parser<'_> {
             "HISTOGRAM" => What::Histogram(self.name("a column")?, self.whole("a number of parts", 2, 4096)?),
             "TOP" => What::Top(self.name("a column")?, self.whole("how many", 1, 1024)?),
             "MIN" | "MAX" => {
-                return Err(QueryError::unsupported(name, "one row decides it: ask for QUANTILE(c, 0.01) or QUANTILE(c, 0.99)"));
+                return Err(QueryError::unsupported(
+                    name,
+                    "one row decides it: ask for QUANTILE(c, 0.01) or QUANTILE(c, 0.99)",
+                ));
             }
             "STDDEV" | "VARIANCE" | "VAR" | "STDDEV_POP" | "VAR_POP" => {
                 return Err(QueryError::unsupported(name, "ask for quantiles, or for a HISTOGRAM"));
             }
             _ => {
                 let at = self.tokens.get(begin).map_or(1, |token| token.at);
-                let reason = format!(
-                    "{name:?} is none of COUNT, SUM, AVG, MEDIAN, QUANTILE, HISTOGRAM and TOP"
-                );
+                let reason = format!("{name:?} is none of COUNT, SUM, AVG, MEDIAN, QUANTILE, HISTOGRAM and TOP");
                 return Err(QueryError::Syntax { at, reason });
             }
         };
@@ -179,7 +183,8 @@ impl Parser<'_> {
     fn whole(&mut self, what: &str, least: u32, most: u32) -> Result<u32, QueryError> {
         let value = if self.sign(",") { self.number() } else { None };
         let fits = value.filter(|value| value.fract() == 0.0 && (f64::from(least)..=f64::from(most)).contains(value));
-        fits.map(|value| value as u32).ok_or_else(|| self.wrong(&format!("after a comma, {what} from {least} to {most}")))
+        fits.map(|value| value as u32)
+            .ok_or_else(|| self.wrong(&format!("after a comma, {what} from {least} to {most}")))
     }
 
     /// Whether the next word is this one; it is taken.
@@ -213,7 +218,9 @@ impl Parser<'_> {
                 self.next += 1;
                 Ok(name.clone())
             }
-            Some(Lexeme::Word(_)) if OUTSIDE.iter().any(|(word, _)| self.is(word)) => Err(refused(&self.tokens[self.next])),
+            Some(Lexeme::Word(_)) if OUTSIDE.iter().any(|(word, _)| self.is(word)) => {
+                Err(refused(&self.tokens[self.next]))
+            }
             _ => Err(self.wrong(&format!("{what} is missing (a name with other signs is written in double quotes)"))),
         }
     }
@@ -257,8 +264,8 @@ impl Parser<'_> {
 }
 
 const RESERVED: [&str; 24] = [
-    "SELECT", "FROM", "WHERE", "GROUP", "BY", "AS", "AND", "OR", "NOT", "IN", "IS", "NULL", "BETWEEN", "DISTINCT", "JOIN",
-    "HAVING", "ORDER", "LIMIT", "UNION", "WITH", "ON", "CASE", "LIKE", "OVER",
+    "SELECT", "FROM", "WHERE", "GROUP", "BY", "AS", "AND", "OR", "NOT", "IN", "IS", "NULL", "BETWEEN", "DISTINCT",
+    "JOIN", "HAVING", "ORDER", "LIMIT", "UNION", "WITH", "ON", "CASE", "LIKE", "OVER",
 ];
 
 /// Words of SQL that people may try, with what to do.
@@ -325,7 +332,10 @@ mod tests {
         assert_eq!(query.table, "visits");
         assert_eq!(query.keys, ["city"]);
         let names: Vec<&str> = query.items.iter().map(|item| item.name.as_str()).collect();
-        assert_eq!(names, ["city", "mean", "COUNT(*)", "QUANTILE(age, 0.25)", "TOP(the \"x\", 3)", "HISTOGRAM(age, 12)"]);
+        assert_eq!(
+            names,
+            ["city", "mean", "COUNT(*)", "QUANTILE(age, 0.25)", "TOP(the \"x\", 3)", "HISTOGRAM(age, 12)"]
+        );
         assert_eq!(query.items[3].what, What::Quantile("age".into(), Fraction { above: 1, below: 4 }));
         let compare = Condition::Compare("age".into(), Comparison::NotBelow, Literal::Number(-1.5));
         let inside = Condition::In("city".into(), vec![Literal::Text("a".into()), Literal::Text("it's".into())]);

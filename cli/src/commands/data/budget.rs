@@ -333,7 +333,10 @@ fn raise(args: &RaiseArgs, context: &mut Context) -> Result<()> {
         }
         (None, true) => {
             let call = PrivacyBudget::cancelRaiseCall { dataset };
-            (Order::call("taking the announcement back", PRIVACY_BUDGET, &call), "no higher budget is announced any more")
+            (
+                Order::call("taking the announcement back", PRIVACY_BUDGET, &call),
+                "no higher budget is announced any more",
+            )
         }
         (None, false) => {
             let call = PrivacyBudget::raiseCall { dataset };

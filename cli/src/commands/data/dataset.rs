@@ -112,7 +112,9 @@ fn check(name: &str) -> Result<()> {
     if (1..=64).contains(&name.len()) && name.chars().all(fits) && !name.starts_with('.') {
         return Ok(());
     }
-    Err(Error::user(format!("{name:?} is no name of a dataset (letters, digits, '-', '_', '.'): give one with --dataset")))
+    Err(Error::user(format!(
+        "{name:?} is no name of a dataset (letters, digits, '-', '_', '.'): give one with --dataset"
+    )))
 }
 
 #[cfg(test)]

@@ -148,10 +148,10 @@ impl File {
             Column::Ignored { .. } => Kind::Ignored,
         };
         let columns = self.columns.iter().map(|(name, column)| (name.clone(), kind(column))).collect();
-        let unit = self.person.as_ref().map_or(Unit::Row, |person| Unit::Person {
-            column: person.column.clone(),
-            rows: person.rows,
-        });
+        let unit = self
+            .person
+            .as_ref()
+            .map_or(Unit::Row, |person| Unit::Person { column: person.column.clone(), rows: person.rows });
         Schema::new(columns, unit)
     }
 }

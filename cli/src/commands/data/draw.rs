@@ -136,7 +136,8 @@ impl DrawArgs {
 
     /// The same for what counts rows, of the dataset that was named.
     pub fn reserve_for_rows(&self, name: [u8; 32], cost: &Cost, context: &mut Context) -> Result<Reserved> {
-        let dataset = self.dataset.as_ref().ok_or_else(|| Error::user("give the dataset's name with --dataset, too"))?;
+        let dataset =
+            self.dataset.as_ref().ok_or_else(|| Error::user("give the dataset's name with --dataset, too"))?;
         self.reserve(dataset, super::dataset::ROW, name, cost, context)
     }
 

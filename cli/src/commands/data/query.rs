@@ -75,9 +75,8 @@ pub fn run(args: &QueryArgs, context: &mut Context) -> Result<()> {
         Reserved::Draw(draw) => *draw,
     };
     context.progress.step("reading the table");
-    let sums = texts::file(&args.table).and_then(|text| {
-        plan.sums(&text).map_err(|error| Error::user(format!("{}: {error}", args.table.display())))
-    });
+    let sums = texts::file(&args.table)
+        .and_then(|text| plan.sums(&text).map_err(|error| Error::user(format!("{}: {error}", args.table.display()))));
     let sums = match sums {
         Ok(sums) => sums,
         Err(error) => {
@@ -148,19 +147,22 @@ fn tell(
 fn tell_noise(plan: &Plan, context: &mut Context) -> Result<()> {
     for noise in plan.noise() {
         let scale = plain(noise.scale);
-        context.out.folded("", &format!("{}: {} noise of scale {scale}, ε = {:.4}", noise.of, noise.mechanism, noise.epsilon))?;
+        context.out.folded(
+            "",
+            &format!("{}: {} noise of scale {scale}, ε = {:.4}", noise.of, noise.mechanism, noise.epsilon),
+        )?;
     }
     match plan.threshold() {
-        Some(threshold) => context.out.line(&format!("groups are told from {threshold} rows on, at δ = {:e}", plan.delta())),
+        Some(threshold) => {
+            context.out.line(&format!("groups are told from {threshold} rows on, at δ = {:e}", plan.delta()))
+        }
         None => Ok(()),
     }
 }
 
 /// The noise, as JSON.
 fn noise(plan: &Plan) -> Value {
-    let one = |noise: &sahara_privacy::query::Noise| {
-        json!({"of": noise.of, "mechanism": noise.mechanism, "scale": noise.scale, "epsilon": noise.epsilon})
-    };
+    let one = |noise: &sahara_privacy::query::Noise| json!({"of": noise.of, "mechanism": noise.mechanism, "scale": noise.scale, "epsilon": noise.epsilon});
     json!({"parts": plan.noise().iter().map(one).collect::<Vec<_>>(), "threshold": plan.threshold(), "confidence": 0.95})
 }
 
@@ -203,10 +205,13 @@ fn words(cell: &Cell) -> String {
         Cell::Number { value, low, high } => format!("{} ({} to {})", plain(*value), plain(*low), plain(*high)),
         Cell::Quantile { value, rank_error } => format!("{} (within {} rows)", plain(*value), plain(rank_error.ceil())),
         Cell::Bins { bins, error } => {
-            let one = |bin: &sahara_privacy::query::Bin| format!("{}..{}: {}", plain(bin.from), plain(bin.to), bin.count);
+            let one =
+                |bin: &sahara_privacy::query::Bin| format!("{}..{}: {}", plain(bin.from), plain(bin.to), bin.count);
             format!("{} (each ± {})", bins.iter().map(one).collect::<Vec<_>>().join(", "), plain(*error))
         }
-        Cell::Top { values, count_error } => format!("{} (within {} rows)", values.join(", "), plain(count_error.ceil())),
+        Cell::Top { values, count_error } => {
+            format!("{} (within {} rows)", values.join(", "), plain(count_error.ceil()))
+        }
     }
 }
 

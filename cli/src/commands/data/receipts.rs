@@ -95,10 +95,8 @@ pub fn write(asked: &Asked<'_>, draw: &Draw, context: &Context) -> Result<Receip
     value["previous"] = json!(hex(&previous));
     value["time"] = json!(now());
     let line = value.to_string();
-    let seal = Seal {
-        owner: owner.public().to_string(),
-        signature: hex(&owner.sign(&[DOMAIN, line.as_bytes()].concat())),
-    };
+    let seal =
+        Seal { owner: owner.public().to_string(), signature: hex(&owner.sign(&[DOMAIN, line.as_bytes()].concat())) };
     let seal = serde_json::to_string(&seal).map_err(|error| Error::fault_from("signing the receipt", error))?;
     write_atomic(&folder.join(format!("{number:08}.jsonl")), format!("{line}\n{seal}\n").as_bytes())?;
     Ok(Receipt { number, hash: Sha256::digest(line.as_bytes()).into() })
@@ -142,11 +140,13 @@ pub fn run(args: &ReceiptsArgs, context: &mut Context) -> Result<()> {
 fn show(args: &ReceiptsArgs, found: &[Value], lost: usize, context: &mut Context) -> Result<()> {
     if let Some(number) = args.number {
         let one = number.checked_sub(1).and_then(|at| found.get(usize::try_from(at).ok()?));
-        let one = one.ok_or_else(|| Error::user(format!("{} has no receipt {number}: it has {}", args.dataset, found.len())))?;
+        let one = one
+            .ok_or_else(|| Error::user(format!("{} has no receipt {number}: it has {}", args.dataset, found.len())))?;
         return match context.out.json() {
             true => context.out.value(one),
             false => {
-                let pretty = serde_json::to_string_pretty(one).map_err(|error| Error::fault_from("showing it", error))?;
+                let pretty =
+                    serde_json::to_string_pretty(one).map_err(|error| Error::fault_from("showing it", error))?;
                 pretty.lines().try_for_each(|line| context.out.line(line))
             }
         };
@@ -161,7 +161,9 @@ fn show(args: &ReceiptsArgs, found: &[Value], lost: usize, context: &mut Context
         context.out.folded(&format!("{}  {time}  ε {epsilon}  ", one["number"]), question)?;
     }
     if lost > 0 {
-        context.out.line(&format!("{lost} jobs of the budget have no receipt here: training, or commands that were stopped"))?;
+        context.out.line(&format!(
+            "{lost} jobs of the budget have no receipt here: training, or commands that were stopped"
+        ))?;
     }
     if found.is_empty() {
         context.out.line(&format!("nothing was asked of {}", args.dataset))?;
