@@ -16,7 +16,7 @@ pub use sahara_mpc::client::Stop;
 #[cfg(feature = "float")]
 pub use float::FloatEngine;
 
-use crate::error::{Error, Result, TextError};
+use crate::error::{Error, NetworkError, Result, TextError};
 use crate::models::Model;
 
 /// Largest text that is accepted, in bytes; of a pair, each of the two.
@@ -41,7 +41,7 @@ pub struct Embedding {
 }
 
 /// What is asked of a model.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Query {
     /// The text; many queries may share one.
     pub text: Arc<str>,
@@ -49,6 +49,29 @@ pub struct Query {
     pub pair: Option<Arc<str>>,
     /// The prompt to put before the text, by its name in the model; none means the model's default.
     pub prompt: Option<String>,
+    /// The most ε of the data's privacy budget that the answer may cost: one that leaves without noise is refused then, and so is one
+    /// that costs more. None asks for whatever the model's owner has signed.
+    pub most_epsilon: Option<f64>,
+}
+
+/// What answers that leave with noise cost of the privacy budget of the data behind a model.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Privacy {
+    /// ε of one answer.
+    pub epsilon: f64,
+    /// ε of all answers so far, whoever asked.
+    pub spent: f64,
+    /// ε that all answers may cost together.
+    pub budget: f64,
+    /// δ of all three.
+    pub delta: f64,
+}
+
+impl Privacy {
+    /// What is left of the budget.
+    pub fn left(&self) -> f64 {
+        (self.budget - self.spent).max(0.0)
+    }
 }
 
 impl From<&str> for Query {
@@ -107,6 +130,14 @@ pub trait Engine: Send + Sync {
     /// Numbers of an embedding.
     fn dimensions(&self) -> usize;
 
+    /// What an answer costs, and what all have cost so far; nothing where answers leave without noise.
+    ///
+    /// # Errors
+    /// When the nodes do not say.
+    fn privacy(&self) -> Result<Option<Privacy>> {
+        Ok(None)
+    }
+
     /// Whether the engine can answer now.
     ///
     /// # Errors
@@ -126,6 +157,14 @@ pub trait ModelEngine: Send + Sync {
     /// # Errors
     /// As there.
     fn compute_until(&self, queries: &[Query], stop: &Stop, sink: Sink<'_>) -> Result<()>;
+
+    /// What an answer costs: [`Engine::privacy`].
+    ///
+    /// # Errors
+    /// As there.
+    fn cost(&self) -> Result<Option<Privacy>> {
+        Ok(None)
+    }
 
     /// Whether it can compute now: [`Engine::health`].
     ///
@@ -157,6 +196,10 @@ impl<E: ModelEngine> Engine for E {
         self.model().compiled.frontend.dimensions()
     }
 
+    fn privacy(&self) -> Result<Option<Privacy>> {
+        self.cost()
+    }
+
     fn health(&self) -> Result<()> {
         self.ready()
     }
@@ -180,6 +223,14 @@ pub fn check_queries(queries: &[Query]) -> Result<()> {
     Ok(())
 }
 
+/// Refuses queries that ask for noise where nobody adds any.
+pub(crate) fn check_unlimited(queries: &[Query]) -> Result<()> {
+    match queries.iter().any(|query| query.most_epsilon.is_some()) {
+        true => Err(NetworkError::NoNoise.into()),
+        false => Ok(()),
+    }
+}
+
 /// The reference executor: it computes on this machine, in the clear, the integers that share nodes compute in exact mode.
 pub struct PlainEngine {
     model: Arc<Model>,
@@ -200,6 +251,7 @@ impl ModelEngine for PlainEngine {
 
     fn compute_until(&self, queries: &[Query], stop: &Stop, sink: Sink<'_>) -> Result<()> {
         check_queries(queries)?;
+        check_unlimited(queries)?;
         for (index, query) in queries.iter().enumerate() {
             wanted(stop)?;
             let encoded = encode(&self.model, index, query)?;
@@ -214,8 +266,12 @@ impl PlainEngine {
     fn run(&self, encoded: &Encoded) -> Result<Vec<Vec<i32>>> {
         let options = ExecOptions { threads: self.threads, ..ExecOptions::default() };
         let compiled = &self.model.compiled;
+        let mut inputs = encoded.inputs.clone();
+        // What the nodes would add noise by: there is none here.
+        let lengths = graph(&self.model, encoded.bucket)?;
+        inputs.extend(lengths.inputs.iter().skip(inputs.len()).map(|spec| vec![0; spec.shape.len()]));
         let done = compiled
-            .execute(encoded.bucket, &encoded.inputs, &options)
+            .execute(encoded.bucket, &inputs, &options)
             .map_err(|e| Error::engine("running the graph in the clear", e))?;
         Ok(done.outputs)
     }

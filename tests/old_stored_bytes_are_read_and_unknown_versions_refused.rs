@@ -88,6 +88,12 @@ fn version_2_weight_part_and_record_and_version_1_manifest() {
     assert_eq!(signed.manifest().masks(helper), MaskDomain::old(sharing, 3, helper), "and they stay as they were");
     let bound =
         SignedManifest::decode(&read("v1/manifest-bound.bin")).expect("a manifest whose masks know the committee");
+    assert!(bound.manifest().noise.is_none(), "whose answers leave without noise");
+    let noisy = SignedManifest::decode(&read("v2/manifest-noisy.bin")).expect("a version 2 manifest");
+    let terms = noisy.manifest().noise.as_ref().expect("terms of noise");
+    assert_eq!((terms.noise.inputs(), terms.noise.variance(), terms.dataset.as_str()), (&[1][..], 800, "reviews"));
+    assert_eq!((terms.assignment, terms.sensitivity.l1, terms.sensitivity.l2_squared), (Assignment::ALL[2], 2, 2));
+    assert_eq!((terms.budget.epsilon_micros, terms.budget.delta_femtos), (2_500_000, 1_000_000_000));
     let sharing = bound.manifest().sharing().0;
     assert_eq!(bound.manifest().masks(helper), MaskDomain::new(sharing, [8; 32], 3, helper));
     let record = SharingRecord::decode(&read("v2/sharing.bin")).expect("a version 2 record");
@@ -134,6 +140,7 @@ fn unknown_versions_are_refused_by_name() {
         ("v1/weights.bin", 8),
         ("v1/manifest.bin", 8),
         ("v1/manifest-bound.bin", 8),
+        ("v2/manifest-noisy.bin", 8),
         ("v2/sharing.bin", 8),
         ("v2/sharing-bound.bin", 8),
     ]
@@ -161,6 +168,7 @@ fn every_cut_and_every_flipped_byte_is_an_answer_not_a_panic() {
         "v1/weights.bin",
         "v1/manifest.bin",
         "v1/manifest-bound.bin",
+        "v2/manifest-noisy.bin",
         "v2/sharing.bin",
         "v2/sharing-bound.bin",
         "v3/transcript.bin",
@@ -187,7 +195,9 @@ fn refusal(file: &str, bytes: &[u8]) -> String {
         "transcript.bin" => JobRecord::decode(bytes).err().map(|error| error.to_string()),
         "pack.bin" => PackHeader::decode(&bytes[..bytes.len().min(PACK_PREFIX)]).err().map(|error| error.to_string()),
         "part.bin" => PartHeader::decode(bytes).err().map(|error| error.to_string()),
-        "manifest.bin" | "manifest-bound.bin" => SignedManifest::decode(bytes).err().map(|error| error.to_string()),
+        "manifest.bin" | "manifest-bound.bin" | "manifest-noisy.bin" => {
+            SignedManifest::decode(bytes).err().map(|error| error.to_string())
+        }
         "sharing.bin" | "sharing-bound.bin" => SharingRecord::decode(bytes).err().map(|error| error.to_string()),
         other => panic!("no reader for {other}"),
     };
@@ -268,6 +278,16 @@ fn write_this_versions_bytes() {
     };
     let bound = Manifest { shares: Shares::Private(manifest.shares.private().to_vec()), ..manifest.clone() };
     keep("v1/manifest-bound.bin", bound.sign(&own).expect("a manifest").encode());
+    let noise = sahara_mpc::manifest::NoiseTerms {
+        noise: sahara_mpc::engine::NodeNoise::new(vec![1], 800).expect("noise"),
+        assignment: Assignment::ALL[2],
+        dataset: "reviews".parse().expect("a name"),
+        sensitivity: sahara_mpc::manifest::Sensitivity { l1: 2, l2_squared: 2 },
+        budget: sahara_mpc::manifest::Budget::new(2.5, 1e-6).expect("a budget"),
+    };
+    let shares = Shares::Private(manifest.shares.private().to_vec());
+    let noisy = Manifest { noise: Some(noise), shares, ..manifest.clone() };
+    keep("v2/manifest-noisy.bin", noisy.sign(&own).expect("a manifest").encode());
     let committee = manifest.committee;
     let signed = manifest.sign(&own).expect("a manifest");
     keep("v1/manifest.bin", signed.encode());

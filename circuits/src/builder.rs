@@ -66,6 +66,16 @@ impl Builder {
         self.push(name, Op::Add { a, b }, self.shape(a), bits, bound)
     }
 
+    /// A sum in fewer bits than its operands may have.
+    pub(crate) fn add_narrow(&mut self, name: &str, a: NodeId, b: NodeId, bits: u8, bound: f64) -> NodeId {
+        self.push(name, Op::Add { a, b }, self.shape(a), bits, bound)
+    }
+
+    /// A multiple, in as many bits as its operand has or fewer.
+    pub(crate) fn mul_public(&mut self, name: &str, x: NodeId, k: i32, bits: u8, bound: f64) -> NodeId {
+        self.push(name, Op::MulPublic { x, k }, self.shape(x), bits, bound)
+    }
+
     pub(crate) fn sub(&mut self, name: &str, a: NodeId, b: NodeId, bound: f64) -> NodeId {
         let shape = if self.shape(a).cols == 1 { self.shape(b) } else { self.shape(a) };
         self.push(name, Op::Sub { a, b }, shape, self.bits(a).min(self.bits(b)), bound)

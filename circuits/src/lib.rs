@@ -30,4 +30,6 @@ pub mod testgraph;
 pub mod testmodel;
 #[cfg(feature = "float")]
 pub mod trainable;
+#[cfg(feature = "compile")]
+pub mod votes;
 pub mod weights;

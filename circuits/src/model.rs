@@ -2,6 +2,8 @@
 
 #[cfg(feature = "compile")]
 mod compile;
+#[cfg(feature = "compile")]
+mod ensemble;
 
 use crate::bytes::DecodeError;
 use crate::codec::{GraphDecodeError, GraphId, MAX_GRAPH_BYTES};

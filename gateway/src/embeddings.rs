@@ -87,7 +87,7 @@ fn answers(
     stop: &Stop,
 ) -> Result<Vec<Embedding>, Failure> {
     if engine.classes().is_some() {
-        let why = format!("'{}' is a classifier, it has no embeddings: ask /v1/rerank.", gateway.model);
+        let why = format!("'{}' is a classifier, it has no embeddings: ask /v1/classify or /v1/rerank.", gateway.model);
         return Err(ApiError::invalid("model", why).into());
     }
     check_dimensions(request.dimensions, engine.dimensions())?;

@@ -5,6 +5,7 @@
 
 mod access;
 mod body;
+mod classify;
 mod embeddings;
 mod error;
 mod load;
@@ -171,6 +172,7 @@ fn router(served: Served, config: GatewayConfig, listen: IpAddr) -> Router {
         // A name may have an owner in front, with a slash between.
         .route("/v1/models/{*id}", get(show_model))
         .route("/v1/embeddings", post(embeddings::answer))
+        .route("/v1/classify", post(classify::answer))
         .route("/v1/rerank", post(rerank::answer))
         .route("/v2/rerank", post(rerank::answer))
         .route("/healthz", get(healthz))
@@ -179,14 +181,14 @@ fn router(served: Served, config: GatewayConfig, listen: IpAddr) -> Router {
             refuse(&ApiError::plain(
                 404,
                 "not_found",
-                "No such page. There are /v1/models, /v1/embeddings, /v1/rerank, /healthz and /metrics.",
+                "No such page. There are /v1/models, /v1/embeddings, /v1/classify, /v1/rerank, /healthz and /metrics.",
             ))
         })
         .method_not_allowed_fallback(async || {
             refuse(&ApiError::plain(
                 405,
                 "method_not_allowed",
-                "This page has another method: POST for /v1/embeddings and /v1/rerank, GET for the others.",
+                "This page has another method: POST for /v1/embeddings, /v1/classify and /v1/rerank, GET for the others.",
             ))
         })
         .layer(middleware::from_fn_with_state(gateway.clone(), check_head))

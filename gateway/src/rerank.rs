@@ -77,7 +77,7 @@ fn ranked(gateway: &Gateway, engine: &dyn Engine, request: &Request, stop: &Stop
         return Err(ApiError::invalid("model", why).into());
     };
     let Request { query, documents, top, return_documents, ignored, .. } = request;
-    let pair = |document: &Arc<str>| Query { text: query.clone(), pair: Some(document.clone()), prompt: None };
+    let pair = |document: &Arc<str>| Query { text: query.clone(), pair: Some(document.clone()), ..Query::default() };
     let pairs: Vec<Query> = documents.iter().map(pair).collect();
     let mut tokens = 0;
     for (index, pair) in pairs.iter().enumerate() {

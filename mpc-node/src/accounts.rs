@@ -25,13 +25,13 @@ const MOST_OF_OWNER: usize = 64;
 pub enum AccountError {
     /// The budget does not suffice.
     #[error(
-        "the budget of `{dataset}` is used up: ε = {spent:.4} of {most} at δ = {delta:e} is spent or held, and an answer more would make it \
-         {next:.4}: its owner has to share it with a greater budget"
+        "the budget of `{dataset}` is used up: ε = {spent:.4} of {most} at δ = {delta:e} is spent, and an answer more would make it {next:.4}: \
+         its owner has to share it with a greater budget"
     )]
     UsedUp {
         /// The data.
         dataset: SharingName,
-        /// ε of what is spent and held.
+        /// ε of what is spent.
         spent: f64,
         /// ε of the budget.
         most: f64,
@@ -39,6 +39,12 @@ pub enum AccountError {
         delta: f64,
         /// ε with this answer.
         next: f64,
+    },
+    /// The budget would suffice, if no other job came to its end.
+    #[error("what is left of the budget of `{dataset}` is held by jobs that are under way: try again")]
+    Held {
+        /// The data.
+        dataset: SharingName,
     },
     /// The account is another committee's, or of other evaluators.
     #[error(
@@ -146,13 +152,14 @@ impl Accounts {
     /// Holds what one answer costs, of a graph in which so many numbers are noised.
     ///
     /// # Errors
-    /// [`AccountError::UsedUp`] when all that is spent and held and this answer cost more than the budget; and as [`Accounts::make`].
+    /// [`AccountError::UsedUp`] when what is spent and this answer cost more than the budget, [`AccountError::Held`] when they do with
+    /// what others hold; and as [`Accounts::make`].
     pub fn hold(self: &Arc<Self>, manifest: &Manifest, terms: &NoiseTerms, numbers: u64) -> Result<Held, AccountError> {
         let mut books = self.lock();
         let id = self.book(&mut books, manifest, terms)?;
         let Some(book) = books.get_mut(&id) else { unreachable!("it was just looked at") };
         let cost = terms.cost(numbers);
-        let mut all = book.spent_and_held();
+        let mut spent = book.spent();
         let epsilon = |all: &BTreeMap<AnswerCost, u64>| {
             let all: Vec<_> = all.iter().map(|(cost, times)| (*cost, *times)).collect();
             let beyond = |e: sahara_privacy::accounting::AccountingError| AccountError::Beyond {
@@ -161,15 +168,21 @@ impl Accounts {
             };
             Spent(all).epsilon(&terms.budget).map_err(beyond)
         };
-        let spent = epsilon(&all)?;
-        if all.len() >= MAX_KINDS && !all.contains_key(&cost) {
+        let so_far = epsilon(&spent)?;
+        *spent.entry(cost).or_default() += 1;
+        let next = epsilon(&spent)?;
+        let (most, delta, dataset) = (terms.budget.epsilon(), terms.budget.delta(), || terms.dataset.clone());
+        if next > most {
+            return Err(AccountError::UsedUp { dataset: dataset(), spent: so_far, most, delta, next });
+        }
+        for (cost, times) in &book.held {
+            *spent.entry(*cost).or_default() += times;
+        }
+        if spent.len() > MAX_KINDS {
             return Err(AccountError::Full { what: "kind of answers about the data", most: MAX_KINDS });
         }
-        *all.entry(cost).or_default() += 1;
-        let next = epsilon(&all)?;
-        if next > terms.budget.epsilon() {
-            let (most, delta) = (terms.budget.epsilon(), terms.budget.delta());
-            return Err(AccountError::UsedUp { dataset: terms.dataset.clone(), spent, most, delta, next });
+        if epsilon(&spent)? > most {
+            return Err(AccountError::Held { dataset: dataset() });
         }
         *book.held.entry(cost).or_default() += 1;
         Ok(Held { accounts: self.clone(), id, cost, dataset: terms.dataset.clone(), spent: false })
@@ -224,12 +237,8 @@ impl Accounts {
 }
 
 impl Book {
-    fn spent_and_held(&self) -> BTreeMap<AnswerCost, u64> {
-        let mut all = self.account.as_ref().map(|account| account.spent.clone()).unwrap_or_default();
-        for (cost, times) in &self.held {
-            *all.entry(*cost).or_default() += times;
-        }
-        all
+    fn spent(&self) -> BTreeMap<AnswerCost, u64> {
+        self.account.as_ref().map(|account| account.spent.clone()).unwrap_or_default()
     }
 
     fn release(&mut self, cost: &AnswerCost) {

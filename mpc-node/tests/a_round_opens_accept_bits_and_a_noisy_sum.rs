@@ -20,7 +20,8 @@ struct Round {
 impl Round {
     fn start(providers: usize) -> Self {
         let coordinator = Arc::new(identity::generate().unwrap());
-        let network = Network::start_as(&coordinator, |text| format!("{text}\n[limits]\njob_megabytes = 1024\n"));
+        let network =
+            Network::start_as(&coordinator, |text| text.replace("[limits]", "[limits]\njob_megabytes = 1024"));
         let mut providers: Vec<Arc<Identity>> =
             (0..providers).map(|_| Arc::new(identity::generate().unwrap())).collect();
         providers.sort_unstable_by_key(|provider| provider.public());

@@ -122,8 +122,12 @@ impl Session {
     /// Answers for texts, each read together with the pair of the same place if there are any; the result is `Answers`.
     fn answer(&self, texts: Vec<String>, pairs: Option<Vec<String>>, prompt: Option<String>) -> PyResult<Job> {
         let mut pairs = pairs.unwrap_or_default().into_iter();
-        let query =
-            |text: String| Query { text: text.into(), pair: pairs.next().map(Into::into), prompt: prompt.clone() };
+        let query = |text: String| Query {
+            text: text.into(),
+            pair: pairs.next().map(Into::into),
+            prompt: prompt.clone(),
+            ..Query::default()
+        };
         let queries: Vec<Query> = texts.into_iter().map(query).collect();
         let (engine, running, all) = (self.engine.clone(), self.running.clone(), queries.len());
         Job::start(ANSWERING, all, move |work| {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use sahara_circuits::float::FloatModel;
 
-use super::{Embedding, ModelEngine, Query, Sink, Stop, check_queries, encode, wanted};
+use super::{Embedding, ModelEngine, Query, Sink, Stop, check_queries, check_unlimited, encode, wanted};
 use crate::error::{Error, Result};
 use crate::models::{Model, StoreError, check_unchanged};
 
@@ -35,6 +35,7 @@ impl ModelEngine for FloatEngine {
 
     fn compute_until(&self, queries: &[Query], stop: &Stop, sink: Sink<'_>) -> Result<()> {
         check_queries(queries)?;
+        check_unlimited(queries)?;
         for (index, query) in queries.iter().enumerate() {
             wanted(stop)?;
             let encoded = encode(&self.model, index, query)?;

@@ -60,6 +60,9 @@ pub enum StoreError {
         /// Where the other one came from.
         origin: String,
     },
+    /// Classifiers that do not vote together.
+    #[error("these classifiers cannot vote together: {0}")]
+    Vote(#[source] sahara_circuits::votes::VoteError),
     /// Files of a model are not those that were brought in.
     #[error("{} in {} changed since '{name}' was pulled", files.join(", "), folder.display())]
     Changed {

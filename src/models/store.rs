@@ -15,6 +15,9 @@ use crate::error::{Error, Result};
 use crate::home::{Home, write_atomic};
 use crate::progress::Progress;
 
+/// The greatest noise that is added to the counts of a vote, of all three nodes together.
+const VOTE_NOISE: u32 = 60_000;
+
 /// The folder of models.
 pub struct Store {
     folder: PathBuf,
@@ -99,6 +102,35 @@ impl Store {
         }
         incoming.put(&self.place(&name), &lock)?;
         Ok((info, false))
+    }
+
+    /// Makes a model of classifiers that are here: their vote ([`CompiledModel::ensemble`]).
+    ///
+    /// # Errors
+    /// When one of them is not here, they are not of one encoder and the same labels, or another model has the name.
+    pub fn ensemble(&self, name: &str, classifiers: &[String], progress: &Progress) -> Result<ModelInfo> {
+        check_name(name)?;
+        let taken = || match self.info(name) {
+            Ok(info) => Err(Error::from(StoreError::Taken { name: name.to_owned(), origin: info.source })),
+            Err(_) => Ok(()),
+        };
+        taken()?;
+        let members = classifiers.iter().map(|own| self.open(own, progress)).collect::<Result<Vec<_>>>()?;
+        let names: Vec<&str> = members.iter().map(|member| member.info.name.as_str()).collect();
+        progress.step(&format!("putting {} classifiers side by side", members.len()));
+        let compiled: Vec<&CompiledModel> = members.iter().map(|member| &member.compiled).collect();
+        let vote = CompiledModel::ensemble(name, &compiled, VOTE_NOISE).map_err(StoreError::Vote)?;
+        let incoming = self.lock(progress)?.incoming()?;
+        let into = incoming.path().join("compiled");
+        vote.save(&into).map_err(|source| StoreError::Save { path: into.clone(), source })?;
+        let source = format!("the vote of {}", names.join(", "));
+        let info = ModelInfo { format: SOURCE_FORMAT, name: name.to_owned(), source, files: Vec::new() };
+        let json = serde_json::to_vec_pretty(&info).map_err(|e| Error::engine("encoding source.json", e))?;
+        write_atomic(&incoming.path().join("source.json"), &json)?;
+        let lock = self.lock(progress)?;
+        taken()?;
+        incoming.put(&self.place(name), &lock)?;
+        Ok(info)
     }
 
     /// The model that is here under this name, if it is the one that is wanted.

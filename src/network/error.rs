@@ -93,6 +93,35 @@ pub enum NetworkError {
         /// The cause.
         source: ClientError,
     },
+    /// An answer was to cost no more ε than so much, and would leave without noise.
+    #[error("an answer of this model leaves without noise: no ε bounds what it tells of the data behind the model")]
+    NoNoise,
+    /// An answer costs more ε than whoever asks accepts.
+    #[error(
+        "an answer costs ε = {cost:.4} at δ = {delta:e} of the privacy budget of the data, more than the {most} that is accepted"
+    )]
+    CostsMore {
+        /// ε of an answer.
+        cost: f64,
+        /// What is accepted.
+        most: f64,
+        /// δ of both.
+        delta: f64,
+    },
+    /// The privacy budget of the data behind a model does not suffice for another answer.
+    #[error("{doing}: {source}")]
+    UsedUp {
+        /// What was being done.
+        doing: String,
+        /// The cause.
+        source: ClientError,
+    },
+    /// A model whose answers are a vote was to be shared without noise, or another one with it.
+    #[error("{0}")]
+    Noise(&'static str),
+    /// What was said of a privacy budget is none.
+    #[error("the privacy budget: {0}")]
+    Budget(String),
     /// A node refuses what the owner of a model asks.
     #[error("{doing}: {source}")]
     Refused {
@@ -153,6 +182,11 @@ impl NetworkError {
             | Self::NoProtocol { .. }
             | Self::Refused { .. }
             | Self::Weights { .. }
+            | Self::NoNoise
+            | Self::CostsMore { .. }
+            | Self::UsedUp { .. }
+            | Self::Noise(_)
+            | Self::Budget(_)
             | Self::TakenBack { .. } => ErrorKind::Input,
             Self::Unreachable { .. }
             | Self::NotAdmitted { .. }
@@ -212,6 +246,7 @@ fn network_error(client: &Client, list: &'static str, doing: &str, source: Clien
         error if matches!(error.code(), Some(FailCode::Busy | FailCode::Stopping)) => {
             NetworkError::Busy { doing, source }
         }
+        error if error.code() == Some(FailCode::UsedUp) => NetworkError::UsedUp { doing, source },
         error if matches!(error.code(), Some(FailCode::Unpaid | FailCode::Unpresented)) => {
             NetworkError::Unpaid { doing, source }
         }

@@ -26,6 +26,7 @@ pub use sahara_mpc::client::{
     ClientError, Committee, Consumers, NodeStatus, OwnerKey, Rounding, Sharing, SharingName, SharingRef, Visibility,
 };
 pub use sahara_mpc::identity::PublicKey;
+use sahara_mpc::manifest::{AnswerCost, NoiseTerms};
 pub use sahara_mpc::market::{Asset, Purse};
 use sahara_mpc::wire::FailCode;
 pub use sahara_mpc::wire::SharingEntry;
@@ -34,10 +35,10 @@ pub use error::NetworkError;
 use error::consumers_error;
 pub(crate) use error::{find_error, not_for_us};
 pub use figures::Figures;
-pub use owner::{Listing, OwnSharing, Owner, ShareOptions, sharings};
+pub use owner::{Listing, NoiseOptions, OwnSharing, Owner, ShareOptions, sharings};
 
 use crate::embedding::{
-    Embedding, ModelEngine, Query, Sink, Stop, check_queries, cores, decode, encode, graph, wanted,
+    Embedding, ModelEngine, Privacy, Query, Sink, Stop, check_queries, cores, decode, encode, graph, wanted,
 };
 use crate::error::{Error, Result};
 use crate::home::Home;
@@ -111,7 +112,15 @@ struct Inferred {
 /// Texts that are encoded and wait to be computed.
 pub struct Window {
     first: usize,
-    items: Vec<(Encoded, Assignment)>,
+    items: Vec<Item>,
+}
+
+/// One text.
+struct Item {
+    encoded: Encoded,
+    assignment: Assignment,
+    /// The most ε that its answer may cost.
+    most: Option<f64>,
 }
 
 impl Window {
@@ -252,7 +261,7 @@ impl NetworkEngine {
             if tokens > WINDOW_TOKENS && window.len() >= self.options.jobs {
                 break;
             }
-            window.items.push((encoded, self.next_assignment()));
+            window.items.push(Item { encoded, assignment: self.next_assignment(), most: query.most_epsilon });
         }
         Ok(window)
     }
@@ -262,9 +271,18 @@ impl NetworkEngine {
     }
 
     /// The task of one text, on the version of the sharing that is current.
-    fn task(&self, client: &Client, bucket: u32, assignment: Assignment) -> Result<Task> {
+    /// Where answers leave with noise there is one assignment, and what the answer may cost is looked at for this very version.
+    fn task(&self, client: &Client, bucket: u32, assignment: Assignment, most: Option<f64>) -> Result<Task> {
         let (sharing, _) = self.sharing_for(client)?;
         let length = self.length(bucket)?;
+        let noise = sharing.manifest().noise.as_ref();
+        if let Some(most) = most {
+            let Privacy { epsilon: cost, delta, .. } = privacy(noise, &length.graph)?.ok_or(NetworkError::NoNoise)?;
+            if cost.is_nan() || cost > most {
+                return Err(NetworkError::CostsMore { cost, most, delta }.into());
+            }
+        }
+        let assignment = noise.map_or(assignment, |terms| terms.assignment);
         let task = sharing.task_of(length.id, &length.graph, assignment, self.options.rounding);
         task.map_err(|e| consumers_error(client, "choosing what to compute", e))
     }
@@ -280,14 +298,14 @@ impl NetworkEngine {
     /// Has at most `most` packs of a kind made; an error that `tolerates` says is none.
     fn prepare_by(&self, client: &Client, window: &Window, most: u32, tolerates: fn(FailCode) -> bool) -> Result<()> {
         let mut wanted = BTreeMap::new();
-        for (encoded, assignment) in &window.items {
+        for Item { encoded, assignment, .. } in &window.items {
             *wanted.entry((encoded.bucket, *assignment)).or_insert(0) += 1;
         }
         let wanted: Vec<((u32, Assignment), u32)> = wanted.into_iter().collect();
         let make = |index: usize| {
             let ((bucket, assignment), count) = wanted[index];
             self.ask("preparing masks on the nodes", || {
-                let task = self.task(client, bucket, assignment)?;
+                let task = self.task(client, bucket, assignment, None)?;
                 let missing = count.min(most).saturating_sub(client.packs_ready(&task)?);
                 if missing == 0 {
                     return Ok(());
@@ -334,11 +352,10 @@ impl NetworkEngine {
         let most = AtomicU32::new(0);
         let job = |offset: usize| {
             let index = window.first + offset;
-            let (encoded, assignment) = &window.items[offset];
-            let Inferred { integers, rounds, receipt } =
-                self.infer(client, *assignment, encoded, (index, window.len() == 1))?;
+            let item = &window.items[offset];
+            let Inferred { integers, rounds, receipt } = self.infer(client, item, (index, window.len() == 1))?;
             most.fetch_max(rounds, Ordering::Relaxed);
-            Ok(Embedding { receipt, ..decode(&self.model, index, encoded, integers) })
+            Ok(Embedding { receipt, ..decode(&self.model, index, &item.encoded, integers) })
         };
         in_order(window.len(), self.options.jobs, job, sink)?;
         Ok(most.into_inner())
@@ -347,19 +364,21 @@ impl NetworkEngine {
     fn infer(
         &self,
         client: &Client,
-        assignment: Assignment,
-        encoded: &Encoded,
+        Item { encoded, assignment, most }: &Item,
         (index, alone): (usize, bool),
     ) -> Result<Inferred> {
         let length = self.length(encoded.bucket)?;
         let doing = format!("answering for text {index} on the network");
+        let mut inputs = encoded.inputs.clone();
+        // Empty where the nodes supply noise.
+        inputs.resize(length.graph.inputs.len().max(inputs.len()), Vec::new());
         // Where none was ready before, none is expected; now and then that is looked at again.
         let before = if alone { self.without_pack.load(Ordering::Relaxed) } else { 0 };
         // Only at the first try: a pack that was made before the nodes were too busy waits for the next one.
         let mut make_first = before % LOOK_AGAIN != 0;
         let Inference { outputs, stats, receipt, .. } = self.ask(&doing, || {
-            let task = self.task(client, encoded.bucket, assignment)?;
-            let job = Job { graph: &length.graph, task, inputs: &encoded.inputs, auto_prepare: true };
+            let task = self.task(client, encoded.bucket, *assignment, *most)?;
+            let job = Job { graph: &length.graph, task, inputs: &inputs, auto_prepare: true };
             let make_first = mem::take(&mut make_first);
             let inference = if make_first { client.infer_prepared(&job)? } else { client.infer(&job)? };
             if alone {
@@ -404,6 +423,16 @@ impl NetworkEngine {
     }
 }
 
+/// What an answer of a graph costs under these terms; of what is spent it knows nothing.
+fn privacy(terms: Option<&NoiseTerms>, graph: &Graph) -> Result<Option<Privacy>> {
+    let Some(terms) = terms else { return Ok(None) };
+    let inputs = terms.noise.inputs().iter().filter_map(|input| graph.inputs.get(*input as usize));
+    let cost = terms.cost(inputs.map(|spec| spec.shape.len() as u64).sum());
+    let delta = terms.budget.delta();
+    let epsilon = AnswerCost::epsilon(&[(cost, 1)], delta).map_err(|e| NetworkError::Budget(e.to_string()))?;
+    Ok(Some(Privacy { epsilon, spent: 0.0, budget: terms.budget.epsilon(), delta }))
+}
+
 impl ModelEngine for NetworkEngine {
     fn model(&self) -> &Model {
         &self.model
@@ -428,6 +457,18 @@ impl ModelEngine for NetworkEngine {
             self.run_by(&client, window, sink)?;
         }
         Ok(())
+    }
+
+    fn cost(&self) -> Result<Option<Privacy>> {
+        let (sharing, _) = self.sharing_for(&self.client)?;
+        let Some(terms) = &sharing.manifest().noise else { return Ok(None) };
+        let Some(bucket) = self.model.compiled.buckets().first().copied() else { return Ok(None) };
+        let doing = "asking for the account of the data";
+        let Some(one) = privacy(Some(terms), &self.length(bucket)?.graph)? else { return Ok(None) };
+        let spent = self.client.spent(&sharing).map_err(|e| consumers_error(&self.client, doing, e))?;
+        let spent = spent.map_or(Ok(0.0), |spent| spent.epsilon(&terms.budget));
+        let spent = spent.map_err(|e| NetworkError::Budget(e.to_string()))?;
+        Ok(Some(Privacy { spent, ..one }))
     }
 
     fn ready(&self) -> Result<()> {

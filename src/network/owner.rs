@@ -3,9 +3,11 @@
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
+use sahara_circuits::votes;
 use sahara_mpc::client::{Access, Assignment, Client, Consumers, Listed, Offer, Sharing, SharingName, Visibility};
+use sahara_mpc::engine::NodeNoise;
 use sahara_mpc::identity::PublicKey;
-use sahara_mpc::manifest::{AccessRule, Asset};
+use sahara_mpc::manifest::{AccessRule, Asset, Budget, NoiseTerms, Sensitivity};
 use sahara_mpc::wire::SharingEntry;
 
 use super::error::{find_error, owners_error};
@@ -28,13 +30,60 @@ pub struct ShareOptions {
     pub consumers: Option<Consumers>,
     /// The asset whose licences give access to it instead, for money: then there are no `consumers`, and the owner pays, too.
     pub asset: Option<Asset>,
+    /// Under which terms the answers of a vote leave; no other model has such terms, and no vote goes without.
+    pub noise: Option<NoiseOptions>,
     /// Hand it over again even if the nodes have it.
     pub force: bool,
 }
 
+/// The noise on the counts of a vote, and what all answers may cost.
+#[derive(Clone, Debug, PartialEq)]
+pub struct NoiseOptions {
+    /// What you call the data that the voters learned from: all your sharings that name it draw on one budget.
+    pub dataset: SharingName,
+    /// Standard deviation that is left to whoever knows one node's part of the noise, in votes.
+    pub deviation: f64,
+    /// ε of all answers together.
+    pub epsilon: f64,
+    /// Its δ.
+    pub delta: f64,
+}
+
+impl NoiseOptions {
+    /// The terms for a vote's graph. One voter's data is one record: it changes two counts by one each.
+    fn terms(&self, input: u32) -> Result<NoiseTerms> {
+        let range = |e: String| NetworkError::Budget(e);
+        // Each node adds half of what is left; rounded up.
+        let variance = (self.deviation * self.deviation / 2.0).ceil();
+        let sound = self.deviation.is_finite() && variance >= 1.0;
+        let variance = if sound { variance as u64 } else { 0 };
+        let noise = NodeNoise::new(vec![input], variance).map_err(|e| range(e.to_string()))?;
+        let sensitivity = Sensitivity { l1: votes::L1, l2_squared: votes::L2_SQUARED };
+        let budget = Budget::new(self.epsilon, self.delta).map_err(range)?;
+        Ok(NoiseTerms { noise, assignment: Assignment::ALL[0], dataset: self.dataset.clone(), sensitivity, budget })
+    }
+}
+
+/// What a model is shared with: terms for a vote, and none for others.
+pub(super) fn terms(model: &Model, options: Option<&NoiseOptions>) -> Result<Option<NoiseTerms>> {
+    let graphs = graphs(model)?;
+    let inputs: Vec<Option<u32>> = graphs.all.iter().map(|graph| votes::noise_input(graph)).collect();
+    match (inputs[..].first().copied().flatten(), options) {
+        (None, None) => Ok(None),
+        (Some(input), Some(options)) if inputs.iter().all(|other| *other == Some(input)) => {
+            options.terms(input).map(Some)
+        }
+        (Some(_), None) => Err(NetworkError::Noise(
+            "the model is a vote: it is shared with the name of its data, a deviation and a budget",
+        )
+        .into()),
+        _ => Err(NetworkError::Noise("the model is no vote: its answers do not leave with noise").into()),
+    }
+}
+
 impl Default for ShareOptions {
     fn default() -> Self {
-        Self { name: None, visibility: Visibility::Private, consumers: None, asset: None, force: false }
+        Self { name: None, visibility: Visibility::Private, consumers: None, asset: None, noise: None, force: false }
     }
 }
 
@@ -86,6 +135,7 @@ impl Owner {
             (None, Some(held)) => listed_before(&held.listed, own, progress)?,
             (None, None) => Consumers::only([own]),
         };
+        let noise = terms(model, options.noise.as_ref())?;
         let graphs = graphs(model)?;
         let same = |sharing: &Sharing| {
             let manifest = sharing.manifest();
@@ -95,6 +145,7 @@ impl Owner {
             };
             graphs.are_in(sharing)
                 && (manifest.visibility(), sold) == (visibility, options.asset)
+                && manifest.noise == noise
                 && manifest.client_part.is_some()
         };
         let unchanged = held.as_ref().is_some_and(|held| held.settled && held.listed.keys() == Some(&consumers));
@@ -115,15 +166,16 @@ impl Owner {
         }
         progress.step("packing what consumers need");
         let part = client_part::pack(&model.compiled)?;
+        let counted = noise.as_ref().map(|terms| [terms.assignment]);
         let offer = Offer {
             name,
             graphs: &graphs.all,
             weights: &model.compiled.weights,
             visibility,
-            assignments: &Assignment::ALL,
+            assignments: counted.as_ref().map_or(&Assignment::ALL, |one| one),
             access: options.asset.map_or_else(|| consumers.clone().into(), Access::Chain),
             client_part: Some(&part),
-            noise: None,
+            noise: noise.clone(),
         };
         let doing = format!("sharing {} among the nodes", model.info.name);
         let shared = owner.until(stop.clone()).share(&offer, &percent_of(progress, &doing));

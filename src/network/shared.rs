@@ -150,6 +150,8 @@ impl Own {
         graphs: &Graphs,
         progress: &Progress,
     ) -> Result<(bool, Sharing)> {
+        // A vote is handed over by whoever says what its answers may cost.
+        super::owner::terms(model, None)?;
         let (owner, asker) = (&self.owner, consumer.key());
         let held = owner.held(&self.name).map_err(|e| owners_error(owner, "asking the nodes for your model", e))?;
         // Whoever was let in before still is, and needs a client part as before.

@@ -22,6 +22,7 @@ mod privacy;
 mod process;
 mod python;
 mod record;
+mod rounds;
 mod soak;
 mod statetest;
 mod test;
@@ -55,6 +56,7 @@ usage: cargo xtask <command> [arguments]
       --seconds N    of load for each (60)
       --rate N       transfers offered each second (2500)
       --json         print one object instead of a table; --help tells the rest
+  bench rounds       a hundred providers train together, beside a central model
   bench privacy      a step of private training (--peers: beside Opacus; --json;
                      --only NAME)
   bench accuracy     what private training reaches on five data sets (the same
@@ -96,6 +98,7 @@ fn chore(command: &str, rest: &[String]) -> Result<(), Failure> {
         "bench" if rest.first().is_some_and(|what| what == "transports") => transports::bench(&rest[1..]),
         "bench" if rest.first().is_some_and(|what| what == "privacy") => privacy::bench(&rest[1..]),
         "bench" if rest.first().is_some_and(|what| what == "accuracy") => accuracy::bench(&rest[1..]),
+        "bench" if rest.first().is_some_and(|what| what == "rounds") => rounds::bench(&rest[1..]),
         "bench" => bench::run(rest),
         "dist" => dist::run(rest),
         "python" => python::run(rest),

@@ -9,7 +9,7 @@ use super::Context;
 use super::embed::{EngineArgs, Opened, given, how_far};
 use super::signals::stop_when_interrupted;
 use crate::error::{Error, Result};
-use sahara::embedding::{Classes, Query, check_queries};
+use sahara::embedding::{Classes, Privacy, Query, check_queries};
 
 #[derive(Args, Debug)]
 #[command(after_help = "\
@@ -17,6 +17,7 @@ Examples:
   sahara classify --model sentiment \"a very good film\"
   sahara classify --model reranker \"is it open?\" --pair \"It opens at nine.\"
   sahara classify --model sentiment --file reviews.txt --json > labels.jsonl
+  sahara classify --model OWNER/vote --dp-epsilon 0.3 \"a very good film\"
 
 The model is one with a classifier, such as BertForSequenceClassification:
 bring it in with `sahara model pull FOLDER`. The share nodes see neither the
@@ -33,8 +34,16 @@ pub struct ClassifyArgs {
     /// A second text that each is read together with
     #[arg(long, value_name = "TEXT")]
     pair: Option<String>,
+    /// The most ε of the data's privacy budget that each answer may cost; one without noise is refused
+    #[arg(long, value_name = "E", value_parser = above_zero)]
+    dp_epsilon: Option<f64>,
     #[command(flatten)]
     engine: EngineArgs,
+}
+
+fn above_zero(text: &str) -> std::result::Result<f64, String> {
+    let number: f64 = text.parse().map_err(|_| "not a number".to_owned())?;
+    if number > 0.0 { Ok(number) } else { Err("not above 0".into()) }
 }
 
 /// One line of the JSON output.
@@ -57,7 +66,11 @@ struct Score<'a> {
 
 pub fn run(args: ClassifyArgs, context: &mut Context) -> Result<()> {
     let texts = given(&args.texts, args.file.as_deref())?;
-    let query = |text: &String| Query { pair: args.pair.as_deref().map(Into::into), ..Query::from(text) };
+    let query = |text: &String| Query {
+        pair: args.pair.as_deref().map(Into::into),
+        most_epsilon: args.dp_epsilon,
+        ..Query::from(text)
+    };
     let queries: Vec<Query> = texts.iter().map(query).collect();
     check_queries(&queries)?;
     let Opened { model, engine, paid } = args.engine.open(context)?;
@@ -95,6 +108,15 @@ pub fn run(args: ClassifyArgs, context: &mut Context) -> Result<()> {
         Ok(())
     });
     paid.iter().for_each(|tally| tally.tell(progress));
+    // What was answered stays answered, whether or not the nodes say what it has cost by now.
+    if let Ok(Some(privacy)) = engine.privacy() {
+        let Privacy { epsilon, spent, budget, delta } = privacy;
+        progress.note(&format!(
+            "each answer costs ε = {epsilon:.4} of the data's budget; ε = {spent:.4} of {budget} is spent by all so far, {:.4} is \
+             left (δ = {delta:e})",
+            privacy.left()
+        ));
+    }
     done.map_err(|error| how_far(error.into(), progress.done(), texts.len()))
 }
 

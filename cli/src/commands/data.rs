@@ -12,6 +12,7 @@ use clap::Subcommand;
 
 use super::Context;
 use crate::error::Result;
+pub use budget::{GRANTING_GAS, grant};
 pub use draw::{DrawArgs, Reserved};
 
 #[derive(Subcommand, Debug)]

@@ -3,6 +3,7 @@
 mod asset;
 mod books;
 mod chain;
+mod chart;
 mod classify;
 mod committee;
 mod completions;
@@ -206,6 +207,14 @@ struct ProtocolArgs {
     /// Whether the share nodes may know the weights [default: private; for somebody else's model, its owner's choice]
     #[arg(long, value_enum)]
     weights: Option<WeightsArg>,
+}
+
+/// The training that a whole command line asks for.
+fn training(command: &[String]) -> std::result::Result<train::TrainCommand, String> {
+    match Cli::try_parse_from(command).map_err(|error| error.to_string())?.command {
+        Command::Train(training) => Ok(training),
+        _ => Err("the command does not train".to_owned()),
+    }
 }
 
 /// Reads the arguments, runs the command, prints the error; the exit code.

@@ -13,6 +13,23 @@ use sahara::models::{DEFAULT_MODEL, ModelInfo, Origin, SharedStore, Store, Store
 pub enum ModelCommand {
     /// Bring a model in: from a folder, the Hugging Face hub, or a pinned package
     Pull(PullArgs),
+    /// Make one model of classifiers: their vote, for answers with noise
+    #[command(after_help = "\
+Examples:
+  sahara model ensemble vote clinic-1 clinic-2 clinic-3
+  sahara model share vote --dataset clinics --noise 4 --epsilon 8 --delta 1e-5
+
+The classifiers are of one encoder and have the same labels; only their last
+linear layer differs, as where each was trained on data of its own. Each has
+one vote. On the share nodes noise is added to the counts before anything is
+opened, and only which label has most comes out.")]
+    Ensemble {
+        /// Name of the new model
+        name: String,
+        /// Names of the classifiers, 2 or more
+        #[arg(required = true, num_args = 2.., value_name = "CLASSIFIER")]
+        classifiers: Vec<String>,
+    },
     /// List the models on this machine
     Ls,
     /// Show one model: files, digests, graphs
@@ -74,6 +91,14 @@ pub fn run(command: ModelCommand, context: &mut Context) -> Result<()> {
     let store = Store::new(&context.home);
     match command {
         ModelCommand::Pull(args) => pull(&store, &args, context),
+        ModelCommand::Ensemble { name, classifiers } => {
+            let info = store.ensemble(&name, &classifiers, &context.progress.events())?;
+            context.progress.clear();
+            if context.out.json() {
+                return context.out.value(&summary(&info));
+            }
+            context.out.folded("", &format!("{} is ready ({})", info.name, info.source))
+        }
         ModelCommand::Ls => list(&store, context),
         ModelCommand::Show { name } => match another(&store, &name, context)? {
             Some(which) => show_shared(&which, context),

@@ -20,7 +20,7 @@ use sahara::home::create_private_dir;
 use sahara::keys::{self, Role};
 use sahara::models::{DEFAULT_MODEL, Model, SharedStore, Store};
 use sahara::network::{
-    self, Consumers, OwnSharing, Owner, PublicKey, ShareOptions, SharingName, SharingRef, Visibility,
+    self, Consumers, NoiseOptions, OwnSharing, Owner, PublicKey, ShareOptions, SharingName, SharingRef, Visibility,
 };
 
 #[derive(Args, Debug)]
@@ -30,6 +30,9 @@ Examples:
   sahara model share mine --access KEY --access KEY  for these consumers, too
   sahara model share mine --access everyone          for all the nodes serve
   sahara model share mine --asset ID                 for whoever has a licence
+  sahara model share vote --dataset reviews --noise 40 --epsilon 8 --delta 1e-5
+      a vote of `sahara model ensemble`, whose answers leave with noise, until
+      they have cost that much
   sahara model share mine --asset ID --committee auto
       the same, at nodes that are drawn by the chain's rule from the operators
       who are willing, and seated once you have agreed to who it is
@@ -63,11 +66,37 @@ pub struct ShareArgs {
     /// Name to share it under [default: the model's, with `.open` for open weights]
     #[arg(long = "as", value_name = "NAME")]
     name: Option<String>,
+    #[command(flatten)]
+    noise: NoiseArgs,
     /// Share it again even if the nodes have it
     #[arg(long)]
     force: bool,
     #[command(flatten)]
     nodes: NodesArgs,
+}
+
+/// Under which terms the answers of a vote leave.
+#[derive(Args, Debug)]
+pub struct NoiseArgs {
+    /// What you call the data behind a vote: all that you share about it draws on one privacy budget
+    #[arg(long, value_name = "NAME", requires_all = ["noise", "epsilon", "delta"])]
+    dataset: Option<SharingName>,
+    /// Standard deviation of the noise on the counts, that is left when one node tells its part
+    #[arg(long, value_name = "VOTES", requires = "dataset")]
+    noise: Option<f64>,
+    /// ε that all answers about the data may cost together, whoever asks
+    #[arg(long, value_name = "E", requires = "dataset")]
+    epsilon: Option<f64>,
+    /// δ of that ε
+    #[arg(long, value_name = "D", requires = "dataset")]
+    delta: Option<f64>,
+}
+
+impl NoiseArgs {
+    fn options(&self) -> Option<NoiseOptions> {
+        let Self { dataset, noise, epsilon, delta } = self;
+        Some(NoiseOptions { dataset: dataset.clone()?, deviation: (*noise)?, epsilon: (*epsilon)?, delta: (*delta)? })
+    }
 }
 
 /// Which nodes.
@@ -171,6 +200,7 @@ fn options(args: &ShareArgs, asset: Option<Asset>, context: &Context) -> Result<
         visibility: args.weights.into(),
         consumers: consumers(&args.access, own, args.others_only)?,
         asset,
+        noise: args.noise.options(),
         force: args.force,
     })
 }

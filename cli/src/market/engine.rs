@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use alloy_primitives::B256;
-use sahara::embedding::{Engine, ModelEngine, Query, Sink, Stop};
+use sahara::embedding::{Engine, ModelEngine, Privacy, Query, Sink, Stop};
 use sahara::error::{ErrorKind, NetworkError};
 use sahara::home::{Home, write_atomic};
 use sahara::models::{Model, SharedStore};
@@ -175,6 +175,10 @@ impl PaidEngine {
 impl ModelEngine for PaidEngine {
     fn model(&self) -> &Model {
         &self.model
+    }
+
+    fn cost(&self) -> sahara::Result<Option<Privacy>> {
+        self.engine(self.current.load(Ordering::Relaxed) % self.lanes.len())?.privacy()
     }
 
     fn compute_until(&self, queries: &[Query], stop: &Stop, sink: Sink<'_>) -> sahara::Result<()> {

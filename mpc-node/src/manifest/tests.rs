@@ -252,3 +252,86 @@ fn a_commitment_to_a_seed_tells_sharings_roles_and_seeds_apart() {
     assert_eq!(different.len(), 8);
     assert_eq!(all[0], seed_commitment(&one, 0, &seeds[0]));
 }
+
+fn noisy(owner: &Identity) -> Manifest {
+    let terms = NoiseTerms {
+        noise: NodeNoise::new(vec![1, 4], 800).unwrap(),
+        assignment: Assignment::ALL[2],
+        dataset: "reviews".parse().unwrap(),
+        sensitivity: Sensitivity { l1: 2, l2_squared: 2 },
+        budget: Budget::new(2.5, 1e-6).unwrap(),
+    };
+    let base = manifest(owner, &graph(1));
+    let shares = Shares::Private(vec![base.shares.private()[2]]);
+    Manifest { noise: Some(terms), shares, ..base }
+}
+
+#[test]
+fn terms_of_noise_are_signed_and_manifests_without_are_as_they_were() {
+    let owner = generate().unwrap();
+    let clear = manifest(&owner, &graph(1)).sign(&owner).unwrap();
+    assert_eq!((clear.encode()[8], clear.manifest().noise.is_none()), (1, true));
+    let signed = noisy(&owner).sign(&owner).unwrap();
+    assert_eq!((signed.encode()[8], signed.manifest()), (2, &noisy(&owner)));
+    for at in 0..signed.encode().len() {
+        let mut changed = signed.encode().to_vec();
+        changed[at] ^= 1;
+        assert!(SignedManifest::decode(&changed).is_err(), "byte {at} can be changed");
+    }
+    let budget = signed.manifest().noise.as_ref().unwrap().budget;
+    assert!((budget.epsilon() - 2.5).abs() < 1e-9 && (budget.delta() - 1e-6).abs() < 1e-15);
+    // One assignment, whose evaluators count.
+    let serves = Assignment::ALL.map(|assignment| signed.manifest().serves(assignment));
+    assert_eq!(serves, [false, false, true]);
+    let open = Manifest { shares: Shares::Open, ..noisy(&owner) }.sign(&owner).unwrap();
+    assert_eq!(Assignment::ALL.map(|assignment| open.manifest().serves(assignment)), [false, false, true]);
+}
+
+#[test]
+fn terms_that_make_no_sense_are_refused_though_they_are_signed() {
+    let owner = generate().unwrap();
+    let with = |edit: &dyn Fn(&mut NoiseTerms)| {
+        let mut manifest = noisy(&owner);
+        edit(manifest.noise.as_mut().unwrap());
+        raw(&manifest, &owner).map(drop)
+    };
+    assert_eq!(with(&|_| ()), Ok(()));
+    let field = |field| Err(DecodeError::Field { what: WHAT, field });
+    for assignment in [Assignment::ALL[0], Assignment::ALL[1]] {
+        assert_eq!(with(&|t| t.assignment = assignment), field("assignment of noise"));
+    }
+    let all = manifest(&owner, &graph(1)).shares;
+    assert_eq!(raw(&Manifest { shares: all, ..noisy(&owner) }, &owner).map(drop), field("assignment of noise"));
+    for (l1, l2_squared, right) in [(2, 2, true), (2, 4, true), (2, 5, false), (3, 2, false), (0, 0, false)] {
+        let sensitivity = Sensitivity { l1, l2_squared };
+        assert_eq!(with(&|t| t.sensitivity = sensitivity).is_ok(), right, "{sensitivity:?}");
+    }
+    let wide = Sensitivity { l1: (1 << 29) + 1, l2_squared: 1 << 30 };
+    assert_eq!(with(&|t| t.sensitivity = wide), field("sensitivity"));
+    let good = Budget::new(1.0, 1e-5).unwrap();
+    for budget in [
+        Budget { epsilon_micros: 0, ..good },
+        Budget { epsilon_micros: 1_000_000_000_001, ..good },
+        Budget { delta_femtos: 0, ..good },
+        Budget { delta_femtos: 1_000_000_000_000_000, ..good },
+    ] {
+        assert_eq!(with(&|t| t.budget = budget), field("budget"));
+    }
+    for (epsilon, delta) in [(0.0, 1e-5), (-1.0, 1e-5), (f64::NAN, 1e-5), (f64::INFINITY, 1e-5), (1.0, 0.0), (1.0, 1.0)]
+    {
+        assert!(Budget::new(epsilon, delta).is_err(), "{epsilon} {delta}");
+    }
+}
+
+#[test]
+fn answers_cost_what_their_noise_and_sensitivity_say() {
+    let cost =
+        |variance, l1, l2_squared| AnswerCost { variance, sensitivity: Sensitivity { l1, l2_squared }, numbers: 10 };
+    let epsilon = |cost, times| AnswerCost::epsilon(&[(cost, times)], 1e-5).unwrap();
+    let base = epsilon(cost(1600, 2, 2), 10);
+    assert!(epsilon(cost(800, 2, 2), 10) > 1.3 * base, "less noise");
+    assert!(epsilon(cost(1600, 4, 8), 10) > 1.5 * base, "more sensitivity");
+    assert!(epsilon(cost(1600, 2, 2), 20) > 1.3 * base, "more answers");
+    let both = AnswerCost::epsilon(&[(cost(1600, 2, 2), 10), (cost(800, 2, 2), 10)], 1e-5).unwrap();
+    assert!(both > epsilon(cost(800, 2, 2), 10), "other answers about the same data");
+}

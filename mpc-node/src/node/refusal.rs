@@ -113,6 +113,7 @@ impl From<AccountError> for Refusal {
     fn from(error: AccountError) -> Self {
         let code = match error {
             AccountError::UsedUp { .. } => FailCode::UsedUp,
+            AccountError::Held { .. } => FailCode::Busy,
             AccountError::Elsewhere { .. } | AccountError::Full { .. } | AccountError::Beyond { .. } => {
                 FailCode::Refused
             }

@@ -11,13 +11,14 @@ mod opening;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use super::patience::still_there;
 use super::refusal::{Refusal, Trouble, own};
 use super::seat::Seat;
-use super::slots::Slot;
+use super::slots::{GLANCE, Slot};
 use crate::engine::EvaluatorRole;
 use crate::identity::PublicKey;
 use crate::lane::Lane;
@@ -37,6 +38,9 @@ const CLOSES_WITHIN: Duration = Duration::from_secs(600);
 /// How long a result, or the reason why there is none, stays.
 const RESULT_STAYS: Duration = Duration::from_secs(3600);
 
+/// Bytes of an answer for which a lane has memory by itself.
+const SMALL: usize = 256 << 10;
+
 /// The rounds of a committee at this node.
 #[derive(Default)]
 pub(super) struct Rounds(Mutex<HashMap<RoundId, Round>>);
@@ -49,6 +53,8 @@ struct Round {
     opened: Duration,
     forgotten: Duration,
     stage: Stage,
+    /// Places of those who are sending.
+    coming: BTreeSet<u16>,
     /// What this node deals, if it is the helper.
     helping: Helping,
     /// Memory for contributions and checks, until there is a result.
@@ -193,7 +199,7 @@ fn show(seat: &Seat, lane: &mut Lane, which: ShowRound) -> Result<(), Trouble> {
         let reply = RoundReply { terms, stage: round.stage(), contributed: contributed as u32, own };
         Ok((reply, which.attachment.then(|| round.attachment.clone())))
     })?;
-    bulk(seat, lane, &asker, attachment.as_ref().map_or(0, |bytes| bytes.len()))?;
+    let _room = bulk(seat, lane, attachment.as_ref().map_or(0, |bytes| bytes.len()))?;
     lane.send(&reply).map_err(own)?;
     if let Some(attachment) = attachment {
         lane.send_stream(&attachment).map_err(own)?;
@@ -224,7 +230,7 @@ fn abandon(seat: &Seat, lane: &mut Lane, AbandonRound(id): AbandonRound) -> Resu
 fn fetch(seat: &Seat, lane: &mut Lane, FetchRound(id): FetchRound) -> Result<(), Trouble> {
     let (now, asker) = (seat.machine.uptime(), lane.peer());
     let result = seat.rounds.of(&id, &asker, now, |round| round.result())?;
-    bulk(seat, lane, &asker, 4 * result.sum.len())?;
+    let _room = bulk(seat, lane, 4 * result.sum.len())?;
     lane.send(&*result).map_err(own)?;
     lane.pace(None);
     Ok(())
@@ -244,9 +250,16 @@ impl Round {
     }
 }
 
-/// Whoever reads slowly has the time of a request, and what is sent counts as fetched.
-fn bulk(seat: &Seat, lane: &mut Lane, asker: &PublicKey, bytes: usize) -> Result<(), Trouble> {
-    seat.machine.quotas.download(*asker, *asker, bytes as u64, seat.machine.uptime())?;
-    lane.pace(Some((seat.machine.config.timeouts.request(), crate::channel::SLOWEST)));
-    Ok(())
+/// Whoever reads slowly has the time of a request, what is sent counts as fetched, and the bytes of an answer take memory.
+fn bulk(seat: &Seat, lane: &mut Lane, bytes: usize) -> Result<Option<Slot>, Trouble> {
+    let (asker, time) = (lane.peer(), seat.machine.config.timeouts.request());
+    seat.machine.quotas.download(asker, asker, bytes as u64, seat.machine.uptime())?;
+    lane.pace(Some((time, crate::channel::SLOWEST)));
+    if bytes <= SMALL {
+        return Ok(None);
+    }
+    // As they are written, and as they are sent.
+    let room = seat.job_memory.take_aside_while(asker, 2 * bytes as u64, time, GLANCE, || still_there(lane))?;
+    let busy = || Refusal::new(FailCode::Busy, "this node has no memory for the answer right now, try again");
+    room.map(Some).ok_or_else(|| busy().into())
 }

@@ -1,7 +1,6 @@
 use super::*;
 use crate::identity;
 
-#[expect(clippy::unwrap_used, reason = "the numbers are in range")]
 fn terms(coordinator: &Identity) -> RoundTerms {
     let mut providers: Vec<PublicKey> = (1..4).map(|n| PublicKey([n; 32])).collect();
     providers.sort_unstable();

@@ -38,6 +38,14 @@ impl Message for OpenRound {
     }
 }
 
+fn flag(r: &mut Reader<'_>) -> Result<bool, DecodeError> {
+    match r.u8()? {
+        0 => Ok(false),
+        1 => Ok(true),
+        _ => Err(r.field("yes or no")),
+    }
+}
+
 /// How far a round is at a node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RoundStage {
@@ -115,7 +123,7 @@ impl Message for ShowRound {
     }
 
     fn read(r: &mut Reader<'_>) -> Result<Self, DecodeError> {
-        Ok(Self { round: RoundId(r.array()?), attachment: r.u8()? != 0 })
+        Ok(Self { round: RoundId(r.array()?), attachment: flag(r)? })
     }
 }
 
@@ -143,7 +151,7 @@ impl Message for RoundReply {
 
     fn read(r: &mut Reader<'_>) -> Result<Self, DecodeError> {
         let (terms, stage) = (read_terms(r)?, RoundStage::read(r)?);
-        Ok(Self { terms, stage, contributed: r.u32()?, own: r.u8()? != 0 })
+        Ok(Self { terms, stage, contributed: r.u32()?, own: flag(r)? })
     }
 }
 
@@ -240,7 +248,7 @@ impl Message for RoundResult {
 
     fn read(r: &mut Reader<'_>) -> Result<Self, DecodeError> {
         let (round, included) = (RoundId(r.array()?), read_places(r)?);
-        let accepted = (0..included.len()).map(|_| Ok(r.u8()? != 0)).collect::<Result<_, _>>()?;
+        let accepted = (0..included.len()).map(|_| flag(r)).collect::<Result<_, _>>()?;
         let signatures = [r.array()?, r.array()?];
         let len = r.count("coordinates", sahara_protocol::round::MOST_DIMENSION as usize)?;
         Ok(Self { round, included, accepted, sum: r.words(len)?, signatures })

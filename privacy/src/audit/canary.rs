@@ -109,6 +109,10 @@ where
         if real > 0 { self.model.at_once(data.real, &rest[..real]).min(real) } else { AT_ONCE }
     }
 
+    fn rounding(&self) -> f64 {
+        self.model.rounding()
+    }
+
     fn gradients(&self, private: bool) -> MarkedGradients<'_, M> {
         let Self { model, places, others, length } = self;
         MarkedGradients {

@@ -5,8 +5,8 @@
 //! fell; more right guesses than (ε, δ)-privacy allows prove that it does not hold. Two attackers are tried:
 //!
 //! * One who sees every noisy gradient and knows all other examples. Canaries are gradients of one number ([`Canary`]), the hardest to hide.
-//! * One who sees the last parameters alone: membership inference by the loss of examples that were put in the same way, which
-//!   whoever calls appends to the data.
+//! * One who sees the last parameters alone: membership inference by the loss of examples with random numbers and a random class,
+//!   which were put in the same way ([`Strangers`]).
 //!
 //! An audit finds mistakes. That it finds none proves nothing: the next attacker may be better. What it says was made from the data
 //! beyond any budget, and is for the data's owner alone.
@@ -14,6 +14,7 @@
 mod bound;
 mod canary;
 mod score;
+mod stranger;
 
 use std::path::Path;
 
@@ -21,6 +22,7 @@ pub use bound::Guesses;
 pub use canary::Canary;
 use canary::{Marked, Mixed};
 use score::Scores;
+pub use stranger::Strangers;
 
 use crate::accounting::{Accountant, AccountingError, Composition, Mechanism};
 use crate::noise::Generator;
@@ -47,14 +49,6 @@ pub struct Subject<'a, M: Model> {
     pub ways: (Rule, Schedule, f32),
     /// Of the first parameters.
     pub seed: u64,
-}
-
-/// Examples of which a part is among those that are trained on: the last of them.
-pub struct Members<'a, D> {
-    /// All that could have been put in.
-    pub all: &'a D,
-    /// Which of them were, by a fair coin each.
-    pub included: &'a [bool],
 }
 
 /// What an attacker achieved.
@@ -117,13 +111,13 @@ pub enum AuditError {
 /// When training fails or is stopped, or the number of canaries is refused.
 pub fn audit<M: Model>(
     subject: &Subject<'_, M>,
-    members: Option<Members<'_, M::Data>>,
+    strangers: Option<&Strangers<M::Data>>,
     count: usize,
     folder: &Path,
     mut go_on: impl FnMut(u64, u64) -> bool,
 ) -> Result<Verdict, AuditError> {
     let coins = Generator::from_system().map_err(TrainError::from)?;
-    attack(subject, members, count, coins, &mut Real { subject, folder, go_on: &mut go_on })
+    attack(subject, strangers, count, coins, &mut Real { subject, folder, go_on: &mut go_on })
 }
 
 /// Who trains, and shows each gradient that leaves: the run, or what a test has instead.
@@ -165,24 +159,27 @@ impl<S: Model> Trainer for Real<'_, S> {
 
 fn attack<M: Model>(
     subject: &Subject<'_, M>,
-    members: Option<Members<'_, M::Data>>,
+    strangers: Option<&Strangers<M::Data>>,
     count: usize,
     mut coins: Generator,
     trainer: &mut impl Trainer,
 ) -> Result<Verdict, AuditError> {
-    let Subject { model, examples, plan, .. } = *subject;
+    let Subject { model, plan, .. } = *subject;
+    let examples = strangers.map_or(subject.examples, |strangers| &strangers.trained);
     let runs = count.div_ceil(model.parameters());
     if !(LEAST..=MOST).contains(&count) || runs > RUNS {
         return Err(AuditError::Count);
     }
-    let (bound, own) = (plan.wish.clip.bound(), examples.classes().len());
+    // What a run makes room for does not depend on coins.
+    let most = plan.wish.examples + strangers.map_or(0, |strangers| strangers.included.len());
+    let bound = plan.wish.clip.bound();
     let (mut found, mut left, mut parameters) = (score::Found::default(), count, Vec::new());
     for index in 0..runs {
         let canaries = canary::canaries(left.div_ceil(runs - index), model.parameters(), &mut coins);
         left -= canaries.len();
         let marked = Marked::new(model, &canaries, bound);
         let mixed = Mixed::new(examples, &canaries);
-        let plan = widened(plan, mixed.classes().len(), own + canaries.len());
+        let plan = widened(plan, mixed.classes().len(), most + canaries.len());
         let noise = plan.sigma * plan.grid.unit / bound;
         let mut scores = Scores::new(canaries.len(), noise, plan.rate.probability());
         let last = trainer.train((index as u64, runs as u64), &marked, &mixed, &plan, &mut |gradient| {
@@ -199,9 +196,9 @@ fn attack<M: Model>(
         }
     }
     let guessed = found.guesses();
-    let members = members.map(|members| {
-        let scores: Vec<f64> = losses(model, &parameters, members.all).iter().map(|loss| -loss).collect();
-        score::guesses(&scores, members.included)
+    let members = strangers.map(|strangers| {
+        let scores: Vec<f64> = losses(model, &parameters, &strangers.all).iter().map(|loss| -loss).collect();
+        score::guesses(&scores, &strangers.included)
     });
     // Half of the doubt for each attacker, if there are two.
     let doubt = if members.is_some() { DOUBT / 2.0 } else { DOUBT };
@@ -222,11 +219,12 @@ fn attack<M: Model>(
 /// are those of the plan, and batches have room for what is put in.
 fn widened(plan: &Plan, examples: usize, most: usize) -> Plan {
     let mut plan = *plan;
+    let bound = plan.wish.clip.bound();
     let expected = (plan.rate.probability() * most as f64).ceil() as usize;
-    let cap = if expected >= most { most } else { (2 * expected + 64).min(most) };
-    let grid = Grid::of(plan.wish.clip.bound(), plan.wish.parameters, cap.max(plan.cap));
+    let cap = if expected >= most { most } else { (2 * expected + 64).min(most) }.max(plan.cap);
+    let grid = Grid::of(bound, plan.wish.parameters, cap).and_rounding(bound, cap, plan.rounding);
     plan.sigma *= grid.sensitivity / plan.grid.sensitivity;
-    (plan.cap, plan.grid, plan.wish.examples) = (cap.max(plan.cap), grid, examples);
+    (plan.cap, plan.grid, plan.wish.examples) = (cap, grid, examples);
     plan
 }
 

@@ -13,10 +13,8 @@
 //! when they are needed. A table lies in registers, or in one or two lines of the cache. How many candidates are refused or undecided
 //! says nothing of those that are accepted; nothing else depends on what is drawn.
 
-#[cfg(target_arch = "x86_64")]
+#[cfg(all(feature = "train", target_arch = "x86_64"))]
 mod vectors;
-
-use pulp::{Arch, Simd, WithSimd};
 
 use super::Generator;
 use super::fixed::Fixed;
@@ -103,7 +101,7 @@ impl Shape {
     pub fn accepted(&self, bytes: &[[u8; BYTES]], values: &mut [i32], more: &mut More<'_>) -> usize {
         assert!(values.len() >= (bytes.len() + 1) * LANES, "room for all candidates, and one vector more");
         more.fine.clear();
-        Arch::new().dispatch(Candidates { shape: self, bytes, values, more })
+        Candidates { shape: self, bytes, values, more }.accepted()
     }
 
     /// The sixteen of one group: value, whether it is accepted, and whether that is undecided, in masks.
@@ -230,11 +228,12 @@ struct Candidates<'a, 'b> {
     more: &'a mut More<'b>,
 }
 
-impl WithSimd for Candidates<'_, '_> {
+#[cfg(feature = "train")]
+impl pulp::WithSimd for Candidates<'_, '_> {
     type Output = usize;
 
     #[inline(always)]
-    fn with_simd<S: Simd>(self, simd: S) -> usize {
+    fn with_simd<S: pulp::Simd>(self, simd: S) -> usize {
         #[cfg(target_arch = "x86_64")]
         if let Some(simd) = vectors::wide(simd) {
             return self.in_vectors(simd);
@@ -245,6 +244,14 @@ impl WithSimd for Candidates<'_, '_> {
 }
 
 impl Candidates<'_, '_> {
+    /// In whatever vectors there are, where many numbers are drawn: with the feature `train`.
+    fn accepted(self) -> usize {
+        #[cfg(feature = "train")]
+        return pulp::Arch::new().dispatch(self);
+        #[cfg(not(feature = "train"))]
+        self.in_turn()
+    }
+
     /// One number after the other.
     #[inline(always)]
     fn in_turn(self) -> usize {
@@ -387,7 +394,7 @@ mod tests {
                 let mut generator = Generator::from_seed([4; 32]);
                 let mut more = More { generator: &mut generator, fine: Vec::new() };
                 let candidates = Candidates { shape: &shape, bytes: &bytes, values: &mut values, more: &mut more };
-                let count = if plain { candidates.in_turn() } else { Arch::new().dispatch(candidates) };
+                let count = if plain { candidates.in_turn() } else { candidates.accepted() };
                 values.truncate(count);
                 let fine = more.fine;
                 (values, fine, generator.word())

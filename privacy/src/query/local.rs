@@ -110,7 +110,7 @@ impl Way {
     fn tell(&self, cell: &str, generator: &mut Generator) -> String {
         match self {
             Self::Number { scale, noise } => {
-                let drawn = scale.low + below(scale.width() as u64 + 1, generator) as i64;
+                let drawn = scale.low + generator.below(scale.width() as u64 + 1) as i64;
                 let mut units = [scale.units(cell).unwrap_or(drawn)];
                 noise.add(generator, &mut units);
                 scale.value(units[0].clamp(scale.low, scale.high) as f64).to_string()
@@ -118,32 +118,15 @@ impl Way {
             Self::Word { values, keep } => {
                 let count = values.len() as u64;
                 let truth = values.iter().position(|value| value == cell).map(|at| at as u64);
-                let (chance, any) = (word(generator), below(count, generator));
+                let (chance, any) = (generator.word(), generator.below(count));
                 let told = match truth {
                     Some(truth) if chance < *keep || count == 1 => truth,
                     // One of the others, each as likely.
-                    Some(truth) => (truth + 1 + below(count - 1, generator)) % count,
+                    Some(truth) => (truth + 1 + generator.below(count - 1)) % count,
                     None => any,
                 };
                 quoted(&values[told as usize])
             }
-        }
-    }
-}
-
-fn word(generator: &mut Generator) -> u64 {
-    let mut bytes = [0; 8];
-    generator.fill(&mut bytes);
-    u64::from_le_bytes(bytes)
-}
-
-/// A number below another one (above 0), each as likely: words from the last, incomplete part are drawn again.
-fn below(count: u64, generator: &mut Generator) -> u64 {
-    let most = u64::MAX - u64::MAX % count;
-    loop {
-        let drawn = word(generator);
-        if drawn < most {
-            return drawn % count;
         }
     }
 }

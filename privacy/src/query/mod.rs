@@ -36,7 +36,11 @@ mod plan;
 mod run;
 mod schema;
 mod sql;
+mod sums;
+#[cfg(test)]
+mod tests;
 mod tokens;
+mod vector;
 
 pub use answer::{Answer, AnswerRow, Bin, Cell};
 pub use condition::{Comparison, Condition, Literal};
@@ -47,3 +51,4 @@ pub use plan::{Plan, Wish};
 pub use run::{Sums, columns};
 pub use schema::{Kind, Schema, Unit};
 pub use sql::{Fraction, Item, Query, What};
+pub use vector::VectorPlan;

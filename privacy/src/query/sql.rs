@@ -73,8 +73,7 @@ impl Query {
     pub fn parse(text: &str) -> Result<Self, QueryError> {
         let tokens = tokens(text)?;
         let mut parser = Parser { tokens: &tokens, next: 0, length: text.chars().count() };
-        let query = parser.query()?;
-        Ok(query)
+        parser.query()
     }
 }
 

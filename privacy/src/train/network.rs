@@ -50,13 +50,20 @@ pub enum ShapeError {
         /// Numbers that the layer before gives.
         given: usize,
     },
-    /// There is nothing to train, or a size is 0 or above [`MOST_PARAMETERS`].
-    #[error("a network has between 1 and {MOST_PARAMETERS} parameters, and no size of 0")]
+    /// There is nothing to train, or a size is 0 or above [`MOST_PARAMETERS`], or [`MOST_ROW`] in a layer.
+    #[error(
+        "a network has between 1 and {MOST_PARAMETERS} parameters, at most {MOST_ROW} to or from a layer, and no size of 0"
+    )]
     Size,
 }
 
 /// Most parameters, and most numbers of one example between two layers.
 pub const MOST_PARAMETERS: usize = 1 << 26;
+/// Most numbers whose squares are summed: beyond, the rounding of the sum is more than [`Clip`](super::Clip) leaves room for.
+pub const MOST_ROW: usize = 1 << 17;
+/// The square of a row's norm above which its example is taken for no number: times a gradient that is too small to be squared in
+/// single precision it could still be something.
+const MOST_SQUARE: f32 = (1_u64 << 60) as f32;
 
 impl Network {
     /// Of layers that fit.
@@ -73,7 +80,7 @@ impl Network {
                 return Err(ShapeError::Mismatch { index, takes, given });
             }
             parameters = layer.parameters().and_then(|own| parameters.checked_add(own)).ok_or(ShapeError::Size)?;
-            if gives == 0 || gives > MOST_PARAMETERS {
+            if gives == 0 || gives > MOST_PARAMETERS || layer.longest_row() > MOST_ROW {
                 return Err(ShapeError::Size);
             }
             widths.push(gives);
@@ -174,6 +181,15 @@ impl Layer {
             Self::Relu => Some((given, given)),
             Self::Convolution(convolution) => convolution.sizes(),
             Self::Pooling(pooling) => pooling.sizes(),
+        }
+    }
+
+    /// Numbers whose squares are summed for the norm of an example's gradient.
+    fn longest_row(&self) -> usize {
+        match self {
+            Self::Dense { inputs, outputs } => *inputs.max(outputs),
+            Self::Convolution(_) => self.parameters().unwrap_or(usize::MAX),
+            Self::Relu | Self::Pooling(_) => 0,
         }
     }
 
@@ -320,7 +336,9 @@ impl<'a> Pass<'a> {
                         let rows = x.chunks_exact(*inputs).zip(delta.chunks_exact(*outputs));
                         wide(|| {
                             for (sum, (x, delta)) in squares.iter_mut().zip(rows) {
-                                *sum += (square(x) + 1.0) * square(delta);
+                                let inputs = square(x);
+                                let product = (inputs + 1.0) * square(delta);
+                                *sum += if inputs <= MOST_SQUARE { product } else { f32::INFINITY };
                             }
                         });
                     }

@@ -13,6 +13,12 @@ const ROOM: f64 = 1.0 + 1.0 / 1024.0;
 /// The probability that a batch is larger than its cap is below this, whatever the expected size.
 const CUT: f64 = 1e-27;
 
+/// Units of the grid that a sum may have: steps round doubles below 2⁵¹ to integers.
+const MOST_SUM: f64 = (1_u64 << 50) as f64;
+
+/// The least and the greatest bound: squares of norms of this size are far from what single precision cannot hold.
+const BOUNDS: std::ops::RangeInclusive<f64> = 1e-6..=1e6;
+
 /// How gradients of examples are bounded.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Clip {
@@ -82,12 +88,14 @@ impl Grid {
             }
         };
         let single = cap as f64 * rounded as f64 * 2.0_f64.powi(-24);
-        Self { unit: bound / fineness, strand, sensitivity: fineness * (1.0 + single) + root }
+        // Strands are added up in double precision: rounded once for each that follows.
+        let double = cap as f64 * (cap as f64 / strand as f64 + 1.0) * 2.0_f64.powi(-53);
+        Self { unit: bound / fineness, strand, sensitivity: fineness * (1.0 + single + double) + root }
     }
 
     /// For a model whose sums of two neighbours lie apart by `rounding` bounds more for each of at most `cap` examples, in units
     /// of 2⁻²⁴.
-    fn and_rounding(self, bound: f64, cap: usize, rounding: f64) -> Self {
+    pub(crate) fn and_rounding(self, bound: f64, cap: usize, rounding: f64) -> Self {
         let more = bound / self.unit * cap as f64 * rounding * 2.0_f64.powi(-24);
         Self { sensitivity: self.sensitivity + more, ..self }
     }
@@ -180,6 +188,10 @@ impl Plan {
         let rate = Rate::of(wish.batch as u64, wish.examples as u64);
         let cap = if wish.batch >= wish.examples { wish.examples } else { (2 * wish.batch + 64).min(wish.examples) };
         let grid = Grid::of(wish.clip.bound(), wish.parameters, cap).and_rounding(wish.clip.bound(), cap, rounding);
+        // A sum is at most as long as all bounds of a batch together.
+        if cap as f64 * wish.clip.bound() / grid.unit > MOST_SUM {
+            return Err(PlanError::Wish("a batch is so large that its sums leave their grid: take a smaller one"));
+        }
         let goal = Goal { epsilon: wish.epsilon, delta: wish.delta, rate: rate.probability(), steps: wish.steps };
         let mut noise = calibrate::noise(&goal, Accountant::Tightest)?;
         for _ in 0..64 {
@@ -260,7 +272,7 @@ fn check(wish: &Wish) -> Result<(), PlanError> {
         (wish.examples == 0 || wish.examples > 1 << 32, "there are between 1 and 2³² examples"),
         (wish.batch == 0 || wish.batch > wish.examples, "a batch has between 1 example and all of them"),
         (wish.steps == 0 || wish.steps > 1 << 32, "there are between 1 and 2³² steps"),
-        (!positive(wish.clip.bound()) || wish.clip.bound() > 1e6, "the bound of gradients is above 0 and at most 10⁶"),
+        (!BOUNDS.contains(&wish.clip.bound()), "the bound of gradients is between 10⁻⁶ and 10⁶"),
         (
             wish.delta * wish.examples as f64 > 1.0,
             "δ is above 1 in the number of examples: it would allow to publish one",
@@ -269,5 +281,40 @@ fn check(wish: &Wish) -> Result<(), PlanError> {
     match reasons.iter().find(|(wrong, _)| *wrong) {
         Some((_, reason)) => Err(PlanError::Wish(reason)),
         None => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn wish() -> Wish {
+        let clip = Clip::Flat(1.0);
+        Wish { epsilon: 1.0, delta: 1e-9, examples: 1000, batch: 100, steps: 50, clip, parameters: 100 }
+    }
+
+    #[test]
+    fn what_no_step_can_keep_is_refused() {
+        let said = |wish: Wish| Plan::new(wish).unwrap_err().to_string();
+        for bound in [0.0, -1.0, 1e-7, 2e6, f64::NAN] {
+            assert!(said(Wish { clip: Clip::Flat(bound), ..wish() }).contains("10⁻⁶"), "{bound}");
+        }
+        // 2²¹ units a bound, and 2³¹ examples.
+        let large = Wish { examples: 1 << 32, batch: 1 << 30, delta: 1e-12, parameters: 1 << 26, ..wish() };
+        assert!(said(large).contains("grid"));
+        assert!(said(Wish { epsilon: 1e8, parameters: 1, ..wish() }).contains("hardly any noise"));
+        assert!(Plan::new(wish()).is_ok());
+    }
+
+    /// Sums of neighbours, whose examples are the same and are rounded otherwise, because one more stands among them.
+    #[test]
+    fn a_grid_leaves_room_for_every_rounding() {
+        for (parameters, cap) in [(1, 10), (1000, 300), (100_000, 5000), (1 << 26, 1 << 20), (10, 1 << 33)] {
+            let grid = Grid::of(2.0, parameters, cap);
+            let (units, root) = (2.0 / grid.unit, (parameters as f64).sqrt());
+            let strands = cap as f64 / grid.strand as f64;
+            let rounded = (grid.strand.min(64) as f64 * 2.0_f64.powi(-24) + strands * 2.0_f64.powi(-53)) * cap as f64;
+            assert!(grid.sensitivity >= units * (1.0 + rounded) + root, "{parameters} {cap}: {grid:?}");
+        }
     }
 }

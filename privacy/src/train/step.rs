@@ -323,6 +323,28 @@ mod tests {
         assert_eq!(both, gradient(&network, clip, &data, &[0]));
     }
 
+    /// What is too small to be squared, times what is almost too large, is no small gradient.
+    #[test]
+    fn a_gradient_whose_square_is_lost_adds_no_more_than_the_bound() {
+        let network = Network::logistic(1, 2).unwrap();
+        // A logit of 53 leaves 10⁻²³ to the other class, whose square is nothing.
+        let (x, weights) = (1e19, [5.3e-18, 0.0, 0.0, 0.0]);
+        let data = Examples::new(1, vec![x], vec![0]).unwrap();
+        let mut gradient = vec![0.0; 4];
+        Step::plain(&network).gradient(&weights, &data, &[0], &mut Silence, 1.0, &mut gradient);
+        assert!(norm(&gradient) > 1e-5, "the test needs such a gradient: {gradient:?}");
+        let grid = Grid { unit: 2.0_f64.powi(-50), ..grid() };
+        Step::private(&network, Clip::Flat(1e-6), grid).gradient(
+            &weights,
+            &data,
+            &[0],
+            &mut Silence,
+            1.0,
+            &mut gradient,
+        );
+        assert!(norm(&gradient) <= 1e-6, "{gradient:?}");
+    }
+
     #[test]
     fn an_empty_batch_is_noise_alone() {
         struct Ones;

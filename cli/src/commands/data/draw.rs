@@ -109,7 +109,8 @@ impl DrawArgs {
             )));
         }
         if self.only_tries() {
-            if let Some(book) = &book {
+            // One object is printed as JSON: what is sent to the chain, if anything is.
+            if let Some(book) = book.as_ref().filter(|_| self.asset.is_none() || !context.out.json()) {
                 tried(&dataset.name, book, cost, context)?;
             }
             if let Some(asset) = self.asset {

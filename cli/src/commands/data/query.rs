@@ -106,11 +106,9 @@ pub fn run(args: &QueryArgs, context: &mut Context) -> Result<()> {
     tell(&answer, &plan, &asked, &receipt, &draw, context)
 }
 
-/// Noise that nobody can predict: a seed from the system, used once.
+/// Noise that nobody can predict: from a seed of the system, used once.
 pub fn generator() -> Result<Generator> {
-    let mut seed = [0; 32];
-    getrandom::fill(&mut seed).map_err(|error| Error::fault(format!("drawing the seed of noise: {error}")))?;
-    Ok(Generator::from_seed(seed))
+    Generator::from_system().map_err(|error| Error::fault(format!("drawing the seed of noise: {error}")))
 }
 
 fn tell(

@@ -17,8 +17,9 @@ use serde::Serialize;
 use super::super::Context;
 use super::super::signals::stop_when_interrupted;
 use super::super::train::{
+    classifier,
     folder::{Folder, Model},
-    range, texts, values,
+    range, rows, texts, values,
 };
 use super::task::{Task, weights_to_bytes};
 use super::{NodesArgs, failed};
@@ -120,6 +121,8 @@ pub fn run(args: &LeadArgs, context: &mut Context) -> Result<()> {
     let text = texts::file(&args.test)?;
     let read = description.read(&text);
     let (test, features) = read.map_err(|error| Error::user(format!("{}: {error}", args.test.display())))?;
+    let columns = rows::columns(&description, &features);
+    let columns = columns.ok_or_else(|| Error::fault("the features are not those of the described columns"))?;
     let network = Network::logistic(test.width(), args.labels.len()).map_err(|error| Error::user(error.to_string()))?;
     let (client, committee) = args.nodes.connect(context)?;
     let stop = stop_when_interrupted();
@@ -167,8 +170,16 @@ pub fn run(args: &LeadArgs, context: &mut Context) -> Result<()> {
         test_accuracy: right(&network, &weights, &test)?,
         seconds: began.elapsed().as_secs_f64(),
     };
-    let model = Model { network: &network, parameters: &weights, labels: &args.labels, features: &features };
-    folder.release(&model, None, &report)?;
+    folder.put(&report, |to| {
+        let parameters = &weights;
+        let (labels, columns) = (&args.labels, &columns);
+        Model { network: &network, parameters, labels, columns, features: &features }.write(to)?;
+        let asked = rows::some(columns, &test, classifier::TRIED);
+        if let Some(why) = classifier::check(to, &network, parameters, &asked, &test)? {
+            context.progress.note(&format!("the classifier can be asked here alone, not on share nodes: {why}"));
+        }
+        Ok(())
+    })?;
     if context.out.json() {
         return context.out.value(&report);
     }

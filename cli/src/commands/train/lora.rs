@@ -9,7 +9,7 @@ use sahara::models::{self, Model};
 use sahara_circuits::trainable::Trainable;
 use sahara_privacy::train::table::Description;
 use sahara_privacy::train::transformer::{Adapters, Classifier, Reading, Sizes, Target, Texts, Tuning, Weights};
-use sahara_privacy::train::{Ledger, Model as _, Plan, Rule, Run, measure};
+use sahara_privacy::train::{Ledger, Model as _, Plan, Rule, Run, Schedule, measure};
 
 use super::super::Context;
 use super::folder::Folder;
@@ -56,7 +56,7 @@ pub struct LoraArgs {
     #[arg(long, conflicts_with_all = ["rank", "alpha", "targets"])]
     all: bool,
     #[command(flatten)]
-    run: RunArgs,
+    pub(super) run: RunArgs,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
@@ -74,6 +74,9 @@ enum TargetArg {
 
 pub fn lora(args: &LoraArgs, context: &mut Context) -> Result<()> {
     args.run.check_labels()?;
+    if args.run.provable {
+        return Err(Error::user("--provable trains a linear model: use it with `sahara train classify`"));
+    }
     let model = Arc::new(models::open_whole(&context.home, &args.model, &context.progress.events())?);
     // Its files are as they were pulled.
     FloatEngine::new(Arc::clone(&model))?;
@@ -84,8 +87,12 @@ pub fn lora(args: &LoraArgs, context: &mut Context) -> Result<()> {
     let classifier = args.classifier(&mut base)?;
     drop(base);
     let plan = args.plan(&classifier, &own)?;
+    if args.run.draw.only_tries() {
+        return args.run.spend([0; 32], &plan, context);
+    }
     let folder = Folder::new(&args.run.out, &context.home, args.run.resume)?;
     let run = folder.name_of_texts(&args.settings(&plan, &classifier, &model), &own);
+    args.run.spend(run, &plan, context)?;
     let (rule, rate) = args.ways();
     let (schedule, ledger) = (args.run.schedule(), folder.ledger(&run));
     let mut run = if args.run.resume {
@@ -111,6 +118,22 @@ pub fn lora(args: &LoraArgs, context: &mut Context) -> Result<()> {
 }
 
 impl LoraArgs {
+    /// What is trained on the texts of this file, by which plan and ways.
+    pub(super) fn subject(
+        &self,
+        data: &std::path::Path,
+        context: &Context,
+    ) -> Result<(Classifier, Texts, Plan, (Rule, Schedule, f32))> {
+        let model = models::open_whole(&context.home, &self.model, &context.progress.events())?;
+        let mut base = Trainable::load(&model.folder)
+            .map_err(|error| Error::wrap(&format!("reading {}", model.info.name), Blame::User, error))?;
+        let (texts, _) = self.texts(data, &base)?;
+        let classifier = self.classifier(&mut base)?;
+        let plan = self.plan(&classifier, &texts)?;
+        let (rule, rate) = self.ways();
+        Ok((classifier, texts, plan, (rule, self.run.schedule(), rate)))
+    }
+
     /// The tokens of a file's texts with their classes, and the texts.
     fn texts(&self, path: &std::path::Path, base: &Trainable) -> Result<(Texts, Vec<String>)> {
         let labels = Description { columns: Vec::new(), labels: self.run.labels.clone() };

@@ -210,6 +210,7 @@ mod tests {
             shares: Shares::Private(vec![AssignmentShare { assignment: shared, masked: [6; 32], seeds: [[7; 32]; 2] }]),
             client_part: None,
             access: AccessRule::Chain(Asset { chain: 7, contract: *ASSET_REGISTRY.0, asset: [8; 32] }),
+            noise: None,
         };
         let task = |graph, assignment| {
             let (manifest, rounding) = (ManifestId([9; 32]), Rounding::Exact);

@@ -26,7 +26,6 @@ struct Ran {
 }
 
 /// Checks vectors from any shares.
-#[expect(clippy::unwrap_used, reason = "a test fails where a step does")]
 fn run(vectors: Vectors, shares: [Secret<u32>; 2], number: u64) -> Ran {
     let seeds = [seed(3 * number), seed(3 * number + 1)];
     let count = shares[0].len() / vectors.dimension();
@@ -66,7 +65,6 @@ fn shared(vectors: &Vectors, all: &[Vec<i32>], number: u64) -> [Secret<u32>; 2] 
     [first.into(), second.into()]
 }
 
-#[expect(clippy::unwrap_used, reason = "a test fails where a step does")]
 fn sum(vectors: &Vectors, checked: &[Checked; 2]) -> Vec<i32> {
     let [mut a, b] = [0, 1].map(|i| {
         let mut sum = Sum::new(vectors);

@@ -47,7 +47,7 @@ pub(super) fn close(seat: &Seat, lane: &mut Lane, CloseRound(id): CloseRound) ->
         Ok(result) => result,
         Err((terms, contributions)) => as_first(seat, &terms, contributions)?,
     };
-    super::bulk(seat, lane, &asker, 4 * result.sum.len())?;
+    let _room = super::bulk(seat, lane, 4 * result.sum.len())?;
     lane.send(&*result).map_err(own)?;
     lane.pace(None);
     Ok(())
@@ -69,7 +69,7 @@ fn as_first(seat: &Seat, terms: &Arc<SignedTerms>, contributions: Places) -> Res
     let RoundJoined(included) = lane.receive().map_err(peer)?;
     let closing = Closing::begin(seat, terms.clone(), EvaluatorRole::First)?;
     let result = closing.run(&mut lane, &included, &contributions);
-    let result = closing.end(result.map_err(|trouble| as_peers(trouble)))?;
+    let result = closing.end(result.map_err(as_peers))?;
     lane.count();
     seat.put_back(second, lane);
     Ok(result)

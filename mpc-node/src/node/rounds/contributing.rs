@@ -25,8 +25,27 @@ pub(super) fn contribute(seat: &Seat, lane: &mut Lane, sent: &Contribute) -> Res
             EvaluatorRole::First => 32,
             EvaluatorRole::Second => round.terms.terms().vectors.share_bytes(),
         };
+        // What was reserved for the round has room for one of each.
+        if !round.coming.insert(place) {
+            return Err(Refusal::new(FailCode::Busy, "this key is sending its share for the round on another lane"));
+        }
         Ok((place, role, len))
     })?;
+    let result = receive(seat, lane, sent, (place, role, len));
+    if let Some(round) = seat.rounds.lock().get_mut(&sent.round) {
+        round.coming.remove(&place);
+    }
+    result
+}
+
+fn receive(
+    seat: &Seat,
+    lane: &mut Lane,
+    sent: &Contribute,
+    (place, role, len): (u16, EvaluatorRole, usize),
+) -> Result<(), Trouble> {
+    let asker = lane.peer();
+    let now = || seat.machine.uptime();
     let digest = contribution_digest(&sent.round, &asker, &sent.shares);
     if !asker.verifies(&digest, &sent.signature) {
         return Err(Refusal::new(FailCode::Refused, "the contribution is not signed by the key that sends it").into());

@@ -29,7 +29,7 @@ pub(super) struct Helping {
 
 impl Helping {
     /// Both have all that they will ask for.
-    fn is_over(&self) -> bool {
+    pub(super) fn is_over(&self) -> bool {
         self.noise.as_ref().is_some_and(|(_, _, served)| served.to == [true; 2])
     }
 }
@@ -58,7 +58,7 @@ impl Served {
 }
 
 /// What is to be sent.
-enum Order {
+pub(super) enum Order {
     Check(Vectors, usize, [Seed; 2]),
     /// Dimension, the seed of the noise, and the one that is shared with the first evaluator.
     Noise(NodeNoise, usize, Seed, Seed),
@@ -95,7 +95,7 @@ pub(super) fn deal(seat: &Seat, lane: &mut Lane, caller: Option<u8>, ask: DealRo
 }
 
 impl Round {
-    fn order(&mut self, role: EvaluatorRole, ask: &DealRound) -> Result<Order, Refusal> {
+    pub(super) fn order(&mut self, role: EvaluatorRole, ask: &DealRound) -> Result<Order, Refusal> {
         let refused = |text| Err(Refusal::new(FailCode::Refused, text));
         if !matches!(self.stage, Stage::Open(_) | Stage::Closing) {
             return refused("this round is over");

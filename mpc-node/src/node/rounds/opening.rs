@@ -1,7 +1,7 @@
 //! A coordinator opens a round: everything that it will take is checked and reserved before anything of it is taken.
 
-use std::collections::BTreeMap;
 use std::collections::hash_map::Entry;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -24,6 +24,8 @@ const RECORD: u64 = 256;
 const ROUND: u64 = 128 << 10;
 /// Of the memory of jobs, what all rounds together may have: one in so many.
 const PART: u64 = 2;
+/// Of that, what one coordinator's may have: one in so many.
+const OF_ONE: u64 = 2;
 
 pub(super) fn open(seat: &Seat, lane: &mut Lane, OpenRound(signed): OpenRound) -> Result<(), Trouble> {
     let (now, asker) = (seat.machine.uptime(), lane.peer());
@@ -52,6 +54,7 @@ pub(super) fn open(seat: &Seat, lane: &mut Lane, OpenRound(signed): OpenRound) -
         attachment: Arc::new(attachment),
         opened,
         stage: Stage::Open(BTreeMap::new()),
+        coming: BTreeSet::new(),
         helping: Helping::default(),
         working: Some(working),
         _kept: kept,
@@ -109,13 +112,16 @@ fn is_known() -> Refusal {
 fn reserve(seat: &Seat, asker: PublicKey, terms: &RoundTerms) -> Result<(Slot, Slot), Refusal> {
     let (working, kept) = memory(terms, terms.assignment.role(seat.index));
     let all = seat.machine.config.limits.job_megabytes << 20;
-    let taken: u64 = seat.rounds.lock().values().map(Round::memory).sum();
+    let (taken, own) = taken(seat, &asker);
     let busy = |what: &str| {
         let megabytes = (working + kept).div_ceil(1 << 20);
         Refusal::new(FailCode::Busy, format!("the round takes {megabytes} MB of memory, {what} (limits.job_megabytes)"))
     };
-    if working + kept > all / PART {
-        return Err(busy("more than this node has for rounds: fewer providers, or a smaller dimension"));
+    if working + kept > all / PART / OF_ONE {
+        return Err(busy("more than this node has for one round: fewer providers, or a smaller dimension"));
+    }
+    if own + working + kept > all / PART / OF_ONE {
+        return Err(busy("more than this key's other rounds leave: close them first"));
     }
     if taken + working + kept > all / PART {
         return Err(busy("more than other rounds leave: try again"));
@@ -126,6 +132,16 @@ fn reserve(seat: &Seat, asker: PublicKey, terms: &RoundTerms) -> Result<(Slot, S
         slot.ok_or_else(|| busy("more than is free right now: try again"))
     };
     Ok((take(working)?, take(kept)?))
+}
+
+/// Bytes that all rounds take, and those of one coordinator.
+fn taken(seat: &Seat, coordinator: &PublicKey) -> (u64, u64) {
+    let rounds = seat.rounds.lock();
+    let sum = |own: bool| {
+        let counted = rounds.values().filter(|round| !own || round.terms.terms().coordinator == *coordinator);
+        counted.map(Round::memory).sum()
+    };
+    (sum(false), sum(true))
 }
 
 /// Bytes that a round takes until it ends, and as long as it is remembered.

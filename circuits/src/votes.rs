@@ -1,0 +1,379 @@
+//! A vote of classifiers: each names its label, and of the counts only where the greatest is comes out, after noise has been added
+//! (Papernot et al., 2018).
+//!
+//! The classifiers' outputs lie side by side, those of one after those of another. Each votes once, whatever its outputs are: of
+//! equal ones the first label's counts. So whoever changes one classifier changes two counts by one each, and no more.
+
+use std::collections::BTreeSet;
+
+use crate::builder::Builder;
+use crate::graph::{Graph, InputRange, InputSpec, NodeId, Op, Shape, WeightId, WeightSpec};
+use crate::weights::Weights;
+
+/// Bits of an output that is compared with others; what is finer counts as equal.
+const COMPARED: u8 = 15;
+/// What the input of a vote for the noise is called.
+const NOISE: &str = "noise";
+/// Most classifiers.
+pub const MAX_VOTERS: u32 = 4096;
+/// Most labels.
+pub const MAX_LABELS: u32 = 256;
+
+/// How far one classifier can change the counts: the sum of the absolute differences.
+pub const L1: u64 = 2;
+/// The sum of the squared differences.
+pub const L2_SQUARED: u64 = 2;
+
+/// Why there is no vote.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum VoteError {
+    /// The outputs are not those of so many classifiers.
+    #[error("{outputs} outputs are not those of {voters} classifiers of the same 2 to {MAX_LABELS} labels")]
+    Outputs {
+        /// Elements of the graph's output.
+        outputs: usize,
+        /// How many classifiers there were to be.
+        voters: u32,
+    },
+    /// Too few or too many classifiers.
+    #[error("a vote takes 2 to {MAX_VOTERS} classifiers, not {0}")]
+    Voters(u32),
+    /// Weights of another graph, or outputs or noise too large to be compared.
+    #[error("the vote: {0}")]
+    Misfit(&'static str),
+}
+
+/// The tensors that a vote adds to a model's weights: the same for all its graphs.
+pub fn vote_weights(weights: &Weights, voters: u32, labels: u32) -> Weights {
+    let (voters, labels) = (voters as i32, labels as i32);
+    let ties = (0..voters).flat_map(|_| (0..labels).rev()).collect();
+    let counted = (0..voters * labels).flat_map(|row| (0..labels).map(move |label| i32::from(row % labels == label)));
+    let mut tensors = weights.tensors.clone();
+    tensors.extend([ties, counted.collect()]);
+    Weights { tensors }
+}
+
+/// A graph that ends in the outputs of `voters` classifiers, as one that ends in their vote: for each label 1 where the noisy count is
+/// the greatest, and 0 elsewhere (more than one 1 where counts are equal). `weights` is what [`vote_weights`] made. The last input
+/// is the noise, for numbers up to `noise` either way; what supplies it is not the graph's business.
+///
+/// # Errors
+/// When the graph's only output is not of `voters` classifiers, the weights are not its own, or numbers are too large.
+pub fn vote(graph: &Graph, weights: &Weights, voters: u32, noise: u32) -> Result<Graph, VoteError> {
+    if !(2..=MAX_VOTERS).contains(&voters) {
+        return Err(VoteError::Voters(voters));
+    }
+    let [logits] = graph.outputs[..] else { return Err(VoteError::Misfit("the graph has more than one output")) };
+    let shape = graph.nodes[logits.0 as usize].shape;
+    let labels = shape.cols / voters;
+    if shape != Shape::new(1, 1, voters * labels) || !(2..=MAX_LABELS).contains(&labels) {
+        return Err(VoteError::Outputs { outputs: shape.len(), voters });
+    }
+    let mut graph = graph.clone();
+    let (ties, counted) = (graph.weights.len() as u32, graph.weights.len() as u32 + 1);
+    graph.weights.push(WeightSpec { name: "vote.ties".into(), rows: 1, cols: voters * labels });
+    graph.weights.push(WeightSpec { name: "vote.counted".into(), rows: voters * labels, cols: labels });
+    if !weights.matches(&graph.weights) {
+        return Err(VoteError::Misfit("the weights are not those of the graph and of the vote"));
+    }
+    graph.weights_root = weights.root(&graph.weights);
+    graph.outputs.clear();
+    let bound = graph.nodes[logits.0 as usize].bound;
+    let mut b = Builder::new(graph);
+    b.prefix("vote.".into());
+    let (compared, bound) = coarser(&mut b, logits, bound)?;
+    // Distinct within each classifier: of equal outputs the first label's is greater.
+    let spread = bound * f64::from(labels);
+    let bits = bits_to_compare(spread + f64::from(labels))?;
+    let spread_out = b.mul_public("spread", compared, labels as i32, bits, spread);
+    let distinct = b.add_weight("distinct", spread_out, WeightId(ties), spread + f64::from(labels));
+    let apart = b.split_heads("apart", distinct, voters);
+    let votes = greatest(&mut b, "own", apart, spread + f64::from(labels));
+    let votes = b.merge_heads("votes", votes);
+    let most = f64::from(voters) + f64::from(noise);
+    let counts = b.matmul_weight("counts", votes, WeightId(counted), f64::from(voters));
+    let noise = b.unprefixed_input(InputSpec {
+        name: NOISE.into(),
+        shape: Shape::new(1, 1, labels),
+        bits: 32,
+        range: InputRange::Symmetric,
+        max_abs: noise,
+        max_row_norm: u32::MAX,
+    });
+    let noisy = b.add_narrow("noisy", counts, noise, bits_to_compare(most)?, most);
+    let winner = greatest(&mut b, "all", noisy, most);
+    b.output(winner);
+    Ok(b.finish())
+}
+
+/// The values with so few bits that comparing them is cheap.
+fn coarser(b: &mut Builder, x: NodeId, bound: u64) -> Result<(NodeId, f64), VoteError> {
+    let Some(shift) = (0..=20).find(|shift| bound >> shift < 1 << COMPARED) else {
+        return Err(VoteError::Misfit("the outputs are too large"));
+    };
+    if shift == 0 {
+        return Ok((x, bound as f64));
+    }
+    if bound > crate::graph::rescale_limit(shift) {
+        return Err(VoteError::Misfit("the outputs are too large"));
+    }
+    let less = (bound >> shift) as f64 + 1.0;
+    Ok((b.index("coarser", x, shift, 32, less), less))
+}
+
+/// Classifiers of one encoder side by side, as one graph and its weights: they differ in their last linear layer only.
+///
+/// # Errors
+/// [`VoteError`] when one is not like the first but for that layer.
+pub fn side_by_side(members: &[(&Graph, &Weights)]) -> Result<(Graph, Weights), VoteError> {
+    let voters = u32::try_from(members.len()).unwrap_or(u32::MAX);
+    if !(2..=MAX_VOTERS).contains(&voters) {
+        return Err(VoteError::Voters(voters));
+    }
+    let (first, weights) = members[0];
+    let layer = Layer::last(first).ok_or(VoteError::Misfit("the first classifier does not end in one linear layer"))?;
+    let tensors: Vec<usize> = layer.weights.iter().map(|w| w.0 as usize).collect();
+    let mut graph = first.clone();
+    for (member, own) in members {
+        let mut like = (*member).clone();
+        like.weights_root = first.weights_root;
+        like.model.clone_from(&first.model);
+        for node in &layer.nodes {
+            let (all, one) = (&mut graph.nodes[node.0 as usize], like.nodes.get_mut(node.0 as usize));
+            let one = one.ok_or(VoteError::Misfit("one of the classifiers has another encoder"))?;
+            all.bound = all.bound.max(one.bound);
+            one.bound = first.nodes[node.0 as usize].bound;
+        }
+        let mut tensors_alike = own.tensors.iter().zip(&weights.tensors).enumerate();
+        let alike = tensors_alike.all(|(index, (one, other))| tensors.contains(&index) || one == other);
+        if like != *first || !own.matches(&first.weights) || !alike {
+            return Err(VoteError::Misfit(
+                "one of the classifiers has another encoder, or other labels, than the first",
+            ));
+        }
+    }
+    // The same one twice would have two votes.
+    let layers = members.iter().map(|(_, own)| tensors.iter().map(|index| &own.tensors[*index]).collect::<Vec<_>>());
+    if layers.collect::<BTreeSet<_>>().len() < members.len() {
+        return Err(VoteError::Misfit("two of the classifiers are the same"));
+    }
+    let mut all = weights.clone();
+    for index in tensors {
+        let spec = &mut graph.weights[index];
+        let (rows, cols) = (spec.rows as usize, spec.cols as usize);
+        let row = |row: usize| {
+            members.iter().flat_map(move |(_, own)| own.tensors[index][row * cols..][..cols].iter().copied())
+        };
+        all.tensors[index] = (0..rows).flat_map(row).collect();
+        spec.cols *= voters;
+    }
+    for node in &layer.nodes {
+        graph.nodes[node.0 as usize].shape.cols *= voters;
+    }
+    graph.weights_root = all.root(&graph.weights);
+    Ok((graph, all))
+}
+
+/// The linear layer that a graph ends in.
+struct Layer {
+    weights: Vec<WeightId>,
+    nodes: Vec<NodeId>,
+}
+
+impl Layer {
+    fn last(graph: &Graph) -> Option<Self> {
+        let op = |id: NodeId| &graph.nodes[id.0 as usize].op;
+        let [end] = graph.outputs[..] else { return None };
+        let (mut weights, mut nodes, mut at) = (Vec::new(), Vec::new(), end);
+        if let Op::AddWeight { x, w } = op(at) {
+            weights.push(*w);
+            nodes.push(at);
+            at = *x;
+        }
+        let Op::MatMulWeight { w, .. } = op(at) else { return None };
+        weights.push(*w);
+        nodes.push(at);
+        Some(Self { weights, nodes })
+    }
+}
+
+/// Where a graph that ends in a vote takes the noise from: its last input.
+pub fn noise_input(graph: &Graph) -> Option<u32> {
+    let last = graph.inputs.len().checked_sub(1)?;
+    (graph.inputs[last].name == NOISE).then_some(last as u32)
+}
+
+/// The width in which values up to `most` either way can be compared with each other.
+fn bits_to_compare(most: f64) -> Result<u8, VoteError> {
+    (2..=31_u8)
+        .find(|bits| 2.0 * most < 2_f64.powi(i32::from(*bits) - 1))
+        .ok_or(VoteError::Misfit("the counts and the noise are too large"))
+}
+
+/// In each row 1 where the greatest value is.
+fn greatest(b: &mut Builder, name: &str, rows: NodeId, most: f64) -> NodeId {
+    let top = b.row_max(&format!("{name}.greatest"), rows, most);
+    let below = b.sub(&format!("{name}.below"), top, rows, 2.0 * most);
+    b.step(&format!("{name}.is_greatest"), below, 1, vec![(1, -1)], 1.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::graph::{BoundOrigin, Node};
+    use crate::reference::execute;
+    use crate::testgraph::Rng;
+
+    /// A graph whose outputs are its input.
+    fn outputs(count: u32, bound: u64) -> (Graph, Weights) {
+        let shape = Shape::new(1, 1, count);
+        let spec = InputSpec {
+            name: "x".into(),
+            shape,
+            bits: 32,
+            range: InputRange::Symmetric,
+            max_abs: bound as u32,
+            max_row_norm: u32::MAX,
+        };
+        let node = |op| Node { name: "y".into(), op, shape, bits: 32, bound, origin: BoundOrigin::Proven };
+        let graph = Graph {
+            model: "classifiers".into(),
+            seq_len: 1,
+            layers: 1,
+            weights_root: [0; 32],
+            inputs: vec![spec],
+            weights: vec![],
+            tables: vec![],
+            nodes: vec![node(Op::Input(0)), node(Op::MulPublic { x: NodeId(0), k: 1 })],
+            outputs: vec![NodeId(1)],
+        };
+        (graph, Weights::default())
+    }
+
+    fn counts(outputs: &[i32], labels: usize, shift: u32) -> Vec<i32> {
+        let mut counts = vec![0; labels];
+        for own in outputs.chunks(labels) {
+            let coarse: Vec<i64> = own
+                .iter()
+                .map(|x| if shift == 0 { i64::from(*x) } else { (i64::from(*x) + (1 << (shift - 1))) >> shift })
+                .collect();
+            let most = coarse.iter().max().unwrap();
+            counts[coarse.iter().position(|x| x == most).unwrap()] += 1;
+        }
+        counts
+    }
+
+    #[test]
+    fn each_classifier_votes_once_and_the_noisy_counts_decide() {
+        let mut rng = Rng::new(7);
+        for (voters, labels, bound, shift) in
+            [(2, 2, 20_u64, 0), (50, 3, 5, 0), (10, 6, 1 << 29, 15), (33, 2, 40_000, 1)]
+        {
+            let (graph, weights) = outputs(voters * labels, bound);
+            let weights = vote_weights(&weights, voters, labels);
+            let voting = vote(&graph, &weights, voters, 1000).unwrap();
+            voting.check().unwrap();
+            for _ in 0..30 {
+                let own: Vec<i32> =
+                    (0..voters * labels).map(|_| (rng.below(2 * bound + 1) as i64 - bound as i64) as i32).collect();
+                let noise: Vec<i32> = (0..labels).map(|_| rng.below(41) as i32 - 20).collect();
+                let answer = execute(&voting, &weights, &[own.clone(), noise.clone()], &Default::default()).unwrap();
+                let noisy: Vec<i32> = counts(&own, labels as usize, shift)
+                    .iter()
+                    .zip(&noise)
+                    .map(|(count, noise)| count + noise)
+                    .collect();
+                let most = noisy.iter().max().unwrap();
+                let want: Vec<i32> = noisy.iter().map(|x| i32::from(x == most)).collect();
+                assert_eq!(answer.outputs, [want], "{voters} {labels} {own:?} {noise:?}");
+            }
+        }
+    }
+
+    /// The counts themselves, for all outputs of one of the classifiers: two change by one, also where outputs are equal.
+    #[test]
+    fn one_classifier_changes_two_counts_by_one_at_most() {
+        let (voters, labels) = (3, 3);
+        let (graph, weights) = outputs(voters * labels, 2);
+        let weights = vote_weights(&weights, voters, labels);
+        let mut voting = vote(&graph, &weights, voters, 1000).unwrap();
+        let counts = voting.nodes.iter().position(|node| node.name == "vote.counts").unwrap();
+        voting.outputs = vec![NodeId(counts as u32)];
+        let at = |number: i32| {
+            let mut own = vec![0, 0, 0, 1, 1, 2, 2, -2, 2];
+            (0..3).for_each(|i| own[i] = number / 5_i32.pow(i as u32) % 5 - 2);
+            execute(&voting, &weights, &[own, vec![0; 3]], &Default::default()).unwrap().outputs.remove(0)
+        };
+        let all: Vec<Vec<i32>> = (0..125).map(at).collect();
+        for one in &all {
+            assert_eq!(one.iter().sum::<i32>(), voters as i32, "each votes once");
+            for other in &all {
+                let apart: Vec<u64> = one.iter().zip(other).map(|(a, b)| u64::from(a.abs_diff(*b))).collect();
+                assert!(apart.iter().sum::<u64>() <= L1 && apart.iter().map(|x| x * x).sum::<u64>() <= L2_SQUARED);
+            }
+        }
+        assert!(all.iter().any(|one| *one != all[0]));
+    }
+
+    /// `x · W + b`, with bounds of its own.
+    fn classifier(seed: u64) -> (Graph, Weights) {
+        let mut rng = Rng::new(seed);
+        let mut numbers = |count: usize| (0..count).map(|_| rng.below(41) as i32 - 20).collect::<Vec<i32>>();
+        let mut weights = Weights { tensors: vec![vec![3; 4], numbers(12), numbers(3)] };
+        weights.tensors[0][0] = 2;
+        let (mut graph, _) = outputs(4, 50);
+        graph.nodes.truncate(1);
+        let mut push = |op, cols, bound| {
+            let (shape, origin) = (Shape::new(1, 1, cols), BoundOrigin::Proven);
+            graph.nodes.push(Node { name: "n".into(), op, shape, bits: 32, bound, origin });
+        };
+        push(Op::ScaleWeight { x: NodeId(0), w: WeightId(0) }, 4, 150);
+        push(Op::MatMulWeight { x: NodeId(1), w: WeightId(1) }, 3, 12_000 + seed);
+        push(Op::AddWeight { x: NodeId(2), w: WeightId(2) }, 3, 12_100 + seed);
+        let spec = |name: &str, rows, cols| WeightSpec { name: name.into(), rows, cols };
+        graph.weights = vec![spec("scale", 1, 4), spec("head", 4, 3), spec("bias", 1, 3)];
+        graph.weights_root = weights.root(&graph.weights);
+        graph.outputs = vec![NodeId(3)];
+        (graph, weights)
+    }
+
+    #[test]
+    fn classifiers_of_one_encoder_stand_side_by_side() {
+        let all: Vec<(Graph, Weights)> = (1..6).map(classifier).collect();
+        let members: Vec<(&Graph, &Weights)> = all.iter().map(|(graph, weights)| (graph, weights)).collect();
+        let (graph, weights) = side_by_side(&members).unwrap();
+        graph.check().unwrap();
+        assert_eq!(graph.nodes[3].bound, 12_105);
+        let x = vec![vec![17, -50, 3, 41]];
+        let run = |graph: &Graph, weights: &Weights| execute(graph, weights, &x, &Default::default()).unwrap().outputs;
+        let each: Vec<i32> = members.iter().flat_map(|(graph, weights)| run(graph, weights).remove(0)).collect();
+        assert_eq!(run(&graph, &weights), [each]);
+        let voting = vote(&graph, &vote_weights(&weights, 5, 3), 5, 100).unwrap();
+        voting.check().unwrap();
+        assert_eq!((noise_input(&voting), noise_input(&graph)), (Some(1), None));
+        let mut other = classifier(9);
+        other.1.tensors[0][1] += 1;
+        let wrong = [members[0], (&other.0, &other.1)];
+        assert!(matches!(side_by_side(&wrong), Err(VoteError::Misfit(_))));
+        let mut other = classifier(9);
+        other.0.nodes[1].bound += 1;
+        let wrong = [members[0], (&other.0, &other.1)];
+        assert!(matches!(side_by_side(&wrong), Err(VoteError::Misfit(_))));
+        let twice = [members[0], members[1], members[0]];
+        assert!(matches!(side_by_side(&twice), Err(VoteError::Misfit(why)) if why.contains("the same")));
+        assert_eq!(side_by_side(&members[..1]).unwrap_err(), VoteError::Voters(1));
+    }
+
+    #[test]
+    fn what_is_no_vote_is_refused() {
+        let (graph, weights) = outputs(12, 100);
+        let of = |voters, labels| vote(&graph, &vote_weights(&weights, voters, labels), voters, 1000).map(drop);
+        assert_eq!(of(1, 12), Err(VoteError::Voters(1)));
+        assert_eq!(of(5, 2), Err(VoteError::Outputs { outputs: 12, voters: 5 }));
+        assert_eq!(of(12, 1), Err(VoteError::Outputs { outputs: 12, voters: 12 }));
+        assert!(matches!(of(4, 2), Err(VoteError::Misfit(_))));
+        assert_eq!(of(4, 3), Ok(()));
+        let wide = vote(&graph, &vote_weights(&weights, 4, 3), 4, u32::MAX);
+        assert!(matches!(wide, Err(VoteError::Misfit(_))));
+    }
+}
