@@ -6,6 +6,7 @@
 
 use std::process::ExitCode;
 
+mod accuracy;
 mod bench;
 mod chain;
 mod circles;
@@ -56,7 +57,10 @@ usage: cargo xtask <command> [arguments]
       --rate N       transfers offered each second (2500)
       --json         print one object instead of a table; --help tells the rest
   bench rounds       a hundred providers train together, beside a central model
-  bench privacy      a step of private training (--peers: beside Opacus; --json)
+  bench privacy      a step of private training (--peers: beside Opacus; --json;
+                     --only NAME)
+  bench accuracy     what private training reaches on five data sets (the same
+                     options; fetches packages with data)
   bench transports   answers over TLS and QUIC on a line with delay and loss (root)
   dist [--check]     make a tarball to install, and try it (--help)
   python [--for-others]
@@ -93,6 +97,7 @@ fn chore(command: &str, rest: &[String]) -> Result<(), Failure> {
         "bench" if rest.first().is_some_and(|what| what == "chain") => chain::bench(&rest[1..]),
         "bench" if rest.first().is_some_and(|what| what == "transports") => transports::bench(&rest[1..]),
         "bench" if rest.first().is_some_and(|what| what == "privacy") => privacy::bench(&rest[1..]),
+        "bench" if rest.first().is_some_and(|what| what == "accuracy") => accuracy::bench(&rest[1..]),
         "bench" if rest.first().is_some_and(|what| what == "rounds") => rounds::bench(&rest[1..]),
         "bench" => bench::run(rest),
         "dist" => dist::run(rest),

@@ -1,5 +1,5 @@
-//! `cargo xtask bench privacy`: what a step of private training costs, beside one that is not private and, with `--peers`,
-//! beside Opacus in its best mode, in the same session.
+//! `cargo xtask bench privacy`: what a step of private training costs in time and memory, beside one that is not private and, with
+//! `--peers`, beside Opacus in its best mode, in the same session. `--only NAME` measures one model.
 
 use std::process::Command;
 
@@ -7,47 +7,103 @@ use crate::json::Value;
 use crate::process::{self, output};
 use crate::{Failure, venv};
 
-/// Models, examples of a batch, and steps.
-const MODELS: [[&str; 3]; 5] =
-    [["lr", "256", "60"], ["mlp", "256", "60"], ["cnn", "256", "60"], ["lora", "16", "10"], ["full", "16", "10"]];
+/// A row of the table: a model, how many examples a batch has, and of how many steps the middle one counts.
+struct Row {
+    model: &'static str,
+    batch: u32,
+    steps: u32,
+}
+
+const ROWS: [Row; 5] = [
+    Row { model: "lr", batch: 256, steps: 200 },
+    Row { model: "mlp", batch: 256, steps: 60 },
+    Row { model: "cnn", batch: 256, steps: 60 },
+    Row { model: "lora", batch: 16, steps: 10 },
+    Row { model: "full", batch: 16, steps: 10 },
+];
 /// Modes of Opacus, of which the best counts.
 const MODES: [&str; 3] = ["hooks", "functorch", "ghost"];
 
+/// What one program measured.
+#[derive(Clone, Copy)]
+struct Measured {
+    /// Samples in a CPU-second.
+    rate: f64,
+    /// How much memory grew while it trained, in MB.
+    memory: f64,
+}
+
 /// Measures and prints.
 pub fn bench(arguments: &[String]) -> Result<(), Failure> {
-    if let Some(other) = arguments.iter().find(|argument| !["--peers", "--json"].contains(&argument.as_str())) {
-        return Err(Failure::user(format!("bench privacy has no option {other:?}; it has --peers and --json")));
+    let (mut peers, mut json, mut only) = (false, false, None);
+    let mut rest = arguments.iter().map(String::as_str);
+    while let Some(argument) = rest.next() {
+        match argument {
+            "--peers" => peers = true,
+            "--json" => json = true,
+            "--only" => only = rest.next(),
+            other => {
+                return Err(Failure::user(format!(
+                    "bench privacy has no option {other:?}; it has --peers, --json and --only NAME"
+                )));
+            }
+        }
     }
-    let has = |option: &str| arguments.iter().any(|argument| argument == option);
     process::run(process::cargo().args(["build", "--release", "-p", "sahara-privacy", "--example", "speed"]))?;
-    let opacus = match has("--peers") {
+    let opacus = match peers {
         true => Some(venv::ensure("opacus", &["torch", "opacus"], "import torch, opacus")?),
         false => None,
     };
-    for [model, batch, steps] in MODELS {
-        let ours = |mode: &str| rate(Command::new(speed()).args([model, mode, batch, steps]));
+    let rows: Vec<&Row> = ROWS.iter().filter(|row| only.is_none_or(|only| only == row.model)).collect();
+    if rows.is_empty() {
+        return Err(Failure::user("--only names one of lr, mlp, cnn, lora, full"));
+    }
+    for row in rows {
+        let words = |mode: &str| [row.model.to_owned(), mode.to_owned(), row.batch.to_string(), row.steps.to_string()];
+        let ours = |mode: &str| measured(Command::new(speed()).args(words(mode)));
         let (private, plain) = (ours("private")?, ours("plain")?);
-        let mut best: Option<f64> = None;
-        if let Some(python) = &opacus {
+        let mut best: Option<Measured> = None;
+        let mut hooks = None;
+        for mode in MODES {
+            let Some(python) = opacus.as_ref() else { break };
             let script = process::root().join("benches").join("peers").join("opacus_steps.py");
-            for mode in MODES {
-                let measured = rate(Command::new(python).arg(&script).args([model, mode, batch, steps]))?;
-                best = Some(best.map_or(measured, |best| best.max(measured)));
+            let theirs = measured(Command::new(python).arg(&script).args(words(mode)))?;
+            if mode == "hooks" {
+                hooks = Some(theirs.memory);
             }
+            best = Some(best.filter(|best| best.rate > theirs.rate).unwrap_or(theirs));
         }
-        if has("--json") {
+        if json {
             let number = |value: Option<f64>| value.map_or(Value::Null, Value::Number);
-            let row = vec![
-                ("model".to_owned(), Value::Text(model.to_owned())),
-                ("batch".to_owned(), number(batch.parse().ok())),
-                ("private_samples_per_cpu_second".to_owned(), Value::Number(private)),
-                ("non_private_samples_per_cpu_second".to_owned(), Value::Number(plain)),
-                ("opacus_samples_per_cpu_second".to_owned(), number(best)),
+            let fields = [
+                ("batch", number(Some(row.batch.into()))),
+                ("private_samples_per_cpu_second", Value::Number(private.rate)),
+                ("non_private_samples_per_cpu_second", Value::Number(plain.rate)),
+                ("opacus_samples_per_cpu_second", number(best.map(|best| best.rate))),
+                ("private_memory_growth_mb", Value::Number(private.memory)),
+                ("non_private_memory_growth_mb", Value::Number(plain.memory)),
+                ("opacus_hooks_memory_growth_mb", number(hooks)),
             ];
-            println!("{}", Value::Object(row));
+            let fields = fields.map(|(name, value)| (name.to_owned(), value));
+            let model = ("model".to_owned(), Value::Text(row.model.to_owned()));
+            println!("{}", Value::Object([vec![model], fields.into()].concat()));
         } else {
-            let beside = best.map_or(String::new(), |best| format!(", Opacus {best:.0} ({:.2} times)", private / best));
-            println!("{model}: {private:.0} private, {plain:.0} not ({:.2} times){beside}", plain / private);
+            let beside = match (best, hooks) {
+                (Some(best), Some(hooks)) => format!(
+                    "; Opacus {:.0} ({:.2} times), {hooks:.1} MB with hooks",
+                    best.rate,
+                    private.rate / best.rate
+                ),
+                _ => String::new(),
+            };
+            println!(
+                "{}: {:.0} samples a CPU-second private, {:.0} not ({:.2} times), {:.1} MB{beside}",
+                row.model,
+                private.rate,
+                plain.rate,
+                plain.rate / private.rate,
+                private.memory
+            );
         }
     }
     Ok(())
@@ -57,9 +113,11 @@ fn speed() -> std::path::PathBuf {
     process::target_dir().join("release").join("examples").join("speed")
 }
 
-fn rate(command: &mut Command) -> Result<f64, Failure> {
+fn measured(command: &mut Command) -> Result<Measured, Failure> {
     let printed = output(command)?;
     let line = printed.lines().rev().find(|line| line.starts_with('{')).unwrap_or_default();
-    let found = Value::parse(line).ok().and_then(|object| object.number("samples_per_cpu_second"));
-    found.ok_or_else(|| Failure::fault(format!("{command:?} did not print its rate: {printed}")))
+    let found = Value::parse(line).ok().and_then(|object| {
+        Some(Measured { rate: object.number("samples_per_cpu_second")?, memory: object.number("memory_growth_mb")? })
+    });
+    found.ok_or_else(|| Failure::fault(format!("{command:?} did not print what it measured: {printed}")))
 }

@@ -13,8 +13,8 @@
 //! when they are needed. A table lies in registers, or in one or two lines of the cache. How many candidates are refused or undecided
 //! says nothing of those that are accepted; nothing else depends on what is drawn.
 
-#[cfg(feature = "train")]
-use pulp::{Arch, Simd, WithSimd};
+#[cfg(all(feature = "train", target_arch = "x86_64"))]
+mod vectors;
 
 use super::Generator;
 use super::fixed::Fixed;
@@ -101,12 +101,7 @@ impl Shape {
     pub fn accepted(&self, bytes: &[[u8; BYTES]], values: &mut [i32], more: &mut More<'_>) -> usize {
         assert!(values.len() >= (bytes.len() + 1) * LANES, "room for all candidates, and one vector more");
         more.fine.clear();
-        let candidates = Candidates { shape: self, bytes, values, more };
-        #[cfg(feature = "train")]
-        let count = Arch::new().dispatch(candidates);
-        #[cfg(not(feature = "train"))]
-        let count = candidates.in_turn();
-        count
+        Candidates { shape: self, bytes, values, more }.accepted()
     }
 
     /// The sixteen of one group: value, whether it is accepted, and whether that is undecided, in masks.
@@ -114,7 +109,7 @@ impl Shape {
     fn group(&self, bytes: &[u8; BYTES]) -> ([i32; LANES], u32, u32) {
         let mut values = [0; LANES];
         let (mut accepted, mut undecided) = (0, 0);
-        for lane in 0..LANES {
+        for (lane, value) in values.iter_mut().enumerate() {
             let (first, second) = words(bytes, lane);
             let y = self.y(first);
             let u = second & ((1 << self.shift) - 1);
@@ -126,7 +121,7 @@ impl Shape {
             let twice = self.fine == 0 && magnitude == 0 && second >> 31 == 1;
             accepted |= u32::from(bits < chance && !twice) << lane;
             undecided |= u32::from((bits.wrapping_sub(chance).wrapping_add(2) & 0xffff) < 4 && !twice) << lane;
-            values[lane] = (magnitude ^ 0_u32.wrapping_sub(second >> 31)) as i32;
+            *value = (magnitude ^ 0_u32.wrapping_sub(second >> 31)) as i32;
         }
         (values, accepted, undecided)
     }
@@ -223,7 +218,8 @@ fn exp2(power: f32) -> f32 {
 }
 
 /// Of 2^r for r from -1/2 to 1/2, the highest power first.
-const SERIES: [f32; 7] = [1.540_353e-4, 1.333_355_8e-3, 9.618_129e-3, 5.550_410_9e-2, 0.240_226_51, 0.693_147_2, 1.0];
+const SERIES: [f32; 7] =
+    [1.540_353e-4, 1.333_355_8e-3, 9.618_129e-3, 5.550_411e-2, 0.240_226_5, std::f32::consts::LN_2, 1.0];
 
 struct Candidates<'a, 'b> {
     shape: &'a Shape,
@@ -233,11 +229,11 @@ struct Candidates<'a, 'b> {
 }
 
 #[cfg(feature = "train")]
-impl WithSimd for Candidates<'_, '_> {
+impl pulp::WithSimd for Candidates<'_, '_> {
     type Output = usize;
 
     #[inline(always)]
-    fn with_simd<S: Simd>(self, simd: S) -> usize {
+    fn with_simd<S: pulp::Simd>(self, simd: S) -> usize {
         #[cfg(target_arch = "x86_64")]
         if let Some(simd) = vectors::wide(simd) {
             return self.in_vectors(simd);
@@ -248,6 +244,14 @@ impl WithSimd for Candidates<'_, '_> {
 }
 
 impl Candidates<'_, '_> {
+    /// In whatever vectors there are, where many numbers are drawn: with the feature `train`.
+    fn accepted(self) -> usize {
+        #[cfg(feature = "train")]
+        return pulp::Arch::new().dispatch(self);
+        #[cfg(not(feature = "train"))]
+        self.in_turn()
+    }
+
     /// One number after the other.
     #[inline(always)]
     fn in_turn(self) -> usize {
@@ -263,82 +267,6 @@ impl Candidates<'_, '_> {
             }
         }
         count
-    }
-}
-
-#[cfg(all(feature = "train", target_arch = "x86_64"))]
-mod vectors {
-    use pulp::x86::V4;
-    use pulp::{Simd, cast, u32x16};
-
-    use super::{BYTES, COLUMN_BITS, Candidates, LANES, SERIES};
-
-    /// The widest vectors, if these are they.
-    #[inline(always)]
-    pub fn wide<S: Simd>(_: S) -> Option<V4> {
-        if S::F32_LANES == 16 { V4::try_new() } else { None }
-    }
-
-    impl Candidates<'_, '_> {
-        /// The same as one after the other, with AVX-512: tables lie in registers.
-        #[inline(always)]
-        pub fn in_vectors(self, simd: V4) -> usize {
-            let Self { shape, bytes, values, more } = self;
-            let (f, dq) = (simd.avx512f, simd.avx512dq);
-            let number = |value: i32| f._mm512_set1_epi32(value);
-            let (columns, chances) = (shape.columns.as_chunks::<LANES>().0, shape.chances.as_chunks::<LANES>().0);
-            let columns = [cast(columns[0]), cast(columns[1])];
-            let chances = [cast(chances[0]), cast(chances[1])];
-            let shift = number(shape.shift as i32);
-            let low = number((1 << shape.shift) - 1);
-            let scale = f._mm512_set1_ps(-shape.scale);
-            let mut count = 0;
-            for bytes in bytes {
-                let halves: &[[u8; BYTES / 2]; 2] = cast_halves(bytes);
-                let (first, second) = (cast(halves[0]), cast(halves[1]));
-                let column = f._mm512_permutex2var_epi32(columns[0], first, columns[1]);
-                let part = f._mm512_and_si512(f._mm512_srli_epi32::<5>(first), number((1 << COLUMN_BITS) - 1));
-                let stays = f._mm512_cmplt_epu32_mask(part, f._mm512_srli_epi32::<16>(column));
-                let y = f._mm512_mask_blend_epi32(stays, column, first);
-                let y = f._mm512_and_si512(y, number(31));
-                let chance = f._mm512_permutex2var_ps(chances[0], y, chances[1]);
-                let u = f._mm512_and_si512(second, low);
-                let base = f._mm512_sllv_epi32(y, shift);
-                let magnitude = f._mm512_or_si512(base, u);
-                let sum = f._mm512_cvtepi32_ps(f._mm512_add_epi32(base, magnitude));
-                let product = f._mm512_mul_ps(f._mm512_cvtepi32_ps(u), sum);
-                let power = f._mm512_mul_ps(product, scale);
-                let whole = f._mm512_roundscale_ps::<8>(power);
-                let rest = f._mm512_sub_ps(power, whole);
-                let mut series = f._mm512_set1_ps(SERIES[0]);
-                for &term in &SERIES[1..] {
-                    series = f._mm512_fmadd_ps(series, rest, f._mm512_set1_ps(term));
-                }
-                let chance = f._mm512_cvtps_epi32(f._mm512_mul_ps(f._mm512_scalef_ps(series, whole), chance));
-                let bits = f._mm512_srli_epi32::<16>(first);
-                let negative = dq._mm512_movepi32_mask(second);
-                let once =
-                    if shape.fine == 0 { !(f._mm512_testn_epi32_mask(magnitude, magnitude) & negative) } else { !0 };
-                let mut accepted = f._mm512_cmplt_epi32_mask(bits, chance) & once;
-                let apart = f._mm512_sub_epi32(f._mm512_add_epi32(bits, number(2)), chance);
-                let undecided = f._mm512_testn_epi32_mask(apart, number(0xfffc)) & once;
-                if undecided != 0 {
-                    accepted = shape.settle_all(bytes, (accepted.into(), undecided.into()), count, more) as u16;
-                }
-                let value = f._mm512_mask_xor_epi32(magnitude, negative, magnitude, number(-1));
-                let together: u32x16 = cast(f._mm512_maskz_compress_epi32(accepted, value));
-                if let Some(place) = values.get_mut(count..count + LANES) {
-                    place.copy_from_slice(&cast::<_, [i32; LANES]>(together));
-                }
-                count += accepted.count_ones() as usize;
-            }
-            count
-        }
-    }
-
-    #[inline(always)]
-    fn cast_halves(bytes: &[u8; BYTES]) -> &[[u8; BYTES / 2]; 2] {
-        bytes.as_chunks().0.first_chunk().unwrap_or(&[[0; BYTES / 2]; 2])
     }
 }
 
@@ -382,7 +310,7 @@ mod tests {
             let shape = Shape::new(sigma);
             let most = (1_u32 << shape.shift) - 1;
             // Every column, both ways.
-            for first in (0..1 << 10).map(|i| i % 32 | (i / 32 * 65) % 2048 << 5) {
+            for first in (0..1 << 10).map(|i| (i % 32) | (((i / 32 * 65) % 2048) << 5)) {
                 for u in [0, 1, most / 3, most / 2, most].map(|u| u & most) {
                     let (chance, x) = chance(&shape, first, u);
                     // With the bits that are drawn apart it is this, at worst.
@@ -430,7 +358,7 @@ mod tests {
                     let drawn =
                         (BigUint::from(bits) << 128_u32) + (BigUint::from(next) << 64_u32) + BigUint::from(last);
                     let weight = big::exp_of_minus(BigUint::from(x) * BigUint::from(x), sigma);
-                    let known = (drawn * BigUint::from(count) << (700 - 144_u32)) < weight * BigUint::from(shape.top);
+                    let known = ((drawn * BigUint::from(count)) << (700 - 144_u32)) < weight * BigUint::from(shape.top);
                     assert_eq!(exactly, known, "{sigma} {x} {next}");
                     let apart = chance - f64::from(bits) - next as f64 * 2_f64.powi(-64);
                     assert!(apart.abs() < 2_f64.powi(-28) || exactly == (apart > 0.0), "{sigma} {x} {next}");
@@ -467,7 +395,7 @@ mod tests {
                 let mut generator = Generator::from_seed([4; 32]);
                 let mut more = More { generator: &mut generator, fine: Vec::new() };
                 let candidates = Candidates { shape: &shape, bytes: &bytes, values: &mut values, more: &mut more };
-                let count = if plain { candidates.in_turn() } else { Arch::new().dispatch(candidates) };
+                let count = if plain { candidates.in_turn() } else { candidates.accepted() };
                 values.truncate(count);
                 let fine = more.fine;
                 (values, fine, generator.word())

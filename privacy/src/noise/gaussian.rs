@@ -8,7 +8,7 @@ use super::{Generator, NoiseError, in_range};
 /// Deviation of the discrete Gaussian that rounds a continuous one: 4 e^{-2π²·4} is below 2⁻¹¹¹.
 const SMOOTH: f64 = 2.0;
 /// Vectors of candidates that are drawn together, at most.
-const GROUPS: usize = 64;
+const GROUPS: usize = 16;
 
 /// Discrete Gaussian noise, of one algorithm for every σ: candidates that are drawn by tables of whole numbers and accepted with a
 /// chance (as by Ducas, Durmus, Lepoint and Lyubashevsky, 2013), which is decided exactly but for 2⁻¹⁴³.
@@ -56,13 +56,7 @@ impl DiscreteGaussian {
     }
 
     fn each(&self, generator: &mut Generator, numbers: &mut [i64], change: impl Fn(&mut i64, i64)) {
-        // Words, because bytes are wiped one by one.
-        #[cfg(feature = "train")]
-        let mut words = Zeroizing::new([[0_u64; BYTES / 8]; GROUPS]);
-        #[cfg(feature = "train")]
-        let bytes: &mut [[u8; BYTES]] = pulp::bytemuck::cast_slice_mut(&mut words[..]);
-        #[cfg(not(feature = "train"))]
-        let bytes = &mut Zeroizing::new([[0_u8; BYTES]; GROUPS])[..];
+        let mut bytes = Zeroizing::new([[0; BYTES]; GROUPS]);
         let mut values = Zeroizing::new([0; (GROUPS + 1) * LANES]);
         let mut rest = numbers;
         while !rest.is_empty() {

@@ -319,6 +319,21 @@ mod tests {
         }
     }
 
+    /// So no number of a block is rounded more often than the block is long.
+    #[test]
+    fn a_transposed_factor_is_summed_in_blocks() {
+        let depth = 1000;
+        let (left, factor) = (numbers(depth, 5), numbers(depth, 6));
+        let mut right = Right::default();
+        right.lay(&factor, depth, 1);
+        let mut product = [0.0];
+        multiply(Left::Columns(&left), &right, &mut product, false);
+        let pairs: Vec<(f32, f32)> = left.into_iter().zip(factor).collect();
+        let summed = |pairs: &[(f32, f32)]| pairs.iter().fold(0.0, |sum: f32, (a, b)| a.mul_add(*b, sum));
+        let blocks: f32 = pairs.chunks(SUMMED).map(summed).fold(0.0, |sum, block| sum + block);
+        assert!(product[0] == blocks && blocks != summed(&pairs), "{} {blocks} {}", product[0], summed(&pairs));
+    }
+
     #[test]
     fn a_row_does_not_depend_on_what_stands_beside_it() {
         let (depth, columns) = (300, 40);

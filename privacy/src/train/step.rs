@@ -280,6 +280,39 @@ mod tests {
         }
     }
 
+    /// A great many examples that round alike are further from their sum than many that do not; never further than the grid says.
+    #[test]
+    fn sums_are_as_near_as_the_grid_says() {
+        for network in networks() {
+            let one = examples(&network, 1);
+            let count = if network.inputs() == 784 { 200 } else { 2500 };
+            let alike: Vec<usize> = vec![0; count];
+            for cap in [count, 40_000] {
+                let bound = 1.0;
+                let grid = Grid { unit: 2.0_f64.powi(-40), ..Grid::of(bound, network.parameters(), cap) };
+                let sum = |batch: &[usize]| {
+                    let mut step = Step::private(&network, Clip::Automatic(bound), grid);
+                    step.sum(&weights(&network), &one, batch);
+                    let held = |at: usize| step.sum.get(at).copied().unwrap_or(0.0) + f64::from(step.strands[at]);
+                    ((0..network.parameters()).map(held).collect::<Vec<f64>>(), step.sum.is_empty())
+                };
+                let (single, _) = sum(&[0]);
+                let (together, one_strand) = sum(&alike);
+                let apart = together
+                    .iter()
+                    .zip(&single)
+                    .map(|(all, one)| (all - count as f64 * one).powi(2))
+                    .sum::<f64>()
+                    .sqrt();
+                let rounded = if grid.strand == Grid::STRAND { 96.0 } else { grid.strand as f64 };
+                // Half of what is counted for two sums.
+                let most = count as f64 * rounded / 2.0 * 2.0_f64.powi(-24) * bound;
+                assert!(apart <= most, "{apart} of {most}, {count} of {cap}");
+                assert_eq!(one_strand, cap == count && count <= 200, "{count} {cap}");
+            }
+        }
+    }
+
     #[test]
     fn an_example_that_is_no_number_adds_nothing() {
         let network = Network::perceptron(2, &[3], 2).unwrap();
