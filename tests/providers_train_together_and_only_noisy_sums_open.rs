@@ -78,7 +78,7 @@ impl World {
             let file = home.join("node.toml");
             // All providers come from one address here, and keep a connection each.
             let text = fs::read_to_string(&file).unwrap();
-            let text = text.replace("[limits]", "[limits]\nlanes_per_address = 512");
+            let text = text.replace("handshakes_per_address = 64", "handshakes_per_address = 128");
             fs::write(&file, text).unwrap();
             let key = config.load_identity().unwrap().public();
             Member { name: format!("node {}", i + 1), address: address.to_string(), key }
