@@ -78,7 +78,7 @@ impl World {
             let file = home.join("node.toml");
             // All providers come from one address here, and keep a connection each.
             let text = fs::read_to_string(&file).unwrap();
-            let text = text.replace("[limits]", "[limits]\nlanes_per_address = 512");
+            let text = text.replace("handshakes_per_address = 64", "handshakes_per_address = 128");
             fs::write(&file, text).unwrap();
             let key = config.load_identity().unwrap().public();
             Member { name: format!("node {}", i + 1), address: address.to_string(), key }
@@ -211,7 +211,12 @@ fn train(count: usize, each: usize, rounds: u32, epsilon: f64) -> (f64, f64) {
     let (gone, hostile) = (count.div_ceil(10), count.div_ceil(20));
     let honest = count - gone - hostile;
     let limit = (epsilon + 0.001).to_string();
-    let lead = world.lead(&world.keys(), &rounds.to_string(), &epsilon.to_string(), &["--seconds", "4"]);
+    let lead = world.lead(
+        &world.keys(),
+        &rounds.to_string(),
+        &epsilon.to_string(),
+        &["--enough", &(honest + hostile).to_string()],
+    );
     let mut joined: Vec<Child> = (0..honest).map(|i| world.join(i, &limit)).collect();
     let troubles = std::thread::scope(|scope| {
         let world = &world;
@@ -298,7 +303,7 @@ fn refuses(world: &World, limit: &str) {
 
 #[test]
 fn a_dozen_train_a_model_as_good_as_a_central_one() {
-    let (together, central) = train(12, 200, 4, 30.0);
+    let (together, central) = train(12, 200, 3, 30.0);
     assert!(central > 0.7, "there is something to learn: {central}");
     assert!(together > central - 0.05, "{together} {central}");
 }

@@ -21,7 +21,7 @@ impl Round {
     fn start(providers: usize) -> Self {
         let coordinator = Arc::new(identity::generate().unwrap());
         let network =
-            Network::start_as(&coordinator, |text| text.replace("[limits]", "[limits]\njob_megabytes = 1024"));
+            Network::start_as(&coordinator, |text| text.replace("job_megabytes = 8192", "job_megabytes = 1024"));
         let mut providers: Vec<Arc<Identity>> =
             (0..providers).map(|_| Arc::new(identity::generate().unwrap())).collect();
         providers.sort_unstable_by_key(|provider| provider.public());

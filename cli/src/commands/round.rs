@@ -146,6 +146,7 @@ fn stage(stage: RoundStage) -> &'static str {
         RoundStage::Closing => "closing",
         RoundStage::Ended => "ended",
         RoundStage::Failed => "failed",
+        RoundStage::Helped => "over (node 1 was its helper)",
     }
 }
 

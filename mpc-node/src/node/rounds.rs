@@ -69,6 +69,8 @@ enum Stage {
     Closing,
     Ended(Arc<RoundResult>),
     Failed(String),
+    /// As the helper: all is dealt.
+    Helped,
 }
 
 /// What a provider sent to this node.
@@ -127,6 +129,7 @@ impl Round {
             Stage::Closing => RoundStage::Closing,
             Stage::Ended(_) => RoundStage::Ended,
             Stage::Failed(_) => RoundStage::Failed,
+            Stage::Helped => RoundStage::Helped,
         }
     }
 
@@ -221,7 +224,7 @@ fn abandon(seat: &Seat, lane: &mut Lane, AbandonRound(id): AbandonRound) -> Resu
                 Ok(())
             }
             (Stage::Closing, Some(_)) => Err(Refusal::new(FailCode::Busy, "the round is being closed")),
-            (Stage::Ended(_) | Stage::Failed(_), _) => Ok(()),
+            (Stage::Ended(_) | Stage::Failed(_) | Stage::Helped, _) => Ok(()),
         }
     })?;
     lane.send_frame(Kind::Done, &[]).map_err(own)
@@ -242,6 +245,10 @@ impl Round {
             Stage::Ended(result) => Ok(result.clone()),
             Stage::Failed(why) => {
                 Err(Refusal::new(FailCode::Refused, format!("the round came to nothing: {why}; open another")))
+            }
+            Stage::Helped => {
+                let text = "this node was the helper of the round, and has no result: ask one of its evaluators";
+                Err(Refusal::new(FailCode::Refused, text))
             }
             Stage::Open(_) | Stage::Closing => {
                 Err(Refusal::new(FailCode::Busy, "the round has no result yet: its coordinator closes it"))

@@ -57,11 +57,13 @@ pub enum RoundStage {
     Ended,
     /// It came to nothing: what was sent for it is gone.
     Failed,
+    /// This node was its helper, and has dealt all that there was: its evaluators know what became of it.
+    Helped,
 }
 
 impl RoundStage {
     fn read(r: &mut Reader<'_>) -> Result<Self, DecodeError> {
-        [Self::Open, Self::Closing, Self::Ended, Self::Failed]
+        [Self::Open, Self::Closing, Self::Ended, Self::Failed, Self::Helped]
             .get(usize::from(r.u8()?))
             .copied()
             .ok_or_else(|| r.field("stage of a round"))

@@ -4,9 +4,9 @@ use crate::accounting::calibrate::{Goal, noise};
 use crate::accounting::{Accountant, AccountingError, Composition, Mechanism};
 use crate::noise::{DiscreteGaussian, NoiseError};
 
-/// Total variation of the noise of all rounds that are ever counted together from a continuous Gaussian's: 2²⁴ rounds of 2²⁰
-/// coordinates, two nodes' noise in each, each off by less than 2⁻¹⁰⁶.
-const DISTANCE: f64 = 1.0 / (1_u64 << 60) as f64;
+/// Total variation of the noise of all rounds that are ever counted together from a continuous Gaussian's: as many as a ledger has
+/// room for (less than 2¹⁹), of 2²⁰ coordinates, two nodes' noise in each.
+const DISTANCE: f64 = 1.0 / (1_u128 << 65) as f64;
 /// Units in which the square of sensitivity over deviation is counted.
 const UNIT: f64 = (1_u64 << 40) as f64;
 
@@ -124,9 +124,9 @@ mod tests {
         assert!(found < 10.0 && found > 9.99, "two variances of 5000 over a norm of 10: {found}");
         assert!(multiplier(15, 1).is_err() && Spent::round(16, 1 << 50).is_err());
         let noise = DiscreteGaussian::new(1e6).unwrap();
-        let all = 2.0 * 2_f64.powi(44) * noise.distance();
+        let all = 2.0 * 2_f64.powi(39) * noise.distance();
         assert!(all < DISTANCE, "{all:e}");
-        assert_eq!(DISTANCE, 2_f64.powi(-60));
+        assert_eq!(DISTANCE, 2_f64.powi(-65));
     }
 
     #[test]
@@ -138,7 +138,7 @@ mod tests {
         let apart = apart.epsilon(1e-6, Accountant::Tightest).unwrap();
         assert!((both / apart - 1.0).abs() < 2e-3, "{both} {apart}");
         assert_eq!(Spent::default().epsilon(1e-6).unwrap(), 0.0);
-        assert!(Spent::from_units(7).epsilon(1e-19).is_err(), "the noise's error is more than that");
+        assert!(Spent::from_units(7).epsilon(1e-20).is_err(), "the noise's error is more than that");
     }
 
     #[test]

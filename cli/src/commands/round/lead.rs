@@ -75,6 +75,9 @@ pub struct LeadArgs {
     /// Fewest accepted providers of a round [default: half of all]
     #[arg(long, value_name = "N")]
     least: Option<u32>,
+    /// Close a round as soon as so many have sent [default: all]
+    #[arg(long, value_name = "N")]
+    enough: Option<usize>,
     /// Longest time for a round's contributions, in seconds
     #[arg(long, value_name = "S", default_value_t = 60, value_parser = clap::value_parser!(u32).range(1..=86_400))]
     seconds: u32,
@@ -267,7 +270,7 @@ impl<'a> Leader<'a> {
         Ok(terms.sign(&keys::load(&context.home, Role::Consumer)?))
     }
 
-    /// Waits until all have sent to both evaluators, or the time is over.
+    /// Waits until all, or as many as are enough, have sent to both evaluators, or the time is over.
     fn gather(&self, signed: &SignedTerms) -> Result<()> {
         let end = Instant::now() + Duration::from_secs(self.args.seconds.into());
         let asked = |node| {
@@ -275,8 +278,9 @@ impl<'a> Leader<'a> {
             shown.map(|(shown, _)| shown.contributed as usize).map_err(|error| failed("asking for the round", error))
         };
         let [first, second] = signed.terms().assignment.evaluators();
+        let enough = self.args.enough.unwrap_or(usize::MAX).min(self.providers.len());
         while Instant::now() < end {
-            if asked(second)? == self.providers.len() && asked(first)? == self.providers.len() {
+            if asked(second)? >= enough && asked(first)? >= enough {
                 break;
             }
             std::thread::sleep(LOOK);

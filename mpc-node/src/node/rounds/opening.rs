@@ -91,7 +91,7 @@ fn has_place(seat: &Seat, asker: &PublicKey, signed: &SignedTerms) -> Result<(),
     }
     let own = |round: &Round| round.terms.terms().coordinator == *asker;
     while rounds.values().filter(|round| own(round)).count() >= MOST_OF_ONE {
-        let over = rounds.iter().filter(|(_, r)| own(r) && matches!(r.stage, Stage::Ended(_) | Stage::Failed(_)));
+        let over = rounds.iter().filter(|(_, r)| own(r) && !matches!(r.stage, Stage::Open(_) | Stage::Closing));
         let Some(id) = over.min_by_key(|(_, round)| round.opened).map(|(id, _)| *id) else {
             let text = format!("this key has {MOST_OF_ONE} rounds here that are not closed: close them first");
             return Err(Refusal::new(FailCode::Busy, text));
