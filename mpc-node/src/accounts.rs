@@ -46,6 +46,9 @@ pub enum AccountError {
         /// The data.
         dataset: SharingName,
     },
+    /// There is nothing to count.
+    #[error("the answers of this sharing leave without noise")]
+    Clear,
     /// The account is another committee's, or of other evaluators.
     #[error(
         "the answers about `{dataset}` are counted by other nodes, with another helper or in another committee: share it as before, or \
@@ -154,7 +157,8 @@ impl Accounts {
     /// # Errors
     /// [`AccountError::UsedUp`] when what is spent and this answer cost more than the budget, [`AccountError::Held`] when they do with
     /// what others hold; and as [`Accounts::make`].
-    pub fn hold(self: &Arc<Self>, manifest: &Manifest, terms: &NoiseTerms, numbers: u64) -> Result<Held, AccountError> {
+    pub fn hold(self: &Arc<Self>, manifest: &Manifest, numbers: u64) -> Result<Held, AccountError> {
+        let terms = manifest.noise.as_ref().ok_or(AccountError::Clear)?;
         let mut books = self.lock();
         let id = self.book(&mut books, manifest, terms)?;
         let Some(book) = books.get_mut(&id) else { unreachable!("it was just looked at") };
@@ -191,8 +195,9 @@ impl Accounts {
     /// What has been spent of the account of a sharing's data; what jobs hold is not counted.
     ///
     /// # Errors
-    /// When the account cannot be read.
-    pub fn spent(&self, manifest: &Manifest, terms: &NoiseTerms) -> Result<Spent, AccountError> {
+    /// When the account cannot be read, or nothing is counted.
+    pub fn spent(&self, manifest: &Manifest) -> Result<Spent, AccountError> {
+        let terms = manifest.noise.as_ref().ok_or(AccountError::Clear)?;
         let books = self.lock();
         match books.get(&account_id(&manifest.owner, &terms.dataset)).map(|book| &book.account) {
             None => Ok(Spent(Vec::new())),

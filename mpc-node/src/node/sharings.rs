@@ -50,11 +50,7 @@ fn account(seat: &Seat, lane: &mut Lane, payload: &[u8]) -> Result<(), Trouble> 
     // What is shown of a sharing, and to whom, is one decision.
     let shown = seat.models.find(&FindSharing::Exactly(id), &lane.peer());
     let signed = shown.manifest.ok_or_else(|| not_for(&id))?;
-    let manifest = signed.manifest();
-    let terms = manifest.noise.as_ref();
-    let terms =
-        terms.ok_or_else(|| Refusal::new(FailCode::Refused, "the answers of this sharing leave without noise"))?;
-    let spent = seat.machine.accounts.spent(manifest, terms)?;
+    let spent = seat.machine.accounts.spent(signed.manifest())?;
     lane.send(&AccountReply(spent.0)).map_err(own)
 }
 
