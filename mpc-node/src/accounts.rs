@@ -84,6 +84,27 @@ pub enum AccountError {
     },
 }
 
+/// Whether there is the account of a sharing's data; an error if there may be none.
+fn known(
+    books: &BTreeMap<AccountId, Book>,
+    id: &AccountId,
+    manifest: &Manifest,
+    terms: &NoiseTerms,
+) -> Result<bool, AccountError> {
+    let dataset = || terms.dataset.clone();
+    match books.get(id).map(|book| &book.account) {
+        Some(Ok(account)) if account.place() == (manifest.committee, terms.assignment) => return Ok(true),
+        Some(Ok(_)) => return Err(AccountError::Elsewhere { dataset: dataset() }),
+        Some(Err(why)) => return Err(AccountError::Io { dataset: dataset(), why: why.clone() }),
+        None => {}
+    }
+    let of_owner = |book: &&Book| book.account.as_ref().is_ok_and(|account| account.owner == manifest.owner);
+    match books.values().filter(of_owner).count() < MOST_OF_OWNER {
+        true => Ok(false),
+        false => Err(AccountError::Full { what: "set of data of this owner", most: MOST_OF_OWNER }),
+    }
+}
+
 /// Names an account: a hash of the owner's key and the data's name.
 type AccountId = [u8; 32];
 
@@ -141,6 +162,15 @@ impl Accounts {
             }
         }
         Ok(Arc::new(Self { dir: dir.into(), books: Mutex::new(books) }))
+    }
+
+    /// Whether a sharing's data may be counted here; nothing is made.
+    ///
+    /// # Errors
+    /// As [`Accounts::make`], but for the disk.
+    pub fn check(&self, manifest: &Manifest) -> Result<(), AccountError> {
+        let Some(terms) = &manifest.noise else { return Ok(()) };
+        known(&self.lock(), &account_id(&manifest.owner, &terms.dataset), manifest, terms).map(drop)
     }
 
     /// Makes the account of a sharing's data, if there is none: at all three nodes when it is shared, so that each knows who counts.
@@ -217,21 +247,12 @@ impl Accounts {
         manifest: &Manifest,
         terms: &NoiseTerms,
     ) -> Result<AccountId, AccountError> {
-        let (id, dataset) = (account_id(&manifest.owner, &terms.dataset), || terms.dataset.clone());
-        let place = (manifest.committee, terms.assignment);
-        match books.get(&id).map(|book| &book.account) {
-            Some(Ok(account)) if account.place() == place => return Ok(id),
-            Some(Ok(_)) => return Err(AccountError::Elsewhere { dataset: dataset() }),
-            Some(Err(why)) => return Err(AccountError::Io { dataset: dataset(), why: why.clone() }),
-            None => {}
+        let id = account_id(&manifest.owner, &terms.dataset);
+        if !known(books, &id, manifest, terms)? {
+            let account = Account::new(manifest.owner, terms.dataset.clone(), (manifest.committee, terms.assignment));
+            self.write(&id, &account)?;
+            books.insert(id, Book { account: Ok(account), held: BTreeMap::new() });
         }
-        let of_owner = |book: &&Book| book.account.as_ref().is_ok_and(|account| account.owner == manifest.owner);
-        if books.values().filter(of_owner).count() >= MOST_OF_OWNER {
-            return Err(AccountError::Full { what: "set of data of this owner", most: MOST_OF_OWNER });
-        }
-        let account = Account::new(manifest.owner, dataset(), place);
-        self.write(&id, &account)?;
-        books.insert(id, Book { account: Ok(account), held: BTreeMap::new() });
         Ok(id)
     }
 

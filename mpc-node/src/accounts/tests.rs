@@ -133,6 +133,7 @@ fn one_pair_of_evaluators_counts_and_accounts_have_an_end() {
     other.noise.as_mut().unwrap().assignment = Assignment::ALL[0];
     let elsewhere = Manifest { committee: [3; 32], ..manifest.clone() };
     for wrong in [other, elsewhere] {
+        assert!(matches!(accounts.check(&wrong), Err(AccountError::Elsewhere { .. })));
         assert!(matches!(accounts.make(&wrong), Err(AccountError::Elsewhere { .. })));
         assert!(matches!(accounts.hold(&wrong, 3), Err(AccountError::Elsewhere { .. })));
     }
@@ -144,6 +145,7 @@ fn one_pair_of_evaluators_counts_and_accounts_have_an_end() {
     let mut more = manifest.clone();
     more.noise.as_mut().unwrap().dataset = "one-more".parse().unwrap();
     assert!(matches!(accounts.make(&more), Err(AccountError::Full { .. })));
+    assert!(matches!(accounts.check(&more), Err(AccountError::Full { .. })));
     accounts.make(&sharing(1.0)).unwrap();
     let rich = sharing_of(&manifest, 100.0);
     let held: Vec<Held> = (0..MAX_KINDS as u64).map(|n| accounts.hold(&rich, n + 1).unwrap()).collect();
