@@ -234,7 +234,7 @@ fn a_vote_opens_the_winner_and_costs_what_two_counts_by_one_do() {
     let case = vote(25);
     let sensitivity = Sensitivity { l1: votes::L1, l2_squared: votes::L2_SQUARED };
     let noise = NodeNoise::new(vec![votes::noise_input(&case.graph).unwrap()], 8).unwrap();
-    let budget = Budget::new(4.0, DELTA).unwrap();
+    let budget = Budget::new(8.0, DELTA).unwrap();
     let terms = NoiseTerms { noise, sensitivity, budget, dataset: "clinics".parse().unwrap(), ..terms(1.0) };
     let sharing = share(&case, &owner, terms.clone()).unwrap();
     let task = case.task(1, Rounding::Exact, Visibility::Private);
