@@ -15,6 +15,7 @@ mod pooled;
 mod projection;
 mod relative;
 mod residual;
+pub(crate) mod rows;
 mod scale;
 mod tables;
 mod tail;

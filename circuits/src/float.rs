@@ -1,9 +1,10 @@
 //! The float model: the same folder in f32 through candle, as its authors' library computes it. The yardstick for
 //! quality.
 
-use crate::frontend::settings::Activation;
+use crate::frontend::rows;
+use crate::frontend::settings::{Activation, Column};
 use crate::frontend::{Answer, Compiled, Divisor, EncodeError, Frontend, Output};
-use crate::hf::{CompileError, Dense, Finish, Linear, Norm, Parameters, Pool, RelativeBias};
+use crate::hf::{CompileError, Dense, Finish, Linear, Norm, Parameters, Pool, RelativeBias, Table};
 use candle_core::{D, Device, Tensor};
 use std::path::Path;
 
@@ -21,8 +22,16 @@ pub enum FloatError {
 
 type Result<T, E = candle_core::Error> = std::result::Result<T, E>;
 
+/// The original model: an encoder and everything around it, or the linear layers of a classifier of rows.
+pub struct FloatModel(Kind);
+
+enum Kind {
+    Text(Box<FloatText>),
+    Rows { columns: Vec<Column>, dense: Vec<(FloatLinear, Activation)> },
+}
+
 /// An encoder with f32 weights and everything around it.
-pub struct FloatModel {
+struct FloatText {
     frontend: Frontend,
     words: Tensor,
     positions: Tensor,
@@ -32,6 +41,7 @@ pub struct FloatModel {
     relative: Option<RelativeBias>,
     heads: usize,
     pools: Vec<Pool>,
+    unit: bool,
     dense: Vec<(FloatLinear, Activation)>,
     normalize: bool,
 }
@@ -60,16 +70,60 @@ struct FloatLayer {
 }
 
 impl FloatModel {
-    /// Loads a Hugging Face folder.
+    /// Loads a Hugging Face folder, or one of a classifier of rows.
     ///
     /// # Errors
     /// Whatever [`crate::model::CompiledModel::compile`] refuses by name.
     pub fn load(folder: &Path) -> Result<Self, CompileError> {
-        let parameters = Parameters::read(folder)?;
         let failed = |e: candle_core::Error| CompileError::Weights { path: folder.to_owned(), problem: e.to_string() };
-        Self::build(parameters).map_err(failed)
+        if let Some(table) = Table::of(folder)? {
+            let dense = table.dense.iter().map(float_layer).collect::<Result<_>>().map_err(failed)?;
+            return Ok(Self(Kind::Rows { columns: table.columns, dense }));
+        }
+        let text = FloatText::build(Parameters::read(folder)?).map_err(failed)?;
+        Ok(Self(Kind::Text(Box::new(text))))
     }
 
+    /// The answer for a text with the default prompt: its embedding, or the outputs of a classifier.
+    ///
+    /// # Errors
+    /// If the text is refused by [`Frontend::encode`].
+    pub fn embed(&self, text: &str) -> Result<Vec<f32>, FloatError> {
+        self.embed_prompted(text, None)
+    }
+
+    /// [`FloatModel::embed`] with a prompt by name.
+    ///
+    /// # Errors
+    /// As for [`Frontend::encode_prompted`].
+    pub fn embed_prompted(&self, text: &str, prompt: Option<&str>) -> Result<Vec<f32>, FloatError> {
+        match (&self.0, prompt) {
+            (Kind::Text(model), _) => {
+                let (encoding, skip) = model.frontend.tokenized(text, prompt)?;
+                Ok(model.forward(&encoding, skip)?)
+            }
+            (Kind::Rows { .. }, Some(_)) => Err(EncodeError::NoText("prompt").into()),
+            (Kind::Rows { columns, dense }, None) => {
+                let row = rows::values(columns, text)?;
+                let row = Tensor::from_slice(&row, (1, row.len()), &Device::Cpu)?;
+                Ok(layered(dense, row)?.squeeze(0)?.to_vec1()?)
+            }
+        }
+    }
+
+    /// The answer for two texts that belong together.
+    ///
+    /// # Errors
+    /// As for [`Frontend::encode_pair`].
+    pub fn embed_pair(&self, text: &str, pair: &str) -> Result<Vec<f32>, FloatError> {
+        match &self.0 {
+            Kind::Text(model) => Ok(model.forward(&model.frontend.tokenized_pair(text, pair)?, 0)?),
+            Kind::Rows { .. } => Err(EncodeError::NoText("second part").into()),
+        }
+    }
+}
+
+impl FloatText {
     fn build(p: Parameters) -> Result<Self> {
         let encoder = &p.encoder;
         let (d, eps, activation) =
@@ -87,7 +141,6 @@ impl FloatModel {
                 output_norm: LayerNorm::new(&l.output_norm, eps)?,
             })
         };
-        let dense = |layer: &Dense| Ok((FloatLinear::new(&layer.linear)?, layer.activation));
         let table = |t: &[f32]| Tensor::from_slice(t, (t.len() / d, d), &Device::Cpu);
         Ok(Self {
             words: table(&encoder.words)?,
@@ -98,35 +151,11 @@ impl FloatModel {
             relative: encoder.relative.clone(),
             heads: encoder.dimensions.heads,
             pools: p.tail.pools.clone(),
-            dense: p.tail.dense.iter().map(dense).collect::<Result<_>>()?,
+            unit: p.tail.unit,
+            dense: p.tail.dense.iter().map(float_layer).collect::<Result<_>>()?,
             normalize: matches!(p.tail.finish, Finish::Embedding { normalize: true }),
             frontend: tokenizing(p),
         })
-    }
-
-    /// The answer for a text with the default prompt: its embedding, or the outputs of a classifier.
-    ///
-    /// # Errors
-    /// If the text is refused by [`Frontend::encode`].
-    pub fn embed(&self, text: &str) -> Result<Vec<f32>, FloatError> {
-        self.embed_prompted(text, None)
-    }
-
-    /// [`FloatModel::embed`] with a prompt by name.
-    ///
-    /// # Errors
-    /// As for [`Frontend::encode_prompted`].
-    pub fn embed_prompted(&self, text: &str, prompt: Option<&str>) -> Result<Vec<f32>, FloatError> {
-        let (encoding, skip) = self.frontend.tokenized(text, prompt)?;
-        Ok(self.forward(&encoding, skip)?)
-    }
-
-    /// The answer for two texts that belong together.
-    ///
-    /// # Errors
-    /// As for [`Frontend::encode_pair`].
-    pub fn embed_pair(&self, text: &str, pair: &str) -> Result<Vec<f32>, FloatError> {
-        Ok(self.forward(&self.frontend.tokenized_pair(text, pair)?, 0)?)
     }
 
     fn forward(&self, encoding: &tokenizers::Encoding, skip: usize) -> Result<Vec<f32>> {
@@ -146,20 +175,35 @@ impl FloatModel {
         }
         let pooled = self.pools.iter().map(|pool| pool.forward(&x, skip.min(n - 1))).collect::<Result<Vec<_>>>()?;
         let mut out = Tensor::cat(&pooled, 0)?.unsqueeze(0)?;
-        for (layer, activation) in &self.dense {
-            out = activation.forward(&layer.forward(&out)?)?;
+        if self.unit {
+            out = unit_length(&out)?;
         }
-        let out = out.squeeze(0)?;
+        let out = layered(&self.dense, out)?.squeeze(0)?;
         if !self.normalize {
             return out.to_vec1();
         }
-        let length = out.sqr()?.sum_all()?.sqrt()?;
-        out.broadcast_div(&length)?.to_vec1()
+        unit_length(&out)?.to_vec1()
     }
 }
 
+fn float_layer(layer: &Dense) -> Result<(FloatLinear, Activation)> {
+    Ok((FloatLinear::new(&layer.linear)?, layer.activation))
+}
+
+/// Linear layers and their functions.
+fn layered(layers: &[(FloatLinear, Activation)], mut x: Tensor) -> Result<Tensor> {
+    for (layer, activation) in layers {
+        x = activation.forward(&layer.forward(&x)?)?;
+    }
+    Ok(x)
+}
+
+fn unit_length(x: &Tensor) -> Result<Tensor> {
+    x.broadcast_div(&x.sqr()?.sum_all()?.sqrt()?)
+}
+
 /// The tokenizer's part alone.
-fn tokenizing(p: Parameters) -> Frontend {
+pub(crate) fn tokenizing(p: Parameters) -> Frontend {
     let answer = Answer::Vector { normalize: false };
     let output = Output { width: 1, scale: 1.0, divisor: Divisor::One, activation: Activation::Identity, answer };
     let (mut p, compiled) = (p, Compiled { mask: 0, relative: None, pools: Vec::new(), output });

@@ -8,6 +8,7 @@ mod charsmap;
 #[cfg(feature = "compile")]
 mod compiled;
 mod pooling;
+pub(crate) mod rows;
 pub(crate) mod settings;
 mod stored;
 pub(crate) mod tokenizer;
@@ -17,8 +18,8 @@ pub(crate) use answer::{Divisor, Output};
 #[cfg(feature = "compile")]
 pub(crate) use compiled::Compiled;
 pub(crate) use pooling::{PoolInput, Weighting};
+use settings::{Column, PositionRule, Text};
 pub use settings::{Label, LabelFunction, Prompt};
-use settings::{PositionRule, Text};
 use std::borrow::Cow;
 pub(crate) use stored::FrontendError;
 use tokenizers::{EncodeInput, Encoding};
@@ -60,6 +61,19 @@ pub enum EncodeError {
     /// The prompt alone is longer than the model reads.
     #[error("the prompt leaves no room for the text")]
     NoRoom,
+    /// A row of another table.
+    #[error("the row has {found} cells, the model reads {columns} between commas: {names}")]
+    Row {
+        /// Its cells.
+        found: usize,
+        /// Those that the model reads.
+        columns: usize,
+        /// What the first of these are called.
+        names: String,
+    },
+    /// Something that only a text has.
+    #[error("the model reads rows of a table, which have no {0}")]
+    NoText(&'static str),
 }
 
 /// A text as the inputs of a graph.
@@ -88,6 +102,8 @@ pub struct Length {
 
 /// Tokenizer and integer embeddings of a model.
 pub struct Frontend {
+    /// The columns of a row, of a model that reads rows and no text: then nothing below counts but the output.
+    rows: Option<Vec<Column>>,
     tokenizer: tokenizers::Tokenizer,
     tokenizer_json: Vec<u8>,
     hidden: usize,
@@ -124,6 +140,9 @@ impl Frontend {
 
     /// The padded lengths, ascending.
     pub fn buckets(&self) -> Vec<u32> {
+        if self.rows.is_some() {
+            return vec![1];
+        }
         buckets(self.text.max_tokens).collect()
     }
 
@@ -203,6 +222,9 @@ impl Frontend {
     /// # Errors
     /// As for [`Frontend::encode`], and if there is no such prompt.
     pub fn encode_prompted(&self, text: &str, prompt: Option<&str>) -> Result<Encoded, EncodeError> {
+        if let Some(columns) = &self.rows {
+            return row_of(columns, text, prompt);
+        }
         let (encoding, prompt) = self.tokenized(text, prompt)?;
         self.encode_tokens(&encoding, prompt, 0)
     }
@@ -212,6 +234,9 @@ impl Frontend {
     /// # Errors
     /// As for [`Frontend::encode`].
     pub fn encode_padded(&self, text: &str, least: u32) -> Result<Encoded, EncodeError> {
+        if let Some(columns) = &self.rows {
+            return row_of(columns, text, None);
+        }
         let (encoding, prompt) = self.tokenized(text, None)?;
         self.encode_tokens(&encoding, prompt, least)
     }
@@ -221,6 +246,9 @@ impl Frontend {
     /// # Errors
     /// As [`Self::encode_prompted`], but for tokens without an embedding.
     pub fn length(&self, text: &str, prompt: Option<&str>) -> Result<Length, EncodeError> {
+        if let Some(columns) = &self.rows {
+            return row_of(columns, text, prompt).map(|row| Length { tokens: row.tokens, truncated: false });
+        }
         self.tokenized(text, prompt).map(|(encoding, _)| length(&encoding))
     }
 
@@ -234,6 +262,7 @@ impl Frontend {
 
     /// The text that token numbers of this model stand for, without its special tokens; none if one is unknown.
     pub fn text_of(&self, ids: &[u32]) -> Option<String> {
+        self.rows.is_none().then_some(())?;
         ids.iter().all(|&id| self.tokenizer.id_to_token(id).is_some()).then_some(())?;
         self.tokenizer.decode(ids, true).ok()
     }
@@ -247,6 +276,9 @@ impl Frontend {
     }
 
     pub(crate) fn tokenized_pair(&self, text: &str, pair: &str) -> Result<Encoding, EncodeError> {
+        if self.rows.is_some() {
+            return Err(EncodeError::NoText("second part"));
+        }
         check(text)?;
         check(pair)?;
         let (text, pair) = (self.cleaned(text), self.cleaned(pair));
@@ -372,6 +404,21 @@ impl Frontend {
     /// The tokenizer, as a `tokenizer.json` with every setting of the model in it.
     pub fn tokenizer_json(&self) -> &[u8] {
         &self.tokenizer_json
+    }
+}
+
+/// A row as the input of a graph.
+fn row_of(columns: &[Column], row: &str, prompt: Option<&str>) -> Result<Encoded, EncodeError> {
+    check(row)?;
+    match prompt {
+        Some(_) => Err(EncodeError::NoText("prompt")),
+        None => Ok(Encoded {
+            tokens: 1,
+            bucket: 1,
+            inputs: vec![rows::integers(columns, row)?],
+            truncated: false,
+            pooled: 1,
+        }),
     }
 }
 

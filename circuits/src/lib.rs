@@ -28,6 +28,8 @@ pub mod testgraph;
 #[cfg(feature = "compile")]
 #[doc(hidden)]
 pub mod testmodel;
+#[cfg(feature = "float")]
+pub mod trainable;
 #[cfg(feature = "compile")]
 pub mod votes;
 pub mod weights;

@@ -40,6 +40,8 @@ fn module(kind: &str) -> Value {
     json!({"idx": 9, "name": "9", "path": "9_x", "type": format!("sentence_transformers.models.{kind}")})
 }
 
+const ONE_LABEL: &str = "{\"format\": 1, \"labels\": [\"a\"], \"function\": \"softmax\"}";
+
 /// Each case: a model of the catalogue, what is changed, and what the sentence says.
 fn cases() -> Vec<(&'static str, Change, &'static [&'static str])> {
     vec![
@@ -79,7 +81,17 @@ fn cases() -> Vec<(&'static str, Change, &'static [&'static str])> {
         ("bert-mean", modules(|list| list[0]["type"] = json!("my.Own")), &["a module of the class \"my.Own\""]),
         ("bert-mean", modules(|list| list[1]["name"] = json!("0")), &["two modules have the name \"0\""]),
         ("bert-mean", modules(|list| list[1]["path"] = json!("../x")), &["\"../x\" is no name of a folder"]),
-        ("bert-max-dense-normalize", modules(|list| list.swap(2, 3)), &["a Dense module after Normalize"]),
+        (
+            "bert-cls-two-dense-normalize",
+            modules(|list| list.swap(3, 4)),
+            &["a Dense module after Normalize after another Dense module"],
+        ),
+        ("bert-plain", put("classifier.json", "{}"), &["classifier.json", "a file of settings that is not known"]),
+        ("bert-mean", put("classifier.json", ONE_LABEL), &["classifier.json", "does not end with a Dense module"]),
+        ("bert-max-dense-normalize", put("classifier.json", ONE_LABEL), &["does not end with a Dense module"]),
+        ("bert-mean-dense-tanh", put("classifier.json", ONE_LABEL), &["1 labels, and the last layer has 48 outputs"]),
+        ("bert-mean-dense-tanh", put("classifier.json", "{\"format\": 2}"), &["\"format\": 2"]),
+        ("bert-mean-dense-tanh", put("classifier.json", "{}"), &["missing field `format`"]),
         (
             "bert-mean-dense-tanh",
             set("2_Dense/config.json", "activation_function", json!("torch.nn.modules.activation.SiLU")),

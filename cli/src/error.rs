@@ -22,6 +22,8 @@ pub enum Blame {
     Fault,
     /// Nobody yet: something was sent to the chain, and whether it came to its place is not known. Exit code 3.
     Unsettled,
+    /// Whoever made what was examined: it does not hold what it claims. Exit code 4.
+    Contradicted,
     /// Nobody: the reader of standard output has gone. Exit code 0.
     Quiet,
     /// Nobody: whoever asked has given it up (Ctrl-C). Exit code 130, as the system's own programs.
@@ -55,6 +57,11 @@ impl Error {
     /// Something was sent to the chain, and what became of it is not known: whoever tried again could pay twice.
     pub fn unsettled(message: impl Into<String>) -> Self {
         Self { blame: Blame::Unsettled, message: message.into(), source: None }
+    }
+
+    /// What was examined does not hold what it claims.
+    pub fn contradicted(message: impl Into<String>) -> Self {
+        Self { blame: Blame::Contradicted, message: message.into(), source: None }
     }
 
     /// A fault with its cause.
@@ -110,12 +117,13 @@ impl Error {
     }
 
     /// Exit code of the program: 2 for the person's errors, 1 for faults, 3 for payments of which nobody knows what became of
-    /// them, 130 for what was interrupted.
+    /// them, 4 for an audit that contradicts what it examined, 130 for what was interrupted.
     pub fn exit_code(&self) -> u8 {
         match self.blame {
             Blame::User => 2,
             Blame::Fault => 1,
             Blame::Unsettled => 3,
+            Blame::Contradicted => 4,
             Blame::Quiet => 0,
             Blame::Stopped => 130,
         }

@@ -4,7 +4,9 @@
 use libfuzzer_sys::fuzz_target;
 use sahara_mpc::status::NodeStatus;
 use sahara_mpc::transcript::{SignedRecord, SignedSeal};
+use sahara_mpc::rounds::RoundResult;
 use sahara_mpc::wire::{
+    AbandonRound, CloseRound, Contribute, DealRound, FetchRound, JoinRound, OpenRound, RoundDealt, RoundJoined, RoundList, RoundReply, Sealing, ShowRound,
     Again, AskJob, AskSession, Begin, Completed, Cosign, Cosigned, CountPacks, Deal, DeleteSharing, Draft, Fail, FindSharing, GetClientPart, HandBack,
     Hello, Kind, LastReceipt, LastReply, Message, OpenJob, OpenReply, PackCount, Piece, Prepare, Presence, Present, Progress,
     PutAccess, Reclaim, Reclaimed, Run, RunReply, Share, SharingList, SharingReply, parse_header,
@@ -52,7 +54,22 @@ fuzz_target!(|bytes: &[u8]| {
         Kind::Completed => drop(Completed::decode(payload)),
         Kind::Again => drop(Again::decode(payload)),
         Kind::AskSession => drop(AskSession::decode(payload)),
-        Kind::ListSharings | Kind::GoOn | Kind::Commit => {}
+        Kind::OpenRound => drop(OpenRound::decode(payload)),
+        Kind::RoundList => drop(RoundList::decode(payload)),
+        Kind::ShowRound => drop(ShowRound::decode(payload)),
+        Kind::RoundReply => drop(RoundReply::decode(payload)),
+        Kind::Contribute => drop(Contribute::decode(payload)),
+        Kind::CloseRound => drop(CloseRound::decode(payload)),
+        Kind::FetchRound => drop(FetchRound::decode(payload)),
+        Kind::AbandonRound => drop(AbandonRound::decode(payload)),
+        Kind::RoundResult => drop(RoundResult::decode(payload)),
+        Kind::JoinRound => drop(JoinRound::decode(payload)),
+        Kind::RoundJoined => drop(RoundJoined::decode(payload)),
+        Kind::DealRound => drop(DealRound::decode(payload)),
+        Kind::RoundDealt => drop(RoundDealt::decode(payload)),
+        Kind::AskSealing => {}
+        Kind::Sealing => drop(Sealing::decode(payload)),
+        Kind::ListRounds | Kind::Vector | Kind::ListSharings | Kind::GoOn | Kind::Commit => {}
         Kind::Done | Kind::Chunk | Kind::Status | Kind::DealAccept | Kind::DealReady | Kind::DealCommit | Kind::Round => {}
     }
 });

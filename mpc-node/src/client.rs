@@ -8,6 +8,7 @@ mod held;
 mod job;
 mod offer;
 mod paying;
+mod rounds;
 mod sharing;
 mod stop;
 
@@ -34,6 +35,7 @@ pub use held::{Held, Listed};
 pub use job::{Inference, Job, JobStats};
 pub use offer::{Access, Offer};
 use paying::Paying;
+pub use rounds::Contribution;
 pub use sharing::{Listing, Sharing};
 pub use stop::Stop;
 

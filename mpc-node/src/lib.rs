@@ -25,6 +25,7 @@ pub mod node;
 pub mod packs;
 mod pool;
 pub mod records;
+pub mod rounds;
 pub mod status;
 pub mod tls;
 pub mod transcript;

@@ -25,6 +25,7 @@ mod presenting;
 mod quota;
 mod refilling;
 mod refusal;
+mod rounds;
 mod seat;
 mod serve;
 mod sharings;
@@ -164,9 +165,10 @@ pub async fn run_with(
 /// How seldom old packs are looked for at most.
 const CHORES: Duration = Duration::from_secs(10);
 
-/// Destroys packs that no job has taken for long.
+/// Destroys packs that no job has taken for long, and what was sent for rounds that nobody closes.
 fn expire(seat: &Seat) {
     let _span = seat.span().entered();
+    seat.rounds.expire(seat.machine.uptime());
     match seat.packs.expire(seat.machine.config.timeouts.pack(), Instant::now()) {
         Ok(0) => {}
         Ok(packs) => tracing::info!(packs, "packs that nobody asked for are destroyed"),

@@ -11,13 +11,16 @@ mod market;
 mod models;
 mod names;
 mod packs;
+mod rounds;
 
 use sahara_circuits::bytes::{DecodeError, Reader, Writer};
+use sahara_protocol::round::MOST_DIMENSION;
 
 use crate::engine::{Assignment, GraphId, Rounding, Visibility};
 use crate::ids::{id_type, random_id};
 use crate::manifest::MAX_MANIFEST;
 pub use crate::manifest::{ManifestId, SharingId};
+use crate::rounds::{MOST_PROVIDERS, MOST_TERMS};
 pub use jobs::{JobFigures, MAX_PACKS, OpenJob, OpenReply, Run, RunReply, Share};
 pub use market::{
     Again, AskSession, Complete, Completed, Cosign, Cosigned, Draft, LastReceipt, LastReply, MAX_RECEIPT, MAX_SEALING,
@@ -30,6 +33,11 @@ pub use models::{
 pub(crate) use names::seconds;
 pub use packs::{
     AskJob, CountPacks, HandBack, Incarnation, MAX_NAMES, PackCount, PackNames, Presence, Reclaim, Reclaimed,
+};
+
+pub use rounds::{
+    AbandonRound, CloseRound, Contribute, DealRound, Dealt, FetchRound, JoinRound, ListRounds, MAX_ROUNDS, OpenRound,
+    RoundDealt, RoundJoined, RoundList, RoundReply, RoundStage, ShowRound,
 };
 
 /// Version of the lane's language, in the [`Hello`].
@@ -150,17 +158,49 @@ pub enum Kind {
     AskAccount = 91,
     /// Answer to `AskAccount`: [`AccountReply`].
     AccountReply = 92,
+    /// Request of a coordinator: open a round, [`OpenRound`]. After `GoOn` its attachment follows.
+    OpenRound = 100,
+    /// Request: the rounds that concern the asker; empty.
+    ListRounds = 101,
+    /// Answer to `ListRounds`: [`RoundList`].
+    RoundList = 102,
+    /// Request: one round, [`ShowRound`].
+    ShowRound = 103,
+    /// Answer to `ShowRound`: [`RoundReply`].
+    RoundReply = 104,
+    /// Request of a provider: [`Contribute`]. After `GoOn` its share follows.
+    Contribute = 105,
+    /// A provider's share: a seed for the first evaluator, words for the second.
+    Vector = 106,
+    /// Request of a coordinator to the first evaluator: [`CloseRound`].
+    CloseRound = 107,
+    /// Answer to `CloseRound` and `FetchRound`: [`crate::rounds::RoundResult`].
+    RoundResult = 108,
+    /// Request: the result of a round, [`FetchRound`].
+    FetchRound = 109,
+    /// Request of the first evaluator to the second: [`JoinRound`].
+    JoinRound = 110,
+    /// Answer to `JoinRound`: [`RoundJoined`]. Rounds follow.
+    RoundJoined = 111,
+    /// Request of an evaluator to the helper: [`DealRound`].
+    DealRound = 112,
+    /// Answer to `DealRound`: [`RoundDealt`], then (to the second) chunks.
+    RoundDealt = 113,
+    /// Request of a coordinator: [`AbandonRound`].
+    AbandonRound = 114,
 }
 
 impl Kind {
     /// The kind with this code.
     pub fn from_code(code: u8) -> Option<Self> {
         use Kind::{
-            AccountReply, Again, AskAccount, AskJob, AskSealing, AskSession, Begin, Chunk, ClientPart, Commit,
-            Completed, Cosign, Cosigned, CountPacks, Deal, DealAccept, DealCommit, DealReady, DeleteSharing, Done,
-            Draft, Fail, FindSharing, GoOn, HandBack, Hello, Input, LastReceipt, LastReply, ListSharings, OpenJob,
-            OpenReply, PackCount, Piece, Prepare, Presence, Present, Progress, PutAccess, Reclaim, Reclaimed, Round,
-            Run, RunReply, Seal, Sealing, SharingList, SharingReply, Status, StatusReply, Transcript,
+            AbandonRound, AccountReply, Again, AskAccount, AskJob, AskSealing, AskSession, Begin, Chunk, ClientPart,
+            CloseRound, Commit, Completed, Contribute, Cosign, Cosigned, CountPacks, Deal, DealAccept, DealCommit,
+            DealReady, DealRound, DeleteSharing, Done, Draft, Fail, FetchRound, FindSharing, GoOn, HandBack, Hello,
+            Input, JoinRound, LastReceipt, LastReply, ListRounds, ListSharings, OpenJob, OpenReply, OpenRound,
+            PackCount, Piece, Prepare, Presence, Present, Progress, PutAccess, Reclaim, Reclaimed, Round, RoundDealt,
+            RoundJoined, RoundList, RoundReply, RoundResult, Run, RunReply, Seal, Sealing, SharingList, SharingReply,
+            ShowRound, Status, StatusReply, Transcript, Vector,
         };
         [
             Hello,
@@ -214,6 +254,21 @@ impl Kind {
             Sealing,
             AskAccount,
             AccountReply,
+            OpenRound,
+            ListRounds,
+            RoundList,
+            ShowRound,
+            RoundReply,
+            Contribute,
+            Vector,
+            CloseRound,
+            RoundResult,
+            FetchRound,
+            JoinRound,
+            RoundJoined,
+            DealRound,
+            RoundDealt,
+            AbandonRound,
         ]
         .into_iter()
         .find(|kind| *kind as u8 == code)
@@ -229,6 +284,15 @@ impl Kind {
             }
             Self::Begin | Self::PutAccess | Self::DeleteSharing | Self::ClientPart => true,
             Self::Present | Self::LastReceipt | Self::Again | Self::AskSealing | Self::AskAccount => true,
+            // Members add up what others open and send.
+            Self::OpenRound
+            | Self::ListRounds
+            | Self::ShowRound
+            | Self::Contribute
+            | Self::CloseRound
+            | Self::FetchRound
+            | Self::AbandonRound => caller == Caller::Consumer,
+            Self::JoinRound | Self::DealRound => caller == Caller::Member,
             Self::Deal
             | Self::HandBack
             | Self::Reclaim
@@ -250,6 +314,7 @@ impl Kind {
             | Self::DealCommit
             | Self::GoOn
             | Self::AskSealing
+            | Self::ListRounds
             | Self::Commit => 0,
             Self::Hello | Self::FindSharing | Self::ListSharings | Self::Piece => 256,
             Self::DeleteSharing | Self::ClientPart | Self::AskAccount => 256,
@@ -268,6 +333,18 @@ impl Kind {
             Self::AskJob | Self::Presence | Self::CountPacks | Self::PackCount => 256,
             Self::HandBack | Self::Reclaim | Self::Reclaimed => 48 << 10,
             Self::OpenJob => 64 << 10,
+            Self::OpenRound | Self::RoundReply => MOST_TERMS + 256,
+            Self::RoundList => 33 * MAX_ROUNDS + 4,
+            Self::ShowRound
+            | Self::Contribute
+            | Self::CloseRound
+            | Self::FetchRound
+            | Self::DealRound
+            | Self::AbandonRound => 256,
+            Self::RoundDealt => 64,
+            Self::Vector => 2 * MOST_DIMENSION as usize,
+            Self::JoinRound | Self::RoundJoined => 34 * MOST_PROVIDERS + 64,
+            Self::RoundResult => 4 * MOST_DIMENSION as usize + 35 * MOST_PROVIDERS + 256,
             Self::Chunk => CHUNK,
             Self::StatusReply => 256 << 10,
             Self::Input | Self::RunReply => 64 << 20,

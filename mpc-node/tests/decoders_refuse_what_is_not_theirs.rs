@@ -13,16 +13,20 @@ use sahara_mpc::manifest::{
 };
 use sahara_mpc::models::{PartHeader, SharingRecord};
 use sahara_mpc::packs::PackHeader;
+use sahara_mpc::protocol::round::Vectors;
+use sahara_mpc::rounds::{RoundId, RoundNonce, RoundResult, RoundTerms, SignedTerms};
 use sahara_mpc::status::NodeStatus;
 use sahara_mpc::transcript::{
     DealtRecord, JobRecord, Opening, Openings, PackSeal, Session, SignedRecord, SignedSeal, Transcript,
 };
 use sahara_mpc::wire::{
-    AccountReply, Again, AskAccount, AskJob, AskSession, Begin, Complete, Completed, Cosign, Cosigned, CountPacks,
-    Deal, DeleteSharing, Draft, Fail, FailCode, FindSharing, GetClientPart, HandBack, Hello, Incarnation, JobId, Kind,
-    LastReceipt, LastReply, MAX_RECEIPT, MAX_SESSION, MAX_VOUCHER, ManifestId, Message, OpenJob, OpenReply, PackCount,
-    PackId, PackNames, Piece, Prepare, Presence, Present, Progress, PutAccess, Reclaim, Reclaimed, Run, RunReply,
-    Share, SharingEntry, SharingList, SharingReply, Task, parse_header,
+    AbandonRound, AccountReply, Again, AskAccount, AskJob, AskSession, Begin, CloseRound, Complete, Completed,
+    Contribute, Cosign, Cosigned, CountPacks, Deal, DealRound, Dealt, DeleteSharing, Draft, Fail, FailCode, FetchRound,
+    FindSharing, GetClientPart, HandBack, Hello, Incarnation, JobId, JoinRound, Kind, LastReceipt, LastReply,
+    MAX_RECEIPT, MAX_SESSION, MAX_VOUCHER, ManifestId, Message, OpenJob, OpenReply, OpenRound, PackCount, PackId,
+    PackNames, Piece, Prepare, Presence, Present, Progress, PutAccess, Reclaim, Reclaimed, RoundDealt, RoundJoined,
+    RoundList, RoundReply, RoundStage, Run, RunReply, Share, SharingEntry, SharingList, SharingReply, ShowRound, Task,
+    parse_header,
 };
 
 /// What a decoder makes of bytes: the bytes it would write, or nothing when it refuses.
@@ -32,7 +36,7 @@ fn message<M: Message>(bytes: &[u8]) -> Option<Vec<u8>> {
     M::decode(bytes).ok().map(|m| m.encode())
 }
 
-const DECODERS: [(&str, Decoder); 46] = [
+const DECODERS: [(&str, Decoder); 59] = [
     ("Hello", message::<Hello>),
     ("HandBack", message::<HandBack>),
     ("Reclaim", message::<Reclaim>),
@@ -79,6 +83,19 @@ const DECODERS: [(&str, Decoder); 46] = [
     ("Completed", message::<Completed>),
     ("Again", message::<Again>),
     ("AskSession", message::<AskSession>),
+    ("OpenRound", message::<OpenRound>),
+    ("RoundList", message::<RoundList>),
+    ("ShowRound", message::<ShowRound>),
+    ("RoundReply", message::<RoundReply>),
+    ("Contribute", message::<Contribute>),
+    ("CloseRound", message::<CloseRound>),
+    ("FetchRound", message::<FetchRound>),
+    ("AbandonRound", message::<AbandonRound>),
+    ("RoundResult", message::<RoundResult>),
+    ("JoinRound", message::<JoinRound>),
+    ("RoundJoined", message::<RoundJoined>),
+    ("DealRound", message::<DealRound>),
+    ("RoundDealt", message::<RoundDealt>),
 ];
 
 fn task() -> Task {
@@ -292,7 +309,63 @@ fn examples() -> Vec<(&'static str, Vec<u8>)> {
             "AskSession",
             AskSession(LastReceipt { manifest: ManifestId([1; 32]), consumer, voucher: vec![5; 40] }).encode(),
         ),
+        ("OpenRound", OpenRound(round_terms()).encode()),
+        (
+            "RoundList",
+            RoundList(vec![(RoundId([1; 32]), RoundStage::Open), (RoundId([2; 32]), RoundStage::Ended)]).encode(),
+        ),
+        ("ShowRound", ShowRound { round: RoundId([3; 32]), attachment: true }.encode()),
+        (
+            "RoundReply",
+            RoundReply { terms: round_terms(), stage: RoundStage::Failed, contributed: 7, own: true }.encode(),
+        ),
+        (
+            "Contribute",
+            Contribute {
+                round: RoundId([3; 32]),
+                shares: [[4; 32], [5; 32]],
+                salt: Seed::from_bytes([6; 32]),
+                signature: [7; 64],
+            }
+            .encode(),
+        ),
+        ("CloseRound", CloseRound(RoundId([3; 32])).encode()),
+        ("FetchRound", FetchRound(RoundId([4; 32])).encode()),
+        ("AbandonRound", AbandonRound(RoundId([5; 32])).encode()),
+        (
+            "RoundResult",
+            RoundResult {
+                round: RoundId([3; 32]),
+                included: vec![(1, [1; 32]), (300, [2; 32])],
+                accepted: vec![true, false],
+                sum: vec![-5, 7, 1 << 30],
+                signatures: [[8; 64], [9; 64]],
+            }
+            .encode(),
+        ),
+        ("JoinRound", JoinRound { round: RoundId([3; 32]), contributions: vec![(0, [1; 32]), (1, [2; 32])] }.encode()),
+        ("RoundJoined", RoundJoined(vec![(5, [1; 32])]).encode()),
+        ("DealRound", DealRound { round: RoundId([3; 32]), digest: [1; 32], what: Dealt::Check(2, 100) }.encode()),
+        ("RoundDealt", RoundDealt { seed: [3; 32].into(), len: 1 << 20 }.encode()),
     ]
+}
+
+fn round_terms() -> SignedTerms {
+    let coordinator = sahara_mpc::identity::from_secret(&[7; 32]);
+    let terms = RoundTerms {
+        committee: [1; 32],
+        coordinator: coordinator.public(),
+        nonce: RoundNonce([2; 16]),
+        assignment: Assignment::ALL[1],
+        vectors: Vectors::new(10, 12, 1 << 16).unwrap(),
+        variance: 5000,
+        least: 2,
+        seconds: 60,
+        note: b"mean".to_vec(),
+        attachment: (9, [3; 32]),
+        providers: vec![PublicKey([1; 32]), PublicKey([2; 32])],
+    };
+    terms.sign(&coordinator)
 }
 
 fn complete() -> Complete {

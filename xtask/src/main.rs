@@ -13,6 +13,7 @@ mod crates;
 mod demo;
 mod dist;
 mod json;
+mod lanes;
 mod peers;
 mod peers_models;
 mod prerequisites;
@@ -20,6 +21,7 @@ mod privacy;
 mod process;
 mod python;
 mod record;
+mod rounds;
 mod soak;
 mod statetest;
 mod test;
@@ -53,6 +55,7 @@ usage: cargo xtask <command> [arguments]
       --seconds N    of load for each (60)
       --rate N       transfers offered each second (2500)
       --json         print one object instead of a table; --help tells the rest
+  bench rounds       a hundred providers train together, beside a central model
   bench privacy      a step of private training (--peers: beside Opacus; --json)
   bench transports   answers over TLS and QUIC on a line with delay and loss (root)
   dist [--check]     make a tarball to install, and try it (--help)
@@ -90,6 +93,7 @@ fn chore(command: &str, rest: &[String]) -> Result<(), Failure> {
         "bench" if rest.first().is_some_and(|what| what == "chain") => chain::bench(&rest[1..]),
         "bench" if rest.first().is_some_and(|what| what == "transports") => transports::bench(&rest[1..]),
         "bench" if rest.first().is_some_and(|what| what == "privacy") => privacy::bench(&rest[1..]),
+        "bench" if rest.first().is_some_and(|what| what == "rounds") => rounds::bench(&rest[1..]),
         "bench" => bench::run(rest),
         "dist" => dist::run(rest),
         "python" => python::run(rest),

@@ -8,7 +8,7 @@ use crate::{Failure, process, venv};
 
 type Peer = (&'static str, &'static str, fn() -> Result<(), Failure>);
 
-const PEERS: [Peer; 5] = [
+const PEERS: [Peer; 6] = [
     (
         "llama-index",
         "its embedding class against the gateway, and over the Python package (installs ~500 MB)",
@@ -25,6 +25,11 @@ const PEERS: [Peer; 5] = [
         "dp-accounting",
         "ε beside Google's accountant, at points that the commit draws (installs ~200 MB)",
         dp_accounting,
+    ),
+    (
+        "opendp",
+        "the noise of questions beside OpenDP's maps, at points that the commit draws (installs ~300 MB)",
+        opendp,
     ),
 ];
 
@@ -52,6 +57,21 @@ fn dp_accounting() -> Result<(), Failure> {
         std::fs::write(&path, points).map_err(|e| Failure::fault(format!("writing {}: {e}", path.display())))?;
         let test = ["test", "--release", "--workspace", "--test", "accounts_stand_beside_dp_accounting"];
         process::run(process::cargo().args(test).env("SAHARA_DP_POINTS", path))?;
+    }
+    Ok(())
+}
+
+/// The committed points are asked of the library again, and others that depend on the commit.
+fn opendp() -> Result<(), Failure> {
+    let python = venv::ensure("opendp", &["opendp==0.16.0"], "import opendp.prelude")?;
+    let script = process::root().join("privacy/tests/data/make_opendp.py");
+    let seed = drawn()?.to_string();
+    for (name, arguments) in [("committed", vec![]), ("drawn", vec!["--random", "140", &seed])] {
+        let points = process::output(Command::new(&python).arg(&script).args(arguments))?;
+        let path = process::target_dir().join(format!("opendp-{name}.csv"));
+        std::fs::write(&path, points).map_err(|e| Failure::fault(format!("writing {}: {e}", path.display())))?;
+        let test = ["test", "--release", "--workspace", "--test", "queries_stand_beside_opendp"];
+        process::run(process::cargo().args(test).env("SAHARA_OPENDP_POINTS", path))?;
     }
     Ok(())
 }

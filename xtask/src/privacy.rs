@@ -7,9 +7,9 @@ use crate::json::Value;
 use crate::process::{self, output};
 use crate::{Failure, venv};
 
-const MODELS: [&str; 3] = ["lr", "mlp", "cnn"];
-const BATCH: &str = "256";
-const STEPS: &str = "60";
+/// Models, examples of a batch, and steps.
+const MODELS: [[&str; 3]; 5] =
+    [["lr", "256", "60"], ["mlp", "256", "60"], ["cnn", "256", "60"], ["lora", "16", "10"], ["full", "16", "10"]];
 /// Modes of Opacus, of which the best counts.
 const MODES: [&str; 3] = ["hooks", "functorch", "ghost"];
 
@@ -24,14 +24,14 @@ pub fn bench(arguments: &[String]) -> Result<(), Failure> {
         true => Some(venv::ensure("opacus", &["torch", "opacus"], "import torch, opacus")?),
         false => None,
     };
-    for model in MODELS {
-        let ours = |mode: &str| rate(Command::new(speed()).args([model, mode, BATCH, STEPS]));
+    for [model, batch, steps] in MODELS {
+        let ours = |mode: &str| rate(Command::new(speed()).args([model, mode, batch, steps]));
         let (private, plain) = (ours("private")?, ours("plain")?);
         let mut best: Option<f64> = None;
         if let Some(python) = &opacus {
             let script = process::root().join("benches").join("peers").join("opacus_steps.py");
             for mode in MODES {
-                let measured = rate(Command::new(python).arg(&script).args([model, mode, BATCH, STEPS]))?;
+                let measured = rate(Command::new(python).arg(&script).args([model, mode, batch, steps]))?;
                 best = Some(best.map_or(measured, |best| best.max(measured)));
             }
         }
@@ -39,7 +39,7 @@ pub fn bench(arguments: &[String]) -> Result<(), Failure> {
             let number = |value: Option<f64>| value.map_or(Value::Null, Value::Number);
             let row = vec![
                 ("model".to_owned(), Value::Text(model.to_owned())),
-                ("batch".to_owned(), number(BATCH.parse().ok())),
+                ("batch".to_owned(), number(batch.parse().ok())),
                 ("private_samples_per_cpu_second".to_owned(), Value::Number(private)),
                 ("non_private_samples_per_cpu_second".to_owned(), Value::Number(plain)),
                 ("opacus_samples_per_cpu_second".to_owned(), number(best)),

@@ -142,16 +142,8 @@ impl Emit<'_> {
     }
 
     fn projected(&mut self, name: &str, p: &Projection, x: NodeId) -> NodeId {
-        let acc = self.accumulated(name, p, x);
+        let acc = accumulated(&mut self.b, name, p, x);
         self.b.rescale(name, acc, p.shift, p.value)
-    }
-
-    pub(super) fn accumulated(&mut self, name: &str, p: &Projection, x: NodeId) -> NodeId {
-        let acc = self.b.matmul_weight(&format!("{name}.acc"), x, p.weight, p.product);
-        match p.bias {
-            Some(bias) => self.b.add_weight(&format!("{name}.biased"), acc, bias, p.accumulator),
-            None => acc,
-        }
     }
 
     /// `2^(top + 8) / total` for `2^exp ≤ total ≤ 2^top`, in each row.
@@ -168,26 +160,7 @@ impl Emit<'_> {
     }
 
     fn feed_forward(&mut self, layer: &LayerPlan, x: NodeId) -> NodeId {
-        self.activated("up", &layer.up, &layer.groups, x)
-    }
-
-    /// A linear layer and its activation, in the order of the groups.
-    pub(super) fn activated(&mut self, name: &str, up: &Projection, groups: &[GeluGroup], x: NodeId) -> NodeId {
-        let acc = self.accumulated(name, up, x);
-        let b = &mut self.b;
-        let mut parts = Vec::new();
-        let mut largest: f64 = 0.0;
-        for group in groups {
-            let table = &group.table.name;
-            let part = b.slice(&format!("{name}.{table}"), acc, group.from, group.cols, group.accumulator);
-            let index = b.index(&format!("index.{table}"), part, GELU_SHIFT, group.bits, group.index);
-            parts.push(b.lookup(table, index, &group.table, group.value));
-            largest = largest.max(group.value);
-        }
-        match parts[..] {
-            [only] => only,
-            _ => b.concat("activated", parts, largest),
-        }
+        activated(&mut self.b, "up", &layer.up, &layer.groups, x)
     }
 
     /// The residual sum, centred and normalised.
@@ -204,7 +177,7 @@ impl Emit<'_> {
     }
 
     /// `x̂ = 2^13 · c / ‖c‖` in each row.
-    fn normalised(&mut self, c: NodeId, row: f64) -> NodeId {
+    pub(super) fn normalised(&mut self, c: NodeId, row: f64) -> NodeId {
         let b = &mut self.b;
         let square = b.square_sum("square", c, row * row);
         // The power of two 2^j for which square·4^j lies in [2^28, 2^30), and 4^j beside it: two steps, one round.
@@ -223,6 +196,33 @@ impl Emit<'_> {
         let product = b.mul("normalised.acc", c, inverse, largest);
         let bound = 2f64.powi(UNIT) * tables::rsqrt_excess() + SLACK;
         b.rescale("normalised", product, (tables::INVERSE - UNIT) as u8, bound)
+    }
+}
+
+/// A linear layer.
+pub(super) fn accumulated(b: &mut Builder, name: &str, p: &Projection, x: NodeId) -> NodeId {
+    let acc = b.matmul_weight(&format!("{name}.acc"), x, p.weight, p.product);
+    match p.bias {
+        Some(bias) => b.add_weight(&format!("{name}.biased"), acc, bias, p.accumulator),
+        None => acc,
+    }
+}
+
+/// A linear layer and its activation, in the order of the groups.
+pub(super) fn activated(b: &mut Builder, name: &str, up: &Projection, groups: &[GeluGroup], x: NodeId) -> NodeId {
+    let acc = accumulated(b, name, up, x);
+    let mut parts = Vec::new();
+    let mut largest: f64 = 0.0;
+    for group in groups {
+        let table = &group.table.name;
+        let part = b.slice(&format!("{name}.{table}"), acc, group.from, group.cols, group.accumulator);
+        let index = b.index(&format!("index.{table}"), part, GELU_SHIFT, group.bits, group.index);
+        parts.push(b.lookup(table, index, &group.table, group.value));
+        largest = largest.max(group.value);
+    }
+    match parts[..] {
+        [only] => only,
+        _ => b.concat("activated", parts, largest),
     }
 }
 

@@ -1,10 +1,24 @@
 //! The graph after the last layer: poolings, the last layer norm, linear layers.
 
-use super::emit::{Emit, row_length};
+use super::emit::{Emit, accumulated, activated, row_length};
 use super::ffn::FeedForward;
 use super::tail::{Affine, DensePlan, PoolForm, PoolPlan, TailPlan};
+use crate::builder::Builder;
 use crate::frontend::PoolInput;
 use crate::graph::{InputRange, InputSpec, NodeId, Shape};
+
+/// Linear layers, the last of which gives the output.
+pub(super) fn layered(b: &mut Builder, layers: &[DensePlan], x: NodeId) {
+    let mut out = x;
+    for (index, layer) in layers.iter().enumerate() {
+        b.prefix(format!("head.{index}."));
+        out = match layer {
+            DensePlan::Linear(linear) => accumulated(b, "linear", linear, out),
+            DensePlan::Activated(FeedForward { up, groups, .. }) => activated(b, "linear", up, groups, out),
+        };
+    }
+    b.output(out);
+}
 
 impl Emit<'_> {
     /// Everything from the last layer's rows to the output.
@@ -22,14 +36,11 @@ impl Emit<'_> {
             [(only, _)] => only,
             _ => self.b.concat("pooled", parts.iter().map(|part| part.0).collect(), most),
         };
-        for (index, layer) in plan.dense.iter().enumerate() {
-            self.b.prefix(format!("head.{index}."));
-            out = match layer {
-                DensePlan::Linear(linear) => self.accumulated("linear", linear, out),
-                DensePlan::Activated(FeedForward { up, groups, .. }) => self.activated("linear", up, groups, out),
-            };
+        if let Some(length) = plan.unit {
+            self.b.prefix("unit.".into());
+            out = self.normalised(out, length);
         }
-        self.b.output(out);
+        layered(&mut self.b, &plan.dense, out);
     }
 
     /// One pooled row, and its largest element.

@@ -27,6 +27,8 @@ const VALUES: f64 = (1u32 << 17) as f64;
 const MAX_FRACTION: i32 = 9;
 /// Most fractional bits of a result.
 const RESULT_FRACTION: i32 = 20;
+/// The same after rows of unit length, whose weights would have too few of them.
+const UNIT_RESULT_FRACTION: i32 = 26;
 
 /// One pooling.
 pub(super) struct PoolPlan {
@@ -62,6 +64,8 @@ pub(super) enum DensePlan {
 
 pub(super) struct TailPlan {
     pub pools: Vec<PoolPlan>,
+    /// Length of the pooled row at most, where it is brought to unit length before the linear layers.
+    pub unit: Option<f64>,
     pub dense: Vec<DensePlan>,
     pub output: Output,
 }
@@ -120,12 +124,19 @@ impl TailPlan {
             tail.pools.iter().map(|&pool| Pooled::new(pool, alone, last, size)).collect::<Result<_, _>>()?;
         let mut operand = match &sums[..] {
             [Pooled { input: PoolInput::Weights(weighting), unit, length, .. }]
-                if !alone && !matches!(weighting, Weighting::RootMean(_)) =>
+                if !alone && !tail.unit && !matches!(weighting, Weighting::RootMean(_)) =>
             {
                 Operand { values: Real::Normalised { norm: last, unit: *unit }, length: *length }
             }
-            _ => join(&mut sums, tail.dense.is_empty()),
+            _ if tail.unit => join(&mut sums, (LIMIT - 1.0).sqrt()),
+            _ if tail.dense.is_empty() => join(&mut sums, f64::INFINITY),
+            _ => join(&mut sums, VALUES),
         };
+        let unit = tail.unit.then_some(operand.length);
+        if unit.is_some_and(|length| length * length >= LIMIT - 1.0) {
+            let problem = format!("a pooled row can be {:.0} long before it is brought to unit length", operand.length);
+            return Err(CompileError::Range { what: "the pooling".into(), problem });
+        }
         let folded = matches!(operand.values, Real::Normalised { .. });
         let many = sums.len() > 1;
         let place = |(index, sum): (usize, Pooled)| {
@@ -147,33 +158,65 @@ impl TailPlan {
             activation: Activation::Identity,
             answer,
         };
-        let layers = composed(&tail.dense);
-        let mut dense = Vec::new();
-        for (index, layer) in layers.iter().enumerate() {
-            let name = format!("head.{index}");
-            let (matrix, bias) = operand.fold(layer);
-            if index + 1 == layers.len() {
-                let (plan, fraction) = linear(&name, &matrix, &bias, operand.length, weights)?;
-                output.width = layer.linear.outputs;
-                output.scale = 2f64.powi(fraction);
-                output.activation = layer.activation;
-                dense.push(DensePlan::Linear(plan));
-                break;
-            }
-            let parts = (&matrix, &bias[..]);
-            let effort = (options, Effort::Once);
-            let plan = FeedForward::new(&name, parts, layer.activation, operand.length, effort, weights)?;
-            let length = norm(&plan.gains.elements);
-            operand = Operand { values: Real::Activations { order: plan.order.clone() }, length };
-            dense.push(DensePlan::Activated(plan));
+        if tail.unit {
+            operand = Operand { values: Real::Values { fraction: UNIT }, length: row_norm(output.width) };
         }
-        Ok(Self { pools, dense, output })
+        let most = if tail.unit { UNIT_RESULT_FRACTION } else { RESULT_FRACTION };
+        let dense = layered(&tail.dense, operand, most, options, weights, &mut output)?;
+        Ok(Self { pools, unit, dense, output })
     }
 
     /// What the frontend must make for the poolings.
     pub(super) fn inputs(&self) -> Vec<PoolInput> {
         self.pools.iter().map(|pool| pool.input).collect()
     }
+}
+
+/// Linear layers over rows of `inputs` numbers from -1 to 1 with so many fractional bits, and what the last one's result is.
+pub(super) fn over_rows(
+    layers: &[Dense],
+    (inputs, fraction): (usize, i32),
+    answer: Answer,
+    options: &CompileOptions,
+    weights: &mut WeightList,
+) -> Result<(Vec<DensePlan>, Output), CompileError> {
+    let length = 2f64.powi(fraction) * (inputs as f64).sqrt();
+    let operand = Operand { values: Real::Values { fraction }, length };
+    let (divisor, activation) = (Divisor::One, Activation::Identity);
+    let mut output = Output { width: inputs, scale: 1.0, divisor, activation, answer };
+    let dense = layered(layers, operand, UNIT_RESULT_FRACTION, options, weights, &mut output)?;
+    Ok((dense, output))
+}
+
+fn layered(
+    layers: &[Dense],
+    mut operand: Operand<'_>,
+    most: i32,
+    options: &CompileOptions,
+    weights: &mut WeightList,
+    output: &mut Output,
+) -> Result<Vec<DensePlan>, CompileError> {
+    let layers = composed(layers);
+    let mut dense = Vec::new();
+    for (index, layer) in layers.iter().enumerate() {
+        let name = format!("head.{index}");
+        let (matrix, bias) = operand.fold(layer);
+        if index + 1 == layers.len() {
+            let (plan, fraction) = linear(&name, (&matrix, &bias), operand.length, most, weights)?;
+            output.width = layer.linear.outputs;
+            output.scale = 2f64.powi(fraction);
+            output.activation = layer.activation;
+            dense.push(DensePlan::Linear(plan));
+            break;
+        }
+        let parts = (&matrix, &bias[..]);
+        let effort = (options, Effort::Once);
+        let plan = FeedForward::new(&name, parts, layer.activation, operand.length, effort, weights)?;
+        let length = norm(&plan.gains.elements);
+        operand = Operand { values: Real::Activations { order: plan.order.clone() }, length };
+        dense.push(DensePlan::Activated(plan));
+    }
+    Ok(dense)
 }
 
 /// The layers with those without a function folded into the next.
@@ -196,15 +239,15 @@ fn composed(layers: &[Dense]) -> Vec<Dense> {
     out
 }
 
-/// The last linear layer, with as many fractional bits as its bounds allow.
+/// The last linear layer, with as many fractional bits as its bounds allow, and no more than `most`.
 fn linear(
     name: &str,
-    matrix: &Matrix,
-    bias: &[f64],
+    (matrix, bias): (&Matrix, &[f64]),
     x: f64,
+    most: i32,
     weights: &mut WeightList,
 ) -> Result<(Projection, i32), CompileError> {
-    for fraction in (0..=RESULT_FRACTION).rev() {
+    for fraction in (0..=most).rev() {
         let integer = ints(&scaled(matrix, 2f64.powi(fraction)));
         let constant = int_vector(bias, 2f64.powi(fraction));
         let reach = integer.column_norms().into_iter().zip(&constant).map(|(n, b)| n * x + f64::from(*b).abs());
@@ -384,8 +427,8 @@ fn padding(value: f64) -> u32 {
     (2.0 * value + 2.0).ceil() as u32
 }
 
-/// Brings poolings to one number of fractional bits, and below [`VALUES`] unless they are the answer.
-fn join(pools: &mut [Pooled], answer: bool) -> Operand<'static> {
+/// Brings poolings to one number of fractional bits, and to less than `most` if any number of these is enough.
+fn join(pools: &mut [Pooled], most: f64) -> Operand<'static> {
     let mut fraction = pools.iter().map(Pooled::fraction_left).min().unwrap_or(0);
     loop {
         for pool in pools.iter_mut() {
@@ -397,7 +440,7 @@ fn join(pools: &mut [Pooled], answer: bool) -> Operand<'static> {
         }
         let fraction_left = pools.iter().map(Pooled::fraction_left).min().unwrap_or(0);
         let length = norm(&pools.iter().map(|pool| pool.left().1).collect::<Vec<_>>());
-        if answer || length < VALUES || fraction <= 0 {
+        if length < most || fraction <= 0 {
             return Operand { values: Real::Values { fraction: fraction_left }, length };
         }
         fraction -= 1;

@@ -1,5 +1,6 @@
 //! The frontend of a model that was just compiled: the folder's tables as integers, and what the compiler adds.
 
+use super::settings::Column;
 use super::{Frontend, Output, PoolInput};
 use crate::hf::Parameters;
 
@@ -12,6 +13,11 @@ pub(crate) struct Compiled {
 }
 
 impl Frontend {
+    /// Of a model that reads rows.
+    pub(crate) fn of_rows(columns: Vec<Column>, output: Output) -> Self {
+        super::stored::rows(columns, output)
+    }
+
     pub(crate) fn new(p: Parameters, compiled: Compiled) -> Self {
         let encoder = p.encoder;
         let tables = [&encoder.words, &encoder.positions, &encoder.segments];
@@ -20,6 +26,7 @@ impl Frontend {
         let fraction = (0..=20).rev().find(|&f| f64::from(largest) * 2f64.powi(f) < 32767.0).unwrap_or(0);
         let ints = |t: &[f32]| t.iter().map(|&x| (f64::from(x) * 2f64.powi(fraction)).round() as i16).collect();
         Self {
+            rows: None,
             tokenizer: p.tokenizer,
             tokenizer_json: p.tokenizer_json,
             hidden: encoder.dimensions.hidden,

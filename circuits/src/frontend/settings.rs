@@ -28,6 +28,15 @@ pub struct Prompt {
     pub text: String,
 }
 
+/// A column of a table's rows, whose description is public.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Column {
+    /// A number; the bounds become -1 and 1.
+    Range { name: String, low: f64, high: f64 },
+    /// One of these words, each an input of its own.
+    Words { name: String, words: Vec<String> },
+}
+
 /// What is done to a text before and by the tokenizer.
 #[derive(Clone, Debug)]
 pub(crate) struct Text {

@@ -1,6 +1,6 @@
 //! A frontend as bytes: settings first, then the tables.
 
-use super::settings::{Activation, LONGEST, Label, LabelFunction, PositionRule, Prompt, Text};
+use super::settings::{Activation, Column, LONGEST, Label, LabelFunction, PositionRule, Prompt, Text};
 use super::tokenizer::{check, check_cut};
 use super::{Answer, Classes, Divisor, Frontend, Output, PoolInput, Weighting};
 use crate::bytes::{DecodeError, Reader, Writer};
@@ -8,6 +8,9 @@ use tokenizers::Tokenizer;
 
 const MAGIC: &[u8; 8] = b"SHFRONT\0";
 const VERSION: u16 = 2;
+/// Of a model that reads rows.
+const ROWS_MAGIC: &[u8; 8] = b"SHROWFE\0";
+const ROWS_VERSION: u16 = 1;
 /// Longest name and longest prompt in bytes, most of either.
 const MAX_NAME: usize = 200;
 const MAX_PROMPT: usize = 16 << 10;
@@ -24,6 +27,12 @@ pub(crate) enum FrontendError {
 
 impl Frontend {
     pub(crate) fn to_bytes(&self) -> Vec<u8> {
+        if let Some(columns) = &self.rows {
+            let mut out = Writer::with_header(ROWS_MAGIC, ROWS_VERSION);
+            super::rows::write(columns, &mut out);
+            write_output(&self.output, &mut out);
+            return out.finish_with_digest();
+        }
         let mut out = Writer::with_header(MAGIC, VERSION);
         out.u32(self.hidden as u32);
         self.write_text(&mut out);
@@ -68,6 +77,17 @@ impl Frontend {
 
     pub(crate) fn from_bytes(bytes: &[u8], tokenizer_json: Vec<u8>) -> Result<Self, FrontendError> {
         let mut input = Reader::new("frontend file", bytes);
+        if bytes.starts_with(ROWS_MAGIC) {
+            input.header(ROWS_MAGIC, ROWS_VERSION)?;
+            input.digest()?;
+            let columns = super::rows::read(&mut input)?;
+            let output = read_output(&mut input)?;
+            input.finish()?;
+            if !tokenizer_json.is_empty() {
+                return Err(FrontendError::Tokenizer("a model that reads rows has none".into()));
+            }
+            return Ok(rows(columns, output));
+        }
         input.header(MAGIC, VERSION)?;
         input.digest()?;
         let hidden = input.count("hidden channels", 4096)?.max(1);
@@ -107,6 +127,7 @@ impl Frontend {
             FrontendError::Tokenizer(format!("{what} is refused: its owner has to share the model without it"))
         })?;
         Ok(Self {
+            rows: None,
             tokenizer,
             tokenizer_json,
             hidden,
@@ -120,6 +141,34 @@ impl Frontend {
             positions,
             segments,
         })
+    }
+}
+
+/// A frontend of rows: its tokenizer knows no token.
+pub(super) fn rows(columns: Vec<Column>, output: Output) -> Frontend {
+    let text = Text {
+        strip: false,
+        lower_case: false,
+        max_tokens: 1,
+        prompts: Vec::new(),
+        default_prompt: None,
+        include_prompt: true,
+        segments: false,
+    };
+    Frontend {
+        rows: Some(columns),
+        tokenizer: Tokenizer::new(tokenizers::models::wordlevel::WordLevel::default()),
+        tokenizer_json: Vec::new(),
+        hidden: 1,
+        text,
+        position_rule: PositionRule::Place,
+        mask: 0,
+        relative: None,
+        pools: Vec::new(),
+        output,
+        words: Vec::new(),
+        positions: Vec::new(),
+        segments: Vec::new(),
     }
 }
 

@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 /// Most labels of a classifier.
-const MAX_LABELS: usize = 1 << 10;
+pub(super) const MAX_LABELS: usize = 1 << 10;
 
 /// Reads `config.json` in the transformer's folder; `pipeline` says whether modules follow it.
 pub(crate) fn read(transformer: &Path, pipeline: bool) -> Result<(Box<dyn Family>, Option<Head>), CompileError> {

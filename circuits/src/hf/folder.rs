@@ -15,6 +15,9 @@ const MAX_SHARDS: usize = 256;
 /// Most modules of a pipeline.
 const MAX_MODULES: usize = 16;
 
+/// What makes a classifier of a pipeline that ends with linear layers: the names of its outputs.
+pub const CLASSIFIER: &str = "classifier.json";
+
 /// What sentence-transformers may call the settings of the transformer, in its order of search.
 pub(crate) const SENTENCE_CONFIGS: [&str; 7] = [
     "sentence_bert_config.json",
@@ -38,7 +41,7 @@ const TRANSFORMER_FILES: [&str; 7] = [
 ];
 
 /// JSON files that no library reads to make an embedding.
-const HARMLESS_JSON: [&str; 12] = [
+const HARMLESS_JSON: [&str; 13] = [
     "generation_config.json",
     "data_config.json",
     "trainer_state.json",
@@ -50,6 +53,7 @@ const HARMLESS_JSON: [&str; 12] = [
     "model_args.json",
     "model_index.json",
     "source.json",
+    "report.json",
     "pytorch_model.bin.index.json",
 ];
 
@@ -81,6 +85,9 @@ pub(crate) struct Contents {
 /// # Errors
 /// If a file is missing, or one is there that would change the answers and is not supported.
 pub fn files(folder: &Path) -> Result<Vec<(PathBuf, u64)>, CompileError> {
+    if super::table::is_one(folder) {
+        return Ok(super::table::files());
+    }
     Ok(Contents::list(folder)?.files())
 }
 
@@ -165,7 +172,7 @@ impl Contents {
     }
 
     fn files(&self) -> Vec<(PathBuf, u64)> {
-        let mut paths: Vec<PathBuf> = ["modules.json", "config_sentence_transformers.json"]
+        let mut paths: Vec<PathBuf> = ["modules.json", "config_sentence_transformers.json", CLASSIFIER]
             .into_iter()
             .chain(SENTENCE_CONFIGS)
             .map(|name| self.root.join(name))
@@ -207,6 +214,7 @@ impl Contents {
                     "adapter_config.json" => return refuse(path, "an adapter"),
                     "model.safetensors.index.json" => {}
                     "modules.json" | "config_sentence_transformers.json" => {}
+                    CLASSIFIER if self.modules.is_some() && *folder == self.root => {}
                     known if SENTENCE_CONFIGS.contains(&known) || TRANSFORMER_FILES.contains(&known) => {}
                     known if HARMLESS_JSON.contains(&known) || known.starts_with('.') => {}
                     json if json.ends_with(".json") => return refuse(path, "a file of settings that is not known"),

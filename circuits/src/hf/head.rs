@@ -53,6 +53,8 @@ pub(crate) enum Finish {
 pub(crate) struct Tail {
     /// Side by side.
     pub pools: Vec<Pool>,
+    /// Whether the pooled row is brought to unit length before the linear layers.
+    pub unit: bool,
     pub dense: Vec<Dense>,
     pub finish: Finish,
 }

@@ -16,7 +16,8 @@ mod mpnet;
 mod pipeline;
 mod roberta;
 mod size;
-mod tensors;
+mod table;
+pub(crate) mod tensors;
 mod tokenizer;
 
 use crate::files::read_at_most;
@@ -24,6 +25,7 @@ use crate::frontend::settings::{Activation, PositionRule, Text};
 pub(crate) use head::{Dense, Finish, Pool, Tail};
 pub use size::most_weights;
 use std::path::{Path, PathBuf};
+pub(crate) use table::Table;
 
 /// Largest JSON file of settings that is read.
 pub(crate) const MAX_JSON: u64 = 4 << 20;

@@ -1,11 +1,12 @@
 //! What happens around the encoder: sentence-transformers' modules, prompts and limits, or a classifier's head.
 
-use super::folder::{Contents, Module, SENTENCE_CONFIGS};
+use super::config::MAX_LABELS;
+use super::folder::{CLASSIFIER, Contents, Module, SENTENCE_CONFIGS};
 use super::head::{Dense, Finish, Head, Pool, Tail};
 use super::json::Fields;
 use super::tensors::Tensors;
 use super::{CompileError, Encoder, Linear, MAX_JSON};
-use crate::frontend::settings::{Activation, Prompt, Text};
+use crate::frontend::settings::{Activation, Label, LabelFunction, Prompt, Text};
 use serde_json::{Value, json};
 use std::path::Path;
 
@@ -50,11 +51,12 @@ pub(crate) fn read(
         }
     }
     let tail = match (head, classifier) {
-        (Some(head), Some(dense)) => Tail { pools: vec![Pool::Cls], dense, finish: Finish::Labels(head) },
+        (Some(head), Some(dense)) => Tail { pools: vec![Pool::Cls], unit: false, dense, finish: Finish::Labels(head) },
         // As sentence-transformers does with a folder that says nothing.
         _ => {
             text.strip = true;
-            Tail { pools: vec![Pool::Mean], dense: Vec::new(), finish: Finish::Embedding { normalize: false } }
+            let finish = Finish::Embedding { normalize: false };
+            Tail { pools: vec![Pool::Mean], unit: false, dense: Vec::new(), finish }
         }
     };
     Ok(Pipeline { tail, text })
@@ -120,12 +122,15 @@ fn tail(contents: &Contents, modules: &[Module], hidden: usize, text: &mut Text)
         Some(module) => return Err(refuse(format!("a {} module before pooling", module.kind))),
         None => return Err(refuse("a pipeline without a Pooling module".into())),
     };
-    let (mut dense, mut normalize, mut width) = (Vec::new(), false, hidden * pools.len());
+    let (mut dense, mut unit, mut normalize, mut width) = (Vec::new(), false, false, hidden * pools.len());
     for module in modules {
         match module.kind.as_str() {
             "Normalize" => normalize = true,
-            "Dense" if normalize => return Err(refuse("a Dense module after Normalize".into())),
+            "Dense" if normalize && !dense.is_empty() => {
+                return Err(refuse("a Dense module after Normalize after another Dense module".into()));
+            }
             "Dense" => {
+                unit |= std::mem::take(&mut normalize);
                 let layer = dense_module(&module.folder, width)?;
                 width = layer.linear.outputs;
                 dense.push(layer);
@@ -134,7 +139,41 @@ fn tail(contents: &Contents, modules: &[Module], hidden: usize, text: &mut Text)
             other => return Err(refuse(format!("a {other} module"))),
         }
     }
-    Ok(Tail { pools, dense, finish: Finish::Embedding { normalize } })
+    let finish = match contents.root.join(CLASSIFIER) {
+        path if !path.exists() => Finish::Embedding { normalize },
+        _ if dense.is_empty() || normalize => {
+            return Err(refuse(format!("{CLASSIFIER} beside a pipeline that does not end with a Dense module")));
+        }
+        path => Finish::Labels(classifier(&path, width)?),
+    };
+    Ok(Tail { pools, unit, dense, finish })
+}
+
+/// `classifier.json`: what the outputs of the last linear layer are called, and what makes scores of them.
+fn classifier(path: &Path, outputs: usize) -> Result<Head, CompileError> {
+    let mut fields = Fields::read(path, MAX_JSON)?;
+    match fields.number("format", 1 << 20)? {
+        Some(1) => {}
+        Some(other) => return Err(fields.refuse(format!("\"format\": {other} (this program reads 1)"))),
+        None => return Err(fields.bad("missing field `format`".into())),
+    }
+    let labels = fields.take("labels").unwrap_or_default();
+    let labels: Vec<String> = serde_json::from_value(labels).map_err(|e| fields.bad(format!("labels: {e}")))?;
+    if labels.len() != outputs {
+        return Err(fields.bad(format!("{} labels, and the last layer has {outputs} outputs", labels.len())));
+    }
+    if labels.len() > MAX_LABELS || labels.iter().any(|label| label.len() > 200) {
+        return Err(fields.bad(format!("more than {MAX_LABELS} labels, or one of more than 200 bytes")));
+    }
+    let function = match fields.text("function")?.as_deref() {
+        Some("softmax") => LabelFunction::Softmax,
+        Some("sigmoid") => LabelFunction::Sigmoid,
+        Some("none") => LabelFunction::Identity,
+        other => return Err(fields.refuse(format!("\"function\": {:?}", other.unwrap_or_default()))),
+    };
+    fields.finish()?;
+    let labels = labels.into_iter().map(Label).collect();
+    Ok(Head { labels, function, relevance: LabelFunction::Identity })
 }
 
 fn pooling(folder: &Path, hidden: usize, text: &mut Text) -> Result<Vec<Pool>, CompileError> {

@@ -63,6 +63,12 @@ impl Tensors {
         self.prefix = PREFIXES.iter().find(there).map_or_else(String::new, |prefix| (*prefix).to_owned());
     }
 
+    /// Whether there is a tensor of the encoder of this name.
+    #[cfg(feature = "float")]
+    pub(crate) fn has(&self, name: &str) -> bool {
+        self.left.contains_key(&format!("{}{name}", self.prefix))
+    }
+
     /// Takes a tensor of the encoder, whose name gets the prefix.
     pub(crate) fn tensor(&mut self, name: &str, shape: &[usize]) -> Result<Vec<f32>, CompileError> {
         self.take(&format!("{}{name}", self.prefix), shape)

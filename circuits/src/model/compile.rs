@@ -1,9 +1,9 @@
 //! From a Hugging Face folder to a compiled model.
 
 use super::CompiledModel;
-use crate::bert::{CompileOptions, Compiler};
+use crate::bert::{CompileOptions, Compiler, rows};
 use crate::frontend::Frontend;
-use crate::hf::{CompileError, Parameters};
+use crate::hf::{CompileError, Parameters, Table};
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
@@ -28,6 +28,11 @@ impl CompiledModel {
         progress: &mut dyn FnMut(&str),
     ) -> Result<Self, CompileError> {
         progress("reading the model");
+        if let Some(table) = Table::of(folder)? {
+            let (graph, weights, frontend) = rows::compile(name, table, &options)?;
+            let graphs = BTreeMap::from([(1, Arc::new(graph))]);
+            return Ok(Self { name: name.to_owned(), weights, frontend, graphs, packed: OnceLock::new() });
+        }
         let parameters = Parameters::read(folder)?;
         let compiler = Compiler::new(name, &parameters, options, progress)?;
         let frontend = Frontend::new(parameters, compiler.compiled());

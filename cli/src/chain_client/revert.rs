@@ -72,7 +72,13 @@ fn readable(name: &str, field: &str) -> String {
         return field.to_owned();
     }
     let shares = ["SharesAreNotAll", "SharesExceedAll", "RevenueShareAbove"].contains(&name);
+    // ε in nano.
+    let budget = ["OverBudget", "OverAllowance", "NoChange"].contains(&name);
     match what {
+        "epsilon" | "granted" | "allowed" if budget => match u128::try_from(number) {
+            Ok(nano) => format!("{what}: {}", nano as f64 / 1e9),
+            Err(_) => field.to_owned(),
+        },
         "bond" | "least" | "asked" | "offered" | "value" | "sum" | "total" | "cap" | "paid" | "price" | "most"
         | "balance" | "needed" | "amount" | "expected" | "got"
             if !shares =>
@@ -137,6 +143,14 @@ fn advice(name: &str, said: &str) -> Option<&'static str> {
         "LicenceOver" => "the licence ends first: buy another with `sahara licence buy`",
         "NothingToPay" => "nothing is ripe now: see `sahara operator earnings`",
         "Replayed" => "it is paid already",
+        "OverBudget" => "ask with less --epsilon, or raise the budget: see `sahara data budget show --asset ASSET`",
+        "OverAllowance" | "NotAllowed" => {
+            "the dataset's owner allows an account with `sahara data budget allow`, a licence has what its terms say"
+        }
+        "NotGranted" => "the dataset's owner grants one with `sahara data budget grant`",
+        "GrantedBefore" => "a budget is granted once: `sahara data budget raise` or `lower`",
+        "NotRaised" => "announce it with --epsilon, and come back after that time and block",
+        "FailureAbove" => "the part of δ that is for failures is spent: ask with a smaller δ, or declare the groups",
         _ => return None,
     })
 }

@@ -12,6 +12,7 @@ use sahara_mpc::wire::{ManifestId, Task};
 use serde_json::{Value, json};
 
 use super::Context;
+use super::data::{GRANTING_GAS, grant};
 use super::money::{MoneyArgs, id};
 use super::network::NetworkArgs;
 use super::publish::{PublishArgs, publish};
@@ -26,6 +27,7 @@ use crate::wallet::amount::Amount;
 use sahara::keys::{self, Role};
 use sahara::models::{DEFAULT_MODEL, Store};
 use sahara::network::{self, Sharing, SharingName, SharingRef};
+use sahara_privacy::budget::Words;
 
 #[derive(Subcommand, Debug)]
 #[command(after_help = "\
@@ -77,6 +79,12 @@ pub struct RegisterArgs {
     /// Where its description lies
     #[arg(long, value_name = "URI", default_value = "")]
     card: String,
+    /// Of a dataset: how much may be learned from it in all
+    #[arg(long, value_name = "E", requires = "delta")]
+    epsilon: Option<f64>,
+    /// The probability with which it may be more
+    #[arg(long, value_name = "D", requires = "epsilon")]
+    delta: Option<f64>,
     /// What it is derived from, and the licence for that [repeatable]
     #[arg(long, value_name = "ASSET:LICENCE", value_parser = parent)]
     parent: Vec<(B256, U256)>,
@@ -213,6 +221,13 @@ pub fn run(command: AssetCommand, context: &mut Context) -> Result<()> {
 }
 
 fn register(args: &RegisterArgs, context: &mut Context) -> Result<()> {
+    let budget = args.epsilon.zip(args.delta).map(|(epsilon, delta)| Words { epsilon, delta });
+    if let Some(words) = budget {
+        if args.kind != KindArg::Dataset {
+            return Err(Error::user("--epsilon and --delta are the budget of a dataset (--kind dataset)"));
+        }
+        words.grant().map_err(Error::user)?;
+    }
     let (root, graph) = match args.root {
         Some(root) => (root, B256::ZERO),
         None if args.kind == KindArg::Dataset => {
@@ -250,11 +265,21 @@ fn register(args: &RegisterArgs, context: &mut Context) -> Result<()> {
     let commitment = keccak256((owner, salt, keccak256(asset.abi_encode())).abi_encode());
     let commit = AssetRegistry::commitCall { commitment };
     let order = Order::call("committing to the asset", ASSET_REGISTRY, &commit);
-    let Some(done) = payer.carry_out_first(&order, registering_gas(&asset), context)? else { return Ok(()) };
+    let Some(done) = payer.carry_out_first(
+        &order,
+        registering_gas(&asset) + if budget.is_some() { GRANTING_GAS } else { 0 },
+        context,
+    )?
+    else {
+        return Ok(());
+    };
     context.progress.step("waiting for the next block");
     payer.chain.wait_for(done.block + 1)?;
     let register = AssetRegistry::registerCall { asset, salt };
     payer.carry_out(&Order::call("registering the asset", ASSET_REGISTRY, &register), context)?;
+    if let Some(words) = budget {
+        grant(&mut payer, named, words, context)?;
+    }
     let rivals =
         payer.chain.call("looking for others", ASSET_REGISTRY, &AssetRegistry::claimsCall { contentRoot: root })?;
     let others: Vec<B256> = rivals.into_iter().filter(|other| *other != named).collect();

@@ -1,4 +1,4 @@
-//! `sahara dp epsilon | noise | plan`: what private steps spend, and which noise they need.
+//! `sahara dp epsilon | noise | plan | audit`: what private steps spend, which noise they need, and whether a run keeps to it.
 
 mod curve;
 
@@ -10,7 +10,9 @@ use sahara_privacy::accounting::{Accountant, AccountingError, Composition, Mecha
 use serde_json::json;
 
 use super::Context;
+use super::chart::Chart;
 use super::output::{WIDTH, grouped};
+use super::train::{AuditArgs, audit};
 use crate::error::{Error, Result};
 use curve::Curve;
 
@@ -25,6 +27,8 @@ pub enum DpCommand {
     Noise(NoiseArgs),
     /// The noise for ε, and how ε grows over the steps
     Plan(PlanArgs),
+    /// Try whether a trained run hides what it claims
+    Audit(AuditArgs),
 }
 
 /// By which account.
@@ -128,6 +132,7 @@ pub fn run(command: DpCommand, context: &mut Context) -> Result<()> {
         DpCommand::Epsilon(args) => epsilon(&args, context),
         DpCommand::Noise(args) => noise(&args, context),
         DpCommand::Plan(args) => plan(&args, context),
+        DpCommand::Audit(args) => audit(&args, context),
     }
 }
 
@@ -252,7 +257,9 @@ fn plan(args: &PlanArgs, context: &mut Context) -> Result<()> {
     let curve = Curve { points };
     if let Some(path) = &args.picture {
         let title = format!("noise {}, sample rate {rate:.3e}, δ = {:e}", upwards(noise, 4), steps.delta);
-        std::fs::write(path, curve.picture(&title)).map_err(|error| Error::io("writing", path, error))?;
+        let from_nothing = [&[(0, 0.0)], curve.points.as_slice()].concat();
+        let picture = Chart { title: &title, name: "ε", points: &from_nothing }.svg();
+        std::fs::write(path, picture).map_err(|error| Error::io("writing", path, error))?;
     }
     let epsilon = curve.points.last().map_or(0.0, |(_, epsilon)| *epsilon);
     if context.out.json() {

@@ -3,9 +3,11 @@
 mod asset;
 mod books;
 mod chain;
+mod chart;
 mod classify;
 mod committee;
 mod completions;
+mod data;
 mod demo;
 mod devnet;
 mod dp;
@@ -21,6 +23,7 @@ mod paying;
 mod publish;
 mod receipt;
 mod request;
+mod round;
 mod session;
 mod share;
 mod signals;
@@ -97,6 +100,12 @@ enum Command {
     /// Train models of private data within a privacy budget
     #[command(subcommand)]
     Train(train::TrainCommand),
+    /// Train one model with many providers, whose rows stay with them
+    #[command(subcommand)]
+    Round(round::RoundCommand),
+    /// Ask about a table of yours within a privacy budget
+    #[command(subcommand)]
+    Data(data::DataCommand),
     /// Serve OpenAI clients on this machine
     Gateway(gateway::GatewayArgs),
     /// Everything at once: model, network, private answers, and what they cost
@@ -200,6 +209,14 @@ struct ProtocolArgs {
     weights: Option<WeightsArg>,
 }
 
+/// The training that a whole command line asks for.
+fn training(command: &[String]) -> std::result::Result<train::TrainCommand, String> {
+    match Cli::try_parse_from(command).map_err(|error| error.to_string())?.command {
+        Command::Train(training) => Ok(training),
+        _ => Err("the command does not train".to_owned()),
+    }
+}
+
 /// Reads the arguments, runs the command, prints the error; the exit code.
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
@@ -223,6 +240,8 @@ fn run(cli: Cli) -> Result<()> {
         Command::Embed(args) => embed::run(args, &mut context),
         Command::Classify(args) => classify::run(args, &mut context),
         Command::Train(command) => train::run(command, &mut context),
+        Command::Round(command) => round::run(command, &mut context),
+        Command::Data(command) => data::run(command, &mut context),
         Command::Gateway(args) => gateway::run(args, &mut context),
         Command::Demo(args) => demo::run(args, &mut context),
         Command::Dp(command) => dp::run(command, &mut context),
@@ -304,7 +323,7 @@ mod tests {
     }
 
     /// Commands that send something to the chain, or sign away that somebody else does.
-    const MOVES_MONEY: [&str; 28] = [
+    const MOVES_MONEY: [&str; 36] = [
         "asset register",
         "asset offer",
         "asset publish",
@@ -333,6 +352,14 @@ mod tests {
         "request make",
         "request refund",
         "wallet send",
+        "data query",
+        "train table",
+        "train classify",
+        "data budget grant",
+        "data budget lower",
+        "data budget raise",
+        "data budget allow",
+        "data budget release",
     ];
 
     #[test]
@@ -389,6 +416,9 @@ mod tests {
             "sahara gateway --listen 127.0.0.1:9",
             "sahara train table --data d.csv --label ill --labels no,yes --range *=0:1 --values sex=F,M --ignore id --hidden 64,32 --epsilon 3 --delta 1e-5 --epochs 2 --batch 64 --clip 0.5 --seed 7 --out o --resume --json",
             "sahara train classify --data d.tsv --labels bad,good --epsilon 3 --delta 1e-5 --out o",
+            "sahara round lead --providers k --test t.csv --label ill --labels no,yes --range *=0:1 --epsilon 4 --delta 1e-6 --out o --rounds 20 --json",
+            "sahara round join --data d.csv --leader 1111111111111111111111111111111111111111111111111111111111111111 --epsilon 4 --delta 1e-6 --committee c.toml",
+            "sahara round ls --json",
             "sahara demo --tokens 128 --mode exact --weights private --json",
             "sahara demo --sentences 200",
             "sahara operator init --home /x",
@@ -400,6 +430,16 @@ mod tests {
             "sahara dp epsilon --noise 1.1 --sample-rate 0.004 --steps 15000 --delta 1e-5 --accountant rdp --json",
             "sahara dp noise --epsilon 3 --delta 1e-5 --records 60000 --batch 256 --epochs 10",
             "sahara dp plan --epsilon 3 --delta 1e-5 --records 60000 --batch 256 --epochs 10 --picture plan.svg",
+            "sahara data describe visits.csv --range age=0:120 --values city=Oasis,Dune --words note --ignore id --person p --rows-per-person 3",
+            "sahara data budget set visits --epsilon 3 --delta 1e-6 --person p",
+            "sahara data budget show visits --json",
+            "sahara data query visits.csv q --epsilon 0.5 --delta 1e-9 --dataset d --dry-run",
+            "sahara data query visits.csv q --epsilon 0.5 --asset 0x1111111111111111111111111111111111111111111111111111111111111111 --licence 7",
+            "sahara data receipts visits --number 3",
+            "sahara data randomise visits.csv --epsilon 4 --out private.csv",
+            "sahara data budget grant --asset 0x1111111111111111111111111111111111111111111111111111111111111111 --epsilon 3 --delta 1e-6",
+            "sahara data budget raise --asset 0x1111111111111111111111111111111111111111111111111111111111111111 --cancel",
+            "sahara data budget release --asset 0x1111111111111111111111111111111111111111111111111111111111111111",
             "sahara model rm mine",
             "sahara whoami --json",
             "sahara transcript show JOB.transcript --json",

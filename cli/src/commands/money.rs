@@ -50,6 +50,11 @@ impl MoneyArgs {
         }
     }
 
+    /// Whether nothing is to be sent, nor anything else done.
+    pub fn only_tries(&self) -> bool {
+        self.dry_run
+    }
+
     /// Who pays, where, as it is typed again.
     pub fn typed(&self) -> String {
         let network = self.network.named().map(|name| format!(" --network {name}"));
@@ -117,6 +122,11 @@ impl Payer {
         let done = self.chain.send(secret, order, &context.progress)?;
         self.spent.push(done.clone());
         Ok(Some(done))
+    }
+
+    /// The transactions that were sent so far, as JSON.
+    pub fn transactions(&self) -> Vec<Value> {
+        self.spent.iter().map(Done::json).collect()
     }
 
     /// Says what was done, in words or with all transactions as JSON.

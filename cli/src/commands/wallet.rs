@@ -186,7 +186,7 @@ fn send(args: &SendArgs, context: &mut Context) -> Result<()> {
 }
 
 /// An account that somebody may have: digits of both cases are a checksum.
-fn account(text: &str) -> std::result::Result<Address, String> {
+pub(super) fn account(text: &str) -> std::result::Result<Address, String> {
     let shown = text.escape_debug();
     let address = text.parse::<Address>().ok().filter(|_| text.starts_with("0x"));
     let address = address.ok_or_else(|| format!("'{shown}' is no account: 0x and 40 hexadecimal digits"))?;

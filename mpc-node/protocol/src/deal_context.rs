@@ -73,6 +73,15 @@ impl<'a> DealContext<'a> {
         sum_of_masks(&mut self.masks, width, n)
     }
 
+    /// The next masks modulo 2^64: the sum of both evaluators'.
+    pub(crate) fn mask_longs(&mut self, n: usize) -> Secret<u64> {
+        let (mut a, mut b) = (Secret::from(vec![0; n]), Secret::from(vec![0; n]));
+        self.masks[0].fill_u64(&mut a);
+        self.masks[1].fill_u64(&mut b);
+        a.iter_mut().zip(b.iter()).for_each(|(a, b)| *a = a.wrapping_add(*b));
+        a
+    }
+
     /// The next masks of bits: the XOR of both evaluators', `active` words of a plane.
     pub(crate) fn mask_plane(&mut self, active: usize) -> Plane {
         let (mut a, mut b) = (ZERO, ZERO);
@@ -91,6 +100,15 @@ impl<'a> DealContext<'a> {
             kernels::subtract_from(half, part);
             words::encode(width, half, &mut self.out.buffer);
         }
+    }
+
+    /// Deals additive shares of `values` modulo 2^64, at most a chunk of them.
+    pub(crate) fn additive_long(&mut self, values: &[u64]) {
+        let mut half = Secret::from(vec![0; values.len()]);
+        self.first.fill_u64(&mut half);
+        half.iter_mut().zip(values).for_each(|(half, value)| *half = value.wrapping_sub(*half));
+        make_room(&mut self.out.buffer, 8 * values.len());
+        words::encode_u64(&half, &mut self.out.buffer);
     }
 
     /// Deals XOR shares of a plane's words, at most all of them.

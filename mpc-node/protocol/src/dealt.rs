@@ -32,6 +32,12 @@ impl Dealt<'_> {
         }
     }
 
+    /// The next additive shares modulo 2^64.
+    pub(crate) fn additive_long(&mut self, out: &mut [u64]) {
+        // The first half of both kinds of share is the stream itself.
+        self.xor(out);
+    }
+
     /// The next XOR shares.
     pub(crate) fn xor(&mut self, out: &mut [u64]) {
         match self {

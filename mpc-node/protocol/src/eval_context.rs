@@ -74,6 +74,18 @@ impl EvalContext<'_> {
         Masked { public: self.add_peers(width, masked).await, mask }
     }
 
+    /// Opens additive shares modulo 2^64 with fresh masks that are not needed any more.
+    pub(crate) async fn open_long(&mut self, shares: &[u64]) -> Secret<u64> {
+        let mut masked = Secret::from(vec![0; shares.len()]);
+        self.masks.fill_u64(&mut masked);
+        masked.iter_mut().zip(shares).for_each(|(m, s)| *m = m.wrapping_add(*s));
+        let received = self.exchange.round(self.node, 8 * masked.len(), |out| words::encode_u64(&masked, out)).await;
+        let mut theirs = vec![0; masked.len()];
+        words::decode_xor_u64(&received, &mut theirs);
+        masked.iter_mut().zip(&theirs).for_each(|(m, t)| *m = m.wrapping_add(*t));
+        masked
+    }
+
     /// Exchanges masked shares and adds the peer's.
     async fn add_peers(&mut self, width: usize, mut masked: Secret<u32>) -> Secret<u32> {
         let len = width * masked.len();

@@ -59,7 +59,8 @@
 //! How it is built, from the bottom up: [`ring`] has words, bit planes and the streams that masks come from. A gate finds
 //! what it needs in a context (`deal_context`, `prepare_context`, `eval_context`); `compare` and `select` are what gates
 //! are made of; `gates/` has one file for each, behind the trait in `gate`. `plan` lines gates up, `helper` and
-//! `evaluator` run them, and `cost` adds up what they say they take.
+//! `evaluator` run them, and `cost` adds up what they say they take. [`round`] is another use of the same parts: vectors of many
+//! providers, of which nothing is opened but which of them are no longer than allowed, and their noisy sum.
 
 #![deny(unsafe_code)] // the kernels alone opt out
 
@@ -86,6 +87,7 @@ mod plan;
 mod prepare_context;
 pub mod ring;
 mod roles;
+pub mod round;
 mod select;
 mod tensor;
 #[cfg(test)]

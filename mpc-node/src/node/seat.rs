@@ -9,6 +9,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use super::error::NodeError;
 use super::machine::Machine;
 use super::refilling::Refilling;
+use super::rounds::Rounds;
 use super::slots::Slots;
 use super::waiting::Waiting;
 use crate::committee::Committee;
@@ -41,6 +42,8 @@ pub(super) struct Seat {
     pub(super) waiting: Waiting,
     /// Tasks for which packs are being made ahead.
     pub(super) refilling: Refilling,
+    /// Rounds that coordinators have opened here.
+    pub(super) rounds: Rounds,
     /// Whether the packs found at the start have been looked after: jobs wait for that.
     stocked: (Mutex<bool>, Condvar),
     /// Jobs as first and as second evaluator: apart, so that nodes waiting for each other cannot form a circle. Each committee
@@ -89,6 +92,7 @@ impl Seat {
             deposits: Deposits::new(committee.members().len()).map_err(NodeError::Random)?,
             waiting: Waiting::default(),
             refilling: Refilling::new(committee.members().len()),
+            rounds: Rounds::default(),
             stocked: Default::default(),
             first_slots: Slots::new(jobs),
             second_slots: Slots::new(2 * jobs),

@@ -117,7 +117,9 @@ fn serve(seat: &Arc<Seat>, mut lane: Lane, peer: &Peer, place: &Place) -> Result
 fn has_small_answer(kind: Kind) -> bool {
     let others = [Kind::Begin, Kind::ClientPart, Kind::Prepare, Kind::Deal, Kind::Run, Kind::OpenJob];
     // To prove a session or to sign a receipt others may be asked.
-    !others.contains(&kind) && !matches!(kind, Kind::Present | Kind::Cosign | Kind::Again)
+    !others.contains(&kind)
+        && !matches!(kind, Kind::Present | Kind::Cosign | Kind::Again)
+        && super::rounds::has_small_answer(kind)
 }
 
 fn end(seat: &Seat, lane: Option<Lane>, trouble: Trouble) -> Result<(), LaneError> {
@@ -176,6 +178,7 @@ fn answer(seat: &Arc<Seat>, lane: &mut Lane, caller: Option<u8>, kind: Kind, pay
         Kind::AskSealing => super::paying::sealing(seat, lane),
         Kind::LastReceipt => super::paying::last(seat, lane, caller, &lane_message(lane, payload)?),
         other => super::sharings::answer(seat, lane, caller, other, payload)
+            .or_else(|| super::rounds::answer(seat, lane, caller, other, payload))
             .unwrap_or_else(|| Err(own(lane.unexpected(other, payload.len())))),
     }
 }

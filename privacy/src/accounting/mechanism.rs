@@ -54,7 +54,8 @@ impl Mechanism {
     }
 
     /// A sum of L1 sensitivity 1 with Laplace noise of scale `noise` (1e-5 to 1e9), so that one release is 1/`noise`-private.
-    /// The discrete Laplace distribution on integers with integer sensitivity spends no more.
+    /// It is no account of *discrete* Laplace noise, which is as private alone but diverges more in between (a shift by one is
+    /// randomised response): the module `query` has that one's divergence.
     ///
     /// # Errors
     /// [`AccountingError::Range`].

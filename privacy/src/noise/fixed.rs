@@ -11,6 +11,11 @@ impl Fixed {
     /// 2⁻²⁵⁰.
     pub const TINY: Self = Self([64, 0, 0, 0, 0]);
 
+    /// A number below 1: the first 64 bits after the point, the next, and the next.
+    pub fn below_one([first, second, third]: [u64; 3]) -> Self {
+        Self([0, third, second, first, 0])
+    }
+
     /// 1 / value of a positive, normal double from 2⁻⁶² to 2²⁰⁰.
     pub fn reciprocal(value: f64) -> Self {
         let (mantissa, exponent) = parts(value);
@@ -127,10 +132,6 @@ impl Fixed {
         self.0[4]
     }
 
-    pub fn is_zero(self) -> bool {
-        self == Self::ZERO
-    }
-
     /// ⌊2¹²⁶ self / other⌋ of a number that is less than the other.
     pub fn part_of(self, other: Self) -> u128 {
         let mut rest = self;
@@ -144,7 +145,7 @@ impl Fixed {
         })
     }
 
-    fn is_less_than(self, other: Self) -> bool {
+    pub fn is_less_than(self, other: Self) -> bool {
         self.0.iter().rev().lt(other.0.iter().rev())
     }
 }

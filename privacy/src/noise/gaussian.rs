@@ -1,27 +1,20 @@
 //! The discrete Gaussian distribution: P(x) ∝ e^{-x²/2σ²} on the integers (Canonne, Kamath and Steinke, 2020).
 
-use super::fixed::Fixed;
-use super::table::Table;
+use zeroize::Zeroizing;
+
+use super::candidates::{BYTES, LANES, More, Shape};
 use super::{Generator, NoiseError, in_range};
 
-/// The least deviation that a coset's must have for a sum of two samples to be one again: e^{-2π²·4} is 2⁻¹¹³.
+/// Deviation of the discrete Gaussian that rounds a continuous one: 4 e^{-2π²·4} is below 2⁻¹¹¹.
 const SMOOTH: f64 = 2.0;
-/// The greatest deviation of a table.
-const WIDEST: f64 = 64.0;
-/// What a sample costs beside its table, in entries.
-const DRAWING: f64 = 30.0;
+/// Vectors of candidates that are drawn together, at most.
+const GROUPS: usize = 64;
 
-/// Discrete Gaussian noise.
-///
-/// Up to a deviation of some ten it comes from one table. Wider ones are sums x + k x′ of two narrower ones, again and again
-/// (Micciancio and Walter, 2017): with deviation s of both, the sum has s √(1+k²), and given the sum, x′ is a discrete Gaussian of
-/// deviation s / √(1+k²) on a coset, whose mass is that of every other coset but for 2 Σⱼ e^{-2π² j² s² / (1+k²)}.
+/// Discrete Gaussian noise, of one algorithm for every σ: candidates that are drawn by tables of whole numbers and accepted with a
+/// chance (as by Ducas, Durmus, Lepoint and Lyubashevsky, 2013), which is decided exactly but for 2⁻¹⁴³.
 pub struct DiscreteGaussian {
-    table: Table,
-    /// One a sample of the table.
-    factors: Vec<i64>,
     sigma: f64,
-    distance: f64,
+    shape: Shape,
 }
 
 impl DiscreteGaussian {
@@ -31,165 +24,132 @@ impl DiscreteGaussian {
     /// [`NoiseError::Range`].
     pub fn new(sigma: f64) -> Result<Self, NoiseError> {
         in_range("σ of the discrete Gaussian noise", sigma, 0.05, 2_f64.powi(40), "from 0.05 to 2^40")?;
-        let plan = Plan::cheapest(sigma);
-        let table = Table::new(&weights(plan.base));
-        let factors = plan.factors();
-        // Each sum of two is off by a factor of at most 1 + 2ε on either side; there are fewer sums than samples of the table.
-        let smoothing =
-            if factors.len() > 1 { 8.0 * (-2.0 * (std::f64::consts::PI * SMOOTH).powi(2)).exp() } else { 0.0 };
-        let distance = factors.len() as f64 * (table.distance() + smoothing);
-        Ok(Self { table, factors, sigma: plan.sigma(), distance })
+        Ok(Self { sigma, shape: Shape::new(sigma) })
     }
 
-    /// The parameter, to the last place of what was asked for.
+    /// The parameter.
     pub fn sigma(&self) -> f64 {
         self.sigma
     }
 
     /// Deviation of a continuous Gaussian that spends no less: one that is rounded to integers at random by a discrete Gaussian of
-    /// deviation 2 is this noise, but for 2⁻¹¹² (a factor 1 + 4 e^{-8π²}; counted in [`Self::distance`]). It holds in every
-    /// dimension, under sampling, and for a sum of several parties' noise with the sum of the variances. Nothing where σ < 4.
+    /// deviation 2 is this noise (Peikert, 2010), but for 2⁻¹¹² (a factor 1 + 4 e^{-8π²}; counted in [`Self::distance`]). It holds in
+    /// every dimension, under sampling, and for a sum of several parties' noise with the sum of the variances. Nothing where σ < 4.
     pub fn continuous(&self) -> Option<f64> {
         (self.sigma >= 4.0).then(|| (self.sigma * self.sigma - SMOOTH * SMOOTH).sqrt() * (1.0 - 1e-15))
     }
 
-    /// Total variation of one sample from the distribution, and from the rounded continuous one.
+    /// Total variation of one sample from the distribution, and from the rounded continuous one. What no candidate reaches weighs
+    /// less than 2⁻¹²⁷, and a chance is right to 2⁻¹⁴³; more than half of the candidates are accepted.
     pub fn distance(&self) -> f64 {
-        self.distance + 2_f64.powi(-111)
+        2_f64.powi(-125) + 2_f64.powi(-111)
     }
 
     /// Fresh noise in place of each number.
     pub fn fill(&self, generator: &mut Generator, numbers: &mut [i64]) {
-        numbers.fill(0);
-        self.add(generator, numbers);
+        self.each(generator, numbers, |number, noise| *number = noise);
     }
 
     /// Adds fresh noise to each number, modulo 2⁶⁴.
     pub fn add(&self, generator: &mut Generator, numbers: &mut [i64]) {
-        for factor in &self.factors {
-            self.table.add(generator, *factor, numbers);
-        }
-    }
-}
-
-/// e^{-k²/2σ²} for k = 0, 1, … until 2⁻¹³⁰ of all is left.
-fn weights(sigma: f64) -> Vec<Fixed> {
-    let step = Fixed::reciprocal_of_twice_the_square(sigma).exp_of_minus();
-    let twice = step.times(step);
-    let (mut weight, mut ratio) = (Fixed::ONE, step);
-    let most = (sigma * 14.5).ceil() as usize + 2;
-    let mut weights = Vec::with_capacity(most);
-    while weights.len() < most && !weight.is_zero() {
-        weights.push(weight);
-        weight = weight.times(ratio);
-        ratio = ratio.times(twice);
-    }
-    weights
-}
-
-/// How a deviation is made: from a table's, by multipliers.
-#[derive(Clone, Debug)]
-struct Plan {
-    base: f64,
-    multipliers: Vec<i64>,
-}
-
-impl Plan {
-    fn cheapest(sigma: f64) -> Self {
-        let direct = Self { base: sigma, multipliers: Vec::new() };
-        let direct = (sigma <= WIDEST).then_some(direct);
-        let sums = (1..=6).flat_map(|levels| {
-            (0..)
-                .map(|k| 2.8 + 0.1 * f64::from(k))
-                .take_while(|base| *base < WIDEST)
-                .filter_map(move |base| Self::sums(sigma, levels, base))
-        });
-        let all = direct.into_iter().chain(sums);
-        // There is always one: six levels reach beyond 2⁴⁰ from a base of three.
-        all.min_by(|a, b| a.cost().total_cmp(&b.cost())).unwrap_or(Self { base: sigma, multipliers: Vec::new() })
+        self.each(generator, numbers, |number, noise| *number = number.wrapping_add(noise));
     }
 
-    /// From about this base on, the greatest multipliers that are smooth, and a last one that fits.
-    fn sums(sigma: f64, levels: usize, base: f64) -> Option<Self> {
-        let mut reached = base;
-        let mut multipliers = Vec::with_capacity(levels);
-        for level in 0..levels {
-            let most = greatest(reached);
-            let fits = ((sigma / reached).powi(2) - 1.0).max(0.0).sqrt().floor();
-            let multiplier = if level + 1 < levels { most.min(fits) } else { fits };
-            if multiplier < 1.0 || multiplier > most {
-                return None;
+    fn each(&self, generator: &mut Generator, numbers: &mut [i64], change: impl Fn(&mut i64, i64)) {
+        // Words, because bytes are wiped one by one.
+        let mut words = Zeroizing::new([[0_u64; BYTES / 8]; GROUPS]);
+        let bytes: &mut [[u8; BYTES]] = pulp::bytemuck::cast_slice_mut(&mut words[..]);
+        let mut values = Zeroizing::new([0; (GROUPS + 1) * LANES]);
+        let mut rest = numbers;
+        while !rest.is_empty() {
+            // Of three candidates more than two are accepted, where σ is not small.
+            let groups = (rest.len() * 3 / 2 / LANES + 1).min(GROUPS);
+            let bytes = &mut bytes[..groups];
+            generator.fill(bytes.as_flattened_mut());
+            let mut more = More { generator, fine: Vec::new() };
+            let count = self.shape.accepted(bytes, &mut values[..], &mut more);
+            let fine = more.fine;
+            let drawn = &values[..count];
+            if self.shape.fine() > 0 {
+                rest = self.each_fine(generator, rest, (drawn, &fine), &change);
+                continue;
             }
-            multipliers.push(multiplier as i64);
-            reached *= grown(multiplier as i64);
+            let (now, later) = rest.split_at_mut(rest.len().min(count));
+            for (number, &value) in now.iter_mut().zip(drawn) {
+                change(number, i64::from(value) - i64::from(value >> 31));
+            }
+            rest = later;
         }
-        // What is missing widens the base, which only makes the cosets smoother.
-        Some(Self { base: base * (sigma / reached), multipliers })
     }
 
-    fn sigma(&self) -> f64 {
-        self.multipliers.iter().fold(self.base, |reached, multiplier| reached * grown(*multiplier))
+    /// The same where the last bits are drawn apart: the numbers that are still without noise.
+    fn each_fine<'a>(
+        &self,
+        generator: &mut Generator,
+        numbers: &'a mut [i64],
+        (drawn, settled): (&[i32], &[(usize, u64)]),
+        change: &impl Fn(&mut i64, i64),
+    ) -> &'a mut [i64] {
+        let bits = self.shape.fine();
+        let (mut settled, mut used) = (settled.iter().peekable(), 0);
+        for (place, &value) in drawn.iter().enumerate() {
+            let fine = match settled.next_if(|(at, _)| *at == place) {
+                Some((_, fine)) => *fine,
+                None => generator.word() >> (64 - bits),
+            };
+            let (sign, high) = (i64::from(value >> 31), i64::from(value ^ value >> 31));
+            let magnitude = high << bits | fine as i64;
+            // Minus nothing is thrown away.
+            if magnitude == 0 && sign != 0 {
+                continue;
+            }
+            let Some(number) = numbers.get_mut(used) else { break };
+            change(number, (magnitude ^ sign) - sign);
+            used += 1;
+        }
+        &mut numbers[used..]
     }
-
-    fn cost(&self) -> f64 {
-        2_f64.powi(self.multipliers.len() as i32) * (13.2 * self.base + DRAWING)
-    }
-
-    /// All products of the multipliers of some of the levels.
-    fn factors(&self) -> Vec<i64> {
-        self.multipliers.iter().fold(vec![1], |factors, multiplier| {
-            let more: Vec<i64> = factors.iter().map(|factor| factor * multiplier).collect();
-            [factors, more].concat()
-        })
-    }
-}
-
-fn grown(multiplier: i64) -> f64 {
-    1_f64.hypot(multiplier as f64)
-}
-
-/// The greatest multiplier for which cosets are smooth.
-fn greatest(deviation: f64) -> f64 {
-    ((deviation / SMOOTH).powi(2) - 1.0).max(0.0).sqrt().floor()
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::fixed::tests::big;
     use super::*;
-    use num_bigint::BigUint;
 
     #[test]
-    fn plans_reach_their_deviation_over_smooth_cosets() {
-        let mut sigma = 0.05;
-        while sigma < 2_f64.powi(40) {
-            let plan = Plan::cheapest(sigma);
-            assert!((plan.sigma() / sigma - 1.0).abs() < 1e-14, "{sigma} {plan:?}");
-            let mut reached = plan.base;
-            assert!(reached < WIDEST + 1.0);
-            for multiplier in &plan.multipliers {
-                assert!(reached / grown(*multiplier) >= SMOOTH * (1.0 - 1e-12), "{sigma} {plan:?}");
-                reached *= grown(*multiplier);
+    fn every_integer_comes_as_often_as_it_should() {
+        for sigma in [0.7, 1.9, 5.0, 64.5] {
+            let (count, mut values) = (1_000_000_u32, vec![0; 1_000_000]);
+            DiscreteGaussian::new(sigma).unwrap().fill(&mut Generator::from_seed([4; 32]), &mut values);
+            let weight = |k: i32| (-f64::from(k * k) / (2.0 * sigma * sigma)).exp();
+            let whole: f64 = (-2000..2000).map(weight).sum();
+            let (mut chi, mut cells) = (0.0, 0);
+            let mut seen = vec![0_u32; 801];
+            for value in values {
+                if let Some(seen) = usize::try_from(value + 400).ok().and_then(|at| seen.get_mut(at)) {
+                    *seen += 1;
+                }
             }
-            sigma *= 1.7;
+            for (&seen, k) in seen.iter().zip(-400_i32..) {
+                let expected = f64::from(count) * weight(k) / whole;
+                if expected > 20.0 {
+                    chi += (f64::from(seen) - expected).powi(2) / expected;
+                    cells += 1;
+                }
+            }
+            // Mean `cells`, deviation √(2·cells).
+            let cells = f64::from(cells);
+            assert!((chi - cells).abs() < 5.0 * (2.0 * cells).sqrt(), "σ = {sigma}: {chi} of {cells}");
         }
     }
 
-    /// The entries in numbers of 700 bits, by another road: each power on its own, by Taylor's series.
     #[test]
-    fn tables_are_right_to_the_last_bit() {
-        for sigma in [0.5_f64, 1.0, 2.83, 6.375, 10.0, 33.3] {
-            let entries = Table::new(&weights(sigma)).entries();
-            let power = |k: u64| big::exp_of_minus(BigUint::from(k * k), sigma);
-            let powers: Vec<BigUint> = (0..=(16.0 * sigma) as u64 + 3).map(power).collect();
-            let all = &powers[0] + powers[1..].iter().sum::<BigUint>() * 2_u32;
-            for (index, entry) in entries.iter().enumerate() {
-                let tail: BigUint = powers[index + 1..].iter().sum::<BigUint>() * 2_u32;
-                let exact = (tail << 126_u32) / &all;
-                assert!(exact == BigUint::from(*entry) || exact == BigUint::from(*entry + 1), "{sigma} {index}");
-            }
-            let beyond: BigUint = powers[entries.len() + 1..].iter().sum::<BigUint>() * 2_u32;
-            assert!((beyond << 126_u32) / all <= BigUint::from(1_u32), "{sigma}");
+    fn moments_are_those_of_the_parameter_over_its_whole_range() {
+        for sigma in [4.0, 63.99, 64.0, 10_000.0, 131_071.0, 1_048_575.0, 3e9, 2_f64.powi(40)] {
+            let mut values = vec![0; 400_000];
+            DiscreteGaussian::new(sigma).unwrap().fill(&mut Generator::from_seed([6; 32]), &mut values);
+            let mean = |power: i32| values.iter().map(|&v| (v as f64 / sigma).powi(power)).sum::<f64>() / 400_000.0;
+            assert!(mean(1).abs() < 0.008 && (mean(2) - 1.0).abs() < 0.012, "{sigma}: {} {}", mean(1), mean(2));
+            assert!(mean(3).abs() < 0.03 && (mean(4) - 3.0).abs() < 0.08, "{sigma}: {} {}", mean(3), mean(4));
         }
     }
 }

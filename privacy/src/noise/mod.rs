@@ -1,11 +1,13 @@
 //! Noise on integers that nobody can predict, drawn by steps that do not depend on it.
 //!
-//! Every sampler compares 126 random bits with all entries of a table, and adds: no branch and no address depends on what is
-//! drawn. What comes out differs from the distribution by a total variation that each sampler states (`distance`, of one
-//! sample); times the samples of a release it belongs into [`Composition::with_distance`].
+//! Samplers compare random bits with all entries of a table, and add: no branch and no address depends on what is drawn. The
+//! discrete Gaussian's refuses candidates, and looks again at one in 2¹⁴: neither says anything of what it gives. What comes out
+//! differs from the distribution by a total variation that each sampler states (`distance`, of one sample); times the samples of a
+//! release it belongs into [`Composition::with_distance`].
 //!
 //! [`Composition::with_distance`]: crate::accounting::Composition::with_distance
 
+mod candidates;
 mod fixed;
 mod gaussian;
 mod generator;

@@ -22,14 +22,7 @@ pub struct Table {
 impl Table {
     /// From the weights of 0, 1, 2, …, whose whole sum (both signs) is below 2⁶⁴; what comes after them weighs less than 2⁻¹²⁷ of all.
     pub fn new(weights: &[Fixed]) -> Self {
-        let mut above = Fixed::ZERO;
-        let mut tails: Vec<Fixed> = Vec::with_capacity(weights.len());
-        for weight in weights.iter().skip(1).rev() {
-            above = above.plus(weight.doubled());
-            tails.push(above);
-        }
-        let all = weights.first().map_or(Fixed::ONE, |zero| above.plus(*zero));
-        let parts = tails.iter().rev().map(|tail| tail.part_of(all)).take_while(|part| *part > 0);
+        let parts = parts(weights, 2).into_iter();
         let (high, low) = parts.map(|part| ((part >> 63) as i64, (part & LOW) as i64)).unzip();
         Self { high, low }
     }
@@ -79,6 +72,19 @@ impl Table {
         }
         std::array::from_fn(|lane| (count[lane] ^ sign[lane]) - sign[lane])
     }
+}
+
+/// For each k from 1 on, the probability of at least k, times 2¹²⁶ and rounded down: of numbers with these weights, each but 0 as
+/// often as there are `signs`.
+pub fn parts(weights: &[Fixed], signs: u64) -> Vec<u128> {
+    let mut above = Fixed::ZERO;
+    let mut tails: Vec<Fixed> = Vec::with_capacity(weights.len());
+    for weight in weights.iter().skip(1).rev() {
+        above = above.plus(weight.by(signs));
+        tails.push(above);
+    }
+    let all = weights.first().map_or(Fixed::ONE, |zero| above.plus(*zero));
+    tails.iter().rev().map(|tail| tail.part_of(all)).take_while(|part| *part > 0).collect()
 }
 
 fn words(bytes: &[u8; LANES * BYTES], from: usize) -> [u64; LANES] {

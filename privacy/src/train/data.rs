@@ -1,5 +1,7 @@
 //! Examples in memory.
 
+use super::model::Data;
+
 /// Rows of numbers, with a class each.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Examples {
@@ -64,6 +66,11 @@ impl Examples {
         &self.values[index * self.width..][..self.width]
     }
 
+    /// All rows, one after the other.
+    pub fn rows(&self) -> &[f32] {
+        &self.values
+    }
+
     /// The class of each row.
     pub fn classes(&self) -> &[u32] {
         &self.classes
@@ -79,5 +86,11 @@ impl Examples {
         }
         let [first, second] = parts;
         (first, second)
+    }
+}
+
+impl Data for Examples {
+    fn classes(&self) -> &[u32] {
+        self.classes()
     }
 }

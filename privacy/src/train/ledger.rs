@@ -2,7 +2,8 @@
 //!
 //! The file grows only. Each entry says how many steps are spent and carries a hash of all before it. Steps are *reserved* before
 //! the first of them draws noise; a run that stops in good order *settles* at what it did. A crash leaves a reservation, which
-//! then is what was spent. A checkpoint that is put back changes nothing here.
+//! then is what was spent. A checkpoint that is put back changes nothing here. Who puts
+//! back both, the ledger and all checkpoints that are newer, is not noticed by what this machine keeps: a budget on the chain is for that.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};

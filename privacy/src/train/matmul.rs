@@ -9,6 +9,10 @@ use pulp::{Arch, Simd, WithSimd};
 /// The inner index is taken in blocks of this many, so that a panel of the right factor stays in the nearest cache.
 const DEPTH: usize = 256;
 
+/// Of a transposed left factor, so many numbers are summed before they are added to the product: what an example adds is rounded
+/// that often, and once for each block that comes later.
+pub const SUMMED: usize = 64;
+
 /// The left factor, row-major.
 #[derive(Clone, Copy, Debug)]
 pub enum Left<'a> {
@@ -121,20 +125,30 @@ impl Multiply<'_> {
     fn tiles<S: Simd, const R: usize, const V: usize>(self, simd: S) {
         let Self { left, right: &Right { depth, columns, ref panels }, product, rows } = self;
         let width = V * S::F32_LANES;
-        for begin in (0..depth).step_by(DEPTH) {
-            let end = depth.min(begin + DEPTH);
+        // A transposed factor has few rows, which stay near while a tile of the product is finished; one that is not may have many,
+        // of which a block stays near for all tiles.
+        let (outer, inner) = match left {
+            Left::Rows(_) => (DEPTH, DEPTH),
+            Left::Columns(_) => (depth.max(1), SUMMED),
+        };
+        for from in (0..depth).step_by(outer) {
+            let to = depth.min(from + outer);
             for (panel, first) in panels.chunks_exact(depth * width).zip((0..columns).step_by(width)) {
-                let panel = S::as_simd_f32s(&panel[begin * width..end * width]).0.as_chunks::<V>().0;
-                let some = width.min(columns - first);
-                let mut place = Place { product, columns, first, some };
+                let panel = S::as_simd_f32s(panel).0.as_chunks::<V>().0;
+                let mut place = Place { product, columns, first, some: width.min(columns - first) };
                 let mut row = 0;
-                while row + R <= rows {
-                    place.add(simd, row, tile::<S, R, V>(simd, left, rows, depth, row, begin, panel));
-                    row += R;
-                }
                 while row < rows {
-                    place.add(simd, row, tile::<S, 1, V>(simd, left, rows, depth, row, begin, panel));
-                    row += 1;
+                    for begin in (from..to).step_by(inner) {
+                        let panel = &panel[begin..to.min(begin + inner)];
+                        if row + R <= rows {
+                            place.add(simd, row, tile::<S, R, V>(simd, left, rows, depth, row, begin, panel));
+                        } else {
+                            for row in row..rows {
+                                place.add(simd, row, tile::<S, 1, V>(simd, left, rows, depth, row, begin, panel));
+                            }
+                        }
+                    }
+                    row += R;
                 }
             }
         }

@@ -6,8 +6,10 @@
 //! A convolution's gradient of one example is small, and is made.
 
 use super::convolution::{Convolution, Pooling};
-use super::matmul::{Left, Right, multiply, square, wide};
-use super::random::Randomness;
+use super::data::Examples;
+use super::matmul::{Left, Right, SUMMED, multiply, square, wide};
+use super::model::{Gradients, Misfit, Model, Outcome};
+use crate::noise::Generator;
 
 /// A part of a network. What goes in and comes out is a row for each example.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -48,13 +50,20 @@ pub enum ShapeError {
         /// Numbers that the layer before gives.
         given: usize,
     },
-    /// There is nothing to train, or a size is 0 or above [`MOST_PARAMETERS`].
-    #[error("a network has between 1 and {MOST_PARAMETERS} parameters, and no size of 0")]
+    /// There is nothing to train, or a size is 0 or above [`MOST_PARAMETERS`], or [`MOST_ROW`] in a layer.
+    #[error(
+        "a network has between 1 and {MOST_PARAMETERS} parameters, at most {MOST_ROW} to or from a layer, and no size of 0"
+    )]
     Size,
 }
 
 /// Most parameters, and most numbers of one example between two layers.
 pub const MOST_PARAMETERS: usize = 1 << 26;
+/// Most numbers whose squares are summed: beyond, the rounding of the sum is more than [`Clip`](super::Clip) leaves room for.
+pub const MOST_ROW: usize = 1 << 17;
+/// The square of a row's norm above which its example is taken for no number: times a gradient that is too small to be squared in
+/// single precision it could still be something.
+const MOST_SQUARE: f32 = (1_u64 << 60) as f32;
 
 impl Network {
     /// Of layers that fit.
@@ -71,7 +80,7 @@ impl Network {
                 return Err(ShapeError::Mismatch { index, takes, given });
             }
             parameters = layer.parameters().and_then(|own| parameters.checked_add(own)).ok_or(ShapeError::Size)?;
-            if gives == 0 || gives > MOST_PARAMETERS {
+            if gives == 0 || gives > MOST_PARAMETERS || layer.longest_row() > MOST_ROW {
                 return Err(ShapeError::Size);
             }
             widths.push(gives);
@@ -151,7 +160,7 @@ impl Network {
     pub fn begin(&self, seed: u64) -> Vec<f32> {
         let mut key = [0; 32];
         key[..8].copy_from_slice(&seed.to_le_bytes());
-        let mut random = Randomness::from_key(&key);
+        let mut random = Generator::from_seed(key);
         let mut parameters = Vec::with_capacity(self.parameters());
         let lone = self.layers.len() == 1;
         for layer in &self.layers {
@@ -172,6 +181,15 @@ impl Layer {
             Self::Relu => Some((given, given)),
             Self::Convolution(convolution) => convolution.sizes(),
             Self::Pooling(pooling) => pooling.sizes(),
+        }
+    }
+
+    /// Numbers whose squares are summed for the norm of an example's gradient.
+    fn longest_row(&self) -> usize {
+        match self {
+            Self::Dense { inputs, outputs } => *inputs.max(outputs),
+            Self::Convolution(_) => self.parameters().unwrap_or(usize::MAX),
+            Self::Relu | Self::Pooling(_) => 0,
         }
     }
 
@@ -212,15 +230,6 @@ pub struct Pass<'a> {
     squares: Vec<f32>,
     scratch: Vec<f32>,
     packed: Right,
-}
-
-/// What a batch has cost.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct Outcome {
-    /// Sum of the cross-entropies, in nats.
-    pub loss: f64,
-    /// How many were sorted into their class.
-    pub right: usize,
 }
 
 impl<'a> Pass<'a> {
@@ -327,7 +336,9 @@ impl<'a> Pass<'a> {
                         let rows = x.chunks_exact(*inputs).zip(delta.chunks_exact(*outputs));
                         wide(|| {
                             for (sum, (x, delta)) in squares.iter_mut().zip(rows) {
-                                *sum += (square(x) + 1.0) * square(delta);
+                                let inputs = square(x);
+                                let product = (inputs + 1.0) * square(delta);
+                                *sum += if inputs <= MOST_SQUARE { product } else { f32::INFINITY };
                             }
                         });
                     }
@@ -393,10 +404,16 @@ impl<'a> Pass<'a> {
             begin += own.len();
             match layer {
                 Layer::Convolution(_) if self.private => {
-                    let gradients = self.gradients[index].chunks_exact(own.len());
+                    let gradients = self.gradients[index].chunks(SUMMED * own.len()).zip(factors.chunks(SUMMED));
+                    let block = &mut self.scratch;
                     wide(|| {
-                        for (&factor, gradient) in factors.iter().zip(gradients) {
-                            own.iter_mut().zip(gradient).for_each(|(sum, &value)| *sum += factor * value);
+                        for (gradients, factors) in gradients {
+                            block.clear();
+                            block.resize(own.len(), 0.0);
+                            for (&factor, gradient) in factors.iter().zip(gradients.chunks_exact(own.len())) {
+                                block.iter_mut().zip(gradient).for_each(|(sum, &value)| *sum += factor * value);
+                            }
+                            own.iter_mut().zip(&*block).for_each(|(sum, &value)| *sum += value);
                         }
                     });
                 }
@@ -404,14 +421,20 @@ impl<'a> Pass<'a> {
                     let delta = &mut self.deltas[index];
                     let each = delta.len() / factors.len().max(1);
                     let (weights, bias) = own.split_at_mut(depth * outputs);
+                    let block = &mut self.scratch;
                     wide(|| {
-                        for (rows, &factor) in delta.chunks_exact_mut(each.max(1)).zip(factors) {
-                            for row in rows.chunks_exact_mut(outputs) {
-                                for (bias, value) in bias.iter_mut().zip(row) {
-                                    *value *= factor;
-                                    *bias += *value;
+                        for (rows, factors) in delta.chunks_mut((SUMMED * each).max(1)).zip(factors.chunks(SUMMED)) {
+                            block.clear();
+                            block.resize(outputs, 0.0);
+                            for (rows, &factor) in rows.chunks_exact_mut(each.max(1)).zip(factors) {
+                                for row in rows.chunks_exact_mut(outputs) {
+                                    for (bias, value) in block.iter_mut().zip(row) {
+                                        *value *= factor;
+                                        *bias += *value;
+                                    }
                                 }
                             }
+                            bias.iter_mut().zip(&*block).for_each(|(bias, &value)| *bias += value);
                         }
                         self.packed.lay(delta, delta.len() / outputs, outputs);
                     });
@@ -425,8 +448,87 @@ impl<'a> Pass<'a> {
     }
 }
 
+impl Model for Network {
+    type Data = Examples;
+    type Gradients<'a> = Pass<'a>;
+
+    fn parameters(&self) -> usize {
+        self.parameters()
+    }
+
+    fn begin(&self, seed: u64) -> Vec<f32> {
+        self.begin(seed)
+    }
+
+    fn fits(&self, data: &Examples) -> Result<(), Misfit> {
+        let greatest = data.classes().iter().copied().max().unwrap_or(0);
+        let (width, inputs, classes) = (data.width(), self.inputs(), self.classes());
+        if width == inputs && (greatest as usize) < classes {
+            return Ok(());
+        }
+        Err(Misfit(format!(
+            "rows of {width} numbers and classes up to {greatest} do not fit a network of {inputs} inputs and {classes} \
+             classes"
+        )))
+    }
+
+    fn at_once(&self, _: &Examples, rest: &[usize]) -> usize {
+        let images = self.layers.iter().any(|layer| matches!(layer, Layer::Convolution(_)));
+        let most = match images {
+            true => 32,
+            false if self.parameters() < 100_000 => 64,
+            false => 256,
+        };
+        rest.len().min(most)
+    }
+
+    fn gradients(&self, private: bool) -> Pass<'_> {
+        Pass::new(self, private)
+    }
+}
+
+impl Gradients<Examples> for Pass<'_> {
+    fn load(&mut self, parameters: &[f32]) {
+        self.load(parameters);
+    }
+
+    fn compute(&mut self, parameters: &[f32], data: &Examples, some: &[usize]) -> Outcome {
+        let classes = self.take(data, some);
+        self.forward(parameters);
+        self.backward(&classes)
+    }
+
+    fn outcome(&mut self, parameters: &[f32], data: &Examples, some: &[usize]) -> Outcome {
+        let classes = self.take(data, some);
+        self.forward(parameters);
+        let logits = &self.values[self.network.layers.len()];
+        cross_entropy(logits, &classes, self.network.classes(), &mut self.scratch)
+    }
+
+    fn squares(&self) -> &[f32] {
+        self.squares()
+    }
+
+    fn forget(&mut self, example: usize) {
+        self.forget(example);
+    }
+
+    fn add(&mut self, factors: &[f32], sum: &mut [f32]) {
+        self.add_gradients(factors, sum);
+    }
+}
+
+impl Pass<'_> {
+    /// The inputs of some examples, and their classes.
+    fn take(&mut self, data: &Examples, some: &[usize]) -> Vec<u32> {
+        let rows = self.inputs(some.len()).chunks_exact_mut(data.width());
+        rows.zip(some).for_each(|(to, &index)| to.copy_from_slice(data.row(index)));
+        some.iter().map(|&index| data.classes()[index]).collect()
+    }
+}
+
 /// Cross-entropy of the softmax, and its gradient by the logits.
-fn cross_entropy(logits: &[f32], classes: &[u32], width: usize, delta: &mut Vec<f32>) -> Outcome {
+pub(super) fn cross_entropy(logits: &[f32], classes: &[u32], width: usize, delta: &mut Vec<f32>) -> Outcome {
     delta.resize(logits.len(), 0.0);
     let mut outcome = Outcome::default();
     for ((logits, delta), &class) in logits.chunks_exact(width).zip(delta.chunks_exact_mut(width)).zip(classes) {

@@ -3,28 +3,25 @@
 use std::time::{Duration, Instant};
 
 use super::checkpoint::{Checkpoint, CheckpointError};
-use super::data::Examples;
-use super::gaussian::Gaussian;
 use super::ledger::{Ledger, LedgerError};
-use super::network::{Network, Outcome, Pass};
+use super::model::{Data, Gradients, Misfit, Model, Outcome};
+use super::network::Network;
 use super::optimizer::{Optimizer, Rule, Schedule};
 use super::plan::{Plan, PlanError};
-use super::random::Randomness;
 use super::sample;
 use super::step::Step;
 use crate::accounting::AccountingError;
+use crate::noise::{DiscreteGaussian, Generator};
 
 /// Points of a curve, at most.
 const POINTS: u64 = 400;
 /// Times that a run is accounted for on its way.
 const ACCOUNTED: u64 = 20;
-/// Examples that are measured at once.
-const MEASURED: usize = 64;
 
 /// A run, between two steps.
-pub struct Run<'a> {
-    network: &'a Network,
-    examples: &'a Examples,
+pub struct Run<'a, M: Model = Network> {
+    model: &'a M,
+    examples: &'a M::Data,
     plan: Plan,
     schedule: Schedule,
     rate: f32,
@@ -63,21 +60,10 @@ pub enum TrainError {
     /// The checkpoint is none.
     #[error(transparent)]
     Checkpoint(#[from] CheckpointError),
-    /// Data and network are not of one width, or a class is none of the network's.
-    #[error(
-        "rows of {width} numbers and classes up to {greatest} do not fit a network of {inputs} inputs and {classes} classes"
-    )]
-    Shape {
-        /// Of the data.
-        width: usize,
-        /// Of the data.
-        greatest: u32,
-        /// Of the network.
-        inputs: usize,
-        /// Of the network.
-        classes: usize,
-    },
-    /// The plan is for other data or another network.
+    /// Data and model do not fit.
+    #[error(transparent)]
+    Misfit(#[from] Misfit),
+    /// The plan is for other data or another model.
     #[error("the plan is for {planned}, and there are {given}")]
     Planned {
         /// What was planned.
@@ -90,14 +76,14 @@ pub enum TrainError {
     Random(#[from] getrandom::Error),
 }
 
-impl<'a> Run<'a> {
+impl<'a, M: Model> Run<'a, M> {
     /// At its beginning. `run` names data, model, plan and settings by a hash: whoever goes on must have the same.
     ///
     /// # Errors
-    /// When data, network and plan do not fit.
+    /// When data, model and plan do not fit.
     pub fn begin(
-        network: &'a Network,
-        examples: &'a Examples,
+        model: &'a M,
+        examples: &'a M::Data,
         plan: Plan,
         (rule, schedule, rate): (Rule, Schedule, f32),
         seed: u64,
@@ -108,37 +94,43 @@ impl<'a> Run<'a> {
             run,
             done: 0,
             spent: 0,
-            parameters: network.begin(seed),
-            optimizer: Optimizer::new(rule, network.parameters()),
+            parameters: model.begin(seed),
+            optimizer: Optimizer::new(rule, model.parameters()),
             curve: Vec::new(),
         };
-        Self::resume(network, examples, plan, (schedule, rate), ledger, state)
+        Self::resume(model, examples, plan, (schedule, rate), ledger, state)
     }
 
     /// From a checkpoint on. What the ledger says is spent stays spent: an older checkpoint has as many steps fewer to go.
     ///
     /// # Errors
-    /// When data, network and plan do not fit, or the ledger is older than the checkpoint.
+    /// When data, model and plan do not fit, or the ledger is older than the checkpoint.
     pub fn resume(
-        network: &'a Network,
-        examples: &'a Examples,
+        model: &'a M,
+        examples: &'a M::Data,
         plan: Plan,
         (schedule, rate): (Schedule, f32),
         ledger: Ledger,
         state: Checkpoint,
     ) -> Result<Self, TrainError> {
-        fits(network, examples)?;
-        if (plan.wish.examples, plan.wish.parameters) != (examples.len(), network.parameters()) {
+        model.fits(examples)?;
+        if (plan.wish.examples, plan.wish.parameters) != (examples.classes().len(), model.parameters()) {
             let said = |examples: usize, parameters: usize| format!("{examples} examples and {parameters} parameters");
             return Err(TrainError::Planned {
                 planned: said(plan.wish.examples, plan.wish.parameters),
-                given: said(examples.len(), network.parameters()),
+                given: said(examples.classes().len(), model.parameters()),
+            });
+        }
+        if plan.rounding < model.rounding() {
+            return Err(TrainError::Planned {
+                planned: format!("a model that rounds by {}", plan.rounding),
+                given: format!("one that rounds by {}", model.rounding()),
             });
         }
         if state.spent > ledger.spent() {
             return Err(CheckpointError::Ahead { spent: state.spent, ledger: ledger.spent() }.into());
         }
-        Ok(Self { network, examples, plan, schedule, rate, state, ledger })
+        Ok(Self { model, examples, plan, schedule, rate, state, ledger })
     }
 
     /// Its state, to be kept.
@@ -163,16 +155,26 @@ impl<'a> Run<'a> {
     /// When something cannot be written down: nothing is spent that is not. Or the error of `save`.
     pub fn train<E: From<TrainError>>(
         &mut self,
+        go_on: impl FnMut(Progress) -> bool,
+        save: impl FnMut(&Checkpoint) -> Result<(), E>,
+    ) -> Result<(), E> {
+        self.train_seen(go_on, save, &mut |_| ())
+    }
+
+    /// The same, and each gradient is shown when its noise is in it.
+    pub(crate) fn train_seen<E: From<TrainError>>(
+        &mut self,
         mut go_on: impl FnMut(Progress) -> bool,
         mut save: impl FnMut(&Checkpoint) -> Result<(), E>,
+        see: &mut dyn FnMut(&[f32]),
     ) -> Result<(), E> {
         let steps = self.plan.wish.steps;
         let part = steps.div_ceil(POINTS).max(1);
-        let mut random = Randomness::new().map_err(TrainError::from)?;
-        let noise = Randomness::new().map_err(TrainError::from)?;
-        let mut noise = Gaussian::new(self.plan.sigma, noise).map_err(PlanError::from).map_err(TrainError::from)?;
-        let mut step = Step::private(self.network, self.plan.wish.clip, self.plan.grid);
-        let mut gradient = vec![0.0; self.network.parameters()];
+        let mut random = Generator::from_system().map_err(TrainError::from)?;
+        let gaussian = DiscreteGaussian::new(self.plan.sigma).map_err(PlanError::from).map_err(TrainError::from)?;
+        let mut noise = (gaussian, Generator::from_system().map_err(TrainError::from)?);
+        let mut step = Step::private(self.model, self.plan.wish.clip, self.plan.grid);
+        let mut gradient = vec![0.0; self.model.parameters()];
         let (began, first) = (Instant::now(), self.ledger.spent());
         let mut saved = Instant::now();
         // What an earlier process reserved and did not settle is spent.
@@ -183,10 +185,11 @@ impl<'a> Run<'a> {
             self.ledger.reserve(end).map_err(TrainError::from)?;
             let (mut loss, mut seen) = (0.0, 0);
             while spent < end {
-                let batch = sample::batch(self.examples.len(), self.plan.rate, self.plan.cap, &mut random);
+                let batch = sample::batch(self.examples.classes().len(), self.plan.rate, self.plan.cap, &mut random);
                 let expected = self.plan.wish.batch as f64;
                 let parameters = &mut self.state.parameters;
                 let outcome = step.gradient(parameters, self.examples, &batch, &mut noise, expected, &mut gradient);
+                see(&gradient);
                 let rate = self.rate * self.schedule.factor(self.state.done, steps);
                 self.state.optimizer.change(parameters, &gradient, rate);
                 loss += outcome.loss;
@@ -217,32 +220,20 @@ impl<'a> Run<'a> {
     }
 }
 
-/// How a network does on examples. What it says of them is not private.
+/// How a model does on examples. What it says of them is not private.
 ///
 /// # Errors
-/// When they do not fit the network.
-pub fn measure(network: &Network, parameters: &[f32], examples: &Examples) -> Result<Outcome, TrainError> {
-    fits(network, examples)?;
-    let mut pass = Pass::new(network, false);
-    pass.load(parameters);
-    let mut sum = Outcome::default();
-    for first in (0..examples.len()).step_by(MEASURED) {
-        let some = MEASURED.min(examples.len() - first);
-        let rows = pass.inputs(some).chunks_exact_mut(examples.width());
-        rows.zip(first..).for_each(|(to, index)| to.copy_from_slice(examples.row(index)));
-        pass.forward(parameters);
-        let outcome = pass.backward(&examples.classes()[first..first + some]);
-        sum.loss += outcome.loss;
-        sum.right += outcome.right;
+/// When they do not fit the model.
+pub fn measure<M: Model>(model: &M, parameters: &[f32], examples: &M::Data) -> Result<Outcome, TrainError> {
+    model.fits(examples)?;
+    let mut gradients = model.gradients(false);
+    gradients.load(parameters);
+    let all: Vec<usize> = (0..examples.classes().len()).collect();
+    let (mut rest, mut sum) = (all.as_slice(), Outcome::default());
+    while !rest.is_empty() {
+        let (some, later) = rest.split_at(model.at_once(examples, rest).clamp(1, rest.len()));
+        rest = later;
+        sum.and(gradients.outcome(parameters, examples, some));
     }
     Ok(sum)
-}
-
-fn fits(network: &Network, examples: &Examples) -> Result<(), TrainError> {
-    let greatest = examples.classes().iter().copied().max().unwrap_or(0);
-    let (inputs, classes) = (network.inputs(), network.classes());
-    match examples.width() == inputs && (greatest as usize) < classes {
-        true => Ok(()),
-        false => Err(TrainError::Shape { width: examples.width(), greatest, inputs, classes }),
-    }
 }

@@ -1,6 +1,6 @@
 //! Batches: each example is in one with the same probability, whatever happens to the others.
 
-use super::random::Randomness;
+use crate::noise::Generator;
 
 /// The probability with which an example is in a batch, in units of 2⁻⁶⁴; the greatest stands for certainty.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,7 +37,7 @@ impl Rate {
 
 /// The positions of the examples of a batch, in order; none at all is a batch too. If more than `cap` were drawn, `cap` of
 /// them, chosen evenly.
-pub fn batch(examples: usize, rate: Rate, cap: usize, random: &mut Randomness) -> Vec<usize> {
+pub fn batch(examples: usize, rate: Rate, cap: usize, random: &mut Generator) -> Vec<usize> {
     if rate.0 == u64::MAX {
         return (0..examples).collect();
     }
@@ -59,7 +59,7 @@ mod tests {
 
     #[test]
     fn sizes_and_members_are_those_of_independent_coins() {
-        let mut random = Randomness::from_key(&[5; 32]);
+        let mut random = Generator::from_seed([5; 32]);
         let (examples, rounds) = (60, 20_000);
         let rate = Rate::of(3, 60);
         let (mut sizes, mut each, mut both) = (vec![0_u32; examples + 1], vec![0_u32; examples], 0_u32);
@@ -81,7 +81,7 @@ mod tests {
 
     #[test]
     fn certainty_takes_all_and_a_cap_cuts_evenly() {
-        let mut random = Randomness::from_key(&[6; 32]);
+        let mut random = Generator::from_seed([6; 32]);
         assert_eq!(batch(5, Rate::of(5, 5), 5, &mut random), [0, 1, 2, 3, 4]);
         assert_eq!(Rate::of(5, 5).probability(), 1.0);
         assert!(Rate::of(1, 3).probability() >= 1.0 / 3.0);

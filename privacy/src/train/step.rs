@@ -1,137 +1,162 @@
 //! One step: a batch in, a gradient out that may be known.
 
-use super::data::Examples;
+use zeroize::Zeroizing;
+
 use super::matmul::wide;
-use super::network::{Layer, Network, Outcome, Pass};
+use super::model::{Gradients, Model, Outcome};
+use super::network::Network;
 use super::noise::Noise;
 use super::plan::{Clip, Grid};
 
 /// What a step needs, with its room.
-pub struct Step<'a> {
-    pass: Pass<'a>,
-    /// Examples that are computed at once.
-    chunk: usize,
+pub struct Step<'a, M: Model = Network> {
+    model: &'a M,
+    gradients: M::Gradients<'a>,
     /// Examples that are summed in single precision.
     strand: usize,
     private: Option<(Clip, Grid)>,
     factors: Vec<f32>,
+    /// The sum of a strand.
     strands: Vec<f32>,
+    /// The sum of the strands before it; empty where there is none.
     sum: Vec<f64>,
-    noise: Vec<i64>,
 }
+
+/// Parameters whose noise is drawn together, so that it stays near.
+const BLOCK: usize = 4096;
 
 /// Adding and taking away this rounds a number below 2⁵¹ to an integer.
 const ROUNDING: f64 = 6_755_399_441_055_744.0;
 
-impl<'a> Step<'a> {
+impl<'a, M: Model> Step<'a, M> {
     /// Steps that clip and round.
-    pub fn private(network: &'a Network, clip: Clip, grid: Grid) -> Self {
-        Self::new(network, Some((clip, grid)))
+    pub fn private(model: &'a M, clip: Clip, grid: Grid) -> Self {
+        Self::new(model, Some((clip, grid)))
     }
 
     /// Steps of plain stochastic gradient descent, to compare with. What they give bounds nothing.
-    pub fn plain(network: &'a Network) -> Self {
-        Self::new(network, None)
+    pub fn plain(model: &'a M) -> Self {
+        Self::new(model, None)
     }
 
-    fn new(network: &'a Network, private: Option<(Clip, Grid)>) -> Self {
-        let images = network.layers().iter().any(|layer| matches!(layer, Layer::Convolution(_)));
-        let chunk = if images {
-            32
-        } else if network.parameters() < 100_000 {
-            64
-        } else {
-            256
-        };
-        let strand = private.map_or(256, |(_, grid)| grid.strand);
+    fn new(model: &'a M, private: Option<(Clip, Grid)>) -> Self {
         Self {
-            pass: Pass::new(network, private.is_some()),
-            chunk: chunk.min(strand),
-            strand,
+            model,
+            gradients: model.gradients(private.is_some()),
+            strand: private.map_or(Grid::STRAND, |(_, grid)| grid.strand),
             private,
             factors: Vec::new(),
-            strands: vec![0.0; network.parameters()],
-            sum: vec![0.0; network.parameters()],
-            noise: vec![0; network.parameters()],
+            strands: vec![0.0; model.parameters()],
+            sum: Vec::new(),
         }
     }
 
     /// The noisy sum of the clipped gradients of a batch, divided by `expected`; of a plain step the sum, divided by it.
     ///
     /// # Panics
-    /// If `parameters` and `gradient` are not as long as the network has parameters, or the batch has an example that there is
+    /// If `parameters` and `gradient` are not as long as the model has parameters, or the batch has an example that there is
     /// not: mistakes of the caller.
     pub fn gradient(
         &mut self,
         parameters: &[f32],
-        examples: &Examples,
+        examples: &M::Data,
         batch: &[usize],
         noise: &mut dyn Noise,
         expected: f64,
         gradient: &mut [f32],
     ) -> Outcome {
         let outcome = self.sum(parameters, examples, batch);
-        let sums = gradient.iter_mut().zip(&self.sum);
+        assert_eq!(gradient.len(), self.strands.len(), "as many gradients as the model has parameters");
         let Some((_, grid)) = self.private else {
-            wide(|| sums.for_each(|(to, sum)| *to = (sum / expected) as f32));
+            self.each(gradient, |to, sum| *to = (sum / expected) as f32);
             return outcome;
         };
-        noise.fill(&mut self.noise);
         let (inverse, scale) = (1.0 / grid.unit, grid.unit / expected);
-        wide(|| {
-            for ((to, sum), &noise) in sums.zip(&self.noise) {
+        let mut drawn = Zeroizing::new([0; BLOCK]);
+        let blocks = gradient.chunks_mut(BLOCK).zip(self.strands.chunks(BLOCK));
+        for (at, (gradient, strands)) in blocks.enumerate() {
+            let drawn = &mut drawn[..gradient.len()];
+            noise.fill(drawn);
+            let noisy = |to: &mut f32, sum: f64, noise: i64| {
                 let rounded = (sum * inverse + ROUNDING) - ROUNDING;
                 *to = ((rounded + noise as f64) * scale) as f32;
+            };
+            let pairs = gradient.iter_mut().zip(strands).zip(drawn.iter());
+            match self.sum.get(at * BLOCK..) {
+                Some(sums) if !sums.is_empty() => wide(|| {
+                    pairs
+                        .zip(sums)
+                        .for_each(|(((to, &strand), &noise), sum)| noisy(to, sum + f64::from(strand), noise));
+                }),
+                _ => wide(|| pairs.for_each(|((to, &strand), &noise)| noisy(to, strand.into(), noise))),
             }
-        });
+        }
         outcome
     }
 
-    /// The sum of the clipped gradients; it never leaves here without noise.
-    fn sum(&mut self, parameters: &[f32], examples: &Examples, batch: &[usize]) -> Outcome {
+    /// The sum of the clipped gradients, in `strands` and `sum`; it never leaves here without noise.
+    fn sum(&mut self, parameters: &[f32], examples: &M::Data, batch: &[usize]) -> Outcome {
         let mut outcome = Outcome::default();
-        self.pass.load(parameters);
-        self.sum.fill(0.0);
-        let mut classes = Vec::with_capacity(self.chunk);
-        for strand in batch.chunks(self.strand) {
-            self.strands.fill(0.0);
-            for chunk in strand.chunks(self.chunk) {
-                classes.clear();
-                let inputs = self.pass.inputs(chunk.len()).chunks_exact_mut(examples.width());
-                for (to, &index) in inputs.zip(chunk) {
-                    to.copy_from_slice(examples.row(index));
-                    classes.push(examples.classes()[index]);
-                }
-                self.pass.forward(parameters);
-                let part = self.pass.backward(&classes);
-                outcome.loss += part.loss;
-                outcome.right += part.right;
-                self.factors.clear();
-                match self.private {
-                    Some((clip, _)) => {
-                        self.factors.extend(self.pass.squares().iter().map(|&square| clip.factor(square)))
-                    }
-                    None => self.factors.resize(chunk.len(), 1.0),
-                }
-                for example in 0..chunk.len() {
-                    // An example whose gradient is no number adds nothing; nothing times infinity would.
-                    if self.factors[example] == 0.0 {
-                        self.pass.forget(example);
-                    }
-                }
-                self.pass.add_gradients(&self.factors, &mut self.strands);
+        self.gradients.load(parameters);
+        self.sum.clear();
+        self.strands.fill(0.0);
+        let (mut held, mut adds) = (0, 0);
+        let mut rest = batch;
+        while !rest.is_empty() {
+            let most = self.model.at_once(examples, rest).min(self.strand).clamp(1, rest.len());
+            if held + most > self.strand || adds == Grid::ADDS {
+                self.set_aside();
+                (held, adds) = (0, 0);
             }
-            let pairs = self.sum.iter_mut().zip(&self.strands);
-            wide(|| pairs.for_each(|(sum, &strand)| *sum += f64::from(strand)));
+            let (some, later) = rest.split_at(most);
+            (rest, held, adds) = (later, held + some.len(), adds + 1);
+            outcome.and(self.gradients.compute(parameters, examples, some));
+            self.factors.clear();
+            match self.private {
+                Some((clip, _)) => {
+                    self.factors.extend(self.gradients.squares().iter().map(|&square| clip.factor(square)))
+                }
+                None => self.factors.resize(some.len(), 1.0),
+            }
+            for example in 0..some.len() {
+                // An example whose gradient is no number adds nothing; nothing times infinity would.
+                if self.factors[example] == 0.0 {
+                    self.gradients.forget(example);
+                }
+            }
+            self.gradients.add(&self.factors, &mut self.strands);
         }
         outcome
+    }
+
+    /// Begins another strand.
+    fn set_aside(&mut self) {
+        self.sum.resize(self.strands.len(), 0.0);
+        let pairs = self.sum.iter_mut().zip(&mut self.strands);
+        wide(|| {
+            for (sum, strand) in pairs {
+                *sum += f64::from(*strand);
+                *strand = 0.0;
+            }
+        });
+    }
+
+    /// Does something with each number of the sum.
+    fn each(&self, gradient: &mut [f32], change: impl Fn(&mut f32, f64)) {
+        let pairs = gradient.iter_mut().zip(&self.strands);
+        match self.sum.is_empty() {
+            true => wide(|| pairs.for_each(|(to, &strand)| change(to, strand.into()))),
+            false => wide(|| pairs.zip(&self.sum).for_each(|((to, &strand), sum)| change(to, sum + f64::from(strand)))),
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::random::Randomness;
+    use super::super::data::Examples;
+    use super::super::network::Pass;
     use super::*;
+    use crate::noise::Generator;
 
     struct Silence;
 
@@ -142,7 +167,7 @@ mod tests {
     }
 
     fn examples(network: &Network, count: usize) -> Examples {
-        let mut random = Randomness::from_key(&[8; 32]);
+        let mut random = Generator::from_seed([8; 32]);
         let values = (0..count * network.inputs()).map(|_| random.unit() as f32).collect();
         let classes = (0..count as u32).map(|index| index % network.classes() as u32).collect();
         Examples::new(network.inputs(), values, classes).unwrap()
@@ -155,7 +180,7 @@ mod tests {
 
     /// Weights that are nowhere 0.
     fn weights(network: &Network) -> Vec<f32> {
-        let mut random = Randomness::from_key(&[9; 32]);
+        let mut random = Generator::from_seed([9; 32]);
         network.begin(4).iter().map(|w| w + (random.unit() as f32 - 0.5) * 0.1).collect()
     }
 
@@ -184,7 +209,7 @@ mod tests {
             let exact = gradient(&network, None, &data, &[0, 1, 2]);
             let weights = weights(&network);
             let loss = |weights: &[f32]| Step::plain(&network).sum(weights, &data, &[0, 1, 2]).loss;
-            let mut random = Randomness::from_key(&[1; 32]);
+            let mut random = Generator::from_seed([1; 32]);
             for _ in 0..4 {
                 let way: Vec<f32> = (0..weights.len()).map(|_| (random.unit() as f32 - 0.5) * 1e-3).collect();
                 let at = |sign: f32| weights.iter().zip(&way).map(|(w, v)| w + sign * v).collect::<Vec<f32>>();
@@ -263,6 +288,28 @@ mod tests {
         let both = gradient(&network, clip, &data, &[0, 1]);
         assert!(both.iter().all(|value| value.is_finite()));
         assert_eq!(both, gradient(&network, clip, &data, &[0]));
+    }
+
+    /// What is too small to be squared, times what is almost too large, is no small gradient.
+    #[test]
+    fn a_gradient_whose_square_is_lost_adds_no_more_than_the_bound() {
+        let network = Network::logistic(1, 2).unwrap();
+        // A logit of 53 leaves 10⁻²³ to the other class, whose square is nothing.
+        let (x, weights) = (1e19, [5.3e-18, 0.0, 0.0, 0.0]);
+        let data = Examples::new(1, vec![x], vec![0]).unwrap();
+        let mut gradient = vec![0.0; 4];
+        Step::plain(&network).gradient(&weights, &data, &[0], &mut Silence, 1.0, &mut gradient);
+        assert!(norm(&gradient) > 1e-5, "the test needs such a gradient: {gradient:?}");
+        let grid = Grid { unit: 2.0_f64.powi(-50), ..grid() };
+        Step::private(&network, Clip::Flat(1e-6), grid).gradient(
+            &weights,
+            &data,
+            &[0],
+            &mut Silence,
+            1.0,
+            &mut gradient,
+        );
+        assert!(norm(&gradient) <= 1e-6, "{gradient:?}");
     }
 
     #[test]

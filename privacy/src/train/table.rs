@@ -5,11 +5,9 @@
 //! value of a single row is.
 
 use super::data::{DataError, Examples};
+use crate::rows::{RowError, Rows};
 
-/// Longest table, in bytes.
-pub const MOST_BYTES: usize = 1 << 30;
-/// Most columns.
-const MOST_COLUMNS: usize = 1 << 14;
+pub use crate::rows::{MOST_BYTES, MOST_COLUMNS};
 
 /// What a column is.
 #[derive(Clone, Debug, PartialEq)]
@@ -72,6 +70,10 @@ pub enum TableError {
     Data(#[from] DataError),
 }
 
+fn malformed(error: RowError) -> TableError {
+    TableError::Row { line: error.line, reason: error.reason.to_owned() }
+}
+
 impl Description {
     fn of(&self, name: &str) -> Option<&Column> {
         let find = |name: &str| self.columns.iter().find(|(known, _)| known == name).map(|(_, column)| column);
@@ -87,8 +89,8 @@ impl Description {
         if text.len() > MOST_BYTES {
             return Err(TableError::Large);
         }
-        let mut rows = Rows { rest: text.strip_prefix('\u{feff}').unwrap_or(text), line: 0 };
-        let names = rows.next().transpose()?.map(|(_, names)| names).unwrap_or_default();
+        let mut rows = Rows::of(text);
+        let names = rows.next().transpose().map_err(malformed)?.map(|(_, names)| names).unwrap_or_default();
         if names.len() > MOST_COLUMNS {
             return Err(TableError::Large);
         }
@@ -103,7 +105,7 @@ impl Description {
         }
         let (mut values, mut classes) = (Vec::new(), Vec::new());
         for row in rows {
-            let (line, cells) = row?;
+            let (line, cells) = row.map_err(malformed)?;
             if cells.len() != names.len() {
                 let reason = format!("{} cells, and {} columns have a name", cells.len(), names.len());
                 return Err(TableError::Row { line, reason });
@@ -161,85 +163,6 @@ fn scaled(cell: &str, low: f64, high: f64) -> f32 {
     match cell.trim().parse::<f64>() {
         Ok(value) if value.is_finite() => ((value.clamp(low, high) - low) / (high - low) * 2.0 - 1.0) as f32,
         _ => 0.0,
-    }
-}
-
-/// Rows with the line on which each begins.
-struct Rows<'a> {
-    rest: &'a str,
-    line: usize,
-}
-
-impl Iterator for Rows<'_> {
-    type Item = Result<(usize, Vec<String>), TableError>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        while let Some(rest) = self.rest.strip_prefix("\r\n").or_else(|| self.rest.strip_prefix('\n')) {
-            (self.rest, self.line) = (rest, self.line + 1);
-        }
-        if self.rest.is_empty() {
-            return None;
-        }
-        let begin = self.line + 1;
-        let mut cells = Vec::new();
-        loop {
-            match self.cell() {
-                Ok((cell, more)) => {
-                    cells.push(cell);
-                    if cells.len() > MOST_COLUMNS {
-                        return Some(Err(TableError::Large));
-                    }
-                    if !more {
-                        return Some(Ok((begin, cells)));
-                    }
-                }
-                Err(reason) => {
-                    self.rest = "";
-                    return Some(Err(TableError::Row { line: begin, reason: reason.to_owned() }));
-                }
-            }
-        }
-    }
-}
-
-impl Rows<'_> {
-    /// A cell, and whether another follows in its row.
-    fn cell(&mut self) -> Result<(String, bool), &'static str> {
-        let cell = match self.rest.strip_prefix('"') {
-            Some(quoted) => {
-                let mut cell = String::new();
-                let mut rest = quoted;
-                loop {
-                    let end = rest.find('"').ok_or("a quote is not closed")?;
-                    cell.push_str(&rest[..end]);
-                    rest = &rest[end + 1..];
-                    let Some(again) = rest.strip_prefix('"') else { break };
-                    cell.push('"');
-                    rest = again;
-                }
-                self.line += cell.matches('\n').count();
-                self.rest = rest;
-                cell
-            }
-            None => {
-                let end = self.rest.find([',', '\n']).unwrap_or(self.rest.len());
-                let cell = self.rest[..end].strip_suffix('\r').unwrap_or(&self.rest[..end]).to_owned();
-                self.rest = &self.rest[end..];
-                cell
-            }
-        };
-        if let Some(rest) = self.rest.strip_prefix(',') {
-            self.rest = rest;
-            return Ok((cell, true));
-        }
-        let rest = self.rest.strip_prefix("\r\n").or_else(|| self.rest.strip_prefix('\n'));
-        self.line += 1;
-        match rest {
-            Some(rest) => self.rest = rest,
-            None if self.rest.is_empty() => {}
-            None => return Err("something follows a closed quote"),
-        }
-        Ok((cell, false))
     }
 }
 

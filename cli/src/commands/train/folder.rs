@@ -4,10 +4,12 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use sahara::home::{Home, create_private_dir, write_atomic};
+use sahara_privacy::train::transformer::Texts;
 use sahara_privacy::train::{Checkpoint, Examples, Layer, Network, Rule};
 use serde::Serialize;
 
-use super::chart;
+use super::super::chart::Chart;
+use super::rows::Read;
 use crate::error::{Error, Result};
 
 /// Where a run lies.
@@ -24,6 +26,7 @@ pub struct Model<'a> {
     pub parameters: &'a [f32],
     pub labels: &'a [String],
     pub features: &'a [String],
+    pub columns: &'a [Read],
 }
 
 /// What a reader of the weights has to know.
@@ -32,10 +35,10 @@ struct Card<'a> {
     format: &'static str,
     inputs: usize,
     labels: &'a [String],
-    /// What each input is, of a table: a column is scaled from its range to -1..1, a word is 1 or 0.
+    /// What the cells of a row are.
+    columns: &'a [Read],
+    /// What each input is: a column is scaled from its range to -1..1, a word is 1 or 0.
     features: &'a [String],
-    /// The model whose vectors, of length 1, are the inputs.
-    embedder: Option<&'a str>,
     layers: Vec<String>,
 }
 
@@ -57,10 +60,17 @@ impl Folder {
             create_private_dir(path)?;
             let mut nonce = [0; 16];
             getrandom::fill(&mut nonce).map_err(|error| Error::fault(format!("drawing the name of a run: {error}")))?;
+            let command: Vec<_> = std::env::args_os().map(|word| word.to_string_lossy().into_owned()).collect();
+            write_atomic(&path.join("command.json"), json(&command)?.as_bytes())?;
             write_atomic(&named, &nonce)?;
             nonce
         };
         Ok(Self { path: path.to_owned(), ledgers, nonce })
+    }
+
+    /// Takes a new run back that never began. What cannot be removed stays: whoever tries again is told of it.
+    pub fn forget(self) {
+        let _ = fs::remove_file(self.path.join("run")).and_then(|()| fs::remove_dir(&self.path));
     }
 
     /// The name of the run with these settings on these examples.
@@ -104,26 +114,64 @@ impl Folder {
 
     /// The learning curve as a picture.
     pub fn draw(&self, curve: &[(u64, f64)]) -> Result<()> {
-        Ok(write_atomic(&self.path.join("curve.svg"), chart::curve(curve).as_bytes())?)
+        let title = "Loss of the batches over steps; for the owner of the data alone";
+        let picture = Chart { title, name: "loss", points: curve }.svg();
+        Ok(write_atomic(&self.path.join("curve.svg"), picture.as_bytes())?)
     }
+}
 
-    /// The model and what is said of it.
-    pub fn release(&self, model: &Model<'_>, embedder: Option<&str>, report: &impl Serialize) -> Result<()> {
-        let folder = self.path.join("release");
-        create_private_dir(&folder)?;
-        let (layers, weights) = safetensors(model.network, model.parameters)?;
+impl Model<'_> {
+    /// Writes weights and what a reader of them has to know.
+    ///
+    /// # Errors
+    /// When a file cannot be written.
+    pub fn write(&self, folder: &Path) -> Result<()> {
+        let model = self;
+        let (layers, weights) = safetensors(model.network, model.parameters, |index| index.to_string())?;
         let card = Card {
-            format: "sahara-classifier-1",
+            format: "sahara-table-1",
             inputs: model.network.inputs(),
             labels: model.labels,
+            columns: model.columns,
             features: model.features,
-            embedder,
             layers,
         };
         write_atomic(&folder.join("weights.safetensors"), &weights)?;
-        write_atomic(&folder.join("model.json"), json(&card)?.as_bytes())?;
-        write_atomic(&folder.join("report.json"), json(report)?.as_bytes())?;
-        Ok(())
+        Ok(write_atomic(&folder.join("model.json"), json(&card)?.as_bytes())?)
+    }
+}
+
+impl Folder {
+    /// The name of the run with these settings on these texts.
+    pub fn name_of_texts(&self, settings: &str, texts: &Texts) -> [u8; 32] {
+        use sha2::{Digest, Sha256};
+        let mut hash = Sha256::new();
+        hash.update(b"sahara training run on texts 1\0");
+        hash.update(self.nonce);
+        for part in [settings.len(), texts.len()] {
+            hash.update((part as u64).to_le_bytes());
+        }
+        hash.update(settings.as_bytes());
+        for index in 0..texts.len() {
+            hash.update((texts.text(index).len() as u64).to_le_bytes());
+            texts.text(index).iter().for_each(|token| hash.update(token.to_le_bytes()));
+            hash.update(texts.classes()[index].to_le_bytes());
+        }
+        hash.finalize().into()
+    }
+
+    /// Releases what `write` puts into the folder that it is given, and what is said of it; nothing if it fails.
+    pub fn put(&self, report: &impl Serialize, write: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
+        let (unchecked, folder) = (self.path.join("unchecked"), self.path.join("release"));
+        for old in [&unchecked, &folder] {
+            if fs::exists(old).map_err(|error| Error::io("looking for", old, error))? {
+                fs::remove_dir_all(old).map_err(|error| Error::io("removing", old, error))?;
+            }
+        }
+        create_private_dir(&unchecked)?;
+        write(&unchecked)?;
+        write_atomic(&unchecked.join("report.json"), json(report)?.as_bytes())?;
+        fs::rename(&unchecked, &folder).map_err(|error| Error::io("renaming", &unchecked, error))
     }
 }
 
@@ -132,8 +180,12 @@ fn json(value: &impl Serialize) -> Result<String> {
     Ok(text + "\n")
 }
 
-/// Dense layers as `torch.nn.Sequential` has them: `0.weight` of `outputs × inputs`, `0.bias`, ReLU, `2.weight`, …
-fn safetensors(network: &Network, parameters: &[f32]) -> Result<(Vec<String>, Vec<u8>)> {
+/// Dense layers as `torch.nn.Sequential` has them, `named` by their number: `0.weight` of `outputs × inputs`, `0.bias`, ReLU, `2.weight`, …
+pub fn safetensors(
+    network: &Network,
+    parameters: &[f32],
+    named: impl Fn(usize) -> String,
+) -> Result<(Vec<String>, Vec<u8>)> {
     let mut header = serde_json::Map::new();
     let (mut names, mut data, mut rest) = (Vec::new(), Vec::new(), parameters);
     let mut put = |name: String, shape: &[usize], values: &mut dyn Iterator<Item = f32>| {
@@ -153,8 +205,8 @@ fn safetensors(network: &Network, parameters: &[f32]) -> Result<(Vec<String>, Ve
         let (own, after) = rest.split_at((inputs + 1) * outputs);
         let (weights, bias) = own.split_at(inputs * outputs);
         let transposed = (0..outputs).flat_map(|output| weights.iter().skip(output).step_by(outputs).copied());
-        put(format!("{index}.weight"), &[outputs, inputs], &mut { transposed });
-        put(format!("{index}.bias"), &[outputs], &mut bias.iter().copied());
+        put(format!("{}.weight", named(index)), &[outputs, inputs], &mut { transposed });
+        put(format!("{}.bias", named(index)), &[outputs], &mut bias.iter().copied());
         names.push(format!("dense {inputs} {outputs}"));
         rest = after;
     }
@@ -179,7 +231,7 @@ mod tests {
     fn weights_lie_as_torch_has_them() {
         let network = Network::perceptron(3, &[2], 2).unwrap();
         let parameters: Vec<f32> = (0..14_u8).map(f32::from).collect();
-        let (names, bytes) = safetensors(&network, &parameters).unwrap();
+        let (names, bytes) = safetensors(&network, &parameters, |index| index.to_string()).unwrap();
         assert_eq!(names, ["dense 3 2", "relu", "dense 2 2"]);
         let length = usize::try_from(u64::from_le_bytes(*bytes.first_chunk().unwrap())).unwrap();
         let header: serde_json::Value = serde_json::from_slice(&bytes[8..8 + length]).unwrap();

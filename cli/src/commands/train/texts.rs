@@ -10,6 +10,7 @@ use sahara_privacy::train::table::Description;
 use serde::Deserialize;
 
 use super::super::Context;
+use super::classifier::Encoder;
 use crate::error::{Error, Result};
 
 /// Largest file of rows or texts.
@@ -22,32 +23,39 @@ struct Line {
     label: String,
 }
 
-/// All of a file.
-pub fn file(path: &Path) -> Result<String> {
+/// All of a file of at most so many bytes.
+pub fn bytes(path: &Path, most: u64) -> Result<Vec<u8>> {
     use std::io::Read;
     let failed = |error| Error::io("reading", path, error);
     let mut bytes = Vec::new();
-    std::fs::File::open(path).map_err(failed)?.take(MOST_BYTES + 1).read_to_end(&mut bytes).map_err(failed)?;
-    if bytes.len() as u64 > MOST_BYTES {
-        return Err(Error::user(format!("{} is larger than 1 GiB", path.display())));
+    std::fs::File::open(path).map_err(failed)?.take(most + 1).read_to_end(&mut bytes).map_err(failed)?;
+    match bytes.len() as u64 > most {
+        true => Err(Error::user(format!("{} is larger than {most} bytes", path.display()))),
+        false => Ok(bytes),
     }
-    String::from_utf8(bytes).map_err(|error| {
+}
+
+/// All of a file of text.
+pub fn file(path: &Path) -> Result<String> {
+    String::from_utf8(bytes(path, MOST_BYTES)?).map_err(|error| {
         let at = error.utf8_error().valid_up_to();
         Error::user(format!("{} is not UTF-8 text (byte {at}): convert it first", path.display()))
     })
 }
 
 /// What embeds texts here, in the clear.
-pub fn engine(model: &str, context: &Context) -> Result<FloatEngine> {
+pub fn engine(model: &str, context: &Context) -> Result<(Encoder, FloatEngine)> {
     let model = Arc::new(models::open_whole(&context.home, model, &context.progress.events())?);
-    if model.compiled.frontend.classes().is_some() {
-        return Err(Error::user(format!("{} is a classifier: name a model that embeds with --model", model.info.name)));
-    }
-    Ok(FloatEngine::new(model)?)
+    Ok((Encoder::of(&model)?, FloatEngine::new(model)?))
 }
 
-/// The vectors of a file's texts, with the classes of their labels. Each has length 1, or is scaled to it.
-pub fn embedded(path: &Path, labels: &Description, engine: &FloatEngine, context: &Context) -> Result<Examples> {
+/// The texts of a file, and their vectors with the classes of their labels. Each has length 1, or is scaled to it.
+pub fn embedded(
+    path: &Path,
+    labels: &Description,
+    engine: &FloatEngine,
+    context: &Context,
+) -> Result<(Vec<String>, Examples)> {
     let (texts, classes) = labelled(path, &file(path)?, labels)?;
     let queries: Vec<Query> = texts.iter().map(Query::from).collect();
     check_queries(&queries)?;
@@ -60,11 +68,13 @@ pub fn embedded(path: &Path, labels: &Description, engine: &FloatEngine, context
         context.progress.tick();
         Ok(())
     })?;
-    Examples::new(engine.dimensions(), values, classes)
-        .map_err(|error| Error::fault_from(format!("embedding {}", path.display()), error))
+    let examples = Examples::new(engine.dimensions(), values, classes)
+        .map_err(|error| Error::fault_from(format!("embedding {}", path.display()), error))?;
+    Ok((texts, examples))
 }
 
-fn labelled(path: &Path, text: &str, labels: &Description) -> Result<(Vec<String>, Vec<u32>)> {
+/// The texts of a file, and the classes of their labels.
+pub fn labelled(path: &Path, text: &str, labels: &Description) -> Result<(Vec<String>, Vec<u32>)> {
     let wrong = |line: usize, reason: &str| Error::user(format!("{}: line {line}: {reason}", path.display()));
     let jsonl = match path.extension().and_then(|extension| extension.to_str()) {
         Some("tsv") => false,

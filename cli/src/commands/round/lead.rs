@@ -1,0 +1,307 @@
+//! The leader of a training: opens a round after the other, and adds what they bring to the weights.
+
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use clap::Args;
+use sahara::keys::{self, Role};
+use sahara_mpc::client::{Assignment, Client, Committee};
+use sahara_mpc::identity::PublicKey;
+use sahara_mpc::protocol::round::Vectors;
+use sahara_mpc::rounds::{RoundNonce, RoundResult, RoundTerms, SignedTerms, attachment_hash};
+use sahara_privacy::together::{Local, Quantiser, Spent, variance_for};
+use sahara_privacy::train::table::{Column, Description};
+use sahara_privacy::train::{Examples, Network, measure};
+use serde::Serialize;
+
+use super::super::Context;
+use super::super::signals::stop_when_interrupted;
+use super::super::train::{
+    classifier,
+    folder::{Folder, Model},
+    range, rows, texts, values,
+};
+use super::task::{Task, weights_to_bytes};
+use super::{NodesArgs, failed};
+use crate::error::{Error, Result};
+
+/// How often the leader asks who has sent.
+const LOOK: Duration = Duration::from_millis(30);
+
+#[derive(Args, Debug)]
+pub struct LeadArgs {
+    /// Keys of the providers, one a line
+    #[arg(long, value_name = "FILE")]
+    providers: PathBuf,
+    /// Rows of your own with the same columns, on which the model is tried
+    #[arg(long, value_name = "FILE")]
+    test: PathBuf,
+    /// The column that has the label
+    #[arg(long, value_name = "COLUMN")]
+    label: String,
+    /// The labels, all of them
+    #[arg(long, value_name = "A,B,…", value_delimiter = ',', required = true)]
+    labels: Vec<String>,
+    /// Range of a column of numbers, `*` for every column not named
+    #[arg(long = "range", value_name = "COLUMN=LOW:HIGH", value_parser = range, allow_hyphen_values = true)]
+    ranges: Vec<(String, Column)>,
+    /// Words of a column of words
+    #[arg(long = "values", value_name = "COLUMN=A,B,…", value_parser = values)]
+    values: Vec<(String, Column)>,
+    /// A column that is not looked at
+    #[arg(long, value_name = "COLUMN")]
+    ignore: Vec<String>,
+    /// What all rounds together may cost a provider
+    #[arg(long, value_name = "E")]
+    epsilon: f64,
+    /// The δ beside it; below 1 in the number of providers
+    #[arg(long, value_name = "D")]
+    delta: f64,
+    /// How many rounds
+    #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    rounds: u32,
+    /// How far a provider may move the model in a round
+    #[arg(long, value_name = "C", default_value_t = 1.0)]
+    clip: f64,
+    /// Steps of a provider on its rows in a round
+    #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    steps: u32,
+    /// Learning rate of these steps
+    #[arg(long, value_name = "R", default_value_t = 0.5)]
+    rate: f32,
+    /// What the mean of what providers send is multiplied by
+    #[arg(long, value_name = "R", default_value_t = 1.0)]
+    server_rate: f64,
+    /// Fewest accepted providers of a round [default: half of all]
+    #[arg(long, value_name = "N")]
+    least: Option<u32>,
+    /// Longest time for a round's contributions, in seconds
+    #[arg(long, value_name = "S", default_value_t = 60, value_parser = clap::value_parser!(u32).range(1..=86_400))]
+    seconds: u32,
+    /// Folder for the result
+    #[arg(long, value_name = "DIR")]
+    out: PathBuf,
+    #[command(flatten)]
+    nodes: NodesArgs,
+}
+
+/// The object printed at the end, and released beside the model.
+#[derive(Serialize)]
+struct Report {
+    /// Of each provider, at `delta`.
+    epsilon: f64,
+    delta: f64,
+    neighbours: &'static str,
+    /// Deviation of what is left of the noise when one node's is known, over the greatest norm.
+    noise_multiplier: f64,
+    rounds: u32,
+    providers: usize,
+    parameters: usize,
+    clip: f64,
+    /// Of each round: how many sent to both evaluators, and how many vectors were accepted.
+    included: Vec<usize>,
+    accepted: Vec<usize>,
+    /// Of the rows of `--test`.
+    test_accuracy: f64,
+    seconds: f64,
+}
+
+struct Leader<'a> {
+    args: &'a LeadArgs,
+    client: Client,
+    committee: Committee,
+    providers: Vec<PublicKey>,
+    quantiser: Quantiser,
+    variance: u64,
+    task: Task,
+}
+
+pub fn run(args: &LeadArgs, context: &mut Context) -> Result<()> {
+    let description = description(args)?;
+    let text = texts::file(&args.test)?;
+    let read = description.read(&text);
+    let (test, features) = read.map_err(|error| Error::user(format!("{}: {error}", args.test.display())))?;
+    let columns = rows::columns(&description, &features);
+    let columns = columns.ok_or_else(|| Error::fault("the features are not those of the described columns"))?;
+    let network = Network::logistic(test.width(), args.labels.len()).map_err(|error| Error::user(error.to_string()))?;
+    let (client, committee) = args.nodes.connect(context)?;
+    let stop = stop_when_interrupted();
+    let folder = Folder::new(&args.out, &context.home, false)?;
+    let mut leader = Leader::new(args, client.until(stop), committee, &description, network.parameters())?;
+    let multiplier = sahara_privacy::together::multiplier(leader.variance, leader.quantiser.bound());
+    let multiplier = multiplier.map_err(|error| Error::user(error.to_string()))?;
+    let spent = Spent::round(leader.variance, leader.quantiser.bound());
+    let epsilon = spent.and_then(|round| round.times(args.rounds).epsilon(args.delta));
+    let epsilon = epsilon.map_err(|error| Error::user(error.to_string()))?;
+    let providers = leader.providers.len();
+    context.progress.note(&format!(
+        "{} rounds with {providers} providers, {} parameters: noise {multiplier:.3}, ε = {epsilon:.4} of each at δ = {:e}",
+        args.rounds,
+        network.parameters(),
+        args.delta
+    ));
+    let began = Instant::now();
+    let mut weights = vec![0.0_f32; network.parameters()];
+    let (mut included, mut accepted) = (Vec::new(), Vec::new());
+    for round in 1..=args.rounds {
+        leader.task.round = round;
+        let result = leader.round(&weights, context)?;
+        leader.add(&result, &mut weights);
+        included.push(result.included.len());
+        accepted.push(result.count());
+        let right = 100.0 * right(&network, &weights, &test)?;
+        context.progress.note(&format!(
+            "round {round} of {}: {} of {providers} accepted, {right:.2} % right on --test",
+            args.rounds,
+            result.count()
+        ));
+    }
+    let report = Report {
+        epsilon,
+        delta: args.delta,
+        neighbours: "a provider's vectors, or zeros in their place",
+        noise_multiplier: multiplier,
+        rounds: args.rounds,
+        providers,
+        parameters: network.parameters(),
+        clip: args.clip,
+        included,
+        accepted,
+        test_accuracy: right(&network, &weights, &test)?,
+        seconds: began.elapsed().as_secs_f64(),
+    };
+    folder.put(&report, |to| {
+        let parameters = &weights;
+        let (labels, columns) = (&args.labels, &columns);
+        Model { network: &network, parameters, labels, columns, features: &features }.write(to)?;
+        let asked = rows::some(columns, &test, classifier::TRIED);
+        if let Some(why) = classifier::check(to, &network, parameters, &asked, &test)? {
+            context.progress.note(&format!("the classifier can be asked here alone, not on share nodes: {why}"));
+        }
+        Ok(())
+    })?;
+    if context.out.json() {
+        return context.out.value(&report);
+    }
+    let right = 100.0 * report.test_accuracy;
+    context.out.line(&format!("trained: ε = {epsilon:.4} of each provider at δ = {:e}", args.delta))?;
+    context.out.line(&format!("right on --test: {right:.2} %; the model is in {}", args.out.display()))
+}
+
+fn description(args: &LeadArgs) -> Result<Description> {
+    let mut columns = vec![(args.label.clone(), Column::Label)];
+    columns.extend(args.ignore.iter().map(|name| (name.clone(), Column::Ignored)));
+    columns.extend(args.ranges.iter().chain(&args.values).cloned());
+    if let Some(twice) = (1..columns.len()).find(|&i| columns[..i].iter().any(|(name, _)| *name == columns[i].0)) {
+        return Err(Error::user(format!("column {:?} is described twice", columns[twice].0)));
+    }
+    if args.labels.len() < 2 {
+        return Err(Error::user("a classifier has two labels at least"));
+    }
+    Ok(Description { columns, labels: args.labels.clone() })
+}
+
+fn right(network: &Network, weights: &[f32], test: &Examples) -> Result<f64> {
+    let outcome = measure(network, weights, test).map_err(|error| Error::user(error.to_string()))?;
+    Ok(outcome.right as f64 / test.len().max(1) as f64)
+}
+
+impl<'a> Leader<'a> {
+    fn new(
+        args: &'a LeadArgs,
+        client: Client,
+        committee: Committee,
+        description: &Description,
+        parameters: usize,
+    ) -> Result<Self> {
+        if !(args.clip > 0.0 && args.clip <= 1e6 && args.server_rate > 0.0 && args.server_rate <= 1e3) {
+            return Err(Error::user("--clip is above 0 and at most 1e6, --server-rate above 0 and at most 1000"));
+        }
+        let providers = keys_of(&args.providers)?;
+        let quantiser = Quantiser::new(parameters, args.clip);
+        let variance = variance_for(args.epsilon, args.delta, args.rounds, quantiser.bound());
+        let variance = variance.map_err(|error| Error::user(format!("choosing the noise: {error}")))?;
+        let mut name = [0; 16];
+        getrandom::fill(&mut name).map_err(|error| Error::fault(format!("drawing the name of a training: {error}")))?;
+        let local = Local { steps: args.steps, rate: args.rate };
+        let task = Task::new(sahara_circuits::bytes::hex(&name), args.rounds, description, args.clip, local);
+        task.note()?;
+        Ok(Self { args, client, committee, providers, quantiser, variance, task })
+    }
+
+    /// One round, from its opening to its result.
+    fn round(&self, weights: &[f32], context: &Context) -> Result<RoundResult> {
+        let attachment = weights_to_bytes(weights);
+        let signed = self.terms(&attachment, context)?;
+        self.client.open_round(&signed, &attachment).map_err(|error| failed("opening a round", error))?;
+        let result = self
+            .gather(&signed)
+            .and_then(|()| self.client.close_round(&signed).map_err(|error| failed("closing a round", error)));
+        if result.is_err() {
+            // What is not reached forgets it by itself.
+            let _ = self.client.abandon_round(&signed);
+        }
+        result
+    }
+
+    fn terms(&self, attachment: &[u8], context: &Context) -> Result<SignedTerms> {
+        let vectors = Vectors::new(attachment.len() as u32 / 4, self.quantiser.bits(), self.quantiser.bound());
+        let count = self.providers.len() as u32;
+        let nonce = RoundNonce::random().map_err(|error| Error::fault(format!("drawing a name: {error}")))?;
+        // Which node helps changes from round to round.
+        let assignment = Assignment::ALL[self.task.round as usize % Assignment::ALL.len()];
+        let terms = RoundTerms {
+            committee: self.committee.digest(),
+            coordinator: self.client.key(),
+            nonce,
+            assignment,
+            vectors: vectors.map_err(|error| Error::user(error.to_string()))?,
+            variance: self.variance,
+            least: self.args.least.unwrap_or(count.div_ceil(2)),
+            seconds: self.args.seconds,
+            note: self.task.note()?,
+            attachment: (attachment.len() as u32, attachment_hash(attachment)),
+            providers: self.providers.clone(),
+        };
+        terms.check().map_err(|error| Error::user(error.to_string()))?;
+        Ok(terms.sign(&keys::load(&context.home, Role::Consumer)?))
+    }
+
+    /// Waits until all have sent to both evaluators, or the time is over.
+    fn gather(&self, signed: &SignedTerms) -> Result<()> {
+        let end = Instant::now() + Duration::from_secs(self.args.seconds.into());
+        let asked = |node| {
+            let shown = self.client.round_at(node, signed.id(), false);
+            shown.map(|(shown, _)| shown.contributed as usize).map_err(|error| failed("asking for the round", error))
+        };
+        let [first, second] = signed.terms().assignment.evaluators();
+        while Instant::now() < end {
+            if asked(second)? == self.providers.len() && asked(first)? == self.providers.len() {
+                break;
+            }
+            std::thread::sleep(LOOK);
+        }
+        Ok(())
+    }
+
+    /// The mean of what was accepted, with its noise.
+    fn add(&self, result: &RoundResult, weights: &mut [f32]) {
+        let unit = self.args.server_rate / (self.quantiser.scale() * result.count().max(1) as f64);
+        weights.iter_mut().zip(&result.sum).for_each(|(weight, sum)| *weight += (f64::from(*sum) * unit) as f32);
+    }
+}
+
+/// The providers of a file, in order.
+fn keys_of(path: &std::path::Path) -> Result<Vec<PublicKey>> {
+    let text = texts::file(path)?;
+    let lines = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
+    let keys = lines.map(|line| line.parse().map_err(|why| Error::user(format!("{}: {why}", path.display()))));
+    let mut keys: Vec<PublicKey> = keys.collect::<Result<_>>()?;
+    let all = keys.len();
+    keys.sort_unstable();
+    keys.dedup();
+    if keys.len() < all {
+        return Err(Error::user(format!("{}: a key is there twice", path.display())));
+    }
+    Ok(keys)
+}
