@@ -46,6 +46,9 @@ pub enum AccountError {
         /// The data.
         dataset: SharingName,
     },
+    /// There is nothing to count.
+    #[error("the answers of this sharing leave without noise")]
+    Clear,
     /// The account is another committee's, or of other evaluators.
     #[error(
         "the answers about `{dataset}` are counted by other nodes, with another helper or in another committee: share it as before, or \
@@ -79,6 +82,27 @@ pub enum AccountError {
         /// Why, with this node's files.
         why: String,
     },
+}
+
+/// Whether there is the account of a sharing's data; an error if there may be none.
+fn known(
+    books: &BTreeMap<AccountId, Book>,
+    id: &AccountId,
+    manifest: &Manifest,
+    terms: &NoiseTerms,
+) -> Result<bool, AccountError> {
+    let dataset = || terms.dataset.clone();
+    match books.get(id).map(|book| &book.account) {
+        Some(Ok(account)) if account.place() == (manifest.committee, terms.assignment) => return Ok(true),
+        Some(Ok(_)) => return Err(AccountError::Elsewhere { dataset: dataset() }),
+        Some(Err(why)) => return Err(AccountError::Io { dataset: dataset(), why: why.clone() }),
+        None => {}
+    }
+    let of_owner = |book: &&Book| book.account.as_ref().is_ok_and(|account| account.owner == manifest.owner);
+    match books.values().filter(of_owner).count() < MOST_OF_OWNER {
+        true => Ok(false),
+        false => Err(AccountError::Full { what: "set of data of this owner", most: MOST_OF_OWNER }),
+    }
 }
 
 /// Names an account: a hash of the owner's key and the data's name.
@@ -140,6 +164,15 @@ impl Accounts {
         Ok(Arc::new(Self { dir: dir.into(), books: Mutex::new(books) }))
     }
 
+    /// Whether a sharing's data may be counted here; nothing is made.
+    ///
+    /// # Errors
+    /// As [`Accounts::make`], but for the disk.
+    pub fn check(&self, manifest: &Manifest) -> Result<(), AccountError> {
+        let Some(terms) = &manifest.noise else { return Ok(()) };
+        known(&self.lock(), &account_id(&manifest.owner, &terms.dataset), manifest, terms).map(drop)
+    }
+
     /// Makes the account of a sharing's data, if there is none: at all three nodes when it is shared, so that each knows who counts.
     ///
     /// # Errors
@@ -154,7 +187,8 @@ impl Accounts {
     /// # Errors
     /// [`AccountError::UsedUp`] when what is spent and this answer cost more than the budget, [`AccountError::Held`] when they do with
     /// what others hold; and as [`Accounts::make`].
-    pub fn hold(self: &Arc<Self>, manifest: &Manifest, terms: &NoiseTerms, numbers: u64) -> Result<Held, AccountError> {
+    pub fn hold(self: &Arc<Self>, manifest: &Manifest, numbers: u64) -> Result<Held, AccountError> {
+        let terms = manifest.noise.as_ref().ok_or(AccountError::Clear)?;
         let mut books = self.lock();
         let id = self.book(&mut books, manifest, terms)?;
         let Some(book) = books.get_mut(&id) else { unreachable!("it was just looked at") };
@@ -191,8 +225,9 @@ impl Accounts {
     /// What has been spent of the account of a sharing's data; what jobs hold is not counted.
     ///
     /// # Errors
-    /// When the account cannot be read.
-    pub fn spent(&self, manifest: &Manifest, terms: &NoiseTerms) -> Result<Spent, AccountError> {
+    /// When the account cannot be read, or nothing is counted.
+    pub fn spent(&self, manifest: &Manifest) -> Result<Spent, AccountError> {
+        let terms = manifest.noise.as_ref().ok_or(AccountError::Clear)?;
         let books = self.lock();
         match books.get(&account_id(&manifest.owner, &terms.dataset)).map(|book| &book.account) {
             None => Ok(Spent(Vec::new())),
@@ -212,21 +247,12 @@ impl Accounts {
         manifest: &Manifest,
         terms: &NoiseTerms,
     ) -> Result<AccountId, AccountError> {
-        let (id, dataset) = (account_id(&manifest.owner, &terms.dataset), || terms.dataset.clone());
-        let place = (manifest.committee, terms.assignment);
-        match books.get(&id).map(|book| &book.account) {
-            Some(Ok(account)) if account.place() == place => return Ok(id),
-            Some(Ok(_)) => return Err(AccountError::Elsewhere { dataset: dataset() }),
-            Some(Err(why)) => return Err(AccountError::Io { dataset: dataset(), why: why.clone() }),
-            None => {}
+        let id = account_id(&manifest.owner, &terms.dataset);
+        if !known(books, &id, manifest, terms)? {
+            let account = Account::new(manifest.owner, terms.dataset.clone(), (manifest.committee, terms.assignment));
+            self.write(&id, &account)?;
+            books.insert(id, Book { account: Ok(account), held: BTreeMap::new() });
         }
-        let of_owner = |book: &&Book| book.account.as_ref().is_ok_and(|account| account.owner == manifest.owner);
-        if books.values().filter(of_owner).count() >= MOST_OF_OWNER {
-            return Err(AccountError::Full { what: "set of data of this owner", most: MOST_OF_OWNER });
-        }
-        let account = Account::new(manifest.owner, dataset(), place);
-        self.write(&id, &account)?;
-        books.insert(id, Book { account: Ok(account), held: BTreeMap::new() });
         Ok(id)
     }
 

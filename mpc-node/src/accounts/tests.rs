@@ -37,28 +37,27 @@ fn answers_are_spent_until_the_budget_is_used_up_and_no_restart_forgets_one() {
     for n in 0..most {
         // A new process each time.
         let accounts = Accounts::open(home.path()).unwrap();
-        let spent: u64 = accounts.spent(&manifest, terms).unwrap().0.iter().map(|(_, times)| times).sum();
+        let spent: u64 = accounts.spent(&manifest).unwrap().0.iter().map(|(_, times)| times).sum();
         assert_eq!(spent, n);
-        accounts.hold(&manifest, terms, 3).unwrap().spend().unwrap();
+        accounts.hold(&manifest, 3).unwrap().spend().unwrap();
     }
     let accounts = Accounts::open(home.path()).unwrap();
-    let error = accounts.hold(&manifest, terms, 3).unwrap_err();
+    let error = accounts.hold(&manifest, 3).unwrap_err();
     assert!(
         matches!(error, AccountError::UsedUp { .. }) && error.to_string().contains("`reviews` is used up"),
         "{error}"
     );
-    let spent = accounts.spent(&manifest, terms).unwrap().epsilon(&terms.budget).unwrap();
+    let spent = accounts.spent(&manifest).unwrap().epsilon(&terms.budget).unwrap();
     assert!(spent <= 1.0 && spent > 0.9, "{spent}");
     // Whoever asks, and under whatever name or version it is shared: it is the one owner's data.
     let again = Manifest { name: "another".parse().unwrap(), version: 7, ..manifest.clone() };
-    assert!(accounts.hold(&again, terms, 3).is_err());
+    assert!(accounts.hold(&again, 3).is_err());
     // A greater budget, signed by the owner, goes on from what is spent.
     let more = sharing_of(&manifest, 1.2);
-    let left =
-        (0..).take_while(|_| accounts.hold(&more, more.noise.as_ref().unwrap(), 3).is_ok_and(|h| h.spend().is_ok()));
+    let left = (0..).take_while(|_| accounts.hold(&more, 3).is_ok_and(|h| h.spend().is_ok()));
     assert_eq!(left.count() as u64, answers_within(1.2) - most);
     // Another owner's data of the same name is another's.
-    accounts.hold(&sharing(1.0), terms, 3).unwrap();
+    accounts.hold(&sharing(1.0), 3).unwrap();
 }
 
 fn sharing_of(manifest: &Manifest, epsilon: f64) -> Manifest {
@@ -70,25 +69,24 @@ fn what_jobs_hold_counts_and_comes_back_from_those_that_come_to_nothing() {
     let home = tempfile::tempdir().unwrap();
     let accounts = Accounts::open(home.path()).unwrap();
     let manifest = sharing(1.0);
-    let terms = manifest.noise.as_ref().unwrap();
     let most = answers_within(1.0) as usize;
-    let mut held: Vec<Held> = (0..most).map(|_| accounts.hold(&manifest, terms, 3).unwrap()).collect();
-    let all_held = accounts.hold(&manifest, terms, 3).unwrap_err();
+    let mut held: Vec<Held> = (0..most).map(|_| accounts.hold(&manifest, 3).unwrap()).collect();
+    let all_held = accounts.hold(&manifest, 3).unwrap_err();
     assert!(matches!(all_held, AccountError::Held { .. }), "{all_held}");
-    assert_eq!(accounts.spent(&manifest, terms).unwrap(), Spent(Vec::new()), "and nothing is spent");
+    assert_eq!(accounts.spent(&manifest).unwrap(), Spent(Vec::new()), "and nothing is spent");
     held.pop();
     held.pop().unwrap().spend().unwrap();
-    let last = accounts.hold(&manifest, terms, 3).unwrap();
-    assert!(accounts.hold(&manifest, terms, 3).is_err());
+    let last = accounts.hold(&manifest, 3).unwrap();
+    assert!(accounts.hold(&manifest, 3).is_err());
     drop((held, last));
-    assert_eq!(accounts.spent(&manifest, terms).unwrap().0[0].1, 1);
+    assert_eq!(accounts.spent(&manifest).unwrap().0[0].1, 1);
     // Many at once spend what there is, and no more.
     let spent = std::sync::atomic::AtomicU64::new(1);
     std::thread::scope(|scope| {
         for _ in 0..8 {
             scope.spawn(|| {
                 loop {
-                    match accounts.hold(&manifest, terms, 3) {
+                    match accounts.hold(&manifest, 3) {
                         Ok(held) => held.spend().unwrap(),
                         Err(AccountError::Held { .. }) => continue,
                         Err(_) => return,
@@ -98,7 +96,7 @@ fn what_jobs_hold_counts_and_comes_back_from_those_that_come_to_nothing() {
             });
         }
     });
-    let on_disk = Accounts::open(home.path()).unwrap().spent(&manifest, terms).unwrap().0[0].1;
+    let on_disk = Accounts::open(home.path()).unwrap().spent(&manifest).unwrap().0[0].1;
     assert_eq!(on_disk, spent.into_inner());
     assert_eq!(on_disk, most as u64);
 }
@@ -107,23 +105,22 @@ fn what_jobs_hold_counts_and_comes_back_from_those_that_come_to_nothing() {
 fn an_account_that_cannot_be_read_or_written_answers_nothing() {
     let home = tempfile::tempdir().unwrap();
     let manifest = sharing(1.0);
-    let terms = manifest.noise.as_ref().unwrap();
     let accounts = Accounts::open(home.path()).unwrap();
-    accounts.hold(&manifest, terms, 3).unwrap().spend().unwrap();
+    accounts.hold(&manifest, 3).unwrap().spend().unwrap();
     let path = fs::read_dir(home.path()).unwrap().next().unwrap().unwrap().path();
     let bytes = fs::read(&path).unwrap();
     for at in 0..bytes.len() {
         let mut damaged = bytes.clone();
         damaged[at] ^= 1;
         fs::write(&path, damaged).unwrap();
-        let error = Accounts::open(home.path()).unwrap().hold(&manifest, terms, 3).unwrap_err();
+        let error = Accounts::open(home.path()).unwrap().hold(&manifest, 3).unwrap_err();
         assert!(matches!(error, AccountError::Io { .. }), "byte {at}: {error}");
     }
     // The disk is gone: the answer is not spent, and may not leave.
-    let held = accounts.hold(&manifest, terms, 3).unwrap();
+    let held = accounts.hold(&manifest, 3).unwrap();
     fs::remove_dir_all(home.path()).unwrap();
     assert!(matches!(held.spend(), Err(AccountError::Io { .. })));
-    assert_eq!(accounts.spent(&manifest, terms).unwrap().0[0].1, 1);
+    assert_eq!(accounts.spent(&manifest).unwrap().0[0].1, 1);
 }
 
 #[test]
@@ -136,8 +133,9 @@ fn one_pair_of_evaluators_counts_and_accounts_have_an_end() {
     other.noise.as_mut().unwrap().assignment = Assignment::ALL[0];
     let elsewhere = Manifest { committee: [3; 32], ..manifest.clone() };
     for wrong in [other, elsewhere] {
+        assert!(matches!(accounts.check(&wrong), Err(AccountError::Elsewhere { .. })));
         assert!(matches!(accounts.make(&wrong), Err(AccountError::Elsewhere { .. })));
-        assert!(matches!(accounts.hold(&wrong, wrong.noise.as_ref().unwrap(), 3), Err(AccountError::Elsewhere { .. })));
+        assert!(matches!(accounts.hold(&wrong, 3), Err(AccountError::Elsewhere { .. })));
     }
     for n in 1..MOST_OF_OWNER {
         let mut more = manifest.clone();
@@ -147,12 +145,12 @@ fn one_pair_of_evaluators_counts_and_accounts_have_an_end() {
     let mut more = manifest.clone();
     more.noise.as_mut().unwrap().dataset = "one-more".parse().unwrap();
     assert!(matches!(accounts.make(&more), Err(AccountError::Full { .. })));
+    assert!(matches!(accounts.check(&more), Err(AccountError::Full { .. })));
     accounts.make(&sharing(1.0)).unwrap();
     let rich = sharing_of(&manifest, 100.0);
-    let terms = rich.noise.as_ref().unwrap();
-    let held: Vec<Held> = (0..MAX_KINDS as u64).map(|n| accounts.hold(&rich, terms, n + 1).unwrap()).collect();
-    assert!(matches!(accounts.hold(&rich, terms, 1 << 20), Err(AccountError::Full { .. })));
-    accounts.hold(&rich, terms, 1).unwrap();
+    let held: Vec<Held> = (0..MAX_KINDS as u64).map(|n| accounts.hold(&rich, n + 1).unwrap()).collect();
+    assert!(matches!(accounts.hold(&rich, 1 << 20), Err(AccountError::Full { .. })));
+    accounts.hold(&rich, 1).unwrap();
     held.into_iter().for_each(|held| held.spend().unwrap());
-    assert_eq!(Accounts::open(home.path()).unwrap().spent(&rich, terms).unwrap().0.len(), MAX_KINDS);
+    assert_eq!(Accounts::open(home.path()).unwrap().spent(&rich).unwrap().0.len(), MAX_KINDS);
 }

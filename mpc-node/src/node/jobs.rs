@@ -22,6 +22,7 @@ use super::refusal::{Refusal, Trouble, own};
 use super::seat::Seat;
 use super::slots::GLANCE;
 use super::waiting::Registered;
+use crate::accounts::AccountError;
 use crate::channel::SLOWEST;
 use crate::engine::EvaluatorRole;
 use crate::lane::Lane;
@@ -29,7 +30,7 @@ use crate::meter::Traffic;
 use crate::models::ModelError;
 use crate::transcript::{input_commitment, request_digest};
 use crate::wire::{FailCode, Kind, Message, Run, RunReply, Share};
-use job::{Job, busy, keep};
+use job::{Job, Noisy, busy, keep};
 use opening::{as_first, as_second};
 
 /// Runs a job for a consumer, as the first or the second evaluator.
@@ -51,7 +52,8 @@ pub(super) fn run(seat: &Arc<Seat>, lane: &mut Lane, run: Run) -> Result<(), Tro
         |leave| {
             let permit = seat.models.permit(&task, &consumer, leave)?;
             let (plan, cost) = permit.plan()?;
-            let noisy = permit.manifest().noise.is_some().then(|| (permit.manifest().clone(), permit.noised()));
+            let noisy =
+                permit.manifest().noise.is_some().then(|| Noisy::new(permit.manifest().clone(), permit.noised()));
             Ok((cost, plan.shared_lengths(), permit.place().cloned(), noisy))
         },
     )?;
@@ -60,12 +62,12 @@ pub(super) fn run(seat: &Arc<Seat>, lane: &mut Lane, run: Run) -> Result<(), Tro
         return Err(Refusal::new(FailCode::Refused, "the request is not signed by the key that sends it").into());
     }
     seat.records.check(&consumer, &run.job, SystemTime::now())?;
-    // Before anything is taken for it; given back if it comes to nothing before anything of the answer can leave.
-    let held = noisy.and_then(|(manifest, numbers)| {
-        let terms = manifest.noise.as_ref()?;
-        Some(seat.machine.accounts.hold(&manifest, terms, numbers))
-    });
-    let held = held.transpose()?;
+    // Before anything is taken for it; given back if it comes to nothing before anything of the answer can leave. The second holds
+    // nothing before the first opens the job, so that attempts that come to nothing hold up no others.
+    let held = match noisy.as_ref().map(|noisy| noisy.hold(seat)) {
+        Some(Err(AccountError::Held { .. })) if role == EvaluatorRole::Second => None,
+        held => held.transpose()?.filter(|_| role == EvaluatorRole::First),
+    };
     // Before anybody is asked for anything: given up again whatever ends the job before its receipt is complete.
     let paid = paying::accept(seat, lane, &run, place)?;
     let registered = match role {
@@ -111,7 +113,7 @@ pub(super) fn run(seat: &Arc<Seat>, lane: &mut Lane, run: Run) -> Result<(), Tro
     let key = task;
     let id = run.job;
     let (asked, is_paid) = (run.asked(), paid.is_some());
-    let job = Job { run, role, other, key, inputs, memory: cost.evaluator_memory, paid, held };
+    let job = Job { run, role, other, key, inputs, memory: cost.evaluator_memory, paid, noisy, held };
 
     let result = match &registered {
         None => as_first(seat, lane, job),

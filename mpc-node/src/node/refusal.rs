@@ -114,9 +114,10 @@ impl From<AccountError> for Refusal {
         let code = match error {
             AccountError::UsedUp { .. } => FailCode::UsedUp,
             AccountError::Held { .. } => FailCode::Busy,
-            AccountError::Elsewhere { .. } | AccountError::Full { .. } | AccountError::Beyond { .. } => {
-                FailCode::Refused
-            }
+            AccountError::Clear
+            | AccountError::Elsewhere { .. }
+            | AccountError::Full { .. }
+            | AccountError::Beyond { .. } => FailCode::Refused,
             AccountError::Io { dataset, why } => {
                 return Self::fault(&format!("count the answers about `{dataset}`"), why);
             }

@@ -50,11 +50,7 @@ fn account(seat: &Seat, lane: &mut Lane, payload: &[u8]) -> Result<(), Trouble> 
     // What is shown of a sharing, and to whom, is one decision.
     let shown = seat.models.find(&FindSharing::Exactly(id), &lane.peer());
     let signed = shown.manifest.ok_or_else(|| not_for(&id))?;
-    let manifest = signed.manifest();
-    let terms = manifest.noise.as_ref();
-    let terms =
-        terms.ok_or_else(|| Refusal::new(FailCode::Refused, "the answers of this sharing leave without noise"))?;
-    let spent = seat.machine.accounts.spent(manifest, terms)?;
+    let spent = seat.machine.accounts.spent(signed.manifest())?;
     lane.send(&AccountReply(spent.0)).map_err(own)
 }
 
@@ -64,13 +60,11 @@ fn upload(seat: &Seat, lane: &mut Lane, caller: Option<u8>, payload: &[u8]) -> R
         seat.machine.quotas.upload(lane.peer(), bytes, seat.machine.uptime())?;
     }
     let described = manifest.manifest().clone();
-    if described.owner.lane_key() == lane.peer() && seat.machine.config.owners.admits(&lane.peer()) {
-        seat.machine.accounts.make(&described)?;
-    }
     let mut upload = match seat.models.begin(lane.peer(), manifest, bytes)? {
         Begun::Here => return lane.send_frame(Kind::Done, &[]).map_err(own),
         Begun::Upload(upload) => upload,
     };
+    seat.machine.accounts.check(&described)?;
     lane.enter("while it sent a model", Traffic::Setup, seat.machine.config.timeouts.request());
     lane.pace(Some((seat.machine.config.timeouts.request(), SLOWEST)));
     lane.send_frame(Kind::GoOn, &[]).map_err(own)?;
@@ -96,6 +90,8 @@ fn upload(seat: &Seat, lane: &mut Lane, caller: Option<u8>, payload: &[u8]) -> R
     }
     lane.receive_frame(Kind::Commit).map_err(own)?;
     lane.pace(None);
+    // Only now, when what is shared takes one of the places of its owner: who counts is known before anybody asks.
+    seat.machine.accounts.make(&described)?;
     let done = upload.commit()?;
     let destroyed = destroy_stale_packs(seat)?;
     tracing::info!(

@@ -9,6 +9,7 @@ use super::super::seat::Seat;
 use crate::accounts::{AccountError, Held};
 use crate::engine::{EvaluatorRole, Seed};
 use crate::identity::PublicKey;
+use crate::manifest::Manifest;
 use crate::market::Complete;
 use crate::packs::PackKey;
 use crate::transcript::{JobRecord, Openings, SignedRecord, Transcript};
@@ -25,14 +26,34 @@ pub(super) struct Job {
     pub(super) memory: u64,
     /// What pays for it, if it is to be paid.
     pub(super) paid: Option<Accepted>,
+    /// Under which terms its answer leaves, if it leaves with noise.
+    pub(super) noisy: Option<Noisy>,
     /// What it costs of the data's privacy budget, until that is spent.
     pub(super) held: Option<Held>,
 }
 
+/// A manifest with terms of noise, and how many numbers of an answer are noised.
+pub(super) struct Noisy {
+    manifest: Manifest,
+    numbers: u64,
+}
+
+impl Noisy {
+    pub(super) fn new(manifest: Manifest, numbers: u64) -> Self {
+        Self { manifest, numbers }
+    }
+
+    /// Holds what the answer costs against the account of the data.
+    pub(super) fn hold(&self, seat: &Seat) -> Result<Held, AccountError> {
+        seat.machine.accounts.hold(&self.manifest, self.numbers)
+    }
+}
+
 impl Job {
     /// What it costs of the data's budget is spent from now on, whatever the job comes to: nothing of the answer leaves before.
-    pub(super) fn spends(&mut self) -> Result<(), AccountError> {
-        self.held.take().map_or(Ok(()), Held::spend)
+    pub(super) fn spends(&mut self, seat: &Seat) -> Result<(), AccountError> {
+        let Some(noisy) = &self.noisy else { return Ok(()) };
+        self.held.take().map_or_else(|| noisy.hold(seat), Ok)?.spend()
     }
 
     /// Its pack is used from now on, whatever the job comes to: who asked has to answer for it, and may have another made.
@@ -126,6 +147,7 @@ mod tests {
             inputs: Share(Vec::new()),
             memory: 0,
             paid: None,
+            noisy: None,
             held: None,
         };
         claim(&trial.seat, &job, one).unwrap();

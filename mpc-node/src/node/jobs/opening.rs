@@ -13,6 +13,7 @@ use super::super::slots::{GLANCE, Slot};
 use super::super::waiting::{OpenedJob, Registered};
 use super::job::{Job, Outcome, busy, claim, keep_failed};
 use super::rounds::{evaluate, signed_otherwise};
+use crate::accounts::AccountError;
 use crate::engine::{EvaluatorRole, Seed, random_seed};
 use crate::identity::PublicKey;
 use crate::lane::Lane;
@@ -71,7 +72,7 @@ pub(super) fn as_first(seat: &Arc<Seat>, consumer: &mut Lane, mut job: Job) -> R
         match ask_to_open(seat, &mut lane, &open) {
             Ok(OpenReply::Go(second, signature)) => {
                 job.takes_pack(seat);
-                job.spends()?;
+                job.spends(seat)?;
                 let (pack, in_use) = offered.take(EvaluatorRole::First)?;
                 let zero = match transcript.join([&open.secret, &second], signature) {
                     Ok(zero) => zero,
@@ -267,10 +268,18 @@ fn opened_by_first(
             answer(opened, &OpenReply::Gone);
             return Err(trouble);
         }
-        if let Err(error) = job.spends() {
-            drop(reserved);
-            answer(opened, &OpenReply::Gone);
-            return Err(error.into());
+        match job.spends(seat) {
+            Ok(()) => {}
+            Err(AccountError::Held { .. }) => {
+                drop(reserved);
+                answer(opened, &OpenReply::Busy);
+                continue;
+            }
+            Err(error) => {
+                drop(reserved);
+                answer(opened, &OpenReply::Gone);
+                return Err(error.into());
+            }
         }
         let lane = &mut opened.lane;
         let seal = reserved.header().map(|header| header.seal);
