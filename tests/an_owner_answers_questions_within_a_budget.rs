@@ -226,7 +226,7 @@ fn a_question_draws_on_the_budget_of_the_chain_before_it_is_answered() {
     assert_eq!(answer["budget"]["chain"]["transactions"].as_array().map(Vec::len), Some(2), "reserved, begun");
     // The chain refuses, though this machine's budget would suffice: nothing is answered, and nothing is spent here either.
     let here = owner.spent();
-    refused(&owner.ask(COUNT, "0.7", &on_chain), "OverBudget");
+    refused(&owner.ask(COUNT, "0.7", &on_chain), "OverAllowance");
     assert_eq!((owner.spent(), standing()["spent"].as_f64()), (here, Some(spent)));
     // A table that cannot be read gives back what was reserved.
     let whole = fs::read(&owner.table).expect("the table");

@@ -132,7 +132,7 @@ fn no_schedule_of_jobs_and_crashes_overspends_or_forgets() {
                             && book.reserve(&name, &cost).is_err()
                     );
                     let to = random.below(3_000_000_000);
-                    if to < words.grant().unwrap().epsilon && book.change(to).is_ok() {
+                    if to < words.grant().unwrap().epsilon && book.change(to, 0).is_ok() {
                         assert!(u128::from(book.standing().granted) >= book.standing().spent, "seed {seed}");
                     }
                 }
@@ -191,6 +191,39 @@ fn those_who_race_for_the_last_of_it_cannot_both_have_it() {
     assert_eq!(book.in_state(JobState::Begun).len(), begun.len());
     let left = composed(begun.values().copied(), words).0;
     assert!(left > 0.3 && *busy.lock().unwrap() > 0, "they raced, and spent: ε {left}");
+}
+
+#[test]
+fn what_is_spent_stays_spent_when_the_grant_changes() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("budget");
+    let at = |epsilon: f64| Words { epsilon, delta: 1e-6 }.grant().unwrap();
+    let mut book = Book::create(&path, at(1.0), "one row").unwrap();
+    let cost = Cost::of(|order| 0.005 * order, 4e-9);
+    let mut random = Random(5);
+    let names: Vec<[u8; 32]> = (0..4).map(|_| random.name()).collect();
+    book.reserve(&names[0], &cost).unwrap();
+    book.begin(&names[0]).unwrap();
+    book.settle(&names[0], &[3; 32]).unwrap();
+    book.reserve(&names[1], &cost).unwrap();
+    book.release(&names[1]).unwrap();
+    let spent = book.standing();
+    let raised = at(4.0);
+    assert!(raised.failure < at(1.0).failure, "failures cost more of δ at a higher ε");
+    book.change(raised.epsilon, raised.failure).unwrap();
+    let standing = book.standing();
+    assert_eq!((standing.spent, standing.failure), (spent.spent, spent.failure));
+    assert_eq!((standing.granted, standing.failure_granted), (raised.epsilon, raised.failure));
+    assert!(book.reserve(&names[0], &cost).is_err() && book.reserve(&names[1], &cost).is_err(), "names are used once");
+    // So high that the failure which is spent would be more of δ than there is.
+    let higher = at(8.0);
+    assert!(matches!(book.change(higher.epsilon, higher.failure), Err(BudgetError::Refused(_))));
+    drop(book);
+    let mut book = Book::open(&path).unwrap();
+    assert_eq!(book.standing(), standing);
+    book.change(0, 0).unwrap();
+    assert_eq!(u128::from(book.standing().granted), standing.spent);
+    assert!(book.reserve(&names[2], &cost).is_err());
 }
 
 #[test]

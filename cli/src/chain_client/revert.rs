@@ -145,7 +145,7 @@ fn advice(name: &str, said: &str) -> Option<&'static str> {
         "Replayed" => "it is paid already",
         "OverBudget" => "ask with less --epsilon, or raise the budget: see `sahara data budget show --asset ASSET`",
         "OverAllowance" | "NotAllowed" => {
-            "the dataset's owner allows an account with `sahara data budget allow`, a licence has what its terms say"
+            "ask with less --epsilon; the dataset's owner allows more with `sahara data budget allow`"
         }
         "NotGranted" => "the dataset's owner grants one with `sahara data budget grant`",
         "GrantedBefore" => "a budget is granted once: `sahara data budget raise` or `lower`",

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use alloy_primitives::{Address, B256, U256};
 use sahara_market::abi;
-use sahara_market::budget::{Budget, Grant, ORDERS, RAISE_BLOCKS, RAISE_DELAY, Refusal, epsilon};
+use sahara_market::budget::{Budget, Grant, ORDERS, Refusal, epsilon};
 
 use super::Cost;
 
@@ -205,7 +205,7 @@ impl Book {
         &self.unit
     }
 
-    /// What is granted now; δ and the chances of failure are as they were at first.
+    /// What is granted now; δ is as it was at first.
     pub fn grant(&self) -> Grant {
         Grant { epsilon: self.state.budget.granted(), ..self.state.grant }
     }
@@ -280,14 +280,16 @@ impl Book {
         self.write(&body)
     }
 
-    /// Changes what is granted, in nano: a lower ε becomes what is spent at least. It is the owner's machine: unlike on a chain, a
-    /// raise has no delay; it stays written down.
+    /// Changes what is granted, in nano: a lower ε becomes what is spent at least; a higher one comes with what the chances of failure
+    /// may sum to from then on (in 10⁻¹⁸), within which those that are spent have to be. It is the owner's machine: unlike on a
+    /// chain, a raise has no delay; it stays written down.
     ///
     /// # Errors
-    /// When nothing would change, or the file system refuses.
-    pub fn change(&mut self, epsilon: u64) -> Result<(), BudgetError> {
+    /// When nothing would change, what is spent would be beyond it, or the file system refuses.
+    pub fn change(&mut self, epsilon: u64, failure: u64) -> Result<(), BudgetError> {
         let mut body = body(CHANGE, &[0; 32]);
         body[33..41].copy_from_slice(&epsilon.to_le_bytes());
+        body[41..49].copy_from_slice(&failure.to_le_bytes());
         self.write(&body)
     }
 
@@ -322,10 +324,8 @@ impl Book {
 
 impl State {
     fn new(grant: Grant, header: &[u8]) -> Result<Self, Refusal> {
-        let mut budget = Budget::grant(grant)?;
-        budget.allow(OWNER, u64::MAX);
         let head = *blake3::hash(header).as_bytes();
-        Ok(Self { head, grant, budget, jobs: BTreeMap::new(), order: Vec::new() })
+        Ok(Self { head, grant, budget: granted(grant)?, jobs: BTreeMap::new(), order: Vec::new() })
     }
 
     /// What an entry does; nothing if it is none.
@@ -334,9 +334,12 @@ impl State {
         let number = u64::from_le_bytes(*body.get(33..)?.first_chunk()?);
         let rest = body.get(41..BODY)?;
         if body[0] == CHANGE {
-            return Some(self.change(number));
+            return Some(self.change(number, u64::from_le_bytes(*rest.first_chunk()?)));
         }
         if body[0] == RESERVE {
+            if self.jobs.contains_key(&name) {
+                return Some(Err(Refusal::WrongState));
+            }
             let (costs, _) = rest.as_chunks::<8>();
             let mut cost = Cost { costs: [0; ORDERS], failure: number };
             cost.costs.iter_mut().zip(costs).for_each(|(cost, bytes)| *cost = u64::from_le_bytes(*bytes));
@@ -362,13 +365,32 @@ impl State {
         Some(played)
     }
 
-    fn change(&mut self, epsilon: u64) -> Result<(), Refusal> {
-        if epsilon < self.budget.granted() {
+    /// A raise is a grant of which everything is spent again that was spent.
+    fn change(&mut self, epsilon: u64, failure: u64) -> Result<(), Refusal> {
+        if epsilon <= self.budget.granted() {
             return self.budget.lower(epsilon);
         }
-        self.budget.announce_raise(epsilon, NOW, 0)?;
-        self.budget.raise(NOW + RAISE_DELAY, RAISE_BLOCKS)
+        let grant = Grant { epsilon, failure, ..self.grant };
+        let mut budget = granted(grant)?;
+        for (name, known) in self.order.iter().filter_map(|name| self.jobs.get_key_value(name)) {
+            let (id, details) = (B256::from(*name), job(name, &known.cost));
+            if known.state != JobState::Released {
+                budget.reserve(id, &details, NOW)?;
+            }
+            if matches!(known.state, JobState::Begun | JobState::Settled(_)) {
+                budget.begin(id, &details, NOW)?;
+            }
+        }
+        (self.grant, self.budget) = (grant, budget);
+        Ok(())
     }
+}
+
+/// A budget of which its owner may draw everything.
+fn granted(grant: Grant) -> Result<Budget, Refusal> {
+    let mut budget = Budget::grant(grant)?;
+    budget.allow(OWNER, u64::MAX);
+    Ok(budget)
 }
 
 /// As the contract's rules know it.

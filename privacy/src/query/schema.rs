@@ -90,7 +90,7 @@ impl Schema {
                     if !finite {
                         return Err(wrong(name, "its range does not go from low to high"));
                     }
-                    if !(step.is_finite() && *step > 0.0) || !(fits(least) && fits(most) && fits(most - least)) {
+                    if !(step.is_finite() && *step > 0.0 && fits(least) && fits(most) && fits(most - least)) {
                         return Err(wrong(
                             name,
                             "its step is above 0, and its bounds are at most 2^31 steps from 0 and each other",

@@ -92,21 +92,14 @@ fn set(args: &SetArgs, context: &mut Context) -> Result<()> {
         None => Book::create(&dataset.budget(), grant, &unit).map_err(budget_error)?,
         Some(mut book) => {
             let known = book.grant();
-            // The part for failures is from the first ε on.
             if known.log_inverse_delta != grant.log_inverse_delta {
                 let delta = 2.0 * (-(known.log_inverse_delta as f64) / 1e9).exp();
                 return Err(Error::user(format!("δ of {} stays what it was: {delta:e}", args.dataset)));
             }
-            if grant.failure < known.failure {
-                return Err(Error::user(format!(
-                    "at ε = {} the chances of failure that were granted come to more than δ: grant less",
-                    args.epsilon
-                )));
-            }
             if book.unit() != unit {
                 return Err(Error::user(format!("the budget of {} is about {}, for good", args.dataset, book.unit())));
             }
-            book.change(grant.epsilon).map_err(budget_error)?;
+            book.change(grant.epsilon, grant.failure).map_err(budget_error)?;
             book
         }
     };
