@@ -27,6 +27,15 @@ const MOST_TRANSCRIPT: u64 = 1 << 30;
 const RATE: f32 = 1.0;
 
 #[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  sahara train verify trained
+  sahara train verify trained --transcript somebody-showed.this --step 77
+
+The steps are made again from the rows and the secret that lie in the run's
+folder. The first that is not what the transcript says is named, and what of it:
+batch, gradient, noise or weights. That the secret was drawn by chance is not
+shown: whoever trained could have tried many.")]
 pub struct VerifyArgs {
     /// The --out of a provable run
     #[arg(value_name = "DIR")]
