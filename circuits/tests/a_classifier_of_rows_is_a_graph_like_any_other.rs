@@ -79,7 +79,8 @@ fn integers_are_near_the_float_model_and_survive_their_files() {
 
 #[test]
 fn a_folder_that_is_no_classifier_of_rows_is_refused_by_name() {
-    let changes: [(fn(&mut Value), &str); 10] = [
+    type Change = fn(&mut Value);
+    let changes: [(Change, &str); 10] = [
         (|card| card["format"] = json!("sahara-table-2"), "sahara-table-2"),
         (|card| card["more"] = json!(1), "\"more\": 1"),
         (|card| card["columns"][0]["low"] = json!(100), "no range from low to high"),

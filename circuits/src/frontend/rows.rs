@@ -2,23 +2,11 @@
 //! to integers. A row is one token for whoever counts.
 
 use super::EncodeError;
-use super::settings::Column;
+use super::settings::{Column, MAX_COLUMNS, MAX_WORD, MAX_WORDS, inputs};
 use crate::bytes::{DecodeError, Reader, Writer};
 
 /// Fractional bits of a row's numbers, which are from -1 to 1.
 pub(crate) const FRACTION: u32 = 12;
-/// Most columns, most words of one, and the longest name or word in bytes.
-pub(crate) const MAX_COLUMNS: usize = 1 << 12;
-pub(crate) const MAX_WORDS: usize = 1 << 10;
-pub(crate) const MAX_WORD: usize = 200;
-/// Most numbers that the columns of a row become.
-pub(crate) const MAX_INPUTS: usize = 1 << 14;
-
-/// How many numbers these columns become; none if there are none or too many.
-pub(crate) fn inputs(columns: &[Column]) -> Option<usize> {
-    let total = columns.iter().map(Column::inputs).sum::<usize>();
-    (total > 0 && total <= MAX_INPUTS && columns.len() <= MAX_COLUMNS).then_some(total)
-}
 
 /// The numbers of a row, from -1 to 1.
 pub(crate) fn values(columns: &[Column], row: &str) -> Result<Vec<f32>, EncodeError> {
@@ -27,7 +15,7 @@ pub(crate) fn values(columns: &[Column], row: &str) -> Result<Vec<f32>, EncodeEr
         let names: Vec<&str> = columns.iter().take(20).map(Column::name).collect();
         return Err(EncodeError::Row { found: cells.len(), columns: columns.len(), names: names.join(",") });
     }
-    Ok(columns.iter().zip(cells).flat_map(|(column, cell)| column.values(cell)).collect())
+    Ok(columns.iter().zip(cells).flat_map(|(column, cell)| of_cell(column, cell)).collect())
 }
 
 /// The same with [`FRACTION`] bits, rounded half up.
@@ -36,43 +24,14 @@ pub(crate) fn integers(columns: &[Column], row: &str) -> Result<Vec<i32>, Encode
     Ok(values(columns, row)?.into_iter().map(|value| (f64::from(value) * one + 0.5).floor() as i32).collect())
 }
 
-impl Column {
-    pub(crate) fn name(&self) -> &str {
-        match self {
-            Self::Range { name, .. } | Self::Words { name, .. } => name,
-        }
-    }
-
-    fn inputs(&self) -> usize {
-        match self {
-            Self::Range { .. } => 1,
-            Self::Words { words, .. } => words.len(),
-        }
-    }
-
-    /// What a cell becomes: a number scaled from its range to -1..1, 0 if it is missing; or 1 where the word stands.
-    fn values(&self, cell: &str) -> Vec<f32> {
-        match self {
-            Self::Range { low, high, .. } => vec![match cell.parse::<f64>() {
-                Ok(value) if value.is_finite() => ((value.clamp(*low, *high) - low) / (high - low) * 2.0 - 1.0) as f32,
-                _ => 0.0,
-            }],
-            Self::Words { words, .. } => words.iter().map(|word| f32::from(word == cell)).collect(),
-        }
-    }
-
-    /// Whether it can be kept and read.
-    pub(crate) fn is_sound(&self) -> bool {
-        let short = |text: &str| text.len() <= MAX_WORD && !text.chars().any(|c| c.is_control() || c == ',');
-        short(self.name())
-            && match self {
-                Self::Range { low, high, .. } => {
-                    low.is_finite() && high.is_finite() && low < high && (high - low).is_finite()
-                }
-                Self::Words { words, .. } => {
-                    !words.is_empty() && words.len() <= MAX_WORDS && words.iter().all(|word| short(word))
-                }
-            }
+/// What a cell becomes: a number scaled from its range to -1..1, 0 if it is missing; or 1 where the word stands.
+fn of_cell(column: &Column, cell: &str) -> Vec<f32> {
+    match column {
+        Column::Range { low, high, .. } => vec![match cell.parse::<f64>() {
+            Ok(value) if value.is_finite() => ((value.clamp(*low, *high) - low) / (high - low) * 2.0 - 1.0) as f32,
+            _ => 0.0,
+        }],
+        Column::Words { words, .. } => words.iter().map(|word| f32::from(word == cell)).collect(),
     }
 }
 

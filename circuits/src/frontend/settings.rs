@@ -37,6 +37,48 @@ pub(crate) enum Column {
     Words { name: String, words: Vec<String> },
 }
 
+/// Most columns, most words of one, and the longest name or word in bytes.
+pub(crate) const MAX_COLUMNS: usize = 1 << 12;
+pub(crate) const MAX_WORDS: usize = 1 << 10;
+pub(crate) const MAX_WORD: usize = 200;
+/// Most numbers that the columns of a row become.
+pub(crate) const MAX_INPUTS: usize = 1 << 14;
+
+/// How many numbers these columns become; none if there are none or too many.
+pub(crate) fn inputs(columns: &[Column]) -> Option<usize> {
+    let total = columns.iter().map(Column::inputs).sum::<usize>();
+    (total > 0 && total <= MAX_INPUTS && columns.len() <= MAX_COLUMNS).then_some(total)
+}
+
+impl Column {
+    pub(crate) fn name(&self) -> &str {
+        match self {
+            Self::Range { name, .. } | Self::Words { name, .. } => name,
+        }
+    }
+
+    fn inputs(&self) -> usize {
+        match self {
+            Self::Range { .. } => 1,
+            Self::Words { words, .. } => words.len(),
+        }
+    }
+
+    /// Whether it can be kept and read.
+    pub(crate) fn is_sound(&self) -> bool {
+        let short = |text: &str| text.len() <= MAX_WORD && !text.chars().any(|c| c.is_control() || c == ',');
+        short(self.name())
+            && match self {
+                Self::Range { low, high, .. } => {
+                    low.is_finite() && high.is_finite() && low < high && (high - low).is_finite()
+                }
+                Self::Words { words, .. } => {
+                    !words.is_empty() && words.len() <= MAX_WORDS && words.iter().all(|word| short(word))
+                }
+            }
+    }
+}
+
 /// What is done to a text before and by the tokenizer.
 #[derive(Clone, Debug)]
 pub(crate) struct Text {

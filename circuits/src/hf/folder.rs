@@ -18,6 +18,9 @@ const MAX_MODULES: usize = 16;
 /// What makes a classifier of a pipeline that ends with linear layers: the names of its outputs.
 pub const CLASSIFIER: &str = "classifier.json";
 
+/// The files of a classifier of table rows: what its columns, labels and layers are, and their weights.
+pub(crate) const ROWS: [&str; 2] = ["model.json", "weights.safetensors"];
+
 /// What sentence-transformers may call the settings of the transformer, in its order of search.
 pub(crate) const SENTENCE_CONFIGS: [&str; 7] = [
     "sentence_bert_config.json",
@@ -85,10 +88,15 @@ pub(crate) struct Contents {
 /// # Errors
 /// If a file is missing, or one is there that would change the answers and is not supported.
 pub fn files(folder: &Path) -> Result<Vec<(PathBuf, u64)>, CompileError> {
-    if super::table::is_one(folder) {
-        return Ok(super::table::files());
+    if is_of_rows(folder) {
+        return Ok(ROWS.map(|name| (PathBuf::from(name), limit(Path::new(name)))).to_vec());
     }
     Ok(Contents::list(folder)?.files())
+}
+
+/// Whether a folder is one of a classifier of table rows.
+pub(crate) fn is_of_rows(folder: &Path) -> bool {
+    folder.join(ROWS[0]).is_file() && !folder.join("config.json").exists()
 }
 
 /// How many bytes are read of a file with this name.

@@ -1,19 +1,16 @@
 //! A classifier of table rows in a folder: `model.json` says what the columns, labels and layers are, `weights.safetensors` has the
 //! layers as `torch.nn.Sequential` names them.
 
+use super::folder;
 use super::head::Dense;
 use super::json::Fields;
 use super::tensors::Tensors;
 use super::{CompileError, MAX_JSON};
-use crate::frontend::rows;
-use crate::frontend::settings::{Activation, Column, Label};
+use crate::frontend::settings::{Activation, Column, Label, inputs};
 use serde::Deserialize;
 use serde_json::Value;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-/// The files of such a folder.
-pub(crate) const MODEL: &str = "model.json";
-const WEIGHTS: &str = "weights.safetensors";
 /// Most layers, most labels.
 const MAX_LAYERS: usize = 64;
 const MAX_LABELS: usize = 1 << 10;
@@ -36,24 +33,14 @@ struct Written {
     words: Option<Vec<String>>,
 }
 
-/// Whether a folder is one of a classifier of rows.
-pub(crate) fn is_one(folder: &Path) -> bool {
-    folder.join(MODEL).is_file() && !folder.join("config.json").exists()
-}
-
-/// Its files.
-pub(crate) fn files() -> Vec<(PathBuf, u64)> {
-    [MODEL, WEIGHTS].map(|name| (PathBuf::from(name), super::folder::limit(Path::new(name)))).to_vec()
-}
-
 impl Table {
     /// What a folder says, if it is one of a classifier of rows.
-    pub(crate) fn of(folder: &Path) -> Result<Option<Self>, CompileError> {
-        is_one(folder).then(|| Self::read(folder)).transpose()
+    pub(crate) fn of(place: &Path) -> Result<Option<Self>, CompileError> {
+        folder::is_of_rows(place).then(|| Self::read(place)).transpose()
     }
 
-    fn read(folder: &Path) -> Result<Self, CompileError> {
-        let mut fields = Fields::read(&folder.join(MODEL), MAX_JSON)?;
+    fn read(place: &Path) -> Result<Self, CompileError> {
+        let mut fields = Fields::read(&place.join(folder::ROWS[0]), MAX_JSON)?;
         match fields.text("format")?.as_deref() {
             Some("sahara-table-1") => {}
             other => return Err(fields.refuse(format!("\"format\": {:?}", other.unwrap_or_default()))),
@@ -67,13 +54,13 @@ impl Table {
         let columns: Option<Vec<Column>> = columns.map(|column| column.filter(Column::is_sound)).collect();
         let columns =
             columns.ok_or_else(|| fields.bad("a column has no range from low to high, and no words".into()))?;
-        let inputs = rows::inputs(&columns).ok_or_else(|| fields.bad("no columns, or too many".into()))?;
+        let inputs = inputs(&columns).ok_or_else(|| fields.bad("no columns, or too many".into()))?;
         let labels: Vec<String> = list(&mut fields, "labels")?;
         let layers: Vec<String> = list(&mut fields, "layers")?;
         if labels.len() < 2 || labels.len() > MAX_LABELS || labels.iter().any(|label| label.len() > 200) {
             return Err(fields.bad(format!("labels are 2 to {MAX_LABELS}, of at most 200 bytes")));
         }
-        let mut tensors = Tensors::open(&[folder.join(WEIGHTS)])?;
+        let mut tensors = Tensors::open(&[place.join(folder::ROWS[1])])?;
         let (mut dense, mut width): (Vec<Dense>, usize) = (Vec::new(), inputs);
         if layers.len() > MAX_LAYERS {
             return Err(fields.bad(format!("{} layers, more than {MAX_LAYERS}", layers.len())));

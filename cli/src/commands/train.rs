@@ -67,11 +67,17 @@ publish something of single rows. What is outside a range is taken to its
 bound, what is missing to its middle.
 
 --out gets a folder `release`, which is what ε bounds: the model and a report.
+`sahara model pull` brings it in, and `sahara classify` asks it with a row, its
+cells between commas in the order of the table, without label and ignored ones.
 Beside it lie the checkpoint and the learning curve, which are for the owner of
 the data alone: losses are not private. Ctrl-C leaves a checkpoint, and the same
 command with --resume goes on. What was spent stays spent: it is written down
 in Sahara's folder before it is spent; an older checkpoint has fewer steps left.
-Neighbours differ by one row more or less; how many rows there are is public.";
+Neighbours differ by one row more or less; how many rows there are is public.
+
+--provable trains a linear model in integers and commits to each step, in
+`release/transcript`; `sahara train verify` makes the steps again from `rows`
+and `secret` in --out, which are for the owner alone.";
 
 const CLASSIFY_HELP: &str = "\
 Examples:
@@ -82,8 +88,10 @@ Examples:
 
 A line is TEXT<tab>LABEL in a .tsv file, and {\"text\": …, \"label\": …} in a .jsonl
 file. Texts are embedded here, in the clear, by a model that stays as it is; a
-linear classifier is trained on the vectors. What lies in --out, what is spent
-and --resume are as in `sahara train table`.";
+linear classifier is trained on the vectors. `release` in --out is a model
+folder: `sahara model pull` brings it in, `sahara classify` asks it on the share
+nodes. What else lies in --out, what is spent, --resume and --provable are as in
+`sahara train table`.";
 
 #[derive(Args, Debug)]
 pub struct TableArgs {

@@ -8,6 +8,7 @@ use sahara_privacy::provable::{Definition, ProvableError, Rows, Secret, Transcri
 use sahara_privacy::train::sample::Rate;
 use sahara_privacy::train::{Ledger, Wish};
 use serde::Serialize;
+use zeroize::Zeroizing;
 
 use super::folder::{Folder, hex};
 use super::{RuleArg, RunArgs, Task, changed, spent_error};
@@ -27,6 +28,15 @@ const MOST_TRANSCRIPT: u64 = 1 << 30;
 const RATE: f32 = 1.0;
 
 #[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  sahara train verify trained
+  sahara train verify trained --transcript somebody-showed.this --step 77
+
+The steps are made again from the rows and the secret that lie in the run's
+folder. The first that is not what the transcript says is named, and what of it:
+batch, gradient, noise or weights. That the secret was drawn by chance is not
+shown: whoever trained could have tried many.")]
 pub struct VerifyArgs {
     /// The --out of a provable run
     #[arg(value_name = "DIR")]
@@ -100,7 +110,7 @@ pub fn go(args: &RunArgs, task: &Task, context: &mut Context) -> Result<()> {
     let epsilon = args.epsilon.and(args.delta).map(|delta| definition.epsilon(delta)).transpose().map_err(undefined)?;
     let folder = Folder::new(&args.out, &context.home, false)?;
     write_atomic(&args.out.join(ROWS), &rows.encode())?;
-    write_atomic(&args.out.join(SECRET), &secret.to_bytes())?;
+    write_atomic(&args.out.join(SECRET), &*Zeroizing::new(secret.to_bytes()))?;
     if definition.is_private() {
         // All of it is spent before the first noise is drawn: a run that is stopped is not gone on with.
         let run = folder.name(&format!("provable {}", hex(&definition.digest())), &task.examples)?;
@@ -207,8 +217,10 @@ pub fn check(args: &VerifyArgs, context: &mut Context) -> Result<()> {
     let (name, bytes) = read(&args.run.join(ROWS), MOST_ROWS)?;
     let rows = Rows::decode(&bytes).map_err(|error| Error::user(format!("{name}: {error}")))?;
     let (name, bytes) = read(&args.run.join(SECRET), 32)?;
-    let secret = bytes.try_into().map_err(|_| Error::user(format!("{name} is not the secret of a run")))?;
-    let secret = Secret::from_bytes(secret);
+    let bytes = Zeroizing::new(bytes);
+    let secret = bytes.first_chunk().filter(|_| bytes.len() == 32);
+    let secret = secret.ok_or_else(|| Error::user(format!("{name} is not the secret of a run")))?;
+    let secret = Secret::from_bytes(*secret);
     let (stop, progress) = (stop_when_interrupted(), context.progress.clone());
     let steps = transcript.definition.steps();
     let last = args.step.unwrap_or(steps);
