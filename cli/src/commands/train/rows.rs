@@ -35,7 +35,7 @@ fn of((name, column): &(String, Column), first: &str, rest: &[String]) -> Option
         Column::Values(words) => {
             let found = first.strip_suffix(&format!("={}", words.first()?))?;
             let expected = words.iter().map(|word| format!("{found}={word}"));
-            let own = (name == found || name == "*") && rest.iter().cloned().take(words.len()).eq(expected);
+            let own = (name == found || name == "*") && rest.iter().take(words.len()).cloned().eq(expected);
             own.then(|| (Read::Word { name: found.to_owned(), words: words.clone() }, words.len()))
         }
         Column::Ignored | Column::Label => None,
