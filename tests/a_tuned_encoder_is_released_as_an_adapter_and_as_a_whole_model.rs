@@ -47,7 +47,6 @@ fn train(home: &Path, out: &str, more: &[&str]) -> (Value, PathBuf) {
 }
 
 #[test]
-#[expect(clippy::unwrap_used, reason = "a panic is the failure report")]
 fn an_adapter_and_a_whole_model_are_released_and_the_latter_is_asked() {
     let home = prepared();
     let home = home.path();
@@ -76,7 +75,6 @@ fn an_adapter_and_a_whole_model_are_released_and_the_latter_is_asked() {
 /// With `SAHARA_PEFT_PYTHON`, a Python that has peft and transformers.
 #[test]
 #[ignore = "needs peft: cargo xtask test --peers peft"]
-#[expect(clippy::unwrap_used, reason = "a panic is the failure report")]
 fn peft_gives_the_outputs_of_what_was_trained() {
     let python = std::env::var("SAHARA_PEFT_PYTHON").unwrap();
     let home = prepared();

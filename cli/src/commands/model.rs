@@ -39,7 +39,7 @@ opened, and only which label has most comes out.")]
         name: String,
     },
     /// Hand a model to the share nodes, for yourself and for those you name
-    Share(share::ShareArgs),
+    Share(Box<share::ShareArgs>),
     /// Take a model back from the share nodes
     Unshare(share::UnshareArgs),
     /// List the models on the share nodes that are yours or for you

@@ -61,7 +61,7 @@ impl Served {
 pub(super) enum Order {
     Check(Vectors, usize, [Seed; 2]),
     /// Dimension, the seed of the noise, and the one that is shared with the first evaluator.
-    Noise(NodeNoise, usize, Seed, Seed),
+    Noise(Box<NodeNoise>, usize, Seed, Seed),
 }
 
 pub(super) fn deal(seat: &Seat, lane: &mut Lane, caller: Option<u8>, ask: DealRound) -> Result<(), Trouble> {
@@ -131,7 +131,7 @@ impl Round {
                 match &mut self.helping.noise {
                     Some((digest, seed, served)) if *digest == ask.digest => {
                         let [shared, _] = served.serve(role)?;
-                        Ok(Order::Noise(noise, vectors.dimension(), seed.clone(), shared))
+                        Ok(Order::Noise(Box::new(noise), vectors.dimension(), seed.clone(), shared))
                     }
                     _ => refused("the evaluators of the round do not ask for noise for the same sum"),
                 }
