@@ -26,6 +26,9 @@ use crate::error::{Blame, Error, Result};
 /// Longest and shortest pause between two questions for rounds.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(2));
 
+/// How long after the first node the others may open a round.
+const OPENS_WITHIN: Duration = Duration::from_secs(10);
+
 #[derive(Args, Debug)]
 pub struct JoinArgs {
     /// Your rows, as comma-separated values with a line of names
@@ -121,12 +124,27 @@ impl Provider<'_> {
         let terms = signed.terms();
         let (leads, takes) = (terms.coordinator == self.args.leader, terms.place_of(&self.client.key()).is_some());
         let Some(task) = Task::read(&terms.note).filter(|_| leads && takes && !shown.own) else { return Ok(None) };
+        self.wait_for_both(&signed)?;
         let vector = self.vector(&signed, &task, &attachment)?;
         // Written down before the first byte of it leaves, and not taken back: a share may have arrived.
         let round = Spent::round(terms.variance, terms.vectors.bound()).map_err(|e| Error::user(e.to_string()))?;
         let epsilon = self.budget.spend(round).map_err(spent_error)?;
         self.client.contribute(&signed, &vector).map_err(|error| failed("sending to the round", error))?;
         Ok(Some((task, epsilon)))
+    }
+
+    /// Waits until the round is open at both evaluators, too: it is opened at one node after the other.
+    fn wait_for_both(&self, signed: &SignedTerms) -> Result<()> {
+        let end = Instant::now() + OPENS_WITHIN;
+        for node in signed.terms().assignment.evaluators() {
+            while let Err(error) = self.client.round_at(node, signed.id(), false) {
+                if Instant::now() > end {
+                    return Err(failed("asking for the round", error));
+                }
+                std::thread::sleep(PAUSES.0);
+            }
+        }
+        Ok(())
     }
 
     /// How far this provider's rows move the weights, as integers that are no longer than the round allows.
