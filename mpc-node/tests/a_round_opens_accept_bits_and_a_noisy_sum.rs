@@ -1,4 +1,5 @@
 //! Rounds over real sockets: providers send shares, three nodes open who is accepted and a noisy sum, and nothing else.
+#![allow(clippy::unwrap_used)] // a panic is the failure report
 
 mod common;
 
