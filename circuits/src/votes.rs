@@ -1,17 +1,21 @@
 //! A vote of classifiers: each names its label, and of the counts only where the greatest is comes out, after noise has been added
 //! (Papernot et al., 2018).
 //!
-//! The classifiers' outputs lie side by side, those of one after those of another. Each votes once, whatever its outputs are: of
-//! equal ones the first label's counts. So whoever changes one classifier changes two counts by one each, and no more.
+//! The classifiers' outputs lie side by side, those of one after those of another. Each votes once, whatever words its outputs are:
+//! of equal ones the first label's counts. So whoever changes one classifier changes two counts by one each, and no more. No input
+//! is trusted to be in its range for that: what is compared has gone through tables, and a table has no other entries.
 
 use std::collections::BTreeSet;
 
 use crate::builder::Builder;
-use crate::graph::{Graph, InputRange, InputSpec, NodeId, Op, Shape, WeightId, WeightSpec};
+use crate::graph::{Graph, InputRange, InputSpec, NodeId, Op, Shape, Table, WeightId, WeightSpec};
 use crate::weights::Weights;
 
 /// Bits of an output that is compared with others; what is finer counts as equal.
-const COMPARED: u8 = 15;
+const COMPARED: u8 = 14;
+/// Bits of an index of the tables that hold outputs in their range: the upper ones, and the rest.
+const UPPER: u8 = 10;
+const LOWER: u8 = 5;
 /// What the input of a vote for the noise is called.
 const NOISE: &str = "noise";
 /// Most classifiers.
@@ -81,7 +85,8 @@ pub fn vote(graph: &Graph, weights: &Weights, voters: u32, noise: u32) -> Result
     let bound = graph.nodes[logits.0 as usize].bound;
     let mut b = Builder::new(graph);
     b.prefix("vote.".into());
-    let (compared, bound) = coarser(&mut b, logits, bound)?;
+    let (coarse, bound) = coarser(&mut b, logits, bound)?;
+    let (compared, bound) = held(&mut b, coarse, bound);
     // Distinct within each classifier: of equal outputs the first label's is greater.
     let spread = bound * f64::from(labels);
     let bits = bits_to_compare(spread + f64::from(labels))?;
@@ -108,7 +113,9 @@ pub fn vote(graph: &Graph, weights: &Weights, voters: u32, noise: u32) -> Result
 
 /// The values with so few bits that comparing them is cheap.
 fn coarser(b: &mut Builder, x: NodeId, bound: u64) -> Result<(NodeId, f64), VoteError> {
-    let Some(shift) = (0..=20).find(|shift| bound >> shift < 1 << COMPARED) else {
+    // With room for the upper part to be rounded up.
+    let most = (1 << COMPARED) - (1 << (LOWER - 1));
+    let Some(shift) = (0..=20).find(|shift| (bound >> shift) + 1 < most) else {
         return Err(VoteError::Misfit("the outputs are too large"));
     };
     if shift == 0 {
@@ -119,6 +126,20 @@ fn coarser(b: &mut Builder, x: NodeId, bound: u64) -> Result<(NodeId, f64), Vote
     }
     let less = (bound >> shift) as f64 + 1.0;
     Ok((b.index("coarser", x, shift, 32, less), less))
+}
+
+/// The same values where they are below 2^[`COMPARED`] either way; and whatever word there is, one not far beyond.
+fn held(b: &mut Builder, x: NodeId, bound: f64) -> (NodeId, f64) {
+    let table = |name: &str, bits: u8, unit: i32| {
+        let entries = (0..1 << bits).map(|i: i32| (i - ((i >> (bits - 1)) << bits)) * unit).collect();
+        Table { name: name.into(), entries }
+    };
+    let unit = 1 << LOWER;
+    let upper = b.index("upper", x, LOWER, UPPER, bound / f64::from(unit) + 1.0);
+    let most = f64::from(unit << (UPPER - 1));
+    let upper = b.lookup("upper_held", upper, &table("vote.upper", UPPER, unit), most);
+    let lower = b.lookup("lower_held", x, &table("vote.lower", LOWER, 1), f64::from(unit));
+    (b.add("held", upper, lower, most + f64::from(unit)), most + f64::from(unit))
 }
 
 /// Classifiers of one encoder side by side, as one graph and its weights: they differ in their last linear layer only.

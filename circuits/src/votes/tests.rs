@@ -47,7 +47,7 @@ fn counts(outputs: &[i32], labels: usize, shift: u32) -> Vec<i32> {
 #[test]
 fn each_classifier_votes_once_and_the_noisy_counts_decide() {
     let mut rng = Rng::new(7);
-    for (voters, labels, bound, shift) in [(2, 2, 20_u64, 0), (50, 3, 5, 0), (10, 6, 1 << 29, 15), (33, 2, 40_000, 1)] {
+    for (voters, labels, bound, shift) in [(2, 2, 20_u64, 0), (50, 3, 5, 0), (10, 6, 1 << 29, 16), (33, 2, 40_000, 2)] {
         let (graph, weights) = outputs(voters * labels, bound);
         let weights = vote_weights(&weights, voters, labels);
         let voting = vote(&graph, &weights, voters, 1000).unwrap();
@@ -89,6 +89,28 @@ fn one_classifier_changes_two_counts_by_one_at_most() {
         }
     }
     assert!(all.iter().any(|one| *one != all[0]));
+}
+
+/// Whoever asks may send any words, and graphs on shares do not look: each classifier votes once all the same.
+#[test]
+fn outputs_beyond_every_bound_are_one_vote() {
+    let mut rng = Rng::new(11);
+    for (voters, labels, bound) in [(4, 10, 20_u64), (2, 64, 1 << 29), (3, 256, 40_000)] {
+        let (graph, weights) = outputs(voters * labels, bound);
+        let weights = vote_weights(&weights, voters, labels);
+        let mut voting = vote(&graph, &weights, voters, 1000).unwrap();
+        let counts = voting.nodes.iter().position(|node| node.name == "vote.counts").unwrap();
+        voting.outputs = vec![NodeId(counts as u32)];
+        for _ in 0..20 {
+            let words = (0..voters * labels).map(|_| rng.below(1 << 32) as u32 as i32).collect();
+            let inputs = [words, vec![0; labels as usize]];
+            let counts = execute(&voting, &weights, &inputs, &Default::default()).unwrap().outputs.remove(0);
+            assert!(
+                counts.iter().all(|count| *count >= 0) && counts.iter().sum::<i32>() == voters as i32,
+                "{counts:?}"
+            );
+        }
+    }
 }
 
 /// `x · W + b`, with bounds of its own.

@@ -383,6 +383,34 @@ mod tests {
         assert!(settled(limit) && !settled(limit + 1) && limit as u64 != 0);
     }
 
+    /// Columns that random bytes all but never choose, among them those far out where magnitudes are above 2³⁰.
+    #[cfg(feature = "train")]
+    #[test]
+    fn rare_columns_are_the_same_in_vectors() {
+        for sigma in [2.39, 1.199, 2.4, 3.0].map(|part| part * 2.0_f64.powi(26)).into_iter().chain(DEVIATIONS) {
+            let shape = Shape::new(sigma);
+            let mut bytes = vec![[0; BYTES]; 4096];
+            Generator::from_seed([3; 32]).fill(bytes.as_flattened_mut());
+            for (at, group) in bytes.iter_mut().enumerate() {
+                for lane in 0..LANES {
+                    // Its own column, and a chance that is small, or anything.
+                    let first = (at % COLUMNS) as u32 | if at < 2048 { (at as u32 / 32) << 16 } else { 0x4000_0000 };
+                    group[4 * lane..4 * lane + 4].copy_from_slice(&first.to_le_bytes());
+                }
+            }
+            let drawn = |plain: bool| {
+                let mut values = vec![0; bytes.len() * LANES + LANES];
+                let mut generator = Generator::from_seed([4; 32]);
+                let mut more = More { generator: &mut generator, fine: Vec::new() };
+                let candidates = Candidates { shape: &shape, bytes: &bytes, values: &mut values, more: &mut more };
+                let count = if plain { candidates.in_turn() } else { candidates.accepted() };
+                values.truncate(count);
+                values
+            };
+            assert!(drawn(true) == drawn(false), "{sigma}");
+        }
+    }
+
     #[cfg(feature = "train")]
     #[test]
     fn vectors_and_single_numbers_give_the_same() {

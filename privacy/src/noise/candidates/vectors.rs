@@ -37,7 +37,8 @@ impl Candidates<'_, '_> {
             let u = f._mm512_and_si512(second, low);
             let base = f._mm512_sllv_epi32(y, shift);
             let magnitude = f._mm512_or_si512(base, u);
-            let sum = f._mm512_cvtepi32_ps(f._mm512_add_epi32(base, magnitude));
+            // Up to 2³²: without a sign.
+            let sum = f._mm512_cvtepu32_ps(f._mm512_add_epi32(base, magnitude));
             let product = f._mm512_mul_ps(f._mm512_cvtepi32_ps(u), sum);
             let power = f._mm512_mul_ps(product, scale);
             let whole = f._mm512_roundscale_ps::<8>(power);
