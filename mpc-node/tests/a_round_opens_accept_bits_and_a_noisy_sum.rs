@@ -164,7 +164,7 @@ fn a_round_takes_what_it_said_and_no_more_than_there_is() {
             .collect();
         terms.providers.sort_unstable();
     });
-    refused(coordinator.open_round(&large, b"model"), "more than this node has for rounds");
+    refused(coordinator.open_round(&large, b"model"), "more than this node has for one round");
     // Eight rounds that are not closed are all that one key may have; one that came to nothing makes room.
     let rounds: Vec<SignedTerms> = (0..8).map(|_| round.terms(|_| ())).collect();
     rounds.iter().for_each(|terms| coordinator.open_round(terms, b"model").unwrap());

@@ -23,7 +23,7 @@ pub struct Contribution {
 }
 
 impl Client {
-    /// Opens a round, of which this client's key is the coordinator, at all three nodes.
+    /// Opens a round, of which this client's key is the coordinator, at all three nodes; at none if one refuses.
     ///
     /// # Errors
     /// When a node is not reached, has no room or refuses the terms; [`ClientError::Request`] for another's terms.
@@ -40,7 +40,9 @@ impl Client {
                 Ok(())
             })
         };
-        self.at_all(open).into_iter().collect()
+        let opened: Result<(), ClientError> = self.at_all(open).into_iter().collect();
+        // Those that have opened it hold memory for what will not come; which of them there are, they know.
+        opened.inspect_err(|_| drop(self.abandon_round(terms)))
     }
 
     /// The rounds at a node that this client's key has opened or may take part in, the oldest first.
