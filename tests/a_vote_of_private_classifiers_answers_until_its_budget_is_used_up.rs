@@ -170,7 +170,10 @@ fn train_vote_share_ask_and_use_up() {
     assert!(status == 200 && answer["dp"].is_null() && answer["results"][0]["label"] == "good", "{answer}");
     drop(gateway);
     // The same data under a greater budget goes on from what is spent.
-    let shared = share(home, &enough_for(4));
+    let shared = share(home, &enough_for(5));
     assert_eq!(shared.code, Some(0), "{shared}");
-    answered(&classify(home, &["--dp-epsilon", &enough, GOOD]), 4, 0);
+    let both = classify(home, &["--dp-epsilon", &enough, GOOD, GOOD]);
+    let lines: Vec<Value> = both.stdout.lines().map(|line| serde_json::from_str(line).expect("an object")).collect();
+    assert!(both.code == Some(0) && lines.len() == 2, "{both}");
+    costs(&lines[1]["dp"], 5, 0);
 }
