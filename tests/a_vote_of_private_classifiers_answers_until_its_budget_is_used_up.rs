@@ -53,10 +53,10 @@ fn train_and_pull(home: &Home) {
     }
 }
 
-fn share(home: &Home, budget: &str) -> Finished {
+fn share(home: &Home, budget: &str, access: &[&str]) -> Finished {
     let delta = DELTA.to_string();
     let terms = ["--dataset", "clinics", "--noise", "1.4", "--epsilon", budget, "--delta", &delta];
-    home.run(&[&["model", "share", "vote"][..], &terms].concat())
+    home.run(&[&["model", "share", "vote"][..], &terms, access].concat())
 }
 
 fn classify(home: &Home, more: &[&str]) -> Finished {
@@ -123,7 +123,7 @@ fn train_vote_share_ask_and_use_up() {
     let clear =
         home.run(&["model", "share", "clinic-1", "--dataset", "d", "--noise", "9", "--epsilon", "1", "--delta", "0.1"]);
     assert!(clear.code == Some(2) && clear.stderr.contains("is no vote"), "{clear}");
-    let shared = share(home, &enough_for(3));
+    let shared = share(home, &enough_for(3), &[]);
     assert_eq!(shared.code, Some(0), "{shared}");
 
     let enough = format!("{:.4}", epsilon(1) + 0.001);
@@ -155,8 +155,10 @@ fn train_vote_share_ask_and_use_up() {
     }
     drop(gateway);
 
-    home.output(&["devnet", "down"]);
-    devnet.start();
+    // All nodes go down and come up again.
+    let consumer = Home::empty();
+    let key = consumer.json(&["whoami", "--json"])["key"].as_str().expect("a key").to_owned();
+    devnet.admit(&key);
     for more in [&[GOOD][..], &["--dp-epsilon", &enough, GOOD]] {
         let over = classify(home, more);
         assert!(over.code == Some(2) && over.stdout.is_empty(), "{over}");
@@ -169,11 +171,19 @@ fn train_vote_share_ask_and_use_up() {
     let (status, answer) = ask_gateway(address, &json!({"input": GOOD}));
     assert!(status == 200 && answer["dp"].is_null() && answer["results"][0]["label"] == "good", "{answer}");
     drop(gateway);
-    // The same data under a greater budget goes on from what is spent.
-    let shared = share(home, &enough_for(5));
-    assert_eq!(shared.code, Some(0), "{shared}");
+    // The same data under a greater budget goes on from what is spent, for somebody who has no weights, too.
+    let shared = share(home, &enough_for(6), &["--access", &key]);
+    assert!(shared.code == Some(0) && shared.stdout.contains("sahara classify --committee FILE"), "{shared}");
+    let all = home.json(&["model", "shared", "--json"]);
+    let vote = all.as_array().and_then(|all| all.iter().find(|one| one["name"] == "vote")).expect("it is shared");
+    let sharing = vote["sharing"].as_str().expect("OWNER/NAME").to_owned();
     let both = classify(home, &["--dp-epsilon", &enough, GOOD, GOOD]);
     let lines: Vec<Value> = both.stdout.lines().map(|line| serde_json::from_str(line).expect("an object")).collect();
     assert!(both.code == Some(0) && lines.len() == 2, "{both}");
-    costs(&lines[1]["dp"], 5, 0);
+    costs(&lines[1]["dp"], 5, 1);
+    let committee = devnet.committee_file().display().to_string();
+    let ask = || consumer.run(&["classify", "--json", "--committee", &committee, "--model", &sharing, GOOD]);
+    answered(&ask(), 6, 0);
+    let over = ask();
+    assert!(over.code == Some(2) && over.stderr.contains("is used up"), "{over}");
 }

@@ -182,6 +182,8 @@ mod tests {
     use super::*;
     use crate::embeddings::engine_error;
     use crate::error::Advice;
+    use sahara::embedding::{Classes, Embedding, Label, LabelFunction, Length, Sink};
+    use std::sync::atomic::{AtomicUsize, Ordering};
 
     #[test]
     fn requests_are_read_and_nothing_of_dp_is_passed_over() {
@@ -206,6 +208,58 @@ mod tests {
             let error = read(body.clone()).unwrap_err();
             assert_eq!((error.status, error.param.as_deref()), (400, Some(param)), "{body}");
         }
+    }
+
+    /// A vote that says how it stands once, and then no more.
+    struct Voting {
+        classes: Classes,
+        asked: AtomicUsize,
+    }
+
+    impl Engine for Voting {
+        fn answer_until(&self, queries: &[Query], _: &Stop, sink: Sink<'_>) -> sahara::Result<()> {
+            (0..queries.len()).try_for_each(|index| {
+                let vector = vec![0.0, 1.0];
+                sink(Embedding { index, tokens: 3, truncated: false, vector, integers: vec![], receipt: None })
+            })
+        }
+
+        fn length(&self, _: usize, _: &Query) -> sahara::Result<Length> {
+            Ok(Length { tokens: 3, truncated: false })
+        }
+
+        fn classes(&self) -> Option<&Classes> {
+            Some(&self.classes)
+        }
+
+        fn text_of(&self, _: &[u32]) -> Option<String> {
+            None
+        }
+
+        fn dimensions(&self) -> usize {
+            2
+        }
+
+        fn privacy(&self) -> sahara::Result<Option<Privacy>> {
+            match self.asked.fetch_add(1, Ordering::Relaxed) {
+                0 => Ok(Some(Privacy { epsilon: 0.5, spent: 3.0, answers: 9, budget: 4.0, delta: 1e-5 })),
+                _ => Err(NetworkError::Stopping("node 1".into()).into()),
+            }
+        }
+    }
+
+    #[test]
+    fn what_an_answer_costs_is_said_unasked_also_where_the_nodes_do_not_say_it_any_more() {
+        let labels = ["bad", "good"].map(|label| Label(label.to_owned())).to_vec();
+        let (function, relevance) = (LabelFunction::Identity, LabelFunction::Identity);
+        let engine = Voting { classes: Classes { labels, function, relevance }, asked: AtomicUsize::new(0) };
+        let request = parse(br#"{"input": "a"}"#).unwrap();
+        let Ok(told) = classified("vote", &engine, &request, &Stop::default()) else { panic!("it is answered") };
+        assert_eq!(told.body["results"][0]["label"], "good");
+        let dp = json!({
+            "epsilon": 0.5, "spent": null, "left": null, "answers_left": null, "budget": 4.0, "delta": 1e-5,
+        });
+        assert_eq!(told.body["dp"], dp);
     }
 
     #[test]
