@@ -57,10 +57,12 @@ pub struct Query {
 /// What answers that leave with noise cost of the privacy budget of the data behind a model.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Privacy {
-    /// ε of one answer.
+    /// ε of one answer alone; many together cost less than so much each.
     pub epsilon: f64,
     /// ε of all answers so far, whoever asked.
     pub spent: f64,
+    /// How many answers more the budget suffices for, as far as [`Privacy::COUNTED`].
+    pub answers: u64,
     /// ε that all answers may cost together.
     pub budget: f64,
     /// δ of all three.
@@ -68,6 +70,9 @@ pub struct Privacy {
 }
 
 impl Privacy {
+    /// More answers than these are not counted ahead.
+    pub const COUNTED: u64 = 1_000_000;
+
     /// What is left of the budget.
     pub fn left(&self) -> f64 {
         (self.budget - self.spent).max(0.0)

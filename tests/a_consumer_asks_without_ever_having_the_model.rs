@@ -27,7 +27,7 @@ fn journey() {
     // The consumer tells its key to the operators, who admit it, and to the owner, who names it.
     let consumer = Home::empty();
     let key = consumer.json(&["whoami", "--json"])["key"].as_str().expect("a key").to_owned();
-    admit(&owner, &key);
+    owner.admit(&key);
     let shared = owner.home.json(&["model", "share", "small", "--access", &key, "--json"]);
     let sharing = shared["sharing"].as_str().expect("OWNER/NAME").to_owned();
     assert_eq!((&shared["version"], &shared["uploaded"]), (&Value::from(1), &Value::from(true)));
@@ -155,18 +155,6 @@ fn copy_folder(from: &Path, to: &Path) {
         let copy = to.join(path.file_name().expect("a name"));
         if path.is_dir() { copy_folder(&path, &copy) } else { assert!(std::fs::copy(&path, &copy).is_ok()) }
     }
-}
-
-/// Adds a key to the consumers of all three nodes and starts them again.
-fn admit(devnet: &Devnet, key: &str) {
-    devnet.home.output(&["devnet", "down"]);
-    for node in 1..=3 {
-        let file = devnet.node_folder(node).join("node.toml");
-        let text = std::fs::read_to_string(&file).expect("a configuration");
-        let line = format!("consumers = [\n    \"{key}\",");
-        std::fs::write(&file, text.replacen("consumers = [", &line, 1)).expect("a writable home");
-    }
-    devnet.start();
 }
 
 /// A gateway of the consumer's.

@@ -18,6 +18,8 @@ const UPPER: u8 = 10;
 const LOWER: u8 = 5;
 /// What the input of a vote for the noise is called.
 const NOISE: &str = "noise";
+/// What all last layers are said to come to at most: their own bounds are of private weights, and a graph is public.
+const WIDEST: u64 = crate::graph::rescale_limit(20);
 /// Most classifiers.
 pub const MAX_VOTERS: u32 = 4096;
 /// Most labels.
@@ -162,7 +164,10 @@ pub fn side_by_side(members: &[(&Graph, &Weights)]) -> Result<(Graph, Weights), 
         for node in &layer.nodes {
             let (all, one) = (&mut graph.nodes[node.0 as usize], like.nodes.get_mut(node.0 as usize));
             let one = one.ok_or(VoteError::Misfit("one of the classifiers has another encoder"))?;
-            all.bound = all.bound.max(one.bound);
+            if one.bound > WIDEST {
+                return Err(VoteError::Misfit("the outputs are too large"));
+            }
+            all.bound = WIDEST;
             one.bound = first.nodes[node.0 as usize].bound;
         }
         let mut tensors_alike = own.tensors.iter().zip(&weights.tensors).enumerate();

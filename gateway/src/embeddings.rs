@@ -9,7 +9,7 @@ use axum::extract::{ConnectInfo, State};
 use axum::http::HeaderValue;
 use axum::response::{IntoResponse, Response};
 use sahara::embedding::{Embedding, Engine, Query, Stop, wanted};
-use sahara::error::{Error, ErrorKind};
+use sahara::error::{Error, ErrorKind, NetworkError};
 
 use crate::error::Advice;
 use crate::load::work;
@@ -167,9 +167,29 @@ const UNPAID: &str = "The gateway cannot pay for this answer now.";
 /// And where the network fails.
 const NO_ANSWER: &str = "The share nodes behind the gateway did not answer.";
 
+/// And where the privacy budget does not suffice.
+const USED_UP: &str = "The privacy budget of the data behind the model does not suffice for this.";
+
+/// What is wrong where an answer is not within a privacy budget: with which parameter, and under which code.
+fn of_budget(error: &NetworkError) -> Option<(Option<&'static str>, &'static str)> {
+    match error {
+        NetworkError::NoNoise => Some((Some("dp"), "no_noise")),
+        NetworkError::CostsMore { .. } => Some((Some("dp"), "costs_more_epsilon")),
+        NetworkError::UsedUp { .. } | NetworkError::TooFew { .. } => Some((None, "privacy_budget_used_up")),
+        _ => None,
+    }
+}
+
 /// An engine's error in OpenAI's shape.
 pub fn engine_error(error: &Error, advice: &Advice) -> ApiError {
     let said = (advice.explain)(error);
+    if let Error::Network(network) = error
+        && let Some((param, code)) = of_budget(network)
+    {
+        let told = ApiError { param: param.map(str::to_owned), ..ApiError::plain(400, code, said) };
+        // What a node's refusal names is its operators' and the owner's.
+        return if param.is_none() { told.told_elsewhere(USED_UP) } else { told };
+    }
     match error.kind() {
         ErrorKind::Input => ApiError::invalid("input", said),
         ErrorKind::Missing => ApiError::no_model(said).told_elsewhere("The gateway's model is not to be had now."),

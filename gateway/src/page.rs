@@ -32,7 +32,7 @@ the nodes. There is nothing to click here.</p>
 <pre>from openai import OpenAI
 client = OpenAI(base_url="http://{host}/v1", api_key="unused")
 client.embeddings.create(model="{model}", input=["a private sentence"])</pre>
-<p>Also: <a href="/v1/models">/v1/models</a>, <code>/v1/rerank</code> for cross-encoders, <a href="/healthz">/healthz</a> and
+<p>Also: <a href="/v1/models">/v1/models</a>, <code>/v1/rerank</code> for cross-encoders, <code>/v1/classify</code> for classifiers, <a href="/healthz">/healthz</a> and
 <a href="/metrics">/metrics</a>.</p>
 </body></html>
 "#

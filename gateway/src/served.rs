@@ -6,7 +6,7 @@ use crate::embeddings::engine_error;
 use crate::error::Advice;
 use crate::openai::ApiError;
 use sahara::embedding::Engine;
-use sahara::error::{Error, ErrorKind, Result};
+use sahara::error::{Error, ErrorKind, NetworkError, Result};
 
 /// Makes an engine for the version that is current now.
 pub type Renew = Box<dyn Fn() -> Result<Arc<dyn Engine>> + Send + Sync>;
@@ -78,6 +78,12 @@ impl From<ApiError> for Failure {
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
         Self::Engine(error)
+    }
+}
+
+impl From<NetworkError> for Failure {
+    fn from(error: NetworkError) -> Self {
+        Self::Engine(error.into())
     }
 }
 

@@ -135,6 +135,37 @@ impl Spent {
     pub fn epsilon(&self, budget: &Budget) -> Result<f64, sahara_privacy::accounting::AccountingError> {
         if self.0.is_empty() { Ok(0.0) } else { AnswerCost::epsilon(&self.0, budget.delta()) }
     }
+
+    /// How many answers more of this cost the budget suffices for, at most `most`: other than ε left over ε of one, for answers
+    /// together cost less than their sum.
+    ///
+    /// # Errors
+    /// When it is beyond what can be accounted.
+    pub fn answers_left(
+        &self,
+        cost: AnswerCost,
+        budget: &Budget,
+        most: u64,
+    ) -> Result<u64, sahara_privacy::accounting::AccountingError> {
+        let mut all: BTreeMap<AnswerCost, u64> = self.0.iter().copied().collect();
+        let before = all.get(&cost).copied().unwrap_or(0);
+        let mut suffices = |more: u64| {
+            all.insert(cost, before.saturating_add(more));
+            let all = Self(all.iter().map(|(cost, times)| (*cost, *times)).collect());
+            Ok(all.epsilon(budget)? <= budget.epsilon())
+        };
+        // It suffices for `enough`, and not for `beyond`.
+        let (mut enough, mut beyond) = (0, 1);
+        while beyond <= most && suffices(beyond)? {
+            (enough, beyond) = (beyond, beyond.saturating_mul(2));
+        }
+        beyond = beyond.min(most.saturating_add(1));
+        while beyond - enough > 1 {
+            let middle = enough + (beyond - enough) / 2;
+            if suffices(middle)? { enough = middle } else { beyond = middle }
+        }
+        Ok(enough)
+    }
 }
 
 impl Accounts {

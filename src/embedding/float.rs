@@ -20,6 +20,7 @@ impl FloatEngine {
     /// # Errors
     /// When its files are not here, or not as they were when it was pulled.
     pub fn new(model: Arc<Model>) -> Result<Self> {
+        model.info.check_files()?;
         check_unchanged(&model.info, &model.folder)?;
         let unusable =
             |source| StoreError::Unusable { what: format!("the float model of {}", model.info.name), source };

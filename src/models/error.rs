@@ -63,6 +63,14 @@ pub enum StoreError {
     /// Classifiers that do not vote together.
     #[error("these classifiers cannot vote together: {0}")]
     Vote(#[source] sahara_circuits::votes::VoteError),
+    /// A model that was made here of others has no files of its own: no float model, nothing to compile again.
+    #[error("'{name}' was made here ({origin}), and has no files of its own")]
+    NoFiles {
+        /// The model.
+        name: String,
+        /// Of what it was made.
+        origin: String,
+    },
     /// Files of a model are not those that were brought in.
     #[error("{} in {} changed since '{name}' was pulled", files.join(", "), folder.display())]
     Changed {

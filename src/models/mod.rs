@@ -52,6 +52,16 @@ pub struct ModelInfo {
     pub files: Vec<FetchedFile>,
 }
 
+impl ModelInfo {
+    /// Refuses a model that was made here of others, and has no files of its own.
+    pub(crate) fn check_files(&self) -> Result<(), StoreError> {
+        match self.files.is_empty() {
+            true => Err(StoreError::NoFiles { name: self.name.clone(), origin: self.source.clone() }),
+            false => Ok(()),
+        }
+    }
+}
+
 /// A compiled model, ready for use.
 pub struct Model {
     /// What is known of it.

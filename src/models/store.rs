@@ -185,6 +185,7 @@ impl Store {
     /// Compiles a model where it is; none if another one has taken its place meanwhile.
     fn compile_again(&self, info: &ModelInfo, folder: &Path, progress: &Progress) -> Result<Option<CompiledModel>> {
         let same = || self.info(&info.name).map(|now| now == *info);
+        info.check_files()?;
         let lock = self.lock(progress)?;
         if !same()? {
             return Ok(None);

@@ -116,6 +116,23 @@ pub enum NetworkError {
         /// The cause.
         source: ClientError,
     },
+    /// The privacy budget of the data behind a model does not suffice for all of many answers: none was asked for.
+    #[error(
+        "{texts} texts are too many for the privacy budget of the data, which suffices for {answers} more (ε = {spent:.4} of \
+         {budget} at δ = {delta:e} is spent)"
+    )]
+    TooFew {
+        /// How many texts were to be answered.
+        texts: usize,
+        /// For how many the budget suffices.
+        answers: u64,
+        /// ε of what is spent.
+        spent: f64,
+        /// ε of the budget.
+        budget: f64,
+        /// δ of both.
+        delta: f64,
+    },
     /// A model whose answers are a vote was to be shared without noise, or another one with it.
     #[error("{0}")]
     Noise(&'static str),
@@ -185,6 +202,7 @@ impl NetworkError {
             | Self::NoNoise
             | Self::CostsMore { .. }
             | Self::UsedUp { .. }
+            | Self::TooFew { .. }
             | Self::Noise(_)
             | Self::Budget(_)
             | Self::TakenBack { .. } => ErrorKind::Input,

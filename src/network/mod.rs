@@ -266,6 +266,16 @@ impl NetworkEngine {
         Ok(window)
     }
 
+    /// Makes sure that the privacy budget suffices for so many answers before one is spent.
+    fn suffices(&self, texts: usize) -> Result<()> {
+        match self.cost()? {
+            Some(Privacy { answers, spent, budget, delta, .. }) if answers < Privacy::COUNTED.min(texts as u64) => {
+                Err(NetworkError::TooFew { texts, answers, spent, budget, delta }.into())
+            }
+            _ => Ok(()),
+        }
+    }
+
     fn next_assignment(&self) -> Assignment {
         Assignment::ALL[self.turn.fetch_add(1, Ordering::Relaxed) % Assignment::ALL.len()]
     }
@@ -277,7 +287,8 @@ impl NetworkEngine {
         let length = self.length(bucket)?;
         let noise = sharing.manifest().noise.as_ref();
         if let Some(most) = most {
-            let Privacy { epsilon: cost, delta, .. } = privacy(noise, &length.graph)?.ok_or(NetworkError::NoNoise)?;
+            let terms = noise.ok_or(NetworkError::NoNoise)?;
+            let (cost, delta) = (alone(terms, cost_in(terms, &length.graph))?, terms.budget.delta());
             if cost.is_nan() || cost > most {
                 return Err(NetworkError::CostsMore { cost, most, delta }.into());
             }
@@ -357,7 +368,9 @@ impl NetworkEngine {
             most.fetch_max(rounds, Ordering::Relaxed);
             Ok(Embedding { receipt, ..decode(&self.model, index, &item.encoded, integers) })
         };
-        in_order(window.len(), self.options.jobs, job, sink)?;
+        // One after the other where they are counted: one that came before an earlier one is refused would be spent and lost.
+        let counted = self.sharing_for(client)?.0.manifest().noise.is_some();
+        in_order(window.len(), if counted { 1 } else { self.options.jobs }, job, sink)?;
         Ok(most.into_inner())
     }
 
@@ -423,14 +436,19 @@ impl NetworkEngine {
     }
 }
 
-/// What an answer of a graph costs under these terms; of what is spent it knows nothing.
-fn privacy(terms: Option<&NoiseTerms>, graph: &Graph) -> Result<Option<Privacy>> {
-    let Some(terms) = terms else { return Ok(None) };
+/// What an answer of a graph costs under these terms.
+fn cost_in(terms: &NoiseTerms, graph: &Graph) -> AnswerCost {
     let inputs = terms.noise.inputs().iter().filter_map(|input| graph.inputs.get(*input as usize));
-    let cost = terms.cost(inputs.map(|spec| spec.shape.len() as u64).sum());
-    let delta = terms.budget.delta();
-    let epsilon = AnswerCost::epsilon(&[(cost, 1)], delta).map_err(|e| NetworkError::Budget(e.to_string()))?;
-    Ok(Some(Privacy { epsilon, spent: 0.0, budget: terms.budget.epsilon(), delta }))
+    terms.cost(inputs.map(|spec| spec.shape.len() as u64).sum())
+}
+
+/// ε of one answer.
+fn alone(terms: &NoiseTerms, cost: AnswerCost) -> Result<f64> {
+    AnswerCost::epsilon(&[(cost, 1)], terms.budget.delta()).map_err(beyond)
+}
+
+fn beyond(error: impl ToString) -> Error {
+    NetworkError::Budget(error.to_string()).into()
 }
 
 impl ModelEngine for NetworkEngine {
@@ -441,6 +459,9 @@ impl ModelEngine for NetworkEngine {
     fn compute_until(&self, queries: &[Query], stop: &Stop, sink: Sink<'_>) -> Result<()> {
         check_queries(queries)?;
         let client = self.client.until(stop.clone());
+        if queries.len() > 1 {
+            self.suffices(queries.len())?;
+        }
         let mut start = 0;
         while start < queries.len() {
             wanted(stop)?;
@@ -462,13 +483,21 @@ impl ModelEngine for NetworkEngine {
     fn cost(&self) -> Result<Option<Privacy>> {
         let (sharing, _) = self.sharing_for(&self.client)?;
         let Some(terms) = &sharing.manifest().noise else { return Ok(None) };
+        // As many numbers are noised whatever a text's length is: the counts.
         let Some(bucket) = self.model.compiled.buckets().first().copied() else { return Ok(None) };
+        let cost = cost_in(terms, &self.length(bucket)?.graph);
         let doing = "asking for the account of the data";
-        let Some(one) = privacy(Some(terms), &self.length(bucket)?.graph)? else { return Ok(None) };
-        let spent = self.client.spent(&sharing).map_err(|e| consumers_error(&self.client, doing, e))?;
-        let spent = spent.map_or(Ok(0.0), |spent| spent.epsilon(&terms.budget));
-        let spent = spent.map_err(|e| NetworkError::Budget(e.to_string()))?;
-        Ok(Some(Privacy { spent, ..one }))
+        let Some(told) = self.client.spent(&sharing).map_err(|e| consumers_error(&self.client, doing, e))? else {
+            return Ok(None);
+        };
+        let budget = &terms.budget;
+        Ok(Some(Privacy {
+            epsilon: alone(terms, cost)?,
+            spent: told.epsilon(budget).map_err(beyond)?,
+            answers: told.answers_left(cost, budget, Privacy::COUNTED).map_err(beyond)?,
+            budget: budget.epsilon(),
+            delta: budget.delta(),
+        }))
     }
 
     fn ready(&self) -> Result<()> {

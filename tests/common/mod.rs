@@ -254,6 +254,18 @@ impl Devnet {
         self.home.output(&["devnet", "up", "--free", "--port", &self.port.to_string()]);
     }
 
+    /// Adds a key to the consumers of all three nodes and starts them again.
+    pub fn admit(&self, key: &str) {
+        self.home.output(&["devnet", "down"]);
+        for node in 1..=3 {
+            let file = self.node_folder(node).join("node.toml");
+            let text = std::fs::read_to_string(&file).expect("a configuration");
+            let line = format!("consumers = [\n    \"{key}\",");
+            std::fs::write(&file, text.replacen("consumers = [", &line, 1)).expect("a writable home");
+        }
+        self.start();
+    }
+
     pub fn status(&self) -> Value {
         let finished = self.home.run(&["devnet", "status", "--json"]);
         let status: Value = serde_json::from_str(&finished.stdout).unwrap_or_else(|_| panic!("JSON: {finished}"));

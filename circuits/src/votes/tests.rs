@@ -141,7 +141,14 @@ fn classifiers_of_one_encoder_stand_side_by_side() {
     let members: Vec<(&Graph, &Weights)> = all.iter().map(|(graph, weights)| (graph, weights)).collect();
     let (graph, weights) = side_by_side(&members).unwrap();
     graph.check().unwrap();
-    assert_eq!(graph.nodes[3].bound, 12_105);
+    // Their own bounds are of private weights: the public graph is the same whatever they are.
+    let mut others = all.clone();
+    others.iter_mut().for_each(|(graph, _)| graph.nodes[2..].iter_mut().for_each(|node| node.bound += 77));
+    let others: Vec<(&Graph, &Weights)> = others.iter().map(|(graph, weights)| (graph, weights)).collect();
+    assert_eq!(side_by_side(&others).unwrap().0, graph);
+    let mut wide = classifier(9);
+    wide.0.nodes[3].bound = WIDEST + 1;
+    assert!(side_by_side(&[members[0], (&wide.0, &wide.1)]).is_err());
     let x = vec![vec![17, -50, 3, 41]];
     let run = |graph: &Graph, weights: &Weights| execute(graph, weights, &x, &Default::default()).unwrap().outputs;
     let each: Vec<i32> = members.iter().flat_map(|(graph, weights)| run(graph, weights).remove(0)).collect();

@@ -23,7 +23,12 @@ The model is one with a classifier, such as BertForSequenceClassification:
 bring it in with `sahara model pull FOLDER`. The share nodes see neither the
 text nor the scores; what makes scores of the classifier's outputs (softmax or
 sigmoid) runs here. With --json, each line is an object with index, tokens,
-label, scores and outputs.")]
+label, scores and outputs, and dp where answers leave with noise.
+
+Answers of a vote (`sahara model ensemble`) leave with noise, and cost of a
+privacy budget that its owner has set. What one costs and what is left is said
+before the first is asked for and after the last, with --dp-epsilon or without;
+texts for which the budget does not suffice are refused before any is asked.")]
 pub struct ClassifyArgs {
     /// Texts; without any, standard input is read, one a line
     #[arg(value_name = "TEXT", conflicts_with = "file")]
@@ -55,6 +60,32 @@ struct Line<'a> {
     label: &'a str,
     scores: Vec<Score<'a>>,
     outputs: &'a [f32],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    dp: Option<Spent>,
+}
+
+/// What an answer with noise costs, and how it stands with the budget after it: nothing of that where the nodes do not say it.
+#[derive(Clone, Copy, Debug, Serialize)]
+struct Spent {
+    epsilon: f64,
+    spent: Option<f64>,
+    left: Option<f64>,
+    answers_left: Option<u64>,
+    budget: f64,
+    delta: f64,
+}
+
+impl Spent {
+    fn new(one: Privacy, now: Option<Privacy>) -> Self {
+        Self {
+            epsilon: one.epsilon,
+            spent: now.map(|now| now.spent),
+            left: now.map(|now| now.left()),
+            answers_left: now.map(|now| now.answers),
+            budget: one.budget,
+            delta: one.delta,
+        }
+    }
 }
 
 /// A label and its score.
@@ -81,6 +112,11 @@ pub fn run(args: ClassifyArgs, context: &mut Context) -> Result<()> {
         )));
     };
     let stop = stop_when_interrupted();
+    // Said before it is spent, whether or not somebody has set a limit.
+    let privacy = engine.privacy()?;
+    if let Some(before) = &privacy {
+        context.progress.note(&costs(before));
+    }
     context.progress.count("classifying", texts.len() as u64);
     let (out, progress) = (&mut context.out, &context.progress);
     let done = engine.answer_until(&queries, &stop, &mut |answer| {
@@ -99,6 +135,8 @@ pub fn run(args: ClassifyArgs, context: &mut Context) -> Result<()> {
                 label: scores.first().map_or("", |best| best.label),
                 scores,
                 outputs: &answer.vector,
+                // What was answered stays answered, whether or not the nodes say what all have cost by now.
+                dp: privacy.map(|one| Spent::new(one, engine.privacy().ok().flatten())),
             })?;
         } else {
             out.line(&shown(answer.index, &scores, &texts[answer.index]))?;
@@ -108,16 +146,32 @@ pub fn run(args: ClassifyArgs, context: &mut Context) -> Result<()> {
         Ok(())
     });
     paid.iter().for_each(|tally| tally.tell(progress));
-    // What was answered stays answered, whether or not the nodes say what it has cost by now.
-    if let Ok(Some(privacy)) = engine.privacy() {
-        let Privacy { epsilon, spent, budget, delta } = privacy;
-        progress.note(&format!(
-            "each answer costs ε = {epsilon:.4} of the data's budget; ε = {spent:.4} of {budget} is spent by all so far, {:.4} is \
-             left (δ = {delta:e})",
-            privacy.left()
-        ));
+    if privacy.is_some() {
+        match engine.privacy() {
+            Ok(now) => now.iter().for_each(|now| progress.note(&stands(now))),
+            Err(error) => {
+                progress.note(&format!("what is left of the budget is not known: {}", Error::from(error).report()))
+            }
+        }
     }
     done.map_err(|error| how_far(error.into(), progress.done(), texts.len()))
+}
+
+/// What an answer costs, before any is asked for.
+fn costs(privacy: &Privacy) -> String {
+    let Privacy { epsilon, delta, .. } = privacy;
+    format!("an answer costs ε = {epsilon:.4} at δ = {delta:e} of the privacy budget of the data: {}", stands(privacy))
+}
+
+/// How it stands with the budget.
+fn stands(privacy: &Privacy) -> String {
+    let Privacy { spent, budget, answers, .. } = privacy;
+    let more = match *answers {
+        1 => "one answer".to_owned(),
+        Privacy::COUNTED => format!("at least {} answers", Privacy::COUNTED),
+        answers => format!("{answers} answers"),
+    };
+    format!("ε = {spent:.4} of {budget} is spent by all, {:.4} is left, enough for {more} more", privacy.left())
 }
 
 /// The labels with their scores, highest first.
@@ -140,6 +194,18 @@ fn shown(index: usize, scores: &[Score<'_>], text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_left_is_said_in_answers() {
+        let one = Privacy { epsilon: 0.5, spent: 3.25, answers: 1, budget: 4.0, delta: 1e-5 };
+        assert_eq!(
+            costs(&one),
+            "an answer costs ε = 0.5000 at δ = 1e-5 of the privacy budget of the data: ε = 3.2500 of 4 is spent by all, 0.7500 is left, \
+             enough for one answer more"
+        );
+        assert!(stands(&Privacy { answers: 0, ..one }).ends_with("enough for 0 answers more"));
+        assert!(stands(&Privacy { answers: Privacy::COUNTED, ..one }).contains("at least 1000000 answers"));
+    }
 
     #[test]
     fn the_best_label_comes_first_and_nothing_reaches_the_terminal_raw() {

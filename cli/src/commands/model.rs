@@ -92,7 +92,7 @@ pub fn run(command: ModelCommand, context: &mut Context) -> Result<()> {
     match command {
         ModelCommand::Pull(args) => pull(&store, &args, context),
         ModelCommand::Ensemble { name, classifiers } => {
-            let info = store.ensemble(&name, &classifiers, &context.progress.events())?;
+            let info = store.ensemble(&name, &classifiers, &context.progress.events()).map_err(name_another)?;
             context.progress.clear();
             if context.out.json() {
                 return context.out.value(&summary(&info));
@@ -148,6 +148,16 @@ fn see_the_list(error: sahara::Error) -> Error {
         sahara::Error::Store(StoreError::NotHere { .. } | StoreError::NothingOf(_)) => {
             Error::user(format!("{error}: see `sahara model ls`"))
         }
+        _ => error.into(),
+    }
+}
+
+/// A vote takes no other model's place.
+fn name_another(error: sahara::Error) -> Error {
+    match &error {
+        sahara::Error::Store(StoreError::Taken { name, .. }) => Error::user(format!(
+            "{error}: give the vote another name, or remove that model first with `sahara model rm {name}`"
+        )),
         _ => error.into(),
     }
 }

@@ -154,7 +154,8 @@ pub fn share(args: &ShareArgs, context: &mut Context) -> Result<()> {
     let options = options(args, asset, context)?;
     let owner = args.nodes.owner(context)?;
     let done = hand_over(&owner, &model, &options, context)?;
-    shown(&done, keys::load(&context.home, Role::Consumer)?.public(), context)
+    let asks = if model.compiled.frontend.classes().is_some() { "classify" } else { "embed" };
+    shown(&done, asks, keys::load(&context.home, Role::Consumer)?.public(), context)
 }
 
 /// Draws a committee for an asset, and hands it the model and seats it once its owner has agreed to who it is.
@@ -229,7 +230,7 @@ fn sold(asset: B256, network: &NetworkArgs, model: &Model, context: &Context) ->
     Ok(Asset { chain: chain.id(), contract: *ASSET_REGISTRY.0, asset: asset.0 })
 }
 
-fn shown(done: &OwnSharing, own: PublicKey, context: &mut Context) -> Result<()> {
+fn shown(done: &OwnSharing, asks: &str, own: PublicKey, context: &mut Context) -> Result<()> {
     let OwnSharing { sharing, consumers, uploaded, .. } = done;
     let manifest = sharing.manifest();
     let which = SharingRef::Named(manifest.owner, manifest.name.clone());
@@ -265,7 +266,7 @@ fn shown(done: &OwnSharing, own: PublicKey, context: &mut Context) -> Result<()>
         context.out.line(&format!("for {}; it is asked by", listed(consumers, own)))?;
     }
     context.out.line("")?;
-    context.out.line("sahara embed --committee FILE \"good morning\" --model \\")?;
+    context.out.line(&format!("sahara {asks} --committee FILE \"good morning\" --model \\"))?;
     context.out.line(&which.to_string())
 }
 

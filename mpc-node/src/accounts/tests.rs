@@ -47,8 +47,20 @@ fn answers_are_spent_until_the_budget_is_used_up_and_no_restart_forgets_one() {
         matches!(error, AccountError::UsedUp { .. }) && error.to_string().contains("`reviews` is used up"),
         "{error}"
     );
-    let spent = accounts.spent(&manifest).unwrap().epsilon(&terms.budget).unwrap();
+    let told = accounts.spent(&manifest).unwrap();
+    let spent = told.epsilon(&terms.budget).unwrap();
     assert!(spent <= 1.0 && spent > 0.9, "{spent}");
+    // What is left is told in answers, of any account.
+    let cost = terms.cost(3);
+    let left = |spent: u64, most| {
+        let told = if spent == 0 { Spent(Vec::new()) } else { Spent(vec![(cost, spent)]) };
+        told.answers_left(cost, &terms.budget, most).unwrap()
+    };
+    assert_eq!(told.answers_left(cost, &terms.budget, 1_000_000).unwrap(), 0);
+    for n in [0, 1, 5, most - 1, most, most + 7] {
+        assert_eq!(left(n, 1_000_000), most.saturating_sub(n), "after {n}");
+        assert_eq!(left(n, 9), most.saturating_sub(n).min(9), "after {n}, as far as 9");
+    }
     // Whoever asks, and under whatever name or version it is shared: it is the one owner's data.
     let again = Manifest { name: "another".parse().unwrap(), version: 7, ..manifest.clone() };
     assert!(accounts.hold(&again, 3).is_err());
