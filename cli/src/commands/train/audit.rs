@@ -10,6 +10,8 @@ use serde_json::{Value, json};
 
 use super::super::Context;
 use super::super::signals::stop_when_interrupted;
+use super::args::RunArgs;
+use super::task::Task;
 use super::{TrainCommand, train_error};
 use crate::error::{Blame, Error, Result};
 
@@ -70,7 +72,7 @@ pub fn audit(args: &AuditArgs, context: &mut Context) -> Result<()> {
 }
 
 impl AuditArgs {
-    fn network(&self, run: &super::RunArgs, task: &super::Task, report: &Value, context: &Context) -> Result<Verdict> {
+    fn network(&self, run: &RunArgs, task: &Task, report: &Value, context: &Context) -> Result<Verdict> {
         if run.provable {
             let why = "it was a --provable run, and canaries are not committed to: `sahara train verify` makes its steps again";
             return Err(Error::user(why));

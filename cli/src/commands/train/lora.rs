@@ -12,8 +12,12 @@ use sahara_privacy::train::transformer::{Adapters, Classifier, Reading, Sizes, T
 use sahara_privacy::train::{Ledger, Model as _, Plan, Rule, Run, Schedule, measure};
 
 use super::super::Context;
+use super::args::{RuleArg, RunArgs};
 use super::folder::Folder;
-use super::{Report, RuleArg, RunArgs, release, spent_error, texts, train_error, trained};
+use super::report::{Report, say};
+use super::run::trained;
+use super::spending::spent_error;
+use super::{release, texts, train_error};
 use crate::error::{Blame, Error, Result};
 
 pub const HELP: &str = "\
@@ -56,7 +60,7 @@ pub struct LoraArgs {
     #[arg(long, conflicts_with_all = ["rank", "alpha", "targets"])]
     all: bool,
     #[command(flatten)]
-    pub(super) run: RunArgs,
+    pub run: RunArgs,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
@@ -119,7 +123,7 @@ pub fn lora(args: &LoraArgs, context: &mut Context) -> Result<()> {
         Ok::<_, Error>(outcome.right as f64 / texts.len().max(1) as f64)
     };
     let test = test.as_ref().map(right).transpose()?;
-    args.run.say(report, right(&own)?, test, context)
+    say(&args.run.out, report, right(&own)?, test, context)
 }
 
 /// A classifier, its texts, the plan for them, and how it learns.
@@ -127,7 +131,7 @@ type Subject = (Classifier, Texts, Plan, (Rule, Schedule, f32));
 
 impl LoraArgs {
     /// What is trained on the texts of this file, by which plan and ways.
-    pub(super) fn subject(&self, data: &std::path::Path, context: &Context) -> Result<Subject> {
+    pub fn subject(&self, data: &std::path::Path, context: &Context) -> Result<Subject> {
         let model = models::open_whole(&context.home, &self.model, &context.progress.events())?;
         let mut base = Trainable::load(&model.folder)
             .map_err(|error| Error::wrap(&format!("reading {}", model.info.name), Blame::User, error))?;

@@ -10,8 +10,10 @@ use sahara_privacy::train::{Ledger, Wish};
 use serde::Serialize;
 use zeroize::Zeroizing;
 
+use super::args::{RuleArg, RunArgs};
 use super::folder::{Folder, hex};
-use super::{RuleArg, RunArgs, Task, changed, spent_error};
+use super::spending::spent_error;
+use super::task::{Task, changed};
 use crate::commands::Context;
 use crate::commands::signals::stop_when_interrupted;
 use crate::error::{Blame, Error, Result};
