@@ -16,7 +16,7 @@ use super::args::{RuleArg, RunArgs};
 use super::folder::Folder;
 use super::report::{Report, say};
 use super::run::trained;
-use super::spending::spent_error;
+use super::spending::{cost, spent_error};
 use super::{release, texts, train_error};
 use crate::error::{Blame, Error, Result};
 
@@ -91,17 +91,8 @@ pub fn lora(args: &LoraArgs, context: &mut Context) -> Result<()> {
     let classifier = args.classifier(&mut base)?;
     drop(base);
     let plan = args.plan(&classifier, &own)?;
-    if args.run.draw.only_tries() {
-        return args.run.spend([0; 32], &plan, context);
-    }
-    let folder = Folder::new(&args.run.out, &context.home, args.run.resume)?;
-    let run = folder.name_of_texts(&args.settings(&plan, &classifier, &model), &own);
-    if let Err(refused) = args.run.spend(run, &plan, context) {
-        if !args.run.resume {
-            folder.forget();
-        }
-        return Err(refused);
-    }
+    let name = |folder: &Folder| Ok(folder.name_of_texts(&args.settings(&plan, &classifier, &model), &own));
+    let Some((folder, run)) = args.run.spend(Some(&cost(&plan)?), name, context)? else { return Ok(()) };
     let (rule, rate) = args.ways();
     let (schedule, ledger) = (args.run.schedule(), folder.ledger(&run));
     let mut run = if args.run.resume {

@@ -8,7 +8,7 @@ use super::super::signals::stop_when_interrupted;
 use super::args::RunArgs;
 use super::folder::Folder;
 use super::report::{Report, say};
-use super::spending::spent_error;
+use super::spending::{cost, spent_error};
 use super::task::{Kind, Task, changed};
 use super::{provable, train_error};
 use crate::error::{Error, Result};
@@ -18,24 +18,12 @@ impl RunArgs {
         self.check_labels()?;
         task.try_release(&self.labels)?;
         if self.provable {
-            if self.draw.is_given() {
-                return Err(Error::user("a --provable run draws on no budget: leave out --dataset and --asset"));
-            }
             return provable::go(self, &task, context);
         }
         let plan = self.plan(&task)?;
         let (rule, schedule, rate) = self.ways(&task, &plan);
-        if self.draw.only_tries() {
-            return self.spend([0; 32], &plan, context).map(drop);
-        }
-        let folder = Folder::new(&self.out, &context.home, self.resume)?;
-        let run = folder.name(&self.settings(&task, &plan), &task.examples)?;
-        if let Err(refused) = self.spend(run, &plan, context) {
-            if !self.resume {
-                folder.forget();
-            }
-            return Err(refused);
-        }
+        let name = |folder: &Folder| folder.name(&self.settings(&task, &plan), &task.examples);
+        let Some((folder, run)) = self.spend(Some(&cost(&plan)?), name, context)? else { return Ok(()) };
         let mut run = if self.resume {
             let state = folder.checkpoint(&run, task.network.parameters(), rule)?;
             let ledger = Ledger::open(&folder.ledger(&run), &run).map_err(|error| spent_error(&error, &run))?;
