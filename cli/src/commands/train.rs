@@ -48,6 +48,18 @@ sahara train lora --data <FILE> --labels <A,B,…> --epsilon <E>
     Verify(provable::VerifyArgs),
 }
 
+impl TrainCommand {
+    /// What a run is told, if one is asked for.
+    fn run(&self) -> Option<&args::RunArgs> {
+        match self {
+            Self::Table(args) => Some(&args.run),
+            Self::Classify(args) => Some(&args.run),
+            Self::Lora(args) => Some(&args.run),
+            Self::Value(_) | Self::Verify(_) => None,
+        }
+    }
+}
+
 pub fn run(command: TrainCommand, context: &mut Context) -> Result<()> {
     match command {
         TrainCommand::Table(args) => table::table(&args, context),

@@ -167,10 +167,7 @@ pub fn run(args: &LeadArgs, context: &mut Context) -> Result<()> {
         let (labels, columns) = (&args.labels, &columns);
         Model { network: &network, parameters, labels, columns, features: &features }.write(to)?;
         let asked = rows::some(columns, &test, classifier::TRIED);
-        if let Some(why) = classifier::check(to, &network, parameters, &asked, &test)? {
-            context.progress.note(&format!("the classifier can be asked here alone, not on share nodes: {why}"));
-        }
-        Ok(())
+        classifier::check(to, &network, parameters, (&asked, &test), &context.progress)
     })?;
     if context.out.json() {
         return context.out.value(&report);

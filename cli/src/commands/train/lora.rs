@@ -36,8 +36,9 @@ embeddings.
 --out gets a folder `release`, which is what ε bounds: `adapter`, which Hugging
 Face's peft loads over the model (not with --all), `merged`, a whole model that
 `sahara model pull` compiles and `sahara classify` asks, and a report. Before
-that, the merged model was read again and gave the trained one's outputs. What
-else lies in --out, what is spent and --resume are as in `sahara train table`.";
+that, the merged model was read again: it gave the trained one's outputs and, as
+an integer graph, its labels. What else lies in --out, what is spent and
+--resume are as in `sahara train table`.";
 
 #[derive(Args, Debug)]
 pub struct LoraArgs {
@@ -78,8 +79,10 @@ enum TargetArg {
 
 pub fn lora(args: &LoraArgs, context: &mut Context) -> Result<()> {
     args.run.check_labels()?;
-    if args.run.provable {
-        return Err(Error::user("--provable trains a linear model: use it with `sahara train classify`"));
+    let refused = [(args.run.without_privacy, "--without-privacy"), (args.run.provable, "--provable")];
+    if let Some((_, option)) = refused.iter().find(|(given, _)| *given) {
+        let todo = "use it with `sahara train classify`";
+        return Err(Error::user(format!("{option} is for linear models, not for adapters: {todo}")));
     }
     let model = Arc::new(models::open_whole(&context.home, &args.model, &context.progress.events())?);
     // Its files are as they were pulled.
@@ -108,7 +111,7 @@ pub fn lora(args: &LoraArgs, context: &mut Context) -> Result<()> {
     let (parameters, report) = (&run.state().parameters, Report::of(run.plan(), epsilon));
     let released = release::Release { classifier: &classifier, parameters, labels: &args.run.labels, base: &model };
     released.check_changes(&classifier.begin(args.run.seed))?;
-    folder.put(&report, |to| released.write(to, &read))?;
+    folder.put(&report, |to| released.write(to, &read, &context.progress))?;
     let right = |texts: &Texts| {
         let outcome = measure(&classifier, parameters, texts).map_err(train_error)?;
         Ok::<_, Error>(outcome.right as f64 / texts.len().max(1) as f64)

@@ -40,7 +40,6 @@ impl Task {
         folder.put(report, |to| {
             self.write(to, labels, parameters)?;
             more(to)?;
-            context.progress.note("reading the classifier again");
             let again;
             let asked = match &self.kind {
                 Kind::Rows { columns, .. } => {
@@ -49,10 +48,7 @@ impl Task {
                 }
                 Kind::Texts { texts, .. } => texts,
             };
-            if let Some(why) = classifier::check(to, &self.network, parameters, asked, &self.examples)? {
-                context.progress.note(&format!("the classifier can be asked here alone, not on share nodes: {why}"));
-            }
-            Ok(())
+            classifier::check(to, &self.network, parameters, (asked, &self.examples), &context.progress)
         })
     }
 
