@@ -14,10 +14,11 @@ use sahara_privacy::train::{Ledger, Model as _, Plan, Rule, Run, Schedule, measu
 use super::super::Context;
 use super::args::{RuleArg, RunArgs};
 use super::folder::Folder;
+use super::release::Release;
 use super::report::{Report, say};
 use super::run::trained;
 use super::spending::{cost, spent_error};
-use super::{release, texts, train_error};
+use super::{texts, train_error};
 use crate::error::{Blame, Error, Result};
 
 pub const HELP: &str = "\
@@ -94,6 +95,9 @@ pub fn lora(args: &LoraArgs, context: &mut Context) -> Result<()> {
     let classifier = args.classifier(&mut base)?;
     drop(base);
     let plan = args.plan(&classifier, &own)?;
+    let begun = classifier.begin(args.run.seed);
+    let release = Release { classifier: &classifier, parameters: &begun, labels: &args.run.labels, base: &model };
+    release.try_merged()?;
     let name = |folder: &Folder| Ok(folder.name_of_texts(&args.settings(&plan, &classifier, &model), &own));
     let Some((folder, run)) = args.run.spend(Some(&cost(&plan)?), name, context)? else { return Ok(()) };
     let (rule, rate) = args.ways();
@@ -109,9 +113,9 @@ pub fn lora(args: &LoraArgs, context: &mut Context) -> Result<()> {
     .map_err(train_error)?;
     let epsilon = trained(&mut run, &folder, context)?;
     let (parameters, report) = (&run.state().parameters, Report::of(run.plan(), epsilon));
-    let released = release::Release { classifier: &classifier, parameters, labels: &args.run.labels, base: &model };
-    released.check_changes(&classifier.begin(args.run.seed))?;
-    folder.put(&report, |to| released.write(to, &read, &context.progress))?;
+    let release = Release { parameters, ..release };
+    release.check_changes(&begun)?;
+    folder.put(&report, |to| release.write(to, &read, &context.progress))?;
     let right = |texts: &Texts| {
         let outcome = measure(&classifier, parameters, texts).map_err(train_error)?;
         Ok::<_, Error>(outcome.right as f64 / texts.len().max(1) as f64)

@@ -6,6 +6,7 @@ use std::path::Path;
 
 use sahara::home::{create_private_dir, write_atomic};
 use sahara::models::Model;
+use sahara_circuits::float::FloatModel;
 use sahara_circuits::hf::folder;
 use sahara_circuits::trainable::Trainable;
 use sahara_privacy::train::transformer::{Classifier, Tensor, Texts, Tuning};
@@ -44,6 +45,17 @@ impl Release<'_> {
             }
         }
         Ok(())
+    }
+
+    /// Refuses, before anything is spent, what could not be read once it is trained.
+    ///
+    /// # Errors
+    /// When the merged model cannot be written, or not be read.
+    pub fn try_merged(&self) -> Result<()> {
+        let folder = tempfile::tempdir().map_err(|error| Error::io("creating", &std::env::temp_dir(), error))?;
+        self.write_merged(folder.path())?;
+        let read = FloatModel::load(folder.path());
+        read.map(drop).map_err(|error| Error::wrap("trying what will be released", Blame::User, error))
     }
 
     /// Writes adapter and merged model, reads the latter again and asks it the first of these texts.
