@@ -54,6 +54,25 @@ fn a_run_is_released_with_its_report_and_no_more_than_was_wished() {
 }
 
 #[test]
+fn what_could_not_be_read_is_refused_before_anything_is_spent() {
+    let home = prepared();
+    let (data, out) = (home.path().join("d.csv"), home.path().join("out"));
+    let long = "b".repeat(201);
+    let text = fs::read_to_string(&data).unwrap();
+    fs::write(&data, text.replace(",b\n", &format!(",{long}\n"))).unwrap();
+    let mut train = Command::new(env!("CARGO_BIN_EXE_sahara"));
+    train.arg("--home").arg(home.path()).args(["train", "table", "--label", "class", "--range", "*=0:7"]);
+    train.args(["--epsilon", "2", "--delta", "1e-5", "--epochs", "2", "--labels", &format!("a,{long}")]);
+    let output = train.arg("--data").arg(&data).arg("--out").arg(&out).output().unwrap();
+    assert!(
+        output.status.code() == Some(2) && self::text(&output).contains("trying what will be released"),
+        "{}",
+        self::text(&output)
+    );
+    assert!(!out.exists() && !home.path().join("privacy").exists(), "nothing was begun");
+}
+
+#[test]
 fn what_was_spent_stays_spent() {
     let home = prepared();
     let out = home.path().join("out");

@@ -72,6 +72,28 @@ fn an_adapter_and_a_whole_model_are_released_and_the_latter_is_asked() {
     assert_eq!(again.status.code(), Some(2), "a rank means nothing where all is trained");
 }
 
+#[test]
+fn what_cannot_be_had_is_refused_before_anything_is_spent() {
+    let home = prepared();
+    let home = home.path();
+    let (data, out, long) = (path(home, "d.tsv"), path(home, "out"), format!("bad,{}", "g".repeat(201)));
+    let refused = |labels: &str, more: &[&str], why: &str| {
+        let mut words = vec!["train", "lora", "--model", "base", "--data", &data, "--out", &out, "--labels", labels];
+        words.extend(more);
+        let output = sahara(home, &words);
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.code() == Some(2) && said.contains(why), "{why}: {said}");
+        assert!(!home.join("out").exists() && !home.join("privacy").exists(), "{why}");
+    };
+    let private = ["--epsilon", "3", "--delta", "1e-3"];
+    refused("bad,good", &[&private[..], &["--provable"]].concat(), "--provable is for linear models");
+    refused("bad,good", &["--provable", "--without-privacy"], "--without-privacy is for linear models");
+    refused("bad,good", &["--without-privacy"], "--provable");
+    let text = fs::read_to_string(&data).unwrap();
+    fs::write(&data, text.replace("\tgood", &format!("\t{}", "g".repeat(201)))).unwrap();
+    refused(&long, &private, "trying what will be released");
+}
+
 /// With `SAHARA_PEFT_PYTHON`, a Python that has peft and transformers.
 #[test]
 #[ignore = "needs peft: cargo xtask test --peers peft"]

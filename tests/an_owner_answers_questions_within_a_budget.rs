@@ -102,7 +102,7 @@ fn questions_are_answered_until_the_budget_refuses_and_each_leaves_a_receipt() {
     assert_eq!(told["answer"].as_array().map(Vec::len), Some(2), "{told}");
     refused(&owner.ask(COUNT, "0.6", &[]), "does not suffice");
     // Training draws on the same budget.
-    let train = |epsilon: &str, out: &str| {
+    let train = |epsilon: &str, out: &str, more: &[&str]| {
         let out = owner.home.path().join(out);
         let mut command =
             owner.home.sahara(&["train", "table", "--label", "city", "--labels", "Oasis,Dune", "--delta", "1e-6"]);
@@ -118,23 +118,37 @@ fn questions_are_answered_until_the_budget_refuses_and_each_leaves_a_receipt() {
             "--dataset",
             "visits",
         ]);
-        command.args(["--data", owner.table(), "--epsilon", epsilon, "--out"]).arg(&out);
+        command.args(["--data", owner.table(), "--epsilon", epsilon, "--out"]).arg(&out).args(more);
         (Started::new(&mut command).finish(PATIENCE), out)
     };
     let before = owner.spent();
-    let (done, out) = train("2", "big");
-    refused(&done, "does not suffice");
-    assert!(!out.exists() && owner.spent() == before, "nothing was begun");
-    let (done, _) = train("0.2", "small");
+    for more in [&[][..], &["--provable"]] {
+        let (done, out) = train("2", "big", more);
+        refused(&done, "does not suffice");
+        let (tried, _) = train("0.1", "big", &[more, &["--dry-run"]].concat());
+        assert_eq!(tried.code, Some(0), "{tried}");
+        assert!(!out.exists() && owner.spent() == before, "nothing was begun");
+    }
+    let (done, _) = train("0.2", "small", &[]);
     assert_eq!(done.code, Some(0), "{done}");
-    assert!(owner.spent() > before);
-    refused(&train("0.2", "small").0, "--resume");
+    let between = owner.spent();
+    assert!(between > before);
+    refused(&train("0.2", "small", &[]).0, "--resume");
+    let (done, _) = train("0.2", "provable", &["--provable"]);
+    assert_eq!(done.code, Some(0), "{done}");
+    assert!(owner.spent() > between);
+    let mut unbounded = owner.home.sahara(&["train", "table", "--label", "city", "--labels", "Oasis,Dune"]);
+    unbounded.args(["--range", "age=0:120", "--ignore", "id", "--ignore", "note", "--dataset", "visits", "--provable"]);
+    let out = owner.home.path().join("unbounded");
+    unbounded.args(["--without-privacy", "--data", owner.table(), "--out"]).arg(&out);
+    refused(&Started::new(&mut unbounded).finish(PATIENCE), "without noise a run costs more than any budget has");
+    assert!(!out.exists());
     // A lower budget is what is spent at least; then nothing more is answered.
     owner.home.json(&["data", "budget", "set", "visits", "--epsilon", "1", "--delta", "1e-6", "--json"]);
     refused(&owner.ask(COUNT, "0.001", &[]), "does not suffice");
     let receipts = owner.receipts();
     assert_eq!(receipts["receipts"].as_array().map(Vec::len), Some(2), "{receipts}");
-    assert_eq!(receipts["jobs_without_receipt"], 1, "the training");
+    assert_eq!(receipts["jobs_without_receipt"], 2, "the trainings");
 }
 
 #[test]

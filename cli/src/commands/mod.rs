@@ -63,7 +63,7 @@ First steps:
 
 Files live in $SAHARA_HOME, or ~/.sahara. Exit codes: 0 done, 1 a fault,
 2 something for you to fix, 3 sent to the chain with unknown outcome,
-130 interrupted."
+4 a run is contradicted by its audit, 130 interrupted."
 )]
 pub struct Cli {
     #[command(flatten)]

@@ -186,8 +186,17 @@ impl Definition {
     /// # Errors
     /// When the accountant refuses, or there is no such noise.
     pub fn epsilon(&self, delta: f64) -> Result<f64, DefinitionError> {
+        let Some((run, distance)) = self.account()? else { return Ok(f64::INFINITY) };
+        Ok(run.with_distance(distance)?.epsilon(delta, Accountant::Tightest)?)
+    }
+
+    /// The steps as they are accounted for, and how far in total variation they may be from it; none of a run without noise.
+    ///
+    /// # Errors
+    /// As [`Definition::epsilon`].
+    pub fn account(&self) -> Result<Option<(Composition, f64)>, DefinitionError> {
         if !self.is_private() {
-            return Ok(f64::INFINITY);
+            return Ok(None);
         }
         let sampler = DiscreteGaussian::new(self.sigma)?;
         let Some(continuous) = sampler.continuous() else {
@@ -197,8 +206,7 @@ impl Definition {
         let drawn = steps * ((self.inputs + 1) * self.classes) as f64 * sampler.distance();
         let distance = (drawn + steps * self.cut()).min(1.0);
         let mechanism = Mechanism::sampled_gaussian(continuous / self.sensitivity(), self.rate.probability())?;
-        let run = Composition::new().and(mechanism, self.steps() as u64).with_distance(distance)?;
-        Ok(run.epsilon(delta, Accountant::Tightest)?)
+        Ok(Some((Composition::new().and(mechanism, self.steps() as u64), distance)))
     }
 
     /// An upper bound of the probability that more rows are drawn for a batch than it may have (Bernstein).

@@ -10,7 +10,7 @@ use sahara_mpc::identity::PublicKey;
 use sahara_mpc::protocol::round::Vectors;
 use sahara_mpc::rounds::{RoundNonce, RoundResult, RoundTerms, SignedTerms, attachment_hash};
 use sahara_privacy::together::{Local, Quantiser, Spent, variance_for};
-use sahara_privacy::train::table::{Column, Description};
+use sahara_privacy::train::table::Description;
 use sahara_privacy::train::{Examples, Network, measure};
 use serde::Serialize;
 
@@ -18,8 +18,9 @@ use super::super::Context;
 use super::super::signals::stop_when_interrupted;
 use super::super::train::{
     classifier,
+    columns::{self, ColumnsArgs},
     folder::{Folder, Model},
-    range, rows, texts, values,
+    rows, texts,
 };
 use super::task::{Task, weights_to_bytes};
 use super::{NodesArgs, failed};
@@ -36,21 +37,11 @@ pub struct LeadArgs {
     /// Rows of your own with the same columns, on which the model is tried
     #[arg(long, value_name = "FILE")]
     test: PathBuf,
-    /// The column that has the label
-    #[arg(long, value_name = "COLUMN")]
-    label: String,
+    #[command(flatten)]
+    columns: ColumnsArgs,
     /// The labels, all of them
     #[arg(long, value_name = "A,B,…", value_delimiter = ',', required = true)]
     labels: Vec<String>,
-    /// Range of a column of numbers, `*` for every column not named
-    #[arg(long = "range", value_name = "COLUMN=LOW:HIGH", value_parser = range, allow_hyphen_values = true)]
-    ranges: Vec<(String, Column)>,
-    /// Words of a column of words
-    #[arg(long = "values", value_name = "COLUMN=A,B,…", value_parser = values)]
-    values: Vec<(String, Column)>,
-    /// A column that is not looked at
-    #[arg(long, value_name = "COLUMN")]
-    ignore: Vec<String>,
     /// What all rounds together may cost a provider
     #[arg(long, value_name = "E")]
     epsilon: f64,
@@ -120,10 +111,8 @@ struct Leader<'a> {
 }
 
 pub fn run(args: &LeadArgs, context: &mut Context) -> Result<()> {
-    let description = description(args)?;
-    let text = texts::file(&args.test)?;
-    let read = description.read(&text);
-    let (test, features) = read.map_err(|error| Error::user(format!("{}: {error}", args.test.display())))?;
+    let description = args.columns.description(&args.labels)?;
+    let (test, features) = columns::rows(&args.test, &description)?;
     let columns = rows::columns(&description, &features);
     let columns = columns.ok_or_else(|| Error::fault("the features are not those of the described columns"))?;
     let network = Network::logistic(test.width(), args.labels.len()).map_err(|error| Error::user(error.to_string()))?;
@@ -178,10 +167,7 @@ pub fn run(args: &LeadArgs, context: &mut Context) -> Result<()> {
         let (labels, columns) = (&args.labels, &columns);
         Model { network: &network, parameters, labels, columns, features: &features }.write(to)?;
         let asked = rows::some(columns, &test, classifier::TRIED);
-        if let Some(why) = classifier::check(to, &network, parameters, &asked, &test)? {
-            context.progress.note(&format!("the classifier can be asked here alone, not on share nodes: {why}"));
-        }
-        Ok(())
+        classifier::check(to, &network, parameters, (&asked, &test), &context.progress)
     })?;
     if context.out.json() {
         return context.out.value(&report);
@@ -189,19 +175,6 @@ pub fn run(args: &LeadArgs, context: &mut Context) -> Result<()> {
     let right = 100.0 * report.test_accuracy;
     context.out.line(&format!("trained: ε = {epsilon:.4} of each provider at δ = {:e}", args.delta))?;
     context.out.line(&format!("right on --test: {right:.2} %; the model is in {}", args.out.display()))
-}
-
-fn description(args: &LeadArgs) -> Result<Description> {
-    let mut columns = vec![(args.label.clone(), Column::Label)];
-    columns.extend(args.ignore.iter().map(|name| (name.clone(), Column::Ignored)));
-    columns.extend(args.ranges.iter().chain(&args.values).cloned());
-    if let Some(twice) = (1..columns.len()).find(|&i| columns[..i].iter().any(|(name, _)| *name == columns[i].0)) {
-        return Err(Error::user(format!("column {:?} is described twice", columns[twice].0)));
-    }
-    if args.labels.len() < 2 {
-        return Err(Error::user("a classifier has two labels at least"));
-    }
-    Ok(Description { columns, labels: args.labels.clone() })
 }
 
 fn right(network: &Network, weights: &[f32], test: &Examples) -> Result<f64> {

@@ -3,18 +3,24 @@
 use std::path::{Path, PathBuf};
 
 use clap::Args;
+use sahara_privacy::accounting::{Accountant, AccountingError, Composition, Mechanism};
 use sahara_privacy::audit::{AuditError, Finding, Strangers, Subject, Verdict};
 use sahara_privacy::noise::Generator;
-use sahara_privacy::train::{Model, TrainError};
-use serde_json::{Value, json};
+use sahara_privacy::train::{Model, Plan, TrainError};
+use serde::Deserialize;
+use serde_json::json;
 
 use super::super::Context;
 use super::super::signals::stop_when_interrupted;
-use super::{TrainCommand, train_error};
+use super::args::RunArgs;
+use super::task::Task;
+use super::{TrainCommand, texts, train_error};
 use crate::error::{Blame, Error, Result};
 
 /// Largest of the files that are read.
 const MOST_BYTES: u64 = 1 << 20;
+/// How far numbers that are the same may lie apart, in proportion: they were written down and read again.
+const SAME: f64 = 1e-9;
 
 #[derive(Args, Debug)]
 #[command(after_help = "\
@@ -25,6 +31,12 @@ guesses than the claimed ε allows prove that it does not hold; then the exit
 code is 4. A lower bound catches mistakes: that it is low proves nothing.
 What is printed looks at the data beyond any budget, and is for its owner alone.
 With fewer parameters than canaries the run is made several times.
+
+A report that claims less than its own noise, rate and steps give is contradicted
+before anything is trained. What is tried is how the command in the run's folder
+trains: that the model in `release` came from it is not shown. Of the command,
+only what it says of model and training is followed: nothing is written to its
+--out, no budget is drawn on, no other file of rows is read than --data.
 
 Example:
   sahara dp audit trained --data patients.csv --canaries 2000")]
@@ -42,11 +54,15 @@ pub struct AuditArgs {
 
 /// The run again, from the command in its folder.
 pub fn audit(args: &AuditArgs, context: &mut Context) -> Result<()> {
-    let lines = small(&args.run.join("command.json"))?;
-    let command: Vec<String> = serde_json::from_str(&lines).map_err(|error| changed(&args.run, &error.to_string()))?;
+    let command = texts::bytes(&args.run.join("command.json"), MOST_BYTES)?;
+    let command: Vec<String> = serde_json::from_slice(&command).map_err(|error| changed(&args.run, &error))?;
     let command = super::super::training(&command).map_err(|error| changed(&args.run, &error))?;
-    let report = small(&args.run.join("release").join("report.json"))?;
-    let report: Value = serde_json::from_str(&report).map_err(|error| changed(&args.run, &error.to_string()))?;
+    if command.run().is_some_and(|run| run.provable) {
+        let todo = "`sahara train verify` makes its steps again";
+        return Err(Error::user(format!("it was a --provable run, and canaries are not committed to: {todo}")));
+    }
+    let report = texts::bytes(&args.run.join("release").join("report.json"), MOST_BYTES)?;
+    let report: Report = serde_json::from_slice(&report).map_err(|error| changed(&args.run, &error))?;
     let verdict = match command {
         TrainCommand::Table(mut table) => {
             table.run.test = None;
@@ -63,18 +79,14 @@ pub fn audit(args: &AuditArgs, context: &mut Context) -> Result<()> {
             args.run(&subject, None, &report, context)
         }
         TrainCommand::Value(_) | TrainCommand::Verify(_) => {
-            Err(changed(&args.run, "its command trains nothing that is released"))
+            Err(changed(&args.run, &"its command trains nothing that is released"))
         }
     }?;
     args.say(&verdict, &report, context)
 }
 
 impl AuditArgs {
-    fn network(&self, run: &super::RunArgs, task: &super::Task, report: &Value, context: &Context) -> Result<Verdict> {
-        if run.provable {
-            let why = "it was a --provable run, and canaries are not committed to: `sahara train verify` makes its steps again";
-            return Err(Error::user(why));
-        }
+    fn network(&self, run: &RunArgs, task: &Task, report: &Report, context: &Context) -> Result<Verdict> {
         let plan = run.plan(task)?;
         let ways = run.ways(task, &plan);
         let subject = Subject { model: &task.network, examples: &task.examples, plan: &plan, ways, seed: run.seed };
@@ -90,28 +102,19 @@ impl AuditArgs {
         &self,
         subject: &Subject<'_, M>,
         strangers: Option<&Strangers<M::Data>>,
-        report: &Value,
+        report: &Report,
         context: &Context,
     ) -> Result<Verdict> {
         let plan = subject.plan;
-        let same = [
-            ("noise_multiplier", plan.noise),
-            ("sample_rate", plan.rate.probability()),
-            ("steps", plan.wish.steps as f64),
-            ("examples", plan.wish.examples as f64),
-            ("parameters", plan.wish.parameters as f64),
-        ];
-        for (name, planned) in same {
-            let reported = report[name].as_f64().unwrap_or(f64::NAN);
-            let apart = (reported - planned).abs();
-            if apart.is_nan() || apart > 1e-9 * planned.abs() {
-                return Err(Error::user(format!(
-                    "the run in {} says {name} {reported}, and with {} it would be {planned}: name the data that it was trained on",
-                    self.run.display(),
-                    self.data.display()
-                )));
-            }
-        }
+        report.check_plan(plan).map_err(|(name, said, planned)| {
+            Error::user(format!(
+                "the run in {} says {name} {said}, and with {} it would be {planned}: name the data that it was trained on, or \
+                 the report was changed",
+                self.run.display(),
+                self.data.display()
+            ))
+        })?;
+        report.check_claim(plan)?;
         let folder = tempfile::tempdir().map_err(|error| Error::io("making", &std::env::temp_dir(), error))?;
         let (stop, progress) = (stop_when_interrupted(), context.progress.clone());
         let told = |done: u64, all: u64| {
@@ -128,9 +131,8 @@ impl AuditArgs {
         })
     }
 
-    fn say(&self, verdict: &Verdict, report: &Value, context: &mut Context) -> Result<()> {
-        let claim = report["epsilon"].as_f64().unwrap_or(f64::NAN);
-        let delta = report["delta"].as_f64().unwrap_or(f64::NAN);
+    fn say(&self, verdict: &Verdict, report: &Report, context: &mut Context) -> Result<()> {
+        let Report { epsilon: claim, delta, .. } = *report;
         let found = [("every gradient", Some(verdict.gradients)), ("the last model", verdict.parameters)];
         if context.out.json() {
             let finding = |finding: Finding| {
@@ -177,14 +179,57 @@ impl AuditArgs {
     }
 }
 
-fn small(path: &Path) -> Result<String> {
-    let size = std::fs::metadata(path).map_err(|error| Error::io("reading", path, error))?.len();
-    if size > MOST_BYTES {
-        return Err(Error::user(format!("{} is no file of a run", path.display())));
-    }
-    std::fs::read_to_string(path).map_err(|error| Error::io("reading", path, error))
+/// What a run's report claims of it.
+#[derive(Deserialize)]
+struct Report {
+    epsilon: f64,
+    delta: f64,
+    noise_multiplier: f64,
+    sample_rate: f64,
+    steps: u64,
+    clip: f64,
+    examples: usize,
+    parameters: usize,
 }
 
-fn changed(run: &Path, why: &str) -> Error {
+impl Report {
+    /// Whether it is of a run with this plan; else what is not, as it is reported and as it is planned.
+    fn check_plan(&self, plan: &Plan) -> std::result::Result<(), (&'static str, f64, f64)> {
+        let wish = &plan.wish;
+        let same = [
+            ("noise_multiplier", self.noise_multiplier, plan.noise),
+            ("sample_rate", self.sample_rate, plan.rate.probability()),
+            ("steps", self.steps as f64, wish.steps as f64),
+            ("clip", self.clip, wish.clip.bound()),
+            ("examples", self.examples as f64, wish.examples as f64),
+            ("parameters", self.parameters as f64, wish.parameters as f64),
+        ];
+        match same.into_iter().find(|(_, said, planned)| (said - planned).abs() > SAME * planned.abs()) {
+            Some(apart) => Err(apart),
+            None => Ok(()),
+        }
+    }
+
+    /// Refuses a claim below what a run of this plan costs at the claimed δ.
+    fn check_claim(&self, plan: &Plan) -> Result<()> {
+        let steps = plan.wish.steps;
+        let cost = Mechanism::sampled_gaussian(plan.noise, plan.rate.probability())
+            .and_then(|step| Composition::new().and(step, steps).with_distance(plan.distance(steps).min(1.0)))
+            .and_then(|run| run.epsilon(self.delta, Accountant::Tightest));
+        let cost = match cost {
+            Err(AccountingError::Exhausted { .. }) => f64::INFINITY,
+            cost => cost.map_err(|error| Error::user(format!("accounting for what the report claims: {error}")))?,
+        };
+        if self.epsilon >= cost * (1.0 - SAME) {
+            return Ok(());
+        }
+        Err(Error::contradicted(format!(
+            "the report claims ε = {:.4} at δ = {:e}, and its own noise, rate and steps give {cost:.4}: do not release it",
+            self.epsilon, self.delta
+        )))
+    }
+}
+
+fn changed(run: &Path, why: &dyn std::fmt::Display) -> Error {
     Error::user(format!("{} is no folder of a run, or was changed: {why}", run.display()))
 }

@@ -17,6 +17,7 @@ use serde_json::{Value, json};
 
 use super::folder::safetensors;
 use crate::error::{Blame, Error, Result};
+use crate::progress::Indicator;
 
 /// How far an output read again may be from the trained one, for outputs up to 1; more for larger ones, in proportion.
 pub const TOLERANCE: f32 = 1e-3;
@@ -97,20 +98,36 @@ impl Encoder {
     }
 }
 
-/// Reads a released folder again, and compares it with what was trained, on the first of these texts and their vectors.
+/// Reads a released folder again, and compares it with the network that was trained, on the first of these texts and their rows.
 ///
 /// # Errors
-/// When an output of the folder is further from the trained one than [`TOLERANCE`], or the integer graph chooses another label
-/// where the two best are further apart than [`INTEGER_TOLERANCE`].
-///
-/// A classifier whose numbers could leave 32 bits on some row is released, too: it is one for this machine. Gives why.
+/// As [`check_outputs`], with [`TOLERANCE`].
 pub fn check(
     released: &Path,
     network: &Network,
     parameters: &[f32],
+    (texts, rows): (&[String], &Examples),
+    progress: &Indicator,
+) -> Result<()> {
+    let expected = |index| Ok(outputs(network, parameters, rows.row(index)));
+    check_outputs(released, texts, TOLERANCE, expected, progress)
+}
+
+/// Reads a released folder again, and compares what it gives for the first of these texts with what was trained.
+///
+/// A classifier whose numbers could leave 32 bits on some text is released, too: it is one for this machine, and that is said.
+///
+/// # Errors
+/// When an output of the folder is further from the expected one than `tolerance` times the largest, or 1; or when the integer graph
+/// chooses another label where the two best are further apart than [`INTEGER_TOLERANCE`].
+pub fn check_outputs(
+    released: &Path,
     texts: &[String],
-    rows: &Examples,
-) -> Result<Option<String>> {
+    tolerance: f32,
+    expected: impl Fn(usize) -> Result<Vec<f32>>,
+    progress: &Indicator,
+) -> Result<()> {
+    progress.note("reading the classifier again");
     let failed = |what: &str| format!("{what} of the released classifier");
     let float = FloatModel::load(released)
         .map_err(|error| Error::wrap(&failed("reading the float model"), Blame::Fault, error))?;
@@ -120,13 +137,13 @@ pub fn check(
         Err(error) => return Err(Error::wrap(&failed("making the integer graph"), Blame::Fault, error)),
     };
     for (index, text) in texts.iter().enumerate().take(TRIED) {
-        let expected = outputs(network, parameters, rows.row(index));
+        let expected = expected(index)?;
         let answered =
             float.embed(text).map_err(|error| Error::wrap(&failed("running the float model"), Blame::Fault, error))?;
-        let allowed = TOLERANCE * largest(&expected).max(1.0);
+        let allowed = tolerance * largest(&expected).max(1.0);
         if distance(&answered, &expected) > allowed {
             let said = "the released classifier gives other outputs than the trained one";
-            return Err(Error::fault(format!("{said}: {answered:?} instead of {expected:?} for row {}", index + 1)));
+            return Err(Error::fault(format!("{said}: {answered:?} instead of {expected:?} for text {}", index + 1)));
         }
         let Ok(compiled) = &compiled else { continue };
         let encoded = compiled
@@ -137,9 +154,12 @@ pub fn check(
             .execute(encoded.bucket, &encoded.inputs, &ExecOptions::default())
             .map_err(|error| Error::wrap(&failed("running the integer graph"), Blame::Fault, error))?;
         let integers = compiled.frontend.decode(&encoded, &run.outputs);
-        agree(&integers, &expected).map_err(|said| Error::fault(format!("row {}: {said}", index + 1)))?;
+        agree(&integers, &expected).map_err(|said| Error::fault(format!("text {}: {said}", index + 1)))?;
     }
-    Ok(compiled.err())
+    if let Err(why) = compiled {
+        progress.note(&format!("the classifier can be asked here alone, not on share nodes: {why}"));
+    }
+    Ok(())
 }
 
 /// Whether integers choose the label that floats do, unless these hardly choose.
@@ -236,10 +256,11 @@ mod tests {
             let encoder = Encoder::of(&model).unwrap();
             let (released, labels) = (dir.path().join("released"), ["bad".to_owned(), "good".to_owned()]);
             encoder.write(&released, &network, &parameters, &labels).unwrap();
-            check(&released, &network, &parameters, &texts, &rows).unwrap();
+            check(&released, &network, &parameters, (&texts, &rows), &Indicator::silent()).unwrap();
             let mut others = parameters.clone();
             others[129] += 0.1;
-            let error = check(&released, &network, &others, &texts, &rows).unwrap_err().report();
+            let error =
+                check(&released, &network, &others, (&texts, &rows), &Indicator::silent()).unwrap_err().report();
             assert!(error.contains("other outputs than the trained one"), "{error}");
         }
     }

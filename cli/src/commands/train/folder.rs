@@ -70,7 +70,8 @@ impl Folder {
 
     /// Takes a new run back that never began. What cannot be removed stays: whoever tries again is told of it.
     pub fn forget(self) {
-        let _ = fs::remove_file(self.path.join("run")).and_then(|()| fs::remove_dir(&self.path));
+        let all = ["command.json", "run"].into_iter().try_for_each(|name| fs::remove_file(self.path.join(name)));
+        let _ = all.and_then(|()| fs::remove_dir(&self.path));
     }
 
     /// The name of the run with these settings on these examples.

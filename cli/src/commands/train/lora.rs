@@ -12,8 +12,13 @@ use sahara_privacy::train::transformer::{Adapters, Classifier, Reading, Sizes, T
 use sahara_privacy::train::{Ledger, Model as _, Plan, Rule, Run, Schedule, measure};
 
 use super::super::Context;
+use super::args::{RuleArg, RunArgs};
 use super::folder::Folder;
-use super::{Report, RuleArg, RunArgs, release, spent_error, texts, train_error, trained};
+use super::release::Release;
+use super::report::{Report, say};
+use super::run::trained;
+use super::spending::{cost, spent_error};
+use super::{texts, train_error};
 use crate::error::{Blame, Error, Result};
 
 pub const HELP: &str = "\
@@ -32,8 +37,9 @@ embeddings.
 --out gets a folder `release`, which is what ε bounds: `adapter`, which Hugging
 Face's peft loads over the model (not with --all), `merged`, a whole model that
 `sahara model pull` compiles and `sahara classify` asks, and a report. Before
-that, the merged model was read again and gave the trained one's outputs. What
-else lies in --out, what is spent and --resume are as in `sahara train table`.";
+that, the merged model was read again: it gave the trained one's outputs and, as
+an integer graph, its labels. What else lies in --out, what is spent and
+--resume are as in `sahara train table`.";
 
 #[derive(Args, Debug)]
 pub struct LoraArgs {
@@ -56,7 +62,7 @@ pub struct LoraArgs {
     #[arg(long, conflicts_with_all = ["rank", "alpha", "targets"])]
     all: bool,
     #[command(flatten)]
-    pub(super) run: RunArgs,
+    pub run: RunArgs,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
@@ -74,8 +80,10 @@ enum TargetArg {
 
 pub fn lora(args: &LoraArgs, context: &mut Context) -> Result<()> {
     args.run.check_labels()?;
-    if args.run.provable {
-        return Err(Error::user("--provable trains a linear model: use it with `sahara train classify`"));
+    let refused = [(args.run.without_privacy, "--without-privacy"), (args.run.provable, "--provable")];
+    if let Some((_, option)) = refused.iter().find(|(given, _)| *given) {
+        let todo = "use it with `sahara train classify`";
+        return Err(Error::user(format!("{option} is for linear models, not for adapters: {todo}")));
     }
     let model = Arc::new(models::open_whole(&context.home, &args.model, &context.progress.events())?);
     // Its files are as they were pulled.
@@ -87,17 +95,11 @@ pub fn lora(args: &LoraArgs, context: &mut Context) -> Result<()> {
     let classifier = args.classifier(&mut base)?;
     drop(base);
     let plan = args.plan(&classifier, &own)?;
-    if args.run.draw.only_tries() {
-        return args.run.spend([0; 32], &plan, context);
-    }
-    let folder = Folder::new(&args.run.out, &context.home, args.run.resume)?;
-    let run = folder.name_of_texts(&args.settings(&plan, &classifier, &model), &own);
-    if let Err(refused) = args.run.spend(run, &plan, context) {
-        if !args.run.resume {
-            folder.forget();
-        }
-        return Err(refused);
-    }
+    let begun = classifier.begin(args.run.seed);
+    let release = Release { classifier: &classifier, parameters: &begun, labels: &args.run.labels, base: &model };
+    release.try_merged()?;
+    let name = |folder: &Folder| Ok(folder.name_of_texts(&args.settings(&plan, &classifier, &model), &own));
+    let Some((folder, run)) = args.run.spend(Some(&cost(&plan)?), name, context)? else { return Ok(()) };
     let (rule, rate) = args.ways();
     let (schedule, ledger) = (args.run.schedule(), folder.ledger(&run));
     let mut run = if args.run.resume {
@@ -111,15 +113,15 @@ pub fn lora(args: &LoraArgs, context: &mut Context) -> Result<()> {
     .map_err(train_error)?;
     let epsilon = trained(&mut run, &folder, context)?;
     let (parameters, report) = (&run.state().parameters, Report::of(run.plan(), epsilon));
-    let released = release::Release { classifier: &classifier, parameters, labels: &args.run.labels, base: &model };
-    released.check_changes(&classifier.begin(args.run.seed))?;
-    folder.put(&report, |to| released.write(to, &read))?;
+    let release = Release { parameters, ..release };
+    release.check_changes(&begun)?;
+    folder.put(&report, |to| release.write(to, &read, &context.progress))?;
     let right = |texts: &Texts| {
         let outcome = measure(&classifier, parameters, texts).map_err(train_error)?;
         Ok::<_, Error>(outcome.right as f64 / texts.len().max(1) as f64)
     };
     let test = test.as_ref().map(right).transpose()?;
-    args.run.say(report, right(&own)?, test, context)
+    say(&args.run.out, report, right(&own)?, test, context)
 }
 
 /// A classifier, its texts, the plan for them, and how it learns.
@@ -127,7 +129,7 @@ type Subject = (Classifier, Texts, Plan, (Rule, Schedule, f32));
 
 impl LoraArgs {
     /// What is trained on the texts of this file, by which plan and ways.
-    pub(super) fn subject(&self, data: &std::path::Path, context: &Context) -> Result<Subject> {
+    pub fn subject(&self, data: &std::path::Path, context: &Context) -> Result<Subject> {
         let model = models::open_whole(&context.home, &self.model, &context.progress.events())?;
         let mut base = Trainable::load(&model.folder)
             .map_err(|error| Error::wrap(&format!("reading {}", model.info.name), Blame::User, error))?;

@@ -10,8 +10,10 @@ use sahara_privacy::train::{Ledger, Wish};
 use serde::Serialize;
 use zeroize::Zeroizing;
 
+use super::args::{RuleArg, RunArgs};
 use super::folder::{Folder, hex};
-use super::{RuleArg, RunArgs, Task, changed, spent_error};
+use super::spending::{cost_of, spent_error};
+use super::task::{Task, changed};
 use crate::commands::Context;
 use crate::commands::signals::stop_when_interrupted;
 use crate::error::{Blame, Error, Result};
@@ -108,12 +110,13 @@ pub fn go(args: &RunArgs, task: &Task, context: &mut Context) -> Result<()> {
     let secret = Secret::draw().map_err(|error| Error::fault(format!("drawing the secret of a run: {error}")))?;
     let (definition, batch) = define(args, task, &rows, &secret)?;
     let epsilon = args.epsilon.and(args.delta).map(|delta| definition.epsilon(delta)).transpose().map_err(undefined)?;
-    let folder = Folder::new(&args.out, &context.home, false)?;
+    let name = |folder: &Folder| folder.name(&format!("provable {}", hex(&definition.digest())), &task.examples);
+    let cost = definition.account().map_err(undefined)?.map(|(steps, distance)| cost_of(&steps, distance));
+    let Some((folder, run)) = args.spend(cost.as_ref(), name, context)? else { return Ok(()) };
     write_atomic(&args.out.join(ROWS), &rows.encode())?;
     write_atomic(&args.out.join(SECRET), &*Zeroizing::new(secret.to_bytes()))?;
     if definition.is_private() {
         // All of it is spent before the first noise is drawn: a run that is stopped is not gone on with.
-        let run = folder.name(&format!("provable {}", hex(&definition.digest())), &task.examples)?;
         let mut ledger = Ledger::create(&folder.ledger(&run), &run).map_err(|error| spent_error(&error, &run))?;
         let steps = definition.steps() as u64;
         let spent = ledger.reserve(steps).and_then(|()| ledger.settle(steps));

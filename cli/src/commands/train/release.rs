@@ -12,10 +12,10 @@ use sahara_circuits::trainable::Trainable;
 use sahara_privacy::train::transformer::{Classifier, Tensor, Texts, Tuning};
 use serde_json::{Value, json};
 
+use super::classifier;
 use crate::error::{Blame, Error, Result};
+use crate::progress::Indicator;
 
-/// Texts that the merged model is asked.
-const ASKED: usize = 16;
 /// How far its outputs may be from the trained one's, times the largest of them or 1.
 const TOLERANCE: f32 = 1e-4;
 
@@ -47,11 +47,22 @@ impl Release<'_> {
         Ok(())
     }
 
+    /// Refuses, before anything is spent, what could not be read once it is trained.
+    ///
+    /// # Errors
+    /// When the merged model cannot be written, or not be read.
+    pub fn try_merged(&self) -> Result<()> {
+        let folder = tempfile::tempdir().map_err(|error| Error::io("creating", &std::env::temp_dir(), error))?;
+        self.write_merged(folder.path())?;
+        let read = FloatModel::load(folder.path());
+        read.map(drop).map_err(|error| Error::wrap("trying what will be released", Blame::User, error))
+    }
+
     /// Writes adapter and merged model, reads the latter again and asks it the first of these texts.
     ///
     /// # Errors
-    /// When a file cannot be written, or the merged model gives other outputs than the trained one.
-    pub fn write(&self, to: &Path, texts: &[String]) -> Result<()> {
+    /// When a file cannot be written, or the merged model gives other outputs than the trained one, or other labels in integers.
+    pub fn write(&self, to: &Path, texts: &[String], progress: &Indicator) -> Result<()> {
         if let (Some(tensors), Tuning::Adapters(adapters)) =
             (self.classifier.adapter_tensors(self.parameters), self.classifier.tuning())
         {
@@ -79,7 +90,7 @@ impl Release<'_> {
         let merged = to.join("merged");
         create_private_dir(&merged)?;
         self.write_merged(&merged)?;
-        self.check_merged(&merged, &texts[..texts.len().min(ASKED)])
+        self.check_merged(&merged, texts, progress)
     }
 
     /// A folder as `BertForSequenceClassification` is stored.
@@ -107,30 +118,17 @@ impl Release<'_> {
         weights(to, "model.safetensors", tensors)
     }
 
-    fn check_merged(&self, merged: &Path, texts: &[String]) -> Result<()> {
+    fn check_merged(&self, merged: &Path, texts: &[String], progress: &Indicator) -> Result<()> {
         let doing = "reading the merged model again";
-        let float = FloatModel::load(merged).map_err(|error| Error::wrap(doing, Blame::Fault, error))?;
         let tokens = Trainable::load(merged).map_err(|error| Error::wrap(doing, Blame::Fault, error))?;
-        for text in texts {
-            let failed = |error: &dyn std::fmt::Display| Error::fault(format!("asking the merged model: {error}"));
-            let tokens = tokens.tokens(text).map_err(|error| failed(&error))?;
+        let expected = |index: usize| {
+            let failed = |error: &dyn std::fmt::Display| Error::fault(format!("asking the trained model: {error}"));
+            let tokens = tokens.tokens(&texts[index]).map_err(|error| failed(&error))?;
             let one = Texts::new([tokens.as_slice()], vec![0]).map_err(|error| failed(&error))?;
-            let expected = self.classifier.logits(self.parameters, &one).map_err(|error| failed(&error))?;
-            let answered = float.embed(text).map_err(|error| failed(&error))?;
-            if !near(&answered, &expected) {
-                let said = "the merged model gives other outputs than the trained one";
-                return Err(Error::fault(format!("{said}: {answered:?} instead of {expected:?}")));
-            }
-        }
-        Ok(())
+            self.classifier.logits(self.parameters, &one).map_err(|error| failed(&error))
+        };
+        classifier::check_outputs(merged, texts, TOLERANCE, expected, progress)
     }
-}
-
-/// Whether both are the same numbers, but for rounding.
-fn near(a: &[f32], b: &[f32]) -> bool {
-    let largest = b.iter().fold(1.0_f32, |most, value| most.max(value.abs()));
-    let within = |(a, b): (&f32, &f32)| (a - b).abs() <= TOLERANCE * largest;
-    a.len() == b.len() && a.iter().zip(b).all(within)
 }
 
 fn put(folder: &Path, name: &str, value: &Value) -> Result<()> {
@@ -153,15 +151,4 @@ fn weights(folder: &Path, name: &str, tensors: Vec<Tensor>) -> Result<()> {
     let metadata = HashMap::from([("format".to_owned(), "pt".to_owned())]);
     let file = safetensors::serialize(views, Some(metadata)).map_err(failed)?;
     Ok(write_atomic(&path, &file)?)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn outputs_that_differ_or_are_none_are_not_near() {
-        assert!(near(&[1.0, -30.0], &[1.000_09, -30.001]));
-        assert!(!near(&[1.0], &[1.001]) && !near(&[1.0], &[1.0, 2.0]) && !near(&[f32::NAN], &[1.0]));
-    }
 }

@@ -10,6 +10,7 @@ use sahara_privacy::train::table::Description;
 use serde::Deserialize;
 
 use super::super::Context;
+use super::super::signals::stop_when_interrupted;
 use super::classifier::Encoder;
 use crate::error::{Error, Result};
 
@@ -61,7 +62,7 @@ pub fn embedded(
     check_queries(&queries)?;
     let mut values = Vec::with_capacity(texts.len() * engine.dimensions());
     context.progress.count("embedding", texts.len() as u64);
-    let stop = super::stop_when_interrupted();
+    let stop = stop_when_interrupted();
     engine.answer_until(&queries, &stop, &mut |answer| {
         let norm = answer.vector.iter().map(|value| value * value).sum::<f32>().sqrt().max(1e-12);
         values.extend(answer.vector.iter().map(|value| value / norm));

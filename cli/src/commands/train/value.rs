@@ -12,7 +12,8 @@ use serde_json::json;
 
 use super::super::Context;
 use super::super::signals::stop_when_interrupted;
-use super::{ColumnsArgs, rows, train_error};
+use super::columns::{ColumnsArgs, rows};
+use super::train_error;
 use crate::error::{Error, Result};
 
 #[derive(Args, Debug)]
