@@ -61,9 +61,8 @@ pub fn attack(
         _ => None,
     };
     let values = Values::altered(&system, weights, inputs, column);
-    let committed = Oracle::ALL.map(|oracle| {
-        Committed::shown(polynomial(&system, oracle, |id, _| values.of(id).into()))
-    });
+    let committed =
+        Oracle::ALL.map(|oracle| Committed::shown(polynomial(&system, oracle, |id, _| values.of(id).into())));
     let weights = WeightsKey { root: committed[0].root(), bits };
     let (input, output) = (committed[1].root(), committed[2].root());
     let statement = Statement { graph: claimed.id(), weights, input, output, context: Context::default() };

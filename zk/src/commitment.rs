@@ -47,7 +47,8 @@ impl Committed {
             hasher.update(&x.as_canonical_u32().to_le_bytes());
         });
         let digest = hasher.finalize();
-        let element = |i: usize| F::from_u16(u16::from_le_bytes([digest.as_bytes()[2 * i], digest.as_bytes()[2 * i + 1]]));
+        let element =
+            |i: usize| F::from_u16(u16::from_le_bytes([digest.as_bytes()[2 * i], digest.as_bytes()[2 * i + 1]]));
         Self { root: Root(std::array::from_fn(element)), values, data: None }
     }
 

@@ -118,7 +118,8 @@ impl<'a> ProvableGraph<'a> {
         }
         let bits: Vec<u8> = weights.tensors.iter().map(|tensor| signed_bits(tensor)).collect();
         let system = plan(graph, &bits)?;
-        let committed = commit(Oracle::Weights, polynomial(&system, Oracle::Weights, |_, hint| of_weights(weights, hint)))?;
+        let committed =
+            commit(Oracle::Weights, polynomial(&system, Oracle::Weights, |_, hint| of_weights(weights, hint)))?;
         Ok(Self { graph, weights, system, bits, committed })
     }
 

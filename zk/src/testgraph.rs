@@ -27,11 +27,11 @@ pub fn perceptron(widths: &[u32], rows: u32) -> (Graph, Weights, Vec<Vec<i32>>) 
         let product = maker.node(Op::MatMulWeight { x, w }, shape, 32, sum);
         x = maker.node(Op::AddWeight { x: product, w: bias }, shape, 32, sum + 2047);
         if layer + 2 < widths.len() {
-            // To 9 bits and a sign: what a table has.
-            let shift = (sum + 2047).ilog2().saturating_sub(8).max(1) as u8;
+            // To 8 bits and a sign, with room for what the widths of inputs and weights allow beyond their values.
+            let shift = (sum + 2047).ilog2().saturating_sub(7).max(1) as u8;
             let op = Op::Rescale { x, shift, usage: RescaleUse::Value };
             let index = maker.node(op, shape, 32, ((sum + 2047) >> shift) + 1);
-            let table = maker.table((0..1024).map(|i| if i < 512 { i / 4 } else { 0 }).collect());
+            let table = maker.table((0..1024).map(|i| if i < 512 { (i / 2).min(127) } else { 0 }).collect());
             x = maker.node(Op::Lookup { x: index, table }, shape, 32, 127);
             most = 127;
         }
@@ -99,9 +99,11 @@ impl Maker {
             1 => -most,
             _ => rng.between(-most, most),
         };
-        let inputs = self.graph.inputs.iter().map(|spec| {
-            (0..spec.shape.len()).map(|_| value(rng, spec.max_abs.into()) as i32).collect()
-        });
+        let inputs = self
+            .graph
+            .inputs
+            .iter()
+            .map(|spec| (0..spec.shape.len()).map(|_| value(rng, spec.max_abs.into()) as i32).collect());
         let inputs = inputs.collect();
         (self.graph, self.weights, inputs)
     }

@@ -115,7 +115,8 @@ fn grow(maker: &mut Maker, rng: &mut Rng, kind: u64) -> Option<NodeId> {
                 let fits = |small, large| small == large || small == 1;
                 fits(s.batch, of.batch) && fits(s.rows, of.rows) && fits(s.cols, of.cols)
             };
-            let b = any(maker, rng, &|id| if kind == 7 { broadcast(shape(maker, id)) } else { shape(maker, id) == of })?;
+            let b =
+                any(maker, rng, &|id| if kind == 7 { broadcast(shape(maker, id)) } else { shape(maker, id) == of })?;
             let least = bits(maker, b).min(32);
             let bits = reduced(rng, least);
             let op = if kind == 5 { Op::Add { a: x, b } } else { Op::Sub { a: x, b } };

@@ -105,7 +105,9 @@ impl Planner<'_> {
         }
         if bits > 29 {
             let Interval { lo, hi } = interval;
-            return Err(format!("its values can reach {lo} to {hi}, beyond ±p/2 (p is {P}), where a wrap is not proven"));
+            return Err(format!(
+                "its values can reach {lo} to {hi}, beyond ±p/2 (p is {P}), where a wrap is not proven"
+            ));
         }
         let half = 1i128 << (bits - 1);
         let turns = Interval::new((interval.lo + half) >> bits, (interval.hi + half) >> bits);

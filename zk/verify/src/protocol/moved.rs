@@ -40,13 +40,7 @@ impl<P: Party> Script<'_, P> {
 }
 
 /// Where an element of a part goes, as batch and column; `first` is how many columns the parts before it have.
-pub fn place(
-    to: Move,
-    shape: Shape,
-    from: Shape,
-    first: usize,
-    (b, c): (usize, usize),
-) -> Option<(usize, usize)> {
+pub fn place(to: Move, shape: Shape, from: Shape, first: usize, (b, c): (usize, usize)) -> Option<(usize, usize)> {
     let columns = shape.cols as usize;
     match to {
         Move::Slice(start) => c.checked_sub(start as usize).filter(|&c| c < columns).map(|c| (b, c)),
