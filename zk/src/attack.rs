@@ -78,7 +78,7 @@ pub fn attack(
         verdict,
         inputs: of(&|hint| matches!(hint, Hint::Input(_))),
         weights: of(&|hint| matches!(hint, Hint::Weight(_))),
-        outputs: of(&|hint| matches!(hint, Hint::Output(_))),
+        outputs: system.outputs.iter().map(|columns| joined(&values, columns)).collect(),
         messages,
     })
 }
@@ -102,6 +102,14 @@ fn columns(system: &System, values: &Values, wanted: &dyn Fn(&Hint) -> bool) -> 
         _ => false,
     });
     columns.map(|(id, _)| values.of(TensorId(id)).to_vec()).collect()
+}
+
+/// An output of its columns.
+fn joined(values: &Values, columns: &[TensorId]) -> Vec<i64> {
+    match columns {
+        [high, low] => values.of(*high).iter().zip(values.of(*low)).map(|(high, low)| (high << 16) + low).collect(),
+        _ => columns.iter().flat_map(|&column| values.of(column).to_vec()).collect(),
+    }
 }
 
 /// What each root stands for.

@@ -67,8 +67,8 @@ struct Maker<'a> {
 impl Maker<'_> {
     /// The values, and how many elements are in no row of their table.
     fn all(mut self) -> (Values, usize) {
-        for id in 0..self.system.tensors.len() {
-            let mut made = self.tensor(TensorId(id));
+        for (id, used) in self.system.used().into_iter().enumerate() {
+            let mut made = if used { self.tensor(TensorId(id)) } else { Vec::new() };
             self.alter(TensorId(id), &mut made);
             self.values.push(made);
         }

@@ -1,6 +1,7 @@
-//! Sums that can leave ±p/2, bounds that do not hold, graphs of unbounded numbers.
+//! Inputs beyond ±p/2, bounds that do not hold, graphs of unbounded numbers; and what is not refused: sums beyond ±p/2.
 
-use sahara_circuits::graph::{Graph, Op};
+use sahara_circuits::graph::{Graph, Op, RescaleUse};
+use sahara_circuits::reference::{ExecOptions, execute};
 use sahara_circuits::testgraph;
 use sahara_circuits::weights::Weights;
 use sahara_zk::attack::{Alteration, attack};
@@ -15,15 +16,37 @@ fn error((graph, weights, _): &(Graph, Weights, Vec<Vec<i32>>)) -> ProveError {
 }
 
 #[test]
-fn a_sum_beyond_half_the_prime() {
-    let mut case = sahara_zk::testgraph::perceptron(&[600, 3], 1);
-    case.0.inputs[0].max_abs = 1 << 14;
-    case.0.nodes[0].bound = 1 << 14;
-    // 600 · 2^15 · 2^7 is more than 2^30.
+fn an_input_beyond_half_the_prime() {
+    let mut case = sahara_zk::testgraph::perceptron(&[6, 3], 1);
+    case.0.inputs[0].max_abs = (1 << 30) - 1;
+    case.0.nodes[0].bound = 1 << 30;
     let error = error(&case);
     let ProveError::Unprovable(Unprovable::Node { index, operator, .. }) = &error else { panic!("{error}") };
-    assert_eq!((*index, *operator), (1, "matmul_weight"));
-    assert!(error.to_string().contains("beyond ±p/2"), "{error}");
+    assert_eq!((*index, *operator), (0, "input"));
+    assert!(error.to_string().contains("cannot be held against 31 bits"), "{error}");
+}
+
+/// A sum beyond `±p/2`, and one beyond 32 bits, go by limbs.
+#[test]
+fn sums_that_leave_half_the_prime_are_proven_by_limbs() {
+    for max_abs in [1 << 14, 1 << 20] {
+        let (mut graph, weights, mut inputs) = sahara_zk::testgraph::perceptron(&[600, 5, 3], 2);
+        graph.inputs[0].max_abs = max_abs;
+        graph.nodes[0].bound = max_abs.into();
+        graph.nodes.iter_mut().skip(1).for_each(|node| node.bound = 1 << 40);
+        if let Some(Op::Rescale { usage, .. }) = graph.nodes.get_mut(3).map(|node| &mut node.op) {
+            *usage = RescaleUse::Index;
+        }
+        // Narrower than 32 bits, so that no bound is asked of what is rescaled.
+        graph.nodes[3].bits = 11;
+        inputs[0].iter_mut().for_each(|x| *x *= max_abs as i32 / 127);
+        let outcome =
+            attack((&graph, &graph), &weights, &inputs, Alteration::Nothing).expect("a graph that can be proven");
+        assert_eq!(outcome.verdict, Ok(()));
+        let run = execute(&graph, &weights, &inputs, &ExecOptions::default()).expect("a graph that runs");
+        let outputs: Vec<Vec<i64>> = run.outputs.iter().map(|t| t.iter().map(|&x| x.into()).collect()).collect();
+        assert_eq!(outcome.outputs, outputs);
+    }
 }
 
 #[test]

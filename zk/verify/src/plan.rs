@@ -12,6 +12,7 @@ mod moves;
 mod rescale;
 mod step;
 mod sums;
+mod wide;
 
 use std::collections::BTreeMap;
 
@@ -84,6 +85,8 @@ struct Planner<'g> {
     tables: BTreeMap<TableKey, usize>,
     /// Bits of a number that is looked up in one piece.
     limb_bits: u32,
+    /// Of tensors beyond `±p/2`, their high and low limbs.
+    wide: BTreeMap<TensorId, (TensorId, TensorId)>,
 }
 
 /// What a table holds.
@@ -99,8 +102,8 @@ impl<'g> Planner<'g> {
         let elements: u64 = graph.nodes.iter().map(|node| node.shape.len() as u64).sum();
         // Tables as long as a quarter of what is looked up in them, roughly.
         let limb_bits = elements.max(1).ilog2().saturating_sub(2).clamp(6, 16);
-        let (weights, tables) = (Vec::new(), BTreeMap::new());
-        Self { graph, weight_bits, system: System::default(), weights, tables, limb_bits }
+        let (system, weights) = (System::default(), Vec::new());
+        Self { graph, weight_bits, system, weights, tables: BTreeMap::new(), limb_bits, wide: BTreeMap::new() }
     }
 
     /// The tensor of a node, whose values are those that the reference executor gives.
@@ -138,20 +141,27 @@ impl<'g> Planner<'g> {
         self.wrapped(exact, node.bits)
     }
 
-    /// What the graph's outputs are, under a commitment of their own.
+    /// What the graph's outputs are, under a commitment of their own: one column, or one for each limb.
     fn outputs(&mut self) -> Result<(), String> {
         for &output in &self.graph.outputs {
             let tensor = self.of(output);
-            let Tensor { shape, interval, .. } = *self.system.tensor(tensor);
-            if 2 * interval.magnitude() >= P {
-                return Err(format!("output {} can leave ±p/2", output.0));
-            }
-            let column = self.column(Oracle::Output, shape, interval, Hint::Output(tensor));
-            let difference = self.linear(shape, vec![(1, tensor), (-1, column)], 0);
-            // Two residues of the field: whatever the column holds, it stands for the node's integer.
-            self.system.zeros.push(difference);
+            let pieces = self.limbs_of(tensor).map_or(vec![tensor], |(high, low)| vec![high, low]);
+            let columns = pieces.into_iter().map(|piece| self.output(piece)).collect::<Result<_, _>>()?;
+            self.system.outputs.push(columns);
         }
         Ok(())
+    }
+
+    fn output(&mut self, tensor: TensorId) -> Result<TensorId, String> {
+        let Tensor { shape, interval, .. } = *self.system.tensor(tensor);
+        if 2 * interval.magnitude() >= P {
+            return Err("an output can leave ±p/2".into());
+        }
+        let column = self.column(Oracle::Output, shape, interval, Hint::Output(tensor));
+        let difference = self.linear(shape, vec![(1, tensor), (-1, column)], 0);
+        // Two residues of the field: whatever the column holds, it stands for the node's integer.
+        self.system.zeros.push(difference);
+        Ok(column)
     }
 
     fn finish(mut self) -> Result<System, String> {

@@ -144,6 +144,19 @@ pub enum Quantity {
     AtMost(TensorId, i64),
 }
 
+impl Hint {
+    /// The tensor that the values are found from.
+    pub fn source(&self) -> Option<TensorId> {
+        match self {
+            Self::Output(id) | Self::OneHot(id) | Self::Reached(id, _) | Self::Entry(_, id) => Some(*id),
+            Self::Limb { of, .. } => match of {
+                Quantity::Itself(id) | Quantity::Quotient(id, ..) | Quantity::AtMost(id, _) => Some(*id),
+            },
+            Self::Input(_) | Self::Weight(_) | Self::Multiplicity(_) => None,
+        }
+    }
+}
+
 /// The rows of a table: pairs of an index and a value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Rows {
@@ -218,12 +231,37 @@ pub struct System {
     pub salts: [Option<usize>; 4],
     /// The tensor of each node of the graph.
     pub nodes: Vec<TensorId>,
+    /// The column of each output; of one that can leave `±p/2`, those of its high and its low limb (16 bits).
+    pub outputs: Vec<Vec<TensorId>>,
 }
 
 impl System {
     /// A tensor.
     pub fn tensor(&self, TensorId(id): TensorId) -> &Tensor {
         &self.tensors[id]
+    }
+
+    /// Whether each tensor has a part in what is proven: those that were only steps on the way to others have none.
+    pub fn used(&self) -> Vec<bool> {
+        let mut used = vec![false; self.tensors.len()];
+        let looked_up = self.lookups.iter().flat_map(|lookup| [Some(lookup.index), lookup.value]).flatten();
+        self.zeros.iter().copied().chain(looked_up).for_each(|id| used[id.0] = true);
+        for (id, tensor) in self.tensors.iter().enumerate().rev() {
+            let here = used[id];
+            let mut mark = |id: TensorId| used[id.0] = true;
+            match &tensor.definition {
+                Definition::Column { hint, .. } => {
+                    hint.source().into_iter().for_each(&mut mark);
+                    mark(TensorId(id));
+                }
+                _ if !here => {}
+                Definition::Linear { terms, .. } => terms.iter().for_each(|(_, term)| mark(*term)),
+                Definition::Product { a, b } | Definition::MatMul { a, b, .. } => [*a, *b].into_iter().for_each(mark),
+                Definition::RowSum { x } => mark(*x),
+                Definition::Moved { parts, .. } => parts.iter().copied().for_each(mark),
+            }
+        }
+        used
     }
 
     /// Elements that are looked up, those beyond shapes too.

@@ -100,14 +100,12 @@ impl Planner<'_> {
     /// The number modulo `2^bits`, as it is stored: nothing to do where it fits.
     pub(super) fn wrapped(&mut self, id: TensorId, bits: u8) -> Result<TensorId, String> {
         let (interval, to) = (self.interval(id), Interval::bits(bits.into()));
-        if interval.fits(to) && 2 * interval.magnitude() < P {
+        let small = 4 * interval.magnitude() < P;
+        if interval.fits(to) && (2 * interval.magnitude() < P || self.limbs_of(id).is_some()) {
             return Ok(id);
         }
-        if bits > 29 {
-            let Interval { lo, hi } = interval;
-            return Err(format!(
-                "its values can reach {lo} to {hi}, beyond ±p/2 (p is {P}), where a wrap is not proven"
-            ));
+        if bits > 29 || !small {
+            return self.wide(id, bits.into());
         }
         let half = 1i128 << (bits - 1);
         let turns = Interval::new((interval.lo + half) >> bits, (interval.hi + half) >> bits);

@@ -34,6 +34,8 @@ impl Planner<'_> {
 
     /// The number modulo `2^bits`, not negative; what it is looked up in holds it to its range.
     fn low_bits(&mut self, x: TensorId, bits: u32) -> Result<TensorId, String> {
+        // Of a number with limbs they are those of the low one.
+        let x = self.limbs_of(x).map_or(x, |(_, low)| low);
         let interval = self.interval(x);
         let (shape, turns) = (self.shape(x), Interval::new(interval.lo >> bits, interval.hi >> bits));
         let turns = self.chosen(shape, turns, Quantity::Quotient(x, 0, bits))?;
