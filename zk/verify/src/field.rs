@@ -18,7 +18,15 @@ pub const P: i128 = F::ORDER_U32 as i128;
 
 /// The element of a signed integer.
 pub fn signed(x: i64) -> F {
-    F::from_u32(x.rem_euclid(P as i64) as u32)
+    let p = P as i64;
+    let residue = if (0..p).contains(&x) {
+        x
+    } else if (-p..0).contains(&x) {
+        x + p
+    } else {
+        x.rem_euclid(p)
+    };
+    F::from_u32(residue as u32)
 }
 
 /// Appends an element of [`F`]: four bytes, less than `p`.
@@ -51,4 +59,30 @@ pub fn read_extension(input: &mut Reader<'_>) -> Result<E, DecodeError> {
         *c = read_base(input)?;
     }
     Ok(E::from_basis_coefficients_fn(|i| coefficients[i]))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn signed_integers_are_their_residues() {
+        let p = P as i64;
+        for x in [0, 1, -1, 5, p - 1, p, p + 1, -p, -p - 1, 1 - p, i64::MAX, i64::MIN, 7 * p + 3, -7 * p - 3] {
+            assert_eq!(i128::from(signed(x).as_canonical_u32()), i128::from(x).rem_euclid(P), "{x}");
+        }
+    }
+
+    #[test]
+    fn bytes_are_canonical() {
+        let x = E::from_basis_coefficients_fn(|i| signed(-1 - i as i64));
+        let mut out = Writer::default();
+        write_extension(&mut out, x);
+        assert_eq!(read_extension(&mut Reader::new("x", &out.0)), Ok(x));
+        for at in (0..out.0.len()).step_by(4) {
+            let mut bad = out.0.clone();
+            bad[at..at + 4].copy_from_slice(&F::ORDER_U32.to_le_bytes());
+            assert!(read_extension(&mut Reader::new("x", &bad)).is_err(), "at {at}");
+        }
+    }
 }

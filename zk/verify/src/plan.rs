@@ -30,6 +30,8 @@ pub type WeightBits = [u8];
 pub const SALT: usize = 16;
 /// Most elements that are looked up in all: far below `p`, so that no count can be a multiple of it.
 pub const MAX_LOOKUPS: u64 = 1 << 28;
+/// Most tensors of a system.
+const MAX_STEPS: usize = 1 << 20;
 /// Most batches times columns of a tensor that is sliced, joined, split or merged.
 const MAX_MOVED: u64 = 1 << 16;
 
@@ -71,6 +73,10 @@ pub fn plan(graph: &Graph, weight_bits: &WeightBits) -> Result<System, Unprovabl
             Unprovable::Node { index, name: node.name.clone(), operator, reason }
         })?;
         planner.system.nodes.push(tensor);
+        let steps = planner.system.tensors.len();
+        if steps > MAX_STEPS {
+            return Err(Unprovable::Graph(format!("{steps} steps up to node {index}, more than the limit of {MAX_STEPS}")));
+        }
     }
     planner.outputs().map_err(Unprovable::Graph)?;
     planner.finish().map_err(Unprovable::Graph)
