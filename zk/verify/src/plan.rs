@@ -75,7 +75,9 @@ pub fn plan(graph: &Graph, weight_bits: &WeightBits) -> Result<System, Unprovabl
         planner.system.nodes.push(tensor);
         let steps = planner.system.tensors.len();
         if steps > MAX_STEPS {
-            return Err(Unprovable::Graph(format!("{steps} steps up to node {index}, more than the limit of {MAX_STEPS}")));
+            return Err(Unprovable::Graph(format!(
+                "{steps} steps up to node {index}, more than the limit of {MAX_STEPS}"
+            )));
         }
     }
     planner.outputs().map_err(Unprovable::Graph)?;

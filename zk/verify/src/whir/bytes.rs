@@ -4,7 +4,7 @@ use p3_merkle_tree::PrunedMerklePaths;
 use p3_multilinear_util::poly::Poly;
 use p3_sumcheck::{OpeningBatch, SumcheckData};
 use p3_symmetric::MerkleCap;
-use p3_whir::{QueryOpenings, SharedProofOpening, WhirProof, WhirRoundProof};
+use p3_whir::{QueryOpenings, RoundConfig, SharedProofOpening, WhirProof, WhirRoundProof};
 use sahara_circuits::bytes::{DecodeError, Reader, Writer};
 
 use super::{Config, Digest, MAX_VARIABLES, Opening, Root};
@@ -40,15 +40,14 @@ pub(super) fn read(config: &Config, value: E, input: &mut Reader<'_>) -> Result<
             commitment: Some(MerkleCap::new(vec![read_digest(input)?])),
             ood_answers: read_extensions(round.ood_samples, input)?,
             pow_witness: read_base(input)?,
-            openings: read_queries(index == 0, round.num_queries, schedule[index], input)?,
+            openings: read_queries(index == 0, round, input)?,
             sumcheck: read_sumcheck(schedule[index + 1], round.folding_pow_bits, input)?,
         });
     }
     let left = config.final_sumcheck_rounds();
     let final_poly = Some(Poly::new(read_extensions(1 << left, input)?));
     let final_pow_witness = read_base(input)?;
-    let last = schedule.len() - 1;
-    let final_openings = read_queries(last == 0, config.terminal().num_queries, schedule[last], input)?;
+    let final_openings = read_queries(schedule.len() == 1, &config.final_round_config(), input)?;
     let final_sumcheck = match left {
         0 => None,
         _ => Some(read_sumcheck(left, config.final_folding_pow_bits(), input)?),
@@ -95,13 +94,14 @@ fn write_queries(openings: &QueryOpenings<F, E, PrunedMerklePaths<F, 8>>, out: &
     siblings.iter().flatten().for_each(|&x| write_base(out, x));
 }
 
+/// As many rows as are asked for; of a domain with no more positions, each once.
 fn read_queries(
     base: bool,
-    queries: usize,
-    folding: usize,
+    round: &RoundConfig,
     input: &mut Reader<'_>,
 ) -> Result<QueryOpenings<F, E, PrunedMerklePaths<F, 8>>, DecodeError> {
-    let width = 1 << folding;
+    let queries = round.num_queries.min(1 << round.log_folded_domain_size);
+    let width = 1 << round.folding_factor;
     Ok(if base {
         let rows = read_rows(queries, || (0..width).map(|_| read_base(input)).collect())?;
         QueryOpenings::Base(SharedProofOpening { rows, proof: read_siblings(queries, input)? })
