@@ -1,4 +1,5 @@
-//! What proofs cost: `cargo run --release -p sahara-zk --example prove [ROWS WIDTH WIDTH …]`.
+//! What proofs cost: `cargo run --release -p sahara-zk --example prove [ROWS WIDTH WIDTH …]`, or of a compiled model on
+//! random inputs, `… --example prove GRAPH WEIGHTS` (`compiled/graph-16.bin` and `compiled/weights.bin` of its folder).
 //!
 //! Without arguments, perceptrons of growing shape; each line is one proof, verified from its bytes. CPU-seconds are of
 //! this process, all threads; the peak of memory is that of the process so far.
@@ -7,27 +8,49 @@ use std::error::Error;
 use std::time::Instant;
 
 use rustix::time::{ClockId, clock_gettime};
+use sahara_circuits::graph::{Graph, InputRange, InputSpec};
+use sahara_circuits::testgraph::Rng;
+use sahara_circuits::weights::Weights;
 use sahara_zk::{ProvableGraph, Salt, testgraph};
 use sahara_zk_verify::{Context, NonHidingProof, verify};
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let arguments = std::env::args().skip(1).map(|word| word.parse()).collect::<Result<Vec<u32>, _>>()?;
+    let words: Vec<String> = std::env::args().skip(1).collect();
     println!("{}", sahara_zk_verify::NOTICE);
-    println!("rows widths            products  lookups   commit s   prove s   verify ms   proof B   peak MB");
+    println!("graph                           nodes  lookups   commit s   prove s   verify ms   proof B   peak MB");
+    if let [graph, weights] = &words[..]
+        && graph.parse::<u32>().is_err()
+    {
+        let graph = Graph::from_bytes(&std::fs::read(graph)?)?;
+        let weights = Weights::from_bytes(&std::fs::read(weights)?)?;
+        let inputs = graph.inputs.iter().map(values).collect();
+        return measure(&graph.model.clone(), (graph, weights, inputs));
+    }
+    let arguments = words.iter().map(|word| word.parse()).collect::<Result<Vec<u32>, _>>()?;
     if let [rows, widths @ ..] = &arguments[..]
         && widths.len() > 1
     {
-        return measure(*rows, widths);
+        return perceptron(*rows, widths);
     }
     for (rows, widths) in [(1, [64, 32, 10]), (1, [784, 128, 10]), (16, [256, 256, 64]), (64, [384, 384, 384])] {
-        measure(rows, &widths)?;
+        perceptron(rows, &widths)?;
     }
     Ok(())
 }
 
-fn measure(rows: u32, widths: &[u32]) -> Result<(), Box<dyn Error>> {
-    let (graph, weights, inputs) = testgraph::perceptron(widths, rows);
-    let products: u64 = widths.windows(2).map(|w| u64::from(rows) * u64::from(w[0]) * u64::from(w[1])).sum();
+fn perceptron(rows: u32, widths: &[u32]) -> Result<(), Box<dyn Error>> {
+    measure(&format!("{rows} rows of {widths:?}"), testgraph::perceptron(widths, rows))
+}
+
+/// Numbers well within the length that a row may have; a mask that hides nothing.
+fn values(spec: &InputSpec) -> Vec<i32> {
+    let most = f64::from(spec.max_row_norm) / f64::from(spec.shape.cols).sqrt() / 2.0;
+    let most = if spec.range == InputRange::Mask { 0 } else { (most as i64).min(spec.max_abs.into()) };
+    let mut rng = Rng::new(3);
+    (0..spec.shape.len()).map(|_| rng.between(-most, most) as i32).collect()
+}
+
+fn measure(name: &str, (graph, weights, inputs): (Graph, Weights, Vec<Vec<i32>>)) -> Result<(), Box<dyn Error>> {
     let start = cpu_seconds();
     let provable = ProvableGraph::new(&graph, &weights)?;
     let committed = cpu_seconds();
@@ -43,8 +66,8 @@ fn measure(rows: u32, widths: &[u32]) -> Result<(), Box<dyn Error>> {
         fastest = fastest.min(begin.elapsed().as_secs_f64());
     }
     println!(
-        "{rows:4} {:16} {products:10} {lookups:8} {:10.3} {:9.3} {:11.1} {:9} {:9}",
-        format!("{widths:?}"),
+        "{name:30} {:6} {lookups:8} {:10.3} {:9.3} {:11.1} {:9} {:9}",
+        graph.nodes.len(),
         committed - start,
         done - committed,
         fastest * 1e3,

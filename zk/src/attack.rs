@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use sahara_circuits::bytes::Reader;
 use sahara_circuits::graph::Graph;
 use sahara_circuits::weights::Weights;
-use sahara_zk_verify::field::{E, F};
+use sahara_zk_verify::field::{E, F, P};
 use sahara_zk_verify::mle::eq_table;
 use sahara_zk_verify::plan::plan;
 use sahara_zk_verify::system::{Definition, Hint, Oracle, System, TensorId};
@@ -101,14 +101,23 @@ fn columns(system: &System, values: &Values, wanted: &dyn Fn(&Hint) -> bool) -> 
         Definition::Column { hint, .. } => wanted(hint),
         _ => false,
     });
-    columns.map(|(id, _)| values.of(TensorId(id)).to_vec()).collect()
+    columns.map(|(id, _)| values.of(TensorId(id)).iter().map(|&x| centred(x)).collect()).collect()
+}
+
+/// The integer of least size that an element of the field stands for.
+fn centred(x: i64) -> i64 {
+    let (p, half) = (P as i64, P as i64 / 2);
+    (x.rem_euclid(p) + half).rem_euclid(p) - half
 }
 
 /// An output of its columns.
 fn joined(values: &Values, columns: &[TensorId]) -> Vec<i64> {
     match columns {
-        [high, low] => values.of(*high).iter().zip(values.of(*low)).map(|(high, low)| (high << 16) + low).collect(),
-        _ => columns.iter().flat_map(|&column| values.of(column).to_vec()).collect(),
+        [high, low] => {
+            let limbs = values.of(*high).iter().zip(values.of(*low));
+            limbs.map(|(&high, &low)| (centred(high) << 16) + centred(low)).collect()
+        }
+        _ => columns.iter().flat_map(|&column| values.of(column)).map(|&x| centred(x)).collect(),
     }
 }
 

@@ -26,9 +26,8 @@ impl Count {
             self.rejected += 1;
             return;
         }
-        // An element of the field stands for the integer of least size; two limbs may be larger than the prime.
-        let centred = |&x: &i64| i32::try_from(x).unwrap_or(((x + P / 2).rem_euclid(P) - P / 2) as i32);
-        let said = |tensors: &[Vec<i64>]| tensors.iter().map(|t| t.iter().map(centred).collect()).collect();
+        let narrow = |&x: &i64| i32::try_from(x).unwrap_or_else(|_| panic!("{what:?}: {x} was accepted"));
+        let said = |tensors: &[Vec<i64>]| tensors.iter().map(|t| t.iter().map(narrow).collect()).collect();
         let (tensors, inputs, outputs): (_, Vec<Vec<i32>>, Vec<Vec<i32>>) =
             (said(&outcome.weights), said(&outcome.inputs), said(&outcome.outputs));
         let run = execute(claimed, &Weights { tensors }, &inputs, &ExecOptions::default());
