@@ -93,8 +93,8 @@ struct Planner<'g> {
     tables: BTreeMap<TableKey, usize>,
     /// Bits of a number that is looked up in one piece.
     limb_bits: u32,
-    /// Of tensors beyond `±p/2`, their high and low limbs.
-    wide: BTreeMap<TensorId, (TensorId, TensorId)>,
+    /// Of tensors that were put together from limbs, these: high and low.
+    limbs: BTreeMap<TensorId, (TensorId, TensorId)>,
 }
 
 /// What a table holds.
@@ -111,7 +111,7 @@ impl<'g> Planner<'g> {
         // Tables as long as a quarter of what is looked up in them, roughly.
         let limb_bits = elements.max(1).ilog2().saturating_sub(2).clamp(6, 16);
         let (system, weights) = (System::default(), Vec::new());
-        Self { graph, weight_bits, system, weights, tables: BTreeMap::new(), limb_bits, wide: BTreeMap::new() }
+        Self { graph, weight_bits, system, weights, tables: BTreeMap::new(), limb_bits, limbs: BTreeMap::new() }
     }
 
     /// The tensor of a node, whose values are those that the reference executor gives.
@@ -146,14 +146,17 @@ impl<'g> Planner<'g> {
             Op::SplitHeads { x } => self.moved(vec![self.of(*x)], Move::Split, shape)?,
             Op::MergeHeads { x } => self.moved(vec![self.of(*x)], Move::Merge, shape)?,
         };
-        self.wrapped(exact, node.bits)
+        let stored = self.wrapped(exact, node.bits)?;
+        self.bounded(stored, node.bound)
     }
 
     /// What the graph's outputs are, under a commitment of their own: one column, or one for each limb.
     fn outputs(&mut self) -> Result<(), String> {
         for &output in &self.graph.outputs {
             let tensor = self.of(output);
-            let pieces = self.limbs_of(tensor).map_or(vec![tensor], |(high, low)| vec![high, low]);
+            let whole = 2 * self.interval(tensor).magnitude() < P;
+            let limbs = self.limbs_of(tensor).filter(|_| !whole);
+            let pieces = limbs.map_or(vec![tensor], |(high, low)| vec![high, low]);
             let columns = pieces.into_iter().map(|piece| self.output(piece)).collect::<Result<_, _>>()?;
             self.system.outputs.push(columns);
         }

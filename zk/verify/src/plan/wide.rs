@@ -18,7 +18,7 @@ type Part = (u32, TensorId);
 impl Planner<'_> {
     /// The limbs of a number that has them.
     pub(super) fn limbs_of(&self, id: TensorId) -> Option<(TensorId, TensorId)> {
-        self.wide.get(&id).copied()
+        self.limbs.get(&id).copied()
     }
 
     /// A tensor modulo `2^bits`, by limbs.
@@ -33,12 +33,22 @@ impl Planner<'_> {
         Ok(self.whole(shape, high, low))
     }
 
-    /// `2^16·high + low`, remembered as such where it is beyond `±p/2`.
+    /// Holds a number with limbs to the bound that the graph declares, if that makes it one within `±p/2`.
+    pub(super) fn bounded(&mut self, id: TensorId, bound: u64) -> Result<TensorId, String> {
+        let Some((high, low)) = self.limbs_of(id) else { return Ok(id) };
+        let most = (bound >> LOW).checked_add(1).and_then(u64::checked_next_power_of_two).map_or(P, i128::from);
+        let narrow = Interval::new(-most, most - 1);
+        if 2 * (most << LOW) >= P || self.interval(high).fits(narrow) {
+            return Ok(id);
+        }
+        self.in_range(high, narrow, Quantity::Itself(high))?;
+        Ok(self.whole(self.shape(id), high, low))
+    }
+
+    /// `2^16·high + low`, remembered as such.
     fn whole(&mut self, shape: Shape, high: TensorId, low: TensorId) -> TensorId {
         let whole = self.linear(shape, vec![(1 << LOW, high), (1, low)], 0);
-        if 2 * self.interval(whole).magnitude() >= P {
-            self.wide.insert(whole, (high, low));
-        }
+        self.limbs.insert(whole, (high, low));
         whole
     }
 
