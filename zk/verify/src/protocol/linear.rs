@@ -19,11 +19,11 @@ impl<P: Party> Script<'_, P> {
         let mut sum = base(constant) * within(0) * within(1) * within(2);
         for &(k, id) in terms {
             let (mut point, mut factor) = (Vec::new(), base(k));
-            for axis in 0..3 {
+            for (axis, here) in axes.iter().enumerate() {
                 if self.repeats(id, shape, axis) {
                     factor *= within(axis);
                 } else {
-                    point.extend_from_slice(axes[axis]);
+                    point.extend_from_slice(here);
                 }
             }
             let value = self.party.evaluation(id, &point)?;
