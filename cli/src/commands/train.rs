@@ -43,6 +43,9 @@ sahara train lora --data <FILE> --labels <A,B,…> --epsilon <E>
                          --delta <D> --out <DIR> [OPTIONS]")]
     Lora(lora::LoraArgs),
     /// What each contributor's rows are worth, as shares of revenue
+    #[command(override_usage = "\
+sahara train value --data <NAME=FILE>… --test <FILE> --label <COLUMN>
+                          --labels <A,B,…> [OPTIONS]")]
     Value(value::ValueArgs),
     /// Make the steps of a --provable run again, and name the first that differs
     Verify(provable::VerifyArgs),

@@ -18,7 +18,13 @@ pub enum Read {
 pub fn columns(description: &Description, features: &[String]) -> Option<Vec<Read>> {
     let (mut read, mut rest) = (Vec::new(), features);
     while let Some(first) = rest.first() {
-        let (column, taken) = description.columns.iter().find_map(|column| of(column, first, rest))?;
+        // A column that is named is what its own description says, wherever `*` stands.
+        let (named, others): (Vec<_>, Vec<_>) = description.columns.iter().partition(|(name, _)| name != "*");
+        let is_word = named.iter().any(|(name, column)| {
+            matches!(column, Column::Values(words) if words.iter().any(|word| *first == format!("{name}={word}")))
+        });
+        let others = others.into_iter().filter(|_| !is_word);
+        let (column, taken) = named.into_iter().chain(others).find_map(|column| of(column, first, rest))?;
         read.push(column);
         rest = rest.get(taken..)?;
     }
@@ -89,6 +95,9 @@ mod tests {
         let number = |name: &str, low, high| Read::Number { name: name.into(), low, high };
         let expected = [number("rate", -1.0, 1.0), Read::Word { name: "sex".into(), words }, number("age", 0.0, 100.0)];
         assert_eq!(columns, expected);
+        let turned =
+            Description { columns: description.columns.iter().rev().cloned().collect(), ..description.clone() };
+        assert_eq!(super::columns(&turned, &features).unwrap(), expected, "wherever `*` stands");
         assert_eq!(some(&columns, &examples, 9), ["0.5,M,25", "0,,100"]);
         assert_eq!(super::columns(&description, &["sex=F".to_owned()]), None, "a word is missing");
     }

@@ -20,8 +20,8 @@ use crate::error::{Error, Result};
 #[command(after_help = "\
 A contributor's name is an account that is to be paid, or any other word. Shares
 are in hundredths of a percent and sum to 10000, as the contract of ownership
-receipts wants them; a value of 0 or below has no share. The object of --json has
-`issue` when all names are accounts: what the owner of the asset issues.
+receipts wants them; a value of 0 or below has no share. The object of --json
+has `issue` when all names are accounts: what the owner of the asset issues.
 
 Values are made from the rows as they are and are NOT differentially private: to
 publish one may tell of a single row. They reward good rows, not honest people:
