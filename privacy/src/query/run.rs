@@ -98,7 +98,12 @@ impl Plan {
                 continue;
             };
             if let (Some(person), Unit::Person { rows, .. }) = (self.person, &self.unit) {
-                let so_far = of_persons.entry(cells[person].trim().to_owned()).or_default();
+                let person = cells[person].trim();
+                // A row that is nobody's: counted as one person's, rows of one could make room for those of another.
+                if person.is_empty() {
+                    continue;
+                }
+                let so_far = of_persons.entry(person.to_owned()).or_default();
                 if *so_far >= *rows {
                     continue;
                 }
