@@ -5,7 +5,7 @@ use std::fs;
 use std::path::Path;
 
 use sahara::home::{create_private_dir, write_atomic};
-use sahara::models::Model;
+use sahara::models::{Model, ModelInfo};
 use sahara_circuits::float::FloatModel;
 use sahara_circuits::hf::folder;
 use sahara_circuits::trainable::Trainable;
@@ -61,7 +61,7 @@ impl Release<'_> {
             let config = json!({
                 "peft_type": "LORA",
                 "task_type": "SEQ_CLS",
-                "base_model_name_or_path": self.base.info.source,
+                "base_model_name_or_path": base_name(&self.base.info),
                 "r": adapters.rank,
                 "lora_alpha": adapters.alpha,
                 "lora_dropout": 0.0,
@@ -126,6 +126,11 @@ impl Release<'_> {
     }
 }
 
+/// What others may know of a model's origin: its name on the hub, or else its name here; never a path of this machine.
+fn base_name(base: &ModelInfo) -> &str {
+    base.source.strip_prefix("hub ").unwrap_or(&base.name)
+}
+
 /// Whether both are the same numbers, but for rounding.
 fn near(a: &[f32], b: &[f32]) -> bool {
     let largest = b.iter().fold(1.0_f32, |most, value| most.max(value.abs()));
@@ -158,6 +163,13 @@ fn weights(folder: &Path, name: &str, tensors: Vec<Tensor>) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_base_from_a_folder_is_told_by_its_name_alone() {
+        let base = |source: &str| ModelInfo { format: 1, name: "own".into(), source: source.into(), files: Vec::new() };
+        assert_eq!(base_name(&base("/home/somebody/clients/model")), "own");
+        assert_eq!(base_name(&base("hub owner/name")), "owner/name");
+    }
 
     #[test]
     fn outputs_that_differ_or_are_none_are_not_near() {
