@@ -56,6 +56,7 @@ fn an_adapter_and_a_whole_model_are_released_and_the_latter_is_asked() {
         serde_json::from_slice(&fs::read(release.join("adapter/adapter_config.json")).unwrap()).unwrap();
     assert_eq!((&config["r"], &config["lora_alpha"]), (&2.into(), &4.0.into()));
     assert_eq!(config["target_modules"], serde_json::json!(["query", "value"]));
+    assert_eq!(config["base_model_name_or_path"], "base", "not the folder that it came from");
     let weights = fs::read(release.join("adapter/adapter_model.safetensors")).unwrap();
     let name = b"base_model.model.bert.encoder.layer.0.attention.self.query.lora_A.weight";
     assert!(weights.windows(name.len()).any(|bytes| bytes == name));

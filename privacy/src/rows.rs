@@ -1,4 +1,5 @@
-//! Comma-separated values: rows of cells, in quotes where needed (RFC 4180).
+//! Comma-separated values: rows of cells, in quotes where needed (RFC 4180). Empty lines are passed over, but for a table of one
+//! column: there each is a row whose cell has nothing in it.
 
 /// Longest table, in bytes.
 pub const MOST_BYTES: usize = 1 << 30;
@@ -20,12 +21,14 @@ pub struct RowError {
 pub struct Rows<'a> {
     rest: &'a str,
     line: usize,
+    /// Whether the first row had one cell.
+    is_narrow: Option<bool>,
 }
 
 impl<'a> Rows<'a> {
     /// Those of a text.
     pub fn of(text: &'a str) -> Self {
-        Self { rest: text.strip_prefix('\u{feff}').unwrap_or(text), line: 0 }
+        Self { rest: text.strip_prefix('\u{feff}').unwrap_or(text), line: 0, is_narrow: None }
     }
 }
 
@@ -33,8 +36,10 @@ impl Iterator for Rows<'_> {
     type Item = Result<(usize, Vec<String>), RowError>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        while let Some(rest) = self.rest.strip_prefix("\r\n").or_else(|| self.rest.strip_prefix('\n')) {
-            (self.rest, self.line) = (rest, self.line + 1);
+        if self.is_narrow != Some(true) {
+            while let Some(rest) = self.rest.strip_prefix("\r\n").or_else(|| self.rest.strip_prefix('\n')) {
+                (self.rest, self.line) = (rest, self.line + 1);
+            }
         }
         if self.rest.is_empty() {
             return None;
@@ -49,6 +54,7 @@ impl Iterator for Rows<'_> {
                         return Some(Err(RowError { line: begin, reason: TOO_MANY }));
                     }
                     if !more {
+                        self.is_narrow.get_or_insert(cells.len() == 1);
                         return Some(Ok((begin, cells)));
                     }
                 }
@@ -99,5 +105,20 @@ impl Rows<'_> {
             None => return Err("something follows a closed quote"),
         }
         Ok((cell, false))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_empty_line_is_a_row_where_there_is_one_column_and_none_elsewhere() {
+        let rows = |text| Rows::of(text).map(|row| row.unwrap()).collect::<Vec<_>>();
+        let one = |line, cell: &str| (line, vec![cell.to_owned()]);
+        let told = [one(2, "v"), one(3, ""), one(4, "a"), one(5, ""), one(6, "")];
+        assert_eq!(rows("\nv\n\na\r\n\r\n\"\"\n"), told);
+        let two = |line, a: &str, b: &str| (line, vec![a.to_owned(), b.to_owned()]);
+        assert_eq!(rows("v,w\n\n\r\na,b"), [two(1, "v", "w"), two(4, "a", "b")]);
     }
 }

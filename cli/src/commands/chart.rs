@@ -47,8 +47,8 @@ impl Chart<'_> {
         let _ = writeln!(svg, "<polyline points=\"{line}\" fill=\"none\" stroke=\"#1f6feb\" stroke-width=\"2\"/>");
         let (middle, foot) = (LEFT + WIDTH / 2.0, TOP + HEIGHT + 45.0);
         let _ = writeln!(svg, "<text x=\"{middle:.1}\" y=\"{foot:.1}\" text-anchor=\"middle\">steps</text>");
-        let (height, name) = (TOP + HEIGHT / 2.0, escaped(self.name));
-        let _ = writeln!(svg, "<text x=\"12\" y=\"{height:.1}\">{name}</text>\n</svg>");
+        // Above the numbers of its axis.
+        let _ = writeln!(svg, "<text x=\"12\" y=\"24\">{}</text>\n</svg>", escaped(self.name));
         svg
     }
 }
@@ -66,6 +66,13 @@ mod tests {
         let svg = |points| Chart { title: "<&>", name: "loss", points }.svg();
         let drawn = svg(&[(1, 2.0), (50, f64::NAN), (100, 0.5)]);
         assert!(drawn.contains("points=\"75.4,40.0 610.0,265.0\"") && drawn.contains("&lt;&amp;&gt;"), "{drawn}");
+        let heights = |anchor: &str| {
+            let of = |line: &str| line.split("y=\"").nth(1)?.split('"').next()?.parse::<f64>().ok();
+            drawn.lines().filter(|line| line.contains(anchor)).filter_map(of).collect::<Vec<_>>()
+        };
+        let (name, numbers) = (heights("x=\"12\""), heights("text-anchor=\"end\""));
+        assert!(name.len() == 1 && numbers.len() == 5, "{drawn}");
+        assert!(numbers.iter().all(|number| (number - name[0]).abs() > 13.0), "the name is on a number: {drawn}");
         assert!(svg(&[]).ends_with("</svg>\n") && !svg(&[(5, 0.0)]).contains("NaN"));
     }
 }

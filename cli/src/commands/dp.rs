@@ -2,6 +2,7 @@
 
 mod curve;
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueEnum};
@@ -18,6 +19,8 @@ use curve::Curve;
 
 /// How often the plan says what was spent so far.
 const ROWS: u64 = 12;
+/// How often a picture does, for each of those.
+const FINER: u64 = 5;
 
 #[derive(Subcommand, Debug)]
 pub enum DpCommand {
@@ -44,7 +47,7 @@ enum AccountantArg {
 #[derive(Args, Debug)]
 struct Steps {
     /// Probability that a record takes part in a step (Poisson sampling)
-    #[arg(long, value_name = "Q", required_unless_present_all = ["records", "batch"], conflicts_with_all = ["records", "batch"])]
+    #[arg(long, value_name = "Q", allow_negative_numbers = true, required_unless_present_all = ["records", "batch"], conflicts_with_all = ["records", "batch"])]
     sample_rate: Option<f64>,
     /// Number of records; with --batch, instead of --sample-rate
     #[arg(long, value_name = "N", requires = "batch")]
@@ -56,10 +59,10 @@ struct Steps {
     #[arg(long, value_name = "T", required_unless_present = "epochs", conflicts_with = "epochs")]
     steps: Option<u64>,
     /// Number of times that each record takes part, on average; instead of --steps
-    #[arg(long, value_name = "E")]
+    #[arg(long, value_name = "E", allow_negative_numbers = true)]
     epochs: Option<f64>,
     /// Probability with which ε may not hold; well below one by the number of records
-    #[arg(long, value_name = "D")]
+    #[arg(long, value_name = "D", allow_negative_numbers = true)]
     delta: f64,
     /// One account alone [default: both, and the lower bound]
     #[arg(long, value_enum)]
@@ -79,7 +82,7 @@ Examples:
       --delta 1e-6 --json")]
 pub struct EpsilonArgs {
     /// Standard deviation of the Gaussian noise, over the most that a record can add (the clipping norm)
-    #[arg(long, value_name = "S")]
+    #[arg(long, value_name = "S", allow_negative_numbers = true)]
     noise: f64,
     #[command(flatten)]
     steps: Steps,
@@ -98,7 +101,7 @@ Examples:
   sahara dp noise --epsilon 1 --delta 1e-6 --sample-rate 0.01 --steps 2000")]
 pub struct NoiseArgs {
     /// What may be spent in all
-    #[arg(long, value_name = "E")]
+    #[arg(long, value_name = "E", allow_negative_numbers = true)]
     epsilon: f64,
     #[command(flatten)]
     steps: Steps,
@@ -106,7 +109,9 @@ pub struct NoiseArgs {
 
 #[derive(Args, Debug)]
 #[command(after_help = "\
-Each row says what is spent if training stops after so many steps.
+Each row says what is spent if training stops after so many steps. The picture
+is never below what is spent: between two steps that were accounted it has what
+the later one spends.
 
 Examples:
   sahara dp plan --epsilon 3 --delta 1e-5 --records 60000 --batch 256 \\
@@ -115,10 +120,16 @@ Examples:
       --picture plan.svg")]
 pub struct PlanArgs {
     /// What may be spent in all; the least noise for it is found
-    #[arg(long, value_name = "E", required_unless_present = "noise", conflicts_with = "noise")]
+    #[arg(
+        long,
+        value_name = "E",
+        allow_negative_numbers = true,
+        required_unless_present = "noise",
+        conflicts_with = "noise"
+    )]
     epsilon: Option<f64>,
     /// Plan with this noise instead
-    #[arg(long, value_name = "S")]
+    #[arg(long, value_name = "S", allow_negative_numbers = true)]
     noise: Option<f64>,
     #[command(flatten)]
     steps: Steps,
@@ -235,8 +246,18 @@ fn noise(args: &NoiseArgs, context: &mut Context) -> Result<()> {
     ))
 }
 
+/// Numbers of steps up to `count`, so many of them.
+fn evenly(count: u64, times: u64) -> BTreeSet<u64> {
+    let times = times.min(count.max(1));
+    let at = |row: u64| u64::try_from(u128::from(count) * u128::from(row) / u128::from(times)).unwrap_or(count);
+    (1..=times).map(at).collect()
+}
+
 fn plan(args: &PlanArgs, context: &mut Context) -> Result<()> {
     let steps = &args.steps;
+    if let Some(path) = args.picture.as_ref().filter(|path| !path.extension().is_some_and(|end| end == "svg")) {
+        return Err(Error::user(format!("{}: pictures are SVG: give a file that ends in .svg", path.display())));
+    }
     let rate = steps.rate()?;
     let count = steps.count(rate)?;
     let noise = match (args.noise, args.epsilon) {
@@ -246,24 +267,28 @@ fn plan(args: &PlanArgs, context: &mut Context) -> Result<()> {
         }
         (None, None) => return Err(Error::user("give --epsilon, or --noise")),
     };
-    let rows = ROWS.min(count.max(1));
-    context.progress.count("accounting", rows);
-    let mut points = Vec::new();
-    for row in 1..=rows {
-        let at = u64::try_from(u128::from(count) * u128::from(row) / u128::from(rows)).unwrap_or(count);
-        points.push((at, steps.spent(noise, rate, at)?));
+    let rows = evenly(count, ROWS);
+    let mut places = rows.clone();
+    if args.picture.is_some() {
+        places.extend(evenly(count, ROWS * FINER));
+        // Most is spent by the first steps.
+        places.extend((0..64).map(|power| 1 << power).take_while(|at| *at < count / (ROWS * FINER)));
+    }
+    context.progress.count("accounting", places.len() as u64);
+    let mut all = Curve { points: Vec::new() };
+    for at in places {
+        all.points.push((at, steps.spent(noise, rate, at)?));
         context.progress.tick();
     }
-    let curve = Curve { points };
+    let curve = Curve { points: all.points.iter().copied().filter(|(at, _)| rows.contains(at)).collect() };
     if let Some(path) = &args.picture {
         let title = format!("noise {}, sample rate {rate:.3e}, δ = {:e}", upwards(noise, 4), steps.delta);
-        let from_nothing = [&[(0, 0.0)], curve.points.as_slice()].concat();
-        let picture = Chart { title: &title, name: "ε", points: &from_nothing }.svg();
+        let picture = Chart { title: &title, name: "ε", points: &all.from_above() }.svg();
         std::fs::write(path, picture).map_err(|error| Error::io("writing", path, error))?;
     }
     let epsilon = curve.points.last().map_or(0.0, |(_, epsilon)| *epsilon);
     if context.out.json() {
-        let points: Vec<_> = curve.points.iter().map(|(at, spent)| json!({ "steps": at, "epsilon": spent })).collect();
+        let points: Vec<_> = all.points.iter().map(|(at, spent)| json!({ "steps": at, "epsilon": spent })).collect();
         return context.out.value(&json!({
             "noise": noise, "epsilon": epsilon, "delta": steps.delta, "sample_rate": rate, "steps": count,
             "accountant": steps.account(), "curve": points, "picture": args.picture,

@@ -113,7 +113,7 @@ impl Definition {
     /// # Errors
     /// The first field that is out of its range.
     pub fn check(&self) -> Result<(), DefinitionError> {
-        let fields: [(&str, bool, String, &str); 9] = [
+        let fields: [(&str, bool, String, &str); 10] = [
             ("the number of inputs", (1..=MOST_INPUTS).contains(&self.inputs), self.inputs.to_string(), "1 to 65536"),
             (
                 "the number of classes",
@@ -123,6 +123,12 @@ impl Definition {
             ),
             ("the number of rows", (1..=MOST_ROWS as u64).contains(&self.rows), self.rows.to_string(), "1 to 2^32"),
             ("the cap of a batch", (1..=MOST_BATCH).contains(&self.cap), self.cap.to_string(), "1 to 2^24"),
+            (
+                "the cap of a batch of all rows",
+                self.rate != Rate::from_bits(u64::MAX) || self.cap >= self.rows,
+                self.cap.to_string(),
+                "at least the number of rows",
+            ),
             ("the clip", (1..=MOST_CLIP).contains(&self.clip), self.clip.to_string(), "above 0, at most 4096"),
             (
                 "σ of the noise",

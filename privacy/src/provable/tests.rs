@@ -206,6 +206,9 @@ fn what_a_run_costs_is_the_accountants_word() {
         let (found, expected) = (cost(multiplier), reference(multiplier));
         assert!(found >= expected && found < 1.001 * expected, "{found} {expected}");
     }
+    // Where each row is in each batch, none is left out: a smaller cap would not be kept to.
+    let all = |cap| Definition { rate: Rate::from_bits(u64::MAX), cap, ..definition.clone() }.check();
+    assert!(all(definition.rows).is_ok() && all(definition.rows - 1).is_err());
     // A cap that is often too small is not passed over.
     let cut = Definition { cap: 31, sigma: 4.0 * sensitivity, ..definition.clone() };
     assert!(cut.epsilon(1e-5).map_or(true, |epsilon| epsilon > 100.0));

@@ -20,7 +20,7 @@ pub enum QueryError {
         instead: &'static str,
     },
     /// A column is not declared.
-    #[error("no column {name:?} is declared; there are {there}")]
+    #[error("no column {name:?} is described; {}", if there.is_empty() { "none is".to_owned() } else { format!("there are {there}") })]
     NoColumn {
         /// Which.
         name: String,

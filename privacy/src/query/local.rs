@@ -191,6 +191,14 @@ mod tests {
     }
 
     #[test]
+    fn a_row_with_nothing_in_it_is_told_as_one() {
+        let values = Kind::Values(vec!["a".into(), "b".into()]);
+        let plan = LocalPlan::new(&Schema::new(vec![("v".to_owned(), values)], Unit::Row).unwrap(), 1.0).unwrap();
+        let rows = |table: &str| plan.randomise(table, &mut Generator::from_seed([0; 32])).unwrap().rows;
+        assert_eq!([rows("v\na\n\nb\n"), rows("v\na\nb\nb\n"), rows("v\n\n\n\n")], [3; 3]);
+    }
+
+    #[test]
     fn what_cannot_be_randomised_is_refused() {
         let of =
             |kind, epsilon| LocalPlan::new(&Schema::new(vec![("x".to_owned(), kind)], Unit::Row).unwrap(), epsilon);

@@ -1,9 +1,11 @@
 //! What will be done for a question, and what that costs: decided before the first row is looked at.
 
+use std::sync::Arc;
+
 use super::condition::Test;
 use super::error::{QueryError, in_range};
 use super::mechanism::{Choice, Laplace, Noise};
-use super::schema::{Kind, Scale, Schema, Unit};
+use super::schema::{Declared, Kind, Scale, Schema, Unit};
 use super::sql::{Fraction, Query, What};
 
 /// Most groups of declared keys.
@@ -39,7 +41,7 @@ pub(super) struct Key {
     pub name: String,
     pub place: usize,
     /// Its values, if they are declared.
-    pub values: Option<Vec<String>>,
+    pub declared: Option<Arc<Declared>>,
 }
 
 /// How groups are found whose keys are not declared: by a noisy number of rows that reaches a threshold.
@@ -88,7 +90,7 @@ pub(super) enum Aggregate {
     },
     Top {
         place: usize,
-        values: Vec<String>,
+        declared: Arc<Declared>,
         choice: Choice,
         k: u32,
     },
@@ -97,7 +99,7 @@ pub(super) enum Aggregate {
 /// When a column is not missing.
 pub(super) enum Present {
     Number(usize),
-    Word(usize, Option<Vec<String>>),
+    Word(usize, Option<Arc<Declared>>),
 }
 
 impl Plan {
@@ -109,7 +111,7 @@ impl Plan {
         in_range("ε of the question", wish.epsilon, (1e-6, 30.0), "from 1e-6 to 30")?;
         let mut columns = Columns { names: Vec::new(), schema };
         let keys = keys(query, &mut columns)?;
-        let finds = keys.iter().any(|key| key.values.is_none());
+        let finds = keys.iter().any(|key| key.declared.is_none());
         let shares = shares(query, finds)?;
         let epsilon = wish.epsilon / f64::from(shares) * (1.0 - 1e-12);
         let rows = i64::from(schema.unit().rows());
@@ -256,20 +258,22 @@ impl Columns<'_> {
 fn keys(query: &Query, columns: &mut Columns<'_>) -> Result<Vec<Key>, QueryError> {
     let mut keys: Vec<Key> = Vec::new();
     for name in &query.keys {
-        let values = match columns.schema.column(name)? {
-            Kind::Values(values) => Some(values.clone()),
-            Kind::Words => None,
+        match columns.schema.column(name)? {
+            Kind::Values(_) | Kind::Words => {}
             other => {
                 let needs = "groups need words: ask for a HISTOGRAM, or with WHERE for each part";
                 return Err(QueryError::Kind { doing: "grouping by", column: name.clone(), is: other.name(), needs });
             }
-        };
+        }
         if keys.iter().any(|key| key.name == *name) {
             return Err(QueryError::unsupported(name.clone(), "it stands twice in GROUP BY"));
         }
-        keys.push(Key { name: name.clone(), place: columns.place(name), values });
+        keys.push(Key { name: name.clone(), place: columns.place(name), declared: columns.schema.declared(name) });
     }
-    let groups = keys.iter().map(|key| key.values.as_ref().map_or(1, Vec::len)).try_fold(1, usize::checked_mul);
+    let groups = keys
+        .iter()
+        .map(|key| key.declared.as_ref().map_or(1, |declared| declared.values().len()))
+        .try_fold(1, usize::checked_mul);
     if groups.is_none_or(|groups| groups > MOST_GROUPS) {
         return Err(QueryError::unsupported("GROUP BY", "more than 4,096 declared groups: group by fewer columns"));
     }
@@ -339,8 +343,7 @@ fn aggregate(what: &What, columns: &mut Columns<'_>, asked: Asked) -> Result<Agg
         What::Count(Some(name)) => {
             let of = match columns.schema.column(name)? {
                 Kind::Number { .. } => Present::Number(columns.place(name)),
-                Kind::Values(values) => Present::Word(columns.place(name), Some(values.clone())),
-                _ => Present::Word(columns.place(name), None),
+                _ => Present::Word(columns.place(name), columns.schema.declared(name)),
             };
             Aggregate::Count { of: Some(of), noise: Laplace::new(rows, epsilon)? }
         }
@@ -371,15 +374,15 @@ fn aggregate(what: &What, columns: &mut Columns<'_>, asked: Asked) -> Result<Agg
             }
             Aggregate::Histogram { place, scale, bins: *bins, noise: Laplace::new(rows, epsilon)? }
         }
-        What::Top(name, k) => match columns.schema.column(name)? {
-            Kind::Values(values) if *k as usize <= values.len() => {
-                let (place, values) = (columns.place(name), values.clone());
-                Aggregate::Top { place, values, k: *k, choice: Choice::new(rows, epsilon, *k)? }
+        What::Top(name, k) => match (columns.schema.column(name)?, columns.schema.declared(name)) {
+            (_, Some(declared)) if *k as usize <= declared.values().len() => {
+                let place = columns.place(name);
+                Aggregate::Top { place, declared, k: *k, choice: Choice::new(rows, epsilon, *k)? }
             }
-            Kind::Values(_) => {
+            (_, Some(_)) => {
                 return Err(QueryError::unsupported(what.to_string(), "so many values are not declared"));
             }
-            other => {
+            (other, None) => {
                 let needs = "that needs declared values; of others, GROUP BY finds those that are frequent enough";
                 let column = name.clone();
                 return Err(QueryError::Kind { doing: "the most frequent of", column, is: other.name(), needs });

@@ -98,7 +98,12 @@ impl Plan {
                 continue;
             };
             if let (Some(person), Unit::Person { rows, .. }) = (self.person, &self.unit) {
-                let so_far = of_persons.entry(cells[person].trim().to_owned()).or_default();
+                let person = cells[person].trim();
+                // A row that is nobody's: counted as one person's, rows of one could make room for those of another.
+                if person.is_empty() {
+                    continue;
+                }
+                let so_far = of_persons.entry(person.to_owned()).or_default();
                 if *so_far >= *rows {
                     continue;
                 }
@@ -114,7 +119,7 @@ impl Plan {
         if self.found.is_none() {
             let order = |keys: &[String]| -> Vec<usize> {
                 let place = |(key, value): (&Key, &String)| {
-                    key.values.as_ref().and_then(|values| values.iter().position(|known| known == value)).unwrap_or(0)
+                    key.declared.as_ref().and_then(|declared| declared.place(value)).unwrap_or(0)
                 };
                 self.keys.iter().zip(keys).map(place).collect()
             };
@@ -144,7 +149,7 @@ impl Plan {
             return BTreeMap::new();
         }
         let mut all = vec![Vec::new()];
-        for values in self.keys.iter().filter_map(|key| key.values.as_ref()) {
+        for values in self.keys.iter().filter_map(|key| key.declared.as_ref()).map(|declared| declared.values()) {
             let with = |keys: &Vec<String>, value: &String| [keys.as_slice(), std::slice::from_ref(value)].concat();
             all = all.iter().flat_map(|keys| values.iter().map(move |value| with(keys, value))).collect();
         }
@@ -184,7 +189,8 @@ impl Plan {
                 });
                 Cell::Bins { bins: bins.collect(), error: noise.reach(1.0 - CONFIDENCE) as f64 }
             }
-            (Aggregate::Top { values, choice, k, .. }, Sum::Many(counts)) => {
+            (Aggregate::Top { declared, choice, k, .. }, Sum::Many(counts)) => {
+                let values = declared.values();
                 let mut left: Vec<usize> = (0..values.len()).collect();
                 let mut top = Vec::new();
                 for _ in 0..*k {

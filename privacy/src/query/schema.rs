@@ -1,5 +1,8 @@
 //! What the owner declares of a table: nothing of it is learned from rows.
 
+use std::collections::HashMap;
+use std::sync::Arc;
+
 use super::error::QueryError;
 
 /// Most steps between the bounds of a number.
@@ -45,7 +48,7 @@ impl Kind {
 pub enum Unit {
     /// One row more or less.
     Row,
-    /// One person more or less, with all their rows.
+    /// One person more or less, with all their rows. Rows without a person are nobody's, and do not count.
     Person {
         /// The column that says whose a row is.
         column: String,
@@ -64,10 +67,35 @@ impl Unit {
     }
 }
 
+/// The values that are declared of a column, with their places: one for all that a question does with them.
+#[derive(Debug, PartialEq)]
+pub(super) struct Declared {
+    values: Vec<String>,
+    places: HashMap<String, usize>,
+}
+
+impl Declared {
+    fn new(values: &[String]) -> Self {
+        let places = values.iter().enumerate().map(|(place, value)| (value.clone(), place)).collect();
+        Self { values: values.to_vec(), places }
+    }
+
+    /// In the order of their declaration.
+    pub fn values(&self) -> &[String] {
+        &self.values
+    }
+
+    /// The place of a value; none if it is not declared.
+    pub fn place(&self, value: &str) -> Option<usize> {
+        self.places.get(value).copied()
+    }
+}
+
 /// The columns of a table by name, and what neighbours are.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Schema {
     columns: Vec<(String, Kind)>,
+    declared: HashMap<String, Arc<Declared>>,
     unit: Unit,
 }
 
@@ -78,6 +106,7 @@ impl Schema {
     /// [`QueryError::Schema`] when a declaration makes no sense.
     pub fn new(columns: Vec<(String, Kind)>, unit: Unit) -> Result<Self, QueryError> {
         let wrong = |column: &str, reason| QueryError::Schema { column: column.to_owned(), reason };
+        let mut declared = HashMap::new();
         for (at, (name, kind)) in columns.iter().enumerate() {
             if columns[..at].iter().any(|(other, _)| other == name) {
                 return Err(wrong(name, "it is declared twice"));
@@ -104,12 +133,13 @@ impl Schema {
                     if values.is_empty() || values.len() > MOST_VALUES {
                         return Err(wrong(name, "it has between 1 and 16,384 values"));
                     }
-                    let known: std::collections::HashSet<&String> = values.iter().collect();
-                    if known.len() < values.len()
+                    let known = Declared::new(values);
+                    if known.places.len() < values.len()
                         || values.iter().any(|value| value.trim() != value || value.is_empty())
                     {
                         return Err(wrong(name, "a value is empty, has spaces around it, or is there twice"));
                     }
+                    declared.insert(name.clone(), Arc::new(known));
                 }
                 Kind::Words | Kind::Ignored => {}
             }
@@ -119,7 +149,7 @@ impl Schema {
         {
             return Err(wrong(column, "between 1 and 65,536 rows of a person count"));
         }
-        Ok(Self { columns, unit })
+        Ok(Self { columns, declared, unit })
     }
 
     /// What neighbours differ by.
@@ -130,6 +160,11 @@ impl Schema {
     /// The columns, by name.
     pub fn columns(&self) -> &[(String, Kind)] {
         &self.columns
+    }
+
+    /// The values of a column, where they are declared.
+    pub(super) fn declared(&self, name: &str) -> Option<Arc<Declared>> {
+        self.declared.get(name).cloned()
     }
 
     /// The column of this name.

@@ -57,7 +57,7 @@ impl Group {
             Aggregate::Mean { .. } => Sum::Two(0, 0),
             Aggregate::Quantile { .. } => Sum::Values(Vec::new()),
             Aggregate::Histogram { bins, .. } => Sum::Many(vec![0; *bins as usize]),
-            Aggregate::Top { values, .. } => Sum::Many(vec![0; values.len()]),
+            Aggregate::Top { declared, .. } => Sum::Many(vec![0; declared.values().len()]),
         };
         Self { rows: 0, sums: plan.parts.iter().map(|part| sum(&part.aggregate)).collect() }
     }
@@ -85,9 +85,8 @@ impl Sum {
                     counts[((units - scale.low) * i64::from(*bins) / (scale.width() + 1)) as usize] += 1;
                 }
             }
-            (Self::Many(counts), Aggregate::Top { place, values, .. }) => {
-                let cell = cells[*place].trim();
-                if let Some(at) = values.iter().position(|value| value == cell) {
+            (Self::Many(counts), Aggregate::Top { place, declared, .. }) => {
+                if let Some(at) = declared.place(cells[*place].trim()) {
                     counts[at] += 1;
                 }
             }
@@ -100,7 +99,7 @@ impl Key {
     /// The group of a row; none if it is missing.
     pub fn of(&self, cells: &[String]) -> Option<String> {
         let cell = cells[self.place].trim();
-        is_known(cell, self.values.as_deref()).then(|| cell.to_owned())
+        is_known(cell, self.declared.as_deref()).then(|| cell.to_owned())
     }
 }
 
@@ -108,7 +107,7 @@ impl Present {
     fn holds(&self, cells: &[String]) -> bool {
         match self {
             Self::Number(place) => number(&cells[*place]).is_some(),
-            Self::Word(place, values) => is_known(cells[*place].trim(), values.as_deref()),
+            Self::Word(place, declared) => is_known(cells[*place].trim(), declared.as_deref()),
         }
     }
 }

@@ -76,6 +76,15 @@ fn without_noise_answers_are_those_of_the_table() {
 fn so_many_rows_of_a_person_count_as_was_declared() {
     let count = |rows, question| numbers(&exact(question, person(rows))[0].1)[0];
     assert_eq!(count(1, "SELECT COUNT(*) FROM t WHERE age > 0 OR age IS NULL"), 4.0);
+    // Rows without a person are nobody's: they do not count, and so make no room for each other.
+    let plan = |rows| {
+        let query = Query::parse("SELECT COUNT(*) FROM t").unwrap();
+        Plan::new(&query, &schema(person(rows)), Wish { epsilon: 30.0, delta: None }).unwrap()
+    };
+    for rows in [1, 3] {
+        let sums = plan(rows).sum("id,age\n,1\n ,2\n\"\",3\n7,4\n").unwrap();
+        assert!(matches!(sums[0].1.sums[..], [Sum::One(1)]), "{rows}");
+    }
     // The noise for three rows is three times as wide: whatever it is, it is an honest number.
     let noise = |rows| {
         let query = Query::parse("SELECT SUM(age) FROM t").unwrap();

@@ -12,6 +12,20 @@ impl Curve {
         self.points.iter().map(|(_, epsilon)| *epsilon).fold(0.0, f64::max)
     }
 
+    /// From nothing on, with more points: straight lines between them are nowhere below what is spent, as lines between these
+    /// would be where the curve bends down.
+    pub fn from_above(&self) -> Vec<(u64, f64)> {
+        let mut all = vec![(0, 0.0)];
+        for &(at, spent) in &self.points {
+            let before = all.last().map_or(0, |(at, _)| *at);
+            if before + 1 < at {
+                all.push((before + 1, spent));
+            }
+            all.push((at, spent));
+        }
+        all
+    }
+
     /// Rows of bars that are no wider than `width` columns.
     pub fn chart(&self, width: usize) -> Vec<String> {
         let most = self.most();
@@ -33,6 +47,19 @@ impl Curve {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_picture_is_nowhere_below_what_is_spent() {
+        let spent = |at: u64| (at as f64).sqrt();
+        let curve = Curve { points: [1, 2, 10, 100].map(|at| (at, spent(at))).into() };
+        let drawn = curve.from_above();
+        for at in 1..=100 {
+            let next = drawn.iter().position(|(there, _)| *there >= at).unwrap();
+            let ((a, low), (b, high)) = (drawn[next - 1], drawn[next]);
+            let line = low + (high - low) * (at - a) as f64 / (b - a) as f64;
+            assert!(line >= spent(at), "{at}: {line}");
+        }
+    }
 
     #[test]
     fn a_chart_fits_its_columns_and_nothing_spent_is_no_bar() {

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::Path;
 
 use sahara::home::{create_private_dir, write_atomic};
-use sahara::models::Model;
+use sahara::models::{Model, ModelInfo};
 use sahara_circuits::float::FloatModel;
 use sahara_circuits::hf::folder;
 use sahara_circuits::trainable::Trainable;
@@ -72,7 +72,7 @@ impl Release<'_> {
             let config = json!({
                 "peft_type": "LORA",
                 "task_type": "SEQ_CLS",
-                "base_model_name_or_path": self.base.info.source,
+                "base_model_name_or_path": base_name(&self.base.info),
                 "r": adapters.rank,
                 "lora_alpha": adapters.alpha,
                 "lora_dropout": 0.0,
@@ -131,6 +131,11 @@ impl Release<'_> {
     }
 }
 
+/// What others may know of a model's origin: its name on the hub, or else its name here; never a path of this machine.
+fn base_name(base: &ModelInfo) -> &str {
+    base.source.strip_prefix("hub ").unwrap_or(&base.name)
+}
+
 fn put(folder: &Path, name: &str, value: &Value) -> Result<()> {
     Ok(write_atomic(&folder.join(name), format!("{value:#}\n").as_bytes())?)
 }
@@ -151,4 +156,16 @@ fn weights(folder: &Path, name: &str, tensors: Vec<Tensor>) -> Result<()> {
     let metadata = HashMap::from([("format".to_owned(), "pt".to_owned())]);
     let file = safetensors::serialize(views, Some(metadata)).map_err(failed)?;
     Ok(write_atomic(&path, &file)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_base_from_a_folder_is_told_by_its_name_alone() {
+        let base = |source: &str| ModelInfo { format: 1, name: "own".into(), source: source.into(), files: Vec::new() };
+        assert_eq!(base_name(&base("/home/somebody/clients/model")), "own");
+        assert_eq!(base_name(&base("hub owner/name")), "owner/name");
+    }
 }

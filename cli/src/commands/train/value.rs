@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use alloy_primitives::Address;
 use clap::{Args, ValueEnum};
 use sahara_privacy::noise::Generator;
 use sahara_privacy::train::{Examples, TrainError};
@@ -17,11 +18,12 @@ use super::train_error;
 use crate::error::{Error, Result};
 
 #[derive(Args, Debug)]
-#[command(after_help = "\
+#[command(
+    after_help = "\
 A contributor's name is an account that is to be paid, or any other word. Shares
 are in hundredths of a percent and sum to 10000, as the contract of ownership
-receipts wants them; a value of 0 or below has no share. The object of --json
-has `issue` when all names are accounts: what the owner of the asset issues.
+receipts wants them; a value of 0 or below has no share. When all names are
+accounts, --json has `issue`: what the owner of the asset issues.
 
 Values are made from the rows as they are and are NOT differentially private: to
 publish one may tell of a single row. They reward good rows, not honest people:
@@ -29,7 +31,10 @@ who copies another's rows takes a part of their value.
 
 Example:
   sahara train value --data north=a.csv --data south=b.csv --test t.csv \\
-    --label ill --labels no,yes --range '*=0:100'")]
+    --label ill --labels no,yes --range '*=0:100'",
+    override_usage = "sahara train value --data <NAME=FILE>... --test <FILE> --label <COLUMN>
+                          --labels <A,B,…> [OPTIONS]"
+)]
 pub struct ValueArgs {
     /// A contributor, and the rows that are its own [2 to 64 times]
     #[arg(long, value_name = "NAME=FILE", value_parser = contributor, required = true)]
@@ -96,7 +101,15 @@ pub fn value(args: &ValueArgs, context: &mut Context) -> Result<()> {
 }
 
 fn count(args: &ValueArgs, name: &str) -> usize {
-    args.data.iter().filter(|(other, _)| other.eq_ignore_ascii_case(name)).count()
+    args.data.iter().filter(|(other, _)| same(other, name)).count()
+}
+
+/// Whether two names are one contributor's: an account may be written with and without 0x, in capitals and not.
+fn same(one: &str, other: &str) -> bool {
+    match (one.parse::<Address>(), other.parse::<Address>()) {
+        (Ok(one), Ok(other)) => one == other,
+        _ => one.eq_ignore_ascii_case(other),
+    }
 }
 
 impl ValueArgs {
@@ -136,7 +149,7 @@ impl ValueArgs {
                 .map(|i| json!({ "name": names[i], "rows": own[i].len(), "value": values.values[i], "share": of(i) }))
                 .collect();
             let paid: Vec<usize> = (0..names.len()).filter(|i| of(*i) > 0).collect();
-            let accounts = names.iter().all(|name| name.parse::<alloy_primitives::Address>().is_ok());
+            let accounts = names.iter().all(|name| name.parse::<Address>().is_ok());
             let issue = (accounts && !paid.is_empty()).then(|| {
                 json!({
                     "contributors": paid.iter().map(|i| names[*i]).collect::<Vec<_>>(),
@@ -171,5 +184,17 @@ fn contributor(text: &str) -> std::result::Result<(String, PathBuf), String> {
     match text.split_once('=') {
         Some((name, file)) if !name.is_empty() && !file.is_empty() => Ok((name.to_owned(), file.into())),
         _ => Err("a contributor is NAME=FILE".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_account_is_one_contributor_however_it_is_written() {
+        let account = "abcdefabcdefabcdefabcdefabcdefabcdefabcd";
+        assert!(same(account, &format!("0x{}", account.to_uppercase())) && same("North", "north"));
+        assert!(!same("north", "south") && !same(account, &account.replace('a', "0")));
     }
 }

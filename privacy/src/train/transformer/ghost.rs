@@ -26,6 +26,10 @@ pub struct Known {
 /// How many times the bound the spread of a clipped gradient may be.
 pub const SPREAD: f64 = 8.0;
 
+/// The square of a row's norm above which its example is taken for no number: times a gradient that is too small to be squared in
+/// single precision it could still be something.
+const MOST_SQUARE: f32 = (1_u64 << 60) as f32;
+
 impl Known {
     /// The square of a number that the norm is not above, and of which the spread is at most [`SPREAD`] times; no number if
     /// something was none or infinite.
@@ -57,7 +61,9 @@ impl Ghost {
         });
         for row in 0..rows {
             let at = row * rows + row;
-            spread += (f64::from(self.x[at]) * f64::from(self.delta[at])).sqrt();
+            let (x, delta) = (self.x[at], self.delta[at]);
+            spread +=
+                if x.max(delta) <= MOST_SQUARE { (f64::from(x) * f64::from(delta)).sqrt() } else { f64::INFINITY };
         }
         // Inner products are sums of as many numbers as a row has, and products of them are summed in strands of a sixteenth.
         let rounded = (inputs + outputs + rows / 16 + 24) as f64;

@@ -249,6 +249,11 @@ fn what_cancels_or_overflows_is_bounded_by_its_spread() {
         let bound = known(&[strange, 0.0, -strange, 1.0], &[strange, 1.0, strange, 1.0]);
         assert!(!(bound as f32).is_finite(), "{strange}: {bound}");
     }
+    // Numbers whose squares are 0 in single precision: of what is multiplied with them nothing would be seen.
+    for (x, delta) in [([4e9, 0.0], [1e-23, 0.0]), ([1e-23, 0.0], [0.0, 4e9])] {
+        assert!(known(&x, &delta).is_nan(), "{x:?}");
+    }
+    assert!(known(&[1e9, 0.0], &[1e-9, 0.0]).is_finite());
 }
 
 #[test]
