@@ -21,7 +21,7 @@ pub const MOST_NOTE: usize = 4096;
 /// Longest attachment, in bytes: a number of four bytes for each coordinate.
 pub const MOST_ATTACHMENT: usize = 4 << 20;
 /// Longest time for contributions, in seconds.
-pub const MOST_SECONDS: u32 = 24 * 3600;
+pub const MOST_SECONDS: u32 = 3600;
 /// Longest terms, in bytes.
 pub const MOST_TERMS: usize = 32 * MOST_PROVIDERS + MOST_NOTE + 512;
 
@@ -95,7 +95,7 @@ impl RoundTerms {
             (1..=count).contains(&(self.least as usize)),
             "fewest accepted: from 1 to as many as there are providers",
         )?;
-        field((1..=MOST_SECONDS).contains(&self.seconds), "contributions are taken for 1 to 86400 seconds")?;
+        field((1..=MOST_SECONDS).contains(&self.seconds), "contributions are taken for 1 to 3600 seconds")?;
         field(self.note.len() <= MOST_NOTE, "the note of a round has at most 4096 bytes")?;
         field(self.attachment.0 as usize <= MOST_ATTACHMENT, "the attachment of a round has at most 4 MB")?;
         Ok(NodeNoise::new(self.variance)?.fits(&self.vectors, count)?)

@@ -1,7 +1,9 @@
 //! `sahara round`: many providers train one model; what any of them adds is known to no one (distributed differential privacy).
 
+mod columns;
 mod join;
 mod lead;
+mod rows;
 mod task;
 
 use std::path::PathBuf;
@@ -53,10 +55,16 @@ const JOIN_HELP: &str = "\
 Example:
   sahara round join --data patients.csv --leader KEY --epsilon 4 --delta 1e-6
 
-Which columns are looked at, and how, the leader says; rows stay on this
-machine. --epsilon is what you allow in all, for all trainings together: it is
-written down in Sahara's folder before anything is sent, and beyond it nothing
-is.";
+Rows stay on this machine. Which columns are looked at, and how, the leader's
+first round says for all that follow; or you do, with --label, --labels,
+--range, --values and --ignore, and take part in nothing else. A row that does
+not fit is left out: whether anything is sent does not depend on what is in
+your rows. When it is sent does, a little, on how many there are.
+
+--epsilon is what you allow in all, for all trainings together: it is written
+down in Sahara's folder before anything is sent, and beyond it nothing is. It
+counts what is sent with this folder and key, and nothing else that is done
+with the same rows.";
 
 /// Which nodes.
 #[derive(Args, Debug)]

@@ -16,6 +16,7 @@ use super::lanes::{LaneLimits, Lanes};
 use super::making::Making;
 use super::presenting::Presenting;
 use super::quota::Quotas;
+use super::rounds::Places;
 use crate::accounts::Accounts;
 use crate::config::Config;
 use crate::identity::{Identity, PublicKey};
@@ -47,6 +48,8 @@ pub(super) struct Machine {
     pub(super) accounts: Arc<Accounts>,
     /// Answers of paid jobs, for whoever did not hear them.
     pub(super) kept: Arc<Kept>,
+    /// What rounds take, of all committees together.
+    pub(super) rounds: Arc<Places>,
     pub(super) stopping: AtomicBool,
     started: Instant,
     lock: File,
@@ -79,6 +82,7 @@ impl Machine {
             catching: Arc::default(),
             accounts,
             kept: Arc::default(),
+            rounds: Places::new(limits.job_megabytes << 20),
             config,
             identity,
             meter: Meter::default(),

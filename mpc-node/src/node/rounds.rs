@@ -8,6 +8,7 @@ mod closing;
 mod contributing;
 mod helping;
 mod opening;
+mod places;
 #[cfg(test)]
 mod tests;
 
@@ -28,11 +29,11 @@ use crate::wire::{
     AbandonRound, FailCode, FetchRound, Kind, MAX_ROUNDS, Message, RoundList, RoundReply, RoundStage, ShowRound,
 };
 use helping::Helping;
+use places::Place;
+pub(super) use places::Places;
 
 /// Most rounds of a committee at a node.
 const MOST_ROUNDS: usize = MAX_ROUNDS;
-/// Of these, of one coordinator.
-const MOST_OF_ONE: usize = 8;
 /// How long after its time for contributions a round that nobody closes stays.
 const CLOSES_WITHIN: Duration = Duration::from_secs(600);
 /// How long a result, or the reason why there is none, stays.
@@ -58,9 +59,15 @@ struct Round {
     /// What this node deals, if it is the helper.
     helping: Helping,
     /// Memory for contributions and checks, until there is a result.
-    working: Option<Slot>,
+    working: Option<Room>,
     /// Memory for attachment and result.
-    _kept: Slot,
+    _kept: Room,
+}
+
+/// Memory, and what of all that is for rounds it takes.
+struct Room {
+    _memory: Slot,
+    _place: Place,
 }
 
 enum Stage {
@@ -131,6 +138,10 @@ impl Round {
             Stage::Failed(_) => RoundStage::Failed,
             Stage::Helped => RoundStage::Helped,
         }
+    }
+
+    fn is_over(&self) -> bool {
+        !matches!(self.stage, Stage::Open(_) | Stage::Closing)
     }
 
     /// It has a result, or none for good: nothing of what was sent is left.

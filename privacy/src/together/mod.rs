@@ -15,4 +15,4 @@ pub use account::{Spent, TogetherError, multiplier, variance_for};
 #[cfg(feature = "train")]
 pub use budget::{Budget, BudgetError};
 pub use update::{Local, local_update};
-pub use whole::Quantiser;
+pub use whole::{Quantiser, QuantiserError};

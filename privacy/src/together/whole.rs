@@ -6,6 +6,33 @@ use crate::noise::Generator;
 
 /// How often numbers are rounded anew before they are rounded towards zero, which makes no vector longer.
 const TRIES: usize = 8;
+/// Least and greatest norm that counts: with it no scale is infinite, and no number that is scaled.
+const CLIPS: (f64, f64) = (1e-6, 1e6);
+/// Fewest and most bits of a coordinate.
+const BITS: (u8, u8) = (2, 16);
+/// Greatest bound of a sum of squares.
+const MOST_BOUND: u64 = 1 << 50;
+
+/// Why there are no such integers. It says nothing of any vector.
+#[derive(Clone, Copy, Debug, PartialEq, thiserror::Error)]
+pub enum QuantiserError {
+    /// The norm up to which vectors count.
+    #[error("vectors count up to a norm of {0:e}, which must be from 1e-6 to 1e6")]
+    Clip(f64),
+    /// The bits of a coordinate.
+    #[error(
+        "coordinates of {bits} bits for a squared norm up to {bound} (from 1 to 2^50): {needed} bits are enough, and what \
+         is more helps only a node that departs from the protocol"
+    )]
+    Bits {
+        /// What they are.
+        bits: u8,
+        /// Of the squared norm.
+        bound: u64,
+        /// What they may be.
+        needed: u8,
+    },
+}
 
 /// Makes integers of numbers.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -19,18 +46,32 @@ pub struct Quantiser {
 impl Quantiser {
     /// For vectors of so many numbers whose norm counts up to `clip`. The integers that stand for them have 11 bits of norm at
     /// least, and enough more that rounding adds little to it.
-    pub fn new(dimension: usize, clip: f64) -> Self {
+    ///
+    /// # Errors
+    /// When `clip` is not from 10⁻⁶ to 10⁶.
+    pub fn new(dimension: usize, clip: f64) -> Result<Self, QuantiserError> {
         let mut bits = 12;
         // Rounding adds a quarter to each square on average: a 256th of all at most.
         while bits < 16 && (1_u64 << (2 * (bits - 1))) < 64 * dimension as u64 {
             bits += 1;
         }
-        Self { dimension, bits, bound: 1 << (2 * (bits - 1)), clip }
+        Self::of(dimension, bits, 1 << (2 * (bits - 1)), clip)
     }
 
-    /// As a round says.
-    pub fn of(dimension: usize, bits: u8, bound: u64, clip: f64) -> Self {
-        Self { dimension, bits, bound, clip }
+    /// As a round says, of 2 to 16 bits, of which no more than a coordinate as long as the whole vector needs.
+    ///
+    /// # Errors
+    /// When clip or bound are out of range, or there are more bits than that.
+    pub fn of(dimension: usize, bits: u8, bound: u64, clip: f64) -> Result<Self, QuantiserError> {
+        if !(CLIPS.0..=CLIPS.1).contains(&clip) {
+            return Err(QuantiserError::Clip(clip));
+        }
+        let enough = |bits: &u8| 1_u64 << (2 * (bits - 1)) >= bound;
+        let needed = (BITS.0..BITS.1).find(enough).unwrap_or(BITS.1);
+        if !(BITS.0..=needed).contains(&bits) || !(1..=MOST_BOUND).contains(&bound) {
+            return Err(QuantiserError::Bits { bits, bound, needed });
+        }
+        Ok(Self { dimension, bits, bound, clip })
     }
 
     /// Bits of a coordinate, in two's complement.
@@ -69,7 +110,9 @@ impl Quantiser {
             }
         }
         let half = 1 << (self.bits - 1);
-        Zeroizing::new(scaled.iter().map(|x| (x.trunc() as i32).clamp(-half, half - 1)).collect())
+        let cut = Zeroizing::new(scaled.iter().map(|x| (x.trunc() as i32).clamp(-half, half - 1)).collect::<Vec<_>>());
+        // Whatever arithmetic does: what is sent is never refused for what it is.
+        if squares(&cut) <= self.bound { cut } else { Zeroizing::new(vec![0; scaled.len()]) }
     }
 
     fn rounded(&self, x: f64, coin: [u8; 4]) -> i32 {
@@ -93,7 +136,7 @@ mod tests {
         let mut generator = Generator::from_seed([1; 32]);
         let strange = [f32::NAN, f32::INFINITY, f32::MAX, f32::MIN_POSITIVE, -0.0, 1e-30];
         for dimension in [1, 3, 100, 5000, 70_000] {
-            let quantiser = Quantiser::new(dimension, 0.5);
+            let quantiser = Quantiser::new(dimension, 0.5).unwrap();
             let half = 1_i32 << (quantiser.bits() - 1);
             for factor in [0.0, 1e-6, 0.001, 1.0, 1e10] {
                 for shift in [0.0, 0.5_f32] {
@@ -110,14 +153,40 @@ mod tests {
             }
         }
         // As small a bound as there is, where rounding alone would go beyond it.
-        let least = Quantiser::of(1000, 2, 1, 1.0);
+        let least = Quantiser::of(1000, 2, 1, 1.0).unwrap();
         assert!((0..50).all(|_| squares(&least.integers(&[1.0; 1000], &mut generator)) <= 1));
+    }
+
+    /// Otherwise what is sent, or whether, tells of the vector itself, without noise.
+    #[test]
+    fn a_clip_or_bits_that_make_no_sense_are_refused_and_the_least_ones_are_not_exceeded() {
+        for clip in [0.0, 1e-320, 9e-7, 1.1e6, f64::INFINITY, f64::NAN, -1.0] {
+            assert!(matches!(Quantiser::of(2, 2, 1, clip), Err(QuantiserError::Clip(_))), "{clip:e}");
+            assert!(Quantiser::new(2, clip).is_err());
+        }
+        assert_eq!(Quantiser::of(2, 3, 1, 1.0), Err(QuantiserError::Bits { bits: 3, bound: 1, needed: 2 }));
+        assert_eq!(
+            Quantiser::of(2, 16, 1 << 22, 1.0).unwrap_err().to_string().matches("12 bits are enough").count(),
+            1
+        );
+        for (bits, bound) in [(1, 1), (17, 1 << 40), (16, 1 << 51), (2, 0), (16, (1 << 26) - 1)] {
+            assert!(Quantiser::of(2, bits, bound, 1.0).is_err(), "{bits} {bound}");
+        }
+        assert!(Quantiser::of(2, 16, 1 << 50, 1.0).is_ok() && Quantiser::of(2, 12, (1 << 20) + 1, 1.0).is_ok());
+        let mut generator = Generator::from_seed([3; 32]);
+        for vector in [[1.0, 1.0], [0.0, 1.0], [f32::MAX, f32::MIN_POSITIVE]] {
+            let least = Quantiser::of(2, 2, 1, 1e-6).unwrap();
+            assert!((0..100).all(|_| squares(&least.integers(&vector, &mut generator)) <= 1));
+        }
+        // Arithmetic that no clip in range leads to.
+        let impossible = Quantiser { dimension: 2, bits: 2, bound: 1, clip: 1e-320 };
+        assert_eq!(*impossible.integers(&[1.0, 1.0], &mut generator), [0, 0]);
     }
 
     #[test]
     fn short_vectors_are_right_on_average_and_long_ones_keep_their_direction() {
         let mut generator = Generator::from_seed([2; 32]);
-        let quantiser = Quantiser::new(4, 2.0);
+        let quantiser = Quantiser::new(4, 2.0).unwrap();
         let mean = |vector: &[f32; 4], generator: &mut Generator| {
             let mut sums = [0_i64; 4];
             for _ in 0..4000 {

@@ -21,6 +21,8 @@ const MOST_BYTES: u64 = 1 << 24;
 pub struct Ledger {
     path: PathBuf,
     file: File,
+    /// Bytes of it.
+    size: u64,
     head: [u8; 32],
     spent: u64,
     settled: u64,
@@ -45,6 +47,9 @@ pub enum LedgerError {
     /// It is not what this program wrote.
     #[error("the ledger {0} was changed or damaged: what the run has spent is not known, so it cannot go on")]
     Changed(PathBuf),
+    /// There is no room for another entry.
+    #[error("the ledger {0} is full: it has room for 400,000 entries, and nothing can be spent on it any more")]
+    Full(PathBuf),
     /// It is that of another run.
     #[error("the ledger {0} belongs to another run")]
     Other(PathBuf),
@@ -68,7 +73,8 @@ impl Ledger {
         if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
             File::open(folder).and_then(|folder| folder.sync_all()).map_err(failed("making"))?;
         }
-        Ok(Self { path: path.to_owned(), file, head: *blake3::hash(&header).as_bytes(), spent: 0, settled: 0 })
+        let (size, head) = (HEADER as u64, *blake3::hash(&header).as_bytes());
+        Ok(Self { path: path.to_owned(), file, size, head, spent: 0, settled: 0 })
     }
 
     /// Opens the ledger of a run.
@@ -108,7 +114,7 @@ impl Ledger {
         // The beginning of an entry that was never made durable: nothing was done on its account.
         let whole = (bytes.len() - torn.len()) as u64;
         file.set_len(whole).and_then(|()| file.seek(SeekFrom::Start(whole))).map_err(failed("opening"))?;
-        Ok(Self { path: path.to_owned(), file, head, spent, settled })
+        Ok(Self { path: path.to_owned(), file, size: whole, head, spent, settled })
     }
 
     /// Steps that are spent, or may be.
@@ -138,6 +144,9 @@ impl Ledger {
     }
 
     fn write(&mut self, kind: u8, steps: u64) -> Result<(), LedgerError> {
+        if self.size + ENTRY as u64 > MOST_BYTES {
+            return Err(LedgerError::Full(self.path.clone()));
+        }
         let mut entry = Vec::with_capacity(ENTRY);
         entry.push(kind);
         entry.extend_from_slice(&steps.to_le_bytes());
@@ -145,7 +154,7 @@ impl Ledger {
         entry.extend_from_slice(&head);
         let failed = |source| LedgerError::File { doing: "writing", path: self.path.clone(), source };
         self.file.write_all(&entry).and_then(|()| self.file.sync_all()).map_err(failed)?;
-        (self.head, self.spent) = (head, steps);
+        (self.head, self.spent, self.size) = (head, steps, self.size + ENTRY as u64);
         Ok(())
     }
 }
@@ -199,6 +208,26 @@ mod tests {
         assert_eq!(Ledger::open(&path, &RUN).unwrap().spent(), 13);
         assert!(Ledger::create(&path, &RUN).is_err(), "a ledger is never begun again");
         assert!(matches!(Ledger::open(&path, &[8; 32]), Err(LedgerError::Other(_))));
+    }
+
+    /// What is written can be read again.
+    #[test]
+    fn a_full_ledger_is_refused_by_name_and_still_says_what_is_spent() {
+        let (_folder, path) = place();
+        let mut ledger = Ledger::create(&path, &RUN).unwrap();
+        ledger.reserve(1).unwrap();
+        assert_eq!(ledger.size, fs_size(&path));
+        ledger.size = MOST_BYTES - ENTRY as u64;
+        ledger.reserve(2).unwrap();
+        assert!(matches!(ledger.reserve(3), Err(LedgerError::Full(_))) && ledger.spent() == 2);
+        drop(ledger);
+        let ledger = Ledger::open(&path, &RUN).unwrap();
+        assert_eq!((ledger.spent(), ledger.size), (2, fs_size(&path)));
+    }
+
+    #[expect(clippy::unwrap_used, reason = "a test's helper")]
+    fn fs_size(path: &Path) -> u64 {
+        std::fs::metadata(path).unwrap().len()
     }
 
     #[test]

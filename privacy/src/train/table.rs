@@ -86,6 +86,35 @@ impl Description {
     /// # Errors
     /// When it is not well-formed, or a column is not described.
     pub fn read(&self, text: &str) -> Result<(Examples, Vec<String>), TableError> {
+        self.read_or(text, usize::MAX, Err)
+    }
+
+    /// The same, but a row that cannot be read, or has another label, is left out, and so is all that follows a quote that is not
+    /// closed, and what more than `most` numbers would take: for whoever must not tell by an error what is in a row. Gives how
+    /// many rows were left out as well.
+    ///
+    /// # Errors
+    /// Of size, description and names of columns alone.
+    pub fn read_what_fits(&self, text: &str, most: usize) -> Result<(Examples, Vec<String>, usize), TableError> {
+        let mut left_out = 0;
+        let read = self.read_or(text, most, |_| {
+            left_out += 1;
+            Ok(())
+        });
+        read.map(|(examples, features)| (examples, features, left_out))
+    }
+
+    /// A name for each of the numbers of a row, from the line of names alone.
+    ///
+    /// # Errors
+    /// Of size, description and names of columns.
+    pub fn features(&self, text: &str) -> Result<Vec<String>, TableError> {
+        self.header(text).map(|(_, _, features)| features)
+    }
+
+    /// What follows the line of names, the columns, and a name for each number.
+    #[expect(clippy::type_complexity, reason = "three parts of one thing")]
+    fn header<'a>(&self, text: &'a str) -> Result<(Rows<'a>, Vec<&Column>, Vec<String>), TableError> {
         if text.len() > MOST_BYTES {
             return Err(TableError::Large);
         }
@@ -103,23 +132,56 @@ impl Description {
                 Column::Ignored | Column::Label => {}
             }
         }
+        if features.is_empty() {
+            return Err(TableError::Description("no column is looked at but the label".to_owned()));
+        }
+        Ok((rows, columns, features))
+    }
+
+    fn read_or(
+        &self,
+        text: &str,
+        most: usize,
+        mut unreadable: impl FnMut(TableError) -> Result<(), TableError>,
+    ) -> Result<(Examples, Vec<String>), TableError> {
+        let (rows, columns, features) = self.header(text)?;
         let (mut values, mut classes) = (Vec::new(), Vec::new());
         for row in rows {
-            let (line, cells) = row.map_err(malformed)?;
-            if cells.len() != names.len() {
-                let reason = format!("{} cells, and {} columns have a name", cells.len(), names.len());
-                return Err(TableError::Row { line, reason });
-            }
-            for (cell, column) in cells.iter().zip(&columns) {
-                match column {
-                    Column::Range { low, high } => values.push(scaled(cell, *low, *high)),
-                    Column::Values(known) => values.extend(known.iter().map(|value| f32::from(value == cell.trim()))),
-                    Column::Ignored => {}
-                    Column::Label => classes.push(self.class(cell, line)?),
-                }
+            let full = values.len().saturating_add(features.len()) > most;
+            let row = row.map_err(malformed).and_then(|(line, cells)| match full {
+                true => Err(TableError::Large),
+                false => self.row(&columns, line, &cells, &mut values),
+            });
+            match row {
+                Ok(class) => classes.push(class),
+                Err(error) => unreadable(error)?,
             }
         }
         Ok((Examples::new(features.len(), values, classes)?, features))
+    }
+
+    /// Adds the numbers of a row, all or none; its class.
+    fn row(
+        &self,
+        columns: &[&Column],
+        line: usize,
+        cells: &[String],
+        values: &mut Vec<f32>,
+    ) -> Result<u32, TableError> {
+        if cells.len() != columns.len() {
+            let reason = format!("{} cells, and {} columns have a name", cells.len(), columns.len());
+            return Err(TableError::Row { line, reason });
+        }
+        let label = cells.iter().zip(columns).find(|(_, column)| matches!(column, Column::Label));
+        let class = self.class(label.map_or("", |(cell, _)| cell), line)?;
+        for (cell, column) in cells.iter().zip(columns) {
+            match column {
+                Column::Range { low, high } => values.push(scaled(cell, *low, *high)),
+                Column::Values(known) => values.extend(known.iter().map(|value| f32::from(value == cell.trim()))),
+                Column::Ignored | Column::Label => {}
+            }
+        }
+        Ok(class)
     }
 
     /// The number of a label.
@@ -140,9 +202,10 @@ impl Description {
                 return Err(TableError::NoColumn { name: name.clone(), there: names.join(", ") });
             }
             if let Column::Range { low, high } = column
-                && (!low.is_finite() || !high.is_finite() || low >= high)
+                && (!(high - low).is_finite() || low >= high)
             {
-                return Err(TableError::Description(format!("the range of {name:?} does not go from low to high")));
+                let text = format!("the range of {name:?} does not go from low to high, or is too wide for a number");
+                return Err(TableError::Description(text));
             }
         }
         let columns: Vec<&Column> = names
@@ -208,10 +271,35 @@ mod tests {
         assert!(said("").contains("no column"));
     }
 
+    /// Whoever chooses the description must not learn from an error what is in a row.
+    #[test]
+    fn what_does_not_fit_is_left_out_and_only_names_and_description_are_refused() {
+        let rows = "id,age,sex,ill\n1,50,F,no\n2,60,M,perhaps\n3,70\n4,?,M,yes\n\"5\"x,1,F,no\n6,1,F,no\n";
+        let (examples, names, left_out) = description().read_what_fits(rows, 100).unwrap();
+        assert_eq!((examples.classes(), names.len(), left_out), (&[0, 1][..], 3, 3));
+        assert_eq!([examples.row(0), examples.row(1)], [[0.0, 1.0, 0.0], [0.0, 0.0, 1.0]]);
+        let none = description().read_what_fits("id,age,sex,ill\n1,2,F,perhaps\n", 9).unwrap();
+        assert_eq!((none.0.len(), none.2), (0, 1));
+        let (examples, _, left_out) = description().read_what_fits(rows, 5).unwrap();
+        assert_eq!((examples.len(), left_out), (1, 4), "no more numbers than that");
+        assert_eq!(description().features(rows).unwrap(), names);
+        let wrong = |columns: &[(&str, Column)]| {
+            let columns = columns.iter().map(|(name, column)| ((*name).to_owned(), column.clone())).collect();
+            let text = "a,ill\n1e308,no\n";
+            Description { columns, ..description() }.read_what_fits(text, 9).unwrap_err().to_string()
+        };
+        let wide = Column::Range { low: -1e308, high: 1e308 };
+        assert!(wrong(&[("a", wide), ("ill", Column::Label)]).contains("too wide"));
+        assert!(wrong(&[("a", Column::Ignored), ("ill", Column::Label)]).contains("no column is looked at"));
+        assert!(wrong(&[("ill", Column::Label)]).contains("\"a\""));
+    }
+
     proptest::proptest! {
         #[test]
         fn strange_text_does_no_harm(text in "[\",a1\r\n]{0,80}") {
             let _ = description().read(&text);
+            let rows = format!("id,age,sex,ill\n{text}");
+            proptest::prop_assert!(description().read_what_fits(&rows, 100).is_ok(), "whatever the rows are");
         }
     }
 }

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use clap::Args;
+use sahara::embedding::Stop;
 use sahara::keys::{self, Role};
 use sahara_mpc::client::{Assignment, Client, Committee};
 use sahara_mpc::identity::PublicKey;
@@ -17,11 +18,11 @@ use serde::Serialize;
 use super::super::Context;
 use super::super::signals::stop_when_interrupted;
 use super::super::train::{
-    classifier,
-    columns::{self, ColumnsArgs},
+    classifier, columns,
     folder::{Folder, Model},
     rows, texts,
 };
+use super::columns::ColumnsArgs;
 use super::task::{Task, weights_to_bytes};
 use super::{NodesArgs, failed};
 use crate::error::{Error, Result};
@@ -39,9 +40,6 @@ pub struct LeadArgs {
     test: PathBuf,
     #[command(flatten)]
     columns: ColumnsArgs,
-    /// The labels, all of them
-    #[arg(long, value_name = "A,B,…", value_delimiter = ',', required = true)]
-    labels: Vec<String>,
     /// What all rounds together may cost a provider
     #[arg(long, value_name = "E")]
     epsilon: f64,
@@ -70,7 +68,7 @@ pub struct LeadArgs {
     #[arg(long, value_name = "N")]
     enough: Option<usize>,
     /// Longest time for a round's contributions, in seconds
-    #[arg(long, value_name = "S", default_value_t = 60, value_parser = clap::value_parser!(u32).range(1..=86_400))]
+    #[arg(long, value_name = "S", default_value_t = 60, value_parser = clap::value_parser!(u32).range(1..=3600))]
     seconds: u32,
     /// Folder for the result
     #[arg(long, value_name = "DIR")]
@@ -103,23 +101,30 @@ struct Report {
 struct Leader<'a> {
     args: &'a LeadArgs,
     client: Client,
+    stop: Stop,
     committee: Committee,
     providers: Vec<PublicKey>,
+    least: u32,
     quantiser: Quantiser,
     variance: u64,
     task: Task,
 }
 
 pub fn run(args: &LeadArgs, context: &mut Context) -> Result<()> {
-    let description = args.columns.description(&args.labels)?;
+    check(args)?;
+    let description = args.columns.description()?;
+    let description =
+        description.ok_or_else(|| Error::user("--label, --labels: say what the model is to tell apart"))?;
     let (test, features) = columns::rows(&args.test, &description)?;
     let columns = rows::columns(&description, &features);
     let columns = columns.ok_or_else(|| Error::fault("the features are not those of the described columns"))?;
-    let network = Network::logistic(test.width(), args.labels.len()).map_err(|error| Error::user(error.to_string()))?;
+    let network =
+        Network::logistic(test.width(), description.labels.len()).map_err(|error| Error::user(error.to_string()))?;
     let (client, committee) = args.nodes.connect(context)?;
     let stop = stop_when_interrupted();
     let folder = Folder::new(&args.out, &context.home, false)?;
-    let mut leader = Leader::new(args, client.until(stop), committee, &description, network.parameters())?;
+    let client = client.until(stop.clone());
+    let mut leader = Leader::new(args, (client, stop), committee, &description, network.parameters())?;
     let multiplier = sahara_privacy::together::multiplier(leader.variance, leader.quantiser.bound());
     let multiplier = multiplier.map_err(|error| Error::user(error.to_string()))?;
     let spent = Spent::round(leader.variance, leader.quantiser.bound());
@@ -164,7 +169,7 @@ pub fn run(args: &LeadArgs, context: &mut Context) -> Result<()> {
     };
     folder.put(&report, |to| {
         let parameters = &weights;
-        let (labels, columns) = (&args.labels, &columns);
+        let (labels, columns) = (&description.labels, &columns);
         Model { network: &network, parameters, labels, columns, features: &features }.write(to)?;
         let asked = rows::some(columns, &test, classifier::TRIED);
         classifier::check(to, &network, parameters, (&asked, &test), &context.progress)
@@ -177,6 +182,28 @@ pub fn run(args: &LeadArgs, context: &mut Context) -> Result<()> {
     context.out.line(&format!("right on --test: {right:.2} %; the model is in {}", args.out.display()))
 }
 
+fn check(args: &LeadArgs) -> Result<()> {
+    if !(args.clip >= 1e-6 && args.clip <= 1e6 && args.server_rate > 0.0 && args.server_rate <= 1e3) {
+        return Err(Error::user("--clip is from 1e-6 to 1e6, --server-rate above 0 and at most 1000"));
+    }
+    if !args.rate.is_finite() {
+        return Err(Error::user("--rate is a finite number"));
+    }
+    Ok(())
+}
+
+/// A round that closes early has one contribution more than it needs, at least: whoever sends what is not accepted would end it,
+/// and have everybody spend for nothing.
+fn check_enough(least: u32, enough: Option<usize>, providers: usize) -> Result<()> {
+    match enough {
+        Some(enough) if enough < providers && least as usize >= enough => Err(Error::user(format!(
+            "--enough {enough} is not above --least {least}: one provider that sends what is not accepted would end the \
+             training; close later, or be content with fewer"
+        ))),
+        _ => Ok(()),
+    }
+}
+
 fn right(network: &Network, weights: &[f32], test: &Examples) -> Result<f64> {
     let outcome = measure(network, weights, test).map_err(|error| Error::user(error.to_string()))?;
     Ok(outcome.right as f64 / test.len().max(1) as f64)
@@ -185,16 +212,15 @@ fn right(network: &Network, weights: &[f32], test: &Examples) -> Result<f64> {
 impl<'a> Leader<'a> {
     fn new(
         args: &'a LeadArgs,
-        client: Client,
+        (client, stop): (Client, Stop),
         committee: Committee,
         description: &Description,
         parameters: usize,
     ) -> Result<Self> {
-        if !(args.clip > 0.0 && args.clip <= 1e6 && args.server_rate > 0.0 && args.server_rate <= 1e3) {
-            return Err(Error::user("--clip is above 0 and at most 1e6, --server-rate above 0 and at most 1000"));
-        }
         let providers = keys_of(&args.providers)?;
-        let quantiser = Quantiser::new(parameters, args.clip);
+        let least = args.least.unwrap_or((providers.len() as u32).div_ceil(2));
+        check_enough(least, args.enough, providers.len())?;
+        let quantiser = Quantiser::new(parameters, args.clip).map_err(|error| Error::user(error.to_string()))?;
         let variance = variance_for(args.epsilon, args.delta, args.rounds, quantiser.bound());
         let variance = variance.map_err(|error| Error::user(format!("choosing the noise: {error}")))?;
         let mut name = [0; 16];
@@ -202,7 +228,7 @@ impl<'a> Leader<'a> {
         let local = Local { steps: args.steps, rate: args.rate };
         let task = Task::new(sahara_circuits::bytes::hex(&name), args.rounds, description, args.clip, local);
         task.note()?;
-        Ok(Self { args, client, committee, providers, quantiser, variance, task })
+        Ok(Self { args, client, stop, committee, providers, least, quantiser, variance, task })
     }
 
     /// One round, from its opening to its result.
@@ -210,9 +236,8 @@ impl<'a> Leader<'a> {
         let attachment = weights_to_bytes(weights);
         let signed = self.terms(&attachment, context)?;
         self.client.open_round(&signed, &attachment).map_err(|error| failed("opening a round", error))?;
-        let result = self
-            .gather(&signed)
-            .and_then(|()| self.client.close_round(&signed).map_err(|error| failed("closing a round", error)));
+        self.gather(&signed);
+        let result = self.client.close_round(&signed).map_err(|error| failed("closing a round", error));
         if result.is_err() {
             // What is not reached forgets it by itself.
             let _ = self.client.abandon_round(&signed);
@@ -222,7 +247,6 @@ impl<'a> Leader<'a> {
 
     fn terms(&self, attachment: &[u8], context: &Context) -> Result<SignedTerms> {
         let vectors = Vectors::new(attachment.len() as u32 / 4, self.quantiser.bits(), self.quantiser.bound());
-        let count = self.providers.len() as u32;
         let nonce = RoundNonce::random().map_err(|error| Error::fault(format!("drawing a name: {error}")))?;
         // Which node helps changes from round to round.
         let assignment = Assignment::ALL[self.task.round as usize % Assignment::ALL.len()];
@@ -233,7 +257,7 @@ impl<'a> Leader<'a> {
             assignment,
             vectors: vectors.map_err(|error| Error::user(error.to_string()))?,
             variance: self.variance,
-            least: self.args.least.unwrap_or(count.div_ceil(2)),
+            least: self.least,
             seconds: self.args.seconds,
             note: self.task.note()?,
             attachment: (attachment.len() as u32, attachment_hash(attachment)),
@@ -243,22 +267,19 @@ impl<'a> Leader<'a> {
         Ok(terms.sign(&keys::load(&context.home, Role::Consumer)?))
     }
 
-    /// Waits until all, or as many as are enough, have sent to both evaluators, or the time is over.
-    fn gather(&self, signed: &SignedTerms) -> Result<()> {
+    /// Waits until all, or as many as are enough, have sent to both evaluators, or the time is over. Everybody has spent by then: a
+    /// node that does not answer once is asked again.
+    fn gather(&self, signed: &SignedTerms) {
         let end = Instant::now() + Duration::from_secs(self.args.seconds.into());
-        let asked = |node| {
-            let shown = self.client.round_at(node, signed.id(), false);
-            shown.map(|(shown, _)| shown.contributed as usize).map_err(|error| failed("asking for the round", error))
-        };
         let [first, second] = signed.terms().assignment.evaluators();
         let enough = self.args.enough.unwrap_or(usize::MAX).min(self.providers.len());
-        while Instant::now() < end {
-            if asked(second)? >= enough && asked(first)? >= enough {
-                break;
-            }
+        let has_enough = |node| {
+            let shown = self.client.round_at(node, signed.id(), false);
+            shown.is_ok_and(|(shown, _)| shown.contributed as usize >= enough)
+        };
+        while Instant::now() < end && !self.stop.is_set() && !(has_enough(second) && has_enough(first)) {
             std::thread::sleep(LOOK);
         }
-        Ok(())
     }
 
     /// The mean of what was accepted, with its noise.
@@ -281,4 +302,18 @@ fn keys_of(path: &std::path::Path) -> Result<Vec<PublicKey>> {
         return Err(Error::user(format!("{}: a key is there twice", path.display())));
     }
     Ok(keys)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_round_that_closes_early_needs_fewer_than_have_sent() {
+        let said = check_enough(6, Some(6), 12).unwrap_err().to_string();
+        assert!(said.contains("--enough 6 is not above --least 6"), "{said}");
+        assert!(check_enough(6, Some(7), 12).is_ok());
+        // It does not close early.
+        assert!(check_enough(12, Some(12), 12).is_ok() && check_enough(12, None, 12).is_ok());
+    }
 }

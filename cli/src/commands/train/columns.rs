@@ -28,17 +28,27 @@ pub struct ColumnsArgs {
 
 impl ColumnsArgs {
     pub fn description(&self, labels: &[String]) -> Result<Description> {
-        let mut columns = vec![(self.label.clone(), Column::Label)];
-        columns.extend(self.ignore.iter().map(|name| (name.clone(), Column::Ignored)));
-        columns.extend(self.ranges.iter().chain(&self.values).cloned());
-        if let Some(twice) = (1..columns.len()).find(|&i| columns[..i].iter().any(|(name, _)| *name == columns[i].0)) {
-            return Err(Error::user(format!("column {:?} is described twice", columns[twice].0)));
-        }
-        if labels.len() < 2 {
-            return Err(Error::user("a classifier has two labels at least"));
-        }
-        Ok(Description { columns, labels: labels.to_vec() })
+        described(&self.label, &self.ignore, self.ranges.iter().chain(&self.values), labels)
     }
+}
+
+/// What was said of columns, if nothing was said twice.
+pub fn described<'a>(
+    label: &str,
+    ignored: &[String],
+    read: impl Iterator<Item = &'a (String, Column)>,
+    labels: &[String],
+) -> Result<Description> {
+    let mut columns = vec![(label.to_owned(), Column::Label)];
+    columns.extend(ignored.iter().map(|name| (name.clone(), Column::Ignored)));
+    columns.extend(read.cloned());
+    if let Some(twice) = (1..columns.len()).find(|&i| columns[..i].iter().any(|(name, _)| *name == columns[i].0)) {
+        return Err(Error::user(format!("column {:?} is described twice", columns[twice].0)));
+    }
+    if labels.len() < 2 {
+        return Err(Error::user("a classifier has two labels at least"));
+    }
+    Ok(Description { columns, labels: labels.to_vec() })
 }
 
 /// The rows of a table, and a name for each of their numbers.
@@ -55,7 +65,7 @@ fn table_error(path: &Path, error: &TableError) -> Error {
     Error::user(format!("{}: {error}{todo}", path.display()))
 }
 
-fn range(text: &str) -> Result<(String, Column), String> {
+pub fn range(text: &str) -> Result<(String, Column), String> {
     let split = text.rsplit_once('=').and_then(|(name, bounds)| Some((name, bounds.split_once(':')?)));
     let (name, (low, high)) = split.ok_or("a range is COLUMN=LOW:HIGH")?;
     let number =
@@ -67,7 +77,7 @@ fn range(text: &str) -> Result<(String, Column), String> {
     Ok((name.to_owned(), Column::Range { low, high }))
 }
 
-fn values(text: &str) -> Result<(String, Column), String> {
+pub fn values(text: &str) -> Result<(String, Column), String> {
     let (name, values) = text.split_once('=').ok_or("values are COLUMN=A,B,…")?;
     let values: Vec<String> = values.split(',').map(|value| value.trim().to_owned()).collect();
     match values.iter().any(String::is_empty) {

@@ -1,41 +1,37 @@
 //! A coordinator opens a round: everything that it will take is checked and reserved before anything of it is taken.
 
-use std::collections::hash_map::Entry;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::super::refusal::{Refusal, Trouble, own};
 use super::super::seat::Seat;
-use super::super::slots::Slot;
 use super::helping::Helping;
-use super::{CLOSES_WITHIN, MOST_OF_ONE, MOST_ROUNDS, Round, Stage};
+use super::places::{Full, MOST_OF_ONE};
+use super::{CLOSES_WITHIN, MOST_ROUNDS, Room, Round, Stage};
 use crate::channel::SLOWEST;
 use crate::engine::EvaluatorRole;
 use crate::identity::PublicKey;
 use crate::lane::Lane;
 use crate::meter::Traffic;
-use crate::rounds::{RoundTerms, SignedTerms, attachment_hash};
+use crate::rounds::{RoundId, RoundTerms, SignedTerms, attachment_hash};
 use crate::wire::{FailCode, Kind, OpenRound};
 
 /// Bytes of a contribution's record beside its share.
 const RECORD: u64 = 256;
 /// Bytes of a round's record.
 const ROUND: u64 = 128 << 10;
-/// Of the memory of jobs, what all rounds together may have: one in so many.
-const PART: u64 = 2;
-/// Of that, what one coordinator's may have: one in so many.
-const OF_ONE: u64 = 2;
+/// How long an open round for which nobody has sent anything stays, when another needs its place.
+const IDLE: Duration = Duration::from_secs(60);
 
 pub(super) fn open(seat: &Seat, lane: &mut Lane, OpenRound(signed): OpenRound) -> Result<(), Trouble> {
     let (now, asker) = (seat.machine.uptime(), lane.peer());
     let terms = signed.terms();
     check(seat, &asker, terms)?;
     seat.rounds.expire(now);
-    has_place(seat, &asker, &signed)?;
+    let (working, kept) = hold(seat, &signed, now)?;
     let bytes = terms.attachment.0 as usize;
     seat.machine.quotas.upload(asker, bytes as u64, now)?;
-    let (working, kept) = reserve(seat, asker, terms)?;
 
     let time = seat.machine.config.timeouts.request();
     lane.enter("while it sent the attachment of a round", Traffic::Setup, time);
@@ -59,11 +55,7 @@ pub(super) fn open(seat: &Seat, lane: &mut Lane, OpenRound(signed): OpenRound) -
         working: Some(working),
         _kept: kept,
     };
-    // It may have been opened on another lane meanwhile.
-    match seat.rounds.lock().entry(id) {
-        Entry::Occupied(_) => return Err(is_known().into()),
-        Entry::Vacant(place) => place.insert(round),
-    };
+    insert(&mut seat.rounds.lock(), id, round)?;
     tracing::info!(round = %id, coordinator = %asker, providers, seconds, "a round is open");
     lane.send_frame(Kind::Done, &[]).map_err(own)
 }
@@ -83,65 +75,80 @@ fn check(seat: &Seat, asker: &PublicKey, terms: &RoundTerms) -> Result<(), Refus
     Ok(())
 }
 
-/// Whether there may be another round: of what is over the oldest makes room.
-fn has_place(seat: &Seat, asker: &PublicKey, signed: &SignedTerms) -> Result<(), Refusal> {
+type Open = HashMap<RoundId, Round>;
+
+/// Holds a place and memory for what providers send and for checking it, and memory for what stays.
+pub(super) fn hold(seat: &Seat, signed: &SignedTerms, now: Duration) -> Result<(Room, Room), Refusal> {
+    let (terms, coordinator) = (signed.terms(), signed.terms().coordinator);
+    let (working, kept) = memory(terms, terms.assignment.role(seat.index));
+    let busy = |what: &str| {
+        let megabytes = (working + kept).div_ceil(1 << 20);
+        Refusal::new(FailCode::Busy, format!("the round takes {megabytes} MB of memory, {what} (limits.job_megabytes)"))
+    };
+    let places = &seat.machine.rounds;
     let mut rounds = seat.rounds.lock();
     if rounds.contains_key(&signed.id()) {
         return Err(is_known());
     }
-    let own = |round: &Round| round.terms.terms().coordinator == *asker;
-    while rounds.values().filter(|round| own(round)).count() >= MOST_OF_ONE {
-        let over = rounds.iter().filter(|(_, r)| own(r) && !matches!(r.stage, Stage::Open(_) | Stage::Closing));
-        let Some(id) = over.min_by_key(|(_, round)| round.opened).map(|(id, _)| *id) else {
-            let text = format!("this key has {MOST_OF_ONE} rounds here that are not closed: close them first");
-            return Err(Refusal::new(FailCode::Busy, text));
-        };
-        rounds.remove(&id);
+    let (open, after) = loop {
+        match places.take(coordinator, working, kept) {
+            Ok(places) => break places,
+            Err(Full::Round) => {
+                return Err(busy("more than this node has for one round: fewer providers, or a smaller dimension"));
+            }
+            Err(Full::Own) if gives_way(&mut rounds, Some(&coordinator), now) => {}
+            Err(Full::Own) => {
+                return Err(busy(
+                    "and this key may have eight rounds that are not closed, in half of what there is: close some first",
+                ));
+            }
+            Err(Full::All) if gives_way(&mut rounds, None, now) => {}
+            Err(Full::All) => return Err(busy("more than other rounds leave: try again")),
+        }
+    };
+    drop(rounds);
+    let take = |bytes| {
+        let now = Duration::ZERO;
+        let slot = seat.job_memory.take_aside_while(coordinator, bytes, now, now, || Ok::<_, Refusal>(()))?;
+        slot.ok_or_else(|| busy("more than is free right now: try again"))
+    };
+    Ok((Room { _memory: take(working)?, _place: open }, Room { _memory: take(kept)?, _place: after }))
+}
+
+/// Forgets a round for another one: the oldest of a coordinator that is over, or of all that are, else the oldest that has been
+/// open for a while and for which nobody has sent anything. Whether there was one.
+fn gives_way(rounds: &mut Open, of: Option<&PublicKey>, now: Duration) -> bool {
+    let oldest = |among: &dyn Fn(&Round) -> bool| {
+        let among = rounds.iter().filter(|(_, round)| among(round));
+        among.min_by_key(|(_, round)| round.opened).map(|(id, _)| *id)
+    };
+    let own = |round: &Round| of.is_none_or(|key| round.terms.terms().coordinator == *key);
+    let idle = |round: &Round| match &round.stage {
+        Stage::Open(sent) => of.is_none() && sent.is_empty() && round.coming.is_empty() && now >= round.opened + IDLE,
+        _ => false,
+    };
+    let found = oldest(&|round| own(round) && round.is_over()).or_else(|| oldest(&idle));
+    found.is_some_and(|id| rounds.remove(&id).is_some())
+}
+
+/// It may have been opened on another lane meanwhile. Of what is over the oldest makes room.
+fn insert(rounds: &mut Open, id: RoundId, round: Round) -> Result<(), Refusal> {
+    if rounds.contains_key(&id) {
+        return Err(is_known());
     }
+    let coordinator = round.terms.terms().coordinator;
+    let own = |rounds: &Open| rounds.values().filter(|known| known.terms.terms().coordinator == coordinator).count();
+    while own(rounds) >= MOST_OF_ONE && gives_way(rounds, Some(&coordinator), round.opened) {}
+    while rounds.len() >= MOST_ROUNDS && gives_way(rounds, None, round.opened) {}
     if rounds.len() >= MOST_ROUNDS {
         return Err(Refusal::new(FailCode::Busy, "this node has as many rounds as it can, try again"));
     }
+    rounds.insert(id, round);
     Ok(())
 }
 
 fn is_known() -> Refusal {
     Refusal::new(FailCode::Refused, "this round is open already, or was: open one with a fresh name")
-}
-
-/// Memory for what providers send and for checking it, and for what stays.
-fn reserve(seat: &Seat, asker: PublicKey, terms: &RoundTerms) -> Result<(Slot, Slot), Refusal> {
-    let (working, kept) = memory(terms, terms.assignment.role(seat.index));
-    let all = seat.machine.config.limits.job_megabytes << 20;
-    let (taken, own) = taken(seat, &asker);
-    let busy = |what: &str| {
-        let megabytes = (working + kept).div_ceil(1 << 20);
-        Refusal::new(FailCode::Busy, format!("the round takes {megabytes} MB of memory, {what} (limits.job_megabytes)"))
-    };
-    if working + kept > all / PART / OF_ONE {
-        return Err(busy("more than this node has for one round: fewer providers, or a smaller dimension"));
-    }
-    if own + working + kept > all / PART / OF_ONE {
-        return Err(busy("more than this key's other rounds leave: close them first"));
-    }
-    if taken + working + kept > all / PART {
-        return Err(busy("more than other rounds leave: try again"));
-    }
-    let take = |bytes| {
-        let now = Duration::ZERO;
-        let slot = seat.job_memory.take_aside_while(asker, bytes, now, now, || Ok::<_, Refusal>(()))?;
-        slot.ok_or_else(|| busy("more than is free right now: try again"))
-    };
-    Ok((take(working)?, take(kept)?))
-}
-
-/// Bytes that all rounds take, and those of one coordinator.
-fn taken(seat: &Seat, coordinator: &PublicKey) -> (u64, u64) {
-    let rounds = seat.rounds.lock();
-    let sum = |own: bool| {
-        let counted = rounds.values().filter(|round| !own || round.terms.terms().coordinator == *coordinator);
-        counted.map(Round::memory).sum()
-    };
-    (sum(false), sum(true))
 }
 
 /// Bytes that a round takes until it ends, and as long as it is remembered.
@@ -155,11 +162,4 @@ fn memory(terms: &RoundTerms, role: Option<EvaluatorRole>) -> (u64, u64) {
         None => checks + 32 * words,
     };
     (working, u64::from(terms.attachment.0) + 4 * words + ROUND)
-}
-
-impl Round {
-    fn memory(&self) -> u64 {
-        let (working, kept) = memory(self.terms.terms(), Some(EvaluatorRole::Second));
-        if self.working.is_some() { working + kept } else { kept }
-    }
 }

@@ -35,10 +35,15 @@ fn round(coordinator: &Identity, memory: &Arc<Slots>, opened: Duration) -> (Roun
         stage: Stage::Open(BTreeMap::new()),
         coming: BTreeSet::new(),
         helping: Helping::default(),
-        working: memory.take(coordinator.public(), MEMORY),
-        _kept: memory.take(coordinator.public(), 10).unwrap(),
+        working: Some(room(coordinator, memory, MEMORY)),
+        _kept: room(coordinator, memory, 10),
     };
     (signed.id(), round)
+}
+
+fn room(coordinator: &Identity, memory: &Arc<Slots>, bytes: u64) -> Room {
+    let (place, _) = Places::new(1 << 20).take(coordinator.public(), 1, 0).unwrap();
+    Room { _memory: memory.take(coordinator.public(), bytes).unwrap(), _place: place }
 }
 
 #[test]
@@ -101,4 +106,72 @@ fn what_is_over_gives_its_working_memory_back_and_stays_a_while() {
     assert_eq!(over.forgotten, Duration::from_secs(5) + RESULT_STAYS);
     let told = over.result().unwrap_err();
     assert!(told.code == FailCode::Refused && told.text.contains("somebody went away"), "{}", told.text);
+}
+
+/// A place is held from the moment it is looked at: before anything of the round has come, and in all seats together.
+#[test]
+fn a_key_has_eight_rounds_at_a_node_however_many_it_opens_at_a_time_and_in_however_many_committees() {
+    let (trial, _further) = trial::node_in_two(|_| ());
+    let (coordinator, memory) = (identity::generate().unwrap(), Slots::new(1 << 30));
+    let hold = |at: usize| {
+        let (_, round) = round(&coordinator, &memory, Duration::ZERO);
+        opening::hold(&trial.node.seats[at], &round.terms, Duration::ZERO)
+    };
+    let held: Vec<_> = (0..8).map(|n| hold(n % 2).unwrap()).collect();
+    for seat in [0, 1] {
+        let refused = hold(seat).err().expect("a ninth is refused");
+        assert!(refused.code == FailCode::Busy && refused.text.contains("close some first"), "{}", refused.text);
+    }
+    drop(held);
+    assert!(hold(0).is_ok(), "what was not opened in the end takes nothing");
+}
+
+#[test]
+fn a_round_for_which_nobody_sends_gives_way_and_one_with_contributions_does_not() {
+    let trial = trial::node(|config| config.limits.job_megabytes = 1024);
+    let (seat, memory) = (&trial.seat, Slots::new(1 << 30));
+    // As many keys as it takes: each has half of what is left.
+    let mut ids = Vec::new();
+    let later = Duration::from_secs(60);
+    let open = |sent: bool, now: Duration| {
+        let coordinator = identity::generate().unwrap();
+        let (id, mut round) = round(&coordinator, &memory, now);
+        let (working, kept) = opening::hold(seat, &round.terms, now)?;
+        (round.working, round._kept) = (Some(working), kept);
+        if sent {
+            let share = Secret::from(vec![1; 100]);
+            round.stage = Stage::Open([(3, Contribution { digest: [1; 32], share })].into());
+        }
+        seat.rounds.lock().insert(id, round);
+        Ok::<_, Refusal>(id)
+    };
+    let with = open(true, Duration::ZERO).unwrap();
+    let refused = loop {
+        match open(false, Duration::from_millis(ids.len() as u64)) {
+            Ok(id) => ids.push(id),
+            Err(refused) => break refused,
+        }
+        assert!(ids.len() < 300);
+    };
+    assert!(refused.text.contains("more than other rounds leave"), "{}", refused.text);
+    let next = open(false, later).unwrap();
+    let rounds = seat.rounds.lock();
+    assert!(
+        rounds.contains_key(&with) && rounds.contains_key(&next),
+        "it is not the oldest that goes, but the oldest idle one"
+    );
+    assert!(!rounds.contains_key(&ids[0]) && rounds.contains_key(&ids[ids.len() - 1]));
+}
+
+/// Nobody has to ask for that.
+#[test]
+fn the_nodes_chores_wipe_what_nobody_closes() {
+    let trial = trial::node(|_| ());
+    let (coordinator, memory) = (identity::generate().unwrap(), Slots::new(4 * MEMORY));
+    let (id, mut open) = round(&coordinator, &memory, Duration::ZERO);
+    open.forgotten = Duration::ZERO;
+    trial.seat.rounds.lock().insert(id, open);
+    crate::node::expire(&trial.seat);
+    assert!(trial.seat.rounds.lock().is_empty());
+    assert!(memory.take(coordinator.public(), 4 * MEMORY).is_some(), "its memory is free");
 }
