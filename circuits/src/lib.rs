@@ -14,6 +14,8 @@ mod files;
 pub mod float;
 #[cfg(feature = "frontend")]
 pub mod frontend;
+#[cfg(feature = "compile")]
+pub mod gradient;
 pub mod graph;
 #[cfg(feature = "compile")]
 pub mod hf;

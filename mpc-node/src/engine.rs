@@ -9,9 +9,9 @@ use zeroize::Zeroizing;
 
 pub use sahara_circuits::codec::{GraphId, MAX_GRAPH_BYTES};
 pub use sahara_protocol::{
-    Assignment, CHUNK_BYTES, Cost, CostLimits, Dealing, Evaluator, EvaluatorRole, JobSecret, MaskDomain, NodeNoise,
-    PackContents, Plan, ProtocolError, Rounding, Seed, Step, TooCostly, Visibility, WeightDomain, WeightMaterial,
-    ZeroSharing, combine_outputs, mask_weights, prepare, share_inputs,
+    Assignment, CHUNK_BYTES, Cost, CostLimits, Dealing, Evaluator, EvaluatorRole, JobSecret, MAX_VARIANCE, MaskDomain,
+    NodeNoise, PackContents, Plan, ProtocolError, Rounding, Seed, Step, TooCostly, Visibility, WeightDomain,
+    WeightMaterial, ZeroSharing, combine_outputs, mask_weights, prepare, share_inputs,
 };
 
 /// A fresh seed from the operating system's generator.

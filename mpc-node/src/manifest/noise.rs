@@ -4,7 +4,7 @@ use sahara_circuits::bytes::{DecodeError, Reader, Writer};
 use sahara_privacy::accounting::{Accountant, AccountingError, Composition, Mechanism};
 
 use super::SharingName;
-use crate::engine::{Assignment, NodeNoise};
+use crate::engine::{Assignment, MAX_VARIANCE, NodeNoise};
 
 /// Most inputs that the nodes supply.
 const MAX_NOISY: usize = 16;
@@ -102,6 +102,31 @@ impl AnswerCost {
             distance += cost.distance() * *times as f64;
         }
         all.with_distance(distance.min(1.0))?.epsilon(delta, Accountant::Rdp)
+    }
+
+    /// The least variance of each node's noise with which so many answers keep to a budget, if there is one.
+    ///
+    /// # Errors
+    /// When the numbers are beyond what can be accounted.
+    pub fn least_variance(
+        sensitivity: Sensitivity,
+        numbers: u64,
+        answers: u64,
+        budget: &Budget,
+    ) -> Result<Option<u64>, AccountingError> {
+        let keeps = |variance: u64| {
+            let one = Self { variance: 2 * variance, sensitivity, numbers };
+            Ok(Self::epsilon(&[(one, answers)], budget.delta())? <= budget.epsilon())
+        };
+        let (mut too_little, mut enough) = (0, MAX_VARIANCE);
+        if !keeps(enough)? {
+            return Ok(None);
+        }
+        while enough - too_little > 1 {
+            let middle = too_little + (enough - too_little) / 2;
+            if keeps(middle)? { enough = middle } else { too_little = middle }
+        }
+        Ok(Some(enough))
     }
 
     pub(crate) fn write(&self, w: &mut Writer) {
