@@ -22,12 +22,18 @@ pub enum BudgetCommand {
     /// Where the budgets stand
     Show(ShowArgs),
     /// Grant a budget to a dataset of yours on the chain, and allow this wallet all of it
+    #[command(override_usage = "\
+sahara data budget grant --asset <ASSET> --epsilon <E> --delta <D>
+                                [OPTIONS]")]
     Grant(chain::GrantArgs),
     /// Lower the budget on the chain, at once
     Lower(chain::LowerArgs),
     /// Announce a higher budget on the chain; after 14 days, without --epsilon, make it so
     Raise(chain::RaiseArgs),
     /// Say how much an account may draw on the chain
+    #[command(override_usage = "\
+sahara data budget allow --asset <ASSET> --spender <ACCOUNT>
+                                --epsilon <E> [OPTIONS]")]
     Allow(chain::AllowArgs),
     /// Give back what this machine reserved on the chain and never began
     Release(chain::ReleaseArgs),

@@ -33,10 +33,11 @@ What is printed looks at the data beyond any budget, and is for its owner alone.
 With fewer parameters than canaries the run is made several times.
 
 A report that claims less than its own noise, rate and steps give is
-contradicted before anything is trained. What is tried is how the command in the run's folder
-trains: that the model in `release` came from it is not shown. Of the command,
-only what it says of model and training is followed: nothing is written to its
---out, no budget is drawn on, no other file of rows is read than --data.
+contradicted before anything is trained. What is tried is how the command in the
+run's folder trains: that the model in `release` came from it is not shown. Of
+the command, only what it says of model and training is followed: nothing is
+written to its --out, no budget is drawn on, no other file of rows is read than
+--data.
 
 Example:
   sahara dp audit trained --data patients.csv --canaries 2000")]
