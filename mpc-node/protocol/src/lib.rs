@@ -92,6 +92,7 @@ mod select;
 mod tensor;
 #[cfg(test)]
 mod tests;
+mod weight_form;
 mod weights;
 mod wires;
 

@@ -9,7 +9,7 @@ use sahara_privacy::noise::{Generator, Skellam};
 use zeroize::{Zeroize, Zeroizing};
 
 use crate::ring::prg::{Label, Prg, Seed};
-use crate::weights::weight_form;
+use crate::weight_form::weight_form;
 
 /// Greatest variance of one node's numbers.
 pub const MAX_VARIANCE: u64 = 1 << 26;

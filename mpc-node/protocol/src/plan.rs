@@ -11,7 +11,7 @@ use crate::gates::{Tables, gate_of, noise_gate, operands};
 use crate::noise::{NodeNoise, Sampler};
 use crate::ring::prg::Seed;
 use crate::roles::{Rounding, Visibility};
-use crate::weights::weight_form;
+use crate::weight_form::weight_form;
 
 /// A graph, a rounding and the visibility of the weights: everything that all parties must agree on, and the same for
 /// every job. One gate a node, in the order of the nodes.

@@ -13,6 +13,7 @@ use crate::error::ProtocolError;
 use crate::masked::own_share;
 use crate::ring::prg::{Prg, Seed, WeightDomain};
 use crate::roles::{Assignment, EvaluatorRole, Visibility};
+use crate::weight_form::{WeightForm, weight_form};
 
 /// What the masks of private weights are derived from, besides their seeds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,24 +54,6 @@ impl MaskDomain {
 fn fill(to: &mut [u8], parts: &[&[u8]]) {
     let bytes = parts.iter().copied().flatten();
     to.iter_mut().zip(bytes).for_each(|(to, byte)| *to = *byte);
-}
-
-/// The form in which an operator reads its weight.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum WeightForm {
-    /// Right-hand side of a product.
-    Matrix,
-    /// Vector along the columns.
-    Vector,
-}
-
-/// The weight that an operator reads, if it reads one, and its form.
-pub(crate) fn weight_form(op: &Op) -> Option<(WeightId, WeightForm)> {
-    match op {
-        Op::MatMulWeight { w, .. } => Some((*w, WeightForm::Matrix)),
-        Op::ScaleWeight { w, .. } | Op::AddWeight { w, .. } => Some((*w, WeightForm::Vector)),
-        _ => None,
-    }
 }
 
 /// A weight tensor in the form its operator reads.
