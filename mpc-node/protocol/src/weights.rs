@@ -4,7 +4,7 @@
 //! the seeds of an earlier one would give the evaluators the difference of the weights. And so is the committee: a node that
 //! has a place in two would otherwise be two parties to one mask.
 
-use sahara_circuits::graph::{Graph, Op, WeightId};
+use sahara_circuits::graph::Graph;
 use sahara_circuits::kernels::{PackedB, pack_b};
 use sahara_circuits::weights::Weights;
 use zeroize::Zeroize;
