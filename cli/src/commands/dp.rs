@@ -20,7 +20,7 @@ use curve::Curve;
 /// How often the plan says what was spent so far.
 const ROWS: u64 = 12;
 /// How often a picture does, for each of those.
-const FINER: u64 = 5;
+const FINER: u64 = 3;
 
 #[derive(Subcommand, Debug)]
 pub enum DpCommand {
