@@ -173,11 +173,97 @@ fn receipts_that_were_changed_taken_out_or_put_in_are_told() {
     refused(&said(), "does not follow");
     fs::remove_file(owner.receipt(4)).expect("removed");
     assert_eq!(owner.receipts()["jobs_without_receipt"], 0);
+    // On a file that is no receipt, or another one than its name says, none follows: it is told before anything is spent.
+    let spent = owner.spent();
+    let third_again = fs::read(&third).expect("a receipt");
+    for (name, bytes) in [
+        ("00009999.jsonl", b"a\nb\n".as_slice()),
+        ("00009999.jsonl", &third_again),
+        ("18446744073709551615.jsonl", &third_again),
+    ] {
+        let path = owner.home.path().join("datasets/visits/receipts").join(name);
+        fs::write(&path, bytes).expect("put in");
+        refused(&owner.ask(COUNT, "0.1", &[]), "no receipt can follow");
+        fs::remove_file(&path).expect("removed");
+    }
+    assert_eq!(owner.spent(), spent);
     // A budget that was put back from an older copy does not know the receipts.
     let budget = owner.home.path().join("datasets/visits/budget");
     let bytes = fs::read(&budget).expect("the budget");
-    fs::write(&budget, &bytes[..bytes.len() - 3 * 329]).expect("an older one");
+    // Of each that was refused, that it was put aside and given back; of the last receipt, three entries.
+    fs::write(&budget, &bytes[..bytes.len() - (3 * 2 + 3) * 329]).expect("an older one");
     refused(&said(), "has not this receipt");
+}
+
+#[test]
+fn what_a_question_takes_is_said_and_why_it_is_more_the_first_time() {
+    let owner = Owner::new("2");
+    let tried = |epsilon| value(&owner.ask(COUNT, epsilon, &["--dry-run"]))["taken"].clone();
+    let number = |of: &Value, what: &str| of[what].as_f64().unwrap_or_else(|| panic!("{what} of {of}"));
+    let first = tried("0.01");
+    let (takes, once) = (number(&first, "epsilon"), number(&first, "once"));
+    assert!(takes > 0.01 && once > 0.0 && takes <= 0.01 + once + 1e-8, "{first}");
+    let people = ["data", "query", owner.table(), COUNT, "--epsilon", "0.01"];
+    let said = owner.home.output(&[&people[..], &["--dry-run"]].concat());
+    assert!(said.contains(&format!("{takes:.4} of it by this")) && said.contains(&format!("{once:.4} once")), "{said}");
+    let said = owner.home.output(&people);
+    assert!(said.contains(&format!("{takes:.4} of it by this")) && said.contains(&format!("{once:.4} once")), "{said}");
+    assert!((owner.spent() - takes).abs() < 1e-12, "what was said is what was taken");
+    let second = tried("0.01");
+    assert!(number(&second, "epsilon") <= 0.01 + 1e-8 && number(&second, "once") == 0.0, "{second}");
+    let wide = "SELECT QUANTILE(age, 0.9), HISTOGRAM(age, 8), TOP(city, 1), AVG(age), SUM(age) FROM visits";
+    let said = owner.home.output(&["data", "query", owner.table(), wide, "--epsilon", "0.5"]);
+    assert!(said.contains("19 times of 20") && !said.contains(" once"), "{said}");
+    let lines = said.lines().filter(|line| !line.starts_with("receipt"));
+    lines.for_each(|line| assert!(line.chars().count() <= 80, "{line}"));
+}
+
+#[test]
+fn mistakes_are_refused_with_what_to_do() {
+    let owner = Owner::new("2");
+    let run = |words: &[&str]| owner.home.run(words);
+    let file = |name: &str, head: &str| {
+        let path = owner.home.path().join(name);
+        fs::write(&path, format!("{head}\n1,2\n")).expect("a table");
+        path.to_str().expect("UTF-8").to_owned()
+    };
+    let (plain, twice) = (file("plain.csv", "a,b"), file("twice.csv", "a,a"));
+    refused(&run(&["data", "describe", &plain]), "plain.csv has a, b");
+    assert!(!Path::new(&format!("{plain}.toml")).exists(), "nothing was described");
+    refused(&run(&["data", "describe", &twice, "--range", "a=0:1"]), "two columns \"a\"");
+    refused(&owner.ask("SELECT SUM(id) FROM visits", "0.5", &[]), "describe --replace");
+    // A name that is misspelt is no dataset without questions, and does not become one.
+    refused(&run(&["data", "receipts", "visit"]), "visit is no dataset");
+    refused(&run(&["data", "budget", "show", "visit"]), "visit has no budget");
+    assert!(!owner.home.path().join("datasets/visit").exists());
+    let set = |name, epsilon| run(&["data", "budget", "set", name, "--epsilon", epsilon, "--delta", "1e-6", "--json"]);
+    let wrong = set("my visits", "1");
+    refused(&wrong, "is no name of a dataset");
+    assert!(!wrong.stderr.contains("--dataset"), "{wrong}");
+    refused(&set("visits", "-3"), "ε is -3, and must be");
+    refused(&owner.ask(COUNT, "-1", &[]), "ε of the question is -1");
+    // What is spent stays spent, and δ is as it was said, whatever ε is.
+    value(&owner.ask(COUNT, "0.5", &[]));
+    let done = set("visits", "0.1");
+    assert!(done.stderr.contains("less than what is spent"), "{done}");
+    let budget = value(&done)["budget"].clone();
+    assert_eq!(budget["delta"].as_f64(), Some(1e-6), "{budget}");
+    assert_eq!((budget["epsilon"].as_f64(), budget["left"].as_f64()), (Some(owner.spent()), Some(0.0)));
+    let other = run(&["data", "budget", "set", "visits", "--epsilon", "1", "--delta", "1e-7"]);
+    refused(&other, "stays what it was: 1e-6");
+    // A curve is drawn as SVG, and nowhere below what is spent.
+    let plan = |picture: &str| {
+        let picture = owner.home.path().join(picture);
+        let mut plan = owner.home.sahara(&["dp", "plan", "--noise", "1.1", "--sample-rate", "0.01", "--steps", "5000"]);
+        plan.args(["--delta", "1e-5", "--accountant", "rdp", "--json", "--picture"]).arg(&picture);
+        (Started::new(&mut plan).finish(PATIENCE), picture)
+    };
+    let (done, picture) = plan("plan.png");
+    refused(&done, ".svg");
+    assert!(!picture.exists());
+    let (done, picture) = plan("plan.svg");
+    let curve = value(&done)["curve"].as_array().expect("points").len();
+    assert!(curve > 36 && fs::read_to_string(picture).expect("a picture").contains("<polyline"), "{curve}");
 }
 
 #[test]

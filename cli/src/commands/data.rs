@@ -7,6 +7,7 @@ mod draw;
 mod query;
 mod randomise;
 mod receipts;
+mod standing;
 
 use clap::Subcommand;
 

@@ -20,7 +20,7 @@ use curve::Curve;
 /// How often the plan says what was spent so far.
 const ROWS: u64 = 12;
 /// How often a picture does, for each of those.
-const FINER: u64 = 5;
+const FINER: u64 = 3;
 
 #[derive(Subcommand, Debug)]
 pub enum DpCommand {
@@ -255,7 +255,7 @@ fn evenly(count: u64, times: u64) -> BTreeSet<u64> {
 
 fn plan(args: &PlanArgs, context: &mut Context) -> Result<()> {
     let steps = &args.steps;
-    if let Some(path) = args.picture.as_ref().filter(|path| !path.extension().is_some_and(|end| end == "svg")) {
+    if let Some(path) = args.picture.as_ref().filter(|path| path.extension().is_none_or(|end| end != "svg")) {
         return Err(Error::user(format!("{}: pictures are SVG: give a file that ends in .svg", path.display())));
     }
     let rate = steps.rate()?;
@@ -283,7 +283,7 @@ fn plan(args: &PlanArgs, context: &mut Context) -> Result<()> {
     let curve = Curve { points: all.points.iter().copied().filter(|(at, _)| rows.contains(at)).collect() };
     if let Some(path) = &args.picture {
         let title = format!("noise {}, sample rate {rate:.3e}, δ = {:e}", upwards(noise, 4), steps.delta);
-        let picture = Chart { title: &title, name: "ε", points: &all.from_above() }.svg();
+        let picture = Chart { title: &title, name: "ε", points: &all.never_below() }.svg();
         std::fs::write(path, picture).map_err(|error| Error::io("writing", path, error))?;
     }
     let epsilon = curve.points.last().map_or(0.0, |(_, epsilon)| *epsilon);

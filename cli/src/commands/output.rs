@@ -55,7 +55,7 @@ impl Output {
     }
 }
 
-fn fold(start: &str, text: &str) -> Vec<String> {
+pub fn fold(start: &str, text: &str) -> Vec<String> {
     let indent = start.chars().count();
     let mut lines = vec![start.to_owned()];
     let mut column = indent;

@@ -47,6 +47,14 @@ impl Words {
         let delta = (-(grant.log_inverse_delta as f64) / 1e9).exp();
         Self { epsilon, delta: delta + (1.0 + epsilon.exp()) * grant.failure as f64 / 1e18 }
     }
+
+    /// What was said when a grant was made by [`Words::grant`], with whatever ε it has since: δ to eight digits, rounded up.
+    pub fn said(grant: &Grant) -> Self {
+        let delta = 2.0 * (-(grant.log_inverse_delta as f64) / 1e9).exp();
+        let power = delta.log10().floor() as i32 - 7;
+        let digits = (delta / 10_f64.powi(power) * (1.0 - 1e-12)).ceil();
+        Self { epsilon: grant.epsilon as f64 / 1e9, delta: format!("{digits}e{power}").parse().unwrap_or(delta) }
+    }
 }
 
 #[cfg(test)]
@@ -61,6 +69,9 @@ mod tests {
                 assert_eq!((epsilon, delta), (0.001, 1e-20), "nothing is left for failures");
                 continue;
             };
+            let lower = Grant { epsilon: grant.epsilon / 2, ..grant };
+            assert!(Words::said(&grant).delta == delta && Words::said(&lower).delta == delta, "{words:?}");
+            assert!(Words::said(&grant).delta >= Words::of(&grant).delta * (1.0 - 1e-12));
             let said = Words::of(&grant);
             assert!(said.epsilon <= epsilon && said.epsilon > epsilon - 2e-9);
             assert!(said.delta <= delta * (1.0 + 1e-12) && said.delta > delta * 0.9, "{words:?} {said:?}");

@@ -11,7 +11,8 @@ use super::super::Context;
 use super::super::money::id;
 use super::super::network::NetworkArgs;
 use super::dataset::{Dataset, ROW, budget_error, person};
-use super::draw::{nano, standing};
+use super::query::plain;
+use super::standing::{nano, standing};
 use crate::error::{Error, Result};
 pub use chain::{GRANTING_GAS, grant, on_chain};
 
@@ -48,18 +49,22 @@ Examples:
 Everything that is ever answered or trained from the dataset is (ε, δ)-private
 together: one row more or less (with --person one person more or less) makes
 nothing more likely than e^ε times, but for a probability of δ. δ is below 1 in
-the number of rows. Set again, ε becomes another one; what is spent stays spent,
-and δ stays. Spending is written down before noise is drawn, and comes back by
-no crash.")]
+the number of rows. Set again, ε becomes another one, but not less than what is
+spent; δ stays. Spending is written down before noise is drawn, and comes back
+by no crash.
+
+Jobs are added up as divergences, and their sum becomes ε at the budget's δ.
+That takes some ε once, with the first job (0.02 at δ = 1e-6); later jobs take
+no more than what they cost alone, and many small ones less.")]
 pub struct SetArgs {
     /// The dataset: a name of yours, best that of its table without .csv
     #[arg(value_name = "NAME")]
     dataset: String,
     /// What may be learned in all
-    #[arg(long, value_name = "E")]
+    #[arg(long, value_name = "E", allow_negative_numbers = true)]
     epsilon: f64,
     /// The probability with which it may be more
-    #[arg(long, value_name = "D")]
+    #[arg(long, value_name = "D", allow_negative_numbers = true)]
     delta: f64,
     /// ε speaks of persons: the column that says whose a row is
     #[arg(long, value_name = "COLUMN")]
@@ -99,7 +104,7 @@ fn set(args: &SetArgs, context: &mut Context) -> Result<()> {
         Some(mut book) => {
             let known = book.grant();
             if known.log_inverse_delta != grant.log_inverse_delta {
-                let delta = 2.0 * (-(known.log_inverse_delta as f64) / 1e9).exp();
+                let delta = Words::said(&known).delta;
                 return Err(Error::user(format!("δ of {} stays what it was: {delta:e}", args.dataset)));
             }
             if book.unit() != unit {
@@ -109,6 +114,12 @@ fn set(args: &SetArgs, context: &mut Context) -> Result<()> {
             book
         }
     };
+    if book.grant().epsilon > grant.epsilon {
+        context.progress.note(&format!(
+            "ε = {} is less than what is spent: the budget of {} is now all that is spent",
+            args.epsilon, args.dataset
+        ));
+    }
     if context.out.json() {
         return context.out.value(&json!({"dataset": args.dataset, "budget": standing(&book)}));
     }
@@ -116,14 +127,14 @@ fn set(args: &SetArgs, context: &mut Context) -> Result<()> {
 }
 
 fn line(name: &str, book: &Book, context: &mut Context) -> Result<()> {
-    let (standing, words) = (book.standing(), Words::of(&book.grant()));
+    let (standing, words) = (book.standing(), Words::said(&book.grant()));
     let begun = book.jobs().filter(|(_, job)| !matches!(job.state, JobState::Released | JobState::Reserved)).count();
     context.out.folded(
         &format!("{name}  "),
         &format!(
-            "ε = {:.4} of {} spent at δ = {:.3e}, in {begun} jobs; neighbours differ by {}",
+            "ε = {:.4} of {} spent at δ = {:e}, in {begun} jobs; neighbours differ by {}",
             nano(standing.spent),
-            words.epsilon,
+            plain(words.epsilon),
             words.delta,
             book.unit()
         ),
@@ -147,10 +158,9 @@ fn show(args: &ShowArgs, context: &mut Context) -> Result<()> {
     };
     let mut all = Vec::new();
     for name in &names {
-        let dataset = Dataset::open(name, &context.home, &context.progress)?;
-        let Some(book) = dataset.book()? else {
-            return Err(Error::user(format!("{name} has no budget here: `sahara data budget set {name}` makes one")));
-        };
+        let no_budget = || Error::user(format!("{name} has no budget here: `sahara data budget set {name}` makes one"));
+        let dataset = Dataset::known(name, &context.home, &context.progress)?.ok_or_else(no_budget)?;
+        let book = dataset.book()?.ok_or_else(no_budget)?;
         if context.out.json() {
             all.push(json!({"dataset": name, "budget": standing(&book)}));
         } else {

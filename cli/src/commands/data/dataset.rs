@@ -43,6 +43,13 @@ impl Dataset {
         Ok(Self { name: name.to_owned(), folder, _turn: turn })
     }
 
+    /// The same of one that this machine knows something of.
+    pub fn known(name: &str, home: &Home, progress: &Indicator) -> Result<Option<Self>> {
+        check(name)?;
+        let folder = home.path().join("datasets").join(name);
+        if folder.exists() { Self::open(name, home, progress).map(Some) } else { Ok(None) }
+    }
+
     /// The names of all of them.
     pub fn all(home: &Home) -> Result<Vec<String>> {
         let folder = home.path().join("datasets");
@@ -88,7 +95,11 @@ pub fn entries(folder: &Path) -> Result<Vec<String>> {
 /// A table's name, unless another one was given.
 pub fn named<'a>(given: Option<&'a str>, table: &'a Path) -> Result<&'a str> {
     let stem = || table.file_stem().and_then(|stem| stem.to_str());
-    given.or_else(stem).ok_or_else(|| Error::user("the table's name is no name of a dataset: give one with --dataset"))
+    let no_name = || Error::user("the table's name is no name of a dataset: give one with --dataset");
+    match given {
+        Some(given) => Ok(given),
+        None => stem().filter(|stem| check(stem).is_ok()).ok_or_else(no_name),
+    }
 }
 
 /// What an error of a budget is to whoever has it.
@@ -112,9 +123,7 @@ fn check(name: &str) -> Result<()> {
     if (1..=64).contains(&name.len()) && name.chars().all(fits) && !name.starts_with('.') {
         return Ok(());
     }
-    Err(Error::user(format!(
-        "{name:?} is no name of a dataset (letters, digits, '-', '_', '.'): give one with --dataset"
-    )))
+    Err(Error::user(format!("{name:?} is no name of a dataset (at most 64 letters, digits, '-', '_', '.')")))
 }
 
 #[cfg(test)]
@@ -131,6 +140,6 @@ mod tests {
         }
         assert_eq!(named(None, Path::new("/x/visits.csv")).unwrap(), "visits");
         assert_eq!(named(Some("other"), Path::new("/")).unwrap(), "other");
-        assert!(named(None, Path::new("/")).is_err());
+        assert!(named(None, Path::new("/")).is_err() && named(None, Path::new("my visits.csv")).is_err());
     }
 }

@@ -29,7 +29,8 @@ would tell what single rows have. Of the table only the names of the columns are
 read. Values outside a range count as its bound; sums are whole numbers of a
 step, which is as fine as the bounds are written, or given: age=0:120:0.5.
 Other columns than those described cannot be asked about. The description is
-FILE.toml beside the table, and may be edited.")]
+FILE.toml beside the table, and may be edited. With --person, rows in which that
+column is empty are nobody's, and are left out.")]
 pub struct DescribeArgs {
     /// The table: comma-separated values with a line of names
     #[arg(value_name = "FILE")]
@@ -173,6 +174,17 @@ pub fn run(args: &DescribeArgs, context: &mut Context) -> Result<()> {
         }
     }
     let there = names(&args.table)?;
+    if let Some((_, twice)) = there.iter().enumerate().find(|(at, name)| there[..*at].contains(name)) {
+        let table = args.table.display();
+        return Err(Error::user(format!("{table} has two columns {twice:?}: give one of them another name")));
+    }
+    if file.columns.is_empty() {
+        return Err(Error::user(format!(
+            "say what a column is, with --range, --values, --words or --ignore; {} has {}",
+            args.table.display(),
+            there.join(", ")
+        )));
+    }
     for name in file.columns.keys().chain(file.person.iter().map(|person| &person.column)) {
         if !there.contains(name) {
             return Err(Error::user(format!(
@@ -193,7 +205,7 @@ pub fn run(args: &DescribeArgs, context: &mut Context) -> Result<()> {
     }
     if !others.is_empty() {
         let names: Vec<&str> = others.iter().map(|name| name.as_str()).collect();
-        context.progress.note(&format!("not described, and so not asked about: {}", names.join(", ")));
+        context.out.folded("", &format!("not described, and so not asked about: {}", names.join(", ")))?;
     }
     context.out.line(&format!("described in {}; neighbours differ by {}", path.display(), unit(&schema)))
 }

@@ -9,12 +9,13 @@ use sahara::home::write_atomic;
 use sahara_market::PRIVACY_BUDGET;
 use sahara_market::abi::{Job, PrivacyBudget};
 use sahara_market::budget;
-use sahara_privacy::budget::{Book, BudgetError, Cost, JobState, Words};
+use sahara_privacy::budget::{Book, Cost, JobState};
 use serde_json::{Value, json};
 
 use super::super::Context;
 use super::super::money::{MoneyArgs, Payer, id};
 use super::dataset::{Dataset, budget_error};
+use super::standing::{Taken, refused, standing, tried};
 use crate::chain_client::{Chain, Order};
 use crate::error::{Error, Result};
 
@@ -55,6 +56,7 @@ pub struct Draw {
     book: Option<Book>,
     chain: Option<OnChain>,
     begun: bool,
+    taken: Option<Taken>,
 }
 
 struct OnChain {
@@ -120,6 +122,7 @@ impl DrawArgs {
             }
             return Ok(Reserved::Tried);
         }
+        let taken = book.as_ref().map(|book| Taken::of(book, cost));
         if let Some(book) = &mut book
             && !has_begun(book, &name)
         {
@@ -132,7 +135,7 @@ impl DrawArgs {
                 return Err(error);
             }
         };
-        Ok(Reserved::Draw(Box::new(Draw { dataset, name, book, chain, begun: false })))
+        Ok(Reserved::Draw(Box::new(Draw { dataset, name, book, chain, begun: false, taken })))
     }
 
     /// The same for what counts rows, of the dataset that was named.
@@ -213,6 +216,11 @@ impl Draw {
         give_back(self.book.as_mut(), &self.name);
     }
 
+    /// What it takes of the budget of this machine, if there is one.
+    pub fn taken(&self) -> Option<Taken> {
+        self.taken
+    }
+
     /// Writes down what came of it.
     pub fn settle(&mut self, outcome: &[u8; 32]) -> Result<()> {
         match &mut self.book {
@@ -225,7 +233,11 @@ impl Draw {
 
     /// Where the budgets stand, as JSON.
     pub fn standing(&self) -> Result<Value> {
-        let here = self.book.as_ref().map(standing);
+        let here = self.book.as_ref().map(|book| {
+            let mut value = standing(book);
+            value["taken"] = json!(self.taken.map(|taken| taken.json()));
+            value
+        });
         let chain = self.chain.as_ref().map(|chain| {
             let mut value = super::budget::on_chain(&chain.payer.chain, chain.job.dataset)?;
             value["job"] = json!(chain.id);
@@ -234,26 +246,6 @@ impl Draw {
         });
         Ok(json!({"here": here, "chain": chain.transpose()?}))
     }
-}
-
-/// Where a budget of this machine stands: ε in its owner's words.
-pub fn standing(book: &Book) -> Value {
-    let (standing, words) = (book.standing(), Words::of(&book.grant()));
-    let spent = nano(standing.spent);
-    json!({
-        "epsilon": words.epsilon,
-        "delta": words.delta,
-        "spent": spent,
-        "left": (words.epsilon - spent).max(0.0),
-        "neighbours": book.unit(),
-        "failure_spent": standing.failure as f64 / 1e18,
-        "failure_granted": standing.failure_granted as f64 / 1e18,
-    })
-}
-
-/// As ε.
-pub fn nano(value: u128) -> f64 {
-    value as f64 / 1e9
 }
 
 /// The jobs of a dataset on the chain that this machine knows of, for one asset.
@@ -313,37 +305,4 @@ fn give_back(book: Option<&mut Book>, name: &[u8; 32]) {
         // If it cannot be written now, it is released when the budget is opened next.
         let _ = book.release(name);
     }
-}
-
-/// Why a budget does not let a job in, with what can be done.
-fn refused(name: &str, book: &Book, cost: &Cost, error: BudgetError) -> Error {
-    let BudgetError::Refused(refusal) = error else { return budget_error(error) };
-    let (standing, words) = (book.standing(), Words::of(&book.grant()));
-    let alone = nano(cost.epsilon(book.grant().log_inverse_delta, book.grant().orders));
-    match refusal {
-        budget::Refusal::OverBudget { epsilon, .. } => Error::user(format!(
-            "the budget of {name} does not suffice: ε would be {:.4} of {:.4} (spent {:.4}; this alone costs {alone:.4} at the \
-             budget's δ); ask with less --epsilon, or grant more",
-            nano(epsilon),
-            words.epsilon,
-            nano(standing.spent)
-        )),
-        budget::Refusal::FailureAbove { failure, granted } => Error::user(format!(
-            "the budget of {name} does not suffice: its part of δ for failures would be at {:.3e} of {:.3e}; ask with a smaller δ",
-            failure as f64 / 1e18,
-            granted as f64 / 1e18
-        )),
-        other => Error::user(format!("the budget of {name}: {other}")),
-    }
-}
-
-fn tried(name: &str, book: &Book, cost: &Cost, context: &mut Context) -> Result<()> {
-    let with = nano(book.with(cost));
-    let standing = standing(book);
-    if context.out.json() {
-        return context.out.value(&json!({"dataset": name, "budget": standing, "spent_with_this": with}));
-    }
-    let granted = nano(book.standing().granted.into());
-    let fits = if with <= granted { "" } else { ", which is refused" };
-    context.out.line(&format!("{name}: ε would be {with:.4} of {granted:.4}{fits}; nothing was spent"))
 }

@@ -5,11 +5,12 @@ use std::path::PathBuf;
 use clap::Args;
 use sahara_privacy::budget::Cost;
 use sahara_privacy::noise::Generator;
-use sahara_privacy::query::{Answer, Cell, Plan, Query, Wish};
+use sahara_privacy::query::{Answer, AnswerRow, Cell, Plan, Query, QueryError, Wish};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 use super::super::Context;
+use super::super::output::{WIDTH, fold};
 use super::super::train::texts;
 use super::draw::{Draw, DrawArgs, Reserved};
 use super::{dataset, describe, receipts};
@@ -33,6 +34,11 @@ OR, NOT; GROUP BY columns of words. All else is refused by name.
 ε is for all that one question asks, each thing has an equal part. Groups that
 are not declared are told when enough rows make them, which needs a δ. The same
 question asked again costs again: `sahara data receipts` has the old answer.
+The first job of a budget takes more of it than its ε, once: its δ has a price
+(`sahara data budget set --help`); --dry-run says what a question takes.
+
+Beside each number is where it lies without the noise, 19 times of 20; beside a
+quantile and the most frequent values, by how many rows they may be off.
 Whoever may ask sees the answer, not this terminal: how long it took and what
 was wrong with a row is not bounded by ε.",
     override_usage = "sahara data query <FILE> <QUESTION> --epsilon <E> [OPTIONS]"
@@ -45,17 +51,21 @@ pub struct QueryArgs {
     #[arg(value_name = "QUESTION")]
     question: String,
     /// What the answer may cost
-    #[arg(long, value_name = "E")]
+    #[arg(long, value_name = "E", allow_negative_numbers = true)]
     epsilon: f64,
     /// The chance that a group is told which one row makes; only where groups are not declared
-    #[arg(long, value_name = "D")]
+    #[arg(long, value_name = "D", allow_negative_numbers = true)]
     delta: Option<f64>,
     #[command(flatten)]
     draw: DrawArgs,
 }
 
 pub fn run(args: &QueryArgs, context: &mut Context) -> Result<()> {
-    let said = |error: sahara_privacy::query::QueryError| Error::user(error.to_string());
+    let said = |error: QueryError| {
+        let todo = format!("describe it in {}.toml, or with `sahara data describe --replace`", args.table.display());
+        let is_described = !matches!(error, QueryError::NoColumn { .. });
+        Error::user(if is_described { error.to_string() } else { format!("{error}; {todo}") })
+    };
     let (schema, described) = describe::read(&args.table)?;
     let query = Query::parse(&args.question).map_err(said)?;
     let name = dataset::named(args.draw.dataset.as_deref(), &args.table)?.to_owned();
@@ -77,8 +87,8 @@ pub fn run(args: &QueryArgs, context: &mut Context) -> Result<()> {
     context.progress.step("reading the table");
     let sums = texts::file(&args.table)
         .and_then(|text| plan.sums(&text).map_err(|error| Error::user(format!("{}: {error}", args.table.display()))));
-    let sums = match sums {
-        Ok(sums) => sums,
+    let (sums, next) = match sums.and_then(|sums| Ok((sums, receipts::next(draw.dataset(), context)?))) {
+        Ok(ready) => ready,
         Err(error) => {
             draw.release(context);
             return Err(error);
@@ -101,7 +111,7 @@ pub fn run(args: &QueryArgs, context: &mut Context) -> Result<()> {
         answer: rows(&answer),
         budget: draw.standing()?,
     };
-    let receipt = receipts::write(&asked, &draw, context)?;
+    let receipt = receipts::write(next, &asked, &draw)?;
     draw.settle(&receipt.hash)?;
     tell(&answer, &plan, &asked, &receipt, &draw, context)
 }
@@ -130,14 +140,19 @@ fn tell(
         context.out.line(&line)?;
     }
     context.out.line("")?;
+    context.out.folded("", "without the noise, each is within what stands beside it, 19 times of 20")?;
     tell_noise(plan, context)?;
     let here = &asked.budget["here"];
     if let (Some(spent), Some(granted)) = (here["spent"].as_f64(), here["epsilon"].as_f64()) {
         let delta = here["delta"].as_f64().unwrap_or_default();
-        context.out.line(&format!(
-            "budget of {}: ε = {spent:.4} of {granted} spent, at δ = {delta:.3e}",
-            draw.dataset().name
-        ))?;
+        let taken = draw.taken();
+        let this = taken.map_or(0.0, |taken| taken.epsilon());
+        let name = &draw.dataset().name;
+        let granted = plain(granted);
+        let said =
+            format!("budget of {name}: ε = {spent:.4} of {granted} spent at δ = {delta:e}, {this:.4} of it by this");
+        context.out.folded("", &said)?;
+        taken.and_then(|taken| taken.why()).map_or(Ok(()), |why| context.out.folded("", &why))?;
     }
     context.out.line(&format!("receipt {} {}", receipt.number, hex(&receipt.hash)))
 }
@@ -184,8 +199,23 @@ fn rows(answer: &Answer) -> Value {
     rows.collect()
 }
 
-/// Lines with columns under each other.
+/// Lines with columns under each other; where they are too wide, a line for each cell.
 fn table(answer: &Answer) -> Vec<String> {
+    let lines = wide(answer);
+    if lines.iter().all(|line| line.chars().count() <= WIDTH) {
+        return lines;
+    }
+    let names: Vec<&String> = answer.keys.iter().chain(&answer.names).collect();
+    let width = names.iter().map(|name| name.chars().count()).max().unwrap_or(0);
+    let cells = |row: &AnswerRow| row.keys.iter().cloned().chain(row.cells.iter().map(words)).collect::<Vec<_>>();
+    let block = |row: &AnswerRow| {
+        let lines = names.iter().zip(cells(row)).flat_map(|(name, cell)| fold(&format!("{name:width$}  "), &cell));
+        lines.collect::<Vec<_>>()
+    };
+    answer.rows.iter().map(block).collect::<Vec<_>>().join(&String::new())
+}
+
+fn wide(answer: &Answer) -> Vec<String> {
     let mut lines = vec![answer.keys.iter().chain(&answer.names).cloned().collect::<Vec<_>>()];
     lines.extend(answer.rows.iter().map(|row| row.keys.iter().cloned().chain(row.cells.iter().map(words)).collect()));
     let columns = lines.first().map_or(0, Vec::len);
@@ -214,7 +244,7 @@ fn words(cell: &Cell) -> String {
 }
 
 /// A number with at most four digits after the point.
-fn plain(value: f64) -> String {
+pub fn plain(value: f64) -> String {
     let text = format!("{value:.4}");
     text.trim_end_matches('0').trim_end_matches('.').to_owned()
 }

@@ -40,10 +40,10 @@ pub struct RandomiseArgs {
     #[arg(value_name = "FILE")]
     table: PathBuf,
     /// What a row may cost
-    #[arg(long, value_name = "E")]
+    #[arg(long, value_name = "E", allow_negative_numbers = true)]
     epsilon: f64,
     /// The δ beside it, of texts
-    #[arg(long, value_name = "D", requires = "labels")]
+    #[arg(long, value_name = "D", requires = "labels", allow_negative_numbers = true)]
     delta: Option<f64>,
     /// The labels of texts, all of them
     #[arg(long, value_name = "A,B,…", value_delimiter = ',', requires = "delta")]

@@ -8,7 +8,7 @@ use clap::Args;
 use sahara::home::write_atomic;
 use sahara::keys::{self, Role};
 use sahara_circuits::bytes::unhex;
-use sahara_mpc::identity::PublicKey;
+use sahara_mpc::identity::{Identity, PublicKey};
 use sahara_privacy::budget::JobState;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -79,15 +79,35 @@ struct Seal {
     signature: String,
 }
 
-/// Writes a receipt down, before anybody sees the answer.
-pub fn write(asked: &Asked<'_>, draw: &Draw, context: &Context) -> Result<Receipt> {
-    let folder = draw.dataset().folder("receipts")?;
-    let last = all(&folder)?.pop();
-    let (number, previous) = match last {
-        None => (1, [0; 32]),
-        Some((number, path)) => (number + 1, Sha256::digest(&lines(&path)?.0).into()),
-    };
+/// The place of the next receipt, and who signs it.
+pub struct Next {
+    folder: PathBuf,
+    number: u64,
+    previous: [u8; 32],
+    owner: Identity,
+}
+
+/// Where the next receipt goes, before anything is spent: on one that is not the owner's own nothing can follow.
+pub fn next(dataset: &Dataset, context: &Context) -> Result<Next> {
+    let folder = dataset.folder("receipts")?;
     let owner = keys::load(&context.home, Role::Owner)?;
+    let (number, previous) = match all(&folder)?.pop() {
+        None => (1, [0; 32]),
+        Some((number, path)) => {
+            let wrong = |why: &str| Error::user(format!("no receipt can follow on {}: {why}", path.display()));
+            let (line, seal) = lines(&path)?;
+            let value = check(&line, &seal, Some(&owner.public())).map_err(|why| wrong(&why))?;
+            let next = number.checked_add(1).filter(|_| value["number"] == json!(number));
+            let next = next.filter(|_| value["dataset"] == json!(dataset.name));
+            (next.ok_or_else(|| wrong("it is another one than its name says"))?, Sha256::digest(&line).into())
+        }
+    };
+    Ok(Next { folder, number, previous, owner })
+}
+
+/// Writes a receipt down, before anybody sees the answer.
+pub fn write(next: Next, asked: &Asked<'_>, draw: &Draw) -> Result<Receipt> {
+    let Next { folder, number, previous, owner } = next;
     let mut value = json!(asked);
     value["format"] = json!("sahara-data-receipt-1");
     value["dataset"] = json!(draw.dataset().name);
@@ -103,7 +123,13 @@ pub fn write(asked: &Asked<'_>, draw: &Draw, context: &Context) -> Result<Receip
 }
 
 pub fn run(args: &ReceiptsArgs, context: &mut Context) -> Result<()> {
-    let dataset = Dataset::open(&args.dataset, &context.home, &context.progress)?;
+    let known = Dataset::known(&args.dataset, &context.home, &context.progress)?;
+    let dataset = known.ok_or_else(|| {
+        let name = &args.dataset;
+        Error::user(format!(
+            "{name} is no dataset that was asked here: `sahara data budget show` has those with a budget"
+        ))
+    })?;
     let folder = dataset.folder("receipts")?;
     let mut book = dataset.book()?;
     let owner = keys::existing(&context.home, Role::Owner)?.map(|owner| owner.public());
@@ -197,7 +223,9 @@ fn bytes<const N: usize>(digits: &str) -> Option<[u8; N]> {
 fn all(folder: &Path) -> Result<Vec<(u64, PathBuf)>> {
     let names = entries(folder)?.into_iter();
     let numbered = names.filter_map(|name| Some((name.strip_suffix(".jsonl")?.parse().ok()?, folder.join(&name))));
-    Ok(numbered.collect())
+    let mut all: Vec<(u64, PathBuf)> = numbered.collect();
+    all.sort();
+    Ok(all)
 }
 
 /// The two lines of a file.

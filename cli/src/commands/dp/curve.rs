@@ -14,7 +14,7 @@ impl Curve {
 
     /// From nothing on, with more points: straight lines between them are nowhere below what is spent, as lines between these
     /// would be where the curve bends down.
-    pub fn from_above(&self) -> Vec<(u64, f64)> {
+    pub fn never_below(&self) -> Vec<(u64, f64)> {
         let mut all = vec![(0, 0.0)];
         for &(at, spent) in &self.points {
             let before = all.last().map_or(0, |(at, _)| *at);
@@ -52,7 +52,7 @@ mod tests {
     fn a_picture_is_nowhere_below_what_is_spent() {
         let spent = |at: u64| (at as f64).sqrt();
         let curve = Curve { points: [1, 2, 10, 100].map(|at| (at, spent(at))).into() };
-        let drawn = curve.from_above();
+        let drawn = curve.never_below();
         for at in 1..=100 {
             let next = drawn.iter().position(|(there, _)| *there >= at).unwrap();
             let ((a, low), (b, high)) = (drawn[next - 1], drawn[next]);

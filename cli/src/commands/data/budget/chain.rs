@@ -12,7 +12,8 @@ use super::super::super::Context;
 use super::super::super::money::{MoneyArgs, Payer, id};
 use super::super::super::wallet::account;
 use super::super::dataset::{Dataset, entries};
-use super::super::draw::{jobs, nano, release};
+use super::super::draw::{jobs, release};
+use super::super::standing::nano;
 use crate::chain_client::{Chain, Order};
 use crate::error::{Error, Result};
 use crate::moment::moment;
@@ -23,10 +24,10 @@ pub struct GrantArgs {
     #[arg(long, value_name = "ASSET", value_parser = id)]
     asset: B256,
     /// What may be learned in all
-    #[arg(long, value_name = "E")]
+    #[arg(long, value_name = "E", allow_negative_numbers = true)]
     epsilon: f64,
     /// The probability with which it may be more; it never changes
-    #[arg(long, value_name = "D")]
+    #[arg(long, value_name = "D", allow_negative_numbers = true)]
     delta: f64,
     #[command(flatten)]
     money: MoneyArgs,
@@ -38,7 +39,7 @@ pub struct LowerArgs {
     #[arg(long, value_name = "ASSET", value_parser = id)]
     asset: B256,
     /// What may be learned in all; what is spent is the least
-    #[arg(long, value_name = "E")]
+    #[arg(long, value_name = "E", allow_negative_numbers = true)]
     epsilon: f64,
     #[command(flatten)]
     money: MoneyArgs,
@@ -50,7 +51,7 @@ pub struct RaiseArgs {
     #[arg(long, value_name = "ASSET", value_parser = id)]
     asset: B256,
     /// What may be learned in all, from 14 days after this on
-    #[arg(long, value_name = "E")]
+    #[arg(long, value_name = "E", allow_negative_numbers = true)]
     epsilon: Option<f64>,
     /// Take the announcement back
     #[arg(long, conflicts_with = "epsilon")]
@@ -68,7 +69,7 @@ pub struct AllowArgs {
     #[arg(long, value_name = "ACCOUNT", value_parser = account)]
     spender: Address,
     /// How much of the budget, 0 for nothing more
-    #[arg(long, value_name = "E")]
+    #[arg(long, value_name = "E", allow_negative_numbers = true)]
     epsilon: f64,
     #[command(flatten)]
     money: MoneyArgs,
