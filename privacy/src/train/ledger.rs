@@ -225,7 +225,6 @@ mod tests {
         assert_eq!((ledger.spent(), ledger.size), (2, fs_size(&path)));
     }
 
-    #[expect(clippy::unwrap_used, reason = "a test's helper")]
     fn fs_size(path: &Path) -> u64 {
         std::fs::metadata(path).unwrap().len()
     }

@@ -113,7 +113,6 @@ impl Description {
     }
 
     /// What follows the line of names, the columns, and a name for each number.
-    #[expect(clippy::type_complexity, reason = "three parts of one thing")]
     fn header<'a>(&self, text: &'a str) -> Result<(Rows<'a>, Vec<&Column>, Vec<String>), TableError> {
         if text.len() > MOST_BYTES {
             return Err(TableError::Large);
