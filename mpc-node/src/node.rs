@@ -19,6 +19,7 @@ mod machine;
 mod making;
 mod meeting;
 mod metrics;
+mod open_rounds;
 mod patience;
 mod paying;
 mod presenting;

@@ -8,8 +8,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::error::NodeError;
 use super::machine::Machine;
+use super::open_rounds::Rounds;
 use super::refilling::Refilling;
-use super::rounds::Rounds;
 use super::slots::Slots;
 use super::waiting::Waiting;
 use crate::committee::Committee;

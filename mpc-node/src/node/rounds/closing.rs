@@ -8,11 +8,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::super::open_rounds::{Contribution, Stage, unknown};
 use super::super::refusal::{Refusal, Trouble, no_random, own, peer};
 use super::super::seat::Seat;
 use super::super::slots::{Slot, Slots};
 use super::helping;
-use super::{Contribution, Stage, unknown};
 use crate::channel::SLOWEST;
 use crate::engine::{EvaluatorRole, Seed, random_seed};
 use crate::identity::PublicKey;

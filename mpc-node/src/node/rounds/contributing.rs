@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
+use super::super::open_rounds::{Contribution, Round, Stage};
 use super::super::refusal::{Refusal, Trouble, own};
 use super::super::seat::Seat;
-use super::{Contribution, Round, Stage};
 use crate::channel::SLOWEST;
 use crate::engine::EvaluatorRole;
 use crate::identity::PublicKey;

@@ -4,11 +4,9 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::super::open_rounds::{CLOSES_WITHIN, Full, Helping, MOST_OF_ONE, MOST_ROUNDS, Room, Round, Stage};
 use super::super::refusal::{Refusal, Trouble, own};
 use super::super::seat::Seat;
-use super::helping::Helping;
-use super::places::{Full, MOST_OF_ONE};
-use super::{CLOSES_WITHIN, MOST_ROUNDS, Room, Round, Stage};
 use crate::channel::SLOWEST;
 use crate::engine::EvaluatorRole;
 use crate::identity::PublicKey;

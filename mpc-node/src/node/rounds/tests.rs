@@ -2,9 +2,15 @@
 
 use super::super::slots::Slots;
 use super::super::trial;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use super::super::open_rounds::{CLOSES_WITHIN, Contribution, Helping, Places, RESULT_STAYS, Room, Round};
 use super::*;
-use crate::engine::Assignment;
+use crate::engine::{Assignment, EvaluatorRole};
+use crate::identity::PublicKey;
 use crate::identity::{self, Identity};
+use crate::protocol::ring::secret::Secret;
 use crate::protocol::round::Vectors;
 use crate::rounds::{RoundNonce, RoundTerms, attachment_hash};
 use crate::wire::{DealRound, Dealt};

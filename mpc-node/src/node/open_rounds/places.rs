@@ -9,7 +9,7 @@ use crate::identity::PublicKey;
 use crate::wire::MAX_ROUNDS;
 
 /// Most rounds of one coordinator that are not over.
-pub(super) const MOST_OF_ONE: usize = 8;
+pub(in crate::node) const MOST_OF_ONE: usize = 8;
 /// Of the memory of jobs, what all rounds together may have: one in so many.
 const PART: u64 = 2;
 /// Of what others leave, what one coordinator may have: one in so many.
@@ -43,7 +43,7 @@ pub(in crate::node) struct Place {
 
 /// Why there is no place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Full {
+pub(in crate::node) enum Full {
     /// For so large a round there is none at all.
     Round,
     /// The coordinator's own rounds take too many bytes, or are too many.
@@ -59,7 +59,7 @@ impl Places {
     }
 
     /// Holds a place, and bytes, for a round until it is over, and bytes for as long as it is remembered.
-    pub(super) fn take(
+    pub(in crate::node) fn take(
         self: &Arc<Self>,
         coordinator: PublicKey,
         working: u64,
