@@ -14,7 +14,6 @@ mod crates;
 mod demo;
 mod dist;
 mod json;
-mod lanes;
 mod peers;
 mod peers_models;
 mod prerequisites;

@@ -5,7 +5,6 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::Instant;
 
-use crate::lanes::Programs;
 use crate::process::{self, cargo, run as run_program, succeeds};
 use crate::{Failure, crates, dist, prerequisites, python, venv};
 
@@ -18,6 +17,8 @@ const CARGO_DENY: &str = "cargo install --locked cargo-deny@0.20.2";
 
 /// What compiles and asks nothing of the network runs while the tests do, which mostly wait for each other.
 const BESIDE: [&str; 4] = ["clippy", "alone", "doc", "deny"];
+/// Every test, whichever of them fails.
+const ALL: [&str; 1] = ["--no-fail-fast"];
 
 /// Bytes of a file that is committed, and of all of them.
 const LARGEST_FILE: u64 = 300_000;
@@ -52,7 +53,7 @@ pub fn run(names: &[String]) -> Result<(), Failure> {
             let started = Instant::now();
             eprintln!("xtask: {name}");
             if all && name == "test" {
-                tests(&[], true)?
+                tests(&ALL, true)?
             } else {
                 step()?
             }
@@ -115,7 +116,7 @@ fn deny() -> Result<(), Failure> {
 
 /// Unit tests, property tests and the journeys with real processes.
 fn test() -> Result<(), Failure> {
-    tests(&[], false)
+    tests(&ALL, false)
 }
 
 /// `--one NAME [arguments]`: the journey `tests/NAME.rs`, or every test whose name has NAME in it; arguments go to the
@@ -163,7 +164,7 @@ impl Beside {
     }
 }
 
-/// `cargo test` with these arguments, or every test whichever of them fails, with all that the journeys need at hand.
+/// `cargo test` with these arguments, and with all that the journeys need at hand.
 fn tests(arguments: &[&str], with_beside: bool) -> Result<(), Failure> {
     prerequisites::check_node()?;
     prerequisites::ensure_cometbft()?;
@@ -173,23 +174,23 @@ fn tests(arguments: &[&str], with_beside: bool) -> Result<(), Failure> {
     let cache = process::target_dir().join("test-cache");
     run_program(process::sahara().args(["model", "pull", MODEL]).env("SAHARA_HOME", &cache))?;
     let wheel = python::as_built()?;
-    let environment = [
-        ("SAHARA_TEST_PYTHON", clients),
-        ("SAHARA_TEST_WHEEL", wheel),
-        ("SAHARA_TEST_MODEL", cache.join("models").join(MODEL)),
-        ("SAHARA_TEST_CACHE", cache),
-    ];
     let mut tally = Tally::default();
     let mut beside = None;
-    let green = if arguments.is_empty() {
-        let programs = Programs::build()?;
-        beside = with_beside.then(Beside::begin);
-        programs.run(&environment, &mut |line| tally.read(line))?
-    } else {
-        let mut command = cargo();
-        command.args(["test", "--release", "--workspace"]).args(arguments).envs(environment);
-        process::tee(&mut command, |line| tally.read(line))?
-    };
+    let green = process::tee(
+        cargo()
+            .args(["test", "--release", "--workspace"])
+            .args(arguments)
+            .env("SAHARA_TEST_PYTHON", clients)
+            .env("SAHARA_TEST_WHEEL", wheel)
+            .env("SAHARA_TEST_MODEL", cache.join("models").join(MODEL))
+            .env("SAHARA_TEST_CACHE", cache),
+        |line| {
+            if with_beside && beside.is_none() {
+                beside = Some(Beside::begin());
+            }
+            tally.read(line);
+        },
+    )?;
     println!(
         "tests: {} passed, {} failed, {} ignored, in {} test programs",
         tally.passed, tally.failed, tally.ignored, tally.programs
