@@ -28,7 +28,9 @@ sahara round lead --providers <FILE> --test <FILE> --label <COLUMN>
                          [OPTIONS]")]
     Lead(lead::LeadArgs),
     /// Take part in a training with rows that stay here
-    #[command(after_help = JOIN_HELP)]
+    #[command(after_help = JOIN_HELP, override_usage = "\
+sahara round join --data <FILE> --leader <KEY> --epsilon <E> --delta <D>
+                         [OPTIONS]")]
     Join(join::JoinArgs),
     /// The rounds that this machine's key has opened or may take part in
     Ls(NodesArgs),
