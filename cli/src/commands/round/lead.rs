@@ -120,11 +120,46 @@ pub fn run(args: &LeadArgs, context: &mut Context) -> Result<()> {
     let columns = columns.ok_or_else(|| Error::fault("the features are not those of the described columns"))?;
     let network =
         Network::logistic(test.width(), description.labels.len()).map_err(|error| Error::user(error.to_string()))?;
-    let (client, committee) = args.nodes.connect(context)?;
-    let stop = stop_when_interrupted();
+    let nodes = args.nodes.connect(context)?;
     let folder = Folder::new(&args.out, &context.home, false)?;
+    let subject = Subject { description, columns, features, network, test };
+    let report = match lead(args, nodes, &subject, &folder, context) {
+        Ok(report) => report,
+        Err(failed) => {
+            // There is nothing in it that somebody could go on with.
+            folder.forget();
+            return Err(failed);
+        }
+    };
+    if context.out.json() {
+        return context.out.value(&report);
+    }
+    let right = 100.0 * report.test_accuracy;
+    context.out.line(&format!("trained: ε = {:.4} of each provider at δ = {:e}", report.epsilon, args.delta))?;
+    context.out.line(&format!("right on --test: {right:.2} %; the model is in {}", args.out.display()))
+}
+
+/// What is trained, and the rows on which it is tried.
+struct Subject {
+    description: Description,
+    columns: Vec<rows::Read>,
+    features: Vec<String>,
+    network: Network,
+    test: Examples,
+}
+
+/// All rounds, and the release of what they bring.
+fn lead(
+    args: &LeadArgs,
+    (client, committee): (Client, Committee),
+    subject: &Subject,
+    folder: &Folder,
+    context: &mut Context,
+) -> Result<Report> {
+    let Subject { description, columns, features, network, test } = subject;
+    let stop = stop_when_interrupted();
     let client = client.until(stop.clone());
-    let mut leader = Leader::new(args, (client, stop), committee, &description, network.parameters())?;
+    let mut leader = Leader::new(args, (client, stop), committee, description, network.parameters())?;
     let multiplier = sahara_privacy::together::multiplier(leader.variance, leader.quantiser.bound());
     let multiplier = multiplier.map_err(|error| Error::user(error.to_string()))?;
     let spent = Spent::round(leader.variance, leader.quantiser.bound());
@@ -146,7 +181,7 @@ pub fn run(args: &LeadArgs, context: &mut Context) -> Result<()> {
         leader.add(&result, &mut weights);
         included.push(result.included.len());
         accepted.push(result.count());
-        let right = 100.0 * right(&network, &weights, &test)?;
+        let right = 100.0 * right(network, &weights, test)?;
         context.progress.note(&format!(
             "round {round} of {}: {} of {providers} accepted, {right:.2} % right on --test",
             args.rounds,
@@ -164,22 +199,16 @@ pub fn run(args: &LeadArgs, context: &mut Context) -> Result<()> {
         clip: args.clip,
         included,
         accepted,
-        test_accuracy: right(&network, &weights, &test)?,
+        test_accuracy: right(network, &weights, test)?,
         seconds: began.elapsed().as_secs_f64(),
     };
     folder.put(&report, |to| {
-        let parameters = &weights;
-        let (labels, columns) = (&description.labels, &columns);
-        Model { network: &network, parameters, labels, columns, features: &features }.write(to)?;
-        let asked = rows::some(columns, &test, classifier::TRIED);
-        classifier::check(to, &network, parameters, (&asked, &test), &context.progress)
+        let (parameters, labels) = (&weights, &description.labels);
+        Model { network, parameters, labels, columns, features }.write(to)?;
+        let asked = rows::some(columns, test, classifier::TRIED);
+        classifier::check(to, network, parameters, (&asked, test), &context.progress)
     })?;
-    if context.out.json() {
-        return context.out.value(&report);
-    }
-    let right = 100.0 * report.test_accuracy;
-    context.out.line(&format!("trained: ε = {epsilon:.4} of each provider at δ = {:e}", args.delta))?;
-    context.out.line(&format!("right on --test: {right:.2} %; the model is in {}", args.out.display()))
+    Ok(report)
 }
 
 fn check(args: &LeadArgs) -> Result<()> {
@@ -239,10 +268,21 @@ impl<'a> Leader<'a> {
         self.gather(&signed);
         let result = self.client.close_round(&signed).map_err(|error| failed("closing a round", error));
         if result.is_err() {
-            // What is not reached forgets it by itself.
-            let _ = self.client.abandon_round(&signed);
+            self.give_up(&signed, context);
+        }
+        if self.stop.is_set() {
+            let said = "interrupted: the round is given up at the nodes; what it has cost its providers stays spent";
+            return result.map_err(|_| Error::interrupted().saying(said));
         }
         result
+    }
+
+    /// Ends a round at the nodes, so that nobody else sends for it. What is not reached forgets it by itself.
+    fn give_up(&self, signed: &SignedTerms, context: &Context) {
+        // The client that was stopped asks nothing any more.
+        if let Ok((client, _)) = self.args.nodes.connect(context) {
+            let _ = client.abandon_round(signed);
+        }
     }
 
     fn terms(&self, attachment: &[u8], context: &Context) -> Result<SignedTerms> {
