@@ -70,11 +70,9 @@ impl Grid {
 
     /// For a bound and so many parameters. Sums of two neighbours lie apart by at most the bound; by the rounding of each number
     /// to the grid, at most a unit each; and by the rounding in single precision. What an example adds to a number of a strand of
-    /// `m` is rounded at most `r` times, half of that on average: in its own block ([`SUMMED`]), and once for each block that
+    /// `m` is rounded at most `r` times, half of that on average: in its own block (`SUMMED`), and once for each block that
     /// comes later. So that is at most `cap·r·2⁻²⁴` bounds for both sums together, where `r` is 96, or `m` if that is less than
     /// a block. The unit is chosen so that the second part is below 1/128; strands, so that the third is below 1/64.
-    ///
-    /// [`SUMMED`]: super::matmul::SUMMED
     pub fn of(bound: f64, parameters: usize, cap: usize) -> Self {
         let root = (parameters as f64).sqrt() * 1.001;
         let fineness = 2.0_f64.powi((128.0 * root).log2().ceil() as i32);

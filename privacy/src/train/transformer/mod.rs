@@ -2,7 +2,7 @@
 //!
 //! Texts of any lengths lie one after the other in rows of tokens: nothing is computed for padding. One pass forth and back
 //! leaves, for each matrix, what went into it and the gradient of what came out; norms of examples' gradients are known from
-//! those ([`ghost`]), and small tensors' gradients are made for each example (book-keeping: Bu, Wang, Zha and Karypis, 2023).
+//! those (`ghost`), and small tensors' gradients are made for each example (book-keeping: Bu, Wang, Zha and Karypis, 2023).
 
 mod adapters;
 mod attention;

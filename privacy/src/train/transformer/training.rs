@@ -85,7 +85,7 @@ impl Model for Classifier {
         rest.iter().take(TEXTS.min(DIRECT / self.layout.direct())).take_while(within).count().max(1)
     }
 
-    /// What a token adds to a number of a matrix's sum is rounded in its block of [`SUMMED`] tokens, and once for each block that
+    /// What a token adds to a number of a matrix's sum is rounded in its block of `SUMMED` tokens, and once for each block that
     /// comes later in its strand and for each time that some texts are added; by a part of the spread of its text. All others
     /// are sums over texts, not over tokens: the grid knows of those.
     fn rounding(&self) -> f64 {
