@@ -8,16 +8,16 @@ use std::time::Instant;
 
 use axum::body::Body;
 use axum::extract::{ConnectInfo, State};
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use sahara::embedding::{Engine, MAX_TEXT_BYTES, Privacy, Query, Stop, wanted};
 use sahara::error::NetworkError;
 use serde_json::{Map, Value, json};
 
-use crate::embeddings::{MAX_TOKENS, Receipts, with_receipts, with_warning};
+use crate::embeddings::{Answered, MAX_TOKENS, Receipts, respond};
 use crate::load::work;
 use crate::openai::{ApiError, shown};
 use crate::served::Failure;
-use crate::{Gateway, read_body, refuse};
+use crate::{Gateway, read_body};
 
 /// Most texts of one request.
 const MAX_TEXTS: usize = 1000;
@@ -32,14 +32,6 @@ struct Request {
     ignored: Vec<String>,
 }
 
-struct Classified {
-    body: Value,
-    texts: usize,
-    tokens: usize,
-    ignored: Vec<String>,
-    receipts: Receipts,
-}
-
 /// Answers a request for labels.
 pub async fn answer(
     State(gateway): State<Arc<Gateway>>,
@@ -47,17 +39,10 @@ pub async fn answer(
     body: Body,
 ) -> Response {
     let started = Instant::now();
-    match classify(&gateway, client, body).await {
-        Ok(Classified { body, texts, tokens, ignored, receipts }) => {
-            gateway.metrics.served(texts, tokens, started.elapsed());
-            let response = with_receipts(axum::Json(body).into_response(), &gateway, &receipts);
-            with_warning(response, &ignored)
-        }
-        Err(error) => refuse(&error),
-    }
+    respond(&gateway, started, classify(&gateway, client, body).await)
 }
 
-async fn classify(gateway: &Arc<Gateway>, client: SocketAddr, body: Body) -> Result<Classified, ApiError> {
+async fn classify(gateway: &Arc<Gateway>, client: SocketAddr, body: Body) -> Result<Answered<Value>, ApiError> {
     let place = gateway.load.enter(client.ip())?;
     let request = parse(&read_body(body).await?)?;
     if let Some(model) = &request.model {
@@ -70,7 +55,7 @@ async fn classify(gateway: &Arc<Gateway>, client: SocketAddr, body: Body) -> Res
     .await
 }
 
-fn classified(model: &str, engine: &dyn Engine, request: &Request, stop: &Stop) -> Result<Classified, Failure> {
+fn classified(model: &str, engine: &dyn Engine, request: &Request, stop: &Stop) -> Result<Answered<Value>, Failure> {
     let Some(classes) = engine.classes() else {
         let why = format!("'{model}' is no classifier: ask /v1/embeddings.");
         return Err(ApiError::invalid("model", why).into());
@@ -119,7 +104,7 @@ fn classified(model: &str, engine: &dyn Engine, request: &Request, stop: &Stop) 
             "answers_left": now.map(|now| now.answers), "budget": budget, "delta": delta,
         });
     }
-    Ok(Classified { body, texts: queries.len(), tokens, ignored: request.ignored.clone(), receipts })
+    Ok(Answered { body, texts: queries.len(), tokens, ignored: request.ignored.clone(), receipts })
 }
 
 /// Whether an answer costs no more ε than is accepted.

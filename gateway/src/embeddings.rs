@@ -10,6 +10,7 @@ use axum::http::HeaderValue;
 use axum::response::{IntoResponse, Response};
 use sahara::embedding::{Embedding, Engine, Query, Stop, wanted};
 use sahara::error::{Error, ErrorKind, NetworkError};
+use serde::Serialize;
 
 use crate::error::Advice;
 use crate::load::work;
@@ -27,22 +28,32 @@ pub async fn answer(
     body: Body,
 ) -> Response {
     let started = Instant::now();
-    match embed(&gateway, client, body).await {
-        Ok(answered) => {
-            gateway.metrics.served(answered.texts, answered.tokens, started.elapsed());
-            let response = with_receipts(axum::Json(answered.body).into_response(), &gateway, &answered.receipts);
-            with_warning(response, &answered.ignored)
+    respond(&gateway, started, embed(&gateway, client, body).await)
+}
+
+/// What a request was answered with.
+pub(super) struct Answered<B> {
+    pub(super) body: B,
+    pub(super) texts: usize,
+    pub(super) tokens: usize,
+    /// Members of the request that were passed over.
+    pub(super) ignored: Vec<String>,
+    pub(super) receipts: Receipts,
+}
+
+/// The response to a request that came in at `started`.
+pub(super) fn respond<B: Serialize>(
+    gateway: &Gateway,
+    started: Instant,
+    answered: Result<Answered<B>, ApiError>,
+) -> Response {
+    match answered {
+        Ok(Answered { body, texts, tokens, ignored, receipts }) => {
+            gateway.metrics.served(texts, tokens, started.elapsed());
+            with_warning(with_receipts(axum::Json(body).into_response(), gateway, &receipts), &ignored)
         }
         Err(error) => refuse(&error),
     }
-}
-
-struct Answered {
-    body: EmbeddingResponse,
-    texts: usize,
-    tokens: usize,
-    ignored: Vec<String>,
-    receipts: Receipts,
 }
 
 /// How many answers of a request were paid for, and the last one's receipt: it follows all others of its session.
@@ -62,7 +73,11 @@ impl Receipts {
     }
 }
 
-async fn embed(gateway: &Arc<Gateway>, client: SocketAddr, body: Body) -> Result<Answered, ApiError> {
+async fn embed(
+    gateway: &Arc<Gateway>,
+    client: SocketAddr,
+    body: Body,
+) -> Result<Answered<EmbeddingResponse>, ApiError> {
     let place = gateway.load.enter(client.ip())?;
     let body = read_body(body).await?;
     let request = parse_request(&body)?;
@@ -141,7 +156,7 @@ fn texts(gateway: &Gateway, engine: &dyn Engine, inputs: &[Input], stop: &Stop) 
 }
 
 /// Says what was paid for: `x-sahara-receipt` is the id of the last receipt, `x-sahara-receipts` how many there are.
-pub(super) fn with_receipts(mut response: Response, gateway: &Gateway, receipts: &Receipts) -> Response {
+fn with_receipts(mut response: Response, gateway: &Gateway, receipts: &Receipts) -> Response {
     let id = receipts.last.as_ref().and_then(|last| gateway.receipt_id.as_ref()?(last));
     if let Some(value) = id.and_then(|id| HeaderValue::from_str(&id).ok()) {
         response.headers_mut().insert("x-sahara-receipt", value);
@@ -150,7 +165,7 @@ pub(super) fn with_receipts(mut response: Response, gateway: &Gateway, receipts:
     response
 }
 
-pub(super) fn with_warning(mut response: Response, ignored: &[String]) -> Response {
+fn with_warning(mut response: Response, ignored: &[String]) -> Response {
     if ignored.is_empty() {
         return response;
     }

@@ -7,15 +7,15 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use axum::body::Body;
 use axum::extract::{ConnectInfo, State};
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use sahara::embedding::{Engine, MAX_TEXT_BYTES, Query, Stop, wanted};
 use serde_json::{Value, json};
 
-use crate::embeddings::{MAX_TOKENS, Receipts, with_receipts, with_warning};
+use crate::embeddings::{Answered, MAX_TOKENS, Receipts, respond};
 use crate::load::work;
 use crate::openai::{ApiError, shown};
 use crate::served::Failure;
-use crate::{Gateway, MAX_BODY, read_body, refuse};
+use crate::{Gateway, MAX_BODY, read_body};
 
 /// Most documents of one request, as with Cohere.
 const MAX_DOCUMENTS: usize = 1000;
@@ -42,25 +42,10 @@ pub async fn answer(
     body: Body,
 ) -> Response {
     let started = Instant::now();
-    match rank(&gateway, client, body).await {
-        Ok(Ranked { body, texts, tokens, ignored, receipts }) => {
-            gateway.metrics.served(texts, tokens, started.elapsed());
-            let response = with_receipts(axum::Json(body).into_response(), &gateway, &receipts);
-            with_warning(response, &ignored)
-        }
-        Err(error) => refuse(&error),
-    }
+    respond(&gateway, started, rank(&gateway, client, body).await)
 }
 
-struct Ranked {
-    body: Value,
-    texts: usize,
-    tokens: usize,
-    ignored: Vec<String>,
-    receipts: Receipts,
-}
-
-async fn rank(gateway: &Arc<Gateway>, client: SocketAddr, body: Body) -> Result<Ranked, ApiError> {
+async fn rank(gateway: &Arc<Gateway>, client: SocketAddr, body: Body) -> Result<Answered<Value>, ApiError> {
     let place = gateway.load.enter(client.ip())?;
     let request = parse(&read_body(body).await?)?;
     if let Some(model) = &request.model {
@@ -71,7 +56,7 @@ async fn rank(gateway: &Arc<Gateway>, client: SocketAddr, body: Body) -> Result<
         .await
 }
 
-fn ranked(gateway: &Gateway, engine: &dyn Engine, request: &Request, stop: &Stop) -> Result<Ranked, Failure> {
+fn ranked(gateway: &Gateway, engine: &dyn Engine, request: &Request, stop: &Stop) -> Result<Answered<Value>, Failure> {
     let Some(classes) = engine.classes().filter(|classes| classes.labels.len() == 1) else {
         let why = format!("'{}' is no cross-encoder with one output, so it cannot rank documents.", gateway.model);
         return Err(ApiError::invalid("model", why).into());
@@ -123,7 +108,7 @@ fn ranked(gateway: &Gateway, engine: &dyn Engine, request: &Request, stop: &Stop
         "id": id, "object": "list", "model": gateway.model, "results": results, "meta": meta,
         "usage": {"prompt_tokens": tokens, "total_tokens": tokens},
     });
-    Ok(Ranked { body, texts: documents.len(), tokens, ignored: ignored.clone(), receipts })
+    Ok(Answered { body, texts: documents.len(), tokens, ignored: ignored.clone(), receipts })
 }
 
 /// Fields that other servers have and that would change the answer.

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use crate::json::Value;
+use crate::privacy::BenchOptions;
 use crate::process::{self, output};
 use crate::{Failure, venv};
 
@@ -18,20 +19,7 @@ const TEXTS: [(&str, usize); 2] = [("movies", 2000), ("spam", 160)];
 
 /// Measures and prints. `--only NAME` measures one data set.
 pub fn bench(arguments: &[String]) -> Result<(), Failure> {
-    let (mut peers, mut json, mut only) = (false, false, None);
-    let mut rest = arguments.iter().map(String::as_str);
-    while let Some(argument) = rest.next() {
-        match argument {
-            "--peers" => peers = true,
-            "--json" => json = true,
-            "--only" => only = rest.next(),
-            other => {
-                return Err(Failure::user(format!(
-                    "bench accuracy has no option {other:?}; it has --peers, --json and --only NAME"
-                )));
-            }
-        }
-    }
+    let BenchOptions { peers, json, only } = BenchOptions::read("accuracy", arguments)?;
     let all = TABLES.into_iter().chain(TEXTS.map(|(name, _)| name));
     let names: Vec<&str> = all.filter(|name| only.is_none_or(|only| only == *name)).collect();
     if names.is_empty() {

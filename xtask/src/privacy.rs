@@ -33,22 +33,39 @@ struct Measured {
     memory: f64,
 }
 
-/// Measures and prints.
-pub fn bench(arguments: &[String]) -> Result<(), Failure> {
-    let (mut peers, mut json, mut only) = (false, false, None);
-    let mut rest = arguments.iter().map(String::as_str);
-    while let Some(argument) = rest.next() {
-        match argument {
-            "--peers" => peers = true,
-            "--json" => json = true,
-            "--only" => only = rest.next(),
-            other => {
-                return Err(Failure::user(format!(
-                    "bench privacy has no option {other:?}; it has --peers, --json and --only NAME"
-                )));
+/// What both benches of private training are told.
+pub struct BenchOptions<'a> {
+    /// Opacus beside it.
+    pub peers: bool,
+    pub json: bool,
+    /// The one row that is measured.
+    pub only: Option<&'a str>,
+}
+
+impl<'a> BenchOptions<'a> {
+    /// Of `bench NAME`.
+    pub fn read(bench: &str, arguments: &'a [String]) -> Result<Self, Failure> {
+        let (mut peers, mut json, mut only) = (false, false, None);
+        let mut rest = arguments.iter().map(String::as_str);
+        while let Some(argument) = rest.next() {
+            match argument {
+                "--peers" => peers = true,
+                "--json" => json = true,
+                "--only" => only = rest.next(),
+                other => {
+                    return Err(Failure::user(format!(
+                        "bench {bench} has no option {other:?}; it has --peers, --json and --only NAME"
+                    )));
+                }
             }
         }
+        Ok(Self { peers, json, only })
     }
+}
+
+/// Measures and prints.
+pub fn bench(arguments: &[String]) -> Result<(), Failure> {
+    let BenchOptions { peers, json, only } = BenchOptions::read("privacy", arguments)?;
     process::run(process::cargo().args(["build", "--release", "-p", "sahara-privacy", "--example", "speed"]))?;
     let opacus = match peers {
         true => Some(venv::ensure("opacus", &["torch", "opacus"], "import torch, opacus")?),
